@@ -1,0 +1,51 @@
+# Two commands matter: `make demo` and `make test`. Both need cargo, a C compiler, make and Python 3; the rest they fetch
+# into target/tools (see tests/tools.py).
+.DEFAULT_GOAL := help
+.PHONY: help demo test tools lint doc fuzz fuzz-smoke bench bench-smoke loadtest
+
+CARGO ?= cargo
+PYTHON ?= python3
+
+help: ## list what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+
+demo: ## a bus, a gateway and agents, side by side; ends and cleans up by itself
+	@server=$$($(PYTHON) tests/tools.py path server) && $(CARGO) run --quiet -p keyway -- demo --nats-server "$$server"
+
+test: tools ## every test: unit, property, and real clients on a real bus
+	$(CARGO) test --workspace --quiet
+
+tools: ## fetch the pinned nats-server and client libraries
+	@$(PYTHON) tests/tools.py ensure
+
+lint: ## formatting and lints, as strict as CI
+	$(CARGO) fmt --all -- --check
+	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
+	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --log-level error check bans licenses sources; \
+	else echo "lint: cargo-deny is not installed, so deny.toml is not checked"; fi
+
+doc: ## the library's documentation
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
+
+fuzz: ## every fuzz target, RUNS executions each (10,000,000 unless given); see docs/testing.md
+	gateway/fuzz/run -runs=$(or $(RUNS),10000000)
+
+fuzz-smoke: ## every fuzz target for 10 seconds, as CI does
+	gateway/fuzz/run -max_total_time=10
+
+bench: ## nanoseconds of every step beside the raw AEAD; takes a long build, then about three minutes
+	$(CARGO) bench --quiet --package keyway-bench --bench keyway
+
+# The packages and the profile of `make test`, so that nothing is built twice; it shows that the instruments work, and no number.
+bench-smoke: ## the benches and the load test run; no number means anything
+	$(CARGO) bench --quiet --workspace --profile dev --bench keyway -- \
+	  --quiet --warm-up-time 0.001 --measurement-time 0.01 --sample-size 10 --nresamples 1000 >target/bench-smoke.log 2>&1 || { tail -20 target/bench-smoke.log; exit 1; }
+	$(CARGO) build --quiet --workspace --bins
+	@server=$$($(PYTHON) tests/tools.py path server) && for what in \
+	  "throughput --sizes 16,16384 --rounds 1 --messages 2000" "latency --requests 50 --rounds 1" "idle --connections 50"; do \
+	  target/debug/keyway-loadtest --server "$$server" $$what >>target/bench-smoke.log || exit 1; done
+	@echo "benches and load test run; see target/bench-smoke.log"
+
+loadtest: ## throughput, latency and idle memory beside the bare server; takes a long build, then about two minutes
+	$(CARGO) build --quiet --release --package keyway --package keyway-loadtest --bins
+	@server=$$($(PYTHON) tests/tools.py path server) && target/release/keyway-loadtest --server "$$server" all

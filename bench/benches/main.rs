@@ -1,0 +1,56 @@
+//! How long the gateway's own work takes, beside the raw AEAD measured in the same run.
+//!
+//! `cargo bench -p keyway-bench`, or `make bench`. Names are `direction/step/size`: `seal/aead/128` is the raw AEAD on 128 bytes,
+//! `seal/path/128` the whole publish path with 128-byte payloads. Steps of one size run one after the other, in CPU time of
+//! one thread, so that a busy machine is unfair to none of them. The report at the end puts them side by side.
+#![expect(
+    clippy::unwrap_used,
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    reason = "a measurement stops at the first thing that is not as expected; its lengths are its own"
+)]
+
+mod cpu_time;
+mod open;
+mod report;
+mod seal;
+mod wire;
+
+use cpu_time::CpuTime;
+use criterion::{BenchmarkGroup, Criterion};
+use std::time::Duration;
+
+/// Payload sizes, in bytes.
+const SIZES: [usize; 7] = [16, 64, 128, 256, 1024, 4096, 16384];
+
+/// What one read of a socket brings at most: the bytes of a batch.
+const READ: usize = 64 * 1024;
+
+fn main() {
+    let folder = report::folder();
+    let begun = keyway::clock::Clock::system().wall();
+    let mut criterion = Criterion::default()
+        .with_measurement(CpuTime)
+        .output_directory(&folder)
+        .without_plots()
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_millis(1200))
+        .sample_size(30)
+        .nresamples(10_000)
+        .configure_from_args();
+    group(&mut criterion, "seal", seal::all);
+    group(&mut criterion, "open", open::all);
+    group(&mut criterion, "wire", wire::all);
+    criterion.final_summary();
+    report::show(&folder, begun).unwrap();
+}
+
+fn group(
+    criterion: &mut Criterion<CpuTime>,
+    name: &str,
+    benches: impl Fn(&mut BenchmarkGroup<'_, CpuTime>),
+) {
+    let mut group = criterion.benchmark_group(name);
+    benches(&mut group);
+    group.finish();
+}

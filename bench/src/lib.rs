@@ -1,0 +1,16 @@
+//! What benches and the allocation test drive: the gateway's own paths, without sockets, and the bytes that go through them.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::missing_panics_doc,
+    clippy::arithmetic_side_effects,
+    reason = "a measurement stops at the first thing that is not as expected; its lengths are its own"
+)]
+
+mod keys;
+mod rig;
+mod traffic;
+
+pub use keys::{KEYRING, SUBJECT, ring, snapshot, version};
+pub use rig::{Rig, filled, run_deliver, run_publish};
+pub use traffic::{Shape, envelopes, messages, payload, publishes};

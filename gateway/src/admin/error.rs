@@ -1,0 +1,52 @@
+//! Why the doors did not open.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::fault::{Fault, Faulty, Retry, Who};
+
+/// Administration could not be started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The TCP address could not be bound.
+    #[error(
+        "cannot serve metrics and health on {addr}: {source}; choose another address in `[admin] listen`, or \"off\""
+    )]
+    Listen {
+        /// The address asked for.
+        addr: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The unix socket could not be made.
+    #[error("cannot make the unix socket {}: {source}; choose another path in `[admin] socket`", path.display())]
+    Socket {
+        /// The path asked for.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Somebody answers there.
+    #[error("another process serves the unix socket {}; stop it, or choose another path in `[admin] socket`", path.display())]
+    Taken {
+        /// The path asked for.
+        path: PathBuf,
+    },
+    /// Something else than a socket is there.
+    #[error("{} exists and is no socket; move it away, or choose another path in `[admin] socket`", path.display())]
+    NotASocket {
+        /// The path asked for.
+        path: PathBuf,
+    },
+}
+
+impl Faulty for StartError {
+    fn fault(&self) -> Fault {
+        Fault {
+            who: Who::Operator,
+            retry: Retry::Never,
+        }
+    }
+}

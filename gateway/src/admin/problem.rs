@@ -1,0 +1,57 @@
+//! An error as an HTTP answer. The status is decided here and nowhere else.
+
+use axum::Json;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+
+use crate::fault::{Fault, Faulty, Retry, Who};
+
+use super::api::Problem;
+
+/// An answer that says what is wrong.
+pub(super) struct Refusal {
+    status: StatusCode,
+    problem: Problem,
+}
+
+impl Refusal {
+    /// An error of the library. Its message has the remedy behind the first semicolon.
+    pub(super) fn of(error: &impl Faulty) -> Self {
+        let message = error.to_string();
+        let (error_text, help) = message.split_once("; ").unwrap_or((&message, ""));
+        Self::new(status(error.fault()), error.fault().who, error_text, help)
+    }
+
+    /// The request itself is at fault.
+    pub(super) fn misasked(status: StatusCode, error: &str, help: &str) -> Self {
+        Self::new(status, Who::Client, error, help)
+    }
+
+    fn new(status: StatusCode, who: Who, error: &str, help: &str) -> Self {
+        Self {
+            status,
+            problem: Problem {
+                error: error.to_owned(),
+                help: help.to_owned(),
+                who: who.word().to_owned(),
+            },
+        }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        (self.status, Json(self.problem)).into_response()
+    }
+}
+
+/// Who must act, as a status: 4xx for whoever asks, 5xx for us and those we depend on; 503 where asking again may help.
+const fn status(fault: Fault) -> StatusCode {
+    match (fault.who, fault.retry) {
+        (Who::Client, _) => StatusCode::BAD_REQUEST,
+        (Who::Operator, Retry::Never) => StatusCode::UNPROCESSABLE_ENTITY,
+        (Who::Operator, Retry::Later) | (Who::Custodian, _) => StatusCode::SERVICE_UNAVAILABLE,
+        (Who::Server, _) => StatusCode::BAD_GATEWAY,
+        (Who::Us, _) => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}

@@ -1,0 +1,121 @@
+//! The unix socket: its owner's alone, by mode and by what the system says of the peer.
+
+use std::fs::Permissions;
+use std::io;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::UnixStream as StdStream;
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::process::geteuid;
+use tokio::net::unix::SocketAddr;
+use tokio::net::{UnixListener, UnixStream};
+
+use super::StartError;
+
+/// How long accepting waits after the system had no descriptor to give.
+const BREATH: Duration = Duration::from_millis(100);
+
+/// A listener that turns away everybody but our own user and root.
+pub(super) struct Guarded(UnixListener);
+
+impl Guarded {
+    /// Makes the socket with mode 0600; one that nobody serves any more is replaced.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub(super) fn bind(path: &Path) -> Result<Self, StartError> {
+        let failed = |source| StartError::Socket {
+            path: path.to_owned(),
+            source,
+        };
+        make_way(path)?;
+        let listener = UnixListener::bind(path).map_err(failed)?;
+        // Until the mode is set, the peer's user id alone keeps others out.
+        std::fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(failed)?;
+        Ok(Self(listener))
+    }
+}
+
+impl axum::serve::Listener for Guarded {
+    type Io = UnixStream;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (UnixStream, SocketAddr) {
+        loop {
+            match self.0.accept().await {
+                Ok((stream, addr)) if is_ours(&stream) => return (stream, addr),
+                Ok(_stranger) => tracing::warn!("turned a stranger away from the admin socket"),
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept on the admin socket");
+                    tokio::time::sleep(BREATH).await;
+                }
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+}
+
+/// Takes the socket away, so that whoever looks for a gateway finds none.
+pub(super) fn remove(path: &Path) {
+    if let Err(error) = std::fs::remove_file(path)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        tracing::debug!(%error, path = %path.display(), "the admin socket stays behind");
+    }
+}
+
+fn is_ours(stream: &UnixStream) -> bool {
+    let peer = stream.peer_cred().map(|peer| peer.uid());
+    peer.is_ok_and(|uid| uid == 0 || uid == geteuid().as_raw())
+}
+
+fn make_way(path: &Path) -> Result<(), StartError> {
+    let path_taken = || path.to_owned();
+    let Ok(found) = std::fs::symlink_metadata(path) else {
+        return Ok(());
+    };
+    if !found.file_type().is_socket() {
+        return Err(StartError::NotASocket { path: path_taken() });
+    }
+    if StdStream::connect(path).is_ok() {
+        return Err(StartError::Taken { path: path_taken() });
+    }
+    std::fs::remove_file(path).map_err(|source| StartError::Socket {
+        path: path_taken(),
+        source,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn socket_of_a_dead_gateway_is_replaced_and_a_live_one_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("admin.sock");
+        let first = Guarded::bind(&path).unwrap();
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert!(matches!(
+            Guarded::bind(&path),
+            Err(StartError::Taken { .. })
+        ));
+        drop(first);
+        assert!(Guarded::bind(&path).is_ok());
+    }
+
+    #[tokio::test]
+    async fn file_in_the_socket_s_place_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("admin.sock");
+        std::fs::write(&path, "precious").unwrap();
+        let refused = Guarded::bind(&path);
+        assert!(matches!(refused, Err(StartError::NotASocket { .. })));
+        assert_eq!(std::fs::read(&path).unwrap(), b"precious");
+    }
+}

@@ -1,0 +1,178 @@
+//! A gateway, from a checked configuration to a running process and back.
+//!
+//! [`Gateway::start`] names the stages in order; [`Gateway::stop`] is the same list from its end.
+
+mod ports;
+pub mod process;
+mod state;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::task::JoinHandle;
+
+use crate::admin;
+use crate::clock::Clock;
+use crate::config::Checked;
+use crate::dataplane::{self, Dataplane};
+use crate::disk::{self, StateDir};
+use crate::envelope::{self, WrongAnswer};
+use crate::fault::{Fault, Faulty, Retry, Who};
+use crate::keyring::{Keys, Snapshot};
+use crate::metrics::{self, PrometheusHandle};
+use crate::policy::Policy;
+use crate::rotation::{self, Rotation};
+
+pub use state::{OpenError, open};
+
+/// A running gateway.
+pub struct Gateway {
+    dataplane: Dataplane,
+    admin: admin::Running,
+    health: admin::Health,
+    upkeep: JoinHandle<()>,
+    rotation: Option<(Rotation, rotation::Running)>,
+    /// Where `ports.json` lies.
+    state: PathBuf,
+}
+
+/// Why a gateway did not start. Nothing is left running.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The ciphers do not compute what they must; nothing may be sealed with them.
+    #[error("the self-test failed: {0}; this build or this machine must not be used")]
+    SelfTest(#[from] WrongAnswer),
+    /// The state directory, the KEK or the catalogue cannot be used.
+    #[error(transparent)]
+    State(#[from] OpenError),
+    /// There is nothing to seal under.
+    #[error(transparent)]
+    Rotation(#[from] rotation::StartError),
+    /// The message path could not be started.
+    #[error(transparent)]
+    Dataplane(#[from] dataplane::StartError),
+    /// Operators could not be served.
+    #[error(transparent)]
+    Admin(#[from] admin::StartError),
+    /// There is no state directory, or the addresses could not be written down in it for others to find.
+    #[error(transparent)]
+    Ports(#[from] disk::Error),
+}
+
+impl Faulty for StartError {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::SelfTest(_) => Fault {
+                who: Who::Us,
+                retry: Retry::Never,
+            },
+            Self::State(error) => error.fault(),
+            Self::Rotation(error) => error.fault(),
+            Self::Dataplane(error) => error.fault(),
+            Self::Admin(error) => error.fault(),
+            Self::Ports(error) => error.fault(),
+        }
+    }
+}
+
+impl Gateway {
+    /// Self-test, state and keys, message path, administration, in this order. `metrics` are what administration shows. Call
+    /// within a tokio runtime; waits for the disk.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn start(
+        checked: &Checked,
+        metrics: PrometheusHandle,
+        clock: &Clock,
+    ) -> Result<Self, StartError> {
+        envelope::self_test()?;
+        let (keys, rotation) = keys(checked, clock)?;
+        let dataplane = Dataplane::start(checked.dataplane.clone(), keys, clock.clone())?;
+        let recorder = metrics.clone();
+        let health = admin::Health::serving(dataplane.reach());
+        let sources = admin::Sources {
+            rotation: rotation
+                .as_ref()
+                .map(|(rotation, _running)| rotation.clone()),
+            metrics,
+            health: health.clone(),
+        };
+        StateDir::create(&checked.state)?;
+        let admin = admin::serve(&checked.admin, sources)?;
+        ports::write(&checked.state, dataplane.addrs(), admin.addr())?;
+        tracing::info!(listen = ?dataplane.addrs(), relay_only = checked.dataplane.relay_only, "ready");
+        Ok(Self {
+            upkeep: tokio::spawn(metrics::upkeep(recorder)),
+            dataplane,
+            admin,
+            health,
+            rotation,
+            state: checked.state.clone(),
+        })
+    }
+
+    /// Where clients can connect.
+    #[must_use]
+    pub fn addrs(&self) -> &[SocketAddr] {
+        self.dataplane.addrs()
+    }
+
+    /// Where metrics and health are served.
+    #[must_use]
+    pub const fn admin_addr(&self) -> Option<SocketAddr> {
+        self.admin.addr()
+    }
+
+    /// The way to switch keys; `None` when the gateway relays only.
+    #[must_use]
+    pub fn rotation(&self) -> Option<Rotation> {
+        self.rotation
+            .as_ref()
+            .map(|(rotation, _running)| rotation.clone())
+    }
+
+    /// Stops accepting, lets sessions end, then ends rotation.
+    pub async fn stop(self) {
+        self.health.draining();
+        ports::remove(&self.state);
+        self.upkeep.abort();
+        self.dataplane.stop().await;
+        self.admin.stop().await;
+        if let Some((_rotation, running)) = self.rotation {
+            running.stop().await;
+        }
+        tracing::info!("stopped");
+    }
+}
+
+type Started = (Arc<Keys>, Option<(Rotation, rotation::Running)>);
+
+/// The keys to seal under. A gateway that relays only needs none, and touches neither KEK nor catalogue: it must start in the
+/// emergency in which these are broken.
+fn keys(checked: &Checked, clock: &Clock) -> Result<Started, StartError> {
+    if checked.dataplane.relay_only {
+        let (keys, _nobody_misses) = Keys::new(Snapshot::new(
+            Arc::new(Policy::nothing()),
+            Vec::new(),
+            Vec::new(),
+            0,
+        ));
+        return Ok((Arc::new(keys), None));
+    }
+    let catalogue = open(&checked.state, &checked.custody)?;
+    ports::remove(&checked.state);
+    let config = rotation::Config {
+        policy: Arc::new(checked.policy.clone()),
+        suites: checked
+            .keyrings
+            .iter()
+            .map(|keyring| keyring.suite)
+            .collect(),
+        workers: dataplane::worker_count(&checked.dataplane),
+    };
+    let (rotation, keys, running) = rotation::start(config, catalogue, clock.clone())?;
+    Ok((keys, Some((rotation, running))))
+}

@@ -1,0 +1,30 @@
+//! `ports.json` in the state directory: the addresses that the system chose, for whoever started the gateway on port 0.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use crate::disk::{self, Real, StateDir};
+
+const FILE: &str = "ports.json";
+
+/// Writes the addresses once clients can connect; who waits for the file need not poll the ports.
+pub(super) fn write(
+    state: &Path,
+    listen: &[SocketAddr],
+    admin: Option<SocketAddr>,
+) -> Result<(), disk::Error> {
+    let path = StateDir::create(state)?.join(FILE);
+    let text = serde_json::json!({ "listen": listen, "admin": admin });
+    disk::replace(&Real, &path, format!("{text}\n").as_bytes())
+}
+
+/// Takes the addresses away: those of a gateway that is not there mislead whoever waits for the file.
+pub(super) fn remove(state: &Path) {
+    let path = state.join(FILE);
+    if let Err(error) = std::fs::remove_file(&path)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        tracing::debug!(%error, path = %path.display(), "the addresses stay behind");
+    }
+}

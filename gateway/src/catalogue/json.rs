@@ -1,0 +1,173 @@
+//! Records as JSON, for people to read. Formats only; the rules are in [`super::record`].
+//!
+//! A field that a later version adds gets `#[serde(default)]` and a higher [`FORMAT`]: an older gateway then says that it is too
+//! old, and never drops what it does not understand.
+
+use std::collections::BTreeMap;
+
+use data_encoding::HEXLOWER;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::record::{Label, Record, Version};
+use crate::envelope::{Commitment, Suite};
+use crate::policy::KeyringName;
+
+/// The highest format that this version reads, and the one that it writes.
+pub(super) const FORMAT: u64 = 1;
+
+/// What is wrong with a payload.
+#[derive(Debug)]
+pub(super) enum Unreadable {
+    Newer(u64),
+    Damaged(String),
+}
+
+#[derive(Deserialize)]
+struct Probe {
+    format: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RecordJson {
+    format: u64,
+    keyring: String,
+    epoch: u64,
+    versions: Vec<VersionJson>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct VersionJson {
+    number: u32,
+    label: String,
+    state: String,
+    suite: String,
+    kid: String,
+    commitment: String,
+    created: String,
+    since: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    activated: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    deactivated: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    wrapped: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SeenJson {
+    format: u64,
+    epochs: BTreeMap<String, u64>,
+}
+
+/// The highest epoch seen of every keyring.
+pub(super) type Seen = BTreeMap<KeyringName, u64>;
+
+pub(super) fn write_record(record: &Record) -> Result<Vec<u8>, serde_json::Error> {
+    serde_json::to_vec_pretty(&RecordJson {
+        format: FORMAT,
+        keyring: record.keyring.to_string(),
+        epoch: record.epoch,
+        versions: record.versions.iter().map(write_version).collect(),
+    })
+}
+
+pub(super) fn read_record(payload: &[u8]) -> Result<Record, Unreadable> {
+    let json: RecordJson = read(payload)?;
+    let versions = json.versions.into_iter().map(read_version);
+    Ok(Record {
+        keyring: field("keyring", &json.keyring)?,
+        epoch: json.epoch,
+        versions: versions.collect::<Result<_, _>>()?,
+    })
+}
+
+pub(super) fn write_seen(seen: &Seen) -> Result<Vec<u8>, serde_json::Error> {
+    serde_json::to_vec_pretty(&SeenJson {
+        format: FORMAT,
+        epochs: seen.iter().map(|(k, e)| (k.to_string(), *e)).collect(),
+    })
+}
+
+pub(super) fn read_seen(payload: &[u8]) -> Result<Seen, Unreadable> {
+    let json: SeenJson = read(payload)?;
+    json.epochs
+        .iter()
+        .map(|(keyring, epoch)| Ok((field("epochs", keyring)?, *epoch)))
+        .collect()
+}
+
+/// Any of our JSON files: the format is looked at first, so that a later one is named as such.
+pub(super) fn read<'a, T: Deserialize<'a>>(payload: &'a [u8]) -> Result<T, Unreadable> {
+    let damaged = |e: serde_json::Error| Unreadable::Damaged(e.to_string());
+    let Probe { format } = serde_json::from_slice(payload).map_err(damaged)?;
+    if format > FORMAT {
+        return Err(Unreadable::Newer(format));
+    }
+    serde_json::from_slice(payload).map_err(damaged)
+}
+
+pub(super) fn field<T: std::str::FromStr>(name: &str, text: &str) -> Result<T, Unreadable>
+where
+    T::Err: std::fmt::Display,
+{
+    text.parse()
+        .map_err(|e| Unreadable::Damaged(format!("`{name}` = `{text}`: {e}")))
+}
+
+fn write_version(version: &Version) -> VersionJson {
+    VersionJson {
+        number: version.number,
+        label: version.label.to_string(),
+        state: version.state.name().to_owned(),
+        suite: version.suite.name().to_owned(),
+        kid: HEXLOWER.encode(&version.kid.0),
+        commitment: HEXLOWER.encode(&version.commitment.0),
+        created: version.created.to_string(),
+        since: version.since.to_string(),
+        activated: version.activated.as_ref().map(Timestamp::to_string),
+        deactivated: version.deactivated.as_ref().map(Timestamp::to_string),
+        wrapped: version.wrapped.as_ref().map(ToString::to_string),
+    }
+}
+
+fn read_version(json: VersionJson) -> Result<Version, Unreadable> {
+    let commitment = Commitment(hex("commitment", &json.commitment)?);
+    let kid = crate::envelope::Kid(hex("kid", &json.kid)?);
+    let time = |name, text: &Option<String>| text.as_deref().map(|t| field(name, t)).transpose();
+    Ok(Version {
+        number: json.number,
+        kid,
+        commitment,
+        suite: suite(&json.suite)?,
+        state: field("state", &json.state)?,
+        created: field("created", &json.created)?,
+        since: field("since", &json.since)?,
+        activated: time("activated", &json.activated)?,
+        deactivated: time("deactivated", &json.deactivated)?,
+        wrapped: json
+            .wrapped
+            .as_deref()
+            .map(|text| field("wrapped", text))
+            .transpose()?,
+        label: Label::from_record(json.label),
+    })
+}
+
+fn suite(text: &str) -> Result<Suite, Unreadable> {
+    [Suite::Aes256Gcm, Suite::Aes256GcmSiv]
+        .into_iter()
+        .find(|suite| suite.name() == text)
+        .ok_or_else(|| Unreadable::Damaged(format!("`suite` = `{text}`: not a suite")))
+}
+
+fn hex<const N: usize>(name: &str, text: &str) -> Result<[u8; N], Unreadable> {
+    HEXLOWER
+        .decode(text.as_bytes())
+        .ok()
+        .and_then(|bytes| bytes.try_into().ok())
+        .ok_or_else(|| Unreadable::Damaged(format!("`{name}` is not {N} bytes of lower-case hex")))
+}

@@ -1,0 +1,34 @@
+//! The durable key-version records.
+//!
+//! One signed file per keyring holds all its versions, so that activating a successor and retiring its predecessor is one
+//! compare-and-set. `seen.json` remembers the highest epoch of every record outside their directory, so that an older copy put
+//! back, or a record gone, is noticed. Records are written before `seen.json`: a crash between the two leaves a record newer
+//! than its remembered epoch, which is harmless and set right by the next start.
+//!
+//! | you look for | it is in |
+//! |---|---|
+//! | what may follow what | [`State`] |
+//! | the rules of a record | [`Record::check`], [`Record::check_step`] |
+//! | how files are signed | `signed` |
+//! | reading, without the lock | [`View`] |
+//! | writing | [`Catalogue::compare_and_set`] |
+//! | new versions, activation | [`Catalogue::rotate`] |
+
+mod error;
+mod json;
+mod life;
+mod record;
+mod signed;
+mod state;
+mod store;
+mod view;
+
+#[cfg(test)]
+mod tests;
+
+pub use error::{CreateError, KeyError, LoadError, RotateError, SetError};
+pub use life::Switched;
+pub use record::{Invalid, Label, Record, Version};
+pub use state::{Opens, State, UnknownState};
+pub use store::Catalogue;
+pub use view::View;

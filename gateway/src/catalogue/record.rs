@@ -1,0 +1,274 @@
+//! A keyring's record: all its key versions, and the rules that no record may break.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::State;
+use crate::custody::Wrapped;
+use crate::envelope::{Commitment, Kid, Suite};
+use crate::policy::KeyringName;
+
+/// Everything that is known about a keyring's key versions. One record, so that one write hands over from one to the next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Whose versions they are.
+    pub keyring: KeyringName,
+    /// Grows by one with every write; 0 before the first. [`super::Catalogue::compare_and_set`] fills it in.
+    pub epoch: u64,
+    /// Oldest first; numbers grow; none is ever left out.
+    pub versions: Vec<Version>,
+}
+
+/// A key version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    /// From 1, grows within the keyring.
+    pub number: u32,
+    /// What people call it.
+    pub label: Label,
+    /// What envelopes call it: the first 8 bytes of the commitment.
+    pub kid: Kid,
+    /// What only this secret, keyring and number produce.
+    pub commitment: Commitment,
+    /// The AEAD that seals under it.
+    pub suite: Suite,
+    /// Where it is in its life.
+    pub state: State,
+    /// When the secret was drawn.
+    pub created: Timestamp,
+    /// When it entered its present state.
+    pub since: Timestamp,
+    /// When it first became active.
+    pub activated: Option<Timestamp>,
+    /// When it stopped sealing in favour of a successor; from then on it never seals again.
+    pub deactivated: Option<Timestamp>,
+    /// The root secret under the KEK; gone once destroyed.
+    pub wrapped: Option<Wrapped>,
+}
+
+/// What people call a key version: keyring, UTC date of its making, number, as in `agents-2026-11-23.3`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Label(String);
+
+/// A rule that a record breaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Invalid {
+    /// Two versions seal.
+    #[error("versions {0} and {1} are both active; at most one may be")]
+    TwoActive(u32, u32),
+    /// Numbers do not grow from 1.
+    #[error("version {0} follows version {1}; numbers start at 1 and grow")]
+    Order(u32, u32),
+    /// The kid is not the commitment's.
+    #[error("the kid of version {0} is not the first 8 bytes of its commitment")]
+    Kid(u32),
+    /// Two versions, one kid.
+    #[error("version {0} has the kid of another version")]
+    SameKid(u32),
+    /// The label does not say keyring, date and number.
+    #[error("the label of version {0} does not say its keyring, date and number")]
+    Label(u32),
+    /// Destroyed but there, or there but destroyed.
+    #[error("version {0}: a secret must be there until the version is destroyed, and not after")]
+    Secret(u32),
+    /// Times that its state cannot have.
+    #[error("version {0}: an active version has a time of activation and none of deactivation")]
+    Times(u32),
+    /// A version of the old record is not in the new one.
+    #[error("version {0} is left out; a record keeps every version")]
+    LeftOut(u32),
+    /// A second commitment, or another change of what never changes.
+    #[error(
+        "version {0} would change its commitment, suite, label or a time in its past; those are for good"
+    )]
+    Rewritten(u32),
+    /// The table of states forbids it.
+    #[error("version {number} cannot go from {from} to {to}")]
+    Transition {
+        /// Which version.
+        number: u32,
+        /// Its state.
+        from: State,
+        /// What it cannot become.
+        to: State,
+    },
+    /// A version starts its life elsewhere than at the start.
+    #[error("version {0} is new and must be pre-active")]
+    Born(u32),
+}
+
+impl Record {
+    /// The record of a keyring that has no versions yet.
+    #[must_use]
+    pub const fn empty(keyring: KeyringName) -> Self {
+        Self {
+            keyring,
+            epoch: 0,
+            versions: Vec::new(),
+        }
+    }
+
+    /// The version that seals.
+    #[must_use]
+    pub fn active(&self) -> Option<&Version> {
+        self.versions.iter().find(|v| v.state.seals())
+    }
+
+    /// The version of this number.
+    #[must_use]
+    pub fn version(&self, number: u32) -> Option<&Version> {
+        self.versions.iter().find(|v| v.number == number)
+    }
+
+    pub(super) fn version_mut(&mut self, number: u32) -> Option<&mut Version> {
+        self.versions.iter_mut().find(|v| v.number == number)
+    }
+
+    /// The number of the next version; `None` after four thousand million.
+    #[must_use]
+    pub fn next_number(&self) -> Option<u32> {
+        self.versions
+            .last()
+            .map_or(0, |last| last.number)
+            .checked_add(1)
+    }
+
+    /// The rules that a record must keep by itself.
+    ///
+    /// # Errors
+    /// The first rule that it breaks.
+    pub fn check(&self) -> Result<(), Invalid> {
+        let mut last = 0;
+        let mut active = None;
+        let mut kids = std::collections::HashSet::new();
+        for version in &self.versions {
+            let number = version.number;
+            if number <= last {
+                return Err(Invalid::Order(number, last));
+            }
+            last = number;
+            version.check(&self.keyring)?;
+            if !kids.insert(version.kid) {
+                return Err(Invalid::SameKid(number));
+            }
+            if version.state.seals()
+                && let Some(other) = active.replace(number)
+            {
+                return Err(Invalid::TwoActive(other, number));
+            }
+        }
+        Ok(())
+    }
+
+    /// The rules between a record and the one that it replaces.
+    ///
+    /// # Errors
+    /// The first rule that the step breaks.
+    pub fn check_step(&self, old: &Self) -> Result<(), Invalid> {
+        let mut new = self.versions.iter();
+        for before in &old.versions {
+            let left_out = Invalid::LeftOut(before.number);
+            let after = new.next().ok_or(left_out)?;
+            if after.number != before.number {
+                return Err(left_out);
+            }
+            after.check_step(before)?;
+        }
+        match new.find(|version| version.state != State::PreActive) {
+            Some(version) => Err(Invalid::Born(version.number)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Version {
+    fn check(&self, keyring: &KeyringName) -> Result<(), Invalid> {
+        let number = self.number;
+        if self.kid != self.commitment.kid() {
+            return Err(Invalid::Kid(number));
+        }
+        if self.label != Label::new(keyring, self.created, number) {
+            return Err(Invalid::Label(number));
+        }
+        if self.wrapped.is_some() == (self.state == State::Destroyed) {
+            return Err(Invalid::Secret(number));
+        }
+        if self.state.seals() && (self.activated.is_none() || self.deactivated.is_some()) {
+            return Err(Invalid::Times(number));
+        }
+        Ok(())
+    }
+
+    fn check_step(&self, before: &Self) -> Result<(), Invalid> {
+        let kept = |was: Option<Timestamp>, is| was.is_none() || was == is;
+        let same = self.commitment == before.commitment
+            && self.suite == before.suite
+            && self.label == before.label
+            && self.created == before.created
+            && kept(before.activated, self.activated)
+            && kept(before.deactivated, self.deactivated);
+        if !same {
+            return Err(Invalid::Rewritten(self.number));
+        }
+        if before.state.may_become(self.state) {
+            return Ok(());
+        }
+        Err(Invalid::Transition {
+            number: self.number,
+            from: before.state,
+            to: self.state,
+        })
+    }
+
+    /// Enters a state at a time; what the state asks of the other fields follows. Says nothing about whether it may.
+    pub fn enter(&mut self, state: State, now: Timestamp) {
+        if self.state == state {
+            return;
+        }
+        self.state = state;
+        self.since = now;
+        match state {
+            State::Active => self.activated = self.activated.or(Some(now)),
+            State::DecryptOnly | State::Archived => {
+                self.deactivated = self.deactivated.or(Some(now));
+            }
+            State::Destroyed => self.wrapped = None,
+            State::PreActive | State::Ready | State::Suspended | State::Compromised => {}
+        }
+    }
+}
+
+impl Label {
+    /// The label of a version.
+    #[must_use]
+    pub fn new(keyring: &KeyringName, created: Timestamp, number: u32) -> Self {
+        let date = TimeZone::UTC.to_datetime(created).date();
+        Self(format!("{keyring}-{date}.{number}"))
+    }
+
+    /// A label as a record has it; [`Record::check`] compares it with what it should be.
+    pub(super) const fn from_record(text: String) -> Self {
+        Self(text)
+    }
+
+    /// As text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.0)
+    }
+}

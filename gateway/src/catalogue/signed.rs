@@ -1,0 +1,201 @@
+//! Files that only this catalogue could have written.
+//!
+//! A file is a JSON document of several lines, then one more on the last line that signs the exact bytes before it. Nothing is
+//! canonicalised, so nothing can be read in two ways; `jq` reads the whole file as two documents.
+//!
+//! ```text
+//! {
+//!   "format": 1,
+//!   …
+//! }
+//! {"catalogue":"5f0c…","signature":"base64 of Ed25519(\"keyway/1 record\" ‖ 0 ‖ every byte up to here)"}
+//! ```
+
+use std::path::Path;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
+use data_encoding::{BASE64, HEXLOWER};
+use serde::{Deserialize, Serialize};
+
+use super::json::{self, Unreadable};
+use super::{CreateError, LoadError};
+use crate::custody::{Custodian, Wrapped};
+use crate::disk::{Action, Error, Files};
+use crate::secret::Secret;
+
+/// Context under which the custodian wraps the signing seed; the public key follows.
+const SEED: &[u8] = b"catalogue signing seed";
+
+/// What a signature speaks of; a signature for one is none for the other.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Kind {
+    Record,
+    Seen,
+}
+
+/// The catalogue's signing key.
+pub(super) struct Signer {
+    pair: Ed25519KeyPair,
+    id: String,
+}
+
+/// The file `catalogue.key`.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeyJson {
+    format: u64,
+    /// Ed25519 public key, base64.
+    public: String,
+    /// The seed under the KEK, base64.
+    wrapped: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SignatureJson {
+    catalogue: String,
+    signature: String,
+}
+
+impl Kind {
+    const fn domain(self) -> &'static [u8] {
+        match self {
+            Self::Record => b"keyway/1 record\0",
+            Self::Seen => b"keyway/1 seen\0",
+        }
+    }
+
+    fn message(self, payload: &[u8]) -> Vec<u8> {
+        [self.domain(), payload].concat()
+    }
+}
+
+impl Signer {
+    /// Draws a signing key; returns the content of `catalogue.key` beside it.
+    pub(super) fn create(custodian: &dyn Custodian) -> Result<(Self, Vec<u8>), CreateError> {
+        let seed = Secret::random()?;
+        let signer = Ed25519KeyPair::from_seed_unchecked(seed.expose())
+            .map(Self::new)
+            .map_err(|_rejected| crate::custody::WrapFailed::Cipher)?;
+        let public = signer.pair.public_key().as_ref();
+        let wrapped = custodian.wrap(&seed, &[SEED, public].concat())?;
+        let json = format!(
+            "{{\n  \"format\": {},\n  \"public\": \"{}\",\n  \"wrapped\": \"{wrapped}\"\n}}\n",
+            json::FORMAT,
+            BASE64.encode(public),
+        );
+        Ok((signer, json.into_bytes()))
+    }
+
+    /// Opens the content of `catalogue.key`.
+    pub(super) fn open(
+        path: &Path,
+        content: &[u8],
+        custodian: &dyn Custodian,
+    ) -> Result<Self, LoadError> {
+        let unreadable = |e| unreadable(path, e);
+        let json: KeyJson = json::read(content).map_err(unreadable)?;
+        let wrapped: Wrapped = json::field("wrapped", &json.wrapped).map_err(unreadable)?;
+        let public = BASE64
+            .decode(json.public.as_bytes())
+            .map_err(|_where| damaged(path, "the public key is not base64"))?;
+        let seed = custodian
+            .unwrap(&wrapped, &[SEED, &public].concat())
+            .map_err(|source| LoadError::Unwrap {
+                path: path.to_owned(),
+                source,
+            })?;
+        Ed25519KeyPair::from_seed_and_public_key(seed.expose(), &public)
+            .map(Self::new)
+            .map_err(|_rejected| damaged(path, "seed and public key do not belong together"))
+    }
+
+    /// Names the catalogue: the first 8 bytes of SHA-256 of its public key.
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The whole file for a payload of JSON.
+    pub(super) fn sign(&self, kind: Kind, mut payload: Vec<u8>) -> Vec<u8> {
+        payload.push(b'\n');
+        let signature = self.pair.sign(&kind.message(&payload));
+        let line = format!(
+            "{{\"catalogue\":\"{}\",\"signature\":\"{}\"}}\n",
+            self.id,
+            BASE64.encode(signature.as_ref())
+        );
+        payload.extend_from_slice(line.as_bytes());
+        payload
+    }
+
+    /// The payload of a file, once the signature is known to be ours.
+    pub(super) fn verify<'a>(
+        &self,
+        kind: Kind,
+        path: &Path,
+        file: &'a [u8],
+    ) -> Result<&'a [u8], LoadError> {
+        let (payload, line) = split(file).ok_or_else(|| damaged(path, "it is cut short"))?;
+        // Of a later format nothing else is known, not even how it is signed.
+        let format = json::read::<serde::de::IgnoredAny>(payload);
+        format.map_err(|e| unreadable(path, e))?;
+        let json: SignatureJson = serde_json::from_slice(line)
+            .map_err(|e| damaged(path, &format!("its last line is no signature: {e}")))?;
+        let signature = BASE64
+            .decode(json.signature.as_bytes())
+            .map_err(|_where| damaged(path, "the signature is not base64"))?;
+        if json.catalogue != self.id {
+            return Err(LoadError::OtherCatalogue {
+                path: path.to_owned(),
+                found: json.catalogue,
+                ours: self.id.clone(),
+            });
+        }
+        UnparsedPublicKey::new(&ED25519, self.pair.public_key().as_ref())
+            .verify(&kind.message(payload), &signature)
+            .map_err(|_unspecified| LoadError::Signature {
+                path: path.to_owned(),
+            })?;
+        Ok(payload)
+    }
+
+    fn new(pair: Ed25519KeyPair) -> Self {
+        let digest = digest(&SHA256, pair.public_key().as_ref());
+        let id = HEXLOWER.encode(digest.as_ref().first_chunk::<8>().map_or(&[], |id| id));
+        Self { pair, id }
+    }
+}
+
+/// Reads a file; `None` when it is not there.
+pub(super) fn read(files: &dyn Files, path: &Path) -> Result<Option<Vec<u8>>, Error> {
+    match files.read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(Error::from_io(path, Action::Read, e)),
+    }
+}
+
+pub(super) fn unreadable(path: &Path, why: Unreadable) -> LoadError {
+    match why {
+        Unreadable::Newer(found) => LoadError::Newer {
+            path: path.to_owned(),
+            found,
+        },
+        Unreadable::Damaged(what) => damaged(path, &what),
+    }
+}
+
+pub(super) fn damaged(path: &Path, what: &str) -> LoadError {
+    LoadError::Damaged {
+        path: path.to_owned(),
+        what: what.to_owned(),
+    }
+}
+
+/// Payload with its line end, and the last line without.
+fn split(file: &[u8]) -> Option<(&[u8], &[u8])> {
+    let whole = file.strip_suffix(b"\n")?;
+    let end = memchr::memrchr(b'\n', whole)?.checked_add(1)?;
+    whole.split_at_checked(end)
+}

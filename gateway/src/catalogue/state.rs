@@ -1,0 +1,209 @@
+//! The states of a key version, and which may follow which (NIST SP 800-57 part 1, section 7).
+
+use std::fmt;
+use std::str::FromStr;
+
+/// Where a key version is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum State {
+    /// Wrapped and durable; nobody may use it yet.
+    PreActive,
+    /// Every required member holds it: opens, does not seal.
+    Ready,
+    /// Seals and opens; at most one version of a keyring.
+    Active,
+    /// Its successor seals; opens for the overlap.
+    DecryptOnly,
+    /// The overlap is over; loaded when a stored message needs it.
+    Archived,
+    /// An operator investigates.
+    Suspended,
+    /// Known to somebody who should not know it; never seals again.
+    Compromised,
+    /// The secret is gone; the record remains.
+    Destroyed,
+}
+
+/// Whether a key version in some state opens envelopes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opens {
+    /// Never.
+    No,
+    /// Always loaded.
+    Yes,
+    /// Loaded when an envelope asks for it.
+    OnDemand,
+    /// Only if the keyring's policy says so.
+    ByPolicy,
+}
+
+impl State {
+    /// Every state, in the order of a life.
+    pub const ALL: [Self; 8] = [
+        Self::PreActive,
+        Self::Ready,
+        Self::Active,
+        Self::DecryptOnly,
+        Self::Archived,
+        Self::Suspended,
+        Self::Compromised,
+        Self::Destroyed,
+    ];
+
+    /// The word in records, status and metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::PreActive => "pre-active",
+            Self::Ready => "ready",
+            Self::Active => "active",
+            Self::DecryptOnly => "decrypt-only",
+            Self::Archived => "archived",
+            Self::Suspended => "suspended",
+            Self::Compromised => "compromised",
+            Self::Destroyed => "destroyed",
+        }
+    }
+
+    /// The state of NIST SP 800-57 part 1, section 7, that it is a case of.
+    #[must_use]
+    pub const fn nist(self) -> &'static str {
+        match self {
+            Self::PreActive => "pre-activation",
+            Self::Ready => "active (process only)",
+            Self::Active => "active",
+            Self::DecryptOnly | Self::Archived => "deactivated",
+            Self::Suspended => "suspended",
+            Self::Compromised => "compromised",
+            Self::Destroyed => "destroyed",
+        }
+    }
+
+    /// Whether it may seal.
+    #[must_use]
+    pub const fn seals(self) -> bool {
+        matches!(self, Self::Active)
+    }
+
+    /// Whether it may open.
+    #[must_use]
+    pub const fn opens(self) -> Opens {
+        match self {
+            Self::PreActive | Self::Destroyed => Opens::No,
+            Self::Ready | Self::Active | Self::DecryptOnly => Opens::Yes,
+            Self::Archived => Opens::OnDemand,
+            Self::Suspended | Self::Compromised => Opens::ByPolicy,
+        }
+    }
+
+    /// The states that may follow. A version that was deactivated must not become active again, even by way of `suspended`:
+    /// the record's own check sees to that.
+    #[must_use]
+    pub const fn next(self) -> &'static [Self] {
+        match self {
+            Self::PreActive => &[
+                Self::Ready,
+                Self::Suspended,
+                Self::Compromised,
+                Self::Destroyed,
+            ],
+            Self::Ready => &[
+                Self::Active,
+                Self::Suspended,
+                Self::Compromised,
+                Self::Destroyed,
+            ],
+            Self::Active => &[Self::DecryptOnly, Self::Suspended, Self::Compromised],
+            Self::DecryptOnly => &[
+                Self::Archived,
+                Self::Suspended,
+                Self::Compromised,
+                Self::Destroyed,
+            ],
+            Self::Archived => &[Self::Suspended, Self::Compromised, Self::Destroyed],
+            Self::Suspended => &[
+                Self::Active,
+                Self::DecryptOnly,
+                Self::Archived,
+                Self::Compromised,
+                Self::Destroyed,
+            ],
+            Self::Compromised => &[Self::Destroyed],
+            Self::Destroyed => &[],
+        }
+    }
+
+    /// Whether a version may go from this state to `next`, or stay.
+    #[must_use]
+    pub fn may_become(self, next: Self) -> bool {
+        self == next || self.next().contains(&next)
+    }
+}
+
+impl FromStr for State {
+    type Err = UnknownState;
+
+    fn from_str(text: &str) -> Result<Self, UnknownState> {
+        Self::ALL
+            .into_iter()
+            .find(|state| state.name() == text)
+            .ok_or(UnknownState)
+    }
+}
+
+/// A word that names no state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "not a state; known are pre-active, ready, active, decrypt-only, archived, suspended, compromised, destroyed"
+)]
+pub struct UnknownState;
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Row: from; column: to; both in the order of [`State::ALL`].
+    const LEGAL: [&str; 8] = [
+        "xx...xxx", // pre-active
+        ".xx..xxx", // ready
+        "..xx.xx.", // active
+        "...xxxxx", // decrypt-only
+        "....xxxx", // archived
+        "..xxxxxx", // suspended
+        "......xx", // compromised
+        ".......x", // destroyed
+    ];
+
+    #[test]
+    fn every_pair_of_states_is_legal_or_not_as_the_table_says() {
+        for (from, row) in State::ALL.into_iter().zip(LEGAL) {
+            for (to, cell) in State::ALL.into_iter().zip(row.chars()) {
+                assert_eq!(from.may_become(to), cell == 'x', "{from} to {to}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_active_seals_and_what_seals_opens() {
+        for state in State::ALL {
+            assert_eq!(state.seals(), state == State::Active);
+            if state.seals() {
+                assert_eq!(state.opens(), Opens::Yes);
+            }
+        }
+    }
+
+    #[test]
+    fn name_is_read_back() {
+        for state in State::ALL {
+            assert_eq!(state.name().parse(), Ok(state));
+        }
+        assert_eq!("Active".parse::<State>(), Err(UnknownState));
+    }
+}

@@ -1,0 +1,255 @@
+//! The one writer of the records.
+
+use std::ops::Deref;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::json;
+use super::signed::{Kind, Signer, read};
+use super::view::{KEY, RECORDS, SEEN, View, raise};
+use super::{CreateError, Invalid, LoadError, Record, SetError, Version};
+use crate::custody::Custodian;
+use crate::disk::{self, Action, Error, Files, Lock, Real, StateDir};
+use crate::policy::KeyringName;
+
+/// The signing key until everything else that a catalogue needs is there; then it is renamed to [`KEY`].
+const STAGED: &str = ".catalogue.key.new";
+
+/// The catalogue, open for writing: whoever has it holds the lock. Reads like the [`View`] that it is.
+pub struct Catalogue {
+    pub(super) view: View,
+    _lock: Lock,
+}
+
+impl Catalogue {
+    /// Creates an empty catalogue; goes on where an interrupted attempt stopped.
+    ///
+    /// # Errors
+    /// [`CreateError`]; a catalogue that exists is not touched.
+    pub fn create(lock: Lock, custodian: Arc<dyn Custodian>) -> Result<Self, CreateError> {
+        Self::create_on(lock, Arc::new(Real), custodian)
+    }
+
+    /// Opens a catalogue for writing.
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    pub fn open(lock: Lock, custodian: Arc<dyn Custodian>) -> Result<Self, LoadError> {
+        Self::open_on(lock, Arc::new(Real), custodian)
+    }
+
+    /// Reads a catalogue that another process may hold.
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    pub fn open_read_only(dir: StateDir, custodian: Arc<dyn Custodian>) -> Result<View, LoadError> {
+        let mut view = View::bare(dir, Arc::new(Real), custodian)?;
+        view.refresh()?;
+        Ok(view)
+    }
+
+    /// Whether the directory holds a whole catalogue.
+    #[must_use]
+    pub fn exists(dir: &StateDir) -> bool {
+        std::fs::symlink_metadata(dir.join(KEY)).is_ok()
+    }
+
+    /// Reads everything again, as after an error, and remembers what is new.
+    ///
+    /// # Errors
+    /// [`LoadError`]; what was read before stays then.
+    pub fn refresh(&mut self) -> Result<(), LoadError> {
+        // A rename that a failed write left behind becomes durable before anybody acts on it.
+        sync(&*self.view.files, &self.view.dir.join(RECORDS))?;
+        self.view.refresh()?;
+        let remembered = self.view.load_seen()?;
+        if remembered != self.view.seen {
+            self.write_seen()?;
+        }
+        Ok(())
+    }
+
+    /// Replaces the record of a keyring, durably, if its epoch is `expected` (0: there is none yet); the epoch grows by one.
+    ///
+    /// Steps: read what is on disk and compare; check the rules and every new secret; write and fsync a sibling, rename it,
+    /// fsync the directory; read it back; remember the epoch in `seen.json` in the same way.
+    ///
+    /// # Errors
+    /// [`SetError`]. After [`SetError::Disk`] either record may be in force on disk; calling again or [`Self::refresh`] settles
+    /// which.
+    pub fn compare_and_set(
+        &mut self,
+        expected: u64,
+        mut record: Record,
+    ) -> Result<&Record, SetError> {
+        let keyring = record.keyring.clone();
+        let old = self.reread(&keyring)?;
+        if old.epoch != expected {
+            return Err(SetError::Conflict {
+                keyring,
+                expected,
+                found: old.epoch,
+            });
+        }
+        // Beyond 2^64 writes the epoch would stop growing, and the next write would conflict: never reached, and safe.
+        record.epoch = expected.saturating_add(1);
+        self.check(&old, &record)?;
+        let path = self.view.record_path(&keyring);
+        let bytes = self
+            .view
+            .signer
+            .sign(Kind::Record, json::write_record(&record)?);
+        disk::replace(&*self.view.files, &path, &bytes)?;
+        if read(&*self.view.files, &path)? != Some(bytes) {
+            return Err(SetError::ReadBack { path });
+        }
+        raise(&mut self.view.seen, &keyring, record.epoch);
+        self.write_seen()?;
+        Ok(self
+            .view
+            .records
+            .entry(keyring)
+            .insert_entry(record)
+            .into_mut())
+    }
+
+    /// What is on disk now, which may be newer than our memory after a failed write; then memory follows.
+    fn reread(&mut self, keyring: &KeyringName) -> Result<Record, LoadError> {
+        let view = &mut self.view;
+        let Some(record) = view.load_record(keyring, &view.seen)? else {
+            return Ok(Record::empty(keyring.clone()));
+        };
+        if view.records.get(keyring).map_or(0, |known| known.epoch) < record.epoch {
+            sync(&*view.files, &view.dir.join(RECORDS))?;
+            raise(&mut view.seen, keyring, record.epoch);
+            view.records.insert(keyring.clone(), record.clone());
+            self.write_seen()?;
+        }
+        Ok(record)
+    }
+
+    /// Every rule that the new record must keep.
+    fn check(&self, old: &Record, new: &Record) -> Result<(), SetError> {
+        let refused = |rule| SetError::Refused {
+            keyring: new.keyring.clone(),
+            rule,
+        };
+        new.check().map_err(refused)?;
+        new.check_step(old).map_err(refused)?;
+        for version in &new.versions {
+            let before = old.version(version.number);
+            let unchanged = before.is_some_and(|before| before.wrapped == version.wrapped);
+            if unchanged || version.wrapped.is_none() {
+                continue;
+            }
+            if self.elsewhere(&new.keyring, version) {
+                return Err(refused(Invalid::SameKid(version.number)));
+            }
+            self.view
+                .unwrap_version(&new.keyring, version)
+                .map_err(|source| SetError::Secret {
+                    keyring: new.keyring.clone(),
+                    source,
+                })?;
+        }
+        Ok(())
+    }
+
+    /// Whether another keyring has a version of this kid.
+    fn elsewhere(&self, keyring: &KeyringName, version: &Version) -> bool {
+        let found = self.view.find_by_kid(version.kid);
+        found.is_some_and(|(other, _)| other != keyring)
+    }
+
+    fn write_seen(&self) -> Result<(), Error> {
+        write_seen(&self.view)
+    }
+
+    pub(super) fn open_on(
+        lock: Lock,
+        files: Arc<dyn Files>,
+        custodian: Arc<dyn Custodian>,
+    ) -> Result<Self, LoadError> {
+        let view = View::bare(lock.dir().clone(), files, custodian)?;
+        let mut catalogue = Self { view, _lock: lock };
+        catalogue.refresh()?;
+        Ok(catalogue)
+    }
+
+    /// The signing key gets its final name last: while that is missing, there is no catalogue yet.
+    pub(super) fn create_on(
+        lock: Lock,
+        files: Arc<dyn Files>,
+        custodian: Arc<dyn Custodian>,
+    ) -> Result<Self, CreateError> {
+        let dir = lock.dir().clone();
+        refuse_remains(&dir, &*files)?;
+        dir.subdirectory(RECORDS).map_err(LoadError::from)?;
+        let staged = dir.join(STAGED);
+        let signer = match read(&*files, &staged).map_err(LoadError::from)? {
+            Some(content) => Signer::open(&staged, &content, &*custodian)?,
+            None => {
+                let (signer, content) = Signer::create(&*custodian)?;
+                disk::create(&*files, &staged, &content).map_err(LoadError::from)?;
+                signer
+            }
+        };
+        let view = View {
+            dir: dir.clone(),
+            files: Arc::clone(&files),
+            custodian: Arc::clone(&custodian),
+            signer,
+            records: std::collections::BTreeMap::new(),
+            seen: json::Seen::new(),
+        };
+        write_seen(&view).map_err(LoadError::from)?;
+        let path = dir.join(KEY);
+        files
+            .rename(&staged, &path)
+            .map_err(|e| LoadError::from(Error::from_io(&path, Action::Rename, e)))?;
+        sync(&*files, dir.path()).map_err(LoadError::from)?;
+        Ok(Self::open_on(lock, files, custodian)?)
+    }
+}
+
+impl Deref for Catalogue {
+    type Target = View;
+
+    fn deref(&self) -> &View {
+        &self.view
+    }
+}
+
+/// A new signing key beside old records would make them worthless.
+fn refuse_remains(dir: &StateDir, files: &dyn Files) -> Result<(), LoadError> {
+    let path = dir.join(KEY);
+    if read(files, &path)?.is_some() {
+        return Err(Error::Exists { path }.into());
+    }
+    let records = files.names(&dir.join(RECORDS)).unwrap_or_default();
+    if records.iter().any(|name| name.ends_with(".json")) {
+        return Err(LoadError::NoSigningKey { path });
+    }
+    // Epochs without a key that was being made are all that is left of a catalogue that was.
+    let (seen, staged) = (dir.join(SEEN), dir.join(STAGED));
+    if read(files, &seen)?.is_some() && read(files, &staged)?.is_none() {
+        return Err(LoadError::NoSigningKey { path });
+    }
+    Ok(())
+}
+
+fn write_seen(view: &View) -> Result<(), Error> {
+    let path = view.dir.join(SEEN);
+    let payload =
+        json::write_seen(&view.seen).map_err(|e| Error::from_io(&path, Action::Write, e.into()))?;
+    let bytes = view.signer.sign(Kind::Seen, payload);
+    disk::replace(&*view.files, &path, &bytes)
+}
+
+fn sync(files: &dyn Files, dir: &Path) -> Result<(), Error> {
+    match files.sync_dir(dir) {
+        // No directory of records: whoever reads them next says which are missing.
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        done => done.map_err(|e| Error::from_io(dir, Action::SyncDir, e)),
+    }
+}

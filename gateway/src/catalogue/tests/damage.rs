@@ -1,0 +1,295 @@
+//! Files lost, altered, moved or put back: each its own error, and nothing overwritten.
+
+use super::*;
+use crate::custody::UnwrapFailed;
+
+/// A catalogue with two versions of `agents` and one of `tools`.
+fn filled() -> Home {
+    let home = Home::new();
+    let mut catalogue = home.create();
+    catalogue.rotate(&agents(), SUITE, &home.clock).unwrap();
+    catalogue.rotate(&agents(), SUITE, &home.clock).unwrap();
+    let tools = "tools".parse().unwrap();
+    catalogue.rotate(&tools, SUITE, &home.clock).unwrap();
+    drop(catalogue);
+    home
+}
+
+/// The error of an open that must fail, after checking that it changed no file.
+fn refused(home: &Home) -> LoadError {
+    let before = home.content();
+    let error = home.open().err().unwrap();
+    assert_eq!(home.content(), before, "{error}");
+    error
+}
+
+fn edit(home: &Home, file: &str, edit: impl FnOnce(String) -> String) {
+    let path = home.dir.join(file);
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(path, edit(text)).unwrap();
+}
+
+/// The text with a properly signed edit of its payload.
+fn resigned(home: &Home, file: &str, change: impl FnOnce(String) -> String) {
+    let view = home.view();
+    edit(home, file, |text| {
+        let payload = text.trim_end().rsplit_once('\n').unwrap().0.to_owned();
+        let kind = match file {
+            "seen.json" => signed::Kind::Seen,
+            _ => signed::Kind::Record,
+        };
+        let bytes = view.signer.sign(kind, change(payload).into_bytes());
+        String::from_utf8(bytes).unwrap()
+    });
+}
+
+const RECORD: &str = "catalogue/agents.json";
+
+#[test]
+fn every_flipped_bit_is_noticed() {
+    let home = filled();
+    for file in [RECORD, "seen.json", "catalogue.key"] {
+        let path = home.dir.join(file);
+        let good = std::fs::read(&path).unwrap();
+        for byte in 0..good.len() {
+            let mut bad = good.clone();
+            bad[byte] ^= 1 << (byte % 8);
+            std::fs::write(&path, bad).unwrap();
+            assert!(home.open().is_err(), "{file}, byte {byte}");
+        }
+        std::fs::write(&path, good).unwrap();
+    }
+    home.open().unwrap();
+}
+
+#[test]
+fn every_cut_file_is_noticed() {
+    let home = filled();
+    for file in [RECORD, "seen.json", "catalogue.key"] {
+        let path = home.dir.join(file);
+        let good = std::fs::read(&path).unwrap();
+        // The last byte of the key file is a line end that says nothing.
+        for len in (0..good.len() - 1).step_by(7) {
+            std::fs::write(&path, &good[..len]).unwrap();
+            assert!(home.open().is_err(), "{file}, {len} bytes");
+        }
+        std::fs::write(&path, good).unwrap();
+    }
+}
+
+#[test]
+fn record_that_is_not_json_is_damaged() {
+    let home = filled();
+    edit(&home, RECORD, |_| "nonsense\nnonsense\n".to_owned());
+    let error = refused(&home);
+    assert!(matches!(error, LoadError::Damaged { .. }), "{error}");
+    assert!(error.to_string().contains("agents.json"), "{error}");
+}
+
+#[test]
+fn altered_record_has_a_wrong_signature() {
+    let home = filled();
+    edit(&home, RECORD, |t| t.replace("decrypt-only", "archived"));
+    let error = refused(&home);
+    assert!(matches!(error, LoadError::Signature { .. }), "{error}");
+}
+
+#[test]
+fn record_renamed_to_another_keyring_is_damaged() {
+    let home = filled();
+    let path = home.dir.join(RECORD);
+    std::fs::copy(path, home.dir.join("catalogue/tools.json")).unwrap();
+    let error = refused(&home);
+    assert!(
+        error.to_string().contains("record of keyring agents"),
+        "{error}"
+    );
+}
+
+#[test]
+fn seen_file_in_the_place_of_a_record_has_a_wrong_signature() {
+    let home = filled();
+    std::fs::copy(home.dir.join("seen.json"), home.dir.join(RECORD)).unwrap();
+    let error = refused(&home);
+    assert!(matches!(error, LoadError::Signature { .. }), "{error}");
+}
+
+#[test]
+fn record_of_another_catalogue_is_named_as_such() {
+    let (home, other) = (filled(), filled());
+    std::fs::copy(other.dir.join(RECORD), home.dir.join(RECORD)).unwrap();
+    let error = refused(&home);
+    assert!(matches!(error, LoadError::OtherCatalogue { .. }), "{error}");
+}
+
+#[test]
+fn older_copy_put_back_is_rolled_back() {
+    let home = filled();
+    let old = std::fs::read(home.dir.join(RECORD)).unwrap();
+    let mut catalogue = home.open().unwrap();
+    catalogue.rotate(&agents(), SUITE, &home.clock).unwrap();
+    drop(catalogue);
+    std::fs::write(home.dir.join(RECORD), old).unwrap();
+    let error = refused(&home);
+    assert!(
+        matches!(
+            error,
+            LoadError::RolledBack {
+                found: 6,
+                seen: 9,
+                ..
+            }
+        ),
+        "{error}"
+    );
+}
+
+#[test]
+fn older_copy_put_back_under_a_running_gateway_is_never_written_over() {
+    let home = filled();
+    let old: Vec<_> = [RECORD, "seen.json"]
+        .map(|file| (file, std::fs::read(home.dir.join(file)).unwrap()))
+        .into();
+    let mut catalogue = home.open().unwrap();
+    catalogue.rotate(&agents(), SUITE, &home.clock).unwrap();
+    for (file, bytes) in old {
+        std::fs::write(home.dir.join(file), bytes).unwrap();
+    }
+    let before = home.content();
+    let error = catalogue.rotate(&agents(), SUITE, &home.clock).unwrap_err();
+    let rolled_back = matches!(
+        error,
+        RotateError::Set(SetError::Load(LoadError::RolledBack { .. }))
+    );
+    assert!(rolled_back, "{error}");
+    assert!(catalogue.refresh().is_err());
+    assert_eq!(home.content(), before);
+    // What was loaded stays in force.
+    let active = catalogue.record(&agents()).unwrap().active().unwrap();
+    assert_eq!(active.number, 3);
+    assert!(catalogue.version_key(&agents(), 3).is_ok());
+}
+
+#[test]
+fn missing_record_is_noticed() {
+    let home = filled();
+    std::fs::remove_file(home.dir.join(RECORD)).unwrap();
+    let error = refused(&home);
+    assert!(
+        matches!(error, LoadError::MissingRecord { seen: 6, .. }),
+        "{error}"
+    );
+}
+
+#[test]
+fn missing_directory_of_records_is_noticed() {
+    let home = filled();
+    let records = home.dir.join("catalogue");
+    std::fs::rename(&records, home.dir.join("elsewhere")).unwrap();
+    let error = home.open().err().unwrap();
+    assert!(matches!(error, LoadError::MissingRecord { .. }), "{error}");
+    assert!(!records.exists());
+}
+
+#[test]
+fn missing_memory_of_epochs_is_noticed() {
+    let home = filled();
+    std::fs::remove_file(home.dir.join("seen.json")).unwrap();
+    let error = refused(&home);
+    assert!(matches!(error, LoadError::MissingSeen { .. }), "{error}");
+}
+
+#[test]
+fn missing_signing_key_is_noticed_and_never_replaced() {
+    let home = filled();
+    std::fs::remove_file(home.dir.join("catalogue.key")).unwrap();
+    let error = refused(&home);
+    assert!(matches!(error, LoadError::NoSigningKey { .. }), "{error}");
+    let before = home.content();
+    let created = Catalogue::create(home.lock(), Arc::clone(&home.custodian)).err();
+    assert!(matches!(
+        created,
+        Some(CreateError::Load(LoadError::NoSigningKey { .. }))
+    ));
+    assert_eq!(home.content(), before);
+}
+
+#[test]
+fn directory_without_a_catalogue_asks_for_init() {
+    let home = Home::new();
+    let error = home.open().err().unwrap();
+    assert!(matches!(error, LoadError::NotInitialised { .. }), "{error}");
+    assert!(error.to_string().contains("keyway init"));
+}
+
+#[test]
+fn another_kek_is_told_from_damage() {
+    let (mut home, other) = (filled(), filled());
+    home.custodian = Arc::clone(&other.custodian);
+    let error = refused(&home);
+    let wrong_kek = matches!(
+        error,
+        LoadError::Unwrap {
+            source: UnwrapFailed::OtherKek { .. },
+            ..
+        }
+    );
+    assert!(wrong_kek, "{error}");
+}
+
+#[test]
+fn later_format_asks_for_an_upgrade_whatever_else_it_says() {
+    for file in [RECORD, "seen.json", "catalogue.key"] {
+        let home = filled();
+        edit(&home, file, |text| {
+            text.replace("\"format\": 1", "\"format\": 2, \"surprise\": true")
+        });
+        let error = refused(&home);
+        assert!(
+            matches!(error, LoadError::Newer { found: 2, .. }),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn unknown_field_is_refused_even_when_signed() {
+    for file in [RECORD, "seen.json"] {
+        let home = filled();
+        resigned(&home, file, |text| {
+            text.replace("\"format\": 1", "\"format\": 1, \"surprise\": true")
+        });
+        let error = refused(&home);
+        assert!(error.to_string().contains("surprise"), "{error}");
+    }
+}
+
+#[test]
+fn record_against_the_rules_is_refused_even_when_signed() {
+    let home = filled();
+    resigned(&home, RECORD, |text| text.replace("decrypt-only", "active"));
+    let error = refused(&home);
+    assert!(matches!(error, LoadError::Invalid { .. }), "{error}");
+}
+
+#[test]
+fn what_is_not_a_record_is_passed_over() {
+    let home = filled();
+    for name in [".agents.json.tmp", "agents.json.bak", "README"] {
+        std::fs::write(home.dir.join("catalogue").join(name), "left behind").unwrap();
+    }
+    assert_eq!(home.open().unwrap().keyrings().count(), 2);
+}
+
+#[test]
+fn record_newer_than_remembered_is_believed_and_remembered() {
+    let home = filled();
+    let old = std::fs::read(home.dir.join("seen.json")).unwrap();
+    let mut catalogue = home.open().unwrap();
+    catalogue.rotate(&agents(), SUITE, &home.clock).unwrap();
+    drop(catalogue);
+    let new = std::fs::read(home.dir.join("seen.json")).unwrap();
+    std::fs::write(home.dir.join("seen.json"), old).unwrap();
+    home.open().unwrap();
+    assert_eq!(std::fs::read(home.dir.join("seen.json")).unwrap(), new);
+}

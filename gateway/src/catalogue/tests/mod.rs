@@ -1,0 +1,98 @@
+//! What every test of the catalogue needs: a state directory, a KEK and a clock.
+
+mod crash;
+mod damage;
+mod rules;
+mod store;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::*;
+use crate::clock::{Clock, Winder};
+use crate::custody::{Custodian, local};
+use crate::disk::testing::Forgetful;
+use crate::disk::{Lock, StateDir};
+use crate::envelope::Suite;
+use crate::policy::KeyringName;
+
+/// 2026-11-23T10:00:00Z.
+const START: Duration = Duration::from_secs(1_795_428_000);
+const SUITE: Suite = Suite::Aes256Gcm;
+
+struct Home {
+    _root: tempfile::TempDir,
+    dir: StateDir,
+    custodian: Arc<dyn Custodian>,
+    clock: Clock,
+    winder: Winder,
+}
+
+impl Home {
+    fn new() -> Self {
+        let root = tempfile::tempdir().unwrap();
+        let dir = StateDir::create(&root.path().join("state")).unwrap();
+        let lock = Lock::take(dir.clone()).unwrap();
+        let kek = local::init(&lock, None).unwrap();
+        let (clock, winder) = Clock::by_hand(SystemTime::UNIX_EPOCH.checked_add(START).unwrap());
+        Self {
+            _root: root,
+            dir,
+            custodian: Arc::new(kek),
+            clock,
+            winder,
+        }
+    }
+
+    fn lock(&self) -> Lock {
+        Lock::take(self.dir.clone()).unwrap()
+    }
+
+    fn create(&self) -> Catalogue {
+        Catalogue::create(self.lock(), Arc::clone(&self.custodian)).unwrap()
+    }
+
+    fn open(&self) -> Result<Catalogue, LoadError> {
+        Catalogue::open(self.lock(), Arc::clone(&self.custodian))
+    }
+
+    fn create_on(&self, files: &Arc<Forgetful>) -> Result<Catalogue, CreateError> {
+        let files = Arc::<Forgetful>::clone(files);
+        Catalogue::create_on(self.lock(), files, Arc::clone(&self.custodian))
+    }
+
+    fn open_on(&self, files: &Arc<Forgetful>) -> Result<Catalogue, LoadError> {
+        let files = Arc::<Forgetful>::clone(files);
+        Catalogue::open_on(self.lock(), files, Arc::clone(&self.custodian))
+    }
+
+    fn view(&self) -> View {
+        Catalogue::open_read_only(self.dir.clone(), Arc::clone(&self.custodian)).unwrap()
+    }
+
+    /// Every file with its bytes, but the lock, which takes our process id.
+    fn content(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        [self.dir.path().to_owned(), self.dir.join("catalogue")]
+            .iter()
+            .flat_map(|dir| std::fs::read_dir(dir).unwrap())
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.is_file() && !path.ends_with("lock"))
+            .map(|path| (path.clone(), std::fs::read(path).unwrap()))
+            .collect()
+    }
+}
+
+fn agents() -> KeyringName {
+    "agents".parse().unwrap()
+}
+
+fn states(view: &View, keyring: &KeyringName) -> Vec<(u32, State)> {
+    let record = view.record(keyring).unwrap();
+    record
+        .versions
+        .iter()
+        .map(|v| (v.number, v.state))
+        .collect()
+}

@@ -1,0 +1,280 @@
+//! The records as last read: for whoever only reads, and as the writer's memory.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::json::{self, Seen};
+use super::signed::{Kind, Signer, damaged, read, unreadable};
+use super::{KeyError, LoadError, Opens, Record, Version};
+use crate::custody::Custodian;
+use crate::disk::{Action, Error, Files, StateDir};
+use crate::envelope::{Kid, VersionKey};
+use crate::policy::KeyringName;
+
+/// The signing seed, wrapped.
+pub(super) const KEY: &str = "catalogue.key";
+/// The directory of the records.
+pub(super) const RECORDS: &str = "catalogue";
+/// The highest epoch seen of every record.
+pub(super) const SEEN: &str = "seen.json";
+
+/// A verified reading of the catalogue. Holds no secret but the signing key.
+pub struct View {
+    pub(super) dir: StateDir,
+    pub(super) files: Arc<dyn Files>,
+    pub(super) custodian: Arc<dyn Custodian>,
+    pub(super) signer: Signer,
+    pub(super) records: BTreeMap<KeyringName, Record>,
+    /// The highest epoch known of every keyring, on disk or in memory: only grows.
+    pub(super) seen: Seen,
+}
+
+impl View {
+    /// The keyrings that have a record.
+    pub fn keyrings(&self) -> impl Iterator<Item = &KeyringName> {
+        self.records.keys()
+    }
+
+    /// A keyring's record.
+    #[must_use]
+    pub fn record(&self, keyring: &KeyringName) -> Option<&Record> {
+        self.records.get(keyring)
+    }
+
+    /// Every version that a gateway keeps loaded: its state opens without further ado.
+    pub fn versions_that_open(&self) -> impl Iterator<Item = (&KeyringName, &Version)> {
+        self.versions()
+            .filter(|(_, v)| v.state.opens() == Opens::Yes)
+    }
+
+    /// Every version, keyring by keyring, oldest first.
+    pub fn versions(&self) -> impl Iterator<Item = (&KeyringName, &Version)> {
+        self.records
+            .values()
+            .flat_map(|record| record.versions.iter().map(|v| (&record.keyring, v)))
+    }
+
+    /// The version that an envelope names, in whatever state it is.
+    #[must_use]
+    pub fn find_by_kid(&self, kid: Kid) -> Option<(&KeyringName, &Version)> {
+        self.versions().find(|(_, version)| version.kid == kid)
+    }
+
+    /// Names this catalogue, in signatures and status.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        self.signer.id()
+    }
+
+    /// Where the state directory is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Asks the custodian for a version's secret, and derives what can be done with it. Whether its state allows that is the
+    /// caller's to judge.
+    ///
+    /// # Errors
+    /// [`KeyError`]; a secret that the record does not commit to is refused.
+    pub fn version_key(&self, keyring: &KeyringName, number: u32) -> Result<VersionKey, KeyError> {
+        let record = self.records.get(keyring);
+        let version = record.and_then(|r| r.version(number));
+        let version = version.ok_or_else(|| KeyError::Unknown {
+            keyring: keyring.clone(),
+            number,
+        })?;
+        self.unwrap_version(keyring, version)
+    }
+
+    /// Reads everything again; what was read before stays if anything is not believed.
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    pub fn refresh(&mut self) -> Result<(), LoadError> {
+        let (records, seen) = self.load()?;
+        self.records = records;
+        self.seen = seen;
+        Ok(())
+    }
+
+    /// A view with no records, once the signing key is open.
+    pub(super) fn bare(
+        dir: StateDir,
+        files: Arc<dyn Files>,
+        custodian: Arc<dyn Custodian>,
+    ) -> Result<Self, LoadError> {
+        let path = dir.join(KEY);
+        let Some(content) = read(&*files, &path)? else {
+            return Err(absent(&dir, &*files));
+        };
+        let signer = Signer::open(&path, &content, &*custodian)?;
+        Ok(Self {
+            dir,
+            files,
+            custodian,
+            signer,
+            records: BTreeMap::new(),
+            seen: Seen::new(),
+        })
+    }
+
+    /// Everything on disk, checked against what was seen. Epochs seen are read first: whoever writes meanwhile writes the
+    /// record first, so that the reader can only find records newer than the epochs that it read, never older.
+    pub(super) fn load(&self) -> Result<(BTreeMap<KeyringName, Record>, Seen), LoadError> {
+        let mut seen = self.load_seen()?;
+        for (keyring, epoch) in &self.seen {
+            raise(&mut seen, keyring, *epoch);
+        }
+        let mut records = BTreeMap::new();
+        for keyring in self.listed()? {
+            if let Some(record) = self.load_record(&keyring, &seen)? {
+                raise(&mut seen, &keyring, record.epoch);
+                records.insert(keyring, record);
+            }
+        }
+        for (keyring, epoch) in &seen {
+            if !records.contains_key(keyring) {
+                return Err(self.missing(keyring, *epoch));
+            }
+        }
+        Ok((records, seen))
+    }
+
+    /// The epochs that `seen.json` remembers.
+    pub(super) fn load_seen(&self) -> Result<Seen, LoadError> {
+        let path = self.dir.join(SEEN);
+        let Some(file) = read(&*self.files, &path)? else {
+            return Err(LoadError::MissingSeen { path });
+        };
+        let payload = self.signer.verify(Kind::Seen, &path, &file)?;
+        json::read_seen(payload).map_err(|e| unreadable(&path, e))
+    }
+
+    /// One record, if it is there and not older than seen.
+    pub(super) fn load_record(
+        &self,
+        keyring: &KeyringName,
+        seen: &Seen,
+    ) -> Result<Option<Record>, LoadError> {
+        let seen = seen.get(keyring).copied().unwrap_or(0);
+        let path = self.record_path(keyring);
+        let Some(file) = read(&*self.files, &path)? else {
+            return match seen {
+                0 => Ok(None),
+                seen => Err(LoadError::MissingRecord { path, seen }),
+            };
+        };
+        let payload = self.signer.verify(Kind::Record, &path, &file)?;
+        let record = json::read_record(payload).map_err(|e| unreadable(&path, e))?;
+        if record.keyring != *keyring {
+            let what = format!("it is the record of keyring {}", record.keyring);
+            return Err(damaged(&path, &what));
+        }
+        if record.epoch < seen {
+            let found = record.epoch;
+            return Err(LoadError::RolledBack { path, found, seen });
+        }
+        match record.check() {
+            Ok(()) => Ok(Some(record)),
+            Err(rule) => Err(LoadError::Invalid { path, rule }),
+        }
+    }
+
+    pub(super) fn record_path(&self, keyring: &KeyringName) -> PathBuf {
+        self.dir.join(RECORDS).join(format!("{keyring}.json"))
+    }
+
+    pub(super) fn unwrap_version(
+        &self,
+        keyring: &KeyringName,
+        version: &Version,
+    ) -> Result<VersionKey, KeyError> {
+        let number = version.number;
+        let wrapped = version
+            .wrapped
+            .as_ref()
+            .ok_or_else(|| KeyError::Destroyed {
+                keyring: keyring.clone(),
+                number,
+            })?;
+        let context = context(keyring, number, &version.commitment.0);
+        let root = self
+            .custodian
+            .unwrap(wrapped, &context)
+            .map_err(|source| KeyError::Unwrap {
+                keyring: keyring.clone(),
+                number,
+                source,
+            })?;
+        let key = VersionKey::derive(keyring.as_str(), number, &root);
+        if key.commitment() == version.commitment {
+            return Ok(key);
+        }
+        Err(KeyError::Commitment {
+            keyring: keyring.clone(),
+            number,
+        })
+    }
+
+    fn missing(&self, keyring: &KeyringName, seen: u64) -> LoadError {
+        LoadError::MissingRecord {
+            path: self.record_path(keyring),
+            seen,
+        }
+    }
+
+    /// The keyrings that have a file. Hidden files are what a crash left before its rename; other endings are not ours.
+    fn listed(&self) -> Result<Vec<KeyringName>, LoadError> {
+        let dir = self.dir.join(RECORDS);
+        let names = match self.files.names(&dir) {
+            Ok(names) => names,
+            // Noticed by whoever compares with what was seen.
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            Err(e) => return Err(Error::from_io(&dir, Action::List, e).into()),
+        };
+        names
+            .iter()
+            .filter(|name| !name.starts_with('.'))
+            .filter_map(|name| name.strip_suffix(".json").map(|stem| (name, stem)))
+            .map(|(name, stem)| {
+                let odd = |e| damaged(&dir.join(name), &format!("its name: {e}"));
+                stem.parse().map_err(odd)
+            })
+            .collect()
+    }
+}
+
+/// What a version's wrapped secret is bound to: it unwraps beside no other keyring, number or commitment.
+pub(super) fn context(keyring: &KeyringName, number: u32, commitment: &[u8; 32]) -> Vec<u8> {
+    // The name ends at the only zero byte before the fixed-length rest.
+    let name = keyring.as_str().as_bytes();
+    [
+        b"key version\0",
+        name,
+        b"\0",
+        &number.to_be_bytes(),
+        commitment,
+    ]
+    .concat()
+}
+
+pub(super) fn raise(seen: &mut Seen, keyring: &KeyringName, epoch: u64) {
+    let known = seen.entry(keyring.clone()).or_default();
+    *known = epoch.max(*known);
+}
+
+/// No signing key: a directory that never had one, or one that lost it.
+fn absent(dir: &StateDir, files: &dyn Files) -> LoadError {
+    let records = files.names(&dir.join(RECORDS)).unwrap_or_default();
+    if records.iter().any(|name| name.ends_with(".json")) {
+        LoadError::NoSigningKey {
+            path: dir.join(KEY),
+        }
+    } else {
+        LoadError::NotInitialised {
+            dir: dir.path().to_owned(),
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! What may be written behind `keyway`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use super::exit::Exit;
+
+/// Encryption gateway for NATS: unchanged clients, a sealed bus, keys that rotate under live traffic.
+#[derive(Debug, Parser)]
+#[command(name = "keyway", version, after_long_help = Exit::table(), after_help = "`keyway --help` lists the exit codes.")]
+pub(super) struct Cli {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+/// The commands, in the order in which a newcomer meets them.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Show a bus, a gateway and agents side by side; ends and cleans up by itself
+    Demo(Demo),
+    /// Run the gateway until SIGTERM or SIGINT
+    Run(Run),
+    /// Create the state directory: key-encryption key and catalogue; overwrites nothing
+    Init(Init),
+    /// Check a configuration file and report every mistake at once
+    Check(Check),
+    /// List the key versions and their states, also while a gateway runs
+    Keys(Keys),
+    /// Explain an envelope, and open it for whoever holds the state directory
+    Inspect(Inspect),
+    /// Switch a keyring to a new key version now
+    Rotate(Rotate),
+    /// Print the completions for a shell
+    Completions(Completions),
+}
+
+/// Which state directory, and what opens it.
+#[derive(Args, Clone, Debug, Default)]
+pub(super) struct Place {
+    /// Configuration file; without one the embedded defaults apply
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// State directory, instead of the configuration's
+    #[arg(long, value_name = "DIR")]
+    pub(super) state: Option<PathBuf>,
+    /// Read the passphrase of the key-encryption key from this file
+    #[arg(long, value_name = "FILE", conflicts_with = "passphrase_fd")]
+    pub(super) passphrase_file: Option<PathBuf>,
+    /// Read the passphrase of the key-encryption key from this file descriptor
+    #[arg(long, value_name = "FD", value_parser = descriptor)]
+    pub(super) passphrase_fd: Option<u32>,
+}
+
+/// A file descriptor that can be read from: not standard output or error.
+fn descriptor(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(number @ (1 | 2)) => Err(format!(
+            "{number} is where keyway writes; open another, for example `--passphrase-fd 3 3<FILE`"
+        )),
+        Ok(number) => Ok(number),
+        Err(error) => Err(format!(
+            "{error}; give the number of an open file descriptor"
+        )),
+    }
+}
+
+/// `keyway demo`
+#[derive(Args, Debug)]
+pub(super) struct Demo {
+    /// The nats-server to start; without it the one on the PATH
+    #[arg(long, value_name = "PROGRAM")]
+    pub(super) nats_server: Option<PathBuf>,
+}
+
+/// `keyway run`
+#[derive(Args, Debug)]
+pub(super) struct Run {
+    #[command(flatten)]
+    pub(super) place: Place,
+}
+
+/// `keyway init`
+#[derive(Args, Debug)]
+pub(super) struct Init {
+    #[command(flatten)]
+    pub(super) place: Place,
+}
+
+/// `keyway check`
+#[derive(Args, Debug)]
+pub(super) struct Check {
+    /// The configuration file
+    #[arg(value_name = "CONFIG")]
+    pub(super) config: PathBuf,
+    /// Print the findings as JSON on standard output
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// `keyway keys`
+#[derive(Args, Debug)]
+pub(super) struct Keys {
+    #[command(flatten)]
+    pub(super) place: Place,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// `keyway inspect`
+#[derive(Args, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option that somebody types"
+)]
+pub(super) struct Inspect {
+    /// The envelope: raw bytes, hex or base64, told apart by themselves; `-` or nothing: standard input
+    #[arg(value_name = "FILE")]
+    pub(super) file: Option<PathBuf>,
+    /// Read the input as hex
+    #[arg(long, conflicts_with = "base64")]
+    pub(super) hex: bool,
+    /// Read the input as base64
+    #[arg(long)]
+    pub(super) base64: bool,
+    /// Write the plaintext to standard output, and nothing else; takes the state directory
+    #[arg(long)]
+    pub(super) open: bool,
+    /// The subject it was published on; a bound envelope does not open without it
+    #[arg(long, value_name = "SUBJECT", requires = "open")]
+    pub(super) subject: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) place: Place,
+}
+
+/// `keyway rotate`
+#[derive(Args, Debug)]
+pub(super) struct Rotate {
+    /// The keyring; may be left out where there is only one
+    #[arg(value_name = "KEYRING")]
+    pub(super) keyring: Option<String>,
+    /// Why, in words that an auditor will read
+    #[arg(long, value_name = "TEXT")]
+    pub(super) why: String,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) place: Place,
+}
+
+/// `keyway completions`
+#[derive(Args, Debug)]
+pub(super) struct Completions {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    pub(super) shell: clap_complete::Shell,
+}

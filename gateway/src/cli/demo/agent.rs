@@ -1,0 +1,110 @@
+//! An agent: an ordinary NATS client with a name, a subject of its own, and no idea of keys.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_nats::{Client, ConnectOptions, Event, Message, Subject, Subscriber};
+use futures_util::StreamExt;
+
+use crate::cli::exit::Exit;
+use crate::cli::failure::Failure;
+
+/// How long anything may take before the demo gives up.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// An agent.
+pub(super) struct Agent {
+    pub(super) client: Client,
+    heard: Subscriber,
+    lost: Arc<AtomicUsize>,
+}
+
+impl Agent {
+    /// Connects to `addr` and listens on `subject`; on return the server knows.
+    pub(super) async fn join(name: &str, addr: SocketAddr, subject: &str) -> Result<Self, Failure> {
+        let lost = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&lost);
+        let options = ConnectOptions::new()
+            .name(name)
+            .event_callback(move |event| {
+                if matches!(event, Event::Disconnected) {
+                    counter.fetch_add(1, Ordering::Relaxed);
+                }
+                std::future::ready(())
+            });
+        let client = soon("connect", Box::pin(options.connect(addr.to_string()))).await?;
+        let heard = soon("subscribe", client.subscribe(subject.to_owned())).await?;
+        let agent = Self {
+            client,
+            heard,
+            lost,
+        };
+        agent.settle().await?;
+        Ok(agent)
+    }
+
+    /// The next message on the agent's subject.
+    pub(super) async fn next(&mut self) -> Result<Message, Failure> {
+        heard(&mut self.heard).await
+    }
+
+    /// Publishes a message.
+    pub(super) async fn publish(
+        &self,
+        subject: impl Into<Subject>,
+        text: impl Into<bytes::Bytes>,
+    ) -> Result<(), Failure> {
+        let sent = self.client.publish(subject.into(), text.into());
+        soon("publish", sent).await?;
+        soon("flush", self.client.flush()).await
+    }
+
+    /// Another subject to listen on; on return the server knows.
+    pub(super) async fn listen(&self, subject: &str) -> Result<Subscriber, Failure> {
+        let heard = soon("subscribe", self.client.subscribe(subject.to_owned())).await?;
+        self.settle().await?;
+        Ok(heard)
+    }
+
+    /// How often the connection was lost.
+    pub(super) fn lost(&self) -> usize {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    /// A message to oneself: when it is back, the server has done everything before it.
+    async fn settle(&self) -> Result<(), Failure> {
+        let inbox = self.client.new_inbox();
+        let mut own = soon("subscribe", self.client.subscribe(inbox.clone())).await?;
+        self.publish(inbox, bytes::Bytes::new()).await?;
+        heard(&mut own).await.map(drop)
+    }
+}
+
+/// The next message of a subscription.
+pub(super) async fn heard(subscriber: &mut Subscriber) -> Result<Message, Failure> {
+    let next = tokio::time::timeout(PATIENCE, subscriber.next()).await;
+    next.ok()
+        .flatten()
+        .ok_or_else(|| broken("hear", &"nothing came"))
+}
+
+/// What `doing` yields, unless it fails or takes too long.
+pub(super) async fn soon<T, E: std::fmt::Display>(
+    what: &str,
+    doing: impl IntoFuture<Output = Result<T, E>>,
+) -> Result<T, Failure> {
+    match tokio::time::timeout(PATIENCE, doing).await {
+        Ok(done) => done.map_err(|error| broken(what, &error)),
+        Err(elapsed) => Err(broken(what, &elapsed)),
+    }
+}
+
+fn broken(what: &str, why: &dyn std::fmt::Display) -> Failure {
+    Failure::new(
+        Exit::Failed,
+        format!("the demo broke off: an agent could not {what}: {why}"),
+        "this should not happen; please report it",
+    )
+}

@@ -1,0 +1,168 @@
+//! The words before and after the table: who is where, what was counted, what to try next.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::cli::exit::Exit;
+use crate::cli::failure::Failure;
+use crate::metrics::PrometheusHandle;
+
+use super::layout::Tone;
+use super::screen::Screen;
+
+/// How often the counters are looked at, and how many times at most: they follow the messages by a moment.
+const LOOK: Duration = Duration::from_millis(10);
+const LOOKS: usize = 200;
+
+/// What was counted.
+pub(super) struct Tally {
+    /// Messages that agents said.
+    pub(super) said: usize,
+    /// How often an agent heard exactly what was said.
+    pub(super) understood: usize,
+    /// How many of them stood readable on the bus.
+    pub(super) read_outside: usize,
+    /// Connections that agents lost.
+    pub(super) lost: usize,
+    /// Messages that the gateway withheld.
+    pub(super) withheld: u64,
+}
+
+/// Who is where.
+pub(super) fn prologue(
+    screen: &mut Screen,
+    front: SocketAddr,
+    bus: SocketAddr,
+) -> Result<(), Failure> {
+    let (to, from) = (screen.style().glyphs.arrow, screen.style().glyphs.back);
+    screen.say(
+        Tone::Strong,
+        "Keyway: agents talk in plain text, the bus carries none of it",
+    )?;
+    screen.say(Tone::Plain, "")?;
+    let line = format!("  agents {to} gateway {front} {to} nats-server {bus} {from} outsider");
+    screen.say(Tone::Plain, &line)?;
+    screen.say(
+        Tone::Faint,
+        "  ordinary NATS clients, no keys, no changes; the outsider bypasses the gateway",
+    )?;
+    screen.say(Tone::Plain, "")
+}
+
+/// What was counted, and what to try next. Fails if anything is not as promised.
+pub(super) fn epilogue(screen: &mut Screen, tally: &Tally, server: &Path) -> Result<(), Failure> {
+    screen.say(Tone::Plain, "")?;
+    let promises = [
+        (
+            tally.understood == tally.said && tally.read_outside == 0,
+            format!(
+                "{} messages said, all heard as said; {} of them readable on the bus",
+                tally.said, tally.read_outside
+            ),
+        ),
+        (
+            tally.lost == 0,
+            format!(
+                "key switched under way: {} reconnects, and a note from before still opens",
+                tally.lost
+            ),
+        ),
+        (
+            tally.withheld == 2,
+            format!(
+                "one forgery and one moved message: {} withheld, none heard",
+                tally.withheld
+            ),
+        ),
+    ];
+    for (kept, promise) in &promises {
+        let glyphs = screen.style().glyphs;
+        let (tone, mark) = if *kept {
+            (Tone::Good, glyphs.good)
+        } else {
+            (Tone::Outside, glyphs.bad)
+        };
+        screen.say(tone, &format!("  {mark} {promise}"))?;
+    }
+    if !promises.iter().all(|(kept, _promise)| *kept) {
+        let help = "please report it, with what is shown above";
+        return Err(Failure::new(
+            Exit::Failed,
+            "the gateway broke a promise",
+            help,
+        ));
+    }
+    next(screen, server)
+}
+
+/// Exact commands, for the programs that run now.
+fn next(screen: &mut Screen, server: &Path) -> Result<(), Failure> {
+    let called = std::env::args_os().next().map(PathBuf::from);
+    let keyway = nearby(&called.unwrap_or_else(|| PathBuf::from("keyway")));
+    screen.say(Tone::Plain, "")?;
+    screen.say(Tone::Strong, "try next")?;
+    let steps = [
+        (
+            format!("{} &", nearby(server)),
+            "a bus, unless you have one",
+        ),
+        (format!("{keyway} run"), "the gateway before it"),
+        (
+            "nats://127.0.0.1:4223".to_owned(),
+            "the one URL that agents change",
+        ),
+        (format!("{keyway} keys"), "the key versions"),
+        (
+            format!("{keyway} rotate --why \"to see it\""),
+            "a new one, while agents talk",
+        ),
+        (format!("{keyway} --help"), "everything else"),
+    ];
+    let lengths = steps.iter().map(|(command, _what)| command.chars().count());
+    let longest = lengths.max().unwrap_or_default();
+    for (command, what) in &steps {
+        screen.say(Tone::Plain, &format!("  {command:<longest$}  {what}"))?;
+    }
+    Ok(())
+}
+
+/// A path as short as it can be typed here.
+fn nearby(path: &Path) -> String {
+    let here = std::env::current_dir().ok();
+    let short = here.and_then(|here| path.strip_prefix(here).map(Path::to_owned).ok());
+    short
+        .unwrap_or_else(|| path.to_owned())
+        .display()
+        .to_string()
+}
+
+/// How many messages the gateway has withheld; waits a moment for it to be `expected`.
+pub(super) async fn withheld(metrics: &PrometheusHandle, expected: u64) -> u64 {
+    let mut count = 0;
+    for _look in 0..LOOKS {
+        count = sum(&metrics.render(), "keyway_withheld_messages_total{");
+        if count >= expected {
+            break;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    count
+}
+
+fn sum(page: &str, metric: &str) -> u64 {
+    let samples = page.lines().filter(|line| line.starts_with(metric));
+    let values = samples.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok());
+    values.sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_of_one_metric_are_added_up() {
+        let page = "# HELP a\na{x=\"1\"} 2\na{x=\"2\"} 3\nab{x=\"1\"} 9\n";
+        assert_eq!(sum(page, "a{"), 5);
+    }
+}

@@ -1,0 +1,278 @@
+//! Three columns side by side, in a terminal or in a log.
+
+use std::fmt::Write as _;
+
+/// How a piece of text is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tone {
+    /// Plain text.
+    Plain,
+    /// A name, a heading.
+    Strong,
+    /// What is there to be seen, not read.
+    Faint,
+    /// Ciphertext under the first key version.
+    Sealed,
+    /// Ciphertext under a later one.
+    SealedLater,
+    /// As it should be.
+    Good,
+    /// What somebody without keys gets.
+    Outside,
+}
+
+/// Characters for lines and marks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Glyphs {
+    pub(super) across: char,
+    pub(super) down: char,
+    /// Where lines meet, first to last: top, middle and bottom row; start, crossing and end in each.
+    pub(super) corners: [[char; 3]; 3],
+    pub(super) arrow: &'static str,
+    pub(super) back: &'static str,
+    pub(super) good: &'static str,
+    pub(super) bad: &'static str,
+    pub(super) more: &'static str,
+    pub(super) hidden: char,
+}
+
+/// Which row of corners a rule has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rule {
+    /// Above the table.
+    Top,
+    /// Between rows.
+    Middle,
+    /// Between a row and a banner.
+    Closing,
+    /// Between a banner and a row.
+    Opening,
+    /// Below the table.
+    Bottom,
+}
+
+/// Where and how to draw.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Style {
+    /// Columns of the terminal that are used.
+    pub(super) width: usize,
+    /// Whether to use colours.
+    pub(super) colour: bool,
+    /// Lines and marks.
+    pub(super) glyphs: Glyphs,
+}
+
+/// Lines of one column.
+pub(super) type Cell = Vec<(Tone, String)>;
+
+/// Borders and their spaces: `│ a │ b │ c │`.
+const FRAME: usize = 10;
+
+/// Narrower, and nothing fits a column; wider, and the eye loses the row.
+const NARROWEST: usize = 60;
+const WIDEST: usize = 132;
+
+const BOX: Glyphs = Glyphs {
+    across: '─',
+    down: '│',
+    corners: [['┌', '┬', '┐'], ['├', '┼', '┤'], ['└', '┴', '┘']],
+    arrow: "→",
+    back: "←",
+    good: "✓",
+    bad: "✗",
+    more: "…",
+    hidden: '·',
+};
+
+const ASCII: Glyphs = Glyphs {
+    across: '-',
+    down: '|',
+    corners: [['+', '+', '+'], ['+', '+', '+'], ['+', '+', '+']],
+    arrow: "->",
+    back: "<-",
+    good: "ok:",
+    bad: "FAILED:",
+    more: "...",
+    hidden: '.',
+};
+
+impl Style {
+    /// Colours and boxes, for a terminal of this width.
+    pub(super) fn fancy(width: usize) -> Self {
+        Self {
+            width: width.clamp(NARROWEST, WIDEST),
+            colour: true,
+            glyphs: BOX,
+        }
+    }
+
+    /// Plain text, for a log or a terminal that wants no colours.
+    pub(super) fn plain(width: usize) -> Self {
+        Self {
+            width: width.clamp(NARROWEST, WIDEST),
+            colour: false,
+            glyphs: ASCII,
+        }
+    }
+
+    /// How many characters each column holds.
+    pub(super) fn columns(&self) -> [usize; 3] {
+        let room = self.width.saturating_sub(FRAME);
+        let share = |percent: usize| room.saturating_mul(percent).saturating_div(100);
+        let (first, second) = (share(36), share(38));
+        let third = room.saturating_sub(first).saturating_sub(second);
+        [first, second, third]
+    }
+
+    /// `text` as it looks in `tone`.
+    pub(super) fn paint(&self, tone: Tone, text: &str) -> String {
+        let code = match tone {
+            Tone::Plain => "",
+            Tone::Strong => "1",
+            Tone::Faint => "2",
+            Tone::Sealed => "33",
+            Tone::SealedLater => "35",
+            Tone::Good => "32",
+            Tone::Outside => "31",
+        };
+        if !self.colour || code.is_empty() || text.trim().is_empty() {
+            return text.to_owned();
+        }
+        format!("\x1b[{code}m{text}\x1b[0m")
+    }
+
+    /// A line across the table.
+    pub(super) fn rule(&self, rule: Rule) -> String {
+        let [top, middle, bottom] = self.glyphs.corners;
+        let [start, crossing, end] = match rule {
+            Rule::Top => top,
+            Rule::Middle => middle,
+            Rule::Closing => [middle[0], bottom[1], middle[2]],
+            Rule::Opening => [middle[0], top[1], middle[2]],
+            Rule::Bottom => bottom,
+        };
+        let spans = self.columns().map(|width| {
+            String::from_iter(std::iter::repeat_n(
+                self.glyphs.across,
+                width.saturating_add(2),
+            ))
+        });
+        let line = spans.join(&crossing.to_string());
+        self.paint(Tone::Faint, &format!("{start}{line}{end}"))
+    }
+
+    /// A row: every cell wrapped to its column, as high as the highest.
+    pub(super) fn row(&self, cells: [Cell; 3]) -> String {
+        let widths = self.columns();
+        let mut columns = cells.into_iter().zip(widths).map(|(cell, width)| {
+            let lines = cell
+                .into_iter()
+                .flat_map(|(tone, text)| wrap(&text, width).into_iter().map(move |l| (tone, l)));
+            lines.collect::<Vec<_>>()
+        });
+        let columns: [Vec<_>; 3] = std::array::from_fn(|_| columns.next().unwrap_or_default());
+        let height = columns.iter().map(Vec::len).max().unwrap_or_default();
+        let lines: Vec<String> = (0..height)
+            .map(|line| self.line(&columns, widths, line))
+            .collect();
+        lines.join("\n")
+    }
+
+    fn line(&self, columns: &[Vec<(Tone, String)>; 3], widths: [usize; 3], line: usize) -> String {
+        let bar = self.paint(Tone::Faint, &self.glyphs.down.to_string());
+        let mut text = bar.clone();
+        for (column, width) in columns.iter().zip(widths) {
+            let (tone, words) = column
+                .get(line)
+                .map_or((Tone::Plain, ""), |(tone, words)| (*tone, words.as_str()));
+            let padded = format!("{words:width$}");
+            // Writing to a String cannot fail.
+            let _written = write!(text, " {} {bar}", self.paint(tone, &padded));
+        }
+        text
+    }
+
+    /// A text across all columns.
+    pub(super) fn banner(&self, tone: Tone, text: &str) -> String {
+        let width = self.width.saturating_sub(4);
+        let bar = self.paint(Tone::Faint, &self.glyphs.down.to_string());
+        let lines = wrap(text, width);
+        let lines = lines.iter().map(|line| {
+            format!(
+                "{bar} {} {bar}",
+                self.paint(tone, &format!("{line:width$}"))
+            )
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    }
+}
+
+/// Lines of at most `width` characters, broken at spaces; a longer word is cut.
+pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
+    let width = width.max(1);
+    let mut lines = Vec::new();
+    let mut line = String::new();
+    for word in text.split(' ') {
+        let mut word = word.to_owned();
+        let fits = |line: &str, word: &str| {
+            let space = usize::from(!line.is_empty());
+            let taken = line.chars().count().saturating_add(space);
+            taken.saturating_add(word.chars().count()) <= width
+        };
+        if !line.is_empty() && !fits(&line, &word) {
+            lines.push(std::mem::take(&mut line));
+        }
+        while word.chars().count() > width {
+            lines.push(word.chars().take(width).collect());
+            word = word.chars().skip(width).collect();
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(&word);
+    }
+    lines.push(line);
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cell(text: &str) -> Cell {
+        vec![(Tone::Strong, text.to_owned())]
+    }
+
+    #[test]
+    fn every_line_of_a_row_is_as_wide_as_the_terminal() {
+        for width in [60, 80, 81, 100, 132] {
+            let mut style = Style::fancy(width);
+            style.colour = false;
+            let words = "a few words that have to be wrapped somewhere, averylongwordthatfitsnowhereatallinanycolumnofthetable";
+            let row = style.row([cell(words), cell("short"), cell("")]);
+            let lines = [
+                row,
+                style.rule(Rule::Middle),
+                style.banner(Tone::Plain, words),
+            ];
+            for line in lines.iter().flat_map(|text| text.lines()) {
+                assert_eq!(line.chars().count(), width, "{line}");
+            }
+        }
+    }
+
+    #[test]
+    fn log_has_neither_colours_nor_box_drawing() {
+        let style = Style::plain(100);
+        let text = style.row([cell("a"), cell("b"), cell("c")]) + &style.rule(Rule::Top);
+        assert!(text.is_ascii() && !text.contains('\x1b'), "{text}");
+    }
+
+    #[test]
+    fn wrapping_loses_nothing() {
+        let text = "one two three fourteen";
+        assert_eq!(wrap(text, 8), ["one two", "three", "fourteen"]);
+        assert_eq!(wrap("abcdefgh", 3), ["abc", "def", "gh"]);
+        assert_eq!(wrap("", 3), [""]);
+    }
+}

@@ -1,0 +1,100 @@
+//! `keyway demo`: a bus, a gateway and agents, side by side with what a tap and a stranger see.
+//!
+//! Everything is real: a `nats-server`, the gateway with its embedded defaults, clients that know nothing of it, and a stranger
+//! on the bare bus. What is claimed at the end has been counted. `story` is the script, `screen` and `layout` draw.
+
+mod agent;
+mod bus;
+mod ending;
+mod layout;
+mod notes;
+mod screen;
+mod story;
+mod witness;
+
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use crate::app::Gateway;
+use crate::clock::Clock;
+use crate::config::{self, Checked, Environment};
+use crate::metrics::{self, PrometheusHandle};
+
+use super::args::Demo;
+use super::exit::Exit;
+use super::failure::Failure;
+use super::output::Output;
+use super::run::Asked;
+use super::{place, runtime};
+
+use bus::Bus;
+use ending::Tally;
+use screen::Screen;
+
+pub(super) fn run(args: &Demo, out: Output) -> Result<(), Failure> {
+    let folder = tempfile::Builder::new()
+        .prefix("keyway-demo-")
+        .tempdir()
+        .map_err(|error| {
+            let what = format!("cannot make a temporary directory: {error}");
+            Failure::new(Exit::Operator, what, "name a writable one in TMPDIR")
+        })?;
+    let shown = runtime()?.block_on(Box::pin(perform(args, &folder, Screen::new(out))));
+    let emptied = folder.close().map_err(|error| {
+        let what = format!("a temporary directory stays behind: {error}");
+        Failure::new(Exit::Operator, what, "remove it by hand")
+    });
+    shown.and(emptied)
+}
+
+/// However it ends, the server has ended too when this returns.
+async fn perform(args: &Demo, folder: &TempDir, mut screen: Screen) -> Result<(), Failure> {
+    let mut asked = Asked::listen()?;
+    let metrics = metrics::install().map_err(|error| Failure::of(&error))?;
+    let store = folder.path().join("bus");
+    let mut bus = tokio::select! {
+        bus = Bus::start(args.nats_server.as_deref(), &store) => bus?,
+        () = asked.any() => return Err(Failure::silent(Exit::Interrupted)),
+    };
+    let addr = bus.addr();
+    let shown = tokio::select! {
+        shown = act(addr, folder.path(), metrics, &mut screen) => shown,
+        () = bus.drain() => Err(Failure::new(Exit::Unreachable, "the bus fell silent", "")),
+        () = asked.any() => Err(Failure::silent(Exit::Interrupted)),
+    };
+    bus.stop().await;
+    let server = args.nats_server.as_deref();
+    ending::epilogue(
+        &mut screen,
+        &shown?,
+        server.unwrap_or_else(|| Path::new("nats-server")),
+    )
+}
+
+async fn act(
+    bus: std::net::SocketAddr,
+    folder: &Path,
+    metrics: PrometheusHandle,
+    screen: &mut Screen,
+) -> Result<Tally, Failure> {
+    let checked = configuration(bus, folder)?;
+    let gateway = Gateway::start(&checked, metrics.clone(), &Clock::system())
+        .map_err(|error| Failure::of(&error))?;
+    let told = Box::pin(story::tell(bus, &gateway, &metrics, screen)).await;
+    gateway.stop().await;
+    told
+}
+
+/// The embedded defaults, on free ports and in a directory of its own.
+fn configuration(bus: std::net::SocketAddr, folder: &Path) -> Result<Checked, Failure> {
+    let state = folder.join("state");
+    let text = format!(
+        "listen = \"127.0.0.1:0\"\nservers = [\"nats://{bus}\"]\nstate = {state:?}\n[admin]\nlisten = \"off\"\n"
+    );
+    let environment = Environment::of_process(&Clock::system());
+    let checked = config::check_text("(demo)", &text, folder, &environment);
+    checked
+        .map(|(checked, _warnings)| checked)
+        .map_err(|errors| place::invalid(&errors))
+}

@@ -1,0 +1,198 @@
+//! What the demo shows: rows of the table, and the words around it.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use crate::cli::failure::Failure;
+use crate::cli::output::{self, Output};
+use crate::envelope::{HEADER_LEN, Header, Kid};
+
+use super::layout::{Cell, Rule, Style, Tone};
+
+/// How long a row stays alone on a terminal, so that a person can follow.
+const PACE: Duration = Duration::from_millis(260);
+
+/// How many characters a line has where there is no terminal.
+const LOG_WIDTH: usize = 100;
+
+/// The page as it grows.
+pub(super) struct Screen {
+    out: Output,
+    style: Style,
+    pace: Duration,
+    /// Label and colour of the key versions.
+    keys: HashMap<Kid, (String, Tone)>,
+    /// The line above the next row.
+    open: Rule,
+}
+
+/// One message, seen from three sides.
+pub(super) struct Scene<'a> {
+    /// Who speaks to whom.
+    pub(super) title: [&'a str; 2],
+    /// What the agents say or hear.
+    pub(super) heard: (Tone, &'a str),
+    /// The subject on the bus.
+    pub(super) subject: &'a str,
+    /// What the bus carries.
+    pub(super) carried: &'a [u8],
+    /// Words of our own about it.
+    pub(super) remark: &'a str,
+    /// What whoever bypasses the gateway has.
+    pub(super) outside: Cell,
+}
+
+impl Screen {
+    pub(super) fn new(out: Output) -> Self {
+        let terminal = output::width();
+        let width = terminal.unwrap_or(LOG_WIDTH);
+        Self {
+            out,
+            style: if output::is_fancy() {
+                Style::fancy(width)
+            } else {
+                Style::plain(width)
+            },
+            pace: terminal.map_or(Duration::ZERO, |_width| PACE),
+            keys: HashMap::new(),
+            open: Rule::Middle,
+        }
+    }
+
+    pub(super) const fn style(&self) -> &Style {
+        &self.style
+    }
+
+    /// From now on `kid` is shown as `label`.
+    pub(super) fn learn(&mut self, kid: Kid, label: &str) {
+        let tone = if self.keys.is_empty() {
+            Tone::Sealed
+        } else {
+            Tone::SealedLater
+        };
+        self.keys.insert(kid, (label.to_owned(), tone));
+    }
+
+    /// A line outside the table.
+    pub(super) fn say(&mut self, tone: Tone, text: &str) -> Result<(), Failure> {
+        Ok(self.out.line(self.style.paint(tone, text))?)
+    }
+
+    /// The head of the table.
+    pub(super) fn head(&mut self) -> Result<(), Failure> {
+        let head = ["agents say", "the bus carries", "an outsider gets"];
+        let cells = head.map(|text| vec![(Tone::Strong, text.to_owned())]);
+        self.out.line(self.style.rule(Rule::Top))?;
+        self.out.line(self.style.row(cells))?;
+        Ok(self.out.flush()?)
+    }
+
+    /// A row of the table.
+    pub(super) async fn show(&mut self, scene: Scene<'_>) -> Result<(), Failure> {
+        let bus = self.on_the_bus(&scene);
+        let [from, to] = scene.title;
+        let arrow = self.style.glyphs.arrow;
+        let agents = vec![
+            (Tone::Strong, format!("{from} {arrow} {to}")),
+            (scene.heard.0, scene.heard.1.to_owned()),
+        ];
+        let rule = std::mem::replace(&mut self.open, Rule::Middle);
+        self.out.line(self.style.rule(rule))?;
+        self.out
+            .line(self.style.row([agents, bus, scene.outside]))?;
+        self.out.flush()?;
+        tokio::time::sleep(self.pace).await;
+        Ok(())
+    }
+
+    /// Two lines across the table.
+    pub(super) async fn announce(&mut self, lines: [&str; 2]) -> Result<(), Failure> {
+        self.out.line(self.style.rule(Rule::Closing))?;
+        for line in lines {
+            self.out.line(self.style.banner(Tone::Good, line))?;
+        }
+        self.open = Rule::Opening;
+        self.out.flush()?;
+        tokio::time::sleep(self.pace).await;
+        Ok(())
+    }
+
+    /// The end of the table.
+    pub(super) fn foot(&mut self) -> Result<(), Failure> {
+        Ok(self.out.line(self.style.rule(Rule::Bottom))?)
+    }
+
+    fn on_the_bus(&self, scene: &Scene<'_>) -> Cell {
+        let [_, width, _] = self.style.columns();
+        let mut cell = vec![(
+            Tone::Strong,
+            clip(scene.subject, width, self.style.glyphs.more),
+        )];
+        let size = scene.carried.len();
+        if let Ok(header) = Header::parse(scene.carried) {
+            let unknown = || (header.kid.to_string(), Tone::Sealed);
+            let (label, tone) = self.keys.get(&header.kid).cloned().unwrap_or_else(unknown);
+            cell.extend(self.hex(scene.carried, width).map(|line| (tone, line)));
+            cell.push((tone, format!("{size} B {label}")));
+        } else {
+            cell.push((Tone::Plain, self.text(scene.carried)));
+            cell.push((Tone::Outside, format!("{size} B not sealed")));
+        }
+        if !scene.remark.is_empty() {
+            cell.push((Tone::Faint, scene.remark.to_owned()));
+        }
+        cell
+    }
+
+    /// The head of an envelope, and the first bytes of its ciphertext.
+    fn hex(&self, envelope: &[u8], width: usize) -> [String; 2] {
+        let more = self.style.glyphs.more;
+        let line = |bytes: &[u8], width: usize| {
+            // Three characters a byte, but for the last.
+            let fit = width.saturating_add(1).saturating_div(3);
+            let pairs = bytes.iter().take(fit).map(|byte| format!("{byte:02x}"));
+            pairs.collect::<Vec<_>>().join(" ")
+        };
+        let room = width.saturating_sub(more.len()).saturating_sub(1);
+        let (head, rest) = envelope.split_at_checked(HEADER_LEN).unwrap_or_default();
+        [
+            format!("{} {more}", line(head, room)),
+            format!("{more} {}", line(rest, room)),
+        ]
+    }
+
+    /// Bytes as a program that expects text would see them.
+    pub(super) fn text(&self, bytes: &[u8]) -> String {
+        let shown = |byte: &u8| {
+            if byte.is_ascii_graphic() || *byte == b' ' {
+                char::from(*byte)
+            } else {
+                self.style.glyphs.hidden
+            }
+        };
+        bytes.iter().map(shown).collect()
+    }
+
+    /// The first characters of what an outsider sees, and what it can do with them.
+    pub(super) fn outside(&self, seen: &[u8], said: &str) -> Cell {
+        let [_, _, width] = self.style.columns();
+        let some = seen.get(..seen.len().min(width.saturating_mul(2)));
+        // Spaces would be taken for places to break.
+        let text = self.text(some.unwrap_or_default()).replace(' ', "_");
+        let verdict = if seen == said.as_bytes() {
+            (Tone::Outside, "READS IT".to_owned())
+        } else {
+            (Tone::Outside, "cannot read it".to_owned())
+        };
+        vec![(Tone::Faint, text), verdict]
+    }
+}
+
+/// At most `width` characters; what is cut off is marked.
+fn clip(text: &str, width: usize, more: &str) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    let keep = width.saturating_sub(more.chars().count());
+    text.chars().take(keep).chain(more.chars()).collect()
+}

@@ -1,0 +1,116 @@
+//! How the command line ends: one code for each kind of trouble, so that a script can tell them apart.
+
+use std::process::ExitCode;
+
+use crate::fault::{Fault, Who};
+
+/// Why the process ended. The discriminant is the exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Done.
+    Done = 0,
+    /// It failed, for none of the reasons below.
+    Failed = 1,
+    /// The arguments make no sense.
+    Usage = 2,
+    /// The configuration is not valid.
+    Config = 3,
+    /// The operator must act: state directory, key custody, permissions, an address.
+    Operator = 4,
+    /// A gateway or a NATS server could not be reached.
+    Unreachable = 5,
+    /// The input is no envelope, or it does not open.
+    Data = 6,
+    /// Stopped by a signal before it was done.
+    Interrupted = 130,
+}
+
+impl Exit {
+    /// All of them, in the order of the table.
+    pub const ALL: [Self; 8] = [
+        Self::Done,
+        Self::Failed,
+        Self::Usage,
+        Self::Config,
+        Self::Operator,
+        Self::Unreachable,
+        Self::Data,
+        Self::Interrupted,
+    ];
+
+    /// The number that the shell sees.
+    #[must_use]
+    #[expect(
+        clippy::as_conversions,
+        reason = "the discriminant of a repr(u8) enum is read by no other means"
+    )]
+    pub const fn code(self) -> u8 {
+        self as u8
+    }
+
+    /// What it means, as `--help` and `docs/cli.md` say it.
+    #[must_use]
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Failed => "failed while running, for none of the reasons below",
+            Self::Usage => "the arguments make no sense",
+            Self::Config => "the configuration is not valid; every mistake is on stderr",
+            Self::Operator => {
+                "the operator must act: state directory, key custody, permissions, an address"
+            }
+            Self::Unreachable => "a gateway or a NATS server could not be reached",
+            Self::Data => "the input is no envelope, or it does not open",
+            Self::Interrupted => "stopped by a signal before it was done",
+        }
+    }
+
+    /// The code for an error that names nobody's trouble in particular.
+    #[must_use]
+    pub const fn of(fault: Fault) -> Self {
+        match fault.who {
+            Who::Client => Self::Data,
+            Who::Server => Self::Unreachable,
+            Who::Custodian | Who::Operator => Self::Operator,
+            Who::Us => Self::Failed,
+        }
+    }
+
+    /// The table at the end of `keyway --help`.
+    #[must_use]
+    pub fn table() -> String {
+        let lines = Self::ALL.map(|exit| format!("  {:>3}  {}\n", exit.code(), exit.meaning()));
+        format!("Exit codes:\n{}", lines.concat())
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn page_has_a_row_for_every_exit_code_and_no_other() {
+        let page = include_str!("../../../docs/cli.md");
+        let rows: Vec<&str> = page
+            .lines()
+            .skip_while(|line| !line.starts_with("## Exit codes"))
+            .skip(1)
+            .take_while(|line| !line.starts_with("## "))
+            .filter(|line| line.starts_with("| ") && !line.starts_with("| code"))
+            .collect();
+        let wanted = Exit::ALL.map(|exit| format!("| {} | {} |", exit.code(), exit.meaning()));
+        assert_eq!(rows, wanted);
+    }
+
+    #[test]
+    fn codes_are_distinct_and_ascend() {
+        assert!(Exit::ALL.is_sorted_by(|a, b| a.code() < b.code()));
+    }
+}

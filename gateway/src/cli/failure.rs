@@ -1,0 +1,116 @@
+//! A command's failure: what went wrong, what would help, and the exit code.
+
+use std::fmt;
+use std::io;
+
+use crate::fault::Faulty;
+
+use super::exit::Exit;
+
+/// Why a command ended early.
+#[derive(Debug)]
+pub(super) struct Failure {
+    /// The exit code.
+    pub(super) exit: Exit,
+    /// What is wrong; `None`: nothing needs to be said.
+    what: Option<String>,
+    /// What would help.
+    help: Option<String>,
+}
+
+impl Failure {
+    /// A failure in words of our own. Empty `help`: none is known.
+    pub(super) fn new(exit: Exit, what: impl Into<String>, help: impl Into<String>) -> Self {
+        let help = help.into();
+        Self {
+            exit,
+            what: Some(what.into()),
+            help: (!help.is_empty()).then_some(help),
+        }
+    }
+
+    /// A failure that was reported already, or of which nobody wants to hear.
+    pub(super) const fn silent(exit: Exit) -> Self {
+        Self {
+            exit,
+            what: None,
+            help: None,
+        }
+    }
+
+    /// An error of the library, which knows whose it is. Its message has the remedy behind the first semicolon.
+    pub(super) fn of(error: &impl Faulty) -> Self {
+        Self::with_exit(Exit::of(error.fault()), error)
+    }
+
+    /// The same with an exit code that only the command can know.
+    pub(super) fn with_exit(exit: Exit, error: &dyn std::error::Error) -> Self {
+        let message = error.to_string();
+        let (what, help) = message.split_once("; ").unwrap_or((&message, ""));
+        Self::new(exit, what, help.strip_prefix("remedy: ").unwrap_or(help))
+    }
+
+    /// What is wrong, without the remedy.
+    pub(super) fn what(&self) -> &str {
+        self.what.as_deref().unwrap_or("it was reported above")
+    }
+
+    /// What to print on stderr.
+    pub(super) fn report(&self) -> Option<String> {
+        self.what.as_ref().map(|_| self.to_string())
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(what) = &self.what {
+            write!(f, "error: {what}")?;
+        }
+        if let Some(help) = &self.help {
+            write!(f, "\n  help: {help}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Output that cannot be written. A reader that has seen enough (`| head`) is no failure.
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            Self::silent(Exit::Done)
+        } else {
+            Self::new(
+                Exit::Failed,
+                format!("cannot write the output: {error}"),
+                "",
+            )
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::NoEntropy;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("a is wrong; remedy: chmod 0600 'x'")]
+    struct Example;
+
+    #[test]
+    fn remedy_behind_the_first_semicolon_gets_its_own_line() {
+        let failure = Failure::with_exit(Exit::Operator, &Example);
+        assert_eq!(
+            failure.report().unwrap(),
+            "error: a is wrong\n  help: chmod 0600 'x'"
+        );
+        let failure = Failure::with_exit(Exit::Failed, &NoEntropy);
+        assert!(failure.report().unwrap().contains("\n  help: "));
+    }
+
+    #[test]
+    fn closed_pipe_is_no_failure() {
+        let failure = Failure::from(io::Error::from(io::ErrorKind::BrokenPipe));
+        assert_eq!((failure.exit, failure.report()), (Exit::Done, None));
+    }
+}

@@ -1,0 +1,102 @@
+//! `keyway init`: the state directory, with a key-encryption key and an empty catalogue.
+
+use std::sync::Arc;
+
+use crate::catalogue::Catalogue;
+use crate::config::{Checked, Custody};
+use crate::custody::{Custodian, local};
+use crate::disk::{self, Lock, StateDir};
+
+use super::args::Init;
+use super::exit::Exit;
+use super::failure::Failure;
+use super::output::Output;
+use super::place;
+
+pub(super) fn run(args: &Init, out: &mut Output) -> Result<(), Failure> {
+    let checked = place::configuration(&args.place)?;
+    let dir = StateDir::create(&checked.state).map_err(|error| Failure::of(&error))?;
+    let made = Catalogue::exists(&dir);
+    let lock = Lock::take(dir).map_err(|error| {
+        if made {
+            in_use(&error)
+        } else {
+            // Somebody is just making it.
+            Failure::of(&error)
+        }
+    })?;
+    if Catalogue::exists(lock.dir()) {
+        return Err(taken(&checked));
+    }
+    let custodian = kek(&lock, &checked)?;
+    let kek = custodian.describe();
+    let catalogue = Catalogue::create(lock, custodian).map_err(|error| Failure::of(&error))?;
+    out.line(format_args!("created {}", catalogue.path().display()))?;
+    out.line(format_args!(
+        "  key-encryption key {} in {}",
+        kek.kek, kek.place
+    ))?;
+    out.line(format_args!(
+        "  catalogue {}, empty: the first run makes the first key versions",
+        catalogue.id()
+    ))?;
+    out.line(format_args!("\n{}", keep(&checked.custody)))?;
+    let options = place::options(&args.place);
+    out.line(format_args!(
+        "\nnext\n  keyway run{options}\n  keyway keys{options}"
+    ))?;
+    Ok(())
+}
+
+/// A new key-encryption key, or the one that an interrupted `init` left.
+fn kek(lock: &Lock, checked: &Checked) -> Result<Arc<dyn Custodian>, Failure> {
+    let passphrase = place::passphrase(&checked.custody)?;
+    let passphrase = passphrase.as_ref();
+    let kek = if local::exists(lock.dir()) {
+        local::open(lock.dir(), passphrase).map_err(|error| Failure::of(&error))?
+    } else {
+        local::init(lock, passphrase).map_err(|error| Failure::of(&error))?
+    };
+    Ok(Arc::new(kek))
+}
+
+/// A gateway that runs on a directory leaves nothing to be done in it.
+fn in_use(error: &disk::Error) -> Failure {
+    let disk::Error::Locked { dir, pid } = error else {
+        return Failure::of(error);
+    };
+    let holder = pid.map_or_else(
+        || "another process".to_owned(),
+        |pid| format!("process {pid}"),
+    );
+    Failure::new(
+        Exit::Operator,
+        format!(
+            "{} is initialised already, and in use by {holder}",
+            dir.display()
+        ),
+        "there is nothing left to do for it; for a second gateway, name another directory with --state",
+    )
+}
+
+fn taken(checked: &Checked) -> Failure {
+    Failure::new(
+        Exit::Operator,
+        format!(
+            "{} holds a catalogue already, and nothing is overwritten",
+            checked.state.display()
+        ),
+        "use it with `keyway run`, or name another directory with --state",
+    )
+}
+
+fn keep(custody: &Custody) -> &'static str {
+    match custody {
+        Custody::File => {
+            "Keep a copy of the file `kek` apart from the rest of the directory: whoever has both can open everything, and\nwithout it nobody can open anything."
+        }
+        Custody::Passphrase(_) => {
+            "Keep the passphrase apart from the directory: whoever has both can open everything, and without it nobody can\nopen anything."
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! `keyway inspect`: what an envelope says to everybody, and its plaintext for whoever holds the state directory.
+
+mod input;
+
+use serde::Serialize;
+
+use crate::catalogue::{Version, View};
+use crate::config::Checked;
+use crate::envelope::{Header, OVERHEAD};
+use crate::policy::KeyringName;
+
+use super::args::Inspect;
+use super::exit::Exit;
+use super::failure::Failure;
+use super::output::Output;
+use super::place;
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Report {
+    format: u8,
+    suite: &'static str,
+    bound: bool,
+    kid: String,
+    lane: String,
+    counter: u32,
+    envelope_bytes: usize,
+    plaintext_bytes: usize,
+    /// `null` when this state directory does not know the kid.
+    key_version: Option<KeyVersion>,
+    /// Only with `--open`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plaintext_base64: Option<String>,
+}
+
+/// The key version that the kid names.
+#[derive(Serialize)]
+struct KeyVersion {
+    keyring: String,
+    number: u32,
+    label: String,
+    state: &'static str,
+}
+
+pub(super) fn run(args: &Inspect, out: &mut Output) -> Result<(), Failure> {
+    let envelope = input::read(args)?;
+    let header =
+        Header::parse(&envelope).map_err(|error| Failure::with_exit(Exit::Data, &error))?;
+    let checked = place::configuration(&args.place)?;
+    if args.open {
+        return reveal(args, &checked, &header, &envelope, out);
+    }
+    // Without a state directory there is still much to say.
+    let view = place::view(&checked);
+    let known = view
+        .as_ref()
+        .ok()
+        .and_then(|view| view.find_by_kid(header.kid));
+    let report = report(&header, envelope.len(), known);
+    if args.json {
+        out.json(&report)?;
+    } else {
+        let why = match &view {
+            Ok(_searched) => format!("not in {}", checked.state.display()),
+            Err(failure) => failure.what().to_owned(),
+        };
+        out.line(page(&report, &why))?;
+    }
+    Ok(())
+}
+
+fn reveal(
+    args: &Inspect,
+    checked: &Checked,
+    header: &Header,
+    envelope: &[u8],
+    out: &mut Output,
+) -> Result<(), Failure> {
+    if header.bound && args.subject.is_none() {
+        return Err(Failure::new(
+            Exit::Usage,
+            "the envelope is bound to the subject it was published on",
+            "add --subject SUBJECT",
+        ));
+    }
+    let view = place::view(checked)?;
+    let known = view
+        .find_by_kid(header.kid)
+        .ok_or_else(|| unknown(header, checked))?;
+    let subject = args.subject.as_ref().map(String::as_bytes);
+    let subject = subject.map(|subject| checked.policy.normalise(subject));
+    let plaintext = open(&view, known, (header, subject), envelope)?;
+    if args.json {
+        let mut report = report(header, envelope.len(), Some(known));
+        report.plaintext_base64 = Some(data_encoding::BASE64.encode(&plaintext));
+        out.json(&report)?;
+    } else {
+        out.bytes(&plaintext)?;
+    }
+    Ok(())
+}
+
+fn open(
+    view: &View,
+    (keyring, version): (&KeyringName, &Version),
+    (header, subject): (&Header, Option<&[u8]>),
+    envelope: &[u8],
+) -> Result<Vec<u8>, Failure> {
+    let key = view
+        .version_key(keyring, version.number)
+        .map_err(|error| Failure::of(&error))?;
+    let mut plaintext = vec![0; envelope.len().saturating_sub(OVERHEAD)];
+    key.lane(header.suite, header.lane)
+        .open(header, subject, envelope, &mut plaintext)
+        .map_err(|error| {
+            Failure::new(
+                Exit::Data,
+                error.to_string(),
+                "--subject must be the one it was published on, to the letter",
+            )
+        })?;
+    Ok(plaintext)
+}
+
+fn report(header: &Header, len: usize, known: Option<(&KeyringName, &Version)>) -> Report {
+    Report {
+        format: 1,
+        suite: header.suite.name(),
+        bound: header.bound,
+        kid: header.kid.to_string(),
+        lane: header.lane.to_string(),
+        counter: header.counter,
+        envelope_bytes: len,
+        plaintext_bytes: len.saturating_sub(OVERHEAD),
+        key_version: known.map(|(keyring, version)| KeyVersion {
+            keyring: keyring.to_string(),
+            number: version.number,
+            label: version.label.to_string(),
+            state: version.state.name(),
+        }),
+        plaintext_base64: None,
+    }
+}
+
+/// `why` says why the key version is not known, where it is not.
+fn page(report: &Report, why: &str) -> String {
+    let version = report.key_version.as_ref().map_or_else(
+        || format!("unknown: {why}"),
+        |known| {
+            format!(
+                "{} ({}), keyring {}",
+                known.label, known.state, known.keyring
+            )
+        },
+    );
+    let bound = if report.bound {
+        "to the subject it was published on: --open needs --subject"
+    } else {
+        "to its keyring, not to a subject"
+    };
+    [
+        format!("envelope     format {}, {}", report.format, report.suite),
+        format!(
+            "size         {} bytes: {} of plaintext, {OVERHEAD} added",
+            report.envelope_bytes, report.plaintext_bytes
+        ),
+        format!("bound        {bound}"),
+        format!("lane         {}", report.lane),
+        format!("counter      {}", report.counter),
+        format!("kid          {}", report.kid),
+        format!("key version  {version}"),
+    ]
+    .join("\n")
+}
+
+fn unknown(header: &Header, checked: &Checked) -> Failure {
+    let state = checked.state.display();
+    Failure::new(
+        Exit::Data,
+        format!("{state} has no key version with kid {}", header.kid),
+        "name the state directory of the gateway that sealed it with --state",
+    )
+}

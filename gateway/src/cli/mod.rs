@@ -1,0 +1,140 @@
+//! The command line.
+//!
+//! | you look for | it is in |
+//! |---|---|
+//! | what may be written | `args` |
+//! | how it ends | [`Exit`], `failure` |
+//! | what is printed, and how | `output` |
+//! | a command | the module of its name |
+//! | the conversation with a running gateway | `client` |
+
+mod args;
+mod check;
+mod client;
+#[expect(
+    clippy::large_stack_frames,
+    reason = "the client library's futures are large; the demo runs once, on the main thread"
+)]
+mod demo;
+mod exit;
+mod failure;
+mod init;
+mod inspect;
+mod keys;
+mod log;
+mod output;
+mod place;
+mod rotate;
+mod run;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+use tokio::runtime::Runtime;
+
+use crate::app::process;
+
+pub use exit::Exit;
+
+use args::{Cli, Command, Completions};
+use failure::Failure;
+use output::Output;
+
+/// Runs the command line of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    if let Err(error) = process::keep_out_of_dumps() {
+        output::complain(format_args!(
+            "warning: core dumps cannot be switched off: {error}"
+        ));
+    }
+    let exit = match Cli::try_parse() {
+        Ok(cli) => concluded(dispatch(cli.command)),
+        Err(error) => misused(&error),
+    };
+    exit.into()
+}
+
+fn dispatch(command: Command) -> Result<(), Failure> {
+    let mut out = Output::of_process();
+    match command {
+        Command::Demo(args) => demo::run(&args, out),
+        Command::Run(args) => run::run(&args),
+        Command::Init(args) => init::run(&args, &mut out),
+        Command::Check(args) => check::run(&args, &mut out),
+        Command::Keys(args) => keys::run(&args, &mut out),
+        Command::Inspect(args) => inspect::run(&args, &mut out),
+        Command::Rotate(args) => rotate::run(&args, &mut out),
+        Command::Completions(args) => completions(&args, &mut out),
+    }
+}
+
+/// Reports a failure on stderr, if there is something to report.
+fn concluded(result: Result<(), Failure>) -> Exit {
+    result.map_or_else(
+        |failure| {
+            if let Some(report) = failure.report() {
+                output::complain(report);
+            }
+            failure.exit
+        },
+        |()| Exit::Done,
+    )
+}
+
+/// `--help` and `--version` are answers, everything else is a mistake; the parser has the words for both.
+fn misused(error: &clap::Error) -> Exit {
+    drop(error.print());
+    if error.use_stderr() {
+        Exit::Usage
+    } else {
+        Exit::Done
+    }
+}
+
+/// The runtime of a command that waits for something.
+fn runtime() -> Result<Runtime, Failure> {
+    let built = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    built.map_err(|error| {
+        let what = format!("cannot start the runtime: {error}");
+        Failure::new(Exit::Failed, what, "are there file descriptors left?")
+    })
+}
+
+fn completions(args: &Completions, out: &mut Output) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "keyway", &mut script);
+    Ok(out.bytes(&script)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn long_help_ends_with_the_exit_codes() {
+        let help = Cli::command().render_long_help().to_string();
+        for exit in Exit::ALL {
+            assert!(help.contains(exit.meaning()), "{help}");
+        }
+    }
+
+    #[test]
+    fn page_names_every_command_and_option() {
+        let page = include_str!("../../../docs/cli.md");
+        for command in Cli::command().get_subcommands() {
+            let name = command.get_name();
+            assert!(page.contains(&format!("## keyway {name}\n")), "{name}");
+            for option in command.get_arguments().filter_map(clap::Arg::get_long) {
+                assert!(page.contains(&format!("`--{option}")), "{name} --{option}");
+            }
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! From `--config`, `--state` and the passphrase options to a configuration, a state directory and its catalogue.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::catalogue::{Catalogue, View};
+use crate::clock::Clock;
+use crate::config::{self, Checked, Custody, Environment, Warning};
+use crate::custody::{Custodian, Passphrase, PassphraseSource, local};
+use crate::disk::{self, Lock, StateDir};
+
+use super::args::Place;
+use super::exit::Exit;
+use super::failure::Failure;
+use super::output::complain;
+
+/// The configuration that the options ask for. Mistakes and warnings go to stderr.
+pub(super) fn configuration(place: &Place) -> Result<Checked, Failure> {
+    let (checked, warnings) = read(place)?;
+    for warning in warnings {
+        complain(format_args!("warning: {warning}"));
+    }
+    Ok(checked)
+}
+
+/// The same for a command that has its own way to say the warnings.
+pub(super) fn read(place: &Place) -> Result<(Checked, Vec<Warning>), Failure> {
+    let mut environment = Environment::of_process(&Clock::system());
+    if let Some(state) = &place.state {
+        environment.state = Some(state.clone());
+    }
+    let checked = match &place.config {
+        Some(path) => config::check(path, &environment),
+        None => config::embedded(&environment),
+    };
+    let (mut checked, warnings) = checked.map_err(|errors| invalid(&errors))?;
+    overrule(&mut checked, place);
+    Ok((checked, warnings))
+}
+
+/// Reports every mistake of a configuration.
+pub(super) fn invalid(errors: &config::Errors) -> Failure {
+    complain(errors);
+    Failure::silent(Exit::Config)
+}
+
+/// What the command line says goes before what the file says.
+fn overrule(checked: &mut Checked, place: &Place) {
+    if let Some(state) = &place.state {
+        if checked.admin.socket == checked.state.join("admin.sock") {
+            checked.admin.socket = state.join("admin.sock");
+        }
+        checked.state.clone_from(state);
+    }
+    if let Some(path) = &place.passphrase_file {
+        checked.custody = Custody::Passphrase(PassphraseSource::File(path.clone()));
+    }
+    if let Some(fd) = place.passphrase_fd {
+        checked.custody = Custody::Passphrase(PassphraseSource::Descriptor(fd));
+    }
+}
+
+/// The passphrase that the configuration points at, if it does.
+pub(super) fn passphrase(custody: &Custody) -> Result<Option<Passphrase>, Failure> {
+    match custody {
+        Custody::File => Ok(None),
+        Custody::Passphrase(source) => source.read().map(Some).map_err(|error| Failure::of(&error)),
+    }
+}
+
+/// The catalogue, to be read; another process may hold it.
+pub(super) fn view(checked: &Checked) -> Result<View, Failure> {
+    let dir = open(&checked.state)?;
+    let custodian = custodian(&dir, checked)?;
+    Catalogue::open_read_only(dir, custodian).map_err(|error| Failure::of(&error))
+}
+
+/// The catalogue, to be written; nobody else may hold it.
+pub(super) fn catalogue(checked: &Checked) -> Result<Catalogue, Failure> {
+    let lock = Lock::take(open(&checked.state)?).map_err(|error| held(checked, &error))?;
+    let custodian = custodian(lock.dir(), checked)?;
+    Catalogue::open(lock, custodian).map_err(|error| Failure::of(&error))
+}
+
+/// Whoever comes here found no gateway at the admin socket: where one runs all the same, it has another.
+fn held(checked: &Checked, error: &disk::Error) -> Failure {
+    let disk::Error::Locked { dir, pid } = error else {
+        return Failure::of(error);
+    };
+    let process = pid.map_or_else(String::new, |pid| format!(" (process {pid})"));
+    let (dir, socket) = (dir.display(), checked.admin.socket.display());
+    Failure::new(
+        Exit::Operator,
+        format!("a gateway runs on {dir}{process}, but not with its admin socket at {socket}"),
+        "pass the `--config` that it runs with",
+    )
+}
+
+fn open(path: &Path) -> Result<StateDir, Failure> {
+    StateDir::open(path).map_err(|error| {
+        if error.is_missing() {
+            absent(path)
+        } else {
+            Failure::of(&error)
+        }
+    })
+}
+
+fn absent(path: &Path) -> Failure {
+    Failure::new(
+        Exit::Operator,
+        format!("there is no state directory {}", path.display()),
+        "name another with --state or --config, or create it with `keyway init`",
+    )
+}
+
+fn custodian(dir: &StateDir, checked: &Checked) -> Result<Arc<dyn Custodian>, Failure> {
+    let passphrase = passphrase(&checked.custody)?;
+    let kek = local::open(dir, passphrase.as_ref()).map_err(|error| Failure::of(&error))?;
+    Ok(Arc::new(kek))
+}
+
+/// The options that lead here again, to be printed in front of a suggestion.
+pub(super) fn options(place: &Place) -> String {
+    let option = |name: &str, path: &Option<PathBuf>| {
+        path.as_ref()
+            .map(|path| format!(" --{name} {}", path.display()))
+            .unwrap_or_default()
+    };
+    let fd = place
+        .passphrase_fd
+        .map(|fd| format!(" --passphrase-fd {fd}"));
+    [
+        option("config", &place.config),
+        option("state", &place.state),
+        option("passphrase-file", &place.passphrase_file),
+        fd.unwrap_or_default(),
+    ]
+    .concat()
+}

@@ -1,0 +1,111 @@
+//! The configuration: TOML in, checked values out, or every mistake at once with its place and its remedy.
+//!
+//! [`schema`] is the one table of keys: the check for unknown keys, the defaults and the page `docs/configuration.md` all come
+//! from it. A file is read in three steps: TOML with the place of every value ([`toml`]), one conversion for each section, and
+//! the checks between sections. A step that fails leaves the others to go on, so that no mistake hides another.
+
+#[cfg(any(test, feature = "twin", fuzzing))]
+pub mod check;
+mod checked;
+mod environment;
+mod finding;
+mod keyring;
+mod network;
+mod operation;
+pub mod schema;
+mod section;
+#[cfg(test)]
+mod tests;
+mod value;
+
+use std::path::Path;
+
+pub use checked::{Admin, Checked, Custody, Keyring, Limit, Log, LogFormat, Retain, Rotate};
+pub use environment::Environment;
+pub use finding::{Errors, Finding, Warning};
+
+use finding::Findings;
+use section::Section;
+
+/// Reads and checks the file at `path`. Relative paths in it start at its own directory.
+///
+/// # Errors
+/// Everything that is wrong with it, in the order of the file.
+pub fn check(path: &Path, environment: &Environment) -> Result<(Checked, Vec<Warning>), Errors> {
+    let name = path.display().to_string();
+    match std::fs::read(path) {
+        Ok(bytes) => {
+            let base = path.parent().unwrap_or_else(|| Path::new(""));
+            check_bytes(&name, &bytes, base, environment)
+        }
+        Err(error) => Err(Errors::unreadable(&name, &error)),
+    }
+}
+
+/// What a gateway without a configuration file runs with: every default.
+///
+/// # Errors
+/// When the environment names no state directory.
+pub fn embedded(environment: &Environment) -> Result<(Checked, Vec<Warning>), Errors> {
+    check_text("(defaults)", "", Path::new(""), environment)
+}
+
+fn check_bytes(
+    name: &str,
+    bytes: &[u8],
+    base: &Path,
+    environment: &Environment,
+) -> Result<(Checked, Vec<Warning>), Errors> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => check_text(name, text, base, environment),
+        Err(error) => Err(Errors::not_utf8(name, bytes, error)),
+    }
+}
+
+/// The same for a text that was read already; `name` stands for the file in messages, `base` is its directory.
+///
+/// # Errors
+/// Everything that is wrong with it, in the order of the text.
+pub fn check_text(
+    name: &str,
+    text: &str,
+    base: &Path,
+    environment: &Environment,
+) -> Result<(Checked, Vec<Warning>), Errors> {
+    let findings = Findings::new(name, text);
+    let (root, mistakes) = toml::de::DeTable::parse_recoverable(text);
+    let structure_lost = findings.syntax(&mistakes);
+    let checked = if structure_lost {
+        None
+    } else {
+        convert(&Section::root(root.get_ref(), &findings), base, environment)
+    };
+    findings.conclude(checked)
+}
+
+/// One conversion for each section; all of them run, whatever the others find.
+fn convert(root: &Section<'_>, base: &Path, environment: &Environment) -> Option<Checked> {
+    let administration = root.section("admin");
+    let network = network::convert(root);
+    let state = operation::state(root, base, environment);
+    let admin = operation::admin(&administration, base, state.as_deref());
+    let log = operation::log(&root.section("log"));
+    let custody = operation::custody(&root.section("custody"), base);
+    let control_line = network
+        .as_ref()
+        .map_or(usize::MAX, |network| network.max_control_line);
+    let keyrings = keyring::convert(root, control_line, environment.now);
+    if let (Some(network), Some(admin)) = (&network, &admin) {
+        network::check_addresses(root, network, (&administration, admin.listen));
+    }
+    let (policy, keyrings) = keyrings?;
+    Some(Checked {
+        dataplane: network?,
+        state: state?,
+        admin: admin?,
+        log: log?,
+        custody: custody?,
+        policy,
+        keyrings,
+    })
+}

@@ -1,0 +1,92 @@
+//! The table of keys: every key of the configuration, with all that is said about it anywhere.
+
+mod keys;
+
+pub use keys::KEYS;
+
+/// A key of the configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    /// Where it stands: `section.key`, with `[]` behind a list of tables.
+    pub path: &'static str,
+    /// What its values are.
+    pub kind: &'static str,
+    /// What a value counts or measures, and how it is written.
+    pub unit: &'static str,
+    /// What an absent key means.
+    pub default: Default,
+    /// A line that could stand in a file.
+    pub example: &'static str,
+    /// What it does.
+    pub effect: &'static str,
+    /// Since when it does so.
+    pub since: Since,
+}
+
+/// What an absent key means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Default {
+    /// This value, as the file would say it.
+    Value(&'static str),
+    /// What the words say.
+    Otherwise(&'static str),
+    /// The key cannot be absent.
+    Required,
+}
+
+/// Whether this version acts on a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Since {
+    /// It does.
+    Now,
+    /// It reads and checks the key; what acts on it is not part of this version.
+    Later,
+}
+
+/// The key at `path`.
+#[must_use]
+pub fn key(path: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.path == path)
+}
+
+/// Whether the table at `path` (empty, or ending in a dot) has `name`; if not, what to write instead.
+pub(super) fn known(path: &str, name: &str) -> Result<(), String> {
+    let mut here: Vec<_> = KEYS.iter().filter_map(|key| child(path, key)).collect();
+    if here.contains(&name) {
+        return Ok(());
+    }
+    if let Some(close) = closest(name, &here) {
+        return Err(format!("did you mean `{close}`?"));
+    }
+    if let Some(elsewhere) = KEYS.iter().find(|key| last(key.path) == name) {
+        return Err(match section(elsewhere.path) {
+            "" => format!("`{name}` stands at the top of the file, before the first section"),
+            section => format!("`{name}` belongs in `{section}`"),
+        });
+    }
+    here.sort_unstable();
+    Err(format!("known here: {}", here.join(", ")))
+}
+
+/// The name of `key` within the table at `path`, if it stands there.
+fn child(path: &str, key: &Key) -> Option<&'static str> {
+    let name = key.path.strip_prefix(path)?;
+    (!name.contains('.')).then_some(name)
+}
+
+/// The name that a slip of the finger would turn into `name`.
+fn closest<'n>(name: &str, names: &[&'n str]) -> Option<&'n str> {
+    let scored = names
+        .iter()
+        .map(|known| (strsim::normalized_damerau_levenshtein(name, known), *known));
+    let best = scored.max_by(|a, b| a.0.total_cmp(&b.0))?;
+    (best.0 >= 0.6).then_some(best.1)
+}
+
+fn last(path: &str) -> &str {
+    path.rsplit('.').next().unwrap_or(path)
+}
+
+fn section(path: &'static str) -> &'static str {
+    path.rsplit_once('.').map_or("", |(section, _)| section)
+}

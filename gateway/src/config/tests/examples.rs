@@ -1,0 +1,72 @@
+//! The files of `configs/`.
+
+use std::fs;
+
+use super::*;
+
+/// The top of the repository.
+pub(super) fn repository() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn example(name: &str) -> (Checked, Vec<Warning>) {
+    let path = repository().join("configs").join(name);
+    match check(&path, &environment()) {
+        Ok(checked) => checked,
+        Err(errors) => panic!("{errors}"),
+    }
+}
+
+#[test]
+fn every_example_is_valid() {
+    let files = fs::read_dir(repository().join("configs")).unwrap();
+    let names: Vec<_> = files.map(|file| file.unwrap().file_name()).collect();
+    assert!(names.len() >= 4, "{names:?}");
+    for name in names {
+        example(name.to_str().unwrap());
+    }
+}
+
+#[test]
+fn quickstart_says_the_defaults() {
+    let (mut quickstart, warnings) = example("quickstart.toml");
+    let defaults = checked("");
+    quickstart.state = defaults.state.clone();
+    quickstart.admin.socket = defaults.admin.socket.clone();
+    assert_eq!(format!("{quickstart:?}"), format!("{defaults:?}"));
+    assert!(warnings.is_empty());
+}
+
+#[test]
+fn several_keyrings_share_the_subjects() {
+    let (checked, _) = example("several-keyrings.toml");
+    assert!(checked.keyrings.len() >= 3);
+    let keyring = |subject: &str| match checked.policy.route(subject.as_bytes()) {
+        Route::Keyring(id) => checked.keyrings[id.index()].name.to_string(),
+        Route::Pass => "Pass".to_owned(),
+        Route::Reply(_) => "Reply".to_owned(),
+    };
+    assert_eq!(keyring("agents.seven.task"), "agents");
+    assert_eq!(keyring("agents.payroll.run"), "payroll");
+    assert_eq!(keyring("$KV.agent-memory.seven"), "memory");
+    assert_eq!(keyring("weather.today"), "Pass");
+}
+
+#[test]
+fn migration_accepts_plaintext_and_warns_of_it() {
+    let (checked, warnings) = example("migration.toml");
+    let accepts = |rule: &crate::policy::Rule| matches!(rule.plaintext, Plaintext::Accept { .. });
+    assert!(checked.policy.keyrings().iter().any(accepts));
+    assert!(
+        warnings
+            .iter()
+            .any(|w| w.finding().key == "keyring.plaintext")
+    );
+}
+
+#[test]
+fn cluster_has_servers_and_advertises_gateways() {
+    let (checked, _) = example("cluster.toml");
+    assert!(checked.dataplane.servers.len() >= 3);
+    assert!(checked.dataplane.advertise.len() >= 2);
+}

@@ -1,0 +1,155 @@
+//! The page `docs/configuration.md` says what the schema says: its part between the two marks is written from the schema.
+//!
+//! After a change of the schema: `cargo test -p keyway --lib write_the_reference_page -- --ignored`.
+
+use std::fmt::Write;
+use std::fs;
+
+use super::examples::repository;
+use super::schema::{Default, KEYS, Key, Since};
+use super::*;
+
+const BEGIN: &str = "<!-- keys: begin -->\n";
+const END: &str = "<!-- keys: end -->\n";
+
+fn page() -> (PathBuf, String) {
+    let path = repository().join("docs/configuration.md");
+    let page = fs::read_to_string(&path).unwrap();
+    (path, page)
+}
+
+/// The page's part before the keys, the keys, and the part behind them.
+fn parts(page: &str) -> (&str, &str, &str) {
+    let (before, rest) = page.split_once(BEGIN).unwrap();
+    let (keys, after) = rest.split_once(END).unwrap();
+    (before, keys, after)
+}
+
+fn rendered() -> String {
+    let mut page = String::new();
+    for key in KEYS {
+        render(&mut page, key).unwrap();
+    }
+    page.push('\n');
+    page
+}
+
+fn render(page: &mut String, key: &Key) -> std::fmt::Result {
+    let table = key.kind.contains("table");
+    let path = key.path.replace("[]", "");
+    let level = if table && !path.contains('.') {
+        "##"
+    } else {
+        "###"
+    };
+    writeln!(page, "\n{level} `{path}`\n\n{}\n", key.effect)?;
+    if key.since == Since::Later {
+        writeln!(page, "*{LATER}*\n")?;
+    }
+    let unit = if key.unit.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", key.unit)
+    };
+    writeln!(page, "- type: {}{unit}", key.kind)?;
+    match key.default {
+        Default::Value(text) => writeln!(page, "- default: `{text}`")?,
+        Default::Otherwise(words) => writeln!(page, "- default: {words}")?,
+        Default::Required => writeln!(page, "- required")?,
+    }
+    writeln!(page, "- example: `{}`", key.example)
+}
+
+const LATER: &str = "Read and checked; the engine that acts on it is not part of this version.";
+
+#[test]
+fn reference_page_says_what_the_schema_says() {
+    let (_, page) = page();
+    let (_, keys, _) = parts(&page);
+    for key in KEYS {
+        let heading = format!("# `{}`\n", key.path.replace("[]", ""));
+        assert!(
+            keys.contains(&heading),
+            "docs/configuration.md does not name `{}`",
+            key.path
+        );
+    }
+    assert!(
+        keys == rendered(),
+        "docs/configuration.md is out of date: see the top of this file"
+    );
+}
+
+#[test]
+#[ignore = "writes docs/configuration.md"]
+fn write_the_reference_page() {
+    let (path, page) = page();
+    let (before, _, after) = parts(&page);
+    let page = format!("{before}{BEGIN}{}{END}{after}", rendered());
+    fs::write(path, page).unwrap();
+}
+
+/// A file in which the key's example stands where it belongs, and where what else it needs is there too.
+fn around(key: &Key) -> String {
+    let keyring = "[[keyring]]\nname = \"x\"\nsubjects = [\"orders.*\", \"eu.orders.*\"]\n";
+    let section = key.path.rsplit_once('.').map_or("", |(section, _)| section);
+    let name = key.path.rsplit('.').next().unwrap_or_default();
+    let with = match name {
+        "until" => "plaintext = \"accept\"\n",
+        "plaintext" => "until = 2027-06-30\n",
+        "passphrase-file" | "passphrase-fd" => "kind = \"passphrase\"\n",
+        "kind" => "passphrase-fd = 3\n",
+        _ => "",
+    };
+    let example = key.example;
+    match (section, name) {
+        ("", "keyring") => keyring.to_owned(),
+        ("keyring[]", "name") => format!("[[keyring]]\n{example}\nsubjects = \"x\"\n"),
+        ("keyring[]", "subjects") => format!("[[keyring]]\nname = \"x\"\n{example}\n"),
+        ("keyring[].aliases[]", "from") => {
+            format!("{keyring}aliases = [{{ {example}, to = \"eu.orders.*\" }}]\n")
+        }
+        ("keyring[].aliases[]", _) => {
+            format!("{keyring}aliases = [{{ from = \"orders.*\", {example} }}]\n")
+        }
+        ("", _) => format!("{example}\n"),
+        (section, _) if section.starts_with("keyring[]") => format!("{keyring}{with}{example}\n"),
+        (section, _) => format!("[{section}]\n{with}{example}\n"),
+    }
+}
+
+#[test]
+fn every_example_of_the_schema_is_valid() {
+    for key in KEYS {
+        checked(&around(key));
+    }
+}
+
+#[test]
+fn every_default_of_the_schema_is_what_an_absent_key_means() {
+    let absent = |text: &str| format!("{:?}", checked(text));
+    for key in KEYS {
+        let Default::Value(value) = key.default else {
+            continue;
+        };
+        let name = key.path.rsplit('.').next().unwrap_or_default();
+        let section = key.path.rsplit_once('.').map_or("", |(section, _)| section);
+        let keyring = "keyring = [{ name = \"x\", subjects = \"x\"";
+        let (with, without) = match section.strip_prefix("keyring[]") {
+            None if section.is_empty() => (format!("{name} = {value}"), String::new()),
+            None => (format!("{section}.{name} = {value}"), String::new()),
+            Some("") => (
+                format!("{keyring}, {name} = {value} }}]"),
+                format!("{keyring} }}]"),
+            ),
+            Some(inner) => {
+                let inner = inner.trim_start_matches('.');
+                (
+                    format!("{keyring}, {inner}.{name} = {value} }}]"),
+                    format!("{keyring} }}]"),
+                )
+            }
+        };
+        assert_eq!(absent(&with), absent(&without), "{}", key.path);
+    }
+}

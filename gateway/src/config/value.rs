@@ -1,0 +1,253 @@
+//! What single values mean: one conversion for each kind of text that people write.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::{Duration, SystemTime};
+
+use bytesize::ByteSize;
+use toml::de::DeValue;
+
+use crate::config::finding::Wrong;
+use crate::dataplane::ServerAddr;
+
+/// As `humantime` reads and writes it.
+const YEAR: Duration = Duration::from_secs(31_557_600);
+
+/// Ten years: longer than any key should live.
+pub(super) const LONGEST: Duration = YEAR.saturating_mul(10);
+
+/// What a value is, in words.
+pub(super) const fn kind(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "text",
+        DeValue::Integer(_) => "an integer",
+        DeValue::Float(_) => "a decimal number",
+        DeValue::Boolean(_) => "a truth value",
+        DeValue::Datetime(_) => "a date or time",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    }
+}
+
+fn mismatch(wanted: &str, value: &DeValue<'_>) -> Wrong {
+    Wrong::new(format!("expected {wanted}, found {}", kind(value)))
+}
+
+pub(super) fn text<'v>(value: &'v DeValue<'_>) -> Result<&'v str, Wrong> {
+    value
+        .as_str()
+        .ok_or_else(|| mismatch("text in quotes", value))
+}
+
+pub(super) fn truth(value: &DeValue<'_>) -> Result<bool, Wrong> {
+    value
+        .as_bool()
+        .ok_or_else(|| mismatch("`true` or `false`", value))
+}
+
+/// An integer from `least` to `most`.
+pub(super) fn count(value: &DeValue<'_>, least: u64, most: u64) -> Result<u64, Wrong> {
+    let integer = value
+        .as_integer()
+        .ok_or_else(|| mismatch("an integer", value))?;
+    let parsed = u64::from_str_radix(integer.as_str(), integer.radix());
+    let in_range = parsed.ok().filter(|n| (least..=most).contains(n));
+    in_range.ok_or_else(|| Wrong::new(format!("{integer} is not from {least} to {most}")))
+}
+
+/// Bytes: an integer, or text with a unit.
+pub(super) fn size(value: &DeValue<'_>, least: u64, most: u64) -> Result<u64, Wrong> {
+    let Some(written) = value.as_str() else {
+        let integer = value
+            .as_integer()
+            .ok_or_else(|| mismatch("a size such as \"1 TiB\"", value))?;
+        let parsed = u64::from_str_radix(integer.as_str(), integer.radix());
+        return within(parsed.ok(), &integer.to_string(), least, most);
+    };
+    let Ok(parsed) = ByteSize::from_str(written) else {
+        return Err(Wrong::with_help(
+            format!("`{written}` is not a size"),
+            "write a number and a unit: B, kB, MB, GB, TB (powers of 1000) or KiB, MiB, GiB, TiB (powers of 1024)",
+        ));
+    };
+    within(Some(parsed.as_u64()), written, least, most)
+}
+
+fn within(bytes: Option<u64>, written: &str, least: u64, most: u64) -> Result<u64, Wrong> {
+    let in_range = bytes.filter(|n| (least..=most).contains(n));
+    in_range.ok_or_else(|| {
+        let (least, most) = (ByteSize(least), ByteSize(most));
+        Wrong::new(format!("{written} is not from {least} to {most}"))
+    })
+}
+
+pub(super) fn duration(
+    value: &DeValue<'_>,
+    least: Duration,
+    most: Duration,
+) -> Result<Duration, Wrong> {
+    let Some(written) = value.as_str() else {
+        return Err(mismatch("a duration such as \"24h\"", value));
+    };
+    let Ok(parsed) = humantime::parse_duration(written) else {
+        return Err(Wrong::with_help(
+            format!("`{written}` is not a duration"),
+            "write numbers with units: ms, s, m, h, d, for example \"90d\" or \"1h 30m\"",
+        ));
+    };
+    if (least..=most).contains(&parsed) {
+        return Ok(parsed);
+    }
+    let range = (
+        humantime::format_duration(least),
+        humantime::format_duration(most),
+    );
+    Err(Wrong::new(format!(
+        "{written} is not from {} to {}",
+        range.0, range.1
+    )))
+}
+
+/// One of the `words`.
+pub(super) fn choice<T: Copy>(value: &DeValue<'_>, words: &[(&str, T)]) -> Result<T, Wrong> {
+    let written = text(value)?;
+    if let Some((_, chosen)) = words.iter().find(|(word, _)| *word == written) {
+        return Ok(*chosen);
+    }
+    let known: Vec<_> = words
+        .iter()
+        .map(|(word, _)| format!("\"{word}\""))
+        .collect();
+    Err(Wrong::with_help(
+        format!("`{written}` is not one of the words known here"),
+        format!("write {}", known.join(" or ")),
+    ))
+}
+
+/// A path; a relative one starts at `base`.
+pub(super) fn path(value: &DeValue<'_>, base: &Path) -> Result<PathBuf, Wrong> {
+    let written = text(value)?;
+    if written.is_empty() || written.contains('\0') {
+        return Err(Wrong::new("the path is empty or holds a zero byte"));
+    }
+    if written.starts_with('~') || written.contains('$') {
+        return Err(Wrong::with_help(
+            format!("`{written}` would be taken as it stands: `~` and `$` mean nothing here"),
+            "write the path in full",
+        ));
+    }
+    Ok(base.join(written))
+}
+
+/// The address of a listener.
+pub(super) fn address(value: &DeValue<'_>) -> Result<SocketAddr, Wrong> {
+    let written = text(value)?;
+    if written.starts_with("unix:") {
+        return Err(Wrong::new(format!(
+            "`{written}`: unix sockets are not supported"
+        )));
+    }
+    written
+        .parse()
+        .map_err(|_unspecific: std::net::AddrParseError| {
+            Wrong::new(format!("`{written}` is not an IP address with a port"))
+        })
+}
+
+/// `HOST:PORT`, kept as it is written.
+pub(super) fn host_and_port(value: &DeValue<'_>) -> Result<String, Wrong> {
+    let written = text(value)?;
+    if written.contains("://") || written.contains('@') {
+        return Err(Wrong::new("expected a host and a port alone, found a URL"));
+    }
+    match split_port(written) {
+        Some((host, Some(_port))) if is_host(host) => Ok(written.to_owned()),
+        _ => Err(Wrong::new(format!("`{written}` is not a host with a port"))),
+    }
+}
+
+/// The URL of a server. Credentials are never repeated in a message.
+pub(super) fn server(value: &DeValue<'_>) -> Result<ServerAddr, Wrong> {
+    let written = text(value)?;
+    if written.contains('@') {
+        return Err(Wrong::with_help(
+            "a server's URL holds credentials, but the gateway has none: each client brings its own",
+            "remove what stands before `@`, `@` too",
+        ));
+    }
+    let (scheme, rest) = written.split_once("://").unwrap_or(("nats", written));
+    if matches!(scheme, "tls" | "ws" | "wss") {
+        return Err(Wrong::with_help(
+            format!("`{written}`: `{scheme}://` to the server is not supported yet"),
+            "write `nats://`, and keep the way to the server private",
+        ));
+    }
+    let parts = split_port(rest).filter(|(host, _)| scheme == "nats" && is_host(host));
+    let Some((host, port)) = parts else {
+        return Err(Wrong::new(format!("`{written}` is not a server's URL")));
+    };
+    let host = host
+        .trim_start_matches('[')
+        .trim_end_matches(']')
+        .to_owned();
+    Ok(ServerAddr {
+        host,
+        port: port.unwrap_or(4222),
+    })
+}
+
+/// Host and port of `HOST`, `HOST:PORT` or `[IPV6]:PORT`; `None` when the port is not one.
+fn split_port(written: &str) -> Option<(&str, Option<u16>)> {
+    let colon = written
+        .rfind(':')
+        .filter(|colon| !written.get(*colon..).unwrap_or_default().contains(']'));
+    let Some((host, port)) = colon.and_then(|colon| written.split_at_checked(colon)) else {
+        return Some((written, None));
+    };
+    let digits = port
+        .strip_prefix(':')
+        .filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()));
+    let port: u16 = digits?.parse().ok()?;
+    (port != 0).then_some((host, Some(port)))
+}
+
+/// A host name, an IPv4 address, or an IPv6 address in brackets.
+fn is_host(host: &str) -> bool {
+    if let Some(inside) = host.strip_prefix('[') {
+        return inside
+            .strip_suffix(']')
+            .is_some_and(|ip| ip.parse::<std::net::Ipv6Addr>().is_ok());
+    }
+    let label = |label: &str| {
+        let letters = label
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+        !label.is_empty() && label.len() <= 63 && letters
+    };
+    host.len() <= 253 && host.split('.').all(label)
+}
+
+/// A date, as TOML or as text: the first moment after that day, in UTC.
+pub(super) fn end_of_day(value: &DeValue<'_>) -> Result<SystemTime, Wrong> {
+    let written = match value {
+        DeValue::String(written) => written.to_string(),
+        DeValue::Datetime(written) => written.to_string(),
+        DeValue::Integer(_)
+        | DeValue::Float(_)
+        | DeValue::Boolean(_)
+        | DeValue::Array(_)
+        | DeValue::Table(_) => {
+            return Err(mismatch("a date", value));
+        }
+    };
+    let next = (written.len() == 10).then(|| day_after(&written)).flatten();
+    next.ok_or_else(|| Wrong::new(format!("`{written}` is not a date (year-month-day)")))
+}
+
+fn day_after(written: &str) -> Option<SystemTime> {
+    let date: jiff::civil::Date = written.parse().ok()?;
+    let midnight = date.tomorrow().ok()?.at(0, 0, 0, 0);
+    let timestamp = jiff::tz::TimeZone::UTC.to_timestamp(midnight).ok()?;
+    SystemTime::try_from(timestamp).ok()
+}

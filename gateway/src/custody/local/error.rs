@@ -1,0 +1,134 @@
+//! Why a local KEK could not be created or opened.
+
+use std::path::PathBuf;
+
+use crate::custody::PASSPHRASE_MIN_LEN;
+use crate::disk;
+use crate::fault::{Fault, Faulty, Retry, Who};
+use crate::secret::NoEntropy;
+
+/// Why no KEK was created. Nothing was overwritten.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InitError {
+    /// The disk refused, or a KEK is there already.
+    #[error(transparent)]
+    Disk(#[from] disk::Error),
+    /// There are keys that another KEK wrapped.
+    #[error("{} is wrapped under a key-encryption key that is not here, and a new one could not open it; restore `kek` (or `kek.json`) from a backup, or choose another state directory", path.display())]
+    KeysWithoutKek {
+        /// What is wrapped.
+        path: PathBuf,
+    },
+    /// Too easy to guess.
+    #[error("the passphrase has fewer than {PASSPHRASE_MIN_LEN} bytes; choose a longer one")]
+    ShortPassphrase,
+    /// No randomness.
+    #[error(transparent)]
+    NoEntropy(#[from] NoEntropy),
+    /// The key derivation failed.
+    #[error(transparent)]
+    Derivation(#[from] Underivable),
+}
+
+/// Why the KEK could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// No KEK of either sort.
+    #[error("{} holds no key-encryption key (neither `kek` nor `kek.json`); if it is new, run `keyway init`; otherwise restore that file from a backup", dir.display())]
+    Missing {
+        /// The state directory.
+        dir: PathBuf,
+    },
+    /// A KEK of each sort.
+    #[error("both {} and {} exist; keep the one that belongs to this state directory and move the other away", file.display(), parameters.display())]
+    Both {
+        /// The KEK file.
+        file: PathBuf,
+        /// The passphrase's parameters.
+        parameters: PathBuf,
+    },
+    /// The file cannot be used.
+    #[error(transparent)]
+    Disk(#[from] disk::Error),
+    /// The file is not what keyway wrote.
+    #[error("{} is damaged: {what}; restore it from a backup", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// Written by a later version.
+    #[error("{} has format {found}, this keyway reads up to 1: upgrade keyway", path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: u64,
+    },
+    /// Nobody gave a passphrase.
+    #[error("{} asks for a passphrase; give it with --passphrase-file or --passphrase-fd", path.display())]
+    PassphraseNeeded {
+        /// The passphrase's parameters.
+        path: PathBuf,
+    },
+    /// A passphrase was given, but the KEK lies in a file.
+    #[error("a passphrase was given, but the key-encryption key is in the file {}; leave the passphrase out", path.display())]
+    PassphraseUnneeded {
+        /// The KEK file.
+        path: PathBuf,
+    },
+    /// The parameters are intact, and another passphrase made them.
+    #[error("wrong passphrase for {}; give the one that it was made with: there is no other way in, and nothing was changed", path.display())]
+    WrongPassphrase {
+        /// The passphrase's parameters.
+        path: PathBuf,
+    },
+    /// The key derivation failed.
+    #[error(transparent)]
+    Derivation(#[from] Underivable),
+}
+
+/// The key derivation function refused parameters that were checked before, or found no memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the key-encryption key could not be derived; is there enough free memory for Argon2id (64 MiB)?"
+)]
+pub struct Underivable;
+
+impl Faulty for InitError {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Disk(e) => e.fault(),
+            Self::NoEntropy(_) | Self::Derivation(_) => operator(Retry::Later),
+            Self::KeysWithoutKek { .. } | Self::ShortPassphrase => operator(Retry::Never),
+        }
+    }
+}
+
+impl Faulty for OpenError {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Disk(e) => e.fault(),
+            Self::Derivation(_) => operator(Retry::Later),
+            Self::Missing { .. } | Self::WrongPassphrase { .. } => Fault {
+                who: Who::Custodian,
+                retry: Retry::Never,
+            },
+            Self::Both { .. }
+            | Self::Damaged { .. }
+            | Self::Newer { .. }
+            | Self::PassphraseNeeded { .. }
+            | Self::PassphraseUnneeded { .. } => operator(Retry::Never),
+        }
+    }
+}
+
+const fn operator(retry: Retry) -> Fault {
+    Fault {
+        who: Who::Operator,
+        retry,
+    }
+}

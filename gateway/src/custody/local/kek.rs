@@ -1,0 +1,105 @@
+//! A KEK in memory: wraps and unwraps with AES-256-GCM.
+
+use std::path::{Path, PathBuf};
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Prk, Salt};
+use zeroize::Zeroizing;
+
+use super::error::Underivable;
+use crate::custody::wrapped::{FORMAT, KekId, Wrapped};
+use crate::custody::{Custodian, Description, UnwrapFailed, WrapFailed};
+use crate::secret::{NoEntropy, Secret};
+
+/// First bytes of what a tag authenticates; no other use of AES-GCM here starts so.
+const DOMAIN: &[u8] = b"keyway/1 wrap";
+
+/// A KEK held in this process. It encrypts nothing itself: id and wrapping key are derived from it (HKDF, RFC 5869).
+pub struct Kek {
+    key: LessSafeKey,
+    id: KekId,
+    kind: &'static str,
+    place: PathBuf,
+}
+
+struct Len(usize);
+
+impl KeyType for Len {
+    fn len(&self) -> usize {
+        self.0
+    }
+}
+
+impl Kek {
+    pub(super) fn new(
+        secret: &Secret,
+        kind: &'static str,
+        place: &Path,
+    ) -> Result<Self, Underivable> {
+        let prk = Salt::new(HKDF_SHA256, b"keyway/1 kek").extract(secret.expose());
+        let mut id = [0; 8];
+        expand(&prk, b"id", &mut id)?;
+        let wrapping = Secret::build(|out| expand(&prk, b"wrap", out))?;
+        let key =
+            UnboundKey::new(&AES_256_GCM, wrapping.expose()).map_err(|_unspecified| Underivable)?;
+        Ok(Self {
+            key: LessSafeKey::new(key),
+            id: KekId(id),
+            kind,
+            place: place.to_owned(),
+        })
+    }
+
+    /// Names this KEK.
+    #[must_use]
+    pub const fn id(&self) -> KekId {
+        self.id
+    }
+}
+
+impl Custodian for Kek {
+    /// The nonce is random, 96 bits: fewer than 2^32 wraps under one KEK (NIST SP 800-38D, section 8.3), far beyond any catalogue.
+    fn wrap(&self, secret: &Secret, context: &[u8]) -> Result<Wrapped, WrapFailed> {
+        let mut nonce = [0; 12];
+        aws_lc_rs::rand::fill(&mut nonce).map_err(|_unspecified| NoEntropy)?;
+        let prefix = [&[FORMAT][..], &self.id.0].concat();
+        let aad = Aad::from([DOMAIN, &prefix, context].concat());
+        let mut sealed = Zeroizing::new(*secret.expose());
+        let tag = self
+            .key
+            .seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), aad, &mut *sealed)
+            .map_err(|_unspecified| WrapFailed::Cipher)?;
+        Wrapped::join(&[&prefix, &nonce, &*sealed, tag.as_ref()]).ok_or(WrapFailed::Cipher)
+    }
+
+    fn unwrap(&self, wrapped: &Wrapped, context: &[u8]) -> Result<Secret, UnwrapFailed> {
+        let parts = wrapped.parts().ok_or(UnwrapFailed::Damaged)?;
+        if parts.kek != self.id {
+            return Err(UnwrapFailed::OtherKek {
+                wrapped: parts.kek,
+                ours: self.id,
+            });
+        }
+        let aad = Aad::from([DOMAIN, parts.prefix, context].concat());
+        let nonce = Nonce::assume_unique_for_key(parts.nonce);
+        Secret::build(|out| {
+            self.key
+                .open_separate_gather(nonce, aad, parts.ciphertext, parts.tag, out)
+                .map_err(|_unspecified| UnwrapFailed::Damaged)
+        })
+    }
+
+    fn describe(&self) -> Description {
+        Description {
+            kind: self.kind,
+            place: self.place.display().to_string(),
+            kek: self.id,
+        }
+    }
+}
+
+fn expand(prk: &Prk, info: &[u8], out: &mut [u8]) -> Result<(), Underivable> {
+    prk.expand(&[info], Len(out.len()))
+        .and_then(|okm| okm.fill(out))
+        .map_err(|_unspecified| Underivable)
+}

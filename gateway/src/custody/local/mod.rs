@@ -1,0 +1,114 @@
+//! The KEK in the state directory itself: a file `kek`, or a passphrase whose parameters stand in `kek.json`.
+
+mod argon;
+mod error;
+mod kek;
+#[cfg(test)]
+mod tests;
+mod text;
+
+pub use error::{InitError, OpenError, Underivable};
+pub use kek::Kek;
+
+use std::path::Path;
+
+use super::{PASSPHRASE_MIN_LEN, Passphrase};
+use crate::disk::{self, Files, Guarded, Lock, Real, StateDir, read_guarded};
+use crate::secret::Secret;
+
+/// The KEK as text.
+const FILE: &str = "kek";
+/// The parameters that turn a passphrase into the KEK.
+const PARAMETERS: &str = "kek.json";
+/// What only a KEK can open: if one of these is there, a new KEK would be the wrong one.
+const WRAPPED_ALREADY: [&str; 3] = ["catalogue.key", ".catalogue.key.new", "catalogue"];
+
+/// Creates the KEK: random in a file, or from a passphrase. Never replaces one, and never adds one where keys are wrapped already.
+///
+/// # Errors
+/// [`InitError`].
+pub fn init(lock: &Lock, passphrase: Option<&Passphrase>) -> Result<Kek, InitError> {
+    init_on(&Real, lock.dir(), passphrase)
+}
+
+/// Opens the KEK that [`init`] created. The directory says which sort it is.
+///
+/// # Errors
+/// [`OpenError`].
+pub fn open(dir: &StateDir, passphrase: Option<&Passphrase>) -> Result<Kek, OpenError> {
+    let (file, parameters) = (dir.join(FILE), dir.join(PARAMETERS));
+    match (read(&file)?, read(&parameters)?) {
+        (Some(_), Some(_)) => Err(OpenError::Both { file, parameters }),
+        (None, None) => Err(OpenError::Missing {
+            dir: dir.path().to_owned(),
+        }),
+        (Some(text), None) if passphrase.is_none() => {
+            text::parse(&file, &text).and_then(|secret| Ok(Kek::new(&secret, "file", &file)?))
+        }
+        (Some(_), None) => Err(OpenError::PassphraseUnneeded { path: file }),
+        (None, Some(json)) => {
+            let passphrase = passphrase.ok_or_else(|| OpenError::PassphraseNeeded {
+                path: parameters.clone(),
+            })?;
+            argon::open(&parameters, &json, passphrase)
+        }
+    }
+}
+
+/// Whether the directory holds a KEK of either sort.
+#[must_use]
+pub fn exists(dir: &StateDir) -> bool {
+    present(dir, FILE) || present(dir, PARAMETERS)
+}
+
+/// Whether opening the KEK takes a passphrase.
+#[must_use]
+pub fn needs_passphrase(dir: &StateDir) -> bool {
+    present(dir, PARAMETERS)
+}
+
+fn init_on(
+    files: &dyn Files,
+    dir: &StateDir,
+    passphrase: Option<&Passphrase>,
+) -> Result<Kek, InitError> {
+    if let Some(name) = [FILE, PARAMETERS].into_iter().find(|n| present(dir, n)) {
+        return Err(disk::Error::Exists {
+            path: dir.join(name),
+        }
+        .into());
+    }
+    if let Some(name) = WRAPPED_ALREADY.into_iter().find(|n| present(dir, n)) {
+        return Err(InitError::KeysWithoutKek {
+            path: dir.join(name),
+        });
+    }
+    match passphrase {
+        None => {
+            let (secret, path) = (Secret::random()?, dir.join(FILE));
+            disk::create(files, &path, text::write(&secret).as_bytes())?;
+            Ok(Kek::new(&secret, "file", &path)?)
+        }
+        Some(passphrase) if passphrase.expose().len() < PASSPHRASE_MIN_LEN => {
+            Err(InitError::ShortPassphrase)
+        }
+        Some(passphrase) => {
+            let path = dir.join(PARAMETERS);
+            let (kek, json) = argon::create(&path, passphrase)?;
+            disk::create(files, &path, json.as_bytes())?;
+            Ok(kek)
+        }
+    }
+}
+
+fn present(dir: &StateDir, name: &str) -> bool {
+    std::fs::symlink_metadata(dir.join(name)).is_ok()
+}
+
+fn read(path: &Path) -> Result<Option<zeroize::Zeroizing<Vec<u8>>>, OpenError> {
+    match read_guarded(path, Guarded::Own) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(e) if e.is_missing() => Ok(None),
+        Err(e) => Err(e.into()),
+    }
+}

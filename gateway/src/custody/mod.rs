@@ -1,0 +1,112 @@
+//! A conversation with something that can wrap and unwrap a key.
+//!
+//! A [`Custodian`] guards the key-encryption key (KEK) and does three things: wrap, unwrap, describe. What it wraps is bound to
+//! a context, so that a wrapped secret means nothing beside another record. [`local`] keeps the KEK in the state directory, or
+//! derives it from a passphrase; `OpenBao`, a KMS or a PKCS#11 module are other implementations of the same trait.
+//!
+//! Calls block: the catalogue below them blocks on fsync as well, so both are called from a thread of the control plane and
+//! never from one that serves connections. A remote custodian waits for its answer there, with its own deadline.
+
+pub mod local;
+mod passphrase;
+mod wrapped;
+
+pub use passphrase::{
+    MIN_LEN as PASSPHRASE_MIN_LEN, Passphrase, PassphraseError, PassphraseSource,
+};
+pub use wrapped::{KekId, NotWrapped, Wrapped};
+
+use crate::fault::{Fault, Faulty, Retry, Who};
+use crate::secret::{NoEntropy, Secret};
+
+/// Who guards the KEK.
+pub trait Custodian: Send + Sync {
+    /// Wraps a secret; only the same context unwraps it.
+    ///
+    /// # Errors
+    /// [`WrapFailed`].
+    fn wrap(&self, secret: &Secret, context: &[u8]) -> Result<Wrapped, WrapFailed>;
+
+    /// Unwraps what [`Custodian::wrap`] returned for this context.
+    ///
+    /// # Errors
+    /// [`UnwrapFailed`], which tells another KEK from damage.
+    fn unwrap(&self, wrapped: &Wrapped, context: &[u8]) -> Result<Secret, UnwrapFailed>;
+
+    /// What it is, for status and logs.
+    fn describe(&self) -> Description;
+}
+
+/// What a custodian is, in words that may be logged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Description {
+    /// The sort: `file`, `passphrase`, as the configuration calls it.
+    pub kind: &'static str,
+    /// Where: a path, later an address.
+    pub place: String,
+    /// Which KEK.
+    pub kek: KekId,
+}
+
+/// Why a secret could not be wrapped.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WrapFailed {
+    /// No random nonce.
+    #[error(transparent)]
+    NoEntropy(#[from] NoEntropy),
+    /// The cipher itself refused.
+    #[error("the cipher refused to wrap a 32-byte secret: this is a defect, please report it")]
+    Cipher,
+}
+
+/// Why a wrapped secret could not be unwrapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum UnwrapFailed {
+    /// Wrapped under another KEK.
+    #[error(
+        "it is wrapped under the key-encryption key {wrapped}, but the one in use is {ours}; restore the `kek` (or `kek.json`) that belongs to this state directory"
+    )]
+    OtherKek {
+        /// The KEK that it names.
+        wrapped: KekId,
+        /// The KEK in use.
+        ours: KekId,
+    },
+    /// The right KEK, but the bytes or their context are not what was wrapped.
+    #[error(
+        "the wrapped secret is damaged, or was moved here from another record; restore the file from a backup"
+    )]
+    Damaged,
+}
+
+impl Faulty for WrapFailed {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::NoEntropy(_) => Fault {
+                who: Who::Operator,
+                retry: Retry::Later,
+            },
+            Self::Cipher => Fault {
+                who: Who::Us,
+                retry: Retry::Never,
+            },
+        }
+    }
+}
+
+impl Faulty for UnwrapFailed {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::OtherKek { .. } => Fault {
+                who: Who::Custodian,
+                retry: Retry::Never,
+            },
+            Self::Damaged => Fault {
+                who: Who::Operator,
+                retry: Retry::Never,
+            },
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! A secret under a KEK: opaque bytes that may be stored anywhere.
+//!
+//! ```text
+//! offset  size  field
+//! 0       1     format: 1 = AES-256-GCM, random nonce
+//! 1       8     id of the KEK, so that another KEK is told from damage
+//! 9       12    nonce
+//! 21      32    ciphertext
+//! 53      16    tag, over "keyway/1 wrap" ‖ the first 9 bytes ‖ the context
+//! ```
+
+use std::fmt;
+use std::str::FromStr;
+
+use data_encoding::{BASE64, HEXLOWER};
+
+/// Length of every wrapped secret, in bytes.
+pub(super) const LEN: usize = 69;
+
+/// A wrapped secret. Its text form is base64.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Wrapped(pub(super) [u8; LEN]);
+
+/// Names a KEK without saying anything about it: derived from it one way.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct KekId(pub(super) [u8; 8]);
+
+/// Text that is not a wrapped secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotWrapped {
+    /// Not base64, or another length.
+    #[error("not base64 of {LEN} bytes")]
+    Shape,
+    /// Wrapped in a way that this version does not know.
+    #[error("wrapped in format {0}, this keyway knows format 1: upgrade keyway")]
+    Format(u8),
+}
+
+/// The parts of a wrapped secret.
+pub(super) struct Parts<'a> {
+    pub(super) prefix: &'a [u8; 9],
+    pub(super) kek: KekId,
+    pub(super) nonce: [u8; 12],
+    pub(super) ciphertext: &'a [u8; 32],
+    pub(super) tag: &'a [u8; 16],
+}
+
+/// The only format so far.
+pub(super) const FORMAT: u8 = 1;
+
+impl Wrapped {
+    pub(super) fn parts(&self) -> Option<Parts<'_>> {
+        let (prefix, rest) = self.0.split_first_chunk::<9>()?;
+        let (nonce, rest) = rest.split_first_chunk()?;
+        let (ciphertext, rest) = rest.split_first_chunk()?;
+        let (tag, _none) = rest.split_first_chunk()?;
+        let [_format, kek @ ..] = *prefix;
+        Some(Parts {
+            prefix,
+            kek: KekId(kek),
+            nonce: *nonce,
+            ciphertext,
+            tag,
+        })
+    }
+
+    /// `None` unless the parts are exactly as long as a wrapped secret.
+    pub(super) fn join(parts: &[&[u8]]) -> Option<Self> {
+        parts.concat().try_into().ok().map(Self)
+    }
+}
+
+impl FromStr for Wrapped {
+    type Err = NotWrapped;
+
+    fn from_str(text: &str) -> Result<Self, NotWrapped> {
+        let bytes = BASE64
+            .decode(text.as_bytes())
+            .map_err(|_where| NotWrapped::Shape)?;
+        match bytes.first() {
+            Some(&FORMAT) => bytes
+                .try_into()
+                .map(Self)
+                .map_err(|_bytes| NotWrapped::Shape),
+            Some(&other) => Err(NotWrapped::Format(other)),
+            None => Err(NotWrapped::Shape),
+        }
+    }
+}
+
+impl fmt::Display for Wrapped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&BASE64.encode(&self.0))
+    }
+}
+
+/// Ciphertext is no secret, but a log has no use for it.
+impl fmt::Debug for Wrapped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Wrapped(…)")
+    }
+}
+
+impl fmt::Display for KekId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&HEXLOWER.encode(&self.0))
+    }
+}
+
+impl fmt::Debug for KekId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KekId({self})")
+    }
+}

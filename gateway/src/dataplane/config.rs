@@ -1,0 +1,66 @@
+//! What the message path is told at start.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Settings of listeners, sessions and workers.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where clients connect. Port 0 lets the system choose.
+    pub listen: Vec<SocketAddr>,
+    /// The servers, tried in this order from the last one that worked.
+    pub servers: Vec<ServerAddr>,
+    /// Touch no payload: for comparison and for emergencies.
+    pub relay_only: bool,
+    /// `host:port` of every gateway a client may reconnect to, told in INFO `connect_urls`. Empty: the field is removed.
+    pub advertise: Vec<String>,
+    /// The longest argument part of a control line, in bytes. At least the server's own.
+    pub max_control_line: usize,
+    /// How long a delivery waits for an absent key version.
+    pub miss_wait: Duration,
+    /// How long connecting to one server may take.
+    pub dial_timeout: Duration,
+    /// How long sessions may take to end once the gateway is asked to stop.
+    pub drain: Duration,
+    /// Threads that carry sessions; `None`: one per core.
+    pub workers: Option<usize>,
+}
+
+/// A NATS server's address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerAddr {
+    /// Host name or IP address, without brackets.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: vec![SocketAddr::from(([127, 0, 0, 1], 4223))],
+            servers: vec![ServerAddr {
+                host: "127.0.0.1".to_owned(),
+                port: 4222,
+            }],
+            relay_only: false,
+            advertise: Vec::new(),
+            max_control_line: 65_536,
+            miss_wait: Duration::from_secs(2),
+            dial_timeout: Duration::from_secs(2),
+            drain: Duration::from_secs(10),
+            workers: None,
+        }
+    }
+}
+
+impl fmt::Display for ServerAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}

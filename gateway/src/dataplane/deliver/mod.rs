@@ -1,0 +1,90 @@
+//! Server to client: what agents hear, opened.
+
+mod batch;
+mod candidates;
+
+use tokio::time::timeout;
+
+use crate::envelope::Kid;
+use crate::keyring::Verdict;
+use crate::metrics::MissOutcome;
+use crate::wire::Buffer;
+
+use super::session::{Ended, Session};
+use super::socket;
+use super::worker::Worker;
+
+pub use batch::{DeliverBatch, DeliverPath};
+
+/// Runs until the server closes or the client does not take more.
+pub(super) async fn run(worker: &Worker, session: &Session) -> Ended {
+    let mut path = DeliverPath::new(worker, &session.link);
+    let mut input = Buffer::new();
+    let ended = carry(worker, session, &mut path, &mut input).await;
+    socket::release(&mut input, &worker.pool);
+    ended
+}
+
+async fn carry(
+    worker: &Worker,
+    session: &Session,
+    path: &mut DeliverPath<'_>,
+    input: &mut Buffer,
+) -> Ended {
+    let mut need = 0;
+    loop {
+        match socket::fill(&session.server, input, need, &worker.pool).await {
+            Ok(0) | Err(_) => return Ended::Server,
+            Ok(_) if input.len() < need => continue,
+            Ok(_) => {}
+        }
+        let mut output = worker.pool.take();
+        let drained = drain(worker, session, path, (input, &mut output)).await;
+        worker.pool.give(output);
+        match drained {
+            Ok(more) => need = more,
+            Err(ended) => return ended,
+        }
+    }
+}
+
+/// Batch after batch until the input holds no whole operation.
+async fn drain(
+    worker: &Worker,
+    session: &Session,
+    path: &mut DeliverPath<'_>,
+    (input, output): (&mut Buffer, &mut Buffer),
+) -> Result<usize, Ended> {
+    loop {
+        let held = input.len();
+        let batch = path.batch(input, output);
+        socket::flush(&session.client, output, socket::CLIENT_STALLED)
+            .await
+            .map_err(|_gone| Ended::Client)?;
+        path.written();
+        if session.link.borrow_mut().greeted() {
+            session.greeted.notify_one();
+        }
+        socket::take_turns(held).await;
+        match batch {
+            DeliverBatch::More(need) => return Ok(need),
+            DeliverBatch::Full => {}
+            DeliverBatch::Miss(kid) => miss(worker, path, kid).await,
+            DeliverBatch::Malformed => return Err(Ended::ServerMalformed),
+        }
+    }
+}
+
+/// The connection waits while rotation looks for the version; its own traffic only.
+async fn miss(worker: &Worker, path: &mut DeliverPath<'_>, kid: Kid) {
+    let shared = &worker.shared;
+    let outcome = match timeout(shared.config.miss_wait, shared.keys.miss(kid)).await {
+        Ok(Verdict::Loaded) => MissOutcome::Loaded,
+        Ok(Verdict::Absent) => MissOutcome::Absent,
+        Err(_elapsed) => MissOutcome::TimedOut,
+    };
+    worker.meters.miss(outcome);
+    if outcome != MissOutcome::Loaded {
+        path.give_up(kid);
+    }
+}

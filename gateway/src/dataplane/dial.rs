@@ -1,0 +1,119 @@
+//! Connecting to a NATS server: the list in order, starting with the one that worked last.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::metrics::{self, Counter};
+
+use super::ServerAddr;
+
+/// The servers and which of them worked last; shared by all workers.
+pub(super) struct Servers {
+    addrs: Vec<ServerAddr>,
+    last_good: AtomicUsize,
+    timeout: Duration,
+    reach: Reach,
+    failed: Counter,
+}
+
+/// Whether a server was reached last time. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Reach(Arc<AtomicBool>);
+
+/// No server could be reached.
+#[derive(Debug, thiserror::Error)]
+#[error("no server could be reached; the last tried was {addr}: {source}")]
+pub(super) struct Unreachable {
+    addr: String,
+    source: io::Error,
+}
+
+impl Default for Reach {
+    /// Nobody has asked yet, so nothing speaks against it.
+    fn default() -> Self {
+        Self(Arc::new(AtomicBool::new(true)))
+    }
+}
+
+impl Reach {
+    /// Whether the last dial reached a server.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// A dial reached a server.
+    pub fn found(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// A dial reached none.
+    pub fn lost(&self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+}
+
+impl Servers {
+    pub(super) fn new(addrs: Vec<ServerAddr>, timeout: Duration) -> Self {
+        Self {
+            addrs,
+            last_good: AtomicUsize::new(0),
+            timeout,
+            reach: Reach::default(),
+            failed: metrics::dials_failed(),
+        }
+    }
+
+    /// Tells how dials end.
+    pub(super) fn reach(&self) -> Reach {
+        self.reach.clone()
+    }
+
+    /// Connects to the first server that answers; counts those that do not.
+    ///
+    /// # Errors
+    /// [`Unreachable`] when all failed.
+    pub(super) async fn dial(&self) -> Result<TcpStream, Unreachable> {
+        let first = self.last_good.load(Ordering::Relaxed);
+        let mut last = Unreachable {
+            addr: "none".to_owned(),
+            source: io::ErrorKind::NotFound.into(),
+        };
+        for index in (first..self.addrs.len()).chain(0..first) {
+            let Some(addr) = self.addrs.get(index) else {
+                continue;
+            };
+            match connect(addr, self.timeout).await {
+                Ok(stream) => {
+                    self.last_good.store(index, Ordering::Relaxed);
+                    self.reach.found();
+                    return Ok(stream);
+                }
+                Err(source) => {
+                    self.failed.increment(1);
+                    tracing::trace!(server = %addr, error = %source, "cannot reach a server");
+                    last = Unreachable {
+                        addr: addr.to_string(),
+                        source,
+                    };
+                }
+            }
+        }
+        self.reach.lost();
+        Err(last)
+    }
+}
+
+async fn connect(addr: &ServerAddr, within: Duration) -> io::Result<TcpStream> {
+    let connecting = TcpStream::connect((addr.host.as_str(), addr.port));
+    let stream = timeout(within, connecting)
+        .await
+        .map_err(|_elapsed| io::Error::from(io::ErrorKind::TimedOut))??;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}

@@ -1,0 +1,82 @@
+//! Client to server: what agents say, sealed.
+
+mod batch;
+
+use std::io;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use crate::wire::Buffer;
+
+use super::session::{Published, Session};
+use super::socket;
+use super::worker::Worker;
+
+pub use batch::{PublishBatch, PublishPath};
+
+/// A keyring without an active version is looked at again after this, should nobody announce one.
+const NO_KEY_PAUSE: Duration = Duration::from_secs(1);
+
+/// Runs until the client closes, the server does not take more, or the protocol is broken. A server that accepts and stays silent
+/// is given up: nothing can be published to it, and the client is better served by another.
+pub(super) async fn run(worker: &Worker, session: &Session) -> Published {
+    let patience = worker.shared.config.dial_timeout;
+    if timeout(patience, session.greeted.notified()).await.is_err() {
+        return Published::NotGreeted;
+    }
+    let mut path = PublishPath::new(worker, &session.link);
+    let mut input = Buffer::new();
+    if let Err(error) = carry(worker, session, &mut path, &mut input).await {
+        // One side has gone: the other direction sees it too and ends the session.
+        tracing::trace!(%error, "publishing ends");
+    }
+    socket::release(&mut input, &worker.pool);
+    Published::Everything
+}
+
+async fn carry(
+    worker: &Worker,
+    session: &Session,
+    path: &mut PublishPath<'_>,
+    input: &mut Buffer,
+) -> io::Result<()> {
+    let mut need = 0;
+    while socket::fill(&session.client, input, need, &worker.pool).await? != 0 {
+        if input.len() < need {
+            continue;
+        }
+        let mut output = worker.pool.take();
+        let ended = drain(worker, session, path, (input, &mut output)).await;
+        worker.pool.give(output);
+        match ended? {
+            Some(more) => need = more,
+            None => break,
+        }
+    }
+    Ok(())
+}
+
+/// Batch after batch until the input holds no whole operation; `None` when publishing is to end.
+async fn drain(
+    worker: &Worker,
+    session: &Session,
+    path: &mut PublishPath<'_>,
+    (input, output): (&mut Buffer, &mut Buffer),
+) -> io::Result<Option<usize>> {
+    loop {
+        let held = input.len();
+        let batch = path.batch(input, output);
+        socket::flush(&session.server, output, socket::SERVER_STALLED).await?;
+        path.written();
+        socket::take_turns(held).await;
+        match batch {
+            PublishBatch::More(need) => return Ok(Some(need)),
+            PublishBatch::Full => {}
+            PublishBatch::NoKey(generation) => {
+                drop(timeout(NO_KEY_PAUSE, worker.shared.keys.newer_than(generation)).await);
+            }
+            PublishBatch::Killed => return Ok(None),
+        }
+    }
+}

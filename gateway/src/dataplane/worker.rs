@@ -1,0 +1,162 @@
+//! A thread that carries sessions: one runtime, one set of lanes, one set of meters.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::io;
+use std::net::{SocketAddr, TcpStream as StdStream};
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+
+use tokio::sync::mpsc;
+use tokio::task::{JoinSet, LocalSet};
+use tokio::time::timeout;
+
+use crate::clock::Clock;
+use crate::keyring::{Keys, Lanes, WorkerId};
+use crate::metrics::{Throttle, Worker as Meters};
+
+use super::Config;
+use super::dial::Servers;
+use super::pool::Pool;
+use super::reports::Reports;
+use super::session::{self, Session};
+
+/// What all workers share.
+pub struct Shared {
+    pub(super) config: Config,
+    pub(super) keys: Arc<Keys>,
+    pub(super) clock: Clock,
+    pub(super) servers: Servers,
+    pub(super) reports: Reports,
+    pub(super) unreachable: Throttle,
+    pub(super) unsealed: Throttle,
+}
+
+/// One worker; lives on its thread.
+pub struct Worker {
+    pub(super) shared: Arc<Shared>,
+    pub(super) lanes: RefCell<Lanes>,
+    pub(super) meters: Meters,
+    pub(super) pool: Pool,
+    sessions: RefCell<HashMap<u64, Weak<Session>>>,
+    stopping: Cell<bool>,
+}
+
+/// A client that was accepted.
+pub(super) struct Accepted {
+    pub(super) socket: StdStream,
+    pub(super) peer: SocketAddr,
+    /// Counts accepted connections; names the session in logs.
+    pub(super) number: u64,
+}
+
+/// The way to a worker. Dropping it asks the worker to drain and end.
+pub(super) struct Handle {
+    pub(super) accepted: mpsc::UnboundedSender<Accepted>,
+    pub(super) thread: JoinHandle<()>,
+}
+
+/// Starts the thread.
+pub(super) fn start(id: usize, shared: Arc<Shared>) -> io::Result<Handle> {
+    let (accepted, queue) = mpsc::unbounded_channel();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let thread = Builder::new().name(format!("worker-{id}")).spawn(move || {
+        LocalSet::new().block_on(&runtime, serve(Worker::new(WorkerId(id), shared), queue));
+    })?;
+    Ok(Handle { accepted, thread })
+}
+
+async fn serve(worker: Worker, mut queue: mpsc::UnboundedReceiver<Accepted>) {
+    let worker = Rc::new(worker);
+    let mut sessions = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = queue.recv() => match accepted {
+                Some(accepted) => drop(sessions.spawn_local(session::run(Rc::clone(&worker), accepted))),
+                None => break,
+            },
+            Some(_ended) = sessions.join_next() => {}
+        }
+    }
+    worker.stop_sessions();
+    let drained = timeout(worker.shared.config.drain, async {
+        while sessions.join_next().await.is_some() {}
+    })
+    .await;
+    if drained.is_err() {
+        tracing::warn!(
+            sessions = sessions.len(),
+            "closing sessions that did not end in time"
+        );
+    }
+}
+
+impl Shared {
+    /// Shared state of workers that have yet to start.
+    #[must_use]
+    pub fn new(config: Config, keys: Arc<Keys>, clock: Clock) -> Self {
+        let servers = Servers::new(config.servers.clone(), config.dial_timeout);
+        Self {
+            config,
+            keys,
+            clock,
+            servers,
+            reports: Reports::default(),
+            unreachable: Throttle::new(),
+            unsealed: Throttle::new(),
+        }
+    }
+}
+
+impl Worker {
+    /// A worker for the thread that calls.
+    #[must_use]
+    pub fn new(id: WorkerId, shared: Arc<Shared>) -> Self {
+        let snapshot = shared.keys.load();
+        let meters = Meters::new(
+            snapshot
+                .policy()
+                .keyrings()
+                .iter()
+                .map(|rule| rule.name.as_str()),
+        );
+        let lanes = RefCell::new(Lanes::new(id, shared.clock.instant()));
+        drop(snapshot);
+        Self {
+            shared,
+            lanes,
+            meters,
+            pool: Pool::default(),
+            sessions: RefCell::default(),
+            stopping: Cell::new(false),
+        }
+    }
+
+    pub(super) fn enter(&self, number: u64, session: &Rc<Session>) {
+        self.meters.connections.increment(1.0);
+        drop(
+            self.sessions
+                .borrow_mut()
+                .insert(number, Rc::downgrade(session)),
+        );
+        if self.stopping.get() {
+            session.stop();
+        }
+    }
+
+    pub(super) fn leave(&self, number: u64) {
+        self.meters.connections.decrement(1.0);
+        drop(self.sessions.borrow_mut().remove(&number));
+    }
+
+    fn stop_sessions(&self) {
+        // A session that is still dialling is stopped when it enters.
+        self.stopping.set(true);
+        for session in self.sessions.borrow().values().filter_map(Weak::upgrade) {
+            session.stop();
+        }
+    }
+}

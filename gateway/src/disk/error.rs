@@ -1,0 +1,209 @@
+//! What a disk can refuse, sorted by the remedy.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::files::MAX_LEN;
+use crate::fault::{Fault, Faulty, Retry, Who};
+
+/// Why a file or directory could not be used. Nothing was overwritten.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Nothing is there.
+    #[error("{} does not exist", path.display())]
+    Missing {
+        /// What was looked for.
+        path: PathBuf,
+    },
+    /// No directory can be made there.
+    #[error("cannot create the directory {}: {why}; choose another state directory", path.display())]
+    NoPlace {
+        /// What was to be made.
+        path: PathBuf,
+        /// What is in the way.
+        why: String,
+    },
+    /// The file system takes no writes.
+    #[error("cannot {action} {}: the file system is read-only; remount it writable, or choose another state directory", path.display())]
+    ReadOnly {
+        /// What was to be written.
+        path: PathBuf,
+        /// What failed.
+        action: Action,
+    },
+    /// No space, or no quota.
+    #[error("cannot {action} {}: no space left on the disk (or quota used up); free some and try again", path.display())]
+    Full {
+        /// What was to be written.
+        path: PathBuf,
+        /// What failed.
+        action: Action,
+    },
+    /// This process may not.
+    #[error("cannot {action} {}: permission denied; run keyway as the owner of the state directory", path.display())]
+    Denied {
+        /// What was to be used.
+        path: PathBuf,
+        /// What failed.
+        action: Action,
+    },
+    /// Others than the owner may use it.
+    #[error("{} has mode {found:04o}, at most {limit:04o} is allowed, because others could use it; remedy: chmod {limit:04o} '{}'", path.display(), path.display())]
+    TooOpen {
+        /// What is too open.
+        path: PathBuf,
+        /// Its permission bits.
+        found: u32,
+        /// The most that it may have.
+        limit: u32,
+    },
+    /// It belongs to another user.
+    #[error("{} belongs to uid {owner}, keyway runs as uid {us}; remedy: chown {us} '{}', or run keyway as its owner", path.display(), path.display())]
+    NotOurs {
+        /// What belongs to somebody else.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
+        /// Who we are.
+        us: u32,
+    },
+    /// A link, pipe, device or the like stands where a file or directory is needed.
+    #[error("{} is not a {wanted}; put a real {wanted} there (no link, pipe or device)", path.display())]
+    NotRegular {
+        /// What stands there.
+        path: PathBuf,
+        /// What has to stand there.
+        wanted: &'static str,
+    },
+    /// Far larger than anything that keyway writes.
+    #[error("{} is larger than {limit} bytes, so keyway did not write it; restore it from a backup", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The largest that is read.
+        limit: u64,
+    },
+    /// It is there already, and is not overwritten.
+    #[error("{} exists already and is not overwritten; choose another state directory, or move it away if you are sure", path.display())]
+    Exists {
+        /// What is there.
+        path: PathBuf,
+    },
+    /// Another process holds the state directory.
+    #[error("the state directory {} is in use by {}; stop that one first, or give this one its own state directory", dir.display(), holder(*pid))]
+    Locked {
+        /// The state directory.
+        dir: PathBuf,
+        /// Who holds it, as far as the lock file says.
+        pid: Option<u32>,
+    },
+    /// Anything else.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Other {
+        /// What was to be used.
+        path: PathBuf,
+        /// What failed.
+        action: Action,
+        /// The system's answer.
+        source: io::Error,
+    },
+}
+
+/// What was being done when it failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Reading a file or its metadata.
+    Read,
+    /// Listing a directory.
+    List,
+    /// Creating a directory.
+    Create,
+    /// Writing a file, up to and with its fsync.
+    Write,
+    /// Putting a written file in its place.
+    Rename,
+    /// Making a rename durable.
+    SyncDir,
+    /// Taking the lock.
+    Lock,
+}
+
+impl Error {
+    /// Sorts the system's answer.
+    #[must_use]
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the system's enum has forty variants and grows"
+    )]
+    pub fn from_io(path: &Path, action: Action, source: io::Error) -> Self {
+        let path = path.to_owned();
+        match source.kind() {
+            io::ErrorKind::NotFound => Self::Missing { path },
+            io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly { path, action },
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Self::Full { path, action }
+            }
+            io::ErrorKind::PermissionDenied => Self::Denied { path, action },
+            io::ErrorKind::FileTooLarge if action == Action::Read => Self::TooLarge {
+                path,
+                limit: MAX_LEN,
+            },
+            io::ErrorKind::AlreadyExists => Self::Exists { path },
+            _ => Self::Other {
+                path,
+                action,
+                source,
+            },
+        }
+    }
+
+    /// Whether nothing is there, as opposed to something unusable.
+    #[must_use]
+    pub const fn is_missing(&self) -> bool {
+        matches!(self, Self::Missing { .. })
+    }
+}
+
+impl Faulty for Error {
+    fn fault(&self) -> Fault {
+        let retry = match self {
+            Self::Full { .. } | Self::ReadOnly { .. } | Self::Locked { .. } => Retry::Later,
+            Self::Other { .. } => Retry::Later,
+            Self::Missing { .. }
+            | Self::NoPlace { .. }
+            | Self::Denied { .. }
+            | Self::TooOpen { .. }
+            | Self::NotOurs { .. }
+            | Self::NotRegular { .. }
+            | Self::TooLarge { .. }
+            | Self::Exists { .. } => Retry::Never,
+        };
+        Fault {
+            who: Who::Operator,
+            retry,
+        }
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Read => "read",
+            Self::List => "list",
+            Self::Create => "create",
+            Self::Write => "write",
+            Self::Rename => "rename",
+            Self::SyncDir => "fsync",
+            Self::Lock => "lock",
+        })
+    }
+}
+
+fn holder(pid: Option<u32>) -> String {
+    pid.map_or_else(
+        || "another process".to_owned(),
+        |pid| format!("process {pid}"),
+    )
+}

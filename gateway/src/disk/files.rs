@@ -1,0 +1,158 @@
+//! The five steps that touch the disk, and the two ways to put a file in its place.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+
+use super::error::{Action, Error};
+
+/// The largest file that is read: thousands of key versions fit.
+pub(super) const MAX_LEN: u64 = 16 * 1024 * 1024;
+
+/// What a directory of durable files needs from the system. Tests put their own in its place.
+pub trait Files: Send + Sync {
+    /// The whole file, which must be a regular one.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+
+    /// The names in a directory.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    fn names(&self, dir: &Path) -> io::Result<Vec<String>>;
+
+    /// Creates or empties a file of mode 0600, writes the bytes and fsyncs it. On failure any part of it may be there.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
+
+    /// Puts a file in the place of another, at once. Survives a power cut only after [`Files::sync_dir`].
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Makes the renames in a directory durable.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+}
+
+/// The real disk.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Real;
+
+/// Puts `bytes` at `path`, durably; whatever was there is replaced at once.
+///
+/// # Errors
+/// [`Error`]; the old file is intact unless the failure came after the rename, in which case either may survive a crash.
+pub fn replace(files: &dyn Files, path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let sibling = sibling(path);
+    let dir = path.parent().unwrap_or_else(|| Path::new("."));
+    files
+        .write(&sibling, bytes)
+        .map_err(|e| Error::from_io(&sibling, Action::Write, e))?;
+    files
+        .rename(&sibling, path)
+        .map_err(|e| Error::from_io(path, Action::Rename, e))?;
+    files
+        .sync_dir(dir)
+        .map_err(|e| Error::from_io(dir, Action::SyncDir, e))
+}
+
+/// [`replace`] for a file that must not be there yet. Whoever calls holds the lock, so that nobody creates it meanwhile.
+///
+/// # Errors
+/// [`Error::Exists`] when something is there, else as [`replace`].
+pub fn create(files: &dyn Files, path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    match files.read(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => replace(files, path, bytes),
+        Err(e) => Err(Error::from_io(path, Action::Read, e)),
+        Ok(_) => Err(Error::Exists {
+            path: path.to_owned(),
+        }),
+    }
+}
+
+/// Where a file is written before it is renamed: hidden, so that listings pass over what a crash left.
+fn sibling(path: &Path) -> PathBuf {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(".tmp");
+    path.with_file_name(name)
+}
+
+impl Files for Real {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        read_all(open_regular(path, OFlags::NOFOLLOW)?)
+    }
+
+    fn names(&self, dir: &Path) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(dir)? {
+            names.push(entry?.file_name().to_string_lossy().into_owned());
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .custom_flags(flags(OFlags::NOFOLLOW))
+            .open(path)?;
+        let written = file.write_all(bytes).and_then(|()| file.sync_all());
+        if written.is_err() {
+            // A full disk gets its space back; should this fail too, the next write starts anew.
+            drop(std::fs::remove_file(path));
+        }
+        written
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::rename(from, to)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        File::open(dir)?.sync_all()
+    }
+}
+
+/// Opens without ever waiting, so that a pipe put in the place of a file cannot stall a start.
+pub(super) fn open_regular(path: &Path, extra: OFlags) -> io::Result<File> {
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags(OFlags::NONBLOCK | extra))
+        .open(path)?;
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::Error::other("not a regular file"))
+    }
+}
+
+pub(super) fn read_all(file: File) -> io::Result<Vec<u8>> {
+    // Room for all of it and the read that finds the end: a vector that grows leaves copies of a secret behind.
+    let expected = file.metadata()?.len().min(MAX_LEN).saturating_add(32);
+    let mut bytes = Vec::with_capacity(usize::try_from(expected).unwrap_or(0));
+    let limit = MAX_LEN.saturating_add(1);
+    file.take(limit).read_to_end(&mut bytes)?;
+    if u64::try_from(bytes.len()).is_ok_and(|len| len > MAX_LEN) {
+        return Err(io::Error::from(io::ErrorKind::FileTooLarge));
+    }
+    Ok(bytes)
+}
+
+fn flags(flags: OFlags) -> i32 {
+    flags.bits().cast_signed()
+}

@@ -1,0 +1,170 @@
+//! Who may use a file or a directory, checked before anything in it is believed.
+
+use std::fs::{DirBuilder, File, Metadata};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+use zeroize::Zeroizing;
+
+use super::error::{Action, Error};
+use super::files::{open_regular, read_all};
+
+/// The state directory: ours, and closed to everybody else.
+#[derive(Clone, Debug)]
+pub struct StateDir(PathBuf);
+
+/// Who may have put a secret file there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guarded {
+    /// Our own file: owned by us, no link, nobody else may touch it.
+    Own,
+    /// A file that somebody handed to us (a mounted secret): ours or root's, links allowed, nobody else may touch it.
+    Handed,
+}
+
+impl StateDir {
+    /// Opens a directory that exists.
+    ///
+    /// # Errors
+    /// [`Error::Missing`], [`Error::TooOpen`] (wider than 0700), [`Error::NotOurs`], [`Error::NotRegular`].
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let meta = std::fs::metadata(path).map_err(|e| Error::from_io(path, Action::Read, e))?;
+        if !meta.is_dir() {
+            return Err(Error::NotRegular {
+                path: path.to_owned(),
+                wanted: "directory",
+            });
+        }
+        check_owner(path, &meta, Guarded::Own)?;
+        check_mode(path, &meta, 0o700)?;
+        Ok(Self(path.to_owned()))
+    }
+
+    /// Opens the directory, and creates it and its parents first if it is missing.
+    ///
+    /// # Errors
+    /// As [`StateDir::open`], and what creating can fail with.
+    pub fn create(path: &Path) -> Result<Self, Error> {
+        if let Some(parent) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
+            std::fs::create_dir_all(parent).map_err(|e| uncreatable(path, e))?;
+        }
+        make_private(path)?;
+        Self::open(path)
+    }
+
+    /// A directory inside, created with mode 0700 if it is missing.
+    ///
+    /// # Errors
+    /// What creating can fail with.
+    pub fn subdirectory(&self, name: &str) -> Result<PathBuf, Error> {
+        let path = self.0.join(name);
+        make_private(&path)?;
+        Ok(path)
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The path of something inside.
+    #[must_use]
+    pub fn join(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+/// Reads a file that holds a secret, after checking on the opened file that nobody else could have read or written it.
+///
+/// # Errors
+/// [`Error::Missing`], [`Error::NotRegular`], [`Error::TooOpen`] (wider than 0600), [`Error::NotOurs`], or the system's answer.
+pub fn read_guarded(path: &Path, guarded: Guarded) -> Result<Zeroizing<Vec<u8>>, Error> {
+    let read = |e| Error::from_io(path, Action::Read, e);
+    let extra = match guarded {
+        Guarded::Own => OFlags::NOFOLLOW,
+        Guarded::Handed => OFlags::empty(),
+    };
+    // Before opening: a device may act on being opened, and a link gives a confusing answer under NOFOLLOW.
+    let looked = match guarded {
+        Guarded::Own => std::fs::symlink_metadata(path),
+        Guarded::Handed => std::fs::metadata(path),
+    };
+    if !looked.map_err(read)?.is_file() {
+        return Err(Error::NotRegular {
+            path: path.to_owned(),
+            wanted: "file",
+        });
+    }
+    let file = open_regular(path, extra).map_err(read)?;
+    let meta = file.metadata().map_err(read)?;
+    check_owner(path, &meta, guarded)?;
+    check_mode(path, &meta, 0o600)?;
+    read_all(file).map(Zeroizing::new).map_err(read)
+}
+
+fn make_private(path: &Path) -> Result<(), Error> {
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        done => done
+            .and_then(|()| sync_parent(path))
+            .map_err(|e| uncreatable(path, e)),
+    }
+}
+
+/// Of what the system says to a new directory, the answers that concern its parents.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the system's enum has forty variants and grows"
+)]
+fn uncreatable(path: &Path, source: io::Error) -> Error {
+    let place = |why: String| Error::NoPlace {
+        path: path.to_owned(),
+        why,
+    };
+    match source.kind() {
+        io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
+            let mut parents = path.ancestors().skip(1);
+            let stands = |above: &&Path| above.exists() && !above.is_dir();
+            place(parents.find(stands).map_or_else(
+                || "a parent is not a directory".to_owned(),
+                |above| format!("{} is not a directory", above.display()),
+            ))
+        }
+        io::ErrorKind::NotFound => place("its parent takes no new directories".to_owned()),
+        _ => Error::from_io(path, Action::Create, source),
+    }
+}
+
+/// Without this a power cut may take the whole directory, and with it what was written durably inside.
+fn sync_parent(path: &Path) -> io::Result<()> {
+    let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
+    File::open(parent.unwrap_or_else(|| Path::new(".")))?.sync_all()
+}
+
+fn check_owner(path: &Path, meta: &Metadata, guarded: Guarded) -> Result<(), Error> {
+    let us = rustix::process::geteuid().as_raw();
+    let owner = meta.uid();
+    if owner == us || (guarded == Guarded::Handed && owner == 0) {
+        return Ok(());
+    }
+    Err(Error::NotOurs {
+        path: path.to_owned(),
+        owner,
+        us,
+    })
+}
+
+fn check_mode(path: &Path, meta: &Metadata, limit: u32) -> Result<(), Error> {
+    let found = meta.mode() & 0o777;
+    if found & !limit == 0 {
+        return Ok(());
+    }
+    Err(Error::TooOpen {
+        path: path.to_owned(),
+        found,
+        limit,
+    })
+}

@@ -1,0 +1,196 @@
+//! Durable files on a disk that forgets, and who may use them.
+
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+
+use super::testing::{Forgetful, Trouble};
+use super::*;
+
+fn set_mode(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+fn state() -> (tempfile::TempDir, StateDir) {
+    let root = tempfile::tempdir().unwrap();
+    let dir = StateDir::create(&root.path().join("a/b/state")).unwrap();
+    (root, dir)
+}
+
+#[test]
+fn created_state_directory_is_closed_to_others() {
+    let (_root, dir) = state();
+    let mode = std::fs::metadata(dir.path()).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+    StateDir::create(dir.path()).unwrap();
+}
+
+#[test]
+fn state_directory_open_to_others_is_refused_with_its_remedy() {
+    let (_root, dir) = state();
+    set_mode(dir.path(), 0o750);
+    let error = StateDir::open(dir.path()).unwrap_err().to_string();
+    for part in ["0750", "chmod 0700", &*dir.path().to_string_lossy()] {
+        assert!(error.contains(part), "{error}");
+    }
+}
+
+#[test]
+fn state_directory_that_is_a_file_or_missing_is_refused() {
+    let (_root, dir) = state();
+    std::fs::write(dir.join("file"), "").unwrap();
+    assert!(matches!(
+        StateDir::open(&dir.join("file")),
+        Err(Error::NotRegular { .. })
+    ));
+    assert!(StateDir::open(&dir.join("none")).unwrap_err().is_missing());
+}
+
+#[test]
+fn state_directory_that_cannot_be_made_says_what_is_in_the_way() {
+    let (_root, dir) = state();
+    let file = dir.join("file");
+    std::fs::write(&file, "").unwrap();
+    let is = format!("{} is not a directory; choose", file.display());
+    for below in ["x", "x/y"] {
+        let error = StateDir::create(&file.join(below)).unwrap_err().to_string();
+        assert!(error.contains(&is), "{error}");
+    }
+    let error = StateDir::create(Path::new("/proc/x")).unwrap_err();
+    assert!(matches!(error, Error::NoPlace { .. }), "{error}");
+}
+
+#[test]
+fn second_lock_names_the_holder() {
+    let (_root, dir) = state();
+    let lock = Lock::take(dir.clone()).unwrap();
+    let error = Lock::take(dir.clone()).unwrap_err();
+    assert!(matches!(error, Error::Locked { pid: Some(pid), .. } if pid == std::process::id()));
+    assert!(error.to_string().contains("in use by process"));
+    drop(lock);
+    Lock::take(dir).unwrap();
+}
+
+#[test]
+fn guarded_file_with_any_other_bit_is_refused() {
+    let (_root, dir) = state();
+    let path = dir.join("secret");
+    std::fs::write(&path, "x").unwrap();
+    for mode in [0o600, 0o400] {
+        set_mode(&path, mode);
+        assert_eq!(&**read_guarded(&path, Guarded::Own).unwrap(), b"x");
+    }
+    for mode in [0o640, 0o604, 0o620, 0o700, 0o644, 0o666] {
+        set_mode(&path, mode);
+        let error = read_guarded(&path, Guarded::Own).unwrap_err();
+        assert!(matches!(error, Error::TooOpen { found, .. } if found == mode));
+    }
+}
+
+#[test]
+fn guarded_file_may_be_a_link_only_when_handed_to_us() {
+    let (_root, dir) = state();
+    let (target, link) = (dir.join("target"), dir.join("link"));
+    std::fs::write(&target, "x").unwrap();
+    set_mode(&target, 0o600);
+    symlink(&target, &link).unwrap();
+    assert!(matches!(
+        read_guarded(&link, Guarded::Own),
+        Err(Error::NotRegular { .. })
+    ));
+    assert_eq!(&**read_guarded(&link, Guarded::Handed).unwrap(), b"x");
+}
+
+#[test]
+fn pipe_in_the_place_of_a_file_is_refused_without_waiting() {
+    let (_root, dir) = state();
+    let path = dir.join("pipe");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RUSR).unwrap();
+    assert!(matches!(
+        read_guarded(&path, Guarded::Own),
+        Err(Error::NotRegular { .. })
+    ));
+    assert!(Real.read(&path).is_err());
+}
+
+#[test]
+fn file_beyond_the_limit_is_refused() {
+    let (_root, dir) = state();
+    let path = dir.join("endless");
+    let file = std::fs::File::create(&path).unwrap();
+    file.set_len(files::MAX_LEN + 1).unwrap();
+    set_mode(&path, 0o600);
+    assert!(matches!(
+        read_guarded(&path, Guarded::Own),
+        Err(Error::TooLarge { .. })
+    ));
+}
+
+#[test]
+fn replaced_file_has_the_new_bytes_and_nothing_stays_beside_it() {
+    let (_root, dir) = state();
+    let path = dir.join("file");
+    for bytes in [&b"one"[..], b"two, longer", b"3"] {
+        replace(&Real, &path, bytes).unwrap();
+        assert_eq!(Real.read(&path).unwrap(), bytes);
+    }
+    assert_eq!(Real.names(dir.path()).unwrap(), ["file"]);
+    let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn created_file_never_replaces_one() {
+    let (_root, dir) = state();
+    let path = dir.join("file");
+    create(&Real, &path, b"one").unwrap();
+    assert!(matches!(
+        create(&Real, &path, b"two"),
+        Err(Error::Exists { .. })
+    ));
+    assert_eq!(Real.read(&path).unwrap(), b"one");
+}
+
+#[test]
+fn replace_writes_then_renames_then_syncs_the_directory() {
+    let disk = Forgetful::default();
+    replace(&disk, Path::new("/d/f"), b"x").unwrap();
+    assert_eq!(disk.take_log(), ["write .f.tmp", "rename f", "sync d"]);
+}
+
+#[test]
+fn replaced_file_is_old_or_new_after_a_power_cut_at_any_step() {
+    for step in 0..3 {
+        for kept in 0..3 {
+            let disk = Forgetful::default();
+            let path = Path::new("/d/f");
+            replace(&disk, path, b"old").unwrap();
+            disk.arm(step, Trouble::Death);
+            replace(&disk, path, b"new").unwrap_err();
+            disk.restart(kept);
+            let found = disk.read(path).unwrap();
+            assert!(found == b"old" || found == b"new");
+            assert!(step == 2 || found == b"old");
+        }
+    }
+}
+
+#[test]
+fn system_errors_are_sorted_by_remedy() {
+    let sort = |kind: std::io::ErrorKind| {
+        Error::from_io(Path::new("/d/f"), Action::Write, kind.into()).to_string()
+    };
+    assert!(sort(std::io::ErrorKind::ReadOnlyFilesystem).contains("remount it writable"));
+    assert!(sort(std::io::ErrorKind::StorageFull).contains("no space left"));
+    assert!(sort(std::io::ErrorKind::QuotaExceeded).contains("quota"));
+    assert!(sort(std::io::ErrorKind::PermissionDenied).contains("run keyway as the owner"));
+}
+
+#[test]
+fn full_disk_keeps_the_old_file() {
+    // A device that is always full stands in for the disk; the file system's own answer is what gets sorted.
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full");
+    let Ok(mut full) = full else { return };
+    let source = std::io::Write::write_all(&mut full, b"x").unwrap_err();
+    let error = Error::from_io(Path::new("/d/f"), Action::Write, source);
+    assert!(matches!(error, Error::Full { .. }));
+}

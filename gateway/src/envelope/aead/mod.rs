@@ -1,0 +1,67 @@
+//! The two implementations of both suites, behind one small trait.
+//!
+//! [`aws`] is what runs. `pure` is its twin in pure Rust: compiled for tests and with the feature `twin`, where every envelope of
+//! the one is opened with the other; the feature `pure-rust-aead` makes it the one that runs.
+//!
+//! Neither of them chooses a nonce: the caller keeps it unique under its key.
+
+pub mod aws;
+#[cfg(any(test, feature = "twin"))]
+pub mod pure;
+
+use super::{Suite, TAG_LEN};
+
+/// Bytes of an AEAD key.
+pub const KEY_LEN: usize = 32;
+
+/// Bytes of a nonce.
+pub const NONCE_LEN: usize = 12;
+
+#[cfg(not(feature = "pure-rust-aead"))]
+pub use aws::Aws as Chosen;
+#[cfg(feature = "pure-rust-aead")]
+pub use pure::Pure as Chosen;
+
+/// A key schedule of one suite that seals and opens between separate buffers, without copying or allocating.
+pub trait Aead: Sized + Send + Sync {
+    /// Expands `key`; wipes what it keeps when dropped.
+    fn new(suite: Suite, key: &[u8; KEY_LEN]) -> Self;
+
+    /// Before: `plaintext` and `ciphertext` have one length. After: `ciphertext` and `tag` are written. On failure: unspecified.
+    ///
+    /// # Errors
+    /// [`Failed`] when the lengths differ or exceed what the suite takes.
+    fn seal(
+        &self,
+        nonce: [u8; NONCE_LEN],
+        aad: &[u8],
+        plaintext: &[u8],
+        sealed: Sealed<&mut [u8], &mut [u8; TAG_LEN]>,
+    ) -> Result<(), Failed>;
+
+    /// Before: `ciphertext` and `plaintext` have one length. After: `plaintext` is written. On failure: `plaintext` is
+    /// unspecified, and the caller wipes it.
+    ///
+    /// # Errors
+    /// [`Failed`] when the tag does not fit; the comparison takes constant time.
+    fn open(
+        &self,
+        nonce: [u8; NONCE_LEN],
+        aad: &[u8],
+        sealed: Sealed<&[u8], &[u8; TAG_LEN]>,
+        plaintext: &mut [u8],
+    ) -> Result<(), Failed>;
+}
+
+/// What an AEAD makes of a plaintext.
+#[derive(Debug)]
+pub struct Sealed<Text, Tag> {
+    /// As long as the plaintext.
+    pub ciphertext: Text,
+    /// 16 bytes.
+    pub tag: Tag,
+}
+
+/// The AEAD refused; it does not say why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failed;

@@ -1,0 +1,223 @@
+//! The 32 bytes in front of the ciphertext, and the names that travel in them.
+
+use std::fmt;
+
+use crate::fault::{Fault, Faulty, Retry, Who};
+
+use super::{HEADER_LEN, MAGIC, OVERHEAD};
+
+/// Version of the format that this crate writes and reads: the high nibble of the third byte.
+const FORMAT: u8 = 1;
+/// Low nibble kept for random nonces made inside a validated module; refused until it is specified.
+const RESERVED_SUITE: u8 = 3;
+/// Flag: the publisher's subject is part of the authenticated data.
+const BOUND: u8 = 0b0000_0001;
+
+/// Whether a payload carries our magic. One that does is parsed, and is never mistaken for plaintext.
+#[must_use]
+pub fn looks_sealed(payload: &[u8]) -> bool {
+    payload.starts_with(&MAGIC)
+}
+
+/// Which AEAD sealed the payload. The discriminant is the number that travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Suite {
+    /// AES-256-GCM (NIST SP 800-38D), the default.
+    Aes256Gcm = 1,
+    /// AES-256-GCM-SIV (RFC 8452): a lane cloned with its host's memory leaks only equality.
+    Aes256GcmSiv = 2,
+}
+
+/// The first 8 bytes of a key version's [`Commitment`]; names the key version in an envelope.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Kid(pub [u8; 8]);
+
+/// Names a lane under its key version; drawn at random.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct LaneId(pub [u8; 16]);
+
+/// 32 bytes that only one secret, keyring name and version number produce; says nothing about the secret.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Commitment(pub [u8; 32]);
+
+/// What the 32 bytes in front of the ciphertext say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// The AEAD that sealed the payload.
+    pub suite: Suite,
+    /// Whether the publisher's subject is part of the authenticated data.
+    pub bound: bool,
+    /// The key version.
+    pub kid: Kid,
+    /// The lane under the key version.
+    pub lane: LaneId,
+    /// Position in the lane; makes the nonce.
+    pub counter: u32,
+}
+
+/// Why bytes are not an envelope that this gateway may try to open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// Shorter than an empty envelope.
+    #[error("{0} bytes are too few for an envelope; the shortest has 48")]
+    Short(usize),
+    /// Another first two bytes.
+    #[error("not an envelope: it does not start with FA 4B")]
+    Magic,
+    /// A format from the future, or damage.
+    #[error(
+        "envelope of format {0}; this gateway reads format 1: upgrade it if publishers were upgraded"
+    )]
+    Version(u8),
+    /// Suite 3, which is not specified yet.
+    #[error(
+        "envelope of suite 3, which is reserved; known are 1 (AES-256-GCM) and 2 (AES-256-GCM-SIV)"
+    )]
+    ReservedSuite,
+    /// A suite that nobody has defined.
+    #[error("envelope of unknown suite {0}; known are 1 (AES-256-GCM) and 2 (AES-256-GCM-SIV)")]
+    UnknownSuite(u8),
+    /// A flag bit that must be zero is one.
+    #[error("envelope with reserved flags {0:#010b}; only the lowest bit may be set")]
+    Flags(u8),
+}
+
+impl Suite {
+    /// The name used in configuration and status.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Aes256Gcm => "aes-256-gcm",
+            Self::Aes256GcmSiv => "aes-256-gcm-siv",
+        }
+    }
+
+    /// The number that travels in the envelope and enters the lane's derivation.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Aes256Gcm => 1,
+            Self::Aes256GcmSiv => 2,
+        }
+    }
+
+    fn from_nibble(nibble: u8) -> Result<Self, Refused> {
+        match nibble {
+            1 => Ok(Self::Aes256Gcm),
+            2 => Ok(Self::Aes256GcmSiv),
+            RESERVED_SUITE => Err(Refused::ReservedSuite),
+            other => Err(Refused::UnknownSuite(other)),
+        }
+    }
+}
+
+impl Commitment {
+    /// The name that the key version has in envelopes.
+    #[must_use]
+    pub const fn kid(&self) -> Kid {
+        let [a, b, c, d, e, f, g, h, ..] = self.0;
+        Kid([a, b, c, d, e, f, g, h])
+    }
+}
+
+impl Header {
+    /// Reads the header of a whole envelope.
+    ///
+    /// # Errors
+    /// [`Refused`], with the first rule that the bytes break.
+    pub fn parse(envelope: &[u8]) -> Result<Self, Refused> {
+        if !looks_sealed(envelope) {
+            return Err(Refused::Magic);
+        }
+        let short = Refused::Short(envelope.len());
+        if envelope.len() < OVERHEAD {
+            return Err(short);
+        }
+        let (&[_, _, format, flags], rest) = envelope.split_first_chunk().ok_or(short)?;
+        if format >> 4 != FORMAT {
+            return Err(Refused::Version(format >> 4));
+        }
+        let suite = Suite::from_nibble(format & 0x0F)?;
+        if flags & !BOUND != 0 {
+            return Err(Refused::Flags(flags));
+        }
+        let (&kid, rest) = rest.split_first_chunk().ok_or(short)?;
+        let (&lane, rest) = rest.split_first_chunk().ok_or(short)?;
+        let (&counter, _) = rest.split_first_chunk().ok_or(short)?;
+        Ok(Self {
+            suite,
+            bound: flags == BOUND,
+            kid: Kid(kid),
+            lane: LaneId(lane),
+            counter: u32::from_be_bytes(counter),
+        })
+    }
+
+    /// The 32 bytes; [`Header::parse`] reads them back.
+    #[must_use]
+    pub fn encode(&self) -> [u8; HEADER_LEN] {
+        let [m0, m1] = MAGIC;
+        let format = FORMAT << 4 | self.suite.number();
+        let flags = if self.bound { BOUND } else { 0 };
+        let start = [m0, m1, format, flags];
+        let counter = self.counter.to_be_bytes();
+        let mut bytes = [0; HEADER_LEN];
+        let mut rest = bytes.as_mut_slice();
+        // The four fields fill the array to its last byte, as the layout table says.
+        for field in [&start[..], &self.kid.0, &self.lane.0, &counter] {
+            let Some((place, after)) = rest.split_at_mut_checked(field.len()) else {
+                break;
+            };
+            place.copy_from_slice(field);
+            rest = after;
+        }
+        bytes
+    }
+}
+
+impl Refused {
+    /// The word used in metric labels.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Short(_) => "short",
+            Self::Magic => "magic",
+            Self::Version(_) => "version",
+            Self::ReservedSuite => "reserved_suite",
+            Self::UnknownSuite(_) => "unknown_suite",
+            Self::Flags(_) => "flags",
+        }
+    }
+}
+
+impl Faulty for Refused {
+    fn fault(&self) -> Fault {
+        Fault {
+            who: Who::Server,
+            retry: Retry::Never,
+        }
+    }
+}
+
+fn hex(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+}
+
+/// Hex for people, in `Display` and in `Debug` alike.
+macro_rules! shown_as_hex {
+    ($($name:ident),*) => {$(
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                hex(&self.0, f)
+            }
+        }
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), self)
+            }
+        }
+    )*};
+}
+
+shown_as_hex!(Kid, LaneId, Commitment);

@@ -1,0 +1,96 @@
+//! The key of one lane, and opening with it.
+
+use super::aead::{Aead, Chosen, KEY_LEN, NONCE_LEN, Sealed};
+use super::{HEADER_LEN, Header, Suite, aad};
+use crate::fault::{Fault, Faulty, Retry, Who};
+
+/// One writer's private sub-key of a key version. Opens whatever that writer sealed; [`super::Sealer`] is the writer.
+///
+/// `A` is the AEAD implementation; everyone but tests and benches leaves it at its default.
+pub struct LaneKey<A: Aead = Chosen> {
+    aead: A,
+    iv: [u8; NONCE_LEN],
+}
+
+/// The envelope is not authentic under this lane and subject. One error for every cause: the sender learns nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the envelope does not open: it was altered, moved to another subject, or sealed under another key"
+)]
+pub struct OpenFailed;
+
+impl<A: Aead> LaneKey<A> {
+    /// From key ‖ iv; the caller wipes them.
+    pub(super) fn new(suite: Suite, okm: &[u8; KEY_LEN + NONCE_LEN]) -> Self {
+        let mut key = zeroize::Zeroizing::new([0; KEY_LEN]);
+        let mut iv = [0; NONCE_LEN];
+        for (to, from) in key.iter_mut().chain(&mut iv).zip(okm) {
+            *to = *from;
+        }
+        Self {
+            aead: A::new(suite, &key),
+            iv,
+        }
+    }
+
+    /// Opens a whole envelope.
+    ///
+    /// `header` is what [`Header::parse`] read from `envelope`, and this is the lane that it names. `subject` is the publisher's
+    /// normalised subject; it is ignored when the envelope is not bound. Before: `out` is 48 bytes shorter than `envelope`.
+    /// After: `out` is the plaintext. On failure: `out` is all zero.
+    ///
+    /// # Errors
+    /// [`OpenFailed`], indistinct on purpose. A bound envelope without a subject, and an `out` of another length, fail too.
+    pub fn open(
+        &self,
+        header: &Header,
+        subject: Option<&[u8]>,
+        envelope: &[u8],
+        out: &mut [u8],
+    ) -> Result<(), OpenFailed> {
+        let opened = self.try_open(header, subject, envelope, out);
+        if opened.is_none() {
+            out.fill(0);
+        }
+        opened.ok_or(OpenFailed)
+    }
+
+    fn try_open(
+        &self,
+        header: &Header,
+        subject: Option<&[u8]>,
+        envelope: &[u8],
+        out: &mut [u8],
+    ) -> Option<()> {
+        let (head, rest) = envelope.split_first_chunk::<HEADER_LEN>()?;
+        let (ciphertext, tag) = rest.split_last_chunk()?;
+        let subject = if header.bound { Some(subject?) } else { None };
+        let nonce = self.nonce(header.counter);
+        let sealed = Sealed { ciphertext, tag };
+        // The bytes that came are authenticated, not those that `header` would encode to: a header of another envelope fails.
+        aad::with(head, subject, |aad| self.aead.open(nonce, aad, sealed, out))?.ok()
+    }
+
+    /// The AEAD, for the sealer of this lane.
+    pub(super) const fn aead(&self) -> &A {
+        &self.aead
+    }
+
+    /// iv XOR (8 zero bytes ‖ big-endian counter).
+    pub(super) fn nonce(&self, counter: u32) -> [u8; NONCE_LEN] {
+        let mut nonce = self.iv;
+        if let Some(tail) = nonce.last_chunk_mut() {
+            *tail = (u32::from_be_bytes(*tail) ^ counter).to_be_bytes();
+        }
+        nonce
+    }
+}
+
+impl Faulty for OpenFailed {
+    fn fault(&self) -> Fault {
+        Fault {
+            who: Who::Server,
+            retry: Retry::Never,
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! Sealing: one writer's lane, and the counter that keeps its nonces unique.
+//!
+//! A nonce is iv XOR counter, the deterministic construction of NIST SP 800-38D section 8.2.1 with a fresh key per lane. It stays
+//! unique because the lane id is random, because the counter lives in exactly one [`Sealer`] that can be neither copied nor
+//! shared, and because the message is counted before it is encrypted: a call that fails half way burns its counter.
+
+use std::cell::Cell;
+use std::marker::PhantomData;
+
+use super::aead::{Aead, Chosen, Sealed};
+use super::limits::{Caps, blocks};
+use super::{HEADER_LEN, Header, Kid, LaneId, LaneKey, OVERHEAD, Suite, VersionKey, aad};
+use crate::fault::{Fault, Faulty, Retry, Who};
+use crate::secret::NoEntropy;
+
+/// The one writer of a lane. May move to another thread, but two threads can never hold it at once:
+///
+/// ```compile_fail,E0277
+/// fn shared<T: Sync>() {}
+/// shared::<keyway::envelope::Sealer>();
+/// ```
+/// ```compile_fail,E0277
+/// fn copied<T: Clone>() {}
+/// copied::<keyway::envelope::Sealer>();
+/// ```
+/// ```
+/// fn moved<T: Send>() {}
+/// moved::<keyway::envelope::Sealer>();
+/// ```
+pub struct Sealer<A: Aead = Chosen> {
+    key: LaneKey<A>,
+    /// Of the next message. `bound` is set anew for each.
+    header: Header,
+    messages: u32,
+    blocks: u64,
+    caps: Caps,
+    not_sync: PhantomData<Cell<()>>,
+}
+
+/// Why a message was not sealed. The output holds no byte of the message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SealFailed {
+    /// The lane has reached its cap, and fails from now on. Draw a new one and seal again.
+    #[error("the lane has sealed as much as its key may; draw a new lane")]
+    LaneEnded,
+    /// The length of the subject does not fit its field.
+    #[error("the subject has {0} bytes; an envelope can be bound to at most 65535")]
+    SubjectTooLong(usize),
+    /// The caller's buffer does not fit.
+    #[error("{0} bytes to write an envelope of {1} bytes into; they must be equal")]
+    OutputLength(usize, usize),
+}
+
+impl Sealer {
+    /// A new lane of `version`, with a random id.
+    ///
+    /// # Errors
+    /// [`NoEntropy`] when the random generator fails.
+    pub fn new(version: &VersionKey, suite: Suite) -> Result<Self, NoEntropy> {
+        Self::with_aead(version, suite)
+    }
+}
+
+impl<A: Aead> Sealer<A> {
+    /// [`Sealer::new`] with a named AEAD implementation.
+    ///
+    /// # Errors
+    /// [`NoEntropy`] when the random generator fails.
+    pub fn with_aead(version: &VersionKey, suite: Suite) -> Result<Self, NoEntropy> {
+        let mut lane = [0; 16];
+        aws_lc_rs::rand::fill(&mut lane).map_err(|_unspecified| NoEntropy)?;
+        Ok(Self::fixed(version, suite, LaneId(lane), Caps::FULL))
+    }
+
+    /// A lane with a given id. Only for known answers and tests: a lane id that comes back brings its nonces back.
+    pub(super) fn fixed(version: &VersionKey, suite: Suite, lane: LaneId, caps: Caps) -> Self {
+        Self {
+            key: version.lane_with(suite, lane),
+            header: Header {
+                suite,
+                bound: false,
+                kid: version.kid(),
+                lane,
+                counter: 0,
+            },
+            messages: 0,
+            blocks: 0,
+            caps,
+            not_sync: PhantomData,
+        }
+    }
+
+    /// Seals one payload; with a `subject`, bound to it (it must be normalised already).
+    ///
+    /// Before: `out` is 48 bytes longer than `plaintext`. After: `out` is the whole envelope. On failure: `out` is untouched or
+    /// all zero.
+    ///
+    /// # Errors
+    /// [`SealFailed`]. After [`SealFailed::LaneEnded`] every further call fails the same way; the other two count nothing.
+    pub fn seal(
+        &mut self,
+        subject: Option<&[u8]>,
+        plaintext: &[u8],
+        out: &mut [u8],
+    ) -> Result<(), SealFailed> {
+        let given = out.len();
+        let mismatch = SealFailed::OutputLength(given, plaintext.len().saturating_add(OVERHEAD));
+        if given.checked_sub(OVERHEAD) != Some(plaintext.len()) {
+            return Err(mismatch);
+        }
+        let header = self.count(subject, plaintext.len())?;
+        let nonce = self.key.nonce(header.counter);
+        let head = header.encode();
+        let (front, rest) = out.split_first_chunk_mut::<HEADER_LEN>().ok_or(mismatch)?;
+        let (ciphertext, tag) = rest.split_last_chunk_mut().ok_or(mismatch)?;
+        *front = head;
+        let sealed = Sealed { ciphertext, tag };
+        let sealed = aad::with(&head, subject, |aad| {
+            self.key.aead().seal(nonce, aad, plaintext, sealed)
+        });
+        if sealed != Some(Ok(())) {
+            out.fill(0);
+            return Err(self.end());
+        }
+        Ok(())
+    }
+
+    /// Messages sealed in this lane.
+    #[must_use]
+    pub const fn messages(&self) -> u32 {
+        self.messages
+    }
+
+    /// Blocks of 16 bytes sealed in this lane, as [`limits::blocks`](super::limits::blocks) counts them.
+    #[must_use]
+    pub const fn blocks(&self) -> u64 {
+        self.blocks
+    }
+
+    /// Messages that the lane can still take, if their blocks allow it.
+    #[must_use]
+    pub const fn remaining_messages(&self) -> u32 {
+        self.caps.messages.saturating_sub(self.messages)
+    }
+
+    /// Blocks that the lane can still take.
+    #[must_use]
+    pub const fn remaining_blocks(&self) -> u64 {
+        self.caps.blocks.saturating_sub(self.blocks)
+    }
+
+    /// The name of this lane in envelopes.
+    #[must_use]
+    pub const fn lane(&self) -> LaneId {
+        self.header.lane
+    }
+
+    /// The key version of this lane.
+    #[must_use]
+    pub const fn kid(&self) -> Kid {
+        self.header.kid
+    }
+
+    /// The suite of this lane.
+    #[must_use]
+    pub const fn suite(&self) -> Suite {
+        self.header.suite
+    }
+
+    /// Takes the next counter for a message, before anything is encrypted under it.
+    fn count(&mut self, subject: Option<&[u8]>, payload: usize) -> Result<Header, SealFailed> {
+        let aad = aad::len(subject)
+            .ok_or_else(|| SealFailed::SubjectTooLong(subject.map_or(0, <[u8]>::len)))?;
+        let counter = self.messages;
+        let messages = counter.checked_add(1);
+        let blocks = self.blocks.checked_add(blocks(aad, payload));
+        match (messages, blocks) {
+            (Some(messages), Some(blocks)) if self.caps.allow(messages, blocks) => {
+                self.messages = messages;
+                self.blocks = blocks;
+                Ok(Header {
+                    bound: subject.is_some(),
+                    counter,
+                    ..self.header
+                })
+            }
+            _ => Err(self.end()),
+        }
+    }
+
+    /// Ends the lane for good: no message, not even an empty one, fits from now on.
+    const fn end(&mut self) -> SealFailed {
+        self.caps = Caps::NONE;
+        SealFailed::LaneEnded
+    }
+
+    /// Skips to the last messages of a lane.
+    #[cfg(test)]
+    pub(super) fn skip_to(&mut self, messages: u32) {
+        assert!(messages >= self.messages, "a counter only grows");
+        self.messages = messages;
+    }
+}
+
+impl Faulty for SealFailed {
+    fn fault(&self) -> Fault {
+        let (who, retry) = match self {
+            Self::LaneEnded => (Who::Us, Retry::Later),
+            Self::SubjectTooLong(_) => (Who::Client, Retry::Never),
+            Self::OutputLength(..) => (Who::Us, Retry::Never),
+        };
+        Fault { who, retry }
+    }
+}
+
+/// Here, because `secret` has the rank of `fault` and cannot name it.
+impl Faulty for NoEntropy {
+    fn fault(&self) -> Fault {
+        Fault {
+            who: Who::Operator,
+            retry: Retry::Later,
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! A lane's cap, and what stays in a buffer when sealing or opening fails.
+
+use super::super::aead::{Aead, aws::Aws, pure::Pure};
+use super::super::limits::{Caps, blocks};
+use super::super::{Header, LaneId, OVERHEAD, SealFailed, Sealer, Suite, VersionKey};
+use crate::secret::Secret;
+
+pub(super) const SUITES: [Suite; 2] = [Suite::Aes256Gcm, Suite::Aes256GcmSiv];
+
+pub(super) fn version() -> VersionKey {
+    let root = Secret::build(|bytes| {
+        bytes.fill(0x11);
+        Ok::<(), ()>(())
+    });
+    VersionKey::derive("tests", 1, &root.unwrap())
+}
+
+pub(super) fn sealer<A: Aead>(suite: Suite, caps: Caps) -> Sealer<A> {
+    Sealer::fixed(&version(), suite, LaneId([3; 16]), caps)
+}
+
+fn seal_into<A: Aead>(sealer: &mut Sealer<A>, payload: &[u8]) -> Result<Vec<u8>, Vec<u8>> {
+    let mut out = vec![0xEE; payload.len() + OVERHEAD];
+    match sealer.seal(Some(b"a.b"), payload, &mut out) {
+        Ok(()) => Ok(out),
+        Err(failed) => {
+            assert_eq!(failed, SealFailed::LaneEnded);
+            Err(out)
+        }
+    }
+}
+
+#[test]
+fn lane_ends_for_good_at_its_message_cap_without_output() {
+    let mut sealer: Sealer = sealer(
+        Suite::Aes256Gcm,
+        Caps {
+            messages: 2,
+            blocks: 1 << 20,
+        },
+    );
+    assert_eq!(sealer.remaining_messages(), 2);
+    seal_into(&mut sealer, b"one").unwrap();
+    seal_into(&mut sealer, b"two").unwrap();
+    for _ in 0..3 {
+        assert_eq!(seal_into(&mut sealer, b""), Err(vec![0xEE; OVERHEAD]));
+    }
+    assert_eq!(sealer.messages(), 2);
+    assert_eq!(sealer.remaining_messages(), 0);
+    assert_eq!(sealer.remaining_blocks(), 0);
+}
+
+#[test]
+fn lane_ends_for_good_at_its_block_cap_without_output() {
+    // AAD of 37 bytes: 3 blocks; 17 bytes: 2; tag: 1.
+    assert_eq!(blocks(37, 17), 6);
+    let mut sealer: Sealer = sealer(
+        Suite::Aes256GcmSiv,
+        Caps {
+            messages: 100,
+            blocks: 11,
+        },
+    );
+    seal_into(&mut sealer, &[7; 17]).unwrap();
+    assert_eq!((sealer.blocks(), sealer.remaining_blocks()), (6, 5));
+    assert_eq!(
+        seal_into(&mut sealer, &[7; 17]),
+        Err(vec![0xEE; 17 + OVERHEAD])
+    );
+    // 5 blocks would have fitted before; now nothing does.
+    assert_eq!(seal_into(&mut sealer, b"x"), Err(vec![0xEE; 1 + OVERHEAD]));
+    assert_eq!((sealer.messages(), sealer.blocks()), (1, 6));
+}
+
+#[test]
+fn real_lane_ends_after_its_last_counter() {
+    let mut sealer: Sealer = sealer(Suite::Aes256Gcm, Caps::FULL);
+    sealer.skip_to((1 << 24) - 1);
+    let last = seal_into(&mut sealer, b"last").unwrap();
+    assert_eq!(Header::parse(&last).unwrap().counter, (1 << 24) - 1);
+    seal_into(&mut sealer, b"over").unwrap_err();
+}
+
+#[test]
+fn wrong_output_length_and_long_subject_count_nothing() {
+    let mut sealer: Sealer = sealer(Suite::Aes256Gcm, Caps::FULL);
+    let mut out = [0xEE; OVERHEAD + 2];
+    assert_eq!(
+        sealer.seal(None, b"abc", &mut out),
+        Err(SealFailed::OutputLength(50, 51))
+    );
+    assert_eq!(
+        sealer.seal(None, b"abc", &mut []),
+        Err(SealFailed::OutputLength(0, 51))
+    );
+    let long = vec![b'a'; 65_536];
+    assert_eq!(
+        sealer.seal(Some(&long), b"ab", &mut out),
+        Err(SealFailed::SubjectTooLong(65_536))
+    );
+    assert_eq!(out, [0xEE; OVERHEAD + 2]);
+    assert_eq!((sealer.messages(), sealer.blocks()), (0, 0));
+    sealer.seal(Some(&long[1..]), b"ab", &mut out).unwrap();
+    let header = Header::parse(&out).unwrap();
+    let mut plain = [0; 2];
+    version()
+        .lane(Suite::Aes256Gcm, header.lane)
+        .open(&header, Some(&long[1..]), &out, &mut plain)
+        .unwrap();
+    assert_eq!(&plain, b"ab");
+}
+
+fn failed_open_zeroes<A: Aead>(suite: Suite) {
+    let mut envelope = seal_into(&mut sealer::<A>(suite, Caps::FULL), &[0x55; 1000]).unwrap();
+    let header = Header::parse(&envelope).unwrap();
+    let lane = version().lane_with::<A>(suite, header.lane);
+    let mut out = vec![0xEE; 1000];
+    // Not the tag's comparison alone: the wrong lengths and the missing subject clean up too.
+    lane.open(&header, None, &envelope, &mut out).unwrap_err();
+    assert_eq!(out, [0; 1000]);
+    let mut short = [0xEE; 999];
+    lane.open(&header, Some(b"a.b"), &envelope, &mut short)
+        .unwrap_err();
+    assert_eq!(short, [0; 999]);
+    for flip in [32, 500, 1031, 1047] {
+        envelope[flip] ^= 0x80;
+        let mut out = vec![0xEE; 1000];
+        lane.open(&header, Some(b"a.b"), &envelope, &mut out)
+            .unwrap_err();
+        assert_eq!(out, [0; 1000]);
+        envelope[flip] ^= 0x80;
+    }
+    lane.open(&header, Some(b"a.b"), &envelope, &mut out)
+        .unwrap();
+    assert_eq!(out, [0x55; 1000]);
+}
+
+#[test]
+fn failed_open_leaves_only_zeroes() {
+    for suite in SUITES {
+        failed_open_zeroes::<Aws>(suite);
+        failed_open_zeroes::<Pure>(suite);
+    }
+}

@@ -1,0 +1,115 @@
+//! A connection's own cache of lanes: no lock, no hash, one comparison.
+//!
+//! Two-way set-associative by bits of the lane id, which is random. It starts empty, and doubles when three lanes want one set,
+//! up to [`MOST`] places: a subscriber to one publisher holds four, a subscriber to many what it needs.
+
+use std::sync::Arc;
+
+use crate::envelope::{Kid, LaneId, LaneKey};
+
+use crate::policy::KeyringId;
+
+use super::Snapshot;
+
+const FEWEST: usize = 4;
+const MOST: usize = 256;
+
+/// The cache.
+#[derive(Default)]
+pub struct LaneCache {
+    places: Vec<Option<Entry>>,
+    generation: u64,
+}
+
+/// A lane that has opened something on this connection.
+pub(super) struct Entry {
+    pub(super) kid: Kid,
+    pub(super) lane: LaneId,
+    pub(super) keyring: KeyringId,
+    pub(super) key: Arc<LaneKey>,
+}
+
+impl LaneCache {
+    /// An empty cache.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            places: Vec::new(),
+            generation: 0,
+        }
+    }
+
+    /// Forgets the lanes of versions that are no longer in the snapshot. Costs one comparison when nothing has changed.
+    pub fn refresh(&mut self, snapshot: &Snapshot) {
+        if self.generation == snapshot.generation() {
+            return;
+        }
+        self.generation = snapshot.generation();
+        let gone = |entry: &Entry| snapshot.by_kid(entry.kid).is_none();
+        for place in self
+            .places
+            .iter_mut()
+            .filter(|place| place.as_ref().is_some_and(gone))
+        {
+            *place = None;
+        }
+    }
+
+    pub(super) fn get(&self, kid: Kid, lane: LaneId) -> Option<&Entry> {
+        let wanted = |entry: &&Entry| entry.lane == lane && entry.kid == kid;
+        let place = place_of(lane, self.places.len());
+        let at = |place: usize| {
+            self.places
+                .get(place)
+                .and_then(Option::as_ref)
+                .filter(wanted)
+        };
+        at(place).or_else(|| at(place ^ 1))
+    }
+
+    pub(super) fn put(&mut self, entry: Entry) {
+        if self.places.is_empty() {
+            self.places.resize_with(FEWEST, || None);
+        }
+        let mut place = self.room_for(&entry);
+        while place.is_none() && self.places.len() < MOST {
+            self.double();
+            place = self.room_for(&entry);
+        }
+        let place = place.unwrap_or_else(|| place_of(entry.lane, self.places.len()));
+        if let Some(slot) = self.places.get_mut(place) {
+            *slot = Some(entry);
+        }
+    }
+
+    /// A place of the entry's set that is free or its own.
+    fn room_for(&self, entry: &Entry) -> Option<usize> {
+        let place = place_of(entry.lane, self.places.len());
+        let has_room = |place: &usize| {
+            self.places
+                .get(*place)
+                .is_some_and(|slot| slot.as_ref().is_none_or(|there| there.lane == entry.lane))
+        };
+        [place, place ^ 1].into_iter().find(has_room)
+    }
+
+    fn double(&mut self) {
+        let size = self.places.len().saturating_mul(2);
+        let old = std::mem::take(&mut self.places);
+        self.places.resize_with(size, || None);
+        for entry in old.into_iter().flatten() {
+            let place = self
+                .room_for(&entry)
+                .unwrap_or_else(|| place_of(entry.lane, size));
+            if let Some(slot) = self.places.get_mut(place) {
+                *slot = Some(entry);
+            }
+        }
+    }
+}
+
+/// `places` is zero or a power of two.
+fn place_of(lane: LaneId, places: usize) -> usize {
+    let [first, second, ..] = lane.0;
+    usize::from(u16::from_le_bytes([first, second])) & places.saturating_sub(1)
+}

@@ -1,0 +1,167 @@
+//! A worker's lanes: what it seals with.
+//!
+//! NIST SP 800-38D, section 8.2.1, asks that no two messages share key and nonce. Each lane has a fresh key, its counter is a
+//! plain integer, and the lane never leaves its worker: uniqueness needs neither a lock nor a write to disk.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::envelope::{SealFailed, Sealer};
+use crate::policy::KeyringId;
+use crate::secret::NoEntropy;
+
+use super::{Snapshot, Used, Version};
+
+/// How long a lane is used before another is drawn.
+const LANE_LIFE: Duration = Duration::from_secs(60);
+
+/// Which worker this is; an index from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WorkerId(pub usize);
+
+/// The lanes of one worker, one at most per keyring.
+pub struct Lanes {
+    worker: WorkerId,
+    current: Vec<Option<Lane>>,
+    generation: u64,
+    now: Instant,
+}
+
+/// Why nothing was sealed.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SealRefused {
+    /// The keyring has no active version: the publish has to wait for one.
+    #[error("the keyring has no active key version")]
+    NoActiveVersion,
+    /// The random generator failed, so that no lane can be drawn.
+    #[error("no lane can be drawn: the system's random generator failed")]
+    NoEntropy,
+    /// The subject does not fit the envelope's length field.
+    #[error("the subject is too long to bind an envelope to")]
+    SubjectTooLong,
+}
+
+struct Lane {
+    version: Arc<Version>,
+    sealer: Sealer,
+    /// When it has lived for [`LANE_LIFE`].
+    until: Instant,
+    unreported: Used,
+}
+
+impl Lanes {
+    /// No lanes yet.
+    #[must_use]
+    pub const fn new(worker: WorkerId, now: Instant) -> Self {
+        Self {
+            worker,
+            current: Vec::new(),
+            generation: 0,
+            now,
+        }
+    }
+
+    /// A batch begins at `now`. Lanes of versions that no longer seal are dropped, and their keys wiped.
+    pub fn begin(&mut self, snapshot: &Snapshot, now: Instant) {
+        self.now = now;
+        if self.generation == snapshot.generation() {
+            return;
+        }
+        self.generation = snapshot.generation();
+        self.report();
+        for place in &mut self.current {
+            let seals = |lane: &mut Lane| {
+                let active = snapshot.active(lane.version.keyring);
+                active.is_some_and(|active| Arc::ptr_eq(active, &lane.version))
+            };
+            *place = place.take_if(seals);
+        }
+    }
+
+    /// Seals `plaintext` under the keyring's active version into `out`, which is longer by [`crate::envelope::OVERHEAD`] and
+    /// is wholly overwritten. With `subject`, the envelope opens for that subject alone. `Ok(true)` when a lane was drawn for it.
+    ///
+    /// # Errors
+    /// [`SealRefused`]; nothing is written to `out` then.
+    pub fn seal(
+        &mut self,
+        snapshot: &Snapshot,
+        keyring: KeyringId,
+        subject: Option<&[u8]>,
+        message: (&[u8], &mut [u8]),
+    ) -> Result<bool, SealRefused> {
+        let (plaintext, out) = message;
+        let active = snapshot
+            .active(keyring)
+            .ok_or(SealRefused::NoActiveVersion)?;
+        let bytes = u64::try_from(plaintext.len()).unwrap_or(u64::MAX);
+        if let Some(lane) = self.usable(keyring, active) {
+            match lane.sealer.seal(subject, plaintext, out) {
+                Ok(()) => {
+                    lane.count(bytes);
+                    return Ok(false);
+                }
+                Err(SealFailed::LaneEnded) => {}
+                Err(SealFailed::SubjectTooLong(_) | SealFailed::OutputLength(..)) => {
+                    return Err(SealRefused::SubjectTooLong);
+                }
+            }
+        }
+        let lane = self.draw(keyring, active)?;
+        // A fresh lane has room for any message that fits a connection.
+        lane.sealer
+            .seal(subject, plaintext, out)
+            .map_err(|_failed| SealRefused::SubjectTooLong)?;
+        lane.count(bytes);
+        Ok(true)
+    }
+
+    /// The batch is over: reports what was sealed.
+    pub fn report(&mut self) {
+        for lane in self.current.iter_mut().flatten() {
+            if lane.unreported.messages != 0 {
+                lane.version
+                    .usage
+                    .add(self.worker, std::mem::take(&mut lane.unreported));
+            }
+        }
+    }
+
+    fn usable(&mut self, keyring: KeyringId, active: &Arc<Version>) -> Option<&mut Lane> {
+        let now = self.now;
+        let lane = self.current.get_mut(keyring.index())?.as_mut()?;
+        (now < lane.until && Arc::ptr_eq(&lane.version, active)).then_some(lane)
+    }
+
+    fn draw(
+        &mut self,
+        keyring: KeyringId,
+        active: &Arc<Version>,
+    ) -> Result<&mut Lane, SealRefused> {
+        self.report();
+        let sealer =
+            Sealer::new(&active.key, active.suite).map_err(|NoEntropy| SealRefused::NoEntropy)?;
+        if self.current.len() <= keyring.index() {
+            self.current
+                .resize_with(keyring.index().saturating_add(1), || None);
+        }
+        let lane = Lane {
+            version: Arc::clone(active),
+            sealer,
+            until: self.now.checked_add(LANE_LIFE).unwrap_or(self.now),
+            unreported: Used::default(),
+        };
+        let place = self
+            .current
+            .get_mut(keyring.index())
+            .ok_or(SealRefused::NoActiveVersion)?;
+        Ok(place.insert(lane))
+    }
+}
+
+impl Lane {
+    const fn count(&mut self, bytes: u64) {
+        self.unreported.messages = self.unreported.messages.saturating_add(1);
+        self.unreported.bytes = self.unreported.bytes.saturating_add(bytes);
+    }
+}

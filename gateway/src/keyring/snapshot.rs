@@ -1,0 +1,109 @@
+//! What is valid now: which version each keyring seals under, and which versions open.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::envelope::{Kid, Suite, VersionKey};
+use crate::policy::{KeyringId, Policy};
+
+use super::{LaneMap, Usage};
+
+/// One key version, loaded. Whether it still seals is not its own affair but the snapshot's.
+pub struct Version {
+    /// The keyring it belongs to.
+    pub keyring: KeyringId,
+    /// Its number in that keyring, from 1.
+    pub number: u32,
+    /// Its name for people.
+    pub label: String,
+    /// The suite it seals with.
+    pub suite: Suite,
+    /// What lanes are derived from.
+    pub key: VersionKey,
+    /// The lanes under which something has been opened.
+    pub lanes: LaneMap,
+    /// What has been sealed under it here.
+    pub usage: Usage,
+}
+
+/// One keyring at this instant.
+#[derive(Clone)]
+pub struct Ring {
+    /// The version that seals; without one, publishes on the keyring's subjects wait.
+    pub active: Option<Arc<Version>>,
+}
+
+/// Everything the message path needs to know, immutable.
+pub struct Snapshot {
+    policy: Arc<Policy>,
+    rings: Box<[Ring]>,
+    by_kid: HashMap<Kid, Arc<Version>, foldhash::fast::RandomState>,
+    generation: u64,
+}
+
+impl Version {
+    /// The kid that travels in its envelopes.
+    #[must_use]
+    pub fn kid(&self) -> Kid {
+        self.key.kid()
+    }
+}
+
+impl Snapshot {
+    /// A snapshot of `policy` in which `active` seal (one at most per keyring) and `opening` open, besides those that seal.
+    #[must_use]
+    pub fn new(
+        policy: Arc<Policy>,
+        active: Vec<Arc<Version>>,
+        opening: Vec<Arc<Version>>,
+        generation: u64,
+    ) -> Self {
+        let mut rings = vec![Ring { active: None }; policy.keyrings().len()].into_boxed_slice();
+        let mut by_kid = HashMap::default();
+        for version in opening.into_iter().chain(active.iter().cloned()) {
+            by_kid.insert(version.kid(), version);
+        }
+        for version in active {
+            if let Some(ring) = rings.get_mut(version.keyring.index()) {
+                ring.active = Some(version);
+            }
+        }
+        Self {
+            policy,
+            rings,
+            by_kid,
+            generation,
+        }
+    }
+
+    /// Which subjects are protected, and how.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// The version that the keyring seals under.
+    #[must_use]
+    pub fn active(&self, keyring: KeyringId) -> Option<&Arc<Version>> {
+        self.rings
+            .get(keyring.index())
+            .and_then(|ring| ring.active.as_ref())
+    }
+
+    /// The version with this kid, when it may open.
+    #[must_use]
+    pub fn by_kid(&self, kid: Kid) -> Option<&Arc<Version>> {
+        self.by_kid.get(&kid)
+    }
+
+    /// All versions that may open, in no order.
+    pub fn versions(&self) -> impl Iterator<Item = &Arc<Version>> {
+        self.by_kid.values()
+    }
+
+    /// Grows with every snapshot; tells a cache that it may hold what is gone.
+    #[must_use]
+    pub const fn generation(&self) -> u64 {
+        self.generation
+    }
+}

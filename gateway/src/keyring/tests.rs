@@ -1,0 +1,271 @@
+//! What a keyring promises, over real keys and no sockets.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::lane_cache::Entry;
+use super::*;
+use crate::clock::Clock;
+use crate::envelope::{Header, Kid, LaneId, OVERHEAD, Suite, VersionKey};
+use crate::metrics::LaneSource;
+use crate::policy::{KeyringId, Policy, Rule};
+use crate::secret::Secret;
+
+const WORKER: WorkerId = WorkerId(0);
+
+fn policy() -> Arc<Policy> {
+    let rule = |name: &str, subjects: &str| Rule {
+        name: name.parse().unwrap(),
+        subjects: vec![subjects.parse().unwrap()],
+        ..Rule::everything()
+    };
+    Arc::new(
+        Policy::new(
+            vec![rule("agents", "agents.>"), rule("tools", "tools.>")],
+            &[],
+        )
+        .unwrap(),
+    )
+}
+
+fn version(keyring: &str, number: u32) -> Arc<Version> {
+    let secret = Secret::random().unwrap();
+    Arc::new(Version {
+        keyring: policy().by_name(keyring).unwrap(),
+        number,
+        label: format!("{keyring}-2026-11-23.{number}"),
+        suite: Suite::Aes256Gcm,
+        key: VersionKey::derive(keyring, number, &secret),
+        lanes: LaneMap::default(),
+        usage: Usage::new(1),
+    })
+}
+
+fn snapshot(active: &[&Arc<Version>], opening: &[&Arc<Version>], generation: u64) -> Snapshot {
+    let owned =
+        |versions: &[&Arc<Version>]| versions.iter().map(|version| Arc::clone(version)).collect();
+    Snapshot::new(policy(), owned(active), owned(opening), generation)
+}
+
+fn agents() -> KeyringId {
+    policy().by_name("agents").unwrap()
+}
+
+fn sealed(lanes: &mut Lanes, snapshot: &Snapshot, text: &[u8]) -> Vec<u8> {
+    let mut out = vec![0; text.len().saturating_add(OVERHEAD)];
+    lanes
+        .seal(snapshot, agents(), Some(b"agents.a"), (text, &mut out))
+        .unwrap();
+    out
+}
+
+fn opened(
+    cache: &mut LaneCache,
+    snapshot: &Snapshot,
+    envelope: &[u8],
+) -> Result<(Opened, Vec<u8>), OpenRefused> {
+    let mut out = vec![0; envelope.len().saturating_sub(OVERHEAD)];
+    open(
+        snapshot,
+        cache,
+        Some(agents()),
+        b"agents.a",
+        (envelope, &mut out),
+    )
+    .map(|opened| (opened, out))
+}
+
+#[test]
+fn sealed_under_the_active_version_opens_and_is_counted() {
+    let active = version("agents", 1);
+    let snapshot = snapshot(&[&active], &[], 1);
+    let mut lanes = Lanes::new(WORKER, Clock::system().instant());
+    let envelope = sealed(&mut lanes, &snapshot, b"hello");
+    let (how, text) = opened(&mut LaneCache::new(), &snapshot, &envelope).unwrap();
+    assert_eq!(text, b"hello");
+    assert_eq!(how.keyring, agents());
+    lanes.report();
+    assert_eq!(
+        active.usage.total(),
+        Used {
+            messages: 1,
+            bytes: 5
+        }
+    );
+}
+
+#[test]
+fn lane_is_found_derived_then_in_the_connection_and_by_others_in_the_shared_map() {
+    let active = version("agents", 1);
+    let snapshot = snapshot(&[&active], &[], 1);
+    let mut lanes = Lanes::new(WORKER, Clock::system().instant());
+    let envelope = sealed(&mut lanes, &snapshot, b"hello");
+    let mut cache = LaneCache::new();
+    assert_eq!(
+        opened(&mut cache, &snapshot, &envelope).unwrap().0.source,
+        LaneSource::Derived
+    );
+    assert_eq!(
+        opened(&mut cache, &snapshot, &envelope).unwrap().0.source,
+        LaneSource::Connection
+    );
+    let mut other = LaneCache::new();
+    assert_eq!(
+        opened(&mut other, &snapshot, &envelope).unwrap().0.source,
+        LaneSource::Shared
+    );
+}
+
+#[test]
+fn made_up_lane_takes_no_memory() {
+    let active = version("agents", 1);
+    let snapshot = snapshot(&[&active], &[], 1);
+    let header = Header {
+        suite: Suite::Aes256Gcm,
+        bound: true,
+        kid: active.kid(),
+        lane: LaneId([7; 16]),
+        counter: 0,
+    };
+    let mut forged = header.encode().to_vec();
+    forged.extend_from_slice(&[0; 40]);
+    let mut cache = LaneCache::new();
+    assert_eq!(
+        opened(&mut cache, &snapshot, &forged),
+        Err(OpenRefused::Unauthentic(agents()))
+    );
+    assert!(active.lanes.is_empty());
+}
+
+#[test]
+fn lane_map_at_its_capacity_replaces_a_lane() {
+    let version = version("agents", 1);
+    let map = LaneMap::with_capacity(3);
+    for number in 0..10 {
+        let lane = LaneId([number; 16]);
+        map.admit(lane, Arc::new(version.key.lane(Suite::Aes256Gcm, lane)));
+        assert!(map.get(lane).is_some());
+    }
+    assert_eq!(map.len(), 3);
+}
+
+#[test]
+fn lane_ends_after_its_life() {
+    let (clock, winder) = Clock::by_hand(SystemTime::UNIX_EPOCH);
+    let active = version("agents", 1);
+    let snapshot = snapshot(&[&active], &[], 1);
+    let mut lanes = Lanes::new(WORKER, clock.instant());
+    let first = Header::parse(&sealed(&mut lanes, &snapshot, b"a")).unwrap();
+    winder.advance(Duration::from_secs(59));
+    lanes.begin(&snapshot, clock.instant());
+    let second = Header::parse(&sealed(&mut lanes, &snapshot, b"b")).unwrap();
+    winder.advance(Duration::from_secs(1));
+    lanes.begin(&snapshot, clock.instant());
+    let third = Header::parse(&sealed(&mut lanes, &snapshot, b"c")).unwrap();
+    assert_eq!(
+        (first.lane, first.counter + 1),
+        (second.lane, second.counter)
+    );
+    assert_ne!(second.lane, third.lane);
+}
+
+#[test]
+fn after_a_switch_the_successor_seals_and_both_open() {
+    let (first, second) = (version("agents", 1), version("agents", 2));
+    let before = snapshot(&[&first], &[], 1);
+    let after = snapshot(&[&second], &[&first], 2);
+    let mut lanes = Lanes::new(WORKER, Clock::system().instant());
+    let old = sealed(&mut lanes, &before, b"old");
+    let new = sealed(&mut lanes, &after, b"new");
+    assert_eq!(Header::parse(&new).unwrap().kid, second.kid());
+    let mut cache = LaneCache::new();
+    assert_eq!(opened(&mut cache, &after, &old).unwrap().1, b"old");
+    assert_eq!(opened(&mut cache, &after, &new).unwrap().1, b"new");
+}
+
+#[test]
+fn version_gone_from_the_snapshot_is_a_miss_even_with_a_cached_lane() {
+    let (first, second) = (version("agents", 1), version("agents", 2));
+    let before = snapshot(&[&first], &[], 1);
+    let after = snapshot(&[&second], &[], 2);
+    let mut lanes = Lanes::new(WORKER, Clock::system().instant());
+    let old = sealed(&mut lanes, &before, b"old");
+    let mut cache = LaneCache::new();
+    opened(&mut cache, &before, &old).unwrap();
+    cache.refresh(&after);
+    assert_eq!(
+        opened(&mut cache, &after, &old),
+        Err(OpenRefused::Miss(first.kid()))
+    );
+}
+
+#[test]
+fn version_of_another_keyring_is_refused() {
+    let (agents, tools) = (version("agents", 1), version("tools", 1));
+    let snapshot = snapshot(&[&agents, &tools], &[], 1);
+    let mut lanes = Lanes::new(WORKER, Clock::system().instant());
+    let mut envelope = vec![0; 5 + OVERHEAD];
+    lanes
+        .seal(
+            &snapshot,
+            tools.keyring,
+            Some(b"agents.a"),
+            (b"hello", &mut envelope),
+        )
+        .unwrap();
+    assert_eq!(
+        opened(&mut LaneCache::new(), &snapshot, &envelope),
+        Err(OpenRefused::WrongKeyring)
+    );
+}
+
+#[test]
+fn keyring_without_an_active_version_never_seals() {
+    let retired = version("agents", 1);
+    let snapshot = snapshot(&[], &[&retired], 1);
+    let mut lanes = Lanes::new(WORKER, Clock::system().instant());
+    let refused = lanes.seal(&snapshot, agents(), None, (b"a", &mut [0; 49]));
+    assert_eq!(refused, Err(SealRefused::NoActiveVersion));
+}
+
+#[test]
+fn connection_cache_keeps_every_lane_while_its_sets_have_room() {
+    let version = version("agents", 1);
+    let mut cache = LaneCache::new();
+    let lane = |number: u8| LaneId([number; 16]);
+    for number in 0..100 {
+        let key = Arc::new(version.key.lane(Suite::Aes256Gcm, lane(number)));
+        cache.put(Entry {
+            kid: version.kid(),
+            lane: lane(number),
+            keyring: version.keyring,
+            key,
+        });
+    }
+    assert!((0..100).all(|number| cache.get(version.kid(), lane(number)).is_some()));
+    assert!(cache.get(Kid([0; 8]), lane(1)).is_none());
+}
+
+#[tokio::test]
+async fn miss_is_answered_by_whoever_installs_the_version() {
+    let (first, second) = (version("agents", 1), version("agents", 2));
+    let (keys, mut misses) = Keys::new(snapshot(&[&first], &[], 1));
+    let kid = second.kid();
+    let rotation = async {
+        let miss = misses.recv().await.unwrap();
+        assert_eq!(miss.kid, kid);
+        keys.install(snapshot(&[&first], &[&second], 2));
+        miss.answer(Verdict::Loaded);
+    };
+    let (verdict, ()) = tokio::join!(keys.miss(kid), rotation);
+    assert_eq!(verdict, Verdict::Loaded);
+    assert!(keys.load().by_kid(kid).is_some());
+}
+
+#[tokio::test]
+async fn miss_that_nobody_can_answer_is_absent() {
+    let first = version("agents", 1);
+    let (keys, misses) = Keys::new(snapshot(&[&first], &[], 1));
+    drop(misses);
+    assert_eq!(keys.miss(Kid([0; 8])).await, Verdict::Absent);
+}

@@ -1,0 +1,5 @@
+//! The binary `keyway`.
+
+fn main() -> std::process::ExitCode {
+    keyway::cli::main()
+}

@@ -1,0 +1,54 @@
+//! The Prometheus text page.
+
+use std::time::Duration;
+
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+
+use super::names;
+use crate::fault::{Fault, Faulty, Retry, Who};
+
+/// Bucket limits of the batch histogram, in seconds: 1 µs to 1 s.
+const BATCH_BUCKETS: [f64; 13] = [
+    1e-6, 3e-6, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0,
+];
+
+/// The recorder could not be installed.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot record metrics: {0}")]
+pub struct InstallError(#[from] BuildError);
+
+impl Faulty for InstallError {
+    fn fault(&self) -> Fault {
+        Fault {
+            who: Who::Us,
+            retry: Retry::Never,
+        }
+    }
+}
+
+/// Installs the process-wide recorder; [`PrometheusHandle::render`] gives the page.
+///
+/// # Errors
+/// [`InstallError`] when a recorder is there already.
+pub fn install() -> Result<PrometheusHandle, InstallError> {
+    let handle = PrometheusBuilder::new()
+        .set_buckets_for_metric(
+            Matcher::Full(names::BATCH_SECONDS.to_owned()),
+            &BATCH_BUCKETS,
+        )?
+        .install_recorder()?;
+    names::describe();
+    Ok(handle)
+}
+
+/// How often recorded samples are folded into their buckets; between scrapes they would pile up.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// Keeps the recorder's memory bounded, whether anybody scrapes or not. Runs until dropped.
+pub async fn upkeep(handle: PrometheusHandle) {
+    let mut due = tokio::time::interval(UPKEEP);
+    loop {
+        due.tick().await;
+        handle.run_upkeep();
+    }
+}

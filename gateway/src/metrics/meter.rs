@@ -1,0 +1,263 @@
+//! Plain cells that a worker adds to per message, and hands over once per batch.
+
+use std::cell::Cell;
+
+use metrics::{Counter, Gauge, Histogram, Label, counter, gauge, histogram};
+
+use super::names::{self, Cause, Direction, LaneSource, MissOutcome, Side};
+use super::stopwatch::Stage;
+
+/// A counter with a cell before it.
+pub struct Meter {
+    pending: Cell<u64>,
+    total: Counter,
+}
+
+/// Messages and their payload bytes.
+pub struct Flow {
+    messages: Meter,
+    bytes: Meter,
+}
+
+/// What is counted per keyring.
+pub struct Keyring {
+    /// Sealed on publish.
+    pub sealed: Flow,
+    /// Opened on delivery.
+    pub opened: Flow,
+    /// Lanes drawn.
+    pub lanes_started: Meter,
+    /// Delivered in plaintext on a subject of the keyring, because a migration accepts it.
+    pub plaintext: Flow,
+    refused: [Flow; Cause::ALL.len()],
+    withheld: [Flow; Cause::ALL.len()],
+}
+
+/// Everything one worker counts. Belongs to its thread.
+pub struct Worker {
+    keyrings: Vec<Keyring>,
+    unowned: Keyring,
+    passed: [Flow; 2],
+    lookups: [Meter; 3],
+    misses: [Counter; 3],
+    malformed: [Counter; 2],
+    batch_seconds: [[Histogram; 3]; 2],
+    /// Client connections accepted.
+    pub accepted: Counter,
+    /// Client connections open now.
+    pub connections: Gauge,
+}
+
+impl Meter {
+    const fn new(total: Counter) -> Self {
+        Self {
+            pending: Cell::new(0),
+            total,
+        }
+    }
+
+    /// Counts `count` more.
+    pub fn add(&self, count: u64) {
+        self.pending.set(self.pending.get().wrapping_add(count));
+    }
+
+    fn flush(&self) {
+        let pending = self.pending.take();
+        if pending != 0 {
+            self.total.increment(pending);
+        }
+    }
+}
+
+impl Flow {
+    const fn new(messages: Counter, bytes: Counter) -> Self {
+        Self {
+            messages: Meter::new(messages),
+            bytes: Meter::new(bytes),
+        }
+    }
+
+    /// Counts one message with `bytes` of payload.
+    pub fn add(&self, bytes: usize) {
+        self.messages.add(1);
+        self.bytes.add(u64::try_from(bytes).unwrap_or(u64::MAX));
+    }
+
+    fn flush(&self) {
+        self.messages.flush();
+        self.bytes.flush();
+    }
+}
+
+impl Keyring {
+    fn new(keyring: &str) -> Self {
+        let keyring = keyring.to_owned();
+        let by_cause = |messages: &'static str, bytes: &'static str| {
+            Cause::ALL.map(|cause| {
+                let labels = [
+                    Label::new("keyring", keyring.clone()),
+                    Label::new("cause", cause.word()),
+                ];
+                Flow::new(
+                    counter!(messages, labels.iter()),
+                    counter!(bytes, labels.iter()),
+                )
+            })
+        };
+        Self {
+            sealed: Flow::new(
+                counter!(names::SEALED_MESSAGES, "keyring" => keyring.clone()),
+                counter!(names::SEALED_BYTES, "keyring" => keyring.clone()),
+            ),
+            opened: Flow::new(
+                counter!(names::OPENED_MESSAGES, "keyring" => keyring.clone()),
+                counter!(names::OPENED_BYTES, "keyring" => keyring.clone()),
+            ),
+            lanes_started: Meter::new(counter!(names::LANES_STARTED, "keyring" => keyring.clone())),
+            plaintext: Flow::new(
+                counter!(names::PLAINTEXT_MESSAGES, "keyring" => keyring.clone()),
+                counter!(names::PLAINTEXT_BYTES, "keyring" => keyring.clone()),
+            ),
+            refused: by_cause(names::REFUSED_MESSAGES, names::REFUSED_BYTES),
+            withheld: by_cause(names::WITHHELD_MESSAGES, names::WITHHELD_BYTES),
+        }
+    }
+
+    /// Counts a publish with `bytes` of payload that was refused.
+    pub fn refused(&self, cause: Cause, bytes: usize) {
+        bump(&self.refused, cause, bytes);
+    }
+
+    /// Counts a delivery with `bytes` of payload that was withheld.
+    pub fn withheld(&self, cause: Cause, bytes: usize) {
+        bump(&self.withheld, cause, bytes);
+    }
+
+    fn flush(&self) {
+        self.sealed.flush();
+        self.opened.flush();
+        self.lanes_started.flush();
+        self.plaintext.flush();
+        self.refused
+            .iter()
+            .chain(&self.withheld)
+            .for_each(Flow::flush);
+    }
+}
+
+impl Worker {
+    /// Meters for the keyrings named, in the order of their ids.
+    #[must_use]
+    pub fn new<'a>(keyrings: impl Iterator<Item = &'a str>) -> Self {
+        let flow = |direction: Direction| {
+            Flow::new(
+                counter!(names::PASSED_MESSAGES, "direction" => direction.word()),
+                counter!(names::PASSED_BYTES, "direction" => direction.word()),
+            )
+        };
+        let seconds = |direction: Direction| {
+            Stage::ALL.map(
+                |stage| histogram!(names::BATCH_SECONDS, "direction" => direction.word(), "stage" => stage.word()),
+            )
+        };
+        Self {
+            keyrings: keyrings.map(Keyring::new).collect(),
+            unowned: Keyring::new("none"),
+            passed: [flow(Direction::Publish), flow(Direction::Deliver)],
+            lookups: [
+                LaneSource::Connection,
+                LaneSource::Shared,
+                LaneSource::Derived,
+            ]
+            .map(|source| Meter::new(counter!(names::LANE_LOOKUPS, "found" => source.word()))),
+            misses: [
+                MissOutcome::Loaded,
+                MissOutcome::Absent,
+                MissOutcome::TimedOut,
+            ]
+            .map(|outcome| counter!(names::MISSES, "outcome" => outcome.word())),
+            malformed: [Side::Client, Side::Server]
+                .map(|side| counter!(names::MALFORMED, "side" => side.word())),
+            batch_seconds: [seconds(Direction::Publish), seconds(Direction::Deliver)],
+            accepted: counter!(names::CONNECTIONS_ACCEPTED),
+            connections: gauge!(names::CONNECTIONS),
+        }
+    }
+
+    /// The meters of one keyring; those of keyring `none` when there is no such id.
+    #[must_use]
+    pub fn keyring(&self, index: Option<usize>) -> &Keyring {
+        index
+            .and_then(|index| self.keyrings.get(index))
+            .unwrap_or(&self.unowned)
+    }
+
+    /// The flow that goes through untouched.
+    #[must_use]
+    pub const fn passed(&self, direction: Direction) -> &Flow {
+        let [publish, deliver] = &self.passed;
+        match direction {
+            Direction::Publish => publish,
+            Direction::Deliver => deliver,
+        }
+    }
+
+    /// Counts where a lane was found.
+    pub fn lane_lookup(&self, source: LaneSource) {
+        let [connection, shared, derived] = &self.lookups;
+        match source {
+            LaneSource::Connection => connection.add(1),
+            LaneSource::Shared => shared.add(1),
+            LaneSource::Derived => derived.add(1),
+        }
+    }
+
+    /// Counts how a wait for a key version ended.
+    pub fn miss(&self, outcome: MissOutcome) {
+        let [loaded, absent, timed_out] = &self.misses;
+        match outcome {
+            MissOutcome::Loaded => loaded.increment(1),
+            MissOutcome::Absent => absent.increment(1),
+            MissOutcome::TimedOut => timed_out.increment(1),
+        }
+    }
+
+    /// Counts a stream that broke the protocol.
+    pub fn malformed(&self, side: Side) {
+        let [client, server] = &self.malformed;
+        match side {
+            Side::Client => client.increment(1),
+            Side::Server => server.increment(1),
+        }
+    }
+
+    /// The histograms of a direction's stages, in the order of [`Stage::ALL`].
+    pub const fn batch_seconds(&self, direction: Direction) -> &[Histogram; 3] {
+        let [publish, deliver] = &self.batch_seconds;
+        match direction {
+            Direction::Publish => publish,
+            Direction::Deliver => deliver,
+        }
+    }
+
+    /// Hands everything pending to the shared counters.
+    pub fn flush(&self) {
+        self.keyrings.iter().for_each(Keyring::flush);
+        self.unowned.flush();
+        self.passed.iter().for_each(Flow::flush);
+        self.lookups.iter().for_each(Meter::flush);
+    }
+}
+
+fn bump(flows: &[Flow; Cause::ALL.len()], cause: Cause, bytes: usize) {
+    for (flow, of) in flows.iter().zip(Cause::ALL) {
+        if of == cause {
+            flow.add(bytes);
+        }
+    }
+}
+
+/// Server dials that failed.
+pub fn dials_failed() -> Counter {
+    counter!(names::DIALS_FAILED)
+}

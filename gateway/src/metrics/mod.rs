@@ -1,0 +1,19 @@
+//! A number that an operator will graph.
+//!
+//! Names follow the Prometheus conventions: `keyway_` first, the unit spelled out, `_total` for counters. On the message path a
+//! number is added to a plain cell of the worker ([`Meter`]) and reaches the shared counter once per batch, so that no message
+//! costs an atomic read-modify-write.
+
+mod export;
+mod meter;
+mod names;
+mod stopwatch;
+mod throttle;
+
+pub use export::{InstallError, install, upkeep};
+pub use meter::{Flow, Keyring, Meter, Worker, dials_failed};
+pub use metrics::Counter;
+pub use metrics_exporter_prometheus::PrometheusHandle;
+pub use names::{Cause, Direction, LaneSource, MissOutcome, Side, describe};
+pub use stopwatch::{Stage, Stopwatch};
+pub use throttle::Throttle;

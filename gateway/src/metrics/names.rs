@@ -1,0 +1,291 @@
+//! Every metric's name, labels and meaning, in one place.
+
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+
+/// Messages sealed, by keyring.
+pub(super) const SEALED_MESSAGES: &str = "keyway_sealed_messages_total";
+/// Plaintext bytes sealed, by keyring.
+pub(super) const SEALED_BYTES: &str = "keyway_sealed_bytes_total";
+/// Messages opened, by keyring.
+pub(super) const OPENED_MESSAGES: &str = "keyway_opened_messages_total";
+/// Plaintext bytes opened, by keyring.
+pub(super) const OPENED_BYTES: &str = "keyway_opened_bytes_total";
+/// Messages that went through untouched, by direction.
+pub(super) const PASSED_MESSAGES: &str = "keyway_passed_messages_total";
+/// Payload bytes that went through untouched, by direction.
+pub(super) const PASSED_BYTES: &str = "keyway_passed_bytes_total";
+/// Publishes that the gateway had the server refuse, by cause.
+pub(super) const REFUSED_MESSAGES: &str = "keyway_refused_messages_total";
+/// Their payload bytes.
+pub(super) const REFUSED_BYTES: &str = "keyway_refused_bytes_total";
+/// Plaintext delivered on protected subjects while a migration accepts it, by keyring.
+pub(super) const PLAINTEXT_MESSAGES: &str = "keyway_plaintext_messages_total";
+/// Its bytes.
+pub(super) const PLAINTEXT_BYTES: &str = "keyway_plaintext_bytes_total";
+/// Deliveries that the client did not get, by cause.
+pub(super) const WITHHELD_MESSAGES: &str = "keyway_withheld_messages_total";
+/// Their payload bytes.
+pub(super) const WITHHELD_BYTES: &str = "keyway_withheld_bytes_total";
+/// Lanes drawn for sealing, by keyring.
+pub(super) const LANES_STARTED: &str = "keyway_lanes_started_total";
+/// Where the lane of a delivered envelope was found.
+pub(super) const LANE_LOOKUPS: &str = "keyway_lane_lookups_total";
+/// Envelopes whose key version was not in the snapshot, by outcome of the wait.
+pub(super) const MISSES: &str = "keyway_key_misses_total";
+/// Streams that broke the protocol, by side.
+pub(super) const MALFORMED: &str = "keyway_malformed_streams_total";
+/// Client connections accepted.
+pub(super) const CONNECTIONS_ACCEPTED: &str = "keyway_connections_accepted_total";
+/// Client connections open now.
+pub(super) const CONNECTIONS: &str = "keyway_connections";
+/// Server dials that failed.
+pub(super) const DIALS_FAILED: &str = "keyway_server_dials_failed_total";
+/// Time spent per batch and stage; one batch in 64 is measured.
+pub(super) const BATCH_SECONDS: &str = "keyway_batch_seconds";
+
+/// One of the two ways a message travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// Client to server.
+    Publish,
+    /// Server to client.
+    Deliver,
+}
+
+/// One of the two sockets of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The agent's socket.
+    Client,
+    /// The NATS server's socket.
+    Server,
+}
+
+/// Why a message was refused or withheld. The sender learns none of this; operators do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// A plaintext arrived on a protected subject.
+    Plaintext,
+    /// It starts like an envelope and is none.
+    BadEnvelope,
+    /// No key version has this kid, here or in the catalogue.
+    UnknownKey,
+    /// The key version belongs to a keyring that does not serve this subject.
+    WrongKeyring,
+    /// The tag does not fit: altered, moved to another subject, or sealed for another.
+    Unauthentic,
+    /// Sealed, it would be larger than the server's `max_payload`.
+    TooLarge,
+}
+
+/// Where the lane of a delivered envelope was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LaneSource {
+    /// In the connection's own cache.
+    Connection,
+    /// In the map shared by all connections.
+    Shared,
+    /// Nowhere: derived anew.
+    Derived,
+}
+
+/// How waiting for an absent key version ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MissOutcome {
+    /// It was loaded.
+    Loaded,
+    /// The catalogue does not have it, or it may not be opened.
+    Absent,
+    /// The wait ended first.
+    TimedOut,
+}
+
+impl Direction {
+    /// The label value.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Publish => "publish",
+            Self::Deliver => "deliver",
+        }
+    }
+}
+
+impl Side {
+    /// The label value.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Server => "server",
+        }
+    }
+}
+
+impl Cause {
+    /// All causes, in the order of their declaration.
+    pub const ALL: [Self; 6] = [
+        Self::Plaintext,
+        Self::BadEnvelope,
+        Self::UnknownKey,
+        Self::WrongKeyring,
+        Self::Unauthentic,
+        Self::TooLarge,
+    ];
+
+    /// The label value.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Plaintext => "plaintext",
+            Self::BadEnvelope => "bad-envelope",
+            Self::UnknownKey => "unknown-key",
+            Self::WrongKeyring => "wrong-keyring",
+            Self::Unauthentic => "unauthentic",
+            Self::TooLarge => "too-large",
+        }
+    }
+}
+
+impl LaneSource {
+    /// The label value.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Connection => "connection",
+            Self::Shared => "shared",
+            Self::Derived => "derived",
+        }
+    }
+}
+
+impl MissOutcome {
+    /// The label value.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Loaded => "loaded",
+            Self::Absent => "absent",
+            Self::TimedOut => "timed-out",
+        }
+    }
+}
+
+/// What a counter counts, in the words of its `# HELP` line.
+const COUNTERS: [(&str, Unit, &str); 18] = [
+    (SEALED_MESSAGES, Unit::Count, "Messages sealed, by keyring."),
+    (
+        SEALED_BYTES,
+        Unit::Bytes,
+        "Plaintext bytes sealed, by keyring.",
+    ),
+    (OPENED_MESSAGES, Unit::Count, "Messages opened, by keyring."),
+    (
+        OPENED_BYTES,
+        Unit::Bytes,
+        "Plaintext bytes opened, by keyring.",
+    ),
+    (
+        PASSED_MESSAGES,
+        Unit::Count,
+        "Messages that went through untouched, by direction.",
+    ),
+    (
+        PASSED_BYTES,
+        Unit::Bytes,
+        "Payload bytes that went through untouched, by direction.",
+    ),
+    (
+        REFUSED_MESSAGES,
+        Unit::Count,
+        "Publishes refused, by keyring and cause.",
+    ),
+    (
+        WITHHELD_MESSAGES,
+        Unit::Count,
+        "Deliveries withheld from the client, by keyring and cause.",
+    ),
+    (
+        REFUSED_BYTES,
+        Unit::Bytes,
+        "Payload bytes of publishes refused, by keyring and cause.",
+    ),
+    (
+        WITHHELD_BYTES,
+        Unit::Bytes,
+        "Payload bytes of deliveries withheld, by keyring and cause.",
+    ),
+    (
+        PLAINTEXT_MESSAGES,
+        Unit::Count,
+        "Plaintext delivered while a migration accepts it, by keyring.",
+    ),
+    (
+        PLAINTEXT_BYTES,
+        Unit::Bytes,
+        "Bytes of plaintext delivered while a migration accepts it, by keyring.",
+    ),
+    (
+        LANES_STARTED,
+        Unit::Count,
+        "Lanes drawn for sealing, by keyring.",
+    ),
+    (
+        LANE_LOOKUPS,
+        Unit::Count,
+        "Where the lane of a delivered envelope was found.",
+    ),
+    (
+        MISSES,
+        Unit::Count,
+        "Waits for a key version that was not in the snapshot, by outcome.",
+    ),
+    (
+        MALFORMED,
+        Unit::Count,
+        "Streams that broke the protocol, by side.",
+    ),
+    (
+        CONNECTIONS_ACCEPTED,
+        Unit::Count,
+        "Client connections accepted.",
+    ),
+    (DIALS_FAILED, Unit::Count, "Server dials that failed."),
+];
+
+/// Tells the recorder what every metric means.
+pub fn describe() {
+    for (name, unit, text) in COUNTERS {
+        describe_counter!(name, unit, text);
+    }
+    describe_gauge!(CONNECTIONS, Unit::Count, "Client connections open now.");
+    describe_histogram!(
+        BATCH_SECONDS,
+        Unit::Seconds,
+        "Time per batch and stage; one batch in 64 is measured."
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn page_has_a_row_for_every_metric_and_no_other() {
+        let page = include_str!("../../../docs/metrics.md");
+        let rows = page.lines().filter_map(|line| line.strip_prefix("| `"));
+        let mut rows: Vec<&str> = rows
+            .filter_map(|row| row.split('`').next())
+            .filter(|name| name.starts_with("keyway_"))
+            .collect();
+        let source = include_str!("names.rs");
+        let mut names: Vec<&str> = source
+            .split('"')
+            .filter(|text| {
+                let body = text.strip_prefix("keyway_");
+                body.is_some_and(|body| !body.is_empty())
+            })
+            .collect();
+        rows.sort_unstable();
+        names.sort_unstable();
+        assert_eq!(rows, names);
+    }
+}

@@ -1,0 +1,83 @@
+//! How long a batch spends in each stage.
+
+use std::time::{Duration, Instant};
+
+use metrics::Histogram;
+
+use crate::clock::Clock;
+
+/// One batch in this many is measured: reading the clock between stages costs as much as parsing.
+const SAMPLE: u32 = 64;
+
+/// A stage of the message path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Parsing and deciding.
+    Parse,
+    /// Sealing or opening, with the writing of the control line.
+    Crypto,
+    /// Writing the batch to the socket, including the wait for the peer.
+    Write,
+}
+
+/// Measures one direction of one session.
+#[derive(Default)]
+pub struct Stopwatch {
+    batches: u32,
+    running: Option<Running>,
+}
+
+struct Running {
+    last: Instant,
+    spent: [Duration; 3],
+}
+
+impl Stage {
+    /// All stages, in the order in which they happen.
+    pub const ALL: [Self; 3] = [Self::Parse, Self::Crypto, Self::Write];
+
+    /// The label value.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Parse => "parse",
+            Self::Crypto => "crypto",
+            Self::Write => "write",
+        }
+    }
+}
+
+impl Stopwatch {
+    /// A batch begins; every [`SAMPLE`]th is measured.
+    pub fn start(&mut self, clock: &Clock) {
+        self.batches = self.batches.wrapping_add(1);
+        self.running = self.batches.is_multiple_of(SAMPLE).then(|| Running {
+            last: clock.instant(),
+            spent: [Duration::ZERO; 3],
+        });
+    }
+
+    /// What has passed since the last lap belongs to `stage`.
+    pub fn lap(&mut self, stage: Stage, clock: &Clock) {
+        if let Some(running) = &mut self.running {
+            let now = clock.instant();
+            let [parse, crypto, write] = &mut running.spent;
+            let spent = match stage {
+                Stage::Parse => parse,
+                Stage::Crypto => crypto,
+                Stage::Write => write,
+            };
+            *spent = spent.saturating_add(now.saturating_duration_since(running.last));
+            running.last = now;
+        }
+    }
+
+    /// The batch is over: records what was measured.
+    pub fn stop(&mut self, histograms: &[Histogram; 3]) {
+        if let Some(running) = self.running.take() {
+            for (histogram, spent) in histograms.iter().zip(running.spent) {
+                histogram.record(spent);
+            }
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Checks that hold for any bytes: what the fuzzers and the property tests call.
+
+use crate::policy::{KeyringName, Pattern, Plaintext, Policy, Route, Rule};
+use crate::wire;
+
+/// One keyring for each valid pattern among the lines of `data`; the last line is a subject. The trie must give it to the
+/// keyring that a plain search through the list finds, and stores to the one that covers what is stored.
+///
+/// # Panics
+/// When the two disagree.
+pub fn trie_agrees_with_list(data: &[u8]) {
+    let mut lines: Vec<&[u8]> = data.split(|b| *b == b'\n').collect();
+    let subject = lines.pop().unwrap_or_default();
+    let mut patterns: Vec<Pattern> = lines.iter().filter_map(|line| parse(line)).collect();
+    patterns.sort();
+    patterns.dedup();
+    let rules = patterns.into_iter().take(64).enumerate();
+    let rules = rules.filter_map(|(i, pattern)| rule(i, pattern)).collect();
+    let Ok(policy) = Policy::new(rules, &["JS.acme.API".to_owned()]) else {
+        return;
+    };
+    let trie = policy.route(subject);
+    if !matches!(subject.first(), Some(b'$' | b'_' | b'J')) {
+        assert_eq!(trie, by_list(&policy, subject));
+    }
+    stores_lose_their_prefix(&policy, subject);
+}
+
+/// A key-value or object put is looked up, and its envelope bound, under the subject that the server stores it by.
+fn stores_lose_their_prefix(policy: &Policy, subject: &[u8]) {
+    let stored = wire::subject::normalise(subject, &["JS.acme.API"]);
+    if stored.starts_with(b"$KV.") || stored.starts_with(b"$OBJ.") {
+        assert_eq!(policy.normalise(subject), &*stored);
+        assert_eq!(policy.route(subject), policy.route(&stored));
+    }
+}
+
+/// The twin: the most specific of all patterns that match.
+fn by_list(policy: &Policy, subject: &[u8]) -> Route {
+    let all = policy.keyrings().iter().flat_map(|rule| &rule.subjects);
+    let mut matching: Vec<&Pattern> = all.filter(|p| p.matches(subject)).collect();
+    matching.sort_by(|a, b| a.specificity(b));
+    if let [first, second, ..] = matching.as_slice() {
+        assert!(
+            first.specificity(second).is_lt(),
+            "{first} and {second} are equally specific"
+        );
+    }
+    let holder = matching.first().and_then(|best| {
+        let holds = |rule: &&Rule| rule.subjects.contains(best);
+        policy.keyrings().iter().find(holds)
+    });
+    let id = holder.and_then(|rule| policy.by_name(rule.name.as_str()));
+    id.map_or(Route::Pass, Route::Keyring)
+}
+
+fn parse(line: &[u8]) -> Option<Pattern> {
+    std::str::from_utf8(line).ok()?.parse().ok()
+}
+
+fn rule(index: usize, pattern: Pattern) -> Option<Rule> {
+    let name: KeyringName = format!("k{index}").parse().ok()?;
+    Some(Rule {
+        name,
+        subjects: vec![pattern],
+        bind: super::Bind::Keyring,
+        plaintext: Plaintext::Reject,
+    })
+}

@@ -1,0 +1,156 @@
+//! Subjects that the server and its clients use for themselves, told from those that carry payloads for people.
+//!
+//! Payloads on system subjects are read by the server or by every client of the account, so no keyring covers them, not even
+//! one on `>`. The list is closed: a `$…` subject that is not on it is a user subject, and is sealed when a rule covers it. A
+//! mistake then shows at once as a refused request, and never as plaintext on the bus.
+
+/// What kind of subject it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Class<'a> {
+    /// Looked up in the rules, as the bytes given: a key-value or object put through a domain has lost its prefix.
+    User(&'a [u8]),
+    /// A reply subject, looked up among the patterns that name its first token.
+    Reply,
+    /// Never sealed.
+    System(&'static System),
+}
+
+/// A class of system subjects.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct System {
+    /// Its pattern.
+    pub(super) pattern: &'static str,
+    /// How its subjects start.
+    start: &'static [u8],
+    /// Why it is never sealed.
+    pub(super) why: &'static str,
+}
+
+const fn system(pattern: &'static str, why: &'static str) -> System {
+    let (start, _wildcard) = pattern.as_bytes().split_at(pattern.len().saturating_sub(1));
+    System {
+        pattern,
+        start,
+        why,
+    }
+}
+
+/// Recognised by how they start. `$JS.ACK` and its like stand before the domains, whose place in a subject is the same.
+const STARTS: [System; 12] = [
+    system("$JS.ACK.>", "the server reads acknowledgements"),
+    system("$JS.FC.>", "the server reads flow control"),
+    system("$JS.EVENT.>", "the server writes advisories"),
+    system("$JS.SNAPSHOT.>", "the server reads and writes backups"),
+    system("$SYS.>", "the server answers these requests"),
+    system(
+        "$SRV.>",
+        "service discovery is read by every client of the account",
+    ),
+    system("$MQTT.>", "the server keeps MQTT sessions there"),
+    system("$NRG.>", "the servers of a cluster speak there"),
+    system("$JSC.>", "the servers of a cluster speak there"),
+    system(
+        "$GNR.>",
+        "the gateways of a supercluster route replies there",
+    ),
+    system(
+        "_GR_.>",
+        "the gateways of a supercluster route replies there",
+    ),
+    system("$LDS.>", "leaf nodes detect loops there"),
+];
+
+/// JetStream's API, recognised by the verb after its prefix.
+static API: System = System {
+    pattern: "$JS.API.>",
+    start: b"$JS.API.",
+    why: "the server reads JetStream requests",
+};
+
+/// What follows the prefix in JetStream's API, beside `INFO` alone; the server maps the same list for a domain.
+const VERBS: [&[u8]; 6] = [
+    b"STREAM.",
+    b"CONSUMER.",
+    b"DIRECT.",
+    b"META.",
+    b"SERVER.",
+    b"ACCOUNT.",
+];
+
+/// What follows the prefix when a key-value or object store is written through a domain or an API prefix.
+const STORES: [&[u8]; 3] = [b"$KV.", b"$OBJ.", b"$O."];
+
+const REPLIES: [&[u8]; 2] = [b"_INBOX.", b"_R_."];
+
+/// API prefixes as they stand in subjects, with their final dot.
+pub(super) fn dotted(prefixes: &[String]) -> Vec<Box<[u8]>> {
+    let bare = prefixes.iter().map(|prefix| prefix.trim_end_matches('.'));
+    bare.filter(|prefix| !prefix.is_empty())
+        .map(|prefix| format!("{prefix}.").into_bytes().into_boxed_slice())
+        .collect()
+}
+
+/// The class of `subject`; `prefixes` come from [`dotted`].
+pub(super) fn of<'a>(subject: &'a [u8], prefixes: &[Box<[u8]>]) -> Class<'a> {
+    if let Some(after) = prefixes.iter().find_map(|p| subject.strip_prefix(&**p)) {
+        return api(after, subject);
+    }
+    match subject.first() {
+        Some(b'$' | b'_') => special(subject),
+        _ => Class::User(subject),
+    }
+}
+
+/// The part of `subject` after a JetStream domain or a configured API prefix; `None` when it has neither.
+pub(super) fn after_prefix<'a>(subject: &'a [u8], prefixes: &[Box<[u8]>]) -> Option<&'a [u8]> {
+    let configured = prefixes.iter().find_map(|p| subject.strip_prefix(&**p));
+    configured.or_else(|| after_domain(subject))
+}
+
+/// Whether `subject` is `$JS.API.DIRECT.GET.>`, or the same through a domain or a configured prefix.
+pub(super) fn is_direct_get(subject: &[u8], prefixes: &[Box<[u8]>]) -> bool {
+    let after = subject
+        .strip_prefix(API.start)
+        .or_else(|| after_prefix(subject, prefixes));
+    after.is_some_and(|after| after.starts_with(b"DIRECT.GET."))
+}
+
+fn special(subject: &[u8]) -> Class<'_> {
+    if REPLIES.iter().any(|start| subject.starts_with(start)) {
+        return Class::Reply;
+    }
+    if let Some(after) = subject.strip_prefix(API.start) {
+        return api(after, subject);
+    }
+    let through_domain = after_domain(subject);
+    if let Some(store) = through_domain.filter(|after| is_store(after)) {
+        return Class::User(store);
+    }
+    if let Some(system) = STARTS.iter().find(|s| subject.starts_with(s.start)) {
+        return Class::System(system);
+    }
+    through_domain.map_or(Class::User(subject), |after| api(after, subject))
+}
+
+/// The class of a subject of which `after` follows the API prefix.
+fn api<'a>(after: &'a [u8], subject: &'a [u8]) -> Class<'a> {
+    if is_store(after) {
+        Class::User(after)
+    } else if after == b"INFO" || VERBS.iter().any(|verb| after.starts_with(verb)) {
+        Class::System(&API)
+    } else {
+        Class::User(subject)
+    }
+}
+
+fn is_store(after: &[u8]) -> bool {
+    STORES.iter().any(|store| after.starts_with(store))
+}
+
+/// What follows `$JS.<domain>.API.`.
+fn after_domain(subject: &[u8]) -> Option<&[u8]> {
+    let rest = subject.strip_prefix(b"$JS.")?;
+    let dot = memchr::memchr(b'.', rest)?;
+    let (_domain, rest) = rest.split_at_checked(dot)?;
+    rest.strip_prefix(b".API.")
+}

@@ -1,0 +1,276 @@
+//! The answer to "is this subject sealed or passed, and under which keyring".
+//!
+//! A policy is a list of [`Rule`]s, one for each keyring, compiled once into a trie of tokens and then only read. A subject is
+//! answered in three steps: the gateway's own view of it is taken (a JetStream domain or API prefix is stripped), subjects
+//! that the server or its clients use for themselves are set aside ([`class`]), and the rest is looked up in the trie.
+//!
+//! Of several patterns that match a subject, the most specific one decides: see [`Pattern::specificity`].
+
+mod alias;
+#[cfg(any(test, feature = "twin", fuzzing))]
+pub mod check;
+mod class;
+mod name;
+mod pattern;
+#[cfg(test)]
+mod tests;
+mod trie;
+
+use std::time::SystemTime;
+
+pub use alias::{Alias, Uneven};
+pub use name::{BadName, KeyringName};
+pub use pattern::{BadPattern, Pattern};
+
+/// Index of a keyring in [`Policy::keyrings`]; valid for the policy that gave it, and for no other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyringId(u16);
+
+/// What is to be done with the payloads of a subject.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Route {
+    /// Left alone: a system subject, or one that no keyring covers.
+    Pass,
+    /// Sealed on publish and opened on deliver, under this keyring.
+    Keyring(KeyringId),
+    /// A reply subject (`_INBOX.>`, `_R_.>`): what the request was decides. Where that is not known, the keyring whose
+    /// patterns cover it, if any.
+    Reply(Option<KeyringId>),
+}
+
+/// What envelopes of a keyring are bound to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Bind {
+    /// The publisher's subject: an envelope moved to another subject does not open.
+    Subject {
+        /// Subjects that the bus renames on the way, each with the one it was published on.
+        aliases: Vec<Alias>,
+    },
+    /// The keyring alone: envelopes may move between its subjects.
+    Keyring,
+}
+
+/// What becomes of a plaintext that arrives on a protected subject.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plaintext {
+    /// Withheld and counted.
+    Reject,
+    /// Delivered, while a migration lasts.
+    Accept {
+        /// The first moment at which plaintext is rejected again.
+        until: SystemTime,
+    },
+}
+
+/// One keyring: its name, the subjects it covers, and how strictly.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// The keyring's name; unique in a policy.
+    pub name: KeyringName,
+    /// What it covers. No other rule may have one of these patterns.
+    pub subjects: Vec<Pattern>,
+    /// What its envelopes are bound to.
+    pub bind: Bind,
+    /// Whether plaintext is delivered on its subjects.
+    pub plaintext: Plaintext,
+}
+
+/// The compiled rules.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    rules: Vec<Rule>,
+    api_prefixes: Vec<Box<[u8]>>,
+    trie: trie::Trie,
+}
+
+/// Why a rule cannot be part of a policy.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Invalid {
+    /// Two rules have one name.
+    #[error("the keyring `{0}` is defined twice")]
+    NameTaken(KeyringName),
+    /// Two patterns are the same, in one rule or in two.
+    #[error("the pattern `{pattern}` is already in keyring `{holder}`")]
+    PatternTaken {
+        /// The pattern.
+        pattern: Pattern,
+        /// Who has it.
+        holder: KeyringName,
+    },
+    /// The pattern names subjects that are never sealed.
+    #[error("`{pattern}` lies within `{class}`: {why}, so these subjects are never sealed")]
+    System {
+        /// The pattern.
+        pattern: Pattern,
+        /// The class of subjects that it lies within.
+        class: &'static str,
+        /// Why that class is never sealed.
+        why: &'static str,
+    },
+    /// The pattern is written with a JetStream domain or API prefix, which is stripped before a subject is looked up.
+    #[error("`{pattern}` never matches: the prefix is stripped before a subject is looked up")]
+    Prefixed {
+        /// The pattern.
+        pattern: Pattern,
+        /// What would match.
+        instead: String,
+    },
+    /// A side of an alias is a subject that the rule does not cover.
+    #[error("the alias names `{0}`, which the keyring's subjects do not cover")]
+    StrayAlias(Pattern),
+    /// More keyrings than [`KeyringId`] can count.
+    #[error("more than {} keyrings", u16::MAX)]
+    TooMany,
+}
+
+/// One fault of the list of rules that [`Policy::new`] was given.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{why}")]
+pub struct Fault {
+    /// Index of the rule.
+    pub rule: usize,
+    /// Index in the rule's subjects; `None` when the rule as a whole is at fault.
+    pub subject: Option<usize>,
+    /// What is wrong.
+    pub why: Invalid,
+}
+
+impl KeyringId {
+    /// The place of the keyring in [`Policy::keyrings`].
+    #[must_use]
+    pub fn index(self) -> usize {
+        usize::from(self.0)
+    }
+}
+
+impl Policy {
+    /// Compiles `rules`. `api_prefixes` are the subjects under which this account imports JetStream's API, beside
+    /// `$JS.API` and `$JS.<domain>.API`: `JS.acme.API` for example, with or without the final dot.
+    ///
+    /// # Errors
+    /// Every [`Fault`] of the rules, in their order.
+    pub fn new(rules: Vec<Rule>, api_prefixes: &[String]) -> Result<Self, Vec<Fault>> {
+        let api_prefixes = class::dotted(api_prefixes);
+        let trie = trie::compile(&rules, &api_prefixes)?;
+        Ok(Self {
+            rules,
+            api_prefixes,
+            trie,
+        })
+    }
+
+    /// One keyring, `default`, that covers every user subject.
+    #[must_use]
+    pub fn everything() -> Self {
+        Self::new(vec![Rule::everything()], &[]).unwrap_or_else(|_faults| Self::nothing())
+    }
+
+    /// No keyring at all: every subject passes.
+    #[must_use]
+    pub fn nothing() -> Self {
+        Self {
+            rules: Vec::new(),
+            api_prefixes: Vec::new(),
+            trie: trie::Trie::default(),
+        }
+    }
+
+    /// What becomes of a payload on `subject`, as it stands on the wire, in either direction.
+    #[must_use]
+    pub fn route(&self, subject: &[u8]) -> Route {
+        match class::of(subject, &self.api_prefixes) {
+            class::Class::User(subject) => {
+                self.trie.find(subject).map_or(Route::Pass, Route::Keyring)
+            }
+            class::Class::Reply => self
+                .trie
+                .find_named(subject)
+                .map_or_else(|| Route::Reply(self.trie.find(subject)), Route::Keyring),
+            class::Class::System(_) => Route::Pass,
+        }
+    }
+
+    /// Whether payloads on `subject` are never sealed, whatever the rules and whoever asked for them.
+    #[must_use]
+    pub fn is_system(&self, subject: &[u8]) -> bool {
+        matches!(
+            class::of(subject, &self.api_prefixes),
+            class::Class::System(_)
+        )
+    }
+
+    /// Whether a request on `subject` asks the server for a stored message, which it answers on an inbox (ADR-31).
+    #[must_use]
+    pub fn is_direct_get(&self, subject: &[u8]) -> bool {
+        class::is_direct_get(subject, &self.api_prefixes)
+    }
+
+    /// The subject that an envelope is bound to: `subject` without the JetStream domain or API prefix through which a
+    /// key-value or object store was written.
+    #[must_use]
+    pub fn normalise<'a>(&self, subject: &'a [u8]) -> &'a [u8] {
+        match class::of(subject, &self.api_prefixes) {
+            class::Class::User(store) => store,
+            class::Class::Reply | class::Class::System(_) => subject,
+        }
+    }
+
+    /// The rules, in the order of their [`KeyringId`].
+    #[must_use]
+    pub fn keyrings(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// The rule of a keyring; `None` when `id` is another policy's.
+    #[must_use]
+    pub fn keyring(&self, id: KeyringId) -> Option<&Rule> {
+        self.rules.get(id.index())
+    }
+
+    /// What the keyring is called in logs and metrics; `none` without one.
+    #[must_use]
+    pub fn name_of(&self, id: Option<KeyringId>) -> &str {
+        let rule = id.and_then(|id| self.keyring(id));
+        rule.map_or("none", |rule| rule.name.as_str())
+    }
+
+    /// The keyring of that name.
+    #[must_use]
+    pub fn by_name(&self, name: &str) -> Option<KeyringId> {
+        let index = self
+            .rules
+            .iter()
+            .position(|rule| rule.name.as_str() == name)?;
+        u16::try_from(index).ok().map(KeyringId)
+    }
+
+    /// Whether any subject at all is sealed; if not, the server's `max_payload` is the clients' too.
+    #[must_use]
+    pub fn protects_anything(&self) -> bool {
+        self.rules.iter().any(|rule| !rule.subjects.is_empty())
+    }
+}
+
+impl Rule {
+    /// The keyring of a gateway that has none configured: `default`, on every user subject.
+    #[must_use]
+    pub fn everything() -> Self {
+        Self {
+            name: KeyringName::default(),
+            subjects: vec![Pattern::everything()],
+            bind: Bind::Subject {
+                aliases: Vec::new(),
+            },
+            plaintext: Plaintext::Reject,
+        }
+    }
+}
+
+impl crate::fault::Faulty for Fault {
+    fn fault(&self) -> crate::fault::Fault {
+        crate::fault::Fault {
+            who: crate::fault::Who::Operator,
+            retry: crate::fault::Retry::Never,
+        }
+    }
+}

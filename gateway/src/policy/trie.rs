@@ -1,0 +1,190 @@
+//! The compiled patterns: a trie of tokens that answers with the most specific match.
+//!
+//! A node tries its literal child, then its `*` child, then its `>`; the first answer of that walk is the most specific match,
+//! since the three are tried in the order of [`Pattern::specificity`]. A node stands at one depth only, so a walk visits it at
+//! most once however often it turns back, and nothing is allocated.
+
+use crate::policy::pattern::Token;
+use crate::policy::{Bind, Fault, Invalid, KeyringId, Pattern, Rule, class};
+
+/// Up to so many literals, a node looks at each.
+const FEW: usize = 16;
+
+/// The compiled patterns.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Trie {
+    root: Node,
+}
+
+/// What may come after a certain run of tokens.
+#[derive(Clone, Debug, Default)]
+struct Node {
+    /// Sorted by token.
+    literals: Vec<(Box<[u8]>, Self)>,
+    star: Option<Box<Self>>,
+    /// The keyring of the pattern that goes on with `>`.
+    tail: Option<KeyringId>,
+    /// The keyring of the pattern that ends here.
+    end: Option<KeyringId>,
+}
+
+impl Trie {
+    /// The keyring of the most specific pattern that matches.
+    pub(super) fn find(&self, subject: &[u8]) -> Option<KeyringId> {
+        self.root.find(Some(subject))
+    }
+
+    /// The same among the patterns whose first token is a literal.
+    pub(super) fn find_named(&self, subject: &[u8]) -> Option<KeyringId> {
+        let (token, rest) = next(subject);
+        self.root.literal(token)?.find(rest)
+    }
+
+    /// Adds a pattern; the keyring that has it already, if any.
+    fn insert(&mut self, pattern: &Pattern, id: KeyringId) -> Option<KeyringId> {
+        let mut node = &mut self.root;
+        for token in pattern.tokens() {
+            node = match token {
+                Token::Literal(bytes) => node.literal_mut(bytes),
+                Token::Star => node.star.get_or_insert_default(),
+                Token::Tail => return take(&mut node.tail, id),
+            };
+        }
+        take(&mut node.end, id)
+    }
+}
+
+impl Node {
+    /// `subject` is what is left of it; `None` at its end.
+    fn find(&self, subject: Option<&[u8]>) -> Option<KeyringId> {
+        let Some(subject) = subject else {
+            return self.end;
+        };
+        if self.literals.is_empty() && self.star.is_none() {
+            return self.tail;
+        }
+        let (token, rest) = next(subject);
+        let literal = self.literal(token).and_then(|node| node.find(rest));
+        let star = || self.star.as_ref().and_then(|node| node.find(rest));
+        literal.or_else(star).or(self.tail)
+    }
+
+    fn literal(&self, token: &[u8]) -> Option<&Self> {
+        // Most lengths differ, so that a short list is searched faster than it is halved.
+        if self.literals.len() <= FEW {
+            let found = self.literals.iter().find(|(known, _)| **known == *token);
+            return found.map(|(_, node)| node);
+        }
+        let halved = self
+            .literals
+            .binary_search_by(|(known, _)| (**known).cmp(token));
+        self.literals.get(halved.ok()?).map(|(_, node)| node)
+    }
+
+    fn literal_mut(&mut self, token: &[u8]) -> &mut Self {
+        let place = self.literals.partition_point(|(known, _)| **known < *token);
+        let known = self
+            .literals
+            .get(place)
+            .is_some_and(|(known, _)| **known == *token);
+        if !known {
+            self.literals.insert(place, (token.into(), Self::default()));
+        }
+        #[expect(clippy::indexing_slicing, reason = "present: found or just inserted")]
+        &mut self.literals[place].1
+    }
+}
+
+/// Compiles the patterns of `rules`.
+///
+/// # Errors
+/// Every fault, in the order of the rules.
+pub(super) fn compile(rules: &[Rule], prefixes: &[Box<[u8]>]) -> Result<Trie, Vec<Fault>> {
+    let mut trie = Trie::default();
+    let mut faults = Vec::new();
+    for (index, rule) in rules.iter().enumerate() {
+        let mut fault = |subject, why| {
+            faults.push(Fault {
+                rule: index,
+                subject,
+                why,
+            });
+        };
+        let Ok(id) = u16::try_from(index).map(KeyringId) else {
+            fault(None, Invalid::TooMany);
+            break;
+        };
+        if rules
+            .iter()
+            .take(index)
+            .any(|earlier| earlier.name == rule.name)
+        {
+            fault(None, Invalid::NameTaken(rule.name.clone()));
+        }
+        for (place, pattern) in rule.subjects.iter().enumerate() {
+            if let Some(why) = misplaced(pattern, prefixes) {
+                fault(Some(place), why);
+            } else if let Some(holder) = trie
+                .insert(pattern, id)
+                .and_then(|id| rules.get(id.index()))
+            {
+                let (pattern, holder) = (pattern.clone(), holder.name.clone());
+                fault(Some(place), Invalid::PatternTaken { pattern, holder });
+            }
+        }
+        for why in stray_aliases(rule) {
+            fault(None, why);
+        }
+    }
+    if faults.is_empty() {
+        Ok(trie)
+    } else {
+        Err(faults)
+    }
+}
+
+/// Why no subject that `pattern` matches is ever looked up.
+fn misplaced(pattern: &Pattern, prefixes: &[Box<[u8]>]) -> Option<Invalid> {
+    let bytes = pattern.as_str().as_bytes();
+    if let class::Class::System(system) = class::of(bytes, prefixes) {
+        return Some(Invalid::System {
+            pattern: pattern.clone(),
+            class: system.pattern,
+            why: system.why,
+        });
+    }
+    let after = class::after_prefix(bytes, prefixes)?;
+    Some(Invalid::Prefixed {
+        pattern: pattern.clone(),
+        instead: String::from_utf8_lossy(after).into_owned(),
+    })
+}
+
+/// The sides of aliases that the rule itself does not cover: they could never be of use.
+fn stray_aliases(rule: &Rule) -> Vec<Invalid> {
+    let Bind::Subject { aliases } = &rule.bind else {
+        return Vec::new();
+    };
+    let sides = aliases.iter().flat_map(|alias| [alias.from(), alias.to()]);
+    let stray = sides.filter(|side| !rule.subjects.iter().any(|pattern| pattern.covers(side)));
+    stray.cloned().map(Invalid::StrayAlias).collect()
+}
+
+/// Fills an empty place; the holder of a taken one.
+const fn take(place: &mut Option<KeyringId>, id: KeyringId) -> Option<KeyringId> {
+    if place.is_none() {
+        *place = Some(id);
+        None
+    } else {
+        *place
+    }
+}
+
+/// The first token, and what follows its dot. Tokens are short: a plain loop finds the dot before a vector search is set up.
+fn next(subject: &[u8]) -> (&[u8], Option<&[u8]>) {
+    let dot = subject.iter().position(|b| *b == b'.');
+    let Some((token, rest)) = dot.and_then(|dot| subject.split_at_checked(dot)) else {
+        return (subject, None);
+    };
+    (token, rest.get(1..))
+}

@@ -1,0 +1,3 @@
+//! Tests that span modules.
+
+mod corpus;

@@ -1,0 +1,162 @@
+//! A growable run of bytes that is read at the front and written at the back.
+//!
+//! ```text
+//! 0 ............ start ............ end ............ bytes.len()
+//!    consumed          filled           spare
+//! ```
+//!
+//! Storage is initialised once, when it grows, so that filling it from a socket or from a cipher costs no clearing.
+
+/// The buffer. `start <= end <= bytes.len()` always.
+#[derive(Default)]
+pub struct Buffer {
+    bytes: Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+impl Buffer {
+    /// An empty buffer that owns no memory yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            bytes: Vec::new(),
+            start: 0,
+            end: 0,
+        }
+    }
+
+    /// An empty buffer with room for `capacity` bytes.
+    #[must_use]
+    pub fn with_capacity(capacity: usize) -> Self {
+        Self {
+            bytes: vec![0; capacity],
+            start: 0,
+            end: 0,
+        }
+    }
+
+    /// What has been written and not yet consumed.
+    #[must_use]
+    #[inline]
+    pub fn filled(&self) -> &[u8] {
+        self.bytes.get(self.start..self.end).unwrap_or_default()
+    }
+
+    /// How many bytes are filled.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.end.saturating_sub(self.start)
+    }
+
+    /// Whether nothing is filled.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    /// How much memory the buffer holds.
+    #[must_use]
+    pub const fn capacity(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Forgets the first `count` filled bytes (all of them when there are fewer).
+    pub fn consume(&mut self, count: usize) {
+        self.start = self.start.saturating_add(count).min(self.end);
+        if self.start == self.end {
+            self.clear();
+        }
+    }
+
+    /// Forgets everything filled; keeps the memory.
+    pub const fn clear(&mut self) {
+        self.start = 0;
+        self.end = 0;
+    }
+
+    /// Room behind the filled bytes, as it is; [`Self::reserve`] makes more. What is written there counts once
+    /// [`Self::advance`] says so.
+    pub fn spare(&mut self) -> &mut [u8] {
+        self.bytes.get_mut(self.end..).unwrap_or_default()
+    }
+
+    /// Counts `count` bytes of [`Self::spare`] as filled.
+    #[inline]
+    pub fn advance(&mut self, count: usize) {
+        self.end = self.end.saturating_add(count).min(self.bytes.len());
+    }
+
+    /// Makes [`Self::spare`] at least `count` bytes long, by moving the filled bytes to the front and, when that is not
+    /// enough, by growing.
+    #[inline]
+    pub fn reserve(&mut self, count: usize) {
+        if self.bytes.len().saturating_sub(self.end) < count {
+            self.make_room(count);
+        }
+    }
+
+    #[cold]
+    fn make_room(&mut self, count: usize) {
+        self.bytes.copy_within(self.start..self.end, 0);
+        self.end = self.len();
+        self.start = 0;
+        let wanted = self.end.saturating_add(count);
+        if self.bytes.len() < wanted {
+            self.bytes.resize(wanted.next_power_of_two(), 0);
+        }
+    }
+
+    /// Fills `count` bytes with whatever the memory holds and returns them for overwriting.
+    #[inline]
+    pub fn claim(&mut self, count: usize) -> &mut [u8] {
+        self.reserve(count);
+        let from = self.end;
+        self.advance(count);
+        self.bytes.get_mut(from..self.end).unwrap_or_default()
+    }
+
+    /// Appends `bytes`.
+    #[inline]
+    pub fn put(&mut self, bytes: &[u8]) {
+        self.claim(bytes.len()).copy_from_slice(bytes);
+    }
+
+    /// Shortens the filled bytes to `len`; does nothing when they are shorter.
+    pub fn truncate(&mut self, len: usize) {
+        self.end = self.start.saturating_add(len).min(self.end);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn consumed_room_is_used_again_before_the_buffer_grows() {
+        let mut buffer = Buffer::with_capacity(8);
+        buffer.put(b"abcdefgh");
+        buffer.consume(6);
+        buffer.put(b"123456");
+        assert_eq!(buffer.filled(), b"gh123456");
+        assert_eq!(buffer.capacity(), 8);
+    }
+
+    #[test]
+    fn reserve_beyond_the_capacity_grows_and_keeps_what_is_filled() {
+        let mut buffer = Buffer::new();
+        buffer.put(b"abc");
+        buffer.reserve(100);
+        assert!(buffer.spare().len() >= 100);
+        assert_eq!(buffer.filled(), b"abc");
+    }
+
+    #[test]
+    fn truncate_drops_the_tail_only() {
+        let mut buffer = Buffer::new();
+        buffer.put(b"abcdef");
+        buffer.consume(1);
+        buffer.truncate(2);
+        assert_eq!(buffer.filled(), b"bc");
+    }
+}

@@ -1,0 +1,240 @@
+//! CONNECT: read with the server's semantics, and edited.
+//!
+//! The server decodes it with Go's `encoding/json` into the options that the connection already has: keys in any letter case,
+//! the last of several wins, `null` changes nothing, unknown keys are ignored, and a value of the wrong type closes the
+//! connection without a word. Credentials pass through and are never kept here.
+
+use super::Buffer;
+use super::json::{Members, means, quote};
+
+/// What a client asked for. A second CONNECT changes what it names and leaves the rest (R8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connect {
+    /// One bit per [`Option`].
+    bits: u8,
+    /// 1 or more: the client reads INFO after the first.
+    protocol: i64,
+}
+
+/// A yes-or-no option of CONNECT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flag {
+    Verbose,
+    Pedantic,
+    Echo,
+    Headers,
+    NoResponders,
+}
+
+/// The server closes a connection whose CONNECT reads like this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// Not JSON.
+    #[error("CONNECT with an argument that is not JSON; would be right: an object")]
+    NotJson,
+    /// JSON, but a known key has a value of the wrong type.
+    #[error(
+        "CONNECT with a value of the wrong type; would be right: the types of the NATS protocol"
+    )]
+    WrongType,
+}
+
+/// What a rewrite changes. `proxy_sig` of the client is always dropped, however it is spelt (R24).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Edits<'a> {
+    /// A `proxy_sig` of our own.
+    pub proxy_sig: Option<&'a str>,
+}
+
+impl Default for Connect {
+    /// What holds before any CONNECT and for keys that it does not name (R7).
+    fn default() -> Self {
+        let on = [Flag::Verbose, Flag::Pedantic, Flag::Echo];
+        Self {
+            bits: on.iter().fold(0, |bits, flag| bits | flag.bit()),
+            protocol: 0,
+        }
+    }
+}
+
+impl Connect {
+    /// The options after a first CONNECT.
+    ///
+    /// # Errors
+    /// [`Refused`] when the server would close; forward the line and let it.
+    pub fn read(json: &[u8]) -> Result<Self, Refused> {
+        let mut options = Self::default();
+        options.apply(json)?;
+        Ok(options)
+    }
+
+    /// Changes what `json` names.
+    ///
+    /// # Errors
+    /// [`Refused`] when the server would close; what was read before the error may have been changed, as it is in the server.
+    pub fn apply(&mut self, json: &[u8]) -> Result<(), Refused> {
+        // The shape is ours to walk; the grammar of scalars and strings is serde_json's to judge. Both are needed: Go accepts
+        // invalid UTF-8 in strings and serde_json does not, so its verdict counts only for text that is UTF-8.
+        let text = String::from_utf8_lossy(json);
+        if serde_json::from_str::<serde::de::IgnoredAny>(&text).is_err() {
+            return Err(Refused::NotJson);
+        }
+        if json.trim_ascii() == b"null" {
+            return Ok(());
+        }
+        let mut outcome = Ok(());
+        for member in Members::new(json) {
+            let member = member.map_err(|_shape| Refused::WrongType)?;
+            let set = self.set(member.key, member.value);
+            outcome = outcome.and(set);
+        }
+        outcome
+    }
+
+    /// `+OK` after each operation.
+    #[must_use]
+    pub const fn verbose(&self) -> bool {
+        self.has(Flag::Verbose)
+    }
+
+    /// Subjects are checked.
+    #[must_use]
+    pub const fn pedantic(&self) -> bool {
+        self.has(Flag::Pedantic)
+    }
+
+    /// The client receives what it publishes itself.
+    #[must_use]
+    pub const fn echo(&self) -> bool {
+        self.has(Flag::Echo)
+    }
+
+    /// The client reads headers, if the server offers them.
+    #[must_use]
+    pub const fn headers(&self) -> bool {
+        self.has(Flag::Headers)
+    }
+
+    /// The client wants to be told of requests that nobody listens to.
+    #[must_use]
+    pub const fn no_responders(&self) -> bool {
+        self.has(Flag::NoResponders)
+    }
+
+    /// The client's protocol: from 1 on it reads INFO at any time.
+    #[must_use]
+    pub const fn protocol(&self) -> i64 {
+        self.protocol
+    }
+
+    const fn has(&self, flag: Flag) -> bool {
+        self.bits & flag.bit() != 0
+    }
+
+    fn set(&mut self, key: &[u8], value: &[u8]) -> Result<(), Refused> {
+        let Some(field) = FIELDS.iter().find(|(name, _)| means(key, name.as_bytes())) else {
+            return Ok(());
+        };
+        if value == b"null" {
+            return Ok(());
+        }
+        match (field.1, value.first()) {
+            (Field::Flag(flag), _) => self.flag(flag, value)?,
+            (Field::Bool, _) if value == b"true" || value == b"false" => {}
+            (Field::Text, Some(b'"')) | (Field::Object, Some(b'{')) => {}
+            (Field::Protocol, _) => self.protocol = integer(value).ok_or(Refused::WrongType)?,
+            (Field::Bool | Field::Text | Field::Object, _) => return Err(Refused::WrongType),
+        }
+        Ok(())
+    }
+
+    fn flag(&mut self, flag: Flag, value: &[u8]) -> Result<(), Refused> {
+        match value {
+            b"true" => self.bits |= flag.bit(),
+            b"false" => self.bits &= !flag.bit(),
+            _ => return Err(Refused::WrongType),
+        }
+        Ok(())
+    }
+}
+
+impl Flag {
+    const fn bit(self) -> u8 {
+        match self {
+            Self::Verbose => 1,
+            Self::Pedantic => 2,
+            Self::Echo => 4,
+            Self::Headers => 8,
+            Self::NoResponders => 16,
+        }
+    }
+}
+
+/// The type that the server's `ClientOpts` gives a key.
+#[derive(Clone, Copy)]
+enum Field {
+    Flag(Flag),
+    Bool,
+    Text,
+    Protocol,
+    Object,
+}
+
+const FIELDS: [(&str, Field); 22] = [
+    ("verbose", Field::Flag(Flag::Verbose)),
+    ("pedantic", Field::Flag(Flag::Pedantic)),
+    ("echo", Field::Flag(Flag::Echo)),
+    ("headers", Field::Flag(Flag::Headers)),
+    ("no_responders", Field::Flag(Flag::NoResponders)),
+    ("protocol", Field::Protocol),
+    ("tls_required", Field::Bool),
+    ("new_account", Field::Bool),
+    ("nkey", Field::Text),
+    ("jwt", Field::Text),
+    ("sig", Field::Text),
+    ("auth_token", Field::Text),
+    ("user", Field::Text),
+    ("pass", Field::Text),
+    ("name", Field::Text),
+    ("lang", Field::Text),
+    ("version", Field::Text),
+    ("account", Field::Text),
+    ("remote_account", Field::Text),
+    ("proxy_sig", Field::Text),
+    ("import", Field::Object),
+    ("export", Field::Object),
+];
+
+/// An integer as Go reads it into an `int`: no fraction, no exponent.
+fn integer(value: &[u8]) -> Option<i64> {
+    std::str::from_utf8(value).ok()?.parse().ok()
+}
+
+/// Appends `json` with `edits`; without a `proxy_sig` in it and none to add, the same bytes. Text that is not an object is
+/// appended as it is: the server closes on it, and shall do so itself.
+pub fn rewrite(json: &[u8], edits: &Edits<'_>, out: &mut Buffer) {
+    let Ok(frame) = Members::frame(json) else {
+        return out.put(json);
+    };
+    out.put(frame.head);
+    let mut written = 0_usize;
+    for member in Members::new(json).flatten() {
+        if means(member.key, b"proxy_sig") {
+            continue;
+        }
+        if written > 0 {
+            out.put(b",");
+        }
+        out.put(member.text);
+        written = written.saturating_add(1);
+    }
+    if let Some(signature) = edits.proxy_sig {
+        out.put(if written > 0 {
+            b",\"proxy_sig\":"
+        } else {
+            b"\"proxy_sig\":"
+        });
+        quote(signature, out);
+    }
+    out.put(frame.tail);
+}

@@ -1,0 +1,349 @@
+//! INFO: what the session needs from it, and the edit that every one of them gets on its way to a client (NATS.md section 3).
+
+use super::Buffer;
+use super::json::{Member, Members, NotAnObject, means, quote};
+use super::write::Decimal;
+
+/// What a server announced. Borrowed from its INFO; keep what you need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Info<'a> {
+    /// The largest body in bytes, headers included; -1: any; 0: not said.
+    pub max_payload: i64,
+    /// The protocol level.
+    pub proto: i64,
+    /// From 2 on the server understands `proxy_sig` (ADR-55).
+    pub api_lvl: i64,
+    /// The server's number for this connection.
+    pub client_id: u64,
+    /// What the client, and a trusted proxy, must sign. Without its quotes; its alphabet needs no escapes.
+    pub nonce: Option<&'a [u8]>,
+    /// The server's name for itself, without its quotes, escapes unresolved.
+    pub server_name: Option<&'a [u8]>,
+    /// The server's version, without its quotes.
+    pub version: Option<&'a [u8]>,
+    /// One bit per flag.
+    bits: u8,
+}
+
+/// How the gateway's own listener does TLS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tls {
+    /// Not at all.
+    #[default]
+    None,
+    /// For clients that want it.
+    Available,
+    /// For every client.
+    Required,
+}
+
+/// What a rewrite makes of an INFO. Keys that are not named here pass byte for byte.
+#[derive(Clone, Copy, Debug)]
+pub struct Edits<'a> {
+    /// Taken from a positive `max_payload`, in bytes; never below 0.
+    pub overhead: usize,
+    /// Where the gateway listens, as clients reach it.
+    pub host: &'a str,
+    /// The port to it.
+    pub port: u16,
+    /// In place of the server's `connect_urls`, which would lead around the gateway; empty: no such key.
+    pub connect_urls: &'a [String],
+    /// In place of `client_ip`, where the server says one.
+    pub client_ip: Option<&'a str>,
+    /// The gateway's own TLS, in place of the server's.
+    pub tls: Tls,
+    /// Whether the gateway itself is about to stop; the server's own word passes otherwise.
+    pub lame_duck: bool,
+}
+
+const HEADERS: u8 = 1;
+const AUTH_REQUIRED: u8 = 2;
+const LAME_DUCK: u8 = 4;
+const TLS_REQUIRED: u8 = 8;
+const TLS_AVAILABLE: u8 = 16;
+const JETSTREAM: u8 = 32;
+
+const FLAGS: [(&str, u8); 6] = [
+    ("headers", HEADERS),
+    ("auth_required", AUTH_REQUIRED),
+    ("ldm", LAME_DUCK),
+    ("tls_required", TLS_REQUIRED),
+    ("tls_available", TLS_AVAILABLE),
+    ("jetstream", JETSTREAM),
+];
+
+impl<'a> Info<'a> {
+    /// Reads an INFO. Keys that are absent, or have a type that no server gives them, count as not said.
+    ///
+    /// # Errors
+    /// [`NotAnObject`]: no server writes that.
+    pub fn read(json: &'a [u8]) -> Result<Self, NotAnObject> {
+        Members::frame(json)?;
+        let mut info = Self {
+            max_payload: 0,
+            proto: 0,
+            api_lvl: 0,
+            client_id: 0,
+            nonce: None,
+            server_name: None,
+            version: None,
+            bits: 0,
+        };
+        for member in Members::new(json).flatten() {
+            info.take(&member);
+        }
+        Ok(info)
+    }
+
+    fn take(&mut self, member: &Member<'a>) {
+        let is = |name: &str| means(member.key, name.as_bytes());
+        if is("max_payload") {
+            self.max_payload = number(member.value).unwrap_or(self.max_payload);
+        } else if is("proto") {
+            self.proto = number(member.value).unwrap_or(self.proto);
+        } else if is("api_lvl") {
+            self.api_lvl = number(member.value).unwrap_or(self.api_lvl);
+        } else if is("client_id") {
+            self.client_id = number(member.value).unwrap_or(self.client_id);
+        } else if is("nonce") {
+            self.nonce = text(member.value).filter(|nonce| !nonce.is_empty());
+        } else if is("server_name") {
+            self.server_name = text(member.value);
+        } else if is("version") {
+            self.version = text(member.value);
+        } else {
+            self.flag(member);
+        }
+    }
+
+    fn flag(&mut self, member: &Member<'_>) {
+        let is = |name: &str| means(member.key, name.as_bytes());
+        for (_, bit) in FLAGS.iter().filter(|(name, _)| is(name)) {
+            let on = if member.value == b"true" { *bit } else { 0 };
+            self.bits = self.bits & !bit | on;
+        }
+    }
+
+    /// The largest body in bytes for [`super::ClientParser::set_max_payload`]: `None` when the server sets no limit.
+    #[must_use]
+    pub fn payload_limit(&self) -> Option<usize> {
+        usize::try_from(self.max_payload)
+            .ok()
+            .filter(|&max| max > 0)
+    }
+
+    /// The server reads and writes headers.
+    #[must_use]
+    pub const fn headers(&self) -> bool {
+        self.bits & HEADERS != 0
+    }
+
+    /// The server wants credentials.
+    #[must_use]
+    pub const fn auth_required(&self) -> bool {
+        self.bits & AUTH_REQUIRED != 0
+    }
+
+    /// The server is about to stop.
+    #[must_use]
+    pub const fn lame_duck(&self) -> bool {
+        self.bits & LAME_DUCK != 0
+    }
+
+    /// The server wants TLS.
+    #[must_use]
+    pub const fn tls_required(&self) -> bool {
+        self.bits & TLS_REQUIRED != 0
+    }
+
+    /// The server allows TLS.
+    #[must_use]
+    pub const fn tls_available(&self) -> bool {
+        self.bits & TLS_AVAILABLE != 0
+    }
+
+    /// The server has JetStream.
+    #[must_use]
+    pub const fn jetstream(&self) -> bool {
+        self.bits & JETSTREAM != 0
+    }
+}
+
+fn number<N: std::str::FromStr>(value: &[u8]) -> Option<N> {
+    std::str::from_utf8(value).ok()?.parse().ok()
+}
+
+/// A string without its quotes.
+fn text(value: &[u8]) -> Option<&[u8]> {
+    value.strip_prefix(b"\"")?.strip_suffix(b"\"")
+}
+
+/// Appends `json` as the client shall read it. Keys are recognised in any letter case, for some clients read them so; a key
+/// given twice is written once.
+///
+/// # Errors
+/// [`NotAnObject`], with nothing appended; the session is over (R19).
+pub fn rewrite(json: &[u8], edits: &Edits<'_>, out: &mut Buffer) -> Result<(), NotAnObject> {
+    let frame = Members::frame(json)?;
+    out.put(frame.head);
+    let mut writer = Writer {
+        edits,
+        out,
+        members: 0,
+        seen: 0,
+    };
+    for member in Members::new(json).flatten() {
+        writer.member(&member);
+    }
+    writer.missing();
+    out.put(frame.tail);
+    Ok(())
+}
+
+/// The keys that an edit concerns.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Key {
+    MaxPayload,
+    Host,
+    Port,
+    ConnectUrls,
+    WsConnectUrls,
+    TlsRequired,
+    TlsAvailable,
+    TlsVerify,
+    ClientIp,
+    LameDuck,
+}
+
+const KEYS: [(&str, Key); 10] = [
+    ("max_payload", Key::MaxPayload),
+    ("host", Key::Host),
+    ("port", Key::Port),
+    ("connect_urls", Key::ConnectUrls),
+    ("ws_connect_urls", Key::WsConnectUrls),
+    ("tls_required", Key::TlsRequired),
+    ("tls_available", Key::TlsAvailable),
+    ("tls_verify", Key::TlsVerify),
+    ("client_ip", Key::ClientIp),
+    ("ldm", Key::LameDuck),
+];
+
+struct Writer<'e, 'b> {
+    edits: &'e Edits<'e>,
+    out: &'b mut Buffer,
+    /// How many members were written.
+    members: usize,
+    /// One bit per index into [`KEYS`].
+    seen: u16,
+}
+
+impl Writer<'_, '_> {
+    fn member(&mut self, member: &Member<'_>) {
+        let found = KEYS
+            .iter()
+            .enumerate()
+            .find(|(_, (name, _))| means(member.key, name.as_bytes()));
+        let Some((at, (name, key))) = found else {
+            return self.keep(member);
+        };
+        let bit = 1_u16
+            .checked_shl(u32::try_from(at).unwrap_or(u32::MAX))
+            .unwrap_or_default();
+        if self.seen & bit == 0 {
+            self.seen |= bit;
+            self.edit(name, *key, member);
+        }
+    }
+
+    fn edit(&mut self, name: &str, key: Key, member: &Member<'_>) {
+        match key {
+            Key::MaxPayload => match number::<usize>(member.value).filter(|&max| max > 0) {
+                Some(max) if self.edits.overhead > 0 => {
+                    self.number(name, max.saturating_sub(self.edits.overhead))
+                }
+                _ => self.keep(member),
+            },
+            Key::Port => self.number(name, usize::from(self.edits.port)),
+            Key::Host => self.text(name, self.edits.host),
+            Key::ClientIp => match self.edits.client_ip {
+                Some(address) => self.text(name, address),
+                None => self.keep(member),
+            },
+            Key::LameDuck if !self.edits.lame_duck => self.keep(member),
+            Key::LameDuck | Key::ConnectUrls | Key::TlsRequired | Key::TlsAvailable => {
+                self.ours(name, key)
+            }
+            Key::WsConnectUrls | Key::TlsVerify => {}
+        }
+    }
+
+    /// What the gateway says whether or not the server said anything.
+    fn ours(&mut self, name: &str, key: Key) {
+        let says = match key {
+            Key::ConnectUrls => !self.edits.connect_urls.is_empty(),
+            Key::TlsRequired => self.edits.tls == Tls::Required,
+            Key::TlsAvailable => self.edits.tls == Tls::Available,
+            Key::LameDuck => self.edits.lame_duck,
+            Key::MaxPayload | Key::Host | Key::Port | Key::ClientIp => false,
+            Key::WsConnectUrls | Key::TlsVerify => false,
+        };
+        match says {
+            true if key == Key::ConnectUrls => self.urls(name),
+            true => self.yes(name),
+            false => {}
+        }
+    }
+
+    /// What was not among the server's keys and is to be said.
+    fn missing(&mut self) {
+        for (at, (name, key)) in (0_u32..).zip(KEYS) {
+            if self.seen & 1_u16.checked_shl(at).unwrap_or_default() == 0 {
+                self.ours(name, key);
+            }
+        }
+    }
+
+    fn keep(&mut self, member: &Member<'_>) {
+        self.comma();
+        self.out.put(member.text);
+    }
+
+    fn comma(&mut self) {
+        if self.members > 0 {
+            self.out.put(b",");
+        }
+        self.members = self.members.saturating_add(1);
+    }
+
+    fn name(&mut self, name: &str) {
+        self.comma();
+        quote(name, self.out);
+        self.out.put(b":");
+    }
+
+    fn number(&mut self, name: &str, value: usize) {
+        self.name(name);
+        self.out.put(Decimal::new(value).digits());
+    }
+
+    fn text(&mut self, name: &str, value: &str) {
+        self.name(name);
+        quote(value, self.out);
+    }
+
+    fn yes(&mut self, name: &str) {
+        self.name(name);
+        self.out.put(b"true");
+    }
+
+    fn urls(&mut self, name: &str) {
+        self.name(name);
+        let mut opener: &[u8] = b"[";
+        for url in self.edits.connect_urls {
+            self.out.put(opener);
+            quote(url, self.out);
+            opener = b",";
+        }
+        self.out.put(b"]");
+    }
+}

@@ -1,0 +1,139 @@
+//! What no peer may send, and what makes the server kill the connection with its own words.
+
+use std::borrow::Cow;
+
+use crate::fault::{Fault, Faulty, Retry, Who};
+
+/// A rule that the peer's bytes broke; the parser that reported it must not be used again.
+///
+/// A client's connection is ended by the server, in order and in the server's words: send [`Self::forward`] and nothing after it. A
+/// server's malformed bytes end the session on both sides (R19).
+///
+/// "Seen" below is what nats-server 2.15.1 answered, after a PING that it still answered with PONG, to the forwarded bytes. Of a
+/// connection that has yet to authenticate it is `Authorization Violation` wherever the first byte is not a `C`, for the
+/// client's own bytes and for ours alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    /// A byte that no operation has in this place; detected at that byte, not at the end of the line. Forwarded: the verb up to
+    /// that byte. Seen: `-ERR 'Unknown Protocol Operation'`, closed.
+    #[error(
+        "no operation begins like this; would be right: a verb of the NATS protocol and a blank"
+    )]
+    UnknownOperation {
+        /// The bytes up to and including the wrong one.
+        len: usize,
+    },
+    /// `HMSG` from a client, which the server reads without parsing its arguments, so that what follows is undefined (R2).
+    /// Forwarded: a wrong byte. Seen: `-ERR 'Unknown Protocol Operation'`, closed.
+    #[error("HMSG is for servers to send; would be right: HPUB")]
+    ServerVerb,
+    /// A carriage return inside an argument; the server's reading depends on how the line was split over reads (R2): 2.15.1
+    /// was seen to accept `SUB a 1\r\r\n` in one piece. Forwarded: a wrong byte, behind a `C` where the client's line was a
+    /// CONNECT. Seen: `-ERR 'Unknown Protocol Operation'`, closed, also before authentication for `CX`.
+    #[error("a carriage return inside an argument; would be right: only before the line feed")]
+    CarriageReturn,
+    /// An argument part longer than [`super::Limits`] allows. Forwarded: what is there of the line, never its line feed. Seen:
+    /// `-ERR 'maximum control line exceeded'`, closed (with a reset, for the server leaves the rest unread; so it does to a
+    /// client that talks to it directly).
+    #[error(
+        "an argument part beyond the control line limit; raise max-control-line if the server allows more"
+    )]
+    ControlLineTooLong {
+        /// The bytes of the line that were seen, without its line feed.
+        len: usize,
+    },
+    /// More blanks before an argument, or more bytes after `PING`, `PONG` or `+OK`, than [`super::Limits`] allows for an
+    /// argument. The server goes on skipping them (seen with 100,000 of each); we do not hold them for it. Forwarded and seen: as
+    /// for [`Self::CarriageReturn`].
+    #[error("a control line of nothing but filling; would be right: a line feed at its end")]
+    EndlessFilling,
+    /// A wrong number of arguments, a size that is no size, a header longer than its message, headers that were not negotiated
+    /// (R3, R5). Forwarded: the line. Seen: closed without a word.
+    #[error(
+        "wrong arguments; would be right: the count and sizes that the verb asks for, headers only when negotiated"
+    )]
+    Arguments {
+        /// The whole line, line feed included.
+        len: usize,
+    },
+    /// Headers and payload together exceed the server's `max_payload` (R6). Forwarded: the line, whose size the server judges
+    /// before it reads a body. Seen: `-ERR 'Maximum Payload Violation'`, closed.
+    #[error("a message larger than the server's max_payload")]
+    PayloadTooLarge {
+        /// The whole line, line feed included.
+        len: usize,
+    },
+    /// The body is not followed by CRLF: its size was announced wrongly. Forwarded: a wrong byte, for the body must not be. Seen:
+    /// `-ERR 'Unknown Protocol Operation'`, closed, for both.
+    #[error("the body is not followed by CRLF; would be right: a body of the announced size")]
+    Trailer,
+}
+
+/// A byte that no operation starts with.
+const WRONG: &[u8] = b"X";
+/// The same for a server that still waits for CONNECT and would answer any other first byte with `Authorization Violation`.
+const WRONG_AFTER_CONNECT: &[u8] = b"CX";
+
+impl Malformed {
+    /// What to send to the server, as the last bytes of this client, so that the server ends the connection with the words
+    /// that it would have had for the client's own bytes. `buf` is the buffer that the parser refused.
+    ///
+    /// Never contains a payload, nor anything from behind the offending line.
+    #[must_use]
+    pub fn forward<'b>(&self, buf: &'b [u8]) -> Cow<'b, [u8]> {
+        match *self {
+            Self::UnknownOperation { len }
+            | Self::ControlLineTooLong { len }
+            | Self::Arguments { len }
+            | Self::PayloadTooLarge { len } => Cow::Borrowed(buf.get(..len).unwrap_or(buf)),
+            Self::CarriageReturn | Self::EndlessFilling
+                if buf.first().is_some_and(|b| b.eq_ignore_ascii_case(&b'c')) =>
+            {
+                Cow::Borrowed(WRONG_AFTER_CONNECT)
+            }
+            Self::ServerVerb | Self::CarriageReturn | Self::EndlessFilling | Self::Trailer => {
+                Cow::Borrowed(WRONG)
+            }
+        }
+    }
+
+    /// The text of the `-ERR` that the server sends for this, `None` where it closes without a word.
+    #[must_use]
+    pub const fn words(&self) -> Option<&'static str> {
+        match self {
+            Self::UnknownOperation { .. }
+            | Self::ServerVerb
+            | Self::CarriageReturn
+            | Self::EndlessFilling
+            | Self::Trailer => Some("Unknown Protocol Operation"),
+            Self::ControlLineTooLong { .. } => Some("maximum control line exceeded"),
+            Self::PayloadTooLarge { .. } => Some("Maximum Payload Violation"),
+            Self::Arguments { .. } => None,
+        }
+    }
+
+    /// The word used in metric labels.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::UnknownOperation { .. } => "unknown-operation",
+            Self::ServerVerb => "server-verb",
+            Self::CarriageReturn => "carriage-return",
+            Self::ControlLineTooLong { .. } => "control-line-too-long",
+            Self::EndlessFilling => "endless-filling",
+            Self::Arguments { .. } => "arguments",
+            Self::PayloadTooLarge { .. } => "payload-too-large",
+            Self::Trailer => "trailer",
+        }
+    }
+}
+
+/// As a client's; what [`super::ServerParser`] refuses is the server's to mend, and the session says so.
+impl Faulty for Malformed {
+    fn fault(&self) -> Fault {
+        Fault {
+            who: Who::Client,
+            retry: Retry::Never,
+        }
+    }
+}

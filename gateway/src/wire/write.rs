@@ -1,0 +1,203 @@
+//! Control lines. Towards the server canonical ones: upper case, single blanks, CRLF. Towards the client the server's own.
+//!
+//! Sizes keep the digits that the publisher wrote, because the server repeats them to every receiver (R3). A size that sealing or
+//! opening changes keeps its leading zeros, so that opening restores what sealing changed.
+//!
+//! `arg_len` is the length of the argument part as the client spelt it ([`super::ClientParser::arg_len`]); a shorter one is
+//! filled up with trailing blanks, which the server counts and ignores, so that its `max_control_line` judges the client's own
+//! length. 0 asks for no filling.
+
+use super::Buffer;
+use super::line::MAX_SIZE_DIGITS;
+
+/// The control line of a `PUB` or `HPUB`. Headers, payload and CRLF are the caller's to append.
+#[derive(Clone, Copy, Debug)]
+pub struct PublishLine<'a> {
+    /// The subject.
+    pub subject: &'a [u8],
+    /// The reply subject.
+    pub reply: Option<&'a [u8]>,
+    /// The digits of the length of the header block: `HPUB` when there is one, be it 0.
+    pub header_size: Option<&'a [u8]>,
+    /// The digits of the length of headers and payload together: as the client wrote them, or a [`Decimal`].
+    pub size: &'a [u8],
+    /// See the module's page.
+    pub arg_len: usize,
+}
+
+/// Appends the control line of a publish.
+#[inline]
+pub fn publish(out: &mut Buffer, line: &PublishLine<'_>) {
+    let before = out.len();
+    let (gap, reply) = optional(line.reply);
+    let (subject, size) = (line.subject, line.size);
+    let around = match line.header_size {
+        None => {
+            let parts = [b"PUB ", subject, gap, reply, b" ", size, b"\r\n"];
+            put(out, &parts);
+            b"PUB \r\n".len()
+        }
+        Some(header) => {
+            let (verb, end) = (b"HPUB ", b"\r\n");
+            let parts = [verb, subject, gap, reply, b" ", header, b" ", size, end];
+            put(out, &parts);
+            b"HPUB \r\n".len()
+        }
+    };
+    let written = out.len().saturating_sub(before).saturating_sub(around);
+    if written < line.arg_len {
+        out.truncate(out.len().saturating_sub(2));
+        end(out, written, line.arg_len);
+    }
+}
+
+/// Appends the control line of a message as the server wrote it ([`super::Message::line`]), except for the length of headers and
+/// payload together, which becomes `total`.
+#[inline]
+pub fn message(out: &mut Buffer, line: &[u8], total: usize) {
+    let line = line.strip_suffix(b"\r\n").unwrap_or(line);
+    let size = memchr::memrchr(b' ', line).map_or(0, |at| at.saturating_add(1));
+    let (before, size) = line.split_at_checked(size).unwrap_or_default();
+    put(out, &[before, Decimal::like(size, total).digits(), b"\r\n"]);
+}
+
+/// Appends `SUB subject [queue] sid`.
+pub fn subscribe(
+    out: &mut Buffer,
+    subject: &[u8],
+    queue: Option<&[u8]>,
+    sid: &[u8],
+    arg_len: usize,
+) {
+    let (gap, queue) = optional(queue);
+    let parts = [b"SUB ", subject, gap, queue, b" ", sid];
+    put(out, &parts);
+    let written: usize = parts.iter().skip(1).map(|part| part.len()).sum();
+    end(out, written, arg_len);
+}
+
+/// Appends `UNSUB sid [max]`; `max` as the client spelt it.
+pub fn unsubscribe(out: &mut Buffer, sid: &[u8], max: Option<&[u8]>, arg_len: usize) {
+    let (gap, max) = optional(max);
+    put(out, &[b"UNSUB ", sid, gap, max]);
+    let written = sid
+        .len()
+        .saturating_add(gap.len())
+        .saturating_add(max.len());
+    end(out, written, arg_len);
+}
+
+/// Appends `CONNECT json`.
+pub fn connect(out: &mut Buffer, json: &[u8], arg_len: usize) {
+    put(out, &[b"CONNECT ", json]);
+    end(out, json.len(), arg_len);
+}
+
+/// Appends `INFO json`, in either direction.
+pub fn info(out: &mut Buffer, json: &[u8]) {
+    put(out, &[b"INFO ", json, b"\r\n"]);
+}
+
+/// Appends `PING`.
+pub fn ping(out: &mut Buffer) {
+    out.put(b"PING\r\n");
+}
+
+/// Appends `PONG`.
+pub fn pong(out: &mut Buffer) {
+    out.put(b"PONG\r\n");
+}
+
+/// Appends `+OK`.
+pub fn ok(out: &mut Buffer) {
+    out.put(b"+OK\r\n");
+}
+
+/// Appends `-ERR text`; quotes are part of `text`.
+pub fn err(out: &mut Buffer, text: &[u8]) {
+    put(out, &[b"-ERR ", text, b"\r\n"]);
+}
+
+/// Fills up to `arg_len` and ends the line.
+#[inline]
+fn end(out: &mut Buffer, written: usize, arg_len: usize) {
+    if written < arg_len {
+        out.claim(arg_len.saturating_sub(written)).fill(b' ');
+    }
+    out.put(b"\r\n");
+}
+
+/// An optional argument and the blank that goes before it.
+#[inline]
+fn optional(arg: Option<&[u8]>) -> (&[u8], &[u8]) {
+    arg.map_or((b"", b""), |arg| (b" ", arg))
+}
+
+/// Appends the parts with one reservation.
+#[inline]
+fn put(out: &mut Buffer, parts: &[&[u8]]) {
+    let len = parts.iter().map(|part| part.len()).sum();
+    let mut room = out.claim(len);
+    for part in parts {
+        let Some((head, tail)) = room.split_at_mut_checked(part.len()) else {
+            return;
+        };
+        head.copy_from_slice(part);
+        room = tail;
+    }
+}
+
+/// A number in decimal digits, on the stack.
+#[derive(Clone, Copy, Debug)]
+pub struct Decimal {
+    bytes: [u8; 20],
+    start: usize,
+}
+
+impl Decimal {
+    /// The digits of `n`.
+    #[inline]
+    #[must_use]
+    pub fn new(n: usize) -> Self {
+        let mut bytes = [b'0'; 20];
+        let digits = digits_at_end(n, &mut bytes);
+        let start = bytes.len().saturating_sub(digits);
+        Self { bytes, start }
+    }
+
+    /// The digits of `n` with as many leading zeros as `size` has, as far as the nine digits allow that a server reads.
+    #[inline]
+    #[must_use]
+    pub fn like(size: &[u8], n: usize) -> Self {
+        let mut decimal = Self::new(n);
+        if let [b'0', middle @ .., _] = size {
+            let zeros = middle.iter().take_while(|digit| **digit == b'0').count();
+            let room = MAX_SIZE_DIGITS.saturating_sub(decimal.digits().len());
+            let zeros = zeros.saturating_add(1).min(room);
+            decimal.start = decimal.start.saturating_sub(zeros);
+        }
+        decimal
+    }
+
+    /// The digits, at least one.
+    #[inline]
+    #[must_use]
+    pub fn digits(&self) -> &[u8] {
+        self.bytes.get(self.start..).unwrap_or_default()
+    }
+}
+
+/// Writes the digits of `n` at the end of `room`, which has at least 20 bytes, and says how many there are.
+#[inline]
+fn digits_at_end(mut n: usize, room: &mut [u8]) -> usize {
+    let mut digits = 0_usize;
+    for slot in room.iter_mut().rev() {
+        *slot = b'0'.wrapping_add(u8::try_from(n % 10).unwrap_or_default());
+        digits = digits.wrapping_add(1);
+        n /= 10;
+        if n == 0 {
+            break;
+        }
+    }
+    digits
+}

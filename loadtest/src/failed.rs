@@ -1,0 +1,44 @@
+//! Why a run ended without a result.
+
+use std::io;
+
+/// One variant per remedy.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failed {
+    /// The system said no.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was being done.
+        what: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A peer said something that ends the run.
+    #[error("{what}: the peer said {said:?}")]
+    Peer {
+        /// What was being done.
+        what: String,
+        /// Its words.
+        said: String,
+    },
+    /// A program did not come up.
+    #[error("{program} did not start: {why}")]
+    Program {
+        /// Its path.
+        program: String,
+        /// What it said last, or what it did.
+        why: String,
+    },
+    /// A bound was reached.
+    #[error("{0}")]
+    Limit(String),
+}
+
+impl Failed {
+    pub(crate) fn io(what: impl Into<String>, source: io::Error) -> Self {
+        Self::Io {
+            what: what.into(),
+            source,
+        }
+    }
+}

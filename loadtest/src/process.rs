@@ -1,0 +1,110 @@
+//! A child process: started, waited for, looked at in /proc, and killed when dropped.
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use keyway::clock::Clock;
+
+use crate::failed::Failed;
+
+/// How long a program may take to be ready.
+const START: Duration = Duration::from_secs(20);
+
+/// How often what it writes is looked at.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// A running program; its log goes to a file.
+pub(crate) struct Process {
+    child: Child,
+}
+
+impl Process {
+    /// Starts `command` and waits until `ready` yields what it announces.
+    pub(crate) fn start<T>(
+        mut command: Command,
+        log: &Path,
+        ready: impl Fn() -> Option<T>,
+    ) -> Result<(Self, T), Failed> {
+        let program = command.get_program().to_string_lossy().into_owned();
+        let failed = |why: String| Failed::Program {
+            program: program.clone(),
+            why,
+        };
+        let file = File::create(log).map_err(|source| Failed::io("creating a log file", source))?;
+        let other = file
+            .try_clone()
+            .map_err(|source| Failed::io("creating a log file", source))?;
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(file)
+            .stderr(other)
+            .spawn()
+            .map_err(|error| failed(error.to_string()))?;
+        let mut process = Self { child };
+        let begun = now();
+        loop {
+            if let Some(announced) = ready() {
+                return Ok((process, announced));
+            }
+            let ended = process
+                .child
+                .try_wait()
+                .is_ok_and(|status| status.is_some());
+            if ended || now().duration_since(begun) > START {
+                let said = fs::read_to_string(log).unwrap_or_default();
+                return Err(failed(said));
+            }
+            std::thread::park_timeout(LOOK);
+        }
+    }
+
+    /// Resident memory in bytes.
+    pub(crate) fn resident(&self) -> Result<u64, Failed> {
+        let path = format!("/proc/{}/smaps_rollup", self.child.id());
+        let text = read(&path)?;
+        let kib = text
+            .lines()
+            .find_map(|line| line.strip_prefix("Rss:"))
+            .and_then(|rest| rest.trim().strip_suffix("kB"))
+            .and_then(|number| number.trim().parse::<u64>().ok());
+        kib.map(|kib| kib * 1024)
+            .ok_or_else(|| Failed::Limit(format!("{path} has no Rss")))
+    }
+
+    /// CPU time of all its threads that still run.
+    pub(crate) fn cpu(&self) -> Result<Duration, Failed> {
+        let folder = format!("/proc/{}/task", self.child.id());
+        let threads = fs::read_dir(&folder)
+            .map_err(|source| Failed::io(format!("reading {folder}"), source))?;
+        let mut spent = 0;
+        for thread in threads.flatten() {
+            // A thread may end while we look.
+            let text = fs::read_to_string(thread.path().join("schedstat")).unwrap_or_default();
+            spent += text
+                .split(' ')
+                .next()
+                .and_then(|nanos| nanos.parse::<u64>().ok())
+                .unwrap_or(0);
+        }
+        Ok(Duration::from_nanos(spent))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Both fail only when it has ended by itself.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// The time.
+pub(crate) fn now() -> Instant {
+    Clock::system().instant()
+}
+
+fn read(path: &str) -> Result<String, Failed> {
+    fs::read_to_string(path).map_err(|source| Failed::io(format!("reading {path}"), source))
+}

@@ -1,0 +1,154 @@
+//! Running the scenario list in a client of another language, and comparing what it saw.
+
+use crate::scratch::{self, repository};
+use crate::tools;
+use crate::wait::DEADLINE;
+use serde::Deserialize;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+
+/// An official client with a driver in `tests/clients`.
+#[derive(Clone, Copy, Debug)]
+pub enum Client {
+    /// nats.c
+    C,
+    /// nats.js on Node
+    JavaScript,
+    /// nats.py
+    Python,
+}
+
+/// What a scenario led to.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+pub struct Outcome {
+    /// The scenario's name.
+    pub name: String,
+    /// Whether the scenario's own checks held.
+    pub pass: bool,
+    /// What went wrong, for people.
+    #[serde(default)]
+    pub detail: String,
+    /// What the client saw, in order and without what differs from run to run: to be equal directly and through the gateway.
+    pub seen: Vec<String>,
+}
+
+impl Client {
+    fn command(self) -> Command {
+        let clients = repository().join("tests/clients");
+        match self {
+            Self::C => Command::new(tools::path("c")),
+            Self::JavaScript => {
+                let mut command = Command::new(tools::path("node"));
+                command
+                    .env("NODE_PATH", tools::path("js"))
+                    .arg(clients.join("js/driver.cjs"));
+                command
+            }
+            Self::Python => {
+                let mut command = Command::new("python3");
+                command
+                    .env("PYTHONPATH", tools::path("python"))
+                    .arg("-B")
+                    .arg(clients.join("python/driver.py"));
+                command
+            }
+        }
+    }
+
+    /// Runs every scenario against `url`. Where a scenario asks for something to be done meanwhile, `cue` gets its name
+    /// (`restart-front`, `restart-server`) and does it. `args` goes to the driver as it is.
+    pub fn run(self, url: &str, args: &[&str], mut cue: impl FnMut(&str)) -> Vec<Outcome> {
+        let folder = scratch::folder("driver");
+        let report = folder.path().join("report.json");
+        let mut command = self.command();
+        command
+            .args(["--url", url, "--out"])
+            .arg(&report)
+            .args(args);
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let complaints = gather(child.stderr.take().unwrap());
+        let answered = answer_cues(&mut child, &mut cue);
+        if !answered {
+            child.kill().unwrap();
+        }
+        let status = child.wait().unwrap();
+        let complaints = complaints.recv().unwrap();
+        assert!(
+            answered,
+            "{self:?} driver said nothing for {:?}\n{complaints}",
+            DEADLINE * 3
+        );
+        assert!(
+            status.success(),
+            "{self:?} driver ended with {status}\n{complaints}"
+        );
+        serde_json::from_slice(&std::fs::read(report).unwrap()).unwrap()
+    }
+}
+
+/// Fails, naming every scenario, unless all passed.
+pub fn assert_passed(where_: &str, outcomes: &[Outcome]) {
+    assert!(!outcomes.is_empty(), "{where_}: no scenario ran");
+    let failed: Vec<_> = outcomes.iter().filter(|outcome| !outcome.pass).collect();
+    assert!(failed.is_empty(), "{where_}: {failed:#?}");
+}
+
+/// Fails unless the client saw the same as it saw directly.
+pub fn assert_same(where_: &str, direct: &[Outcome], outcomes: &[Outcome]) {
+    for (expected, got) in direct.iter().zip(outcomes) {
+        assert_eq!(
+            expected, got,
+            "{where_}: {} is not what it is directly",
+            expected.name
+        );
+    }
+    assert_eq!(
+        direct.len(),
+        outcomes.len(),
+        "{where_}: not the same scenarios"
+    );
+}
+
+/// Answers each `CUE name` line; false if the driver fell silent.
+fn answer_cues(child: &mut Child, cue: &mut impl FnMut(&str)) -> bool {
+    let mut stdin = child.stdin.take().unwrap();
+    let stdout = child.stdout.take().unwrap();
+    let (sender, lines) = mpsc::channel();
+    std::thread::spawn(move || {
+        BufReader::new(stdout)
+            .lines()
+            .map_while(Result::ok)
+            .try_for_each(|line| sender.send(line))
+    });
+    loop {
+        match lines.recv_timeout(DEADLINE * 3) {
+            Ok(line) => {
+                if let Some(name) = line.strip_prefix("CUE ") {
+                    cue(name);
+                    stdin.write_all(b"done\n").unwrap();
+                }
+            }
+            Err(mpsc::RecvTimeoutError::Disconnected) => return true,
+            Err(mpsc::RecvTimeoutError::Timeout) => return false,
+        }
+    }
+}
+
+fn gather(mut pipe: impl Read + Send + 'static) -> mpsc::Receiver<String> {
+    let (sender, whole) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut text = Vec::new();
+        let read = pipe.read_to_end(&mut text);
+        sender.send(read.map_or_else(
+            |error| error.to_string(),
+            |_| String::from_utf8_lossy(&text).into_owned(),
+        ))
+    });
+    whole
+}

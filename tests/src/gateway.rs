@@ -1,0 +1,264 @@
+//! The real `keyway` binary, with a state directory of its own.
+
+use crate::process::Process;
+use crate::scratch::{self, repository};
+use crate::wait;
+use serde::Deserialize;
+use std::ffi::OsStr;
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::SystemTime;
+use tempfile::TempDir;
+
+/// A running gateway.
+pub struct Gateway {
+    folder: TempDir,
+    settings: Settings,
+    ports: Ports,
+    process: Process,
+}
+
+/// What a test chooses; the rest of the configuration is the default.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// Whether to touch no payload.
+    pub relay_only: bool,
+    /// Configuration text put before any table.
+    pub top: String,
+    /// Configuration text put at the end: `[[keyring]]` tables and the like. Empty: the default keyring seals everything.
+    pub tables: String,
+    /// A state directory to begin from a copy of.
+    pub state: Option<PathBuf>,
+}
+
+/// What the gateway writes to `ports.json` in its state directory when it is ready.
+#[derive(Clone, Debug, Deserialize)]
+struct Ports {
+    listen: Vec<SocketAddr>,
+    admin: Option<SocketAddr>,
+}
+
+impl Gateway {
+    /// A gateway with the default policy, which seals everything, before the server at this URL.
+    pub fn sealing(server: &str) -> Self {
+        Self::start(server, Settings::default())
+    }
+
+    /// A gateway that touches no payload.
+    pub fn relay(server: &str) -> Self {
+        Self::start(
+            server,
+            Settings {
+                relay_only: true,
+                ..Settings::default()
+            },
+        )
+    }
+
+    /// A gateway with these settings.
+    pub fn start(server: &str, settings: Settings) -> Self {
+        Self::before(&[server], settings)
+    }
+
+    /// A gateway before the first of these servers that answers.
+    pub fn before(servers: &[&str], settings: Settings) -> Self {
+        let folder = scratch::folder("gateway");
+        if let Some(from) = &settings.state {
+            copy(from, &folder.path().join("state"));
+        }
+        configure(folder.path(), servers, &settings, "127.0.0.1:0");
+        let (process, ports) = launch(folder.path());
+        // A restart is to come back to where clients are.
+        configure(
+            folder.path(),
+            servers,
+            &settings,
+            &ports.listen[0].to_string(),
+        );
+        Self {
+            folder,
+            settings,
+            ports,
+            process,
+        }
+    }
+
+    /// Where clients connect.
+    pub fn addr(&self) -> SocketAddr {
+        self.ports.listen[0]
+    }
+
+    /// Where clients connect, as a URL.
+    pub fn url(&self) -> String {
+        format!("nats://{}", self.addr())
+    }
+
+    /// Where metrics and health are served.
+    pub fn admin(&self) -> SocketAddr {
+        self.ports.admin.expect("an admin port in ports.json")
+    }
+
+    /// The state directory.
+    pub fn state(&self) -> PathBuf {
+        self.folder.path().join("state")
+    }
+
+    /// The configuration file.
+    pub fn config(&self) -> PathBuf {
+        self.folder.path().join("keyway.toml")
+    }
+
+    /// What the test chose.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The process, to stop it or to read its log.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
+    /// Kills the gateway if it runs, and starts it again on the same port with the same state.
+    pub fn restart(&mut self) {
+        self.process.kill();
+        let (process, ports) = launch(self.folder.path());
+        assert_eq!(
+            ports.listen, self.ports.listen,
+            "the gateway came back elsewhere"
+        );
+        self.process = process;
+        self.ports = ports;
+    }
+
+    /// The gateway's metrics, now.
+    pub fn metrics(&self) -> crate::metrics::Metrics {
+        crate::metrics::scrape(self.admin())
+    }
+}
+
+/// The path of the `keyway` binary, as fresh as its sources.
+pub fn binary() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(build)
+}
+
+/// Copies a folder and what is in it.
+pub fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    std::fs::set_permissions(to, std::fs::metadata(from).unwrap().permissions()).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let (source, target) = (entry.path(), to.join(entry.file_name()));
+        let kind = entry.file_type().unwrap();
+        if kind.is_dir() {
+            copy(&source, &target);
+        } else if kind.is_file() {
+            std::fs::copy(&source, &target).unwrap();
+        }
+    }
+}
+
+fn configure(folder: &Path, servers: &[&str], settings: &Settings, listen: &str) {
+    let mut text = format!(
+        "listen = \"{listen}\"\nservers = {servers:?}\nstate = {:?}\n",
+        folder.join("state")
+    );
+    if settings.relay_only {
+        text.push_str("relay-only = true\n");
+    }
+    write!(
+        text,
+        "{}\n\n[admin]\nlisten = \"127.0.0.1:0\"\n\n{}\n",
+        settings.top, settings.tables
+    )
+    .unwrap();
+    std::fs::write(folder.join("keyway.toml"), text).unwrap();
+}
+
+fn launch(folder: &Path) -> (Process, Ports) {
+    let announced = folder.join("state/ports.json");
+    if announced.exists() {
+        std::fs::remove_file(&announced).unwrap();
+    }
+    let mut command = Command::new(binary());
+    command
+        .arg("run")
+        .arg("--config")
+        .arg(folder.join("keyway.toml"));
+    let mut process = Process::start("keyway", &mut command);
+    let ports = wait::until("the gateway's ports.json", || {
+        let ended = process.ended();
+        assert!(
+            ended.is_none(),
+            "the gateway ended at its start: {}\n{}",
+            ended.unwrap(),
+            process.log()
+        );
+        serde_json::from_slice(&std::fs::read(&announced).ok()?).ok()
+    });
+    (process, ports)
+}
+
+/// `cargo test --workspace` has built the binary by now; `cargo test -p keyway-tests` alone may not have.
+fn build() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let folder = test
+        .ancestors()
+        .find(|above| above.ends_with("deps"))
+        .and_then(Path::parent)
+        .unwrap()
+        .to_owned();
+    let program = folder.join("keyway");
+    let built = std::fs::metadata(&program)
+        .and_then(|data| data.modified())
+        .ok();
+    if built.is_some_and(|built| built >= newest(&repository().join("gateway"))) {
+        return program;
+    }
+    let profile = match folder.file_name().and_then(OsStr::to_str).unwrap() {
+        "debug" => "dev",
+        other => other,
+    };
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    // Both packages are named so that features resolve as they did for this very test.
+    let words = [
+        "build",
+        "--quiet",
+        "--package",
+        "keyway",
+        "--package",
+        "keyway-tests",
+        "--bin",
+        "keyway",
+        "--profile",
+        profile,
+    ];
+    let status = Command::new(cargo)
+        .args(words)
+        .current_dir(repository())
+        .status()
+        .unwrap();
+    assert!(status.success(), "the gateway does not build");
+    program
+}
+
+/// When a source of the crate in this folder last changed.
+fn newest(folder: &Path) -> SystemTime {
+    let mut last = std::fs::metadata(folder.join("Cargo.toml"))
+        .unwrap()
+        .modified()
+        .unwrap();
+    let mut folders = vec![folder.join("src")];
+    while let Some(next) = folders.pop() {
+        for entry in std::fs::read_dir(next).unwrap().map(Result::unwrap) {
+            if entry.file_type().unwrap().is_dir() {
+                folders.push(entry.path());
+            } else {
+                last = last.max(entry.metadata().unwrap().modified().unwrap());
+            }
+        }
+    }
+    last
+}

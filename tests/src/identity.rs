@@ -1,0 +1,82 @@
+//! An operator, an account and a user with signed JWTs, as `nsc` would make them.
+
+use data_encoding::BASE64URL_NOPAD;
+use nkeys::KeyPair;
+use serde_json::{Value, json};
+
+/// A user of an account of an operator.
+pub struct Identity {
+    operator: String,
+    account: (String, String),
+    user: String,
+    seed: String,
+}
+
+impl Identity {
+    /// Fresh keys. The user's messages may have this size, headers included; -1 sets no limit.
+    pub fn new(payload: i64) -> Self {
+        let (operator, account, user) = (
+            KeyPair::new_operator(),
+            KeyPair::new_account(),
+            KeyPair::new_user(),
+        );
+        let nothing_limited = json!({
+            "subs": -1, "data": -1, "payload": -1, "imports": -1, "exports": -1, "wildcards": true, "conn": -1, "leaf": -1,
+        });
+        let claims = json!({"type": "account", "version": 2, "limits": nothing_limited});
+        let of_account = jwt(&operator, &account, &claims);
+        let claims =
+            json!({"type": "user", "version": 2, "subs": -1, "data": -1, "payload": payload});
+        Self {
+            operator: jwt(
+                &operator,
+                &operator,
+                &json!({"type": "operator", "version": 2}),
+            ),
+            account: (account.public_key(), of_account),
+            user: jwt(&account, &user, &claims),
+            seed: user.seed().unwrap(),
+        }
+    }
+
+    /// The configuration of a server that trusts the operator.
+    pub fn server(&self) -> String {
+        let (key, account) = &self.account;
+        let operator = &self.operator;
+        format!(
+            "operator: {operator}\nresolver: MEMORY\nresolver_preload: {{ {key}: {account} }}\n"
+        )
+    }
+
+    /// The contents of the user's credentials file.
+    pub fn credentials(&self) -> String {
+        let (user, seed) = (&self.user, &self.seed);
+        format!(
+            "-----BEGIN NATS USER JWT-----\n{user}\n------END NATS USER JWT------\n\n\
+             -----BEGIN USER NKEY SEED-----\n{seed}\n------END USER NKEY SEED------\n"
+        )
+    }
+
+    /// The JSON members of a CONNECT that answers this nonce.
+    pub fn connect(&self, nonce: &str) -> String {
+        let signature = sign(&self.seed, nonce);
+        format!("\"jwt\":\"{}\",\"sig\":\"{signature}\"", self.user)
+    }
+}
+
+/// The signature of a nonce under a user's seed.
+pub fn sign(seed: &str, nonce: &str) -> String {
+    let pair = KeyPair::from_seed(seed).unwrap();
+    BASE64URL_NOPAD.encode(&pair.sign(nonce.as_bytes()).unwrap())
+}
+
+fn jwt(issuer: &KeyPair, subject: &KeyPair, nats: &Value) -> String {
+    let encode = |value: Value| BASE64URL_NOPAD.encode(value.to_string().as_bytes());
+    let head = encode(json!({"typ": "JWT", "alg": "ed25519-nkey"}));
+    let claims = encode(json!({
+        "jti": "test", "iat": 1_700_000_000, "iss": issuer.public_key(), "sub": subject.public_key(), "name": "test", "nats": nats,
+    }));
+    let signed = format!("{head}.{claims}");
+    let signature = issuer.sign(signed.as_bytes()).unwrap();
+    format!("{signed}.{}", BASE64URL_NOPAD.encode(&signature))
+}

@@ -1,0 +1,42 @@
+//! The harness of the tests: a real `nats-server`, the real gateway, taps, raw sockets and the official clients.
+//!
+//! Nothing here sleeps to synchronise. What must come about is waited for as a condition, with a deadline ([`wait`]); ports come
+//! from the operating system; a process's log is shown when the test that started it fails.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::missing_panics_doc,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "a harness stops at the first thing that is not as expected, lives in real time and reads cargo's environment"
+)]
+
+pub mod agent;
+pub mod command;
+pub mod driver;
+pub mod frame;
+pub mod gateway;
+pub mod identity;
+pub mod metrics;
+pub mod mount;
+pub mod operator;
+pub mod pair;
+pub mod process;
+pub mod raw;
+pub mod scenarios;
+pub mod scratch;
+pub mod sealed;
+pub mod server;
+pub mod session;
+pub mod tap;
+pub mod tools;
+pub mod wait;
+
+pub use gateway::Gateway;
+pub use pair::Pair;
+pub use raw::Raw;
+pub use server::NatsServer;
+pub use tap::Tap;

@@ -1,0 +1,76 @@
+//! Two gateways on two copies of one state directory: publishers behind one, subscribers behind the other.
+
+use crate::gateway::{Gateway, Settings};
+use crate::raw::Raw;
+use crate::server::NatsServer;
+use crate::tap::Tap;
+
+/// A bus with a gateway on each side of it.
+pub struct Pair {
+    /// The bus.
+    pub server: NatsServer,
+    /// Where agents publish.
+    pub publish: Gateway,
+    /// Where agents subscribe.
+    pub deliver: Gateway,
+}
+
+impl Pair {
+    /// With the default policy, which seals everything.
+    pub fn start() -> Self {
+        Self::with(NatsServer::start(), "", "")
+    }
+
+    /// With this configuration text in both: before any table, and tables.
+    pub fn with(server: NatsServer, top: &str, tables: &str) -> Self {
+        let mut settings = Settings {
+            top: top.to_owned(),
+            tables: tables.to_owned(),
+            ..Settings::default()
+        };
+        let publish = Gateway::start(&server.url(), settings.clone());
+        settings.state = Some(publish.state());
+        let deliver = Gateway::start(&server.url(), settings);
+        Self {
+            server,
+            publish,
+            deliver,
+        }
+    }
+
+    /// An agent that publishes.
+    pub fn publisher(&self) -> Raw {
+        Raw::agent(self.publish.addr())
+    }
+
+    /// An agent that has subscribed.
+    pub fn subscriber(&self, filter: &str) -> Raw {
+        let mut agent = Raw::agent(self.deliver.addr());
+        agent.subscribe(filter);
+        agent
+    }
+
+    /// An agent on the bus itself, without a gateway.
+    pub fn bare(&self) -> Raw {
+        Raw::agent(self.server.addr())
+    }
+
+    /// A tap on the bus.
+    pub fn tap(&self) -> Tap {
+        Tap::open(self.server.addr())
+    }
+
+    /// Puts the publishing gateway's record of a keyring into the other's state directory.
+    pub fn copy_record(&self, keyring: &str) {
+        let record = format!("catalogue/{keyring}.json");
+        let from = self.publish.state().join(&record);
+        std::fs::copy(from, self.deliver.state().join(record)).unwrap();
+    }
+
+    /// How many deliveries were withheld for this cause.
+    pub fn withheld(&self, cause: &str) -> f64 {
+        let labels = [("cause", cause)];
+        let metrics = self.deliver.metrics();
+        metrics.sum("keyway_withheld_messages_total", &labels)
+    }
+}

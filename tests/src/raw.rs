@@ -1,0 +1,179 @@
+//! A client that is only a socket: it sends the bytes it is told to and keeps the bytes it gets.
+
+use crate::frame::{self, Frame};
+use crate::wait::DEADLINE;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::Duration;
+
+/// A raw connection.
+pub struct Raw {
+    socket: TcpStream,
+    received: Vec<u8>,
+    over: Option<Outcome>,
+}
+
+/// How waiting ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// What was waited for has come.
+    Enough,
+    /// The peer has closed the connection.
+    Closed,
+    /// The peer says nothing and keeps the connection.
+    Silent,
+}
+
+impl Raw {
+    /// Connects and reads nothing.
+    pub fn connect(addr: SocketAddr) -> Self {
+        let socket = TcpStream::connect_timeout(&addr, DEADLINE).unwrap();
+        socket.set_nodelay(true).unwrap();
+        socket.set_read_timeout(Some(DEADLINE)).unwrap();
+        socket.set_write_timeout(Some(DEADLINE)).unwrap();
+        Self {
+            socket,
+            received: Vec::new(),
+            over: None,
+        }
+    }
+
+    /// Connects, waits for INFO, sends a CONNECT with these JSON members (may be empty) that is not verbose, and waits for PONG.
+    pub fn greeted(addr: SocketAddr, members: &str) -> Self {
+        let mut raw = Self::connect(addr);
+        raw.until("INFO", |bytes| bytes.ends_with(b"\r\n"));
+        let comma = if members.is_empty() { "" } else { "," };
+        raw.send(
+            format!("CONNECT {{\"verbose\":false,\"pedantic\":false{comma}{members}}}\r\nPING\r\n")
+                .as_bytes(),
+        );
+        raw.until("PONG", |bytes| cut_has(bytes, "PONG"));
+        raw
+    }
+
+    /// How long the peer may say nothing before waiting ends.
+    pub fn set_patience(&self, patience: Duration) {
+        self.socket.set_read_timeout(Some(patience)).unwrap();
+    }
+
+    /// Sends bytes. A peer that has closed by now is no failure; what it said is still to be read.
+    pub fn send(&mut self, bytes: &[u8]) {
+        match self.socket.write_all(bytes) {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::BrokenPipe | ErrorKind::ConnectionReset
+                ) => {}
+            result => result.unwrap(),
+        }
+    }
+
+    /// Sends bytes in pieces that are likely, though not certain, to arrive as separate reads.
+    pub fn send_split(&mut self, pieces: &[&[u8]]) {
+        for piece in pieces {
+            self.send(piece);
+            std::thread::yield_now();
+        }
+    }
+
+    /// Sends PING, then reads up to its PONG: what was sent before has been processed then.
+    pub fn flush(&mut self) -> Vec<Frame> {
+        let already = self
+            .frames()
+            .iter()
+            .filter(|frame| frame.verb() == "PONG")
+            .count();
+        self.send(b"PING\r\n");
+        self.until("PONG", |bytes| {
+            frame::cut(bytes)
+                .0
+                .iter()
+                .filter(|frame| frame.verb() == "PONG")
+                .count()
+                > already
+        });
+        self.frames()
+    }
+
+    /// Reads until `enough` holds of all that was received on this connection; fails if the peer closes first.
+    pub fn until(&mut self, what: &str, enough: impl Fn(&[u8]) -> bool) -> &[u8] {
+        while !enough(&self.received) {
+            assert!(
+                self.over != Some(Outcome::Closed),
+                "closed before {what}; received: {}",
+                self.received.escape_ascii()
+            );
+            self.read(what);
+        }
+        &self.received
+    }
+
+    /// Reads until `enough` holds, the peer closes, or nothing has come for so long that nothing will; says which.
+    pub fn outcome(&mut self, enough: impl Fn(&[u8]) -> bool) -> Outcome {
+        self.over = None;
+        loop {
+            match self.over {
+                Some(over) => return over,
+                None if enough(&self.received) => return Outcome::Enough,
+                None => self.read_some(),
+            }
+        }
+    }
+
+    /// Reads until the peer closes.
+    pub fn until_end(&mut self) -> &[u8] {
+        while self.over != Some(Outcome::Closed) {
+            self.read("the end");
+        }
+        &self.received
+    }
+
+    /// Everything received so far.
+    pub fn received(&self) -> &[u8] {
+        &self.received
+    }
+
+    /// The whole operations received so far.
+    pub fn frames(&self) -> Vec<Frame> {
+        frame::cut(&self.received).0
+    }
+
+    /// Forgets what was received.
+    pub fn forget(&mut self) {
+        self.received.clear();
+    }
+
+    /// Sends FIN; reading goes on.
+    pub fn half_close(&self) {
+        self.socket.shutdown(Shutdown::Write).unwrap();
+    }
+
+    fn read(&mut self, what: &str) {
+        self.read_some();
+        assert!(
+            self.over != Some(Outcome::Silent),
+            "not within {DEADLINE:?}: {what}; received: {}",
+            self.received.escape_ascii()
+        );
+    }
+
+    fn read_some(&mut self) {
+        let mut chunk = [0; 8192];
+        match self.socket.read(&mut chunk) {
+            Ok(0) => self.over = Some(Outcome::Closed),
+            Ok(count) => self.received.extend_from_slice(&chunk[..count]),
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => {
+                self.over = Some(Outcome::Closed);
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                self.over = Some(Outcome::Silent);
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => panic!("{error}; received: {}", self.received.escape_ascii()),
+        }
+    }
+}
+
+fn cut_has(bytes: &[u8], verb: &str) -> bool {
+    frame::cut(bytes).0.iter().any(|frame| frame.verb() == verb)
+}

@@ -1,0 +1,19 @@
+//! Folders and files that vanish with their test.
+
+use std::path::PathBuf;
+
+/// The repository's top.
+pub fn repository() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap()
+        .to_owned()
+}
+
+/// A fresh folder, readable by us alone and removed when dropped.
+pub fn folder(purpose: &str) -> tempfile::TempDir {
+    tempfile::Builder::new()
+        .prefix(&format!("keyway-{purpose}-"))
+        .tempdir()
+        .unwrap()
+}

@@ -1,0 +1,88 @@
+//! A real `nats-server`, configured by the test.
+
+use crate::process::Process;
+use crate::{scratch, tools};
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::process::Command;
+use tempfile::TempDir;
+
+/// A running `nats-server` on a port of its own.
+pub struct NatsServer {
+    folder: TempDir,
+    addr: SocketAddr,
+    process: Process,
+}
+
+impl NatsServer {
+    /// A server without configuration: no authentication, no JetStream.
+    pub fn start() -> Self {
+        Self::configured("")
+    }
+
+    /// A server with JetStream, its store in a folder that vanishes with it.
+    pub fn jetstream() -> Self {
+        Self::configured("jetstream { store_dir: \"STORE\" }")
+    }
+
+    /// A server with this configuration text; `STORE` in it becomes the path of a fresh folder.
+    pub fn configured(text: &str) -> Self {
+        let folder = scratch::folder("server");
+        let store = folder.path().join("store");
+        let mut text = text.replace("STORE", store.to_str().unwrap());
+        if !text.contains("server_name") {
+            write!(text, "\nserver_name: bus\n").unwrap();
+        }
+        std::fs::write(folder.path().join("server.conf"), text).unwrap();
+        let (process, addr) = launch(&folder, "-1");
+        Self {
+            folder,
+            addr,
+            process,
+        }
+    }
+
+    /// Where clients connect.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Where clients connect, as a URL.
+    pub fn url(&self) -> String {
+        format!("nats://{}", self.addr)
+    }
+
+    /// The process, to pause it or to read its log.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
+    /// Kills the server; [`NatsServer::restart`] brings it back.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Kills the server if it runs, and starts it again on the same port with the same configuration and store.
+    pub fn restart(&mut self) {
+        self.process.kill();
+        let (process, addr) = launch(&self.folder, &self.addr.port().to_string());
+        assert_eq!(addr, self.addr, "the server came back elsewhere");
+        self.process = process;
+    }
+}
+
+fn launch(folder: &TempDir, port: &str) -> (Process, SocketAddr) {
+    let mut command = Command::new(tools::path("server"));
+    command
+        .args(["--addr", "127.0.0.1", "--port", port, "--config"])
+        .arg(folder.path().join("server.conf"));
+    let process = Process::start("nats-server", &mut command);
+    let listening = "Listening for client connections on ";
+    let addr = process.line(listening, |line| {
+        line.split_once(listening)?.1.trim().parse().ok()
+    });
+    process.line("Server is ready", |line| {
+        line.contains("Server is ready").then_some(())
+    });
+    (process, addr)
+}

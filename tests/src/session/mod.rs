@@ -1,0 +1,155 @@
+//! Scripted sessions for the differential test: bytes to send, how the session ends, and how answers are made comparable.
+
+mod table;
+
+pub use table::all;
+
+use crate::frame::{self, Frame};
+use crate::raw::{Outcome, Raw};
+use serde_json::Value;
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+/// A session: what a client sends once it has seen INFO, and by what we know that the answer is complete.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// A fact, for messages.
+    pub name: &'static str,
+    /// Which of the [`SERVERS`] it is for.
+    pub server: usize,
+    /// The bytes to send.
+    pub script: Vec<u8>,
+    /// Where cutting it begins to tell something: sessions share their first bytes.
+    pub cut_from: usize,
+    /// How it ends.
+    pub end: End,
+    /// Whether no sealing gateway can answer it as the server does: `tests/tests/differential.rs` says why.
+    pub relay_only: bool,
+}
+
+/// What completes the answer to a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The server has answered this many PINGs.
+    Pongs(usize),
+    /// The server closes the connection.
+    Closed,
+}
+
+/// Configurations of the servers that sessions are for.
+pub const SERVERS: &[&str] = &[
+    "max_payload: 1024",
+    "max_payload: 1024\nauthorization { users = [ \
+     { user: ada, password: secret, permissions: { publish: { deny: \"no.>\" }, subscribe: { deny: \"no.>\" } } } ] }",
+    "max_payload: 1024\nmax_subscriptions: 2\nmax_control_line: 512",
+];
+
+/// How the answer to a session looks when nothing is in it that may differ from run to run.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// One line per operation.
+    pub lines: Vec<String>,
+    /// How the session ended.
+    pub end: Outcome,
+}
+
+/// How long a server says nothing when it means to say nothing more.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The queue group in scripts. Each play has a group of its own in its place: a server may not yet have noticed that the play
+/// before it is over, and would go on dealing messages to it.
+const GROUP: &str = "crew";
+
+/// Plays a session in pieces, cutting the script at `cuts` (ascending byte positions).
+pub fn play(addr: SocketAddr, session: &Session, cuts: &[usize]) -> Answer {
+    let group = fresh_group();
+    let script = replace(&session.script, GROUP, &group);
+    let mut raw = Raw::connect(addr);
+    raw.set_patience(PATIENCE);
+    raw.until("INFO", |bytes| bytes.ends_with(b"\r\n"));
+    let mut pieces = Vec::new();
+    let mut from = 0;
+    for &to in cuts.iter().chain([&script.len()]) {
+        pieces.push(&script[from..to]);
+        from = to;
+    }
+    raw.send_split(&pieces);
+    let mut end =
+        raw.outcome(|bytes| matches!(session.end, End::Pongs(count) if pongs(bytes) >= count));
+    if let (End::Pongs(count), Outcome::Enough) = (session.end, end) {
+        // A barrier: the server announces itself once more right behind its first PONG, be it in the same read or in the next.
+        raw.send(b"PING\r\n");
+        end = raw.outcome(|bytes| pongs(bytes) > count);
+    }
+    let lines = normalise(&replace(raw.received(), &group, GROUP));
+    Answer { lines, end }
+}
+
+/// A name as long as [`GROUP`] that no other play has.
+fn fresh_group() -> String {
+    static PLAYS: AtomicU32 = AtomicU32::new(0);
+    format!("Q{:03x}", PLAYS.fetch_add(1, Ordering::Relaxed) & 0xfff)
+}
+
+fn replace(bytes: &[u8], from: &str, to: &str) -> Vec<u8> {
+    let mut replaced = bytes.to_vec();
+    while let Some(at) = replaced
+        .windows(from.len())
+        .position(|window| window == from.as_bytes())
+    {
+        replaced[at..at + to.len()].copy_from_slice(to.as_bytes());
+    }
+    replaced
+}
+
+fn pongs(bytes: &[u8]) -> usize {
+    frame::cut(bytes)
+        .0
+        .iter()
+        .filter(|frame| frame.verb() == "PONG")
+        .count()
+}
+
+/// One line per operation; INFO without what names the connection or the listener, the server's own PINGs left out.
+fn normalise(bytes: &[u8]) -> Vec<String> {
+    let (frames, rest) = frame::cut(bytes);
+    let mut lines: Vec<String> = frames
+        .iter()
+        .filter(|frame| frame.line != "PING")
+        .map(comparable)
+        .collect();
+    if !rest.is_empty() {
+        lines.push(format!("incomplete: {}", rest.escape_ascii()));
+    }
+    lines
+}
+
+fn comparable(frame: &Frame) -> String {
+    if matches!(frame.verb(), "MSG" | "HMSG") {
+        return format!("{frame:?}");
+    }
+    let Some(json) = frame.line.strip_prefix("INFO ") else {
+        return frame.line.clone();
+    };
+    let Ok(Value::Object(mut members)) = serde_json::from_str(json) else {
+        return format!("not JSON: {json}");
+    };
+    for volatile in [
+        "client_id",
+        "client_ip",
+        "nonce",
+        "host",
+        "port",
+        "connect_urls",
+        "max_payload",
+    ] {
+        members.remove(volatile);
+    }
+    let mut text = "INFO".to_owned();
+    for (name, value) in members {
+        write!(text, " {name}={value}").unwrap();
+    }
+    text
+}

@@ -1,0 +1,63 @@
+//! What the bus carries, seen by a subscriber of everything that is connected to the server itself.
+
+use crate::frame::Frame;
+use crate::raw::Raw;
+use std::net::SocketAddr;
+
+/// A subscriber of `>` on the bare server, with a plain socket.
+pub struct Tap {
+    raw: Raw,
+}
+
+impl Tap {
+    /// Taps the bus; on return, every later message will be seen.
+    pub fn open(server: SocketAddr) -> Self {
+        let mut raw = Raw::greeted(server, "\"headers\":true");
+        raw.send(b"SUB > 1\r\n");
+        raw.flush();
+        raw.forget();
+        Self { raw }
+    }
+
+    /// Waits until `enough` holds of the messages seen so far, and yields them.
+    pub fn until(&mut self, what: &str, enough: impl Fn(&[Frame]) -> bool) -> Vec<Frame> {
+        self.raw.until(what, |bytes| enough(&messages(bytes)));
+        self.seen()
+    }
+
+    /// Waits for the first message on a subject.
+    pub fn message(&mut self, subject: &str) -> Frame {
+        let of = |frames: &[Frame]| {
+            frames
+                .iter()
+                .find(|frame| frame.subject() == subject)
+                .cloned()
+        };
+        let frames = self.until(&format!("a message on {subject}"), |frames| {
+            of(frames).is_some()
+        });
+        of(&frames).unwrap()
+    }
+
+    /// The messages seen so far, waiting for none.
+    pub fn seen(&self) -> Vec<Frame> {
+        messages(self.raw.received())
+    }
+
+    /// All messages that reached the server before this call.
+    pub fn flush(&mut self) -> Vec<Frame> {
+        self.raw.flush();
+        self.seen()
+    }
+
+    /// Forgets what was seen.
+    pub fn forget(&mut self) {
+        self.raw.forget();
+    }
+}
+
+fn messages(bytes: &[u8]) -> Vec<Frame> {
+    let mut frames = crate::frame::cut(bytes).0;
+    frames.retain(|frame| matches!(frame.verb(), "MSG" | "HMSG"));
+    frames
+}

@@ -1,0 +1,41 @@
+//! Promise: what clients say through the gateway travels the bus as envelopes, and an agent that bypasses the gateway reads nothing.
+
+use keyway_tests::{Gateway, NatsServer, Raw, Tap};
+
+/// The first bytes of every envelope.
+const MAGIC: &[u8] = b"\xfaK";
+
+#[test]
+fn the_bus_carries_envelopes_and_the_subscriber_gets_plaintext() {
+    let server = NatsServer::start();
+    let gateway = Gateway::sealing(&server.url());
+    let mut tap = Tap::open(server.addr());
+    let mut client = Raw::greeted(gateway.addr(), "\"headers\":true");
+    client.send(b"SUB talk.* 1\r\nPUB talk.a 6\r\nsecret\r\nPUB talk.b 0\r\n\r\n");
+    let heard = client.flush();
+    assert!(
+        heard
+            .iter()
+            .any(|frame| frame.verb() == "MSG" && frame.payload() == b"secret"),
+        "{heard:?}"
+    );
+    let (sealed, empty) = (tap.message("talk.a"), tap.message("talk.b"));
+    assert!(sealed.payload().starts_with(MAGIC), "{sealed:?}");
+    assert_eq!(sealed.payload().len(), b"secret".len() + 48);
+    assert!(
+        !sealed
+            .payload()
+            .windows(6)
+            .any(|window| window == b"secret")
+    );
+    assert!(empty.payload().is_empty());
+}
+
+#[test]
+fn the_relay_changes_no_payload() {
+    let server = NatsServer::start();
+    let gateway = Gateway::relay(&server.url());
+    let mut tap = Tap::open(server.addr());
+    Raw::greeted(gateway.addr(), "\"headers\":true").send(b"PUB talk.a 6\r\nsecret\r\nPING\r\n");
+    assert_eq!(tap.message("talk.a").payload(), b"secret");
+}

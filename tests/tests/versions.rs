@@ -1,0 +1,130 @@
+//! Promise: several key versions are open at once, and one that a gateway does not have yet is looked for where it would be.
+
+use keyway_tests::agent::publish;
+use keyway_tests::{Pair, Raw, wait};
+use std::collections::HashSet;
+
+#[test]
+fn agents_notice_nothing_of_a_rotation_between_messages() {
+    let pair = Pair::start();
+    let (mut tap, mut agent) = (pair.tap(), pair.publisher());
+    let mut subscriber = Raw::agent(pair.publish.addr());
+    subscriber.subscribe("a.*");
+    for round in 0..5 {
+        agent.publish(&format!("a.{round}"), b"hello");
+        pair.publish.rotate("default");
+    }
+    let mut kids = HashSet::new();
+    for round in 0..5 {
+        let subject = format!("a.{round}");
+        assert_eq!(subscriber.message(&subject).payload(), b"hello");
+        kids.insert(tap.message(&subject).kid());
+    }
+    assert_eq!(kids.len(), 5);
+}
+
+#[test]
+fn an_older_version_opens_beside_the_one_that_seals() {
+    let mut pair = Pair::start();
+    let (mut tap, mut bare) = (pair.tap(), pair.bare());
+    let mut sealed = Vec::new();
+    for round in 0..3 {
+        pair.publisher()
+            .publish("a.b", format!("{round}").as_bytes());
+        let frames = tap.until("a message", |frames| frames.len() == round + 1);
+        sealed.push(frames[round].payload().to_vec());
+        pair.publish.rotate("default");
+    }
+    for restarted in [false, true] {
+        let mut subscriber = Raw::agent(pair.publish.addr());
+        subscriber.subscribe("a.b");
+        for envelope in sealed.iter().rev() {
+            bare.publish("a.b", envelope);
+        }
+        let payloads: Vec<_> = subscriber
+            .arrived()
+            .iter()
+            .map(|frame| frame.payload().to_vec())
+            .collect();
+        assert_eq!(payloads, [b"2", b"1", b"0"], "restarted: {restarted}");
+        pair.publish.restart();
+    }
+}
+
+#[test]
+fn a_record_that_is_there_when_it_is_missed_is_loaded_and_the_message_delivered() {
+    let pair = Pair::start();
+    let mut subscriber = pair.subscriber("a.*");
+    pair.publish.rotate("default");
+    pair.copy_record("default");
+    let mut agent = pair.publisher();
+    for subject in ["a.1", "a.2"] {
+        agent.publish(subject, b"under the second version");
+        let message = subscriber.message(subject);
+        assert_eq!(message.payload(), b"under the second version");
+    }
+    let loaded = [("outcome", "loaded")];
+    let metrics = pair.deliver.metrics();
+    assert_eq!(metrics.sum("keyway_key_misses_total", &loaded), 1.0);
+    assert_eq!(pair.withheld("unknown-key"), 0.0);
+}
+
+#[test]
+fn a_record_that_is_put_there_after_it_was_missed_is_loaded_later() {
+    let pair = Pair::start();
+    let mut subscriber = pair.subscriber("a.*");
+    pair.publish.rotate("default");
+    let mut agent = pair.publisher();
+    agent.publish("a.1", b"too early");
+    assert_eq!(subscriber.arrived(), []);
+    assert_eq!(pair.withheld("unknown-key"), 1.0);
+    pair.copy_record("default");
+    let message = wait::until("the message after the record was put there", || {
+        agent.publish("a.2", b"in time");
+        subscriber.arrived().pop()
+    });
+    assert_eq!(message.payload(), b"in time");
+}
+
+#[test]
+fn a_gateway_seals_under_a_version_that_came_by_copy_after_its_restart() {
+    let mut pair = Pair::start();
+    pair.publish.rotate("default");
+    pair.copy_record("default");
+    pair.deliver.restart();
+    let mut tap = pair.tap();
+    pair.publisher().publish("a.1", b"hello");
+    Raw::agent(pair.deliver.addr()).publish("a.2", b"hello");
+    assert_eq!(tap.message("a.1").kid(), tap.message("a.2").kid());
+}
+
+#[test]
+fn nothing_is_lost_or_reordered_while_keys_are_switched_under_load() {
+    const COUNT: usize = 20_000;
+    let pair = Pair::start();
+    let mut subscriber = Raw::agent(pair.publish.addr());
+    subscriber.subscribe("a.b");
+    let mut agent = pair.publisher();
+    let mut tap = pair.tap();
+    let sender = std::thread::spawn(move || {
+        for number in 0..COUNT {
+            agent.send(&publish("a.b", None, number.to_string().as_bytes()));
+        }
+        agent.flush();
+    });
+    let mut switched = 0;
+    while !sender.is_finished() || switched == 0 {
+        pair.publish.rotate("default");
+        switched += 1;
+    }
+    sender.join().unwrap();
+    let got: Vec<usize> = subscriber
+        .arrived()
+        .iter()
+        .map(|frame| String::from_utf8_lossy(frame.payload()).parse().unwrap())
+        .collect();
+    assert!(got.iter().copied().eq(0..COUNT), "{} messages", got.len());
+    let bus = tap.flush();
+    let kids: HashSet<_> = bus.iter().map(|frame| frame.kid()).collect();
+    assert!(kids.len() > 1, "{switched} switches, {} kids", kids.len());
+}
