@@ -83,6 +83,7 @@ fn entry(section: Section<'_>, index: usize, control_line: usize, now: SystemTim
         subjects,
         bind,
         plaintext: plaintext.unwrap_or(Plaintext::Reject),
+        ..Rule::everything()
     };
     let keys = keys(&section, &rule, control_line).filter(|_| whole);
     Entry {

@@ -65,5 +65,6 @@ fn rule(index: usize, pattern: Pattern) -> Option<Rule> {
         subjects: vec![pattern],
         bind: super::Bind::Keyring,
         plaintext: Plaintext::Reject,
+        ..Rule::everything()
     })
 }

@@ -12,15 +12,15 @@ pub mod check;
 mod class;
 mod name;
 mod pattern;
+mod strict;
 #[cfg(test)]
 mod tests;
 mod trie;
 
-use std::time::SystemTime;
-
 pub use alias::{Alias, Uneven};
 pub use name::{BadName, KeyringName};
 pub use pattern::{BadPattern, Pattern};
+pub use strict::{Answers, AtLimit, Empty, Limit, Plaintext, Substitute, Undecryptable};
 
 /// Index of a keyring in [`Policy::keyrings`]; valid for the policy that gave it, and for no other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -50,18 +50,6 @@ pub enum Bind {
     Keyring,
 }
 
-/// What becomes of a plaintext that arrives on a protected subject.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Plaintext {
-    /// Withheld and counted.
-    Reject,
-    /// Delivered, while a migration lasts.
-    Accept {
-        /// The first moment at which plaintext is rejected again.
-        until: SystemTime,
-    },
-}
-
 /// One keyring: its name, the subjects it covers, and how strictly.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
@@ -73,6 +61,12 @@ pub struct Rule {
     pub bind: Bind,
     /// Whether plaintext is delivered on its subjects.
     pub plaintext: Plaintext,
+    /// Which plaintext may answer a request on its subjects.
+    pub answers: Answers,
+    /// Whether empty payloads are sealed.
+    pub empty: Empty,
+    /// What becomes of a delivery that does not open.
+    pub undecryptable: Undecryptable,
 }
 
 /// The compiled rules.
@@ -262,6 +256,9 @@ impl Rule {
                 aliases: Vec::new(),
             },
             plaintext: Plaintext::Reject,
+            answers: Answers::default(),
+            empty: Empty::default(),
+            undecryptable: Undecryptable::default(),
         }
     }
 }

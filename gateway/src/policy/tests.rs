@@ -14,6 +14,7 @@ fn rule(name: &str, subjects: &[&str]) -> Rule {
         subjects: subjects.iter().map(|s| pattern(s)).collect(),
         bind: Bind::Keyring,
         plaintext: Plaintext::Reject,
+        ..Rule::everything()
     }
 }
 
