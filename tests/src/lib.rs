@@ -14,6 +14,7 @@
     reason = "a harness stops at the first thing that is not as expected, lives in real time and reads cargo's environment"
 )]
 
+pub mod adversary;
 pub mod agent;
 pub mod command;
 pub mod driver;
@@ -35,6 +36,7 @@ pub mod tap;
 pub mod tools;
 pub mod wait;
 
+pub use adversary::{Adversary, Hostile};
 pub use gateway::Gateway;
 pub use pair::Pair;
 pub use raw::Raw;

@@ -1,0 +1,228 @@
+//! Who plays the server: a man in the middle between a gateway and a real server, who follows the test's script.
+//!
+//! Both directions are cut into operations; a rule turns each into none, one or several, and the test may have anything said to the
+//! gateway between two operations. Without a rule everything goes through as it is.
+
+use crate::frame::{self, Frame};
+use crate::gateway::{Gateway, Settings};
+use crate::pair::Pair;
+use crate::raw::Raw;
+use crate::server::NatsServer;
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+/// The man in the middle. Connections are numbered as they come, from 0; the gateway's own looks at the server are some too.
+pub struct Adversary {
+    addr: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+/// A bus on which one gateway speaks to the server itself and the other to the adversary.
+pub struct Hostile {
+    /// The bus; its `deliver` gateway is the one that the adversary deceives.
+    pub pair: Pair,
+    /// The server that the `deliver` gateway knows.
+    pub adversary: Adversary,
+    /// The connection of the last victim.
+    victim: AtomicUsize,
+}
+
+/// What becomes of an operation: the number of its connection, and the operation.
+type Rule = Box<dyn FnMut(usize, Frame) -> Vec<Frame> + Send>;
+
+struct Shared {
+    server: SocketAddr,
+    deliver: Mutex<Option<Rule>>,
+    publish: Mutex<Option<Rule>>,
+    newest: AtomicUsize,
+    /// The gateway's side of every connection. Locked while whole operations are written.
+    gateways: Mutex<Vec<Arc<Mutex<TcpStream>>>>,
+}
+
+impl Adversary {
+    /// Between whoever connects and the server at this address.
+    pub fn before(server: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        let shared = Arc::new(Shared {
+            server,
+            deliver: Mutex::new(None),
+            publish: Mutex::new(None),
+            newest: AtomicUsize::new(0),
+            gateways: Mutex::new(Vec::new()),
+        });
+        let accepting = Arc::clone(&shared);
+        thread::spawn(move || {
+            for gateway in listener.incoming().map_while(Result::ok) {
+                accepting.serve(gateway);
+            }
+        });
+        Self { addr, shared }
+    }
+
+    /// Where the gateway connects, as a URL.
+    pub fn url(&self) -> String {
+        format!("nats://{}", self.addr)
+    }
+
+    /// From now on, what the server sends goes through this rule.
+    pub fn on_deliver(&self, rule: impl FnMut(usize, Frame) -> Vec<Frame> + Send + 'static) {
+        *locked(&self.shared.deliver) = Some(Box::new(rule));
+    }
+
+    /// From now on, the messages that the server delivers on this subject go through this rule.
+    pub fn on_message(
+        &self,
+        subject: &'static str,
+        mut rule: impl FnMut(Frame) -> Vec<Frame> + Send + 'static,
+    ) {
+        self.on_deliver(move |_connection, frame| {
+            if frame.has_body() && frame.subject() == subject {
+                rule(frame)
+            } else {
+                vec![frame]
+            }
+        });
+    }
+
+    /// From now on, what the gateway sends goes through this rule.
+    pub fn on_publish(&self, rule: impl FnMut(usize, Frame) -> Vec<Frame> + Send + 'static) {
+        *locked(&self.shared.publish) = Some(Box::new(rule));
+    }
+
+    /// The number of the last connection on which a client has sent CONNECT.
+    pub fn newest(&self) -> usize {
+        self.shared.newest.load(Ordering::Relaxed)
+    }
+
+    /// Says this to the gateway on a connection, between two operations of the server. A gateway that has closed is no failure.
+    pub fn say(&self, connection: usize, bytes: &[u8]) {
+        let gateway = Arc::clone(&locked(&self.shared.gateways)[connection]);
+        drop(locked(&gateway).write_all(bytes));
+    }
+}
+
+impl Shared {
+    fn serve(self: &Arc<Self>, gateway: TcpStream) {
+        let server = TcpStream::connect(self.server).unwrap();
+        for socket in [&gateway, &server] {
+            socket.set_nodelay(true).unwrap();
+        }
+        let from_gateway = gateway.try_clone().unwrap();
+        let from_server = server.try_clone().unwrap();
+        let gateway = Arc::new(Mutex::new(gateway));
+        let connection = {
+            let mut gateways = locked(&self.gateways);
+            gateways.push(Arc::clone(&gateway));
+            gateways.len() - 1
+        };
+        let server = Mutex::new(server);
+        let (delivering, publishing) = (Arc::clone(self), Arc::clone(self));
+        thread::spawn(move || {
+            carry(from_server, &gateway, |frame| {
+                ruled(connection, frame, &delivering.deliver)
+            });
+        });
+        thread::spawn(move || {
+            carry(from_gateway, &server, |frame| {
+                publishing.note(connection, &frame);
+                ruled(connection, frame, &publishing.publish)
+            });
+        });
+    }
+
+    /// The gateway's own looks at the server send no CONNECT.
+    fn note(&self, connection: usize, frame: &Frame) {
+        if frame.verb() == "CONNECT" {
+            self.newest.store(connection, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Hostile {
+    /// A server without JetStream, under the default policy, which seals everything.
+    pub fn start() -> Self {
+        Self::with(NatsServer::start(), "")
+    }
+
+    /// With these configuration tables in both gateways.
+    pub fn with(server: NatsServer, tables: &str) -> Self {
+        let adversary = Adversary::before(server.addr());
+        let mut settings = Settings {
+            tables: tables.to_owned(),
+            ..Settings::default()
+        };
+        let publish = Gateway::start(&server.url(), settings.clone());
+        settings.state = Some(publish.state());
+        let deliver = Gateway::start(&adversary.url(), settings);
+        let pair = Pair {
+            server,
+            publish,
+            deliver,
+        };
+        Self {
+            pair,
+            adversary,
+            victim: AtomicUsize::new(0),
+        }
+    }
+
+    /// An agent that the adversary deceives, with one subscription, whose sid is 1.
+    pub fn victim(&self, filter: &str) -> Raw {
+        let mut agent = Raw::agent(self.pair.deliver.addr());
+        self.victim
+            .store(self.adversary.newest(), Ordering::Relaxed);
+        agent.send(format!("SUB {filter} 1\r\n").as_bytes());
+        agent.flush();
+        agent
+    }
+
+    /// The adversary says these to the last victim's gateway.
+    pub fn forge(&self, frames: &[Frame]) {
+        let bytes: Vec<u8> = frames.iter().flat_map(Frame::to_bytes).collect();
+        self.say(&bytes);
+    }
+
+    /// The adversary says this to the last victim's gateway.
+    pub fn say(&self, bytes: &[u8]) {
+        let victim = self.victim.load(Ordering::Relaxed);
+        self.adversary.say(victim, bytes);
+    }
+}
+
+/// One direction, operation by operation, to its end.
+fn carry(mut from: TcpStream, to: &Mutex<TcpStream>, mut rule: impl FnMut(Frame) -> Vec<Frame>) {
+    let (mut held, mut chunk) = (Vec::new(), vec![0; 65_536]);
+    while let Ok(count) = from.read(&mut chunk)
+        && count > 0
+    {
+        held.extend_from_slice(&chunk[..count]);
+        let (frames, rest) = frame::cut(&held);
+        let cut = held.len() - rest.len();
+        let said = frames.into_iter().flat_map(&mut rule);
+        let said: Vec<u8> = said.flat_map(|frame| frame.to_bytes()).collect();
+        if locked(to).write_all(&said).is_err() {
+            break;
+        }
+        held.drain(..cut);
+    }
+    // What is no whole operation is passed on at the end; the peer may have closed already.
+    let mut to = locked(to);
+    drop(to.write_all(&held));
+    drop(to.shutdown(Shutdown::Write));
+}
+
+fn ruled(connection: usize, frame: Frame, rule: &Mutex<Option<Rule>>) -> Vec<Frame> {
+    match &mut *locked(rule) {
+        Some(rule) => rule(connection, frame),
+        None => vec![frame],
+    }
+}
+
+/// A rule that failed has said so; the others go on.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
