@@ -73,6 +73,10 @@ impl Client {
     }
 
     /// `None` when `again` and the client's own library crashed.
+    #[expect(
+        clippy::fn_params_excessive_bools,
+        reason = "private, with two callers side by side"
+    )]
     fn try_run(
         self,
         url: &str,
