@@ -39,7 +39,7 @@ pub struct Outcome {
 }
 
 impl Client {
-    fn command(self) -> Command {
+    fn command(self, list: &str) -> Command {
         let clients = repository().join("tests/clients");
         match self {
             Self::C => Command::new(tools::path("c")),
@@ -47,7 +47,7 @@ impl Client {
                 let mut command = Command::new(tools::path("node"));
                 command
                     .env("NODE_PATH", tools::path("js"))
-                    .arg(clients.join("js/driver.cjs"));
+                    .arg(clients.join(format!("js/{list}.cjs")));
                 command
             }
             Self::Python => {
@@ -55,7 +55,7 @@ impl Client {
                 command
                     .env("PYTHONPATH", tools::path("python"))
                     .arg("-B")
-                    .arg(clients.join("python/driver.py"));
+                    .arg(clients.join(format!("python/{list}.py")));
                 command
             }
         }
@@ -64,12 +64,30 @@ impl Client {
     /// Runs every scenario against `url`. Where a scenario asks for something to be done meanwhile, `cue` gets its name
     /// (`restart-front`, `restart-server`) and does it. `args` goes to the driver as it is.
     pub fn run(self, url: &str, args: &[&str], mut cue: impl FnMut(&str)) -> Vec<Outcome> {
+        let args = [&["--url", url], args].concat();
         for _ in 1..TRIES {
-            if let Some(outcomes) = self.try_run(url, args, &mut cue, true) {
+            if let Some(outcomes) = self.try_run("driver", &args, &mut cue, true) {
                 return outcomes;
             }
         }
-        self.try_run(url, args, &mut cue, false).unwrap()
+        self.try_run("driver", &args, &mut cue, false).unwrap()
+    }
+
+    /// Whether there is a list of NATS features for this client.
+    pub fn has_features(self) -> bool {
+        let lists = ["python/features.py", "js/features.cjs"];
+        let list = match self {
+            Self::C => return false,
+            Self::Python => lists[0],
+            Self::JavaScript => lists[1],
+        };
+        repository().join("tests/clients").join(list).exists()
+    }
+
+    /// Runs the list of NATS features, with these arguments, which name the gateways.
+    pub fn features(self, args: &[&str]) -> Vec<Outcome> {
+        let nothing = &mut |cue: &str| panic!("unknown cue {cue}");
+        self.try_run("features", args, nothing, false).unwrap()
     }
 
     /// `None` when `again` and the client's own library crashed.
@@ -79,18 +97,15 @@ impl Client {
     )]
     fn try_run(
         self,
-        url: &str,
+        list: &str,
         args: &[&str],
         mut cue: &mut dyn FnMut(&str),
         again: bool,
     ) -> Option<Vec<Outcome>> {
         let folder = scratch::folder("driver");
         let report = folder.path().join("report.json");
-        let mut command = self.command();
-        command
-            .args(["--url", url, "--out"])
-            .arg(&report)
-            .args(args);
+        let mut command = self.command(list);
+        command.arg("--out").arg(&report).args(args);
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -18,6 +18,7 @@ pub mod adversary;
 pub mod agent;
 pub mod command;
 pub mod driver;
+pub mod features;
 pub mod frame;
 pub mod gateway;
 pub mod identity;

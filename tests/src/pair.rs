@@ -23,6 +23,16 @@ impl Pair {
 
     /// With this configuration text in both: before any table, and tables.
     pub fn with(server: NatsServer, top: &str, tables: &str) -> Self {
+        let [publish, deliver] = Self::gateways(&server, top, tables);
+        Self {
+            server,
+            publish,
+            deliver,
+        }
+    }
+
+    /// The gateways alone, for publishers and for subscribers.
+    pub fn gateways(server: &NatsServer, top: &str, tables: &str) -> [Gateway; 2] {
         let mut settings = Settings {
             top: top.to_owned(),
             tables: tables.to_owned(),
@@ -30,12 +40,7 @@ impl Pair {
         };
         let publish = Gateway::start(&server.url(), settings.clone());
         settings.state = Some(publish.state());
-        let deliver = Gateway::start(&server.url(), settings);
-        Self {
-            server,
-            publish,
-            deliver,
-        }
+        [publish, Gateway::start(&server.url(), settings)]
     }
 
     /// An agent that publishes.

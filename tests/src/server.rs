@@ -4,6 +4,7 @@ use crate::process::Process;
 use crate::{scratch, tools};
 use std::fmt::Write as _;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::Command;
 use tempfile::TempDir;
 
@@ -50,6 +51,11 @@ impl NatsServer {
     /// Where clients connect, as a URL.
     pub fn url(&self) -> String {
         format!("nats://{}", self.addr)
+    }
+
+    /// The folder that `STORE` in its configuration became.
+    pub fn store(&self) -> PathBuf {
+        self.folder.path().join("store")
     }
 
     /// The process, to pause it or to read its log.

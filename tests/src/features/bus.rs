@@ -1,0 +1,98 @@
+//! One server with two pairs of gateways before it, and a tap on it.
+
+use crate::frame::{self, Frame};
+use crate::{NatsServer, Pair, Raw};
+use std::cell::Cell;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// How the drivers are told the four gateways, in the order of [`Bus::urls`].
+pub(super) const ARGUMENTS: [&str; 4] = ["--url", "--peer", "--mixed", "--mixed-peer"];
+
+/// The tap must not make a responder out of itself, so there are subjects that it does not hear.
+const SERVER: &str = r#"
+jetstream { store_dir: "STORE", domain: hub }
+accounts {
+  AGENTS {
+    jetstream: enabled
+    mappings { "map.*.in": "map.{{wildcard(1)}}.out" }
+    users [
+      { user: agent, password: agent }
+      { user: tap, password: tap, permissions: { subscribe: { allow: ">", deny: "nobody.>" } } }
+    ]
+  }
+}
+no_auth_user: agent
+"#;
+
+/// What a bus that renames subjects, and a stream of counters, need.
+const MIXED: &str = r#"
+[[keyring]]
+name = "moved"
+subjects = "moved.>"
+bind = "keyring"
+[[keyring]]
+name = "renamed"
+subjects = "renamed.>"
+aliases = [{ from = "renamed.*.in.*", to = "renamed.*.out.*" }]
+"#;
+
+const LAST: &[u8] = b"tap.last";
+
+/// A bus whose agents are behind gateways.
+pub struct Bus {
+    pair: Pair,
+    mixed: [crate::Gateway; 2],
+    tap: JoinHandle<Vec<Frame>>,
+}
+
+impl Bus {
+    /// Starts the server, the tap, a pair of gateways that seal everything, and a pair with two keyrings.
+    pub fn start() -> Self {
+        let server = NatsServer::configured(SERVER);
+        let tap = tap(&server);
+        let mixed = Pair::gateways(&server, "", MIXED);
+        Self {
+            pair: Pair::with(server, "", ""),
+            mixed,
+            tap,
+        }
+    }
+
+    /// The server.
+    pub fn server(&self) -> &NatsServer {
+        &self.pair.server
+    }
+
+    /// The gateways: for publishers and for subscribers where everything is sealed, then the same where two keyrings are.
+    pub fn urls(&self) -> [String; 4] {
+        let [publish, deliver] = &self.mixed;
+        [&self.pair.publish, &self.pair.deliver, publish, deliver].map(crate::Gateway::url)
+    }
+
+    /// Stops the gateways; yields all that went over the bus, and the server.
+    pub fn end(self) -> (Vec<Frame>, NatsServer) {
+        let mut agent = self.pair.bare();
+        agent.send(&crate::agent::publish("tap.last", None, b""));
+        agent.flush();
+        (self.tap.join().unwrap(), self.pair.server)
+    }
+}
+
+/// Reads all the time: a tap that does not would be cut off as a slow consumer.
+fn tap(server: &NatsServer) -> JoinHandle<Vec<Frame>> {
+    let mut raw = Raw::greeted(server.addr(), r#""headers":true,"user":"tap","pass":"tap""#);
+    raw.send(b"SUB > 1\r\n");
+    raw.flush();
+    raw.forget();
+    raw.set_patience(Duration::from_secs(600));
+    std::thread::spawn(move || {
+        let looked = Cell::new(0_usize);
+        let ended = |bytes: &[u8]| {
+            let from = looked.replace(bytes.len()).saturating_sub(LAST.len());
+            bytes[from..].windows(LAST.len()).any(|part| part == LAST)
+        };
+        raw.until("the last message", ended);
+        frame::cut(raw.received()).0
+    })
+}

@@ -1,0 +1,90 @@
+//! Looking for the marker.
+
+use super::MARKER;
+use crate::frame::Frame;
+use data_encoding::{BASE64, BASE64_NOPAD};
+
+/// Bytes to be searched, each with where they were found.
+#[derive(Default)]
+pub struct Places(Vec<(String, Vec<u8>)>);
+
+/// A place where the marker was found.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Leak {
+    /// Who said it; `None` if that cannot be told.
+    pub row: Option<String>,
+    /// Where it was found.
+    pub place: String,
+}
+
+impl Places {
+    /// Adds bytes.
+    pub fn add(&mut self, place: String, bytes: Vec<u8>) {
+        self.0.push((place, bytes));
+    }
+
+    /// Adds what was heard on the bus: subjects, headers and payloads.
+    pub fn frames(&mut self, frames: &[Frame]) {
+        for frame in frames {
+            let bytes = [frame.line.as_bytes(), &frame.body].concat();
+            self.add(format!("on the bus: {}", frame.line), bytes);
+        }
+    }
+}
+
+/// Where the marker stands. It is put on the account of the row that is named after it, else of the row that the place is named after.
+pub fn search(places: &Places, rows: &[&str]) -> Vec<Leak> {
+    let needles = needles();
+    let found = places.0.iter().filter_map(|(place, bytes)| {
+        let at = needles.iter().find_map(|needle| position(bytes, needle))?;
+        let named = speaker(bytes).or_else(|| speaker(&decoded(bytes, at)));
+        let mut candidates: Vec<_> = rows.iter().filter(|row| place.contains(**row)).collect();
+        candidates.sort_by_key(|row| row.len());
+        let row = rows
+            .iter()
+            .find(|row| Some(**row) == named.as_deref())
+            .or_else(|| candidates.last().copied());
+        Some(Leak {
+            row: row.map(ToString::to_string),
+            place: place.clone(),
+        })
+    });
+    found.collect()
+}
+
+/// The marker as it is, and what is sure to stand in its base64 wherever it begins.
+fn needles() -> Vec<Vec<u8>> {
+    let mut needles = vec![MARKER.as_bytes().to_vec()];
+    for before in 0..3_usize {
+        let text = BASE64.encode(&[&vec![0; before], MARKER.as_bytes()].concat());
+        let first = (before * 8).div_ceil(6);
+        let end = (before + MARKER.len()) * 8 / 6;
+        needles.push(text.as_bytes()[first..end].to_vec());
+    }
+    needles
+}
+
+fn position(bytes: &[u8], needle: &[u8]) -> Option<usize> {
+    bytes.windows(needle.len()).position(|part| part == needle)
+}
+
+/// The word after the marker.
+fn speaker(bytes: &[u8]) -> Option<String> {
+    let after = &bytes[position(bytes, MARKER.as_bytes())? + MARKER.len()..];
+    let word = after.strip_prefix(b" ")?;
+    let end = word
+        .iter()
+        .position(|byte| !(byte.is_ascii_lowercase() || *byte == b'_'));
+    Some(String::from_utf8_lossy(&word[..end.unwrap_or(word.len())]).into_owned())
+}
+
+/// The base64 around a place, decoded as far as it goes.
+fn decoded(bytes: &[u8], at: usize) -> Vec<u8> {
+    let of = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+    let before = bytes[..at].iter().rev().take_while(|byte| of(byte)).count();
+    let after = bytes[at..].iter().take_while(|byte| of(byte)).count();
+    let whole = &bytes[at - before..at + after];
+    BASE64_NOPAD
+        .decode(&whole[..whole.len() / 4 * 4])
+        .unwrap_or_default()
+}

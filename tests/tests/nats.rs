@@ -1,0 +1,78 @@
+//! Promise: every row of `docs/nats.md` is true, in every client that has the feature, and the bus never sees what they say.
+
+use keyway_tests::features::{Bus, Leak, MARKER, Places, reports, search, shown, stored};
+use keyway_tests::scratch::repository;
+use std::collections::BTreeSet;
+
+/// Rows that scenarios show, a test each.
+macro_rules! rows {
+    ($($row:ident)+) => {
+        $(#[test]
+        fn $row() {
+            shown(stringify!($row));
+        })+
+        const ROWS: &[&str] = &[$(stringify!($row)),+];
+    };
+}
+
+rows!(
+    publish_subscribe wildcards queue_groups headers empty_payload no_responders request_reply request_many
+    custom_inbox_prefix drain
+);
+
+/// Rows that have a server or a configuration of their own, below.
+const ALONE: &[&str] = &[];
+
+#[test]
+fn every_scenario_is_a_row() {
+    for report in reports() {
+        for outcome in &report.outcomes {
+            let name = &*outcome.name;
+            assert!(ROWS.contains(&name), "{}: {name}", report.client);
+        }
+    }
+}
+
+#[test]
+fn the_page_and_the_tests_name_the_same_rows() {
+    let page = std::fs::read_to_string(repository().join("docs/nats.md")).unwrap();
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `"));
+    let rows: Vec<_> = rows.filter_map(|row| row.split('`').next()).collect();
+    let named: BTreeSet<_> = rows.iter().copied().collect();
+    let tested: BTreeSet<_> = ROWS.iter().chain(ALONE).copied().collect();
+    assert_eq!(named, tested);
+    assert_eq!(rows.len(), named.len(), "a row stands twice");
+}
+
+#[test]
+fn the_search_finds_what_is_published_and_stored_in_clear() {
+    let bus = Bus::start();
+    let mut agent = keyway_tests::Raw::agent(bus.server().addr());
+    agent.subscribe("made");
+    let create = br#"{"name":"S_stream_dedup","subjects":["in.>"],"storage":"file"}"#;
+    agent.request("$JS.API.STREAM.CREATE.S_stream_dedup", "made", create);
+    agent.message("made");
+    let said = format!("{MARKER} kv_put x");
+    agent.publish("in.plain", said.as_bytes());
+    for before in ["", "-", "--"] {
+        let text = data_encoding::BASE64.encode(format!("{before}{said}").as_bytes());
+        agent.publish("in.base", format!("\"{text}\"").as_bytes());
+    }
+    agent.publish("out.stream_dedup", MARKER.as_bytes());
+    agent.publish("out", MARKER.as_bytes());
+    let (seen, server) = bus.end();
+    let mut places = Places::default();
+    places.frames(&seen);
+    stored(&server, &mut places);
+    let leaks = search(&places, &["stream", "stream_dedup", "kv_put"]);
+    let of = |row: Option<&str>, place: &str| {
+        let of = |leak: &&Leak| leak.row.as_deref() == row && leak.place.starts_with(place);
+        leaks.iter().filter(of).count()
+    };
+    assert_eq!(of(Some("kv_put"), "on the bus: MSG in."), 4, "{leaks:#?}");
+    assert_eq!(of(Some("kv_put"), "stored in S_stream_dedup"), 4);
+    assert_eq!(of(Some("kv_put"), "in the file"), 1);
+    assert_eq!(of(Some("stream_dedup"), "on the bus"), 1);
+    assert_eq!(of(None, "on the bus"), 1);
+    assert_eq!(leaks.len(), 11);
+}
