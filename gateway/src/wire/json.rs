@@ -3,6 +3,8 @@
 //! Only the shape is checked that spans depend on: strings, brackets, separators. A scalar may be anything without a blank or a
 //! separator, for the peer that wrote it and the peer that reads it judge it between them.
 
+use std::borrow::Cow;
+
 /// The text is not a JSON object, or nested deeper than any reader would follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a JSON object; would be right: {{\"key\": value, …}} and nothing behind it")]
@@ -18,6 +20,8 @@ pub(super) struct Member<'a> {
     pub(super) key: &'a [u8],
     /// The value without blanks around it.
     pub(super) value: &'a [u8],
+    /// Where the value begins in the object's text.
+    pub(super) at: usize,
     /// Everything between the separators around the member, blanks included.
     pub(super) text: &'a [u8],
 }
@@ -43,6 +47,36 @@ pub(super) struct Frame<'a> {
     pub(super) head: &'a [u8],
     /// From the closing brace on.
     pub(super) tail: &'a [u8],
+}
+
+/// The brackets around a place in a value, a bit for each: set for a brace. Allocates from the 65th on.
+#[derive(Default)]
+struct Brackets {
+    depth: usize,
+    /// The innermost up to 64, the last of them in the lowest bit.
+    near: u64,
+    /// Those further out, 64 in each.
+    far: Vec<u64>,
+}
+
+impl Brackets {
+    fn push(&mut self, bracket: u8) {
+        if self.depth > 0 && self.depth.is_multiple_of(64) {
+            self.far.push(self.near);
+        }
+        self.near = self.near << 1 | u64::from(bracket == b'{');
+        self.depth = self.depth.saturating_add(1);
+    }
+
+    fn pop(&mut self) -> Option<bool> {
+        self.depth = self.depth.checked_sub(1)?;
+        let brace = self.near & 1 == 1;
+        self.near >>= 1;
+        if self.depth > 0 && self.depth.is_multiple_of(64) {
+            self.near = self.far.pop().unwrap_or_default();
+        }
+        Some(brace)
+    }
 }
 
 impl<'a> Members<'a> {
@@ -90,7 +124,12 @@ impl<'a> Members<'a> {
         let value = self.json.get(value_from..self.at).ok_or(NotAnObject)?;
         self.skip_blanks();
         let text = self.json.get(from..self.at).ok_or(NotAnObject)?;
-        Ok(Some(Member { key, value, text }))
+        Ok(Some(Member {
+            key,
+            value,
+            at: value_from,
+            text,
+        }))
     }
 
     /// After a member: a comma leads to the next one, a brace ends the object.
@@ -102,11 +141,16 @@ impl<'a> Members<'a> {
     }
 
     fn end(&mut self) -> Result<Option<Member<'a>>, NotAnObject> {
-        self.expect(b'}')?;
+        self.close(b'}').map(|()| None)
+    }
+
+    /// The last bracket, and nothing but blanks behind it.
+    fn close(&mut self, bracket: u8) -> Result<(), NotAnObject> {
+        self.expect(bracket)?;
         self.state = State::Ended;
         let rest = self.json.get(self.at..).unwrap_or_default();
         if rest.iter().all(|&b| is_blank(b)) {
-            Ok(None)
+            Ok(())
         } else {
             Err(NotAnObject)
         }
@@ -114,23 +158,23 @@ impl<'a> Members<'a> {
 
     /// Moves behind one value, however deep, without recursion.
     fn value(&mut self) -> Result<(), NotAnObject> {
-        let mut open: Vec<u8> = Vec::new();
+        let mut open = Brackets::default();
         loop {
             self.piece(&mut open)?;
-            if open.is_empty() {
+            if open.depth == 0 {
                 return Ok(());
             }
         }
     }
 
     /// Moves behind one bracket, string, scalar or separator of a value; `open` holds the brackets around it.
-    fn piece(&mut self, open: &mut Vec<u8>) -> Result<(), NotAnObject> {
+    fn piece(&mut self, open: &mut Brackets) -> Result<(), NotAnObject> {
         match self.peek().ok_or(NotAnObject)? {
             b'"' => return self.string().map(drop),
-            bracket @ (b'{' | b'[') if open.len() < DEEPEST => open.push(bracket),
-            b'}' if open.pop() == Some(b'{') => {}
-            b']' if open.pop() == Some(b'[') => {}
-            b',' | b':' | b' ' | b'\t' | b'\r' | b'\n' if !open.is_empty() => {}
+            bracket @ (b'{' | b'[') if open.depth < DEEPEST => open.push(bracket),
+            b'}' if open.pop() == Some(true) => {}
+            b']' if open.pop() == Some(false) => {}
+            b',' | b':' | b' ' | b'\t' | b'\r' | b'\n' if open.depth > 0 => {}
             _ => return self.scalar(),
         }
         self.at = self.at.saturating_add(1);
@@ -204,6 +248,54 @@ impl<'a> Iterator for Members<'a> {
     }
 }
 
+/// Iterates over the values of an array, each with where it begins in the array's text; ends after the first error.
+pub(super) struct Elements<'a>(Members<'a>);
+
+impl<'a> Elements<'a> {
+    /// The values of `json`.
+    pub(super) const fn new(json: &'a [u8]) -> Self {
+        Self(Members::new(json))
+    }
+
+    fn element(&mut self) -> Result<Option<(usize, &'a [u8])>, NotAnObject> {
+        let text = &mut self.0;
+        let first = text.state == State::First;
+        text.state = State::Rest;
+        if first {
+            text.skip_blanks();
+            text.expect(b'[')?;
+        }
+        text.skip_blanks();
+        if first && text.peek() == Some(b']') {
+            return text.close(b']').map(|()| None);
+        }
+        let from = text.at;
+        text.value()?;
+        let value = text.json.get(from..text.at).ok_or(NotAnObject)?;
+        text.skip_blanks();
+        match text.peek() {
+            Some(b',') => text.expect(b',')?,
+            _ => text.close(b']')?,
+        }
+        Ok(Some((from, value)))
+    }
+}
+
+impl<'a> Iterator for Elements<'a> {
+    type Item = Result<(usize, &'a [u8]), NotAnObject>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.0.state == State::Ended {
+            return None;
+        }
+        let element = self.element();
+        if element.is_err() {
+            self.0.state = State::Ended;
+        }
+        element.transpose()
+    }
+}
+
 const fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }
@@ -228,11 +320,7 @@ pub(super) fn means(key: &[u8], name: &[u8]) -> bool {
 fn folded(text: &[u8]) -> Option<(u8, &[u8])> {
     match text {
         [b'\\', b'u', hex @ ..] => {
-            let (digits, tail) = hex.split_at_checked(4)?;
-            let code = digits.iter().try_fold(0_u32, |code, &digit| {
-                let value = char::from(digit).to_digit(16)?;
-                Some(code.wrapping_mul(16).wrapping_add(value))
-            })?;
+            let (code, tail) = four(hex)?;
             Some((fold(char::from_u32(code)?)?, tail))
         }
         // U+017F and U+212A in UTF-8
@@ -254,6 +342,74 @@ fn fold(c: char) -> Option<u8> {
             .filter(u8::is_ascii)
             .map(|b| b.to_ascii_lowercase()),
     }
+}
+
+/// What stands between the quotes of a string, escapes resolved as Go does: half a surrogate pair and an escape that no grammar
+/// knows become U+FFFD. `None` for any other value.
+pub(super) fn text(value: &[u8]) -> Option<Cow<'_, [u8]>> {
+    let inner = value.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+    let Some(escape) = memchr::memchr(b'\\', inner) else {
+        return Some(Cow::Borrowed(inner));
+    };
+    let (plain, mut rest) = inner.split_at_checked(escape)?;
+    let mut out = plain.to_vec();
+    while let [first, tail @ ..] = rest {
+        rest = tail;
+        if *first == b'\\' {
+            let (c, tail) = unescape(rest);
+            out.extend(c.encode_utf8(&mut [0; 4]).as_bytes());
+            rest = tail;
+        } else {
+            out.push(*first);
+        }
+    }
+    Some(Cow::Owned(out))
+}
+
+/// The character that an escape stands for, and what follows; `text` begins behind the backslash.
+fn unescape(text: &[u8]) -> (char, &[u8]) {
+    let (c, tail) = match text {
+        [b'u', hex @ ..] => return unicode(hex),
+        [b'b', tail @ ..] => ('\u{8}', tail),
+        [b'f', tail @ ..] => ('\u{C}', tail),
+        [b'n', tail @ ..] => ('\n', tail),
+        [b'r', tail @ ..] => ('\r', tail),
+        [b't', tail @ ..] => ('\t', tail),
+        [c @ (b'"' | b'\\' | b'/'), tail @ ..] => (char::from(*c), tail),
+        _ => (char::REPLACEMENT_CHARACTER, text),
+    };
+    (c, tail)
+}
+
+/// `\uXXXX` behind its `u`, with the second half of a surrogate pair.
+fn unicode(hex: &[u8]) -> (char, &[u8]) {
+    let Some((high, tail)) = four(hex) else {
+        return (char::REPLACEMENT_CHARACTER, hex);
+    };
+    if let Some(c) = char::from_u32(high) {
+        return (c, tail);
+    }
+    let pair = tail.strip_prefix(b"\\u").and_then(four);
+    match pair.and_then(|(low, tail)| Some((low.checked_sub(0xDC00)?, tail))) {
+        Some((low, tail)) if high < 0xDC00 && low < 0x400 => {
+            let code = ((high & 0x3FF) << 10 | low).wrapping_add(0x1_0000);
+            (
+                char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER),
+                tail,
+            )
+        }
+        _ => (char::REPLACEMENT_CHARACTER, tail),
+    }
+}
+
+/// Four hexadecimal digits, and what follows.
+fn four(text: &[u8]) -> Option<(u32, &[u8])> {
+    let (digits, tail) = text.split_at_checked(4)?;
+    let code = digits.iter().try_fold(0_u32, |code, &digit| {
+        let value = char::from(digit).to_digit(16)?;
+        Some(code.wrapping_mul(16).wrapping_add(value))
+    })?;
+    Some((code, tail))
 }
 
 /// `text` as a JSON string, quotes included.

@@ -8,6 +8,7 @@
 //! | `malformed` | what no peer may send, and what makes the server kill the connection with its own words |
 //! | `write` | control lines: upper case, single blanks, CRLF, sizes as the publisher wrote them |
 //! | `subject`, `header`, `info`, `connect` | the parts of a line that the gateway reads or edits |
+//! | `jetstream` | the requests and answers of JetStream's API whose numbers or payloads change with sealing |
 //! | `twin`, `check` | a naive second parser, and the claims that tests and fuzzers hold both to |
 
 pub mod buffer;
@@ -19,6 +20,7 @@ mod client;
 pub mod connect;
 pub mod header;
 pub mod info;
+pub mod jetstream;
 mod json;
 mod line;
 mod malformed;

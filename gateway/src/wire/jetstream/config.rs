@@ -1,0 +1,202 @@
+//! Stream configurations: in CREATE and UPDATE requests, and in the answers of CREATE, UPDATE, INFO and LIST.
+
+use std::borrow::Cow;
+
+use super::super::Buffer;
+use super::super::json::{Elements, Members, NotAnObject, means, text};
+use super::super::write::Decimal;
+use super::{integer, replace};
+
+/// Appends the stream configuration `body` with its `max_msg_size` raised by `overhead` bytes; the server counts sealed bytes.
+///
+/// Only a positive `max_msg_size`, and only if `covered` is true of every subject of the stream: it is called with each text in
+/// `subjects`, escapes resolved, or with the stream's name where the server would take that for its subject. A stream without
+/// subjects of its own (a mirror, or sources alone) is left alone. `false`: nothing to change, and `out` is as it was.
+pub fn widen_max_msg_size(
+    body: &[u8],
+    overhead: usize,
+    mut covered: impl FnMut(&[u8]) -> bool,
+    out: &mut Buffer,
+) -> bool {
+    let Ok(config) = Config::read(body) else {
+        return false;
+    };
+    let Some(size) = config.size.filter(|size| size.bytes > 0) else {
+        return false;
+    };
+    let overhead = i64::try_from(overhead).unwrap_or(i64::MAX);
+    let wider = size.bytes.saturating_add(overhead).min(LARGEST);
+    if wider == size.bytes || !config.is_covered(&mut covered) {
+        return false;
+    }
+    replace(body, size.at, size.len, wider, out);
+    true
+}
+
+/// Appends `answer` with each `max_msg_size` above `overhead` lowered by it: of its `config`, or of the `config` of each of its
+/// `streams`. `covered` decides for each configuration by itself, as in [`widen_max_msg_size`].
+///
+/// `false`: nothing to change, and `out` is as it was.
+pub fn narrow_max_msg_size(
+    answer: &[u8],
+    overhead: usize,
+    covered: impl FnMut(&[u8]) -> bool,
+    out: &mut Buffer,
+) -> bool {
+    let start = out.len();
+    let mut narrowing = Narrowing {
+        answer,
+        copied: 0,
+        overhead: i64::try_from(overhead).unwrap_or(i64::MAX),
+        covered,
+        out,
+    };
+    let read = narrowing.answer();
+    let copied = narrowing.copied;
+    if read.is_err() || copied == 0 {
+        out.truncate(start);
+        return false;
+    }
+    out.put(answer.get(copied..).unwrap_or_default());
+    true
+}
+
+/// Whether the stream configuration `body` asks for counters (`allow_msg_counter`).
+#[must_use]
+pub fn counts(body: &[u8]) -> bool {
+    Config::read(body).is_ok_and(|config| config.counts)
+}
+
+/// Calls `each` with every subject of the stream configuration `body`, escapes resolved, as [`widen_max_msg_size`] does.
+pub fn subjects(body: &[u8], mut each: impl FnMut(&[u8])) {
+    if let Ok(config) = Config::read(body) {
+        config.subjects(|subject| each(subject.unwrap_or_default()));
+    }
+}
+
+/// The server keeps `max_msg_size` in 32 bits.
+const LARGEST: i64 = 0x7FFF_FFFF;
+
+/// What counts in a stream configuration, borrowed from its text.
+#[derive(Default)]
+struct Config<'a> {
+    name: Option<&'a [u8]>,
+    subjects: Option<&'a [u8]>,
+    size: Option<Size>,
+    counts: bool,
+    mirror: Option<&'a [u8]>,
+    sources: Option<&'a [u8]>,
+}
+
+/// A `max_msg_size` and the span of its value.
+#[derive(Clone, Copy)]
+struct Size {
+    bytes: i64,
+    at: usize,
+    len: usize,
+}
+
+impl<'a> Config<'a> {
+    fn read(json: &'a [u8]) -> Result<Self, NotAnObject> {
+        let mut config = Self::default();
+        for member in Members::new(json) {
+            let member = member?;
+            let (value, is_null) = (member.value, member.value == b"null");
+            let is = |name: &str| means(member.key, name.as_bytes());
+            if is("max_msg_size") {
+                let size = integer(value).filter(|&bytes| bytes <= LARGEST);
+                let (at, len) = (member.at, value.len());
+                config.size = size.map(|bytes| Size { bytes, at, len }).or(config.size);
+            } else if is("subjects") {
+                config.subjects = (!is_null).then_some(value);
+            } else if is("name") {
+                config.name = Some(value).filter(|_| !is_null).or(config.name);
+            } else if is("allow_msg_counter") {
+                config.counts = value == b"true" || is_null && config.counts;
+            } else if is("mirror") {
+                config.mirror = (!is_null).then_some(value);
+            } else if is("sources") {
+                config.sources = (!is_null).then_some(value);
+            }
+        }
+        Ok(config)
+    }
+
+    /// Calls `each` with every subject; with `None` for what is none, which the server refuses.
+    fn subjects(&self, mut each: impl FnMut(Option<&[u8]>)) {
+        let mut none = true;
+        for element in self.subjects.into_iter().flat_map(Elements::new) {
+            none = false;
+            let subject = element.ok().and_then(|(_, value)| text(value));
+            each(subject.as_deref());
+        }
+        let sources = self.sources.into_iter().flat_map(Elements::new);
+        if none && self.mirror.is_none() && sources.count() == 0 {
+            let name: Option<Cow<'_, [u8]>> = self.name.and_then(text);
+            each(name.as_deref());
+        }
+    }
+
+    fn is_covered(&self, covered: &mut impl FnMut(&[u8]) -> bool) -> bool {
+        let (mut some, mut all) = (false, true);
+        self.subjects(|subject| {
+            some = true;
+            all = all && subject.is_some_and(&mut *covered);
+        });
+        some && all
+    }
+}
+
+/// A walk through an answer that copies it, except for what it lowers.
+struct Narrowing<'a, 'b, F> {
+    answer: &'a [u8],
+    /// How much of `answer` is accounted for in `out`; 0 until something is lowered.
+    copied: usize,
+    overhead: i64,
+    covered: F,
+    out: &'b mut Buffer,
+}
+
+impl<F: FnMut(&[u8]) -> bool> Narrowing<'_, '_, F> {
+    fn answer(&mut self) -> Result<(), NotAnObject> {
+        for member in Members::new(self.answer) {
+            let member = member?;
+            if means(member.key, b"config") {
+                self.config(member.value, member.at);
+            } else if means(member.key, b"streams") {
+                self.streams(member.value, member.at);
+            }
+        }
+        Ok(())
+    }
+
+    /// `streams` begins at `at` of the answer. A stream that is no object is none of ours.
+    fn streams(&mut self, streams: &[u8], at: usize) {
+        for (offset, stream) in Elements::new(streams).flatten() {
+            let at = at.saturating_add(offset);
+            let members = Members::new(stream).flatten();
+            for member in members.filter(|member| means(member.key, b"config")) {
+                self.config(member.value, at.saturating_add(member.at));
+            }
+        }
+    }
+
+    /// `config` begins at `at` of the answer.
+    fn config(&mut self, config: &[u8], at: usize) {
+        let Ok(config) = Config::read(config) else {
+            return;
+        };
+        let Some(size) = config.size.filter(|size| size.bytes > self.overhead) else {
+            return;
+        };
+        if self.overhead == 0 || !config.is_covered(&mut self.covered) {
+            return;
+        }
+        let lower = usize::try_from(size.bytes.saturating_sub(self.overhead)).unwrap_or_default();
+        let at = at.saturating_add(size.at);
+        self.out
+            .put(self.answer.get(self.copied..at).unwrap_or_default());
+        self.out.put(Decimal::new(lower).digits());
+        self.copied = at.saturating_add(size.len);
+    }
+}

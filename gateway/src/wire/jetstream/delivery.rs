@@ -1,0 +1,62 @@
+//! What stands beside a delivered payload: the reply subject that acknowledges it, and its announced size.
+
+use super::super::write::Decimal;
+
+/// Which stored message a delivery is, read from its reply subject; it tells one stored message from another.
+///
+/// ```text
+/// $JS.ACK.<stream>.<consumer>.<delivered>.<sequence>.<consumer sequence>.<time>.<pending>
+/// $JS.ACK.<domain>.<account>.<stream>.<consumer>.<delivered>.<sequence>.<consumer sequence>.<time>.<pending>[.…]
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Delivery<'a> {
+    /// The domain and the account's hash; `None` in the short form. A domain `_` stands for none, and is left as it is.
+    pub origin: Option<(&'a [u8], &'a [u8])>,
+    /// The stream.
+    pub stream: &'a [u8],
+    /// The consumer.
+    pub consumer: &'a [u8],
+    /// How often the message has been delivered, from 1.
+    pub delivered: u64,
+    /// The message's sequence in the stream.
+    pub sequence: u64,
+}
+
+impl<'a> Delivery<'a> {
+    /// Reads a reply subject; `None` for one that acknowledges nothing.
+    #[must_use]
+    pub fn of(reply: &'a [u8]) -> Option<Self> {
+        let mut tokens = reply.strip_prefix(b"$JS.ACK.")?.split(|&b| b == b'.');
+        let origin = match tokens.clone().count() {
+            7 => None,
+            9.. => Some((tokens.next()?, tokens.next()?)),
+            _ => return None,
+        };
+        let (stream, consumer) = (tokens.next()?, tokens.next()?);
+        let delivered = number(tokens.next()?)?;
+        let sequence = number(tokens.next()?)?;
+        (!stream.is_empty() && !consumer.is_empty()).then_some(Self {
+            origin,
+            stream,
+            consumer,
+            delivered,
+            sequence,
+        })
+    }
+}
+
+/// The value of `Nats-Msg-Size` without `overhead`; `None` when it is no number above that.
+#[must_use]
+pub fn narrow_msg_size(value: &[u8], overhead: usize) -> Option<Decimal> {
+    let size = usize::try_from(number(value)?).ok()?;
+    let narrowed = size.checked_sub(overhead)?;
+    (narrowed > 0).then(|| Decimal::new(narrowed))
+}
+
+/// Digits alone, no sign.
+fn number(text: &[u8]) -> Option<u64> {
+    if !text.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(text).ok()?.parse().ok()
+}

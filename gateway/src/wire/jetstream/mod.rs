@@ -1,0 +1,44 @@
+//! JetStream's API, as far as a gateway that changes the length of payloads has to know it: what a request is, which numbers in
+//! it and in its answer count bytes, and where stored bytes come back inside JSON (NATS.md section 6).
+//!
+//! Pure functions over text. What they do not name passes byte for byte: they cut and replace spans, and never write an object
+//! anew. Keys mean what they mean to Go's decoder: any letter case, the last one wins.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `request` | which API request a subject is |
+//! | `pull` | `max_bytes` of pulls and direct gets |
+//! | `config` | stream configurations: `max_msg_size` there and back, subjects, counters |
+//! | `stored` | the answer of `STREAM.MSG.GET`, payload in base64 |
+//! | `acknowledgement` | the payloads that JetStream itself answers a publish with |
+//! | `delivery` | `$JS.ACK…` replies and `Nats-Msg-Size` |
+
+mod acknowledgement;
+mod config;
+mod delivery;
+mod pull;
+mod request;
+mod stored;
+
+pub use acknowledgement::is_acknowledgement;
+pub use config::{counts, narrow_max_msg_size, subjects, widen_max_msg_size};
+pub use delivery::{Delivery, narrow_msg_size};
+pub use pull::widen_max_bytes;
+pub use request::{Request, deliver_subject};
+pub use stored::{Stored, Unclear};
+
+/// An integer as Go reads it: no sign but a minus, no fraction, no exponent.
+fn integer(value: &[u8]) -> Option<i64> {
+    if value.first() == Some(&b'+') {
+        return None;
+    }
+    std::str::from_utf8(value).ok()?.parse().ok()
+}
+
+/// Appends `json` with the `old` bytes from `at` on replaced by the digits of `new`.
+fn replace(json: &[u8], at: usize, old: usize, new: i64, out: &mut super::Buffer) {
+    let digits = super::write::Decimal::new(usize::try_from(new).unwrap_or_default());
+    out.put(json.get(..at).unwrap_or_default());
+    out.put(digits.digits());
+    out.put(json.get(at.saturating_add(old)..).unwrap_or_default());
+}

@@ -1,0 +1,83 @@
+//! Which request an API subject is.
+
+use std::borrow::Cow;
+
+use super::super::json::{Members, means, text};
+
+/// A request to JetStream's API, by what must be done to its body or its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request<'a> {
+    /// `CONSUMER.MSG.NEXT.<stream>.<consumer>`: the body may name `max_bytes`; the answers are stored messages and statuses.
+    Next,
+    /// `DIRECT.GET.<stream>[.<subject>]`: the body may name `max_bytes`; the answers are stored messages and statuses.
+    DirectGet {
+        /// The subject whose last message is asked for.
+        subject: Option<&'a [u8]>,
+    },
+    /// `STREAM.MSG.GET.<stream>`: the answer is for [`super::Stored`].
+    MessageGet,
+    /// `STREAM.CREATE.<stream>`, `STREAM.UPDATE.<stream>`: the body is a stream configuration, the answer has a `config`.
+    StreamConfig,
+    /// `STREAM.INFO.<stream>`: the answer has a `config`.
+    StreamInfo,
+    /// `STREAM.LIST`: the answer has `streams`, each with a `config`.
+    StreamList,
+    /// `STREAM.SNAPSHOT.<stream>`: the body names a [`deliver_subject`].
+    Snapshot,
+    /// Any other.
+    Other,
+}
+
+impl<'a> Request<'a> {
+    /// Reads what follows `$JS.API.` in a subject (of [`super::super::subject::normalise`]).
+    #[must_use]
+    pub fn of(request: &'a [u8]) -> Self {
+        if let Some(rest) = request.strip_prefix(b"DIRECT.GET.") {
+            return direct_get(rest);
+        }
+        const ONE: [(&[u8], Request<'static>); 6] = [
+            (b"STREAM.MSG.GET.", Request::MessageGet),
+            (b"STREAM.CREATE.", Request::StreamConfig),
+            (b"STREAM.UPDATE.", Request::StreamConfig),
+            (b"STREAM.INFO.", Request::StreamInfo),
+            (b"STREAM.SNAPSHOT.", Request::Snapshot),
+            (b"CONSUMER.MSG.NEXT.", Request::Next),
+        ];
+        if request == b"STREAM.LIST" {
+            return Self::StreamList;
+        }
+        for (prefix, kind) in ONE {
+            let Some(rest) = request.strip_prefix(prefix) else {
+                continue;
+            };
+            let tokens = if kind == Self::Next { 2 } else { 1 };
+            let named = rest.split(|&b| b == b'.');
+            let fits = named.clone().count() == tokens && named.clone().all(|t| !t.is_empty());
+            return if fits { kind } else { Self::Other };
+        }
+        Self::Other
+    }
+}
+
+/// `<stream>` or `<stream>.<subject>`.
+fn direct_get(rest: &[u8]) -> Request<'_> {
+    let dot = memchr::memchr(b'.', rest).unwrap_or(rest.len());
+    let subject = rest.get(dot.saturating_add(1)..);
+    match (dot, subject) {
+        (0, _) | (_, Some([])) => Request::Other,
+        (_, subject) => Request::DirectGet { subject },
+    }
+}
+
+/// Where a snapshot's chunks go: `deliver_subject` of the body of [`Request::Snapshot`]. `None` when the body names none.
+#[must_use]
+pub fn deliver_subject(body: &[u8]) -> Option<Cow<'_, [u8]>> {
+    let mut subject = None;
+    for member in Members::new(body) {
+        let member = member.ok()?;
+        if means(member.key, b"deliver_subject") && member.value != b"null" {
+            subject = text(member.value);
+        }
+    }
+    subject.filter(|subject| !subject.is_empty())
+}
