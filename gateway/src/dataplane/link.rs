@@ -2,6 +2,9 @@
 
 use std::net::SocketAddr;
 
+use crate::wire::Buffer;
+
+use super::refusals::Refusals;
 use super::replies::Replies;
 
 /// Shared by both directions of one session; they run in one task, so a `RefCell` is all it takes.
@@ -16,10 +19,25 @@ pub struct Link {
     pub(super) greeting: Greeting,
     /// Whether the server knows headers.
     pub(super) headers: bool,
+    /// What the client asked for in its CONNECT.
+    pub(super) client: Reads,
     /// The rule of the protocol that a peer broke, if one did: for the session's log line.
     pub(super) broken: Option<&'static str>,
     /// What reply subjects stand for.
     pub(super) replies: Replies,
+    /// What the client is told of publishes that the gateway refused.
+    pub(super) refusals: Refusals,
+    /// What the deliver direction has to say to the server: whole operations.
+    pub(super) to_server: Buffer,
+}
+
+/// What a client reads of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reads {
+    /// Payloads alone: the server leaves headers out.
+    Payloads,
+    /// Headers too.
+    Headers,
 }
 
 /// The server speaks first.
@@ -43,8 +61,11 @@ impl Link {
             max_payload: None,
             greeting: Greeting::Awaited,
             headers: false,
+            client: Reads::Payloads,
             broken: None,
             replies: Replies::default(),
+            refusals: Refusals::default(),
+            to_server: Buffer::new(),
         }
     }
 

@@ -6,25 +6,26 @@
 //!
 //! Subjects are kept as keyed 64-bit hashes, so that remembering one costs no allocation.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::hash::BuildHasher;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use crate::policy::{KeyringId, Policy, Route};
+use crate::policy::{KeyringId, Look, Role, Route};
 
 /// How many sealed requests a connection may owe an answer, and for how long.
 const SEALED: Bounds = Bounds {
-    most: 65_536,
+    least: 65_536,
     life: Duration::from_secs(15 * 60),
 };
 /// The same for plaintext requests, which anybody can send.
 const PLAIN: Bounds = Bounds {
-    most: 4096,
+    least: 4096,
     life: Duration::from_secs(5 * 60),
 };
-/// How many answers a connection may wait for on subjects of its own naming, and for how long.
+/// How many answers a connection may wait for, and for how long.
 const ASKED: Bounds = Bounds {
-    most: 65_536,
+    least: 65_536,
     life: Duration::from_secs(5 * 60),
 };
 
@@ -48,15 +49,20 @@ pub(super) enum Answer {
 }
 
 /// What the client asked when it named a reply subject.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Asked {
-    /// The server itself, which answers in plaintext.
+    /// The server itself, or every client of the account: plaintext answers.
     Server,
-    /// The server, for a stored message: `$JS.API.DIRECT.GET`.
-    Stored,
-    /// A protected subject: an envelope answers, or JetStream's acknowledgement.
-    Protected,
-    /// A subject that nobody protects.
+    /// The server, for stored messages: `$JS.API.DIRECT.GET`. The subject of the message, where the answer will not name it
+    /// (`no_hdr`, ADR-52).
+    Stored(Option<Rc<[u8]>>),
+    /// The server, for a stored message in base64 in JSON: `$JS.API.STREAM.MSG.GET`.
+    Message,
+    /// The server, for the configuration of streams.
+    Config,
+    /// Agents, or a stream, on a subject that this keyring protects.
+    Protected(KeyringId),
+    /// Agents on a subject that nobody protects.
     Open,
 }
 
@@ -88,7 +94,7 @@ impl Replies {
 
     /// How a publish to this reply subject is to be sealed.
     pub(super) fn answer_to(&self, subject: &[u8], now: Instant) -> Answer {
-        if let Some(keyring) = self.sealed.get(subject, now) {
+        if let Some(keyring) = self.sealed_request(subject, now) {
             return Answer::Sealed(keyring);
         }
         if self.plain.get(subject, now).is_some() {
@@ -100,127 +106,123 @@ impl Replies {
 
     /// The keyring of the sealed request that named this subject.
     pub(super) fn sealed_request(&self, subject: &[u8], now: Instant) -> Option<KeyringId> {
-        self.sealed.get(subject, now)
+        self.sealed.get(subject, now).copied()
     }
 
     /// The client asked for an answer on `reply`.
     pub(super) fn request_published(&mut self, reply: &[u8], asked: Asked, now: Instant) {
-        self.asked.insert(reply, asked, now);
+        self.asked.insert(batch(reply), asked, now);
     }
 
     /// What the client asked for on `subject`.
-    pub(super) fn asked(&self, subject: &[u8], now: Instant) -> Option<Asked> {
-        self.asked.get(subject, now)
+    pub(super) fn asked(&self, subject: &[u8], now: Instant) -> Option<&Asked> {
+        self.asked.get(batch(subject), now)
     }
 }
 
-impl Asked {
-    /// What a publish on `subject` asks.
-    pub(super) fn on(policy: &Policy, subject: &[u8]) -> Self {
-        match policy.route(subject) {
-            Route::Keyring(_) => Self::Protected,
-            Route::Pass if policy.is_direct_get(subject) => Self::Stored,
-            Route::Pass if policy.is_system(subject) => Self::Server,
-            Route::Pass | Route::Reply(_) => Self::Open,
-        }
-    }
-
-    /// Whether a plaintext may be the answer.
-    pub(super) fn admits_plaintext(self, payload: &[u8]) -> bool {
-        match self {
-            Self::Server | Self::Stored | Self::Open => true,
-            Self::Protected => is_from_jetstream(payload),
-        }
-    }
-}
-
-/// Whether a publish to `subject` is sealed if the request that named it was: any subject that no keyring covers by itself can be
+/// Whether a publish to a subject is sealed if the request that named it was: any subject that no keyring covers by itself can be
 /// an inbox. What the server reads, such as JetStream's acknowledgements, is none.
-pub(super) fn are_alike(policy: &Policy, subject: &[u8]) -> bool {
-    match policy.route(subject) {
+pub(super) const fn are_alike(look: Look) -> bool {
+    match look.route {
         Route::Reply(_) => true,
-        Route::Pass => !policy.is_system(subject),
+        Route::Pass => matches!(look.role, Role::User | Role::Reply),
         Route::Keyring(_) => false,
     }
 }
 
-/// An acknowledgement of a publish (R29), or the flow of a batch, by its first bytes.
-fn is_from_jetstream(payload: &[u8]) -> bool {
-    const STARTS: [&[u8]; 3] = [b"{\"stream\":\"", b"{\"error\":{", b"{\"type\":\"io.nats."];
-    payload.len() <= 4096 && STARTS.iter().any(|start| payload.starts_with(start))
+/// Fast ingest names a new reply subject with each message, `<inbox>.<id>.<flow>.<gap>.<sequence>.<operation>.$FI`: what comes before
+/// the flow is the batch's own.
+fn batch(reply: &[u8]) -> &[u8] {
+    if !reply.ends_with(b".$FI") {
+        return reply;
+    }
+    let mut batch = reply;
+    for _ in 0..5 {
+        let dot = memchr::memrchr(b'.', batch);
+        batch = dot.and_then(|dot| batch.get(..dot)).unwrap_or_default();
+    }
+    if batch.is_empty() { reply } else { batch }
 }
 
 /// How much a table keeps.
 #[derive(Clone, Copy)]
 struct Bounds {
-    most: usize,
+    /// At least so many of the latest entries; at most twice as many.
+    least: usize,
+    /// For at least so long, unless there are too many; at most twice as long.
     life: Duration,
 }
 
+/// Two generations: when the young one is full or old enough it takes the place of the old one, which is forgotten. An entry costs
+/// its hash and its value, and no more.
 struct Table<V> {
     bounds: Bounds,
     hasher: foldhash::quality::RandomState,
-    entries: HashMap<u64, Entry<V>, foldhash::fast::RandomState>,
-    /// An entry that was refreshed stands here more than once; its last place counts.
-    oldest_first: VecDeque<(u64, Instant)>,
+    young: Generation<V>,
+    old: Generation<V>,
 }
 
-struct Entry<V> {
-    value: V,
-    since: Instant,
+struct Generation<V> {
+    entries: HashMap<u64, V, foldhash::fast::RandomState>,
+    since: Option<Instant>,
 }
 
-impl<V: Copy> Table<V> {
+impl<V> Default for Generation<V> {
+    fn default() -> Self {
+        Self {
+            entries: HashMap::default(),
+            since: None,
+        }
+    }
+}
+
+impl<V> Generation<V> {
+    /// Whether it has been taking entries for as long as `life`.
+    fn is_older_than(&self, life: Duration, now: Instant) -> bool {
+        self.since
+            .is_some_and(|since| now.saturating_duration_since(since) >= life)
+    }
+}
+
+impl<V> Table<V> {
     fn new(bounds: Bounds) -> Self {
         Self {
             bounds,
             hasher: foldhash::quality::RandomState::default(),
-            entries: HashMap::default(),
-            oldest_first: VecDeque::new(),
+            young: Generation::default(),
+            old: Generation::default(),
         }
     }
 
     /// Remembers or refreshes; gives back an entry that had to be forgotten for it.
     fn insert(&mut self, subject: &[u8], value: V, now: Instant) -> Option<V> {
         let hash = self.hasher.hash_one(subject);
-        // Refreshing at most four times in a life bounds the queue.
-        let quarter = self.bounds.life.checked_div(4).unwrap_or_default();
-        let recent = |entry: &&mut Entry<V>| now.saturating_duration_since(entry.since) < quarter;
-        if let Some(entry) = self.entries.get_mut(&hash).filter(recent) {
-            entry.value = value;
-            return None;
+        self.old.entries.remove(&hash);
+        let full = self.young.entries.len() >= self.bounds.least;
+        let mut forgotten = None;
+        if full || self.young.is_older_than(self.bounds.life, now) {
+            let old = std::mem::replace(&mut self.old, std::mem::take(&mut self.young));
+            forgotten = old.entries.into_values().next();
         }
-        self.entries.insert(hash, Entry { value, since: now });
-        self.oldest_first.push_back((hash, now));
-        self.forget(now)
+        self.young.since.get_or_insert(now);
+        self.young.entries.insert(hash, value);
+        forgotten
     }
 
-    fn get(&self, subject: &[u8], now: Instant) -> Option<V> {
-        if self.entries.is_empty() {
+    fn get(&self, subject: &[u8], now: Instant) -> Option<&V> {
+        let generations = [&self.young, &self.old];
+        if generations
+            .iter()
+            .all(|generation| generation.entries.is_empty())
+        {
             return None;
         }
-        let entry = self.entries.get(&self.hasher.hash_one(subject))?;
-        (now.saturating_duration_since(entry.since) < self.bounds.life).then_some(entry.value)
-    }
-
-    /// Drops what is too old or too much; the last one dropped, if any.
-    fn forget(&mut self, now: Instant) -> Option<V> {
-        let mut dropped = None;
-        while let Some((hash, since)) = self.oldest_first.front().copied() {
-            let old = now.saturating_duration_since(since) >= self.bounds.life;
-            if !old && self.entries.len() <= self.bounds.most {
-                break;
-            }
-            self.oldest_first.pop_front();
-            if self
-                .entries
-                .get(&hash)
-                .is_some_and(|entry| entry.since == since)
-            {
-                dropped = self.entries.remove(&hash).map(|entry| entry.value);
-            }
-        }
-        dropped
+        let hash = self.hasher.hash_one(subject);
+        let twice = self.bounds.life.saturating_mul(2);
+        generations
+            .into_iter()
+            .filter(|generation| !generation.is_older_than(twice, now))
+            .find_map(|generation| generation.entries.get(&hash))
     }
 }
 
@@ -228,6 +230,7 @@ impl<V: Copy> Table<V> {
 mod tests {
     use super::*;
     use crate::clock::Clock;
+    use crate::policy::Policy;
 
     fn keyring() -> KeyringId {
         Policy::everything().by_name("default").unwrap()
@@ -252,7 +255,7 @@ mod tests {
     fn flood_of_plaintext_requests_forgets_no_sealed_one() {
         let (mut replies, now) = start();
         replies.request_delivered(b"_INBOX.sealed", Some(keyring()), now);
-        for number in 0..=SEALED.most {
+        for number in 0..=SEALED.least {
             replies.request_delivered(format!("_INBOX.{number}").as_bytes(), None, now);
         }
         assert_eq!(
@@ -265,7 +268,7 @@ mod tests {
     #[test]
     fn answer_to_a_forgotten_sealed_request_is_sealed() {
         let (mut replies, now) = start();
-        for number in 0..=SEALED.most {
+        for number in 0..=2 * SEALED.least {
             replies.request_delivered(format!("_INBOX.{number}").as_bytes(), Some(keyring()), now);
         }
         assert_eq!(replies.sealed_request(b"_INBOX.0", now), None);
@@ -278,23 +281,46 @@ mod tests {
     #[test]
     fn request_named_again_lives_longer() {
         let (mut replies, now) = start();
+        let life = SEALED.life;
         replies.request_delivered(b"_INBOX.1", Some(keyring()), now);
-        let later = now + SEALED.life / 2;
-        replies.request_delivered(b"_INBOX.1", Some(keyring()), later);
-        assert_eq!(
-            replies.sealed_request(b"_INBOX.1", now + SEALED.life),
-            Some(keyring())
-        );
-        assert_eq!(
-            replies.sealed_request(b"_INBOX.1", later + SEALED.life),
-            None
-        );
+        replies.request_delivered(b"_INBOX.2", Some(keyring()), now);
+        for later in 1..4 {
+            replies.request_delivered(b"_INBOX.1", Some(keyring()), now + life * later);
+        }
+        let sealed = |subject, now| replies.sealed_request(subject, now);
+        assert_eq!(sealed(b"_INBOX.1", now + life * 4), Some(keyring()));
+        assert_eq!(sealed(b"_INBOX.2", now + life * 3), None);
+        assert_eq!(sealed(b"_INBOX.1", now + life * 5), None);
     }
 
     #[test]
-    fn plaintext_answers_a_protected_request_only_in_the_words_of_jetstream() {
-        assert!(Asked::Protected.admits_plaintext(br#"{"stream":"S","seq":1}"#));
-        assert!(!Asked::Protected.admits_plaintext(b"forged"));
-        assert!(Asked::Server.admits_plaintext(b"anything"));
+    fn request_is_known_for_its_life_however_many_follow_within_bounds() {
+        let (mut replies, now) = start();
+        for number in 0..SEALED.least {
+            replies.request_delivered(format!("_INBOX.{number}").as_bytes(), Some(keyring()), now);
+        }
+        let last = now + SEALED.life.checked_sub(Duration::from_nanos(1)).unwrap();
+        for subject in ["_INBOX.0", "_INBOX.65535"] {
+            assert_eq!(
+                replies.sealed_request(subject.as_bytes(), last),
+                Some(keyring())
+            );
+        }
+    }
+
+    #[test]
+    fn all_messages_of_a_fast_batch_are_one_entry() {
+        let (mut replies, now) = start();
+        let reply = |number: u32| format!("_INBOX.abc.uuid.10.ok.{number}.1.$FI");
+        for number in 0..1000 {
+            replies.request_published(reply(number).as_bytes(), Asked::Open, now);
+        }
+        assert_eq!(replies.asked.young.entries.len(), 1);
+        assert_eq!(
+            replies.asked(reply(7000).as_bytes(), now),
+            Some(&Asked::Open)
+        );
+        assert_eq!(batch(b"a.$FI"), b"a.$FI");
+        assert_eq!(batch(b".$FI"), b".$FI");
     }
 }

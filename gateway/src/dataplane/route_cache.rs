@@ -1,29 +1,29 @@
 //! The last subject of a direction and what policy said of it: most connections publish on one subject for a while.
 
-use crate::policy::{Policy, Route};
+use crate::policy::{Look, Policy};
 
 /// Remembers one answer.
 #[derive(Default)]
 pub(super) struct RouteCache {
     subject: Vec<u8>,
-    route: Option<Route>,
+    look: Option<Look>,
     generation: u64,
 }
 
 impl RouteCache {
     /// What `policy`, that of snapshot `generation`, says of `subject`.
-    pub(super) fn route(&mut self, policy: &Policy, generation: u64, subject: &[u8]) -> Route {
-        if let Some(route) = self.route
+    pub(super) fn look(&mut self, policy: &Policy, generation: u64, subject: &[u8]) -> Look {
+        if let Some(look) = self.look
             && self.generation == generation
             && self.subject == subject
         {
-            return route;
+            return look;
         }
-        let route = policy.route(subject);
+        let look = policy.look(subject);
         self.subject.clear();
         self.subject.extend_from_slice(subject);
         self.generation = generation;
-        self.route = Some(route);
-        route
+        self.look = Some(look);
+        look
     }
 }

@@ -30,6 +30,8 @@ pub(super) struct Session {
     pub(super) link: RefCell<Link>,
     /// Told once the server has sent its first INFO: before that, what the client sends cannot be judged.
     pub(super) greeted: Notify,
+    /// Told when the link holds something for the server.
+    pub(super) nudge: Notify,
     stopping: Cell<bool>,
 }
 
@@ -133,6 +135,7 @@ async fn open(
         server,
         link,
         greeted: Notify::new(),
+        nudge: Notify::new(),
         stopping: Cell::new(false),
     }))
 }

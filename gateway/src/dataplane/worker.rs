@@ -15,8 +15,10 @@ use tokio::time::timeout;
 use crate::clock::Clock;
 use crate::keyring::{Keys, Lanes, WorkerId};
 use crate::metrics::{Throttle, Worker as Meters};
+use crate::policy::{KeyringId, Plaintext, Policy};
 
 use super::Config;
+use super::deliver::Withheld;
 use super::dial::Servers;
 use super::pool::Pool;
 use super::reports::Reports;
@@ -39,6 +41,8 @@ pub struct Worker {
     pub(super) lanes: RefCell<Lanes>,
     pub(super) meters: Meters,
     pub(super) pool: Pool,
+    /// Since when stored messages have been withheld.
+    pub(super) withheld: RefCell<Withheld>,
     sessions: RefCell<HashMap<u64, Weak<Session>>>,
     stopping: Cell<bool>,
 }
@@ -95,6 +99,14 @@ async fn serve(worker: Worker, mut queue: mpsc::UnboundedReceiver<Accepted>) {
 }
 
 impl Shared {
+    /// Whether the keyring's subjects carry plaintext, while a migration lasts.
+    pub(super) fn accepts_plaintext(&self, policy: &Policy, keyring: KeyringId) -> bool {
+        match policy.keyring(keyring).map(|rule| rule.plaintext) {
+            Some(Plaintext::Accept { until }) => self.clock.wall() < until,
+            Some(Plaintext::Reject) | None => false,
+        }
+    }
+
     /// Shared state of workers that have yet to start.
     #[must_use]
     pub fn new(config: Config, keys: Arc<Keys>, clock: Clock) -> Self {
@@ -130,6 +142,7 @@ impl Worker {
             lanes,
             meters,
             pool: Pool::default(),
+            withheld: RefCell::default(),
             sessions: RefCell::default(),
             stopping: Cell::new(false),
         }

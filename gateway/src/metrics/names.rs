@@ -76,6 +76,12 @@ pub enum Cause {
     Unauthentic,
     /// Sealed, it would be larger than the server's `max_payload`.
     TooLarge,
+    /// An envelope where only an acknowledgement may answer.
+    Answer,
+    /// An empty payload where empties are sealed.
+    Empty,
+    /// A counter, which the server reads and writes in the clear.
+    Counter,
 }
 
 /// Where the lane of a delivered envelope was found.
@@ -124,13 +130,16 @@ impl Side {
 
 impl Cause {
     /// All causes, in the order of their declaration.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 9] = [
         Self::Plaintext,
         Self::BadEnvelope,
         Self::UnknownKey,
         Self::WrongKeyring,
         Self::Unauthentic,
         Self::TooLarge,
+        Self::Answer,
+        Self::Empty,
+        Self::Counter,
     ];
 
     /// The label value.
@@ -143,6 +152,9 @@ impl Cause {
             Self::WrongKeyring => "wrong-keyring",
             Self::Unauthentic => "unauthentic",
             Self::TooLarge => "too-large",
+            Self::Answer => "answer",
+            Self::Empty => "empty",
+            Self::Counter => "counter",
         }
     }
 }

@@ -11,6 +11,8 @@ pub(super) enum Class<'a> {
     User(&'a [u8]),
     /// A reply subject, looked up among the patterns that name its first token.
     Reply,
+    /// A request to JetStream's API: what follows `$JS.API.`, whatever stands in its place. Never sealed.
+    Api(&'a [u8]),
     /// Never sealed.
     System(&'static System),
 }
@@ -61,7 +63,7 @@ const STARTS: [System; 12] = [
 ];
 
 /// JetStream's API, recognised by the verb after its prefix.
-static API: System = System {
+pub(super) static API: System = System {
     pattern: "$JS.API.>",
     start: b"$JS.API.",
     why: "the server reads JetStream requests",
@@ -107,14 +109,6 @@ pub(super) fn after_prefix<'a>(subject: &'a [u8], prefixes: &[Box<[u8]>]) -> Opt
     configured.or_else(|| after_domain(subject))
 }
 
-/// Whether `subject` is `$JS.API.DIRECT.GET.>`, or the same through a domain or a configured prefix.
-pub(super) fn is_direct_get(subject: &[u8], prefixes: &[Box<[u8]>]) -> bool {
-    let after = subject
-        .strip_prefix(API.start)
-        .or_else(|| after_prefix(subject, prefixes));
-    after.is_some_and(|after| after.starts_with(b"DIRECT.GET."))
-}
-
 fn special(subject: &[u8]) -> Class<'_> {
     if REPLIES.iter().any(|start| subject.starts_with(start)) {
         return Class::Reply;
@@ -137,7 +131,7 @@ fn api<'a>(after: &'a [u8], subject: &'a [u8]) -> Class<'a> {
     if is_store(after) {
         Class::User(after)
     } else if after == b"INFO" || VERBS.iter().any(|verb| after.starts_with(verb)) {
-        Class::System(&API)
+        Class::Api(after)
     } else {
         Class::User(subject)
     }

@@ -38,6 +38,29 @@ pub enum Route {
     Reply(Option<KeyringId>),
 }
 
+/// What a subject is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Look {
+    /// What becomes of its payloads.
+    pub route: Route,
+    /// Who reads them.
+    pub role: Role,
+    prefix: usize,
+}
+
+/// Who reads the payloads of a subject.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Agents.
+    User,
+    /// Whoever sent the request that named it.
+    Reply,
+    /// JetStream: a request to its API.
+    Api,
+    /// The server, or every client of the account.
+    System,
+}
+
 /// What envelopes of a keyring are bound to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Bind {
@@ -129,6 +152,28 @@ pub struct Fault {
     pub why: Invalid,
 }
 
+impl Look {
+    /// The subject that an envelope is bound to: the one that was looked at, without the JetStream domain or API prefix through
+    /// which a key-value or object store was written.
+    #[must_use]
+    pub fn bare<'a>(&self, subject: &'a [u8]) -> &'a [u8] {
+        match self.role {
+            Role::User => self.rest(subject),
+            Role::Reply | Role::Api | Role::System => subject,
+        }
+    }
+
+    /// What follows `$JS.API.`, or what stands in its place, in a request to JetStream.
+    #[must_use]
+    pub fn request<'a>(&self, subject: &'a [u8]) -> Option<&'a [u8]> {
+        (self.role == Role::Api).then(|| self.rest(subject))
+    }
+
+    fn rest<'a>(&self, subject: &'a [u8]) -> &'a [u8] {
+        subject.get(self.prefix..).unwrap_or(subject)
+    }
+}
+
 impl KeyringId {
     /// The place of the keyring in [`Policy::keyrings`].
     #[must_use]
@@ -169,44 +214,59 @@ impl Policy {
         }
     }
 
-    /// What becomes of a payload on `subject`, as it stands on the wire, in either direction.
+    /// What `subject`, as it stands on the wire, is in either direction.
+    #[must_use]
+    pub fn look(&self, subject: &[u8]) -> Look {
+        let look = |route, role, bare: &[u8]| Look {
+            route,
+            role,
+            prefix: subject.len().saturating_sub(bare.len()),
+        };
+        match class::of(subject, &self.api_prefixes) {
+            class::Class::User(bare) => {
+                let route = self.trie.find(bare).map_or(Route::Pass, Route::Keyring);
+                look(route, Role::User, bare)
+            }
+            class::Class::Reply => {
+                let route = self
+                    .trie
+                    .find_named(subject)
+                    .map_or_else(|| Route::Reply(self.trie.find(subject)), Route::Keyring);
+                look(route, Role::Reply, subject)
+            }
+            class::Class::Api(request) => look(Route::Pass, Role::Api, request),
+            class::Class::System(_) => look(Route::Pass, Role::System, subject),
+        }
+    }
+
+    /// What becomes of a payload on `subject`.
     #[must_use]
     pub fn route(&self, subject: &[u8]) -> Route {
-        match class::of(subject, &self.api_prefixes) {
-            class::Class::User(subject) => {
-                self.trie.find(subject).map_or(Route::Pass, Route::Keyring)
-            }
-            class::Class::Reply => self
-                .trie
-                .find_named(subject)
-                .map_or_else(|| Route::Reply(self.trie.find(subject)), Route::Keyring),
-            class::Class::System(_) => Route::Pass,
-        }
+        self.look(subject).route
+    }
+
+    /// The subject that an envelope is bound to: see [`Look::bare`].
+    #[must_use]
+    pub fn normalise<'a>(&self, subject: &'a [u8]) -> &'a [u8] {
+        self.look(subject).bare(subject)
     }
 
     /// Whether payloads on `subject` are never sealed, whatever the rules and whoever asked for them.
     #[must_use]
     pub fn is_system(&self, subject: &[u8]) -> bool {
-        matches!(
-            class::of(subject, &self.api_prefixes),
-            class::Class::System(_)
-        )
+        matches!(self.look(subject).role, Role::Api | Role::System)
     }
 
-    /// Whether a request on `subject` asks the server for a stored message, which it answers on an inbox (ADR-31).
+    /// Whether every subject that `filter`, which may have wildcards, matches is sealed, be it under several keyrings.
     #[must_use]
-    pub fn is_direct_get(&self, subject: &[u8]) -> bool {
-        class::is_direct_get(subject, &self.api_prefixes)
-    }
-
-    /// The subject that an envelope is bound to: `subject` without the JetStream domain or API prefix through which a
-    /// key-value or object store was written.
-    #[must_use]
-    pub fn normalise<'a>(&self, subject: &'a [u8]) -> &'a [u8] {
-        match class::of(subject, &self.api_prefixes) {
-            class::Class::User(store) => store,
-            class::Class::Reply | class::Class::System(_) => subject,
-        }
+    pub fn seals_every(&self, filter: &[u8]) -> bool {
+        let user = matches!(class::of(filter, &self.api_prefixes), class::Class::User(_));
+        let pattern = std::str::from_utf8(filter).map(str::parse::<Pattern>);
+        let Ok(Ok(pattern)) = pattern else {
+            return false;
+        };
+        let mut owned = self.rules.iter().flat_map(|rule| &rule.subjects);
+        user && owned.any(|own| own.covers(&pattern))
     }
 
     /// The rules, in the order of their [`KeyringId`].
@@ -236,6 +296,14 @@ impl Policy {
             .iter()
             .position(|rule| rule.name.as_str() == name)?;
         u16::try_from(index).ok().map(KeyringId)
+    }
+
+    /// Whether a keyring admits nothing but acknowledgements as answers.
+    #[must_use]
+    pub fn awaits_acknowledgements(&self) -> bool {
+        self.rules
+            .iter()
+            .any(|rule| rule.answers == Answers::PubAck)
     }
 
     /// Whether any subject at all is sealed; if not, the server's `max_payload` is the clients' too.

@@ -146,7 +146,12 @@ pub(super) fn compile(rules: &[Rule], prefixes: &[Box<[u8]>]) -> Result<Trie, Ve
 /// Why no subject that `pattern` matches is ever looked up.
 fn misplaced(pattern: &Pattern, prefixes: &[Box<[u8]>]) -> Option<Invalid> {
     let bytes = pattern.as_str().as_bytes();
-    if let class::Class::System(system) = class::of(bytes, prefixes) {
+    let system = match class::of(bytes, prefixes) {
+        class::Class::System(system) => Some(system),
+        class::Class::Api(_) => Some(&class::API),
+        class::Class::User(_) | class::Class::Reply => None,
+    };
+    if let Some(system) = system {
         return Some(Invalid::System {
             pattern: pattern.clone(),
             class: system.pattern,

@@ -7,8 +7,8 @@
 //! filled up with trailing blanks, which the server counts and ignores, so that its `max_control_line` judges the client's own
 //! length. 0 asks for no filling.
 
-use super::Buffer;
 use super::line::MAX_SIZE_DIGITS;
+use super::{Buffer, Message};
 
 /// The control line of a `PUB` or `HPUB`. Headers, payload and CRLF are the caller's to append.
 #[derive(Clone, Copy, Debug)]
@@ -59,6 +59,30 @@ pub fn message(out: &mut Buffer, line: &[u8], total: usize) {
     let size = memchr::memrchr(b' ', line).map_or(0, |at| at.saturating_add(1));
     let (before, size) = line.split_at_checked(size).unwrap_or_default();
     put(out, &[before, Decimal::like(size, total).digits(), b"\r\n"]);
+}
+
+/// Appends the control line of a message whose header block changes in length; `header_len` is `None` for a message without one.
+pub fn message_anew(
+    out: &mut Buffer,
+    message: &Message<'_>,
+    header_len: Option<usize>,
+    payload_len: usize,
+) {
+    let (gap, reply) = optional(message.reply);
+    let total = Decimal::new(header_len.unwrap_or_default().saturating_add(payload_len));
+    let head = [message.subject, b" ", message.sid, gap, reply, b" "];
+    match header_len.map(Decimal::new) {
+        Some(header) => {
+            out.put(b"HMSG ");
+            put(out, &head);
+            put(out, &[header.digits(), b" ", total.digits(), b"\r\n"]);
+        }
+        None => {
+            out.put(b"MSG ");
+            put(out, &head);
+            put(out, &[total.digits(), b"\r\n"]);
+        }
+    }
 }
 
 /// Appends `SUB subject [queue] sid`.

@@ -1,12 +1,13 @@
 //! A batch of the deliver direction: parse, decide, open, write.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::envelope::{Header, Kid, OVERHEAD, looks_sealed};
+use crate::envelope::{Kid, OVERHEAD};
 use crate::keyring::{self, LaneCache, OpenRefused, Opened, Snapshot};
 use crate::metrics::{Cause, Direction, Side, Stage, Stopwatch};
-use crate::policy::{KeyringId, Plaintext, Route};
+use crate::policy::{KeyringId, Route};
 use crate::wire::write;
 use crate::wire::{Buffer, Limits, Message, ServerOp, ServerParser, Step};
 
@@ -17,7 +18,10 @@ use crate::dataplane::reports::Report;
 use crate::dataplane::route_cache::RouteCache;
 use crate::dataplane::worker::Worker;
 
-use super::candidates;
+use super::candidates::{self, Source};
+use super::fate::{Fate, Judge, Otherwise};
+use super::stored;
+use super::withheld::{self, Done};
 
 /// A batch ends when its output has grown to this.
 const BATCH_OUTPUT: usize = 256 * 1024;
@@ -25,14 +29,18 @@ const BATCH_OUTPUT: usize = 256 * 1024;
 /// How long a kid that could not be loaded is not asked for again.
 const ABSENT_FOR: Duration = Duration::from_secs(1);
 
+/// How many such kids a session remembers.
+const MOST_ABSENT: usize = 16;
+
 /// The deliver path of one session, from bytes to bytes: no sockets, no waiting.
 pub struct DeliverPath<'s> {
-    worker: &'s Worker,
-    link: &'s RefCell<Link>,
+    pub(super) worker: &'s Worker,
+    pub(super) link: &'s RefCell<Link>,
     parser: ServerParser,
     routes: RouteCache,
-    lanes: LaneCache,
-    absent: Option<(Kid, Instant)>,
+    pub(super) lanes: LaneCache,
+    /// What could not be loaded, and until when nobody waits for it.
+    absent: VecDeque<(Kid, Instant)>,
     watch: Stopwatch,
     /// When the batch began.
     now: Instant,
@@ -56,27 +64,6 @@ enum Stop {
     NotAnInfo,
 }
 
-/// What becomes of a message.
-enum Fate {
-    /// The client gets it as it is.
-    Pass,
-    /// The client gets the plaintext.
-    Open {
-        expected: Option<KeyringId>,
-        or: Otherwise,
-    },
-    /// The client does not get it.
-    Withhold(Option<KeyringId>, Cause),
-}
-
-/// What becomes of an envelope that does not open.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Otherwise {
-    /// On a subject that nobody protects, it may be anything.
-    Pass,
-    Withhold,
-}
-
 impl<'s> DeliverPath<'s> {
     /// The path of a new session.
     #[must_use]
@@ -87,7 +74,7 @@ impl<'s> DeliverPath<'s> {
             parser: ServerParser::new(Limits::default()),
             routes: RouteCache::default(),
             lanes: LaneCache::new(),
-            absent: None,
+            absent: VecDeque::new(),
             watch: Stopwatch::default(),
             now: worker.shared.clock.instant(),
         }
@@ -103,7 +90,11 @@ impl<'s> DeliverPath<'s> {
     /// The wait for this version ended without it: messages under it are not worth another wait for a while.
     pub fn give_up(&mut self, kid: Kid) {
         let now = self.worker.shared.clock.instant();
-        self.absent = now.checked_add(ABSENT_FOR).map(|until| (kid, until));
+        if let Some(until) = now.checked_add(ABSENT_FOR) {
+            self.absent.retain(|(known, _until)| *known != kid);
+            self.absent.truncate(MOST_ABSENT.saturating_sub(1));
+            self.absent.push_front((kid, until));
+        }
     }
 
     /// Everything that a batch does, without waiting: one snapshot, operation by operation.
@@ -160,7 +151,7 @@ impl<'s> DeliverPath<'s> {
                 .map_err(|greet::NotAnInfo| Stop::NotAnInfo)?;
             }
             ServerOp::Ping => write::ping(out),
-            ServerOp::Pong => write::pong(out),
+            ServerOp::Pong => self.link.borrow_mut().refusals.pong(out),
             ServerOp::Ok => write::ok(out),
             ServerOp::Err { text } => write::err(out, text),
         }
@@ -177,79 +168,38 @@ impl<'s> DeliverPath<'s> {
         self.watch.lap(Stage::Parse, &self.worker.shared.clock);
         match fate {
             Fate::Pass => self.pass(snapshot, message, out),
+            Fate::Accept(keyring) => {
+                let meters = self.worker.meters.keyring(Some(keyring.index()));
+                meters.plaintext.add(message.payload.len());
+                self.pass(snapshot, message, out);
+            }
             Fate::Open { expected, or } => self.open(snapshot, message, (expected, or), out)?,
+            Fate::OpenStored => self.open_stored(snapshot, message, out)?,
+            Fate::NarrowConfig => self.narrow_config(snapshot, message, out),
+            Fate::NarrowSize => self.narrow_size(snapshot, message, out),
             Fate::Withhold(keyring, cause) => {
-                self.withhold(snapshot, (keyring, cause), message);
+                self.withhold(snapshot, (keyring, cause), message, out);
             }
         }
         self.watch.lap(Stage::Crypto, &self.worker.shared.clock);
         Ok(())
     }
 
-    /// R41: empties pass, envelopes are opened, plaintext on a protected subject is withheld unless it answers what the client
-    /// itself asked. A status line changes nothing: whoever can publish can write one.
     fn fate(&mut self, snapshot: &Snapshot, message: &Message<'_>) -> Fate {
-        if self.worker.shared.config.relay_only || message.payload.is_empty() {
+        if self.worker.shared.config.relay_only {
             return Fate::Pass;
         }
         let policy = snapshot.policy();
-        let route = self
+        let look = self
             .routes
-            .route(policy, snapshot.generation(), message.subject);
-        let keyring = match route {
-            Route::Pass => return on_sealed(message, None, Otherwise::Pass),
-            Route::Reply(covering) => return self.fate_of_reply(snapshot, message, covering),
-            Route::Keyring(keyring) => keyring,
+            .look(policy, snapshot.generation(), message.subject);
+        let judge = Judge {
+            shared: &self.worker.shared,
+            policy,
+            link: &self.link.borrow(),
+            now: self.now,
         };
-        let asked = self.link.borrow().replies.asked(message.subject, self.now);
-        // What the client itself asked may be answered under another keyring, and by the server in plaintext.
-        let expected = asked.is_none().then_some(keyring);
-        let fate = on_sealed(message, expected, Otherwise::Withhold);
-        let admitted = asked.is_some_and(|asked| asked.admits_plaintext(message.payload));
-        if !matches!(fate, Fate::Pass) || admitted {
-            return fate;
-        }
-        if self.accepts_plaintext(snapshot, keyring) {
-            let meters = self.worker.meters.keyring(Some(keyring.index()));
-            meters.plaintext.add(message.payload.len());
-            return fate;
-        }
-        let broken = looks_sealed(message.payload);
-        let cause = if broken {
-            Cause::BadEnvelope
-        } else {
-            Cause::Plaintext
-        };
-        Fate::Withhold(Some(keyring), cause)
-    }
-
-    /// Plaintext answers pass, for the server itself answers on inboxes. What begins like an envelope and is none passes only where no
-    /// keyring is strict about it.
-    fn fate_of_reply(
-        &self,
-        snapshot: &Snapshot,
-        message: &Message<'_>,
-        covering: Option<KeyringId>,
-    ) -> Fate {
-        let fate = on_sealed(message, None, Otherwise::Withhold);
-        let strict = covering.filter(|keyring| !self.accepts_plaintext(snapshot, *keyring));
-        match (fate, strict) {
-            (Fate::Pass, Some(_)) if looks_sealed(message.payload) => {
-                Fate::Withhold(strict, Cause::BadEnvelope)
-            }
-            (fate, _) => fate,
-        }
-    }
-
-    fn accepts_plaintext(&self, snapshot: &Snapshot, keyring: KeyringId) -> bool {
-        match snapshot
-            .policy()
-            .keyring(keyring)
-            .map(|rule| rule.plaintext)
-        {
-            Some(Plaintext::Accept { until }) => self.worker.shared.clock.wall() < until,
-            Some(Plaintext::Reject) | None => false,
-        }
+        judge.fate(look, message)
     }
 
     /// Opens into `out`; on failure `out` is as it was.
@@ -273,7 +223,7 @@ impl<'s> DeliverPath<'s> {
                     Otherwise::Pass => self.pass(snapshot, message, out),
                     Otherwise::Withhold => {
                         let keyring = refused.keyring().or(expected);
-                        self.withhold(snapshot, (keyring, cause), message);
+                        self.withhold(snapshot, (keyring, cause), message, out);
                     }
                 }
             }
@@ -296,7 +246,7 @@ impl<'s> DeliverPath<'s> {
         out.put(headers);
         let body = out.len();
         let lanes = &mut self.lanes;
-        let mut attempt = |subject: &[u8]| {
+        let mut attempt = |expected, subject: &[u8]| {
             out.truncate(body);
             keyring::open(
                 snapshot,
@@ -307,16 +257,22 @@ impl<'s> DeliverPath<'s> {
             )
         };
         let policy = snapshot.policy();
-        match attempt(policy.normalise(message.subject)) {
-            Err(OpenRefused::Unauthentic(keyring)) => {
-                let asked = self.link.borrow().replies.asked(message.subject, self.now);
-                candidates::others(policy, (keyring, asked), message, |subject| {
-                    attempt(subject).ok()
-                })
-                .ok_or(OpenRefused::Unauthentic(keyring))
-            }
-            first => first,
+        let link = self.link.borrow();
+        let asked = || link.replies.asked(message.subject, self.now);
+        let own = policy.normalise(message.subject);
+        let mut first = attempt(expected, own);
+        // What the client itself asked may be answered under another keyring.
+        if first == Err(OpenRefused::WrongKeyring) && asked().is_some() {
+            first = attempt(None, own);
         }
+        let Err(OpenRefused::Unauthentic(keyring)) = first else {
+            return first;
+        };
+        let source = Source::of(message, asked());
+        candidates::others(policy, keyring, &source, |subject| {
+            attempt(Some(keyring), subject).ok()
+        })
+        .ok_or(OpenRefused::Unauthentic(keyring))
     }
 
     fn opened(&self, snapshot: &Snapshot, opened: Opened, message: &Message<'_>) {
@@ -331,7 +287,8 @@ impl<'s> DeliverPath<'s> {
 
     /// Remembers that an answer on `reply` is to be sealed under the request's keyring, or published in plaintext as it came.
     fn expect_answer(&self, snapshot: &Snapshot, reply: Option<&[u8]>, keyring: Option<KeyringId>) {
-        if let Some(reply) = reply.filter(|reply| replies::are_alike(snapshot.policy(), reply)) {
+        let alike = |reply: &&[u8]| replies::are_alike(snapshot.policy().look(reply));
+        if let Some(reply) = reply.filter(alike) {
             let replies = &mut self.link.borrow_mut().replies;
             replies.request_delivered(reply, keyring, self.now);
         }
@@ -341,14 +298,14 @@ impl<'s> DeliverPath<'s> {
     fn cause(&self, refused: OpenRefused) -> Result<Cause, Kid> {
         match refused {
             OpenRefused::Miss(kid) if !self.is_absent(kid) => Err(kid),
-            OpenRefused::Miss(_) => Ok(Cause::UnknownKey),
-            OpenRefused::NotAnEnvelope(_) => Ok(Cause::BadEnvelope),
-            OpenRefused::WrongKeyring => Ok(Cause::WrongKeyring),
-            OpenRefused::Unauthentic(_) => Ok(Cause::Unauthentic),
+            OpenRefused::Miss(_)
+            | OpenRefused::NotAnEnvelope(_)
+            | OpenRefused::WrongKeyring
+            | OpenRefused::Unauthentic(_) => Ok(stored::cause(refused)),
         }
     }
 
-    fn pass(&self, snapshot: &Snapshot, message: &Message<'_>, out: &mut Buffer) {
+    pub(super) fn pass(&self, snapshot: &Snapshot, message: &Message<'_>, out: &mut Buffer) {
         out.put(message.line);
         out.put(message.headers.unwrap_or_default());
         out.put(message.payload);
@@ -368,13 +325,50 @@ impl<'s> DeliverPath<'s> {
     fn keyring_of_empty(&self, snapshot: &Snapshot, message: &Message<'_>) -> Option<KeyringId> {
         match snapshot.policy().route(message.subject) {
             Route::Keyring(keyring) if message.payload.is_empty() => {
-                (!self.accepts_plaintext(snapshot, keyring)).then_some(keyring)
+                let shared = &self.worker.shared;
+                (!shared.accepts_plaintext(snapshot.policy(), keyring)).then_some(keyring)
             }
             Route::Keyring(_) | Route::Reply(_) | Route::Pass => None,
         }
     }
 
     fn withhold(
+        &self,
+        snapshot: &Snapshot,
+        (keyring, cause): (Option<KeyringId>, Cause),
+        message: &Message<'_>,
+        out: &mut Buffer,
+    ) {
+        self.tell_withheld(snapshot, (keyring, cause), message);
+        let policy = snapshot.policy();
+        let own = || match policy.route(message.subject) {
+            Route::Keyring(keyring) | Route::Reply(Some(keyring)) => Some(keyring),
+            Route::Pass | Route::Reply(None) => None,
+        };
+        let Some(rule) = keyring.or_else(own).and_then(|id| policy.keyring(id)) else {
+            return;
+        };
+        let mut link = self.link.borrow_mut();
+        let withheld = &mut self.worker.withheld.borrow_mut();
+        let why = (cause, self.now);
+        let done = withheld::settle(
+            rule.undecryptable,
+            message,
+            why,
+            withheld,
+            &mut link.to_server,
+        );
+        match done {
+            Done::Nothing => {}
+            Done::Substitute => withheld::substitute(message, cause, link.client, out),
+            Done::Terminated => {
+                let reply = String::from_utf8_lossy(message.reply.unwrap_or_default());
+                tracing::error!(cause = cause.word(), %reply, "a stored message was terminated: its consumer goes on without it");
+            }
+        }
+    }
+
+    pub(super) fn tell_withheld(
         &self,
         snapshot: &Snapshot,
         (keyring, cause): (Option<KeyringId>, Cause),
@@ -391,18 +385,8 @@ impl<'s> DeliverPath<'s> {
         self.worker.shared.reports.tell(&report, self.now);
     }
 
-    fn is_absent(&self, kid: Kid) -> bool {
-        self.absent
-            .is_some_and(|(absent, until)| absent == kid && self.now < until)
-    }
-}
-
-/// What is an envelope is opened; the rest is plaintext, also what only begins like one: where plaintext is delivered, one random
-/// payload in 65,536 does (R46).
-fn on_sealed(message: &Message<'_>, expected: Option<KeyringId>, or: Otherwise) -> Fate {
-    if looks_sealed(message.payload) && Header::parse(message.payload).is_ok() {
-        Fate::Open { expected, or }
-    } else {
-        Fate::Pass
+    pub(super) fn is_absent(&self, kid: Kid) -> bool {
+        let absent = |(known, until): &(Kid, Instant)| *known == kid && self.now < *until;
+        self.absent.iter().any(absent)
     }
 }

@@ -1,7 +1,11 @@
 //! Server to client: what agents hear, opened.
 
+mod answers;
 mod batch;
 mod candidates;
+mod fate;
+mod stored;
+mod withheld;
 
 use tokio::time::timeout;
 
@@ -15,6 +19,7 @@ use super::socket;
 use super::worker::Worker;
 
 pub use batch::{DeliverBatch, DeliverPath};
+pub(super) use withheld::Withheld;
 
 /// Runs until the server closes or the client does not take more.
 pub(super) async fn run(worker: &Worker, session: &Session) -> Ended {
@@ -64,6 +69,9 @@ async fn drain(
         path.written();
         if session.link.borrow_mut().greeted() {
             session.greeted.notify_one();
+        }
+        if !session.link.borrow().to_server.is_empty() {
+            session.nudge.notify_one();
         }
         socket::take_turns(held).await;
         match batch {

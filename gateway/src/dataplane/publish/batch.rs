@@ -6,14 +6,13 @@ use std::time::Instant;
 use crate::envelope::OVERHEAD;
 use crate::keyring::{SealRefused, Snapshot};
 use crate::metrics::{Cause, Direction, Side, Stage, Stopwatch};
-use crate::policy::{Bind, KeyringId, Policy, Route};
+use crate::policy::{Bind, KeyringId, Look};
 use crate::wire::connect::Connect;
 use crate::wire::write::{self, Decimal, PublishLine};
 use crate::wire::{Buffer, ClientOp, ClientParser, Limits, Malformed, Publish, Step};
 
 use crate::dataplane::greet;
-use crate::dataplane::link::Link;
-use crate::dataplane::replies::{Answer, Asked};
+use crate::dataplane::link::{Link, Reads};
 use crate::dataplane::reports::Report;
 use crate::dataplane::route_cache::RouteCache;
 use crate::dataplane::worker::Worker;
@@ -26,14 +25,14 @@ const TOO_LARGE: &[u8] = b"PUB x 999999999\r\n";
 
 /// The publish path of one session, from bytes to bytes: no sockets, no waiting.
 pub struct PublishPath<'s> {
-    worker: &'s Worker,
-    link: &'s RefCell<Link>,
+    pub(super) worker: &'s Worker,
+    pub(super) link: &'s RefCell<Link>,
     parser: ClientParser,
-    options: Connect,
+    pub(super) options: Connect,
     routes: RouteCache,
     watch: Stopwatch,
     /// When the batch began.
-    now: Instant,
+    pub(super) now: Instant,
 }
 
 /// How a batch ended.
@@ -137,8 +136,14 @@ impl<'s> PublishPath<'s> {
             ClientOp::Connect { json } => {
                 greet::connect(json, arg_len, &mut self.options, out)
                     .map_err(|greet::Refused| Stop::Closes)?;
-                let offered = self.link.borrow().headers;
-                self.parser.set_headers(offered && self.options.headers());
+                let mut link = self.link.borrow_mut();
+                let headers = link.headers && self.options.headers();
+                link.client = if headers {
+                    Reads::Headers
+                } else {
+                    Reads::Payloads
+                };
+                self.parser.set_headers(headers);
             }
             ClientOp::Subscribe {
                 subject,
@@ -146,7 +151,10 @@ impl<'s> PublishPath<'s> {
                 sid,
             } => write::subscribe(out, subject, queue, sid, arg_len),
             ClientOp::Unsubscribe { sid, max } => write::unsubscribe(out, sid, max, arg_len),
-            ClientOp::Ping => write::ping(out),
+            ClientOp::Ping => {
+                self.link.borrow_mut().refusals.ping();
+                write::ping(out);
+            }
             ClientOp::Pong => write::pong(out),
             ClientOp::Info { json } => write::info(out, json),
             ClientOp::Ok => write::ok(out),
@@ -162,58 +170,35 @@ impl<'s> PublishPath<'s> {
         publish: &Publish<'_>,
         out: &mut Buffer,
     ) -> Result<(), Stop> {
-        let keyring = self.keyring_for(snapshot, publish);
+        if self.worker.shared.config.relay_only {
+            self.watch.lap(Stage::Parse, &self.worker.shared.clock);
+            self.pass(publish, out);
+            self.watch.lap(Stage::Crypto, &self.worker.shared.clock);
+            return Ok(());
+        }
+        let (policy, generation) = (snapshot.policy(), snapshot.generation());
+        let look = self.routes.look(policy, generation, publish.subject);
+        let keyring = self.keyring_for(policy, look, publish);
+        self.remember(policy, look, keyring, publish);
         self.watch.lap(Stage::Parse, &self.worker.shared.clock);
-        match keyring {
-            Some(keyring) => self.seal(snapshot, keyring, publish, out)?,
-            None => self.pass(publish, out),
+        let may_count = publish.payload.is_empty() && publish.headers.is_some();
+        if may_count && self.is_counted(policy, look, publish) {
+            self.refuse(snapshot, look.route, publish, out);
+        } else if let Some(request) = look.request(publish.subject) {
+            self.request(snapshot, request, publish, out);
+        } else if let Some(keyring) = keyring {
+            self.seal(snapshot, (keyring, look), publish, out)?;
+        } else {
+            self.pass(publish, out);
         }
         self.watch.lap(Stage::Crypto, &self.worker.shared.clock);
         Ok(())
     }
 
-    fn keyring_for(&mut self, snapshot: &Snapshot, publish: &Publish<'_>) -> Option<KeyringId> {
-        if self.worker.shared.config.relay_only {
-            return None;
-        }
-        let policy = snapshot.policy();
-        if let Some(reply) = publish.reply {
-            self.remember(policy, publish.subject, reply);
-        }
-        if publish.payload.is_empty() {
-            return None;
-        }
-        let route = self
-            .routes
-            .route(policy, snapshot.generation(), publish.subject);
-        let replies = &self.link.borrow().replies;
-        match route {
-            Route::Keyring(keyring) => Some(keyring),
-            // An inbox of the client's own naming answers a sealed request with an envelope too.
-            Route::Pass => replies.sealed_request(publish.subject, self.now),
-            // Nobody has asked, as far as is known: fail closed under the keyring that covers it, if any does.
-            Route::Reply(covering) => match replies.answer_to(publish.subject, self.now) {
-                Answer::Sealed(keyring) => Some(keyring),
-                Answer::Plain => None,
-                Answer::Unknown => covering,
-            },
-        }
-    }
-
-    /// An answer on a protected subject, or with a stored message in it, has to be known when it comes.
-    fn remember(&self, policy: &Policy, subject: &[u8], reply: &[u8]) {
-        let protected = matches!(policy.route(reply), Route::Keyring(_));
-        if protected || policy.is_direct_get(subject) {
-            let asked = Asked::on(policy, subject);
-            let replies = &mut self.link.borrow_mut().replies;
-            replies.request_published(reply, asked, self.now);
-        }
-    }
-
     fn seal(
         &self,
         snapshot: &Snapshot,
-        keyring: KeyringId,
+        (keyring, look): (KeyringId, Look),
         publish: &Publish<'_>,
         out: &mut Buffer,
     ) -> Result<(), Stop> {
@@ -227,7 +212,7 @@ impl<'s> PublishPath<'s> {
             .max_payload
             .is_some_and(|most| total > most)
         {
-            self.refused(snapshot, keyring, publish);
+            self.refused(snapshot, Some(keyring), Cause::TooLarge, publish);
             return Err(Stop::TooLarge);
         }
         let before = out.len();
@@ -235,7 +220,7 @@ impl<'s> PublishPath<'s> {
         out.put(headers);
         let bound = match snapshot.policy().keyring(keyring).map(|rule| &rule.bind) {
             Some(Bind::Keyring) => None,
-            Some(Bind::Subject { .. }) | None => Some(snapshot.policy().normalise(publish.subject)),
+            Some(Bind::Subject { .. }) | None => Some(look.bare(publish.subject)),
         };
         let message = (publish.payload, out.claim(sealed_len));
         let sealed = self
@@ -270,13 +255,13 @@ impl<'s> PublishPath<'s> {
                 Stop::NoKey(snapshot.generation())
             }
             SealRefused::SubjectTooLong => {
-                self.refused(snapshot, keyring, publish);
+                self.refused(snapshot, Some(keyring), Cause::TooLarge, publish);
                 Stop::TooLarge
             }
         }
     }
 
-    fn pass(&self, publish: &Publish<'_>, out: &mut Buffer) {
+    pub(super) fn pass(&self, publish: &Publish<'_>, out: &mut Buffer) {
         self.line(publish, publish.size, out);
         out.put(publish.headers.unwrap_or_default());
         out.put(publish.payload);
@@ -288,7 +273,7 @@ impl<'s> PublishPath<'s> {
     }
 
     /// The control line, with `size` for headers and payload together.
-    fn line(&self, publish: &Publish<'_>, size: &[u8], out: &mut Buffer) {
+    pub(super) fn line(&self, publish: &Publish<'_>, size: &[u8], out: &mut Buffer) {
         let line = PublishLine {
             subject: publish.subject,
             reply: publish.reply,
@@ -299,14 +284,20 @@ impl<'s> PublishPath<'s> {
         write::publish(out, &line);
     }
 
-    /// Sealed, it would be larger than the server takes.
-    fn refused(&self, snapshot: &Snapshot, keyring: KeyringId, publish: &Publish<'_>) {
-        let meters = self.worker.meters.keyring(Some(keyring.index()));
-        meters.refused(Cause::TooLarge, publish.payload.len());
+    /// Counts and tells of a publish that does not go out.
+    pub(super) fn refused(
+        &self,
+        snapshot: &Snapshot,
+        keyring: Option<KeyringId>,
+        cause: Cause,
+        publish: &Publish<'_>,
+    ) {
+        let meters = self.worker.meters.keyring(keyring.map(KeyringId::index));
+        meters.refused(cause, publish.payload.len());
         let report = Report {
             direction: Direction::Publish,
-            keyring: snapshot.policy().name_of(Some(keyring)),
-            cause: Cause::TooLarge,
+            keyring: snapshot.policy().name_of(keyring),
+            cause,
             subject: publish.subject,
         };
         self.worker.shared.reports.tell(&report, self.now);

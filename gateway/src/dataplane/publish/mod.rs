@@ -1,6 +1,8 @@
 //! Client to server: what agents say, sealed.
 
 mod batch;
+mod decide;
+mod request;
 
 use std::io;
 use std::time::Duration;
@@ -42,7 +44,20 @@ async fn carry(
     input: &mut Buffer,
 ) -> io::Result<()> {
     let mut need = 0;
-    while socket::fill(&session.client, input, need, &worker.pool).await? != 0 {
+    loop {
+        let filled = tokio::select! {
+            biased;
+            filled = socket::fill(&session.client, input, need, &worker.pool) => filled?,
+            () = session.nudge.notified() => {
+                // Between two batches, so between two operations.
+                let mut output = std::mem::take(&mut session.link.borrow_mut().to_server);
+                socket::flush(&session.server, &mut output, socket::SERVER_STALLED).await?;
+                continue;
+            }
+        };
+        if filled == 0 {
+            break;
+        }
         if input.len() < need {
             continue;
         }

@@ -16,6 +16,7 @@
 mod acknowledgement;
 mod config;
 mod delivery;
+mod headerless;
 mod pull;
 mod request;
 mod stored;
@@ -23,6 +24,7 @@ mod stored;
 pub use acknowledgement::is_acknowledgement;
 pub use config::{counts, narrow_max_msg_size, subjects, widen_max_msg_size};
 pub use delivery::{Delivery, narrow_msg_size};
+pub use headerless::headerless;
 pub use pull::widen_max_bytes;
 pub use request::{Request, deliver_subject};
 pub use stored::{Stored, Unclear};

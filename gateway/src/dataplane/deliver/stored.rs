@@ -1,0 +1,104 @@
+//! `STREAM.MSG.GET`: a stored message that comes as base64 in JSON.
+
+use crate::envelope::{Kid, OVERHEAD};
+use crate::keyring::{self, LaneCache, OpenRefused, Snapshot};
+use crate::metrics::Cause;
+use crate::policy::{KeyringId, Route};
+use crate::wire::Buffer;
+use crate::wire::jetstream::Stored;
+
+use super::candidates::{self, Source};
+use super::fate;
+
+/// What the requester gets in place of a message that it may not have: a request fails at once, and says why.
+const WITHHELD: &str = r#"{"type":"io.nats.jetstream.api.v1.stream_msg_get_response","error":{"code":500,"err_code":10058,"description":"keyway: the stored message is withheld: "#;
+
+/// What an answer comes to.
+pub(super) enum Found {
+    /// Nothing in it was sealed.
+    Plain,
+    /// `out` has the answer with the plaintext of so many bytes.
+    Opened(KeyringId, usize),
+    /// `out` has an error in its place.
+    Withheld(Option<KeyringId>, Cause),
+}
+
+/// Opens what an answer holds. `strict` tells the keyrings that admit no plaintext.
+///
+/// # Errors
+/// The kid of a version that is not loaded.
+pub(super) fn open(
+    snapshot: &Snapshot,
+    lanes: &mut LaneCache,
+    json: &[u8],
+    strict: impl Fn(KeyringId) -> bool,
+    out: &mut Buffer,
+) -> Result<Found, Kid> {
+    let policy = snapshot.policy();
+    let (mut data, mut headers) = (Vec::new(), Vec::new());
+    let stored = match Stored::parse(json) {
+        Ok(Some(stored)) => stored,
+        Ok(None) => return Ok(Found::Plain),
+        Err(_unclear) => return Ok(withheld(None, Cause::BadEnvelope, out)),
+    };
+    let keyring = match policy.route(&stored.subject) {
+        Route::Keyring(keyring) => Some(keyring),
+        Route::Pass | Route::Reply(_) => None,
+    };
+    if !stored.decode(&mut data) || !stored.decode_headers(&mut headers) {
+        return Ok(withheld(keyring, Cause::BadEnvelope, out));
+    }
+    if !fate::is_envelope(&data) {
+        return Ok(match keyring.filter(|keyring| strict(*keyring)) {
+            Some(keyring) if !data.is_empty() => {
+                withheld(Some(keyring), fate::cause_of(&data), out)
+            }
+            Some(_) | None => Found::Plain,
+        });
+    }
+    let mut plaintext = vec![0; data.len().saturating_sub(OVERHEAD)];
+    let mut attempt =
+        |subject: &[u8]| keyring::open(snapshot, lanes, keyring, subject, (&data, &mut plaintext));
+    let mut opened = attempt(policy.normalise(&stored.subject));
+    if let Err(OpenRefused::Unauthentic(keyring)) = opened {
+        let source = Source {
+            shown: &stored.subject,
+            stored: None,
+            origin: candidates::origin(&headers),
+        };
+        let other = candidates::others(policy, keyring, &source, |subject| attempt(subject).ok());
+        opened = other.ok_or(OpenRefused::Unauthentic(keyring));
+    }
+    match opened {
+        Ok(opened) => {
+            stored.rewrite(&plaintext, out);
+            Ok(Found::Opened(opened.keyring, plaintext.len()))
+        }
+        Err(OpenRefused::Miss(kid)) => Err(kid),
+        // On a subject that nobody protects, it may be anything.
+        Err(_) if keyring.is_none() => Ok(Found::Plain),
+        Err(refused) => Ok(withheld(refused.keyring().or(keyring), cause(refused), out)),
+    }
+}
+
+/// The same for an answer whose version could not be loaded.
+pub(super) fn unknown(out: &mut Buffer) -> Found {
+    withheld(None, Cause::UnknownKey, out)
+}
+
+fn withheld(keyring: Option<KeyringId>, cause: Cause, out: &mut Buffer) -> Found {
+    out.put(WITHHELD.as_bytes());
+    out.put(cause.word().as_bytes());
+    out.put(b"\"}}");
+    Found::Withheld(keyring, cause)
+}
+
+/// What an envelope that does not open is counted as.
+pub(super) const fn cause(refused: OpenRefused) -> Cause {
+    match refused {
+        OpenRefused::Miss(_) => Cause::UnknownKey,
+        OpenRefused::NotAnEnvelope(_) => Cause::BadEnvelope,
+        OpenRefused::WrongKeyring => Cause::WrongKeyring,
+        OpenRefused::Unauthentic(_) => Cause::Unauthentic,
+    }
+}

@@ -1,0 +1,74 @@
+//! What a client is told of a publish that the gateway refused, in its place in the stream.
+//!
+//! The stream towards the client is the server's: `+OK`, `PONG` and messages come in an order that clients rely on (R11, R14). So a
+//! refused publish is replaced by a `PING`, and the server's `PONG` to it by the error. `Permissions Violation for Publish` is the one
+//! that every client survives (R44).
+
+use std::collections::VecDeque;
+
+use crate::wire::{Buffer, write};
+
+/// How many refusals may wait for their `PONG`. A client that does not stop is told of these only.
+const MOST: usize = 1024;
+
+/// The errors that wait for their place, and the count of `PING` and `PONG` that finds it.
+#[derive(Default)]
+pub(super) struct Refusals {
+    pings: u64,
+    pongs: u64,
+    /// The text of each, and the number of the `PING` that stands for it.
+    waiting: VecDeque<(u64, Box<[u8]>)>,
+}
+
+impl Refusals {
+    /// A `PING` of the client's own goes to the server.
+    pub(super) const fn ping(&mut self) {
+        self.pings = self.pings.wrapping_add(1);
+    }
+
+    /// A publish to `subject` is refused: `out`, which goes to the server, gets what takes its place.
+    pub(super) fn refuse(&mut self, subject: &[u8], out: &mut Buffer) {
+        if self.waiting.len() < MOST {
+            self.ping();
+            let (before, after) = ("'Permissions Violation for Publish to \"", "\"'");
+            let text = [before.as_bytes(), subject, after.as_bytes()].concat();
+            self.waiting
+                .push_back((self.pings, text.into_boxed_slice()));
+            write::ping(out);
+        }
+    }
+
+    /// The server sent a `PONG`: `out`, which goes to the client, gets it or the error that it stands for.
+    pub(super) fn pong(&mut self, out: &mut Buffer) {
+        self.pongs = self.pongs.wrapping_add(1);
+        match self
+            .waiting
+            .pop_front_if(|(number, _)| *number == self.pongs)
+        {
+            Some((_, text)) => write::err(out, &text),
+            None => write::pong(out),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_takes_the_place_of_its_pong_and_of_no_other() {
+        let (mut refusals, mut server, mut client) = Default::default();
+        let (refusals, server, client): (&mut Refusals, &mut Buffer, &mut Buffer) =
+            (&mut refusals, &mut server, &mut client);
+        refusals.ping();
+        refusals.refuse(b"a.b", server);
+        refusals.ping();
+        assert_eq!(server.filled(), b"PING\r\n");
+        for _ in 0..3 {
+            refusals.pong(client);
+        }
+        let error = "-ERR 'Permissions Violation for Publish to \"a.b\"'";
+        let expected = format!("PONG\r\n{error}\r\nPONG\r\n");
+        assert_eq!(client.filled(), expected.as_bytes());
+    }
+}
