@@ -33,7 +33,8 @@ impl<'t> Section<'t> {
         let table = found.get_ref().as_table();
         if table.is_none() {
             let message = format!("expected a table, found {}", value::kind(found.get_ref()));
-            self.error_at(start, name, message, format!("write a section `[{name}]`"));
+            let help = format!("write a section `[{}]`", self.shown(name));
+            self.error_at(start, name, message, help);
         }
         Self::new(table, path, start, self.findings)
     }

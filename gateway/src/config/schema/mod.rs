@@ -1,8 +1,7 @@
 //! The table of keys: every key of the configuration, with all that is said about it anywhere.
 
-mod keys;
-
-pub use keys::KEYS;
+mod gateway;
+mod keyring;
 
 /// A key of the configuration.
 #[derive(Clone, Copy, Debug)]
@@ -43,25 +42,30 @@ pub enum Since {
     Later,
 }
 
+/// Every key, in the order of the reference page. A table stands before the keys it holds.
+pub fn keys() -> impl Iterator<Item = &'static Key> {
+    gateway::KEYS.iter().chain(keyring::KEYS)
+}
+
 /// The key at `path`.
 #[must_use]
 pub fn key(path: &str) -> Option<&'static Key> {
-    KEYS.iter().find(|key| key.path == path)
+    keys().find(|key| key.path == path)
 }
 
 /// Whether the table at `path` (empty, or ending in a dot) has `name`; if not, what to write instead.
 pub(super) fn known(path: &str, name: &str) -> Result<(), String> {
-    let mut here: Vec<_> = KEYS.iter().filter_map(|key| child(path, key)).collect();
+    let mut here: Vec<_> = keys().filter_map(|key| child(path, key)).collect();
     if here.contains(&name) {
         return Ok(());
     }
     if let Some(close) = closest(name, &here) {
         return Err(format!("did you mean `{close}`?"));
     }
-    if let Some(elsewhere) = KEYS.iter().find(|key| last(key.path) == name) {
+    if let Some(elsewhere) = keys().find(|key| last(key.path) == name) {
         return Err(match section(elsewhere.path) {
             "" => format!("`{name}` stands at the top of the file, before the first section"),
-            section => format!("`{name}` belongs in `{section}`"),
+            section => format!("`{name}` belongs in `{}`", section.replace("[]", "")),
         });
     }
     here.sort_unstable();

@@ -4,6 +4,7 @@ mod examples;
 mod keyring_mistakes;
 mod mistakes;
 mod reference;
+mod strictness;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -292,8 +293,7 @@ proptest! {
 
 /// Lines that the parser takes, with values that may be wrong.
 fn line() -> impl Strategy<Value = String> {
-    let names: Vec<_> = schema::KEYS
-        .iter()
+    let names: Vec<_> = schema::keys()
         .filter_map(|key| key.path.rsplit('.').next())
         .collect();
     let values = [
@@ -328,9 +328,6 @@ fn line() -> impl Strategy<Value = String> {
         "[x",
         "é",
     ];
-    let examples: Vec<_> = schema::KEYS
-        .iter()
-        .map(|key| key.example.to_owned())
-        .collect();
+    let examples: Vec<_> = schema::keys().map(|key| key.example.to_owned()).collect();
     prop_oneof![4 => pair, 2 => prop::sample::select(examples), 1 => prop::sample::select(heads.to_vec()).prop_map(str::to_owned)]
 }

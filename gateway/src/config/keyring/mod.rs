@@ -1,17 +1,15 @@
 //! `[[keyring]]`: the rules of the policy, and when their keys are replaced.
 
-use std::time::{Duration, SystemTime};
+mod keys;
+mod strict;
 
-use crate::config::checked::{Keyring, Limit, Retain, Rotate};
+use std::time::SystemTime;
+
+use crate::config::checked::Keyring;
 use crate::config::finding::Wrong;
 use crate::config::section::Section;
-use crate::config::value::{self, LONGEST};
-use crate::envelope::Suite;
-use crate::envelope::limits::HardLimit;
-use crate::policy::{Alias, Bind, Fault, Invalid, KeyringName, Pattern, Plaintext, Policy, Rule};
-
-/// Longest subject that an envelope can be bound to, in bytes.
-const LONGEST_SUBJECT: usize = 65_535;
+use crate::config::value;
+use crate::policy::{Alias, Bind, Fault, Invalid, KeyringName, Pattern, Policy, Rule};
 
 /// How the names start that stand for those that could not be read.
 const UNREAD: &str = "0-unread-";
@@ -23,13 +21,6 @@ struct Entry<'t> {
     /// Where each of the rule's subjects stands.
     places: Vec<usize>,
     keys: Option<Keyring>,
-}
-
-/// What a version may seal, soft or hard, as far as it could be read.
-#[derive(Clone, Copy)]
-struct Budget {
-    messages: Option<u64>,
-    bytes: Option<u64>,
 }
 
 /// Reads every `[[keyring]]` and compiles the policy; without any, the keyring `default` covers everything.
@@ -61,7 +52,7 @@ pub(super) fn convert(
 /// The keyring of a file that has none.
 fn default_entry(section: Section<'_>, control_line: usize) -> Entry<'_> {
     let rule = Rule::everything();
-    let keys = keys(&section, &rule, control_line);
+    let keys = keys::convert(&section, &rule, control_line);
     Entry {
         section,
         rule,
@@ -75,17 +66,20 @@ fn entry(section: Section<'_>, index: usize, control_line: usize, now: SystemTim
     let name = section.one("name", parsed::<KeyringName>);
     let (subjects, complete) = section.some("subjects", parsed::<Pattern>);
     let (bind, bound) = bind(&section);
-    let plaintext = plaintext(&section, now);
-    let whole = complete && name.is_some() && bound && plaintext.is_some();
-    let (subjects, places) = subjects.into_iter().unzip();
+    let (subjects, places): (Vec<_>, _) = subjects.into_iter().unzip();
+    let strict = strict::convert(&section, &subjects, now);
+    let whole = complete && name.is_some() && bound && strict.is_some();
+    let strict = strict.unwrap_or_default();
     let rule = Rule {
         name: name.unwrap_or_else(|| unread(index)),
         subjects,
         bind,
-        plaintext: plaintext.unwrap_or(Plaintext::Reject),
-        ..Rule::everything()
+        plaintext: strict.plaintext,
+        answers: strict.answers,
+        empty: strict.empty,
+        undecryptable: strict.undecryptable,
     };
-    let keys = keys(&section, &rule, control_line).filter(|_| whole);
+    let keys = keys::convert(&section, &rule, control_line).filter(|_| whole);
     Entry {
         section,
         rule,
@@ -126,153 +120,6 @@ fn alias(section: &Section<'_>) -> Option<Alias> {
         section.error("to", uneven.to_string(), help);
     }
     alias.ok()
-}
-
-fn plaintext(section: &Section<'_>, now: SystemTime) -> Option<Plaintext> {
-    let accept = section.one("plaintext", |v| {
-        value::choice(v, &[("reject", false), ("accept", true)])
-    });
-    let until = section.optional("until", value::end_of_day);
-    match (accept?, until?) {
-        (false, None) => Some(Plaintext::Reject),
-        (true, Some(until)) if until > now => {
-            section.warn(
-                "plaintext",
-                "plaintext is delivered on protected subjects".to_owned(),
-                "write `plaintext = \"reject\"` as soon as every publisher is behind a gateway",
-            );
-            Some(Plaintext::Accept { until })
-        }
-        (true, Some(_past)) => {
-            let help = "write `plaintext = \"reject\"` and remove `until`, or give a later date";
-            section.error("until", "the date has passed".to_owned(), help.to_owned());
-            None
-        }
-        (true, None) => {
-            let message = "plaintext is accepted without a date on which that ends".to_owned();
-            section.error(
-                "plaintext",
-                message,
-                "for example: until = 2027-06-30".to_owned(),
-            );
-            None
-        }
-        (false, Some(_)) => {
-            let message =
-                "a date on which plaintext ends to be accepted, but it is rejected already"
-                    .to_owned();
-            section.error(
-                "until",
-                message,
-                "remove it, or write `plaintext = \"accept\"`".to_owned(),
-            );
-            None
-        }
-    }
-}
-
-/// Reads what concerns the keys of a keyring rather than its subjects.
-fn keys(section: &Section<'_>, rule: &Rule, control_line: usize) -> Option<Keyring> {
-    let suites = [Suite::Aes256Gcm, Suite::Aes256GcmSiv].map(|suite| (suite.name(), suite));
-    let suite = section.one("suite", |v| value::choice(v, &suites));
-    let thresholds = section.section("rotate");
-    let (after, soft) = rotate(&thresholds);
-    let hard = budget(&section.section("limit"));
-    let overlap = section.one("overlap", |v| value::duration(v, Duration::ZERO, LONGEST));
-    let retain = section.one("retain", |v| {
-        let words = [
-            ("destroy", Retain::Destroy),
-            ("archive", Retain::Archive),
-            ("shred", Retain::Shred),
-        ];
-        value::choice(v, &words)
-    });
-    let limit = limit(hard);
-    if let Some(limit) = limit {
-        check_bound(section, limit, longest_subject(rule, control_line));
-    }
-    check_thresholds(&thresholds, soft, hard);
-    Some(Keyring {
-        name: rule.name.clone(),
-        suite: suite?,
-        rotate: Rotate {
-            after: after?,
-            messages: soft.messages?,
-            bytes: soft.bytes?,
-        },
-        limit: limit?,
-        overlap: overlap?,
-        retain: retain?,
-    })
-}
-
-fn rotate(section: &Section<'_>) -> (Option<Duration>, Budget) {
-    let after = section.one("after", |v| {
-        value::duration(v, Duration::from_secs(1), LONGEST)
-    });
-    (after, budget(section))
-}
-
-fn budget(section: &Section<'_>) -> Budget {
-    Budget {
-        messages: section.one("messages", |v| value::count(v, 1, u64::MAX)),
-        bytes: section.one("bytes", |v| value::size(v, 1, u64::MAX)),
-    }
-}
-
-fn limit(hard: Budget) -> Option<Limit> {
-    Some(Limit {
-        messages: hard.messages?,
-        bytes: hard.bytes?,
-    })
-}
-
-/// The bytes of subject that a bound envelope authenticates at most.
-fn longest_subject(rule: &Rule, control_line: usize) -> usize {
-    match rule.bind {
-        Bind::Subject { .. } => control_line.min(LONGEST_SUBJECT),
-        Bind::Keyring => 0,
-    }
-}
-
-/// The multi-key bound of the cipher, which no limit may exceed.
-fn check_bound(section: &Section<'_>, limit: Limit, longest_subject: usize) {
-    let hard = HardLimit {
-        messages: limit.messages,
-        bytes: limit.bytes,
-        longest_subject,
-    };
-    if let Err(over) = hard.check() {
-        let help =
-            "lower `limit.messages` or `limit.bytes`; the defaults are within the bound".to_owned();
-        section.error("limit", over.to_string(), help);
-    }
-}
-
-/// A successor must be made before the limit stops all sealing.
-fn check_thresholds(section: &Section<'_>, soft: Budget, hard: Budget) {
-    let pairs = [
-        ("messages", soft.messages.zip(hard.messages)),
-        ("bytes", soft.bytes.zip(hard.bytes)),
-    ];
-    let read =
-        |(name, pair): (&'static str, Option<_>)| pair.map(|(soft, hard)| (name, soft, hard));
-    let pairs = pairs.into_iter().filter_map(read);
-    for (name, soft, hard) in pairs.filter(|(_, soft, hard)| soft >= hard) {
-        let default = if section.has(name) {
-            ""
-        } else {
-            ", the default,"
-        };
-        let message = format!(
-            "{soft}{default} is not below `limit.{name}` ({hard}): sealing would stop before a rotation"
-        );
-        section.error(
-            name,
-            message,
-            format!("give a number below {hard}, a tenth of it or less at best"),
-        );
-    }
 }
 
 /// Compiles the rules; mistakes are recorded where they stand.

@@ -1,0 +1,124 @@
+//! What concerns the keys of a keyring rather than its subjects: how they are made, and when they are replaced.
+
+use std::time::Duration;
+
+use crate::config::checked::{Keyring, Limit, Retain, Rotate};
+use crate::config::section::Section;
+use crate::config::value::{self, LONGEST};
+use crate::envelope::Suite;
+use crate::envelope::limits::HardLimit;
+use crate::policy::{Bind, Rule};
+
+/// Longest subject that an envelope can be bound to, in bytes.
+const LONGEST_SUBJECT: usize = 65_535;
+
+/// What a version may seal, soft or hard, as far as it could be read.
+#[derive(Clone, Copy)]
+struct Budget {
+    messages: Option<u64>,
+    bytes: Option<u64>,
+}
+
+/// Reads what concerns the keys of a keyring rather than its subjects.
+pub(super) fn convert(section: &Section<'_>, rule: &Rule, control_line: usize) -> Option<Keyring> {
+    let suites = [Suite::Aes256Gcm, Suite::Aes256GcmSiv].map(|suite| (suite.name(), suite));
+    let suite = section.one("suite", |v| value::choice(v, &suites));
+    let thresholds = section.section("rotate");
+    let (after, soft) = rotate(&thresholds);
+    let hard = budget(&section.section("limit"));
+    let overlap = section.one("overlap", |v| value::duration(v, Duration::ZERO, LONGEST));
+    let retain = section.one("retain", |v| {
+        let words = [
+            ("destroy", Retain::Destroy),
+            ("archive", Retain::Archive),
+            ("shred", Retain::Shred),
+        ];
+        value::choice(v, &words)
+    });
+    let limit = limit(hard);
+    if let Some(limit) = limit {
+        check_bound(section, limit, longest_subject(rule, control_line));
+    }
+    check_thresholds(&thresholds, soft, hard);
+    Some(Keyring {
+        name: rule.name.clone(),
+        suite: suite?,
+        rotate: Rotate {
+            after: after?,
+            messages: soft.messages?,
+            bytes: soft.bytes?,
+        },
+        limit: limit?,
+        overlap: overlap?,
+        retain: retain?,
+    })
+}
+
+fn rotate(section: &Section<'_>) -> (Option<Duration>, Budget) {
+    let after = section.one("after", |v| {
+        value::duration(v, Duration::from_secs(1), LONGEST)
+    });
+    (after, budget(section))
+}
+
+fn budget(section: &Section<'_>) -> Budget {
+    Budget {
+        messages: section.one("messages", |v| value::count(v, 1, u64::MAX)),
+        bytes: section.one("bytes", |v| value::size(v, 1, u64::MAX)),
+    }
+}
+
+fn limit(hard: Budget) -> Option<Limit> {
+    Some(Limit {
+        messages: hard.messages?,
+        bytes: hard.bytes?,
+    })
+}
+
+/// The bytes of subject that a bound envelope authenticates at most.
+fn longest_subject(rule: &Rule, control_line: usize) -> usize {
+    match rule.bind {
+        Bind::Subject { .. } => control_line.min(LONGEST_SUBJECT),
+        Bind::Keyring => 0,
+    }
+}
+
+/// The multi-key bound of the cipher, which no limit may exceed.
+fn check_bound(section: &Section<'_>, limit: Limit, longest_subject: usize) {
+    let hard = HardLimit {
+        messages: limit.messages,
+        bytes: limit.bytes,
+        longest_subject,
+    };
+    if let Err(over) = hard.check() {
+        let help =
+            "lower `limit.messages` or `limit.bytes`; the defaults are within the bound".to_owned();
+        section.error("limit", over.to_string(), help);
+    }
+}
+
+/// A successor must be made before the limit stops all sealing.
+fn check_thresholds(section: &Section<'_>, soft: Budget, hard: Budget) {
+    let pairs = [
+        ("messages", soft.messages.zip(hard.messages)),
+        ("bytes", soft.bytes.zip(hard.bytes)),
+    ];
+    let read =
+        |(name, pair): (&'static str, Option<_>)| pair.map(|(soft, hard)| (name, soft, hard));
+    let pairs = pairs.into_iter().filter_map(read);
+    for (name, soft, hard) in pairs.filter(|(_, soft, hard)| soft >= hard) {
+        let default = if section.has(name) {
+            ""
+        } else {
+            ", the default,"
+        };
+        let message = format!(
+            "{soft}{default} is not below `limit.{name}` ({hard}): sealing would stop before a rotation"
+        );
+        section.error(
+            name,
+            message,
+            format!("give a number below {hard}, a tenth of it or less at best"),
+        );
+    }
+}
