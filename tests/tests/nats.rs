@@ -18,6 +18,11 @@ macro_rules! rows {
 rows!(
     publish_subscribe wildcards queue_groups headers empty_payload no_responders request_reply request_many
     custom_inbox_prefix drain
+    stream_publish stream_publish_async stream_dedup stream_expected_headers stream_limits_file stream_limits_memory
+    stream_interest stream_work_queue stream_rollup stream_message_ttl stream_purge_and_delete stream_max_msg_size
+    stream_mirror stream_source stream_republish stream_subject_transform stream_message_get stream_direct_get
+    stream_direct_get_batch stream_direct_get_multi_last stream_direct_get_no_headers stream_atomic_batch
+    stream_fast_ingest stream_schedule stream_counter stream_backup_restore stream_compression
 );
 
 /// Rows that have a server or a configuration of their own, below.

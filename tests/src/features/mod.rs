@@ -11,8 +11,11 @@
 
 mod bus;
 mod core;
+mod jetstream;
+mod publishing;
 mod search;
 mod stored;
+mod streams;
 mod world;
 
 pub use bus::Bus;
@@ -39,7 +42,7 @@ macro_rules! scenarios {
 }
 use scenarios;
 
-const LISTS: &[&[(&str, Scenario)]] = &[core::LIST];
+const LISTS: &[&[(&str, Scenario)]] = &[core::LIST, publishing::LIST, streams::LIST];
 
 /// Starting interpreters is dear, so each client runs its whole list once, for all the tests of one program.
 static REPORTS: LazyLock<Vec<Report>> = LazyLock::new(|| {
