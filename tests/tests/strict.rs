@@ -1,0 +1,198 @@
+//! Promise: how strict a keyring is, is what its configuration says; what is refused or withheld is counted, and blocks nobody.
+
+use keyway_tests::{NatsServer, Pair, Raw};
+
+const SAID: &[u8] = b"the launch code is 0000";
+const FORGED: &[u8] = b"forged in the clear";
+const ACK: &[u8] = br#"{"stream":"s","seq":1}"#;
+
+fn pair(server: NatsServer, more: &str) -> Pair {
+    let tables = format!("[[keyring]]\nname = \"k\"\nsubjects = [\">\"]\n{more}");
+    Pair::with(server, "", &tables)
+}
+
+/// Asks through the delivering gateway, and answers with `answer` from the bare bus.
+fn answered(pair: &Pair, subject: &str, answer: &[u8]) -> Option<Vec<u8>> {
+    let mut bare = pair.bare();
+    bare.subscribe(subject);
+    let mut agent = Raw::agent(pair.deliver.addr());
+    agent.subscribe("_INBOX.a.*");
+    agent.request(subject, "_INBOX.a.1", SAID);
+    bare.message(subject).assert_sealed(SAID);
+    bare.publish("_INBOX.a.1", answer);
+    agent.arrived().pop().map(|frame| frame.payload().to_vec())
+}
+
+#[test]
+fn plaintext_answers_a_protected_request_only_as_an_acknowledgement() {
+    let pair = pair(NatsServer::start(), "");
+    assert_eq!(answered(&pair, "a.1", FORGED), None);
+    assert_eq!(pair.withheld("plaintext"), 1.0);
+    assert_eq!(answered(&pair, "a.1", ACK).as_deref(), Some(ACK));
+    let more = br#"{"stream":"s","seq":1,"note":"the launch code is 1111"}"#;
+    assert_eq!(answered(&pair, "a.1", more), None);
+}
+
+#[test]
+fn sealed_replies_admit_no_acknowledgement() {
+    let pair = pair(NatsServer::start(), "reply = \"sealed\"\n");
+    assert_eq!(answered(&pair, "a.1", ACK), None);
+    assert_eq!(answered(&pair, "a.1", b"").as_deref(), Some(&b""[..]));
+}
+
+#[test]
+fn puback_replies_admit_no_envelope() {
+    let pair = pair(NatsServer::start(), "reply = \"puback\"\n");
+    assert_eq!(answered(&pair, "a.1", ACK).as_deref(), Some(ACK));
+    let mut responder = pair.publisher();
+    responder.subscribe("a.2");
+    let mut agent = Raw::agent(pair.deliver.addr());
+    agent.subscribe("_INBOX.b.*");
+    agent.request("a.2", "_INBOX.b.1", SAID);
+    responder.message("a.2");
+    responder.publish("_INBOX.b.1", SAID);
+    responder.flush();
+    assert!(agent.arrived().is_empty());
+    assert_eq!(pair.withheld("answer"), 1.0);
+}
+
+#[test]
+fn plaintext_on_an_inbox_that_nobody_asked_for_is_withheld() {
+    let pair = pair(NatsServer::start(), "");
+    let mut agent = pair.subscriber("_INBOX.c.*");
+    pair.bare().publish("_INBOX.c.1", FORGED);
+    assert!(agent.arrived().is_empty());
+    assert_eq!(pair.withheld("plaintext"), 1.0);
+}
+
+#[test]
+fn empties_are_sealed_where_asked_for_and_forged_ones_withheld() {
+    let pair = pair(NatsServer::start(), "empty = \"seal\"\n");
+    let (mut tap, mut subscriber) = (pair.tap(), pair.subscriber("a.*"));
+    let mut agent = pair.publisher();
+    agent.publish("a.1", b"");
+    assert_eq!(tap.message("a.1").payload().len(), 48);
+    assert_eq!(subscriber.message("a.1").payload(), b"");
+    pair.bare().publish("a.2", b"");
+    assert_eq!(subscriber.arrived().len(), 1);
+    assert_eq!(pair.withheld("empty"), 1.0);
+    // What NATS gives a meaning passes.
+    agent.publish_with("a.3", "NATS/1.0\r\nKV-Operation: DEL\r\n\r\n", b"");
+    assert_eq!(tap.message("a.3").payload(), b"");
+    assert_eq!(subscriber.message("a.3").payload(), b"");
+}
+
+#[test]
+fn refused_increment_is_told_in_its_place_and_its_request_fails_at_once() {
+    let pair = pair(NatsServer::jetstream(), "");
+    let mut agent = pair.publisher();
+    agent.subscribe("_INBOX.d.*");
+    agent.flush();
+    agent.forget();
+    let increment = b"NATS/1.0\r\nNats-Incr: 1\r\n\r\n";
+    let size = increment.len();
+    agent.send(b"PING\r\n");
+    agent.send(format!("HPUB count.a _INBOX.d.1 {size} {size}\r\n").as_bytes());
+    agent.send(increment);
+    agent.send(b"\r\nPING\r\n");
+    let pongs = |bytes: &[u8]| String::from_utf8_lossy(bytes).matches("PONG\r\n").count();
+    let seen = agent.until("two pongs", |bytes| pongs(bytes) >= 2);
+    let seen = String::from_utf8_lossy(seen).into_owned();
+    let error = "-ERR 'Permissions Violation for Publish to \"count.a\"'\r\n";
+    let (before, after) = seen.split_once(error).unwrap();
+    assert!(before.starts_with("PONG\r\n"), "{seen}");
+    assert!(before.contains("counters cannot be sealed"), "{seen}");
+    assert!(after.starts_with("PONG\r\n"), "{seen}");
+    let metrics = pair.publish.metrics();
+    assert_eq!(
+        metrics.sum("keyway_refused_messages_total", &[("cause", "counter")]),
+        1.0
+    );
+}
+
+#[test]
+fn counter_stream_on_sealed_subjects_is_refused_with_the_reason() {
+    let pair = pair(NatsServer::jetstream(), "");
+    let mut agent = pair.publisher();
+    agent.subscribe("_INBOX.e.*");
+    let config =
+        br#"{"name":"COUNT","subjects":["count.>"],"allow_msg_counter":true,"storage":"memory"}"#;
+    agent.request("$JS.API.STREAM.CREATE.COUNT", "_INBOX.e.1", config);
+    let answer = agent.message("_INBOX.e.1");
+    let text = String::from_utf8_lossy(answer.payload()).into_owned();
+    assert!(text.contains("counters cannot be sealed"), "{text}");
+}
+
+/// A stream with one message that does not open, and an agent with a push consumer on it.
+fn stuck(pair: &Pair) -> Raw {
+    let mut bare = pair.bare();
+    bare.subscribe("_INBOX.f.*");
+    let config = br#"{"name":"S","subjects":["s.>"],"storage":"memory"}"#;
+    bare.request("$JS.API.STREAM.CREATE.S", "_INBOX.f.1", config);
+    bare.message("_INBOX.f.1");
+    bare.publish("s.1", FORGED);
+    pair.publisher().publish("s.2", SAID);
+    let mut agent = pair.subscriber("push.s");
+    let consumer = br#"{"stream_name":"S","config":{"deliver_subject":"push.s","ack_policy":"explicit","ack_wait":60000000000}}"#;
+    bare.request("$JS.API.CONSUMER.CREATE.S", "_INBOX.f.2", consumer);
+    bare.message("_INBOX.f.2");
+    agent.message("s.2");
+    agent
+}
+
+#[test]
+fn withheld_delivery_blocks_no_other_and_is_not_acknowledged() {
+    let pair = pair(NatsServer::jetstream(), "");
+    let mut tap = pair.tap();
+    let mut agent = stuck(&pair);
+    assert!(agent.arrived().iter().all(|frame| frame.subject() != "s.1"));
+    let acks = |frame: &keyway_tests::frame::Frame| frame.subject().starts_with("$JS.ACK.");
+    assert!(!tap.flush().iter().any(acks));
+    assert_eq!(pair.withheld("plaintext"), 1.0);
+}
+
+#[test]
+fn withheld_delivery_is_refused_with_the_configured_delay() {
+    let more = "[keyring.undecryptable]\nnak-delay = \"30s\"\n";
+    let pair = pair(NatsServer::jetstream(), more);
+    let mut tap = pair.tap();
+    let _agent = stuck(&pair);
+    let nak = b"-NAK {\"delay\":30000000000}";
+    tap.until("the refusal", |frames| {
+        frames.iter().any(|frame| frame.payload() == nak)
+    });
+}
+
+#[test]
+fn withheld_delivery_is_terminated_at_the_limit() {
+    let more = "[keyring.undecryptable]\nnak-delay = \"100ms\"\nlimit = \"1s\"\nat-limit = \"terminate\"\n";
+    let pair = pair(NatsServer::jetstream(), more);
+    let mut tap = pair.tap();
+    let _agent = stuck(&pair);
+    let term = b"+TERM keyway: plaintext";
+    tap.until("the end", |frames| {
+        frames.iter().any(|frame| frame.payload() == term)
+    });
+}
+
+#[test]
+fn envelope_is_delivered_as_it_is_where_asked_for_with_the_cause() {
+    let more = "[keyring.undecryptable]\ndeliver = \"envelope\"\n";
+    let pair = pair(NatsServer::start(), more);
+    let (mut tap, mut subscriber) = (pair.tap(), pair.subscriber("a.*"));
+    pair.publisher().publish("a.1", SAID);
+    let mut envelope = tap.message("a.1").payload().to_vec();
+    envelope[40] ^= 1;
+    let mut bare = pair.bare();
+    bare.publish("a.2", &envelope);
+    let substitute = subscriber.message("a.2");
+    assert_eq!(substitute.payload(), envelope);
+    assert_eq!(
+        substitute.headers(),
+        b"NATS/1.0\r\nKeyway-Undecryptable: unauthentic\r\n\r\n"
+    );
+    // Plaintext that is rejected is not delivered under this name either.
+    bare.publish("a.3", FORGED);
+    assert_eq!(subscriber.message("a.3").payload(), b"");
+    assert_eq!(pair.withheld("plaintext"), 1.0);
+}
