@@ -23,6 +23,12 @@ rows!(
     stream_mirror stream_source stream_republish stream_subject_transform stream_message_get stream_direct_get
     stream_direct_get_batch stream_direct_get_multi_last stream_direct_get_no_headers stream_atomic_batch
     stream_fast_ingest stream_schedule stream_counter stream_backup_restore stream_compression
+    consumer_pull_fetch consumer_pull_max_bytes consumer_push consumer_push_queue consumer_ordered consumer_flow_control
+    consumer_headers_only consumer_acknowledgements consumer_priority_group consumer_pause consumer_filter consumer_replay
+    kv_put_get_delete kv_history kv_watch kv_keys kv_ttl kv_mirror kv_domain kv_create_update kv_without_direct_get
+    kv_max_value_size kv_purge
+    object_put_get object_chunks object_links object_metadata object_watch object_delete
+    service_request service_errors service_discovery
 );
 
 /// Rows that have a server or a configuration of their own, below.

@@ -10,10 +10,14 @@
 )]
 
 mod bus;
+mod consumers;
 mod core;
 mod jetstream;
+mod kv;
+mod objects;
 mod publishing;
 mod search;
+mod services;
 mod stored;
 mod streams;
 mod world;
@@ -42,7 +46,15 @@ macro_rules! scenarios {
 }
 use scenarios;
 
-const LISTS: &[&[(&str, Scenario)]] = &[core::LIST, publishing::LIST, streams::LIST];
+const LISTS: &[&[(&str, Scenario)]] = &[
+    core::LIST,
+    publishing::LIST,
+    streams::LIST,
+    consumers::LIST,
+    kv::LIST,
+    objects::LIST,
+    services::LIST,
+];
 
 /// Starting interpreters is dear, so each client runs its whole list once, for all the tests of one program.
 static REPORTS: LazyLock<Vec<Report>> = LazyLock::new(|| {
