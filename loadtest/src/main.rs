@@ -13,6 +13,7 @@ mod client;
 mod failed;
 mod idle;
 mod latency;
+mod outstanding;
 mod process;
 mod report;
 mod stats;
@@ -59,6 +60,8 @@ enum What {
     Latency(latency::Args),
     /// Many connections that say nothing: memory of the gateway.
     Idle(idle::Args),
+    /// Many requests without an answer: memory of the gateway.
+    Outstanding(outstanding::Args),
     /// All of these, with their defaults.
     All,
 }
@@ -82,10 +85,12 @@ fn run(cli: &Cli) -> Result<(), Failed> {
         What::Throughput(args) => report.throughput = throughput::run(&programs, args)?,
         What::Latency(args) => report.latency = latency::run(&programs, args)?,
         What::Idle(args) => report.idle = idle::run(&programs, args)?,
+        What::Outstanding(args) => report.outstanding = outstanding::run(&programs, args)?,
         What::All => {
             report.throughput = throughput::run(&programs, &throughput::Args::default())?;
             report.latency = latency::run(&programs, &latency::Args::default())?;
             report.idle = idle::run(&programs, &idle::Args::default())?;
+            report.outstanding = outstanding::run(&programs, &outstanding::Args::default())?;
         }
     }
     let printed = if cli.json {

@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::failed::Failed;
 use crate::idle::Idle;
 use crate::latency::Latency;
+use crate::outstanding::Outstanding;
 use crate::stats::Spread;
 use crate::targets::Programs;
 use crate::throughput::Throughput;
@@ -20,6 +21,7 @@ pub(crate) struct Report {
     pub(crate) throughput: Vec<Throughput>,
     pub(crate) latency: Vec<Latency>,
     pub(crate) idle: Option<Idle>,
+    pub(crate) outstanding: Option<Outstanding>,
 }
 
 #[derive(Serialize)]
@@ -41,6 +43,7 @@ impl Report {
             throughput: Vec::new(),
             latency: Vec::new(),
             idle: None,
+            outstanding: None,
         })
     }
 
@@ -59,7 +62,9 @@ impl Report {
             .iter()
             .try_for_each(|size| throughput(out, size))?;
         latency(out, &self.latency)?;
-        self.idle.iter().try_for_each(|of| idle(out, of))
+        self.idle.iter().try_for_each(|of| idle(out, of))?;
+        let mut of = self.outstanding.iter();
+        of.try_for_each(|of| outstanding(out, of))
     }
 }
 
@@ -160,6 +165,24 @@ fn latency(out: &mut impl Write, rows: &[Latency]) -> io::Result<()> {
         )?;
     }
     Ok(())
+}
+
+fn outstanding(out: &mut impl Write, of: &Outstanding) -> io::Result<()> {
+    writeln!(
+        out,
+        "\n{} requests without an answer on {} connections: resident bytes per request",
+        of.requests, of.connections
+    )?;
+    writeln!(
+        out,
+        "  the gateway of those who ask      {:>8.1}",
+        of.asking
+    )?;
+    writeln!(
+        out,
+        "  the gateway of those who answer   {:>8.1}",
+        of.answering
+    )
 }
 
 fn idle(out: &mut impl Write, of: &Idle) -> io::Result<()> {

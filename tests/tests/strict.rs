@@ -1,6 +1,12 @@
 //! Promise: how strict a keyring is, is what its configuration says; what is refused or withheld is counted, and blocks nobody.
 
-use keyway_tests::{NatsServer, Pair, Raw};
+#![expect(
+    clippy::large_futures,
+    reason = "async-nats connects in a large future, which a test's stack holds"
+)]
+
+use futures_util::StreamExt as _;
+use keyway_tests::{Gateway, NatsServer, Pair, Raw};
 
 const SAID: &[u8] = b"the launch code is 0000";
 const FORGED: &[u8] = b"forged in the clear";
@@ -123,19 +129,105 @@ fn counter_stream_on_sealed_subjects_is_refused_with_the_reason() {
     assert!(text.contains("counters cannot be sealed"), "{text}");
 }
 
-/// A stream with one message that does not open, and an agent with a push consumer on it.
-fn stuck(pair: &Pair) -> Raw {
+/// An agent that has a consumer on a stream of this pair's; `ack` is its policy.
+fn consumer(pair: &Pair, ack: &str) -> (Raw, Raw) {
     let mut bare = pair.bare();
     bare.subscribe("_INBOX.f.*");
     let config = br#"{"name":"S","subjects":["s.>"],"storage":"memory"}"#;
     bare.request("$JS.API.STREAM.CREATE.S", "_INBOX.f.1", config);
     bare.message("_INBOX.f.1");
+    let agent = pair.subscriber("push.s");
+    let consumer = format!(
+        r#"{{"stream_name":"S","config":{{"deliver_subject":"push.s","ack_policy":"{ack}","ack_wait":60000000000}}}}"#
+    );
+    bare.request(
+        "$JS.API.CONSUMER.CREATE.S",
+        "_INBOX.f.2",
+        consumer.as_bytes(),
+    );
+    bare.message("_INBOX.f.2");
+    (agent, bare)
+}
+
+#[test]
+fn version_that_appears_in_a_stream_is_waited_for_loaded_and_opened() {
+    let pair = Pair::with(
+        NatsServer::jetstream(),
+        "",
+        "[limits]\nmiss-wait = \"30s\"\n",
+    );
+    let (mut agent, _bare) = consumer(&pair, "explicit");
+    pair.publish.rotate("default");
+    let mut publisher = pair.publisher();
+    publisher.publish("s.1", SAID);
+    publisher.publish("s.2", SAID);
+    pair.copy_record("default");
+    for subject in ["s.1", "s.2"] {
+        assert_eq!(agent.message(subject).payload(), SAID);
+    }
+    assert_eq!(pair.withheld("unknown-key"), 0.0);
+}
+
+#[test]
+fn version_that_is_gone_holds_its_consumer_up_for_no_longer_than_the_wait() {
+    let pair = Pair::with(
+        NatsServer::jetstream(),
+        "",
+        "[limits]\nmiss-wait = \"100ms\"\n",
+    );
+    let (mut agent, bare) = consumer(&pair, "explicit");
+    // Keys of a gateway whose state nobody else has, as those of a version that was destroyed.
+    let stranger = Gateway::sealing(&pair.server.url());
+    let mut lost = Raw::agent(stranger.addr());
+    for subject in ["s.1", "s.2", "s.3"] {
+        lost.publish(subject, SAID);
+    }
+    pair.publisher().publish("s.4", SAID);
+    assert_eq!(agent.message("s.4").payload(), SAID);
+    assert_eq!(agent.arrived().len(), 1);
+    assert_eq!(pair.withheld("unknown-key"), 3.0);
+    drop(bare);
+}
+
+#[tokio::test]
+async fn ordered_consumer_goes_past_what_does_not_open_at_the_limit() {
+    let more = "[keyring.undecryptable]\nlimit = \"1s\"\nat-limit = \"envelope\"\n";
+    let pair = pair(NatsServer::jetstream(), more);
+    let connect = |url: String| async move { async_nats::connect(url).await.unwrap() };
+    let context = async_nats::jetstream::new(connect(pair.deliver.url()).await);
+    let config = async_nats::jetstream::stream::Config {
+        name: "S".to_owned(),
+        subjects: vec!["s.>".to_owned()],
+        ..Default::default()
+    };
+    let stream = context.create_stream(config).await.unwrap();
+    pair.bare().publish("s.1", FORGED);
+    pair.publisher().publish("s.2", SAID);
+    let ordered = async_nats::jetstream::consumer::pull::OrderedConfig::default();
+    let consumer = stream.create_consumer(ordered).await.unwrap();
+    let mut messages = consumer.messages().await.unwrap();
+    let first = messages.next().await.unwrap().unwrap();
+    let cause = first
+        .headers
+        .as_ref()
+        .and_then(|headers| headers.get("Keyway-Undecryptable"));
+    assert_eq!(cause.map(|cause| cause.as_str()), Some("plaintext"));
+    assert_eq!(
+        (first.subject.as_str(), &first.payload[..]),
+        ("s.1", &b""[..])
+    );
+    let second = messages.next().await.unwrap().unwrap();
+    assert_eq!(
+        (second.subject.as_str(), &second.payload[..]),
+        ("s.2", SAID)
+    );
+}
+
+/// A stream with one message that does not open, and an agent with a push consumer on it.
+fn stuck(pair: &Pair) -> Raw {
+    let (mut agent, mut bare) = consumer(pair, "explicit");
     bare.publish("s.1", FORGED);
     pair.publisher().publish("s.2", SAID);
-    let mut agent = pair.subscriber("push.s");
-    let consumer = br#"{"stream_name":"S","config":{"deliver_subject":"push.s","ack_policy":"explicit","ack_wait":60000000000}}"#;
-    bare.request("$JS.API.CONSUMER.CREATE.S", "_INBOX.f.2", consumer);
-    bare.message("_INBOX.f.2");
     agent.message("s.2");
     agent
 }

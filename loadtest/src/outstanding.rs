@@ -1,0 +1,72 @@
+//! Many requests that nobody has answered yet: what each of them costs the gateway.
+
+use serde::Serialize;
+
+use crate::client::Client;
+use crate::failed::Failed;
+use crate::stats::float;
+use crate::targets::{Mode, Programs};
+
+#[derive(Clone, clap::Args)]
+pub(crate) struct Args {
+    /// Connections that ask.
+    #[arg(long, default_value_t = 16)]
+    connections: u64,
+    /// Requests of each that wait for an answer; a gateway promises to remember 65,536.
+    #[arg(long, default_value_t = 65_536)]
+    requests: u64,
+}
+
+impl Default for Args {
+    fn default() -> Self {
+        Self {
+            connections: 16,
+            requests: 65_536,
+        }
+    }
+}
+
+/// Resident memory per request in bytes.
+#[derive(Serialize)]
+pub(crate) struct Outstanding {
+    pub(crate) requests: u64,
+    pub(crate) connections: u64,
+    /// The gateway of those who ask.
+    pub(crate) asking: f64,
+    /// The gateway of those who owe the answers.
+    pub(crate) answering: f64,
+}
+
+pub(crate) fn run(programs: &Programs, args: &Args) -> Result<Option<Outstanding>, Failed> {
+    let server = programs.server()?;
+    let asking = programs.gateway(server.addr, Mode::Sealing)?;
+    // A second gateway would have keys of its own: those who owe answers get plaintext requests on a subject of the system.
+    let answering = programs.gateway(server.addr, Mode::Sealing)?;
+    let mut pairs = (0..args.connections)
+        .map(|number| {
+            let mut responder = Client::connect(answering.addr)?;
+            responder.subscribe(&format!("$SRV.PING.{number}"))?;
+            Ok((Client::connect(asking.addr)?, responder))
+        })
+        .collect::<Result<Vec<_>, Failed>>()?;
+    let (before_asking, before_answering) =
+        (asking.process.resident()?, answering.process.resident()?);
+    for (number, (requester, responder)) in pairs.iter_mut().enumerate() {
+        for request in 0..args.requests {
+            let line = format!("PUB $SRV.PING.{number} _INBOX.{number}.{request} 0\r\n\r\n");
+            requester.send(line.as_bytes())?;
+            responder.message()?;
+        }
+        requester.flush()?;
+        requester.rest();
+        responder.rest();
+    }
+    let requests = args.connections.saturating_mul(args.requests);
+    let each = |after: u64, before: u64| float(after.saturating_sub(before)) / float(requests);
+    Ok(Some(Outstanding {
+        requests,
+        connections: args.connections,
+        asking: each(asking.process.resident()?, before_asking),
+        answering: each(answering.process.resident()?, before_answering),
+    }))
+}
