@@ -176,7 +176,7 @@ pub(super) const KEYS: &[Key] = &[
         unit: "subject without wildcards",
         default: Value("[]"),
         example: "api-prefixes = [\"JS.acme.API\"]",
-        effect: "Subjects under which this account imports the JetStream API, beside `$JS.API` and `$JS.<domain>.API`. Without it, requests under them would be sealed.",
+        effect: "Subjects under which this account imports another account's JetStream API, beside `$JS.API` and `$JS.<domain>.API`, which need no mention. A prefix left out breaks requests under it, or leaves what is put into stores unsealed: see above.",
         since: Now,
     },
     Key {

@@ -138,7 +138,7 @@ pub(super) const KEYS: &[Key] = &[
         unit: "",
         default: Otherwise("none"),
         example: "aliases = [{ from = \"orders.*\", to = \"eu.orders.*\" }]",
-        effect: "Subjects that the bus renames on the way. Only with `bind = \"subject\"`.",
+        effect: "Subjects that the bus renames on the way: see above. Only with `bind = \"subject\"`.",
         since: Now,
     },
     Key {
@@ -147,7 +147,7 @@ pub(super) const KEYS: &[Key] = &[
         unit: "subject with or without wildcards",
         default: Required,
         example: "from = \"orders.*\"",
-        effect: "The subject that is published on; covered by `subjects`.",
+        effect: "The subject that is published on, as the publisher writes it; covered by `subjects`.",
         since: Now,
     },
     Key {
@@ -156,7 +156,7 @@ pub(super) const KEYS: &[Key] = &[
         unit: "subject with the same wildcards",
         default: Required,
         example: "to = \"eu.orders.*\"",
-        effect: "The subject that is delivered on; covered by `subjects`.",
+        effect: "The subject that is delivered on, as the subscriber sees it; covered by `subjects`. Its wildcards stand for those of `from` in their order.",
         since: Now,
     },
     Key {
@@ -183,8 +183,8 @@ pub(super) const KEYS: &[Key] = &[
         unit: "`sealed`, `puback` or `either`",
         default: Value("\"either\""),
         example: "reply = \"puback\"",
-        effect: "What may answer a request on the keyring's subjects: envelopes alone; JetStream's acknowledgement of a publish and no envelope; or both. Other plaintext is withheld whatever this says; statuses may always answer, empty payloads as `empty` has it.",
-        since: Later,
+        effect: "What may answer a request on the keyring's subjects: envelopes alone; JetStream's acknowledgement of a publish and no envelope; or both. An acknowledgement is known by its form alone, so that whoever may publish to an inbox can forge one unless this is `sealed`. Other plaintext is withheld, unless `plaintext` accepts it; a status passes, and so does an empty answer.",
+        since: Now,
     },
     Key {
         path: "keyring[].empty",
@@ -192,8 +192,8 @@ pub(super) const KEYS: &[Key] = &[
         unit: "`pass` or `seal`",
         default: Value("\"pass\""),
         example: "empty = \"seal\"",
-        effect: "Empty payloads: left alone, or sealed when published and withheld when they arrive unsealed, so that nobody can forge one. What NATS gives a meaning to passes all the same: statuses, acknowledgements, headers that control a stream or a store.",
-        since: Later,
+        effect: "Empty payloads: left alone, or sealed when published, and withheld when they arrive unsealed. What NATS gives a meaning to passes all the same: statuses, answers, and whatever has a header `Nats-…` or `KV-Operation`. While `plaintext` is accepted, unsealed ones are not withheld.",
+        since: Now,
     },
     Key {
         path: "keyring[].undecryptable",
@@ -201,8 +201,8 @@ pub(super) const KEYS: &[Key] = &[
         unit: "",
         default: Otherwise("every default"),
         example: "undecryptable = { nak-delay = \"5s\" }",
-        effect: "What becomes of a delivery that does not open. It is counted with its cause in any case.",
-        since: Later,
+        effect: "What becomes of a delivery that is withheld, because its envelope does not open or because it is plaintext. It is counted with its cause in any case.",
+        since: Now,
     },
     Key {
         path: "keyring[].undecryptable.deliver",
@@ -210,8 +210,8 @@ pub(super) const KEYS: &[Key] = &[
         unit: "`nothing` or `envelope`",
         default: Value("\"nothing\""),
         example: "undecryptable = { deliver = \"envelope\" }",
-        effect: "What the client gets: nothing, and what comes from a stream is not acknowledged; or, for debugging, the envelope as it is with a header `Keyway-Undecryptable` that names the cause, for the client to acknowledge. A warning at every start says so.",
-        since: Later,
+        effect: "What the client gets: nothing, and what comes from a stream is not acknowledged; or, for debugging, the envelope as it is, for the client to acknowledge, with a header `Keyway-Undecryptable` that names the cause. Rejected plaintext is delivered empty. A warning at every start says so.",
+        since: Now,
     },
     Key {
         path: "keyring[].undecryptable.nak-delay",
@@ -220,7 +220,7 @@ pub(super) const KEYS: &[Key] = &[
         default: Otherwise("none: the server delivers it again after the consumer's `ack_wait`"),
         example: "undecryptable = { nak-delay = \"5s\" }",
         effect: "A withheld delivery from a stream is refused with `-NAK`, and the server delivers it again after this delay. Each time counts towards the consumer's `max_deliver`.",
-        since: Later,
+        since: Now,
     },
     Key {
         path: "keyring[].undecryptable.limit",
@@ -228,8 +228,8 @@ pub(super) const KEYS: &[Key] = &[
         unit: "duration, from 1 s to 30 d",
         default: Otherwise("none: withheld for ever"),
         example: "undecryptable = { limit = \"5m\", at-limit = \"envelope\" }",
-        effect: "How long one message of a stream may be withheld, from its first delivery on, before its consumer gets past it. Needs `at-limit`.",
-        since: Later,
+        effect: "How long one message of a stream may be withheld, from its first delivery on, before its consumer gets past it. Looked at whenever the server delivers the message again, after `nak-delay` or `ack_wait`; each worker counts for itself, and a restart begins anew. Needs `at-limit`.",
+        since: Now,
     },
     Key {
         path: "keyring[].undecryptable.at-limit",
@@ -237,7 +237,7 @@ pub(super) const KEYS: &[Key] = &[
         unit: "`terminate` or `envelope`",
         default: Otherwise("none; needed with `limit`"),
         example: "undecryptable = { limit = \"5m\", at-limit = \"envelope\" }",
-        effect: "What happens then. `terminate` answers `+TERM`: the consumer gets the message no more, and a work queue deletes it; a warning at every start says so. `envelope` delivers it as `deliver = \"envelope\"` does, the only way past it for ordered consumers, which acknowledge nothing.",
-        since: Later,
+        effect: "What happens then. `terminate` answers `+TERM`: the consumer gets the message no more, and a work queue deletes it; a warning at every start says so. `envelope` delivers it as `deliver = \"envelope\"` does, for the client to acknowledge.",
+        since: Now,
     },
 ];

@@ -3,6 +3,7 @@
 use std::fs;
 
 use super::*;
+use crate::policy::{Answers, Bind, Empty, Rule};
 
 /// The top of the repository.
 pub(super) fn repository() -> PathBuf {
@@ -21,7 +22,7 @@ fn example(name: &str) -> (Checked, Vec<Warning>) {
 fn every_example_is_valid() {
     let files = fs::read_dir(repository().join("configs")).unwrap();
     let names: Vec<_> = files.map(|file| file.unwrap().file_name()).collect();
-    assert!(names.len() >= 4, "{names:?}");
+    assert!(names.len() >= 5, "{names:?}");
     for name in names {
         example(name.to_str().unwrap());
     }
@@ -55,7 +56,7 @@ fn several_keyrings_share_the_subjects() {
 #[test]
 fn migration_accepts_plaintext_and_warns_of_it() {
     let (checked, warnings) = example("migration.toml");
-    let accepts = |rule: &crate::policy::Rule| matches!(rule.plaintext, Plaintext::Accept { .. });
+    let accepts = |rule: &Rule| matches!(rule.plaintext, Plaintext::Accept { .. });
     assert!(checked.policy.keyrings().iter().any(accepts));
     assert!(
         warnings
@@ -69,4 +70,21 @@ fn cluster_has_servers_and_advertises_gateways() {
     let (checked, _) = example("cluster.toml");
     assert!(checked.dataplane.servers.len() >= 3);
     assert!(checked.dataplane.advertise.len() >= 2);
+}
+
+#[test]
+fn strict_believes_little_and_warns_of_nothing() {
+    let (checked, warnings) = example("strict.toml");
+    assert!(warnings.is_empty(), "{warnings:?}");
+    let rules = checked.policy.keyrings();
+    let any = |holds: fn(&Rule) -> bool| rules.iter().any(holds);
+    assert!(any(
+        |rule| (rule.answers, rule.empty) == (Answers::Sealed, Empty::Seal)
+    ));
+    assert!(any(|rule| rule.answers == Answers::PubAck));
+    assert!(any(|rule| rule.undecryptable.limit.is_some()));
+    assert!(any(
+        |rule| matches!(&rule.bind, Bind::Subject { aliases } if aliases.len() >= 4)
+    ));
+    assert!(rules.iter().all(|rule| rule.plaintext == Plaintext::Reject));
 }
