@@ -10,9 +10,9 @@ pub(super) const SEALED_BYTES: &str = "keyway_sealed_bytes_total";
 pub(super) const OPENED_MESSAGES: &str = "keyway_opened_messages_total";
 /// Plaintext bytes opened, by keyring.
 pub(super) const OPENED_BYTES: &str = "keyway_opened_bytes_total";
-/// Messages that went through untouched, by direction.
+/// Messages that went through unsealed, by direction.
 pub(super) const PASSED_MESSAGES: &str = "keyway_passed_messages_total";
-/// Payload bytes that went through untouched, by direction.
+/// Payload bytes that went through unsealed, by direction.
 pub(super) const PASSED_BYTES: &str = "keyway_passed_bytes_total";
 /// Publishes that the gateway had the server refuse, by cause.
 pub(super) const REFUSED_MESSAGES: &str = "keyway_refused_messages_total";
@@ -22,7 +22,7 @@ pub(super) const REFUSED_BYTES: &str = "keyway_refused_bytes_total";
 pub(super) const PLAINTEXT_MESSAGES: &str = "keyway_plaintext_messages_total";
 /// Its bytes.
 pub(super) const PLAINTEXT_BYTES: &str = "keyway_plaintext_bytes_total";
-/// Deliveries that the client did not get, by cause.
+/// Deliveries withheld from the client or replaced, by keyring and cause.
 pub(super) const WITHHELD_MESSAGES: &str = "keyway_withheld_messages_total";
 /// Their payload bytes.
 pub(super) const WITHHELD_BYTES: &str = "keyway_withheld_bytes_total";
@@ -200,12 +200,12 @@ const COUNTERS: [(&str, Unit, &str); 18] = [
     (
         PASSED_MESSAGES,
         Unit::Count,
-        "Messages that went through untouched, by direction.",
+        "Messages that went through unsealed, by direction.",
     ),
     (
         PASSED_BYTES,
         Unit::Bytes,
-        "Payload bytes that went through untouched, by direction.",
+        "Payload bytes that went through unsealed, by direction.",
     ),
     (
         REFUSED_MESSAGES,
@@ -215,7 +215,7 @@ const COUNTERS: [(&str, Unit, &str); 18] = [
     (
         WITHHELD_MESSAGES,
         Unit::Count,
-        "Deliveries withheld from the client, by keyring and cause.",
+        "Deliveries withheld from the client or replaced, by keyring and cause.",
     ),
     (
         REFUSED_BYTES,
@@ -225,7 +225,7 @@ const COUNTERS: [(&str, Unit, &str); 18] = [
     (
         WITHHELD_BYTES,
         Unit::Bytes,
-        "Payload bytes of deliveries withheld, by keyring and cause.",
+        "Payload bytes of deliveries withheld or replaced, by keyring and cause.",
     ),
     (
         PLAINTEXT_MESSAGES,

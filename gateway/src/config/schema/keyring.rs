@@ -228,7 +228,7 @@ pub(super) const KEYS: &[Key] = &[
         unit: "duration, from 1 s to 30 d",
         default: Otherwise("none: withheld for ever"),
         example: "undecryptable = { limit = \"5m\", at-limit = \"envelope\" }",
-        effect: "How long one message of a stream may be withheld, from its first delivery on, before its consumer gets past it. Looked at whenever the server delivers the message again, after `nak-delay` or `ack_wait`; each worker counts for itself, and a restart begins anew. Needs `at-limit`.",
+        effect: "How long one message of a stream may be withheld, from its first delivery on, before its consumer gets past it. Looked at whenever the server delivers the message again, after `nak-delay` or `ack_wait` or when an ordered consumer begins anew; each worker counts for itself, and a restart begins anew. Needs `at-limit`.",
         since: Now,
     },
     Key {
@@ -237,7 +237,7 @@ pub(super) const KEYS: &[Key] = &[
         unit: "`terminate` or `envelope`",
         default: Otherwise("none; needed with `limit`"),
         example: "undecryptable = { limit = \"5m\", at-limit = \"envelope\" }",
-        effect: "What happens then. `terminate` answers `+TERM`: the consumer gets the message no more, and a work queue deletes it; a warning at every start says so. `envelope` delivers it as `deliver = \"envelope\"` does, for the client to acknowledge.",
+        effect: "What happens then. `terminate` answers `+TERM`: the consumer gets the message no more, and a work queue deletes it; a warning at every start says so. `envelope` delivers it as `deliver = \"envelope\"` does, for the client to acknowledge: the only way past it for ordered consumers, which acknowledge nothing.",
         since: Now,
     },
 ];
