@@ -12,7 +12,12 @@ pub struct Tap {
 impl Tap {
     /// Taps the bus; on return, every later message will be seen.
     pub fn open(server: SocketAddr) -> Self {
-        let mut raw = Raw::greeted(server, "\"headers\":true");
+        Self::logged_in(server, "\"headers\":true")
+    }
+
+    /// The same with these members in its CONNECT.
+    pub fn logged_in(server: SocketAddr, members: &str) -> Self {
+        let mut raw = Raw::greeted(server, members);
         raw.send(b"SUB > 1\r\n");
         raw.flush();
         raw.forget();
