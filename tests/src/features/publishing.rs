@@ -254,6 +254,13 @@ async fn stream_schedule(world: World) {
 }
 
 async fn stream_counter(world: World) {
+    // Where its subject would be sealed, a stream of counters is not made.
+    let agent = world.publisher().await;
+    let config = json!({ "name": "c", "subjects": ["rs.c"], "allow_msg_counter": true });
+    let asked = agent.request("$JS.API.STREAM.CREATE.c", config.to_string().into());
+    let answer: Value = serde_json::from_slice(&asked.await.unwrap().payload).unwrap();
+    let told = answer["error"]["description"].as_str().unwrap();
+    assert!(told.contains("counters cannot be sealed"), "{told}");
     let (publisher, reader) = world.mixed_contexts().await;
     let subject = "counter.rs.stream_counter";
     let more = json!({ "allow_msg_counter": true, "allow_direct": true });
