@@ -17,6 +17,12 @@ impl Frame {
         Self::from_parts("MSG", &[subject, sid], b"", payload)
     }
 
+    /// A publish.
+    pub fn publish(subject: &str, reply: Option<&str>, payload: &[u8]) -> Self {
+        let address: Vec<&str> = [subject].into_iter().chain(reply).collect();
+        Self::from_parts("PUB", &address, b"", payload)
+    }
+
     /// The operation's name, such as `MSG`, `INFO` or `PUB`.
     pub fn verb(&self) -> &str {
         self.line.split(' ').next().unwrap()
@@ -92,7 +98,7 @@ impl Frame {
     }
 
     /// The words of the control line between the verb and the sizes.
-    fn address(&self) -> Vec<&str> {
+    pub fn address(&self) -> Vec<&str> {
         let mut words = self.words();
         let sizes = if self.verb().starts_with('H') { 2 } else { 1 };
         words.truncate(words.len() - sizes);

@@ -13,6 +13,9 @@ use std::time::{Duration, Instant};
 
 use crate::policy::{KeyringId, Look, Role, Route};
 
+/// The reply subject of every delivery from a stream; the server refuses a publish that names such a one.
+pub(super) const FROM_STREAM: &[u8] = b"$JS.ACK.";
+
 /// How many sealed requests a connection may owe an answer, and for how long.
 const SEALED: Bounds = Bounds {
     least: 65_536,
@@ -35,6 +38,8 @@ pub(super) struct Replies {
     plain: Table<()>,
     asked: Table<Asked>,
     forgotten: Option<KeyringId>,
+    /// The keyring of the last delivery from a stream.
+    stored: Option<KeyringId>,
 }
 
 /// How a publish to a reply subject is to be sealed.
@@ -73,6 +78,7 @@ impl Default for Replies {
             plain: Table::new(PLAIN),
             asked: Table::new(ASKED),
             forgotten: None,
+            stored: None,
         }
     }
 }
@@ -90,6 +96,17 @@ impl Replies {
             None => self.plain.insert(reply, (), now).and(None),
         };
         self.forgotten = dropped.or(self.forgotten);
+    }
+
+    /// A message of this keyring was delivered that a stream wants acknowledged, or so its reply subject says.
+    pub(super) const fn stored_delivered(&mut self, keyring: KeyringId) {
+        self.stored = Some(keyring);
+    }
+
+    /// The keyring that seals what is published in the place of an acknowledgement and is none: an answer, which is nobody else's business.
+    /// The server ignores the one like the other.
+    pub(super) const fn no_acknowledgement(&self) -> Option<KeyringId> {
+        self.stored
     }
 
     /// How a publish to this reply subject is to be sealed.

@@ -82,6 +82,8 @@ pub enum Cause {
     Empty,
     /// A counter, which the server reads and writes in the clear.
     Counter,
+    /// A request whose answer would be published where nothing is sealed.
+    Reply,
 }
 
 /// Where the lane of a delivered envelope was found.
@@ -130,7 +132,7 @@ impl Side {
 
 impl Cause {
     /// All causes, in the order of their declaration.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Plaintext,
         Self::BadEnvelope,
         Self::UnknownKey,
@@ -140,6 +142,7 @@ impl Cause {
         Self::Answer,
         Self::Empty,
         Self::Counter,
+        Self::Reply,
     ];
 
     /// The label value.
@@ -155,6 +158,7 @@ impl Cause {
             Self::Answer => "answer",
             Self::Empty => "empty",
             Self::Counter => "counter",
+            Self::Reply => "reply",
         }
     }
 }

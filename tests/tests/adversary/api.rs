@@ -1,6 +1,7 @@
 //! Answers of JetStream's API: forged, broken, and bombs.
 
-use super::{SAID, arrived, assert_gateway_lives, these};
+use super::{SAID, arrived, assert_gateway_lives, envelope, these};
+use data_encoding::BASE64;
 use keyway_tests::frame::Frame;
 use keyway_tests::{Hostile, Raw};
 
@@ -90,15 +91,137 @@ fn a_json_bomb_as_answer_of_the_api_is_the_clients_to_judge_and_the_gateway_live
     assert_gateway_lives(&hostile);
 }
 
+/// The answer to `STREAM.MSG.GET`.
+fn stored(subject: &str, data: &str) -> Vec<u8> {
+    format!(
+        r#"{{"type":"io.nats.jetstream.api.v1.stream_msg_get_response","message":{{"subject":"{subject}","seq":1,"data":"{data}","time":"2026-01-01T00:00:00Z"}}}}"#
+    )
+    .into_bytes()
+}
+
+/// What somebody sees who asks for the stored message of `a.b`, and is answered with this.
+fn seen(hostile: &Hostile, payload: &[u8]) -> Vec<u8> {
+    let mut victim = asking(hostile, "$JS.API.STREAM.MSG.GET.s", br#"{"seq":1}"#);
+    hostile.forge(&[answer(payload)]);
+    victim.message("_INBOX.v.1").payload().to_vec()
+}
+
+/// The requester gets an error in place of the message, so that the request fails at once; and it is counted.
+fn assert_refused(hostile: &Hostile, payload: &[u8], cause: &str) {
+    let before = hostile.pair.withheld(cause);
+    let seen = seen(hostile, payload);
+    let said: serde_json::Value = serde_json::from_slice(&seen).unwrap();
+    let description = said["error"]["description"].as_str().unwrap();
+    assert!(description.ends_with(cause), "{description}");
+    assert!(said["message"].is_null(), "{said}");
+    assert_eq!(hostile.pair.withheld(cause), before + 1.0, "{cause}");
+}
+
 #[test]
-fn a_json_bomb_as_stored_message_ends_nothing() {
+fn a_stored_message_that_was_altered_moved_or_never_sealed_is_answered_with_an_error() {
     let hostile = Hostile::start();
-    for (_name, bomb) in bombs() {
-        let mut victim = asking(&hostile, "$JS.API.STREAM.MSG.GET.s", br#"{"seq":1}"#);
-        hostile.forge(&[answer(&bomb)]);
-        // Whether it is delivered is the gateway's choice; the session goes on behind it.
-        victim.flush();
-        victim.publish("x.y", SAID);
+    let sealed = envelope(&hostile, "a.b", SAID);
+    let genuine = stored("a.b", &BASE64.encode(&sealed));
+    let opened = stored("a.b", &BASE64.encode(SAID));
+    assert_eq!(seen(&hostile, &genuine), opened);
+    let mut altered = sealed.clone();
+    altered[40] ^= 1;
+    let mut unknown = sealed.clone();
+    unknown[4] ^= 1;
+    for (subject, data, cause) in [
+        ("a.b", &altered[..], "unauthentic"),
+        ("a.c", &sealed, "unauthentic"),
+        ("a.b", &unknown, "unknown-key"),
+        ("a.b", &sealed[..20], "bad-envelope"),
+        ("a.b", b"trust me", "plaintext"),
+    ] {
+        assert_refused(&hostile, &stored(subject, &BASE64.encode(data)), cause);
+    }
+    assert_gateway_lives(&hostile);
+}
+
+#[test]
+fn a_stored_message_in_broken_base64_is_answered_with_an_error() {
+    let hostile = Hostile::start();
+    let sealed = envelope(&hostile, "a.b", SAID);
+    let data = BASE64.encode(&sealed);
+    let half = data.len() / 2;
+    for broken in [
+        data[1..].to_owned(),
+        data[..data.len() - 1].to_owned(),
+        format!("{}!{}", &data[..half], &data[half..]),
+        format!("{data}===="),
+        "+ks=====".to_owned(),
+        "\\u002bksRAA".to_owned(),
+        "not base64 at all".to_owned(),
+    ] {
+        assert_refused(&hostile, &stored("a.b", &broken), "bad-envelope");
+    }
+}
+
+/// SECURITY.md: the server says which subject a stored message has.
+#[test]
+fn another_stored_message_than_was_asked_for_is_delivered_under_its_true_subject() {
+    let hostile = Hostile::start();
+    let other = envelope(&hostile, "a.other", SAID);
+    let answer = stored("a.other", &BASE64.encode(&other));
+    let opened = stored("a.other", &BASE64.encode(SAID));
+    assert_eq!(seen(&hostile, &answer), opened);
+}
+
+#[test]
+fn a_stored_message_that_clients_would_read_differently_is_answered_with_an_error() {
+    let hostile = Hostile::start();
+    let sealed = envelope(&hostile, "a.b", SAID);
+    let (sealed, forged) = (BASE64.encode(&sealed), BASE64.encode(b"trust me"));
+    let kind = r#""type":"io.nats.jetstream.api.v1.stream_msg_get_response""#;
+    let message = |data: &str| format!(r#"{{"subject":"a.b","seq":1,"data":"{data}"}}"#);
+    let twice = |first: &str, second: &str| {
+        format!(
+            r#"{{{kind},"message":{},"message":{}}}"#,
+            message(first),
+            message(second)
+        )
+    };
+    let inside = |first: &str, second: &str| {
+        format!(
+            r#"{{{kind},"message":{{"subject":"a.b","seq":1,"data":"{first}","Data":"{second}"}}}}"#
+        )
+    };
+    let answers = [
+        twice(&sealed, &forged),
+        twice(&forged, &sealed),
+        inside(&sealed, &forged),
+        inside(&forged, &sealed),
+        format!(r#"{{"message":{}}}"#, message(&forged)),
+        format!(r#"{{"Message":{},"TYPE":"x"}}"#, message(&forged)),
+        format!(r#"{{"mess\u0061ge":{}}}"#, message(&forged)),
+        format!(r#"{{{kind},"message":{{"subject":"a.b","d\u0061ta":"{forged}"}}}}"#),
+        format!(r#"{{{kind},"message":{{"data":"{forged}"}}}}"#),
+        format!(r#"[{{"message":{}}}]"#, message(&forged)),
+        format!(
+            r#"{{{kind},"message":{{"subject":"$SYS.x","Subject":"a.b","seq":1,"data":"{forged}"}}}}"#
+        ),
+    ];
+    for answer in answers {
+        let seen = seen(&hostile, answer.as_bytes());
+        let said: serde_json::Value = serde_json::from_slice(&seen).unwrap();
+        assert_eq!(said["error"]["code"], 500, "{answer}\n{said}");
+    }
+    // What no client finds a message in is passed on.
+    let none = message(&forged).into_bytes();
+    assert_eq!(seen(&hostile, &none), none);
+}
+
+#[test]
+fn a_json_bomb_as_stored_message_shows_nothing_and_the_gateway_lives() {
+    let hostile = Hostile::start();
+    for (name, bomb) in bombs() {
+        let seen = seen(&hostile, &bomb);
+        let refused = seen.starts_with(
+            b"{\"type\":\"io.nats.jetstream.api.v1.stream_msg_get_response\",\"error\"",
+        );
+        assert!(refused || seen == bomb, "{name}");
     }
     assert_gateway_lives(&hostile);
 }

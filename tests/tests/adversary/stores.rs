@@ -134,3 +134,45 @@ fn a_value_that_is_out_of_date_is_delivered() {
     hostile.forge(&[answer(&old).with_headers(&stored("$KV.b.a"))]);
     assert_eq!(arrived(&mut victim), these(&[("_INBOX.v.1", b"old")]));
 }
+
+#[test]
+fn plaintext_in_the_answer_to_a_direct_get_is_withheld() {
+    let hostile = Hostile::start();
+    let mut victim = reader(&hostile);
+    hostile.forge(&[
+        answer(b"trust me").with_headers(&stored("$KV.b.a")),
+        answer(b"trust me").with_headers("NATS/1.0\r\nNats-Sequence: 1\r\n\r\n"),
+        answer(b"trust me"),
+    ]);
+    assert_withheld(&hostile, &mut victim, "plaintext", 3.0);
+}
+
+/// SECURITY.md: where the answer to a direct get names its subject, the server chooses it.
+#[test]
+fn plaintext_of_an_unprotected_subject_is_delivered_in_the_answer_to_a_direct_get() {
+    let tables = "[[keyring]]\nname = \"a\"\nsubjects = \"$KV.b.>\"\n";
+    let hostile = Hostile::with(NatsServer::start(), tables);
+    let mut victim = reader(&hostile);
+    hostile.forge(&[
+        answer(b"trust me").with_headers(&stored("$KV.b.a")),
+        answer(b"trust me").with_headers(&stored("open.x")),
+    ]);
+    let seen = victim.arrived();
+    assert_eq!(seen.len(), 1, "{seen:?}");
+    assert_eq!(seen[0].headers(), stored("open.x").as_bytes());
+    assert_eq!(hostile.pair.withheld("plaintext"), 1.0);
+}
+
+#[test]
+fn a_direct_get_answered_from_another_keyring_is_delivered_under_its_true_name_only() {
+    let tables = "[[keyring]]\nname = \"a\"\nsubjects = \"$KV.b.>\"\n[[keyring]]\nname = \"b\"\nsubjects = \"c.>\"\n";
+    let hostile = Hostile::with(NatsServer::start(), tables);
+    let sealed = envelope(&hostile, "c.x", SAID);
+    let mut victim = reader(&hostile);
+    let named = |subject: &str| answer(&sealed).with_headers(&stored(subject));
+    hostile.forge(&[named("$KV.b.a"), named("c.y"), named("c.x")]);
+    let seen = victim.arrived();
+    assert_eq!(seen.len(), 1, "{seen:?}");
+    assert_eq!(seen[0].headers(), stored("c.x").as_bytes());
+    assert_eq!(hostile.pair.withheld("unauthentic"), 2.0);
+}

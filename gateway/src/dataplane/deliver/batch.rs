@@ -13,7 +13,7 @@ use crate::wire::{Buffer, Limits, Message, ServerOp, ServerParser, Step};
 
 use crate::dataplane::greet;
 use crate::dataplane::link::Link;
-use crate::dataplane::replies;
+use crate::dataplane::replies::{self, Asked};
 use crate::dataplane::reports::Report;
 use crate::dataplane::route_cache::RouteCache;
 use crate::dataplane::worker::Worker;
@@ -261,9 +261,13 @@ impl<'s> DeliverPath<'s> {
         let asked = || link.replies.asked(message.subject, self.now);
         let own = policy.normalise(message.subject);
         let mut first = attempt(expected, own);
-        // What the client itself asked may be answered under another keyring.
-        if first == Err(OpenRefused::WrongKeyring) && asked().is_some() {
-            first = attempt(None, own);
+        // What the client itself asked may be answered under the keyring that it asked, or where a stream answers, that of what is stored.
+        if first == Err(OpenRefused::WrongKeyring) {
+            first = match asked() {
+                Some(Asked::Protected(keyring)) => attempt(Some(*keyring), own),
+                Some(_) => attempt(None, own),
+                None => first,
+            };
         }
         let Err(OpenRefused::Unauthentic(keyring)) = first else {
             return first;
@@ -287,9 +291,13 @@ impl<'s> DeliverPath<'s> {
 
     /// Remembers that an answer on `reply` is to be sealed under the request's keyring, or published in plaintext as it came.
     fn expect_answer(&self, snapshot: &Snapshot, reply: Option<&[u8]>, keyring: Option<KeyringId>) {
-        let alike = |reply: &&[u8]| replies::are_alike(snapshot.policy().look(reply));
-        if let Some(reply) = reply.filter(alike) {
-            let replies = &mut self.link.borrow_mut().replies;
+        let Some(reply) = reply else {
+            return;
+        };
+        let replies = &mut self.link.borrow_mut().replies;
+        if let Some(keyring) = keyring.filter(|_| reply.starts_with(replies::FROM_STREAM)) {
+            replies.stored_delivered(keyring);
+        } else if replies::are_alike(snapshot.policy().look(reply)) {
             replies.request_delivered(reply, keyring, self.now);
         }
     }

@@ -7,12 +7,9 @@
 
 use std::borrow::Cow;
 
-use crate::dataplane::replies::Asked;
+use crate::dataplane::replies::{Asked, FROM_STREAM};
 use crate::policy::{Alias, Bind, KeyringId, Policy, Route};
 use crate::wire::{Message, header};
-
-/// The reply subject of every delivery from a stream; the server refuses a publish that names such a one.
-const FROM_STREAM: &[u8] = b"$JS.ACK.";
 
 /// What is known of where a message comes from.
 pub(super) struct Source<'a> {

@@ -4,12 +4,15 @@ use std::time::Instant;
 
 use crate::dataplane::link::Link;
 use crate::dataplane::meaning;
-use crate::dataplane::replies::Asked;
+use crate::dataplane::replies::{Asked, FROM_STREAM};
 use crate::dataplane::worker::Shared;
 use crate::envelope::{Header, looks_sealed};
 use crate::metrics::Cause;
 use crate::policy::{Answers, Empty, KeyringId, Look, Policy, Role, Route, Rule};
 use crate::wire::{Message, header, jetstream};
+
+/// The reply subject of a stream's flow control, which comes as a status.
+const FLOW_CONTROL: &[u8] = b"$JS.FC.";
 
 /// What becomes of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +58,9 @@ impl Judge<'_> {
     /// Empties pass, envelopes are opened, plaintext on a protected subject is withheld unless it answers what the client itself
     /// asked. A status line changes nothing: whoever can publish can write one.
     pub(super) fn fate(&self, look: Look, message: &Message<'_>) -> Fate {
+        if self.draws_plaintext(look, message) {
+            return Fate::Withhold(keyring_of(look), Cause::Reply);
+        }
         if message.payload.is_empty() {
             return self.of_empty(look, message);
         }
@@ -79,6 +85,22 @@ impl Judge<'_> {
             },
             Route::Pass => unprotected(message),
         }
+    }
+
+    /// Whether an answer to it would be published where nothing is ever sealed. Anybody on the bus can send a sealed request again with
+    /// such a reply subject, or an empty one; but for acknowledgements, which no client may name, and flow control, nobody else does.
+    fn draws_plaintext(&self, look: Look, message: &Message<'_>) -> bool {
+        let clear = |reply: &[u8]| self.policy.is_system(reply) && !reply.starts_with(FROM_STREAM);
+        let Some(reply) = message.reply.filter(|reply| clear(reply)) else {
+            return false;
+        };
+        if !message.payload.is_empty() {
+            return is_envelope(message.payload);
+        }
+        let status = message.headers.is_some_and(header::has_status);
+        let strict = keyring_of(look)
+            .is_some_and(|keyring| !self.shared.accepts_plaintext(self.policy, keyring));
+        strict && !(status && reply.starts_with(FLOW_CONTROL))
     }
 
     fn of_empty(&self, look: Look, message: &Message<'_>) -> Fate {
@@ -117,10 +139,15 @@ impl Judge<'_> {
         if !is_envelope(message.payload) {
             return self.of_plain_answer(asked, covering, message);
         }
-        if self.admits_no_envelope(asked) {
-            return Fate::Withhold(covering, Cause::Answer);
+        match asked {
+            _ if self.admits_no_envelope(asked) => Fate::Withhold(covering, Cause::Answer),
+            Some(Asked::Open) => unprotected(message),
+            // A responder seals under the request's keyring; who holds another must not answer in its place.
+            Some(Asked::Protected(keyring)) => open(Some(*keyring)),
+            Some(Asked::Server | Asked::Stored(_) | Asked::Message | Asked::Config) | None => {
+                open(None)
+            }
         }
-        open(None)
     }
 
     fn of_plain_answer(
@@ -181,6 +208,13 @@ impl Judge<'_> {
 
     fn rule(&self, keyring: KeyringId) -> Option<&Rule> {
         self.policy.keyring(keyring)
+    }
+}
+
+const fn keyring_of(look: Look) -> Option<KeyringId> {
+    match look.route {
+        Route::Keyring(keyring) => Some(keyring),
+        Route::Pass | Route::Reply(_) => None,
     }
 }
 

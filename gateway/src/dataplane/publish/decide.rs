@@ -8,7 +8,7 @@ use crate::keyring::Snapshot;
 use crate::metrics::{Cause, Direction};
 use crate::policy::{Empty, KeyringId, Look, Policy, Route};
 use crate::wire::write::{self, Decimal, PublishLine};
-use crate::wire::{Buffer, Publish};
+use crate::wire::{Buffer, Publish, jetstream};
 
 use super::batch::PublishPath;
 use super::request;
@@ -30,6 +30,11 @@ impl PublishPath<'_> {
             Route::Pass if replies::are_alike(look) => {
                 let replies = &self.link.borrow().replies;
                 replies.sealed_request(publish.subject, self.now)
+            }
+            Route::Pass if publish.subject.starts_with(replies::FROM_STREAM) => {
+                let replies = &self.link.borrow().replies;
+                let answers = !jetstream::acknowledges(publish.payload);
+                answers.then(|| replies.no_acknowledgement()).flatten()
             }
             Route::Pass => None,
             // Nobody has asked, as far as is known: fail closed under the keyring that covers it, if any does.

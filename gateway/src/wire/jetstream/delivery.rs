@@ -22,6 +22,14 @@ pub struct Delivery<'a> {
     pub sequence: u64,
 }
 
+/// Whether the server would take this for an acknowledgement of a delivery: it compares bytes, and ignores anything else.
+#[must_use]
+pub fn acknowledges(body: &[u8]) -> bool {
+    const WORDS: [&[u8]; 4] = [b"", b"+ACK", b"+OK", b"+WPI"];
+    const STARTS: [&[u8]; 3] = [b"-NAK", b"+NXT", b"+TERM"];
+    WORDS.contains(&body) || STARTS.iter().any(|start| body.starts_with(start))
+}
+
 impl<'a> Delivery<'a> {
     /// Reads a reply subject; `None` for one that acknowledges nothing.
     #[must_use]

@@ -23,7 +23,7 @@ mod stored;
 
 pub use acknowledgement::is_acknowledgement;
 pub use config::{counts, narrow_max_msg_size, subjects, widen_max_msg_size};
-pub use delivery::{Delivery, narrow_msg_size};
+pub use delivery::{Delivery, acknowledges, narrow_msg_size};
 pub use headerless::headerless;
 pub use pull::widen_max_bytes;
 pub use request::{Request, deliver_subject};
