@@ -27,6 +27,7 @@ pub mod mount;
 pub mod operator;
 pub mod pair;
 pub mod process;
+pub mod property;
 pub mod raw;
 pub mod scenarios;
 pub mod scratch;

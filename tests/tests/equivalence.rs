@@ -1,0 +1,124 @@
+//! Promise: what agents are delivered through two sealing gateways equals what they are delivered on the bare server.
+//!
+//! Random sequences of what agents do are played on a server of its own without gateways, and on another with half of the agents
+//! behind each of two gateways. A difference is shrunk to the steps that it takes, and named with its seed.
+
+#![expect(
+    clippy::print_stderr,
+    clippy::arithmetic_side_effects,
+    reason = "the seed of a failing case is printed, for no assertion can name it; a test may count"
+)]
+
+use keyway_tests::gateway::Settings;
+use keyway_tests::property::plan::{self, Act};
+use keyway_tests::property::{Delivered, Draw, Step, play, shrink};
+use keyway_tests::{Gateway, NatsServer, Pair};
+use std::net::SocketAddr;
+
+/// How many sequences are played for each policy.
+const CASES: usize = 30;
+
+/// How many steps a sequence has.
+const STEPS: usize = 40;
+
+/// A seed to begin with, when one that failed is to be looked at again.
+const AGAIN: Option<u64> = None;
+
+/// Both buses, and how many sequences were played on them: each has its own subjects.
+struct Buses {
+    addrs: [[SocketAddr; 2]; 2],
+    played: usize,
+}
+
+impl Buses {
+    fn new(bare: &NatsServer, gateways: [&Gateway; 2]) -> Self {
+        Self {
+            addrs: [[bare.addr(); 2], gateways.map(Gateway::addr)],
+            played: 0,
+        }
+    }
+
+    /// What was delivered without gateways, and with them.
+    fn play(&mut self, steps: &[Step]) -> [Vec<Delivered>; 2] {
+        self.played += 1;
+        let case = format!("c{}", self.played);
+        self.addrs.map(|addrs| play(addrs, &case, steps))
+    }
+
+    /// How what the two delivered differs.
+    fn difference(&mut self, steps: &[Step]) -> Option<String> {
+        let [bare, sealed] = self.play(steps);
+        let mut agents = bare.iter().zip(&sealed).enumerate();
+        agents
+            .find(|(_agent, (bare, sealed))| bare != sealed)
+            .map(|(agent, (bare, sealed))| {
+                format!("agent {agent}\nwithout gateways {bare:#?}\nwith gateways {sealed:#?}")
+            })
+    }
+
+    /// The fewest steps of this sequence that make a difference.
+    fn fewest(&mut self, steps: Vec<Step>) -> Option<(Vec<Step>, String)> {
+        self.difference(&steps)?;
+        let steps = shrink(steps, |steps| self.difference(steps).is_some());
+        let difference = self.difference(&steps)?;
+        Some((steps, difference))
+    }
+}
+
+fn compare(tables: &str) {
+    let bare = NatsServer::jetstream();
+    let pair = Pair::with(NatsServer::jetstream(), "", tables);
+    let mut buses = Buses::new(&bare, [&pair.publish, &pair.deliver]);
+    for _ in 0..CASES {
+        let seed = AGAIN.unwrap_or_else(Draw::seed);
+        eprintln!("seed {seed}");
+        let steps = plan::steps(&mut Draw::new(seed), STEPS);
+        if let Some((steps, difference)) = buses.fewest(steps) {
+            eprintln!("{steps:?}\n{difference}");
+            assert_eq!(seed, 0, "the seed of a sequence that makes a difference");
+        }
+    }
+    // It would be no comparison if nothing had been sealed, or if something had been withheld.
+    for gateway in [&pair.publish, &pair.deliver] {
+        let metrics = gateway.metrics();
+        assert!(metrics.sum("keyway_sealed_messages_total", &[]) > 0.0);
+        assert!(metrics.sum("keyway_opened_messages_total", &[]) > 0.0);
+        assert_eq!(metrics.sum("keyway_withheld_messages_total", &[]), 0.0);
+    }
+}
+
+#[test]
+fn with_everything_sealed_agents_are_delivered_the_same() {
+    compare("");
+}
+
+#[test]
+fn with_some_subjects_sealed_agents_are_delivered_the_same() {
+    let tables = "[[keyring]]\nname = \"a\"\nsubjects = [\"*.a.>\", \"*.js.x\"]\n\
+        [[keyring]]\nname = \"b\"\nsubjects = [\"*.b.y\", \"$KV.>\"]\nbind = \"keyring\"\n";
+    compare(tables);
+}
+
+/// A comparison that lets everything pass would be worth nothing.
+#[test]
+fn a_gateway_that_opens_nothing_is_found_out_in_two_steps() {
+    let (bare, server) = (NatsServer::jetstream(), NatsServer::jetstream());
+    let sealing = Gateway::sealing(&server.url());
+    let relay = Gateway::start(
+        &server.url(),
+        Settings {
+            relay_only: true,
+            ..Settings::default()
+        },
+    );
+    let mut buses = Buses::new(&bare, [&sealing, &relay]);
+    let mut steps = plan::steps(&mut Draw::new(1), 400);
+    steps.retain(|step| {
+        matches!(
+            (&step.act, step.agent % 2),
+            (Act::Publish(..), 0) | (Act::Subscribe(..), 1)
+        )
+    });
+    let (steps, _difference) = buses.fewest(steps).unwrap();
+    assert_eq!(steps.len(), 2, "{steps:#?}");
+}
