@@ -7,6 +7,7 @@ use super::twin::{self, Op, Outcome, Rules};
 use super::write::{self, PublishLine};
 use super::{Buffer, ClientOp, ClientParser, Limits, Malformed, ServerOp, ServerParser, Step};
 
+pub use super::check_jetstream::jetstream_holds;
 pub use super::check_text::{header_edit_holds, info_connect_edit_holds};
 
 /// The publish direction: the parser and its twin see the same operations in the same order and end for the same reason,

@@ -193,7 +193,7 @@ fn go_connect(pairs: &[(String, Value)]) -> Option<Connect> {
 }
 
 /// A key as Go compares it.
-fn go_fold(key: &str) -> String {
+pub(super) fn go_fold(key: &str) -> String {
     let fold = |c| match c {
         '\u{17F}' => 's',
         '\u{212A}' => 'k',

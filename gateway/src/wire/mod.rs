@@ -15,7 +15,11 @@ pub mod buffer;
 #[cfg(any(test, feature = "twin", fuzzing))]
 pub mod check;
 #[cfg(any(test, feature = "twin", fuzzing))]
+mod check_jetstream;
+#[cfg(any(test, feature = "twin", fuzzing))]
 mod check_text;
+#[cfg(any(test, feature = "twin", fuzzing))]
+mod check_tree;
 mod client;
 pub mod connect;
 pub mod header;

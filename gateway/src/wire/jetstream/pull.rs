@@ -26,6 +26,9 @@ pub fn widen_max_bytes(body: &[u8], overhead: usize, out: &mut Buffer) -> bool {
     let wider = asked
         .max_bytes
         .saturating_add(overhead.saturating_mul(asked.batch.min(room)));
+    if wider == asked.max_bytes {
+        return false;
+    }
     replace(body, asked.at, asked.len, wider, out);
     true
 }

@@ -65,6 +65,11 @@ proptest! {
     fn info_and_connect_edits_mean_what_go_would_read(data in json_text()) {
         check::info_connect_edit_holds(&data);
     }
+
+    #[test]
+    fn jetstream_rewrites_mean_what_go_would_read(data in super::api_text::api_text()) {
+        check::jetstream_holds(&data);
+    }
 }
 
 const PIECES: &[&str] = &[

@@ -1,8 +1,10 @@
 //! The rules of the protocol as facts (named after NATS.md R1 to R19, R23, R24), and the parsers against their twins.
 
 mod agree;
+mod api_text;
 mod deliver;
 mod greeting;
+mod jetstream;
 mod parts;
 mod publish;
 

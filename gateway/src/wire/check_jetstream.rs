@@ -1,0 +1,299 @@
+//! What must hold for JetStream's requests and answers, with `serde_json` as the judge of JSON and the rules of Go's decoder
+//! applied to what it read.
+
+use data_encoding::BASE64;
+
+use super::Buffer;
+use super::check_text::go_fold;
+use super::check_tree::Tree;
+use super::jetstream::{self, Delivery, Request, Stored};
+
+const OVERHEAD: usize = 48;
+const LARGEST: i64 = 0x7FFF_FFFF;
+
+/// For any bytes, taken for every kind of request, answer and subject: what is rewritten means what it should mean, member by
+/// member; the rest passes; what is left alone leaves nothing behind.
+///
+/// # Panics
+/// When it does not hold.
+pub fn jetstream_holds(data: &[u8]) {
+    let tree = Tree::read(data);
+    let changes = [
+        rewritten(data, |out| jetstream::widen_max_bytes(data, OVERHEAD, out)),
+        rewritten(data, |out| {
+            jetstream::widen_max_msg_size(data, OVERHEAD, covered, out)
+        }),
+        rewritten(data, |out| {
+            jetstream::narrow_max_msg_size(data, OVERHEAD, covered, out)
+        }),
+    ];
+    let stored = Stored::parse(data);
+    drop((
+        jetstream::counts(data),
+        jetstream::deliver_subject(data),
+        jetstream::headerless(data),
+        Request::of(data),
+    ));
+    subjects_hold(data);
+    if let Ok(Some(stored)) = &stored {
+        stored_holds(stored, data);
+    }
+    let Some(tree) = tree else {
+        let acknowledges = jetstream::is_acknowledgement(data);
+        assert!(!acknowledges, "not JSON, yet an acknowledgement");
+        return;
+    };
+    for (changed, expect) in changes.iter().zip([wider_pull, wider_config, narrower]) {
+        let mut expected = tree.clone();
+        expect(&mut expected);
+        assert_eq!(
+            Tree::read(changed.as_deref().unwrap_or(data)),
+            Some(expected)
+        );
+    }
+    assert_eq!(jetstream::counts(data), counts(&tree));
+    acknowledgement_holds(&tree, data);
+    if let Some(stored) = plain_message(&tree) {
+        assert_eq!(stored_is(data), stored, "a server's answer is not read");
+    }
+}
+
+/// What a function appends, which must be nothing when it says so.
+fn rewritten(data: &[u8], rewrite: impl Fn(&mut Buffer) -> bool) -> Option<Vec<u8>> {
+    let mut out = Buffer::new();
+    out.put(b"before");
+    let changed = rewrite(&mut out);
+    let text = out.filled().strip_prefix(b"before").unwrap_or_default();
+    assert_eq!(changed, !text.is_empty());
+    assert!(!changed || text != data, "said to change, and did not");
+    changed.then(|| text.to_vec())
+}
+
+fn covered(subject: &[u8]) -> bool {
+    subject.starts_with(b"a")
+}
+
+/// Replaces the last integer called `name`, as Go would read it, by what `change` makes of it.
+fn change_last(tree: &mut Tree, name: &str, change: impl FnOnce(i64) -> Option<i64>) {
+    let Tree::Object(pairs) = tree else { return };
+    let numbers = pairs.iter_mut().rev();
+    let mut named = numbers.filter(|(key, _)| go_fold(key) == name);
+    let found = named.find_map(|(_, value)| value.integer().map(|number| (number, value)));
+    if let Some((number, value)) = found
+        && let Some(new) = change(number)
+    {
+        *value = Tree::Integer(new);
+    }
+}
+
+fn wider_pull(tree: &mut Tree) {
+    let batch = tree.last_integer("batch").filter(|&batch| batch > 0);
+    let several = matches!(tree.last("multi_last"), Some(Tree::Array(list)) if !list.is_empty());
+    let batch = batch.unwrap_or(if several { 1024 } else { 1 });
+    change_last(tree, "max_bytes", |max| {
+        let messages = batch.min((max / 40).saturating_add(1));
+        let overhead = messages.saturating_mul(48);
+        (max > 0).then(|| max.saturating_add(overhead))
+    });
+}
+
+fn wider_config(tree: &mut Tree) {
+    if is_covered(tree) {
+        resize(tree, |max| {
+            (max > 0).then(|| max.saturating_add(48).min(LARGEST))
+        });
+    }
+}
+
+fn narrower_config(tree: &mut Tree) {
+    if is_covered(tree) {
+        resize(tree, |max| (max > 48).then(|| max.saturating_sub(48)));
+    }
+}
+
+/// Changes the last `max_msg_size` that fits the server's 32 bits.
+fn resize(config: &mut Tree, change: impl FnOnce(i64) -> Option<i64>) {
+    let Tree::Object(pairs) = config else { return };
+    let sizes = pairs.iter_mut().rev();
+    let mut sizes = sizes.filter(|(key, _)| go_fold(key) == "max_msg_size");
+    let fitting =
+        sizes.find_map(|(_, value)| Some((value.integer().filter(|&n| n <= LARGEST)?, value)));
+    if let Some((number, value)) = fitting
+        && let Some(new) = change(number)
+    {
+        *value = Tree::Integer(new);
+    }
+}
+
+fn narrower(tree: &mut Tree) {
+    let Tree::Object(pairs) = tree else { return };
+    for (key, value) in pairs {
+        match (go_fold(key).as_str(), value) {
+            ("config", config) => narrower_config(config),
+            ("streams", Tree::Array(streams)) => streams.iter_mut().for_each(narrower_stream),
+            _ => {}
+        }
+    }
+}
+
+fn narrower_stream(stream: &mut Tree) {
+    let Tree::Object(pairs) = stream else { return };
+    let configs = pairs.iter_mut().filter(|(key, _)| go_fold(key) == "config");
+    configs.for_each(|(_, config)| narrower_config(config));
+}
+
+/// Whether all subjects that the server would give the stream are covered, and there is one.
+fn is_covered(config: &Tree) -> bool {
+    let is_covered = |tree: &Tree| matches!(tree, Tree::Text(text) if covered(text.as_bytes()));
+    match config.last("subjects") {
+        Some(Tree::Array(list)) if !list.is_empty() => return list.iter().all(is_covered),
+        // The server refuses any other type.
+        Some(Tree::Array(_) | Tree::Null) | None => {}
+        Some(_) => return false,
+    }
+    let own = matches!(config.last("mirror"), None | Some(Tree::Null))
+        && match config.last("sources") {
+            Some(Tree::Array(list)) => list.is_empty(),
+            None | Some(Tree::Null) => true,
+            Some(_) => false,
+        };
+    own && config.last_but_null("name").is_some_and(is_covered)
+}
+
+fn counts(config: &Tree) -> bool {
+    config.last_but_null("allow_msg_counter") == Some(&Tree::Flag(true))
+}
+
+/// An acknowledgement is of a form that the server writes, and every such form is one.
+fn acknowledgement_holds(tree: &Tree, data: &[u8]) {
+    let text = tree.to_string();
+    let is_form = is_form(tree);
+    let acknowledges = jetstream::is_acknowledgement(data);
+    assert!(is_form || !acknowledges, "{text} is no acknowledgement");
+    if is_form && text.len() <= 4096 {
+        let canonical = jetstream::is_acknowledgement(text.as_bytes());
+        assert!(canonical, "{text} is an acknowledgement");
+    }
+}
+
+fn is_form(tree: &Tree) -> bool {
+    let Tree::Object(pairs) = tree else {
+        return false;
+    };
+    let mut keys: Vec<_> = pairs.iter().map(|(key, _)| key.as_str()).collect();
+    keys.sort_unstable();
+    let fits = pairs.iter().all(|(key, value)| match key.as_str() {
+        "stream" | "domain" | "val" | "batch" => matches!(value, Tree::Text(_)),
+        "type" => ["ack", "gap", "err"]
+            .iter()
+            .any(|kind| *value == Tree::from(*kind)),
+        "seq" | "last_seq" => value.natural().is_some(),
+        "count" => value.natural().is_some_and(|n| i64::try_from(n).is_ok()),
+        "msgs" => value.natural().is_some_and(|n| n < 1 << 16),
+        "duplicate" => matches!(value, Tree::Flag(_)),
+        "error" => is_error(value),
+        _ => false,
+    });
+    let unique = keys.windows(2).all(|pair| pair.first() != pair.last());
+    let has = |name: &str| keys.binary_search(&name).is_ok();
+    let form = match tree.last("type") {
+        Some(Tree::Text(kind)) => match kind.as_str() {
+            "ack" => keys == ["msgs", "seq", "type"],
+            "gap" => keys == ["last_seq", "seq", "type"],
+            _ => keys == ["error", "seq", "type"],
+        },
+        _ => !has("msgs") && !has("last_seq") && (has("error") || has("stream") && has("seq")),
+    };
+    fits && unique && form
+}
+
+fn is_error(tree: &Tree) -> bool {
+    let Tree::Object(pairs) = tree else {
+        return false;
+    };
+    let once = |name: &str| pairs.iter().filter(|(key, _)| key == name).count() <= 1;
+    tree.last("code").is_some()
+        && pairs.iter().all(|(key, value)| match key.as_str() {
+            "code" => once(key) && value.natural().is_some_and(|n| i64::try_from(n).is_ok()),
+            "err_code" => once(key) && value.natural().is_some_and(|n| n < 1 << 16),
+            "description" => once(key) && matches!(value, Tree::Text(_)),
+            _ => false,
+        })
+}
+
+/// What is decoded encodes to the same text, and another payload in its place reads back.
+fn stored_holds(stored: &Stored<'_>, json: &[u8]) {
+    let mut data = b"before".to_vec();
+    if !stored.decode(&mut data) {
+        assert_eq!(data, b"before", "broken base64 left something");
+        return;
+    }
+    let data = data.strip_prefix(b"before").unwrap_or_default();
+    assert_eq!(stored.data_len(), data.len());
+    let mut same = Buffer::new();
+    stored.rewrite(data, &mut same);
+    assert_eq!(same.filled(), json, "rewriting the same changes the text");
+    let mut other = Buffer::new();
+    let long = [b'x'; 1000];
+    stored.rewrite(&long, &mut other);
+    let (_, _, read) = stored_is(other.filled()).unwrap_or_default();
+    assert!(other.filled() == json || read == long);
+}
+
+type Read = (Vec<u8>, u64, Vec<u8>);
+
+/// What [`Stored`] makes of an answer.
+fn stored_is(json: &[u8]) -> Option<Read> {
+    let stored = Stored::parse(json).ok().flatten()?;
+    let mut data = Vec::new();
+    let decoded = stored.decode(&mut data);
+    decoded.then(|| (stored.subject.to_vec(), stored.sequence, data))
+}
+
+/// What a message of the server's own spelling holds: `None` for an answer that the server would not write.
+fn plain_message(tree: &Tree) -> Option<Option<Read>> {
+    let message = tree.only("message")?;
+    let Tree::Text(subject) = message.only("subject")? else {
+        return None;
+    };
+    let sequence = message.only("seq")?.natural()?;
+    let (Some(Tree::Text(text)), None) = (message.only("data"), message.last("hdrs")) else {
+        return None;
+    };
+    // It decodes two texts, one behind the other, which is not standard.
+    let data = BASE64.decode(text.as_bytes()).ok()?;
+    if BASE64.encode(&data) != *text {
+        return None;
+    }
+    Some(Some((subject.clone().into_bytes(), sequence, data)))
+}
+
+/// Reply subjects and sizes, against the plainest way to read them.
+fn subjects_hold(data: &[u8]) {
+    let text = std::str::from_utf8(data).unwrap_or_default();
+    let digits = |text: &str| {
+        let all = text.bytes().all(|b| b.is_ascii_digit());
+        text.parse::<u64>().ok().filter(|_| all)
+    };
+    let tokens: Vec<_> = text.split('.').collect();
+    let expected = match tokens.as_slice() {
+        ["$JS", "ACK", s, c, n, seq, _, _, _] => Some((*s, *c, *n, *seq)),
+        ["$JS", "ACK", _, _, s, c, n, seq, _, _, _, ..] => Some((*s, *c, *n, *seq)),
+        _ => None,
+    };
+    let expected = expected.and_then(|(stream, consumer, delivered, sequence)| {
+        let numbers = (digits(delivered)?, digits(sequence)?);
+        (!stream.is_empty() && !consumer.is_empty()).then_some((stream, consumer, numbers))
+    });
+    let read = Delivery::of(text.as_bytes());
+    let read = read.map(|d| (name(d.stream), name(d.consumer), (d.delivered, d.sequence)));
+    assert_eq!(read, expected, "{text}");
+    let narrow = jetstream::narrow_msg_size(data, OVERHEAD);
+    let narrow = narrow.and_then(|size| digits(name(size.digits())));
+    let expected = digits(text).and_then(|size| size.checked_sub(48));
+    assert_eq!(narrow, expected.filter(|&size| size > 0), "{text}");
+}
+
+fn name(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap_or_default()
+}
