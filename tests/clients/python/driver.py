@@ -330,4 +330,5 @@ async def main():
         json.dump(report, out, indent=1)
 
 
-asyncio.run(main())
+if __name__ == "__main__":
+    asyncio.run(main())
