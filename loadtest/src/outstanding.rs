@@ -10,18 +10,18 @@ use crate::targets::{Mode, Programs};
 #[derive(Clone, clap::Args)]
 pub(crate) struct Args {
     /// Connections that ask.
-    #[arg(long, default_value_t = 16)]
+    #[arg(long, default_value_t = 19)]
     connections: u64,
-    /// Requests of each that wait for an answer; a gateway promises to remember 65,536.
-    #[arg(long, default_value_t = 65_536)]
+    /// Requests of each that wait for an answer; a gateway promises to remember 57,344.
+    #[arg(long, default_value_t = 57_344)]
     requests: u64,
 }
 
 impl Default for Args {
     fn default() -> Self {
         Self {
-            connections: 16,
-            requests: 65_536,
+            connections: 19,
+            requests: 57_344,
         }
     }
 }

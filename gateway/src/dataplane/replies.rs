@@ -16,9 +16,12 @@ use crate::policy::{KeyringId, Look, Role, Route};
 /// The reply subject of every delivery from a stream; the server refuses a publish that names such a one.
 pub(super) const FROM_STREAM: &[u8] = b"$JS.ACK.";
 
+/// What a hash map of 2^16 places holds: one more would double it.
+const FULL: usize = 57_344;
+
 /// How many sealed requests a connection may owe an answer, and for how long.
 const SEALED: Bounds = Bounds {
-    least: 65_536,
+    least: FULL,
     life: Duration::from_secs(15 * 60),
 };
 /// The same for plaintext requests, which anybody can send.
@@ -28,7 +31,7 @@ const PLAIN: Bounds = Bounds {
 };
 /// How many answers a connection may wait for, and for how long.
 const ASKED: Bounds = Bounds {
-    least: 65_536,
+    least: FULL,
     life: Duration::from_secs(5 * 60),
 };
 
@@ -60,7 +63,7 @@ pub(super) enum Asked {
     Server,
     /// The server, for stored messages: `$JS.API.DIRECT.GET`. The subject of the message, where the answer will not name it
     /// (`no_hdr`, ADR-52).
-    Stored(Option<Rc<[u8]>>),
+    Stored(Option<Rc<Box<[u8]>>>),
     /// The server, for a stored message in base64 in JSON: `$JS.API.STREAM.MSG.GET`.
     Message,
     /// The server, for the configuration of streams.
@@ -317,12 +320,19 @@ mod tests {
             replies.request_delivered(format!("_INBOX.{number}").as_bytes(), Some(keyring()), now);
         }
         let last = now + SEALED.life.checked_sub(Duration::from_nanos(1)).unwrap();
-        for subject in ["_INBOX.0", "_INBOX.65535"] {
+        for subject in ["_INBOX.0", "_INBOX.57343"] {
             assert_eq!(
                 replies.sealed_request(subject.as_bytes(), last),
                 Some(keyring())
             );
         }
+    }
+
+    #[test]
+    fn full_generation_does_not_grow_its_table() {
+        let full = HashMap::<u64, Asked>::with_capacity(FULL).capacity();
+        assert_eq!(full, FULL);
+        assert!(size_of::<Asked>() <= 16);
     }
 
     #[test]

@@ -98,6 +98,7 @@ pub struct Policy {
     rules: Vec<Rule>,
     api_prefixes: Vec<Box<[u8]>>,
     trie: trie::Trie,
+    awaits_acknowledgements: bool,
 }
 
 /// Why a rule cannot be part of a policy.
@@ -191,7 +192,10 @@ impl Policy {
     pub fn new(rules: Vec<Rule>, api_prefixes: &[String]) -> Result<Self, Vec<Fault>> {
         let api_prefixes = class::dotted(api_prefixes);
         let trie = trie::compile(&rules, &api_prefixes)?;
+        let mut answers = rules.iter().map(|rule| rule.answers);
+        let awaits_acknowledgements = answers.any(|answers| answers == Answers::PubAck);
         Ok(Self {
+            awaits_acknowledgements,
             rules,
             api_prefixes,
             trie,
@@ -211,6 +215,7 @@ impl Policy {
             rules: Vec::new(),
             api_prefixes: Vec::new(),
             trie: trie::Trie::default(),
+            awaits_acknowledgements: false,
         }
     }
 
@@ -300,10 +305,8 @@ impl Policy {
 
     /// Whether a keyring admits nothing but acknowledgements as answers.
     #[must_use]
-    pub fn awaits_acknowledgements(&self) -> bool {
-        self.rules
-            .iter()
-            .any(|rule| rule.answers == Answers::PubAck)
+    pub const fn awaits_acknowledgements(&self) -> bool {
+        self.awaits_acknowledgements
     }
 
     /// Whether any subject at all is sealed; if not, the server's `max_payload` is the clients' too.

@@ -165,7 +165,9 @@ impl Judge<'_> {
             Some(Asked::Server | Asked::Open) => Fate::Pass,
             Some(Asked::Message) => Fate::OpenStored,
             Some(Asked::Config) => Fate::NarrowConfig,
-            Some(Asked::Stored(named)) => self.of_stored(named.as_deref(), covering, message),
+            Some(Asked::Stored(named)) => {
+                self.of_stored(named.as_ref().map(|named| &***named), covering, message)
+            }
             Some(Asked::Protected(keyring)) if admits(*keyring) => Fate::Pass,
             Some(Asked::Protected(keyring)) => self.of_plaintext(*keyring, message),
             // Nobody asked, as far as is known: an acknowledgement may be late.

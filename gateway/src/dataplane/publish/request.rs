@@ -32,7 +32,10 @@ fn of_jetstream(request: &[u8], body: &[u8]) -> Asked {
     match Request::of(request) {
         // The messages come on their own subjects, statuses on the reply subject.
         Request::Next | Request::Snapshot | Request::Other => Asked::Server,
-        Request::DirectGet { .. } => Asked::Stored(jetstream::headerless(body).map(Rc::from)),
+        Request::DirectGet { .. } => {
+            let subject = jetstream::headerless(body);
+            Asked::Stored(subject.map(|subject| Rc::new(Box::from(subject))))
+        }
         Request::MessageGet => Asked::Message,
         Request::StreamConfig | Request::StreamInfo | Request::StreamList => Asked::Config,
     }
