@@ -90,7 +90,7 @@ impl Judge<'_> {
     /// Whether an answer to it would be published where nothing is ever sealed. Anybody on the bus can send a sealed request again with
     /// such a reply subject, or an empty one; but for acknowledgements, which no client may name, and flow control, nobody else does.
     fn draws_plaintext(&self, look: Look, message: &Message<'_>) -> bool {
-        let clear = |reply: &[u8]| self.policy.is_system(reply) && !reply.starts_with(FROM_STREAM);
+        let clear = |reply: &[u8]| !reply.starts_with(FROM_STREAM) && self.policy.is_system(reply);
         let Some(reply) = message.reply.filter(|reply| clear(reply)) else {
             return false;
         };
