@@ -151,11 +151,13 @@ async fn stream_direct_get_no_headers(world: World) {
     let made = direct(world, 0).await;
     let agent = made.reader.client();
     let subject = made.world.subject("x");
-    let asked = json!({ "last_by_subj": subject, "no_hdr": true }).to_string();
     let stream = format!("$JS.API.DIRECT.GET.{}", made.world.named());
-    let answer = agent.request(stream, asked.into()).await.unwrap();
-    assert_eq!(answer.payload, made.world.said(2));
-    assert_eq!(answer.headers, None);
+    for (question, number) in [("last_by_subj", 2), ("next_by_subj", 0)] {
+        let asked = json!({ question: subject, "no_hdr": true }).to_string();
+        let answer = agent.request(stream.clone(), asked.into()).await.unwrap();
+        assert_eq!(answer.payload, made.world.said(number), "{question}");
+        assert_eq!(answer.headers, None, "{question}");
+    }
     by_sequence(made.world, "moved").await;
 }
 
