@@ -73,17 +73,6 @@ impl Client {
         self.try_run("driver", &args, &mut cue, false).unwrap()
     }
 
-    /// Whether there is a list of NATS features for this client.
-    pub fn has_features(self) -> bool {
-        let lists = ["python/features.py", "js/features.cjs"];
-        let list = match self {
-            Self::C => return false,
-            Self::Python => lists[0],
-            Self::JavaScript => lists[1],
-        };
-        repository().join("tests/clients").join(list).exists()
-    }
-
     /// Runs the list of NATS features, with these arguments, which name the gateways.
     pub fn features(self, args: &[&str]) -> Vec<Outcome> {
         let nothing = &mut |cue: &str| panic!("unknown cue {cue}");

@@ -145,7 +145,9 @@ fn consumer(pair: &Pair, ack: &str) -> (Raw, Raw) {
         "_INBOX.f.2",
         consumer.as_bytes(),
     );
-    bare.message("_INBOX.f.2");
+    let made = bare.message("_INBOX.f.2");
+    let made = String::from_utf8_lossy(made.payload()).into_owned();
+    assert!(!made.contains("\"error\""), "{made}");
     (agent, bare)
 }
 
@@ -158,13 +160,16 @@ fn version_that_appears_in_a_stream_is_waited_for_loaded_and_opened() {
     );
     let (mut agent, _bare) = consumer(&pair, "explicit");
     pair.publish.rotate("default");
+    pair.copy_record("default");
     let mut publisher = pair.publisher();
     publisher.publish("s.1", SAID);
     publisher.publish("s.2", SAID);
-    pair.copy_record("default");
     for subject in ["s.1", "s.2"] {
         assert_eq!(agent.message(subject).payload(), SAID);
     }
+    let loaded = [("outcome", "loaded")];
+    let metrics = pair.deliver.metrics();
+    assert_eq!(metrics.sum("keyway_key_misses_total", &loaded), 1.0);
     assert_eq!(pair.withheld("unknown-key"), 0.0);
 }
 
@@ -287,4 +292,48 @@ fn envelope_is_delivered_as_it_is_where_asked_for_with_the_cause() {
     bare.publish("a.3", FORGED);
     assert_eq!(subscriber.message("a.3").payload(), b"");
     assert_eq!(pair.withheld("plaintext"), 1.0);
+}
+
+#[test]
+fn empty_request_that_pretends_to_be_a_headers_only_delivery_draws_no_plaintext() {
+    let tables = "[[keyring]]\nname = \"k\"\nsubjects = [\"orders.>\"]\n";
+    let pair = Pair::with(NatsServer::start(), "", tables);
+    let (mut tap, mut responder) = (pair.tap(), pair.subscriber("orders.get"));
+    let headers = "NATS/1.0\r\nNats-Msg-Size: 999\r\n\r\n";
+    let size = headers.len();
+    let mut bare = pair.bare();
+    bare.send(format!("HPUB orders.get _INBOX.evil.1 {size} {size}\r\n{headers}\r\n").as_bytes());
+    responder.message("orders.get");
+    responder.publish("_INBOX.evil.1", SAID);
+    tap.message("_INBOX.evil.1").assert_sealed(SAID);
+}
+
+#[test]
+fn plaintext_for_a_stored_message_is_judged_by_the_subject_that_was_asked_for() {
+    let pair = pair(NatsServer::start(), "");
+    let mut agent = Raw::agent(pair.deliver.addr());
+    agent.subscribe("_INBOX.me.*");
+    let mut bare = pair.bare();
+    for subject in ["$JS.API.DIRECT.GET.S.s.1", "$JS.API.STREAM.MSG.GET.S"] {
+        bare.subscribe(subject);
+    }
+    agent.request("$JS.API.DIRECT.GET.S.s.1", "_INBOX.me.1", b"");
+    agent.request(
+        "$JS.API.STREAM.MSG.GET.S",
+        "_INBOX.me.2",
+        br#"{"last_by_subj":"s.1"}"#,
+    );
+    bare.message("$JS.API.STREAM.MSG.GET.S");
+    for subject in ["_INBOX.zz", "$SYS.q"] {
+        let headers = format!("NATS/1.0\r\nNats-Subject: {subject}\r\n\r\n");
+        bare.publish_with("_INBOX.me.1", &headers, FORGED);
+    }
+    bare.publish(
+        "_INBOX.me.2",
+        br#"{"message":{"subject":"$SYS.q","seq":1,"data":"Zm9yZ2VkIGluIHRoZSBjbGVhcg=="}}"#,
+    );
+    let told = agent.message("_INBOX.me.2");
+    assert!(told.payload().starts_with(b"{\"type\":"), "{told:?}");
+    assert_eq!(agent.arrived().len(), 1);
+    assert_eq!(pair.withheld("plaintext"), 3.0);
 }

@@ -21,6 +21,8 @@ pub struct Link {
     pub(super) headers: bool,
     /// What the client asked for in its CONNECT.
     pub(super) client: Reads,
+    /// The same: what the server says of each operation.
+    pub(super) told: Told,
     /// The rule of the protocol that a peer broke, if one did: for the session's log line.
     pub(super) broken: Option<&'static str>,
     /// What reply subjects stand for.
@@ -38,6 +40,15 @@ pub(super) enum Reads {
     Payloads,
     /// Headers too.
     Headers,
+}
+
+/// What a client is told of its own operations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    /// `+OK` for each, and so for each that the gateway adds: it adds none. The server's own default.
+    Each,
+    /// Errors alone.
+    Errors,
 }
 
 /// The server speaks first.
@@ -62,6 +73,7 @@ impl Link {
             greeting: Greeting::Awaited,
             headers: false,
             client: Reads::Payloads,
+            told: Told::Each,
             broken: None,
             replies: Replies::default(),
             refusals: Refusals::default(),

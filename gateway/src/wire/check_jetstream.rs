@@ -31,7 +31,7 @@ pub fn jetstream_holds(data: &[u8]) {
     drop((
         jetstream::counts(data),
         jetstream::deliver_subject(data),
-        jetstream::headerless(data),
+        jetstream::named_subject(data),
         Request::of(data),
     ));
     subjects_hold(data);

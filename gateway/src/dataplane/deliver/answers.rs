@@ -1,6 +1,7 @@
 //! What the server says of stored messages and their sizes, as the agent that stored them would say it.
 
 use crate::dataplane::meaning;
+use crate::dataplane::replies::Asked;
 use crate::envelope::{Kid, OVERHEAD};
 use crate::keyring::Snapshot;
 use crate::metrics::Direction;
@@ -21,6 +22,11 @@ impl DeliverPath<'_> {
         let strict = |keyring| !shared.accepts_plaintext(snapshot.policy(), keyring);
         let mut answer = Buffer::new();
         let json = message.payload;
+        let asked = match self.link.borrow().replies.asked(message.subject, self.now) {
+            Some(Asked::Message(named)) => named.clone(),
+            _ => None,
+        };
+        let json = (asked.as_ref().map(|named| &***named), json);
         let found = match stored::open(snapshot, &mut self.lanes, json, strict, &mut answer) {
             Ok(found) => found,
             Err(kid) if self.is_absent(kid) => stored::unknown(&mut answer),
@@ -72,6 +78,9 @@ impl DeliverPath<'_> {
         write::message_anew(out, message, Some(len), 0);
         header::edit(headers, meaning::SIZE, edit, out);
         out.put(b"\r\n");
+        // Anybody can write the header: whoever asks with it must not be answered in the clear.
+        let keyring = self.keyring_of_empty(snapshot, message);
+        self.expect_answer(snapshot, message.reply, keyring);
         self.worker.meters.passed(Direction::Deliver).add(0);
     }
 }

@@ -26,6 +26,9 @@ use super::withheld::{self, Done};
 /// A batch ends when its output has grown to this.
 const BATCH_OUTPUT: usize = 256 * 1024;
 
+/// How the reply subjects begin that acknowledge the chunks of a backup.
+const CHUNK: &[u8] = b"$JS.SNAPSHOT.";
+
 /// How long a kid that could not be loaded is not asked for again.
 const ABSENT_FOR: Duration = Duration::from_secs(1);
 
@@ -43,7 +46,7 @@ pub struct DeliverPath<'s> {
     absent: VecDeque<(Kid, Instant)>,
     watch: Stopwatch,
     /// When the batch began.
-    now: Instant,
+    pub(super) now: Instant,
 }
 
 /// How a batch ended.
@@ -290,7 +293,12 @@ impl<'s> DeliverPath<'s> {
     }
 
     /// Remembers that an answer on `reply` is to be sealed under the request's keyring, or published in plaintext as it came.
-    fn expect_answer(&self, snapshot: &Snapshot, reply: Option<&[u8]>, keyring: Option<KeyringId>) {
+    pub(super) fn expect_answer(
+        &self,
+        snapshot: &Snapshot,
+        reply: Option<&[u8]>,
+        keyring: Option<KeyringId>,
+    ) {
         let Some(reply) = reply else {
             return;
         };
@@ -323,14 +331,28 @@ impl<'s> DeliverPath<'s> {
             .passed(Direction::Deliver)
             .add(message.payload.len());
         if message.reply.is_some() && !self.worker.shared.config.relay_only {
+            self.go_on(message);
             let keyring = self.keyring_of_empty(snapshot, message);
             self.expect_answer(snapshot, message.reply, keyring);
         }
     }
 
+    /// The chunks of a backup come for as long as it takes.
+    fn go_on(&self, message: &Message<'_>) {
+        let chunk = message.reply.is_some_and(|reply| reply.starts_with(CHUNK));
+        let replies = &mut self.link.borrow_mut().replies;
+        if chunk && replies.asked(message.subject, self.now) == Some(&Asked::Server) {
+            replies.request_published(message.subject, Asked::Server, self.now);
+        }
+    }
+
     /// An empty request looks the same from behind a gateway and from elsewhere. On a subject on which no plaintext is accepted
     /// it counts as sealed: a client on the bare bus must not get a plaintext answer by asking for nothing.
-    fn keyring_of_empty(&self, snapshot: &Snapshot, message: &Message<'_>) -> Option<KeyringId> {
+    pub(super) fn keyring_of_empty(
+        &self,
+        snapshot: &Snapshot,
+        message: &Message<'_>,
+    ) -> Option<KeyringId> {
         match snapshot.policy().route(message.subject) {
             Route::Keyring(keyring) if message.payload.is_empty() => {
                 let shared = &self.worker.shared;
@@ -353,22 +375,21 @@ impl<'s> DeliverPath<'s> {
             Route::Keyring(keyring) | Route::Reply(Some(keyring)) => Some(keyring),
             Route::Pass | Route::Reply(None) => None,
         };
-        let Some(rule) = keyring.or_else(own).and_then(|id| policy.keyring(id)) else {
+        let keyring = keyring.or_else(own);
+        let Some(rule) = keyring.and_then(|id| policy.keyring(id)) else {
             return;
         };
         let mut link = self.link.borrow_mut();
         let withheld = &mut self.worker.withheld.borrow_mut();
         let why = (cause, self.now);
-        let done = withheld::settle(
-            rule.undecryptable,
-            message,
-            why,
-            withheld,
-            &mut link.to_server,
-        );
+        let done = withheld::settle(rule.undecryptable, message, why, withheld, &mut link);
         match done {
             Done::Nothing => {}
-            Done::Substitute => withheld::substitute(message, cause, link.client, out),
+            Done::Substitute => {
+                withheld::substitute(message, cause, link.client, out);
+                drop(link);
+                self.expect_answer(snapshot, message.reply, keyring);
+            }
             Done::Terminated => {
                 let reply = String::from_utf8_lossy(message.reply.unwrap_or_default());
                 tracing::error!(cause = cause.word(), %reply, "a stored message was terminated: its consumer goes on without it");

@@ -144,7 +144,7 @@ impl Judge<'_> {
             Some(Asked::Open) => unprotected(message),
             // A responder seals under the request's keyring; who holds another must not answer in its place.
             Some(Asked::Protected(keyring)) => open(Some(*keyring)),
-            Some(Asked::Server | Asked::Stored(_) | Asked::Message | Asked::Config) | None => {
+            Some(Asked::Server | Asked::Stored(_) | Asked::Message(_) | Asked::Config) | None => {
                 open(None)
             }
         }
@@ -163,7 +163,7 @@ impl Judge<'_> {
         };
         match asked {
             Some(Asked::Server | Asked::Open) => Fate::Pass,
-            Some(Asked::Message) => Fate::OpenStored,
+            Some(Asked::Message(_)) => Fate::OpenStored,
             Some(Asked::Config) => Fate::NarrowConfig,
             Some(Asked::Stored(named)) => {
                 self.of_stored(named.as_ref().map(|named| &***named), covering, message)
@@ -186,13 +186,16 @@ impl Judge<'_> {
         message: &Message<'_>,
     ) -> Fate {
         let headers = message.headers.unwrap_or_default();
-        let keyring = match header::get(headers, b"Nats-Subject").or(named) {
-            Some(subject) => match self.policy.route(subject) {
-                Route::Keyring(keyring) => Some(keyring),
-                Route::Pass | Route::Reply(_) => None,
-            },
-            None => covering,
+        let of = |subject: &[u8]| match self.policy.route(subject) {
+            Route::Keyring(keyring) => Some(keyring),
+            Route::Reply(covering) => covering,
+            Route::Pass => None,
         };
+        // What was asked for decides, whatever the answer says of itself.
+        let keyring = named.and_then(of).or_else(|| {
+            let shown = header::get(headers, b"Nats-Subject").or(named);
+            shown.map_or(covering, of)
+        });
         keyring.map_or(Fate::Pass, |keyring| self.of_plaintext(keyring, message))
     }
 

@@ -23,14 +23,14 @@ pub(super) enum Found {
     Withheld(Option<KeyringId>, Cause),
 }
 
-/// Opens what an answer holds. `strict` tells the keyrings that admit no plaintext.
+/// Opens what an answer holds. `asked` is the subject that the request named. `strict` tells the keyrings that admit no plaintext.
 ///
 /// # Errors
 /// The kid of a version that is not loaded.
 pub(super) fn open(
     snapshot: &Snapshot,
     lanes: &mut LaneCache,
-    json: &[u8],
+    (asked, json): (Option<&[u8]>, &[u8]),
     strict: impl Fn(KeyringId) -> bool,
     out: &mut Buffer,
 ) -> Result<Found, Kid> {
@@ -41,10 +41,13 @@ pub(super) fn open(
         Ok(None) => return Ok(Found::Plain),
         Err(_unclear) => return Ok(withheld(None, Cause::BadEnvelope, out)),
     };
-    let keyring = match policy.route(&stored.subject) {
+    let of = |subject: &[u8]| match policy.route(subject) {
         Route::Keyring(keyring) => Some(keyring),
-        Route::Pass | Route::Reply(_) => None,
+        Route::Reply(covering) => covering,
+        Route::Pass => None,
     };
+    // What was asked for decides on plaintext, whatever the answer says of itself.
+    let keyring = of(&stored.subject).or_else(|| asked.and_then(of));
     if !stored.decode(&mut data) || !stored.decode_headers(&mut headers) {
         return Ok(withheld(keyring, Cause::BadEnvelope, out));
     }

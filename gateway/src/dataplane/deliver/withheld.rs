@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::hash::BuildHasher as _;
 use std::time::Instant;
 
-use crate::dataplane::link::Reads;
+use crate::dataplane::link::{Link, Reads, Told};
 use crate::metrics::Cause;
 use crate::policy::{AtLimit, Substitute, Undecryptable};
 use crate::wire::jetstream::Delivery;
@@ -52,13 +52,13 @@ pub(super) enum Done {
     Terminated,
 }
 
-/// Decides what is done, and tells the stream, whose answers go into `to_server`.
+/// Decides what is done, and tells the stream, unless its `+OK` would reach the client.
 pub(super) fn settle(
     rule: Undecryptable,
     message: &Message<'_>,
     (cause, now): (Cause, Instant),
     withheld: &mut Withheld,
-    to_server: &mut Buffer,
+    link: &mut Link,
 ) -> Done {
     let done = match rule.deliver {
         Substitute::Envelope => Done::Substitute,
@@ -73,16 +73,17 @@ pub(super) fn settle(
         now.saturating_duration_since(since) >= limit.after
     });
     match late.map(|limit| limit.then) {
+        Some(AtLimit::Envelope) => Done::Substitute,
+        _ if link.told == Told::Each => done,
         Some(AtLimit::Terminate) => {
             let reason = format!("+TERM keyway: {}", cause.word());
-            answer(reply, reason.as_bytes(), to_server);
+            answer(reply, reason.as_bytes(), &mut link.to_server);
             Done::Terminated
         }
-        Some(AtLimit::Envelope) => Done::Substitute,
         None => {
             if let Some(delay) = rule.nak_delay.filter(|_delay| done == Done::Nothing) {
                 let nak = format!("-NAK {{\"delay\":{}}}", delay.as_nanos());
-                answer(reply, nak.as_bytes(), to_server);
+                answer(reply, nak.as_bytes(), &mut link.to_server);
             }
             done
         }

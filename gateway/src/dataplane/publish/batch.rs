@@ -12,7 +12,7 @@ use crate::wire::write::{self, Decimal, PublishLine};
 use crate::wire::{Buffer, ClientOp, ClientParser, Limits, Malformed, Publish, Step};
 
 use crate::dataplane::greet;
-use crate::dataplane::link::{Link, Reads};
+use crate::dataplane::link::{Link, Reads, Told};
 use crate::dataplane::reports::Report;
 use crate::dataplane::route_cache::RouteCache;
 use crate::dataplane::worker::Worker;
@@ -142,6 +142,11 @@ impl<'s> PublishPath<'s> {
                     Reads::Headers
                 } else {
                     Reads::Payloads
+                };
+                link.told = if self.options.verbose() {
+                    Told::Each
+                } else {
+                    Told::Errors
                 };
                 self.parser.set_headers(headers);
             }

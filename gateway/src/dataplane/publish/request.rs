@@ -15,6 +15,9 @@ use crate::wire::{Buffer, Publish};
 /// The answer to whoever asks for a counter on a subject that is sealed. The error is `JSMessageIncrDisabledErr` of the server.
 pub(super) const COUNTER_REFUSED: &[u8] = br#"{"error":{"code":400,"err_code":10168,"description":"keyway: counters cannot be sealed: take their subjects out of the keyring"},"stream":"","seq":0}"#;
 
+/// The longest subject that is remembered, in bytes: no stream has one that is longer than a server's control line.
+const LONGEST: usize = 4096;
+
 /// What a publish that names a reply subject asks. `keyring` is what it is sealed under.
 pub(super) fn asked(look: Look, keyring: Option<KeyringId>, publish: &Publish<'_>) -> Asked {
     if let Some(request) = look.request(publish.subject) {
@@ -32,13 +35,21 @@ fn of_jetstream(request: &[u8], body: &[u8]) -> Asked {
     match Request::of(request) {
         // The messages come on their own subjects, statuses on the reply subject.
         Request::Next | Request::Snapshot | Request::Other => Asked::Server,
-        Request::DirectGet { .. } => {
-            let subject = jetstream::headerless(body);
-            Asked::Stored(subject.map(|subject| Rc::new(Box::from(subject))))
-        }
-        Request::MessageGet => Asked::Message,
+        Request::DirectGet {
+            subject: Some(subject),
+        } => Asked::Stored(named(subject)),
+        Request::DirectGet { subject: None } => Asked::Stored(named_in(body)),
+        Request::MessageGet => Asked::Message(named_in(body)),
         Request::StreamConfig | Request::StreamInfo | Request::StreamList => Asked::Config,
     }
+}
+
+fn named_in(body: &[u8]) -> Option<Rc<Box<[u8]>>> {
+    jetstream::named_subject(body).and_then(|subject| named(&subject))
+}
+
+fn named(subject: &[u8]) -> Option<Rc<Box<[u8]>>> {
+    (subject.len() <= LONGEST).then(|| Rc::new(Box::from(subject)))
 }
 
 /// Where a backup is to be written.

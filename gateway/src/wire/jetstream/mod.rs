@@ -16,7 +16,7 @@
 mod acknowledgement;
 mod config;
 mod delivery;
-mod headerless;
+mod named;
 mod pull;
 mod request;
 mod stored;
@@ -24,7 +24,7 @@ mod stored;
 pub use acknowledgement::is_acknowledgement;
 pub use config::{counts, narrow_max_msg_size, subjects, widen_max_msg_size};
 pub use delivery::{Delivery, acknowledges, narrow_msg_size};
-pub use headerless::headerless;
+pub use named::named_subject;
 pub use pull::widen_max_bytes;
 pub use request::{Request, deliver_subject};
 pub use stored::{Stored, Unclear};

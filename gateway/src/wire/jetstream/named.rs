@@ -1,0 +1,44 @@
+//! Which subject a request for a stored message names: without headers (`no_hdr`, ADR-52) the answer does not.
+
+use std::borrow::Cow;
+
+use super::super::json::{Members, means, text};
+use super::super::subject::is_literal;
+
+/// The subject of the stored message that the body of `DIRECT.GET` or `STREAM.MSG.GET` asks for. `None` where it names none, or one
+/// with wildcards.
+#[must_use]
+pub fn named_subject(body: &[u8]) -> Option<Cow<'_, [u8]>> {
+    let mut subject = None;
+    for member in Members::new(body) {
+        let member = member.ok()?;
+        if means(member.key, b"last_by_subj") || means(member.key, b"next_by_subj") {
+            subject = text(member.value);
+        }
+    }
+    subject.filter(|subject| !subject.is_empty() && is_literal(subject))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn request_names_the_subject_of_the_message_it_asks_for() {
+        for request in [
+            &br#"{"last_by_subj":"a.b","no_hdr":true}"#[..],
+            br#"{"seq":3,"no_hdr":true,"next_by_subj":"a.b"}"#,
+        ] {
+            assert_eq!(named_subject(request).as_deref(), Some(&b"a.b"[..]));
+        }
+        for other in [
+            &br#"{"seq":1,"no_hdr":true}"#[..],
+            br#"{"next_by_subj":"a.*","no_hdr":true}"#,
+            br#"{"last_by_subj":"","no_hdr":true}"#,
+            b"{",
+            b"",
+        ] {
+            assert_eq!(named_subject(other), None);
+        }
+    }
+}
