@@ -1,6 +1,6 @@
 //! Random sequences of what several agents do, played on two buses, so that what is delivered can be compared.
 //!
-//! [`plan`] draws a sequence from a seed, [`play`] carries it out step by step and yields what every agent was delivered. Each step
+//! [`plan`] draws a sequence from a seed, [`play()`] carries it out step by step and yields what every agent was delivered. Each step
 //! ends when all that it causes has arrived, so that a sequence has one outcome.
 
 pub mod draw;
