@@ -90,7 +90,7 @@ pub fn play(addr: SocketAddr, session: &Session, cuts: &[usize]) -> Answer {
 /// A name as long as [`GROUP`] that no other play has.
 fn fresh_group() -> String {
     static PLAYS: AtomicU32 = AtomicU32::new(0);
-    format!("Q{:03x}", PLAYS.fetch_add(1, Ordering::Relaxed) & 0xfff)
+    format!("q{:03x}", PLAYS.fetch_add(1, Ordering::Relaxed) & 0xfff)
 }
 
 fn replace(bytes: &[u8], from: &str, to: &str) -> Vec<u8> {
