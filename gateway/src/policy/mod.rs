@@ -153,6 +153,27 @@ pub struct Fault {
     pub why: Invalid,
 }
 
+impl Route {
+    /// The keyring that seals the subject's payloads whatever was asked.
+    #[must_use]
+    pub const fn keyring(self) -> Option<KeyringId> {
+        match self {
+            Self::Keyring(keyring) => Some(keyring),
+            Self::Pass | Self::Reply(_) => None,
+        }
+    }
+
+    /// The same, or on a reply subject the one that seals where nothing else is known.
+    #[must_use]
+    pub const fn covering(self) -> Option<KeyringId> {
+        match self {
+            Self::Keyring(keyring) => Some(keyring),
+            Self::Reply(covering) => covering,
+            Self::Pass => None,
+        }
+    }
+}
+
 impl Look {
     /// The subject that an envelope is bound to: the one that was looked at, without the JetStream domain or API prefix through
     /// which a key-value or object store was written.

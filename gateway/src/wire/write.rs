@@ -51,6 +51,20 @@ pub fn publish(out: &mut Buffer, line: &PublishLine<'_>) {
     }
 }
 
+/// Appends a whole `PUB` that the gateway itself has to say, without reply subject and headers.
+pub fn own_publish(out: &mut Buffer, subject: &[u8], payload: &[u8]) {
+    let size = Decimal::new(payload.len());
+    let line = PublishLine {
+        subject,
+        reply: None,
+        header_size: None,
+        size: size.digits(),
+        arg_len: 0,
+    };
+    publish(out, &line);
+    put(out, &[payload, b"\r\n"]);
+}
+
 /// Appends the control line of a message as the server wrote it ([`super::Message::line`]), except for the length of headers and
 /// payload together, which becomes `total`.
 #[inline]

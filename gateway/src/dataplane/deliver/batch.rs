@@ -371,10 +371,7 @@ impl<'s> DeliverPath<'s> {
     ) {
         self.tell_withheld(snapshot, (keyring, cause), message);
         let policy = snapshot.policy();
-        let own = || match policy.route(message.subject) {
-            Route::Keyring(keyring) | Route::Reply(Some(keyring)) => Some(keyring),
-            Route::Pass | Route::Reply(None) => None,
-        };
+        let own = || policy.route(message.subject).covering();
         let keyring = keyring.or_else(own);
         let Some(rule) = keyring.and_then(|id| policy.keyring(id)) else {
             return;

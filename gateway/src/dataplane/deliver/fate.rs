@@ -59,7 +59,7 @@ impl Judge<'_> {
     /// asked. A status line changes nothing: whoever can publish can write one.
     pub(super) fn fate(&self, look: Look, message: &Message<'_>) -> Fate {
         if self.draws_plaintext(look, message) {
-            return Fate::Withhold(keyring_of(look), Cause::Reply);
+            return Fate::Withhold(look.route.keyring(), Cause::Reply);
         }
         if message.payload.is_empty() {
             return self.of_empty(look, message);
@@ -98,7 +98,9 @@ impl Judge<'_> {
             return is_envelope(message.payload);
         }
         let status = message.headers.is_some_and(header::has_status);
-        let strict = keyring_of(look)
+        let strict = look
+            .route
+            .keyring()
             .is_some_and(|keyring| !self.shared.accepts_plaintext(self.policy, keyring));
         strict && !(status && reply.starts_with(FLOW_CONTROL))
     }
@@ -186,11 +188,7 @@ impl Judge<'_> {
         message: &Message<'_>,
     ) -> Fate {
         let headers = message.headers.unwrap_or_default();
-        let of = |subject: &[u8]| match self.policy.route(subject) {
-            Route::Keyring(keyring) => Some(keyring),
-            Route::Reply(covering) => covering,
-            Route::Pass => None,
-        };
+        let of = |subject: &[u8]| self.policy.route(subject).covering();
         // What was asked for decides, whatever the answer says of itself.
         let keyring = named.and_then(of).or_else(|| {
             let shown = header::get(headers, b"Nats-Subject").or(named);
@@ -213,13 +211,6 @@ impl Judge<'_> {
 
     fn rule(&self, keyring: KeyringId) -> Option<&Rule> {
         self.policy.keyring(keyring)
-    }
-}
-
-const fn keyring_of(look: Look) -> Option<KeyringId> {
-    match look.route {
-        Route::Keyring(keyring) => Some(keyring),
-        Route::Pass | Route::Reply(_) => None,
     }
 }
 

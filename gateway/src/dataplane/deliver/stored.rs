@@ -3,7 +3,7 @@
 use crate::envelope::{Kid, OVERHEAD};
 use crate::keyring::{self, LaneCache, OpenRefused, Snapshot};
 use crate::metrics::Cause;
-use crate::policy::{KeyringId, Route};
+use crate::policy::KeyringId;
 use crate::wire::Buffer;
 use crate::wire::jetstream::Stored;
 
@@ -41,11 +41,7 @@ pub(super) fn open(
         Ok(None) => return Ok(Found::Plain),
         Err(_unclear) => return Ok(withheld(None, Cause::BadEnvelope, out)),
     };
-    let of = |subject: &[u8]| match policy.route(subject) {
-        Route::Keyring(keyring) => Some(keyring),
-        Route::Reply(covering) => covering,
-        Route::Pass => None,
-    };
+    let of = |subject: &[u8]| policy.route(subject).covering();
     // What was asked for decides on plaintext, whatever the answer says of itself.
     let keyring = of(&stored.subject).or_else(|| asked.and_then(of));
     if !stored.decode(&mut data) || !stored.decode_headers(&mut headers) {

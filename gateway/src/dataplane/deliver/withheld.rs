@@ -11,8 +11,7 @@ use crate::dataplane::link::{Link, Reads, Told};
 use crate::metrics::Cause;
 use crate::policy::{AtLimit, Substitute, Undecryptable};
 use crate::wire::jetstream::Delivery;
-use crate::wire::write::{self, Decimal, PublishLine};
-use crate::wire::{Buffer, Message};
+use crate::wire::{Buffer, Message, write};
 
 use super::fate::is_envelope;
 
@@ -77,31 +76,17 @@ pub(super) fn settle(
         _ if link.told == Told::Each => done,
         Some(AtLimit::Terminate) => {
             let reason = format!("+TERM keyway: {}", cause.word());
-            answer(reply, reason.as_bytes(), &mut link.to_server);
+            write::own_publish(&mut link.to_server, reply, reason.as_bytes());
             Done::Terminated
         }
         None => {
             if let Some(delay) = rule.nak_delay.filter(|_delay| done == Done::Nothing) {
                 let nak = format!("-NAK {{\"delay\":{}}}", delay.as_nanos());
-                answer(reply, nak.as_bytes(), &mut link.to_server);
+                write::own_publish(&mut link.to_server, reply, nak.as_bytes());
             }
             done
         }
     }
-}
-
-fn answer(reply: &[u8], body: &[u8], to_server: &mut Buffer) {
-    let size = Decimal::new(body.len());
-    let line = PublishLine {
-        subject: reply,
-        reply: None,
-        header_size: None,
-        size: size.digits(),
-        arg_len: 0,
-    };
-    write::publish(to_server, &line);
-    to_server.put(body);
-    to_server.put(b"\r\n");
 }
 
 /// Writes the message with its envelope as it is, or with nothing in place of a plaintext, and a header that names the cause. To a

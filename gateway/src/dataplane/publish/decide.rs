@@ -7,7 +7,7 @@ use crate::dataplane::replies::{self, Answer, Asked};
 use crate::keyring::Snapshot;
 use crate::metrics::{Cause, Direction};
 use crate::policy::{Empty, KeyringId, Look, Policy, Route};
-use crate::wire::write::{self, Decimal, PublishLine};
+use crate::wire::write::{self, Decimal};
 use crate::wire::{Buffer, Publish, jetstream};
 
 use super::batch::PublishPath;
@@ -133,25 +133,10 @@ impl PublishPath<'_> {
         publish: &Publish<'_>,
         out: &mut Buffer,
     ) {
-        let keyring = match route {
-            Route::Keyring(keyring) => Some(keyring),
-            Route::Pass | Route::Reply(_) => None,
-        };
-        self.refused(snapshot, keyring, Cause::Counter, publish);
+        self.refused(snapshot, route.keyring(), Cause::Counter, publish);
         // To the client's own inbox, through the server: only the server knows its subscriptions. A verbose client would get one `+OK` too many.
         if let Some(reply) = publish.reply.filter(|_| !self.options.verbose()) {
-            let answer = request::COUNTER_REFUSED;
-            let size = Decimal::new(answer.len());
-            let line = PublishLine {
-                subject: reply,
-                reply: None,
-                header_size: None,
-                size: size.digits(),
-                arg_len: 0,
-            };
-            write::publish(out, &line);
-            out.put(answer);
-            out.put(b"\r\n");
+            write::own_publish(out, reply, request::COUNTER_REFUSED);
         }
         let refusals = &mut self.link.borrow_mut().refusals;
         refusals.refuse(publish.subject, out);
