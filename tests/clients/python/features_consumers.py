@@ -7,7 +7,6 @@ import asyncio
 import datetime
 import json
 
-from nats.errors import TimeoutError as TimedOut
 from nats.js import api
 
 from driver import WAIT, check, nothing_more, settle
@@ -67,7 +66,7 @@ async def consumer_pull_fetch(agents):
     same([message.metadata.sequence.stream for message in got], list(range(1, 26)), "sequences")
     await settled(reader, agents.named(), "worker")
     for batch in (1, 5):
-        await fails(TimedOut, subscription.fetch(batch, timeout=NOTHING), "fetching from nothing")
+        await fails(asyncio.TimeoutError, subscription.fetch(batch, timeout=NOTHING), "fetching from nothing")
     waiting = asyncio.create_task(subscription.fetch(1, timeout=WAIT, heartbeat=1))
     await until("the server waits", lambda: awaited(reader, agents.named()))
     (later,) = await fill(writer, agents, "x", 1, 25)
@@ -276,7 +275,7 @@ async def consumer_pause(agents):
     soon = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(hours=1)
     paused = await reader.pause_consumer(agents.named(), "worker", soon.strftime("%Y-%m-%dT%H:%M:%SZ"))
     check(paused.paused, "not paused")
-    await fails(TimedOut, subscription.fetch(1, timeout=NOTHING), "fetching from a paused consumer")
+    await fails(asyncio.TimeoutError, subscription.fetch(1, timeout=NOTHING), "fetching from a paused consumer")
     resumed = await reader.resume_consumer(agents.named(), "worker")
     check(not resumed.paused, "not resumed")
     same(data(await pull(subscription, 3)), said, "after the pause")

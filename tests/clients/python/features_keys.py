@@ -71,7 +71,8 @@ async def seen(store, keys, **options):
 
 @scenario
 async def kv_watch(agents):
-    writer, reader = await bucket(agents)
+    # With a history, so that a deletion cannot take away what is not delivered yet.
+    writer, reader = await bucket(agents, history=5)
     watcher, some = await reader.watchall(), await reader.watch("b.*")
     for each in (watcher, some):
         same(await each.updates(timeout=WAIT), None, "before anything was put")
@@ -112,7 +113,7 @@ async def kv_ttl(agents):
     watcher = await reader.watchall()
     same(await watcher.updates(timeout=WAIT), None, "before anything was put")
     await put(writer, agents, "stays")
-    await writer.create("goes", agents.said("goes"), msg_ttl=1)
+    await writer.create("goes", agents.said("goes"), msg_ttl=3)
     lived = [(key, agents.said(key), None) for key in ("stays", "goes")]
     await sees(watcher, [*lived, ("goes", b"", KV_PURGE)])
     await reads(reader, "stays", agents.said("stays"), 1)

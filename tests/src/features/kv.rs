@@ -104,7 +104,12 @@ async fn kv_history(world: World) {
 }
 
 async fn kv_watch(world: World) {
-    let pair = bucket(world, Config::default()).await;
+    // With a history, so that a deletion cannot take away what is not delivered yet.
+    let config = Config {
+        history: 5,
+        ..Config::default()
+    };
+    let pair = bucket(world, config).await;
     pair.put("a", "before").await;
     let mut watch = pair.reader.watch_with_history("*").await.unwrap();
     let before = next(&mut watch).await.unwrap();
@@ -140,8 +145,8 @@ async fn kv_ttl(world: World) {
     let pair = bucket(world, config).await;
     pair.put("stays", "stays").await;
     let value = pair.world.said("goes");
-    let second = Duration::from_secs(1);
-    let created = pair.writer.create_with_ttl("goes", value, second).await;
+    let a_while = Duration::from_secs(3);
+    let created = pair.writer.create_with_ttl("goes", value, a_while).await;
     created.unwrap();
     assert_eq!(pair.get("goes").await, pair.said("goes"));
     until(async || pair.get("goes").await.is_none()).await;

@@ -87,7 +87,7 @@ module.exports = {
   async kv_ttl(world) {
     const { reader, writer, put } = await bucket(world, { markerTTL: 60_000 });
     await put('stays', 'stays');
-    await writer.create('goes', world.said('goes'), '1s');
+    await writer.create('goes', world.said('goes'), '3s');
     same(brief(await reader.get('goes')), entry(world, 'goes', 'goes'), 'before its time');
     await until(async () => (await reader.get('goes'))?.operation !== 'PUT', 'the end of a value');
     same(brief(await reader.get('stays')), entry(world, 'stays', 'stays'), 'what has no end');
