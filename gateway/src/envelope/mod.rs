@@ -11,6 +11,7 @@
 //! | what the header and the subject add to the tag | `aad` |
 //! | the two implementations of both suites | [`aead`] |
 //! | how much a key version may seal at most | [`limits`] |
+//! | how that is counted | [`Used`] |
 
 mod aad;
 pub mod aead;
@@ -21,6 +22,7 @@ mod known_answer;
 mod lane;
 pub mod limits;
 mod seal;
+mod used;
 mod version;
 
 #[cfg(test)]
@@ -36,6 +38,7 @@ pub use known_answer::{WrongAnswer, self_test};
 pub use lane::{LaneKey, OpenFailed};
 pub use limits::{MAX_BLOCKS, MAX_MESSAGES};
 pub use seal::{SealFailed, Sealer};
+pub use used::Used;
 pub use version::{Claim, NotProven, Proof, VersionKey};
 
 /// First bytes of every envelope: FA never starts UTF-8 or JSON.
