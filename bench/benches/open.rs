@@ -6,7 +6,7 @@ use crate::cpu_time::CpuTime;
 use aws_lc_rs::aead::{Aad, Nonce};
 use criterion::{BenchmarkGroup, BenchmarkId, Throughput};
 use keyway::envelope::{Header, TAG_LEN};
-use keyway::keyring::{self, LaneCache};
+use keyway::keyring::{self, LaneCache, WorkerId};
 use keyway::wire::Buffer;
 use keyway_bench::{
     Rig, SUBJECT, Shape, envelopes, filled, messages, payload, ring, run_deliver, snapshot,
@@ -94,7 +94,7 @@ fn by_keyring(
     let keys = snapshot(versions);
     let expected = Some(ring(keys.policy()));
     let sealed = envelopes(&keys, lanes, count, &payload(size));
-    let mut cache = LaneCache::new();
+    let mut cache = LaneCache::new(WorkerId(0));
     let mut out = vec![0; size];
     let mut next = sealed.iter().cycle();
     group.bench_function(BenchmarkId::new(name, size), |bench| {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use keyway::envelope::{Suite, VersionKey};
-use keyway::keyring::{LaneMap, Snapshot, Usage, Version};
+use keyway::keyring::{Budget, LaneMap, Snapshot, Usage, Version};
 use keyway::policy::{KeyringId, Policy};
 use keyway::secret::Secret;
 
@@ -25,6 +25,7 @@ pub fn version(policy: &Policy, number: u32) -> Arc<Version> {
         key: VersionKey::derive(KEYRING, number, &root),
         lanes: LaneMap::default(),
         usage: Usage::new(1),
+        budget: Arc::new(Budget::unlimited(1)),
     })
 }
 

@@ -37,6 +37,7 @@ pub struct Shared {
 
 /// One worker; lives on its thread.
 pub struct Worker {
+    pub(super) id: WorkerId,
     pub(super) shared: Arc<Shared>,
     pub(super) lanes: RefCell<Lanes>,
     pub(super) meters: Meters,
@@ -138,6 +139,7 @@ impl Worker {
         let lanes = RefCell::new(Lanes::new(id, shared.clock.instant()));
         drop(snapshot);
         Self {
+            id,
             shared,
             lanes,
             meters,

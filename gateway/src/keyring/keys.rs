@@ -16,8 +16,12 @@ const MISS_QUEUE: usize = 1024;
 pub struct Keys {
     snapshot: ArcSwap<Snapshot>,
     misses: mpsc::Sender<Miss>,
-    installed: watch::Sender<u64>,
+    /// Counts what [`Changes`] wait for.
+    changes: watch::Sender<u64>,
 }
+
+/// What happens to the keys from now on, for whoever waits for something to seal with.
+pub struct Changes(watch::Receiver<u64>);
 
 /// Somebody needs a version that is not in the snapshot.
 pub struct Miss {
@@ -49,12 +53,11 @@ impl Keys {
     #[must_use]
     pub fn new(snapshot: Snapshot) -> (Self, mpsc::Receiver<Miss>) {
         let (misses, asked) = mpsc::channel(MISS_QUEUE);
-        let installed = watch::Sender::new(snapshot.generation());
         (
             Self {
                 snapshot: ArcSwap::from_pointee(snapshot),
                 misses,
-                installed,
+                changes: watch::Sender::new(0),
             },
             asked,
         )
@@ -68,9 +71,20 @@ impl Keys {
 
     /// Replaces the snapshot. Batches that began before finish under the old one.
     pub fn install(&self, snapshot: Snapshot) {
-        let generation = snapshot.generation();
         self.snapshot.store(Arc::new(snapshot));
-        self.installed.send_replace(generation);
+        self.replenished();
+    }
+
+    /// A budget has been extended: whoever was refused may try again.
+    pub fn replenished(&self) {
+        self.changes
+            .send_modify(|changes| *changes = changes.wrapping_add(1));
+    }
+
+    /// Changes from now on. Subscribe, then try, then wait: what happens after the subscription ends the wait at once.
+    #[must_use]
+    pub fn changes(&self) -> Changes {
+        Changes(self.changes.subscribe())
     }
 
     /// Asks for an absent version and waits for the verdict. The caller bounds the wait.
@@ -81,11 +95,14 @@ impl Keys {
         }
         verdict.await.unwrap_or(Verdict::Absent)
     }
+}
 
-    /// Waits until a snapshot newer than `generation` is installed.
-    pub async fn newer_than(&self, generation: u64) {
-        let mut installed = self.installed.subscribe();
-        // The sender lives as long as `self`, so that the wait cannot fail.
-        drop(installed.wait_for(|latest| *latest > generation).await);
+impl Changes {
+    /// Waits for a snapshot that was installed, or a budget that was extended, since the subscription or the last wait. Waits for
+    /// ever once the keys are gone.
+    pub async fn next(&mut self) {
+        if self.0.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 }

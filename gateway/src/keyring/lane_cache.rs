@@ -5,18 +5,18 @@
 
 use std::sync::Arc;
 
-use crate::envelope::{Kid, LaneId, LaneKey};
+use crate::envelope::{Header, Kid, LaneId, LaneKey};
 
 use crate::policy::KeyringId;
 
-use super::Snapshot;
+use super::{Snapshot, Usage, WorkerId};
 
 const FEWEST: usize = 4;
 const MOST: usize = 256;
 
 /// The cache.
-#[derive(Default)]
 pub struct LaneCache {
+    worker: WorkerId,
     places: Vec<Option<Entry>>,
     generation: u64,
 }
@@ -27,13 +27,16 @@ pub(super) struct Entry {
     pub(super) lane: LaneId,
     pub(super) keyring: KeyringId,
     pub(super) key: Arc<LaneKey>,
+    /// The version's. Not the version itself: a cache must not keep a secret alive.
+    pub(super) usage: Usage,
 }
 
 impl LaneCache {
-    /// An empty cache.
+    /// An empty cache of a connection of `worker`'s.
     #[must_use]
-    pub const fn new() -> Self {
+    pub const fn new(worker: WorkerId) -> Self {
         Self {
+            worker,
             places: Vec::new(),
             generation: 0,
         }
@@ -53,6 +56,20 @@ impl LaneCache {
         {
             *place = None;
         }
+    }
+
+    /// Counts an envelope that opened under no subject that it may have been sealed for.
+    pub fn count_failed(&self, snapshot: &Snapshot, envelope: &[u8]) {
+        let version = Header::parse(envelope)
+            .ok()
+            .and_then(|header| snapshot.by_kid(header.kid));
+        if let Some(version) = version {
+            version.usage.count_failed_open(self.worker);
+        }
+    }
+
+    pub(super) const fn worker(&self) -> WorkerId {
+        self.worker
     }
 
     pub(super) fn get(&self, kid: Kid, lane: LaneId) -> Option<&Entry> {

@@ -4,27 +4,36 @@
 //!  rotation ── install ──▶ Keys (arc-swap) ── load, once per batch ──▶ Snapshot ──▶ Version
 //!     ▲                      │                                                       │
 //!     └────── a miss ────────┘             Lanes (one per worker) draw a Sealer ◀────┤
-//!                                   LaneCache (one per connection) ◀── LaneMap ◀─────┘
+//!                                   LaneCache (one per connection) ◀── LaneMap ◀─────┤
+//!                                      Grant (one per sealing lane) ◀── Budget ◀─────┘
 //! ```
 //!
 //! Readers take one [`Snapshot`] per batch and never wait for a writer; a writer replaces the whole snapshot. A lane that seals
-//! belongs to one worker, so its counter is a plain integer. A lane that opens is read-only and shared.
+//! belongs to one worker, so its counter is a plain integer. A lane that opens is read-only and shared. What a lane may seal, it
+//! takes in large parts from its version's [`Budget`], which rotation fills with what it has reserved durably.
 
+mod budget;
+mod grant;
 mod keys;
 mod lane_cache;
 mod lane_map;
 mod lanes;
 mod opening;
+mod pool;
 mod snapshot;
+mod sync;
 mod usage;
 
-pub use keys::{Keys, Miss, Verdict};
+pub use budget::Budget;
+pub use keys::{Changes, Keys, Miss, Verdict};
 pub use lane_cache::LaneCache;
 pub use lane_map::{LANES_PER_VERSION, LaneMap};
 pub use lanes::{Lanes, SealRefused, WorkerId};
 pub use opening::{OpenRefused, Opened, open};
 pub use snapshot::{Ring, Snapshot, Version};
-pub use usage::{Usage, Used};
+pub use usage::Usage;
+
+pub use crate::envelope::Used;
 
 #[cfg(test)]
 mod tests;

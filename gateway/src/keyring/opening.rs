@@ -48,7 +48,8 @@ impl OpenRefused {
 
 /// Opens `envelope` into `out`, which is shorter by [`crate::envelope::OVERHEAD`]. With `expected`, only that keyring's versions
 /// are tried. `subject` is the normalised subject that a bound envelope must have been sealed for. No key but the one that the
-/// envelope names is tried, whatever happens.
+/// envelope names is tried, whatever happens. Success is counted here; failure by [`LaneCache::count_failed`], once no other subject
+/// is left to try.
 ///
 /// # Errors
 /// [`OpenRefused`]; `out` holds no plaintext then.
@@ -65,6 +66,7 @@ pub fn open(
         let keyring = allowed(entry.keyring, expected)?;
         authenticate(&entry.key, &header, subject, envelope, out)
             .map_err(|OpenFailed| OpenRefused::Unauthentic(keyring))?;
+        entry.usage.count_opened(cache.worker());
         return Ok(Opened {
             keyring,
             source: LaneSource::Connection,
@@ -88,11 +90,13 @@ pub fn open(
     if source == LaneSource::Derived {
         version.lanes.admit(header.lane, Arc::clone(&key));
     }
+    version.usage.count_opened(cache.worker());
     cache.put(Entry {
         kid: header.kid,
         lane: header.lane,
         keyring,
         key,
+        usage: version.usage.clone(),
     });
     Ok(Opened { keyring, source })
 }

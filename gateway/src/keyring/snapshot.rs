@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::envelope::{Kid, Suite, VersionKey};
 use crate::policy::{KeyringId, Policy};
 
-use super::{LaneMap, Usage};
+use super::{Budget, LaneMap, Usage};
 
 /// One key version, loaded. Whether it still seals is not its own affair but the snapshot's.
 pub struct Version {
@@ -22,8 +22,10 @@ pub struct Version {
     pub key: VersionKey,
     /// The lanes under which something has been opened.
     pub lanes: LaneMap,
-    /// What has been sealed under it here.
+    /// What has been sealed and opened under it here.
     pub usage: Usage,
+    /// What may still be sealed under it here.
+    pub budget: Arc<Budget>,
 }
 
 /// One keyring at this instant.

@@ -38,6 +38,7 @@ fn version(keyring: &str, number: u32) -> Arc<Version> {
         key: VersionKey::derive(keyring, number, &secret),
         lanes: LaneMap::default(),
         usage: Usage::new(1),
+        budget: Arc::new(Budget::unlimited(1)),
     })
 }
 
@@ -81,7 +82,7 @@ fn sealed_under_the_active_version_opens_and_is_counted() {
     let snapshot = snapshot(&[&active], &[], 1);
     let mut lanes = Lanes::new(WORKER, Clock::system().instant());
     let envelope = sealed(&mut lanes, &snapshot, b"hello");
-    let (how, text) = opened(&mut LaneCache::new(), &snapshot, &envelope).unwrap();
+    let (how, text) = opened(&mut LaneCache::new(WORKER), &snapshot, &envelope).unwrap();
     assert_eq!(text, b"hello");
     assert_eq!(how.keyring, agents());
     lanes.report();
@@ -100,7 +101,7 @@ fn lane_is_found_derived_then_in_the_connection_and_by_others_in_the_shared_map(
     let snapshot = snapshot(&[&active], &[], 1);
     let mut lanes = Lanes::new(WORKER, Clock::system().instant());
     let envelope = sealed(&mut lanes, &snapshot, b"hello");
-    let mut cache = LaneCache::new();
+    let mut cache = LaneCache::new(WORKER);
     assert_eq!(
         opened(&mut cache, &snapshot, &envelope).unwrap().0.source,
         LaneSource::Derived
@@ -109,7 +110,7 @@ fn lane_is_found_derived_then_in_the_connection_and_by_others_in_the_shared_map(
         opened(&mut cache, &snapshot, &envelope).unwrap().0.source,
         LaneSource::Connection
     );
-    let mut other = LaneCache::new();
+    let mut other = LaneCache::new(WORKER);
     assert_eq!(
         opened(&mut other, &snapshot, &envelope).unwrap().0.source,
         LaneSource::Shared
@@ -129,7 +130,7 @@ fn made_up_lane_takes_no_memory() {
     };
     let mut forged = header.encode().to_vec();
     forged.extend_from_slice(&[0; 40]);
-    let mut cache = LaneCache::new();
+    let mut cache = LaneCache::new(WORKER);
     assert_eq!(
         opened(&mut cache, &snapshot, &forged),
         Err(OpenRefused::Unauthentic(agents()))
@@ -178,7 +179,7 @@ fn after_a_switch_the_successor_seals_and_both_open() {
     let old = sealed(&mut lanes, &before, b"old");
     let new = sealed(&mut lanes, &after, b"new");
     assert_eq!(Header::parse(&new).unwrap().kid, second.kid());
-    let mut cache = LaneCache::new();
+    let mut cache = LaneCache::new(WORKER);
     assert_eq!(opened(&mut cache, &after, &old).unwrap().1, b"old");
     assert_eq!(opened(&mut cache, &after, &new).unwrap().1, b"new");
 }
@@ -190,7 +191,7 @@ fn version_gone_from_the_snapshot_is_a_miss_even_with_a_cached_lane() {
     let after = snapshot(&[&second], &[], 2);
     let mut lanes = Lanes::new(WORKER, Clock::system().instant());
     let old = sealed(&mut lanes, &before, b"old");
-    let mut cache = LaneCache::new();
+    let mut cache = LaneCache::new(WORKER);
     opened(&mut cache, &before, &old).unwrap();
     cache.refresh(&after);
     assert_eq!(
@@ -214,7 +215,7 @@ fn version_of_another_keyring_is_refused() {
         )
         .unwrap();
     assert_eq!(
-        opened(&mut LaneCache::new(), &snapshot, &envelope),
+        opened(&mut LaneCache::new(WORKER), &snapshot, &envelope),
         Err(OpenRefused::WrongKeyring)
     );
 }
@@ -231,7 +232,7 @@ fn keyring_without_an_active_version_never_seals() {
 #[test]
 fn connection_cache_keeps_every_lane_while_its_sets_have_room() {
     let version = version("agents", 1);
-    let mut cache = LaneCache::new();
+    let mut cache = LaneCache::new(WORKER);
     let lane = |number: u8| LaneId([number; 16]);
     for number in 0..100 {
         let key = Arc::new(version.key.lane(Suite::Aes256Gcm, lane(number)));
@@ -240,6 +241,7 @@ fn connection_cache_keeps_every_lane_while_its_sets_have_room() {
             lane: lane(number),
             keyring: version.keyring,
             key,
+            usage: version.usage.clone(),
         });
     }
     assert!((0..100).all(|number| cache.get(version.kid(), lane(number)).is_some()));

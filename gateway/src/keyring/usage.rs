@@ -1,30 +1,26 @@
-//! What has been sealed under a version by this process.
+//! What this process has done under a version.
 //!
 //! One cache-padded slot per worker, written by that worker alone with plain loads and stores; a reader adds the slots up. No
 //! message costs an atomic read-modify-write, and no worker touches another's cache line.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam::utils::CachePadded;
 
-use super::WorkerId;
+use super::{Used, WorkerId};
 
-/// Counters of one version, a slot per worker.
-pub struct Usage(Box<[CachePadded<Slot>]>);
+/// Counters of one version, a slot per worker. A clone counts into the same slots.
+#[derive(Clone)]
+pub struct Usage(Arc<[CachePadded<Slot>]>);
 
 #[derive(Default)]
 struct Slot {
     messages: AtomicU64,
     bytes: AtomicU64,
-}
-
-/// Messages and plaintext bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Used {
-    /// Messages sealed.
-    pub messages: u64,
-    /// Plaintext bytes sealed.
-    pub bytes: u64,
+    lanes: AtomicU64,
+    opened: AtomicU64,
+    failed_opens: AtomicU64,
 }
 
 impl Usage {
@@ -38,22 +34,62 @@ impl Usage {
         )
     }
 
-    /// Adds what `worker` has sealed. Only that worker may call it.
-    pub(super) fn add(&self, worker: WorkerId, used: Used) {
+    /// What all workers have sealed. May lag a batch behind.
+    #[must_use]
+    pub fn total(&self) -> Used {
+        Used {
+            messages: self.sum(|slot| &slot.messages),
+            bytes: self.sum(|slot| &slot.bytes),
+        }
+    }
+
+    /// Lanes drawn to seal under.
+    #[must_use]
+    pub fn lanes(&self) -> u64 {
+        self.sum(|slot| &slot.lanes)
+    }
+
+    /// Envelopes opened.
+    #[must_use]
+    pub fn opened(&self) -> u64 {
+        self.sum(|slot| &slot.opened)
+    }
+
+    /// Envelopes that named the version and opened under no subject that they may have been sealed for.
+    #[must_use]
+    pub fn failed_opens(&self) -> u64 {
+        self.sum(|slot| &slot.failed_opens)
+    }
+
+    /// Adds what `worker` has sealed. This and the rest: only that worker may call it.
+    pub(super) fn count_sealed(&self, worker: WorkerId, used: Used) {
         if let Some(slot) = self.0.get(worker.0) {
             advance(&slot.messages, used.messages);
             advance(&slot.bytes, used.bytes);
         }
     }
 
-    /// What all workers have sealed. May lag a batch behind.
-    #[must_use]
-    pub fn total(&self) -> Used {
-        self.0.iter().fold(Used::default(), |sum, slot| Used {
-            messages: sum
-                .messages
-                .saturating_add(slot.messages.load(Ordering::Relaxed)),
-            bytes: sum.bytes.saturating_add(slot.bytes.load(Ordering::Relaxed)),
+    pub(super) fn count_lane(&self, worker: WorkerId) {
+        if let Some(slot) = self.0.get(worker.0) {
+            advance(&slot.lanes, 1);
+        }
+    }
+
+    pub(super) fn count_opened(&self, worker: WorkerId) {
+        if let Some(slot) = self.0.get(worker.0) {
+            advance(&slot.opened, 1);
+        }
+    }
+
+    pub(super) fn count_failed_open(&self, worker: WorkerId) {
+        if let Some(slot) = self.0.get(worker.0) {
+            advance(&slot.failed_opens, 1);
+        }
+    }
+
+    fn sum(&self, counter: impl Fn(&Slot) -> &AtomicU64) -> u64 {
+        self.0.iter().fold(0, |sum, slot| {
+            sum.saturating_add(counter(slot).load(Ordering::Relaxed))
         })
     }
 }

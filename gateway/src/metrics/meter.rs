@@ -27,6 +27,8 @@ pub struct Keyring {
     pub opened: Flow,
     /// Lanes drawn.
     pub lanes_started: Meter,
+    /// Client connections whose publishes wait for something to seal with.
+    pub waiting: Gauge,
     /// Delivered in plaintext on a subject of the keyring, because a migration accepts it.
     pub plaintext: Flow,
     refused: [Flow; Cause::ALL.len()],
@@ -114,6 +116,7 @@ impl Keyring {
                 counter!(names::OPENED_BYTES, "keyring" => keyring.clone()),
             ),
             lanes_started: Meter::new(counter!(names::LANES_STARTED, "keyring" => keyring.clone())),
+            waiting: gauge!(names::PUBLISH_WAITING, "keyring" => keyring.clone()),
             plaintext: Flow::new(
                 counter!(names::PLAINTEXT_MESSAGES, "keyring" => keyring.clone()),
                 counter!(names::PLAINTEXT_BYTES, "keyring" => keyring.clone()),

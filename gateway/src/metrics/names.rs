@@ -38,6 +38,8 @@ pub(super) const MALFORMED: &str = "keyway_malformed_streams_total";
 pub(super) const CONNECTIONS_ACCEPTED: &str = "keyway_connections_accepted_total";
 /// Client connections open now.
 pub(super) const CONNECTIONS: &str = "keyway_connections";
+/// Client connections whose publishes wait for something to seal with, by keyring.
+pub(super) const PUBLISH_WAITING: &str = "keyway_publish_waiting";
 /// Server dials that failed.
 pub(super) const DIALS_FAILED: &str = "keyway_server_dials_failed_total";
 /// Time spent per batch and stage; one batch in 64 is measured.
@@ -275,6 +277,11 @@ pub fn describe() {
         describe_counter!(name, unit, text);
     }
     describe_gauge!(CONNECTIONS, Unit::Count, "Client connections open now.");
+    describe_gauge!(
+        PUBLISH_WAITING,
+        Unit::Count,
+        "Client connections whose publishes wait for something to seal with, by keyring."
+    );
     describe_histogram!(
         BATCH_SECONDS,
         Unit::Seconds,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::catalogue::{self, KeyError, Opens, Record, View};
 use crate::envelope::Kid;
-use crate::keyring::{LaneMap, Snapshot, Usage, Version};
+use crate::keyring::{Budget, LaneMap, Snapshot, Usage, Version};
 use crate::policy::{KeyringId, KeyringName, Policy};
 
 /// How many versions that open on demand are kept loaded; one more unloads the one asked for longest ago.
@@ -138,7 +138,13 @@ impl Loaded {
             key: view.version_key(keyring, version.number)?,
             lanes: LaneMap::default(),
             usage: Usage::new(self.workers),
+            budget: self.budget(keyring, version),
         })
+    }
+
+    /// What may be sealed under a version: everything, until budgets are reserved in the catalogue.
+    fn budget(&self, _keyring: &KeyringName, _version: &catalogue::Version) -> Arc<Budget> {
+        Arc::new(Budget::unlimited(self.workers))
     }
 
     fn remember(&mut self, kid: Kid) {

@@ -76,7 +76,7 @@ impl<'s> DeliverPath<'s> {
             link,
             parser: ServerParser::new(Limits::default()),
             routes: RouteCache::default(),
-            lanes: LaneCache::new(),
+            lanes: LaneCache::new(worker.id),
             absent: VecDeque::new(),
             watch: Stopwatch::default(),
             now: worker.shared.clock.instant(),
@@ -276,10 +276,13 @@ impl<'s> DeliverPath<'s> {
             return first;
         };
         let source = Source::of(message, asked());
-        candidates::others(policy, keyring, &source, |subject| {
+        let other = candidates::others(policy, keyring, &source, |subject| {
             attempt(Some(keyring), subject).ok()
+        });
+        other.ok_or_else(|| {
+            lanes.count_failed(snapshot, payload);
+            OpenRefused::Unauthentic(keyring)
         })
-        .ok_or(OpenRefused::Unauthentic(keyring))
     }
 
     fn opened(&self, snapshot: &Snapshot, opened: Opened, message: &Message<'_>) {

@@ -66,7 +66,10 @@ pub(super) fn open(
             origin: candidates::origin(&headers),
         };
         let other = candidates::others(policy, keyring, &source, |subject| attempt(subject).ok());
-        opened = other.ok_or(OpenRefused::Unauthentic(keyring));
+        opened = other.ok_or_else(|| {
+            lanes.count_failed(snapshot, &data);
+            OpenRefused::Unauthentic(keyring)
+        });
     }
     match opened {
         Ok(opened) => {

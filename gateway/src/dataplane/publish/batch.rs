@@ -41,15 +41,16 @@ pub enum PublishBatch {
     More(usize),
     /// The output is full; go on with what is left.
     Full,
-    /// A keyring of this snapshot generation has no active version; wait for a newer one.
-    NoKey(u64),
+    /// Nothing can be sealed under this keyring now; wait for [`Keys::changes`](crate::keyring::Keys::changes) and try again. The
+    /// message is the first that is left.
+    Waits(KeyringId),
     /// The client broke the protocol; the server has been given what it ends the connection for.
     Killed,
 }
 
 /// Why an operation was not forwarded.
 enum Stop {
-    NoKey(u64),
+    Waits(KeyringId),
     TooLarge,
     /// The operation went out, and the server will close on it.
     Closes,
@@ -100,7 +101,7 @@ impl<'s> PublishPath<'s> {
                 Ok(Step::More { need }) => break PublishBatch::More(need),
                 Ok(Step::Op { op, len }) => match self.forward(&snapshot, op, output) {
                     Ok(()) => taken = taken.saturating_add(len),
-                    Err(Stop::NoKey(generation)) => break PublishBatch::NoKey(generation),
+                    Err(Stop::Waits(keyring)) => break PublishBatch::Waits(keyring),
                     Err(Stop::TooLarge) => break kill(TOO_LARGE, output),
                     Err(Stop::Closes) => break PublishBatch::Killed,
                 },
@@ -252,12 +253,14 @@ impl<'s> PublishPath<'s> {
         (keyring, publish): (KeyringId, &Publish<'_>),
     ) -> Stop {
         match refused {
-            SealRefused::NoActiveVersion | SealRefused::NoEntropy => {
-                let shared = &self.worker.shared;
-                if let Some(left_out) = shared.unsealed.admit(self.now) {
-                    tracing::error!(%refused, left_out, "publishing waits for a key to seal under");
+            SealRefused::NoActiveVersion
+            | SealRefused::BudgetExhausted
+            | SealRefused::NoEntropy => {
+                let name = snapshot.policy().name_of(Some(keyring));
+                if let Some(left_out) = self.worker.shared.unsealed.admit(self.now) {
+                    tracing::error!(keyring = name, why = %refused, left_out, "publishing waits");
                 }
-                Stop::NoKey(snapshot.generation())
+                Stop::Waits(keyring)
             }
             SealRefused::SubjectTooLong => {
                 self.refused(snapshot, Some(keyring), Cause::TooLarge, publish);

@@ -3,9 +3,9 @@
 mod batch;
 mod decide;
 mod request;
+mod waiting;
 
 use std::io;
-use std::time::Duration;
 
 use tokio::time::timeout;
 
@@ -14,11 +14,9 @@ use crate::wire::Buffer;
 use super::session::{Published, Session};
 use super::socket;
 use super::worker::Worker;
+use waiting::Waiting;
 
 pub use batch::{PublishBatch, PublishPath};
-
-/// A keyring without an active version is looked at again after this, should nobody announce one.
-const NO_KEY_PAUSE: Duration = Duration::from_secs(1);
 
 /// Runs until the client closes, the server does not take more, or the protocol is broken. A server that accepts and stays silent
 /// is given up: nothing can be published to it, and the client is better served by another.
@@ -49,9 +47,7 @@ async fn carry(
             biased;
             filled = socket::fill(&session.client, input, need, &worker.pool) => filled?,
             () = session.nudge.notified() => {
-                // Between two batches, so between two operations.
-                let mut output = std::mem::take(&mut session.link.borrow_mut().to_server);
-                socket::flush(&session.server, &mut output, socket::SERVER_STALLED).await?;
+                flush_link(session).await?;
                 continue;
             }
         };
@@ -79,6 +75,7 @@ async fn drain(
     path: &mut PublishPath<'_>,
     (input, output): (&mut Buffer, &mut Buffer),
 ) -> io::Result<Option<usize>> {
+    let mut waiting: Option<Waiting<'_>> = None;
     loop {
         let held = input.len();
         let batch = path.batch(input, output);
@@ -87,11 +84,19 @@ async fn drain(
         socket::take_turns(held).await;
         match batch {
             PublishBatch::More(need) => return Ok(Some(need)),
-            PublishBatch::Full => {}
-            PublishBatch::NoKey(generation) => {
-                drop(timeout(NO_KEY_PAUSE, worker.shared.keys.newer_than(generation)).await);
-            }
+            PublishBatch::Full => waiting = None,
+            PublishBatch::Waits(keyring) => match &mut waiting {
+                Some(waiting) if waiting.keyring() == keyring => waiting.pause(session).await?,
+                // What was installed or reserved since the batch began is found by the next, which comes at once.
+                _ => waiting = Some(Waiting::new(worker, keyring)),
+            },
             PublishBatch::Killed => return Ok(None),
         }
     }
+}
+
+/// What the deliver direction has for the server. Between two batches, so between two operations.
+async fn flush_link(session: &Session) -> io::Result<()> {
+    let mut output = std::mem::take(&mut session.link.borrow_mut().to_server);
+    socket::flush(&session.server, &mut output, socket::SERVER_STALLED).await
 }

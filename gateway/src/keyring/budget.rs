@@ -1,0 +1,135 @@
+//! How much may still be sealed under a key version.
+//!
+//! ```text
+//!  catalogue record ◀── reserve, durably ── rotation ── extend ──▶ Budget: reserved ≥ taken
+//!                                              ▲                      │ grant     ▲ what is left of it
+//!                                              └──── thirst ──────────┤           │
+//!                                                                     ▼           │
+//!                                                        Grant, one for each lane ┘ ── spend ──▶ sealed
+//! ```
+//!
+//! A crash loses what was reserved and not sealed: it over-counts, and never under-counts. Messages and bytes are two pools that
+//! know nothing of each other; a lane needs a grant from both.
+
+use super::Used;
+use super::pool::{Pool, Taken};
+use super::sync::{Arc, Notify};
+
+/// What a lane asks for while plenty is left: the pool is touched once for so many messages.
+const MESSAGES: u64 = 8192;
+
+/// The same for bytes: 8192 messages of 1 KiB.
+const BYTES: u64 = 8 << 20;
+
+/// The budget of one key version, shared by all workers.
+pub struct Budget {
+    messages: Pool,
+    bytes: Pool,
+    before: Used,
+    thirst: Arc<Notify>,
+}
+
+impl Budget {
+    /// A budget of which `used`, everything that was ever reserved, counts as sealed. Nothing can be sealed before
+    /// [`extend`](Self::extend). `thirst` is notified when more should be reserved.
+    #[must_use]
+    pub fn new(used: Used, workers: usize, thirst: Arc<Notify>) -> Self {
+        let workers = u64::try_from(workers).unwrap_or(u64::MAX);
+        Self {
+            messages: Pool::new(used.messages, workers),
+            bytes: Pool::new(used.bytes, workers),
+            before: used,
+            thirst,
+        }
+    }
+
+    /// A budget that does not end.
+    #[must_use]
+    pub fn unlimited(workers: usize) -> Self {
+        let budget = Self::new(Used::default(), workers, Arc::new(Notify::new()));
+        budget.extend(Used {
+            messages: u64::MAX,
+            bytes: u64::MAX,
+        });
+        budget
+    }
+
+    /// Allows `by` more to be sealed. Only after it was reserved durably, and by rotation alone: two callers would lose one
+    /// extension.
+    pub fn extend(&self, by: Used) {
+        self.messages.extend(by.messages);
+        self.bytes.extend(by.bytes);
+    }
+
+    /// Everything that was reserved, before and since.
+    #[must_use]
+    pub fn reserved(&self) -> Used {
+        Used {
+            messages: self.messages.reserved(),
+            bytes: self.bytes.reserved(),
+        }
+    }
+
+    /// What is sealed or in the hands of lanes; includes what was reserved before. No more than this can have been sealed.
+    #[must_use]
+    pub fn taken(&self) -> Used {
+        Used {
+            messages: self.messages.taken(),
+            bytes: self.bytes.taken(),
+        }
+    }
+
+    /// What can still be granted of what is reserved.
+    #[must_use]
+    pub fn left(&self) -> Used {
+        Used {
+            messages: self.messages.left(),
+            bytes: self.bytes.left(),
+        }
+    }
+
+    /// What is in the hands of lanes, when `sealed` has been sealed out of this budget.
+    #[must_use]
+    pub fn outstanding(&self, sealed: Used) -> Used {
+        self.taken().minus(self.before).minus(sealed)
+    }
+
+    /// Whether more should be reserved: less than half of the last extension was left, or somebody was refused, since it was
+    /// made.
+    #[must_use]
+    pub fn is_thirsty(&self) -> bool {
+        self.messages.is_thirsty() || self.bytes.is_thirsty()
+    }
+
+    /// Messages for a lane that needs one.
+    pub(super) fn take_messages(&self) -> Option<u64> {
+        self.told(self.messages.take(1, MESSAGES))
+    }
+
+    /// Bytes for a lane that needs `least` of them.
+    pub(super) fn take_bytes(&self, least: u64) -> Option<u64> {
+        self.told(self.bytes.take(least, BYTES))
+    }
+
+    /// What a lane will not seal.
+    pub(super) fn give_back(&self, unused: Used) {
+        self.messages.give_back(unused.messages);
+        self.bytes.give_back(unused.bytes);
+    }
+
+    /// The part of `held` that others may be waiting for, because little is left.
+    pub(super) fn missed(&self, held: Used) -> Used {
+        let part = |pool: &Pool, wish, held| if pool.is_scarce(wish) { held } else { 0 };
+        Used {
+            messages: part(&self.messages, MESSAGES, held.messages),
+            bytes: part(&self.bytes, BYTES, held.bytes),
+        }
+    }
+
+    fn told(&self, taken: Taken) -> Option<u64> {
+        if taken.tell {
+            self.thirst.notify_one();
+        }
+        taken.grant
+    }
+}

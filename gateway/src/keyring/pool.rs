@@ -1,0 +1,130 @@
+//! One dimension of a budget: what is reserved, and how much of it is in the hands of lanes or sealed.
+//!
+//! Two numbers that mean one thing would have to change together. Here each is meaningful by itself: `reserved` only grows, so
+//! that an old value of it is merely careful; and whoever moves `taken` forward does it by compare-and-swap below the `reserved`
+//! that it saw. Hence taken ≤ reserved at every moment, and every unit belongs to exactly one grant.
+
+use super::sync::{AtomicU64, Ordering};
+
+/// Units reserved, and taken out of them.
+pub(super) struct Pool {
+    /// taken ≤ reserved. Grows by [`extend`](Self::extend) alone.
+    reserved: AtomicU64,
+    taken: AtomicU64,
+    /// More should be reserved once `taken` is beyond this. Written before `reserved` and read after it: whoever took a new
+    /// `reserved` for an old `low` would ask too early, and leave nobody to ask in time.
+    low: AtomicU64,
+    /// One more than the `reserved` for which rotation was asked for more; 0 before it ever was.
+    asked: AtomicU64,
+    /// A grant is at most this part of what is left, so that many workers share the rest.
+    shares: u64,
+}
+
+/// What came of asking for a grant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Taken {
+    /// Units granted; none when less is left than the least that was asked for.
+    pub(super) grant: Option<u64>,
+    /// Rotation is to be told that more is needed. Once for each extension.
+    pub(super) tell: bool,
+}
+
+impl Pool {
+    /// A pool for `workers` workers of which `used` units, all that were ever reserved, count as gone.
+    pub(super) fn new(used: u64, workers: u64) -> Self {
+        Self {
+            reserved: AtomicU64::new(used),
+            taken: AtomicU64::new(used),
+            low: AtomicU64::new(used),
+            asked: AtomicU64::new(0),
+            shares: workers.saturating_mul(2).max(1),
+        }
+    }
+
+    /// Grants between `least` and `wish` units, fewer the less is left.
+    pub(super) fn take(&self, least: u64, wish: u64) -> Taken {
+        // Whatever is sealed out of the grant happens after the durable write that came before `extend`.
+        let reserved = self.reserved.load(Ordering::Acquire);
+        let mut taken = self.taken.load(Ordering::Relaxed);
+        loop {
+            let left = reserved.saturating_sub(taken);
+            if left < least {
+                return Taken {
+                    grant: None,
+                    tell: self.ask(reserved),
+                };
+            }
+            let grant = left
+                .checked_div(self.shares)
+                .unwrap_or(left)
+                .min(wish)
+                .max(least);
+            let after = taken.saturating_add(grant);
+            match self.taken.compare_exchange_weak(
+                taken,
+                after,
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            ) {
+                Ok(_before) => {
+                    let tell = after > self.low.load(Ordering::Relaxed) && self.ask(reserved);
+                    return Taken {
+                        grant: Some(grant),
+                        tell,
+                    };
+                }
+                Err(now) => taken = now,
+            }
+        }
+    }
+
+    /// Returns units of a grant that were not used.
+    pub(super) fn give_back(&self, units: u64) {
+        if units != 0 {
+            self.taken.fetch_sub(units, Ordering::AcqRel);
+        }
+    }
+
+    /// Raises the ceiling, after it was raised durably. Only rotation may call it.
+    pub(super) fn extend(&self, by: u64) {
+        if by == 0 {
+            return;
+        }
+        let reserved = self.reserved.load(Ordering::Relaxed).saturating_add(by);
+        self.low
+            .store(reserved.saturating_sub(by / 2), Ordering::Relaxed);
+        self.reserved.store(reserved, Ordering::Release);
+    }
+
+    /// Units reserved so far.
+    pub(super) fn reserved(&self) -> u64 {
+        self.reserved.load(Ordering::Acquire)
+    }
+
+    /// Units in the hands of lanes, or sealed: no more than this can have been sealed.
+    pub(super) fn taken(&self) -> u64 {
+        self.taken.load(Ordering::Acquire)
+    }
+
+    /// Units that can still be granted.
+    pub(super) fn left(&self) -> u64 {
+        self.reserved().saturating_sub(self.taken())
+    }
+
+    /// Whether grants are smaller than `wish` by now.
+    pub(super) fn is_scarce(&self, wish: u64) -> bool {
+        self.left() < wish.saturating_mul(self.shares)
+    }
+
+    /// Whether more was asked for since the last extension.
+    pub(super) fn is_thirsty(&self) -> bool {
+        self.asked.load(Ordering::Acquire) > self.reserved.load(Ordering::Relaxed)
+    }
+
+    /// Whether this is the first to find that `reserved` units are not enough.
+    fn ask(&self, reserved: u64) -> bool {
+        let mark = reserved.saturating_add(1);
+        self.asked.load(Ordering::Relaxed) < mark
+            && self.asked.fetch_max(mark, Ordering::AcqRel) < mark
+    }
+}
