@@ -95,6 +95,17 @@ impl Ended {
 }
 
 impl Session {
+    pub(super) fn new(client: TcpStream, server: TcpStream, link: Link) -> Self {
+        Self {
+            client,
+            server,
+            link: RefCell::new(link),
+            greeted: Notify::new(),
+            nudge: Notify::new(),
+            stopping: Cell::new(false),
+        }
+    }
+
     /// Ends the session as if the client had closed its side: what it has sent still goes out.
     pub(super) fn stop(&self) {
         self.stopping.set(true);
@@ -129,15 +140,11 @@ async fn open(
             return Err(io::ErrorKind::NotConnected.into());
         }
     };
-    let link = RefCell::new(Link::new(peer, local));
-    Ok(Rc::new(Session {
+    Ok(Rc::new(Session::new(
         client,
         server,
-        link,
-        greeted: Notify::new(),
-        nudge: Notify::new(),
-        stopping: Cell::new(false),
-    }))
+        Link::new(peer, local),
+    )))
 }
 
 /// Both directions at once, until one ends; then what is left of the other.

@@ -3,6 +3,8 @@
 mod batch;
 mod decide;
 mod request;
+#[cfg(test)]
+mod tests;
 mod waiting;
 
 use std::io;

@@ -11,6 +11,8 @@ use crate::metrics::LaneSource;
 use crate::policy::{KeyringId, Policy, Rule};
 use crate::secret::Secret;
 
+mod budget;
+
 const WORKER: WorkerId = WorkerId(0);
 
 fn policy() -> Arc<Policy> {
@@ -29,6 +31,10 @@ fn policy() -> Arc<Policy> {
 }
 
 fn version(keyring: &str, number: u32) -> Arc<Version> {
+    version_with(keyring, number, Budget::unlimited(1), 1)
+}
+
+fn version_with(keyring: &str, number: u32, budget: Budget, workers: usize) -> Arc<Version> {
     let secret = Secret::random().unwrap();
     Arc::new(Version {
         keyring: policy().by_name(keyring).unwrap(),
@@ -37,8 +43,8 @@ fn version(keyring: &str, number: u32) -> Arc<Version> {
         suite: Suite::Aes256Gcm,
         key: VersionKey::derive(keyring, number, &secret),
         lanes: LaneMap::default(),
-        usage: Usage::new(1),
-        budget: Arc::new(Budget::unlimited(1)),
+        usage: Usage::new(workers),
+        budget: Arc::new(budget),
     })
 }
 

@@ -1,0 +1,197 @@
+//! A publish that has nothing to be sealed with waits, and nothing else does.
+
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+
+use super::*;
+use crate::clock::Clock;
+use crate::dataplane::{Config, Link, Shared};
+use crate::envelope::{OVERHEAD, Suite, VersionKey};
+use crate::keyring::{
+    self, Budget, Keys, LaneCache, LaneMap, Snapshot, Usage, Used, Version, WorkerId,
+};
+use crate::policy::{Policy, Rule};
+use crate::secret::Secret;
+use crate::wire::{ClientOp, ClientParser, Limits, Step};
+
+const WORKER: WorkerId = WorkerId(0);
+
+/// A worker whose keyrings `agents` and `tools` each have a version with nothing reserved yet.
+struct Rig {
+    keys: Arc<Keys>,
+    worker: Worker,
+    agents: Arc<Budget>,
+    tools: Arc<Budget>,
+}
+
+impl Rig {
+    fn new() -> Self {
+        let rule = |name: &str, subjects: &str| Rule {
+            name: name.parse().unwrap(),
+            subjects: vec![subjects.parse().unwrap()],
+            ..Rule::everything()
+        };
+        let rules = vec![rule("agents", "agents.>"), rule("tools", "tools.>")];
+        let policy = Arc::new(Policy::new(rules, &[]).unwrap());
+        let version = |name: &str| {
+            Arc::new(Version {
+                keyring: policy.by_name(name).unwrap(),
+                number: 1,
+                label: name.to_owned(),
+                suite: Suite::Aes256Gcm,
+                key: VersionKey::derive(name, 1, &Secret::random().unwrap()),
+                lanes: LaneMap::default(),
+                usage: Usage::new(1),
+                budget: Arc::new(Budget::new(Used::default(), 1, Arc::new(Notify::new()))),
+            })
+        };
+        let (agents, tools) = (version("agents"), version("tools"));
+        let budgets = [&agents, &tools].map(|version| Arc::clone(&version.budget));
+        let (keys, _misses) = Keys::new(Snapshot::new(policy, vec![agents, tools], vec![], 1));
+        let keys = Arc::new(keys);
+        let shared = Shared::new(Config::default(), Arc::clone(&keys), Clock::system());
+        let [agents, tools] = budgets;
+        Self {
+            worker: Worker::new(WORKER, Arc::new(shared)),
+            keys,
+            agents,
+            tools,
+        }
+    }
+
+    fn agents_wait(&self, ended: &PublishBatch) -> bool {
+        let agents = self.keys.load().policy().by_name("agents");
+        matches!(ended, PublishBatch::Waits(keyring) if Some(*keyring) == agents)
+    }
+
+    /// The plaintexts of the whole publishes in `bytes`.
+    fn opened(&self, bytes: &[u8]) -> Vec<String> {
+        let snapshot = self.keys.load();
+        let mut cache = LaneCache::new(WORKER);
+        let mut parser = ClientParser::new(Limits::default());
+        let (mut rest, mut texts) = (bytes, Vec::new());
+        while let Ok(Step::Op { op, len }) = parser.next(rest) {
+            let ClientOp::Publish(publish) = op else {
+                panic!("something else was published")
+            };
+            let mut text = vec![0; publish.payload.len() - OVERHEAD];
+            let message = (publish.payload, &mut *text);
+            keyring::open(&snapshot, &mut cache, None, publish.subject, message).unwrap();
+            texts.push(String::from_utf8(text).unwrap());
+            rest = &rest[len..];
+        }
+        texts
+    }
+}
+
+fn link() -> Link {
+    let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+    Link::new(nowhere, nowhere)
+}
+
+/// Room for so many messages, of any size.
+const fn messages(messages: u64) -> Used {
+    Used {
+        messages,
+        bytes: 1 << 20,
+    }
+}
+
+fn publishes(subject: &str, texts: &[String]) -> String {
+    texts
+        .iter()
+        .map(|text| format!("PUB {subject} {}\r\n{text}\r\n", text.len()))
+        .collect()
+}
+
+fn texts(range: std::ops::Range<usize>) -> Vec<String> {
+    range.map(|number| format!("message {number}")).collect()
+}
+
+#[test]
+fn as_many_as_are_reserved_go_out_and_the_rest_follows_in_order_once_more_is() {
+    let rig = Rig::new();
+    rig.agents.extend(messages(4));
+    let link = RefCell::new(link());
+    let mut path = PublishPath::new(&rig.worker, &link);
+    let (mut input, mut output) = (Buffer::new(), Buffer::new());
+    input.put(publishes("agents.a", &texts(0..10)).as_bytes());
+    for _attempt in 0..3 {
+        let ended = path.batch(&mut input, &mut output);
+        assert!(rig.agents_wait(&ended));
+        assert_eq!(rig.opened(output.filled()), texts(0..4));
+        let rest = publishes("agents.a", &texts(4..10));
+        assert_eq!(input.filled(), rest.as_bytes());
+    }
+    rig.agents.extend(messages(6));
+    let ended = path.batch(&mut input, &mut output);
+    assert!(matches!(ended, PublishBatch::More(_)) && input.is_empty());
+    assert_eq!(rig.opened(output.filled()), texts(0..10));
+}
+
+#[test]
+fn what_comes_after_a_publish_that_waits_waits_too_and_no_other_connection_does() {
+    let rig = Rig::new();
+    rig.tools.extend(messages(10));
+    let links = [RefCell::new(link()), RefCell::new(link())];
+    let [mut waits, mut goes_on] = [&links[0], &links[1]].map(|link| {
+        let path = PublishPath::new(&rig.worker, link);
+        (path, Buffer::new(), Buffer::new())
+    });
+    let (agents, tools) = (
+        publishes("agents.a", &texts(0..1)),
+        publishes("tools.a", &texts(1..2)),
+    );
+    waits.1.put(agents.as_bytes());
+    waits.1.put(tools.as_bytes());
+    goes_on.1.put(tools.as_bytes());
+    let (path, input, output) = &mut waits;
+    let ended = path.batch(input, output);
+    assert!(rig.agents_wait(&ended) && output.is_empty());
+    let (other, other_input, other_output) = &mut goes_on;
+    other.batch(other_input, other_output);
+    assert_eq!(rig.opened(other_output.filled()), texts(1..2));
+    rig.agents.extend(messages(1));
+    path.batch(input, output);
+    assert_eq!(rig.opened(output.filled()), texts(0..2));
+}
+
+async fn pair(listener: &TcpListener) -> (TcpStream, TcpStream) {
+    let addr = listener.local_addr().unwrap();
+    let (there, accepted) = tokio::join!(TcpStream::connect(addr), listener.accept());
+    (there.unwrap(), accepted.unwrap().0)
+}
+
+#[tokio::test]
+async fn session_that_waits_goes_on_as_soon_as_more_is_reserved() {
+    let rig = Rig::new();
+    rig.agents.extend(messages(3));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (mut client, ours) = pair(&listener).await;
+    let (mut server, to_server) = pair(&listener).await;
+    let session = Session::new(ours, to_server, link());
+    session.greeted.notify_one();
+    let script = async {
+        let everything = publishes("agents.a", &texts(0..8));
+        client.write_all(everything.as_bytes()).await.unwrap();
+        client.shutdown().await.unwrap();
+        let mut read = Vec::new();
+        while rig.opened(&read).len() < 3 {
+            server.read_buf(&mut read).await.unwrap();
+        }
+        for more in [1, 4] {
+            rig.agents.extend(messages(more));
+            rig.keys.replenished();
+        }
+        while rig.opened(&read).len() < 8 {
+            assert_ne!(server.read_buf(&mut read).await.unwrap(), 0);
+        }
+        assert_eq!(rig.opened(&read), texts(0..8));
+    };
+    tokio::join!(script, run(&rig.worker, &session));
+}
