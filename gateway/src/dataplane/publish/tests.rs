@@ -79,7 +79,7 @@ impl Rig {
             let ClientOp::Publish(publish) = op else {
                 panic!("something else was published")
             };
-            let mut text = vec![0; publish.payload.len() - OVERHEAD];
+            let mut text = vec![0; publish.payload.len().saturating_sub(OVERHEAD)];
             let message = (publish.payload, &mut *text);
             keyring::open(&snapshot, &mut cache, None, publish.subject, message).unwrap();
             texts.push(String::from_utf8(text).unwrap());

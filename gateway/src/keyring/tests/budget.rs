@@ -23,7 +23,7 @@ fn reserved(limit: Used, before: Used, workers: usize) -> Budget {
 
 /// Seals one message of `size` bytes.
 fn seal(lanes: &mut Lanes, snapshot: &Snapshot, size: usize) -> Result<Header, SealRefused> {
-    let mut out = vec![0; size + OVERHEAD];
+    let mut out = vec![0; size.saturating_add(OVERHEAD)];
     lanes.seal(snapshot, agents(), None, (&vec![7; size], &mut out))?;
     Ok(Header::parse(&out).unwrap())
 }
@@ -38,7 +38,7 @@ fn seal_on(worker: usize, snapshot: &Snapshot, size: usize, most: u64) -> Counte
     let mut lanes = Lanes::new(WorkerId(worker), clock.instant());
     let mut counters = Counters::new();
     let (mut lane, mut next) = (LaneId([0; 16]), 0);
-    let (plaintext, mut out) = (vec![7; size], vec![0; size + OVERHEAD]);
+    let (plaintext, mut out) = (vec![7; size], vec![0; size.saturating_add(OVERHEAD)]);
     for number in 0..most {
         if number % BATCH == 0 {
             lanes.report();
@@ -59,7 +59,7 @@ fn seal_on(worker: usize, snapshot: &Snapshot, size: usize, most: u64) -> Counte
             header.counter == next,
             "a counter came twice, or not at all"
         );
-        next += 1;
+        next = next.saturating_add(1);
     }
     keep(&mut counters, lane, next);
     counters
@@ -102,8 +102,9 @@ fn sixteen_workers_race_a_limit_of_1_000_003_messages_and_exactly_that_many_are_
     assert_eq!(sum(&counters), 1_000_003);
     assert_eq!(version.usage.total(), used(1_000_003, 1_000_003));
     assert_eq!(version.budget.taken(), used(1_000_003, 1_000_003));
-    assert_eq!(version.usage.lanes(), counters.len() as u64);
-    assert!(counters.len() > 16, "lanes should have ended on the way");
+    let lanes = version.usage.lanes();
+    assert_eq!(Ok(lanes), u64::try_from(counters.len()));
+    assert!(lanes > 16, "lanes should have ended on the way");
 }
 
 #[test]

@@ -1,0 +1,200 @@
+//! What must hold in every order.
+#![expect(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    reason = "a model counts what it has handed out itself"
+)]
+
+use loom::model::Builder;
+use loom::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use loom::thread;
+
+use super::grant::Grant;
+use super::pool::Pool;
+use super::sync::{Arc, Notify};
+use super::{Budget, Used};
+
+/// Every order in which no thread is interrupted more often than this where it need not be. Two suffice to find nearly every race;
+/// three keep the run in seconds.
+fn model(body: impl Fn() + Sync + Send + 'static) {
+    let mut builder = Builder::new();
+    builder.preemption_bound = Some(3);
+    builder.check(body);
+}
+
+/// A pool of which `left` units can be granted.
+fn pool(left: u64) -> Arc<Pool> {
+    let pool = Pool::new(0, 2);
+    pool.extend(left);
+    Arc::new(pool)
+}
+
+fn budget(messages: u64, thirst: &Arc<Notify>) -> Arc<Budget> {
+    let budget = Budget::new(Used::default(), 2, Arc::clone(thirst));
+    budget.extend(Used {
+        messages,
+        bytes: messages,
+    });
+    Arc::new(budget)
+}
+
+/// A lane from its first message to its end; how many it sealed.
+fn lane(budget: &Arc<Budget>, most: u64) -> u64 {
+    let mut grant = Grant::new(budget);
+    let sealed = seal(&mut grant, most);
+    if most == 1 {
+        // Its batch is over before its life is.
+        grant.settle();
+    }
+    sealed
+}
+
+/// Seals as a lane does: at most `most` messages of one byte; how many were sealed.
+fn seal(grant: &mut Grant, most: u64) -> u64 {
+    let mut sealed = 0;
+    while sealed < most && grant.cover(1) {
+        grant.spend(1);
+        sealed += 1;
+    }
+    sealed
+}
+
+#[test]
+fn takers_who_race_an_extension_never_get_more_than_is_reserved() {
+    model(|| {
+        let pool = pool(2);
+        let takers = [3, 2].map(|wish| {
+            let pool = Arc::clone(&pool);
+            thread::spawn(move || {
+                let first = pool.take(1, wish).grant.unwrap_or(0);
+                first + pool.take(1, wish).grant.unwrap_or(0)
+            })
+        });
+        pool.extend(1);
+        let granted: u64 = takers.map(|taker| taker.join().unwrap()).iter().sum();
+        assert!(granted <= 3);
+        assert_eq!((pool.taken(), pool.left()), (granted, 3 - granted));
+    });
+}
+
+#[test]
+fn what_is_given_back_is_granted_again_and_nothing_is_lost() {
+    model(|| {
+        let pool = pool(4);
+        let other = Arc::clone(&pool);
+        let giver = thread::spawn(move || {
+            let grant = other.take(2, 2).grant.unwrap_or(0);
+            // One is sealed, if there was a grant.
+            other.give_back(grant.saturating_sub(1));
+            grant.min(1)
+        });
+        let mine = pool.take(2, 3).grant.unwrap_or(0);
+        let sealed = mine + giver.join().unwrap();
+        assert_eq!((pool.taken(), pool.left()), (sealed, 4 - sealed));
+        assert_eq!(pool.take(4 - sealed, 4).grant, Some(4 - sealed));
+    });
+}
+
+#[test]
+fn thirst_is_told_once_for_each_extension_and_never_lost() {
+    model(|| {
+        let pool = pool(2);
+        let takers = [(), ()].map(|()| {
+            let pool = Arc::clone(&pool);
+            thread::spawn(move || u64::from(pool.take(1, 2).tell) + u64::from(pool.take(1, 2).tell))
+        });
+        pool.extend(2);
+        let told: u64 = takers.map(|taker| taker.join().unwrap()).iter().sum();
+        assert!(told <= 2, "{told} for two extensions");
+        // Beyond the last mark, somebody must have said so.
+        assert_eq!(pool.is_thirsty(), pool.taken() > 3);
+    });
+}
+
+#[test]
+fn lane_gives_back_exactly_what_it_did_not_seal() {
+    model(|| {
+        // The first grant is a quarter.
+        let budget = budget(16, &Arc::default());
+        let lanes = [1, 2].map(|most| {
+            let budget = Arc::clone(&budget);
+            thread::spawn(move || lane(&budget, most))
+        });
+        let sealed: u64 = lanes.map(|lane| lane.join().unwrap()).iter().sum();
+        assert_eq!(
+            budget.taken(),
+            Used {
+                messages: sealed,
+                bytes: sealed
+            }
+        );
+    });
+}
+
+/// A keyring with two versions, and which of them seals: what arc-swap does in the gateway is one atomic index here.
+struct Ring {
+    active: AtomicUsize,
+    budgets: [Arc<Budget>; 2],
+}
+
+/// A worker of two batches, as `keyring::Lanes` does it: the snapshot is loaded once for a batch, and a lane whose version is no
+/// longer the snapshot's active one is dropped before anything is sealed.
+fn worker(ring: &Ring) -> [u64; 2] {
+    let mut sealed = [0; 2];
+    let mut lane: Option<(usize, Grant)> = None;
+    for _batch in 0..2 {
+        let active = ring.active.load(Ordering::Acquire);
+        lane = lane.filter(|(version, _grant)| *version == active);
+        let (_version, grant) =
+            lane.get_or_insert_with(|| (active, Grant::new(&ring.budgets[active])));
+        sealed[active] += seal(grant, 1);
+    }
+    sealed
+}
+
+#[test]
+fn switch_under_workers_that_seal_leaves_each_version_with_what_was_sealed_under_it() {
+    model(|| {
+        let thirst = Arc::default();
+        let ring = Arc::new(Ring {
+            active: AtomicUsize::new(0),
+            budgets: [budget(12, &thirst), budget(1, &thirst)],
+        });
+        let other = Arc::clone(&ring);
+        let first = thread::spawn(move || worker(&other));
+        ring.active.store(1, Ordering::Release);
+        let mine = worker(&ring);
+        let theirs = first.join().unwrap();
+        assert_eq!(mine[0], 0, "the snapshot was installed before");
+        for (version, budget) in ring.budgets.iter().enumerate() {
+            let sealed = mine[version] + theirs[version];
+            assert!(sealed <= budget.reserved().messages);
+            assert_eq!(budget.taken().messages, sealed);
+        }
+    });
+}
+
+#[test]
+fn whoever_subscribed_before_it_was_refused_is_woken_by_the_extension() {
+    model(|| {
+        let (pool, changes) = (Arc::new(Pool::new(0, 2)), Arc::new(AtomicU64::new(0)));
+        let rotation = {
+            let (pool, changes) = (Arc::clone(&pool), Arc::clone(&changes));
+            thread::spawn(move || {
+                pool.extend(1);
+                // `Keys::replenished`.
+                changes.fetch_add(1, Ordering::Release);
+            })
+        };
+        let mut seen = changes.load(Ordering::Acquire);
+        while pool.take(1, 1).grant.is_none() {
+            assert_eq!(seen, 0, "what was announced is there");
+            // `Changes::next`; loom fails the model when nothing ever ends this.
+            while changes.load(Ordering::Acquire) == seen {
+                thread::yield_now();
+            }
+            seen = 1;
+        }
+        rotation.join().unwrap();
+    });
+}
