@@ -12,6 +12,7 @@ pub struct Used {
 impl Used {
     /// Both together; at most `u64::MAX`.
     #[must_use]
+    #[inline]
     pub const fn plus(self, other: Self) -> Self {
         Self {
             messages: self.messages.saturating_add(other.messages),
@@ -21,6 +22,7 @@ impl Used {
 
     /// What is left of `self` once `other` is gone; at least 0.
     #[must_use]
+    #[inline]
     pub const fn minus(self, other: Self) -> Self {
         Self {
             messages: self.messages.saturating_sub(other.messages),

@@ -20,11 +20,13 @@ impl Grant {
     }
 
     /// Makes room for one message of `bytes`. False when the budget does not have it; what is held stays usable then.
+    #[inline]
     pub(super) fn cover(&mut self, bytes: u64) -> bool {
         (self.left.messages != 0 && self.left.bytes >= bytes) || self.refill(bytes)
     }
 
     /// One message of `bytes`, for which there is room, has been sealed.
+    #[inline]
     pub(super) const fn spend(&mut self, bytes: u64) {
         self.left = self.left.minus(Used { messages: 1, bytes });
     }
