@@ -18,6 +18,7 @@
 //! | 1 | [`metrics`] | a number that an operator will graph |
 //! | 2 | [`keyring`] | the immutable snapshot of keys valid at this instant, and the lanes that seal |
 //! | 2 | [`catalogue`] | the durable key-version records |
+//! | 2 | [`control`] | a question to JetStream on the gateway's own connection |
 //! | 3 | [`dataplane`] | a socket, a buffer, a back-pressure decision, a connection's end |
 //! | 3 | [`rotation`] | a decision on when a key version is born, active, decrypt-only, gone |
 //! | 4 | [`admin`] | a person's or script's request to the running gateway |
@@ -31,6 +32,7 @@ pub mod catalogue;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod control;
 pub mod custody;
 pub mod dataplane;
 pub mod disk;

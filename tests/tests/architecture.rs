@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 const WORDS_OF_ALL: &str = "fault";
 
 /// What the message path never names, whatever the ranks allow: a wait for a disk or a custodian would slip in with it.
-const NOT_ON_THE_MESSAGE_PATH: [&str; 4] = ["custody", "catalogue", "disk", "config"];
+const NOT_ON_THE_MESSAGE_PATH: [&str; 5] = ["custody", "catalogue", "control", "disk", "config"];
 
 const LONG_FILE: usize = 400;
 const LONG_FUNCTION: usize = 60;

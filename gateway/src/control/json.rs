@@ -1,0 +1,192 @@
+//! What JetStream's answers say. Members that are not needed are not read.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use data_encoding::BASE64;
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::api::Failed;
+
+/// JetStream's numbers for "no message found" and "stream not found".
+const NOTHING_THERE: [u64; 2] = [10_037, 10_059];
+
+/// The part that every answer may have.
+#[derive(Deserialize)]
+struct Outcome {
+    error: Option<Error>,
+}
+
+#[derive(Deserialize)]
+struct Error {
+    code: u64,
+    #[serde(default)]
+    err_code: u64,
+    #[serde(default)]
+    description: String,
+}
+
+/// A page of the list of streams.
+#[derive(Debug, Deserialize)]
+pub(super) struct StreamPage {
+    /// How many there are in all.
+    pub(super) total: usize,
+    /// Those of this page; `null` when there is none.
+    pub(super) streams: Option<Vec<StreamInfo>>,
+    /// Names of those whose servers did not answer.
+    #[serde(default)]
+    pub(super) missing: Option<Vec<String>>,
+    /// Names of those that the servers cannot run, with the reason.
+    #[serde(default)]
+    pub(super) offline: Option<BTreeMap<String, String>>,
+}
+
+/// A stream.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct StreamInfo {
+    pub(super) config: StreamConfig,
+    pub(super) state: StreamState,
+}
+
+/// Its configuration.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(super) struct StreamConfig {
+    pub(super) name: String,
+    #[serde(default)]
+    pub(super) retention: String,
+    /// Nanoseconds; 0: no limit.
+    #[serde(default)]
+    pub(super) max_age: u64,
+    /// -1: no limit.
+    #[serde(default)]
+    pub(super) max_msgs_per_subject: i64,
+    pub(super) mirror: Option<Origin>,
+    pub(super) sources: Option<Vec<Origin>>,
+    pub(super) republish: Option<serde::de::IgnoredAny>,
+    #[serde(default)]
+    pub(super) allow_msg_schedules: bool,
+}
+
+/// What a mirror or a source copies.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Origin {
+    pub(super) name: String,
+    /// Another account or domain.
+    pub(super) external: Option<serde::de::IgnoredAny>,
+}
+
+/// What it holds.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+pub(super) struct StreamState {
+    #[serde(default)]
+    pub(super) messages: u64,
+    #[serde(default)]
+    pub(super) last_seq: u64,
+}
+
+/// A page of the list of a stream's consumers.
+#[derive(Debug, Deserialize)]
+pub(super) struct ConsumerPage {
+    pub(super) total: usize,
+    pub(super) consumers: Option<Vec<ConsumerInfo>>,
+}
+
+/// A consumer.
+#[derive(Debug, Deserialize)]
+pub(super) struct ConsumerInfo {
+    pub(super) name: String,
+    #[serde(default)]
+    pub(super) num_pending: u64,
+    #[serde(default)]
+    pub(super) num_ack_pending: u64,
+}
+
+#[derive(Deserialize)]
+struct MessageAnswer {
+    message: RawMessage,
+}
+
+#[derive(Deserialize)]
+struct RawMessage {
+    subject: String,
+    seq: u64,
+    #[serde(default)]
+    hdrs: String,
+    #[serde(default)]
+    data: String,
+    /// RFC 3339.
+    time: String,
+}
+
+/// A stored message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Stored {
+    /// Its stored subject.
+    pub(super) subject: String,
+    /// Its sequence.
+    pub(super) sequence: u64,
+    /// When it was stored.
+    pub(super) time: Timestamp,
+    /// Its header block.
+    pub(super) headers: Vec<u8>,
+    /// Its payload: on a subject of ours, an envelope.
+    pub(super) payload: Vec<u8>,
+}
+
+/// Reads the answer to `subject`; `None`: there is no such message or stream.
+///
+/// # Errors
+/// [`Failed::Error`], [`Failed::Unreadable`].
+pub(super) fn answer<T: DeserializeOwned>(
+    subject: &str,
+    bytes: &Bytes,
+) -> Result<Option<T>, Failed> {
+    let unreadable = |why: String| Failed::Unreadable {
+        subject: subject.to_owned(),
+        why,
+    };
+    let outcome: Outcome =
+        serde_json::from_slice(bytes).map_err(|error| unreadable(error.to_string()))?;
+    let Some(error) = outcome.error else {
+        let read = serde_json::from_slice(bytes);
+        return read
+            .map(Some)
+            .map_err(|error| unreadable(error.to_string()));
+    };
+    if NOTHING_THERE.contains(&error.err_code) {
+        return Ok(None);
+    }
+    Err(Failed::Error {
+        subject: subject.to_owned(),
+        description: error.description,
+        code: error.err_code.max(error.code),
+    })
+}
+
+/// Reads the answer to a `STREAM.MSG.GET`; `None`: there is no such message.
+///
+/// # Errors
+/// [`Failed::Error`], [`Failed::Unreadable`].
+pub(super) fn stored(subject: &str, bytes: &Bytes) -> Result<Option<Stored>, Failed> {
+    let Some(MessageAnswer { message }) = answer(subject, bytes)? else {
+        return Ok(None);
+    };
+    let unreadable = |why: String| Failed::Unreadable {
+        subject: subject.to_owned(),
+        why,
+    };
+    let decode = |text: &str| {
+        let decoded = BASE64.decode(text.as_bytes());
+        decoded.map_err(|error| unreadable(error.to_string()))
+    };
+    let time = message.time.parse();
+    Ok(Some(Stored {
+        headers: decode(&message.hdrs)?,
+        payload: decode(&message.data)?,
+        subject: message.subject,
+        sequence: message.seq,
+        time: time.map_err(|error: jiff::Error| unreadable(error.to_string()))?,
+    }))
+}

@@ -1,0 +1,246 @@
+//! All streams of the account, one after the other, and the verdict.
+
+use std::collections::BTreeSet;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use serde_json::json;
+
+use super::api::{Api, Failed};
+use super::config::Config;
+use super::json::{self, ConsumerPage, StreamInfo, StreamPage};
+use super::scan::{self, Evidence, Finding};
+use super::stream::{Stream, Window};
+use super::{Answer, ConsumerBehind, Holder, Question};
+use crate::policy::Pattern;
+
+/// JetStream's API, where no domain or import gives it another name.
+const API: &str = "$JS.API";
+
+/// Where replies go. Those to sealed requests are sealed under the request's keyring, whatever its subjects are, and a stream
+/// may keep them.
+const REPLIES: [&str; 2] = ["_INBOX.>", "_R_.>"];
+
+/// How many streams are looked into at once.
+const STREAMS: usize = 8;
+
+/// What has been found so far.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// How many streams were looked into.
+    pub(super) streams: usize,
+    /// Those that hold such messages.
+    pub(super) held: Vec<Holder>,
+    /// What is not known.
+    pub(super) doubts: Vec<String>,
+}
+
+/// Asks, on this thread, with a runtime of its own.
+pub(super) fn ask(config: &Config, question: &Question) -> Answer {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    match runtime {
+        Ok(runtime) => runtime.block_on(Box::pin(in_time(config, question))),
+        Err(error) => Answer::Unknown(format!("JetStream cannot be asked: {error}; ask again")),
+    }
+}
+
+async fn in_time(config: &Config, question: &Question) -> Answer {
+    let mut found = Found::default();
+    let asking = Box::pin(gather(config, question, &mut found));
+    match tokio::time::timeout(config.deadline, asking).await {
+        Ok(Ok(())) => {}
+        Ok(Err(failed)) => found.doubts.push(failed.to_string()),
+        Err(_elapsed) => found.doubts.push(format!(
+            "JetStream was not asked to the end within {}; raise `deadline` of [control]",
+            humantime::format_duration(config.deadline)
+        )),
+    }
+    found.verdict()
+}
+
+/// The stages: connect, list, look.
+async fn gather(config: &Config, question: &Question, found: &mut Found) -> Result<(), Failed> {
+    let api = Box::pin(Api::connect(config)).await?;
+    let patterns = patterns(&question.subjects);
+    for prefix in prefixes(config) {
+        let listed = list(&api, &prefix, &mut found.doubts).await;
+        let infos = match listed {
+            // Whoever names domains has said where JetStream is; the server itself may have none.
+            Err(Failed::NobodyThere { .. }) if prefix == API && !config.domains.is_empty() => {
+                continue;
+            }
+            Err(failed) => {
+                found.doubts.push(failed.to_string());
+                continue;
+            }
+            Ok(infos) => infos,
+        };
+        // Copies last: what moves from one stream to another meanwhile is then met where it goes.
+        let (copies, plain): (Vec<_>, Vec<_>) = Stream::of(&prefix, infos)
+            .into_iter()
+            .partition(Stream::copies);
+        for streams in [plain, copies] {
+            look(&api, &streams, &patterns, question, found).await;
+        }
+    }
+    Ok(())
+}
+
+/// Looks into these streams, several at once.
+async fn look(
+    api: &Api,
+    streams: &[Stream],
+    patterns: &[Pattern],
+    question: &Question,
+    found: &mut Found,
+) {
+    let about = (Window::of(question), question.kid);
+    let one = |stream| async move { (stream, scan::look(api, stream, patterns, about).await) };
+    let mut rest = streams.iter();
+    let mut looks: FuturesUnordered<_> = rest
+        .by_ref()
+        .take(STREAMS)
+        .map(|s| Box::pin(one(s)))
+        .collect();
+    while let Some((stream, finding)) = looks.next().await {
+        looks.extend(rest.next().map(|s| Box::pin(one(s))));
+        found.streams = found.streams.saturating_add(1);
+        match finding {
+            Finding::Clear => {}
+            Finding::Held(evidence) => {
+                let consumers = Box::pin(behind(api, stream)).await;
+                found.held.push(holder(stream, *evidence, consumers));
+            }
+            Finding::Unknown(why) => found.doubts.push(why),
+        }
+    }
+}
+
+/// Every stream under this prefix. A list that has gaps is a doubt.
+async fn list(
+    api: &Api,
+    prefix: &str,
+    doubts: &mut Vec<String>,
+) -> Result<Vec<StreamInfo>, Failed> {
+    let subject = format!("{prefix}.STREAM.LIST");
+    let mut streams: Vec<StreamInfo> = Vec::new();
+    let mut totals = BTreeSet::new();
+    loop {
+        let request = json!({ "offset": streams.len() }).to_string();
+        let answer = api.ask(&subject, request).await?;
+        let page: Option<StreamPage> = json::answer(&subject, &answer)?;
+        let Some(page) = page else {
+            break;
+        };
+        doubts.extend(page.gaps());
+        totals.insert(page.total);
+        let more = page.streams.unwrap_or_default();
+        let is_last = more.is_empty() || streams.len().saturating_add(more.len()) >= page.total;
+        streams.extend(more);
+        if is_last {
+            break;
+        }
+    }
+    if totals.len() > 1 {
+        doubts.push("streams were made or deleted while they were listed; ask again".to_owned());
+    }
+    Ok(streams)
+}
+
+/// The stream's consumers that are not done. The verdict does not depend on them, so that what fails here is left out.
+async fn behind(api: &Api, stream: &Stream) -> Vec<ConsumerBehind> {
+    let subject = format!("{}.CONSUMER.LIST.{}", stream.api, stream.name());
+    let mut consumers = Vec::new();
+    let mut offset = 0_usize;
+    loop {
+        let answer = api
+            .ask(&subject, json!({ "offset": offset }).to_string())
+            .await;
+        let page = answer.and_then(|bytes| json::answer::<ConsumerPage>(&subject, &bytes));
+        let Ok(Some(page)) = page else {
+            tracing::debug!(%subject, "consumers could not be listed");
+            return consumers;
+        };
+        let more = page.consumers.unwrap_or_default();
+        let is_last = more.is_empty() || offset.saturating_add(more.len()) >= page.total;
+        offset = offset.saturating_add(more.len());
+        let behind = more.into_iter().map(|consumer| ConsumerBehind {
+            name: consumer.name,
+            pending: consumer.num_pending,
+            ack_pending: consumer.num_ack_pending,
+        });
+        consumers.extend(behind.filter(|c| c.pending > 0 || c.ack_pending > 0));
+        if is_last {
+            return consumers;
+        }
+    }
+}
+
+fn holder(stream: &Stream, evidence: Evidence, consumers: Vec<ConsumerBehind>) -> Holder {
+    let Evidence { stored, at_most } = evidence;
+    Holder {
+        stream: stream.name().to_owned(),
+        api: stream.api.clone(),
+        expires: stream.expires(&stored),
+        subject: stored.subject,
+        sequence: stored.sequence,
+        stored: stored.time,
+        messages_at_most: at_most,
+        consumers,
+        why: stream.why(),
+    }
+}
+
+/// The prefixes under which JetStream is asked: its own, each domain's, each import's.
+pub(super) fn prefixes(config: &Config) -> Vec<String> {
+    let own = std::iter::once(API.to_owned());
+    let domains = config.domains.iter().map(|name| format!("$JS.{name}.API"));
+    let imports = config.api_prefixes.iter();
+    let imports = imports.map(|prefix| prefix.trim_end_matches('.').to_owned());
+    own.chain(domains).chain(imports).collect()
+}
+
+/// The keyring's subjects and where its replies go, without those that another of them covers.
+pub(super) fn patterns(subjects: &[Pattern]) -> Vec<Pattern> {
+    let replies = REPLIES.iter().filter_map(|text| text.parse().ok());
+    let all: BTreeSet<Pattern> = subjects.iter().cloned().chain(replies).collect();
+    let covered = |one: &Pattern| all.iter().any(|other| other != one && other.covers(one));
+    all.iter().filter(|one| !covered(one)).cloned().collect()
+}
+
+impl StreamPage {
+    /// What the servers could not tell.
+    pub(super) fn gaps(&self) -> Vec<String> {
+        let missing = self.missing.iter().flatten();
+        let missing = missing
+            .map(|name| format!("stream {name} does not answer; ask again when its servers do"));
+        let offline = self.offline.iter().flatten();
+        let offline = offline.map(|(name, why)| {
+            format!("stream {name} is offline ({why}); upgrade its servers, or delete it")
+        });
+        missing.chain(offline).collect()
+    }
+}
+
+impl Found {
+    /// Evidence decides, then doubt.
+    pub(super) fn verdict(self) -> Answer {
+        if !self.held.is_empty() {
+            return Answer::Held(self.held);
+        }
+        let mut doubts = self.doubts.into_iter();
+        let Some(first) = doubts.next() else {
+            return Answer::Clear {
+                streams: self.streams,
+            };
+        };
+        let more = doubts.count();
+        let (what, help) = first.split_once("; ").unwrap_or((&first, "ask again"));
+        Answer::Unknown(match more {
+            0 => format!("{what}; {help}"),
+            _ => format!("{what} (and {more} more such doubts); {help}"),
+        })
+    }
+}

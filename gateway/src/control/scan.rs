@@ -1,0 +1,249 @@
+//! The look into one stream: is any stored message sealed under the key version?
+//!
+//! Several readers start at places spread over the sequences in question and go on message by message. So a version that sealed
+//! for a long time is met at the first look, and the proof that there is none is a few times faster.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::api::{Api, Failed};
+use super::json::{self, Stored};
+use super::stream::{Stream, Window};
+use crate::envelope::{Header, Kid, Refused};
+use crate::policy::Pattern;
+
+/// How many readers look into one stream.
+const READERS: u64 = 8;
+
+/// How many messages are read of one stream and pattern. Each travels whole, so that more would be a load on the bus; and a
+/// stream that passes so many of other versions by is better asked again once its limits have moved on.
+const MOST_LOOKS: u64 = 20_000;
+
+/// What one stream says.
+#[derive(Debug)]
+pub(super) enum Finding {
+    /// Nothing.
+    Clear,
+    /// This message is sealed under the version.
+    Held(Box<Evidence>),
+    /// It cannot be proven; why, and what would help.
+    Unknown(String),
+}
+
+/// A message that is sealed under the version.
+#[derive(Debug)]
+pub(super) struct Evidence {
+    /// The message.
+    pub(super) stored: Stored,
+    /// How many messages of its pattern can be as old.
+    pub(super) at_most: u64,
+}
+
+/// One stream, one pattern.
+struct Scan<'a> {
+    api: &'a Api,
+    stream: &'a Stream,
+    pattern: &'a Pattern,
+    kid: Kid,
+    looks: AtomicU64,
+}
+
+/// The sequences in which a message under the version may stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Span {
+    /// The first that matches.
+    pub(super) first: u64,
+    /// One past the last; `None`: as far as the stream goes, and grows.
+    pub(super) end: Option<u64>,
+}
+
+/// What a stored payload is to the version in question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Payload {
+    /// Sealed under it.
+    Ours,
+    /// Sealed under another, or not an envelope.
+    Other,
+    /// An envelope of a later format: nobody here can say.
+    Unreadable,
+}
+
+/// Looks for each of the patterns.
+pub(super) async fn look(
+    api: &Api,
+    stream: &Stream,
+    patterns: &[Pattern],
+    (window, kid): (Window, Kid),
+) -> Finding {
+    if stream.info.state.messages == 0 && !stream.copies() {
+        return Finding::Clear;
+    }
+    let mut doubt = None;
+    for pattern in patterns {
+        let scan = Scan {
+            api,
+            stream,
+            pattern,
+            kid,
+            looks: AtomicU64::new(0),
+        };
+        match Box::pin(scan.run(window.dated(stream.dating))).await {
+            Ok(Finding::Clear) => {}
+            Ok(held @ Finding::Held(_)) => return held,
+            Ok(Finding::Unknown(why)) => doubt = doubt.or(Some(why)),
+            Err(failed) => doubt = doubt.or(Some(failed.to_string())),
+        }
+    }
+    doubt.map_or(Finding::Clear, Finding::Unknown)
+}
+
+impl Scan<'_> {
+    async fn run(&self, window: Window) -> Result<Finding, Failed> {
+        let Some(span) = self.span(window).await? else {
+            return Ok(Finding::Clear);
+        };
+        let last = span.last(self.stream.info.state.last_seq);
+        let mut readers: FuturesUnordered<_> = span
+            .parts(last, READERS)
+            .into_iter()
+            .map(|part| Box::pin(self.read(part)))
+            .collect();
+        let mut doubt = None;
+        while let Some(read) = readers.next().await {
+            match read? {
+                Finding::Clear => {}
+                Finding::Held(mut evidence) => {
+                    let width = last.saturating_sub(span.first).saturating_add(1);
+                    evidence.at_most = width.min(self.stream.info.state.messages.max(1));
+                    return Ok(Finding::Held(evidence));
+                }
+                Finding::Unknown(why) => doubt = Some(why),
+            }
+        }
+        Ok(doubt.map_or(Finding::Clear, Finding::Unknown))
+    }
+
+    /// Where to look; `None`: nowhere. A server that does not know `start_time` answers with the oldest message or a refusal: the
+    /// one begins too early, which is safe, the other ends in doubt.
+    async fn span(&self, window: Window) -> Result<Option<Span>, Failed> {
+        let first = match window.from {
+            Some(time) => self.since(time).await?,
+            None => self.next(1).await?,
+        };
+        let Some(first) = first else {
+            return Ok(None);
+        };
+        let Some(to) = window.to else {
+            let first = first.sequence;
+            return Ok(Some(Span { first, end: None }));
+        };
+        if first.time > to {
+            return Ok(None);
+        }
+        let beyond = self.since(to).await?.filter(|stored| stored.time >= to);
+        Ok(Some(Span {
+            first: first.sequence,
+            end: beyond.map(|stored| stored.sequence),
+        }))
+    }
+
+    /// Message by message to the end of the part.
+    async fn read(&self, part: Span) -> Result<Finding, Failed> {
+        let mut next = part.first;
+        let mut unreadable = None;
+        loop {
+            if self.looks.fetch_add(1, Ordering::Relaxed) >= MOST_LOOKS {
+                return Ok(Finding::Unknown(self.too_many()));
+            }
+            let Some(stored) = self.next(next).await? else {
+                break;
+            };
+            if part.end.is_some_and(|end| stored.sequence >= end) {
+                break;
+            }
+            next = stored.sequence.saturating_add(1);
+            match payload(&stored.payload, self.kid) {
+                Payload::Ours => {
+                    let at_most = 1;
+                    return Ok(Finding::Held(Box::new(Evidence { stored, at_most })));
+                }
+                Payload::Other => {}
+                Payload::Unreadable => unreadable = Some(stored.sequence),
+            }
+        }
+        Ok(unreadable.map_or(Finding::Clear, |at| Finding::Unknown(self.unreadable(at))))
+    }
+
+    async fn next(&self, sequence: u64) -> Result<Option<Stored>, Failed> {
+        self.get(&json!({ "seq": sequence, "next_by_subj": self.pattern.as_str() }))
+            .await
+    }
+
+    async fn since(&self, time: Timestamp) -> Result<Option<Stored>, Failed> {
+        self.get(&json!({ "start_time": time.to_string(), "next_by_subj": self.pattern.as_str() }))
+            .await
+    }
+
+    async fn get(&self, request: &serde_json::Value) -> Result<Option<Stored>, Failed> {
+        let subject = format!("{}.STREAM.MSG.GET.{}", self.stream.api, self.stream.name());
+        let answer = self.api.ask(&subject, request.to_string()).await?;
+        json::stored(&subject, &answer)
+    }
+
+    fn too_many(&self) -> String {
+        format!(
+            "stream {} holds more than {MOST_LOOKS} messages on {} that may be as old, and none of those looked at is sealed under this version; ask again when they have left the stream, or force it",
+            self.stream.name(),
+            self.pattern
+        )
+    }
+
+    fn unreadable(&self, sequence: u64) -> String {
+        format!(
+            "message {sequence} of stream {} is an envelope that this keyway cannot read; upgrade keyway, or force it",
+            self.stream.name()
+        )
+    }
+}
+
+impl Span {
+    /// The last sequence that is known to belong to it, where the stream's last was `last_seq`.
+    pub(super) fn last(&self, last_seq: u64) -> u64 {
+        let known = self.end.map_or(last_seq, |end| end.saturating_sub(1));
+        known.max(self.first)
+    }
+
+    /// Itself in at most `count` parts of about the same width; the last part ends where it ends.
+    pub(super) fn parts(&self, last: u64, count: u64) -> Vec<Self> {
+        let width = last.saturating_sub(self.first).saturating_add(1);
+        let step = width.div_ceil(count.max(1)).max(1);
+        let mut parts = Vec::new();
+        let mut first = self.first;
+        while let Some(end) = first.checked_add(step).filter(|end| *end <= last) {
+            let end = Some(end);
+            parts.push(Self { first, end });
+            first = first.saturating_add(step);
+        }
+        let end = self.end;
+        parts.push(Self { first, end });
+        parts
+    }
+}
+
+/// Judges what is stored by its first bytes.
+pub(super) fn payload(bytes: &[u8], kid: Kid) -> Payload {
+    match Header::parse(bytes) {
+        Ok(header) if header.kid == kid => Payload::Ours,
+        Ok(_) | Err(Refused::Magic | Refused::Short(_)) => Payload::Other,
+        Err(
+            Refused::Version(_)
+            | Refused::ReservedSuite
+            | Refused::UnknownSuite(_)
+            | Refused::Flags(_),
+        ) => Payload::Unreadable,
+    }
+}
