@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use crate::admin::Config as Admin;
+use crate::control;
 use crate::custody::PassphraseSource;
 use crate::dataplane;
 use crate::envelope::Suite;
@@ -22,6 +23,8 @@ pub struct Checked {
     pub log: Log,
     /// Section `[custody]`.
     pub custody: Custody,
+    /// Section `[control]`; `None` without it.
+    pub control: Option<control::Config>,
     /// Which subjects are sealed, compiled from the keyrings.
     pub policy: Policy,
     /// The keys of each keyring, in the order of [`Policy::keyrings`].

@@ -7,6 +7,7 @@
 #[cfg(any(test, feature = "twin", fuzzing))]
 pub mod check;
 mod checked;
+mod control;
 mod environment;
 mod finding;
 mod keyring;
@@ -98,6 +99,7 @@ fn convert(root: &Section<'_>, base: &Path, environment: &Environment) -> Option
     if let (Some(network), Some(admin)) = (&network, &admin) {
         network::check_addresses(root, network, (&administration, admin.listen));
     }
+    let control = control::convert(root, base, network.as_ref());
     let (policy, keyrings) = keyrings?;
     Some(Checked {
         dataplane: network?,
@@ -105,6 +107,7 @@ fn convert(root: &Section<'_>, base: &Path, environment: &Environment) -> Option
         admin: admin?,
         log: log?,
         custody: custody?,
+        control: control?,
         policy,
         keyrings,
     })

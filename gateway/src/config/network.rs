@@ -71,8 +71,7 @@ pub(super) fn check_addresses(
     admin: (&Section<'_>, Option<SocketAddr>),
 ) {
     warn_of_networks(root, network);
-    let own = |server: &&ServerAddr| network.listen.iter().any(|address| same(server, *address));
-    if network.servers.iter().any(|server| own(&server)) {
+    if network.servers.iter().any(|server| is_own(network, server)) {
         let message =
             "the gateway would connect to itself: a server has an address of `listen`".to_owned();
         root.error(
@@ -116,7 +115,12 @@ fn warn_of_networks(root: &Section<'_>, network: &Config) {
             "listen on a loopback address, or keep that network private",
         );
     }
-    let remote = network.servers.iter().filter(|server| !is_local(server));
+    warn_of_servers(root, &network.servers);
+}
+
+/// Warns of `servers` that are reached over a network.
+pub(super) fn warn_of_servers(section: &Section<'_>, servers: &[ServerAddr]) {
+    let remote = servers.iter().filter(|server| !is_local(server));
     let remote: Vec<_> = remote.map(|server| format!("`{}`", server.host)).collect();
     if !remote.is_empty() {
         let (hosts, verb) = (
@@ -126,7 +130,7 @@ fn warn_of_networks(root: &Section<'_>, network: &Config) {
         let message = format!(
             "{hosts} {verb} reached without TLS: subjects, headers and credentials can be read on the way"
         );
-        root.warn("servers", message, "keep that network private");
+        section.warn("servers", message, "keep that network private");
     }
 }
 
@@ -153,6 +157,11 @@ fn is_local(server: &ServerAddr) -> bool {
     server.host == "localhost" || server.host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
 }
 
+/// Whether the server has an address of `listen`.
+pub(super) fn is_own(network: &Config, server: &ServerAddr) -> bool {
+    network.listen.iter().any(|address| same(server, *address))
+}
+
 fn same(server: &ServerAddr, address: SocketAddr) -> bool {
     let host = if server.host == "localhost" {
         "127.0.0.1"
@@ -163,6 +172,6 @@ fn same(server: &ServerAddr, address: SocketAddr) -> bool {
     server.port == address.port() && ip == Some(address.ip())
 }
 
-fn bare<T>(placed: Vec<(T, usize)>) -> Vec<T> {
+pub(super) fn bare<T>(placed: Vec<(T, usize)>) -> Vec<T> {
     placed.into_iter().map(|(value, _place)| value).collect()
 }

@@ -169,11 +169,24 @@ pub(super) fn host_and_port(value: &DeValue<'_>) -> Result<String, Wrong> {
 
 /// The URL of a server. Credentials are never repeated in a message.
 pub(super) fn server(value: &DeValue<'_>) -> Result<ServerAddr, Wrong> {
+    server_without(
+        value,
+        "but the gateway has none: each client brings its own",
+        "remove what stands before `@`, `@` too",
+    )
+}
+
+/// The same; of credentials in it, `instead` and `help` are said.
+pub(super) fn server_without(
+    value: &DeValue<'_>,
+    instead: &str,
+    help: &str,
+) -> Result<ServerAddr, Wrong> {
     let written = text(value)?;
     if written.contains('@') {
         return Err(Wrong::with_help(
-            "a server's URL holds credentials, but the gateway has none: each client brings its own",
-            "remove what stands before `@`, `@` too",
+            format!("a server's URL holds credentials, {instead}"),
+            help,
         ));
     }
     let (scheme, rest) = written.split_once("://").unwrap_or(("nats", written));

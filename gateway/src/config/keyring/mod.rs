@@ -170,7 +170,7 @@ fn record(entry: &Entry<'_>, fault: &Fault) {
 }
 
 /// A subject without wildcards.
-fn api_prefix(value: &toml::de::DeValue<'_>) -> Result<String, Wrong> {
+pub(super) fn api_prefix(value: &toml::de::DeValue<'_>) -> Result<String, Wrong> {
     let written = value::text(value)?;
     let bare = written.strip_suffix('.').unwrap_or(written);
     let pattern: Pattern = bare

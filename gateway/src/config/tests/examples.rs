@@ -70,6 +70,9 @@ fn cluster_has_servers_and_advertises_gateways() {
     let (checked, _) = example("cluster.toml");
     assert!(checked.dataplane.servers.len() >= 3);
     assert!(checked.dataplane.advertise.len() >= 2);
+    let control = checked.control.unwrap();
+    assert_eq!(control.servers.len(), checked.dataplane.servers.len());
+    assert_eq!(control.api_prefixes, ["JS.acme.API"]);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Tests of the configuration.
 
+mod control_section;
 mod examples;
 mod keyring_mistakes;
 mod mistakes;

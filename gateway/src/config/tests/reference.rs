@@ -97,6 +97,8 @@ fn around(key: &Key) -> String {
     let with = match name {
         "until" => "plaintext = \"accept\"\n",
         "plaintext" => "until = 2027-06-30\n",
+        "user" => "password-file = \"x\"\n",
+        "password-file" => "user = \"x\"\n",
         "passphrase-file" | "passphrase-fd" => "kind = \"passphrase\"\n",
         "kind" => "passphrase-fd = 3\n",
         _ => "",

@@ -1,0 +1,142 @@
+//! `[control]`: where the gateway's own connection goes, and as whom.
+
+use std::path::Path;
+use std::time::Duration;
+
+use toml::de::DeValue;
+
+use crate::config::finding::Wrong;
+use crate::config::network::{self, bare};
+use crate::config::section::Section;
+use crate::config::{keyring, value};
+use crate::control::{Config, Login};
+use crate::dataplane::{self, ServerAddr};
+
+/// The keys of which at most one may be given, each a way to say who the gateway is.
+const LOGINS: [&str; 4] = ["user", "token-file", "credentials", "nkey-seed-file"];
+
+/// Reads `[control]`; `Some(None)` without the section, `None` when there is a mistake.
+#[expect(clippy::option_option, reason = "absent and mistaken are two things")]
+pub(super) fn convert(
+    root: &Section<'_>,
+    base: &Path,
+    network: Option<&dataplane::Config>,
+) -> Option<Option<Config>> {
+    let section = root.section("control");
+    let own = section
+        .has("servers")
+        .then(|| section.some("servers", server));
+    let login = login(&section, base);
+    let domains = section.many("domains", domain);
+    let deadline = section.one("deadline", |v| {
+        value::duration(v, Duration::from_secs(1), Duration::from_mins(10))
+    });
+    // Its mistakes are those of the keyrings', where they are recorded in the same words and place.
+    let prefixes = root
+        .section("jetstream")
+        .many("api-prefixes", keyring::api_prefix);
+    let servers = match own {
+        Some((_, false)) => None,
+        Some((servers, true)) => Some(checked(&section, bare(servers), network)),
+        None => network.map(|network| network.servers.clone()),
+    };
+    let config = Config {
+        servers: servers?.iter().map(ToString::to_string).collect(),
+        login: login?,
+        domains: bare(domains?),
+        api_prefixes: bare(prefixes?),
+        deadline: deadline?,
+    };
+    Some(root.has("control").then_some(config))
+}
+
+/// Servers of the section's own. The gateway must not ask through itself: what it opens does not show what is stored.
+fn checked(
+    section: &Section<'_>,
+    servers: Vec<ServerAddr>,
+    network: Option<&dataplane::Config>,
+) -> Vec<ServerAddr> {
+    let is_own = |server| network.is_some_and(|network| network::is_own(network, server));
+    if servers.iter().any(is_own) {
+        let message =
+            "the gateway would ask itself: a server has an address of `listen`".to_owned();
+        let help = "name the NATS servers, never a gateway".to_owned();
+        section.error("servers", message, help);
+    }
+    network::warn_of_servers(section, &servers);
+    servers
+}
+
+#[expect(clippy::option_option, reason = "absent and mistaken are two things")]
+fn login(section: &Section<'_>, base: &Path) -> Option<Option<Login>> {
+    let user = section.optional("user", name);
+    let file = |name| section.optional(name, |v| value::path(v, base));
+    let (password, token) = (file("password-file"), file("token-file"));
+    let (credentials, seed) = (file("credentials"), file("nkey-seed-file"));
+    if !agree(section) {
+        return None;
+    }
+    let password = match (user?, password?) {
+        (Some(user), Some(file)) => Some(Login::Password { user, file }),
+        (Some(_), None) | (None, Some(_) | None) => None,
+    };
+    Some(
+        password
+            .or(token?.map(Login::Token))
+            .or(credentials?.map(Login::Credentials))
+            .or(seed?.map(Login::NkeySeed)),
+    )
+}
+
+/// Whether there is one login at most, and a whole one; what is wrong is recorded.
+fn agree(section: &Section<'_>) -> bool {
+    let mut given = LOGINS.iter().filter(|name| section.has(name));
+    let (first, second) = (given.next(), given.next());
+    if let (Some(first), Some(second)) = (first, second) {
+        let message = format!("the gateway is named twice: by `{first}` and by `{second}`");
+        section.error(second, message, "keep one of the two".to_owned());
+        return false;
+    }
+    let half = |given: &str, missing: &str, help: &str| {
+        let message = format!("`{given}` is given, but no `{missing}`");
+        section.error(given, message, help.to_owned());
+        false
+    };
+    match (section.has("user"), section.has("password-file")) {
+        (true, false) => half(
+            "user",
+            "password-file",
+            "add `password-file`, the file that holds the user's password",
+        ),
+        (false, true) => half("password-file", "user", "add `user`, or remove this line"),
+        (true, true) | (false, false) => true,
+    }
+}
+
+fn server(value: &DeValue<'_>) -> Result<ServerAddr, Wrong> {
+    value::server_without(
+        value,
+        "which belong in files",
+        "remove what stands before `@`, `@` too, and name `user` and `password-file`, or `token-file`",
+    )
+}
+
+fn name(value: &DeValue<'_>) -> Result<String, Wrong> {
+    let written = value::text(value)?;
+    if written.is_empty() {
+        return Err(Wrong::new("the user's name is empty"));
+    }
+    Ok(written.to_owned())
+}
+
+/// A JetStream domain: one token of a subject.
+fn domain(value: &DeValue<'_>) -> Result<String, Wrong> {
+    let written = value::text(value)?;
+    let letter = |c: char| !c.is_whitespace() && !c.is_control() && !matches!(c, '.' | '*' | '>');
+    if written.is_empty() || !written.chars().all(letter) {
+        return Err(Wrong::new(format!(
+            "`{written}` is not a JetStream domain: one word, without dots or wildcards"
+        )));
+    }
+    Ok(written.to_owned())
+}
