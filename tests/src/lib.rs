@@ -20,6 +20,7 @@ pub mod command;
 pub mod driver;
 pub mod features;
 pub mod frame;
+pub mod gate;
 pub mod gateway;
 pub mod identity;
 pub mod metrics;

@@ -72,6 +72,8 @@ impl Login {
             Self::Token(_) => Ok(options.token(secret())),
             Self::NkeySeed(_) => Ok(options.nkey(secret())),
             Self::Credentials(path) => {
+                // The client wants the last line to be ended.
+                let text = Zeroizing::new(format!("{}\n", text.as_str()));
                 let shown = options.credentials(&text);
                 shown.map_err(|_may_quote_the_file| content(path, self.wanted()))
             }

@@ -240,7 +240,7 @@ impl Found {
         let (what, help) = first.split_once("; ").unwrap_or((&first, "ask again"));
         Answer::Unknown(match more {
             0 => format!("{what}; {help}"),
-            _ => format!("{what} (and {more} more such doubts); {help}"),
+            _ => format!("{what} (and {more} more doubts); {help}"),
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use super::Default::{Otherwise, Value};
 use super::Key;
-use super::Since::Now;
+use super::Since::{Later, Now};
 
 /// In the order of the reference page.
 pub(super) const KEYS: &[Key] = &[
@@ -224,7 +224,7 @@ pub(super) const KEYS: &[Key] = &[
         ),
         example: "[control]",
         effect: "The gateway's own connection to NATS, on which it asks JetStream what is still stored under a key version before it is destroyed: see docs/keys.md. An empty section connects without credentials.",
-        since: Now,
+        since: Later,
     },
     Key {
         path: "control.servers",
@@ -233,7 +233,7 @@ pub(super) const KEYS: &[Key] = &[
         default: Otherwise("the top-level `servers`"),
         example: "servers = [\"nats://n1.example:4222\"]",
         effect: "The servers to connect to, tried in this order.",
-        since: Now,
+        since: Later,
     },
     Key {
         path: "control.user",
@@ -242,7 +242,7 @@ pub(super) const KEYS: &[Key] = &[
         default: Otherwise("none"),
         example: "user = \"keyway\"",
         effect: "The user. It must be one of the account whose streams the agents use; with `password-file`.",
-        since: Now,
+        since: Later,
     },
     Key {
         path: "control.password-file",
@@ -251,7 +251,7 @@ pub(super) const KEYS: &[Key] = &[
         default: Otherwise("none"),
         example: "password-file = \"/run/credentials/keyway/nats-password\"",
         effect: "The file that holds the password; nobody but its owner may read it. With `user`.",
-        since: Now,
+        since: Later,
     },
     Key {
         path: "control.token-file",
@@ -260,7 +260,7 @@ pub(super) const KEYS: &[Key] = &[
         default: Otherwise("none"),
         example: "token-file = \"/run/credentials/keyway/nats-token\"",
         effect: "The file that holds a token, instead of a user; nobody but its owner may read it.",
-        since: Now,
+        since: Later,
     },
     Key {
         path: "control.credentials",
@@ -269,7 +269,7 @@ pub(super) const KEYS: &[Key] = &[
         default: Otherwise("none"),
         example: "credentials = \"/run/credentials/keyway/nats.creds\"",
         effect: "A `.creds` file (JWT and seed), instead of a user; nobody but its owner may read it.",
-        since: Now,
+        since: Later,
     },
     Key {
         path: "control.nkey-seed-file",
@@ -278,7 +278,7 @@ pub(super) const KEYS: &[Key] = &[
         default: Otherwise("none"),
         example: "nkey-seed-file = \"/run/credentials/keyway/nats.nk\"",
         effect: "The file that holds an nkey's seed, instead of a user; nobody but its owner may read it.",
-        since: Now,
+        since: Later,
     },
     Key {
         path: "control.domains",
@@ -287,7 +287,7 @@ pub(super) const KEYS: &[Key] = &[
         default: Value("[]"),
         example: "domains = [\"hub\", \"edge\"]",
         effect: "JetStream domains whose streams the agents use, beside the server's own. `jetstream.api-prefixes` are asked too, and need no mention here.",
-        since: Now,
+        since: Later,
     },
     Key {
         path: "control.deadline",
@@ -296,6 +296,6 @@ pub(super) const KEYS: &[Key] = &[
         default: Value("\"30s\""),
         example: "deadline = \"2m\"",
         effect: "How long asking for one key version may take. What is not proven by then counts as unknown, and the version is kept.",
-        since: Now,
+        since: Later,
     },
 ];

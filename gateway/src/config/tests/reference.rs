@@ -139,6 +139,10 @@ fn every_default_of_the_schema_is_what_an_absent_key_means() {
         let keyring = "keyring = [{ name = \"x\", subjects = \"x\"";
         let (with, without) = match section.strip_prefix("keyring[]") {
             None if section.is_empty() => (format!("{name} = {value}"), String::new()),
+            // Without this section there is no connection at all.
+            None if section == "control" => {
+                (format!("control.{name} = {value}"), "[control]".to_owned())
+            }
             None => (format!("{section}.{name} = {value}"), String::new()),
             Some("") => (
                 format!("{keyring}, {name} = {value} }}]"),

@@ -1,0 +1,239 @@
+//! A bus with a gateway and a stream of each kind, and the question of the destruction gate.
+
+use crate::gateway::{Gateway, Settings};
+use crate::server::NatsServer;
+use async_nats::jetstream::{self, Context, consumer, kv, object_store, stream};
+use futures_util::StreamExt as _;
+use keyway::control::{Answer, Config, Control, Holder, Question};
+use serde_json::Value;
+use std::time::Duration;
+
+/// What the keyring of the question serves.
+pub const SUBJECTS: [&str; 3] = ["agents.>", "$KV.>", "$O.>"];
+
+/// A bus, a gateway with the keyrings `agents` and `other`, and two ways in.
+pub struct Gate {
+    /// The bus.
+    pub server: NatsServer,
+    /// The gateway.
+    pub gateway: Gateway,
+    /// JetStream as agents see it.
+    pub agent: Context,
+    /// JetStream as it is.
+    pub bare: Context,
+}
+
+impl Gate {
+    /// Before this server.
+    pub async fn before(server: NatsServer) -> Self {
+        let settings = Settings {
+            tables: format!(
+                "[[keyring]]\nname = \"agents\"\nsubjects = {SUBJECTS:?}\n\
+                 [[keyring]]\nname = \"other\"\nsubjects = [\"other.>\"]\n"
+            ),
+            ..Settings::default()
+        };
+        let gateway = Gateway::start(&server.url(), settings);
+        let agent = context(&gateway.url()).await;
+        let bare = context(&server.url()).await;
+        Self {
+            server,
+            gateway,
+            agent,
+            bare,
+        }
+    }
+
+    /// With JetStream.
+    pub async fn start() -> Self {
+        Self::before(NatsServer::jetstream()).await
+    }
+
+    /// Makes a stream.
+    pub async fn stream(&self, config: stream::Config) {
+        Box::pin(self.bare.create_stream(config)).await.unwrap();
+    }
+
+    /// An agent publishes, and the stream acknowledges.
+    pub async fn publish(&self, subject: &str, payload: impl Into<bytes::Bytes>) {
+        let sent = Box::pin(self.agent.publish(subject.to_owned(), payload.into())).await;
+        sent.unwrap().await.unwrap();
+    }
+
+    /// A new version of the keyring `agents`.
+    pub fn rotate(&self) {
+        self.gateway.rotate("agents");
+    }
+
+    /// The question for a version of the keyring `agents`, with the times of its record.
+    pub fn question(&self, number: u64) -> Question {
+        let text = std::fs::read(self.gateway.state().join("catalogue/agents.json")).unwrap();
+        let mut documents = serde_json::Deserializer::from_slice(&text).into_iter::<Value>();
+        let record = documents.next().unwrap().unwrap();
+        let versions = record["versions"].as_array().unwrap();
+        let version = versions.iter().find(|v| v["number"] == number).unwrap();
+        let time = |name: &str| version[name].as_str().map(|text| text.parse().unwrap());
+        let kid = data_encoding::HEXLOWER.decode(version["kid"].as_str().unwrap().as_bytes());
+        Question {
+            keyring: "agents".parse().unwrap(),
+            subjects: SUBJECTS.map(|text| text.parse().unwrap()).to_vec(),
+            kid: keyway::envelope::Kid(kid.unwrap().try_into().unwrap()),
+            activated: time("activated"),
+            deactivated: time("deactivated"),
+        }
+    }
+
+    /// The answer on a connection without credentials.
+    pub async fn ask(&self, question: Question) -> Answer {
+        let config = config(&self.server.addr().to_string());
+        Control::new(config).holders(question).await
+    }
+
+    /// The holders of the first version, which must have some.
+    pub async fn holders(&self) -> Vec<Holder> {
+        match self.ask(self.question(1)).await {
+            Answer::Held(holders) => holders,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Makes a stream of each kind, and puts one message into each. Their names.
+    pub async fn one_in_each(&self) -> Vec<&'static str> {
+        let on = |name: &str, subject: &str| stream::Config {
+            name: name.to_owned(),
+            subjects: vec![subject.to_owned()],
+            ..stream::Config::default()
+        };
+        self.stream(stream::Config {
+            max_age: Duration::from_hours(1),
+            ..on("AGED", "agents.aged")
+        })
+        .await;
+        self.stream(stream::Config {
+            retention: stream::RetentionPolicy::WorkQueue,
+            ..on("WORK", "agents.work")
+        })
+        .await;
+        self.stream(stream::Config {
+            retention: stream::RetentionPolicy::Interest,
+            ..on("INTEREST", "agents.interest")
+        })
+        .await;
+        self.stream(stream::Config {
+            storage: stream::StorageType::Memory,
+            ..on("MEMORY", "agents.memory")
+        })
+        .await;
+        self.stream(stream::Config {
+            mirror: Some(origin("AGED")),
+            ..named("MIRROR")
+        })
+        .await;
+        self.stream(stream::Config {
+            sources: Some(vec![origin("MEMORY")]),
+            ..named("SOURCED")
+        })
+        .await;
+        self.stream(on("OTHER", "other.>")).await;
+        for name in ["WORK", "INTEREST"] {
+            self.consumer(name).await;
+        }
+        for subject in ["aged", "work", "interest", "memory"] {
+            self.publish(&format!("agents.{subject}"), "under the first version")
+                .await;
+        }
+        self.publish("other.thing", "under another keyring").await;
+        self.stores().await;
+        self.copied(&["MIRROR", "SOURCED"]).await;
+        let plain = ["AGED", "WORK", "INTEREST", "MEMORY"];
+        [&plain[..], &["MIRROR", "SOURCED", "KV_b", "OBJ_o"]].concat()
+    }
+
+    /// A key-value and an object store, with a value each.
+    async fn stores(&self) {
+        let config = kv::Config {
+            bucket: "b".into(),
+            ..kv::Config::default()
+        };
+        let store = Box::pin(self.agent.create_key_value(config)).await.unwrap();
+        Box::pin(store.put("k", "first".into())).await.unwrap();
+        let config = object_store::Config {
+            bucket: "o".into(),
+            ..object_store::Config::default()
+        };
+        let store = Box::pin(self.agent.create_object_store(config)).await;
+        let mut object = &b"an object"[..];
+        Box::pin(store.unwrap().put("file", &mut object))
+            .await
+            .unwrap();
+    }
+
+    /// Makes the pull consumer `worker`.
+    pub async fn consumer(&self, stream: &str) -> consumer::PullConsumer {
+        let stream = Box::pin(self.agent.get_stream(stream)).await.unwrap();
+        let config = consumer::pull::Config {
+            durable_name: Some("worker".into()),
+            ..consumer::pull::Config::default()
+        };
+        Box::pin(stream.get_or_create_consumer("worker", config))
+            .await
+            .unwrap()
+    }
+
+    /// The worker takes one message and acknowledges it.
+    pub async fn consume(&self, stream: &str) {
+        let worker = self.consumer(stream).await;
+        let mut messages = Box::pin(worker.fetch().max_messages(1).messages())
+            .await
+            .unwrap();
+        let message = messages.next().await.unwrap().unwrap();
+        Box::pin(message.double_ack()).await.unwrap();
+    }
+
+    /// Removes all messages.
+    pub async fn purge(&self, stream: &str) {
+        let stream = Box::pin(self.bare.get_stream(stream)).await.unwrap();
+        Box::pin(stream.purge().into_future()).await.unwrap();
+    }
+
+    /// Waits until each of the streams has a message.
+    pub async fn copied(&self, streams: &[&str]) {
+        for name in streams {
+            let mut stream = Box::pin(self.bare.get_stream(*name)).await.unwrap();
+            while Box::pin(stream.info()).await.unwrap().state.messages == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+}
+
+/// A connection to this server without credentials, patient.
+pub fn config(server: &str) -> Config {
+    Config {
+        servers: vec![server.to_owned()],
+        login: None,
+        domains: Vec::new(),
+        api_prefixes: Vec::new(),
+        deadline: crate::wait::DEADLINE,
+    }
+}
+
+/// What is copied.
+pub fn origin(name: &str) -> stream::Source {
+    stream::Source {
+        name: name.to_owned(),
+        ..stream::Source::default()
+    }
+}
+
+/// A stream without subjects.
+pub fn named(name: &str) -> stream::Config {
+    stream::Config {
+        name: name.to_owned(),
+        ..stream::Config::default()
+    }
+}
+
+async fn context(url: &str) -> Context {
+    jetstream::new(Box::pin(async_nats::connect(url)).await.unwrap())
+}
