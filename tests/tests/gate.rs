@@ -239,7 +239,10 @@ async fn a_user_who_may_not_ask_learns_nothing_and_says_why() {
         authorization { users: [
             { user: mute, password: p, permissions: { publish: { deny: ["$JS.API.>"] } } }
             { user: deaf, password: p, permissions: { subscribe: { deny: ["_INBOX.>"] } } }
-            { user: able, password: p }
+            { user: able, password: p, permissions: {
+                publish: ["$JS.API.STREAM.LIST", "$JS.API.STREAM.MSG.GET.*", "$JS.API.CONSUMER.LIST.*"]
+                subscribe: "_INBOX.>"
+            } }
         ] }"#;
     let server = NatsServer::configured(text);
     let folder = scratch::folder("control");

@@ -94,21 +94,7 @@ impl Api {
     /// [`Failed::Login`], [`Failed::Connect`], [`Failed::Unauthorised`].
     pub(super) async fn connect(config: &Config) -> Result<Self, Failed> {
         let (said, refusals) = watch::channel(Vec::new());
-        let options = ConnectOptions::new()
-            .name("keyway control")
-            .retain_servers_order()
-            .connection_timeout(PATIENCE.min(config.deadline))
-            .request_timeout(Some(PATIENCE))
-            .event_callback(move |event| {
-                if let Event::ServerError(ServerError::Other(words)) = event {
-                    said.send_modify(|all| all.push(words));
-                }
-                std::future::ready(())
-            });
-        let options = match &config.login {
-            Some(login) => login.show(options)?,
-            None => options,
-        };
+        let options = options(config, said)?;
         let servers = config.servers.join(", ");
         let connected = Box::pin(options.connect(config.servers.as_slice())).await;
         let client = connected.map_err(|error| match error.kind() {
@@ -151,6 +137,28 @@ impl Api {
                 | RequestErrorKind::Other) => Failed::Silent { subject, why },
             })
     }
+}
+
+/// As whom, how patiently, and where the server's complaints go.
+fn options(
+    config: &Config,
+    said: watch::Sender<Vec<String>>,
+) -> Result<Box<ConnectOptions>, LoginError> {
+    let options = ConnectOptions::new()
+        .name("keyway control")
+        .retain_servers_order()
+        .connection_timeout(PATIENCE.min(config.deadline))
+        .request_timeout(Some(PATIENCE))
+        .event_callback(move |event| {
+            if let Event::ServerError(ServerError::Other(words)) = event {
+                said.send_modify(|all| all.push(words));
+            }
+            std::future::ready(())
+        });
+    Ok(Box::new(match &config.login {
+        Some(login) => login.show(options)?,
+        None => options,
+    }))
 }
 
 /// Whether the server's words are about a request to `subject`: about its publish, or about the inbox of every answer.

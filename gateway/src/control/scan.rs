@@ -95,7 +95,7 @@ pub(super) async fn look(
             Ok(Finding::Clear) => {}
             Ok(held @ Finding::Held(_)) => return held,
             Ok(Finding::Unknown(why)) => doubt = doubt.or(Some(why)),
-            Err(failed) => doubt = doubt.or(Some(failed.to_string())),
+            Err(failed) => doubt = doubt.or_else(|| Some(failed.to_string())),
         }
     }
     doubt.map_or(Finding::Clear, Finding::Unknown)
