@@ -1,9 +1,8 @@
 //! Promise: before a key version is destroyed, JetStream is asked what is still stored under it; a doubt is never a "nothing".
 #![expect(
     clippy::large_futures,
-    clippy::large_stack_frames,
     clippy::unwrap_used,
-    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
     clippy::panic,
     reason = "async-nats connects in a large future, which a test's stack holds; a test's own functions may stop it too"
 )]
@@ -230,6 +229,33 @@ async fn an_envelope_of_a_later_format_is_a_doubt() {
     sent.unwrap().await.unwrap();
     let answer = gate.ask(gate.question(1)).await;
     unknown(answer, &["message 1 of stream S", "upgrade keyway"]);
+}
+
+#[tokio::test]
+async fn more_messages_than_are_read_are_a_doubt_unless_one_that_is_read_is_held() {
+    const MANY: u64 = 20_001;
+    let gate = Gate::start().await;
+    gate.stream(stream::Config {
+        subjects: vec!["agents.>".into()],
+        storage: stream::StorageType::Memory,
+        ..named("MANY")
+    })
+    .await;
+    for number in 1..=MANY {
+        let sent = gate.bare.publish("agents.a", "not sealed".into()).await;
+        // Now and then what was stored is waited for: a stream drops what it has no room to queue.
+        if number % 1000 == 0 || number == MANY {
+            assert_eq!(sent.unwrap().await.unwrap().sequence, number);
+        }
+    }
+    unknown(
+        gate.ask(gate.question(1)).await,
+        &["stream MANY", "more than 20000 messages on agents.>"],
+    );
+    gate.publish("agents.a", "sealed").await;
+    let early = gate.bare.get_stream("MANY").await.unwrap();
+    early.purge().sequence(MANY - 5).await.unwrap();
+    assert_eq!(gate.holders().await[0].sequence, MANY + 1);
 }
 
 #[tokio::test]

@@ -131,9 +131,10 @@ async fn list(
         let request = json!({ "offset": streams.len() }).to_string();
         let answer = api.ask(&subject, request).await?;
         let page: Option<StreamPage> = json::answer(&subject, &answer)?;
-        let Some(page) = page else {
-            break;
-        };
+        let page = page.ok_or_else(|| Failed::Unreadable {
+            subject: subject.clone(),
+            why: "it is no list".to_owned(),
+        })?;
         doubts.extend(page.gaps());
         totals.insert(page.total);
         let more = page.streams.unwrap_or_default();
@@ -143,8 +144,11 @@ async fn list(
             break;
         }
     }
-    if totals.len() > 1 {
-        doubts.push("streams were made or deleted while they were listed; ask again".to_owned());
+    // A stream that is deleted meanwhile moves the others, and one of them to a page that was read already.
+    if !totals.iter().eq([&streams.len()]) {
+        doubts.push(
+            "the list of streams has gaps, or changed while it was read; ask again".to_owned(),
+        );
     }
     Ok(streams)
 }
