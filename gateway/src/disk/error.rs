@@ -122,6 +122,10 @@ pub enum Action {
     Create,
     /// Writing a file, up to and with its fsync.
     Write,
+    /// Adding to a file, up to and with its fsync.
+    Append,
+    /// Removing a file.
+    Remove,
     /// Putting a written file in its place.
     Rename,
     /// Making a rename durable.
@@ -194,6 +198,8 @@ impl fmt::Display for Action {
             Self::List => "list",
             Self::Create => "create",
             Self::Write => "write",
+            Self::Append => "append to",
+            Self::Remove => "remove",
             Self::Rename => "rename",
             Self::SyncDir => "fsync",
             Self::Lock => "lock",

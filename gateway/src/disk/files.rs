@@ -1,8 +1,8 @@
-//! The five steps that touch the disk, and the two ways to put a file in its place.
+//! The steps that touch the disk, and the two ways to put a file in its place.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
@@ -20,6 +20,18 @@ pub trait Files: Send + Sync {
     /// Whatever the system says.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
 
+    /// At most `len` bytes from `at` on, of a file of any length; fewer only at its end, none behind it.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    fn read_at(&self, path: &Path, at: u64, len: usize) -> io::Result<Vec<u8>>;
+
+    /// How many bytes a file has.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    fn len(&self, path: &Path) -> io::Result<u64>;
+
     /// The names in a directory.
     ///
     /// # Errors
@@ -31,6 +43,19 @@ pub trait Files: Send + Sync {
     /// # Errors
     /// Whatever the system says.
     fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
+
+    /// Makes the bytes the end of a file that exists, from `at` on, and fsyncs it. What stood behind `at` is the remains of an
+    /// append that failed, and is cut off first. On failure any part of it may be there.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::UnexpectedEof`] when the file is shorter than `at`; else whatever the system says.
+    fn append(&self, path: &Path, at: u64, bytes: &[u8]) -> io::Result<()>;
+
+    /// Removes a file, and so gives its space back. Survives a power cut only after [`Files::sync_dir`].
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    fn remove(&self, path: &Path) -> io::Result<()>;
 
     /// Puts a file in the place of another, at once. Survives a power cut only after [`Files::sync_dir`].
     ///
@@ -94,6 +119,27 @@ impl Files for Real {
         read_all(open_regular(path, OFlags::NOFOLLOW)?)
     }
 
+    fn read_at(&self, path: &Path, at: u64, len: usize) -> io::Result<Vec<u8>> {
+        let file = open_regular(path, OFlags::NOFOLLOW)?;
+        let mut bytes = vec![0; len];
+        let mut filled = 0_usize;
+        while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            let from = u64::try_from(filled).map_or(u64::MAX, |filled| at.saturating_add(filled));
+            match file.read_at(rest, from) {
+                Ok(0) => break,
+                Ok(read) => filled = filled.saturating_add(read),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        bytes.truncate(filled);
+        Ok(bytes)
+    }
+
+    fn len(&self, path: &Path) -> io::Result<u64> {
+        Ok(open_regular(path, OFlags::NOFOLLOW)?.metadata()?.len())
+    }
+
     fn names(&self, dir: &Path) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
         for entry in std::fs::read_dir(dir)? {
@@ -117,6 +163,34 @@ impl Files for Real {
             drop(std::fs::remove_file(path));
         }
         written
+    }
+
+    fn append(&self, path: &Path, at: u64, bytes: &[u8]) -> io::Result<()> {
+        let file = OpenOptions::new()
+            .write(true)
+            .custom_flags(flags(OFlags::NONBLOCK | OFlags::NOFOLLOW))
+            .open(path)?;
+        let meta = file.metadata()?;
+        if !meta.is_file() {
+            return Err(io::Error::other("not a regular file"));
+        }
+        if meta.len() < at {
+            let short = format!("it has {} bytes, {at} were written", meta.len());
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, short));
+        }
+        if meta.len() > at {
+            file.set_len(at)?;
+        }
+        let written = file.write_all_at(bytes, at).and_then(|()| file.sync_all());
+        if written.is_err() {
+            // A full disk gets its space back; should this fail too, the next append cuts it off.
+            drop(file.set_len(at));
+        }
+        written
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        std::fs::remove_file(path)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -7,7 +7,8 @@ use std::sync::{Mutex, MutexGuard};
 
 use super::Files;
 
-/// A disk in memory. `write`, `rename` and `sync_dir` are counted steps, at any of which it can fail or lose power.
+/// A disk in memory. `write`, `append`, `remove`, `rename` and `sync_dir` are counted steps, at any of which it can fail or lose
+/// power. With a [`Forgetful::capacity`] it fills up.
 #[derive(Default)]
 pub(crate) struct Forgetful(Mutex<Inner>);
 
@@ -31,11 +32,14 @@ struct Inner {
     armed: Option<(usize, Trouble)>,
     dead: bool,
     log: Vec<String>,
+    /// How many bytes fit; `None`: as many as there are.
+    capacity: Option<usize>,
 }
 
 #[derive(Clone)]
 enum Change {
     Put(PathBuf, Vec<u8>),
+    Remove(PathBuf),
     Rename(PathBuf, PathBuf),
 }
 
@@ -77,6 +81,25 @@ impl Forgetful {
         self.inner().seen.clone()
     }
 
+    /// From now on a write or append fails, in part, that would make the files longer than this in sum.
+    pub(crate) fn capacity(&self, bytes: Option<usize>) {
+        self.inner().capacity = bytes;
+    }
+
+    /// How many bytes the files have in sum.
+    pub(crate) fn used(&self) -> usize {
+        self.inner().seen.values().map(Vec::len).sum()
+    }
+
+    /// Changes a file behind everybody's back, durably.
+    pub(crate) fn tamper(&self, path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+        let mut inner = self.inner();
+        let mut bytes = inner.seen.get(path).cloned().unwrap_or_default();
+        change(&mut bytes);
+        inner.seen.insert(path.to_owned(), bytes.clone());
+        inner.durable.insert(path.to_owned(), bytes);
+    }
+
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap()
     }
@@ -112,6 +135,41 @@ impl Inner {
         }
     }
 
+    /// [`Inner::step`] for one that leaves a file of this length.
+    fn step_with_room(&mut self, verb: &str, path: &Path, len: usize) -> io::Result<()> {
+        self.step(verb, path)?;
+        let others = self.seen.iter().filter(|(other, _)| *other != path);
+        let used: usize = others.map(|(_, bytes)| bytes.len()).sum();
+        if self.capacity.is_some_and(|most| used + len > most) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        Ok(())
+    }
+
+    /// What an append that was not confirmed may have come to, one stage after the other.
+    fn leave_torn(&mut self, path: &Path, whole: &[u8], at: usize) {
+        let half = at + (whole.len() - at).div_ceil(2);
+        for len in [at, half, whole.len()] {
+            let stage = Change::Put(path.to_owned(), whole[..len].to_vec());
+            self.pending.push(stage);
+        }
+        self.seen.insert(path.to_owned(), whole[..half].to_vec());
+    }
+
+    /// The file's own fsync makes its bytes durable; its name is so already, or becomes so with its directory.
+    fn synced(&mut self, path: &Path, whole: Vec<u8>) {
+        let earlier = |change: &Change| matches!(change, Change::Put(other, _) if other == path);
+        self.pending.retain(|change| !earlier(change));
+        let renamed = |change: &Change| matches!(change, Change::Rename(_, other) if other == path);
+        if self.durable.contains_key(path) && !self.pending.iter().any(renamed) {
+            self.durable.insert(path.to_owned(), whole.clone());
+        } else {
+            self.pending
+                .push(Change::Put(path.to_owned(), whole.clone()));
+        }
+        self.seen.insert(path.to_owned(), whole);
+    }
+
     fn change(&mut self, change: Change) {
         change.apply(&mut self.seen);
         self.pending.push(change);
@@ -124,6 +182,9 @@ impl Change {
             Self::Put(path, bytes) => {
                 to.insert(path.clone(), bytes.clone());
             }
+            Self::Remove(path) => {
+                to.remove(path);
+            }
             Self::Rename(from, path) => {
                 let bytes = to.remove(from).unwrap();
                 to.insert(path.clone(), bytes);
@@ -132,7 +193,7 @@ impl Change {
     }
 
     fn dir(&self) -> &Path {
-        let (Self::Put(path, _) | Self::Rename(_, path)) = self;
+        let (Self::Put(path, _) | Self::Remove(path) | Self::Rename(_, path)) = self;
         path.parent().unwrap()
     }
 }
@@ -143,6 +204,17 @@ impl Files for Forgetful {
         inner.alive()?;
         let found = inner.seen.get(path).cloned();
         found.ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn read_at(&self, path: &Path, at: u64, len: usize) -> io::Result<Vec<u8>> {
+        let bytes = self.read(path)?;
+        let from = usize::try_from(at).unwrap().min(bytes.len());
+        let to = from.saturating_add(len).min(bytes.len());
+        Ok(bytes[from..to].to_vec())
+    }
+
+    fn len(&self, path: &Path) -> io::Result<u64> {
+        Ok(self.read(path)?.len().try_into().unwrap())
     }
 
     fn names(&self, dir: &Path) -> io::Result<Vec<String>> {
@@ -157,7 +229,7 @@ impl Files for Forgetful {
     fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let mut inner = self.inner();
         inner.alive()?;
-        let done = inner.step("write", path);
+        let done = inner.step_with_room("write", path, bytes.len());
         let written = match done {
             Ok(()) => bytes,
             // A write that fails leaves any part behind.
@@ -165,6 +237,35 @@ impl Files for Forgetful {
         };
         inner.change(Change::Put(path.to_owned(), written.to_vec()));
         done
+    }
+
+    fn append(&self, path: &Path, at: u64, bytes: &[u8]) -> io::Result<()> {
+        let mut inner = self.inner();
+        inner.alive()?;
+        let found = inner.seen.get(path).cloned();
+        let mut whole = found.ok_or(io::ErrorKind::NotFound)?;
+        let at = usize::try_from(at).unwrap();
+        if whole.len() < at {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        whole.truncate(at);
+        whole.extend_from_slice(bytes);
+        let done = inner.step_with_room("append", path, whole.len());
+        match done {
+            Ok(()) => inner.synced(path, whole),
+            Err(_) => inner.leave_torn(path, &whole, at),
+        }
+        done
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let mut inner = self.inner();
+        inner.step("remove", path)?;
+        if !inner.seen.contains_key(path) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        inner.change(Change::Remove(path.to_owned()));
+        Ok(())
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

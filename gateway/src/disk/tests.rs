@@ -175,6 +175,52 @@ fn replaced_file_is_old_or_new_after_a_power_cut_at_any_step() {
 }
 
 #[test]
+fn append_cuts_off_what_a_failed_one_left() {
+    let (_root, dir) = state();
+    let path = dir.join("file");
+    create(&Real, &path, b"one").unwrap();
+    Real.append(&path, 3, b"two").unwrap();
+    Real.append(&path, 4, b"34").unwrap();
+    assert_eq!(Real.read(&path).unwrap(), b"onet34");
+    let short = Real.append(&path, 7, b"x").unwrap_err();
+    assert_eq!(short.kind(), std::io::ErrorKind::UnexpectedEof);
+    assert_eq!(Real.read_at(&path, 2, 3).unwrap(), b"et3");
+    assert_eq!(Real.read_at(&path, 5, 9).unwrap(), b"4");
+    assert!(Real.read_at(&path, 6, 9).unwrap().is_empty());
+    Real.remove(&path).unwrap();
+    assert!(Real.append(&path, 0, b"x").is_err());
+}
+
+#[test]
+fn append_that_a_power_cut_tears_keeps_what_was_there() {
+    let path = Path::new("/d/f");
+    for (kept, found) in [(0, &b"one"[..]), (1, b"one"), (2, b"onetw"), (3, b"onetwo")] {
+        let disk = Forgetful::default();
+        replace(&disk, path, b"one").unwrap();
+        disk.arm(0, Trouble::Death);
+        disk.append(path, 3, b"two").unwrap_err();
+        disk.restart(kept);
+        assert_eq!(disk.read(path).unwrap(), found);
+        disk.append(path, 3, b"2").unwrap();
+        disk.restart(0);
+        assert_eq!(disk.read(path).unwrap(), b"one2");
+    }
+}
+
+#[test]
+fn full_test_disk_takes_again_what_a_removed_file_gives_back() {
+    let disk = Forgetful::default();
+    let (one, two) = (Path::new("/d/one"), Path::new("/d/two"));
+    replace(&disk, one, b"1").unwrap();
+    replace(&disk, two, b"22").unwrap();
+    disk.capacity(Some(disk.used()));
+    let full = disk.append(one, 1, b"11").unwrap_err();
+    assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
+    disk.remove(two).unwrap();
+    disk.append(one, 1, b"11").unwrap();
+}
+
+#[test]
 fn system_errors_are_sorted_by_remedy() {
     let sort = |kind: std::io::ErrorKind| {
         Error::from_io(Path::new("/d/f"), Action::Write, kind.into()).to_string()
