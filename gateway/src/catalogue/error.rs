@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::{Invalid, State};
-use crate::custody::{UnwrapFailed, WrapFailed};
+use crate::custody::{SigningKeyNotMade, UnwrapFailed, WrapFailed};
 use crate::disk;
 use crate::fault::{Fault, Faulty, Retry, Who};
 use crate::policy::KeyringName;
@@ -109,12 +109,9 @@ pub enum CreateError {
     /// The disk refused, or something unusable is there.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// No randomness for the signing key.
-    #[error(transparent)]
-    NoEntropy(#[from] NoEntropy),
-    /// The custodian did not wrap the signing key.
-    #[error("cannot wrap the catalogue's signing key: {0}")]
-    Wrap(#[from] WrapFailed),
+    /// There is no signing key.
+    #[error("cannot make the catalogue's signing key: {0}")]
+    Key(#[from] SigningKeyNotMade),
 }
 
 /// Why a record was not set.
@@ -274,8 +271,7 @@ impl Faulty for CreateError {
     fn fault(&self) -> Fault {
         match self {
             Self::Load(e) => e.fault(),
-            Self::Wrap(e) => e.fault(),
-            Self::NoEntropy(_) => LATER,
+            Self::Key(e) => e.fault(),
         }
     }
 }

@@ -20,12 +20,10 @@ use serde::{Deserialize, Serialize};
 
 use super::json::{self, Unreadable};
 use super::{CreateError, LoadError};
-use crate::custody::{Custodian, Wrapped};
+use crate::custody::{
+    Custodian, SigningKeyUnusable, SigningPurpose, create_signing_key, open_signing_key,
+};
 use crate::disk::{Action, Error, Files};
-use crate::secret::Secret;
-
-/// Context under which the custodian wraps the signing seed; the public key follows.
-const SEED: &[u8] = b"catalogue signing seed";
 
 /// What a signature speaks of; a signature for one is none for the other.
 #[derive(Clone, Copy, Debug)]
@@ -38,17 +36,6 @@ pub(super) enum Kind {
 pub(super) struct Signer {
     pair: Ed25519KeyPair,
     id: String,
-}
-
-/// The file `catalogue.key`.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct KeyJson {
-    format: u64,
-    /// Ed25519 public key, base64.
-    public: String,
-    /// The seed under the KEK, base64.
-    wrapped: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -74,18 +61,8 @@ impl Kind {
 impl Signer {
     /// Draws a signing key; returns the content of `catalogue.key` beside it.
     pub(super) fn create(custodian: &dyn Custodian) -> Result<(Self, Vec<u8>), CreateError> {
-        let seed = Secret::random()?;
-        let signer = Ed25519KeyPair::from_seed_unchecked(seed.expose())
-            .map(Self::new)
-            .map_err(|_rejected| crate::custody::WrapFailed::Cipher)?;
-        let public = signer.pair.public_key().as_ref();
-        let wrapped = custodian.wrap(&seed, &[SEED, public].concat())?;
-        let json = format!(
-            "{{\n  \"format\": {},\n  \"public\": \"{}\",\n  \"wrapped\": \"{wrapped}\"\n}}\n",
-            json::FORMAT,
-            BASE64.encode(public),
-        );
-        Ok((signer, json.into_bytes()))
+        let (pair, content) = create_signing_key(SigningPurpose::Catalogue, custodian)?;
+        Ok((Self::new(pair), content))
     }
 
     /// Opens the content of `catalogue.key`.
@@ -94,21 +71,9 @@ impl Signer {
         content: &[u8],
         custodian: &dyn Custodian,
     ) -> Result<Self, LoadError> {
-        let unreadable = |e| unreadable(path, e);
-        let json: KeyJson = json::read(content).map_err(unreadable)?;
-        let wrapped: Wrapped = json::field("wrapped", &json.wrapped).map_err(unreadable)?;
-        let public = BASE64
-            .decode(json.public.as_bytes())
-            .map_err(|_where| damaged(path, "the public key is not base64"))?;
-        let seed = custodian
-            .unwrap(&wrapped, &[SEED, &public].concat())
-            .map_err(|source| LoadError::Unwrap {
-                path: path.to_owned(),
-                source,
-            })?;
-        Ed25519KeyPair::from_seed_and_public_key(seed.expose(), &public)
+        open_signing_key(content, SigningPurpose::Catalogue, custodian)
             .map(Self::new)
-            .map_err(|_rejected| damaged(path, "seed and public key do not belong together"))
+            .map_err(|why| unusable(path, why))
     }
 
     /// Names the catalogue: the first 8 bytes of SHA-256 of its public key.
@@ -183,6 +148,17 @@ pub(super) fn unreadable(path: &Path, why: Unreadable) -> LoadError {
             found,
         },
         Unreadable::Damaged(what) => damaged(path, &what),
+    }
+}
+
+fn unusable(path: &Path, why: SigningKeyUnusable) -> LoadError {
+    match why {
+        SigningKeyUnusable::Newer(found) => unreadable(path, Unreadable::Newer(found)),
+        SigningKeyUnusable::Damaged(what) => damaged(path, &what),
+        SigningKeyUnusable::Unwrap(source) => LoadError::Unwrap {
+            path: path.to_owned(),
+            source,
+        },
     }
 }
 

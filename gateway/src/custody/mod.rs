@@ -9,10 +9,15 @@
 
 pub mod local;
 mod passphrase;
+mod signing;
 mod wrapped;
 
 pub use passphrase::{
     MIN_LEN as PASSPHRASE_MIN_LEN, Passphrase, PassphraseError, PassphraseSource,
+};
+pub use signing::{
+    SigningKeyNotMade, SigningKeyUnusable, SigningPurpose, create_signing_key, open_signing_key,
+    public_signing_key,
 };
 pub use wrapped::{KekId, NotWrapped, Wrapped};
 
@@ -90,6 +95,30 @@ impl Faulty for WrapFailed {
             },
             Self::Cipher => Fault {
                 who: Who::Us,
+                retry: Retry::Never,
+            },
+        }
+    }
+}
+
+impl Faulty for SigningKeyNotMade {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::NoEntropy(_) => Fault {
+                who: Who::Operator,
+                retry: Retry::Later,
+            },
+            Self::Wrap(error) => error.fault(),
+        }
+    }
+}
+
+impl Faulty for SigningKeyUnusable {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Unwrap(error) => error.fault(),
+            Self::Newer(_) | Self::Damaged(_) => Fault {
+                who: Who::Operator,
                 retry: Retry::Never,
             },
         }

@@ -21,7 +21,12 @@ const FILE: &str = "kek";
 /// The parameters that turn a passphrase into the KEK.
 const PARAMETERS: &str = "kek.json";
 /// What only a KEK can open: if one of these is there, a new KEK would be the wrong one.
-const WRAPPED_ALREADY: [&str; 3] = ["catalogue.key", ".catalogue.key.new", "catalogue"];
+const WRAPPED_ALREADY: [&str; 4] = [
+    "catalogue.key",
+    ".catalogue.key.new",
+    "catalogue",
+    "audit.key",
+];
 
 /// Creates the KEK: random in a file, or from a passphrase. Never replaces one, and never adds one where keys are wrapped already.
 ///

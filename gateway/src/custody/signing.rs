@@ -1,0 +1,176 @@
+//! A signing key at rest: an Ed25519 seed under the KEK, beside its public key, which anybody may read.
+//!
+//! ```text
+//! {
+//!   "format": 1,
+//!   "public": "base64 of 32 bytes",
+//!   "wrapped": "base64, see `wrapped`"
+//! }
+//! ```
+
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+use data_encoding::BASE64;
+use serde::{Deserialize, Serialize};
+
+use super::{Custodian, UnwrapFailed, WrapFailed, Wrapped};
+use crate::secret::{NoEntropy, Secret};
+
+/// The highest format of the file that this version reads, and the one that it writes.
+const FORMAT: u64 = 1;
+
+/// What a signing key is for: the context under which its seed is wrapped; the public key follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SigningPurpose {
+    /// Records of the catalogue.
+    Catalogue,
+    /// Checkpoints of the audit log.
+    Audit,
+}
+
+/// Why no signing key was made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SigningKeyNotMade {
+    /// No random seed.
+    #[error(transparent)]
+    NoEntropy(#[from] NoEntropy),
+    /// The custodian did not wrap it.
+    #[error(transparent)]
+    Wrap(#[from] WrapFailed),
+}
+
+/// Why the content of a signing key's file is not believed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SigningKeyUnusable {
+    /// Written by a later version.
+    #[error("it has format {0}, this keyway reads up to {FORMAT}: upgrade keyway")]
+    Newer(u64),
+    /// Not what keyway wrote.
+    #[error("it is damaged: {0}; restore it from a backup")]
+    Damaged(String),
+    /// The seed cannot be unwrapped.
+    #[error(transparent)]
+    Unwrap(#[from] UnwrapFailed),
+}
+
+#[derive(Deserialize)]
+struct Probe {
+    format: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeyJson {
+    format: u64,
+    public: String,
+    wrapped: String,
+}
+
+impl SigningPurpose {
+    const fn context(self) -> &'static [u8] {
+        match self {
+            Self::Catalogue => b"catalogue signing seed",
+            Self::Audit => b"audit signing seed",
+        }
+    }
+}
+
+/// Draws a signing key; returns the content of its file beside it.
+///
+/// # Errors
+/// [`SigningKeyNotMade`].
+pub fn create_signing_key(
+    purpose: SigningPurpose,
+    custodian: &dyn Custodian,
+) -> Result<(Ed25519KeyPair, Vec<u8>), SigningKeyNotMade> {
+    let seed = Secret::random()?;
+    let pair = Ed25519KeyPair::from_seed_unchecked(seed.expose())
+        .map_err(|_rejected| WrapFailed::Cipher)?;
+    let public = pair.public_key().as_ref();
+    let wrapped = custodian.wrap(&seed, &[purpose.context(), public].concat())?;
+    let json = format!(
+        "{{\n  \"format\": {FORMAT},\n  \"public\": \"{}\",\n  \"wrapped\": \"{wrapped}\"\n}}\n",
+        BASE64.encode(public),
+    );
+    Ok((pair, json.into_bytes()))
+}
+
+/// Opens the content of the file that [`create_signing_key`] returned for the same purpose.
+///
+/// # Errors
+/// [`SigningKeyUnusable`].
+pub fn open_signing_key(
+    content: &[u8],
+    purpose: SigningPurpose,
+    custodian: &dyn Custodian,
+) -> Result<Ed25519KeyPair, SigningKeyUnusable> {
+    let (json, public) = read(content)?;
+    let wrapped: Wrapped = json
+        .wrapped
+        .parse()
+        .map_err(|e| damaged(format!("`wrapped`: {e}")))?;
+    let seed = custodian.unwrap(&wrapped, &[purpose.context(), &public].concat())?;
+    Ed25519KeyPair::from_seed_and_public_key(seed.expose(), &public)
+        .map_err(|_rejected| damaged("seed and public key do not belong together"))
+}
+
+/// The public key in such a file, for whoever only verifies: no custodian is asked.
+///
+/// # Errors
+/// [`SigningKeyUnusable`].
+pub fn public_signing_key(content: &[u8]) -> Result<[u8; 32], SigningKeyUnusable> {
+    read(content).map(|(_json, public)| public)
+}
+
+/// The format is looked at first, so that a later one is named as such.
+fn read(content: &[u8]) -> Result<(KeyJson, [u8; 32]), SigningKeyUnusable> {
+    let odd = |e: serde_json::Error| damaged(e.to_string());
+    let Probe { format } = serde_json::from_slice(content).map_err(odd)?;
+    if format > FORMAT {
+        return Err(SigningKeyUnusable::Newer(format));
+    }
+    let json: KeyJson = serde_json::from_slice(content).map_err(odd)?;
+    let public = BASE64
+        .decode(json.public.as_bytes())
+        .ok()
+        .and_then(|bytes| bytes.try_into().ok())
+        .ok_or_else(|| damaged("the public key is not base64 of 32 bytes"))?;
+    Ok((json, public))
+}
+
+fn damaged(what: impl Into<String>) -> SigningKeyUnusable {
+    SigningKeyUnusable::Damaged(what.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::custody::local;
+    use crate::disk::{Lock, StateDir};
+
+    #[test]
+    fn signing_key_opens_for_its_purpose_only_and_shows_its_public_half_to_all() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = StateDir::create(&root.path().join("state")).unwrap();
+        let kek = local::init(&Lock::take(dir).unwrap(), None).unwrap();
+        let (pair, content) = create_signing_key(SigningPurpose::Audit, &kek).unwrap();
+        let public = pair.public_key().as_ref();
+        assert_eq!(public_signing_key(&content).unwrap(), public);
+        let again = open_signing_key(&content, SigningPurpose::Audit, &kek).unwrap();
+        assert_eq!(again.public_key().as_ref(), public);
+        assert!(matches!(
+            open_signing_key(&content, SigningPurpose::Catalogue, &kek),
+            Err(SigningKeyUnusable::Unwrap(UnwrapFailed::Damaged))
+        ));
+        let newer = String::from_utf8(content.clone()).unwrap();
+        let newer = newer.replacen("\"format\": 1", "\"format\": 7", 1);
+        assert!(matches!(
+            public_signing_key(newer.as_bytes()),
+            Err(SigningKeyUnusable::Newer(7))
+        ));
+        for cut in 0..content.len().saturating_sub(2) {
+            assert!(public_signing_key(&content[..cut]).is_err());
+        }
+    }
+}
