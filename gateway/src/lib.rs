@@ -15,6 +15,7 @@
 //! | 1 | [`envelope`] | a byte of our ciphertext format, or the arithmetic of its overhead; knows nothing of NATS |
 //! | 1 | [`policy`] | the answer to "is this subject sealed, passed or refused, and under which keyring" |
 //! | 1 | [`custody`] | a conversation with something that can wrap and unwrap a key |
+//! | 1 | [`audit`] | a statement that an auditor will read in a year |
 //! | 1 | [`metrics`] | a number that an operator will graph |
 //! | 2 | [`keyring`] | the immutable snapshot of keys valid at this instant, and the lanes that seal |
 //! | 2 | [`catalogue`] | the durable key-version records |
@@ -28,6 +29,7 @@
 
 pub mod admin;
 pub mod app;
+pub mod audit;
 pub mod catalogue;
 pub mod cli;
 pub mod clock;

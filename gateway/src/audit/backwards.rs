@@ -1,0 +1,84 @@
+//! The lines of a log from its end: what has happened last is asked for most.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::disk::{Action, Error, Files};
+
+/// How much is read at a time, in bytes.
+const CHUNK: u64 = 64 * 1024;
+
+/// Reads whole lines, the last one first. What stands behind the last line end is passed over.
+pub struct Backwards {
+    files: Arc<dyn Files>,
+    path: PathBuf,
+    /// Where `held` begins in the file.
+    at: u64,
+    held: Vec<u8>,
+    progress: Progress,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    /// What stands behind the last line end is still in the way.
+    Untrimmed,
+    /// What is held ends where the next line does.
+    Lines,
+    /// The first line was read.
+    Done,
+}
+
+impl Backwards {
+    /// Begins at the end of the file as it is now.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn open(files: Arc<dyn Files>, path: PathBuf) -> Result<Self, Error> {
+        let end = files.len(&path);
+        let at = end.map_err(|e| Error::from_io(&path, Action::Read, e))?;
+        Ok(Self::from(files, path, at))
+    }
+
+    /// Begins at a line end.
+    pub(super) const fn from(files: Arc<dyn Files>, path: PathBuf, at: u64) -> Self {
+        Self {
+            files,
+            path,
+            at,
+            held: Vec::new(),
+            progress: Progress::Untrimmed,
+        }
+    }
+
+    /// The line before the one that was read last, without its line end; `None` before the first.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn next_line(&mut self) -> Result<Option<Vec<u8>>, Error> {
+        while self.progress != Progress::Done {
+            if let Some(end) = memchr::memrchr(b'\n', &self.held) {
+                let line = self.held.split_off(end.saturating_add(1));
+                self.held.truncate(end);
+                if std::mem::replace(&mut self.progress, Progress::Lines) == Progress::Lines {
+                    return Ok(Some(line));
+                }
+            } else if self.at > 0 {
+                self.fetch()?;
+            } else if std::mem::replace(&mut self.progress, Progress::Done) == Progress::Lines {
+                return Ok(Some(std::mem::take(&mut self.held)));
+            }
+        }
+        Ok(None)
+    }
+
+    fn fetch(&mut self) -> Result<(), Error> {
+        let from = self.at.saturating_sub(CHUNK);
+        let len = usize::try_from(self.at.saturating_sub(from)).unwrap_or(0);
+        let read = self.files.read_at(&self.path, from, len);
+        let mut read = read.map_err(|e| Error::from_io(&self.path, Action::Read, e))?;
+        read.append(&mut self.held);
+        self.held = read;
+        self.at = from;
+        Ok(())
+    }
+}

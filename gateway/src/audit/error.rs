@@ -1,0 +1,132 @@
+//! Why a log could not be read, opened or written: a variant per remedy.
+
+use std::path::PathBuf;
+
+use super::Wrong;
+use crate::disk;
+use crate::fault::{Fault, Faulty, Retry, Who};
+use crate::secret::NoEntropy;
+
+/// Why a log was not found whole.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum VerifyError {
+    /// It could not be read.
+    #[error(transparent)]
+    Disk(#[from] disk::Error),
+    /// It is not what was written.
+    #[error("the audit log {} was altered: {wrong}; keep it as evidence, find out who can write there, and compare it with a backup", log.display())]
+    Altered {
+        /// The lines' file.
+        log: PathBuf,
+        /// The first thing that is wrong.
+        wrong: Wrong,
+    },
+    /// There are lines and no checkpoint at all.
+    #[error("nothing vouches for the audit log {}: no checkpoint is there; restore {} from a backup, or name a checkpoint that is kept elsewhere", log.display(), checkpoints.display())]
+    Unvouched {
+        /// The lines' file.
+        log: PathBuf,
+        /// Where its checkpoints belong.
+        checkpoints: PathBuf,
+    },
+}
+
+/// Why a log was not opened for writing. Nothing was overwritten; while it is so, no key event happens.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// It could not be read, or begun.
+    #[error(transparent)]
+    Disk(#[from] disk::Error),
+    /// It does not verify.
+    #[error("the audit log {} cannot be continued: {source}. Once that is done: move the directory `audit` and the file `audit.key` away together, and start again with a new log", log.display())]
+    NotWhole {
+        /// The lines' file.
+        log: PathBuf,
+        /// What is wrong.
+        source: VerifyError,
+    },
+    /// A later version wrote it.
+    #[error("line {line} of the audit log {} is none that this keyway knows ({why}): a later version wrote it; upgrade keyway", log.display())]
+    Newer {
+        /// The lines' file.
+        log: PathBuf,
+        /// Which.
+        line: u64,
+        /// What the reader says.
+        why: String,
+    },
+    /// The first line could not be put into words.
+    #[error("the audit log could not be begun ({0}): this is a defect, please report it")]
+    Encode(#[from] serde_json::Error),
+}
+
+/// Why nothing was written. An act whose intent was not written must not happen.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WriteFailed {
+    /// The disk refused.
+    #[error("the audit log cannot be written, so no key event happens: {0}")]
+    Disk(#[from] disk::Error),
+    /// The log was not opened at the start.
+    #[error("no key event happens, because the audit log is closed: {why}")]
+    Closed {
+        /// Why it was not opened.
+        why: String,
+        /// Who must act.
+        fault: Fault,
+    },
+    /// No random bytes for the event's id.
+    #[error(transparent)]
+    NoEntropy(#[from] NoEntropy),
+    /// The event is over already.
+    #[error("the key event {0} has its outcome already: this is a defect, please report it")]
+    Finished(super::EventId),
+    /// It could not be put into words.
+    #[error("the audit log's line could not be encoded ({0}): this is a defect, please report it")]
+    Encode(#[from] serde_json::Error),
+}
+
+impl Faulty for VerifyError {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Disk(error) => error.fault(),
+            Self::Altered { .. } | Self::Unvouched { .. } => OPERATOR,
+        }
+    }
+}
+
+impl Faulty for OpenError {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Disk(error) => error.fault(),
+            Self::NotWhole { source, .. } => source.fault(),
+            Self::Newer { .. } => OPERATOR,
+            Self::Encode(_) => DEFECT,
+        }
+    }
+}
+
+impl Faulty for WriteFailed {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Disk(error) => error.fault(),
+            Self::Closed { fault, .. } => *fault,
+            Self::NoEntropy(_) => Fault {
+                who: Who::Operator,
+                retry: Retry::Later,
+            },
+            Self::Finished(_) | Self::Encode(_) => DEFECT,
+        }
+    }
+}
+
+const OPERATOR: Fault = Fault {
+    who: Who::Operator,
+    retry: Retry::Never,
+};
+const DEFECT: Fault = Fault {
+    who: Who::Us,
+    retry: Retry::Never,
+};

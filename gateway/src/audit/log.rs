@@ -1,0 +1,457 @@
+//! The log, open for writing.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::act::{Act, KeyVersion, Outcome};
+use super::backwards::Backwards;
+use super::line::{Body, Completed, Event, EventId, FORMAT, Fact, Line, Note};
+use super::note::{Checkpoint, Signer, VerifierKey};
+use super::place::{Place, Source};
+use super::tree::{Hash, Tree, sha256};
+use super::walk::{Walked, walk};
+use super::{Hex, OpenError, VerifyError, WriteFailed};
+use crate::disk::Error;
+use crate::fault::{Fault, Faulty};
+
+/// The one writer of an audit log: whoever has it holds the state directory's lock.
+///
+/// ```text
+/// let pending = log.begin(act, now)?;         // durable; on an error the act must not happen
+/// let outcome = …                             // the act
+/// log.finish(pending, &outcome, now)?;        // durable; on an error the event stays open, and may be finished later
+/// ```
+pub struct Log(Standing);
+
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one, for as long as the process lives"
+)]
+enum Standing {
+    Open(Writer),
+    /// Not to be continued: traffic goes on, key events do not happen.
+    Closed {
+        why: String,
+        fault: Fault,
+    },
+}
+
+/// A key event whose intent is durable, and whose outcome is owed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "a key event that has begun has an outcome: give it to `Log::finish`"]
+pub struct Pending(Event);
+
+struct Writer {
+    place: Place,
+    signer: Signer,
+    tree: Tree,
+    /// SHA-256 of the last line.
+    prev: Hash,
+    /// How many bytes the lines have: what stands behind is cut off by the next append.
+    len: u64,
+    /// The same of the checkpoints.
+    checkpoints_len: u64,
+    /// How many lines a checkpoint covers; at most [`Tree::size`].
+    covered: u64,
+    open: BTreeMap<EventId, Event>,
+    /// Facts that are to be written before the next line.
+    owed: Vec<Note>,
+}
+
+impl Log {
+    /// Begins a log, whose first line names the catalogue that it is about.
+    ///
+    /// # Errors
+    /// [`OpenError`]; whoever calls has made sure that no log is there, or only one that was never used.
+    pub fn create(
+        place: Place,
+        signer: Signer,
+        catalogue: &str,
+        now: Timestamp,
+    ) -> Result<Self, OpenError> {
+        let fact = Fact::Begun {
+            format: FORMAT,
+            catalogue: catalogue.into(),
+        };
+        let line = Line {
+            seq: 1,
+            prev: Hex([0; 32]),
+            body: Body::Note(Note { time: now, fact }),
+        };
+        let bytes = line.bytes()?;
+        let mut tree = Tree::default();
+        tree.push(&bytes);
+        let note = separate(&tree, &signer);
+        place.begin(&place.log(), &bytes)?;
+        place.begin(&place.checkpoints(), &note)?;
+        let mut writer = Writer {
+            place,
+            signer,
+            covered: tree.size(),
+            tree,
+            prev: sha256(&[&bytes]),
+            len: length(&bytes),
+            checkpoints_len: length(&note),
+            open: BTreeMap::new(),
+            owed: Vec::new(),
+        };
+        writer.fill_reserve();
+        Ok(Self(Standing::Open(writer)))
+    }
+
+    /// Reads a log from its start, checks it against its checkpoints, and goes on with it. A line that a crash has cut off is
+    /// replaced by a note that says so.
+    ///
+    /// # Errors
+    /// [`OpenError`]; the log is as it was then.
+    pub fn open(place: Place, signer: Signer, now: Timestamp) -> Result<Self, OpenError> {
+        let (log, checkpoints) = (place.log(), place.checkpoints());
+        let source = Source {
+            files: &*place.files,
+            log: &log,
+            checkpoints: Some(&checkpoints),
+        };
+        let mut open = BTreeMap::new();
+        let mut unknown = None;
+        let walked = walk(
+            &source,
+            signer.verifier(),
+            &[],
+            &mut |number, bytes| match Line::parse(bytes).map(|line| line.body) {
+                Ok(Body::Intent(event)) => drop(open.insert(event.id, event)),
+                Ok(Body::Outcome(completed)) => drop(open.remove(&completed.event.id)),
+                Ok(Body::Note(_)) => {}
+                Err(why) => {
+                    unknown.get_or_insert((number, why.to_string()));
+                }
+            },
+        );
+        let walked = walked.map_err(|source| match source {
+            VerifyError::Disk(error) => OpenError::Disk(error),
+            source => OpenError::NotWhole {
+                log: log.clone(),
+                source,
+            },
+        })?;
+        if let Some((line, why)) = unknown {
+            return Err(OpenError::Newer { log, line, why });
+        }
+        let owed = found(&walked, now);
+        let mut writer = Writer {
+            place,
+            signer,
+            tree: walked.tree,
+            prev: walked.prev,
+            len: walked.len,
+            checkpoints_len: walked.checkpoints_len,
+            covered: walked.covered,
+            open,
+            owed,
+        };
+        if let Err(error) = writer.settle() {
+            tracing::warn!(%error, "what was found in the audit log at the start is written with the next line");
+        }
+        writer.fill_reserve();
+        Ok(Self(Standing::Open(writer)))
+    }
+
+    /// A log that cannot be continued: every write fails with this reason, so that no key event happens, and traffic goes on.
+    #[must_use]
+    pub fn closed(why: &impl Faulty) -> Self {
+        Self(Standing::Closed {
+            why: why.to_string(),
+            fault: why.fault(),
+        })
+    }
+
+    /// Why it is closed, if it is.
+    #[must_use]
+    pub fn closed_by(&self) -> Option<&str> {
+        match &self.0 {
+            Standing::Open(_) => None,
+            Standing::Closed { why, .. } => Some(why),
+        }
+    }
+
+    /// Writes the intent of an act, durably.
+    ///
+    /// # Errors
+    /// [`WriteFailed`]: the act must not happen.
+    pub fn begin(&mut self, act: Act, now: Timestamp) -> Result<Pending, WriteFailed> {
+        let writer = self.writer()?;
+        let event = Event {
+            id: EventId::random()?,
+            initiated: now,
+            act,
+        };
+        writer.write(Body::Intent(event.clone()), event.act.is_essential())?;
+        writer.open.insert(event.id, event.clone());
+        Ok(Pending(event))
+    }
+
+    /// Writes what came of an act, durably.
+    ///
+    /// # Errors
+    /// [`WriteFailed`]: the event stays among [`Log::open_intents`], to be finished when the disk works again.
+    pub fn finish(
+        &mut self,
+        pending: Pending,
+        outcome: &Outcome,
+        now: Timestamp,
+    ) -> Result<(), WriteFailed> {
+        let writer = self.writer()?;
+        let Pending(event) = pending;
+        let id = event.id;
+        let Some(open) = writer.open.get_mut(&id) else {
+            return Err(WriteFailed::Finished(id));
+        };
+        open.clone_from(&event);
+        let essential = event.act.is_essential();
+        let completed = Completed::new(event, outcome, now);
+        writer.write(Body::Outcome(completed), essential)?;
+        writer.open.remove(&id);
+        Ok(())
+    }
+
+    /// Writes a fact that is no key event, durably.
+    ///
+    /// # Errors
+    /// [`WriteFailed`].
+    pub fn note(&mut self, fact: Fact, now: Timestamp) -> Result<(), WriteFailed> {
+        let note = Note { time: now, fact };
+        self.writer()?.write(Body::Note(note), false)
+    }
+
+    /// The key events without an outcome: at the start, those that a crash interrupted. Whoever starts finds out what became of
+    /// each, and finishes it.
+    pub fn open_intents(&self) -> Vec<Pending> {
+        match &self.0 {
+            Standing::Open(writer) => writer.open.values().cloned().map(Pending).collect(),
+            Standing::Closed { .. } => Vec::new(),
+        }
+    }
+
+    /// Makes up for what a full disk has prevented: notes, a checkpoint, and the reserve. Costs nothing when nothing is
+    /// missing; to be called now and then.
+    ///
+    /// # Errors
+    /// [`WriteFailed`]: something is still missing.
+    pub fn replenish(&mut self) -> Result<(), WriteFailed> {
+        let writer = self.writer()?;
+        writer.settle()?;
+        if !writer.place.has_reserve() {
+            writer.place.fill_reserve()?;
+        }
+        Ok(())
+    }
+
+    /// Gives the reserve up, when an essential act itself finds the disk full (its record, say, not its line here).
+    /// [`Log::replenish`] makes it anew.
+    ///
+    /// # Errors
+    /// [`WriteFailed`].
+    pub fn release(&mut self, now: Timestamp) -> Result<(), WriteFailed> {
+        Ok(self.writer()?.release(now)?)
+    }
+
+    /// The exact last lines, at most `count` of them, oldest first, without their line ends.
+    ///
+    /// # Errors
+    /// [`WriteFailed`].
+    pub fn tail(&self, count: usize) -> Result<Vec<Vec<u8>>, WriteFailed> {
+        let writer = match &self.0 {
+            Standing::Open(writer) => writer,
+            Standing::Closed { why, fault } => return Err(closed(why, *fault)),
+        };
+        let place = &writer.place;
+        let mut backwards = Backwards::from(place.files.clone(), place.log(), writer.len);
+        let mut lines = Vec::new();
+        while lines.len() < count
+            && let Some(line) = backwards.next_line()?
+        {
+            lines.push(line);
+        }
+        lines.reverse();
+        Ok(lines)
+    }
+
+    /// What verifies the checkpoints; `None` when it is closed.
+    #[must_use]
+    pub const fn verifier(&self) -> Option<&VerifierKey> {
+        match &self.0 {
+            Standing::Open(writer) => Some(writer.signer.verifier()),
+            Standing::Closed { .. } => None,
+        }
+    }
+
+    /// The last signed checkpoint, to be kept elsewhere; `None` when it is closed.
+    #[must_use]
+    pub fn checkpoint(&self) -> Option<String> {
+        match &self.0 {
+            Standing::Open(writer) => Some(head(&writer.tree).sign(&writer.signer)),
+            Standing::Closed { .. } => None,
+        }
+    }
+
+    fn writer(&mut self) -> Result<&mut Writer, WriteFailed> {
+        match &mut self.0 {
+            Standing::Open(writer) => Ok(writer),
+            Standing::Closed { why, fault } => Err(closed(why, *fault)),
+        }
+    }
+}
+
+impl Pending {
+    /// Names the event.
+    #[must_use]
+    pub const fn id(&self) -> EventId {
+        self.0.id
+    }
+
+    /// When it began.
+    #[must_use]
+    pub const fn initiated(&self) -> Timestamp {
+        self.0.initiated
+    }
+
+    /// What is being done.
+    #[must_use]
+    pub const fn act(&self) -> &Act {
+        &self.0.act
+    }
+
+    /// The same event, once it is known which key version it concerns: the outcome names it.
+    pub fn concerns(mut self, version: KeyVersion) -> Self {
+        self.0.concern(version);
+        self
+    }
+}
+
+impl Writer {
+    /// What is owed goes first, so that lines stand in the order in which things happened.
+    fn write(&mut self, body: Body, essential: bool) -> Result<(), WriteFailed> {
+        while let Some(note) = self.owed.first().cloned() {
+            self.put(Body::Note(note), essential)?;
+            self.owed.remove(0);
+        }
+        self.put(body, essential)
+    }
+
+    /// Writes what is owed, and the checkpoint that is missing.
+    fn settle(&mut self) -> Result<(), WriteFailed> {
+        while let Some(note) = self.owed.first().cloned() {
+            self.put(Body::Note(note), false)?;
+            self.owed.remove(0);
+        }
+        if self.covered < self.tree.size() {
+            self.sign()?;
+        }
+        Ok(())
+    }
+
+    /// Appends one line and its checkpoint. The line is what counts: a checkpoint that cannot be written is made up for later.
+    fn put(&mut self, body: Body, essential: bool) -> Result<(), WriteFailed> {
+        let time = body.time();
+        let line = Line {
+            seq: self.tree.size().saturating_add(1),
+            prev: self.prev,
+            body,
+        };
+        let bytes = line.bytes()?;
+        let path = self.place.log();
+        if let Err(error) = self.place.append(&path, self.len, &bytes) {
+            self.make_room(error, essential, time)?;
+            self.place.append(&path, self.len, &bytes)?;
+        }
+        self.tree.push(&bytes);
+        self.prev = sha256(&[&bytes]);
+        self.len = self.len.saturating_add(length(&bytes));
+        let signed = self.sign().or_else(|error| {
+            self.make_room(error, essential, time)?;
+            self.sign()
+        });
+        if let Err(error) = signed {
+            tracing::warn!(%error, "a checkpoint of the audit log is missing; it is made up for with the next line");
+        }
+        Ok(())
+    }
+
+    /// Gives the reserve up if that can help; else the error stands.
+    fn make_room(&mut self, error: Error, essential: bool, now: Timestamp) -> Result<(), Error> {
+        if !essential || !matches!(error, Error::Full { .. }) || !self.place.has_reserve() {
+            return Err(error);
+        }
+        self.release(now)
+    }
+
+    fn release(&mut self, now: Timestamp) -> Result<(), Error> {
+        if !self.place.has_reserve() {
+            return Ok(());
+        }
+        self.place.release_reserve()?;
+        tracing::warn!("the disk is full; the audit log's reserve was given up for a revocation");
+        self.owed.push(Note {
+            time: now,
+            fact: Fact::ReserveReleased,
+        });
+        Ok(())
+    }
+
+    fn sign(&mut self) -> Result<(), Error> {
+        let note = separate(&self.tree, &self.signer);
+        let path = self.place.checkpoints();
+        self.place.append(&path, self.checkpoints_len, &note)?;
+        self.checkpoints_len = self.checkpoints_len.saturating_add(length(&note));
+        self.covered = self.tree.size();
+        Ok(())
+    }
+
+    fn fill_reserve(&mut self) {
+        if self.place.has_reserve() {
+            return;
+        }
+        if let Err(error) = self.place.fill_reserve() {
+            tracing::warn!(%error, "the audit log has no reserve for revocations");
+        }
+    }
+}
+
+/// What an auditor should know about the state in which a log was found.
+fn found(walked: &Walked, now: Timestamp) -> Vec<Note> {
+    let torn = walked.torn.map(|torn| Fact::TailRepaired {
+        bytes: torn.bytes,
+        sha256: torn.sha256,
+    });
+    let uncovered = (walked.covered < walked.tree.size()).then(|| Fact::Uncovered {
+        first: walked.covered.saturating_add(1),
+        last: walked.tree.size(),
+    });
+    let facts = [uncovered, torn].into_iter().flatten();
+    facts.map(|fact| Note { time: now, fact }).collect()
+}
+
+fn head(tree: &Tree) -> Checkpoint {
+    Checkpoint {
+        size: tree.size(),
+        root: tree.root(),
+    }
+}
+
+/// A checkpoint as it stands in its file: the note, and an empty line.
+fn separate(tree: &Tree, signer: &Signer) -> Vec<u8> {
+    let mut note = head(tree).sign(signer);
+    note.push('\n');
+    note.into_bytes()
+}
+
+fn closed(why: &str, fault: Fault) -> WriteFailed {
+    WriteFailed::Closed {
+        why: why.to_owned(),
+        fault,
+    }
+}
+
+fn length(bytes: &[u8]) -> u64 {
+    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,50 @@
+//! A statement that an auditor will read in a year.
+//!
+//! The simple answer, a file of lines that nobody guards, proves nothing: whoever can write it can rewrite it. So every line names
+//! the SHA-256 of the line before it, and after every line a signed checkpoint says how many lines there are and what the
+//! Merkle tree hash over them is (RFC 6962). One line changed, moved or taken out breaks the chain at that place and every
+//! later checkpoint; lines cut off at the end leave checkpoints that cover more than is there. Whoever cuts log and checkpoints
+//! back together is caught by a checkpoint that is kept elsewhere. The formats are those of transparency logs (C2SP signed-note
+//! and tlog-checkpoint), so that others' tools can check them; `docs/audit.md` has the recipe.
+//!
+//! A key event has two lines: the intent before the act, the outcome after it. What cannot be written does not happen.
+//!
+//! | you look for | it is in |
+//! |---|---|
+//! | what can be said | [`Act`], [`Fact`], `words` |
+//! | how a line looks | `line` |
+//! | the Merkle tree | `tree` |
+//! | checkpoints and their signatures | `note` |
+//! | reading and judging a log | [`verify`], `walk` |
+//! | writing | [`Log`] |
+
+mod act;
+mod backwards;
+mod error;
+mod line;
+mod log;
+mod note;
+mod place;
+mod reader;
+#[cfg(test)]
+mod tests;
+mod text;
+mod tree;
+mod verify;
+mod walk;
+mod words;
+mod wrong;
+
+pub use act::{Act, Hex, KeyVersion, Outcome, Who};
+pub use backwards::Backwards;
+pub use error::{OpenError, VerifyError, WriteFailed};
+pub use line::{Body, Completed, Event, EventId, Fact, Line, Note};
+pub use log::{Log, Pending};
+pub use note::{BadNote, BadVerifier, Checkpoint, Signer, VerifierKey};
+pub use place::{CHECKPOINTS, LOG, Place, Source};
+pub use text::Text;
+pub use tree::Hash;
+pub use verify::{Verified, verify};
+pub use walk::Torn;
+pub use words::{Action, IntendedUse, OutcomeWord, Through, Trigger, UnknownWord};
+pub use wrong::Wrong;

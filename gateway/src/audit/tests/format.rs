@@ -1,0 +1,232 @@
+//! The bytes that others read.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
+use data_encoding::{BASE64, HEXLOWER};
+
+use super::*;
+
+/// A reader of notes that shares nothing with ours: the page of C2SP, read again.
+fn independent(note: &str, vkey: &str) -> (String, u64, Vec<u8>) {
+    let mut parts = vkey.splitn(3, '+');
+    let (name, hash) = (parts.next().unwrap(), parts.next().unwrap());
+    let key = BASE64.decode(parts.next().unwrap().as_bytes()).unwrap();
+    assert_eq!(key.len(), 33);
+    assert_eq!(key[0], 1);
+    let mut hashed = name.as_bytes().to_vec();
+    hashed.push(10);
+    hashed.extend_from_slice(&key);
+    let id = &digest(&SHA256, &hashed).as_ref()[..4].to_vec();
+    assert_eq!(HEXLOWER.encode(id), hash);
+    let at = note.find("\n\n").unwrap();
+    let (text, signature) = (&note[..=at], &note[at + 2..]);
+    let signature = signature.strip_suffix('\n').unwrap();
+    let mut words = signature.split(' ');
+    assert_eq!(words.next(), Some("\u{2014}"));
+    assert_eq!(words.next(), Some(name));
+    let blob = BASE64.decode(words.next().unwrap().as_bytes()).unwrap();
+    assert_eq!(words.next(), None);
+    assert_eq!(blob[..4], id[..]);
+    UnparsedPublicKey::new(&ED25519, &key[1..])
+        .verify(text.as_bytes(), &blob[4..])
+        .unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    let root = BASE64.decode(lines[2].as_bytes()).unwrap();
+    (lines[0].to_owned(), lines[1].parse().unwrap(), root)
+}
+
+#[test]
+fn event_has_its_intent_and_its_whole_outcome() {
+    let home = Home::new();
+    let mut log = home.create().unwrap();
+    let pending = log
+        .begin(act(Action::Generate, Some(Trigger::Forecast)), at(1))
+        .unwrap();
+    let id = pending.id();
+    log.finish(pending.concerns(version()), &Outcome::Done, at(2))
+        .unwrap();
+    let text = String::from_utf8(home.bytes()).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    let prev =
+        |line: &str| HEXLOWER.encode(digest(&SHA256, format!("{line}\n").as_bytes()).as_ref());
+    let event = format!(
+        r#""event":"{id}","initiated":"2026-11-23T10:00:01.005Z","who":"uid:1000","through":"admin-socket","trigger":"forecast","why":"quarterly","action":"generate","keyring":"agents""#
+    );
+    let rest = r#""intended_use":"seal-and-open","expiry":"2026-11-24T10:00:00.005Z","scope":["agents.>","tools.*.call"]"#;
+    let (kid, commitment) = ("c5".repeat(8), "c5".repeat(32));
+    assert_eq!(
+        lines,
+        [
+            format!(
+                r#"{{"seq":1,"prev":"{}","kind":"note","time":"2026-11-23T10:00:00.005Z","note":"begun","format":1,"catalogue":"5f0c7a1be2d94c36"}}"#,
+                "0".repeat(64)
+            ),
+            format!(
+                r#"{{"seq":2,"prev":"{}","kind":"intent",{event},"version":null,{rest}}}"#,
+                prev(lines[0])
+            ),
+            format!(
+                r#"{{"seq":3,"prev":"{}","kind":"outcome",{event},"version":{{"label":"agents-2026-11-23.3","kid":"{kid}","commitment":"{commitment}","algorithm":"aes-256-gcm"}},{rest},"completed":"2026-11-23T10:00:02.005Z","outcome":"done","error":null}}"#,
+                prev(lines[1])
+            ),
+        ]
+    );
+}
+
+#[test]
+fn every_line_reads_back_as_it_was_written() {
+    let home = Home::new();
+    let mut log = filled(&home, 12);
+    for fact in [
+        Fact::GatewayStarted {
+            version: "0.1.0".into(),
+        },
+        Fact::GatewayStopped,
+        Fact::ConfigurationReloaded {
+            result: "3 keyrings".into(),
+        },
+        Fact::RollbackAlarm {
+            what: "agents: epoch 3, 5 was seen".into(),
+        },
+        Fact::TailRepaired {
+            bytes: 17,
+            sha256: Hex([1; 32]),
+        },
+        Fact::Uncovered { first: 1, last: 2 },
+        Fact::ReserveReleased,
+    ] {
+        log.note(fact, at(9)).unwrap();
+    }
+    let bytes = home.bytes();
+    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+        let parsed = Line::parse(line).unwrap();
+        assert_eq!(parsed.bytes().unwrap(), line);
+    }
+}
+
+#[test]
+fn words_read_back() {
+    fn all<T: Copy + PartialEq + std::fmt::Debug + std::str::FromStr<Err = UnknownWord>>(
+        words: &[T],
+        word: impl Fn(T) -> &'static str,
+    ) {
+        for known in words {
+            assert_eq!(word(*known).parse::<T>().unwrap(), *known);
+        }
+        assert!("nothing-of-this".parse::<T>().is_err());
+    }
+    all(Action::ALL, Action::word);
+    all(Trigger::ALL, Trigger::word);
+    all(Through::ALL, Through::word);
+    all(IntendedUse::ALL, IntendedUse::word);
+    for who in [Who::Gateway, Who::Uid(0), Who::Token("gateway:x".into())] {
+        assert_eq!(who.to_string().parse::<Who>().unwrap(), who);
+    }
+}
+
+#[test]
+fn checkpoints_are_what_others_tools_expect() {
+    let home = Home::new();
+    let log = filled(&home, 7);
+    let vkey = log.verifier().unwrap().to_string();
+    let bytes = home.bytes();
+    let mut tree = tree::Tree::default();
+    let mut lines = bytes.split_inclusive(|byte| *byte == b'\n');
+    let notes = home.notes();
+    let mut seen = 0;
+    for note in notes.split_terminator("\n\n").collect::<Vec<_>>().chunks(2) {
+        let note = format!("{}\n\n{}\n", note[0], note[1]);
+        let (name, size, root) = independent(&note, &vkey);
+        tree.push(lines.next().unwrap());
+        seen += 1;
+        assert_eq!(
+            (name.as_str(), size),
+            (log.verifier().unwrap().name(), seen)
+        );
+        assert_eq!(root, tree.root().0);
+    }
+    assert_eq!(seen, 7);
+    let last = log.checkpoint().unwrap();
+    assert!(notes.ends_with(&format!("{last}\n")));
+    assert_eq!(independent(&last, &vkey).1, 7);
+}
+
+#[test]
+fn note_from_another_implementation_opens() {
+    // Made by the library golang.org/x/mod/sumdb/note: its documentation's key, and its text.
+    let vkey = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW";
+    let key: VerifierKey = vkey.parse().unwrap();
+    assert_eq!(key.to_string(), vkey);
+    let note = "If you think cryptography is the answer to your problem,\nthen you don't know what your problem is.\n\n— PeterNeumann x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM=\n";
+    let (text, signatures) = note.rsplit_once("\n\n").unwrap();
+    key.check(&format!("{text}\n"), signatures).unwrap();
+    assert_eq!(
+        key.check(&format!("{text} \n"), signatures),
+        Err(BadNote::Signature)
+    );
+}
+
+#[test]
+fn verifier_keys_that_are_none_are_refused_with_what_would_be_right() {
+    let right = signer().verifier().to_string();
+    assert_eq!(right.parse::<VerifierKey>().unwrap(), *signer().verifier());
+    let other = right.replacen("keyway/", "keyvay/", 1);
+    let cut = &right[..right.len() - 4];
+    for wrong in ["", "a+b", "a+00000000+AQ==", "a b+0+", &other, cut] {
+        let error = wrong.parse::<VerifierKey>().unwrap_err().to_string();
+        assert!(error.contains("; give the line"), "{error}");
+    }
+}
+
+#[test]
+fn checkpoint_of_another_log_or_shape_is_told() {
+    let note = filled(&Home::new(), 3).checkpoint().unwrap();
+    let ours = signer();
+    let open = |note: &str| Checkpoint::open(note, ours.verifier());
+    assert_eq!(open(&note).unwrap().size, 3);
+    assert_eq!(
+        open(&note.replace("\n3\n", "\n4\n")),
+        Err(BadNote::Signature)
+    );
+    assert!(matches!(
+        open(&note.replace("keyway", "keyvay")),
+        Err(BadNote::OtherLog { .. })
+    ));
+    let unsigned = note.replace("— keyway", "— keyvay");
+    assert!(matches!(open(&unsigned), Err(BadNote::Unsigned(_))));
+    for wrong in ["", "x", "\n\n", "a\nb\n\n— c d\n", &note.replace('—', "-")] {
+        assert!(open(wrong).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn tail_is_the_exact_last_lines() {
+    let home = Home::new();
+    let log = filled(&home, 9);
+    let bytes = home.bytes();
+    let lines: Vec<&[u8]> = bytes
+        .strip_suffix(b"\n")
+        .unwrap()
+        .split(|b| *b == b'\n')
+        .collect();
+    for count in [0, 1, 4, 9, 20] {
+        let from = lines.len().saturating_sub(count);
+        assert_eq!(log.tail(count).unwrap(), lines[from..]);
+    }
+    // A line that is longer than what is read at a time, and a torn one behind it.
+    let mut log = home.open(10).unwrap();
+    let mut wide = act(Action::Reload, None);
+    wide.scope = vec![Text::from("x".repeat(1000)); 200];
+    drop(log.begin(wide, at(11)).unwrap());
+    home.disk.tamper(&home.place().log(), |bytes| {
+        bytes.extend_from_slice(b"{\"torn")
+    });
+    let files = Arc::<Forgetful>::clone(&home.disk);
+    let mut backwards = Backwards::open(files, home.place().log()).unwrap();
+    let mut count = 0;
+    while let Some(line) = backwards.next_line().unwrap() {
+        assert_eq!(Line::parse(&line).unwrap().seq, 10 - count);
+        count += 1;
+    }
+    assert_eq!(count, 10);
+}

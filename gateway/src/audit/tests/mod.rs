@@ -1,0 +1,124 @@
+//! What every test of the log needs: a key, a disk that forgets, and things to say.
+
+mod altered;
+mod crash;
+mod format;
+mod full;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use aws_lc_rs::signature::Ed25519KeyPair;
+use jiff::Timestamp;
+
+use super::*;
+use crate::disk::testing::Forgetful;
+
+const RESERVE: usize = 4096;
+
+struct Home {
+    disk: Arc<Forgetful>,
+}
+
+impl Home {
+    fn new() -> Self {
+        Self {
+            disk: Arc::new(Forgetful::default()),
+        }
+    }
+
+    fn place(&self) -> Place {
+        let files = Arc::<Forgetful>::clone(&self.disk);
+        Place::new(files, PathBuf::from("/state/audit")).with_reserve(RESERVE)
+    }
+
+    fn create(&self) -> Result<Log, OpenError> {
+        Log::create(self.place(), signer(), "5f0c7a1be2d94c36", at(0))
+    }
+
+    fn open(&self, second: i64) -> Result<Log, OpenError> {
+        Log::open(self.place(), signer(), at(second))
+    }
+
+    fn verify(&self, elsewhere: &[Checkpoint]) -> Result<Verified, VerifyError> {
+        let (log, checkpoints) = (self.place().log(), self.place().checkpoints());
+        let source = Source {
+            files: &*self.disk,
+            log: &log,
+            checkpoints: Some(&checkpoints),
+        };
+        verify(&source, signer().verifier(), elsewhere)
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        crate::disk::Files::read(&*self.disk, &self.place().log()).unwrap()
+    }
+
+    fn notes(&self) -> String {
+        let bytes = crate::disk::Files::read(&*self.disk, &self.place().checkpoints()).unwrap();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    fn lines(&self) -> Vec<Line> {
+        let bytes = self.bytes();
+        let lines = bytes.split_inclusive(|byte| *byte == b'\n');
+        lines.map(|line| Line::parse(line).unwrap()).collect()
+    }
+}
+
+/// The same key in every test.
+fn signer() -> Signer {
+    Signer::new(Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap())
+}
+
+/// 2026-11-23T10:00:00Z, and so many seconds.
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_millisecond(1_795_428_000_000 + second * 1000 + 5).unwrap()
+}
+
+fn act(what: Action, trigger: Option<Trigger>) -> Act {
+    Act {
+        who: Who::Uid(1000),
+        through: Through::AdminSocket,
+        trigger,
+        why: "quarterly".into(),
+        what,
+        keyring: Some("agents".into()),
+        version: None,
+        intended_use: IntendedUse::SealAndOpen,
+        expiry: Some(at(86_400)),
+        scope: vec!["agents.>".into(), "tools.*.call".into()],
+    }
+}
+
+fn version() -> KeyVersion {
+    KeyVersion {
+        label: "agents-2026-11-23.3".into(),
+        kid: Hex([0xc5; 8]),
+        commitment: Hex([0xc5; 32]),
+        algorithm: "aes-256-gcm".into(),
+    }
+}
+
+/// A log of so many lines: events, failures, facts.
+fn filled(home: &Home, lines: usize) -> Log {
+    let mut log = home.create().unwrap();
+    let mut second = 0;
+    while home.lines().len() + 2 <= lines {
+        second += 1;
+        let pending = log
+            .begin(act(Action::Generate, Some(Trigger::Time)), at(second))
+            .unwrap();
+        let outcome = match second % 3 {
+            0 => Outcome::Failed("the custodian does not answer".into()),
+            1 => Outcome::Done,
+            _ => Outcome::Refused("no".into()),
+        };
+        log.finish(pending.concerns(version()), &outcome, at(second))
+            .unwrap();
+    }
+    if home.lines().len() < lines {
+        log.note(Fact::GatewayStopped, at(second)).unwrap();
+    }
+    log
+}

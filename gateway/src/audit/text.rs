@@ -1,0 +1,89 @@
+//! Words from people and systems, of bounded length.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// The longest text that is kept whole, in bytes.
+const MAX_LEN: usize = 1024;
+
+/// A text of at most 1 KiB, and a note of how much was left out of a longer one.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Text(String);
+
+impl Text {
+    /// As text. It may hold control characters: not for a terminal.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// As text for a terminal: control characters, and those that change the direction of writing, are escaped.
+    #[must_use]
+    pub fn printable(&self) -> String {
+        let mut shown = String::with_capacity(self.0.len());
+        for letter in self.0.chars() {
+            let directs = matches!(letter, '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+            if letter.is_control() || directs {
+                shown.extend(letter.escape_default());
+            } else {
+                shown.push(letter);
+            }
+        }
+        shown
+    }
+}
+
+impl From<&str> for Text {
+    fn from(text: &str) -> Self {
+        if text.len() <= MAX_LEN {
+            return Self(text.to_owned());
+        }
+        let end = text.floor_char_boundary(MAX_LEN);
+        let (kept, rest) = text.split_at_checked(end).unwrap_or(("", text));
+        Self(format!("{kept}… ({} bytes left out)", rest.len()))
+    }
+}
+
+impl From<String> for Text {
+    fn from(text: String) -> Self {
+        if text.len() <= MAX_LEN {
+            Self(text)
+        } else {
+            Self::from(text.as_str())
+        }
+    }
+}
+
+impl fmt::Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_text_is_cut_between_letters_and_says_so() {
+        let long = "é".repeat(600);
+        let text = Text::from(long.as_str());
+        assert!(text.as_str().starts_with(&"é".repeat(512)));
+        assert!(text.as_str().ends_with("… (176 bytes left out)"), "{text}");
+        assert_eq!(Text::from("short").as_str(), "short");
+    }
+
+    #[test]
+    fn text_cannot_steer_a_terminal() {
+        let text = Text::from("a\u{1b}[2J\nb\u{202e}c");
+        assert_eq!(text.printable(), "a\\u{1b}[2J\\nb\\u{202e}c");
+    }
+}

@@ -1,0 +1,78 @@
+//! Whether a log is what was written: needs the verifier key, and neither a gateway nor the KEK.
+
+use std::collections::BTreeSet;
+
+use super::line::{Body, Line};
+use super::note::{Checkpoint, VerifierKey};
+use super::place::Source;
+use super::tree::Hash;
+use super::walk::{Torn, Walked, walk};
+use super::{EventId, VerifyError};
+
+/// A log that is whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// How many lines it has.
+    pub lines: u64,
+    /// Their Merkle tree hash.
+    pub root: Hash,
+    /// How many checkpoints stand beside it.
+    pub checkpoints: u64,
+    /// How many of its lines a signature covers. One more may just have been written; for others a crash or a full disk
+    /// came between the two.
+    pub covered: u64,
+    /// What stands behind the last line: it was never acknowledged, and the next start removes it.
+    pub torn: Option<Torn>,
+    /// The same behind the last checkpoint.
+    pub checkpoints_torn: bool,
+    /// Intents without an outcome: acts that are under way, or that a crash interrupted.
+    pub open: Vec<EventId>,
+    /// Lines of a later version: their place and bytes are checked, what they say is not known.
+    pub unknown: u64,
+}
+
+/// Checks every line and every checkpoint, those in `elsewhere` too.
+///
+/// # Errors
+/// [`VerifyError`], which names the first line that is wrong.
+pub fn verify(
+    source: &Source<'_>,
+    key: &VerifierKey,
+    elsewhere: &[Checkpoint],
+) -> Result<Verified, VerifyError> {
+    let mut open = BTreeSet::new();
+    let mut unknown = 0_u64;
+    let walked = walk(
+        source,
+        key,
+        elsewhere,
+        &mut |_number, bytes| match Line::parse(bytes).map(|line| line.body) {
+            Ok(Body::Intent(event)) => {
+                open.insert(event.id);
+            }
+            Ok(Body::Outcome(completed)) => {
+                open.remove(&completed.event.id);
+            }
+            Ok(Body::Note(_)) => {}
+            Err(_unknown) => unknown = unknown.saturating_add(1),
+        },
+    )?;
+    let Walked {
+        tree,
+        torn,
+        checkpoints,
+        checkpoints_torn,
+        covered,
+        ..
+    } = walked;
+    Ok(Verified {
+        lines: tree.size(),
+        root: tree.root(),
+        checkpoints,
+        covered,
+        torn,
+        checkpoints_torn,
+        open: open.into_iter().collect(),
+        unknown,
+    })
+}

@@ -1,0 +1,310 @@
+//! Reads a log once from its start, beside its checkpoints, and stops at the first thing that is wrong.
+//!
+//! Every line must have the next number and the hash of the line before it. Wherever a checkpoint ends, the Merkle tree hash
+//! must be its own. Since a changed line breaks the chain only in the line after it, and since there may be lines without
+//! a checkpoint of their own (a crash, a full disk), the two together say which line it is.
+
+use super::line::Probe;
+use super::note::{Checkpoint, VerifierKey};
+use super::place::Source;
+use super::reader::{Piece, Pieces};
+use super::tree::{Hash, Tree, sha256};
+use super::{Hex, VerifyError, Wrong};
+
+/// How many lines of the checkpoints' file make up one: the log's name, size, root, an empty one, the signature, an empty one.
+const NOTE_LINES: usize = 6;
+
+/// What stands behind the last line end: a write that a crash cut off, or that is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Torn {
+    /// How many bytes there are.
+    pub bytes: u64,
+    /// Their SHA-256.
+    pub sha256: Hash,
+}
+
+/// A log that is whole, and what it takes to go on with it.
+pub(super) struct Walked {
+    pub(super) tree: Tree,
+    /// SHA-256 of the last line.
+    pub(super) prev: Hash,
+    /// How many bytes the whole lines have.
+    pub(super) len: u64,
+    pub(super) torn: Option<Torn>,
+    /// How many whole checkpoints there are.
+    pub(super) checkpoints: u64,
+    /// How many bytes they have.
+    pub(super) checkpoints_len: u64,
+    /// Whether something stands behind them.
+    pub(super) checkpoints_torn: bool,
+    /// How many lines a signature covers.
+    pub(super) covered: u64,
+}
+
+/// Judges a log. `visit` is shown every line in turn, with its number, before the next is judged.
+///
+/// # Errors
+/// [`VerifyError`].
+pub(super) fn walk(
+    source: &Source<'_>,
+    key: &VerifierKey,
+    elsewhere: &[Checkpoint],
+    visit: &mut dyn FnMut(u64, &[u8]),
+) -> Result<Walked, VerifyError> {
+    // The checkpoints' end is looked at first: whoever adds to the log meanwhile writes the line first.
+    let checkpoints = Checkpoints::open(source, key)?;
+    let mut walk = Walk {
+        source,
+        checkpoints,
+        elsewhere: sorted(elsewhere),
+        next: None,
+        tree: Tree::default(),
+        prev: Hex([0; 32]),
+        covered: 0,
+        len: 0,
+    };
+    walk.next = walk.checkpoints.next(source)?;
+    let mut pieces = Pieces::open(source.files, source.log)?;
+    let mut current = pieces.next()?;
+    while let Some(Piece::Line(line)) = current {
+        let following = pieces.next()?;
+        let ahead = match &following {
+            Some(Piece::Line(line)) => Some(line.as_slice()),
+            Some(Piece::Rest(_)) | None => None,
+        };
+        walk.step(&line, ahead)?;
+        visit(walk.tree.size(), &line);
+        current = following;
+    }
+    let torn = match current {
+        Some(Piece::Rest(rest)) => Some(torn(rest, &mut pieces)?),
+        Some(Piece::Line(_)) | None => None,
+    };
+    walk.end(torn)
+}
+
+struct Walk<'a> {
+    source: &'a Source<'a>,
+    checkpoints: Checkpoints<'a>,
+    /// Those kept elsewhere that were not reached yet, the smallest last.
+    elsewhere: Vec<Checkpoint>,
+    /// The next of those beside the log.
+    next: Option<Checkpoint>,
+    tree: Tree,
+    prev: Hash,
+    covered: u64,
+    len: u64,
+}
+
+impl<'a> Walk<'a> {
+    fn step(&mut self, line: &[u8], ahead: Option<&[u8]>) -> Result<(), VerifyError> {
+        let number = self.tree.size().saturating_add(1);
+        let probe =
+            probe(line).map_err(|why| self.altered(Wrong::NotALine { line: number, why }))?;
+        if probe.seq != number {
+            return Err(self.altered(Wrong::OutOfPlace {
+                line: number,
+                found: probe.seq,
+            }));
+        }
+        let hash = sha256(&[line]);
+        // Whether the next line still knows this one as it is; `None`: there is none to ask.
+        let known = ahead.map(|next| probe_prev(next) == Some(hash));
+        if probe.prev != self.prev {
+            return Err(self.altered(self.broken(number, known)));
+        }
+        self.tree.push(line);
+        self.prev = hash;
+        self.len = self
+            .len
+            .saturating_add(u64::try_from(line.len()).unwrap_or(u64::MAX));
+        self.compare(known)
+    }
+
+    /// The line before this one has another hash than this one says: which of the two was changed?
+    fn broken(&self, number: u64, known: Option<bool>) -> Wrong {
+        let before = number.saturating_sub(1);
+        let (first, last) = match known {
+            _ if self.covered >= before => (number, number),
+            Some(true) => (before, before),
+            Some(false) => (number, number),
+            None => (before, number),
+        };
+        Wrong::Changed { first, last }
+    }
+
+    /// Checks every checkpoint that ends here.
+    fn compare(&mut self, known: Option<bool>) -> Result<(), VerifyError> {
+        let size = self.tree.size();
+        while let Some(checkpoint) = self.next.filter(|next| next.size <= size) {
+            if checkpoint.root != self.tree.root() {
+                let first = self.covered.saturating_add(1);
+                let first = if known == Some(false) { size } else { first };
+                return Err(self.altered(Wrong::Changed { first, last: size }));
+            }
+            self.covered = size;
+            self.next = self.checkpoints.next(self.source)?;
+        }
+        while let Some(checkpoint) = self.elsewhere.pop_if(|next| next.size <= size) {
+            if checkpoint.root != self.tree.root() {
+                return Err(self.altered(Wrong::Forked { size }));
+            }
+            self.covered = size;
+        }
+        Ok(())
+    }
+
+    fn end(mut self, torn: Option<Torn>) -> Result<Walked, VerifyError> {
+        let size = self.tree.size();
+        let elsewhere = self.elsewhere.first().map_or(0, |largest| largest.size);
+        let mut covered = elsewhere;
+        while let Some(next) = self.next {
+            covered = covered.max(next.size);
+            self.next = self.checkpoints.next(self.source)?;
+        }
+        if covered > size {
+            return Err(self.altered(Wrong::CutOff {
+                line: size.saturating_add(1),
+                covered,
+            }));
+        }
+        if self.covered == 0 {
+            return Err(VerifyError::Unvouched {
+                log: self.source.log.to_owned(),
+                checkpoints: self
+                    .source
+                    .checkpoints
+                    .unwrap_or(self.source.log)
+                    .to_owned(),
+            });
+        }
+        Ok(Walked {
+            tree: self.tree,
+            prev: self.prev,
+            len: self.len,
+            torn,
+            checkpoints: self.checkpoints.number,
+            checkpoints_len: self.checkpoints.len,
+            checkpoints_torn: self.checkpoints.torn,
+            covered: self.covered,
+        })
+    }
+
+    fn altered(&self, wrong: Wrong) -> VerifyError {
+        altered(self.source, wrong)
+    }
+}
+
+/// The checkpoints beside the log, one after the other.
+struct Checkpoints<'a> {
+    pieces: Option<Pieces<'a>>,
+    key: &'a VerifierKey,
+    number: u64,
+    len: u64,
+    last: u64,
+    torn: bool,
+}
+
+impl<'a> Checkpoints<'a> {
+    fn open(source: &Source<'a>, key: &'a VerifierKey) -> Result<Self, VerifyError> {
+        let pieces = match source
+            .checkpoints
+            .map(|path| Pieces::open(source.files, path))
+        {
+            None => None,
+            Some(Ok(pieces)) => Some(pieces),
+            // There may be others, kept elsewhere; if not, nothing vouches for the log.
+            Some(Err(error)) if error.is_missing() => None,
+            Some(Err(error)) => return Err(error.into()),
+        };
+        Ok(Self {
+            pieces,
+            key,
+            number: 0,
+            len: 0,
+            last: 0,
+            torn: false,
+        })
+    }
+
+    fn next(&mut self, source: &Source<'_>) -> Result<Option<Checkpoint>, VerifyError> {
+        let Some(note) = self.note()? else {
+            return Ok(None);
+        };
+        let number = self.number.saturating_add(1);
+        let wrong = |why| altered(source, Wrong::Checkpoint { number, why });
+        let checkpoint =
+            Checkpoint::open(&String::from_utf8_lossy(&note), self.key).map_err(wrong)?;
+        if checkpoint.size <= self.last {
+            return Err(altered(
+                source,
+                Wrong::NotGrowing {
+                    number,
+                    size: checkpoint.size,
+                    before: self.last,
+                },
+            ));
+        }
+        self.number = number;
+        self.last = checkpoint.size;
+        self.len = self
+            .len
+            .saturating_add(u64::try_from(note.len()).unwrap_or(u64::MAX));
+        Ok(Some(checkpoint))
+    }
+
+    /// The bytes of the next note, with the empty line behind it; what is less than a whole one is torn.
+    fn note(&mut self) -> Result<Option<Vec<u8>>, VerifyError> {
+        let Some(pieces) = &mut self.pieces else {
+            return Ok(None);
+        };
+        let mut note = Vec::new();
+        for _line in 0..NOTE_LINES {
+            match pieces.next()? {
+                Some(Piece::Line(line)) => note.extend_from_slice(&line),
+                Some(Piece::Rest(_)) => {
+                    self.torn = true;
+                    return Ok(None);
+                }
+                None => {
+                    self.torn = !note.is_empty();
+                    return Ok(None);
+                }
+            }
+        }
+        Ok(Some(note))
+    }
+}
+
+fn sorted(checkpoints: &[Checkpoint]) -> Vec<Checkpoint> {
+    let mut sorted = checkpoints.to_vec();
+    sorted.sort_by_key(|checkpoint| std::cmp::Reverse(checkpoint.size));
+    sorted
+}
+
+fn altered(source: &Source<'_>, wrong: Wrong) -> VerifyError {
+    VerifyError::Altered {
+        log: source.log.to_owned(),
+        wrong,
+    }
+}
+
+fn probe(line: &[u8]) -> Result<Probe, String> {
+    serde_json::from_slice(line).map_err(|error| error.to_string())
+}
+
+fn probe_prev(line: &[u8]) -> Option<Hash> {
+    probe(line).ok().map(|probe| probe.prev)
+}
+
+/// The rest, and whatever follows it: a line without an end is not believed to be short.
+fn torn(first: Vec<u8>, pieces: &mut Pieces<'_>) -> Result<Torn, VerifyError> {
+    let mut rest = first;
+    while let Some(Piece::Line(more) | Piece::Rest(more)) = pieces.next()? {
+        rest.extend_from_slice(&more);
+    }
+    Ok(Torn {
+        bytes: u64::try_from(rest.len()).unwrap_or(u64::MAX),
+        sha256: sha256(&[&rest]),
+    })
+}
