@@ -56,19 +56,30 @@ impl Backwards {
     /// What the disk says.
     pub fn next_line(&mut self) -> Result<Option<Vec<u8>>, Error> {
         while self.progress != Progress::Done {
-            if let Some(end) = memchr::memrchr(b'\n', &self.held) {
-                let line = self.held.split_off(end.saturating_add(1));
-                self.held.truncate(end);
-                if std::mem::replace(&mut self.progress, Progress::Lines) == Progress::Lines {
-                    return Ok(Some(line));
+            let (was, piece) = match memchr::memrchr(b'\n', &self.held) {
+                Some(end) => (self.now(Progress::Lines), self.cut(end)),
+                None if self.at == 0 => (self.now(Progress::Done), std::mem::take(&mut self.held)),
+                None => {
+                    self.fetch()?;
+                    continue;
                 }
-            } else if self.at > 0 {
-                self.fetch()?;
-            } else if std::mem::replace(&mut self.progress, Progress::Done) == Progress::Lines {
-                return Ok(Some(std::mem::take(&mut self.held)));
+            };
+            if was == Progress::Lines {
+                return Ok(Some(piece));
             }
         }
         Ok(None)
+    }
+
+    const fn now(&mut self, progress: Progress) -> Progress {
+        std::mem::replace(&mut self.progress, progress)
+    }
+
+    /// What stands behind this line end, which goes too.
+    fn cut(&mut self, end: usize) -> Vec<u8> {
+        let piece = self.held.split_off(end.saturating_add(1));
+        self.held.truncate(end);
+        piece
     }
 
     fn fetch(&mut self) -> Result<(), Error> {

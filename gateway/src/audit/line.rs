@@ -30,10 +30,6 @@ pub struct Line {
 /// What a line says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "lines are made and read one at a time"
-)]
 pub enum Body {
     /// This is about to happen.
     Intent(Event),
@@ -222,10 +218,6 @@ pub(super) mod time {
     use jiff::Timestamp;
     use serde::{Deserialize, Deserializer, Serializer, de};
 
-    #[expect(
-        clippy::trivially_copy_pass_by_ref,
-        reason = "the shape that serde asks for"
-    )]
     pub(in super::super) fn serialize<S: Serializer>(
         time: &Timestamp,
         serializer: S,
@@ -245,7 +237,6 @@ pub(super) mod time {
         use jiff::Timestamp;
         use serde::{Deserialize, Deserializer, Serializer, de};
 
-        #[expect(clippy::ref_option, reason = "the shape that serde asks for")]
         pub(in super::super::super) fn serialize<S: Serializer>(
             time: &Option<Timestamp>,
             serializer: S,

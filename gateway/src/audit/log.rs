@@ -1,6 +1,7 @@
 //! The log, open for writing.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -59,6 +60,13 @@ struct Writer {
     owed: Vec<Note>,
 }
 
+/// Whether a line may take the reserve.
+#[derive(Clone, Copy)]
+enum Urgency {
+    Ordinary,
+    Essential,
+}
+
 impl Log {
     /// Begins a log, whose first line names the catalogue that it is about.
     ///
@@ -85,7 +93,7 @@ impl Log {
         let note = separate(&tree, &signer);
         place.begin(&place.log(), &bytes)?;
         place.begin(&place.checkpoints(), &note)?;
-        let mut writer = Writer {
+        let writer = Writer {
             place,
             signer,
             covered: tree.size(),
@@ -123,16 +131,16 @@ impl Log {
                 Ok(Body::Outcome(completed)) => drop(open.remove(&completed.event.id)),
                 Ok(Body::Note(_)) => {}
                 Err(why) => {
-                    unknown.get_or_insert((number, why.to_string()));
+                    unknown.get_or_insert_with(|| (number, why.to_string()));
                 }
             },
         );
         let walked = walked.map_err(|source| match source {
             VerifyError::Disk(error) => OpenError::Disk(error),
-            source => OpenError::NotWhole {
-                log: log.clone(),
-                source,
-            },
+            source @ (VerifyError::Altered { .. } | VerifyError::Unvouched { .. }) => {
+                let log = log.clone();
+                OpenError::NotWhole { log, source }
+            }
         })?;
         if let Some((line, why)) = unknown {
             return Err(OpenError::Newer { log, line, why });
@@ -185,7 +193,7 @@ impl Log {
             initiated: now,
             act,
         };
-        writer.write(Body::Intent(event.clone()), event.act.is_essential())?;
+        writer.write(Body::Intent(event.clone()), Urgency::of(&event.act))?;
         writer.open.insert(event.id, event.clone());
         Ok(Pending(event))
     }
@@ -207,9 +215,9 @@ impl Log {
             return Err(WriteFailed::Finished(id));
         };
         open.clone_from(&event);
-        let essential = event.act.is_essential();
+        let urgency = Urgency::of(&event.act);
         let completed = Completed::new(event, outcome, now);
-        writer.write(Body::Outcome(completed), essential)?;
+        writer.write(Body::Outcome(completed), urgency)?;
         writer.open.remove(&id);
         Ok(())
     }
@@ -220,7 +228,7 @@ impl Log {
     /// [`WriteFailed`].
     pub fn note(&mut self, fact: Fact, now: Timestamp) -> Result<(), WriteFailed> {
         let note = Note { time: now, fact };
-        self.writer()?.write(Body::Note(note), false)
+        self.writer()?.write(Body::Note(note), Urgency::Ordinary)
     }
 
     /// The key events without an outcome: at the start, those that a crash interrupted. Whoever starts finds out what became of
@@ -265,7 +273,7 @@ impl Log {
             Standing::Closed { why, fault } => return Err(closed(why, *fault)),
         };
         let place = &writer.place;
-        let mut backwards = Backwards::from(place.files.clone(), place.log(), writer.len);
+        let mut backwards = Backwards::from(Arc::clone(&place.files), place.log(), writer.len);
         let mut lines = Vec::new();
         while lines.len() < count
             && let Some(line) = backwards.next_line()?
@@ -328,20 +336,30 @@ impl Pending {
     }
 }
 
+impl Urgency {
+    const fn of(act: &Act) -> Self {
+        if act.is_essential() {
+            Self::Essential
+        } else {
+            Self::Ordinary
+        }
+    }
+}
+
 impl Writer {
     /// What is owed goes first, so that lines stand in the order in which things happened.
-    fn write(&mut self, body: Body, essential: bool) -> Result<(), WriteFailed> {
+    fn write(&mut self, body: Body, urgency: Urgency) -> Result<(), WriteFailed> {
         while let Some(note) = self.owed.first().cloned() {
-            self.put(Body::Note(note), essential)?;
+            self.put(Body::Note(note), urgency)?;
             self.owed.remove(0);
         }
-        self.put(body, essential)
+        self.put(body, urgency)
     }
 
     /// Writes what is owed, and the checkpoint that is missing.
     fn settle(&mut self) -> Result<(), WriteFailed> {
         while let Some(note) = self.owed.first().cloned() {
-            self.put(Body::Note(note), false)?;
+            self.put(Body::Note(note), Urgency::Ordinary)?;
             self.owed.remove(0);
         }
         if self.covered < self.tree.size() {
@@ -351,7 +369,7 @@ impl Writer {
     }
 
     /// Appends one line and its checkpoint. The line is what counts: a checkpoint that cannot be written is made up for later.
-    fn put(&mut self, body: Body, essential: bool) -> Result<(), WriteFailed> {
+    fn put(&mut self, body: Body, urgency: Urgency) -> Result<(), WriteFailed> {
         let time = body.time();
         let line = Line {
             seq: self.tree.size().saturating_add(1),
@@ -361,14 +379,14 @@ impl Writer {
         let bytes = line.bytes()?;
         let path = self.place.log();
         if let Err(error) = self.place.append(&path, self.len, &bytes) {
-            self.make_room(error, essential, time)?;
+            self.make_room(error, urgency, time)?;
             self.place.append(&path, self.len, &bytes)?;
         }
         self.tree.push(&bytes);
         self.prev = sha256(&[&bytes]);
         self.len = self.len.saturating_add(length(&bytes));
         let signed = self.sign().or_else(|error| {
-            self.make_room(error, essential, time)?;
+            self.make_room(error, urgency, time)?;
             self.sign()
         });
         if let Err(error) = signed {
@@ -378,11 +396,12 @@ impl Writer {
     }
 
     /// Gives the reserve up if that can help; else the error stands.
-    fn make_room(&mut self, error: Error, essential: bool, now: Timestamp) -> Result<(), Error> {
-        if !essential || !matches!(error, Error::Full { .. }) || !self.place.has_reserve() {
-            return Err(error);
+    fn make_room(&mut self, error: Error, urgency: Urgency, now: Timestamp) -> Result<(), Error> {
+        let full = matches!(error, Error::Full { .. });
+        match urgency {
+            Urgency::Essential if full && self.place.has_reserve() => self.release(now),
+            Urgency::Essential | Urgency::Ordinary => Err(error),
         }
-        self.release(now)
     }
 
     fn release(&mut self, now: Timestamp) -> Result<(), Error> {
@@ -407,7 +426,7 @@ impl Writer {
         Ok(())
     }
 
-    fn fill_reserve(&mut self) {
+    fn fill_reserve(&self) {
         if self.place.has_reserve() {
             return;
         }

@@ -107,10 +107,7 @@ mod tests {
             [] => sha256(&[]),
             [only] => sha256(&[&[0], only]),
             _ => {
-                let mut split = 1;
-                while split * 2 < leaves.len() {
-                    split *= 2;
-                }
+                let split = leaves.len().next_power_of_two() >> 1;
                 let (left, right) = leaves.split_at(split);
                 sha256(&[&[1], &defined(left).0, &defined(right).0])
             }
@@ -134,7 +131,7 @@ mod tests {
             tree.push(&number.to_be_bytes());
             leaves.push(number.to_be_bytes().to_vec());
             assert_eq!(tree.root(), defined(&leaves));
-            assert_eq!(tree.size(), u64::from(number) + 1);
+            assert_eq!(tree.size(), u64::from(number).saturating_add(1));
             assert!(tree.perfect.len() <= 9);
         }
     }

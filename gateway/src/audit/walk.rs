@@ -133,14 +133,22 @@ impl<'a> Walk<'a> {
         Wrong::Changed { first, last }
     }
 
+    /// The chain holds, and the tree is another than this checkpoint's.
+    fn replaced(&self, known: Option<bool>) -> Wrong {
+        let last = self.tree.size();
+        let first = match known {
+            Some(false) => last,
+            Some(true) | None => self.covered.saturating_add(1),
+        };
+        Wrong::Changed { first, last }
+    }
+
     /// Checks every checkpoint that ends here.
     fn compare(&mut self, known: Option<bool>) -> Result<(), VerifyError> {
         let size = self.tree.size();
         while let Some(checkpoint) = self.next.filter(|next| next.size <= size) {
             if checkpoint.root != self.tree.root() {
-                let first = self.covered.saturating_add(1);
-                let first = if known == Some(false) { size } else { first };
-                return Err(self.altered(Wrong::Changed { first, last: size }));
+                return Err(self.altered(self.replaced(known)));
             }
             self.covered = size;
             self.next = self.checkpoints.next(self.source)?;

@@ -140,7 +140,10 @@ impl Inner {
         self.step(verb, path)?;
         let others = self.seen.iter().filter(|(other, _)| *other != path);
         let used: usize = others.map(|(_, bytes)| bytes.len()).sum();
-        if self.capacity.is_some_and(|most| used + len > most) {
+        if self
+            .capacity
+            .is_some_and(|most| used.saturating_add(len) > most)
+        {
             return Err(io::ErrorKind::StorageFull.into());
         }
         Ok(())
@@ -148,7 +151,7 @@ impl Inner {
 
     /// What an append that was not confirmed may have come to, one stage after the other.
     fn leave_torn(&mut self, path: &Path, whole: &[u8], at: usize) {
-        let half = at + (whole.len() - at).div_ceil(2);
+        let half = whole.len().saturating_add(at).div_ceil(2);
         for len in [at, half, whole.len()] {
             let stage = Change::Put(path.to_owned(), whole[..len].to_vec());
             self.pending.push(stage);

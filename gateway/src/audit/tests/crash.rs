@@ -144,7 +144,7 @@ fn open_intent_survives_a_restart_with_all_that_it_says() {
     let pending = log.begin(wanted, at(1)).unwrap();
     drop(log);
     let mut log = home.open(2).unwrap();
-    assert_eq!(log.open_intents(), [pending.clone()]);
+    assert_eq!(log.open_intents(), std::slice::from_ref(&pending));
     let again = pending.clone();
     log.finish(pending, &Outcome::Done, at(3)).unwrap();
     let twice = log.finish(again, &Outcome::Done, at(3));

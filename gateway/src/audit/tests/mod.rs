@@ -1,5 +1,12 @@
 //! What every test of the log needs: a key, a disk that forgets, and things to say.
 
+#![expect(
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::string_slice,
+    reason = "a test stops at the first thing that is not as expected"
+)]
+
 mod altered;
 mod crash;
 mod format;
