@@ -2,6 +2,7 @@
 //!
 //! [`Gateway::start`] names the stages in order; [`Gateway::stop`] is the same list from its end.
 
+mod audit;
 mod ports;
 pub mod process;
 mod state;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use tokio::task::JoinHandle;
 
 use crate::admin;
+use crate::audit::{Fact, Log};
 use crate::clock::Clock;
 use crate::config::Checked;
 use crate::dataplane::{self, Dataplane};
@@ -24,7 +26,8 @@ use crate::metrics::{self, PrometheusHandle};
 use crate::policy::Policy;
 use crate::rotation::{self, Rotation};
 
-pub use state::{OpenError, open};
+pub use audit::{AuditError, audit_directory, audit_verifier};
+pub use state::{OpenError, Opened, open, open_audit, with_audit};
 
 /// A running gateway.
 pub struct Gateway {
@@ -33,6 +36,8 @@ pub struct Gateway {
     health: admin::Health,
     upkeep: JoinHandle<()>,
     rotation: Option<(Rotation, rotation::Running)>,
+    audit: Option<Log>,
+    clock: Clock,
     /// Where `ports.json` lies.
     state: PathBuf,
 }
@@ -89,7 +94,7 @@ impl Gateway {
         clock: &Clock,
     ) -> Result<Self, StartError> {
         envelope::self_test()?;
-        let (keys, rotation) = keys(checked, clock)?;
+        let (keys, rotation, mut audit) = keys(checked, clock)?;
         let dataplane = Dataplane::start(checked.dataplane.clone(), keys, clock.clone())?;
         let recorder = metrics.clone();
         let health = admin::Health::serving(dataplane.reach());
@@ -103,6 +108,10 @@ impl Gateway {
         StateDir::create(&checked.state)?;
         let admin = admin::serve(&checked.admin, sources)?;
         ports::write(&checked.state, dataplane.addrs(), admin.addr())?;
+        if let Some(audit) = &mut audit {
+            let version = env!("CARGO_PKG_VERSION").into();
+            note(audit, Fact::GatewayStarted { version }, clock);
+        }
         tracing::info!(listen = ?dataplane.addrs(), relay_only = checked.dataplane.relay_only, "ready");
         Ok(Self {
             upkeep: tokio::spawn(metrics::upkeep(recorder)),
@@ -110,6 +119,8 @@ impl Gateway {
             admin,
             health,
             rotation,
+            audit,
+            clock: clock.clone(),
             state: checked.state.clone(),
         })
     }
@@ -144,11 +155,18 @@ impl Gateway {
         if let Some((_rotation, running)) = self.rotation {
             running.stop().await;
         }
+        if let Some(mut audit) = self.audit {
+            note(&mut audit, Fact::GatewayStopped, &self.clock);
+        }
         tracing::info!("stopped");
     }
 }
 
-type Started = (Arc<Keys>, Option<(Rotation, rotation::Running)>);
+type Started = (
+    Arc<Keys>,
+    Option<(Rotation, rotation::Running)>,
+    Option<Log>,
+);
 
 /// The keys to seal under. A gateway that relays only needs none, and touches neither KEK nor catalogue: it must start in the
 /// emergency in which these are broken.
@@ -160,9 +178,9 @@ fn keys(checked: &Checked, clock: &Clock) -> Result<Started, StartError> {
             Vec::new(),
             0,
         ));
-        return Ok((Arc::new(keys), None));
+        return Ok((Arc::new(keys), None, None));
     }
-    let catalogue = open(&checked.state, &checked.custody)?;
+    let Opened { catalogue, audit } = open(&checked.state, &checked.custody, clock)?;
     ports::remove(&checked.state);
     let config = rotation::Config {
         policy: Arc::new(checked.policy.clone()),
@@ -174,5 +192,15 @@ fn keys(checked: &Checked, clock: &Clock) -> Result<Started, StartError> {
         workers: dataplane::worker_count(&checked.dataplane),
     };
     let (rotation, keys, running) = rotation::start(config, catalogue, clock.clone())?;
-    Ok((keys, Some((rotation, running))))
+    Ok((keys, Some((rotation, running)), Some(audit)))
+}
+
+/// Says what is no key event, as far as the log takes it.
+fn note(audit: &mut Log, fact: Fact, clock: &Clock) {
+    let Ok(now) = audit::now(clock) else {
+        return;
+    };
+    if let Err(error) = audit.note(fact, now) {
+        tracing::warn!(%error, "the audit log does not say that the gateway started or stopped");
+    }
 }

@@ -3,10 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::audit::{self, AuditError};
+use crate::audit::Log;
 use crate::catalogue::{Catalogue, CreateError, LoadError};
+use crate::clock::Clock;
 use crate::config::Custody;
 use crate::custody::{self, Custodian, Passphrase, PassphraseError};
-use crate::disk::{self, Lock, StateDir};
+use crate::disk::{self, Lock, Real, StateDir};
 use crate::fault::{Fault, Faulty};
 
 /// Why the state directory cannot be used. Nothing in it has been changed.
@@ -46,11 +49,19 @@ impl Faulty for OpenError {
     }
 }
 
-/// Takes the lock and opens KEK and catalogue; in an empty directory, makes both first.
+/// An open state directory. The catalogue holds its lock.
+pub struct Opened {
+    /// The key versions.
+    pub catalogue: Catalogue,
+    /// What happens to them; closed where it cannot be continued.
+    pub audit: Log,
+}
+
+/// Takes the lock and opens KEK, catalogue and audit log; in an empty directory, makes them first.
 ///
 /// # Errors
 /// [`OpenError`].
-pub fn open(state: &Path, custody: &Custody) -> Result<Catalogue, OpenError> {
+pub fn open(state: &Path, custody: &Custody, clock: &Clock) -> Result<Opened, OpenError> {
     let lock = Lock::take(StateDir::create(state)?)?;
     let passphrase = passphrase(custody)?;
     let custodian: Arc<dyn Custodian> = Arc::new(if custody::local::exists(lock.dir()) {
@@ -59,11 +70,37 @@ pub fn open(state: &Path, custody: &Custody) -> Result<Catalogue, OpenError> {
         tracing::info!(state = %state.display(), "making a new key-encryption key");
         custody::local::init(&lock, passphrase.as_ref())?
     });
-    if Catalogue::exists(lock.dir()) {
-        Ok(Catalogue::open(lock, custodian)?)
+    let catalogue = if Catalogue::exists(lock.dir()) {
+        Catalogue::open(lock, Arc::clone(&custodian))?
     } else {
-        Ok(Catalogue::create(lock, custodian)?)
-    }
+        Catalogue::create(lock, Arc::clone(&custodian))?
+    };
+    Ok(with_audit(catalogue, &*custodian, clock))
+}
+
+/// Adds the audit log. One that cannot be continued is closed: messages are sealed and opened as before, and no key event happens
+/// until somebody has looked into it.
+#[must_use]
+pub fn with_audit(catalogue: Catalogue, custodian: &dyn Custodian, clock: &Clock) -> Opened {
+    let audit = open_audit(&catalogue, custodian, clock).unwrap_or_else(|error| {
+        tracing::error!(%error, "the audit log is closed; no key event happens");
+        Log::closed(&error)
+    });
+    Opened { catalogue, audit }
+}
+
+/// The audit log of the directory whose catalogue this is.
+///
+/// # Errors
+/// [`AuditError`].
+pub fn open_audit(
+    catalogue: &Catalogue,
+    custodian: &dyn Custodian,
+    clock: &Clock,
+) -> Result<Log, AuditError> {
+    let dir = StateDir::open(catalogue.path())?;
+    let about = (catalogue.id(), clock);
+    audit::open(&dir, Arc::new(Real), custodian, about)
 }
 
 fn passphrase(custody: &Custody) -> Result<Option<Passphrase>, PassphraseError> {

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::audit::VerifierKey;
+
 use super::exit::Exit;
 
 /// Encryption gateway for NATS: unchanged clients, a sealed bus, keys that rotate under live traffic.
@@ -31,6 +33,8 @@ pub(super) enum Command {
     Inspect(Inspect),
     /// Switch a keyring to a new key version now
     Rotate(Rotate),
+    /// Check the audit log, or show what it says; needs no gateway and no key-encryption key
+    Audit(Audit),
     /// Print the completions for a shell
     Completions(Completions),
 }
@@ -151,6 +155,65 @@ pub(super) struct Rotate {
     pub(super) json: bool,
     #[command(flatten)]
     pub(super) place: Place,
+}
+
+/// `keyway audit`
+#[derive(Args, Debug)]
+pub(super) struct Audit {
+    #[command(subcommand)]
+    pub(super) command: AuditCommand,
+}
+
+/// What is to be done with the audit log.
+#[derive(Debug, Subcommand)]
+pub(super) enum AuditCommand {
+    /// Check every line and checkpoint; name the first line that was changed, moved, removed or cut off
+    Verify(AuditVerify),
+    /// Show what happened to keys, the latest last
+    Show(AuditShow),
+}
+
+/// Which audit log.
+#[derive(Args, Debug)]
+pub(super) struct AuditPlace {
+    /// Configuration file; without one the embedded defaults apply
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// State directory, instead of the configuration's
+    #[arg(long, value_name = "DIR")]
+    pub(super) state: Option<PathBuf>,
+    /// The log itself, or a copy; its checkpoints are looked for beside it
+    #[arg(long, value_name = "FILE")]
+    pub(super) log: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// `keyway audit verify`
+#[derive(Args, Debug)]
+pub(super) struct AuditVerify {
+    #[command(flatten)]
+    pub(super) place: AuditPlace,
+    /// A checkpoint that is kept elsewhere: cutting back log and checkpoints together is noticed with it
+    #[arg(long, value_name = "FILE")]
+    pub(super) checkpoint: Vec<PathBuf>,
+    /// The verifier key that `keyway init` printed, instead of the one in the state directory
+    #[arg(long, value_name = "VKEY")]
+    pub(super) key: Option<VerifierKey>,
+}
+
+/// `keyway audit show`
+#[derive(Args, Debug)]
+pub(super) struct AuditShow {
+    #[command(flatten)]
+    pub(super) place: AuditPlace,
+    /// Only what concerns this keyring
+    #[arg(long, value_name = "KEYRING")]
+    pub(super) keyring: Option<String>,
+    /// How many events and facts at most
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
+    pub(super) lines: usize,
 }
 
 /// `keyway completions`

@@ -22,13 +22,15 @@ pub enum Exit {
     Unreachable = 5,
     /// The input is no envelope, or it does not open.
     Data = 6,
+    /// The audit log was altered, or nothing vouches for it.
+    Altered = 7,
     /// Stopped by a signal before it was done.
     Interrupted = 130,
 }
 
 impl Exit {
     /// All of them, in the order of the table.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Done,
         Self::Failed,
         Self::Usage,
@@ -36,6 +38,7 @@ impl Exit {
         Self::Operator,
         Self::Unreachable,
         Self::Data,
+        Self::Altered,
         Self::Interrupted,
     ];
 
@@ -62,6 +65,9 @@ impl Exit {
             }
             Self::Unreachable => "a gateway or a NATS server could not be reached",
             Self::Data => "the input is no envelope, or it does not open",
+            Self::Altered => {
+                "the audit log was altered, or nothing vouches for it; the first wrong line is on stderr"
+            }
             Self::Interrupted => "stopped by a signal before it was done",
         }
     }

@@ -1,8 +1,10 @@
-//! `keyway init`: the state directory, with a key-encryption key and an empty catalogue.
+//! `keyway init`: the state directory, with a key-encryption key, an empty catalogue and an audit log that begins.
 
 use std::sync::Arc;
 
+use crate::app;
 use crate::catalogue::Catalogue;
+use crate::clock::Clock;
 use crate::config::{Checked, Custody};
 use crate::custody::{Custodian, local};
 use crate::disk::{self, Lock, StateDir};
@@ -30,7 +32,10 @@ pub(super) fn run(args: &Init, out: &mut Output) -> Result<(), Failure> {
     }
     let custodian = kek(&lock, &checked)?;
     let kek = custodian.describe();
-    let catalogue = Catalogue::create(lock, custodian).map_err(|error| Failure::of(&error))?;
+    let catalogue =
+        Catalogue::create(lock, Arc::clone(&custodian)).map_err(|error| Failure::of(&error))?;
+    let audit = app::open_audit(&catalogue, &*custodian, &Clock::system())
+        .map_err(|error| Failure::of(&error))?;
     out.line(format_args!("created {}", catalogue.path().display()))?;
     out.line(format_args!(
         "  key-encryption key {} in {}",
@@ -40,7 +45,13 @@ pub(super) fn run(args: &Init, out: &mut Output) -> Result<(), Failure> {
         "  catalogue {}, empty: the first run makes the first key versions",
         catalogue.id()
     ))?;
+    if let Some(key) = audit.verifier() {
+        out.line(format_args!("  audit log, verifier key {key}"))?;
+    }
     out.line(format_args!("\n{}", keep(&checked.custody)))?;
+    out.line(
+        "Keep the verifier key elsewhere as well: `keyway audit verify --key` then needs to believe nothing on this host.",
+    )?;
     let options = place::options(&args.place);
     out.line(format_args!(
         "\nnext\n  keyway run{options}\n  keyway keys{options}"

@@ -9,6 +9,7 @@
 //! | the conversation with a running gateway | `client` |
 
 mod args;
+mod audit;
 mod check;
 mod client;
 #[expect(
@@ -65,6 +66,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Keys(args) => keys::run(&args, &mut out),
         Command::Inspect(args) => inspect::run(&args, &mut out),
         Command::Rotate(args) => rotate::run(&args, &mut out),
+        Command::Audit(args) => audit::run(&args.command, &mut out),
         Command::Completions(args) => completions(&args, &mut out),
     }
 }
@@ -132,7 +134,10 @@ mod tests {
         for command in Cli::command().get_subcommands() {
             let name = command.get_name();
             assert!(page.contains(&format!("## keyway {name}\n")), "{name}");
-            for option in command.get_arguments().filter_map(clap::Arg::get_long) {
+            let inner = command.get_subcommands();
+            let all = std::iter::once(command).chain(inner);
+            let options = all.flat_map(clap::Command::get_arguments);
+            for option in options.filter_map(clap::Arg::get_long) {
                 assert!(page.contains(&format!("`--{option}")), "{name} --{option}");
             }
         }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::app::{self, Opened};
 use crate::catalogue::{Catalogue, View};
 use crate::clock::Clock;
 use crate::config::{self, Checked, Custody, Environment, Warning};
@@ -75,11 +76,13 @@ pub(super) fn view(checked: &Checked) -> Result<View, Failure> {
     Catalogue::open_read_only(dir, custodian).map_err(|error| Failure::of(&error))
 }
 
-/// The catalogue, to be written; nobody else may hold it.
-pub(super) fn catalogue(checked: &Checked) -> Result<Catalogue, Failure> {
+/// Catalogue and audit log, to be written; nobody else may hold them.
+pub(super) fn opened(checked: &Checked, clock: &Clock) -> Result<Opened, Failure> {
     let lock = Lock::take(open(&checked.state)?).map_err(|error| held(checked, &error))?;
     let custodian = custodian(lock.dir(), checked)?;
-    Catalogue::open(lock, custodian).map_err(|error| Failure::of(&error))
+    let catalogue = Catalogue::open(lock, Arc::clone(&custodian));
+    let catalogue = catalogue.map_err(|error| Failure::of(&error))?;
+    Ok(app::with_audit(catalogue, &*custodian, clock))
 }
 
 /// Whoever comes here found no gateway at the admin socket: where one runs all the same, it has another.

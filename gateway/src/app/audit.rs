@@ -1,0 +1,269 @@
+//! The audit log of a state directory: opened, or begun when there has never been one.
+//!
+//! `audit.key` gets its name last. While it is missing, no log is in use yet: what an interrupted attempt left is finished.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
+
+use crate::audit::{self, Log, Place, Signer, VerifierKey};
+use crate::clock::Clock;
+use crate::custody::{
+    Custodian, SigningKeyNotMade, SigningKeyUnusable, SigningPurpose, create_signing_key,
+    open_signing_key, public_signing_key,
+};
+use crate::disk::{self, Action, Error, Files, StateDir};
+use crate::fault::{Fault, Faulty, Retry, Who};
+
+/// The log's signing key.
+const KEY: &str = "audit.key";
+/// The same until its log has begun.
+const STAGED: &str = ".audit.key.new";
+/// The log's directory.
+const DIR: &str = "audit";
+
+/// Why there is no audit log to write to. Nothing was overwritten.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AuditError {
+    /// A file or directory cannot be used.
+    #[error(transparent)]
+    Disk(#[from] Error),
+    /// A log without the key that signs it.
+    #[error("{} is missing, but there is a log in {} that it signed; restore it from a backup, or move that directory away to begin a new log", path.display(), log.display())]
+    NoKey {
+        /// Where the key belongs.
+        path: PathBuf,
+        /// The log's directory.
+        log: PathBuf,
+    },
+    /// A key without its log.
+    #[error("the audit log {} is missing, but {} has signed one; restore it from a backup, or move the key away as well to begin a new log", log.display(), path.display())]
+    NoLog {
+        /// The key.
+        path: PathBuf,
+        /// Where the log belongs.
+        log: PathBuf,
+    },
+    /// The key cannot be used.
+    #[error("the audit log's signing key {}: {source}", path.display())]
+    Key {
+        /// The key.
+        path: PathBuf,
+        /// Why not.
+        source: SigningKeyUnusable,
+    },
+    /// No key was made.
+    #[error("cannot make the audit log's signing key: {0}")]
+    NewKey(#[from] SigningKeyNotMade),
+    /// The log that is there cannot be continued.
+    #[error(transparent)]
+    Open(#[from] audit::OpenError),
+    /// The wall clock shows a year that no calendar has.
+    #[error("the system's clock is beyond the year 9999; set it")]
+    Clock,
+}
+
+impl Faulty for AuditError {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Disk(error) => error.fault(),
+            Self::Key { source, .. } => source.fault(),
+            Self::NewKey(error) => error.fault(),
+            Self::Open(error) => error.fault(),
+            Self::NoKey { .. } | Self::NoLog { .. } | Self::Clock => Fault {
+                who: Who::Operator,
+                retry: Retry::Never,
+            },
+        }
+    }
+}
+
+/// Opens the log; begins one where there is neither a log nor its key. Whoever calls holds the directory's lock.
+///
+/// # Errors
+/// [`AuditError`].
+pub(super) fn open(
+    dir: &StateDir,
+    files: Arc<dyn Files>,
+    custodian: &dyn Custodian,
+    (catalogue, clock): (&str, &Clock),
+) -> Result<Log, AuditError> {
+    let now = now(clock)?;
+    let place = Place::new(Arc::clone(&files), dir.subdirectory(DIR)?);
+    let path = dir.join(KEY);
+    if let Some(content) = read(&*files, &path)? {
+        if !is_there(&*files, &place.log())? {
+            let log = place.log();
+            return Err(AuditError::NoLog { path, log });
+        }
+        let signer = signer(&path, &content, custodian)?;
+        return Ok(Log::open(place, signer, now)?);
+    }
+    let staged = dir.join(STAGED);
+    let signer = match read(&*files, &staged)? {
+        Some(content) => signer(&staged, &content, custodian)?,
+        None if is_there(&*files, &place.log())? => {
+            let log = dir.join(DIR);
+            return Err(AuditError::NoKey { path, log });
+        }
+        None => {
+            let (pair, content) = create_signing_key(SigningPurpose::Audit, custodian)?;
+            disk::create(&*files, &staged, &content)?;
+            Signer::new(pair)
+        }
+    };
+    // The checkpoint is written last: once it is there, the log has begun.
+    let log = if is_there(&*files, &place.checkpoints())? {
+        Log::open(place, signer, now)?
+    } else {
+        Log::create(place, signer, catalogue, now)?
+    };
+    files
+        .rename(&staged, &path)
+        .map_err(|e| Error::from_io(&path, Action::Rename, e))?;
+    files
+        .sync_dir(dir.path())
+        .map_err(|e| Error::from_io(dir.path(), Action::SyncDir, e))?;
+    Ok(log)
+}
+
+/// Where a state directory keeps its audit log.
+#[must_use]
+pub fn audit_directory(state: &Path) -> PathBuf {
+    state.join(DIR)
+}
+
+/// The key that verifies a state directory's audit log, without the KEK.
+///
+/// # Errors
+/// [`AuditError`].
+pub fn audit_verifier(state: &Path) -> Result<VerifierKey, AuditError> {
+    let path = state.join(KEY);
+    let content = disk::Real
+        .read(&path)
+        .map_err(|e| Error::from_io(&path, Action::Read, e))?;
+    let public = public_signing_key(&content);
+    let public = public.map_err(|source| AuditError::Key { path, source })?;
+    Ok(VerifierKey::new(public))
+}
+
+fn signer(path: &Path, content: &[u8], custodian: &dyn Custodian) -> Result<Signer, AuditError> {
+    let pair = open_signing_key(content, SigningPurpose::Audit, custodian);
+    let pair = pair.map_err(|source| AuditError::Key {
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok(Signer::new(pair))
+}
+
+fn read(files: &dyn Files, path: &Path) -> Result<Option<Vec<u8>>, Error> {
+    match files.read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(Error::from_io(path, Action::Read, e)),
+    }
+}
+
+fn is_there(files: &dyn Files, path: &Path) -> Result<bool, Error> {
+    match files.len(path) {
+        Ok(_) => Ok(true),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(Error::from_io(path, Action::Read, e)),
+    }
+}
+
+/// The wall clock, in whole milliseconds: what the log keeps.
+pub(super) fn now(clock: &Clock) -> Result<Timestamp, AuditError> {
+    let round = TimestampRound::new()
+        .smallest(Unit::Millisecond)
+        .mode(RoundMode::Trunc);
+    Timestamp::try_from(clock.wall())
+        .and_then(|now| now.round(round))
+        .map_err(|_out_of_range| AuditError::Clock)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::custody::local;
+    use crate::disk::Lock;
+    use crate::disk::testing::{Forgetful, Trouble};
+
+    struct Home {
+        _root: tempfile::TempDir,
+        dir: StateDir,
+        kek: local::Kek,
+        disk: Arc<Forgetful>,
+    }
+
+    impl Home {
+        fn new() -> Self {
+            let root = tempfile::tempdir().unwrap();
+            let dir = StateDir::create(&root.path().join("state")).unwrap();
+            let kek = local::init(&Lock::take(dir.clone()).unwrap(), None).unwrap();
+            Self {
+                _root: root,
+                dir,
+                kek,
+                disk: Arc::default(),
+            }
+        }
+
+        fn open(&self) -> Result<Log, AuditError> {
+            let files = Arc::<Forgetful>::clone(&self.disk);
+            open(&self.dir, files, &self.kek, ("5f0c", &Clock::system()))
+        }
+    }
+
+    #[test]
+    fn interrupted_beginning_is_finished_by_the_next() {
+        let mut verifiers = std::collections::BTreeSet::new();
+        for step in 0..14 {
+            for kept in 0..5 {
+                let home = Home::new();
+                home.disk.arm(step, Trouble::Death);
+                drop(home.open());
+                home.disk.restart(kept);
+                let log = home.open().unwrap();
+                let verifier = log.verifier().unwrap().to_string();
+                drop(log);
+                home.disk.restart(0);
+                let again = home.open().unwrap();
+                assert_eq!(again.verifier().unwrap().to_string(), verifier);
+                assert_eq!(again.tail(9).unwrap().len(), 1);
+                verifiers.insert(verifier);
+            }
+        }
+        assert!(verifiers.len() > 10);
+    }
+
+    #[test]
+    fn key_or_log_that_is_gone_is_told_and_not_made_anew() {
+        let home = Home::new();
+        drop(home.open().unwrap());
+        let before = home.disk.content();
+        home.disk.remove(&home.dir.join(KEY)).unwrap();
+        let error = home.open().err().unwrap().to_string();
+        assert!(error.contains("audit.key is missing, but"), "{error}");
+        assert!(!home.disk.content().contains_key(&home.dir.join(KEY)));
+        let home = Home::new();
+        drop(home.open().unwrap());
+        home.disk.remove(&home.dir.join("audit/log.jsonl")).unwrap();
+        let error = home.open().err().unwrap().to_string();
+        assert!(error.contains("log.jsonl is missing, but"), "{error}");
+        assert_eq!(home.disk.content().len(), before.len() - 1);
+    }
+
+    #[test]
+    fn key_of_another_directory_is_refused() {
+        let (home, other) = (Home::new(), Home::new());
+        drop((home.open().unwrap(), other.open().unwrap()));
+        let theirs = other.disk.read(&other.dir.join(KEY)).unwrap();
+        home.disk
+            .tamper(&home.dir.join(KEY), |bytes| *bytes = theirs);
+        let error = home.open().err().unwrap().to_string();
+        assert!(error.contains("signing key"), "{error}");
+    }
+}

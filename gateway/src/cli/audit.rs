@@ -1,0 +1,292 @@
+//! `keyway audit`: what happened to keys, and whether the log of it is what was written. Reads only.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::app;
+use crate::audit::{
+    Backwards, Body, CHECKPOINTS, Checkpoint, Event, EventId, Fact, LOG, Line, Source, Text,
+    Verified, VerifierKey, VerifyError, verify,
+};
+use crate::disk::Real;
+
+use super::args::{AuditCommand, AuditPlace, AuditShow, AuditVerify, Place};
+use super::exit::Exit;
+use super::failure::Failure;
+use super::output::{Output, complain, table};
+use super::place;
+
+/// What `verify --json` prints.
+#[derive(Serialize)]
+struct Report {
+    log: String,
+    key: String,
+    lines: u64,
+    root: String,
+    checkpoints: u64,
+    covered: u64,
+    torn_bytes: u64,
+    open: Vec<EventId>,
+    unknown: u64,
+}
+
+/// What `show --json` prints.
+#[derive(Serialize)]
+struct Listing {
+    log: String,
+    lines: Vec<Line>,
+}
+
+pub(super) fn run(command: &AuditCommand, out: &mut Output) -> Result<(), Failure> {
+    match command {
+        AuditCommand::Verify(args) => check(args, out),
+        AuditCommand::Show(args) => show(args, out),
+    }
+}
+
+fn check(args: &AuditVerify, out: &mut Output) -> Result<(), Failure> {
+    let log = log(&args.place)?;
+    let key = match &args.key {
+        Some(key) => key.clone(),
+        None => app::audit_verifier(state(&log)).map_err(|error| Failure::of(&error))?,
+    };
+    let kept = args.checkpoint.iter().map(|path| kept(path, &key));
+    let kept = kept.collect::<Result<Vec<_>, _>>()?;
+    let checkpoints = log.with_file_name(CHECKPOINTS);
+    let source = Source {
+        files: &Real,
+        log: &log,
+        checkpoints: Some(&checkpoints),
+    };
+    let verified = verify(&source, &key, &kept).map_err(|error| not_whole(&error))?;
+    warn(&verified);
+    if args.place.json {
+        return Ok(out.json(&report(&log, &key, &verified))?);
+    }
+    out.line(format_args!(
+        "{}: {} lines, all as they were written",
+        log.display(),
+        verified.lines
+    ))?;
+    out.line(format_args!(
+        "  {} checkpoints, the last covers {} lines, Merkle tree hash {}",
+        verified.checkpoints,
+        verified.covered,
+        verified.root.base64()
+    ))?;
+    out.line(format_args!("  signed by {key}"))?;
+    if kept.is_empty() && args.key.is_none() {
+        out.line("  key and checkpoints are those beside the log; with --key and --checkpoint from elsewhere it proves more")?;
+    }
+    Ok(())
+}
+
+/// What is no damage, and still worth a word.
+fn warn(verified: &Verified) {
+    if let Some(torn) = verified.torn {
+        complain(format_args!(
+            "warning: {} bytes behind the last line are no whole line: being written now, or cut off by a crash; they were never acknowledged, and the next start removes them",
+            torn.bytes
+        ));
+    }
+    if verified.covered < verified.lines {
+        complain(format_args!(
+            "warning: lines {} to {} have no checkpoint yet, so that a change of the last one would not show",
+            verified.covered.saturating_add(1),
+            verified.lines
+        ));
+    }
+    for event in &verified.open {
+        complain(format_args!(
+            "warning: the event {event} has no outcome: it is under way, or a crash interrupted it"
+        ));
+    }
+    if verified.unknown > 0 {
+        complain(format_args!(
+            "warning: {} lines are of a later version: they stand where they were written, what they say is not known here",
+            verified.unknown
+        ));
+    }
+}
+
+fn report(log: &Path, key: &VerifierKey, verified: &Verified) -> Report {
+    Report {
+        log: log.display().to_string(),
+        key: key.to_string(),
+        lines: verified.lines,
+        root: verified.root.base64(),
+        checkpoints: verified.checkpoints,
+        covered: verified.covered,
+        torn_bytes: verified.torn.map_or(0, |torn| torn.bytes),
+        open: verified.open.clone(),
+        unknown: verified.unknown,
+    }
+}
+
+fn not_whole(error: &VerifyError) -> Failure {
+    match error {
+        VerifyError::Altered { .. } | VerifyError::Unvouched { .. } => {
+            Failure::with_exit(Exit::Altered, error)
+        }
+        VerifyError::Disk(error) => Failure::of(error),
+        #[expect(unreachable_patterns, reason = "the enum may grow")]
+        _ => Failure::of(error),
+    }
+}
+
+/// A checkpoint that somebody kept: a file with one signed note.
+fn kept(path: &Path, key: &VerifierKey) -> Result<Checkpoint, Failure> {
+    let note = std::fs::read_to_string(path).map_err(|error| {
+        let what = format!("cannot read {}: {error}", path.display());
+        Failure::new(Exit::Operator, what, "name a file with a signed checkpoint")
+    })?;
+    Checkpoint::open(&note, key).map_err(|error| {
+        let what = format!("{} is no checkpoint of this log: {error}", path.display());
+        let help = "name a file with one whole checkpoint, as it stands between the empty lines of `checkpoints`, and the log's own --key";
+        Failure::new(Exit::Altered, what, help)
+    })
+}
+
+/// Newest lines first, until there are enough; then the other way round, as things happened.
+fn show(args: &AuditShow, out: &mut Output) -> Result<(), Failure> {
+    let log = log(&args.place)?;
+    let disk = |error: crate::disk::Error| Failure::of(&error);
+    let mut backwards = Backwards::open(Arc::new(Real), log.clone()).map_err(disk)?;
+    let mut lines = Vec::new();
+    let mut finished = BTreeSet::new();
+    while lines.len() < args.lines
+        && let Some(bytes) = backwards.next_line().map_err(disk)?
+    {
+        let Ok(line) = Line::parse(&bytes) else {
+            complain(
+                "warning: a line is none that this keyway knows; `keyway audit verify` says whether it was altered",
+            );
+            continue;
+        };
+        if is_wanted(&line, args, &mut finished) {
+            lines.push(line);
+        }
+    }
+    lines.reverse();
+    if args.place.json {
+        let log = log.display().to_string();
+        return Ok(out.json(&Listing { log, lines })?);
+    }
+    let head = [
+        "TIME", "WHO", "ACTION", "TRIGGER", "KEYRING", "VERSION", "OUTCOME",
+    ];
+    let head = head.map(str::to_owned).to_vec();
+    let rows = lines.iter().map(row);
+    out.line(table(
+        &std::iter::once(head).chain(rows).collect::<Vec<_>>(),
+    ))?;
+    Ok(())
+}
+
+/// The outcome tells the whole event, so that its intent is left out.
+fn is_wanted(line: &Line, args: &AuditShow, finished: &mut BTreeSet<EventId>) -> bool {
+    match &line.body {
+        Body::Intent(event) if finished.contains(&event.id) => return false,
+        Body::Outcome(completed) => drop(finished.insert(completed.event.id)),
+        Body::Intent(_) | Body::Note(_) => {}
+    }
+    let Some(wanted) = &args.keyring else {
+        return true;
+    };
+    let event = line.body.event();
+    event
+        .and_then(|event| event.act.keyring.as_ref())
+        .is_some_and(|keyring| keyring.as_str() == wanted)
+}
+
+fn row(line: &Line) -> Vec<String> {
+    let time = format!("{:.0}", line.body.time());
+    match &line.body {
+        Body::Intent(event) => cells(time, event, "under way".to_owned()),
+        Body::Outcome(completed) => {
+            let error = completed.error.as_ref().map(Text::printable);
+            let error = error.map_or_else(String::new, |error| format!(": {error}"));
+            let outcome = format!("{}{error}", completed.outcome);
+            cells(time, &completed.event, outcome)
+        }
+        Body::Note(note) => {
+            let none = || "-".to_owned();
+            let who = "gateway".to_owned();
+            vec![
+                time,
+                who,
+                "note".to_owned(),
+                none(),
+                none(),
+                none(),
+                said(&note.fact),
+            ]
+        }
+    }
+}
+
+fn cells(time: String, event: &Event, outcome: String) -> Vec<String> {
+    let act = &event.act;
+    let text = |text: Option<&Text>| text.map_or_else(|| "-".to_owned(), Text::printable);
+    vec![
+        time,
+        Text::from(act.who.to_string()).printable(),
+        act.what.to_string(),
+        act.trigger
+            .map_or_else(|| "-".to_owned(), |trigger| trigger.to_string()),
+        text(act.keyring.as_ref()),
+        text(act.version.as_ref().map(|version| &version.label)),
+        outcome,
+    ]
+}
+
+fn said(fact: &Fact) -> String {
+    match fact {
+        Fact::Begun { catalogue, .. } => {
+            format!("log begun for catalogue {}", catalogue.printable())
+        }
+        Fact::GatewayStarted { version } => format!("started {}", version.printable()),
+        Fact::GatewayStopped => "stopped)".to_owned(),
+        Fact::ConfigurationReloaded { result } => {
+            format!("configuration reloaded: {}", result.printable())
+        }
+        Fact::RollbackAlarm { what } => format!("rollback alarm: {}", what.printable()),
+        Fact::TailRepaired { bytes, .. } => {
+            format!("a line cut off by a crash was removed: {bytes} bytes")
+        }
+        Fact::Uncovered { first, last } => {
+            format!("lines {first} to {last} had no checkpoint at the start")
+        }
+        Fact::ReserveReleased => "disk full: reserve given up)".to_owned(),
+    }
+}
+
+/// Where the log is: named, or in the state directory.
+fn log(args: &AuditPlace) -> Result<PathBuf, Failure> {
+    if let Some(log) = &args.log {
+        return Ok(log.clone());
+    }
+    let place = Place {
+        config: args.config.clone(),
+        state: args.state.clone(),
+        ..Place::default()
+    };
+    let checked = place::configuration(&place)?;
+    let log = app::audit_directory(&checked.state).join(LOG);
+    if log.exists() {
+        return Ok(log);
+    }
+    Err(Failure::new(
+        Exit::Operator,
+        format!("there is no audit log {}", log.display()),
+        "name another state directory with --state or --config, or the log itself with --log",
+    ))
+}
+
+/// The state directory of a log that lies in one.
+fn state(log: &Path) -> &Path {
+    log.parent().and_then(Path::parent).unwrap_or(log)
+}
