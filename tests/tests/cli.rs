@@ -85,6 +85,161 @@ fn passphrase_comes_from_a_file_and_a_wrong_one_is_refused() {
 }
 
 #[test]
+fn audit_log_verifies_shows_and_names_the_line_that_was_changed() {
+    let folder = scratch::folder("audit");
+    let state = folder.path().join("state");
+    let with = |words: &[&str]| keyway(&[words, &["--state", path(&state)]].concat());
+    let made = with(&["init"]);
+    assert_eq!(code(&made), 0, "{}", text_of(&made));
+    let said = text(&made.stdout);
+    let key = said.split("verifier key ").nth(1).unwrap();
+    let key = key.lines().next().unwrap();
+    for why in ["one", "two\u{1b}[2J"] {
+        assert_eq!(code(&with(&["rotate", "--why", why])), 0);
+    }
+    let verified = json(&with(&["audit", "verify", "--json", "--key", key]));
+    assert_eq!(
+        (&verified["lines"], &verified["key"]),
+        (&5.into(), &key.into())
+    );
+    assert_eq!(code(&with(&["audit", "verify"])), 0);
+    let shown = with(&["audit", "show"]);
+    assert_eq!(
+        text(&shown.stdout).matches("  done").count(),
+        2,
+        "{}",
+        text_of(&shown)
+    );
+    let shown = json(&with(&[
+        "audit",
+        "show",
+        "--json",
+        "-n",
+        "1",
+        "--keyring",
+        "default",
+    ]));
+    assert_eq!(shown["lines"][0]["why"], "two\u{1b}[2J", "{shown}");
+    assert_eq!(
+        shown["lines"][0]["version"]["label"]
+            .as_str()
+            .unwrap()
+            .rsplit('.')
+            .next(),
+        Some("2")
+    );
+
+    let log = state.join("audit/log.jsonl");
+    let whole = std::fs::read_to_string(&log).unwrap();
+    for (line, changed) in [
+        (
+            3,
+            whole.replacen(
+                "\"why\":\"one\",\"action\":\"activate\",\"keyring\":\"default\",\"version\":{",
+                "\"why\":\"won\",\"action\":\"activate\",\"keyring\":\"default\",\"version\":{",
+                1,
+            ),
+        ),
+        (
+            2,
+            whole
+                .split_inclusive('\n')
+                .enumerate()
+                .filter(|(at, _)| *at != 1)
+                .map(|(_, line)| line)
+                .collect(),
+        ),
+        (
+            5,
+            whole
+                .lines()
+                .take(4)
+                .map(|line| format!("{line}\n"))
+                .collect(),
+        ),
+    ] {
+        std::fs::write(&log, &changed).unwrap();
+        let refused = with(&["audit", "verify"]);
+        assert_eq!(code(&refused), 7, "{}", text_of(&refused));
+        assert!(
+            text_of(&refused).contains(&format!("line {line} ")),
+            "{}",
+            text_of(&refused)
+        );
+        // Nothing happens to keys that could not be written down.
+        let rotated = with(&["rotate", "--why", "three"]);
+        assert_eq!(code(&rotated), 4, "{}", text_of(&rotated));
+        assert_eq!(std::fs::read_to_string(&log).unwrap(), changed);
+    }
+    std::fs::write(&log, whole).unwrap();
+    let listed = json(&with(&["keys", "--json"]));
+    assert_eq!(listed["versions"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn audit_log_cut_back_with_its_checkpoints_is_noticed_with_one_kept_elsewhere() {
+    let folder = scratch::folder("audit");
+    let state = folder.path().join("state");
+    let with = |words: &[&str]| keyway(&[words, &["--state", path(&state)]].concat());
+    assert_eq!(code(&with(&["init"])), 0);
+    let audit = state.join("audit");
+    let files = [audit.join("log.jsonl"), audit.join("checkpoints")];
+    let before = files.each_ref().map(|file| std::fs::read(file).unwrap());
+    assert_eq!(code(&with(&["rotate", "--why", "one"])), 0);
+    let kept = folder.path().join("kept");
+    let notes = std::fs::read_to_string(&files[1]).unwrap();
+    let lines: Vec<&str> = notes.lines().collect();
+    std::fs::write(&kept, lines[lines.len() - 6..].join("\n")).unwrap();
+    let verify = ["audit", "verify", "--checkpoint", path(&kept)];
+    assert_eq!(code(&with(&verify)), 0, "{}", text_of(&with(&verify)));
+    for (file, bytes) in files.iter().zip(before) {
+        std::fs::write(file, bytes).unwrap();
+    }
+    assert_eq!(code(&with(&["audit", "verify"])), 0);
+    let refused = with(&verify);
+    assert_eq!(code(&refused), 7, "{}", text_of(&refused));
+    assert!(text_of(&refused).contains("line 2 and what follows is cut off"));
+}
+
+#[test]
+fn published_recipe_verifies_a_log_without_keyway() {
+    let folder = scratch::folder("audit");
+    let state = folder.path().join("state");
+    let with = |words: &[&str]| keyway(&[words, &["--state", path(&state)]].concat());
+    assert_eq!(code(&with(&["init"])), 0);
+    assert_eq!(code(&with(&["rotate", "--why", "one"])), 0);
+    let page = std::fs::read_to_string(scratch::repository().join("docs/audit.md")).unwrap();
+    let recipe = page
+        .split("```python\n")
+        .nth(1)
+        .unwrap()
+        .split("```")
+        .next()
+        .unwrap();
+    let run = || {
+        let files = [
+            state.join("audit/log.jsonl"),
+            state.join("audit/checkpoints"),
+        ];
+        let mut python = Command::new("python3");
+        python.args(["-c", recipe]).args(files).output().unwrap()
+    };
+    let said = run();
+    assert_eq!(
+        text(&said.stdout),
+        "3 lines, 3 checkpoints\n",
+        "{}",
+        text_of(&said)
+    );
+    let log = state.join("audit/log.jsonl");
+    let changed = std::fs::read_to_string(&log)
+        .unwrap()
+        .replace("done", "gone");
+    std::fs::write(&log, changed).unwrap();
+    assert!(text(&run().stderr).contains("line 3 was changed"));
+}
+
+#[test]
 fn inspect_explains_every_published_vector() {
     let folder = scratch::folder("inspect");
     let file = scratch::repository().join("docs/envelope-vectors.json");

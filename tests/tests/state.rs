@@ -84,6 +84,24 @@ fn every_missing_file_has_its_own_error_and_is_not_made_anew() {
 }
 
 #[test]
+fn an_audit_log_that_was_altered_stops_key_events_and_no_traffic() {
+    let mut server = NatsServer::start();
+    let mut gateway = Gateway::sealing(&server.url());
+    assert!(gateway.process().terminate().success());
+    let log = gateway.state().join("audit/log.jsonl");
+    let altered = fs::read_to_string(&log)
+        .unwrap()
+        .replacen("begun", "begot", 1);
+    fs::write(&log, &altered).unwrap();
+    gateway.restart();
+    let mut tap = Tap::open(server.addr());
+    Raw::greeted(gateway.addr(), "").publish("talk.a", b"secret");
+    assert_ne!(tap.message("talk.a").payload(), b"secret");
+    assert_eq!(fs::read_to_string(&log).unwrap(), altered);
+    server.kill();
+}
+
+#[test]
 fn every_damaged_file_is_named() {
     for file in ["kek", "catalogue.key", "seen.json", RECORD] {
         let gateway = stopped();
@@ -163,7 +181,7 @@ fn a_read_only_disk_is_told() {
 #[test]
 fn a_full_disk_at_the_start_is_told() {
     let gateway = stopped();
-    let Some(mount) = Mount::small(&gateway.state(), 128) else {
+    let Some(mount) = Mount::small(&gateway.state(), 2048) else {
         return;
     };
     mount.fill();
@@ -198,7 +216,7 @@ fn a_disk_that_fills_up_stops_the_rotation_and_not_the_traffic() {
     let server = NatsServer::start();
     let mut gateway = Gateway::sealing(&server.url());
     gateway.process().kill();
-    let Some(mount) = Mount::small(&gateway.state(), 256) else {
+    let Some(mount) = Mount::small(&gateway.state(), 2304) else {
         return;
     };
     gateway.restart();

@@ -23,7 +23,7 @@ pub(super) enum Command {
     Demo(Demo),
     /// Run the gateway until SIGTERM or SIGINT
     Run(Run),
-    /// Create the state directory: key-encryption key and catalogue; overwrites nothing
+    /// Create the state directory: key-encryption key, catalogue and audit log; overwrites nothing
     Init(Init),
     /// Check a configuration file and report every mistake at once
     Check(Check),
