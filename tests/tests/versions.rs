@@ -109,7 +109,11 @@ fn nothing_is_lost_or_reordered_while_keys_are_switched_under_load() {
     let mut agent = pair.publisher();
     let mut tap = pair.tap();
     // How far the load may go: each switch comes in the middle of a part of it, however slow the machine is.
-    let (goal, sent, over) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicBool::new(false));
+    let (goal, sent, over) = (
+        AtomicUsize::new(0),
+        AtomicUsize::new(0),
+        AtomicBool::new(false),
+    );
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !over.load(Ordering::Acquire) || sent.load(Ordering::Acquire) < PART * SWITCHES {

@@ -101,7 +101,7 @@ impl From<KeyringStatus> for Keyring {
     fn from(status: KeyringStatus) -> Self {
         Self {
             keyring: status.keyring.to_string(),
-            suite: status.suite.name().to_owned(),
+            suite: status.terms.suite.name().to_owned(),
             versions: status.versions.into_iter().map(Into::into).collect(),
         }
     }
@@ -117,9 +117,9 @@ impl From<VersionStatus> for KeyVersion {
             state: status.state.name().to_owned(),
             created: status.created.to_string(),
             activated: status.activated.map(|time| time.to_string()),
-            sealed: status.sealed.map(|used| Sealed {
-                messages: used.messages,
-                bytes: used.bytes,
+            sealed: status.opened.map(|_loaded| Sealed {
+                messages: status.used.messages,
+                bytes: status.used.bytes,
             }),
         }
     }

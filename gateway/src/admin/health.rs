@@ -60,7 +60,8 @@ fn seals(keyring: &KeyringStatus) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::envelope::Suite;
+    use crate::rotation::Terms;
+    use crate::rotation::engine::Outlook;
 
     #[test]
     fn every_reason_is_told_and_none_is_made_up() {
@@ -71,8 +72,10 @@ mod tests {
         health.draining();
         let idle = KeyringStatus {
             keyring: "agents".parse().unwrap(),
-            suite: Suite::Aes256Gcm,
+            terms: Terms::default(),
+            subjects: Vec::new(),
             versions: Vec::new(),
+            outlook: Outlook::default(),
         };
         let reasons = health.reasons(&[idle]).join("\n");
         for word in ["stopping", "NATS server", "`agents`"] {

@@ -118,7 +118,13 @@ async fn rotate(
             help,
         )
     })?;
-    let rotated = rotation.rotate(&name, &asked.why).await;
+    let because = crate::rotation::Because {
+        trigger: crate::audit::Trigger::Manual,
+        who: crate::audit::Who::Gateway,
+        through: crate::audit::Through::AdminSocket,
+        why: asked.why.into(),
+    };
+    let rotated = rotation.rotate(&name, because).await;
     rotated
         .map(|rotated| Json(rotated.into()))
         .map_err(|error| Refusal::of(&error))

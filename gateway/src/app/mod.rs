@@ -3,6 +3,7 @@
 //! [`Gateway::start`] names the stages in order; [`Gateway::stop`] is the same list from its end.
 
 mod audit;
+mod offline;
 mod ports;
 pub mod process;
 mod state;
@@ -14,9 +15,9 @@ use std::sync::Arc;
 use tokio::task::JoinHandle;
 
 use crate::admin;
-use crate::audit::{Fact, Log};
 use crate::clock::Clock;
 use crate::config::Checked;
+use crate::control::Control;
 use crate::dataplane::{self, Dataplane};
 use crate::disk::{self, StateDir};
 use crate::envelope::{self, WrongAnswer};
@@ -24,9 +25,10 @@ use crate::fault::{Fault, Faulty, Retry, Who};
 use crate::keyring::{Keys, Snapshot};
 use crate::metrics::{self, PrometheusHandle};
 use crate::policy::Policy;
-use crate::rotation::{self, Rotation};
+use crate::rotation::{self, Rotation, Stores};
 
 pub use audit::{AuditError, audit_directory, audit_verifier};
+pub use offline::offline;
 pub use state::{OpenError, Opened, open, open_audit, with_audit};
 
 /// A running gateway.
@@ -36,8 +38,6 @@ pub struct Gateway {
     health: admin::Health,
     upkeep: JoinHandle<()>,
     rotation: Option<(Rotation, rotation::Running)>,
-    audit: Option<Log>,
-    clock: Clock,
     /// Where `ports.json` lies.
     state: PathBuf,
 }
@@ -94,7 +94,7 @@ impl Gateway {
         clock: &Clock,
     ) -> Result<Self, StartError> {
         envelope::self_test()?;
-        let (keys, rotation, mut audit) = keys(checked, clock)?;
+        let (keys, rotation) = keys(checked, clock)?;
         let dataplane = Dataplane::start(checked.dataplane.clone(), keys, clock.clone())?;
         let recorder = metrics.clone();
         let health = admin::Health::serving(dataplane.reach());
@@ -108,10 +108,6 @@ impl Gateway {
         StateDir::create(&checked.state)?;
         let admin = admin::serve(&checked.admin, sources)?;
         ports::write(&checked.state, dataplane.addrs(), admin.addr())?;
-        if let Some(audit) = &mut audit {
-            let version = env!("CARGO_PKG_VERSION").into();
-            note(audit, Fact::GatewayStarted { version }, clock);
-        }
         tracing::info!(listen = ?dataplane.addrs(), relay_only = checked.dataplane.relay_only, "ready");
         Ok(Self {
             upkeep: tokio::spawn(metrics::upkeep(recorder)),
@@ -119,8 +115,6 @@ impl Gateway {
             admin,
             health,
             rotation,
-            audit,
-            clock: clock.clone(),
             state: checked.state.clone(),
         })
     }
@@ -155,18 +149,11 @@ impl Gateway {
         if let Some((_rotation, running)) = self.rotation {
             running.stop().await;
         }
-        if let Some(mut audit) = self.audit {
-            note(&mut audit, Fact::GatewayStopped, &self.clock);
-        }
         tracing::info!("stopped");
     }
 }
 
-type Started = (
-    Arc<Keys>,
-    Option<(Rotation, rotation::Running)>,
-    Option<Log>,
-);
+type Started = (Arc<Keys>, Option<(Rotation, rotation::Running)>);
 
 /// The keys to seal under. A gateway that relays only needs none, and touches neither KEK nor catalogue: it must start in the
 /// emergency in which these are broken.
@@ -178,29 +165,27 @@ fn keys(checked: &Checked, clock: &Clock) -> Result<Started, StartError> {
             Vec::new(),
             0,
         ));
-        return Ok((Arc::new(keys), None, None));
+        return Ok((Arc::new(keys), None));
     }
     let Opened { catalogue, audit } = open(&checked.state, &checked.custody, clock)?;
     ports::remove(&checked.state);
-    let config = rotation::Config {
-        policy: Arc::new(checked.policy.clone()),
-        suites: checked
-            .keyrings
-            .iter()
-            .map(|keyring| keyring.suite)
-            .collect(),
-        workers: dataplane::worker_count(&checked.dataplane),
+    let stores = Stores {
+        catalogue,
+        audit,
+        control: checked.control.clone().map(Control::new),
     };
-    let (rotation, keys, running) = rotation::start(config, catalogue, clock.clone())?;
-    Ok((keys, Some((rotation, running)), Some(audit)))
+    let config = rotation_config(checked);
+    let (rotation, keys, running) = rotation::start(config, stores, clock.clone())?;
+    Ok((keys, Some((rotation, running))))
 }
 
-/// Says what is no key event, as far as the log takes it.
-fn note(audit: &mut Log, fact: Fact, clock: &Clock) {
-    let Ok(now) = audit::now(clock) else {
-        return;
-    };
-    if let Err(error) = audit.note(fact, now) {
-        tracing::warn!(%error, "the audit log does not say that the gateway started or stopped");
+/// What rotation is told of the configuration, at start and after a reload.
+#[must_use]
+pub fn rotation_config(checked: &Checked) -> rotation::Config {
+    let terms = checked.keyrings.iter().map(|keyring| keyring.terms.clone());
+    rotation::Config {
+        policy: Arc::new(checked.policy.clone()),
+        terms: terms.collect(),
+        workers: dataplane::worker_count(&checked.dataplane),
     }
 }

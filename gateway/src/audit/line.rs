@@ -122,6 +122,13 @@ pub enum Fact {
         /// The last of them.
         last: u64,
     },
+    /// A revocation was rehearsed.
+    Drill {
+        /// By whom.
+        who: Text,
+        /// Why.
+        why: Text,
+    },
     /// The disk was full, and the reserve was given up for a revocation.
     ReserveReleased,
 }

@@ -220,6 +220,9 @@ pub enum RotateError {
     /// The custodian did not wrap the new secret.
     #[error("cannot wrap the new key version: {0}")]
     Wrap(#[from] WrapFailed),
+    /// The custodian did not unwrap what it had wrapped.
+    #[error("the custodian does not unwrap what it has just wrapped: {0}")]
+    Unwrap(#[from] UnwrapFailed),
     /// No such version.
     #[error("keyring {keyring} has no version {number}")]
     Unknown {
@@ -298,11 +301,20 @@ impl Faulty for KeyError {
     }
 }
 
+impl RotateError {
+    /// Whether the disk had no space for it.
+    #[must_use]
+    pub const fn is_full(&self) -> bool {
+        matches!(self, Self::Set(SetError::Disk(disk::Error::Full { .. })))
+    }
+}
+
 impl Faulty for RotateError {
     fn fault(&self) -> Fault {
         match self {
             Self::Set(e) => e.fault(),
             Self::Wrap(e) => e.fault(),
+            Self::Unwrap(e) => e.fault(),
             Self::NoEntropy(_) => LATER,
             Self::Unknown { .. } | Self::NotReady { .. } | Self::NoNumber(_) | Self::Clock => {
                 OPERATOR

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::record::{Label, Record, Version};
-use crate::envelope::{Commitment, Suite};
+use crate::envelope::{Commitment, Suite, Used};
 use crate::policy::KeyringName;
 
 /// The highest format that this version reads, and the one that it writes.
@@ -52,8 +52,19 @@ struct VersionJson {
     activated: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     deactivated: Option<String>,
+    #[serde(default)]
+    reserved: UsedJson,
+    #[serde(default)]
+    lanes: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     wrapped: Option<String>,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UsedJson {
+    messages: u64,
+    bytes: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -130,6 +141,11 @@ fn write_version(version: &Version) -> VersionJson {
         since: version.since.to_string(),
         activated: version.activated.as_ref().map(Timestamp::to_string),
         deactivated: version.deactivated.as_ref().map(Timestamp::to_string),
+        reserved: UsedJson {
+            messages: version.reserved.messages,
+            bytes: version.reserved.bytes,
+        },
+        lanes: version.lanes,
         wrapped: version.wrapped.as_ref().map(ToString::to_string),
     }
 }
@@ -148,6 +164,11 @@ fn read_version(json: VersionJson) -> Result<Version, Unreadable> {
         since: field("since", &json.since)?,
         activated: time("activated", &json.activated)?,
         deactivated: time("deactivated", &json.deactivated)?,
+        reserved: Used {
+            messages: json.reserved.messages,
+            bytes: json.reserved.bytes,
+        },
+        lanes: json.lanes,
         wrapped: json
             .wrapped
             .as_deref()

@@ -1,14 +1,14 @@
 //! New key versions and their steps through life, each one a compare-and-set.
 //!
 //! A switch takes three: the new version is durable, then ready, then active while its predecessor stops sealing. Killed between
-//! any two, calling again goes on from there; the old version seals until the last one.
+//! any two, the record says which is next; the old version seals until the last one.
 
 use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 
 use super::view::context;
 use super::{Catalogue, Label, Record, RotateError, SetError, State, Version};
 use crate::clock::Clock;
-use crate::envelope::{Suite, VersionKey};
+use crate::envelope::{Suite, Used, VersionKey};
 use crate::policy::KeyringName;
 use crate::secret::Secret;
 
@@ -21,43 +21,23 @@ pub struct Switched {
     pub predecessor: Option<u32>,
 }
 
+/// What is known of the use of a version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// The version.
+    pub number: u32,
+    /// No more than this was, or will be, sealed under it before the next account.
+    pub reserved: Used,
+    /// Lanes drawn under it.
+    pub lanes: u64,
+}
+
 impl Catalogue {
-    /// The number of the version that seals; makes and activates the first one if there is none.
+    /// The number of a new version: a secret is drawn, wrapped, made durable and read back. It is pre-active.
     ///
     /// # Errors
     /// [`RotateError`].
-    pub fn ensure_active(
-        &mut self,
-        keyring: &KeyringName,
-        suite: Suite,
-        clock: &Clock,
-    ) -> Result<u32, RotateError> {
-        match self.view.record(keyring).and_then(Record::active) {
-            Some(version) => Ok(version.number),
-            None => Ok(self.rotate(keyring, suite, clock)?.active),
-        }
-    }
-
-    /// Switches to a new version now: [`Catalogue::prepare`] and [`Catalogue::activate`].
-    ///
-    /// # Errors
-    /// [`RotateError`]; call again to go on.
-    pub fn rotate(
-        &mut self,
-        keyring: &KeyringName,
-        suite: Suite,
-        clock: &Clock,
-    ) -> Result<Switched, RotateError> {
-        let number = self.prepare(keyring, suite, clock)?;
-        self.activate(keyring, number, clock)
-    }
-
-    /// The number of a version that waits to be activated. One that an interrupted switch left is taken up again; without one
-    /// a new secret is drawn, wrapped, made durable and read back.
-    ///
-    /// # Errors
-    /// [`RotateError`].
-    pub fn prepare(
+    pub fn generate(
         &mut self,
         keyring: &KeyringName,
         suite: Suite,
@@ -65,20 +45,6 @@ impl Catalogue {
     ) -> Result<u32, RotateError> {
         let now = timestamp(clock)?;
         let mut record = self.current(keyring);
-        let waits = |v: &&Version| matches!(v.state, State::PreActive | State::Ready);
-        if let Some(version) = record
-            .versions
-            .iter()
-            .find(|v| waits(v) && v.suite == suite)
-        {
-            return Ok(version.number);
-        }
-        // Made for a suite that is no longer configured: never used, so nothing is lost.
-        for version in &mut record.versions {
-            if waits(&&*version) {
-                version.enter(State::Destroyed, now);
-            }
-        }
         let number = record
             .next_number()
             .ok_or_else(|| RotateError::NoNumber(keyring.clone()))?;
@@ -88,7 +54,28 @@ impl Catalogue {
         Ok(number)
     }
 
-    /// Makes a prepared version ready, then active; the version that was active becomes decrypt-only in the same step.
+    /// Makes a pre-active version ready, with the first part of its budget reserved in the same step.
+    ///
+    /// # Errors
+    /// [`RotateError`].
+    pub fn admit(
+        &mut self,
+        keyring: &KeyringName,
+        account: Account,
+        clock: &Clock,
+    ) -> Result<(), RotateError> {
+        let now = timestamp(clock)?;
+        let mut record = self.current(keyring);
+        let version = record
+            .version_mut(account.number)
+            .ok_or_else(|| unknown(keyring, account.number))?;
+        version.enter(State::Ready, now);
+        version.reserved = account.reserved;
+        self.compare_and_set(record.epoch, record)?;
+        Ok(())
+    }
+
+    /// Makes a ready version active; the version that was active becomes decrypt-only in the same step.
     ///
     /// # Errors
     /// [`RotateError`].
@@ -100,28 +87,12 @@ impl Catalogue {
     ) -> Result<Switched, RotateError> {
         let now = timestamp(clock)?;
         let state = self.state_of(keyring, number)?;
-        match state {
-            State::PreActive => {
-                self.set_state(keyring, number, State::Ready, clock)?;
-            }
-            State::Ready => {}
-            State::Active => {
-                return Ok(Switched {
-                    active: number,
-                    predecessor: None,
-                });
-            }
-            State::DecryptOnly
-            | State::Archived
-            | State::Suspended
-            | State::Compromised
-            | State::Destroyed => {
-                return Err(RotateError::NotReady {
-                    keyring: keyring.clone(),
-                    number,
-                    state,
-                });
-            }
+        if state != State::Ready {
+            return Err(RotateError::NotReady {
+                keyring: keyring.clone(),
+                number,
+                state,
+            });
         }
         let mut record = self.current(keyring);
         let predecessor = record.active().map(|v| v.number);
@@ -137,6 +108,27 @@ impl Catalogue {
             active: number,
             predecessor,
         })
+    }
+
+    /// Writes down what is known of the use of versions; before any of it is sealed, where that is more than before.
+    ///
+    /// # Errors
+    /// [`RotateError`].
+    pub fn account(
+        &mut self,
+        keyring: &KeyringName,
+        accounts: &[Account],
+    ) -> Result<(), RotateError> {
+        let mut record = self.current(keyring);
+        for account in accounts {
+            let version = record
+                .version_mut(account.number)
+                .ok_or_else(|| unknown(keyring, account.number))?;
+            version.reserved = account.reserved;
+            version.lanes = version.lanes.max(account.lanes);
+        }
+        self.compare_and_set(record.epoch, record)?;
+        Ok(())
     }
 
     /// Takes one version to another state. The table of states decides whether that may be; `destroyed` drops the secret.
@@ -197,6 +189,8 @@ impl Catalogue {
             since: now,
             activated: None,
             deactivated: None,
+            reserved: Used::default(),
+            lanes: 0,
             wrapped: Some(wrapped),
         })
     }

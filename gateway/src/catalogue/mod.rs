@@ -12,7 +12,7 @@
 //! | how files are signed | `signed` |
 //! | reading, without the lock | [`View`] |
 //! | writing | [`Catalogue::compare_and_set`] |
-//! | new versions, activation | [`Catalogue::rotate`] |
+//! | new versions, activation, use | [`Catalogue::generate`], [`Catalogue::activate`], [`Catalogue::account`] |
 
 mod error;
 mod json;
@@ -27,7 +27,7 @@ mod view;
 mod tests;
 
 pub use error::{CreateError, KeyError, LoadError, RotateError, SetError};
-pub use life::Switched;
+pub use life::{Account, Switched};
 pub use record::{Invalid, Label, Record, Version};
 pub use state::{Opens, State, UnknownState};
 pub use store::Catalogue;

@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 
 use super::State;
 use crate::custody::Wrapped;
-use crate::envelope::{Commitment, Kid, Suite};
+use crate::envelope::{Commitment, Kid, Suite, Used};
 use crate::policy::KeyringName;
 
 /// Everything that is known about a keyring's key versions. One record, so that one write hands over from one to the next.
@@ -44,6 +44,10 @@ pub struct Version {
     pub activated: Option<Timestamp>,
     /// When it stopped sealing in favour of a successor; from then on it never seals again.
     pub deactivated: Option<Timestamp>,
+    /// What has been reserved of its budget: no more than this was ever sealed under it.
+    pub reserved: Used,
+    /// How many lanes have been drawn under it, when its record was last written.
+    pub lanes: u64,
     /// The root secret under the KEK; gone once destroyed.
     pub wrapped: Option<Wrapped>,
 }

@@ -7,13 +7,17 @@ use std::sync::Arc;
 use super::json;
 use super::signed::{Kind, Signer, read};
 use super::view::{KEY, RECORDS, SEEN, View, raise};
-use super::{CreateError, Invalid, LoadError, Record, SetError, Version};
-use crate::custody::Custodian;
+use super::{CreateError, Invalid, LoadError, Record, RotateError, SetError, Version};
+use crate::custody::{Custodian, UnwrapFailed};
 use crate::disk::{self, Action, Error, Files, Lock, Real, StateDir};
 use crate::policy::KeyringName;
+use crate::secret::Secret;
 
 /// The signing key until everything else that a catalogue needs is there; then it is renamed to [`KEY`].
 const STAGED: &str = ".catalogue.key.new";
+
+/// What a rehearsal wraps a secret for.
+const REHEARSAL: &[u8] = b"rehearsal";
 
 /// The catalogue, open for writing: whoever has it holds the lock. Reads like the [`View`] that it is.
 pub struct Catalogue {
@@ -111,6 +115,29 @@ impl Catalogue {
             .entry(keyring)
             .insert_entry(record)
             .into_mut())
+    }
+
+    /// Has the custodian wrap and unwrap a secret that nobody uses.
+    ///
+    /// # Errors
+    /// What would keep a new version from being made.
+    pub fn rehearse_custody(&self) -> Result<(), RotateError> {
+        let secret = Secret::random()?;
+        let wrapped = self.view.custodian.wrap(&secret, REHEARSAL)?;
+        let unwrapped = self.view.custodian.unwrap(&wrapped, REHEARSAL)?;
+        if unwrapped.expose() == secret.expose() {
+            Ok(())
+        } else {
+            Err(UnwrapFailed::Damaged.into())
+        }
+    }
+
+    /// Writes what is remembered of the epochs once more, as every change of a record does.
+    ///
+    /// # Errors
+    /// What would keep a record from being written.
+    pub fn rehearse_disk(&self) -> Result<(), Error> {
+        self.write_seen()
     }
 
     /// What is on disk now, which may be newer than our memory after a failed write; then memory follows.

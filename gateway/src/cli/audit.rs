@@ -247,7 +247,7 @@ fn said(fact: &Fact) -> String {
             format!("log begun for catalogue {}", catalogue.printable())
         }
         Fact::GatewayStarted { version } => format!("started {}", version.printable()),
-        Fact::GatewayStopped => "stopped)".to_owned(),
+        Fact::GatewayStopped => "stopped".to_owned(),
         Fact::ConfigurationReloaded { result } => {
             format!("configuration reloaded: {}", result.printable())
         }
@@ -258,7 +258,14 @@ fn said(fact: &Fact) -> String {
         Fact::Uncovered { first, last } => {
             format!("lines {first} to {last} had no checkpoint at the start")
         }
-        Fact::ReserveReleased => "disk full: reserve given up)".to_owned(),
+        Fact::Drill { who, why } => {
+            format!(
+                "revocation rehearsed by {}: {}",
+                who.printable(),
+                why.printable()
+            )
+        }
+        Fact::ReserveReleased => "disk full: reserve given up".to_owned(),
     }
 }
 

@@ -1,14 +1,15 @@
 //! `keyway rotate`: a new key version now; through the running gateway, or on its state directory when none runs.
 
-use jiff::Timestamp;
+use rustix::process::getuid;
 
 use crate::admin::api;
-use crate::app::Opened;
-use crate::audit::{Act, Action, Hex, IntendedUse, KeyVersion, Outcome, Through, Trigger, Who};
-use crate::catalogue::{Catalogue, Version};
+use crate::app;
+use crate::audit::{Through, Trigger, Who};
+use crate::catalogue::Catalogue;
 use crate::clock::Clock;
 use crate::config::{Checked, Keyring};
 use crate::policy::KeyringName;
+use crate::rotation::{Because, Rotation};
 
 use super::args::Rotate;
 use super::client::Client;
@@ -92,84 +93,21 @@ async fn ask(
 
 /// Does it here, under the lock that a gateway would hold.
 fn switch(checked: &Checked, keyring: &Keyring, why: &str) -> Result<api::Switch, Failure> {
-    let clock = Clock::system();
-    let Opened {
-        mut catalogue,
-        mut audit,
-    } = place::opened(checked, &clock)?;
-    refuse_stranger(&catalogue, keyring)?;
-    let pending = audit
-        .begin(act(checked, keyring, why), now(&clock)?)
-        .map_err(|error| Failure::of(&error))?;
-    let switched = catalogue.rotate(&keyring.name, keyring.suite, &clock);
-    let (pending, outcome) = match &switched {
-        Ok(switched) => {
-            let version = version(&catalogue, keyring, switched.active);
-            let pending = match version.map(audited) {
-                Some(version) => pending.concerns(version),
-                None => pending,
-            };
-            (pending, Outcome::Done)
-        }
-        Err(error) => (pending, Outcome::Failed(error.to_string().into())),
+    let opened = place::opened(checked, &Clock::system())?;
+    refuse_stranger(&opened.catalogue, keyring)?;
+    let because = Because {
+        trigger: Trigger::Manual,
+        who: Who::Uid(getuid().as_raw()),
+        through: Through::CommandLine,
+        why: why.into(),
     };
-    let finished = audit.finish(pending, &outcome, now(&clock)?);
-    let switched = switched.map_err(|error| Failure::of(&error))?;
-    finished.map_err(|error| Failure::of(&error))?;
-    let from = switched
-        .predecessor
-        .and_then(|number| version(&catalogue, keyring, number));
-    let to = version(&catalogue, keyring, switched.active)
-        .ok_or_else(|| Failure::silent(Exit::Failed))?;
-    let switch = api::Switch {
-        keyring: keyring.name.to_string(),
-        from: from.map(|version| version.label.to_string()),
-        to: to.label.to_string(),
-        kid: to.kid.to_string(),
-    };
+    let name = keyring.name.as_str().to_owned();
+    let order = async move |rotation: Rotation| rotation.rotate(&name, because).await;
+    let rotated = runtime()?.block_on(app::offline(checked, opened, order));
+    let rotated = rotated.map_err(|error| Failure::of(&error))?;
+    let switch = api::Switch::from(rotated.map_err(|error| Failure::of(&error))?);
     record(checked, &switch, why);
     Ok(switch)
-}
-
-fn version<'a>(catalogue: &'a Catalogue, keyring: &Keyring, number: u32) -> Option<&'a Version> {
-    catalogue.record(&keyring.name)?.version(number)
-}
-
-/// What the audit log says before: one act makes the version and activates it.
-fn act(checked: &Checked, keyring: &Keyring, why: &str) -> Act {
-    let rules = checked.policy.keyrings();
-    let rule = rules.iter().find(|rule| rule.name == keyring.name);
-    let subjects = rule.map(|rule| rule.subjects.iter());
-    Act {
-        who: Who::Uid(rustix::process::getuid().as_raw()),
-        through: Through::CommandLine,
-        trigger: Some(Trigger::Manual),
-        why: why.into(),
-        what: Action::Activate,
-        keyring: Some(keyring.name.as_str().into()),
-        version: None,
-        intended_use: IntendedUse::SealAndOpen,
-        expiry: None,
-        scope: subjects
-            .into_iter()
-            .flatten()
-            .map(|subject| subject.to_string().into())
-            .collect(),
-    }
-}
-
-fn audited(version: &Version) -> KeyVersion {
-    KeyVersion {
-        label: version.label.as_str().into(),
-        kid: Hex(version.kid.0),
-        commitment: Hex(version.commitment.0),
-        algorithm: version.suite.name().into(),
-    }
-}
-
-fn now(clock: &Clock) -> Result<Timestamp, Failure> {
-    Timestamp::try_from(clock.wall())
-        .map_err(|error| Failure::new(Exit::Operator, error.to_string(), "set the system's clock"))
 }
 
 /// Another configuration than the gateway's would add a keyring that nobody asked for, and leave the one that is meant as it is.

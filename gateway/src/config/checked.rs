@@ -1,14 +1,13 @@
 //! What a configuration says once it has been checked: plain values, ready to use.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 pub use crate::admin::Config as Admin;
 use crate::control;
 use crate::custody::PassphraseSource;
 use crate::dataplane;
-use crate::envelope::Suite;
 use crate::policy::{KeyringName, Policy};
+pub use crate::rotation::{Doubtful, Limit, Retain, Rotate, Terms};
 
 /// A whole configuration.
 #[derive(Clone, Debug)]
@@ -63,45 +62,6 @@ pub enum Custody {
 pub struct Keyring {
     /// Its name.
     pub name: KeyringName,
-    /// What new key versions seal with.
-    pub suite: Suite,
-    /// When a version is replaced.
-    pub rotate: Rotate,
-    /// What a version may seal at most.
-    pub limit: Limit,
-    /// How long a replaced version still opens.
-    pub overlap: Duration,
-    /// What becomes of it afterwards.
-    pub retain: Retain,
-}
-
-/// Soft thresholds: the first one reached starts a rotation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rotate {
-    /// The cryptoperiod.
-    pub after: Duration,
-    /// Messages sealed.
-    pub messages: u64,
-    /// Bytes of payload sealed.
-    pub bytes: u64,
-}
-
-/// Hard limits: never exceeded by one message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limit {
-    /// Messages sealed.
-    pub messages: u64,
-    /// Bytes of payload sealed.
-    pub bytes: u64,
-}
-
-/// What becomes of a key version after its overlap.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Retain {
-    /// Destroyed once nothing stored can need it.
-    Destroy,
-    /// Never destroyed by itself.
-    Archive,
-    /// Destroyed at the end of the overlap, whatever is stored.
-    Shred,
+    /// When its versions are replaced, what they may seal, what becomes of them.
+    pub terms: Terms,
 }

@@ -21,7 +21,9 @@ mod value;
 
 use std::path::Path;
 
-pub use checked::{Admin, Checked, Custody, Keyring, Limit, Log, LogFormat, Retain, Rotate};
+pub use checked::{
+    Admin, Checked, Custody, Doubtful, Keyring, Limit, Log, LogFormat, Retain, Rotate, Terms,
+};
 pub use environment::Environment;
 pub use finding::{Errors, Finding, Warning};
 

@@ -1,47 +1,66 @@
 //! A decision on when a key version is born, active, decrypt-only, gone.
 //!
-//! This version makes the switch on request: a new version is drawn, made durable, made ready, and activated while its
-//! predecessor turns decrypt-only in the same compare-and-set. The engine that decides by time, usage and events, and that ends
-//! the overlap, builds on the same [`Rotation`] handle.
+//! [`engine`] decides, and is a pure function; the driver, on a thread of its own because it waits for disks, does what was
+//! decided. Operators and the message path reach it through [`Rotation`] and [`Keys`].
 //!
 //! ```text
-//!  admin ──▶ Rotation ──▶ driver (its own thread: it waits for disks) ──▶ catalogue
-//!                            ▲        └── install ──▶ keyring::Keys ──▶ sessions
-//!                            └──────────── a miss ◀────────┘
+//!  admin ──▶ Rotation ──▶ driver ── event ──▶ engine::step
+//!                          │  ▲ └──◀ action ─────┘
+//!      catalogue, audit ◀──┤  └── thirst, a miss ──┐
+//!                          └── install, extend ──▶ keyring::Keys ──▶ sessions
 //! ```
 
+pub mod because;
 mod driver;
-mod loaded;
-mod status;
+pub mod engine;
+mod error;
+pub mod report;
+pub mod seams;
+pub mod terms;
 
-use std::io;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::catalogue::{Catalogue, KeyError, RotateError as CatalogueError};
+use crate::audit;
+use crate::catalogue::Catalogue;
 use crate::clock::Clock;
-use crate::envelope::{Kid, Suite};
-use crate::fault::{Fault, Faulty, Retry, Who};
+use crate::control::Control;
+use crate::envelope::Kid;
 use crate::keyring::Keys;
 use crate::policy::{KeyringName, Policy};
 
-pub use status::{KeyringStatus, VersionStatus};
+pub use because::Because;
+pub use error::{OrderError, StartError};
+pub use report::{Exposure, Kept, KeyringStatus, Opened, Rehearsal, VersionStatus};
+pub use terms::{Doubtful, Limit, Retain, Rotate, Terms};
 
-use driver::{Driver, Request};
+use driver::{Driver, Parts, Request};
+use engine::Order;
+use seams::{Alone, Inspector, Nobody};
 
 /// How many requests of operators may wait; they are rare, and each waits for a disk.
 const QUEUE: usize = 16;
 
-/// What rotation is told at start.
+/// What rotation is told at start, and again when the configuration is reloaded.
 pub struct Config {
     /// Which subjects each keyring serves.
     pub policy: Arc<Policy>,
-    /// The suite of new versions, in the order of [`Policy::keyrings`].
-    pub suites: Vec<Suite>,
-    /// How many workers will seal: each has a counter of its own.
+    /// The terms of each keyring, in the order of [`Policy::keyrings`].
+    pub terms: Vec<Terms>,
+    /// How many workers will seal: each has a counter of its own. Does not change later.
     pub workers: usize,
+}
+
+/// What rotation writes to, and asks.
+pub struct Stores {
+    /// The key versions.
+    pub catalogue: Catalogue,
+    /// What an auditor will read.
+    pub audit: audit::Log,
+    /// The way to JetStream; `None`: it cannot be asked.
+    pub control: Option<Control>,
 }
 
 /// The way to the driver. Clones lead to the same one.
@@ -69,78 +88,22 @@ pub struct Rotated {
     pub kid: Kid,
 }
 
-/// Rotation could not be started: there would be nothing to seal under.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StartError {
-    /// A keyring has no active version and none could be made.
-    #[error("keyring `{keyring}` has no active key version and none can be made: {source}")]
-    NoActiveVersion {
-        /// The keyring.
-        keyring: KeyringName,
-        /// Why not.
-        #[source]
-        source: CatalogueError,
-    },
-    /// A version that has to open could not be unwrapped.
-    #[error(transparent)]
-    Key(#[from] KeyError),
-    /// The driver's thread could not be started.
-    #[error("cannot start the rotation thread: {0}")]
-    Thread(io::Error),
+/// A version: of which keyring, and its number there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Which<'a> {
+    /// The keyring.
+    pub keyring: &'a str,
+    /// Its number.
+    pub number: u32,
 }
 
-/// A switch was not made; the active version goes on sealing.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum RotateError {
-    /// There is no such keyring in the configuration.
-    #[error("there is no keyring `{asked}`; the configuration has {known}")]
-    UnknownKeyring {
-        /// What was asked for.
-        asked: String,
-        /// What there is.
-        known: String,
-    },
-    /// The catalogue did not take the new version.
-    #[error(transparent)]
-    Catalogue(#[from] CatalogueError),
-    /// The new version is active in the catalogue, but could not be loaded.
-    #[error(transparent)]
-    Key(#[from] KeyError),
-    /// The driver has ended: the gateway is stopping.
-    #[error("the gateway is stopping")]
-    Stopping,
-}
-
-impl Faulty for StartError {
-    fn fault(&self) -> Fault {
-        match self {
-            Self::NoActiveVersion { source, .. } => source.fault(),
-            Self::Key(error) => error.fault(),
-            Self::Thread(_) => Fault {
-                who: Who::Operator,
-                retry: Retry::Later,
-            },
-        }
-    }
-}
-
-impl Faulty for RotateError {
-    fn fault(&self) -> Fault {
-        match self {
-            Self::UnknownKeyring { .. } => Fault {
-                who: Who::Operator,
-                retry: Retry::Never,
-            },
-            Self::Catalogue(error) => error.fault(),
-            Self::Key(error) => error.fault(),
-            Self::Stopping => Fault {
-                who: Who::Operator,
-                retry: Retry::Later,
-            },
-        }
-    }
+/// Whether a version may go although something stored needs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needed {
+    /// It is kept.
+    Keeps,
+    /// It goes: whoever asks has seen the evidence.
+    Goes,
 }
 
 /// Gives every keyring an active version, loads what opens, and starts the driver. The keys are ready when this returns. Waits
@@ -150,20 +113,19 @@ impl Faulty for RotateError {
 /// [`StartError`]; what was written is taken up by the next start.
 pub fn start(
     config: Config,
-    catalogue: Catalogue,
+    stores: Stores,
     clock: Clock,
 ) -> Result<(Rotation, Arc<Keys>, Running), StartError> {
-    let mut driver = Driver::new(config, catalogue, clock)?;
-    let (keys, misses) = Keys::new(driver.snapshot());
-    let keys = Arc::new(keys);
+    let (driver, misses) = Driver::start(config, parts(stores, clock))?;
+    let keys = driver.keys();
     let (requests, asked) = mpsc::channel(QUEUE);
-    let installed = Arc::clone(&keys);
     let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
         .build()
         .map_err(StartError::Thread)?;
     let thread = Builder::new()
         .name("rotation".to_owned())
-        .spawn(move || runtime.block_on(driver.run(&installed, asked, misses)))
+        .spawn(move || runtime.block_on(driver.run(asked, misses)))
         .map_err(StartError::Thread)?;
     let running = Running {
         requests: requests.clone(),
@@ -172,37 +134,147 @@ pub fn start(
     Ok((Rotation { requests }, keys, running))
 }
 
+fn parts(stores: Stores, clock: Clock) -> Parts {
+    let inspector: Box<dyn Inspector> = match stores.control {
+        Some(control) => Box::new(control),
+        None => Box::new(Nobody),
+    };
+    Parts {
+        catalogue: stores.catalogue,
+        audit: stores.audit,
+        inspector,
+        fleet: Box::new(Alone),
+        clock,
+    }
+}
+
 impl Rotation {
-    /// Switches the keyring to a new version now. `why` is logged.
+    /// Switches the keyring to a new version now.
     ///
     /// # Errors
-    /// [`RotateError`]; the active version goes on sealing.
-    pub async fn rotate(&self, keyring: &str, why: &str) -> Result<Rotated, RotateError> {
-        let (answer, answered) = oneshot::channel();
-        let request = Request::Rotate {
-            keyring: keyring.to_owned(),
-            why: why.to_owned(),
+    /// [`OrderError`]; the active version goes on sealing.
+    pub async fn rotate(&self, keyring: &str, because: Because) -> Result<Rotated, OrderError> {
+        let keyring = keyring.to_owned();
+        self.ask(|answer| Request::Rotate {
+            keyring,
+            because,
             answer,
-        };
-        self.requests
-            .send(request)
-            .await
-            .map_err(|_ended| RotateError::Stopping)?;
-        answered.await.unwrap_or(Err(RotateError::Stopping))
+        })
+        .await?
+    }
+
+    /// Gives any other order; yields the keyring as it is afterwards.
+    ///
+    /// # Errors
+    /// [`OrderError`].
+    pub async fn order(
+        &self,
+        keyring: &str,
+        order: Order,
+        because: Because,
+    ) -> Result<KeyringStatus, OrderError> {
+        let keyring = keyring.to_owned();
+        self.ask(|answer| Request::Order {
+            keyring,
+            order,
+            because,
+            answer,
+        })
+        .await?
+    }
+
+    /// Destroys a version.
+    ///
+    /// # Errors
+    /// [`OrderError::Held`] with the evidence while something stored may need it.
+    pub async fn destroy(
+        &self,
+        which: Which<'_>,
+        needed: Needed,
+        because: Because,
+    ) -> Result<KeyringStatus, OrderError> {
+        let keyring = which.keyring.to_owned();
+        self.ask(|answer| Request::Destroy {
+            keyring,
+            number: which.number,
+            forced: needed == Needed::Goes,
+            because,
+            answer,
+        })
+        .await?
     }
 
     /// Every keyring and its versions; empty when the gateway is stopping.
     pub async fn status(&self) -> Vec<KeyringStatus> {
+        let status = self.ask(|answer| Request::Status { answer }).await;
+        status.unwrap_or_default()
+    }
+
+    /// What keeps a version from being destroyed.
+    ///
+    /// # Errors
+    /// [`OrderError`].
+    pub async fn why(&self, which: Which<'_>) -> Result<Kept, OrderError> {
+        let keyring = which.keyring.to_owned();
+        self.ask(|answer| Request::Why {
+            keyring,
+            number: which.number,
+            answer,
+        })
+        .await?
+    }
+
+    /// What whoever has a version's secret may know.
+    ///
+    /// # Errors
+    /// [`OrderError`].
+    pub async fn exposure(&self, which: Which<'_>) -> Result<Exposure, OrderError> {
+        let keyring = which.keyring.to_owned();
+        self.ask(|answer| Request::Exposure {
+            keyring,
+            number: which.number,
+            answer,
+        })
+        .await?
+    }
+
+    /// Rehearses a revocation: everything that one needs, and no revocation.
+    ///
+    /// # Errors
+    /// [`OrderError::Stopping`].
+    pub async fn drill(&self, because: Because) -> Result<Vec<Rehearsal>, OrderError> {
+        self.ask(|answer| Request::Drill { because, answer }).await
+    }
+
+    /// The last lines of the audit log.
+    ///
+    /// # Errors
+    /// [`OrderError`].
+    pub async fn tail(&self, count: usize) -> Result<Vec<String>, OrderError> {
+        self.ask(|answer| Request::Tail { count, answer }).await?
+    }
+
+    /// Other terms and subjects; `what` has changed.
+    ///
+    /// # Errors
+    /// [`OrderError`]; everything is as it was then.
+    pub async fn reload(&self, config: Config, what: String) -> Result<(), OrderError> {
+        self.ask(|answer| Request::Reload {
+            config,
+            what,
+            answer,
+        })
+        .await?
+    }
+
+    async fn ask<T>(
+        &self,
+        request: impl FnOnce(oneshot::Sender<T>) -> Request,
+    ) -> Result<T, OrderError> {
         let (answer, answered) = oneshot::channel();
-        if self
-            .requests
-            .send(Request::Status { answer })
-            .await
-            .is_err()
-        {
-            return Vec::new();
-        }
-        answered.await.unwrap_or_default()
+        let sent = self.requests.send(request(answer)).await;
+        sent.map_err(|_ended| OrderError::Stopping)?;
+        answered.await.map_err(|_dropped| OrderError::Stopping)
     }
 }
 

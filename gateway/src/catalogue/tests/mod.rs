@@ -15,12 +15,59 @@ use crate::clock::{Clock, Winder};
 use crate::custody::{Custodian, local};
 use crate::disk::testing::Forgetful;
 use crate::disk::{Lock, StateDir};
-use crate::envelope::Suite;
+use crate::envelope::{Suite, Used};
 use crate::policy::KeyringName;
 
 /// 2026-11-23T10:00:00Z.
 const START: Duration = Duration::from_secs(1_795_428_000);
 const SUITE: Suite = Suite::Aes256Gcm;
+
+/// The steps of a switch in one call, as rotation takes them one by one.
+trait Switch {
+    fn prepare(
+        &mut self,
+        keyring: &KeyringName,
+        suite: Suite,
+        clock: &Clock,
+    ) -> Result<u32, RotateError>;
+    fn rotate(
+        &mut self,
+        keyring: &KeyringName,
+        suite: Suite,
+        clock: &Clock,
+    ) -> Result<Switched, RotateError>;
+}
+
+impl Switch for Catalogue {
+    fn prepare(
+        &mut self,
+        keyring: &KeyringName,
+        suite: Suite,
+        clock: &Clock,
+    ) -> Result<u32, RotateError> {
+        let waits = |v: &&Version| matches!(v.state, State::PreActive | State::Ready);
+        let versions = self
+            .record(keyring)
+            .into_iter()
+            .flat_map(|record| &record.versions);
+        let waiting = versions.filter(waits).map(|v| v.number).next();
+        waiting.map_or_else(|| self.generate(keyring, suite, clock), Ok)
+    }
+
+    fn rotate(
+        &mut self,
+        keyring: &KeyringName,
+        suite: Suite,
+        clock: &Clock,
+    ) -> Result<Switched, RotateError> {
+        let number = self.prepare(keyring, suite, clock)?;
+        let version = self.record(keyring).unwrap().version(number).unwrap();
+        if version.state == State::PreActive {
+            self.set_state(keyring, number, State::Ready, clock)?;
+        }
+        self.activate(keyring, number, clock)
+    }
+}
 
 struct Home {
     _root: tempfile::TempDir,

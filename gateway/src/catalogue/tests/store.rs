@@ -8,17 +8,15 @@ fn first_version_is_active_and_labelled() {
     let home = Home::new();
     let mut catalogue = home.create();
     let number = catalogue
-        .ensure_active(&agents(), SUITE, &home.clock)
-        .unwrap();
+        .rotate(&agents(), SUITE, &home.clock)
+        .unwrap()
+        .active;
     let record = catalogue.record(&agents()).unwrap();
     let version = record.active().unwrap();
     assert_eq!((number, version.number), (1, 1));
     assert_eq!(version.label.as_str(), "agents-2026-11-23.1");
     assert_eq!(version.kid, version.commitment.kid());
     assert_eq!(record.epoch, 3);
-    let again = catalogue.ensure_active(&agents(), SUITE, &home.clock);
-    assert_eq!(again.unwrap(), 1);
-    assert_eq!(catalogue.record(&agents()).unwrap().epoch, 3);
 }
 
 #[test]
@@ -196,21 +194,36 @@ fn destroyed_version_has_no_secret_and_says_so() {
 }
 
 #[test]
-fn prepared_version_of_another_suite_is_replaced() {
+fn only_a_ready_version_is_activated() {
     let home = Home::new();
     let mut catalogue = home.create();
-    assert_eq!(catalogue.prepare(&agents(), SUITE, &home.clock).unwrap(), 1);
-    assert_eq!(catalogue.prepare(&agents(), SUITE, &home.clock).unwrap(), 1);
-    let switched = catalogue
-        .rotate(&agents(), Suite::Aes256GcmSiv, &home.clock)
-        .unwrap();
-    assert_eq!(switched.active, 2);
-    assert_eq!(
-        states(&catalogue, &agents()),
-        [(1, State::Destroyed), (2, State::Active)]
-    );
-    let error = catalogue.activate(&agents(), 1, &home.clock).unwrap_err();
-    assert!(matches!(error, RotateError::NotReady { .. }));
+    let number = catalogue.generate(&agents(), SUITE, &home.clock).unwrap();
+    for state in [State::PreActive, State::Destroyed] {
+        catalogue
+            .set_state(&agents(), number, state, &home.clock)
+            .unwrap();
+        let error = catalogue.activate(&agents(), number, &home.clock);
+        assert!(matches!(error, Err(RotateError::NotReady { .. })));
+    }
+}
+
+#[test]
+fn account_is_kept_and_lanes_only_grow() {
+    let home = Home::new();
+    let mut catalogue = home.create();
+    catalogue.rotate(&agents(), SUITE, &home.clock).unwrap();
+    for (messages, lanes) in [(1000, 7), (600, 3)] {
+        let reserved = Used { messages, bytes: 5 };
+        let account = Account {
+            number: 1,
+            reserved,
+            lanes,
+        };
+        catalogue.account(&agents(), &[account]).unwrap();
+        let view = home.view();
+        let version = view.record(&agents()).unwrap().version(1).unwrap();
+        assert_eq!((version.reserved, version.lanes), (reserved, 7));
+    }
 }
 
 #[test]

@@ -139,7 +139,15 @@ impl Cast {
     }
 
     async fn switch(&self, screen: &mut Screen, rotation: &Rotation) -> Result<(), Failure> {
-        let rotated = rotation.rotate("default", "shown by the demo").await;
+        let rotated = rotation
+            .rotate(
+                "default",
+                crate::rotation::Because::of_gateway(
+                    crate::audit::Trigger::Manual,
+                    "shown by the demo",
+                ),
+            )
+            .await;
         let rotated = rotated.map_err(|error| Failure::of(&error))?;
         screen.learn(rotated.kid, &rotated.to);
         let arrow = screen.style().glyphs.arrow;

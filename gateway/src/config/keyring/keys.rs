@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::checked::{Keyring, Limit, Retain, Rotate};
+use crate::config::checked::{Doubtful, Keyring, Limit, Retain, Rotate, Terms};
 use crate::config::section::Section;
 use crate::config::value::{self, LONGEST};
 use crate::envelope::Suite;
@@ -24,7 +24,7 @@ pub(super) fn convert(section: &Section<'_>, rule: &Rule, control_line: usize) -
     let suites = [Suite::Aes256Gcm, Suite::Aes256GcmSiv].map(|suite| (suite.name(), suite));
     let suite = section.one("suite", |v| value::choice(v, &suites));
     let thresholds = section.section("rotate");
-    let (after, soft) = rotate(&thresholds);
+    let (after, jitter, soft) = rotate(&thresholds);
     let hard = budget(&section.section("limit"));
     let overlap = section.one("overlap", |v| value::duration(v, Duration::ZERO, LONGEST));
     let retain = section.one("retain", |v| {
@@ -35,6 +35,7 @@ pub(super) fn convert(section: &Section<'_>, rule: &Rule, control_line: usize) -
         ];
         value::choice(v, &words)
     });
+    let open = doubtful(section);
     let limit = limit(hard);
     if let Some(limit) = limit {
         check_bound(section, limit, longest_subject(rule, control_line));
@@ -42,23 +43,41 @@ pub(super) fn convert(section: &Section<'_>, rule: &Rule, control_line: usize) -
     check_thresholds(&thresholds, soft, hard);
     Some(Keyring {
         name: rule.name.clone(),
-        suite: suite?,
-        rotate: Rotate {
-            after: after?,
-            messages: soft.messages?,
-            bytes: soft.bytes?,
+        terms: Terms {
+            suite: suite?,
+            rotate: Rotate {
+                after: after?,
+                jitter: jitter?,
+                messages: soft.messages?,
+                bytes: soft.bytes?,
+            },
+            limit: limit?,
+            overlap: overlap?,
+            retain: retain?,
+            open: open?,
         },
-        limit: limit?,
-        overlap: overlap?,
-        retain: retain?,
     })
 }
 
-fn rotate(section: &Section<'_>) -> (Option<Duration>, Budget) {
+fn rotate(section: &Section<'_>) -> (Option<Duration>, Option<u8>, Budget) {
     let after = section.one("after", |v| {
         value::duration(v, Duration::from_secs(1), LONGEST)
     });
-    (after, budget(section))
+    let jitter = section.one("jitter", |v| {
+        value::count(v, 0, 50).map(|percent| u8::try_from(percent).unwrap_or(u8::MAX))
+    });
+    (after, jitter, budget(section))
+}
+
+fn doubtful(section: &Section<'_>) -> Option<Doubtful> {
+    let suspended = section.one("open-suspended", value::truth);
+    let compromised = section.one("open-compromised", value::truth);
+    Some(match (suspended?, compromised?) {
+        (false, false) => Doubtful::Nothing,
+        (true, false) => Doubtful::Suspended,
+        (false, true) => Doubtful::Compromised,
+        (true, true) => Doubtful::Both,
+    })
 }
 
 fn budget(section: &Section<'_>) -> Budget {

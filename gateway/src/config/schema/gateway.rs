@@ -2,7 +2,6 @@
 
 use super::Default::{Otherwise, Value};
 use super::Key;
-use super::Since::{Later, Now};
 
 /// In the order of the reference page.
 pub(super) const KEYS: &[Key] = &[
@@ -13,7 +12,6 @@ pub(super) const KEYS: &[Key] = &[
         default: Value("\"127.0.0.1:4223\""),
         example: "listen = [\"127.0.0.1:4223\", \"[::1]:4223\"]",
         effect: "Where clients connect. Port 0 lets the system choose. Unix sockets and host names are not supported.",
-        since: Now,
     },
     Key {
         path: "servers",
@@ -22,7 +20,6 @@ pub(super) const KEYS: &[Key] = &[
         default: Value("\"nats://127.0.0.1:4222\""),
         example: "servers = [\"nats://n1.example:4222\", \"nats://n2.example:4222\"]",
         effect: "The NATS servers of one cluster, tried in this order. No user or password: clients bring their own. `tls://` is not supported yet.",
-        since: Now,
     },
     Key {
         path: "state",
@@ -33,7 +30,6 @@ pub(super) const KEYS: &[Key] = &[
         ),
         example: "state = \"/var/lib/keyway\"",
         effect: "Where key versions are kept. A relative path starts at the directory of the file that names it.",
-        since: Now,
     },
     Key {
         path: "relay-only",
@@ -42,7 +38,6 @@ pub(super) const KEYS: &[Key] = &[
         default: Value("false"),
         example: "relay-only = true",
         effect: "Touch no payload: nothing is sealed or opened. For comparison and for emergencies.",
-        since: Now,
     },
     Key {
         path: "advertise",
@@ -51,7 +46,6 @@ pub(super) const KEYS: &[Key] = &[
         default: Value("[]"),
         example: "advertise = [\"gw1.example:4223\", \"gw2.example:4223\"]",
         effect: "Gateways that clients may reconnect to; replaces the servers' own addresses in what clients are told. Empty: clients know only the address they were given.",
-        since: Now,
     },
     Key {
         path: "admin",
@@ -60,7 +54,6 @@ pub(super) const KEYS: &[Key] = &[
         default: Otherwise("every default"),
         example: "[admin]",
         effect: "Where operators ask the running gateway.",
-        since: Now,
     },
     Key {
         path: "admin.listen",
@@ -69,7 +62,6 @@ pub(super) const KEYS: &[Key] = &[
         default: Value("\"127.0.0.1:4290\""),
         example: "listen = \"off\"",
         effect: "Metrics and health over HTTP. There is no access control: keep it on an address that only operators reach.",
-        since: Now,
     },
     Key {
         path: "admin.socket",
@@ -78,7 +70,6 @@ pub(super) const KEYS: &[Key] = &[
         default: Otherwise("`admin.sock` in the state directory"),
         example: "socket = \"/run/keyway/admin.sock\"",
         effect: "The unix socket over which the command line speaks to the gateway, mode 0600. At most 107 bytes.",
-        since: Now,
     },
     Key {
         path: "log",
@@ -87,7 +78,6 @@ pub(super) const KEYS: &[Key] = &[
         default: Otherwise("every default"),
         example: "[log]",
         effect: "What is logged, and how.",
-        since: Now,
     },
     Key {
         path: "log.format",
@@ -96,7 +86,6 @@ pub(super) const KEYS: &[Key] = &[
         default: Value("\"text\""),
         example: "format = \"json\"",
         effect: "Lines for people, or one JSON object for each.",
-        since: Now,
     },
     Key {
         path: "log.level",
@@ -105,7 +94,6 @@ pub(super) const KEYS: &[Key] = &[
         default: Value("\"info\""),
         example: "level = \"warn\"",
         effect: "The least important level that is logged.",
-        since: Now,
     },
     Key {
         path: "limits",
@@ -114,7 +102,6 @@ pub(super) const KEYS: &[Key] = &[
         default: Otherwise("every default"),
         example: "[limits]",
         effect: "How much, and how long.",
-        since: Now,
     },
     Key {
         path: "limits.max-control-line",
@@ -123,7 +110,6 @@ pub(super) const KEYS: &[Key] = &[
         default: Value("\"64 KiB\""),
         example: "max-control-line = \"64 KiB\"",
         effect: "The longest argument part of a protocol line. Give at least the server's `max_control_line`; the server enforces its own.",
-        since: Now,
     },
     Key {
         path: "limits.miss-wait",
@@ -132,7 +118,6 @@ pub(super) const KEYS: &[Key] = &[
         default: Value("\"2s\""),
         example: "miss-wait = \"2s\"",
         effect: "How long a connection waits for a key version that is not loaded, before the message counts as undecryptable.",
-        since: Now,
     },
     Key {
         path: "limits.dial-timeout",
@@ -141,7 +126,6 @@ pub(super) const KEYS: &[Key] = &[
         default: Value("\"2s\""),
         example: "dial-timeout = \"2s\"",
         effect: "How long connecting to one server may take before the next is tried.",
-        since: Now,
     },
     Key {
         path: "limits.drain",
@@ -150,7 +134,6 @@ pub(super) const KEYS: &[Key] = &[
         default: Value("\"10s\""),
         example: "drain = \"10s\"",
         effect: "How long connections may take to end once the gateway is asked to stop.",
-        since: Now,
     },
     Key {
         path: "limits.workers",
@@ -159,7 +142,6 @@ pub(super) const KEYS: &[Key] = &[
         default: Otherwise("one for each core"),
         example: "workers = 4",
         effect: "Threads that carry connections.",
-        since: Now,
     },
     Key {
         path: "jetstream",
@@ -168,7 +150,6 @@ pub(super) const KEYS: &[Key] = &[
         default: Otherwise("every default"),
         example: "[jetstream]",
         effect: "Where JetStream's API is found.",
-        since: Now,
     },
     Key {
         path: "jetstream.api-prefixes",
@@ -177,7 +158,6 @@ pub(super) const KEYS: &[Key] = &[
         default: Value("[]"),
         example: "api-prefixes = [\"JS.acme.API\"]",
         effect: "Subjects under which this account imports another account's JetStream API, beside `$JS.API` and `$JS.<domain>.API`, which need no mention. A prefix left out breaks requests under it, or leaves what is put into stores unsealed: see above.",
-        since: Now,
     },
     Key {
         path: "custody",
@@ -186,7 +166,6 @@ pub(super) const KEYS: &[Key] = &[
         default: Otherwise("every default"),
         example: "[custody]",
         effect: "Who guards the key-encryption key.",
-        since: Now,
     },
     Key {
         path: "custody.kind",
@@ -195,7 +174,6 @@ pub(super) const KEYS: &[Key] = &[
         default: Value("\"file\""),
         example: "kind = \"passphrase\"",
         effect: "A key in a file of the state directory, mode 0600; or one derived from a passphrase (Argon2id).",
-        since: Now,
     },
     Key {
         path: "custody.passphrase-file",
@@ -204,7 +182,6 @@ pub(super) const KEYS: &[Key] = &[
         default: Otherwise("none"),
         example: "passphrase-file = \"/run/credentials/keyway/passphrase\"",
         effect: "The file that holds the passphrase; nobody but its owner may read it. Only with `kind = \"passphrase\"`, which needs this or `passphrase-fd`.",
-        since: Now,
     },
     Key {
         path: "custody.passphrase-fd",
@@ -213,7 +190,6 @@ pub(super) const KEYS: &[Key] = &[
         default: Otherwise("none"),
         example: "passphrase-fd = 3",
         effect: "The open file descriptor from which the passphrase is read. Only with `kind = \"passphrase\"`.",
-        since: Now,
     },
     Key {
         path: "control",
@@ -224,7 +200,6 @@ pub(super) const KEYS: &[Key] = &[
         ),
         example: "[control]",
         effect: "The gateway's own connection to NATS, on which it asks JetStream what is still stored under a key version before it is destroyed: see docs/keys.md. An empty section connects without credentials.",
-        since: Later,
     },
     Key {
         path: "control.servers",
@@ -233,7 +208,6 @@ pub(super) const KEYS: &[Key] = &[
         default: Otherwise("the top-level `servers`"),
         example: "servers = [\"nats://n1.example:4222\"]",
         effect: "The servers to connect to, tried in this order.",
-        since: Later,
     },
     Key {
         path: "control.user",
@@ -242,7 +216,6 @@ pub(super) const KEYS: &[Key] = &[
         default: Otherwise("none"),
         example: "user = \"keyway\"",
         effect: "The user. It must be one of the account whose streams the agents use; with `password-file`.",
-        since: Later,
     },
     Key {
         path: "control.password-file",
@@ -251,7 +224,6 @@ pub(super) const KEYS: &[Key] = &[
         default: Otherwise("none"),
         example: "password-file = \"/run/credentials/keyway/nats-password\"",
         effect: "The file that holds the password; nobody but its owner may read it. With `user`.",
-        since: Later,
     },
     Key {
         path: "control.token-file",
@@ -260,7 +232,6 @@ pub(super) const KEYS: &[Key] = &[
         default: Otherwise("none"),
         example: "token-file = \"/run/credentials/keyway/nats-token\"",
         effect: "The file that holds a token, instead of a user; nobody but its owner may read it.",
-        since: Later,
     },
     Key {
         path: "control.credentials",
@@ -269,7 +240,6 @@ pub(super) const KEYS: &[Key] = &[
         default: Otherwise("none"),
         example: "credentials = \"/run/credentials/keyway/nats.creds\"",
         effect: "A `.creds` file (JWT and seed), instead of a user; nobody but its owner may read it.",
-        since: Later,
     },
     Key {
         path: "control.nkey-seed-file",
@@ -278,7 +248,6 @@ pub(super) const KEYS: &[Key] = &[
         default: Otherwise("none"),
         example: "nkey-seed-file = \"/run/credentials/keyway/nats.nk\"",
         effect: "The file that holds an nkey's seed, instead of a user; nobody but its owner may read it.",
-        since: Later,
     },
     Key {
         path: "control.domains",
@@ -287,7 +256,6 @@ pub(super) const KEYS: &[Key] = &[
         default: Value("[]"),
         example: "domains = [\"hub\", \"edge\"]",
         effect: "JetStream domains whose streams the agents use, beside the server's own. `jetstream.api-prefixes` are asked too, and need no mention here.",
-        since: Later,
     },
     Key {
         path: "control.deadline",
@@ -296,6 +264,5 @@ pub(super) const KEYS: &[Key] = &[
         default: Value("\"30s\""),
         example: "deadline = \"2m\"",
         effect: "How long asking for one key version may take. What is not proven by then counts as unknown, and the version is kept.",
-        since: Later,
     },
 ];

@@ -2,7 +2,6 @@
 
 use super::Default::{Otherwise, Required, Value};
 use super::Key;
-use super::Since::{Later, Now};
 
 /// In the order of the reference page.
 pub(super) const KEYS: &[Key] = &[
@@ -13,7 +12,6 @@ pub(super) const KEYS: &[Key] = &[
         default: Otherwise("one keyring: `name = \"default\"`, `subjects = \">\"`"),
         example: "[[keyring]]",
         effect: "A set of subjects and the keys that seal them. Of several patterns that match a subject, the most specific decides.",
-        since: Now,
     },
     Key {
         path: "keyring[].name",
@@ -22,7 +20,6 @@ pub(super) const KEYS: &[Key] = &[
         default: Required,
         example: "name = \"agents\"",
         effect: "The keyring's name, unique in the file. Keys are derived from it: a renamed keyring is another keyring.",
-        since: Now,
     },
     Key {
         path: "keyring[].subjects",
@@ -31,7 +28,6 @@ pub(super) const KEYS: &[Key] = &[
         default: Required,
         example: "subjects = [\"agents.>\", \"tools.*.call\"]",
         effect: "What is sealed. A pattern can stand in one keyring only. Replies (`_INBOX.>`) follow their request unless a pattern names `_INBOX` itself.",
-        since: Now,
     },
     Key {
         path: "keyring[].suite",
@@ -40,7 +36,6 @@ pub(super) const KEYS: &[Key] = &[
         default: Value("\"aes-256-gcm\""),
         example: "suite = \"aes-256-gcm-siv\"",
         effect: "What new key versions seal with. GCM-SIV costs more, and forgives a host whose memory is snapshotted and resumed.",
-        since: Now,
     },
     Key {
         path: "keyring[].rotate",
@@ -49,7 +44,6 @@ pub(super) const KEYS: &[Key] = &[
         default: Otherwise("every default"),
         example: "rotate = { after = \"24h\" }",
         effect: "When a key version is replaced: the first threshold that is reached.",
-        since: Later,
     },
     Key {
         path: "keyring[].rotate.after",
@@ -58,7 +52,14 @@ pub(super) const KEYS: &[Key] = &[
         default: Value("\"24h\""),
         example: "rotate = { after = \"24h\" }",
         effect: "The cryptoperiod: how long a key version seals.",
-        since: Later,
+    },
+    Key {
+        path: "keyring[].rotate.jitter",
+        kind: "integer",
+        unit: "percent of `after`, 0 to 50",
+        default: Value("10"),
+        example: "rotate = { after = \"24h\", jitter = 10 }",
+        effect: "How much earlier than `after` a version may be replaced: each draws its own part of it, so that many keyrings do not rotate at once.",
     },
     Key {
         path: "keyring[].rotate.messages",
@@ -67,7 +68,6 @@ pub(super) const KEYS: &[Key] = &[
         default: Value("1_000_000_000"),
         example: "rotate = { messages = 1_000_000_000 }",
         effect: "Messages sealed under one key version. Below `limit.messages`.",
-        since: Later,
     },
     Key {
         path: "keyring[].rotate.bytes",
@@ -76,7 +76,6 @@ pub(super) const KEYS: &[Key] = &[
         default: Value("\"1 TiB\""),
         example: "rotate = { bytes = \"1 TiB\" }",
         effect: "Bytes of payload sealed under one key version. Below `limit.bytes`.",
-        since: Later,
     },
     Key {
         path: "keyring[].limit",
@@ -85,7 +84,6 @@ pub(super) const KEYS: &[Key] = &[
         default: Otherwise("every default"),
         example: "limit = { messages = 4_294_967_296 }",
         effect: "What a key version may seal at most, whatever happens. Checked against the bound of the cipher.",
-        since: Later,
     },
     Key {
         path: "keyring[].limit.messages",
@@ -94,7 +92,6 @@ pub(super) const KEYS: &[Key] = &[
         default: Value("4_294_967_296"),
         example: "limit = { messages = 4_294_967_296 }",
         effect: "Messages.",
-        since: Later,
     },
     Key {
         path: "keyring[].limit.bytes",
@@ -103,7 +100,6 @@ pub(super) const KEYS: &[Key] = &[
         default: Value("\"4 TiB\""),
         example: "limit = { bytes = \"4 TiB\" }",
         effect: "Bytes of payload.",
-        since: Later,
     },
     Key {
         path: "keyring[].overlap",
@@ -111,8 +107,23 @@ pub(super) const KEYS: &[Key] = &[
         unit: "duration, up to 10 years",
         default: Value("\"10m\""),
         example: "overlap = \"10m\"",
-        effect: "How long a replaced key version still opens.",
-        since: Later,
+        effect: "How long a replaced key version is kept loaded to open what is on its way.",
+    },
+    Key {
+        path: "keyring[].open-suspended",
+        kind: "true or false",
+        unit: "",
+        default: Value("true"),
+        example: "open-suspended = false",
+        effect: "Whether a version that an operator has suspended still opens what was sealed under it.",
+    },
+    Key {
+        path: "keyring[].open-compromised",
+        kind: "true or false",
+        unit: "",
+        default: Value("false"),
+        example: "open-compromised = true",
+        effect: "Whether a compromised version still opens what was sealed under it: whoever has the secret may have sealed it too.",
     },
     Key {
         path: "keyring[].retain",
@@ -120,8 +131,7 @@ pub(super) const KEYS: &[Key] = &[
         unit: "`destroy`, `archive` or `shred`",
         default: Value("\"destroy\""),
         example: "retain = \"archive\"",
-        effect: "After the overlap: destroyed once nothing stored can need it; kept for good; or destroyed at once, whatever is stored.",
-        since: Later,
+        effect: "After the overlap: opened on demand until nothing stored can need it, then destroyed; opened on demand for good; or destroyed at once, whatever is stored.",
     },
     Key {
         path: "keyring[].bind",
@@ -130,7 +140,6 @@ pub(super) const KEYS: &[Key] = &[
         default: Value("\"subject\""),
         example: "bind = \"keyring\"",
         effect: "What an envelope is bound to. With `subject`, one that was moved to another subject does not open.",
-        since: Now,
     },
     Key {
         path: "keyring[].aliases",
@@ -139,7 +148,6 @@ pub(super) const KEYS: &[Key] = &[
         default: Otherwise("none"),
         example: "aliases = [{ from = \"orders.*\", to = \"eu.orders.*\" }]",
         effect: "Subjects that the bus renames on the way: see above. Only with `bind = \"subject\"`.",
-        since: Now,
     },
     Key {
         path: "keyring[].aliases[].from",
@@ -148,7 +156,6 @@ pub(super) const KEYS: &[Key] = &[
         default: Required,
         example: "from = \"orders.*\"",
         effect: "The subject that is published on, as the publisher writes it; covered by `subjects`.",
-        since: Now,
     },
     Key {
         path: "keyring[].aliases[].to",
@@ -157,7 +164,6 @@ pub(super) const KEYS: &[Key] = &[
         default: Required,
         example: "to = \"eu.orders.*\"",
         effect: "The subject that is delivered on, as the subscriber sees it; covered by `subjects`. Its wildcards stand for those of `from` in their order.",
-        since: Now,
     },
     Key {
         path: "keyring[].plaintext",
@@ -166,7 +172,6 @@ pub(super) const KEYS: &[Key] = &[
         default: Value("\"reject\""),
         example: "plaintext = \"accept\"",
         effect: "A plaintext that arrives on a protected subject: withheld and counted, or delivered while a migration lasts.",
-        since: Now,
     },
     Key {
         path: "keyring[].until",
@@ -175,7 +180,6 @@ pub(super) const KEYS: &[Key] = &[
         default: Otherwise("none"),
         example: "until = 2027-06-30",
         effect: "How long plaintext is accepted. Needed with `plaintext = \"accept\"`; a gateway does not start with a date that has passed.",
-        since: Now,
     },
     Key {
         path: "keyring[].reply",
@@ -184,7 +188,6 @@ pub(super) const KEYS: &[Key] = &[
         default: Value("\"either\""),
         example: "reply = \"puback\"",
         effect: "What may answer a request on the keyring's subjects: envelopes alone; JetStream's acknowledgement of a publish and no envelope; or both. An acknowledgement is known by its form alone, so that whoever may publish to an inbox can forge one unless this is `sealed`. Other plaintext is withheld, unless `plaintext` accepts it; a status passes, and so does an empty answer.",
-        since: Now,
     },
     Key {
         path: "keyring[].empty",
@@ -193,7 +196,6 @@ pub(super) const KEYS: &[Key] = &[
         default: Value("\"pass\""),
         example: "empty = \"seal\"",
         effect: "Empty payloads: left alone, or sealed when published, and withheld when they arrive unsealed. What NATS gives a meaning to passes all the same: statuses, answers, and whatever has a header `Nats-…` or `KV-Operation`. While `plaintext` is accepted, unsealed ones are not withheld.",
-        since: Now,
     },
     Key {
         path: "keyring[].undecryptable",
@@ -202,7 +204,6 @@ pub(super) const KEYS: &[Key] = &[
         default: Otherwise("every default"),
         example: "undecryptable = { nak-delay = \"5s\" }",
         effect: "What becomes of a delivery that is withheld, because its envelope does not open or because it is plaintext. It is counted with its cause in any case.",
-        since: Now,
     },
     Key {
         path: "keyring[].undecryptable.deliver",
@@ -211,7 +212,6 @@ pub(super) const KEYS: &[Key] = &[
         default: Value("\"nothing\""),
         example: "undecryptable = { deliver = \"envelope\" }",
         effect: "What the client gets: nothing, and what comes from a stream is not acknowledged; or, for debugging, the envelope as it is, for the client to acknowledge, with a header `Keyway-Undecryptable` that names the cause. Rejected plaintext is delivered empty. A warning at every start says so.",
-        since: Now,
     },
     Key {
         path: "keyring[].undecryptable.nak-delay",
@@ -220,7 +220,6 @@ pub(super) const KEYS: &[Key] = &[
         default: Otherwise("none: the server delivers it again after the consumer's `ack_wait`"),
         example: "undecryptable = { nak-delay = \"5s\" }",
         effect: "A withheld delivery from a stream is refused with `-NAK`, and the server delivers it again after this delay. Each time counts towards the consumer's `max_deliver`.",
-        since: Now,
     },
     Key {
         path: "keyring[].undecryptable.limit",
@@ -229,7 +228,6 @@ pub(super) const KEYS: &[Key] = &[
         default: Otherwise("none: withheld for ever"),
         example: "undecryptable = { limit = \"5m\", at-limit = \"envelope\" }",
         effect: "How long one message of a stream may be withheld, from its first delivery on, before its consumer gets past it. Looked at whenever the server delivers the message again, after `nak-delay` or `ack_wait` or when an ordered consumer begins anew; each worker counts for itself, and a restart begins anew. Needs `at-limit`.",
-        since: Now,
     },
     Key {
         path: "keyring[].undecryptable.at-limit",
@@ -238,6 +236,5 @@ pub(super) const KEYS: &[Key] = &[
         default: Otherwise("none; needed with `limit`"),
         example: "undecryptable = { limit = \"5m\", at-limit = \"envelope\" }",
         effect: "What happens then. `terminate` answers `+TERM`: the consumer gets the message no more, and a work queue deletes it; a warning at every start says so. `envelope` delivers it as `deliver = \"envelope\"` does, for the client to acknowledge: the only way past it for ordered consumers, which acknowledge nothing.",
-        since: Now,
     },
 ];

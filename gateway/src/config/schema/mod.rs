@@ -18,8 +18,6 @@ pub struct Key {
     pub example: &'static str,
     /// What it does.
     pub effect: &'static str,
-    /// Since when it does so.
-    pub since: Since,
 }
 
 /// What an absent key means.
@@ -31,15 +29,6 @@ pub enum Default {
     Otherwise(&'static str),
     /// The key cannot be absent.
     Required,
-}
-
-/// Whether this version acts on a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Since {
-    /// It does.
-    Now,
-    /// It reads and checks the key; what acts on it is not part of this version.
-    Later,
 }
 
 /// Every key, in the order of the reference page. A table stands before the keys it holds.

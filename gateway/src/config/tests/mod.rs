@@ -75,18 +75,22 @@ fn file_without_keyrings_seals_everything_under_default() {
     let checked = checked("");
     let expected = Keyring {
         name: "default".parse().unwrap(),
-        suite: Suite::Aes256Gcm,
-        rotate: Rotate {
-            after: Duration::from_hours(24),
-            messages: 1_000_000_000,
-            bytes: 1 << 40,
+        terms: Terms {
+            suite: Suite::Aes256Gcm,
+            rotate: Rotate {
+                after: Duration::from_hours(24),
+                jitter: 10,
+                messages: 1_000_000_000,
+                bytes: 1 << 40,
+            },
+            limit: Limit {
+                messages: 1 << 32,
+                bytes: 4 << 40,
+            },
+            overlap: Duration::from_mins(10),
+            retain: Retain::Destroy,
+            open: Doubtful::Suspended,
         },
-        limit: Limit {
-            messages: 1 << 32,
-            bytes: 4 << 40,
-        },
-        overlap: Duration::from_mins(10),
-        retain: Retain::Destroy,
     };
     assert_eq!(checked.keyrings, [expected]);
     assert!(matches!(
@@ -160,9 +164,11 @@ fn every_key_of_a_keyring_is_read() {
         name = "one"
         subjects = "one.>"
         suite = "aes-256-gcm-siv"
-        rotate = { after = "90d", messages = 0x10, bytes = "1 KiB" }
+        rotate = { after = "90d", jitter = 50, messages = 0x10, bytes = "1 KiB" }
         limit = { messages = 1_000, bytes = 2048 }
         overlap = "1h"
+        open-suspended = false
+        open-compromised = true
         retain = "shred"
         bind = "keyring"
         plaintext = "accept"
@@ -171,18 +177,22 @@ fn every_key_of_a_keyring_is_read() {
     let checked = checked(text);
     let expected = Keyring {
         name: "one".parse().unwrap(),
-        suite: Suite::Aes256GcmSiv,
-        rotate: Rotate {
-            after: Duration::from_hours(24 * 90),
-            messages: 16,
-            bytes: 1024,
+        terms: Terms {
+            suite: Suite::Aes256GcmSiv,
+            rotate: Rotate {
+                after: Duration::from_hours(24 * 90),
+                jitter: 50,
+                messages: 16,
+                bytes: 1024,
+            },
+            limit: Limit {
+                messages: 1000,
+                bytes: 2048,
+            },
+            overlap: Duration::from_hours(1),
+            retain: Retain::Shred,
+            open: Doubtful::Compromised,
         },
-        limit: Limit {
-            messages: 1000,
-            bytes: 2048,
-        },
-        overlap: Duration::from_hours(1),
-        retain: Retain::Shred,
     };
     assert_eq!(checked.keyrings, [expected]);
     let until = SystemTime::UNIX_EPOCH + NOON + Duration::from_hours(12);

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use std::fs;
 
 use super::examples::repository;
-use super::schema::{Default, Key, Since, keys};
+use super::schema::{Default, Key, keys};
 use super::*;
 
 const BEGIN: &str = "<!-- keys: begin -->\n";
@@ -43,9 +43,6 @@ fn render(page: &mut String, key: &Key) -> std::fmt::Result {
         "###"
     };
     writeln!(page, "\n{level} `{path}`\n\n{}\n", key.effect)?;
-    if key.since == Since::Later {
-        writeln!(page, "*{LATER}*\n")?;
-    }
     let unit = if key.unit.is_empty() {
         String::new()
     } else {
@@ -59,8 +56,6 @@ fn render(page: &mut String, key: &Key) -> std::fmt::Result {
     }
     writeln!(page, "- example: `{}`", key.example)
 }
-
-const LATER: &str = "Read and checked; the engine that acts on it is not part of this version.";
 
 #[test]
 fn reference_page_says_what_the_schema_says() {

@@ -1,0 +1,28 @@
+//! An order on the state directory of a gateway that does not run: the same driver, without traffic.
+
+use crate::clock::Clock;
+use crate::config::Checked;
+use crate::rotation::{self, Rotation, StartError, Stores};
+
+use super::{Opened, rotation_config};
+
+/// Starts rotation, has `order` give its orders, and stops it again. Waits for the disk.
+///
+/// # Errors
+/// [`StartError`].
+pub async fn offline<T>(
+    checked: &Checked,
+    opened: Opened,
+    order: impl AsyncFnOnce(Rotation) -> T,
+) -> Result<T, StartError> {
+    let stores = Stores {
+        catalogue: opened.catalogue,
+        audit: opened.audit,
+        control: None,
+    };
+    let (rotation, _keys, running) =
+        rotation::start(rotation_config(checked), stores, Clock::system())?;
+    let outcome = order(rotation).await;
+    running.stop().await;
+    Ok(outcome)
+}

@@ -1,0 +1,173 @@
+//! The audit log, and what is owed to it.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use crate::audit::{
+    self, Act, Action, EventId, Fact, Hex, IntendedUse, KeyVersion, Outcome, Pending, WriteFailed,
+};
+use crate::catalogue::{State, Version, View};
+use crate::policy::{KeyringName, Rule};
+use crate::rotation::because::Because;
+
+/// The log, and the outcomes that a full disk kept out of it.
+pub(super) struct Journal {
+    log: audit::Log,
+    owed: BTreeMap<EventId, Outcome>,
+}
+
+/// What is about to be done.
+pub(super) struct Statement<'d> {
+    pub(super) what: Action,
+    pub(super) because: Because,
+    pub(super) keyring: &'d KeyringName,
+    pub(super) rule: Option<&'d Rule>,
+    pub(super) version: Option<&'d Version>,
+    pub(super) intended_use: IntendedUse,
+    pub(super) expiry: Option<Timestamp>,
+}
+
+impl Journal {
+    pub(super) const fn new(log: audit::Log) -> Self {
+        Self {
+            log,
+            owed: BTreeMap::new(),
+        }
+    }
+
+    /// Finishes what a crash has interrupted: the catalogue says what became of it.
+    pub(super) fn take_up(&mut self, view: &View, now: Timestamp) {
+        for pending in self.log.open_intents() {
+            let outcome = fate(pending.act(), view);
+            self.conclude(pending, outcome, now);
+        }
+        let version = env!("CARGO_PKG_VERSION").into();
+        if let Err(error) = self.note(Fact::GatewayStarted { version }, now) {
+            tracing::error!(%error, "nothing can be written to the audit log, so no key event happens");
+        }
+    }
+
+    /// Writes the intent; what cannot be audited does not happen.
+    pub(super) fn begin(&mut self, statement: Act, now: Timestamp) -> Result<Pending, WriteFailed> {
+        self.log.begin(statement, now)
+    }
+
+    /// Writes the outcome, now or when the disk works again.
+    pub(super) fn finish<E: std::fmt::Display>(
+        &mut self,
+        pending: Pending,
+        concerned: Option<&Version>,
+        outcome: &Result<(), E>,
+        now: Timestamp,
+    ) {
+        let pending = match concerned {
+            Some(version) => pending.concerns(named(version)),
+            None => pending,
+        };
+        let outcome = match outcome {
+            Ok(()) => Outcome::Done,
+            Err(error) => Outcome::Failed(error.to_string().into()),
+        };
+        self.conclude(pending, outcome, now);
+    }
+
+    /// A fact that is no key event.
+    pub(super) fn note(&mut self, fact: Fact, now: Timestamp) -> Result<(), WriteFailed> {
+        self.log.note(fact, now)
+    }
+
+    /// Makes up for what a full disk has prevented.
+    pub(super) fn settle(&mut self, now: Timestamp) {
+        if self.log.closed_by().is_some() {
+            return;
+        }
+        if !self.owed.is_empty() {
+            for pending in self.log.open_intents() {
+                if let Some(outcome) = self.owed.remove(&pending.id()) {
+                    self.conclude(pending, outcome, now);
+                }
+            }
+        }
+        if let Err(error) = self.log.replenish() {
+            tracing::debug!(%error, "the audit log still waits for the disk");
+        }
+    }
+
+    /// The last lines, as they are.
+    pub(super) fn tail(&self, count: usize) -> Result<Vec<Vec<u8>>, WriteFailed> {
+        self.log.tail(count)
+    }
+
+    /// Frees what is reserved for the disk's worst moment.
+    pub(super) fn release(&mut self, now: Timestamp) {
+        if let Err(error) = self.log.release(now) {
+            tracing::error!(%error, "the audit log's reserve cannot be given up");
+        }
+    }
+
+    /// Why nothing can be written.
+    pub(super) fn closed_by(&self) -> Option<&str> {
+        self.log.closed_by()
+    }
+
+    fn conclude(&mut self, pending: Pending, outcome: Outcome, now: Timestamp) {
+        let id = pending.id();
+        if let Err(error) = self.log.finish(pending, &outcome, now) {
+            tracing::error!(%error, "the outcome of a key event is missing in the audit log; it is written as soon as the disk takes it");
+            self.owed.insert(id, outcome);
+        }
+    }
+}
+
+impl Statement<'_> {
+    /// In the words of the audit log.
+    pub(super) fn act(self) -> Act {
+        let subjects = self.rule.map(|rule| rule.subjects.as_slice());
+        let scope = subjects.unwrap_or_default().iter();
+        Act {
+            who: self.because.who,
+            through: self.because.through,
+            trigger: Some(self.because.trigger),
+            why: self.because.why,
+            what: self.what,
+            keyring: Some(self.keyring.as_str().into()),
+            version: self.version.map(named),
+            intended_use: self.intended_use,
+            expiry: self.expiry,
+            scope: scope.map(|subject| subject.to_string().into()).collect(),
+        }
+    }
+}
+
+fn named(version: &Version) -> KeyVersion {
+    KeyVersion {
+        label: version.label.as_str().into(),
+        kid: Hex(version.kid.0),
+        commitment: Hex(version.commitment.0),
+        algorithm: version.suite.name().into(),
+    }
+}
+
+/// What became of an act whose outcome nobody wrote.
+fn fate(act: &Act, view: &View) -> Outcome {
+    let kid = act.version.as_ref().map(|version| version.kid.0);
+    let found = kid.and_then(|kid| view.find_by_kid(crate::envelope::Kid(kid)));
+    let state = found.map(|(_keyring, version)| version.state);
+    let reached = match (act.what, state) {
+        (Action::Activate | Action::Resume, Some(state)) => {
+            matches!(state, State::Active | State::DecryptOnly | State::Archived)
+        }
+        (Action::Archive, Some(state)) => state == State::Archived,
+        (Action::Destroy | Action::Abort, Some(state)) => state == State::Destroyed,
+        (Action::Compromise, Some(state)) => {
+            matches!(state, State::Compromised | State::Destroyed)
+        }
+        (Action::Suspend, Some(state)) => state == State::Suspended,
+        _ => false,
+    };
+    if reached {
+        return Outcome::Done;
+    }
+    Outcome::Failed("the gateway ended before it was done, or before it could say so".into())
+}

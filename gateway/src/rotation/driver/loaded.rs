@@ -1,0 +1,262 @@
+//! The versions that are loaded: their secrets derived, their lanes, counters and budgets alive across snapshots.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::Notify;
+
+use crate::catalogue::{self, KeyError, Opens, Record, View};
+use crate::envelope::{Kid, Used};
+use crate::keyring::{Budget, LaneMap, Snapshot, Usage, Version};
+use crate::policy::{KeyringId, KeyringName, Policy};
+use crate::rotation::terms::Doubtful;
+
+/// How many versions that open on demand are kept loaded; one more unloads the one asked for longest ago.
+const ON_DEMAND: usize = 64;
+
+/// Loaded versions.
+pub(super) struct Loaded {
+    policy: Arc<Policy>,
+    /// What opens although its version is in doubt, keyring by keyring.
+    open: HashMap<KeyringName, Doubtful>,
+    workers: usize,
+    thirst: Arc<Notify>,
+    versions: HashMap<Kid, Held>,
+    on_demand: VecDeque<Kid>,
+    /// Versions that are revoked and must not seal, whether or not that is written down yet.
+    halted: Vec<Kid>,
+    generation: u64,
+}
+
+/// A loaded version, and what was known of it when it was loaded.
+pub(super) struct Held {
+    pub(super) version: Arc<Version>,
+    /// What counts as sealed before.
+    before: Used,
+    lanes_before: u64,
+    /// Envelopes opened at the last look, and when that number last grew.
+    opened: u64,
+    pub(super) last_opened: Option<Instant>,
+}
+
+/// What loading a version came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// There is none that may open.
+    Nothing,
+    /// It was loaded before.
+    Already,
+    /// It is loaded now; the snapshot does not have it yet.
+    Newly,
+}
+
+impl Loaded {
+    pub(super) fn new(policy: Arc<Policy>, workers: usize, thirst: Arc<Notify>) -> Self {
+        Self {
+            policy,
+            open: HashMap::new(),
+            workers,
+            thirst,
+            versions: HashMap::new(),
+            on_demand: VecDeque::new(),
+            halted: Vec::new(),
+            generation: 0,
+        }
+    }
+
+    /// Another configuration: policy, and what opens in doubt.
+    pub(super) fn configure(&mut self, policy: Arc<Policy>, open: HashMap<KeyringName, Doubtful>) {
+        self.policy = policy;
+        self.open = open;
+    }
+
+    pub(super) fn get(&self, kid: Kid) -> Option<&Held> {
+        self.versions.get(&kid)
+    }
+
+    /// From now on nothing is sealed under this version, whatever the catalogue says.
+    pub(super) fn halt(&mut self, kid: Kid) {
+        if !self.halted.contains(&kid) {
+            self.halted.push(kid);
+        }
+    }
+
+    /// The catalogue has the last word again.
+    pub(super) fn release(&mut self, kid: Kid) {
+        self.halted.retain(|halted| *halted != kid);
+    }
+
+    /// Loads a version that the catalogue has and may open.
+    pub(super) fn load(&mut self, view: &View, kid: Kid) -> Result<Found, KeyError> {
+        let Some((keyring, version)) = view.find_by_kid(kid) else {
+            return Ok(Found::Nothing);
+        };
+        match self.opens(keyring, version) {
+            Opens::Yes => {}
+            Opens::OnDemand => self.remember(kid),
+            Opens::ByPolicy | Opens::No => return Ok(Found::Nothing),
+        }
+        self.hold(view, (keyring, version))
+    }
+
+    /// Loads a version that waits to be activated, so that activating it cannot fail for want of its secret.
+    pub(super) fn hold_prepared(
+        &mut self,
+        view: &View,
+        keyring: &KeyringName,
+        number: u32,
+    ) -> Result<Found, KeyError> {
+        let version = view
+            .record(keyring)
+            .and_then(|record| record.version(number));
+        version.map_or(Ok(Found::Nothing), |version| {
+            self.hold(view, (keyring, version))
+        })
+    }
+
+    /// Loads everything that opens without being asked for; one that cannot be loaded keeps no other from it.
+    pub(super) fn load_all(&mut self, view: &View) -> Result<(), KeyError> {
+        let kids = view
+            .versions_that_open()
+            .map(|(_keyring, version)| version.kid);
+        let outcomes: Vec<_> = kids.map(|kid| self.load(view, kid).map(drop)).collect();
+        outcomes.into_iter().collect()
+    }
+
+    /// Notes which versions have opened something since the last look.
+    pub(super) fn look(&mut self, now: Instant) {
+        for held in self.versions.values_mut() {
+            let opened = held.version.usage.opened();
+            if opened != held.opened {
+                held.opened = opened;
+                held.last_opened = Some(now);
+            }
+        }
+    }
+
+    fn hold(
+        &mut self,
+        view: &View,
+        (keyring, version): (&KeyringName, &catalogue::Version),
+    ) -> Result<Found, KeyError> {
+        let Some(id) = self.policy.by_name(keyring.as_str()) else {
+            return Ok(Found::Nothing);
+        };
+        if self.versions.contains_key(&version.kid) {
+            return Ok(Found::Already);
+        }
+        let held = self.open(view, id, (keyring, version))?;
+        self.versions.insert(version.kid, held);
+        Ok(Found::Newly)
+    }
+
+    /// The snapshot that the catalogue and what is loaded make now. What may no longer open is unloaded by it.
+    pub(super) fn snapshot(&mut self, view: &View) -> Snapshot {
+        let mut versions = std::mem::take(&mut self.versions);
+        versions.retain(|kid, _held| {
+            view.find_by_kid(*kid).is_some_and(|(keyring, version)| {
+                version.state == catalogue::State::PreActive
+                    || matches!(self.opens(keyring, version), Opens::Yes | Opens::OnDemand)
+            })
+        });
+        self.versions = versions;
+        let records = self
+            .policy
+            .keyrings()
+            .iter()
+            .filter_map(|rule| view.record(&rule.name));
+        let active = records
+            .filter_map(Record::active)
+            .filter(|version| !self.halted.contains(&version.kid))
+            .filter_map(|version| self.versions.get(&version.kid))
+            .map(|held| Arc::clone(&held.version));
+        let opening = self.versions.iter().filter(|(kid, _held)| {
+            let found = view.find_by_kid(**kid);
+            found.is_some_and(|(_keyring, version)| version.state != catalogue::State::PreActive)
+        });
+        self.generation = self.generation.saturating_add(1);
+        Snapshot::new(
+            Arc::clone(&self.policy),
+            active.collect(),
+            opening
+                .map(|(_kid, held)| Arc::clone(&held.version))
+                .collect(),
+            self.generation,
+        )
+    }
+
+    /// Whether a version opens, policy included.
+    pub(super) fn opens(&self, keyring: &KeyringName, version: &catalogue::Version) -> Opens {
+        match version.state.opens() {
+            Opens::ByPolicy => {
+                let open = self.open.get(keyring);
+                let included = open.is_some_and(|open| open.includes(version.state));
+                if included { Opens::OnDemand } else { Opens::No }
+            }
+            certain => certain,
+        }
+    }
+
+    fn open(
+        &self,
+        view: &View,
+        id: KeyringId,
+        (keyring, version): (&KeyringName, &catalogue::Version),
+    ) -> Result<Held, KeyError> {
+        let thirst = Arc::clone(&self.thirst);
+        let budget = Budget::new(version.reserved, self.workers, thirst);
+        let version = Arc::new(Version {
+            keyring: id,
+            number: version.number,
+            label: version.label.as_str().to_owned(),
+            suite: version.suite,
+            key: view.version_key(keyring, version.number)?,
+            lanes: LaneMap::default(),
+            usage: Usage::new(self.workers),
+            budget: Arc::new(budget),
+        });
+        let record = view.record(keyring);
+        let lanes = record.and_then(|record| record.version(version.number));
+        Ok(Held {
+            before: version.budget.reserved(),
+            lanes_before: lanes.map_or(0, |known| known.lanes),
+            version,
+            opened: 0,
+            last_opened: None,
+        })
+    }
+
+    /// Keeps a version that opens on demand, as the one asked for last.
+    pub(super) fn remember(&mut self, kid: Kid) {
+        self.on_demand.retain(|remembered| *remembered != kid);
+        self.on_demand.push_back(kid);
+        if self.on_demand.len() > ON_DEMAND
+            && let Some(oldest) = self.on_demand.pop_front()
+        {
+            self.versions.remove(&oldest);
+        }
+    }
+}
+
+impl Held {
+    /// What has been sealed under the version: exact for this process, and what was reserved for those before it.
+    pub(super) fn used(&self) -> Used {
+        self.before.plus(self.version.usage.total())
+    }
+
+    /// Whether [`Held::used`] is exact: nothing was reserved by a process before this one.
+    pub(super) fn is_exact(&self) -> bool {
+        self.before == Used::default()
+    }
+
+    /// Lanes drawn under it.
+    pub(super) fn lanes(&self) -> u64 {
+        self.lanes_before.saturating_add(self.version.usage.lanes())
+    }
+
+    /// Whether no lane holds a grant any more, so that [`Held::used`] is final unless another is made.
+    pub(super) fn is_settled(&self) -> bool {
+        self.version.budget.outstanding(self.version.usage.total()) == Used::default()
+    }
+}

@@ -1,0 +1,246 @@
+//! The one writer of the catalogue, of the audit log and of the snapshot: does what the engine decides, and says how it ended.
+//!
+//! Everything here is done in turn on one thread, which may wait for disks and custodians. [`Driver::tick`] and the functions
+//! beside it need no runtime, so that a simulation drives them with its own clock, disk and custodian.
+//!
+//! | you look for | it is in |
+//! |---|---|
+//! | the loop that waits for what happens | `run` |
+//! | what each deed of the engine does | `perform` |
+//! | reservations of budgets | `reserve` |
+//! | what operators ask | `orders` |
+//! | what they are told | `report` |
+//! | kids that are not in the snapshot | `misses` |
+//! | versions in memory | `loaded` |
+
+mod journal;
+mod loaded;
+mod misses;
+mod orders;
+mod perform;
+mod report;
+mod reserve;
+mod run;
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures_util::stream::FuturesUnordered;
+use jiff::Timestamp;
+use tokio::sync::{Notify, mpsc};
+
+use crate::audit;
+use crate::catalogue::{Catalogue, Record};
+use crate::clock::Clock;
+use crate::envelope::Kid;
+use crate::keyring::{Keys, Miss, Snapshot};
+use crate::policy::{KeyringName, Policy};
+
+use super::engine::{self, Action, Event, Life, Member, Now, Ring};
+use super::seams::{Fleet, Inspector};
+use super::terms::{Doubtful, Terms};
+use super::{Config, StartError};
+
+use journal::Journal;
+use loaded::Loaded;
+use perform::Inquiry;
+use reserve::Pace;
+
+pub(super) use run::Request;
+
+/// Keeps the catalogue, the audit log and the snapshot in step with what the engine decides.
+pub(super) struct Driver {
+    policy: Arc<Policy>,
+    rings: Vec<Driven>,
+    catalogue: Catalogue,
+    journal: Journal,
+    loaded: Loaded,
+    keys: Arc<Keys>,
+    thirst: Arc<Notify>,
+    inspector: Box<dyn Inspector>,
+    fleet: Box<dyn Fleet>,
+    inquiries: FuturesUnordered<Inquiry>,
+    clock: Clock,
+    begun: Instant,
+    reread: Option<Instant>,
+}
+
+/// A keyring and its engine.
+struct Driven {
+    keyring: KeyringName,
+    /// Taken only while a step is made of it.
+    ring: Option<Ring>,
+    pace: Pace,
+}
+
+/// Everything outside that a driver works with.
+pub(super) struct Parts {
+    pub(super) catalogue: Catalogue,
+    pub(super) audit: audit::Log,
+    pub(super) inspector: Box<dyn Inspector>,
+    pub(super) fleet: Box<dyn Fleet>,
+    pub(super) clock: Clock,
+}
+
+impl Driver {
+    /// Takes up what the catalogue says: every keyring gets an active version, and what opens is loaded.
+    pub(super) fn start(
+        config: Config,
+        parts: Parts,
+    ) -> Result<(Self, mpsc::Receiver<Miss>), StartError> {
+        let thirst = Arc::new(Notify::new());
+        let policy = config.policy;
+        let empty = Snapshot::new(Arc::clone(&policy), Vec::new(), Vec::new(), 0);
+        let (keys, misses) = Keys::new(empty);
+        let begun = parts.clock.instant();
+        let mut driver = Self {
+            loaded: Loaded::new(Arc::clone(&policy), config.workers, Arc::clone(&thirst)),
+            policy,
+            rings: Vec::new(),
+            catalogue: parts.catalogue,
+            journal: Journal::new(parts.audit),
+            keys: Arc::new(keys),
+            thirst,
+            inspector: parts.inspector,
+            fleet: parts.fleet,
+            inquiries: FuturesUnordered::new(),
+            clock: parts.clock,
+            begun,
+            reread: None,
+        };
+        driver.journal.take_up(&driver.catalogue, driver.wall());
+        driver.adopt(config.terms);
+        driver.loaded.load_all(&driver.catalogue)?;
+        driver.tick();
+        driver.check_active()?;
+        driver.install();
+        Ok((driver, misses))
+    }
+
+    /// The keys that the message path loads.
+    pub(super) fn keys(&self) -> Arc<Keys> {
+        Arc::clone(&self.keys)
+    }
+
+    /// Terms in the order of the policy's keyrings; those that are new get an engine.
+    fn adopt(&mut self, terms: Vec<Terms>) {
+        let policy = Arc::clone(&self.policy);
+        let names = policy.keyrings().iter().map(|rule| rule.name.clone());
+        let of: Vec<_> = names.zip(terms).collect();
+        let open = |(name, terms): &(KeyringName, Terms)| (name.clone(), terms.open);
+        let open: HashMap<KeyringName, Doubtful> = of.iter().map(open).collect();
+        self.loaded.configure(policy, open);
+        for (index, (keyring, terms)) in of.into_iter().enumerate() {
+            if index < self.rings.len() {
+                self.feed(index, Event::Terms(terms));
+            } else {
+                let members: BTreeSet<Member> = self.fleet.members().into_iter().collect();
+                let ring = Ring::new(terms, self.lives(&keyring), members);
+                self.rings.push(Driven {
+                    keyring,
+                    ring: Some(ring),
+                    pace: Pace::default(),
+                });
+            }
+        }
+    }
+
+    /// Looks at everything that time or traffic may have brought about.
+    pub(super) fn tick(&mut self) {
+        let now = self.clock.instant();
+        self.loaded.look(now);
+        let wall = self.wall();
+        self.journal.settle(wall);
+        for event in self.fleet.events() {
+            for index in 0..self.rings.len() {
+                self.feed(index, event.clone());
+            }
+        }
+        for index in 0..self.rings.len() {
+            let event = self.usage(index).unwrap_or(Event::Tick);
+            self.feed(index, event);
+            self.reserve(index);
+        }
+    }
+
+    /// Gives the engine an event, does what it decides, and so on until it has nothing more to do.
+    fn feed(&mut self, index: usize, event: Event) {
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            for action in self.step(index, event) {
+                events.extend(self.perform(index, action));
+            }
+        }
+    }
+
+    fn step(&mut self, index: usize, event: Event) -> Vec<Action> {
+        let now = self.now();
+        let Some(driven) = self.rings.get_mut(index) else {
+            return Vec::new();
+        };
+        let Some(ring) = driven.ring.take() else {
+            return Vec::new();
+        };
+        let (ring, actions) = engine::step(ring, now, event);
+        driven.ring = Some(ring);
+        actions
+    }
+
+    /// Everything that opens, and what seals, as the catalogue has it now.
+    fn install(&mut self) {
+        if let Err(error) = self.loaded.load_all(&self.catalogue) {
+            tracing::error!(%error, "a key version that should open cannot be loaded");
+        }
+        let snapshot = self.loaded.snapshot(&self.catalogue);
+        self.keys.install(snapshot);
+    }
+
+    fn check_active(&self) -> Result<(), StartError> {
+        for driven in &self.rings {
+            let ring = driven.ring.as_ref();
+            if ring.is_some_and(|ring| ring.active().is_none())
+                && let Some(failure) = ring.and_then(Ring::failure)
+            {
+                return Err(StartError::NoActiveVersion {
+                    keyring: driven.keyring.clone(),
+                    source: failure.clone(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn ring(&self, index: usize) -> Option<(&KeyringName, &Ring)> {
+        let driven = self.rings.get(index)?;
+        Some((&driven.keyring, driven.ring.as_ref()?))
+    }
+
+    fn lives(&self, keyring: &KeyringName) -> Vec<Life> {
+        let versions = self
+            .catalogue
+            .record(keyring)
+            .map(|record| &record.versions);
+        versions.into_iter().flatten().map(Life::from).collect()
+    }
+
+    fn record(&self, index: usize) -> Option<&Record> {
+        self.catalogue.record(&self.rings.get(index)?.keyring)
+    }
+
+    fn kid(&self, index: usize, number: u32) -> Option<Kid> {
+        Some(self.record(index)?.version(number)?.kid)
+    }
+
+    fn wall(&self) -> Timestamp {
+        Timestamp::try_from(self.clock.wall()).unwrap_or(Timestamp::MAX)
+    }
+
+    fn now(&self) -> Now {
+        let elapsed = self.clock.instant().saturating_duration_since(self.begun);
+        Now {
+            wall: self.wall(),
+            elapsed,
+        }
+    }
+}

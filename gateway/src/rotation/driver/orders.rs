@@ -1,0 +1,271 @@
+//! What operators ask for, done at once or refused with the reason.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::audit::Fact;
+use crate::catalogue::Opens;
+use crate::control::Answer as Stored;
+use crate::policy::KeyringName;
+use crate::rotation::because::Because;
+use crate::rotation::engine::{Asked, Event, Order, Refused, Ring, Verdict};
+use crate::rotation::report::{Exposure, KeyringStatus, Rehearsal};
+use crate::rotation::seams::Inspection;
+use crate::rotation::{Config, OrderError, Rotated};
+
+use super::Driver;
+use super::perform::{failure, verdict};
+
+impl Driver {
+    /// A successor now. With others in the fleet it takes until they have proven.
+    pub(super) fn rotate(
+        &mut self,
+        keyring: &str,
+        because: Because,
+    ) -> Result<Rotated, OrderError> {
+        let index = self.index(keyring)?;
+        let before = self.active(index);
+        let order = Order::Rotate;
+        self.feed(index, Event::Asked(Asked { order, because }));
+        let after = self.active(index);
+        if before == after {
+            return Err(self.unfinished(index));
+        }
+        let label = |number: Option<u32>| {
+            let version = self.record(index)?.version(number?)?;
+            Some((version.label.as_str().to_owned(), version.kid))
+        };
+        let from = label(before).map(|(label, _kid)| label);
+        let (to, kid) = label(after).ok_or(OrderError::Stopping)?;
+        let (keyring, _ring) = self.ring(index).ok_or(OrderError::Stopping)?;
+        Ok(Rotated {
+            keyring: keyring.clone(),
+            from,
+            to,
+            kid,
+        })
+    }
+
+    /// Any other order; yields the keyring as it is afterwards.
+    pub(super) fn order(
+        &mut self,
+        keyring: &str,
+        order: Order,
+        because: Because,
+    ) -> Result<KeyringStatus, OrderError> {
+        let index = self.index(keyring)?;
+        self.give_order(index, order, because)
+    }
+
+    fn give_order(
+        &mut self,
+        index: usize,
+        order: Order,
+        because: Because,
+    ) -> Result<KeyringStatus, OrderError> {
+        let ring = self.ring(index).map(|(_keyring, ring)| ring);
+        ring.ok_or(OrderError::Stopping)?.judge(order)?;
+        self.feed(index, Event::Asked(Asked { order, because }));
+        let owed = self
+            .ring(index)
+            .is_some_and(|(_keyring, ring)| ring.owes(order));
+        let failed = self.ring(index).and_then(|(_keyring, ring)| ring.failure());
+        if owed || failed.is_some() {
+            return Err(self.unfinished(index));
+        }
+        self.status_of(index).ok_or(OrderError::Stopping)
+    }
+
+    /// What the caller is told of an order that is not carried out yet.
+    fn unfinished(&self, index: usize) -> OrderError {
+        let failed = self.ring(index).and_then(|(_keyring, ring)| ring.failure());
+        failed.map_or(OrderError::UnderWay, |failure| {
+            OrderError::Failed(failure.clone())
+        })
+    }
+
+    /// Whether the version may be destroyed, as far as that can be said without the bus.
+    pub(super) fn may_destroy(&self, index: usize, number: u32) -> Result<(), OrderError> {
+        let ring = self.ring(index).map(|(_keyring, ring)| ring);
+        ring.ok_or(OrderError::Stopping)?
+            .judge(Order::Destroy(number))?;
+        match self.opened_of_late(index, number) {
+            Some(evidence) => Err(OrderError::Held(evidence)),
+            None => Ok(()),
+        }
+    }
+
+    /// Asks the bus; the verdict may come later.
+    pub(super) fn inquire(&self, index: usize, number: u32) -> Option<Inspection> {
+        let question = self.question(index, number)?;
+        Some(self.inspector.inspect(question))
+    }
+
+    /// Destroys the version if the verdict allows it.
+    pub(super) fn destroy_if(
+        &mut self,
+        (index, number): (usize, u32),
+        because: Because,
+        stored: &Stored,
+    ) -> Result<KeyringStatus, OrderError> {
+        match verdict(stored) {
+            Verdict::Clear => self.give_order(index, Order::Destroy(number), because),
+            Verdict::Held(evidence) => Err(OrderError::Held(evidence)),
+        }
+    }
+
+    /// What whoever has the version's secret may know.
+    pub(super) fn exposure(&self, keyring: &str, number: u32) -> Result<Exposure, OrderError> {
+        let index = self.index(keyring)?;
+        let version = self.record(index).and_then(|record| record.version(number));
+        let version = version.ok_or(OrderError::Refused(Refused::Unknown(number)))?;
+        let held = self.loaded.get(version.kid);
+        let (keyring, _ring) = self.ring(index).ok_or(OrderError::Stopping)?;
+        Ok(Exposure {
+            keyring: keyring.clone(),
+            label: version.label.to_string(),
+            kid: version.kid,
+            state: version.state,
+            subjects: self.subjects(keyring),
+            from: version.activated,
+            until: version
+                .deactivated
+                .or((!version.state.seals()).then_some(version.since)),
+            used: held.map_or(version.reserved, |held| held.used()),
+            exact: held.is_some_and(|held| held.is_exact()),
+            lanes: held.map_or(version.lanes, |held| held.lanes()),
+            opens: self.loaded.opens(keyring, version) != Opens::No,
+        })
+    }
+
+    /// Everything that a revocation needs, short of revoking anything.
+    pub(super) fn drill(&mut self, because: &Because) -> Vec<Rehearsal> {
+        let mut parts = Vec::new();
+        let since = self.clock.instant();
+        let custody = self.catalogue.rehearse_custody();
+        parts.push(self.part(
+            "wrap and unwrap a secret",
+            since,
+            custody.err().map(|e| e.to_string()),
+        ));
+        let since = self.clock.instant();
+        let disk = self.catalogue.rehearse_disk();
+        parts.push(self.part(
+            "write to the catalogue's disk",
+            since,
+            disk.err().map(|e| e.to_string()),
+        ));
+        let since = self.clock.instant();
+        let fact = Fact::Drill {
+            who: because.who.to_string().into(),
+            why: because.why.clone(),
+        };
+        let wall = self.wall();
+        let noted = self.journal.note(fact, wall);
+        parts.push(self.part(
+            "write to the audit log",
+            since,
+            noted.err().map(|e| e.to_string()),
+        ));
+        parts
+    }
+
+    fn part(
+        &self,
+        what: &'static str,
+        since: std::time::Instant,
+        failed: Option<String>,
+    ) -> Rehearsal {
+        Rehearsal {
+            what,
+            failed,
+            took: self.clock.instant().saturating_duration_since(since),
+        }
+    }
+
+    /// The last lines of the audit log.
+    pub(super) fn tail(&self, count: usize) -> Result<Vec<String>, OrderError> {
+        let lines = self.journal.tail(count);
+        let lines = lines.map_err(|error| OrderError::Failed(failure(&error)))?;
+        let text = |line: Vec<u8>| String::from_utf8_lossy(&line).into_owned();
+        Ok(lines.into_iter().map(text).collect())
+    }
+
+    /// Other terms and other subjects, without touching a connection. Keyrings keep their places.
+    pub(super) fn reload(&mut self, config: Config, what: String) -> Result<(), OrderError> {
+        let names = config.policy.keyrings().iter().map(|rule| &rule.name);
+        let kept = self.rings.iter().map(|driven| &driven.keyring);
+        let same = names.clone().zip(kept).all(|(new, old)| new == old);
+        if !same || names.count() < self.rings.len() {
+            let held = self.rings.iter().map(|driven| driven.keyring.to_string());
+            return Err(OrderError::Places(held.collect::<Vec<_>>().join(", ")));
+        }
+        self.policy = Arc::clone(&config.policy);
+        self.adopt(config.terms);
+        self.tick();
+        self.install();
+        let wall = self.wall();
+        let noted = self.journal.note(
+            Fact::ConfigurationReloaded {
+                result: what.into(),
+            },
+            wall,
+        );
+        if let Err(error) = noted {
+            tracing::error!(%error, "the reload is missing in the audit log");
+        }
+        Ok(())
+    }
+
+    /// What speaks against destroying a version from what this gateway itself has seen.
+    pub(super) fn opened_of_late(&self, index: usize, number: u32) -> Option<String> {
+        let kid = self.kid(index, number)?;
+        let held = self.loaded.get(kid)?;
+        let now = self.clock.instant();
+        let ago = now.saturating_duration_since(held.last_opened?);
+        let (_keyring, ring) = self.ring(index)?;
+        (ago < recent(ring)).then(|| {
+            let opened = held.version.usage.opened();
+            format!(
+                "an envelope sealed under it was opened {} s ago ({opened} since the start)",
+                ago.as_secs()
+            )
+        })
+    }
+
+    pub(super) fn subjects(&self, keyring: &KeyringName) -> Vec<String> {
+        let id = self.policy.by_name(keyring.as_str());
+        let rule = id.and_then(|id| self.policy.keyring(id));
+        let subjects = rule
+            .map(|rule| rule.subjects.as_slice())
+            .unwrap_or_default();
+        subjects.iter().map(ToString::to_string).collect()
+    }
+
+    pub(super) fn index(&self, keyring: &str) -> Result<usize, OrderError> {
+        let found = self
+            .rings
+            .iter()
+            .position(|driven| driven.keyring.as_str() == keyring);
+        found.ok_or_else(|| {
+            let known = self
+                .rings
+                .iter()
+                .map(|driven| format!("`{}`", driven.keyring));
+            OrderError::UnknownKeyring {
+                asked: keyring.to_owned(),
+                known: known.collect::<Vec<_>>().join(", "),
+            }
+        })
+    }
+
+    fn active(&self, index: usize) -> Option<u32> {
+        let (_keyring, ring) = self.ring(index)?;
+        ring.active().map(|life| life.number)
+    }
+}
+
+/// What has been opened within this time speaks against destroying its version.
+fn recent(ring: &Ring) -> Duration {
+    ring.terms().overlap.max(Duration::from_secs(60))
+}

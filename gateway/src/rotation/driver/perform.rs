@@ -1,0 +1,336 @@
+//! What each deed of the engine does to catalogue, snapshot and audit log.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use tokio::sync::oneshot;
+
+use crate::audit::{Action as Audited, IntendedUse};
+use crate::catalogue::{Account, RotateError, State};
+use crate::control::{Answer, Question};
+use crate::envelope::{Claim, Suite};
+use crate::fault::Faulty;
+use crate::rotation::OrderError;
+use crate::rotation::because::Because;
+use crate::rotation::engine::{Action, Deed, Event, Failure, Member, Verdict};
+use crate::rotation::report::{Kept, KeyringStatus};
+use crate::rotation::seams::Inspection;
+
+use super::Driver;
+use super::journal::Statement;
+
+/// A question to the bus that has not been answered yet.
+pub(super) type Inquiry = Pin<Box<dyn Future<Output = Told> + Send>>;
+
+/// What the bus has said about a version, and who wants to know.
+pub(super) struct Told {
+    pub(super) index: usize,
+    pub(super) number: u32,
+    pub(super) stored: Answer,
+    pub(super) then: Then,
+}
+
+/// Who wants to know what is stored under a version.
+pub(super) enum Then {
+    /// The engine, before it destroys it.
+    Engine,
+    /// An operator, who wants it destroyed if nothing needs it.
+    Destroy(Because, oneshot::Sender<Result<KeyringStatus, OrderError>>),
+    /// An operator, who asks what keeps it.
+    Why(oneshot::Sender<Result<Kept, OrderError>>),
+}
+
+impl Driver {
+    /// Does what the engine wants done; yields what the engine is to be told at once.
+    pub(super) fn perform(&mut self, index: usize, action: Action) -> Vec<Event> {
+        let Action { deed, because } = action;
+        match deed {
+            Deed::Challenge(number, members) => self.challenge(index, number, &members),
+            Deed::Inspect(number) => self.inspect(index, number),
+            Deed::Distribute(number) => {
+                let outcome = self.distribute(index, number);
+                vec![self.ended(index, outcome)]
+            }
+            Deed::Generate
+            | Deed::Admit(_)
+            | Deed::Activate(_)
+            | Deed::Discard(_)
+            | Deed::Archive(_)
+            | Deed::Destroy(_)
+            | Deed::Compromise(_)
+            | Deed::Suspend(_)
+            | Deed::Restore(..) => {
+                let outcome = self.transition(index, &deed, &because);
+                vec![self.ended(index, outcome)]
+            }
+        }
+    }
+
+    /// How it ended, and what the record says now: after a failure it is read anew, as a write may have taken effect all the
+    /// same.
+    fn ended(&mut self, index: usize, outcome: Result<(), Failure>) -> Event {
+        if outcome.is_err()
+            && let Err(error) = self.catalogue.refresh()
+        {
+            tracing::warn!(%error, "the catalogue cannot be read again; going on with what was read before");
+        }
+        let keyring = self.rings.get(index).map(|driven| driven.keyring.clone());
+        let lives = keyring.map(|keyring| self.lives(&keyring));
+        Event::Ended(outcome, lives.unwrap_or_default())
+    }
+
+    /// One transition of a record: intent, compare-and-set, outcome; then the snapshot.
+    fn transition(&mut self, index: usize, deed: &Deed, because: &Because) -> Result<(), Failure> {
+        if let (Deed::Compromise(number) | Deed::Suspend(number), Some(kid)) = (
+            deed,
+            deed.number().and_then(|number| self.kid(index, number)),
+        ) {
+            // The safe direction needs no permission: sealing stops before anything is written.
+            tracing::warn!(%kid, number, "nothing is sealed under this key version any more");
+            self.loaded.halt(kid);
+            self.install();
+        }
+        let statement = self.statement(index, deed, because);
+        let wall = self.wall();
+        let act = statement.map(Statement::act);
+        let pending = act.map(|act| self.journal.begin(act, wall)).transpose();
+        let pending = pending.map_err(|error| failure(&error))?;
+        let mut outcome = self.write(index, deed);
+        if deed.is_urgent() && outcome.as_ref().is_err_and(RotateError::is_full) {
+            self.journal.release(wall);
+            outcome = self.write(index, deed);
+        }
+        if let Some(pending) = pending {
+            let concerned = self.concerned(index, deed).cloned();
+            self.journal
+                .finish(pending, concerned.as_ref(), &outcome, wall);
+        }
+        self.install();
+        let outcome = outcome.map_err(|error| failure(&error));
+        self.tell(index, deed, because, outcome.as_ref().err());
+        outcome
+    }
+
+    /// The compare-and-set itself.
+    fn write(&mut self, index: usize, deed: &Deed) -> Result<(), RotateError> {
+        let Some(keyring) = self.rings.get(index).map(|driven| driven.keyring.clone()) else {
+            return Ok(());
+        };
+        let clock = self.clock.clone();
+        match deed {
+            Deed::Generate => {
+                let suite = self.ring(index).map(|(_name, ring)| ring.terms().suite);
+                let suite = suite.unwrap_or(Suite::Aes256Gcm);
+                self.catalogue.generate(&keyring, suite, &clock).map(drop)
+            }
+            Deed::Admit(number) => {
+                let part = self.first_part(index);
+                let account = Account {
+                    number: *number,
+                    reserved: part,
+                    lanes: 0,
+                };
+                self.catalogue.admit(&keyring, account, &clock)?;
+                self.extend(index, *number, part);
+                Ok(())
+            }
+            Deed::Activate(number) => self.catalogue.activate(&keyring, *number, &clock).map(drop),
+            Deed::Restore(number, state) => {
+                self.catalogue
+                    .set_state(&keyring, *number, *state, &clock)?;
+                if let Some(kid) = self.kid(index, *number) {
+                    self.loaded.release(kid);
+                }
+                Ok(())
+            }
+            Deed::Archive(number) => {
+                self.settle(index, *number)?;
+                let set = (*number, State::Archived);
+                self.catalogue.set_state(&keyring, set.0, set.1, &clock)?;
+                if let Some(kid) = self.kid(index, *number) {
+                    self.loaded.remember(kid);
+                }
+                Ok(())
+            }
+            Deed::Discard(number)
+            | Deed::Destroy(number)
+            | Deed::Compromise(number)
+            | Deed::Suspend(number) => {
+                let state = deed.enters().unwrap_or(State::Suspended);
+                self.catalogue.set_state(&keyring, *number, state, &clock)
+            }
+            Deed::Distribute(_) | Deed::Challenge(..) | Deed::Inspect(_) => Ok(()),
+        }
+    }
+
+    /// Step 2: this gateway loads the version; others of a fleet read it from the catalogue.
+    fn distribute(&mut self, index: usize, number: u32) -> Result<(), Failure> {
+        let Some(keyring) = self.rings.get(index).map(|driven| driven.keyring.clone()) else {
+            return Ok(());
+        };
+        let held = self.loaded.hold_prepared(&self.catalogue, &keyring, number);
+        held.map(drop).map_err(|error| failure(&error))
+    }
+
+    /// Step 3: members prove that they hold this very secret, for this record and once.
+    fn challenge(&mut self, index: usize, number: u32, members: &[Member]) -> Vec<Event> {
+        let Some(record) = self.record(index) else {
+            return Vec::new();
+        };
+        let held = record
+            .version(number)
+            .and_then(|version| self.loaded.get(version.kid));
+        let Some(held) = held else {
+            return Vec::new();
+        };
+        let key = &held.version.key;
+        let claims = members.iter().filter_map(|member| {
+            let mut challenge = [0; 32];
+            aws_lc_rs::rand::fill(&mut challenge).ok()?;
+            let claim = Claim {
+                member: &member.0,
+                epoch: record.epoch,
+                challenge,
+            };
+            let proof = self.fleet.prove(&claim, number, key)?;
+            key.verify(&claim, &proof).ok()?;
+            Some(Event::Proven(member.clone(), number))
+        });
+        claims.collect()
+    }
+
+    /// Before a version is destroyed: what was opened here of late, and what JetStream still holds.
+    fn inspect(&mut self, index: usize, number: u32) -> Vec<Event> {
+        if let Some(recent) = self.opened_of_late(index, number) {
+            return vec![Event::Inspected(number, Verdict::Held(recent))];
+        }
+        match self.inquire(index, number) {
+            None => Vec::new(),
+            Some(Inspection::Answered(answer)) => {
+                vec![Event::Inspected(number, verdict(&answer))]
+            }
+            Some(Inspection::Later(answer)) => {
+                self.await_answer((index, number), Then::Engine, answer);
+                Vec::new()
+            }
+        }
+    }
+
+    /// Waits for the bus on behalf of whoever asked.
+    pub(super) fn await_answer(
+        &self,
+        (index, number): (usize, u32),
+        then: Then,
+        answer: Pin<Box<dyn Future<Output = Answer> + Send>>,
+    ) {
+        let inquiry = async move {
+            Told {
+                index,
+                number,
+                stored: answer.await,
+                then,
+            }
+        };
+        self.inquiries.push(Box::pin(inquiry));
+    }
+
+    /// What the bus is asked about a version.
+    pub(super) fn question(&self, index: usize, number: u32) -> Option<Question> {
+        let (keyring, _ring) = self.ring(index)?;
+        let version = self.record(index)?.version(number)?;
+        let id = self.policy.by_name(keyring.as_str())?;
+        let rule = self.policy.keyring(id)?;
+        Some(Question {
+            keyring: keyring.clone(),
+            subjects: rule.subjects.clone(),
+            kid: version.kid,
+            activated: version.activated,
+            deactivated: version.deactivated,
+        })
+    }
+
+    /// What the audit log says of a deed; nothing of those that change no record.
+    fn statement(&self, index: usize, deed: &Deed, because: &Because) -> Option<Statement<'_>> {
+        let (what, intended_use) = match deed {
+            Deed::Generate => (Audited::Generate, IntendedUse::Nothing),
+            Deed::Activate(_) => (Audited::Activate, IntendedUse::SealAndOpen),
+            Deed::Discard(_) => (Audited::Abort, IntendedUse::Nothing),
+            Deed::Archive(_) => (Audited::Archive, IntendedUse::Open),
+            Deed::Destroy(_) => (Audited::Destroy, IntendedUse::Nothing),
+            Deed::Compromise(_) => (Audited::Compromise, IntendedUse::Nothing),
+            Deed::Suspend(_) => (Audited::Suspend, IntendedUse::Nothing),
+            Deed::Restore(_, State::Active) => (Audited::Resume, IntendedUse::SealAndOpen),
+            Deed::Restore(..) => (Audited::Resume, IntendedUse::Open),
+            Deed::Admit(_) | Deed::Distribute(_) | Deed::Challenge(..) | Deed::Inspect(_) => {
+                return None;
+            }
+        };
+        let (keyring, ring) = self.ring(index)?;
+        let version = deed
+            .number()
+            .and_then(|number| self.record(index)?.version(number));
+        Some(Statement {
+            what,
+            because: because.clone(),
+            keyring,
+            rule: self
+                .policy
+                .by_name(keyring.as_str())
+                .and_then(|id| self.policy.keyring(id)),
+            version,
+            intended_use,
+            expiry: ring.expiry(deed.number(), self.now()),
+        })
+    }
+
+    /// The version that a deed made or changed.
+    fn concerned(&self, index: usize, deed: &Deed) -> Option<&crate::catalogue::Version> {
+        let record = self.record(index)?;
+        deed.number()
+            .map_or_else(|| record.versions.last(), |number| record.version(number))
+    }
+
+    fn tell(&self, index: usize, deed: &Deed, because: &Because, failed: Option<&Failure>) {
+        let Some((keyring, _ring)) = self.ring(index) else {
+            return;
+        };
+        let label = self
+            .concerned(index, deed)
+            .map(|version| version.label.to_string());
+        let version = label.unwrap_or_default();
+        let (deed, why) = (deed.word(), because.why.printable());
+        let trigger = because.trigger.word();
+        match failed {
+            None => tracing::info!(%keyring, version, deed, trigger, why, "key event"),
+            Some(error) => {
+                tracing::error!(%keyring, version, deed, trigger, why, %error, "key event failed; it is tried again");
+            }
+        }
+    }
+}
+
+/// A failure as the engine keeps it.
+pub(super) fn failure(error: &impl Faulty) -> Failure {
+    Failure {
+        text: error.to_string(),
+        fault: error.fault(),
+    }
+}
+
+pub(super) fn verdict(answer: &Answer) -> Verdict {
+    match answer {
+        Answer::Clear { .. } => Verdict::Clear,
+        Answer::Held(holders) => {
+            let held = holders.iter().map(|holder| {
+                format!(
+                    "stream {} holds message {} on {}, stored {}",
+                    holder.stream, holder.sequence, holder.subject, holder.stored
+                )
+            });
+            Verdict::Held(held.collect::<Vec<_>>().join("; "))
+        }
+        Answer::Unknown(why) => Verdict::Held(format!(
+            "it cannot be proven that nothing stored needs it: {why}"
+        )),
+    }
+}

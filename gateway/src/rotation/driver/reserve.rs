@@ -1,0 +1,233 @@
+//! Budgets: how much of one is reserved at a time, durably, before lanes may seal out of it.
+
+use std::time::{Duration, Instant};
+
+use crate::catalogue::{Account, RotateError};
+use crate::envelope::Used;
+use crate::rotation::engine::Event;
+use crate::rotation::terms::Limit;
+
+use super::Driver;
+
+/// What is reserved first: a crash counts it as sealed.
+const FIRST: Used = Used {
+    messages: 1 << 16,
+    bytes: 64 << 20,
+};
+/// The least, so that a disk is not written for a handful of messages.
+const LEAST: Used = Used {
+    messages: 1 << 12,
+    bytes: 4 << 20,
+};
+/// The most.
+const MOST: Used = Used {
+    messages: 1 << 24,
+    bytes: 16 << 30,
+};
+
+/// A reservation that was used up faster than this was too small.
+const FAST: Duration = Duration::from_millis(500);
+/// One that lasted longer than this was too large.
+const SLOW: Duration = Duration::from_secs(10);
+
+/// How much to reserve next: as much as lasts some seconds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    part: Used,
+    last: Option<Instant>,
+    /// After a failure, when to try again.
+    again: Option<Instant>,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            part: FIRST,
+            last: None,
+            again: None,
+        }
+    }
+}
+
+impl Pace {
+    /// The next part, out of what is left of the limit: a quarter of it at most, so that workers can share the rest.
+    fn next(&mut self, now: Instant, left: Used) -> Used {
+        if let Some(last) = self.last {
+            let lasted = now.saturating_duration_since(last);
+            if lasted < FAST {
+                self.part = self.part.plus(self.part);
+            } else if lasted > SLOW {
+                self.part = halved(self.part);
+            }
+        }
+        self.last = Some(now);
+        let part = |part: u64, least: u64, most: u64, left: u64| {
+            let fair = (left / 4).max(least).min(left);
+            (part.clamp(least, most), fair)
+        };
+        let (messages, most) = part(
+            self.part.messages,
+            LEAST.messages,
+            MOST.messages,
+            left.messages,
+        );
+        let (bytes, most_bytes) = part(self.part.bytes, LEAST.bytes, MOST.bytes, left.bytes);
+        self.part = Used { messages, bytes };
+        Used {
+            messages: messages.min(most),
+            bytes: bytes.min(most_bytes),
+        }
+    }
+}
+
+impl Driver {
+    /// What has been sealed under the active version, for the engine.
+    pub(super) fn usage(&self, index: usize) -> Option<Event> {
+        let (_keyring, ring) = self.ring(index)?;
+        let active = ring.active()?;
+        let held = self.loaded.get(active.kid)?;
+        Some(Event::Usage {
+            number: active.number,
+            used: held.used(),
+            failed_opens: held.version.usage.failed_opens(),
+        })
+    }
+
+    /// Reserves more of the active version's budget, if lanes have asked for it or hold all there is.
+    pub(super) fn reserve(&mut self, index: usize) {
+        let now = self.clock.instant();
+        let Some(pace) = self.rings.get(index).map(|driven| driven.pace) else {
+            return;
+        };
+        if pace.again.is_some_and(|again| now < again) {
+            return;
+        }
+        let Some((number, left)) = self.asks(index) else {
+            return;
+        };
+        let mut paced = pace;
+        let part = paced.next(now, left);
+        paced.again = None;
+        if part == Used::default() {
+            return;
+        }
+        if let Err(error) = self.reserve_part(index, number, part) {
+            tracing::error!(%error, "no more of the budget can be reserved; sealing stops when what is reserved is used up");
+            paced = pace;
+            paced.again = now.checked_add(Duration::from_secs(1));
+        }
+        if let Some(driven) = self.rings.get_mut(index) {
+            driven.pace = paced;
+        }
+    }
+
+    /// The active version whose lanes want more, and what is left of its limit.
+    fn asks(&self, index: usize) -> Option<(u32, Used)> {
+        let (_keyring, ring) = self.ring(index)?;
+        let active = ring.active()?;
+        let held = self.loaded.get(active.kid)?;
+        let reserved = held.version.budget.reserved();
+        let limit = used(ring.terms().limit);
+        let empty = held.version.budget.left();
+        let wanted = held.version.budget.is_thirsty() || empty.messages == 0 || empty.bytes == 0;
+        let left = limit.minus(reserved);
+        (wanted && left != Used::default()).then_some((active.number, left))
+    }
+
+    fn reserve_part(&mut self, index: usize, number: u32, part: Used) -> Result<(), RotateError> {
+        let kid = self.kid(index, number);
+        let Some(held) = kid.and_then(|kid| self.loaded.get(kid)) else {
+            return Ok(());
+        };
+        let account = Account {
+            number,
+            reserved: held.version.budget.reserved().plus(part),
+            lanes: held.lanes(),
+        };
+        let keyring = self.rings.get(index).map(|driven| driven.keyring.clone());
+        if let Some(keyring) = keyring {
+            self.catalogue.account(&keyring, &[account])?;
+            self.extend(index, number, part);
+        }
+        Ok(())
+    }
+
+    /// What a successor may seal at once, as soon as it is active.
+    pub(super) fn first_part(&self, index: usize) -> Used {
+        let limit = self
+            .ring(index)
+            .map(|(_keyring, ring)| used(ring.terms().limit));
+        let limit = limit.unwrap_or_default();
+        let pace = self
+            .rings
+            .get(index)
+            .map_or(FIRST, |driven| driven.pace.part);
+        Used {
+            messages: pace.messages.min((limit.messages / 4).max(1)),
+            bytes: pace.bytes.min((limit.bytes / 4).max(1)),
+        }
+    }
+
+    /// What is durable may be sealed.
+    pub(super) fn extend(&mut self, index: usize, number: u32, part: Used) {
+        let kid = self.kid(index, number);
+        if let Some(held) = kid.and_then(|kid| self.loaded.get(kid)) {
+            held.version.budget.extend(part);
+            self.keys.replenished();
+        }
+    }
+
+    /// Once no lane can seal under a version any more, what was reserved and not sealed is written off the account.
+    pub(super) fn settle(&mut self, index: usize, number: u32) -> Result<(), RotateError> {
+        let kid = self.kid(index, number);
+        let held = kid.and_then(|kid| self.loaded.get(kid));
+        let Some(held) = held.filter(|held| held.is_settled()) else {
+            return Ok(());
+        };
+        let account = Account {
+            number,
+            reserved: held.used(),
+            lanes: held.lanes(),
+        };
+        let known = self.record(index).and_then(|record| record.version(number));
+        if known
+            .is_some_and(|known| known.reserved == account.reserved && known.lanes == account.lanes)
+        {
+            return Ok(());
+        }
+        let keyring = self.rings.get(index).map(|driven| driven.keyring.clone());
+        keyring.map_or(Ok(()), |keyring| {
+            self.catalogue.account(&keyring, &[account])
+        })
+    }
+
+    /// The workers have ended: nothing that was reserved and not sealed needs to count.
+    pub(super) fn settle_all(&mut self) {
+        for index in 0..self.rings.len() {
+            let Some(number) = self
+                .ring(index)
+                .and_then(|(_name, ring)| ring.active())
+                .map(|life| life.number)
+            else {
+                continue;
+            };
+            if let Err(error) = self.settle(index, number) {
+                tracing::warn!(%error, "what was reserved and not sealed counts as sealed");
+            }
+        }
+    }
+}
+
+pub(super) const fn used(limit: Limit) -> Used {
+    Used {
+        messages: limit.messages,
+        bytes: limit.bytes,
+    }
+}
+
+const fn halved(used: Used) -> Used {
+    Used {
+        messages: used.messages / 2,
+        bytes: used.bytes / 2,
+    }
+}

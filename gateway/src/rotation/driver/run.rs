@@ -1,0 +1,245 @@
+//! The loop: waits for what happens, and has the driver act on it.
+
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::MissedTickBehavior;
+
+use crate::audit::Fact;
+use crate::catalogue::State;
+use crate::keyring::Miss;
+use crate::rotation::because::Because;
+use crate::rotation::engine::{Event, Order, Verdict};
+use crate::rotation::report::{Exposure, Kept, KeyringStatus, Rehearsal};
+use crate::rotation::seams::Inspection;
+use crate::rotation::{Config, OrderError, Rotated};
+
+use super::Driver;
+use super::perform::{Then, Told, verdict};
+
+/// How often the driver looks at what time and traffic have brought about.
+const TICK: Duration = Duration::from_millis(200);
+
+/// The way back to whoever asked.
+type Answer<T> = oneshot::Sender<T>;
+
+/// What operators ask for.
+pub(in crate::rotation) enum Request {
+    Rotate {
+        keyring: String,
+        because: Because,
+        answer: Answer<Result<Rotated, OrderError>>,
+    },
+    Order {
+        keyring: String,
+        order: Order,
+        because: Because,
+        answer: Answer<Result<KeyringStatus, OrderError>>,
+    },
+    /// Destroy a version if nothing stored needs it; with `true`, whatever is stored.
+    Destroy {
+        keyring: String,
+        number: u32,
+        forced: bool,
+        because: Because,
+        answer: Answer<Result<KeyringStatus, OrderError>>,
+    },
+    Status {
+        answer: Answer<Vec<KeyringStatus>>,
+    },
+    Why {
+        keyring: String,
+        number: u32,
+        answer: Answer<Result<Kept, OrderError>>,
+    },
+    Exposure {
+        keyring: String,
+        number: u32,
+        answer: Answer<Result<Exposure, OrderError>>,
+    },
+    Drill {
+        because: Because,
+        answer: Answer<Vec<Rehearsal>>,
+    },
+    Tail {
+        count: usize,
+        answer: Answer<Result<Vec<String>, OrderError>>,
+    },
+    Reload {
+        config: Config,
+        what: String,
+        answer: Answer<Result<(), OrderError>>,
+    },
+    Stop,
+}
+
+impl Driver {
+    /// Serves until it is asked to stop, or every handle is dropped.
+    pub(in crate::rotation) async fn run(
+        mut self,
+        mut requests: mpsc::Receiver<Request>,
+        mut misses: mpsc::Receiver<Miss>,
+    ) {
+        let thirst = std::sync::Arc::clone(&self.thirst);
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                request = requests.recv() => match request {
+                    Some(Request::Stop) | None => break,
+                    Some(request) => self.serve(request),
+                },
+                Some(miss) = misses.recv() => {
+                    let verdict = self.look_for(miss.kid);
+                    miss.answer(verdict);
+                }
+                () = thirst.notified() => self.quench(),
+                Some(told) = self.inquiries.next(), if !self.inquiries.is_empty() => self.told(told),
+                _now = ticks.tick() => self.tick(),
+            }
+        }
+        self.settle_all();
+        let wall = self.wall();
+        if let Err(error) = self.journal.note(Fact::GatewayStopped, wall) {
+            tracing::warn!(%error, "that the gateway has stopped is missing in the audit log");
+        }
+    }
+
+    /// Lanes want more of a budget: what has been sealed may ask for a successor, too.
+    pub(super) fn quench(&mut self) {
+        for index in 0..self.rings.len() {
+            self.reserve(index);
+            if let Some(usage) = self.usage(index) {
+                self.feed(index, usage);
+            }
+        }
+    }
+
+    fn serve(&mut self, request: Request) {
+        match request {
+            Request::Rotate {
+                keyring,
+                because,
+                answer,
+            } => give(answer, self.rotate(&keyring, because)),
+            Request::Order {
+                keyring,
+                order,
+                because,
+                answer,
+            } => give(answer, self.order(&keyring, order, because)),
+            Request::Destroy {
+                keyring,
+                number,
+                forced: true,
+                because,
+                answer,
+            } => give(
+                answer,
+                self.order(&keyring, Order::Destroy(number), because),
+            ),
+            Request::Destroy {
+                keyring,
+                number,
+                forced: false,
+                because,
+                answer,
+            } => self.destroy(&keyring, number, (because, answer)),
+            Request::Status { answer } => give(answer, self.status()),
+            Request::Why {
+                keyring,
+                number,
+                answer,
+            } => self.why(&keyring, number, answer),
+            Request::Exposure {
+                keyring,
+                number,
+                answer,
+            } => give(answer, self.exposure(&keyring, number)),
+            Request::Drill { because, answer } => give(answer, self.drill(&because)),
+            Request::Tail { count, answer } => give(answer, self.tail(count)),
+            Request::Reload {
+                config,
+                what,
+                answer,
+            } => give(answer, self.reload(config, what)),
+            Request::Stop => {}
+        }
+    }
+}
+
+impl Driver {
+    /// Destroys a version once the bus has said that nothing stored needs it.
+    fn destroy(
+        &mut self,
+        keyring: &str,
+        number: u32,
+        (because, answer): (Because, Answer<Result<KeyringStatus, OrderError>>),
+    ) {
+        let may = self.index(keyring).and_then(|index| {
+            self.may_destroy(index, number)?;
+            Ok(index)
+        });
+        match may {
+            Ok(index) => self.ask((index, number), Then::Destroy(because, answer)),
+            Err(error) => give(answer, Err(error)),
+        }
+    }
+
+    /// What keeps a version, the bus asked anew where that matters.
+    fn why(&mut self, keyring: &str, number: u32, answer: Answer<Result<Kept, OrderError>>) {
+        let index = self.index(keyring);
+        let kept = index.and_then(|index| Ok((index, self.kept(index, number)?)));
+        match kept {
+            Ok((index, kept)) if matches!(kept.state, State::DecryptOnly | State::Archived) => {
+                self.ask((index, number), Then::Why(answer));
+            }
+            other => give(answer, other.map(|(_index, kept)| kept)),
+        }
+    }
+
+    fn ask(&mut self, (index, number): (usize, u32), then: Then) {
+        match self.inquire(index, number) {
+            Some(Inspection::Later(stored)) => self.await_answer((index, number), then, stored),
+            Some(Inspection::Answered(stored)) => self.told(Told {
+                index,
+                number,
+                stored,
+                then,
+            }),
+            None => tracing::debug!("whoever asked about a version that is gone gets no answer"),
+        }
+    }
+
+    fn told(&mut self, told: Told) {
+        let Told {
+            index,
+            number,
+            stored,
+            then,
+        } = told;
+        match then {
+            Then::Engine => self.feed(index, Event::Inspected(number, verdict(&stored))),
+            Then::Destroy(because, answer) => {
+                give(answer, self.destroy_if((index, number), because, &stored));
+            }
+            Then::Why(answer) => {
+                let kept = self.kept(index, number).map(|mut kept| {
+                    kept.reasons.extend(match verdict(&stored) {
+                        Verdict::Held(evidence) => Some(evidence),
+                        Verdict::Clear => None,
+                    });
+                    kept
+                });
+                give(answer, kept);
+            }
+        }
+    }
+}
+
+fn give<T>(answer: Answer<T>, value: T) {
+    if answer.send(value).is_err() {
+        tracing::debug!("whoever asked has gone");
+    }
+}

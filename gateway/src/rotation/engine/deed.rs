@@ -1,0 +1,169 @@
+//! What the engine wants done, and the drawing of what may become of a key version.
+
+use crate::catalogue::{Opens, State};
+use crate::rotation::because::Because;
+
+use super::life::Member;
+
+/// Something to be done, and what for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Action {
+    /// What is to be done.
+    pub deed: Deed,
+    /// What set it off.
+    pub because: Because,
+}
+
+/// Something to be done. Each one is a single step after which the process may die.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deed {
+    /// Draw a secret, wrap it, write it down as pre-active, read it back.
+    Generate,
+    /// Give every member the version.
+    Distribute(u32),
+    /// Have these members prove that they hold it.
+    Challenge(u32, Vec<Member>),
+    /// All have proven: pre-active becomes ready.
+    Admit(u32),
+    /// The agreed time has come: ready becomes active, and its predecessor decrypt-only in the same step.
+    Activate(u32),
+    /// A version that never sealed is not needed.
+    Discard(u32),
+    /// The overlap is over, or an operator says so.
+    Archive(u32),
+    /// Find out whether anything stored still needs it.
+    Inspect(u32),
+    /// The secret goes, the record stays.
+    Destroy(u32),
+    /// It never seals again.
+    Compromise(u32),
+    /// It does not seal while an operator investigates.
+    Suspend(u32),
+    /// The investigation found nothing: back to this state.
+    Restore(u32, State),
+}
+
+impl Deed {
+    /// The version it is about; `None`: one that is yet to be.
+    #[must_use]
+    pub const fn number(&self) -> Option<u32> {
+        match self {
+            Self::Generate => None,
+            Self::Distribute(number)
+            | Self::Challenge(number, _)
+            | Self::Admit(number)
+            | Self::Activate(number)
+            | Self::Discard(number)
+            | Self::Archive(number)
+            | Self::Inspect(number)
+            | Self::Destroy(number)
+            | Self::Compromise(number)
+            | Self::Suspend(number)
+            | Self::Restore(number, _) => Some(*number),
+        }
+    }
+
+    /// The word in logs, metrics and the drawing.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Generate => "generate",
+            Self::Distribute(_) => "distribute",
+            Self::Challenge(..) => "challenge",
+            Self::Admit(_) => "admit",
+            Self::Activate(_) => "activate",
+            Self::Discard(_) => "discard",
+            Self::Archive(_) => "archive",
+            Self::Inspect(_) => "inspect",
+            Self::Destroy(_) => "destroy",
+            Self::Compromise(_) => "compromise",
+            Self::Suspend(_) => "suspend",
+            Self::Restore(..) => "restore",
+        }
+    }
+
+    /// Whether it goes before everything else when the disk is full.
+    #[must_use]
+    pub const fn is_urgent(&self) -> bool {
+        matches!(
+            self,
+            Self::Compromise(_) | Self::Suspend(_) | Self::Destroy(_)
+        )
+    }
+
+    /// The state that the version enters; `None` when the record does not change.
+    #[must_use]
+    pub const fn enters(&self) -> Option<State> {
+        match self {
+            Self::Generate => Some(State::PreActive),
+            Self::Admit(_) => Some(State::Ready),
+            Self::Activate(_) => Some(State::Active),
+            Self::Archive(_) => Some(State::Archived),
+            Self::Discard(_) | Self::Destroy(_) => Some(State::Destroyed),
+            Self::Compromise(_) => Some(State::Compromised),
+            Self::Suspend(_) => Some(State::Suspended),
+            Self::Restore(_, state) => Some(*state),
+            Self::Distribute(_) | Self::Challenge(..) | Self::Inspect(_) => None,
+        }
+    }
+}
+
+/// The deed that leads from one state to another, as the drawing names it; `None` when none does.
+#[must_use]
+pub const fn leads(from: State, to: State) -> Option<&'static str> {
+    match (from, to) {
+        (State::PreActive, State::Ready) => Some("admit: every member has proven"),
+        (State::Ready, State::Active) => Some("activate: at the agreed time"),
+        (State::Active, State::DecryptOnly) => Some("activate: of the successor, same step"),
+        (State::DecryptOnly, State::Archived) => Some("archive: the overlap is over"),
+        (State::DecryptOnly | State::Archived, State::Destroyed) => {
+            Some("destroy: nothing stored needs it, or forced")
+        }
+        (State::PreActive | State::Ready, State::Destroyed) => Some("discard: not needed"),
+        (State::Suspended | State::Compromised, State::Destroyed) => {
+            Some("destroy: an operator says so")
+        }
+        (State::Suspended, State::Active | State::DecryptOnly | State::Archived) => Some("restore"),
+        (
+            State::PreActive | State::Ready | State::Active | State::DecryptOnly | State::Archived,
+            State::Suspended,
+        ) => Some("suspend"),
+        (
+            State::PreActive
+            | State::Ready
+            | State::Active
+            | State::DecryptOnly
+            | State::Archived
+            | State::Suspended,
+            State::Compromised,
+        ) => Some("compromise"),
+        _ => None,
+    }
+}
+
+/// The state machine as a Mermaid diagram: what `docs/rotation.md` shows.
+#[must_use]
+pub fn drawing() -> String {
+    let name = |state: State| state.name().replace('-', "_");
+    let boxes = State::ALL.map(|state| {
+        let seals = if state.seals() { ", seals" } else { "" };
+        let opens = match state.opens() {
+            Opens::No => "opens nothing",
+            Opens::Yes => "opens",
+            Opens::OnDemand => "opens on demand",
+            Opens::ByPolicy => "opens by policy",
+        };
+        format!("    state \"{state}: {opens}{seals}\" as {}\n", name(state))
+    });
+    let arrows = State::ALL.into_iter().flat_map(|from| {
+        from.next().iter().filter_map(move |to| {
+            let deed = leads(from, *to)?;
+            Some(format!("    {} --> {}: {deed}\n", name(from), name(*to)))
+        })
+    });
+    let born = "    [*] --> pre_active: generate\n".to_owned();
+    let lines = boxes.into_iter().chain([born]).chain(arrows);
+    std::iter::once("stateDiagram-v2\n".to_owned())
+        .chain(lines)
+        .collect()
+}

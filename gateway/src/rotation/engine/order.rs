@@ -1,0 +1,133 @@
+//! What operators ask for, and why it may be refused.
+
+use crate::catalogue::State;
+use crate::fault::{Fault, Faulty, Retry, Who};
+use crate::rotation::because::Because;
+
+use super::deed::Deed;
+
+/// What an operator asks of a keyring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// A successor for the active version.
+    Rotate,
+    /// This version never seals again.
+    Compromise(u32),
+    /// This version does not seal while somebody investigates.
+    Suspend(u32),
+    /// A suspended version goes back to where it was.
+    Restore(u32),
+    /// The overlap of this version ends now.
+    Archive(u32),
+    /// The secret of this version goes, whatever is stored: whoever asks has seen the evidence.
+    Destroy(u32),
+    /// The rotation under way ends without a successor.
+    Abort,
+}
+
+/// An order and what set it off.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// What.
+    pub order: Order,
+    /// Who and why.
+    pub because: Because,
+}
+
+/// Why an order is not carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// No such version.
+    #[error("the keyring has no version {0}; `keyway keys` lists those that there are")]
+    Unknown(u32),
+    /// Its secret is gone for good.
+    #[error("version {0} is destroyed; nothing can be done with it")]
+    Destroyed(u32),
+    /// It is in that state already.
+    #[error("version {0} is {1} already; nothing is left to do")]
+    Already(u32, State),
+    /// What is compromised stays so.
+    #[error("version {0} is compromised; it can only be destroyed")]
+    Compromised(u32),
+    /// It is in use.
+    #[error("version {0} is {1}: it is in use, or about to be; rotate first, or revoke it")]
+    InUse(u32, State),
+    /// Nothing to return from.
+    #[error("version {0} is {1}, not suspended; only a suspended version can be restored")]
+    NotSuspended(u32, State),
+    /// No overlap to end.
+    #[error("version {0} is {1}; only a decrypt-only version can be archived")]
+    NotDecryptOnly(u32, State),
+    /// Nothing to abort.
+    #[error("no rotation is under way that could be aborted; nothing is left to do")]
+    NoRotation,
+    /// Without it nothing could be sealed.
+    #[error(
+        "the keyring has no other version to seal under; the rotation goes on, because traffic waits for it"
+    )]
+    Needed,
+}
+
+impl Order {
+    /// The version it is about.
+    #[must_use]
+    pub const fn number(self) -> Option<u32> {
+        match self {
+            Self::Compromise(number)
+            | Self::Suspend(number)
+            | Self::Restore(number)
+            | Self::Archive(number)
+            | Self::Destroy(number) => Some(number),
+            Self::Rotate | Self::Abort => None,
+        }
+    }
+
+    /// Whether a version in this state can take it.
+    pub(super) const fn fits(self, state: State) -> Result<(), Refused> {
+        if let (Some(number), State::Destroyed) = (self.number(), state) {
+            return Err(Refused::Destroyed(number));
+        }
+        match (self, state) {
+            (Self::Compromise(number), State::Compromised) => Err(Refused::Already(number, state)),
+            (Self::Suspend(number), State::Suspended) => Err(Refused::Already(number, state)),
+            (Self::Suspend(number), State::Compromised) => Err(Refused::Compromised(number)),
+            (Self::Archive(number), State::Archived) => Err(Refused::Already(number, state)),
+            (Self::Restore(_), State::Suspended) | (Self::Archive(_), State::DecryptOnly) => Ok(()),
+            (Self::Restore(number), _) => Err(Refused::NotSuspended(number, state)),
+            (Self::Archive(number), _) => Err(Refused::NotDecryptOnly(number, state)),
+            (Self::Destroy(number), State::PreActive | State::Ready | State::Active) => {
+                Err(Refused::InUse(number, state))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Asked {
+    /// Whether the deed is what was asked for.
+    pub(super) fn met_by(&self, deed: &Deed) -> bool {
+        match (self.order, deed) {
+            (Order::Compromise(asked), Deed::Compromise(done))
+            | (Order::Suspend(asked), Deed::Suspend(done))
+            | (Order::Restore(asked), Deed::Restore(done, _))
+            | (Order::Archive(asked), Deed::Archive(done))
+            | (Order::Destroy(asked), Deed::Destroy(done)) => asked == *done,
+            (Order::Abort, Deed::Discard(_)) => true,
+            _ => false,
+        }
+    }
+
+    /// Whether it takes the right to seal from a version: owed until it is done, and a successor follows.
+    pub(super) const fn takes_away(&self) -> bool {
+        matches!(self.order, Order::Compromise(_) | Order::Suspend(_))
+    }
+}
+
+impl Faulty for Refused {
+    fn fault(&self) -> Fault {
+        Fault {
+            who: Who::Client,
+            retry: Retry::Never,
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! What is to be done next, from the state alone.
+
+use std::time::Duration;
+
+use crate::audit::Trigger;
+use crate::catalogue::State;
+use crate::rotation::because::Because;
+use crate::rotation::terms::Retain;
+
+use super::life::{Life, Member, Now, later};
+use super::order::{Asked, Order};
+use super::ring::{Gate, Ring, Verdict, Work};
+use super::{Action, Deed};
+
+/// How long a member has to prove that it holds a version before it is asked again.
+const PROOF: Duration = Duration::from_secs(5);
+
+/// How far ahead the members of a fleet agree to change over; a gateway alone needs no agreement.
+const AGREED: Duration = Duration::from_secs(2);
+
+impl Ring {
+    /// What is to be done now; what that is, is noted as under way.
+    pub(super) fn decide(&mut self, now: Now) -> Vec<Action> {
+        let mut actions = Vec::new();
+        self.wake(now);
+        if self.work == Work::Idle {
+            self.drop_void_orders();
+            self.begin(now);
+            if let Some(action) = self.next(now) {
+                self.work = Work::Doing(action.deed.clone());
+                actions.push(action);
+            } else {
+                actions.extend(self.challenge(now));
+            }
+        }
+        actions.extend(self.inspect(now));
+        actions
+    }
+
+    fn wake(&mut self, now: Now) {
+        if let Work::Resting(rest) = &self.work
+            && rest.until <= now.elapsed
+        {
+            self.work = Work::Idle;
+        }
+    }
+
+    /// Orders that came true or impossible by themselves since they were given.
+    fn drop_void_orders(&mut self) {
+        while let Some(front) = self.orders.front()
+            && front.deed(self).is_none()
+        {
+            if front.order == Order::Abort && self.active().is_some() {
+                self.succession = None;
+            }
+            self.orders.pop_front();
+        }
+    }
+
+    /// Begins a rotation when the active version asks for a successor, or when there is none.
+    fn begin(&mut self, now: Now) {
+        if self.succession.is_some() {
+            return;
+        }
+        let because = match (self.active(), self.successor()) {
+            (None, _) => {
+                let why = "the keyring has no active key version";
+                Some(Because::of_gateway(Trigger::Start, why))
+            }
+            // A rotation that a crash cut off.
+            (Some(_), Some(_)) => {
+                let why = "a rotation that was cut off goes on";
+                Some(Because::of_gateway(Trigger::Start, why))
+            }
+            (Some(active), None) => self
+                .usage
+                .trigger(active.number, now, (&self.terms, self.lead))
+                .or_else(|| self.over(active, now)),
+        };
+        if let Some(because) = because {
+            self.succeed(now, because);
+        }
+    }
+
+    fn over(&self, active: &Life, now: Now) -> Option<Because> {
+        let due = self.due(active);
+        (now.wall >= due).then(|| {
+            let why = format!("the cryptoperiod ended at {due}");
+            Because::of_gateway(Trigger::Time, why)
+        })
+    }
+
+    /// The first of: what operators ask for, the next step of a rotation, the end of a version.
+    fn next(&mut self, now: Now) -> Option<Action> {
+        if let Some(front) = self.orders.front() {
+            let because = front.because.clone();
+            return front.deed(self).map(|deed| Action { deed, because });
+        }
+        self.agree(now);
+        self.advance(now).or_else(|| self.end(now))
+    }
+
+    /// Once all have proven, the time of the change is agreed. A clock that goes back does not put it off.
+    fn agree(&mut self, now: Now) {
+        let alone = self.members.len() <= 1;
+        let at = later(now.wall, if alone { Duration::ZERO } else { AGREED });
+        let ready = self
+            .successor()
+            .is_some_and(|life| life.state == State::Ready);
+        if let Some(succession) = &mut self.succession
+            && ready
+        {
+            succession.at = Some(succession.at.map_or(at, |agreed| agreed.min(at)));
+        }
+    }
+
+    fn advance(&self, now: Now) -> Option<Action> {
+        let succession = self.succession.as_ref()?;
+        let deed = match self.successor() {
+            None => Deed::Generate,
+            // Made for a suite that is no longer configured; it never sealed, so nothing is lost.
+            Some(life) if life.suite != self.terms.suite => Deed::Discard(life.number),
+            Some(life) if succession.distributed != Some(life.number) => {
+                Deed::Distribute(life.number)
+            }
+            Some(life) if life.state == State::Ready => {
+                if succession.at.is_some_and(|at| at > now.wall) {
+                    return None;
+                }
+                Deed::Activate(life.number)
+            }
+            Some(life) if self.missing().is_empty() => Deed::Admit(life.number),
+            Some(_) => return None,
+        };
+        Some(Action {
+            deed,
+            because: succession.cause(),
+        })
+    }
+
+    /// Members that have yet to prove that they hold the successor.
+    fn missing(&self) -> Vec<Member> {
+        let proven = |member: &&Member| {
+            let succession = self.succession.as_ref();
+            !succession.is_some_and(|succession| succession.proven.contains(*member))
+        };
+        self.members.iter().filter(proven).cloned().collect()
+    }
+
+    /// Asks the members that have yet to prove; again and again, as they may vanish and return.
+    fn challenge(&mut self, now: Now) -> Option<Action> {
+        let members = self.missing();
+        let number = self
+            .successor()
+            .filter(|life| life.state == State::PreActive)?
+            .number;
+        let succession = self.succession.as_mut()?;
+        let asked = |at: Duration| now.elapsed.saturating_sub(at) < PROOF;
+        if members.is_empty()
+            || succession.distributed != Some(number)
+            || succession.challenged.is_some_and(asked)
+        {
+            return None;
+        }
+        succession.challenged = Some(now.elapsed);
+        Some(Action {
+            deed: Deed::Challenge(number, members),
+            because: succession.cause(),
+        })
+    }
+
+    /// The end of a version: the overlap is over, or nothing stored needs it any more.
+    fn end(&self, now: Now) -> Option<Action> {
+        self.lives.iter().find_map(|life| self.end_of(life, now))
+    }
+
+    fn end_of(&self, life: &Life, now: Now) -> Option<Action> {
+        let because = |why: &str| Because::of_gateway(Trigger::Time, why);
+        match (life.state, self.terms.retain) {
+            (State::DecryptOnly, retain) if life.age(now) >= self.terms.overlap => {
+                let deed = match retain {
+                    Retain::Shred => Deed::Destroy(life.number),
+                    Retain::Destroy | Retain::Archive => Deed::Archive(life.number),
+                };
+                let why = format!("the overlap is over, retain = \"{}\"", retain.word());
+                Some(Action {
+                    deed,
+                    because: because(&why),
+                })
+            }
+            (State::Archived, Retain::Shred) => Some(Action {
+                deed: Deed::Destroy(life.number),
+                because: because("the overlap is over, retain = \"shred\""),
+            }),
+            (State::Archived, Retain::Destroy) => {
+                let verdict = self.gates.get(&life.number)?.verdict.as_ref()?;
+                (*verdict == Verdict::Clear).then(|| Action {
+                    deed: Deed::Destroy(life.number),
+                    because: because("nothing stored can need it"),
+                })
+            }
+            _ => None,
+        }
+    }
+
+    /// One question at a time about a version that may be destroyed.
+    fn inspect(&mut self, now: Now) -> Option<Action> {
+        if self.terms.retain != Retain::Destroy || self.gates.values().any(|gate| gate.asking) {
+            return None;
+        }
+        let due = |life: &&Life| {
+            let gate = self.gates.get(&life.number);
+            life.state == State::Archived && gate.is_none_or(|gate| gate.again <= now.elapsed)
+        };
+        let number = self.lives.iter().find(due)?.number;
+        self.gates.entry(number).or_insert_with(Gate::asking).asking = true;
+        Some(Action {
+            deed: Deed::Inspect(number),
+            because: Because::of_gateway(Trigger::Time, "the overlap is over"),
+        })
+    }
+}
+
+impl Asked {
+    /// What carries the order out in this state; `None` when nothing is left to do, or it can no longer be done.
+    pub(super) fn deed(&self, ring: &Ring) -> Option<Deed> {
+        let number = match self.order {
+            Order::Abort => ring.successor().filter(|_| ring.active().is_some())?.number,
+            order => order.number()?,
+        };
+        let life = ring.life(number)?;
+        self.order.fits(life.state).ok()?;
+        match self.order {
+            Order::Compromise(number) => Some(Deed::Compromise(number)),
+            Order::Suspend(number) => Some(Deed::Suspend(number)),
+            Order::Archive(number) => Some(Deed::Archive(number)),
+            Order::Destroy(number) => Some(Deed::Destroy(number)),
+            Order::Restore(number) => Some(Deed::Restore(number, ring.origin(life))),
+            Order::Abort => Some(Deed::Discard(number)),
+            Order::Rotate => None,
+        }
+    }
+}
+
+impl Ring {
+    /// Where a suspended version belongs: it seals again only if it was never replaced; otherwise its overlap begins anew.
+    fn origin(&self, life: &Life) -> State {
+        let replaced = life.activated.is_none() || life.deactivated.is_some();
+        if replaced || self.active().is_some() {
+            State::DecryptOnly
+        } else {
+            State::Active
+        }
+    }
+}

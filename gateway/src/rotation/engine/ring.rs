@@ -1,0 +1,460 @@
+//! The state of one keyring, and what events do to it.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::audit::Trigger;
+use crate::catalogue::State;
+use crate::fault::Fault;
+use crate::rotation::because::Because;
+use crate::rotation::terms::Terms;
+
+use super::life::{Life, Member, Now, later};
+use super::order::{Asked, Order, Refused};
+use super::usage::Usage;
+use super::{Deed, Event};
+
+/// The first pause after a failure; it doubles up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// The longest pause between two attempts.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// How long after an answer the gate is asked again; doubles up to [`LONGEST_WAIT`].
+const FIRST_WAIT: Duration = Duration::from_secs(60);
+/// The longest pause between two questions about one version.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+/// What a rotation is believed to take until one has been seen.
+const FIRST_LEAD: Duration = Duration::from_secs(10);
+
+/// The state of one keyring.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ring {
+    pub(super) terms: Terms,
+    /// Oldest first, as the record has them.
+    pub(super) lives: Vec<Life>,
+    pub(super) members: BTreeSet<Member>,
+    pub(super) usage: Usage,
+    pub(super) succession: Option<Succession>,
+    pub(super) orders: VecDeque<Asked>,
+    pub(super) work: Work,
+    pub(super) gates: BTreeMap<u32, Gate>,
+    /// How long the next pause after a failure is.
+    pub(super) pause: Duration,
+    /// How long a rotation takes: the last one, or a guess.
+    pub(super) lead: Duration,
+}
+
+/// A rotation under way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Succession {
+    /// The first is its cause; later ones were coalesced.
+    pub(super) reasons: Vec<Because>,
+    pub(super) begun: Duration,
+    /// The version that the members have been given.
+    pub(super) distributed: Option<u32>,
+    pub(super) proven: BTreeSet<Member>,
+    pub(super) challenged: Option<Duration>,
+    /// When the members have agreed to change over.
+    pub(super) at: Option<Timestamp>,
+}
+
+/// What is under way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Work {
+    Idle,
+    Doing(Deed),
+    Resting(Rest),
+}
+
+/// A pause after a failure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Rest {
+    pub(super) until: Duration,
+    pub(super) failure: Failure,
+}
+
+/// Why an action was not done.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text}")]
+pub struct Failure {
+    /// In words for the operator.
+    pub text: String,
+    /// Who must act.
+    pub fault: Fault,
+}
+
+/// What was found out about a version that is to be destroyed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing stored can need it.
+    Clear,
+    /// Something does, or may.
+    Held(String),
+}
+
+/// What keeps a version from being destroyed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gate {
+    /// The last answer; `None` while the first question is open.
+    pub verdict: Option<Verdict>,
+    /// When to ask again.
+    pub(super) again: Duration,
+    pub(super) wait: Duration,
+    pub(super) asking: bool,
+}
+
+/// How far a rotation has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stage {
+    /// No rotation is under way.
+    #[default]
+    None,
+    /// Step 1.
+    Generate,
+    /// Step 2.
+    Distribute,
+    /// Step 3.
+    Prove,
+    /// Step 4.
+    Activate,
+}
+
+/// What is to be expected of a keyring.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outlook {
+    /// When the cryptoperiod of the active version ends.
+    pub rotates: Option<Timestamp>,
+    /// How long the soft thresholds last at the present rate.
+    pub threshold: Option<Duration>,
+    /// How long the hard limit lasts at the present rate.
+    pub limit: Option<Duration>,
+    /// How far a rotation has come.
+    pub stage: Stage,
+    /// Why it does not get on; it is tried again.
+    pub failure: Option<String>,
+}
+
+impl Stage {
+    /// The word in status and metrics.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Generate => "generate",
+            Self::Distribute => "distribute",
+            Self::Prove => "prove",
+            Self::Activate => "activate",
+        }
+    }
+}
+
+impl Ring {
+    /// The state of a keyring whose record has these versions.
+    #[must_use]
+    pub fn new(terms: Terms, lives: Vec<Life>, members: BTreeSet<Member>) -> Self {
+        Self {
+            terms,
+            lives,
+            members,
+            usage: Usage::default(),
+            succession: None,
+            orders: VecDeque::new(),
+            work: Work::Idle,
+            gates: BTreeMap::new(),
+            pause: FIRST_PAUSE,
+            lead: FIRST_LEAD,
+        }
+    }
+
+    /// The terms in force.
+    #[must_use]
+    pub const fn terms(&self) -> &Terms {
+        &self.terms
+    }
+
+    /// Why the last action failed, until it is tried again.
+    #[must_use]
+    pub const fn failure(&self) -> Option<&Failure> {
+        match &self.work {
+            Work::Resting(rest) => Some(&rest.failure),
+            Work::Idle | Work::Doing(_) => None,
+        }
+    }
+
+    /// The versions, oldest first.
+    #[must_use]
+    pub fn lives(&self) -> &[Life] {
+        &self.lives
+    }
+
+    /// What keeps this version from being destroyed, as far as it was asked.
+    #[must_use]
+    pub fn gate(&self, number: u32) -> Option<&Gate> {
+        self.gates.get(&number)
+    }
+
+    /// Whether an order can be carried out.
+    ///
+    /// # Errors
+    /// Why not, and what would help.
+    pub fn judge(&self, order: Order) -> Result<(), Refused> {
+        if let Some(number) = order.number() {
+            let life = self.life(number).ok_or(Refused::Unknown(number))?;
+            return order.fits(life.state);
+        }
+        match order {
+            Order::Abort if self.succession.is_none() => Err(Refused::NoRotation),
+            Order::Abort if self.active().is_none() => Err(Refused::Needed),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether an order has been given and not carried out.
+    #[must_use]
+    pub fn owes(&self, order: Order) -> bool {
+        self.orders.iter().any(|asked| asked.order == order)
+    }
+
+    /// When the overlap of a version ends; `None` when it has none, or it is over.
+    #[must_use]
+    pub fn overlap_ends(&self, number: u32) -> Option<Timestamp> {
+        let life = self.life(number)?;
+        (life.state == State::DecryptOnly).then(|| later(life.since, self.terms.overlap))
+    }
+
+    /// When a version is to stop sealing; `None`, of one that is yet to be: a cryptoperiod from now.
+    #[must_use]
+    pub fn expiry(&self, number: Option<u32>, now: Now) -> Option<Timestamp> {
+        match number.map(|number| self.life(number)) {
+            None => Some(later(now.wall, self.terms.rotate.after)),
+            Some(Some(life)) if life.waits() || life.state.seals() => Some(self.due(life)),
+            Some(_) => None,
+        }
+    }
+
+    /// What is to be expected.
+    #[must_use]
+    pub fn outlook(&self, now: Now) -> Outlook {
+        let active = self.active();
+        let soft = crate::rotation::terms::Limit {
+            messages: self.terms.rotate.messages,
+            bytes: self.terms.rotate.bytes,
+        };
+        let until = |goal| active.and_then(|life| self.usage.until(now, life.number, goal));
+        Outlook {
+            rotates: active.map(|life| self.due(life)),
+            threshold: until(soft),
+            limit: until(self.terms.limit),
+            stage: self.stage(),
+            failure: self.failure().map(|failure| failure.text.clone()),
+        }
+    }
+
+    /// The version that seals.
+    #[must_use]
+    pub fn active(&self) -> Option<&Life> {
+        self.lives.iter().find(|life| life.state.seals())
+    }
+
+    /// The version that is to become active.
+    pub(super) fn successor(&self) -> Option<&Life> {
+        self.lives.iter().rev().find(|life| life.waits())
+    }
+
+    pub(super) fn life(&self, number: u32) -> Option<&Life> {
+        self.lives.iter().find(|life| life.number == number)
+    }
+
+    /// When the cryptoperiod of this version ends.
+    pub(super) fn due(&self, life: &Life) -> Timestamp {
+        let begun = life.activated.unwrap_or(life.since);
+        later(begun, self.terms.rotate.cryptoperiod(life.kid))
+    }
+
+    fn stage(&self) -> Stage {
+        let Some(succession) = &self.succession else {
+            return Stage::None;
+        };
+        match self.successor() {
+            None => Stage::Generate,
+            Some(life) if succession.distributed != Some(life.number) => Stage::Distribute,
+            Some(life) if life.state == State::PreActive => Stage::Prove,
+            Some(_) => Stage::Activate,
+        }
+    }
+
+    /// What an event does to the state.
+    pub(super) fn take(&mut self, now: Now, event: Event) {
+        match event {
+            Event::Tick => {}
+            Event::Usage {
+                number,
+                used,
+                failed_opens,
+            } => self.usage.report(now, number, used, failed_opens),
+            Event::Joined(member) => {
+                self.members.insert(member);
+            }
+            Event::Left(member) => {
+                self.members.remove(&member);
+            }
+            Event::Proven(member, number) => self.proven(member, number),
+            Event::Asked(asked) => self.ask(now, asked),
+            Event::Ended(outcome, lives) => self.ended(now, outcome, lives),
+            Event::Inspected(number, verdict) => self.inspected(now, number, verdict),
+            Event::Terms(terms) => self.terms = terms,
+        }
+    }
+
+    fn proven(&mut self, member: Member, number: u32) {
+        if let Some(succession) = &mut self.succession
+            && succession.distributed == Some(number)
+        {
+            succession.proven.insert(member);
+        }
+    }
+
+    fn ask(&mut self, now: Now, asked: Asked) {
+        match asked.order {
+            Order::Rotate => self.succeed(now, asked.because),
+            Order::Compromise(_)
+            | Order::Suspend(_)
+            | Order::Restore(_)
+            | Order::Archive(_)
+            | Order::Destroy(_)
+            | Order::Abort => self.orders.push_back(asked),
+        }
+        // Whoever asks has a reason to believe that it works now.
+        if let Work::Resting(_) = self.work {
+            self.work = Work::Idle;
+        }
+    }
+
+    /// Begins a rotation, or adds a trigger to the one under way.
+    pub(super) fn succeed(&mut self, now: Now, because: Because) {
+        match &mut self.succession {
+            Some(succession) => succession.reasons.push(because),
+            None => {
+                self.succession = Some(Succession {
+                    reasons: vec![because],
+                    begun: now.elapsed,
+                    distributed: None,
+                    proven: BTreeSet::new(),
+                    challenged: None,
+                    at: None,
+                });
+            }
+        }
+    }
+
+    fn ended(&mut self, now: Now, outcome: Result<(), Failure>, lives: Vec<Life>) {
+        self.lives = lives;
+        self.gates.retain(|number, _gate| {
+            let life = self.lives.iter().find(|life| life.number == *number);
+            life.is_some_and(|life| life.state == State::Archived)
+        });
+        let work = std::mem::replace(&mut self.work, Work::Idle);
+        let Work::Doing(deed) = work else {
+            self.work = work;
+            return;
+        };
+        match outcome {
+            Ok(()) => self.done(now, &deed),
+            Err(failure) => self.failed(now, failure),
+        }
+    }
+
+    fn done(&mut self, now: Now, deed: &Deed) {
+        self.pause = FIRST_PAUSE;
+        match deed {
+            Deed::Distribute(number) => {
+                if let Some(succession) = &mut self.succession {
+                    succession.given(*number);
+                }
+            }
+            Deed::Activate(_) => {
+                if let Some(succession) = self.succession.take() {
+                    let took = now.elapsed.saturating_sub(succession.begun);
+                    self.lead = took.max(FIRST_LEAD);
+                }
+            }
+            Deed::Discard(_) => self.abort(),
+            Deed::Generate
+            | Deed::Challenge(..)
+            | Deed::Admit(_)
+            | Deed::Archive(_)
+            | Deed::Inspect(_)
+            | Deed::Destroy(_)
+            | Deed::Compromise(_)
+            | Deed::Suspend(_)
+            | Deed::Restore(..) => {}
+        }
+        if self.orders.front().is_some_and(|asked| asked.met_by(deed))
+            && let Some(asked) = self.orders.pop_front()
+            && asked.takes_away()
+            && self.active().is_none()
+        {
+            self.succeed(now, asked.because);
+        }
+    }
+
+    fn failed(&mut self, now: Now, failure: Failure) {
+        // A revocation is owed until it is done; what else an operator wants, they may ask for again.
+        if self.orders.front().is_some_and(|asked| !asked.takes_away()) {
+            self.orders.pop_front();
+        }
+        self.work = Work::Resting(Rest {
+            until: now.elapsed.saturating_add(self.pause),
+            failure,
+        });
+        self.pause = self.pause.saturating_mul(2).min(LONGEST_PAUSE);
+    }
+
+    /// The rotation ends, unless nothing would seal without it.
+    fn abort(&mut self) {
+        let asked = self
+            .orders
+            .front()
+            .is_some_and(|asked| asked.order == Order::Abort);
+        if asked && self.active().is_some() {
+            self.succession = None;
+        }
+    }
+
+    fn inspected(&mut self, now: Now, number: u32, verdict: Verdict) {
+        if let Some(gate) = self.gates.get_mut(&number) {
+            gate.verdict = Some(verdict);
+            gate.asking = false;
+            gate.again = now.elapsed.saturating_add(gate.wait);
+            gate.wait = gate.wait.saturating_mul(2).min(LONGEST_WAIT);
+        }
+    }
+}
+
+impl Gate {
+    pub(super) const fn asking() -> Self {
+        Self {
+            verdict: None,
+            again: Duration::ZERO,
+            wait: FIRST_WAIT,
+            asking: true,
+        }
+    }
+}
+
+impl Succession {
+    /// Every member has been given the version; nobody has proven yet.
+    fn given(&mut self, number: u32) {
+        self.distributed = Some(number);
+        self.proven.clear();
+        self.challenged = None;
+        self.at = None;
+    }
+
+    /// What set the rotation off.
+    pub(super) fn cause(&self) -> Because {
+        let unknown = || Because::of_gateway(Trigger::Start, "a rotation goes on");
+        self.reasons.first().cloned().unwrap_or_else(unknown)
+    }
+}

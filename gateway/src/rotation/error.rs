@@ -1,0 +1,94 @@
+//! Why rotation does not start, or does not do what an operator asks.
+
+use std::io;
+
+use crate::catalogue::KeyError;
+use crate::fault::{Fault, Faulty, Retry, Who};
+use crate::policy::KeyringName;
+
+use super::engine::{Failure, Refused};
+
+/// Rotation could not be started: there would be nothing to seal under.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A keyring has no active version and none could be made.
+    #[error("keyring `{keyring}` has no active key version and none can be made: {source}")]
+    NoActiveVersion {
+        /// The keyring.
+        keyring: KeyringName,
+        /// Why not.
+        #[source]
+        source: Failure,
+    },
+    /// A version that has to open could not be unwrapped.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The driver's thread could not be started.
+    #[error("cannot start the rotation thread: {0}")]
+    Thread(io::Error),
+}
+
+/// What was asked is not done.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OrderError {
+    /// There is no such keyring in the configuration.
+    #[error("there is no keyring `{asked}`; the configuration has {known}")]
+    UnknownKeyring {
+        /// What was asked for.
+        asked: String,
+        /// What there is.
+        known: String,
+    },
+    /// It makes no sense in the state that the version is in.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// Something stored may need the version.
+    #[error(
+        "{0}; consume or purge what is stored, wait until it expires, or force it with a reason"
+    )]
+    Held(String),
+    /// It was tried and failed.
+    #[error(transparent)]
+    Failed(Failure),
+    /// It goes on by itself.
+    #[error(
+        "it is under way: not every member of the fleet has proven yet that it holds the new version; `keyway status` shows how far it is"
+    )]
+    UnderWay,
+    /// A reload would take a keyring away.
+    #[error(
+        "the running gateway has the keyrings {0}, in this order, and the new configuration leaves some out; restart the gateway to take a keyring away"
+    )]
+    Places(String),
+    /// The driver has ended: the gateway is stopping.
+    #[error("the gateway is stopping")]
+    Stopping,
+}
+
+impl Faulty for StartError {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::NoActiveVersion { source, .. } => source.fault,
+            Self::Key(error) => error.fault(),
+            Self::Thread(_) => Fault {
+                who: Who::Operator,
+                retry: Retry::Later,
+            },
+        }
+    }
+}
+
+impl Faulty for OrderError {
+    fn fault(&self) -> Fault {
+        let fault = |who, retry| Fault { who, retry };
+        match self {
+            Self::UnknownKeyring { .. } | Self::Places(_) => fault(Who::Operator, Retry::Never),
+            Self::Refused(refused) => refused.fault(),
+            Self::Held(_) => fault(Who::Operator, Retry::Never),
+            Self::Failed(failure) => failure.fault,
+            Self::UnderWay | Self::Stopping => fault(Who::Operator, Retry::Later),
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! What a driver asks of the world outside: the bus, and the other members of a fleet.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use crate::control::{Answer, Control, Question};
+use crate::envelope::{Claim, Proof, VersionKey};
+
+use super::engine::{Event, Member};
+
+/// What may still be stored under a key version, as far as it is known at once.
+pub enum Inspection {
+    /// This.
+    Answered(Answer),
+    /// The bus is asked; the answer comes within a bounded time.
+    Later(Pin<Box<dyn Future<Output = Answer> + Send>>),
+}
+
+/// Finds out what is stored under a key version.
+pub trait Inspector: Send {
+    /// Asks. Does not wait.
+    fn inspect(&self, question: Question) -> Inspection;
+}
+
+/// The gateways that share a catalogue.
+pub trait Fleet: Send {
+    /// Those that are there at the start.
+    fn members(&self) -> Vec<Member>;
+
+    /// Who has joined, left or proven since the last call.
+    fn events(&mut self) -> Vec<Event>;
+
+    /// Has a member prove that it holds the version; `None`: it does not answer, or its answer comes as an event. `key` is this
+    /// gateway's own, for this gateway's own proof.
+    fn prove(&self, claim: &Claim<'_>, number: u32, key: &VersionKey) -> Option<Proof>;
+}
+
+/// Nobody to ask: there is no `[control]`.
+pub(super) struct Nobody;
+
+/// A gateway alone is a fleet of one.
+pub(super) struct Alone;
+
+impl Inspector for Control {
+    fn inspect(&self, question: Question) -> Inspection {
+        let control = self.clone();
+        Inspection::Later(Box::pin(async move { control.holders(question).await }))
+    }
+}
+
+impl Inspector for Nobody {
+    fn inspect(&self, _question: Question) -> Inspection {
+        let why = "JetStream cannot be asked; give the gateway a connection of its own, section [control]";
+        Inspection::Answered(Answer::Unknown(why.to_owned()))
+    }
+}
+
+impl Fleet for Alone {
+    fn members(&self) -> Vec<Member> {
+        vec![Member("self".to_owned())]
+    }
+
+    fn events(&mut self) -> Vec<Event> {
+        Vec::new()
+    }
+
+    fn prove(&self, claim: &Claim<'_>, _number: u32, key: &VersionKey) -> Option<Proof> {
+        Some(key.confirm(claim))
+    }
+}

@@ -1,0 +1,135 @@
+//! The terms of a keyring: when its versions are replaced, what they may seal at most, and what becomes of them.
+
+use std::time::Duration;
+
+use crate::catalogue::State;
+use crate::envelope::{Kid, Suite};
+
+/// Everything that the configuration says about a keyring's key versions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// What new key versions seal with.
+    pub suite: Suite,
+    /// When a version is replaced.
+    pub rotate: Rotate,
+    /// What a version may seal at most.
+    pub limit: Limit,
+    /// How long a replaced version still opens without being asked for.
+    pub overlap: Duration,
+    /// What becomes of it afterwards.
+    pub retain: Retain,
+    /// What still opens although its version is in doubt.
+    pub open: Doubtful,
+}
+
+/// Which versions in doubt still open what was sealed under them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doubtful {
+    /// None.
+    Nothing,
+    /// Those that are suspended while an operator investigates.
+    Suspended,
+    /// Those that are compromised.
+    Compromised,
+    /// Both.
+    Both,
+}
+
+/// Soft thresholds: the first one reached starts a rotation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rotate {
+    /// The cryptoperiod.
+    pub after: Duration,
+    /// How much earlier than that it may be, in percent of it: each version draws its own, so that many keyrings do not rotate at
+    /// once.
+    pub jitter: u8,
+    /// Messages sealed.
+    pub messages: u64,
+    /// Bytes of payload sealed.
+    pub bytes: u64,
+}
+
+/// Hard limits: never exceeded by one message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// Messages sealed.
+    pub messages: u64,
+    /// Bytes of payload sealed.
+    pub bytes: u64,
+}
+
+/// What becomes of a key version after its overlap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retain {
+    /// Destroyed once nothing stored can need it.
+    Destroy,
+    /// Never destroyed by itself.
+    Archive,
+    /// Destroyed at the end of the overlap, whatever is stored.
+    Shred,
+}
+
+impl Default for Terms {
+    /// Those of a keyring for which nothing is configured.
+    fn default() -> Self {
+        Self {
+            suite: Suite::Aes256Gcm,
+            rotate: Rotate {
+                after: Duration::from_hours(24),
+                jitter: 10,
+                messages: 1_000_000_000,
+                bytes: 1 << 40,
+            },
+            limit: Limit {
+                messages: 1 << 32,
+                bytes: 4 << 40,
+            },
+            overlap: Duration::from_mins(10),
+            retain: Retain::Destroy,
+            open: Doubtful::Suspended,
+        }
+    }
+}
+
+impl Doubtful {
+    /// Whether a version in this state still opens.
+    #[must_use]
+    pub const fn includes(self, state: State) -> bool {
+        match state {
+            State::Suspended => matches!(self, Self::Suspended | Self::Both),
+            State::Compromised => matches!(self, Self::Compromised | Self::Both),
+            State::PreActive
+            | State::Ready
+            | State::Active
+            | State::DecryptOnly
+            | State::Archived
+            | State::Destroyed => false,
+        }
+    }
+}
+
+impl Retain {
+    /// The word in the configuration and in status.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Destroy => "destroy",
+            Self::Archive => "archive",
+            Self::Shred => "shred",
+        }
+    }
+}
+
+impl Rotate {
+    /// How long the version with this kid seals: the cryptoperiod, shortened by its own share of the jitter.
+    #[must_use]
+    pub fn cryptoperiod(&self, kid: Kid) -> Duration {
+        // A kid is as good as random, and the same after every start.
+        let [first, second, ..] = kid.0;
+        let share = u32::from(u16::from_be_bytes([first, second]));
+        let most = u128::from(self.jitter.min(100)).saturating_mul(self.after.as_nanos()) / 100;
+        let early = most.saturating_mul(u128::from(share)) / u128::from(u16::MAX);
+        let early = u64::try_from(early).unwrap_or(u64::MAX);
+        self.after.saturating_sub(Duration::from_nanos(early))
+    }
+}
