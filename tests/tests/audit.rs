@@ -1,0 +1,168 @@
+//! Promise: what happened to keys can be read and proven later, and what cannot be written down does not happen.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test stops at the first thing that is not as expected"
+)]
+
+use keyway_tests::command::{code, json, keyway, path, text, text_of};
+use keyway_tests::scratch;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// A state directory with an audit log of some lines: the first, and two for each rotation.
+struct State {
+    folder: tempfile::TempDir,
+    /// What `keyway init` said.
+    said: String,
+}
+
+impl State {
+    fn new(reasons: &[&str]) -> Self {
+        let mut state = Self {
+            folder: scratch::folder("audit"),
+            said: String::new(),
+        };
+        let made = state.keyway(&["init"]);
+        assert_eq!(code(&made), 0, "{}", text_of(&made));
+        text(&made.stdout).clone_into(&mut state.said);
+        for why in reasons {
+            let rotated = state.keyway(&["rotate", "--why", why]);
+            assert_eq!(code(&rotated), 0, "{}", text_of(&rotated));
+        }
+        state
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("state")
+    }
+
+    fn log(&self) -> PathBuf {
+        self.path().join("audit/log.jsonl")
+    }
+
+    fn checkpoints(&self) -> PathBuf {
+        self.path().join("audit/checkpoints")
+    }
+
+    fn keyway(&self, words: &[&str]) -> Output {
+        keyway(&[words, &["--state", path(&self.path())]].concat())
+    }
+
+    /// Fails unless the log is found altered, at this line, and nothing happens to keys.
+    fn assert_altered(&self, words: &[&str], said: &str) {
+        let refused = self.keyway(&[&["audit", "verify"], words].concat());
+        assert_eq!(code(&refused), 7, "{}", text_of(&refused));
+        assert!(text_of(&refused).contains(said), "{}", text_of(&refused));
+    }
+}
+
+fn read(file: &Path) -> String {
+    std::fs::read_to_string(file).unwrap()
+}
+
+#[test]
+fn log_verifies_with_the_key_that_init_printed_and_shows_what_happened() {
+    let state = State::new(&["one", "two\u{1b}[2J"]);
+    let key = state.said.split("verifier key ").nth(1).unwrap();
+    let key = key.lines().next().unwrap();
+    let verified = json(&state.keyway(&["audit", "verify", "--json", "--key", key]));
+    assert_eq!(
+        (&verified["lines"], &verified["key"]),
+        (&5.into(), &key.into())
+    );
+    assert_eq!(code(&state.keyway(&["audit", "verify"])), 0);
+    let shown = state.keyway(&["audit", "show"]);
+    let rows = text(&shown.stdout).matches("  done").count();
+    assert_eq!(rows, 2, "{}", text_of(&shown));
+    let words = ["audit", "show", "--json", "-n", "1", "--keyring", "default"];
+    let shown = json(&state.keyway(&words));
+    let line = &shown["lines"][0];
+    assert_eq!(line["why"], "two\u{1b}[2J", "{shown}");
+    let label = line["version"]["label"].as_str().unwrap();
+    assert!(label.ends_with(".2"), "{shown}");
+    let other = state.keyway(&["audit", "show", "--keyring", "other"]);
+    assert_eq!(text(&other.stdout).lines().count(), 1);
+}
+
+#[test]
+fn line_that_was_changed_removed_or_cut_off_is_named_and_stops_key_events() {
+    let state = State::new(&["one", "two"]);
+    let whole = read(&state.log());
+    let lines: Vec<&str> = whole.split_inclusive('\n').collect();
+    let changed = lines[2].replacen("one", "won", 1);
+    for (wrong, content) in [
+        (
+            3,
+            [lines[0], lines[1], &changed, lines[3], lines[4]].concat(),
+        ),
+        (2, [lines[0], lines[2], lines[3], lines[4]].concat()),
+        (
+            4,
+            [lines[0], lines[1], lines[2], lines[4], lines[3]].concat(),
+        ),
+        (5, lines[..4].concat()),
+    ] {
+        std::fs::write(state.log(), &content).unwrap();
+        state.assert_altered(&[], &format!("line {wrong} "));
+        let rotated = state.keyway(&["rotate", "--why", "three"]);
+        assert_eq!(code(&rotated), 4, "{}", text_of(&rotated));
+        assert_eq!(read(&state.log()), content);
+    }
+    std::fs::write(state.log(), whole).unwrap();
+    let listed = json(&state.keyway(&["keys", "--json"]));
+    assert_eq!(listed["versions"].as_array().unwrap().len(), 2);
+    assert_eq!(code(&state.keyway(&["rotate", "--why", "three"])), 0);
+}
+
+#[test]
+fn log_cut_back_with_its_checkpoints_is_noticed_with_one_kept_elsewhere() {
+    let state = State::new(&[]);
+    let files = [state.log(), state.checkpoints()];
+    let before = files.each_ref().map(|file| read(file));
+    assert_eq!(code(&state.keyway(&["rotate", "--why", "one"])), 0);
+    let notes = read(&state.checkpoints());
+    let lines: Vec<&str> = notes.lines().collect();
+    let kept = state.folder.path().join("kept");
+    std::fs::write(&kept, lines[lines.len() - 6..].join("\n")).unwrap();
+    let option = ["--checkpoint", path(&kept)];
+    let verified = state.keyway(&["audit", "verify", option[0], option[1]]);
+    assert_eq!(code(&verified), 0, "{}", text_of(&verified));
+    for (file, content) in files.iter().zip(before) {
+        std::fs::write(file, content).unwrap();
+    }
+    assert_eq!(code(&state.keyway(&["audit", "verify"])), 0);
+    state.assert_altered(&option, "line 2 and what follows is cut off");
+}
+
+#[test]
+fn directory_from_before_there_was_a_log_gets_one() {
+    let state = State::new(&["one"]);
+    std::fs::remove_dir_all(state.path().join("audit")).unwrap();
+    let refused = state.keyway(&["rotate", "--why", "two"]);
+    assert_eq!(code(&refused), 4);
+    assert!(text_of(&refused).contains("move the key away as well"));
+    std::fs::remove_file(state.path().join("audit.key")).unwrap();
+    assert_eq!(code(&state.keyway(&["rotate", "--why", "two"])), 0);
+    let verified = json(&state.keyway(&["audit", "verify", "--json"]));
+    assert_eq!(verified["lines"], 3);
+}
+
+#[test]
+fn published_recipe_verifies_a_log_without_keyway() {
+    let state = State::new(&["one"]);
+    let page = read(&scratch::repository().join("docs/audit.md"));
+    let recipe = page.split("```python\n").nth(1).unwrap();
+    let recipe = recipe.split("```").next().unwrap();
+    let run = || {
+        let mut python = Command::new("python3");
+        python.args(["-c", recipe]);
+        python.args([state.log(), state.checkpoints()]);
+        python.output().unwrap()
+    };
+    let said = run();
+    let wanted = "3 lines, 3 checkpoints\n";
+    assert_eq!(text(&said.stdout), wanted, "{}", text_of(&said));
+    let changed = read(&state.log()).replace("done", "gone");
+    std::fs::write(state.log(), changed).unwrap();
+    assert!(text(&run().stderr).contains("line 3 was changed"));
+}
