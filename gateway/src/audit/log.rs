@@ -8,12 +8,12 @@ use jiff::Timestamp;
 use super::act::{Act, KeyVersion, Outcome};
 use super::backwards::Backwards;
 use super::line::{Body, Completed, Event, EventId, FORMAT, Fact, Line, Note};
-use super::note::{Checkpoint, Signer, VerifierKey};
+use super::note::{Signer, VerifierKey};
 use super::place::{Place, Source};
-use super::tree::{Hash, Tree, sha256};
+use super::tree::{Tree, sha256};
 use super::walk::{Walked, walk};
+use super::writer::{Urgency, Writer, head, length, separate};
 use super::{Hex, OpenError, VerifyError, WriteFailed};
-use crate::disk::Error;
 use crate::fault::{Fault, Faulty};
 
 /// The one writer of an audit log: whoever has it holds the state directory's lock.
@@ -42,30 +42,6 @@ enum Standing {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use = "a key event that has begun has an outcome: give it to `Log::finish`"]
 pub struct Pending(Event);
-
-struct Writer {
-    place: Place,
-    signer: Signer,
-    tree: Tree,
-    /// SHA-256 of the last line.
-    prev: Hash,
-    /// How many bytes the lines have: what stands behind is cut off by the next append.
-    len: u64,
-    /// The same of the checkpoints.
-    checkpoints_len: u64,
-    /// How many lines a checkpoint covers; at most [`Tree::size`].
-    covered: u64,
-    open: BTreeMap<EventId, Event>,
-    /// Facts that are to be written before the next line.
-    owed: Vec<Note>,
-}
-
-/// Whether a line may take the reserve.
-#[derive(Clone, Copy)]
-enum Urgency {
-    Ordinary,
-    Essential,
-}
 
 impl Log {
     /// Begins a log, whose first line names the catalogue that it is about.
@@ -336,106 +312,6 @@ impl Pending {
     }
 }
 
-impl Urgency {
-    const fn of(act: &Act) -> Self {
-        if act.is_essential() {
-            Self::Essential
-        } else {
-            Self::Ordinary
-        }
-    }
-}
-
-impl Writer {
-    /// What is owed goes first, so that lines stand in the order in which things happened.
-    fn write(&mut self, body: Body, urgency: Urgency) -> Result<(), WriteFailed> {
-        while let Some(note) = self.owed.first().cloned() {
-            self.put(Body::Note(note), urgency)?;
-            self.owed.remove(0);
-        }
-        self.put(body, urgency)
-    }
-
-    /// Writes what is owed, and the checkpoint that is missing.
-    fn settle(&mut self) -> Result<(), WriteFailed> {
-        while let Some(note) = self.owed.first().cloned() {
-            self.put(Body::Note(note), Urgency::Ordinary)?;
-            self.owed.remove(0);
-        }
-        if self.covered < self.tree.size() {
-            self.sign()?;
-        }
-        Ok(())
-    }
-
-    /// Appends one line and its checkpoint. The line is what counts: a checkpoint that cannot be written is made up for later.
-    fn put(&mut self, body: Body, urgency: Urgency) -> Result<(), WriteFailed> {
-        let time = body.time();
-        let line = Line {
-            seq: self.tree.size().saturating_add(1),
-            prev: self.prev,
-            body,
-        };
-        let bytes = line.bytes()?;
-        let path = self.place.log();
-        if let Err(error) = self.place.append(&path, self.len, &bytes) {
-            self.make_room(error, urgency, time)?;
-            self.place.append(&path, self.len, &bytes)?;
-        }
-        self.tree.push(&bytes);
-        self.prev = sha256(&[&bytes]);
-        self.len = self.len.saturating_add(length(&bytes));
-        let signed = self.sign().or_else(|error| {
-            self.make_room(error, urgency, time)?;
-            self.sign()
-        });
-        if let Err(error) = signed {
-            tracing::warn!(%error, "a checkpoint of the audit log is missing; it is made up for with the next line");
-        }
-        Ok(())
-    }
-
-    /// Gives the reserve up if that can help; else the error stands.
-    fn make_room(&mut self, error: Error, urgency: Urgency, now: Timestamp) -> Result<(), Error> {
-        let full = matches!(error, Error::Full { .. });
-        match urgency {
-            Urgency::Essential if full && self.place.has_reserve() => self.release(now),
-            Urgency::Essential | Urgency::Ordinary => Err(error),
-        }
-    }
-
-    fn release(&mut self, now: Timestamp) -> Result<(), Error> {
-        if !self.place.has_reserve() {
-            return Ok(());
-        }
-        self.place.release_reserve()?;
-        tracing::warn!("the disk is full; the audit log's reserve was given up for a revocation");
-        self.owed.push(Note {
-            time: now,
-            fact: Fact::ReserveReleased,
-        });
-        Ok(())
-    }
-
-    fn sign(&mut self) -> Result<(), Error> {
-        let note = separate(&self.tree, &self.signer);
-        let path = self.place.checkpoints();
-        self.place.append(&path, self.checkpoints_len, &note)?;
-        self.checkpoints_len = self.checkpoints_len.saturating_add(length(&note));
-        self.covered = self.tree.size();
-        Ok(())
-    }
-
-    fn fill_reserve(&self) {
-        if self.place.has_reserve() {
-            return;
-        }
-        if let Err(error) = self.place.fill_reserve() {
-            tracing::warn!(%error, "the audit log has no reserve for revocations");
-        }
-    }
-}
-
 /// What an auditor should know about the state in which a log was found.
 fn found(walked: &Walked, now: Timestamp) -> Vec<Note> {
     let torn = walked.torn.map(|torn| Fact::TailRepaired {
@@ -450,27 +326,9 @@ fn found(walked: &Walked, now: Timestamp) -> Vec<Note> {
     facts.map(|fact| Note { time: now, fact }).collect()
 }
 
-fn head(tree: &Tree) -> Checkpoint {
-    Checkpoint {
-        size: tree.size(),
-        root: tree.root(),
-    }
-}
-
-/// A checkpoint as it stands in its file: the note, and an empty line.
-fn separate(tree: &Tree, signer: &Signer) -> Vec<u8> {
-    let mut note = head(tree).sign(signer);
-    note.push('\n');
-    note.into_bytes()
-}
-
 fn closed(why: &str, fault: Fault) -> WriteFailed {
     WriteFailed::Closed {
         why: why.to_owned(),
         fault,
     }
-}
-
-fn length(bytes: &[u8]) -> u64 {
-    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
 }

@@ -16,7 +16,7 @@
 //! | the Merkle tree | `tree` |
 //! | checkpoints and their signatures | `note` |
 //! | reading and judging a log | [`verify`], `walk` |
-//! | writing | [`Log`] |
+//! | writing | [`Log`], `writer` |
 
 mod act;
 mod backwards;
@@ -33,6 +33,7 @@ mod tree;
 mod verify;
 mod walk;
 mod words;
+mod writer;
 mod wrong;
 
 pub use act::{Act, Hex, KeyVersion, Outcome, Who};

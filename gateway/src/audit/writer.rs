@@ -1,0 +1,156 @@
+//! Puts one line after the other on the disk, each with its checkpoint.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::WriteFailed;
+use super::act::Act;
+use super::line::{Body, Event, EventId, Fact, Line, Note};
+use super::note::{Checkpoint, Signer};
+use super::place::Place;
+use super::tree::{Hash, Tree, sha256};
+use crate::disk::Error;
+
+/// An open log: what is on the disk, and what is owed to it.
+pub(super) struct Writer {
+    pub(super) place: Place,
+    pub(super) signer: Signer,
+    pub(super) tree: Tree,
+    /// SHA-256 of the last line.
+    pub(super) prev: Hash,
+    /// How many bytes the lines have: what stands behind is cut off by the next append.
+    pub(super) len: u64,
+    /// The same of the checkpoints.
+    pub(super) checkpoints_len: u64,
+    /// How many lines a checkpoint covers; at most [`Tree::size`].
+    pub(super) covered: u64,
+    pub(super) open: BTreeMap<EventId, Event>,
+    /// Facts that are to be written before the next line.
+    pub(super) owed: Vec<Note>,
+}
+
+/// Whether a line may take the reserve.
+#[derive(Clone, Copy)]
+pub(super) enum Urgency {
+    Ordinary,
+    Essential,
+}
+
+impl Urgency {
+    pub(super) const fn of(act: &Act) -> Self {
+        if act.is_essential() {
+            Self::Essential
+        } else {
+            Self::Ordinary
+        }
+    }
+}
+
+impl Writer {
+    /// What is owed goes first, so that lines stand in the order in which things happened.
+    pub(super) fn write(&mut self, body: Body, urgency: Urgency) -> Result<(), WriteFailed> {
+        while let Some(note) = self.owed.first().cloned() {
+            self.put(Body::Note(note), urgency)?;
+            self.owed.remove(0);
+        }
+        self.put(body, urgency)
+    }
+
+    /// Writes what is owed, and the checkpoint that is missing.
+    pub(super) fn settle(&mut self) -> Result<(), WriteFailed> {
+        while let Some(note) = self.owed.first().cloned() {
+            self.put(Body::Note(note), Urgency::Ordinary)?;
+            self.owed.remove(0);
+        }
+        if self.covered < self.tree.size() {
+            self.sign()?;
+        }
+        Ok(())
+    }
+
+    /// Appends one line and its checkpoint. The line is what counts: a checkpoint that cannot be written is made up for later.
+    fn put(&mut self, body: Body, urgency: Urgency) -> Result<(), WriteFailed> {
+        let time = body.time();
+        let line = Line {
+            seq: self.tree.size().saturating_add(1),
+            prev: self.prev,
+            body,
+        };
+        let bytes = line.bytes()?;
+        let path = self.place.log();
+        if let Err(error) = self.place.append(&path, self.len, &bytes) {
+            self.make_room(error, urgency, time)?;
+            self.place.append(&path, self.len, &bytes)?;
+        }
+        self.tree.push(&bytes);
+        self.prev = sha256(&[&bytes]);
+        self.len = self.len.saturating_add(length(&bytes));
+        let signed = self.sign().or_else(|error| {
+            self.make_room(error, urgency, time)?;
+            self.sign()
+        });
+        if let Err(error) = signed {
+            tracing::warn!(%error, "a checkpoint of the audit log is missing; it is made up for with the next line");
+        }
+        Ok(())
+    }
+
+    /// Gives the reserve up if that can help; else the error stands.
+    fn make_room(&mut self, error: Error, urgency: Urgency, now: Timestamp) -> Result<(), Error> {
+        let full = matches!(error, Error::Full { .. });
+        match urgency {
+            Urgency::Essential if full && self.place.has_reserve() => self.release(now),
+            Urgency::Essential | Urgency::Ordinary => Err(error),
+        }
+    }
+
+    pub(super) fn release(&mut self, now: Timestamp) -> Result<(), Error> {
+        if !self.place.has_reserve() {
+            return Ok(());
+        }
+        self.place.release_reserve()?;
+        tracing::warn!("the disk is full; the audit log's reserve was given up for a revocation");
+        self.owed.push(Note {
+            time: now,
+            fact: Fact::ReserveReleased,
+        });
+        Ok(())
+    }
+
+    fn sign(&mut self) -> Result<(), Error> {
+        let note = separate(&self.tree, &self.signer);
+        let path = self.place.checkpoints();
+        self.place.append(&path, self.checkpoints_len, &note)?;
+        self.checkpoints_len = self.checkpoints_len.saturating_add(length(&note));
+        self.covered = self.tree.size();
+        Ok(())
+    }
+
+    pub(super) fn fill_reserve(&self) {
+        if self.place.has_reserve() {
+            return;
+        }
+        if let Err(error) = self.place.fill_reserve() {
+            tracing::warn!(%error, "the audit log has no reserve for revocations");
+        }
+    }
+}
+
+pub(super) fn head(tree: &Tree) -> Checkpoint {
+    Checkpoint {
+        size: tree.size(),
+        root: tree.root(),
+    }
+}
+
+/// A checkpoint as it stands in its file: the note, and an empty line.
+pub(super) fn separate(tree: &Tree, signer: &Signer) -> Vec<u8> {
+    let mut note = head(tree).sign(signer);
+    note.push('\n');
+    note.into_bytes()
+}
+
+pub(super) fn length(bytes: &[u8]) -> u64 {
+    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
+}
