@@ -3,7 +3,7 @@
 use keyway_tests::agent::publish;
 use keyway_tests::{Pair, Raw, wait};
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 #[test]
 fn agents_notice_nothing_of_a_rotation_between_messages() {
@@ -114,18 +114,21 @@ fn nothing_is_lost_or_reordered_while_keys_are_switched_under_load() {
         AtomicUsize::new(0),
         AtomicBool::new(false),
     );
+    let mut send = || {
+        for _ in 0..100 {
+            let number = sent.fetch_add(1, Ordering::AcqRel).to_string();
+            agent.send(&publish("a.b", None, number.as_bytes()));
+        }
+        agent.flush();
+    };
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            while !over.load(Ordering::Acquire) || sent.load(Ordering::Acquire) < PART * SWITCHES {
-                if sent.load(Ordering::Acquire) >= goal.load(Ordering::Acquire) {
+            while sent.load(Ordering::Acquire) < PART * SWITCHES {
+                if sent.load(Ordering::Acquire) < goal.load(Ordering::Acquire) {
+                    send();
+                } else {
                     std::thread::yield_now();
-                    continue;
                 }
-                for _ in 0..100 {
-                    let number = sent.fetch_add(1, Ordering::AcqRel).to_string();
-                    agent.send(&publish("a.b", None, number.as_bytes()));
-                }
-                agent.flush();
             }
         });
         for part in 1..=SWITCHES {
@@ -134,7 +137,6 @@ fn nothing_is_lost_or_reordered_while_keys_are_switched_under_load() {
             wait::until("half of a part", half);
             pair.publish.rotate("default");
         }
-        over.store(true, Ordering::Release);
     });
     let count = sent.into_inner();
     let got: Vec<usize> = subscriber

@@ -89,6 +89,10 @@ pub struct Kept {
 
 /// What may be known to whoever has a version's secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a line of the report"
+)]
 pub struct Exposure {
     /// The keyring.
     pub keyring: KeyringName,

@@ -128,7 +128,7 @@ impl Rotate {
         let [first, second, ..] = kid.0;
         let share = u32::from(u16::from_be_bytes([first, second]));
         let most = u128::from(self.jitter.min(100)).saturating_mul(self.after.as_nanos()) / 100;
-        let early = most.saturating_mul(u128::from(share)) / u128::from(u16::MAX);
+        let early = most.saturating_mul(u128::from(share)) / 65_535;
         let early = u64::try_from(early).unwrap_or(u64::MAX);
         self.after.saturating_sub(Duration::from_nanos(early))
     }

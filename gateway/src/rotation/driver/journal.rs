@@ -1,6 +1,7 @@
 //! The audit log, and what is owed to it.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
@@ -15,7 +16,12 @@ use crate::rotation::because::Because;
 pub(super) struct Journal {
     log: audit::Log,
     owed: BTreeMap<EventId, Outcome>,
+    /// When the reserve is looked at again: filling it takes what is left of a full disk.
+    again: Option<Instant>,
 }
+
+/// How often that is.
+const REPLENISH: Duration = Duration::from_secs(60);
 
 /// What is about to be done.
 pub(super) struct Statement<'d> {
@@ -33,6 +39,7 @@ impl Journal {
         Self {
             log,
             owed: BTreeMap::new(),
+            again: None,
         }
     }
 
@@ -78,19 +85,32 @@ impl Journal {
     }
 
     /// Makes up for what a full disk has prevented.
-    pub(super) fn settle(&mut self, now: Timestamp) {
+    pub(super) fn settle(&mut self, now: Timestamp, instant: Instant) {
         if self.log.closed_by().is_some() {
             return;
         }
-        if !self.owed.is_empty() {
-            for pending in self.log.open_intents() {
-                if let Some(outcome) = self.owed.remove(&pending.id()) {
-                    self.conclude(pending, outcome, now);
-                }
-            }
+        self.pay(now);
+        if self.again.is_some_and(|again| instant < again) {
+            return;
         }
+        self.again = instant.checked_add(REPLENISH);
         if let Err(error) = self.log.replenish() {
             tracing::debug!(%error, "the audit log still waits for the disk");
+        }
+    }
+
+    /// Writes the outcomes that are owed.
+    fn pay(&mut self, now: Timestamp) {
+        let owed = std::mem::take(&mut self.owed);
+        if owed.is_empty() {
+            return;
+        }
+        let pending = self.log.open_intents().into_iter();
+        let mut pending: BTreeMap<_, _> = pending.map(|event| (event.id(), event)).collect();
+        for (id, outcome) in owed {
+            if let Some(event) = pending.remove(&id) {
+                self.conclude(event, outcome, now);
+            }
         }
     }
 

@@ -194,7 +194,7 @@ impl Loaded {
                 let included = open.is_some_and(|open| open.includes(version.state));
                 if included { Opens::OnDemand } else { Opens::No }
             }
-            certain => certain,
+            certain @ (Opens::No | Opens::Yes | Opens::OnDemand) => certain,
         }
     }
 

@@ -43,18 +43,21 @@ impl Driver {
             return;
         }
         self.reread = Some(now);
-        match self.catalogue.refresh() {
-            Ok(()) => {}
-            Err(error) => {
-                tracing::error!(%error, "the catalogue cannot be read again; going on with what was read before");
-                if let LoadError::RolledBack { .. } = error {
-                    let what = error.to_string().into();
-                    let wall = self.wall();
-                    if let Err(error) = self.journal.note(Fact::RollbackAlarm { what }, wall) {
-                        tracing::error!(%error, "the alarm is missing in the audit log");
-                    }
-                }
-            }
+        let Err(error) = self.catalogue.refresh() else {
+            return;
+        };
+        tracing::error!(%error, "the catalogue cannot be read again; going on with what was read before");
+        if let LoadError::RolledBack { .. } = error {
+            self.alarm(error.to_string());
+        }
+    }
+
+    /// An older record was put back.
+    fn alarm(&mut self, what: String) {
+        let wall = self.wall();
+        let what = what.into();
+        if let Err(error) = self.journal.note(Fact::RollbackAlarm { what }, wall) {
+            tracing::error!(%error, "the alarm is missing in the audit log");
         }
     }
 }

@@ -151,7 +151,7 @@ impl Driver {
         let now = self.clock.instant();
         self.loaded.look(now);
         let wall = self.wall();
-        self.journal.settle(wall);
+        self.journal.settle(wall, now);
         for event in self.fleet.events() {
             for index in 0..self.rings.len() {
                 self.feed(index, event.clone());

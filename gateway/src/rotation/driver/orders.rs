@@ -130,7 +130,7 @@ impl Driver {
             from: version.activated,
             until: version
                 .deactivated
-                .or((!version.state.seals()).then_some(version.since)),
+                .or_else(|| (!version.state.seals()).then_some(version.since)),
             used: held.map_or(version.reserved, |held| held.used()),
             exact: held.is_some_and(|held| held.is_exact()),
             lanes: held.map_or(version.lanes, |held| held.lanes()),

@@ -173,7 +173,7 @@ impl Driver {
     }
 
     /// Step 3: members prove that they hold this very secret, for this record and once.
-    fn challenge(&mut self, index: usize, number: u32, members: &[Member]) -> Vec<Event> {
+    fn challenge(&self, index: usize, number: u32, members: &[Member]) -> Vec<Event> {
         let Some(record) = self.record(index) else {
             return Vec::new();
         };
@@ -200,7 +200,7 @@ impl Driver {
     }
 
     /// Before a version is destroyed: what was opened here of late, and what JetStream still holds.
-    fn inspect(&mut self, index: usize, number: u32) -> Vec<Event> {
+    fn inspect(&self, index: usize, number: u32) -> Vec<Event> {
         if let Some(recent) = self.opened_of_late(index, number) {
             return vec![Event::Inspected(number, Verdict::Held(recent))];
         }

@@ -169,7 +169,7 @@ impl Driver {
     }
 
     /// What is durable may be sealed.
-    pub(super) fn extend(&mut self, index: usize, number: u32, part: Used) {
+    pub(super) fn extend(&self, index: usize, number: u32, part: Used) {
         let kid = self.kid(index, number);
         if let Some(held) = kid.and_then(|kid| self.loaded.get(kid)) {
             held.version.budget.extend(part);

@@ -226,7 +226,12 @@ impl Asked {
     pub(super) fn deed(&self, ring: &Ring) -> Option<Deed> {
         let number = match self.order {
             Order::Abort => ring.successor().filter(|_| ring.active().is_some())?.number,
-            order => order.number()?,
+            Order::Rotate
+            | Order::Compromise(_)
+            | Order::Suspend(_)
+            | Order::Restore(_)
+            | Order::Archive(_)
+            | Order::Destroy(_) => self.order.number()?,
         };
         let life = ring.life(number)?;
         self.order.fits(life.state).ok()?;

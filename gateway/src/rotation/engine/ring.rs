@@ -203,11 +203,13 @@ impl Ring {
             let life = self.life(number).ok_or(Refused::Unknown(number))?;
             return order.fits(life.state);
         }
-        match order {
-            Order::Abort if self.succession.is_none() => Err(Refused::NoRotation),
-            Order::Abort if self.active().is_none() => Err(Refused::Needed),
-            _ => Ok(()),
+        if order != Order::Abort {
+            return Ok(());
         }
+        if self.succession.is_none() {
+            return Err(Refused::NoRotation);
+        }
+        self.active().map(drop).ok_or(Refused::Needed)
     }
 
     /// Whether an order has been given and not carried out.
