@@ -109,11 +109,8 @@ fn nothing_is_lost_or_reordered_while_keys_are_switched_under_load() {
     let mut agent = pair.publisher();
     let mut tap = pair.tap();
     // How far the load may go: each switch comes in the middle of a part of it, however slow the machine is.
-    let (goal, sent, over) = (
-        AtomicUsize::new(0),
-        AtomicUsize::new(0),
-        AtomicBool::new(false),
-    );
+    let (goal, sent) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let may_send = || sent.load(Ordering::Acquire) < goal.load(Ordering::Acquire);
     let mut send = || {
         for _ in 0..100 {
             let number = sent.fetch_add(1, Ordering::AcqRel).to_string();
@@ -121,16 +118,14 @@ fn nothing_is_lost_or_reordered_while_keys_are_switched_under_load() {
         }
         agent.flush();
     };
+    let load = || {
+        for _ in 0..PART * SWITCHES / 100 {
+            wait::until("leave to send", || may_send().then_some(()));
+            send();
+        }
+    };
     std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while sent.load(Ordering::Acquire) < PART * SWITCHES {
-                if sent.load(Ordering::Acquire) < goal.load(Ordering::Acquire) {
-                    send();
-                } else {
-                    std::thread::yield_now();
-                }
-            }
-        });
+        scope.spawn(load);
         for part in 1..=SWITCHES {
             goal.store(PART * part, Ordering::Release);
             let half = || (sent.load(Ordering::Acquire) >= PART * part - PART / 2).then_some(());
