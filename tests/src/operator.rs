@@ -60,9 +60,16 @@ impl Gateway {
     }
 }
 
-/// What is in a state directory, but for what every run writes anew.
+/// What is in a state directory, but for what every run writes anew, and the audit log, which says what was tried.
 pub fn contents(state: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    const ANEW: [&str; 4] = ["lock", "ports.json", "admin.sock", "filler"];
+    const ANEW: [&str; 6] = [
+        "lock",
+        "ports.json",
+        "admin.sock",
+        "filler",
+        "log.jsonl",
+        "checkpoints",
+    ];
     let mut found = BTreeMap::new();
     let mut folders = vec![state.to_owned()];
     while let Some(folder) = folders.pop() {

@@ -25,7 +25,7 @@ use crate::fault::{Fault, Faulty, Retry, Who};
 use crate::keyring::{Keys, Snapshot};
 use crate::metrics::{self, PrometheusHandle};
 use crate::policy::Policy;
-use crate::rotation::{self, Rotation, Stores};
+use crate::rotation::{self, Rotation, Stores, User};
 
 pub use audit::{AuditError, audit_directory, audit_verifier};
 pub use offline::offline;
@@ -173,6 +173,7 @@ fn keys(checked: &Checked, clock: &Clock) -> Result<Started, StartError> {
         catalogue,
         audit,
         control: checked.control.clone().map(Control::new),
+        user: User::Gateway,
     };
     let config = rotation_config(checked);
     let (rotation, keys, running) = rotation::start(config, stores, clock.clone())?;

@@ -2,7 +2,8 @@
 
 use crate::clock::Clock;
 use crate::config::Checked;
-use crate::rotation::{self, Rotation, StartError, Stores};
+use crate::control::Control;
+use crate::rotation::{self, Rotation, StartError, Stores, User};
 
 use super::{Opened, rotation_config};
 
@@ -18,7 +19,8 @@ pub async fn offline<T>(
     let stores = Stores {
         catalogue: opened.catalogue,
         audit: opened.audit,
-        control: None,
+        control: checked.control.clone().map(Control::new),
+        user: User::Command,
     };
     let (rotation, _keys, running) =
         rotation::start(rotation_config(checked), stores, Clock::system())?;

@@ -61,6 +61,17 @@ pub struct Stores {
     pub audit: audit::Log,
     /// The way to JetStream; `None`: it cannot be asked.
     pub control: Option<Control>,
+    /// Who uses them.
+    pub user: User,
+}
+
+/// Who uses the state directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum User {
+    /// A gateway: the audit log says when it comes and goes.
+    Gateway,
+    /// A command while no gateway runs.
+    Command,
 }
 
 /// The way to the driver. Clones lead to the same one.
@@ -144,6 +155,7 @@ fn parts(stores: Stores, clock: Clock) -> Parts {
         audit: stores.audit,
         inspector,
         fleet: Box::new(Alone),
+        user: stores.user,
         clock,
     }
 }

@@ -49,10 +49,6 @@ impl Journal {
             let outcome = fate(pending.act(), view);
             self.conclude(pending, outcome, now);
         }
-        let version = env!("CARGO_PKG_VERSION").into();
-        if let Err(error) = self.note(Fact::GatewayStarted { version }, now) {
-            tracing::error!(%error, "nothing can be written to the audit log, so no key event happens");
-        }
     }
 
     /// Writes the intent; what cannot be audited does not happen.

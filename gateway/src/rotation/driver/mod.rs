@@ -30,7 +30,7 @@ use futures_util::stream::FuturesUnordered;
 use jiff::Timestamp;
 use tokio::sync::{Notify, mpsc};
 
-use crate::audit;
+use crate::audit::{self, Fact};
 use crate::catalogue::{Catalogue, Record};
 use crate::clock::Clock;
 use crate::envelope::Kid;
@@ -40,7 +40,7 @@ use crate::policy::{KeyringName, Policy};
 use super::engine::{self, Action, Event, Life, Member, Now, Ring};
 use super::seams::{Fleet, Inspector};
 use super::terms::{Doubtful, Terms};
-use super::{Config, StartError};
+use super::{Config, StartError, User};
 
 use journal::Journal;
 use loaded::Loaded;
@@ -60,6 +60,7 @@ pub(super) struct Driver {
     thirst: Arc<Notify>,
     inspector: Box<dyn Inspector>,
     fleet: Box<dyn Fleet>,
+    user: User,
     inquiries: FuturesUnordered<Inquiry>,
     clock: Clock,
     begun: Instant,
@@ -80,6 +81,7 @@ pub(super) struct Parts {
     pub(super) audit: audit::Log,
     pub(super) inspector: Box<dyn Inspector>,
     pub(super) fleet: Box<dyn Fleet>,
+    pub(super) user: User,
     pub(super) clock: Clock,
 }
 
@@ -104,18 +106,34 @@ impl Driver {
             thirst,
             inspector: parts.inspector,
             fleet: parts.fleet,
+            user: parts.user,
             inquiries: FuturesUnordered::new(),
             clock: parts.clock,
             begun,
             reread: None,
         };
-        driver.journal.take_up(&driver.catalogue, driver.wall());
+        let wall = driver.wall();
+        driver.journal.take_up(&driver.catalogue, wall);
+        driver.say(Fact::GatewayStarted {
+            version: env!("CARGO_PKG_VERSION").into(),
+        });
         driver.adopt(config.terms);
         driver.loaded.load_all(&driver.catalogue)?;
         driver.tick();
         driver.check_active()?;
         driver.install();
         Ok((driver, misses))
+    }
+
+    /// Says in the audit log that the gateway comes or goes.
+    fn say(&mut self, fact: Fact) {
+        if self.user == User::Command {
+            return;
+        }
+        let wall = self.wall();
+        if let Err(error) = self.journal.note(fact, wall) {
+            tracing::error!(%error, "the audit log does not say that the gateway started or stopped");
+        }
     }
 
     /// The keys that the message path loads.

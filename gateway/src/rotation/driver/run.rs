@@ -100,10 +100,7 @@ impl Driver {
             }
         }
         self.settle_all();
-        let wall = self.wall();
-        if let Err(error) = self.journal.note(Fact::GatewayStopped, wall) {
-            tracing::warn!(%error, "that the gateway has stopped is missing in the audit log");
-        }
+        self.say(Fact::GatewayStopped);
     }
 
     /// Lanes want more of a budget: what has been sealed may ask for a successor, too.
