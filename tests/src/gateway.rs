@@ -133,6 +133,14 @@ impl Gateway {
         self.ports = ports;
     }
 
+    /// The same with more in its environment.
+    pub fn restart_in(&mut self, environment: &[(&str, &OsStr)]) {
+        self.process.kill();
+        let (process, ports) = launch_in(self.folder.path(), environment);
+        self.process = process;
+        self.ports = ports;
+    }
+
     /// The gateway's metrics, now.
     pub fn metrics(&self) -> crate::metrics::Metrics {
         crate::metrics::scrape(self.admin())
@@ -178,6 +186,10 @@ fn configure(folder: &Path, servers: &[&str], settings: &Settings, listen: &str)
 }
 
 fn launch(folder: &Path) -> (Process, Ports) {
+    launch_in(folder, &[])
+}
+
+fn launch_in(folder: &Path, environment: &[(&str, &OsStr)]) -> (Process, Ports) {
     let announced = folder.join("state/ports.json");
     if announced.exists() {
         std::fs::remove_file(&announced).unwrap();
@@ -186,7 +198,8 @@ fn launch(folder: &Path) -> (Process, Ports) {
     command
         .arg("run")
         .arg("--config")
-        .arg(folder.join("keyway.toml"));
+        .arg(folder.join("keyway.toml"))
+        .envs(environment.iter().copied());
     let mut process = Process::start("keyway", &mut command);
     let ports = wait::until("the gateway's ports.json", || {
         let ended = process.ended();

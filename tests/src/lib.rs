@@ -17,6 +17,7 @@
 pub mod adversary;
 pub mod agent;
 pub mod command;
+pub mod death;
 pub mod driver;
 pub mod features;
 pub mod frame;

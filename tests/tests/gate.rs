@@ -343,6 +343,18 @@ async fn domains_are_asked_beside_the_servers_own() {
 }
 
 #[tokio::test]
+async fn a_gateway_in_between_is_a_doubt_and_never_a_clear() {
+    let mut gate = Gate::start().await;
+    let config = config(&gate.gateway.addr().to_string());
+    unknown(Control::new(config).holders(gate.question(1)).await, &[]);
+    let said = |line: &str| {
+        line.contains("control connection of a gateway")
+            .then_some(())
+    };
+    gate.gateway.process().line("the mistake", said);
+}
+
+#[tokio::test]
 async fn an_absent_and_a_silent_server_are_doubts() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = silent.local_addr().unwrap().to_string();

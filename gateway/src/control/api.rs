@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use super::config::{Config, LoginError};
 use crate::fault::{Fault, Faulty, Retry, Who};
+use crate::wire::connect::CONTROL;
 
 /// How long one server may take to greet, and one request to be answered. A cluster gathers a list of streams for some
 /// seconds; who says nothing for ten is not there.
@@ -145,7 +146,7 @@ fn options(
     said: watch::Sender<Vec<String>>,
 ) -> Result<Box<ConnectOptions>, LoginError> {
     let options = ConnectOptions::new()
-        .name("keyway control")
+        .name(CONTROL)
         .retain_servers_order()
         .connection_timeout(PATIENCE.min(config.deadline))
         .request_timeout(Some(PATIENCE))

@@ -58,6 +58,14 @@ pub(super) fn connect(
     options: &mut Connect,
     out: &mut Buffer,
 ) -> Result<(), Refused> {
+    if connect::is_control(json) {
+        tracing::error!(
+            "the control connection of a gateway was made to a gateway; set `servers` in its [control] to the NATS servers themselves"
+        );
+        // What no server takes for a CONNECT: it ends the connection.
+        write::connect(out, b"{", arg_len);
+        return Err(Refused);
+    }
     let mut rewritten = Buffer::new();
     connect::rewrite(json, &connect::Edits::default(), &mut rewritten);
     write::connect(out, rewritten.filled(), arg_len);

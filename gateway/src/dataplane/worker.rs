@@ -18,6 +18,7 @@ use crate::metrics::{Throttle, Worker as Meters};
 use crate::policy::{KeyringId, Plaintext, Policy};
 
 use super::Config;
+use super::caches::Caches;
 use super::deliver::Withheld;
 use super::dial::Servers;
 use super::pool::Pool;
@@ -40,6 +41,7 @@ pub struct Worker {
     pub(super) id: WorkerId,
     pub(super) shared: Arc<Shared>,
     pub(super) lanes: RefCell<Lanes>,
+    pub(super) caches: Caches,
     pub(super) meters: Meters,
     pub(super) pool: Pool,
     /// Since when stored messages have been withheld.
@@ -77,6 +79,7 @@ pub(super) fn start(id: usize, shared: Arc<Shared>) -> io::Result<Handle> {
 async fn serve(worker: Worker, mut queue: mpsc::UnboundedReceiver<Accepted>) {
     let worker = Rc::new(worker);
     let mut sessions = JoinSet::new();
+    let mut changes = worker.shared.keys.changes();
     loop {
         tokio::select! {
             accepted = queue.recv() => match accepted {
@@ -84,6 +87,7 @@ async fn serve(worker: Worker, mut queue: mpsc::UnboundedReceiver<Accepted>) {
                 None => break,
             },
             Some(_ended) = sessions.join_next() => {}
+            () = changes.next() => worker.renew(),
         }
     }
     worker.stop_sessions();
@@ -142,6 +146,7 @@ impl Worker {
             id,
             shared,
             lanes,
+            caches: Caches::default(),
             meters,
             pool: Pool::default(),
             withheld: RefCell::default(),
@@ -165,6 +170,14 @@ impl Worker {
     pub(super) fn leave(&self, number: u64) {
         self.meters.connections.decrement(1.0);
         drop(self.sessions.borrow_mut().remove(&number));
+    }
+
+    /// The keys have changed: what a version that is gone has left here is wiped, although no message may come for hours.
+    fn renew(&self) {
+        let snapshot = self.shared.keys.load();
+        let now = self.shared.clock.instant();
+        self.lanes.borrow_mut().begin(&snapshot, now);
+        self.caches.refresh(&snapshot);
     }
 
     fn stop_sessions(&self) {

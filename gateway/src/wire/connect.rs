@@ -57,6 +57,17 @@ impl Default for Connect {
     }
 }
 
+/// The name under which a gateway's own connection introduces itself. It must see the bus as it is, so that a gateway that it
+/// reaches by mistake, where everything would look opened, ends it.
+pub const CONTROL: &str = "keyway control";
+
+/// Whether a CONNECT is that of a gateway's own connection.
+#[must_use]
+pub fn is_control(json: &[u8]) -> bool {
+    let name = format!("\"name\":\"{CONTROL}\"");
+    memchr::memmem::find(json, name.as_bytes()).is_some()
+}
+
 impl Connect {
     /// The options after a first CONNECT.
     ///

@@ -27,7 +27,14 @@ impl DeliverPath<'_> {
             _ => None,
         };
         let json = (asked.as_ref().map(|named| &***named), json);
-        let found = match stored::open(snapshot, &mut self.lanes, json, strict, &mut answer) {
+        let found = stored::open(
+            snapshot,
+            &mut self.lanes.borrow_mut(),
+            json,
+            strict,
+            &mut answer,
+        );
+        let found = match found {
             Ok(found) => found,
             Err(kid) if self.is_absent(kid) => stored::unknown(&mut answer),
             Err(kid) => return Err(kid),

@@ -5,12 +5,13 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::envelope::{Kid, OVERHEAD};
-use crate::keyring::{self, LaneCache, OpenRefused, Opened, Snapshot};
+use crate::keyring::{self, OpenRefused, Opened, Snapshot};
 use crate::metrics::{Cause, Direction, Side, Stage, Stopwatch};
 use crate::policy::{KeyringId, Route};
 use crate::wire::write;
 use crate::wire::{Buffer, Limits, Message, ServerOp, ServerParser, Step};
 
+use crate::dataplane::caches::Cache;
 use crate::dataplane::greet;
 use crate::dataplane::link::Link;
 use crate::dataplane::replies::{self, Asked};
@@ -41,7 +42,7 @@ pub struct DeliverPath<'s> {
     pub(super) link: &'s RefCell<Link>,
     parser: ServerParser,
     routes: RouteCache,
-    pub(super) lanes: LaneCache,
+    pub(super) lanes: Cache,
     /// What could not be loaded, and until when nobody waits for it.
     absent: VecDeque<(Kid, Instant)>,
     watch: Stopwatch,
@@ -76,7 +77,7 @@ impl<'s> DeliverPath<'s> {
             link,
             parser: ServerParser::new(Limits::default()),
             routes: RouteCache::default(),
-            lanes: LaneCache::new(worker.id),
+            lanes: worker.caches.open(worker.id),
             absent: VecDeque::new(),
             watch: Stopwatch::default(),
             now: worker.shared.clock.instant(),
@@ -105,7 +106,7 @@ impl<'s> DeliverPath<'s> {
         self.watch.start(&self.worker.shared.clock);
         let snapshot = self.worker.shared.keys.load();
         self.now = self.worker.shared.clock.instant();
-        self.lanes.refresh(&snapshot);
+        self.lanes.borrow_mut().refresh(&snapshot);
         let mut taken = 0;
         let ended = loop {
             if output.len() >= BATCH_OUTPUT {
@@ -248,7 +249,8 @@ impl<'s> DeliverPath<'s> {
         write::message(out, message.line, total);
         out.put(headers);
         let body = out.len();
-        let lanes = &mut self.lanes;
+        let mut lanes = self.lanes.borrow_mut();
+        let lanes = &mut *lanes;
         let mut attempt = |expected, subject: &[u8]| {
             out.truncate(body);
             keyring::open(

@@ -43,12 +43,16 @@ impl Journal {
         }
     }
 
-    /// Finishes what a crash has interrupted: the catalogue says what became of it.
-    pub(super) fn take_up(&mut self, view: &View, now: Timestamp) {
+    /// Finishes what a crash has interrupted: the catalogue says what became of it. Yields the rotations that had begun, and of
+    /// which nothing else is left.
+    pub(super) fn take_up(&mut self, view: &View, now: Timestamp) -> Vec<(String, Because)> {
+        let mut lost = Vec::new();
         for pending in self.log.open_intents() {
             let outcome = fate(pending.act(), view);
+            lost.extend(begun(pending.act()));
             self.conclude(pending, outcome, now);
         }
+        lost
     }
 
     /// Writes the intent; what cannot be audited does not happen.
@@ -163,6 +167,18 @@ fn named(version: &Version) -> KeyVersion {
         commitment: Hex(version.commitment.0),
         algorithm: version.suite.name().into(),
     }
+}
+
+/// The rotation whose first step this is.
+fn begun(act: &Act) -> Option<(String, Because)> {
+    let keyring = act.keyring.as_ref()?.as_str().to_owned();
+    let because = Because {
+        trigger: act.trigger?,
+        who: act.who.clone(),
+        through: act.through,
+        why: act.why.clone(),
+    };
+    (act.what == Action::Generate).then_some((keyring, because))
 }
 
 /// What became of an act whose outcome nobody wrote.

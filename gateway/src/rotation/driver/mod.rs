@@ -37,7 +37,7 @@ use crate::envelope::Kid;
 use crate::keyring::{Keys, Miss, Snapshot};
 use crate::policy::{KeyringName, Policy};
 
-use super::engine::{self, Action, Event, Life, Member, Now, Ring};
+use super::engine::{self, Action, Asked, Event, Life, Member, Now, Order, Ring};
 use super::seams::{Fleet, Inspector};
 use super::terms::{Doubtful, Terms};
 use super::{Config, StartError, User};
@@ -113,12 +113,18 @@ impl Driver {
             reread: None,
         };
         let wall = driver.wall();
-        driver.journal.take_up(&driver.catalogue, wall);
+        let lost = driver.journal.take_up(&driver.catalogue, wall);
         driver.say(Fact::GatewayStarted {
             version: env!("CARGO_PKG_VERSION").into(),
         });
         driver.adopt(config.terms);
         driver.loaded.load_all(&driver.catalogue)?;
+        for (keyring, because) in lost {
+            if let Ok(index) = driver.index(&keyring) {
+                let order = Order::Rotate;
+                driver.feed(index, Event::Asked(Asked { order, because }));
+            }
+        }
         driver.tick();
         driver.check_active()?;
         driver.install();
