@@ -63,7 +63,7 @@ mod tests {
             |active, generation| Snapshot::new(Arc::clone(&policy), active, Vec::new(), generation);
         let with = snapshot(vec![Arc::clone(&version)], 1);
         let (worker, caches) = (WorkerId(0), Caches::default());
-        let mut envelope = vec![0; 5 + OVERHEAD];
+        let mut envelope = [0; 5 + OVERHEAD];
         let mut lanes = Lanes::new(worker, Clock::system().instant());
         let message = (&b"hello"[..], &mut envelope[..]);
         lanes.seal(&with, keyring, None, message).unwrap();

@@ -13,7 +13,7 @@ use super::stored::{self, Found};
 impl DeliverPath<'_> {
     /// A stored message in JSON. What may not be had is answered with an error, so that the request fails at once.
     pub(super) fn open_stored(
-        &mut self,
+        &self,
         snapshot: &Snapshot,
         message: &Message<'_>,
         out: &mut Buffer,

@@ -208,7 +208,7 @@ impl<'s> DeliverPath<'s> {
 
     /// Opens into `out`; on failure `out` is as it was.
     fn open(
-        &mut self,
+        &self,
         snapshot: &Snapshot,
         message: &Message<'_>,
         (expected, or): (Option<KeyringId>, Otherwise),
@@ -236,7 +236,7 @@ impl<'s> DeliverPath<'s> {
     }
 
     fn try_open(
-        &mut self,
+        &self,
         snapshot: &Snapshot,
         message: &Message<'_>,
         expected: Option<KeyringId>,
