@@ -41,6 +41,19 @@ pub enum OrderError {
         /// What there is.
         known: String,
     },
+    /// The keyring has no version of that number or label.
+    #[error("keyring `{keyring}` has no version `{asked}`; it has {known}")]
+    UnknownVersion {
+        /// The keyring.
+        keyring: KeyringName,
+        /// What was asked for.
+        asked: String,
+        /// What there is.
+        known: String,
+    },
+    /// No version is named, and none is active.
+    #[error("keyring `{0}` has no active version; name the version that is meant")]
+    NoneActive(KeyringName),
     /// It makes no sense in the state that the version is in.
     #[error(transparent)]
     Refused(#[from] Refused),
@@ -85,6 +98,7 @@ impl Faulty for OrderError {
         let fault = |who, retry| Fault { who, retry };
         match self {
             Self::UnknownKeyring { .. } | Self::Places(_) => fault(Who::Operator, Retry::Never),
+            Self::UnknownVersion { .. } | Self::NoneActive(_) => fault(Who::Client, Retry::Never),
             Self::Refused(refused) => refused.fault(),
             Self::Held(_) => fault(Who::Operator, Retry::Never),
             Self::Failed(failure) => failure.fault,

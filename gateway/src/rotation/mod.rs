@@ -15,6 +15,7 @@ mod driver;
 pub mod engine;
 mod error;
 pub mod report;
+mod rest;
 pub mod seams;
 pub mod terms;
 
@@ -34,6 +35,7 @@ use crate::policy::{KeyringName, Policy};
 pub use because::Because;
 pub use error::{OrderError, StartError};
 pub use report::{Exposure, Kept, KeyringStatus, Opened, Rehearsal, VersionStatus};
+pub use rest::AtRest;
 pub use terms::{Doubtful, Limit, Retain, Rotate, Terms};
 
 use driver::{Driver, Parts, Request};
@@ -220,6 +222,15 @@ impl Rotation {
     pub async fn status(&self) -> Vec<KeyringStatus> {
         let status = self.ask(|answer| Request::Status { answer }).await;
         status.unwrap_or_default()
+    }
+
+    /// The number of a version that a person names by number or label; the active one's without a name.
+    ///
+    /// # Errors
+    /// [`OrderError`] when there is no such keyring or version.
+    pub async fn number(&self, keyring: &str, named: Option<&str>) -> Result<u32, OrderError> {
+        let keyrings = self.ask(|answer| Request::Status { answer }).await?;
+        report::number(&keyrings, keyring, named)
     }
 
     /// What keeps a version from being destroyed.

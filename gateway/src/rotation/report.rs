@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::catalogue::State;
+use crate::catalogue::{State, Version};
 use crate::envelope::{Commitment, Kid, Suite, Used};
 use crate::policy::KeyringName;
 
-use super::engine::Outlook;
-use super::terms::Terms;
+use super::OrderError;
+use super::engine::{Outlook, Ring};
+use super::terms::{Retain, Terms};
 
 /// A keyring, its versions, and what is to be expected of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +56,8 @@ pub struct VersionStatus {
     pub used: Used,
     /// What may still be sealed under it.
     pub left: Used,
+    /// Whether its hard limit is reached: nothing more is sealed under it.
+    pub exhausted: bool,
     /// What lanes hold of its budget and have not sealed yet.
     pub outstanding: Used,
     /// Lanes drawn under it.
@@ -127,4 +130,124 @@ pub struct Rehearsal {
     pub failed: Option<String>,
     /// How long it took.
     pub took: Duration,
+}
+
+impl KeyringStatus {
+    /// The version that seals.
+    #[must_use]
+    pub fn active(&self) -> Option<&VersionStatus> {
+        self.versions.iter().find(|version| version.state.seals())
+    }
+}
+
+impl VersionStatus {
+    /// What the record says; what was reserved counts as sealed.
+    pub(super) fn of_record(ring: &Ring, version: &Version) -> Self {
+        let limit = ring.terms().limit;
+        let limit = Used {
+            messages: limit.messages,
+            bytes: limit.bytes,
+        };
+        let seals = version.state.seals();
+        let left = limit.minus(version.reserved);
+        Self {
+            number: version.number,
+            label: version.label.as_str().to_owned(),
+            kid: version.kid,
+            commitment: version.commitment,
+            suite: version.suite,
+            state: version.state,
+            created: version.created,
+            since: version.since,
+            activated: version.activated,
+            deactivated: version.deactivated,
+            overlap_ends: ring.overlap_ends(version.number),
+            used: version.reserved,
+            left: if seals { left } else { Used::default() },
+            exhausted: seals && (left.messages == 0 || left.bytes == 0),
+            outstanding: Used::default(),
+            lanes: version.lanes,
+            opened: None,
+            kept: None,
+        }
+    }
+}
+
+impl Kept {
+    /// What the record alone says about it.
+    pub(super) fn of_record(ring: &Ring, version: &Version) -> Self {
+        Self {
+            label: version.label.to_string(),
+            state: version.state,
+            reasons: reason(ring, version).into_iter().collect(),
+        }
+    }
+}
+
+/// What the state that a version is in says for keeping it.
+fn reason(ring: &Ring, version: &Version) -> Option<String> {
+    let reason = match version.state {
+        State::PreActive | State::Ready => "it is about to become active".to_owned(),
+        State::Active => "it is active: everything new is sealed under it".to_owned(),
+        State::DecryptOnly => {
+            let ends = ring
+                .overlap_ends(version.number)
+                .map(|ends| format!("{ends:.0}"));
+            format!("its overlap lasts until {}", ends.unwrap_or_default())
+        }
+        State::Archived => match ring.terms().retain {
+            Retain::Archive => "retain = \"archive\": it is never destroyed by itself".to_owned(),
+            Retain::Destroy | Retain::Shred => return None,
+        },
+        State::Suspended => "it is suspended: an operator decides what becomes of it".to_owned(),
+        State::Compromised => {
+            "it is compromised: an operator destroys it when it is no longer needed as evidence"
+                .to_owned()
+        }
+        State::Destroyed => "nothing: its secret is gone, only its record is left".to_owned(),
+    };
+    Some(reason)
+}
+
+/// The number of the version that is named by number or label; the active one's without a name.
+///
+/// # Errors
+/// [`OrderError`] when there is none.
+pub fn number(
+    keyrings: &[KeyringStatus],
+    keyring: &str,
+    named: Option<&str>,
+) -> Result<u32, OrderError> {
+    let found = keyrings
+        .iter()
+        .find(|status| status.keyring.as_str() == keyring);
+    let status = found.ok_or_else(|| {
+        let known = keyrings
+            .iter()
+            .map(|status| format!("`{}`", status.keyring));
+        OrderError::UnknownKeyring {
+            asked: keyring.to_owned(),
+            known: known.collect::<Vec<_>>().join(", "),
+        }
+    })?;
+    let Some(named) = named else {
+        let active = status.active().map(|version| version.number);
+        return active.ok_or_else(|| OrderError::NoneActive(status.keyring.clone()));
+    };
+    let is_meant =
+        |version: &&VersionStatus| version.label == named || named.parse() == Ok(version.number);
+    let meant = status.versions.iter().find(is_meant);
+    meant.map(|version| version.number).ok_or_else(|| {
+        let known = status.versions.iter().map(|version| version.label.as_str());
+        let known: Vec<_> = known.collect();
+        OrderError::UnknownVersion {
+            keyring: status.keyring.clone(),
+            asked: named.to_owned(),
+            known: if known.is_empty() {
+                "none yet".to_owned()
+            } else {
+                known.join(", ")
+            },
+        }
+    })
 }

@@ -327,7 +327,8 @@ pub(super) fn verdict(answer: &Answer) -> Verdict {
                     holder.stream, holder.sequence, holder.subject, holder.stored
                 )
             });
-            Verdict::Held(held.collect::<Vec<_>>().join("; "))
+            // A semicolon would cut the message in two: what is wrong, and what would help.
+            Verdict::Held(held.collect::<Vec<_>>().join(", and "))
         }
         Answer::Unknown(why) => Verdict::Held(format!(
             "it cannot be proven that nothing stored needs it: {why}"

@@ -1,10 +1,11 @@
 //! What operators are told of keyrings, versions, and what keeps them.
 
-use crate::catalogue::{self, State};
+use crate::catalogue;
+use crate::envelope::Used;
+use crate::keyring::Budget;
 use crate::rotation::OrderError;
 use crate::rotation::engine::{Refused, Ring, Verdict};
 use crate::rotation::report::{Kept, KeyringStatus, Opened, VersionStatus};
-use crate::rotation::terms::Retain;
 
 use super::Driver;
 use super::reserve::used;
@@ -38,44 +39,38 @@ impl Driver {
     }
 
     fn version(&self, ring: &Ring, version: &catalogue::Version) -> VersionStatus {
-        let held = self.loaded.get(version.kid);
+        let known = VersionStatus::of_record(ring, version);
+        let kept = ring.gate(version.number).map(|gate| match &gate.verdict {
+            None => "JetStream is being asked what is stored under it".to_owned(),
+            Some(Verdict::Clear) => {
+                "nothing stored needs it; it is about to be destroyed".to_owned()
+            }
+            Some(Verdict::Held(evidence)) => evidence.clone(),
+        });
+        let Some(held) = self.loaded.get(version.kid) else {
+            return VersionStatus { kept, ..known };
+        };
         let now = self.clock.instant();
-        let sealed = held.map_or(version.reserved, |held| held.used());
+        let (sealed, limit) = (held.used(), used(ring.terms().limit));
+        let budget = &held.version.budget;
         let seals = version.state.seals();
         VersionStatus {
-            number: version.number,
-            label: version.label.as_str().to_owned(),
-            kid: version.kid,
-            commitment: version.commitment,
-            suite: version.suite,
-            state: version.state,
-            created: version.created,
-            since: version.since,
-            activated: version.activated,
-            deactivated: version.deactivated,
-            overlap_ends: ring.overlap_ends(version.number),
             used: sealed,
             left: if seals {
-                used(ring.terms().limit).minus(sealed)
+                limit.minus(sealed)
             } else {
-                crate::envelope::Used::default()
+                Used::default()
             },
-            outstanding: held
-                .map(|held| held.version.budget.outstanding(held.version.usage.total()))
-                .unwrap_or_default(),
-            lanes: held.map_or(version.lanes, |held| held.lanes()),
-            opened: held.map(|held| Opened {
+            exhausted: seals && is_exhausted(budget, limit, sealed),
+            outstanding: budget.outstanding(held.version.usage.total()),
+            lanes: held.lanes(),
+            opened: Some(Opened {
                 messages: held.version.usage.opened(),
                 failed: held.version.usage.failed_opens(),
                 ago: held.last_opened.map(|at| now.saturating_duration_since(at)),
             }),
-            kept: ring.gate(version.number).map(|gate| match &gate.verdict {
-                None => "JetStream is being asked what is stored under it".to_owned(),
-                Some(Verdict::Clear) => {
-                    "nothing stored needs it; it is about to be destroyed".to_owned()
-                }
-                Some(Verdict::Held(evidence)) => evidence.clone(),
-            }),
+            kept,
+            ..known
         }
     }
 
@@ -85,27 +80,16 @@ impl Driver {
         let (_keyring, ring) = self.ring(index).ok_or(OrderError::Stopping)?;
         let version = self.record(index).and_then(|record| record.version(number));
         let version = version.ok_or(unknown)?;
-        let mut reasons = Vec::new();
-        match version.state {
-            State::PreActive | State::Ready => reasons.push("it is about to become active".to_owned()),
-            State::Active => reasons.push("it is active: everything new is sealed under it".to_owned()),
-            State::DecryptOnly => {
-                let ends = ring.overlap_ends(number).map(|ends| ends.to_string());
-                reasons.push(format!("its overlap lasts until {}", ends.unwrap_or_default()));
-            }
-            State::Archived => match ring.terms().retain {
-                Retain::Archive => reasons.push("retain = \"archive\": it is never destroyed by itself".to_owned()),
-                Retain::Destroy | Retain::Shred => {}
-            },
-            State::Suspended => reasons.push("it is suspended: an operator decides what becomes of it".to_owned()),
-            State::Compromised => reasons.push("it is compromised: an operator destroys it when it is no longer needed as evidence".to_owned()),
-            State::Destroyed => reasons.push("nothing: its secret is gone, only its record is left".to_owned()),
-        }
-        reasons.extend(self.opened_of_late(index, number));
-        Ok(Kept {
-            label: version.label.to_string(),
-            state: version.state,
-            reasons,
-        })
+        let mut kept = Kept::of_record(ring, version);
+        kept.reasons.extend(self.opened_of_late(index, number));
+        Ok(kept)
     }
+}
+
+/// Whether the limit is reached: all of it is reserved, and what is not in the hands of lanes holds no average message.
+fn is_exhausted(budget: &Budget, limit: Used, sealed: Used) -> bool {
+    let (reserved, left) = (budget.reserved(), budget.left());
+    let mean = sealed.bytes.checked_div(sealed.messages).unwrap_or(1);
+    (reserved.messages >= limit.messages && left.messages == 0)
+        || (reserved.bytes >= limit.bytes && left.bytes < mean.max(1))
 }

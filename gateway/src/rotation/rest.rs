@@ -1,0 +1,95 @@
+//! What can be told of a keyring while no gateway runs: from its record and its terms alone.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::catalogue::{Opens, Record, Version};
+use crate::policy::Rule;
+
+use super::engine::{Life, Now, Refused, Ring};
+use super::report::{Exposure, Kept, KeyringStatus, VersionStatus};
+use super::{OrderError, Terms};
+
+/// A keyring that nobody seals or opens under. What was reserved counts as sealed.
+pub struct AtRest<'a> {
+    /// What it covers.
+    pub rule: &'a Rule,
+    /// Its terms.
+    pub terms: &'a Terms,
+    /// Its versions; `None` before the first.
+    pub record: Option<&'a Record>,
+}
+
+impl AtRest<'_> {
+    /// Its versions, and what is due.
+    #[must_use]
+    pub fn status(&self, wall: Timestamp) -> KeyringStatus {
+        let ring = self.ring();
+        let elapsed = Duration::ZERO;
+        KeyringStatus {
+            keyring: self.rule.name.clone(),
+            terms: self.terms.clone(),
+            subjects: self.subjects(),
+            versions: self
+                .versions()
+                .iter()
+                .map(|version| VersionStatus::of_record(&ring, version))
+                .collect(),
+            outlook: ring.outlook(Now { wall, elapsed }),
+        }
+    }
+
+    /// What whoever has the version's secret may know.
+    ///
+    /// # Errors
+    /// [`OrderError::Refused`] when there is no such version.
+    pub fn exposure(&self, number: u32) -> Result<Exposure, OrderError> {
+        let version = self.version(number)?;
+        let opens = match version.state.opens() {
+            Opens::ByPolicy => self.terms.open.includes(version.state),
+            certain => certain != Opens::No,
+        };
+        let stopped = || (!version.state.seals()).then_some(version.since);
+        Ok(Exposure {
+            keyring: self.rule.name.clone(),
+            label: version.label.to_string(),
+            kid: version.kid,
+            state: version.state,
+            subjects: self.subjects(),
+            from: version.activated,
+            until: version.deactivated.or_else(stopped),
+            used: version.reserved,
+            exact: false,
+            lanes: version.lanes,
+            opens,
+        })
+    }
+
+    /// What keeps a version, as far as its record says.
+    ///
+    /// # Errors
+    /// [`OrderError::Refused`] when there is no such version.
+    pub fn kept(&self, number: u32) -> Result<Kept, OrderError> {
+        Ok(Kept::of_record(&self.ring(), self.version(number)?))
+    }
+
+    fn version(&self, number: u32) -> Result<&Version, OrderError> {
+        let version = self.record.and_then(|record| record.version(number));
+        version.ok_or(OrderError::Refused(Refused::Unknown(number)))
+    }
+
+    fn versions(&self) -> &[Version] {
+        self.record.map_or(&[], |record| record.versions.as_slice())
+    }
+
+    fn ring(&self) -> Ring {
+        let lives = self.versions().iter().map(Life::from).collect();
+        Ring::new(self.terms.clone(), lives, BTreeSet::new())
+    }
+
+    fn subjects(&self) -> Vec<String> {
+        self.rule.subjects.iter().map(ToString::to_string).collect()
+    }
+}
