@@ -13,7 +13,7 @@ use tokio::task::{JoinSet, LocalSet};
 use tokio::time::timeout;
 
 use crate::clock::Clock;
-use crate::keyring::{Keys, Lanes, WorkerId};
+use crate::keyring::{Keys, Lanes, Snapshot, WorkerId};
 use crate::metrics::{Throttle, Worker as Meters};
 use crate::policy::{KeyringId, Plaintext, Policy};
 
@@ -153,6 +153,12 @@ impl Worker {
             sessions: RefCell::default(),
             stopping: Cell::new(false),
         }
+    }
+
+    /// Meters for the keyrings that a reload has added; of no cost while there are none.
+    pub(super) fn learn(&self, snapshot: &Snapshot) {
+        let rules = snapshot.policy().keyrings().iter();
+        self.meters.grow(rules.map(|rule| rule.name.as_str()));
     }
 
     pub(super) fn enter(&self, number: u64, session: &Rc<Session>) {

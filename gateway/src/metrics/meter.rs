@@ -1,6 +1,6 @@
 //! Plain cells that a worker adds to per message, and hands over once per batch.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 
 use metrics::{Counter, Gauge, Histogram, Label, counter, gauge, histogram};
 
@@ -35,9 +35,16 @@ pub struct Keyring {
     withheld: [Flow; Cause::ALL.len()],
 }
 
+/// Meters of keyrings in the order of their ids. Grows behind shared references, which message paths hold.
+struct Keyrings {
+    known: Vec<Keyring>,
+    /// Those that a reload has added.
+    more: OnceCell<Box<Self>>,
+}
+
 /// Everything one worker counts. Belongs to its thread.
 pub struct Worker {
-    keyrings: Vec<Keyring>,
+    keyrings: Keyrings,
     unowned: Keyring,
     passed: [Flow; 2],
     lookups: [Meter; 3],
@@ -148,6 +155,42 @@ impl Keyring {
     }
 }
 
+impl Keyrings {
+    fn new<'a>(names: impl Iterator<Item = &'a str>) -> Self {
+        Self {
+            known: names.map(Keyring::new).collect(),
+            more: OnceCell::new(),
+        }
+    }
+
+    fn get(&self, index: usize) -> Option<&Keyring> {
+        match index.checked_sub(self.known.len()) {
+            None => self.known.get(index),
+            Some(behind) => self.more.get()?.get(behind),
+        }
+    }
+
+    fn grow<'a>(&self, mut names: impl ExactSizeIterator<Item = &'a str>) {
+        let known = self.known.len();
+        if names.len() <= known {
+            return;
+        }
+        for _known in names.by_ref().take(known) {}
+        if let Some(more) = self.more.get() {
+            more.grow(names);
+        } else {
+            drop(self.more.set(Box::new(Self::new(names))));
+        }
+    }
+
+    fn flush(&self) {
+        self.known.iter().for_each(Keyring::flush);
+        if let Some(more) = self.more.get() {
+            more.flush();
+        }
+    }
+}
+
 impl Worker {
     /// Meters for the keyrings named, in the order of their ids.
     #[must_use]
@@ -164,7 +207,7 @@ impl Worker {
             )
         };
         Self {
-            keyrings: keyrings.map(Keyring::new).collect(),
+            keyrings: Keyrings::new(keyrings),
             unowned: Keyring::new("none"),
             passed: [flow(Direction::Publish), flow(Direction::Deliver)],
             lookups: [
@@ -193,6 +236,12 @@ impl Worker {
         index
             .and_then(|index| self.keyrings.get(index))
             .unwrap_or(&self.unowned)
+    }
+
+    /// Adds meters for the keyrings that there are none for yet. `names` are all, in the order of their ids; cheap when there are
+    /// no new ones.
+    pub fn grow<'a>(&self, names: impl ExactSizeIterator<Item = &'a str>) {
+        self.keyrings.grow(names);
     }
 
     /// The flow that goes through untouched.
@@ -245,7 +294,7 @@ impl Worker {
 
     /// Hands everything pending to the shared counters.
     pub fn flush(&self) {
-        self.keyrings.iter().for_each(Keyring::flush);
+        self.keyrings.flush();
         self.unowned.flush();
         self.passed.iter().for_each(Flow::flush);
         self.lookups.iter().for_each(Meter::flush);
@@ -263,4 +312,29 @@ fn bump(flows: &[Flow; Cause::ALL.len()], cause: Cause, bytes: usize) {
 /// Server dials that failed.
 pub fn dials_failed() -> Counter {
     counter!(names::DIALS_FAILED)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keyrings_that_are_added_are_counted_for_themselves() {
+        let worker = Worker::new(["a", "b"].into_iter());
+        let first: *const Keyring = worker.keyring(Some(0));
+        let none: *const Keyring = worker.keyring(None);
+        for names in [
+            &["a", "b", "c"][..],
+            &["a", "b", "c"],
+            &["a", "b", "c", "d", "e"],
+        ] {
+            worker.grow(names.iter().copied());
+        }
+        let places: std::collections::BTreeSet<_> = (0..5)
+            .map(|index| std::ptr::from_ref(worker.keyring(Some(index))))
+            .collect();
+        assert_eq!(places.len(), 5);
+        assert!(places.contains(&first) && !places.contains(&none));
+        assert!(std::ptr::eq(worker.keyring(Some(5)), none));
+    }
 }

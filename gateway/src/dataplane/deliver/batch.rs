@@ -107,6 +107,7 @@ impl<'s> DeliverPath<'s> {
         let snapshot = self.worker.shared.keys.load();
         self.now = self.worker.shared.clock.instant();
         self.lanes.borrow_mut().refresh(&snapshot);
+        self.worker.learn(&snapshot);
         let mut taken = 0;
         let ended = loop {
             if output.len() >= BATCH_OUTPUT {

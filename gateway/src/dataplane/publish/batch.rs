@@ -90,6 +90,7 @@ impl<'s> PublishPath<'s> {
         let snapshot = shared.keys.load();
         self.now = shared.clock.instant();
         self.worker.lanes.borrow_mut().begin(&snapshot, self.now);
+        self.worker.learn(&snapshot);
         self.learn();
         let mut taken = 0;
         let ended = loop {
