@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use super::TokenError;
 use crate::fault::{Fault, Faulty, Retry, Who};
 
 /// Administration could not be started.
@@ -40,13 +41,22 @@ pub enum StartError {
         /// The path asked for.
         path: PathBuf,
     },
+    /// A token cannot be used.
+    #[error(transparent)]
+    Token(#[from] TokenError),
 }
 
 impl Faulty for StartError {
     fn fault(&self) -> Fault {
-        Fault {
-            who: Who::Operator,
-            retry: Retry::Never,
+        match self {
+            Self::Token(error) => error.fault(),
+            Self::Listen { .. }
+            | Self::Socket { .. }
+            | Self::Taken { .. }
+            | Self::NotASocket { .. } => Fault {
+                who: Who::Operator,
+                retry: Retry::Never,
+            },
         }
     }
 }

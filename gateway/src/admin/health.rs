@@ -3,14 +3,16 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::catalogue::State;
 use crate::dataplane::Reach;
 use crate::rotation::KeyringStatus;
+use crate::rotation::engine::Stage;
+
+use super::api::Readiness;
 
 /// How the gateway is. Clones share it.
 ///
 /// It serves as long as it is there: administration starts after the listeners of clients. What can change later is that it is
-/// asked to stop, and that the server cannot be reached.
+/// asked to stop, that the server cannot be reached, and that there is nothing to seal under.
 #[derive(Clone)]
 pub struct Health {
     draining: Arc<AtomicBool>,
@@ -32,8 +34,8 @@ impl Health {
         self.draining.store(true, Ordering::Relaxed);
     }
 
-    /// What speaks against sending clients here; empty: nothing.
-    pub(super) fn reasons(&self, keyrings: &[KeyringStatus]) -> Vec<String> {
+    /// What speaks against sending clients here, and what does not work but keeps nobody from being served.
+    pub(super) fn readiness(&self, keyrings: &[KeyringStatus]) -> Readiness {
         let mut reasons = Vec::new();
         if self.draining.load(Ordering::Relaxed) {
             reasons.push("the gateway is stopping and accepts no clients".to_owned());
@@ -41,20 +43,58 @@ impl Health {
         if !self.reach.is_good() {
             reasons.push("no NATS server can be reached".to_owned());
         }
-        let idle = keyrings.iter().filter(|keyring| !seals(keyring));
-        reasons.extend(idle.map(|keyring| {
-            let name = &keyring.keyring;
-            format!("keyring `{name}` has no active key version: nothing can be sealed under it")
-        }));
-        reasons
+        reasons.extend(keyrings.iter().filter_map(stands_still));
+        Readiness {
+            ready: reasons.is_empty(),
+            reasons,
+            degraded: keyrings.iter().filter_map(goes_on).collect(),
+        }
     }
 }
 
-fn seals(keyring: &KeyringStatus) -> bool {
-    keyring
-        .versions
-        .iter()
-        .any(|version| version.state == State::Active)
+/// Why publishes on the keyring's subjects wait, and will.
+fn stands_still(status: &KeyringStatus) -> Option<String> {
+    let keyring = &status.keyring;
+    let Some(active) = status.active() else {
+        if is_soon_over(status) {
+            return None;
+        }
+        return Some(format!(
+            "keyring `{keyring}` has no active key version{}: publishes on its subjects wait; `keyway rotate {keyring} --why …` makes one",
+            because(status)
+        ));
+    };
+    active.exhausted.then(|| {
+        format!(
+            "keyring `{keyring}`: {} has sealed all that its limit allows, and its successor is not active yet{}: publishes on its subjects wait; `keyway rotate {keyring} --why …` tries again at once",
+            active.label,
+            because(status)
+        )
+    })
+}
+
+/// What does not work, while clients are served.
+fn goes_on(status: &KeyringStatus) -> Option<String> {
+    let keyring = &status.keyring;
+    if status.active().is_none() && is_soon_over(status) {
+        return Some(format!(
+            "keyring `{keyring}` has no active key version yet; one is being made"
+        ));
+    }
+    let failure = status.outlook.failure.as_ref()?;
+    Some(format!(
+        "keyring `{keyring}`: key events fail, and are tried again: {failure}"
+    ))
+}
+
+/// A rotation is under way, and nothing keeps it.
+fn is_soon_over(status: &KeyringStatus) -> bool {
+    status.outlook.stage != Stage::None && status.outlook.failure.is_none()
+}
+
+fn because(status: &KeyringStatus) -> String {
+    let failure = status.outlook.failure.as_ref();
+    failure.map_or_else(String::new, |failure| format!(" ({failure})"))
 }
 
 #[cfg(test)]
@@ -63,25 +103,44 @@ mod tests {
     use crate::rotation::Terms;
     use crate::rotation::engine::Outlook;
 
-    #[test]
-    fn every_reason_is_told_and_none_is_made_up() {
-        let reach = Reach::default();
-        let health = Health::serving(reach.clone());
-        assert!(health.reasons(&[]).is_empty());
-        reach.lost();
-        health.draining();
-        let idle = KeyringStatus {
+    fn idle(outlook: Outlook) -> KeyringStatus {
+        KeyringStatus {
             keyring: "agents".parse().unwrap(),
             terms: Terms::default(),
             subjects: Vec::new(),
             versions: Vec::new(),
-            outlook: Outlook::default(),
-        };
-        let reasons = health.reasons(&[idle]).join("\n");
+            outlook,
+        }
+    }
+
+    #[test]
+    fn every_reason_is_told_and_none_is_made_up() {
+        let reach = Reach::default();
+        let health = Health::serving(reach.clone());
+        assert!(health.readiness(&[]).ready);
+        reach.lost();
+        health.draining();
+        let reasons = health.readiness(&[idle(Outlook::default())]).reasons;
+        let reasons = reasons.join("\n");
         for word in ["stopping", "NATS server", "`agents`"] {
             assert!(reasons.contains(word), "{reasons}");
         }
         reach.found();
-        assert_eq!(health.reasons(&[]).len(), 1);
+        assert_eq!(health.readiness(&[]).reasons.len(), 1);
+    }
+
+    #[test]
+    fn version_that_is_being_made_degrades_and_one_that_cannot_be_made_keeps_clients_away() {
+        let health = Health::serving(Reach::default());
+        let mut outlook = Outlook {
+            stage: Stage::Generate,
+            ..Outlook::default()
+        };
+        let soon = health.readiness(&[idle(outlook.clone())]);
+        assert!(soon.ready && soon.degraded.len() == 1, "{soon:?}");
+        outlook.failure = Some("the disk is full".to_owned());
+        let never = health.readiness(&[idle(outlook)]);
+        assert!(!never.ready, "{never:?}");
+        assert!(never.reasons.concat().contains("disk is full"));
     }
 }

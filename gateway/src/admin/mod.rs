@@ -1,23 +1,21 @@
 //! A person's or script's request to the running gateway.
 //!
 //! Two doors: TCP for metrics and health, which anybody may see who can reach the port; and a unix socket in the state
-//! directory, for its owner alone, where keys can be listed and switched. Both speak HTTP.
-//!
-//! | path | TCP | unix socket |
-//! |---|---|---|
-//! | `GET /metrics` | Prometheus text | the same |
-//! | `GET /healthz` | 200 while the process lives | the same |
-//! | `GET /readyz` | 200, or 503 with reasons | the same |
-//! | `GET /v1/status` | | what the gateway is and how it is |
-//! | `GET /v1/keyrings` | | every keyring and its key versions |
-//! | `POST /v1/keyrings/{name}/rotate` | | switch to a new key version now |
+//! directory, for its owner alone, where keys are listed, switched and revoked. Whoever bears one of `[admin] tokens` may do over TCP
+//! what the owner may. Both speak HTTP; `docs/openapi.json` has every path.
 
 pub mod api;
+mod asker;
+mod desk;
 mod error;
+mod handlers;
 mod health;
+mod openapi;
 mod problem;
+mod reload;
 mod routes;
 mod socket;
+mod tokens;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -28,11 +26,20 @@ use arc_swap::ArcSwapOption;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::clock::Clock;
 use crate::metrics::PrometheusHandle;
 use crate::rotation::Rotation;
 
+pub use asker::Asker;
+pub use desk::{Change, Desk};
 pub use error::StartError;
 pub use health::Health;
+pub use problem::Refusal;
+pub use reload::{Reload, Reloading};
+pub use tokens::{MIN_LEN as SHORTEST_TOKEN, Token, TokenError};
+
+use socket::Peer;
+use tokens::Tokens;
 
 /// How long requests that have begun may take once the gateway stops.
 const GRACE: Duration = Duration::from_secs(2);
@@ -44,6 +51,8 @@ pub struct Config {
     pub listen: Option<SocketAddr>,
     /// The unix socket.
     pub socket: PathBuf,
+    /// What opens TCP for more than metrics and health; none: nothing does.
+    pub tokens: Vec<Token>,
 }
 
 /// Whom the answers come from.
@@ -54,6 +63,10 @@ pub struct Sources {
     pub metrics: PrometheusHandle,
     /// How the gateway is.
     pub health: Health,
+    /// Whoever can read the configuration again; `None`: nobody.
+    pub reload: Option<Box<dyn Reload>>,
+    /// What time it is.
+    pub clock: Clock,
 }
 
 /// The running doors.
@@ -68,9 +81,14 @@ pub struct Running {
 /// What every request may ask. The way to the keys can be taken back: rotation ends only when nobody holds it.
 struct Shared {
     rotation: ArcSwapOption<Rotation>,
+    reload: ArcSwapOption<Reloader>,
     metrics: PrometheusHandle,
     health: Health,
+    clock: Clock,
 }
+
+/// Sized, so that it can be swapped out.
+struct Reloader(Box<dyn Reload>);
 
 /// Opens both doors. Call within a tokio runtime, holding the lock of the state directory: a socket that a dead gateway left is
 /// replaced.
@@ -78,21 +96,25 @@ struct Shared {
 /// # Errors
 /// [`StartError`]; neither door is open then.
 pub fn serve(config: &Config, sources: Sources) -> Result<Running, StartError> {
+    let tokens = Arc::new(Tokens::read(&config.tokens)?);
     let tcp = config.listen.map(bind).transpose()?;
     let addr = tcp.as_ref().map(|(addr, _listener)| *addr);
     let unix = socket::Guarded::bind(&config.socket)?;
     let shared = Arc::new(Shared {
         rotation: ArcSwapOption::from_pointee(sources.rotation),
+        reload: ArcSwapOption::from_pointee(sources.reload.map(Reloader)),
         metrics: sources.metrics,
         health: sources.health,
+        clock: sources.clock,
     });
     let closing = watch::Sender::new(false);
     let mut doors = JoinSet::new();
     if let Some((_addr, listener)) = tcp {
-        let server = axum::serve(listener, routes::open(&shared));
+        let server = axum::serve(listener, routes::tcp(&shared, &tokens));
         doors.spawn(run(server.with_graceful_shutdown(closed(&closing))));
     }
-    let server = axum::serve(unix, routes::owner(&shared));
+    let owner = routes::unix(&shared).into_make_service_with_connect_info::<Peer>();
+    let server = axum::serve(unix, owner);
     doors.spawn(run(server.with_graceful_shutdown(closed(&closing))));
     Ok(Running {
         addr,
@@ -124,6 +146,7 @@ impl Running {
             tracing::debug!("an administrative connection did not end in time");
         }
         self.sources.rotation.store(None);
+        self.sources.reload.store(None);
         socket::remove(&self.socket);
     }
 }

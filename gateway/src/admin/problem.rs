@@ -9,17 +9,52 @@ use crate::fault::{Fault, Faulty, Retry, Who};
 use super::api::Problem;
 
 /// An answer that says what is wrong.
-pub(super) struct Refusal {
+#[derive(Debug)]
+pub struct Refusal {
     status: StatusCode,
     problem: Problem,
 }
 
 impl Refusal {
     /// An error of the library. Its message has the remedy behind the first semicolon.
-    pub(super) fn of(error: &impl Faulty) -> Self {
+    #[must_use]
+    pub fn of(error: &impl Faulty) -> Self {
         let message = error.to_string();
         let (error_text, help) = message.split_once("; ").unwrap_or((&message, ""));
         Self::new(status(error.fault()), error.fault().who, error_text, help)
+    }
+
+    /// Nobody will know why.
+    pub(super) fn unreasoned() -> Self {
+        let help = "say in `why` what an auditor should read";
+        Self::misasked(StatusCode::BAD_REQUEST, "no reason is given", help)
+    }
+
+    /// It is too late.
+    pub(super) fn stopping() -> Self {
+        let error =
+            "the gateway is stopping, or was started without a way to read its configuration again";
+        Self::misasked(StatusCode::CONFLICT, error, "start it again")
+    }
+
+    /// There are no keys.
+    pub(super) fn keyless() -> Self {
+        let error = "the gateway relays only, or is stopping: it has no keys";
+        Self::misasked(StatusCode::CONFLICT, error, "start it without `relay-only`")
+    }
+
+    /// The configuration cannot be put in force.
+    pub(super) const fn unprocessable(problem: Problem) -> Self {
+        Self {
+            status: StatusCode::UNPROCESSABLE_ENTITY,
+            problem,
+        }
+    }
+
+    /// What is wrong, what would help, and who has to act.
+    #[must_use]
+    pub fn into_problem(self) -> Problem {
+        self.problem
     }
 
     /// The request itself is at fault.

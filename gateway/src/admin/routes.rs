@@ -1,45 +1,91 @@
-//! What each path answers.
+//! Which path leads where, through which door.
 
 use std::sync::Arc;
 
-use axum::extract::rejection::JsonRejection;
-use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode, Uri, header};
-use axum::response::{IntoResponse, Response};
+use axum::Router;
+use axum::http::{StatusCode, Uri};
+use axum::middleware::from_fn;
 use axum::routing::{get, post};
-use axum::{Json, Router};
-
-use crate::rotation::{KeyringStatus, Rotation};
 
 use super::Shared;
-use super::api::{Keyring, Readiness, Rotate, Status, Switch};
+use super::asker::{by_socket, by_token};
+use super::handlers as on;
 use super::problem::Refusal;
+use super::tokens::Tokens;
 
-/// Prometheus' text format.
-const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
-
-type Answer<T> = Result<Json<T>, Refusal>;
-type Sources = State<Arc<Shared>>;
-
-/// What anybody may see.
-pub(super) fn open(shared: &Arc<Shared>) -> Router {
-    finished(public(), shared)
+/// What TCP shows: to anybody, and with a token what the owner may do.
+pub(super) fn tcp(shared: &Arc<Shared>, tokens: &Arc<Tokens>) -> Router {
+    if tokens.is_empty() {
+        return finished(public(), shared);
+    }
+    let known = Arc::clone(tokens);
+    let guard = from_fn(move |request, next| by_token(Arc::clone(&known), request, next));
+    // Behind the fallbacks: a path that is not there needs no token to be told so.
+    finished(public().merge(owner().route_layer(guard)), shared)
 }
 
-/// What only the owner of the state directory may see and do.
-pub(super) fn owner(shared: &Arc<Shared>) -> Router {
-    let router = public()
-        .route("/v1/status", get(status))
-        .route("/v1/keyrings", get(keyrings))
-        .route("/v1/keyrings/{name}/rotate", post(rotate));
-    finished(router, shared)
+/// What the owner of the state directory may see and do.
+pub(super) fn unix(shared: &Arc<Shared>) -> Router {
+    finished(
+        public().merge(owner().route_layer(from_fn(by_socket))),
+        shared,
+    )
 }
 
 fn public() -> Router<Arc<Shared>> {
     Router::new()
-        .route("/metrics", get(metrics))
-        .route("/healthz", get(async || "ok\n"))
-        .route("/readyz", get(ready))
+        .route("/metrics", get(on::metrics))
+        .route("/healthz", get(on::health))
+        .route("/readyz", get(on::ready))
+}
+
+fn owner() -> Router<Arc<Shared>> {
+    Router::new()
+        .route("/v1/openapi.json", get(on::openapi))
+        .route("/v1/status", get(on::status))
+        .route("/v1/reload", post(on::reload))
+        .route("/v1/drill", post(on::drill))
+        .route("/v1/audit", get(on::audit))
+        .route("/v1/keyrings", get(on::keyrings))
+        .route("/v1/keyrings/{keyring}", get(on::keyring))
+        .route("/v1/keyrings/{keyring}/rotate", post(on::rotate))
+        .route("/v1/keyrings/{keyring}/revoke", post(on::revoke))
+        .route("/v1/keyrings/{keyring}/abort", post(on::abort))
+        .route("/v1/keyrings/{keyring}/versions", get(on::versions))
+        .merge(versions())
+}
+
+/// What concerns one version.
+fn versions() -> Router<Arc<Shared>> {
+    Router::new()
+        .route(
+            "/v1/keyrings/{keyring}/versions/{version}",
+            get(on::version),
+        )
+        .route(
+            "/v1/keyrings/{keyring}/versions/{version}/why",
+            get(on::why),
+        )
+        .route(
+            "/v1/keyrings/{keyring}/versions/{version}/exposure",
+            get(on::exposure),
+        )
+        .route(
+            "/v1/keyrings/{keyring}/versions/{version}/suspend",
+            post(on::suspend),
+        )
+        .route(
+            "/v1/keyrings/{keyring}/versions/{version}/restore",
+            post(on::restore),
+        )
+        .route(
+            "/v1/keyrings/{keyring}/versions/{version}/archive",
+            post(on::archive),
+        )
+        .route(
+            "/v1/keyrings/{keyring}/versions/{version}/destroy",
+            post(on::destroy),
+        )
 }
 
 /// With answers to everything else. Comes last: the answer to a wrong method is given to the routes there are.
@@ -50,122 +96,14 @@ fn finished(router: Router<Arc<Shared>>, shared: &Arc<Shared>) -> Router {
         .with_state(Arc::clone(shared))
 }
 
-async fn metrics(State(shared): Sources) -> impl IntoResponse {
-    shared.metrics.run_upkeep();
-    (
-        [(header::CONTENT_TYPE, PROMETHEUS)],
-        shared.metrics.render(),
-    )
-}
-
-async fn ready(State(shared): Sources, headers: HeaderMap) -> Response {
-    let reasons = reasons(&shared).await;
-    let status = if reasons.is_empty() {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
-    };
-    if wants_json(&headers) {
-        let ready = reasons.is_empty();
-        return (status, Json(Readiness { ready, reasons })).into_response();
-    }
-    let text = if reasons.is_empty() {
-        "ready".to_owned()
-    } else {
-        reasons.join("\n")
-    };
-    (status, format!("{text}\n")).into_response()
-}
-
-async fn status(State(shared): Sources) -> Json<Status> {
-    let reasons = reasons(&shared).await;
-    Json(Status {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        relay_only: shared.rotation.load().is_none(),
-        readiness: Readiness {
-            ready: reasons.is_empty(),
-            reasons,
-        },
-    })
-}
-
-async fn keyrings(State(shared): Sources) -> Json<Vec<Keyring>> {
-    Json(known(&shared).await.into_iter().map(Into::into).collect())
-}
-
-async fn rotate(
-    State(shared): Sources,
-    Path(name): Path<String>,
-    asked: Result<Json<Rotate>, JsonRejection>,
-) -> Answer<Switch> {
-    let Json(asked) = asked.map_err(|rejection| {
-        let help = "send {\"why\": \"…\"} as application/json";
-        Refusal::misasked(StatusCode::BAD_REQUEST, &rejection.body_text(), help)
-    })?;
-    if asked.why.trim().is_empty() {
-        let help = "say in `why` what an auditor should read";
-        return Err(Refusal::misasked(
-            StatusCode::BAD_REQUEST,
-            "no reason is given",
-            help,
-        ));
-    }
-    let rotation = rotation(&shared).ok_or_else(|| {
-        let help = "start it without `relay-only`";
-        Refusal::misasked(
-            StatusCode::CONFLICT,
-            "the gateway relays only, or is stopping: it has no keys",
-            help,
-        )
-    })?;
-    let because = crate::rotation::Because {
-        trigger: crate::audit::Trigger::Manual,
-        who: crate::audit::Who::Gateway,
-        through: crate::audit::Through::AdminSocket,
-        why: asked.why.into(),
-    };
-    let rotated = rotation.rotate(&name, because).await;
-    rotated
-        .map(|rotated| Json(rotated.into()))
-        .map_err(|error| Refusal::of(&error))
-}
-
 async fn nothing(uri: Uri) -> Refusal {
     let error = format!("there is nothing at {}", uri.path());
-    let help = "TCP: /metrics, /healthz, /readyz; unix socket: /v1/status, /v1/keyrings, /v1/keyrings/{name}/rotate";
+    let help = "TCP: /metrics, /healthz, /readyz, and with `[admin] tokens` what the unix socket has; GET /v1/openapi.json lists that";
     Refusal::misasked(StatusCode::NOT_FOUND, &error, help)
 }
 
 async fn not_so() -> Refusal {
-    let help = "only /v1/keyrings/{name}/rotate takes POST, everything else takes GET";
-    Refusal::misasked(
-        StatusCode::METHOD_NOT_ALLOWED,
-        "this path does not take this method",
-        help,
-    )
-}
-
-async fn reasons(shared: &Shared) -> Vec<String> {
-    shared.health.reasons(&known(shared).await)
-}
-
-async fn known(shared: &Shared) -> Vec<KeyringStatus> {
-    match rotation(shared) {
-        Some(rotation) => rotation.status().await,
-        None => Vec::new(),
-    }
-}
-
-fn rotation(shared: &Shared) -> Option<Rotation> {
-    shared
-        .rotation
-        .load_full()
-        .map(|rotation| Rotation::clone(&rotation))
-}
-
-fn wants_json(headers: &HeaderMap) -> bool {
-    let accepted = headers
-        .get(header::ACCEPT)
-        .and_then(|value| value.to_str().ok());
-    accepted.is_some_and(|accepted| accepted.contains("application/json"))
+    let help = "what changes something takes POST, everything else takes GET; GET /v1/openapi.json lists both";
+    let error = "this path does not take this method";
+    Refusal::misasked(StatusCode::METHOD_NOT_ALLOWED, error, help)
 }

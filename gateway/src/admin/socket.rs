@@ -8,13 +8,19 @@ use std::path::Path;
 use std::time::Duration;
 
 use rustix::process::geteuid;
-use tokio::net::unix::SocketAddr;
 use tokio::net::{UnixListener, UnixStream};
 
 use super::StartError;
 
 /// How long accepting waits after the system had no descriptor to give.
 const BREATH: Duration = Duration::from_millis(100);
+
+/// Who is at the other end, as the kernel says (`SO_PEERCRED`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Peer {
+    /// Their user id.
+    pub(super) uid: u32,
+}
 
 /// A listener that turns away everybody but our own user and root.
 pub(super) struct Guarded(UnixListener);
@@ -39,13 +45,15 @@ impl Guarded {
 
 impl axum::serve::Listener for Guarded {
     type Io = UnixStream;
-    type Addr = SocketAddr;
+    type Addr = Peer;
 
-    async fn accept(&mut self) -> (UnixStream, SocketAddr) {
+    async fn accept(&mut self) -> (UnixStream, Peer) {
         loop {
             match self.0.accept().await {
-                Ok((stream, addr)) if is_ours(&stream) => return (stream, addr),
-                Ok(_stranger) => tracing::warn!("turned a stranger away from the admin socket"),
+                Ok((stream, _unnamed)) => match peer(&stream) {
+                    Some(peer) => return (stream, peer),
+                    None => tracing::warn!("turned a stranger away from the admin socket"),
+                },
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept on the admin socket");
                     tokio::time::sleep(BREATH).await;
@@ -54,8 +62,9 @@ impl axum::serve::Listener for Guarded {
         }
     }
 
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
+    fn local_addr(&self) -> io::Result<Peer> {
+        let uid = geteuid().as_raw();
+        Ok(Peer { uid })
     }
 }
 
@@ -68,9 +77,10 @@ pub(super) fn remove(path: &Path) {
     }
 }
 
-fn is_ours(stream: &UnixStream) -> bool {
-    let peer = stream.peer_cred().map(|peer| peer.uid());
-    peer.is_ok_and(|uid| uid == 0 || uid == geteuid().as_raw())
+/// Our own user or root; nobody else.
+fn peer(stream: &UnixStream) -> Option<Peer> {
+    let uid = stream.peer_cred().ok()?.uid();
+    (uid == 0 || uid == geteuid().as_raw()).then_some(Peer { uid })
 }
 
 fn make_way(path: &Path) -> Result<(), StartError> {

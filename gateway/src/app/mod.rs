@@ -6,6 +6,7 @@ mod audit;
 mod offline;
 mod ports;
 pub mod process;
+mod reload;
 mod state;
 
 use std::net::SocketAddr;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 
 use tokio::task::JoinHandle;
 
-use crate::admin;
+use crate::admin::{self, Asker, Reload};
 use crate::clock::Clock;
 use crate::config::Checked;
 use crate::control::Control;
@@ -29,6 +30,7 @@ use crate::rotation::{self, Rotation, Stores, User};
 
 pub use audit::{AuditError, audit_directory, audit_verifier};
 pub use offline::offline;
+pub use reload::{Origin, Reloader, warn_of};
 pub use state::{OpenError, Opened, open, open_audit, with_audit};
 
 /// A running gateway.
@@ -38,6 +40,7 @@ pub struct Gateway {
     health: admin::Health,
     upkeep: JoinHandle<()>,
     rotation: Option<(Rotation, rotation::Running)>,
+    reloader: Option<Arc<Reloader>>,
     /// Where `ports.json` lies.
     state: PathBuf,
 }
@@ -83,14 +86,14 @@ impl Faulty for StartError {
 }
 
 impl Gateway {
-    /// Self-test, state and keys, message path, administration, in this order. `metrics` are what administration shows. Call
-    /// within a tokio runtime; waits for the disk.
+    /// Self-test, state and keys, message path, administration, in this order. `metrics` are what administration shows, `origin`
+    /// is where `checked` can be read again. Call within a tokio runtime; waits for the disk.
     ///
     /// # Errors
     /// [`StartError`].
     pub fn start(
         checked: &Checked,
-        metrics: PrometheusHandle,
+        (metrics, origin): (PrometheusHandle, Option<Origin>),
         clock: &Clock,
     ) -> Result<Self, StartError> {
         envelope::self_test()?;
@@ -98,12 +101,19 @@ impl Gateway {
         let dataplane = Dataplane::start(checked.dataplane.clone(), keys, clock.clone())?;
         let recorder = metrics.clone();
         let health = admin::Health::serving(dataplane.reach());
+        let handle = rotation
+            .as_ref()
+            .map(|(rotation, _running)| rotation.clone());
+        let reloader = origin.map(|origin| Reloader::new(origin, handle.clone(), checked));
+        let reloader = reloader.map(Arc::new);
         let sources = admin::Sources {
-            rotation: rotation
-                .as_ref()
-                .map(|(rotation, _running)| rotation.clone()),
+            rotation: handle,
             metrics,
             health: health.clone(),
+            reload: reloader
+                .clone()
+                .map(|reloader| -> Box<dyn Reload> { Box::new(reloader) }),
+            clock: clock.clone(),
         };
         StateDir::create(&checked.state)?;
         let admin = admin::serve(&checked.admin, sources)?;
@@ -115,6 +125,7 @@ impl Gateway {
             admin,
             health,
             rotation,
+            reloader,
             state: checked.state.clone(),
         })
     }
@@ -137,6 +148,19 @@ impl Gateway {
         self.rotation
             .as_ref()
             .map(|(rotation, _running)| rotation.clone())
+    }
+
+    /// Reads the configuration again, on behalf of `asker`, and puts in force what can change; says in the log what became of it.
+    pub async fn reload(&self, asker: Asker) {
+        if let Some(reloader) = &self.reloader
+            && let Err(problem) = reloader.reload(asker).await
+        {
+            tracing::error!(
+                error = problem.error,
+                help = problem.help,
+                "nothing is reloaded"
+            );
+        }
     }
 
     /// Stops accepting, lets sessions end, then ends rotation.

@@ -26,15 +26,19 @@ pub(super) fn configuration(place: &Place) -> Result<Checked, Failure> {
 
 /// The same for a command that has its own way to say the warnings.
 pub(super) fn read(place: &Place) -> Result<(Checked, Vec<Warning>), Failure> {
+    check(place).map_err(|errors| invalid(&errors))
+}
+
+/// The same for whoever has their own way to say the mistakes, too.
+pub(super) fn check(place: &Place) -> Result<(Checked, Vec<Warning>), config::Errors> {
     let mut environment = Environment::of_process(&Clock::system());
     if let Some(state) = &place.state {
         environment.state = Some(state.clone());
     }
-    let checked = match &place.config {
+    let (mut checked, warnings) = match &place.config {
         Some(path) => config::check(path, &environment),
         None => config::embedded(&environment),
-    };
-    let (mut checked, warnings) = checked.map_err(|errors| invalid(&errors))?;
+    }?;
     overrule(&mut checked, place);
     Ok((checked, warnings))
 }

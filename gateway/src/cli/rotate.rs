@@ -88,7 +88,16 @@ async fn ask(
     };
     let path = format!("/v1/keyrings/{}/rotate", keyring.name);
     let why = why.to_owned();
-    client.post(&path, &api::Rotate { why }).await.map(Some)
+    client
+        .post(
+            &path,
+            &api::Rotate {
+                why,
+                event: api::Event::default(),
+            },
+        )
+        .await
+        .map(Some)
 }
 
 /// Does it here, under the lock that a gateway would hold.
@@ -127,7 +136,7 @@ fn refuse_stranger(catalogue: &Catalogue, keyring: &Keyring) -> Result<(), Failu
 
 /// The line that a running gateway would have logged.
 fn record(checked: &Checked, switch: &api::Switch, why: &str) {
-    log::start(checked.log);
+    drop(log::start(checked.log));
     let from = switch.from.as_deref().unwrap_or("none");
     let api::Switch {
         keyring, to, kid, ..

@@ -2,9 +2,11 @@
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::app::{Gateway, process};
+use crate::admin::Asker;
+use crate::app::{self, Gateway, Origin, process};
+use crate::audit::{Through, Who};
 use crate::clock::Clock;
-use crate::config::{Checked, Finding};
+use crate::config::Checked;
 use crate::metrics;
 
 use super::args::Run;
@@ -14,27 +16,19 @@ use super::{log, place, runtime};
 
 pub(super) fn run(args: &Run) -> Result<(), Failure> {
     let (checked, warnings) = place::read(&args.place)?;
-    log::start(checked.log);
+    let levels = log::start(checked.log);
     for warning in &warnings {
-        warn(warning.finding());
+        app::warn_of(warning.finding());
     }
-    runtime()?.block_on(serve(&checked))
+    let place = args.place.clone();
+    let origin = Origin {
+        read: Box::new(move || place::check(&place)),
+        level: Box::new(move |level| levels.set(level)),
+    };
+    runtime()?.block_on(serve(&checked, origin))
 }
 
-/// A doubt about the configuration, in the format that its log has.
-fn warn(finding: &Finding) {
-    let Finding {
-        file,
-        line,
-        column,
-        key,
-        message,
-        help,
-    } = finding;
-    tracing::warn!(file, line, column, key, help, "{message}");
-}
-
-async fn serve(checked: &Checked) -> Result<(), Failure> {
+async fn serve(checked: &Checked, origin: Origin) -> Result<(), Failure> {
     // Before anything else, so that a signal during the start is not lost.
     let mut asked = Asked::listen()?;
     match process::take_all_descriptors() {
@@ -42,15 +36,36 @@ async fn serve(checked: &Checked) -> Result<(), Failure> {
         Err(error) => tracing::warn!(%error, "the limit of descriptors cannot be raised"),
     }
     let metrics = metrics::install().map_err(|error| Failure::of(&error))?;
-    let gateway =
-        Gateway::start(checked, metrics, &Clock::system()).map_err(|error| Failure::of(&error))?;
-    let name = asked.stop().await;
+    let gateway = Gateway::start(checked, (metrics, Some(origin)), &Clock::system());
+    let gateway = gateway.map_err(|error| Failure::of(&error))?;
+    let name = loop {
+        match asked.next().await {
+            Signalled::Stop(name) => break name,
+            Signalled::Reload => gateway.reload(by_signal()).await,
+        }
+    };
     tracing::info!(signal = name, "stopping");
     gateway.stop().await;
     Ok(())
 }
 
-/// The signals that ask a process to end.
+/// Whoever may send signals to the process; the kernel does not say who.
+const fn by_signal() -> Asker {
+    Asker {
+        who: Who::Gateway,
+        through: Through::Signal,
+    }
+}
+
+/// What a signal asks for.
+enum Signalled {
+    /// SIGTERM or SIGINT: its name.
+    Stop(&'static str),
+    /// SIGHUP.
+    Reload,
+}
+
+/// The signals that ask something of a process.
 pub(super) struct Asked {
     term: Signal,
     int: Signal,
@@ -73,14 +88,12 @@ impl Asked {
         })
     }
 
-    /// Waits for SIGTERM or SIGINT. A terminal that hangs up is none of a gateway's business.
-    pub(super) async fn stop(&mut self) -> &'static str {
-        loop {
-            tokio::select! {
-                _ = self.term.recv() => return "SIGTERM",
-                _ = self.int.recv() => return "SIGINT",
-                _ = self.hup.recv() => tracing::debug!("SIGHUP: nothing to reload yet"),
-            }
+    /// Waits for the next signal.
+    async fn next(&mut self) -> Signalled {
+        tokio::select! {
+            _ = self.term.recv() => Signalled::Stop("SIGTERM"),
+            _ = self.int.recv() => Signalled::Stop("SIGINT"),
+            _ = self.hup.recv() => Signalled::Reload,
         }
     }
 

@@ -1,11 +1,14 @@
 //! What operators see and keep: state, administration, logs, custody.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use tracing::Level;
 
+use crate::admin::Token;
 use crate::config::checked::{Admin, Custody, Log, LogFormat};
 use crate::config::environment::Environment;
+use crate::config::finding::Wrong;
 use crate::config::section::Section;
 use crate::config::value;
 use crate::custody::PassphraseSource;
@@ -33,6 +36,7 @@ pub(super) fn admin(section: &Section<'_>, base: &Path, state: Option<&Path>) ->
         Some("off") => Ok(None),
         _ => value::address(v).map(Some),
     });
+    let tokens = tokens(section, base);
     let socket = section.optional("socket", |v| value::path(v, base))?;
     let socket = socket.or_else(|| Some(state?.join("admin.sock")))?;
     if socket.as_os_str().len() > LONGEST_SOCKET {
@@ -46,10 +50,70 @@ pub(super) fn admin(section: &Section<'_>, base: &Path, state: Option<&Path>) ->
             "for example: socket = \"/run/keyway/admin.sock\"".to_owned(),
         );
     }
+    let (listen, tokens) = (listen?, tokens?);
+    check_tokens(section, listen, &tokens);
     Some(Admin {
-        listen: listen?,
+        listen,
         socket,
+        tokens,
     })
+}
+
+/// Reads `admin.tokens`; `None` when one of them is a mistake.
+fn tokens(section: &Section<'_>, base: &Path) -> Option<Vec<Token>> {
+    let written = section.sections("tokens");
+    let mut tokens: Vec<Token> = Vec::new();
+    let count = written.len();
+    for token in written {
+        let name = token.one("name", token_name);
+        let file = token.one("file", |v| value::path(v, base));
+        let (Some(name), Some(file)) = (name, file) else {
+            continue;
+        };
+        if tokens.iter().any(|earlier| earlier.name == name) {
+            let message = format!("the name `{name}` stands twice");
+            let help = "give each token a name of its own: the audit log tells them apart by it";
+            token.error("name", message, help.to_owned());
+            continue;
+        }
+        tokens.push(Token { name, file });
+    }
+    (tokens.len() == count).then_some(tokens)
+}
+
+/// Tokens want a door, and a network that nobody listens to.
+fn check_tokens(section: &Section<'_>, listen: Option<SocketAddr>, tokens: &[Token]) {
+    if tokens.is_empty() {
+        return;
+    }
+    match listen {
+        None => {
+            let message = "tokens open TCP, and `listen` is \"off\"".to_owned();
+            let help = "remove the tokens, or give `listen` an address".to_owned();
+            section.error("tokens", message, help);
+        }
+        Some(addr) if !addr.ip().is_loopback() => {
+            let message = format!("tokens can be read on the way to {addr}: there is no TLS");
+            section.warn(
+                "tokens",
+                message,
+                "listen on a loopback address, behind a proxy with TLS",
+            );
+        }
+        Some(_loopback) => {}
+    }
+}
+
+/// A name that stands in logs as `token:NAME`.
+fn token_name(value: &toml::de::DeValue<'_>) -> Result<String, Wrong> {
+    let written = value::text(value)?;
+    let letter = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_');
+    if written.is_empty() || written.len() > 63 || !written.chars().all(letter) {
+        return Err(Wrong::new(format!(
+            "`{written}` is no name: 1 to 63 of a-z, 0-9, `-`, `_`"
+        )));
+    }
+    Ok(written.to_owned())
 }
 
 /// Reads `[log]`.
@@ -120,11 +184,11 @@ pub(super) fn custody(section: &Section<'_>, base: &Path) -> Option<Custody> {
 }
 
 /// A file descriptor that can be read from: not the standard output or error.
-fn descriptor(value: &toml::de::DeValue<'_>) -> Result<u32, super::finding::Wrong> {
+fn descriptor(value: &toml::de::DeValue<'_>) -> Result<u32, Wrong> {
     let number = value::count(value, 0, 65_535)?;
     match u32::try_from(number) {
         Ok(fd) if !matches!(fd, 1 | 2) => Ok(fd),
-        _ => Err(super::finding::Wrong::new(format!(
+        _ => Err(Wrong::new(format!(
             "{number} is where the gateway writes: the passphrase cannot be read from it"
         ))),
     }

@@ -223,6 +223,29 @@ impl Policy {
         })
     }
 
+    /// The same rules, those named in `places` first and in that order: a keyring keeps its [`KeyringId`] when others are added.
+    #[must_use]
+    pub fn arranged(&self, places: &[&KeyringName]) -> Self {
+        let place = |rule: &Rule| places.iter().position(|name| **name == rule.name);
+        let mut rules = self.rules.clone();
+        rules.sort_by_key(|rule| place(rule).unwrap_or(usize::MAX));
+        let Ok(trie) = trie::compile(&rules, &self.api_prefixes) else {
+            // They were compiled before.
+            return self.clone();
+        };
+        Self {
+            rules,
+            trie,
+            ..self.clone()
+        }
+    }
+
+    /// Whether both know the same prefixes of JetStream's API.
+    #[must_use]
+    pub fn has_prefixes_of(&self, other: &Self) -> bool {
+        self.api_prefixes == other.api_prefixes
+    }
+
     /// One keyring, `default`, that covers every user subject.
     #[must_use]
     pub fn everything() -> Self {

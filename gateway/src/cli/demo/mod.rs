@@ -79,7 +79,7 @@ async fn act(
     screen: &mut Screen,
 ) -> Result<Tally, Failure> {
     let checked = configuration(bus, folder)?;
-    let gateway = Gateway::start(&checked, metrics.clone(), &Clock::system())
+    let gateway = Gateway::start(&checked, (metrics.clone(), None), &Clock::system())
         .map_err(|error| Failure::of(&error))?;
     let told = Box::pin(story::tell(bus, &gateway, &metrics, screen)).await;
     gateway.stop().await;

@@ -1,6 +1,6 @@
 //! The keys outside keyrings.
 
-use super::Default::{Otherwise, Value};
+use super::Default::{Otherwise, Required, Value};
 use super::Key;
 
 /// In the order of the reference page.
@@ -61,7 +61,7 @@ pub(super) const KEYS: &[Key] = &[
         unit: "IP address and TCP port, or `off`",
         default: Value("\"127.0.0.1:4290\""),
         example: "listen = \"off\"",
-        effect: "Metrics and health over HTTP. There is no access control: keep it on an address that only operators reach.",
+        effect: "Metrics and health over HTTP. There is no access control to these: keep it on an address that only operators reach.",
     },
     Key {
         path: "admin.socket",
@@ -70,6 +70,30 @@ pub(super) const KEYS: &[Key] = &[
         default: Otherwise("`admin.sock` in the state directory"),
         example: "socket = \"/run/keyway/admin.sock\"",
         effect: "The unix socket over which the command line speaks to the gateway, mode 0600. At most 107 bytes.",
+    },
+    Key {
+        path: "admin.tokens",
+        kind: "list of tables",
+        unit: "",
+        default: Otherwise("none: over TCP there are metrics and health alone"),
+        example: "tokens = [{ name = \"ci\", file = \"/run/credentials/keyway/ci\" }]",
+        effect: "Whoever bears one of these tokens may do over TCP (`Authorization: Bearer`) what the owner of the unix socket may. There is no TLS: keep `listen` on a loopback address.",
+    },
+    Key {
+        path: "admin.tokens[].name",
+        kind: "text",
+        unit: "1 to 63 of a-z, 0-9, `-`, `_`",
+        default: Required,
+        example: "name = \"ci\"",
+        effect: "Whose token it is. The audit log names whoever bears it so.",
+    },
+    Key {
+        path: "admin.tokens[].file",
+        kind: "text",
+        unit: "path",
+        default: Required,
+        example: "file = \"/run/credentials/keyway/ci\"",
+        effect: "The file that holds the token, at least 32 visible ASCII characters; nobody but its owner may read it.",
     },
     Key {
         path: "log",

@@ -64,7 +64,14 @@ fn empty_file_is_every_default() {
     assert_eq!(checked.state, Path::new("/state"));
     let listen = "127.0.0.1:4290".parse().ok();
     let socket = PathBuf::from("/state/admin.sock");
-    assert_eq!(checked.admin, Admin { listen, socket });
+    assert_eq!(
+        checked.admin,
+        Admin {
+            listen,
+            socket,
+            tokens: Vec::new()
+        }
+    );
     let (format, level) = (LogFormat::Text, tracing::Level::INFO);
     assert_eq!(checked.log, Log { format, level });
     assert_eq!(checked.custody, Custody::File);
@@ -142,7 +149,8 @@ fn every_key_of_operation_is_read() {
         checked.admin,
         Admin {
             listen: None,
-            socket
+            socket,
+            tokens: Vec::new()
         }
     );
     let (format, level) = (LogFormat::Json, tracing::Level::TRACE);

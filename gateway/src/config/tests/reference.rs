@@ -109,6 +109,10 @@ fn around(key: &Key) -> String {
         ("keyring[].aliases[]", _) => {
             format!("{keyring}aliases = [{{ from = \"orders.*\", {example} }}]\n")
         }
+        ("admin.tokens[]", "name") => {
+            format!("[admin]\ntokens = [{{ {example}, file = \"x\" }}]\n")
+        }
+        ("admin.tokens[]", _) => format!("[admin]\ntokens = [{{ name = \"x\", {example} }}]\n"),
         ("", _) => format!("{example}\n"),
         (section, _) if section.starts_with("keyring[]") => format!("{keyring}{with}{example}\n"),
         (section, _) => format!("[{section}]\n{with}{example}\n"),

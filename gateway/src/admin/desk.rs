@@ -1,0 +1,252 @@
+//! What is asked of rotation, whichever way it came: through a door of the running gateway, or from a command on its state
+//! directory.
+
+use jiff::Timestamp;
+
+use crate::audit::Trigger;
+use crate::catalogue::State;
+use crate::clock::Clock;
+use crate::rotation::engine::Order;
+use crate::rotation::{KeyringStatus, Needed, OrderError, Rotation, Which};
+
+use super::Asker;
+use super::api;
+use super::problem::Refusal;
+
+/// How many lines of the audit log are read at once at most.
+const LONGEST_TAIL: usize = 1000;
+
+/// Where orders are taken: whose, and from whom.
+pub struct Desk {
+    /// The keys.
+    pub rotation: Rotation,
+    /// Who asks.
+    pub asker: Asker,
+    /// What time it is.
+    pub clock: Clock,
+}
+
+/// What becomes of one version that is named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It does not seal while somebody investigates.
+    Suspend,
+    /// It goes back to where it was.
+    Restore,
+    /// Its overlap ends now.
+    Archive,
+}
+
+type Answer<T> = Result<T, Refusal>;
+
+impl Desk {
+    /// Every keyring.
+    pub async fn keyrings(&self) -> Vec<api::Keyring> {
+        let now = now(&self.clock);
+        let keyrings = self.rotation.status().await.into_iter();
+        keyrings
+            .map(|status| api::Keyring::at(now, status))
+            .collect()
+    }
+
+    /// One keyring.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub async fn keyring(&self, keyring: &str) -> Answer<api::Keyring> {
+        let keyrings = self.rotation.status().await;
+        let known: Vec<String> = keyrings
+            .iter()
+            .map(|status| format!("`{}`", status.keyring))
+            .collect();
+        let mut found = keyrings.into_iter();
+        let found = found.find(|status| status.keyring.as_str() == keyring);
+        let status = found.ok_or_else(|| OrderError::UnknownKeyring {
+            asked: keyring.to_owned(),
+            known: known.join(", "),
+        })?;
+        Ok(self.shown(status))
+    }
+
+    /// One version of a keyring.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub async fn version(&self, keyring: &str, version: &str) -> Answer<api::KeyVersion> {
+        let number = self.rotation.number(keyring, Some(version)).await?;
+        let versions = self.keyring(keyring).await?.versions.into_iter();
+        let mut found = versions.filter(|version| version.number == number);
+        found
+            .next()
+            .ok_or_else(|| Refusal::of(&OrderError::Stopping))
+    }
+
+    /// A successor now.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub async fn rotate(&self, keyring: &str, asked: api::Rotate) -> Answer<api::Switch> {
+        let why = reason(asked.why)?;
+        let because = self.asker.because(asked.event.trigger(), why);
+        Ok(self.rotation.rotate(keyring, because).await?.into())
+    }
+
+    /// A version never seals again; yields what its secret may have told.
+    ///
+    /// # Errors
+    /// [`Refusal`]. Nothing is sealed under the version even where the revocation could not be written down yet.
+    pub async fn revoke(&self, keyring: &str, asked: api::Revoke) -> Answer<api::Revoked> {
+        let why = reason(asked.why)?;
+        let number = self
+            .rotation
+            .number(keyring, asked.version.as_deref())
+            .await?;
+        let because = self.asker.because(Trigger::Compromise, why);
+        let order = Order::Compromise(number);
+        let ordered = self.rotation.order(keyring, order, because).await;
+        let exposure = self.rotation.exposure(Which { keyring, number }).await?;
+        let failure = match ordered {
+            Ok(_status) => None,
+            // It is done, and what should follow is not.
+            Err(error @ (OrderError::Failed(_) | OrderError::UnderWay))
+                if exposure.state == State::Compromised =>
+            {
+                Some(error.to_string())
+            }
+            Err(error) => return Err(Refusal::of(&error)),
+        };
+        let sealing = self.keyring(keyring).await?;
+        Ok(api::Revoked {
+            exposure: exposure.into(),
+            sealing: sealing.active().map(|version| version.label.clone()),
+            failure,
+        })
+    }
+
+    /// Changes the state of a version; yields the keyring as it is afterwards.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub async fn change(
+        &self,
+        (keyring, version): (&str, &str),
+        change: Change,
+        asked: api::Reason,
+    ) -> Answer<api::Keyring> {
+        let why = reason(asked.why)?;
+        let number = self.rotation.number(keyring, Some(version)).await?;
+        let order = match change {
+            Change::Suspend => Order::Suspend(number),
+            Change::Restore => Order::Restore(number),
+            Change::Archive => Order::Archive(number),
+        };
+        let because = self.asker.because(Trigger::Manual, why);
+        let status = self.rotation.order(keyring, order, because).await?;
+        Ok(self.shown(status))
+    }
+
+    /// The secret of a version goes, if nothing stored needs it, or by force.
+    ///
+    /// # Errors
+    /// [`Refusal`], with the evidence.
+    pub async fn destroy(
+        &self,
+        (keyring, version): (&str, &str),
+        asked: api::Destroy,
+    ) -> Answer<api::Keyring> {
+        let why = reason(asked.why)?;
+        let number = self.rotation.number(keyring, Some(version)).await?;
+        let needed = if asked.force {
+            Needed::Goes
+        } else {
+            Needed::Keeps
+        };
+        let because = self.asker.because(Trigger::Manual, why);
+        let which = Which { keyring, number };
+        let status = self.rotation.destroy(which, needed, because).await?;
+        Ok(self.shown(status))
+    }
+
+    /// The rotation under way ends without a successor.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub async fn abort(&self, keyring: &str, asked: api::Reason) -> Answer<api::Keyring> {
+        let because = self.asker.because(Trigger::Manual, reason(asked.why)?);
+        let status = self.rotation.order(keyring, Order::Abort, because).await?;
+        Ok(self.shown(status))
+    }
+
+    /// What keeps a version.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub async fn why(&self, keyring: &str, version: &str) -> Answer<api::Kept> {
+        let number = self.rotation.number(keyring, Some(version)).await?;
+        Ok(self.rotation.why(Which { keyring, number }).await?.into())
+    }
+
+    /// What the secret of a version may have told.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub async fn exposure(&self, keyring: &str, version: Option<&str>) -> Answer<api::Exposure> {
+        let number = self.rotation.number(keyring, version).await?;
+        let which = Which { keyring, number };
+        Ok(self.rotation.exposure(which).await?.into())
+    }
+
+    /// Rehearses a revocation.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub async fn drill(&self, asked: api::Reason) -> Answer<Vec<api::Rehearsal>> {
+        let because = self.asker.because(Trigger::Manual, reason(asked.why)?);
+        let parts = self.rotation.drill(because).await?;
+        Ok(parts.into_iter().map(Into::into).collect())
+    }
+
+    /// The last lines of the audit log.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub async fn tail(&self, count: usize) -> Answer<api::Tail> {
+        let lines = self.rotation.tail(count.min(LONGEST_TAIL)).await?;
+        Ok(api::Tail { lines })
+    }
+
+    fn shown(&self, status: KeyringStatus) -> api::Keyring {
+        api::Keyring::at(now(&self.clock), status)
+    }
+}
+
+impl api::Event {
+    /// The word of the audit log.
+    #[must_use]
+    pub const fn trigger(self) -> Trigger {
+        match self {
+            Self::Manual => Trigger::Manual,
+            Self::Personnel => Trigger::Personnel,
+            Self::Deployment => Trigger::Deployment,
+            Self::Compromise => Trigger::Compromise,
+        }
+    }
+}
+
+impl From<OrderError> for Refusal {
+    fn from(error: OrderError) -> Self {
+        Self::of(&error)
+    }
+}
+
+/// The time by `clock`.
+pub(super) fn now(clock: &Clock) -> Timestamp {
+    Timestamp::try_from(clock.wall()).unwrap_or(Timestamp::MAX)
+}
+
+fn reason(why: String) -> Result<String, Refusal> {
+    if why.trim().is_empty() {
+        return Err(Refusal::unreasoned());
+    }
+    Ok(why)
+}

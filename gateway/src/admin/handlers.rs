@@ -1,0 +1,345 @@
+//! What each path answers.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{Extension, Path, Query, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+
+use super::desk::{Change, Desk};
+use super::problem::Refusal;
+use super::{Asker, Shared, api, openapi as document};
+
+/// Prometheus' text format.
+const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+type Answer<T> = Result<Json<T>, Refusal>;
+type Sources = State<Arc<Shared>>;
+type Asking = Extension<Asker>;
+type Sent<T> = Result<Json<T>, JsonRejection>;
+type OneVersion = Path<(String, String)>;
+
+/// How much of the audit log.
+#[derive(Debug, Deserialize)]
+pub(super) struct Much {
+    /// How many lines, at most 1000; 20 when absent.
+    count: Option<usize>,
+}
+
+/// Numbers for a scraper.
+#[utoipa::path(get, path = "/metrics", tag = "open", responses((status = 200, body = String, content_type = "text/plain")))]
+pub(super) async fn metrics(State(shared): Sources) -> impl IntoResponse {
+    shared.metrics.run_upkeep();
+    (
+        [(header::CONTENT_TYPE, PROMETHEUS)],
+        shared.metrics.render(),
+    )
+}
+
+/// Whether the process lives.
+#[utoipa::path(get, path = "/healthz", tag = "open", responses((status = 200, body = String, content_type = "text/plain")))]
+pub(super) async fn health() -> &'static str {
+    "ok\n"
+}
+
+/// Whether a client that connects now would be served; JSON with `Accept: application/json`, else text.
+#[utoipa::path(get, path = "/readyz", tag = "open", responses(
+    (status = 200, description = "It would be", body = api::Readiness),
+    (status = 503, description = "It would not be", body = api::Readiness)))]
+pub(super) async fn ready(State(shared): Sources, headers: HeaderMap) -> Response {
+    let readiness = readiness(&shared).await;
+    let status = if readiness.ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    if wants_json(&headers) {
+        return (status, Json(readiness)).into_response();
+    }
+    let mut lines = readiness.reasons;
+    if readiness.ready {
+        lines.push("ready".to_owned());
+    }
+    let degraded = readiness.degraded.into_iter();
+    lines.extend(degraded.map(|what| format!("degraded: {what}")));
+    (status, format!("{}\n", lines.join("\n"))).into_response()
+}
+
+/// This document.
+#[utoipa::path(get, path = "/v1/openapi.json", tag = "gateway", responses((status = 200, body = Object)))]
+pub(super) async fn openapi() -> impl IntoResponse {
+    (
+        [(header::CONTENT_TYPE, "application/json")],
+        document::text(),
+    )
+}
+
+/// What the gateway is and how it is.
+#[utoipa::path(get, path = "/v1/status", tag = "gateway", responses((status = 200, body = api::Status)))]
+pub(super) async fn status(State(shared): Sources) -> Json<api::Status> {
+    Json(api::Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        relay_only: shared.rotation.load().is_none(),
+        readiness: readiness(&shared).await,
+    })
+}
+
+/// Reads the configuration again; a file with mistakes changes nothing.
+#[utoipa::path(post, path = "/v1/reload", tag = "gateway", responses(
+    (status = 200, body = api::Reloaded), (status = "default", description = "Refused", body = api::Problem)))]
+pub(super) async fn reload(
+    State(shared): Sources,
+    Extension(asker): Asking,
+) -> Answer<api::Reloaded> {
+    let reload = shared.reload.load_full();
+    let reload = reload.ok_or_else(Refusal::stopping)?;
+    let reloaded = reload.0.reload(asker).await;
+    reloaded.map(Json).map_err(Refusal::unprocessable)
+}
+
+/// Every keyring.
+#[utoipa::path(get, path = "/v1/keyrings", tag = "keyrings", responses((status = 200, body = [api::Keyring])))]
+pub(super) async fn keyrings(
+    State(shared): Sources,
+    Extension(asker): Asking,
+) -> Json<Vec<api::Keyring>> {
+    match desk(&shared, asker) {
+        Ok(desk) => Json(desk.keyrings().await),
+        Err(_keyless) => Json(Vec::new()),
+    }
+}
+
+/// Rehearses a revocation: everything that one needs, and no revocation.
+#[utoipa::path(post, path = "/v1/drill", tag = "gateway", request_body = api::Reason, responses(
+    (status = 200, body = [api::Rehearsal]), (status = "default", description = "Refused", body = api::Problem)))]
+pub(super) async fn drill(
+    State(shared): Sources,
+    Extension(asker): Asking,
+    asked: Sent<api::Reason>,
+) -> Answer<Vec<api::Rehearsal>> {
+    let asked = read(asked)?;
+    Ok(Json(desk(&shared, asker)?.drill(asked).await?))
+}
+
+/// The last lines of the audit log.
+#[utoipa::path(get, path = "/v1/audit", tag = "gateway", params(
+    ("count" = Option<usize>, Query, description = "How many lines, at most 1000; 20 when absent")), responses(
+    (status = 200, body = api::Tail), (status = "default", description = "Refused", body = api::Problem)))]
+pub(super) async fn audit(
+    State(shared): Sources,
+    Extension(asker): Asking,
+    Query(much): Query<Much>,
+) -> Answer<api::Tail> {
+    let count = much.count.unwrap_or(20);
+    Ok(Json(desk(&shared, asker)?.tail(count).await?))
+}
+
+/// One keyring.
+#[utoipa::path(get, path = "/v1/keyrings/{keyring}", tag = "keyrings", params(
+    ("keyring" = String, Path, description = "Its name")), responses(
+    (status = 200, body = api::Keyring), (status = "default", description = "Refused", body = api::Problem)))]
+pub(super) async fn keyring(
+    State(shared): Sources,
+    Extension(asker): Asking,
+    Path(keyring): Path<String>,
+) -> Answer<api::Keyring> {
+    Ok(Json(desk(&shared, asker)?.keyring(&keyring).await?))
+}
+
+/// Switches to a new key version now.
+#[utoipa::path(post, path = "/v1/keyrings/{keyring}/rotate", tag = "keyrings", params(
+    ("keyring" = String, Path, description = "Its name")), request_body = api::Rotate, responses(
+    (status = 200, body = api::Switch), (status = "default", description = "Refused", body = api::Problem)))]
+pub(super) async fn rotate(
+    State(shared): Sources,
+    Extension(asker): Asking,
+    Path(keyring): Path<String>,
+    asked: Sent<api::Rotate>,
+) -> Answer<api::Switch> {
+    let asked = read(asked)?;
+    Ok(Json(desk(&shared, asker)?.rotate(&keyring, asked).await?))
+}
+
+/// A key version never seals again, and a successor follows; says what its secret may have told.
+#[utoipa::path(post, path = "/v1/keyrings/{keyring}/revoke", tag = "keyrings", params(
+    ("keyring" = String, Path, description = "Its name")), request_body = api::Revoke, responses(
+    (status = 200, body = api::Revoked), (status = "default", description = "Refused", body = api::Problem)))]
+pub(super) async fn revoke(
+    State(shared): Sources,
+    Extension(asker): Asking,
+    Path(keyring): Path<String>,
+    asked: Sent<api::Revoke>,
+) -> Answer<api::Revoked> {
+    let asked = read(asked)?;
+    Ok(Json(desk(&shared, asker)?.revoke(&keyring, asked).await?))
+}
+
+/// The rotation under way ends without a successor.
+#[utoipa::path(post, path = "/v1/keyrings/{keyring}/abort", tag = "keyrings", params(
+    ("keyring" = String, Path, description = "Its name")), request_body = api::Reason, responses(
+    (status = 200, body = api::Keyring), (status = "default", description = "Refused", body = api::Problem)))]
+pub(super) async fn abort(
+    State(shared): Sources,
+    Extension(asker): Asking,
+    Path(keyring): Path<String>,
+    asked: Sent<api::Reason>,
+) -> Answer<api::Keyring> {
+    let asked = read(asked)?;
+    Ok(Json(desk(&shared, asker)?.abort(&keyring, asked).await?))
+}
+
+/// The key versions of a keyring, oldest first.
+#[utoipa::path(get, path = "/v1/keyrings/{keyring}/versions", tag = "versions", params(
+    ("keyring" = String, Path, description = "Its name")), responses(
+    (status = 200, body = [api::KeyVersion]), (status = "default", description = "Refused", body = api::Problem)))]
+pub(super) async fn versions(
+    State(shared): Sources,
+    Extension(asker): Asking,
+    Path(keyring): Path<String>,
+) -> Answer<Vec<api::KeyVersion>> {
+    let keyring = desk(&shared, asker)?.keyring(&keyring).await?;
+    Ok(Json(keyring.versions))
+}
+
+/// One key version.
+#[utoipa::path(get, path = "/v1/keyrings/{keyring}/versions/{version}", tag = "versions", params(
+    ("keyring" = String, Path, description = "Its name"),
+    ("version" = String, Path, description = "Its number or label")), responses(
+    (status = 200, body = api::KeyVersion), (status = "default", description = "Refused", body = api::Problem)))]
+pub(super) async fn version(
+    State(shared): Sources,
+    Extension(asker): Asking,
+    Path((keyring, version)): OneVersion,
+) -> Answer<api::KeyVersion> {
+    let desk = desk(&shared, asker)?;
+    Ok(Json(desk.version(&keyring, &version).await?))
+}
+
+/// What keeps a key version from being destroyed.
+#[utoipa::path(get, path = "/v1/keyrings/{keyring}/versions/{version}/why", tag = "versions", params(
+    ("keyring" = String, Path, description = "Its name"),
+    ("version" = String, Path, description = "Its number or label")), responses(
+    (status = 200, body = api::Kept), (status = "default", description = "Refused", body = api::Problem)))]
+pub(super) async fn why(
+    State(shared): Sources,
+    Extension(asker): Asking,
+    Path((keyring, version)): OneVersion,
+) -> Answer<api::Kept> {
+    let desk = desk(&shared, asker)?;
+    Ok(Json(desk.why(&keyring, &version).await?))
+}
+
+/// What whoever has the secret of a key version may know.
+#[utoipa::path(get, path = "/v1/keyrings/{keyring}/versions/{version}/exposure", tag = "versions", params(
+    ("keyring" = String, Path, description = "Its name"),
+    ("version" = String, Path, description = "Its number or label")), responses(
+    (status = 200, body = api::Exposure), (status = "default", description = "Refused", body = api::Problem)))]
+pub(super) async fn exposure(
+    State(shared): Sources,
+    Extension(asker): Asking,
+    Path((keyring, version)): OneVersion,
+) -> Answer<api::Exposure> {
+    let desk = desk(&shared, asker)?;
+    Ok(Json(desk.exposure(&keyring, Some(&version)).await?))
+}
+
+/// A key version does not seal while somebody investigates.
+#[utoipa::path(post, path = "/v1/keyrings/{keyring}/versions/{version}/suspend", tag = "versions", params(
+    ("keyring" = String, Path, description = "Its name"),
+    ("version" = String, Path, description = "Its number or label")), request_body = api::Reason, responses(
+    (status = 200, body = api::Keyring), (status = "default", description = "Refused", body = api::Problem)))]
+pub(super) async fn suspend(
+    State(shared): Sources,
+    Extension(asker): Asking,
+    Path((keyring, version)): OneVersion,
+    asked: Sent<api::Reason>,
+) -> Answer<api::Keyring> {
+    let (desk, asked) = (desk(&shared, asker)?, read(asked)?);
+    let which = (keyring.as_str(), version.as_str());
+    Ok(Json(desk.change(which, Change::Suspend, asked).await?))
+}
+
+/// A suspended key version goes back to where it was.
+#[utoipa::path(post, path = "/v1/keyrings/{keyring}/versions/{version}/restore", tag = "versions", params(
+    ("keyring" = String, Path, description = "Its name"),
+    ("version" = String, Path, description = "Its number or label")), request_body = api::Reason, responses(
+    (status = 200, body = api::Keyring), (status = "default", description = "Refused", body = api::Problem)))]
+pub(super) async fn restore(
+    State(shared): Sources,
+    Extension(asker): Asking,
+    Path((keyring, version)): OneVersion,
+    asked: Sent<api::Reason>,
+) -> Answer<api::Keyring> {
+    let (desk, asked) = (desk(&shared, asker)?, read(asked)?);
+    let which = (keyring.as_str(), version.as_str());
+    Ok(Json(desk.change(which, Change::Restore, asked).await?))
+}
+
+/// The overlap of a key version ends now.
+#[utoipa::path(post, path = "/v1/keyrings/{keyring}/versions/{version}/archive", tag = "versions", params(
+    ("keyring" = String, Path, description = "Its name"),
+    ("version" = String, Path, description = "Its number or label")), request_body = api::Reason, responses(
+    (status = 200, body = api::Keyring), (status = "default", description = "Refused", body = api::Problem)))]
+pub(super) async fn archive(
+    State(shared): Sources,
+    Extension(asker): Asking,
+    Path((keyring, version)): OneVersion,
+    asked: Sent<api::Reason>,
+) -> Answer<api::Keyring> {
+    let (desk, asked) = (desk(&shared, asker)?, read(asked)?);
+    let which = (keyring.as_str(), version.as_str());
+    Ok(Json(desk.change(which, Change::Archive, asked).await?))
+}
+
+/// The secret of a key version goes, if nothing stored needs it, or by force.
+#[utoipa::path(post, path = "/v1/keyrings/{keyring}/versions/{version}/destroy", tag = "versions", params(
+    ("keyring" = String, Path, description = "Its name"),
+    ("version" = String, Path, description = "Its number or label")), request_body = api::Destroy, responses(
+    (status = 200, body = api::Keyring), (status = "default", description = "Refused", body = api::Problem)))]
+pub(super) async fn destroy(
+    State(shared): Sources,
+    Extension(asker): Asking,
+    Path((keyring, version)): OneVersion,
+    asked: Sent<api::Destroy>,
+) -> Answer<api::Keyring> {
+    let (desk, asked) = (desk(&shared, asker)?, read(asked)?);
+    let which = (keyring.as_str(), version.as_str());
+    Ok(Json(desk.destroy(which, asked).await?))
+}
+
+/// Where orders are taken; refused where there are no keys.
+fn desk(shared: &Shared, asker: Asker) -> Result<Desk, Refusal> {
+    let rotation = shared.rotation.load_full().ok_or_else(Refusal::keyless)?;
+    Ok(Desk {
+        rotation: (*rotation).clone(),
+        asker,
+        clock: shared.clock.clone(),
+    })
+}
+
+fn read<T>(sent: Sent<T>) -> Result<T, Refusal> {
+    let Json(asked) = sent.map_err(|rejection| {
+        let help =
+            "send {\"why\": \"…\"} as application/json; GET /v1/openapi.json has every field";
+        Refusal::misasked(StatusCode::BAD_REQUEST, &rejection.body_text(), help)
+    })?;
+    Ok(asked)
+}
+
+async fn readiness(shared: &Shared) -> api::Readiness {
+    let keyrings = match shared.rotation.load_full() {
+        Some(rotation) => rotation.status().await,
+        None => Vec::new(),
+    };
+    shared.health.readiness(&keyrings)
+}
+
+fn wants_json(headers: &HeaderMap) -> bool {
+    let accepted = headers
+        .get(header::ACCEPT)
+        .and_then(|value| value.to_str().ok());
+    accepted.is_some_and(|accepted| accepted.contains("application/json"))
+}

@@ -1,0 +1,168 @@
+//! Tokens that open the door on TCP. Only their digests are kept.
+
+use std::path::{Path, PathBuf};
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use aws_lc_rs::digest::{SHA256, digest};
+
+use crate::disk::{self, Guarded, read_guarded};
+use crate::fault::{Fault, Faulty, Retry, Who};
+
+/// The shortest token, in bytes: one that nobody guesses, if it is random.
+pub const MIN_LEN: usize = 32;
+
+/// A token: whose it is, and where it lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Token {
+    /// The name that the audit log gets.
+    pub name: String,
+    /// A file that only its owner may read.
+    pub file: PathBuf,
+}
+
+/// The tokens that are known.
+pub(super) struct Tokens(Vec<Known>);
+
+struct Known {
+    name: String,
+    digest: [u8; 32],
+}
+
+/// Why a token cannot be used. Never repeats it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TokenError {
+    /// The file cannot be used.
+    #[error("the token of [admin]: {0}{remedy}", remedy = remedy(.0))]
+    File(#[from] disk::Error),
+    /// It holds no token.
+    #[error(
+        "{} holds no token of at least {MIN_LEN} visible ASCII characters; make one with `openssl rand -hex 32`",
+        .0.display()
+    )]
+    Content(PathBuf),
+    /// Two names for one token.
+    #[error("{} holds the token of another name; give each name a token of its own", .0.display())]
+    Shared(PathBuf),
+}
+
+impl Tokens {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// [`TokenError`].
+    pub(super) fn read(tokens: &[Token]) -> Result<Self, TokenError> {
+        let mut known: Vec<Known> = Vec::new();
+        for Token { name, file } in tokens {
+            let digest = read(file)?;
+            if known.iter().any(|earlier| earlier.digest == digest) {
+                return Err(TokenError::Shared(file.clone()));
+            }
+            let name = name.clone();
+            known.push(Known { name, digest });
+        }
+        Ok(Self(known))
+    }
+
+    pub(super) const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whose token `Authorization` shows (RFC 6750, section 2.1). Takes as long for every token of its length.
+    pub(super) fn bearer(&self, shown: &[u8]) -> Option<&str> {
+        let (scheme, token) = shown.split_at_checked(b"Bearer ".len())?;
+        if !scheme.eq_ignore_ascii_case(b"Bearer ") {
+            return None;
+        }
+        let shown = digest(&SHA256, token);
+        let mut found = None;
+        for known in &self.0 {
+            if verify_slices_are_equal(shown.as_ref(), &known.digest).is_ok() {
+                found = Some(known.name.as_str());
+            }
+        }
+        found
+    }
+}
+
+impl Faulty for TokenError {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::File(error) => error.fault(),
+            Self::Content(_) | Self::Shared(_) => Fault {
+                who: Who::Operator,
+                retry: Retry::Never,
+            },
+        }
+    }
+}
+
+/// The digest of the file's token; line ends at its end do not count.
+fn read(file: &Path) -> Result<[u8; 32], TokenError> {
+    let bytes = read_guarded(file, Guarded::Handed)?;
+    let line_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
+    let len = bytes
+        .iter()
+        .rposition(|byte| !line_end(byte))
+        .map_or(0, |last| last.saturating_add(1));
+    let token = bytes.get(..len).unwrap_or_default();
+    let content = || TokenError::Content(file.to_owned());
+    if len < MIN_LEN || !token.iter().all(u8::is_ascii_graphic) {
+        return Err(content());
+    }
+    let digest = digest(&SHA256, token);
+    digest.as_ref().try_into().map_err(|_length| content())
+}
+
+/// What the disk's words leave out.
+const fn remedy(error: &disk::Error) -> &'static str {
+    if error.is_missing() {
+        "; create it with mode 0600, or name the one that holds it"
+    } else {
+        ""
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    const GOOD: &str = "0123456789abcdef0123456789abcdef";
+
+    fn read_back(content: &str, mode: u32) -> Result<Tokens, TokenError> {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("token");
+        std::fs::write(&file, content).unwrap();
+        std::fs::set_permissions(&file, Permissions::from_mode(mode)).unwrap();
+        let name = "ci".to_owned();
+        Tokens::read(&[Token { name, file }])
+    }
+
+    #[test]
+    fn token_of_the_file_names_its_bearer_and_no_other_does() {
+        let tokens = read_back(&format!("{GOOD}\r\n"), 0o600).unwrap();
+        let shown = |text: &str| tokens.bearer(text.as_bytes());
+        assert_eq!(shown(&format!("Bearer {GOOD}")), Some("ci"));
+        assert_eq!(shown(&format!("bearer {GOOD}")), Some("ci"));
+        for wrong in [
+            "",
+            "Bearer",
+            "Bearer ",
+            "Basic x",
+            &format!("Bearer {GOOD}0"),
+        ] {
+            assert_eq!(shown(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn token_that_is_short_or_that_others_can_read_is_refused_and_not_repeated() {
+        for (content, mode) in [(&GOOD[1..], 0o600), (GOOD, 0o640), ("", 0o600)] {
+            let refused = read_back(content, mode).err().unwrap().to_string();
+            assert!(!refused.contains(&GOOD[1..]), "{refused}");
+        }
+    }
+}

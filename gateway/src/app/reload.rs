@@ -1,0 +1,195 @@
+//! A configuration that has changed, put in force without touching a connection.
+
+use std::sync::Arc;
+
+use tokio::sync::Mutex;
+
+use crate::admin::api::{Problem, Reloaded};
+use crate::admin::{Asker, Refusal, Reload, Reloading};
+use crate::config::{Checked, Errors, Finding, Keyring, Warning};
+use crate::fault::Who;
+use crate::policy::KeyringName;
+use crate::rotation::Rotation;
+
+use super::rotation_config;
+
+/// Where the configuration came from, and who else hears of it.
+pub struct Origin {
+    /// Reads and checks it, as at the start. Waits for the disk.
+    pub read: Box<dyn Fn() -> Result<(Checked, Vec<Warning>), Errors> + Send + Sync>,
+    /// Sets the least important level that is logged.
+    pub level: Box<dyn Fn(tracing::Level) + Send + Sync>,
+}
+
+/// Puts a configuration that has changed in force.
+pub struct Reloader {
+    origin: Origin,
+    /// `None` when the gateway relays only.
+    rotation: Option<Rotation>,
+    /// What cannot change is as it was then.
+    started: Checked,
+    /// What can change is as it was at the last reload. Held while one is under way.
+    current: Mutex<Checked>,
+}
+
+impl Reloader {
+    /// For a gateway that was started with `checked`.
+    pub(super) fn new(origin: Origin, rotation: Option<Rotation>, checked: &Checked) -> Self {
+        Self {
+            origin,
+            rotation,
+            started: checked.clone(),
+            current: Mutex::new(checked.clone()),
+        }
+    }
+
+    async fn run(&self, asker: Asker) -> Result<Reloaded, Problem> {
+        let mut current = self.current.lock().await;
+        let (read, warnings) = (self.origin.read)().map_err(|errors| invalid(&errors))?;
+        let next = in_places_of(&current, read);
+        let reloaded = Reloaded {
+            applied: changes(&current, &next),
+            restart: fixed(&self.started, &next),
+            warnings: warnings.iter().map(ToString::to_string).collect(),
+        };
+        if let Some(rotation) = &self.rotation {
+            let what = said(&asker, &reloaded);
+            let done = rotation.reload(rotation_config(&next), what).await;
+            done.map_err(|error| {
+                tracing::error!(%error, "the configuration is not reloaded");
+                Refusal::of(&error).into_problem()
+            })?;
+        }
+        (self.origin.level)(next.log.level);
+        *current = next;
+        for warning in &warnings {
+            warn_of(warning.finding());
+        }
+        let Reloaded {
+            applied, restart, ..
+        } = &reloaded;
+        tracing::info!(who = %asker.who, ?applied, ?restart, "configuration reloaded");
+        Ok(reloaded)
+    }
+}
+
+impl Reload for Arc<Reloader> {
+    fn reload(&self, asker: Asker) -> Reloading<'_> {
+        Box::pin(self.run(asker))
+    }
+}
+
+/// Every mistake, in the log and for whoever asked.
+fn invalid(errors: &Errors) -> Problem {
+    for Finding {
+        file,
+        line,
+        column,
+        key,
+        message,
+        help,
+    } in errors.findings()
+    {
+        tracing::error!(file, line, column, key, help, "{message}");
+    }
+    Problem {
+        error: format!("the configuration is not valid, and nothing has changed:\n{errors}"),
+        help: "correct it, and look with `keyway check` before the next reload".to_owned(),
+        who: Who::Operator.word().to_owned(),
+    }
+}
+
+/// A doubt about the configuration, in the format that the log has.
+pub fn warn_of(finding: &Finding) {
+    let Finding {
+        file,
+        line,
+        column,
+        key,
+        message,
+        help,
+    } = finding;
+    tracing::warn!(file, line, column, key, help, "{message}");
+}
+
+/// Sessions and lanes know keyrings by their places: those that are there keep theirs, new ones follow.
+fn in_places_of(current: &Checked, mut next: Checked) -> Checked {
+    let rules = current.policy.keyrings().iter();
+    let places: Vec<&KeyringName> = rules.map(|rule| &rule.name).collect();
+    next.policy = next.policy.arranged(&places);
+    let place = |keyring: &Keyring| places.iter().position(|name| **name == keyring.name);
+    next.keyrings
+        .sort_by_key(|keyring| place(keyring).unwrap_or(usize::MAX));
+    next
+}
+
+/// What has changed and can change while the gateway runs.
+fn changes(current: &Checked, next: &Checked) -> Vec<String> {
+    let mut changes = Vec::new();
+    for (rule, keyring) in next.policy.keyrings().iter().zip(&next.keyrings) {
+        let name = &rule.name;
+        let known = current.policy.by_name(name.as_str());
+        let Some(before) = known.and_then(|id| current.policy.keyring(id)) else {
+            changes.push(format!("keyring `{name}` is new"));
+            continue;
+        };
+        if before != rule {
+            changes.push(format!("keyring `{name}`: subjects or strictness"));
+        }
+        let terms = current.keyrings.iter().find(|known| known.name == *name);
+        if terms.is_some_and(|known| known.terms != keyring.terms) {
+            changes.push(format!("keyring `{name}`: rotation, limits or retention"));
+        }
+    }
+    if !current.policy.has_prefixes_of(&next.policy) {
+        changes.push("jetstream.api-prefixes".to_owned());
+    }
+    if current.log.level != next.log.level {
+        changes.push(format!("log.level: {}", next.log.level));
+    }
+    changes
+}
+
+/// The keys that differ from those at the start and take a restart.
+fn fixed(started: &Checked, next: &Checked) -> Vec<String> {
+    let (was, is) = (&started.dataplane, &next.dataplane);
+    let keys = [
+        ("listen", was.listen != is.listen),
+        ("servers", was.servers != is.servers),
+        ("relay-only", was.relay_only != is.relay_only),
+        ("advertise", was.advertise != is.advertise),
+        (
+            "limits.max-control-line",
+            was.max_control_line != is.max_control_line,
+        ),
+        ("limits.miss-wait", was.miss_wait != is.miss_wait),
+        ("limits.dial-timeout", was.dial_timeout != is.dial_timeout),
+        ("limits.drain", was.drain != is.drain),
+        ("limits.workers", was.workers != is.workers),
+        ("state", started.state != next.state),
+        ("admin", started.admin != next.admin),
+        ("custody", started.custody != next.custody),
+        ("control", started.control != next.control),
+        ("log.format", started.log.format != next.log.format),
+    ];
+    let differ = keys.into_iter().filter(|(_key, differs)| *differs);
+    differ.map(|(key, _differs)| key.to_owned()).collect()
+}
+
+/// What the audit log says.
+fn said(asker: &Asker, reloaded: &Reloaded) -> String {
+    let list = |items: &[String]| {
+        if items.is_empty() {
+            "nothing".to_owned()
+        } else {
+            items.join(", ")
+        }
+    };
+    format!(
+        "by {} through {}: {} changed; {} takes a restart",
+        asker.who,
+        asker.through,
+        list(&reloaded.applied),
+        list(&reloaded.restart)
+    )
+}
