@@ -216,6 +216,15 @@ impl Log {
         }
     }
 
+    /// Whether its reserve for revocations is there. Looks at the disk.
+    #[must_use]
+    pub fn has_reserve(&self) -> bool {
+        match &self.0 {
+            Standing::Open(writer) => writer.place.has_reserve(),
+            Standing::Closed { .. } => false,
+        }
+    }
+
     /// Makes up for what a full disk has prevented: notes, a checkpoint, and the reserve. Costs nothing when nothing is
     /// missing; to be called now and then.
     ///

@@ -5,8 +5,10 @@
 //! costs an atomic read-modify-write.
 
 mod export;
+mod key_names;
 mod meter;
 mod names;
+mod rotation;
 mod stopwatch;
 mod throttle;
 
@@ -15,5 +17,6 @@ pub use meter::{Flow, Keyring, Meter, Worker, dials_failed};
 pub use metrics::Counter;
 pub use metrics_exporter_prometheus::PrometheusHandle;
 pub use names::{Cause, Direction, LaneSource, MissOutcome, Side, describe};
+pub use rotation::{ActiveKey, AuditLog, KeyringKeys, Keys, Pair, RotationOutcome, RotationStep};
 pub use stopwatch::{Stage, Stopwatch};
 pub use throttle::Throttle;

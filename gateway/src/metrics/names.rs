@@ -287,6 +287,7 @@ pub fn describe() {
         Unit::Seconds,
         "Time per batch and stage; one batch in 64 is measured."
     );
+    super::key_names::describe();
 }
 
 #[cfg(test)]
@@ -299,9 +300,10 @@ mod tests {
             .filter_map(|row| row.split('`').next())
             .filter(|name| name.starts_with("keyway_"))
             .collect();
-        let source = include_str!("names.rs");
+        let source = [include_str!("names.rs"), include_str!("key_names.rs")];
         let mut names: Vec<&str> = source
-            .split('"')
+            .iter()
+            .flat_map(|file| file.split('"'))
             .filter(|text| {
                 let body = text.strip_prefix("keyway_");
                 body.is_some_and(|body| !body.is_empty())

@@ -131,6 +131,11 @@ impl Journal {
         self.log.closed_by()
     }
 
+    /// Whether the disk's worst moment is provided for.
+    pub(super) fn has_reserve(&self) -> bool {
+        self.log.has_reserve()
+    }
+
     fn conclude(&mut self, pending: Pending, outcome: Outcome, now: Timestamp) {
         let id = pending.id();
         if let Err(error) = self.log.finish(pending, &outcome, now) {

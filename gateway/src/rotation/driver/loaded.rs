@@ -7,6 +7,7 @@ use std::time::Instant;
 use tokio::sync::Notify;
 
 use crate::catalogue::{self, KeyError, Opens, Record, View};
+use crate::envelope::limits::FAILED_OPENS_ALARM;
 use crate::envelope::{Kid, Used};
 use crate::keyring::{Budget, LaneMap, Snapshot, Usage, Version};
 use crate::policy::{KeyringId, KeyringName, Policy};
@@ -38,6 +39,17 @@ pub(super) struct Held {
     /// Envelopes opened at the last look, and when that number last grew.
     opened: u64,
     pub(super) last_opened: Option<Instant>,
+    /// Envelopes that did not open, at the last look.
+    failed: u64,
+}
+
+/// What a look at the versions has found since the one before.
+#[derive(Default)]
+pub(super) struct Seen {
+    /// Keyrings, and how many envelopes more did not open.
+    pub(super) failed: Vec<(KeyringId, u64)>,
+    /// Versions of which too many did not: keyring, label, how many.
+    pub(super) alarms: Vec<(String, String, u64)>,
 }
 
 /// What loading a version came to.
@@ -124,15 +136,39 @@ impl Loaded {
         outcomes.into_iter().collect()
     }
 
-    /// Notes which versions have opened something since the last look.
-    pub(super) fn look(&mut self, now: Instant) {
+    /// Notes which versions have opened something since the last look, and which have failed to.
+    pub(super) fn look(&mut self, now: Instant) -> Seen {
+        let mut seen = Seen::default();
         for held in self.versions.values_mut() {
             let opened = held.version.usage.opened();
             if opened != held.opened {
                 held.opened = opened;
                 held.last_opened = Some(now);
             }
+            let failed = held.version.usage.failed_opens();
+            let before = std::mem::replace(&mut held.failed, failed);
+            if failed != before {
+                let keyring = held.version.keyring;
+                seen.failed.push((keyring, failed.saturating_sub(before)));
+            }
+            if before < FAILED_OPENS_ALARM && failed >= FAILED_OPENS_ALARM {
+                let rule = self.policy.keyring(held.version.keyring);
+                let keyring = rule.map(|rule| rule.name.to_string());
+                let label = held.version.label.clone();
+                seen.alarms
+                    .push((keyring.unwrap_or_default(), label, failed));
+            }
         }
+        seen
+    }
+
+    /// The number of the oldest version of a keyring that has opened something since then.
+    pub(super) fn oldest_opened(&self, keyring: KeyringId, since: Option<Instant>) -> Option<u32> {
+        let late = |held: &&Held| {
+            held.version.keyring == keyring && held.last_opened.is_some_and(|at| Some(at) >= since)
+        };
+        let numbers = self.versions.values().filter(late);
+        numbers.map(|held| held.version.number).min()
     }
 
     fn hold(
@@ -224,6 +260,7 @@ impl Loaded {
             version,
             opened: 0,
             last_opened: None,
+            failed: 0,
         })
     }
 

@@ -12,9 +12,11 @@
 //! | what they are told | `report` |
 //! | kids that are not in the snapshot | `misses` |
 //! | versions in memory | `loaded` |
+//! | what operators graph | `measure` |
 
 mod journal;
 mod loaded;
+mod measure;
 mod misses;
 mod orders;
 mod perform;
@@ -35,6 +37,7 @@ use crate::catalogue::{Catalogue, Record};
 use crate::clock::Clock;
 use crate::envelope::Kid;
 use crate::keyring::{Keys, Miss, Snapshot};
+use crate::metrics;
 use crate::policy::{KeyringName, Policy};
 
 use super::engine::{self, Action, Asked, Event, Life, Member, Now, Order, Ring};
@@ -65,6 +68,7 @@ pub(super) struct Driver {
     clock: Clock,
     begun: Instant,
     reread: Option<Instant>,
+    meters: metrics::Keys,
 }
 
 /// A keyring and its engine.
@@ -73,6 +77,9 @@ struct Driven {
     /// Taken only while a step is made of it.
     ring: Option<Ring>,
     pace: Pace,
+    meters: metrics::KeyringKeys,
+    /// When members were first asked to prove that they hold the successor.
+    challenged: Option<Instant>,
 }
 
 /// Everything outside that a driver works with.
@@ -111,6 +118,7 @@ impl Driver {
             clock: parts.clock,
             begun,
             reread: None,
+            meters: metrics::Keys::default(),
         };
         let wall = driver.wall();
         let lost = driver.journal.take_up(&driver.catalogue, wall);
@@ -162,9 +170,11 @@ impl Driver {
                 let members: BTreeSet<Member> = self.fleet.members().into_iter().collect();
                 let ring = Ring::new(terms, self.lives(&keyring), members);
                 self.rings.push(Driven {
+                    meters: measure::handles(&keyring),
                     keyring,
                     ring: Some(ring),
                     pace: Pace::default(),
+                    challenged: None,
                 });
             }
         }
@@ -173,7 +183,7 @@ impl Driver {
     /// Looks at everything that time or traffic may have brought about.
     pub(super) fn tick(&mut self) {
         let now = self.clock.instant();
-        self.loaded.look(now);
+        let seen = self.loaded.look(now);
         let wall = self.wall();
         self.journal.settle(wall, now);
         for event in self.fleet.events() {
@@ -186,6 +196,7 @@ impl Driver {
             self.feed(index, event);
             self.reserve(index);
         }
+        self.measure(&seen);
     }
 
     /// Gives the engine an event, does what it decides, and so on until it has nothing more to do.

@@ -45,13 +45,13 @@ impl Driver {
     pub(super) fn perform(&mut self, index: usize, action: Action) -> Vec<Event> {
         let Action { deed, because } = action;
         match deed {
-            Deed::Challenge(number, members) => self.challenge(index, number, &members),
-            Deed::Inspect(number) => self.inspect(index, number),
-            Deed::Distribute(number) => {
-                let outcome = self.distribute(index, number);
-                vec![self.ended(index, outcome)]
+            Deed::Challenge(number, members) => {
+                self.challenged(index);
+                self.challenge(index, number, &members)
             }
-            Deed::Generate
+            Deed::Inspect(number) => self.inspect(index, number),
+            Deed::Distribute(_)
+            | Deed::Generate
             | Deed::Admit(_)
             | Deed::Activate(_)
             | Deed::Discard(_)
@@ -60,7 +60,14 @@ impl Driver {
             | Deed::Compromise(_)
             | Deed::Suspend(_)
             | Deed::Restore(..) => {
-                let outcome = self.transition(index, &deed, &because);
+                let begun = self.begin(index, &deed);
+                let outcome = if let Deed::Distribute(number) = deed {
+                    self.distribute(index, number)
+                } else {
+                    self.transition(index, &deed, &because)
+                };
+                let ended = outcome.as_ref().copied();
+                self.ends(index, (&deed, &because), &begun, ended);
                 vec![self.ended(index, outcome)]
             }
         }

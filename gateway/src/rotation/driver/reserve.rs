@@ -113,6 +113,9 @@ impl Driver {
         }
         if let Err(error) = self.reserve_part(index, number, part) {
             tracing::error!(%error, "no more of the budget can be reserved; sealing stops when what is reserved is used up");
+            if let Some(driven) = self.rings.get(index) {
+                driven.meters.event_failed("reserve");
+            }
             paced = pace;
             paced.again = now.checked_add(Duration::from_secs(1));
         }
@@ -146,7 +149,12 @@ impl Driver {
         };
         let keyring = self.rings.get(index).map(|driven| driven.keyring.clone());
         if let Some(keyring) = keyring {
+            let begun = self.clock.instant();
             self.catalogue.account(&keyring, &[account])?;
+            let took = self.clock.instant().saturating_duration_since(begun);
+            if let Some(driven) = self.rings.get(index) {
+                driven.meters.reserved(took);
+            }
             self.extend(index, number, part);
         }
         Ok(())

@@ -1,0 +1,273 @@
+//! What the driver of rotation sets and counts: handles that are looked up once.
+
+use std::time::Duration;
+
+use metrics::{Counter, Gauge, Histogram, Label, counter, gauge, histogram};
+
+use super::key_names as names;
+
+/// A step of a rotation, and what follows from one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RotationStep {
+    /// A secret is drawn, wrapped, written down.
+    Generate,
+    /// Every member gets the version.
+    Distribute,
+    /// Every member proves that it holds it.
+    Prove,
+    /// It seals, and its predecessor only opens.
+    Activate,
+    /// The predecessor opens what is still on its way.
+    Overlap,
+    /// It opens on demand from now on.
+    Archive,
+    /// Its secret goes.
+    Destroy,
+}
+
+/// How an attempt at a rotation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RotationOutcome {
+    /// The successor seals.
+    Done,
+    /// A step failed; it is tried again.
+    Failed,
+    /// The successor was discarded before it sealed.
+    Discarded,
+}
+
+/// What the audit log can take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuditLog {
+    /// Lines; and it has its reserve.
+    Whole,
+    /// Lines; its reserve is missing.
+    Spent,
+    /// Nothing.
+    Closed,
+}
+
+/// What is measured of a keyring.
+pub struct KeyringKeys {
+    keyring: String,
+    states: Vec<Gauge>,
+    used: [Gauge; 2],
+    left: [Gauge; 2],
+    granted: [Gauge; 2],
+    forecast: [Gauge; 2],
+    due: Gauge,
+    oldest: [Gauge; 2],
+    failed_opens: Counter,
+    reservation: Histogram,
+}
+
+/// What is measured of all keyrings together.
+pub struct Keys {
+    steps: [Histogram; RotationStep::ALL.len()],
+    audit_closed: Gauge,
+    audit_reserve: Gauge,
+}
+
+/// Messages and bytes.
+pub type Pair = [u64; 2];
+
+/// The active version of a keyring, as it is now.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ActiveKey {
+    /// Sealed under it.
+    pub used: Pair,
+    /// What may still be sealed under it.
+    pub left: Pair,
+    /// In the hands of lanes.
+    pub granted: Pair,
+    /// Time until the soft threshold, and until the hard limit; `None`: never.
+    pub forecast: [Option<Duration>; 2],
+    /// Unix time in seconds at which its cryptoperiod ends.
+    pub due: i64,
+}
+
+impl RotationStep {
+    /// All steps, in their order.
+    pub const ALL: [Self; 7] = [
+        Self::Generate,
+        Self::Distribute,
+        Self::Prove,
+        Self::Activate,
+        Self::Overlap,
+        Self::Archive,
+        Self::Destroy,
+    ];
+
+    /// The label value.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Generate => "generate",
+            Self::Distribute => "distribute",
+            Self::Prove => "prove",
+            Self::Activate => "activate",
+            Self::Overlap => "overlap",
+            Self::Archive => "archive",
+            Self::Destroy => "destroy",
+        }
+    }
+}
+
+impl RotationOutcome {
+    /// The label value.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Discarded => "discarded",
+        }
+    }
+}
+
+impl KeyringKeys {
+    /// The handles of a keyring whose versions have these states, and whose rotations have these triggers.
+    #[must_use]
+    pub fn new(
+        keyring: &str,
+        states: impl Iterator<Item = &'static str>,
+        triggers: impl Iterator<Item = &'static str>,
+    ) -> Self {
+        let of = |name: &'static str| gauge!(name, "keyring" => keyring.to_owned());
+        let state = |state: &'static str| gauge!(names::VERSIONS, "keyring" => keyring.to_owned(), "state" => state);
+        let keys = Self {
+            keyring: keyring.to_owned(),
+            states: states.map(state).collect(),
+            used: [names::USED_MESSAGES, names::USED_BYTES].map(of),
+            left: [names::LEFT_MESSAGES, names::LEFT_BYTES].map(of),
+            granted: [names::GRANTED_MESSAGES, names::GRANTED_BYTES].map(of),
+            forecast: [names::THRESHOLD_SECONDS, names::LIMIT_SECONDS].map(of),
+            due: of(names::DUE),
+            oldest: [names::OLDEST, names::OLDEST_AGE].map(of),
+            failed_opens: counter!(names::FAILED_OPENS, "keyring" => keyring.to_owned()),
+            reservation: histogram!(names::RESERVATION_SECONDS, "keyring" => keyring.to_owned()),
+        };
+        // A counter that appears with its first event hides it from whoever graphs increases.
+        for trigger in triggers {
+            keys.rotations(trigger, RotationOutcome::Done).increment(0);
+        }
+        keys
+    }
+
+    /// How many versions there are in each state, in the order of the states given to [`Self::new`].
+    pub fn versions(&self, counts: impl Iterator<Item = u32>) {
+        for (gauge, count) in self.states.iter().zip(counts) {
+            gauge.set(count);
+        }
+    }
+
+    /// What the active version has used and left; all zero, and no forecast, when there is none.
+    pub fn active(&self, active: ActiveKey) {
+        let pairs = [
+            (&self.used, active.used),
+            (&self.left, active.left),
+            (&self.granted, active.granted),
+        ];
+        for (gauges, values) in pairs {
+            gauges
+                .iter()
+                .zip(values)
+                .for_each(|(gauge, value)| gauge.set(float(value)));
+        }
+        for (gauge, until) in self.forecast.iter().zip(active.forecast) {
+            gauge.set(until.map_or(f64::INFINITY, |until| until.as_secs_f64()));
+        }
+        self.due.set(signed(active.due));
+    }
+
+    /// The oldest version opened under of late, and how long ago it began to seal.
+    pub fn oldest(&self, oldest: Option<(u32, Duration)>) {
+        let [number, age] = &self.oldest;
+        let (of, since) = oldest.unwrap_or_default();
+        number.set(of);
+        age.set(since.as_secs_f64());
+    }
+
+    /// So many more envelopes did not open.
+    pub fn failed_opens(&self, count: u64) {
+        self.failed_opens.increment(count);
+    }
+
+    /// A reservation was durable after this time.
+    pub fn reserved(&self, took: Duration) {
+        self.reservation.record(took.as_secs_f64());
+    }
+
+    /// An attempt at a rotation has ended.
+    pub fn rotated(&self, trigger: &'static str, outcome: RotationOutcome) {
+        self.rotations(trigger, outcome).increment(1);
+    }
+
+    /// A key event has failed.
+    pub fn event_failed(&self, event: &'static str) {
+        counter!(names::EVENTS_FAILED, "keyring" => self.keyring.clone(), "event" => event)
+            .increment(1);
+    }
+
+    fn rotations(&self, trigger: &'static str, outcome: RotationOutcome) -> Counter {
+        let labels = [
+            Label::new("keyring", self.keyring.clone()),
+            Label::new("trigger", trigger),
+            Label::new("outcome", outcome.word()),
+        ];
+        counter!(names::ROTATIONS, labels.iter())
+    }
+}
+
+impl Default for Keys {
+    fn default() -> Self {
+        Self {
+            steps: RotationStep::ALL
+                .map(|step| histogram!(names::STEP_SECONDS, "step" => step.word())),
+            audit_closed: gauge!(names::AUDIT_CLOSED),
+            audit_reserve: gauge!(names::AUDIT_RESERVE),
+        }
+    }
+}
+
+impl Keys {
+    /// A step took so long.
+    pub fn step(&self, step: RotationStep, took: Duration) {
+        for (histogram, of) in self.steps.iter().zip(RotationStep::ALL) {
+            if of == step {
+                histogram.record(took.as_secs_f64());
+            }
+        }
+    }
+
+    /// What the audit log can take.
+    pub fn audit(&self, log: AuditLog) {
+        let (closed, reserve) = match log {
+            AuditLog::Whole => (0, 1),
+            AuditLog::Spent => (0, 0),
+            AuditLog::Closed => (1, 0),
+        };
+        self.audit_closed.set(closed);
+        self.audit_reserve.set(reserve);
+    }
+}
+
+/// Beyond 2^53 the last digits are lost, which no graph shows.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::as_conversions,
+    reason = "a graph does not show the last digits"
+)]
+const fn float(value: u64) -> f64 {
+    value as f64
+}
+
+/// The same of a time.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::as_conversions,
+    reason = "seconds since 1970 are far below 2^53"
+)]
+const fn signed(value: i64) -> f64 {
+    value as f64
+}
