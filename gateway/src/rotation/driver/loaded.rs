@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use tokio::sync::Notify;
 
-use crate::catalogue::{self, KeyError, Opens, Record, View};
+use crate::catalogue::{self, KeyError, Opens, Record, State, View};
 use crate::envelope::limits::FAILED_OPENS_ALARM;
 use crate::envelope::{Kid, Used};
 use crate::keyring::{Budget, LaneMap, Snapshot, Usage, Version};
@@ -27,15 +27,24 @@ pub(super) struct Loaded {
     on_demand: VecDeque<Kid>,
     /// Versions that are revoked and must not seal, whether or not that is written down yet.
     halted: Vec<Kid>,
+    /// What is left of versions in doubt that were unloaded: no secret, but what a report on them needs.
+    remains: HashMap<Kid, Count>,
     generation: u64,
+}
+
+/// What has been sealed under a version.
+#[derive(Clone)]
+pub(super) struct Count {
+    usage: Usage,
+    /// What counts as sealed before it was loaded.
+    before: Used,
+    lanes_before: u64,
 }
 
 /// A loaded version, and what was known of it when it was loaded.
 pub(super) struct Held {
     pub(super) version: Arc<Version>,
-    /// What counts as sealed before.
-    before: Used,
-    lanes_before: u64,
+    count: Count,
     /// Envelopes opened at the last look, and when that number last grew.
     opened: u64,
     pub(super) last_opened: Option<Instant>,
@@ -73,6 +82,7 @@ impl Loaded {
             versions: HashMap::new(),
             on_demand: VecDeque::new(),
             halted: Vec::new(),
+            remains: HashMap::new(),
             generation: 0,
         }
     }
@@ -85,6 +95,12 @@ impl Loaded {
 
     pub(super) fn get(&self, kid: Kid) -> Option<&Held> {
         self.versions.get(&kid)
+    }
+
+    /// What has been sealed under a version that this process has had, whether or not it is loaded still.
+    pub(super) fn count(&self, kid: Kid) -> Option<&Count> {
+        let held = self.versions.get(&kid).map(|held| &held.count);
+        held.or_else(|| self.remains.get(&kid))
     }
 
     /// From now on nothing is sealed under this version, whatever the catalogue says.
@@ -189,14 +205,7 @@ impl Loaded {
 
     /// The snapshot that the catalogue and what is loaded make now. What may no longer open is unloaded by it.
     pub(super) fn snapshot(&mut self, view: &View) -> Snapshot {
-        let mut versions = std::mem::take(&mut self.versions);
-        versions.retain(|kid, _held| {
-            view.find_by_kid(*kid).is_some_and(|(keyring, version)| {
-                version.state == catalogue::State::PreActive
-                    || matches!(self.opens(keyring, version), Opens::Yes | Opens::OnDemand)
-            })
-        });
-        self.versions = versions;
+        self.unload(view);
         let records = self
             .policy
             .keyrings()
@@ -209,7 +218,7 @@ impl Loaded {
             .map(|held| Arc::clone(&held.version));
         let opening = self.versions.iter().filter(|(kid, _held)| {
             let found = view.find_by_kid(**kid);
-            found.is_some_and(|(_keyring, version)| version.state != catalogue::State::PreActive)
+            found.is_some_and(|(_keyring, version)| version.state != State::PreActive)
         });
         self.generation = self.generation.saturating_add(1);
         Snapshot::new(
@@ -220,6 +229,22 @@ impl Loaded {
                 .collect(),
             self.generation,
         )
+    }
+
+    /// Unloads what may no longer open.
+    fn unload(&mut self, view: &View) {
+        let mut versions = std::mem::take(&mut self.versions);
+        versions.retain(|kid, held| {
+            let Some((keyring, version)) = view.find_by_kid(*kid) else {
+                return false;
+            };
+            if matches!(version.state, State::Compromised | State::Suspended) {
+                self.remains.insert(*kid, held.count.clone());
+            }
+            version.state == State::PreActive
+                || matches!(self.opens(keyring, version), Opens::Yes | Opens::OnDemand)
+        });
+        self.versions = versions;
     }
 
     /// Whether a version opens, policy included.
@@ -255,8 +280,11 @@ impl Loaded {
         let record = view.record(keyring);
         let lanes = record.and_then(|record| record.version(version.number));
         Ok(Held {
-            before: version.budget.reserved(),
-            lanes_before: lanes.map_or(0, |known| known.lanes),
+            count: Count {
+                usage: version.usage.clone(),
+                before: version.budget.reserved(),
+                lanes_before: lanes.map_or(0, |known| known.lanes),
+            },
             version,
             opened: 0,
             last_opened: None,
@@ -279,21 +307,33 @@ impl Loaded {
 impl Held {
     /// What has been sealed under the version: exact for this process, and what was reserved for those before it.
     pub(super) fn used(&self) -> Used {
-        self.before.plus(self.version.usage.total())
-    }
-
-    /// Whether [`Held::used`] is exact: nothing was reserved by a process before this one.
-    pub(super) fn is_exact(&self) -> bool {
-        self.before == Used::default()
+        self.count.used()
     }
 
     /// Lanes drawn under it.
     pub(super) fn lanes(&self) -> u64 {
-        self.lanes_before.saturating_add(self.version.usage.lanes())
+        self.count.lanes()
     }
 
     /// Whether no lane holds a grant any more, so that [`Held::used`] is final unless another is made.
     pub(super) fn is_settled(&self) -> bool {
         self.version.budget.outstanding(self.version.usage.total()) == Used::default()
+    }
+}
+
+impl Count {
+    /// Messages and bytes: exact for this process, and what was reserved for those before it.
+    pub(super) fn used(&self) -> Used {
+        self.before.plus(self.usage.total())
+    }
+
+    /// Whether [`Count::used`] is exact: nothing was reserved by a process before this one.
+    pub(super) fn is_exact(&self) -> bool {
+        self.before == Used::default()
+    }
+
+    /// Lanes drawn.
+    pub(super) fn lanes(&self) -> u64 {
+        self.lanes_before.saturating_add(self.usage.lanes())
     }
 }

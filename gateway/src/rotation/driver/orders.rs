@@ -14,6 +14,7 @@ use crate::rotation::seams::Inspection;
 use crate::rotation::{Config, OrderError, Rotated};
 
 use super::Driver;
+use super::loaded::Count;
 use super::perform::{failure, verdict};
 
 impl Driver {
@@ -119,7 +120,7 @@ impl Driver {
         let index = self.index(keyring)?;
         let version = self.record(index).and_then(|record| record.version(number));
         let version = version.ok_or(OrderError::Refused(Refused::Unknown(number)))?;
-        let held = self.loaded.get(version.kid);
+        let count = self.loaded.count(version.kid);
         let (keyring, _ring) = self.ring(index).ok_or(OrderError::Stopping)?;
         Ok(Exposure {
             keyring: keyring.clone(),
@@ -131,9 +132,9 @@ impl Driver {
             until: version
                 .deactivated
                 .or_else(|| (!version.state.seals()).then_some(version.since)),
-            used: held.map_or(version.reserved, |held| held.used()),
-            exact: held.is_some_and(|held| held.is_exact()),
-            lanes: held.map_or(version.lanes, |held| held.lanes()),
+            used: count.map_or(version.reserved, Count::used),
+            exact: count.is_some_and(Count::is_exact),
+            lanes: count.map_or(version.lanes, Count::lanes),
             opens: self.loaded.opens(keyring, version) != Opens::No,
         })
     }

@@ -8,6 +8,7 @@ use crate::rotation::engine::{Refused, Ring, Verdict};
 use crate::rotation::report::{Kept, KeyringStatus, Opened, VersionStatus};
 
 use super::Driver;
+use super::loaded::Count;
 use super::reserve::used;
 
 impl Driver {
@@ -47,15 +48,24 @@ impl Driver {
             }
             Some(Verdict::Held(evidence)) => evidence.clone(),
         });
+        let count = self.loaded.count(version.kid);
+        let (sealed, lanes) = count.map_or((known.used, known.lanes), |count| {
+            (count.used(), count.lanes())
+        });
+        let known = VersionStatus {
+            used: sealed,
+            lanes,
+            kept,
+            ..known
+        };
         let Some(held) = self.loaded.get(version.kid) else {
-            return VersionStatus { kept, ..known };
+            return known;
         };
         let now = self.clock.instant();
-        let (sealed, limit) = (held.used(), used(ring.terms().limit));
+        let limit = used(ring.terms().limit);
         let budget = &held.version.budget;
         let seals = version.state.seals();
         VersionStatus {
-            used: sealed,
             left: if seals {
                 limit.minus(sealed)
             } else {
@@ -63,13 +73,11 @@ impl Driver {
             },
             exhausted: seals && is_exhausted(budget, limit, sealed),
             outstanding: budget.outstanding(held.version.usage.total()),
-            lanes: held.lanes(),
             opened: Some(Opened {
                 messages: held.version.usage.opened(),
                 failed: held.version.usage.failed_opens(),
                 ago: held.last_opened.map(|at| now.saturating_duration_since(at)),
             }),
-            kept,
             ..known
         }
     }
