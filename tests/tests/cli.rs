@@ -264,7 +264,16 @@ fn demo_in_a_log_is_plain_text_keeps_its_promises_and_leaves_nothing() {
     let page = text(&shown.stdout);
     assert_eq!(code(&shown), 0, "{page}{}", text(&shown.stderr));
     assert!(page.is_ascii() && !page.contains('\u{1b}'), "{page}");
-    assert_eq!(page.matches("  ok: ").count(), 3, "{page}");
+    assert_eq!(page.matches("  ok: ").count(), 4, "{page}");
+    let events = ["switched by hand", "replaced by usage", "revoked"];
+    let happened = events.map(|event| page.matches(&format!("| key {event}: ")).count());
+    assert_eq!(happened, [1, 2, 1], "{page}");
+    // The gateway has counted, not guessed, what a leaked key exposes.
+    assert!(
+        page.contains("exposed: ") && !page.contains("at most"),
+        "{page}"
+    );
+    assert!(page.contains("of 1000 messages sealed"), "{page}");
     assert!(page.lines().all(|line| line.len() <= 100), "{page}");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     assert_eq!(code(&keyway(&["demo", "--nats-server", "/nonexistent"])), 5);

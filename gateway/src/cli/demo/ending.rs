@@ -8,12 +8,16 @@ use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::metrics::PrometheusHandle;
 
+use super::keys::{Readings, grouped};
 use super::layout::Tone;
 use super::screen::Screen;
 
 /// How often the counters are looked at, and how many times at most: they follow the messages by a moment.
 const LOOK: Duration = Duration::from_millis(10);
 const LOOKS: usize = 200;
+
+/// How many messages are to be withheld: a forgery, one that was moved, one under a revoked key.
+pub(super) const WITHHELD: u64 = 3;
 
 /// What was counted.
 pub(super) struct Tally {
@@ -25,6 +29,8 @@ pub(super) struct Tally {
     pub(super) read_outside: usize,
     /// Connections that agents lost.
     pub(super) lost: usize,
+    /// A stream of messages during which keys were replaced.
+    pub(super) readings: Readings,
     /// Messages that the gateway withheld.
     pub(super) withheld: u64,
 }
@@ -53,7 +59,36 @@ pub(super) fn prologue(
 /// What was counted, and what to try next. Fails if anything is not as promised.
 pub(super) fn epilogue(screen: &mut Screen, tally: &Tally, server: &Path) -> Result<(), Failure> {
     screen.say(Tone::Plain, "")?;
-    let promises = [
+    for (kept, promise) in &promises(tally) {
+        let glyphs = screen.style().glyphs;
+        let (tone, mark) = if *kept {
+            (Tone::Good, glyphs.good)
+        } else {
+            (Tone::Outside, glyphs.bad)
+        };
+        screen.say(tone, &format!("  {mark} {promise}"))?;
+    }
+    if !promises(tally).iter().all(|(kept, _promise)| *kept) {
+        let help = "please report it, with what is shown above";
+        return Err(Failure::new(
+            Exit::Failed,
+            "the gateway broke a promise",
+            help,
+        ));
+    }
+    next(screen, server)
+}
+
+/// What was promised, and whether it was kept.
+fn promises(tally: &Tally) -> [(bool, String); 4] {
+    let Readings {
+        sent,
+        in_turn,
+        readable,
+        ..
+    } = tally.readings;
+    let switches = tally.readings.switches();
+    [
         (
             tally.understood == tally.said && tally.read_outside == 0,
             format!(
@@ -64,36 +99,26 @@ pub(super) fn epilogue(screen: &mut Screen, tally: &Tally, server: &Path) -> Res
         (
             tally.lost == 0,
             format!(
-                "key switched under way: {} reconnects, and a note from before still opens",
+                "keys switched, replaced, revoked: {} reconnects; a note from before still opens",
                 tally.lost
             ),
         ),
         (
-            tally.withheld == 2,
+            in_turn == sent && readable == 0 && switches != 0,
             format!(
-                "one forgery and one moved message: {} withheld, none heard",
+                "{} readings while the key was replaced {switches} times: {} lost, doubled or out of turn",
+                grouped(u64::from(sent)),
+                sent.saturating_sub(in_turn)
+            ),
+        ),
+        (
+            tally.withheld == WITHHELD,
+            format!(
+                "forged, moved, sealed under a revoked key: {} of {WITHHELD} withheld, none heard",
                 tally.withheld
             ),
         ),
-    ];
-    for (kept, promise) in &promises {
-        let glyphs = screen.style().glyphs;
-        let (tone, mark) = if *kept {
-            (Tone::Good, glyphs.good)
-        } else {
-            (Tone::Outside, glyphs.bad)
-        };
-        screen.say(tone, &format!("  {mark} {promise}"))?;
-    }
-    if !promises.iter().all(|(kept, _promise)| *kept) {
-        let help = "please report it, with what is shown above";
-        return Err(Failure::new(
-            Exit::Failed,
-            "the gateway broke a promise",
-            help,
-        ));
-    }
-    next(screen, server)
+    ]
 }
 
 /// Exact commands, for the programs that run now.
@@ -112,10 +137,22 @@ fn next(screen: &mut Screen, server: &Path) -> Result<(), Failure> {
             "nats://127.0.0.1:4223".to_owned(),
             "the one URL that agents change",
         ),
-        (format!("{keyway} keys"), "the key versions"),
         (
-            format!("{keyway} rotate --why \"to see it\""),
-            "a new one, while agents talk",
+            format!("{keyway} status"),
+            "keys, budgets, when the next one is due",
+        ),
+        (format!("{keyway} top"), "the same, as it changes"),
+        (
+            format!("{keyway} rotate --event personnel --why \"Kim left\""),
+            "a new key, while agents talk",
+        ),
+        (
+            format!("{keyway} revoke --help"),
+            "what to do when a key has leaked",
+        ),
+        (
+            format!("{keyway} audit verify"),
+            "is every key event as it was written?",
         ),
         (format!("{keyway} --help"), "everything else"),
     ];

@@ -11,10 +11,8 @@ pub(super) enum Tone {
     Strong,
     /// What is there to be seen, not read.
     Faint,
-    /// Ciphertext under the first key version.
-    Sealed,
-    /// Ciphertext under a later one.
-    SealedLater,
+    /// Ciphertext under the key version of this place, from 0.
+    Sealed(usize),
     /// As it should be.
     Good,
     /// What somebody without keys gets.
@@ -130,8 +128,12 @@ impl Style {
             Tone::Plain => "",
             Tone::Strong => "1",
             Tone::Faint => "2",
-            Tone::Sealed => "33",
-            Tone::SealedLater => "35",
+            Tone::Sealed(place) => match place % 4 {
+                0 => "33",
+                1 => "35",
+                2 => "36",
+                _ => "34",
+            },
             Tone::Good => "32",
             Tone::Outside => "31",
         };

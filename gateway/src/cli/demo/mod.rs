@@ -1,11 +1,12 @@
 //! `keyway demo`: a bus, a gateway and agents, side by side with what a tap and a stranger see.
 //!
-//! Everything is real: a `nats-server`, the gateway with its embedded defaults, clients that know nothing of it, and a stranger
+//! Everything is real: a `nats-server`, the gateway with its embedded defaults (but for a threshold that is reached soon), clients that know nothing of it, and a stranger
 //! on the bare bus. What is claimed at the end has been counted. `story` is the script, `screen` and `layout` draw.
 
 mod agent;
 mod bus;
 mod ending;
+mod keys;
 mod layout;
 mod notes;
 mod screen;
@@ -86,7 +87,7 @@ async fn act(
     told
 }
 
-/// The embedded defaults, on free ports and in a directory of its own.
+/// The embedded defaults, on free ports and in a directory of its own, with keys that are replaced soon.
 fn configuration(bus: std::net::SocketAddr, folder: &Path) -> Result<Checked, Failure> {
     let state = folder.join("state");
     let text = format!(
@@ -95,6 +96,14 @@ fn configuration(bus: std::net::SocketAddr, folder: &Path) -> Result<Checked, Fa
     let environment = Environment::of_process(&Clock::system());
     let checked = config::check_text("(demo)", &text, folder, &environment);
     checked
-        .map(|(checked, _warnings)| checked)
+        .map(|(checked, _warnings)| soon_replaced(checked))
         .map_err(|errors| place::invalid(&errors))
+}
+
+/// A billion messages are more than a demo can say.
+fn soon_replaced(mut checked: Checked) -> Checked {
+    for keyring in &mut checked.keyrings {
+        keyring.terms.rotate.messages = keys::THRESHOLD;
+    }
+    checked
 }

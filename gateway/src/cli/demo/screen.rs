@@ -22,6 +22,7 @@ pub(super) struct Screen {
     pace: Duration,
     /// Label and colour of the key versions.
     keys: HashMap<Kid, (String, Tone)>,
+    newest: Option<String>,
     /// The line above the next row.
     open: Rule,
 }
@@ -55,6 +56,7 @@ impl Screen {
             },
             pace: terminal.map_or(Duration::ZERO, |_width| PACE),
             keys: HashMap::new(),
+            newest: None,
             open: Rule::Middle,
         }
     }
@@ -65,12 +67,19 @@ impl Screen {
 
     /// From now on `kid` is shown as `label`.
     pub(super) fn learn(&mut self, kid: Kid, label: &str) {
-        let tone = if self.keys.is_empty() {
-            Tone::Sealed
-        } else {
-            Tone::SealedLater
-        };
+        let tone = Tone::Sealed(self.keys.len());
+        self.newest = Some(label.to_owned());
         self.keys.insert(kid, (label.to_owned(), tone));
+    }
+
+    /// Whether this version has a label.
+    pub(super) fn knows(&self, kid: Kid) -> bool {
+        self.keys.contains_key(&kid)
+    }
+
+    /// The label learnt last.
+    pub(super) fn newest(&self) -> Option<&str> {
+        self.newest.as_deref()
     }
 
     /// A line outside the table.
@@ -105,8 +114,8 @@ impl Screen {
         Ok(())
     }
 
-    /// Two lines across the table.
-    pub(super) async fn announce(&mut self, lines: [&str; 2]) -> Result<(), Failure> {
+    /// Lines across the table.
+    pub(super) async fn announce(&mut self, lines: &[&str]) -> Result<(), Failure> {
         self.out.line(self.style.rule(Rule::Closing))?;
         for line in lines {
             self.out.line(self.style.banner(Tone::Good, line))?;
@@ -130,7 +139,7 @@ impl Screen {
         )];
         let size = scene.carried.len();
         if let Ok(header) = Header::parse(scene.carried) {
-            let unknown = || (header.kid.to_string(), Tone::Sealed);
+            let unknown = || (header.kid.to_string(), Tone::Sealed(0));
             let (label, tone) = self.keys.get(&header.kid).cloned().unwrap_or_else(unknown);
             cell.extend(self.hex(scene.carried, width).map(|line| (tone, line)));
             cell.push((tone, format!("{size} B {label}")));

@@ -29,13 +29,13 @@ const CHECK: &str = "Did anything else reach you?";
 const CLEAR: &str = "No. I have heard from you, and from nobody else.";
 
 /// Everybody.
-struct Cast {
-    planner: Agent,
-    researcher: Agent,
-    archivist: Agent,
-    stock: Agent,
-    tap: Witness,
-    outsider: Witness,
+pub(super) struct Cast {
+    pub(super) planner: Agent,
+    pub(super) researcher: Agent,
+    pub(super) archivist: Agent,
+    pub(super) stock: Agent,
+    pub(super) tap: Witness,
+    pub(super) outsider: Witness,
     /// What was said, to be looked for among what was seen.
     said: Vec<&'static str>,
     /// How often an agent heard exactly what another had said.
@@ -61,9 +61,12 @@ pub(super) async fn tell(
     cast.switch(screen, &rotation).await?;
     cast.broadcast(screen).await?;
     cast.remember(screen).await?;
+    let readings = Box::pin(cast.stream(screen, &rotation)).await?;
     cast.attack(screen).await?;
+    Box::pin(cast.revoke(screen, &rotation)).await?;
     screen.foot()?;
     Ok(Tally {
+        readings,
         said: cast.said.len(),
         understood: cast.understood,
         read_outside: cast
@@ -74,7 +77,7 @@ pub(super) async fn tell(
             })
             .count(),
         lost: cast.agents().map(Agent::lost).iter().sum(),
-        withheld: ending::withheld(metrics, 2).await,
+        withheld: ending::withheld(metrics, ending::WITHHELD).await,
     })
 }
 
@@ -115,10 +118,7 @@ impl Cast {
         let result = finished(calling).await?;
         self.show(screen, ["stock tool", "researcher"], &result, RESULT)
             .await?;
-        reply(&self.researcher, &asked, ANSWER).await?;
-        let answer = finished(asking).await?;
-        self.show(screen, ["researcher", "planner"], &answer, ANSWER)
-            .await
+        self.answer(screen, (&asked, asking), ANSWER).await
     }
 
     /// Something for later, into a stream.
@@ -138,27 +138,6 @@ impl Cast {
         screen.show(scene).await
     }
 
-    async fn switch(&self, screen: &mut Screen, rotation: &Rotation) -> Result<(), Failure> {
-        let rotated = rotation
-            .rotate(
-                "default",
-                crate::rotation::Because::of_gateway(
-                    crate::audit::Trigger::Manual,
-                    "shown by the demo",
-                ),
-            )
-            .await;
-        let rotated = rotated.map_err(|error| Failure::of(&error))?;
-        screen.learn(rotated.kid, &rotated.to);
-        let arrow = screen.style().glyphs.arrow;
-        let from = rotated.from.unwrap_or_default();
-        let text = [
-            &format!("key switched: {from} {arrow} {}", rotated.to),
-            "both still open, only the new one seals, no agent reconnects",
-        ];
-        screen.announce(text).await
-    }
-
     /// One message to everybody.
     async fn broadcast(&mut self, screen: &mut Screen) -> Result<(), Failure> {
         let mut first = self.researcher.listen("agents.all").await?;
@@ -175,6 +154,7 @@ impl Cast {
         }
         self.show(screen, ["planner", "everybody"], &message, BROADCAST)
             .await
+            .map(drop)
     }
 
     /// The note from before the switch is read after it.
@@ -244,10 +224,21 @@ impl Cast {
         screen.show(scene).await?;
         self.show(screen, ["planner", "researcher"], &asked, CHECK)
             .await?;
-        reply(&self.researcher, &asked, CLEAR).await?;
+        self.answer(screen, (&asked, asking), CLEAR).await
+    }
+
+    /// The researcher answers the planner.
+    pub(super) async fn answer(
+        &mut self,
+        screen: &mut Screen,
+        (asked, asking): (&Message, Asking),
+        text: &'static str,
+    ) -> Result<(), Failure> {
+        reply(&self.researcher, asked, text).await?;
         let answer = finished(asking).await?;
-        self.show(screen, ["researcher", "planner"], &answer, CLEAR)
+        self.show(screen, ["researcher", "planner"], &answer, text)
             .await
+            .map(drop)
     }
 
     fn compare(&mut self, heard: &[u8], said: &str) {
@@ -255,14 +246,14 @@ impl Cast {
         self.understood = self.understood.saturating_add(understood);
     }
 
-    /// A message that an agent has heard, beside what the tap and the stranger saw of it.
-    async fn show(
+    /// A message that an agent has heard, beside what the tap and the stranger saw of it. Yields what the bus carried.
+    pub(super) async fn show(
         &mut self,
         screen: &mut Screen,
         title: [&str; 2],
         message: &Message,
         said: &'static str,
-    ) -> Result<(), Failure> {
+    ) -> Result<Bytes, Failure> {
         let subject = message.subject.as_str();
         let carried = self.tap.see(subject).await?;
         let seen = self.outsider.see(subject).await?;
@@ -277,14 +268,15 @@ impl Cast {
             remark: "",
             outside: screen.outside(&seen, said),
         };
-        screen.show(scene).await
+        screen.show(scene).await?;
+        Ok(carried)
     }
 }
 
-type Asking = tokio::task::JoinHandle<Result<Message, async_nats::RequestError>>;
+pub(super) type Asking = tokio::task::JoinHandle<Result<Message, async_nats::RequestError>>;
 
 /// Asks without waiting for the answer.
-fn request(from: &Agent, subject: &'static str, text: &'static str) -> Asking {
+pub(super) fn request(from: &Agent, subject: &'static str, text: &'static str) -> Asking {
     let client = from.client.clone();
     tokio::spawn(async move { client.request(subject, text.into()).await })
 }

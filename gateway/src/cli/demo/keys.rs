@@ -1,0 +1,339 @@
+//! What happens to keys while agents talk: replaced by hand, replaced because they are used up, revoked because one leaked.
+
+use std::time::Duration;
+
+use async_nats::{Message, Subscriber};
+use bytes::Bytes;
+
+use crate::audit::{Through, Trigger, Who};
+use crate::catalogue::State;
+use crate::cli::exit::Exit;
+use crate::cli::failure::Failure;
+use crate::envelope::{Header, Kid};
+use crate::rotation::engine::Order;
+use crate::rotation::{Because, Exposure, KeyringStatus, Rotation, VersionStatus, Which};
+
+use super::agent::heard;
+use super::layout::Tone;
+use super::screen::{Scene, Screen};
+use super::story::{Cast, request};
+
+/// The only keyring of the embedded defaults.
+const KEYRING: &str = "default";
+
+/// After how many messages the demo has a key replaced; the default is a billion.
+pub(super) const THRESHOLD: u64 = 1_000;
+
+/// Where readings go.
+const READINGS: &str = "sensors.line.7";
+
+/// How many readings are under way at once, and how long the sensor rests between two such volleys.
+const VOLLEY: u32 = 25;
+const BEAT: Duration = Duration::from_millis(8);
+
+/// How often the key is to be replaced, and after how many readings that should have happened by far.
+const SWITCHES: usize = 2;
+const MOST: u32 = 1_000_000;
+
+const SECRET: &str = "The door code of hall 3 is 88 41 07.";
+const RENEWED: &str = "New door code of hall 3: 52 90 16. Did an old message come again?";
+const RENEWED_SUBJECT: &str = "agents.researcher";
+const NOTHING: &str = "Only yours. Code noted.";
+
+/// What came of a stream of readings.
+#[derive(Default)]
+pub(super) struct Readings {
+    /// How many were sent.
+    pub(super) sent: u32,
+    /// How many were heard, each in its turn.
+    pub(super) in_turn: u32,
+    /// How many stood readable on the bus.
+    pub(super) readable: u32,
+    /// The key versions that sealed them, in their order.
+    pub(super) kids: Vec<Kid>,
+}
+
+/// A reading, seen from three sides.
+struct Reading {
+    number: u32,
+    /// What the sensor said.
+    said: String,
+    heard: Bytes,
+    carried: Bytes,
+    seen: Bytes,
+}
+
+/// The demo's operator: whoever runs it.
+fn because(trigger: Trigger, why: &str) -> Because {
+    Because {
+        trigger,
+        who: Who::Uid(rustix::process::getuid().as_raw()),
+        through: Through::CommandLine,
+        why: why.into(),
+    }
+}
+
+impl Cast {
+    /// A new key, because somebody wants one.
+    pub(super) async fn switch(
+        &self,
+        screen: &mut Screen,
+        rotation: &Rotation,
+    ) -> Result<(), Failure> {
+        let why = because(Trigger::Manual, "shown by the demo");
+        let rotated = rotation.rotate(KEYRING, why).await;
+        let rotated = rotated.map_err(|error| Failure::of(&error))?;
+        screen.learn(rotated.kid, &rotated.to);
+        let arrow = screen.style().glyphs.arrow;
+        let from = rotated.from.unwrap_or_default();
+        let text = format!("key switched by hand: {from} {arrow} {}", rotated.to);
+        let rest = "both still open, only the new one seals, no agent reconnects";
+        screen.announce(&[&text, rest]).await
+    }
+
+    /// A sensor talks without a pause until its key was replaced some times, each time because it has sealed enough.
+    pub(super) async fn stream(
+        &mut self,
+        screen: &mut Screen,
+        rotation: &Rotation,
+    ) -> Result<Readings, Failure> {
+        let mut subscription = self.archivist.listen(READINGS).await?;
+        let mut readings = Readings::default();
+        while readings.kids.len() <= SWITCHES && readings.sent < MOST {
+            let begun = readings.sent.saturating_add(1);
+            readings.sent = readings.sent.saturating_add(VOLLEY);
+            for number in begun..=readings.sent {
+                self.stock.publish(READINGS, reading(number)).await?;
+            }
+            for number in begun..=readings.sent {
+                let reading = self.reading(&mut subscription, number).await?;
+                let turned = readings.take(&reading);
+                turn(screen, rotation, (turned, &reading)).await?;
+            }
+            tokio::time::sleep(BEAT).await;
+        }
+        Ok(readings)
+    }
+
+    async fn reading(
+        &mut self,
+        subscription: &mut Subscriber,
+        number: u32,
+    ) -> Result<Reading, Failure> {
+        Ok(Reading {
+            number,
+            said: reading(number),
+            heard: heard(subscription).await?.payload,
+            carried: self.tap.see(READINGS).await?,
+            seen: self.outsider.see(READINGS).await?,
+        })
+    }
+
+    /// A key is known to somebody: it is revoked, and says nothing any more.
+    pub(super) async fn revoke(
+        &mut self,
+        screen: &mut Screen,
+        rotation: &Rotation,
+    ) -> Result<(), Failure> {
+        self.planner.publish(RENEWED_SUBJECT, SECRET).await?;
+        let told = self.researcher.next().await?;
+        let kept = self
+            .show(screen, ["planner", "researcher"], &told, SECRET)
+            .await?;
+        let leaked = leaked(rotation, &kept).await?;
+        let order = Order::Compromise(leaked.number);
+        let why = because(Trigger::Compromise, "a copy of it may have been made");
+        let after = rotation.order(KEYRING, order, why).await;
+        let after = after.map_err(|error| Failure::of(&error))?;
+        let which = Which {
+            keyring: KEYRING,
+            number: leaked.number,
+        };
+        let exposed = rotation.exposure(which).await;
+        let exposed = exposed.map_err(|error| Failure::of(&error))?;
+        let successor = active(&after)?;
+        screen.learn(successor.kid, &successor.label);
+        let lines = [
+            format!(
+                "key revoked: {} may have leaked; {} seals from now on, no agent reconnects",
+                exposed.label, successor.label
+            ),
+            report(&exposed),
+        ];
+        screen.announce(&[&lines[0], &lines[1]]).await?;
+        self.replay(screen, &kept).await
+    }
+
+    /// What the revoked key has sealed does not open any more; what its successor seals does.
+    async fn replay(&mut self, screen: &mut Screen, kept: &Bytes) -> Result<(), Failure> {
+        let stranger = &self.outsider.agent;
+        stranger.publish(RENEWED_SUBJECT, kept.clone()).await?;
+        while self.outsider.see(RENEWED_SUBJECT).await? != *kept {}
+        while self.tap.see(RENEWED_SUBJECT).await? != *kept {}
+        let asking = request(&self.planner, RENEWED_SUBJECT, RENEWED);
+        let asked: Message = self.researcher.next().await?;
+        let nothing = if asked.payload == RENEWED.as_bytes() {
+            (Tone::Good, "hears nothing: withheld, and counted")
+        } else {
+            (Tone::Outside, "HEARS IT")
+        };
+        let did = "sends an old message again, sealed under the revoked key";
+        let scene = Scene {
+            title: ["outsider", "researcher"],
+            heard: nothing,
+            subject: RENEWED_SUBJECT,
+            carried: kept,
+            remark: "revoked",
+            outside: vec![
+                (Tone::Outside, "outsider".to_owned()),
+                (Tone::Plain, did.to_owned()),
+            ],
+        };
+        screen.show(scene).await?;
+        self.show(screen, ["planner", "researcher"], &asked, RENEWED)
+            .await?;
+        self.answer(screen, (&asked, asking), NOTHING).await
+    }
+}
+
+impl Readings {
+    /// Counts a reading; yields its key version if that is another than before.
+    fn take(&mut self, reading: &Reading) -> Option<Kid> {
+        let in_turn = reading.heard == reading.said.as_bytes();
+        self.in_turn = self.in_turn.saturating_add(u32::from(in_turn));
+        let Ok(header) = Header::parse(&reading.carried) else {
+            self.readable = self.readable.saturating_add(1);
+            return None;
+        };
+        let known = self.kids.contains(&header.kid);
+        (!known).then(|| {
+            self.kids.push(header.kid);
+            header.kid
+        })
+    }
+
+    /// How often the key was replaced meanwhile.
+    pub(super) fn switches(&self) -> usize {
+        self.kids.len().saturating_sub(1)
+    }
+}
+
+/// The first reading under another key, if it is one: what happened, and what it looks like.
+async fn turn(
+    screen: &mut Screen,
+    rotation: &Rotation,
+    (kid, first): (Option<Kid>, &Reading),
+) -> Result<(), Failure> {
+    let Some(kid) = kid else {
+        return Ok(());
+    };
+    if !screen.knows(kid) {
+        let status = status(rotation).await?;
+        let version = status.versions.iter().find(|one| one.kid == kid);
+        let label = version.map_or_else(|| kid.to_string(), |one| one.label.clone());
+        let before = screen.newest().unwrap_or_default().to_owned();
+        screen.learn(kid, &label);
+        let arrow = screen.style().glyphs.arrow;
+        let lines = [
+            format!("key replaced by usage: {before} {arrow} {label}"),
+            format!(
+                "the audit log says why: \"{}\"; readings go on without a gap",
+                why(rotation).await
+            ),
+        ];
+        screen.announce(&[&lines[0], &lines[1]]).await?;
+    }
+    let remark = format!("reading {}", grouped(u64::from(first.number)));
+    let scene = Scene {
+        title: ["sensor", "archivist"],
+        heard: (Tone::Plain, &first.said),
+        subject: READINGS,
+        carried: &first.carried,
+        remark: &remark,
+        outside: screen.outside(&first.seen, &first.said),
+    };
+    screen.show(scene).await
+}
+
+/// Why the last key was activated.
+async fn why(rotation: &Rotation) -> String {
+    let lines = rotation.tail(8).await.unwrap_or_default();
+    let told = lines.iter().rev().find_map(|line| {
+        let line: serde_json::Value = serde_json::from_str(line).ok()?;
+        (line.get("action")? == "activate").then_some(())?;
+        Some(line.get("why")?.as_str()?.to_owned())
+    });
+    told.unwrap_or_default()
+}
+
+/// The version that an envelope names.
+async fn leaked(rotation: &Rotation, envelope: &[u8]) -> Result<VersionStatus, Failure> {
+    let kid = Header::parse(envelope).ok().map(|header| header.kid);
+    let versions = status(rotation).await?.versions;
+    let found = versions.into_iter().find(|one| Some(one.kid) == kid);
+    found.ok_or_else(|| Failure::new(Exit::Failed, "the bus carries what nobody sealed", ""))
+}
+
+async fn status(rotation: &Rotation) -> Result<KeyringStatus, Failure> {
+    let mut keyrings = rotation.status().await.into_iter();
+    let missing = || Failure::new(Exit::Failed, "the gateway has no keyring", "");
+    keyrings.next().ok_or_else(missing)
+}
+
+fn active(keyring: &KeyringStatus) -> Result<&VersionStatus, Failure> {
+    let found = keyring
+        .versions
+        .iter()
+        .find(|one| one.state == State::Active);
+    found.ok_or_else(|| Failure::new(Exit::Failed, "nothing seals after the revocation", ""))
+}
+
+/// What whoever has the key may know, in a line.
+fn report(exposed: &Exposure) -> String {
+    let time = |at: Option<jiff::Timestamp>| {
+        at.map_or_else(String::new, |at| at.strftime("%H:%M:%S%.3f").to_string())
+    };
+    let most = if exposed.exact { "" } else { "at most " };
+    format!(
+        "exposed: {most}{} messages with {} bytes, sealed on {} from {} to {} UTC; nothing before, nothing after",
+        grouped(exposed.used.messages),
+        grouped(exposed.used.bytes),
+        exposed.subjects.join(", "),
+        time(exposed.from),
+        time(exposed.until),
+    )
+}
+
+/// What the sensor says.
+fn reading(number: u32) -> String {
+    format!(
+        "{{\"n\":{number},\"bar\":{}.{}}}",
+        2_u32.saturating_add(number % 3),
+        number % 10
+    )
+}
+
+/// Digits in groups of three.
+pub(super) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let length = digits.len();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place != 0 && length.saturating_sub(place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digits_are_grouped_from_the_right() {
+        let shown = [0, 999, 1_000, 12_345, 1_234_567].map(grouped);
+        assert_eq!(shown, ["0", "999", "1,000", "12,345", "1,234,567"]);
+    }
+}
