@@ -8,7 +8,6 @@ use crate::rotation::engine::{Refused, Ring, Verdict};
 use crate::rotation::report::{Kept, KeyringStatus, Opened, VersionStatus};
 
 use super::Driver;
-use super::loaded::Count;
 use super::reserve::used;
 
 impl Driver {
