@@ -80,9 +80,10 @@ pub(super) async fn openapi() -> impl IntoResponse {
 /// What the gateway is and how it is.
 #[utoipa::path(get, path = "/v1/status", tag = "gateway", responses((status = 200, body = api::Status)))]
 pub(super) async fn status(State(shared): Sources) -> Json<api::Status> {
+    let relay_only = shared.rotation.load().is_none();
     Json(api::Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        relay_only: shared.rotation.load().is_none(),
+        relay_only,
         readiness: readiness(&shared).await,
     })
 }

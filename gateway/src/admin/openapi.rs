@@ -1,4 +1,4 @@
-//! What the administration understands, as an OpenAPI document: made from the types and handlers themselves.
+//! What the administration understands, as an `OpenAPI` document: made from the types and handlers themselves.
 //!
 //! After a change: `cargo test -p keyway --lib write_the_openapi_document -- --ignored`.
 

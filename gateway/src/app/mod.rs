@@ -30,7 +30,7 @@ use crate::rotation::{self, Rotation, Stores, User};
 
 pub use audit::{AuditError, audit_directory, audit_verifier};
 pub use offline::offline;
-pub use reload::{Origin, Reloader, warn_of};
+pub use reload::{Origin, Read, Reloader, warn_of};
 pub use state::{OpenError, Opened, open, open_audit, with_audit};
 
 /// A running gateway.

@@ -13,10 +13,13 @@ use crate::rotation::Rotation;
 
 use super::rotation_config;
 
+/// What reading a configuration comes to.
+pub type Read = Result<(Checked, Vec<Warning>), Errors>;
+
 /// Where the configuration came from, and who else hears of it.
 pub struct Origin {
     /// Reads and checks it, as at the start. Waits for the disk.
-    pub read: Box<dyn Fn() -> Result<(Checked, Vec<Warning>), Errors> + Send + Sync>,
+    pub read: Box<dyn Fn() -> Read + Send + Sync>,
     /// Sets the least important level that is logged.
     pub level: Box<dyn Fn(tracing::Level) + Send + Sync>,
 }

@@ -27,12 +27,32 @@ pub(super) enum Command {
     Init(Init),
     /// Check a configuration file and report every mistake at once
     Check(Check),
-    /// List the key versions and their states, also while a gateway runs
+    /// Show every keyring: its active version, budget, forecast, overlap
+    Status(Status),
+    /// Watch the running gateway: rates, budgets, states; q ends it
+    Top(Top),
+    /// List the key versions and their states, also while a gateway runs; or say what keeps one
     Keys(Keys),
     /// Explain an envelope, and open it for whoever holds the state directory
     Inspect(Inspect),
     /// Switch a keyring to a new key version now
     Rotate(Rotate),
+    /// Stop sealing under a key version for good, switch to a new one, and report what is exposed
+    Revoke(Revoke),
+    /// Stop sealing under a key version while somebody investigates
+    Suspend(Change),
+    /// Give a suspended key version back its place
+    Restore(Change),
+    /// End the overlap of a key version now
+    Archive(Change),
+    /// Destroy the secret of a key version, if nothing stored needs it
+    Destroy(Destroy),
+    /// End the rotation under way without a successor
+    Abort(Abort),
+    /// Rehearse a revocation: everything that one needs, and no revocation
+    Drill(Drill),
+    /// Have the running gateway read its configuration again
+    Reload(Reload),
     /// Check the audit log, or show what it says; needs no gateway and no key-encryption key
     Audit(Audit),
     /// Print the completions for a shell
@@ -102,9 +122,29 @@ pub(super) struct Check {
     pub(super) json: bool,
 }
 
+/// `keyway status`
+#[derive(Args, Debug)]
+pub(super) struct Status {
+    #[command(flatten)]
+    pub(super) place: Place,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// `keyway top`
+#[derive(Args, Debug)]
+pub(super) struct Top {
+    #[command(flatten)]
+    pub(super) place: Place,
+}
+
 /// `keyway keys`
 #[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct Keys {
+    #[command(subcommand)]
+    pub(super) command: Option<KeysCommand>,
     #[command(flatten)]
     pub(super) place: Place,
     /// Print JSON
@@ -141,6 +181,47 @@ pub(super) struct Inspect {
     pub(super) place: Place,
 }
 
+/// What else is to be known of key versions.
+#[derive(Debug, Subcommand)]
+pub(super) enum KeysCommand {
+    /// Say what keeps a key version from being destroyed
+    Why(KeysWhy),
+}
+
+/// `keyway keys why`
+#[derive(Args, Debug)]
+pub(super) struct KeysWhy {
+    /// The version, by number or label
+    #[arg(value_name = "VERSION")]
+    pub(super) version: String,
+    /// Its keyring; may be left out where there is only one, and with a label
+    #[arg(long, value_name = "KEYRING")]
+    pub(super) keyring: Option<String>,
+    #[command(flatten)]
+    pub(super) how: How,
+}
+
+/// How it is answered, and where the state directory is.
+#[derive(Args, Clone, Debug)]
+pub(super) struct How {
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) place: Place,
+}
+
+/// Which key version.
+#[derive(Args, Debug)]
+pub(super) struct Which {
+    /// The keyring; may be left out where there is only one, and before a label
+    #[arg(value_name = "KEYRING")]
+    pub(super) first: Option<String>,
+    /// The version, by number or label
+    #[arg(value_name = "VERSION")]
+    pub(super) second: Option<String>,
+}
+
 /// `keyway rotate`
 #[derive(Args, Debug)]
 pub(super) struct Rotate {
@@ -150,11 +231,96 @@ pub(super) struct Rotate {
     /// Why, in words that an auditor will read
     #[arg(long, value_name = "TEXT")]
     pub(super) why: String,
-    /// Print JSON
-    #[arg(long)]
-    pub(super) json: bool,
+    /// What set it off
+    #[arg(long, value_name = "EVENT", value_enum, default_value_t = Event::Manual)]
+    pub(super) event: Event,
     #[command(flatten)]
-    pub(super) place: Place,
+    pub(super) how: How,
+}
+
+/// What set a rotation off.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(super) enum Event {
+    /// Somebody wants it
+    Manual,
+    /// Somebody left, or changed what they do
+    Personnel,
+    /// A new deployment
+    Deployment,
+    /// A key may be known to others; `keyway revoke` also stops the version for good
+    Compromise,
+}
+
+/// `keyway revoke`
+#[derive(Args, Debug)]
+pub(super) struct Revoke {
+    #[command(flatten)]
+    pub(super) which: Which,
+    /// Why, in words that an auditor will read
+    #[arg(long, value_name = "TEXT", required_unless_present = "dry_run")]
+    pub(super) why: Option<String>,
+    /// Print the report and revoke nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    #[command(flatten)]
+    pub(super) how: How,
+}
+
+/// `keyway suspend`, `restore`, `archive`
+#[derive(Args, Debug)]
+pub(super) struct Change {
+    #[command(flatten)]
+    pub(super) which: Which,
+    /// Why, in words that an auditor will read
+    #[arg(long, value_name = "TEXT")]
+    pub(super) why: String,
+    #[command(flatten)]
+    pub(super) how: How,
+}
+
+/// `keyway destroy`
+#[derive(Args, Debug)]
+pub(super) struct Destroy {
+    #[command(flatten)]
+    pub(super) which: Which,
+    /// Why, in words that an auditor will read
+    #[arg(long, value_name = "TEXT")]
+    pub(super) why: String,
+    /// Destroy it although something stored may need it: what does can never be opened again
+    #[arg(long)]
+    pub(super) force: bool,
+    #[command(flatten)]
+    pub(super) how: How,
+}
+
+/// `keyway abort`
+#[derive(Args, Debug)]
+pub(super) struct Abort {
+    /// The keyring; may be left out where there is only one
+    #[arg(value_name = "KEYRING")]
+    pub(super) keyring: Option<String>,
+    /// Why, in words that an auditor will read
+    #[arg(long, value_name = "TEXT")]
+    pub(super) why: String,
+    #[command(flatten)]
+    pub(super) how: How,
+}
+
+/// `keyway drill`
+#[derive(Args, Debug)]
+pub(super) struct Drill {
+    /// Why, in words that an auditor will read
+    #[arg(long, value_name = "TEXT", default_value = "a drill")]
+    pub(super) why: String,
+    #[command(flatten)]
+    pub(super) how: How,
+}
+
+/// `keyway reload`
+#[derive(Args, Debug)]
+pub(super) struct Reload {
+    #[command(flatten)]
+    pub(super) how: How,
 }
 
 /// `keyway audit`
@@ -171,6 +337,8 @@ pub(super) enum AuditCommand {
     Verify(AuditVerify),
     /// Show what happened to keys, the latest last
     Show(AuditShow),
+    /// The same of a running gateway, which is asked for the last lines of its log
+    Tail(AuditTail),
 }
 
 /// Which audit log.
@@ -214,6 +382,16 @@ pub(super) struct AuditShow {
     /// How many events and facts at most
     #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
     pub(super) lines: usize,
+}
+
+/// `keyway audit tail`
+#[derive(Args, Debug)]
+pub(super) struct AuditTail {
+    /// How many lines at most
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
+    pub(super) lines: usize,
+    #[command(flatten)]
+    pub(super) how: How,
 }
 
 /// `keyway completions`

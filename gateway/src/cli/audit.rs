@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::admin::api;
 use crate::app;
 use crate::audit::{
     Backwards, Body, CHECKPOINTS, Checkpoint, Event, EventId, Fact, LOG, Line, Source, Text,
@@ -13,11 +14,12 @@ use crate::audit::{
 };
 use crate::disk::Real;
 
-use super::args::{AuditCommand, AuditPlace, AuditShow, AuditVerify, Place};
+use super::args::{AuditCommand, AuditPlace, AuditShow, AuditTail, AuditVerify, Place};
+use super::client::Client;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::output::{Output, complain, table};
-use super::place;
+use super::{place, runtime};
 
 /// What `verify --json` prints.
 #[derive(Serialize)]
@@ -44,6 +46,7 @@ pub(super) fn run(command: &AuditCommand, out: &mut Output) -> Result<(), Failur
     match command {
         AuditCommand::Verify(args) => check(args, out),
         AuditCommand::Show(args) => show(args, out),
+        AuditCommand::Tail(args) => tail(args, out),
     }
 }
 
@@ -173,6 +176,30 @@ fn show(args: &AuditShow, out: &mut Output) -> Result<(), Failure> {
         let log = log.display().to_string();
         return Ok(out.json(&Listing { log, lines })?);
     }
+    print(&lines, out)
+}
+
+/// What the running gateway has at the end of its log.
+fn tail(args: &AuditTail, out: &mut Output) -> Result<(), Failure> {
+    let checked = place::configuration(&args.how.place)?;
+    let tail: api::Tail = runtime()?.block_on(async {
+        let help = "`keyway audit show` reads the log without a gateway";
+        let client = Client::required(&checked.admin.socket, help).await?;
+        client.get(&format!("/v1/audit?count={}", args.lines)).await
+    })?;
+    if args.how.json {
+        return Ok(out.json(&tail)?);
+    }
+    let mut finished = BTreeSet::new();
+    let lines = tail.lines.iter().rev();
+    let lines = lines.filter_map(|line| Line::parse(line.as_bytes()).ok());
+    let lines = lines.filter(|line| is_news(line, &mut finished));
+    let mut lines: Vec<Line> = lines.collect();
+    lines.reverse();
+    print(&lines, out)
+}
+
+fn print(lines: &[Line], out: &mut Output) -> Result<(), Failure> {
     let head = [
         "TIME", "WHO", "ACTION", "TRIGGER", "KEYRING", "VERSION", "OUTCOME",
     ];
@@ -184,12 +211,21 @@ fn show(args: &AuditShow, out: &mut Output) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The outcome tells the whole event, so that its intent is left out.
-fn is_wanted(line: &Line, args: &AuditShow, finished: &mut BTreeSet<EventId>) -> bool {
+/// The outcome tells the whole event, so that its intent is left out. Lines come newest first.
+fn is_news(line: &Line, finished: &mut BTreeSet<EventId>) -> bool {
     match &line.body {
-        Body::Intent(event) if finished.contains(&event.id) => return false,
-        Body::Outcome(completed) => drop(finished.insert(completed.event.id)),
-        Body::Intent(_) | Body::Note(_) => {}
+        Body::Intent(event) => !finished.contains(&event.id),
+        Body::Outcome(completed) => {
+            finished.insert(completed.event.id);
+            true
+        }
+        Body::Note(_) => true,
+    }
+}
+
+fn is_wanted(line: &Line, args: &AuditShow, finished: &mut BTreeSet<EventId>) -> bool {
+    if !is_news(line, finished) {
+        return false;
     }
     let Some(wanted) = &args.keyring else {
         return true;

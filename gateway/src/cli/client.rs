@@ -7,6 +7,7 @@ use std::time::Duration;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
+use hyper::http::request::Builder;
 use hyper::{Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
@@ -44,6 +45,37 @@ impl Client {
         }
     }
 
+    /// The same for what only a running gateway can do.
+    ///
+    /// # Errors
+    /// When none runs, or one cannot be spoken to.
+    pub(super) async fn required(socket: &Path, help: &str) -> Result<Self, Failure> {
+        let connected = Self::connect(socket).await?;
+        connected.ok_or_else(|| {
+            let what = format!("no gateway answers at {}", socket.display());
+            Failure::new(Exit::Unreachable, what, help)
+        })
+    }
+
+    /// What is at `path`, as JSON.
+    ///
+    /// # Errors
+    /// What the gateway said, or why it said nothing.
+    pub(super) async fn get<T: DeserializeOwned>(self, path: &str) -> Result<T, Failure> {
+        let socket = self.socket.clone();
+        let body = self.ask(Request::get(path), Vec::new()).await?;
+        serde_json::from_slice(&body).map_err(|error| unreachable(&socket, &error))
+    }
+
+    /// What is at `path`, as text.
+    ///
+    /// # Errors
+    /// What the gateway said, or why it said nothing.
+    pub(super) async fn text(self, path: &str) -> Result<String, Failure> {
+        let body = self.ask(Request::get(path), Vec::new()).await?;
+        Ok(String::from_utf8_lossy(&body).into_owned())
+    }
+
     /// Sends `body` to `path` and reads the answer.
     ///
     /// # Errors
@@ -54,27 +86,34 @@ impl Client {
         body: &impl Serialize,
     ) -> Result<T, Failure> {
         let socket = self.socket.clone();
-        let broken = |error: &dyn std::error::Error| unreachable(&socket, error);
+        let broken = |error: &serde_json::Error| unreachable(&socket, error);
         let body = serde_json::to_vec(body).map_err(|error| broken(&error))?;
-        let request = Request::post(path)
+        let answer = self.ask(Request::post(path), body).await?;
+        serde_json::from_slice(&answer).map_err(|error| broken(&error))
+    }
+
+    async fn ask(self, request: Builder, body: Vec<u8>) -> Result<Bytes, Failure> {
+        let broken = |error: &dyn std::error::Error| unreachable(&self.socket, error);
+        let request = request
             .header(header::HOST, "keyway")
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::new(Bytes::from(body)))
             .map_err(|error| broken(&error))?;
-        let answer = tokio::time::timeout(PATIENCE, exchange(self.stream, request)).await;
+        let answer = tokio::time::timeout(PATIENCE, Box::pin(exchange(self.stream, request))).await;
         let (status, body) = answer
             .map_err(|elapsed| broken(&elapsed))?
             .map_err(|error| broken(&error))?;
         if status.is_success() {
-            return serde_json::from_slice(&body).map_err(|error| broken(&error));
+            return Ok(body);
         }
-        let problem: Problem = serde_json::from_slice(&body).map_err(|error| broken(&error))?;
-        Err(Failure::new(
-            exit(&problem.who),
-            problem.error,
-            problem.help,
-        ))
+        let problem = serde_json::from_slice(&body).map_err(|error| broken(&error))?;
+        Err(refused(problem))
     }
+}
+
+/// What the gateway, or rotation without one, said to an order.
+pub(super) fn refused(problem: Problem) -> Failure {
+    Failure::new(exit(&problem.who), problem.error, problem.help)
 }
 
 async fn exchange(
@@ -121,7 +160,7 @@ fn unreachable(socket: &Path, error: &dyn std::error::Error) -> Failure {
 /// The gateway's word for who must act, as an exit code. Here a client is whoever asked.
 fn exit(who: &str) -> Exit {
     if who == Who::Client.word() {
-        return Exit::Usage;
+        return Exit::Refused;
     }
     let whos = [Who::Server, Who::Custodian, Who::Operator, Who::Us];
     let who = whos.into_iter().find(|known| known.word() == who);

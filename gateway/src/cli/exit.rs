@@ -24,13 +24,15 @@ pub enum Exit {
     Data = 6,
     /// The audit log was altered, or nothing vouches for it.
     Altered = 7,
+    /// What was asked for cannot be done to the key version as it is.
+    Refused = 8,
     /// Stopped by a signal before it was done.
     Interrupted = 130,
 }
 
 impl Exit {
     /// All of them, in the order of the table.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Done,
         Self::Failed,
         Self::Usage,
@@ -39,6 +41,7 @@ impl Exit {
         Self::Unreachable,
         Self::Data,
         Self::Altered,
+        Self::Refused,
         Self::Interrupted,
     ];
 
@@ -67,6 +70,9 @@ impl Exit {
             Self::Data => "the input is no envelope, or it does not open",
             Self::Altered => {
                 "the audit log was altered, or nothing vouches for it; the first wrong line is on stderr"
+            }
+            Self::Refused => {
+                "refused: the key version is in a state that does not allow it, or there is none"
             }
             Self::Interrupted => "stopped by a signal before it was done",
         }

@@ -1,14 +1,16 @@
-//! `keyway keys`: the key versions and their states, read from the catalogue.
+//! `keyway keys`: the key versions and their states, read from the catalogue; and what keeps one.
 
 use serde::Serialize;
 
+use crate::admin::{Refusal, api};
 use crate::catalogue::{Version, View};
 use crate::policy::KeyringName;
 
-use super::args::Keys;
+use super::args::{Keys, KeysCommand, KeysWhy, Which};
+use super::client::{Client, refused};
 use super::failure::Failure;
 use super::output::{Output, table};
-use super::place;
+use super::{order, place, revoke, runtime};
 
 /// A key version in JSON.
 #[derive(Serialize)]
@@ -35,6 +37,9 @@ struct Listing {
 }
 
 pub(super) fn run(args: &Keys, out: &mut Output) -> Result<(), Failure> {
+    if let Some(KeysCommand::Why(args)) = &args.command {
+        return why(args, out);
+    }
     let view = place::view(&place::configuration(&args.place)?)?;
     if args.json {
         out.json(&listing(&view))?;
@@ -42,6 +47,55 @@ pub(super) fn run(args: &Keys, out: &mut Output) -> Result<(), Failure> {
         out.line("no key versions yet: the first `keyway run` makes them")?;
     } else {
         out.line(page(&view))?;
+    }
+    Ok(())
+}
+
+/// What keeps a version: asked of the gateway, which asks JetStream; or what the record says.
+fn why(args: &KeysWhy, out: &mut Output) -> Result<(), Failure> {
+    let checked = place::configuration(&args.how.place)?;
+    let which = match &args.keyring {
+        Some(keyring) => Which {
+            first: Some(keyring.clone()),
+            second: Some(args.version.clone()),
+        },
+        None => Which {
+            first: None,
+            second: Some(args.version.clone()),
+        },
+    };
+    let meant = order::meant(&which, &checked)?;
+    let (keyring, version) = (meant.keyring.name.as_str(), meant.version()?);
+    let asked = runtime()?.block_on(async {
+        let Some(client) = Client::connect(&checked.admin.socket).await? else {
+            return Ok(None);
+        };
+        let path = format!("/v1/keyrings/{keyring}/versions/{version}/why");
+        client.get::<api::Kept>(&path).await.map(Some)
+    })?;
+    let running = asked.is_some();
+    let kept = match asked {
+        Some(kept) => kept,
+        None => {
+            let view = place::view(&checked)?;
+            let resting = place::at_rest(&view, &checked, meant.keyring)?;
+            let told = revoke::number(&resting, Some(version));
+            let told = told.and_then(|number| resting.kept(number));
+            told.map_err(|error| refused(Refusal::of(&error).into_problem()))?
+                .into()
+        }
+    };
+    if args.how.json {
+        return Ok(out.json(&kept)?);
+    }
+    out.line(format_args!("{} is {}", kept.label, kept.state))?;
+    for reason in &kept.reasons {
+        out.line(format_args!("  {reason}"))?;
+    }
+    if !running {
+        out.line("  no gateway runs, so that JetStream was not asked what is stored under it")?;
+    } else if kept.reasons.is_empty() {
+        out.line("  nothing keeps it")?;
     }
     Ok(())
 }

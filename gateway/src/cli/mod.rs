@@ -7,9 +7,11 @@
 //! | what is printed, and how | `output` |
 //! | a command | the module of its name |
 //! | the conversation with a running gateway | `client` |
+//! | what is done without one | `order` |
 
 mod args;
 mod audit;
+mod change;
 mod check;
 mod client;
 #[expect(
@@ -23,10 +25,16 @@ mod init;
 mod inspect;
 mod keys;
 mod log;
+mod order;
 mod output;
 mod place;
+mod reload;
+mod revoke;
 mod rotate;
 mod run;
+mod status;
+mod terminal;
+mod top;
 
 use std::process::ExitCode;
 
@@ -65,7 +73,17 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Check(args) => check::run(&args, &mut out),
         Command::Keys(args) => keys::run(&args, &mut out),
         Command::Inspect(args) => inspect::run(&args, &mut out),
+        Command::Status(args) => status::run(&args, &mut out),
+        Command::Top(args) => top::run(&args, &mut out),
         Command::Rotate(args) => rotate::run(&args, &mut out),
+        Command::Revoke(args) => revoke::run(&args, &mut out),
+        Command::Suspend(args) => change::run(&args, change::SUSPEND, &mut out),
+        Command::Restore(args) => change::run(&args, change::RESTORE, &mut out),
+        Command::Archive(args) => change::run(&args, change::ARCHIVE, &mut out),
+        Command::Destroy(args) => change::destroy(&args, &mut out),
+        Command::Abort(args) => change::abort(&args, &mut out),
+        Command::Drill(args) => change::drill(&args, &mut out),
+        Command::Reload(args) => reload::run(&args, &mut out),
         Command::Audit(args) => audit::run(&args.command, &mut out),
         Command::Completions(args) => completions(&args, &mut out),
     }

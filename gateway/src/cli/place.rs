@@ -6,9 +6,10 @@ use std::sync::Arc;
 use crate::app::{self, Opened};
 use crate::catalogue::{Catalogue, View};
 use crate::clock::Clock;
-use crate::config::{self, Checked, Custody, Environment, Warning};
+use crate::config::{self, Checked, Custody, Environment, Keyring, Warning};
 use crate::custody::{Custodian, Passphrase, PassphraseSource, local};
 use crate::disk::{self, Lock, StateDir};
+use crate::rotation::AtRest;
 
 use super::args::Place;
 use super::exit::Exit;
@@ -78,6 +79,22 @@ pub(super) fn view(checked: &Checked) -> Result<View, Failure> {
     let dir = open(&checked.state)?;
     let custodian = custodian(&dir, checked)?;
     Catalogue::open_read_only(dir, custodian).map_err(|error| Failure::of(&error))
+}
+
+/// What the records say of a keyring while no gateway runs.
+pub(super) fn at_rest<'a>(
+    view: &'a View,
+    checked: &'a Checked,
+    keyring: &'a Keyring,
+) -> Result<AtRest<'a>, Failure> {
+    let mut rules = checked.policy.keyrings().iter();
+    let rule = rules.find(|rule| rule.name == keyring.name);
+    let rule = rule.ok_or_else(|| Failure::silent(Exit::Failed))?;
+    Ok(AtRest {
+        rule,
+        terms: &keyring.terms,
+        record: view.record(&keyring.name),
+    })
 }
 
 /// Catalogue and audit log, to be written; nobody else may hold them.

@@ -49,7 +49,8 @@ impl AtRest<'_> {
         let version = self.version(number)?;
         let opens = match version.state.opens() {
             Opens::ByPolicy => self.terms.open.includes(version.state),
-            certain => certain != Opens::No,
+            Opens::Yes | Opens::OnDemand => true,
+            Opens::No => false,
         };
         let stopped = || (!version.state.seals()).then_some(version.since);
         Ok(Exposure {

@@ -27,6 +27,7 @@ pub struct Keyring {
 
 /// When the versions of a keyring are replaced, and what becomes of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a field of the JSON")]
 pub struct Terms {
     /// The cryptoperiod.
     pub rotate_after_seconds: u64,
@@ -139,6 +140,7 @@ pub struct Kept {
 
 /// What may be known to whoever has a version's secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a field of the JSON")]
 pub struct Exposure {
     /// The keyring.
     pub keyring: String,

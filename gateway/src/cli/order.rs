@@ -1,0 +1,160 @@
+//! An order: given to the running gateway, or carried out on its state directory when none runs.
+
+use rustix::process::getuid;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::admin::{Asker, Desk, Refusal};
+use crate::app;
+use crate::audit::{Through, Who};
+use crate::catalogue::Catalogue;
+use crate::clock::Clock;
+use crate::config::{Checked, Keyring};
+use crate::policy::KeyringName;
+
+use super::args::Which;
+use super::client::{Client, refused};
+use super::exit::Exit;
+use super::failure::Failure;
+use super::{log, place, runtime};
+
+/// Who has done what was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum By {
+    /// The running gateway.
+    Gateway,
+    /// This process.
+    Command,
+}
+
+/// A keyring, and the version of it that is named.
+pub(super) struct Meant<'c> {
+    pub(super) keyring: &'c Keyring,
+    pub(super) version: Option<String>,
+}
+
+/// Has the gateway do what `body` asks at `path`; when none runs, `here` does it, under the lock that a gateway would hold.
+pub(super) fn carry<T: DeserializeOwned>(
+    (checked, keyring): (&Checked, Option<&Keyring>),
+    (path, body): (&str, &impl Serialize),
+    here: impl AsyncFnOnce(Desk) -> Result<T, Refusal>,
+) -> Result<(T, By), Failure> {
+    let asked = runtime()?.block_on(async {
+        match Client::connect(&checked.admin.socket).await? {
+            Some(client) => client.post(path, body).await.map(Some),
+            None => Ok(None),
+        }
+    })?;
+    if let Some(answer) = asked {
+        return Ok((answer, By::Gateway));
+    }
+    let clock = Clock::system();
+    let opened = place::opened(checked, &clock)?;
+    if let Some(keyring) = keyring {
+        refuse_stranger(&opened.catalogue, keyring)?;
+    }
+    drop(log::start(checked.log));
+    let asker = Asker {
+        who: Who::Uid(getuid().as_raw()),
+        through: Through::CommandLine,
+    };
+    let order = async move |rotation| {
+        here(Desk {
+            rotation,
+            asker,
+            clock,
+        })
+        .await
+    };
+    let done = runtime()?.block_on(app::offline(checked, opened, order));
+    let done = done.map_err(|error| Failure::of(&error))?;
+    let done = done.map_err(|refusal| refused(refusal.into_problem()))?;
+    Ok((done, By::Command))
+}
+
+/// Refuses an order for which nobody will know the reason.
+pub(super) fn reasoned(why: &str) -> Result<(), Failure> {
+    if why.trim().is_empty() {
+        let help = "say in --why what an auditor should read";
+        return Err(Failure::new(Exit::Usage, "no reason is given", help));
+    }
+    Ok(())
+}
+
+/// The keyring that is named; the only one without a name.
+pub(super) fn keyring<'c>(
+    name: Option<&str>,
+    checked: &'c Checked,
+) -> Result<&'c Keyring, Failure> {
+    let known = || {
+        let names = checked.keyrings.iter().map(|keyring| keyring.name.as_str());
+        names.collect::<Vec<_>>().join(", ")
+    };
+    match (name, checked.keyrings.as_slice()) {
+        (None, [only]) => Ok(only),
+        (None, _) => Err(Failure::new(
+            Exit::Usage,
+            "which keyring?",
+            format!("name one of: {}", known()),
+        )),
+        (Some(name), _) => find(name, checked).ok_or_else(|| {
+            let what = format!("the configuration has no keyring `{name}`");
+            let help = format!(
+                "name one of: {}; or the file that has it with --config",
+                known()
+            );
+            Failure::new(Exit::Usage, what, help)
+        }),
+    }
+}
+
+/// What `[KEYRING] [VERSION]` comes to: one word alone is a keyring if there is one of that name, else a version.
+pub(super) fn meant<'c>(which: &Which, checked: &'c Checked) -> Result<Meant<'c>, Failure> {
+    let (named, version) = match (&which.first, &which.second) {
+        (Some(word), None) if find(word, checked).is_none() => (None, Some(word.clone())),
+        (first, second) => (first.as_deref(), second.clone()),
+    };
+    let by_label = || {
+        let label = version.as_deref()?;
+        let owners = checked.keyrings.iter().filter(|keyring| {
+            let rest = label.strip_prefix(keyring.name.as_str());
+            rest.is_some_and(|rest| rest.starts_with('-'))
+        });
+        owners.max_by_key(|keyring| keyring.name.as_str().len())
+    };
+    let keyring = match (named, by_label()) {
+        (None, Some(owner)) => owner,
+        (named, _) => keyring(named, checked)?,
+    };
+    Ok(Meant { keyring, version })
+}
+
+impl Meant<'_> {
+    /// The version, where there is no sense in leaving it out.
+    pub(super) fn version(&self) -> Result<&str, Failure> {
+        self.version.as_deref().ok_or_else(|| {
+            let help = "name it by number or label: `keyway keys` lists them";
+            Failure::new(Exit::Usage, "which version?", help)
+        })
+    }
+}
+
+fn find<'c>(name: &str, checked: &'c Checked) -> Option<&'c Keyring> {
+    let mut keyrings = checked.keyrings.iter();
+    keyrings.find(|keyring| keyring.name.as_str() == name)
+}
+
+/// Another configuration than the gateway's would add a keyring that nobody asked for, and leave the one that is meant as it is.
+fn refuse_stranger(catalogue: &Catalogue, keyring: &Keyring) -> Result<(), Failure> {
+    let held: Vec<&str> = catalogue.keyrings().map(KeyringName::as_str).collect();
+    if held.is_empty() || held.contains(&keyring.name.as_str()) {
+        return Ok(());
+    }
+    let state = catalogue.path().display();
+    let (held, asked) = (held.join(", "), &keyring.name);
+    Err(Failure::new(
+        Exit::Operator,
+        format!("{state} holds the keyrings {held}, and no `{asked}`"),
+        "pass the `--config` that the gateway runs with; a keyring that is new in it gets its first version from `keyway run`",
+    ))
+}

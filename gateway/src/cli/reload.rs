@@ -1,0 +1,37 @@
+//! `keyway reload`: the running gateway reads its configuration again.
+
+use serde_json::json;
+
+use crate::admin::api;
+
+use super::args::Reload;
+use super::client::Client;
+use super::failure::Failure;
+use super::output::{Output, complain};
+use super::{place, runtime};
+
+pub(super) fn run(args: &Reload, out: &mut Output) -> Result<(), Failure> {
+    // A file with mistakes is refused here already, in the same words.
+    let checked = place::configuration(&args.how.place)?;
+    let reloaded: api::Reloaded = runtime()?.block_on(async {
+        let help = "start one with `keyway run`, which reads its configuration then; or name the `--config` of the one that runs";
+        let client = Client::required(&checked.admin.socket, help).await?;
+        client.post("/v1/reload", &json!({})).await
+    })?;
+    if args.how.json {
+        return Ok(out.json(&reloaded)?);
+    }
+    for warning in &reloaded.warnings {
+        complain(format_args!("warning: {warning}"));
+    }
+    if reloaded.applied.is_empty() {
+        out.line("nothing has changed that takes effect while the gateway runs")?;
+    }
+    for change in &reloaded.applied {
+        out.line(format_args!("in force: {change}"))?;
+    }
+    for key in &reloaded.restart {
+        out.line(format_args!("takes a restart: {key}"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,180 @@
+//! `keyway revoke`: a key version never seals again, and what its secret may have told.
+
+use jiff::Timestamp;
+
+use crate::admin::api;
+use crate::catalogue::View;
+use crate::clock::Clock;
+use crate::config::Checked;
+use crate::rotation::{AtRest, report};
+
+use super::args::Revoke;
+use super::client::Client;
+use super::exit::Exit;
+use super::failure::Failure;
+use super::order::{self, By, Meant};
+use super::output::Output;
+use super::{place, runtime};
+
+pub(super) fn run(args: &Revoke, out: &mut Output) -> Result<(), Failure> {
+    let checked = place::configuration(&args.how.place)?;
+    let meant = order::meant(&args.which, &checked)?;
+    if args.dry_run {
+        let exposure = exposure(&checked, &meant)?;
+        if args.how.json {
+            return Ok(out.json(&exposure)?);
+        }
+        report_of(&exposure, out)?;
+        out.line("nothing is revoked: this was a dry run")?;
+        return Ok(());
+    }
+    let why = args.why.clone().unwrap_or_default();
+    order::reasoned(&why)?;
+    let name = meant.keyring.name.as_str();
+    let asked = api::Revoke {
+        why,
+        version: meant.version.clone(),
+    };
+    let (revoked, by) = order::carry(
+        (&checked, Some(meant.keyring)),
+        (&format!("/v1/keyrings/{name}/revoke"), &asked),
+        async |desk| desk.revoke(name, asked.clone()).await,
+    )?;
+    if args.how.json {
+        out.json(&revoked)?;
+    } else {
+        told(&revoked, by, out)?;
+    }
+    match revoked.failure {
+        None => Ok(()),
+        Some(failure) => Err(Failure::new(
+            Exit::Operator,
+            format!(
+                "{} is revoked, but it has no successor: {failure}",
+                revoked.exposure.label
+            ),
+            "publishes wait meanwhile; it is tried again, `keyway status` shows how far it is",
+        )),
+    }
+}
+
+fn told(revoked: &api::Revoked, by: By, out: &mut Output) -> Result<(), Failure> {
+    out.line(format_args!(
+        "{} is revoked: it never seals again",
+        revoked.exposure.label
+    ))?;
+    match (&revoked.sealing, by) {
+        (Some(label), By::Gateway) => out.line(format_args!("{label} seals now"))?,
+        (Some(label), By::Command) => {
+            out.line(format_args!("{label} seals as soon as a gateway runs"))?;
+        }
+        (None, _) => {}
+    }
+    out.line("")?;
+    report_of(&revoked.exposure, out)
+}
+
+/// What whoever has the secret may know.
+fn report_of(exposure: &api::Exposure, out: &mut Output) -> Result<(), Failure> {
+    let api::Exposure {
+        keyring,
+        label,
+        kid,
+        state,
+        subjects,
+        from,
+        until,
+        sealed,
+        exact,
+        lanes,
+        opens,
+    } = exposure;
+    let most = if *exact { "" } else { "at most " };
+    let never = || "never".to_owned();
+    let lines = [
+        ("version", format!("{label} ({state}), kid {kid}")),
+        ("keyring", keyring.clone()),
+        ("subjects", subjects.join(", ")),
+        (
+            "sealed",
+            match until {
+                _ if from.is_none() => never(),
+                Some(until) => {
+                    format!("from {} until {until}", from.clone().unwrap_or_else(never))
+                }
+                None => format!("since {}, and still", from.clone().unwrap_or_else(never)),
+            },
+        ),
+        ("messages", format!("{most}{}", sealed.messages)),
+        ("bytes", format!("{most}{} of payload", sealed.bytes)),
+        ("lanes", format!("{lanes}")),
+        (
+            "opens here",
+            if *opens {
+                "yes: whoever has the secret can also seal what opens here"
+            } else {
+                "no: what was sealed under it and is still stored is withheld"
+            }
+            .to_owned(),
+        ),
+    ];
+    out.line("exposed to whoever has its secret:")?;
+    for (what, value) in lines {
+        out.line(format_args!("  {what:<11} {value}"))?;
+    }
+    Ok(())
+}
+
+/// Asks, or reads the record.
+fn exposure(checked: &Checked, meant: &Meant<'_>) -> Result<api::Exposure, Failure> {
+    let name = meant.keyring.name.as_str();
+    let asked = runtime()?.block_on(async {
+        let Some(client) = Client::connect(&checked.admin.socket).await? else {
+            return Ok(None);
+        };
+        let version = match &meant.version {
+            Some(version) => version.clone(),
+            None => active(checked, name).await?,
+        };
+        let path = format!("/v1/keyrings/{name}/versions/{version}/exposure");
+        client.get(&path).await.map(Some)
+    })?;
+    match asked {
+        Some(exposure) => Ok(exposure),
+        None => at_rest(&place::view(checked)?, (checked, meant)),
+    }
+}
+
+/// The label of the version that seals.
+async fn active(checked: &Checked, keyring: &str) -> Result<String, Failure> {
+    let client = Client::required(&checked.admin.socket, "it may just have ended").await?;
+    let keyring: api::Keyring = client.get(&format!("/v1/keyrings/{keyring}")).await?;
+    let active = keyring.active().map(|version| version.label.clone());
+    active.ok_or_else(|| {
+        Failure::new(
+            Exit::Refused,
+            "no version is active",
+            "name the one that is meant",
+        )
+    })
+}
+
+fn at_rest(
+    view: &View,
+    (checked, meant): (&Checked, &Meant<'_>),
+) -> Result<api::Exposure, Failure> {
+    let refused = |error| super::client::refused(crate::admin::Refusal::of(&error).into_problem());
+    let resting = place::at_rest(view, checked, meant.keyring)?;
+    let number = number(&resting, meant.version.as_deref()).map_err(refused)?;
+    resting.exposure(number).map(Into::into).map_err(refused)
+}
+
+/// The version that is meant, by the record alone.
+pub(super) fn number(
+    resting: &AtRest<'_>,
+    named: Option<&str>,
+) -> Result<u32, crate::rotation::OrderError> {
+    let now = Timestamp::try_from(Clock::system().wall()).unwrap_or(Timestamp::MAX);
+    let name = resting.rule.name.as_str();
+    report::number(&[resting.status(now)], name, named)
+}

@@ -1,0 +1,259 @@
+//! `keyway status`: every keyring at a glance.
+
+use bytesize::ByteSize;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::admin::api::{self, Amount, KeyVersion, Keyring};
+use crate::catalogue::State;
+use crate::clock::Clock;
+use crate::config::Checked;
+
+use super::args::Status;
+use super::client::Client;
+use super::failure::Failure;
+use super::output::{Output, is_fancy, table};
+use super::terminal::{Paint, bar, span};
+use super::{place, runtime};
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Report {
+    /// `null`: none runs, and the rest is what the records say.
+    gateway: Option<api::Status>,
+    keyrings: Vec<Keyring>,
+}
+
+pub(super) fn run(args: &Status, out: &mut Output) -> Result<(), Failure> {
+    let checked = place::configuration(&args.place)?;
+    let asked = runtime()?.block_on(ask(&checked))?;
+    let report = match asked {
+        Some(report) => report,
+        None => at_rest(&checked)?,
+    };
+    if args.json {
+        return Ok(out.json(&report)?);
+    }
+    let paint = Paint { colour: is_fancy() };
+    out.line(headline(&checked, report.gateway.as_ref(), paint))?;
+    out.line(page(&report.keyrings, now(), paint))?;
+    Ok(())
+}
+
+async fn ask(checked: &Checked) -> Result<Option<Report>, Failure> {
+    let Some(client) = Client::connect(&checked.admin.socket).await? else {
+        return Ok(None);
+    };
+    let gateway: api::Status = client.get("/v1/status").await?;
+    let help = "it may just have ended";
+    let client = Client::required(&checked.admin.socket, help).await?;
+    let keyrings = client.get("/v1/keyrings").await?;
+    Ok(Some(Report {
+        gateway: Some(gateway),
+        keyrings,
+    }))
+}
+
+fn at_rest(checked: &Checked) -> Result<Report, Failure> {
+    let view = place::view(checked)?;
+    let resting = checked
+        .keyrings
+        .iter()
+        .map(|keyring| place::at_rest(&view, checked, keyring));
+    let keyrings = resting.map(|resting| Ok(Keyring::at(now(), resting?.status(now()))));
+    Ok(Report {
+        gateway: None,
+        keyrings: keyrings.collect::<Result<_, Failure>>()?,
+    })
+}
+
+/// How the gateway is.
+fn headline(checked: &Checked, gateway: Option<&api::Status>, paint: Paint) -> String {
+    let Some(status) = gateway else {
+        return format!(
+            "no gateway runs on {}; its records say:\n",
+            checked.state.display()
+        );
+    };
+    let mut lines = vec![if status.readiness.ready {
+        format!("keyway {}: {}", status.version, paint.good("ready"))
+    } else {
+        format!("keyway {}: {}", status.version, paint.bad("not ready"))
+    }];
+    if status.relay_only {
+        lines.push("  relay-only: no payload is sealed or opened".to_owned());
+    }
+    let reasons = status.readiness.reasons.iter();
+    lines.extend(reasons.map(|reason| paint.bad(&format!("  {reason}"))));
+    let degraded = status.readiness.degraded.iter();
+    lines.extend(degraded.map(|what| paint.doubtful(&format!("  degraded: {what}"))));
+    lines.push(String::new());
+    lines.join("\n")
+}
+
+/// A row for each keyring; below it one for each of its other versions that is not gone.
+fn page(keyrings: &[Keyring], now: Timestamp, paint: Paint) -> String {
+    let head = [
+        "KEYRING",
+        "VERSION",
+        "STATE",
+        "AGE",
+        "BUDGET USED",
+        "FORECAST",
+    ];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    let mut tones = vec![Tone::Plain];
+    for keyring in keyrings {
+        rows.push(active_row(keyring, now, paint));
+        tones.push(tone(keyring));
+        let others = keyring.versions.iter().rev();
+        for version in others.filter(|version| is_worth_a_line(version)) {
+            rows.push(other_row(version, now));
+            tones.push(Tone::Quiet);
+        }
+    }
+    let lines = table(&rows);
+    let lines = lines.lines().zip(tones).map(|(line, tone)| match tone {
+        Tone::Plain => line.to_owned(),
+        Tone::Quiet => paint.quiet(line),
+        Tone::Bad => paint.bad(line),
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[derive(Clone, Copy)]
+enum Tone {
+    Plain,
+    Quiet,
+    Bad,
+}
+
+fn tone(keyring: &Keyring) -> Tone {
+    let stands = keyring.active().is_none_or(|active| active.exhausted);
+    if stands || keyring.outlook.failure.is_some() {
+        Tone::Bad
+    } else {
+        Tone::Plain
+    }
+}
+
+fn is_worth_a_line(version: &KeyVersion) -> bool {
+    let gone = [State::Active, State::Destroyed];
+    gone.iter().all(|state| version.state != state.name())
+}
+
+fn active_row(keyring: &Keyring, now: Timestamp, paint: Paint) -> Vec<String> {
+    let Some(active) = keyring.active() else {
+        let none = "none".to_owned();
+        let dash = "-".to_owned();
+        let state = "publishes wait".to_owned();
+        let row = [keyring.keyring.clone(), none, state, dash.clone(), dash];
+        return row.into_iter().chain([forecast(keyring)]).collect();
+    };
+    let state = if active.exhausted {
+        "used up".to_owned()
+    } else {
+        active.state.clone()
+    };
+    vec![
+        keyring.keyring.clone(),
+        active.label.clone(),
+        state,
+        age(active.activated.as_deref().unwrap_or(&active.since), now),
+        budget(active.used, keyring.terms.limit, paint),
+        forecast(keyring),
+    ]
+}
+
+fn other_row(version: &KeyVersion, now: Timestamp) -> Vec<String> {
+    let ends = version.overlap_ends.as_deref();
+    let ends = ends.and_then(|ends| seconds(now, ends));
+    let note = match (ends, &version.kept) {
+        (Some(left), _) => format!("overlap: {} left", span(left)),
+        (None, Some(kept)) => format!("kept: {kept}"),
+        (None, None) => String::new(),
+    };
+    vec![
+        String::new(),
+        version.label.clone(),
+        version.state.clone(),
+        age(&version.since, now),
+        String::new(),
+        note,
+    ]
+}
+
+/// The fuller of the two dimensions of a budget.
+pub(super) fn budget(used: Amount, limit: Amount, paint: Paint) -> String {
+    let messages = share(used.messages, limit.messages);
+    let bytes = share(used.bytes, limit.bytes);
+    let (share, what) = if bytes > messages {
+        (bytes, format!("of {}", ByteSize(limit.bytes)))
+    } else {
+        (messages, format!("of {} messages", limit.messages))
+    };
+    let (whole, tenth) = (share / 10, share % 10);
+    format!("{} {whole}.{tenth} % {what}", bar(share, paint))
+}
+
+/// How much of `limit` is used, in thousandths.
+fn share(used: u64, limit: u64) -> u64 {
+    let used = u128::from(used).saturating_mul(1000);
+    let share = used.checked_div(u128::from(limit)).unwrap_or(1000);
+    u64::try_from(share).unwrap_or(1000).min(1000)
+}
+
+/// What comes next: what keeps it, a rotation under way, or the nearer of time and threshold.
+pub(super) fn forecast(keyring: &Keyring) -> String {
+    let outlook = &keyring.outlook;
+    if let Some(failure) = &outlook.failure {
+        return format!("fails, is tried again: {failure}");
+    }
+    if outlook.stage != "none" {
+        return format!("rotating: {}", outlook.stage);
+    }
+    match (outlook.threshold_in_seconds, outlook.rotates_in_seconds) {
+        (Some(threshold), rotates) if rotates.is_none_or(|rotates| threshold < rotates) => {
+            format!("threshold in {}", span(threshold))
+        }
+        (_, Some(rotates)) => format!("rotates in {}", span(rotates)),
+        (_, None) => "-".to_owned(),
+    }
+}
+
+fn age(since: &str, now: Timestamp) -> String {
+    let since: Option<Timestamp> = since.parse().ok();
+    let age = since.map(|since| now.as_second().saturating_sub(since.as_second()));
+    let age = age.and_then(|age| u64::try_from(age).ok());
+    span(age.unwrap_or(0))
+}
+
+/// Seconds from `now` until then; `None` when that is over.
+fn seconds(now: Timestamp, then: &str) -> Option<u64> {
+    let then: Timestamp = then.parse().ok()?;
+    u64::try_from(then.as_second().saturating_sub(now.as_second())).ok()
+}
+
+fn now() -> Timestamp {
+    Timestamp::try_from(Clock::system().wall()).unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAIN: Paint = Paint { colour: false };
+
+    #[test]
+    fn fuller_dimension_of_the_budget_is_shown() {
+        let limit = Amount {
+            messages: 1000,
+            bytes: 1 << 20,
+        };
+        let shown = |messages, bytes| budget(Amount { messages, bytes }, limit, PLAIN);
+        assert_eq!(shown(0, 0), "[----------] 0.0 % of 1000 messages");
+        assert_eq!(shown(415, 0), "[####------] 41.5 % of 1000 messages");
+        assert_eq!(shown(415, 1 << 19), "[#####-----] 50.0 % of 1.0 MiB");
+        assert_eq!(shown(2000, 0), "[##########] 100.0 % of 1000 messages");
+    }
+}

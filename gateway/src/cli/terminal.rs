@@ -1,0 +1,171 @@
+//! What makes a terminal pleasant: colours, bars, spans of time, and a screen of one's own.
+
+use std::io::{self, IsTerminal, Read, Write};
+
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use tokio::sync::mpsc;
+
+use super::failure::Failure;
+
+/// Colours, where they are wanted.
+#[derive(Clone, Copy)]
+pub(super) struct Paint {
+    pub(super) colour: bool,
+}
+
+impl Paint {
+    pub(super) fn good(self, text: &str) -> String {
+        self.with("32", text)
+    }
+
+    pub(super) fn doubtful(self, text: &str) -> String {
+        self.with("33", text)
+    }
+
+    pub(super) fn bad(self, text: &str) -> String {
+        self.with("31", text)
+    }
+
+    pub(super) fn quiet(self, text: &str) -> String {
+        self.with("2", text)
+    }
+
+    fn with(self, code: &str, text: &str) -> String {
+        if self.colour {
+            format!("\u{1b}[{code}m{text}\u{1b}[0m")
+        } else {
+            text.to_owned()
+        }
+    }
+}
+
+/// A bar of ten, for so many thousandths.
+pub(super) fn bar(thousandths: u64, paint: Paint) -> String {
+    let full = usize::try_from(thousandths / 100).unwrap_or(10).min(10);
+    let (used, left) = if paint.colour {
+        ("█", "░")
+    } else {
+        ("#", "-")
+    };
+    let empty = 10_usize.saturating_sub(full);
+    let bar = format!("{}{}", used.repeat(full), left.repeat(empty));
+    if paint.colour {
+        bar
+    } else {
+        format!("[{bar}]")
+    }
+}
+
+/// A span of time in its two largest units.
+pub(super) fn span(seconds: u64) -> String {
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} min"),
+        (0, _, _) => format!("{hours} h {} min", minutes % 60),
+        (_, _, _) => format!("{days} d {} h", hours % 24),
+    }
+}
+
+/// A screen of one's own, with keys that arrive at once. The terminal is as it was when this is dropped.
+pub(super) struct Screen {
+    before: Termios,
+    keys: mpsc::UnboundedReceiver<u8>,
+}
+
+impl Screen {
+    /// Takes the terminal; `None` where input or output is none.
+    ///
+    /// # Errors
+    /// When the terminal refuses.
+    pub(super) fn take() -> Result<Option<Self>, Failure> {
+        if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
+            return Ok(None);
+        }
+        let before = tcgetattr(io::stdin()).map_err(io::Error::from)?;
+        let mut during = before.clone();
+        // Signals stay: Ctrl-C ends the program, which gives the terminal back.
+        during
+            .local_modes
+            .remove(LocalModes::ICANON | LocalModes::ECHO);
+        tcsetattr(io::stdin(), OptionalActions::Now, &during).map_err(io::Error::from)?;
+        write("\u{1b}[?1049h\u{1b}[?25l")?;
+        Ok(Some(Self {
+            before,
+            keys: keys(),
+        }))
+    }
+
+    /// Shows these lines, cut to what fits, and nothing of the ones before.
+    ///
+    /// # Errors
+    /// When the terminal takes no more.
+    pub(super) fn show(&self, lines: &[String]) -> Result<(), Failure> {
+        let height = rustix::termios::tcgetwinsize(io::stdout());
+        let height = height.map_or(24, |size| usize::from(size.ws_row)).max(1);
+        let mut frame = "\u{1b}[H".to_owned();
+        for (index, line) in lines.iter().take(height).enumerate() {
+            if index != 0 {
+                frame.push_str("\r\n");
+            }
+            // Lines that are too long are cut by the terminal, not wrapped.
+            frame.push_str(&format!("\u{1b}[?7l{line}\u{1b}[K\u{1b}[?7h"));
+        }
+        frame.push_str("\u{1b}[J");
+        Ok(write(&frame)?)
+    }
+
+    /// The next key; never when nobody types any more.
+    pub(super) async fn key(&mut self) -> u8 {
+        match self.keys.recv().await {
+            Some(key) => key,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        drop(write("\u{1b}[?25h\u{1b}[?1049l"));
+        if tcsetattr(io::stdin(), OptionalActions::Now, &self.before).is_err() {
+            tracing::debug!("the terminal is gone");
+        }
+    }
+}
+
+/// Keys, read by a thread that ends with the process: nothing else ends a read from a terminal.
+fn keys() -> mpsc::UnboundedReceiver<u8> {
+    let (typed, keys) = mpsc::unbounded_channel();
+    let reader = std::thread::Builder::new().name("keys".to_owned());
+    let started = reader.spawn(move || {
+        let mut key = [0];
+        while io::stdin().read_exact(&mut key).is_ok() && typed.send(key[0]).is_ok() {}
+    });
+    drop(started);
+    keys
+}
+
+fn write(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn span_has_its_two_largest_units() {
+        let spans = [
+            (0, "0 s"),
+            (59, "59 s"),
+            (600, "10 min"),
+            (3725, "1 h 2 min"),
+            (90_000, "1 d 1 h"),
+        ];
+        for (seconds, shown) in spans {
+            assert_eq!(span(seconds), shown);
+        }
+    }
+}

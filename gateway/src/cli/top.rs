@@ -1,0 +1,182 @@
+//! `keyway top`: the running gateway, second by second.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use bytesize::ByteSize;
+
+use crate::admin::api::{Keyring, Status};
+use crate::clock::Clock;
+use crate::config::Checked;
+
+use super::args::Top;
+use super::client::Client;
+use super::failure::Failure;
+use super::output::{Output, is_fancy, table};
+use super::run::Asked;
+use super::status::{budget, forecast};
+use super::terminal::{Paint, Screen};
+use super::{place, runtime};
+
+/// How often the screen is drawn.
+const REFRESH: Duration = Duration::from_secs(1);
+
+/// What the gateway said, and when.
+struct Sample {
+    at: Instant,
+    status: Status,
+    keyrings: Vec<Keyring>,
+    counters: BTreeMap<String, f64>,
+}
+
+pub(super) fn run(args: &Top, out: &mut Output) -> Result<(), Failure> {
+    let checked = place::configuration(&args.place)?;
+    let screen = Screen::take()?;
+    runtime()?.block_on(async {
+        match screen {
+            Some(screen) => watch(&checked, screen).await,
+            None => once(&checked, out).await,
+        }
+    })
+}
+
+/// Draws until q or a signal.
+async fn watch(checked: &Checked, mut screen: Screen) -> Result<(), Failure> {
+    let mut asked = Asked::listen()?;
+    let mut before = sample(checked).await?;
+    let paint = Paint { colour: is_fancy() };
+    screen.show(&lines(&before, &before, paint))?;
+    let mut due = tokio::time::interval(REFRESH);
+    loop {
+        tokio::select! {
+            () = asked.any() => return Ok(()),
+            key = screen.key() => if matches!(key, b'q' | b'Q' | 3) {
+                return Ok(());
+            },
+            _now = due.tick() => {
+                let after = sample(checked).await?;
+                let mut lines = lines(&before, &after, paint);
+                lines.push(String::new());
+                lines.push(paint.quiet("q ends"));
+                screen.show(&lines)?;
+                before = after;
+            }
+        }
+    }
+}
+
+/// Where there is no terminal: what a second shows, and the end.
+async fn once(checked: &Checked, out: &mut Output) -> Result<(), Failure> {
+    let before = sample(checked).await?;
+    tokio::time::sleep(REFRESH).await;
+    let after = sample(checked).await?;
+    for line in lines(&before, &after, Paint { colour: false }) {
+        out.line(line)?;
+    }
+    Ok(())
+}
+
+async fn sample(checked: &Checked) -> Result<Sample, Failure> {
+    let socket = &checked.admin.socket;
+    let help = "start one with `keyway run`, or name the `--config` of the one that runs";
+    let client = async || Client::required(socket, help).await;
+    let status = client().await?.get("/v1/status").await?;
+    let keyrings = client().await?.get("/v1/keyrings").await?;
+    let metrics = client().await?.text("/metrics").await?;
+    Ok(Sample {
+        at: Clock::system().instant(),
+        status,
+        keyrings,
+        counters: counters(&metrics),
+    })
+}
+
+/// Samples of the Prometheus page by `name{labels}`.
+fn counters(page: &str) -> BTreeMap<String, f64> {
+    let samples = page.lines().filter(|line| !line.starts_with('#'));
+    let samples = samples.filter_map(|line| {
+        let (name, value) = line.rsplit_once(' ')?;
+        Some((name.to_owned(), value.parse().ok()?))
+    });
+    samples.collect()
+}
+
+impl Sample {
+    fn counter(&self, name: &str, keyring: &str) -> f64 {
+        let sample = format!("{name}{{keyring=\"{keyring}\"}}");
+        self.counters.get(&sample).copied().unwrap_or(0.0)
+    }
+}
+
+fn lines(before: &Sample, after: &Sample, paint: Paint) -> Vec<String> {
+    let state = if after.status.readiness.ready {
+        paint.good("ready")
+    } else {
+        paint.bad("not ready")
+    };
+    let clients = after.counters.get("keyway_connections");
+    let clients = clients.copied().unwrap_or(0.0);
+    let mut lines = vec![format!(
+        "keyway {}: {state}, {clients:.0} clients",
+        after.status.version
+    )];
+    let readiness = &after.status.readiness;
+    let wrong = readiness.reasons.iter().chain(&readiness.degraded);
+    lines.extend(wrong.map(|what| paint.doubtful(&format!("  {what}"))));
+    lines.push(String::new());
+    let head = [
+        "KEYRING",
+        "VERSION",
+        "SEALED/s",
+        "BYTES/s",
+        "OPENED/s",
+        "BYTES/s",
+        "WAITING",
+        "BUDGET USED",
+        "FORECAST",
+    ];
+    let rows = after
+        .keyrings
+        .iter()
+        .map(|keyring| row(keyring, (before, after), paint));
+    let rows: Vec<_> = std::iter::once(head.map(str::to_owned).to_vec())
+        .chain(rows)
+        .collect();
+    lines.extend(table(&rows).lines().map(str::to_owned));
+    lines
+}
+
+fn row(keyring: &Keyring, (before, after): (&Sample, &Sample), paint: Paint) -> Vec<String> {
+    let name = keyring.keyring.as_str();
+    let span = after.at.saturating_duration_since(before.at).as_secs_f64();
+    let rate = |counter: &str| {
+        let grown = after.counter(counter, name) - before.counter(counter, name);
+        if span > 0.0 {
+            grown.max(0.0) / span
+        } else {
+            0.0
+        }
+    };
+    let messages = |counter| format!("{:.0}", rate(counter));
+    let bytes = |counter| ByteSize(whole(rate(counter))).to_string();
+    let active = keyring.active();
+    vec![
+        name.to_owned(),
+        active.map_or_else(|| "none".to_owned(), |active| active.label.clone()),
+        messages("keyway_sealed_messages_total"),
+        bytes("keyway_sealed_bytes_total"),
+        messages("keyway_opened_messages_total"),
+        bytes("keyway_opened_bytes_total"),
+        format!("{:.0}", after.counter("keyway_publish_waiting", name)),
+        active.map_or_else(
+            || "-".to_owned(),
+            |active| budget(active.used, keyring.terms.limit, paint),
+        ),
+        forecast(keyring),
+    ]
+}
+
+/// A rate without its fraction.
+fn whole(rate: f64) -> u64 {
+    format!("{rate:.0}").parse().unwrap_or(0)
+}
