@@ -158,8 +158,17 @@ fn next(screen: &mut Screen, server: &Path) -> Result<(), Failure> {
     ];
     let lengths = steps.iter().map(|(command, _what)| command.chars().count());
     let longest = lengths.max().unwrap_or_default();
+    let widest = steps.iter().map(|(_command, what)| what.len()).max();
+    let beside = longest.saturating_add(widest.unwrap_or_default());
+    // Two spaces before and two between.
+    let fits = beside.saturating_add(4) <= screen.style().width;
     for (command, what) in &steps {
-        screen.say(Tone::Plain, &format!("  {command:<longest$}  {what}"))?;
+        if fits {
+            screen.say(Tone::Plain, &format!("  {command:<longest$}  {what}"))?;
+        } else {
+            screen.say(Tone::Plain, &format!("  {command}"))?;
+            screen.say(Tone::Faint, &format!("      {what}"))?;
+        }
     }
     Ok(())
 }

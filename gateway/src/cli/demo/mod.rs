@@ -60,9 +60,8 @@ async fn perform(args: &Demo, folder: &TempDir, mut screen: Screen) -> Result<()
     };
     let addr = bus.addr();
     let shown = tokio::select! {
-        shown = act(addr, folder.path(), metrics, &mut screen) => shown,
+        shown = act(addr, folder.path(), metrics, (&mut screen, &mut asked)) => shown,
         () = bus.drain() => Err(Failure::new(Exit::Unreachable, "the bus fell silent", "")),
-        () = asked.any() => Err(Failure::silent(Exit::Interrupted)),
     };
     bus.stop().await;
     let server = args.nats_server.as_deref();
@@ -73,16 +72,20 @@ async fn perform(args: &Demo, folder: &TempDir, mut screen: Screen) -> Result<()
     )
 }
 
+/// However it ends, nothing writes into the folder any more when this returns.
 async fn act(
     bus: std::net::SocketAddr,
     folder: &Path,
     metrics: PrometheusHandle,
-    screen: &mut Screen,
+    (screen, asked): (&mut Screen, &mut Asked),
 ) -> Result<Tally, Failure> {
     let checked = configuration(bus, folder)?;
     let gateway = Gateway::start(&checked, (metrics.clone(), None), &Clock::system())
         .map_err(|error| Failure::of(&error))?;
-    let told = Box::pin(story::tell(bus, &gateway, &metrics, screen)).await;
+    let told = tokio::select! {
+        told = Box::pin(story::tell(bus, &gateway, &metrics, screen)) => told,
+        () = asked.any() => Err(Failure::silent(Exit::Interrupted)),
+    };
     gateway.stop().await;
     told
 }
