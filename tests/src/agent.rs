@@ -52,6 +52,14 @@ impl Raw {
         self.messages()
     }
 
+    /// The same, forgotten afterwards: for traffic that goes on.
+    pub fn take_arrived(&mut self) -> Vec<Frame> {
+        self.flush();
+        let mut frames = self.take();
+        frames.retain(|frame| matches!(frame.verb(), "MSG" | "HMSG"));
+        frames
+    }
+
     /// Waits for the first message on a subject.
     pub fn message(&mut self, subject: &str) -> Frame {
         let of = |bytes: &[u8]| {

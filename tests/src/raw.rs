@@ -138,6 +138,13 @@ impl Raw {
         frame::cut(&self.received).0
     }
 
+    /// The whole operations received so far, which are forgotten; what has come of the next one is kept.
+    pub fn take(&mut self) -> Vec<Frame> {
+        let (frames, rest) = frame::cut(&self.received);
+        self.received = rest.to_vec();
+        frames
+    }
+
     /// Forgets what was received.
     pub fn forget(&mut self) {
         self.received.clear();
