@@ -46,10 +46,11 @@ bench-smoke: ## the benches and the load test run; no number means anything
 	  --quiet --warm-up-time 0.001 --measurement-time 0.01 --sample-size 10 --nresamples 1000 >target/bench-smoke.log 2>&1 || { tail -20 target/bench-smoke.log; exit 1; }
 	$(CARGO) build --quiet --workspace --bins
 	@server=$$($(PYTHON) tests/tools.py path server) && for what in \
-	  "throughput --sizes 16,16384 --rounds 1 --messages 2000" "latency --requests 50 --rounds 1" "idle --connections 50" "outstanding --connections 2 --requests 100"; do \
+	  "throughput --sizes 16,16384 --rounds 1 --messages 2000" "latency --requests 50 --rounds 1" "idle --connections 50" "outstanding --connections 2 --requests 100" \
+	  "rotation --rounds 1 --messages 20000 --usage 5000 --every 20" "versions --versions 10"; do \
 	  target/debug/keyway-loadtest --server "$$server" $$what >>target/bench-smoke.log || exit 1; done
 	@echo "benches and load test run; see target/bench-smoke.log"
 
-loadtest: ## throughput, latency and idle memory beside the bare server; takes a long build, then about two minutes
+loadtest: ## throughput, latency, memory, rotations under load; takes a long build, then about four minutes
 	$(CARGO) build --quiet --release --package keyway --package keyway-loadtest --bins
 	@server=$$($(PYTHON) tests/tools.py path server) && target/release/keyway-loadtest --server "$$server" all

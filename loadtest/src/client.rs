@@ -31,6 +31,13 @@ pub(crate) struct Delivered {
     pub(crate) len: usize,
 }
 
+/// What whoever takes messages wants next.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wish {
+    More,
+    Enough,
+}
+
 impl Client {
     /// Connects, says CONNECT, and waits until the other side has read it.
     pub(crate) fn connect(addr: SocketAddr) -> Result<Self, Failed> {
@@ -125,6 +132,34 @@ impl Client {
             }
         }
         Ok(())
+    }
+
+    /// Hands every payload to `take` until it wants no more. All messages begin with `head` and have `len` bytes of payload.
+    pub(crate) fn payloads(
+        &mut self,
+        head: &[u8],
+        len: usize,
+        mut take: impl FnMut(&[u8]) -> Wish,
+    ) -> Result<(), Failed> {
+        let whole = head.len() + len + 2;
+        loop {
+            self.read()?;
+            let mut rest = self.input.filled();
+            let mut wish = Wish::More;
+            while rest.len() >= whole && rest.starts_with(head) && wish == Wish::More {
+                let (message, behind) = rest.split_at_checked(whole).unwrap_or_default();
+                wish = take(message.get(head.len()..whole - 2).unwrap_or_default());
+                rest = behind;
+            }
+            let taken = self.input.len() - rest.len();
+            self.input.consume(taken);
+            if wish == Wish::Enough {
+                return Ok(());
+            }
+            if !self.input.is_empty() && !self.input.filled().starts_with(b"MSG ") {
+                self.aside()?;
+            }
+        }
     }
 
     /// An operation between two messages: a PING is answered, an error ends the run.

@@ -13,12 +13,15 @@ mod client;
 mod failed;
 mod idle;
 mod latency;
+mod operator;
 mod outstanding;
 mod process;
 mod report;
+mod rotation;
 mod stats;
 mod targets;
 mod throughput;
+mod versions;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -62,6 +65,10 @@ enum What {
     Idle(idle::Args),
     /// Many requests without an answer: memory of the gateway.
     Outstanding(outstanding::Args),
+    /// Keys replaced by usage and by hand under full load: what it costs, and what is lost.
+    Rotation(rotation::Args),
+    /// Many versions in one record: how much longer a rotation takes.
+    Versions(versions::Args),
     /// All of these, with their defaults.
     All,
 }
@@ -86,11 +93,15 @@ fn run(cli: &Cli) -> Result<(), Failed> {
         What::Latency(args) => report.latency = latency::run(&programs, args)?,
         What::Idle(args) => report.idle = idle::run(&programs, args)?,
         What::Outstanding(args) => report.outstanding = outstanding::run(&programs, args)?,
+        What::Rotation(args) => report.rotation = rotation::run(&programs, args)?,
+        What::Versions(args) => report.versions = versions::run(&programs, args)?,
         What::All => {
             report.throughput = throughput::run(&programs, &throughput::Args::default())?;
             report.latency = latency::run(&programs, &latency::Args::default())?;
             report.idle = idle::run(&programs, &idle::Args::default())?;
             report.outstanding = outstanding::run(&programs, &outstanding::Args::default())?;
+            report.rotation = rotation::run(&programs, &rotation::Args::default())?;
+            report.versions = versions::run(&programs, &versions::Args::default())?;
         }
     }
     let printed = if cli.json {

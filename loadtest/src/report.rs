@@ -10,9 +10,11 @@ use crate::failed::Failed;
 use crate::idle::Idle;
 use crate::latency::Latency;
 use crate::outstanding::Outstanding;
+use crate::rotation::{Rotation, Way};
 use crate::stats::Spread;
 use crate::targets::Programs;
 use crate::throughput::Throughput;
+use crate::versions::Versions;
 
 /// What a run has measured.
 #[derive(Serialize)]
@@ -22,6 +24,8 @@ pub(crate) struct Report {
     pub(crate) latency: Vec<Latency>,
     pub(crate) idle: Option<Idle>,
     pub(crate) outstanding: Option<Outstanding>,
+    pub(crate) rotation: Option<Rotation>,
+    pub(crate) versions: Vec<Versions>,
 }
 
 #[derive(Serialize)]
@@ -44,6 +48,8 @@ impl Report {
             latency: Vec::new(),
             idle: None,
             outstanding: None,
+            rotation: None,
+            versions: Vec::new(),
         })
     }
 
@@ -64,7 +70,10 @@ impl Report {
         latency(out, &self.latency)?;
         self.idle.iter().try_for_each(|of| idle(out, of))?;
         let mut of = self.outstanding.iter();
-        of.try_for_each(|of| outstanding(out, of))
+        of.try_for_each(|of| outstanding(out, of))?;
+        let mut of = self.rotation.iter();
+        of.try_for_each(|of| rotation(out, of))?;
+        versions(out, &self.versions)
     }
 }
 
@@ -207,6 +216,80 @@ fn idle(out: &mut impl Write, of: &Idle) -> io::Result<()> {
         "server, for the same connections        {:>8.2}",
         of.server_connected * kib
     )
+}
+
+fn rotation(out: &mut impl Write, of: &Rotation) -> io::Result<()> {
+    writeln!(
+        out,
+        "\nkeys replaced under load: {} B payload, {} messages a round, {} under way; median (lowest to highest round)",
+        of.size, of.messages, of.window
+    )?;
+    writeln!(
+        out,
+        "{:<14}{:>24}{:>22}{:>20}{:>11}{:>8}{:>9}{:>10}",
+        "",
+        "thousand messages/s",
+        "of no rotation",
+        "CPU ns/message",
+        "rotations",
+        "lost",
+        "doubled",
+        "withheld"
+    )?;
+    for way in &of.ways {
+        writeln!(
+            out,
+            "{:<14}{:>24}{:>22}{:>20}{:>11}{:>8}{:>9}{:>10}",
+            way.name,
+            show(scaled(way.messages_per_second, 1e-3), 0),
+            show(way.of_without, 2),
+            show(way.gateway_ns, 0),
+            way.rotations,
+            way.lost,
+            way.doubled,
+            way.withheld
+        )?;
+    }
+    latencies(out, &of.ways)
+}
+
+fn latencies(out: &mut impl Write, ways: &[Way]) -> io::Result<()> {
+    writeln!(
+        out,
+        "milliseconds from the write to the read, and of no rotation in the same round"
+    )?;
+    for way in ways {
+        write!(out, "{:<14}", way.name)?;
+        let names = ["p50", "p99", "p99.9"];
+        let both = way.latency.iter().zip(&way.latency_of_without);
+        for (name, (of, ratio)) in names.iter().zip(both) {
+            let (of, ratio) = (show(scaled(*of, 1e-3), 2), show(*ratio, 2));
+            write!(out, "{name} {of}, {ratio}; ")?;
+        }
+        writeln!(out, "longest {:.1}", way.longest / 1e3)?;
+    }
+    Ok(())
+}
+
+fn versions(out: &mut impl Write, parts: &[Versions]) -> io::Result<()> {
+    if parts.is_empty() {
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "\n{:<12}{:>14}{:>34}",
+        "versions", "record, KiB", "a rotation, ms"
+    )?;
+    for part in parts {
+        writeln!(
+            out,
+            "{:<12}{:>14}{:>34}",
+            part.versions,
+            part.record / 1024,
+            show(part.rotation, 1)
+        )?;
+    }
+    Ok(())
 }
 
 fn scaled(spread: Spread, by: f64) -> Spread {

@@ -29,6 +29,10 @@ pub(crate) struct Server {
 pub(crate) struct Gateway {
     pub(crate) process: Process,
     pub(crate) addr: SocketAddr,
+    /// Where metrics are.
+    pub(crate) admin: Option<SocketAddr>,
+    /// Its state directory.
+    pub(crate) state: PathBuf,
     _folder: TempDir,
 }
 
@@ -60,6 +64,7 @@ pub(crate) struct Target<'b> {
 #[derive(Deserialize)]
 struct Ports {
     listen: Vec<SocketAddr>,
+    admin: Option<SocketAddr>,
 }
 
 impl Programs {
@@ -108,24 +113,36 @@ impl Programs {
     }
 
     pub(crate) fn gateway(&self, server: SocketAddr, mode: Mode) -> Result<Gateway, Failed> {
+        self.configured(server, mode, "")
+    }
+
+    /// A gateway with this text at the end of its configuration.
+    pub(crate) fn configured(
+        &self,
+        server: SocketAddr,
+        mode: Mode,
+        tables: &str,
+    ) -> Result<Gateway, Failed> {
         let folder = folder()?;
         let state = folder.path().join("state");
         let config = folder.path().join("keyway.toml");
         let relay_only = mode == Mode::Relay;
         let text = format!(
-            "listen = \"127.0.0.1:0\"\nservers = [\"nats://{server}\"]\nstate = {state:?}\nrelay-only = {relay_only}\n\n[admin]\nlisten = \"127.0.0.1:0\"\n"
+            "listen = \"127.0.0.1:0\"\nservers = [\"nats://{server}\"]\nstate = {state:?}\nrelay-only = {relay_only}\n\n[admin]\nlisten = \"127.0.0.1:0\"\n{tables}"
         );
         fs::write(&config, text).map_err(|source| Failed::io("writing a configuration", source))?;
         let mut command = Command::new(&self.gateway);
         command.arg("run").arg("--config").arg(&config);
-        let (process, addr) = Process::start(command, &folder.path().join("log"), || {
+        let (process, (addr, admin)) = Process::start(command, &folder.path().join("log"), || {
             let text = fs::read(state.join("ports.json")).ok()?;
             let ports: Ports = serde_json::from_slice(&text).ok()?;
-            ports.listen.first().copied()
+            Some((ports.listen.first().copied()?, ports.admin))
         })?;
         Ok(Gateway {
             process,
             addr,
+            admin,
+            state,
             _folder: folder,
         })
     }
