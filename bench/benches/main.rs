@@ -11,6 +11,7 @@
 )]
 
 mod cpu_time;
+mod keys;
 mod open;
 mod report;
 mod seal;
@@ -41,6 +42,7 @@ fn main() {
     group(&mut criterion, "seal", seal::all);
     group(&mut criterion, "open", open::all);
     group(&mut criterion, "wire", wire::all);
+    group(&mut criterion, "keys", keys::all);
     criterion.final_summary();
     report::show(&folder, begun).unwrap();
 }

@@ -1,0 +1,78 @@
+//! What keys cost a batch beside sealing: a snapshot that was swapped since the last one, and a budget that is granted in pieces.
+//! A batch is one message here, so that nothing spreads the cost.
+
+use std::sync::Arc;
+
+use crate::cpu_time::CpuTime;
+use criterion::{BenchmarkGroup, BenchmarkId, Throughput};
+use keyway::keyring::{Budget, Snapshot, Used, Version};
+use keyway::policy::Policy;
+use keyway::wire::Buffer;
+use keyway_bench::{Rig, Shape, filled, payload, publishes, run_publish, version};
+use tokio::sync::Notify;
+
+/// The payload.
+const SIZE: usize = 16;
+
+pub(crate) fn all(group: &mut BenchmarkGroup<'_, CpuTime>) {
+    group.throughput(Throughput::Elements(1));
+    batch(group);
+    for versions in [2, 16, 256] {
+        swap(group, versions);
+    }
+    grants(group);
+}
+
+/// Nothing has happened since the last batch.
+fn batch(group: &mut BenchmarkGroup<'_, CpuTime>) {
+    bench(group, "batch", &Rig::sealing(1), || {});
+}
+
+/// The snapshot was built anew and swapped: another version seals, its lane is drawn, routes are looked up again.
+fn swap(group: &mut BenchmarkGroup<'_, CpuTime>, count: u32) {
+    let rig = Rig::sealing(1);
+    let policy = Arc::new(Policy::everything());
+    let versions: Vec<Arc<Version>> = (1..=count).map(|number| version(&policy, number)).collect();
+    let mut seals = versions.iter().cycle();
+    let mut generation = 1;
+    bench(group, &format!("swap {count} versions"), &rig, || {
+        generation += 1;
+        let active = seals.next().cloned().into_iter().collect();
+        let policy = Arc::clone(&policy);
+        let snapshot = Snapshot::new(policy, active, versions.clone(), generation);
+        rig.keys.install(snapshot);
+    });
+}
+
+/// The budget holds just what a batch needs: every batch takes a grant, and gives back what it did not use.
+fn grants(group: &mut BenchmarkGroup<'_, CpuTime>) {
+    let rig = Rig::sealing(1);
+    let policy = Arc::new(Policy::everything());
+    let budget = Arc::new(Budget::new(Used::default(), 1, Arc::new(Notify::new())));
+    let mut scarce = version(&policy, 1);
+    Arc::get_mut(&mut scarce).unwrap().budget = Arc::clone(&budget);
+    rig.keys
+        .install(Snapshot::new(policy, vec![scarce], Vec::new(), 2));
+    let part = Used {
+        messages: 1,
+        bytes: SIZE as u64,
+    };
+    bench(group, "grant", &rig, || budget.extend(part));
+}
+
+/// A batch of one message, and what comes before it.
+fn bench(group: &mut BenchmarkGroup<'_, CpuTime>, name: &str, rig: &Rig, mut before: impl FnMut()) {
+    let (mut path, _deliver) = rig.paths();
+    let bytes = publishes(1, &payload(SIZE), Shape::default());
+    let mut input = filled(&bytes);
+    let mut output = Buffer::new();
+    before();
+    run_publish(&mut path, &mut input, &mut output);
+    group.bench_function(BenchmarkId::new(name, SIZE), |bench| {
+        bench.iter(|| {
+            before();
+            input.advance(bytes.len());
+            run_publish(&mut path, &mut input, &mut output);
+        });
+    });
+}
