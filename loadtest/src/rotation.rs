@@ -87,7 +87,7 @@ pub(crate) struct Way {
     pub(crate) longest: f64,
     /// CPU time of the gateway per message, in nanoseconds.
     pub(crate) gateway_ns: Spread,
-    /// Rotations of all rounds.
+    /// Rotations of all rounds, and of the warm-up before them.
     pub(crate) rotations: u64,
     pub(crate) lost: u64,
     pub(crate) doubled: u64,
