@@ -4,9 +4,9 @@ use std::future::Future;
 use std::pin::Pin;
 
 use crate::control::{Answer, Control, Question};
-use crate::envelope::{Claim, Proof, VersionKey};
+use crate::envelope::{Claim, Kid, Proof, VersionKey};
 
-use super::engine::{Event, Member};
+use super::engine::Member;
 
 /// What may still be stored under a key version, as far as it is known at once.
 pub enum Inspection {
@@ -22,13 +22,24 @@ pub trait Inspector: Send {
     fn inspect(&self, question: Question) -> Inspection;
 }
 
+/// What has become of a member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// It has joined, or come back.
+    Joined(Member),
+    /// It has left, or is counted as lost.
+    Left(Member),
+    /// It has proven that it holds the version with this kid: a number would be one in every keyring.
+    Proven(Member, Kid),
+}
+
 /// The gateways that share a catalogue.
 pub trait Fleet: Send {
     /// Those that are there at the start.
     fn members(&self) -> Vec<Member>;
 
     /// Who has joined, left or proven since the last call.
-    fn events(&mut self) -> Vec<Event>;
+    fn events(&mut self) -> Vec<News>;
 
     /// Has a member prove that it holds the version; `None`: it does not answer, or its answer comes as an event. `key` is this
     /// gateway's own, for this gateway's own proof.
@@ -60,7 +71,7 @@ impl Fleet for Alone {
         vec![Member("self".to_owned())]
     }
 
-    fn events(&mut self) -> Vec<Event> {
+    fn events(&mut self) -> Vec<News> {
         Vec::new()
     }
 

@@ -44,6 +44,8 @@ impl Driver {
         }
         self.reread = Some(now);
         let Err(error) = self.catalogue.refresh() else {
+            self.install();
+            self.follow();
             return;
         };
         tracing::error!(%error, "the catalogue cannot be read again; going on with what was read before");

@@ -41,7 +41,7 @@ use crate::metrics;
 use crate::policy::{KeyringName, Policy};
 
 use super::engine::{self, Action, Asked, Event, Life, Member, Now, Order, Ring};
-use super::seams::{Fleet, Inspector};
+use super::seams::{Fleet, Inspector, News};
 use super::terms::{Doubtful, Terms};
 use super::{Config, StartError, User};
 
@@ -69,6 +69,8 @@ pub(super) struct Driver {
     begun: Instant,
     reread: Option<Instant>,
     meters: metrics::Keys,
+    /// A write has failed, and what became of it could not be read.
+    in_doubt: bool,
 }
 
 /// A keyring and its engine.
@@ -119,6 +121,7 @@ impl Driver {
             begun,
             reread: None,
             meters: metrics::Keys::default(),
+            in_doubt: false,
         };
         let wall = driver.wall();
         let lost = driver.journal.take_up(&driver.catalogue, wall);
@@ -186,10 +189,12 @@ impl Driver {
         let seen = self.loaded.look(now);
         let wall = self.wall();
         self.journal.settle(wall, now);
-        for event in self.fleet.events() {
-            for index in 0..self.rings.len() {
-                self.feed(index, event.clone());
-            }
+        if self.in_doubt {
+            self.read_anew();
+            self.follow();
+        }
+        for news in self.fleet.events() {
+            self.hear(&news);
         }
         for index in 0..self.rings.len() {
             let event = self.usage(index).unwrap_or(Event::Tick);
@@ -197,6 +202,40 @@ impl Driver {
             self.reserve(index);
         }
         self.measure(&seen);
+    }
+
+    /// Tells the engines of records that have changed otherwise than by what they decided.
+    fn follow(&mut self) {
+        for index in 0..self.rings.len() {
+            let Some((keyring, ring)) = self.ring(index) else {
+                continue;
+            };
+            let lives = self.lives(keyring);
+            if ring.lives() != lives {
+                self.feed(index, Event::Record(lives));
+            }
+        }
+    }
+
+    fn hear(&mut self, news: &News) {
+        for index in 0..self.rings.len() {
+            if let Some(event) = self.heard(index, news) {
+                self.feed(index, event);
+            }
+        }
+    }
+
+    /// What news of a member mean to a keyring.
+    fn heard(&self, index: usize, news: &News) -> Option<Event> {
+        match news {
+            News::Joined(member) => Some(Event::Joined(member.clone())),
+            News::Left(member) => Some(Event::Left(member.clone())),
+            News::Proven(member, kid) => {
+                let versions = self.record(index)?.versions.iter();
+                let mut proven = versions.filter(|version| version.kid == *kid);
+                Some(Event::Proven(member.clone(), proven.next()?.number))
+            }
+        }
     }
 
     /// Gives the engine an event, does what it decides, and so on until it has nothing more to do.

@@ -66,6 +66,7 @@ impl Driver {
     ) -> Result<KeyringStatus, OrderError> {
         let ring = self.ring(index).map(|(_keyring, ring)| ring);
         ring.ok_or(OrderError::Stopping)?.judge(order)?;
+        self.halt(index, order);
         self.feed(index, Event::Asked(Asked { order, because }));
         let owed = self
             .ring(index)
@@ -75,6 +76,19 @@ impl Driver {
             return Err(self.unfinished(index));
         }
         self.status_of(index).ok_or(OrderError::Stopping)
+    }
+
+    /// The safe direction needs no permission: under a version that is revoked sealing stops before anything is written, and
+    /// although orders before this one may wait for a disk.
+    fn halt(&mut self, index: usize, order: Order) {
+        let (Order::Compromise(number) | Order::Suspend(number)) = order else {
+            return;
+        };
+        if let Some(kid) = self.kid(index, number) {
+            tracing::warn!(%kid, number, "nothing is sealed under this key version any more");
+            self.loaded.halt(kid);
+            self.install();
+        }
     }
 
     /// What the caller is told of an order that is not carried out yet.

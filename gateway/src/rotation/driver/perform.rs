@@ -73,30 +73,29 @@ impl Driver {
         }
     }
 
-    /// How it ended, and what the record says now: after a failure it is read anew, as a write may have taken effect all the
-    /// same.
+    /// How it ended, and what the record says now.
     fn ended(&mut self, index: usize, outcome: Result<(), Failure>) -> Event {
-        if outcome.is_err()
-            && let Err(error) = self.catalogue.refresh()
-        {
-            tracing::warn!(%error, "the catalogue cannot be read again; going on with what was read before");
+        if outcome.is_err() {
+            self.read_anew();
         }
         let keyring = self.rings.get(index).map(|driven| driven.keyring.clone());
         let lives = keyring.map(|keyring| self.lives(&keyring));
         Event::Ended(outcome, lives.unwrap_or_default())
     }
 
+    /// After a failure: a write may have taken effect all the same, and then counts for the message path, too. Until that is
+    /// known, it is asked again at every tick.
+    pub(super) fn read_anew(&mut self) {
+        let read = self.catalogue.refresh();
+        self.in_doubt = read.is_err();
+        if let Err(error) = read {
+            tracing::warn!(%error, "the catalogue cannot be read again; going on with what was read before");
+        }
+        self.install();
+    }
+
     /// One transition of a record: intent, compare-and-set, outcome; then the snapshot.
     fn transition(&mut self, index: usize, deed: &Deed, because: &Because) -> Result<(), Failure> {
-        if let (Deed::Compromise(number) | Deed::Suspend(number), Some(kid)) = (
-            deed,
-            deed.number().and_then(|number| self.kid(index, number)),
-        ) {
-            // The safe direction needs no permission: sealing stops before anything is written.
-            tracing::warn!(%kid, number, "nothing is sealed under this key version any more");
-            self.loaded.halt(kid);
-            self.install();
-        }
         let statement = self.statement(index, deed, because);
         let wall = self.wall();
         let act = statement.map(Statement::act);
@@ -143,12 +142,11 @@ impl Driver {
             }
             Deed::Activate(number) => self.catalogue.activate(&keyring, *number, &clock).map(drop),
             Deed::Restore(number, state) => {
-                self.catalogue
-                    .set_state(&keyring, *number, *state, &clock)?;
+                // Before the write, which may fail and take effect all the same: until it does, the record lets nothing seal.
                 if let Some(kid) = self.kid(index, *number) {
                     self.loaded.release(kid);
                 }
-                Ok(())
+                self.catalogue.set_state(&keyring, *number, *state, &clock)
             }
             Deed::Archive(number) => {
                 self.settle(index, *number)?;

@@ -118,6 +118,8 @@ impl Driver {
             }
             paced = pace;
             paced.again = now.checked_add(Duration::from_secs(1));
+            self.read_anew();
+            self.follow();
         }
         if let Some(driven) = self.rings.get_mut(index) {
             driven.pace = paced;

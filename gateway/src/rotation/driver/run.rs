@@ -113,7 +113,7 @@ impl Driver {
         }
     }
 
-    fn serve(&mut self, request: Request) {
+    pub(super) fn serve(&mut self, request: Request) {
         match request {
             Request::Rotate {
                 keyring,
@@ -209,7 +209,7 @@ impl Driver {
         }
     }
 
-    fn told(&mut self, told: Told) {
+    pub(super) fn told(&mut self, told: Told) {
         let Told {
             index,
             number,

@@ -57,6 +57,8 @@ pub enum Event {
     Asked(Asked),
     /// The action under way has ended, and the record is this now.
     Ended(Result<(), Failure>, Vec<Life>),
+    /// The record was read anew, and is this now.
+    Record(Vec<Life>),
     /// What was found out about a version that is to be destroyed.
     Inspected(u32, Verdict),
     /// The configuration has changed.

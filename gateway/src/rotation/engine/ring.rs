@@ -304,6 +304,7 @@ impl Ring {
             Event::Proven(member, number) => self.proven(member, number),
             Event::Asked(asked) => self.ask(now, asked),
             Event::Ended(outcome, lives) => self.ended(now, outcome, lives),
+            Event::Record(lives) => self.learn(lives),
             Event::Inspected(number, verdict) => self.inspected(now, number, verdict),
             Event::Terms(terms) => self.terms = terms,
         }
@@ -350,12 +351,16 @@ impl Ring {
         }
     }
 
-    fn ended(&mut self, now: Now, outcome: Result<(), Failure>, lives: Vec<Life>) {
+    fn learn(&mut self, lives: Vec<Life>) {
         self.lives = lives;
         self.gates.retain(|number, _gate| {
             let life = self.lives.iter().find(|life| life.number == *number);
             life.is_some_and(|life| life.state == State::Archived)
         });
+    }
+
+    fn ended(&mut self, now: Now, outcome: Result<(), Failure>, lives: Vec<Life>) {
+        self.learn(lives);
         let work = std::mem::replace(&mut self.work, Work::Idle);
         let Work::Doing(deed) = work else {
             self.work = work;
