@@ -1,7 +1,7 @@
 # Two commands matter: `make demo` and `make test`. Both need cargo, a C compiler, make and Python 3; the rest they fetch
 # into target/tools (see tests/tools.py).
 .DEFAULT_GOAL := help
-.PHONY: help demo test tools lint doc loom fuzz fuzz-smoke bench bench-smoke loadtest
+.PHONY: help demo test tools lint doc loom simulate fuzz fuzz-smoke bench bench-smoke loadtest
 
 CARGO ?= cargo
 PYTHON ?= python3
@@ -30,6 +30,11 @@ doc: ## the library's documentation
 # A cfg of its own, and so a target folder of its own: nothing else is built for it, and nothing again.
 loom: ## budgets and grants under every order of memory accesses
 	RUSTFLAGS="--cfg loom" $(CARGO) test --quiet --package keyway-models --target-dir target/loom
+
+# The dev profile's dependencies as they are; only the library itself is optimised, which takes some minutes to build.
+simulate: ## rotation in a world that fails: seeds SEEDS (0..100000 unless given); see docs/testing.md
+	KEYWAY_SIMULATION_SEEDS=$(or $(SEEDS),0..100000) $(CARGO) test --quiet --package keyway --lib \
+	  --config 'profile.dev.package.keyway.opt-level=2' driver::simulation -- --nocapture
 
 fuzz: ## every fuzz target, RUNS executions each (10,000,000 unless given); see docs/testing.md
 	gateway/fuzz/run -runs=$(or $(RUNS),10000000)

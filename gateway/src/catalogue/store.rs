@@ -47,9 +47,7 @@ impl Catalogue {
     /// # Errors
     /// [`LoadError`].
     pub fn open_read_only(dir: StateDir, custodian: Arc<dyn Custodian>) -> Result<View, LoadError> {
-        let mut view = View::bare(dir, Arc::new(Real), custodian)?;
-        view.refresh()?;
-        Ok(view)
+        Self::open_read_only_on(dir, Arc::new(Real), custodian)
     }
 
     /// Whether the directory holds a whole catalogue.
@@ -192,7 +190,7 @@ impl Catalogue {
         write_seen(&self.view)
     }
 
-    pub(super) fn open_on(
+    pub(crate) fn open_on(
         lock: Lock,
         files: Arc<dyn Files>,
         custodian: Arc<dyn Custodian>,
@@ -203,8 +201,18 @@ impl Catalogue {
         Ok(catalogue)
     }
 
+    pub(crate) fn open_read_only_on(
+        dir: StateDir,
+        files: Arc<dyn Files>,
+        custodian: Arc<dyn Custodian>,
+    ) -> Result<View, LoadError> {
+        let mut view = View::bare(dir, files, custodian)?;
+        view.refresh()?;
+        Ok(view)
+    }
+
     /// The signing key gets its final name last: while that is missing, there is no catalogue yet.
-    pub(super) fn create_on(
+    pub(crate) fn create_on(
         lock: Lock,
         files: Arc<dyn Files>,
         custodian: Arc<dyn Custodian>,

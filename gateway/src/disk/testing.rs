@@ -61,6 +61,23 @@ impl Forgetful {
         inner.dead = false;
     }
 
+    /// The process is started again, and power was never gone.
+    pub(crate) fn respawn(&self) {
+        let mut inner = self.inner();
+        inner.armed = None;
+        inner.dead = false;
+    }
+
+    /// Whether a [`Trouble::Death`] has come.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.inner().dead
+    }
+
+    /// What survives a power cut for certain.
+    pub(crate) fn durable(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        self.inner().durable.clone()
+    }
+
     /// How many changes are not durable yet.
     pub(crate) fn pending(&self) -> usize {
         self.inner().pending.len()

@@ -23,6 +23,8 @@ mod perform;
 mod report;
 mod reserve;
 mod run;
+#[cfg(test)]
+mod simulation;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;

@@ -1,0 +1,268 @@
+//! What must be true after every action, and whenever a process has begun.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::play::Play;
+use super::traffic::Id;
+use crate::audit::{Source, verify};
+use crate::catalogue::{Opens, Record, State, Version};
+use crate::envelope::Used;
+use crate::keyring::Verdict;
+
+/// What was seen to be so, and stays so.
+#[derive(Default)]
+pub(super) struct Known {
+    /// The bytes of the records at the last look, and their epochs.
+    pub(super) records: BTreeMap<usize, (Vec<u8>, u64)>,
+    destroyed: BTreeSet<Id>,
+    admitted: BTreeSet<Id>,
+    /// How secrets are written in records.
+    wrapped: BTreeMap<Id, String>,
+    /// Versions that may be destroyed whatever is stored.
+    pub(super) forced: BTreeSet<Id>,
+    /// Keyrings whose versions were, at some time, to be destroyed whatever is stored.
+    pub(super) shredding: BTreeSet<usize>,
+    /// What an operator was told is done.
+    pub(super) compromised: BTreeSet<Id>,
+}
+
+impl Play<'_> {
+    /// Everything that holds at every moment.
+    pub(super) fn check(&mut self) {
+        for index in 0..self.names.len() {
+            let record = self.driver().catalogue.record(&self.names[index]).cloned();
+            if let Some(record) = record {
+                self.check_record(index, &record);
+                self.check_snapshot(index, &record);
+            }
+            self.check_visible(index);
+        }
+    }
+
+    /// What the driver knows, it has written down.
+    fn check_record(&mut self, index: usize, record: &Record) {
+        one_active(record);
+        for version in &record.versions {
+            let id = (index, version.number);
+            self.check_version(id, version);
+            if let Some(wrapped) = &version.wrapped {
+                self.known
+                    .wrapped
+                    .entry(id)
+                    .or_insert_with(|| wrapped.to_string());
+            }
+            if version.state == State::Destroyed {
+                self.check_destroyed(id, version);
+            }
+            if matches!(version.state, State::Ready | State::Active)
+                && self.known.admitted.insert(id)
+            {
+                assert!(
+                    self.members.all_proven(version.kid),
+                    "{id:?} is {} and not every member has it",
+                    version.state
+                );
+            }
+        }
+    }
+
+    fn check_version(&self, id: Id, version: &Version) {
+        let state = version.state;
+        let path = self.traffic.path();
+        let sealed = path.ledger.sealed.get(&id).copied().unwrap_or_default();
+        let over = sealed.minus(version.reserved);
+        assert_eq!(
+            over,
+            Used::default(),
+            "{id:?} has sealed {sealed:?}, {:?} is written down",
+            version.reserved
+        );
+        let destroyed = state == State::Destroyed;
+        assert!(
+            destroyed || !self.known.destroyed.contains(&id),
+            "{id:?} was destroyed and is {state}"
+        );
+        let compromised = matches!(state, State::Compromised | State::Destroyed);
+        assert!(
+            compromised || !self.known.compromised.contains(&id),
+            "{id:?} was compromised and is {state}"
+        );
+    }
+
+    fn check_destroyed(&mut self, id: Id, version: &Version) {
+        let snapshot = self.traffic.path().snapshot();
+        let loaded = snapshot.is_some_and(|snapshot| snapshot.by_kid(version.kid).is_some());
+        assert!(!loaded, "{id:?} is destroyed and still loaded");
+        assert!(
+            self.driver().loaded.get(version.kid).is_none(),
+            "{id:?} is destroyed and its secret is in memory"
+        );
+        if !self.known.destroyed.insert(id) {
+            return;
+        }
+        if let Some(wrapped) = self.known.wrapped.get(&id) {
+            for disk in [self.disk.content(), self.disk.durable()] {
+                let holds =
+                    |bytes: &&Vec<u8>| memchr::memmem::find(bytes, wrapped.as_bytes()).is_some();
+                assert!(
+                    !disk.values().any(|bytes| holds(&bytes)),
+                    "{id:?} is destroyed and its wrapped secret is on the disk"
+                );
+            }
+        }
+        let free = self.known.forced.contains(&id) || self.known.shredding.contains(&id.0);
+        let held = self.traffic.path().ledger.holds(id);
+        assert!(
+            free || !held,
+            "{id:?} is destroyed, and something stored needs it"
+        );
+    }
+
+    fn check_snapshot(&self, index: usize, record: &Record) {
+        let path = self.traffic.path();
+        let Some(snapshot) = path.snapshot() else {
+            return;
+        };
+        if let Some(active) = snapshot.active(path.keyring(index)) {
+            let written = record.active().map(|version| version.number);
+            assert_eq!(
+                written,
+                Some(active.number),
+                "keyring {index} seals under another version than is written down"
+            );
+        }
+        let keyring = path.keyring(index);
+        for loaded in snapshot
+            .versions()
+            .filter(|version| version.keyring == keyring)
+        {
+            let version = record.version(loaded.number).unwrap();
+            let opens = self.driver().loaded.opens(&record.keyring, version);
+            assert!(
+                matches!(opens, Opens::Yes | Opens::OnDemand),
+                "version {} of keyring {index} is loaded and {}",
+                version.number,
+                version.state
+            );
+        }
+    }
+
+    /// What another member reads now.
+    fn check_visible(&mut self, index: usize) {
+        let path = self
+            .home
+            .dir()
+            .join("catalogue")
+            .join(format!("{}.json", self.names[index]));
+        let Ok(bytes) = crate::disk::Files::read(&*self.disk, &path) else {
+            return;
+        };
+        let (before, epoch) = self.known.records.entry(index).or_default();
+        if *before == bytes {
+            return;
+        }
+        self.view.refresh().unwrap();
+        let record = self.view.record(&self.names[index]).unwrap();
+        assert!(record.epoch >= *epoch, "the epoch has gone back");
+        *epoch = record.epoch;
+        *before = bytes;
+        one_active(record);
+    }
+
+    /// Everything stored opens, or its version may not; for this gateway and for another member.
+    pub(super) fn check_opens(&mut self) {
+        let ids: Vec<Id> = self.traffic.path().ledger.stored.keys().copied().collect();
+        for id in ids {
+            self.check_opens_of(id);
+        }
+    }
+
+    fn check_opens_of(&mut self, id: Id) {
+        let name = self.names[id.0].clone();
+        let driver = self.driver();
+        let version = driver
+            .catalogue
+            .record(&name)
+            .unwrap()
+            .version(id.1)
+            .unwrap()
+            .clone();
+        let opens = driver.loaded.opens(&name, &version);
+        let verdict = self.driver_mut().look_for(version.kid);
+        let messages = self
+            .traffic
+            .path()
+            .ledger
+            .stored
+            .get(&id)
+            .cloned()
+            .unwrap_or_default();
+        let key = self
+            .view
+            .refresh()
+            .ok()
+            .map(|()| self.view.version_key(&name, id.1));
+        for message in messages {
+            let mut path = self.traffic.path();
+            let opened = path.open(&message);
+            match opens {
+                Opens::Yes | Opens::OnDemand => {
+                    assert_eq!(verdict, Verdict::Loaded, "{id:?}, {}", version.state);
+                    opened.unwrap_or_else(|error| panic!("{id:?}, {}: {error}", version.state));
+                    assert!(
+                        matches!(&key, Some(Ok(key)) if opens_with(key, &message)),
+                        "{id:?}: another member cannot open it"
+                    );
+                }
+                Opens::No | Opens::ByPolicy => {
+                    assert!(opened.is_err(), "{id:?} opens, and is {}", version.state);
+                }
+            }
+        }
+        let destroyed = version.state == State::Destroyed;
+        assert_eq!(
+            destroyed,
+            !matches!(key, Some(Ok(_))),
+            "{id:?} is {}",
+            version.state
+        );
+    }
+
+    /// The audit log is whole, and nothing is open.
+    pub(super) fn check_audit(&self) {
+        let files: std::sync::Arc<dyn crate::disk::Files> =
+            std::sync::Arc::<crate::disk::testing::Forgetful>::clone(&self.disk);
+        let place = super::world::place(files, self.home.dir());
+        let (log, checkpoints) = (place.log(), place.checkpoints());
+        let source = Source {
+            files: &*self.disk,
+            log: &log,
+            checkpoints: Some(&checkpoints),
+        };
+        let verified = verify(&source, super::world::signer().verifier(), &[]).unwrap();
+        assert_eq!(verified.open, [], "intents are open");
+        assert_eq!(
+            verified.covered, verified.lines,
+            "lines without a checkpoint"
+        );
+    }
+}
+
+fn one_active(record: &Record) {
+    let active = record
+        .versions
+        .iter()
+        .filter(|version| version.state == State::Active);
+    assert!(active.count() <= 1, "two active versions: {record:?}");
+}
+
+fn opens_with(
+    key: &crate::envelope::VersionKey,
+    (envelope, subject): &super::traffic::Message,
+) -> bool {
+    let header = crate::envelope::Header::parse(envelope).unwrap();
+    let mut out = vec![0; envelope.len() - crate::envelope::OVERHEAD];
+    let lane = key.lane(header.suite, header.lane);
+    lane.open(&header, header.bound.then_some(subject), envelope, &mut out)
+        .is_ok()
+}

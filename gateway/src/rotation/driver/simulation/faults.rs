@@ -1,0 +1,164 @@
+//! What goes wrong, and when: drawn from the seed alone.
+
+use std::io::ErrorKind;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use crate::disk::testing::Trouble;
+
+/// Numbers from a seed (splitmix64).
+#[derive(Clone, Debug)]
+pub(super) struct Dice(u64);
+
+/// What the disk and the custodian are like at the moment.
+#[derive(Clone)]
+pub(super) struct Weather(Arc<Mutex<Sky>>);
+
+struct Sky {
+    dice: Dice,
+    disk: Option<u64>,
+    custody: Option<u64>,
+    /// The process dies at this step of the disk, counted from now.
+    death: Option<u64>,
+    slow: bool,
+    seen: Seen,
+}
+
+/// What has been injected.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Seen {
+    pub(super) disk: u64,
+    pub(super) custody: u64,
+    pub(super) deaths: u64,
+}
+
+impl Dice {
+    /// Independent numbers for each `stream` of a seed.
+    pub(super) fn new(seed: u64, stream: u64) -> Self {
+        let mut dice = Self(seed ^ stream.wrapping_mul(0xD6E8_FEB8_6659_FD93));
+        dice.next();
+        dice
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// Below `end`; 0 when that is 0.
+    pub(super) fn below(&mut self, end: u64) -> u64 {
+        self.next().checked_rem(end).unwrap_or(0)
+    }
+
+    /// The same for an index.
+    pub(super) fn index(&mut self, end: usize) -> usize {
+        usize::try_from(self.below(u64::try_from(end).unwrap())).unwrap()
+    }
+
+    /// Both ends included.
+    pub(super) fn between(&mut self, first: u64, last: u64) -> u64 {
+        first.saturating_add(self.below(last.saturating_sub(first).saturating_add(1)))
+    }
+
+    /// True once in `often`.
+    pub(super) fn one_in(&mut self, often: u64) -> bool {
+        self.below(often) == 0
+    }
+
+    pub(super) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        from[self.index(from.len())]
+    }
+}
+
+impl Weather {
+    /// Fair, until [`Weather::turn`].
+    pub(super) fn new(seed: u64) -> Self {
+        Self(Arc::new(Mutex::new(Sky {
+            dice: Dice::new(seed, 1),
+            disk: None,
+            custody: None,
+            death: None,
+            slow: false,
+            seen: Seen::default(),
+        })))
+    }
+
+    /// What the next action meets.
+    pub(super) fn turn(&self) {
+        let mut sky = self.sky();
+        let sky = &mut *sky;
+        let dice = &mut sky.dice;
+        sky.disk = match dice.below(12) {
+            0 => Some(2),
+            1 | 2 => Some(6),
+            3 => Some(20),
+            _ => None,
+        };
+        sky.custody = dice.one_in(8).then(|| dice.between(1, 3));
+        sky.death = dice.one_in(6).then(|| dice.below(18));
+        sky.slow = dice.one_in(10);
+    }
+
+    /// Nothing goes wrong any more.
+    pub(super) fn clear(&self) {
+        let mut sky = self.sky();
+        (sky.disk, sky.custody, sky.death, sky.slow) = (None, None, None, false);
+    }
+
+    /// What happens to this step of the disk.
+    pub(super) fn strikes(&self) -> Option<Trouble> {
+        let mut sky = self.sky();
+        let sky = &mut *sky;
+        match sky.death {
+            Some(0) => {
+                sky.death = None;
+                sky.seen.deaths += 1;
+                return Some(Trouble::Death);
+            }
+            left => sky.death = left.map(|left| left - 1),
+        }
+        let often = sky.disk?;
+        sky.dice.one_in(often).then(|| {
+            sky.seen.disk += 1;
+            let kinds = [
+                ErrorKind::StorageFull,
+                ErrorKind::Other,
+                ErrorKind::TimedOut,
+            ];
+            Trouble::Error(sky.dice.pick(&kinds))
+        })
+    }
+
+    /// Whether the disk does not give back what it has.
+    pub(super) fn blinds(&self) -> bool {
+        let mut sky = self.sky();
+        let often = sky.disk.map(|often| often * 8);
+        let blind = often.is_some_and(|often| sky.dice.one_in(often));
+        sky.seen.disk += u64::from(blind);
+        blind
+    }
+
+    /// Whether the custodian refuses.
+    pub(super) fn refuses(&self) -> bool {
+        let mut sky = self.sky();
+        let often = sky.custody;
+        let refused = often.is_some_and(|often| sky.dice.one_in(often));
+        sky.seen.custody += u64::from(refused);
+        refused
+    }
+
+    /// Milliseconds that the custodian takes.
+    pub(super) fn delay(&self) -> u64 {
+        let mut sky = self.sky();
+        if sky.slow { sky.dice.below(3000) } else { 0 }
+    }
+
+    pub(super) fn seen(&self) -> Seen {
+        self.sky().seen
+    }
+
+    fn sky(&self) -> MutexGuard<'_, Sky> {
+        self.0.lock().unwrap()
+    }
+}

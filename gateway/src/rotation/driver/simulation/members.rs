@@ -1,0 +1,154 @@
+//! The other gateways that share the catalogue: they vanish, return, and do not always tell the truth.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use crate::catalogue::View;
+use crate::envelope::{Claim, Kid, Proof, VersionKey};
+use crate::rotation::engine::Member;
+use crate::rotation::seams::{Fleet, News};
+
+/// How a member answers a challenge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Manner {
+    Honest,
+    /// It does not answer.
+    Silent,
+    /// It answers with something else.
+    Wrong,
+    /// Its answer comes as an event.
+    Late,
+}
+
+/// The members, this gateway first.
+#[derive(Clone)]
+pub(super) struct Members(Arc<Mutex<Crew>>);
+
+struct Crew {
+    manners: BTreeMap<Member, Manner>,
+    here: BTreeSet<Member>,
+    news: Vec<News>,
+    /// Those who were here when the driver last asked.
+    known: BTreeSet<Member>,
+    /// Those who were here before that, too: of the others it may hear only after a version is admitted.
+    bound: BTreeSet<Member>,
+    /// Who has shown that it holds what.
+    proven: BTreeSet<(Member, Kid)>,
+    view: View,
+}
+
+impl Members {
+    pub(super) fn new(others: usize, view: View) -> Self {
+        let names = (0..=others).map(|n| {
+            Member(if n == 0 {
+                "self".to_owned()
+            } else {
+                format!("m{n}")
+            })
+        });
+        let here: BTreeSet<_> = names.collect();
+        let honest = |member: &Member| (member.clone(), Manner::Honest);
+        Self(Arc::new(Mutex::new(Crew {
+            manners: here.iter().map(honest).collect(),
+            known: here.clone(),
+            bound: here.clone(),
+            here,
+            news: Vec::new(),
+            proven: BTreeSet::new(),
+            view,
+        })))
+    }
+
+    pub(super) fn read_anew(&self, view: View) {
+        self.crew().view = view;
+    }
+
+    /// Another than this gateway.
+    pub(super) fn other(&self, index: usize) -> Member {
+        Member(format!("m{}", index + 1))
+    }
+
+    pub(super) fn leaves(&self, member: Member) {
+        let mut crew = self.crew();
+        if crew.here.remove(&member) {
+            crew.news.push(News::Left(member));
+        }
+    }
+
+    pub(super) fn returns(&self, member: Member) {
+        let mut crew = self.crew();
+        if crew.here.insert(member.clone()) {
+            crew.news.push(News::Joined(member));
+        }
+    }
+
+    pub(super) fn behaves(&self, member: Member, manner: Manner) {
+        self.crew().manners.insert(member, manner);
+    }
+
+    /// Whether every member that the driver must have heard of has shown that it holds the version.
+    pub(super) fn all_proven(&self, kid: Kid) -> bool {
+        let crew = self.crew();
+        let mut bound = crew.bound.iter();
+        bound.all(|member| crew.proven.contains(&(member.clone(), kid)))
+    }
+
+    fn crew(&self) -> MutexGuard<'_, Crew> {
+        self.0.lock().unwrap()
+    }
+}
+
+impl Crew {
+    /// The member's own key, which it reads from the catalogue.
+    fn key(&mut self, kid: Kid) -> Option<VersionKey> {
+        self.view.refresh().ok()?;
+        let (keyring, version) = self.view.find_by_kid(kid)?;
+        self.view.version_key(keyring, version.number).ok()
+    }
+}
+
+impl Fleet for Members {
+    fn members(&self) -> Vec<Member> {
+        let mut crew = self.crew();
+        crew.news.clear();
+        crew.known = crew.here.clone();
+        crew.bound = crew.here.clone();
+        crew.here.iter().cloned().collect()
+    }
+
+    fn events(&mut self) -> Vec<News> {
+        let mut crew = self.crew();
+        crew.bound = crew.known.intersection(&crew.here).cloned().collect();
+        crew.known = crew.here.clone();
+        std::mem::take(&mut crew.news)
+    }
+
+    fn prove(&self, claim: &Claim<'_>, _number: u32, key: &VersionKey) -> Option<Proof> {
+        let mut crew = self.crew();
+        let member = Member(claim.member.to_owned());
+        let kid = key.kid();
+        if member.0 == "self" {
+            crew.proven.insert((member, kid));
+            return Some(key.confirm(claim));
+        }
+        if !crew.here.contains(&member) {
+            return None;
+        }
+        let manner = crew.manners.get(&member).copied();
+        match manner.unwrap_or(Manner::Honest) {
+            Manner::Silent => None,
+            Manner::Wrong => Some(Proof([0; 32])),
+            Manner::Honest => {
+                let proof = crew.key(kid)?.confirm(claim);
+                crew.proven.insert((member, kid));
+                Some(proof)
+            }
+            Manner::Late => {
+                crew.key(kid)?;
+                crew.proven.insert((member.clone(), kid));
+                crew.news.push(News::Proven(member, kid));
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! The whole of rotation in a world that fails: the real engine, driver, catalogue, audit log, lanes and budgets, over a disk, a
+//! custodian, a clock, a bus and other members that are simulated.
+//!
+//! A run is made from its seed alone. Secrets, kids and lane ids are drawn by the system's generator as ever: nothing depends on
+//! their values.
+//!
+//! In every run, at every moment:
+//! - one version of a keyring at most is active, in memory, on disk, and for the message path;
+//! - what is stored opens, here and for another member, unless its version may not open or was to be destroyed whatever is stored;
+//! - no version has sealed more than its limit, nor more than is written down durably;
+//! - no nonce is used twice;
+//! - the secret of a destroyed version is neither loaded nor on the disk;
+//! - a version that is revoked seals nothing more, and a revocation that was confirmed survives;
+//! - no version is admitted that a member has not proven to hold.
+//!
+//! And when faults stop, within bounded time: every keyring seals, also beyond a limit; a rotation is made; what was replaced is
+//! archived or destroyed; the audit log is whole and owes nothing.
+//!
+//! | you look for | it is in |
+//! |---|---|
+//! | what goes wrong, and when | `faults` |
+//! | disk, custodian, bus | `world` |
+//! | other members | `members` |
+//! | workers that seal meanwhile | `traffic` |
+//! | a run, its processes and their ends | `play` |
+//! | its actions | `acts` |
+//! | how it goes on without faults | `ending` |
+//! | what must be true | `check` |
+
+#![expect(
+    clippy::arithmetic_side_effects,
+    reason = "a test stops at the first thing that is not as expected"
+)]
+
+mod acts;
+mod check;
+mod ending;
+mod faults;
+mod members;
+mod play;
+mod traffic;
+mod world;
+
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use faults::Seen;
+use play::{Play, Tally};
+use world::Home;
+
+/// What an ordinary test run takes.
+const SLICE: Range<u64> = 0..2000;
+
+/// Seeds to run instead: `a..b`, or one.
+const SEEDS: &str = "KEYWAY_SIMULATION_SEEDS";
+
+/// What all runs came to.
+#[derive(Debug, Default)]
+struct Sum {
+    runs: u64,
+    tally: Tally,
+    seen: Seen,
+    failed: Vec<u64>,
+}
+
+#[test]
+fn keys_are_safe_in_every_run_and_rotation_goes_on_once_faults_stop() {
+    let seeds = seeds();
+    let next = AtomicU64::new(seeds.start);
+    let sum = Mutex::new(Sum::default());
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| work(&next, seeds.end, &sum));
+        }
+    });
+    let sum = sum.into_inner().unwrap();
+    eprintln!("{sum:?}");
+    assert!(
+        sum.failed.is_empty(),
+        "failed: seeds {:?}; each replays by {SEEDS}=SEED cargo test -p keyway --lib driver::simulation",
+        sum.failed
+    );
+    assert_eq!(sum.runs, seeds.end - seeds.start);
+}
+
+fn work(next: &AtomicU64, end: u64, sum: &Mutex<Sum>) {
+    let home = Home::new();
+    loop {
+        let seed = next.fetch_add(1, Ordering::Relaxed);
+        if seed >= end {
+            break;
+        }
+        let outcome = catch_unwind(AssertUnwindSafe(|| Play::new(&home, seed).run()));
+        let mut sum = sum.lock().unwrap();
+        sum.runs += 1;
+        match outcome {
+            Ok((tally, seen)) => {
+                sum.tally.add(&tally);
+                sum.seen.add(&seen);
+            }
+            Err(_told) => {
+                eprintln!(
+                    "seed {seed} failed: {SEEDS}={seed} cargo test -p keyway --lib driver::simulation"
+                );
+                sum.failed.push(seed);
+            }
+        }
+        if sum.failed.len() >= 10 {
+            next.store(end, Ordering::Relaxed);
+        }
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the seeds of a test are no configuration of the gateway"
+)]
+fn seeds() -> Range<u64> {
+    let Ok(text) = std::env::var(SEEDS) else {
+        return SLICE;
+    };
+    match text.split_once("..") {
+        Some((first, end)) => first.parse().unwrap()..end.parse().unwrap(),
+        None => {
+            let seed: u64 = text.parse().unwrap();
+            seed..seed + 1
+        }
+    }
+}
+
+impl Tally {
+    const fn add(&mut self, other: &Self) {
+        self.actions += other.actions;
+        self.starts += other.starts;
+        self.refused_starts += other.refused_starts;
+        self.jumps += other.jumps;
+        self.versions += other.versions;
+        self.sealed += other.sealed;
+        self.limits += other.limits;
+    }
+}
+
+impl Seen {
+    const fn add(&mut self, other: &Self) {
+        self.disk += other.disk;
+        self.custody += other.custody;
+        self.deaths += other.deaths;
+    }
+}

@@ -1,0 +1,244 @@
+//! Workers that seal whatever the driver is doing, and the ledger of all that they have sealed.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use super::faults::Dice;
+use crate::clock::Clock;
+use crate::disk::testing::Forgetful;
+use crate::envelope::{Header, Kid, LaneId, OVERHEAD, Used};
+use crate::keyring::{Keys, LaneCache, Lanes, OpenRefused, SealRefused, Snapshot, WorkerId, open};
+use crate::policy::{KeyringId, Policy};
+use crate::rotation::terms::Limit;
+
+/// A version: the index of its keyring, its number there.
+pub(super) type Id = (usize, u32);
+
+/// A sealed message and the subject that it was sealed for.
+pub(super) type Message = (Vec<u8>, Vec<u8>);
+
+/// The message path, shared with the disk: every step that the disk takes is a moment in which others seal.
+#[derive(Clone)]
+pub(super) struct Traffic(Arc<Mutex<Path>>);
+
+pub(super) struct Path {
+    dice: Dice,
+    clock: Clock,
+    disk: Arc<Forgetful>,
+    keyrings: Vec<(KeyringId, Vec<u8>)>,
+    keys: Option<Arc<Keys>>,
+    workers: Vec<Worker>,
+    pub(super) ledger: Ledger,
+}
+
+struct Worker {
+    lanes: Lanes,
+    cache: LaneCache,
+    /// A batch that has begun under an older snapshot.
+    begun: Option<Arc<Snapshot>>,
+}
+
+/// Everything that was ever sealed, in whatever process.
+#[derive(Default)]
+pub(super) struct Ledger {
+    pub(super) ids: HashMap<Kid, Id>,
+    pub(super) sealed: BTreeMap<Id, Used>,
+    /// Keyring by keyring, the limit in force.
+    pub(super) limits: Vec<Limit>,
+    /// What was reserved before the limit was lowered.
+    pub(super) caps: BTreeMap<Id, Used>,
+    nonces: HashSet<(Kid, LaneId, u32)>,
+    lanes: HashSet<(Kid, LaneId)>,
+    /// What streams hold.
+    pub(super) stored: BTreeMap<Id, Vec<Message>>,
+    /// Whose revocation has been asked for in this process, and whether it is for good.
+    pub(super) barred: BTreeSet<(Id, bool)>,
+}
+
+impl Traffic {
+    pub(super) fn new(
+        seed: u64,
+        (policy, limits): (&Policy, Vec<Limit>),
+        clock: &Clock,
+        disk: &Arc<Forgetful>,
+    ) -> Self {
+        let keyring = |rule: &crate::policy::Rule| {
+            let subject = format!("{}.a", rule.name).into_bytes();
+            (policy.by_name(rule.name.as_str()).unwrap(), subject)
+        };
+        Self(Arc::new(Mutex::new(Path {
+            dice: Dice::new(seed, 2),
+            clock: clock.clone(),
+            disk: Arc::clone(disk),
+            keyrings: policy.keyrings().iter().map(keyring).collect(),
+            keys: None,
+            workers: Vec::new(),
+            ledger: Ledger {
+                limits,
+                ..Ledger::default()
+            },
+        })))
+    }
+
+    /// Some messages, perhaps, from some worker.
+    pub(super) fn pulse(&self) {
+        let mut path = self.path();
+        if path.keys.is_some() && path.dice.one_in(2) {
+            let count = path.dice.between(1, 3);
+            path.burst(count).ok();
+        }
+    }
+
+    pub(super) fn path(&self) -> MutexGuard<'_, Path> {
+        self.0.lock().unwrap()
+    }
+}
+
+impl Path {
+    /// A process begins to serve.
+    pub(super) fn begin(&mut self, keys: Arc<Keys>, workers: usize) {
+        let now = self.clock.instant();
+        let worker = |index| Worker {
+            lanes: Lanes::new(WorkerId(index), now),
+            cache: LaneCache::new(WorkerId(index)),
+            begun: None,
+        };
+        self.workers = (0..workers).map(worker).collect();
+        self.keys = Some(keys);
+    }
+
+    /// The process has ended.
+    pub(super) fn end(&mut self) {
+        self.keys = None;
+        self.workers.clear();
+        self.ledger.barred.clear();
+    }
+
+    /// Batches that had begun are through.
+    pub(super) fn settle(&mut self) {
+        for worker in &mut self.workers {
+            worker.begun = None;
+        }
+    }
+
+    /// One worker seals so many messages of one keyring, or fewer.
+    pub(super) fn burst(&mut self, count: u64) -> Result<(), SealRefused> {
+        let (worker, keyring) = (
+            self.dice.index(self.workers.len()),
+            self.dice.index(self.keyrings.len()),
+        );
+        self.burst_of(worker, keyring, count)
+    }
+
+    pub(super) fn burst_of(
+        &mut self,
+        worker: usize,
+        keyring: usize,
+        count: u64,
+    ) -> Result<(), SealRefused> {
+        let Some(keys) = self.keys.clone() else {
+            return Err(SealRefused::NoActiveVersion);
+        };
+        if self.disk.is_dead() || self.workers.is_empty() {
+            return Err(SealRefused::NoActiveVersion);
+        }
+        let begun = self.workers[worker].begun.take();
+        let late = begun.is_some();
+        let snapshot = begun.unwrap_or_else(|| Arc::clone(&keys.load()));
+        if self.dice.one_in(8) {
+            self.workers[worker].begun = Some(Arc::clone(&keys.load()));
+        }
+        let now = self.clock.instant();
+        self.workers[worker].lanes.begin(&snapshot, now);
+        let done = (0..count).try_for_each(|_| self.seal(worker, keyring, (&snapshot, late)));
+        self.workers[worker].lanes.report();
+        done
+    }
+
+    fn seal(
+        &mut self,
+        worker: usize,
+        keyring: usize,
+        (snapshot, late): (&Snapshot, bool),
+    ) -> Result<(), SealRefused> {
+        let text = vec![b'x'; usize::try_from(self.dice.between(1, 30)).unwrap()];
+        let mut out = vec![0; text.len() + OVERHEAD];
+        let (id, subject) = &self.keyrings[keyring];
+        self.workers[worker]
+            .lanes
+            .seal(snapshot, *id, Some(subject), (&text, &mut out))?;
+        let number = snapshot.active(*id).unwrap().number;
+        let store = self.dice.one_in(4);
+        let message = (out, subject.clone());
+        self.ledger
+            .note((keyring, number), &text, message, (store, late));
+        Ok(())
+    }
+
+    /// Opens what the snapshot has the key of.
+    pub(super) fn open(&mut self, message: &Message) -> Result<(), OpenRefused> {
+        let keys = self.keys.clone().unwrap();
+        let snapshot = Arc::clone(&keys.load());
+        let worker = self.dice.index(self.workers.len());
+        let cache = &mut self.workers[worker].cache;
+        cache.refresh(&snapshot);
+        let (envelope, subject) = message;
+        let mut out = vec![0; envelope.len() - OVERHEAD];
+        open(&snapshot, cache, None, subject, (envelope, &mut out))?;
+        assert!(
+            out.iter().all(|byte| *byte == b'x'),
+            "it opened to something else"
+        );
+        Ok(())
+    }
+
+    pub(super) fn snapshot(&self) -> Option<Arc<Snapshot>> {
+        let keys = self.keys.as_ref()?;
+        Some(Arc::clone(&keys.load()))
+    }
+
+    pub(super) fn keyring(&self, index: usize) -> KeyringId {
+        self.keyrings[index].0
+    }
+}
+
+impl Ledger {
+    fn note(&mut self, id: Id, text: &[u8], message: Message, (store, late): (bool, bool)) {
+        let header = Header::parse(&message.0).unwrap();
+        let nonce = (header.kid, header.lane, header.counter);
+        assert!(self.nonces.insert(nonce), "{id:?}: nonce {nonce:?} twice");
+        let known = *self.ids.entry(header.kid).or_insert(id);
+        assert_eq!(known, id, "kid {} names two versions", header.kid);
+        assert!(
+            late || !(self.barred.contains(&(id, true)) || self.barred.contains(&(id, false))),
+            "{id:?} has sealed after it was revoked"
+        );
+        let sealed = self.sealed.entry(id).or_default();
+        let bytes = u64::try_from(text.len()).unwrap();
+        *sealed = sealed.plus(Used { messages: 1, bytes });
+        let cap = cap(&self.limits, &self.caps, id);
+        assert!(
+            sealed.messages <= cap.messages && sealed.bytes <= cap.bytes,
+            "{id:?} has sealed {sealed:?}, its limit is {cap:?}"
+        );
+        let first = self.lanes.insert((header.kid, header.lane));
+        if store || first {
+            self.stored.entry(id).or_default().push(message);
+        }
+    }
+
+    /// Whether streams hold something sealed under it.
+    pub(super) fn holds(&self, id: Id) -> bool {
+        self.stored.get(&id).is_some_and(|held| !held.is_empty())
+    }
+}
+
+/// The most that may be sealed under a version: its limit, or what was reserved before the limit was lowered.
+fn cap(limits: &[Limit], caps: &BTreeMap<Id, Used>, id: Id) -> Used {
+    let limit = limits[id.0];
+    let before = caps.get(&id).copied().unwrap_or_default();
+    Used {
+        messages: limit.messages.max(before.messages),
+        bytes: limit.bytes.max(before.bytes),
+    }
+}
