@@ -38,6 +38,7 @@ mod ending;
 mod faults;
 mod members;
 mod play;
+mod regressions;
 mod traffic;
 mod world;
 

@@ -94,6 +94,11 @@ impl Home {
         })
     }
 
+    /// The custodian, in no mood at all.
+    pub(super) fn kek(&self) -> Arc<dyn Custodian> {
+        Arc::<local::Kek>::clone(&self.kek)
+    }
+
     /// The catalogue as another member reads it, on a disk that does not fail.
     pub(super) fn view(&self, disk: &Arc<Forgetful>) -> Option<View> {
         let files: Arc<dyn Files> = Arc::<Forgetful>::clone(disk);

@@ -1,0 +1,147 @@
+//! What runs have found, each at every step of the disk: a write may fail and take effect all the same.
+
+use std::io::ErrorKind;
+use std::sync::Arc;
+
+use super::world::{Home, place, signer};
+use crate::audit::{Log, Trigger};
+use crate::catalogue::{Catalogue, State};
+use crate::disk::Files;
+use crate::disk::testing::{Forgetful, Trouble};
+use crate::policy::{Policy, Rule};
+use crate::rotation::driver::{Driver, Parts};
+use crate::rotation::engine::Order;
+use crate::rotation::seams::{Alone, Nobody};
+use crate::rotation::terms::Retain;
+use crate::rotation::{Because, Config, Terms, User};
+
+/// More than any order here takes.
+const STEPS: usize = 60;
+
+struct Bench {
+    disk: Arc<Forgetful>,
+    driver: Driver,
+}
+
+impl Bench {
+    /// With an active version 1.
+    fn new(home: &Home) -> Self {
+        let disk = home.disk();
+        let files: Arc<dyn Files> = Arc::<Forgetful>::clone(&disk);
+        let (clock, _winder) = Home::clock();
+        let now = jiff::Timestamp::try_from(clock.wall()).unwrap();
+        let catalogue = Catalogue::open_on(home.lock(), Arc::clone(&files), home.kek()).unwrap();
+        let parts = Parts {
+            catalogue,
+            audit: Log::open(place(files, home.dir()), signer(), now).unwrap(),
+            inspector: Box::new(Nobody),
+            fleet: Box::new(Alone),
+            user: User::Gateway,
+            clock,
+        };
+        let terms = Terms {
+            retain: Retain::Archive,
+            ..Terms::default()
+        };
+        let config = Config {
+            policy: Arc::new(Policy::new(vec![Rule::everything()], &[]).unwrap()),
+            terms: vec![terms],
+            workers: 1,
+        };
+        let (driver, _misses) = Driver::start(config, parts).unwrap();
+        Self { disk, driver }
+    }
+
+    fn ask(&mut self, order: Order) {
+        let because = Because::of_gateway(Trigger::Manual, "a test says so");
+        // What it came to is read from the record.
+        match order {
+            Order::Rotate => drop(self.driver.rotate("default", because)),
+            order => drop(self.driver.order("default", order, because)),
+        }
+    }
+
+    fn state(&self, number: u32) -> State {
+        let record = self.driver.record(0).unwrap();
+        record.version(number).unwrap().state
+    }
+
+    /// The message path seals under what the record calls active, and opens nothing that the record calls destroyed.
+    fn assert_in_step(&self, step: usize) {
+        let keys = self.driver.keys();
+        let snapshot = keys.load();
+        let keyring = snapshot.policy().by_name("default").unwrap();
+        let seals = snapshot.active(keyring).map(|version| version.number);
+        let record = self.driver.record(0).unwrap();
+        let active = record.active().map(|version| version.number);
+        assert_eq!(seals, active, "step {step}");
+        for version in &record.versions {
+            let opens = snapshot.by_kid(version.kid).is_some();
+            assert!(!(opens && version.state == State::Destroyed), "step {step}");
+        }
+    }
+}
+
+/// Gives the order once for every step of the disk that can fail in it, and judges what it leaves.
+fn at_every_step(prepare: &[Order], order: Order, judge: impl Fn(&mut Bench, usize)) {
+    let home = Home::new();
+    for step in 0..STEPS {
+        let mut bench = Bench::new(&home);
+        for before in prepare {
+            bench.ask(*before);
+        }
+        bench.disk.arm(step, Trouble::Error(ErrorKind::Other));
+        bench.ask(order);
+        let struck = bench.disk.struck();
+        judge(&mut bench, step);
+        if !struck {
+            return;
+        }
+    }
+    panic!("more than {STEPS} steps");
+}
+
+#[test]
+fn regression_switch_that_failed_and_took_effect_reaches_the_message_path() {
+    at_every_step(&[], Order::Rotate, |bench, step| bench.assert_in_step(step));
+}
+
+#[test]
+fn regression_destruction_that_failed_and_took_effect_reaches_the_message_path() {
+    let prepare = [Order::Rotate, Order::Archive(1)];
+    at_every_step(&prepare, Order::Destroy(1), |bench, step| {
+        bench.assert_in_step(step);
+    });
+}
+
+#[test]
+fn regression_restoration_that_failed_and_took_effect_seals() {
+    let prepare = [Order::Rotate, Order::Suspend(1)];
+    at_every_step(&prepare, Order::Restore(1), |bench, step| {
+        bench.assert_in_step(step);
+        if bench.state(1) != State::Suspended {
+            let kid = bench.driver.kid(0, 1).unwrap();
+            assert!(
+                bench.driver.keys().load().by_kid(kid).is_some(),
+                "step {step}"
+            );
+        }
+    });
+}
+
+#[test]
+fn regression_revocation_behind_one_that_waits_for_the_disk_stops_the_sealing_at_once() {
+    let home = Home::new();
+    let mut bench = Bench::new(&home);
+    bench.ask(Order::Rotate);
+    // The first order is owed: its intent cannot be written.
+    bench.disk.arm(0, Trouble::Error(ErrorKind::Other));
+    bench.ask(Order::Compromise(1));
+    bench.disk.arm(0, Trouble::Error(ErrorKind::Other));
+    bench.ask(Order::Compromise(2));
+    let keys = bench.driver.keys();
+    let snapshot = keys.load();
+    let keyring = snapshot.policy().by_name("default").unwrap();
+    let seals = snapshot.active(keyring).map(|version| version.number);
+    assert!(seals != Some(1) && seals != Some(2), "{seals:?}");
+}
