@@ -50,8 +50,9 @@ impl Default for Pace {
 }
 
 impl Pace {
-    /// The next part, out of what is left of the limit: a quarter of it at most, so that workers can share the rest.
-    fn next(&mut self, now: Instant, left: Used) -> Used {
+    /// The next part, out of what is left of the limit: a quarter of it at most, so that workers can share the rest; and about a
+    /// quarter of the soft threshold, because use is looked at whenever more is asked for.
+    fn next(&mut self, now: Instant, left: Used, soft: Used) -> Used {
         if let Some(last) = self.last {
             let lasted = now.saturating_duration_since(last);
             if lasted < FAST {
@@ -61,21 +62,21 @@ impl Pace {
             }
         }
         self.last = Some(now);
-        let part = |part: u64, least: u64, most: u64, left: u64| {
-            let fair = (left / 4).max(least).min(left);
-            (part.clamp(least, most), fair)
+        self.part = Used {
+            messages: self.part.messages.clamp(LEAST.messages, MOST.messages),
+            bytes: self.part.bytes.clamp(LEAST.bytes, MOST.bytes),
         };
-        let (messages, most) = part(
-            self.part.messages,
-            LEAST.messages,
-            MOST.messages,
-            left.messages,
-        );
-        let (bytes, most_bytes) = part(self.part.bytes, LEAST.bytes, MOST.bytes, left.bytes);
-        self.part = Used { messages, bytes };
+        let fair = |part: u64, least: u64, left: u64, soft: u64| {
+            part.min((left / 4).min(soft / 4).max(least)).min(left)
+        };
         Used {
-            messages: messages.min(most),
-            bytes: bytes.min(most_bytes),
+            messages: fair(
+                self.part.messages,
+                LEAST.messages,
+                left.messages,
+                soft.messages,
+            ),
+            bytes: fair(self.part.bytes, LEAST.bytes, left.bytes, soft.bytes),
         }
     }
 }
@@ -106,7 +107,7 @@ impl Driver {
             return;
         };
         let mut paced = pace;
-        let part = paced.next(now, left);
+        let part = paced.next(now, left, self.soft(index));
         paced.again = None;
         if part == Used::default() {
             return;
@@ -172,10 +173,23 @@ impl Driver {
             .rings
             .get(index)
             .map_or(FIRST, |driven| driven.pace.part);
+        let soft = self.soft(index);
+        let fair = |part: u64, least: u64, limit: u64, soft: u64| {
+            part.min((soft / 4).max(least)).min((limit / 4).max(1))
+        };
         Used {
-            messages: pace.messages.min((limit.messages / 4).max(1)),
-            bytes: pace.bytes.min((limit.bytes / 4).max(1)),
+            messages: fair(pace.messages, LEAST.messages, limit.messages, soft.messages),
+            bytes: fair(pace.bytes, LEAST.bytes, limit.bytes, soft.bytes),
         }
+    }
+
+    /// What starts a rotation.
+    fn soft(&self, index: usize) -> Used {
+        let terms = self.ring(index).map(|(_keyring, ring)| ring.terms());
+        terms.map_or_else(Used::default, |terms| Used {
+            messages: terms.rotate.messages,
+            bytes: terms.rotate.bytes,
+        })
     }
 
     /// What is durable may be sealed.
