@@ -56,6 +56,8 @@ struct VersionJson {
     reserved: UsedJson,
     #[serde(default)]
     lanes: u64,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    served: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     wrapped: Option<String>,
 }
@@ -146,6 +148,7 @@ fn write_version(version: &Version) -> VersionJson {
             bytes: version.reserved.bytes,
         },
         lanes: version.lanes,
+        served: version.served.clone(),
         wrapped: version.wrapped.as_ref().map(ToString::to_string),
     }
 }
@@ -169,6 +172,7 @@ fn read_version(json: VersionJson) -> Result<Version, Unreadable> {
             bytes: json.reserved.bytes,
         },
         lanes: json.lanes,
+        served: json.served,
         wrapped: json
             .wrapped
             .as_deref()

@@ -54,14 +54,15 @@ impl Catalogue {
         Ok(number)
     }
 
-    /// Makes a pre-active version ready, with the first part of its budget reserved in the same step.
+    /// Makes a pre-active version ready, with the first part of its budget reserved, and the subjects that it will serve, in the
+    /// same step.
     ///
     /// # Errors
     /// [`RotateError`].
     pub fn admit(
         &mut self,
         keyring: &KeyringName,
-        account: Account,
+        (account, served): (Account, Vec<String>),
         clock: &Clock,
     ) -> Result<(), RotateError> {
         let now = timestamp(clock)?;
@@ -71,6 +72,7 @@ impl Catalogue {
             .ok_or_else(|| unknown(keyring, account.number))?;
         version.enter(State::Ready, now);
         version.reserved = account.reserved;
+        version.served = served;
         self.compare_and_set(record.epoch, record)?;
         Ok(())
     }
@@ -128,6 +130,33 @@ impl Catalogue {
             version.lanes = version.lanes.max(account.lanes);
         }
         self.compare_and_set(record.epoch, record)?;
+        Ok(())
+    }
+
+    /// Writes down that the keyring serves these subjects now, at every version that seals or may come to.
+    ///
+    /// # Errors
+    /// [`RotateError`].
+    pub fn serve(&mut self, keyring: &KeyringName, subjects: &[String]) -> Result<(), RotateError> {
+        let mut record = self.current(keyring);
+        let mut news = false;
+        let sealing = |version: &&mut Version| {
+            matches!(
+                version.state,
+                State::PreActive | State::Ready | State::Active | State::Suspended
+            )
+        };
+        for version in record.versions.iter_mut().filter(sealing) {
+            for subject in subjects {
+                if !version.served.contains(subject) {
+                    version.served.push(subject.clone());
+                    news = true;
+                }
+            }
+        }
+        if news {
+            self.compare_and_set(record.epoch, record)?;
+        }
         Ok(())
     }
 
@@ -191,6 +220,7 @@ impl Catalogue {
             deactivated: None,
             reserved: Used::default(),
             lanes: 0,
+            served: Vec::new(),
             wrapped: Some(wrapped),
         })
     }

@@ -48,6 +48,8 @@ pub struct Version {
     pub reserved: Used,
     /// How many lanes have been drawn under it, when its record was last written.
     pub lanes: u64,
+    /// The patterns of the subjects that the keyring has served while the version was or might be sealing.
+    pub served: Vec<String>,
     /// The root secret under the KEK; gone once destroyed.
     pub wrapped: Option<Wrapped>,
 }

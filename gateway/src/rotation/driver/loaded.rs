@@ -103,6 +103,11 @@ impl Loaded {
         held.or_else(|| self.remains.get(&kid))
     }
 
+    /// Forgets a version, to be loaded anew with what its record says.
+    pub(super) fn forget(&mut self, kid: Kid) {
+        self.versions.remove(&kid);
+    }
+
     /// From now on nothing is sealed under this version, whatever the catalogue says.
     pub(super) fn halt(&mut self, kid: Kid) {
         if !self.halted.contains(&kid) {

@@ -28,7 +28,7 @@ mod simulation;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::stream::FuturesUnordered;
 use jiff::Timestamp;
@@ -73,7 +73,12 @@ pub(super) struct Driver {
     meters: metrics::Keys,
     /// A write has failed, and what became of it could not be read.
     in_doubt: bool,
+    /// When what a fault has left behind is looked at again.
+    mend: Option<Instant>,
 }
+
+/// How often that is.
+const MEND: Duration = Duration::from_secs(1);
 
 /// A keyring and its engine.
 struct Driven {
@@ -124,6 +129,7 @@ impl Driver {
             reread: None,
             meters: metrics::Keys::default(),
             in_doubt: false,
+            mend: None,
         };
         let wall = driver.wall();
         let lost = driver.journal.take_up(&driver.catalogue, wall);
@@ -171,6 +177,7 @@ impl Driver {
         for (index, (keyring, terms)) in of.into_iter().enumerate() {
             if index < self.rings.len() {
                 self.feed(index, Event::Terms(terms));
+                self.cap(index);
             } else {
                 let members: BTreeSet<Member> = self.fleet.members().into_iter().collect();
                 let ring = Ring::new(terms, self.lives(&keyring), members);
@@ -190,10 +197,13 @@ impl Driver {
         let now = self.clock.instant();
         let seen = self.loaded.look(now);
         let wall = self.wall();
-        self.journal.settle(wall, now);
-        if self.in_doubt {
-            self.read_anew();
-            self.follow();
+        if self.mend.is_none_or(|mend| now >= mend) {
+            self.mend = now.checked_add(MEND);
+            self.journal.settle(wall, now);
+            if self.in_doubt {
+                self.read_anew();
+                self.follow();
+            }
         }
         for news in self.fleet.events() {
             self.hear(&news);
@@ -202,6 +212,7 @@ impl Driver {
             let event = self.usage(index).unwrap_or(Event::Tick);
             self.feed(index, event);
             self.reserve(index);
+            self.serve_subjects(index);
         }
         self.measure(&seen);
     }
@@ -272,19 +283,35 @@ impl Driver {
         self.keys.install(snapshot);
     }
 
+    /// A gateway that can seal nothing at all does not start. One keyring that cannot seal keeps no other from being served, and
+    /// nobody from giving orders on the state directory.
     fn check_active(&self) -> Result<(), StartError> {
-        for driven in &self.rings {
+        let idle = |driven: &&Driven| {
             let ring = driven.ring.as_ref();
-            if ring.is_some_and(|ring| ring.active().is_none())
-                && let Some(failure) = ring.and_then(Ring::failure)
-            {
-                return Err(StartError::NoActiveVersion {
-                    keyring: driven.keyring.clone(),
-                    source: failure.clone(),
-                });
-            }
+            ring.is_some_and(|ring| ring.active().is_none())
+        };
+        let idle: Vec<_> = self.rings.iter().filter(idle).collect();
+        let failure = |driven: &Driven| driven.ring.as_ref().and_then(Ring::failure).cloned();
+        for driven in &idle {
+            let error = failure(driven)
+                .map(|failure| failure.text)
+                .unwrap_or_default();
+            tracing::error!(keyring = %driven.keyring, error, "the keyring has no active key version; tried again");
         }
-        Ok(())
+        let first = idle
+            .first()
+            .and_then(|driven| Some((driven, failure(driven)?)));
+        match first {
+            Some((driven, source))
+                if idle.len() == self.rings.len() && self.user == User::Gateway =>
+            {
+                Err(StartError::NoActiveVersion {
+                    keyring: driven.keyring.clone(),
+                    source,
+                })
+            }
+            _ => Ok(()),
+        }
     }
 
     fn ring(&self, index: usize) -> Option<(&KeyringName, &Ring)> {

@@ -29,7 +29,7 @@ impl Driver {
         let order = Order::Rotate;
         self.feed(index, Event::Asked(Asked { order, because }));
         let after = self.active(index);
-        if before == after {
+        if before == after || after.is_none() {
             return Err(self.unfinished(index));
         }
         let label = |number: Option<u32>| {
@@ -68,14 +68,14 @@ impl Driver {
         ring.ok_or(OrderError::Stopping)?.judge(order)?;
         self.halt(index, order);
         self.feed(index, Event::Asked(Asked { order, because }));
-        let owed = self
-            .ring(index)
-            .is_some_and(|(_keyring, ring)| ring.owes(order));
-        let failed = self.ring(index).and_then(|(_keyring, ring)| ring.failure());
-        if owed || failed.is_some() {
-            return Err(self.unfinished(index));
+        let done = |(_keyring, ring): (&KeyringName, &Ring)| ring.has_done(order);
+        if self.ring(index).is_some_and(done) {
+            return self.status_of(index).ok_or(OrderError::Stopping);
         }
-        self.status_of(index).ok_or(OrderError::Stopping)
+        let error = self.unfinished(index);
+        // What is told to have failed does not happen later; a revocation is owed.
+        self.feed(index, Event::Withdrawn(order));
+        Err(error)
     }
 
     /// The safe direction needs no permission: under a version that is revoked sealing stops before anything is written, and
@@ -104,7 +104,12 @@ impl Driver {
         let ring = self.ring(index).map(|(_keyring, ring)| ring);
         ring.ok_or(OrderError::Stopping)?
             .judge(Order::Destroy(number))?;
-        match self.opened_of_late(index, number) {
+        let overlap = self
+            .ring(index)
+            .and_then(|(_keyring, ring)| ring.overlap_ends(number));
+        let overlap = overlap.filter(|ends| *ends > self.wall());
+        let overlap = overlap.map(|ends| format!("its overlap lasts until {ends}"));
+        match overlap.or_else(|| self.opened_of_late(index, number)) {
             Some(evidence) => Err(OrderError::Held(evidence)),
             None => Ok(()),
         }
@@ -123,6 +128,7 @@ impl Driver {
         because: Because,
         stored: &Stored,
     ) -> Result<KeyringStatus, OrderError> {
+        self.may_destroy(index, number)?;
         match verdict(stored) {
             Verdict::Clear => self.give_order(index, Order::Destroy(number), because),
             Verdict::Held(evidence) => Err(OrderError::Held(evidence)),

@@ -10,6 +10,7 @@ use crate::catalogue::{Account, RotateError, State};
 use crate::control::{Answer, Question};
 use crate::envelope::{Claim, Suite};
 use crate::fault::Faulty;
+use crate::policy::{Pattern, Rule};
 use crate::rotation::OrderError;
 use crate::rotation::because::Because;
 use crate::rotation::engine::{Action, Deed, Event, Failure, Member, Verdict};
@@ -101,10 +102,11 @@ impl Driver {
         let act = statement.map(Statement::act);
         let pending = act.map(|act| self.journal.begin(act, wall)).transpose();
         let pending = pending.map_err(|error| failure(&error))?;
-        let mut outcome = self.write(index, deed);
+        let versions = self.record(index).map_or(0, |record| record.versions.len());
+        let mut outcome = self.attempt(index, deed, versions);
         if deed.is_urgent() && outcome.as_ref().is_err_and(RotateError::is_full) {
             self.journal.release(wall);
-            outcome = self.write(index, deed);
+            outcome = self.attempt(index, deed, versions);
         }
         if let Some(pending) = pending {
             let concerned = self.concerned(index, deed).cloned();
@@ -115,6 +117,31 @@ impl Driver {
         let outcome = outcome.map_err(|error| failure(&error));
         self.tell(index, deed, because, outcome.as_ref().err());
         outcome
+    }
+
+    /// Writes; what failed and took effect all the same is done, and the audit log says so.
+    fn attempt(&mut self, index: usize, deed: &Deed, versions: usize) -> Result<(), RotateError> {
+        let outcome = self.write(index, deed);
+        if outcome.is_err() {
+            self.read_anew();
+            if self.took_effect(index, deed, versions) {
+                return Ok(());
+            }
+        }
+        outcome
+    }
+
+    fn took_effect(&self, index: usize, deed: &Deed, versions: usize) -> bool {
+        let Some(record) = self.record(index) else {
+            return false;
+        };
+        match deed.number() {
+            None => record.versions.len() > versions,
+            Some(number) => {
+                let state = record.version(number).map(|version| version.state);
+                state.is_some() && state == deed.enters()
+            }
+        }
     }
 
     /// The compare-and-set itself.
@@ -136,7 +163,8 @@ impl Driver {
                     reserved: part,
                     lanes: 0,
                 };
-                self.catalogue.admit(&keyring, account, &clock)?;
+                let served = self.subjects(&keyring);
+                self.catalogue.admit(&keyring, (account, served), &clock)?;
                 self.extend(index, *number, part);
                 Ok(())
             }
@@ -247,7 +275,7 @@ impl Driver {
         let rule = self.policy.keyring(id)?;
         Some(Question {
             keyring: keyring.clone(),
-            subjects: rule.subjects.clone(),
+            subjects: reach(rule, version),
             kid: version.kid,
             activated: version.activated,
             deactivated: version.deactivated,
@@ -312,6 +340,21 @@ impl Driver {
             }
         }
     }
+}
+
+/// Every pattern that the keyring serves, and those that it served while the version sealed.
+fn reach(rule: &Rule, version: &crate::catalogue::Version) -> Vec<Pattern> {
+    let mut reach = rule.subjects.clone();
+    let served = version
+        .served
+        .iter()
+        .filter_map(|pattern| pattern.parse().ok());
+    for pattern in served {
+        if !reach.contains(&pattern) {
+            reach.push(pattern);
+        }
+    }
+    reach
 }
 
 /// A failure as the engine keeps it.

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::catalogue::{Account, RotateError};
 use crate::envelope::Used;
+use crate::keyring::Budget;
 use crate::rotation::engine::Event;
 use crate::rotation::terms::Limit;
 
@@ -91,6 +92,7 @@ impl Driver {
             number: active.number,
             used: held.used(),
             failed_opens: held.version.usage.failed_opens(),
+            spent: is_spent(&held.version.budget, used(ring.terms().limit)),
         })
     }
 
@@ -137,6 +139,10 @@ impl Driver {
         let empty = held.version.budget.left();
         let wanted = held.version.budget.is_thirsty() || empty.messages == 0 || empty.bytes == 0;
         let left = limit.minus(reserved);
+        // Where one dimension is at its end, the other is of no use to anybody.
+        if (left.messages == 0 && empty.messages == 0) || (left.bytes == 0 && empty.bytes == 0) {
+            return None;
+        }
         (wanted && left != Used::default()).then_some((active.number, left))
     }
 
@@ -161,6 +167,47 @@ impl Driver {
             self.extend(index, number, part);
         }
         Ok(())
+    }
+
+    /// Writes down what the keyring serves, before a version is destroyed that has sealed it: subjects come by a reload.
+    pub(super) fn serve_subjects(&mut self, index: usize) {
+        let Some((keyring, ring)) = self.ring(index) else {
+            return;
+        };
+        let (keyring, subjects) = (keyring.clone(), self.subjects(keyring));
+        let active = ring.active().map(|life| life.number);
+        let record = self.record(index);
+        let known = active.and_then(|number| record?.version(number));
+        let told = known.is_none_or(|version| {
+            let told = |subject| version.served.contains(subject);
+            subjects.iter().all(told)
+        });
+        if told {
+            return;
+        }
+        if let Err(error) = self.catalogue.serve(&keyring, &subjects) {
+            tracing::error!(%error, %keyring, "the subjects of the keyring cannot be written down; tried again");
+            self.in_doubt = true;
+        }
+    }
+
+    /// A limit below what is reserved: nothing more is sealed out of what was reserved under another limit.
+    pub(super) fn cap(&mut self, index: usize) {
+        let Some((_keyring, ring)) = self.ring(index) else {
+            return;
+        };
+        let limit = used(ring.terms().limit);
+        let Some(kid) = ring.active().map(|life| life.kid) else {
+            return;
+        };
+        let over = self
+            .loaded
+            .get(kid)
+            .is_some_and(|held| held.version.budget.reserved().minus(limit) != Used::default());
+        if over {
+            self.loaded.forget(kid);
+            self.install();
+        }
     }
 
     /// What a successor may seal at once, as soon as it is active.
@@ -240,6 +287,15 @@ impl Driver {
             }
         }
     }
+}
+
+/// Whether lanes have asked for more, and all of the limit is reserved in a dimension of which little or nothing is left: grants may lie
+/// in lanes that are idle, so that the soft threshold is never reached.
+fn is_spent(budget: &Budget, limit: Used) -> bool {
+    let (reserved, left) = (budget.reserved(), budget.left());
+    let messages = reserved.messages >= limit.messages && left.messages < LEAST.messages;
+    let bytes = reserved.bytes >= limit.bytes && left.bytes < LEAST.bytes;
+    budget.is_thirsty() && (messages || bytes)
 }
 
 pub(super) const fn used(limit: Limit) -> Used {

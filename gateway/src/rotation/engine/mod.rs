@@ -46,6 +46,8 @@ pub enum Event {
         used: Used,
         /// Envelopes that did not open.
         failed_opens: u64,
+        /// Whether lanes want more than is left to reserve of the limit.
+        spent: bool,
     },
     /// A gateway has joined the fleet, or come back.
     Joined(Member),
@@ -55,6 +57,8 @@ pub enum Event {
     Proven(Member, u32),
     /// An operator asks for something; [`Ring::judge`] has said that it may be done.
     Asked(Asked),
+    /// Whoever asked has been told that it failed.
+    Withdrawn(Order),
     /// The action under way has ended, and the record is this now.
     Ended(Result<(), Failure>, Vec<Life>),
     /// The record was read anew, and is this now.

@@ -97,6 +97,9 @@ impl Ring {
             return front.deed(self).map(|deed| Action { deed, because });
         }
         self.agree(now);
+        if self.ends_first {
+            return self.end(now).or_else(|| self.advance(now));
+        }
         self.advance(now).or_else(|| self.end(now))
     }
 

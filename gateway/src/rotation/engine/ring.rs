@@ -41,6 +41,8 @@ pub struct Ring {
     pub(super) gates: BTreeMap<u32, Gate>,
     /// How long the next pause after a failure is.
     pub(super) pause: Duration,
+    /// After a failure the end of versions has its turn: a rotation that goes on failing must not keep a secret alive.
+    pub(super) ends_first: bool,
     /// How long a rotation takes: the last one, or a guess.
     pub(super) lead: Duration,
 }
@@ -163,6 +165,7 @@ impl Ring {
             work: Work::Idle,
             gates: BTreeMap::new(),
             pause: FIRST_PAUSE,
+            ends_first: false,
             lead: FIRST_LEAD,
         }
     }
@@ -210,6 +213,22 @@ impl Ring {
             return Err(Refused::NoRotation);
         }
         self.active().map(drop).ok_or(Refused::Needed)
+    }
+
+    /// Whether what the order wants is so.
+    #[must_use]
+    pub fn has_done(&self, order: Order) -> bool {
+        let state = |number| self.life(number).map(|life| life.state);
+        match order {
+            Order::Rotate | Order::Abort => self.succession.is_none(),
+            Order::Compromise(number) => state(number) == Some(State::Compromised),
+            Order::Suspend(number) => state(number) == Some(State::Suspended),
+            Order::Restore(number) => state(number).is_some_and(|state| state != State::Suspended),
+            Order::Archive(number) => {
+                matches!(state(number), Some(State::Archived | State::Destroyed))
+            }
+            Order::Destroy(number) => state(number) == Some(State::Destroyed),
+        }
     }
 
     /// Whether an order has been given and not carried out.
@@ -294,7 +313,8 @@ impl Ring {
                 number,
                 used,
                 failed_opens,
-            } => self.usage.report(now, number, used, failed_opens),
+                spent,
+            } => self.usage.report(now, (number, used), failed_opens, spent),
             Event::Joined(member) => {
                 self.members.insert(member);
             }
@@ -303,6 +323,10 @@ impl Ring {
             }
             Event::Proven(member, number) => self.proven(member, number),
             Event::Asked(asked) => self.ask(now, asked),
+            Event::Withdrawn(order) => {
+                let stays = |asked: &Asked| asked.order != order || asked.takes_away();
+                self.orders.retain(stays);
+            }
             Event::Ended(outcome, lives) => self.ended(now, outcome, lives),
             Event::Record(lives) => self.learn(lives),
             Event::Inspected(number, verdict) => self.inspected(now, number, verdict),
@@ -319,6 +343,14 @@ impl Ring {
     }
 
     fn ask(&mut self, now: Now, asked: Asked) {
+        if asked.takes_away() {
+            // A revocation is not undone by what was asked for before it.
+            let undoes = |before: &Asked| {
+                matches!(before.order, Order::Restore(_))
+                    && before.order.number() == asked.order.number()
+            };
+            self.orders.retain(|before| !undoes(before));
+        }
         match asked.order {
             Order::Rotate => self.succeed(now, asked.because),
             Order::Compromise(_)
@@ -374,6 +406,7 @@ impl Ring {
 
     fn done(&mut self, now: Now, deed: &Deed) {
         self.pause = FIRST_PAUSE;
+        self.ends_first = false;
         match deed {
             Deed::Distribute(number) => {
                 if let Some(succession) = &mut self.succession {
@@ -411,6 +444,7 @@ impl Ring {
         if self.orders.front().is_some_and(|asked| !asked.takes_away()) {
             self.orders.pop_front();
         }
+        self.ends_first = !self.ends_first;
         self.work = Work::Resting(Rest {
             until: now.elapsed.saturating_add(self.pause),
             failure,

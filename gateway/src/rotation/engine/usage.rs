@@ -23,12 +23,19 @@ pub(super) struct Usage {
     number: u32,
     used: Used,
     failed_opens: u64,
+    spent: bool,
     samples: VecDeque<(Duration, Used)>,
 }
 
 impl Usage {
     /// Takes a report. One about another version than the last begins anew.
-    pub(super) fn report(&mut self, now: Now, number: u32, used: Used, failed_opens: u64) {
+    pub(super) fn report(
+        &mut self,
+        now: Now,
+        (number, used): (u32, Used),
+        failed_opens: u64,
+        spent: bool,
+    ) {
         if self.number != number {
             *self = Self {
                 number,
@@ -37,6 +44,7 @@ impl Usage {
         }
         self.used = used;
         self.failed_opens = failed_opens;
+        self.spent = spent;
         let newest = self.samples.back().map(|(at, _used)| *at);
         if newest.is_none_or(|at| now.elapsed.saturating_sub(at) >= SPACING) {
             self.samples.push_back((now.elapsed, used));
@@ -82,6 +90,9 @@ impl Usage {
         } else if bytes >= terms.rotate.bytes {
             let why = format!("{bytes} of {} bytes sealed", terms.rotate.bytes);
             Some((Trigger::Bytes, why))
+        } else if self.spent {
+            let why = "nothing is left to reserve of the limit".to_owned();
+            Some((Trigger::Forecast, why))
         } else {
             let left = self.until(now, self.number, terms.limit);
             left.filter(|left| *left <= lead).map(|left| {

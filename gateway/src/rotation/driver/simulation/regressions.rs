@@ -55,9 +55,10 @@ impl Bench {
     fn ask(&mut self, order: Order) {
         let because = Because::of_gateway(Trigger::Manual, "a test says so");
         // What it came to is read from the record.
-        match order {
-            Order::Rotate => drop(self.driver.rotate("default", because)),
-            order => drop(self.driver.order("default", order, because)),
+        if order == Order::Rotate {
+            drop(self.driver.rotate("default", because));
+        } else {
+            drop(self.driver.order("default", order, because));
         }
     }
 

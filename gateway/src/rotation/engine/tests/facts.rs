@@ -94,6 +94,7 @@ fn use_of_a_predecessor_starts_nothing() {
             bytes: 0,
         },
         failed_opens: u64::MAX,
+        spent: false,
     });
     assert_eq!(world.states(), [DecryptOnly, Active]);
 }
@@ -105,6 +106,7 @@ fn too_many_failed_opens_start_a_rotation() {
         number: 1,
         used: Used::default(),
         failed_opens: crate::envelope::limits::FAILED_OPENS_ROTATE,
+        spent: false,
     });
     assert_eq!(world.states(), [DecryptOnly, Active]);
     assert_eq!(world.done[0].1, Trigger::FailedOpens);

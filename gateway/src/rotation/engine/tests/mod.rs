@@ -123,6 +123,7 @@ impl World {
             number,
             used: Used { messages, bytes },
             failed_opens: 0,
+            spent: false,
         });
     }
 
