@@ -52,6 +52,20 @@ impl Bench {
         Self { disk, driver }
     }
 
+    /// Other terms, as after a reload.
+    fn reload(&mut self, subjects: &str, terms: Terms) {
+        let rule = Rule {
+            subjects: vec![subjects.parse().unwrap()],
+            ..Rule::everything()
+        };
+        let config = Config {
+            policy: Arc::new(Policy::new(vec![rule], &[]).unwrap()),
+            terms: vec![terms],
+            workers: 1,
+        };
+        self.driver.reload(config, "a test".to_owned()).unwrap();
+    }
+
     fn ask(&mut self, order: Order) {
         let because = Because::of_gateway(Trigger::Manual, "a test says so");
         // What it came to is read from the record.
@@ -145,4 +159,62 @@ fn regression_revocation_behind_one_that_waits_for_the_disk_stops_the_sealing_at
     let keyring = snapshot.policy().by_name("default").unwrap();
     let seals = snapshot.active(keyring).map(|version| version.number);
     assert!(seals != Some(1) && seals != Some(2), "{seals:?}");
+}
+
+#[test]
+fn limit_lowered_below_what_is_reserved_leaves_nothing_to_seal_out_of() {
+    let home = Home::new();
+    let mut bench = Bench::new(&home);
+    let mut terms = Terms::default();
+    terms.limit.messages = 1000;
+    terms.rotate.messages = 900;
+    let kid = bench.driver.kid(0, 1).unwrap();
+    let left = |bench: &Bench| {
+        let keys = bench.driver.keys();
+        let snapshot = keys.load();
+        snapshot.by_kid(kid).unwrap().budget.left().messages
+    };
+    assert!(left(&bench) > 1000);
+    bench.reload(">", terms);
+    assert_eq!(left(&bench), 0);
+}
+
+#[test]
+fn question_before_a_destruction_names_subjects_that_a_reload_took_away() {
+    let home = Home::new();
+    let mut bench = Bench::new(&home);
+    bench.reload("agents.>", Terms::default());
+    bench.ask(Order::Rotate);
+    let question = bench.driver.question(0, 1).unwrap();
+    let asked: Vec<_> = question.subjects.iter().map(ToString::to_string).collect();
+    assert_eq!(asked, ["agents.>", ">"]);
+    let question = bench.driver.question(0, 2).unwrap();
+    assert_eq!(question.subjects.len(), 1);
+}
+
+#[test]
+fn version_is_not_destroyed_unforced_while_its_overlap_lasts() {
+    let home = Home::new();
+    let mut bench = Bench::new(&home);
+    bench.ask(Order::Rotate);
+    let error = bench.driver.may_destroy(0, 1).unwrap_err();
+    assert!(error.to_string().contains("overlap"), "{error}");
+}
+
+#[test]
+fn act_that_failed_and_took_effect_is_done_in_the_audit_log() {
+    at_every_step(&[], Order::Compromise(1), |bench, step| {
+        let lines = bench.driver.tail(100).unwrap();
+        let said = lines.iter().filter(|line| {
+            line.contains("\"kind\":\"outcome\"") && line.contains("\"action\":\"compromise\"")
+        });
+        let failed = said
+            .clone()
+            .any(|line| line.contains("\"outcome\":\"failed\""));
+        let compromised = bench.state(1) == State::Compromised;
+        assert!(
+            !(failed && compromised && said.count() == 1),
+            "step {step}: {lines:#?}"
+        );
+    });
 }

@@ -372,3 +372,60 @@ fn orders_that_make_no_sense_are_refused_with_the_reason() {
     world.ask(Order::Archive(1)).unwrap();
     world.ask(Order::Destroy(1)).unwrap_err();
 }
+
+#[test]
+fn limit_that_is_reserved_in_full_asks_for_a_successor() {
+    let mut world = World::started(terms());
+    world.feed(Event::Usage {
+        number: 1,
+        used: Used::default(),
+        failed_opens: 0,
+        spent: true,
+    });
+    assert_eq!(world.states(), [DecryptOnly, Active]);
+    assert_eq!(world.done[0].1, Trigger::Forecast);
+}
+
+#[test]
+fn order_that_is_withdrawn_does_not_happen_later_and_a_revocation_does() {
+    let mut world = World::started(terms());
+    world.ask(Order::Rotate).unwrap();
+    world.broken = true;
+    world.ask(Order::Compromise(2)).unwrap();
+    world.ask(Order::Archive(1)).unwrap();
+    for order in [Order::Compromise(2), Order::Archive(1)] {
+        world.feed(Event::Withdrawn(order));
+    }
+    world.broken = false;
+    world.pass(Duration::from_secs(60));
+    assert_eq!(world.states(), [DecryptOnly, Compromised, Active]);
+}
+
+#[test]
+fn revocation_takes_back_a_restoration_that_waits() {
+    let mut world = World::started(terms());
+    world.ask(Order::Suspend(1)).unwrap();
+    world.broken = true;
+    world.ask(Order::Compromise(2)).unwrap();
+    world.ask(Order::Restore(1)).unwrap();
+    world.ask(Order::Compromise(1)).unwrap();
+    assert!(!world.ring().owes(Order::Restore(1)));
+    world.broken = false;
+    world.pass(Duration::from_secs(60));
+    assert_eq!(world.states(), [Compromised, Compromised, Active]);
+}
+
+#[test]
+fn rotation_that_goes_on_failing_keeps_no_version_alive() {
+    let mut world = World::started(Terms {
+        retain: Retain::Shred,
+        ..terms()
+    });
+    world.ask(Order::Rotate).unwrap();
+    world.no_secrets = true;
+    world.ask(Order::Rotate).unwrap();
+    for _ in 0..30 {
+        world.pass(Duration::from_mins(1));
+    }
+    assert_eq!(world.states(), [Destroyed, Active]);
+}

@@ -64,6 +64,8 @@ struct World {
     done: Vec<(Deed, Trigger)>,
     /// Deeds that are to fail, however often.
     broken: bool,
+    /// The custodian wraps no new secret.
+    no_secrets: bool,
     /// Members that prove when asked.
     honest: BTreeSet<Member>,
     /// What the bus says of stored messages.
@@ -88,6 +90,7 @@ impl World {
             },
             done: Vec::new(),
             broken: false,
+            no_secrets: false,
             honest,
             stored: Verdict::Clear,
             asked: 0,
@@ -162,7 +165,7 @@ impl World {
             }
             _ => {}
         }
-        let outcome = if self.broken {
+        let outcome = if self.broken || (self.no_secrets && deed == Deed::Generate) {
             self.failed += 1;
             Err(Failure {
                 text: "the disk is full".to_owned(),
