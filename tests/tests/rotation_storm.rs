@@ -134,7 +134,7 @@ fn nothing_is_lost_doubled_out_of_turn_or_withheld_in_a_storm_of_rotations() {
     // Both kinds are to happen, and each makes the other late.
     let behind = || happened()[1] >= happened()[0];
     std::thread::scope(|scope| {
-        let operator = scope.spawn(|| operate(&gateway, &over, &behind));
+        let operator = scope.spawn(|| operate(&gateway, &over, behind));
         let talking = subjects.iter().zip(&courses).map(|(subject, course)| {
             let mut subscriber = Raw::agent(gateway.addr());
             subscriber.subscribe(subject);

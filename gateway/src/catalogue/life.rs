@@ -147,12 +147,10 @@ impl Catalogue {
             )
         };
         for version in record.versions.iter_mut().filter(sealing) {
-            for subject in subjects {
-                if !version.served.contains(subject) {
-                    version.served.push(subject.clone());
-                    news = true;
-                }
-            }
+            let known = |subject: &&String| !version.served.contains(subject);
+            let new: Vec<_> = subjects.iter().filter(known).cloned().collect();
+            news |= !new.is_empty();
+            version.served.extend(new);
         }
         if news {
             self.compare_and_set(record.epoch, record)?;

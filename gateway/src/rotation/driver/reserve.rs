@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::catalogue::{Account, RotateError};
 use crate::envelope::Used;
 use crate::keyring::Budget;
-use crate::rotation::engine::Event;
+use crate::rotation::engine::{Event, Supply};
 use crate::rotation::terms::Limit;
 
 use super::Driver;
@@ -92,7 +92,7 @@ impl Driver {
             number: active.number,
             used: held.used(),
             failed_opens: held.version.usage.failed_opens(),
-            spent: is_spent(&held.version.budget, used(ring.terms().limit)),
+            supply: supply(&held.version.budget, used(ring.terms().limit)),
         })
     }
 
@@ -289,13 +289,17 @@ impl Driver {
     }
 }
 
-/// Whether lanes have asked for more, and all of the limit is reserved in a dimension of which little or nothing is left: grants may lie
+/// Spent once lanes have asked for more, and all of the limit is reserved in a dimension of which little or nothing is left: grants may lie
 /// in lanes that are idle, so that the soft threshold is never reached.
-fn is_spent(budget: &Budget, limit: Used) -> bool {
+fn supply(budget: &Budget, limit: Used) -> Supply {
     let (reserved, left) = (budget.reserved(), budget.left());
     let messages = reserved.messages >= limit.messages && left.messages < LEAST.messages;
     let bytes = reserved.bytes >= limit.bytes && left.bytes < LEAST.bytes;
-    budget.is_thirsty() && (messages || bytes)
+    if budget.is_thirsty() && (messages || bytes) {
+        Supply::Spent
+    } else {
+        Supply::Lasts
+    }
 }
 
 pub(super) const fn used(limit: Limit) -> Used {

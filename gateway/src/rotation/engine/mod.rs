@@ -33,6 +33,16 @@ use crate::envelope::Used;
 
 use super::terms::Terms;
 
+/// What is left to reserve of a version's limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Supply {
+    /// As much as lanes want.
+    #[default]
+    Lasts,
+    /// Less than they want.
+    Spent,
+}
+
 /// What has happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -46,8 +56,8 @@ pub enum Event {
         used: Used,
         /// Envelopes that did not open.
         failed_opens: u64,
-        /// Whether lanes want more than is left to reserve of the limit.
-        spent: bool,
+        /// What is left to reserve of the limit.
+        supply: Supply,
     },
     /// A gateway has joined the fleet, or come back.
     Joined(Member),

@@ -313,8 +313,8 @@ impl Ring {
                 number,
                 used,
                 failed_opens,
-                spent,
-            } => self.usage.report(now, (number, used), failed_opens, spent),
+                supply,
+            } => self.usage.report(now, (number, used), failed_opens, supply),
             Event::Joined(member) => {
                 self.members.insert(member);
             }

@@ -9,6 +9,7 @@ use crate::envelope::limits::FAILED_OPENS_ROTATE;
 use crate::rotation::because::Because;
 use crate::rotation::terms::{Limit, Terms};
 
+use super::Supply;
 use super::life::Now;
 
 /// Over how long the rate is taken.
@@ -23,7 +24,7 @@ pub(super) struct Usage {
     number: u32,
     used: Used,
     failed_opens: u64,
-    spent: bool,
+    supply: Supply,
     samples: VecDeque<(Duration, Used)>,
 }
 
@@ -34,7 +35,7 @@ impl Usage {
         now: Now,
         (number, used): (u32, Used),
         failed_opens: u64,
-        spent: bool,
+        supply: Supply,
     ) {
         if self.number != number {
             *self = Self {
@@ -44,7 +45,7 @@ impl Usage {
         }
         self.used = used;
         self.failed_opens = failed_opens;
-        self.spent = spent;
+        self.supply = supply;
         let newest = self.samples.back().map(|(at, _used)| *at);
         if newest.is_none_or(|at| now.elapsed.saturating_sub(at) >= SPACING) {
             self.samples.push_back((now.elapsed, used));
@@ -90,7 +91,7 @@ impl Usage {
         } else if bytes >= terms.rotate.bytes {
             let why = format!("{bytes} of {} bytes sealed", terms.rotate.bytes);
             Some((Trigger::Bytes, why))
-        } else if self.spent {
+        } else if self.supply == Supply::Spent {
             let why = "nothing is left to reserve of the limit".to_owned();
             Some((Trigger::Forecast, why))
         } else {

@@ -94,7 +94,7 @@ fn use_of_a_predecessor_starts_nothing() {
             bytes: 0,
         },
         failed_opens: u64::MAX,
-        spent: false,
+        supply: Supply::Lasts,
     });
     assert_eq!(world.states(), [DecryptOnly, Active]);
 }
@@ -106,7 +106,7 @@ fn too_many_failed_opens_start_a_rotation() {
         number: 1,
         used: Used::default(),
         failed_opens: crate::envelope::limits::FAILED_OPENS_ROTATE,
-        spent: false,
+        supply: Supply::Lasts,
     });
     assert_eq!(world.states(), [DecryptOnly, Active]);
     assert_eq!(world.done[0].1, Trigger::FailedOpens);
@@ -380,7 +380,7 @@ fn limit_that_is_reserved_in_full_asks_for_a_successor() {
         number: 1,
         used: Used::default(),
         failed_opens: 0,
-        spent: true,
+        supply: Supply::Spent,
     });
     assert_eq!(world.states(), [DecryptOnly, Active]);
     assert_eq!(world.done[0].1, Trigger::Forecast);
