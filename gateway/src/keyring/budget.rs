@@ -91,7 +91,17 @@ impl Budget {
     /// What is in the hands of lanes, when `sealed` has been sealed out of this budget.
     #[must_use]
     pub fn outstanding(&self, sealed: Used) -> Used {
-        self.taken().minus(self.before).minus(sealed)
+        let drained = Used {
+            messages: self.messages.drained(),
+            bytes: self.bytes.drained(),
+        };
+        self.taken().minus(self.before).minus(sealed).minus(drained)
+    }
+
+    /// Takes everything that is left: nothing more is granted, but for what lanes give back afterwards. Call it again for that.
+    pub fn drain(&self) {
+        self.messages.drain();
+        self.bytes.drain();
     }
 
     /// Whether more should be reserved: less than half of the last extension was left, or somebody was refused, since it was

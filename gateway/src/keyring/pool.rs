@@ -16,6 +16,8 @@ pub(super) struct Pool {
     low: AtomicU64,
     /// One more than the `reserved` for which rotation was asked for more; 0 before it ever was.
     asked: AtomicU64,
+    /// Units taken by nobody, when the pool was drained.
+    drained: AtomicU64,
     /// A grant is at most this part of what is left, so that many workers share the rest.
     shares: u64,
 }
@@ -37,6 +39,7 @@ impl Pool {
             taken: AtomicU64::new(used),
             low: AtomicU64::new(used),
             asked: AtomicU64::new(0),
+            drained: AtomicU64::new(0),
             shares: workers.saturating_mul(2).max(1),
         }
     }
@@ -76,6 +79,20 @@ impl Pool {
                 Err(now) => taken = now,
             }
         }
+    }
+
+    /// Takes everything that is left, so that nobody else can. Only rotation may call it.
+    pub(super) fn drain(&self) {
+        let reserved = self.reserved.load(Ordering::Acquire);
+        let before = self.taken.fetch_max(reserved, Ordering::AcqRel);
+        let drained = self.drained.load(Ordering::Relaxed);
+        let drained = drained.saturating_add(reserved.saturating_sub(before));
+        self.drained.store(drained, Ordering::Relaxed);
+    }
+
+    /// Units that were drained: neither sealed nor in anybody's hands.
+    pub(super) fn drained(&self) -> u64 {
+        self.drained.load(Ordering::Relaxed)
     }
 
     /// Returns units of a grant that were not used.

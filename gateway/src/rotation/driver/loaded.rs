@@ -320,8 +320,10 @@ impl Held {
         self.count.lanes()
     }
 
-    /// Whether no lane holds a grant any more, so that [`Held::used`] is final unless another is made.
+    /// Whether no lane holds a grant any more, nor gets another, so that [`Held::used`] is final. A batch that began under an older
+    /// snapshot may still ask for one.
     pub(super) fn is_settled(&self) -> bool {
+        self.version.budget.drain();
         self.version.budget.outstanding(self.version.usage.total()) == Used::default()
     }
 }
