@@ -76,7 +76,13 @@ impl Journal {
             Ok(()) => Outcome::Done,
             Err(error) => Outcome::Failed(error.to_string().into()),
         };
+        let id = pending.id();
         self.conclude(pending, outcome, now);
+        if self.owed.contains_key(&id) {
+            tracing::error!(
+                "the outcome of a key event is missing in the audit log; it is written as soon as the disk takes it"
+            );
+        }
     }
 
     /// A fact that is no key event.
@@ -139,7 +145,7 @@ impl Journal {
     fn conclude(&mut self, pending: Pending, outcome: Outcome, now: Timestamp) {
         let id = pending.id();
         if let Err(error) = self.log.finish(pending, &outcome, now) {
-            tracing::error!(%error, "the outcome of a key event is missing in the audit log; it is written as soon as the disk takes it");
+            tracing::debug!(%error, "the outcome of a key event is owed to the audit log");
             self.owed.insert(id, outcome);
         }
     }

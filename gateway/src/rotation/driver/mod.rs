@@ -28,7 +28,7 @@ mod simulation;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures_util::stream::FuturesUnordered;
 use jiff::Timestamp;
@@ -39,7 +39,7 @@ use crate::catalogue::{Catalogue, Record};
 use crate::clock::Clock;
 use crate::envelope::Kid;
 use crate::keyring::{Keys, Miss, Snapshot};
-use crate::metrics;
+use crate::metrics::{self, Throttle};
 use crate::policy::{KeyringName, Policy};
 
 use super::engine::{self, Action, Asked, Event, Life, Member, Now, Order, Ring};
@@ -73,12 +73,9 @@ pub(super) struct Driver {
     meters: metrics::Keys,
     /// A write has failed, and what became of it could not be read.
     in_doubt: bool,
-    /// When what a fault has left behind is looked at again.
-    mend: Option<Instant>,
+    /// Keeps what is tried again at every tick from filling the log.
+    doubts: Throttle,
 }
-
-/// How often that is.
-const MEND: Duration = Duration::from_secs(1);
 
 /// A keyring and its engine.
 struct Driven {
@@ -129,7 +126,7 @@ impl Driver {
             reread: None,
             meters: metrics::Keys::default(),
             in_doubt: false,
-            mend: None,
+            doubts: Throttle::new(),
         };
         let wall = driver.wall();
         let lost = driver.journal.take_up(&driver.catalogue, wall);
@@ -197,13 +194,10 @@ impl Driver {
         let now = self.clock.instant();
         let seen = self.loaded.look(now);
         let wall = self.wall();
-        if self.mend.is_none_or(|mend| now >= mend) {
-            self.mend = now.checked_add(MEND);
-            self.journal.settle(wall, now);
-            if self.in_doubt {
-                self.read_anew();
-                self.follow();
-            }
+        self.journal.settle(wall, now);
+        if self.in_doubt {
+            self.read_anew();
+            self.follow();
         }
         for news in self.fleet.events() {
             self.hear(&news);

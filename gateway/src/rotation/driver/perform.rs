@@ -89,8 +89,11 @@ impl Driver {
     pub(super) fn read_anew(&mut self) {
         let read = self.catalogue.refresh();
         self.in_doubt = read.is_err();
-        if let Err(error) = read {
-            tracing::warn!(%error, "the catalogue cannot be read again; going on with what was read before");
+        let now = self.clock.instant();
+        if let Err(error) = read
+            && let Some(left_out) = self.doubts.admit(now)
+        {
+            tracing::warn!(%error, left_out, "the catalogue cannot be read again; going on with what was read before");
         }
         self.install();
     }

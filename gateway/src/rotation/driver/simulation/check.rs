@@ -197,11 +197,9 @@ impl Play<'_> {
             .get(&id)
             .cloned()
             .unwrap_or_default();
-        let key = self
-            .view
-            .refresh()
-            .ok()
-            .map(|()| self.view.version_key(&name, id.1));
+        let read = self.view.refresh();
+        let unread = read.as_ref().err().map(ToString::to_string);
+        let key = read.ok().map(|()| self.view.version_key(&name, id.1));
         for message in messages {
             let mut path = self.traffic.path();
             let opened = path.open(&message);
@@ -211,7 +209,7 @@ impl Play<'_> {
                     opened.unwrap_or_else(|error| panic!("{id:?}, {}: {error}", version.state));
                     assert!(
                         matches!(&key, Some(Ok(key)) if opens_with(key, &message)),
-                        "{id:?}: another member cannot open it"
+                        "{id:?}: another member cannot open it: {unread:?}"
                     );
                 }
                 Opens::No | Opens::ByPolicy => {
