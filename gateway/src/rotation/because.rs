@@ -15,14 +15,6 @@ pub struct Because {
     pub why: Text,
 }
 
-/// What operators may give as the trigger of a rotation.
-pub const EVENTS: [Trigger; 4] = [
-    Trigger::Compromise,
-    Trigger::Personnel,
-    Trigger::Deployment,
-    Trigger::Manual,
-];
-
 impl Because {
     /// The gateway's own rules say so.
     #[must_use]

@@ -272,6 +272,7 @@ impl Loaded {
     ) -> Result<Held, KeyError> {
         let thirst = Arc::clone(&self.thirst);
         let budget = Budget::new(version.reserved, self.workers, thirst);
+        let (before, lanes_before) = (version.reserved, version.lanes);
         let version = Arc::new(Version {
             keyring: id,
             number: version.number,
@@ -282,13 +283,11 @@ impl Loaded {
             usage: Usage::new(self.workers),
             budget: Arc::new(budget),
         });
-        let record = view.record(keyring);
-        let lanes = record.and_then(|record| record.version(version.number));
         Ok(Held {
             count: Count {
                 usage: version.usage.clone(),
-                before: version.budget.reserved(),
-                lanes_before: lanes.map_or(0, |known| known.lanes),
+                before,
+                lanes_before,
             },
             version,
             opened: 0,

@@ -63,7 +63,9 @@ impl Driver {
             | Deed::Restore(..) => {
                 let begun = self.begin(index, &deed);
                 let outcome = if let Deed::Distribute(number) = deed {
-                    self.distribute(index, number)
+                    let given = self.distribute(index, number);
+                    // Somebody may have put a record right meanwhile; a transition that fails reads by itself.
+                    given.inspect_err(|_failed| self.read_anew())
                 } else {
                     self.transition(index, &deed, &because)
                 };
@@ -75,10 +77,7 @@ impl Driver {
     }
 
     /// How it ended, and what the record says now.
-    fn ended(&mut self, index: usize, outcome: Result<(), Failure>) -> Event {
-        if outcome.is_err() {
-            self.read_anew();
-        }
+    fn ended(&self, index: usize, outcome: Result<(), Failure>) -> Event {
         let keyring = self.rings.get(index).map(|driven| driven.keyring.clone());
         let lives = keyring.map(|keyring| self.lives(&keyring));
         Event::Ended(outcome, lives.unwrap_or_default())

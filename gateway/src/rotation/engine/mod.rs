@@ -20,6 +20,7 @@ mod life;
 mod order;
 mod plan;
 mod ring;
+mod take;
 #[cfg(test)]
 mod tests;
 mod usage;

@@ -1,0 +1,186 @@
+//! What an event does to the state of a keyring.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::catalogue::State;
+use crate::rotation::because::Because;
+
+use super::life::{Life, Member, Now};
+use super::order::{Asked, Order};
+use super::ring::{FIRST_LEAD, FIRST_PAUSE, Failure, Rest, Ring, Succession, Verdict, Work};
+use super::{Deed, Event};
+
+/// The longest pause between two attempts.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// The longest pause between two questions about one version.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+
+impl Ring {
+    /// What an event does to the state.
+    pub(super) fn take(&mut self, now: Now, event: Event) {
+        match event {
+            Event::Tick => {}
+            Event::Usage {
+                number,
+                used,
+                failed_opens,
+                supply,
+            } => self.usage.report(now, (number, used), failed_opens, supply),
+            Event::Joined(member) => {
+                self.members.insert(member);
+            }
+            Event::Left(member) => {
+                self.members.remove(&member);
+            }
+            Event::Proven(member, number) => self.proven(member, number),
+            Event::Asked(asked) => self.ask(now, asked),
+            Event::Withdrawn(order) => {
+                let stays = |asked: &Asked| asked.order != order || asked.takes_away();
+                self.orders.retain(stays);
+            }
+            Event::Ended(outcome, lives) => self.ended(now, outcome, lives),
+            Event::Record(lives) => self.learn(lives),
+            Event::Inspected(number, verdict) => self.inspected(now, number, verdict),
+            Event::Terms(terms) => self.terms = terms,
+        }
+    }
+
+    fn proven(&mut self, member: Member, number: u32) {
+        if let Some(succession) = &mut self.succession
+            && succession.distributed == Some(number)
+        {
+            succession.proven.insert(member);
+        }
+    }
+
+    fn ask(&mut self, now: Now, asked: Asked) {
+        if asked.takes_away() {
+            // A revocation is not undone by what was asked for before it.
+            let undoes = |before: &Asked| {
+                matches!(before.order, Order::Restore(_))
+                    && before.order.number() == asked.order.number()
+            };
+            self.orders.retain(|before| !undoes(before));
+        }
+        match asked.order {
+            Order::Rotate => self.succeed(now, asked.because),
+            Order::Compromise(_)
+            | Order::Suspend(_)
+            | Order::Restore(_)
+            | Order::Archive(_)
+            | Order::Destroy(_)
+            | Order::Abort => self.orders.push_back(asked),
+        }
+        // Whoever asks has a reason to believe that it works now.
+        if let Work::Resting(_) = self.work {
+            self.work = Work::Idle;
+        }
+    }
+
+    /// Begins a rotation, or adds a trigger to the one under way.
+    pub(super) fn succeed(&mut self, now: Now, because: Because) {
+        match &mut self.succession {
+            Some(succession) => succession.reasons.push(because),
+            None => {
+                self.succession = Some(Succession {
+                    reasons: vec![because],
+                    begun: now.elapsed,
+                    distributed: None,
+                    proven: BTreeSet::new(),
+                    challenged: None,
+                    at: None,
+                });
+            }
+        }
+    }
+
+    fn learn(&mut self, lives: Vec<Life>) {
+        self.lives = lives;
+        self.gates.retain(|number, _gate| {
+            let life = self.lives.iter().find(|life| life.number == *number);
+            life.is_some_and(|life| life.state == State::Archived)
+        });
+    }
+
+    fn ended(&mut self, now: Now, outcome: Result<(), Failure>, lives: Vec<Life>) {
+        self.learn(lives);
+        let work = std::mem::replace(&mut self.work, Work::Idle);
+        let Work::Doing(deed) = work else {
+            self.work = work;
+            return;
+        };
+        match outcome {
+            Ok(()) => self.done(now, &deed),
+            Err(failure) => self.failed(now, failure),
+        }
+    }
+
+    fn done(&mut self, now: Now, deed: &Deed) {
+        self.pause = FIRST_PAUSE;
+        self.ends_first = false;
+        match deed {
+            Deed::Distribute(number) => {
+                if let Some(succession) = &mut self.succession {
+                    succession.given(*number);
+                }
+            }
+            Deed::Activate(_) => {
+                if let Some(succession) = self.succession.take() {
+                    let took = now.elapsed.saturating_sub(succession.begun);
+                    self.lead = took.max(FIRST_LEAD);
+                }
+            }
+            Deed::Discard(_) => self.abort(),
+            Deed::Generate
+            | Deed::Challenge(..)
+            | Deed::Admit(_)
+            | Deed::Archive(_)
+            | Deed::Inspect(_)
+            | Deed::Destroy(_)
+            | Deed::Compromise(_)
+            | Deed::Suspend(_)
+            | Deed::Restore(..) => {}
+        }
+        if self.orders.front().is_some_and(|asked| asked.met_by(deed))
+            && let Some(asked) = self.orders.pop_front()
+            && asked.takes_away()
+            && self.active().is_none()
+        {
+            self.succeed(now, asked.because);
+        }
+    }
+
+    fn failed(&mut self, now: Now, failure: Failure) {
+        // A revocation is owed until it is done; what else an operator wants, they may ask for again.
+        if self.orders.front().is_some_and(|asked| !asked.takes_away()) {
+            self.orders.pop_front();
+        }
+        self.ends_first = !self.ends_first;
+        self.work = Work::Resting(Rest {
+            until: now.elapsed.saturating_add(self.pause),
+            failure,
+        });
+        self.pause = self.pause.saturating_mul(2).min(LONGEST_PAUSE);
+    }
+
+    /// The rotation ends, unless nothing would seal without it.
+    fn abort(&mut self) {
+        let asked = self
+            .orders
+            .front()
+            .is_some_and(|asked| asked.order == Order::Abort);
+        if asked && self.active().is_some() {
+            self.succession = None;
+        }
+    }
+
+    fn inspected(&mut self, now: Now, number: u32, verdict: Verdict) {
+        if let Some(gate) = self.gates.get_mut(&number) {
+            gate.verdict = Some(verdict);
+            gate.asking = false;
+            gate.again = now.elapsed.saturating_add(gate.wait);
+            gate.wait = gate.wait.saturating_mul(2).min(LONGEST_WAIT);
+        }
+    }
+}
