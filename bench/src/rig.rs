@@ -1,12 +1,11 @@
 //! One worker and one session's paths, greeted as a real client and server would.
 
 use std::cell::RefCell;
-use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
 use keyway::clock::Clock;
 use keyway::dataplane::{
-    Config, DeliverBatch, DeliverPath, Link, PublishBatch, PublishPath, Shared, Worker,
+    Config, DeliverBatch, DeliverPath, Ends, Link, PublishBatch, PublishPath, Shared, Worker,
 };
 use keyway::keyring::{Keys, WorkerId};
 use keyway::metrics::PrometheusHandle;
@@ -45,11 +44,14 @@ impl Rig {
         let (keys, _misses) = Keys::new(crate::snapshot(versions));
         let keys = Arc::new(keys);
         let shared = Arc::new(Shared::new(config, Arc::clone(&keys), Clock::system()));
-        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let nowhere = Ends {
+            client: None,
+            gateway: None,
+        };
         Self {
             keys,
             worker: Worker::new(WorkerId(0), shared),
-            link: RefCell::new(Link::new(nowhere, nowhere)),
+            link: RefCell::new(Link::new(nowhere)),
         }
     }
 

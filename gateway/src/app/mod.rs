@@ -19,7 +19,7 @@ use crate::admin::{self, Asker, Reload};
 use crate::clock::Clock;
 use crate::config::Checked;
 use crate::control::Control;
-use crate::dataplane::{self, Dataplane};
+use crate::dataplane::{self, Dataplane, ListenAddr};
 use crate::disk::{self, StateDir};
 use crate::envelope::{self, WrongAnswer};
 use crate::fault::{Fault, Faulty, Retry, Who};
@@ -118,7 +118,8 @@ impl Gateway {
         StateDir::create(&checked.state)?;
         let admin = admin::serve(&checked.admin, sources)?;
         ports::write(&checked.state, dataplane.addrs(), admin.addr())?;
-        tracing::info!(listen = ?dataplane.addrs(), relay_only = checked.dataplane.relay_only, "ready");
+        let listen: Vec<_> = dataplane.addrs().iter().map(ToString::to_string).collect();
+        tracing::info!(?listen, relay_only = checked.dataplane.relay_only, "ready");
         Ok(Self {
             upkeep: tokio::spawn(metrics::upkeep(recorder)),
             dataplane,
@@ -132,7 +133,7 @@ impl Gateway {
 
     /// Where clients can connect.
     #[must_use]
-    pub fn addrs(&self) -> &[SocketAddr] {
+    pub fn addrs(&self) -> &[ListenAddr] {
         self.dataplane.addrs()
     }
 

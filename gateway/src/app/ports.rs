@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 
+use crate::dataplane::ListenAddr;
 use crate::disk::{self, Real, StateDir};
 
 const FILE: &str = "ports.json";
@@ -11,11 +12,12 @@ const FILE: &str = "ports.json";
 /// Writes the addresses once clients can connect; who waits for the file need not poll the ports.
 pub(super) fn write(
     state: &Path,
-    listen: &[SocketAddr],
+    listen: &[ListenAddr],
     admin: Option<SocketAddr>,
 ) -> Result<(), disk::Error> {
     let path = StateDir::create(state)?.join(FILE);
-    let text = serde_json::json!({ "listen": listen, "admin": admin });
+    let tcp: Vec<_> = listen.iter().filter_map(ListenAddr::tcp).collect();
+    let text = serde_json::json!({ "listen": tcp, "admin": admin });
     disk::replace(&Real, &path, format!("{text}\n").as_bytes())
 }
 

@@ -89,7 +89,7 @@ pub fn check_text(
 /// One conversion for each section; all of them run, whatever the others find.
 fn convert(root: &Section<'_>, base: &Path, environment: &Environment) -> Option<Checked> {
     let administration = root.section("admin");
-    let network = network::convert(root);
+    let network = network::convert(root, base);
     let state = operation::state(root, base, environment);
     let admin = operation::admin(&administration, base, state.as_deref());
     let log = operation::log(&root.section("log"));

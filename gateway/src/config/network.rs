@@ -1,11 +1,12 @@
 //! Listeners, servers and the limits of the message path.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 
 use crate::config::section::Section;
 use crate::config::value;
-use crate::dataplane::{Config, ServerAddr};
+use crate::dataplane::{Config, ListenAddr, ServerAddr};
 
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
@@ -20,8 +21,8 @@ struct Limits {
 }
 
 /// Reads the top of the file and `[limits]`.
-pub(super) fn convert(root: &Section<'_>) -> Option<Config> {
-    let (listen, all_listen) = root.some("listen", value::address);
+pub(super) fn convert(root: &Section<'_>, base: &Path) -> Option<Config> {
+    let (listen, all_listen) = root.some("listen", |v| value::listener(v, base));
     let (servers, all_servers) = root.some("servers", value::server);
     let relay_only = root.one("relay-only", value::truth);
     let advertise = root.many("advertise", value::host_and_port);
@@ -83,7 +84,7 @@ pub(super) fn check_addresses(
     let (section, Some(address)) = admin else {
         return;
     };
-    if address.port() != 0 && network.listen.contains(&address) {
+    if address.port() != 0 && network.listen.contains(&ListenAddr::Tcp(address)) {
         let message = format!("{address} is an address of the gateway's `listen` too");
         section.error("listen", message, "give it a port of its own".to_owned());
     }
@@ -99,10 +100,10 @@ pub(super) fn check_addresses(
 }
 
 fn warn_of_networks(root: &Section<'_>, network: &Config) {
-    let open = network.listen.iter();
+    let open = network.listen.iter().filter_map(ListenAddr::tcp);
     let open: Vec<_> = open
         .filter(|address| !address.ip().is_loopback())
-        .map(ToString::to_string)
+        .map(|address| address.to_string())
         .collect();
     if !open.is_empty() {
         let addresses = open.join(", ");
@@ -135,13 +136,13 @@ pub(super) fn warn_of_servers(section: &Section<'_>, servers: &[ServerAddr]) {
 }
 
 /// Records addresses that stand twice in the list.
-fn check_distinct(root: &Section<'_>, listen: &[(SocketAddr, usize)]) {
+fn check_distinct(root: &Section<'_>, listen: &[(ListenAddr, usize)]) {
     for (index, (address, at)) in listen.iter().enumerate() {
         let earlier = listen
             .iter()
             .take(index)
             .any(|(earlier, _)| earlier == address);
-        if earlier && address.port() != 0 {
+        if earlier && address.tcp().is_none_or(|addr| addr.port() != 0) {
             let help = "remove one of the two".to_owned();
             root.error_at(
                 *at,
@@ -159,7 +160,8 @@ fn is_local(server: &ServerAddr) -> bool {
 
 /// Whether the server has an address of `listen`.
 pub(super) fn is_own(network: &Config, server: &ServerAddr) -> bool {
-    network.listen.iter().any(|address| same(server, *address))
+    let mut addresses = network.listen.iter().filter_map(ListenAddr::tcp);
+    addresses.any(|address| same(server, address))
 }
 
 fn same(server: &ServerAddr, address: SocketAddr) -> bool {

@@ -10,11 +10,8 @@ use crate::config::checked::{Admin, Custody, Log, LogFormat};
 use crate::config::environment::Environment;
 use crate::config::finding::Wrong;
 use crate::config::section::Section;
-use crate::config::value;
+use crate::config::value::{self, LONGEST_SOCKET};
 use crate::custody::PassphraseSource;
-
-/// What a unix socket's address holds on Linux, without the final zero.
-const LONGEST_SOCKET: usize = 107;
 
 /// Reads `state`.
 pub(super) fn state(root: &Section<'_>, base: &Path, environment: &Environment) -> Option<PathBuf> {

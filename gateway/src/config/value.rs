@@ -9,13 +9,16 @@ use bytesize::ByteSize;
 use toml::de::DeValue;
 
 use crate::config::finding::Wrong;
-use crate::dataplane::ServerAddr;
+use crate::dataplane::{ListenAddr, ServerAddr};
 
 /// As `humantime` reads and writes it.
 const YEAR: Duration = Duration::from_secs(31_557_600);
 
 /// Ten years: longer than any key should live.
 pub(super) const LONGEST: Duration = YEAR.saturating_mul(10);
+
+/// What a unix socket's address holds on Linux, without the final zero.
+pub(super) const LONGEST_SOCKET: usize = 107;
 
 /// What a value is, in words.
 pub(super) const fn kind(value: &DeValue<'_>) -> &'static str {
@@ -127,7 +130,10 @@ pub(super) fn choice<T: Copy>(value: &DeValue<'_>, words: &[(&str, T)]) -> Resul
 
 /// A path; a relative one starts at `base`.
 pub(super) fn path(value: &DeValue<'_>, base: &Path) -> Result<PathBuf, Wrong> {
-    let written = text(value)?;
+    whole_path(text(value)?, base)
+}
+
+fn whole_path(written: &str, base: &Path) -> Result<PathBuf, Wrong> {
     if written.is_empty() || written.contains('\0') {
         return Err(Wrong::new("the path is empty or holds a zero byte"));
     }
@@ -140,12 +146,27 @@ pub(super) fn path(value: &DeValue<'_>, base: &Path) -> Result<PathBuf, Wrong> {
     Ok(base.join(written))
 }
 
-/// The address of a listener.
+/// The address of a listener: an IP address with a port, or `unix:` and a path; a relative path starts at `base`.
+pub(super) fn listener(value: &DeValue<'_>, base: &Path) -> Result<ListenAddr, Wrong> {
+    let Some(path) = text(value)?.strip_prefix("unix:") else {
+        return address(value).map(ListenAddr::Tcp);
+    };
+    let path = whole_path(path, base)?;
+    if path.as_os_str().len() > LONGEST_SOCKET {
+        return Err(Wrong::new(format!(
+            "{} is longer than {LONGEST_SOCKET} bytes, which a unix socket cannot be",
+            path.display()
+        )));
+    }
+    Ok(ListenAddr::Unix(path))
+}
+
+/// An IP address with a port.
 pub(super) fn address(value: &DeValue<'_>) -> Result<SocketAddr, Wrong> {
     let written = text(value)?;
     if written.starts_with("unix:") {
         return Err(Wrong::new(format!(
-            "`{written}`: unix sockets are not supported"
+            "`{written}`: a unix socket cannot stand here"
         )));
     }
     written

@@ -4,11 +4,13 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::address::ListenAddr;
+
 /// Settings of listeners, sessions and workers.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where clients connect. Port 0 lets the system choose.
-    pub listen: Vec<SocketAddr>,
+    /// Where clients connect.
+    pub listen: Vec<ListenAddr>,
     /// The servers, tried in this order from the last one that worked.
     pub servers: Vec<ServerAddr>,
     /// Touch no payload: for comparison and for emergencies.
@@ -39,7 +41,7 @@ pub struct ServerAddr {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            listen: vec![SocketAddr::from(([127, 0, 0, 1], 4223))],
+            listen: vec![ListenAddr::Tcp(SocketAddr::from(([127, 0, 0, 1], 4223)))],
             servers: vec![ServerAddr {
                 host: "127.0.0.1".to_owned(),
                 port: 4222,

@@ -1,22 +1,89 @@
 //! INFO and CONNECT: what the two sides tell each other, and what the gateway changes in it.
 //!
-//! Both may come at any time, not only first: a server sends INFO again when its cluster or an account's limits change, and a
-//! second CONNECT authenticates anew. Each goes through here.
+//! The server speaks first, and [`first`] waits for it. Both may come again at any time: a server sends INFO when its cluster or an
+//! account's limits change, and a second CONNECT authenticates anew. Each goes through here.
+
+use std::cell::RefCell;
+
+use memchr::memchr;
+use tokio::time::timeout;
 
 use crate::envelope::OVERHEAD;
 use crate::keyring::Snapshot;
 use crate::wire::connect::{self, Connect};
 use crate::wire::info::{self, Info, Tls};
-use crate::wire::{Buffer, write};
+use crate::wire::{Buffer, Limits, write};
 
-use super::link::{Greeting, Link};
+use super::deliver::{DeliverBatch, DeliverPath};
+use super::link::Link;
+use super::session::Ended;
+use super::socket::{self, Socket};
 use super::worker::Worker;
+
+/// What the server said first. The client has been told.
+pub(super) enum Greeting {
+    /// INFO; what came behind it is yet to be delivered.
+    Info(Buffer),
+    /// Something else: the server is about to close, and hears nobody.
+    Farewell(Buffer),
+}
 
 /// The server sent an INFO that is not JSON.
 pub(super) struct NotAnInfo;
 
 /// The server will close on this CONNECT, without a word.
 pub(super) struct Refused;
+
+/// Waits for the server's first line and passes it on. Nothing that the client sends is read before: it could not be judged, and TLS
+/// may come first (R26). A server that accepts and stays silent is given up; the client is better served by another.
+///
+/// # Errors
+/// How the session ended already.
+pub(super) async fn first(
+    worker: &Worker,
+    (client, server): (&Socket, &Socket),
+    link: &RefCell<Link>,
+) -> Result<Greeting, Ended> {
+    let mut input = Buffer::new();
+    let patience = worker.shared.config.dial_timeout;
+    let len = timeout(patience, line(worker, server, &mut input))
+        .await
+        .map_err(|_elapsed| Ended::ServerSilent)??;
+    let mut first = Buffer::new();
+    first.put(input.filled().get(..len).unwrap_or_default());
+    input.consume(len);
+    let is_info = first
+        .filled()
+        .get(..4)
+        .is_some_and(|verb| verb.eq_ignore_ascii_case(b"INFO"));
+    let mut output = worker.pool.take();
+    let batch = DeliverPath::new(worker, link).batch(&mut first, &mut output);
+    let flushed = socket::flush(client, &mut output, socket::CLIENT_STALLED).await;
+    worker.pool.give(output);
+    if matches!(batch, DeliverBatch::Malformed) {
+        return Err(Ended::ServerMalformed);
+    }
+    flushed.map_err(|_gone| Ended::Client)?;
+    Ok(if is_info {
+        Greeting::Info(input)
+    } else {
+        Greeting::Farewell(input)
+    })
+}
+
+/// Reads until `input` holds a whole line; its length.
+async fn line(worker: &Worker, server: &Socket, input: &mut Buffer) -> Result<usize, Ended> {
+    while input.len() <= Limits::default().max_server_line {
+        match socket::fill(server, input, 0, &worker.pool).await {
+            Ok(0) | Err(_) => return Err(Ended::Server),
+            Ok(_) => {}
+        }
+        if let Some(end) = memchr(b'\n', input.filled()) {
+            return Ok(end.saturating_add(1));
+        }
+    }
+    Err(Ended::ServerMalformed)
+}
 
 /// Rewrites an INFO for the client and remembers what the server said. Every INFO is rewritten alike (NATS.md, section 3): a
 /// client that saw the server's own addresses would reconnect around the gateway.
@@ -30,12 +97,13 @@ pub(super) fn info(
     let said = Info::read(json).map_err(|_not_an_object| NotAnInfo)?;
     let config = &worker.shared.config;
     let seals = !config.relay_only && snapshot.policy().protects_anything();
+    let (host, port) = link.ends.reached();
     let edits = info::Edits {
         overhead: if seals { OVERHEAD } else { 0 },
-        host: &link.local.ip().to_string(),
-        port: link.local.port(),
+        host: &host.to_string(),
+        port,
         connect_urls: &config.advertise,
-        client_ip: Some(&link.peer.ip().to_string()),
+        client_ip: Some(&link.ends.client_ip().to_string()),
         tls: Tls::None,
         lame_duck: false,
     };
@@ -44,9 +112,6 @@ pub(super) fn info(
     write::info(out, rewritten.filled());
     link.max_payload = said.payload_limit();
     link.headers = said.headers();
-    if link.greeting == Greeting::Awaited {
-        link.greeting = Greeting::Came;
-    }
     Ok(())
 }
 

@@ -1,22 +1,17 @@
 //! What one direction of a session learns and the other needs.
 
-use std::net::SocketAddr;
-
 use crate::wire::Buffer;
 
+use super::address::Ends;
 use super::refusals::Refusals;
 use super::replies::Replies;
 
 /// Shared by both directions of one session; they run in one task, so a `RefCell` is all it takes.
 pub struct Link {
-    /// Where the client is.
-    pub(super) peer: SocketAddr,
-    /// Where the client reached us: what INFO has to call host and port.
-    pub(super) local: SocketAddr,
+    /// Where the client is, and where it reached us.
+    pub(super) ends: Ends,
     /// The server's own `max_payload`, headers included; `None` while it has said none.
     pub(super) max_payload: Option<usize>,
-    /// How far the greeting has come.
-    pub(super) greeting: Greeting,
     /// Whether the server knows headers.
     pub(super) headers: bool,
     /// What the client asked for in its CONNECT.
@@ -51,26 +46,13 @@ pub(super) enum Told {
     Errors,
 }
 
-/// The server speaks first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Greeting {
-    /// No INFO yet.
-    Awaited,
-    /// The first INFO has come.
-    Came,
-    /// And the publish direction has been told.
-    Told,
-}
-
 impl Link {
     /// Nothing has been said yet.
     #[must_use]
-    pub fn new(peer: SocketAddr, local: SocketAddr) -> Self {
+    pub fn new(ends: Ends) -> Self {
         Self {
-            peer,
-            local,
+            ends,
             max_payload: None,
-            greeting: Greeting::Awaited,
             headers: false,
             client: Reads::Payloads,
             told: Told::Each,
@@ -79,14 +61,5 @@ impl Link {
             refusals: Refusals::default(),
             to_server: Buffer::new(),
         }
-    }
-
-    /// Whether the publish direction is to be told now that the first INFO has come; once only.
-    pub(super) fn greeted(&mut self) -> bool {
-        let came = self.greeting == Greeting::Came;
-        if came {
-            self.greeting = Greeting::Told;
-        }
-        came
     }
 }

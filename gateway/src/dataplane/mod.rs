@@ -4,7 +4,7 @@
 //! a batch:
 //!
 //! ```text
-//! accept (listener) → TLS (a later version) → dial → greet (INFO, CONNECT)
+//! accept (listener) → dial → greet (INFO)
 //!   publish:  fill from the client → parse → policy → seal → write → flush to the server
 //!   deliver:  fill from the server → parse → policy → open → write → flush to the client
 //! ```
@@ -15,6 +15,7 @@
 //! One task carries a session; both directions run in it, so that what they share needs no lock. A direction reads again only
 //! after its last batch was written: a slow peer stops its own traffic and nobody else's.
 
+mod address;
 mod caches;
 mod config;
 mod deliver;
@@ -35,7 +36,6 @@ mod watch;
 mod worker;
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -45,6 +45,7 @@ use crate::clock::Clock;
 use crate::fault::{Fault, Faulty, Retry, Who};
 use crate::keyring::Keys;
 
+pub use address::{Ends, ListenAddr};
 pub use config::{Config, ServerAddr};
 pub use deliver::{DeliverBatch, DeliverPath};
 pub use dial::Reach;
@@ -52,11 +53,12 @@ pub use link::Link;
 pub use publish::{PublishBatch, PublishPath};
 pub use worker::{Shared, Worker};
 
+use listener::Listener;
 use worker::Handle;
 
 /// The running message path.
 pub struct Dataplane {
-    addrs: Vec<SocketAddr>,
+    addrs: Vec<ListenAddr>,
     reach: Reach,
     listeners: JoinSet<()>,
     workers: Vec<Handle>,
@@ -71,7 +73,7 @@ pub enum StartError {
     )]
     Listen {
         /// The address asked for.
-        addr: SocketAddr,
+        addr: ListenAddr,
         /// What the system said.
         source: io::Error,
     },
@@ -104,9 +106,9 @@ impl Dataplane {
         let bound = config
             .listen
             .iter()
-            .map(|addr| bind(*addr))
+            .map(bind)
             .collect::<Result<Vec<_>, _>>()?;
-        let addrs = bound.iter().map(|(addr, _listener)| *addr).collect();
+        let (addrs, bound): (_, Vec<_>) = bound.into_iter().unzip();
         let count = worker_count(&config);
         let shared = Arc::new(Shared::new(config, keys, clock));
         let workers = (0..count)
@@ -116,7 +118,7 @@ impl Dataplane {
         let counter = Arc::new(AtomicU64::new(1));
         let mut listeners = JoinSet::new();
         listeners.spawn(watch::run(Arc::clone(&shared)));
-        for (_addr, listener) in bound {
+        for listener in bound {
             let queues = workers
                 .iter()
                 .map(|worker| worker.accepted.clone())
@@ -133,7 +135,7 @@ impl Dataplane {
 
     /// Where clients can connect.
     #[must_use]
-    pub fn addrs(&self) -> &[SocketAddr] {
+    pub fn addrs(&self) -> &[ListenAddr] {
         &self.addrs
     }
 
@@ -170,8 +172,11 @@ pub fn worker_count(config: &Config) -> usize {
         .max(1)
 }
 
-fn bind(addr: SocketAddr) -> Result<(SocketAddr, tokio::net::TcpListener), StartError> {
-    let failed = |source| StartError::Listen { addr, source };
-    let listener = listener::bind(addr).map_err(failed)?;
-    Ok((listener.local_addr().map_err(failed)?, listener))
+fn bind(addr: &ListenAddr) -> Result<(ListenAddr, Listener), StartError> {
+    let failed = |source| StartError::Listen {
+        addr: addr.clone(),
+        source,
+    };
+    let listener = Listener::bind(addr).map_err(failed)?;
+    Ok((listener.addr().map_err(failed)?, listener))
 }

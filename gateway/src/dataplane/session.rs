@@ -2,19 +2,19 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use socket2::SockRef;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use crate::wire::Buffer;
 
+use super::greet::{self, Greeting};
 use super::link::Link;
-use super::worker::{Accepted, Worker};
+use super::socket::Socket;
+use super::worker::{Accepted, Arrived, Worker};
 use super::{deliver, publish, socket};
 
 /// How long the server may take to close after the client has, and the client after the server has.
@@ -25,11 +25,9 @@ const DISCARD: Duration = Duration::from_secs(1);
 
 /// What both directions of a session need.
 pub(super) struct Session {
-    pub(super) client: TcpStream,
-    pub(super) server: TcpStream,
+    pub(super) client: Socket,
+    pub(super) server: Socket,
     pub(super) link: RefCell<Link>,
-    /// Told once the server has sent its first INFO: before that, what the client sends cannot be judged.
-    pub(super) greeted: Notify,
     /// Told when the link holds something for the server.
     pub(super) nudge: Notify,
     stopping: Cell<bool>,
@@ -48,36 +46,41 @@ pub(super) enum Ended {
     ServerSilent,
 }
 
-/// How the publish direction ended.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Published {
-    /// Everything that the client had to say, or all that the server would hear.
-    Everything,
-    /// The server never greeted, so that nothing could be published.
-    NotGreeted,
-}
-
-/// Carries one session: dial, then both directions until one ends, then the other's rest.
+/// Carries one session: the stages of its life, in order.
 pub(super) async fn run(worker: Rc<Worker>, accepted: Accepted) {
     let Accepted {
         socket,
-        peer,
+        ends,
         number,
     } = accepted;
     worker.meters.accepted.increment(1);
-    let Ok(session) = open(&worker, socket, peer).await else {
+    let Some((client, server)) = open(&worker, socket).await else {
         return;
     };
+    let link = RefCell::new(Link::new(ends));
+    let greeted = greet::first(&worker, (&client, &server), &link).await;
+    let session = Rc::new(Session::new(client, server, link));
     worker.enter(number, &session);
-    let ended = carry(&worker, &session).await;
+    let ended = match greeted {
+        Ok(Greeting::Info(rest)) => Box::pin(carry(&worker, &session, rest)).await,
+        Ok(Greeting::Farewell(rest)) => Box::pin(farewell(&worker, &session, rest)).await,
+        Err(ended) => ended,
+    };
+    close(&worker, &session).await;
     worker.leave(number);
-    let rule = session.link.borrow().broken;
+    say(number, &session, ended);
+}
+
+/// The session's last log line.
+fn say(session: u64, of: &Session, ended: Ended) {
+    let link = of.link.borrow();
+    let (client, rule) = (link.ends, link.broken);
     match ended {
         Ended::ServerMalformed => {
-            tracing::warn!(session = number, %peer, rule, "session ended: the server broke the protocol");
+            tracing::warn!(session, %client, rule, "session ended: the server broke the protocol");
         }
         Ended::Client | Ended::Server | Ended::ServerSilent => {
-            tracing::debug!(session = number, %peer, ended = ended.word(), rule, "session ended");
+            tracing::debug!(session, %client, ended = ended.word(), rule, "session ended");
         }
     }
 }
@@ -95,12 +98,11 @@ impl Ended {
 }
 
 impl Session {
-    pub(super) fn new(client: TcpStream, server: TcpStream, link: Link) -> Self {
+    pub(super) fn new(client: Socket, server: Socket, link: RefCell<Link>) -> Self {
         Self {
             client,
             server,
-            link: RefCell::new(link),
-            greeted: Notify::new(),
+            link,
             nudge: Notify::new(),
             stopping: Cell::new(false),
         }
@@ -109,8 +111,7 @@ impl Session {
     /// Ends the session as if the client had closed its side: what it has sent still goes out.
     pub(super) fn stop(&self) {
         self.stopping.set(true);
-        // Fails only when the client has gone already.
-        drop(SockRef::from(&self.client).shutdown(std::net::Shutdown::Read));
+        self.client.deafen();
     }
 
     pub(super) const fn is_stopping(&self) -> bool {
@@ -118,76 +119,74 @@ impl Session {
     }
 }
 
-/// R28: the server's authentication time-out runs from here, so that the dial comes first; TLS with the client will stand
-/// before it.
-async fn open(
-    worker: &Worker,
-    socket: std::net::TcpStream,
-    peer: SocketAddr,
-) -> io::Result<Rc<Session>> {
-    let client = TcpStream::from_std(socket)?;
-    let local = client.local_addr()?;
-    let server = match worker.shared.servers.dial().await {
-        Ok(server) => server,
+/// Both sockets; `None` when no server can be reached. R28: the server's authentication time-out runs from here.
+async fn open(worker: &Worker, socket: Arrived) -> Option<(Socket, Socket)> {
+    let client = match adopt(socket) {
+        Ok(client) => client,
         Err(error) => {
-            if let Some(left_out) = worker
-                .shared
-                .unreachable
-                .admit(worker.shared.clock.instant())
-            {
-                tracing::error!(%error, left_out, "client turned away");
-            }
-            return Err(io::ErrorKind::NotConnected.into());
+            tracing::debug!(%error, "a client's socket cannot be used");
+            return None;
         }
     };
-    Ok(Rc::new(Session::new(
-        client,
-        server,
-        Link::new(peer, local),
-    )))
+    match worker.shared.servers.dial().await {
+        Ok(server) => Some((client, Socket::Tcp(server))),
+        Err(error) => {
+            let now = worker.shared.clock.instant();
+            if let Some(left_out) = worker.shared.unreachable.admit(now) {
+                tracing::error!(%error, left_out, "client turned away");
+            }
+            None
+        }
+    }
 }
 
-/// Both directions at once, until one ends; then what is left of the other.
-async fn carry(worker: &Worker, session: &Session) -> Ended {
+/// From now on the socket is this worker's.
+fn adopt(socket: Arrived) -> io::Result<Socket> {
+    match socket {
+        Arrived::Tcp(stream) => TcpStream::from_std(stream).map(Socket::Tcp),
+        Arrived::Unix(stream) => UnixStream::from_std(stream).map(Socket::Unix),
+    }
+}
+
+/// Both directions at once, until one ends; then what is left of the other. `rest` is what the server said behind its greeting.
+async fn carry(worker: &Worker, session: &Session, rest: Buffer) -> Ended {
     let mut publish = std::pin::pin!(publish::run(worker, session));
-    let mut deliver = std::pin::pin!(deliver::run(worker, session));
+    let mut deliver = std::pin::pin!(deliver::run(worker, session, rest));
     let first = tokio::select! {
-        published = &mut publish => First::Publish(published),
-        ended = &mut deliver => First::Deliver(ended),
+        () = &mut publish => None,
+        ended = &mut deliver => Some(ended),
     };
-    let ended = match first {
-        First::Publish(Published::NotGreeted) => return Ended::ServerSilent,
+    match first {
         // R35: the client has closed, or said its last; the server closes when it has read that.
-        First::Publish(Published::Everything) => {
-            socket::finish(&session.server);
+        None => {
+            session.server.finish();
             match timeout(LINGER, deliver).await {
                 Ok(Ended::ServerMalformed) => Ended::ServerMalformed,
                 Ok(Ended::Server | Ended::ServerSilent | Ended::Client) | Err(_) => Ended::Client,
             }
         }
         // The client takes no more, but what it had sent before is the server's.
-        First::Deliver(Ended::Client) => {
+        Some(Ended::Client) => {
             drop(timeout(LINGER, publish).await);
             Ended::Client
         }
         // R34: the server has closed; the client has been given everything.
-        First::Deliver(ended) => ended,
-    };
-    close(worker, session).await;
-    ended
+        Some(ended) => ended,
+    }
 }
 
-/// Which direction ended first, and how.
-enum First {
-    Publish(Published),
-    Deliver(Ended),
+/// What a server still says that has turned the client away, until it closes.
+async fn farewell(worker: &Worker, session: &Session, rest: Buffer) -> Ended {
+    timeout(LINGER, deliver::run(worker, session, rest))
+        .await
+        .unwrap_or(Ended::ServerSilent)
 }
 
 /// Closes both sockets without losing what a peer has not read yet: a socket closed with unread input resets the connection, and
 /// a reset discards a final `-ERR` on one side, or a last publish on the other.
 async fn close(worker: &Worker, session: &Session) {
-    socket::finish(&session.client);
-    socket::finish(&session.server);
+    session.client.finish();
+    session.server.finish();
     if !session.is_stopping() {
         // Whoever keeps sending for longer than this has had time to read.
         let both = async {
@@ -200,7 +199,7 @@ async fn close(worker: &Worker, session: &Session) {
     }
 }
 
-async fn discard(worker: &Worker, socket: &TcpStream) {
+async fn discard(worker: &Worker, socket: &Socket) {
     let mut discarded = Buffer::new();
     while socket::fill(socket, &mut discarded, 0, &worker.pool)
         .await

@@ -1,11 +1,13 @@
 //! Reading and writing a socket without holding memory while nothing happens.
 
 use std::io;
+use std::net::Shutdown;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::io::Interest;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
 use crate::wire::Buffer;
@@ -21,10 +23,72 @@ pub(super) const CLIENT_STALLED: Duration = Duration::from_secs(30);
 /// For a server: longer than any session.
 pub(super) const SERVER_STALLED: Duration = Duration::MAX;
 
+/// A connection, to a client or to a server.
+pub(super) enum Socket {
+    /// Over a network.
+    Tcp(TcpStream),
+    /// Within the host.
+    Unix(UnixStream),
+}
+
+impl Socket {
+    async fn readable(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.readable().await,
+            Self::Unix(stream) => stream.readable().await,
+        }
+    }
+
+    async fn writable(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.writable().await,
+            Self::Unix(stream) => stream.writable().await,
+        }
+    }
+
+    fn try_io<T>(&self, interest: Interest, act: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        match self {
+            Self::Tcp(stream) => stream.try_io(interest, act),
+            Self::Unix(stream) => stream.try_io(interest, act),
+        }
+    }
+
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.try_write(bytes),
+            Self::Unix(stream) => stream.try_write(bytes),
+        }
+    }
+
+    /// Tells the peer that nothing more will come.
+    pub(super) fn finish(&self) {
+        self.shut(Shutdown::Write);
+    }
+
+    /// Reads nothing more: what comes after what has arrived is discarded.
+    pub(super) fn deafen(&self) {
+        self.shut(Shutdown::Read);
+    }
+
+    fn shut(&self, how: Shutdown) {
+        // Fails only when the peer has gone; then there is nobody to tell.
+        drop(SockRef::from(self).shutdown(how));
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(stream) => stream.as_fd(),
+            Self::Unix(stream) => stream.as_fd(),
+        }
+    }
+}
+
 /// Reads once into `input`, waiting as long as it takes; an empty `input` gives its memory back while waiting. `need` is the
 /// length at which `input` is worth another look. `Ok(0)` is the end of the stream.
 pub(super) async fn fill(
-    socket: &TcpStream,
+    socket: &Socket,
     input: &mut Buffer,
     need: usize,
     pool: &Pool,
@@ -58,7 +122,7 @@ pub(super) fn release(buffer: &mut Buffer, pool: &Pool) {
 
 /// Writes all of `output` and leaves it empty. Fails when the peer takes nothing for as long as `stalled`.
 pub(super) async fn flush(
-    socket: &TcpStream,
+    socket: &Socket,
     output: &mut Buffer,
     stalled: Duration,
 ) -> io::Result<()> {
@@ -83,12 +147,6 @@ pub(super) async fn take_turns(held: usize) {
     }
 }
 
-/// Tells the peer that nothing more will come.
-pub(super) fn finish(socket: &TcpStream) {
-    // Fails only when the peer has gone; then there is nobody to tell.
-    drop(SockRef::from(socket).shutdown(std::net::Shutdown::Write));
-}
-
 /// How much to make room for: grows with what has arrived, so that announcing a large message costs its sender the bytes.
 fn room(filled: usize, need: usize) -> usize {
     need.saturating_sub(filled)
@@ -96,7 +154,7 @@ fn room(filled: usize, need: usize) -> usize {
 }
 
 /// A read that brought less than it could has emptied the socket: tokio is told so, which saves the read that would find nothing.
-fn read_once(socket: &TcpStream, spare: &mut [u8]) -> io::Result<usize> {
+fn read_once(socket: &Socket, spare: &mut [u8]) -> io::Result<usize> {
     let mut count = None;
     let read = socket.try_io(Interest::READABLE, || {
         let got = rustix::net::recv(socket, &mut *spare, rustix::net::RecvFlags::empty())?.1;

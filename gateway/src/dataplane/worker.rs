@@ -3,7 +3,8 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
-use std::net::{SocketAddr, TcpStream as StdStream};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
@@ -18,6 +19,7 @@ use crate::metrics::{Throttle, Worker as Meters};
 use crate::policy::{KeyringId, Plaintext, Policy};
 
 use super::Config;
+use super::address::Ends;
 use super::caches::Caches;
 use super::deliver::Withheld;
 use super::dial::Servers;
@@ -52,10 +54,16 @@ pub struct Worker {
 
 /// A client that was accepted.
 pub(super) struct Accepted {
-    pub(super) socket: StdStream,
-    pub(super) peer: SocketAddr,
+    pub(super) socket: Arrived,
+    pub(super) ends: Ends,
     /// Counts accepted connections; names the session in logs.
     pub(super) number: u64,
+}
+
+/// Its socket, on its way to the worker whose runtime will hold it.
+pub(super) enum Arrived {
+    Tcp(TcpStream),
+    Unix(UnixStream),
 }
 
 /// The way to a worker. Dropping it asks the worker to drain and end.

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use crate::app::Gateway;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
+use crate::dataplane::ListenAddr;
 use crate::metrics::PrometheusHandle;
 use crate::rotation::Rotation;
 
@@ -50,7 +51,8 @@ pub(super) async fn tell(
     screen: &mut Screen,
 ) -> Result<Tally, Failure> {
     let missing = || Failure::new(Exit::Failed, "the gateway has no keys, or no address", "");
-    let front = *gateway.addrs().first().ok_or_else(missing)?;
+    let mut addrs = gateway.addrs().iter().filter_map(ListenAddr::tcp);
+    let front = addrs.next().ok_or_else(missing)?;
     let rotation = gateway.rotation().ok_or_else(missing)?;
     learn(screen, &rotation).await;
     let mut cast = Box::pin(Cast::assemble(front, bus)).await?;

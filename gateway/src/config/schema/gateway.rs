@@ -8,10 +8,10 @@ pub(super) const KEYS: &[Key] = &[
     Key {
         path: "listen",
         kind: "text, or a list of it",
-        unit: "IP address and TCP port",
+        unit: "IP address and TCP port, or `unix:` and a path of at most 107 bytes",
         default: Value("\"127.0.0.1:4223\""),
-        example: "listen = [\"127.0.0.1:4223\", \"[::1]:4223\"]",
-        effect: "Where clients connect. Port 0 lets the system choose. Unix sockets and host names are not supported.",
+        example: "listen = [\"127.0.0.1:4223\", \"unix:/run/keyway/nats.sock\"]",
+        effect: "Where clients connect. Port 0 lets the system choose. Who may write to a unix socket may connect: the umask and the mode of its folder decide. A relative path starts at the directory of the file that names it. Host names are not supported.",
     },
     Key {
         path: "servers",

@@ -72,7 +72,7 @@ limits = { workers = "1", miss-wait = 2, max-control-line = true }
 keyring = { name = 1 }
 "#,
         &[
-            "1:10: listen: expected text in quotes, found an integer\n  help: for example: listen = [\"127.0.0.1:4223\", \"[::1]:4223\"]",
+            "1:10: listen: expected text in quotes, found an integer\n  help: for example: listen = [\"127.0.0.1:4223\", \"unix:/run/keyway/nats.sock\"]",
             "2:11: servers: expected text in quotes, found a truth value\n  help: for example: servers = [\"nats://n1.example:4222\", \"nats://n2.example:4222\"]",
             "3:9: state: expected text in quotes, found a decimal number\n  help: for example: state = \"/var/lib/keyway\"",
             "4:14: relay-only: expected `true` or `false`, found text\n  help: for example: relay-only = true",
@@ -95,8 +95,8 @@ listen = ["127.0.0.1:1", 2, []]
 "#,
         &[
             "1:12: keyring: expected a table, found an integer\n  help: write one section `[[keyring]]` for each, or a list of tables",
-            "2:26: listen: expected text in quotes, found an integer\n  help: for example: listen = [\"127.0.0.1:4223\", \"[::1]:4223\"]",
-            "2:29: listen: expected text in quotes, found a list\n  help: for example: listen = [\"127.0.0.1:4223\", \"[::1]:4223\"]",
+            "2:26: listen: expected text in quotes, found an integer\n  help: for example: listen = [\"127.0.0.1:4223\", \"unix:/run/keyway/nats.sock\"]",
+            "2:29: listen: expected text in quotes, found a list\n  help: for example: listen = [\"127.0.0.1:4223\", \"unix:/run/keyway/nats.sock\"]",
         ],
     );
 }
@@ -111,7 +111,7 @@ name = "a"
 subjects = []
 "#,
         &[
-            "1:10: listen: the list is empty\n  help: for example: listen = [\"127.0.0.1:4223\", \"[::1]:4223\"]",
+            "1:10: listen: the list is empty\n  help: for example: listen = [\"127.0.0.1:4223\", \"unix:/run/keyway/nats.sock\"]",
             "2:11: servers: the list is empty\n  help: for example: servers = [\"nats://n1.example:4222\", \"nats://n2.example:4222\"]",
             "5:12: keyring.subjects: the list is empty\n  help: for example: subjects = [\"agents.>\", \"tools.*.call\"]",
         ],
@@ -121,13 +121,13 @@ subjects = []
 #[test]
 fn listener_that_is_no_address_is_refused() {
     said(
-        r#"listen = ["localhost:4223", "unix:/run/gw.sock", "127.0.0.1", "127.0.0.1:99999"]
+        r#"listen = ["localhost:4223", "unix:", "127.0.0.1", "127.0.0.1:99999"]
 "#,
         &[
-            "1:11: listen: `localhost:4223` is not an IP address with a port\n  help: for example: listen = [\"127.0.0.1:4223\", \"[::1]:4223\"]",
-            "1:29: listen: `unix:/run/gw.sock`: unix sockets are not supported\n  help: for example: listen = [\"127.0.0.1:4223\", \"[::1]:4223\"]",
-            "1:50: listen: `127.0.0.1` is not an IP address with a port\n  help: for example: listen = [\"127.0.0.1:4223\", \"[::1]:4223\"]",
-            "1:63: listen: `127.0.0.1:99999` is not an IP address with a port\n  help: for example: listen = [\"127.0.0.1:4223\", \"[::1]:4223\"]",
+            "1:11: listen: `localhost:4223` is not an IP address with a port\n  help: for example: listen = [\"127.0.0.1:4223\", \"unix:/run/keyway/nats.sock\"]",
+            "1:29: listen: the path is empty or holds a zero byte\n  help: for example: listen = [\"127.0.0.1:4223\", \"unix:/run/keyway/nats.sock\"]",
+            "1:38: listen: `127.0.0.1` is not an IP address with a port\n  help: for example: listen = [\"127.0.0.1:4223\", \"unix:/run/keyway/nats.sock\"]",
+            "1:51: listen: `127.0.0.1:99999` is not an IP address with a port\n  help: for example: listen = [\"127.0.0.1:4223\", \"unix:/run/keyway/nats.sock\"]",
         ],
     );
 }
@@ -388,8 +388,8 @@ fn column_counts_characters() {
     said(
         "listen = [\"\u{e9}\u{e9}\", 1]",
         &[
-            "1:11: listen: `\u{e9}\u{e9}` is not an IP address with a port\n  help: for example: listen = [\"127.0.0.1:4223\", \"[::1]:4223\"]",
-            "1:17: listen: expected text in quotes, found an integer\n  help: for example: listen = [\"127.0.0.1:4223\", \"[::1]:4223\"]",
+            "1:11: listen: `\u{e9}\u{e9}` is not an IP address with a port\n  help: for example: listen = [\"127.0.0.1:4223\", \"unix:/run/keyway/nats.sock\"]",
+            "1:17: listen: expected text in quotes, found an integer\n  help: for example: listen = [\"127.0.0.1:4223\", \"unix:/run/keyway/nats.sock\"]",
         ],
     );
 }

@@ -21,10 +21,9 @@ use super::worker::Worker;
 pub use batch::{DeliverBatch, DeliverPath};
 pub(super) use withheld::Withheld;
 
-/// Runs until the server closes or the client does not take more.
-pub(super) async fn run(worker: &Worker, session: &Session) -> Ended {
+/// Runs until the server closes or the client does not take more. `input` is what the server has said already.
+pub(super) async fn run(worker: &Worker, session: &Session, mut input: Buffer) -> Ended {
     let mut path = DeliverPath::new(worker, &session.link);
-    let mut input = Buffer::new();
     let ended = carry(worker, session, &mut path, &mut input).await;
     socket::release(&mut input, &worker.pool);
     ended
@@ -38,10 +37,13 @@ async fn carry(
 ) -> Ended {
     let mut need = 0;
     loop {
-        match socket::fill(&session.server, input, need, &worker.pool).await {
-            Ok(0) | Err(_) => return Ended::Server,
-            Ok(_) if input.len() < need => continue,
-            Ok(_) => {}
+        let awaits = input.is_empty() || need != 0;
+        if awaits {
+            match socket::fill(&session.server, input, need, &worker.pool).await {
+                Ok(0) | Err(_) => return Ended::Server,
+                Ok(_) if input.len() < need => continue,
+                Ok(_) => {}
+            }
         }
         let mut output = worker.pool.take();
         let drained = drain(worker, session, path, (input, &mut output)).await;
@@ -67,9 +69,6 @@ async fn drain(
             .await
             .map_err(|_gone| Ended::Client)?;
         path.written();
-        if session.link.borrow_mut().greeted() {
-            session.greeted.notify_one();
-        }
         if !session.link.borrow().to_server.is_empty() {
             session.nudge.notify_one();
         }

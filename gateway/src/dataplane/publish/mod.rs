@@ -9,24 +9,17 @@ mod waiting;
 
 use std::io;
 
-use tokio::time::timeout;
-
 use crate::wire::Buffer;
 
-use super::session::{Published, Session};
+use super::session::Session;
 use super::socket;
 use super::worker::Worker;
 use waiting::Waiting;
 
 pub use batch::{PublishBatch, PublishPath};
 
-/// Runs until the client closes, the server does not take more, or the protocol is broken. A server that accepts and stays silent
-/// is given up: nothing can be published to it, and the client is better served by another.
-pub(super) async fn run(worker: &Worker, session: &Session) -> Published {
-    let patience = worker.shared.config.dial_timeout;
-    if timeout(patience, session.greeted.notified()).await.is_err() {
-        return Published::NotGreeted;
-    }
+/// Runs until the client closes, the server does not take more, or the protocol is broken.
+pub(super) async fn run(worker: &Worker, session: &Session) {
     let mut path = PublishPath::new(worker, &session.link);
     let mut input = Buffer::new();
     if let Err(error) = carry(worker, session, &mut path, &mut input).await {
@@ -34,7 +27,6 @@ pub(super) async fn run(worker: &Worker, session: &Session) -> Published {
         tracing::trace!(%error, "publishing ends");
     }
     socket::release(&mut input, &worker.pool);
-    Published::Everything
 }
 
 async fn carry(

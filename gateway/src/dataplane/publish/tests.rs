@@ -1,7 +1,6 @@
 //! A publish that has nothing to be sealed with waits, and nothing else does.
 
 use std::cell::RefCell;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -10,6 +9,8 @@ use tokio::sync::Notify;
 
 use super::*;
 use crate::clock::Clock;
+use crate::dataplane::Ends;
+use crate::dataplane::socket::Socket;
 use crate::dataplane::{Config, Link, Shared};
 use crate::envelope::{OVERHEAD, Suite, VersionKey};
 use crate::keyring::{
@@ -90,8 +91,10 @@ impl Rig {
 }
 
 fn link() -> Link {
-    let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-    Link::new(nowhere, nowhere)
+    Link::new(Ends {
+        client: None,
+        gateway: None,
+    })
 }
 
 /// Room for so many messages, of any size.
@@ -174,8 +177,8 @@ async fn session_that_waits_goes_on_as_soon_as_more_is_reserved() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (mut client, ours) = pair(&listener).await;
     let (mut server, to_server) = pair(&listener).await;
-    let session = Session::new(ours, to_server, link());
-    session.greeted.notify_one();
+    let sockets = (Socket::Tcp(ours), Socket::Tcp(to_server));
+    let session = Session::new(sockets.0, sockets.1, RefCell::new(link()));
     let script = async {
         let everything = publishes("agents.a", &texts(0..8));
         client.write_all(everything.as_bytes()).await.unwrap();
