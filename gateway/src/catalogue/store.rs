@@ -59,7 +59,7 @@ impl Catalogue {
     /// Reads everything again, as after an error, and remembers what is new.
     ///
     /// # Errors
-    /// [`LoadError`]; what was read before stays then.
+    /// [`LoadError`]; what was read before stays then, or what is new is known and not remembered yet.
     pub fn refresh(&mut self) -> Result<(), LoadError> {
         // A rename that a failed write left behind becomes durable before anybody acts on it.
         sync(&*self.view.files, &self.view.dir.join(RECORDS))?;

@@ -43,9 +43,12 @@ impl Driver {
             return;
         }
         self.reread = Some(now);
-        let Err(error) = self.catalogue.refresh() else {
-            self.install();
-            self.follow();
+        let read = self.catalogue.refresh();
+        self.in_doubt = read.is_err();
+        // What could be read counts, even where remembering it failed.
+        self.install();
+        self.follow();
+        let Err(error) = read else {
             return;
         };
         tracing::error!(%error, "the catalogue cannot be read again; going on with what was read before");

@@ -187,7 +187,9 @@ impl Driver {
         }
         if let Err(error) = self.catalogue.serve(&keyring, &subjects) {
             tracing::error!(%error, %keyring, "the subjects of the keyring cannot be written down; tried again");
-            self.in_doubt = true;
+            // The attempt may have read what an earlier one had left.
+            self.read_anew();
+            self.follow();
         }
     }
 

@@ -54,15 +54,6 @@ impl Play<'_> {
             if version.state == State::Destroyed {
                 self.check_destroyed(id, version);
             }
-            if matches!(version.state, State::Ready | State::Active)
-                && self.known.admitted.insert(id)
-            {
-                assert!(
-                    self.members.all_proven(version.kid),
-                    "{id:?} is {} and not every member has it",
-                    version.state
-                );
-            }
         }
     }
 
@@ -167,6 +158,18 @@ impl Play<'_> {
         *epoch = record.epoch;
         *before = bytes;
         one_active(record);
+        // As soon as it can be read, even if this gateway does not know yet: a member that comes later has nothing to prove.
+        for version in &record.versions {
+            let id = (index, version.number);
+            let admitted = matches!(version.state, State::Ready | State::Active);
+            assert!(
+                !admitted
+                    || !self.known.admitted.insert(id)
+                    || self.members.all_proven(version.kid),
+                "{id:?} is {} and not every member has it",
+                version.state
+            );
+        }
     }
 
     /// Everything stored opens, or its version may not; for this gateway and for another member.

@@ -87,6 +87,16 @@ fn keys_are_safe_in_every_run_and_rotation_goes_on_once_faults_stop() {
     assert_eq!(sum.runs, seeds.end - seeds.start);
 }
 
+/// What long runs have found, beyond the slice: a reading that an attempt to write had taken unseen (2754, 24324), and members that came
+/// between an admission and the moment at which this gateway knew of it (4307, 21043).
+#[test]
+fn seeds_that_failed_once_hold() {
+    let home = Home::new();
+    for seed in [2754, 4307, 21_043, 24_324] {
+        Play::new(&home, seed).run();
+    }
+}
+
 fn work(next: &AtomicU64, end: u64, sum: &Mutex<Sum>) {
     let home = Home::new();
     loop {
