@@ -85,7 +85,10 @@ pub fn run_publish(path: &mut PublishPath<'_>, input: &mut Buffer, output: &mut 
         match ended {
             PublishBatch::Full => {}
             PublishBatch::More(_) if input.is_empty() => return,
-            PublishBatch::More(_) | PublishBatch::Waits(_) | PublishBatch::Killed => {
+            PublishBatch::More(_)
+            | PublishBatch::Waits(_)
+            | PublishBatch::Killed
+            | PublishBatch::TooLarge => {
                 panic!("the publish path stopped")
             }
         }

@@ -98,7 +98,8 @@ impl Gateway {
     ) -> Result<Self, StartError> {
         envelope::self_test()?;
         let (keys, rotation) = keys(checked, clock)?;
-        let dataplane = Dataplane::start(checked.dataplane.clone(), keys, clock.clone())?;
+        let config = process::fitted(checked.dataplane.clone());
+        let dataplane = Dataplane::start(config, keys, clock.clone())?;
         let recorder = metrics.clone();
         let health = admin::Health::serving(dataplane.reach());
         let handle = rotation
@@ -212,6 +213,6 @@ pub fn rotation_config(checked: &Checked) -> rotation::Config {
     rotation::Config {
         policy: Arc::new(checked.policy.clone()),
         terms: terms.collect(),
-        workers: dataplane::worker_count(&checked.dataplane),
+        workers: checked.dataplane.worker_count(),
     }
 }

@@ -6,6 +6,8 @@ use rustix::process::{
     DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
 };
 
+use crate::dataplane;
+
 /// Keys are in memory: no core dump, and no debugger of the same user (prctl(2), `PR_SET_DUMPABLE`).
 ///
 /// # Errors
@@ -35,4 +37,25 @@ pub fn take_all_descriptors() -> io::Result<Option<u64>> {
         },
     )?;
     Ok(maximum)
+}
+
+/// Descriptors that are no connections: logs, records, administration.
+const SPARE: u64 = 64;
+
+/// A connection takes two descriptors: one more than there are turns a client away with a word, instead of leaving it in the queue.
+pub(super) fn fitted(mut config: dataplane::Config) -> dataplane::Config {
+    let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let room = usize::try_from(descriptors.saturating_sub(SPARE) / 2).unwrap_or(usize::MAX);
+    if config.crowd.connections > room {
+        let connections = room.max(1);
+        tracing::info!(
+            descriptors,
+            connections,
+            asked = config.crowd.connections,
+            help = "raise the limit of open files (LimitNOFILE=) for more",
+            "file descriptors limit how many clients may be connected"
+        );
+        config.crowd.connections = connections;
+    }
+    config
 }

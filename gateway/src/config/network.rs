@@ -6,14 +6,21 @@ use std::time::Duration;
 
 use crate::config::section::Section;
 use crate::config::value;
-use crate::dataplane::{Config, ListenAddr, ServerAddr};
+use crate::dataplane::{Config, Crowd, ListenAddr, ServerAddr};
 
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
 
-/// How long sessions and their stages may take.
+/// More connections than any machine has.
+const MILLIONS: u64 = 10_000_000;
+
+/// How much, and how long.
 struct Limits {
     max_control_line: usize,
+    max_message: usize,
+    pending: usize,
+    crowd: Crowd,
+    auth_timeout: Duration,
     miss_wait: Duration,
     dial_timeout: Duration,
     drain: Duration,
@@ -42,6 +49,10 @@ pub(super) fn convert(root: &Section<'_>, base: &Path) -> Option<Config> {
         relay_only: relay_only?,
         advertise: bare(advertise?),
         max_control_line: limits.max_control_line,
+        max_message: limits.max_message,
+        pending: limits.pending,
+        crowd: limits.crowd,
+        auth_timeout: limits.auth_timeout,
         miss_wait: limits.miss_wait,
         dial_timeout: limits.dial_timeout,
         drain: limits.drain,
@@ -50,18 +61,38 @@ pub(super) fn convert(root: &Section<'_>, base: &Path) -> Option<Config> {
 }
 
 fn limits(section: &Section<'_>) -> Option<Limits> {
-    let millisecond = Duration::from_millis(1);
+    let (millisecond, second) = (Duration::from_millis(1), Duration::from_secs(1));
     let max_control_line = section.one("max-control-line", |v| value::size(v, 4096, 1 << 20));
+    let max_message = section.one("max-message", |v| value::size(v, 1 << 10, 1 << 30));
+    let pending = section.one("pending", |v| value::size(v, 16 << 20, 1 << 40));
+    let crowd = crowd(section);
+    let auth_timeout = section.one("auth-timeout", |v| value::duration(v, second, HOUR));
     let miss_wait = section.one("miss-wait", |v| value::duration(v, Duration::ZERO, MINUTE));
     let dial_timeout = section.one("dial-timeout", |v| value::duration(v, millisecond, MINUTE));
     let drain = section.one("drain", |v| value::duration(v, Duration::ZERO, HOUR));
     let workers = section.optional("workers", |v| value::count(v, 1, 1024));
     Some(Limits {
         max_control_line: usize::try_from(max_control_line?).ok()?,
+        max_message: usize::try_from(max_message?).ok()?,
+        pending: usize::try_from(pending?).ok()?,
+        crowd: crowd?,
+        auth_timeout: auth_timeout?,
         miss_wait: miss_wait?,
         dial_timeout: dial_timeout?,
         drain: drain?,
         workers: workers?.and_then(|n| usize::try_from(n).ok()),
+    })
+}
+
+/// How many clients may be connected, and how fast they may come.
+fn crowd(section: &Section<'_>) -> Option<Crowd> {
+    let connections = section.one("connections", |v| value::count(v, 1, MILLIONS));
+    let per_address = section.optional("connections-per-address", |v| value::count(v, 1, MILLIONS));
+    let per_second = section.optional("connections-per-second", |v| value::count(v, 1, MILLIONS));
+    Some(Crowd {
+        connections: usize::try_from(connections?).ok()?,
+        per_address: per_address?.and_then(|most| usize::try_from(most).ok()),
+        per_second: per_second?.and_then(|rate| u32::try_from(rate).ok()),
     })
 }
 

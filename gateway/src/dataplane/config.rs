@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::address::ListenAddr;
+use super::admission::Crowd;
 
 /// Settings of listeners, sessions and workers.
 #[derive(Clone, Debug)]
@@ -19,6 +20,14 @@ pub struct Config {
     pub advertise: Vec<String>,
     /// The longest argument part of a control line, in bytes. At least the server's own.
     pub max_control_line: usize,
+    /// How many clients may be connected, and how fast they may come.
+    pub crowd: Crowd,
+    /// How long a client may take until it has said something whole.
+    pub auth_timeout: Duration,
+    /// The largest message in bytes, headers and payload, that is held for one connection.
+    pub max_message: usize,
+    /// What all connections together may hold, in bytes.
+    pub pending: usize,
     /// How long a delivery waits for an absent key version.
     pub miss_wait: Duration,
     /// How long connecting to one server may take.
@@ -49,11 +58,32 @@ impl Default for Config {
             relay_only: false,
             advertise: Vec::new(),
             max_control_line: 65_536,
+            crowd: Crowd::default(),
+            auth_timeout: Duration::from_secs(30),
+            max_message: 65 << 20,
+            pending: 1 << 30,
             miss_wait: Duration::from_secs(2),
             dial_timeout: Duration::from_secs(2),
             drain: Duration::from_secs(10),
             workers: None,
         }
+    }
+}
+
+impl Config {
+    /// How many workers this asks for.
+    #[must_use]
+    pub fn worker_count(&self) -> usize {
+        self.workers
+            .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+            .max(1)
+    }
+
+    /// What the connections of one worker may hold, in bytes.
+    pub(super) fn pending_each(&self) -> usize {
+        self.pending
+            .checked_div(self.worker_count())
+            .unwrap_or(self.pending)
     }
 }
 

@@ -16,8 +16,9 @@ use crate::wire::{Buffer, Limits, write};
 
 use super::deliver::{DeliverBatch, DeliverPath};
 use super::link::Link;
+use super::pending::Input;
 use super::session::Ended;
-use super::socket::{self, Socket};
+use super::socket::{self, Patience, Socket};
 use super::worker::Worker;
 
 /// What the server said first. The client has been told.
@@ -44,41 +45,47 @@ pub(super) async fn first(
     (client, server): (&Socket, &Socket),
     link: &RefCell<Link>,
 ) -> Result<Greeting, Ended> {
-    let mut input = Buffer::new();
+    let mut input = Input::default();
     let patience = worker.shared.config.dial_timeout;
     let len = timeout(patience, line(worker, server, &mut input))
         .await
         .map_err(|_elapsed| Ended::ServerSilent)??;
     let mut first = Buffer::new();
-    first.put(input.filled().get(..len).unwrap_or_default());
-    input.consume(len);
+    first.put(input.buffer.filled().get(..len).unwrap_or_default());
+    input.buffer.consume(len);
     let is_info = first
         .filled()
         .get(..4)
         .is_some_and(|verb| verb.eq_ignore_ascii_case(b"INFO"));
     let mut output = worker.pool.take();
     let batch = DeliverPath::new(worker, link).batch(&mut first, &mut output);
-    let flushed = socket::flush(client, &mut output, socket::CLIENT_STALLED).await;
+    let flushed = socket::flush(client, &mut output, Patience::Client(&worker.pending)).await;
     worker.pool.give(output);
     if matches!(batch, DeliverBatch::Malformed) {
         return Err(Ended::ServerMalformed);
     }
-    flushed.map_err(|_gone| Ended::Client)?;
+    flushed.map_err(|error| Ended::by_client(&error))?;
+    let rest = input.buffer;
     Ok(if is_info {
-        Greeting::Info(input)
+        Greeting::Info(rest)
     } else {
-        Greeting::Farewell(input)
+        Greeting::Farewell(rest)
     })
 }
 
 /// Reads until `input` holds a whole line; its length.
-async fn line(worker: &Worker, server: &Socket, input: &mut Buffer) -> Result<usize, Ended> {
-    while input.len() <= Limits::default().max_server_line {
-        match socket::fill(server, input, 0, &worker.pool).await {
-            Ok(0) | Err(_) => return Err(Ended::Server),
+async fn line<'w>(
+    worker: &'w Worker,
+    server: &Socket,
+    input: &mut Input<'w>,
+) -> Result<usize, Ended> {
+    while input.buffer.len() <= Limits::default().max_server_line {
+        match socket::fill(server, input, 0, worker).await {
+            Ok(0) => return Err(Ended::Server),
+            Err(error) => return Err(Ended::by_server(&error)),
             Ok(_) => {}
         }
-        if let Some(end) = memchr(b'\n', input.filled()) {
+        if let Some(end) = memchr(b'\n', input.buffer.filled()) {
             return Ok(end.saturating_add(1));
         }
     }

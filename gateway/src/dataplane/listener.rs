@@ -13,7 +13,10 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::mpsc;
 
+use crate::clock::Clock;
+
 use super::address::{Ends, ListenAddr};
+use super::admission::Admission;
 use super::worker::{Accepted, Arrived};
 
 /// How many connections the kernel may hold for us; it clips this to its own limit.
@@ -114,14 +117,22 @@ fn unix(path: &Path) -> io::Result<UnixListener> {
     UnixListener::from_std(listener)
 }
 
+/// What all listeners share.
+pub(super) struct Door {
+    /// The number of the next client.
+    pub(super) counter: AtomicU64,
+    pub(super) admission: Arc<Admission>,
+    pub(super) clock: Clock,
+}
+
 /// Accepts for ever; sessions go to the workers in turn.
 pub(super) async fn accept(
     listener: Listener,
     workers: Vec<mpsc::UnboundedSender<Accepted>>,
-    counter: Arc<AtomicU64>,
+    door: Arc<Door>,
 ) {
     for worker in workers.iter().cycle() {
-        let accepted = next(&listener, &counter).await;
+        let accepted = next(&listener, &door).await;
         if worker.send(accepted).is_err() {
             return;
         }
@@ -129,17 +140,25 @@ pub(super) async fn accept(
 }
 
 /// The next client, however long accepting fails: one log line until it works again.
-async fn next(listener: &Listener, counter: &AtomicU64) -> Accepted {
+async fn next(listener: &Listener, door: &Door) -> Accepted {
     let mut said = false;
     loop {
         match listener.take().await {
-            Ok((socket, ends)) => {
-                return Accepted {
-                    socket,
-                    ends,
-                    number: counter.fetch_add(1, Ordering::Relaxed),
-                };
-            }
+            Ok((socket, ends)) => match door.admission.enter(door.clock.instant()) {
+                Ok(ticket) => {
+                    return Accepted {
+                        socket,
+                        ends,
+                        number: door.counter.fetch_add(1, Ordering::Relaxed),
+                        ticket,
+                    };
+                }
+                Err(refusal) => {
+                    socket.turn_away(refusal.error());
+                    tracing::debug!(client = %ends, limit = refusal.word(), "client turned away");
+                    continue;
+                }
+            },
             Err(error) if !said => {
                 tracing::warn!(%error, "cannot accept connections; trying until it works");
                 said = true;

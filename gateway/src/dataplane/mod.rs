@@ -16,6 +16,7 @@
 //! after its last batch was written: a slow peer stops its own traffic and nobody else's.
 
 mod address;
+mod admission;
 mod caches;
 mod config;
 mod deliver;
@@ -24,6 +25,7 @@ mod greet;
 mod link;
 mod listener;
 mod meaning;
+mod pending;
 mod pool;
 mod publish;
 mod refusals;
@@ -46,6 +48,7 @@ use crate::fault::{Fault, Faulty, Retry, Who};
 use crate::keyring::Keys;
 
 pub use address::{Ends, ListenAddr};
+pub use admission::Crowd;
 pub use config::{Config, ServerAddr};
 pub use deliver::{DeliverBatch, DeliverPath};
 pub use dial::Reach;
@@ -53,7 +56,8 @@ pub use link::Link;
 pub use publish::{PublishBatch, PublishPath};
 pub use worker::{Shared, Worker};
 
-use listener::Listener;
+use admission::Admission;
+use listener::{Door, Listener};
 use worker::Handle;
 
 /// The running message path.
@@ -109,13 +113,18 @@ impl Dataplane {
             .map(bind)
             .collect::<Result<Vec<_>, _>>()?;
         let (addrs, bound): (_, Vec<_>) = bound.into_iter().unzip();
-        let count = worker_count(&config);
+        let count = config.worker_count();
         let shared = Arc::new(Shared::new(config, keys, clock));
         let workers = (0..count)
             .map(|id| worker::start(id, Arc::clone(&shared)))
             .collect::<io::Result<Vec<_>>>()
             .map_err(StartError::Worker)?;
-        let counter = Arc::new(AtomicU64::new(1));
+        let door = Door {
+            counter: AtomicU64::new(1),
+            admission: Arc::new(Admission::new(shared.config.crowd)),
+            clock: shared.clock.clone(),
+        };
+        let door = Arc::new(door);
         let mut listeners = JoinSet::new();
         listeners.spawn(watch::run(Arc::clone(&shared)));
         for listener in bound {
@@ -123,7 +132,7 @@ impl Dataplane {
                 .iter()
                 .map(|worker| worker.accepted.clone())
                 .collect();
-            listeners.spawn(listener::accept(listener, queues, Arc::clone(&counter)));
+            listeners.spawn(listener::accept(listener, queues, Arc::clone(&door)));
         }
         Ok(Self {
             addrs,
@@ -161,15 +170,6 @@ impl Dataplane {
             tracing::error!(panicked, "worker threads ended by a panic");
         }
     }
-}
-
-/// How many workers a configuration asks for.
-#[must_use]
-pub fn worker_count(config: &Config) -> usize {
-    config
-        .workers
-        .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
-        .max(1)
 }
 
 fn bind(addr: &ListenAddr) -> Result<(ListenAddr, Listener), StartError> {

@@ -11,9 +11,12 @@ use tokio::time::timeout;
 
 use crate::wire::Buffer;
 
+use super::address::Ends;
+use super::admission::Ticket;
 use super::greet::{self, Greeting};
 use super::link::Link;
-use super::socket::Socket;
+use super::pending::Input;
+use super::socket::{Patience, Socket};
 use super::worker::{Accepted, Arrived, Worker};
 use super::{deliver, publish, socket};
 
@@ -34,7 +37,7 @@ pub(super) struct Session {
 }
 
 /// Why a session ended; one word in its log line.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ended {
     /// The client closed, or the gateway stopped for it.
     Client,
@@ -44,44 +47,96 @@ pub(super) enum Ended {
     ServerMalformed,
     /// The server accepted the connection and did not greet.
     ServerSilent,
+    /// The client took nothing for half a minute: a slow consumer (R36).
+    ClientStalled,
+    /// A peer did nothing while others waited for the memory that its bytes take.
+    Shed,
+    /// The client has said nothing whole within `limits.auth-timeout`.
+    Unauthenticated,
+    /// The client published more at a time than `limits.max-message` allows.
+    TooLarge,
+    /// As many as may be are connected from its address.
+    Crowded,
+    /// No server could be reached.
+    NoServer,
 }
 
 /// Carries one session: the stages of its life, in order.
 pub(super) async fn run(worker: Rc<Worker>, accepted: Accepted) {
+    let (number, ends) = (accepted.number, accepted.ends);
     let Accepted {
-        socket,
-        ends,
-        number,
+        socket, mut ticket, ..
     } = accepted;
     worker.meters.accepted.increment(1);
-    let Some((client, server)) = open(&worker, socket).await else {
-        return;
+    let ended = match Box::pin(begin(&worker, (socket, ends), &mut ticket)).await {
+        Ok((session, greeting)) => {
+            worker.enter(number, &session);
+            let ended = live(&worker, &session, greeting).await;
+            worker.leave(number);
+            (ended, session.link.borrow().broken)
+        }
+        Err(ended) => (ended, None),
     };
-    let link = RefCell::new(Link::new(ends));
-    let greeted = greet::first(&worker, (&client, &server), &link).await;
-    let session = Rc::new(Session::new(client, server, link));
-    worker.enter(number, &session);
-    let ended = match greeted {
-        Ok(Greeting::Info(rest)) => Box::pin(carry(&worker, &session, rest)).await,
-        Ok(Greeting::Farewell(rest)) => Box::pin(farewell(&worker, &session, rest)).await,
-        Err(ended) => ended,
-    };
-    close(&worker, &session).await;
-    worker.leave(number);
-    say(number, &session, ended);
+    say(&worker, (number, ends), ended);
 }
 
-/// The session's last log line.
-fn say(session: u64, of: &Session, ended: Ended) {
-    let link = of.link.borrow();
-    let (client, rule) = (link.ends, link.broken);
-    match ended {
-        Ended::ServerMalformed => {
-            tracing::warn!(session, %client, rule, "session ended: the server broke the protocol");
-        }
-        Ended::Client | Ended::Server | Ended::ServerSilent => {
-            tracing::debug!(session, %client, ended = ended.word(), rule, "session ended");
-        }
+/// Until both peers have greeted: the client's place, both sockets, the server's first line.
+async fn begin(
+    worker: &Worker,
+    (arrived, ends): (Arrived, Ends),
+    ticket: &mut Ticket,
+) -> Result<(Rc<Session>, Greeting), Ended> {
+    if let Some(ip) = ends.client.map(|addr| addr.ip()) {
+        ticket.locate(ip).map_err(|refusal| {
+            arrived.turn_away(refusal.error());
+            Ended::Crowded
+        })?;
+    }
+    let (client, server) = open(worker, arrived).await?;
+    let link = RefCell::new(Link::new(ends));
+    let greeting = greet::first(worker, (&client, &server), &link).await?;
+    Ok((Rc::new(Session::new(client, server, link)), greeting))
+}
+
+/// Until both have closed.
+async fn live(worker: &Worker, session: &Session, greeting: Greeting) -> Ended {
+    let ended = match greeting {
+        Greeting::Info(rest) => Box::pin(carry(worker, session, rest)).await,
+        Greeting::Farewell(rest) => Box::pin(farewell(worker, session, rest)).await,
+    };
+    if let Some(text) = ended.last_words() {
+        tell(worker, session, text).await;
+    }
+    close(worker, session).await;
+    ended
+}
+
+/// The last thing that a client is told, both directions having ended.
+async fn tell(worker: &Worker, session: &Session, text: &[u8]) {
+    let mut last = Buffer::new();
+    last.put(text);
+    let told = socket::flush(
+        &session.client,
+        &mut last,
+        Patience::Client(&worker.pending),
+    );
+    if let Err(error) = told.await {
+        tracing::trace!(%error, "a client is not told why its connection ends");
+    }
+}
+
+/// Counts how a session ended, and says so in the log.
+fn say(
+    worker: &Worker,
+    (session, client): (u64, Ends),
+    (ended, rule): (Ended, Option<&'static str>),
+) {
+    let word = ended.word();
+    worker.meters.ended(word);
+    if ended == Ended::ServerMalformed {
+        tracing::warn!(session, %client, rule, "session ended: the server broke the protocol");
+    } else {
+        tracing::debug!(session, %client, ended = word, rule, "session ended");
     }
 }
 
@@ -93,6 +148,48 @@ impl Ended {
             Self::Server => "server",
             Self::ServerMalformed => "server-malformed",
             Self::ServerSilent => "server-silent",
+            Self::ClientStalled => "client-stalled",
+            Self::Shed => "shed",
+            Self::Unauthenticated => "auth-timeout",
+            Self::TooLarge => "too-large",
+            Self::Crowded => "address",
+            Self::NoServer => "no-server",
+        }
+    }
+
+    /// What the client is told of an end that is the gateway's own doing: the server's words for it.
+    const fn last_words(self) -> Option<&'static [u8]> {
+        match self {
+            Self::Unauthenticated => Some(b"-ERR 'Authentication Timeout'\r\n"),
+            Self::TooLarge => Some(b"-ERR 'Maximum Payload Violation'\r\n"),
+            Self::Client
+            | Self::Server
+            | Self::ServerMalformed
+            | Self::ServerSilent
+            | Self::ClientStalled
+            | Self::Shed
+            | Self::Crowded
+            | Self::NoServer => None,
+        }
+    }
+
+    /// What reading from a server, or its end, means.
+    pub(super) fn by_server(error: &io::Error) -> Self {
+        if error.kind() == io::ErrorKind::OutOfMemory {
+            Self::Shed
+        } else {
+            Self::Server
+        }
+    }
+
+    /// The same of a client.
+    pub(super) fn by_client(error: &io::Error) -> Self {
+        if error.kind() == io::ErrorKind::OutOfMemory {
+            Self::Shed
+        } else if error.kind() == io::ErrorKind::TimedOut {
+            Self::ClientStalled
+        } else {
+            Self::Client
         }
     }
 }
@@ -119,23 +216,20 @@ impl Session {
     }
 }
 
-/// Both sockets; `None` when no server can be reached. R28: the server's authentication time-out runs from here.
-async fn open(worker: &Worker, socket: Arrived) -> Option<(Socket, Socket)> {
-    let client = match adopt(socket) {
-        Ok(client) => client,
-        Err(error) => {
-            tracing::debug!(%error, "a client's socket cannot be used");
-            return None;
-        }
-    };
+/// Both sockets. R28: the server's authentication time-out runs from here.
+async fn open(worker: &Worker, socket: Arrived) -> Result<(Socket, Socket), Ended> {
+    let client = adopt(socket).map_err(|error| {
+        tracing::debug!(%error, "a client's socket cannot be used");
+        Ended::Client
+    })?;
     match worker.shared.servers.dial().await {
-        Ok(server) => Some((client, Socket::Tcp(server))),
+        Ok(server) => Ok((client, Socket::Tcp(server))),
         Err(error) => {
             let now = worker.shared.clock.instant();
             if let Some(left_out) = worker.shared.unreachable.admit(now) {
                 tracing::error!(%error, left_out, "client turned away");
             }
-            None
+            Err(Ended::NoServer)
         }
     }
 }
@@ -153,26 +247,32 @@ async fn carry(worker: &Worker, session: &Session, rest: Buffer) -> Ended {
     let mut publish = std::pin::pin!(publish::run(worker, session));
     let mut deliver = std::pin::pin!(deliver::run(worker, session, rest));
     let first = tokio::select! {
-        () = &mut publish => None,
-        ended = &mut deliver => Some(ended),
+        ended = &mut publish => First::Publish(ended),
+        ended = &mut deliver => First::Deliver(ended),
     };
     match first {
         // R35: the client has closed, or said its last; the server closes when it has read that.
-        None => {
+        First::Publish(ended) => {
             session.server.finish();
             match timeout(LINGER, deliver).await {
                 Ok(Ended::ServerMalformed) => Ended::ServerMalformed,
-                Ok(Ended::Server | Ended::ServerSilent | Ended::Client) | Err(_) => Ended::Client,
+                Ok(_) | Err(_) => ended,
             }
         }
         // The client takes no more, but what it had sent before is the server's.
-        Some(Ended::Client) => {
+        First::Deliver(ended @ (Ended::Client | Ended::ClientStalled)) => {
             drop(timeout(LINGER, publish).await);
-            Ended::Client
+            ended
         }
         // R34: the server has closed; the client has been given everything.
-        Some(ended) => ended,
+        First::Deliver(ended) => ended,
     }
+}
+
+/// Which direction ended first, and how.
+enum First {
+    Publish(Ended),
+    Deliver(Ended),
 }
 
 /// What a server still says that has turned the client away, until it closes.
@@ -200,12 +300,12 @@ async fn close(worker: &Worker, session: &Session) {
 }
 
 async fn discard(worker: &Worker, socket: &Socket) {
-    let mut discarded = Buffer::new();
-    while socket::fill(socket, &mut discarded, 0, &worker.pool)
+    let mut discarded = Input::default();
+    while socket::fill(socket, &mut discarded, 0, worker)
         .await
         .is_ok_and(|count| count != 0)
     {
-        discarded.clear();
+        discarded.buffer.clear();
     }
-    socket::release(&mut discarded, &worker.pool);
+    discarded.release(&worker.pool);
 }

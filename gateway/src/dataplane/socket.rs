@@ -5,6 +5,7 @@ use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::{TcpStream, UnixStream};
@@ -12,16 +13,24 @@ use tokio::time::timeout;
 
 use crate::wire::Buffer;
 
-use super::pool::{Pool, READ_SIZE};
+use super::pending::{Input, Pending};
+use super::pool::READ_SIZE;
+use super::worker::Worker;
 
 /// Compact rather than read less than this.
 const SMALLEST_READ: usize = 16 * 1024;
 
-/// How long a client may take nothing at all before it counts as gone; the server gives its clients 10 s (R36). A server may be
-/// paused for longer: its clients are the ones who decide to leave it.
-pub(super) const CLIENT_STALLED: Duration = Duration::from_secs(30);
-/// For a server: longer than any session.
-pub(super) const SERVER_STALLED: Duration = Duration::MAX;
+/// How long a client may take nothing at all before it counts as gone; the server gives its clients 10 s (R36).
+const CLIENT_STALLED: Duration = Duration::from_secs(30);
+
+/// How long a peer may take nothing.
+#[derive(Clone, Copy)]
+pub(super) enum Patience<'w> {
+    /// Half a minute; or a second, while others wait for the room that it takes.
+    Client(&'w Pending),
+    /// For longer than any session: a server may be paused, and its clients are the ones who decide to leave it.
+    Server,
+}
 
 /// A connection, to a client or to a server.
 pub(super) enum Socket {
@@ -85,26 +94,25 @@ impl AsFd for Socket {
     }
 }
 
-/// Reads once into `input`, waiting as long as it takes; an empty `input` gives its memory back while waiting. `need` is the
+/// Reads once into `input`, waiting as long as it takes; an empty `input` holds neither memory nor room meanwhile. `need` is the
 /// length at which `input` is worth another look. `Ok(0)` is the end of the stream.
-pub(super) async fn fill(
+///
+/// # Errors
+/// What the system says; `OutOfMemory` when the peer kept others waiting for room.
+pub(super) async fn fill<'w>(
     socket: &Socket,
-    input: &mut Buffer,
+    input: &mut Input<'w>,
     need: usize,
-    pool: &Pool,
+    worker: &'w Worker,
 ) -> io::Result<usize> {
     loop {
-        if input.is_empty() {
-            release(input, pool);
-        }
-        socket.readable().await?;
-        if input.capacity() == 0 {
-            *input = pool.take();
-        }
-        input.reserve(room(input.len(), need));
-        match read_once(socket, input.spare()) {
+        readable(socket, input, worker).await?;
+        input.make_room(need, (&worker.pool, &worker.pending)).await;
+        let buffer = &mut input.buffer;
+        buffer.reserve(room(buffer.len(), need));
+        match read_once(socket, buffer.spare()) {
             Ok(count) => {
-                input.advance(count);
+                buffer.advance(count);
                 return Ok(count);
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -113,30 +121,56 @@ pub(super) async fn fill(
     }
 }
 
-/// Gives the memory of `buffer` back.
-pub(super) fn release(buffer: &mut Buffer, pool: &Pool) {
-    if buffer.capacity() != 0 {
-        pool.give(std::mem::take(buffer));
+/// Waits for the peer; with as little in hand as can be.
+async fn readable<'w>(
+    socket: &Socket,
+    input: &mut Input<'w>,
+    worker: &'w Worker,
+) -> io::Result<()> {
+    if input.buffer.is_empty() {
+        input.release(&worker.pool);
+        return socket.readable().await;
     }
+    if let Some(ready) = socket.readable().now_or_never() {
+        return ready;
+    }
+    if input.shrink(&worker.pool) {
+        return socket.readable().await;
+    }
+    worker.pending.patiently(socket.readable()).await
 }
 
-/// Writes all of `output` and leaves it empty. Fails when the peer takes nothing for as long as `stalled`.
+/// Writes all of `output` and leaves it empty.
+///
+/// # Errors
+/// What the system says; `TimedOut` or `OutOfMemory` when a client takes nothing for too long.
 pub(super) async fn flush(
     socket: &Socket,
     output: &mut Buffer,
-    stalled: Duration,
+    patience: Patience<'_>,
 ) -> io::Result<()> {
     while !output.is_empty() {
         match socket.try_write(output.filled()) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(count) => output.consume(count),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                timeout(stalled, socket.writable()).await??;
+                patience.writable(socket).await?;
             }
             Err(error) => return Err(error),
         }
     }
     Ok(())
+}
+
+impl Patience<'_> {
+    async fn writable(self, socket: &Socket) -> io::Result<()> {
+        match self {
+            Self::Client(pending) => {
+                timeout(CLIENT_STALLED, pending.patiently(socket.writable())).await?
+            }
+            Self::Server => socket.writable().await,
+        }
+    }
 }
 
 /// After a batch of `held` bytes, lets the worker's other sessions go on: a peer that always has more to read would keep the

@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::io;
+use std::io::{self, Write as _};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::rc::{Rc, Weak};
@@ -20,9 +20,11 @@ use crate::policy::{KeyringId, Plaintext, Policy};
 
 use super::Config;
 use super::address::Ends;
+use super::admission::Ticket;
 use super::caches::Caches;
 use super::deliver::Withheld;
 use super::dial::Servers;
+use super::pending::Pending;
 use super::pool::Pool;
 use super::reports::Reports;
 use super::session::{self, Session};
@@ -46,6 +48,7 @@ pub struct Worker {
     pub(super) caches: Caches,
     pub(super) meters: Meters,
     pub(super) pool: Pool,
+    pub(super) pending: Pending,
     /// Since when stored messages have been withheld.
     pub(super) withheld: RefCell<Withheld>,
     sessions: RefCell<HashMap<u64, Weak<Session>>>,
@@ -58,12 +61,27 @@ pub(super) struct Accepted {
     pub(super) ends: Ends,
     /// Counts accepted connections; names the session in logs.
     pub(super) number: u64,
+    /// Its place among those that may be connected.
+    pub(super) ticket: Ticket,
 }
 
 /// Its socket, on its way to the worker whose runtime will hold it.
 pub(super) enum Arrived {
     Tcp(TcpStream),
     Unix(UnixStream),
+}
+
+impl Arrived {
+    /// Says why the connection ends; as far as that can be said without waiting.
+    pub(super) fn turn_away(&self, why: &[u8]) {
+        let said = match self {
+            Self::Tcp(stream) => (&mut &*stream).write(why),
+            Self::Unix(stream) => (&mut &*stream).write(why),
+        };
+        if let Err(error) = said {
+            tracing::trace!(%error, "a client is turned away without a word");
+        }
+    }
 }
 
 /// The way to a worker. Dropping it asks the worker to drain and end.
@@ -148,6 +166,7 @@ impl Worker {
                 .iter()
                 .map(|rule| rule.name.as_str()),
         );
+        let pending = Pending::new(shared.config.pending_each());
         let lanes = RefCell::new(Lanes::new(id, shared.clock.instant()));
         drop(snapshot);
         Self {
@@ -157,6 +176,7 @@ impl Worker {
             caches: Caches::default(),
             meters,
             pool: Pool::default(),
+            pending,
             withheld: RefCell::default(),
             sessions: RefCell::default(),
             stopping: Cell::new(false),

@@ -283,6 +283,11 @@ impl Worker {
         }
     }
 
+    /// Counts a client connection that has ended.
+    pub fn ended(&self, cause: &'static str) {
+        counter!(names::CONNECTIONS_ENDED, "cause" => cause).increment(1);
+    }
+
     /// The histograms of a direction's stages, in the order of [`Stage::ALL`].
     pub const fn batch_seconds(&self, direction: Direction) -> &[Histogram; 3] {
         let [publish, deliver] = &self.batch_seconds;
@@ -307,6 +312,16 @@ fn bump(flows: &[Flow; Cause::ALL.len()], cause: Cause, bytes: usize) {
             flow.add(bytes);
         }
     }
+}
+
+/// Client connections turned away because of this limit.
+pub fn connections_refused(limit: &'static str) -> Counter {
+    counter!(names::CONNECTIONS_REFUSED, "limit" => limit)
+}
+
+/// Directions of connections that are not read on, because no memory is left for them.
+pub fn pending_waiting() -> Gauge {
+    gauge!(names::PENDING_WAITING)
 }
 
 /// Server dials that failed.

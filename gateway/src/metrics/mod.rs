@@ -13,8 +13,8 @@ mod stopwatch;
 mod throttle;
 
 pub use export::{InstallError, install, upkeep};
-pub use meter::{Flow, Keyring, Meter, Worker, dials_failed};
-pub use metrics::Counter;
+pub use meter::{Flow, Keyring, Meter, Worker, connections_refused, dials_failed, pending_waiting};
+pub use metrics::{Counter, Gauge};
 pub use metrics_exporter_prometheus::PrometheusHandle;
 pub use names::{Cause, Direction, LaneSource, MissOutcome, Side, describe};
 pub use rotation::{ActiveKey, AuditLog, KeyringKeys, Keys, Pair, RotationOutcome, RotationStep};

@@ -38,6 +38,12 @@ pub(super) const MALFORMED: &str = "keyway_malformed_streams_total";
 pub(super) const CONNECTIONS_ACCEPTED: &str = "keyway_connections_accepted_total";
 /// Client connections open now.
 pub(super) const CONNECTIONS: &str = "keyway_connections";
+/// Client connections turned away, by the limit that was reached.
+pub(super) const CONNECTIONS_REFUSED: &str = "keyway_connections_refused_total";
+/// Client connections ended, by cause.
+pub(super) const CONNECTIONS_ENDED: &str = "keyway_connections_ended_total";
+/// Directions of connections that are not read on, because no memory is left for them.
+pub(super) const PENDING_WAITING: &str = "keyway_pending_waiting";
 /// Client connections whose publishes wait for something to seal with, by keyring.
 pub(super) const PUBLISH_WAITING: &str = "keyway_publish_waiting";
 /// Server dials that failed.
@@ -190,7 +196,7 @@ impl MissOutcome {
 }
 
 /// What a counter counts, in the words of its `# HELP` line.
-const COUNTERS: [(&str, Unit, &str); 18] = [
+const COUNTERS: [(&str, Unit, &str); 20] = [
     (SEALED_MESSAGES, Unit::Count, "Messages sealed, by keyring."),
     (
         SEALED_BYTES,
@@ -268,6 +274,16 @@ const COUNTERS: [(&str, Unit, &str); 18] = [
         Unit::Count,
         "Client connections accepted.",
     ),
+    (
+        CONNECTIONS_REFUSED,
+        Unit::Count,
+        "Client connections turned away, by the limit that was reached.",
+    ),
+    (
+        CONNECTIONS_ENDED,
+        Unit::Count,
+        "Client connections ended, by cause.",
+    ),
     (DIALS_FAILED, Unit::Count, "Server dials that failed."),
 ];
 
@@ -277,6 +293,11 @@ pub fn describe() {
         describe_counter!(name, unit, text);
     }
     describe_gauge!(CONNECTIONS, Unit::Count, "Client connections open now.");
+    describe_gauge!(
+        PENDING_WAITING,
+        Unit::Count,
+        "Directions of connections that are not read on, because no memory is left for them."
+    );
     describe_gauge!(
         PUBLISH_WAITING,
         Unit::Count,

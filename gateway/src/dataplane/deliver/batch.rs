@@ -75,7 +75,10 @@ impl<'s> DeliverPath<'s> {
         Self {
             worker,
             link,
-            parser: ServerParser::new(Limits::default()),
+            parser: ServerParser::new(Limits {
+                max_message: worker.shared.config.max_message,
+                ..Limits::default()
+            }),
             routes: RouteCache::default(),
             lanes: worker.caches.open(worker.id),
             absent: VecDeque::new(),

@@ -14,39 +14,42 @@ use crate::keyring::Verdict;
 use crate::metrics::MissOutcome;
 use crate::wire::Buffer;
 
+use super::pending::Input;
 use super::session::{Ended, Session};
-use super::socket;
+use super::socket::{self, Patience};
 use super::worker::Worker;
 
 pub use batch::{DeliverBatch, DeliverPath};
 pub(super) use withheld::Withheld;
 
 /// Runs until the server closes or the client does not take more. `input` is what the server has said already.
-pub(super) async fn run(worker: &Worker, session: &Session, mut input: Buffer) -> Ended {
+pub(super) async fn run(worker: &Worker, session: &Session, rest: Buffer) -> Ended {
     let mut path = DeliverPath::new(worker, &session.link);
+    let mut input = Input::holding(rest);
     let ended = carry(worker, session, &mut path, &mut input).await;
-    socket::release(&mut input, &worker.pool);
+    input.release(&worker.pool);
     ended
 }
 
-async fn carry(
-    worker: &Worker,
+async fn carry<'w>(
+    worker: &'w Worker,
     session: &Session,
     path: &mut DeliverPath<'_>,
-    input: &mut Buffer,
+    input: &mut Input<'w>,
 ) -> Ended {
     let mut need = 0;
     loop {
-        let awaits = input.is_empty() || need != 0;
+        let awaits = input.buffer.is_empty() || need != 0;
         if awaits {
-            match socket::fill(&session.server, input, need, &worker.pool).await {
-                Ok(0) | Err(_) => return Ended::Server,
-                Ok(_) if input.len() < need => continue,
+            match socket::fill(&session.server, input, need, worker).await {
+                Ok(0) => return Ended::Server,
+                Err(error) => return Ended::by_server(&error),
+                Ok(_) if input.buffer.len() < need => continue,
                 Ok(_) => {}
             }
         }
         let mut output = worker.pool.take();
-        let drained = drain(worker, session, path, (input, &mut output)).await;
+        let drained = drain(worker, session, path, (&mut input.buffer, &mut output)).await;
         worker.pool.give(output);
         match drained {
             Ok(more) => need = more,
@@ -65,9 +68,9 @@ async fn drain(
     loop {
         let held = input.len();
         let batch = path.batch(input, output);
-        socket::flush(&session.client, output, socket::CLIENT_STALLED)
+        socket::flush(&session.client, output, Patience::Client(&worker.pending))
             .await
-            .map_err(|_gone| Ended::Client)?;
+            .map_err(|error| Ended::by_client(&error))?;
         path.written();
         if !session.link.borrow().to_server.is_empty() {
             session.nudge.notify_one();

@@ -46,6 +46,8 @@ pub enum PublishBatch {
     Waits(KeyringId),
     /// The client broke the protocol; the server has been given what it ends the connection for.
     Killed,
+    /// The client publishes more at a time than is held for a connection, and not more than the server would take.
+    TooLarge,
 }
 
 /// Why an operation was not forwarded.
@@ -108,7 +110,7 @@ impl<'s> PublishPath<'s> {
                 },
                 Err(malformed) => {
                     self.malformed(malformed);
-                    break kill(&malformed.forward(rest), output);
+                    break self.refuse_all(malformed, rest, output);
                 }
             }
         };
@@ -121,7 +123,9 @@ impl<'s> PublishPath<'s> {
     /// What the deliver direction has learned of the server since the last batch.
     fn learn(&mut self) {
         let link = self.link.borrow();
-        self.parser.set_max_payload(link.max_payload);
+        let most = self.worker.shared.config.max_message;
+        let limit = link.max_payload.map_or(most, |limit| limit.min(most));
+        self.parser.set_max_payload(Some(limit));
         self.parser
             .set_headers(link.headers && self.options.headers());
     }
@@ -310,6 +314,23 @@ impl<'s> PublishPath<'s> {
             subject: publish.subject,
         };
         self.worker.shared.reports.tell(&report, self.now);
+    }
+
+    /// Whether it breaks a limit that is not the server's.
+    fn is_ours(&self, malformed: Malformed) -> bool {
+        let most = self.worker.shared.config.max_message;
+        let server = self.link.borrow().max_payload;
+        matches!(malformed, Malformed::PayloadTooLarge { .. })
+            && server.is_none_or(|limit| limit > most)
+    }
+
+    /// The last of this client's operations. The server is given what makes it end the connection, unless the limit is ours.
+    fn refuse_all(&self, malformed: Malformed, rest: &[u8], out: &mut Buffer) -> PublishBatch {
+        if self.is_ours(malformed) {
+            PublishBatch::TooLarge
+        } else {
+            kill(&malformed.forward(rest), out)
+        }
     }
 
     fn malformed(&self, malformed: Malformed) {

@@ -8,83 +8,95 @@ mod tests;
 mod waiting;
 
 use std::io;
+use std::ops::ControlFlow;
+use std::pin::pin;
+
+use tokio::time::sleep;
 
 use crate::wire::Buffer;
 
-use super::session::Session;
-use super::socket;
+use super::pending::Input;
+use super::session::{Ended, Session};
+use super::socket::{self, Patience};
 use super::worker::Worker;
 use waiting::Waiting;
 
 pub use batch::{PublishBatch, PublishPath};
 
 /// Runs until the client closes, the server does not take more, or the protocol is broken.
-pub(super) async fn run(worker: &Worker, session: &Session) {
+pub(super) async fn run(worker: &Worker, session: &Session) -> Ended {
     let mut path = PublishPath::new(worker, &session.link);
-    let mut input = Buffer::new();
-    if let Err(error) = carry(worker, session, &mut path, &mut input).await {
+    let mut input = Input::default();
+    let ended = carry(worker, session, &mut path, &mut input).await;
+    input.release(&worker.pool);
+    ended.unwrap_or_else(|error| {
         // One side has gone: the other direction sees it too and ends the session.
         tracing::trace!(%error, "publishing ends");
-    }
-    socket::release(&mut input, &worker.pool);
+        Ended::by_client(&error)
+    })
 }
 
-async fn carry(
-    worker: &Worker,
+async fn carry<'w>(
+    worker: &'w Worker,
     session: &Session,
     path: &mut PublishPath<'_>,
-    input: &mut Buffer,
-) -> io::Result<()> {
+    input: &mut Input<'w>,
+) -> io::Result<Ended> {
+    let mut silence = pin!(sleep(worker.shared.config.auth_timeout));
+    let mut silent = true;
     let mut need = 0;
     loop {
         let filled = tokio::select! {
             biased;
-            filled = socket::fill(&session.client, input, need, &worker.pool) => filled?,
+            filled = socket::fill(&session.client, input, need, worker) => filled?,
             () = session.nudge.notified() => {
                 flush_link(session).await?;
                 continue;
             }
+            () = &mut silence, if silent => return Ok(Ended::Unauthenticated),
         };
         if filled == 0 {
-            break;
+            return Ok(Ended::Client);
         }
-        if input.len() < need {
+        let held = input.buffer.len();
+        if held < need {
             continue;
         }
         let mut output = worker.pool.take();
-        let ended = drain(worker, session, path, (input, &mut output)).await;
+        let ended = drain(worker, session, path, (&mut input.buffer, &mut output)).await;
         worker.pool.give(output);
         match ended? {
-            Some(more) => need = more,
-            None => break,
+            ControlFlow::Continue(more) => need = more,
+            ControlFlow::Break(ended) => return Ok(ended),
         }
+        silent &= input.buffer.len() == held;
     }
-    Ok(())
 }
 
-/// Batch after batch until the input holds no whole operation; `None` when publishing is to end.
+/// Batch after batch until the input holds no whole operation; or publishing is to end.
 async fn drain(
     worker: &Worker,
     session: &Session,
     path: &mut PublishPath<'_>,
     (input, output): (&mut Buffer, &mut Buffer),
-) -> io::Result<Option<usize>> {
+) -> io::Result<ControlFlow<Ended, usize>> {
     let mut waiting: Option<Waiting<'_>> = None;
     loop {
         let held = input.len();
         let batch = path.batch(input, output);
-        socket::flush(&session.server, output, socket::SERVER_STALLED).await?;
+        socket::flush(&session.server, output, Patience::Server).await?;
         path.written();
         socket::take_turns(held).await;
         match batch {
-            PublishBatch::More(need) => return Ok(Some(need)),
+            PublishBatch::More(need) => return Ok(ControlFlow::Continue(need)),
             PublishBatch::Full => waiting = None,
             PublishBatch::Waits(keyring) => match &mut waiting {
                 Some(waiting) if waiting.keyring() == keyring => waiting.pause(session).await?,
                 // What was installed or reserved since the batch began is found by the next, which comes at once.
                 _ => waiting = Some(Waiting::new(worker, keyring)),
             },
-            PublishBatch::Killed => return Ok(None),
+            PublishBatch::Killed => return Ok(ControlFlow::Break(Ended::Client)),
+            PublishBatch::TooLarge => return Ok(ControlFlow::Break(Ended::TooLarge)),
         }
     }
 }
@@ -92,5 +104,5 @@ async fn drain(
 /// What the deliver direction has for the server. Between two batches, so between two operations.
 async fn flush_link(session: &Session) -> io::Result<()> {
     let mut output = std::mem::take(&mut session.link.borrow_mut().to_server);
-    socket::flush(&session.server, &mut output, socket::SERVER_STALLED).await
+    socket::flush(&session.server, &mut output, Patience::Server).await
 }

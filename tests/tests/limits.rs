@@ -1,0 +1,148 @@
+//! Limits: what ends a connection, with what word, and that nobody else is hurt.
+
+use keyway_tests::frame::Frame;
+use keyway_tests::gateway::{Gateway, Settings};
+use keyway_tests::raw::{Outcome, Raw};
+use keyway_tests::server::NatsServer;
+use keyway_tests::wait;
+
+const CROWDED: &str = "-ERR 'maximum connections exceeded'\r\n";
+
+fn gateway(server: &NatsServer, limits: &str) -> Gateway {
+    let tables = format!("[limits]\n{limits}\n");
+    Gateway::start(
+        &server.url(),
+        Settings {
+            tables,
+            ..Settings::default()
+        },
+    )
+}
+
+/// All that is said to a client that says nothing.
+fn said(gateway: &Gateway) -> String {
+    let mut raw = Raw::connect(gateway.addr());
+    assert_eq!(raw.outcome(|_| false), Outcome::Closed);
+    String::from_utf8(raw.received().to_vec()).unwrap()
+}
+
+fn refused(gateway: &Gateway, limit: &str) -> f64 {
+    gateway
+        .metrics()
+        .sum("keyway_connections_refused_total", &[("limit", limit)])
+}
+
+fn ended(gateway: &Gateway, cause: &str) -> f64 {
+    gateway
+        .metrics()
+        .sum("keyway_connections_ended_total", &[("cause", cause)])
+}
+
+#[test]
+fn client_beyond_the_limit_is_told_and_gets_in_once_another_has_gone() {
+    let server = NatsServer::start();
+    let gateway = gateway(&server, "connections = 2");
+    let first = Raw::greeted(gateway.addr(), "");
+    let _second = Raw::greeted(gateway.addr(), "");
+    assert_eq!(said(&gateway), CROWDED);
+    assert!(refused(&gateway, "connections") > 0.5);
+    drop(first);
+    wait::until("a place that is free again", || {
+        let mut raw = Raw::connect(gateway.addr());
+        let greeted = raw.outcome(|bytes| bytes.starts_with(b"INFO"));
+        (greeted == Outcome::Enough).then_some(())
+    });
+}
+
+#[test]
+fn client_from_an_address_that_is_full_is_told() {
+    let server = NatsServer::start();
+    let gateway = gateway(&server, "connections-per-address = 1");
+    let mut first = Raw::greeted(gateway.addr(), "");
+    assert_eq!(said(&gateway), CROWDED);
+    assert!(refused(&gateway, "address") > 0.5);
+    first.flush();
+}
+
+#[test]
+fn clients_that_come_too_fast_are_told() {
+    let server = NatsServer::start();
+    let gateway = gateway(&server, "connections-per-second = 1");
+    let told = wait::until("a client that came too fast", || {
+        let mut raw = Raw::connect(gateway.addr());
+        raw.outcome(|bytes| bytes.ends_with(b"\r\n"));
+        let text = String::from_utf8(raw.received().to_vec()).unwrap();
+        text.starts_with("-ERR").then_some(text)
+    });
+    assert_eq!(
+        told,
+        "-ERR 'Connection throttling is active. Please try again later.'\r\n"
+    );
+    assert!(refused(&gateway, "rate") > 0.5);
+}
+
+#[test]
+fn client_that_says_nothing_whole_in_time_is_told_and_one_that_has_may_be_silent() {
+    let server = NatsServer::start();
+    let gateway = gateway(&server, "auth-timeout = \"1s\"");
+    let mut quiet = Raw::greeted(gateway.addr(), "");
+    let mut slow = Raw::connect(gateway.addr());
+    slow.until("INFO", |bytes| bytes.ends_with(b"\r\n"));
+    slow.send(b"CONNECT {\"verb");
+    assert_eq!(slow.outcome(|_| false), Outcome::Closed);
+    let text = String::from_utf8(slow.received().to_vec()).unwrap();
+    assert!(
+        text.ends_with("\r\n-ERR 'Authentication Timeout'\r\n"),
+        "{text}"
+    );
+    wait::until("its end is counted", || {
+        (ended(&gateway, "auth-timeout") > 0.5).then_some(())
+    });
+    quiet.flush();
+}
+
+#[test]
+fn message_larger_than_is_held_for_a_connection_ends_it_as_the_server_would() {
+    let server = NatsServer::configured("max_payload: 8388608");
+    let gateway = gateway(&server, "max-message = \"1 MiB\"");
+    let mut raw = Raw::greeted(gateway.addr(), "");
+    raw.send(b"PUB talk.a 2000000\r\n");
+    assert_eq!(raw.outcome(|_| false), Outcome::Closed);
+    let frames = raw.frames();
+    let last = frames.last().map(Frame::verb);
+    assert_eq!(last, Some("-ERR"), "{frames:?}");
+    assert!(
+        raw.received()
+            .ends_with(b"-ERR 'Maximum Payload Violation'\r\n")
+    );
+}
+
+/// Room for four such messages, ten clients that have begun one and do not go on, and one that does.
+#[test]
+fn peers_that_do_nothing_are_given_up_when_others_wait_for_their_memory() {
+    let server = NatsServer::start();
+    let gateway = gateway(&server, "pending = \"16 MiB\"\nworkers = 1");
+    let mut idle: Vec<_> = (0..10)
+        .map(|_| {
+            let mut raw = Raw::greeted(gateway.addr(), "");
+            let mut part = b"PUB talk.a 1000000\r\n".to_vec();
+            part.resize(200_000, b'x');
+            raw.send(&part);
+            raw
+        })
+        .collect();
+    let mut listener = Raw::greeted(gateway.addr(), "");
+    listener.send(b"SUB talk.b 1\r\n");
+    listener.flush();
+    let mut busy = Raw::greeted(gateway.addr(), "");
+    let large = vec![b'y'; 900_000];
+    busy.publish("talk.b", &large);
+    listener.until("the message", |bytes| bytes.len() > large.len());
+    assert!(ended(&gateway, "shed") > 0.5);
+    let gone = idle
+        .iter_mut()
+        .filter_map(|raw| (raw.outcome(|_| false) == Outcome::Closed).then_some(()))
+        .take(1)
+        .count();
+    assert_eq!(gone, 1);
+}
