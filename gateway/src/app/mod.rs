@@ -52,6 +52,9 @@ pub enum StartError {
     /// The ciphers do not compute what they must; nothing may be sealed with them.
     #[error("the self-test failed: {0}; this build or this machine must not be used")]
     SelfTest(#[from] WrongAnswer),
+    /// Memory was to be locked, and cannot be.
+    #[error(transparent)]
+    NotLocked(#[from] process::NotLocked),
     /// The state directory, the KEK or the catalogue cannot be used.
     #[error(transparent)]
     State(#[from] OpenError),
@@ -76,6 +79,7 @@ impl Faulty for StartError {
                 who: Who::Us,
                 retry: Retry::Never,
             },
+            Self::NotLocked(error) => error.fault(),
             Self::State(error) => error.fault(),
             Self::Rotation(error) => error.fault(),
             Self::Dataplane(error) => error.fault(),
@@ -97,6 +101,7 @@ impl Gateway {
         clock: &Clock,
     ) -> Result<Self, StartError> {
         envelope::self_test()?;
+        process::lock_memory(checked.lock_memory)?;
         let (keys, rotation) = keys(checked, clock)?;
         let config = process::fitted(checked.dataplane.clone());
         let dataplane = Dataplane::start(config, keys, clock.clone())?;

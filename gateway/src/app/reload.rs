@@ -174,6 +174,7 @@ fn fixed(started: &Checked, next: &Checked) -> Vec<String> {
         ("limits.drain", was.drain != is.drain),
         ("limits.workers", was.workers != is.workers),
         ("state", started.state != next.state),
+        ("lock-memory", started.lock_memory != next.lock_memory),
         ("admin", started.admin != next.admin),
         ("custody", started.custody != next.custody),
         ("control", started.control != next.control),

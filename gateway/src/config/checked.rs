@@ -16,6 +16,8 @@ pub struct Checked {
     pub dataplane: dataplane::Config,
     /// Where the catalogue and, unless custody says otherwise, the KEK are kept. Absolute, or relative to the working directory.
     pub state: PathBuf,
+    /// Whether memory must be locked, or must not; `None`: where the system's limit is infinite.
+    pub lock_memory: Option<bool>,
     /// Section `[admin]`.
     pub admin: Admin,
     /// Section `[log]`.

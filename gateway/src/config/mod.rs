@@ -91,6 +91,7 @@ fn convert(root: &Section<'_>, base: &Path, environment: &Environment) -> Option
     let administration = root.section("admin");
     let network = network::convert(root, base);
     let state = operation::state(root, base, environment);
+    let lock_memory = root.optional("lock-memory", value::truth);
     let admin = operation::admin(&administration, base, state.as_deref());
     let log = operation::log(&root.section("log"));
     let custody = operation::custody(&root.section("custody"), base);
@@ -106,6 +107,7 @@ fn convert(root: &Section<'_>, base: &Path, environment: &Environment) -> Option
     Some(Checked {
         dataplane: network?,
         state: state?,
+        lock_memory: lock_memory?,
         admin: admin?,
         log: log?,
         custody: custody?,

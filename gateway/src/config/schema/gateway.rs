@@ -32,6 +32,14 @@ pub(super) const KEYS: &[Key] = &[
         effect: "Where key versions are kept. A relative path starts at the directory of the file that names it.",
     },
     Key {
+        path: "lock-memory",
+        kind: "true or false",
+        unit: "",
+        default: Otherwise("locked where the limit of locked memory (`ulimit -l`) is infinite"),
+        example: "lock-memory = true",
+        effect: "Keep memory, and so keys, from being swapped out. `true`: the gateway does not start where that cannot be done. Core dumps are off in any case.",
+    },
+    Key {
         path: "relay-only",
         kind: "true or false",
         unit: "",

@@ -22,9 +22,40 @@ fn example(name: &str) -> (Checked, Vec<Warning>) {
 fn every_example_is_valid() {
     let files = fs::read_dir(repository().join("configs")).unwrap();
     let names: Vec<_> = files.map(|file| file.unwrap().file_name()).collect();
+    let names = names.iter().map(|name| name.to_str().unwrap());
+    let names: Vec<_> = names.filter(|name| name.ends_with(".toml")).collect();
     assert!(names.len() >= 5, "{names:?}");
     for name in names {
-        example(name.to_str().unwrap());
+        example(name);
+    }
+    example("docker/keyway.toml");
+}
+
+/// What stands behind `keyway.toml: |` in a manifest, without its indentation.
+fn embedded_in(manifest: &str) -> String {
+    let path = repository().join("configs/kubernetes").join(manifest);
+    let text = fs::read_to_string(path).unwrap();
+    let (_, behind) = text.split_once("  keyway.toml: |\n").unwrap();
+    let lines = behind
+        .lines()
+        .take_while(|line| line.is_empty() || line.starts_with("    "));
+    let lines: Vec<_> = lines.map(str::trim_start).collect();
+    assert!(lines.len() >= 5, "{lines:?}");
+    lines.join("\n")
+}
+
+#[test]
+fn every_manifest_holds_a_valid_configuration() {
+    for manifest in ["gateway.yaml", "sidecar.yaml"] {
+        let text = embedded_in(manifest);
+        let checked = check_text(manifest, &text, Path::new("/etc/keyway"), &environment());
+        let (checked, _warnings) = checked.unwrap_or_else(|errors| panic!("{errors}"));
+        assert_eq!(checked.state, Path::new("/var/lib/keyway/state"));
+        assert_eq!(
+            checked.admin.listen.map(|addr| addr.port()),
+            Some(4290),
+            "probes ask there"
+        );
     }
 }
 
