@@ -21,6 +21,8 @@ pub struct Info<'a> {
     pub server_name: Option<&'a [u8]>,
     /// The server's version, without its quotes.
     pub version: Option<&'a [u8]>,
+    /// The account that the client is in, without its quotes, escapes unresolved; said once, after CONNECT has been accepted.
+    pub remote_account: Option<&'a [u8]>,
     /// One bit per flag.
     bits: u8,
 }
@@ -87,6 +89,7 @@ impl<'a> Info<'a> {
             nonce: None,
             server_name: None,
             version: None,
+            remote_account: None,
             bits: 0,
         };
         for member in Members::new(json).flatten() {
@@ -111,6 +114,8 @@ impl<'a> Info<'a> {
             self.server_name = text(member.value);
         } else if is("version") {
             self.version = text(member.value);
+        } else if is("remote_account") {
+            self.remote_account = text(member.value);
         } else {
             self.flag(member);
         }

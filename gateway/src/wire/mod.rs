@@ -7,7 +7,7 @@
 //! | `server` | the deliver direction: what a server writes |
 //! | `malformed` | what no peer may send, and what makes the server kill the connection with its own words |
 //! | `write` | control lines: upper case, single blanks, CRLF, sizes as the publisher wrote them |
-//! | `subject`, `header`, `info`, `connect` | the parts of a line that the gateway reads or edits |
+//! | `subject`, `header`, `info`, `connect`, `credentials` | the parts of a line that the gateway reads or edits |
 //! | `jetstream` | the requests and answers of JetStream's API whose numbers or payloads change with sealing |
 //! | `twin`, `check` | a naive second parser, and the claims that tests and fuzzers hold both to |
 
@@ -22,6 +22,7 @@ mod check_text;
 mod check_tree;
 mod client;
 pub mod connect;
+mod credentials;
 pub mod header;
 pub mod info;
 pub mod jetstream;
@@ -39,6 +40,7 @@ pub mod write;
 
 pub use buffer::Buffer;
 pub use client::ClientParser;
+pub use credentials::{Credentials, Present};
 pub use json::NotAnObject;
 pub use malformed::Malformed;
 pub use ops::{ClientOp, Limits, Message, Publish, ServerOp, Step};

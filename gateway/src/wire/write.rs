@@ -65,6 +65,21 @@ pub fn own_publish(out: &mut Buffer, subject: &[u8], payload: &[u8]) {
     put(out, &[payload, b"\r\n"]);
 }
 
+/// Appends a whole `HPUB` without payload, whose headers say that nobody is there to answer: what a request fails on at once.
+pub fn own_no_responders(out: &mut Buffer, subject: &[u8]) {
+    const HEADERS: &[u8] = b"NATS/1.0 503\r\n\r\n";
+    let size = Decimal::new(HEADERS.len());
+    let line = PublishLine {
+        subject,
+        reply: None,
+        header_size: Some(size.digits()),
+        size: size.digits(),
+        arg_len: 0,
+    };
+    publish(out, &line);
+    put(out, &[HEADERS, b"\r\n"]);
+}
+
 /// Appends the control line of a message as the server wrote it ([`super::Message::line`]), except for the length of headers and
 /// payload together, which becomes `total`.
 #[inline]
