@@ -4,6 +4,8 @@
 //! one on `>`. The list is closed: a `$…` subject that is not on it is a user subject, and is sealed when a rule covers it. A
 //! mistake then shows at once as a refused request, and never as plaintext on the bus.
 
+use super::pattern::{Pattern, Token};
+
 /// What kind of subject it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Class<'a> {
@@ -101,6 +103,24 @@ pub(super) fn of<'a>(subject: &'a [u8], prefixes: &[Box<[u8]>]) -> Class<'a> {
         Some(b'$' | b'_') => special(subject),
         _ => Class::User(subject),
     }
+}
+
+/// Whether a filter that is of the class `User` or `Reply` itself may match a system subject.
+pub(super) fn may_be_system(filter: &Pattern, prefixes: &[Box<[u8]>]) -> bool {
+    let first = filter.tokens().next();
+    let prefixes = prefixes.iter().map(|prefix| &**prefix);
+    let mut starts = prefixes.chain([API.start]).map(first_token);
+    match first {
+        Some(Token::Literal(first)) => starts.any(|start| start == first),
+        Some(Token::Star | Token::Tail) | None => true,
+    }
+}
+
+fn first_token(subject: &[u8]) -> &[u8] {
+    subject
+        .split(|byte| *byte == b'.')
+        .next()
+        .unwrap_or(subject)
 }
 
 /// The part of `subject` after a JetStream domain or a configured API prefix; `None` when it has neither.

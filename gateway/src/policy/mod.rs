@@ -10,6 +10,7 @@ mod alias;
 #[cfg(any(test, feature = "twin", fuzzing))]
 pub mod check;
 mod class;
+mod clients;
 mod name;
 mod pattern;
 mod strict;
@@ -18,6 +19,7 @@ mod tests;
 mod trie;
 
 pub use alias::{Alias, Uneven};
+pub use clients::{BadClient, ClientName, Clients, Kind, Kinds, Listed};
 pub use name::{BadName, KeyringName};
 pub use pattern::{BadPattern, Pattern};
 pub use strict::{Answers, AtLimit, Empty, Limit, Plaintext, Substitute, Undecryptable};
@@ -90,6 +92,10 @@ pub struct Rule {
     pub empty: Empty,
     /// What becomes of a delivery that does not open.
     pub undecryptable: Undecryptable,
+    /// Who may publish on its subjects.
+    pub publish_by: Clients,
+    /// To whom its plaintext may be delivered.
+    pub deliver_to: Clients,
 }
 
 /// The compiled rules.
@@ -353,6 +359,44 @@ impl Policy {
         self.awaits_acknowledgements
     }
 
+    /// Whether a keyring is not for everybody, in one direction at least.
+    #[must_use]
+    pub fn is_selective(&self) -> bool {
+        self.rules.iter().any(Rule::is_selective)
+    }
+
+    /// The keyring, among those that `closed` tells, to which every subject belongs that `filter` matches; be it that others of them
+    /// have a part of these subjects.
+    pub fn closes(&self, filter: &[u8], closed: impl Fn(KeyringId) -> bool) -> Option<KeyringId> {
+        let (bare, reply) = match class::of(filter, &self.api_prefixes) {
+            class::Class::User(bare) => (bare, false),
+            class::Class::Reply => (filter, true),
+            class::Class::Api(_) | class::Class::System(_) => return None,
+        };
+        let filter: Pattern = std::str::from_utf8(bare).ok()?.parse().ok()?;
+        if class::may_be_system(&filter, &self.api_prefixes) {
+            return None;
+        }
+        // Where they overlap, the more specific pattern decides.
+        let is_alone = |pattern: &Pattern| {
+            self.patterns().all(|(id, other)| {
+                closed(id) || !other.overlaps(&filter) || pattern.specificity(other).is_lt()
+            })
+        };
+        let mut closing = self.patterns().filter(|(id, pattern)| {
+            closed(*id) && pattern.covers(&filter) && !(reply && pattern.starts_wild())
+        });
+        closing
+            .find(|(_, pattern)| is_alone(pattern))
+            .map(|(id, _)| id)
+    }
+
+    /// Every pattern with its keyring.
+    fn patterns(&self) -> impl Iterator<Item = (KeyringId, &Pattern)> {
+        let numbered = (0..=u16::MAX).map(KeyringId).zip(&self.rules);
+        numbered.flat_map(|(id, rule)| rule.subjects.iter().map(move |pattern| (id, pattern)))
+    }
+
     /// Whether any subject at all is sealed; if not, the server's `max_payload` is the clients' too.
     #[must_use]
     pub fn protects_anything(&self) -> bool {
@@ -361,6 +405,12 @@ impl Policy {
 }
 
 impl Rule {
+    fn is_selective(&self) -> bool {
+        let both = [&self.publish_by, &self.deliver_to];
+        both.into_iter()
+            .any(|clients| *clients != Clients::Everybody)
+    }
+
     /// The keyring of a gateway that has none configured: `default`, on every user subject.
     #[must_use]
     pub fn everything() -> Self {
@@ -374,6 +424,8 @@ impl Rule {
             answers: Answers::default(),
             empty: Empty::default(),
             undecryptable: Undecryptable::default(),
+            publish_by: Clients::default(),
+            deliver_to: Clients::default(),
         }
     }
 }

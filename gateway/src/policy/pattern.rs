@@ -113,6 +113,26 @@ impl Pattern {
         theirs.next().is_none()
     }
 
+    /// Whether some subject matches both.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let mut theirs = other.tokens();
+        for mine in self.tokens() {
+            match (mine, theirs.next()) {
+                (Token::Tail, Some(_)) | (_, Some(Token::Tail)) => return true,
+                (Token::Literal(a), Some(Token::Literal(b))) if a != b => return false,
+                (Token::Literal(_) | Token::Star, Some(_)) => {}
+                (Token::Literal(_) | Token::Star | Token::Tail, None) => return false,
+            }
+        }
+        theirs.next().is_none()
+    }
+
+    /// Whether its first token is a wildcard.
+    pub(super) fn starts_wild(&self) -> bool {
+        !matches!(self.tokens().next(), Some(Token::Literal(_)))
+    }
+
     /// Its tokens, from the left.
     pub(crate) fn tokens(&self) -> impl Iterator<Item = Token<'_>> + Clone {
         self.0.as_bytes().split(|b| *b == b'.').map(Token::of)

@@ -340,3 +340,53 @@ proptest! {
         check::trie_agrees_with_list(&data);
     }
 }
+
+/// The keyrings `k0`, `k1`, … of a policy, those in `closed` not for everybody.
+fn closes(rules: &[&[&str]], closed: &[u16], filter: &str) -> Option<u16> {
+    let rules = rules.iter().enumerate();
+    let rules = rules.map(|(index, subjects)| rule(&format!("k{index}"), subjects));
+    let policy = Policy::new(rules.collect(), &["JS.acme.API".to_owned()]).unwrap();
+    let found = policy.closes(filter.as_bytes(), |id| closed.contains(&id.0));
+    found.map(|id| id.0)
+}
+
+#[test]
+fn filter_that_lies_within_closed_subjects_is_closed() {
+    let rules: &[&[&str]] = &[&["a.>"], &["a.open.*"], &[">"]];
+    assert_eq!(closes(rules, &[0], "a.b"), Some(0));
+    assert_eq!(closes(rules, &[0], "a.b.>"), Some(0));
+    // A part of these subjects is open.
+    assert_eq!(closes(rules, &[0], "a.>"), None);
+    assert_eq!(closes(rules, &[0], "a.*.b"), None);
+    assert_eq!(closes(rules, &[0], "a.open.b"), None);
+    assert_eq!(closes(rules, &[0], "a.open.b.c"), Some(0));
+    assert_eq!(closes(rules, &[0, 1], "a.>"), Some(0));
+    assert_eq!(closes(rules, &[1], "a.open.*"), Some(1));
+    assert_eq!(closes(rules, &[2], "a.b"), None);
+    assert_eq!(closes(rules, &[2], "b.*"), Some(2));
+    assert_eq!(closes(rules, &[], "b.*"), None);
+}
+
+#[test]
+fn filter_that_may_match_replies_or_system_subjects_is_not_closed() {
+    let rules: &[&[&str]] = &[&[">"], &["_INBOX.named.>"]];
+    for filter in [
+        ">",
+        "*",
+        "*.b",
+        "_INBOX.a.*",
+        "_INBOX.>",
+        "$JS.>",
+        "$JS.ACK.>",
+        "$SYS.>",
+        "JS.>",
+        "$JS.API.STREAM.>",
+        "a..b",
+        "a.b*",
+    ] {
+        assert_eq!(closes(rules, &[0, 1], filter), None, "{filter}");
+    }
+    assert_eq!(closes(rules, &[0, 1], "_INBOX.named.*"), Some(1));
+    assert_eq!(closes(rules, &[0, 1], "$KV.b.>"), Some(0));
+    assert_eq!(closes(rules, &[0, 1], "$JS.d.API.$KV.b.k"), Some(0));
+}

@@ -1,5 +1,6 @@
 //! `[[keyring]]`: the rules of the policy, and when their keys are replaced.
 
+mod clients;
 mod keys;
 mod strict;
 
@@ -68,7 +69,9 @@ fn entry(section: Section<'_>, index: usize, control_line: usize, now: SystemTim
     let (bind, bound) = bind(&section);
     let (subjects, places): (Vec<_>, _) = subjects.into_iter().unzip();
     let strict = strict::convert(&section, &subjects, now);
-    let whole = complete && name.is_some() && bound && strict.is_some();
+    let clients = clients::convert(&section);
+    let whole = complete && name.is_some() && bound && strict.is_some() && clients.is_some();
+    let (publish_by, deliver_to) = clients.unwrap_or_default();
     let strict = strict.unwrap_or_default();
     let rule = Rule {
         name: name.unwrap_or_else(|| unread(index)),
@@ -78,6 +81,8 @@ fn entry(section: Section<'_>, index: usize, control_line: usize, now: SystemTim
         answers: strict.answers,
         empty: strict.empty,
         undecryptable: strict.undecryptable,
+        publish_by,
+        deliver_to,
     };
     let keys = keys::convert(&section, &rule, control_line).filter(|_| whole);
     Entry {

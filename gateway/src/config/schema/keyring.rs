@@ -166,6 +166,22 @@ pub(super) const KEYS: &[Key] = &[
         effect: "The subject that is delivered on, as the subscriber sees it; covered by `subjects`. Its wildcards stand for those of `from` in their order.",
     },
     Key {
+        path: "keyring[].publish-by",
+        kind: "text, or a list of it",
+        unit: "`KIND:NAME`, or `KIND:*` for any name of the kind; see [identity.md](identity.md)",
+        default: Otherwise("everybody"),
+        example: "publish-by = [\"user:planner\", \"nkey:UBMNFGRWUSB7Q2OWAKFV2AIUSC4G5OL3J2QGO7BGIW545YNTAGRQ6VSK\"]",
+        effect: "Who may publish on the keyring's subjects, and answer what was sealed under it: a client that has proven one of these names. An empty list: nobody. A publish of anybody else, also an empty one, is refused with the error that the server has for it. Kinds: `nkey`, `user`, `account`; of a client certificate `subject`, `dns`, `uri`, `email`.",
+    },
+    Key {
+        path: "keyring[].deliver-to",
+        kind: "text, or a list of it",
+        unit: "as `publish-by`",
+        default: Otherwise("everybody"),
+        example: "deliver-to = [\"account:*\"]",
+        effect: "Who may get what is sealed under the keyring, and what comes on its subjects: a client that has proven one of these names. An empty list: nobody. From anybody else it is withheld, and a subscription that lies within the keyring's subjects is refused with the error that the server has for it.",
+    },
+    Key {
         path: "keyring[].plaintext",
         kind: "text",
         unit: "`reject` or `accept`",

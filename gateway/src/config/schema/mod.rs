@@ -68,7 +68,7 @@ fn child(path: &str, key: &Key) -> Option<&'static str> {
 }
 
 /// The name that a slip of the finger would turn into `name`.
-fn closest<'n>(name: &str, names: &[&'n str]) -> Option<&'n str> {
+pub(super) fn closest<'n>(name: &str, names: &[&'n str]) -> Option<&'n str> {
     let scored = names
         .iter()
         .map(|known| (strsim::normalized_damerau_levenshtein(name, known), *known));

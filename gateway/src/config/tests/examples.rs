@@ -122,3 +122,21 @@ fn strict_believes_little_and_warns_of_nothing() {
     ));
     assert!(rules.iter().all(|rule| rule.plaintext == Plaintext::Reject));
 }
+
+#[test]
+fn identity_names_clients_by_direction() {
+    let (checked, warnings) = example("identity.toml");
+    assert!(warnings.is_empty());
+    let rules = checked.policy.keyrings();
+    let listed = |rule: &Rule| (rule.publish_by.listed(), rule.deliver_to.listed());
+    let sizes = rules.iter().map(|rule| {
+        let (publish, deliver) = listed(rule);
+        (
+            publish.map(|list| list.len()),
+            deliver.map(|list| list.len()),
+        )
+    });
+    let sizes: Vec<_> = sizes.collect();
+    let [one, two, none] = [Some(1), Some(2), Some(0)];
+    assert_eq!(sizes, [(one, two), (one, two), (none, none), (None, None)]);
+}

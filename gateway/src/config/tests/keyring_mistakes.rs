@@ -255,3 +255,24 @@ limit.bytes = 99999999999999999999
         ],
     );
 }
+
+#[test]
+fn client_that_cannot_be_anybody_is_refused() {
+    said(
+        r#"[[keyring]]
+name = "a"
+subjects = "a.>"
+publish-by = ["usr:planner", "planner", "user:p*", 7]
+deliver-to = ["nkey:UABC", "account:$G", "dns:"]
+"#,
+        &[
+            "4:15: keyring.publish-by: `usr` is no kind of identity\n  help: did you mean `user:planner`?",
+            "4:30: keyring.publish-by: `planner` is no kind of identity\n  help: write KIND:NAME; the kinds are nkey, user, account, subject, dns, uri, email",
+            "4:41: keyring.publish-by: `p*` has a `*` inside a name: it stands alone, for any name of its kind\n  help: for example: publish-by = [\"user:planner\", \"nkey:UBMNFGRWUSB7Q2OWAKFV2AIUSC4G5OL3J2QGO7BGIW545YNTAGRQ6VSK\"]",
+            "4:52: keyring.publish-by: expected text in quotes, found an integer\n  help: for example: publish-by = [\"user:planner\", \"nkey:UBMNFGRWUSB7Q2OWAKFV2AIUSC4G5OL3J2QGO7BGIW545YNTAGRQ6VSK\"]",
+            "5:15: keyring.deliver-to: `UABC` is not a public nkey of a user: they begin with `U` and have 56 characters\n  help: for example: deliver-to = [\"account:*\"]",
+            "5:28: keyring.deliver-to: `$G` is the account of everybody who has no other\n  help: leave the list out to admit everybody",
+            "5:42: keyring.deliver-to: a name is empty: give one, or `*` for any\n  help: for example: deliver-to = [\"account:*\"]",
+        ],
+    );
+}

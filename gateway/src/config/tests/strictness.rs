@@ -154,3 +154,19 @@ fn second_look_is_asked_for_where_strictness_costs_something() {
     );
     assert!(warnings(&quiet).is_empty());
 }
+
+#[test]
+fn keyring_is_for_everybody_for_those_it_names_or_for_nobody() {
+    let said = "publish-by = [\"user:planner\", \"dns:*\"]\ndeliver-to = []\n";
+    let limited = rule(said);
+    let names = limited.publish_by.listed();
+    assert_eq!(names.unwrap(), ["user:planner", "dns:*"]);
+    assert_eq!(limited.deliver_to.listed(), Some(Vec::new()));
+    let open = rule("");
+    assert_eq!(
+        (open.publish_by.listed(), open.deliver_to.listed()),
+        (None, None)
+    );
+    let one = rule("deliver-to = \"account:ACME\"");
+    assert_eq!(one.deliver_to.listed().unwrap(), ["account:ACME"]);
+}

@@ -1,0 +1,374 @@
+//! Whom a keyring is for: names that a client has proven, and lists of those that are admitted.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// What a name is the name of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// A public user nkey, `U…`.
+    Nkey,
+    /// The user of a user and a password.
+    User,
+    /// An account: the public nkey, `A…`, that signed a user's JWT, or the name that the server has for it.
+    Account,
+    /// The subject of a client certificate.
+    Subject,
+    /// A DNS name of a client certificate.
+    Dns,
+    /// A URI of a client certificate.
+    Uri,
+    /// A mail address of a client certificate.
+    Email,
+}
+
+/// The kinds of several names, as words.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Kinds(u8);
+
+/// A name and what it is the name of.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ClientName {
+    kind: Kind,
+    text: Box<str>,
+}
+
+/// An item of a list of clients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listed {
+    /// Who has this name.
+    Name(ClientName),
+    /// Whoever has a name of this kind.
+    Any(Kind),
+}
+
+/// Whom a direction of a keyring is for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Clients {
+    /// Everybody, named or not.
+    #[default]
+    Everybody,
+    /// Whoever has proven one of these; nobody when there are none.
+    These(Vec<Listed>),
+}
+
+/// Why the text of a list's item is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadClient {
+    /// No kind that is known, or none at all. Carries what stands in its place.
+    #[error("`{0}` is no kind of identity")]
+    Kind(String),
+    /// Nothing behind the colon.
+    #[error("a name is empty: give one, or `*` for any")]
+    Empty,
+    /// `*` as a part of a name.
+    #[error("`{0}` has a `*` inside a name: it stands alone, for any name of its kind")]
+    Star(String),
+    /// A line break or the like.
+    #[error("a name holds a control character")]
+    Control,
+    /// A name that must be an nkey and is none.
+    #[error("`{0}` is not a public nkey of a user: they begin with `U` and have 56 characters")]
+    NotUser(String),
+    /// It looks like the nkey of an account and is none.
+    #[error("`{0}` is not a public nkey of an account: its checksum does not fit")]
+    NotAccount(String),
+    /// The account of clients that have no account of their own.
+    #[error("`$G` is the account of everybody who has no other")]
+    Global,
+}
+
+/// The length of a public nkey in characters.
+const NKEY_LEN: usize = 56;
+
+/// The account that clients are in when the server knows no accounts.
+const GLOBAL: &str = "$G";
+
+impl Kind {
+    /// All kinds.
+    pub const ALL: [Self; 7] = [
+        Self::Nkey,
+        Self::User,
+        Self::Account,
+        Self::Subject,
+        Self::Dns,
+        Self::Uri,
+        Self::Email,
+    ];
+
+    /// What stands before the colon.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Nkey => "nkey",
+            Self::User => "user",
+            Self::Account => "account",
+            Self::Subject => "subject",
+            Self::Dns => "dns",
+            Self::Uri => "uri",
+            Self::Email => "email",
+        }
+    }
+
+    const fn bit(self) -> u8 {
+        match self {
+            Self::Nkey => 1,
+            Self::User => 1 << 1,
+            Self::Account => 1 << 2,
+            Self::Subject => 1 << 3,
+            Self::Dns => 1 << 4,
+            Self::Uri => 1 << 5,
+            Self::Email => 1 << 6,
+        }
+    }
+}
+
+impl Kinds {
+    /// With this one.
+    #[must_use]
+    pub const fn with(self, kind: Kind) -> Self {
+        Self(self.0 | kind.bit())
+    }
+}
+
+impl ClientName {
+    /// A name that somebody has proven. `None` for what can be nobody's: an empty text, or the account of everybody.
+    #[must_use]
+    pub fn proven(kind: Kind, text: &str) -> Option<Self> {
+        let text = spelt(kind, text);
+        let is_nobodys = text.is_empty() || kind == Kind::Account && &*text == GLOBAL;
+        (!is_nobodys).then_some(Self { kind, text })
+    }
+
+    /// An account, by the word of a server; `None` for what looks like an nkey, which only a signature proves.
+    #[must_use]
+    pub fn account_said(text: &str) -> Option<Self> {
+        Self::proven(Kind::Account, text).filter(|name| !looks_like_account_key(&name.text))
+    }
+
+    /// What it is the name of.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        self.kind
+    }
+}
+
+impl Listed {
+    fn admits(&self, name: &ClientName) -> bool {
+        match self {
+            Self::Name(listed) => listed == name,
+            Self::Any(kind) => *kind == name.kind,
+        }
+    }
+}
+
+impl Clients {
+    /// Whether somebody with these names is one of them.
+    pub fn admit<'n>(&self, names: impl IntoIterator<Item = &'n ClientName>) -> bool {
+        match self {
+            Self::Everybody => true,
+            Self::These(listed) => names
+                .into_iter()
+                .any(|name| listed.iter().any(|item| item.admits(name))),
+        }
+    }
+
+    /// The list as the configuration has it; `None` for everybody.
+    #[must_use]
+    pub fn listed(&self) -> Option<Vec<String>> {
+        match self {
+            Self::Everybody => None,
+            Self::These(listed) => Some(listed.iter().map(ToString::to_string).collect()),
+        }
+    }
+}
+
+/// Names as they are compared: the letter case of DNS names says nothing.
+fn spelt(kind: Kind, text: &str) -> Box<str> {
+    match kind {
+        Kind::Dns => text.to_ascii_lowercase().into_boxed_str(),
+        Kind::Nkey | Kind::User | Kind::Account | Kind::Subject | Kind::Uri | Kind::Email => {
+            text.into()
+        }
+    }
+}
+
+fn looks_like_account_key(text: &str) -> bool {
+    text.len() == NKEY_LEN && text.starts_with('A')
+}
+
+/// Whether `text` is the public nkey of a user.
+#[must_use]
+pub(crate) fn is_user_key(text: &str) -> bool {
+    text.starts_with('U') && nkeys::from_public_key(text).is_ok()
+}
+
+/// Whether `text` is the public nkey of an account.
+#[must_use]
+pub(crate) fn is_account_key(text: &str) -> bool {
+    text.starts_with('A') && nkeys::from_public_key(text).is_ok()
+}
+
+impl FromStr for Listed {
+    type Err = BadClient;
+
+    fn from_str(text: &str) -> Result<Self, BadClient> {
+        let (word, name) = text.split_once(':').unwrap_or((text, ""));
+        let kind = Kind::ALL.into_iter().find(|kind| kind.word() == word);
+        let kind = kind.ok_or_else(|| BadClient::Kind(word.to_owned()))?;
+        if name == "*" {
+            return Ok(Self::Any(kind));
+        }
+        if name.contains('*') {
+            return Err(BadClient::Star(name.to_owned()));
+        }
+        if name.chars().any(char::is_control) {
+            return Err(BadClient::Control);
+        }
+        match kind {
+            Kind::Nkey if !name.is_empty() && !is_user_key(name) => {
+                return Err(BadClient::NotUser(name.to_owned()));
+            }
+            Kind::Account if looks_like_account_key(name) && !is_account_key(name) => {
+                return Err(BadClient::NotAccount(name.to_owned()));
+            }
+            Kind::Account if name == GLOBAL => return Err(BadClient::Global),
+            Kind::Nkey
+            | Kind::Account
+            | Kind::User
+            | Kind::Subject
+            | Kind::Dns
+            | Kind::Uri
+            | Kind::Email => {}
+        }
+        let named = ClientName::proven(kind, name).ok_or(BadClient::Empty)?;
+        Ok(Self::Name(named))
+    }
+}
+
+impl fmt::Display for Listed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(ClientName { kind, text }) => write!(f, "{}:{text}", kind.word()),
+            Self::Any(kind) => write!(f, "{}:*", kind.word()),
+        }
+    }
+}
+
+impl fmt::Display for Kinds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut before = "";
+        let has = |kind: &Kind| self.0 & kind.bit() != 0;
+        for kind in Kind::ALL.into_iter().filter(has) {
+            write!(f, "{before}{}", kind.word())?;
+            before = " ";
+        }
+        if before.is_empty() {
+            f.write_str("none")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listed(text: &str) -> Result<Listed, BadClient> {
+        text.parse()
+    }
+
+    fn name(kind: Kind, text: &str) -> ClientName {
+        ClientName::proven(kind, text).unwrap()
+    }
+
+    #[test]
+    fn list_admits_exact_names_of_its_kinds_and_no_others() {
+        let list = ["user:planner", "dns:Planner.Example", "account:*"];
+        let clients = Clients::These(list.map(|text| listed(text).unwrap()).into());
+        let admits = |kind, text| clients.admit(&[name(kind, text)]);
+        assert!(admits(Kind::User, "planner") && admits(Kind::Dns, "planner.EXAMPLE"));
+        assert!(admits(Kind::Account, "any"));
+        for (kind, text) in [
+            (Kind::User, "Planner"),
+            (Kind::User, "planner "),
+            (Kind::User, "*"),
+            (Kind::Email, "planner"),
+            (Kind::Subject, "planner"),
+        ] {
+            assert!(!admits(kind, text), "{kind:?} {text}");
+        }
+        assert!(!clients.admit([]));
+        assert!(clients.admit(&[name(Kind::User, "x"), name(Kind::User, "planner")]));
+    }
+
+    #[test]
+    fn empty_list_admits_nobody_and_none_admits_everybody() {
+        let somebody = [name(Kind::User, "planner")];
+        assert!(!Clients::These(Vec::new()).admit(&somebody));
+        assert!(Clients::Everybody.admit(&somebody) && Clients::Everybody.admit([]));
+    }
+
+    #[test]
+    fn text_of_an_item_is_what_was_read() {
+        let user = nkeys::KeyPair::new_user().public_key();
+        let account = nkeys::KeyPair::new_account().public_key();
+        for text in [
+            &format!("nkey:{user}"),
+            &format!("account:{account}"),
+            "account:ACME",
+            "subject:CN=planner,O=Example",
+            "uri:spiffe://example/planner",
+            "email:a@b.example",
+            "user:*",
+        ] {
+            assert_eq!(listed(text).unwrap().to_string(), *text);
+        }
+    }
+
+    #[test]
+    fn item_that_names_nobody_is_refused() {
+        let user = nkeys::KeyPair::new_user().public_key();
+        let account = nkeys::KeyPair::new_account().public_key();
+        assert_eq!(listed("usr:a"), Err(BadClient::Kind("usr".to_owned())));
+        assert_eq!(
+            listed("planner"),
+            Err(BadClient::Kind("planner".to_owned()))
+        );
+        assert_eq!(listed("user:"), Err(BadClient::Empty));
+        assert_eq!(listed("user"), Err(BadClient::Empty));
+        assert_eq!(listed("user:p*"), Err(BadClient::Star("p*".to_owned())));
+        assert_eq!(listed("user:a\nb"), Err(BadClient::Control));
+        assert_eq!(listed("account:$G"), Err(BadClient::Global));
+        assert_eq!(
+            listed(&format!("nkey:{account}")),
+            Err(BadClient::NotUser(account))
+        );
+        let torn = user.get(..55).unwrap().to_owned();
+        assert_eq!(
+            listed(&format!("nkey:{torn}")),
+            Err(BadClient::NotUser(torn))
+        );
+        let wrong = format!("A{}", "B".repeat(55));
+        assert_eq!(
+            listed(&format!("account:{wrong}")),
+            Err(BadClient::NotAccount(wrong))
+        );
+    }
+
+    #[test]
+    fn word_of_a_server_is_no_nkey_and_not_the_account_of_everybody() {
+        let account = nkeys::KeyPair::new_account().public_key();
+        assert_eq!(ClientName::account_said(&account), None);
+        assert_eq!(ClientName::account_said("$G"), None);
+        assert_eq!(ClientName::account_said(""), None);
+        assert!(ClientName::account_said("ACME").is_some());
+    }
+
+    #[test]
+    fn kinds_are_told_as_words() {
+        let kinds = Kinds::default().with(Kind::Account).with(Kind::Nkey);
+        assert_eq!(kinds.to_string(), "nkey account");
+        assert_eq!(Kinds::default().to_string(), "none");
+    }
+}
