@@ -119,6 +119,7 @@ pub(super) fn info(
     write::info(out, rewritten.filled());
     link.max_payload = said.payload_limit();
     link.headers = said.headers();
+    link.identity.greeted(&said);
     Ok(())
 }
 

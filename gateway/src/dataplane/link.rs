@@ -3,6 +3,7 @@
 use crate::wire::Buffer;
 
 use super::address::Ends;
+use super::identity::Identity;
 use super::refusals::Refusals;
 use super::replies::Replies;
 
@@ -14,6 +15,8 @@ pub struct Link {
     pub(super) max_payload: Option<usize>,
     /// Whether the server knows headers.
     pub(super) headers: bool,
+    /// Who the client is.
+    pub(super) identity: Identity,
     /// What the client asked for in its CONNECT.
     pub(super) client: Reads,
     /// The same: what the server says of each operation.
@@ -54,6 +57,7 @@ impl Link {
             ends,
             max_payload: None,
             headers: false,
+            identity: Identity::default(),
             client: Reads::Payloads,
             told: Told::Each,
             broken: None,

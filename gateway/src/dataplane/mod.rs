@@ -22,6 +22,7 @@ mod config;
 mod deliver;
 mod dial;
 mod greet;
+mod identity;
 mod link;
 mod listener;
 mod meaning;
@@ -52,6 +53,8 @@ pub use admission::Crowd;
 pub use config::{Config, ServerAddr};
 pub use deliver::{DeliverBatch, DeliverPath};
 pub use dial::Reach;
+#[cfg(any(test, fuzzing))]
+pub use identity::check;
 pub use link::Link;
 pub use publish::{PublishBatch, PublishPath};
 pub use worker::{Shared, Worker};

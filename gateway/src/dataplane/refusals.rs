@@ -28,12 +28,34 @@ impl Refusals {
 
     /// A publish to `subject` is refused: `out`, which goes to the server, gets what takes its place.
     pub(super) fn refuse(&mut self, subject: &[u8], out: &mut Buffer) {
+        let subject = quoted(subject);
+        self.put(
+            format!("'Permissions Violation for Publish to {subject}'"),
+            out,
+        );
+    }
+
+    /// A subscription is refused: the same.
+    pub(super) fn refuse_subscription(
+        &mut self,
+        subject: &[u8],
+        queue: Option<&[u8]>,
+        out: &mut Buffer,
+    ) {
+        let subject = quoted(subject);
+        let queue = queue.map(|queue| format!(" using queue {}", quoted(queue)));
+        let queue = queue.unwrap_or_default();
+        self.put(
+            format!("'Permissions Violation for Subscription to {subject}{queue}'"),
+            out,
+        );
+    }
+
+    fn put(&mut self, text: String, out: &mut Buffer) {
         if self.waiting.len() < MOST {
             self.ping();
-            let (before, after) = ("'Permissions Violation for Publish to \"", "\"'");
-            let text = [before.as_bytes(), subject, after.as_bytes()].concat();
-            self.waiting
-                .push_back((self.pings, text.into_boxed_slice()));
+            let text = text.into_bytes().into_boxed_slice();
+            self.waiting.push_back((self.pings, text));
             write::ping(out);
         }
     }
@@ -49,6 +71,30 @@ impl Refusals {
             None => write::pong(out),
         }
     }
+}
+
+/// `text` as the server quotes it, with Go's `%q`.
+fn quoted(text: &[u8]) -> String {
+    let mut out = String::from("\"");
+    for chunk in text.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                '"' | '\\' => out.extend(['\\', c]),
+                '\u{7}' => out.push_str("\\a"),
+                '\u{8}' => out.push_str("\\b"),
+                '\u{B}' => out.push_str("\\v"),
+                '\u{C}' => out.push_str("\\f"),
+                c if c.is_ascii_control() => out.push_str(&format!("\\x{:02x}", u32::from(c))),
+                c if c.is_control() => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+                c => out.push(c),
+            }
+        }
+        for byte in chunk.invalid() {
+            out.push_str(&format!("\\x{byte:02x}"));
+        }
+    }
+    out.push('"');
+    out
 }
 
 #[cfg(test)]
@@ -69,6 +115,20 @@ mod tests {
         }
         let error = "-ERR 'Permissions Violation for Publish to \"a.b\"'";
         let expected = format!("PONG\r\n{error}\r\nPONG\r\n");
+        assert_eq!(client.filled(), expected.as_bytes());
+    }
+
+    #[test]
+    fn refused_subscription_is_told_as_the_server_tells_it() {
+        let (mut refusals, mut server, mut client) =
+            (Refusals::default(), Buffer::new(), Buffer::new());
+        refusals.refuse_subscription(b"a.>", None, &mut server);
+        refusals.refuse_subscription(b"a\"\\\x01\xff\xc3\xa4", Some(b"q"), &mut server);
+        assert_eq!(server.filled(), b"PING\r\nPING\r\n");
+        refusals.pong(&mut client);
+        refusals.pong(&mut client);
+        let expected = "-ERR 'Permissions Violation for Subscription to \"a.>\"'\r\n\
+            -ERR 'Permissions Violation for Subscription to \"a\\\"\\\\\\x01\\xffä\" using queue \"q\"'\r\n";
         assert_eq!(client.filled(), expected.as_bytes());
     }
 }

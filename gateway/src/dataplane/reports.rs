@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use crate::metrics::{Cause, Direction, Throttle};
+use crate::policy::Kinds;
 
 /// The throttles of all causes, shared by all workers.
 #[derive(Default)]
@@ -16,27 +17,43 @@ pub(super) struct Report<'a> {
     pub(super) keyring: &'a str,
     pub(super) cause: Cause,
     pub(super) subject: &'a [u8],
+    /// The kinds of identity that the client has, where that is the cause.
+    pub(super) identity: Option<Kinds>,
 }
 
 impl Reports {
     /// Writes a line, or counts it as left out.
     pub(super) fn tell(&self, report: &Report<'_>, now: Instant) {
-        let throttle = self
-            .0
-            .iter()
-            .zip(Cause::ALL)
-            .find(|(_throttle, of)| *of == report.cause);
-        if let Some(left_out) = throttle.and_then(|(throttle, _of)| throttle.admit(now)) {
+        if let Some(left_out) = self.admit(report.cause, now) {
             let Report {
                 direction,
                 keyring,
                 cause,
                 subject,
+                identity,
             } = report;
             let (direction, cause) = (direction.word(), cause.word());
             let subject = String::from_utf8_lossy(subject);
-            tracing::warn!(direction, keyring, cause, %subject, left_out, "message did not go through");
+            let identity = identity.map(tracing::field::display);
+            tracing::warn!(direction, keyring, cause, identity, %subject, left_out, "message did not go through");
         }
+    }
+
+    /// The same of a subscription that was refused: its subject is the report's.
+    pub(super) fn tell_unsubscribed(&self, report: &Report<'_>, now: Instant) {
+        if let Some(left_out) = self.admit(report.cause, now) {
+            let (keyring, cause) = (report.keyring, report.cause.word());
+            let subject = String::from_utf8_lossy(report.subject);
+            let identity = report.identity.map(tracing::field::display);
+            tracing::warn!(keyring, cause, identity, %subject, left_out, "subscription refused");
+        }
+    }
+
+    /// Whether a line may be written, and how many were not before it.
+    fn admit(&self, cause: Cause, now: Instant) -> Option<u64> {
+        let mut throttles = self.0.iter().zip(Cause::ALL);
+        let (throttle, _of) = throttles.find(|(_throttle, of)| *of == cause)?;
+        throttle.admit(now)
     }
 
     /// Says how many were left out where nothing has happened since.

@@ -29,7 +29,7 @@ pub use keys::{Changes, Keys, Miss, Verdict};
 pub use lane_cache::LaneCache;
 pub use lane_map::{LANES_PER_VERSION, LaneMap};
 pub use lanes::{Lanes, SealRefused, WorkerId};
-pub use opening::{OpenRefused, Opened, open};
+pub use opening::{OpenRefused, Opened, named, open};
 pub use snapshot::{Ring, Snapshot, Version};
 pub use usage::Usage;
 

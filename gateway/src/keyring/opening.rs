@@ -101,6 +101,13 @@ pub fn open(
     Ok(Opened { keyring, source })
 }
 
+/// The keyring of the key version that an envelope names, if it is loaded. Nothing is proven by it.
+#[must_use]
+pub fn named(snapshot: &Snapshot, envelope: &[u8]) -> Option<KeyringId> {
+    let header = Header::parse(envelope).ok()?;
+    snapshot.by_kid(header.kid).map(|version| version.keyring)
+}
+
 fn allowed(keyring: KeyringId, expected: Option<KeyringId>) -> Result<KeyringId, OpenRefused> {
     if expected.is_none_or(|expected| expected == keyring) {
         Ok(keyring)

@@ -92,6 +92,8 @@ pub enum Cause {
     Counter,
     /// A request whose answer would be published where nothing is sealed.
     Reply,
+    /// The client is none of those whom the keyring names.
+    Identity,
 }
 
 /// Where the lane of a delivered envelope was found.
@@ -140,7 +142,7 @@ impl Side {
 
 impl Cause {
     /// All causes, in the order of their declaration.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Plaintext,
         Self::BadEnvelope,
         Self::UnknownKey,
@@ -151,6 +153,7 @@ impl Cause {
         Self::Empty,
         Self::Counter,
         Self::Reply,
+        Self::Identity,
     ];
 
     /// The label value.
@@ -167,6 +170,7 @@ impl Cause {
             Self::Empty => "empty",
             Self::Counter => "counter",
             Self::Reply => "reply",
+            Self::Identity => "identity",
         }
     }
 }

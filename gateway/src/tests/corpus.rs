@@ -3,12 +3,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::{config, envelope, policy, wire};
+use crate::{config, dataplane, envelope, policy, wire};
 
 type Check = fn(&[u8]);
 
 /// A fuzz target, and the check that it calls.
-const TARGETS: [(&str, Check); 8] = [
+const TARGETS: [(&str, Check); 9] = [
     ("client_parser", wire::check::client_parser_agrees),
     ("server_parser", wire::check::server_parser_agrees),
     ("envelope_open", envelope::check::open_never_panics),
@@ -16,6 +16,7 @@ const TARGETS: [(&str, Check); 8] = [
     ("info_connect_edit", wire::check::info_connect_edit_holds),
     ("jetstream", wire::check::jetstream_holds),
     ("policy", policy::check::trie_agrees_with_list),
+    ("identity", dataplane::check::nothing_proves_itself),
     ("configuration", config::check::never_panics),
 ];
 

@@ -8,7 +8,7 @@ use crate::metrics::Direction;
 use crate::wire::{Buffer, Message, header, jetstream, write};
 
 use super::batch::DeliverPath;
-use super::stored::{self, Found};
+use super::stored::{self, Found, Terms};
 
 impl DeliverPath<'_> {
     /// A stored message in JSON. What may not be had is answered with an error, so that the request fails at once.
@@ -19,7 +19,10 @@ impl DeliverPath<'_> {
         out: &mut Buffer,
     ) -> Result<(), Kid> {
         let shared = &self.worker.shared;
-        let strict = |keyring| !shared.accepts_plaintext(snapshot.policy(), keyring);
+        let terms = Terms {
+            strict: |keyring| !shared.accepts_plaintext(snapshot.policy(), keyring),
+            deaf: &self.deaf,
+        };
         let mut answer = Buffer::new();
         let json = message.payload;
         let asked = match self.link.borrow().replies.asked(message.subject, self.now) {
@@ -31,7 +34,7 @@ impl DeliverPath<'_> {
             snapshot,
             &mut self.lanes.borrow_mut(),
             json,
-            strict,
+            &terms,
             &mut answer,
         );
         let found = match found {

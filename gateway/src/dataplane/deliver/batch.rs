@@ -13,16 +13,15 @@ use crate::wire::{Buffer, Limits, Message, ServerOp, ServerParser, Step};
 
 use crate::dataplane::caches::Cache;
 use crate::dataplane::greet;
+use crate::dataplane::identity::Barred;
 use crate::dataplane::link::Link;
 use crate::dataplane::replies::{self, Asked};
-use crate::dataplane::reports::Report;
 use crate::dataplane::route_cache::RouteCache;
 use crate::dataplane::worker::Worker;
 
 use super::candidates::{self, Source};
 use super::fate::{Fate, Judge, Otherwise};
 use super::stored;
-use super::withheld::{self, Done};
 
 /// A batch ends when its output has grown to this.
 const BATCH_OUTPUT: usize = 256 * 1024;
@@ -42,6 +41,8 @@ pub struct DeliverPath<'s> {
     pub(super) link: &'s RefCell<Link>,
     parser: ServerParser,
     routes: RouteCache,
+    /// The keyrings whose messages the client may not get.
+    pub(super) deaf: Barred,
     pub(super) lanes: Cache,
     /// What could not be loaded, and until when nobody waits for it.
     absent: VecDeque<(Kid, Instant)>,
@@ -80,6 +81,7 @@ impl<'s> DeliverPath<'s> {
                 ..Limits::default()
             }),
             routes: RouteCache::default(),
+            deaf: Barred::new(Direction::Deliver),
             lanes: worker.caches.open(worker.id),
             absent: VecDeque::new(),
             watch: Stopwatch::default(),
@@ -111,6 +113,7 @@ impl<'s> DeliverPath<'s> {
         self.now = self.worker.shared.clock.instant();
         self.lanes.borrow_mut().refresh(&snapshot);
         self.worker.learn(&snapshot);
+        self.deaf.refresh(&snapshot, &self.link.borrow().identity);
         let mut taken = 0;
         let ended = loop {
             if output.len() >= BATCH_OUTPUT {
@@ -157,6 +160,7 @@ impl<'s> DeliverPath<'s> {
                     out,
                 )
                 .map_err(|greet::NotAnInfo| Stop::NotAnInfo)?;
+                self.deaf.refresh(snapshot, &self.link.borrow().identity);
             }
             ServerOp::Ping => write::ping(out),
             ServerOp::Pong => self.link.borrow_mut().refusals.pong(out),
@@ -205,6 +209,7 @@ impl<'s> DeliverPath<'s> {
             shared: &self.worker.shared,
             policy,
             link: &self.link.borrow(),
+            deaf: &self.deaf,
             now: self.now,
         };
         judge.fate(look, message)
@@ -218,6 +223,10 @@ impl<'s> DeliverPath<'s> {
         (expected, or): (Option<KeyringId>, Otherwise),
         out: &mut Buffer,
     ) -> Result<(), Kid> {
+        if let Some(keyring) = self.closed(snapshot, expected, message.payload) {
+            self.withhold(snapshot, (Some(keyring), Cause::Identity), message, out);
+            return Ok(());
+        }
         let before = out.len();
         match self.try_open(snapshot, message, expected, out) {
             Ok(opened) => {
@@ -369,55 +378,6 @@ impl<'s> DeliverPath<'s> {
             }
             Route::Keyring(_) | Route::Reply(_) | Route::Pass => None,
         }
-    }
-
-    fn withhold(
-        &self,
-        snapshot: &Snapshot,
-        (keyring, cause): (Option<KeyringId>, Cause),
-        message: &Message<'_>,
-        out: &mut Buffer,
-    ) {
-        self.tell_withheld(snapshot, (keyring, cause), message);
-        let policy = snapshot.policy();
-        let own = || policy.route(message.subject).covering();
-        let keyring = keyring.or_else(own);
-        let Some(rule) = keyring.and_then(|id| policy.keyring(id)) else {
-            return;
-        };
-        let mut link = self.link.borrow_mut();
-        let withheld = &mut self.worker.withheld.borrow_mut();
-        let why = (cause, self.now);
-        let done = withheld::settle(rule.undecryptable, message, why, withheld, &mut link);
-        match done {
-            Done::Nothing => {}
-            Done::Substitute => {
-                withheld::substitute(message, cause, link.client, out);
-                drop(link);
-                self.expect_answer(snapshot, message.reply, keyring);
-            }
-            Done::Terminated => {
-                let reply = String::from_utf8_lossy(message.reply.unwrap_or_default());
-                tracing::error!(cause = cause.word(), %reply, "a stored message was terminated: its consumer goes on without it");
-            }
-        }
-    }
-
-    pub(super) fn tell_withheld(
-        &self,
-        snapshot: &Snapshot,
-        (keyring, cause): (Option<KeyringId>, Cause),
-        message: &Message<'_>,
-    ) {
-        let meters = self.worker.meters.keyring(keyring.map(KeyringId::index));
-        meters.withheld(cause, message.payload.len());
-        let report = Report {
-            direction: Direction::Deliver,
-            keyring: snapshot.policy().name_of(keyring),
-            cause,
-            subject: message.subject,
-        };
-        self.worker.shared.reports.tell(&report, self.now);
     }
 
     pub(super) fn is_absent(&self, kid: Kid) -> bool {

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use crate::dataplane::identity::Barred;
 use crate::dataplane::link::Link;
 use crate::dataplane::meaning;
 use crate::dataplane::replies::{Asked, FROM_STREAM};
@@ -51,6 +52,8 @@ pub(super) struct Judge<'a> {
     pub(super) shared: &'a Shared,
     pub(super) policy: &'a Policy,
     pub(super) link: &'a Link,
+    /// The keyrings whose messages the client may not get.
+    pub(super) deaf: &'a Barred,
     pub(super) now: Instant,
 }
 
@@ -58,6 +61,9 @@ impl Judge<'_> {
     /// Empties pass, envelopes are opened, plaintext on a protected subject is withheld unless it answers what the client itself
     /// asked. A status line changes nothing: whoever can publish can write one.
     pub(super) fn fate(&self, look: Look, message: &Message<'_>) -> Fate {
+        if let Some(keyring) = self.closed(look, message) {
+            return Fate::Withhold(Some(keyring), Cause::Identity);
+        }
         if self.draws_plaintext(look, message) {
             return Fate::Withhold(look.route.keyring(), Cause::Reply);
         }
@@ -85,6 +91,16 @@ impl Judge<'_> {
             },
             Route::Pass => unprotected(message),
         }
+    }
+
+    /// The keyring of the subject, if it is not for this client, whatever the client has asked for. A status is the server's own.
+    fn closed(&self, look: Look, message: &Message<'_>) -> Option<KeyringId> {
+        if !self.deaf.any() {
+            return None;
+        }
+        let status = message.payload.is_empty() && message.headers.is_some_and(header::has_status);
+        let keyring = look.route.keyring().filter(|_| !status);
+        keyring.filter(|keyring| self.deaf.has(*keyring))
     }
 
     /// Whether an answer to it would be published where nothing is ever sealed. Anybody on the bus can send a sealed request again with
@@ -126,6 +142,9 @@ impl Judge<'_> {
     /// Plaintext on a subject of this keyring, which the client did not ask for.
     fn of_plaintext(&self, keyring: KeyringId, message: &Message<'_>) -> Fate {
         if self.shared.accepts_plaintext(self.policy, keyring) {
+            if self.deaf.has(keyring) {
+                return Fate::Withhold(Some(keyring), Cause::Identity);
+            }
             return Fate::Accept(keyring);
         }
         Fate::Withhold(Some(keyring), cause_of(message.payload))

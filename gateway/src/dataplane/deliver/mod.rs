@@ -6,6 +6,7 @@ mod candidates;
 mod fate;
 mod stored;
 mod withheld;
+mod withhold;
 
 use tokio::time::timeout;
 

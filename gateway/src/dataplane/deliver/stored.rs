@@ -1,5 +1,6 @@
 //! `STREAM.MSG.GET`: a stored message that comes as base64 in JSON.
 
+use crate::dataplane::identity::Barred;
 use crate::envelope::{Kid, OVERHEAD};
 use crate::keyring::{self, LaneCache, OpenRefused, Snapshot};
 use crate::metrics::Cause;
@@ -23,7 +24,15 @@ pub(super) enum Found {
     Withheld(Option<KeyringId>, Cause),
 }
 
-/// Opens what an answer holds. `asked` is the subject that the request named. `strict` tells the keyrings that admit no plaintext.
+/// What may not be had.
+pub(super) struct Terms<'a, S> {
+    /// Tells the keyrings that admit no plaintext.
+    pub(super) strict: S,
+    /// The keyrings whose messages the client may not get.
+    pub(super) deaf: &'a Barred,
+}
+
+/// Opens what an answer holds. `asked` is the subject that the request named.
 ///
 /// # Errors
 /// The kid of a version that is not loaded.
@@ -31,7 +40,7 @@ pub(super) fn open(
     snapshot: &Snapshot,
     lanes: &mut LaneCache,
     (asked, json): (Option<&[u8]>, &[u8]),
-    strict: impl Fn(KeyringId) -> bool,
+    terms: &Terms<'_, impl Fn(KeyringId) -> bool>,
     out: &mut Buffer,
 ) -> Result<Found, Kid> {
     let policy = snapshot.policy();
@@ -44,16 +53,23 @@ pub(super) fn open(
     let of = |subject: &[u8]| policy.route(subject).covering();
     // What was asked for decides on plaintext, whatever the answer says of itself.
     let keyring = of(&stored.subject).or_else(|| asked.and_then(of));
+    if let Some(keyring) = keyring.filter(|keyring| terms.deaf.has(*keyring)) {
+        return Ok(withheld(Some(keyring), Cause::Identity, out));
+    }
     if !stored.decode(&mut data) || !stored.decode_headers(&mut headers) {
         return Ok(withheld(keyring, Cause::BadEnvelope, out));
     }
     if !fate::is_envelope(&data) {
-        return Ok(match keyring.filter(|keyring| strict(*keyring)) {
+        return Ok(match keyring.filter(|keyring| (terms.strict)(*keyring)) {
             Some(keyring) if !data.is_empty() => {
                 withheld(Some(keyring), fate::cause_of(&data), out)
             }
             Some(_) | None => Found::Plain,
         });
+    }
+    let named = keyring::named(snapshot, &data);
+    if let Some(keyring) = named.filter(|keyring| terms.deaf.has(*keyring)) {
+        return Ok(withheld(Some(keyring), Cause::Identity, out));
     }
     let mut plaintext = vec![0; data.len().saturating_sub(OVERHEAD)];
     let mut attempt =

@@ -59,9 +59,11 @@ pub(super) fn settle(
     withheld: &mut Withheld,
     link: &mut Link,
 ) -> Done {
+    // Somebody else may have it: whoever may not gets no envelope, and nothing is given up for their sake.
+    let barred = cause == Cause::Identity;
     let done = match rule.deliver {
-        Substitute::Envelope => Done::Substitute,
-        Substitute::Nothing => Done::Nothing,
+        Substitute::Envelope if !barred => Done::Substitute,
+        Substitute::Envelope | Substitute::Nothing => Done::Nothing,
     };
     let stored = message.reply.and_then(Delivery::of);
     let (Some(reply), Some(stored)) = (message.reply, stored) else {
@@ -69,7 +71,7 @@ pub(super) fn settle(
     };
     let late = rule.limit.filter(|limit| {
         let since = withheld.first(&stored, now);
-        now.saturating_duration_since(since) >= limit.after
+        !barred && now.saturating_duration_since(since) >= limit.after
     });
     match late.map(|limit| limit.then) {
         Some(AtLimit::Envelope) => Done::Substitute,

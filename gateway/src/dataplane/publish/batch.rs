@@ -12,6 +12,7 @@ use crate::wire::write::{self, Decimal, PublishLine};
 use crate::wire::{Buffer, ClientOp, ClientParser, Limits, Malformed, Publish, Step};
 
 use crate::dataplane::greet;
+use crate::dataplane::identity::Barred;
 use crate::dataplane::link::{Link, Reads, Told};
 use crate::dataplane::reports::Report;
 use crate::dataplane::route_cache::RouteCache;
@@ -30,6 +31,12 @@ pub struct PublishPath<'s> {
     parser: ClientParser,
     pub(super) options: Connect,
     routes: RouteCache,
+    /// The keyrings under which the client may not publish.
+    pub(super) mute: Barred,
+    /// The keyrings whose messages it may not get.
+    pub(super) deaf: Barred,
+    /// Whether the client has said anything yet.
+    spoken: bool,
     watch: Stopwatch,
     /// When the batch began.
     pub(super) now: Instant,
@@ -73,6 +80,9 @@ impl<'s> PublishPath<'s> {
             parser: ClientParser::new(limits),
             options: Connect::default(),
             routes: RouteCache::default(),
+            mute: Barred::new(Direction::Publish),
+            deaf: Barred::new(Direction::Deliver),
+            spoken: false,
             watch: Stopwatch::default(),
             now: worker.shared.clock.instant(),
         }
@@ -93,7 +103,7 @@ impl<'s> PublishPath<'s> {
         self.now = shared.clock.instant();
         self.worker.lanes.borrow_mut().begin(&snapshot, self.now);
         self.worker.learn(&snapshot);
-        self.learn();
+        self.learn(&snapshot);
         let mut taken = 0;
         let ended = loop {
             if output.len() >= BATCH_OUTPUT {
@@ -121,8 +131,10 @@ impl<'s> PublishPath<'s> {
     }
 
     /// What the deliver direction has learned of the server since the last batch.
-    fn learn(&mut self) {
+    fn learn(&mut self, snapshot: &Snapshot) {
         let link = self.link.borrow();
+        self.mute.refresh(snapshot, &link.identity);
+        self.deaf.refresh(snapshot, &link.identity);
         let most = self.worker.shared.config.max_message;
         let limit = link.max_payload.map_or(most, |limit| limit.min(most));
         self.parser.set_max_payload(Some(limit));
@@ -137,30 +149,21 @@ impl<'s> PublishPath<'s> {
         out: &mut Buffer,
     ) -> Result<(), Stop> {
         let arg_len = self.parser.arg_len();
+        if !self.spoken {
+            self.speaks(snapshot, &op);
+        }
         match op {
             ClientOp::Publish(publish) => return self.publish(snapshot, &publish, out),
-            ClientOp::Connect { json } => {
-                greet::connect(json, arg_len, &mut self.options, out)
-                    .map_err(|greet::Refused| Stop::Closes)?;
-                let mut link = self.link.borrow_mut();
-                let headers = link.headers && self.options.headers();
-                link.client = if headers {
-                    Reads::Headers
-                } else {
-                    Reads::Payloads
-                };
-                link.told = if self.options.verbose() {
-                    Told::Each
-                } else {
-                    Told::Errors
-                };
-                self.parser.set_headers(headers);
-            }
+            ClientOp::Connect { json } => return self.connect(snapshot, json, out),
             ClientOp::Subscribe {
                 subject,
                 queue,
                 sid,
-            } => write::subscribe(out, subject, queue, sid, arg_len),
+            } => {
+                if !self.refuses_subscription(snapshot, subject, queue, out) {
+                    write::subscribe(out, subject, queue, sid, arg_len);
+                }
+            }
             ClientOp::Unsubscribe { sid, max } => write::unsubscribe(out, sid, max, arg_len),
             ClientOp::Ping => {
                 self.link.borrow_mut().refusals.ping();
@@ -171,6 +174,36 @@ impl<'s> PublishPath<'s> {
             ClientOp::Ok => write::ok(out),
             ClientOp::Err { text } => write::err(out, text),
         }
+        Ok(())
+    }
+
+    /// Who speaks before its CONNECT may be anybody, as far as the server is concerned.
+    fn speaks(&mut self, snapshot: &Snapshot, op: &ClientOp<'_>) {
+        self.spoken = true;
+        if !matches!(op, ClientOp::Connect { .. }) {
+            self.link.borrow_mut().identity.spoke();
+            self.learn(snapshot);
+        }
+    }
+
+    fn connect(&mut self, snapshot: &Snapshot, json: &[u8], out: &mut Buffer) -> Result<(), Stop> {
+        greet::connect(json, self.parser.arg_len(), &mut self.options, out)
+            .map_err(|greet::Refused| Stop::Closes)?;
+        let mut link = self.link.borrow_mut();
+        link.identity.connect(json);
+        let headers = link.headers && self.options.headers();
+        link.client = if headers {
+            Reads::Headers
+        } else {
+            Reads::Payloads
+        };
+        link.told = if self.options.verbose() {
+            Told::Each
+        } else {
+            Told::Errors
+        };
+        drop(link);
+        self.learn(snapshot);
         Ok(())
     }
 
@@ -189,6 +222,11 @@ impl<'s> PublishPath<'s> {
         }
         let (policy, generation) = (snapshot.policy(), snapshot.generation());
         let look = self.routes.look(policy, generation, publish.subject);
+        if let Some(keyring) = self.barring(look, publish) {
+            self.forbid(snapshot, keyring, publish, out);
+            self.watch.lap(Stage::Parse, &self.worker.shared.clock);
+            return Ok(());
+        }
         let keyring = self.keyring_for(policy, look, publish);
         self.remember(policy, look, keyring, publish);
         self.watch.lap(Stage::Parse, &self.worker.shared.clock);
@@ -312,6 +350,7 @@ impl<'s> PublishPath<'s> {
             keyring: snapshot.policy().name_of(keyring),
             cause,
             subject: publish.subject,
+            identity: (cause == Cause::Identity).then(|| self.link.borrow().identity.kinds()),
         };
         self.worker.shared.reports.tell(&report, self.now);
     }

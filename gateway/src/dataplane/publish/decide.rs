@@ -24,6 +24,11 @@ impl PublishPath<'_> {
         if publish.payload.is_empty() && !self.seals_empty(policy, look, publish) {
             return None;
         }
+        self.keyring_of(look, publish)
+    }
+
+    /// The same, as if an empty payload were any other.
+    pub(super) fn keyring_of(&self, look: Look, publish: &Publish<'_>) -> Option<KeyringId> {
         match look.route {
             Route::Keyring(keyring) => Some(keyring),
             // An inbox of the client's own naming answers a sealed request with an envelope too.

@@ -2,6 +2,7 @@
 
 mod batch;
 mod decide;
+mod forbid;
 mod request;
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,77 @@
+//! A message that the client does not get: who hears of it, and what the client gets in its place.
+
+use crate::dataplane::reports::Report;
+use crate::keyring::{self, Snapshot};
+use crate::metrics::{Cause, Direction};
+use crate::policy::KeyringId;
+use crate::wire::{Buffer, Message};
+
+use super::batch::DeliverPath;
+use super::withheld::{self, Done};
+
+impl DeliverPath<'_> {
+    /// The keyring that must have sealed it, or whose key it names, if that is not for this client. No key has been touched yet.
+    pub(super) fn closed(
+        &self,
+        snapshot: &Snapshot,
+        expected: Option<KeyringId>,
+        payload: &[u8],
+    ) -> Option<KeyringId> {
+        if !self.deaf.any() {
+            return None;
+        }
+        let named = || keyring::named(snapshot, payload);
+        let closed = |keyring: &KeyringId| self.deaf.has(*keyring);
+        expected.filter(closed).or_else(|| named().filter(closed))
+    }
+
+    pub(super) fn withhold(
+        &self,
+        snapshot: &Snapshot,
+        (keyring, cause): (Option<KeyringId>, Cause),
+        message: &Message<'_>,
+        out: &mut Buffer,
+    ) {
+        self.tell_withheld(snapshot, (keyring, cause), message);
+        let policy = snapshot.policy();
+        let own = || policy.route(message.subject).covering();
+        let keyring = keyring.or_else(own);
+        let Some(rule) = keyring.and_then(|id| policy.keyring(id)) else {
+            return;
+        };
+        let mut link = self.link.borrow_mut();
+        let withheld = &mut self.worker.withheld.borrow_mut();
+        let why = (cause, self.now);
+        let done = withheld::settle(rule.undecryptable, message, why, withheld, &mut link);
+        match done {
+            Done::Nothing => {}
+            Done::Substitute => {
+                withheld::substitute(message, cause, link.client, out);
+                drop(link);
+                self.expect_answer(snapshot, message.reply, keyring);
+            }
+            Done::Terminated => {
+                let reply = String::from_utf8_lossy(message.reply.unwrap_or_default());
+                tracing::error!(cause = cause.word(), %reply, "a stored message was terminated: its consumer goes on without it");
+            }
+        }
+    }
+
+    pub(super) fn tell_withheld(
+        &self,
+        snapshot: &Snapshot,
+        (keyring, cause): (Option<KeyringId>, Cause),
+        message: &Message<'_>,
+    ) {
+        let meters = self.worker.meters.keyring(keyring.map(KeyringId::index));
+        meters.withheld(cause, message.payload.len());
+        let report = Report {
+            direction: Direction::Deliver,
+            keyring: snapshot.policy().name_of(keyring),
+            cause,
+            subject: message.subject,
+            identity: (cause == Cause::Identity).then(|| self.link.borrow().identity.kinds()),
+        };
+        self.worker.shared.reports.tell(&report, self.now);
+    }
+}

@@ -1,0 +1,20 @@
+//! A check that holds for any bytes: what the fuzzers and the property tests call.
+
+use super::Identity;
+use crate::wire::connect::Connect;
+
+/// Whatever a client says and however a server greets: without a signature over the nonce and without a password there is no name, and
+/// nothing panics.
+///
+/// # Panics
+/// When there is one.
+pub fn nothing_proves_itself(data: &[u8]) {
+    let (nonce, json) = data.split_at_checked(8).unwrap_or((data, b"{}"));
+    if Connect::read(json).is_err() {
+        return;
+    }
+    let mut identity = Identity::default();
+    nonce.clone_into(&mut identity.server.nonce);
+    identity.connect(json);
+    assert_eq!(identity.names().count(), 0);
+}

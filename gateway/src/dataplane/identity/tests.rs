@@ -1,0 +1,376 @@
+//! Who a client is, and who it only says it is.
+
+use data_encoding::{BASE64, BASE64URL_NOPAD};
+use nkeys::KeyPair;
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+use crate::policy::{Clients, Listed};
+
+const NONCE: &str = "SvNsb2xwPq4";
+
+/// How a server greets.
+#[derive(Clone, Copy)]
+struct Server {
+    nonce: &'static str,
+    auth_required: bool,
+}
+
+/// A server that wants credentials and sends a nonce.
+const fn server() -> Server {
+    Server {
+        nonce: NONCE,
+        auth_required: true,
+    }
+}
+
+fn connected(json: &str, server: Server) -> Identity {
+    let mut identity = Identity {
+        server: Greeted {
+            nonce: server.nonce.into(),
+            auth_required: server.auth_required,
+        },
+        ..Identity::default()
+    };
+    identity.connect(json.as_bytes());
+    identity
+}
+
+/// Before anybody but the server has spoken.
+fn silent() -> Identity {
+    let mut identity = Identity::default();
+    let info = format!("{{\"nonce\":\"{NONCE}\",\"auth_required\":true}}");
+    identity.greeted(&Info::read(info.as_bytes()).unwrap());
+    identity
+}
+
+/// Whether it has proven to be the one that the configuration calls `listed`.
+fn is(identity: &Identity, listed: &str) -> bool {
+    let listed: Listed = listed.parse().unwrap();
+    Clients::These(vec![listed]).admit(identity.names())
+}
+
+fn count(identity: &Identity) -> usize {
+    identity.names().count()
+}
+
+fn signature(key: &KeyPair, text: &str) -> String {
+    BASE64URL_NOPAD.encode(&key.sign(text.as_bytes()).unwrap())
+}
+
+/// An account and a user of it.
+struct Keys {
+    account: KeyPair,
+    user: KeyPair,
+}
+
+impl Keys {
+    fn new() -> Self {
+        Self {
+            account: KeyPair::new_account(),
+            user: KeyPair::new_user(),
+        }
+    }
+
+    fn claims(&self) -> serde_json::Value {
+        let (account, user) = (self.account.public_key(), self.user.public_key());
+        json!({"iss": account, "sub": user, "exp": 1, "nats": {"type": "user", "version": 2}})
+    }
+
+    fn jwt(&self, claims: &serde_json::Value) -> String {
+        signed(&self.account, claims)
+    }
+
+    /// A CONNECT with this JWT and this user's signature.
+    fn connect(&self, jwt: &str) -> String {
+        let sig = signature(&self.user, NONCE);
+        json!({"jwt": jwt, "sig": sig}).to_string()
+    }
+}
+
+fn signed(by: &KeyPair, claims: &serde_json::Value) -> String {
+    let head = json!({"typ": "JWT", "alg": "ed25519-nkey"});
+    let parts = [head.to_string(), claims.to_string()];
+    let text = parts.map(|part| BASE64URL_NOPAD.encode(part.as_bytes()));
+    let text = text.join(".");
+    format!("{text}.{}", signature(by, &text))
+}
+
+#[test]
+fn user_counts_where_the_server_must_have_looked_at_its_password() {
+    let json = r#"{"user":"planner","pass":"x","verbose":false}"#;
+    assert!(is(&connected(json, server()), "user:planner"));
+    let open = Server {
+        auth_required: false,
+        ..server()
+    };
+    assert_eq!(count(&connected(json, open)), 0);
+    for other in [
+        r#"{"user":"planner"}"#,
+        r#"{"user":"planner","pass":""}"#,
+        r#"{"user":"","pass":"x"}"#,
+        r#"{"user":"planner","pass":"x","auth_token":"t"}"#,
+        r#"{"user":"planner","pass":"x","nkey":"U"}"#,
+        r#"{"user":"planner","pass":"x","jwt":"a.b.c"}"#,
+        r#"{"user":"planner","pass":"x","sig":"s"}"#,
+        r#"{"user":"planner","pass":"x","SIG":"s","sig":null}"#,
+        "{\"user\":\"planner\",\"pass\":\"x\",\"jwt\":\"\u{0}\"}",
+    ] {
+        assert_eq!(count(&connected(other, server())), 0, "{other}");
+    }
+}
+
+#[test]
+fn user_is_the_one_that_the_server_reads() {
+    let json = r#"{"user":"planner","User":"mallory","pass":"x"}"#;
+    let identity = connected(json, server());
+    assert!(is(&identity, "user:mallory") && !is(&identity, "user:planner"));
+}
+
+#[test]
+fn nkey_counts_when_it_has_signed_this_nonce() {
+    let (user, other) = (KeyPair::new_user(), KeyPair::new_user());
+    let listed = format!("nkey:{}", user.public_key());
+    let proves = |key: &KeyPair, sig: String, server| {
+        let json = json!({"nkey": key.public_key(), "sig": sig}).to_string();
+        is(&connected(&json, server), &listed)
+    };
+    assert!(proves(&user, signature(&user, NONCE), server()));
+    let padded = BASE64.encode(&user.sign(NONCE.as_bytes()).unwrap());
+    assert!(proves(&user, padded, server()));
+    assert!(!proves(&user, signature(&other, NONCE), server()));
+    assert!(!proves(&user, signature(&user, "another"), server()));
+    assert!(!proves(&user, String::new(), server()));
+    let sends = |nonce| Server { nonce, ..server() };
+    assert!(!proves(&user, signature(&user, NONCE), sends("")));
+    assert!(!proves(&user, signature(&user, ""), sends("")));
+    let account = KeyPair::new_account();
+    let json = json!({"nkey": account.public_key(), "sig": signature(&account, NONCE)});
+    assert_eq!(count(&connected(&json.to_string(), server())), 0);
+}
+
+#[test]
+fn jwt_proves_its_user_and_the_account_that_signed_it() {
+    let keys = Keys::new();
+    let identity = connected(&keys.connect(&keys.jwt(&keys.claims())), server());
+    assert!(is(&identity, &format!("nkey:{}", keys.user.public_key())));
+    assert!(is(
+        &identity,
+        &format!("account:{}", keys.account.public_key())
+    ));
+    assert_eq!(identity.kinds().to_string(), "nkey account");
+}
+
+#[test]
+fn signing_key_stands_for_itself_and_not_for_the_account_that_it_names() {
+    let (keys, victim) = (Keys::new(), KeyPair::new_account().public_key());
+    let mut claims = keys.claims();
+    claims["nats"]["issuer_account"] = json!(victim);
+    let identity = connected(&keys.connect(&keys.jwt(&claims)), server());
+    assert!(is(
+        &identity,
+        &format!("account:{}", keys.account.public_key())
+    ));
+    assert!(!is(&identity, &format!("account:{victim}")));
+}
+
+#[test]
+fn jwt_of_somebody_else_proves_nothing() {
+    let (keys, thief) = (Keys::new(), KeyPair::new_user());
+    let jwt = keys.jwt(&keys.claims());
+    let connect = |jwt: &str, by: &KeyPair| {
+        let json = json!({"jwt": jwt, "sig": signature(by, NONCE), "nkey": by.public_key()});
+        connected(&json.to_string(), server())
+    };
+    assert_eq!(count(&connect(&jwt, &thief)), 0);
+    let bearer = json!({"jwt": jwt}).to_string();
+    assert_eq!(count(&connected(&bearer, server())), 0);
+}
+
+#[test]
+fn jwt_that_its_account_has_not_signed_as_it_is_proves_no_account() {
+    let (keys, mallory) = (Keys::new(), KeyPair::new_account());
+    let account = format!("account:{}", keys.account.public_key());
+    let forged = signed(&mallory, &keys.claims());
+    let mut changed = keys.claims();
+    changed["name"] = json!("another");
+    let (jwt, other) = (keys.jwt(&keys.claims()), keys.jwt(&changed));
+    let (text, _) = jwt.rsplit_once('.').unwrap();
+    let (_, moved) = other.rsplit_once('.').unwrap();
+    let mut activation = keys.claims();
+    activation["nats"]["type"] = json!("activation");
+    for jwt in [
+        forged,
+        format!("{text}.{moved}"),
+        keys.jwt(&activation),
+        text.to_owned(),
+        "..".to_owned(),
+    ] {
+        let identity = connected(&keys.connect(&jwt), server());
+        assert!(
+            !is(&identity, &account) && !is(&identity, "account:*"),
+            "{jwt}"
+        );
+    }
+}
+
+#[test]
+fn account_of_the_servers_word_is_never_an_nkey() {
+    let (key, mut identity) = (
+        KeyPair::new_account().public_key(),
+        connected("{}", server()),
+    );
+    identity.account(key.as_bytes());
+    assert_eq!(count(&identity), 0);
+    identity.account(b"$G");
+    assert_eq!(count(&identity), 0);
+    identity.account(b"ACME");
+    assert!(is(&identity, "account:ACME"));
+    identity.account(b"ACME");
+    assert!(is(&identity, "account:ACME"));
+    identity.account(b"OTHER");
+    identity.account(b"ACME");
+    assert_eq!(count(&identity), 0);
+}
+
+#[test]
+fn account_counts_for_nobody_before_its_connect() {
+    let mut identity = silent();
+    identity.account(b"ACME");
+    assert_eq!(count(&identity), 0);
+    identity.connect(b"{}");
+    assert!(is(&identity, "account:ACME"));
+}
+
+#[test]
+fn who_spoke_before_its_connect_is_nobody() {
+    let mut identity = silent();
+    identity.spoke();
+    identity.connect(br#"{"user":"planner","pass":"x"}"#);
+    identity.account(b"ACME");
+    assert_eq!(count(&identity), 0);
+}
+
+#[test]
+fn later_connect_as_the_same_keeps_the_identity_and_as_another_ends_it_for_good() {
+    let planner = r#"{"user":"planner","pass":"x"}"#;
+    let mut identity = connected(planner, server());
+    identity.account(b"ACME");
+    identity.connect(planner.as_bytes());
+    assert!(is(&identity, "user:planner") && is(&identity, "account:ACME"));
+    let before = identity.epoch();
+    identity.connect(br#"{"user":"mallory","pass":"x"}"#);
+    assert!(count(&identity) == 0 && identity.epoch() != before);
+    identity.connect(planner.as_bytes());
+    assert_eq!(count(&identity), 0);
+}
+
+#[test]
+fn later_connect_of_who_has_proven_nothing_ends_its_account_too() {
+    let mut identity = connected(r#"{"auth_token":"one"}"#, server());
+    identity.account(b"ACME");
+    identity.connect(br#"{"auth_token":"two"}"#);
+    assert_eq!(count(&identity), 0);
+}
+
+#[test]
+fn certificate_holds_whatever_is_said() {
+    let mut identity = silent();
+    let names = [
+        (Kind::Subject, "CN=planner,O=Example"),
+        (Kind::Dns, "Planner.example"),
+        (Kind::Uri, "spiffe://example/planner"),
+        (Kind::Email, ""),
+    ];
+    identity.certificate(names.map(|(kind, text)| (kind, text.to_owned())));
+    identity.spoke();
+    for listed in [
+        "subject:CN=planner,O=Example",
+        "dns:planner.example",
+        "uri:spiffe://example/planner",
+    ] {
+        assert!(is(&identity, listed));
+    }
+    assert!(!is(&identity, "email:*"));
+}
+
+#[test]
+fn closed_keyrings_follow_the_snapshot_and_the_client() {
+    let rule = |name: &str, deliver_to: &str| crate::policy::Rule {
+        name: name.parse().unwrap(),
+        subjects: vec![format!("{name}.>").parse().unwrap()],
+        deliver_to: match deliver_to {
+            "" => Clients::Everybody,
+            listed => Clients::These(vec![listed.parse().unwrap()]),
+        },
+        ..crate::policy::Rule::everything()
+    };
+    let snapshot = |deliver_to: &str, generation| {
+        let rules = vec![rule("a", ""), rule("b", deliver_to)];
+        let policy = crate::policy::Policy::new(rules, &[]).unwrap();
+        crate::keyring::Snapshot::new(policy.into(), vec![], vec![], generation)
+    };
+    let planner = snapshot("user:planner", 1);
+    let [a, b] = ["a", "b"].map(|name| planner.policy().by_name(name).unwrap());
+    let mut deaf = Barred::new(crate::metrics::Direction::Deliver);
+    let mut mute = Barred::new(crate::metrics::Direction::Publish);
+    let mut identity = silent();
+    deaf.refresh(&planner, &identity);
+    mute.refresh(&planner, &identity);
+    assert!(deaf.any() && deaf.has(b) && !deaf.has(a) && !mute.any());
+    identity.connect(br#"{"user":"planner","pass":"x"}"#);
+    deaf.refresh(&planner, &identity);
+    assert!(!deaf.any());
+    deaf.refresh(&snapshot("user:other", 2), &identity);
+    assert!(deaf.has(b));
+    deaf.refresh(&snapshot("", 3), &identity);
+    assert!(!deaf.any() && !deaf.has(b));
+}
+
+fn piece() -> impl Strategy<Value = String> {
+    let key = prop::sample::select(vec![
+        "user",
+        "USER",
+        "pass",
+        "nkey",
+        "jwt",
+        "sig",
+        "auth_token",
+        "\\u006ekey",
+        "echo",
+    ]);
+    let value = prop_oneof![
+        Just("null".to_owned()),
+        "[a-z.]{0,8}".prop_map(|text| format!("\"{text}\"")),
+        Just(format!("\"{}\"", Keys::new().user.public_key())),
+        Just(format!("\"{}\"", Keys::new().jwt(&Keys::new().claims()))),
+        "[A-Za-z0-9_-]{86}".prop_map(|text| format!("\"{text}\"")),
+        any::<String>().prop_map(|text| serde_json::to_string(&text).unwrap()),
+    ];
+    (key, value).prop_map(|(key, value)| format!("\"{key}\":{value}"))
+}
+
+proptest! {
+    #[test]
+    fn nothing_that_is_only_said_proves_anything(pieces in prop::collection::vec(piece(), 0..8)) {
+        let json = format!("12345678{{{}}}", pieces.join(","));
+        check::nothing_proves_itself(json.as_bytes());
+    }
+
+    #[test]
+    fn no_bytes_prove_anything(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        check::nothing_proves_itself(&bytes);
+    }
+
+    #[test]
+    fn one_wrong_byte_in_a_jwt_proves_no_account(at in 0_usize..400, to in any::<u8>()) {
+        let keys = Keys::new();
+        let mut jwt = keys.jwt(&keys.claims()).into_bytes();
+        prop_assume!(jwt.get(at).is_some_and(|byte| *byte != to));
+        jwt[at] = to;
+        let jwt = String::from_utf8_lossy(&jwt).into_owned();
+        let identity = connected(&keys.connect(&jwt), server());
+        prop_assert!(!is(&identity, "account:*"));
+    }
+}
