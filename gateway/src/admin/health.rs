@@ -100,6 +100,7 @@ fn because(status: &KeyringStatus) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::Clients;
     use crate::rotation::Terms;
     use crate::rotation::engine::Outlook;
 
@@ -108,6 +109,8 @@ mod tests {
             keyring: "agents".parse().unwrap(),
             terms: Terms::default(),
             subjects: Vec::new(),
+            publish_by: Clients::default(),
+            deliver_to: Clients::default(),
             versions: Vec::new(),
             outlook,
         }

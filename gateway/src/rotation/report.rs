@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::catalogue::{State, Version};
 use crate::envelope::{Commitment, Kid, Suite, Used};
-use crate::policy::KeyringName;
+use crate::policy::{Clients, KeyringName};
 
 use super::OrderError;
 use super::engine::{Outlook, Ring};
@@ -21,6 +21,10 @@ pub struct KeyringStatus {
     pub terms: Terms,
     /// Its subjects.
     pub subjects: Vec<String>,
+    /// Who may publish on them.
+    pub publish_by: Clients,
+    /// Who may get what is sealed under it.
+    pub deliver_to: Clients,
     /// Oldest first.
     pub versions: Vec<VersionStatus>,
     /// When the next rotation is due, what keeps it.

@@ -32,6 +32,8 @@ impl AtRest<'_> {
             keyring: self.rule.name.clone(),
             terms: self.terms.clone(),
             subjects: self.subjects(),
+            publish_by: self.rule.publish_by.clone(),
+            deliver_to: self.rule.deliver_to.clone(),
             versions: self
                 .versions()
                 .iter()

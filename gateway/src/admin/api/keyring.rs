@@ -17,6 +17,10 @@ pub struct Keyring {
     pub suite: String,
     /// What is sealed under it.
     pub subjects: Vec<String>,
+    /// Who may publish on them: `KIND:NAME`, or `KIND:*`; `null`: everybody.
+    pub publish_by: Option<Vec<String>>,
+    /// Who may get what is sealed under it.
+    pub deliver_to: Option<Vec<String>>,
     /// When its versions are replaced, and what becomes of them.
     pub terms: Terms,
     /// What is to be expected.
@@ -185,6 +189,8 @@ impl Keyring {
             keyring: status.keyring.to_string(),
             suite: status.terms.suite.name().to_owned(),
             subjects: status.subjects,
+            publish_by: status.publish_by.listed(),
+            deliver_to: status.deliver_to.listed(),
             terms: Terms::from(&status.terms),
             outlook: Outlook::at(now, status.outlook),
             versions: status.versions.into_iter().map(Into::into).collect(),

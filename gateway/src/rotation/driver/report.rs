@@ -3,6 +3,7 @@
 use crate::catalogue;
 use crate::envelope::Used;
 use crate::keyring::Budget;
+use crate::policy::{Clients, Rule};
 use crate::rotation::OrderError;
 use crate::rotation::engine::{Refused, Ring, Verdict};
 use crate::rotation::report::{Kept, KeyringStatus, Opened, VersionStatus};
@@ -25,10 +26,15 @@ impl Driver {
         outlook.failure = outlook
             .failure
             .or_else(|| self.journal.closed_by().map(str::to_owned));
+        let id = self.policy.by_name(keyring.as_str());
+        let rule = id.and_then(|id| self.policy.keyring(id));
+        let clients = |list: fn(&Rule) -> &Clients| rule.map(list).cloned().unwrap_or_default();
         Some(KeyringStatus {
             keyring: keyring.clone(),
             terms: ring.terms().clone(),
             subjects: self.subjects(keyring),
+            publish_by: clients(|rule| &rule.publish_by),
+            deliver_to: clients(|rule| &rule.deliver_to),
             versions: versions
                 .unwrap_or_default()
                 .iter()
