@@ -9,6 +9,7 @@ pub struct Identity {
     operator: String,
     account: (String, String),
     user: String,
+    key: String,
     seed: String,
 }
 
@@ -35,6 +36,7 @@ impl Identity {
             ),
             account: (account.public_key(), of_account),
             user: jwt(&account, &user, &claims),
+            key: user.public_key(),
             seed: user.seed().unwrap(),
         }
     }
@@ -46,6 +48,27 @@ impl Identity {
         format!(
             "operator: {operator}\nresolver: MEMORY\nresolver_preload: {{ {key}: {account} }}\n"
         )
+    }
+
+    /// The configuration of a server that trusts all of these operators.
+    pub fn server_of(identities: &[&Self]) -> String {
+        let each = |text: fn(&Self) -> String| {
+            let texts: Vec<String> = identities.iter().map(|one| text(one)).collect();
+            texts.join(", ")
+        };
+        let operators = each(|one| one.operator.clone());
+        let accounts = each(|one| format!("{}: {}", one.account.0, one.account.1));
+        format!("operator: [{operators}]\nresolver: MEMORY\nresolver_preload: {{ {accounts} }}\n")
+    }
+
+    /// The account's public nkey.
+    pub fn account_key(&self) -> &str {
+        &self.account.0
+    }
+
+    /// The user's public nkey.
+    pub fn user_key(&self) -> &str {
+        &self.key
     }
 
     /// The contents of the user's credentials file.
