@@ -17,6 +17,7 @@
 //! | 1 | [`custody`] | a conversation with something that can wrap and unwrap a key |
 //! | 1 | [`audit`] | a statement that an auditor will read in a year |
 //! | 1 | [`metrics`] | a number that an operator will graph |
+//! | 1 | [`tls`] | a certificate: whose it is, what is wrong with it, when it expires |
 //! | 2 | [`keyring`] | the immutable snapshot of keys valid at this instant, and the lanes that seal |
 //! | 2 | [`catalogue`] | the durable key-version records |
 //! | 2 | [`control`] | a question to JetStream on the gateway's own connection |
@@ -47,4 +48,5 @@ pub mod rotation;
 pub mod secret;
 #[cfg(test)]
 mod tests;
+pub mod tls;
 pub mod wire;

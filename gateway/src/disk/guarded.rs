@@ -105,6 +105,23 @@ pub fn read_guarded(path: &Path, guarded: Guarded) -> Result<Zeroizing<Vec<u8>>,
     read_all(file).map(Zeroizing::new).map_err(read)
 }
 
+/// Reads a file that is no secret, whoever may read or write it; links are followed.
+///
+/// # Errors
+/// [`Error::Missing`], [`Error::NotRegular`], or the system's answer.
+pub fn read_open(path: &Path) -> Result<Vec<u8>, Error> {
+    let read = |e| Error::from_io(path, Action::Read, e);
+    // Before opening: a device may act on being opened.
+    if !std::fs::metadata(path).map_err(read)?.is_file() {
+        return Err(Error::NotRegular {
+            path: path.to_owned(),
+            wanted: "file",
+        });
+    }
+    let file = open_regular(path, OFlags::empty()).map_err(read)?;
+    read_all(file).map_err(read)
+}
+
 fn make_private(path: &Path) -> Result<(), Error> {
     match DirBuilder::new().mode(0o700).create(path) {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),

@@ -16,5 +16,5 @@ mod tests;
 
 pub use error::{Action, Error};
 pub use files::{Files, Real, create, replace};
-pub use guarded::{Guarded, StateDir, read_guarded};
+pub use guarded::{Guarded, StateDir, read_guarded, read_open};
 pub use lock::Lock;

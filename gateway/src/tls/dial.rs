@@ -1,0 +1,82 @@
+//! What the gateway shows to servers, and which servers it believes.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::client::Resumption;
+use rustls::pki_types::{InvalidDnsNameError, ServerName};
+use rustls::sign::SingleCertAndKey;
+use rustls::{ClientConfig, RootCertStore};
+
+use crate::clock::Clock;
+
+use super::error::Error;
+use super::live::{Built, Settings};
+use super::read::Contents;
+use super::settings::{Role, ToServer};
+use super::{Time, provider};
+
+impl Settings for ToServer {
+    type Config = ClientConfig;
+
+    fn files(&self) -> Vec<(Role, &Path)> {
+        let mut files = Vec::new();
+        if let Some(own) = &self.own {
+            files.extend(own.places(Role::ServerCertificate, Role::ServerKey));
+        }
+        files.extend(self.ca.as_deref().map(|ca| (Role::ServerCa, ca)));
+        files
+    }
+
+    fn build(&self, contents: &Contents, clock: &Clock) -> Result<Built<ClientConfig>, Error> {
+        let (roots, mut facts) = match self.ca {
+            Some(_) => contents.roots(Role::ServerCa)?,
+            None => (of_the_system()?, Vec::new()),
+        };
+        let time = Arc::new(Time(clock.clone()));
+        let builder = ClientConfig::builder_with_details(provider(), time);
+        let builder = builder
+            .with_safe_default_protocol_versions()
+            .map_err(|error| Error::Setup(error.to_string()))?;
+        let builder = builder.with_root_certificates(roots);
+        let mut config = if self.own.is_some() {
+            let (own, said) = contents.pair(Role::ServerCertificate, Role::ServerKey)?;
+            facts.extend(said);
+            builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(own)))
+        } else {
+            builder.with_no_client_auth()
+        };
+        config.resumption = Resumption::disabled();
+        Ok(Built {
+            config: Arc::new(config),
+            facts,
+            doubts: Vec::new(),
+        })
+    }
+}
+
+impl ToServer {
+    /// The name that the certificate of the server at `host` must have.
+    ///
+    /// # Errors
+    /// When it is neither a host name nor an IP address.
+    pub fn name(&self, host: &str) -> Result<ServerName<'static>, InvalidDnsNameError> {
+        let name = self.server_name.as_deref().unwrap_or(host);
+        ServerName::try_from(name.to_owned())
+    }
+}
+
+/// The CAs that the system trusts, as far as they can be read.
+fn of_the_system() -> Result<RootCertStore, Error> {
+    let found = rustls_native_certs::load_native_certs();
+    let mut roots = RootCertStore::empty();
+    let (_added, _ignored) = roots.add_parsable_certificates(found.certs);
+    if roots.is_empty() {
+        let why = found.errors.first().map_or_else(
+            || "this system has no list of CAs".to_owned(),
+            ToString::to_string,
+        );
+        return Err(Error::NoRoots { why });
+    }
+    Ok(roots)
+}

@@ -1,0 +1,176 @@
+//! What can be wrong with the files of TLS: which one, what, and what would be right.
+
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use crate::disk;
+use crate::fault::{Fault, Faulty, Retry, Who};
+
+use super::certificate::date;
+use super::settings::Role;
+
+/// Why the files cannot be used. What was in force before stays so. Never repeats what is in a file.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The file cannot be read, or others could read a key.
+    #[error("`{role}`: {source}{remedy}", remedy = remedy(source))]
+    Unreadable {
+        /// What it is for.
+        role: Role,
+        /// What the disk says.
+        source: disk::Error,
+    },
+    /// It is not PEM, or broken.
+    #[error("`{role}`: {} is not a PEM file: {why}; {help}", path.display())]
+    NotPem {
+        /// What it is for.
+        role: Role,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: &'static str,
+        /// What would be right.
+        help: &'static str,
+    },
+    /// It is PEM, but what is needed is not in it.
+    #[error("`{role}`: {} holds no {wanted}{found}; name the PEM file that holds it", path.display())]
+    Absent {
+        /// What it is for.
+        role: Role,
+        /// The file.
+        path: PathBuf,
+        /// What should be in it.
+        wanted: &'static str,
+        /// What is in it instead, in words; empty when nothing is.
+        found: String,
+    },
+    /// A certificate in it cannot be read.
+    #[error("`{role}`: the {what} number {number} in {} cannot be read: {why}; ask whoever issued it for a new one", path.display())]
+    Malformed {
+        /// What the file is for.
+        role: Role,
+        /// The file.
+        path: PathBuf,
+        /// `certificate` or `revocation list`.
+        what: &'static str,
+        /// Which one in the file, from 1.
+        number: usize,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The key is of no kind that can sign here.
+    #[error("`{role}`: the key in {} cannot be used: {why}; use an ECDSA (P-256, P-384, P-521), Ed25519 or RSA key (2048 bits or more) without a passphrase", path.display())]
+    Key {
+        /// What it is for.
+        role: Role,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Key and certificate are of two pairs.
+    #[error("`{role}`: the key in {} does not belong to the first certificate in {}; name the key that the certificate was made for, and put that certificate first in its file", key.display(), certificate.display())]
+    Mismatch {
+        /// What the key is for.
+        role: Role,
+        /// The key's file.
+        key: PathBuf,
+        /// The certificate's file.
+        certificate: PathBuf,
+    },
+    /// A replacement that nobody would accept now; only a reload says so.
+    #[error("`{role}`: the new certificate of {subject} in {} is not valid now: {}; the old one stays in use, put a valid one there", path.display(), period(*not_before, *not_after))]
+    OutOfDate {
+        /// What it is for.
+        role: Role,
+        /// The file.
+        path: PathBuf,
+        /// Whose certificate it is.
+        subject: String,
+        /// From when on it is valid.
+        not_before: SystemTime,
+        /// Until when.
+        not_after: SystemTime,
+    },
+    /// The list was not made by a CA that is believed.
+    #[error("`{role}`: the revocation list of {issuer} in {} is not to be believed: {why}; {help}", path.display())]
+    Revocation {
+        /// What it is for.
+        role: Role,
+        /// The file.
+        path: PathBuf,
+        /// Who has made the list.
+        issuer: String,
+        /// What is wrong with it.
+        why: &'static str,
+        /// What would be right.
+        help: &'static str,
+    },
+    /// Nobody vouches for servers.
+    #[error(
+        "no CA is known that vouches for servers: {why}; set `ca` in [server-tls] to the PEM file of the CA that signs the servers' certificates"
+    )]
+    NoRoots {
+        /// What the system says.
+        why: String,
+    },
+    /// What nobody foresaw.
+    #[error("TLS cannot be set up: {0}; report this as a defect of keyway")]
+    Setup(String),
+}
+
+impl Error {
+    /// Which file is meant, if one is.
+    #[must_use]
+    pub const fn role(&self) -> Option<Role> {
+        match self {
+            Self::Unreadable { role, .. }
+            | Self::NotPem { role, .. }
+            | Self::Absent { role, .. }
+            | Self::Malformed { role, .. }
+            | Self::Key { role, .. }
+            | Self::Mismatch { role, .. }
+            | Self::OutOfDate { role, .. }
+            | Self::Revocation { role, .. } => Some(*role),
+            Self::NoRoots { .. } => Some(Role::ServerCa),
+            Self::Setup(_) => None,
+        }
+    }
+}
+
+impl Faulty for Error {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Unreadable { source, .. } => source.fault(),
+            Self::NotPem { .. }
+            | Self::Absent { .. }
+            | Self::Malformed { .. }
+            | Self::Key { .. }
+            | Self::Mismatch { .. }
+            | Self::OutOfDate { .. }
+            | Self::Revocation { .. }
+            | Self::NoRoots { .. } => Fault {
+                who: Who::Operator,
+                retry: Retry::Never,
+            },
+            Self::Setup(_) => Fault {
+                who: Who::Us,
+                retry: Retry::Never,
+            },
+        }
+    }
+}
+
+/// What the disk's words leave out.
+const fn remedy(error: &disk::Error) -> &'static str {
+    if error.is_missing() {
+        "; put it there, or correct the path"
+    } else {
+        ""
+    }
+}
+
+fn period(from: SystemTime, to: SystemTime) -> String {
+    format!("it is valid from {} to {}", date(from), date(to))
+}

@@ -1,0 +1,140 @@
+//! Revocation lists: whose they are, and whether they are believed.
+//!
+//! A list that no CA has signed would be found out at the first handshake only, and turn away every client.
+
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
+use x509_cert::Certificate;
+use x509_cert::crl::CertificateList;
+use x509_cert::der::{self, Decode, Encode, Reader, SliceReader};
+
+use super::certificate::{Doubt, Fact};
+use super::error::Error;
+use super::provider;
+use super::read::File;
+
+/// What of a certificate or a list its issuer has signed.
+struct Signed<'d> {
+    /// The bytes under the signature.
+    body: &'d [u8],
+    /// How it was signed: the contents of the algorithm identifier.
+    algorithm: Vec<u8>,
+    /// The signature.
+    signature: Vec<u8>,
+}
+
+/// The lists in `file`, each signed by one of `authorities`, and what they say.
+pub(super) fn lists(
+    file: &File,
+    authorities: &[CertificateDer<'_>],
+) -> Result<(Vec<CertificateRevocationListDer<'static>>, Vec<Fact>), Error> {
+    let lists = file.lists()?;
+    let mut facts = Vec::new();
+    for (index, list) in lists.iter().enumerate() {
+        let said = CertificateList::from_der(list);
+        let said = said.map_err(|error| file.malformed("revocation list", index, &error))?;
+        let signed = Signed::read(list);
+        let signed = signed.map_err(|error| file.malformed("revocation list", index, &error))?;
+        check(file, &said, &signed, authorities)?;
+        facts.push(Fact {
+            role: file.role(),
+            path: file.path().to_owned(),
+            subject: said.tbs_cert_list.issuer.to_string(),
+            not_before: said.tbs_cert_list.this_update.to_system_time(),
+            not_after: said.tbs_cert_list.next_update.map(|at| at.to_system_time()),
+        });
+    }
+    Ok((lists, facts))
+}
+
+/// CAs without a list: what they have signed is not believed, because it might be revoked.
+pub(super) fn unlisted(file: &File, cas: &[Fact], lists: &[Fact]) -> Vec<Doubt> {
+    let listed = |ca: &&Fact| !lists.iter().any(|list| list.subject == ca.subject);
+    let doubt = |ca: &Fact| Doubt {
+        role: file.role(),
+        message: format!(
+            "{} has no revocation list of {}: clients whose certificates it has signed are turned away",
+            file.path().display(),
+            ca.subject
+        ),
+        help: "add its list to the file; an empty one will do",
+    };
+    cas.iter().filter(listed).map(doubt).collect()
+}
+
+fn check(
+    file: &File,
+    list: &CertificateList,
+    signed: &Signed<'_>,
+    authorities: &[CertificateDer<'_>],
+) -> Result<(), Error> {
+    let refused = |why, help| Error::Revocation {
+        role: file.role(),
+        path: file.path().to_owned(),
+        issuer: list.tbs_cert_list.issuer.to_string(),
+        why,
+        help,
+    };
+    let authorities = authorities
+        .iter()
+        .filter_map(|ca| Certificate::from_der(ca).ok());
+    let mut of_its_name = authorities
+        .map(|ca| ca.tbs_certificate)
+        .filter(|ca| ca.subject == list.tbs_cert_list.issuer)
+        .peekable();
+    if of_its_name.peek().is_none() {
+        return Err(refused(
+            "no CA of that name is in `client-ca`",
+            "add the CA there, or remove its list",
+        ));
+    }
+    if of_its_name.any(|ca| signed.by(&ca.subject_public_key_info)) {
+        return Ok(());
+    }
+    Err(refused(
+        "the CA of that name has not signed it",
+        "fetch the list anew from that CA",
+    ))
+}
+
+impl<'d> Signed<'d> {
+    /// Takes the three parts of what is signed in X.509 (RFC 5280, sections 4.1 and 5.1).
+    fn read(list: &'d CertificateRevocationListDer<'_>) -> der::Result<Self> {
+        let mut reader = SliceReader::new(list)?;
+        reader.sequence(|inner| {
+            let body = inner.tlv_bytes()?;
+            let algorithm = contents(inner.tlv_bytes()?)?;
+            let signature = der::asn1::BitStringRef::decode(inner)?;
+            let signature = signature.raw_bytes().to_vec();
+            Ok(Self {
+                body,
+                algorithm,
+                signature,
+            })
+        })
+    }
+
+    /// Whether the owner of this key has signed it.
+    fn by(&self, key: &x509_cert::spki::SubjectPublicKeyInfoOwned) -> bool {
+        let Ok(kind) = key.algorithm.to_der().and_then(|der| contents(&der)) else {
+            return false;
+        };
+        let algorithms = provider().signature_verification_algorithms;
+        algorithms.all.iter().any(|algorithm| {
+            algorithm.signature_alg_id().as_ref() == self.algorithm
+                && algorithm.public_key_alg_id().as_ref() == kind
+                && algorithm
+                    .verify_signature(
+                        key.subject_public_key.raw_bytes(),
+                        self.body,
+                        &self.signature,
+                    )
+                    .is_ok()
+        })
+    }
+}
+
+/// What an element holds, without its tag and length: the form in which algorithms are named.
+fn contents(element: &[u8]) -> der::Result<Vec<u8>> {
+    let any = der::asn1::AnyRef::from_der(element)?;
+    Ok(any.value().to_vec())
+}
