@@ -213,6 +213,7 @@ impl Gate {
 /// A connection to this server without credentials, patient.
 pub fn config(server: &str) -> Config {
     Config {
+        tls: None,
         servers: vec![server.to_owned()],
         login: None,
         domains: Vec::new(),

@@ -11,6 +11,7 @@ use crate::config::section::Section;
 use crate::config::{keyring, value};
 use crate::control::{Config, Login};
 use crate::dataplane::{self, ServerAddr};
+use crate::tls::ToServer;
 
 /// The keys of which at most one may be given, each a way to say who the gateway is.
 const LOGINS: [&str; 4] = ["user", "token-file", "credentials", "nkey-seed-file"];
@@ -40,8 +41,15 @@ pub(super) fn convert(
         Some((servers, true)) => Some(checked(&section, bare(servers), network)),
         None => network.map(|network| network.servers.clone()),
     };
+    let servers = servers?;
+    let tls = network.and_then(|network| network.server_tls.clone());
+    let own = servers
+        .iter()
+        .any(|server| server.tls)
+        .then(ToServer::default);
     let config = Config {
-        servers: servers?.iter().map(ToString::to_string).collect(),
+        servers: servers.iter().map(ToString::to_string).collect(),
+        tls: tls.or(own),
         login: login?,
         domains: bare(domains?),
         api_prefixes: bare(prefixes?),

@@ -17,6 +17,7 @@ pub mod schema;
 mod section;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod value;
 
 use std::path::Path;

@@ -5,8 +5,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::config::section::Section;
-use crate::config::value;
+use crate::config::{tls, value};
 use crate::dataplane::{Config, Crowd, ListenAddr, ServerAddr};
+use crate::tls::Demand;
 
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
@@ -23,6 +24,7 @@ struct Limits {
     auth_timeout: Duration,
     miss_wait: Duration,
     dial_timeout: Duration,
+    handshake_timeout: Duration,
     drain: Duration,
     workers: Option<usize>,
 }
@@ -34,6 +36,9 @@ pub(super) fn convert(root: &Section<'_>, base: &Path) -> Option<Config> {
     let relay_only = root.one("relay-only", value::truth);
     let advertise = root.many("advertise", value::host_and_port);
     let limits = limits(&root.section("limits"));
+    let clients = tls::listener(root, base);
+    let servers = bare(servers);
+    let to_server = tls::to_server(root, base, &servers);
     check_distinct(root, &listen);
     if relay_only == Some(true) {
         root.warn(
@@ -45,7 +50,7 @@ pub(super) fn convert(root: &Section<'_>, base: &Path) -> Option<Config> {
     let limits = limits.filter(|_| all_listen && all_servers)?;
     Some(Config {
         listen: bare(listen),
-        servers: bare(servers),
+        servers,
         relay_only: relay_only?,
         advertise: bare(advertise?),
         max_control_line: limits.max_control_line,
@@ -55,6 +60,9 @@ pub(super) fn convert(root: &Section<'_>, base: &Path) -> Option<Config> {
         auth_timeout: limits.auth_timeout,
         miss_wait: limits.miss_wait,
         dial_timeout: limits.dial_timeout,
+        handshake_timeout: limits.handshake_timeout,
+        tls: clients?,
+        server_tls: to_server?,
         drain: limits.drain,
         workers: limits.workers,
     })
@@ -69,6 +77,9 @@ fn limits(section: &Section<'_>) -> Option<Limits> {
     let auth_timeout = section.one("auth-timeout", |v| value::duration(v, second, HOUR));
     let miss_wait = section.one("miss-wait", |v| value::duration(v, Duration::ZERO, MINUTE));
     let dial_timeout = section.one("dial-timeout", |v| value::duration(v, millisecond, MINUTE));
+    let handshake_timeout = section.one("handshake-timeout", |v| {
+        value::duration(v, millisecond, MINUTE)
+    });
     let drain = section.one("drain", |v| value::duration(v, Duration::ZERO, HOUR));
     let workers = section.optional("workers", |v| value::count(v, 1, 1024));
     Some(Limits {
@@ -79,6 +90,7 @@ fn limits(section: &Section<'_>) -> Option<Limits> {
         auth_timeout: auth_timeout?,
         miss_wait: miss_wait?,
         dial_timeout: dial_timeout?,
+        handshake_timeout: handshake_timeout?,
         drain: drain?,
         workers: workers?.and_then(|n| usize::try_from(n).ok()),
     })
@@ -131,6 +143,23 @@ pub(super) fn check_addresses(
 }
 
 fn warn_of_networks(root: &Section<'_>, network: &Config) {
+    warn_of_listeners(root, network);
+    warn_of_servers(root, &network.servers);
+}
+
+/// Warns of addresses at which other hosts' clients need no TLS.
+fn warn_of_listeners(root: &Section<'_>, network: &Config) {
+    let (how, help) = match network.tls.as_ref().map(|tls| tls.demand) {
+        Some(Demand::Required) => return,
+        Some(Demand::Optional) => (
+            "may speak to it without TLS",
+            "remove `plaintext` from [tls] as soon as every client speaks TLS",
+        ),
+        None => (
+            "speak to it without TLS",
+            "add a section [tls], listen on a loopback address, or keep that network private",
+        ),
+    };
     let open = network.listen.iter().filter_map(ListenAddr::tcp);
     let open: Vec<_> = open
         .filter(|address| !address.ip().is_loopback())
@@ -138,21 +167,16 @@ fn warn_of_networks(root: &Section<'_>, network: &Config) {
         .collect();
     if !open.is_empty() {
         let addresses = open.join(", ");
-        let message = format!(
-            "{addresses} can be reached from other hosts, and clients speak to it without TLS"
-        );
-        root.warn(
-            "listen",
-            message,
-            "listen on a loopback address, or keep that network private",
-        );
+        let message = format!("{addresses} can be reached from other hosts, and clients {how}");
+        root.warn("listen", message, help);
     }
-    warn_of_servers(root, &network.servers);
 }
 
-/// Warns of `servers` that are reached over a network.
+/// Warns of `servers` that are reached over a network, and need not speak TLS.
 pub(super) fn warn_of_servers(section: &Section<'_>, servers: &[ServerAddr]) {
-    let remote = servers.iter().filter(|server| !is_local(server));
+    let remote = servers
+        .iter()
+        .filter(|server| !server.tls && !is_local(server));
     let remote: Vec<_> = remote.map(|server| format!("`{}`", server.host)).collect();
     if !remote.is_empty() {
         let (hosts, verb) = (
@@ -162,7 +186,11 @@ pub(super) fn warn_of_servers(section: &Section<'_>, servers: &[ServerAddr]) {
         let message = format!(
             "{hosts} {verb} reached without TLS: subjects, headers and credentials can be read on the way"
         );
-        section.warn("servers", message, "keep that network private");
+        section.warn(
+            "servers",
+            message,
+            "write `tls://`, or keep that network private",
+        );
     }
 }
 

@@ -211,13 +211,14 @@ pub(super) fn server_without(
         ));
     }
     let (scheme, rest) = written.split_once("://").unwrap_or(("nats", written));
-    if matches!(scheme, "tls" | "ws" | "wss") {
+    if matches!(scheme, "ws" | "wss") {
         return Err(Wrong::with_help(
             format!("`{written}`: `{scheme}://` to the server is not supported yet"),
-            "write `nats://`, and keep the way to the server private",
+            "write `tls://`, or `nats://` where the way to the server is private",
         ));
     }
-    let parts = split_port(rest).filter(|(host, _)| scheme == "nats" && is_host(host));
+    let known = matches!(scheme, "nats" | "tls");
+    let parts = split_port(rest).filter(|(host, _)| known && is_host(host));
     let Some((host, port)) = parts else {
         return Err(Wrong::new(format!("`{written}` is not a server's URL")));
     };
@@ -228,6 +229,7 @@ pub(super) fn server_without(
     Ok(ServerAddr {
         host,
         port: port.unwrap_or(4222),
+        tls: scheme == "tls",
     })
 }
 

@@ -7,7 +7,9 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::config::{Config, LoginError};
+use crate::clock::Clock;
 use crate::fault::{Fault, Faulty, Retry, Who};
+use crate::tls::{self, Dialer, ToServer};
 use crate::wire::connect::CONTROL;
 
 /// How long one server may take to greet, and one request to be answered. A cluster gathers a list of streams for some
@@ -27,6 +29,9 @@ pub(super) enum Failed {
     /// The credentials cannot be used.
     #[error(transparent)]
     Login(#[from] LoginError),
+    /// The certificates for servers cannot be used.
+    #[error(transparent)]
+    Tls(#[from] tls::Error),
     /// No server takes the connection.
     #[error(
         "no connection to {servers}: {why}; check `servers` of [control], and that a server runs there"
@@ -92,7 +97,7 @@ impl Api {
     /// Connects to the first server that answers.
     ///
     /// # Errors
-    /// [`Failed::Login`], [`Failed::Connect`], [`Failed::Unauthorised`].
+    /// [`Failed::Login`], [`Failed::Tls`], [`Failed::Connect`], [`Failed::Unauthorised`].
     pub(super) async fn connect(config: &Config) -> Result<Self, Failed> {
         let (said, refusals) = watch::channel(Vec::new());
         let options = options(config, said)?;
@@ -144,7 +149,7 @@ impl Api {
 fn options(
     config: &Config,
     said: watch::Sender<Vec<String>>,
-) -> Result<Box<ConnectOptions>, LoginError> {
+) -> Result<Box<ConnectOptions>, Failed> {
     let options = ConnectOptions::new()
         .name(CONTROL)
         .retain_servers_order()
@@ -156,10 +161,25 @@ fn options(
             }
             std::future::ready(())
         });
+    let options = match &config.tls {
+        Some(settings) => with_tls(options, settings)?,
+        None => options,
+    };
     Ok(Box::new(match &config.login {
         Some(login) => login.show(options)?,
         None => options,
     }))
+}
+
+/// Adds what the files say now. The client looks for the host that it dials in the server's certificate, whatever `server_name` says.
+fn with_tls(options: ConnectOptions, settings: &ToServer) -> Result<ConnectOptions, tls::Error> {
+    let dialer = Dialer::load(settings.clone(), &Clock::system())?;
+    let options = options.tls_client_config(dialer.config().as_ref().clone());
+    Ok(if settings.handshake_first {
+        options.tls_first()
+    } else {
+        options
+    })
 }
 
 /// Whether the server's words are about a request to `subject`: about its publish, or about the inbox of every answer.
@@ -171,6 +191,7 @@ impl Faulty for Failed {
     fn fault(&self) -> Fault {
         let (who, retry) = match self {
             Self::Login(error) => return error.fault(),
+            Self::Tls(error) => return error.fault(),
             Self::Unauthorised { .. } | Self::Refused(_) | Self::NobodyThere { .. } => {
                 (Who::Operator, Retry::Never)
             }

@@ -8,12 +8,15 @@ use zeroize::Zeroizing;
 
 use crate::disk::{self, Guarded, read_guarded};
 use crate::fault::{Fault, Faulty, Retry, Who};
+use crate::tls::ToServer;
 
 /// Section `[control]`. Paths, never secrets: these are read when a connection is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// `HOST:PORT` of each server, tried in this order.
+    /// `HOST:PORT` of each server, tried in this order; behind `tls://` where TLS must be spoken.
     pub servers: Vec<String>,
+    /// How TLS is spoken; `None`: with none of them.
+    pub tls: Option<ToServer>,
     /// As whom; `None`: as a client without credentials.
     pub login: Option<Login>,
     /// JetStream domains to ask beside the one that the server answers for.

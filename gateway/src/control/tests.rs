@@ -242,6 +242,7 @@ fn replies_are_asked_for_beside_the_subjects_and_nothing_twice() {
 fn every_prefix_is_asked() {
     let config = Config {
         servers: Vec::new(),
+        tls: None,
         login: None,
         domains: vec!["hub".to_owned()],
         api_prefixes: vec!["JS.acme.API.".to_owned()],
@@ -295,6 +296,7 @@ fn asking_is_for_any_thread() {
     fn moves(_future: impl Future + Send) {}
     let config = Config {
         servers: Vec::new(),
+        tls: None,
         login: None,
         domains: Vec::new(),
         api_prefixes: Vec::new(),

@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::tls;
+
 use super::address::ListenAddr;
 use super::admission::Crowd;
 
@@ -32,6 +34,12 @@ pub struct Config {
     pub miss_wait: Duration,
     /// How long connecting to one server may take.
     pub dial_timeout: Duration,
+    /// How long a TLS handshake may take.
+    pub handshake_timeout: Duration,
+    /// TLS with clients; `None`: none. Unix sockets need none.
+    pub tls: Option<tls::Listener>,
+    /// TLS with servers; `None`: with none of them.
+    pub server_tls: Option<tls::ToServer>,
     /// How long sessions may take to end once the gateway is asked to stop.
     pub drain: Duration,
     /// Threads that carry sessions; `None`: one per core.
@@ -45,6 +53,8 @@ pub struct ServerAddr {
     pub host: String,
     /// TCP port.
     pub port: u16,
+    /// Whether TLS must be spoken to it (`tls://`).
+    pub tls: bool,
 }
 
 impl Default for Config {
@@ -54,6 +64,7 @@ impl Default for Config {
             servers: vec![ServerAddr {
                 host: "127.0.0.1".to_owned(),
                 port: 4222,
+                tls: false,
             }],
             relay_only: false,
             advertise: Vec::new(),
@@ -64,6 +75,9 @@ impl Default for Config {
             pending: 1 << 30,
             miss_wait: Duration::from_secs(2),
             dial_timeout: Duration::from_secs(2),
+            handshake_timeout: Duration::from_secs(2),
+            tls: None,
+            server_tls: None,
             drain: Duration::from_secs(10),
             workers: None,
         }
@@ -89,6 +103,9 @@ impl Config {
 
 impl fmt::Display for ServerAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.tls {
+            f.write_str("tls://")?;
+        }
         if self.host.contains(':') {
             write!(f, "[{}]:{}", self.host, self.port)
         } else {

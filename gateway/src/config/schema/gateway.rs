@@ -18,8 +18,8 @@ pub(super) const KEYS: &[Key] = &[
         kind: "text, or a list of it",
         unit: "URL; the port is 4222 unless given",
         default: Value("\"nats://127.0.0.1:4222\""),
-        example: "servers = [\"nats://n1.example:4222\", \"nats://n2.example:4222\"]",
-        effect: "The NATS servers of one cluster, tried in this order. No user or password: clients bring their own. `tls://` is not supported yet.",
+        example: "servers = [\"nats://n1.example:4222\", \"tls://n2.example:4222\"]",
+        effect: "The NATS servers of one cluster, tried in this order. No user or password: clients bring their own. `tls://`: TLS must be spoken to it, by `server-tls`; `nats://`: it is when the server asks for it and there is a section `server-tls`.",
     },
     Key {
         path: "state",
@@ -206,6 +206,14 @@ pub(super) const KEYS: &[Key] = &[
         default: Value("\"2s\""),
         example: "dial-timeout = \"2s\"",
         effect: "How long connecting to one server may take before the next is tried.",
+    },
+    Key {
+        path: "limits.handshake-timeout",
+        kind: "text",
+        unit: "duration, from 1 ms to 1 min",
+        default: Value("\"2s\""),
+        example: "handshake-timeout = \"5s\"",
+        effect: "How long a TLS handshake may take, with a client and with a server.",
     },
     Key {
         path: "limits.drain",

@@ -2,6 +2,7 @@
 
 mod gateway;
 mod keyring;
+mod tls;
 
 /// A key of the configuration.
 #[derive(Clone, Copy, Debug)]
@@ -33,7 +34,7 @@ pub enum Default {
 
 /// Every key, in the order of the reference page. A table stands before the keys it holds.
 pub fn keys() -> impl Iterator<Item = &'static Key> {
-    gateway::KEYS.iter().chain(keyring::KEYS)
+    gateway::KEYS.iter().chain(tls::KEYS).chain(keyring::KEYS)
 }
 
 /// The key at `path`.

@@ -99,7 +99,7 @@ fn the_section_is_read_whatever_is_wrong_elsewhere() {
     said(
         "servers = []\n[control]\ndeadline = 3",
         &[
-            "1:11: servers: the list is empty\n  help: for example: servers = [\"nats://n1.example:4222\", \"nats://n2.example:4222\"]",
+            "1:11: servers: the list is empty\n  help: for example: servers = [\"nats://n1.example:4222\", \"tls://n2.example:4222\"]",
             "3:12: control.deadline: expected a duration such as \"24h\", found an integer\n  help: for example: deadline = \"2m\"",
         ],
     );

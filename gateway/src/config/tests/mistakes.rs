@@ -49,7 +49,7 @@ subject = "x"
             "1:1: lisen: no such key\n  help: did you mean `listen`?",
             "2:1: relay_only: no such key\n  help: did you mean `relay-only`?",
             "3:1: level: no such key\n  help: `level` belongs in `log`",
-            "4:1: qqq: no such key\n  help: known here: admin, advertise, control, custody, jetstream, keyring, limits, listen, lock-memory, log, relay-only, servers, state",
+            "4:1: qqq: no such key\n  help: known here: admin, advertise, control, custody, jetstream, keyring, limits, listen, lock-memory, log, relay-only, server-tls, servers, state, tls",
             "6:1: log.listen: no such key\n  help: `listen` stands at the top of the file, before the first section",
             "7:1: log.levle: no such key\n  help: did you mean `level`?",
             "11:12: keyring.rotate.afer: no such key\n  help: did you mean `after`?",
@@ -73,7 +73,7 @@ keyring = { name = 1 }
 "#,
         &[
             "1:10: listen: expected text in quotes, found an integer\n  help: for example: listen = [\"127.0.0.1:4223\", \"unix:/run/keyway/nats.sock\"]",
-            "2:11: servers: expected text in quotes, found a truth value\n  help: for example: servers = [\"nats://n1.example:4222\", \"nats://n2.example:4222\"]",
+            "2:11: servers: expected text in quotes, found a truth value\n  help: for example: servers = [\"nats://n1.example:4222\", \"tls://n2.example:4222\"]",
             "3:9: state: expected text in quotes, found a decimal number\n  help: for example: state = \"/var/lib/keyway\"",
             "4:14: relay-only: expected `true` or `false`, found text\n  help: for example: relay-only = true",
             "5:13: advertise: expected text in quotes, found a table\n  help: for example: advertise = [\"gw1.example:4223\", \"gw2.example:4223\"]",
@@ -112,7 +112,7 @@ subjects = []
 "#,
         &[
             "1:10: listen: the list is empty\n  help: for example: listen = [\"127.0.0.1:4223\", \"unix:/run/keyway/nats.sock\"]",
-            "2:11: servers: the list is empty\n  help: for example: servers = [\"nats://n1.example:4222\", \"nats://n2.example:4222\"]",
+            "2:11: servers: the list is empty\n  help: for example: servers = [\"nats://n1.example:4222\", \"tls://n2.example:4222\"]",
             "5:12: keyring.subjects: the list is empty\n  help: for example: subjects = [\"agents.>\", \"tools.*.call\"]",
         ],
     );
@@ -166,18 +166,18 @@ fn gateway_as_its_own_server_is_refused() {
 #[test]
 fn server_that_cannot_be_dialled_is_refused() {
     said(
-        r#"servers = ["tls://a:1", "ws://a", "http://a", "nats://a:0", "nats://a:x", "nats://", "nats://a/b", "nats://[::1", "a b"]
+        r#"servers = ["wss://a:1", "ws://a", "http://a", "nats://a:0", "nats://a:x", "nats://", "nats://a/b", "nats://[::1", "a b"]
 "#,
         &[
-            "1:12: servers: `tls://a:1`: `tls://` to the server is not supported yet\n  help: write `nats://`, and keep the way to the server private",
-            "1:25: servers: `ws://a`: `ws://` to the server is not supported yet\n  help: write `nats://`, and keep the way to the server private",
-            "1:35: servers: `http://a` is not a server's URL\n  help: for example: servers = [\"nats://n1.example:4222\", \"nats://n2.example:4222\"]",
-            "1:47: servers: `nats://a:0` is not a server's URL\n  help: for example: servers = [\"nats://n1.example:4222\", \"nats://n2.example:4222\"]",
-            "1:61: servers: `nats://a:x` is not a server's URL\n  help: for example: servers = [\"nats://n1.example:4222\", \"nats://n2.example:4222\"]",
-            "1:75: servers: `nats://` is not a server's URL\n  help: for example: servers = [\"nats://n1.example:4222\", \"nats://n2.example:4222\"]",
-            "1:86: servers: `nats://a/b` is not a server's URL\n  help: for example: servers = [\"nats://n1.example:4222\", \"nats://n2.example:4222\"]",
-            "1:100: servers: `nats://[::1` is not a server's URL\n  help: for example: servers = [\"nats://n1.example:4222\", \"nats://n2.example:4222\"]",
-            "1:115: servers: `a b` is not a server's URL\n  help: for example: servers = [\"nats://n1.example:4222\", \"nats://n2.example:4222\"]",
+            "1:12: servers: `wss://a:1`: `wss://` to the server is not supported yet\n  help: write `tls://`, or `nats://` where the way to the server is private",
+            "1:25: servers: `ws://a`: `ws://` to the server is not supported yet\n  help: write `tls://`, or `nats://` where the way to the server is private",
+            "1:35: servers: `http://a` is not a server's URL\n  help: for example: servers = [\"nats://n1.example:4222\", \"tls://n2.example:4222\"]",
+            "1:47: servers: `nats://a:0` is not a server's URL\n  help: for example: servers = [\"nats://n1.example:4222\", \"tls://n2.example:4222\"]",
+            "1:61: servers: `nats://a:x` is not a server's URL\n  help: for example: servers = [\"nats://n1.example:4222\", \"tls://n2.example:4222\"]",
+            "1:75: servers: `nats://` is not a server's URL\n  help: for example: servers = [\"nats://n1.example:4222\", \"tls://n2.example:4222\"]",
+            "1:86: servers: `nats://a/b` is not a server's URL\n  help: for example: servers = [\"nats://n1.example:4222\", \"tls://n2.example:4222\"]",
+            "1:100: servers: `nats://[::1` is not a server's URL\n  help: for example: servers = [\"nats://n1.example:4222\", \"tls://n2.example:4222\"]",
+            "1:115: servers: `a b` is not a server's URL\n  help: for example: servers = [\"nats://n1.example:4222\", \"tls://n2.example:4222\"]",
         ],
     );
 }

@@ -6,6 +6,7 @@ mod keyring_mistakes;
 mod mistakes;
 mod reference;
 mod strictness;
+mod tls_sections;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -117,6 +118,7 @@ fn every_key_of_the_network_is_read() {
         max-control-line = 4096
         miss-wait = "0s"
         dial-timeout = "1s 500ms"
+        handshake-timeout = "3s"
         drain = "1m"
         workers = 3
         "#;
@@ -129,8 +131,13 @@ fn every_key_of_the_network_is_read() {
     assert_eq!(network.advertise, ["gw1.example:4223", "[::1]:4223"]);
     assert_eq!((network.listen.len(), network.relay_only), (2, true));
     assert_eq!((network.max_control_line, network.workers), (4096, Some(3)));
-    let times = [network.miss_wait, network.dial_timeout, network.drain];
-    assert_eq!(times.map(|time| time.as_millis()), [0, 1500, 60_000]);
+    let times = [
+        network.miss_wait,
+        network.dial_timeout,
+        network.handshake_timeout,
+        network.drain,
+    ];
+    assert_eq!(times.map(|time| time.as_millis()), [0, 1500, 3000, 60_000]);
 }
 
 #[test]
@@ -281,8 +288,8 @@ until = "2027-01-01"
     assert_eq!(
         warnings(text),
         [
-            "gw.toml:2:10: listen: 0.0.0.0:4223 can be reached from other hosts, and clients speak to it without TLS\n  help: listen on a loopback address, or keep that network private",
-            "gw.toml:3:11: servers: `n1.example` is reached without TLS: subjects, headers and credentials can be read on the way\n  help: keep that network private",
+            "gw.toml:2:10: listen: 0.0.0.0:4223 can be reached from other hosts, and clients speak to it without TLS\n  help: add a section [tls], listen on a loopback address, or keep that network private",
+            "gw.toml:3:11: servers: `n1.example` is reached without TLS: subjects, headers and credentials can be read on the way\n  help: write `tls://`, or keep that network private",
             "gw.toml:4:14: relay-only: no payload is sealed or opened\n  help: remove it, or set `relay-only = false`, to protect what the keyrings cover",
             "gw.toml:6:10: admin.listen: 0.0.0.0:4290 can be reached from other hosts, and has no access control\n  help: listen on a loopback address, or keep that network to operators",
             "gw.toml:10:13: keyring.plaintext: plaintext is delivered on protected subjects\n  help: write `plaintext = \"reject\"` as soon as every publisher is behind a gateway",
@@ -344,6 +351,8 @@ fn line() -> impl Strategy<Value = String> {
         "[log]",
         "[jetstream]",
         "[keyring]",
+        "[tls]",
+        "[server-tls]",
         "[x",
         "é",
     ];

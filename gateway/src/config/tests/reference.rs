@@ -91,16 +91,21 @@ fn around(key: &Key) -> String {
     let name = key.path.rsplit('.').next().unwrap_or_default();
     let with = match name {
         "until" => "plaintext = \"accept\"\n",
-        "plaintext" => "until = 2027-06-30\n",
+        "plaintext" if section != "tls" => "until = 2027-06-30\n",
         "user" => "password-file = \"x\"\n",
         "password-file" => "user = \"x\"\n",
         "passphrase-file" | "passphrase-fd" => "kind = \"passphrase\"\n",
         "kind" => "passphrase-fd = 3\n",
+        "clients" => "client-ca = \"x\"\n",
+        "client-ca" => "clients = \"required\"\n",
+        "crl" => "clients = \"required\"\nclient-ca = \"x\"\n",
+        "wait" => "handshake = \"automatic\"\n",
         _ => "",
     };
     let example = key.example;
     match (section, name) {
         ("", "keyring") => keyring.to_owned(),
+        ("", "tls") => tls_without(""),
         ("keyring[]", "name") => format!("[[keyring]]\n{example}\nsubjects = \"x\"\n"),
         ("keyring[]", "subjects") => format!("[[keyring]]\nname = \"x\"\n{example}\n"),
         ("keyring[].aliases[]", "from") => {
@@ -115,8 +120,22 @@ fn around(key: &Key) -> String {
         ("admin.tokens[]", _) => format!("[admin]\ntokens = [{{ name = \"x\", {example} }}]\n"),
         ("", _) => format!("{example}\n"),
         (section, _) if section.starts_with("keyring[]") => format!("{keyring}{with}{example}\n"),
+        ("tls", name) => format!("{}{with}{example}\n", tls_without(name)),
+        ("server-tls", "certificate") => format!("[server-tls]\n{example}\nkey = \"x\"\n"),
+        ("server-tls", "key") => format!("[server-tls]\n{example}\ncertificate = \"x\"\n"),
+        ("server-tls", "handshake-first") => {
+            format!("servers = \"tls://x\"\n[server-tls]\n{example}\n")
+        }
         (section, _) => format!("[{section}]\n{with}{example}\n"),
     }
+}
+
+/// The section with the two keys that it must have, but for `name`.
+fn tls_without(name: &str) -> String {
+    let two = ["certificate", "key"];
+    let lines = two.into_iter().filter(|key| *key != name);
+    let lines: String = lines.map(|key| format!("{key} = \"x\"\n")).collect();
+    format!("[tls]\n{lines}")
 }
 
 #[test]
@@ -138,9 +157,17 @@ fn every_default_of_the_schema_is_what_an_absent_key_means() {
         let keyring = "keyring = [{ name = \"x\", subjects = \"x\"";
         let (with, without) = match section.strip_prefix("keyring[]") {
             None if section.is_empty() => (format!("{name} = {value}"), String::new()),
-            // Without this section there is no connection at all.
-            None if section == "control" => {
-                (format!("control.{name} = {value}"), "[control]".to_owned())
+            // Without these sections there is no connection, or no TLS, at all.
+            None if section == "control" || section == "server-tls" => (
+                format!("{section}.{name} = {value}"),
+                format!("[{section}]"),
+            ),
+            None if section == "tls" => {
+                let mut rest = tls_without("");
+                if name == "wait" {
+                    rest.push_str("handshake = \"automatic\"\n");
+                }
+                (format!("{rest}{name} = {value}"), rest)
             }
             None => (format!("{section}.{name} = {value}"), String::new()),
             Some("") => (
