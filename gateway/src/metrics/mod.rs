@@ -11,6 +11,7 @@ mod names;
 mod rotation;
 mod stopwatch;
 mod throttle;
+mod tls;
 
 pub use export::{InstallError, install, upkeep};
 pub use meter::{Flow, Keyring, Meter, Worker, connections_refused, dials_failed, pending_waiting};
@@ -20,3 +21,4 @@ pub use names::{Cause, Direction, LaneSource, MissOutcome, Side, describe};
 pub use rotation::{ActiveKey, AuditLog, KeyringKeys, Keys, Pair, RotationOutcome, RotationStep};
 pub use stopwatch::{Stage, Stopwatch};
 pub use throttle::Throttle;
+pub use tls::{Certificates, Handshakes};

@@ -313,6 +313,7 @@ pub fn describe() {
         "Time per batch and stage; one batch in 64 is measured."
     );
     super::key_names::describe();
+    super::tls::describe();
 }
 
 #[cfg(test)]
@@ -325,7 +326,11 @@ mod tests {
             .filter_map(|row| row.split('`').next())
             .filter(|name| name.starts_with("keyway_"))
             .collect();
-        let source = [include_str!("names.rs"), include_str!("key_names.rs")];
+        let source = [
+            include_str!("names.rs"),
+            include_str!("key_names.rs"),
+            include_str!("tls.rs"),
+        ];
         let mut names: Vec<&str> = source
             .iter()
             .flat_map(|file| file.split('"'))

@@ -1,0 +1,109 @@
+//! What is counted of TLS: handshakes on both sides, and when certificates expire.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use metrics::{Counter, Label, Unit, counter, describe_counter, describe_gauge, gauge};
+
+use super::names::Side;
+
+/// Handshakes that succeeded, by side.
+const HANDSHAKES: &str = "keyway_tls_handshakes_total";
+/// Handshakes that failed, by side and cause.
+const FAILED: &str = "keyway_tls_handshake_failures_total";
+/// When a file's certificate expires, by the key of the configuration that names it.
+const EXPIRY: &str = "keyway_tls_certificate_expiry_timestamp_seconds";
+/// Attempts to take over changed files that failed, by side.
+const RELOADS_FAILED: &str = "keyway_tls_reload_failures_total";
+
+const SIDES: [Side; 2] = [Side::Client, Side::Server];
+
+/// Handshakes of all workers.
+pub struct Handshakes {
+    done: [Counter; 2],
+    failed: [Vec<(&'static str, Counter)>; 2],
+}
+
+/// What is known of the files.
+pub struct Certificates {
+    reloads_failed: [Counter; 2],
+}
+
+impl Handshakes {
+    /// Counters for these causes.
+    #[must_use]
+    pub fn new(causes: impl Iterator<Item = &'static str> + Clone) -> Self {
+        let failed = |side: Side| {
+            let counter = |cause| {
+                let labels = [Label::new("side", side.word()), Label::new("cause", cause)];
+                (cause, counter!(FAILED, labels.iter()))
+            };
+            causes.clone().map(counter).collect()
+        };
+        Self {
+            done: SIDES.map(|side| counter!(HANDSHAKES, "side" => side.word())),
+            failed: SIDES.map(failed),
+        }
+    }
+
+    /// One has succeeded.
+    pub fn done(&self, side: Side) {
+        of(&self.done, side).increment(1);
+    }
+
+    /// One has failed for this cause.
+    pub fn failed(&self, side: Side, cause: &str) {
+        let causes = of(&self.failed, side).iter();
+        for (_cause, counter) in causes.filter(|(of, _counter)| *of == cause) {
+            counter.increment(1);
+        }
+    }
+}
+
+impl Default for Certificates {
+    fn default() -> Self {
+        let failed = |side: Side| counter!(RELOADS_FAILED, "side" => side.word());
+        Self {
+            reloads_failed: SIDES.map(failed),
+        }
+    }
+}
+
+impl Certificates {
+    /// The certificate in the file that this key names is valid until then.
+    pub fn expires(&self, role: &'static str, at: SystemTime) {
+        let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+        gauge!(EXPIRY, "role" => role).set(since.as_secs_f64());
+    }
+
+    /// Files have changed and cannot be used.
+    pub fn reload_failed(&self, side: Side) {
+        of(&self.reloads_failed, side).increment(1);
+    }
+}
+
+const fn of<T>([client, server]: &[T; 2], side: Side) -> &T {
+    match side {
+        Side::Client => client,
+        Side::Server => server,
+    }
+}
+
+/// Tells the recorder what they mean.
+pub(super) fn describe() {
+    describe_counter!(HANDSHAKES, Unit::Count, "TLS handshakes done, by side.");
+    describe_counter!(
+        FAILED,
+        Unit::Count,
+        "TLS handshakes failed, by side and cause."
+    );
+    describe_counter!(
+        RELOADS_FAILED,
+        Unit::Count,
+        "Attempts to take over changed certificate files that failed, by side."
+    );
+    describe_gauge!(
+        EXPIRY,
+        Unit::Seconds,
+        "Unix time at which the certificate in a file expires, by the configuration's key for the file."
+    );
+}
