@@ -3,6 +3,7 @@
 //! [`Gateway::start`] names the stages in order; [`Gateway::stop`] is the same list from its end.
 
 mod audit;
+mod certificates;
 mod offline;
 mod ports;
 pub mod process;
@@ -27,18 +28,22 @@ use crate::keyring::{Keys, Snapshot};
 use crate::metrics::{self, PrometheusHandle};
 use crate::policy::Policy;
 use crate::rotation::{self, Rotation, Stores, User};
+use crate::tls;
 
 pub use audit::{AuditError, audit_directory, audit_verifier};
+pub use certificates::check_certificates;
 pub use offline::offline;
 pub use reload::{Origin, Read, Reloader, warn_of};
 pub use state::{OpenError, Opened, open, open_audit, with_audit};
+
+use certificates::Certificates;
 
 /// A running gateway.
 pub struct Gateway {
     dataplane: Dataplane,
     admin: admin::Running,
     health: admin::Health,
-    upkeep: JoinHandle<()>,
+    upkeep: [JoinHandle<()>; 2],
     rotation: Option<(Rotation, rotation::Running)>,
     reloader: Option<Arc<Reloader>>,
     /// Where `ports.json` lies.
@@ -55,6 +60,9 @@ pub enum StartError {
     /// Memory was to be locked, and cannot be.
     #[error(transparent)]
     NotLocked(#[from] process::NotLocked),
+    /// A certificate or key of TLS cannot be used.
+    #[error(transparent)]
+    Tls(#[from] tls::Error),
     /// The state directory, the KEK or the catalogue cannot be used.
     #[error(transparent)]
     State(#[from] OpenError),
@@ -80,6 +88,7 @@ impl Faulty for StartError {
                 retry: Retry::Never,
             },
             Self::NotLocked(error) => error.fault(),
+            Self::Tls(error) => error.fault(),
             Self::State(error) => error.fault(),
             Self::Rotation(error) => error.fault(),
             Self::Dataplane(error) => error.fault(),
@@ -90,7 +99,7 @@ impl Faulty for StartError {
 }
 
 impl Gateway {
-    /// Self-test, state and keys, message path, administration, in this order. `metrics` are what administration shows, `origin`
+    /// Self-test, certificates, state and keys, message path, administration, in this order. `metrics` are what administration shows, `origin`
     /// is where `checked` can be read again. Call within a tokio runtime; waits for the disk.
     ///
     /// # Errors
@@ -102,15 +111,20 @@ impl Gateway {
     ) -> Result<Self, StartError> {
         envelope::self_test()?;
         process::lock_memory(checked.lock_memory)?;
+        let config = checked.dataplane.clone();
+        let certificates = Arc::new(Certificates::load(&config, clock)?);
         let (keys, rotation) = keys(checked, clock)?;
-        let config = process::fitted(checked.dataplane.clone());
-        let dataplane = Dataplane::start(config, keys, clock.clone())?;
+        let config = process::fitted(config);
+        let dataplane = Dataplane::start(config, keys, certificates.tls(), clock.clone())?;
         let recorder = metrics.clone();
         let health = admin::Health::serving(dataplane.reach());
         let handle = rotation
             .as_ref()
             .map(|(rotation, _running)| rotation.clone());
-        let reloader = origin.map(|origin| Reloader::new(origin, handle.clone(), checked));
+        let reloader = origin.map(|origin| {
+            let parts = (handle.clone(), Arc::clone(&certificates));
+            Reloader::new(origin, parts, checked)
+        });
         let reloader = reloader.map(Arc::new);
         let sources = admin::Sources {
             rotation: handle,
@@ -127,7 +141,10 @@ impl Gateway {
         let listen: Vec<_> = dataplane.addrs().iter().map(ToString::to_string).collect();
         tracing::info!(?listen, relay_only = checked.dataplane.relay_only, "ready");
         Ok(Self {
-            upkeep: tokio::spawn(metrics::upkeep(recorder)),
+            upkeep: [
+                tokio::spawn(metrics::upkeep(recorder)),
+                tokio::spawn(certificates.watch()),
+            ],
             dataplane,
             admin,
             health,
@@ -174,7 +191,7 @@ impl Gateway {
     pub async fn stop(self) {
         self.health.draining();
         ports::remove(&self.state);
-        self.upkeep.abort();
+        self.upkeep.iter().for_each(JoinHandle::abort);
         self.dataplane.stop().await;
         self.admin.stop().await;
         if let Some((_rotation, running)) = self.rotation {

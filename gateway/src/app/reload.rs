@@ -11,6 +11,7 @@ use crate::fault::Who;
 use crate::policy::KeyringName;
 use crate::rotation::Rotation;
 
+use super::certificates::Certificates;
 use super::rotation_config;
 
 /// What reading a configuration comes to.
@@ -29,6 +30,7 @@ pub struct Reloader {
     origin: Origin,
     /// `None` when the gateway relays only.
     rotation: Option<Rotation>,
+    certificates: Arc<Certificates>,
     /// What cannot change is as it was then.
     started: Checked,
     /// What can change is as it was at the last reload. Held while one is under way.
@@ -37,10 +39,15 @@ pub struct Reloader {
 
 impl Reloader {
     /// For a gateway that was started with `checked`.
-    pub(super) fn new(origin: Origin, rotation: Option<Rotation>, checked: &Checked) -> Self {
+    pub(super) fn new(
+        origin: Origin,
+        (rotation, certificates): (Option<Rotation>, Arc<Certificates>),
+        checked: &Checked,
+    ) -> Self {
         Self {
             origin,
             rotation,
+            certificates,
             started: checked.clone(),
             current: Mutex::new(checked.clone()),
         }
@@ -50,10 +57,14 @@ impl Reloader {
         let mut current = self.current.lock().await;
         let (read, warnings) = (self.origin.read)().map_err(|errors| invalid(&errors))?;
         let next = in_places_of(&current, read);
+        let certificates = self.certificates.look();
+        let mut applied = changes(&current, &next);
+        applied.extend(certificates.applied);
+        let warnings_of_all = warnings.iter().map(ToString::to_string);
         let reloaded = Reloaded {
-            applied: changes(&current, &next),
+            applied,
             restart: fixed(&self.started, &next),
-            warnings: warnings.iter().map(ToString::to_string).collect(),
+            warnings: warnings_of_all.chain(certificates.wrong).collect(),
         };
         if let Some(rotation) = &self.rotation {
             let what = said(&asker, &reloaded);
@@ -171,6 +182,12 @@ fn fixed(started: &Checked, next: &Checked) -> Vec<String> {
         ("limits.auth-timeout", was.auth_timeout != is.auth_timeout),
         ("limits.miss-wait", was.miss_wait != is.miss_wait),
         ("limits.dial-timeout", was.dial_timeout != is.dial_timeout),
+        (
+            "limits.handshake-timeout",
+            was.handshake_timeout != is.handshake_timeout,
+        ),
+        ("tls", was.tls != is.tls),
+        ("server-tls", was.server_tls != is.server_tls),
         ("limits.drain", was.drain != is.drain),
         ("limits.workers", was.workers != is.workers),
         ("state", started.state != next.state),

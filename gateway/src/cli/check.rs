@@ -2,8 +2,10 @@
 
 use serde::Serialize;
 
+use crate::app;
 use crate::clock::Clock;
 use crate::config::{self, Checked, Environment, Finding, Warning};
+use crate::tls::Role;
 
 use super::args::Check;
 use super::exit::Exit;
@@ -17,24 +19,30 @@ struct Report<'a> {
     /// Whether a gateway would start with it.
     valid: bool,
     errors: &'a [Finding],
-    warnings: &'a [Warning],
+    warnings: &'a [Finding],
 }
 
 pub(super) fn run(args: &Check, out: &mut Output) -> Result<(), Failure> {
     let environment = Environment::of_process(&Clock::system());
     match (config::check(&args.config, &environment), args.json) {
-        (Ok((_checked, warnings)), true) => {
+        (Ok((checked, warnings)), true) => {
+            let (errors, doubts) = certificates(args, &checked);
+            let warnings: Vec<_> = warnings.iter().map(Warning::finding).cloned().collect();
             out.json(&Report {
-                valid: true,
-                errors: &[],
-                warnings: &warnings,
+                valid: errors.is_empty(),
+                errors: &errors,
+                warnings: &[warnings, doubts].concat(),
             })?;
-            Ok(())
+            verdict(&errors)
         }
         (Ok((checked, warnings)), false) => {
-            for warning in warnings {
+            let (errors, doubts) = certificates(args, &checked);
+            let warnings = warnings.iter().map(Warning::finding);
+            for warning in warnings.chain(&doubts) {
                 complain(format_args!("warning: {warning}"));
             }
+            errors.iter().for_each(complain);
+            verdict(&errors)?;
             out.line(format_args!("{}: ok", args.config.display()))?;
             out.line(summary(&checked))?;
             Ok(())
@@ -48,6 +56,38 @@ pub(super) fn run(args: &Check, out: &mut Output) -> Result<(), Failure> {
             Err(Failure::silent(Exit::Config))
         }
         (Err(errors), false) => Err(place::invalid(&errors)),
+    }
+}
+
+/// What is wrong with the files of TLS, and what deserves a second look.
+fn certificates(args: &Check, checked: &Checked) -> (Vec<Finding>, Vec<Finding>) {
+    let (errors, doubts) = app::check_certificates(&checked.dataplane, &Clock::system());
+    let finding = |role: Option<Role>, message: &str, help: &str| Finding {
+        file: args.config.display().to_string(),
+        line: None,
+        column: None,
+        key: role.map_or_else(String::new, |role| role.word().to_owned()),
+        message: message.to_owned(),
+        help: help.to_owned(),
+    };
+    let errors = errors.iter().map(|error| {
+        let said = error.to_string();
+        let (what, help) = said.split_once("; ").unwrap_or((&said, ""));
+        // The key stands before it already.
+        let what = what.split_once("`: ").map_or(what, |(_role, what)| what);
+        finding(error.role(), what, help.trim_start_matches("remedy: "))
+    });
+    let doubts = doubts
+        .iter()
+        .map(|doubt| finding(Some(doubt.role), &doubt.message, doubt.help));
+    (errors.collect(), doubts.collect())
+}
+
+fn verdict(errors: &[Finding]) -> Result<(), Failure> {
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::silent(Exit::Config))
     }
 }
 

@@ -18,12 +18,17 @@ pub(super) struct Servers {
     last_good: AtomicUsize,
     timeout: Duration,
     reach: Reach,
+    /// Whether a server counts as reached when it has accepted a connection, or only once there is TLS with it.
+    accepting_will_do: bool,
     failed: Counter,
 }
 
 /// Whether a server was reached last time. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Reach(Arc<AtomicBool>);
+
+/// A connection to a server, and which one that is.
+pub(super) type Dialled<'s> = (TcpStream, usize, &'s ServerAddr);
 
 /// No server could be reached.
 #[derive(Debug, thiserror::Error)]
@@ -65,7 +70,16 @@ impl Servers {
             last_good: AtomicUsize::new(0),
             timeout,
             reach: Reach::default(),
+            accepting_will_do: true,
             failed: metrics::dials_failed(),
+        }
+    }
+
+    /// The same, of servers with which TLS is spoken.
+    pub(super) fn secured(self) -> Self {
+        Self {
+            accepting_will_do: false,
+            ..self
         }
     }
 
@@ -74,11 +88,30 @@ impl Servers {
         self.reach.clone()
     }
 
-    /// Connects to the first server that answers; counts those that do not.
+    /// The server at `index` is of no use now: the next dial begins behind it.
+    pub(super) fn pass_over(&self, index: usize) {
+        let next = index.saturating_add(1);
+        let next = if next < self.addrs.len() { next } else { 0 };
+        // Fails when another session has passed it over already, or has found a better one: so much the better.
+        _ = self
+            .last_good
+            .compare_exchange(index, next, Ordering::Relaxed, Ordering::Relaxed);
+        self.failed.increment(1);
+        self.reach.lost();
+    }
+
+    fn accepted(&self, index: usize) {
+        self.last_good.store(index, Ordering::Relaxed);
+        if self.accepting_will_do {
+            self.reach.found();
+        }
+    }
+
+    /// Connects to the first server that answers; counts those that do not. Says which one that is.
     ///
     /// # Errors
     /// [`Unreachable`] when all failed.
-    pub(super) async fn dial(&self) -> Result<TcpStream, Unreachable> {
+    pub(super) async fn dial(&self) -> Result<Dialled<'_>, Unreachable> {
         let first = self.last_good.load(Ordering::Relaxed);
         let mut last = Unreachable {
             addr: "none".to_owned(),
@@ -90,9 +123,8 @@ impl Servers {
             };
             match connect(addr, self.timeout).await {
                 Ok(stream) => {
-                    self.last_good.store(index, Ordering::Relaxed);
-                    self.reach.found();
-                    return Ok(stream);
+                    self.accepted(index);
+                    return Ok((stream, index, addr));
                 }
                 Err(source) => {
                     self.failed.increment(1);

@@ -1,6 +1,6 @@
 //! INFO and CONNECT: what the two sides tell each other, and what the gateway changes in it.
 //!
-//! The server speaks first, and [`first`] waits for it. Both may come again at any time: a server sends INFO when its cluster or an
+//! The server speaks first: [`hear`] waits for it, [`tell`] passes it on. Both may come again at any time: a server sends INFO when its cluster or an
 //! account's limits change, and a second CONNECT authenticates anew. Each goes through here.
 
 use std::cell::RefCell;
@@ -11,12 +11,14 @@ use tokio::time::timeout;
 use crate::envelope::OVERHEAD;
 use crate::keyring::Snapshot;
 use crate::wire::connect::{self, Connect};
-use crate::wire::info::{self, Info, Tls};
+use crate::wire::info::{self, Info};
 use crate::wire::{Buffer, Limits, write};
 
+use super::ServerAddr;
 use super::deliver::{DeliverBatch, DeliverPath};
 use super::link::Link;
 use super::pending::Input;
+use super::secure::{self, Insecure};
 use super::session::Ended;
 use super::socket::{self, Patience, Socket};
 use super::worker::Worker;
@@ -35,37 +37,82 @@ pub(super) struct NotAnInfo;
 /// The server will close on this CONNECT, without a word.
 pub(super) struct Refused;
 
-/// Waits for the server's first line and passes it on. Nothing that the client sends is read before: it could not be judged, and TLS
-/// may come first (R26). A server that accepts and stays silent is given up; the client is better served by another.
+/// What a server has said first.
+pub(super) struct Said {
+    line: Buffer,
+    /// What came behind it.
+    rest: Buffer,
+}
+
+impl Said {
+    fn is_info(&self) -> bool {
+        let verb = self.line.filled().get(..4);
+        verb.is_some_and(|verb| verb.eq_ignore_ascii_case(b"INFO"))
+    }
+
+    /// TLS with the server that has said this, if it comes behind INFO.
+    ///
+    /// # Errors
+    /// [`Insecure`].
+    pub(super) async fn secure(
+        &self,
+        worker: &Worker,
+        (server, to): (Socket, &ServerAddr),
+    ) -> Result<Socket, Insecure> {
+        let json = self.line.filled().get(4..).unwrap_or_default();
+        let (true, Ok(info)) = (self.is_info(), Info::read(json.trim_ascii())) else {
+            return Ok(server);
+        };
+        let before = matches!(server, Socket::Tcp(_));
+        let server = secure::behind(worker, (server, to), &info).await?;
+        let begun = before && matches!(server, Socket::Tls(_));
+        if begun && !self.rest.is_empty() {
+            // R26: whoever stands between could have put it there.
+            tracing::warn!(server = %to, "the server, or somebody on the way, said more than INFO before TLS");
+            return Err(Insecure);
+        }
+        Ok(server)
+    }
+}
+
+/// Waits for the server's first line. Nothing that the client sends is read before: it could not be judged, and TLS may come first
+/// (R26). A server that accepts and stays silent is given up; the client is better served by another.
 ///
 /// # Errors
 /// How the session ended already.
-pub(super) async fn first(
-    worker: &Worker,
-    (client, server): (&Socket, &Socket),
-    link: &RefCell<Link>,
-) -> Result<Greeting, Ended> {
+pub(super) async fn hear(worker: &Worker, server: &Socket) -> Result<Said, Ended> {
     let mut input = Input::default();
     let patience = worker.shared.config.dial_timeout;
     let len = timeout(patience, line(worker, server, &mut input))
         .await
         .map_err(|_elapsed| Ended::ServerSilent)??;
-    let mut first = Buffer::new();
-    first.put(input.buffer.filled().get(..len).unwrap_or_default());
+    let mut line = Buffer::new();
+    line.put(input.buffer.filled().get(..len).unwrap_or_default());
     input.buffer.consume(len);
-    let is_info = first
-        .filled()
-        .get(..4)
-        .is_some_and(|verb| verb.eq_ignore_ascii_case(b"INFO"));
+    let rest = input.buffer;
+    Ok(Said { line, rest })
+}
+
+/// Passes it on to the client.
+///
+/// # Errors
+/// How the session ended already.
+pub(super) async fn tell(
+    worker: &Worker,
+    client: &Socket,
+    said: Said,
+    link: &RefCell<Link>,
+) -> Result<Greeting, Ended> {
+    let is_info = said.is_info();
+    let Said { mut line, rest } = said;
     let mut output = worker.pool.take();
-    let batch = DeliverPath::new(worker, link).batch(&mut first, &mut output);
+    let batch = DeliverPath::new(worker, link).batch(&mut line, &mut output);
     let flushed = socket::flush(client, &mut output, Patience::Client(&worker.pending)).await;
     worker.pool.give(output);
     if matches!(batch, DeliverBatch::Malformed) {
         return Err(Ended::ServerMalformed);
     }
     flushed.map_err(|error| Ended::by_client(&error))?;
-    let rest = input.buffer;
     Ok(if is_info {
         Greeting::Info(rest)
     } else {
@@ -111,7 +158,7 @@ pub(super) fn info(
         port,
         connect_urls: &config.advertise,
         client_ip: Some(&link.ends.client_ip().to_string()),
-        tls: Tls::None,
+        tls: worker.shared.secure.word(&link.ends),
         lame_duck: false,
     };
     let mut rewritten = Buffer::new();

@@ -1,5 +1,6 @@
 //! What one direction of a session learns and the other needs.
 
+use crate::tls::Peer;
 use crate::wire::Buffer;
 
 use super::address::Ends;
@@ -11,6 +12,8 @@ use super::replies::Replies;
 pub struct Link {
     /// Where the client is, and where it reached us.
     pub(super) ends: Ends,
+    /// Whom the client's certificate names, which was verified.
+    pub(super) peer: Option<Peer>,
     /// The server's own `max_payload`, headers included; `None` while it has said none.
     pub(super) max_payload: Option<usize>,
     /// Whether the server knows headers.
@@ -55,6 +58,7 @@ impl Link {
     pub fn new(ends: Ends) -> Self {
         Self {
             ends,
+            peer: None,
             max_payload: None,
             headers: false,
             identity: Identity::default(),

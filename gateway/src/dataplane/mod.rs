@@ -4,7 +4,7 @@
 //! a batch:
 //!
 //! ```text
-//! accept (listener) → dial → greet (INFO)
+//! accept (listener) → TLS (secure) → dial → greet (INFO) → TLS where it comes behind INFO
 //!   publish:  fill from the client → parse → policy → seal → write → flush to the server
 //!   deliver:  fill from the server → parse → policy → open → write → flush to the client
 //! ```
@@ -21,6 +21,7 @@ mod caches;
 mod config;
 mod deliver;
 mod dial;
+mod encrypted;
 mod greet;
 mod identity;
 mod link;
@@ -33,6 +34,7 @@ mod refusals;
 mod replies;
 mod reports;
 mod route_cache;
+mod secure;
 mod session;
 mod socket;
 mod watch;
@@ -57,6 +59,7 @@ pub use dial::Reach;
 pub use identity::check;
 pub use link::Link;
 pub use publish::{PublishBatch, PublishPath};
+pub use secure::Tls;
 pub use worker::{Shared, Worker};
 
 use admission::Admission;
@@ -109,7 +112,12 @@ impl Dataplane {
     ///
     /// # Errors
     /// [`StartError`]; nothing is left running then.
-    pub fn start(config: Config, keys: Arc<Keys>, clock: Clock) -> Result<Self, StartError> {
+    pub fn start(
+        config: Config,
+        keys: Arc<Keys>,
+        tls: Tls,
+        clock: Clock,
+    ) -> Result<Self, StartError> {
         let bound = config
             .listen
             .iter()
@@ -117,7 +125,7 @@ impl Dataplane {
             .collect::<Result<Vec<_>, _>>()?;
         let (addrs, bound): (_, Vec<_>) = bound.into_iter().unzip();
         let count = config.worker_count();
-        let shared = Arc::new(Shared::new(config, keys, clock));
+        let shared = Arc::new(Shared::new(config, keys, clock).with(tls));
         let workers = (0..count)
             .map(|id| worker::start(id, Arc::clone(&shared)))
             .collect::<io::Result<Vec<_>>>()
@@ -129,7 +137,6 @@ impl Dataplane {
         };
         let door = Arc::new(door);
         let mut listeners = JoinSet::new();
-        listeners.spawn(watch::run(Arc::clone(&shared)));
         for listener in bound {
             let queues = workers
                 .iter()

@@ -13,9 +13,11 @@ use crate::wire::Buffer;
 
 use super::address::Ends;
 use super::admission::Ticket;
-use super::greet::{self, Greeting};
+use super::dial::Dialled;
+use super::greet::{self, Greeting, Said};
 use super::link::Link;
 use super::pending::Input;
+use super::secure::{self, Insecure};
 use super::socket::{Patience, Socket};
 use super::worker::{Accepted, Arrived, Worker};
 use super::{deliver, publish, socket};
@@ -59,6 +61,8 @@ pub(super) enum Ended {
     Crowded,
     /// No server could be reached.
     NoServer,
+    /// There is no TLS with the client, or none with the server.
+    Insecure,
 }
 
 /// Carries one session: the stages of its life, in order.
@@ -68,19 +72,19 @@ pub(super) async fn run(worker: Rc<Worker>, accepted: Accepted) {
         socket, mut ticket, ..
     } = accepted;
     worker.meters.accepted.increment(1);
-    let ended = match Box::pin(begin(&worker, (socket, ends), &mut ticket)).await {
+    match Box::pin(begin(&worker, (socket, ends), &mut ticket)).await {
         Ok((session, greeting)) => {
             worker.enter(number, &session);
             let ended = live(&worker, &session, greeting).await;
             worker.leave(number);
-            (ended, session.link.borrow().broken)
+            let link = session.link.borrow();
+            say(&worker, (number, ends), ended, Some(&link));
         }
-        Err(ended) => (ended, None),
-    };
-    say(&worker, (number, ends), ended);
+        Err(ended) => say(&worker, (number, ends), ended, None),
+    }
 }
 
-/// Until both peers have greeted: the client's place, both sockets, the server's first line.
+/// Until both peers have greeted: the client's place, both sockets with their TLS, the server's first line.
 async fn begin(
     worker: &Worker,
     (arrived, ends): (Arrived, Ends),
@@ -92,10 +96,39 @@ async fn begin(
             Ended::Crowded
         })?;
     }
-    let (client, server) = open(worker, arrived).await?;
+    let client = secure::before_info(worker, adopt(arrived)?).await?;
+    let dialled = dial(worker).await?;
+    let (server, said) = Box::pin(hear(worker, dialled)).await?;
     let link = RefCell::new(Link::new(ends));
-    let greeting = greet::first(worker, (&client, &server), &link).await?;
+    let greeting = greet::tell(worker, &client, said, &link).await?;
+    let client = match greeting {
+        Greeting::Info(_) => secure::after_info(worker, client).await?,
+        Greeting::Farewell(_) => client,
+    };
+    link.borrow_mut().peer = client.peer();
     Ok((Rc::new(Session::new(client, server, link)), greeting))
+}
+
+/// What a server says first, with TLS before or behind that. R28: its authentication time-out runs from here.
+///
+/// # Errors
+/// How that has failed; no TLS has been said.
+pub(super) async fn hear(
+    worker: &Worker,
+    (stream, index, to): Dialled<'_>,
+) -> Result<(Socket, Said), Ended> {
+    let servers = &worker.shared.servers;
+    let pass_over = |insecure: Insecure| {
+        servers.pass_over(index);
+        Ended::from(insecure)
+    };
+    let server = secure::first(worker, (stream, to)).await;
+    let server = server.map_err(pass_over)?;
+    let said = greet::hear(worker, &server).await?;
+    let server = said.secure(worker, (server, to)).await;
+    let server = server.map_err(pass_over)?;
+    servers.reach().found();
+    Ok((server, said))
 }
 
 /// Until both have closed.
@@ -126,17 +159,16 @@ async fn tell(worker: &Worker, session: &Session, text: &[u8]) {
 }
 
 /// Counts how a session ended, and says so in the log.
-fn say(
-    worker: &Worker,
-    (session, client): (u64, Ends),
-    (ended, rule): (Ended, Option<&'static str>),
-) {
+fn say(worker: &Worker, (session, client): (u64, Ends), ended: Ended, link: Option<&Link>) {
     let word = ended.word();
+    let rule = link.and_then(|link| link.broken);
+    let peer = link.and_then(|link| link.peer.as_ref());
+    let identity = peer.map(|peer| peer.subject.as_str());
     worker.meters.ended(word);
     if ended == Ended::ServerMalformed {
-        tracing::warn!(session, %client, rule, "session ended: the server broke the protocol");
+        tracing::warn!(session, %client, identity, rule, "session ended: the server broke the protocol");
     } else {
-        tracing::debug!(session, %client, ended = word, rule, "session ended");
+        tracing::debug!(session, %client, identity, ended = word, rule, "session ended");
     }
 }
 
@@ -154,6 +186,7 @@ impl Ended {
             Self::TooLarge => "too-large",
             Self::Crowded => "address",
             Self::NoServer => "no-server",
+            Self::Insecure => "no-tls",
         }
     }
 
@@ -169,7 +202,8 @@ impl Ended {
             | Self::ClientStalled
             | Self::Shed
             | Self::Crowded
-            | Self::NoServer => None,
+            | Self::NoServer
+            | Self::Insecure => None,
         }
     }
 
@@ -191,6 +225,12 @@ impl Ended {
         } else {
             Self::Client
         }
+    }
+}
+
+impl From<Insecure> for Ended {
+    fn from(_said: Insecure) -> Self {
+        Self::Insecure
     }
 }
 
@@ -216,30 +256,26 @@ impl Session {
     }
 }
 
-/// Both sockets. R28: the server's authentication time-out runs from here.
-async fn open(worker: &Worker, socket: Arrived) -> Result<(Socket, Socket), Ended> {
-    let client = adopt(socket).map_err(|error| {
-        tracing::debug!(%error, "a client's socket cannot be used");
-        Ended::Client
-    })?;
-    match worker.shared.servers.dial().await {
-        Ok(server) => Ok((client, Socket::Tcp(server))),
-        Err(error) => {
-            let now = worker.shared.clock.instant();
-            if let Some(left_out) = worker.shared.unreachable.admit(now) {
-                tracing::error!(%error, left_out, "client turned away");
-            }
-            Err(Ended::NoServer)
+async fn dial(worker: &Worker) -> Result<Dialled<'_>, Ended> {
+    worker.shared.servers.dial().await.map_err(|error| {
+        let now = worker.shared.clock.instant();
+        if let Some(left_out) = worker.shared.unreachable.admit(now) {
+            tracing::error!(%error, left_out, "client turned away");
         }
-    }
+        Ended::NoServer
+    })
 }
 
 /// From now on the socket is this worker's.
-fn adopt(socket: Arrived) -> io::Result<Socket> {
-    match socket {
+fn adopt(socket: Arrived) -> Result<Socket, Ended> {
+    let adopted = match socket {
         Arrived::Tcp(stream) => TcpStream::from_std(stream).map(Socket::Tcp),
         Arrived::Unix(stream) => UnixStream::from_std(stream).map(Socket::Unix),
-    }
+    };
+    adopted.map_err(|error| {
+        tracing::debug!(%error, "a client's socket cannot be used");
+        Ended::Client
+    })
 }
 
 /// Both directions at once, until one ends; then what is left of the other. `rest` is what the server said behind its greeting.
@@ -299,9 +335,15 @@ async fn close(worker: &Worker, session: &Session) {
     }
 }
 
+/// Ends a connection that never became a session, so that the peer can read why.
+pub(super) async fn part(worker: &Worker, socket: &Socket) {
+    socket.finish();
+    drop(timeout(DISCARD, discard(worker, socket)).await);
+}
+
 async fn discard(worker: &Worker, socket: &Socket) {
     let mut discarded = Input::default();
-    while socket::fill(socket, &mut discarded, 0, worker)
+    while socket::fill_raw(socket, &mut discarded, 0, worker)
         .await
         .is_ok_and(|count| count != 0)
     {

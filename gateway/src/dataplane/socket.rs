@@ -11,8 +11,10 @@ use tokio::io::Interest;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
+use crate::tls::Peer;
 use crate::wire::Buffer;
 
+use super::encrypted::{Encrypted, Held};
 use super::pending::{Input, Pending};
 use super::pool::READ_SIZE;
 use super::worker::Worker;
@@ -38,13 +40,24 @@ pub(super) enum Socket {
     Tcp(TcpStream),
     /// Within the host.
     Unix(UnixStream),
+    /// Over a network, under TLS.
+    Tls(Box<Encrypted>),
 }
 
 impl Socket {
+    /// Whom the client's certificate names; nobody without one.
+    pub(super) fn peer(&self) -> Option<Peer> {
+        match self {
+            Self::Tls(encrypted) => encrypted.peer(),
+            Self::Tcp(_) | Self::Unix(_) => None,
+        }
+    }
+
     async fn readable(&self) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => stream.readable().await,
             Self::Unix(stream) => stream.readable().await,
+            Self::Tls(encrypted) => encrypted.stream().readable().await,
         }
     }
 
@@ -52,6 +65,7 @@ impl Socket {
         match self {
             Self::Tcp(stream) => stream.writable().await,
             Self::Unix(stream) => stream.writable().await,
+            Self::Tls(encrypted) => encrypted.stream().writable().await,
         }
     }
 
@@ -59,6 +73,7 @@ impl Socket {
         match self {
             Self::Tcp(stream) => stream.try_io(interest, act),
             Self::Unix(stream) => stream.try_io(interest, act),
+            Self::Tls(encrypted) => encrypted.stream().try_io(interest, act),
         }
     }
 
@@ -66,11 +81,15 @@ impl Socket {
         match self {
             Self::Tcp(stream) => stream.try_write(bytes),
             Self::Unix(stream) => stream.try_write(bytes),
+            Self::Tls(encrypted) => encrypted.stream().try_write(bytes),
         }
     }
 
     /// Tells the peer that nothing more will come.
     pub(super) fn finish(&self) {
+        if let Self::Tls(encrypted) = self {
+            encrypted.finish();
+        }
         self.shut(Shutdown::Write);
     }
 
@@ -90,6 +109,7 @@ impl AsFd for Socket {
         match self {
             Self::Tcp(stream) => stream.as_fd(),
             Self::Unix(stream) => stream.as_fd(),
+            Self::Tls(encrypted) => encrypted.stream().as_fd(),
         }
     }
 }
@@ -100,6 +120,19 @@ impl AsFd for Socket {
 /// # Errors
 /// What the system says; `OutOfMemory` when the peer kept others waiting for room.
 pub(super) async fn fill<'w>(
+    socket: &Socket,
+    input: &mut Input<'w>,
+    need: usize,
+    worker: &'w Worker,
+) -> io::Result<usize> {
+    match socket {
+        Socket::Tcp(_) | Socket::Unix(_) => fill_raw(socket, input, need, worker).await,
+        Socket::Tls(encrypted) => decrypt((socket, encrypted), input, need, worker).await,
+    }
+}
+
+/// The same of what the peer has sent, encrypted or not.
+pub(super) async fn fill_raw<'w>(
     socket: &Socket,
     input: &mut Input<'w>,
     need: usize,
@@ -117,6 +150,28 @@ pub(super) async fn fill<'w>(
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
+        }
+    }
+}
+
+async fn decrypt<'w>(
+    (socket, encrypted): (&Socket, &Encrypted),
+    input: &mut Input<'w>,
+    need: usize,
+    worker: &'w Worker,
+) -> io::Result<usize> {
+    let before = input.buffer.len();
+    loop {
+        match encrypted.held()? {
+            Held::Closed => return Ok(0),
+            Held::Nothing => readable(socket, input, worker).await?,
+            Held::Some => {}
+        }
+        input.make_room(need, (&worker.pool, &worker.pending)).await;
+        encrypted.take(&mut input.buffer, &worker.pool)?;
+        let count = input.buffer.len().saturating_sub(before);
+        if count != 0 {
+            return Ok(count);
         }
     }
 }
@@ -149,6 +204,9 @@ pub(super) async fn flush(
     output: &mut Buffer,
     patience: Patience<'_>,
 ) -> io::Result<()> {
+    if let Socket::Tls(encrypted) = socket {
+        return encrypt((socket, encrypted), output, patience).await;
+    }
     while !output.is_empty() {
         match socket.try_write(output.filled()) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -157,6 +215,20 @@ pub(super) async fn flush(
                 patience.writable(socket).await?;
             }
             Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+async fn encrypt(
+    (socket, encrypted): (&Socket, &Encrypted),
+    output: &mut Buffer,
+    patience: Patience<'_>,
+) -> io::Result<()> {
+    while !output.is_empty() {
+        output.consume(encrypted.put(output.filled())?);
+        while !encrypted.send()? {
+            patience.writable(socket).await?;
         }
     }
     Ok(())
@@ -187,17 +259,26 @@ fn room(filled: usize, need: usize) -> usize {
         .clamp(SMALLEST_READ, filled.max(READ_SIZE))
 }
 
-/// A read that brought less than it could has emptied the socket: tokio is told so, which saves the read that would find nothing.
 fn read_once(socket: &Socket, spare: &mut [u8]) -> io::Result<usize> {
     let mut count = None;
     let read = socket.try_io(Interest::READABLE, || {
-        let got = rustix::net::recv(socket, &mut *spare, rustix::net::RecvFlags::empty())?.1;
-        count = Some(got);
-        if got != 0 && got < spare.len() {
-            Err(io::ErrorKind::WouldBlock.into())
-        } else {
-            Ok(got)
-        }
+        receive(socket.as_fd(), spare, &mut count)
     });
     count.map_or(read, Ok)
+}
+
+/// A read that brought less than it could has emptied the socket: tokio is told so, which saves the read that would find nothing.
+/// What it brought is in `count`.
+pub(super) fn receive(
+    from: BorrowedFd<'_>,
+    spare: &mut [u8],
+    count: &mut Option<usize>,
+) -> io::Result<usize> {
+    let got = rustix::net::recv(from, &mut *spare, rustix::net::RecvFlags::empty())?.1;
+    *count = Some(got);
+    if got != 0 && got < spare.len() {
+        Err(io::ErrorKind::WouldBlock.into())
+    } else {
+        Ok(got)
+    }
 }

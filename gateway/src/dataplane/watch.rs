@@ -1,31 +1,47 @@
 //! What goes on beside the sessions: whether a server can be reached, and what was left out of the log.
 
-use std::sync::Arc;
+use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::time::interval;
 
-use super::worker::Shared;
+use super::session;
+use super::worker::Worker;
 
 const TICK: Duration = Duration::from_secs(1);
 
 /// A server that was reached is looked for again after this many ticks; one that was not, at every tick.
 const CALM: u32 = 10;
 
-/// Runs until dropped.
-pub(super) async fn run(shared: Arc<Shared>) {
+/// Runs until dropped, on one of the workers.
+pub(super) async fn run(worker: Rc<Worker>) {
+    let shared = &worker.shared;
+    let secured = shared.secure.reaches_servers();
     let mut tick = interval(TICK);
     let mut since = CALM;
     loop {
         tick.tick().await;
         shared.reports.catch_up(shared.clock.instant());
         since = since.saturating_add(1);
-        if since >= CALM || !shared.servers.reach().is_good() {
+        // A handshake that fails is said; not at every tick.
+        let impatient = !secured && !shared.servers.reach().is_good();
+        if since >= CALM || impatient {
             since = 0;
             // Readiness must not wait for a client that a load balancer sends only when we are ready.
-            if let Err(error) = shared.servers.dial().await {
-                tracing::debug!(%error, "not ready");
+            look(&worker).await;
+        }
+    }
+}
+
+/// Connects to a server, with TLS if that is spoken, and leaves it again.
+async fn look(worker: &Worker) {
+    match worker.shared.servers.dial().await {
+        Ok(dialled) if worker.shared.secure.reaches_servers() => {
+            if let Ok((server, _said)) = Box::pin(session::hear(worker, dialled)).await {
+                session::part(worker, &server).await;
             }
         }
+        Ok(_reached) => {}
+        Err(error) => tracing::debug!(%error, "not ready"),
     }
 }

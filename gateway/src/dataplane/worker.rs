@@ -7,10 +7,10 @@ use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::thread::{Builder, JoinHandle};
+use std::thread::{Builder, JoinHandle as Thread};
 
 use tokio::sync::mpsc;
-use tokio::task::{JoinSet, LocalSet};
+use tokio::task::{JoinHandle, JoinSet, LocalSet, spawn_local};
 use tokio::time::timeout;
 
 use crate::clock::Clock;
@@ -27,7 +27,9 @@ use super::dial::Servers;
 use super::pending::Pending;
 use super::pool::Pool;
 use super::reports::Reports;
+use super::secure::{Secure, Tls};
 use super::session::{self, Session};
+use super::watch;
 
 /// What all workers share.
 pub struct Shared {
@@ -35,6 +37,7 @@ pub struct Shared {
     pub(super) keys: Arc<Keys>,
     pub(super) clock: Clock,
     pub(super) servers: Servers,
+    pub(super) secure: Secure,
     pub(super) reports: Reports,
     pub(super) unreachable: Throttle,
     pub(super) unsealed: Throttle,
@@ -87,7 +90,7 @@ impl Arrived {
 /// The way to a worker. Dropping it asks the worker to drain and end.
 pub(super) struct Handle {
     pub(super) accepted: mpsc::UnboundedSender<Accepted>,
-    pub(super) thread: JoinHandle<()>,
+    pub(super) thread: Thread<()>,
 }
 
 /// Starts the thread.
@@ -106,6 +109,8 @@ async fn serve(worker: Worker, mut queue: mpsc::UnboundedReceiver<Accepted>) {
     let worker = Rc::new(worker);
     let mut sessions = JoinSet::new();
     let mut changes = worker.shared.keys.changes();
+    // One of the workers does it, for it is done as for a session.
+    let watching = (worker.id == WorkerId(0)).then(|| spawn_local(watch::run(Rc::clone(&worker))));
     loop {
         tokio::select! {
             accepted = queue.recv() => match accepted {
@@ -116,6 +121,7 @@ async fn serve(worker: Worker, mut queue: mpsc::UnboundedReceiver<Accepted>) {
             () = changes.next() => worker.renew(),
         }
     }
+    watching.iter().for_each(JoinHandle::abort);
     worker.stop_sessions();
     let drained = timeout(worker.shared.config.drain, async {
         while sessions.join_next().await.is_some() {}
@@ -147,9 +153,28 @@ impl Shared {
             keys,
             clock,
             servers,
+            secure: Secure::new(Tls::default()),
             reports: Reports::default(),
             unreachable: Throttle::new(),
             unsealed: Throttle::new(),
+        }
+    }
+}
+
+impl Shared {
+    /// The same, with TLS.
+    #[must_use]
+    pub fn with(self, tls: Tls) -> Self {
+        let secure = Secure::new(tls);
+        let servers = if secure.reaches_servers() {
+            self.servers.secured()
+        } else {
+            self.servers
+        };
+        Self {
+            secure,
+            servers,
+            ..self
         }
     }
 }

@@ -37,6 +37,8 @@ pub enum Tls {
     Available,
     /// For every client.
     Required,
+    /// For every client, with a certificate of its own.
+    Verified,
 }
 
 /// What a rewrite makes of an INFO. Keys that are not named here pass byte for byte.
@@ -275,10 +277,12 @@ impl Writer<'_, '_> {
                 None => self.keep(member),
             },
             Key::LameDuck if !self.edits.lame_duck => self.keep(member),
-            Key::LameDuck | Key::ConnectUrls | Key::TlsRequired | Key::TlsAvailable => {
-                self.ours(name, key)
-            }
-            Key::WsConnectUrls | Key::TlsVerify => {}
+            Key::LameDuck
+            | Key::ConnectUrls
+            | Key::TlsRequired
+            | Key::TlsAvailable
+            | Key::TlsVerify => self.ours(name, key),
+            Key::WsConnectUrls => {}
         }
     }
 
@@ -286,11 +290,12 @@ impl Writer<'_, '_> {
     fn ours(&mut self, name: &str, key: Key) {
         let says = match key {
             Key::ConnectUrls => !self.edits.connect_urls.is_empty(),
-            Key::TlsRequired => self.edits.tls == Tls::Required,
+            Key::TlsRequired => matches!(self.edits.tls, Tls::Required | Tls::Verified),
+            Key::TlsVerify => self.edits.tls == Tls::Verified,
             Key::TlsAvailable => self.edits.tls == Tls::Available,
             Key::LameDuck => self.edits.lame_duck,
             Key::MaxPayload | Key::Host | Key::Port | Key::ClientIp => false,
-            Key::WsConnectUrls | Key::TlsVerify => false,
+            Key::WsConnectUrls => false,
         };
         match says {
             true if key == Key::ConnectUrls => self.urls(name),

@@ -96,6 +96,14 @@ fn info_describes_the_gateways_tls_and_lame_duck_mode() {
         r#"{"tls_required":true,"ldm":true}"#
     );
     assert_eq!(rewritten(r#"{"ldm":true}"#, &edits()), r#"{"ldm":true}"#);
+    let verified = info::Edits {
+        tls: Tls::Verified,
+        ..edits()
+    };
+    assert_eq!(
+        rewritten(r#"{"tls_verify":true,"tls_available":true}"#, &verified),
+        r#"{"tls_verify":true,"tls_required":true}"#
+    );
 }
 
 #[test]
