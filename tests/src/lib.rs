@@ -16,6 +16,7 @@
 
 pub mod adversary;
 pub mod agent;
+pub mod certificates;
 pub mod command;
 pub mod death;
 pub mod driver;

@@ -2,15 +2,30 @@
 
 use crate::frame::{self, Frame};
 use crate::wait::DEADLINE;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A raw connection.
 pub struct Raw {
     socket: TcpStream,
+    /// The same socket under TLS.
+    tls: Option<Box<StreamOwned<ClientConnection, TcpStream>>>,
     received: Vec<u8>,
     over: Option<Outcome>,
+}
+
+/// Whether, and when, a client speaks TLS.
+#[derive(Clone, Debug)]
+pub enum Via {
+    /// It does not.
+    Plain,
+    /// As soon as INFO has come.
+    AfterInfo(Arc<ClientConfig>),
+    /// Before anything else.
+    First(Arc<ClientConfig>),
 }
 
 /// How waiting ended.
@@ -33,9 +48,38 @@ impl Raw {
         socket.set_write_timeout(Some(DEADLINE)).unwrap();
         Self {
             socket,
+            tls: None,
             received: Vec::new(),
             over: None,
         }
+    }
+
+    /// Connects in this way, and reads up to INFO, or to the end if there is none.
+    pub fn informed(addr: SocketAddr, via: &Via, patience: Duration) -> Self {
+        let mut raw = Self::connect(addr);
+        raw.set_patience(patience);
+        if let Via::First(config) = via {
+            raw.encrypt(config);
+        }
+        raw.outcome(|bytes| bytes.ends_with(b"\r\n"));
+        if let Via::AfterInfo(config) = via {
+            raw.encrypt(config);
+        }
+        raw
+    }
+
+    /// From now on everything is TLS. The handshake takes place when something is read or sent.
+    pub fn encrypt(&mut self, config: &Arc<ClientConfig>) {
+        let name = "127.0.0.1".try_into().unwrap();
+        let session = ClientConnection::new(Arc::clone(config), name).unwrap();
+        let socket = self.socket.try_clone().unwrap();
+        self.tls = Some(Box::new(StreamOwned::new(session, socket)));
+    }
+
+    /// What the peer has shown, when there is TLS.
+    pub fn certificate(&self) -> Option<Vec<u8>> {
+        let shown = self.tls.as_ref()?.conn.peer_certificates()?;
+        Some(shown.first()?.to_vec())
     }
 
     /// Connects, waits for INFO, sends a CONNECT with these JSON members (may be empty) that is not verbose, and waits for PONG.
@@ -58,12 +102,12 @@ impl Raw {
 
     /// Sends bytes. A peer that has closed by now is no failure; what it said is still to be read.
     pub fn send(&mut self, bytes: &[u8]) {
-        match self.socket.write_all(bytes) {
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    ErrorKind::BrokenPipe | ErrorKind::ConnectionReset
-                ) => {}
+        let sent = match &mut self.tls {
+            Some(tls) => tls.write_all(bytes).and_then(|()| tls.flush()),
+            None => self.socket.write_all(bytes),
+        };
+        match sent {
+            Err(error) if is_the_end(&error) => {}
             result => result.unwrap(),
         }
     }
@@ -151,7 +195,11 @@ impl Raw {
     }
 
     /// Sends FIN; reading goes on.
-    pub fn half_close(&self) {
+    pub fn half_close(&mut self) {
+        if let Some(tls) = &mut self.tls {
+            tls.conn.send_close_notify();
+            tls.flush().unwrap();
+        }
         self.socket.shutdown(Shutdown::Write).unwrap();
     }
 
@@ -166,10 +214,14 @@ impl Raw {
 
     fn read_some(&mut self) {
         let mut chunk = [0; 8192];
-        match self.socket.read(&mut chunk) {
+        let read = match &mut self.tls {
+            Some(tls) => tls.read(&mut chunk),
+            None => self.socket.read(&mut chunk),
+        };
+        match read {
             Ok(0) => self.over = Some(Outcome::Closed),
             Ok(count) => self.received.extend_from_slice(&chunk[..count]),
-            Err(error) if error.kind() == ErrorKind::ConnectionReset => {
+            Err(error) if is_the_end(&error) => {
                 self.over = Some(Outcome::Closed);
             }
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
@@ -179,6 +231,18 @@ impl Raw {
             Err(error) => panic!("{error}; received: {}", self.received.escape_ascii()),
         }
     }
+}
+
+/// Whether the peer has closed, or has ended TLS.
+fn is_the_end(error: &std::io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::BrokenPipe
+            | ErrorKind::ConnectionReset
+            | ErrorKind::ConnectionAborted
+            | ErrorKind::UnexpectedEof
+            | ErrorKind::InvalidData
+    )
 }
 
 fn cut_has(bytes: &[u8], verb: &str) -> bool {

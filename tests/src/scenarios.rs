@@ -5,6 +5,7 @@
     reason = "async-nats connects in a large future; a test's stack holds it"
 )]
 
+use crate::certificates::ClientTls;
 use crate::driver::Outcome;
 use crate::wait::DEADLINE;
 use async_nats::{Client, ConnectOptions, Event, HeaderMap, Message, RequestErrorKind, Subscriber};
@@ -52,17 +53,28 @@ const LIST: &[(&str, Scenario)] = &[
 
 /// Runs every scenario against `url`; see [`crate::driver::Client::run`] for the cues. A failing scenario panics.
 pub fn run(url: &str, cue: &mut dyn FnMut(&str)) -> Vec<Outcome> {
+    run_over(url, None, cue)
+}
+
+/// The same over TLS.
+pub fn run_over(url: &str, tls: Option<&ClientTls>, cue: &mut dyn FnMut(&str)) -> Vec<Outcome> {
     LIST.iter()
-        .map(|(name, scenario)| perform(name, *scenario, url, cue))
+        .map(|(name, scenario)| perform(name, *scenario, (url, tls), cue))
         .collect()
 }
 
 /// The scenario runs on a thread of its own, so that a cue is acted upon while its client lives on.
-fn perform(name: &str, scenario: Scenario, url: &str, cue: &mut dyn FnMut(&str)) -> Outcome {
+fn perform(
+    name: &str,
+    scenario: Scenario,
+    (url, tls): (&str, Option<&ClientTls>),
+    cue: &mut dyn FnMut(&str),
+) -> Outcome {
     let (cues, mut asked) = mpsc::unbounded_channel();
     let (answer, answers) = mpsc::unbounded_channel();
     let world = World {
         url: url.to_owned(),
+        tls: tls.cloned(),
         cues,
         answers,
     };
@@ -90,6 +102,7 @@ fn perform(name: &str, scenario: Scenario, url: &str, cue: &mut dyn FnMut(&str))
 
 struct World {
     url: String,
+    tls: Option<ClientTls>,
     cues: mpsc::UnboundedSender<&'static str>,
     answers: mpsc::UnboundedReceiver<()>,
 }
@@ -100,6 +113,10 @@ impl World {
     }
 
     async fn connect_with(&self, options: ConnectOptions) -> Client {
+        let options = match &self.tls {
+            Some(tls) => tls.of(options),
+            None => options,
+        };
         options
             .connection_timeout(DEADLINE)
             .request_timeout(Some(DEADLINE))

@@ -13,6 +13,7 @@
 // ---- a scenario's surroundings: failing ends the scenario, connections are closed after it
 
 static const char *url;
+static const char *tls_ca, *tls_certificate, *tls_key;
 static jmp_buf failed;
 static char detail[400];
 static natsConnection *opened[OPEN_MOST];
@@ -83,6 +84,11 @@ static natsConnection *open_with(natsOptions *options) {
     natsConnection *connection = NULL;
     ok(natsOptions_SetURL(options, url), "url");
     ok(natsOptions_SetTimeout(options, WAIT), "timeout");
+    if (tls_ca) {
+        ok(natsOptions_SetSecure(options, true), "TLS");
+        ok(natsOptions_LoadCATrustedCertificates(options, tls_ca), "the CA");
+    }
+    if (tls_certificate) ok(natsOptions_LoadCertificatesChain(options, tls_certificate, tls_key), "the certificate");
     natsStatus status = natsConnection_Connect(&connection, options);
     natsOptions_Destroy(options);
     ok(status, "connect");
@@ -474,6 +480,9 @@ static const char *option(int count, char **words, const char *name) {
 int main(int count, char **words) {
     const char *path = option(count, words, "--out"), *only = option(count, words, "--only");
     url = option(count, words, "--url");
+    tls_ca = option(count, words, "--tls-ca");
+    tls_certificate = option(count, words, "--tls-certificate");
+    tls_key = option(count, words, "--tls-key");
     FILE *out = path ? fopen(path, "w") : NULL;
     if (!url || !out) {
         fprintf(stderr, "usage: driver --url URL --out REPORT [--only SCENARIO]\n");

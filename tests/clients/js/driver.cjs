@@ -262,10 +262,26 @@ const scenarios = {
   reconnect_server: (open) => reconnect(open, 'restart-server'),
 };
 
+function option(name) {
+  const at = process.argv.indexOf(name);
+  return at < 0 ? undefined : process.argv[at + 1];
+}
+
+// What `connect` takes for TLS.
+function tlsOptions() {
+  if (option('--tls-ca') === undefined) return {};
+  const tls = { caFile: option('--tls-ca'), handshakeFirst: option('--tls-first') !== undefined };
+  if (option('--tls-certificate') !== undefined) {
+    tls.certFile = option('--tls-certificate');
+    tls.keyFile = option('--tls-key');
+  }
+  return { tls };
+}
+
 async function perform(name, url) {
   const opened = [];
   const open = async (options = {}) => {
-    const connection = await connect({ servers: url, reconnect: false, timeout: WAIT, ...options });
+    const connection = await connect({ servers: url, reconnect: false, timeout: WAIT, ...tlsOptions(), ...options });
     opened.push(connection);
     return connection;
   };
@@ -281,8 +297,8 @@ async function perform(name, url) {
 }
 
 async function main() {
-  const option = (name) => process.argv[process.argv.indexOf(name) + 1];
-  const names = process.argv.includes('--only') ? [option('--only')] : Object.keys(scenarios);
+  const only = option('--only');
+  const names = only === undefined ? Object.keys(scenarios) : [only];
   const report = [];
   for (const name of names) report.push(await perform(name, option('--url')));
   writeFileSync(option('--out'), JSON.stringify(report, null, 1));

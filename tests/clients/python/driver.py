@@ -1,9 +1,10 @@
-"""The scenario list in nats-py: `driver.py --url URL --out REPORT`. See tests/src/driver.rs for what is done with the report."""
+"""The scenario list in nats-py: `driver.py --url URL --out REPORT [--tls-ca FILE …]`. See tests/src/driver.rs for what is done with the report."""
 
 import argparse
 import asyncio
 import hashlib
 import json
+import ssl
 import sys
 
 import nats
@@ -58,11 +59,11 @@ def check(held, what):
 class World:
     """What a scenario gets: connections that are closed after it."""
 
-    def __init__(self, url):
-        self.url, self.open = url, []
+    def __init__(self, url, tls):
+        self.url, self.tls, self.open = url, tls, []
 
     async def connect(self, **options):
-        options = {"allow_reconnect": False, "connect_timeout": WAIT, **options}
+        options = {"allow_reconnect": False, "connect_timeout": WAIT, **self.tls, **options}
         connection = await nats.connect(self.url, **options)
         self.open.append(connection)
         return connection
@@ -306,8 +307,18 @@ async def reconnect_server(world):
     return await reconnect(world, "restart-server")
 
 
-async def perform(function, url):
-    world = World(url)
+def tls_options(given):
+    """What `nats.connect` takes for TLS."""
+    if given.tls_ca is None:
+        return {}
+    context = ssl.create_default_context(cafile=given.tls_ca)
+    if given.tls_certificate:
+        context.load_cert_chain(given.tls_certificate, given.tls_key)
+    return {"tls": context, "tls_handshake_first": bool(given.tls_first)}
+
+
+async def perform(function, url, tls):
+    world = World(url, tls)
     outcome = {"name": function.__name__, "pass": False, "seen": []}
     try:
         outcome["seen"] = await asyncio.wait_for(function(world), 2 * WAIT)
@@ -323,9 +334,11 @@ async def main():
     options.add_argument("--url", required=True)
     options.add_argument("--out", required=True)
     options.add_argument("--only")
+    for name in ("ca", "certificate", "key", "first"):
+        options.add_argument(f"--tls-{name}")
     given = options.parse_args()
     chosen = [function for function in SCENARIOS if given.only in (None, function.__name__)]
-    report = [await perform(function, given.url) for function in chosen]
+    report = [await perform(function, given.url, tls_options(given)) for function in chosen]
     with open(given.out, "w", encoding="utf-8") as out:
         json.dump(report, out, indent=1)
 

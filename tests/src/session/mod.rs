@@ -5,7 +5,7 @@ mod table;
 pub use table::all;
 
 use crate::frame::{self, Frame};
-use crate::raw::{Outcome, Raw};
+use crate::raw::{Outcome, Raw, Via};
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -64,11 +64,14 @@ const GROUP: &str = "crew";
 
 /// Plays a session in pieces, cutting the script at `cuts` (ascending byte positions).
 pub fn play(addr: SocketAddr, session: &Session, cuts: &[usize]) -> Answer {
+    play_via(addr, session, cuts, &Via::Plain)
+}
+
+/// The same, over TLS or not.
+pub fn play_via(addr: SocketAddr, session: &Session, cuts: &[usize], via: &Via) -> Answer {
     let group = fresh_group();
     let script = replace(&session.script, GROUP, &group);
-    let mut raw = Raw::connect(addr);
-    raw.set_patience(PATIENCE);
-    raw.until("INFO", |bytes| bytes.ends_with(b"\r\n"));
+    let mut raw = Raw::informed(addr, via, PATIENCE);
     let mut pieces = Vec::new();
     let mut from = 0;
     for &to in cuts.iter().chain([&script.len()]) {
