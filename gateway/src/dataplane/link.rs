@@ -53,6 +53,14 @@ pub(super) enum Told {
 }
 
 impl Link {
+    /// The client's handshake is over, and this is the certificate that it has shown.
+    pub(super) fn show(&mut self, peer: Option<Peer>) {
+        if let Some(peer) = &peer {
+            self.identity.shown(peer);
+        }
+        self.peer = peer;
+    }
+
     /// Nothing has been said yet.
     #[must_use]
     pub fn new(ends: Ends) -> Self {

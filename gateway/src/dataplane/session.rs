@@ -105,7 +105,7 @@ async fn begin(
         Greeting::Info(_) => secure::after_info(worker, client).await?,
         Greeting::Farewell(_) => client,
     };
-    link.borrow_mut().peer = client.peer();
+    link.borrow_mut().show(client.peer());
     Ok((Rc::new(Session::new(client, server, link)), greeting))
 }
 

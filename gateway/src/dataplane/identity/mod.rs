@@ -11,6 +11,7 @@ mod proof;
 mod tests;
 
 use crate::policy::{ClientName, Kind, Kinds};
+use crate::tls::{Names, Peer};
 use crate::wire::Credentials;
 use crate::wire::info::Info;
 
@@ -54,11 +55,21 @@ enum Account {
 }
 
 impl Identity {
-    /// The client showed a certificate that has been verified, with these names.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the listener does not ask for certificates yet")
-    )]
+    /// The client showed this certificate, which has been verified.
+    pub(super) fn shown(&mut self, peer: &Peer) {
+        let Names {
+            dns, uris, emails, ..
+        } = &peer.names;
+        let named = |kind: Kind| move |name: &String| (kind, name.clone());
+        let subject = std::iter::once((Kind::Subject, peer.subject.clone()));
+        let names = subject
+            .chain(dns.iter().map(named(Kind::Dns)))
+            .chain(uris.iter().map(named(Kind::Uri)))
+            .chain(emails.iter().map(named(Kind::Email)));
+        self.certificate(names);
+    }
+
+    /// The same, name by name.
     pub(super) fn certificate(&mut self, names: impl IntoIterator<Item = (Kind, String)>) {
         let names = names.into_iter();
         self.certificate = names
