@@ -11,7 +11,7 @@ use super::Driver;
 use super::loaded::Found;
 
 /// A miss reads the catalogue again at most this often: kids are the bus's to make up.
-const REREAD: Duration = Duration::from_secs(1);
+pub(super) const REREAD: Duration = Duration::from_secs(1);
 
 impl Driver {
     /// Loads the version with this kid, if there is one that may open.

@@ -75,6 +75,8 @@ pub(super) struct Driver {
     in_doubt: bool,
     /// Keeps what is tried again at every tick from filling the log.
     doubts: Throttle,
+    /// A version that should be loaded could not be; when that was tried last.
+    unloaded: Option<Instant>,
 }
 
 /// A keyring and its engine.
@@ -127,6 +129,7 @@ impl Driver {
             meters: metrics::Keys::default(),
             in_doubt: false,
             doubts: Throttle::new(),
+            unloaded: None,
         };
         let wall = driver.wall();
         let lost = driver.journal.take_up(&driver.catalogue, wall);
@@ -199,6 +202,10 @@ impl Driver {
             self.read_anew();
             self.follow();
         }
+        let due = |last: Instant| now.saturating_duration_since(last) >= misses::REREAD;
+        if self.unloaded.is_some_and(due) {
+            self.install();
+        }
         for news in self.fleet.events() {
             self.hear(&news);
         }
@@ -268,10 +275,15 @@ impl Driver {
         actions
     }
 
-    /// Everything that opens, and what seals, as the catalogue has it now.
+    /// Everything that opens, and what seals, as the catalogue has it now. What cannot be loaded is tried again.
     fn install(&mut self) {
-        if let Err(error) = self.loaded.load_all(&self.catalogue) {
-            tracing::error!(%error, "a key version that should open cannot be loaded");
+        let loaded = self.loaded.load_all(&self.catalogue);
+        let now = self.clock.instant();
+        self.unloaded = loaded.is_err().then_some(now);
+        if let Err(error) = loaded
+            && let Some(left_out) = self.doubts.admit(now)
+        {
+            tracing::error!(%error, left_out, "a key version that should open cannot be loaded; tried again");
         }
         let snapshot = self.loaded.snapshot(&self.catalogue);
         self.keys.install(snapshot);

@@ -34,6 +34,8 @@ struct Crew {
     bound: BTreeSet<Member>,
     /// Who has shown that it holds what.
     proven: BTreeSet<(Member, Kid)>,
+    /// What all have shown to hold when a record was replaced.
+    complete: BTreeSet<Kid>,
     view: View,
 }
 
@@ -55,6 +57,7 @@ impl Members {
             here,
             news: Vec::new(),
             proven: BTreeSet::new(),
+            complete: BTreeSet::new(),
             view,
         })))
     }
@@ -86,11 +89,21 @@ impl Members {
         self.crew().manners.insert(member, manner);
     }
 
-    /// Whether every member that the driver must have heard of has shown that it holds the version.
+    /// A record is about to be replaced: what every member that the driver must have heard of has shown to hold may be admitted by it.
+    pub(super) fn admits(&self) {
+        let mut crew = self.crew();
+        let kids: BTreeSet<Kid> = crew.proven.iter().map(|(_member, kid)| *kid).collect();
+        let by_all = |kid: &Kid| {
+            let mut bound = crew.bound.iter();
+            bound.all(|member| crew.proven.contains(&(member.clone(), *kid)))
+        };
+        let complete: Vec<Kid> = kids.into_iter().filter(by_all).collect();
+        crew.complete.extend(complete);
+    }
+
+    /// Whether the version was so when a record was replaced.
     pub(super) fn all_proven(&self, kid: Kid) -> bool {
-        let crew = self.crew();
-        let mut bound = crew.bound.iter();
-        bound.all(|member| crew.proven.contains(&(member.clone(), kid)))
+        self.crew().complete.contains(&kid)
     }
 
     fn crew(&self) -> MutexGuard<'_, Crew> {

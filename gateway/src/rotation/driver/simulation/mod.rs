@@ -87,12 +87,13 @@ fn keys_are_safe_in_every_run_and_rotation_goes_on_once_faults_stop() {
     assert_eq!(sum.runs, seeds.end - seeds.start);
 }
 
-/// What long runs have found, beyond the slice: a reading that an attempt to write had taken unseen (2754, 24324), and members that came
-/// between an admission and the moment at which this gateway knew of it (4307, 21043).
+/// What long runs have found, beyond the slice: a reading that an attempt to write had taken unseen (2754, 24324); an active version that
+/// could not be loaded again, and was not tried again (44099); and members that came between an admission and the moment at which this
+/// gateway, or the check, knew of it (4307, 21043, 47473).
 #[test]
 fn seeds_that_failed_once_hold() {
     let home = Home::new();
-    for seed in [2754, 4307, 21_043, 24_324] {
+    for seed in [2754, 4307, 21_043, 24_324, 44_099, 47_473] {
         Play::new(&home, seed).run();
     }
 }

@@ -95,21 +95,23 @@ impl<'h> Play<'h> {
         let limits = terms.iter().map(|terms| terms.limit).collect();
         let traffic = Traffic::new(seed, (&policy, limits), &clock, &disk);
         let custodian = home.custodian(&weather, &traffic, &winder);
-        let files = Busy {
-            disk: Arc::clone(&disk),
-            weather: weather.clone(),
-            traffic: traffic.clone(),
-        };
         let others = if dice.one_in(3) {
             dice.between(1, 2)
         } else {
             0
         };
+        let members = Members::new(usize::try_from(others).unwrap(), home.view(&disk).unwrap());
+        let files = Busy {
+            disk: Arc::clone(&disk),
+            weather: weather.clone(),
+            traffic: traffic.clone(),
+            members: members.clone(),
+        };
         let mut play = Self {
             home,
             weather,
             bus: Bus::new(&traffic),
-            members: Members::new(usize::try_from(others).unwrap(), home.view(&disk).unwrap()),
+            members,
             view: home.view(&disk).unwrap(),
             known: Known::default(),
             names: policy

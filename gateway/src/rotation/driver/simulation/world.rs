@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use tokio::sync::oneshot;
 
 use super::faults::Weather;
+use super::members::Members;
 use super::traffic::Traffic;
 use crate::audit::{Log, Place, Signer};
 use crate::catalogue::{Catalogue, View};
@@ -121,6 +122,7 @@ pub(super) struct Busy {
     pub(super) disk: Arc<Forgetful>,
     pub(super) weather: Weather,
     pub(super) traffic: Traffic,
+    pub(super) members: Members,
 }
 
 impl Busy {
@@ -179,6 +181,7 @@ impl Files for Busy {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.members.admits();
         self.step();
         self.disk.rename(from, to)
     }
