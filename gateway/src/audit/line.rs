@@ -98,6 +98,10 @@ pub enum Fact {
     },
     /// A gateway was told to stop, and has.
     GatewayStopped,
+    /// A gateway has handed keys and clients over to another process, and drains the connections that it has.
+    GatewayHandedOver,
+    /// The other process ended before it served: the gateway has taken the keys back.
+    GatewayTookBack,
     /// The configuration was read again, with this result.
     ConfigurationReloaded {
         /// What changed, or why nothing did.

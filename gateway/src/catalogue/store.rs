@@ -50,6 +50,12 @@ impl Catalogue {
         Self::open_read_only_on(dir, Arc::new(Real), custodian)
     }
 
+    /// Lets go of the lock: from now on another process may write what this reads.
+    #[must_use]
+    pub fn release(self) -> View {
+        self.view
+    }
+
     /// Whether the directory holds a whole catalogue.
     #[must_use]
     pub fn exists(dir: &StateDir) -> bool {

@@ -73,6 +73,12 @@ impl View {
         self.dir.path()
     }
 
+    /// Whoever guards the key-encryption key.
+    #[must_use]
+    pub fn custodian(&self) -> Arc<dyn Custodian> {
+        Arc::clone(&self.custodian)
+    }
+
     /// Asks the custodian for a version's secret, and derives what can be done with it. Whether its state allows that is the
     /// caller's to judge.
     ///

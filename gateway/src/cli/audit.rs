@@ -284,6 +284,8 @@ fn said(fact: &Fact) -> String {
         }
         Fact::GatewayStarted { version } => format!("started {}", version.printable()),
         Fact::GatewayStopped => "stopped".to_owned(),
+        Fact::GatewayHandedOver => "handed over to another process".to_owned(),
+        Fact::GatewayTookBack => "taken back from a process that did not serve".to_owned(),
         Fact::ConfigurationReloaded { result } => {
             format!("configuration reloaded: {}", result.printable())
         }

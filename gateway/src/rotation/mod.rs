@@ -29,7 +29,7 @@ use crate::catalogue::Catalogue;
 use crate::clock::Clock;
 use crate::control::Control;
 use crate::envelope::Kid;
-use crate::keyring::Keys;
+use crate::keyring::{Keys, Miss, Snapshot};
 use crate::policy::{KeyringName, Policy};
 
 pub use because::Because;
@@ -67,6 +67,14 @@ pub struct Stores {
     pub user: User,
 }
 
+/// What goes on while rotation starts anew: the message path has it.
+pub struct Held {
+    /// The keys that the message path loads.
+    pub keys: Arc<Keys>,
+    /// What it asks for.
+    pub misses: mpsc::Receiver<Miss>,
+}
+
 /// Who uses the state directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum User {
@@ -85,7 +93,7 @@ pub struct Rotation {
 /// The driver's thread.
 pub struct Running {
     requests: mpsc::Sender<Request>,
-    thread: JoinHandle<()>,
+    thread: JoinHandle<mpsc::Receiver<Miss>>,
 }
 
 /// A switch was made.
@@ -129,7 +137,25 @@ pub fn start(
     stores: Stores,
     clock: Clock,
 ) -> Result<(Rotation, Arc<Keys>, Running), StartError> {
-    let (driver, misses) = Driver::start(config, parts(stores, clock))?;
+    launch(config, parts(stores, clock, None))
+}
+
+/// The same for a message path that has its keys already, and goes on with them.
+///
+/// # Errors
+/// [`StartError`]; the message path goes on with what it has, and nobody looks for keys that it misses.
+pub fn resume(
+    config: Config,
+    stores: Stores,
+    clock: Clock,
+    held: Held,
+) -> Result<(Rotation, Running), StartError> {
+    let (rotation, _keys, running) = launch(config, parts(stores, clock, Some(held)))?;
+    Ok((rotation, running))
+}
+
+fn launch(config: Config, parts: Parts) -> Result<(Rotation, Arc<Keys>, Running), StartError> {
+    let (driver, misses) = Driver::start(config, parts)?;
     let keys = driver.keys();
     let (requests, asked) = mpsc::channel(QUEUE);
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -147,7 +173,7 @@ pub fn start(
     Ok((Rotation { requests }, keys, running))
 }
 
-fn parts(stores: Stores, clock: Clock) -> Parts {
+fn parts(stores: Stores, clock: Clock, held: Option<Held>) -> Parts {
     let inspector: Box<dyn Inspector> = match stores.control {
         Some(control) => Box::new(control),
         None => Box::new(Nobody),
@@ -159,6 +185,17 @@ fn parts(stores: Stores, clock: Clock) -> Parts {
         fleet: Box::new(Alone),
         user: stores.user,
         clock,
+        held,
+    }
+}
+
+impl Held {
+    /// Keys with nothing in them yet.
+    fn new(policy: &Arc<Policy>) -> Self {
+        let empty = Snapshot::new(Arc::clone(policy), Vec::new(), Vec::new(), 0);
+        let (keys, misses) = Keys::new(empty);
+        let keys = Arc::new(keys);
+        Self { keys, misses }
     }
 }
 
@@ -302,14 +339,27 @@ impl Rotation {
 }
 
 impl Running {
-    /// Ends the driver: an operation that has begun is finished, later ones are told that the gateway is stopping.
-    pub async fn stop(self) {
+    /// Has the driver let go of the catalogue and of the audit log: on return another process can have them. Connections go on under
+    /// the keys that they have; operators are told that the gateway is stopping.
+    pub async fn hand_over(&self) {
+        let (answer, answered) = oneshot::channel();
+        let asked = self.requests.send(Request::HandOver { answer }).await;
+        if asked.is_err() || answered.await.is_err() {
+            tracing::debug!("rotation has ended already");
+        }
+    }
+
+    /// Ends the driver: an operation that has begun is finished, later ones are told that the gateway is stopping. Yields what the
+    /// message path asks for from then on; `None` when that is lost.
+    pub async fn stop(self) -> Option<mpsc::Receiver<Miss>> {
         if self.requests.send(Request::Stop).await.is_err() {
             tracing::debug!("rotation has ended already");
         }
-        let joined = tokio::task::spawn_blocking(move || self.thread.join().is_ok()).await;
-        if !joined.unwrap_or(false) {
+        let joined = tokio::task::spawn_blocking(move || self.thread.join().ok()).await;
+        let misses = joined.ok().flatten();
+        if misses.is_none() {
             tracing::error!("the rotation thread ended by a panic");
         }
+        misses
     }
 }

@@ -82,6 +82,8 @@ fn every_line_reads_back_as_it_was_written() {
             version: "0.1.0".into(),
         },
         Fact::GatewayStopped,
+        Fact::GatewayHandedOver,
+        Fact::GatewayTookBack,
         Fact::ConfigurationReloaded {
             result: "3 keyrings".into(),
         },

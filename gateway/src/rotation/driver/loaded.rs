@@ -30,6 +30,9 @@ pub(super) struct Loaded {
     /// What is left of versions in doubt that were unloaded: no secret, but what a report on them needs.
     remains: HashMap<Kid, Count>,
     generation: u64,
+    /// What goes on sealing while another process has the catalogue, as long as it has not been taken out of use; `None`: whatever
+    /// is active.
+    kept: Option<Vec<Kid>>,
 }
 
 /// What has been sealed under a version.
@@ -84,7 +87,20 @@ impl Loaded {
             halted: Vec::new(),
             remains: HashMap::new(),
             generation: 0,
+            kept: None,
         }
+    }
+
+    /// Snapshots are numbered from here on.
+    pub(super) const fn number_from(&mut self, generation: u64) {
+        self.generation = generation;
+    }
+
+    /// From now on what is active in the catalogue is another process's; what is active now goes on here.
+    pub(super) fn keep_active(&mut self, view: &View) {
+        let names = self.policy.keyrings().iter().map(|rule| &rule.name);
+        let active = names.filter_map(|name| view.record(name)?.active());
+        self.kept = Some(active.map(|version| version.kid).collect());
     }
 
     /// Another configuration: policy, and what opens in doubt.
@@ -216,8 +232,17 @@ impl Loaded {
             .keyrings()
             .iter()
             .filter_map(|rule| view.record(&rule.name));
-        let active = records
-            .filter_map(Record::active)
+        let active: Vec<&catalogue::Version> = match &self.kept {
+            None => records.filter_map(Record::active).collect(),
+            Some(kept) => kept
+                .iter()
+                .filter_map(|kid| view.find_by_kid(*kid))
+                .map(|(_keyring, version)| version)
+                .filter(|version| matches!(version.state, State::Active | State::DecryptOnly))
+                .collect(),
+        };
+        let active = active
+            .into_iter()
             .filter(|version| !self.halted.contains(&version.kid))
             .filter_map(|version| self.versions.get(&version.kid))
             .map(|held| Arc::clone(&held.version));

@@ -12,8 +12,10 @@
 //! | what they are told | `report` |
 //! | kids that are not in the snapshot | `misses` |
 //! | versions in memory | `loaded` |
+//! | what goes on once another process is the writer | `follow` |
 //! | what operators graph | `measure` |
 
+mod follow;
 mod journal;
 mod loaded;
 mod measure;
@@ -38,14 +40,14 @@ use crate::audit::{self, Fact};
 use crate::catalogue::{Catalogue, Record};
 use crate::clock::Clock;
 use crate::envelope::Kid;
-use crate::keyring::{Keys, Miss, Snapshot};
+use crate::keyring::{Keys, Miss};
 use crate::metrics::{self, Throttle};
 use crate::policy::{KeyringName, Policy};
 
 use super::engine::{self, Action, Asked, Event, Life, Member, Now, Order, Ring};
 use super::seams::{Fleet, Inspector, News};
 use super::terms::{Doubtful, Terms};
-use super::{Config, StartError, User};
+use super::{Config, Held, StartError, User};
 
 use journal::Journal;
 use loaded::Loaded;
@@ -98,6 +100,7 @@ pub(super) struct Parts {
     pub(super) fleet: Box<dyn Fleet>,
     pub(super) user: User,
     pub(super) clock: Clock,
+    pub(super) held: Option<Held>,
 }
 
 impl Driver {
@@ -108,8 +111,13 @@ impl Driver {
     ) -> Result<(Self, mpsc::Receiver<Miss>), StartError> {
         let thirst = Arc::new(Notify::new());
         let policy = config.policy;
-        let empty = Snapshot::new(Arc::clone(&policy), Vec::new(), Vec::new(), 0);
-        let (keys, misses) = Keys::new(empty);
+        let began = match &parts.held {
+            Some(_) => Fact::GatewayTookBack,
+            None => Fact::GatewayStarted {
+                version: env!("CARGO_PKG_VERSION").into(),
+            },
+        };
+        let Held { keys, misses } = parts.held.unwrap_or_else(|| Held::new(&policy));
         let begun = parts.clock.instant();
         let mut driver = Self {
             loaded: Loaded::new(Arc::clone(&policy), config.workers, Arc::clone(&thirst)),
@@ -117,7 +125,7 @@ impl Driver {
             rings: Vec::new(),
             catalogue: parts.catalogue,
             journal: Journal::new(parts.audit),
-            keys: Arc::new(keys),
+            keys,
             thirst,
             inspector: parts.inspector,
             fleet: parts.fleet,
@@ -131,11 +139,11 @@ impl Driver {
             doubts: Throttle::new(),
             unloaded: None,
         };
+        let before = driver.keys.load().generation();
+        driver.loaded.number_from(before);
         let wall = driver.wall();
         let lost = driver.journal.take_up(&driver.catalogue, wall);
-        driver.say(Fact::GatewayStarted {
-            version: env!("CARGO_PKG_VERSION").into(),
-        });
+        driver.say(began);
         driver.adopt(config.terms);
         driver.loaded.load_all(&driver.catalogue)?;
         for (keyring, because) in lost {

@@ -31,6 +31,9 @@ const FAST: Duration = Duration::from_millis(500);
 /// One that lasted longer than this was too large.
 const SLOW: Duration = Duration::from_secs(10);
 
+/// How many such parts a drain may take: each lasts for half a second at least.
+const DRAIN: u64 = 32;
+
 /// How much to reserve next: as much as lasts some seconds.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pace {
@@ -67,18 +70,18 @@ impl Pace {
             messages: self.part.messages.clamp(LEAST.messages, MOST.messages),
             bytes: self.part.bytes.clamp(LEAST.bytes, MOST.bytes),
         };
-        let fair = |part: u64, least: u64, left: u64, soft: u64| {
-            part.min((left / 4).min(soft / 4).max(least)).min(left)
-        };
-        Used {
-            messages: fair(
-                self.part.messages,
-                LEAST.messages,
-                left.messages,
-                soft.messages,
-            ),
-            bytes: fair(self.part.bytes, LEAST.bytes, left.bytes, soft.bytes),
-        }
+        fair(self.part, left, soft)
+    }
+}
+
+/// As much of `part` as leaves something for others.
+fn fair(part: Used, left: Used, soft: Used) -> Used {
+    let fair = |part: u64, least: u64, left: u64, soft: u64| {
+        part.min((left / 4).min(soft / 4).max(least)).min(left)
+    };
+    Used {
+        messages: fair(part.messages, LEAST.messages, left.messages, soft.messages),
+        bytes: fair(part.bytes, LEAST.bytes, left.bytes, soft.bytes),
     }
 }
 
@@ -127,6 +130,40 @@ impl Driver {
         if let Some(driven) = self.rings.get_mut(index) {
             driven.pace = paced;
         }
+    }
+
+    /// Reserves what the keyrings that are in use may need while connections drain: nothing more can be reserved then.
+    pub(super) fn provide_for_the_drain(&mut self) {
+        let now = self.clock.instant();
+        for index in 0..self.rings.len() {
+            let Some(pace) = self.rings.get(index).map(|driven| driven.pace) else {
+                continue;
+            };
+            let busy = |last| now.saturating_duration_since(last) < SLOW;
+            let Some((number, left)) = self.left(index) else {
+                continue;
+            };
+            if !pace.last.is_some_and(busy) {
+                continue;
+            }
+            let many = Used {
+                messages: pace.part.messages.saturating_mul(DRAIN),
+                bytes: pace.part.bytes.saturating_mul(DRAIN),
+            };
+            let part = fair(many, left, self.soft(index));
+            if let Err(error) = self.reserve_part(index, number, part) {
+                tracing::warn!(%error, "publishes of connections that drain may have to wait");
+            }
+        }
+    }
+
+    /// The active version, and what is left of its limit.
+    fn left(&self, index: usize) -> Option<(u32, Used)> {
+        let (_keyring, ring) = self.ring(index)?;
+        let active = ring.active()?;
+        let held = self.loaded.get(active.kid)?;
+        let left = used(ring.terms().limit).minus(held.version.budget.reserved());
+        Some((active.number, left))
     }
 
     /// The active version whose lanes want more, and what is left of its limit.

@@ -19,7 +19,7 @@ use super::Driver;
 use super::perform::{Then, Told, verdict};
 
 /// How often the driver looks at what time and traffic have brought about.
-const TICK: Duration = Duration::from_millis(200);
+pub(super) const TICK: Duration = Duration::from_millis(200);
 
 /// The way back to whoever asked.
 type Answer<T> = oneshot::Sender<T>;
@@ -71,6 +71,10 @@ pub(in crate::rotation) enum Request {
         what: String,
         answer: Answer<Result<(), OrderError>>,
     },
+    /// Let go of the catalogue and the audit log; both are settled when the answer comes.
+    HandOver {
+        answer: Answer<()>,
+    },
     Stop,
 }
 
@@ -80,7 +84,7 @@ impl Driver {
         mut self,
         mut requests: mpsc::Receiver<Request>,
         mut misses: mpsc::Receiver<Miss>,
-    ) {
+    ) -> mpsc::Receiver<Miss> {
         let thirst = std::sync::Arc::clone(&self.thirst);
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -88,6 +92,11 @@ impl Driver {
             tokio::select! {
                 request = requests.recv() => match request {
                     Some(Request::Stop) | None => break,
+                    Some(Request::HandOver { answer }) => {
+                        let follower = self.hand_over();
+                        give(answer, ());
+                        return follower.run(requests, misses).await;
+                    }
                     Some(request) => self.serve(request),
                 },
                 Some(miss) = misses.recv() => {
@@ -101,6 +110,7 @@ impl Driver {
         }
         self.settle_all();
         self.say(Fact::GatewayStopped);
+        misses
     }
 
     /// Lanes want more of a budget: what has been sealed may ask for a successor, too.
@@ -161,7 +171,7 @@ impl Driver {
                 what,
                 answer,
             } => give(answer, self.reload(config, what)),
-            Request::Stop => {}
+            Request::HandOver { .. } | Request::Stop => {}
         }
     }
 }

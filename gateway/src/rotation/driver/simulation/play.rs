@@ -277,6 +277,7 @@ impl<'h> Play<'h> {
             Err(error) => return Err(text(&error)),
         };
         let parts = Parts {
+            held: None,
             catalogue,
             audit,
             inspector: Box::new(self.bus.clone()),

@@ -32,6 +32,7 @@ impl Bench {
         let now = jiff::Timestamp::try_from(clock.wall()).unwrap();
         let catalogue = Catalogue::open_on(home.lock(), Arc::clone(&files), home.kek()).unwrap();
         let parts = Parts {
+            held: None,
             catalogue,
             audit: Log::open(place(files, home.dir()), signer(), now).unwrap(),
             inspector: Box::new(Nobody),
