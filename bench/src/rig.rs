@@ -107,7 +107,10 @@ pub fn run_deliver(path: &mut DeliverPath<'_>, input: &mut Buffer, output: &mut 
         match ended {
             DeliverBatch::Full => {}
             DeliverBatch::More(_) if input.is_empty() => return,
-            DeliverBatch::More(_) | DeliverBatch::Miss(_) | DeliverBatch::Malformed => {
+            DeliverBatch::More(_)
+            | DeliverBatch::Miss(_)
+            | DeliverBatch::Malformed
+            | DeliverBatch::Last => {
                 panic!("the deliver path stopped")
             }
         }

@@ -35,7 +35,8 @@ impl Health {
     }
 
     /// What speaks against sending clients here, and what does not work but keeps nobody from being served.
-    pub(super) fn readiness(&self, keyrings: &[KeyringStatus]) -> Readiness {
+    #[must_use]
+    pub fn readiness(&self, keyrings: &[KeyringStatus]) -> Readiness {
         let mut reasons = Vec::new();
         if self.draining.load(Ordering::Relaxed) {
             reasons.push("the gateway is stopping and accepts no clients".to_owned());

@@ -25,7 +25,7 @@ mod routes;
 mod socket;
 mod tokens;
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -84,6 +84,8 @@ pub struct Running {
     sources: Arc<Shared>,
     closing: watch::Sender<bool>,
     doors: JoinSet<()>,
+    /// The TCP socket once more, for whoever comes after this process.
+    again: Option<TcpListener>,
 }
 
 /// What every request may ask. The way to the keys can be taken back: rotation ends only when nobody holds it.
@@ -98,14 +100,25 @@ struct Shared {
 /// Sized, so that it can be swapped out.
 struct Reloader(Box<dyn Reload>);
 
-/// Opens both doors. Call within a tokio runtime, holding the lock of the state directory: a socket that a dead gateway left is
+/// Opens both doors; the TCP socket may be there already. Call within a tokio runtime, holding the lock of the state directory: a socket that a dead gateway left is
 /// replaced.
 ///
 /// # Errors
 /// [`StartError`]; neither door is open then.
-pub fn serve(config: &Config, sources: Sources) -> Result<Running, StartError> {
+pub fn serve(
+    config: &Config,
+    sources: Sources,
+    inherited: Option<TcpListener>,
+) -> Result<Running, StartError> {
     let tokens = Arc::new(Tokens::read(&config.tokens)?);
-    let tcp = config.listen.map(bind).transpose()?;
+    let (tcp, again) = match (config.listen, inherited) {
+        (Some(addr), Some(listener)) => (Some(adopt(addr, &listener)?), Some(listener)),
+        (Some(addr), None) => {
+            let listener = TcpListener::bind(addr).map_err(|e| failed(addr, e))?;
+            (Some(adopt(addr, &listener)?), Some(listener))
+        }
+        (None, _) => (None, None),
+    };
     let addr = tcp.as_ref().map(|(addr, _listener)| *addr);
     let unix = socket::Guarded::bind(&config.socket)?;
     let shared = Arc::new(Shared {
@@ -130,6 +143,7 @@ pub fn serve(config: &Config, sources: Sources) -> Result<Running, StartError> {
         sources: shared,
         closing,
         doors,
+        again,
     })
 }
 
@@ -147,7 +161,12 @@ impl Running {
     }
 
     /// Closes both doors, lets requests that have begun finish, and lets go of the keys.
-    pub async fn stop(mut self) {
+    pub async fn stop(self) {
+        drop(self.hand_over().await);
+    }
+
+    /// The same, but for the TCP socket: whoever comes there waits for the next that serves it.
+    pub async fn hand_over(mut self) -> Option<TcpListener> {
         self.closing.send_replace(true);
         let ended = async { while self.doors.join_next().await.is_some() {} };
         if tokio::time::timeout(GRACE, ended).await.is_err() {
@@ -156,15 +175,26 @@ impl Running {
         self.sources.rotation.store(None);
         self.sources.reload.store(None);
         socket::remove(&self.socket);
+        self.again.take()
     }
 }
 
-fn bind(addr: SocketAddr) -> Result<(SocketAddr, tokio::net::TcpListener), StartError> {
-    let failed = |source| StartError::Listen { addr, source };
-    let listener = std::net::TcpListener::bind(addr).map_err(failed)?;
-    listener.set_nonblocking(true).map_err(failed)?;
-    let listener = tokio::net::TcpListener::from_std(listener).map_err(failed)?;
-    Ok((listener.local_addr().map_err(failed)?, listener))
+/// A listener of the runtime's for a socket that `addr` asked for; where it listens.
+fn adopt(
+    addr: SocketAddr,
+    listener: &TcpListener,
+) -> Result<(SocketAddr, tokio::net::TcpListener), StartError> {
+    let listener = listener.try_clone().map_err(|e| failed(addr, e))?;
+    listener
+        .set_nonblocking(true)
+        .map_err(|e| failed(addr, e))?;
+    let listener = tokio::net::TcpListener::from_std(listener).map_err(|e| failed(addr, e))?;
+    let at = listener.local_addr().map_err(|e| failed(addr, e))?;
+    Ok((at, listener))
+}
+
+const fn failed(addr: SocketAddr, source: std::io::Error) -> StartError {
+    StartError::Listen { addr, source }
 }
 
 async fn run(server: impl IntoFuture<Output = std::io::Result<()>>) {

@@ -4,24 +4,27 @@
 
 mod audit;
 mod certificates;
+mod handover;
+pub mod manager;
 mod offline;
 mod ports;
 pub mod process;
 mod reload;
+mod seat;
 mod state;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::task::JoinHandle;
 
-use crate::admin::{self, Asker, Reload};
+use crate::admin::{self, Asker, Reload as _};
 use crate::clock::Clock;
 use crate::config::Checked;
 use crate::control::Control;
-use crate::dataplane::{self, Dataplane, ListenAddr};
-use crate::disk::{self, StateDir};
+use crate::custody::Custodian;
+use crate::dataplane::{self, Dataplane, Inherited, ListenAddr, PathOf, Stopped, Succession};
+use crate::disk;
 use crate::envelope::{self, WrongAnswer};
 use crate::fault::{Fault, Faulty, Retry, Who};
 use crate::keyring::{Keys, Snapshot};
@@ -30,10 +33,14 @@ use crate::policy::Policy;
 use crate::rotation::{self, Rotation, Stores, User};
 use crate::tls;
 
+use seat::{Held, Seat};
+
 pub use audit::{AuditError, audit_directory, audit_verifier};
 pub use certificates::check_certificates;
+pub use handover::{Claim, ClaimError, claim};
 pub use offline::offline;
 pub use reload::{Origin, Read, Reloader, warn_of};
+pub use seat::{Attended, Due};
 pub use state::{OpenError, Opened, open, open_audit, with_audit};
 
 use certificates::Certificates;
@@ -41,13 +48,36 @@ use certificates::Certificates;
 /// A running gateway.
 pub struct Gateway {
     dataplane: Dataplane,
-    admin: admin::Running,
-    health: admin::Health,
+    premises: Box<Premises>,
+    seat: Seat,
+    succession: Succession,
     upkeep: [JoinHandle<()>; 2],
-    rotation: Option<(Rotation, rotation::Running)>,
+}
+
+/// What stays as it is, whoever has the seat.
+struct Premises {
+    checked: Checked,
+    clock: Clock,
+    metrics: PrometheusHandle,
+    health: admin::Health,
     reloader: Option<Arc<Reloader>>,
-    /// Where `ports.json` lies.
-    state: PathBuf,
+    keys: Arc<Keys>,
+    /// `None` when the gateway relays only.
+    custodian: Option<Arc<dyn Custodian>>,
+}
+
+/// What a gateway finds when it starts.
+pub struct Surroundings {
+    /// What administration shows.
+    pub metrics: PrometheusHandle,
+    /// Where the configuration can be read again; `None`: nowhere.
+    pub origin: Option<Origin>,
+    /// Listening sockets for clients that are there already.
+    pub inherited: Vec<Inherited>,
+    /// What another gateway has handed over; it is told how this ends.
+    pub claim: Option<Claim>,
+    /// An open KEK; `None`: it is yet to be opened.
+    pub custodian: Option<Arc<dyn Custodian>>,
 }
 
 /// Why a gateway did not start. Nothing is left running.
@@ -98,60 +128,130 @@ impl Faulty for StartError {
     }
 }
 
+impl Surroundings {
+    /// Nothing but a place for numbers.
+    #[must_use]
+    pub const fn bare(metrics: PrometheusHandle) -> Self {
+        Self {
+            metrics,
+            origin: None,
+            inherited: Vec::new(),
+            claim: None,
+            custodian: None,
+        }
+    }
+}
+
+/// Checks what can be checked while another gateway runs on the same state directory: ciphers, certificates, KEK and catalogue. Yields
+/// the KEK, for a passphrase may not be there to be read twice.
+///
+/// # Errors
+/// [`StartError`]: a gateway with this configuration would not start.
+pub fn rehearse(checked: &Checked) -> Result<Option<Arc<dyn Custodian>>, StartError> {
+    envelope::self_test()?;
+    let (wrong, _doubts) = check_certificates(&checked.dataplane, &Clock::system());
+    if let Some(error) = wrong.into_iter().next() {
+        return Err(error.into());
+    }
+    if checked.dataplane.relay_only {
+        return Ok(None);
+    }
+    Ok(state::rehearse(&checked.state, &checked.custody)?)
+}
+
 impl Gateway {
-    /// Self-test, certificates, state and keys, message path, administration, in this order. `metrics` are what administration shows, `origin`
-    /// is where `checked` can be read again. Call within a tokio runtime; waits for the disk.
+    /// Self-test, certificates, state and keys, message path, administration, in this order. Call within a tokio runtime; waits for
+    /// the disk.
     ///
     /// # Errors
     /// [`StartError`].
     pub fn start(
         checked: &Checked,
-        (metrics, origin): (PrometheusHandle, Option<Origin>),
+        mut surroundings: Surroundings,
+        clock: &Clock,
+    ) -> Result<Self, StartError> {
+        let mut claim = surroundings.claim.take();
+        match Self::prepare(checked, surroundings, claim.as_mut(), clock) {
+            Ok(mut gateway) => {
+                if let Some(claim) = claim {
+                    gateway.confirm(claim);
+                }
+                // Not before: whoever waits in the kernel is lost with a process that does not serve after all.
+                gateway.dataplane.accept();
+                let addrs = gateway.dataplane.addrs().iter();
+                let listen: Vec<_> = addrs.map(ToString::to_string).collect();
+                let relay_only = checked.dataplane.relay_only;
+                tracing::info!(?listen, relay_only, "ready");
+                Ok(gateway)
+            }
+            Err(error) => {
+                if let Some(claim) = claim {
+                    claim.fail(&error.to_string());
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Everything but accepting clients.
+    fn prepare(
+        checked: &Checked,
+        surroundings: Surroundings,
+        claim: Option<&mut Claim>,
         clock: &Clock,
     ) -> Result<Self, StartError> {
         envelope::self_test()?;
         process::lock_memory(checked.lock_memory)?;
-        let config = checked.dataplane.clone();
-        let certificates = Arc::new(Certificates::load(&config, clock)?);
-        let (keys, rotation) = keys(checked, clock)?;
-        let config = process::fitted(config);
-        let dataplane = Dataplane::start(config, keys, certificates.tls(), clock.clone())?;
-        let recorder = metrics.clone();
-        let health = admin::Health::serving(dataplane.reach());
-        let handle = rotation
-            .as_ref()
-            .map(|(rotation, _running)| rotation.clone());
-        let reloader = origin.map(|origin| {
-            let parts = (handle.clone(), Arc::clone(&certificates));
-            Reloader::new(origin, parts, checked)
+        let certificates = Arc::new(Certificates::load(&checked.dataplane, clock)?);
+        let Begun {
+            keys,
+            rotation,
+            custodian,
+        } = begin(checked, surroundings.custodian, clock)?;
+        let mut inherited = surroundings.inherited;
+        let admin = claim.and_then(|claim| {
+            inherited.extend(claim.take_sockets());
+            claim.take_admin()
         });
+        let dataplane = Dataplane::start(
+            process::fitted(checked.dataplane.clone()),
+            inherited,
+            (Arc::clone(&keys), certificates.tls()),
+            clock.clone(),
+        )?;
+        let reloader = surroundings.origin;
+        let reloader =
+            reloader.map(|origin| Reloader::new(origin, Arc::clone(&certificates), checked));
         let reloader = reloader.map(Arc::new);
-        let sources = admin::Sources {
-            rotation: handle,
-            metrics,
-            health: health.clone(),
-            reload: reloader
-                .clone()
-                .map(|reloader| -> Box<dyn Reload> { Box::new(reloader) }),
+        let premises = Box::new(Premises {
+            checked: checked.clone(),
             clock: clock.clone(),
-        };
-        StateDir::create(&checked.state)?;
-        let admin = admin::serve(&checked.admin, sources)?;
-        ports::write(&checked.state, dataplane.addrs(), admin.addr())?;
-        let listen: Vec<_> = dataplane.addrs().iter().map(ToString::to_string).collect();
-        tracing::info!(?listen, relay_only = checked.dataplane.relay_only, "ready");
-        Ok(Self {
+            metrics: surroundings.metrics.clone(),
+            health: admin::Health::serving(dataplane.reach()),
+            reloader,
+            keys,
+            custodian,
+        });
+        let mut gateway = Self {
             upkeep: [
-                tokio::spawn(metrics::upkeep(recorder)),
+                tokio::spawn(metrics::upkeep(surroundings.metrics)),
                 tokio::spawn(certificates.watch()),
             ],
             dataplane,
-            admin,
-            health,
-            rotation,
-            reloader,
-            state: checked.state.clone(),
-        })
+            premises,
+            seat: Seat::Lost,
+            succession: Succession::Ends,
+        };
+        gateway.seat = Seat::Held(gateway.sit(rotation, admin)?);
+        Ok(gateway)
+    }
+
+    /// This gateway serves what another has handed over: tells it so, and has the paths of its unix sockets.
+    fn confirm(&self, claim: Claim) {
+        self.dataplane.assign(Some(claim.paths()), PathOf::Gateway);
+        if let Err(error) = claim.confirm() {
+            tracing::warn!(%error, "the gateway that handed over has ended by itself");
+        }
     }
 
     /// Where clients can connect.
@@ -163,20 +263,30 @@ impl Gateway {
     /// Where metrics and health are served.
     #[must_use]
     pub const fn admin_addr(&self) -> Option<SocketAddr> {
-        self.admin.addr()
+        match &self.seat {
+            Seat::Held(Held {
+                admin: Some(admin), ..
+            }) => admin.addr(),
+            Seat::Held(_) | Seat::Offered(_) | Seat::Vacant(_) | Seat::Lost => None,
+        }
     }
 
-    /// The way to switch keys; `None` when the gateway relays only.
+    /// The way to switch keys; `None` when the gateway relays only, or another process has the keys.
     #[must_use]
     pub fn rotation(&self) -> Option<Rotation> {
-        self.rotation
-            .as_ref()
-            .map(|(rotation, _running)| rotation.clone())
+        match &self.seat {
+            Seat::Held(held) => held.rotation.as_ref().map(|(rotation, _)| rotation.clone()),
+            Seat::Offered(_) | Seat::Vacant(_) | Seat::Lost => None,
+        }
     }
 
     /// Reads the configuration again, on behalf of `asker`, and puts in force what can change; says in the log what became of it.
     pub async fn reload(&self, asker: Asker) {
-        if let Some(reloader) = &self.reloader
+        if !matches!(self.seat, Seat::Held(_)) {
+            tracing::error!("nothing is reloaded: another process is taking over");
+            return;
+        }
+        if let Some(reloader) = &self.premises.reloader
             && let Err(problem) = reloader.reload(asker).await
         {
             tracing::error!(
@@ -187,45 +297,71 @@ impl Gateway {
         }
     }
 
-    /// Stops accepting, lets sessions end, then ends rotation.
-    pub async fn stop(self) {
-        self.health.draining();
-        ports::remove(&self.state);
-        self.upkeep.iter().for_each(JoinHandle::abort);
-        self.dataplane.stop().await;
-        self.admin.stop().await;
-        if let Some((_rotation, running)) = self.rotation {
-            running.stop().await;
+    /// Stops accepting, lets sessions end, at once when `hurry` does, then ends rotation.
+    pub async fn stop(self, hurry: impl Future<Output = ()>) -> Stopped {
+        self.premises.health.draining();
+        if matches!(self.seat, Seat::Held(_)) {
+            ports::remove(&self.premises.checked.state);
         }
+        self.upkeep.iter().for_each(JoinHandle::abort);
+        let stopped = self.dataplane.stop(self.succession, hurry).await;
+        self.seat.leave().await;
         tracing::info!("stopped");
+        stopped
     }
 }
 
-type Started = (Arc<Keys>, Option<(Rotation, rotation::Running)>);
+/// The way to rotation and its thread; `None` when the gateway relays only.
+type Started = Option<(Rotation, rotation::Running)>;
+
+/// What there is to seal under.
+struct Begun {
+    keys: Arc<Keys>,
+    rotation: Started,
+    custodian: Option<Arc<dyn Custodian>>,
+}
 
 /// The keys to seal under. A gateway that relays only needs none, and touches neither KEK nor catalogue: it must start in the
 /// emergency in which these are broken.
-fn keys(checked: &Checked, clock: &Clock) -> Result<Started, StartError> {
+fn begin(
+    checked: &Checked,
+    custodian: Option<Arc<dyn Custodian>>,
+    clock: &Clock,
+) -> Result<Begun, StartError> {
     if checked.dataplane.relay_only {
-        let (keys, _nobody_misses) = Keys::new(Snapshot::new(
-            Arc::new(Policy::nothing()),
-            Vec::new(),
-            Vec::new(),
-            0,
-        ));
-        return Ok((Arc::new(keys), None));
+        let nothing = Arc::new(Policy::nothing());
+        let (keys, _nobody_misses) = Keys::new(Snapshot::new(nothing, Vec::new(), Vec::new(), 0));
+        return Ok(Begun {
+            keys: Arc::new(keys),
+            rotation: None,
+            custodian: None,
+        });
     }
-    let Opened { catalogue, audit } = open(&checked.state, &checked.custody, clock)?;
+    let opened = match custodian {
+        Some(custodian) => state::reopen(&checked.state, &custodian, clock)?,
+        None => open(&checked.state, &checked.custody, clock)?,
+    };
     ports::remove(&checked.state);
-    let stores = Stores {
-        catalogue,
-        audit,
+    let custodian = opened.catalogue.custodian();
+    let (rotation, keys, running) = rotation::start(
+        rotation_config(checked),
+        stores(checked, opened),
+        clock.clone(),
+    )?;
+    Ok(Begun {
+        keys,
+        rotation: Some((rotation, running)),
+        custodian: Some(custodian),
+    })
+}
+
+fn stores(checked: &Checked, opened: Opened) -> Stores {
+    Stores {
+        catalogue: opened.catalogue,
+        audit: opened.audit,
         control: checked.control.clone().map(Control::new),
         user: User::Gateway,
-    };
-    let config = rotation_config(checked);
-    let (rotation, keys, running) = rotation::start(config, stores, clock.clone())?;
-    Ok((keys, Some((rotation, running))))
+    }
 }
 
 /// What rotation is told of the configuration, at start and after a reload.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use tokio::sync::Mutex;
 
 use crate::admin::api::{Problem, Reloaded};
@@ -28,8 +29,8 @@ pub struct Origin {
 /// Puts a configuration that has changed in force.
 pub struct Reloader {
     origin: Origin,
-    /// `None` when the gateway relays only.
-    rotation: Option<Rotation>,
+    /// Empty when the gateway relays only, and while another process has the keys.
+    rotation: ArcSwapOption<Rotation>,
     certificates: Arc<Certificates>,
     /// What cannot change is as it was then.
     started: Checked,
@@ -39,18 +40,24 @@ pub struct Reloader {
 
 impl Reloader {
     /// For a gateway that was started with `checked`.
-    pub(super) fn new(
-        origin: Origin,
-        (rotation, certificates): (Option<Rotation>, Arc<Certificates>),
-        checked: &Checked,
-    ) -> Self {
+    pub(super) fn new(origin: Origin, certificates: Arc<Certificates>, checked: &Checked) -> Self {
         Self {
             origin,
-            rotation,
+            rotation: ArcSwapOption::empty(),
             certificates,
             started: checked.clone(),
             current: Mutex::new(checked.clone()),
         }
+    }
+
+    /// Whoever hears of a reload from now on.
+    pub(super) fn attach(&self, rotation: Option<Rotation>) {
+        self.rotation.store(rotation.map(Arc::new));
+    }
+
+    /// What is in force.
+    pub(super) async fn current(&self) -> Checked {
+        self.current.lock().await.clone()
     }
 
     async fn run(&self, asker: Asker) -> Result<Reloaded, Problem> {
@@ -66,7 +73,7 @@ impl Reloader {
             restart: fixed(&self.started, &next),
             warnings: warnings_of_all.chain(certificates.wrong).collect(),
         };
-        if let Some(rotation) = &self.rotation {
+        if let Some(rotation) = self.rotation.load_full() {
             let what = said(&asker, &reloaded);
             let done = rotation.reload(rotation_config(&next), what).await;
             done.map_err(|error| {
@@ -188,8 +195,8 @@ fn fixed(started: &Checked, next: &Checked) -> Vec<String> {
         ),
         ("tls", was.tls != is.tls),
         ("server-tls", was.server_tls != is.server_tls),
-        ("limits.drain", was.drain != is.drain),
         ("limits.workers", was.workers != is.workers),
+        ("shutdown", was.shutdown != is.shutdown),
         ("state", started.state != next.state),
         ("lock-memory", started.lock_memory != next.lock_memory),
         ("admin", started.admin != next.admin),

@@ -70,12 +70,50 @@ pub fn open(state: &Path, custody: &Custody, clock: &Clock) -> Result<Opened, Op
         tracing::info!(state = %state.display(), "making a new key-encryption key");
         custody::local::init(&lock, passphrase.as_ref())?
     });
+    furnish(lock, &custodian, clock)
+}
+
+/// The same with a KEK that is open.
+///
+/// # Errors
+/// [`OpenError`].
+pub(super) fn reopen(
+    state: &Path,
+    custodian: &Arc<dyn Custodian>,
+    clock: &Clock,
+) -> Result<Opened, OpenError> {
+    let lock = Lock::take(StateDir::create(state)?)?;
+    furnish(lock, custodian, clock)
+}
+
+/// Opens what can be opened while another process holds the lock: KEK and catalogue, where there are any.
+///
+/// # Errors
+/// [`OpenError`]: what would keep [`reopen`] from working, too.
+pub(super) fn rehearse(
+    state: &Path,
+    custody: &Custody,
+) -> Result<Option<Arc<dyn Custodian>>, OpenError> {
+    let dir = StateDir::create(state)?;
+    if !custody::local::exists(&dir) {
+        return Ok(None);
+    }
+    let passphrase = passphrase(custody)?;
+    let custodian = custody::local::open(&dir, passphrase.as_ref())?;
+    let custodian: Arc<dyn Custodian> = Arc::new(custodian);
+    if Catalogue::exists(&dir) {
+        Catalogue::open_read_only(dir, Arc::clone(&custodian))?;
+    }
+    Ok(Some(custodian))
+}
+
+fn furnish(lock: Lock, custodian: &Arc<dyn Custodian>, clock: &Clock) -> Result<Opened, OpenError> {
     let catalogue = if Catalogue::exists(lock.dir()) {
-        Catalogue::open(lock, Arc::clone(&custodian))?
+        Catalogue::open(lock, Arc::clone(custodian))?
     } else {
-        Catalogue::create(lock, Arc::clone(&custodian))?
+        Catalogue::create(lock, Arc::clone(custodian))?
     };
-    Ok(with_audit(catalogue, &*custodian, clock))
+    Ok(with_audit(catalogue, &**custodian, clock))
 }
 
 /// Adds the audit log. One that cannot be continued is closed: messages are sealed and opened as before, and no key event happens

@@ -102,6 +102,9 @@ pub(super) struct Demo {
 pub(super) struct Run {
     #[command(flatten)]
     pub(super) place: Place,
+    /// Take over from the gateway that runs on the same state directory, without refusing a connection; it drains and ends
+    #[arg(long)]
+    pub(super) take_over: bool,
 }
 
 /// `keyway init`

@@ -3,10 +3,11 @@
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::admin::Asker;
-use crate::app::{self, Gateway, Origin, process};
+use crate::app::{self, Attended, Gateway, Origin, Surroundings, manager, process};
 use crate::audit::{Through, Who};
 use crate::clock::Clock;
 use crate::config::Checked;
+use crate::dataplane::{Inherited, Stopped};
 use crate::metrics;
 
 use super::args::Run;
@@ -17,6 +18,8 @@ use super::{log, place, runtime};
 pub(super) fn run(args: &Run) -> Result<(), Failure> {
     let (checked, warnings) = place::read(&args.place)?;
     let levels = log::start(checked.log);
+    // Before the runtime, whose threads could be reading the environment.
+    let inherited = manager::inherited();
     for warning in &warnings {
         app::warn_of(warning.finding());
     }
@@ -25,10 +28,21 @@ pub(super) fn run(args: &Run) -> Result<(), Failure> {
         read: Box::new(move || place::check(&place)),
         level: Box::new(move |level| levels.set(level)),
     };
-    runtime()?.block_on(serve(&checked, origin))
+    let start = Start {
+        checked,
+        take_over: args.take_over,
+    };
+    runtime()?.block_on(serve(&start, origin, inherited))
 }
 
-async fn serve(checked: &Checked, origin: Origin) -> Result<(), Failure> {
+/// What is started.
+struct Start {
+    checked: Checked,
+    /// In place of a gateway that runs.
+    take_over: bool,
+}
+
+async fn serve(start: &Start, origin: Origin, inherited: Vec<Inherited>) -> Result<(), Failure> {
     // Before anything else, so that a signal during the start is not lost.
     let mut asked = Asked::listen()?;
     match process::take_all_descriptors() {
@@ -36,17 +50,75 @@ async fn serve(checked: &Checked, origin: Origin) -> Result<(), Failure> {
         Err(error) => tracing::warn!(%error, "the limit of descriptors cannot be raised"),
     }
     let metrics = metrics::install().map_err(|error| Failure::of(&error))?;
-    let gateway = Gateway::start(checked, (metrics, Some(origin)), &Clock::system());
-    let gateway = gateway.map_err(|error| Failure::of(&error))?;
-    let name = loop {
-        match asked.next().await {
-            Signalled::Stop(name) => break name,
-            Signalled::Reload => gateway.reload(by_signal()).await,
+    let mut surroundings = Surroundings::bare(metrics);
+    surroundings.origin = Some(origin);
+    surroundings.inherited = inherited;
+    if start.take_over {
+        tokio::select! {
+            taken = Box::pin(take_over(start.checked.clone(), &mut surroundings)) => taken?,
+            () = asked.stop() => return Ok(()),
         }
-    };
-    tracing::info!(signal = name, "stopping");
-    gateway.stop().await;
+    }
+    let instead = surroundings.claim.is_some();
+    let mut gateway = Gateway::start(&start.checked, surroundings, &Clock::system())
+        .map_err(|error| Failure::of(&error))?;
+    if instead {
+        manager::ready_instead();
+    } else {
+        manager::ready();
+    }
+    Box::pin(attend(&mut gateway, &mut asked)).await;
+    match Box::pin(gateway.stop(asked.stop())).await {
+        Stopped::Drained => Ok(()),
+        Stopped::Cut => Err(Failure::silent(Exit::Interrupted)),
+    }
+}
+
+/// Checks what can be checked, then has the gateway that runs hand over, if one does.
+async fn take_over(checked: Checked, surroundings: &mut Surroundings) -> Result<(), Failure> {
+    let claimed = tokio::task::spawn_blocking(move || {
+        let custodian = app::rehearse(&checked).map_err(|error| Failure::of(&error))?;
+        let claim = app::claim(&checked.state).map_err(|error| Failure::of(&error))?;
+        Ok((custodian, claim))
+    });
+    let claimed = claimed.await.unwrap_or_else(|error| {
+        let what = format!("taking over ended early: {error}");
+        Err(Failure::new(Exit::Failed, what, ""))
+    });
+    (surroundings.custodian, surroundings.claim) = claimed?;
+    if surroundings.claim.is_none() {
+        tracing::info!("no gateway runs on this state directory: nothing to take over");
+    }
     Ok(())
+}
+
+/// Until the gateway is to stop.
+async fn attend(gateway: &mut Gateway, asked: &mut Asked) {
+    loop {
+        let due = tokio::select! {
+            signal = asked.next() => match signal {
+                Signalled::Stop(name) => {
+                    tracing::info!(signal = name, "stopping");
+                    manager::stopping();
+                    return;
+                }
+                Signalled::Reload => None,
+            },
+            due = gateway.due() => Some(due),
+        };
+        match due {
+            None => {
+                manager::reloading();
+                gateway.reload(by_signal()).await;
+                manager::ready();
+            }
+            Some(due) => {
+                if gateway.attend(due).await == Attended::HandedOver {
+                    return;
+                }
+            }
+        }
+    }
 }
 
 /// Whoever may send signals to the process; the kernel does not say who.
@@ -94,6 +166,14 @@ impl Asked {
             _ = self.term.recv() => Signalled::Stop("SIGTERM"),
             _ = self.int.recv() => Signalled::Stop("SIGINT"),
             _ = self.hup.recv() => Signalled::Reload,
+        }
+    }
+
+    /// Waits for the next signal that asks the process to stop.
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.term.recv() => {}
+            _ = self.int.recv() => {}
         }
     }
 

@@ -15,6 +15,7 @@ mod network;
 mod operation;
 pub mod schema;
 mod section;
+mod shutdown;
 #[cfg(test)]
 mod tests;
 mod tls;

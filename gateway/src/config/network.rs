@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::config::section::Section;
-use crate::config::{tls, value};
+use crate::config::{shutdown, tls, value};
 use crate::dataplane::{Config, Crowd, ListenAddr, ServerAddr};
 use crate::tls::Demand;
 
@@ -25,7 +25,6 @@ struct Limits {
     miss_wait: Duration,
     dial_timeout: Duration,
     handshake_timeout: Duration,
-    drain: Duration,
     workers: Option<usize>,
 }
 
@@ -36,6 +35,7 @@ pub(super) fn convert(root: &Section<'_>, base: &Path) -> Option<Config> {
     let relay_only = root.one("relay-only", value::truth);
     let advertise = root.many("advertise", value::host_and_port);
     let limits = limits(&root.section("limits"));
+    let shutdown = shutdown::convert(&root.section("shutdown"));
     let clients = tls::listener(root, base);
     let servers = bare(servers);
     let to_server = tls::to_server(root, base, &servers);
@@ -63,7 +63,7 @@ pub(super) fn convert(root: &Section<'_>, base: &Path) -> Option<Config> {
         handshake_timeout: limits.handshake_timeout,
         tls: clients?,
         server_tls: to_server?,
-        drain: limits.drain,
+        shutdown: shutdown?,
         workers: limits.workers,
     })
 }
@@ -80,7 +80,6 @@ fn limits(section: &Section<'_>) -> Option<Limits> {
     let handshake_timeout = section.one("handshake-timeout", |v| {
         value::duration(v, millisecond, MINUTE)
     });
-    let drain = section.one("drain", |v| value::duration(v, Duration::ZERO, HOUR));
     let workers = section.optional("workers", |v| value::count(v, 1, 1024));
     Some(Limits {
         max_control_line: usize::try_from(max_control_line?).ok()?,
@@ -91,7 +90,6 @@ fn limits(section: &Section<'_>) -> Option<Limits> {
         miss_wait: miss_wait?,
         dial_timeout: dial_timeout?,
         handshake_timeout: handshake_timeout?,
-        drain: drain?,
         workers: workers?.and_then(|n| usize::try_from(n).ok()),
     })
 }

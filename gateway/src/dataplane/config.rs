@@ -40,10 +40,21 @@ pub struct Config {
     pub tls: Option<tls::Listener>,
     /// TLS with servers; `None`: with none of them.
     pub server_tls: Option<tls::ToServer>,
-    /// How long sessions may take to end once the gateway is asked to stop.
-    pub drain: Duration,
+    /// How sessions end once the gateway is asked to stop.
+    pub shutdown: Shutdown,
     /// Threads that carry sessions; `None`: one per core.
     pub workers: Option<usize>,
+}
+
+/// How the connections of a gateway that stops are ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shutdown {
+    /// From telling clients to closing the first of them.
+    pub grace: Duration,
+    /// From closing the first of a worker's connections to closing its last.
+    pub spread: Duration,
+    /// How long the last of them may take to end.
+    pub drain: Duration,
 }
 
 /// A NATS server's address.
@@ -55,6 +66,16 @@ pub struct ServerAddr {
     pub port: u16,
     /// Whether TLS must be spoken to it (`tls://`).
     pub tls: bool,
+}
+
+impl Default for Shutdown {
+    fn default() -> Self {
+        Self {
+            grace: Duration::from_secs(10),
+            spread: Duration::from_secs(5),
+            drain: Duration::from_secs(5),
+        }
+    }
 }
 
 impl Default for Config {
@@ -78,7 +99,7 @@ impl Default for Config {
             handshake_timeout: Duration::from_secs(2),
             tls: None,
             server_tls: None,
-            drain: Duration::from_secs(10),
+            shutdown: Shutdown::default(),
             workers: None,
         }
     }

@@ -149,24 +149,64 @@ pub(super) fn info(
     out: &mut Buffer,
 ) -> Result<(), NotAnInfo> {
     let said = Info::read(json).map_err(|_not_an_object| NotAnInfo)?;
+    rewrite((json, Says::Server), (snapshot, worker), link, out)?;
+    link.max_payload = said.payload_limit();
+    link.headers = said.headers();
+    link.info = json.into();
+    link.identity.greeted(&said);
+    Ok(())
+}
+
+/// The server's last INFO once more, with the gateway's own word that it is about to stop.
+pub(super) fn lame_duck(
+    urls: &[String],
+    snapshot: &Snapshot,
+    worker: &Worker,
+    link: &Link,
+    out: &mut Buffer,
+) -> Result<(), NotAnInfo> {
+    rewrite(
+        (&link.info, Says::LameDuck(urls)),
+        (snapshot, worker),
+        link,
+        out,
+    )
+}
+
+/// Who has something to say.
+#[derive(Clone, Copy)]
+enum Says<'a> {
+    /// The server.
+    Server,
+    /// The gateway: it stops, and clients can go to these.
+    LameDuck(&'a [String]),
+}
+
+fn rewrite(
+    (json, says): (&[u8], Says<'_>),
+    (snapshot, worker): (&Snapshot, &Worker),
+    link: &Link,
+    out: &mut Buffer,
+) -> Result<(), NotAnInfo> {
     let config = &worker.shared.config;
+    let (connect_urls, lame_duck) = match says {
+        Says::Server => (config.advertise.as_slice(), false),
+        Says::LameDuck(urls) => (urls, true),
+    };
     let seals = !config.relay_only && snapshot.policy().protects_anything();
     let (host, port) = link.ends.reached();
     let edits = info::Edits {
         overhead: if seals { OVERHEAD } else { 0 },
         host: &host.to_string(),
         port,
-        connect_urls: &config.advertise,
+        connect_urls,
         client_ip: Some(&link.ends.client_ip().to_string()),
         tls: worker.shared.secure.word(&link.ends),
-        lame_duck: false,
+        lame_duck,
     };
     let mut rewritten = Buffer::new();
     info::rewrite(json, &edits, &mut rewritten).map_err(|_not_an_object| NotAnInfo)?;
     write::info(out, rewritten.filled());
-    link.max_payload = said.payload_limit();
-    link.headers = said.headers();
-    link.identity.greeted(&said);
     Ok(())
 }
 

@@ -20,6 +20,10 @@ pub struct Link {
     pub(super) headers: bool,
     /// Who the client is.
     pub(super) identity: Identity,
+    /// The server's last INFO, as it was: `{…}`.
+    pub(super) info: Box<[u8]>,
+    /// The protocol level of the client's CONNECT; `None` before it.
+    pub(super) protocol: Option<i64>,
     /// What the client asked for in its CONNECT.
     pub(super) client: Reads,
     /// The same: what the server says of each operation.
@@ -70,6 +74,8 @@ impl Link {
             max_payload: None,
             headers: false,
             identity: Identity::default(),
+            info: Box::default(),
+            protocol: None,
             client: Reads::Payloads,
             told: Told::Each,
             broken: None,
@@ -77,5 +83,10 @@ impl Link {
             refusals: Refusals::default(),
             to_server: Buffer::new(),
         }
+    }
+
+    /// Whether the client reads an INFO that it did not ask for: it said so, and has seen that the server took it in (R33).
+    pub(super) fn hears_info(&self) -> bool {
+        self.protocol.is_some_and(|protocol| protocol >= 1) && self.refusals.has_ponged()
     }
 }

@@ -2,11 +2,12 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
@@ -17,6 +18,7 @@ use crate::clock::Clock;
 
 use super::address::{Ends, ListenAddr};
 use super::admission::Admission;
+use super::inherited::{Inherited, ListenSocket, PathOf};
 use super::worker::{Accepted, Arrived};
 
 /// How many connections the kernel may hold for us; it clips this to its own limit.
@@ -32,8 +34,15 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub(super) enum Listener {
     /// Reached over a network.
     Tcp(TcpListener),
-    /// Reached within the host; its path goes when it goes.
-    Unix(UnixListener, PathBuf),
+    /// Reached within the host.
+    Unix(UnixListener, Place),
+}
+
+/// Where a unix socket lies.
+pub(super) struct Place {
+    path: PathBuf,
+    /// Whether the path goes when the listener goes.
+    goes: AtomicBool,
 }
 
 impl Listener {
@@ -44,7 +53,52 @@ impl Listener {
     pub(super) fn bind(addr: &ListenAddr) -> io::Result<Self> {
         match addr {
             ListenAddr::Tcp(addr) => tcp(*addr).map(Self::Tcp),
-            ListenAddr::Unix(path) => unix(path).map(|listener| Self::Unix(listener, path.clone())),
+            ListenAddr::Unix(path) => unix(path).map(|listener| {
+                let (path, goes) = (path.clone(), AtomicBool::new(true));
+                Self::Unix(listener, Place { path, goes })
+            }),
+        }
+    }
+
+    /// Takes over a socket that somebody else has bound. Its path stays, until this is told otherwise.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    pub(super) fn adopt(socket: Inherited) -> io::Result<Self> {
+        match (socket.socket, socket.addr) {
+            (ListenSocket::Unix(listener), ListenAddr::Unix(path)) => {
+                let goes = AtomicBool::new(false);
+                UnixListener::from_std(listener)
+                    .map(|listener| Self::Unix(listener, Place { path, goes }))
+            }
+            (ListenSocket::Tcp(listener), _) => TcpListener::from_std(listener).map(Self::Tcp),
+            (ListenSocket::Unix(_), ListenAddr::Tcp(_)) => Err(io::ErrorKind::InvalidInput.into()),
+        }
+    }
+
+    /// Whose the path is from now on.
+    pub(super) fn assign(&self, to: PathOf) {
+        if let Self::Unix(_, place) = self {
+            place.goes.store(to == PathOf::Gateway, Ordering::Relaxed);
+        }
+    }
+
+    /// Whose the path is.
+    pub(super) fn path_of(&self) -> PathOf {
+        match self {
+            Self::Unix(_, place) if place.goes.load(Ordering::Relaxed) => PathOf::Gateway,
+            Self::Unix(..) | Self::Tcp(_) => PathOf::Other,
+        }
+    }
+
+    /// Another descriptor of the socket.
+    ///
+    /// # Errors
+    /// When there is none to be had.
+    pub(super) fn again(&self) -> io::Result<OwnedFd> {
+        match self {
+            Self::Tcp(listener) => listener.as_fd().try_clone_to_owned(),
+            Self::Unix(listener, _) => listener.as_fd().try_clone_to_owned(),
         }
     }
 
@@ -52,7 +106,7 @@ impl Listener {
     pub(super) fn addr(&self) -> io::Result<ListenAddr> {
         match self {
             Self::Tcp(listener) => listener.local_addr().map(ListenAddr::Tcp),
-            Self::Unix(_, path) => Ok(ListenAddr::Unix(path.clone())),
+            Self::Unix(_, place) => Ok(ListenAddr::Unix(place.path.clone())),
         }
     }
 
@@ -87,7 +141,8 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        if let Self::Unix(_, path) = self
+        if let Self::Unix(_, Place { path, goes }) = self
+            && *goes.get_mut()
             && let Err(error) = std::fs::remove_file(&*path)
         {
             tracing::debug!(%error, path = %path.display(), "a socket stays behind");
@@ -127,7 +182,7 @@ pub(super) struct Door {
 
 /// Accepts for ever; sessions go to the workers in turn.
 pub(super) async fn accept(
-    listener: Listener,
+    listener: Arc<Listener>,
     workers: Vec<mpsc::UnboundedSender<Accepted>>,
     door: Arc<Door>,
 ) {

@@ -24,9 +24,11 @@ mod dial;
 mod encrypted;
 mod greet;
 mod identity;
+mod inherited;
 mod link;
 mod listener;
 mod meaning;
+mod parting;
 mod pending;
 mod pool;
 mod publish;
@@ -42,8 +44,10 @@ mod worker;
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
 
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use crate::clock::Clock;
@@ -52,11 +56,12 @@ use crate::keyring::Keys;
 
 pub use address::{Ends, ListenAddr};
 pub use admission::Crowd;
-pub use config::{Config, ServerAddr};
+pub use config::{Config, ServerAddr, Shutdown};
 pub use deliver::{DeliverBatch, DeliverPath};
 pub use dial::Reach;
 #[cfg(any(test, fuzzing))]
 pub use identity::check;
+pub use inherited::{Binder, Handed, Inherited, ListenSocket, PathOf};
 pub use link::Link;
 pub use publish::{PublishBatch, PublishPath};
 pub use secure::Tls;
@@ -64,14 +69,48 @@ pub use worker::{Shared, Worker};
 
 use admission::Admission;
 use listener::{Door, Listener};
+use parting::Stage;
 use worker::Handle;
 
 /// The running message path.
 pub struct Dataplane {
     addrs: Vec<ListenAddr>,
     reach: Reach,
-    listeners: JoinSet<()>,
+    shared: Arc<Shared>,
+    entrances: Vec<Entrance>,
+    accepting: JoinSet<()>,
     workers: Vec<Handle>,
+    door: Arc<Door>,
+}
+
+/// A listener, and what the configuration calls its address.
+struct Entrance {
+    configured: ListenAddr,
+    listener: Arc<Listener>,
+}
+
+/// Whether the workers make progress, and how many clients they have.
+pub struct Pulse {
+    probes: Vec<mpsc::UnboundedSender<oneshot::Sender<()>>>,
+    shared: Arc<Shared>,
+}
+
+/// Who serves the addresses of a gateway that stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Succession {
+    /// Nobody: clients are sent to other gateways.
+    Ends,
+    /// Another process, which has the sockets.
+    GoesOn,
+}
+
+/// How the sessions have ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stopped {
+    /// Each in its turn.
+    Drained,
+    /// At once, because somebody was in a hurry.
+    Cut,
 }
 
 /// The message path could not be started.
@@ -108,22 +147,22 @@ impl Faulty for StartError {
 }
 
 impl Dataplane {
-    /// Binds the listeners and starts the workers. Must be called within a tokio runtime, which will accept connections.
+    /// Binds the listeners, but for those that `inherited` has, and starts the workers; clients wait until [`Dataplane::accept`]. Must
+    /// be called within a tokio runtime.
     ///
     /// # Errors
     /// [`StartError`]; nothing is left running then.
     pub fn start(
         config: Config,
-        keys: Arc<Keys>,
-        tls: Tls,
+        inherited: Vec<Inherited>,
+        (keys, tls): (Arc<Keys>, Tls),
         clock: Clock,
     ) -> Result<Self, StartError> {
-        let bound = config
-            .listen
+        let entrances = entrances(&config.listen, inherited)?;
+        let addrs = entrances
             .iter()
-            .map(bind)
-            .collect::<Result<Vec<_>, _>>()?;
-        let (addrs, bound): (_, Vec<_>) = bound.into_iter().unzip();
+            .map(Entrance::addr)
+            .collect::<Result<_, _>>()?;
         let count = config.worker_count();
         let shared = Arc::new(Shared::new(config, keys, clock).with(tls));
         let workers = (0..count)
@@ -135,20 +174,14 @@ impl Dataplane {
             admission: Arc::new(Admission::new(shared.config.crowd)),
             clock: shared.clock.clone(),
         };
-        let door = Arc::new(door);
-        let mut listeners = JoinSet::new();
-        for listener in bound {
-            let queues = workers
-                .iter()
-                .map(|worker| worker.accepted.clone())
-                .collect();
-            listeners.spawn(listener::accept(listener, queues, Arc::clone(&door)));
-        }
         Ok(Self {
             addrs,
             reach: shared.servers.reach(),
-            listeners,
+            shared,
+            entrances,
+            accepting: JoinSet::new(),
             workers,
+            door: Arc::new(door),
         })
     }
 
@@ -164,29 +197,176 @@ impl Dataplane {
         self.reach.clone()
     }
 
-    /// Stops accepting, ends every session as if its client had closed, and waits until all have ended or the drain time is over.
-    pub async fn stop(mut self) {
-        self.listeners.shutdown().await;
-        let threads: Vec<_> = self.workers.drain(..).map(|worker| worker.thread).collect();
-        let joined = tokio::task::spawn_blocking(move || {
-            threads
-                .into_iter()
-                .filter_map(|thread| thread.join().err())
-                .count()
-        })
-        .await;
-        let panicked = joined.unwrap_or(0);
-        if panicked != 0 {
-            tracing::error!(panicked, "worker threads ended by a panic");
+    /// A way to feel whether the workers make progress.
+    #[must_use]
+    pub fn pulse(&self) -> Pulse {
+        Pulse {
+            probes: self.workers.iter().map(|w| w.probes.clone()).collect(),
+            shared: Arc::clone(&self.shared),
         }
+    }
+
+    /// Accepts clients from now on. Call within a tokio runtime.
+    pub fn accept(&mut self) {
+        if !self.accepting.is_empty() {
+            return;
+        }
+        for entrance in &self.entrances {
+            let workers = self.workers.iter().map(|worker| worker.accepted.clone());
+            let listener = Arc::clone(&entrance.listener);
+            let door = Arc::clone(&self.door);
+            self.accepting
+                .spawn(listener::accept(listener, workers.collect(), door));
+        }
+    }
+
+    /// Accepts no more clients; those that come wait.
+    pub async fn pause(&mut self) {
+        self.accepting.shutdown().await;
+    }
+
+    /// The listening sockets, for another process.
+    ///
+    /// # Errors
+    /// When there is no descriptor to be had.
+    pub fn sockets(&self) -> io::Result<Vec<Handed>> {
+        let hand = |door: &Entrance| {
+            Ok(Handed {
+                socket: door.listener.again()?,
+                configured: door.configured.clone(),
+                path: door.listener.path_of(),
+            })
+        };
+        self.entrances.iter().map(hand).collect()
+    }
+
+    /// Whose the paths of unix sockets are from now on: of these, or of all.
+    pub fn assign(&self, of: Option<&[ListenAddr]>, to: PathOf) {
+        let meant = |door: &&Entrance| of.is_none_or(|of| of.contains(&door.configured));
+        for door in self.entrances.iter().filter(meant) {
+            door.listener.assign(to);
+        }
+    }
+
+    /// Stops accepting, tells clients, and after a grace closes one after the other (NATS.md, R33). Ends as soon as no session is
+    /// left, or when `hurry` does.
+    pub async fn stop(
+        mut self,
+        succession: Succession,
+        hurry: impl Future<Output = ()>,
+    ) -> Stopped {
+        self.pause().await;
+        self.entrances.clear();
+        let threads: Vec<_> = self.workers.drain(..).map(|worker| worker.thread).collect();
+        let mut ended = std::pin::pin!(join(threads));
+        tokio::select! {
+            () = &mut ended => Stopped::Drained,
+            () = self.part(succession) => Stopped::Drained,
+            () = hurry => {
+                self.shared.stage.send_replace(Stage::Over);
+                ended.await;
+                Stopped::Cut
+            }
+        }
+    }
+
+    /// The course of stopping; for ever.
+    async fn part(&self, succession: Succession) {
+        let config = &self.shared.config;
+        let others = match succession {
+            Succession::Ends => parting::resolve(&config.advertise).await,
+            Succession::GoesOn => parting::all(&config.advertise),
+        };
+        self.shared.others.get_or_init(|| others);
+        self.shared.stage.send_replace(Stage::LameDuck);
+        tokio::time::sleep(config.shutdown.grace).await;
+        self.shared.stage.send_replace(Stage::Closes);
+        std::future::pending().await
     }
 }
 
-fn bind(addr: &ListenAddr) -> Result<(ListenAddr, Listener), StartError> {
-    let failed = |source| StartError::Listen {
-        addr: addr.clone(),
+impl Pulse {
+    /// Returns when every worker has shown that it makes progress; never, if one does not.
+    pub async fn beat(&self) {
+        for worker in &self.probes {
+            let (probe, answered) = oneshot::channel();
+            // One that has ended hangs no more.
+            if worker.send(probe).is_ok() {
+                drop(answered.await);
+            }
+        }
+    }
+
+    /// Client connections open now.
+    #[must_use]
+    pub fn clients(&self) -> usize {
+        self.shared.clients.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Dataplane {
+    /// However the gateway ends, no session outlives it.
+    fn drop(&mut self) {
+        self.shared.stage.send_replace(Stage::Over);
+    }
+}
+
+impl Entrance {
+    fn addr(&self) -> Result<ListenAddr, StartError> {
+        self.listener.addr().map_err(|source| StartError::Listen {
+            addr: self.configured.clone(),
+            source,
+        })
+    }
+}
+
+/// Until all have ended.
+async fn join(threads: Vec<JoinHandle<()>>) {
+    let joined = tokio::task::spawn_blocking(move || {
+        let ended = threads.into_iter().map(JoinHandle::join);
+        ended.filter(Result::is_err).count()
+    });
+    let panicked = joined.await.unwrap_or(0);
+    if panicked != 0 {
+        tracing::error!(panicked, "worker threads ended by a panic");
+    }
+}
+
+/// A listener for every address, inherited or bound.
+fn entrances(
+    listen: &[ListenAddr],
+    mut inherited: Vec<Inherited>,
+) -> Result<Vec<Entrance>, StartError> {
+    let mut entrances = Vec::new();
+    for addr in listen {
+        let listener = match Inherited::take(&mut inherited, addr) {
+            Some(socket) => Listener::adopt(socket),
+            None => Listener::bind(addr),
+        };
+        entrances.push(entrance(addr, listener)?);
+    }
+    for socket in inherited {
+        let addr = socket.addr.clone();
+        if socket.from == Binder::Manager {
+            tracing::info!(%addr, "listening on a socket of the service manager that `listen` does not name");
+            entrances.push(entrance(&addr, Listener::adopt(socket))?);
+        } else {
+            tracing::warn!(%addr, "`listen` does not name this address any more: it is closed");
+        }
+    }
+    Ok(entrances)
+}
+
+fn entrance(
+    configured: &ListenAddr,
+    listener: io::Result<Listener>,
+) -> Result<Entrance, StartError> {
+    let listener = listener.map_err(|source| StartError::Listen {
+        addr: configured.clone(),
         source,
-    };
-    let listener = Listener::bind(addr).map_err(failed)?;
-    Ok((listener.addr().map_err(failed)?, listener))
+    })?;
+    Ok(Entrance {
+        configured: configured.clone(),
+        listener: Arc::new(listener),
+    })
 }

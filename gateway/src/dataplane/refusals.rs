@@ -16,8 +16,27 @@ const MOST: usize = 1024;
 pub(super) struct Refusals {
     pings: u64,
     pongs: u64,
-    /// The text of each, and the number of the `PING` that stands for it.
-    waiting: VecDeque<(u64, Box<[u8]>)>,
+    /// What stands in the place of a `PONG`, and the number of its `PING`.
+    waiting: VecDeque<(u64, Instead)>,
+    /// Whether the client has been given a `PONG`.
+    ponged: bool,
+}
+
+/// What becomes of a `PONG` that is not the client's.
+enum Instead {
+    /// It is this error.
+    Error(Box<[u8]>),
+    /// It is the gateway's own, and the last that matters.
+    Last,
+}
+
+/// What a `PONG` of the server's was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pong {
+    /// One that the client has been told of.
+    Told,
+    /// The answer to [`Refusals::ping_last`].
+    Last,
 }
 
 impl Refusals {
@@ -54,22 +73,39 @@ impl Refusals {
     fn put(&mut self, text: String, out: &mut Buffer) {
         if self.waiting.len() < MOST {
             self.ping();
-            let text = text.into_bytes().into_boxed_slice();
-            self.waiting.push_back((self.pings, text));
+            let error = Instead::Error(text.into_bytes().into_boxed_slice());
+            self.waiting.push_back((self.pings, error));
             write::ping(out);
         }
     }
 
+    /// The gateway asks whether the server has seen everything: nothing of the client's goes to `out` after this.
+    pub(super) fn ping_last(&mut self, out: &mut Buffer) {
+        self.ping();
+        self.waiting.push_back((self.pings, Instead::Last));
+        write::ping(out);
+    }
+
+    /// Whether the client has been given a `PONG`.
+    pub(super) const fn has_ponged(&self) -> bool {
+        self.ponged
+    }
+
     /// The server sent a `PONG`: `out`, which goes to the client, gets it or the error that it stands for.
-    pub(super) fn pong(&mut self, out: &mut Buffer) {
+    pub(super) fn pong(&mut self, out: &mut Buffer) -> Pong {
         self.pongs = self.pongs.wrapping_add(1);
         match self
             .waiting
             .pop_front_if(|(number, _)| *number == self.pongs)
         {
-            Some((_, text)) => write::err(out, &text),
-            None => write::pong(out),
+            Some((_, Instead::Last)) => return Pong::Last,
+            Some((_, Instead::Error(text))) => write::err(out, &text),
+            None => {
+                self.ponged = true;
+                write::pong(out);
+            }
         }
+        Pong::Told
     }
 }
 
@@ -111,7 +147,7 @@ mod tests {
         refusals.ping();
         assert_eq!(server.filled(), b"PING\r\n");
         for _ in 0..3 {
-            refusals.pong(client);
+            assert_eq!(refusals.pong(client), Pong::Told);
         }
         let error = "-ERR 'Permissions Violation for Publish to \"a.b\"'";
         let expected = format!("PONG\r\n{error}\r\nPONG\r\n");
@@ -130,5 +166,19 @@ mod tests {
         let expected = "-ERR 'Permissions Violation for Subscription to \"a.>\"'\r\n\
             -ERR 'Permissions Violation for Subscription to \"a\\\"\\\\\\x01\\xffä\" using queue \"q\"'\r\n";
         assert_eq!(client.filled(), expected.as_bytes());
+    }
+
+    #[test]
+    fn last_pong_is_swallowed_and_those_before_it_are_the_client_s() {
+        let (mut refusals, mut server, mut client) = Default::default();
+        let (refusals, server, client): (&mut Refusals, &mut Buffer, &mut Buffer) =
+            (&mut refusals, &mut server, &mut client);
+        refusals.ping();
+        refusals.ping_last(server);
+        assert!(!refusals.has_ponged());
+        assert_eq!(refusals.pong(client), Pong::Told);
+        assert!(refusals.has_ponged());
+        assert_eq!(refusals.pong(client), Pong::Last);
+        assert_eq!(client.filled(), b"PONG\r\n");
     }
 }

@@ -1,6 +1,6 @@
 //! One client, one connection to the server, from accept to close.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
@@ -16,6 +16,7 @@ use super::admission::Ticket;
 use super::dial::Dialled;
 use super::greet::{self, Greeting, Said};
 use super::link::Link;
+use super::parting::Parting;
 use super::pending::Input;
 use super::secure::{self, Insecure};
 use super::socket::{Patience, Socket};
@@ -33,16 +34,19 @@ pub(super) struct Session {
     pub(super) client: Socket,
     pub(super) server: Socket,
     pub(super) link: RefCell<Link>,
-    /// Told when the link holds something for the server.
+    /// Told when the link holds something for the server, and when the session is to end.
     pub(super) nudge: Notify,
-    stopping: Cell<bool>,
+    /// What the client is told, and when it is closed, once the gateway stops.
+    pub(super) parting: Parting,
 }
 
 /// Why a session ended; one word in its log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ended {
-    /// The client closed, or the gateway stopped for it.
+    /// The client closed.
     Client,
+    /// The gateway stopped, and both sides have what was theirs.
+    Stopped,
     /// The server closed.
     Server,
     /// The server sent what no server may.
@@ -177,6 +181,7 @@ impl Ended {
     const fn word(self) -> &'static str {
         match self {
             Self::Client => "client",
+            Self::Stopped => "stopped",
             Self::Server => "server",
             Self::ServerMalformed => "server-malformed",
             Self::ServerSilent => "server-silent",
@@ -196,6 +201,7 @@ impl Ended {
             Self::Unauthenticated => Some(b"-ERR 'Authentication Timeout'\r\n"),
             Self::TooLarge => Some(b"-ERR 'Maximum Payload Violation'\r\n"),
             Self::Client
+            | Self::Stopped
             | Self::Server
             | Self::ServerMalformed
             | Self::ServerSilent
@@ -241,18 +247,14 @@ impl Session {
             server,
             link,
             nudge: Notify::new(),
-            stopping: Cell::new(false),
+            parting: Parting::default(),
         }
     }
 
-    /// Ends the session as if the client had closed its side: what it has sent still goes out.
-    pub(super) fn stop(&self) {
-        self.stopping.set(true);
-        self.client.deafen();
-    }
-
-    pub(super) const fn is_stopping(&self) -> bool {
-        self.stopping.get()
+    /// Ends the session: what the client has sent still goes out, and what the server had for it until then is delivered.
+    pub(super) fn close(&self) {
+        self.parting.close();
+        self.nudge.notify_one();
     }
 }
 
@@ -287,6 +289,11 @@ async fn carry(worker: &Worker, session: &Session, rest: Buffer) -> Ended {
         ended = &mut deliver => First::Deliver(ended),
     };
     match first {
+        // R33: until the server has answered. How long that may take is the worker's to say.
+        First::Publish(Ended::Stopped) => tokio::select! {
+            ended = deliver => ended,
+            () = publish::serve_link(session) => Ended::Stopped,
+        },
         // R35: the client has closed, or said its last; the server closes when it has read that.
         First::Publish(ended) => {
             session.server.finish();
@@ -323,16 +330,14 @@ async fn farewell(worker: &Worker, session: &Session, rest: Buffer) -> Ended {
 async fn close(worker: &Worker, session: &Session) {
     session.client.finish();
     session.server.finish();
-    if !session.is_stopping() {
-        // Whoever keeps sending for longer than this has had time to read.
-        let both = async {
-            tokio::join!(
-                discard(worker, &session.client),
-                discard(worker, &session.server)
-            )
-        };
-        drop(timeout(DISCARD, both).await);
-    }
+    // Whoever keeps sending for longer than this has had time to read.
+    let both = async {
+        tokio::join!(
+            discard(worker, &session.client),
+            discard(worker, &session.server)
+        )
+    };
+    drop(timeout(DISCARD, both).await);
 }
 
 /// Ends a connection that never became a session, so that the peer can read why.

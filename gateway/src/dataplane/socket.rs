@@ -90,17 +90,8 @@ impl Socket {
         if let Self::Tls(encrypted) = self {
             encrypted.finish();
         }
-        self.shut(Shutdown::Write);
-    }
-
-    /// Reads nothing more: what comes after what has arrived is discarded.
-    pub(super) fn deafen(&self) {
-        self.shut(Shutdown::Read);
-    }
-
-    fn shut(&self, how: Shutdown) {
         // Fails only when the peer has gone; then there is nobody to tell.
-        drop(SockRef::from(self).shutdown(how));
+        drop(SockRef::from(self).shutdown(Shutdown::Write));
     }
 }
 

@@ -6,12 +6,14 @@ use std::io::{self, Write as _};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::rc::{Rc, Weak};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::{Builder, JoinHandle as Thread};
+use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot, watch as stages};
 use tokio::task::{JoinHandle, JoinSet, LocalSet, spawn_local};
-use tokio::time::timeout;
+use tokio::time::sleep;
 
 use crate::clock::Clock;
 use crate::keyring::{Keys, Lanes, Snapshot, WorkerId};
@@ -24,6 +26,7 @@ use super::admission::Ticket;
 use super::caches::Caches;
 use super::deliver::Withheld;
 use super::dial::Servers;
+use super::parting::{Others, Stage};
 use super::pending::Pending;
 use super::pool::Pool;
 use super::reports::Reports;
@@ -41,6 +44,12 @@ pub struct Shared {
     pub(super) reports: Reports,
     pub(super) unreachable: Throttle,
     pub(super) unsealed: Throttle,
+    /// Client connections open now.
+    pub(super) clients: AtomicUsize,
+    /// How far stopping has come.
+    pub(super) stage: stages::Sender<Stage>,
+    /// Where clients can go once the gateway stops.
+    pub(super) others: OnceLock<Others>,
 }
 
 /// One worker; lives on its thread.
@@ -55,7 +64,7 @@ pub struct Worker {
     /// Since when stored messages have been withheld.
     pub(super) withheld: RefCell<Withheld>,
     sessions: RefCell<HashMap<u64, Weak<Session>>>,
-    stopping: Cell<bool>,
+    stage: Cell<Stage>,
 }
 
 /// A client that was accepted.
@@ -87,51 +96,91 @@ impl Arrived {
     }
 }
 
-/// The way to a worker. Dropping it asks the worker to drain and end.
+/// The way to a worker. It ends once this is dropped and its last session has ended.
 pub(super) struct Handle {
     pub(super) accepted: mpsc::UnboundedSender<Accepted>,
+    /// Answered by a worker that makes progress.
+    pub(super) probes: mpsc::UnboundedSender<oneshot::Sender<()>>,
     pub(super) thread: Thread<()>,
 }
 
 /// Starts the thread.
 pub(super) fn start(id: usize, shared: Arc<Shared>) -> io::Result<Handle> {
     let (accepted, queue) = mpsc::unbounded_channel();
+    let (probes, probed) = mpsc::unbounded_channel();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let thread = Builder::new().name(format!("worker-{id}")).spawn(move || {
-        LocalSet::new().block_on(&runtime, serve(Worker::new(WorkerId(id), shared), queue));
+        let worker = Worker::new(WorkerId(id), shared);
+        LocalSet::new().block_on(&runtime, serve(worker, queue, probed));
     })?;
-    Ok(Handle { accepted, thread })
+    Ok(Handle {
+        accepted,
+        probes,
+        thread,
+    })
 }
 
-async fn serve(worker: Worker, mut queue: mpsc::UnboundedReceiver<Accepted>) {
+async fn serve(
+    worker: Worker,
+    mut queue: mpsc::UnboundedReceiver<Accepted>,
+    mut probes: mpsc::UnboundedReceiver<oneshot::Sender<()>>,
+) {
     let worker = Rc::new(worker);
     let mut sessions = JoinSet::new();
     let mut changes = worker.shared.keys.changes();
     // One of the workers does it, for it is done as for a session.
     let watching = (worker.id == WorkerId(0)).then(|| spawn_local(watch::run(Rc::clone(&worker))));
-    loop {
+    let mut stages = worker.shared.stage.subscribe();
+    let mut closing = std::pin::pin!(close_in_turn(Rc::clone(&worker)));
+    let mut accepts = true;
+    while accepts || !sessions.is_empty() {
         tokio::select! {
-            accepted = queue.recv() => match accepted {
+            accepted = queue.recv(), if accepts => match accepted {
                 Some(accepted) => drop(sessions.spawn_local(session::run(Rc::clone(&worker), accepted))),
-                None => break,
+                None => accepts = false,
             },
             Some(_ended) = sessions.join_next() => {}
             () = changes.next() => worker.renew(),
+            Some(probe) = probes.recv() => drop(probe.send(())),
+            Ok(()) = stages.changed() => worker.reach(*stages.borrow_and_update()),
+            () = &mut closing => break,
         }
     }
     watching.iter().for_each(JoinHandle::abort);
-    worker.stop_sessions();
-    let drained = timeout(worker.shared.config.drain, async {
-        while sessions.join_next().await.is_some() {}
-    })
-    .await;
-    if drained.is_err() {
+    if !sessions.is_empty() {
         tracing::warn!(
             sessions = sessions.len(),
-            "closing sessions that did not end in time"
+            "closing sessions that have not ended"
         );
+    }
+}
+
+/// Waits until connections are to be closed, closes one after the other, and returns when those that are left are to be dropped.
+async fn close_in_turn(worker: Rc<Worker>) {
+    let mut stages = worker.shared.stage.subscribe();
+    let over = {
+        let mut stages = worker.shared.stage.subscribe();
+        async move { drop(stages.wait_for(|stage| *stage == Stage::Over).await) }
+    };
+    let course = async {
+        drop(stages.wait_for(|stage| *stage >= Stage::Closes).await);
+        worker.reach(Stage::Closes);
+        let shutdown = worker.shared.config.shutdown;
+        let turns = worker.sessions();
+        let pause = u32::try_from(turns.len()).ok();
+        let pause = pause.and_then(|count| shutdown.spread.checked_div(count));
+        for session in turns.iter().filter_map(Weak::upgrade) {
+            session.close();
+            drop(session);
+            sleep(pause.unwrap_or(Duration::ZERO)).await;
+        }
+        sleep(shutdown.drain).await;
+    };
+    tokio::select! {
+        () = over => {}
+        () = course => {}
     }
 }
 
@@ -157,6 +206,9 @@ impl Shared {
             reports: Reports::default(),
             unreachable: Throttle::new(),
             unsealed: Throttle::new(),
+            clients: AtomicUsize::new(0),
+            stage: stages::Sender::new(Stage::Serves),
+            others: OnceLock::new(),
         }
     }
 }
@@ -204,7 +256,7 @@ impl Worker {
             pending,
             withheld: RefCell::default(),
             sessions: RefCell::default(),
-            stopping: Cell::new(false),
+            stage: Cell::new(Stage::Serves),
         }
     }
 
@@ -221,13 +273,19 @@ impl Worker {
                 .borrow_mut()
                 .insert(number, Rc::downgrade(session)),
         );
-        if self.stopping.get() {
-            session.stop();
+        self.shared.clients.fetch_add(1, Ordering::Relaxed);
+        let stage = self.stage.get();
+        if stage >= Stage::LameDuck {
+            self.announce(session);
+        }
+        if stage >= Stage::Closes {
+            session.close();
         }
     }
 
     pub(super) fn leave(&self, number: u64) {
         self.meters.connections.decrement(1.0);
+        self.shared.clients.fetch_sub(1, Ordering::Relaxed);
         drop(self.sessions.borrow_mut().remove(&number));
     }
 
@@ -239,11 +297,30 @@ impl Worker {
         self.caches.refresh(&snapshot);
     }
 
-    fn stop_sessions(&self) {
-        // A session that is still dialling is stopped when it enters.
-        self.stopping.set(true);
-        for session in self.sessions.borrow().values().filter_map(Weak::upgrade) {
-            session.stop();
+    /// Stopping has come so far: those that enter later are told of it then.
+    fn reach(&self, stage: Stage) {
+        let before = self.stage.replace(stage.max(self.stage.get()));
+        if before < Stage::LameDuck && stage >= Stage::LameDuck {
+            for session in self.sessions().iter().filter_map(Weak::upgrade) {
+                self.announce(&session);
+            }
         }
+    }
+
+    fn announce(&self, session: &Session) {
+        if let Some(others) = self.shared.others.get() {
+            session.parting.announce(others);
+        }
+    }
+
+    /// In the order in which they came.
+    fn sessions(&self) -> Vec<Weak<Session>> {
+        let sessions = self.sessions.borrow();
+        let mut sessions: Vec<_> = sessions.iter().map(|(n, s)| (*n, Weak::clone(s))).collect();
+        sessions.sort_by_key(|(number, _session)| *number);
+        sessions
+            .into_iter()
+            .map(|(_number, session)| session)
+            .collect()
     }
 }

@@ -17,7 +17,7 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-use crate::app::Gateway;
+use crate::app::{Gateway, Surroundings};
 use crate::clock::Clock;
 use crate::config::{self, Checked, Environment};
 use crate::metrics::{self, PrometheusHandle};
@@ -80,13 +80,14 @@ async fn act(
     (screen, asked): (&mut Screen, &mut Asked),
 ) -> Result<Tally, Failure> {
     let checked = configuration(bus, folder)?;
-    let gateway = Gateway::start(&checked, (metrics.clone(), None), &Clock::system())
+    let surroundings = Surroundings::bare(metrics.clone());
+    let gateway = Gateway::start(&checked, surroundings, &Clock::system())
         .map_err(|error| Failure::of(&error))?;
     let told = tokio::select! {
         told = Box::pin(story::tell(bus, &gateway, &metrics, screen)) => told,
         () = asked.any() => Err(Failure::silent(Exit::Interrupted)),
     };
-    gateway.stop().await;
+    gateway.stop(std::future::ready(())).await;
     told
 }
 

@@ -49,7 +49,7 @@ subject = "x"
             "1:1: lisen: no such key\n  help: did you mean `listen`?",
             "2:1: relay_only: no such key\n  help: did you mean `relay-only`?",
             "3:1: level: no such key\n  help: `level` belongs in `log`",
-            "4:1: qqq: no such key\n  help: known here: admin, advertise, control, custody, jetstream, keyring, limits, listen, lock-memory, log, relay-only, server-tls, servers, state, tls",
+            "4:1: qqq: no such key\n  help: known here: admin, advertise, control, custody, jetstream, keyring, limits, listen, lock-memory, log, relay-only, server-tls, servers, shutdown, state, tls",
             "6:1: log.listen: no such key\n  help: `listen` stands at the top of the file, before the first section",
             "7:1: log.levle: no such key\n  help: did you mean `level`?",
             "11:12: keyring.rotate.afer: no such key\n  help: did you mean `after`?",
@@ -240,16 +240,25 @@ fn number_out_of_range_is_refused() {
 max-control-line = 1
 miss-wait = "2m"
 dial-timeout = "0s"
-drain = "2h"
 workers = 0
+[shutdown]
+drain = "2h"
 "#,
         &[
             "2:20: limits.max-control-line: 1 is not from 4.0 KiB to 1.0 MiB\n  help: for example: max-control-line = \"64 KiB\"",
             "3:13: limits.miss-wait: 2m is not from 0s to 1m\n  help: for example: miss-wait = \"2s\"",
             "4:16: limits.dial-timeout: 0s is not from 1ms to 1m\n  help: for example: dial-timeout = \"2s\"",
-            "5:9: limits.drain: 2h is not from 0s to 1h\n  help: for example: drain = \"10s\"",
-            "6:11: limits.workers: 0 is not from 1 to 1024\n  help: for example: workers = 4",
+            "5:11: limits.workers: 0 is not from 1 to 1024\n  help: for example: workers = 4",
+            "7:9: shutdown.drain: 2h is not from 0s to 1h\n  help: for example: drain = \"5s\"",
         ],
+    );
+}
+
+#[test]
+fn key_that_has_moved_says_where_it_is_now() {
+    said(
+        "[limits]\ndrain = \"10s\"\n",
+        &["2:1: limits.drain: no such key\n  help: `drain` belongs in `shutdown`"],
     );
 }
 
@@ -259,12 +268,13 @@ fn number_with_a_bad_unit_is_refused() {
         r#"[limits]
 max-control-line = "64 KiX"
 miss-wait = "2"
+[shutdown]
 drain = "ten"
 "#,
         &[
             "2:20: limits.max-control-line: `64 KiX` is not a size\n  help: write a number and a unit: B, kB, MB, GB, TB (powers of 1000) or KiB, MiB, GiB, TiB (powers of 1024)",
             "3:13: limits.miss-wait: `2` is not a duration\n  help: write numbers with units: ms, s, m, h, d, for example \"90d\" or \"1h 30m\"",
-            "4:9: limits.drain: `ten` is not a duration\n  help: write numbers with units: ms, s, m, h, d, for example \"90d\" or \"1h 30m\"",
+            "5:9: shutdown.drain: `ten` is not a duration\n  help: write numbers with units: ms, s, m, h, d, for example \"90d\" or \"1h 30m\"",
         ],
     );
 }

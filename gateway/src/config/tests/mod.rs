@@ -119,8 +119,11 @@ fn every_key_of_the_network_is_read() {
         miss-wait = "0s"
         dial-timeout = "1s 500ms"
         handshake-timeout = "3s"
-        drain = "1m"
         workers = 3
+        [shutdown]
+        grace = "0s"
+        spread = "2m"
+        drain = "1m"
         "#;
     let network = checked(text).dataplane;
     let servers: Vec<_> = network.servers.iter().map(ToString::to_string).collect();
@@ -135,9 +138,11 @@ fn every_key_of_the_network_is_read() {
         network.miss_wait,
         network.dial_timeout,
         network.handshake_timeout,
-        network.drain,
     ];
-    assert_eq!(times.map(|time| time.as_millis()), [0, 1500, 3000, 60_000]);
+    assert_eq!(times.map(|time| time.as_millis()), [0, 1500, 3000]);
+    let shutdown = network.shutdown;
+    let times = [shutdown.grace, shutdown.spread, shutdown.drain];
+    assert_eq!(times.map(|time| time.as_secs()), [0, 120, 60]);
 }
 
 #[test]

@@ -15,6 +15,7 @@ use crate::dataplane::caches::Cache;
 use crate::dataplane::greet;
 use crate::dataplane::identity::Barred;
 use crate::dataplane::link::Link;
+use crate::dataplane::refusals::Pong;
 use crate::dataplane::replies::{self, Asked};
 use crate::dataplane::route_cache::RouteCache;
 use crate::dataplane::worker::Worker;
@@ -61,12 +62,15 @@ pub enum DeliverBatch {
     Miss(Kid),
     /// The server broke the protocol.
     Malformed,
+    /// The server has answered the gateway's last `PING`: the client has everything that it is going to get.
+    Last,
 }
 
 /// Why an operation was not forwarded.
 enum Stop {
     Miss(Kid),
     NotAnInfo,
+    Last,
 }
 
 impl<'s> DeliverPath<'s> {
@@ -126,6 +130,7 @@ impl<'s> DeliverPath<'s> {
                     Ok(()) => taken = taken.saturating_add(len),
                     Err(Stop::Miss(kid)) => break DeliverBatch::Miss(kid),
                     Err(Stop::NotAnInfo) => break self.malformed("info"),
+                    Err(Stop::Last) => break DeliverBatch::Last,
                 },
                 Err(malformed) => break self.malformed(malformed.word()),
             }
@@ -163,7 +168,10 @@ impl<'s> DeliverPath<'s> {
                 self.deaf.refresh(snapshot, &self.link.borrow().identity);
             }
             ServerOp::Ping => write::ping(out),
-            ServerOp::Pong => self.link.borrow_mut().refusals.pong(out),
+            ServerOp::Pong => match self.link.borrow_mut().refusals.pong(out) {
+                Pong::Told => {}
+                Pong::Last => return Err(Stop::Last),
+            },
             ServerOp::Ok => write::ok(out),
             ServerOp::Err { text } => write::err(out, text),
         }

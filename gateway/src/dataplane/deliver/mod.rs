@@ -17,8 +17,9 @@ use crate::wire::Buffer;
 
 use super::pending::Input;
 use super::session::{Ended, Session};
-use super::socket::{self, Patience};
+use super::socket::Patience;
 use super::worker::Worker;
+use super::{greet, parting, socket};
 
 pub use batch::{DeliverBatch, DeliverPath};
 pub(super) use withheld::Withheld;
@@ -40,9 +41,19 @@ async fn carry<'w>(
 ) -> Ended {
     let mut need = 0;
     loop {
+        if session.parting.is_owed()
+            && let Err(ended) = announce(worker, session).await
+        {
+            return ended;
+        }
         let awaits = input.buffer.is_empty() || need != 0;
         if awaits {
-            match socket::fill(&session.server, input, need, worker).await {
+            let filled = tokio::select! {
+                biased;
+                filled = socket::fill(&session.server, input, need, worker) => filled,
+                () = session.parting.news.notified() => continue,
+            };
+            match filled {
                 Ok(0) => return Ended::Server,
                 Err(error) => return Ended::by_server(&error),
                 Ok(_) if input.buffer.len() < need => continue,
@@ -82,8 +93,33 @@ async fn drain(
             DeliverBatch::Full => {}
             DeliverBatch::Miss(kid) => miss(worker, path, kid).await,
             DeliverBatch::Malformed => return Err(Ended::ServerMalformed),
+            DeliverBatch::Last => return Err(Ended::Stopped),
         }
     }
+}
+
+/// Tells the client that the gateway stops, if it may hear that yet. Between two batches, so between two operations.
+async fn announce(worker: &Worker, session: &Session) -> Result<(), Ended> {
+    if !session.link.borrow().hears_info() {
+        return Ok(());
+    }
+    let Some(others) = session.parting.take() else {
+        return Ok(());
+    };
+    let mut output = Buffer::new();
+    let told = {
+        let link = session.link.borrow();
+        let urls = parting::urls(&others, link.ends);
+        let snapshot = worker.shared.keys.load();
+        greet::lame_duck(&urls, &snapshot, worker, &link, &mut output)
+    };
+    if told.is_err() {
+        return Err(Ended::ServerMalformed);
+    }
+    let patience = Patience::Client(&worker.pending);
+    socket::flush(&session.client, &mut output, patience)
+        .await
+        .map_err(|error| Ended::by_client(&error))
 }
 
 /// The connection waits while rotation looks for the version; its own traffic only.

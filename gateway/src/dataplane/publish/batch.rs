@@ -191,6 +191,7 @@ impl<'s> PublishPath<'s> {
             .map_err(|greet::Refused| Stop::Closes)?;
         let mut link = self.link.borrow_mut();
         link.identity.connect(json);
+        link.protocol = Some(self.options.protocol());
         let headers = link.headers && self.options.headers();
         link.client = if headers {
             Reads::Headers

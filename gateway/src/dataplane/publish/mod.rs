@@ -11,8 +11,9 @@ mod waiting;
 use std::io;
 use std::ops::ControlFlow;
 use std::pin::pin;
+use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::wire::Buffer;
 
@@ -24,7 +25,14 @@ use waiting::Waiting;
 
 pub use batch::{PublishBatch, PublishPath};
 
-/// Runs until the client closes, the server does not take more, or the protocol is broken.
+/// When a client that is closed has sent nothing for so long, all that it had sent has arrived.
+const QUIET: Duration = Duration::from_millis(10);
+
+/// The most that is still read of a client that is closed.
+const MOST_LAST: usize = 4 * 1024 * 1024;
+
+/// Runs until the client closes, the server does not take more, the protocol is broken, or the session is to end: then with
+/// [`Ended::Stopped`], and the server owes the `PONG` that says that it has seen everything.
 pub(super) async fn run(worker: &Worker, session: &Session) -> Ended {
     let mut path = PublishPath::new(worker, &session.link);
     let mut input = Input::default();
@@ -47,6 +55,9 @@ async fn carry<'w>(
     let mut silent = true;
     let mut need = 0;
     loop {
+        if session.parting.closes() {
+            return last(worker, session, path, input).await;
+        }
         let filled = tokio::select! {
             biased;
             filled = socket::fill(&session.client, input, need, worker) => filled?,
@@ -71,6 +82,45 @@ async fn carry<'w>(
             ControlFlow::Break(ended) => return Ok(ended),
         }
         silent &= input.buffer.len() == held;
+    }
+}
+
+/// The gateway stops: what has arrived of the client's goes out, and behind it a `PING`. A client that has not introduced itself
+/// gets no answer to a `PING`; the server closes when it has read all.
+async fn last<'w>(
+    worker: &'w Worker,
+    session: &Session,
+    path: &mut PublishPath<'_>,
+    input: &mut Input<'w>,
+) -> io::Result<Ended> {
+    let mut read: usize = 0;
+    let mut output = Buffer::new();
+    while read < MOST_LAST {
+        let filled = socket::fill(&session.client, input, 0, worker);
+        let Ok(Ok(count @ 1..)) = timeout(QUIET, filled).await else {
+            break;
+        };
+        read = read.saturating_add(count);
+        let more = drain(worker, session, path, (&mut input.buffer, &mut output)).await?;
+        if let ControlFlow::Break(ended) = more {
+            return Ok(ended);
+        }
+    }
+    if session.link.borrow().protocol.is_none() {
+        return Ok(Ended::Client);
+    }
+    session.link.borrow_mut().refusals.ping_last(&mut output);
+    socket::flush(&session.server, &mut output, Patience::Server).await?;
+    Ok(Ended::Stopped)
+}
+
+/// Carries what the deliver direction has for the server once publishing has ended; for ever.
+pub(super) async fn serve_link(session: &Session) {
+    loop {
+        session.nudge.notified().await;
+        if let Err(error) = flush_link(session).await {
+            tracing::trace!(%error, "the server takes nothing more");
+        }
     }
 }
 

@@ -1,0 +1,171 @@
+//! The side of the process that takes over.
+
+use std::io::{self, Write};
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::SOCKET;
+use super::message::{self, FAILED, LONGEST, Label, Purpose, REFUSED, SERVING, SOCKETS, TAKE_OVER};
+use crate::dataplane::{Binder, Inherited, ListenAddr, PathOf};
+use crate::fault::{Fault, Faulty, Retry, Who};
+
+/// How long the other may take to let go of everything.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// What a gateway that ran has handed over. Dropped before [`Claim::confirm`], it takes everything back.
+#[derive(Debug)]
+pub struct Claim {
+    stream: UnixStream,
+    sockets: Vec<Inherited>,
+    admin: Option<TcpListener>,
+    /// The unix sockets whose paths are the gateways' to remove.
+    paths: Vec<ListenAddr>,
+}
+
+/// Why nothing was taken over. The gateway that runs goes on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClaimError {
+    /// The conversation broke off.
+    #[error("cannot take over from the gateway at {}: {source}; look into its log, and try again", path.display())]
+    Broken {
+        /// Where it was held.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The other side does not want to.
+    #[error(
+        "the running gateway does not hand over: {0}; stop it, and start without `--take-over`"
+    )]
+    Refused(String),
+}
+
+impl Faulty for ClaimError {
+    fn fault(&self) -> Fault {
+        Fault {
+            who: Who::Operator,
+            retry: match self {
+                Self::Broken { .. } => Retry::Later,
+                Self::Refused(_) => Retry::Never,
+            },
+        }
+    }
+}
+
+/// Asks the gateway that runs on this state directory to hand over, and waits until it has; `None` when none runs.
+///
+/// # Errors
+/// [`ClaimError`].
+pub fn claim(state: &Path) -> Result<Option<Claim>, ClaimError> {
+    let path = state.join(SOCKET);
+    let broken = |source| ClaimError::Broken {
+        path: path.clone(),
+        source,
+    };
+    let mut stream = match UnixStream::connect(&path) {
+        Ok(stream) => stream,
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+            ) =>
+        {
+            return Ok(None);
+        }
+        Err(error) => return Err(broken(error)),
+    };
+    stream.set_read_timeout(Some(PATIENCE)).map_err(broken)?;
+    writeln!(stream, "{TAKE_OVER}").map_err(broken)?;
+    let (said, descriptors) = listen(&stream).map_err(broken)?;
+    if let Some(why) = said.strip_prefix(REFUSED) {
+        return Err(ClaimError::Refused(why.to_owned()));
+    }
+    let labels = said.strip_prefix(SOCKETS).unwrap_or_default();
+    let labels: Vec<Label> = serde_json::from_str(labels).map_err(|e| broken(e.into()))?;
+    Claim::new(stream, labels, descriptors)
+        .map(Some)
+        .map_err(broken)
+}
+
+/// The next line, and the descriptors that came with it.
+fn listen(stream: &UnixStream) -> io::Result<(String, Vec<OwnedFd>)> {
+    let (mut heard, mut descriptors) = (Vec::new(), Vec::new());
+    loop {
+        if let Some(line) = message::line(&heard) {
+            return Ok((line, descriptors));
+        }
+        let mut chunk = [0; 4096];
+        let count = message::receive(stream, &mut chunk, &mut descriptors)?;
+        heard.extend_from_slice(chunk.get(..count).unwrap_or_default());
+        if count == 0 || heard.len() > LONGEST {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+}
+
+impl Claim {
+    fn new(stream: UnixStream, labels: Vec<Label>, descriptors: Vec<OwnedFd>) -> io::Result<Self> {
+        let mut claim = Self {
+            stream,
+            sockets: Vec::new(),
+            admin: None,
+            paths: Vec::new(),
+        };
+        if labels.len() != descriptors.len() {
+            return Err(io::Error::other("some of its sockets are missing"));
+        }
+        for (label, socket) in labels.into_iter().zip(descriptors) {
+            let configured = label.address();
+            let configured = configured.ok_or(io::ErrorKind::InvalidData)?;
+            if label.purpose == Purpose::Admin {
+                claim.admin = Some(socket.into());
+                continue;
+            }
+            let path = if label.removes_path {
+                claim.paths.push(configured.clone());
+                PathOf::Gateway
+            } else {
+                PathOf::Other
+            };
+            let from = Binder::Predecessor { configured, path };
+            claim.sockets.push(Inherited::of_descriptor(socket, from)?);
+        }
+        Ok(claim)
+    }
+
+    /// The sockets that clients connect to; once.
+    pub fn take_sockets(&mut self) -> Vec<Inherited> {
+        std::mem::take(&mut self.sockets)
+    }
+
+    /// The socket of metrics and health; once.
+    pub const fn take_admin(&mut self) -> Option<TcpListener> {
+        self.admin.take()
+    }
+
+    /// The unix sockets whose paths are this process's to remove, once it serves.
+    #[must_use]
+    pub fn paths(&self) -> &[ListenAddr] {
+        &self.paths
+    }
+
+    /// Says that this process serves: the other drains.
+    ///
+    /// # Errors
+    /// What the system says: the other has ended.
+    pub fn confirm(mut self) -> io::Result<()> {
+        writeln!(self.stream, "{SERVING}")
+    }
+
+    /// Says why this process does not serve: the other takes everything back.
+    pub fn fail(mut self, why: &str) {
+        let why = why.replace('\n', " ");
+        if let Err(error) = writeln!(self.stream, "{FAILED}{why}") {
+            tracing::debug!(%error, "the gateway that handed over has ended");
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! The side of the gateway that runs.
+
+use std::fs::Permissions;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::process::geteuid;
+use tokio::io::Interest;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::time::{sleep, timeout};
+
+use super::SOCKET;
+use super::message::{self, FAILED, LONGEST, Label, REFUSED, SERVING, SOCKETS, TAKE_OVER};
+
+/// How long whoever connects may take to say what they want.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long accepting waits after it has failed.
+const BREATH: Duration = Duration::from_millis(100);
+
+/// Where another process asks to take over. Gone when dropped.
+pub(in crate::app) struct Door {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+/// Another process wants to take over.
+pub(in crate::app) struct Petition(UnixStream);
+
+/// It has been given everything.
+pub(in crate::app) struct Offer {
+    stream: UnixStream,
+    heard: Vec<u8>,
+}
+
+/// What became of that.
+#[derive(Debug)]
+pub(in crate::app) enum Answer {
+    /// The other process serves.
+    Serves,
+    /// It does not, and will not: in its own words, if it had any.
+    Gone(String),
+}
+
+impl Door {
+    /// Call holding the lock of the state directory: what an earlier gateway left there is replaced.
+    pub(in crate::app) fn open(state: &Path) -> io::Result<Self> {
+        let path = state.join(SOCKET);
+        if std::fs::symlink_metadata(&path).is_ok_and(|found| found.file_type().is_socket()) {
+            std::fs::remove_file(&path)?;
+        }
+        let listener = UnixListener::bind(&path)?;
+        // Until the mode is set, the peer's user id alone keeps others out.
+        std::fs::set_permissions(&path, Permissions::from_mode(0o600))?;
+        Ok(Self { listener, path })
+    }
+
+    /// Waits until another process wants to take over.
+    pub(in crate::app) async fn petition(&self) -> Petition {
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, _unnamed)) => match heard(stream).await {
+                    Some(petition) => return petition,
+                    None => continue,
+                },
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept on the hand-over socket");
+                }
+            }
+            sleep(BREATH).await;
+        }
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_file(&self.path) {
+            tracing::debug!(%error, path = %self.path.display(), "the hand-over socket stays behind");
+        }
+    }
+}
+
+/// Whether this is our own user or root, and wants what can be had.
+async fn heard(stream: UnixStream) -> Option<Petition> {
+    let uid = stream.peer_cred().ok()?.uid();
+    if uid != 0 && uid != geteuid().as_raw() {
+        tracing::warn!(uid, "turned a stranger away from the hand-over socket");
+        return None;
+    }
+    let mut offer = Offer {
+        stream,
+        heard: Vec::new(),
+    };
+    let said = timeout(PATIENCE, offer.line()).await.ok()?.ok()?;
+    let petition = Petition(offer.stream);
+    if said == TAKE_OVER {
+        return Some(petition);
+    }
+    petition
+        .refuse(&format!(
+            "this gateway knows `{TAKE_OVER}` and not `{said}`"
+        ))
+        .await;
+    None
+}
+
+impl Petition {
+    /// Says why not.
+    pub(in crate::app) async fn refuse(self, why: &str) {
+        let line = format!("{REFUSED}{why}\n");
+        if let Err(error) = send(&self.0, &line, Vec::new()).await {
+            tracing::debug!(%error, "whoever wanted to take over has gone");
+        }
+    }
+
+    /// Gives everything.
+    pub(in crate::app) async fn grant(self, sockets: Vec<(Label, OwnedFd)>) -> io::Result<Offer> {
+        let (labels, descriptors): (Vec<_>, _) = sockets.into_iter().unzip();
+        let line = format!("{SOCKETS}{}\n", serde_json::to_string(&labels)?);
+        send(&self.0, &line, descriptors).await?;
+        Ok(Offer {
+            stream: self.0,
+            heard: Vec::new(),
+        })
+    }
+}
+
+impl Offer {
+    /// Waits for the other process, or for its end. May be dropped and called again.
+    pub(in crate::app) async fn answer(&mut self) -> Answer {
+        match self.line().await {
+            Ok(said) if said == SERVING => Answer::Serves,
+            Ok(said) => Answer::Gone(said.strip_prefix(FAILED).unwrap_or(&said).to_owned()),
+            Err(error) => Answer::Gone(error.to_string()),
+        }
+    }
+
+    async fn line(&mut self) -> io::Result<String> {
+        loop {
+            if let Some(line) = message::line(&self.heard) {
+                return Ok(line);
+            }
+            if self.heard.len() > LONGEST {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
+            self.stream.readable().await?;
+            let mut chunk = [0; 1024];
+            match self.stream.try_read(&mut chunk) {
+                Ok(0) => return Err(io::Error::other("it ended without a word")),
+                Ok(count) => self
+                    .heard
+                    .extend_from_slice(chunk.get(..count).unwrap_or_default()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// The descriptors go with the first bytes.
+async fn send(stream: &UnixStream, line: &str, descriptors: Vec<OwnedFd>) -> io::Result<()> {
+    let mut rest = line.as_bytes();
+    let mut passed: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
+    while !rest.is_empty() {
+        stream.writable().await?;
+        let sent = stream.try_io(Interest::WRITABLE, || message::send(stream, rest, &passed));
+        match sent {
+            Ok(count) => {
+                rest = rest.get(count..).unwrap_or_default();
+                passed.clear();
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,25 @@
+//! Replacing the binary without refusing a connection: a second process takes over what only one may have.
+//!
+//! ```text
+//!  new process                                  running gateway
+//!  checks what it can without the lock
+//!  ── take-over 1 ─────────────────────────▶    accepts no more (connections wait in the kernel), closes the doors of operators,
+//!                                               lets go of keys and audit log
+//!  ◀───────────── sockets […] + descriptors ──
+//!  locks the state directory, starts, accepts
+//!  ── serving ─────────────────────────────▶    drains its connections under the keys that it has, and ends
+//! ```
+//!
+//! They meet at `handover.sock` in the state directory, mode 0600, each line ended by a line feed. If the connection ends before
+//! `serving`, the running gateway takes everything back.
+
+mod claim;
+mod door;
+mod message;
+
+pub use claim::{Claim, ClaimError, claim};
+pub(super) use door::{Answer, Door, Offer, Petition};
+pub(super) use message::{Label, Purpose};
+
+/// The socket at which the two processes meet.
+const SOCKET: &str = "handover.sock";

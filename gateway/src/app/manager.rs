@@ -1,0 +1,131 @@
+//! The service manager: the sockets that it passes, and what it is told (systemd's `sd_listen_fds(3)` and `sd_notify(3)`).
+//!
+//! Without one, nothing of this does anything.
+
+use std::io;
+use std::time::Duration;
+
+use listenfd::ListenFd;
+use sd_notify::NotifyState;
+
+use crate::admin::Health;
+use crate::dataplane::{Binder, Inherited, ListenSocket, Pulse};
+use crate::rotation::Rotation;
+
+/// How often the manager may be told how the gateway is, where nothing else sets a pace.
+const PACE: Duration = Duration::from_secs(10);
+
+/// The listening sockets that the manager has passed. Call once, before any thread is started.
+#[must_use]
+pub fn inherited() -> Vec<Inherited> {
+    let mut passed = ListenFd::from_env();
+    let mut sockets = Vec::new();
+    for index in 0..passed.len() {
+        match take(&mut passed, index) {
+            Ok(Some(socket)) => sockets.push(socket),
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!(index, %error, "a socket of the service manager is of no use: it is neither TCP nor a unix stream, or does not listen");
+            }
+        }
+    }
+    sockets
+}
+
+fn take(passed: &mut ListenFd, index: usize) -> io::Result<Option<Inherited>> {
+    let socket = match passed.take_unix_listener(index) {
+        Ok(listener) => listener.map(ListenSocket::Unix),
+        Err(_another_kind) => passed.take_tcp_listener(index)?.map(ListenSocket::Tcp),
+    };
+    socket
+        .map(|socket| Inherited::new(socket, Binder::Manager))
+        .transpose()
+}
+
+/// The gateway serves.
+pub fn ready() {
+    tell(&[NotifyState::Ready]);
+}
+
+/// The gateway serves in place of the process that the manager knew.
+pub fn ready_instead() {
+    tell(&[NotifyState::MainPid(std::process::id()), NotifyState::Ready]);
+}
+
+/// The configuration is read again; [`ready`] ends it.
+pub fn reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => tell(&[NotifyState::Reloading, now]),
+        Err(error) => tracing::warn!(%error, "the service manager is not told of a reload"),
+    }
+}
+
+/// The gateway has been asked to stop.
+pub fn stopping() {
+    tell(&[
+        NotifyState::Stopping,
+        NotifyState::Status("stopping: connections are being drained"),
+    ]);
+}
+
+fn tell(news: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(news) {
+        tracing::warn!(%error, "the service manager cannot be told");
+    }
+}
+
+/// What the manager is told from time to time.
+pub(super) struct Reporter {
+    pub(super) pulse: Pulse,
+    pub(super) health: Health,
+    /// `None` when the gateway relays only.
+    pub(super) rotation: Option<Rotation>,
+}
+
+impl Reporter {
+    /// Tells how the gateway is, and, where the manager watches, that it makes progress: only while every worker and rotation answer.
+    pub(super) async fn run(self) {
+        let watchdog = sd_notify::watchdog_enabled();
+        if watchdog.is_none() && std::env::var_os("NOTIFY_SOCKET").is_none() {
+            return;
+        }
+        let mut pace = tokio::time::interval(
+            watchdog
+                .and_then(|limit| limit.checked_div(2))
+                .map_or(PACE, |half| half.min(PACE)),
+        );
+        let mut told = String::new();
+        loop {
+            pace.tick().await;
+            self.pulse.beat().await;
+            let status = self.status().await;
+            let mut news = Vec::new();
+            if watchdog.is_some() {
+                news.push(NotifyState::Watchdog);
+            }
+            if status != told {
+                news.push(NotifyState::Status(&status));
+            }
+            if !news.is_empty() {
+                tell(&news);
+            }
+            told = status;
+        }
+    }
+
+    /// One line.
+    async fn status(&self) -> String {
+        let keyrings = match &self.rotation {
+            Some(rotation) => rotation.status().await,
+            None => Vec::new(),
+        };
+        let readiness = self.health.readiness(&keyrings);
+        let mut words = vec![format!("{} clients", self.pulse.clients())];
+        if readiness.ready && readiness.degraded.is_empty() {
+            words.push("ready".to_owned());
+        }
+        words.extend(readiness.reasons);
+        words.extend(readiness.degraded);
+        words.join("; ").replace('\n', " ")
+    }
+}

@@ -1,0 +1,331 @@
+//! What only one process may have: keys that change, the audit log, the doors of operators; and how it passes to another process.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::handover::{Answer, Door, Label, Offer, Petition, Purpose};
+use super::manager::Reporter;
+use super::{Gateway, OpenError, Reloader, StartError, Started, ports, rotation_config, state};
+use crate::admin::{self, Reload};
+use crate::dataplane::{Handed, ListenAddr, PathOf, Succession};
+use crate::disk;
+use crate::rotation::{self, Rotation};
+
+/// How long the process that takes over may say nothing before clients are accepted here again.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often taking back is tried.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Who has it.
+pub(super) enum Seat {
+    /// This process.
+    Held(Held),
+    /// Another process has been given everything, and has yet to say that it serves.
+    Offered(Offered),
+    /// That process has ended, and this one has yet to get everything back.
+    Vacant(Vacant),
+    /// Nobody, and this process never again: it serves with what it has.
+    Lost,
+}
+
+/// Everything.
+pub(super) struct Held {
+    pub(super) admin: Option<admin::Running>,
+    /// `None` when the gateway relays only.
+    pub(super) rotation: Option<(Rotation, rotation::Running)>,
+    door: Option<Door>,
+    reporter: JoinHandle<()>,
+}
+
+/// What is left while another process has it.
+pub(super) struct Vacant {
+    /// Follows what the other process does with keys.
+    follower: Option<rotation::Running>,
+    /// The socket of metrics and health.
+    admin: Option<TcpListener>,
+}
+
+/// The same, and the way to the other process.
+pub(super) struct Offered {
+    offer: Offer,
+    left: Vacant,
+    /// Until when it may be silent; `None` once that was said.
+    until: Option<Instant>,
+}
+
+/// Something about the seat has happened.
+pub struct Due(What);
+
+enum What {
+    Petition(Petition),
+    Answered(Answer),
+    Silent,
+    Retry,
+}
+
+/// What came of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attended {
+    /// The gateway goes on.
+    Stays,
+    /// Another process serves: this one is to be stopped.
+    HandedOver,
+}
+
+impl Gateway {
+    /// Waits until something happens between this process and one that takes over. May be dropped and called again.
+    pub async fn due(&mut self) -> Due {
+        Due(match &mut self.seat {
+            Seat::Held(Held {
+                door: Some(door), ..
+            }) => What::Petition(door.petition().await),
+            Seat::Offered(offered) => {
+                let until = offered.until;
+                tokio::select! {
+                    answer = offered.offer.answer() => What::Answered(answer),
+                    () = silence(until) => What::Silent,
+                }
+            }
+            Seat::Vacant(_) => {
+                sleep(RETRY).await;
+                What::Retry
+            }
+            Seat::Held(_) | Seat::Lost => std::future::pending().await,
+        })
+    }
+
+    /// Acts on it.
+    pub async fn attend(&mut self, due: Due) -> Attended {
+        let seat = std::mem::replace(&mut self.seat, Seat::Lost);
+        self.seat = match (due.0, seat) {
+            (What::Petition(petition), Seat::Held(held)) => {
+                Box::pin(self.hand_over(held, petition)).await
+            }
+            (What::Answered(Answer::Serves), Seat::Offered(offered)) => {
+                tracing::info!(
+                    "another process has taken over; the connections of this one are drained"
+                );
+                self.dataplane.assign(None, PathOf::Other);
+                self.succession = Succession::GoesOn;
+                self.seat = Seat::Offered(offered);
+                return Attended::HandedOver;
+            }
+            (What::Answered(Answer::Gone(why)), Seat::Offered(offered)) => {
+                tracing::error!(%why, "the process that was to take over does not serve; taking everything back");
+                Box::pin(self.take_back(offered.left)).await
+            }
+            (What::Silent, Seat::Offered(mut offered)) => {
+                tracing::error!(
+                    "the process that takes over is silent: clients are accepted here again, and keys are its own"
+                );
+                offered.until = None;
+                self.dataplane.accept();
+                Seat::Offered(offered)
+            }
+            (What::Retry, Seat::Vacant(left)) => Box::pin(self.take_back(left)).await,
+            (_, seat) => seat,
+        };
+        Attended::Stays
+    }
+
+    /// Gives everything to another process.
+    async fn hand_over(&mut self, held: Held, petition: Petition) -> Seat {
+        tracing::info!("another process wants to take over");
+        self.dataplane.pause().await;
+        let handed = match self.dataplane.sockets() {
+            Ok(handed) => handed,
+            Err(error) => {
+                tracing::error!(%error, "nothing is handed over");
+                petition.refuse(&error.to_string()).await;
+                self.dataplane.accept();
+                return Seat::Held(held);
+            }
+        };
+        let left = Box::pin(self.vacate(held)).await;
+        let sockets = labelled(handed, left.admin.as_ref(), &self.premises.checked.admin);
+        let granted = match sockets {
+            Ok(sockets) => petition.grant(sockets).await,
+            Err(error) => Err(error),
+        };
+        match granted {
+            Ok(offer) => Seat::Offered(Offered {
+                offer,
+                left,
+                until: Instant::now().checked_add(PATIENCE),
+            }),
+            Err(error) => {
+                tracing::error!(%error, "nothing could be handed over; taking everything back");
+                Box::pin(self.take_back(left)).await
+            }
+        }
+    }
+
+    /// Lets go of everything: another process can have it then.
+    async fn vacate(&self, held: Held) -> Vacant {
+        held.reporter.abort();
+        drop(held.door);
+        let admin = match held.admin {
+            Some(admin) => admin.hand_over().await,
+            None => None,
+        };
+        ports::remove(&self.premises.checked.state);
+        if let Some(reloader) = &self.premises.reloader {
+            reloader.attach(None);
+        }
+        let follower = held.rotation.map(|(_rotation, running)| running);
+        if let Some(running) = &follower {
+            running.hand_over().await;
+        }
+        Vacant { follower, admin }
+    }
+
+    /// Takes back what another process let go of by ending.
+    async fn take_back(&mut self, left: Vacant) -> Seat {
+        self.dataplane.accept();
+        let opened = match self.reopen() {
+            Ok(opened) => opened,
+            Err(error) => {
+                tracing::error!(%error, "the keys cannot be taken back yet: connections go on under those that they have; tried again");
+                return Seat::Vacant(left);
+            }
+        };
+        let rotation = match (opened, left.follower) {
+            (Some(opened), Some(follower)) => match Box::pin(self.resume(opened, follower)).await {
+                Some(rotation) => Some(rotation),
+                None => return Seat::Lost,
+            },
+            _ => None,
+        };
+        match self.sit(rotation, left.admin) {
+            Ok(held) => {
+                tracing::info!("everything is taken back");
+                Seat::Held(held)
+            }
+            Err(error) => {
+                tracing::error!(%error, "operators cannot be served any more; restart the gateway");
+                Seat::Lost
+            }
+        }
+    }
+
+    fn reopen(&self) -> Result<Option<state::Opened>, OpenError> {
+        let premises = &self.premises;
+        let Some(custodian) = &premises.custodian else {
+            return Ok(None);
+        };
+        state::reopen(&premises.checked.state, custodian, &premises.clock).map(Some)
+    }
+
+    /// Rotation for the keys that the message path has.
+    async fn resume(
+        &self,
+        opened: state::Opened,
+        follower: rotation::Running,
+    ) -> Option<(Rotation, rotation::Running)> {
+        let premises = &self.premises;
+        let checked = match &premises.reloader {
+            Some(reloader) => reloader.current().await,
+            None => premises.checked.clone(),
+        };
+        let held = rotation::Held {
+            keys: Arc::clone(&premises.keys),
+            misses: follower.stop().await?,
+        };
+        let stores = super::stores(&checked, opened);
+        let config = rotation_config(&checked);
+        rotation::resume(config, stores, premises.clock.clone(), held)
+            .inspect_err(|error| {
+                tracing::error!(%error, "rotation does not start again: connections go on under the keys that they have; restart the gateway");
+            })
+            .ok()
+    }
+
+    /// Opens the doors of operators, and that of whoever takes over.
+    pub(super) fn sit(
+        &self,
+        rotation: Started,
+        admin: Option<TcpListener>,
+    ) -> Result<Held, StartError> {
+        let premises = &self.premises;
+        let handle = rotation.as_ref().map(|(rotation, _running)| rotation);
+        if let Some(reloader) = &premises.reloader {
+            reloader.attach(handle.cloned());
+        }
+        let reload =
+            |reloader: &Arc<Reloader>| -> Box<dyn Reload> { Box::new(Arc::clone(reloader)) };
+        let sources = admin::Sources {
+            rotation: handle.cloned(),
+            metrics: premises.metrics.clone(),
+            health: premises.health.clone(),
+            reload: premises.reloader.as_ref().map(reload),
+            clock: premises.clock.clone(),
+        };
+        let reporter = Reporter {
+            pulse: self.dataplane.pulse(),
+            health: premises.health.clone(),
+            rotation: handle.cloned(),
+        };
+        let checked = &premises.checked;
+        disk::StateDir::create(&checked.state)?;
+        let admin = admin::serve(&checked.admin, sources, admin)?;
+        let door = Door::open(&checked.state)
+            .inspect_err(|error| tracing::warn!(%error, "no other process can take over: the hand-over socket cannot be made"))
+            .ok();
+        ports::write(&checked.state, self.dataplane.addrs(), admin.addr())?;
+        Ok(Held {
+            admin: Some(admin),
+            rotation,
+            door,
+            reporter: tokio::spawn(reporter.run()),
+        })
+    }
+}
+
+impl Seat {
+    /// Lets go for good, when the sessions have ended.
+    pub(super) async fn leave(self) {
+        let follower = match self {
+            Self::Held(held) => {
+                held.reporter.abort();
+                if let Some(admin) = held.admin {
+                    admin.stop().await;
+                }
+                held.rotation.map(|(_rotation, running)| running)
+            }
+            Self::Offered(Offered { left, .. }) | Self::Vacant(left) => left.follower,
+            Self::Lost => None,
+        };
+        if let Some(running) = follower {
+            running.stop().await;
+        }
+    }
+}
+
+async fn silence(until: Option<Instant>) {
+    match until {
+        Some(until) => sleep_until(until).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Every socket that is handed over, with its name.
+fn labelled(
+    handed: Vec<Handed>,
+    admin: Option<&TcpListener>,
+    config: &admin::Config,
+) -> std::io::Result<Vec<(Label, std::os::fd::OwnedFd)>> {
+    let clients = handed.into_iter();
+    let clients = clients.map(|door| (Label::of(&door.configured, door.path), door.socket));
+    let mut sockets: Vec<_> = clients.collect();
+    if let (Some(listener), Some(addr)) = (admin, config.listen) {
+        let mut label = Label::of(&ListenAddr::Tcp(addr), PathOf::Other);
+        label.purpose = Purpose::Admin;
+        sockets.push((label, listener.try_clone()?.into()));
+    }
+    Ok(sockets)
+}
