@@ -37,12 +37,17 @@ impl Death {
         if self.armed().exists() {
             std::fs::remove_file(self.armed()).unwrap();
         }
+        self.threaten(step, |environment| gateway.restart_in(environment));
+    }
+
+    /// Starts something in an environment in which it is killed at this step, once armed.
+    pub fn threaten<T>(&self, step: usize, start: impl FnOnce(&[(&str, &OsStr)]) -> T) -> T {
         let library = self.folder.path().join("death.so");
-        gateway.restart_in(&[
+        start(&[
             ("LD_PRELOAD", library.as_os_str()),
             ("DIE_WHEN", self.armed().as_os_str()),
             ("DIE_AFTER", OsStr::new(&step.to_string())),
-        ]);
+        ])
     }
 
     /// From now on steps count.

@@ -141,6 +141,22 @@ impl Gateway {
         self.ports = ports;
     }
 
+    /// Starts another process that takes over with the same configuration, and waits until it serves. It is the gateway from then
+    /// on; the process that was is returned, and drains.
+    pub fn take_over(&mut self) -> Process {
+        let process = self.begin_take_over(&[]);
+        process.line("ready", |line| line.contains(": ready ").then_some(()));
+        std::mem::replace(&mut self.process, process)
+    }
+
+    /// Starts another process that takes over, with more in its environment, and waits for nothing.
+    pub fn begin_take_over(&self, environment: &[(&str, &OsStr)]) -> Process {
+        let mut command = Command::new(binary());
+        command.args(["run", "--take-over", "--config"]);
+        command.arg(self.config()).envs(environment.iter().copied());
+        Process::start("keyway (taking over)", &mut command)
+    }
+
     /// The gateway's metrics, now.
     pub fn metrics(&self) -> crate::metrics::Metrics {
         crate::metrics::scrape(self.admin())
@@ -182,6 +198,10 @@ fn configure(folder: &Path, servers: &[&str], settings: &Settings, listen: &str)
         settings.top, settings.tables
     )
     .unwrap();
+    // No test is to wait for what it does not ask about.
+    if !settings.tables.contains("[shutdown]") {
+        text.push_str("\n[shutdown]\ngrace = \"0s\"\nspread = \"0s\"\n");
+    }
     std::fs::write(folder.join("keyway.toml"), text).unwrap();
 }
 

@@ -25,6 +25,7 @@ pub mod frame;
 pub mod gate;
 pub mod gateway;
 pub mod identity;
+pub mod load;
 pub mod metrics;
 pub mod mount;
 pub mod operator;

@@ -24,8 +24,13 @@ struct Log {
 impl Process {
     /// Starts `command`, gathering what it writes to both outputs.
     pub fn start(name: &str, command: &mut Command) -> Self {
+        Self::start_reading(name, command, Stdio::null())
+    }
+
+    /// The same with something on standard input.
+    pub fn start_reading(name: &str, command: &mut Command, input: Stdio) -> Self {
         command
-            .stdin(Stdio::null())
+            .stdin(input)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let mut child = command

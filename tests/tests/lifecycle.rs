@@ -189,7 +189,7 @@ fn sigterm_drains_what_had_arrived_exits_with_0_and_frees_the_port() {
 fn sigterm_does_not_wait_for_a_client_that_does_not_read() {
     let server = NatsServer::start();
     let settings = Settings {
-        tables: "[limits]\ndrain = \"1s\"".to_owned(),
+        tables: "[shutdown]\ngrace = \"0s\"\ndrain = \"1s\"".to_owned(),
         ..Settings::default()
     };
     let mut gateway = Gateway::start(&server.url(), settings);
