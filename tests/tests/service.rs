@@ -1,7 +1,6 @@
 //! Promise: a service manager can pass the sockets, and is told when the gateway is ready, reloads and stops.
 #![expect(
     clippy::unwrap_used,
-    clippy::panic,
     reason = "a test stops at the first thing that is not as expected"
 )]
 

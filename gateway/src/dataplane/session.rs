@@ -104,7 +104,7 @@ async fn begin(
     let dialled = dial(worker).await?;
     let (server, said) = Box::pin(hear(worker, dialled)).await?;
     let link = RefCell::new(Link::new(ends));
-    let greeting = greet::tell(worker, &client, said, &link).await?;
+    let greeting = Box::pin(greet::tell(worker, &client, said, &link)).await?;
     let client = match greeting {
         Greeting::Info(_) => secure::after_info(worker, client).await?,
         Greeting::Farewell(_) => client,
