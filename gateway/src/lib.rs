@@ -17,6 +17,7 @@
 //! | 1 | [`custody`] | a conversation with something that can wrap and unwrap a key |
 //! | 1 | [`audit`] | a statement that an auditor will read in a year |
 //! | 1 | [`metrics`] | a number that an operator will graph |
+//! | 1 | [`proxy`] | whose connection it is, said by one who stands between |
 //! | 1 | [`tls`] | a certificate: whose it is, what is wrong with it, when it expires |
 //! | 2 | [`keyring`] | the immutable snapshot of keys valid at this instant, and the lanes that seal |
 //! | 2 | [`catalogue`] | the durable key-version records |
@@ -44,6 +45,7 @@ pub mod fault;
 pub mod keyring;
 pub mod metrics;
 pub mod policy;
+pub mod proxy;
 pub mod rotation;
 pub mod secret;
 #[cfg(test)]

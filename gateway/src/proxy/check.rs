@@ -1,0 +1,45 @@
+//! What holds for any bytes: what the fuzzers and the property tests call.
+
+use super::header::{Header, LONGEST, Version, Wrong, write};
+
+/// Reads `data` as a stream that begins with a header, cut at every place. What has been said of a part must hold for more of it,
+/// a header is never longer than allowed, and what is read can be written and read again.
+///
+/// # Panics
+/// When it is not so.
+pub fn header_is_read_alike_in_parts(data: &[u8]) {
+    let whole = Header::read(data);
+    if let Ok(None) = whole {
+        assert!(data.len() < LONGEST);
+    }
+    for cut in 0..data.len().min(LONGEST) {
+        match Header::read(data.get(..cut).unwrap_or_default()) {
+            Ok(None) => {}
+            Ok(Some(header)) => {
+                assert!(header.len <= cut);
+                assert_eq!(whole, Ok(Some(header)));
+            }
+            Err(wrong) => assert!(whole == Err(wrong) || wrong == Wrong::Absent),
+        }
+    }
+    let Ok(Some(header)) = whole else {
+        return;
+    };
+    assert!(Header::begins(data));
+    assert!(header.len <= data.len().min(LONGEST));
+    for version in [Version::V1, Version::V2] {
+        let mut written = Vec::new();
+        write(
+            version,
+            header.client.map(|client| (client, client)),
+            &mut written,
+        );
+        let len = written.len();
+        let again = Header {
+            len,
+            client: header.client,
+        };
+        written.extend(b"INFO");
+        assert_eq!(Header::read(&written), Ok(Some(again)));
+    }
+}
