@@ -16,6 +16,19 @@ pub struct Identity {
 impl Identity {
     /// Fresh keys. The user's messages may have this size, headers included; -1 sets no limit.
     pub fn new(payload: i64) -> Self {
+        Self::with(
+            &json!({"type": "user", "version": 2, "subs": -1, "data": -1, "payload": payload}),
+        )
+    }
+
+    /// Fresh keys. The user must come through a trusted proxy.
+    pub fn behind_proxies() -> Self {
+        Self::with(
+            &json!({"type": "user", "version": 2, "subs": -1, "data": -1, "payload": -1, "proxy_required": true}),
+        )
+    }
+
+    fn with(user_claims: &Value) -> Self {
         let (operator, account, user) = (
             KeyPair::new_operator(),
             KeyPair::new_account(),
@@ -26,8 +39,6 @@ impl Identity {
         });
         let claims = json!({"type": "account", "version": 2, "limits": nothing_limited});
         let of_account = jwt(&operator, &account, &claims);
-        let claims =
-            json!({"type": "user", "version": 2, "subs": -1, "data": -1, "payload": payload});
         Self {
             operator: jwt(
                 &operator,
@@ -35,7 +46,7 @@ impl Identity {
                 &json!({"type": "operator", "version": 2}),
             ),
             account: (account.public_key(), of_account),
-            user: jwt(&account, &user, &claims),
+            user: jwt(&account, &user, user_claims),
             key: user.public_key(),
             seed: user.seed().unwrap(),
         }

@@ -95,6 +95,11 @@ impl Raw {
         raw
     }
 
+    /// Where this end is.
+    pub fn local(&self) -> SocketAddr {
+        self.socket.local_addr().unwrap()
+    }
+
     /// How long the peer may say nothing before waiting ends.
     pub fn set_patience(&self, patience: Duration) {
         self.socket.set_read_timeout(Some(patience)).unwrap();

@@ -30,6 +30,7 @@ use crate::fault::{Fault, Faulty, Retry, Who};
 use crate::keyring::{Keys, Snapshot};
 use crate::metrics::{self, PrometheusHandle};
 use crate::policy::Policy;
+use crate::proxy::{Key, KeyError};
 use crate::rotation::{self, Rotation, Stores, User};
 use crate::tls;
 
@@ -102,6 +103,9 @@ pub enum StartError {
     /// The message path could not be started.
     #[error(transparent)]
     Dataplane(#[from] dataplane::StartError),
+    /// The key that makes the gateway a trusted proxy.
+    #[error(transparent)]
+    Proxy(#[from] KeyError),
     /// Operators could not be served.
     #[error(transparent)]
     Admin(#[from] admin::StartError),
@@ -122,6 +126,7 @@ impl Faulty for StartError {
             Self::State(error) => error.fault(),
             Self::Rotation(error) => error.fault(),
             Self::Dataplane(error) => error.fault(),
+            Self::Proxy(error) => error.fault(),
             Self::Admin(error) => error.fault(),
             Self::Ports(error) => error.fault(),
         }
@@ -202,7 +207,8 @@ impl Gateway {
     ) -> Result<Self, StartError> {
         envelope::self_test()?;
         process::lock_memory(checked.lock_memory)?;
-        let certificates = Arc::new(Certificates::load(&checked.dataplane, clock)?);
+        let config = message_path(checked)?;
+        let certificates = Arc::new(Certificates::load(&config, clock)?);
         let Begun {
             keys,
             rotation,
@@ -214,7 +220,7 @@ impl Gateway {
             claim.take_admin()
         });
         let dataplane = Dataplane::start(
-            process::fitted(checked.dataplane.clone()),
+            process::fitted(config),
             inherited,
             (Arc::clone(&keys), certificates.tls()),
             clock.clone(),
@@ -309,6 +315,17 @@ impl Gateway {
         tracing::info!("stopped");
         stopped
     }
+}
+
+/// What the message path is told: what the configuration says of it, and the key of a proxy, which is read now.
+fn message_path(checked: &Checked) -> Result<dataplane::Config, KeyError> {
+    let mut config = checked.dataplane.clone();
+    if let Some(file) = &checked.proxy_seed {
+        let key = Key::read(file)?;
+        tracing::info!(key = key.public(), "a proxy that servers may trust");
+        config.proxy.key = Some(Arc::new(key));
+    }
+    Ok(config)
 }
 
 /// The way to rotation and its thread; `None` when the gateway relays only.

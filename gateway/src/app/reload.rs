@@ -197,6 +197,15 @@ fn fixed(started: &Checked, next: &Checked) -> Vec<String> {
         ("server-tls", was.server_tls != is.server_tls),
         ("limits.workers", was.workers != is.workers),
         ("shutdown", was.shutdown != is.shutdown),
+        (
+            "proxy.nkey-seed-file",
+            started.proxy_seed != next.proxy_seed,
+        ),
+        ("proxy.send", was.proxy.send != is.proxy.send),
+        (
+            "proxy.accept-from",
+            was.proxy.accept_from != is.proxy.accept_from,
+        ),
         ("state", started.state != next.state),
         ("lock-memory", started.lock_memory != next.lock_memory),
         ("admin", started.admin != next.admin),

@@ -25,6 +25,8 @@ pub(super) enum Command {
     Run(Run),
     /// Create the state directory: key-encryption key, catalogue and audit log; overwrites nothing
     Init(Init),
+    /// Make the key of a proxy that NATS servers trust, and print what they need to know of it
+    ProxyKey(ProxyKey),
     /// Check a configuration file and report every mistake at once
     Check(Check),
     /// Show every keyring: its active version, budget, forecast, overlap
@@ -110,6 +112,16 @@ pub(super) struct Run {
 /// `keyway init`
 #[derive(Args, Debug)]
 pub(super) struct Init {
+    #[command(flatten)]
+    pub(super) place: Place,
+    /// Make the key of a trusted proxy, too: see `keyway proxy-key`
+    #[arg(long)]
+    pub(super) proxy_key: bool,
+}
+
+/// `keyway proxy-key`
+#[derive(Args, Debug)]
+pub(super) struct ProxyKey {
     #[command(flatten)]
     pub(super) place: Place,
 }

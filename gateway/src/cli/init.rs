@@ -13,7 +13,7 @@ use super::args::Init;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::output::Output;
-use super::place;
+use super::{place, proxy_key};
 
 pub(super) fn run(args: &Init, out: &mut Output) -> Result<(), Failure> {
     let checked = place::configuration(&args.place)?;
@@ -52,6 +52,11 @@ pub(super) fn run(args: &Init, out: &mut Output) -> Result<(), Failure> {
     out.line(
         "Keep the verifier key elsewhere as well: `keyway audit verify --key` then needs to believe nothing on this host.",
     )?;
+    if args.proxy_key {
+        out.line("")?;
+        let dir = StateDir::open(catalogue.path()).map_err(|error| Failure::of(&error))?;
+        proxy_key::show(&dir, checked.proxy_seed.as_deref(), out)?;
+    }
     let options = place::options(&args.place);
     out.line(format_args!(
         "\nnext\n  keyway run{options}\n  keyway keys{options}"
@@ -97,7 +102,7 @@ fn taken(checked: &Checked) -> Failure {
             "{} holds a catalogue already, and nothing is overwritten",
             checked.state.display()
         ),
-        "use it with `keyway run`, or name another directory with --state",
+        "use it with `keyway run`, add a proxy's key with `keyway proxy-key`, or name another directory with --state",
     )
 }
 

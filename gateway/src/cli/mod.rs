@@ -28,6 +28,7 @@ mod log;
 mod order;
 mod output;
 mod place;
+mod proxy_key;
 mod reload;
 mod revoke;
 mod rotate;
@@ -70,6 +71,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Demo(args) => demo::run(&args, out),
         Command::Run(args) => run::run(&args),
         Command::Init(args) => init::run(&args, &mut out),
+        Command::ProxyKey(args) => proxy_key::run(&args, &mut out),
         Command::Check(args) => check::run(&args, &mut out),
         Command::Keys(args) => keys::run(&args, &mut out),
         Command::Inspect(args) => inspect::run(&args, &mut out),

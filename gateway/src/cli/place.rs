@@ -120,7 +120,8 @@ fn held(checked: &Checked, error: &disk::Error) -> Failure {
     )
 }
 
-fn open(path: &Path) -> Result<StateDir, Failure> {
+/// The state directory, which must be there.
+pub(super) fn open(path: &Path) -> Result<StateDir, Failure> {
     StateDir::open(path).map_err(|error| {
         if error.is_missing() {
             absent(path)

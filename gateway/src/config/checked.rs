@@ -26,6 +26,8 @@ pub struct Checked {
     pub custody: Custody,
     /// Section `[control]`; `None` without it.
     pub control: Option<control::Config>,
+    /// Where the seed of the key is that makes the gateway a trusted proxy; `None` without one.
+    pub proxy_seed: Option<PathBuf>,
     /// Which subjects are sealed, compiled from the keyrings.
     pub policy: Policy,
     /// The keys of each keyring, in the order of [`Policy::keyrings`].

@@ -13,6 +13,7 @@ mod finding;
 mod keyring;
 mod network;
 mod operation;
+mod proxy;
 pub mod schema;
 mod section;
 mod shutdown;
@@ -105,6 +106,7 @@ fn convert(root: &Section<'_>, base: &Path, environment: &Environment) -> Option
         network::check_addresses(root, network, (&administration, admin.listen));
     }
     let control = control::convert(root, base, network.as_ref());
+    let proxy_seed = proxy::seed(&root.section("proxy"), base);
     let (policy, keyrings) = keyrings?;
     Some(Checked {
         dataplane: network?,
@@ -114,6 +116,7 @@ fn convert(root: &Section<'_>, base: &Path, environment: &Environment) -> Option
         log: log?,
         custody: custody?,
         control: control?,
+        proxy_seed: proxy_seed?,
         policy,
         keyrings,
     })

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
+use crate::config::proxy;
 use crate::config::section::Section;
 use crate::config::{shutdown, tls, value};
 use crate::dataplane::{Config, Crowd, ListenAddr, ServerAddr};
@@ -39,6 +40,7 @@ pub(super) fn convert(root: &Section<'_>, base: &Path) -> Option<Config> {
     let clients = tls::listener(root, base);
     let servers = bare(servers);
     let to_server = tls::to_server(root, base, &servers);
+    let proxy = proxy::convert(&root.section("proxy"));
     check_distinct(root, &listen);
     if relay_only == Some(true) {
         root.warn(
@@ -65,6 +67,7 @@ pub(super) fn convert(root: &Section<'_>, base: &Path) -> Option<Config> {
         server_tls: to_server?,
         shutdown: shutdown?,
         workers: limits.workers,
+        proxy: proxy?,
     })
 }
 

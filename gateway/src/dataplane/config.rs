@@ -2,8 +2,10 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::proxy::{Key, Network, Version};
 use crate::tls;
 
 use super::address::ListenAddr;
@@ -34,7 +36,7 @@ pub struct Config {
     pub miss_wait: Duration,
     /// How long connecting to one server may take.
     pub dial_timeout: Duration,
-    /// How long a TLS handshake may take.
+    /// How long a PROXY header may take, and how long a TLS handshake.
     pub handshake_timeout: Duration,
     /// TLS with clients; `None`: none. Unix sockets need none.
     pub tls: Option<tls::Listener>,
@@ -44,6 +46,19 @@ pub struct Config {
     pub shutdown: Shutdown,
     /// Threads that carry sessions; `None`: one per core.
     pub workers: Option<usize>,
+    /// What is said of whose connection it is.
+    pub proxy: Proxying,
+}
+
+/// What the server is told of clients, and whose word about them is believed.
+#[derive(Clone, Debug, Default)]
+pub struct Proxying {
+    /// Signs the server's nonce, which makes the gateway a trusted proxy.
+    pub key: Option<Arc<Key>>,
+    /// How the server is told the client's address; `None`: not at all.
+    pub send: Option<Version>,
+    /// Load balancers, which must say where their clients are.
+    pub accept_from: Vec<Network>,
 }
 
 /// How the connections of a gateway that stops are ended.
@@ -101,6 +116,7 @@ impl Default for Config {
             server_tls: None,
             shutdown: Shutdown::default(),
             workers: None,
+            proxy: Proxying::default(),
         }
     }
 }

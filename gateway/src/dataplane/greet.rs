@@ -17,11 +17,15 @@ use crate::wire::{Buffer, Limits, write};
 use super::ServerAddr;
 use super::deliver::{DeliverBatch, DeliverPath};
 use super::link::Link;
+use super::origin;
 use super::pending::Input;
 use super::secure::{self, Insecure};
 use super::session::Ended;
 use super::socket::{self, Patience, Socket};
 use super::worker::Worker;
+
+/// The server's API level from which it knows a proxy's signature (ADR-55).
+const KNOWS_PROXIES: i64 = 2;
 
 /// What the server said first. The client has been told.
 pub(super) enum Greeting {
@@ -154,6 +158,9 @@ pub(super) fn info(
     link.headers = said.headers();
     link.info = json.into();
     link.identity.greeted(&said);
+    if let Some(nonce) = said.nonce.filter(|_| said.api_lvl >= KNOWS_PROXIES) {
+        link.nonce = Some(nonce.to_owned());
+    }
     Ok(())
 }
 
@@ -210,11 +217,12 @@ fn rewrite(
     Ok(())
 }
 
-/// Forwards a CONNECT, credentials included, and applies it to `options`. A second one drops the client's subscriptions (R8), but
+/// Forwards a CONNECT, credentials included and the gateway's own signature added, and applies it to `options`. A second one drops the client's subscriptions (R8), but
 /// not what reply subjects stand for: the client may still owe answers to sealed requests.
 pub(super) fn connect(
-    json: &[u8],
-    arg_len: usize,
+    (json, arg_len): (&[u8], usize),
+    worker: &Worker,
+    link: &RefCell<Link>,
     options: &mut Connect,
     out: &mut Buffer,
 ) -> Result<(), Refused> {
@@ -226,8 +234,12 @@ pub(super) fn connect(
         write::connect(out, b"{", arg_len);
         return Err(Refused);
     }
+    let signature = origin::signature(worker, link);
+    let edits = connect::Edits {
+        proxy_sig: signature.as_deref(),
+    };
     let mut rewritten = Buffer::new();
-    connect::rewrite(json, &connect::Edits::default(), &mut rewritten);
+    connect::rewrite(json, &edits, &mut rewritten);
     write::connect(out, rewritten.filled(), arg_len);
     options.apply(json).map_err(|_closes| Refused)
 }

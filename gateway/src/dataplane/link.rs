@@ -16,6 +16,8 @@ pub struct Link {
     pub(super) peer: Option<Peer>,
     /// The server's own `max_payload`, headers included; `None` while it has said none.
     pub(super) max_payload: Option<usize>,
+    /// What a trusted proxy signs: the newest nonce of a server that knows such signatures.
+    pub(super) nonce: Option<Vec<u8>>,
     /// Whether the server knows headers.
     pub(super) headers: bool,
     /// Who the client is.
@@ -72,6 +74,7 @@ impl Link {
             ends,
             peer: None,
             max_payload: None,
+            nonce: None,
             headers: false,
             identity: Identity::default(),
             info: Box::default(),

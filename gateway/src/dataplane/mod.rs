@@ -4,7 +4,7 @@
 //! a batch:
 //!
 //! ```text
-//! accept (listener) → TLS (secure) → dial → greet (INFO) → TLS where it comes behind INFO
+//! accept (listener) → PROXY header (origin) → TLS (secure) → dial → greet (INFO) → TLS where it comes behind INFO
 //!   publish:  fill from the client → parse → policy → seal → write → flush to the server
 //!   deliver:  fill from the server → parse → policy → open → write → flush to the client
 //! ```
@@ -28,6 +28,7 @@ mod inherited;
 mod link;
 mod listener;
 mod meaning;
+mod origin;
 mod parting;
 mod pending;
 mod pool;
@@ -56,7 +57,7 @@ use crate::keyring::Keys;
 
 pub use address::{Ends, ListenAddr};
 pub use admission::Crowd;
-pub use config::{Config, ServerAddr, Shutdown};
+pub use config::{Config, Proxying, ServerAddr, Shutdown};
 pub use deliver::{DeliverBatch, DeliverPath};
 pub use dial::Reach;
 #[cfg(any(test, fuzzing))]

@@ -16,6 +16,7 @@ use super::admission::Ticket;
 use super::dial::Dialled;
 use super::greet::{self, Greeting, Said};
 use super::link::Link;
+use super::origin;
 use super::parting::Parting;
 use super::pending::Input;
 use super::secure::{self, Insecure};
@@ -63,6 +64,8 @@ pub(super) enum Ended {
     TooLarge,
     /// As many as may be are connected from its address.
     Crowded,
+    /// A load balancer did not say where the client is.
+    Unplaced,
     /// No server could be reached.
     NoServer,
     /// There is no TLS with the client, or none with the server.
@@ -71,12 +74,14 @@ pub(super) enum Ended {
 
 /// Carries one session: the stages of its life, in order.
 pub(super) async fn run(worker: Rc<Worker>, accepted: Accepted) {
-    let (number, ends) = (accepted.number, accepted.ends);
     let Accepted {
-        socket, mut ticket, ..
+        socket,
+        mut ends,
+        mut ticket,
+        number,
     } = accepted;
     worker.meters.accepted.increment(1);
-    match Box::pin(begin(&worker, (socket, ends), &mut ticket)).await {
+    match Box::pin(begin(&worker, socket, &mut ends, &mut ticket)).await {
         Ok((session, greeting)) => {
             worker.enter(number, &session);
             let ended = live(&worker, &session, greeting).await;
@@ -88,22 +93,29 @@ pub(super) async fn run(worker: Rc<Worker>, accepted: Accepted) {
     }
 }
 
-/// Until both peers have greeted: the client's place, both sockets with their TLS, the server's first line.
+/// Until both peers have greeted: the client's address and its place, both sockets with their TLS, the server's first line. `ends` says
+/// then where the client really is.
 async fn begin(
     worker: &Worker,
-    (arrived, ends): (Arrived, Ends),
+    arrived: Arrived,
+    ends: &mut Ends,
     ticket: &mut Ticket,
 ) -> Result<(Rc<Session>, Greeting), Ended> {
+    let client = adopt(arrived)?;
+    let learned = Box::pin(origin::learn(worker, &client, ends)).await;
+    learned.map_err(|_told| Ended::Unplaced)?;
     if let Some(ip) = ends.client.map(|addr| addr.ip()) {
         ticket.locate(ip).map_err(|refusal| {
-            arrived.turn_away(refusal.error());
+            client.turn_away(refusal.error());
             Ended::Crowded
         })?;
     }
-    let client = secure::before_info(worker, adopt(arrived)?).await?;
+    let client = secure::before_info(worker, client).await?;
     let dialled = dial(worker).await?;
+    let told = origin::tell(&worker.shared.config, &dialled.0, ends).await;
+    told.map_err(|_gone| Ended::Server)?;
     let (server, said) = Box::pin(hear(worker, dialled)).await?;
-    let link = RefCell::new(Link::new(ends));
+    let link = RefCell::new(Link::new(*ends));
     let greeting = Box::pin(greet::tell(worker, &client, said, &link)).await?;
     let client = match greeting {
         Greeting::Info(_) => secure::after_info(worker, client).await?,
@@ -190,6 +202,7 @@ impl Ended {
             Self::Unauthenticated => "auth-timeout",
             Self::TooLarge => "too-large",
             Self::Crowded => "address",
+            Self::Unplaced => "proxy-header",
             Self::NoServer => "no-server",
             Self::Insecure => "no-tls",
         }
@@ -208,6 +221,7 @@ impl Ended {
             | Self::ClientStalled
             | Self::Shed
             | Self::Crowded
+            | Self::Unplaced
             | Self::NoServer
             | Self::Insecure => None,
         }

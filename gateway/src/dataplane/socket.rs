@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use rustix::net::{RecvFlags, SendFlags};
 use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::{TcpStream, UnixStream};
@@ -82,6 +83,46 @@ impl Socket {
             Self::Tcp(stream) => stream.try_write(bytes),
             Self::Unix(stream) => stream.try_write(bytes),
             Self::Tls(encrypted) => encrypted.stream().try_write(bytes),
+        }
+    }
+
+    /// Waits for bytes and shows them without taking them; 0 is the end of the stream.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    pub(super) async fn peek(&self, shown: &mut [u8]) -> io::Result<usize> {
+        loop {
+            self.readable().await?;
+            let look = || Ok(rustix::net::recv(self, &mut *shown, RecvFlags::PEEK)?.1);
+            match self.try_io(Interest::READABLE, look) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                done => return done,
+            }
+        }
+    }
+
+    /// Takes so many of the bytes that [`Socket::peek`] has shown.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    pub(super) fn skip(&self, mut count: usize) -> io::Result<()> {
+        while count != 0 {
+            let mut taken = [0; 128];
+            let end = count.min(taken.len());
+            let taken = taken.get_mut(..end).unwrap_or_default();
+            match rustix::net::recv(self, taken, RecvFlags::empty())?.1 {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                got => count = count.saturating_sub(got),
+            }
+        }
+        Ok(())
+    }
+
+    /// Says why the connection ends; as far as that can be said without waiting.
+    pub(super) fn turn_away(&self, why: &[u8]) {
+        // The runtime has yet to learn that a fresh socket can be written, and would not try.
+        if let Err(error) = rustix::net::send(self, why, SendFlags::NOSIGNAL) {
+            tracing::trace!(%error, "a client is turned away without a word");
         }
     }
 
@@ -265,7 +306,7 @@ pub(super) fn receive(
     spare: &mut [u8],
     count: &mut Option<usize>,
 ) -> io::Result<usize> {
-    let got = rustix::net::recv(from, &mut *spare, rustix::net::RecvFlags::empty())?.1;
+    let got = rustix::net::recv(from, &mut *spare, RecvFlags::empty())?.1;
     *count = Some(got);
     if got != 0 && got < spare.len() {
         Err(io::ErrorKind::WouldBlock.into())

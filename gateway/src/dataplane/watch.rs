@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use tokio::time::interval;
 
-use super::session;
+use super::address::Ends;
 use super::worker::Worker;
+use super::{origin, session};
 
 const TICK: Duration = Duration::from_secs(1);
 
@@ -33,15 +34,23 @@ pub(super) async fn run(worker: Rc<Worker>) {
     }
 }
 
-/// Connects to a server, with TLS if that is spoken, and leaves it again.
+/// Connects to a server, with TLS if that is spoken, and leaves it again. A server that wants to hear where clients are complains of
+/// one that leaves without a word.
 async fn look(worker: &Worker) {
-    match worker.shared.servers.dial().await {
-        Ok(dialled) if worker.shared.secure.reaches_servers() => {
-            if let Ok((server, _said)) = Box::pin(session::hear(worker, dialled)).await {
-                session::part(worker, &server).await;
-            }
-        }
-        Ok(_reached) => {}
-        Err(error) => tracing::debug!(%error, "not ready"),
+    let dialled = match worker.shared.servers.dial().await {
+        Ok(dialled) => dialled,
+        Err(error) => return tracing::debug!(%error, "not ready"),
+    };
+    let nobody = Ends {
+        client: None,
+        gateway: None,
+    };
+    if let Err(error) = origin::tell(&worker.shared.config, &dialled.0, &nobody).await {
+        return tracing::debug!(%error, "a server takes nothing");
+    }
+    if worker.shared.secure.reaches_servers()
+        && let Ok((server, _said)) = Box::pin(session::hear(worker, dialled)).await
+    {
+        session::part(worker, &server).await;
     }
 }

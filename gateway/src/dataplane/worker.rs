@@ -50,6 +50,10 @@ pub struct Shared {
     pub(super) stage: stages::Sender<Stage>,
     /// Where clients can go once the gateway stops.
     pub(super) others: OnceLock<Others>,
+    /// Of PROXY headers.
+    pub(super) unbelieved: Throttle,
+    /// Of servers that take no proxy's signature.
+    pub(super) unsigned: Throttle,
 }
 
 /// One worker; lives on its thread.
@@ -209,6 +213,8 @@ impl Shared {
             clients: AtomicUsize::new(0),
             stage: stages::Sender::new(Stage::Serves),
             others: OnceLock::new(),
+            unbelieved: Throttle::new(),
+            unsigned: Throttle::new(),
         }
     }
 }

@@ -288,6 +288,11 @@ impl Worker {
         counter!(names::CONNECTIONS_ENDED, "cause" => cause).increment(1);
     }
 
+    /// Counts a PROXY header, or its absence, for which a connection is closed.
+    pub fn header_refused(&self, cause: &'static str) {
+        counter!(names::HEADERS_REFUSED, "cause" => cause).increment(1);
+    }
+
     /// The histograms of a direction's stages, in the order of [`Stage::ALL`].
     pub const fn batch_seconds(&self, direction: Direction) -> &[Histogram; 3] {
         let [publish, deliver] = &self.batch_seconds;

@@ -48,6 +48,8 @@ pub(super) const PENDING_WAITING: &str = "keyway_pending_waiting";
 pub(super) const PUBLISH_WAITING: &str = "keyway_publish_waiting";
 /// Server dials that failed.
 pub(super) const DIALS_FAILED: &str = "keyway_server_dials_failed_total";
+/// PROXY headers for which a connection was closed, by cause.
+pub(super) const HEADERS_REFUSED: &str = "keyway_proxy_headers_refused_total";
 /// Time spent per batch and stage; one batch in 64 is measured.
 pub(super) const BATCH_SECONDS: &str = "keyway_batch_seconds";
 
@@ -200,7 +202,7 @@ impl MissOutcome {
 }
 
 /// What a counter counts, in the words of its `# HELP` line.
-const COUNTERS: [(&str, Unit, &str); 20] = [
+const COUNTERS: [(&str, Unit, &str); 21] = [
     (SEALED_MESSAGES, Unit::Count, "Messages sealed, by keyring."),
     (
         SEALED_BYTES,
@@ -287,6 +289,11 @@ const COUNTERS: [(&str, Unit, &str); 20] = [
         CONNECTIONS_ENDED,
         Unit::Count,
         "Client connections ended, by cause.",
+    ),
+    (
+        HEADERS_REFUSED,
+        Unit::Count,
+        "PROXY headers for which a connection was closed, by cause.",
     ),
     (DIALS_FAILED, Unit::Count, "Server dials that failed."),
 ];

@@ -1,4 +1,4 @@
-//! The header of the PROXY protocol, versions 1 (text) and 2 (binary), as HAProxy's `proxy-protocol.txt` specifies it.
+//! The header of the PROXY protocol, versions 1 (text) and 2 (binary), as `proxy-protocol.txt` of `HAProxy` specifies it.
 //!
 //! The `proxy-header` crate knows the formats. What is added here: how far a header may go, so that nothing behind it is taken
 //! from the stream; and no leniency, because whoever may send a header says which address the server and its rules will see.

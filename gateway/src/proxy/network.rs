@@ -60,11 +60,13 @@ impl FromStr for Network {
             IpAddr::V4(first) => u128::from(first.to_bits() & !mask4(bits)),
             IpAddr::V6(first) => first.to_bits() & !mask6(bits),
         };
-        match first {
-            _ if behind != 0 => Err(NotANetwork::HostBits(bits)),
-            IpAddr::V6(first) if is_mapped(&first) => Err(NotANetwork::Shape),
-            first => Ok(Self { first, bits }),
+        if behind != 0 {
+            return Err(NotANetwork::HostBits(bits));
         }
+        if matches!(first, IpAddr::V6(first) if is_mapped(&first)) {
+            return Err(NotANetwork::Shape);
+        }
+        Ok(Self { first, bits })
     }
 }
 

@@ -14,6 +14,7 @@ use crate::wire::{Buffer, ClientOp, ClientParser, Limits, Malformed, Publish, St
 use crate::dataplane::greet;
 use crate::dataplane::identity::Barred;
 use crate::dataplane::link::{Link, Reads, Told};
+use crate::dataplane::origin;
 use crate::dataplane::reports::Report;
 use crate::dataplane::route_cache::RouteCache;
 use crate::dataplane::worker::Worker;
@@ -119,7 +120,7 @@ impl<'s> PublishPath<'s> {
                     Err(Stop::Closes) => break PublishBatch::Killed,
                 },
                 Err(malformed) => {
-                    self.malformed(malformed);
+                    self.malformed(malformed, rest);
                     break self.refuse_all(malformed, rest, output);
                 }
             }
@@ -187,7 +188,8 @@ impl<'s> PublishPath<'s> {
     }
 
     fn connect(&mut self, snapshot: &Snapshot, json: &[u8], out: &mut Buffer) -> Result<(), Stop> {
-        greet::connect(json, self.parser.arg_len(), &mut self.options, out)
+        let line = (json, self.parser.arg_len());
+        greet::connect(line, self.worker, self.link, &mut self.options, out)
             .map_err(|greet::Refused| Stop::Closes)?;
         let mut link = self.link.borrow_mut();
         link.identity.connect(json);
@@ -373,7 +375,8 @@ impl<'s> PublishPath<'s> {
         }
     }
 
-    fn malformed(&self, malformed: Malformed) {
+    fn malformed(&self, malformed: Malformed, rest: &[u8]) {
+        origin::unexpected(self.worker, rest);
         self.worker.meters.malformed(Side::Client);
         self.link.borrow_mut().broken = Some(malformed.word());
     }

@@ -1,0 +1,66 @@
+//! `keyway proxy-key`: the key that makes the gateway a proxy that servers trust, and what they need to know of it.
+
+use std::path::{Path, PathBuf};
+
+use crate::disk::{self, Real, StateDir};
+use crate::proxy::Key;
+
+use super::args::ProxyKey;
+use super::failure::Failure;
+use super::output::Output;
+use super::place;
+
+/// The seed, in the state directory.
+const FILE: &str = "proxy.nk";
+
+pub(super) fn run(args: &ProxyKey, out: &mut Output) -> Result<(), Failure> {
+    let checked = place::configuration(&args.place)?;
+    let dir = place::open(&checked.state)?;
+    let wanted = checked.proxy_seed.as_deref();
+    show(&dir, wanted, out)
+}
+
+/// Makes the key if there is none, and prints what it takes to use it. `used` is the file that the configuration names.
+pub(super) fn show(dir: &StateDir, used: Option<&Path>, out: &mut Output) -> Result<(), Failure> {
+    let (path, made) = made(dir)?;
+    // What is there counts, whoever has made it.
+    let key = Key::read(&path).map_err(|error| Failure::of(&error))?;
+    let public = key.public();
+    let verb = if made { "created" } else { "there already:" };
+    out.line(format_args!("{verb} {}", path.display()))?;
+    out.line(format_args!("  proxy key {public}"))?;
+    out.line(format_args!(
+        "\nnats-server, 2.12 or later: agents come through a gateway that has this key, or not at all\n{}",
+        server_block(&public)
+    ))?;
+    if used != Some(path.as_path()) {
+        out.line(format_args!(
+            "\nthe gateway's configuration\n{}",
+            gateway_block(&path)
+        ))?;
+    }
+    out.line("\nThen look from the outside, with an agent's credentials: `keyway doctor --user NAME --password-file FILE`.")?;
+    Ok(())
+}
+
+/// What a server's configuration says of a trusted proxy, and of users that nobody else may bring.
+pub(super) fn server_block(public: &str) -> String {
+    format!(
+        "  proxies {{\n    trusted: [ {{ key: \"{public}\" }} ]\n  }}\n  authorization {{\n    users: [\n      {{ user: \"agent\", password: \"…\", proxy_required: true }}\n    ]\n  }}"
+    )
+}
+
+fn gateway_block(path: &Path) -> String {
+    format!("  [proxy]\n  nkey-seed-file = {path:?}")
+}
+
+/// Where the key is, and whether it was made just now.
+fn made(dir: &StateDir) -> Result<(PathBuf, bool), Failure> {
+    let path = std::path::absolute(dir.join(FILE))?;
+    let (_key, seed) = Key::create().map_err(|error| Failure::of(&error))?;
+    match disk::create(&Real, &path, seed.expose()) {
+        Ok(()) => Ok((path, true)),
+        Err(disk::Error::Exists { .. }) => Ok((path, false)),
+        Err(error) => Err(Failure::of(&error)),
+    }
+}

@@ -1,0 +1,49 @@
+//! `[proxy]`: what the server is told of clients, and whose word about them is believed.
+
+use std::path::{Path, PathBuf};
+
+use toml::de::DeValue;
+
+use crate::config::finding::Wrong;
+use crate::config::network::bare;
+use crate::config::section::Section;
+use crate::config::value;
+use crate::dataplane::Proxying;
+use crate::proxy::{Network, NotANetwork, Version};
+
+/// Reads `[proxy]`, but for the key.
+pub(super) fn convert(section: &Section<'_>) -> Option<Proxying> {
+    let send = section.one("send", |v| {
+        let words = [
+            ("off", None),
+            ("v1", Some(Version::V1)),
+            ("v2", Some(Version::V2)),
+        ];
+        value::choice(v, &words)
+    });
+    let accept_from = section.many("accept-from", network);
+    Some(Proxying {
+        key: None,
+        send: send?,
+        accept_from: bare(accept_from?),
+    })
+}
+
+/// Where the key's seed is; it is read at the start. `Some(None)` without one, `None` when there is a mistake.
+#[expect(clippy::option_option, reason = "absent and mistaken are two things")]
+pub(super) fn seed(section: &Section<'_>, base: &Path) -> Option<Option<PathBuf>> {
+    section.optional("nkey-seed-file", |v| value::path(v, base))
+}
+
+fn network(value: &DeValue<'_>) -> Result<Network, Wrong> {
+    let written = value::text(value)?;
+    written.parse().map_err(|wrong| match wrong {
+        NotANetwork::Shape => Wrong::new(format!(
+            "`{written}` is neither an IP address nor a range of them"
+        )),
+        NotANetwork::HostBits(bits) => Wrong::with_help(
+            format!("`{written}` has bits set behind the first {bits}"),
+            "write the first address of the range, or another length",
+        ),
+    })
+}

@@ -1,0 +1,144 @@
+//! Where a client really is, when somebody stands between: taken from a load balancer, and told to the server.
+
+use std::cell::RefCell;
+use std::io;
+
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::Config;
+use super::address::Ends;
+use super::link::Link;
+use super::socket::Socket;
+use super::worker::Worker;
+use crate::proxy::{self, Header, LONGEST, Wrong};
+
+/// Why a connection ends before anybody has greeted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Refused {
+    /// What came is no header.
+    #[error(transparent)]
+    Wrong(#[from] Wrong),
+    /// None came in time.
+    #[error("no PROXY header in time; a load balancer named in `proxy.accept-from` must send one")]
+    Late,
+    /// The peer went away before, as a load balancer does that looks whether somebody listens.
+    #[error("closed before its PROXY header")]
+    Gone,
+}
+
+/// Reads the header that a load balancer must send, and nothing behind it: that may be TLS. From anybody else there is none, and
+/// what looks like one is a malformed operation.
+///
+/// # Errors
+/// [`Refused`], which is counted and logged.
+pub(super) async fn learn(
+    worker: &Worker,
+    client: &Socket,
+    ends: &mut Ends,
+) -> Result<(), Refused> {
+    let config = &worker.shared.config;
+    let Some(peer) = ends.client else {
+        return Ok(());
+    };
+    let between = &config.proxy.accept_from;
+    if !between.iter().any(|network| network.contains(peer.ip())) {
+        return Ok(());
+    }
+    let header = match timeout(config.handshake_timeout, read(client)).await {
+        Ok(read) => read,
+        Err(_elapsed) => Err(Refused::Late),
+    };
+    match header {
+        Ok(header) => {
+            ends.client = header.client.or(ends.client);
+            Ok(())
+        }
+        Err(refused) => {
+            refuse(worker, ends, refused);
+            Err(refused)
+        }
+    }
+}
+
+async fn read(client: &Socket) -> Result<Header, Refused> {
+    let mut held = Vec::with_capacity(LONGEST);
+    loop {
+        let before = held.len();
+        let mut ahead = [0; LONGEST];
+        let seen = client.peek(&mut ahead).await;
+        let seen = seen.map_err(|_gone| Refused::Gone)?;
+        if seen == 0 {
+            return Err(Refused::Gone);
+        }
+        held.extend(ahead.iter().take(seen));
+        let header = Header::read(&held)?;
+        let ours = header.map_or(held.len(), |header| header.len);
+        held.truncate(ours);
+        // Of what was seen, what belongs to the header is taken; it is there.
+        let took = client.skip(ours.saturating_sub(before));
+        took.map_err(|_gone| Refused::Gone)?;
+        if let Some(header) = header {
+            return Ok(header);
+        }
+    }
+}
+
+fn refuse(worker: &Worker, ends: &Ends, refused: Refused) {
+    let cause = match refused {
+        Refused::Wrong(wrong) => wrong.word(),
+        Refused::Late => "late",
+        Refused::Gone => return,
+    };
+    worker.meters.header_refused(cause);
+    let now = worker.shared.clock.instant();
+    if let Some(left_out) = worker.shared.unbelieved.admit(now) {
+        tracing::warn!(client = %ends, error = %refused, left_out, "connection closed");
+    }
+}
+
+/// Counts a header from somebody whose word is not asked for.
+pub(super) fn unexpected(worker: &Worker, bytes: &[u8]) {
+    if Header::begins(bytes) {
+        worker.meters.header_refused("unexpected");
+    }
+}
+
+/// Tells the server where the client is, before anything else, TLS included.
+///
+/// # Errors
+/// When the server takes nothing.
+pub(super) async fn tell(config: &Config, server: &TcpStream, ends: &Ends) -> io::Result<()> {
+    let Some(version) = config.proxy.send else {
+        return Ok(());
+    };
+    let mut header = Vec::with_capacity(LONGEST);
+    proxy::write(version, ends.client.zip(ends.gateway), &mut header);
+    timeout(config.dial_timeout, server.writable()).await??;
+    // A connection that has just come about has room for it.
+    if server.try_write(&header)? < header.len() {
+        return Err(io::ErrorKind::WriteZero.into());
+    }
+    Ok(())
+}
+
+/// The signature that makes the server take this CONNECT for a trusted proxy's: of its newest nonce, where the gateway has a key
+/// and the server knows signatures (ADR-55). Where it has a key and the server asks for none, somebody must hear of it.
+pub(super) fn signature(worker: &Worker, link: &RefCell<Link>) -> Option<String> {
+    let shared = &worker.shared;
+    let key = shared.config.proxy.key.as_ref()?;
+    let link = link.borrow();
+    match &link.nonce {
+        Some(nonce) => Some(key.sign(nonce)),
+        None => {
+            if let Some(left_out) = shared.unsigned.admit(shared.clock.instant()) {
+                let public = key.public();
+                tracing::error!(
+                    left_out,
+                    "the server takes no proxy's signature, and refuses users with `proxy_required`; set `proxies {{ trusted: [ {{ key: {public} }} ] }}` in nats-server 2.12 or later"
+                );
+            }
+            None
+        }
+    }
+}
