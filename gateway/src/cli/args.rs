@@ -29,6 +29,8 @@ pub(super) enum Command {
     ProxyKey(ProxyKey),
     /// Check a configuration file and report every mistake at once
     Check(Check),
+    /// Look at a deployment from the outside: what does not work, what does not protect, and what would help
+    Doctor(Doctor),
     /// Show every keyring: its active version, budget, forecast, overlap
     Status(Status),
     /// Watch the running gateway: rates, budgets, states; q ends it
@@ -135,6 +137,45 @@ pub(super) struct Check {
     /// Print the findings as JSON on standard output
     #[arg(long)]
     pub(super) json: bool,
+}
+
+/// `keyway doctor`
+#[derive(Args, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option that somebody types"
+)]
+pub(super) struct Doctor {
+    #[command(flatten)]
+    pub(super) place: Place,
+    #[command(flatten)]
+    pub(super) agent: AgentLogin,
+    /// Publish a marked message on a subject of each keyring, to see whether the account maps it
+    #[arg(long)]
+    pub(super) probe: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// As whom an agent connects. Secrets come from files.
+#[derive(Args, Clone, Debug, Default)]
+pub(super) struct AgentLogin {
+    /// Come as this user of the agents'; with --password-file
+    #[arg(long, value_name = "NAME", requires = "password_file")]
+    pub(super) user: Option<String>,
+    /// The file that holds the user's password
+    #[arg(long, value_name = "FILE", requires = "user")]
+    pub(super) password_file: Option<PathBuf>,
+    /// Come with the token in this file
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["user", "creds", "nkey_seed_file"])]
+    pub(super) token_file: Option<PathBuf>,
+    /// Come with the JWT and seed in this `.creds` file
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["user", "nkey_seed_file"])]
+    pub(super) creds: Option<PathBuf>,
+    /// Come with the nkey whose seed this file holds
+    #[arg(long, value_name = "FILE", conflicts_with = "user")]
+    pub(super) nkey_seed_file: Option<PathBuf>,
 }
 
 /// `keyway status`

@@ -19,6 +19,7 @@ mod client;
     reason = "the client library's futures are large; the demo runs once, on the main thread"
 )]
 mod demo;
+mod doctor;
 mod exit;
 mod failure;
 mod init;
@@ -72,6 +73,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Run(args) => run::run(&args),
         Command::Init(args) => init::run(&args, &mut out),
         Command::ProxyKey(args) => proxy_key::run(&args, &mut out),
+        Command::Doctor(args) => doctor::run(&args, &mut out),
         Command::Check(args) => check::run(&args, &mut out),
         Command::Keys(args) => keys::run(&args, &mut out),
         Command::Inspect(args) => inspect::run(&args, &mut out),

@@ -63,6 +63,7 @@ pub(super) struct StreamConfig {
     #[serde(default)]
     pub(super) max_msgs_per_subject: i64,
     pub(super) mirror: Option<Origin>,
+    pub(super) subject_transform: Option<Transform>,
     pub(super) sources: Option<Vec<Origin>>,
     pub(super) republish: Option<serde::de::IgnoredAny>,
     #[serde(default)]
@@ -75,6 +76,18 @@ pub(super) struct Origin {
     pub(super) name: String,
     /// Another account or domain.
     pub(super) external: Option<serde::de::IgnoredAny>,
+    pub(super) subject_transforms: Option<Vec<Transform>>,
+}
+
+/// Subjects that are stored under other names.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Transform {
+    /// Those that match; empty: all.
+    #[serde(default)]
+    pub(super) src: String,
+    /// What becomes of them.
+    #[serde(default)]
+    pub(super) dest: String,
 }
 
 /// What it holds.

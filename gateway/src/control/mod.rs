@@ -17,6 +17,7 @@
 //! | which stored times say when a message was sealed | `stream` |
 //! | the look into one stream | `scan` |
 //! | all streams of the account, and the verdict | `question` |
+//! | which streams rename subjects | `survey` |
 
 mod api;
 mod config;
@@ -24,6 +25,7 @@ mod json;
 mod question;
 mod scan;
 mod stream;
+mod survey;
 #[cfg(test)]
 mod tests;
 
@@ -38,6 +40,7 @@ use crate::envelope::Kid;
 use crate::policy::{KeyringName, Pattern};
 
 pub use config::{Config, Login};
+pub use survey::{Renaming, Survey};
 
 /// How far the times of the catalogue and those of stored messages may lie apart: a message is stored a moment after it was
 /// sealed (a client's buffers, a slow bus), and the gateway's and the servers' clocks differ. Ten minutes are far more than
@@ -148,6 +151,13 @@ impl Control {
         told.await.unwrap_or_else(|_dropped| {
             Answer::Unknown(format!("no thread could ask JetStream: {ended}; ask again"))
         })
+    }
+
+    /// Asks which streams rename subjects, on the thread that calls, within [`Config::deadline`].
+    #[must_use]
+    pub fn survey(&self) -> Survey {
+        let _turn = self.0.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        survey::ask(&self.0.config)
     }
 }
 

@@ -119,7 +119,7 @@ async fn look(
 }
 
 /// Every stream under this prefix. A list that has gaps is a doubt.
-async fn list(
+pub(super) async fn list(
     api: &Api,
     prefix: &str,
     doubts: &mut Vec<String>,

@@ -7,6 +7,7 @@
 )]
 
 mod address;
+mod doctor;
 mod signature;
 
 use keyway_tests::command::{code, keyway, path, text, text_of};

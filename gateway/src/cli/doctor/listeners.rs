@@ -1,0 +1,28 @@
+//! The gateway's own addresses.
+
+use crate::dataplane::ListenAddr;
+
+use super::Patient;
+use super::finding::Finding;
+
+pub(super) fn check(patient: &Patient) -> Vec<Finding> {
+    let checked = &patient.checked;
+    let mut findings = Vec::new();
+    let is_open = |listen: &ListenAddr| listen.tcp().is_some_and(|addr| !addr.ip().is_loopback());
+    if !checked.dataplane.listen.iter().any(is_open) {
+        findings.push(Finding::ok(
+            "listen",
+            "agents on this host alone can connect",
+        ));
+    }
+    // `keyway check` warns of the others, and its warnings are part of this report.
+    findings.push(match checked.admin.listen {
+        Some(addr) if !addr.ip().is_loopback() => Finding::warning(
+            "admin",
+            format!("metrics and health are served on {addr}, to whoever reaches it"),
+            "listen on a loopback address, or keep that network to operators",
+        ),
+        Some(_) | None => Finding::ok("admin", "the admin address is out of others' reach"),
+    });
+    findings
+}

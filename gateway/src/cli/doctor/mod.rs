@@ -1,0 +1,121 @@
+//! `keyway doctor`: a deployment, looked at from the outside. Each check says what it found and what would help; none takes the lock
+//! of the state directory, and none writes but a file that it removes again.
+//!
+//! | you look for | it is in |
+//! |---|---|
+//! | what a check says | `finding` |
+//! | a connection that says what an agent, or a gateway, would say | `visitor` |
+//! | as whom | `login` |
+//! | servers: reached, versions, room, who is let in | `servers`, `passage` |
+//! | subjects that the bus renames | `renamed` |
+//! | the state directory, custody, catalogue, audit log | `state` |
+//! | the gateway's own addresses | `listeners` |
+
+mod finding;
+mod listeners;
+mod login;
+mod passage;
+mod renamed;
+mod servers;
+mod state;
+mod visitor;
+
+use serde::Serialize;
+
+use crate::clock::Clock;
+use crate::config::Checked;
+use crate::proxy::Key;
+
+use super::args::Doctor;
+use super::exit::Exit;
+use super::failure::Failure;
+use super::output::{Output, is_fancy};
+use super::place;
+use super::terminal::Paint;
+
+use finding::{Finding, Severity};
+use login::Login;
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Report<'a> {
+    /// Whether there is no problem.
+    ok: bool,
+    findings: &'a [Finding],
+}
+
+/// What the checks go by.
+struct Patient {
+    checked: Checked,
+    clock: Clock,
+    /// The key of a trusted proxy, where there is one that can be used.
+    key: Option<Key>,
+    /// As whom agents connect.
+    agent: Option<Login>,
+    /// Whether messages may be published.
+    probe: bool,
+}
+
+pub(super) fn run(args: &Doctor, out: &mut Output) -> Result<(), Failure> {
+    let (checked, warnings) = place::read(&args.place)?;
+    let agent = Login::given(&args.agent)?;
+    let mut findings: Vec<Finding> = warnings.iter().map(Finding::of_warning).collect();
+    let key = key(&checked, &mut findings);
+    let patient = Patient {
+        checked,
+        clock: Clock::system(),
+        key,
+        agent,
+        probe: args.probe,
+    };
+    findings.extend(servers::check(&patient));
+    findings.extend(renamed::check(&patient));
+    findings.extend(state::check(&patient));
+    findings.extend(listeners::check(&patient));
+    let ok = !findings.iter().any(|f| f.severity == Severity::Problem);
+    if args.json {
+        out.json(&Report {
+            ok,
+            findings: &findings,
+        })?;
+    } else {
+        print(&findings, out)?;
+    }
+    if ok {
+        Ok(())
+    } else {
+        Err(Failure::silent(Exit::Operator))
+    }
+}
+
+/// The key that the configuration names, if it can be used.
+fn key(checked: &Checked, findings: &mut Vec<Finding>) -> Option<Key> {
+    match Key::read(checked.proxy_seed.as_ref()?) {
+        Ok(key) => Some(key),
+        Err(error) => {
+            findings.push(Finding::of_error("proxy-key", &error));
+            None
+        }
+    }
+}
+
+fn print(findings: &[Finding], out: &mut Output) -> Result<(), Failure> {
+    let paint = Paint { colour: is_fancy() };
+    for finding in findings {
+        let word = format!("{:<8}", finding.severity.word());
+        let word = match finding.severity {
+            Severity::Ok => paint.good(&word),
+            Severity::Warning => paint.doubtful(&word),
+            Severity::Problem => paint.bad(&word),
+        };
+        out.line(format_args!("{word} {}: {}", finding.check, finding.what))?;
+        if let Some(remedy) = &finding.remedy {
+            let remedy = remedy.replace('\n', "\n           ");
+            out.line(format_args!("         {} {remedy}", paint.quiet("help:")))?;
+        }
+    }
+    let count = |severity| findings.iter().filter(|f| f.severity == severity).count();
+    let (problems, warnings) = (count(Severity::Problem), count(Severity::Warning));
+    out.line(format_args!("{problems} problems, {warnings} warnings"))?;
+    Ok(())
+}

@@ -1,0 +1,168 @@
+//! Whom a server lets in: agents that come past the gateway, and the gateway.
+
+use std::io;
+
+use crate::cli::proxy_key::server_block;
+use crate::dataplane::ServerAddr;
+
+use super::Patient;
+use super::finding::Finding;
+use super::login::Login;
+use super::visitor::{Card, Reception, Visitor};
+
+/// Reaches a server, as an agent would.
+pub(super) fn reach(patient: &Patient, server: &ServerAddr) -> io::Result<Visitor> {
+    Visitor::reach(server, patient.checked.dataplane.dial_timeout, None)
+}
+
+/// What becomes of this visitor at this server.
+fn try_to_enter(patient: &Patient, server: &ServerAddr, card: Card<'_>) -> io::Result<Reception> {
+    let within = patient.checked.dataplane.dial_timeout;
+    Visitor::reach(server, within, card.header)?.enter(card)
+}
+
+pub(super) fn check(patient: &Patient, server: &ServerAddr) -> Vec<Finding> {
+    let agent = patient.agent.as_ref();
+    let directly = |login| {
+        let card = Card {
+            login,
+            ..Card::default()
+        };
+        try_to_enter(patient, server, card)
+    };
+    let mut findings = vec![strangers(patient, server, directly(None))];
+    match agent {
+        Some(login) => {
+            let direct = directly(Some(login));
+            findings.extend(agents(patient, server, (login, direct)));
+        }
+        None => findings.push(Finding::warning(
+            "bypass",
+            format!("{server}: whether agents can bypass the gateway was not tried"),
+            "name an agent's credentials: `--user` and `--password-file`, `--creds`, `--nkey-seed-file` or `--token-file`",
+        )),
+    }
+    findings.extend(header(patient, server));
+    findings
+}
+
+/// Whoever comes without credentials.
+fn strangers(patient: &Patient, server: &ServerAddr, how: io::Result<Reception>) -> Finding {
+    match how {
+        Ok(Reception::LetIn) => Finding::problem(
+            "bypass",
+            format!("{server} lets in anybody, without credentials and past the gateway"),
+            remedy(patient),
+        ),
+        Ok(Reception::Refused(_)) => Finding::ok(
+            "bypass",
+            format!("{server} turns away whoever has no credentials"),
+        ),
+        Err(error) => silent(server, &error),
+    }
+}
+
+/// An agent that comes past the gateway, and through it.
+fn agents(
+    patient: &Patient,
+    server: &ServerAddr,
+    (login, direct): (&Login, io::Result<Reception>),
+) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let refused = match direct {
+        Ok(Reception::LetIn) => {
+            findings.push(Finding::problem(
+                "bypass",
+                format!("{server} lets the agent in past the gateway"),
+                remedy(patient),
+            ));
+            false
+        }
+        Ok(Reception::Refused(_)) => true,
+        Err(error) => return vec![silent(server, &error)],
+    };
+    let card = Card {
+        login: Some(login),
+        key: patient.key.as_ref(),
+        header: patient.checked.dataplane.proxy.send,
+    };
+    let through = match card.key {
+        Some(_) => try_to_enter(patient, server, card),
+        None if refused => {
+            findings.push(Finding::warning(
+                "bypass",
+                format!("{server} turns the agent away, and through the gateway too: it has no proxy key"),
+                "check the credentials; if the user has `proxy_required`, make a key with `keyway proxy-key`",
+            ));
+            return findings;
+        }
+        None => return findings,
+    };
+    findings.push(match through {
+        Ok(Reception::LetIn) if refused => Finding::ok(
+            "bypass",
+            format!("{server} turns the agent away, and takes it through the gateway"),
+        ),
+        Ok(Reception::LetIn) => Finding::ok(
+            "proxy-key",
+            format!("{server} takes the gateway's signature"),
+        ),
+        Ok(Reception::Refused(words)) => Finding::problem(
+            "proxy-key",
+            format!("{server} turns away the agent that comes through the gateway: {words}"),
+            format!("{}\nand check the agent's credentials", remedy(patient)),
+        ),
+        Err(error) => silent(server, &error),
+    });
+    findings
+}
+
+/// Whether the server reads the header that the gateway sends.
+fn header(patient: &Patient, server: &ServerAddr) -> Option<Finding> {
+    let version = patient.checked.dataplane.proxy.send?;
+    let card = |header| Card {
+        login: patient.agent.as_ref(),
+        key: patient.key.as_ref(),
+        header,
+    };
+    let [without, with] =
+        [None, Some(version)].map(|header| try_to_enter(patient, server, card(header)));
+    Some(match (without, with) {
+        (Ok(Reception::LetIn), Ok(Reception::LetIn)) => Finding::ok(
+            "proxy-header",
+            format!("{server} reads the header that `proxy.send` puts first"),
+        ),
+        // Before it knows somebody, a server says the same to whatever it does not understand.
+        (Ok(Reception::Refused(_)), Ok(Reception::Refused(_))) => Finding::warning(
+            "proxy-header",
+            format!(
+                "whether {server} reads the header of `proxy.send` was not seen: it lets nobody in"
+            ),
+            "name an agent's credentials",
+        ),
+        _ => Finding::problem(
+            "proxy-header",
+            format!("{server} does not take the header that `proxy.send` puts first"),
+            "set `proxy_protocol: true` in nats-server 2.12 or later, or `proxy.send = \"off\"`",
+        ),
+    })
+}
+
+fn silent(server: &ServerAddr, error: &io::Error) -> Finding {
+    Finding::problem(
+        "server",
+        format!("{server} does not answer: {error}"),
+        "look into the server's log",
+    )
+}
+
+/// What makes the gateway the only way.
+fn remedy(patient: &Patient) -> String {
+    match &patient.key {
+        Some(key) => format!(
+            "in nats-server, trust the gateway and bind every agent to it:\n{}",
+            server_block(&key.public())
+        ),
+        None => "make a key with `keyway proxy-key`, and set what it prints".to_owned(),
+    }
+}

@@ -1,0 +1,266 @@
+//! Subjects that the bus renames between publisher and receiver: an envelope that is bound to its subject opens under another only by
+//! an alias.
+//!
+//! What is seen: transforms of streams and mirrors, which JetStream tells the control connection; and with `--probe` the mappings of
+//! the agents' account, by a message that is published and comes back, or does not. What is not seen: imports of other accounts,
+//! and transforms on leaf nodes and gateways between clusters.
+
+use data_encoding::BASE32_NOPAD;
+
+use crate::control::{Control, Renaming};
+use crate::policy::{Bind, Pattern, Rule};
+
+use super::finding::Finding;
+use super::visitor::{Card, Reception, Visitor};
+use super::{Patient, passage};
+
+/// What a probe says, to whoever meets it.
+const PROBE: &str = "keyway doctor: a probe, to be ignored";
+
+pub(super) fn check(patient: &Patient) -> Vec<Finding> {
+    let mut findings = streams(patient);
+    if patient.probe {
+        findings.extend(mappings(patient));
+    }
+    findings
+}
+
+/// A word that nobody else uses.
+pub(super) fn token() -> Option<String> {
+    let mut bytes = [0; 10];
+    aws_lc_rs::rand::fill(&mut bytes).ok()?;
+    Some(BASE32_NOPAD.encode(&bytes))
+}
+
+fn streams(patient: &Patient) -> Vec<Finding> {
+    let Some(config) = &patient.checked.control else {
+        return vec![Finding::warning(
+            "streams",
+            "without [control] nobody can ask JetStream which streams rename subjects",
+            "add a section [control]: see docs/configuration.md",
+        )];
+    };
+    let survey = Control::new(config.clone()).survey();
+    let mut findings: Vec<_> = survey.doubts.iter().map(|doubt| doubted(doubt)).collect();
+    let rules = patient.checked.policy.keyrings();
+    for renaming in &survey.renamings {
+        findings.extend(rules.iter().filter_map(|rule| renamed(rule, renaming)));
+    }
+    if findings.is_empty() {
+        let streams = survey.streams;
+        findings.push(Finding::ok(
+            "streams",
+            format!("{streams} streams; none renames a subject that is bound without an alias"),
+        ));
+    }
+    findings
+}
+
+fn doubted(doubt: &str) -> Finding {
+    let (what, remedy) = doubt.split_once("; ").unwrap_or((doubt, "ask again"));
+    Finding::warning("streams", what, remedy)
+}
+
+/// What a renaming takes of a keyring: nothing, or an alias.
+fn renamed(rule: &Rule, renaming: &Renaming) -> Option<Finding> {
+    let Bind::Subject { aliases } = &rule.bind else {
+        return None;
+    };
+    let from = if renaming.from.is_empty() {
+        ">"
+    } else {
+        &renaming.from
+    };
+    let covered = |pattern: &Pattern| overlap(pattern.as_str(), from);
+    if !rule.subjects.iter().any(covered) {
+        return None;
+    }
+    let (stream, name) = (&renaming.stream, &rule.name);
+    let to = pattern_of(&renaming.to);
+    let known = aliases
+        .iter()
+        .any(|alias| alias.from().as_str() == from && Some(alias.to().as_str()) == to.as_deref());
+    if known {
+        return None;
+    }
+    let what = format!(
+        "stream {stream} renames `{from}` to `{}`: what keyring `{name}` sealed does not open there",
+        renaming.to
+    );
+    let remedy = match to {
+        Some(to) => format!(
+            "add to keyring `{name}`: subjects that cover `{to}`, and aliases = [{{ from = \"{from}\", to = \"{to}\" }}]"
+        ),
+        None => format!(
+            "no alias can say this; set bind = \"keyring\" for keyring `{name}`, or do without the transform"
+        ),
+    };
+    Some(Finding::problem("streams", what, remedy))
+}
+
+/// The server's destination as a pattern, where its wildcards come in order: `{{wildcard(1)}}` and `$1` are the first `*`.
+fn pattern_of(dest: &str) -> Option<String> {
+    let mut count = 0_usize;
+    let mut tokens = Vec::new();
+    for token in dest.split('.') {
+        let inner = token.strip_prefix("{{").and_then(|t| t.strip_suffix("}}"));
+        let number = inner.map_or_else(|| token.strip_prefix('$'), wildcard);
+        match number {
+            Some(number) => {
+                count = count.saturating_add(1);
+                if number.trim() != count.to_string() {
+                    return None;
+                }
+                tokens.push("*");
+            }
+            None if inner.is_some() || token.contains("{{") => return None,
+            None => tokens.push(token),
+        }
+    }
+    Some(tokens.join("."))
+}
+
+/// The number in `wildcard(1)`, in any letter case.
+fn wildcard(function: &str) -> Option<&str> {
+    let (name, rest) = function.trim().split_once('(')?;
+    let number = rest.strip_suffix(')')?;
+    name.eq_ignore_ascii_case("wildcard").then_some(number)
+}
+
+/// Whether a subject matches both patterns.
+fn overlap(one: &str, other: &str) -> bool {
+    let (mut one, mut other) = (one.split('.'), other.split('.'));
+    loop {
+        match (one.next(), other.next()) {
+            (Some(">"), Some(_)) | (Some(_), Some(">")) | (None, None) => return true,
+            (Some(a), Some(b)) if a == "*" || b == "*" || a == b => {}
+            (Some(_), Some(_)) | (None, Some(_)) | (Some(_), None) => return false,
+        }
+    }
+}
+
+/// Publishes on a subject of each pattern that leaves its last token open, and looks where the message comes out.
+fn mappings(patient: &Patient) -> Vec<Finding> {
+    let Some(mut visitor) = guest(patient) else {
+        return vec![Finding::warning(
+            "mappings",
+            "no server lets the doctor in, so that nothing could be published",
+            "name an agent's credentials: `--user` and `--password-file`, `--creds`, …",
+        )];
+    };
+    let mut findings = Vec::new();
+    for rule in patient.checked.policy.keyrings() {
+        if matches!(rule.bind, Bind::Keyring) {
+            continue;
+        }
+        for pattern in &rule.subjects {
+            findings.push(mapping(&mut visitor, rule, pattern.as_str()));
+        }
+    }
+    findings
+}
+
+/// A connection that a server accepts: as an agent through the gateway, if there is a key.
+fn guest(patient: &Patient) -> Option<Visitor> {
+    patient.checked.dataplane.servers.iter().find_map(|server| {
+        let mut visitor = passage::reach(patient, server).ok()?;
+        let card = Card {
+            login: patient.agent.as_ref(),
+            key: patient.key.as_ref(),
+            ..Card::default()
+        };
+        (visitor.enter(card).ok()? == Reception::LetIn).then_some(visitor)
+    })
+}
+
+fn mapping(visitor: &mut Visitor, rule: &Rule, pattern: &str) -> Finding {
+    let Some(subject) = example(pattern) else {
+        return Finding::warning(
+            "mappings",
+            format!("`{pattern}` names one subject, which is not tried: somebody listens there"),
+            "look for it among `mappings` in the server's configuration",
+        );
+    };
+    match visitor.echo(&subject, (&subject, PROBE)) {
+        Some(back) if !back.is_empty() => {
+            return Finding::ok("mappings", format!("`{pattern}` is not mapped"));
+        }
+        Some(_nothing) => {}
+        None => {
+            return Finding::warning(
+                "mappings",
+                format!("the server does not let this user publish and subscribe on `{subject}`"),
+                "name a user that may, for this check",
+            );
+        }
+    }
+    let elsewhere = visitor.echo(">", (&subject, PROBE)).unwrap_or_default();
+    let name = &rule.name;
+    let what = match elsewhere.first() {
+        Some(other) => format!("`{subject}` arrives as `{other}`"),
+        None => format!("`{subject}` arrives elsewhere, or nowhere"),
+    };
+    Finding::problem(
+        "mappings",
+        format!("{what}: the account maps `{pattern}`"),
+        format!(
+            "add an alias to keyring `{name}` that says what is mapped to what, or set bind = \"keyring\""
+        ),
+    )
+}
+
+/// A subject that nobody uses, if the pattern's last token leaves room for one.
+fn example(pattern: &str) -> Option<String> {
+    let (before, last) = pattern.rsplit_once('.').map_or(("", pattern), |p| p);
+    if !matches!(last, "*" | ">") {
+        return None;
+    }
+    let token = token()?;
+    let tokens = before.split('.').filter(|token| !token.is_empty());
+    let tokens = tokens.map(|token| if token == "*" { "keyway-doctor" } else { token });
+    let tokens: Vec<_> = tokens.chain([token.as_str()]).collect();
+    Some(tokens.join("."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn destination_is_a_pattern_where_its_wildcards_are_in_order() {
+        for (dest, pattern) in [
+            ("a.b", Some("a.b")),
+            ("a.{{wildcard(1)}}.{{Wildcard(2)}}", Some("a.*.*")),
+            ("a.$1", Some("a.*")),
+            ("a.>", Some("a.>")),
+            ("a.$2.$1", None),
+            ("a.{{partition(3,1)}}", None),
+            ("a.x{{wildcard(1)}}", None),
+        ] {
+            assert_eq!(pattern_of(dest).as_deref(), pattern, "{dest}");
+        }
+    }
+
+    #[test]
+    fn patterns_overlap_where_one_subject_matches_both() {
+        for (one, other, both) in [
+            ("a.>", "a.b", true),
+            (">", "x.y", true),
+            ("a.*", "*.b", true),
+            ("a.*", "a", false),
+            ("a.b", "a.c", false),
+            ("a.>", "a", false),
+        ] {
+            assert_eq!(overlap(one, other), both, "{one} {other}");
+            assert_eq!(overlap(other, one), both, "{other} {one}");
+        }
+    }
+
+    #[test]
+    fn example_has_a_last_token_of_its_own_or_there_is_none() {
+        let of = |pattern| example(pattern).unwrap();
+        assert!(of("a.*.>").starts_with("a.keyway-doctor."));
+        assert!(!of(">").contains('.'));
+        assert_eq!(example("a.b"), None);
+    }
+}

@@ -1,0 +1,242 @@
+//! A connection to a server that says just what it is told: with or without a login, with or without a proxy's signature. The client
+//! library signs nothing for proxies, so that this one is made by hand.
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a visitor waits for one operation and passes over all others, whatever they are"
+)]
+
+use std::io::{self, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use crate::dataplane::ServerAddr;
+use crate::proxy::{self, Key, Version};
+use crate::wire::info::Info;
+use crate::wire::{Buffer, Limits, ServerOp, ServerParser, Step};
+
+use super::login::Login;
+
+/// How long a server may take for an answer.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Who comes.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Card<'a> {
+    pub(super) login: Option<&'a Login>,
+    /// Signs the nonce, as a gateway does.
+    pub(super) key: Option<&'a Key>,
+    /// Sends a PROXY header first, as a gateway does.
+    pub(super) header: Option<Version>,
+}
+
+/// What a server says of itself.
+#[derive(Clone, Debug)]
+pub(super) struct Greeting {
+    pub(super) info: Map<String, Value>,
+    /// What there is to sign.
+    pub(super) nonce: Option<Vec<u8>>,
+}
+
+/// A server that was reached and has greeted.
+pub(super) struct Visitor {
+    socket: TcpStream,
+    input: Buffer,
+    parser: ServerParser,
+    pub(super) greeting: Greeting,
+}
+
+/// How the server took a CONNECT.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Reception {
+    /// It answers.
+    LetIn,
+    /// It closes, with these words.
+    Refused(String),
+}
+
+impl Visitor {
+    /// Reaches the server and hears its greeting.
+    ///
+    /// # Errors
+    /// What the system says, or that the server says nothing that a NATS server would.
+    pub(super) fn reach(
+        server: &ServerAddr,
+        within: Duration,
+        header: Option<Version>,
+    ) -> io::Result<Self> {
+        let mut last = io::ErrorKind::NotFound.into();
+        for addr in (server.host.as_str(), server.port).to_socket_addrs()? {
+            match TcpStream::connect_timeout(&addr, within) {
+                Ok(socket) => return Self::greeted(socket, header),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    fn greeted(mut socket: TcpStream, header: Option<Version>) -> io::Result<Self> {
+        socket.set_nodelay(true)?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        socket.set_write_timeout(Some(PATIENCE))?;
+        if let Some(version) = header {
+            let mut bytes = Vec::new();
+            proxy::write(version, None, &mut bytes);
+            socket.write_all(&bytes)?;
+        }
+        let mut visitor = Self {
+            socket,
+            input: Buffer::new(),
+            parser: ServerParser::new(Limits::default()),
+            greeting: Greeting {
+                info: Map::new(),
+                nonce: None,
+            },
+        };
+        visitor.greeting = visitor.next(|op| match op {
+            ServerOp::Info { json } => greeting(json),
+            _ => None,
+        })?;
+        Ok(visitor)
+    }
+
+    /// Says who comes, and hears whether that is somebody.
+    ///
+    /// # Errors
+    /// When the server says nothing.
+    pub(super) fn enter(&mut self, card: Card<'_>) -> io::Result<Reception> {
+        let nonce = self.greeting.nonce.clone().unwrap_or_default();
+        let mut connect = Map::new();
+        let mut set = |name: &str, value: Value| drop(connect.insert(name.to_owned(), value));
+        set("verbose", json!(false));
+        set("name", json!("keyway doctor"));
+        set("lang", json!("rust"));
+        set("version", json!(env!("CARGO_PKG_VERSION")));
+        set("headers", json!(true));
+        set("no_responders", json!(true));
+        if let Some(key) = card.key.filter(|_| !nonce.is_empty()) {
+            set("proxy_sig", json!(key.sign(&nonce)));
+        }
+        if let Some(login) = card.login {
+            login.show(&nonce, &mut connect);
+        }
+        let line = format!("CONNECT {}\r\nPING\r\n", Value::Object(connect));
+        if self.socket.write_all(line.as_bytes()).is_err() {
+            return Ok(Reception::Refused("connection closed".to_owned()));
+        }
+        let said = self.next(|op| match op {
+            ServerOp::Pong => Some(Reception::LetIn),
+            ServerOp::Err { text } => Some(Reception::Refused(words(text))),
+            _ => None,
+        });
+        let gone = [io::ErrorKind::ConnectionReset, io::ErrorKind::UnexpectedEof];
+        match said {
+            Err(error) if gone.contains(&error.kind()) => {
+                Ok(Reception::Refused("connection closed".to_owned()))
+            }
+            said => said,
+        }
+    }
+
+    /// Asks, and waits for one answer; `None` where nobody answers, or nobody may ask.
+    pub(super) fn ask(&mut self, subject: &str) -> Option<Vec<u8>> {
+        let inbox = format!("_INBOX.{}", super::renamed::token()?);
+        let line = format!("SUB {inbox} 1\r\nPUB {subject} {inbox} 0\r\n\r\n");
+        self.socket.write_all(line.as_bytes()).ok()?;
+        let answer = self.next(|op| match op {
+            ServerOp::Message(message) => Some(Some(message.payload.to_owned())),
+            ServerOp::Err { .. } => Some(None),
+            _ => None,
+        });
+        answer.ok()?.filter(|payload| !payload.is_empty())
+    }
+
+    /// Publishes to itself: the subjects under which that comes back. `None` where the server refuses.
+    pub(super) fn echo(
+        &mut self,
+        pattern: &str,
+        (subject, payload): (&str, &str),
+    ) -> Option<Vec<String>> {
+        let len = payload.len();
+        let line =
+            format!("SUB {pattern} 7\r\nPUB {subject} {len}\r\n{payload}\r\nUNSUB 7\r\nPING\r\n");
+        self.socket.write_all(line.as_bytes()).ok()?;
+        let (mut delivered, mut refused) = (Vec::new(), false);
+        self.next(|op| match op {
+            ServerOp::Message(message) if message.payload == payload.as_bytes() => {
+                delivered.push(String::from_utf8_lossy(message.subject).into_owned());
+                None
+            }
+            ServerOp::Err { .. } => {
+                refused = true;
+                None
+            }
+            ServerOp::Pong => Some(()),
+            _ => None,
+        })
+        .ok()?;
+        (!refused).then_some(delivered)
+    }
+
+    /// Operation after operation until `pick` picks one, or the stream ends.
+    fn next<T>(&mut self, mut pick: impl FnMut(ServerOp<'_>) -> Option<T>) -> io::Result<T> {
+        loop {
+            let step = self.parser.next(self.input.filled());
+            let step = step.map_err(|_malformed| {
+                io::Error::other("it does not speak as a NATS server does")
+            })?;
+            let Step::Op { op, len } = step else {
+                self.read()?;
+                continue;
+            };
+            let is_ping = matches!(op, ServerOp::Ping);
+            let picked = pick(op);
+            self.input.consume(len);
+            if is_ping {
+                self.socket.write_all(b"PONG\r\n")?;
+            }
+            if let Some(picked) = picked {
+                return Ok(picked);
+            }
+        }
+    }
+
+    fn read(&mut self) -> io::Result<()> {
+        let mut more = [0; 4096];
+        let got = self.socket.read(&mut more)?;
+        if got == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.input.put(more.get(..got).unwrap_or_default());
+        Ok(())
+    }
+}
+
+impl Greeting {
+    /// A number that it says, or 0.
+    pub(super) fn number(&self, name: &str) -> i64 {
+        self.info.get(name).and_then(Value::as_i64).unwrap_or(0)
+    }
+
+    /// A text that it says, or nothing.
+    pub(super) fn text(&self, name: &str) -> &str {
+        self.info.get(name).and_then(Value::as_str).unwrap_or("")
+    }
+
+    /// Whether it says so.
+    pub(super) fn says(&self, name: &str) -> bool {
+        self.info.get(name).and_then(Value::as_bool) == Some(true)
+    }
+}
+
+fn greeting(json: &[u8]) -> Option<Greeting> {
+    let nonce = Info::read(json).ok()?.nonce.map(<[u8]>::to_owned);
+    let info = serde_json::from_slice(json).ok()?;
+    Some(Greeting { info, nonce })
+}
+
+fn words(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text);
+    text.trim_matches('\'').to_owned()
+}
