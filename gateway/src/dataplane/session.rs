@@ -110,9 +110,9 @@ async fn begin(
             Ended::Crowded
         })?;
     }
-    let client = secure::before_info(worker, client).await?;
+    let client = Box::pin(secure::before_info(worker, client)).await?;
     let dialled = dial(worker).await?;
-    let told = origin::tell(&worker.shared.config, &dialled.0, ends).await;
+    let told = Box::pin(origin::tell(&worker.shared.config, &dialled.0, ends)).await;
     told.map_err(|_gone| Ended::Server)?;
     let (server, said) = Box::pin(hear(worker, dialled)).await?;
     let link = RefCell::new(Link::new(*ends));
