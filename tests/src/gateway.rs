@@ -192,16 +192,18 @@ fn configure(folder: &Path, servers: &[&str], settings: &Settings, listen: &str)
     if settings.relay_only {
         text.push_str("relay-only = true\n");
     }
+    // No test is to wait for what it does not ask about.
+    let shutdown = if settings.tables.contains("[shutdown]") {
+        ""
+    } else {
+        "[shutdown]\ngrace = \"0s\"\nspread = \"0s\"\n"
+    };
     write!(
         text,
-        "{}\n\n[admin]\nlisten = \"127.0.0.1:0\"\n\n{}\n",
+        "{}\n\n[admin]\nlisten = \"127.0.0.1:0\"\n\n{shutdown}\n{}\n",
         settings.top, settings.tables
     )
     .unwrap();
-    // No test is to wait for what it does not ask about.
-    if !settings.tables.contains("[shutdown]") {
-        text.push_str("\n[shutdown]\ngrace = \"0s\"\nspread = \"0s\"\n");
-    }
     std::fs::write(folder.join("keyway.toml"), text).unwrap();
 }
 
