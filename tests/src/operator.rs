@@ -74,9 +74,11 @@ pub fn contents(state: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut folders = vec![state.to_owned()];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
-            if entry.file_type().unwrap().is_dir() {
+            let kind = entry.file_type().unwrap();
+            let anew = ANEW.iter().any(|name| entry.file_name() == *name);
+            if kind.is_dir() {
                 folders.push(entry.path());
-            } else if !ANEW.iter().any(|name| entry.file_name() == *name) {
+            } else if kind.is_file() && !anew {
                 found.insert(entry.path(), std::fs::read(entry.path()).unwrap());
             }
         }
