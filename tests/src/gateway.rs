@@ -200,7 +200,7 @@ fn configure(folder: &Path, servers: &[&str], settings: &Settings, listen: &str)
     };
     write!(
         text,
-        "{}\n\n[admin]\nlisten = \"127.0.0.1:0\"\n\n{shutdown}\n{}\n",
+        "{}\n\n{shutdown}\n[admin]\nlisten = \"127.0.0.1:0\"\n\n{}\n",
         settings.top, settings.tables
     )
     .unwrap();
