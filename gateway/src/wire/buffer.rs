@@ -5,7 +5,8 @@
 //!    consumed          filled           spare
 //! ```
 //!
-//! Storage is initialised once, when it grows, so that filling it from a socket or from a cipher costs no clearing.
+//! Storage is initialised once, when it grows, so that filling it from a socket or from a cipher costs no clearing. It is wiped before
+//! it goes back to the system, for plaintext has passed through it.
 
 /// The buffer. `start <= end <= bytes.len()` always.
 #[derive(Default)]
@@ -103,8 +104,18 @@ impl Buffer {
         self.start = 0;
         let wanted = self.end.saturating_add(count);
         if self.bytes.len() < wanted {
-            self.bytes.resize(wanted.next_power_of_two(), 0);
+            self.grow(wanted.next_power_of_two());
         }
+    }
+
+    /// Moves the filled bytes, which are at the front, to other storage; growing in place might move them and leave a copy.
+    fn grow(&mut self, capacity: usize) {
+        let mut grown = vec![0; capacity];
+        if let Some(front) = grown.get_mut(..self.end) {
+            front.copy_from_slice(self.filled());
+        }
+        wipe(&mut self.bytes);
+        self.bytes = grown;
     }
 
     /// Fills `count` bytes with whatever the memory holds and returns them for overwriting.
@@ -126,6 +137,18 @@ impl Buffer {
     pub fn truncate(&mut self, len: usize) {
         self.end = self.start.saturating_add(len).min(self.end);
     }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        wipe(&mut self.bytes);
+    }
+}
+
+/// Clears at the speed of `memset`, which `zeroize` would not; the compiler may not leave it out, as it cannot know who looks.
+fn wipe(bytes: &mut [u8]) {
+    bytes.fill(0);
+    std::hint::black_box(bytes);
 }
 
 #[cfg(test)]
