@@ -14,6 +14,7 @@ mod dial;
 mod error;
 mod failure;
 mod live;
+mod private;
 mod read;
 mod revocation;
 mod settings;

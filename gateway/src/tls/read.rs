@@ -15,6 +15,7 @@ use crate::disk::{self, Guarded};
 
 use super::certificate::Fact;
 use super::error::Error;
+use super::private;
 use super::settings::{Pair, Place, Role};
 
 /// What tells one content of a file from another.
@@ -149,7 +150,7 @@ impl File {
     }
 
     fn key(&self) -> Result<PrivateKeyDer<'static>, Error> {
-        match PrivateKeyDer::from_pem_slice(&self.bytes) {
+        match private::key(&self.bytes) {
             Ok(key) => Ok(key),
             Err(pem::Error::NoItemsFound) if self.holds("ENCRYPTED PRIVATE KEY") => {
                 Err(self.unusable(&"it is encrypted with a passphrase"))

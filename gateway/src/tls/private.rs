@@ -1,0 +1,116 @@
+//! A private key out of its PEM text, without a copy that stays behind: the library's own reader does not wipe what it gathers.
+
+use data_encoding::BASE64;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem;
+use zeroize::Zeroizing;
+
+/// What a key's section may be.
+#[derive(Clone, Copy)]
+enum Kind {
+    Pkcs1,
+    Pkcs8,
+    Sec1,
+}
+
+/// The first private key in `text`, which the caller wipes.
+///
+/// # Errors
+/// As the library's reader: `NoItemsFound`, `MissingSectionEnd`, `Base64Decode`; without a word of the text.
+pub(super) fn key(text: &[u8]) -> Result<PrivateKeyDer<'static>, pem::Error> {
+    let mut lines = text
+        .split(|byte| matches!(byte, b'\n' | b'\r'))
+        .map(<[u8]>::trim_ascii);
+    let kind = lines.find_map(Kind::begun_by);
+    let kind = kind.ok_or(pem::Error::NoItemsFound)?;
+    // Sized at once: growing would leave a copy behind.
+    let mut base64 = Zeroizing::new(Vec::with_capacity(text.len()));
+    loop {
+        let line = lines.next().ok_or(pem::Error::MissingSectionEnd {
+            end_marker: Vec::new(),
+        })?;
+        if line.starts_with(b"-----END ") {
+            break;
+        }
+        base64.extend_from_slice(line);
+    }
+    decode(&base64)
+        .map(|der| kind.key(der))
+        .ok_or_else(|| pem::Error::Base64Decode(String::new()))
+}
+
+fn decode(base64: &[u8]) -> Option<Vec<u8>> {
+    let mut der = Zeroizing::new(vec![0; BASE64.decode_len(base64.len()).ok()?]);
+    let length = BASE64.decode_mut(base64, &mut der).ok()?;
+    der.truncate(length);
+    Some(std::mem::take(&mut *der))
+}
+
+impl Kind {
+    /// RFC 7468 and what came before it.
+    fn begun_by(line: &[u8]) -> Option<Self> {
+        match line {
+            b"-----BEGIN RSA PRIVATE KEY-----" => Some(Self::Pkcs1),
+            b"-----BEGIN PRIVATE KEY-----" => Some(Self::Pkcs8),
+            b"-----BEGIN EC PRIVATE KEY-----" => Some(Self::Sec1),
+            _ => None,
+        }
+    }
+
+    fn key(self, der: Vec<u8>) -> PrivateKeyDer<'static> {
+        match self {
+            Self::Pkcs1 => PrivateKeyDer::Pkcs1(der.into()),
+            Self::Pkcs8 => PrivateKeyDer::Pkcs8(der.into()),
+            Self::Sec1 => PrivateKeyDer::Sec1(der.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::pki_types::pem::PemObject;
+
+    use super::*;
+
+    /// Line ends and blanks as editors leave them, and another section before it.
+    fn text(label: &str, end: &str) -> String {
+        let body = format!("MIIBAAEC{end}  AwQFBgc= {end}");
+        format!(
+            "-----BEGIN CERTIFICATE-----{end}AAAA{end}-----END CERTIFICATE-----{end}\
+             -----BEGIN {label}-----{end}{body}-----END {label}-----{end}"
+        )
+    }
+
+    #[test]
+    fn key_is_what_the_library_would_read() {
+        for label in ["RSA PRIVATE KEY", "PRIVATE KEY", "EC PRIVATE KEY"] {
+            for end in ["\n", "\r\n"] {
+                let text = text(label, end);
+                let theirs = PrivateKeyDer::from_pem_slice(text.as_bytes());
+                assert_eq!(key(text.as_bytes()).unwrap(), theirs.unwrap());
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_key_is_none() {
+        let whole = text("PRIVATE KEY", "\n");
+        let cut = whole.split("-----END PRIVATE").next().unwrap();
+        assert!(matches!(
+            key(cut.as_bytes()),
+            Err(pem::Error::MissingSectionEnd { .. })
+        ));
+        let broken = whole.replace("MIIB", "MI!B");
+        assert!(matches!(
+            key(broken.as_bytes()),
+            Err(pem::Error::Base64Decode(_))
+        ));
+        let other = text("ENCRYPTED PRIVATE KEY", "\n");
+        for none in [other.as_str(), ""] {
+            assert!(matches!(
+                key(none.as_bytes()),
+                Err(pem::Error::NoItemsFound)
+            ));
+        }
+    }
+}
