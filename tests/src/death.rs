@@ -1,35 +1,25 @@
 //! A gateway that is killed at one step of its writing to disk, chosen in advance.
 
 use crate::gateway::Gateway;
+use crate::preload::Preload;
 use crate::scratch;
 use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 use tempfile::TempDir;
 
 /// A library that counts what a process makes durable, and kills it.
 pub struct Death {
+    library: Preload,
     folder: TempDir,
 }
 
 impl Death {
     /// Compiles it.
     pub fn new() -> Self {
-        let folder = scratch::folder("death");
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/death.c");
-        let compiled = Command::new("cc")
-            .args(["-shared", "-fPIC", "-O1", "-o"])
-            .arg(folder.path().join("death.so"))
-            .arg(source)
-            .arg("-ldl")
-            .output()
-            .expect("a C compiler");
-        assert!(
-            compiled.status.success(),
-            "{}",
-            compiled.stderr.escape_ascii()
-        );
-        Self { folder }
+        Self {
+            library: Preload::compile("death"),
+            folder: scratch::folder("armed"),
+        }
     }
 
     /// Restarts the gateway so that it will be killed at this step, counted from when [`Death::arm`] is called.
@@ -42,9 +32,8 @@ impl Death {
 
     /// Starts something in an environment in which it is killed at this step, once armed.
     pub fn threaten<T>(&self, step: usize, start: impl FnOnce(&[(&str, &OsStr)]) -> T) -> T {
-        let library = self.folder.path().join("death.so");
         start(&[
-            ("LD_PRELOAD", library.as_os_str()),
+            ("LD_PRELOAD", self.library.path()),
             ("DIE_WHEN", self.armed().as_os_str()),
             ("DIE_AFTER", OsStr::new(&step.to_string())),
         ])

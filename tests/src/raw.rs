@@ -208,6 +208,11 @@ impl Raw {
         self.socket.shutdown(Shutdown::Write).unwrap();
     }
 
+    /// Resets the connection, whatever is under way in it.
+    pub fn reset(self) {
+        rustix::net::sockopt::set_socket_linger(&self.socket, Some(Duration::ZERO)).unwrap();
+    }
+
     fn read(&mut self, what: &str) {
         self.read_some();
         assert!(

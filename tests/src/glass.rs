@@ -1,0 +1,117 @@
+//! A gateway that can be looked into: its memory and its open files.
+//!
+//! A gateway is not dumpable, so that nobody but root may read `/proc/PID/mem`. A library under it makes it so again for the test;
+//! the product has no such door.
+
+use crate::gateway::Gateway;
+use crate::preload::Preload;
+use crate::process::Process;
+use crate::wait;
+use memchr::memmem;
+use rustix::process::Signal;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+/// The library.
+pub struct Glass(Preload);
+
+/// What a process had in its writable memory at one moment.
+pub struct Memory(Vec<Region>);
+
+struct Region {
+    /// Its line in `/proc/PID/maps`.
+    name: String,
+    bytes: Vec<u8>,
+}
+
+impl Glass {
+    /// Compiles it.
+    pub fn new() -> Self {
+        Self(Preload::compile("glass"))
+    }
+
+    /// Restarts the gateway with the library under it; on return it can be looked into.
+    pub fn put_under(&self, gateway: &mut Gateway) {
+        gateway.restart_in(&[("LD_PRELOAD", self.0.path())]);
+        gateway.process().signal(Signal::USR2);
+        gateway
+            .process()
+            .line("glass", |line| line.starts_with("glass: was").then_some(()));
+    }
+}
+
+impl Default for Glass {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Memory {
+    /// The memory of a running process, which stands still meanwhile.
+    pub fn of(process: &Process) -> Self {
+        process.pause();
+        until_stopped(process);
+        let memory = Self::read(process);
+        process.resume();
+        memory
+    }
+
+    /// Asks the process to end, and reads its memory when it has done all that it does before: a [`Glass`] stops it there.
+    pub fn at_the_end_of(process: &mut Process) -> Self {
+        process.signal(Signal::TERM);
+        until_stopped(process);
+        let memory = Self::read(process);
+        process.resume();
+        process.wait();
+        memory
+    }
+
+    /// Where these bytes stand.
+    pub fn places(&self, needle: &[u8]) -> Vec<String> {
+        let finder = memmem::Finder::new(needle);
+        let of = |region: &Region| -> Vec<String> {
+            finder
+                .find_iter(&region.bytes)
+                .map(|at| format!("{at:#x} in {}", region.name))
+                .collect()
+        };
+        self.0.iter().flat_map(of).collect()
+    }
+
+    /// How many bytes were read.
+    pub fn size(&self) -> usize {
+        self.0.iter().map(|region| region.bytes.len()).sum()
+    }
+
+    /// Nothing that a program has written stands elsewhere than in writable memory.
+    fn read(process: &Process) -> Self {
+        let folder = format!("/proc/{}", process.id());
+        let memory = File::open(format!("{folder}/mem")).expect("a process with a glass under it");
+        let maps = std::fs::read_to_string(format!("{folder}/maps")).unwrap();
+        let writable = maps
+            .lines()
+            .filter(|line| line.split(' ').nth(1).unwrap().starts_with("rw"));
+        let regions = writable.filter_map(|line| region(&memory, line));
+        Self(regions.collect())
+    }
+}
+
+/// `None` where even the process itself could read nothing.
+fn region(memory: &File, line: &str) -> Option<Region> {
+    let (from, to) = line.split(' ').next().unwrap().split_once('-').unwrap();
+    let [from, to] = [from, to].map(|hex| u64::from_str_radix(hex, 16).unwrap());
+    let mut bytes = vec![0; usize::try_from(to - from).unwrap()];
+    memory.read_exact_at(&mut bytes, from).ok()?;
+    Some(Region {
+        name: line.to_owned(),
+        bytes,
+    })
+}
+
+fn until_stopped(process: &Process) {
+    wait::until("the process stands still", || {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.id())).unwrap();
+        let state = stat.rsplit_once(") ").unwrap().1;
+        state.starts_with('T').then_some(())
+    });
+}

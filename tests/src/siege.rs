@@ -1,0 +1,139 @@
+//! A gateway whose clients are hostile, but for two: what it costs it, and whether these two notice.
+
+use crate::gateway::{Gateway, Settings};
+use crate::glass::Glass;
+use crate::raw::Raw;
+use crate::server::NatsServer;
+use crate::wait;
+use std::net::SocketAddr;
+
+/// Resident memory that may remain after an attack; each brings many times as much, or would.
+pub const REMAINS: u64 = 64 << 20;
+
+/// Open files that may come and go by themselves.
+const FILES: usize = 16;
+
+/// The gateway, and a pair of clients that are as they should be.
+pub struct Siege {
+    /// The bus.
+    pub server: NatsServer,
+    /// What is attacked.
+    pub gateway: Gateway,
+    asks: Raw,
+    answers: Raw,
+    asked: u32,
+    before: Vitals,
+}
+
+/// What a gateway holds.
+#[derive(Clone, Copy, Debug)]
+pub struct Vitals {
+    /// Resident memory in bytes.
+    pub resident: u64,
+    /// Open files.
+    pub files: usize,
+    /// Its metric `keyway_connections`.
+    pub connections: f64,
+}
+
+impl Siege {
+    /// A sealing gateway with these configuration tables.
+    pub fn begin(server: NatsServer, tables: &str) -> Self {
+        let settings = Settings {
+            tables: tables.to_owned(),
+            ..Settings::default()
+        };
+        let mut gateway = Gateway::start(&server.url(), settings);
+        Glass::new().put_under(&mut gateway);
+        let mut answers = Raw::agent(gateway.addr());
+        answers.subscribe("service");
+        let mut asks = Raw::agent(gateway.addr());
+        asks.subscribe("_INBOX.siege.*");
+        let before = Vitals {
+            resident: 0,
+            files: 0,
+            connections: 0.0,
+        };
+        let mut siege = Self {
+            server,
+            gateway,
+            asks,
+            answers,
+            asked: 0,
+            before,
+        };
+        siege.serves();
+        siege.before = siege.vitals();
+        siege
+    }
+
+    /// Where clients connect.
+    pub fn addr(&self) -> SocketAddr {
+        self.gateway.addr()
+    }
+
+    /// What it held before the attack.
+    pub fn before(&self) -> Vitals {
+        self.before
+    }
+
+    /// What it holds now.
+    pub fn vitals(&mut self) -> Vitals {
+        let folder = format!("/proc/{}", self.gateway.process().id());
+        let status = std::fs::read_to_string(format!("{folder}/status")).unwrap();
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = resident.unwrap().trim().trim_end_matches(" kB");
+        Vitals {
+            resident: kib.parse::<u64>().unwrap() << 10,
+            files: std::fs::read_dir(format!("{folder}/fd")).unwrap().count(),
+            connections: self.gateway.metrics().sum("keyway_connections", &[]),
+        }
+    }
+
+    /// A request of the well-behaved client is answered by the other.
+    pub fn serves(&mut self) {
+        self.asked += 1;
+        let number = self.asked.to_string();
+        let inbox = format!("_INBOX.siege.{number}");
+        self.asks.send(&crate::agent::publish(
+            "service",
+            Some(&inbox),
+            number.as_bytes(),
+        ));
+        let request = self.answers.message("service");
+        assert_eq!(request.payload(), number.as_bytes());
+        self.answers.forget();
+        self.answers
+            .send(&crate::agent::publish(request.words()[2], None, b"done"));
+        assert_eq!(self.asks.message(&inbox).payload(), b"done");
+        self.asks.forget();
+    }
+
+    /// No client has brought it down, and it takes new ones.
+    pub fn stands(&mut self) {
+        self.serves();
+        let mut fresh = Raw::agent(self.addr());
+        fresh.subscribe("fresh");
+        fresh.publish("fresh", b"as ever");
+        assert_eq!(fresh.message("fresh").payload(), b"as ever");
+        let process = self.gateway.process();
+        assert!(process.ended().is_none());
+        assert!(!process.log().contains("panicked"));
+    }
+
+    /// The hostile clients have gone, or are thrown out: the gateway stands and holds about what it held before.
+    pub fn ends(mut self) {
+        self.stands();
+        wait::until("the hostile clients' connections have ended", || {
+            (self.vitals().connections <= self.before.connections).then_some(())
+        });
+        wait::until("the hostile clients' files are closed", || {
+            (self.vitals().files <= self.before.files + FILES).then_some(())
+        });
+        let (before, after) = (self.before, self.vitals());
+        assert!(
+            after.resident <= before.resident + REMAINS,
+            "{before:?}, then {after:?}"
+        );
+    }
+}
