@@ -52,7 +52,8 @@ bench-smoke: ## the benches and the load test run; no number means anything
 	$(CARGO) build --quiet --workspace --bins
 	@server=$$($(PYTHON) tests/tools.py path server) && for what in \
 	  "throughput --sizes 16,16384 --rounds 1 --messages 2000" "latency --requests 50 --rounds 1" "idle --connections 50" "outstanding --connections 2 --requests 100" \
-	  "rotation --rounds 1 --messages 20000 --usage 5000 --every 20" "versions --versions 10"; do \
+	  "rotation --rounds 1 --messages 20000 --usage 5000 --every 20" "versions --versions 10" \
+	  "hostile --requests 50 --rounds 1 --slow 20"; do \
 	  target/debug/keyway-loadtest --server "$$server" $$what >>target/bench-smoke.log || exit 1; done
 	@echo "benches and load test run; see target/bench-smoke.log"
 

@@ -86,7 +86,11 @@ pub(crate) fn run(programs: &Programs, args: &Args) -> Result<Vec<Latency>, Fail
 }
 
 /// Nanoseconds of each request of one round.
-fn round(addr: SocketAddr, size: usize, requests: u32) -> Result<Histogram<u64>, Failed> {
+pub(crate) fn round(
+    addr: SocketAddr,
+    size: usize,
+    requests: u32,
+) -> Result<Histogram<u64>, Failed> {
     let mut responder = Client::connect(addr)?;
     responder.subscribe(SUBJECT)?;
     let mut requester = Client::connect(addr)?;

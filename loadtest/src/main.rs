@@ -11,6 +11,7 @@
 
 mod client;
 mod failed;
+mod hostile;
 mod idle;
 mod latency;
 mod operator;
@@ -69,6 +70,8 @@ enum What {
     Rotation(rotation::Args),
     /// Many versions in one record: how much longer a rotation takes.
     Versions(versions::Args),
+    /// Requests beside clients that attack the port: how much longer an answer takes.
+    Hostile(hostile::Args),
     /// All of these, with their defaults.
     All,
 }
@@ -95,6 +98,7 @@ fn run(cli: &Cli) -> Result<(), Failed> {
         What::Outstanding(args) => report.outstanding = outstanding::run(&programs, args)?,
         What::Rotation(args) => report.rotation = rotation::run(&programs, args)?,
         What::Versions(args) => report.versions = versions::run(&programs, args)?,
+        What::Hostile(args) => report.hostile = hostile::run(&programs, args)?,
         What::All => {
             report.throughput = throughput::run(&programs, &throughput::Args::default())?;
             report.latency = latency::run(&programs, &latency::Args::default())?;
@@ -102,6 +106,7 @@ fn run(cli: &Cli) -> Result<(), Failed> {
             report.outstanding = outstanding::run(&programs, &outstanding::Args::default())?;
             report.rotation = rotation::run(&programs, &rotation::Args::default())?;
             report.versions = versions::run(&programs, &versions::Args::default())?;
+            report.hostile = hostile::run(&programs, &hostile::Args::default())?;
         }
     }
     let printed = if cli.json {

@@ -7,6 +7,7 @@ use keyway::clock::Clock;
 use serde::Serialize;
 
 use crate::failed::Failed;
+use crate::hostile::Hostile;
 use crate::idle::Idle;
 use crate::latency::Latency;
 use crate::outstanding::Outstanding;
@@ -26,6 +27,7 @@ pub(crate) struct Report {
     pub(crate) outstanding: Option<Outstanding>,
     pub(crate) rotation: Option<Rotation>,
     pub(crate) versions: Vec<Versions>,
+    pub(crate) hostile: Vec<Hostile>,
 }
 
 #[derive(Serialize)]
@@ -50,6 +52,7 @@ impl Report {
             outstanding: None,
             rotation: None,
             versions: Vec::new(),
+            hostile: Vec::new(),
         })
     }
 
@@ -73,7 +76,8 @@ impl Report {
         of.try_for_each(|of| outstanding(out, of))?;
         let mut of = self.rotation.iter();
         of.try_for_each(|of| rotation(out, of))?;
-        versions(out, &self.versions)
+        versions(out, &self.versions)?;
+        hostile(out, &self.hostile)
     }
 }
 
@@ -298,6 +302,34 @@ fn scaled(spread: Spread, by: f64) -> Spread {
         low: spread.low * by,
         high: spread.high * by,
     }
+}
+
+fn hostile(out: &mut impl Write, rows: &[Hostile]) -> io::Result<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "\nRequests beside an attack, microseconds: median (lowest to highest round)"
+    )?;
+    writeln!(
+        out,
+        "{:<16}{:<16}{:>8}{:>26}{:>28}{:>26}",
+        "attack", "", "acts", "p50", "p99", "p99 of the quiet round's"
+    )?;
+    for row in rows {
+        writeln!(
+            out,
+            "{:<16}{:<16}{:>8}{:>26}{:>28}{:>26}",
+            row.attack,
+            row.target,
+            row.acts,
+            show(row.p50, 0),
+            show(row.p99, 0),
+            show(row.p99_of_quiet, 2)
+        )?;
+    }
+    Ok(())
 }
 
 fn show(spread: Spread, digits: usize) -> String {
