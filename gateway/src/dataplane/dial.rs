@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use crate::metrics::{self, Counter};
 
-use super::ServerAddr;
+use super::{ServerAddr, socket};
 
 /// The servers and which of them worked last; shared by all workers.
 pub(super) struct Servers {
@@ -147,5 +147,6 @@ async fn connect(addr: &ServerAddr, within: Duration) -> io::Result<TcpStream> {
         .await
         .map_err(|_elapsed| io::Error::from(io::ErrorKind::TimedOut))??;
     stream.set_nodelay(true)?;
+    socket::probe_while_silent(&stream)?;
     Ok(stream)
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::mpsc;
 
@@ -19,13 +19,11 @@ use crate::clock::Clock;
 use super::address::{Ends, ListenAddr};
 use super::admission::Admission;
 use super::inherited::{Inherited, ListenSocket, PathOf};
+use super::socket;
 use super::worker::{Accepted, Arrived};
 
 /// How many connections the kernel may hold for us; it clips this to its own limit.
 const BACKLOG: i32 = 4096;
-
-/// How long a silent connection is trusted before it is probed, and between probes; Go's default, and so nats-server's.
-const KEEPALIVE: Duration = Duration::from_secs(15);
 
 /// How long to wait after a failed accept, which mostly means that file descriptors have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -115,12 +113,7 @@ impl Listener {
             Self::Tcp(listener) => {
                 let (socket, client) = listener.accept().await?;
                 socket.set_nodelay(true)?;
-                // R39: a client that vanished is noticed, although it sends nothing.
-                SockRef::from(&socket).set_tcp_keepalive(
-                    &TcpKeepalive::new()
-                        .with_time(KEEPALIVE)
-                        .with_interval(KEEPALIVE),
-                )?;
+                socket::probe_while_silent(&socket)?;
                 let ends = Ends {
                     client: Some(client),
                     gateway: Some(socket.local_addr()?),

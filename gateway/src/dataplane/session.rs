@@ -111,7 +111,7 @@ async fn begin(
         })?;
     }
     let client = Box::pin(secure::before_info(worker, client)).await?;
-    let dialled = dial(worker).await?;
+    let dialled = Box::pin(dial(worker)).await?;
     let told = Box::pin(origin::tell(&worker.shared.config, &dialled.0, ends)).await;
     told.map_err(|_gone| Ended::Server)?;
     let (server, said) = Box::pin(hear(worker, dialled)).await?;

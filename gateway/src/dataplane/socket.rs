@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use rustix::net::{RecvFlags, SendFlags};
-use socket2::SockRef;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::Interest;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
@@ -25,6 +25,9 @@ const SMALLEST_READ: usize = 16 * 1024;
 
 /// How long a client may take nothing at all before it counts as gone; the server gives its clients 10 s (R36).
 const CLIENT_STALLED: Duration = Duration::from_secs(30);
+
+/// How long a silent connection is trusted before it is probed, and between probes; Go's default, and so nats-server's.
+const KEEPALIVE: Duration = Duration::from_secs(15);
 
 /// How long a peer may take nothing.
 #[derive(Clone, Copy)]
@@ -144,6 +147,17 @@ impl AsFd for Socket {
             Self::Tls(encrypted) => encrypted.stream().as_fd(),
         }
     }
+}
+
+/// R39: a peer that vanished is noticed, although nothing is sent.
+///
+/// # Errors
+/// What the system says.
+pub(super) fn probe_while_silent(stream: &TcpStream) -> io::Result<()> {
+    let keepalive = TcpKeepalive::new()
+        .with_time(KEEPALIVE)
+        .with_interval(KEEPALIVE);
+    SockRef::from(stream).set_tcp_keepalive(&keepalive)
 }
 
 /// Reads once into `input`, waiting as long as it takes; an empty `input` holds neither memory nor room meanwhile. `need` is the
