@@ -60,7 +60,7 @@ pub struct VersionStatus {
     pub used: Used,
     /// What may still be sealed under it.
     pub left: Used,
-    /// Whether its hard limit is reached: nothing more is sealed under it.
+    /// Whether nothing more can be sealed under it: its hard limit is reached, or no more of it can be reserved.
     pub exhausted: bool,
     /// What lanes hold of its budget and have not sealed yet.
     pub outstanding: Used,

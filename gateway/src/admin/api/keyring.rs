@@ -101,7 +101,7 @@ pub struct KeyVersion {
     pub left: Amount,
     /// What lanes hold of it and have not sealed yet.
     pub outstanding: Amount,
-    /// Whether its limit is reached and publishes wait.
+    /// Whether publishes wait, because its limit is reached or no more of it can be reserved.
     pub exhausted: bool,
     /// Lanes drawn under it.
     pub lanes: u64,

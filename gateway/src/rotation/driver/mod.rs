@@ -87,6 +87,8 @@ struct Driven {
     /// Taken only while a step is made of it.
     ring: Option<Ring>,
     pace: Pace,
+    /// Why no more of the budget could be reserved, when that was tried last.
+    unreserved: Option<String>,
     meters: metrics::KeyringKeys,
     /// When members were first asked to prove that they hold the successor.
     challenged: Option<Instant>,
@@ -194,6 +196,7 @@ impl Driver {
                     keyring,
                     ring: Some(ring),
                     pace: Pace::default(),
+                    unreserved: None,
                     challenged: None,
                 });
             }

@@ -23,8 +23,10 @@ impl Driver {
         let (keyring, ring) = self.ring(index)?;
         let versions = self.record(index).map(|record| record.versions.as_slice());
         let mut outlook = ring.outlook(self.now());
+        let unreserved = self.rings.get(index)?.unreserved.clone();
         outlook.failure = outlook
             .failure
+            .or(unreserved)
             .or_else(|| self.journal.closed_by().map(str::to_owned));
         let id = self.policy.by_name(keyring.as_str());
         let rule = id.and_then(|id| self.policy.keyring(id));
@@ -38,7 +40,10 @@ impl Driver {
             versions: versions
                 .unwrap_or_default()
                 .iter()
-                .map(|version| self.version(ring, version))
+                .map(|version| VersionStatus {
+                    exhausted: self.is_exhausted(index, version),
+                    ..self.version(ring, version)
+                })
                 .collect(),
             outlook,
         })
@@ -76,7 +81,6 @@ impl Driver {
             } else {
                 Used::default()
             },
-            exhausted: seals && is_exhausted(budget, limit, sealed),
             outstanding: budget.outstanding(held.version.usage.total()),
             opened: Some(Opened {
                 messages: held.version.usage.opened(),
@@ -85,6 +89,25 @@ impl Driver {
             }),
             ..known
         }
+    }
+
+    /// Whether nothing more can be sealed under the version; until more can be reserved, what is reserved is all that can.
+    fn is_exhausted(&self, index: usize, version: &catalogue::Version) -> bool {
+        let Some((ring, driven)) = self
+            .ring(index)
+            .map(|(_keyring, ring)| ring)
+            .zip(self.rings.get(index))
+        else {
+            return false;
+        };
+        let Some(held) = self.loaded.get(version.kid) else {
+            return VersionStatus::of_record(ring, version).exhausted;
+        };
+        let budget = &held.version.budget;
+        let limit = used(ring.terms().limit);
+        let most = driven.unreserved.as_ref();
+        let most = most.map_or(limit, |_why| budget.reserved());
+        version.state.seals() && is_used_up(budget, most, held.used())
     }
 
     /// What keeps a version, as far as this gateway knows; what JetStream says is added by whoever asks it.
@@ -99,10 +122,10 @@ impl Driver {
     }
 }
 
-/// Whether the limit is reached: all of it is reserved, and what is not in the hands of lanes holds no average message.
-fn is_exhausted(budget: &Budget, limit: Used, sealed: Used) -> bool {
+/// Whether all of `most` is reserved, and what is not in the hands of lanes holds no average message.
+fn is_used_up(budget: &Budget, most: Used, sealed: Used) -> bool {
     let (reserved, left) = (budget.reserved(), budget.left());
     let mean = sealed.bytes.checked_div(sealed.messages).unwrap_or(1);
-    (reserved.messages >= limit.messages && left.messages == 0)
-        || (reserved.bytes >= limit.bytes && left.bytes < mean.max(1))
+    (reserved.messages >= most.messages && left.messages == 0)
+        || (reserved.bytes >= most.bytes && left.bytes < mean.max(1))
 }

@@ -109,6 +109,7 @@ impl Driver {
             return;
         }
         let Some((number, left)) = self.asks(index) else {
+            self.unreserved(index, None);
             return;
         };
         let mut paced = pace;
@@ -117,7 +118,9 @@ impl Driver {
         if part == Used::default() {
             return;
         }
-        if let Err(error) = self.reserve_part(index, number, part) {
+        let reserved = self.reserve_part(index, number, part);
+        self.unreserved(index, reserved.as_ref().err());
+        if let Err(error) = reserved {
             tracing::error!(%error, "no more of the budget can be reserved; sealing stops when what is reserved is used up");
             if let Some(driven) = self.rings.get(index) {
                 driven.meters.event_failed("reserve");
@@ -164,6 +167,13 @@ impl Driver {
         let held = self.loaded.get(active.kid)?;
         let left = used(ring.terms().limit).minus(held.version.budget.reserved());
         Some((active.number, left))
+    }
+
+    /// Remembers why no more can be reserved.
+    fn unreserved(&mut self, index: usize, why: Option<&RotateError>) {
+        if let Some(driven) = self.rings.get_mut(index) {
+            driven.unreserved = why.map(ToString::to_string);
+        }
     }
 
     /// The active version whose lanes want more, and what is left of its limit.
