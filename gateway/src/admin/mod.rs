@@ -10,6 +10,7 @@
 )]
 pub mod api;
 mod asker;
+mod crowd;
 mod desk;
 mod error;
 #[expect(
@@ -46,6 +47,7 @@ pub use problem::Refusal;
 pub use reload::{Reload, Reloading};
 pub use tokens::{MIN_LEN as SHORTEST_TOKEN, Token, TokenError};
 
+use crowd::Crowd;
 use socket::Peer;
 use tokens::Tokens;
 
@@ -131,7 +133,7 @@ pub fn serve(
     let closing = watch::Sender::new(false);
     let mut doors = JoinSet::new();
     if let Some((_addr, listener)) = tcp {
-        let server = axum::serve(listener, routes::tcp(&shared, &tokens));
+        let server = axum::serve(Crowd::of(listener), routes::tcp(&shared, &tokens));
         doors.spawn(run(server.with_graceful_shutdown(closed(&closing))));
     }
     let owner = routes::unix(&shared).into_make_service_with_connect_info::<Peer>();
