@@ -157,6 +157,17 @@ impl Gateway {
         Process::start("keyway (taking over)", &mut command)
     }
 
+    /// The same with so many open files at most, which it cannot raise.
+    pub fn restart_with_files(&mut self, files: u32) {
+        self.process.kill();
+        let mut command = Command::new("sh");
+        let limited = format!("ulimit -n {files} && exec \"$0\" \"$@\"");
+        command.arg("-c").arg(limited).arg(binary());
+        let (process, ports) = launch_by(command, self.folder.path());
+        self.process = process;
+        self.ports = ports;
+    }
+
     /// The gateway's metrics, now.
     pub fn metrics(&self) -> crate::metrics::Metrics {
         crate::metrics::scrape(self.admin())
@@ -212,16 +223,21 @@ fn launch(folder: &Path) -> (Process, Ports) {
 }
 
 fn launch_in(folder: &Path, environment: &[(&str, &OsStr)]) -> (Process, Ports) {
+    let mut command = Command::new(binary());
+    command.envs(environment.iter().copied());
+    launch_by(command, folder)
+}
+
+/// The command takes the binary's arguments.
+fn launch_by(mut command: Command, folder: &Path) -> (Process, Ports) {
     let announced = folder.join("state/ports.json");
     if announced.exists() {
         std::fs::remove_file(&announced).unwrap();
     }
-    let mut command = Command::new(binary());
     command
         .arg("run")
         .arg("--config")
-        .arg(folder.join("keyway.toml"))
-        .envs(environment.iter().copied());
+        .arg(folder.join("keyway.toml"));
     let mut process = Process::start("keyway", &mut command);
     let ports = wait::until("the gateway's ports.json", || {
         let ended = process.ended();

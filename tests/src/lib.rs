@@ -17,6 +17,7 @@
 pub mod adversary;
 pub mod agent;
 pub mod certificates;
+pub mod clock;
 pub mod command;
 pub mod death;
 pub mod driver;
@@ -45,6 +46,7 @@ pub mod session;
 pub mod siege;
 pub mod tap;
 pub mod tools;
+pub mod traffic;
 pub mod wait;
 
 pub use adversary::{Adversary, Hostile};

@@ -42,7 +42,17 @@ pub enum Outcome {
 impl Raw {
     /// Connects and reads nothing.
     pub fn connect(addr: SocketAddr) -> Self {
-        let socket = TcpStream::connect_timeout(&addr, DEADLINE).unwrap();
+        Self::of(TcpStream::connect_timeout(&addr, DEADLINE).unwrap())
+    }
+
+    /// The same, where nobody may be listening.
+    pub fn try_connect(addr: SocketAddr) -> Option<Self> {
+        TcpStream::connect_timeout(&addr, DEADLINE)
+            .ok()
+            .map(Self::of)
+    }
+
+    fn of(socket: TcpStream) -> Self {
         socket.set_nodelay(true).unwrap();
         socket.set_read_timeout(Some(DEADLINE)).unwrap();
         socket.set_write_timeout(Some(DEADLINE)).unwrap();

@@ -1,0 +1,234 @@
+//! Core NATS over raw sockets, exactly: each pair of a publisher and a subscriber works in rounds whose end both have confirmed.
+//!
+//! What a direct connection promises is this: what comes, comes in order and without a gap; and when a publisher's `PONG` is back,
+//! and after it a subscriber's, everything published before has come. Nothing more is promised of a connection that breaks.
+
+use crate::agent::publish;
+use crate::frame::{self, Frame};
+use crate::raw::{Outcome, Raw};
+use crate::wait;
+use std::net::SocketAddr;
+use std::ops::Add;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Messages of a round.
+const ROUND: u64 = 50;
+
+/// Rounds that show that traffic flows.
+const SOME: u64 = 5;
+
+/// How long to wait before connecting again.
+const AGAIN: Duration = Duration::from_millis(5);
+
+/// Pairs of agents, each on a thread of its own.
+pub struct CoreTraffic {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<Tally>>,
+}
+
+/// What all pairs have seen.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tally {
+    /// Messages that had to come, and came.
+    pub confirmed: u64,
+    /// How often a pair has connected.
+    pub lives: u64,
+}
+
+struct Shared {
+    addr: SocketAddr,
+    over: AtomicBool,
+    pairs: Vec<Progress>,
+}
+
+/// The rounds of a pair.
+#[derive(Default)]
+struct Progress {
+    begun: AtomicU64,
+    done: AtomicU64,
+}
+
+/// Two agents while they are connected.
+struct Pair {
+    subject: String,
+    publisher: Raw,
+    subscriber: Raw,
+    /// The next number that must come.
+    due: u64,
+}
+
+impl CoreTraffic {
+    /// So many pairs behind whoever listens there.
+    pub fn start(addr: SocketAddr, pairs: usize) -> Self {
+        let shared = Arc::new(Shared {
+            addr,
+            over: AtomicBool::new(false),
+            pairs: (0..pairs).map(|_| Progress::default()).collect(),
+        });
+        let threads = (0..pairs).map(|number| {
+            let shared = Arc::clone(&shared);
+            std::thread::spawn(move || shared.carry(number))
+        });
+        Self {
+            threads: threads.collect(),
+            shared,
+        }
+    }
+
+    /// Waits until every pair has got some more rounds through.
+    pub fn flows(&self) {
+        for (number, pair) in self.shared.pairs.iter().enumerate() {
+            let target = pair.done.load(Ordering::Acquire) + SOME;
+            wait::until("core traffic that flows", || {
+                let failed = self.threads[number].is_finished();
+                assert!(!failed, "pair {number} has failed");
+                (pair.done.load(Ordering::Acquire) >= target).then_some(())
+            });
+        }
+    }
+
+    /// Waits until every pair has sent something that is not confirmed: of use while nothing can be.
+    pub fn waits(&self) {
+        for pair in &self.shared.pairs {
+            wait::until("core traffic that waits", || {
+                let done = pair.done.load(Ordering::Acquire);
+                (pair.begun.load(Ordering::Acquire) > done).then_some(())
+            });
+        }
+    }
+
+    /// Ends all pairs; fails if one has lost a message, or got one that is not what was sent, twice or out of turn.
+    pub fn finish(self) -> Tally {
+        self.shared.over.store(true, Ordering::Release);
+        let ended = self.threads.into_iter();
+        ended.fold(Tally::default(), |sum, thread| sum + thread.join().unwrap())
+    }
+}
+
+impl Add for Tally {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            confirmed: self.confirmed + other.confirmed,
+            lives: self.lives + other.lives,
+        }
+    }
+}
+
+impl Shared {
+    /// One pair: life after life of its connections.
+    fn carry(&self, number: usize) -> Tally {
+        let subject = format!("core.{number}");
+        let (mut tally, mut next) = (Tally::default(), 0);
+        while !self.is_over() {
+            let Some(pair) = Pair::connect(self.addr, &subject, next) else {
+                std::thread::park_timeout(AGAIN);
+                continue;
+            };
+            let (confirmed, after) = self.live(pair, &self.pairs[number], next);
+            tally.lives += 1;
+            tally.confirmed += confirmed;
+            next = after;
+        }
+        tally
+    }
+
+    /// Round after round: how many messages were confirmed, and the number of the next one.
+    fn live(&self, mut pair: Pair, progress: &Progress, first: u64) -> (u64, u64) {
+        let mut next = first;
+        while !self.is_over() {
+            let confirmed = progress.round(&mut pair, next);
+            next += ROUND;
+            if !confirmed {
+                return (next - ROUND - first, next);
+            }
+        }
+        (next - first, next)
+    }
+
+    fn is_over(&self) -> bool {
+        self.over.load(Ordering::Acquire)
+    }
+}
+
+impl Progress {
+    /// One round; whether both have confirmed it.
+    fn round(&self, pair: &mut Pair, first: u64) -> bool {
+        self.begun.fetch_add(1, Ordering::AcqRel);
+        let confirmed = pair.round(first);
+        // One that was cut off is none that waits.
+        if confirmed {
+            self.done.fetch_add(1, Ordering::AcqRel);
+        } else {
+            self.begun.fetch_sub(1, Ordering::AcqRel);
+        }
+        confirmed
+    }
+}
+
+impl Pair {
+    /// Both connected, and the server knows of the subscription.
+    fn connect(addr: SocketAddr, subject: &str, due: u64) -> Option<Self> {
+        let mut subscriber = greeted(addr)?;
+        subscriber.send(format!("SUB {subject} 1\r\n").as_bytes());
+        let publisher = greeted(addr)?;
+        let subscribed = confirmed(&mut subscriber);
+        subscriber.forget();
+        subscribed.then_some(Self {
+            subject: subject.to_owned(),
+            publisher,
+            subscriber,
+            due,
+        })
+    }
+
+    /// Publishes a round; whether both have confirmed it.
+    fn round(&mut self, first: u64) -> bool {
+        let messages = (first..first + ROUND)
+            .flat_map(|number| publish(&self.subject, None, text(number).as_bytes()));
+        let bytes: Vec<u8> = messages.collect();
+        self.publisher.send(&bytes);
+        let confirmed = confirmed(&mut self.publisher) && confirmed(&mut self.subscriber);
+        self.publisher.forget();
+        for frame in self.subscriber.take() {
+            if frame.has_body() {
+                assert_eq!(
+                    String::from_utf8_lossy(frame.payload()),
+                    text(self.due),
+                    "of {}",
+                    self.subject
+                );
+                self.due += 1;
+            }
+        }
+        if confirmed {
+            assert_eq!(self.due, first + ROUND, "lost on {}", self.subject);
+        }
+        confirmed
+    }
+}
+
+fn text(number: u64) -> String {
+    format!("message {number:>100}")
+}
+
+fn greeted(addr: SocketAddr) -> Option<Raw> {
+    let mut raw = Raw::try_connect(addr)?;
+    raw.send(b"CONNECT {\"verbose\":false,\"headers\":true,\"no_responders\":true}\r\n");
+    let greeted = confirmed(&mut raw);
+    raw.forget();
+    greeted.then_some(raw)
+}
+
+/// Sends PING: whether its PONG comes; an earlier one must be forgotten. A peer that neither answers nor closes fails the test.
+fn confirmed(raw: &mut Raw) -> bool {
+    raw.send(b"PING\r\n");
+    let is_pong = |frame: &Frame| frame.verb() == "PONG";
+    let outcome = raw.outcome(|bytes| frame::cut(bytes).0.iter().any(is_pong));
+    assert_ne!(outcome, Outcome::Silent, "no answer and no end");
+    outcome == Outcome::Enough
+}

@@ -1,0 +1,7 @@
+//! Agents that go on whatever happens to their connections, and remember what was acknowledged to them and what they received.
+
+mod core;
+mod stream;
+
+pub use self::core::{CoreTraffic, Tally};
+pub use stream::StreamTraffic;

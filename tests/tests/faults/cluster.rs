@@ -1,0 +1,40 @@
+//! A cluster of three loses its nodes one by one.
+
+use keyway_tests::gateway::Settings;
+use keyway_tests::traffic::StreamTraffic;
+use keyway_tests::{Gateway, NatsServer};
+use std::net::TcpListener;
+
+/// Three servers that know each other by ports that outlive them.
+fn cluster() -> [NatsServer; 3] {
+    let held = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let routes = held.each_ref().map(|port| port.local_addr().unwrap());
+    drop(held);
+    let urls = routes.map(|route| format!("nats://{route}")).to_vec();
+    [0, 1, 2].map(|number| {
+        NatsServer::configured(&format!(
+            "server_name: n{number}\njetstream {{ store_dir: \"STORE\" }}\n\
+             cluster {{ name: c, listen: \"{}\", routes: {urls:?} }}",
+            routes[number]
+        ))
+    })
+}
+
+#[test]
+fn cluster_that_loses_its_nodes_one_by_one_loses_nothing_acknowledged() {
+    let mut nodes = cluster();
+    let urls = nodes.each_ref().map(NatsServer::url);
+    let servers = urls.each_ref().map(String::as_str);
+    let gateway = Gateway::before(&servers, Settings::default());
+    let stream = StreamTraffic::start(&gateway.url(), 3, 4);
+    for node in &mut nodes {
+        stream.is_replicated(2);
+        stream.flows();
+        node.kill();
+        stream.flows();
+        node.restart();
+    }
+    stream.is_replicated(2);
+    stream.flows();
+    assert!(stream.finish(&urls[0]) > 0);
+}

@@ -1,0 +1,84 @@
+//! File descriptors run out.
+
+use crate::talks;
+use keyway_tests::raw::Outcome;
+use keyway_tests::{Gateway, NatsServer, Raw, metrics, wait};
+use std::net::TcpStream;
+
+const CROWDED: &[u8] = b"-ERR 'maximum connections exceeded'\r\n";
+
+/// All that the gateway may open.
+const FILES: u32 = 128;
+
+/// Clients that come in as long as they are let.
+fn fill(gateway: &Gateway) -> Vec<Raw> {
+    let mut inside = Vec::new();
+    loop {
+        let mut raw = Raw::connect(gateway.addr());
+        raw.outcome(|bytes| bytes.ends_with(b"\r\n"));
+        if raw.received() == CROWDED {
+            return inside;
+        }
+        raw.send(b"CONNECT {\"verbose\":false}\r\n");
+        raw.flush();
+        inside.push(raw);
+    }
+}
+
+#[test]
+fn clients_beyond_the_open_files_are_told_and_all_else_goes_on() {
+    let server = NatsServer::start();
+    let mut gateway = Gateway::sealing(&server.url());
+    gateway.restart_with_files(FILES);
+    let mut inside = fill(&gateway);
+    // Two files for each; the rest is for administration and keys.
+    assert!((20..64).contains(&inside.len()), "{}", inside.len());
+    for round in 0..3 {
+        gateway.rotate("default");
+        assert!(gateway.metrics().sum("keyway_connections", &[]) > 0.5);
+        inside[0].send(b"SUB a.b 1\r\n");
+        inside[0].flush();
+        let last = inside.len() - 1;
+        inside[last].publish("a.b", b"hello");
+        assert_eq!(
+            inside[0].message("a.b").payload(),
+            b"hello",
+            "round {round}"
+        );
+        for raw in &mut inside {
+            raw.flush();
+            raw.forget();
+        }
+        // Some leave, and as many others get in.
+        let stay = inside.len() - 5;
+        inside.truncate(stay);
+        wait::until("places that are free again", || {
+            inside.extend(fill(&gateway));
+            (inside.len() == stay + 5).then_some(())
+        });
+    }
+}
+
+/// Whoever can reach the port of metrics and health must not be able to take what rotation and clients need.
+#[test]
+fn connections_to_the_admin_port_take_no_file_from_clients_and_keys() {
+    let server = NatsServer::start();
+    let mut gateway = Gateway::sealing(&server.url());
+    gateway.restart_with_files(FILES);
+    // More than are left of the files, and no more than a kernel queues.
+    let idle: Vec<TcpStream> = (0..100)
+        .map(|_| TcpStream::connect(gateway.admin()).unwrap())
+        .collect();
+    let inside = fill(&gateway);
+    assert!(inside.len() >= 20, "{}", inside.len());
+    gateway.rotate("default");
+    drop(inside);
+    wait::until("a place that is free again", || {
+        let mut raw = Raw::connect(gateway.addr());
+        let greeted = raw.outcome(|bytes| bytes.starts_with(b"INFO"));
+        (greeted == Outcome::Enough).then_some(())
+    });
+    talks(&gateway);
+    drop(idle);
+    assert_eq!(metrics::get(gateway.admin(), "/healthz").0, 200);
+}

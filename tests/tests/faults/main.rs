@@ -1,0 +1,50 @@
+//! Promise: whatever fails around the gateway, or in it, what was acknowledged is not lost, and what has failed hurts only itself.
+//!
+//! Each file is one kind of fault on real processes. JetStream: no acknowledged message is lost, and each is delivered at least once,
+//! opened. Core: nothing is lost but what a direct connection would lose too. docs/testing.md has the table.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "a test stops at the first thing that is not as expected; its counts are its own"
+)]
+
+mod clock;
+mod cluster;
+mod crowd;
+mod descriptors;
+mod disk;
+mod gateway;
+mod greeting;
+mod server;
+mod slow;
+mod vanished;
+
+use keyway_tests::{Gateway, Raw, wait};
+
+/// Resident memory of the gateway now, in KiB.
+fn resident(gateway: &mut Gateway) -> u64 {
+    let path = format!("/proc/{}/status", gateway.process().id());
+    let status = std::fs::read_to_string(path).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+    let words = line.unwrap().split_whitespace();
+    words.rev().nth(1).unwrap().parse().unwrap()
+}
+
+/// Waits until the gateway has just so many clients.
+fn has_clients(gateway: &Gateway, count: u32) {
+    let wanted = f64::from(count);
+    wait::until("sessions that end", || {
+        let connected = gateway.metrics().sum("keyway_connections", &[]);
+        ((connected - wanted).abs() < 0.5).then_some(())
+    });
+}
+
+/// Two new agents behind the gateway understand each other.
+fn talks(gateway: &Gateway) {
+    let mut agent = Raw::agent(gateway.addr());
+    agent.subscribe("talks.on");
+    agent.publish("talks.on", b"hello");
+    assert_eq!(agent.message("talks.on").payload(), b"hello");
+}
