@@ -1,7 +1,7 @@
 # Two commands matter: `make demo` and `make test`. Both need cargo, a C compiler, make and Python 3; the rest they fetch
 # into target/tools (see tests/tools.py).
 .DEFAULT_GOAL := help
-.PHONY: help demo test tools lint doc loom simulate fuzz fuzz-smoke bench bench-smoke loadtest
+.PHONY: help demo test tools lint doc loom simulate fuzz fuzz-smoke bench bench-smoke loadtest soak
 
 CARGO ?= cargo
 PYTHON ?= python3
@@ -53,10 +53,14 @@ bench-smoke: ## the benches and the load test run; no number means anything
 	@server=$$($(PYTHON) tests/tools.py path server) && for what in \
 	  "throughput --sizes 16,16384 --rounds 1 --messages 2000" "latency --requests 50 --rounds 1" "idle --connections 50" "outstanding --connections 2 --requests 100" \
 	  "rotation --rounds 1 --messages 20000 --usage 5000 --every 20" "versions --versions 10" \
-	  "hostile --requests 50 --rounds 1 --slow 20"; do \
+	  "hostile --requests 50 --rounds 1 --slow 20" "soak --minutes 0.2 --rotate-every 2s"; do \
 	  target/debug/keyway-loadtest --server "$$server" $$what >>target/bench-smoke.log || exit 1; done
 	@echo "benches and load test run; see target/bench-smoke.log"
 
 loadtest: ## throughput, latency, memory, rotations under load; takes a long build, then about four minutes
 	$(CARGO) build --quiet --release --package keyway --package keyway-loadtest --bins
 	@server=$$($(PYTHON) tests/tools.py path server) && target/release/keyway-loadtest --server "$$server" all
+
+soak: ## everything at once for MINUTES (30 unless given), a rotation every minute: fails if anything grows; takes a long build first
+	$(CARGO) build --quiet --release --package keyway --package keyway-loadtest --bins
+	@server=$$($(PYTHON) tests/tools.py path server) && target/release/keyway-loadtest --server "$$server" soak --minutes $(or $(MINUTES),30) --rotate-every 60s

@@ -19,6 +19,7 @@ mod outstanding;
 mod process;
 mod report;
 mod rotation;
+mod soak;
 mod stats;
 mod targets;
 mod throughput;
@@ -72,7 +73,9 @@ enum What {
     Versions(versions::Args),
     /// Requests beside clients that attack the port: how much longer an answer takes.
     Hostile(hostile::Args),
-    /// All of these, with their defaults.
+    /// Everything at once for a long time, with a rotation every minute: whether anything grows.
+    Soak(soak::Args),
+    /// All of these but the soak, with their defaults.
     All,
 }
 
@@ -99,6 +102,7 @@ fn run(cli: &Cli) -> Result<(), Failed> {
         What::Rotation(args) => report.rotation = rotation::run(&programs, args)?,
         What::Versions(args) => report.versions = versions::run(&programs, args)?,
         What::Hostile(args) => report.hostile = hostile::run(&programs, args)?,
+        What::Soak(args) => report.soak = soak::run(&programs, args)?,
         What::All => {
             report.throughput = throughput::run(&programs, &throughput::Args::default())?;
             report.latency = latency::run(&programs, &latency::Args::default())?;
@@ -114,5 +118,6 @@ fn run(cli: &Cli) -> Result<(), Failed> {
     } else {
         report.print_tables()
     };
-    printed.map_err(|source| Failed::io("writing the report", source))
+    printed.map_err(|source| Failed::io("writing the report", source))?;
+    report.soak.as_ref().map_or(Ok(()), soak::Soak::judge)
 }

@@ -9,9 +9,6 @@ use crate::failed::Failed;
 use crate::process::now;
 use crate::targets::Gateway;
 
-/// The keyring that is replaced.
-const ROTATE: &str = "/v1/keyrings/default/rotate";
-
 /// One look at the metrics.
 pub(crate) struct Metrics(String);
 
@@ -33,12 +30,17 @@ impl Gateway {
 
     /// Has the gateway switch to a new key version, and says how long that took.
     pub(crate) fn rotate(&self) -> Result<Duration, Failed> {
+        self.rotate_keyring("default")
+    }
+
+    /// The same of any keyring.
+    pub(crate) fn rotate_keyring(&self, keyring: &str) -> Result<Duration, Failed> {
         let body = "{\"why\":\"a load test\"}";
         let ask = || -> std::io::Result<String> {
             let mut socket = UnixStream::connect(self.state.join("admin.sock"))?;
             write!(
                 socket,
-                "POST {ROTATE} HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+                "POST /v1/keyrings/{keyring}/rotate HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
                 body.len()
             )?;
             let mut answer = String::new();

@@ -73,6 +73,17 @@ impl Process {
             .ok_or_else(|| Failed::Limit(format!("{path} has no Rss")))
     }
 
+    /// Open files, and threads.
+    pub(crate) fn files_and_threads(&self) -> Result<(u64, u64), Failed> {
+        let count = |what: &str| -> Result<u64, Failed> {
+            let folder = format!("/proc/{}/{what}", self.child.id());
+            let found = fs::read_dir(&folder)
+                .map_err(|source| Failed::io(format!("reading {folder}"), source))?;
+            Ok(u64::try_from(found.count()).unwrap_or(u64::MAX))
+        };
+        Ok((count("fd")?, count("task")?))
+    }
+
     /// CPU time of all its threads that still run.
     pub(crate) fn cpu(&self) -> Result<Duration, Failed> {
         let folder = format!("/proc/{}/task", self.child.id());

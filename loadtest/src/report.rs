@@ -12,6 +12,7 @@ use crate::idle::Idle;
 use crate::latency::Latency;
 use crate::outstanding::Outstanding;
 use crate::rotation::{Rotation, Way};
+use crate::soak::Soak;
 use crate::stats::Spread;
 use crate::targets::Programs;
 use crate::throughput::Throughput;
@@ -28,6 +29,7 @@ pub(crate) struct Report {
     pub(crate) rotation: Option<Rotation>,
     pub(crate) versions: Vec<Versions>,
     pub(crate) hostile: Vec<Hostile>,
+    pub(crate) soak: Option<Soak>,
 }
 
 #[derive(Serialize)]
@@ -53,6 +55,7 @@ impl Report {
             rotation: None,
             versions: Vec::new(),
             hostile: Vec::new(),
+            soak: None,
         })
     }
 
@@ -77,7 +80,8 @@ impl Report {
         let mut of = self.rotation.iter();
         of.try_for_each(|of| rotation(out, of))?;
         versions(out, &self.versions)?;
-        hostile(out, &self.hostile)
+        hostile(out, &self.hostile)?;
+        self.soak.iter().try_for_each(|of| of.print(out))
     }
 }
 

@@ -95,10 +95,22 @@ impl Programs {
     }
 
     pub(crate) fn server(&self) -> Result<Server, Failed> {
+        self.server_with(&[])
+    }
+
+    /// A server with JetStream, whose store goes with it.
+    pub(crate) fn jetstream(&self) -> Result<Server, Failed> {
+        self.server_with(&["--jetstream"])
+    }
+
+    fn server_with(&self, options: &[&str]) -> Result<Server, Failed> {
         let folder = folder()?;
         let log = folder.path().join("log");
         let mut command = Command::new(&self.server);
-        command.args(["--addr", "127.0.0.1", "--port", "-1"]);
+        command
+            .args(["--addr", "127.0.0.1", "--port", "-1", "--store_dir"])
+            .arg(folder.path().join("store"))
+            .args(options);
         let (process, addr) = Process::start(command, &log, || {
             let text = fs::read_to_string(&log).ok()?;
             text.contains("Server is ready").then_some(())?;

@@ -1,0 +1,289 @@
+//! Everything at once, for as long as one likes, with a rotation every minute: whether anything grows.
+//!
+//! Official clients publish and subscribe, ask and answer, fill and read a stream and a bucket, come and go; now and then one does
+//! not read what it gets. All of it goes through one sealing gateway. Overlaps are short, so that versions end along the way: those
+//! of core subjects are destroyed, those of stored ones archived. Each minute the gateway is looked at from outside.
+
+mod load;
+mod verdict;
+
+use std::io::{self, Write};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use crate::failed::Failed;
+use crate::process::now;
+use crate::targets::{Gateway, Mode, Programs};
+
+use load::Load;
+use verdict::Finding;
+
+/// How often the gateway is looked at; a twelfth of a shorter run.
+const LOOK: Duration = Duration::from_secs(60);
+
+/// How long the gateway may take until it has forgotten everybody.
+const GONE: Duration = Duration::from_secs(30);
+
+/// How often to look whether it has.
+const AGAIN: Duration = Duration::from_millis(100);
+
+/// The keyrings: core subjects, and stored ones.
+const KEYRINGS: [&str; 2] = ["default", "stored"];
+
+#[derive(Clone, clap::Args)]
+pub(crate) struct Args {
+    /// How long, in minutes.
+    #[arg(long, default_value_t = 30.0)]
+    minutes: f64,
+    /// Time between two rotations of every keyring.
+    #[arg(long, default_value = "60s", value_parser = humantime::parse_duration)]
+    rotate_every: Duration,
+}
+
+/// What a run came to.
+#[derive(Serialize)]
+pub(crate) struct Soak {
+    rotations: u64,
+    samples: Vec<Sample>,
+    /// What grows, and what does not.
+    pub(crate) findings: Vec<Finding>,
+    /// What went wrong for clients, each kind once.
+    errors: Vec<String>,
+}
+
+/// The gateway at one moment.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(crate) struct Sample {
+    /// Seconds since the load began.
+    pub(crate) at: f64,
+    /// Resident memory in bytes.
+    pub(crate) resident: u64,
+    pub(crate) files: u64,
+    pub(crate) threads: u64,
+    /// Clients; each is a task.
+    pub(crate) connections: u64,
+    /// Key versions in memory, those apart that stored messages may need.
+    pub(crate) loaded: u64,
+    pub(crate) archived: u64,
+    pub(crate) destroyed: u64,
+    /// Lanes drawn since the last look.
+    pub(crate) lanes: u64,
+    /// Messages sealed so far.
+    pub(crate) sealed: u64,
+    /// Withheld so far: of a client that does not read, beyond the overlap.
+    pub(crate) withheld: u64,
+}
+
+/// A run while it lasts.
+struct Run<'g> {
+    gateway: &'g Gateway,
+    begun: Instant,
+    /// Lanes drawn until the last look.
+    drawn: u64,
+}
+
+pub(crate) fn run(programs: &Programs, args: &Args) -> Result<Option<Soak>, Failed> {
+    let total = Duration::try_from_secs_f64(args.minutes * 60.0)
+        .map_err(|error| Failed::Limit(format!("--minutes {}: {error}", args.minutes)))?;
+    let server = programs.jetstream()?;
+    let overlap = (args.rotate_every / 4).as_millis();
+    let tables = format!(
+        "[[keyring]]\nname = \"default\"\nsubjects = [\">\"]\noverlap = \"{overlap}ms\"\nretain = \"shred\"\n\
+         [[keyring]]\nname = \"stored\"\nsubjects = [\"soak.stored.>\", \"$KV.>\"]\noverlap = \"{overlap}ms\"\nretain = \"archive\"\n"
+    );
+    let gateway = programs.configured(server.addr, Mode::Sealing, &tables)?;
+    let mut run = Run {
+        gateway: &gateway,
+        begun: now(),
+        drawn: 0,
+    };
+    let idle = run.look()?;
+    let load = Load::start(gateway.addr)?;
+    run.begun = now();
+    let (samples, rotations) = run.watch(total, args.rotate_every)?;
+    let errors = load.finish();
+    let mut findings = verdict::of(&samples);
+    findings.extend(verdict::afterwards(idle, run.quiet(idle)?));
+    findings.push(verdict::errors(&errors));
+    Ok(Some(Soak {
+        rotations,
+        samples,
+        findings,
+        errors,
+    }))
+}
+
+impl Run<'_> {
+    /// Until the time is over: looks, and rotations.
+    fn watch(&mut self, total: Duration, every: Duration) -> Result<(Vec<Sample>, u64), Failed> {
+        let look = LOOK.min(total / 12);
+        let (mut samples, mut rotations) = (Vec::new(), 0);
+        let (mut looks, mut rotates) = (look, every);
+        while self.elapsed() < total {
+            let next = looks.min(rotates).min(total);
+            std::thread::park_timeout(next.saturating_sub(self.elapsed()));
+            if self.elapsed() >= rotates {
+                self.rotate()?;
+                rotations += 1;
+                rotates = self.elapsed().max(rotates + every);
+            }
+            if self.elapsed() >= looks {
+                let sample = self.look()?;
+                progress(&sample);
+                samples.push(sample);
+                looks += look;
+            }
+        }
+        Ok((samples, rotations))
+    }
+
+    /// A new key version in every keyring.
+    fn rotate(&self) -> Result<(), Failed> {
+        KEYRINGS
+            .iter()
+            .try_for_each(|keyring| self.gateway.rotate_keyring(keyring).map(drop))
+    }
+
+    fn elapsed(&self) -> Duration {
+        now().duration_since(self.begun)
+    }
+
+    fn look(&mut self) -> Result<Sample, Failed> {
+        let metrics = self.gateway.metrics()?;
+        let (files, threads) = self.gateway.process.files_and_threads()?;
+        let all = |name| metrics.sum(name, &[]);
+        let drawn = all("keyway_lanes_started_total");
+        let versions = |state: &str| {
+            let label = format!("state=\"{state}\"");
+            metrics.sum("keyway_key_versions", &[&label])
+        };
+        let lanes = drawn.saturating_sub(self.drawn);
+        self.drawn = drawn;
+        let loaded = ["pre-active", "ready", "active", "decrypt-only"];
+        Ok(Sample {
+            at: self.elapsed().as_secs_f64(),
+            resident: self.gateway.process.resident()?,
+            files,
+            threads,
+            connections: all("keyway_connections"),
+            loaded: loaded.into_iter().map(versions).sum(),
+            archived: versions("archived"),
+            destroyed: versions("destroyed"),
+            lanes,
+            sealed: all("keyway_sealed_messages_total"),
+            withheld: all("keyway_withheld_messages_total"),
+        })
+    }
+
+    /// How the gateway is once everybody has gone, or has had the time to.
+    fn quiet(&mut self, idle: Sample) -> Result<Sample, Failed> {
+        let begun = now();
+        loop {
+            let sample = self.look()?;
+            let gone = sample.connections == 0 && sample.files <= idle.files;
+            if gone || now().duration_since(begun) > GONE {
+                return Ok(sample);
+            }
+            std::thread::park_timeout(AGAIN);
+        }
+    }
+}
+
+impl Soak {
+    /// Whether nothing grew.
+    ///
+    /// # Errors
+    /// What did.
+    pub(crate) fn judge(&self) -> Result<(), Failed> {
+        let grown = self.findings.iter().filter(|finding| !finding.holds);
+        let names: Vec<&str> = grown.map(|finding| finding.what).collect();
+        if names.is_empty() {
+            return Ok(());
+        }
+        Err(Failed::Limit(format!(
+            "the soak found: {}; see its table",
+            names.join(", ")
+        )))
+    }
+
+    /// For people.
+    pub(crate) fn print(&self, out: &mut impl Write) -> io::Result<()> {
+        writeln!(
+            out,
+            "\nsoak with {} rotations of {} keyrings",
+            self.rotations,
+            KEYRINGS.len()
+        )?;
+        head(out)?;
+        self.samples
+            .iter()
+            .try_for_each(|sample| row(out, sample))?;
+        writeln!(
+            out,
+            "\n{:<44}{:>14}{:>14}{:>14}  verdict",
+            "", "before", "allowed", "then"
+        )?;
+        for finding in &self.findings {
+            let word = if finding.holds { "flat" } else { "GROWS" };
+            let Finding {
+                what,
+                before,
+                allowed,
+                then,
+                ..
+            } = finding;
+            writeln!(out, "{what:<44}{before:>14}{allowed:>14}{then:>14}  {word}")?;
+        }
+        self.errors
+            .iter()
+            .try_for_each(|error| writeln!(out, "  {error}"))
+    }
+}
+
+/// A line while the run lasts, for whoever waits.
+fn progress(sample: &Sample) {
+    let mut out = io::stderr().lock();
+    // Nobody may be watching.
+    drop(row(&mut out, sample));
+}
+
+fn head(out: &mut impl Write) -> io::Result<()> {
+    let names = [
+        "minute",
+        "RSS, KiB",
+        "files",
+        "threads",
+        "clients",
+        "loaded",
+        "archived",
+        "destroyed",
+        "lanes",
+        "sealed",
+        "withheld",
+    ];
+    names
+        .iter()
+        .try_for_each(|name| write!(out, "{name:>11}"))?;
+    writeln!(out)
+}
+
+fn row(out: &mut impl Write, sample: &Sample) -> io::Result<()> {
+    write!(out, "{:>11.2}", sample.at / 60.0)?;
+    let numbers = [
+        sample.resident / 1024,
+        sample.files,
+        sample.threads,
+        sample.connections,
+        sample.loaded,
+        sample.archived,
+        sample.destroyed,
+        sample.lanes,
+        sample.sealed,
+        sample.withheld,
+    ];
+    numbers
+        .iter()
+        .try_for_each(|number| write!(out, "{number:>11}"))?;
+    writeln!(out)
+}
