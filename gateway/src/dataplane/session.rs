@@ -101,6 +101,25 @@ async fn begin(
     ends: &mut Ends,
     ticket: &mut Ticket,
 ) -> Result<(Rc<Session>, Greeting), Ended> {
+    let client = Box::pin(arrive(worker, arrived, ends, ticket)).await?;
+    let (server, said) = Box::pin(reach(worker, ends)).await?;
+    let link = RefCell::new(Link::new(*ends));
+    let greeting = Box::pin(greet::tell(worker, &client, said, &link)).await?;
+    let client = match greeting {
+        Greeting::Info(_) => secure::after_info(worker, client).await?,
+        Greeting::Farewell(_) => client,
+    };
+    link.borrow_mut().show(client.peer());
+    Ok((Rc::new(Session::new(client, server, link)), greeting))
+}
+
+/// A client's socket, once it is known where the client is and that there is a place for it; with TLS where that comes first.
+async fn arrive(
+    worker: &Worker,
+    arrived: Arrived,
+    ends: &mut Ends,
+    ticket: &mut Ticket,
+) -> Result<Socket, Ended> {
     let client = adopt(arrived)?;
     let learned = Box::pin(origin::learn(worker, &client, ends)).await;
     learned.map_err(|_told| Ended::Unplaced)?;
@@ -110,19 +129,15 @@ async fn begin(
             Ended::Crowded
         })?;
     }
-    let client = Box::pin(secure::before_info(worker, client)).await?;
+    Ok(Box::pin(secure::before_info(worker, client)).await?)
+}
+
+/// A server's socket, and what it has said first. It has been told where the client is.
+async fn reach(worker: &Worker, ends: &Ends) -> Result<(Socket, Said), Ended> {
     let dialled = Box::pin(dial(worker)).await?;
     let told = Box::pin(origin::tell(&worker.shared.config, &dialled.0, ends)).await;
     told.map_err(|_gone| Ended::Server)?;
-    let (server, said) = Box::pin(hear(worker, dialled)).await?;
-    let link = RefCell::new(Link::new(*ends));
-    let greeting = Box::pin(greet::tell(worker, &client, said, &link)).await?;
-    let client = match greeting {
-        Greeting::Info(_) => secure::after_info(worker, client).await?,
-        Greeting::Farewell(_) => client,
-    };
-    link.borrow_mut().show(client.peer());
-    Ok((Rc::new(Session::new(client, server, link)), greeting))
+    Box::pin(hear(worker, dialled)).await
 }
 
 /// What a server says first, with TLS before or behind that. R28: its authentication time-out runs from here.
