@@ -10,8 +10,9 @@ python   nats-py and nkeys                                      a folder for PYT
 node     Node of at least 20                                    the program
 js       the @nats-io packages of clients/js/package-lock.json  a folder for NODE_PATH
 c        the C client's driver, compiled                        the program
+haproxy  HAProxy of at least 2.4                                the program
 
-What the PATH already has (nats-server, node with npm, libnats) is used. The rest goes into target/tools, or where KEYWAY_TOOLS
+What the PATH already has (nats-server, node with npm, libnats, haproxy) is used. The rest goes into target/tools, or where KEYWAY_TOOLS
 says, and nowhere else: nothing is installed on the machine, nothing needs root. Needs Python 3 alone; pip, apt-get and
 a C compiler where an item calls for them. Once an item is in place, no network is needed.
 """
@@ -32,6 +33,7 @@ CLIENTS = HERE / "clients"
 TOOLS = pathlib.Path(os.environ.get("KEYWAY_TOOLS") or HERE.parent / "target" / "tools").resolve()
 SERVER_AT_LEAST = (2, 12)
 NODE_AT_LEAST = (20,)
+HAPROXY_AT_LEAST = (2, 4)
 
 
 class Missing(Exception):
@@ -55,19 +57,19 @@ def run(command, remedy, **options):
     return done.stdout
 
 
-def version_of(program):
+def version_of(program, flag="--version"):
     """The first dotted number that `program --version` prints, as a tuple; None when it does not run."""
     try:
-        said = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=60).stdout
+        said = subprocess.run([program, flag], capture_output=True, text=True, timeout=60).stdout
     except (OSError, subprocess.TimeoutExpired):
         return None
     found = re.search(r"(\d+)\.(\d+)\.(\d+)", said)
     return tuple(int(part) for part in found.groups()) if found else None
 
 
-def on_path(name, at_least):
+def on_path(name, at_least, flag="--version"):
     program = shutil.which(name)
-    return program if program and (version_of(program) or ()) >= at_least else None
+    return program if program and (version_of(program, flag) or ()) >= at_least else None
 
 
 def digest(*paths):
@@ -256,7 +258,32 @@ def c():
     return filled("c", digest(*sources, HERE / "tools.py"), fill) / "driver"
 
 
-ITEMS = {"server": server, "python": python, "node": node, "js": js, "c": c}
+# The folder is found from where the script lies, so that a copy of the tools works too.
+HAPROXY_START = """#!/bin/sh
+root=$(cd "$(dirname "$0")" && pwd)
+LD_LIBRARY_PATH="{libraries}" exec "$root/usr/sbin/haproxy" "$@"
+"""
+
+
+def haproxy():
+    found = on_path("haproxy", HAPROXY_AT_LEAST, "-v")
+    if found:
+        return found
+
+    def fill(folder):
+        apt_unpack(["haproxy"], folder)
+        libraries = {path.parent for path in folder.glob("**/*.so*")}
+        within = sorted("$root/" + str(path.relative_to(folder)) for path in libraries)
+        program = folder / "haproxy"
+        program.write_text(HAPROXY_START.format(libraries=":".join(within)))
+        program.chmod(0o755)
+        if (version_of(program, "-v") or ()) < HAPROXY_AT_LEAST:
+            raise Missing("the distribution's haproxy does not start or is too old\n  install HAProxy 2.4 or later on the PATH")
+
+    return filled("haproxy", digest(HERE / "tools.py"), fill) / "haproxy"
+
+
+ITEMS = {"server": server, "python": python, "node": node, "js": js, "c": c, "haproxy": haproxy}
 
 
 def main(arguments):
