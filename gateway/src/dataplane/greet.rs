@@ -64,16 +64,17 @@ impl Said {
         (server, to): (Socket, &ServerAddr),
     ) -> Result<Socket, Insecure> {
         let json = self.line.filled().get(4..).unwrap_or_default();
+        let in_the_clear = matches!(server, Socket::Tcp(_));
         let (true, Ok(info)) = (self.is_info(), Info::read(json.trim_ascii())) else {
+            if in_the_clear && to.tls {
+                return Err(secure::interrupt(worker, to));
+            }
             return Ok(server);
         };
-        let before = matches!(server, Socket::Tcp(_));
         let server = secure::behind(worker, (server, to), &info).await?;
-        let begun = before && matches!(server, Socket::Tls(_));
+        let begun = in_the_clear && matches!(server, Socket::Tls(_));
         if begun && !self.rest.is_empty() {
-            // R26: whoever stands between could have put it there.
-            tracing::warn!(server = %to, "the server, or somebody on the way, said more than INFO before TLS");
-            return Err(Insecure);
+            return Err(secure::interrupt(worker, to));
         }
         Ok(server)
     }

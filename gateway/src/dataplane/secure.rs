@@ -25,6 +25,8 @@ use super::worker::{Shared, Worker};
 /// What a TLS record of a handshake begins with. No client of NATS begins with it.
 const HANDSHAKE: u8 = 0x16;
 
+const NO_VERSION: &str = "needs TLS 1.2 or 1.3, with a cipher of forward secrecy (ECDHE)";
+
 /// TLS on both sides; new handshakes go by what it says at their time.
 #[derive(Clone, Default)]
 pub struct Tls {
@@ -158,7 +160,7 @@ pub(super) async fn behind(
         (Some(_), true) | (None, true) => {
             refuse(
                 worker,
-                to,
+                (to, Failure::Incompatible),
                 "it does not offer TLS",
                 "configure TLS there, or write `nats://` where the way is private",
             );
@@ -167,7 +169,7 @@ pub(super) async fn behind(
         (None, false) if info.tls_required() => {
             refuse(
                 worker,
-                to,
+                (to, Failure::Incompatible),
                 "it requires TLS",
                 "write `tls://` in `servers`, or add a section [server-tls]",
             );
@@ -175,6 +177,17 @@ pub(super) async fn behind(
         }
         (Some(_) | None, false) => Ok(Socket::Tcp(stream)),
     }
+}
+
+/// A server has said something else than INFO in the clear, or more. R26: whoever stands between could have put it there.
+pub(super) fn interrupt(worker: &Worker, to: &ServerAddr) -> Insecure {
+    refuse(
+        worker,
+        (to, Failure::NotTls),
+        "it, or somebody on the way, has said in the clear what belongs into TLS",
+        "look at who is on the way; `handshake-first` on both sides leaves nothing in the clear",
+    );
+    Insecure
 }
 
 async fn accept(
@@ -281,8 +294,8 @@ async fn begins(stream: &TcpStream, wait: Duration) -> bool {
     }
 }
 
-fn refuse(worker: &Worker, to: &ServerAddr, why: &str, help: &str) {
-    if let Some(left_out) = worker.shared.failed(Side::Server, Failure::Incompatible) {
+fn refuse(worker: &Worker, (to, failure): (&ServerAddr, Failure), why: &str, help: &str) {
+    if let Some(left_out) = worker.shared.failed(Side::Server, failure) {
         tracing::error!(server = %to, why, help, left_out, "no TLS with a server");
     }
 }
@@ -326,9 +339,9 @@ fn of_client(settings: &Listener, failure: Failure) -> String {
             crl().unwrap_or_default()
         ),
         Failure::Expired => "give the client a certificate that is valid now".to_owned(),
+        Failure::Incompatible => format!("the client {NO_VERSION}"),
         Failure::WrongName
         | Failure::BadCertificate
-        | Failure::Incompatible
         | Failure::Closed
         | Failure::TimedOut
         | Failure::Other => String::new(),
@@ -351,9 +364,7 @@ fn of_server(settings: &ToServer, failure: Failure) -> String {
         Failure::TimedOut => "set `handshake-first` in [server-tls] as the server does, or raise `limits.handshake-timeout`".to_owned(),
         Failure::Expired => "the server needs a certificate that is valid now".to_owned(),
         Failure::BadCertificate => "the server needs a certificate for servers, which a CA has signed, not that of a CA itself".to_owned(),
-        Failure::NoCertificate
-        | Failure::Revoked
-        | Failure::Incompatible
-        | Failure::Other => String::new(),
+        Failure::Incompatible => format!("the server {NO_VERSION}"),
+        Failure::NoCertificate | Failure::Revoked | Failure::Other => String::new(),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use rustls::{CertificateError, Error};
+use rustls::{AlertDescription, CertificateError, Error};
 
 /// Why a handshake failed: the label of the metric, and a word for the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,6 +99,10 @@ impl Failure {
             Error::InvalidMessage(_) => Self::NotTls,
             Error::PeerIncompatible(_) => Self::Incompatible,
             Error::NoCertificatesPresented => Self::NoCertificate,
+            // RFC 8446, section 6.2: these two say nothing of a certificate.
+            Error::AlertReceived(
+                AlertDescription::ProtocolVersion | AlertDescription::InsufficientSecurity,
+            ) => Self::Incompatible,
             Error::AlertReceived(_) => Self::Declined,
             Error::InvalidCertificate(error) => match error {
                 CertificateError::Expired
