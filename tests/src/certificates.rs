@@ -9,7 +9,7 @@ use rcgen::{
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -135,11 +135,20 @@ impl Authority {
 
     /// A client that believes this CA, and shows this certificate if there is one.
     pub fn client(&self, own: Option<&Pair>) -> Arc<ClientConfig> {
+        self.client_of(own, rustls::DEFAULT_VERSIONS)
+    }
+
+    /// The same, speaking these versions alone.
+    pub fn client_of(
+        &self,
+        own: Option<&Pair>,
+        versions: &[&'static SupportedProtocolVersion],
+    ) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(self.issuer.der().clone()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(versions)
             .unwrap()
             .with_root_certificates(roots);
         Arc::new(match own {
@@ -152,6 +161,28 @@ impl Authority {
                     .unwrap()
             }
         })
+    }
+}
+
+impl Pair {
+    /// A server that shows it, and asks clients for nothing.
+    pub fn server(&self) -> Arc<ServerConfig> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let certificate = CertificateDer::from_pem_file(&self.certificate).unwrap();
+        let key = PrivateKeyDer::from_pem_file(&self.key).unwrap();
+        let builder = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth();
+        Arc::new(builder.with_single_cert(vec![certificate], key).unwrap())
+    }
+
+    /// One file with both, as HAProxy reads them; beside them.
+    pub fn joined(&self) -> PathBuf {
+        let file = self.certificate.with_extension("both");
+        let halves = [&self.certificate, &self.key].map(|half| fs::read_to_string(half).unwrap());
+        put(&file, &halves.concat());
+        file
     }
 }
 

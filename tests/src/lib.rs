@@ -28,6 +28,7 @@ pub mod frame;
 pub mod gate;
 pub mod gateway;
 pub mod glass;
+pub mod haproxy;
 pub mod identity;
 pub mod load;
 pub mod metrics;

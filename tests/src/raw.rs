@@ -15,6 +15,8 @@ pub struct Raw {
     tls: Option<Box<StreamOwned<ClientConnection, TcpStream>>>,
     received: Vec<u8>,
     over: Option<Outcome>,
+    /// Whether the peer has said that its part of TLS is over.
+    parted: bool,
 }
 
 /// Whether, and when, a client speaks TLS.
@@ -61,6 +63,7 @@ impl Raw {
             tls: None,
             received: Vec::new(),
             over: None,
+            parted: false,
         }
     }
 
@@ -187,6 +190,11 @@ impl Raw {
         &self.received
     }
 
+    /// Whether the peer, which has closed, has said before that TLS ends: nobody has cut the stream.
+    pub fn ended_by_word(&self) -> bool {
+        self.parted
+    }
+
     /// Everything received so far.
     pub fn received(&self) -> &[u8] {
         &self.received
@@ -239,7 +247,11 @@ impl Raw {
             None => self.socket.read(&mut chunk),
         };
         match read {
-            Ok(0) => self.over = Some(Outcome::Closed),
+            Ok(0) => {
+                self.over = Some(Outcome::Closed);
+                // An end without it is an error of its own.
+                self.parted = self.tls.is_some();
+            }
             Ok(count) => self.received.extend_from_slice(&chunk[..count]),
             Err(error) if is_the_end(&error) => {
                 self.over = Some(Outcome::Closed);

@@ -5,6 +5,7 @@
     reason = "async-nats works in large futures, which a runtime's thread holds"
 )]
 
+use crate::certificates::ClientTls;
 use crate::sealed::MAGIC;
 use crate::wait;
 use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
@@ -28,10 +29,17 @@ const SOME: usize = 40;
 
 /// Publishers of one stream and its consumer.
 pub struct StreamTraffic {
-    url: String,
+    way: Way,
     shared: Arc<Shared>,
     publishers: Vec<JoinHandle<()>>,
     consumer: JoinHandle<()>,
+}
+
+/// How clients connect.
+#[derive(Clone)]
+struct Way {
+    url: String,
+    tls: Option<ClientTls>,
 }
 
 #[derive(Default)]
@@ -47,19 +55,36 @@ struct Shared {
 impl StreamTraffic {
     /// Makes a stream with so many replicas, and has so many clients publish to it.
     pub fn start(url: &str, replicas: usize, publishers: usize) -> Self {
-        block_on(make_stream(url, replicas));
+        let way = Way {
+            url: url.to_owned(),
+            tls: None,
+        };
+        Self::by(way, replicas, publishers)
+    }
+
+    /// The same over TLS.
+    pub fn over_tls(url: &str, tls: ClientTls, publishers: usize) -> Self {
+        let way = Way {
+            url: url.to_owned(),
+            tls: Some(tls),
+        };
+        Self::by(way, 1, publishers)
+    }
+
+    fn by(way: Way, replicas: usize, publishers: usize) -> Self {
+        block_on(make_stream(&way, replicas));
         let shared = Arc::new(Shared::default());
         let publishing = (0..publishers).map(|first| {
-            let (url, shared) = (url.to_owned(), Arc::clone(&shared));
-            std::thread::spawn(move || block_on(publish(&url, (first, publishers), &shared)))
+            let (way, shared) = (way.clone(), Arc::clone(&shared));
+            std::thread::spawn(move || block_on(publish(&way, (first, publishers), &shared)))
         });
         let publishing = publishing.collect();
         let consumer = {
-            let (url, shared) = (url.to_owned(), Arc::clone(&shared));
-            std::thread::spawn(move || block_on(consume(&url, &shared)))
+            let (way, shared) = (way.clone(), Arc::clone(&shared));
+            std::thread::spawn(move || block_on(consume(&way, &shared)))
         };
         Self {
-            url: url.to_owned(),
+            way,
             shared,
             publishers: publishing,
             consumer,
@@ -82,7 +107,7 @@ impl StreamTraffic {
     /// Waits until the stream has a leader, and so many other nodes that are as far as it is.
     pub fn is_replicated(&self, others: usize) {
         wait::until("a stream whose replicas are current", || {
-            let info = block_on(info(&self.url))?;
+            let info = block_on(info(&self.way))?;
             let cluster = info.cluster?;
             let current = |peer: &&stream::PeerInfo| peer.current && !peer.offline;
             let count = cluster.replicas.iter().filter(current).count();
@@ -91,7 +116,8 @@ impl StreamTraffic {
     }
 
     /// Ends the publishers, and waits until everything acknowledged has been read, opened. Each is in the stream once, sealed: the
-    /// server knows by its id what was published again. `server` is a server's own URL. The number of messages.
+    /// server knows by its id what was published again. `server` is a server's own URL, with TLS as the clients have it. The number of
+    /// messages.
     pub fn finish(self, server: &str) -> usize {
         self.shared.enough.store(true, Ordering::Release);
         for publisher in self.publishers {
@@ -113,13 +139,17 @@ impl StreamTraffic {
             sent,
             "read, but never sent"
         );
-        block_on(assert_stored(server, acknowledged.len()));
+        let server = Way {
+            url: server.to_owned(),
+            tls: self.way.tls,
+        };
+        block_on(assert_stored(&server, acknowledged.len()));
         acknowledged.len()
     }
 }
 
-async fn make_stream(url: &str, replicas: usize) {
-    let context = context(url).await;
+async fn make_stream(way: &Way, replicas: usize) {
+    let context = context(way).await;
     let config = || stream::Config {
         name: STREAM.to_owned(),
         subjects: vec!["traffic.>".to_owned()],
@@ -139,8 +169,8 @@ async fn make_stream(url: &str, replicas: usize) {
 }
 
 /// Number after number, each until it is acknowledged; `every` other is another publisher's.
-async fn publish(url: &str, (first, every): (usize, usize), shared: &Shared) {
-    let context = context(url).await;
+async fn publish(way: &Way, (first, every): (usize, usize), shared: &Shared) {
+    let context = context(way).await;
     let mut number = first;
     while !shared.enough.load(Ordering::Acquire) {
         let mut headers = HeaderMap::new();
@@ -156,8 +186,8 @@ async fn publish(url: &str, (first, every): (usize, usize), shared: &Shared) {
     }
 }
 
-async fn consume(url: &str, shared: &Shared) {
-    let context = context(url).await;
+async fn consume(way: &Way, shared: &Shared) {
+    let context = context(way).await;
     let stream = until(async || context.get_stream(STREAM).await.ok()).await;
     let consumer: PullConsumer = until(async || stream.get_consumer(STREAM).await.ok()).await;
     while !shared.over.load(Ordering::Acquire) {
@@ -175,13 +205,13 @@ async fn consume(url: &str, shared: &Shared) {
     }
 }
 
-async fn info(url: &str) -> Option<stream::Info> {
-    let context = context(url).await;
+async fn info(way: &Way) -> Option<stream::Info> {
+    let context = context(way).await;
     let stream = context.get_stream(STREAM).await.ok()?;
     Some(stream.cached_info().clone())
 }
 
-async fn assert_stored(server: &str, count: usize) {
+async fn assert_stored(server: &Way, count: usize) {
     let context = context(server).await;
     let stream = until(async || context.get_stream(STREAM).await.ok()).await;
     let state = &stream.cached_info().state;
@@ -192,12 +222,16 @@ async fn assert_stored(server: &str, count: usize) {
     }
 }
 
-async fn context(url: &str) -> Context {
+async fn context(way: &Way) -> Context {
     let options = ConnectOptions::new()
         .retry_on_initial_connect()
         .request_timeout(Some(PATIENCE))
         .reconnect_delay_callback(|_attempts| Duration::from_millis(20));
-    let mut context = jetstream::new(Box::pin(options.connect(url)).await.unwrap());
+    let options = match &way.tls {
+        Some(tls) => tls.of(options),
+        None => options,
+    };
+    let mut context = jetstream::new(Box::pin(options.connect(&way.url)).await.unwrap());
     context.set_timeout(PATIENCE);
     context
 }

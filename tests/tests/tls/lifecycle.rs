@@ -1,0 +1,139 @@
+//! Stopping, and being taken over, over TLS.
+
+use super::*;
+use keyway_tests::certificates::ClientTls;
+use keyway_tests::traffic::StreamTraffic;
+
+const JETSTREAM: &str = "jetstream { store_dir: \"STORE\" }";
+
+/// A drain that goes on for as long as a test wants it to.
+const LONG: &str = "[shutdown]\ngrace = \"1h\"\n";
+
+/// One that is over soon, and does not throw everybody out at once.
+const SHORT: &str = "[shutdown]\ngrace = \"100ms\"\nspread = \"300ms\"\n";
+
+fn gateway(scene: &Scene, server: &NatsServer, shutdown: &str) -> Gateway {
+    let mut settings = scene.settings(&AFTER_INFO);
+    settings.tables.push_str(shutdown);
+    Gateway::start(&server.url(), settings)
+}
+
+fn traffic(scene: &Scene, gateway: &Gateway) -> StreamTraffic {
+    let tls = ClientTls {
+        ca: scene.ca.ca(),
+        own: None,
+        first: false,
+    };
+    StreamTraffic::over_tls(&gateway.url(), tls, 3)
+}
+
+/// An agent that reads INFO at any time.
+fn agent(scene: &Scene, gateway: &Gateway) -> Raw {
+    let mut raw = Raw::informed(
+        gateway.addr(),
+        &Via::AfterInfo(scene.client()),
+        wait::DEADLINE,
+    );
+    raw.send(b"CONNECT {\"verbose\":false,\"protocol\":1,\"headers\":true}\r\n");
+    raw.flush();
+    raw
+}
+
+fn is_duck(bytes: &[u8]) -> bool {
+    bytes.windows(10).any(|part| part == b"\"ldm\":true")
+}
+
+#[test]
+fn lame_duck_is_said_within_tls_and_the_session_goes_on_until_it_is_closed() {
+    let scene = Scene::new();
+    let server = scene.server(&AFTER_INFO, "");
+    let mut gateway = gateway(&scene, &server, LONG);
+    let mut agent = agent(&scene, &gateway);
+    agent.subscribe("a.b");
+    gateway.process().signal(rustix::process::Signal::TERM);
+    agent.until("the lame duck", is_duck);
+    agent.publish("a.b", b"still here");
+    assert_eq!(agent.message("a.b").payload(), b"still here");
+    drop(agent);
+    assert_eq!(gateway.process().wait().code(), Some(0));
+}
+
+#[test]
+fn what_was_sent_before_a_stop_arrives_and_the_client_is_told_the_end_of_tls() {
+    let scene = Scene::new();
+    let server = scene.server(&AFTER_INFO, "");
+    let mut gateway = gateway(&scene, &server, "");
+    let mut agent = agent(&scene, &gateway);
+    let mut listener = Raw::informed(
+        server.addr(),
+        &Via::AfterInfo(scene.client()),
+        wait::DEADLINE,
+    );
+    listener.send(b"CONNECT {\"verbose\":false}\r\n");
+    listener.subscribe("a.>");
+    for number in 0..500 {
+        agent.send(format!("PUB a.{number} 2\r\nhi\r\n").as_bytes());
+    }
+    assert_eq!(gateway.process().terminate().code(), Some(0));
+    agent.until_end();
+    listener.message("a.499");
+    assert_eq!(listener.messages().len(), 500);
+    assert!(agent.ended_by_word(), "TLS ended without close_notify");
+}
+
+#[test]
+fn acknowledged_messages_survive_stops_under_load() {
+    let scene = Scene::new();
+    let server = scene.server(&AFTER_INFO, JETSTREAM);
+    let mut gateway = gateway(&scene, &server, SHORT);
+    let traffic = traffic(&scene, &gateway);
+    for _ in 0..3 {
+        traffic.flows();
+        assert_eq!(gateway.process().terminate().code(), Some(0));
+        gateway.restart();
+    }
+    traffic.flows();
+    assert!(traffic.finish(&server.url()) > 0);
+}
+
+#[test]
+fn acknowledged_messages_survive_take_overs_under_load() {
+    let scene = Scene::new();
+    let server = scene.server(&AFTER_INFO, JETSTREAM);
+    let mut gateway = gateway(&scene, &server, SHORT);
+    let traffic = traffic(&scene, &gateway);
+    for _ in 0..3 {
+        traffic.flows();
+        assert_eq!(gateway.take_over().wait().code(), Some(0));
+    }
+    traffic.flows();
+    assert!(traffic.finish(&server.url()) > 0);
+}
+
+#[test]
+fn connections_stay_with_the_old_process_and_new_ones_meet_the_same_certificate() {
+    let scene = Scene::new();
+    let server = scene.server(&AFTER_INFO, "");
+    let mut gateway = gateway(&scene, &server, LONG);
+    let mut before = agent(&scene, &gateway);
+    before.subscribe("a.>");
+    let mut old = gateway.take_over();
+    before.until("the lame duck", is_duck);
+    let mut after = agent(&scene, &gateway);
+    after.subscribe("b.>");
+    assert_eq!(after.certificate().unwrap(), before.certificate().unwrap());
+    gateway.rotate("default");
+    after.publish("a.new", b"from the new process");
+    assert_eq!(before.message("a.new").payload(), b"from the new process");
+    before.publish("b.old", b"from the old process");
+    assert_eq!(after.message("b.old").payload(), b"from the old process");
+    assert!(old.ended().is_none());
+    // The new process reads its own files: the one that drains has no part in it.
+    scene.ca.sign("gateway", 4);
+    files::reload(&mut gateway, "new certificates are in use");
+    let renewed = agent(&scene, &gateway);
+    assert_ne!(renewed.certificate().unwrap(), after.certificate().unwrap());
+    drop(before);
+    assert_eq!(old.wait().code(), Some(0));
+    after.flush();
+}

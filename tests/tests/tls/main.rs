@@ -1,0 +1,147 @@
+//! Promise: TLS at the gateway is the server's own, in every mode, on both sides; and files that change are taken over without
+//! touching a connection.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test stops at the first thing that is not as expected"
+)]
+
+mod clear;
+mod clients;
+mod files;
+mod lifecycle;
+mod servers;
+mod sessions;
+mod versions;
+
+use keyway_tests::certificates::{Authority, Pair};
+use keyway_tests::gateway::Settings;
+use keyway_tests::raw::{Outcome, Raw, Via};
+use keyway_tests::{Gateway, NatsServer, wait};
+use std::time::Duration;
+
+/// How long nobody says anything who means to say nothing more.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A way to do TLS: the same words for the server, and for the gateway's `[tls]` and `[server-tls]`.
+struct Mode {
+    server: &'static str,
+    clients: &'static str,
+    to_server: &'static str,
+    /// Whether the URL of the server says `tls://`.
+    secured: Secured,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Secured {
+    ByUrl,
+    ByInfo,
+}
+
+const AFTER_INFO: Mode = Mode {
+    server: "tls { PAIR, timeout: 2 }",
+    clients: "",
+    to_server: "",
+    secured: Secured::ByInfo,
+};
+const FIRST: Mode = Mode {
+    server: "tls { PAIR, timeout: 2, handshake_first: true }",
+    clients: "handshake = \"first\"",
+    to_server: "handshake-first = true",
+    secured: Secured::ByUrl,
+};
+const AUTOMATIC: Mode = Mode {
+    server: "tls { PAIR, timeout: 2, handshake_first: \"200ms\" }",
+    clients: "handshake = \"automatic\"\nwait = \"200ms\"",
+    to_server: "handshake-first = true",
+    secured: Secured::ByUrl,
+};
+const OPTIONAL: Mode = Mode {
+    server: "tls { PAIR, timeout: 2 }\nallow_non_tls: true",
+    clients: "plaintext = true",
+    to_server: "",
+    secured: Secured::ByUrl,
+};
+const VERIFIED: Mode = Mode {
+    server: "tls { PAIR, timeout: 2, ca_file: CA, verify: true }",
+    clients: "clients = \"required\"\nclient-ca = CA",
+    to_server: "OWN",
+    secured: Secured::ByInfo,
+};
+
+/// A CA with the certificates that everybody here needs.
+struct Scene {
+    ca: Authority,
+    server: Pair,
+    gateway: Pair,
+    own: Pair,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let ca = Authority::new("CA");
+        Self {
+            server: ca.sign("server", 1),
+            gateway: ca.sign("gateway", 2),
+            own: ca.sign("own", 3),
+            ca,
+        }
+    }
+
+    fn server(&self, mode: &Mode, text: &str) -> NatsServer {
+        let pair = format!(
+            "cert_file: {:?}, key_file: {:?}",
+            self.server.certificate, self.server.key
+        );
+        let tls = mode.server.replace("PAIR", &pair);
+        let tls = tls.replace("CA", &format!("{:?}", self.ca.ca()));
+        NatsServer::configured(&format!("{text}\n{tls}"))
+    }
+
+    /// The gateway's two sections.
+    fn tables(&self, clients: &str, to_server: &str) -> String {
+        let ca = format!("{:?}", self.ca.ca());
+        let pair = |pair: &Pair| {
+            format!(
+                "certificate = {:?}\nkey = {:?}\n",
+                pair.certificate, pair.key
+            )
+        };
+        let to_server = to_server.replace("OWN", &pair(&self.own));
+        let clients = clients.replace("CA", &ca);
+        format!(
+            "[tls]\n{}{clients}\n[server-tls]\nca = {ca}\n{to_server}\n",
+            pair(&self.gateway)
+        )
+    }
+
+    fn settings(&self, mode: &Mode) -> Settings {
+        Settings {
+            tables: self.tables(mode.clients, mode.to_server),
+            ..Settings::default()
+        }
+    }
+
+    fn gateway(&self, mode: &Mode, server: &NatsServer) -> Gateway {
+        let scheme = match mode.secured {
+            Secured::ByUrl => "tls",
+            Secured::ByInfo => "nats",
+        };
+        let url = format!("{scheme}://{}", server.addr());
+        Gateway::start(&url, self.settings(mode))
+    }
+
+    /// A client that shows a certificate where that is wanted.
+    fn client(&self) -> std::sync::Arc<rustls::ClientConfig> {
+        self.ca.client(Some(&self.own))
+    }
+}
+
+/// What a greeting comes to: the answer to a PING, or how it ends without.
+fn greet(addr: std::net::SocketAddr, via: &Via) -> (Option<Vec<u8>>, Outcome) {
+    let mut raw = Raw::informed(addr, via, PATIENCE);
+    raw.send(b"CONNECT {\"verbose\":false}\r\nPING\r\n");
+    let outcome = raw.outcome(|bytes| bytes.ends_with(b"PONG\r\n"));
+    (raw.certificate(), outcome)
+}

@@ -1,0 +1,77 @@
+//! What a client sees over TLS is what it sees of the server over TLS.
+
+use super::*;
+use keyway_tests::session::{self, End, SERVERS, Session, play_via};
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+
+/// The most that a TLS record holds.
+const RECORD: usize = 16 * 1024;
+
+/// Plays every session on the server itself and through the gateway before it, over TLS on both sides.
+pub(super) fn compare(mode: &Mode, via: impl Fn(&Scene) -> Via) {
+    let scene = Scene::new();
+    let via = via(&scene);
+    let servers = SERVERS.iter().map(|text| scene.server(mode, text));
+    let servers: Vec<_> = servers.collect();
+    let gateways = servers.iter().map(|server| scene.gateway(mode, server));
+    let gateways: Vec<_> = gateways.collect();
+    let directly: Vec<_> = servers.iter().map(NatsServer::addr).collect();
+    let through: Vec<_> = gateways.iter().map(Gateway::addr).collect();
+    same((&directly, &through), &via);
+}
+
+/// Plays every session on these servers and through these gateways, whole and in two; fails where the answers differ.
+pub(super) fn same((directly, through): (&[SocketAddr], &[SocketAddr]), via: &Via) {
+    let mut found = String::new();
+    let sessions = session::all();
+    // The server resets a connection with more records behind the one that it kills it for, and its last words may go with it.
+    let heard = |session: &&Session| session.end != End::Closed || session.script.len() < RECORD;
+    let included = |session: &&Session| !session.relay_only && heard(session);
+    for session in sessions.iter().filter(included) {
+        let expected = play_via(directly[session.server], session, &[], via);
+        let half = [session.script.len() / 2];
+        for cuts in [&[][..], &half] {
+            let answer = play_via(through[session.server], session, cuts, via);
+            if answer != expected {
+                let name = session.name;
+                writeln!(
+                    found,
+                    "{name} {cuts:?}\n  server  {expected:?}\n  gateway {answer:?}"
+                )
+                .unwrap();
+            }
+        }
+    }
+    assert!(found.is_empty(), "{found}");
+}
+
+#[test]
+fn sessions_are_the_server_s_own_with_tls_after_info() {
+    compare(&AFTER_INFO, |scene| Via::AfterInfo(scene.client()));
+}
+
+#[test]
+fn sessions_are_the_server_s_own_with_the_handshake_first() {
+    compare(&FIRST, |scene| Via::First(scene.client()));
+}
+
+#[test]
+fn sessions_are_the_server_s_own_where_the_client_may_begin_and_does() {
+    compare(&AUTOMATIC, |scene| Via::First(scene.client()));
+}
+
+#[test]
+fn sessions_are_the_server_s_own_with_optional_tls_that_is_used() {
+    compare(&OPTIONAL, |scene| Via::AfterInfo(scene.client()));
+}
+
+#[test]
+fn sessions_are_the_server_s_own_with_optional_tls_that_is_not_used() {
+    compare(&OPTIONAL, |_scene| Via::Plain);
+}
+
+#[test]
+fn sessions_are_the_server_s_own_with_certificates_of_clients() {
+    compare(&VERIFIED, |scene| Via::AfterInfo(scene.client()));
+}
