@@ -79,6 +79,14 @@ impl Client {
         self.try_run("features", args, nothing, false).unwrap()
     }
 
+    /// Runs one scenario of the list of what happens at the gateway's edges; nats.c has none. `cue` is as in [`Self::run`].
+    pub fn edge(self, url: &str, scenario: &str, mut cue: impl FnMut(&str)) -> Vec<Outcome> {
+        let args = ["--url", url, "--only", scenario];
+        let outcomes = self.try_run("edges", &args, &mut cue, false).unwrap();
+        assert_eq!(outcomes.len(), 1, "no scenario {scenario}");
+        outcomes
+    }
+
     /// `None` when `again` and the client's own library crashed.
     #[expect(
         clippy::fn_params_excessive_bools,

@@ -1,0 +1,200 @@
+//! Core NATS by official clients that come back by themselves: one asks, one answers, one talks and one listens.
+#![expect(
+    clippy::large_futures,
+    clippy::large_stack_frames,
+    reason = "async-nats works in large futures, which a runtime's thread holds"
+)]
+
+use crate::wait;
+use async_nats::{Client, ConnectOptions, Event};
+use futures_util::StreamExt as _;
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// How long an answer may take before the question is asked again.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long whoever talks says nothing in between.
+const BREATH: Duration = Duration::from_millis(2);
+
+/// What has to be answered, and heard, to show that traffic flows.
+const SOME: usize = 20;
+
+/// The four clients.
+const CLIENTS: usize = 4;
+
+/// Four clients, on a thread of their own.
+pub struct Requests {
+    shared: Arc<Shared>,
+    thread: JoinHandle<()>,
+}
+
+#[derive(Default)]
+struct Shared {
+    over: AtomicBool,
+    ready: AtomicBool,
+    answered: AtomicUsize,
+    heard: Mutex<Vec<u64>>,
+    lives: [Life; CLIENTS],
+}
+
+/// What a client was told of its connection.
+#[derive(Default)]
+struct Life {
+    ducks: AtomicUsize,
+    connected: AtomicUsize,
+}
+
+impl Requests {
+    /// Behind whoever serves at this URL.
+    pub fn start(url: &str) -> Self {
+        let shared = Arc::new(Shared::default());
+        let (url, working) = (url.to_owned(), Arc::clone(&shared));
+        let thread = std::thread::spawn(move || block_on(work(&url, &working)));
+        let requests = Self { shared, thread };
+        requests.until("four clients", |shared| {
+            shared.ready.load(Ordering::Acquire)
+        });
+        requests
+    }
+
+    /// Waits until some more requests are answered, and some more messages are heard.
+    pub fn flow(&self) {
+        let (answered, heard) = self.shared.counts();
+        self.until(
+            "requests that are answered, and messages that are heard",
+            |shared| {
+                let now = shared.counts();
+                now.0 >= answered + SOME && now.1 >= heard + SOME
+            },
+        );
+    }
+
+    /// Waits until every client has been told so often that its gateway is about to stop, and has come back after each.
+    pub fn came_back(&self, times: usize) {
+        self.until("clients that were told, and are back", |shared| {
+            shared.lives.iter().all(|life| {
+                life.ducks.load(Ordering::Acquire) >= times
+                    && life.connected.load(Ordering::Acquire) > times
+            })
+        });
+    }
+
+    /// Ends all; fails if an answer was none to its question, or a message was heard twice or out of turn.
+    pub fn finish(self) {
+        self.shared.over.store(true, Ordering::Release);
+        self.thread.join().unwrap();
+        let heard = self.shared.heard.lock().unwrap();
+        assert!(heard.is_sorted_by(|one, next| one < next), "{heard:?}");
+    }
+
+    fn until(&self, what: &str, holds: impl Fn(&Shared) -> bool) {
+        wait::until(what, || {
+            assert!(!self.thread.is_finished(), "a client has failed");
+            holds(&self.shared).then_some(())
+        });
+    }
+}
+
+impl Shared {
+    fn counts(&self) -> (usize, usize) {
+        let heard = self.heard.lock().unwrap().len();
+        (self.answered.load(Ordering::Acquire), heard)
+    }
+
+    fn is_over(&self) -> bool {
+        self.over.load(Ordering::Acquire)
+    }
+
+    /// The client of this number.
+    async fn connect(self: &Arc<Self>, url: &str, number: usize) -> Client {
+        let shared = Arc::clone(self);
+        let options = ConnectOptions::new()
+            .request_timeout(Some(PATIENCE))
+            .reconnect_delay_callback(|_attempts| Duration::from_millis(20))
+            .event_callback(move |event| {
+                shared.lives[number].note(&event);
+                std::future::ready(())
+            });
+        options.connect(url).await.unwrap()
+    }
+}
+
+impl Life {
+    fn note(&self, event: &Event) {
+        if *event == Event::LameDuckMode {
+            self.ducks.fetch_add(1, Ordering::AcqRel);
+        } else if *event == Event::Connected {
+            self.connected.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+}
+
+async fn work(url: &str, shared: &Arc<Shared>) {
+    let [asks, answers, talks, listens] = [
+        shared.connect(url, 0).await,
+        shared.connect(url, 1).await,
+        shared.connect(url, 2).await,
+        shared.connect(url, 3).await,
+    ];
+    let mut questions = answers.subscribe("ask.x").await.unwrap();
+    let mut talk = listens.subscribe("core.x").await.unwrap();
+    for client in [&answers, &listens] {
+        client.flush().await.unwrap();
+        // The flush says that it is sent; an answer, that the server has it.
+        client.request("nobody", "".into()).await.unwrap_err();
+    }
+    shared.ready.store(true, Ordering::Release);
+    let answering = async {
+        while let Some(question) = questions.next().await {
+            let reply = question.reply.unwrap();
+            let answer = [&b"re: "[..], &question.payload].concat();
+            drop(answers.publish(reply, answer.into()).await);
+        }
+    };
+    let listening = async {
+        while let Some(message) = talk.next().await {
+            let number = std::str::from_utf8(&message.payload).unwrap();
+            shared.heard.lock().unwrap().push(number.parse().unwrap());
+        }
+    };
+    let working = async {
+        tokio::join!(ask(&asks, shared), say(&talks, shared));
+    };
+    tokio::select! {
+        () = answering => panic!("no more questions"),
+        () = listening => panic!("no more messages"),
+        () = working => {}
+    }
+}
+
+/// Question after question, each until it is answered.
+async fn ask(client: &Client, shared: &Shared) {
+    while !shared.is_over() {
+        let question = format!("question {}", shared.answered.load(Ordering::Acquire));
+        let Ok(answer) = client.request("ask.x", question.clone().into()).await else {
+            tokio::time::sleep(BREATH).await;
+            continue;
+        };
+        assert_eq!(answer.payload, format!("re: {question}"));
+        shared.answered.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+/// Number after number, to whoever listens.
+async fn say(client: &Client, shared: &Shared) {
+    let mut number = 0_u64;
+    while !shared.is_over() {
+        drop(client.publish("core.x", number.to_string().into()).await);
+        number += 1;
+        tokio::time::sleep(BREATH).await;
+    }
+}
+
+fn block_on<T>(what: impl Future<Output = T>) -> T {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime.enable_all().build().unwrap().block_on(what)
+}
