@@ -5,7 +5,7 @@ use keyway_tests::{metrics, wait};
 use serde_json::Value;
 
 /// A server that reads PROXY headers, and where it is monitored.
-fn reads_headers() -> (NatsServer, SocketAddr) {
+pub(super) fn reads_headers() -> (NatsServer, SocketAddr) {
     let mut server = NatsServer::configured("proxy_protocol: true\nhttp: \"127.0.0.1:-1\"\n");
     let monitor = monitor(&mut server);
     (server, monitor)
@@ -19,7 +19,7 @@ fn monitor(server: &mut NatsServer) -> SocketAddr {
 }
 
 /// Where the server thinks that the client of this name is.
-fn seen(monitor: SocketAddr, name: &str) -> (String, u16) {
+pub(super) fn seen(monitor: SocketAddr, name: &str) -> (String, u16) {
     wait::until("the connection in connz", || {
         let (_, body) = metrics::get(monitor, "/connz");
         let all: Value = serde_json::from_str(&body).unwrap();

@@ -7,6 +7,7 @@
 )]
 
 mod address;
+mod balancer;
 mod doctor;
 mod signature;
 
