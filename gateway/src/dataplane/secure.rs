@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::metrics::{Handshakes, Side, Throttle};
-use crate::tls::{Acceptor, Clients, Demand, Dialer, Failure, Handshake, Listener, ToServer};
+use crate::tls::{Acceptor, Clients, Demand, Dialer, Failure, Handshake};
 use crate::wire::info::{Info, Tls as Word};
 
 use super::ServerAddr;
@@ -24,8 +24,6 @@ use super::worker::{Shared, Worker};
 
 /// What a TLS record of a handshake begins with. No client of NATS begins with it.
 const HANDSHAKE: u8 = 0x16;
-
-const NO_VERSION: &str = "needs TLS 1.2 or 1.3, with a cipher of forward secrecy (ECDHE)";
 
 /// TLS on both sides; new handshakes go by what it says at their time.
 #[derive(Clone, Default)]
@@ -204,7 +202,7 @@ async fn accept(
             let failure = Failure::of(&failed.error);
             if let Some(left_out) = worker.shared.failed(Side::Client, failure) {
                 let (cause, error) = (failure.word(), &failed.error);
-                let help = of_client(acceptor.settings(), failure);
+                let help = acceptor.settings().help(failure);
                 tracing::warn!(cause, %error, help, left_out, "no TLS with a client");
             }
             Err(failed.part(worker).await)
@@ -226,7 +224,7 @@ async fn connect(
             let failure = Failure::of(&failed.error);
             if let Some(left_out) = worker.shared.failed(Side::Server, failure) {
                 let (cause, error) = (failure.word(), &failed.error);
-                let help = of_server(dialer.settings(), failure);
+                let help = dialer.settings().help(failure);
                 tracing::error!(server = %to, cause, %error, help, left_out, "no TLS with a server");
             }
             Err(failed.part(worker).await)
@@ -306,65 +304,5 @@ impl Shared {
         self.secure.handshakes.failed(side, failure.word());
         let throttle = self.secure.throttle(side, failure)?;
         throttle.admit(self.clock.instant())
-    }
-}
-
-/// Where to look when a client's handshake has failed.
-fn of_client(settings: &Listener, failure: Failure) -> String {
-    let own = settings.own.certificate.display();
-    let authorities = settings.authorities();
-    let ca = || authorities.map(|all| all.ca.display().to_string());
-    let crl = || {
-        authorities
-            .and_then(|all| all.crl.as_ref())
-            .map(|crl| crl.display().to_string())
-    };
-    match failure {
-        Failure::NotTls => {
-            "the client speaks no TLS; give it a `tls://` URL, or set `plaintext` in [tls]"
-                .to_owned()
-        }
-        Failure::Declined => {
-            format!("the client does not accept the certificate in {own}; give the client its CA")
-        }
-        Failure::NoCertificate => "give the client a certificate".to_owned(),
-        Failure::UnknownCa => {
-            format!(
-                "no CA in {} has signed the client's certificate",
-                ca().unwrap_or_default()
-            )
-        }
-        Failure::Revoked => format!(
-            "{} has revoked the client's certificate, or has no list of its CA",
-            crl().unwrap_or_default()
-        ),
-        Failure::Expired => "give the client a certificate that is valid now".to_owned(),
-        Failure::Incompatible => format!("the client {NO_VERSION}"),
-        Failure::WrongName
-        | Failure::BadCertificate
-        | Failure::Closed
-        | Failure::TimedOut
-        | Failure::Other => String::new(),
-    }
-}
-
-/// Where to look when a server's handshake has failed.
-fn of_server(settings: &ToServer, failure: Failure) -> String {
-    match failure {
-        Failure::UnknownCa => match &settings.ca {
-            Some(ca) => format!("no CA in {} has signed the server's certificate", ca.display()),
-            None => "no CA that the system trusts has signed the server's certificate; set `ca` in [server-tls]".to_owned(),
-        },
-        Failure::WrongName => "the server's certificate is for another name; set `server-name` in [server-tls]".to_owned(),
-        Failure::Declined | Failure::Closed => match &settings.own {
-            Some(own) => format!("the server may not accept the certificate in {}", own.certificate.display()),
-            None => "the server may want a certificate; set `certificate` and `key` in [server-tls]".to_owned(),
-        },
-        Failure::NotTls => "the server speaks no TLS there; set `handshake-first` in [server-tls] as the server does".to_owned(),
-        Failure::TimedOut => "set `handshake-first` in [server-tls] as the server does, or raise `limits.handshake-timeout`".to_owned(),
-        Failure::Expired => "the server needs a certificate that is valid now".to_owned(),
-        Failure::BadCertificate => "the server needs a certificate for servers, which a CA has signed, not that of a CA itself".to_owned(),
-        Failure::Incompatible => format!("the server {NO_VERSION}"),
-        Failure::NoCertificate | Failure::Revoked | Failure::Other => String::new(),
     }
 }

@@ -13,6 +13,7 @@ mod certificate;
 mod dial;
 mod error;
 mod failure;
+mod help;
 mod live;
 mod private;
 mod read;
