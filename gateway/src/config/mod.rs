@@ -107,9 +107,12 @@ fn convert(root: &Section<'_>, base: &Path, environment: &Environment) -> Option
     }
     let control = control::convert(root, base, network.as_ref());
     let proxy_seed = proxy::seed(&root.section("proxy"), base);
-    let (policy, keyrings) = keyrings?;
+    let ((policy, keyrings), network) = (keyrings?, network?);
+    if network.relay_only {
+        keyring::warn_of_relay(root);
+    }
     Some(Checked {
-        dataplane: network?,
+        dataplane: network,
         state: state?,
         lock_memory: lock_memory?,
         admin: admin?,

@@ -50,6 +50,20 @@ pub(super) fn convert(
     Some((policy?, keyrings?))
 }
 
+/// Warns of what keyrings promise and a gateway that touches no payload does not keep.
+pub(super) fn warn_of_relay(root: &Section<'_>) {
+    for section in root.sections("keyring") {
+        for name in ["publish-by", "deliver-to"]
+            .into_iter()
+            .filter(|name| section.has(name))
+        {
+            let message = "with `relay-only = true` nobody is kept out by this list".to_owned();
+            let help = "let the server's permissions say who may publish and subscribe, or remove `relay-only`";
+            section.warn(name, message, help);
+        }
+    }
+}
+
 /// The keyring of a file that has none.
 fn default_entry(section: Section<'_>, control_line: usize) -> Entry<'_> {
     let rule = Rule::everything();

@@ -365,3 +365,23 @@ fn line() -> impl Strategy<Value = String> {
     let examples: Vec<_> = schema::keys().map(|key| key.example.to_owned()).collect();
     prop_oneof![4 => pair, 2 => prop::sample::select(examples), 1 => prop::sample::select(heads.to_vec()).prop_map(str::to_owned)]
 }
+
+#[test]
+fn list_of_clients_that_a_relay_does_not_keep_is_warned_of() {
+    let keyrings = "[[keyring]]\nname = \"a\"\nsubjects = \"a.>\"\npublish-by = \"user:a\"\ndeliver-to = []\n[[keyring]]\nname = \"b\"\nsubjects = \"b.>\"\n";
+    assert!(warnings(keyrings).is_empty());
+    let said = warnings(&format!("relay-only = true\n{keyrings}"));
+    let lists: Vec<_> = said
+        .iter()
+        .filter(|line| line.contains("kept out"))
+        .collect();
+    assert!(
+        lists[0].starts_with("gw.toml:5:14: keyring.publish-by: "),
+        "{lists:?}"
+    );
+    assert!(
+        lists[1].starts_with("gw.toml:6:14: keyring.deliver-to: "),
+        "{lists:?}"
+    );
+    assert_eq!(lists.len(), 2);
+}
