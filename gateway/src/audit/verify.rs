@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
+
 use super::line::{Body, Line};
 use super::note::{Checkpoint, VerifierKey};
 use super::place::Source;
@@ -27,6 +29,8 @@ pub struct Verified {
     pub checkpoints_torn: bool,
     /// Intents without an outcome: acts that are under way, or that a crash interrupted.
     pub open: Vec<EventId>,
+    /// The latest time that a line says; `None` where no line could be understood.
+    pub latest: Option<Timestamp>,
     /// Lines of a later version: their place and bytes are checked, what they say is not known.
     pub unknown: u64,
 }
@@ -42,21 +46,19 @@ pub fn verify(
 ) -> Result<Verified, VerifyError> {
     let mut open = BTreeSet::new();
     let mut unknown = 0_u64;
-    let walked = walk(
-        source,
-        key,
-        elsewhere,
-        &mut |_number, bytes| match Line::parse(bytes).map(|line| line.body) {
-            Ok(Body::Intent(event)) => {
-                open.insert(event.id);
-            }
-            Ok(Body::Outcome(completed)) => {
-                open.remove(&completed.event.id);
-            }
-            Ok(Body::Note(_)) => {}
-            Err(_unknown) => unknown = unknown.saturating_add(1),
-        },
-    )?;
+    let mut latest = None;
+    let walked = walk(source, key, elsewhere, &mut |_number, bytes| {
+        let Ok(line) = Line::parse(bytes) else {
+            unknown = unknown.saturating_add(1);
+            return;
+        };
+        latest = latest.max(Some(line.body.time()));
+        match line.body {
+            Body::Intent(event) => drop(open.insert(event.id)),
+            Body::Outcome(completed) => drop(open.remove(&completed.event.id)),
+            Body::Note(_) => {}
+        }
+    })?;
     let Walked {
         tree,
         torn,
@@ -73,6 +75,7 @@ pub fn verify(
         torn,
         checkpoints_torn,
         open: open.into_iter().collect(),
+        latest,
         unknown,
     })
 }

@@ -9,13 +9,13 @@ use std::path::Path;
 use std::process::Output;
 
 /// A server with JetStream and room for envelopes, whose agents must come through the gateway, and whose gateway need not.
-const HEALTHY: &str = "max_payload: 1048640\njetstream { store_dir: \"STORE\" }\nauthorization { users: [ { user: agent, password: secret, proxy_required: true }, { user: keyway, password: 0ther } ] }\n";
+pub(super) const HEALTHY: &str = "max_payload: 1048640\njetstream { store_dir: \"STORE\" }\nauthorization { users: [ { user: agent, password: secret, proxy_required: true }, { user: keyway, password: 0ther } ] }\n";
 
 /// A deployment, and what the doctor is told of it.
-struct Deployment {
+pub(super) struct Deployment {
     key: ProxyKey,
     server: NatsServer,
-    gateway: Gateway,
+    pub(super) gateway: Gateway,
 }
 
 /// A file that nobody else may read.
@@ -29,15 +29,20 @@ fn secret(folder: &Path, name: &str, content: &str) -> PathBuf {
 
 impl Deployment {
     /// With this server, and these tables beside `[proxy]` and `[control]`.
-    fn new(server: &str, tables: &str) -> Self {
+    pub(super) fn new(server: &str, tables: &str) -> Self {
         Self::trusting(ProxyKey::new(), server, tables)
     }
 
     fn trusting(key: ProxyKey, server: &str, tables: &str) -> Self {
         let server = NatsServer::configured(&(key.trusted() + server));
         let other = secret(key.folder.path(), "keyway-password", "0ther\n");
+        let url = if tables.contains("handshake-first") {
+            server.url().replace("nats://", "tls://")
+        } else {
+            server.url()
+        };
         let gateway = Gateway::start(
-            &server.url(),
+            &url,
             with(&format!(
                 "[proxy]\nnkey-seed-file = {:?}\n[control]\nuser = \"keyway\"\npassword-file = {other:?}\n{tables}",
                 key.file()
@@ -50,11 +55,11 @@ impl Deployment {
         }
     }
 
-    fn healthy() -> Self {
+    pub(super) fn healthy() -> Self {
         Self::new(HEALTHY, "")
     }
 
-    fn doctor(&self, more: &[&str]) -> Output {
+    pub(super) fn doctor(&self, more: &[&str]) -> Output {
         let password = secret(self.key.folder.path(), "password", "secret\n");
         let config = self.gateway.config();
         let words = ["doctor", "--config", path(&config), "--user", "agent"];
@@ -62,13 +67,13 @@ impl Deployment {
     }
 
     /// Its findings of this severity: check and words.
-    fn found(&self, severity: &str, more: &[&str]) -> Vec<(String, String)> {
+    pub(super) fn found(&self, severity: &str, more: &[&str]) -> Vec<(String, String)> {
         let report = json(&self.doctor(&[&["--json"], more].concat()));
         findings(&report, severity)
     }
 }
 
-fn findings(report: &Value, severity: &str) -> Vec<(String, String)> {
+pub(super) fn findings(report: &Value, severity: &str) -> Vec<(String, String)> {
     let all = report["findings"].as_array().unwrap().iter();
     let wanted = all.filter(|finding| finding["severity"] == severity);
     let text = |finding: &Value, name: &str| finding[name].as_str().unwrap().to_owned();

@@ -9,6 +9,7 @@
 mod address;
 mod balancer;
 mod doctor;
+mod doctor_sees;
 mod signature;
 
 use keyway_tests::command::{code, keyway, path, text, text_of};

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | what a check says | `finding` |
 //! | a connection that says what an agent, or a gateway, would say | `visitor` |
+//! | what that connection is: TCP, TLS | `line` |
 //! | as whom | `login` |
 //! | servers: reached, versions, room, who is let in | `servers`, `passage` |
 //! | subjects that the bus renames | `renamed` |
@@ -12,6 +13,7 @@
 //! | the gateway's own addresses | `listeners` |
 
 mod finding;
+mod line;
 mod listeners;
 mod login;
 mod passage;
@@ -34,6 +36,7 @@ use super::place;
 use super::terminal::Paint;
 
 use finding::{Finding, Severity};
+use line::Dialers;
 use login::Login;
 
 /// What `--json` prints.
@@ -50,6 +53,8 @@ struct Patient {
     clock: Clock,
     /// The key of a trusted proxy, where there is one that can be used.
     key: Option<Key>,
+    /// TLS with servers, where there is any that can be used.
+    dialers: Dialers,
     /// As whom agents connect.
     agent: Option<Login>,
     /// Whether messages may be published.
@@ -60,11 +65,14 @@ pub(super) fn run(args: &Doctor, out: &mut Output) -> Result<(), Failure> {
     let (checked, warnings) = place::read(&args.place)?;
     let agent = Login::given(&args.agent)?;
     let mut findings: Vec<Finding> = warnings.iter().map(Finding::of_warning).collect();
+    let clock = Clock::system();
     let key = key(&checked, &mut findings);
+    let dialers = dialers(&checked, &clock, &mut findings);
     let patient = Patient {
         checked,
-        clock: Clock::system(),
+        clock,
         key,
+        dialers,
         agent,
         probe: args.probe,
     };
@@ -97,6 +105,15 @@ fn key(checked: &Checked, findings: &mut Vec<Finding>) -> Option<Key> {
             None
         }
     }
+}
+
+/// What the files of `[server-tls]` come to, if they can be used.
+fn dialers(checked: &Checked, clock: &Clock, findings: &mut Vec<Finding>) -> Dialers {
+    let settings = checked.dataplane.server_tls.as_ref();
+    Dialers::load(settings, clock).unwrap_or_else(|error| {
+        findings.push(Finding::of_error("server-tls", &error));
+        Dialers::default()
+    })
 }
 
 fn print(findings: &[Finding], out: &mut Output) -> Result<(), Failure> {

@@ -4,21 +4,53 @@ use std::io;
 
 use crate::cli::proxy_key::server_block;
 use crate::dataplane::ServerAddr;
+use crate::proxy::Version;
+use crate::tls::Failure;
 
 use super::Patient;
 use super::finding::Finding;
+use super::line::Way;
 use super::login::Login;
 use super::visitor::{Card, Reception, Visitor};
 
-/// Reaches a server, as an agent would.
+/// As whom a connection is made: with the gateway's certificate, if it has one, or without.
+#[derive(Clone, Copy)]
+enum By {
+    Gateway(Option<Version>),
+    Stranger,
+}
+
+/// Reaches a server, as the gateway would.
 pub(super) fn reach(patient: &Patient, server: &ServerAddr) -> io::Result<Visitor> {
-    Visitor::reach(server, patient.checked.dataplane.dial_timeout, None)
+    Visitor::reach(way(patient, server, By::Gateway(None)))
+}
+
+fn way<'a>(patient: &'a Patient, server: &'a ServerAddr, by: By) -> Way<'a> {
+    let (tls, header) = match by {
+        By::Gateway(header) => (&patient.dialers.gateway, header),
+        By::Stranger => (&patient.dialers.stranger, None),
+    };
+    Way {
+        server,
+        within: patient.checked.dataplane.dial_timeout,
+        tls: tls.as_ref(),
+        header,
+    }
 }
 
 /// What becomes of this visitor at this server.
-fn try_to_enter(patient: &Patient, server: &ServerAddr, card: Card<'_>) -> io::Result<Reception> {
-    let within = patient.checked.dataplane.dial_timeout;
-    Visitor::reach(server, within, card.header)?.enter(card)
+fn try_to_enter(way: Way<'_>, card: Card<'_>) -> io::Result<Reception> {
+    match Visitor::reach(way) {
+        Ok(mut visitor) => visitor.enter(card),
+        // Without a certificate that it wants, some servers say so, and some just close.
+        Err(error)
+            if way.tls.is_some()
+                && matches!(Failure::of(&error), Failure::Declined | Failure::Closed) =>
+        {
+            Ok(Reception::Refused(error.to_string()))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 pub(super) fn check(patient: &Patient, server: &ServerAddr) -> Vec<Finding> {
@@ -28,7 +60,7 @@ pub(super) fn check(patient: &Patient, server: &ServerAddr) -> Vec<Finding> {
             login,
             ..Card::default()
         };
-        try_to_enter(patient, server, card)
+        try_to_enter(way(patient, server, By::Stranger), card)
     };
     let mut findings = vec![strangers(patient, server, directly(None))];
     match agent {
@@ -56,7 +88,10 @@ fn strangers(patient: &Patient, server: &ServerAddr, how: io::Result<Reception>)
         ),
         Ok(Reception::Refused(_)) => Finding::ok(
             "bypass",
-            format!("{server} turns away whoever has no credentials"),
+            format!(
+                "{server} turns away whoever has no credentials{}",
+                patient.dialers.unless()
+            ),
         ),
         Err(error) => silent(server, &error),
     }
@@ -81,28 +116,28 @@ fn agents(
         Ok(Reception::Refused(_)) => true,
         Err(error) => return vec![silent(server, &error)],
     };
+    if patient.key.is_none() && !patient.dialers.show_a_certificate() {
+        if refused {
+            findings.push(unproven(server));
+        }
+        return findings;
+    }
     let card = Card {
         login: Some(login),
         key: patient.key.as_ref(),
-        header: patient.checked.dataplane.proxy.send,
     };
-    let through = match card.key {
-        Some(_) => try_to_enter(patient, server, card),
-        None if refused => {
-            findings.push(Finding::warning(
-                "bypass",
-                format!("{server} turns the agent away, and through the gateway too: it has no proxy key"),
-                "check the credentials; if the user has `proxy_required`, make a key with `keyway proxy-key`",
-            ));
-            return findings;
-        }
-        None => return findings,
-    };
+    let by = By::Gateway(patient.checked.dataplane.proxy.send);
+    let through = try_to_enter(way(patient, server, by), card);
     findings.push(match through {
         Ok(Reception::LetIn) if refused => Finding::ok(
             "bypass",
-            format!("{server} turns the agent away, and takes it through the gateway"),
+            format!(
+                "{server} turns the agent away{}, and takes it through the gateway",
+                patient.dialers.unless()
+            ),
         ),
+        Ok(Reception::LetIn) if card.key.is_none() => return findings,
+        Ok(Reception::Refused(_)) if refused && card.key.is_none() => unproven(server),
         Ok(Reception::LetIn) => Finding::ok(
             "proxy-key",
             format!("{server} takes the gateway's signature"),
@@ -117,16 +152,24 @@ fn agents(
     findings
 }
 
+/// The agent gets in neither way, and the gateway proves nothing.
+fn unproven(server: &ServerAddr) -> Finding {
+    Finding::warning(
+        "bypass",
+        format!("{server} turns the agent away, and through the gateway too: it has no proxy key"),
+        "check the credentials; if the user has `proxy_required`, make a key with `keyway proxy-key`",
+    )
+}
+
 /// Whether the server reads the header that the gateway sends.
 fn header(patient: &Patient, server: &ServerAddr) -> Option<Finding> {
     let version = patient.checked.dataplane.proxy.send?;
-    let card = |header| Card {
+    let card = Card {
         login: patient.agent.as_ref(),
         key: patient.key.as_ref(),
-        header,
     };
-    let [without, with] =
-        [None, Some(version)].map(|header| try_to_enter(patient, server, card(header)));
+    let [without, with] = [None, Some(version)]
+        .map(|header| try_to_enter(way(patient, server, By::Gateway(header)), card));
     Some(match (without, with) {
         (Ok(Reception::LetIn), Ok(Reception::LetIn)) => Finding::ok(
             "proxy-header",

@@ -167,7 +167,6 @@ fn guest(patient: &Patient) -> Option<Visitor> {
         let card = Card {
             login: patient.agent.as_ref(),
             key: patient.key.as_ref(),
-            ..Card::default()
         };
         (visitor.enter(card).ok()? == Reception::LetIn).then_some(visitor)
     })

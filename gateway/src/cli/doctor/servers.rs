@@ -22,7 +22,7 @@ const ROOM: i64 = 64;
 /// The control line that servers take unless told otherwise.
 const USUAL_LINE: usize = 4096;
 /// How far clocks may lie apart.
-const CLOCKS_APART: Duration = Duration::from_secs(2);
+pub(super) const CLOCKS_APART: Duration = Duration::from_secs(2);
 
 pub(super) fn check(patient: &Patient) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -35,18 +35,27 @@ pub(super) fn check(patient: &Patient) -> Vec<Finding> {
                 findings.push(version(server, greeting));
                 findings.push(room(server, greeting));
                 findings.extend(signature(patient, server, greeting));
-                if greeting.says("tls_required") {
-                    findings.push(encrypted(server));
+                if greeting.says("tls_required") && !visitor.is_encrypted() {
+                    findings.extend(unencrypted(patient, server));
                     continue;
+                }
+                if visitor.is_encrypted() {
+                    let what = format!("{server} speaks TLS, and its certificate is believed");
+                    findings.push(Finding::ok("server-tls", what));
                 }
                 findings.extend(passage::check(patient, server));
                 findings.push(clock(patient, server));
             }
-            Err(error) => findings.push(Finding::problem(
-                "server",
-                format!("{server} cannot be reached: {error}"),
-                "check `servers`, and that a server runs there",
-            )),
+            Err(error) => {
+                let help = patient.dialers.help(&error);
+                findings.push(Finding::problem(
+                    "server",
+                    format!("{server} cannot be reached: {error}"),
+                    help.unwrap_or_else(|| {
+                        "check `servers`, and that a server runs there".to_owned()
+                    }),
+                ));
+            }
         }
     }
     if clusters.len() > 1 {
@@ -112,14 +121,16 @@ fn signature(patient: &Patient, server: &ServerAddr, greeting: &Greeting) -> Opt
     })
 }
 
-fn encrypted(server: &ServerAddr) -> Finding {
-    Finding::warning(
-        "server",
-        format!(
-            "{server} asks for TLS, behind which the doctor does not look: who is let in was not tried"
-        ),
-        "try it with an agent's own client: it must be refused",
-    )
+/// A server that no client of the gateway reaches; nothing where files are to blame, which has been said.
+fn unencrypted(patient: &Patient, server: &ServerAddr) -> Option<Finding> {
+    let is_blind = patient.checked.dataplane.server_tls.is_none();
+    is_blind.then(|| {
+        Finding::problem(
+            "server-tls",
+            format!("{server} requires TLS, and the gateway speaks none with servers"),
+            "write `tls://` in `servers`, or add a section [server-tls]",
+        )
+    })
 }
 
 /// The server's time, which it tells any user that may ask who it is.
@@ -152,7 +163,6 @@ fn time(patient: &Patient, server: &ServerAddr) -> Option<SystemTime> {
     let card = Card {
         login: patient.agent.as_ref(),
         key: patient.key.as_ref(),
-        ..Card::default()
     };
     let strangers = [card, Card::default()];
     let mut visitor = strangers.into_iter().find_map(|card| {

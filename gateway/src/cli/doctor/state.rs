@@ -4,16 +4,21 @@ use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
 
 use crate::app;
 use crate::audit::{self, CHECKPOINTS, LOG, Source};
-use crate::catalogue::Catalogue;
+use crate::catalogue::{Catalogue, Version};
 use crate::cli::place;
 use crate::custody::local;
 use crate::disk::{Real, StateDir};
 
 use super::Patient;
 use super::finding::Finding;
+use super::servers::CLOCKS_APART;
 
 /// Less room than this, in bytes, and key events will soon fail.
 const LITTLE_ROOM: u64 = 64 << 20;
@@ -38,7 +43,7 @@ pub(super) fn check(patient: &Patient) -> Vec<Finding> {
         return findings;
     }
     findings.extend(keys(patient, &dir));
-    findings.extend(log(&dir));
+    findings.extend(log(patient, &dir));
     findings
 }
 
@@ -123,39 +128,74 @@ fn keys(patient: &Patient, dir: &StateDir) -> Vec<Finding> {
         Err(error) => return vec![Finding::of_error("custody", &error)],
     };
     let mut findings = vec![Finding::ok("custody", "the key-encryption key opens")];
-    findings.push(
-        match Catalogue::open_read_only(dir.clone(), std::sync::Arc::new(kek)) {
-            Ok(view) => {
-                let versions = view.versions().count();
-                Finding::ok(
-                    "catalogue",
-                    format!("{versions} key versions, as they were signed"),
-                )
-            }
-            Err(error) => Finding::of_error("catalogue", &error),
-        },
-    );
+    match Catalogue::open_read_only(dir.clone(), Arc::new(kek)) {
+        Ok(view) => {
+            let count = view.versions().count();
+            let what = format!("{count} key versions, as they were signed");
+            findings.push(Finding::ok("catalogue", what));
+            let latest = view
+                .versions()
+                .map(|(_, version)| (&version.label, latest(version)));
+            let latest = latest.max_by_key(|(_, time)| *time);
+            findings.extend(latest.and_then(|(label, time)| {
+                in_the_future(patient, &format!("the record of {label}"), time)
+            }));
+        }
+        Err(error) => findings.push(Finding::of_error("catalogue", &error)),
+    }
     findings
 }
 
+/// The latest time that a version's record says.
+fn latest(version: &Version) -> Timestamp {
+    let more = [version.activated, version.deactivated];
+    let more = more.into_iter().flatten().chain([version.created]);
+    more.fold(version.since, Timestamp::max)
+}
+
+/// What was written by a clock that was ahead, or is read by one that is behind.
+fn in_the_future(patient: &Patient, whose: &str, time: Timestamp) -> Option<Finding> {
+    let now = Timestamp::try_from(patient.clock.wall()).ok()?;
+    let ahead = Duration::try_from(time.duration_since(now)).ok()?;
+    if ahead <= CLOCKS_APART {
+        return None;
+    }
+    let shown = humantime::format_duration(Duration::from_secs(ahead.as_secs()));
+    Some(Finding::warning(
+        "clock",
+        format!(
+            "{whose} speaks of {time}, which is {shown} from now: this clock is behind, or was ahead then"
+        ),
+        "synchronise the clock (NTP); where it was ahead, the next rotation by time is that much later: `keyway rotate` makes one now",
+    ))
+}
+
 /// The audit log, by its own key: every line and checkpoint.
-fn log(dir: &StateDir) -> Option<Finding> {
+fn log(patient: &Patient, dir: &StateDir) -> Vec<Finding> {
     let folder = app::audit_directory(dir.path());
     let (log, checkpoints) = (folder.join(LOG), folder.join(CHECKPOINTS));
     if !log.exists() {
-        return None;
+        return Vec::new();
     }
     let key = match app::audit_verifier(dir.path()) {
         Ok(key) => key,
-        Err(error) => return Some(Finding::of_error("audit", &error)),
+        Err(error) => return vec![Finding::of_error("audit", &error)],
     };
     let source = Source {
         files: &Real,
         log: &log,
         checkpoints: Some(&checkpoints),
     };
-    Some(match audit::verify(&source, &key, &[]) {
-        Ok(_verified) => Finding::ok("audit", "every line and checkpoint of the audit log holds"),
-        Err(error) => Finding::of_error("audit", &error),
-    })
+    match audit::verify(&source, &key, &[]) {
+        Ok(verified) => {
+            let holds = "every line and checkpoint of the audit log holds";
+            let latest = verified.latest;
+            let ahead = latest.and_then(|time| in_the_future(patient, "the audit log", time));
+            [Finding::ok("audit", holds)]
+                .into_iter()
+                .chain(ahead)
+                .collect()
+        }
+        Err(error) => vec![Finding::of_error("audit", &error)],
+    }
 }

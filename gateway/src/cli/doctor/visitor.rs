@@ -6,20 +6,16 @@
 )]
 
 use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
-use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use crate::dataplane::ServerAddr;
-use crate::proxy::{self, Key, Version};
+use crate::proxy::Key;
+use crate::tls::Failure;
 use crate::wire::info::Info;
 use crate::wire::{Buffer, Limits, ServerOp, ServerParser, Step};
 
+use super::line::{Line, Says, Way};
 use super::login::Login;
-
-/// How long a server may take for an answer.
-const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Who comes.
 #[derive(Clone, Copy, Default)]
@@ -27,8 +23,6 @@ pub(super) struct Card<'a> {
     pub(super) login: Option<&'a Login>,
     /// Signs the nonce, as a gateway does.
     pub(super) key: Option<&'a Key>,
-    /// Sends a PROXY header first, as a gateway does.
-    pub(super) header: Option<Version>,
 }
 
 /// What a server says of itself.
@@ -41,7 +35,7 @@ pub(super) struct Greeting {
 
 /// A server that was reached and has greeted.
 pub(super) struct Visitor {
-    socket: TcpStream,
+    socket: Line,
     input: Buffer,
     parser: ServerParser,
     pub(super) greeting: Greeting,
@@ -57,36 +51,13 @@ pub(super) enum Reception {
 }
 
 impl Visitor {
-    /// Reaches the server and hears its greeting.
+    /// Reaches the server and hears its greeting; TLS is there where the gateway would have it.
     ///
     /// # Errors
-    /// What the system says, or that the server says nothing that a NATS server would.
-    pub(super) fn reach(
-        server: &ServerAddr,
-        within: Duration,
-        header: Option<Version>,
-    ) -> io::Result<Self> {
-        let mut last = io::ErrorKind::NotFound.into();
-        for addr in (server.host.as_str(), server.port).to_socket_addrs()? {
-            match TcpStream::connect_timeout(&addr, within) {
-                Ok(socket) => return Self::greeted(socket, header),
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
-    }
-
-    fn greeted(mut socket: TcpStream, header: Option<Version>) -> io::Result<Self> {
-        socket.set_nodelay(true)?;
-        socket.set_read_timeout(Some(PATIENCE))?;
-        socket.set_write_timeout(Some(PATIENCE))?;
-        if let Some(version) = header {
-            let mut bytes = Vec::new();
-            proxy::write(version, None, &mut bytes);
-            socket.write_all(&bytes)?;
-        }
+    /// What the system says, why there is no TLS, or that the server says nothing that a NATS server would.
+    pub(super) fn reach(way: Way<'_>) -> io::Result<Self> {
         let mut visitor = Self {
-            socket,
+            socket: Line::open(way)?,
             input: Buffer::new(),
             parser: ServerParser::new(Limits::default()),
             greeting: Greeting {
@@ -98,7 +69,16 @@ impl Visitor {
             ServerOp::Info { json } => greeting(json),
             _ => None,
         })?;
-        Ok(visitor)
+        let socket = visitor.socket.secure(way, visitor.greeting.tls())?;
+        if matches!(socket, Line::Tls(_)) && !visitor.input.is_empty() && !way.is_first() {
+            return Err(io::Error::other("it says more than INFO before TLS"));
+        }
+        Ok(Self { socket, ..visitor })
+    }
+
+    /// Whether what is said here is encrypted.
+    pub(super) const fn is_encrypted(&self) -> bool {
+        matches!(self.socket, Line::Tls(_))
     }
 
     /// Says who comes, and hears whether that is somebody.
@@ -134,6 +114,10 @@ impl Visitor {
         match said {
             Err(error) if gone.contains(&error.kind()) => {
                 Ok(Reception::Refused("connection closed".to_owned()))
+            }
+            // With TLS 1.3 a server says only now what it makes of the certificate, or of none.
+            Err(error) if Failure::of(&error) == Failure::Declined => {
+                Ok(Reception::Refused(error.to_string()))
             }
             said => said,
         }
@@ -214,6 +198,16 @@ impl Visitor {
 }
 
 impl Greeting {
+    fn tls(&self) -> Says {
+        if self.says("tls_required") {
+            Says::Required
+        } else if self.says("tls_available") {
+            Says::Available
+        } else {
+            Says::Nothing
+        }
+    }
+
     /// A number that it says, or 0.
     pub(super) fn number(&self, name: &str) -> i64 {
         self.info.get(name).and_then(Value::as_i64).unwrap_or(0)
