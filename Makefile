@@ -39,8 +39,8 @@ simulate: ## rotation in a world that fails: seeds SEEDS (0..100000 unless given
 fuzz: ## every fuzz target, RUNS executions each (10,000,000 unless given); see docs/testing.md
 	gateway/fuzz/run -runs=$(or $(RUNS),10000000)
 
-fuzz-smoke: ## every fuzz target for 10 seconds, as CI does
-	gateway/fuzz/run -max_total_time=10
+fuzz-smoke: ## every fuzz target for 6 seconds, as CI does
+	gateway/fuzz/run -max_total_time=6
 
 bench: ## nanoseconds of every step beside the raw AEAD; takes a long build, then about three minutes
 	$(CARGO) bench --quiet --package keyway-bench --bench keyway

@@ -52,7 +52,7 @@ use play::{Play, Tally};
 use world::Home;
 
 /// What an ordinary test run takes.
-const SLICE: Range<u64> = 0..2000;
+const SLICE: Range<u64> = 0..1000;
 
 /// Seeds to run instead: `a..b`, or one.
 const SEEDS: &str = "KEYWAY_SIMULATION_SEEDS";
