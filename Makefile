@@ -1,7 +1,7 @@
 # Two commands matter: `make demo` and `make test`. Both need cargo, a C compiler, make and Python 3; the rest they fetch
 # into target/tools (see tests/tools.py).
 .DEFAULT_GOAL := help
-.PHONY: help demo test tools lint doc loom simulate fuzz fuzz-smoke bench bench-smoke loadtest soak
+.PHONY: help demo test tools lint doc loom simulate fuzz fuzz-smoke bench bench-smoke loadtest loadtest-build aims soak
 
 CARGO ?= cargo
 PYTHON ?= python3
@@ -42,25 +42,34 @@ fuzz: ## every fuzz target, RUNS executions each (10,000,000 unless given); see 
 fuzz-smoke: ## every fuzz target for 6 seconds, as CI does
 	gateway/fuzz/run -max_total_time=6
 
-bench: ## nanoseconds of every step beside the raw AEAD; takes a long build, then about three minutes
+# What the load test starts.
+LOADTEST = keyway-loadtest --server "$$($(PYTHON) tests/tools.py path server)" --haproxy "$$($(PYTHON) tests/tools.py path haproxy)"
+
+bench: loadtest-build ## every step beside the raw AEAD, then a short load test; takes a long build, then about six minutes
 	$(CARGO) bench --quiet --package keyway-bench --bench keyway
+	@target/release/$(LOADTEST) run --short
 
 # The packages and the profile of `make test`, so that nothing is built twice; it shows that the instruments work, and no number.
 bench-smoke: ## the benches and the load test run; no number means anything
 	$(CARGO) bench --quiet --workspace --profile dev --bench keyway -- \
 	  --quiet --warm-up-time 0.001 --measurement-time 0.01 --sample-size 10 --nresamples 1000 >target/bench-smoke.log 2>&1 || { tail -20 target/bench-smoke.log; exit 1; }
 	$(CARGO) build --quiet --workspace --bins
-	@server=$$($(PYTHON) tests/tools.py path server) && for what in \
-	  "throughput --sizes 16,16384 --rounds 1 --messages 2000" "latency --requests 50 --rounds 1" "idle --connections 50" "outstanding --connections 2 --requests 100" \
+	@for what in \
+	  "run --rounds 1 --messages 50 --publishers 3 --subscribers 3 --csv target/bench-smoke.csv --html target/bench-smoke.html" \
+	  "aims --rounds 1 --messages 20 --json -" "outstanding --connections 2 --requests 100" \
 	  "rotation --rounds 1 --messages 20000 --usage 5000 --every 20" "versions --versions 10" \
 	  "hostile --requests 50 --rounds 1 --slow 20" "soak --minutes 0.2 --rotate-every 2s"; do \
-	  target/debug/keyway-loadtest --server "$$server" $$what >>target/bench-smoke.log || exit 1; done
+	  target/debug/$(LOADTEST) $$what >>target/bench-smoke.log || exit 1; done
 	@echo "benches and load test run; see target/bench-smoke.log"
 
-loadtest: ## throughput, latency, memory, rotations under load; takes a long build, then about four minutes
+loadtest-build:
 	$(CARGO) build --quiet --release --package keyway --package keyway-loadtest --bins
-	@server=$$($(PYTHON) tests/tools.py path server) && target/release/keyway-loadtest --server "$$server" all
 
-soak: ## everything at once for MINUTES (30 unless given), a rotation every minute: fails if anything grows; takes a long build first
-	$(CARGO) build --quiet --release --package keyway --package keyway-loadtest --bins
-	@server=$$($(PYTHON) tests/tools.py path server) && target/release/keyway-loadtest --server "$$server" soak --minutes $(or $(MINUTES),30) --rotate-every 60s
+loadtest: loadtest-build ## every scenario on every target, report in target/loadtest.html; takes a long build, then about 20 minutes
+	@target/release/$(LOADTEST) --html target/loadtest.html --csv target/loadtest.csv --json target/loadtest.json all
+
+aims: loadtest-build ## what Keyway aims at, end to end: each figure with its aim; takes a long build, then about five minutes
+	@target/release/$(LOADTEST) --html target/aims.html aims --rounds $(or $(ROUNDS),5)
+
+soak: loadtest-build ## everything at once for MINUTES (30 unless given), a rotation every minute: fails if anything grows; takes a long build first
+	@target/release/$(LOADTEST) soak --minutes $(or $(MINUTES),30) --rotate-every 60s

@@ -29,12 +29,28 @@ pub(crate) enum Failed {
         /// What it said last, or what it did.
         why: String,
     },
+    /// A round of a scenario failed.
+    #[error("{round}: {source}")]
+    Round {
+        /// The scenario, and the target.
+        round: String,
+        /// Why.
+        source: Box<Self>,
+    },
     /// A bound was reached.
     #[error("{0}")]
     Limit(String),
 }
 
 impl Failed {
+    /// The same, with the round in which it came.
+    pub(crate) fn of_round(self, round: String) -> Self {
+        Self::Round {
+            round,
+            source: Box::new(self),
+        }
+    }
+
     pub(crate) fn io(what: impl Into<String>, source: io::Error) -> Self {
         Self::Io {
             what: what.into(),

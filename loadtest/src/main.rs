@@ -1,87 +1,44 @@
-//! `keyway-loadtest`: real connections on a real bus. Throughput, latency and memory of the bare server, of Keyway as a relay and
-//! of Keyway sealing, in one run.
+//! `keyway-loadtest`: real connections on a real bus. The bare server, HAProxy, the server's own TLS and Keyway in every manner,
+//! in one run.
 //!
-//! It starts `nats-server` and the gateways itself, on loopback and on ports that the system chooses, and ends them. Rounds
-//! alternate between the targets, so that a machine that is busy for a while is busy for all of them; what is compared is the
-//! ratio within a round.
+//! It starts servers, proxies and gateways itself, on loopback and on ports that the system chooses, and ends them. Rounds alternate
+//! between the targets, so that a machine that is busy for a while is busy for all of them; what is compared is the ratio within a
+//! round.
+//!
+//! ```text
+//! cli ──► run ──► targets    what is started: a server, and what stands before it
+//!          │  └─► scenarios  what is done with it ──► load   connections, and when messages go
+//!          └────► report     figures, ratios, aims; tables, JSON, CSV, a page
+//! trials   questions about the gateway alone, with tables of their own
+//! ```
 #![expect(
     clippy::arithmetic_side_effects,
     reason = "counts and times of a bounded run; nothing here is a peer's"
 )]
 
-mod client;
+mod cli;
 mod failed;
-mod hostile;
-mod idle;
-mod latency;
-mod operator;
-mod outstanding;
-mod process;
+mod load;
 mod report;
-mod rotation;
-mod soak;
-mod stats;
+mod run;
+mod scenarios;
 mod targets;
-mod throughput;
-mod versions;
+mod trials;
 
 use std::io::Write;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::Parser;
+
+use cli::{Cli, RunArgs, What};
 use failed::Failed;
-use report::Report;
+use report::{Report, judge};
+use run::run;
 use targets::Programs;
-
-/// Throughput, latency and memory of Keyway beside the bare server.
-#[derive(Parser)]
-#[command(version)]
-struct Cli {
-    #[command(flatten)]
-    programs: ProgramArgs,
-    /// Print JSON instead of tables.
-    #[arg(long, global = true)]
-    json: bool,
-    #[command(subcommand)]
-    what: What,
-}
-
-#[derive(Args)]
-struct ProgramArgs {
-    /// The `nats-server` program.
-    #[arg(long, global = true, default_value = "nats-server")]
-    server: PathBuf,
-    /// The `keyway` program; the one beside this program when not given.
-    #[arg(long, global = true)]
-    gateway: Option<PathBuf>,
-}
-
-#[derive(Subcommand)]
-enum What {
-    /// One publisher, one subscriber, closed by count.
-    Throughput(throughput::Args),
-    /// One request at a time to one responder.
-    Latency(latency::Args),
-    /// Many connections that say nothing: memory of the gateway.
-    Idle(idle::Args),
-    /// Many requests without an answer: memory of the gateway.
-    Outstanding(outstanding::Args),
-    /// Keys replaced by usage and by hand under full load: what it costs, and what is lost.
-    Rotation(rotation::Args),
-    /// Many versions in one record: how much longer a rotation takes.
-    Versions(versions::Args),
-    /// Requests beside clients that attack the port: how much longer an answer takes.
-    Hostile(hostile::Args),
-    /// Everything at once for a long time, with a rotation every minute: whether anything grows.
-    Soak(soak::Args),
-    /// All of these but the soak, with their defaults.
-    All,
-}
+use trials::{hostile, outstanding, rotation, soak, versions};
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    match run(&cli) {
+    match serve(&Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failed) => {
             // Nobody is left to tell when this fails.
@@ -91,33 +48,43 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: &Cli) -> Result<(), Failed> {
-    let programs = Programs::find(&cli.programs.server, cli.programs.gateway.as_deref())?;
-    let mut report = Report::begin(&programs)?;
+fn serve(cli: &Cli) -> Result<(), Failed> {
+    let args = &cli.programs;
+    let programs = Programs::find(&args.server, args.gateway.as_deref(), &args.haproxy)?;
+    let mut report = Report::begin(&programs);
+    let trials = &mut report.trials;
     match &cli.what {
-        What::Throughput(args) => report.throughput = throughput::run(&programs, args)?,
-        What::Latency(args) => report.latency = latency::run(&programs, args)?,
-        What::Idle(args) => report.idle = idle::run(&programs, args)?,
-        What::Outstanding(args) => report.outstanding = outstanding::run(&programs, args)?,
-        What::Rotation(args) => report.rotation = rotation::run(&programs, args)?,
-        What::Versions(args) => report.versions = versions::run(&programs, args)?,
-        What::Hostile(args) => report.hostile = hostile::run(&programs, args)?,
-        What::Soak(args) => report.soak = soak::run(&programs, args)?,
+        What::Run(args) => report.tables = run(&programs, &args.plan())?,
+        What::Aims(args) => {
+            report.tables = run(&programs, &args.plan())?;
+            report.aims = judge(&report.tables);
+        }
+        What::Outstanding(args) => trials.outstanding = outstanding::run(&programs, args)?,
+        What::Rotation(args) => trials.rotation = rotation::run(&programs, args)?,
+        What::Versions(args) => trials.versions = versions::run(&programs, args)?,
+        What::Hostile(args) => trials.hostile = hostile::run(&programs, args)?,
+        What::Soak(args) => trials.soak = soak::run(&programs, args)?,
         What::All => {
-            report.throughput = throughput::run(&programs, &throughput::Args::default())?;
-            report.latency = latency::run(&programs, &latency::Args::default())?;
-            report.idle = idle::run(&programs, &idle::Args::default())?;
-            report.outstanding = outstanding::run(&programs, &outstanding::Args::default())?;
-            report.rotation = rotation::run(&programs, &rotation::Args::default())?;
-            report.versions = versions::run(&programs, &versions::Args::default())?;
-            report.hostile = hostile::run(&programs, &hostile::Args::default())?;
+            trials.outstanding = outstanding::run(&programs, &outstanding::Args::default())?;
+            trials.rotation = rotation::run(&programs, &rotation::Args::default())?;
+            trials.versions = versions::run(&programs, &versions::Args::default())?;
+            trials.hostile = hostile::run(&programs, &hostile::Args::default())?;
+            report.tables = run(&programs, &RunArgs::default().plan())?;
         }
     }
-    let printed = if cli.json {
-        report.print_json()
-    } else {
-        report.print_tables()
-    };
-    printed.map_err(|source| Failed::io("writing the report", source))?;
-    report.soak.as_ref().map_or(Ok(()), soak::Soak::judge)
+    report.deliver(&cli.outputs)?;
+    verdict(cli, &report)
+}
+
+/// Whether the run found what must not be.
+fn verdict(cli: &Cli, report: &Report) -> Result<(), Failed> {
+    let missed = report.aims.iter().filter(|judged| !judged.reached).count();
+    if let What::Aims(args) = &cli.what
+        && args.strict
+        && missed > 0
+    {
+        return Err(Failed::Limit(format!("{missed} aims are missed")));
+    }
+    let soak = report.trials.soak.as_ref();
+    soak.map_or(Ok(()), soak::Soak::judge)
 }

@@ -1,9 +1,11 @@
 //! How much longer a rotation takes the more versions the record holds.
 
+use std::io::{self, Write};
+
 use serde::Serialize;
 
 use crate::failed::Failed;
-use crate::stats::Spread;
+use crate::report::{Spread, show};
 use crate::targets::{Mode, Programs};
 
 #[derive(Clone, clap::Args)]
@@ -50,4 +52,26 @@ pub(crate) fn run(programs: &Programs, args: &Args) -> Result<Vec<Versions>, Fai
         });
     }
     Ok(parts)
+}
+
+/// For people.
+pub(super) fn print(out: &mut impl Write, parts: &[Versions]) -> io::Result<()> {
+    if parts.is_empty() {
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "\n{:<12}{:>14}{:>34}",
+        "versions", "record, KiB", "a rotation, ms"
+    )?;
+    for part in parts {
+        writeln!(
+            out,
+            "{:<12}{:>14}{:>34}",
+            part.versions,
+            part.record / 1024,
+            show(part.rotation, 1)
+        )?;
+    }
+    Ok(())
 }

@@ -43,6 +43,21 @@ pub(crate) const fn float(count: u64) -> f64 {
     count as f64
 }
 
+/// The same in another unit.
+pub(crate) const fn scaled(spread: Spread, by: f64) -> Spread {
+    Spread {
+        median: spread.median * by,
+        low: spread.low * by,
+        high: spread.high * by,
+    }
+}
+
+/// `1.02 (0.97 to 1.05)`.
+pub(crate) fn show(spread: Spread, digits: usize) -> String {
+    let Spread { median, low, high } = spread;
+    format!("{median:.digits$} ({low:.digits$} to {high:.digits$})")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

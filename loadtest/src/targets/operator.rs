@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use crate::failed::Failed;
-use crate::process::now;
+use crate::load::now;
 use crate::targets::Gateway;
 
 /// One look at the metrics.

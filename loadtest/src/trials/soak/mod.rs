@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::failed::Failed;
-use crate::process::now;
+use crate::load::now;
 use crate::targets::{Gateway, Mode, Programs};
 
 use load::Load;
@@ -86,7 +86,7 @@ struct Run<'g> {
 pub(crate) fn run(programs: &Programs, args: &Args) -> Result<Option<Soak>, Failed> {
     let total = Duration::try_from_secs_f64(args.minutes * 60.0)
         .map_err(|error| Failed::Limit(format!("--minutes {}: {error}", args.minutes)))?;
-    let server = programs.jetstream()?;
+    let server = programs.server()?;
     let overlap = (args.rotate_every / 4).as_millis();
     let tables = format!(
         "[[keyring]]\nname = \"default\"\nsubjects = [\">\"]\noverlap = \"{overlap}ms\"\nretain = \"shred\"\n\

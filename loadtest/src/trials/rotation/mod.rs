@@ -5,17 +5,17 @@
 //! alternate between a gateway that keeps its key, one that replaces it by usage, and one whose operator wants another all the
 //! time.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+mod table;
+
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use crate::client::{Client, Wish};
 use crate::failed::Failed;
-use crate::process::now;
-use crate::stats::{Spread, float, ratio};
-use crate::targets::{Gateway, Mode, Programs};
+use crate::load::{Client, Door, Times, Wish, nanos, now};
+use crate::report::{Spread, float, ratio};
+use crate::targets::{Gateway, Mode, Programs, SHORT_LIVED, storm};
 
 const SUBJECT: &str = "load.rotation";
 
@@ -115,16 +115,13 @@ struct Arrivals {
     next: u64,
     lost: u64,
     doubled: u64,
-    times: Histogram<u64>,
+    times: Times,
 }
 
 pub(crate) fn run(programs: &Programs, args: &Args) -> Result<Option<Rotation>, Failed> {
     let server = programs.server()?;
     let gateway = |rotate: &str| {
-        // What was replaced opens for a second, and goes: versions must not pile up.
-        let tables = format!(
-            "[[keyring]]\nname = \"default\"\nsubjects = [\">\"]\noverlap = \"1s\"\nretain = \"shred\"\n{rotate}"
-        );
+        let tables = format!("{SHORT_LIVED}{rotate}");
         programs.configured(server.addr, Mode::Sealing, &tables)
     };
     let usage = format!("rotate = {{ messages = {} }}\n", args.usage);
@@ -175,14 +172,13 @@ impl Measured {
         let before = self.gateway.process.cpu()?;
         let (took, arrivals) = self.once(args, args.messages)?;
         let spent = self.gateway.process.cpu()?.saturating_sub(before);
-        let micros = |quantile| float(arrivals.times.value_at_quantile(quantile)) / 1e3;
         self.rates.push(float(args.messages) / took.as_secs_f64());
         self.cpu
             .push(spent.as_secs_f64() * 1e9 / float(args.messages));
         for (times, quantile) in self.latency.iter_mut().zip([0.5, 0.99, 0.999]) {
-            times.push(micros(quantile));
+            times.push(arrivals.times.micros(quantile));
         }
-        self.longest = self.longest.max(float(arrivals.times.max()) / 1e3);
+        self.longest = self.longest.max(arrivals.times.longest());
         self.lost += arrivals.lost;
         self.doubled += arrivals.doubled;
         Ok(())
@@ -190,33 +186,11 @@ impl Measured {
 
     /// Moves `messages`, while the operator wants keys.
     fn once(&self, args: &Args, messages: u64) -> Result<(Duration, Arrivals), Failed> {
-        let over = AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            let operator = scope.spawn(|| self.operate(&over));
-            let moved = round(&self.gateway, args, messages);
-            over.store(true, Ordering::Release);
-            operator.thread().unpark();
-            let operated = operator
-                .join()
-                .unwrap_or_else(|_panic| Err(Failed::Limit("the operator panicked".to_owned())));
-            operated.and(moved)
-        })
-    }
-
-    fn operate(&self, over: &AtomicBool) -> Result<(), Failed> {
-        let Some(every) = self.every else {
-            return Ok(());
-        };
-        let mut due = now();
-        while !over.load(Ordering::Acquire) {
-            if now() < due {
-                std::thread::park_timeout(due.duration_since(now()));
-                continue;
-            }
-            self.gateway.rotate()?;
-            due = now().max(due + every);
+        let play = || round(&self.gateway, args, messages);
+        match self.every {
+            Some(every) => storm(&self.gateway, every, play),
+            None => play(),
         }
-        Ok(())
     }
 
     fn row(&self, without: &Self) -> Result<Way, Failed> {
@@ -250,9 +224,10 @@ impl Measured {
 /// Moves messages from one connection to another; how long that took, and how they arrived.
 fn round(gateway: &Gateway, args: &Args, messages: u64) -> Result<(Duration, Arrivals), Failed> {
     let size = args.size.max(2 * DIGITS);
-    let mut subscriber = Client::connect(gateway.addr)?;
+    let door = Door::plain(gateway.addr);
+    let mut subscriber = Client::connect(&door)?;
     subscriber.subscribe(SUBJECT)?;
-    let mut publisher = Client::connect(gateway.addr)?;
+    let mut publisher = Client::connect(&door)?;
     let received = AtomicU64::new(0);
     let mut arrivals = Arrivals::new()?;
     let begun = arrivals.begun;
@@ -267,7 +242,7 @@ fn round(gateway: &Gateway, args: &Args, messages: u64) -> Result<(Duration, Arr
             };
             sending.publish(&mut publisher, &received)
         });
-        let heard = subscriber.payloads(head.as_bytes(), size, |payload| {
+        let heard = hear(&mut subscriber, head.as_bytes(), size, |payload| {
             let last = arrivals.take(payload);
             received.store(arrivals.next, Ordering::Relaxed);
             if last >= messages {
@@ -288,6 +263,21 @@ fn round(gateway: &Gateway, args: &Args, messages: u64) -> Result<(Duration, Arr
         published?;
         Ok((took, arrivals))
     })
+}
+
+/// Hands every payload to `take` until it wants no more.
+fn hear(
+    client: &mut Client,
+    head: &[u8],
+    size: usize,
+    mut take: impl FnMut(&[u8]) -> Wish,
+) -> Result<(), Failed> {
+    loop {
+        client.read()?;
+        if client.payloads(head, size, &mut take)? == Wish::Enough {
+            return Ok(());
+        }
+    }
 }
 
 /// What a publisher is to do.
@@ -328,13 +318,12 @@ impl Sending {
 
 impl Arrivals {
     fn new() -> Result<Self, Failed> {
-        let times = Histogram::new_with_bounds(1, 60_000_000_000, 3);
         Ok(Self {
             begun: now(),
             next: 1,
             lost: 0,
             doubled: 0,
-            times: times.map_err(|error| Failed::Limit(error.to_string()))?,
+            times: Times::new()?,
         })
     }
 
@@ -343,7 +332,7 @@ impl Arrivals {
         let number = payload.get(..DIGITS).and_then(unhex).unwrap_or(0);
         let written = payload.get(DIGITS..2 * DIGITS).and_then(unhex).unwrap_or(0);
         self.times
-            .saturating_record(nanos(self.begun).saturating_sub(written).max(1));
+            .record_nanos(nanos(self.begun).saturating_sub(written));
         if number < self.next {
             self.doubled += 1;
         } else {
@@ -352,11 +341,6 @@ impl Arrivals {
         }
         number
     }
-}
-
-/// Nanoseconds since then.
-fn nanos(begun: Instant) -> u64 {
-    u64::try_from(now().duration_since(begun).as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn hex(bytes: &mut Vec<u8>, number: u64) {

@@ -3,11 +3,12 @@
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use keyway::clock::Clock;
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::failed::Failed;
+use crate::load::now;
 
 /// How long a program may take to be ready.
 const START: Duration = Duration::from_secs(20);
@@ -62,15 +63,33 @@ impl Process {
 
     /// Resident memory in bytes.
     pub(crate) fn resident(&self) -> Result<u64, Failed> {
-        let path = format!("/proc/{}/smaps_rollup", self.child.id());
+        self.memory("smaps_rollup", "Rss:")
+    }
+
+    /// The most resident memory at once, in bytes, since it was forgotten.
+    pub(crate) fn peak(&self) -> Result<u64, Failed> {
+        self.memory("status", "VmHWM:")
+    }
+
+    /// Begins to measure the most resident memory anew.
+    pub(crate) fn forget_peak(&self) {
+        // Where the kernel refuses, the peak is that since the start.
+        drop(fs::write(
+            format!("/proc/{}/clear_refs", self.child.id()),
+            "5",
+        ));
+    }
+
+    fn memory(&self, file: &str, name: &str) -> Result<u64, Failed> {
+        let path = format!("/proc/{}/{file}", self.child.id());
         let text = read(&path)?;
         let kib = text
             .lines()
-            .find_map(|line| line.strip_prefix("Rss:"))
+            .find_map(|line| line.strip_prefix(name))
             .and_then(|rest| rest.trim().strip_suffix("kB"))
             .and_then(|number| number.trim().parse::<u64>().ok());
         kib.map(|kib| kib * 1024)
-            .ok_or_else(|| Failed::Limit(format!("{path} has no Rss")))
+            .ok_or_else(|| Failed::Limit(format!("{path} has no {name}")))
     }
 
     /// Open files, and threads.
@@ -111,9 +130,10 @@ impl Drop for Process {
     }
 }
 
-/// The time.
-pub(crate) fn now() -> Instant {
-    Clock::system().instant()
+/// CPU time of this program, of threads that have ended too.
+pub(crate) fn own_cpu() -> Duration {
+    let spent = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::try_from(spent).unwrap_or_default()
 }
 
 fn read(path: &str) -> Result<String, Failed> {

@@ -4,7 +4,7 @@
 //! fast this machine can attack itself. The bare server under the same attack stands beside it: attackers, server, gateway and the
 //! two clients share the cores. Rounds alternate between quiet and every attack, on each target.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -12,11 +12,10 @@ use std::time::Duration;
 use rustix::net::sockopt::set_socket_linger;
 use serde::Serialize;
 
-use crate::client::Client;
 use crate::failed::Failed;
-use crate::latency;
-use crate::process::now;
-use crate::stats::{Spread, float, ratio};
+use crate::load::{Client, Door, Pace, Times, now};
+use crate::report::{Spread, ratio, show};
+use crate::scenarios::request;
 use crate::targets::{Mode, Programs};
 
 /// How long an attacker waits for a peer that takes or says nothing.
@@ -34,7 +33,7 @@ pub(crate) struct Args {
     size: usize,
     /// Requests per round.
     #[arg(long, default_value_t = 2000)]
-    requests: u32,
+    requests: u64,
     /// Rounds of each attack, and of none.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
@@ -123,7 +122,7 @@ pub(crate) fn run(programs: &Programs, args: &Args) -> Result<Vec<Hostile>, Fail
     let mut measured: Vec<Rounds> = Vec::new();
     measured.resize_with(targets.len() * ATTACKS.len(), Rounds::default);
     for (_, addr) in targets {
-        latency::round(addr, args.size, args.requests / 10 + 1)?;
+        requests(addr, args.size, args.requests / 10 + 1)?;
     }
     for _ in 0..args.rounds {
         let ways = ATTACKS
@@ -162,7 +161,7 @@ impl Rounds {
             while acts.load(Ordering::Relaxed) == 0 && !attacking.is_finished() {
                 std::thread::park_timeout(attacker.beat);
             }
-            let times = latency::round(addr, args.size, args.requests);
+            let times = requests(addr, args.size, args.requests);
             over.store(true, Ordering::Relaxed);
             let attacked = attacking
                 .join()
@@ -171,8 +170,8 @@ impl Rounds {
         })?;
         self.requests += times.len();
         self.acts += acts.into_inner();
-        self.p50.push(float(times.value_at_quantile(0.5)) / 1e3);
-        self.p99.push(float(times.value_at_quantile(0.99)) / 1e3);
+        self.p50.push(times.micros(0.5));
+        self.p99.push(times.micros(0.99));
         Ok(())
     }
 
@@ -187,6 +186,13 @@ impl Rounds {
             p99: Spread::of(self.p99),
         }
     }
+}
+
+/// So many requests, one at a time; how long each took.
+fn requests(addr: SocketAddr, size: usize, count: u64) -> Result<Times, Failed> {
+    let moved = request::play(&Door::plain(addr), size, count, Pace::Window(1))?;
+    let missing = || Failed::Limit("requests were not timed".to_owned());
+    moved.times.ok_or_else(missing)
 }
 
 /// Whoever attacks, until it is over.
@@ -264,9 +270,9 @@ impl Attacker<'_> {
     }
 
     fn flood(&self) -> Result<(), Failed> {
-        let mut deaf = Client::connect(self.addr)?;
+        let mut deaf = Client::connect(&Door::plain(self.addr))?;
         deaf.subscribe("load.flood")?;
-        let mut publisher = Client::connect(self.addr)?;
+        let mut publisher = Client::connect(&Door::plain(self.addr))?;
         let payload = "x".repeat(FLOOD);
         let message = format!("PUB load.flood {FLOOD}\r\n{payload}\r\n");
         self.paced(|| publisher.send(message.as_bytes()))
@@ -292,4 +298,33 @@ impl Attacker<'_> {
         };
         open().map_err(|source| Failed::io(format!("connecting to {}", self.addr), source))
     }
+}
+
+/// For people.
+pub(super) fn print(out: &mut impl Write, rows: &[Hostile]) -> io::Result<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "\nRequests beside an attack, microseconds: median (lowest to highest round)"
+    )?;
+    writeln!(
+        out,
+        "{:<16}{:<16}{:>8}{:>26}{:>28}{:>26}",
+        "attack", "", "acts", "p50", "p99", "p99 of the quiet round's"
+    )?;
+    for row in rows {
+        writeln!(
+            out,
+            "{:<16}{:<16}{:>8}{:>26}{:>28}{:>26}",
+            row.attack,
+            row.target,
+            row.acts,
+            show(row.p50, 0),
+            show(row.p99, 0),
+            show(row.p99_of_quiet, 2)
+        )?;
+    }
+    Ok(())
 }

@@ -1,10 +1,12 @@
 //! Many requests that nobody has answered yet: what each of them costs the gateway.
 
+use std::io::{self, Write};
+
 use serde::Serialize;
 
-use crate::client::Client;
 use crate::failed::Failed;
-use crate::stats::float;
+use crate::load::{Client, Door};
+use crate::report::float;
 use crate::targets::{Mode, Programs};
 
 #[derive(Clone, clap::Args)]
@@ -44,9 +46,9 @@ pub(crate) fn run(programs: &Programs, args: &Args) -> Result<Option<Outstanding
     let answering = programs.gateway(server.addr, Mode::Sealing)?;
     let mut pairs = (0..args.connections)
         .map(|number| {
-            let mut responder = Client::connect(answering.addr)?;
+            let mut responder = Client::connect(&Door::plain(answering.addr))?;
             responder.subscribe(&format!("$SRV.PING.{number}"))?;
-            Ok((Client::connect(asking.addr)?, responder))
+            Ok((Client::connect(&Door::plain(asking.addr))?, responder))
         })
         .collect::<Result<Vec<_>, Failed>>()?;
     let (before_asking, before_answering) =
@@ -55,7 +57,7 @@ pub(crate) fn run(programs: &Programs, args: &Args) -> Result<Option<Outstanding
         for request in 0..args.requests {
             let line = format!("PUB $SRV.PING.{number} _INBOX.{number}.{request} 0\r\n\r\n");
             requester.send(line.as_bytes())?;
-            responder.message()?;
+            responder.message(|_request| ())?;
         }
         requester.flush()?;
         requester.rest();
@@ -69,4 +71,25 @@ pub(crate) fn run(programs: &Programs, args: &Args) -> Result<Option<Outstanding
         asking: each(asking.process.resident()?, before_asking),
         answering: each(answering.process.resident()?, before_answering),
     }))
+}
+
+impl Outstanding {
+    /// For people.
+    pub(super) fn print(&self, out: &mut impl Write) -> io::Result<()> {
+        writeln!(
+            out,
+            "\n{} requests without an answer on {} connections: resident bytes per request",
+            self.requests, self.connections
+        )?;
+        writeln!(
+            out,
+            "  the gateway of those who ask      {:>8.1}",
+            self.asking
+        )?;
+        writeln!(
+            out,
+            "  the gateway of those who answer   {:>8.1}",
+            self.answering
+        )
+    }
 }

@@ -1,0 +1,134 @@
+//! Questions on one connection, and their answers in the same order.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use keyway::wire::Message;
+
+use super::Moved;
+use super::client::Client;
+use super::pace::{Pace, Timetable, wake_on_time};
+use super::times::{Times, nanos, now};
+use crate::failed::Failed;
+
+/// How often to look for the last answers.
+const LAST: Duration = Duration::from_millis(100);
+
+/// How long an answer may take.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// What to ask, how often, and at which pace.
+pub(crate) struct Asking<Q> {
+    pub(crate) pace: Pace,
+    pub(crate) count: u64,
+    /// Appends the question of this number.
+    pub(crate) question: Q,
+}
+
+/// Questions that are under way.
+struct Open {
+    /// When each was asked, or should have been.
+    since: VecDeque<Instant>,
+    asked: u64,
+    answered: u64,
+    times: Times,
+}
+
+/// Asks, and has `check` look at every answer.
+///
+/// # Errors
+/// Also when an answer is wrong, or does not come.
+pub(crate) fn ask<Q>(
+    client: &mut Client,
+    mut asking: Asking<Q>,
+    check: impl Fn(&Message<'_>) -> Result<(), Failed>,
+) -> Result<Moved, Failed>
+where
+    Q: FnMut(&mut Vec<u8>, u64),
+{
+    wake_on_time();
+    let begun = now();
+    let mut open = Open::new()?;
+    let mut bytes = Vec::new();
+    while open.answered < asking.count {
+        bytes.clear();
+        open.send(&mut asking, begun, &mut bytes);
+        if !bytes.is_empty() {
+            client.send(&bytes)?;
+        }
+        match asking.pace {
+            Pace::Window(_) => {
+                client.message(&check)??;
+                open.take()?;
+            }
+            Pace::Rate(rate) => {
+                let next = Timetable::new(rate).departure(open.asked);
+                let pause = Duration::from_nanos(next.saturating_sub(nanos(begun)));
+                client.wait(if open.asked < asking.count {
+                    pause
+                } else {
+                    LAST
+                })?;
+                if open.overdue() {
+                    return Err(Failed::Limit("a question has no answer".to_owned()));
+                }
+            }
+        }
+        while let Some(answer) = client.held(&check)? {
+            answer?;
+            open.take()?;
+        }
+    }
+    Ok(Moved {
+        count: asking.count,
+        took: now().duration_since(begun),
+        times: Some(open.times),
+    })
+}
+
+impl Open {
+    fn new() -> Result<Self, Failed> {
+        Ok(Self {
+            since: VecDeque::new(),
+            asked: 0,
+            answered: 0,
+            times: Times::new()?,
+        })
+    }
+
+    /// Writes down what may be asked now.
+    fn send<Q>(&mut self, asking: &mut Asking<Q>, begun: Instant, bytes: &mut Vec<u8>)
+    where
+        Q: FnMut(&mut Vec<u8>, u64),
+    {
+        let may = match asking.pace {
+            Pace::Window(window) => self.answered.saturating_add(window.max(1)),
+            Pace::Rate(rate) => Timetable::new(rate).due(nanos(begun)),
+        };
+        let at = now();
+        while self.asked < may.min(asking.count) {
+            (asking.question)(bytes, self.asked);
+            self.since.push_back(match asking.pace {
+                Pace::Window(_) => at,
+                Pace::Rate(rate) => {
+                    begun + Duration::from_nanos(Timetable::new(rate).departure(self.asked))
+                }
+            });
+            self.asked += 1;
+        }
+    }
+
+    fn take(&mut self) -> Result<(), Failed> {
+        let asked = self.since.pop_front();
+        let asked = asked.ok_or_else(|| Failed::Limit("an answer to no question".to_owned()))?;
+        self.answered += 1;
+        self.times.record(now().duration_since(asked));
+        Ok(())
+    }
+
+    /// Whether the oldest question has waited too long.
+    fn overdue(&self) -> bool {
+        let waits = |since: &Instant| now().duration_since(*since) > DEADLINE;
+        self.since.front().is_some_and(waits)
+    }
+}

@@ -1,0 +1,301 @@
+//! A NATS client that is little more than a socket.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+use keyway::wire::{Buffer, Limits, Message, ServerOp, ServerParser, Step};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::stream::{Door, Stream};
+use crate::failed::Failed;
+
+const CONNECT: &[u8] = b"CONNECT {\"verbose\":false,\"pedantic\":false,\"lang\":\"loadtest\",\"version\":\"0\",\"protocol\":1,\"headers\":true,\"no_responders\":true}\r\n";
+
+/// What a subscriber does.
+const COUNTING: &str = "counting messages";
+
+/// One connection.
+pub(crate) struct Client {
+    stream: Stream,
+    parser: ServerParser,
+    input: Buffer,
+}
+
+/// What whoever takes messages wants next.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wish {
+    More,
+    Enough,
+}
+
+impl Client {
+    /// Connects, says CONNECT, and waits until the other side has read it.
+    pub(crate) fn connect(door: &Door) -> Result<Self, Failed> {
+        let mut client = Self {
+            stream: door.open()?,
+            parser: ServerParser::new(Limits::default()),
+            input: Buffer::new(),
+        };
+        client.send(CONNECT)?;
+        client.flush()?;
+        Ok(client)
+    }
+
+    /// Subscribes with sid 1 and waits until the other side knows.
+    pub(crate) fn subscribe(&mut self, subject: &str) -> Result<(), Failed> {
+        self.send(format!("SUB {subject} 1\r\n").as_bytes())?;
+        self.flush()
+    }
+
+    /// Sends bytes.
+    pub(crate) fn send(&mut self, bytes: &[u8]) -> Result<(), Failed> {
+        self.stream
+            .put_all(bytes)
+            .map_err(|source| Failed::io("sending", source))
+    }
+
+    /// Sends PING and reads up to its PONG; what was sent before has been processed then.
+    pub(crate) fn flush(&mut self) -> Result<(), Failed> {
+        self.send(b"PING\r\n")?;
+        self.until("waiting for PONG", |op| {
+            matches!(op, ServerOp::Pong).then_some(())
+        })
+    }
+
+    /// What `take` makes of the next message.
+    pub(crate) fn message<T>(
+        &mut self,
+        mut take: impl FnMut(&Message<'_>) -> T,
+    ) -> Result<T, Failed> {
+        self.until("waiting for a message", |op| of_message(op, &mut take))
+    }
+
+    /// The same of a message that is there already.
+    pub(crate) fn held<T>(
+        &mut self,
+        mut take: impl FnMut(&Message<'_>) -> T,
+    ) -> Result<Option<T>, Failed> {
+        while let Some(next) = self.next("reading messages", |op| of_message(op, &mut take))? {
+            if next.is_some() {
+                return Ok(next);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Waits at most so long for bytes, and reads them.
+    pub(crate) fn wait(&mut self, longest: Duration) -> Result<(), Failed> {
+        let longest = Timespec::try_from(longest)
+            .map_err(|error| Failed::Limit(format!("waiting for {longest:?}: {error}")))?;
+        let mut ready = [PollFd::new(&self.stream, PollFlags::IN)];
+        let found = poll(&mut ready, Some(&longest))
+            .map_err(|error| Failed::io("waiting for bytes", error.into()))?;
+        if found > 0 { self.read() } else { Ok(()) }
+    }
+
+    /// Gives the memory of the buffers back: an idle connection is to cost little on this side too.
+    pub(crate) fn rest(&mut self) {
+        if self.input.is_empty() {
+            self.input = Buffer::new();
+        }
+        self.stream.rest();
+    }
+
+    /// From now on neither reading nor writing waits.
+    pub(crate) fn do_not_wait(&self) -> Result<(), Failed> {
+        self.stream
+            .do_not_wait()
+            .map_err(|source| Failed::io("setting up a socket", source))
+    }
+
+    /// From now on both wait.
+    pub(crate) fn wait_again(&self) -> Result<(), Failed> {
+        self.stream
+            .wait_again()
+            .map_err(|source| Failed::io("setting up a socket", source))
+    }
+
+    /// Takes some of `bytes`; none where that had to wait.
+    pub(crate) fn try_send(&mut self, bytes: &[u8]) -> Result<usize, Failed> {
+        unless_waiting(self.stream.put(bytes), 0)
+    }
+
+    /// Whether all that was taken is sent.
+    pub(crate) fn try_push(&mut self) -> Result<bool, Failed> {
+        unless_waiting(self.stream.push().map(|()| true), false)
+    }
+
+    /// Reads what is there, if anything is.
+    pub(crate) fn try_read(&mut self) -> Result<(), Failed> {
+        let read = self.stream.fill(&mut self.input);
+        if unless_waiting(read, 1)? == 0 {
+            return Err(peer("reading", b"goodbye"));
+        }
+        Ok(())
+    }
+
+    /// Hands every payload that has been read to `take`, until it wants no more. All messages begin with `head` and have
+    /// `len` bytes of payload.
+    #[inline]
+    pub(crate) fn payloads(
+        &mut self,
+        head: &[u8],
+        len: usize,
+        mut take: impl FnMut(&[u8]) -> Wish,
+    ) -> Result<Wish, Failed> {
+        let whole = head.len() + len + 2;
+        loop {
+            let mut rest = self.input.filled();
+            let mut wish = Wish::More;
+            while wish == Wish::More
+                && let Some((message, behind)) = rest.split_at_checked(whole)
+                && message.starts_with(head)
+            {
+                wish = take(message.get(head.len()..whole - 2).unwrap_or_default());
+                rest = behind;
+            }
+            let taken = self.input.len() - rest.len();
+            self.input.consume(taken);
+            if wish == Wish::Enough || !self.pass_aside(head, whole)? {
+                return Ok(wish);
+            }
+        }
+    }
+
+    /// Deals with an operation between two messages, so that there may be messages behind it; whether there was one.
+    fn pass_aside(&mut self, head: &[u8], whole: usize) -> Result<bool, Failed> {
+        let rest = self.input.filled();
+        if rest.is_empty() || rest.starts_with(b"MSG ") {
+            let wrong = rest.len() >= whole && !rest.starts_with(head);
+            return if wrong {
+                Err(peer(COUNTING, rest))
+            } else {
+                Ok(false)
+            };
+        }
+        let message = self.next(COUNTING, |op| Some(matches!(op, ServerOp::Message(_))))?;
+        match message {
+            None => Ok(false),
+            Some(Some(true)) => Err(Failed::Limit("a message with headers".to_owned())),
+            Some(Some(false) | None) => Ok(true),
+        }
+    }
+
+    fn until<T>(
+        &mut self,
+        what: &str,
+        mut pick: impl FnMut(&ServerOp<'_>) -> Option<T>,
+    ) -> Result<T, Failed> {
+        loop {
+            match self.next(what, &mut pick)? {
+                Some(Some(picked)) => return Ok(picked),
+                Some(None) => {}
+                None => self.read()?,
+            }
+        }
+    }
+
+    /// What `pick` makes of the next operation; `None` when it is not there yet. A PING is answered, an error ends the run.
+    fn next<T>(
+        &mut self,
+        what: &str,
+        pick: impl FnOnce(&ServerOp<'_>) -> Option<T>,
+    ) -> Result<Option<Option<T>>, Failed> {
+        let (len, picked) = match self.parser.next(self.input.filled()) {
+            Ok(Step::More { .. }) => return Ok(None),
+            Ok(Step::Op {
+                op: ServerOp::Err { text },
+                ..
+            }) => return Err(peer(what, text)),
+            Ok(Step::Op {
+                op: ServerOp::Ping,
+                len,
+            }) => {
+                self.stream
+                    .put_all(b"PONG\r\n")
+                    .map_err(|source| Failed::io("answering PING", source))?;
+                (len, None)
+            }
+            Ok(Step::Op { op, len }) => (len, pick(&op)),
+            Err(_) => return Err(peer(what, self.input.filled())),
+        };
+        self.input.consume(len);
+        Ok(Some(picked))
+    }
+
+    /// Reads until there is something new.
+    pub(crate) fn read(&mut self) -> Result<(), Failed> {
+        let count = self
+            .stream
+            .fill(&mut self.input)
+            .map_err(|source| Failed::io("reading", source))?;
+        if count == 0 {
+            return Err(peer("reading", b"goodbye"));
+        }
+        Ok(())
+    }
+}
+
+impl AsFd for Client {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+}
+
+fn of_message<T>(op: &ServerOp<'_>, take: impl FnOnce(&Message<'_>) -> T) -> Option<T> {
+    match op {
+        ServerOp::Message(message) => Some(take(message)),
+        ServerOp::Info { .. }
+        | ServerOp::Ping
+        | ServerOp::Pong
+        | ServerOp::Ok
+        | ServerOp::Err { .. } => None,
+    }
+}
+
+fn unless_waiting<T>(done: io::Result<T>, waiting: T) -> Result<T, Failed> {
+    match done {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(waiting),
+        done => done.map_err(|source| Failed::io("on a connection", source)),
+    }
+}
+
+fn peer(what: &str, said: &[u8]) -> Failed {
+    let said = said.get(..said.len().min(80)).unwrap_or_default();
+    Failed::Peer {
+        what: what.to_owned(),
+        said: said.escape_ascii().to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::net::TcpListener;
+
+    #[test]
+    fn ping_between_two_messages_hides_none() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let door = Door::plain(listener.local_addr().unwrap());
+        let server = std::thread::spawn(move || {
+            let (mut socket, _) = listener.accept().unwrap();
+            let message = "MSG a 1 2\r\nhi\r\n";
+            let words = format!("INFO {{}}\r\nPONG\r\n{message}PING\r\n{message}");
+            socket.write_all(words.as_bytes()).unwrap();
+            socket
+        });
+        let mut client = Client::connect(&door).unwrap();
+        let mut seen = 0;
+        let mut take = |payload: &[u8]| {
+            assert_eq!(payload, b"hi");
+            seen += 1;
+            if seen == 2 { Wish::Enough } else { Wish::More }
+        };
+        while client.payloads(b"MSG a 1 2\r\n", 2, &mut take).unwrap() == Wish::More {
+            client.read().unwrap();
+        }
+        drop(server.join().unwrap());
+    }
+}

@@ -1,0 +1,207 @@
+//! Messages from publishers to subscribers: two threads, one for each side, however many connections there are.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use serde::Serialize;
+
+use super::client::Client;
+use super::pace::Pace;
+use super::publishing::publish;
+use super::receiving::receive;
+use super::stream::Door;
+use super::{Moved, now};
+use crate::failed::Failed;
+
+/// What may be under way in all, in bytes: more, and the server would call a subscriber slow.
+const WINDOW: u64 = 16 * 1024 * 1024;
+
+/// The time at which a message should have gone, in nanoseconds since the flow began: the first bytes of the payload.
+pub(super) const STAMP: usize = 8;
+
+/// Who publishes to whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Shape {
+    pub(crate) publishers: u64,
+    pub(crate) subscribers: u64,
+    /// Each publisher has a subscriber of its own; else every subscriber gets all.
+    pub(crate) paired: bool,
+}
+
+/// A flow of messages.
+pub(crate) struct Flow {
+    pub(crate) shape: Shape,
+    /// Payload in bytes; at least 8 where times are measured.
+    pub(crate) size: usize,
+    /// Messages to deliver in all, about.
+    pub(crate) count: u64,
+    pub(crate) pace: Pace,
+}
+
+/// A subject, with those who publish to it and those who get it.
+pub(super) struct Track {
+    pub(super) subject: String,
+    /// Messages of each of its publishers.
+    pub(super) goal: u64,
+    pub(super) publishers: u64,
+    pub(super) subscribers: u64,
+    /// How many have been sent.
+    pub(super) sent: AtomicU64,
+    /// How many the slowest subscriber has.
+    pub(super) received: AtomicU64,
+}
+
+/// What both sides know.
+pub(super) struct Plan {
+    pub(super) tracks: Vec<Track>,
+    pub(super) size: usize,
+    pub(super) pace: Pace,
+    /// The most that may be under way on a track.
+    pub(super) window: u64,
+    pub(super) begun: Instant,
+}
+
+impl Shape {
+    pub(crate) const ONE_TO_ONE: Self = Self {
+        publishers: 1,
+        subscribers: 1,
+        paired: true,
+    };
+}
+
+impl Flow {
+    /// Sends it all through a door, until it has arrived.
+    ///
+    /// # Errors
+    /// Also when a message is missing for half a minute.
+    pub(crate) fn run(&self, door: &Door) -> Result<Moved, Failed> {
+        let mut plan = self.plan();
+        let (mut publishers, mut subscribers) = (Vec::new(), Vec::new());
+        for (number, track) in plan.tracks.iter().enumerate() {
+            for _ in 0..track.subscribers {
+                let mut client = Client::connect(door)?;
+                client.subscribe(&track.subject)?;
+                subscribers.push((number, client));
+            }
+            for _ in 0..track.publishers {
+                publishers.push((number, Client::connect(door)?));
+            }
+        }
+        plan.begun = now();
+        let plan = &plan;
+        std::thread::scope(|scope| {
+            let publishing = scope.spawn(move || publish(plan, publishers));
+            let received = receive(plan, subscribers);
+            let took = now().duration_since(plan.begun);
+            if received.is_err() {
+                plan.give_up();
+            }
+            let published = publishing
+                .join()
+                .unwrap_or_else(|_panic| Err(Failed::Limit("the publisher panicked".to_owned())));
+            let times = received?;
+            published?;
+            Ok(Moved {
+                count: plan.deliveries(),
+                took,
+                times,
+            })
+        })
+    }
+
+    fn plan(&self) -> Plan {
+        let Shape {
+            publishers,
+            subscribers,
+            paired,
+        } = self.shape;
+        let (tracks, each) = if paired {
+            (publishers, (1, 1))
+        } else {
+            (1, (publishers, subscribers))
+        };
+        let copies = publishers * each.1;
+        let track = |number| Track {
+            subject: format!("load.flow.{number}"),
+            goal: (self.count / copies).max(1),
+            publishers: each.0,
+            subscribers: each.1,
+            sent: AtomicU64::new(0),
+            received: AtomicU64::new(0),
+        };
+        let size = u64::try_from(self.size).unwrap_or(u64::MAX);
+        let window = match self.pace {
+            Pace::Window(messages) => messages,
+            Pace::Rate(_) => u64::MAX,
+        };
+        let most = WINDOW / (tracks * each.1) / size.saturating_add(32);
+        Plan {
+            tracks: (0..tracks).map(track).collect(),
+            size: self.size,
+            pace: self.pace,
+            window: window.min(most.max(64)),
+            begun: now(),
+        }
+    }
+}
+
+impl Plan {
+    /// Messages that arrive in all.
+    fn deliveries(&self) -> u64 {
+        let of = |track: &Track| track.goal * track.publishers * track.subscribers;
+        self.tracks.iter().map(of).sum()
+    }
+
+    /// Ends publishers that wait for subscribers.
+    fn give_up(&self) {
+        for track in &self.tracks {
+            track.received.store(u64::MAX / 2, Ordering::Relaxed);
+        }
+    }
+
+    /// How many more may go on a track now, by the window.
+    pub(super) fn room(&self, track: &Track) -> u64 {
+        let received = track.received.load(Ordering::Relaxed);
+        let sent = track.sent.load(Ordering::Relaxed);
+        (received + self.window).saturating_sub(sent)
+    }
+
+    /// Whether each message carries its time.
+    pub(super) const fn stamped(&self) -> bool {
+        matches!(self.pace, Pace::Rate(_)) && self.size >= STAMP
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn deliveries(shape: Shape) -> (usize, u64) {
+        let flow = Flow {
+            shape,
+            size: 128,
+            count: 64_000,
+            pace: Pace::Window(u64::MAX),
+        };
+        let plan = flow.plan();
+        (plan.tracks.len(), plan.deliveries())
+    }
+
+    #[test]
+    fn every_shape_delivers_the_count() {
+        let shape = |publishers, subscribers| Shape {
+            publishers,
+            subscribers,
+            paired: false,
+        };
+        let pairs = Shape {
+            paired: true,
+            ..shape(64, 64)
+        };
+        assert_eq!(deliveries(Shape::ONE_TO_ONE), (1, 64_000));
+        assert_eq!(deliveries(shape(16, 1)), (1, 64_000));
+        assert_eq!(deliveries(shape(1, 16)), (1, 64_000));
+        assert_eq!(deliveries(shape(8, 8)), (1, 64_000));
+        assert_eq!(deliveries(pairs), (64, 64_000));
+    }
+}

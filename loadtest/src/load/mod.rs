@@ -1,0 +1,27 @@
+//! The generator: connections that are little more than sockets, and what they send at which pace.
+
+mod asking;
+mod client;
+mod flow;
+mod pace;
+mod publishing;
+mod receiving;
+mod stream;
+mod times;
+
+pub(crate) use asking::{Asking, ask};
+pub(crate) use client::{Client, Wish};
+pub(crate) use flow::{Flow, Shape};
+pub(crate) use pace::{Pace, whole};
+pub(crate) use stream::Door;
+pub(crate) use times::{Times, nanos, now};
+
+/// What one load came to.
+pub(crate) struct Moved {
+    /// Messages that arrived, or answers.
+    pub(crate) count: u64,
+    /// From the first byte sent to the last message received.
+    pub(crate) took: std::time::Duration,
+    /// How long each took, where that was measured.
+    pub(crate) times: Option<Times>,
+}

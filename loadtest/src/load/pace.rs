@@ -1,0 +1,98 @@
+//! When the next message may go: as soon as an earlier one has arrived, or when its time has come.
+
+use std::num::NonZeroU64;
+use std::time::Duration;
+
+use rustix::thread::set_current_timer_slack;
+use serde::Serialize;
+
+/// A rate above this goes out in bursts, one per [`BEAT`].
+const BEAT: Duration = Duration::from_micros(100);
+
+/// What decides when to send.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Pace {
+    /// Closed loop: at most so many are under way.
+    Window(u64),
+    /// Open loop: so many a second, whatever arrives. Times count from when a message should have gone.
+    Rate(f64),
+}
+
+/// The timetable of an open loop.
+#[derive(Clone, Copy)]
+pub(crate) struct Timetable {
+    /// Nanoseconds between two departures.
+    beat: f64,
+    /// Messages of one departure.
+    burst: f64,
+}
+
+impl Timetable {
+    /// `rate` messages a second.
+    pub(crate) fn new(rate: f64) -> Self {
+        let beat = BEAT.as_secs_f64().max(1.0 / rate.max(1e-3));
+        Self {
+            beat: beat * 1e9,
+            burst: beat * rate.max(1e-3),
+        }
+    }
+
+    /// How many messages should have gone by `nanos` after the beginning.
+    pub(crate) fn due(self, nanos: u64) -> u64 {
+        let departures = (crate::report::float(nanos) / self.beat).floor() + 1.0;
+        whole((departures * self.burst).floor())
+    }
+
+    /// When the message of this number, the first being 0, should go; nanoseconds after the beginning.
+    pub(crate) fn departure(self, number: u64) -> u64 {
+        let number = crate::report::float(number);
+        let before = ((number + 1.0) / self.burst).ceil() - 1.0;
+        whole(before.max(0.0) * self.beat)
+    }
+}
+
+/// Has the kernel wake this thread when it asked to be woken, and not some 50 µs later.
+pub(crate) fn wake_on_time() {
+    // Where it is refused, messages leave later; their times count from when they should have gone.
+    set_current_timer_slack(NonZeroU64::new(1)).unwrap_or_default();
+}
+
+/// Without its fraction; numbers here are positive and far below 2^53.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::as_conversions,
+    reason = "numbers here are positive and far below 2^53"
+)]
+pub(crate) const fn whole(number: f64) -> u64 {
+    number as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_message_is_due_at_its_departure_and_not_before() {
+        for rate in [3.0, 1000.0, 50_000.0, 123_456.0, 1e6] {
+            let timetable = Timetable::new(rate);
+            for number in 0..5000 {
+                let departure = timetable.departure(number);
+                assert!(timetable.due(departure + 1) > number, "{rate} {number}");
+                assert!(
+                    departure == 0 || timetable.due(departure - 1) <= number,
+                    "{rate} {number}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_second_holds_the_rate() {
+        for rate in [50.0, 12_500.0, 100_000.0] {
+            let due = crate::report::float(Timetable::new(rate).due(999_999_999));
+            assert!((due - rate).abs() <= rate / 1e4 + 1.0, "{rate} {due}");
+        }
+    }
+}

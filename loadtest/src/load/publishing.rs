@@ -1,0 +1,236 @@
+//! One thread that sends for all publishers: whoever may send does, a write each in turn.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use rustix::buffer::spare_capacity;
+use rustix::event::epoll;
+use rustix::event::{Timespec, epoll::EventFlags};
+use rustix::fd::OwnedFd;
+
+use super::client::Client;
+use super::flow::{Plan, STAMP, Track};
+use super::pace::{Pace, Timetable, wake_on_time};
+use super::times::nanos;
+use crate::failed::Failed;
+
+/// What one write hands to the system, in bytes.
+const WRITE: usize = 64 * 1024;
+
+/// How often to look whether the window has opened.
+const LOOK: Duration = Duration::from_micros(50);
+
+/// How long no socket may take anything.
+const DEADLINE: Timespec = Timespec {
+    tv_sec: 30,
+    tv_nsec: 0,
+};
+
+/// One publisher.
+struct Publisher<'p> {
+    client: Client,
+    track: &'p Track,
+    /// Where the flow's messages that this one sends lie in the timetable: `turn`, `turn + of`, `turn + 2 × of`, …
+    turn: u64,
+    of: u64,
+    sent: u64,
+    /// Messages, one behind the other, of which `at..end` have still to go.
+    chunk: Vec<u8>,
+    at: usize,
+    end: usize,
+    /// Bytes of a message, and where in it the payload begins.
+    frame: usize,
+    line: usize,
+}
+
+/// Why a publisher stopped.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Only because it was the others' turn.
+    Ready,
+    /// Its socket takes nothing.
+    Blocked,
+    /// Nothing may go before this time, in nanoseconds since the beginning; 0: before messages have arrived.
+    Waiting(u64),
+    /// All of it has gone.
+    Done,
+}
+
+/// Sends everything.
+pub(super) fn publish(plan: &Plan, clients: Vec<(usize, Client)>) -> Result<(), Failed> {
+    wake_on_time();
+    let all = u64::try_from(clients.len()).unwrap_or(u64::MAX);
+    let begin = |((track, client), turn)| -> Option<Publisher<'_>> {
+        Some(Publisher::new(client, plan.tracks.get(track)?, turn, plan.size).of(all))
+    };
+    let mut publishers: Vec<_> = clients.into_iter().zip(0..).filter_map(begin).collect();
+    let epoll = watch(&publishers)?;
+    let mut states = vec![State::Ready; publishers.len()];
+    while states.iter().any(|state| *state != State::Done) {
+        for (publisher, state) in publishers.iter_mut().zip(&mut states) {
+            if !matches!(*state, State::Done | State::Blocked) {
+                *state = publisher.go(plan)?;
+            }
+        }
+        rest(&epoll, plan, &mut states)?;
+    }
+    for publisher in &mut publishers {
+        publisher.client.wait_again()?;
+        publisher.client.flush()?;
+    }
+    Ok(())
+}
+
+/// Sockets that take bytes again are told once each time they do.
+fn watch(publishers: &[Publisher<'_>]) -> Result<OwnedFd, Failed> {
+    let failed = |error: rustix::io::Errno| Failed::io("watching sockets", error.into());
+    let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(failed)?;
+    for (publisher, number) in publishers.iter().zip(0..) {
+        publisher.client.do_not_wait()?;
+        let data = epoll::EventData::new_u64(number);
+        let flags = EventFlags::OUT | EventFlags::ET;
+        epoll::add(&epoll, &publisher.client, data, flags).map_err(failed)?;
+    }
+    Ok(epoll)
+}
+
+/// Sleeps while nobody can send.
+fn rest(epoll: &OwnedFd, plan: &Plan, states: &mut [State]) -> Result<(), Failed> {
+    let has = |wanted: State| states.contains(&wanted);
+    let blocked = has(State::Blocked);
+    let longest = if has(State::Ready) {
+        Some(Duration::ZERO)
+    } else {
+        let waiting = states.iter().filter_map(|state| match state {
+            State::Waiting(0) => Some(LOOK),
+            State::Waiting(until) => Some(Duration::from_nanos(
+                until.saturating_sub(nanos(plan.begun)).max(1),
+            )),
+            State::Ready | State::Blocked | State::Done => None,
+        });
+        waiting.min()
+    };
+    match longest {
+        Some(pause) if !pause.is_zero() => std::thread::park_timeout(pause),
+        _ => {}
+    }
+    if !blocked {
+        return Ok(());
+    }
+    let timeout = longest.map_or(DEADLINE, |_| Timespec::default());
+    let mut events: Vec<epoll::Event> = Vec::with_capacity(64);
+    let found = epoll::wait(epoll, spare_capacity(&mut events), Some(&timeout));
+    match found {
+        Ok(0) if longest.is_none() => {
+            return Err(Failed::Limit("no socket takes anything".to_owned()));
+        }
+        Ok(_) | Err(rustix::io::Errno::INTR) => {}
+        Err(error) => return Err(Failed::io("watching sockets", error.into())),
+    }
+    for event in events {
+        let number = usize::try_from(event.data.u64()).unwrap_or(usize::MAX);
+        if let Some(state @ State::Blocked) = states.get_mut(number) {
+            *state = State::Ready;
+        }
+    }
+    Ok(())
+}
+
+impl<'p> Publisher<'p> {
+    fn new(client: Client, track: &'p Track, turn: u64, size: usize) -> Self {
+        let line = format!("PUB {} {size}\r\n", track.subject);
+        let frame = [line.as_bytes(), &payload(size), b"\r\n"].concat();
+        Self {
+            client,
+            track,
+            turn,
+            of: 1,
+            sent: 0,
+            chunk: frame.repeat((WRITE / frame.len()).max(1)),
+            at: 0,
+            end: 0,
+            frame: frame.len(),
+            line: line.len(),
+        }
+    }
+
+    const fn of(mut self, all: u64) -> Self {
+        self.of = all;
+        self
+    }
+
+    /// Sends what may go, a write at most.
+    fn go(&mut self, plan: &Plan) -> Result<State, Failed> {
+        if self.at == self.end
+            && let Some(state) = self.load(plan)
+        {
+            return Ok(state);
+        }
+        let rest = self.chunk.get(self.at..self.end).unwrap_or_default();
+        let taken = self.client.try_send(rest)?;
+        self.at += taken;
+        let blocked = taken == 0 && self.at < self.end;
+        let held = self.at == self.end && !self.client.try_push()?;
+        Ok(match (blocked || held, self.at == self.end) {
+            (true, _) => State::Blocked,
+            (false, true) if self.sent >= self.track.goal => State::Done,
+            (false, _) => State::Ready,
+        })
+    }
+
+    /// Makes ready what may go now, as much as a write holds; why nothing may, if so.
+    fn load(&mut self, plan: &Plan) -> Option<State> {
+        let left = self.track.goal.saturating_sub(self.sent);
+        let may = match plan.pace {
+            _ if left == 0 => return None,
+            Pace::Window(_) => plan.room(self.track),
+            Pace::Rate(rate) => self.due(Timetable::new(rate), nanos(plan.begun)),
+        };
+        if may == 0 {
+            return Some(State::Waiting(self.next(plan.pace)));
+        }
+        let most = self.chunk.len() / self.frame;
+        let count = usize::try_from(may.min(left)).unwrap_or(most).min(most);
+        (self.at, self.end) = (0, count * self.frame);
+        if plan.stamped() {
+            self.stamp(plan.pace);
+        }
+        let count = u64::try_from(count).unwrap_or_default();
+        self.sent += count;
+        self.track.sent.fetch_add(count, Ordering::Relaxed);
+        None
+    }
+
+    /// Writes into each message when it should leave.
+    fn stamp(&mut self, pace: Pace) {
+        let Pace::Rate(rate) = pace else { return };
+        let timetable = Timetable::new(rate);
+        let ready = self.chunk.get_mut(..self.end).unwrap_or_default();
+        for (frame, number) in ready.chunks_exact_mut(self.frame).zip(self.sent..) {
+            let departure = timetable.departure(self.turn + number * self.of);
+            let stamp = frame.get_mut(self.line..self.line + STAMP);
+            stamp
+                .unwrap_or_default()
+                .copy_from_slice(&departure.to_be_bytes());
+        }
+    }
+
+    /// How many of its messages are due.
+    fn due(&self, timetable: Timetable, nanos: u64) -> u64 {
+        let all = timetable.due(nanos);
+        let own = all.saturating_sub(self.turn).div_ceil(self.of);
+        own.saturating_sub(self.sent)
+    }
+
+    fn next(&self, pace: Pace) -> u64 {
+        match pace {
+            Pace::Window(_) => 0,
+            Pace::Rate(rate) => Timetable::new(rate).departure(self.turn + self.sent * self.of),
+        }
+    }
+}
+
+/// What messages carry behind their stamp.
+pub(super) fn payload(size: usize) -> Vec<u8> {
+    (b'a'..=b'z').cycle().take(size).collect()
+}

@@ -1,0 +1,300 @@
+//! Figures: what was measured of one target in each round, and how it stands to the other targets of the same run.
+
+use std::collections::BTreeMap;
+
+use serde::{Serialize, Serializer};
+
+use super::spread::{Spread, float, ratio};
+use crate::failed::Failed;
+use crate::load::Times;
+use crate::scenarios::{Case, Played, Scenario};
+use crate::targets::{Cost, Kind, Role};
+
+/// Parts of all messages whose times an HTML page draws.
+const PARTS: [f64; 9] = [0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999, 0.9999];
+
+/// What a figure is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Measure {
+    /// Messages, answers or connections a second.
+    Rate,
+    /// Microseconds that half of them took at most.
+    P50,
+    P90,
+    P99,
+    /// The same of 999 in 1000.
+    P999,
+    Longest,
+    /// Seconds of CPU per million messages.
+    Cpu(Role),
+    /// The most resident memory at once, in MiB.
+    Peak(Role),
+    /// Resident KiB per connection.
+    Held(Role),
+}
+
+/// One measure of one target.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Figure {
+    pub(crate) measure: Measure,
+    pub(crate) unit: &'static str,
+    pub(crate) rounds: Vec<f64>,
+    pub(crate) spread: Spread,
+    /// The same divided by that of what it is compared to.
+    pub(crate) against: Vec<Against>,
+}
+
+/// A ratio to another target.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Against {
+    pub(crate) base: Kind,
+    /// Of the medians over all rounds.
+    pub(crate) of_medians: f64,
+    /// Of the two in the same round.
+    pub(crate) within_rounds: Spread,
+}
+
+/// A target in one case.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Row {
+    pub(crate) target: Kind,
+    pub(crate) figures: Vec<Figure>,
+    /// Parts of all messages, and microseconds that these took at most; of all rounds together.
+    pub(crate) percentiles: Vec<(f64, f64)>,
+}
+
+/// A case and what came of it.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Table {
+    pub(crate) case: Case,
+    pub(crate) title: String,
+    pub(crate) rounds: usize,
+    pub(crate) rows: Vec<Row>,
+}
+
+/// A case while it is measured.
+pub(crate) struct Series {
+    case: Case,
+    targets: Vec<Collected>,
+}
+
+struct Collected {
+    kind: Kind,
+    rounds: BTreeMap<Measure, Vec<f64>>,
+    times: Option<Times>,
+}
+
+impl Measure {
+    /// A word for programs.
+    pub(crate) fn name(self) -> String {
+        match self {
+            Self::Rate => "rate".to_owned(),
+            Self::P50 => "p50".to_owned(),
+            Self::P90 => "p90".to_owned(),
+            Self::P99 => "p99".to_owned(),
+            Self::P999 => "p99.9".to_owned(),
+            Self::Longest => "longest".to_owned(),
+            Self::Cpu(role) => format!("cpu of {}", role.name()),
+            Self::Peak(role) => format!("peak memory of {}", role.name()),
+            Self::Held(role) => format!("memory of {}", role.name()),
+        }
+    }
+
+    pub(crate) const fn unit(self) -> &'static str {
+        match self {
+            Self::Rate => "1/s",
+            Self::P50 | Self::P90 | Self::P99 | Self::P999 | Self::Longest => "us",
+            Self::Cpu(_) => "s/million",
+            Self::Peak(_) => "MiB",
+            Self::Held(_) => "KiB/connection",
+        }
+    }
+}
+
+impl Serialize for Measure {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.name())
+    }
+}
+
+impl Series {
+    pub(crate) fn new(case: &Case, targets: &[Kind]) -> Self {
+        let none = |kind: &Kind| Collected {
+            kind: *kind,
+            rounds: BTreeMap::new(),
+            times: None,
+        };
+        Self {
+            case: case.clone(),
+            targets: targets.iter().map(none).collect(),
+        }
+    }
+
+    /// Takes in one round of one target.
+    pub(crate) fn add(
+        &mut self,
+        kind: Kind,
+        played: &Played,
+        costs: &[Cost],
+    ) -> Result<(), Failed> {
+        let mut targets = self.targets.iter_mut();
+        let Some(target) = targets.find(|target| target.kind == kind) else {
+            return Ok(());
+        };
+        for (role, bytes) in &played.held {
+            target.push(Measure::Held(*role), bytes / 1024.0);
+        }
+        if self.case.scenario == Scenario::Idle {
+            return Ok(());
+        }
+        let count = float(played.moved.count);
+        target.push(Measure::Rate, count / played.moved.took.as_secs_f64());
+        for cost in costs {
+            target.push(
+                Measure::Cpu(cost.role),
+                cost.cpu.as_secs_f64() * 1e6 / count,
+            );
+            if let Some(peak) = cost.peak {
+                target.push(Measure::Peak(cost.role), float(peak) / 1_048_576.0);
+            }
+        }
+        match &played.moved.times {
+            Some(times) => target.take(times),
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) fn table(&self, rounds: usize) -> Table {
+        Table {
+            case: self.case.clone(),
+            title: self.case.title(),
+            rounds,
+            rows: self.targets.iter().map(|target| self.row(target)).collect(),
+        }
+    }
+
+    fn row(&self, target: &Collected) -> Row {
+        let figure = |(measure, rounds): (&Measure, &Vec<f64>)| Figure {
+            measure: *measure,
+            unit: measure.unit(),
+            spread: Spread::of(rounds.iter().copied()),
+            against: self.against(target.kind, *measure, rounds),
+            rounds: rounds.clone(),
+        };
+        let times = target.times.iter();
+        let percentiles = times.flat_map(|times| PARTS.map(|part| (part, times.micros(part))));
+        Row {
+            target: target.kind,
+            figures: target.rounds.iter().map(figure).collect(),
+            percentiles: percentiles.collect(),
+        }
+    }
+
+    fn against(&self, kind: Kind, measure: Measure, rounds: &[f64]) -> Vec<Against> {
+        let median = |rounds: &[f64]| Spread::of(rounds.iter().copied()).median;
+        let bases = kind.bases();
+        let others = self.targets.iter();
+        let others = others.filter(|other| bases.contains(&other.kind));
+        let of = |other: &Collected| {
+            let base = other.rounds.get(&measure)?;
+            (median(base) > 0.0).then(|| Against {
+                base: other.kind,
+                of_medians: median(rounds) / median(base),
+                within_rounds: ratio(rounds, base),
+            })
+        };
+        others.filter_map(of).collect()
+    }
+}
+
+impl Collected {
+    fn push(&mut self, measure: Measure, value: f64) {
+        self.rounds.entry(measure).or_default().push(value);
+    }
+
+    fn take(&mut self, times: &Times) -> Result<(), Failed> {
+        let parts = [
+            (Measure::P50, 0.5),
+            (Measure::P90, 0.9),
+            (Measure::P99, 0.99),
+            (Measure::P999, 0.999),
+        ];
+        for (measure, part) in parts {
+            self.push(measure, times.micros(part));
+        }
+        self.push(Measure::Longest, times.longest());
+        match &mut self.times {
+            Some(all) => all.add(times),
+            none => {
+                *none = Some(times.clone());
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Table {
+    /// What was measured of a target.
+    pub(crate) fn figure(&self, target: Kind, measure: Measure) -> Option<&Figure> {
+        let row = self.rows.iter().find(|row| row.target == target)?;
+        row.figure(measure)
+    }
+}
+
+impl Row {
+    pub(crate) fn figure(&self, measure: Measure) -> Option<&Figure> {
+        self.figures.iter().find(|figure| figure.measure == measure)
+    }
+}
+
+impl Against {
+    /// The ratio of medians; in brackets the lowest and the highest within a round.
+    pub(crate) fn words(self) -> String {
+        let Spread { low, high, .. } = self.within_rounds;
+        format!("{:.2} ({low:.2} to {high:.2})", self.of_medians)
+    }
+}
+
+impl Figure {
+    /// How it stands to another target.
+    pub(crate) fn of(&self, base: Kind) -> Option<Against> {
+        self.against
+            .iter()
+            .find(|ratio| ratio.base == base)
+            .copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::Moved;
+    use crate::report::show;
+    use crate::scenarios::Overrides;
+    use std::time::Duration;
+
+    #[test]
+    fn ratios_are_of_medians_and_of_each_round_with_its_own() {
+        let case = Case::new(Scenario::Pubsub, 128, &Overrides::default());
+        let mut series = Series::new(&case, &[Kind::Haproxy, Kind::Sealing]);
+        let rounds = [
+            (Kind::Haproxy, [100, 200, 400]),
+            (Kind::Sealing, [100, 100, 100]),
+        ];
+        for (kind, counts) in rounds {
+            for count in counts {
+                let moved = Moved {
+                    count,
+                    took: Duration::from_secs(1),
+                    times: None,
+                };
+                series.add(kind, &moved.into(), &[]).unwrap();
+            }
+        }
+        let table = series.table(3);
+        let figure = table.figure(Kind::Sealing, Measure::Rate).unwrap();
+        let ratio = figure.of(Kind::Haproxy).unwrap();
+        assert!((ratio.of_medians - 0.5).abs() < 1e-9);
+        assert_eq!(show(ratio.within_rounds, 2), "0.50 (0.25 to 1.00)");
+    }
+}

@@ -1,0 +1,51 @@
+//! Connections that come, say one thing to themselves, and go.
+
+use std::time::Duration;
+
+use crate::failed::Failed;
+use crate::load::{Client, Door, Moved, Times, now};
+
+/// Connections that come and go at once.
+const AT_ONCE: u64 = 4;
+
+/// So many connections in all; times are from the first packet to the message.
+pub(super) fn play(door: &Door, size: usize, count: u64) -> Result<Moved, Failed> {
+    let each = count.div_ceil(AT_ONCE);
+    let begun = now();
+    let times = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..AT_ONCE)
+            .map(|worker| scope.spawn(move || come_and_go(door, worker, size, each)))
+            .collect();
+        let mut all = Times::new()?;
+        for worker in workers {
+            let times = worker
+                .join()
+                .unwrap_or_else(|_panic| Err(Failed::Limit("a worker panicked".to_owned())))?;
+            all.add(&times)?;
+        }
+        Ok::<_, Failed>(all)
+    })?;
+    Ok(Moved {
+        count: each * AT_ONCE,
+        took: now().duration_since(begun).max(Duration::from_nanos(1)),
+        times: Some(times),
+    })
+}
+
+fn come_and_go(door: &Door, worker: u64, size: usize, count: u64) -> Result<Times, Failed> {
+    let mut times = Times::new()?;
+    let payload = "x".repeat(size);
+    let words =
+        format!("SUB load.churn.{worker} 1\r\nPUB load.churn.{worker} {size}\r\n{payload}\r\n");
+    for _ in 0..count {
+        let begun = now();
+        let mut client = Client::connect(door)?;
+        client.send(words.as_bytes())?;
+        let len = client.message(|message| message.payload.len())?;
+        if len != size {
+            return Err(Failed::Limit(format!("a message of {len} bytes")));
+        }
+        times.record(now().duration_since(begun));
+    }
+    Ok(times)
+}

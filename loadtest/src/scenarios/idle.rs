@@ -1,0 +1,67 @@
+//! Connections that say nothing: what each of them costs the processes on the way.
+
+use super::Played;
+use crate::failed::Failed;
+use crate::load::{Client, Door, Moved, now};
+use crate::report::float;
+use crate::targets::{Kind, Programs, Role, Target, open_files};
+
+/// Open files of a process besides connections.
+const OTHER_FILES: u64 = 100;
+
+/// Connections with one subscription each, to a target that has had none before: what an earlier load has left would hide them.
+pub(super) fn play(programs: &Programs, kind: Kind, count: u64) -> Result<Played, Failed> {
+    // What stands between needs two files for each.
+    let most = open_files().saturating_sub(OTHER_FILES) / 2;
+    if count > most {
+        return Err(Failed::Limit(format!(
+            "{count} connections need more open files than a process may have ({most} connections); raise `ulimit -n`"
+        )));
+    }
+    let begun = now();
+    let target = Target::start(programs, kind)?;
+    // Threads, buffers and tables that any traffic brings about are not a connection's.
+    let mut first = Client::connect(&target.door)?;
+    converse(&mut first)?;
+    let before = resident(&target)?;
+    let clients = connect(&target.door, count)?;
+    let after = resident(&target)?;
+    drop(clients);
+    let held = after.into_iter().zip(before);
+    let held = held.map(|((role, after), (_, before))| {
+        (role, float(after.saturating_sub(before)) / float(count))
+    });
+    Ok(Played {
+        held: held.collect(),
+        moved: Moved {
+            count,
+            took: now().duration_since(begun),
+            times: None,
+        },
+    })
+}
+
+fn connect(door: &Door, count: u64) -> Result<Vec<Client>, Failed> {
+    (0..count)
+        .map(|number| {
+            let mut client = Client::connect(door)?;
+            client.subscribe(&format!("idle.{number}"))?;
+            client.rest();
+            Ok(client)
+        })
+        .collect()
+}
+
+/// One message to itself.
+fn converse(client: &mut Client) -> Result<(), Failed> {
+    client.subscribe("idle.first")?;
+    let payload = "x".repeat(128);
+    client.send(format!("PUB idle.first 128\r\n{payload}\r\n").as_bytes())?;
+    client.message(|_message| ())
+}
+
+fn resident(target: &Target) -> Result<Vec<(Role, u64)>, Failed> {
+    let of = target.processes();
+    of.map(|(role, process)| Ok((role, process.resident()?)))
+        .collect()
+}

@@ -1,0 +1,237 @@
+//! What is measured: ways to a bus, each with a server of its own and whatever stands before it.
+//!
+//! ```text
+//! bare       agent ──────────────────────────────────────► nats-server
+//! haproxy    agent ──────────► HAProxy, mode tcp ────────► nats-server
+//! nats-tls   agent ═════════════════ TLS ════════════════► nats-server
+//! relay      agent ──────────► Keyway, relay-only ───────► nats-server
+//! sealing    agent ──────────► Keyway ───────────────────► nats-server
+//! storm      agent ──────────► Keyway, another key each 100 ms ► nats-server
+//! chain      agent ──► Keyway ──────────► Keyway ────────► nats-server
+//! ```
+
+mod certificate;
+mod gateway;
+mod haproxy;
+mod operator;
+mod process;
+mod programs;
+mod server;
+mod storm;
+
+use std::time::Duration;
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+pub(crate) use gateway::{Gateway, Mode};
+pub(crate) use process::{Process, own_cpu};
+pub(crate) use programs::{Programs, Versions, open_files};
+pub(crate) use storm::storm;
+
+use crate::failed::Failed;
+use crate::load::Door;
+use haproxy::Haproxy;
+use server::Server;
+
+/// How often keys are replaced in a storm.
+const STORM: Duration = Duration::from_millis(100);
+
+/// A gateway whose keys are replaced all the time: what was replaced opens for a second, and goes. Versions must not pile up.
+pub(crate) const SHORT_LIVED: &str =
+    "[[keyring]]\nname = \"default\"\nsubjects = [\">\"]\noverlap = \"1s\"\nretain = \"shred\"\n";
+
+/// A way to the bus.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Kind {
+    /// The server alone.
+    Bare,
+    /// HAProxy in TCP mode.
+    Haproxy,
+    /// The server's own TLS, on every connection.
+    NatsTls,
+    /// Keyway that touches no payload.
+    Relay,
+    /// Keyway that seals and opens.
+    Sealing,
+    /// The same while its keys are replaced every 100 ms.
+    Storm,
+    /// Two sealing gateways in a row, each with keys of its own.
+    Chain,
+}
+
+/// One of them, running.
+pub(crate) struct Target {
+    pub(crate) kind: Kind,
+    /// Where agents enter.
+    pub(crate) door: Door,
+    haproxy: Option<Haproxy>,
+    /// From the agent to the server.
+    gateways: Vec<Gateway>,
+    server: Server,
+}
+
+/// A process on the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Role {
+    /// This program.
+    Generator,
+    Haproxy,
+    Gateway,
+    /// The one behind the first.
+    SecondGateway,
+    Server,
+}
+
+/// What a process has used.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Cost {
+    pub(crate) role: Role,
+    pub(crate) cpu: Duration,
+    /// The most memory that it had at once, in bytes; unknown of the generator.
+    pub(crate) peak: Option<u64>,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Bare,
+        Self::Haproxy,
+        Self::NatsTls,
+        Self::Relay,
+        Self::Sealing,
+        Self::Storm,
+        Self::Chain,
+    ];
+
+    /// What its figures are compared to, where that is in the run.
+    pub(crate) const fn bases(self) -> &'static [Self] {
+        match self {
+            Self::Bare => &[],
+            Self::Haproxy => &[Self::Bare],
+            Self::NatsTls => &[Self::Bare, Self::Haproxy],
+            Self::Relay | Self::Sealing | Self::Chain => {
+                &[Self::Bare, Self::Haproxy, Self::NatsTls]
+            }
+            Self::Storm => &[Self::Bare, Self::Haproxy, Self::NatsTls, Self::Sealing],
+        }
+    }
+
+    /// As `--targets` has it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Bare => "bare",
+            Self::Haproxy => "haproxy",
+            Self::NatsTls => "nats-tls",
+            Self::Relay => "relay",
+            Self::Sealing => "sealing",
+            Self::Storm => "storm",
+            Self::Chain => "chain",
+        }
+    }
+}
+
+impl Role {
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Generator,
+        Self::Haproxy,
+        Self::Gateway,
+        Self::SecondGateway,
+        Self::Server,
+    ];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Generator => "generator",
+            Self::Haproxy => "haproxy",
+            Self::Gateway => "gateway",
+            Self::SecondGateway => "second gateway",
+            Self::Server => "server",
+        }
+    }
+}
+
+impl Target {
+    /// Starts a server and what belongs before it.
+    pub(crate) fn start(programs: &Programs, kind: Kind) -> Result<Self, Failed> {
+        let mut server = match kind {
+            Kind::NatsTls => programs.tls_server()?,
+            Kind::Bare
+            | Kind::Haproxy
+            | Kind::Relay
+            | Kind::Sealing
+            | Kind::Storm
+            | Kind::Chain => programs.server()?,
+        };
+        let bus = server.addr;
+        let gateways = match kind {
+            Kind::Bare | Kind::Haproxy | Kind::NatsTls => vec![],
+            Kind::Relay => vec![programs.gateway(bus, Mode::Relay)?],
+            Kind::Sealing => vec![programs.gateway(bus, Mode::Sealing)?],
+            Kind::Storm => vec![programs.configured(bus, Mode::Sealing, SHORT_LIVED)?],
+            Kind::Chain => {
+                let inner = programs.gateway(bus, Mode::Sealing)?;
+                vec![programs.gateway(inner.addr, Mode::Sealing)?, inner]
+            }
+        };
+        let haproxy = (kind == Kind::Haproxy).then(|| programs.haproxy(bus));
+        let haproxy = haproxy.transpose()?;
+        let before = gateways.first().map(|gateway| gateway.addr);
+        let before = before.or_else(|| haproxy.as_ref().map(|proxy| proxy.addr));
+        let door = Door {
+            addr: before.unwrap_or(bus),
+            tls: server.tls.take(),
+        };
+        Ok(Self {
+            kind,
+            door,
+            haproxy,
+            gateways,
+            server,
+        })
+    }
+
+    /// Plays something, while happens what makes this target what it is.
+    pub(crate) fn during<T>(&self, play: impl FnOnce() -> Result<T, Failed>) -> Result<T, Failed> {
+        match (self.kind, self.gateways.first()) {
+            (Kind::Storm, Some(gateway)) => storm(gateway, STORM, play),
+            _ => play(),
+        }
+    }
+
+    /// Every process on the way, from the agent to the server.
+    pub(crate) fn processes(&self) -> impl Iterator<Item = (Role, &Process)> {
+        let haproxy = self.haproxy.iter();
+        let haproxy = haproxy.map(|proxy| (Role::Haproxy, &proxy.process));
+        let roles = [Role::Gateway, Role::SecondGateway];
+        let gateways = self.gateways.iter().map(|gateway| &gateway.process);
+        haproxy
+            .chain(roles.into_iter().zip(gateways))
+            .chain([(Role::Server, &self.server.process)])
+    }
+
+    /// What `play` costs every process.
+    pub(crate) fn costs_of<T>(
+        &self,
+        play: impl FnOnce() -> Result<T, Failed>,
+    ) -> Result<(T, Vec<Cost>), Failed> {
+        let mut before = vec![own_cpu()];
+        for (_, process) in self.processes() {
+            process.forget_peak();
+            before.push(process.cpu()?);
+        }
+        let played = play()?;
+        let mut after = vec![(Role::Generator, own_cpu(), None)];
+        for (role, process) in self.processes() {
+            after.push((role, process.cpu()?, Some(process.peak()?)));
+        }
+        let costs = after.into_iter().zip(before);
+        let costs = costs.map(|((role, after, peak), before)| Cost {
+            role,
+            cpu: after.saturating_sub(before),
+            peak,
+        });
+        Ok((played, costs.collect()))
+    }
+}

@@ -1,0 +1,62 @@
+//! `nats-server`, with JetStream in memory of its own.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::process::Command;
+use std::sync::Arc;
+
+use rustls::ClientConfig;
+use tempfile::TempDir;
+
+use super::certificate::Certificate;
+use super::process::Process;
+use super::programs::{Programs, folder};
+use crate::failed::Failed;
+
+/// A server that runs.
+pub(crate) struct Server {
+    pub(crate) process: Process,
+    pub(crate) addr: SocketAddr,
+    /// How TLS is spoken with it, if it is.
+    pub(super) tls: Option<Arc<ClientConfig>>,
+    _folder: TempDir,
+}
+
+impl Programs {
+    /// A server with JetStream, whose store goes with it.
+    pub(crate) fn server(&self) -> Result<Server, Failed> {
+        start(Command::new(&self.server), folder()?)
+    }
+
+    /// The same with its own TLS.
+    pub(super) fn tls_server(&self) -> Result<Server, Failed> {
+        let folder = folder()?;
+        let files = Certificate::new(folder.path())?;
+        let mut command = Command::new(&self.server);
+        command.arg("--tls").arg("--tlscert").arg(files.certificate);
+        command.arg("--tlskey").arg(files.key);
+        let mut server = start(command, folder)?;
+        server.tls = Some(files.client);
+        Ok(server)
+    }
+}
+
+fn start(mut command: Command, folder: TempDir) -> Result<Server, Failed> {
+    let log = folder.path().join("log");
+    command
+        .args(["--addr", "127.0.0.1", "--port", "-1", "--jetstream"])
+        .arg("--store_dir")
+        .arg(folder.path().join("store"));
+    let (process, addr) = Process::start(command, &log, || {
+        let text = fs::read_to_string(&log).ok()?;
+        text.contains("Server is ready").then_some(())?;
+        let (_before, after) = text.split_once("Listening for client connections on ")?;
+        after.lines().next()?.trim().parse().ok()
+    })?;
+    Ok(Server {
+        process,
+        addr,
+        tls: None,
+        _folder: folder,
+    })
+}
