@@ -1,7 +1,7 @@
 # Two commands matter: `make demo` and `make test`. Both need cargo, a C compiler, make and Python 3; the rest they fetch
 # into target/tools (see tests/tools.py).
 .DEFAULT_GOAL := help
-.PHONY: help demo test tools lint doc loom simulate fuzz fuzz-smoke bench bench-smoke loadtest loadtest-build aims soak
+.PHONY: help demo test tools lint doc loom simulate fuzz fuzz-smoke bench bench-smoke instructions loadtest loadtest-build aims soak
 
 CARGO ?= cargo
 PYTHON ?= python3
@@ -61,6 +61,12 @@ bench-smoke: ## the benches and the load test run; no number means anything
 	  "hostile --requests 50 --rounds 1 --slow 20" "soak --minutes 0.2 --rotate-every 2s"; do \
 	  target/debug/$(LOADTEST) $$what >>target/bench-smoke.log || exit 1; done
 	@echo "benches and load test run; see target/bench-smoke.log"
+
+# The dev profile with the gateway itself optimised, so that its dependencies are not built again.
+instructions: ## instructions per message of each path, compared with those on record; RECORD=1 records them
+	@$(CARGO) build --quiet --package keyway-bench --bin instructions --config 'profile.dev.package.keyway.opt-level=3' \
+	  --config 'profile.dev.package.keyway.debug-assertions=false' --config 'profile.dev.package.keyway.overflow-checks=false'
+	@$(PYTHON) bench/instructions.py target/debug/instructions $(if $(RECORD),--record)
 
 loadtest-build:
 	$(CARGO) build --quiet --release --package keyway --package keyway-loadtest --bins

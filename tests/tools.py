@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Fetch the pinned programs and client libraries that the demo and the tests run against.
 
-    tools.py ensure [ITEM ...]     put the items (default: all) in place; quiet when they already are
+    tools.py ensure [ITEM ...]     put the items (default: what the tests need) in place; quiet when they already are
     tools.py path ITEM             ensure one item, then print where it is
 
 ITEM     what it is                                             what `path` prints
@@ -11,9 +11,10 @@ node     Node of at least 20                                    the program
 js       the @nats-io packages of clients/js/package-lock.json  a folder for NODE_PATH
 c        the C client's driver, compiled                        the program
 haproxy  HAProxy of at least 2.4                                the program
+valgrind Valgrind of at least 3.16                              the program
 
-What the PATH already has (nats-server, node with npm, libnats, haproxy) is used. The rest goes into target/tools, or where KEYWAY_TOOLS
-says, and nowhere else: nothing is installed on the machine, nothing needs root. Needs Python 3 alone; pip, apt-get and
+What the PATH already has (nats-server, node with npm, libnats, haproxy, valgrind) is used. The rest goes into target/tools, or where
+KEYWAY_TOOLS says, and nowhere else: nothing is installed on the machine, nothing needs root. Needs Python 3 alone; pip, apt-get and
 a C compiler where an item calls for them. Once an item is in place, no network is needed.
 """
 
@@ -34,6 +35,7 @@ TOOLS = pathlib.Path(os.environ.get("KEYWAY_TOOLS") or HERE.parent / "target" / 
 SERVER_AT_LEAST = (2, 12)
 NODE_AT_LEAST = (20,)
 HAPROXY_AT_LEAST = (2, 4)
+VALGRIND_AT_LEAST = (3, 16)
 
 
 class Missing(Exception):
@@ -259,31 +261,43 @@ def c():
 
 
 # The folder is found from where the script lies, so that a copy of the tools works too.
-HAPROXY_START = """#!/bin/sh
+UNPACKED_START = """#!/bin/sh
 root=$(cd "$(dirname "$0")" && pwd)
-LD_LIBRARY_PATH="{libraries}" exec "$root/usr/sbin/haproxy" "$@"
+{variables} LD_LIBRARY_PATH="{libraries}" exec "$root/{program}" "$@"
 """
 
 
-def haproxy():
-    found = on_path("haproxy", HAPROXY_AT_LEAST, "-v")
+def unpacked(name, program, at_least, option="--version", variables=""):
+    """A program of the PATH, else that of Debian's package of the same name, unpacked beside us."""
+    found = on_path(name, at_least, option)
     if found:
         return found
 
     def fill(folder):
-        apt_unpack(["haproxy"], folder)
+        apt_unpack([name], folder)
         libraries = {path.parent for path in folder.glob("**/*.so*")}
         within = sorted("$root/" + str(path.relative_to(folder)) for path in libraries)
-        program = folder / "haproxy"
-        program.write_text(HAPROXY_START.format(libraries=":".join(within)))
-        program.chmod(0o755)
-        if (version_of(program, "-v") or ()) < HAPROXY_AT_LEAST:
-            raise Missing("the distribution's haproxy does not start or is too old\n  install HAProxy 2.4 or later on the PATH")
+        start = folder / name
+        start.write_text(UNPACKED_START.format(libraries=":".join(within), program=program, variables=variables))
+        start.chmod(0o755)
+        if (version_of(start, option) or ()) < at_least:
+            least = ".".join(map(str, at_least))
+            raise Missing(f"the distribution's {name} does not start or is too old\n  install {name} {least} or later on the PATH")
 
-    return filled("haproxy", digest(HERE / "tools.py"), fill) / "haproxy"
+    return filled(name, digest(HERE / "tools.py"), fill) / name
 
 
-ITEMS = {"server": server, "python": python, "node": node, "js": js, "c": c, "haproxy": haproxy}
+def haproxy():
+    return unpacked("haproxy", "usr/sbin/haproxy", HAPROXY_AT_LEAST, "-v")
+
+
+def valgrind():
+    return unpacked("valgrind", "usr/bin/valgrind.bin", VALGRIND_AT_LEAST, variables='VALGRIND_LIB="$root/usr/libexec/valgrind"')
+
+
+ITEMS = {"server": server, "python": python, "node": node, "js": js, "c": c, "haproxy": haproxy, "valgrind": valgrind}
+# What instructions are counted with.
+NOT_FOR_TESTS = {"valgrind"}
 
 
 def main(arguments):
@@ -293,7 +307,7 @@ def main(arguments):
         print(__doc__.strip(), file=sys.stderr)
         return 2
     try:
-        for name in names or ITEMS:
+        for name in names or ITEMS.keys() - NOT_FOR_TESTS:
             where = ITEMS[name]()
             if verb == "path":
                 print(where)

@@ -12,7 +12,7 @@ use keyway_bench::{
     Rig, SUBJECT, Shape, envelopes, filled, messages, payload, ring, run_deliver, snapshot,
 };
 
-use crate::seal::raw_key;
+use crate::seal::{AAD, raw_key};
 use crate::{READ, SIZES};
 
 /// Key versions, lanes of each, and envelopes, of the rows `…-256-lanes`.
@@ -21,7 +21,8 @@ const MANY: (u32, usize, usize) = (4, 64, 256);
 pub(crate) fn all(group: &mut BenchmarkGroup<'_, CpuTime>) {
     for size in SIZES {
         group.throughput(Throughput::Elements(1));
-        aead(group, size);
+        aead(group, "aead", &[], size);
+        aead(group, "aead-aad", &AAD, size);
         envelope(group, size);
         by_keyring(group, "keyring", (1, 1, 1), size);
         by_keyring(group, "keyring-256-lanes", MANY, size);
@@ -44,13 +45,13 @@ pub(crate) fn all(group: &mut BenchmarkGroup<'_, CpuTime>) {
     }
 }
 
-fn aead(group: &mut BenchmarkGroup<'_, CpuTime>, size: usize) {
+fn aead(group: &mut BenchmarkGroup<'_, CpuTime>, name: &str, aad: &[u8], size: usize) {
     let key = raw_key();
     let nonce = || Nonce::assume_unique_for_key([9; 12]);
     let (mut sealed, mut tag) = (vec![0; size], [0; TAG_LEN]);
     key.seal_out_of_place_scatter(
         nonce(),
-        Aad::empty(),
+        Aad::from(aad),
         &payload(size),
         &mut sealed,
         &[],
@@ -58,9 +59,9 @@ fn aead(group: &mut BenchmarkGroup<'_, CpuTime>, size: usize) {
     )
     .unwrap();
     let mut out = vec![0; size];
-    group.bench_function(BenchmarkId::new("aead", size), |bench| {
+    group.bench_function(BenchmarkId::new(name, size), |bench| {
         bench.iter(|| {
-            key.open_separate_gather(nonce(), Aad::empty(), black_box(&sealed), &tag, &mut out)
+            key.open_separate_gather(nonce(), Aad::from(aad), black_box(&sealed), &tag, &mut out)
                 .unwrap();
             black_box(&out);
         });

@@ -5,7 +5,7 @@ use std::hint::black_box;
 use crate::cpu_time::CpuTime;
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use criterion::{BenchmarkGroup, BenchmarkId, Throughput};
-use keyway::envelope::{OVERHEAD, SealFailed, Sealer, TAG_LEN};
+use keyway::envelope::{HEADER_LEN, OVERHEAD, SealFailed, Sealer, TAG_LEN};
 use keyway::wire::Buffer;
 use keyway_bench::{Rig, SUBJECT, Shape, filled, payload, publishes, run_publish, snapshot};
 
@@ -14,26 +14,30 @@ use crate::{READ, SIZES};
 pub(crate) fn all(group: &mut BenchmarkGroup<'_, CpuTime>) {
     for size in SIZES {
         group.throughput(Throughput::Elements(1));
-        aead(group, size);
+        aead(group, "aead", &[], size);
+        aead(group, "aead-aad", &AAD, size);
         envelope(group, size);
         path(group, "path", &Rig::sealing(1), size);
         path(group, "relay", &Rig::relay(), size);
     }
 }
 
+/// As much additional data as an envelope bound to [`SUBJECT`] has.
+pub(crate) const AAD: [u8; HEADER_LEN + 2 + SUBJECT.len()] = [1; HEADER_LEN + 2 + SUBJECT.len()];
+
 /// A key made beforehand.
 pub(crate) fn raw_key() -> LessSafeKey {
     LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &[7; 32]).unwrap())
 }
 
-/// No additional data, a fresh nonce from a counter: the least that AES-256-GCM can be asked to do.
-fn aead(group: &mut BenchmarkGroup<'_, CpuTime>, size: usize) {
+/// A fresh nonce from a counter; without additional data the least that AES-256-GCM can be asked to do.
+fn aead(group: &mut BenchmarkGroup<'_, CpuTime>, name: &str, aad: &[u8], size: usize) {
     let key = raw_key();
     let text = payload(size);
     let mut out = vec![0; size];
     let mut tag = [0; TAG_LEN];
     let mut count = 0_u64;
-    group.bench_function(BenchmarkId::new("aead", size), |bench| {
+    group.bench_function(BenchmarkId::new(name, size), |bench| {
         bench.iter(|| {
             count += 1;
             let mut nonce = [0; 12];
@@ -44,7 +48,7 @@ fn aead(group: &mut BenchmarkGroup<'_, CpuTime>, size: usize) {
             let nonce = Nonce::assume_unique_for_key(nonce);
             key.seal_out_of_place_scatter(
                 nonce,
-                Aad::empty(),
+                Aad::from(aad),
                 black_box(&text),
                 &mut out,
                 &[],

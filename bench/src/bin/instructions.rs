@@ -1,0 +1,79 @@
+//! One of the message paths, over and over, for callgrind: `instructions publish|deliver|relay-publish|relay-deliver SIZE`.
+//!
+//! Counted is [`measured`] alone, [`PASSES`] reads of a socket; how many messages that is goes to the standard output.
+#![expect(
+    clippy::arithmetic_side_effects,
+    clippy::disallowed_macros,
+    clippy::print_stdout,
+    reason = "a measurement stops at the first thing that is not as expected; its lengths are its own"
+)]
+
+use keyway::wire::Buffer;
+use keyway_bench::{
+    Rig, Shape, envelopes, filled, messages, payload, publishes, run_deliver, run_publish,
+};
+
+/// What one read of a socket brings at most: the bytes of a batch.
+const READ: usize = 64 * 1024;
+
+/// How many of them are counted.
+const PASSES: usize = 20;
+
+fn main() {
+    let mut args = std::env::args().skip(1);
+    let path = args.next().unwrap_or_default();
+    let size = args
+        .next()
+        .and_then(|size| size.parse().ok())
+        .unwrap_or(128);
+    let rig = if path.starts_with("relay") {
+        Rig::relay()
+    } else {
+        Rig::sealing(1)
+    };
+    let messages = if path.ends_with("publish") {
+        publish(&rig, size)
+    } else {
+        deliver(&rig, size)
+    };
+    println!("{messages}");
+}
+
+fn publish(rig: &Rig, size: usize) -> usize {
+    let (mut path, _deliver) = rig.paths();
+    let count = READ / publishes(1, &payload(size), Shape::default()).len();
+    let bytes = publishes(count, &payload(size), Shape::default());
+    run(&bytes, |input, output| {
+        run_publish(&mut path, input, output)
+    });
+    count * PASSES
+}
+
+fn deliver(rig: &Rig, size: usize) -> usize {
+    let (_publish, mut path) = rig.paths();
+    let count = READ / messages([&*payload(size + 48)].into_iter(), Shape::default()).len();
+    let sealed = envelopes(&rig.keys.load(), 1, count, &payload(size));
+    let bytes = messages(sealed.iter().map(Vec::as_slice), Shape::default());
+    run(&bytes, |input, output| {
+        run_deliver(&mut path, input, output)
+    });
+    count * PASSES
+}
+
+/// Once to get warm, and then for callgrind.
+fn run(bytes: &[u8], mut pass: impl FnMut(&mut Buffer, &mut Buffer)) {
+    let mut input = filled(bytes);
+    let mut output = Buffer::new();
+    pass(&mut input, &mut output);
+    measured(bytes.len(), &mut input, &mut |input| {
+        pass(input, &mut output)
+    });
+}
+
+#[inline(never)]
+fn measured(length: usize, input: &mut Buffer, pass: &mut dyn FnMut(&mut Buffer)) {
+    for _ in 0..PASSES {
+        input.advance(length);
+        pass(input);
+    }
+}
