@@ -1,6 +1,6 @@
 //! What is authenticated beside the payload: the header, and the subject when the envelope is bound to it.
 
-use super::HEADER_LEN;
+use super::{HEADER_LEN, Header};
 
 /// The longest subject that an envelope can be bound to, in bytes: its length travels in the authenticated data as a u16.
 pub const LONGEST_SUBJECT: usize = 65_535;
@@ -11,6 +11,49 @@ const SUBJECT_AT: usize = HEADER_LEN + 2;
 const SHORT: usize = 128;
 /// Stack scratch for subjects up to 512 bytes. Longer ones take the heap.
 const LONG: usize = SUBJECT_AT + 512;
+
+/// What one lane authenticates, message after message: the header stays as it is, but for its counter and the flag of the binding.
+pub(super) struct Scratch([u8; SHORT]);
+
+impl Scratch {
+    /// With this header in front.
+    pub(super) fn new(header: &Header) -> Self {
+        let mut bytes = [0; SHORT];
+        if let Some(front) = bytes.first_chunk_mut() {
+            *front = header.encode();
+        }
+        Self(bytes)
+    }
+
+    /// The header of another message in the lane.
+    #[inline]
+    pub(super) fn head(&mut self, header: &Header) -> [u8; HEADER_LEN] {
+        let mut none = [0; HEADER_LEN];
+        let head = self.0.first_chunk_mut().unwrap_or(&mut none);
+        header.stamp(head);
+        *head
+    }
+
+    /// [`with`], with the header that [`Self::head`] said last.
+    #[inline]
+    pub(super) fn with<T>(
+        &mut self,
+        subject: Option<&[u8]>,
+        then: impl FnOnce(&[u8]) -> T,
+    ) -> Option<T> {
+        let all = len(subject)?;
+        let (head, behind) = self.0.split_first_chunk_mut::<HEADER_LEN>()?;
+        if all > SHORT {
+            return with(head, subject, then);
+        }
+        if let Some(subject) = subject {
+            let (length, behind) = behind.split_first_chunk_mut()?;
+            *length = u16::try_from(subject.len()).ok()?.to_be_bytes();
+            behind.get_mut(..subject.len())?.copy_from_slice(subject);
+        }
+        self.0.get(..all).map(then)
+    }
+}
 
 /// How many bytes [`with`] hands on; `None` when the subject is too long to be bound.
 pub(super) fn len(subject: Option<&[u8]>) -> Option<usize> {

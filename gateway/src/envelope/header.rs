@@ -154,6 +154,16 @@ impl Header {
         })
     }
 
+    /// Makes the 32 bytes of another message in the same lane those of this one.
+    #[inline]
+    pub(super) const fn stamp(&self, bytes: &mut [u8; HEADER_LEN]) {
+        let [_, _, _, flags, ..] = bytes;
+        *flags = if self.bound { BOUND } else { 0 };
+        if let Some(tail) = bytes.last_chunk_mut() {
+            *tail = self.counter.to_be_bytes();
+        }
+    }
+
     /// The 32 bytes; [`Header::parse`] reads them back.
     #[must_use]
     pub fn encode(&self) -> [u8; HEADER_LEN] {

@@ -29,8 +29,9 @@ use crate::secret::NoEntropy;
 /// ```
 pub struct Sealer<A: Aead = Chosen> {
     key: LaneKey<A>,
-    /// Of the next message. `bound` is set anew for each.
+    /// Of the last message.
     header: Header,
+    aad: aad::Scratch,
     messages: u32,
     blocks: u64,
     caps: Caps,
@@ -74,15 +75,17 @@ impl<A: Aead> Sealer<A> {
 
     /// A lane with a given id. Only for known answers and tests: a lane id that comes back brings its nonces back.
     pub(super) fn fixed(version: &VersionKey, suite: Suite, lane: LaneId, caps: Caps) -> Self {
+        let header = Header {
+            suite,
+            bound: false,
+            kid: version.kid(),
+            lane,
+            counter: 0,
+        };
         Self {
             key: version.lane_with(suite, lane),
-            header: Header {
-                suite,
-                bound: false,
-                kid: version.kid(),
-                lane,
-                counter: 0,
-            },
+            header,
+            aad: aad::Scratch::new(&header),
             messages: 0,
             blocks: 0,
             caps,
@@ -108,16 +111,16 @@ impl<A: Aead> Sealer<A> {
         if given.checked_sub(OVERHEAD) != Some(plaintext.len()) {
             return Err(mismatch);
         }
-        let header = self.count(subject, plaintext.len())?;
-        let nonce = self.key.nonce(header.counter);
-        let head = header.encode();
+        self.count(subject, plaintext.len())?;
+        let nonce = self.key.nonce(self.header.counter);
         let (front, rest) = out.split_first_chunk_mut::<HEADER_LEN>().ok_or(mismatch)?;
         let (ciphertext, tag) = rest.split_last_chunk_mut().ok_or(mismatch)?;
-        *front = head;
+        *front = self.aad.head(&self.header);
         let sealed = Sealed { ciphertext, tag };
-        let sealed = aad::with(&head, subject, |aad| {
-            self.key.aead().seal(nonce, aad, plaintext, sealed)
-        });
+        let aead = self.key.aead();
+        let sealed = self
+            .aad
+            .with(subject, |aad| aead.seal(nonce, aad, plaintext, sealed));
         if sealed != Some(Ok(())) {
             out.fill(0);
             return Err(self.end());
@@ -168,7 +171,7 @@ impl<A: Aead> Sealer<A> {
     }
 
     /// Takes the next counter for a message, before anything is encrypted under it.
-    fn count(&mut self, subject: Option<&[u8]>, payload: usize) -> Result<Header, SealFailed> {
+    fn count(&mut self, subject: Option<&[u8]>, payload: usize) -> Result<(), SealFailed> {
         let aad = aad::len(subject)
             .ok_or_else(|| SealFailed::SubjectTooLong(subject.map_or(0, <[u8]>::len)))?;
         let counter = self.messages;
@@ -178,11 +181,9 @@ impl<A: Aead> Sealer<A> {
             (Some(messages), Some(blocks)) if self.caps.allow(messages, blocks) => {
                 self.messages = messages;
                 self.blocks = blocks;
-                Ok(Header {
-                    bound: subject.is_some(),
-                    counter,
-                    ..self.header
-                })
+                self.header.counter = counter;
+                self.header.bound = subject.is_some();
+                Ok(())
             }
             _ => Err(self.end()),
         }
