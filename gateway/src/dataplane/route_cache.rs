@@ -8,6 +8,8 @@ pub(super) struct RouteCache {
     subject: Vec<u8>,
     look: Option<Look>,
     generation: u64,
+    /// Whether it was the answer for the subject before the last, too.
+    again: bool,
 }
 
 impl RouteCache {
@@ -17,13 +19,20 @@ impl RouteCache {
             && self.generation == generation
             && self.subject == subject
         {
+            self.again = true;
             return look;
         }
+        self.again = false;
         let look = policy.look(subject);
         self.subject.clear();
         self.subject.extend_from_slice(subject);
         self.generation = generation;
         self.look = Some(look);
         look
+    }
+
+    /// What was said of the last subject, if it was that of the one before, too: others like it may follow.
+    pub(super) fn repeated(&self) -> Option<Look> {
+        self.look.filter(|_look| self.again)
     }
 }

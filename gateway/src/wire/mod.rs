@@ -5,6 +5,7 @@
 //! | `ops` | what a parser yields: one borrowed operation at a time |
 //! | `client` | the publish direction: what a client may send, exactly as permissive as nats-server's `parser.go` |
 //! | `server` | the deliver direction: what a server writes |
+//! | `streak` | messages in a row whose lines differ in their sizes alone, at the cost of one comparison |
 //! | `malformed` | what no peer may send, and what makes the server kill the connection with its own words |
 //! | `write` | control lines: upper case, single blanks, CRLF, sizes as the publisher wrote them |
 //! | `subject`, `header`, `info`, `connect`, `credentials` | the parts of a line that the gateway reads or edits |
@@ -31,6 +32,7 @@ mod line;
 mod malformed;
 mod ops;
 mod server;
+mod streak;
 pub mod subject;
 #[cfg(test)]
 mod tests;
@@ -45,3 +47,4 @@ pub use json::NotAnObject;
 pub use malformed::Malformed;
 pub use ops::{ClientOp, Limits, Message, Publish, ServerOp, Step};
 pub use server::ServerParser;
+pub use streak::{Alike, Streak};

@@ -186,6 +186,31 @@ fn optional(arg: Option<&[u8]>) -> (&[u8], &[u8]) {
     arg.map_or((b"", b""), |arg| (b" ", arg))
 }
 
+/// Appends a line that begins with `start` and ends with `size`, room for as many bytes, and CRLF; returns the room.
+#[inline]
+pub fn frame<'o>(out: &'o mut Buffer, start: &[u8], size: usize) -> &'o mut [u8] {
+    let decimal = Decimal::new(size);
+    let digits = decimal.digits();
+    let head = start.len().saturating_add(digits.len());
+    let frame = out.claim(head.saturating_add(size).saturating_add(4));
+    framed(frame, [start, digits]).unwrap_or_default()
+}
+
+/// The parts, CRLF, room, and CRLF again: the room in between.
+#[inline]
+fn framed<'o>(frame: &'o mut [u8], parts: [&[u8]; 2]) -> Option<&'o mut [u8]> {
+    let mut rest = frame;
+    for part in parts {
+        let (head, tail) = rest.split_at_mut_checked(part.len())?;
+        head.copy_from_slice(part);
+        rest = tail;
+    }
+    let (before, rest) = rest.split_first_chunk_mut()?;
+    let (room, behind) = rest.split_last_chunk_mut()?;
+    (*before, *behind) = (*b"\r\n", *b"\r\n");
+    Some(room)
+}
+
 /// Appends the parts with one reservation.
 #[inline]
 fn put(out: &mut Buffer, parts: &[&[u8]]) {

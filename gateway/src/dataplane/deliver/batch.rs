@@ -23,9 +23,10 @@ use crate::dataplane::worker::Worker;
 use super::candidates::{self, Source};
 use super::fate::{Fate, Judge, Otherwise};
 use super::stored;
+use super::streak::Streak;
 
 /// A batch ends when its output has grown to this.
-const BATCH_OUTPUT: usize = 256 * 1024;
+pub(super) const BATCH_OUTPUT: usize = 256 * 1024;
 
 /// How the reply subjects begin that acknowledge the chunks of a backup.
 const CHUNK: &[u8] = b"$JS.SNAPSHOT.";
@@ -41,13 +42,14 @@ pub struct DeliverPath<'s> {
     pub(super) worker: &'s Worker,
     pub(super) link: &'s RefCell<Link>,
     parser: ServerParser,
-    routes: RouteCache,
+    pub(super) routes: RouteCache,
+    pub(super) streak: Streak,
     /// The keyrings whose messages the client may not get.
     pub(super) deaf: Barred,
     pub(super) lanes: Cache,
     /// What could not be loaded, and until when nobody waits for it.
     absent: VecDeque<(Kid, Instant)>,
-    watch: Stopwatch,
+    pub(super) watch: Stopwatch,
     /// When the batch began.
     pub(super) now: Instant,
 }
@@ -64,6 +66,15 @@ pub enum DeliverBatch {
     Malformed,
     /// The server has answered the gateway's last `PING`: the client has everything that it is going to get.
     Last,
+}
+
+/// The subject for which a message was opened.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tried {
+    /// That it came on.
+    Own,
+    /// One that it names, or an alias.
+    Other,
 }
 
 /// Why an operation was not forwarded.
@@ -85,6 +96,7 @@ impl<'s> DeliverPath<'s> {
                 ..Limits::default()
             }),
             routes: RouteCache::default(),
+            streak: Streak::default(),
             deaf: Barred::new(Direction::Deliver),
             lanes: worker.caches.open(worker.id),
             absent: VecDeque::new(),
@@ -124,6 +136,12 @@ impl<'s> DeliverPath<'s> {
                 break DeliverBatch::Full;
             }
             let rest = input.filled().get(taken..).unwrap_or_default();
+            let alike = self.alike(&snapshot, rest, output);
+            if alike != 0 {
+                taken = taken.saturating_add(alike);
+                continue;
+            }
+            self.streak.end();
             match self.parser.next(rest) {
                 Ok(Step::More { need }) => break DeliverBatch::More(need),
                 Ok(Step::Op { op, len }) => match self.forward(&snapshot, op, output) {
@@ -135,6 +153,7 @@ impl<'s> DeliverPath<'s> {
                 Err(malformed) => break self.malformed(malformed.word()),
             }
         };
+        self.streak.end();
         input.consume(taken);
         self.worker.meters.flush();
         ended
@@ -187,7 +206,10 @@ impl<'s> DeliverPath<'s> {
         let fate = self.fate(snapshot, message);
         self.watch.lap(Stage::Parse, &self.worker.shared.clock);
         match fate {
-            Fate::Pass => self.pass(snapshot, message, out),
+            Fate::Pass => {
+                self.pass(snapshot, message, out);
+                self.expect_alike(snapshot, message, None);
+            }
             Fate::Accept(keyring) => {
                 let meters = self.worker.meters.keyring(Some(keyring.index()));
                 meters.plaintext.add(message.payload.len());
@@ -225,7 +247,7 @@ impl<'s> DeliverPath<'s> {
 
     /// Opens into `out`; on failure `out` is as it was.
     fn open(
-        &self,
+        &mut self,
         snapshot: &Snapshot,
         message: &Message<'_>,
         (expected, or): (Option<KeyringId>, Otherwise),
@@ -237,9 +259,12 @@ impl<'s> DeliverPath<'s> {
         }
         let before = out.len();
         match self.try_open(snapshot, message, expected, out) {
-            Ok(opened) => {
+            Ok((opened, by)) => {
                 out.put(b"\r\n");
                 self.opened(snapshot, opened, message);
+                if by == Tried::Own {
+                    self.expect_alike(snapshot, message, Some(opened.keyring));
+                }
             }
             Err(refused) => {
                 out.truncate(before);
@@ -262,7 +287,7 @@ impl<'s> DeliverPath<'s> {
         message: &Message<'_>,
         expected: Option<KeyringId>,
         out: &mut Buffer,
-    ) -> Result<Opened, OpenRefused> {
+    ) -> Result<(Opened, Tried), OpenRefused> {
         let payload = message.payload;
         let headers = message.headers.unwrap_or_default();
         let opened_len = payload.len().saturating_sub(OVERHEAD);
@@ -296,13 +321,13 @@ impl<'s> DeliverPath<'s> {
             };
         }
         let Err(OpenRefused::Unauthentic(keyring)) = first else {
-            return first;
+            return first.map(|opened| (opened, Tried::Own));
         };
         let source = Source::of(message, asked());
         let other = candidates::others(policy, keyring, &source, |subject| {
             attempt(Some(keyring), subject).ok()
         });
-        other.ok_or_else(|| {
+        other.map(|opened| (opened, Tried::Other)).ok_or_else(|| {
             lanes.count_failed(snapshot, payload);
             OpenRefused::Unauthentic(keyring)
         })

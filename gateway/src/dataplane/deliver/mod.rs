@@ -5,6 +5,7 @@ mod batch;
 mod candidates;
 mod fate;
 mod stored;
+mod streak;
 mod withheld;
 mod withhold;
 

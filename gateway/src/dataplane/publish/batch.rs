@@ -19,8 +19,10 @@ use crate::dataplane::reports::Report;
 use crate::dataplane::route_cache::RouteCache;
 use crate::dataplane::worker::Worker;
 
+use super::streak::Streak;
+
 /// A batch ends when its output has grown to this.
-const BATCH_OUTPUT: usize = 256 * 1024;
+pub(super) const BATCH_OUTPUT: usize = 256 * 1024;
 
 /// What makes the server say `Maximum Payload Violation`, whatever its limit is.
 const TOO_LARGE: &[u8] = b"PUB x 999999999\r\n";
@@ -31,14 +33,15 @@ pub struct PublishPath<'s> {
     pub(super) link: &'s RefCell<Link>,
     parser: ClientParser,
     pub(super) options: Connect,
-    routes: RouteCache,
+    pub(super) routes: RouteCache,
+    pub(super) streak: Streak,
     /// The keyrings under which the client may not publish.
     pub(super) mute: Barred,
     /// The keyrings whose messages it may not get.
     pub(super) deaf: Barred,
     /// Whether the client has said anything yet.
     spoken: bool,
-    watch: Stopwatch,
+    pub(super) watch: Stopwatch,
     /// When the batch began.
     pub(super) now: Instant,
 }
@@ -81,6 +84,7 @@ impl<'s> PublishPath<'s> {
             parser: ClientParser::new(limits),
             options: Connect::default(),
             routes: RouteCache::default(),
+            streak: Streak::default(),
             mute: Barred::new(Direction::Publish),
             deaf: Barred::new(Direction::Deliver),
             spoken: false,
@@ -111,6 +115,12 @@ impl<'s> PublishPath<'s> {
                 break PublishBatch::Full;
             }
             let rest = input.filled().get(taken..).unwrap_or_default();
+            let alike = self.alike(&snapshot, rest, output);
+            if alike != 0 {
+                taken = taken.saturating_add(alike);
+                continue;
+            }
+            self.streak.end();
             match self.parser.next(rest) {
                 Ok(Step::More { need }) => break PublishBatch::More(need),
                 Ok(Step::Op { op, len }) => match self.forward(&snapshot, op, output) {
@@ -125,6 +135,7 @@ impl<'s> PublishPath<'s> {
                 }
             }
         };
+        self.streak.end();
         input.consume(taken);
         self.worker.lanes.borrow_mut().report();
         self.worker.meters.flush();
@@ -136,11 +147,20 @@ impl<'s> PublishPath<'s> {
         let link = self.link.borrow();
         self.mute.refresh(snapshot, &link.identity);
         self.deaf.refresh(snapshot, &link.identity);
-        let most = self.worker.shared.config.max_message;
-        let limit = link.max_payload.map_or(most, |limit| limit.min(most));
-        self.parser.set_max_payload(Some(limit));
+        self.parser.set_max_payload(Some(self.most_payload()));
         self.parser
             .set_headers(link.headers && self.options.headers());
+    }
+
+    /// The longest body that is taken from the client.
+    pub(super) fn most_payload(&self) -> usize {
+        let most = self.worker.shared.config.max_message;
+        self.most_sealed().min(most)
+    }
+
+    /// The longest body that the server takes.
+    pub(super) fn most_sealed(&self) -> usize {
+        self.link.borrow().max_payload.unwrap_or(usize::MAX)
     }
 
     fn forward(
@@ -221,6 +241,7 @@ impl<'s> PublishPath<'s> {
             self.watch.lap(Stage::Parse, &self.worker.shared.clock);
             self.pass(publish, out);
             self.watch.lap(Stage::Crypto, &self.worker.shared.clock);
+            self.expect_alike(snapshot, publish);
             return Ok(());
         }
         let (policy, generation) = (snapshot.policy(), snapshot.generation());
@@ -240,6 +261,7 @@ impl<'s> PublishPath<'s> {
             self.request(snapshot, request, publish, out);
         } else if let Some(keyring) = keyring {
             self.seal(snapshot, (keyring, look), publish, out)?;
+            self.expect_alike(snapshot, publish);
         } else {
             self.pass(publish, out);
         }
@@ -258,12 +280,7 @@ impl<'s> PublishPath<'s> {
         let headers = publish.headers.unwrap_or_default();
         let sealed_len = publish.payload.len().saturating_add(OVERHEAD);
         let total = sealed_len.saturating_add(headers.len());
-        if self
-            .link
-            .borrow()
-            .max_payload
-            .is_some_and(|most| total > most)
-        {
+        if total > self.most_sealed() {
             self.refused(snapshot, Some(keyring), Cause::TooLarge, publish);
             return Err(Stop::TooLarge);
         }

@@ -4,6 +4,7 @@ mod batch;
 mod decide;
 mod forbid;
 mod request;
+mod streak;
 #[cfg(test)]
 mod tests;
 mod waiting;

@@ -1,0 +1,310 @@
+//! Messages that are alike take a shorter way through both paths. What goes in together must come out as if each had come alone.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use crate::clock::Clock;
+use crate::dataplane::{
+    Config, DeliverBatch, DeliverPath, Ends, Link, PublishBatch, PublishPath, Shared, Worker,
+};
+use crate::envelope::{Suite, VersionKey};
+use crate::keyring::{Budget, Keys, LaneMap, Snapshot, Usage, Version, WorkerId};
+use crate::policy::Policy;
+use crate::secret::Secret;
+use crate::wire::{Buffer, ClientOp, ClientParser, Limits, Publish, Step};
+
+const INFO: &[u8] = b"INFO {\"headers\":true,\"max_payload\":100}\r\n";
+const CONNECT: &[u8] = b"CONNECT {\"verbose\":false,\"headers\":true}\r\n";
+
+/// What an agent publishes.
+#[derive(Clone, Debug)]
+struct Message {
+    subject: &'static str,
+    reply: Option<u8>,
+    headers: bool,
+    size: usize,
+    spelling: Spelling,
+    way: Way,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Spelling {
+    Usual,
+    LeadingZero,
+    LowerCase,
+    TwoBlanks,
+}
+
+/// What happens to it between the two gateways.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Way {
+    Whole,
+    Altered,
+    Cut,
+    Plain,
+}
+
+fn worker(config: Config) -> (Worker, Arc<Version>) {
+    let policy = Arc::new(Policy::everything());
+    let version = Arc::new(Version {
+        keyring: policy.by_name("default").unwrap(),
+        number: 1,
+        label: "default.1".to_owned(),
+        suite: Suite::Aes256Gcm,
+        key: VersionKey::derive("default", 1, &Secret::random().unwrap()),
+        lanes: LaneMap::default(),
+        usage: Usage::new(1),
+        budget: Arc::new(Budget::unlimited(1)),
+    });
+    let active = vec![Arc::clone(&version)];
+    let all = vec![Arc::clone(&version)];
+    let (keys, _misses) = Keys::new(Snapshot::new(policy, active, all, 1));
+    let shared = Shared::new(config, Arc::new(keys), Clock::system());
+    (Worker::new(WorkerId(0), Arc::new(shared)), version)
+}
+
+fn link() -> RefCell<Link> {
+    RefCell::new(Link::new(Ends {
+        client: None,
+        gateway: None,
+    }))
+}
+
+/// What comes out of the publish path of a new session, for each of `parts`.
+fn published(worker: &Worker, parts: &[Vec<u8>]) -> Vec<u8> {
+    let link = link();
+    DeliverPath::new(worker, &link).batch(&mut filled(INFO), &mut Buffer::new());
+    let mut path = PublishPath::new(worker, &link);
+    path.batch(&mut filled(CONNECT), &mut Buffer::new());
+    let mut input = Buffer::new();
+    let mut output = Buffer::new();
+    for part in parts {
+        input.put(part);
+        let ended = path.batch(&mut input, &mut output);
+        assert!(matches!(ended, PublishBatch::More(_)) && input.is_empty());
+    }
+    output.filled().to_vec()
+}
+
+/// What comes out of the deliver path of a new session, for each of `parts`.
+fn delivered(worker: &Worker, parts: &[Vec<u8>]) -> Vec<u8> {
+    let link = link();
+    let mut path = DeliverPath::new(worker, &link);
+    path.batch(&mut filled(INFO), &mut Buffer::new());
+    let mut input = Buffer::new();
+    let mut output = Buffer::new();
+    for part in parts {
+        input.put(part);
+        let ended = path.batch(&mut input, &mut output);
+        assert!(matches!(ended, DeliverBatch::More(_)) && input.is_empty());
+    }
+    output.filled().to_vec()
+}
+
+fn filled(bytes: &[u8]) -> Buffer {
+    let mut buffer = Buffer::new();
+    buffer.put(bytes);
+    buffer
+}
+
+impl Message {
+    fn payload(&self) -> Vec<u8> {
+        (b'a'..=b'z').cycle().take(self.size).collect()
+    }
+
+    fn headers(&self) -> &'static str {
+        if self.headers {
+            "NATS/1.0\r\nA: b\r\n\r\n"
+        } else {
+            ""
+        }
+    }
+
+    /// As the agent writes it.
+    fn publish(&self) -> Vec<u8> {
+        let (verb, gap, zero) = match self.spelling {
+            Spelling::Usual => ("PUB", " ", ""),
+            Spelling::LeadingZero => ("PUB", " ", "0"),
+            Spelling::LowerCase => ("pub", " ", ""),
+            Spelling::TwoBlanks => ("PUB", "  ", ""),
+        };
+        let h = if self.headers { "H" } else { "" };
+        let sizes = self.sizes(self.size, zero);
+        let line = format!("{h}{verb}{gap}{}{} {sizes}\r\n", self.subject, self.reply());
+        [
+            line.as_bytes(),
+            self.headers().as_bytes(),
+            &self.payload(),
+            b"\r\n",
+        ]
+        .concat()
+    }
+
+    /// As a server delivers it with this payload.
+    fn deliver(&self, payload: &[u8], zero: &str) -> Vec<u8> {
+        let h = if self.headers { "H" } else { "" };
+        let sizes = self.sizes(payload.len(), zero);
+        let line = format!("{h}MSG {} 7{} {sizes}\r\n", self.subject, self.reply());
+        [line.as_bytes(), self.headers().as_bytes(), payload, b"\r\n"].concat()
+    }
+
+    fn sizes(&self, payload: usize, zero: &str) -> String {
+        let headers = self.headers().len();
+        if self.headers {
+            let total = headers.saturating_add(payload);
+            format!("{headers} {zero}{total}")
+        } else {
+            format!("{zero}{payload}")
+        }
+    }
+
+    fn reply(&self) -> String {
+        self.reply
+            .map_or(String::new(), |reply| format!(" reply.{reply}"))
+    }
+
+    fn zero(&self) -> &'static str {
+        if matches!(self.spelling, Spelling::LeadingZero) {
+            "0"
+        } else {
+            ""
+        }
+    }
+
+    /// What the server makes of what the gateway has published: one delivery.
+    fn carried(&self, publish: &Publish<'_>) -> Vec<u8> {
+        assert_eq!(publish.subject, self.subject.as_bytes());
+        let mut payload = publish.payload.to_vec();
+        match self.way {
+            Way::Whole => {}
+            Way::Altered => payload.iter_mut().rev().take(1).for_each(|byte| *byte ^= 1),
+            Way::Cut => payload.truncate(payload.len() / 2),
+            Way::Plain => payload = self.payload(),
+        }
+        self.deliver(&payload, self.zero())
+    }
+
+    /// Whether the agent behind the second gateway gets it.
+    fn arrives(&self) -> bool {
+        self.way == Way::Whole || self.size == 0
+    }
+}
+
+fn message() -> impl Strategy<Value = Message> {
+    let spelling = prop_oneof![
+        20 => Just(Spelling::Usual), 1 => Just(Spelling::LeadingZero),
+        1 => Just(Spelling::LowerCase), 1 => Just(Spelling::TwoBlanks),
+    ];
+    let way = prop_oneof![
+        20 => Just(Way::Whole), 1 => Just(Way::Altered), 1 => Just(Way::Cut), 1 => Just(Way::Plain),
+    ];
+    let reply = prop_oneof![8 => Just(None), 1 => (0_u8..3).prop_map(Some)];
+    let subject =
+        prop_oneof![6 => Just("a.b"), 1 => Just("a.bc"), 1 => Just("$JS.hub.API.$KV.b.k")];
+    (
+        subject,
+        reply,
+        prop::bool::weighted(0.1),
+        0_usize..30,
+        spelling,
+        way,
+    )
+        .prop_map(|(subject, reply, headers, size, spelling, way)| Message {
+            subject,
+            reply,
+            headers,
+            size,
+            spelling,
+            way,
+        })
+}
+
+/// Each publish in `bytes` as it is delivered.
+fn through_the_bus(bytes: &[u8], messages: &[Message]) -> Vec<Vec<u8>> {
+    let mut parser = ClientParser::new(Limits::default());
+    parser.set_headers(true);
+    let mut rest = bytes;
+    let mut deliveries = Vec::new();
+    for message in messages {
+        let Ok(Step::Op {
+            op: ClientOp::Publish(publish),
+            len,
+        }) = parser.next(rest)
+        else {
+            panic!("{:?} is no publish", rest.escape_ascii().to_string());
+        };
+        deliveries.push(message.carried(&publish));
+        rest = &rest[len..];
+    }
+    assert!(rest.is_empty());
+    deliveries
+}
+
+fn holds(messages: &[Message], config: &Config) {
+    let (worker, version) = worker(config.clone());
+    let counted = || {
+        let usage = &version.usage;
+        (usage.total(), usage.opened(), usage.failed_opens())
+    };
+    let mut counts = Vec::new();
+    let each: Vec<_> = messages.iter().map(Message::publish).collect();
+    let expected: Vec<u8> = messages
+        .iter()
+        .filter(|message| config.relay_only || message.arrives())
+        .flat_map(|message| message.deliver(&message.payload(), message.zero()))
+        .collect();
+    let whole = [each.concat()];
+    for parts in [&whole[..], &each] {
+        let published = published(&worker, parts);
+        counts.push(counted().0);
+        let deliveries = through_the_bus(&published, messages);
+        let before = counted();
+        let together = delivered(&worker, &[deliveries.concat()]);
+        let between = counted();
+        let alone = delivered(&worker, &deliveries);
+        let after = counted();
+        assert_eq!(shown(&together), shown(&alone));
+        assert_eq!(
+            between.1.wrapping_sub(before.1),
+            after.1.wrapping_sub(between.1)
+        );
+        assert_eq!(
+            between.2.wrapping_sub(before.2),
+            after.2.wrapping_sub(between.2)
+        );
+        if messages.iter().all(|message| message.way == Way::Whole) {
+            assert_eq!(shown(&alone), shown(&expected));
+        }
+    }
+    let [together, both] = counts[..] else {
+        panic!()
+    };
+    assert_eq!(both, together.plus(together));
+}
+
+fn shown(bytes: &[u8]) -> String {
+    bytes.escape_ascii().to_string()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn messages_come_out_together_as_they_do_alone(messages in prop::collection::vec(message(), 0..40)) {
+        holds(&messages, &Config::default());
+    }
+
+    #[test]
+    fn whole_messages_arrive_as_they_were_published(messages in prop::collection::vec(message(), 0..40)) {
+        let whole: Vec<_> = messages.into_iter().map(|message| Message { way: Way::Whole, ..message }).collect();
+        holds(&whole, &Config::default());
+    }
+
+    #[test]
+    fn relay_carries_them_as_they_are(messages in prop::collection::vec(message(), 0..40)) {
+        let whole: Vec<_> = messages.into_iter().map(|message| Message { way: Way::Whole, ..message }).collect();
+        holds(&whole, &Config { relay_only: true, ..Config::default() });
+    }
+}

@@ -1,0 +1,144 @@
+//! Messages in a row whose control lines differ in their sizes alone: most of what a busy connection carries. One comparison
+//! stands for finding the line, splitting it, and looking its subject up. What is unusual in any way is left to the parsers.
+
+use super::line::MAX_SIZE_DIGITS;
+
+/// How the control lines of such messages begin, up to the size. No messages are alike while it is empty.
+#[derive(Default)]
+pub struct Streak {
+    start: Vec<u8>,
+}
+
+/// One more message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Alike<'b> {
+    /// Not empty.
+    pub payload: &'b [u8],
+    /// How many bytes of the buffer line, payload and CRLF take.
+    pub len: usize,
+}
+
+impl Streak {
+    /// Lines that begin with these parts, the last of them a blank. None are alike if one of them could be longer than `limit`.
+    pub fn begin(&mut self, parts: &[&[u8]], limit: usize) {
+        self.start.clear();
+        let length: usize = parts.iter().map(|part| part.len()).sum();
+        if length.saturating_add(MAX_SIZE_DIGITS) <= limit {
+            parts
+                .iter()
+                .for_each(|part| self.start.extend_from_slice(part));
+        }
+    }
+
+    /// What comes is like nothing that was.
+    pub fn end(&mut self) {
+        self.start.clear();
+    }
+
+    /// How the lines begin; empty outside of a streak.
+    #[must_use]
+    pub fn start(&self) -> &[u8] {
+        &self.start
+    }
+
+    /// The message at the start of `buf`, if it is alike: whole, its size spelt without leading zeros, and with a payload of 1 to
+    /// `most` bytes.
+    #[inline]
+    #[must_use]
+    pub fn next<'b>(&self, buf: &'b [u8], most: usize) -> Option<Alike<'b>> {
+        let rest = buf.strip_prefix(self.start.as_slice())?;
+        let (size, rest) = size(rest)?;
+        if size > most || self.start.is_empty() {
+            return None;
+        }
+        let (payload, behind) = rest.split_at_checked(size)?;
+        let behind = behind.strip_prefix(b"\r\n")?;
+        Some(Alike {
+            payload,
+            len: buf.len().wrapping_sub(behind.len()),
+        })
+    }
+}
+
+/// A size that is not 0, and what comes behind its CRLF.
+#[inline]
+fn size(buf: &[u8]) -> Option<(usize, &[u8])> {
+    let (&first, mut rest) = buf.split_first()?;
+    let mut size = usize::from(first.wrapping_sub(b'0'));
+    if size == 0 || size > 9 {
+        return None;
+    }
+    for _ in 0..MAX_SIZE_DIGITS {
+        let (&byte, behind) = rest.split_first()?;
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return Some((size, rest.strip_prefix(b"\r\n")?));
+        }
+        size = size.wrapping_mul(10).wrapping_add(usize::from(digit));
+        rest = behind;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn streak() -> Streak {
+        let mut streak = Streak::default();
+        streak.begin(&[b"PUB ", b"a.b", b" "], 100);
+        streak
+    }
+
+    #[test]
+    fn message_with_the_same_line_and_another_size_is_alike() {
+        let buf = b"PUB a.b 11\r\nhello world\r\nPUB";
+        let payload = &b"hello world"[..];
+        let len = buf.len() - 3;
+        assert_eq!(streak().next(buf, 11), Some(Alike { payload, len }));
+    }
+
+    #[test]
+    fn what_is_unusual_is_left_to_the_parser() {
+        for buf in [
+            "PUB a.b 5\r\nhello\r",
+            "PUB a.b 5\r\nhell",
+            "PUB a.b 5\r",
+            "PUB a.b 5",
+            "PUB a.b ",
+            "PUB a.b 05\r\nhello\r\n",
+            "PUB a.b 0\r\n\r\n",
+            "PUB a.b \r\n\r\n",
+            "PUB a.b  5\r\nhello\r\n",
+            "PUB a.b 5 \r\nhello\r\n",
+            "PUB a.b 5\nhello\r\n",
+            "PUB a.b x 5\r\nhello\r\n",
+            "PUB a.c 5\r\nhello\r\n",
+            "pub a.b 5\r\nhello\r\n",
+            "PUB a.b 5\r\nhelloXX",
+            "PUB a.b 6\r\nhello!\r\n",
+            "PUB a.b 0000000005\r\nhello\r\n",
+            "PUB a.b 18446744073709551621\r\nhello\r\n",
+        ] {
+            assert_eq!(streak().next(buf.as_bytes(), 5), None, "{buf:?}");
+        }
+    }
+
+    #[test]
+    fn line_that_could_become_too_long_begins_nothing() {
+        let mut streak = Streak::default();
+        let parts: [&[u8]; 3] = [b"PUB ", b"a.b", b" "];
+        streak.begin(&parts, 17);
+        assert_eq!(streak.start(), b"PUB a.b ");
+        streak.begin(&parts, 16);
+        assert_eq!(streak.start(), b"");
+    }
+
+    #[test]
+    fn nothing_is_alike_outside_of_a_streak() {
+        let mut streak = streak();
+        streak.end();
+        assert_eq!(streak.next(b"5\r\nhello\r\n", 5), None);
+        assert_eq!(streak.next(b"PUB a.b 5\r\nhello\r\n", 5), None);
+    }
+}
