@@ -145,7 +145,7 @@ impl Drop for Buffer {
     }
 }
 
-/// Clears at the speed of `memset`, which `zeroize` would not; the compiler may not leave it out, as it cannot know who looks.
+/// Clears at the speed of `memset`, which `zeroize` would not. That the compiler leaves it in is what `tests/tests/secrets.rs` holds.
 fn wipe(bytes: &mut [u8]) {
     bytes.fill(0);
     std::hint::black_box(bytes);

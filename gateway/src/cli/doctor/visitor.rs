@@ -65,10 +65,12 @@ impl Visitor {
                 nonce: None,
             },
         };
-        visitor.greeting = visitor.next(|op| match op {
-            ServerOp::Info { json } => greeting(json),
-            _ => None,
+        let first = visitor.next(|op| match op {
+            ServerOp::Info { json } => Some(greeting(json)),
+            _ => Some(None),
         })?;
+        let no_info = || io::Error::other("it does not begin with INFO");
+        visitor.greeting = first.ok_or_else(no_info)?;
         let socket = visitor.socket.secure(way, visitor.greeting.tls())?;
         if matches!(socket, Line::Tls(_)) && !visitor.input.is_empty() && !way.is_first() {
             return Err(io::Error::other("it says more than INFO before TLS"));

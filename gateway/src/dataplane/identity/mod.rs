@@ -90,7 +90,10 @@ impl Identity {
         if let Some(nonce) = said.nonce {
             nonce.clone_into(&mut self.server.nonce);
         }
-        if let Some(account) = said.remote_account {
+        // What is said before the client has introduced itself, perhaps in the clear, cannot be about it.
+        if let Some(account) = said.remote_account
+            && !matches!(self.claims, Claims::Silent)
+        {
             self.account(account);
         }
     }
