@@ -62,9 +62,10 @@ bench-smoke: ## the benches and the load test run; no number means anything
 	  target/debug/$(LOADTEST) $$what >>target/bench-smoke.log || exit 1; done
 	@echo "benches and load test run; see target/bench-smoke.log"
 
-# The dev profile with the gateway itself optimised, so that its dependencies are not built again.
+# The dev profile with the gateway itself optimised, so that its dependencies are not built again; without incremental units, which would
+# change what is counted.
 instructions: ## instructions per message of each path, compared with those on record; RECORD=1 records them
-	@$(CARGO) build --quiet --package keyway-bench --bin instructions --config 'profile.dev.package.keyway.opt-level=3' \
+	@CARGO_INCREMENTAL=0 $(CARGO) build --quiet --package keyway-bench --bin instructions --config 'profile.dev.package.keyway.opt-level=3' \
 	  --config 'profile.dev.package.keyway.debug-assertions=false' --config 'profile.dev.package.keyway.overflow-checks=false'
 	@$(PYTHON) bench/instructions.py target/debug/instructions $(if $(RECORD),--record)
 
