@@ -40,6 +40,7 @@ mod route_cache;
 mod secure;
 mod session;
 mod socket;
+mod streak;
 mod watch;
 mod worker;
 

@@ -7,6 +7,9 @@ use crate::wire::Buffer;
 /// What one read may bring. Large enough to amortise the system call, small enough to stay in the cache.
 pub(super) const READ_SIZE: usize = 64 * 1024;
 
+/// A batch ends when its output has grown to this.
+pub(super) const BATCH_OUTPUT: usize = 256 * 1024;
+
 /// How many bytes of idle buffers a worker keeps, in all; the rest goes back to the system.
 const KEEP: usize = 8 * 1024 * 1024;
 

@@ -15,18 +15,16 @@ use crate::dataplane::caches::Cache;
 use crate::dataplane::greet;
 use crate::dataplane::identity::Barred;
 use crate::dataplane::link::Link;
+use crate::dataplane::pool::BATCH_OUTPUT;
 use crate::dataplane::refusals::Pong;
 use crate::dataplane::replies::{self, Asked};
 use crate::dataplane::route_cache::RouteCache;
+use crate::dataplane::streak::Streak;
 use crate::dataplane::worker::Worker;
 
 use super::candidates::{self, Source};
 use super::fate::{Fate, Judge, Otherwise};
 use super::stored;
-use super::streak::Streak;
-
-/// A batch ends when its output has grown to this.
-pub(super) const BATCH_OUTPUT: usize = 256 * 1024;
 
 /// How the reply subjects begin that acknowledge the chunks of a backup.
 const CHUNK: &[u8] = b"$JS.SNAPSHOT.";

@@ -15,14 +15,11 @@ use crate::dataplane::greet;
 use crate::dataplane::identity::Barred;
 use crate::dataplane::link::{Link, Reads, Told};
 use crate::dataplane::origin;
+use crate::dataplane::pool::BATCH_OUTPUT;
 use crate::dataplane::reports::Report;
 use crate::dataplane::route_cache::RouteCache;
+use crate::dataplane::streak::Streak;
 use crate::dataplane::worker::Worker;
-
-use super::streak::Streak;
-
-/// A batch ends when its output has grown to this.
-pub(super) const BATCH_OUTPUT: usize = 256 * 1024;
 
 /// What makes the server say `Maximum Payload Violation`, whatever its limit is.
 const TOO_LARGE: &[u8] = b"PUB x 999999999\r\n";
@@ -241,7 +238,7 @@ impl<'s> PublishPath<'s> {
             self.watch.lap(Stage::Parse, &self.worker.shared.clock);
             self.pass(publish, out);
             self.watch.lap(Stage::Crypto, &self.worker.shared.clock);
-            self.expect_alike(snapshot, publish);
+            self.expect_alike(publish);
             return Ok(());
         }
         let (policy, generation) = (snapshot.policy(), snapshot.generation());
@@ -261,7 +258,7 @@ impl<'s> PublishPath<'s> {
             self.request(snapshot, request, publish, out);
         } else if let Some(keyring) = keyring {
             self.seal(snapshot, (keyring, look), publish, out)?;
-            self.expect_alike(snapshot, publish);
+            self.expect_alike(publish);
         } else {
             self.pass(publish, out);
         }
@@ -287,10 +284,7 @@ impl<'s> PublishPath<'s> {
         let before = out.len();
         self.line(publish, Decimal::like(publish.size, total).digits(), out);
         out.put(headers);
-        let bound = match snapshot.policy().keyring(keyring).map(|rule| &rule.bind) {
-            Some(Bind::Keyring) => None,
-            Some(Bind::Subject { .. }) | None => Some(look.bare(publish.subject)),
-        };
+        let bound = binds(snapshot, keyring).then(|| look.bare(publish.subject));
         let message = (publish.payload, out.claim(sealed_len));
         let sealed = self
             .worker
@@ -397,6 +391,12 @@ impl<'s> PublishPath<'s> {
         self.worker.meters.malformed(Side::Client);
         self.link.borrow_mut().broken = Some(malformed.word());
     }
+}
+
+/// Whether envelopes of this keyring are bound to the subjects of their publishes.
+pub(super) fn binds(snapshot: &Snapshot, keyring: KeyringId) -> bool {
+    let rule = snapshot.policy().keyring(keyring);
+    !rule.is_some_and(|rule| rule.bind == Bind::Keyring)
 }
 
 /// The server ends the connection, in order and in its own words; nothing of the client's goes out after this.

@@ -1,145 +1,72 @@
-//! Publishes in a row that differ in their payloads alone: what holds for the first of them in a batch holds for all.
+//! Publishes that are alike.
 
 use std::ops::Range;
 
-use crate::dataplane::route_cache::RouteCache;
+use crate::dataplane::streak::Fate;
 use crate::envelope::OVERHEAD;
 use crate::keyring::Snapshot;
 use crate::metrics::{Direction, Stage};
-use crate::policy::{Bind, KeyringId, Route};
-use crate::wire::{self, Alike, Buffer, Publish, write};
+use crate::policy::KeyringId;
+use crate::wire::{Buffer, Publish, write};
 
-use super::batch::{BATCH_OUTPUT, PublishPath};
-
-/// A streak of publishes, and what becomes of them.
-#[derive(Default)]
-pub(super) struct Streak {
-    line: wire::Streak,
-    fate: Option<Fate>,
-    /// The longest payload that goes out without a question.
-    most: usize,
-}
-
-#[derive(Clone)]
-enum Fate {
-    Pass,
-    /// Sealed under this keyring, bound to that part of the line.
-    Seal(KeyringId, Option<Range<usize>>),
-}
-
-impl Streak {
-    pub(super) fn end(&mut self) {
-        self.line.end();
-        self.fate = None;
-    }
-
-    fn next<'b>(&self, input: &'b [u8]) -> Option<Alike<'b>> {
-        self.line.next(input, self.most)
-    }
-
-    fn begin(&mut self, subject: &[u8], fate: Fate, (most, limit): (usize, usize)) {
-        self.line.begin(&[VERB, subject, b" "], limit);
-        self.fate = Some(fate);
-        self.most = most;
-    }
-}
+use super::batch::{PublishPath, binds};
 
 const VERB: &[u8] = b"PUB ";
 
 impl PublishPath<'_> {
     /// After a publish that went out as it should: those behind it may be like it.
-    pub(super) fn expect_alike(&mut self, snapshot: &Snapshot, publish: &Publish<'_>) {
+    pub(super) fn expect_alike(&mut self, publish: &Publish<'_>) {
         if publish.reply.is_some() || publish.headers.is_some() {
             return;
         }
         let most = self.most_payload();
         let limit = self.worker.shared.config.max_control_line;
+        let parts = [VERB, publish.subject, b" "];
         if self.worker.shared.config.relay_only {
-            self.streak
-                .begin(publish.subject, Fate::Pass, (most, limit));
-        } else if let Some((keyring, bound)) = sealed(&self.routes, snapshot, publish.subject) {
+            self.streak.begin(&parts, Fate::Pass, (most, limit));
+        } else if let Some(fate) = Fate::of_repeated(&self.routes, VERB, publish.subject) {
             let most = most.min(self.most_sealed().saturating_sub(OVERHEAD));
-            let fate = Fate::Seal(keyring, bound);
-            self.streak.begin(publish.subject, fate, (most, limit));
+            self.streak.begin(&parts, fate, (most, limit));
         }
     }
 
     /// Carries what is alike at the start of `input`; says how many bytes of it that was.
     pub(super) fn alike(&mut self, snapshot: &Snapshot, input: &[u8], out: &mut Buffer) -> usize {
-        match self.streak.fate.clone() {
+        match self.streak.fate() {
             None => 0,
-            Some(Fate::Pass) => self.pass_alike(input, out),
-            Some(Fate::Seal(keyring, bound)) => {
-                self.seal_alike(snapshot, (keyring, bound), input, out)
+            Some(Fate::Pass) => self.streak.pass(
+                (input, out),
+                self.worker.meters.passed(Direction::Publish),
+                (&mut self.watch, &self.worker.shared.clock),
+            ),
+            Some(Fate::Keyring(keyring, subject)) => {
+                self.seal_alike(snapshot, (keyring, subject), input, out)
             }
         }
-    }
-
-    fn pass_alike(&mut self, input: &[u8], out: &mut Buffer) -> usize {
-        let room = BATCH_OUTPUT.saturating_sub(out.len());
-        let passed = self.worker.meters.passed(Direction::Publish);
-        let mut taken = 0_usize;
-        while taken < room
-            && let Some(next) = self.streak.next(input.get(taken..).unwrap_or_default())
-        {
-            passed.add(next.payload.len());
-            taken = taken.saturating_add(next.len);
-        }
-        self.watch.lap(Stage::Parse, &self.worker.shared.clock);
-        out.put(input.get(..taken).unwrap_or_default());
-        self.watch.lap(Stage::Crypto, &self.worker.shared.clock);
-        taken
     }
 
     fn seal_alike(
         &mut self,
         snapshot: &Snapshot,
-        (keyring, bound): (KeyringId, Option<Range<usize>>),
+        (keyring, subject): (KeyringId, Range<usize>),
         input: &[u8],
         out: &mut Buffer,
     ) -> usize {
         let meters = self.worker.meters.keyring(Some(keyring.index()));
+        let clock = &self.worker.shared.clock;
         let lanes = &mut *self.worker.lanes.borrow_mut();
-        let start = self.streak.line.start();
-        let bound = bound.and_then(|part| start.get(part));
-        let mut taken = 0_usize;
-        while out.len() < BATCH_OUTPUT
-            && let Some(next) = self.streak.next(input.get(taken..).unwrap_or_default())
-        {
-            self.watch.lap(Stage::Parse, &self.worker.shared.clock);
-            let before = out.len();
-            let room = write::frame(out, start, next.payload.len().saturating_add(OVERHEAD));
-            let Ok(drawn) = lanes.seal(snapshot, keyring, bound, (next.payload, room)) else {
-                // Said and counted where it is tried again.
-                out.truncate(before);
-                self.streak.end();
-                break;
-            };
+        let watch = &mut self.watch;
+        let binds = binds(snapshot, keyring);
+        let seal = |(start, subject): (&[u8], &[u8]), payload: &[u8], out: &mut Buffer| {
+            watch.lap(Stage::Parse, clock);
+            let bound = binds.then_some(subject);
+            let room = write::frame(out, start, payload.len().saturating_add(OVERHEAD));
+            let drawn = lanes.seal(snapshot, keyring, bound, (payload, room)).ok()?;
             meters.lanes_started.add(u64::from(drawn));
-            meters.sealed.add(next.payload.len());
-            taken = taken.saturating_add(next.len);
-            self.watch.lap(Stage::Crypto, &self.worker.shared.clock);
-        }
-        taken
+            meters.sealed.add(payload.len());
+            watch.lap(Stage::Crypto, clock);
+            Some(())
+        };
+        self.streak.each((input, out), subject, seal)
     }
-}
-
-/// What publishes on this subject, which is repeated, are sealed under, whatever else is said on the connection; and where in the line
-/// stands what they are bound to.
-fn sealed(
-    routes: &RouteCache,
-    snapshot: &Snapshot,
-    subject: &[u8],
-) -> Option<(KeyringId, Option<Range<usize>>)> {
-    let look = routes.repeated()?;
-    let Route::Keyring(keyring) = look.route else {
-        return None;
-    };
-    let end = VERB.len().saturating_add(subject.len());
-    let start = end.saturating_sub(look.bare(subject).len());
-    let bound = match snapshot.policy().keyring(keyring)?.bind {
-        Bind::Keyring => None,
-        Bind::Subject { .. } => Some(start..end),
-    };
-    Some((keyring, bound))
 }
