@@ -141,6 +141,19 @@ impl Gateway {
         self.ports = ports;
     }
 
+    /// Restarts it so that it listens at this unix socket, too.
+    pub fn listen_at(&mut self, socket: &Path) {
+        let text = std::fs::read_to_string(self.config()).unwrap();
+        let (_, rest) = text.split_once('\n').unwrap();
+        let listen = format!(
+            "listen = [\"{}\", \"unix:{}\"]",
+            self.addr(),
+            socket.display()
+        );
+        std::fs::write(self.config(), format!("{listen}\n{rest}")).unwrap();
+        self.restart_in(&[]);
+    }
+
     /// Starts another process that takes over with the same configuration, and waits until it serves. It is the gateway from then
     /// on; the process that was is returned, and drains.
     pub fn take_over(&mut self) -> Process {

@@ -314,15 +314,7 @@ fn unix_socket_passes_and_goes_with_the_last() {
     let folder = keyway_tests::scratch::folder("socket");
     let path = folder.path().join("nats.sock");
     let mut gateway = gateway(&server, "");
-    let text = std::fs::read_to_string(gateway.config()).unwrap();
-    let (_, rest) = text.split_once('\n').unwrap();
-    let listen = format!(
-        "listen = [\"{}\", \"unix:{}\"]",
-        gateway.addr(),
-        path.display()
-    );
-    std::fs::write(gateway.config(), format!("{listen}\n{rest}")).unwrap();
-    gateway.restart_in(&[]);
+    gateway.listen_at(&path);
     assert_eq!(gateway.take_over().wait().code(), Some(0));
     let mut client = UnixStream::connect(&path).unwrap();
     let mut first = [0; 5];

@@ -1,9 +1,9 @@
 // The scenario list in nats.js: `driver.cjs --url URL --out REPORT`. See tests/src/driver.rs for what is done with the report.
 'use strict';
 const { createHash } = require('node:crypto');
-const { writeFileSync } = require('node:fs');
 const readline = require('node:readline');
-const { connect, createInbox, headers: newHeaders, errors } = require('@nats-io/transport-node');
+const { createInbox, headers: newHeaders, errors } = require('@nats-io/transport-node');
+const { option, run } = require('./run.cjs');
 
 const WAIT = 20_000;
 
@@ -262,11 +262,6 @@ const scenarios = {
   reconnect_server: (open) => reconnect(open, 'restart-server'),
 };
 
-function option(name) {
-  const at = process.argv.indexOf(name);
-  return at < 0 ? undefined : process.argv[at + 1];
-}
-
 // What `connect` takes for TLS.
 function tlsOptions() {
   if (option('--tls-ca') === undefined) return {};
@@ -278,31 +273,4 @@ function tlsOptions() {
   return { tls };
 }
 
-async function perform(name, url) {
-  const opened = [];
-  const open = async (options = {}) => {
-    const connection = await connect({ servers: url, reconnect: false, timeout: WAIT, ...tlsOptions(), ...options });
-    opened.push(connection);
-    return connection;
-  };
-  const outcome = { name, pass: false, seen: [] };
-  try {
-    outcome.seen = await scenarios[name](open);
-    outcome.pass = true;
-  } catch (error) {
-    outcome.detail = `${error.name}: ${error.message}`;
-  }
-  for (const connection of opened) await connection.close();
-  return outcome;
-}
-
-async function main() {
-  const only = option('--only');
-  const names = only === undefined ? Object.keys(scenarios) : [only];
-  const report = [];
-  for (const name of names) report.push(await perform(name, option('--url')));
-  writeFileSync(option('--out'), JSON.stringify(report, null, 1));
-  process.exit(0);
-}
-
-main();
+run(scenarios, tlsOptions());

@@ -1,11 +1,11 @@
 // What nats.js makes of a gateway that stops, is taken over, or refuses it: `edges.cjs --url URL --only SCENARIO --out REPORT`.
 // See tests/src/driver.rs for what is done with the report. What is to happen meanwhile is cued.
 'use strict';
-const { writeFileSync } = require('node:fs');
 const readline = require('node:readline');
-const { connect, headers: newHeaders, nanos } = require('@nats-io/transport-node');
+const { headers: newHeaders, nanos } = require('@nats-io/transport-node');
 const { AckPolicy, jetstream, jetstreamManager } = require('@nats-io/jetstream');
 const { Inbox, WAIT, check, text, until } = require('./features/world.cjs');
+const { run } = require('./run.cjs');
 
 // What shows that something goes on.
 const SOME = 20;
@@ -219,29 +219,4 @@ const scenarios = {
   },
 };
 
-function option(name) {
-  const at = process.argv.indexOf(name);
-  return at < 0 ? undefined : process.argv[at + 1];
-}
-
-async function main() {
-  const name = option('--only');
-  const opened = [];
-  const open = async (options = {}) => {
-    const connection = await connect({ servers: option('--url'), reconnect: false, timeout: WAIT, ...options });
-    opened.push(connection);
-    return connection;
-  };
-  const outcome = { name, pass: false, seen: [] };
-  try {
-    outcome.seen = await scenarios[name](open);
-    outcome.pass = true;
-  } catch (error) {
-    outcome.detail = `${error.name}: ${error.message}`;
-  }
-  for (const connection of opened) await connection.close();
-  writeFileSync(option('--out'), JSON.stringify([outcome], null, 1));
-  process.exit(0);
-}
-
-main();
+run(scenarios);

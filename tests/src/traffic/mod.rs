@@ -7,3 +7,37 @@ mod stream;
 pub use self::core::{CoreTraffic, Tally};
 pub use requests::Requests;
 pub use stream::StreamTraffic;
+
+use crate::gateway::Gateway;
+
+/// Both kinds of agents at once, through one gateway.
+pub struct Traffic {
+    /// Three pairs of raw sockets.
+    pub core: CoreTraffic,
+    /// One publisher to a stream in memory, and its consumer.
+    pub stream: StreamTraffic,
+}
+
+impl Traffic {
+    /// They begin.
+    pub fn start(gateway: &Gateway) -> Self {
+        Self {
+            core: CoreTraffic::start(gateway.addr(), 3),
+            stream: StreamTraffic::start(&gateway.url(), 1, 4),
+        }
+    }
+
+    /// Waits until both get on.
+    pub fn flows(&self) {
+        self.core.flows();
+        self.stream.flows();
+    }
+
+    /// Waits until both get on once more, and ends them: nothing that was acknowledged is lost.
+    pub fn finish(self, server: &str) -> Tally {
+        self.flows();
+        let tally = self.core.finish();
+        assert!(self.stream.finish(server) > 0);
+        tally
+    }
+}

@@ -147,15 +147,7 @@ fn agent_at_a_unix_socket_is_announced_as_local() {
         let server = announced(listener);
         let mut gateway = Gateway::start(&url, with(&format!("[proxy]\nsend = \"{version}\"")));
         let path = gateway.state().join("nats.sock");
-        let text = std::fs::read_to_string(gateway.config()).unwrap();
-        let (_, rest) = text.split_once('\n').unwrap();
-        let listen = format!(
-            "listen = [\"{}\", \"unix:{}\"]",
-            gateway.addr(),
-            path.display()
-        );
-        std::fs::write(gateway.config(), format!("{listen}\n{rest}")).unwrap();
-        gateway.restart_in(&[]);
+        gateway.listen_at(&path);
         let mut agent = UnixStream::connect(&path).unwrap();
         agent.write_all(b"CONNECT {}\r\nPING\r\n").unwrap();
         assert_eq!(server.join().unwrap(), header, "{version}");
