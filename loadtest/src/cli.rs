@@ -40,6 +40,9 @@ pub(crate) struct ProgramArgs {
     /// The `keyway` program; the one beside this program when not given.
     #[arg(long, global = true)]
     pub(crate) gateway: Option<PathBuf>,
+    /// Another build of `keyway`: `relay-before` and `sealing-before` run it, so that a change is measured in one run.
+    #[arg(long, global = true)]
+    pub(crate) before: Option<PathBuf>,
     /// The `haproxy` program.
     #[arg(long, global = true, default_value = "haproxy")]
     pub(crate) haproxy: PathBuf,
@@ -115,9 +118,10 @@ impl Default for RunArgs {
 }
 
 impl RunArgs {
-    pub(crate) fn plan(&self) -> Plan {
+    pub(crate) fn plan(&self, programs: &ProgramArgs) -> Plan {
         let targets = if self.targets.is_empty() {
-            Kind::ALL.to_vec()
+            let there = |kind: &Kind| programs.before.is_some() || !kind.is_before();
+            Kind::ALL.into_iter().filter(there).collect()
         } else {
             self.targets.clone()
         };

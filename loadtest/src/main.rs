@@ -49,12 +49,11 @@ fn main() -> ExitCode {
 }
 
 fn serve(cli: &Cli) -> Result<(), Failed> {
-    let args = &cli.programs;
-    let programs = Programs::find(&args.server, args.gateway.as_deref(), &args.haproxy)?;
+    let programs = Programs::find(&cli.programs)?;
     let mut report = Report::begin(&programs);
     let trials = &mut report.trials;
     match &cli.what {
-        What::Run(args) => report.tables = run(&programs, &args.plan())?,
+        What::Run(args) => report.tables = run(&programs, &args.plan(&cli.programs))?,
         What::Aims(args) => {
             report.tables = run(&programs, &args.plan())?;
             report.aims = judge(&report.tables);
@@ -69,7 +68,7 @@ fn serve(cli: &Cli) -> Result<(), Failed> {
             trials.rotation = rotation::run(&programs, &rotation::Args::default())?;
             trials.versions = versions::run(&programs, &versions::Args::default())?;
             trials.hostile = hostile::run(&programs, &hostile::Args::default())?;
-            report.tables = run(&programs, &RunArgs::default().plan())?;
+            report.tables = run(&programs, &RunArgs::default().plan(&cli.programs))?;
         }
     }
     report.deliver(&cli.outputs)?;

@@ -24,6 +24,8 @@ const fn colour(kind: Kind) -> &'static str {
         Kind::Sealing => "#d62728",
         Kind::Storm => "#ff7f0e",
         Kind::Chain => "#8c564b",
+        Kind::RelayBefore => "#98df8a",
+        Kind::SealingBefore => "#ff9896",
     }
 }
 

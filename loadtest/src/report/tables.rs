@@ -29,7 +29,7 @@ pub(super) fn print(out: &mut impl Write, table: &Table) -> io::Result<()> {
 
 fn rates(out: &mut impl Write, table: &Table) -> io::Result<()> {
     let bases = bases(table);
-    write!(out, "{:<10}{:>28}", "", "thousand a second")?;
+    write!(out, "{:<16}{:>28}", "", "thousand a second")?;
     for base in &bases {
         write!(out, "{:>24}", format!("of {}", base.name()))?;
     }
@@ -42,7 +42,7 @@ fn rates(out: &mut impl Write, table: &Table) -> io::Result<()> {
         let digits = if thousands.median < 100.0 { 2 } else { 0 };
         write!(
             out,
-            "{:<10}{:>28}",
+            "{:<16}{:>28}",
             row.target.name(),
             show(thousands, digits)
         )?;
@@ -51,6 +51,14 @@ fn rates(out: &mut impl Write, table: &Table) -> io::Result<()> {
         }
         writeln!(out)?;
     }
+    ratios(out, table, Kind::Relay, Kind::RelayBefore, &[Measure::Rate])?;
+    ratios(
+        out,
+        table,
+        Kind::Sealing,
+        Kind::SealingBefore,
+        &[Measure::Rate],
+    )?;
     ratios(out, table, Kind::Storm, Kind::Sealing, &[Measure::Rate])
 }
 
@@ -60,13 +68,13 @@ fn times(out: &mut impl Write, table: &Table) -> io::Result<()> {
     if !table.rows.iter().any(|row| timed(&row)) {
         return Ok(());
     }
-    write!(out, "{:<10}", "")?;
+    write!(out, "{:<16}", "")?;
     for measure in measures {
         write!(out, "{:>30}", format!("{}, us", measure.name()))?;
     }
     writeln!(out, "{:>14}", "longest, us")?;
     for row in table.rows.iter().filter(timed) {
-        write!(out, "{:<10}", row.target.name())?;
+        write!(out, "{:<16}", row.target.name())?;
         for measure in measures {
             let shown = row.figure(measure).map(|figure| show(figure.spread, 0));
             write!(out, "{:>30}", shown.unwrap_or_default())?;
@@ -78,6 +86,8 @@ fn times(out: &mut impl Write, table: &Table) -> io::Result<()> {
     for target in [Kind::NatsTls, Kind::Relay, Kind::Sealing, Kind::Chain] {
         ratios(out, table, target, Kind::Haproxy, &measures)?;
     }
+    ratios(out, table, Kind::Relay, Kind::RelayBefore, &measures)?;
+    ratios(out, table, Kind::Sealing, Kind::SealingBefore, &measures)?;
     ratios(out, table, Kind::Storm, Kind::Sealing, &measures)
 }
 
@@ -99,17 +109,17 @@ fn ratios(
         return Ok(());
     }
     let (target, base) = (target.name(), base.name());
-    writeln!(out, "{:<10}{target} of {base}: {}", "", shown.join(", "))
+    writeln!(out, "{:<16}{target} of {base}: {}", "", shown.join(", "))
 }
 
 fn costs(out: &mut impl Write, table: &Table) -> io::Result<()> {
     writeln!(
         out,
-        "{:<10}CPU seconds per million; peak memory in MiB: medians",
+        "{:<16}CPU seconds per million; peak memory in MiB: medians",
         ""
     )?;
     for row in &table.rows {
-        write!(out, "{:<10}", row.target.name())?;
+        write!(out, "{:<16}", row.target.name())?;
         for role in Role::ALL {
             let median = |measure| row.figure(measure).map(|figure| figure.spread.median);
             if let Some(cpu) = median(Measure::Cpu(role)) {
@@ -127,7 +137,7 @@ fn held(out: &mut impl Write, table: &Table) -> io::Result<()> {
     for row in &table.rows {
         write!(
             out,
-            "{:<10}resident KiB per connection: ",
+            "{:<16}resident KiB per connection: ",
             row.target.name()
         )?;
         for role in Role::ALL {

@@ -9,6 +9,8 @@
 //! storm      agent ──────────► Keyway, another key each 100 ms ► nats-server
 //! chain      agent ──► Keyway ──────────► Keyway ────────► nats-server
 //! ```
+//!
+//! `relay-before` and `sealing-before` are the same with another build of Keyway: what a change has brought shows in one run.
 
 mod certificate;
 mod gateway;
@@ -59,6 +61,10 @@ pub(crate) enum Kind {
     Storm,
     /// Two sealing gateways in a row, each with keys of its own.
     Chain,
+    /// What `relay` is, with the program of `--before`.
+    RelayBefore,
+    /// What `sealing` is, with the program of `--before`.
+    SealingBefore,
 }
 
 /// One of them, running.
@@ -95,7 +101,7 @@ pub(crate) struct Cost {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Bare,
         Self::Haproxy,
         Self::NatsTls,
@@ -103,6 +109,8 @@ impl Kind {
         Self::Sealing,
         Self::Storm,
         Self::Chain,
+        Self::RelayBefore,
+        Self::SealingBefore,
     ];
 
     /// What its figures are compared to, where that is in the run.
@@ -111,11 +119,23 @@ impl Kind {
             Self::Bare => &[],
             Self::Haproxy => &[Self::Bare],
             Self::NatsTls => &[Self::Bare, Self::Haproxy],
-            Self::Relay | Self::Sealing | Self::Chain => {
+            Self::Relay => &[Self::Bare, Self::Haproxy, Self::NatsTls, Self::RelayBefore],
+            Self::Sealing => &[
+                Self::Bare,
+                Self::Haproxy,
+                Self::NatsTls,
+                Self::SealingBefore,
+            ],
+            Self::Chain | Self::RelayBefore | Self::SealingBefore => {
                 &[Self::Bare, Self::Haproxy, Self::NatsTls]
             }
             Self::Storm => &[Self::Bare, Self::Haproxy, Self::NatsTls, Self::Sealing],
         }
+    }
+
+    /// Whether it runs the program of `--before`.
+    pub(crate) const fn is_before(self) -> bool {
+        matches!(self, Self::RelayBefore | Self::SealingBefore)
     }
 
     /// As `--targets` has it.
@@ -128,6 +148,8 @@ impl Kind {
             Self::Sealing => "sealing",
             Self::Storm => "storm",
             Self::Chain => "chain",
+            Self::RelayBefore => "relay-before",
+            Self::SealingBefore => "sealing-before",
         }
     }
 }
@@ -162,13 +184,17 @@ impl Target {
             | Kind::Relay
             | Kind::Sealing
             | Kind::Storm
-            | Kind::Chain => programs.server()?,
+            | Kind::Chain
+            | Kind::RelayBefore
+            | Kind::SealingBefore => programs.server()?,
         };
         let bus = server.addr;
         let gateways = match kind {
             Kind::Bare | Kind::Haproxy | Kind::NatsTls => vec![],
             Kind::Relay => vec![programs.gateway(bus, Mode::Relay)?],
             Kind::Sealing => vec![programs.gateway(bus, Mode::Sealing)?],
+            Kind::RelayBefore => vec![programs.before()?.gateway(bus, Mode::Relay)?],
+            Kind::SealingBefore => vec![programs.before()?.gateway(bus, Mode::Sealing)?],
             Kind::Storm => vec![programs.configured(bus, Mode::Sealing, SHORT_LIVED)?],
             Kind::Chain => {
                 let inner = programs.gateway(bus, Mode::Sealing)?;

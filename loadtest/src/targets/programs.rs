@@ -6,12 +6,15 @@ use std::process::Command;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tempfile::TempDir;
 
+use crate::cli::ProgramArgs;
 use crate::failed::Failed;
 
 /// Where they are.
+#[derive(Clone)]
 pub(crate) struct Programs {
     pub(super) server: PathBuf,
     pub(super) gateway: PathBuf,
+    before: Option<PathBuf>,
     pub(super) haproxy: PathBuf,
 }
 
@@ -23,25 +26,36 @@ pub(crate) struct Versions {
 }
 
 impl Programs {
-    pub(crate) fn find(
-        server: &Path,
-        gateway: Option<&Path>,
-        haproxy: &Path,
-    ) -> Result<Self, Failed> {
+    pub(crate) fn find(args: &ProgramArgs) -> Result<Self, Failed> {
         let here = std::env::current_exe()
             .map_err(|source| Failed::io("looking for the gateway beside this program", source))?;
-        let gateway = gateway.map_or_else(|| here.with_file_name("keyway"), Path::to_owned);
-        if !gateway.is_file() {
-            let gateway = gateway.display();
-            return Err(Failed::Limit(format!(
-                "there is no program {gateway}; build it (`cargo build --release -p keyway`) or name it with --gateway"
-            )));
+        let beside = || here.with_file_name("keyway");
+        let gateway = args.gateway.clone().unwrap_or_else(beside);
+        for program in args.before.iter().chain([&gateway]) {
+            if !program.is_file() {
+                let program = program.display();
+                return Err(Failed::Limit(format!(
+                    "there is no program {program}; build it (`cargo build --release -p keyway`) or name it with --gateway or --before"
+                )));
+            }
         }
         raise_open_files();
         Ok(Self {
-            server: server.to_owned(),
+            server: args.server.clone(),
             gateway,
-            haproxy: haproxy.to_owned(),
+            before: args.before.clone(),
+            haproxy: args.haproxy.clone(),
+        })
+    }
+
+    /// The same with the gateway of before a change.
+    pub(super) fn before(&self) -> Result<Self, Failed> {
+        let gateway = self.before.clone().ok_or_else(|| {
+            Failed::Limit("there is no gateway of before; name it with --before".to_owned())
+        })?;
+        Ok(Self {
+            gateway,
+            ..self.clone()
         })
     }
 
