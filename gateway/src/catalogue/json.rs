@@ -4,11 +4,13 @@
 //! old, and never drops what it does not understand.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use data_encoding::HEXLOWER;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::believed::Believed;
 use super::record::{Label, Record, Version};
 use crate::envelope::{Commitment, Suite, Used};
 use crate::policy::KeyringName;
@@ -35,6 +37,14 @@ struct RecordJson {
     keyring: String,
     epoch: u64,
     versions: Vec<VersionJson>,
+}
+
+/// What stands before the versions.
+#[derive(Serialize)]
+struct HeadJson<'a> {
+    format: u64,
+    keyring: &'a str,
+    epoch: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -79,13 +89,56 @@ struct SeenJson {
 /// The highest epoch seen of every keyring.
 pub(super) type Seen = BTreeMap<KeyringName, u64>;
 
-pub(super) fn write_record(record: &Record) -> Result<Vec<u8>, serde_json::Error> {
-    serde_json::to_vec_pretty(&RecordJson {
+/// A record as text.
+pub(super) struct Written {
+    pub(super) payload: Vec<u8>,
+    /// Where each version stands in it.
+    pub(super) places: Vec<Range<usize>>,
+}
+
+/// Writes a record; versions that are as they were `before` are copied from there.
+pub(super) fn write_record(
+    record: &Record,
+    before: &Believed,
+) -> Result<Written, serde_json::Error> {
+    let mut payload = serde_json::to_vec_pretty(&HeadJson {
         format: FORMAT,
-        keyring: record.keyring.to_string(),
+        keyring: record.keyring.as_str(),
         epoch: record.epoch,
-        versions: record.versions.iter().map(write_version).collect(),
-    })
+    })?;
+    // The end of the object comes after the versions.
+    payload.truncate(payload.len().saturating_sub(b"\n}".len()));
+    payload.extend_from_slice(b",\n  \"versions\": [");
+    let mut places = Vec::with_capacity(record.versions.len());
+    for (index, version) in record.versions.iter().enumerate() {
+        let separator: &[u8] = if index == 0 { b"\n    " } else { b",\n    " };
+        payload.extend_from_slice(separator);
+        let begin = payload.len();
+        match before.text_of(index, version) {
+            Some(text) => payload.extend_from_slice(text),
+            None => put_version(&mut payload, version)?,
+        }
+        places.push(begin..payload.len());
+    }
+    let end: &[u8] = if places.is_empty() {
+        b"]\n}"
+    } else {
+        b"\n  ]\n}"
+    };
+    payload.extend_from_slice(end);
+    Ok(Written { payload, places })
+}
+
+/// A version as the pretty text of a record has it, two levels deep. A line end is never within a string.
+fn put_version(payload: &mut Vec<u8>, version: &Version) -> Result<(), serde_json::Error> {
+    let text = serde_json::to_vec_pretty(&write_version(version))?;
+    for line in text.split_inclusive(|byte| *byte == b'\n') {
+        payload.extend_from_slice(line);
+        if line.ends_with(b"\n") {
+            payload.extend_from_slice(b"    ");
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn read_record(payload: &[u8]) -> Result<Record, Unreadable> {
@@ -195,4 +248,76 @@ fn hex<const N: usize>(name: &str, text: &str) -> Result<[u8; N], Unreadable> {
         .ok()
         .and_then(|bytes| bytes.try_into().ok())
         .ok_or_else(|| Unreadable::Damaged(format!("`{name}` is not {N} bytes of lower-case hex")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A version that says much, or little.
+    fn version(number: u32, served: &[&str]) -> Version {
+        let commitment = Commitment([u8::try_from(number).unwrap(); 32]);
+        let keyring = "agents".parse().unwrap();
+        Version {
+            number,
+            label: Label::new(&keyring, Timestamp::UNIX_EPOCH, number),
+            kid: commitment.kid(),
+            commitment,
+            suite: Suite::Aes256Gcm,
+            state: super::super::State::Destroyed,
+            created: Timestamp::UNIX_EPOCH,
+            since: Timestamp::UNIX_EPOCH,
+            activated: (!served.is_empty()).then_some(Timestamp::UNIX_EPOCH),
+            deactivated: None,
+            reserved: Used::default(),
+            lanes: 7,
+            served: served.iter().map(ToString::to_string).collect(),
+            wrapped: None,
+        }
+    }
+
+    /// The same by the library alone.
+    fn defined(record: &Record) -> Vec<u8> {
+        serde_json::to_vec_pretty(&RecordJson {
+            format: FORMAT,
+            keyring: record.keyring.to_string(),
+            epoch: record.epoch,
+            versions: record.versions.iter().map(write_version).collect(),
+        })
+        .unwrap()
+    }
+
+    #[test]
+    fn record_in_parts_is_the_record_in_one() {
+        let mut before = Believed::absent("agents".parse().unwrap());
+        let mut record = before.record.clone();
+        for number in 0..6 {
+            let written = write_record(&record, &before).unwrap();
+            assert_eq!(written.payload, defined(&record));
+            before = Believed::written(record.clone(), written.payload, written.places);
+            record.epoch += 1;
+            // One that is new, and one that changes.
+            let served: &[&str] = if number % 2 == 0 {
+                &["a.>", "\"\n{"]
+            } else {
+                &[]
+            };
+            record.versions.push(version(number + 1, served));
+            record.versions[0].lanes += 1;
+        }
+    }
+
+    #[test]
+    fn unchanged_version_is_copied_and_a_changed_one_is_not() {
+        let mut record = Record::empty("agents".parse().unwrap());
+        record.versions = vec![version(1, &[]), version(2, &["a"])];
+        let written = write_record(&record, &Believed::absent(record.keyring.clone())).unwrap();
+        let before = Believed::written(record.clone(), written.payload, written.places);
+        assert!(before.text_of(0, &record.versions[0]).is_some());
+        assert!(before.text_of(0, &record.versions[1]).is_none());
+        record.versions[1].lanes += 1;
+        assert!(before.text_of(1, &record.versions[1]).is_none());
+        let read = Believed::read(record.clone(), Vec::new());
+        assert!(read.text_of(0, &record.versions[0]).is_none());
+    }
 }

@@ -5,6 +5,7 @@
 
 use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 
+use super::store::Remember;
 use super::view::context;
 use super::{Catalogue, Label, Record, RotateError, SetError, State, Version};
 use crate::clock::Clock;
@@ -50,7 +51,7 @@ impl Catalogue {
             .ok_or_else(|| RotateError::NoNumber(keyring.clone()))?;
         let version = self.mint(keyring, number, suite, now)?;
         record.versions.push(version);
-        self.compare_and_set(record.epoch, record)?;
+        self.set(record.epoch, record, Remember::Later)?;
         Ok(number)
     }
 
@@ -73,7 +74,7 @@ impl Catalogue {
         version.enter(State::Ready, now);
         version.reserved = account.reserved;
         version.served = served;
-        self.compare_and_set(record.epoch, record)?;
+        self.set(record.epoch, record, Remember::Later)?;
         Ok(())
     }
 

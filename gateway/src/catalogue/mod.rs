@@ -3,17 +3,20 @@
 //! One signed file per keyring holds all its versions, so that activating a successor and retiring its predecessor is one
 //! compare-and-set. `seen.json` remembers the highest epoch of every record outside their directory, so that an older copy put
 //! back, or a record gone, is noticed. Records are written before `seen.json`: a crash between the two leaves a record newer
-//! than its remembered epoch, which is harmless and set right by the next start.
+//! than its remembered epoch, which is harmless and set right by the next start. For the same reason the epochs of a version that
+//! cannot seal yet are remembered with the switch to it.
 //!
 //! | you look for | it is in |
 //! |---|---|
 //! | what may follow what | [`State`] |
 //! | the rules of a record | [`Record::check`], [`Record::check_step`] |
 //! | how files are signed | `signed` |
+//! | what need not be verified again | `believed` |
 //! | reading, without the lock | [`View`] |
 //! | writing | [`Catalogue::compare_and_set`] |
 //! | new versions, activation, use | [`Catalogue::generate`], [`Catalogue::activate`], [`Catalogue::account`] |
 
+mod believed;
 mod error;
 mod json;
 mod life;

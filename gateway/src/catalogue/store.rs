@@ -4,7 +4,8 @@ use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::json;
+use super::believed::Believed;
+use super::json::{self, Written};
 use super::signed::{Kind, Signer, read};
 use super::view::{KEY, RECORDS, SEEN, View, raise};
 use super::{CreateError, Invalid, LoadError, Record, RotateError, SetError, Version};
@@ -18,6 +19,15 @@ const STAGED: &str = ".catalogue.key.new";
 
 /// What a rehearsal wraps a secret for.
 const REHEARSAL: &[u8] = b"rehearsal";
+
+/// When the epoch of a new record goes to `seen.json`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Remember {
+    /// Before anybody acts on the record.
+    Now,
+    /// With the next record that is acted on: nothing is ever sealed under what this one says, so that nothing is lost with it.
+    Later,
+}
 
 /// The catalogue, open for writing: whoever has it holds the lock. Reads like the [`View`] that it is.
 pub struct Catalogue {
@@ -85,40 +95,43 @@ impl Catalogue {
     /// # Errors
     /// [`SetError`]. After [`SetError::Disk`] either record may be in force on disk; calling again or [`Self::refresh`] settles
     /// which.
-    pub fn compare_and_set(
+    pub fn compare_and_set(&mut self, expected: u64, record: Record) -> Result<&Record, SetError> {
+        self.set(expected, record, Remember::Now)
+    }
+
+    /// The same; says when the epoch is remembered.
+    pub(super) fn set(
         &mut self,
         expected: u64,
         mut record: Record,
+        remember: Remember,
     ) -> Result<&Record, SetError> {
         let keyring = record.keyring.clone();
         let old = self.reread(&keyring)?;
-        if old.epoch != expected {
+        if old.record.epoch != expected {
             return Err(SetError::Conflict {
                 keyring,
                 expected,
-                found: old.epoch,
+                found: old.record.epoch,
             });
         }
         // Beyond 2^64 writes the epoch would stop growing, and the next write would conflict: never reached, and safe.
         record.epoch = expected.saturating_add(1);
-        self.check(&old, &record)?;
+        self.check(&old.record, &record)?;
         let path = self.view.record_path(&keyring);
-        let bytes = self
-            .view
-            .signer
-            .sign(Kind::Record, json::write_record(&record)?);
+        let Written { payload, places } = json::write_record(&record, &old)?;
+        let bytes = self.view.signer.sign(Kind::Record, payload);
         disk::replace(&*self.view.files, &path, &bytes)?;
-        if read(&*self.view.files, &path)? != Some(bytes) {
+        if read(&*self.view.files, &path)?.as_ref() != Some(&bytes) {
             return Err(SetError::ReadBack { path });
         }
         raise(&mut self.view.seen, &keyring, record.epoch);
-        self.write_seen()?;
-        Ok(self
-            .view
-            .records
-            .entry(keyring)
-            .insert_entry(record)
-            .into_mut())
+        if remember == Remember::Now {
+            self.write_seen()?;
+        }
+        let known = Arc::new(Believed::written(record, bytes, places));
+        let entry = self.view.records.entry(keyring).insert_entry(known);
+        Ok(&entry.into_mut().record)
     }
 
     /// Has the custodian wrap and unwrap a secret that nobody uses.
@@ -145,18 +158,19 @@ impl Catalogue {
     }
 
     /// What is on disk now, which may be newer than our memory after a failed write; then memory follows.
-    fn reread(&mut self, keyring: &KeyringName) -> Result<Record, LoadError> {
+    fn reread(&mut self, keyring: &KeyringName) -> Result<Arc<Believed>, LoadError> {
         let view = &mut self.view;
-        let Some(record) = view.load_record(keyring, &view.seen)? else {
-            return Ok(Record::empty(keyring.clone()));
+        let Some(found) = view.load_record(keyring, &view.seen)? else {
+            return Ok(Arc::new(Believed::absent(keyring.clone())));
         };
-        if view.records.get(keyring).map_or(0, |known| known.epoch) < record.epoch {
+        let epoch = found.record.epoch;
+        if view.record(keyring).map_or(0, |known| known.epoch) < epoch {
             sync(&*view.files, &view.dir.join(RECORDS))?;
-            raise(&mut view.seen, keyring, record.epoch);
-            view.records.insert(keyring.clone(), record.clone());
+            raise(&mut view.seen, keyring, epoch);
+            view.records.insert(keyring.clone(), Arc::clone(&found));
             self.write_seen()?;
         }
-        Ok(record)
+        Ok(found)
     }
 
     /// Every rule that the new record must keep.
@@ -165,10 +179,11 @@ impl Catalogue {
             keyring: new.keyring.clone(),
             rule,
         };
-        new.check().map_err(refused)?;
+        new.check_after(&old.versions).map_err(refused)?;
         new.check_step(old).map_err(refused)?;
-        for version in &new.versions {
-            let before = old.version(version.number);
+        // Those of the old record come first, in its order: the step was checked.
+        for (index, version) in new.versions.iter().enumerate() {
+            let before = old.versions.get(index);
             let unchanged = before.is_some_and(|before| before.wrapped == version.wrapped);
             if unchanged || version.wrapped.is_none() {
                 continue;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::believed::Believed;
 use super::json::{self, Seen};
 use super::signed::{Kind, Signer, damaged, read, unreadable};
 use super::{KeyError, LoadError, Opens, Record, Version};
@@ -25,7 +26,7 @@ pub struct View {
     pub(super) files: Arc<dyn Files>,
     pub(super) custodian: Arc<dyn Custodian>,
     pub(super) signer: Signer,
-    pub(super) records: BTreeMap<KeyringName, Record>,
+    pub(super) records: BTreeMap<KeyringName, Arc<Believed>>,
     /// The highest epoch known of every keyring, on disk or in memory: only grows.
     pub(super) seen: Seen,
 }
@@ -39,7 +40,7 @@ impl View {
     /// A keyring's record.
     #[must_use]
     pub fn record(&self, keyring: &KeyringName) -> Option<&Record> {
-        self.records.get(keyring)
+        self.records.get(keyring).map(|known| &known.record)
     }
 
     /// Every version that a gateway keeps loaded: its state opens without further ado.
@@ -52,6 +53,7 @@ impl View {
     pub fn versions(&self) -> impl Iterator<Item = (&KeyringName, &Version)> {
         self.records
             .values()
+            .map(|known| &known.record)
             .flat_map(|record| record.versions.iter().map(|v| (&record.keyring, v)))
     }
 
@@ -85,7 +87,7 @@ impl View {
     /// # Errors
     /// [`KeyError`]; a secret that the record does not commit to is refused.
     pub fn version_key(&self, keyring: &KeyringName, number: u32) -> Result<VersionKey, KeyError> {
-        let record = self.records.get(keyring);
+        let record = self.record(keyring);
         let version = record.and_then(|r| r.version(number));
         let version = version.ok_or_else(|| KeyError::Unknown {
             keyring: keyring.clone(),
@@ -128,16 +130,16 @@ impl View {
 
     /// Everything on disk, checked against what was seen. Epochs seen are read first: whoever writes meanwhile writes the
     /// record first, so that the reader can only find records newer than the epochs that it read, never older.
-    pub(super) fn load(&self) -> Result<(BTreeMap<KeyringName, Record>, Seen), LoadError> {
+    pub(super) fn load(&self) -> Result<(BTreeMap<KeyringName, Arc<Believed>>, Seen), LoadError> {
         let mut seen = self.load_seen()?;
         for (keyring, epoch) in &self.seen {
             raise(&mut seen, keyring, *epoch);
         }
         let mut records = BTreeMap::new();
         for keyring in self.listed()? {
-            if let Some(record) = self.load_record(&keyring, &seen)? {
-                raise(&mut seen, &keyring, record.epoch);
-                records.insert(keyring, record);
+            if let Some(known) = self.load_record(&keyring, &seen)? {
+                raise(&mut seen, &keyring, known.record.epoch);
+                records.insert(keyring, known);
             }
         }
         for (keyring, epoch) in &seen {
@@ -158,12 +160,13 @@ impl View {
         json::read_seen(payload).map_err(|e| unreadable(&path, e))
     }
 
-    /// One record, if it is there and not older than seen.
+    /// One record, if it is there and not older than seen. The file is read; it is verified and parsed unless every byte is as this
+    /// process has verified or written it last.
     pub(super) fn load_record(
         &self,
         keyring: &KeyringName,
         seen: &Seen,
-    ) -> Result<Option<Record>, LoadError> {
+    ) -> Result<Option<Arc<Believed>>, LoadError> {
         let seen = seen.get(keyring).copied().unwrap_or(0);
         let path = self.record_path(keyring);
         let Some(file) = read(&*self.files, &path)? else {
@@ -172,18 +175,20 @@ impl View {
                 seen => Err(LoadError::MissingRecord { path, seen }),
             };
         };
+        let known = self.records.get(keyring);
+        if let Some(known) = known.filter(|known| known.is_said_by(&file)) {
+            not_older(&known.record, seen, &path)?;
+            return Ok(Some(Arc::clone(known)));
+        }
         let payload = self.signer.verify(Kind::Record, &path, &file)?;
         let record = json::read_record(payload).map_err(|e| unreadable(&path, e))?;
         if record.keyring != *keyring {
             let what = format!("it is the record of keyring {}", record.keyring);
             return Err(damaged(&path, &what));
         }
-        if record.epoch < seen {
-            let found = record.epoch;
-            return Err(LoadError::RolledBack { path, found, seen });
-        }
+        not_older(&record, seen, &path)?;
         match record.check() {
-            Ok(()) => Ok(Some(record)),
+            Ok(()) => Ok(Some(Arc::new(Believed::read(record, file)))),
             Err(rule) => Err(LoadError::Invalid { path, rule }),
         }
     }
@@ -264,6 +269,17 @@ pub(super) fn context(keyring: &KeyringName, number: u32, commitment: &[u8; 32])
         commitment,
     ]
     .concat()
+}
+
+fn not_older(record: &Record, seen: u64, path: &Path) -> Result<(), LoadError> {
+    if record.epoch >= seen {
+        return Ok(());
+    }
+    Err(LoadError::RolledBack {
+        path: path.to_owned(),
+        found: record.epoch,
+        seen,
+    })
 }
 
 pub(super) fn raise(seen: &mut Seen, keyring: &KeyringName, epoch: u64) {

@@ -293,3 +293,105 @@ fn record_newer_than_remembered_is_believed_and_remembered() {
     home.open().unwrap();
     assert_eq!(std::fs::read(home.dir.join("seen.json")).unwrap(), new);
 }
+
+/// The error of a write that must be refused, after checking that it changed no file.
+fn unwritten(home: &Home, catalogue: &mut Catalogue) -> LoadError {
+    let before = home.content();
+    let error = catalogue.rotate(&agents(), SUITE, &home.clock).unwrap_err();
+    assert_eq!(home.content(), before, "{error}");
+    let RotateError::Set(SetError::Load(error)) = error else {
+        panic!("{error}")
+    };
+    error
+}
+
+#[test]
+fn every_bit_flipped_between_two_writes_is_noticed_by_the_second() {
+    let home = filled();
+    let mut catalogue = home.open().unwrap();
+    catalogue.rotate(&agents(), SUITE, &home.clock).unwrap();
+    let path = home.dir.join(RECORD);
+    let good = std::fs::read(&path).unwrap();
+    for byte in 0..good.len() {
+        let mut bad = good.clone();
+        bad[byte] ^= 1 << (byte % 8);
+        std::fs::write(&path, bad).unwrap();
+        unwritten(&home, &mut catalogue);
+    }
+    std::fs::write(&path, good).unwrap();
+    catalogue.rotate(&agents(), SUITE, &home.clock).unwrap();
+}
+
+#[test]
+fn record_altered_between_two_writes_is_never_written_over() {
+    let home = filled();
+    let mut catalogue = home.open().unwrap();
+    catalogue.rotate(&agents(), SUITE, &home.clock).unwrap();
+    // As long as what stood there.
+    edit(&home, RECORD, |text| text.replace("active", "actixe"));
+    let error = unwritten(&home, &mut catalogue);
+    assert!(matches!(error, LoadError::Signature { .. }), "{error}");
+}
+
+#[test]
+fn record_rolled_back_between_two_writes_is_never_written_over() {
+    let home = filled();
+    let mut catalogue = home.open().unwrap();
+    let path = home.dir.join(RECORD);
+    // Ours, verified when it was read, and written over since.
+    let old = std::fs::read(&path).unwrap();
+    catalogue.generate(&agents(), SUITE, &home.clock).unwrap();
+    std::fs::write(&path, old).unwrap();
+    let error = unwritten(&home, &mut catalogue);
+    let rolled_back = matches!(
+        error,
+        LoadError::RolledBack {
+            found: 6,
+            seen: 7,
+            ..
+        }
+    );
+    assert!(rolled_back, "{error}");
+}
+
+#[test]
+fn record_gone_between_two_writes_is_never_made_anew() {
+    let home = filled();
+    let mut catalogue = home.open().unwrap();
+    catalogue.rotate(&agents(), SUITE, &home.clock).unwrap();
+    std::fs::remove_file(home.dir.join(RECORD)).unwrap();
+    let error = unwritten(&home, &mut catalogue);
+    assert!(matches!(error, LoadError::MissingRecord { .. }), "{error}");
+}
+
+#[test]
+fn record_of_another_writer_between_two_writes_is_a_conflict_and_then_followed() {
+    let home = filled();
+    let mut catalogue = home.open().unwrap();
+    catalogue.rotate(&agents(), SUITE, &home.clock).unwrap();
+    resigned(&home, RECORD, |text| {
+        text.replace("\"epoch\": 9", "\"epoch\": 10")
+    });
+    let error = catalogue.rotate(&agents(), SUITE, &home.clock).unwrap_err();
+    let conflict = matches!(
+        error,
+        RotateError::Set(SetError::Conflict {
+            expected: 9,
+            found: 10,
+            ..
+        })
+    );
+    assert!(conflict, "{error}");
+    catalogue.rotate(&agents(), SUITE, &home.clock).unwrap();
+    assert_eq!(home.view().record(&agents()).unwrap().epoch, 13);
+}
+
+#[test]
+fn record_that_breaks_a_rule_between_two_writes_is_refused_even_when_signed() {
+    let home = filled();
+    let mut catalogue = home.open().unwrap();
+    catalogue.rotate(&agents(), SUITE, &home.clock).unwrap();
+    resigned(&home, RECORD, |text| text.replace("decrypt-only", "active"));
+    let error = unwritten(&home, &mut catalogue);
+    assert!(matches!(error, LoadError::Invalid { .. }), "{error}");
+}

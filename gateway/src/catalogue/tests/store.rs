@@ -3,6 +3,13 @@
 use super::*;
 use crate::disk;
 
+const RECORD_WRITTEN: [&str; 3] = [
+    "write .agents.json.tmp",
+    "rename agents.json",
+    "sync catalogue",
+];
+const SEEN_WRITTEN: [&str; 3] = ["write .seen.json.tmp", "rename seen.json", "sync state"];
+
 #[test]
 fn first_version_is_active_and_labelled() {
     let home = Home::new();
@@ -255,19 +262,35 @@ fn record_is_durable_before_its_epoch_is_remembered() {
     let home = Home::new();
     let disk = Arc::new(Forgetful::default());
     let mut catalogue = home.create_on(&disk).unwrap();
-    disk.take_log();
     catalogue.prepare(&agents(), SUITE, &home.clock).unwrap();
-    assert_eq!(
-        disk.take_log(),
-        [
-            "write .agents.json.tmp",
-            "rename agents.json",
-            "sync catalogue",
-            "write .seen.json.tmp",
-            "rename seen.json",
-            "sync state",
-        ]
-    );
+    disk.take_log();
+    catalogue
+        .set_state(&agents(), 1, State::Ready, &home.clock)
+        .unwrap();
+    assert_eq!(disk.take_log(), [RECORD_WRITTEN, SEEN_WRITTEN].concat());
+}
+
+#[test]
+fn epochs_of_versions_that_cannot_seal_are_remembered_with_the_one_that_can() {
+    let home = Home::new();
+    let disk = Arc::new(Forgetful::default());
+    let mut catalogue = home.create_on(&disk).unwrap();
+    catalogue.rotate(&agents(), SUITE, &home.clock).unwrap();
+    disk.take_log();
+    let number = catalogue.generate(&agents(), SUITE, &home.clock).unwrap();
+    let account = Account {
+        number,
+        reserved: Used::default(),
+        lanes: 0,
+    };
+    catalogue
+        .admit(&agents(), (account, Vec::new()), &home.clock)
+        .unwrap();
+    assert_eq!(disk.take_log(), [RECORD_WRITTEN, RECORD_WRITTEN].concat());
+    assert_eq!(catalogue.load_seen().unwrap()[&agents()], 3);
+    catalogue.activate(&agents(), number, &home.clock).unwrap();
+    assert_eq!(disk.take_log(), [RECORD_WRITTEN, SEEN_WRITTEN].concat());
+    assert_eq!(catalogue.load_seen().unwrap()[&agents()], 6);
 }
 
 #[test]
