@@ -8,7 +8,7 @@ use crate::targets::Kind;
 
 const WIDTH: f64 = 720.0;
 /// Where bars begin and end.
-const LEFT: f64 = 90.0;
+const LEFT: f64 = 110.0;
 const RIGHT: f64 = 560.0;
 const BAR: f64 = 22.0;
 /// Height of the curves.
@@ -59,12 +59,13 @@ pub(super) fn bars(table: &Table, measure: Measure) -> String {
         put(
             &mut svg,
             format_args!(
-                "<path d=\"M{:.1} {middle:.1}H{:.1}\" class=\"spread\"/><text x=\"{:.1}\" y=\"{:.1}\">{}</text>",
+                "<path d=\"M{:.1} {middle:.1}H{:.1}\" class=\"spread\"/><text x=\"{:.1}\" y=\"{:.1}\">{} {}</text>",
                 x(spread.low),
                 x(spread.high),
                 RIGHT + 6.0,
                 middle + 4.0,
-                number(spread.median)
+                number(spread.median),
+                measure.unit()
             ),
         );
     }
