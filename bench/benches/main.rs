@@ -13,6 +13,7 @@
 mod cpu_time;
 mod keys;
 mod open;
+mod replies;
 mod report;
 mod seal;
 mod wire;
@@ -43,6 +44,7 @@ fn main() {
     group(&mut criterion, "open", open::all);
     group(&mut criterion, "wire", wire::all);
     group(&mut criterion, "keys", keys::all);
+    group(&mut criterion, "replies", replies::all);
     criterion.final_summary();
     report::show(&folder, begun).unwrap();
 }
