@@ -10,6 +10,9 @@ use crate::targets::{Kind, Role};
 /// What rows are compared to in columns, where it is in the run.
 const BASES: [Kind; 3] = [Kind::Bare, Kind::Haproxy, Kind::NatsTls];
 
+/// Characters for the names of targets.
+const NAMES: usize = 16;
+
 /// One case: a line for each target.
 pub(super) fn print(out: &mut impl Write, table: &Table) -> io::Result<()> {
     writeln!(
@@ -29,7 +32,7 @@ pub(super) fn print(out: &mut impl Write, table: &Table) -> io::Result<()> {
 
 fn rates(out: &mut impl Write, table: &Table) -> io::Result<()> {
     let bases = bases(table);
-    write!(out, "{:<16}{:>28}", "", "thousand a second")?;
+    write!(out, "{:<NAMES$}{:>28}", "", "thousand a second")?;
     for base in &bases {
         write!(out, "{:>24}", format!("of {}", base.name()))?;
     }
@@ -42,7 +45,7 @@ fn rates(out: &mut impl Write, table: &Table) -> io::Result<()> {
         let digits = if thousands.median < 100.0 { 2 } else { 0 };
         write!(
             out,
-            "{:<16}{:>28}",
+            "{:<NAMES$}{:>28}",
             row.target.name(),
             show(thousands, digits)
         )?;
@@ -51,15 +54,7 @@ fn rates(out: &mut impl Write, table: &Table) -> io::Result<()> {
         }
         writeln!(out)?;
     }
-    ratios(out, table, Kind::Relay, Kind::RelayBefore, &[Measure::Rate])?;
-    ratios(
-        out,
-        table,
-        Kind::Sealing,
-        Kind::SealingBefore,
-        &[Measure::Rate],
-    )?;
-    ratios(out, table, Kind::Storm, Kind::Sealing, &[Measure::Rate])
+    beside_twins(out, table, &[Measure::Rate])
 }
 
 fn times(out: &mut impl Write, table: &Table) -> io::Result<()> {
@@ -68,13 +63,13 @@ fn times(out: &mut impl Write, table: &Table) -> io::Result<()> {
     if !table.rows.iter().any(|row| timed(&row)) {
         return Ok(());
     }
-    write!(out, "{:<16}", "")?;
+    write!(out, "{:<NAMES$}", "")?;
     for measure in measures {
         write!(out, "{:>30}", format!("{}, us", measure.name()))?;
     }
     writeln!(out, "{:>14}", "longest, us")?;
     for row in table.rows.iter().filter(timed) {
-        write!(out, "{:<16}", row.target.name())?;
+        write!(out, "{:<NAMES$}", row.target.name())?;
         for measure in measures {
             let shown = row.figure(measure).map(|figure| show(figure.spread, 0));
             write!(out, "{:>30}", shown.unwrap_or_default())?;
@@ -86,9 +81,19 @@ fn times(out: &mut impl Write, table: &Table) -> io::Result<()> {
     for target in [Kind::NatsTls, Kind::Relay, Kind::Sealing, Kind::Chain] {
         ratios(out, table, target, Kind::Haproxy, &measures)?;
     }
-    ratios(out, table, Kind::Relay, Kind::RelayBefore, &measures)?;
-    ratios(out, table, Kind::Sealing, Kind::SealingBefore, &measures)?;
-    ratios(out, table, Kind::Storm, Kind::Sealing, &measures)
+    beside_twins(out, table, &measures)
+}
+
+/// Each gateway beside the one that differs from it in a single thing.
+fn beside_twins(out: &mut impl Write, table: &Table, measures: &[Measure]) -> io::Result<()> {
+    let twins = [
+        (Kind::Relay, Kind::RelayBefore),
+        (Kind::Sealing, Kind::SealingBefore),
+        (Kind::Storm, Kind::Sealing),
+    ];
+    twins
+        .into_iter()
+        .try_for_each(|(target, base)| ratios(out, table, target, base, measures))
 }
 
 /// How one target stands to another; nothing when one of them is not in the run.
@@ -109,17 +114,22 @@ fn ratios(
         return Ok(());
     }
     let (target, base) = (target.name(), base.name());
-    writeln!(out, "{:<16}{target} of {base}: {}", "", shown.join(", "))
+    writeln!(
+        out,
+        "{:<NAMES$}{target} of {base}: {}",
+        "",
+        shown.join(", ")
+    )
 }
 
 fn costs(out: &mut impl Write, table: &Table) -> io::Result<()> {
     writeln!(
         out,
-        "{:<16}CPU seconds per million; peak memory in MiB: medians",
+        "{:<NAMES$}CPU seconds per million; peak memory in MiB: medians",
         ""
     )?;
     for row in &table.rows {
-        write!(out, "{:<16}", row.target.name())?;
+        write!(out, "{:<NAMES$}", row.target.name())?;
         for role in Role::ALL {
             let median = |measure| row.figure(measure).map(|figure| figure.spread.median);
             if let Some(cpu) = median(Measure::Cpu(role)) {
@@ -137,7 +147,7 @@ fn held(out: &mut impl Write, table: &Table) -> io::Result<()> {
     for row in &table.rows {
         write!(
             out,
-            "{:<16}resident KiB per connection: ",
+            "{:<NAMES$}resident KiB per connection: ",
             row.target.name()
         )?;
         for role in Role::ALL {
