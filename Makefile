@@ -45,7 +45,8 @@ fuzz-smoke: ## every fuzz target for 6 seconds, as CI does
 # What the load test starts.
 LOADTEST = keyway-loadtest --server "$$($(PYTHON) tests/tools.py path server)" --haproxy "$$($(PYTHON) tests/tools.py path haproxy)"
 
-bench: loadtest-build ## every step beside the raw AEAD, then a short load test; takes a long build, then about six minutes
+bench: loadtest-build ## every step beside the raw AEAD, in turns and then with statistics, then a short load test; takes a long build, then about seven minutes
+	$(CARGO) bench --quiet --package keyway-bench --bench ratios
 	$(CARGO) bench --quiet --package keyway-bench --bench keyway
 	@target/release/$(LOADTEST) run --short
 
@@ -53,6 +54,7 @@ bench: loadtest-build ## every step beside the raw AEAD, then a short load test;
 bench-smoke: ## the benches and the load test run; no number means anything
 	$(CARGO) bench --quiet --workspace --profile dev --bench keyway -- \
 	  --quiet --warm-up-time 0.001 --measurement-time 0.01 --sample-size 10 --nresamples 1000 >target/bench-smoke.log 2>&1 || { tail -20 target/bench-smoke.log; exit 1; }
+	$(CARGO) bench --quiet --workspace --profile dev --bench ratios -- --rounds 1 >>target/bench-smoke.log 2>&1 || { tail -20 target/bench-smoke.log; exit 1; }
 	$(CARGO) build --quiet --workspace --bins
 	@for what in \
 	  "run --rounds 1 --messages 50 --publishers 3 --subscribers 3 --csv target/bench-smoke.csv --html target/bench-smoke.html" \

@@ -1,7 +1,7 @@
-//! Measuring in the CPU time of this thread: nothing here waits, and what else the machine does is not ours.
+//! Criterion's measurements in the CPU time of this thread.
 
 use criterion::measurement::{Measurement, ValueFormatter, WallTime};
-use rustix::time::{ClockId, clock_gettime};
+use keyway_bench::cpu;
 
 /// Nanoseconds for which this thread was on a core.
 pub(crate) struct CpuTime;
@@ -11,8 +11,7 @@ impl Measurement for CpuTime {
     type Value = u64;
 
     fn start(&self) -> u64 {
-        let now = clock_gettime(ClockId::ThreadCPUTime);
-        u64::try_from(now.tv_sec * 1_000_000_000 + now.tv_nsec).unwrap()
+        cpu::nanoseconds()
     }
 
     fn end(&self, begun: u64) -> u64 {

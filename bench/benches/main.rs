@@ -12,21 +12,14 @@
 
 mod cpu_time;
 mod keys;
-mod open;
 mod replies;
 mod report;
-mod seal;
 mod wire;
 
 use cpu_time::CpuTime;
-use criterion::{BenchmarkGroup, Criterion};
+use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput};
+use keyway_bench::cases::{self, Case, Rigs, SIZES};
 use std::time::Duration;
-
-/// Payload sizes, in bytes.
-const SIZES: [usize; 7] = [16, 64, 128, 256, 1024, 4096, 16384];
-
-/// What one read of a socket brings at most: the bytes of a batch.
-const READ: usize = 64 * 1024;
 
 fn main() {
     let folder = report::folder();
@@ -40,8 +33,13 @@ fn main() {
         .sample_size(30)
         .nresamples(10_000)
         .configure_from_args();
-    group(&mut criterion, "seal", seal::all);
-    group(&mut criterion, "open", open::all);
+    let rigs = Rigs::default();
+    group(&mut criterion, "seal", |group| {
+        steps(group, |size| cases::seal(&rigs, size))
+    });
+    group(&mut criterion, "open", |group| {
+        steps(group, |size| cases::open(&rigs, size))
+    });
     group(&mut criterion, "wire", wire::all);
     group(&mut criterion, "keys", keys::all);
     group(&mut criterion, "replies", replies::all);
@@ -57,4 +55,16 @@ fn group(
     let mut group = criterion.benchmark_group(name);
     benches(&mut group);
     group.finish();
+}
+
+/// All steps of a direction on all sizes.
+fn steps<'a>(group: &mut BenchmarkGroup<'_, CpuTime>, of: impl Fn(usize) -> Vec<Case<'a>>) {
+    for size in SIZES {
+        for mut case in of(size) {
+            group.throughput(Throughput::Elements(case.messages as u64));
+            group.bench_function(BenchmarkId::new(case.step, size), |bench| {
+                bench.iter(|| case.run());
+            });
+        }
+    }
 }

@@ -5,10 +5,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use keyway_bench::cases::PEER;
 use serde_json::{Value, json};
-
-/// What the others of a direction are compared to.
-const PEER: &str = "aead";
 
 /// Nanoseconds per message, medians: direction, then size, then step, in the order measured.
 type Medians = BTreeMap<String, Sizes>;

@@ -7,6 +7,8 @@
     reason = "a measurement stops at the first thing that is not as expected; its lengths are its own"
 )]
 
+pub mod cases;
+pub mod cpu;
 mod keys;
 mod rig;
 mod traffic;

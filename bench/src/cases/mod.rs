@@ -1,0 +1,75 @@
+//! The steps whose cost is compared with the raw AEAD's, each on one size of payload, ready to be repeated.
+
+mod open;
+mod seal;
+
+pub use open::open;
+pub use seal::seal;
+
+use aws_lc_rs::aead::{AES_256_GCM, LessSafeKey, UnboundKey};
+use keyway::envelope::HEADER_LEN;
+
+use crate::{Rig, SUBJECT};
+
+/// Payload sizes, in bytes.
+pub const SIZES: [usize; 7] = [16, 64, 128, 256, 1024, 4096, 16384];
+
+/// What the others are compared with.
+pub const PEER: &str = "aead";
+
+/// What one read of a socket brings at most: the bytes of a batch.
+const READ: usize = 64 * 1024;
+
+/// As much additional data as an envelope bound to [`SUBJECT`] has.
+const AAD: [u8; HEADER_LEN + 2 + SUBJECT.len()] = [1; HEADER_LEN + 2 + SUBJECT.len()];
+
+/// One step on one size of payload.
+pub struct Case<'a> {
+    /// Its name.
+    pub step: &'static str,
+    /// How many messages one run takes.
+    pub messages: usize,
+    run: Box<dyn FnMut() + 'a>,
+}
+
+/// The gateways that paths belong to: one that seals under one key version, one that knows those of an overlap, one that touches
+/// nothing.
+pub struct Rigs {
+    sealing: Box<Rig>,
+    overlap: Box<Rig>,
+    relay: Box<Rig>,
+}
+
+impl Default for Rigs {
+    fn default() -> Self {
+        Self {
+            sealing: Box::new(Rig::sealing(1)),
+            overlap: Box::new(Rig::sealing(open::MANY.0)),
+            relay: Box::new(Rig::relay()),
+        }
+    }
+}
+
+impl<'a> Case<'a> {
+    fn one(step: &'static str, run: impl FnMut() + 'a) -> Self {
+        Self::many(step, 1, run)
+    }
+
+    fn many(step: &'static str, messages: usize, run: impl FnMut() + 'a) -> Self {
+        Self {
+            step,
+            messages,
+            run: Box::new(run),
+        }
+    }
+
+    /// Once.
+    pub fn run(&mut self) {
+        (self.run)();
+    }
+}
+
+/// A key made beforehand.
+fn raw_key() -> LessSafeKey {
+    LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &[7; 32]).unwrap())
+}

@@ -1,0 +1,101 @@
+//! The deliver direction: raw AEAD, envelope, keyring, whole path, and the path of a relay.
+
+use std::hint::black_box;
+
+use aws_lc_rs::aead::{Aad, Nonce};
+use keyway::envelope::{Header, TAG_LEN};
+use keyway::keyring::{self, LaneCache, WorkerId};
+use keyway::wire::Buffer;
+
+use super::{AAD, Case, PEER, READ, Rigs, raw_key};
+use crate::{
+    Rig, SUBJECT, Shape, envelopes, filled, messages, payload, ring, run_deliver, snapshot,
+};
+
+/// Key versions, lanes of each, and envelopes, of the steps `…-256-lanes`: an overlap with many publishers.
+pub(super) const MANY: (u32, usize, usize) = (4, 64, 256);
+
+/// The steps of opening `size` bytes.
+#[must_use]
+pub fn open(rigs: &Rigs, size: usize) -> Vec<Case<'_>> {
+    let one = messages([&*payload(size)].into_iter(), Shape::default()).len();
+    let read = (1, READ / (one + 48));
+    vec![
+        aead(PEER, &[], size),
+        aead("aead-aad", &AAD, size),
+        envelope(size),
+        by_keyring("keyring", (1, 1, 1), size),
+        by_keyring("keyring-256-lanes", MANY, size),
+        path("path", &rigs.sealing, read, size),
+        path("path-256-lanes", &rigs.overlap, (MANY.1, MANY.2), size),
+        path("relay", &rigs.relay, read, size),
+    ]
+}
+
+fn aead(step: &'static str, aad: &'static [u8], size: usize) -> Case<'static> {
+    let key = raw_key();
+    let nonce = || Nonce::assume_unique_for_key([9; 12]);
+    let text = payload(size);
+    let (mut sealed, mut tag) = (vec![0; size], [0; TAG_LEN]);
+    key.seal_out_of_place_scatter(nonce(), Aad::from(aad), &text, &mut sealed, &[], &mut tag)
+        .unwrap();
+    let mut out = vec![0; size];
+    Case::one(step, move || {
+        key.open_separate_gather(nonce(), Aad::from(aad), black_box(&sealed), &tag, &mut out)
+            .unwrap();
+        black_box(&out);
+    })
+}
+
+fn envelope(size: usize) -> Case<'static> {
+    let keys = snapshot(1);
+    let version = keys.versions().next().unwrap();
+    let sealed = envelopes(&keys, 1, 1, &payload(size)).pop().unwrap();
+    let lane = version
+        .key
+        .lane(version.suite, Header::parse(&sealed).unwrap().lane);
+    let mut out = vec![0; size];
+    Case::one("envelope", move || {
+        let header = Header::parse(black_box(&sealed)).unwrap();
+        lane.open(&header, Some(SUBJECT), &sealed, &mut out)
+            .unwrap();
+        black_box(&out);
+    })
+}
+
+fn by_keyring(
+    step: &'static str,
+    (versions, lanes, count): (u32, usize, usize),
+    size: usize,
+) -> Case<'static> {
+    let keys = snapshot(versions);
+    let expected = Some(ring(keys.policy()));
+    let sealed = envelopes(&keys, lanes, count, &payload(size));
+    let mut cache = LaneCache::new(WorkerId(0));
+    let mut out = vec![0; size];
+    Case::many(step, count, move || {
+        for envelope in &sealed {
+            let envelope = black_box(envelope);
+            keyring::open(&keys, &mut cache, expected, SUBJECT, (envelope, &mut out)).unwrap();
+            black_box(&out);
+        }
+    })
+}
+
+fn path<'a>(
+    step: &'static str,
+    rig: &'a Rig,
+    (lanes, count): (usize, usize),
+    size: usize,
+) -> Case<'a> {
+    let (_publish, mut path) = rig.paths();
+    let sealed = envelopes(&rig.keys.load(), lanes, count, &payload(size));
+    let bytes = messages(sealed.iter().map(Vec::as_slice), Shape::default());
+    let mut input = filled(&bytes);
+    let mut output = Buffer::new();
+    run_deliver(&mut path, &mut input, &mut output);
+    Case::many(step, count, move || {
+        input.advance(bytes.len());
+        run_deliver(&mut path, &mut input, &mut output);
+    })
+}
