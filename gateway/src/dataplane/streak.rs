@@ -5,7 +5,8 @@ use std::ops::Range;
 use crate::clock::Clock;
 use crate::metrics::{Flow, Stage, Stopwatch};
 use crate::policy::{KeyringId, Route};
-use crate::wire::{self, Alike, Buffer};
+use crate::wire::write::Lines;
+use crate::wire::{self, Buffer};
 
 use super::pool::BATCH_OUTPUT;
 use super::route_cache::RouteCache;
@@ -13,7 +14,8 @@ use super::route_cache::RouteCache;
 /// A streak in one direction of one session, and what becomes of it.
 #[derive(Default)]
 pub(super) struct Streak {
-    line: wire::Streak,
+    read: wire::Streak,
+    written: Lines,
     fate: Option<Fate>,
     /// The longest payload that is taken without a question.
     most: usize,
@@ -44,14 +46,15 @@ impl Fate {
 impl Streak {
     /// Lines that begin with `parts`, of at most `limit` bytes, with payloads of at most `most`.
     pub(super) fn begin(&mut self, parts: &[&[u8]], fate: Fate, (most, limit): (usize, usize)) {
-        self.line.begin(parts, limit);
+        self.read.begin(parts, limit);
+        self.written.end();
         self.fate = Some(fate);
         self.most = most;
     }
 
     /// What comes is like nothing that was.
     pub(super) fn end(&mut self) {
-        self.line.end();
+        self.read.end();
         self.fate = None;
     }
 
@@ -62,15 +65,16 @@ impl Streak {
 
     /// Appends what is alike at the start of `input` as it is; says how many bytes of it that was.
     pub(super) fn pass(
-        &self,
+        &mut self,
         (input, out): (&[u8], &mut Buffer),
         passed: &Flow,
         (watch, clock): (&mut Stopwatch, &Clock),
     ) -> usize {
         let room = BATCH_OUTPUT.saturating_sub(out.len());
+        let mut row = self.read.row();
         let mut taken = 0_usize;
         while taken < room
-            && let Some(next) = self.next(input.get(taken..).unwrap_or_default())
+            && let Some(next) = row.next(input.get(taken..).unwrap_or_default(), self.most)
         {
             passed.add(next.payload.len());
             taken = taken.saturating_add(next.len);
@@ -81,34 +85,72 @@ impl Streak {
         taken
     }
 
-    /// Has `one` append each payload at the start of `input` that is alike, given how its line begins and the part of that which is `subject`; says
-    /// how many bytes of `input` that was. The streak ends at the first for which that fails, which leaves nothing: it is said and
-    /// counted where it is tried again.
+    /// The messages that come, and that part of how their lines begin.
+    #[inline]
+    pub(super) fn row(&mut self, part: Range<usize>) -> (&[u8], Row<'_>) {
+        let read = self.read.row();
+        let part = read.start.get(part).unwrap_or_default();
+        let row = Row {
+            read,
+            written: &mut self.written,
+            fate: &mut self.fate,
+            most: self.most,
+        };
+        (part, row)
+    }
+}
+
+/// The messages of a streak.
+pub(super) struct Row<'s> {
+    read: wire::Row<'s>,
+    written: &'s mut Lines,
+    fate: &'s mut Option<Fate>,
+    most: usize,
+}
+
+/// Where a message of a streak goes.
+pub(super) struct Place<'s> {
+    start: &'s [u8],
+    written: &'s mut Lines,
+    out: &'s mut Buffer,
+}
+
+impl Row<'_> {
+    /// Has `one` put each payload at the start of `input` that is alike in its place; says how many bytes of `input` that was. The
+    /// streak ends at the first for which that fails, which leaves nothing: it is said and counted where it is tried again.
     #[inline]
     pub(super) fn each(
-        &mut self,
+        mut self,
         (input, out): (&[u8], &mut Buffer),
-        subject: Range<usize>,
-        mut one: impl FnMut((&[u8], &[u8]), &[u8], &mut Buffer) -> Option<()>,
+        mut one: impl FnMut(&[u8], Place<'_>) -> Option<()>,
     ) -> usize {
-        let start = self.line.start();
-        let subject = start.get(subject).unwrap_or_default();
         let mut taken = 0_usize;
         while out.len() < BATCH_OUTPUT
-            && let Some(next) = self.next(input.get(taken..).unwrap_or_default())
+            && let Some(next) = self
+                .read
+                .next(input.get(taken..).unwrap_or_default(), self.most)
         {
             let before = out.len();
-            if one((start, subject), next.payload, out).is_none() {
+            let place = Place {
+                start: self.read.start,
+                written: self.written,
+                out,
+            };
+            if one(next.payload, place).is_none() {
                 out.truncate(before);
-                self.end();
+                *self.fate = None;
                 break;
             }
             taken = taken.saturating_add(next.len);
         }
         taken
     }
+}
 
-    fn next<'b>(&self, input: &'b [u8]) -> Option<Alike<'b>> {
-        self.line.next(input, self.most)
+impl<'s> Place<'s> {
+    /// The line, and room for `size` bytes behind it.
+    #[inline]
+    pub(super) fn of(self, size: usize) -> &'s mut [u8] {
+        self.written.frame(self.out, self.start, size)
     }
 }

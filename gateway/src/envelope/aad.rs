@@ -1,62 +1,75 @@
 //! What is authenticated beside the payload: the header, and the subject when the envelope is bound to it.
 
-use super::{HEADER_LEN, Header};
+use super::HEADER_LEN;
 
 /// The longest subject that an envelope can be bound to, in bytes: its length travels in the authenticated data as a u16.
 pub const LONGEST_SUBJECT: usize = 65_535;
 
 /// Where the subject starts: behind the header and its own length.
 const SUBJECT_AT: usize = HEADER_LEN + 2;
-/// Stack scratch for everyday subjects (≤ 94 bytes): small, because it is zeroed for every message.
+/// Scratch for everyday subjects (≤ 94 bytes): small, because all of it is written for each [`Subject`].
 const SHORT: usize = 128;
 /// Stack scratch for subjects up to 512 bytes. Longer ones take the heap.
 const LONG: usize = SUBJECT_AT + 512;
 
-/// What one lane authenticates, message after message: the header stays as it is, but for its counter and the flag of the binding.
-pub(super) struct Scratch([u8; SHORT]);
+/// The subject that envelopes are bound to, or none; ready to stand behind one header after another.
+pub struct Subject<'s> {
+    name: Option<&'s [u8]>,
+    /// Room for a header, then u16 length ‖ subject as far as they fit.
+    bytes: [u8; SHORT],
+    /// How many bytes are authenticated beside the payload; `None` when the subject is too long to be bound.
+    len: Option<usize>,
+}
 
-impl Scratch {
-    /// With this header in front.
-    pub(super) fn new(header: &Header) -> Self {
+impl<'s> Subject<'s> {
+    /// `name` must be normalised already; `None` binds to nothing, and opens no bound envelope.
+    #[must_use]
+    #[inline]
+    pub fn new(name: Option<&'s [u8]>) -> Self {
         let mut bytes = [0; SHORT];
-        if let Some(front) = bytes.first_chunk_mut() {
-            *front = header.encode();
+        let len = len(name);
+        if let (Some(name), Some(..=SHORT)) = (name, len) {
+            // It fits, as its length says.
+            place(&mut bytes, name).unwrap_or_default();
         }
-        Self(bytes)
+        Self { name, bytes, len }
     }
 
-    /// The header of another message in the lane.
-    #[inline]
-    pub(super) fn head(&mut self, header: &Header) -> [u8; HEADER_LEN] {
-        let mut none = [0; HEADER_LEN];
-        let head = self.0.first_chunk_mut().unwrap_or(&mut none);
-        header.stamp(head);
-        *head
+    /// Whether there is one.
+    pub(super) const fn is_some(&self) -> bool {
+        self.name.is_some()
     }
 
-    /// [`with`], with the header that [`Self::head`] said last.
+    /// How many bytes [`Self::behind`] hands on; `None` when the subject is too long to be bound.
+    pub(super) const fn len(&self) -> Option<usize> {
+        self.len
+    }
+
+    /// Calls `then` with header ‖ (if there is a subject) u16 length ‖ subject; `None` when it is too long to be bound.
     #[inline]
-    pub(super) fn with<T>(
+    pub(super) fn behind<T>(
         &mut self,
-        subject: Option<&[u8]>,
+        header: &[u8; HEADER_LEN],
         then: impl FnOnce(&[u8]) -> T,
     ) -> Option<T> {
-        let all = len(subject)?;
-        let (head, behind) = self.0.split_first_chunk_mut::<HEADER_LEN>()?;
-        if all > SHORT {
-            return with(head, subject, then);
+        let len = self.len?;
+        if len > SHORT {
+            return with(header, self.name.unwrap_or_default(), len, then);
         }
-        if let Some(subject) = subject {
-            let (length, behind) = behind.split_first_chunk_mut()?;
-            *length = u16::try_from(subject.len()).ok()?.to_be_bytes();
-            behind.get_mut(..subject.len())?.copy_from_slice(subject);
-        }
-        self.0.get(..all).map(then)
+        *self.bytes.first_chunk_mut()? = *header;
+        self.bytes.get(..len).map(then)
     }
 }
 
-/// How many bytes [`with`] hands on; `None` when the subject is too long to be bound.
-pub(super) fn len(subject: Option<&[u8]>) -> Option<usize> {
+/// u16 length ‖ subject behind the room for a header.
+fn place(bytes: &mut [u8; SHORT], name: &[u8]) -> Option<()> {
+    let (length, behind) = bytes.get_mut(HEADER_LEN..)?.split_first_chunk_mut::<2>()?;
+    *length = u16::try_from(name.len()).ok()?.to_be_bytes();
+    behind.get_mut(..name.len())?.copy_from_slice(name);
+    Some(())
+}
+
+fn len(subject: Option<&[u8]>) -> Option<usize> {
     match subject {
         None => Some(HEADER_LEN),
         Some(subject) if subject.len() > LONGEST_SUBJECT => None,
@@ -64,22 +77,20 @@ pub(super) fn len(subject: Option<&[u8]>) -> Option<usize> {
     }
 }
 
-/// Calls `then` with header ‖ (if bound) u16 length ‖ subject; `None` when the subject is too long to be bound.
-pub(super) fn with<T>(
+/// For a subject that does not fit [`Subject`].
+#[cold]
+fn with<T>(
     header: &[u8; HEADER_LEN],
-    subject: Option<&[u8]>,
+    subject: &[u8],
+    all: usize,
     then: impl FnOnce(&[u8]) -> T,
 ) -> Option<T> {
-    let Some(subject) = subject else {
-        return Some(then(header));
-    };
     let subject_len = u16::try_from(subject.len()).ok()?.to_be_bytes();
     let parts = [header.as_slice(), &subject_len, subject];
-    match len(Some(subject))? {
-        all if all <= SHORT => Some(then(join(&mut [0; SHORT], parts)?)),
-        all if all <= LONG => Some(then(join(&mut [0; LONG], parts)?)),
-        _ => Some(then(&parts.concat())),
+    if all <= LONG {
+        return Some(then(join(&mut [0; LONG], parts)?));
     }
+    Some(then(&parts.concat()))
 }
 
 /// Copies `parts` one behind the other to the start of `scratch`.

@@ -156,11 +156,11 @@ impl Header {
 
     /// Makes the 32 bytes of another message in the same lane those of this one.
     #[inline]
-    pub(super) const fn stamp(&self, bytes: &mut [u8; HEADER_LEN]) {
+    pub(super) const fn stamp(bytes: &mut [u8; HEADER_LEN], bound: bool, counter: u32) {
         let [_, _, _, flags, ..] = bytes;
-        *flags = if self.bound { BOUND } else { 0 };
+        *flags = if bound { BOUND } else { 0 };
         if let Some(tail) = bytes.last_chunk_mut() {
-            *tail = self.counter.to_be_bytes();
+            *tail = counter.to_be_bytes();
         }
     }
 

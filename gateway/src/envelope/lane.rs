@@ -1,7 +1,7 @@
 //! The key of one lane, and opening with it.
 
 use super::aead::{Aead, Chosen, KEY_LEN, NONCE_LEN, Sealed};
-use super::{HEADER_LEN, Header, Suite, aad};
+use super::{HEADER_LEN, Header, Subject, Suite};
 use crate::fault::{Fault, Faulty, Retry, Who};
 
 /// One writer's private sub-key of a key version. Opens whatever that writer sealed; [`super::Sealer`] is the writer.
@@ -48,6 +48,21 @@ impl<A: Aead> LaneKey<A> {
         envelope: &[u8],
         out: &mut [u8],
     ) -> Result<(), OpenFailed> {
+        self.open_on(header, &mut Subject::new(subject), envelope, out)
+    }
+
+    /// [`Self::open`], for one message after another on the same subject.
+    ///
+    /// # Errors
+    /// As of [`Self::open`].
+    #[inline]
+    pub fn open_on(
+        &self,
+        header: &Header,
+        subject: &mut Subject<'_>,
+        envelope: &[u8],
+        out: &mut [u8],
+    ) -> Result<(), OpenFailed> {
         let opened = self.try_open(header, subject, envelope, out);
         if opened.is_none() {
             out.fill(0);
@@ -55,20 +70,26 @@ impl<A: Aead> LaneKey<A> {
         opened.ok_or(OpenFailed)
     }
 
+    #[inline]
     fn try_open(
         &self,
         header: &Header,
-        subject: Option<&[u8]>,
+        subject: &mut Subject<'_>,
         envelope: &[u8],
         out: &mut [u8],
     ) -> Option<()> {
         let (head, rest) = envelope.split_first_chunk::<HEADER_LEN>()?;
         let (ciphertext, tag) = rest.split_last_chunk()?;
-        let subject = if header.bound { Some(subject?) } else { None };
         let nonce = self.nonce(header.counter);
         let sealed = Sealed { ciphertext, tag };
+        let open = |aad: &[u8]| self.aead.open(nonce, aad, sealed, out);
         // The bytes that came are authenticated, not those that `header` would encode to: a header of another envelope fails.
-        aad::with(head, subject, |aad| self.aead.open(nonce, aad, sealed, out))?.ok()
+        let opened = match (header.bound, subject.is_some()) {
+            (true, true) => subject.behind(head, open)?,
+            (true, false) => return None,
+            (false, _) => open(head),
+        };
+        opened.ok()
     }
 
     /// The AEAD, for the sealer of this lane.

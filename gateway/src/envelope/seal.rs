@@ -9,7 +9,7 @@ use std::marker::PhantomData;
 
 use super::aead::{Aead, Chosen, Sealed};
 use super::limits::{Caps, blocks};
-use super::{HEADER_LEN, Header, Kid, LaneId, LaneKey, OVERHEAD, Suite, VersionKey, aad};
+use super::{HEADER_LEN, Header, Kid, LaneId, LaneKey, OVERHEAD, Subject, Suite, VersionKey};
 use crate::fault::{Fault, Faulty, Retry, Who};
 use crate::secret::NoEntropy;
 
@@ -29,13 +29,21 @@ use crate::secret::NoEntropy;
 /// ```
 pub struct Sealer<A: Aead = Chosen> {
     key: LaneKey<A>,
-    /// Of the last message.
+    /// Of the first message.
     header: Header,
-    aad: aad::Scratch,
+    /// Of the last one.
+    head: [u8; HEADER_LEN],
     messages: u32,
     blocks: u64,
     caps: Caps,
     not_sync: PhantomData<Cell<()>>,
+}
+
+/// A [`Sealer`], for one message after another on the same subject: what that adds is worked out once.
+pub struct SubjectSealer<'s, A: Aead = Chosen> {
+    sealer: &'s mut Sealer<A>,
+    subject: Subject<'s>,
+    aad_len: usize,
 }
 
 /// Why a message was not sealed. The output holds no byte of the message.
@@ -85,7 +93,7 @@ impl<A: Aead> Sealer<A> {
         Self {
             key: version.lane_with(suite, lane),
             header,
-            aad: aad::Scratch::new(&header),
+            head: header.encode(),
             messages: 0,
             blocks: 0,
             caps,
@@ -93,39 +101,36 @@ impl<A: Aead> Sealer<A> {
         }
     }
 
-    /// Seals one payload; with a `subject`, bound to it (it must be normalised already).
-    ///
-    /// Before: `out` is 48 bytes longer than `plaintext`. After: `out` is the whole envelope. On failure: `out` is untouched or
-    /// all zero.
+    /// For payloads on one subject; with `None`, bound to none.
     ///
     /// # Errors
-    /// [`SealFailed`]. After [`SealFailed::LaneEnded`] every further call fails the same way; the other two count nothing.
+    /// [`SealFailed::SubjectTooLong`].
+    #[inline]
+    pub fn on<'s>(
+        &'s mut self,
+        subject: Option<&'s [u8]>,
+    ) -> Result<SubjectSealer<'s, A>, SealFailed> {
+        let length = subject.map_or(0, <[u8]>::len);
+        let subject = Subject::new(subject);
+        let aad_len = subject.len().ok_or(SealFailed::SubjectTooLong(length))?;
+        Ok(SubjectSealer {
+            sealer: self,
+            subject,
+            aad_len,
+        })
+    }
+
+    /// Seals one payload; with a `subject`, bound to it (it must be normalised already).
+    ///
+    /// # Errors
+    /// As of [`Self::on`] and [`SubjectSealer::seal`].
     pub fn seal(
         &mut self,
         subject: Option<&[u8]>,
         plaintext: &[u8],
         out: &mut [u8],
     ) -> Result<(), SealFailed> {
-        let given = out.len();
-        let mismatch = SealFailed::OutputLength(given, plaintext.len().saturating_add(OVERHEAD));
-        if given.checked_sub(OVERHEAD) != Some(plaintext.len()) {
-            return Err(mismatch);
-        }
-        self.count(subject, plaintext.len())?;
-        let nonce = self.key.nonce(self.header.counter);
-        let (front, rest) = out.split_first_chunk_mut::<HEADER_LEN>().ok_or(mismatch)?;
-        let (ciphertext, tag) = rest.split_last_chunk_mut().ok_or(mismatch)?;
-        *front = self.aad.head(&self.header);
-        let sealed = Sealed { ciphertext, tag };
-        let aead = self.key.aead();
-        let sealed = self
-            .aad
-            .with(subject, |aad| aead.seal(nonce, aad, plaintext, sealed));
-        if sealed != Some(Ok(())) {
-            out.fill(0);
-            return Err(self.end());
-        }
-        Ok(())
+        self.on(subject)?.seal(plaintext, out)
     }
 
     /// Messages sealed in this lane.
@@ -171,9 +176,8 @@ impl<A: Aead> Sealer<A> {
     }
 
     /// Takes the next counter for a message, before anything is encrypted under it.
-    fn count(&mut self, subject: Option<&[u8]>, payload: usize) -> Result<(), SealFailed> {
-        let aad = aad::len(subject)
-            .ok_or_else(|| SealFailed::SubjectTooLong(subject.map_or(0, <[u8]>::len)))?;
+    #[inline]
+    fn count(&mut self, aad: usize, payload: usize) -> Result<u32, SealFailed> {
         let counter = self.messages;
         let messages = counter.checked_add(1);
         let blocks = self.blocks.checked_add(blocks(aad, payload));
@@ -181,9 +185,7 @@ impl<A: Aead> Sealer<A> {
             (Some(messages), Some(blocks)) if self.caps.allow(messages, blocks) => {
                 self.messages = messages;
                 self.blocks = blocks;
-                self.header.counter = counter;
-                self.header.bound = subject.is_some();
-                Ok(())
+                Ok(counter)
             }
             _ => Err(self.end()),
         }
@@ -200,6 +202,41 @@ impl<A: Aead> Sealer<A> {
     pub(super) fn skip_to(&mut self, messages: u32) {
         assert!(messages >= self.messages, "a counter only grows");
         self.messages = messages;
+    }
+}
+
+impl<A: Aead> SubjectSealer<'_, A> {
+    /// Seals one payload.
+    ///
+    /// Before: `out` is 48 bytes longer than `plaintext`. After: `out` is the whole envelope. On failure: `out` is untouched or
+    /// all zero.
+    ///
+    /// # Errors
+    /// [`SealFailed`]. After [`SealFailed::LaneEnded`] every further call fails the same way; [`SealFailed::OutputLength`] counts
+    /// nothing.
+    #[inline]
+    pub fn seal(&mut self, plaintext: &[u8], out: &mut [u8]) -> Result<(), SealFailed> {
+        let given = out.len();
+        let mismatch = SealFailed::OutputLength(given, plaintext.len().saturating_add(OVERHEAD));
+        if given.checked_sub(OVERHEAD) != Some(plaintext.len()) {
+            return Err(mismatch);
+        }
+        let counter = self.sealer.count(self.aad_len, plaintext.len())?;
+        let Sealer { key, head, .. } = &mut *self.sealer;
+        let (front, rest) = out.split_first_chunk_mut::<HEADER_LEN>().ok_or(mismatch)?;
+        let (ciphertext, tag) = rest.split_last_chunk_mut().ok_or(mismatch)?;
+        Header::stamp(head, self.subject.is_some(), counter);
+        *front = *head;
+        let sealed = Sealed { ciphertext, tag };
+        let seal = |aad: &[u8]| {
+            let nonce = key.nonce(counter);
+            key.aead().seal(nonce, aad, plaintext, sealed)
+        };
+        if self.subject.behind(head, seal) != Some(Ok(())) {
+            out.fill(0);
+            return Err(self.sealer.end());
+        }
+        Ok(())
     }
 }
 

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::envelope::{SealFailed, Sealer};
+use crate::envelope::{SealFailed, Sealer, SubjectSealer};
 use crate::policy::KeyringId;
 use crate::secret::NoEntropy;
 
@@ -45,6 +45,21 @@ pub enum SealRefused {
     /// The subject does not fit the envelope's length field.
     #[error("the subject is too long to bind an envelope to")]
     SubjectTooLong,
+}
+
+/// The lane of a keyring, for one message after another on the same subject within a batch.
+pub struct SubjectLane<'l> {
+    sealer: SubjectSealer<'l>,
+    grant: &'l mut Grant,
+    unreported: &'l mut Used,
+}
+
+/// Why a lane did not seal a message.
+enum Stopped {
+    /// The budget has nothing for it.
+    Budget,
+    /// The lane or the message.
+    Seal(SealFailed),
 }
 
 struct Lane {
@@ -102,29 +117,36 @@ impl Lanes {
         let active = snapshot
             .active(keyring)
             .ok_or(SealRefused::NoActiveVersion)?;
-        let bytes = u64::try_from(plaintext.len()).unwrap_or(u64::MAX);
         if let Some(lane) = self.usable(keyring, active) {
-            if !lane.grant.cover(bytes) {
-                return Err(SealRefused::BudgetExhausted);
-            }
-            match lane.sealer.seal(subject, plaintext, out) {
-                Ok(()) => {
-                    lane.count(bytes);
-                    return Ok(false);
-                }
-                Err(SealFailed::LaneEnded) => {}
-                Err(SealFailed::SubjectTooLong(_) | SealFailed::OutputLength(..)) => {
+            match lane.seal(subject, plaintext, out) {
+                Ok(()) => return Ok(false),
+                Err(Stopped::Budget) => return Err(SealRefused::BudgetExhausted),
+                Err(Stopped::Seal(SealFailed::LaneEnded)) => {}
+                Err(Stopped::Seal(
+                    SealFailed::SubjectTooLong(_) | SealFailed::OutputLength(..),
+                )) => {
                     return Err(SealRefused::SubjectTooLong);
                 }
             }
         }
-        let lane = self.draw(keyring, active, bytes)?;
         // A fresh lane has room for any message that fits a connection.
-        lane.sealer
-            .seal(subject, plaintext, out)
-            .map_err(|_failed| SealRefused::SubjectTooLong)?;
-        lane.count(bytes);
+        let bytes = u64::try_from(plaintext.len()).unwrap_or(u64::MAX);
+        let lane = self.draw(keyring, active, bytes)?;
+        lane.seal(subject, plaintext, out)
+            .map_err(|_stopped| SealRefused::SubjectTooLong)?;
         Ok(true)
+    }
+
+    /// The lane that seals for a keyring now, if there is one; [`Self::seal`] draws it.
+    #[inline]
+    pub fn on<'l>(
+        &'l mut self,
+        snapshot: &Snapshot,
+        keyring: KeyringId,
+        subject: Option<&'l [u8]>,
+    ) -> Option<SubjectLane<'l>> {
+        let active = snapshot.active(keyring)?;
+        self.usable(keyring, active)?.on(subject).ok()
     }
 
     /// The batch is over: reports what was sealed.
@@ -177,11 +199,44 @@ impl Lanes {
     }
 }
 
-impl Lane {
-    /// A message of `bytes`, which the grant covers, has been sealed.
-    const fn count(&mut self, bytes: u64) {
+impl SubjectLane<'_> {
+    /// As [`Lanes::seal`]. `None` when that has to be asked, for another lane or for the reason.
+    #[inline]
+    pub fn seal(&mut self, plaintext: &[u8], out: &mut [u8]) -> Option<()> {
+        self.try_seal(plaintext, out).ok()
+    }
+
+    #[inline]
+    fn try_seal(&mut self, plaintext: &[u8], out: &mut [u8]) -> Result<(), Stopped> {
+        let bytes = u64::try_from(plaintext.len()).unwrap_or(u64::MAX);
+        if !self.grant.cover(bytes) {
+            return Err(Stopped::Budget);
+        }
+        self.sealer.seal(plaintext, out).map_err(Stopped::Seal)?;
         self.grant.spend(bytes);
-        self.unreported = self.unreported.plus(Used { messages: 1, bytes });
+        *self.unreported = self.unreported.plus(Used { messages: 1, bytes });
+        Ok(())
+    }
+}
+
+impl Lane {
+    #[inline]
+    fn on<'l>(&'l mut self, subject: Option<&'l [u8]>) -> Result<SubjectLane<'l>, SealFailed> {
+        Ok(SubjectLane {
+            sealer: self.sealer.on(subject)?,
+            grant: &mut self.grant,
+            unreported: &mut self.unreported,
+        })
+    }
+
+    fn seal(
+        &mut self,
+        subject: Option<&[u8]>,
+        plaintext: &[u8],
+        out: &mut [u8],
+    ) -> Result<(), Stopped> {
+        let mut lane = self.on(subject).map_err(Stopped::Seal)?;
+        lane.try_seal(plaintext, out)
     }
 
     fn report(&mut self) {

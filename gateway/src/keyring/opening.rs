@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::envelope::{Header, Kid, LaneKey, OpenFailed, Refused};
+use crate::envelope::{Header, Kid, OpenFailed, Refused, Subject};
 use crate::metrics::LaneSource;
 use crate::policy::KeyringId;
 
@@ -46,13 +46,18 @@ impl OpenRefused {
     }
 }
 
-/// Opens `envelope` into `out`, which is shorter by [`crate::envelope::OVERHEAD`]. With `expected`, only that keyring's versions
-/// are tried. `subject` is the normalised subject that a bound envelope must have been sealed for. No key but the one that the
-/// envelope names is tried, whatever happens. Success is counted here; failure by [`LaneCache::count_failed`], once no other subject
-/// is left to try.
+/// Opens one envelope after another that arrive on the same subject.
+pub struct Opener<'o> {
+    snapshot: &'o Snapshot,
+    cache: &'o mut LaneCache,
+    expected: Option<KeyringId>,
+    subject: Subject<'o>,
+}
+
+/// Opens one; see [`Opener`].
 ///
 /// # Errors
-/// [`OpenRefused`]; `out` holds no plaintext then.
+/// As of [`Opener::open`].
 pub fn open(
     snapshot: &Snapshot,
     cache: &mut LaneCache,
@@ -61,44 +66,87 @@ pub fn open(
     message: (&[u8], &mut [u8]),
 ) -> Result<Opened, OpenRefused> {
     let (envelope, out) = message;
-    let header = Header::parse(envelope).map_err(OpenRefused::NotAnEnvelope)?;
-    if let Some(entry) = cache.get(header.kid, header.lane) {
-        let keyring = allowed(entry.keyring, expected)?;
-        authenticate(&entry.key, &header, subject, envelope, out)
+    Opener::new(snapshot, cache, expected, subject).open(envelope, out)
+}
+
+impl<'o> Opener<'o> {
+    /// With `expected`, only that keyring's versions are tried. `subject` is the normalised subject that a bound envelope must have
+    /// been sealed for.
+    #[inline]
+    pub fn new(
+        snapshot: &'o Snapshot,
+        cache: &'o mut LaneCache,
+        expected: Option<KeyringId>,
+        subject: &'o [u8],
+    ) -> Self {
+        Self {
+            snapshot,
+            cache,
+            expected,
+            subject: Subject::new(Some(subject)),
+        }
+    }
+
+    /// Opens `envelope` into `out`, which is shorter by [`crate::envelope::OVERHEAD`]. No key but the one that the envelope names is
+    /// tried, whatever happens. Success is counted here; failure by [`LaneCache::count_failed`], once no other subject is left to
+    /// try.
+    ///
+    /// # Errors
+    /// [`OpenRefused`]; `out` holds no plaintext then.
+    #[inline]
+    pub fn open(&mut self, envelope: &[u8], out: &mut [u8]) -> Result<Opened, OpenRefused> {
+        let header = Header::parse(envelope).map_err(OpenRefused::NotAnEnvelope)?;
+        let Some(entry) = self.cache.get(header.kid, header.lane) else {
+            return self.open_uncached(&header, envelope, out);
+        };
+        let keyring = allowed(entry.keyring, self.expected)?;
+        entry
+            .key
+            .open_on(&header, &mut self.subject, envelope, out)
             .map_err(|OpenFailed| OpenRefused::Unauthentic(keyring))?;
-        entry.usage.count_opened(cache.worker());
-        return Ok(Opened {
+        entry.usage.count_opened(self.cache.worker());
+        Ok(Opened {
             keyring,
             source: LaneSource::Connection,
+        })
+    }
+
+    #[inline(never)]
+    fn open_uncached(
+        &mut self,
+        header: &Header,
+        envelope: &[u8],
+        out: &mut [u8],
+    ) -> Result<Opened, OpenRefused> {
+        let version = self
+            .snapshot
+            .by_kid(header.kid)
+            .ok_or(OpenRefused::Miss(header.kid))?;
+        let keyring = allowed(version.keyring, self.expected)?;
+        let (key, source) = version.lanes.get(header.lane).map_or_else(
+            || {
+                (
+                    Arc::new(version.key.lane(header.suite, header.lane)),
+                    LaneSource::Derived,
+                )
+            },
+            |key| (key, LaneSource::Shared),
+        );
+        key.open_on(header, &mut self.subject, envelope, out)
+            .map_err(|OpenFailed| OpenRefused::Unauthentic(keyring))?;
+        if source == LaneSource::Derived {
+            version.lanes.admit(header.lane, Arc::clone(&key));
+        }
+        version.usage.count_opened(self.cache.worker());
+        self.cache.put(Entry {
+            kid: header.kid,
+            lane: header.lane,
+            keyring,
+            key,
+            usage: version.usage.clone(),
         });
+        Ok(Opened { keyring, source })
     }
-    let version = snapshot
-        .by_kid(header.kid)
-        .ok_or(OpenRefused::Miss(header.kid))?;
-    let keyring = allowed(version.keyring, expected)?;
-    let (key, source) = version.lanes.get(header.lane).map_or_else(
-        || {
-            (
-                Arc::new(version.key.lane(header.suite, header.lane)),
-                LaneSource::Derived,
-            )
-        },
-        |key| (key, LaneSource::Shared),
-    );
-    authenticate(&key, &header, subject, envelope, out)
-        .map_err(|OpenFailed| OpenRefused::Unauthentic(keyring))?;
-    if source == LaneSource::Derived {
-        version.lanes.admit(header.lane, Arc::clone(&key));
-    }
-    version.usage.count_opened(cache.worker());
-    cache.put(Entry {
-        kid: header.kid,
-        lane: header.lane,
-        keyring,
-        key,
-        usage: version.usage.clone(),
-    });
-    Ok(Opened { keyring, source })
 }
 
 /// The keyring of the key version that an envelope names, if it is loaded. Nothing is proven by it.
@@ -114,14 +162,4 @@ fn allowed(keyring: KeyringId, expected: Option<KeyringId>) -> Result<KeyringId,
     } else {
         Err(OpenRefused::WrongKeyring)
     }
-}
-
-fn authenticate(
-    key: &LaneKey,
-    header: &Header,
-    subject: &[u8],
-    envelope: &[u8],
-    out: &mut [u8],
-) -> Result<(), OpenFailed> {
-    key.open(header, header.bound.then_some(subject), envelope, out)
 }

@@ -47,4 +47,4 @@ pub use json::NotAnObject;
 pub use malformed::Malformed;
 pub use ops::{ClientOp, Limits, Message, Publish, ServerOp, Step};
 pub use server::ServerParser;
-pub use streak::{Alike, Streak};
+pub use streak::{Alike, Row, Streak};

@@ -7,6 +7,21 @@ use super::line::MAX_SIZE_DIGITS;
 #[derive(Default)]
 pub struct Streak {
     start: Vec<u8>,
+    last: Last,
+}
+
+/// The whole line of the message before, CRLF included, and the size that it says: the next is likely to be the same.
+#[derive(Default)]
+struct Last {
+    line: Vec<u8>,
+    size: usize,
+}
+
+/// One message after another.
+pub struct Row<'s> {
+    /// How their lines begin.
+    pub start: &'s [u8],
+    last: &'s mut Last,
 }
 
 /// One more message.
@@ -21,7 +36,7 @@ pub struct Alike<'b> {
 impl Streak {
     /// Lines that begin with these parts, the last of them a blank. None are alike if one of them could be longer than `limit`.
     pub fn begin(&mut self, parts: &[&[u8]], limit: usize) {
-        self.start.clear();
+        self.end();
         let length: usize = parts.iter().map(|part| part.len()).sum();
         if length.saturating_add(MAX_SIZE_DIGITS) <= limit {
             parts
@@ -33,22 +48,29 @@ impl Streak {
     /// What comes is like nothing that was.
     pub fn end(&mut self) {
         self.start.clear();
+        self.last.line.clear();
     }
 
-    /// How the lines begin; empty outside of a streak.
-    #[must_use]
-    pub fn start(&self) -> &[u8] {
-        &self.start
+    /// The messages that come.
+    pub fn row(&mut self) -> Row<'_> {
+        Row {
+            start: &self.start,
+            last: &mut self.last,
+        }
     }
+}
 
+impl Row<'_> {
     /// The message at the start of `buf`, if it is alike: whole, its size spelt without leading zeros, and with a payload of 1 to
     /// `most` bytes.
     #[inline]
-    #[must_use]
-    pub fn next<'b>(&self, buf: &'b [u8], most: usize) -> Option<Alike<'b>> {
-        let rest = buf.strip_prefix(self.start.as_slice())?;
-        let (size, rest) = size(rest)?;
-        if size > most || self.start.is_empty() {
+    pub fn next<'b>(&mut self, buf: &'b [u8], most: usize) -> Option<Alike<'b>> {
+        let rest = match buf.strip_prefix(self.last.line.as_slice()) {
+            Some(rest) if !self.last.line.is_empty() => rest,
+            Some(_) | None => self.line(buf)?,
+        };
+        let size = self.last.size;
+        if size > most {
             return None;
         }
         let (payload, behind) = rest.split_at_checked(size)?;
@@ -57,6 +79,20 @@ impl Streak {
             payload,
             len: buf.len().wrapping_sub(behind.len()),
         })
+    }
+
+    /// Reads a line that says another size than the one before; what is behind it.
+    fn line<'b>(&mut self, buf: &'b [u8]) -> Option<&'b [u8]> {
+        let rest = buf.strip_prefix(self.start)?;
+        let (size, rest) = size(rest)?;
+        if self.start.is_empty() {
+            return None;
+        }
+        let line = buf.get(..buf.len().wrapping_sub(rest.len()))?;
+        self.last.size = size;
+        self.last.line.clear();
+        self.last.line.extend_from_slice(line);
+        Some(rest)
     }
 }
 
@@ -95,7 +131,7 @@ mod tests {
         let buf = b"PUB a.b 11\r\nhello world\r\nPUB";
         let payload = &b"hello world"[..];
         let len = buf.len() - 3;
-        assert_eq!(streak().next(buf, 11), Some(Alike { payload, len }));
+        assert_eq!(streak().row().next(buf, 11), Some(Alike { payload, len }));
     }
 
     #[test]
@@ -120,8 +156,33 @@ mod tests {
             "PUB a.b 0000000005\r\nhello\r\n",
             "PUB a.b 18446744073709551621\r\nhello\r\n",
         ] {
-            assert_eq!(streak().next(buf.as_bytes(), 5), None, "{buf:?}");
+            assert_eq!(streak().row().next(buf.as_bytes(), 5), None, "{buf:?}");
+            let mut behind_another = streak();
+            let mut row = behind_another.row();
+            assert!(row.next(b"PUB a.b 5\r\nhello\r\n", 5).is_some());
+            assert_eq!(row.next(buf.as_bytes(), 5), None, "{buf:?}");
         }
+    }
+
+    #[test]
+    fn sizes_may_change_from_message_to_message_and_back() {
+        let mut streak = streak();
+        let mut row = streak.row();
+        let mut buf = &b"PUB a.b 2\r\nab\r\nPUB a.b 2\r\ncd\r\nPUB a.b 11\r\nhello world\r\nPUB a.b 2\r\nef\r\nPUB a.b 1\r\ng\r\n"[..];
+        for payload in ["ab", "cd", "hello world", "ef", "g"] {
+            let next = row.next(buf, 11).unwrap();
+            assert_eq!(next.payload, payload.as_bytes());
+            buf = &buf[next.len..];
+        }
+        assert_eq!(row.next(buf, 11), None);
+    }
+
+    #[test]
+    fn payload_that_is_too_long_is_not_alike_behind_one_of_its_size() {
+        let mut streak = streak();
+        let mut row = streak.row();
+        assert!(row.next(b"PUB a.b 5\r\nhello\r\n", 5).is_some());
+        assert_eq!(row.next(b"PUB a.b 5\r\nhello\r\n", 4), None);
     }
 
     #[test]
@@ -129,16 +190,17 @@ mod tests {
         let mut streak = Streak::default();
         let parts: [&[u8]; 3] = [b"PUB ", b"a.b", b" "];
         streak.begin(&parts, 17);
-        assert_eq!(streak.start(), b"PUB a.b ");
+        assert_eq!(streak.row().start, b"PUB a.b ");
         streak.begin(&parts, 16);
-        assert_eq!(streak.start(), b"");
+        assert_eq!(streak.row().start, b"");
     }
 
     #[test]
     fn nothing_is_alike_outside_of_a_streak() {
         let mut streak = streak();
         streak.end();
-        assert_eq!(streak.next(b"5\r\nhello\r\n", 5), None);
-        assert_eq!(streak.next(b"PUB a.b 5\r\nhello\r\n", 5), None);
+        for buf in [&b"5\r\nhello\r\n"[..], b"PUB a.b 5\r\nhello\r\n"] {
+            assert_eq!(streak.row().next(buf, 5), None);
+        }
     }
 }

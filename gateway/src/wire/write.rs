@@ -186,28 +186,47 @@ fn optional(arg: Option<&[u8]>) -> (&[u8], &[u8]) {
     arg.map_or((b"", b""), |arg| (b" ", arg))
 }
 
-/// Appends a line that begins with `start` and ends with `size`, room for as many bytes, and CRLF; returns the room.
-#[inline]
-pub fn frame<'o>(out: &'o mut Buffer, start: &[u8], size: usize) -> &'o mut [u8] {
-    let decimal = Decimal::new(size);
-    let digits = decimal.digits();
-    let head = start.len().saturating_add(digits.len());
-    let frame = out.claim(head.saturating_add(size).saturating_add(4));
-    framed(frame, [start, digits]).unwrap_or_default()
+/// Lines that differ in their sizes alone. The last one is kept: the next is likely to be the same.
+#[derive(Default)]
+pub struct Lines {
+    line: Vec<u8>,
+    size: usize,
 }
 
-/// The parts, CRLF, room, and CRLF again: the room in between.
-#[inline]
-fn framed<'o>(frame: &'o mut [u8], parts: [&[u8]; 2]) -> Option<&'o mut [u8]> {
-    let mut rest = frame;
-    for part in parts {
-        let (head, tail) = rest.split_at_mut_checked(part.len())?;
-        head.copy_from_slice(part);
-        rest = tail;
+impl Lines {
+    /// What comes begins with something else.
+    pub fn end(&mut self) {
+        self.line.clear();
     }
-    let (before, rest) = rest.split_first_chunk_mut()?;
+
+    /// Appends a line that begins with `start` and ends with `size`, room for as many bytes, and CRLF; returns the room. `start` is
+    /// the same until [`Self::end`].
+    #[inline]
+    pub fn frame<'o>(&mut self, out: &'o mut Buffer, start: &[u8], size: usize) -> &'o mut [u8] {
+        if size != self.size || self.line.is_empty() {
+            self.write(start, size);
+        }
+        let (line, end) = (self.line.as_slice(), b"\r\n");
+        let frame = out.claim(line.len().saturating_add(size).saturating_add(end.len()));
+        framed(frame, line, end).unwrap_or_default()
+    }
+
+    fn write(&mut self, start: &[u8], size: usize) {
+        self.size = size;
+        self.line.clear();
+        for part in [start, Decimal::new(size).digits(), b"\r\n"] {
+            self.line.extend_from_slice(part);
+        }
+    }
+}
+
+/// Line, room, end: the room in between.
+#[inline]
+fn framed<'o>(frame: &'o mut [u8], line: &[u8], end: &[u8; 2]) -> Option<&'o mut [u8]> {
+    let (before, rest) = frame.split_at_mut_checked(line.len())?;
     let (room, behind) = rest.split_last_chunk_mut()?;
-    (*before, *behind) = (*b"\r\n", *b"\r\n");
+    before.copy_from_slice(line);
+    *behind = *end;
     Some(room)
 }
 

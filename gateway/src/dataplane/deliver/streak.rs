@@ -4,10 +4,10 @@ use std::ops::Range;
 
 use crate::dataplane::streak::Fate;
 use crate::envelope::{OVERHEAD, looks_sealed};
-use crate::keyring::{self, Snapshot};
+use crate::keyring::{Opener, Snapshot};
 use crate::metrics::{Direction, Stage};
 use crate::policy::KeyringId;
-use crate::wire::{Buffer, Limits, Message, write};
+use crate::wire::{Buffer, Limits, Message};
 
 use super::batch::DeliverPath;
 
@@ -67,19 +67,19 @@ impl DeliverPath<'_> {
         let clock = &self.worker.shared.clock;
         let lanes = &mut *self.lanes.borrow_mut();
         let watch = &mut self.watch;
-        let open = |(start, subject): (&[u8], &[u8]), payload: &[u8], out: &mut Buffer| {
+        let (subject, row) = self.streak.row(subject);
+        let mut opener = Opener::new(snapshot, lanes, Some(keyring), subject);
+        row.each((input, out), |payload, place| {
             if !looks_sealed(payload) {
                 return None;
             }
             let len = payload.len().checked_sub(OVERHEAD)?;
             watch.lap(Stage::Parse, clock);
-            let message = (payload, write::frame(out, start, len));
-            let opened = keyring::open(snapshot, lanes, Some(keyring), subject, message).ok()?;
+            let opened = opener.open(payload, place.of(len)).ok()?;
             self.worker.meters.lane_lookup(opened.source);
             meters.opened.add(len);
             watch.lap(Stage::Crypto, clock);
             Some(())
-        };
-        self.streak.each((input, out), subject, open)
+        })
     }
 }

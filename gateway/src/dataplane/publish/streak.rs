@@ -7,7 +7,7 @@ use crate::envelope::OVERHEAD;
 use crate::keyring::Snapshot;
 use crate::metrics::{Direction, Stage};
 use crate::policy::KeyringId;
-use crate::wire::{Buffer, Publish, write};
+use crate::wire::{Buffer, Publish};
 
 use super::batch::{PublishPath, binds};
 
@@ -56,17 +56,18 @@ impl PublishPath<'_> {
         let clock = &self.worker.shared.clock;
         let lanes = &mut *self.worker.lanes.borrow_mut();
         let watch = &mut self.watch;
-        let binds = binds(snapshot, keyring);
-        let seal = |(start, subject): (&[u8], &[u8]), payload: &[u8], out: &mut Buffer| {
+        let (subject, row) = self.streak.row(subject);
+        let bound = binds(snapshot, keyring).then_some(subject);
+        let Some(mut lane) = lanes.on(snapshot, keyring, bound) else {
+            return 0;
+        };
+        row.each((input, out), |payload, place| {
             watch.lap(Stage::Parse, clock);
-            let bound = binds.then_some(subject);
-            let room = write::frame(out, start, payload.len().saturating_add(OVERHEAD));
-            let drawn = lanes.seal(snapshot, keyring, bound, (payload, room)).ok()?;
-            meters.lanes_started.add(u64::from(drawn));
+            let room = place.of(payload.len().saturating_add(OVERHEAD));
+            lane.seal(payload, room)?;
             meters.sealed.add(payload.len());
             watch.lap(Stage::Crypto, clock);
             Some(())
-        };
-        self.streak.each((input, out), subject, seal)
+        })
     }
 }
