@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use aws_lc_rs::aead::{Aad, Nonce};
 use keyway::envelope::{Header, TAG_LEN};
-use keyway::keyring::{self, LaneCache, WorkerId};
+use keyway::keyring::{LaneCache, Opener, WorkerId};
 use keyway::wire::Buffer;
 
 use super::{AAD, Case, PEER, READ, Rigs, raw_key};
@@ -24,7 +24,7 @@ pub fn open(rigs: &Rigs, size: usize) -> Vec<Case<'_>> {
         aead(PEER, &[], size),
         aead("aead-aad", &AAD, size),
         envelope(size),
-        by_keyring("keyring", (1, 1, 1), size),
+        by_keyring("keyring", (1, 1, MANY.2), size),
         by_keyring("keyring-256-lanes", MANY, size),
         path("path", &rigs.sealing, read, size),
         path("path-256-lanes", &rigs.overlap, (MANY.1, MANY.2), size),
@@ -74,9 +74,9 @@ fn by_keyring(
     let mut cache = LaneCache::new(WorkerId(0));
     let mut out = vec![0; size];
     Case::many(step, count, move || {
+        let mut opener = Opener::new(&keys, &mut cache, expected, SUBJECT);
         for envelope in &sealed {
-            let envelope = black_box(envelope);
-            keyring::open(&keys, &mut cache, expected, SUBJECT, (envelope, &mut out)).unwrap();
+            opener.open(black_box(envelope), &mut out).unwrap();
             black_box(&out);
         }
     })
