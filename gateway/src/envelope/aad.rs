@@ -12,13 +12,55 @@ const SHORT: usize = 128;
 /// Stack scratch for subjects up to 512 bytes. Longer ones take the heap.
 const LONG: usize = SUBJECT_AT + 512;
 
+/// Room for a header, then u16 length ‖ subject as far as they fit: laid out once for messages on the same subject.
+pub(super) struct Scratch([u8; SHORT]);
+
 /// The subject that envelopes are bound to, or none; ready to stand behind one header after another.
 pub struct Subject<'s> {
     name: Option<&'s [u8]>,
-    /// Room for a header, then u16 length ‖ subject as far as they fit.
-    bytes: [u8; SHORT],
-    /// How many bytes are authenticated beside the payload; `None` when the subject is too long to be bound.
+    scratch: Scratch,
     len: Option<usize>,
+}
+
+impl Scratch {
+    pub(super) const fn new() -> Self {
+        Self([0; SHORT])
+    }
+
+    /// Lays out a subject. How many bytes are authenticated beside the payload; `None` when it is too long to be bound.
+    #[inline]
+    pub(super) fn bind(&mut self, name: Option<&[u8]>) -> Option<usize> {
+        let len = len(name)?;
+        if let Some(name) = name
+            && len <= SHORT
+        {
+            let (_header, behind) = self.0.split_first_chunk_mut::<HEADER_LEN>()?;
+            let (length, behind) = behind.split_first_chunk_mut()?;
+            *length = u16::try_from(name.len()).ok()?.to_be_bytes();
+            behind.get_mut(..name.len())?.copy_from_slice(name);
+        }
+        Some(len)
+    }
+
+    /// The room for a header.
+    #[inline]
+    pub(super) fn head(&mut self) -> Option<&mut [u8; HEADER_LEN]> {
+        self.0.first_chunk_mut()
+    }
+
+    /// Calls `then` with header ‖ (if there is a subject) u16 length ‖ subject, as [`Self::bind`] laid out and measured it.
+    #[inline]
+    pub(super) fn with<T>(
+        &self,
+        (name, len): (Option<&[u8]>, usize),
+        then: impl FnOnce(&[u8]) -> T,
+    ) -> Option<T> {
+        if len <= SHORT {
+            self.0.get(..len).map(then)
+        } else {
+            with(self.0.first_chunk()?, name?, len, then)
+        }
+    }
 }
 
 impl<'s> Subject<'s> {
@@ -26,49 +68,25 @@ impl<'s> Subject<'s> {
     #[must_use]
     #[inline]
     pub fn new(name: Option<&'s [u8]>) -> Self {
-        let mut bytes = [0; SHORT];
-        let len = len(name);
-        if let (Some(name), Some(..=SHORT)) = (name, len) {
-            // It fits, as its length says.
-            place(&mut bytes, name).unwrap_or_default();
-        }
-        Self { name, bytes, len }
+        let mut scratch = Scratch::new();
+        let len = scratch.bind(name);
+        Self { name, scratch, len }
     }
 
-    /// Whether there is one.
-    pub(super) const fn is_some(&self) -> bool {
-        self.name.is_some()
-    }
-
-    /// How many bytes [`Self::behind`] hands on; `None` when the subject is too long to be bound.
-    pub(super) const fn len(&self) -> Option<usize> {
-        self.len
-    }
-
-    /// Calls `then` with header ‖ (if there is a subject) u16 length ‖ subject; `None` when it is too long to be bound.
+    /// Calls `then` with header ‖ u16 length ‖ subject; `None` when there is no subject, or one that is too long to be bound.
     #[inline]
     pub(super) fn behind<T>(
         &mut self,
         header: &[u8; HEADER_LEN],
         then: impl FnOnce(&[u8]) -> T,
     ) -> Option<T> {
-        let len = self.len?;
-        if len > SHORT {
-            return with(header, self.name.unwrap_or_default(), len, then);
-        }
-        *self.bytes.first_chunk_mut()? = *header;
-        self.bytes.get(..len).map(then)
+        let bound = (Some(self.name?), self.len?);
+        *self.scratch.head()? = *header;
+        self.scratch.with(bound, then)
     }
 }
 
-/// u16 length ‖ subject behind the room for a header.
-fn place(bytes: &mut [u8; SHORT], name: &[u8]) -> Option<()> {
-    let (length, behind) = bytes.get_mut(HEADER_LEN..)?.split_first_chunk_mut::<2>()?;
-    *length = u16::try_from(name.len()).ok()?.to_be_bytes();
-    behind.get_mut(..name.len())?.copy_from_slice(name);
-    Some(())
-}
-
+/// How many bytes are authenticated beside the payload; `None` when the subject is too long to be bound.
 fn len(subject: Option<&[u8]>) -> Option<usize> {
     match subject {
         None => Some(HEADER_LEN),

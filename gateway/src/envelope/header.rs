@@ -156,9 +156,7 @@ impl Header {
 
     /// Makes the 32 bytes of another message in the same lane those of this one.
     #[inline]
-    pub(super) const fn stamp(bytes: &mut [u8; HEADER_LEN], bound: bool, counter: u32) {
-        let [_, _, _, flags, ..] = bytes;
-        *flags = if bound { BOUND } else { 0 };
+    pub(super) const fn count(bytes: &mut [u8; HEADER_LEN], counter: u32) {
         if let Some(tail) = bytes.last_chunk_mut() {
             *tail = counter.to_be_bytes();
         }

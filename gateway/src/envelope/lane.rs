@@ -84,10 +84,10 @@ impl<A: Aead> LaneKey<A> {
         let sealed = Sealed { ciphertext, tag };
         let open = |aad: &[u8]| self.aead.open(nonce, aad, sealed, out);
         // The bytes that came are authenticated, not those that `header` would encode to: a header of another envelope fails.
-        let opened = match (header.bound, subject.is_some()) {
-            (true, true) => subject.behind(head, open)?,
-            (true, false) => return None,
-            (false, _) => open(head),
+        let opened = if header.bound {
+            subject.behind(head, open)?
+        } else {
+            open(head)
         };
         opened.ok()
     }

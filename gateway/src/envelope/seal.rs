@@ -7,9 +7,10 @@
 use std::cell::Cell;
 use std::marker::PhantomData;
 
+use super::aad::Scratch;
 use super::aead::{Aead, Chosen, Sealed};
 use super::limits::{Caps, blocks};
-use super::{HEADER_LEN, Header, Kid, LaneId, LaneKey, OVERHEAD, Subject, Suite, VersionKey};
+use super::{HEADER_LEN, Header, Kid, LaneId, LaneKey, OVERHEAD, Suite, VersionKey};
 use crate::fault::{Fault, Faulty, Retry, Who};
 use crate::secret::NoEntropy;
 
@@ -29,10 +30,10 @@ use crate::secret::NoEntropy;
 /// ```
 pub struct Sealer<A: Aead = Chosen> {
     key: LaneKey<A>,
-    /// Of the first message.
     header: Header,
-    /// Of the last one.
-    head: [u8; HEADER_LEN],
+    /// Of the first message, bound to nothing and bound to a subject.
+    heads: [[u8; HEADER_LEN]; 2],
+    aad: Scratch,
     messages: u32,
     blocks: u64,
     caps: Caps,
@@ -42,7 +43,8 @@ pub struct Sealer<A: Aead = Chosen> {
 /// A [`Sealer`], for one message after another on the same subject: what that adds is worked out once.
 pub struct SubjectSealer<'s, A: Aead = Chosen> {
     sealer: &'s mut Sealer<A>,
-    subject: Subject<'s>,
+    head: [u8; HEADER_LEN],
+    subject: Option<&'s [u8]>,
     aad_len: usize,
 }
 
@@ -93,7 +95,8 @@ impl<A: Aead> Sealer<A> {
         Self {
             key: version.lane_with(suite, lane),
             header,
-            head: header.encode(),
+            heads: [false, true].map(|bound| Header { bound, ..header }.encode()),
+            aad: Scratch::new(),
             messages: 0,
             blocks: 0,
             caps,
@@ -110,11 +113,18 @@ impl<A: Aead> Sealer<A> {
         &'s mut self,
         subject: Option<&'s [u8]>,
     ) -> Result<SubjectSealer<'s, A>, SealFailed> {
-        let length = subject.map_or(0, <[u8]>::len);
-        let subject = Subject::new(subject);
-        let aad_len = subject.len().ok_or(SealFailed::SubjectTooLong(length))?;
+        let aad_len = self
+            .aad
+            .bind(subject)
+            .ok_or_else(|| SealFailed::SubjectTooLong(subject.map_or(0, <[u8]>::len)))?;
+        let [unbound, bound] = &self.heads;
+        let head = *subject.map_or(unbound, |_subject| bound);
+        if let Some(place) = self.aad.head() {
+            *place = head;
+        }
         Ok(SubjectSealer {
             sealer: self,
+            head,
             subject,
             aad_len,
         })
@@ -222,17 +232,19 @@ impl<A: Aead> SubjectSealer<'_, A> {
             return Err(mismatch);
         }
         let counter = self.sealer.count(self.aad_len, plaintext.len())?;
-        let Sealer { key, head, .. } = &mut *self.sealer;
-        let (front, rest) = out.split_first_chunk_mut::<HEADER_LEN>().ok_or(mismatch)?;
+        let Sealer { key, aad, .. } = &mut *self.sealer;
+        let (front, rest) = out.split_first_chunk_mut().ok_or(mismatch)?;
         let (ciphertext, tag) = rest.split_last_chunk_mut().ok_or(mismatch)?;
-        Header::stamp(head, self.subject.is_some(), counter);
-        *front = *head;
+        // Only the counter is written over, in both places: a copy of what was just changed would wait for the change.
+        *front = self.head;
+        Header::count(front, counter);
+        Header::count(aad.head().ok_or(mismatch)?, counter);
         let sealed = Sealed { ciphertext, tag };
         let seal = |aad: &[u8]| {
             let nonce = key.nonce(counter);
             key.aead().seal(nonce, aad, plaintext, sealed)
         };
-        if self.subject.behind(head, seal) != Some(Ok(())) {
+        if aad.with((self.subject, self.aad_len), seal) != Some(Ok(())) {
             out.fill(0);
             return Err(self.sealer.end());
         }
