@@ -12,7 +12,7 @@ use std::thread::{Builder, JoinHandle as Thread};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch as stages};
-use tokio::task::{JoinHandle, JoinSet, LocalSet, spawn_local};
+use tokio::task::{JoinError, JoinHandle, JoinSet, LocalSet, spawn_local};
 use tokio::time::sleep;
 
 use crate::clock::Clock;
@@ -117,7 +117,12 @@ pub(super) fn start(id: usize, shared: Arc<Shared>) -> io::Result<Handle> {
         .build()?;
     let thread = Builder::new().name(format!("worker-{id}")).spawn(move || {
         let worker = Worker::new(WorkerId(id), shared);
-        LocalSet::new().block_on(&runtime, serve(worker, queue, probed));
+        // A task like its sessions: what a local set runs is otherwise polled whenever any of them is.
+        let serve = async move { spawn_local(serve(worker, queue, probed)).await };
+        let served = LocalSet::new().block_on(&runtime, serve);
+        if let Err(Ok(panic)) = served.map_err(JoinError::try_into_panic) {
+            std::panic::resume_unwind(panic);
+        }
     })?;
     Ok(Handle {
         accepted,

@@ -33,6 +33,8 @@ pub struct Keyring {
     pub plaintext: Flow,
     refused: [Flow; Cause::ALL.len()],
     withheld: [Flow; Cause::ALL.len()],
+    /// Whether anything is pending in these two: most batches need not look.
+    stopped: Cell<bool>,
 }
 
 /// Meters of keyrings in the order of their ids. Grows behind shared references, which message paths hold.
@@ -130,16 +132,19 @@ impl Keyring {
             ),
             refused: by_cause(names::REFUSED_MESSAGES, names::REFUSED_BYTES),
             withheld: by_cause(names::WITHHELD_MESSAGES, names::WITHHELD_BYTES),
+            stopped: Cell::new(false),
         }
     }
 
     /// Counts a publish with `bytes` of payload that was refused.
     pub fn refused(&self, cause: Cause, bytes: usize) {
+        self.stopped.set(true);
         bump(&self.refused, cause, bytes);
     }
 
     /// Counts a delivery with `bytes` of payload that was withheld.
     pub fn withheld(&self, cause: Cause, bytes: usize) {
+        self.stopped.set(true);
         bump(&self.withheld, cause, bytes);
     }
 
@@ -148,10 +153,10 @@ impl Keyring {
         self.opened.flush();
         self.lanes_started.flush();
         self.plaintext.flush();
-        self.refused
-            .iter()
-            .chain(&self.withheld)
-            .for_each(Flow::flush);
+        if self.stopped.take() {
+            let stopped = self.refused.iter().chain(&self.withheld);
+            stopped.for_each(Flow::flush);
+        }
     }
 }
 
