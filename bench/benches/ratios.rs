@@ -18,7 +18,7 @@ use keyway_bench::cases::{self, Case, PEER, Rigs, SIZES};
 use keyway_bench::cpu;
 use serde_json::{Value, json};
 
-/// Nanoseconds that a turn takes.
+/// Nanoseconds that a turn takes at most, more or less.
 const TURN: f64 = 1e6;
 
 /// What is aimed at: direction, step, and for sizes the least that the raw AEAD's time ÷ the step's is to be.

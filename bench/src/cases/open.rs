@@ -19,7 +19,7 @@ pub(super) const MANY: (u32, usize, usize) = (4, 64, 256);
 #[must_use]
 pub fn open(rigs: &Rigs, size: usize) -> Vec<Case<'_>> {
     let one = messages([&*payload(size)].into_iter(), Shape::default()).len();
-    let read = (1, READ / (one + 48));
+    let read = (1, (READ / (one + 48)).max(1));
     vec![
         aead(PEER, &[], size),
         aead("aead-aad", &AAD, size),

@@ -63,7 +63,7 @@ fn envelope(size: usize) -> Case<'static> {
 fn path<'a>(step: &'static str, rig: &'a Rig, size: usize) -> Case<'a> {
     let (mut path, _deliver) = rig.paths();
     let one = publishes(1, &payload(size), Shape::default()).len();
-    let count = READ / one;
+    let count = (READ / one).max(1);
     let bytes = publishes(count, &payload(size), Shape::default());
     let mut input = filled(&bytes);
     let mut output = Buffer::new();

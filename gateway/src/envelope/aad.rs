@@ -12,7 +12,7 @@ const SHORT: usize = 128;
 /// Stack scratch for subjects up to 512 bytes. Longer ones take the heap.
 const LONG: usize = SUBJECT_AT + 512;
 
-/// Room for a header, then u16 length ‖ subject as far as they fit: laid out once for messages on the same subject.
+/// Room for a header, then u16 length ‖ subject if they fit: laid out once for messages on the same subject.
 pub(super) struct Scratch([u8; SHORT]);
 
 /// The subject that envelopes are bound to, or none; ready to stand behind one header after another.

@@ -154,7 +154,7 @@ impl Header {
         })
     }
 
-    /// Makes the 32 bytes of another message in the same lane those of this one.
+    /// Makes the 32 bytes of a message those of another, bound alike, in the same lane.
     #[inline]
     pub(super) const fn count(bytes: &mut [u8; HEADER_LEN], counter: u32) {
         if let Some(tail) = bytes.last_chunk_mut() {

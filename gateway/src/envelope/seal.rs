@@ -130,7 +130,7 @@ impl<A: Aead> Sealer<A> {
         })
     }
 
-    /// Seals one payload; with a `subject`, bound to it (it must be normalised already).
+    /// Seals one payload; with a `subject`, bound to it (it must be normalised already). As [`SubjectSealer::seal`] before and after.
     ///
     /// # Errors
     /// As of [`Self::on`] and [`SubjectSealer::seal`].

@@ -1,8 +1,10 @@
 //! A connection's own cache of lanes: no lock, no hash, one comparison.
 //!
-//! Two-way set-associative by bits of the lane id, which is random. It starts empty, and doubles when three lanes want one set,
-//! up to [`MOST`] places: a subscriber to one publisher holds four, a subscriber to many what it needs.
+//! Two-way set-associative by bits of the lane id, which is random. It starts empty, and doubles when three lanes that are in use
+//! want one set, up to [`MOST`] places: a subscriber to one publisher holds four, a subscriber to many what it needs. Lanes end
+//! after a minute and are not heard of again; whoever finds its set full takes the place of one of those.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use crate::envelope::{Header, Kid, LaneId, LaneKey};
@@ -15,12 +17,22 @@ const FEWEST: usize = 4;
 /// Lanes are random: 256 in as many places leave six in ten of them in a set that three or more want, and so in the shared map's
 /// hands time and again; in four times as many places it is one in eleven.
 const MOST: usize = 1024;
+/// A lane is in use if it has opened something in the last so many times as many envelopes as there are places.
+const IN_USE: u64 = 16;
 
 /// The cache.
 pub struct LaneCache {
     worker: WorkerId,
-    places: Vec<Option<Entry>>,
+    places: Vec<Option<Place>>,
     generation: u64,
+    /// Envelopes that were looked up.
+    now: Cell<u64>,
+}
+
+struct Place {
+    entry: Entry,
+    /// When it was found last.
+    used: Cell<u64>,
 }
 
 /// A lane that has opened something on this connection.
@@ -41,6 +53,7 @@ impl LaneCache {
             worker,
             places: Vec::new(),
             generation: 0,
+            now: Cell::new(0),
         }
     }
 
@@ -50,7 +63,7 @@ impl LaneCache {
             return;
         }
         self.generation = snapshot.generation();
-        let gone = |entry: &Entry| snapshot.by_kid(entry.kid).is_none();
+        let gone = |place: &Place| snapshot.by_kid(place.entry.kid).is_none();
         for place in self
             .places
             .iter_mut()
@@ -70,12 +83,21 @@ impl LaneCache {
         }
     }
 
+    /// How many lanes it has places for.
+    #[cfg(test)]
+    pub(super) const fn places(&self) -> usize {
+        self.places.len()
+    }
+
     pub(super) const fn worker(&self) -> WorkerId {
         self.worker
     }
 
+    #[inline]
     pub(super) fn get(&self, kid: Kid, lane: LaneId) -> Option<&Entry> {
-        let wanted = |entry: &&Entry| entry.lane == lane && entry.kid == kid;
+        let now = self.now.get().wrapping_add(1);
+        self.now.set(now);
+        let wanted = |place: &&Place| place.entry.lane == lane && place.entry.kid == kid;
         let place = place_of(lane, self.places.len());
         let at = |place: usize| {
             self.places
@@ -83,31 +105,38 @@ impl LaneCache {
                 .and_then(Option::as_ref)
                 .filter(wanted)
         };
-        at(place).or_else(|| at(place ^ 1))
+        let found = at(place).or_else(|| at(place ^ 1))?;
+        found.used.set(now);
+        Some(&found.entry)
     }
 
     pub(super) fn put(&mut self, entry: Entry) {
         if self.places.is_empty() {
             self.places.resize_with(FEWEST, || None);
         }
-        let mut place = self.room_for(&entry);
+        let mut place = self.room_for(entry.lane);
         while place.is_none() && self.places.len() < MOST {
             self.double();
-            place = self.room_for(&entry);
+            place = self.room_for(entry.lane);
         }
         let place = place.unwrap_or_else(|| place_of(entry.lane, self.places.len()));
+        let used = Cell::new(self.now.get());
         if let Some(slot) = self.places.get_mut(place) {
-            *slot = Some(entry);
+            *slot = Some(Place { entry, used });
         }
     }
 
-    /// A place of the entry's set that is free or its own.
-    fn room_for(&self, entry: &Entry) -> Option<usize> {
-        let place = place_of(entry.lane, self.places.len());
+    /// A place of the lane's set that is free, its own, or that of a lane which is no longer in use.
+    fn room_for(&self, lane: LaneId) -> Option<usize> {
+        let place = place_of(lane, self.places.len());
+        let size = u64::try_from(self.places.len()).unwrap_or(u64::MAX);
+        let oldest = self.now.get().saturating_sub(size.saturating_mul(IN_USE));
+        let ended = |there: &Place| there.used.get() < oldest;
         let has_room = |place: &usize| {
-            self.places
-                .get(*place)
-                .is_some_and(|slot| slot.as_ref().is_none_or(|there| there.lane == entry.lane))
+            self.places.get(*place).is_some_and(|slot| {
+                slot.as_ref()
+                    .is_none_or(|there| there.entry.lane == lane || ended(there))
+            })
         };
         [place, place ^ 1].into_iter().find(has_room)
     }
@@ -116,12 +145,11 @@ impl LaneCache {
         let size = self.places.len().saturating_mul(2);
         let old = std::mem::take(&mut self.places);
         self.places.resize_with(size, || None);
-        for entry in old.into_iter().flatten() {
-            let place = self
-                .room_for(&entry)
-                .unwrap_or_else(|| place_of(entry.lane, size));
+        for moved in old.into_iter().flatten() {
+            let lane = moved.entry.lane;
+            let place = self.room_for(lane).unwrap_or_else(|| place_of(lane, size));
             if let Some(slot) = self.places.get_mut(place) {
-                *slot = Some(entry);
+                *slot = Some(moved);
             }
         }
     }

@@ -137,7 +137,7 @@ impl Lanes {
         Ok(true)
     }
 
-    /// The lane that seals for a keyring now, if there is one; [`Self::seal`] draws it.
+    /// The lane that seals for a keyring now, if there is one and the subject is not too long; [`Self::seal`] draws it, or says so.
     #[inline]
     pub fn on<'l>(
         &'l mut self,

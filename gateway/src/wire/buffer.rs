@@ -191,6 +191,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_copied_in_pieces_is_whole() {
+        for length in [PIECE - 1, PIECE, PIECE + 1, 3 * PIECE, 3 * PIECE + 7] {
+            let bytes: Vec<u8> = (0..=250).cycle().take(length).collect();
+            let mut buffer = Buffer::new();
+            buffer.put(b"before");
+            buffer.put(&bytes);
+            assert_eq!(buffer.filled(), [&b"before"[..], &bytes].concat());
+        }
+    }
+
+    #[test]
     fn truncate_drops_the_tail_only() {
         let mut buffer = Buffer::new();
         buffer.put(b"abcdef");

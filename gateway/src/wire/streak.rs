@@ -196,6 +196,19 @@ mod tests {
     }
 
     #[test]
+    fn line_of_another_streak_is_not_alike() {
+        let mut streak = streak();
+        let message = b"PUB a.b 5\r\nhello\r\n";
+        assert!(streak.row().next(message, 5).is_some());
+        streak.begin(&[b"PUB ", b"a.c", b" "], 100);
+        assert_eq!(streak.row().next(message, 5), None);
+        streak.begin(&[b"PUB ", b"a.b", b" "], 100);
+        assert!(streak.row().next(message, 5).is_some());
+        streak.end();
+        assert_eq!(streak.row().next(message, 5), None);
+    }
+
+    #[test]
     fn nothing_is_alike_outside_of_a_streak() {
         let mut streak = streak();
         streak.end();

@@ -298,3 +298,22 @@ fn digits_at_end(mut n: usize, room: &mut [u8]) -> usize {
     }
     digits
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_say_their_own_start_and_size() {
+        let (mut lines, mut out) = (Lines::default(), Buffer::new());
+        for (start, size) in [("PUB a ", 2), ("PUB a ", 2), ("PUB a ", 10), ("PUB a ", 1)] {
+            let room = lines.frame(&mut out, start.as_bytes(), size);
+            assert_eq!(room.len(), size);
+            room.fill(b'x');
+        }
+        lines.end();
+        lines.frame(&mut out, b"PUB b ", 1).fill(b'y');
+        let expected = "PUB a 2\r\nxx\r\nPUB a 2\r\nxx\r\nPUB a 10\r\nxxxxxxxxxx\r\nPUB a 1\r\nx\r\nPUB b 1\r\ny\r\n";
+        assert_eq!(out.filled(), expected.as_bytes());
+    }
+}

@@ -120,3 +120,24 @@ fn every_single_flipped_bit_of_one_envelope_is_refused() {
         }
     }
 }
+
+#[test]
+fn subject_of_every_length_is_authenticated_to_its_last_byte() {
+    // 94 bytes are the longest that are laid out once, 510 and 512 stand around the longest that take no memory of their own.
+    for length in [1, 13, 14, 15, 93, 94, 95, 478, 479, 510, 512, 513, 2000] {
+        let subject = vec![b'a'; length];
+        let message = Message {
+            suite: Suite::Aes256Gcm,
+            subject: Some(subject.clone()),
+            plaintext: b"text".to_vec(),
+            counter: 1,
+        };
+        let envelope = seal::<Aws>(&message);
+        assert_eq!(open::<Pure>(Some(&subject), &envelope).unwrap(), b"text");
+        for at in 0..length {
+            let mut other = subject.clone();
+            other[at] ^= 1;
+            assert_eq!(open::<Aws>(Some(&other), &envelope), None, "{length} {at}");
+        }
+    }
+}

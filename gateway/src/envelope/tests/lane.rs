@@ -2,7 +2,7 @@
 
 use super::super::aead::{Aead, aws::Aws, pure::Pure};
 use super::super::limits::{Caps, blocks};
-use super::super::{Header, LaneId, OVERHEAD, SealFailed, Sealer, Suite, VersionKey};
+use super::super::{Header, LaneId, OVERHEAD, SealFailed, Sealer, Subject, Suite, VersionKey};
 use crate::secret::Secret;
 
 pub(super) const SUITES: [Suite; 2] = [Suite::Aes256Gcm, Suite::Aes256GcmSiv];
@@ -108,6 +108,48 @@ fn wrong_output_length_and_long_subject_count_nothing() {
         .open(&header, Some(&long[1..]), &out, &mut plain)
         .unwrap();
     assert_eq!(&plain, b"ab");
+}
+
+#[test]
+fn lane_seals_on_one_subject_after_another_as_a_fresh_one_would() {
+    let mut used: Sealer = sealer(Suite::Aes256Gcm, Caps::FULL);
+    let lane = version().lane(Suite::Aes256Gcm, LaneId([3; 16]));
+    let names = [3, 95, 2, 94, 600, 1, 93, 3].map(|length| vec![b'a'; length]);
+    let names = names.iter().flat_map(|name| [Some(name.as_slice()), None]);
+    let mut count = 0;
+    for subject in names {
+        let mut on = used.on(subject).unwrap();
+        let mut opens = Subject::new(subject);
+        for text in [b"one", b"two"] {
+            let (mut envelope, mut expected) = ([0; OVERHEAD + 3], [0; OVERHEAD + 3]);
+            on.seal(text, &mut envelope).unwrap();
+            let mut fresh: Sealer = sealer(Suite::Aes256Gcm, Caps::FULL);
+            fresh.skip_to(count);
+            fresh.seal(subject, text, &mut expected).unwrap();
+            assert_eq!(envelope, expected, "{subject:?}");
+            let header = Header::parse(&envelope).unwrap();
+            assert_eq!((header.counter, header.bound), (count, subject.is_some()));
+            let mut plain = [0; 3];
+            lane.open_on(&header, &mut opens, &envelope, &mut plain)
+                .unwrap();
+            assert_eq!(&plain, text);
+            count += 1;
+        }
+    }
+}
+
+#[test]
+fn lane_ends_at_its_cap_in_the_middle_of_a_row_on_one_subject() {
+    let mut sealer: Sealer = sealer(Suite::Aes256Gcm, Caps::FULL);
+    sealer.skip_to((1 << 24) - 1);
+    let mut on = sealer.on(Some(b"a.b")).unwrap();
+    let mut out = [0; OVERHEAD];
+    on.seal(b"", &mut out).unwrap();
+    for _ in 0..2 {
+        let mut out = [0xEE; OVERHEAD];
+        assert_eq!(on.seal(b"", &mut out), Err(SealFailed::LaneEnded));
+        assert_eq!(out, [0xEE; OVERHEAD]);
+    }
 }
 
 fn failed_open_zeroes<A: Aead>(suite: Suite) {

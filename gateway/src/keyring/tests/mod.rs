@@ -235,23 +235,50 @@ fn keyring_without_an_active_version_never_seals() {
     assert_eq!(refused, Err(SealRefused::NoActiveVersion));
 }
 
+/// The lane with this number in the cache.
+fn remember(cache: &mut LaneCache, version: &Version, number: u16) {
+    cache.put(Entry {
+        kid: version.kid(),
+        lane: lane(number),
+        keyring: version.keyring,
+        key: Arc::new(version.key.lane(Suite::Aes256Gcm, lane(number))),
+        usage: version.usage.clone(),
+    });
+}
+
+fn lane(number: u16) -> LaneId {
+    let [first, second] = number.to_le_bytes();
+    LaneId([first, second, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7])
+}
+
 #[test]
 fn connection_cache_keeps_every_lane_while_its_sets_have_room() {
     let version = version("agents", 1);
     let mut cache = LaneCache::new(WORKER);
-    let lane = |number: u8| LaneId([number; 16]);
-    for number in 0..100 {
-        let key = Arc::new(version.key.lane(Suite::Aes256Gcm, lane(number)));
-        cache.put(Entry {
-            kid: version.kid(),
-            lane: lane(number),
-            keyring: version.keyring,
-            key,
-            usage: version.usage.clone(),
-        });
-    }
+    (0..100).for_each(|number| remember(&mut cache, &version, number));
     assert!((0..100).all(|number| cache.get(version.kid(), lane(number)).is_some()));
     assert!(cache.get(Kid([0; 8]), lane(1)).is_none());
+}
+
+#[test]
+fn lanes_that_have_ended_make_room_before_the_connection_cache_grows() {
+    let version = version("agents", 1);
+    let mut cache = LaneCache::new(WORKER);
+    for number in 0..300 {
+        remember(&mut cache, &version, number);
+        for _ in 0..100 {
+            assert!(cache.get(version.kid(), lane(number)).is_some());
+        }
+    }
+    assert_eq!(cache.places(), 4);
+    // Lanes that are all in use do not make room.
+    for number in 0..8 {
+        remember(&mut cache, &version, number);
+    }
+    for number in (0..8).cycle().take(1000) {
+        assert!(cache.get(version.kid(), lane(number)).is_some());
+    }
+    assert!((8..=16).contains(&cache.places()), "{}", cache.places());
 }
 
 #[tokio::test]
