@@ -22,7 +22,7 @@ use keyway_bench::cases::{self, Case, Rigs, SIZES};
 use std::time::Duration;
 
 fn main() {
-    let folder = report::folder();
+    let folder = keyway_bench::folder();
     let begun = keyway::clock::Clock::system().wall();
     let mut criterion = Criterion::default()
         .with_measurement(CpuTime)

@@ -11,11 +11,11 @@
 )]
 
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Parser;
 use keyway_bench::cases::{self, Case, PEER, Rigs, SIZES};
-use keyway_bench::cpu;
+use keyway_bench::{cpu, folder};
 use serde_json::{Value, json};
 
 /// Nanoseconds that a turn takes at most, more or less.
@@ -79,7 +79,13 @@ fn main() -> io::Result<()> {
         ));
     }
     show(&measured, &options.sizes)?;
-    let page = options.json.unwrap_or_else(page);
+    let page = match options.json {
+        Some(page) => page,
+        None => {
+            std::fs::create_dir_all(folder())?;
+            folder().join("ratios.json")
+        }
+    };
     std::fs::write(&page, serde_json::to_string_pretty(&as_json(&measured))?)?;
     writeln!(io::stdout(), "\nThe same as JSON: {}", page.display())
 }
@@ -237,15 +243,4 @@ fn as_json(measured: &[Measured]) -> Value {
         })
     });
     each.collect()
-}
-
-/// `target/criterion/ratios.json`, wherever the target folder is.
-fn page() -> PathBuf {
-    let program = std::env::current_exe().unwrap();
-    let target = program.ancestors().nth(3);
-    let folder = target
-        .map_or_else(|| PathBuf::from("target"), Path::to_owned)
-        .join("criterion");
-    std::fs::create_dir_all(&folder).unwrap();
-    folder.join("ratios.json")
 }

@@ -12,15 +12,6 @@ use serde_json::{Value, json};
 type Medians = BTreeMap<String, Sizes>;
 type Sizes = BTreeMap<usize, BTreeMap<String, f64>>;
 
-/// Where criterion and the report write: `target/criterion`, wherever the target folder is.
-pub(crate) fn folder() -> PathBuf {
-    let program = std::env::current_exe().unwrap();
-    let target = program.ancestors().nth(3);
-    target
-        .map_or_else(|| PathBuf::from("target"), Path::to_owned)
-        .join("criterion")
-}
-
 /// Prints what was measured since `begun` and writes it to `keyway.json`.
 pub(crate) fn show(folder: &Path, begun: SystemTime) -> io::Result<()> {
     let medians = read(folder, begun)?;

@@ -9,10 +9,12 @@
 
 pub mod cases;
 pub mod cpu;
+mod folder;
 mod keys;
 mod rig;
 mod traffic;
 
+pub use folder::folder;
 pub use keys::{KEYRING, SUBJECT, ring, snapshot, version};
 pub use rig::{Rig, filled, run_deliver, run_publish};
-pub use traffic::{Shape, envelopes, messages, payload, publishes};
+pub use traffic::{READ, Shape, envelopes, messages, payload, publishes};

@@ -7,6 +7,9 @@ use keyway::wire::write::{self, Decimal, PublishLine};
 
 use crate::SUBJECT;
 
+/// What one read of a socket brings at most: the bytes of a batch.
+pub const READ: usize = 64 * 1024;
+
 /// What a message carries besides subject and payload.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Shape<'a> {

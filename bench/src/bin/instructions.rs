@@ -10,11 +10,8 @@
 
 use keyway::wire::Buffer;
 use keyway_bench::{
-    Rig, Shape, envelopes, filled, messages, payload, publishes, run_deliver, run_publish,
+    READ, Rig, Shape, envelopes, filled, messages, payload, publishes, run_deliver, run_publish,
 };
-
-/// What one read of a socket brings at most: the bytes of a batch.
-const READ: usize = 64 * 1024;
 
 /// How many of them are counted.
 const PASSES: usize = 20;

@@ -17,9 +17,6 @@ pub const SIZES: [usize; 7] = [16, 64, 128, 256, 1024, 4096, 16384];
 /// What the others are compared with.
 pub const PEER: &str = "aead";
 
-/// What one read of a socket brings at most: the bytes of a batch.
-const READ: usize = 64 * 1024;
-
 /// As much additional data as an envelope bound to [`SUBJECT`] has.
 const AAD: [u8; HEADER_LEN + 2 + SUBJECT.len()] = [1; HEADER_LEN + 2 + SUBJECT.len()];
 

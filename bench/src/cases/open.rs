@@ -7,9 +7,9 @@ use keyway::envelope::{Header, TAG_LEN};
 use keyway::keyring::{LaneCache, Opener, WorkerId};
 use keyway::wire::Buffer;
 
-use super::{AAD, Case, PEER, READ, Rigs, raw_key};
+use super::{AAD, Case, PEER, Rigs, raw_key};
 use crate::{
-    Rig, SUBJECT, Shape, envelopes, filled, messages, payload, ring, run_deliver, snapshot,
+    READ, Rig, SUBJECT, Shape, envelopes, filled, messages, payload, ring, run_deliver, snapshot,
 };
 
 /// Key versions, lanes of each, and envelopes, of the steps `…-256-lanes`: an overlap with many publishers.

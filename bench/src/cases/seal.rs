@@ -6,8 +6,8 @@ use aws_lc_rs::aead::{Aad, Nonce};
 use keyway::envelope::{OVERHEAD, SealFailed, Sealer, TAG_LEN};
 use keyway::wire::Buffer;
 
-use super::{AAD, Case, PEER, READ, Rigs, raw_key};
-use crate::{Rig, SUBJECT, Shape, filled, payload, publishes, run_publish, snapshot};
+use super::{AAD, Case, PEER, Rigs, raw_key};
+use crate::{READ, Rig, SUBJECT, Shape, filled, payload, publishes, run_publish, snapshot};
 
 /// The steps of sealing `size` bytes.
 #[must_use]
