@@ -48,10 +48,11 @@ impl Rig {
             client: None,
             gateway: None,
         };
+        let worker = Worker::new(WorkerId(0), shared);
         Self {
             keys,
-            worker: Worker::new(WorkerId(0), shared),
-            link: RefCell::new(Link::new(nowhere)),
+            link: RefCell::new(worker.link(nowhere)),
+            worker,
         }
     }
 

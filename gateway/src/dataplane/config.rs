@@ -136,6 +136,11 @@ impl Config {
             .checked_div(self.worker_count())
             .unwrap_or(self.pending)
     }
+
+    /// What the connections of one worker may make it remember, in bytes, beyond what each may always: a quarter as much, beside it.
+    pub(super) fn memory_each(&self) -> usize {
+        self.pending_each() / 4
+    }
 }
 
 impl fmt::Display for ServerAddr {

@@ -1,8 +1,11 @@
 //! What one direction of a session learns and the other needs.
 
+use std::rc::Rc;
+
 use crate::tls::Peer;
 use crate::wire::Buffer;
 
+use super::account::Account;
 use super::address::Ends;
 use super::identity::Identity;
 use super::refusals::Refusals;
@@ -10,6 +13,8 @@ use super::replies::Replies;
 
 /// Shared by both directions of one session; they run in one task, so a `RefCell` is all it takes.
 pub struct Link {
+    /// What all of this makes the gateway remember.
+    pub(super) account: Rc<Account>,
     /// Where the client is, and where it reached us.
     pub(super) ends: Ends,
     /// Whom the client's certificate names, which was verified.
@@ -68,9 +73,9 @@ impl Link {
     }
 
     /// Nothing has been said yet.
-    #[must_use]
-    pub fn new(ends: Ends) -> Self {
+    pub(super) fn new(ends: Ends, account: Rc<Account>) -> Self {
         Self {
+            account,
             ends,
             peer: None,
             max_payload: None,

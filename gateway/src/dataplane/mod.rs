@@ -15,6 +15,7 @@
 //! One task carries a session; both directions run in it, so that what they share needs no lock. A direction reads again only
 //! after its last batch was written: a slow peer stops its own traffic and nobody else's.
 
+mod account;
 mod address;
 mod admission;
 mod caches;

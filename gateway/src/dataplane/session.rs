@@ -103,7 +103,7 @@ async fn begin(
 ) -> Result<(Rc<Session>, Greeting), Ended> {
     let client = Box::pin(arrive(worker, arrived, ends, ticket)).await?;
     let (server, said) = Box::pin(reach(worker, ends)).await?;
-    let link = RefCell::new(Link::new(*ends));
+    let link = RefCell::new(worker.link(*ends));
     let greeting = Box::pin(greet::tell(worker, &client, said, &link)).await?;
     let client = match greeting {
         Greeting::Info(_) => secure::after_info(worker, client).await?,

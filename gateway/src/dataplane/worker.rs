@@ -21,11 +21,13 @@ use crate::metrics::{Throttle, Worker as Meters};
 use crate::policy::{KeyringId, Plaintext, Policy};
 
 use super::Config;
+use super::account::Memory;
 use super::address::Ends;
 use super::admission::Ticket;
 use super::caches::Caches;
 use super::deliver::Withheld;
 use super::dial::Servers;
+use super::link::Link;
 use super::parting::{Others, Stage};
 use super::pending::Pending;
 use super::pool::Pool;
@@ -65,6 +67,8 @@ pub struct Worker {
     pub(super) meters: Meters,
     pub(super) pool: Pool,
     pub(super) pending: Pending,
+    /// For what its sessions make it remember.
+    pub(super) memory: Rc<Memory>,
     /// Since when stored messages have been withheld.
     pub(super) withheld: RefCell<Withheld>,
     sessions: RefCell<HashMap<u64, Weak<Session>>>,
@@ -255,6 +259,7 @@ impl Worker {
                 .map(|rule| rule.name.as_str()),
         );
         let pending = Pending::new(shared.config.pending_each());
+        let memory = Memory::new(shared.config.memory_each());
         let lanes = RefCell::new(Lanes::new(id, shared.clock.instant()));
         drop(snapshot);
         Self {
@@ -265,10 +270,17 @@ impl Worker {
             meters,
             pool: Pool::default(),
             pending,
+            memory,
             withheld: RefCell::default(),
             sessions: RefCell::default(),
             stage: Cell::new(Stage::Serves),
         }
+    }
+
+    /// What a new session's directions share. What it remembers is charged to the session.
+    #[must_use]
+    pub fn link(&self, ends: Ends) -> Link {
+        Link::new(ends, self.memory.open())
     }
 
     /// Meters for the keyrings that a reload has added; of no cost while there are none.

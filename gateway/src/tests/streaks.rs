@@ -82,8 +82,8 @@ fn two_keyrings() -> Policy {
     Policy::new(vec![Rule::everything(), loose], &[]).unwrap()
 }
 
-fn link() -> RefCell<Link> {
-    RefCell::new(Link::new(Ends {
+fn link(worker: &Worker) -> RefCell<Link> {
+    RefCell::new(worker.link(Ends {
         client: None,
         gateway: None,
     }))
@@ -91,7 +91,7 @@ fn link() -> RefCell<Link> {
 
 /// What comes out of the publish path of a new session, for each of `parts`.
 fn published(worker: &Worker, parts: &[Vec<u8>]) -> Vec<u8> {
-    let link = link();
+    let link = link(worker);
     DeliverPath::new(worker, &link).batch(&mut filled(INFO), &mut Buffer::new());
     let mut path = PublishPath::new(worker, &link);
     path.batch(&mut filled(CONNECT), &mut Buffer::new());
@@ -107,7 +107,7 @@ fn published(worker: &Worker, parts: &[Vec<u8>]) -> Vec<u8> {
 
 /// What comes out of the deliver path of a new session, for each of `parts`.
 fn delivered(worker: &Worker, parts: &[Vec<u8>]) -> Vec<u8> {
-    let link = link();
+    let link = link(worker);
     let mut path = DeliverPath::new(worker, &link);
     path.batch(&mut filled(INFO), &mut Buffer::new());
     let mut input = Buffer::new();

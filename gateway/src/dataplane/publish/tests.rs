@@ -90,8 +90,8 @@ impl Rig {
     }
 }
 
-fn link() -> Link {
-    Link::new(Ends {
+fn link(worker: &Worker) -> Link {
+    worker.link(Ends {
         client: None,
         gateway: None,
     })
@@ -120,7 +120,7 @@ fn texts(range: std::ops::Range<usize>) -> Vec<String> {
 fn as_many_as_are_reserved_go_out_and_the_rest_follows_in_order_once_more_is() {
     let rig = Rig::new();
     rig.agents.extend(messages(4));
-    let link = RefCell::new(link());
+    let link = RefCell::new(link(&rig.worker));
     let mut path = PublishPath::new(&rig.worker, &link);
     let (mut input, mut output) = (Buffer::new(), Buffer::new());
     input.put(publishes("agents.a", &texts(0..10)).as_bytes());
@@ -141,7 +141,10 @@ fn as_many_as_are_reserved_go_out_and_the_rest_follows_in_order_once_more_is() {
 fn what_comes_after_a_publish_that_waits_waits_too_and_no_other_connection_does() {
     let rig = Rig::new();
     rig.tools.extend(messages(10));
-    let links = [RefCell::new(link()), RefCell::new(link())];
+    let links = [
+        RefCell::new(link(&rig.worker)),
+        RefCell::new(link(&rig.worker)),
+    ];
     let [mut waits, mut goes_on] = [&links[0], &links[1]].map(|link| {
         let path = PublishPath::new(&rig.worker, link);
         (path, Buffer::new(), Buffer::new())
@@ -178,7 +181,7 @@ async fn session_that_waits_goes_on_as_soon_as_more_is_reserved() {
     let (mut client, ours) = pair(&listener).await;
     let (mut server, to_server) = pair(&listener).await;
     let sockets = (Socket::Tcp(ours), Socket::Tcp(to_server));
-    let session = Session::new(sockets.0, sockets.1, RefCell::new(link()));
+    let session = Session::new(sockets.0, sockets.1, RefCell::new(link(&rig.worker)));
     let script = async {
         let everything = publishes("agents.a", &texts(0..8));
         client.write_all(everything.as_bytes()).await.unwrap();

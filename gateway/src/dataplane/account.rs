@@ -1,0 +1,142 @@
+//! What a session makes the gateway remember, counted in bytes and given back when it ends.
+//!
+//! A session may always hold a little (`FLOOR`). What it holds beyond that it takes from what its worker has for all of its
+//! sessions, and no session holds more than `MOST`. A table that is refused room forgets something of its own session: one client's
+//! flood costs what that client is remembered by, and never another's.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+/// What a session may hold whatever the others hold.
+pub(super) const FLOOR: usize = 8 * 1024;
+
+/// The most that one session may hold.
+pub(super) const MOST: usize = 2 * 1024 * 1024;
+
+/// What a worker has for all of its sessions, beyond the floor of each.
+pub(super) struct Memory {
+    left: Cell<usize>,
+}
+
+/// What one session holds.
+pub(super) struct Account {
+    memory: Rc<Memory>,
+    held: Cell<usize>,
+}
+
+impl Memory {
+    /// This many bytes for all sessions.
+    pub(super) fn new(bytes: usize) -> Rc<Self> {
+        Rc::new(Self {
+            left: Cell::new(bytes),
+        })
+    }
+
+    /// A new session's account.
+    pub(super) fn open(self: &Rc<Self>) -> Rc<Account> {
+        Rc::new(Account {
+            memory: Rc::clone(self),
+            held: Cell::new(0),
+        })
+    }
+}
+
+impl Account {
+    /// Takes room for so many bytes more. False: there is none, nothing was taken, and the caller forgets something of its own
+    /// instead.
+    pub(super) fn grow(&self, bytes: usize) -> bool {
+        let held = self.held.get();
+        let Some(grown) = held.checked_add(bytes).filter(|grown| *grown <= MOST) else {
+            return false;
+        };
+        let Some(left) = self.memory.left.get().checked_sub(more(held, grown)) else {
+            return false;
+        };
+        self.memory.left.set(left);
+        self.held.set(grown);
+        true
+    }
+
+    /// Gives back room that was taken.
+    pub(super) fn shrink(&self, bytes: usize) {
+        let held = self.held.get();
+        let shrunk = held.saturating_sub(bytes);
+        let left = self.memory.left.get().saturating_add(more(shrunk, held));
+        self.memory.left.set(left);
+        self.held.set(shrunk);
+    }
+
+    /// How many bytes the session holds.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.held.get()
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        self.shrink(self.held.get());
+    }
+}
+
+/// What the worker's memory gives to a session that held `from` bytes and then holds `to`.
+fn more(from: usize, to: usize) -> usize {
+    to.max(FLOOR).saturating_sub(from.max(FLOOR))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn session_holds_its_floor_whatever_the_others_hold() {
+        let memory = Memory::new(100);
+        let (greedy, modest) = (memory.open(), memory.open());
+        assert!(greedy.grow(FLOOR + 100));
+        assert!(!greedy.grow(1));
+        assert!(modest.grow(FLOOR));
+        assert!(!modest.grow(1));
+        greedy.shrink(1);
+        assert!(modest.grow(1));
+    }
+
+    #[test]
+    fn room_that_is_refused_is_not_taken() {
+        let memory = Memory::new(10);
+        let account = memory.open();
+        assert!(!account.grow(FLOOR + 11));
+        assert_eq!((account.held(), memory.left.get()), (0, 10));
+        assert!(!account.grow(usize::MAX));
+        assert!(account.grow(FLOOR + 10));
+        assert!(!account.grow(usize::MAX));
+        assert_eq!((account.held(), memory.left.get()), (FLOOR + 10, 0));
+    }
+
+    #[test]
+    fn session_never_holds_more_than_its_most() {
+        let memory = Memory::new(usize::MAX);
+        let account = memory.open();
+        assert!(account.grow(MOST));
+        assert!(!account.grow(1));
+    }
+
+    #[test]
+    fn session_that_ends_gives_everything_back() {
+        let memory = Memory::new(MOST);
+        let account = memory.open();
+        assert!(account.grow(MOST));
+        account.shrink(FLOOR);
+        assert_eq!(memory.left.get(), 2 * FLOOR);
+        drop(account);
+        assert_eq!(memory.left.get(), MOST);
+    }
+
+    #[test]
+    fn giving_back_more_than_was_taken_makes_no_room() {
+        let memory = Memory::new(10);
+        let account = memory.open();
+        assert!(account.grow(FLOOR + 1));
+        account.shrink(usize::MAX);
+        assert_eq!((account.held(), memory.left.get()), (0, 10));
+    }
+}
