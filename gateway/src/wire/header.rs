@@ -6,6 +6,7 @@
 use memchr::memmem;
 
 use super::Buffer;
+use super::json::natural;
 
 const VERSION: &[u8] = b"NATS/1.0";
 
@@ -169,4 +170,85 @@ fn matching<'a>(block: &'a [u8], name: &[u8]) -> impl Iterator<Item = (usize, &'
         let (key, value) = parts(line)?;
         (key == name).then_some((from, line, value))
     })
+}
+
+/// What the server says of a stored message, in the headers that it appends in its answer to a direct get.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DirectGet<'a> {
+    /// The stream that answers: where a mirror does, the mirror.
+    pub stream: &'a [u8],
+    /// The subject that the message is stored under.
+    pub subject: &'a [u8],
+    /// Its sequence in the stream.
+    pub sequence: u64,
+}
+
+/// Reads what the server appended to the headers of a stored message in its answer to a direct get, from the end of the block:
+///
+/// ```text
+/// Nats-Stream: …     Nats-Subject: …     Nats-Sequence: …     Nats-Time-Stamp: …
+/// Nats-Num-Pending: …     Nats-Last-Sequence: …                     (these two in answers to a batch)
+/// ```
+///
+/// `None` unless the last lines are exactly these, each as the server spells it. Nothing that a publisher wrote can be taken for
+/// them, for it stands before them. The server cuts two bytes off the stored block, whatever they are, and appends: behind a block
+/// that had no empty line, `Nats-Stream` begins in the middle of a line, and it is found there, for no name of a stream has a blank.
+#[must_use]
+pub fn written_by_direct_get(block: &[u8]) -> Option<DirectGet<'_>> {
+    let mut rest = block.strip_suffix(b"\r\n")?;
+    let mut line = last_line(&mut rest)?;
+    if let Some(last) = line.strip_prefix(b"Nats-Last-Sequence: ") {
+        natural(last)?;
+        natural(last_line(&mut rest)?.strip_prefix(b"Nats-Num-Pending: ")?)?;
+        line = last_line(&mut rest)?;
+    }
+    is_time(line.strip_prefix(b"Nats-Time-Stamp: ")?).then_some(())?;
+    let sequence = last_line(&mut rest)?.strip_prefix(b"Nats-Sequence: ")?;
+    let subject = last_line(&mut rest)?.strip_prefix(b"Nats-Subject: ")?;
+    let line = last_line(&mut rest)?;
+    let name = b"Nats-Stream: ";
+    let stream = line.get(memmem::rfind(line, name)?.checked_add(name.len())?..)?;
+    (is_word(stream) && is_word(subject)).then_some(DirectGet {
+        stream,
+        subject,
+        sequence: natural(sequence)?,
+    })
+}
+
+/// Takes the last line off `rest`, and gives it without its CRLF.
+fn last_line<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let lines = rest.strip_suffix(b"\r\n")?;
+    let start = memmem::rfind(lines, b"\r\n").map_or(0, |at| at.saturating_add(2));
+    let (before, line) = lines.split_at_checked(start)?;
+    *rest = before;
+    Some(line)
+}
+
+/// Whether this can be a subject or a name: nothing that ends an argument of the protocol.
+fn is_word(text: &[u8]) -> bool {
+    !text.is_empty()
+        && !text
+            .iter()
+            .any(|b| matches!(b, b' ' | b'\t' | b'\r' | b'\n'))
+}
+
+/// Whether this is a moment as the server writes it: RFC 3339 in UTC, to the nanosecond, without zeros behind.
+fn is_time(text: &[u8]) -> bool {
+    const LIKE: &[u8] = b"0000-00-00T00:00:00";
+    let Some((seconds, rest)) = text.split_at_checked(LIKE.len()) else {
+        return false;
+    };
+    let fraction = match rest {
+        b"Z" => true,
+        [b'.', digits @ .., b'Z'] => {
+            let is_short = digits.len() <= 9 && !matches!(digits.last(), None | Some(b'0'));
+            is_short && digits.iter().all(u8::is_ascii_digit)
+        }
+        _ => false,
+    };
+    fraction
+        && seconds
+            .iter()
+            .zip(LIKE)
+            .all(|(byte, like)| byte == like || *like == b'0' && byte.is_ascii_digit())
 }

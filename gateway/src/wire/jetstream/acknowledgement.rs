@@ -1,6 +1,6 @@
 //! What JetStream itself answers a publish with.
 
-use super::super::json::{Members, NotAnObject};
+use super::super::json::{Members, NotAnObject, is_text, natural};
 
 /// Whether `payload` is an acknowledgement that JetStream writes: a `PubAck`, its error form, the acknowledgement of an atomic
 /// batch, or one of fast ingest's (acknowledgement, gap, error).
@@ -145,7 +145,7 @@ impl Seen {
         match kind {
             Type::Text => is_text(value),
             Type::Flag => value == b"true" || value == b"false",
-            Type::Number(max) => number(value).is_some_and(|number| number <= max),
+            Type::Number(max) => natural(value).is_some_and(|number| number <= max),
             Type::Error => is_error(value),
             Type::Kind => {
                 self.kind = match value {
@@ -163,43 +163,4 @@ impl Seen {
 fn is_error(value: &[u8]) -> bool {
     // Its members are scalars: whatever is nested has another type.
     Seen::read(value, &ERROR_KEYS).is_ok_and(|seen| seen.is_some_and(|seen| seen.keys & CODE != 0))
-}
-
-/// A number of JSON's grammar without sign, fraction and exponent.
-fn number(value: &[u8]) -> Option<u64> {
-    match value {
-        b"0" => Some(0),
-        [b'1'..=b'9', rest @ ..] if rest.iter().all(u8::is_ascii_digit) => {
-            std::str::from_utf8(value).ok()?.parse().ok()
-        }
-        _ => None,
-    }
-}
-
-/// A string of JSON's grammar.
-fn is_text(value: &[u8]) -> bool {
-    let inner = value
-        .strip_prefix(b"\"")
-        .and_then(|v| v.strip_suffix(b"\""));
-    let Some(mut rest) = inner.filter(|inner| std::str::from_utf8(inner).is_ok()) else {
-        return false;
-    };
-    while let [first, tail @ ..] = rest {
-        rest = match (first, tail) {
-            (b'\\', [b'u', hex @ ..]) => match hex.split_at_checked(4) {
-                Some((digits, tail)) if digits.iter().all(u8::is_ascii_hexdigit) => tail,
-                _ => return false,
-            },
-            (
-                b'\\',
-                [
-                    b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't',
-                    tail @ ..,
-                ],
-            ) => tail,
-            (b'\\' | 0..=0x1F, _) => return false,
-            _ => tail,
-        };
-    }
-    true
 }

@@ -7,7 +7,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `request` | which API request a subject is |
-//! | `pull` | `max_bytes` of pulls and direct gets |
+//! | `pull` | `max_bytes` and `no_hdr` of pulls and direct gets |
 //! | `config` | stream configurations: `max_msg_size` there and back, subjects, counters |
 //! | `stored` | the answer of `STREAM.MSG.GET`, payload in base64 |
 //! | `acknowledgement` | the payloads that JetStream itself answers a publish with |
@@ -25,7 +25,7 @@ pub use acknowledgement::is_acknowledgement;
 pub use config::{counts, narrow_max_msg_size, subjects, widen_max_msg_size};
 pub use delivery::{Delivery, acknowledges, narrow_msg_size};
 pub use named::named_subject;
-pub use pull::widen_max_bytes;
+pub use pull::{Edited, direct_get, widen_max_bytes};
 pub use request::{Request, deliver_subject};
 pub use stored::{Stored, Unclear};
 

@@ -1,8 +1,14 @@
-//! `max_bytes` of requests for stored messages.
+//! `max_bytes` and `no_hdr` of requests for stored messages.
+//!
+//! What nats-server 2.12 to 2.15 makes of `no_hdr` (ADR-52) in a direct get: a message, alone or of a batch, comes without any
+//! headers (`MSG`), neither those that the server appends nor the stored ones. Statuses are the same with and without it: 404, 408,
+//! and the `204 EOB` behind a batch, but for its `Nats-Num-Pending`, which without headers counts what was pending at the beginning,
+//! not what is left. `multi_last` takes no notice of `no_hdr`: its messages have headers.
 
 use super::super::Buffer;
 use super::super::json::{Elements, Members, NotAnObject, means};
-use super::{integer, replace};
+use super::super::write::Decimal;
+use super::integer;
 
 /// What the server counts at least for a message: a subject of one byte and the shortest reply that acknowledges. More
 /// messages than `max_bytes` has room for are never sent, whatever the batch: clients that mean "any number" ask for a million.
@@ -14,60 +20,111 @@ const MULTI_LAST: i64 = 1024;
 /// Appends `body` with its `max_bytes` raised by `overhead` bytes for each message that it may bring, so that the server, which
 /// counts sealed bytes, sends as many messages as the client meant: those of its batch, as far as `max_bytes` has room for them.
 ///
-/// The body is one of [`super::Request::Next`] or [`super::Request::DirectGet`]. `false`: nothing to change, and `out` is as it
-/// was. That is so for a body that is no JSON object (empty, or a bare batch size) and for a `max_bytes` that is absent or not
-/// positive.
+/// The body is one of [`super::Request::Next`]. `false`: nothing to change, and `out` is as it was. That is so for a body that is no
+/// JSON object (empty, or a bare batch size) and for a `max_bytes` that is absent or not positive.
 pub fn widen_max_bytes(body: &[u8], overhead: usize, out: &mut Buffer) -> bool {
-    let Ok(Some(asked)) = Asked::read(body) else {
+    let Ok(asked) = Asked::read(body) else {
         return false;
     };
-    let room = (asked.max_bytes / SHORTEST).saturating_add(1);
-    let overhead = i64::try_from(overhead).unwrap_or(i64::MAX);
-    let wider = asked
-        .max_bytes
-        .saturating_add(overhead.saturating_mul(asked.batch.min(room)));
-    if wider == asked.max_bytes {
-        return false;
-    }
-    replace(body, asked.at, asked.len, wider, out);
-    true
+    write(body, asked.wider(overhead), false, out)
 }
 
-/// A body with a positive `max_bytes`.
-struct Asked {
-    max_bytes: i64,
-    /// At least 1.
-    batch: i64,
-    /// The span of `max_bytes`' value.
+/// What [`direct_get`] did, and what was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Edited {
+    /// Whether anything was appended; otherwise the body stays as it is.
+    pub changed: bool,
+    /// Whether the client asked for messages without headers, of a server that would have sent them so.
+    pub without_headers: bool,
+}
+
+/// Appends `body`, of [`super::Request::DirectGet`], with its `max_bytes` raised as [`widen_max_bytes`] does, and with every `no_hdr`
+/// that is `true` set to `false`, so that the answer says which message it is.
+pub fn direct_get(body: &[u8], overhead: usize, out: &mut Buffer) -> Edited {
+    let Ok(asked) = Asked::read(body) else {
+        return Edited {
+            changed: false,
+            without_headers: false,
+        };
+    };
+    Edited {
+        changed: write(body, asked.wider(overhead), true, out),
+        without_headers: asked.no_hdr && !asked.several,
+    }
+}
+
+/// Appends `body` with the two edits; nothing when there is nothing to change.
+fn write(body: &[u8], wider: Option<(Span, i64)>, with_headers: bool, out: &mut Buffer) -> bool {
+    let mut copied = 0;
+    for member in Members::new(body).flatten() {
+        let is_wider = wider.filter(|(span, _)| span.at == member.at);
+        let is_shown = with_headers && member.value == b"true" && means(member.key, b"no_hdr");
+        if is_wider.is_none() && !is_shown {
+            continue;
+        }
+        out.put(body.get(copied..member.at).unwrap_or_default());
+        match is_wider {
+            Some((_, max)) => {
+                out.put(Decimal::new(usize::try_from(max).unwrap_or_default()).digits())
+            }
+            None => out.put(b"false"),
+        }
+        copied = member.at.saturating_add(member.value.len());
+    }
+    if copied > 0 {
+        out.put(body.get(copied..).unwrap_or_default());
+    }
+    copied > 0
+}
+
+/// Where a `max_bytes` begins in the body, and what it says.
+#[derive(Clone, Copy)]
+struct Span {
     at: usize,
-    len: usize,
+    max_bytes: i64,
+}
+
+/// What counts in a body.
+#[derive(Default)]
+struct Asked {
+    max_bytes: Option<Span>,
+    batch: i64,
+    /// Whether `multi_last` names anything.
+    several: bool,
+    no_hdr: bool,
 }
 
 impl Asked {
-    fn read(body: &[u8]) -> Result<Option<Self>, NotAnObject> {
-        let (mut span, mut batch, mut several) = (None, 0, false);
+    fn read(body: &[u8]) -> Result<Self, NotAnObject> {
+        let mut asked = Self::default();
         for member in Members::new(body) {
             let member = member?;
             let number = integer(member.value);
             if means(member.key, b"max_bytes") {
-                span = number
-                    .map(|max| (max, member.at, member.value.len()))
-                    .or(span);
+                let at = member.at;
+                asked.max_bytes = number
+                    .map(|max_bytes| Span { at, max_bytes })
+                    .or(asked.max_bytes);
             } else if means(member.key, b"batch") {
-                batch = number.unwrap_or(batch);
+                asked.batch = number.unwrap_or(asked.batch);
             } else if means(member.key, b"multi_last") {
-                several = matches!(Elements::new(member.value).next(), Some(Ok(_)));
+                asked.several = matches!(Elements::new(member.value).next(), Some(Ok(_)));
+            } else if means(member.key, b"no_hdr") && member.value != b"null" {
+                asked.no_hdr = member.value == b"true";
             }
         }
-        let fallback = if several { MULTI_LAST } else { 1 };
-        let batch = if batch > 0 { batch } else { fallback };
-        Ok(span
-            .filter(|(max, ..)| *max > 0)
-            .map(|(max_bytes, at, len)| Self {
-                max_bytes,
-                batch,
-                at,
-                len,
-            }))
+        Ok(asked)
+    }
+
+    /// A positive `max_bytes`, and what becomes of it.
+    fn wider(&self, overhead: usize) -> Option<(Span, i64)> {
+        let span = self.max_bytes.filter(|span| span.max_bytes > 0)?;
+        let fallback = if self.several { MULTI_LAST } else { 1 };
+        let batch = if self.batch > 0 { self.batch } else { fallback };
+        let room = (span.max_bytes / SHORTEST).saturating_add(1);
+        let overhead = i64::try_from(overhead).unwrap_or(i64::MAX);
+        let more = overhead.saturating_mul(batch.min(room));
+        let wider = span.max_bytes.saturating_add(more);
+        (wider != span.max_bytes).then_some((span, wider))
     }
 }

@@ -1,4 +1,4 @@
-//! Keys and strings: what their text means to Go, and how ours is written.
+//! Keys, strings and numbers: what their text means to Go, and how ours is written.
 
 use std::borrow::Cow;
 
@@ -128,4 +128,43 @@ pub(in crate::wire) fn quote(text: &str, out: &mut Buffer) {
         }
     }
     out.put(b"\"");
+}
+
+/// A number of JSON's grammar without sign, fraction and exponent.
+pub(in crate::wire) fn natural(value: &[u8]) -> Option<u64> {
+    match value {
+        b"0" => Some(0),
+        [b'1'..=b'9', rest @ ..] if rest.iter().all(u8::is_ascii_digit) => {
+            std::str::from_utf8(value).ok()?.parse().ok()
+        }
+        _ => None,
+    }
+}
+
+/// Whether a value is a string of JSON's grammar.
+pub(in crate::wire) fn is_text(value: &[u8]) -> bool {
+    let inner = value
+        .strip_prefix(b"\"")
+        .and_then(|v| v.strip_suffix(b"\""));
+    let Some(mut rest) = inner.filter(|inner| std::str::from_utf8(inner).is_ok()) else {
+        return false;
+    };
+    while let [first, tail @ ..] = rest {
+        rest = match (first, tail) {
+            (b'\\', [b'u', hex @ ..]) => match hex.split_at_checked(4) {
+                Some((digits, tail)) if digits.iter().all(u8::is_ascii_hexdigit) => tail,
+                _ => return false,
+            },
+            (
+                b'\\',
+                [
+                    b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't',
+                    tail @ ..,
+                ],
+            ) => tail,
+            (b'\\' | 0..=0x1F, _) => return false,
+            _ => tail,
+        };
+    }
+    true
 }

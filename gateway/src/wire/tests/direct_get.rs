@@ -1,0 +1,151 @@
+//! What the server appends to a stored message's headers. The blocks are those of nats-server 2.12.8, 2.14.6 and 2.15.1.
+
+use proptest::prelude::*;
+
+use super::super::header::{DirectGet, written_by_direct_get};
+
+const SINGLE: &str = "Nats-Stream: S\r\nNats-Subject: k.guest\r\nNats-Sequence: 3\r\nNats-Time-Stamp: 2026-11-29T15:00:46.726818343Z\r\n";
+const BATCH: &str = "Nats-Num-Pending: 12\r\nNats-Last-Sequence: 2\r\n";
+
+const GUEST: Option<DirectGet<'static>> = Some(DirectGet {
+    stream: b"S",
+    subject: b"k.guest",
+    sequence: 3,
+});
+
+/// The block of an answer for a message that is stored with this one.
+fn answered(stored: &[u8], appended: &str) -> Vec<u8> {
+    let cut = stored.len().saturating_sub(2);
+    let stored = if cut == 0 {
+        b"NATS/1.0\r\n"
+    } else {
+        &stored[..cut]
+    };
+    [stored, appended.as_bytes(), b"\r\n"].concat()
+}
+
+#[test]
+fn headers_that_the_server_appended_say_which_message_it_is() {
+    let batch = [SINGLE, BATCH].concat();
+    for stored in ["", "NATS/1.0\r\n\r\n", "NATS/1.0\r\nA: b\r\n\r\n"] {
+        for appended in [SINGLE, &batch] {
+            let block = answered(stored.as_bytes(), appended);
+            assert_eq!(written_by_direct_get(&block), GUEST);
+        }
+    }
+    for time in ["2026-11-29T15:00:46Z", "2026-11-29T15:00:46.7Z"] {
+        let block = answered(b"", &SINGLE.replace("2026-11-29T15:00:46.726818343Z", time));
+        assert_eq!(written_by_direct_get(&block), GUEST, "{time}");
+    }
+}
+
+#[test]
+fn headers_that_a_publisher_wrote_are_not_taken_for_the_servers() {
+    let admin = SINGLE.replace("guest", "admin").replace(": 3", ": 99");
+    let tricks = [
+        format!("NATS/1.0\r\n{admin}\r\n"),
+        format!("NATS/1.0\r\n{admin}{BATCH}\r\n"),
+        // Cut two bytes short by the server, one line becomes two or two become one.
+        format!("NATS/1.0\r\n{admin}"),
+        format!("NATS/1.0\r\n{admin}\r"),
+        format!("NATS/1.0\r\n{admin}{BATCH}Nats-Stream: Tx"),
+        format!("NATS/1.0\r\n{admin}\r\n{BATCH}"),
+        format!("NATS/1.0\r\n\r\n{admin}\r\n"),
+        format!("NATS/1.0\r\nA: b{admin}Nats-Stream: "),
+        format!("NATS/1.0\n{}\n", admin.replace("\r\n", "\n")),
+        format!("NATS/1.0\r{}\r", admin.replace("\r\n", "\r")),
+        format!("hello {admin}"),
+        "NATS/1.0\r\nNats-Subject: k.admin\r\n\r\n".to_owned(),
+        "NATS/1.0\r\nnats-subject: k.admin\r\nNats-Subject:k.admin\r\n\r\n".to_owned(),
+        "x".to_owned(),
+    ];
+    for stored in tricks {
+        for appended in [SINGLE.to_owned(), [SINGLE, BATCH].concat()] {
+            let block = answered(stored.as_bytes(), &appended);
+            assert_eq!(written_by_direct_get(&block), GUEST, "{stored:?}");
+        }
+    }
+}
+
+#[test]
+fn headers_that_the_server_does_not_write_so_say_nothing() {
+    let good = format!("NATS/1.0\r\n{SINGLE}{BATCH}\r\n");
+    assert_eq!(written_by_direct_get(good.as_bytes()), GUEST);
+    let wrong = [
+        ("Nats-Subject: k", "Nats-Subject:k"),
+        ("Nats-Subject: k", "Nats-Subject:  k"),
+        ("Nats-Subject: k", "nats-subject: k"),
+        ("Nats-Subject: k", "XNats-Subject: k"),
+        ("k.guest", ""),
+        ("k.guest", "k guest"),
+        ("k.guest", "k\nguest"),
+        ("k.guest\r\n", "k.guest\r\nA: b\r\n"),
+        ("k.guest\r\n", "k.guest\n"),
+        ("Sequence: 3", "Sequence: 03"),
+        ("Sequence: 3", "Sequence: -3"),
+        ("Sequence: 3", "Sequence: +3"),
+        ("Sequence: 3", "Sequence: 99999999999999999999"),
+        ("Nats-Stream: S", "Nats-Stream: S T"),
+        ("Nats-Stream: S", "Nats-Stream:S"),
+        ("2026-11", "2026/11"),
+        ("2026", "26"),
+        ("343Z", "343"),
+        ("343Z", "340Z"),
+        (".726818343Z", ".Z"),
+        (".726818343Z", "+00:00"),
+        ("Nats-Num-Pending: 12\r\n", ""),
+        ("Nats-Last-Sequence: 2\r\n", ""),
+        (
+            "Nats-Last-Sequence: 2\r\n",
+            "Nats-Last-Sequence: 2\r\nA: b\r\n",
+        ),
+        ("Nats-Last-Sequence: 2", "Nats-Last-Sequence: x"),
+        ("2\r\n\r\n", "2\r\n"),
+        ("2\r\n\r\n", "2\r\n\r\n\r\n"),
+        ("2\r\n\r\n", "2\n\r\n"),
+    ];
+    for (from, to) in wrong {
+        let block = good.replacen(from, to, 1);
+        assert_ne!(block, good, "{from:?}");
+        assert_eq!(written_by_direct_get(block.as_bytes()), None, "{block:?}");
+    }
+    let status = &b"NATS/1.0 204 EOB\r\nNats-Num-Pending: 12\r\nNats-Last-Sequence: 3\r\n\r\n"[..];
+    for block in [
+        status,
+        b"NATS/1.0 404 Message Not Found\r\n\r\n",
+        b"",
+        b"\r\n",
+    ] {
+        assert_eq!(written_by_direct_get(block), None);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_is_stored_the_servers_own_headers_are_found(
+        pieces in prop::collection::vec(prop::sample::select(PIECES), 0..9),
+        batch in any::<bool>(),
+    ) {
+        let appended = if batch { [SINGLE, BATCH].concat() } else { SINGLE.to_owned() };
+        let block = answered(pieces.concat().as_bytes(), &appended);
+        prop_assert_eq!(written_by_direct_get(&block), GUEST);
+    }
+}
+
+const PIECES: &[&str] = &[
+    "NATS/1.0\r\n",
+    "Nats-Stream: S\r\n",
+    "Nats-Stream: ",
+    "Nats-Subject: k.admin\r\n",
+    "Nats-Sequence: 9\r\n",
+    "Nats-Time-Stamp: 2026-11-29T15:00:46Z\r\n",
+    "Nats-Num-Pending: 1\r\n",
+    "Nats-Last-Sequence: 2\r\n",
+    "\r\n",
+    "\r",
+    "\n",
+    " ",
+    "x",
+];
