@@ -230,6 +230,12 @@ pub(super) struct Inspect {
     /// The subject it was published on; a bound envelope does not open without it
     #[arg(long, value_name = "SUBJECT", requires = "open")]
     pub(super) subject: Option<String>,
+    /// The envelope of the request that it answers, in any of the forms; an answer does not open without it
+    #[arg(long, value_name = "FILE", requires = "open")]
+    pub(super) request: Option<PathBuf>,
+    /// The reply subject it was published with, where it is bound to that
+    #[arg(long, value_name = "SUBJECT", requires = "open")]
+    pub(super) reply: Option<String>,
     /// Print JSON
     #[arg(long)]
     pub(super) json: bool,

@@ -11,7 +11,7 @@ use super::question::{Found, patterns, prefixes};
 use super::scan::{Payload, Span, payload};
 use super::stream::{Dating, Stream, Window};
 use super::*;
-use crate::envelope::{Header, LaneId, Suite};
+use crate::envelope::{Flags, Header, LaneId, Suite};
 
 const SUBJECT: &str = "$JS.API.STREAM.MSG.GET.S";
 
@@ -46,7 +46,7 @@ fn dating(configs: &[Value]) -> Vec<Dating> {
 fn envelope(kid: [u8; 8]) -> Vec<u8> {
     let header = Header {
         suite: Suite::Aes256Gcm,
-        bound: true,
+        flags: Flags::BOUND,
         kid: Kid(kid),
         lane: LaneId([0; 16]),
         counter: 0,

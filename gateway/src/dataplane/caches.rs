@@ -39,7 +39,7 @@ mod tests {
 
     use super::*;
     use crate::clock::Clock;
-    use crate::envelope::{OVERHEAD, Suite, VersionKey};
+    use crate::envelope::{Binding, OVERHEAD, Suite, VersionKey};
     use crate::keyring::{self, Budget, LaneMap, Lanes, Usage, Version};
     use crate::metrics::LaneSource;
     use crate::policy::{Policy, Rule};
@@ -66,12 +66,12 @@ mod tests {
         let mut envelope = [0; 5 + OVERHEAD];
         let mut lanes = Lanes::new(worker, Clock::system().instant());
         let message = (&b"hello"[..], &mut envelope[..]);
-        lanes.seal(&with, keyring, None, message).unwrap();
+        lanes.seal(&with, keyring, Binding::default(), message).unwrap();
         let cache = caches.open(worker);
         let opened = || {
             let mut out = [0; 5];
             let message = (&envelope[..], &mut out[..]);
-            let opened = keyring::open(&with, &mut cache.borrow_mut(), None, b"a", message);
+            let opened = keyring::open(&with, &mut cache.borrow_mut(), None, Binding::default(), message);
             opened.unwrap().source
         };
         opened();

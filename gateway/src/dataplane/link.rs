@@ -87,7 +87,7 @@ impl Link {
             client: Reads::Payloads,
             told: Told::Each,
             broken: None,
-            replies: Replies::default(),
+            replies: Replies::new(&account),
             refusals: Refusals::default(),
             to_server: Buffer::new(),
         }

@@ -1,43 +1,165 @@
-//! What is authenticated beside the payload: the header, and the subject when the envelope is bound to it.
+//! What is authenticated beside the payload: the header, and what the envelope is bound to.
 
-use super::HEADER_LEN;
+use super::{Flags, HEADER_LEN, LaneId};
 
 /// The longest subject that an envelope can be bound to, in bytes: its length travels in the authenticated data as a u16.
 pub const LONGEST_SUBJECT: usize = 65_535;
 
-/// Where the subject starts: behind the header and its own length.
-const SUBJECT_AT: usize = HEADER_LEN + 2;
-/// Scratch for everyday subjects (≤ 94 bytes): small, because all of it is written for each [`Subject`].
+/// Where the first part starts: behind the header.
+const TAIL_AT: usize = HEADER_LEN;
+/// Scratch for everyday subjects (≤ 94 bytes): small, because all of it is written for each [`Aad`].
 const SHORT: usize = 128;
 /// Stack scratch for subjects up to 512 bytes. Longer ones take the heap.
-const LONG: usize = SUBJECT_AT + 512;
+const LONG: usize = TAIL_AT + 2 + 512;
 
-/// Room for a header, then u16 length ‖ subject if they fit: laid out once for messages on the same subject.
-pub(super) struct Scratch([u8; SHORT]);
-
-/// The subject that envelopes are bound to, or none; ready to stand behind one header after another.
-pub struct Subject<'s> {
-    name: Option<&'s [u8]>,
-    scratch: Scratch,
-    len: Option<usize>,
+/// Names one envelope under its key version: no two share a lane and a counter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct EnvelopeId {
+    /// The lane that it was sealed in.
+    pub lane: LaneId,
+    /// Its position there.
+    pub counter: u32,
 }
+
+/// What an envelope is bound to, and what it says of requests. For sealing: what is authenticated. For opening: what is known, of which
+/// the envelope's flags take what they need.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Binding<'a> {
+    /// The publisher's subject, normalised already.
+    pub subject: Option<&'a [u8]>,
+    /// The request that it answers.
+    pub answers: Option<EnvelopeId>,
+    /// Its answer may come from anywhere: it names a reply subject that stands for more than this request.
+    pub passes_on: bool,
+    /// The reply subject that it was published with.
+    pub reply: Option<&'a [u8]>,
+}
+
+impl<'a> Binding<'a> {
+    /// To a subject alone, or to nothing.
+    #[must_use]
+    pub const fn to(subject: Option<&'a [u8]>) -> Self {
+        Self {
+            subject,
+            answers: None,
+            passes_on: false,
+            reply: None,
+        }
+    }
+
+    /// The flags of an envelope that is bound like this.
+    #[must_use]
+    pub fn flags(&self) -> Flags {
+        let all = [
+            (self.subject.is_some(), Flags::BOUND),
+            (self.answers.is_some(), Flags::ANSWER),
+            (self.passes_on, Flags::PASSED_ON),
+            (self.reply.is_some(), Flags::REPLY),
+        ];
+        let set = all.into_iter().filter(|(is_set, _)| *is_set);
+        set.fold(Flags::default(), |flags, (_, flag)| flags.with(flag))
+    }
+
+    /// The parts that an envelope with these flags is bound to; `None` when one of them is not known.
+    fn asked(&self, flags: Flags) -> Option<Self> {
+        let Self {
+            subject,
+            answers,
+            reply,
+            ..
+        } = *self;
+        let known = (!flags.has(Flags::BOUND) || subject.is_some())
+            && (!flags.has(Flags::ANSWER) || answers.is_some())
+            && (!flags.has(Flags::REPLY) || reply.is_some());
+        known.then_some(Self {
+            subject: subject.filter(|_| flags.has(Flags::BOUND)),
+            answers: answers.filter(|_| flags.has(Flags::ANSWER)),
+            passes_on: flags.has(Flags::PASSED_ON),
+            reply: reply.filter(|_| flags.has(Flags::REPLY)),
+        })
+    }
+
+    /// How many bytes are authenticated beside the payload; `None` when a subject is too long to be bound.
+    fn len(&self) -> Option<usize> {
+        let mut len = HEADER_LEN;
+        for subject in [self.subject, self.reply].into_iter().flatten() {
+            if subject.len() > LONGEST_SUBJECT {
+                return None;
+            }
+            len = len.checked_add(2)?.checked_add(subject.len())?;
+        }
+        let answer = if self.answers.is_some() { 20 } else { 0 };
+        len.checked_add(answer)
+    }
+
+    /// Appends each part behind the header to the room that is given: all of it is filled.
+    fn write(&self, room: &mut [u8]) -> Option<()> {
+        let rest = named(room, self.subject)?;
+        let rest = match self.answers {
+            None => rest,
+            Some(EnvelopeId { lane, counter }) => {
+                let (place, rest) = rest.split_first_chunk_mut()?;
+                *place = lane.0;
+                let (place, rest) = rest.split_first_chunk_mut()?;
+                *place = counter.to_be_bytes();
+                rest
+            }
+        };
+        named(rest, self.reply).map(|_rest| ())
+    }
+
+    /// For what does not fit a [`Scratch`] that was laid out before.
+    #[inline(never)]
+    fn with<T>(
+        &self,
+        header: &[u8; HEADER_LEN],
+        all: usize,
+        then: impl FnOnce(&[u8]) -> T,
+    ) -> Option<T> {
+        let fill = |room: &mut [u8]| {
+            let (head, tail) = room.split_first_chunk_mut()?;
+            *head = *header;
+            self.write(tail)
+        };
+        if all <= LONG {
+            let mut scratch = [0; LONG];
+            let room = scratch.get_mut(..all)?;
+            fill(room)?;
+            return Some(then(room));
+        }
+        let mut room = vec![0; all];
+        fill(&mut room)?;
+        Some(then(&room))
+    }
+}
+
+/// u16 length ‖ name, if there is one; what is left of the room.
+#[inline]
+fn named<'r>(room: &'r mut [u8], name: Option<&[u8]>) -> Option<&'r mut [u8]> {
+    let Some(name) = name else {
+        return Some(room);
+    };
+    let (length, room) = room.split_first_chunk_mut()?;
+    *length = u16::try_from(name.len()).ok()?.to_be_bytes();
+    let (place, rest) = room.split_at_mut_checked(name.len())?;
+    place.copy_from_slice(name);
+    Some(rest)
+}
+
+/// Room for a header, then the parts that it is bound to if they fit: laid out once for messages that are bound alike.
+pub(super) struct Scratch([u8; SHORT]);
 
 impl Scratch {
     pub(super) const fn new() -> Self {
         Self([0; SHORT])
     }
 
-    /// Lays out a subject. How many bytes are authenticated beside the payload; `None` when it is too long to be bound.
+    /// Lays out what a message is bound to. How many bytes are authenticated beside the payload; `None` when a subject is too long.
     #[inline]
-    pub(super) fn bind(&mut self, name: Option<&[u8]>) -> Option<usize> {
-        let len = len(name)?;
-        if let Some(name) = name
-            && len <= SHORT
-        {
-            let (_header, behind) = self.0.split_first_chunk_mut::<HEADER_LEN>()?;
-            let (length, behind) = behind.split_first_chunk_mut()?;
-            *length = u16::try_from(name.len()).ok()?.to_be_bytes();
-            behind.get_mut(..name.len())?.copy_from_slice(name);
+    pub(super) fn bind(&mut self, binding: &Binding<'_>) -> Option<usize> {
+        let len = binding.len()?;
+        if len <= SHORT {
+            binding.write(self.0.get_mut(TAIL_AT..len)?)?;
         }
         Some(len)
     }
@@ -48,76 +170,59 @@ impl Scratch {
         self.0.first_chunk_mut()
     }
 
-    /// Calls `then` with header ‖ (if there is a subject) u16 length ‖ subject, as [`Self::bind`] laid out and measured it.
+    /// Calls `then` with the header ‖ what it is bound to, as [`Self::bind`] laid out and measured it.
     #[inline]
     pub(super) fn with<T>(
         &self,
-        (name, len): (Option<&[u8]>, usize),
+        (binding, len): (&Binding<'_>, usize),
         then: impl FnOnce(&[u8]) -> T,
     ) -> Option<T> {
         if len <= SHORT {
             self.0.get(..len).map(then)
         } else {
-            with(self.0.first_chunk()?, name?, len, then)
+            binding.with(self.0.first_chunk()?, len, then)
         }
     }
 }
 
-impl<'s> Subject<'s> {
-    /// `name` must be normalised already; `None` binds to nothing, and opens no bound envelope.
+/// What is known of envelopes that are opened one after the other; ready to stand behind one header after another.
+pub struct Aad<'s> {
+    known: Binding<'s>,
+    /// The subject alone, which is all that most are bound to.
+    scratch: Scratch,
+    len: Option<usize>,
+}
+
+impl<'s> Aad<'s> {
+    /// What is not known opens nothing that is bound to it.
     #[must_use]
     #[inline]
-    pub fn new(name: Option<&'s [u8]>) -> Self {
+    pub fn new(known: Binding<'s>) -> Self {
         let mut scratch = Scratch::new();
-        let len = scratch.bind(name);
-        Self { name, scratch, len }
+        let len = scratch.bind(&Binding::to(known.subject));
+        Self {
+            known,
+            scratch,
+            len,
+        }
     }
 
-    /// Calls `then` with header ‖ u16 length ‖ subject; `None` when there is no subject, or one that is too long to be bound.
+    /// Calls `then` with the header ‖ what its flags say that it is bound to; `None` when some of it is not known, or too long.
     #[inline]
     pub(super) fn behind<T>(
         &mut self,
-        header: &[u8; HEADER_LEN],
+        (header, flags): (&[u8; HEADER_LEN], Flags),
         then: impl FnOnce(&[u8]) -> T,
     ) -> Option<T> {
-        let bound = (Some(self.name?), self.len?);
+        if flags.has(Flags::ANSWER) || flags.has(Flags::REPLY) {
+            let asked = self.known.asked(flags)?;
+            return asked.with(header, asked.len()?, then);
+        }
+        if !flags.has(Flags::BOUND) {
+            return Some(then(header));
+        }
+        let subject = Binding::to(Some(self.known.subject?));
         *self.scratch.head()? = *header;
-        self.scratch.with(bound, then)
+        self.scratch.with((&subject, self.len?), then)
     }
-}
-
-/// How many bytes are authenticated beside the payload; `None` when the subject is too long to be bound.
-fn len(subject: Option<&[u8]>) -> Option<usize> {
-    match subject {
-        None => Some(HEADER_LEN),
-        Some(subject) if subject.len() > LONGEST_SUBJECT => None,
-        Some(subject) => SUBJECT_AT.checked_add(subject.len()),
-    }
-}
-
-/// For a subject that does not fit [`Subject`].
-#[cold]
-fn with<T>(
-    header: &[u8; HEADER_LEN],
-    subject: &[u8],
-    all: usize,
-    then: impl FnOnce(&[u8]) -> T,
-) -> Option<T> {
-    let subject_len = u16::try_from(subject.len()).ok()?.to_be_bytes();
-    let parts = [header.as_slice(), &subject_len, subject];
-    if all <= LONG {
-        return Some(then(join(&mut [0; LONG], parts)?));
-    }
-    Some(then(&parts.concat()))
-}
-
-/// Copies `parts` one behind the other to the start of `scratch`.
-fn join<'a>(scratch: &'a mut [u8], parts: [&[u8]; 3]) -> Option<&'a [u8]> {
-    let mut end = 0_usize;
-    for part in parts {
-        let start = end;
-        end = start.checked_add(part.len())?;
-        scratch.get_mut(start..end)?.copy_from_slice(part);
-    }
-    scratch.get(..end)
 }

@@ -1,7 +1,7 @@
 //! Entry for fuzzers: any bytes may arrive as an envelope.
 
 use super::limits::Caps;
-use super::{Header, LaneId, OVERHEAD, Sealer, Suite, VersionKey};
+use super::{Binding, Flags, Header, LaneId, OVERHEAD, Sealer, Suite, VersionKey};
 use crate::secret::Secret;
 
 const SUBJECT: &[u8] = b"fuzz.subject";
@@ -30,8 +30,12 @@ fn opens_only_what_was_sealed(version: &VersionKey, data: &[u8]) {
     else {
         return;
     };
-    let subject = header.bound.then_some(SUBJECT);
-    let ours = seal(version, header.suite, subject, &plaintext);
+    // Nobody has asked, and nobody named a reply subject: what is bound to such cannot open.
+    let binding = Binding {
+        passes_on: header.flags.has(Flags::PASSED_ON),
+        ..Binding::to(header.flags.has(Flags::BOUND).then_some(SUBJECT))
+    };
+    let ours = seal(version, header.suite, binding, &plaintext);
     assert_eq!(ours.as_deref(), Some(data), "a forgery opened");
 }
 
@@ -40,7 +44,7 @@ fn sealed_opens(version: &VersionKey, data: &[u8]) {
         Some(first) if first % 2 == 0 => (Suite::Aes256Gcm, None),
         _ => (Suite::Aes256GcmSiv, Some(data)),
     };
-    let Some(envelope) = seal(version, suite, subject, data) else {
+    let Some(envelope) = seal(version, suite, Binding::to(subject), data) else {
         return;
     };
     let opened = open(version, subject, &envelope);
@@ -57,7 +61,7 @@ fn changed_never_opens(version: &VersionKey, data: &[u8]) {
         _ => Suite::Aes256GcmSiv,
     };
     let subject = (choice & 2 != 0).then_some(SUBJECT);
-    let Some(sealed) = seal(version, suite, subject, b"what the agent said") else {
+    let Some(sealed) = seal(version, suite, Binding::to(subject), b"what the agent said") else {
         return;
     };
     let mut changed = sealed.clone();
@@ -79,12 +83,12 @@ fn changed_never_opens(version: &VersionKey, data: &[u8]) {
 fn seal(
     version: &VersionKey,
     suite: Suite,
-    subject: Option<&[u8]>,
+    binding: Binding<'_>,
     data: &[u8],
 ) -> Option<Vec<u8>> {
     let mut sealer: Sealer = Sealer::fixed(version, suite, LaneId([9; 16]), Caps::FULL);
     let mut envelope = vec![0; data.len().saturating_add(OVERHEAD)];
-    sealer.seal(subject, data, &mut envelope).ok()?;
+    sealer.seal(binding, data, &mut envelope).ok()?;
     Some(envelope)
 }
 
@@ -93,7 +97,7 @@ fn open(version: &VersionKey, subject: Option<&[u8]>, envelope: &[u8]) -> Option
     assert!(envelope.starts_with(&header.encode()), "header reads back");
     let mut out = vec![0xEE; envelope.len().saturating_sub(OVERHEAD)];
     let lane = version.lane(header.suite, header.lane);
-    let opened = lane.open(&header, subject, envelope, &mut out);
+    let opened = lane.open(&header, Binding::to(subject), envelope, &mut out);
     assert!(
         opened.is_ok() || out.iter().all(|byte| *byte == 0),
         "no plaintext stays"

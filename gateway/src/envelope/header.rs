@@ -4,14 +4,12 @@ use std::fmt;
 
 use crate::fault::{Fault, Faulty, Retry, Who};
 
-use super::{HEADER_LEN, MAGIC, OVERHEAD};
+use super::{EnvelopeId, HEADER_LEN, MAGIC, OVERHEAD};
 
 /// Version of the format that this crate writes and reads: the high nibble of the third byte.
 const FORMAT: u8 = 1;
 /// Low nibble kept for random nonces made inside a validated module; refused until it is specified.
 const RESERVED_SUITE: u8 = 3;
-/// Flag: the publisher's subject is part of the authenticated data.
-const BOUND: u8 = 0b0000_0001;
 
 /// Whether a payload carries our magic. One that does is parsed, and is never mistaken for plaintext.
 #[must_use]
@@ -41,13 +39,17 @@ pub struct LaneId(pub [u8; 16]);
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Commitment(pub [u8; 32]);
 
+/// What an envelope says of itself in its fourth byte.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Flags(u8);
+
 /// What the 32 bytes in front of the ciphertext say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
     /// The AEAD that sealed the payload.
     pub suite: Suite,
-    /// Whether the publisher's subject is part of the authenticated data.
-    pub bound: bool,
+    /// What else is part of the authenticated data.
+    pub flags: Flags,
     /// The key version.
     pub kid: Kid,
     /// The lane under the key version.
@@ -79,7 +81,7 @@ pub enum Refused {
     #[error("envelope of unknown suite {0}; known are 1 (AES-256-GCM) and 2 (AES-256-GCM-SIV)")]
     UnknownSuite(u8),
     /// A flag bit that must be zero is one.
-    #[error("envelope with reserved flags {0:#010b}; only the lowest bit may be set")]
+    #[error("envelope with reserved flags {0:#010b}; only the four lowest bits may be set")]
     Flags(u8),
 }
 
@@ -112,6 +114,43 @@ impl Suite {
     }
 }
 
+impl Flags {
+    /// The publisher's subject is authenticated.
+    pub const BOUND: Self = Self(1);
+    /// It answers a request, whose lane and counter are authenticated.
+    pub const ANSWER: Self = Self(1 << 1);
+    /// It passes a request on: whoever answers it does not know which request its reply subject stands for.
+    pub const PASSED_ON: Self = Self(1 << 2);
+    /// The reply subject that it was published with is authenticated.
+    pub const REPLY: Self = Self(1 << 3);
+
+    /// How many different ones there are.
+    pub(super) const COUNT: usize = 16;
+
+    /// From the byte that travels; `None` when a reserved bit is set.
+    pub(super) const fn from_bits(bits: u8) -> Option<Self> {
+        if bits >> 4 == 0 { Some(Self(bits)) } else { None }
+    }
+
+    /// The byte that travels.
+    #[must_use]
+    pub const fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// Whether this one is set.
+    #[must_use]
+    pub const fn has(self, flag: Self) -> bool {
+        self.0 & flag.0 == flag.0
+    }
+
+    /// With this one.
+    #[must_use]
+    pub const fn with(self, flag: Self) -> Self {
+        Self(self.0 | flag.0)
+    }
+}
+
 impl Commitment {
     /// The name that the key version has in envelopes.
     #[must_use]
@@ -139,19 +178,26 @@ impl Header {
             return Err(Refused::Version(format >> 4));
         }
         let suite = Suite::from_nibble(format & 0x0F)?;
-        if flags & !BOUND != 0 {
-            return Err(Refused::Flags(flags));
-        }
+        let flags = Flags::from_bits(flags).ok_or(Refused::Flags(flags))?;
         let (&kid, rest) = rest.split_first_chunk().ok_or(short)?;
         let (&lane, rest) = rest.split_first_chunk().ok_or(short)?;
         let (&counter, _) = rest.split_first_chunk().ok_or(short)?;
         Ok(Self {
             suite,
-            bound: flags == BOUND,
+            flags,
             kid: Kid(kid),
             lane: LaneId(lane),
             counter: u32::from_be_bytes(counter),
         })
+    }
+
+    /// The name of the envelope under its key version.
+    #[must_use]
+    pub const fn id(&self) -> EnvelopeId {
+        EnvelopeId {
+            lane: self.lane,
+            counter: self.counter,
+        }
     }
 
     /// Makes the 32 bytes of a message those of another, bound alike, in the same lane.
@@ -167,8 +213,7 @@ impl Header {
     pub fn encode(&self) -> [u8; HEADER_LEN] {
         let [m0, m1] = MAGIC;
         let format = FORMAT << 4 | self.suite.number();
-        let flags = if self.bound { BOUND } else { 0 };
-        let start = [m0, m1, format, flags];
+        let start = [m0, m1, format, self.flags.bits()];
         let counter = self.counter.to_be_bytes();
         let mut bytes = [0; HEADER_LEN];
         let mut rest = bytes.as_mut_slice();

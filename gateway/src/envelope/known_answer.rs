@@ -1,7 +1,7 @@
 //! The known-answer test that runs at every start: a gateway whose cryptography is broken must not serve.
 
 use super::limits::Caps;
-use super::{Header, LaneId, OVERHEAD, Sealer, Suite, VersionKey};
+use super::{Binding, Header, LaneId, OVERHEAD, Sealer, Suite, VersionKey};
 use crate::fault::{Fault, Faulty, Retry, Who};
 use crate::secret::Secret;
 
@@ -82,7 +82,7 @@ fn answers(
     let mut sealer: Sealer = Sealer::fixed(version, suite, LANE, Caps::FULL);
     let mut envelope = [0; SEALED_LEN];
     sealer
-        .seal(Some(SUBJECT), PLAINTEXT, &mut envelope)
+        .seal(Binding::to(Some(SUBJECT)), PLAINTEXT, &mut envelope)
         .map_err(|_any| "it does not seal")?;
     if envelope != *answer {
         return Err("the envelope differs");
@@ -90,7 +90,7 @@ fn answers(
     let header = Header::parse(&envelope).map_err(|_any| "the header is refused")?;
     let lane = version.lane(suite, header.lane);
     let mut plaintext = [0; PLAINTEXT.len()];
-    lane.open(&header, Some(SUBJECT), &envelope, &mut plaintext)
+    lane.open(&header, Binding::to(Some(SUBJECT)), &envelope, &mut plaintext)
         .map_err(|_any| "it does not open")?;
     if plaintext != *PLAINTEXT {
         return Err("the plaintext differs");
@@ -98,7 +98,7 @@ fn answers(
     if let Some(last) = envelope.last_mut() {
         *last ^= 1;
     }
-    let altered = lane.open(&header, Some(SUBJECT), &envelope, &mut plaintext);
+    let altered = lane.open(&header, Binding::to(Some(SUBJECT)), &envelope, &mut plaintext);
     if altered.is_ok() || plaintext != [0; PLAINTEXT.len()] {
         return Err("an altered envelope opens");
     }

@@ -1,7 +1,7 @@
 //! The key of one lane, and opening with it.
 
 use super::aead::{Aead, Chosen, KEY_LEN, NONCE_LEN, Sealed};
-use super::{HEADER_LEN, Header, Subject, Suite};
+use super::{Aad, Binding, HEADER_LEN, Header, Suite};
 use crate::fault::{Fault, Faulty, Retry, Who};
 
 /// One writer's private sub-key of a key version. Opens whatever that writer sealed; [`super::Sealer`] is the writer.
@@ -35,23 +35,23 @@ impl<A: Aead> LaneKey<A> {
 
     /// Opens a whole envelope.
     ///
-    /// `header` is what [`Header::parse`] read from `envelope`, and this is the lane that it names. `subject` is the publisher's
-    /// normalised subject; it is ignored when the envelope is not bound. Before: `out` is 48 bytes shorter than `envelope`.
+    /// `header` is what [`Header::parse`] read from `envelope`, and this is the lane that it names. `known` is what is known of where it
+    /// was published; the envelope's flags say which of it count. Before: `out` is 48 bytes shorter than `envelope`.
     /// After: `out` is the plaintext. On failure: `out` is all zero.
     ///
     /// # Errors
-    /// [`OpenFailed`], indistinct on purpose. A bound envelope without a subject, and an `out` of another length, fail too.
+    /// [`OpenFailed`], indistinct on purpose. What the envelope is bound to and is not known, and an `out` of another length, fail too.
     pub fn open(
         &self,
         header: &Header,
-        subject: Option<&[u8]>,
+        known: Binding<'_>,
         envelope: &[u8],
         out: &mut [u8],
     ) -> Result<(), OpenFailed> {
-        self.open_on(header, &mut Subject::new(subject), envelope, out)
+        self.open_on(header, &mut Aad::new(known), envelope, out)
     }
 
-    /// [`Self::open`], for one message after another on the same subject.
+    /// [`Self::open`], for one message after another of which the same is known.
     ///
     /// # Errors
     /// As of [`Self::open`].
@@ -59,11 +59,11 @@ impl<A: Aead> LaneKey<A> {
     pub fn open_on(
         &self,
         header: &Header,
-        subject: &mut Subject<'_>,
+        aad: &mut Aad<'_>,
         envelope: &[u8],
         out: &mut [u8],
     ) -> Result<(), OpenFailed> {
-        let opened = self.try_open(header, subject, envelope, out);
+        let opened = self.try_open(header, aad, envelope, out);
         if opened.is_none() {
             out.fill(0);
         }
@@ -74,7 +74,7 @@ impl<A: Aead> LaneKey<A> {
     fn try_open(
         &self,
         header: &Header,
-        subject: &mut Subject<'_>,
+        aad: &mut Aad<'_>,
         envelope: &[u8],
         out: &mut [u8],
     ) -> Option<()> {
@@ -84,12 +84,7 @@ impl<A: Aead> LaneKey<A> {
         let sealed = Sealed { ciphertext, tag };
         let open = |aad: &[u8]| self.aead.open(nonce, aad, sealed, out);
         // The bytes that came are authenticated, not those that `header` would encode to: a header of another envelope fails.
-        let opened = if header.bound {
-            subject.behind(head, open)?
-        } else {
-            open(head)
-        };
-        opened.ok()
+        aad.behind((head, header.flags), open)?.ok()
     }
 
     /// The AEAD, for the sealer of this lane.

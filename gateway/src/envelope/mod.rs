@@ -8,7 +8,7 @@
 //! | secrets to keys | [`VersionKey`] |
 //! | plaintext to envelope, and the cap of a lane | [`Sealer`] |
 //! | envelope to plaintext | [`LaneKey`] |
-//! | what the header and the subject add to the tag | [`Subject`] |
+//! | what an envelope is bound to | [`Binding`] |
 //! | the two implementations of both suites | [`aead`] |
 //! | how much a key version may seal at most | [`limits`] |
 //! | how that is counted | [`Used`] |
@@ -32,12 +32,12 @@ mod version;
 )]
 mod tests;
 
-pub use aad::{LONGEST_SUBJECT, Subject};
-pub use header::{Commitment, Header, Kid, LaneId, Refused, Suite, looks_sealed};
+pub use aad::{Aad, Binding, EnvelopeId, LONGEST_SUBJECT};
+pub use header::{Commitment, Flags, Header, Kid, LaneId, Refused, Suite, looks_sealed};
 pub use known_answer::{WrongAnswer, self_test};
 pub use lane::{LaneKey, OpenFailed};
 pub use limits::{MAX_BLOCKS, MAX_MESSAGES};
-pub use seal::{SealFailed, Sealer, SubjectSealer};
+pub use seal::{BoundSealer, SealFailed, Sealer};
 pub use used::Used;
 pub use version::{Claim, NotProven, Proof, VersionKey};
 

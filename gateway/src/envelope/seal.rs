@@ -10,7 +10,9 @@ use std::marker::PhantomData;
 use super::aad::Scratch;
 use super::aead::{Aead, Chosen, Sealed};
 use super::limits::{Caps, blocks};
-use super::{HEADER_LEN, Header, Kid, LaneId, LaneKey, OVERHEAD, Suite, VersionKey};
+use super::{
+    Binding, EnvelopeId, Flags, HEADER_LEN, Header, Kid, LaneId, LaneKey, OVERHEAD, Suite, VersionKey,
+};
 use crate::fault::{Fault, Faulty, Retry, Who};
 use crate::secret::NoEntropy;
 
@@ -31,8 +33,8 @@ use crate::secret::NoEntropy;
 pub struct Sealer<A: Aead = Chosen> {
     key: LaneKey<A>,
     header: Header,
-    /// Of the first message, bound to nothing and bound to a subject.
-    heads: [[u8; HEADER_LEN]; 2],
+    /// Of the first message, by its flags.
+    heads: [[u8; HEADER_LEN]; Flags::COUNT],
     aad: Scratch,
     messages: u32,
     blocks: u64,
@@ -40,11 +42,11 @@ pub struct Sealer<A: Aead = Chosen> {
     not_sync: PhantomData<Cell<()>>,
 }
 
-/// A [`Sealer`], for one message after another on the same subject: what that adds is worked out once.
-pub struct SubjectSealer<'s, A: Aead = Chosen> {
+/// A [`Sealer`], for one message after another that are bound alike: what that adds is worked out once.
+pub struct BoundSealer<'s, A: Aead = Chosen> {
     sealer: &'s mut Sealer<A>,
     head: [u8; HEADER_LEN],
-    subject: Option<&'s [u8]>,
+    binding: Binding<'s>,
     aad_len: usize,
 }
 
@@ -87,7 +89,7 @@ impl<A: Aead> Sealer<A> {
     pub(super) fn fixed(version: &VersionKey, suite: Suite, lane: LaneId, caps: Caps) -> Self {
         let header = Header {
             suite,
-            bound: false,
+            flags: Flags::default(),
             kid: version.kid(),
             lane,
             counter: 0,
@@ -95,7 +97,7 @@ impl<A: Aead> Sealer<A> {
         Self {
             key: version.lane_with(suite, lane),
             header,
-            heads: [false, true].map(|bound| Header { bound, ..header }.encode()),
+            heads: heads(&header),
             aad: Scratch::new(),
             messages: 0,
             blocks: 0,
@@ -104,43 +106,41 @@ impl<A: Aead> Sealer<A> {
         }
     }
 
-    /// For payloads on one subject; with `None`, bound to none.
+    /// For payloads that are bound alike.
     ///
     /// # Errors
     /// [`SealFailed::SubjectTooLong`].
     #[inline]
-    pub fn on<'s>(
-        &'s mut self,
-        subject: Option<&'s [u8]>,
-    ) -> Result<SubjectSealer<'s, A>, SealFailed> {
-        let aad_len = self
-            .aad
-            .bind(subject)
-            .ok_or_else(|| SealFailed::SubjectTooLong(subject.map_or(0, <[u8]>::len)))?;
-        let [unbound, bound] = &self.heads;
-        let head = *subject.map_or(unbound, |_subject| bound);
+    pub fn on<'s>(&'s mut self, binding: Binding<'s>) -> Result<BoundSealer<'s, A>, SealFailed> {
+        let too_long = || {
+            let names = [binding.subject, binding.reply].into_iter().flatten();
+            SealFailed::SubjectTooLong(names.map(<[u8]>::len).max().unwrap_or(0))
+        };
+        let aad_len = self.aad.bind(&binding).ok_or_else(too_long)?;
+        let head = self.heads.get(usize::from(binding.flags().bits()));
+        let head = *head.ok_or_else(too_long)?;
         if let Some(place) = self.aad.head() {
             *place = head;
         }
-        Ok(SubjectSealer {
+        Ok(BoundSealer {
             sealer: self,
             head,
-            subject,
+            binding,
             aad_len,
         })
     }
 
-    /// Seals one payload; with a `subject`, bound to it (it must be normalised already). As [`SubjectSealer::seal`] before and after.
+    /// Seals one payload. As [`BoundSealer::seal`] before and after.
     ///
     /// # Errors
-    /// As of [`Self::on`] and [`SubjectSealer::seal`].
+    /// As of [`Self::on`] and [`BoundSealer::seal`].
     pub fn seal(
         &mut self,
-        subject: Option<&[u8]>,
+        binding: Binding<'_>,
         plaintext: &[u8],
         out: &mut [u8],
-    ) -> Result<(), SealFailed> {
-        self.on(subject)?.seal(plaintext, out)
+    ) -> Result<EnvelopeId, SealFailed> {
+        self.on(binding)?.seal(plaintext, out)
     }
 
     /// Messages sealed in this lane.
@@ -215,7 +215,7 @@ impl<A: Aead> Sealer<A> {
     }
 }
 
-impl<A: Aead> SubjectSealer<'_, A> {
+impl<A: Aead> BoundSealer<'_, A> {
     /// Seals one payload.
     ///
     /// Before: `out` is 48 bytes longer than `plaintext`. After: `out` is the whole envelope. On failure: `out` is untouched or
@@ -225,7 +225,7 @@ impl<A: Aead> SubjectSealer<'_, A> {
     /// [`SealFailed`]. After [`SealFailed::LaneEnded`] every further call fails the same way; [`SealFailed::OutputLength`] counts
     /// nothing.
     #[inline]
-    pub fn seal(&mut self, plaintext: &[u8], out: &mut [u8]) -> Result<(), SealFailed> {
+    pub fn seal(&mut self, plaintext: &[u8], out: &mut [u8]) -> Result<EnvelopeId, SealFailed> {
         let given = out.len();
         let mismatch = SealFailed::OutputLength(given, plaintext.len().saturating_add(OVERHEAD));
         if given.checked_sub(OVERHEAD) != Some(plaintext.len()) {
@@ -244,12 +244,24 @@ impl<A: Aead> SubjectSealer<'_, A> {
             let nonce = key.nonce(counter);
             key.aead().seal(nonce, aad, plaintext, sealed)
         };
-        if aad.with((self.subject, self.aad_len), seal) != Some(Ok(())) {
+        if aad.with((&self.binding, self.aad_len), seal) != Some(Ok(())) {
             out.fill(0);
             return Err(self.sealer.end());
         }
-        Ok(())
+        Ok(EnvelopeId {
+            lane: self.sealer.lane(),
+            counter,
+        })
     }
+}
+
+/// The 32 bytes of a lane's first message for each of the flags.
+fn heads(header: &Header) -> [[u8; HEADER_LEN]; Flags::COUNT] {
+    let mut heads = [[0; HEADER_LEN]; Flags::COUNT];
+    for (head, flags) in heads.iter_mut().zip((0..).map_while(Flags::from_bits)) {
+        *head = Header { flags, ..*header }.encode();
+    }
+    heads
 }
 
 impl Faulty for SealFailed {

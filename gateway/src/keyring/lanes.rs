@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::envelope::{SealFailed, Sealer, SubjectSealer};
+use crate::envelope::{Binding, BoundSealer, EnvelopeId, SealFailed, Sealer};
 use crate::policy::KeyringId;
 use crate::secret::NoEntropy;
 
@@ -47,9 +47,18 @@ pub enum SealRefused {
     SubjectTooLong,
 }
 
-/// The lane of a keyring, for one message after another on the same subject within a batch.
-pub struct SubjectLane<'l> {
-    sealer: SubjectSealer<'l>,
+/// A message was sealed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sealed {
+    /// Its name under its key version.
+    pub id: EnvelopeId,
+    /// Whether a lane was drawn for it.
+    pub lane_drawn: bool,
+}
+
+/// The lane of a keyring, for one message after another that are bound alike, within a batch.
+pub struct BoundLane<'l> {
+    sealer: BoundSealer<'l>,
     grant: &'l mut Grant,
     unreported: &'l mut Used,
 }
@@ -102,7 +111,7 @@ impl Lanes {
     }
 
     /// Seals `plaintext` under the keyring's active version into `out`, which is longer by [`crate::envelope::OVERHEAD`] and
-    /// is wholly overwritten. With `subject`, the envelope opens for that subject alone. `Ok(true)` when a lane was drawn for it.
+    /// is wholly overwritten.
     ///
     /// # Errors
     /// [`SealRefused`]; nothing is written to `out` then.
@@ -110,16 +119,21 @@ impl Lanes {
         &mut self,
         snapshot: &Snapshot,
         keyring: KeyringId,
-        subject: Option<&[u8]>,
+        binding: Binding<'_>,
         message: (&[u8], &mut [u8]),
-    ) -> Result<bool, SealRefused> {
+    ) -> Result<Sealed, SealRefused> {
         let (plaintext, out) = message;
         let active = snapshot
             .active(keyring)
             .ok_or(SealRefused::NoActiveVersion)?;
         if let Some(lane) = self.usable(keyring, active) {
-            match lane.seal(subject, plaintext, out) {
-                Ok(()) => return Ok(false),
+            match lane.seal(binding, plaintext, out) {
+                Ok(id) => {
+                    return Ok(Sealed {
+                        id,
+                        lane_drawn: false,
+                    });
+                }
                 Err(Stopped::Budget) => return Err(SealRefused::BudgetExhausted),
                 Err(Stopped::Seal(SealFailed::LaneEnded)) => {}
                 Err(Stopped::Seal(
@@ -132,9 +146,13 @@ impl Lanes {
         // A fresh lane has room for any message that fits a connection.
         let bytes = u64::try_from(plaintext.len()).unwrap_or(u64::MAX);
         let lane = self.draw(keyring, active, bytes)?;
-        lane.seal(subject, plaintext, out)
+        let id = lane
+            .seal(binding, plaintext, out)
             .map_err(|_stopped| SealRefused::SubjectTooLong)?;
-        Ok(true)
+        Ok(Sealed {
+            id,
+            lane_drawn: true,
+        })
     }
 
     /// The lane that seals for a keyring now, if there is one and the subject is not too long; [`Self::seal`] draws it, or says so.
@@ -143,10 +161,10 @@ impl Lanes {
         &'l mut self,
         snapshot: &Snapshot,
         keyring: KeyringId,
-        subject: Option<&'l [u8]>,
-    ) -> Option<SubjectLane<'l>> {
+        binding: Binding<'l>,
+    ) -> Option<BoundLane<'l>> {
         let active = snapshot.active(keyring)?;
-        self.usable(keyring, active)?.on(subject).ok()
+        self.usable(keyring, active)?.on(binding).ok()
     }
 
     /// The batch is over: reports what was sealed.
@@ -199,31 +217,31 @@ impl Lanes {
     }
 }
 
-impl SubjectLane<'_> {
+impl BoundLane<'_> {
     /// As [`Lanes::seal`]. `None` when that has to be asked, for another lane or for the reason.
     #[inline]
-    pub fn seal(&mut self, plaintext: &[u8], out: &mut [u8]) -> Option<()> {
+    pub fn seal(&mut self, plaintext: &[u8], out: &mut [u8]) -> Option<EnvelopeId> {
         self.try_seal(plaintext, out).ok()
     }
 
     #[inline]
-    fn try_seal(&mut self, plaintext: &[u8], out: &mut [u8]) -> Result<(), Stopped> {
+    fn try_seal(&mut self, plaintext: &[u8], out: &mut [u8]) -> Result<EnvelopeId, Stopped> {
         let bytes = u64::try_from(plaintext.len()).unwrap_or(u64::MAX);
         if !self.grant.cover(bytes) {
             return Err(Stopped::Budget);
         }
-        self.sealer.seal(plaintext, out).map_err(Stopped::Seal)?;
+        let id = self.sealer.seal(plaintext, out).map_err(Stopped::Seal)?;
         self.grant.spend(bytes);
         *self.unreported = self.unreported.plus(Used { messages: 1, bytes });
-        Ok(())
+        Ok(id)
     }
 }
 
 impl Lane {
     #[inline]
-    fn on<'l>(&'l mut self, subject: Option<&'l [u8]>) -> Result<SubjectLane<'l>, SealFailed> {
-        Ok(SubjectLane {
-            sealer: self.sealer.on(subject)?,
+    fn on<'l>(&'l mut self, binding: Binding<'l>) -> Result<BoundLane<'l>, SealFailed> {
+        Ok(BoundLane {
+            sealer: self.sealer.on(binding)?,
             grant: &mut self.grant,
             unreported: &mut self.unreported,
         })
@@ -231,11 +249,11 @@ impl Lane {
 
     fn seal(
         &mut self,
-        subject: Option<&[u8]>,
+        binding: Binding<'_>,
         plaintext: &[u8],
         out: &mut [u8],
-    ) -> Result<(), Stopped> {
-        let mut lane = self.on(subject).map_err(Stopped::Seal)?;
+    ) -> Result<EnvelopeId, Stopped> {
+        let mut lane = self.on(binding).map_err(Stopped::Seal)?;
         lane.try_seal(plaintext, out)
     }
 

@@ -28,8 +28,8 @@ pub use budget::Budget;
 pub use keys::{Changes, Keys, Miss, Verdict};
 pub use lane_cache::LaneCache;
 pub use lane_map::{LANES_PER_VERSION, LaneMap};
-pub use lanes::{Lanes, SealRefused, SubjectLane, WorkerId};
-pub use opening::{OpenRefused, Opened, Opener, named, open};
+pub use lanes::{BoundLane, Lanes, SealRefused, Sealed, WorkerId};
+pub use opening::{OpenRefused, Opened, Opener, flags, named, open};
 pub use snapshot::{Ring, Snapshot, Version};
 pub use usage::Usage;
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::envelope::{Header, Kid, OpenFailed, Refused, Subject};
+use crate::envelope::{Aad, Binding, Flags, Header, Kid, OpenFailed, Refused};
 use crate::metrics::LaneSource;
 use crate::policy::KeyringId;
 
@@ -16,6 +16,8 @@ pub struct Opened {
     pub keyring: KeyringId,
     /// Where its lane was found.
     pub source: LaneSource,
+    /// What it said, authenticated.
+    pub header: Header,
 }
 
 /// Why an envelope was not opened; the output is cleared then.
@@ -46,12 +48,12 @@ impl OpenRefused {
     }
 }
 
-/// Opens one envelope after another that arrive on the same subject.
+/// Opens one envelope after another of which the same is known.
 pub struct Opener<'o> {
     snapshot: &'o Snapshot,
     cache: &'o mut LaneCache,
     expected: Option<KeyringId>,
-    subject: Subject<'o>,
+    aad: Aad<'o>,
 }
 
 /// Opens one; see [`Opener`].
@@ -62,28 +64,27 @@ pub fn open(
     snapshot: &Snapshot,
     cache: &mut LaneCache,
     expected: Option<KeyringId>,
-    subject: &[u8],
+    known: Binding<'_>,
     message: (&[u8], &mut [u8]),
 ) -> Result<Opened, OpenRefused> {
     let (envelope, out) = message;
-    Opener::new(snapshot, cache, expected, subject).open(envelope, out)
+    Opener::new(snapshot, cache, expected, known).open(envelope, out)
 }
 
 impl<'o> Opener<'o> {
-    /// With `expected`, only that keyring's versions are tried. `subject` is the normalised subject that a bound envelope must have
-    /// been sealed for.
+    /// With `expected`, only that keyring's versions are tried. `known` is what is known of where the envelopes were published.
     #[inline]
     pub fn new(
         snapshot: &'o Snapshot,
         cache: &'o mut LaneCache,
         expected: Option<KeyringId>,
-        subject: &'o [u8],
+        known: Binding<'o>,
     ) -> Self {
         Self {
             snapshot,
             cache,
             expected,
-            subject: Subject::new(Some(subject)),
+            aad: Aad::new(known),
         }
     }
 
@@ -102,12 +103,13 @@ impl<'o> Opener<'o> {
         let keyring = allowed(entry.keyring, self.expected)?;
         entry
             .key
-            .open_on(&header, &mut self.subject, envelope, out)
+            .open_on(&header, &mut self.aad, envelope, out)
             .map_err(|OpenFailed| OpenRefused::Unauthentic(keyring))?;
         entry.usage.count_opened(self.cache.worker());
         Ok(Opened {
             keyring,
             source: LaneSource::Connection,
+            header,
         })
     }
 
@@ -132,7 +134,7 @@ impl<'o> Opener<'o> {
             },
             |key| (key, LaneSource::Shared),
         );
-        key.open_on(header, &mut self.subject, envelope, out)
+        key.open_on(header, &mut self.aad, envelope, out)
             .map_err(|OpenFailed| OpenRefused::Unauthentic(keyring))?;
         if source == LaneSource::Derived {
             version.lanes.admit(header.lane, Arc::clone(&key));
@@ -145,8 +147,18 @@ impl<'o> Opener<'o> {
             key,
             usage: version.usage.clone(),
         });
-        Ok(Opened { keyring, source })
+        Ok(Opened {
+            keyring,
+            source,
+            header: *header,
+        })
     }
+}
+
+/// The flags that an envelope has, and 0 for what is none. Nothing is proven by them.
+#[must_use]
+pub fn flags(envelope: &[u8]) -> Flags {
+    Header::parse(envelope).map_or_else(|_refused| Flags::default(), |header| header.flags)
 }
 
 /// The keyring of the key version that an envelope names, if it is loaded. Nothing is proven by it.

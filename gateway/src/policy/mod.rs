@@ -48,6 +48,8 @@ pub struct Look {
     pub route: Route,
     /// Who reads them.
     pub role: Role,
+    /// Whether the pattern that decided names a token, as neither `>` nor `*.>` do.
+    pub named: bool,
     prefix: usize,
 }
 
@@ -89,6 +91,8 @@ pub struct Rule {
     pub plaintext: Plaintext,
     /// Which plaintext may answer a request on its subjects.
     pub answers: Answers,
+    /// Whether what answers a request is bound to it.
+    pub binds_answers: bool,
     /// Whether empty payloads are sealed.
     pub empty: Empty,
     /// What becomes of a delivery that does not open.
@@ -192,6 +196,19 @@ impl Look {
         }
     }
 
+    /// The keyring of a subject that is not for answers, whoever names it for one: what is published there is work of its own.
+    #[must_use]
+    pub fn work(&self) -> Option<KeyringId> {
+        let is_work = self.named && self.role == Role::User;
+        self.route.keyring().filter(|_| is_work)
+    }
+
+    /// The keyring of a subject that whoever names it for an answer publishes to, as it were.
+    #[must_use]
+    pub fn claimed(&self) -> Option<KeyringId> {
+        self.route.keyring().filter(|_| self.named)
+    }
+
     /// What follows `$JS.API.`, or what stands in its place, in a request to JetStream.
     #[must_use]
     pub fn request<'a>(&self, subject: &'a [u8]) -> Option<&'a [u8]> {
@@ -276,19 +293,29 @@ impl Policy {
         let look = |route, role, bare: &[u8]| Look {
             route,
             role,
+            named: false,
             prefix: subject.len().saturating_sub(bare.len()),
         };
         match class::of(subject, &self.api_prefixes) {
             class::Class::User(bare) => {
-                let route = self.trie.find(bare).map_or(Route::Pass, Route::Keyring);
-                look(route, Role::User, bare)
+                let found = self.trie.find(bare);
+                let route = found.map_or(Route::Pass, |found| Route::Keyring(found.keyring));
+                Look {
+                    named: found.is_some_and(|found| found.named),
+                    ..look(route, Role::User, bare)
+                }
             }
             class::Class::Reply => {
-                let route = self
-                    .trie
-                    .find_named(subject)
-                    .map_or_else(|| Route::Reply(self.trie.find(subject)), Route::Keyring);
-                look(route, Role::Reply, subject)
+                let covering = || self.trie.find(subject).map(|found| found.keyring);
+                let named = self.trie.find_named(subject);
+                let route = named.map_or_else(
+                    || Route::Reply(covering()),
+                    |found| Route::Keyring(found.keyring),
+                );
+                Look {
+                    named: named.is_some(),
+                    ..look(route, Role::Reply, subject)
+                }
             }
             class::Class::Api(request) => look(Route::Pass, Role::Api, request),
             class::Class::System(_) => look(Route::Pass, Role::System, subject),
@@ -423,6 +450,7 @@ impl Rule {
             },
             plaintext: Plaintext::Reject,
             answers: Answers::default(),
+            binds_answers: true,
             empty: Empty::default(),
             undecryptable: Undecryptable::default(),
             publish_by: Clients::default(),

@@ -22,41 +22,54 @@ struct Node {
     /// Sorted by token.
     literals: Vec<(Box<[u8]>, Self)>,
     star: Option<Box<Self>>,
-    /// The keyring of the pattern that goes on with `>`.
-    tail: Option<KeyringId>,
-    /// The keyring of the pattern that ends here.
-    end: Option<KeyringId>,
+    /// The pattern that goes on with `>`.
+    tail: Option<Found>,
+    /// The pattern that ends here.
+    end: Option<Found>,
+}
+
+/// The pattern that decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Found {
+    /// Whose it is.
+    pub(super) keyring: KeyringId,
+    /// Whether one of its tokens is a literal.
+    pub(super) named: bool,
 }
 
 impl Trie {
-    /// The keyring of the most specific pattern that matches.
-    pub(super) fn find(&self, subject: &[u8]) -> Option<KeyringId> {
+    /// The most specific pattern that matches.
+    pub(super) fn find(&self, subject: &[u8]) -> Option<Found> {
         self.root.find(Some(subject))
     }
 
     /// The same among the patterns whose first token is a literal.
-    pub(super) fn find_named(&self, subject: &[u8]) -> Option<KeyringId> {
+    pub(super) fn find_named(&self, subject: &[u8]) -> Option<Found> {
         let (token, rest) = next(subject);
         self.root.literal(token)?.find(rest)
     }
 
     /// Adds a pattern; the keyring that has it already, if any.
-    fn insert(&mut self, pattern: &Pattern, id: KeyringId) -> Option<KeyringId> {
+    fn insert(&mut self, pattern: &Pattern, keyring: KeyringId) -> Option<KeyringId> {
+        let named = pattern
+            .tokens()
+            .any(|token| matches!(token, Token::Literal(_)));
+        let found = Found { keyring, named };
         let mut node = &mut self.root;
         for token in pattern.tokens() {
             node = match token {
                 Token::Literal(bytes) => node.literal_mut(bytes),
                 Token::Star => node.star.get_or_insert_default(),
-                Token::Tail => return take(&mut node.tail, id),
+                Token::Tail => return take(&mut node.tail, found),
             };
         }
-        take(&mut node.end, id)
+        take(&mut node.end, found)
     }
 }
 
 impl Node {
     /// `subject` is what is left of it; `None` at its end.
-    fn find(&self, subject: Option<&[u8]>) -> Option<KeyringId> {
+    fn find(&self, subject: Option<&[u8]>) -> Option<Found> {
         let Some(subject) = subject else {
             return self.end;
         };
@@ -176,13 +189,10 @@ fn stray_aliases(rule: &Rule) -> Vec<Invalid> {
 }
 
 /// Fills an empty place; the holder of a taken one.
-const fn take(place: &mut Option<KeyringId>, id: KeyringId) -> Option<KeyringId> {
-    if place.is_none() {
-        *place = Some(id);
-        None
-    } else {
-        *place
-    }
+fn take(place: &mut Option<Found>, found: Found) -> Option<KeyringId> {
+    let taken = place.map(|taken| taken.keyring);
+    place.get_or_insert(found);
+    taken
 }
 
 /// The first token, and what follows its dot. Tokens are short: a plain loop finds the dot before a vector search is set up.

@@ -8,7 +8,7 @@ use data_encoding::{BASE64_NOPAD, BASE64URL_NOPAD, HEXLOWER_PERMISSIVE};
 use crate::cli::args::Inspect;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
-use crate::envelope::looks_sealed;
+use crate::envelope::{EnvelopeId, Header, looks_sealed};
 
 /// The longest input, in bytes: the largest payload of a server (64 MiB) in an envelope, in hex, with room for line ends.
 const LONGEST: u64 = 130 * 1024 * 1024;
@@ -16,22 +16,37 @@ const LONGEST: u64 = 130 * 1024 * 1024;
 /// Reads and decodes the envelope.
 pub(super) fn read(args: &Inspect) -> Result<Vec<u8>, Failure> {
     let source = args.file.as_deref().filter(|path| *path != Path::new("-"));
-    let bytes = match source {
-        Some(path) => std::fs::File::open(path).and_then(|file| all(file, LONGEST)),
-        None => all(io::stdin().lock(), LONGEST),
-    };
-    let bytes = bytes.map_err(|error| unread(source, &error))?;
-    let bytes = bytes.ok_or_else(|| {
-        let most = LONGEST >> 20;
-        unreadable(&format!(
-            "it has more than {most} MiB, and no server carries so large a payload"
-        ))
-    })?;
+    let bytes = whole(source)?;
     match (args.hex, args.base64) {
         (true, _) => hex(&compact(&bytes)).ok_or_else(|| unreadable("it is not hex")),
         (_, true) => base64(&compact(&bytes)).ok_or_else(|| unreadable("it is not base64")),
         (false, false) => decode(&bytes),
     }
+}
+
+/// The name of the request's envelope, if one is given.
+pub(super) fn request(args: &Inspect) -> Result<Option<EnvelopeId>, Failure> {
+    let Some(path) = &args.request else {
+        return Ok(None);
+    };
+    let envelope = decode(&whole(Some(path))?)?;
+    let header =
+        Header::parse(&envelope).map_err(|error| Failure::with_exit(Exit::Data, &error))?;
+    Ok(Some(header.id()))
+}
+
+fn whole(source: Option<&Path>) -> Result<Vec<u8>, Failure> {
+    let bytes = match source {
+        Some(path) => std::fs::File::open(path).and_then(|file| all(file, LONGEST)),
+        None => all(io::stdin().lock(), LONGEST),
+    };
+    let bytes = bytes.map_err(|error| unread(source, &error))?;
+    bytes.ok_or_else(|| {
+        let most = LONGEST >> 20;
+        unreadable(&format!(
+            "it has more than {most} MiB, and no server carries so large a payload"
+        ))
+    })
 }
 
 /// Everything up to the end; `None` when that is more than `limit` bytes.

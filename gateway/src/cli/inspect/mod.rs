@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::catalogue::{Version, View};
 use crate::config::Checked;
-use crate::envelope::{Header, OVERHEAD};
+use crate::envelope::{Binding, Flags, Header, OVERHEAD};
 use crate::policy::KeyringName;
 
 use super::args::Inspect;
@@ -21,6 +21,9 @@ struct Report {
     format: u8,
     suite: &'static str,
     bound: bool,
+    answers: bool,
+    passes_on: bool,
+    bound_to_reply: bool,
     kid: String,
     lane: String,
     counter: u32,
@@ -76,12 +79,31 @@ fn reveal(
     envelope: &[u8],
     out: &mut Output,
 ) -> Result<(), Failure> {
-    if header.bound && args.subject.is_none() {
-        return Err(Failure::new(
-            Exit::Usage,
+    let request = input::request(args)?;
+    let wanted = [
+        (
+            Flags::BOUND,
+            args.subject.is_none(),
             "the envelope is bound to the subject it was published on",
             "add --subject SUBJECT",
-        ));
+        ),
+        (
+            Flags::ANSWER,
+            request.is_none(),
+            "the envelope answers a request, and is bound to it",
+            "add --request FILE, with the request's envelope",
+        ),
+        (
+            Flags::REPLY,
+            args.reply.is_none(),
+            "the envelope is bound to the reply subject it was published with",
+            "add --reply SUBJECT",
+        ),
+    ];
+    for (flag, missing, what, help) in wanted {
+        if header.flags.has(flag) && missing {
+            return Err(Failure::new(Exit::Usage, what, help));
+        }
     }
     let view = place::view(checked)?;
     let known = view
@@ -89,7 +111,13 @@ fn reveal(
         .ok_or_else(|| unknown(header, checked))?;
     let subject = args.subject.as_ref().map(String::as_bytes);
     let subject = subject.map(|subject| checked.policy.normalise(subject));
-    let plaintext = open(&view, known, (header, subject), envelope)?;
+    let binding = Binding {
+        subject,
+        answers: request,
+        passes_on: false,
+        reply: args.reply.as_ref().map(String::as_bytes),
+    };
+    let plaintext = open(&view, known, (header, binding), envelope)?;
     if args.json {
         let mut report = report(header, envelope.len(), Some(known));
         report.plaintext_base64 = Some(data_encoding::BASE64.encode(&plaintext));
@@ -103,7 +131,7 @@ fn reveal(
 fn open(
     view: &View,
     (keyring, version): (&KeyringName, &Version),
-    (header, subject): (&Header, Option<&[u8]>),
+    (header, binding): (&Header, Binding<'_>),
     envelope: &[u8],
 ) -> Result<Vec<u8>, Failure> {
     let key = view
@@ -111,12 +139,12 @@ fn open(
         .map_err(|error| Failure::of(&error))?;
     let mut plaintext = vec![0; envelope.len().saturating_sub(OVERHEAD)];
     key.lane(header.suite, header.lane)
-        .open(header, subject, envelope, &mut plaintext)
+        .open(header, binding, envelope, &mut plaintext)
         .map_err(|error| {
             Failure::new(
                 Exit::Data,
                 error.to_string(),
-                "--subject must be the one it was published on, to the letter",
+                "--subject, --request and --reply must be those it was published on, for and with, to the letter",
             )
         })?;
     Ok(plaintext)
@@ -126,7 +154,10 @@ fn report(header: &Header, len: usize, known: Option<(&KeyringName, &Version)>) 
     Report {
         format: 1,
         suite: header.suite.name(),
-        bound: header.bound,
+        bound: header.flags.has(Flags::BOUND),
+        answers: header.flags.has(Flags::ANSWER),
+        passes_on: header.flags.has(Flags::PASSED_ON),
+        bound_to_reply: header.flags.has(Flags::REPLY),
         kid: header.kid.to_string(),
         lane: header.lane.to_string(),
         counter: header.counter,
@@ -158,6 +189,21 @@ fn page(report: &Report, why: &str) -> String {
     } else {
         "to its keyring, not to a subject"
     };
+    let mut request = Vec::new();
+    if report.answers {
+        request.push("answers a request: --open needs --request");
+    }
+    if report.passes_on {
+        request.push("its reply subject stands for several requests");
+    }
+    if report.bound_to_reply {
+        request.push("bound to its reply subject: --open needs --reply");
+    }
+    let request = if request.is_empty() {
+        "nothing is said".to_owned()
+    } else {
+        request.join("; ")
+    };
     [
         format!("envelope     format {}, {}", report.format, report.suite),
         format!(
@@ -165,6 +211,7 @@ fn page(report: &Report, why: &str) -> String {
             report.envelope_bytes, report.plaintext_bytes
         ),
         format!("bound        {bound}"),
+        format!("request      {request}"),
         format!("lane         {}", report.lane),
         format!("counter      {}", report.counter),
         format!("kid          {}", report.kid),

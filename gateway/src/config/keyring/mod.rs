@@ -93,6 +93,7 @@ fn entry(section: Section<'_>, index: usize, control_line: usize, now: SystemTim
         bind,
         plaintext: strict.plaintext,
         answers: strict.answers,
+        binds_answers: strict.binds_answers,
         empty: strict.empty,
         undecryptable: strict.undecryptable,
         publish_by,

@@ -27,6 +27,7 @@ const STORES: [&str; 3] = ["$KV.", "$O.", "$OBJ."];
 pub(super) struct Strict {
     pub(super) plaintext: Plaintext,
     pub(super) answers: Answers,
+    pub(super) binds_answers: bool,
     pub(super) empty: Empty,
     pub(super) undecryptable: Undecryptable,
 }
@@ -36,6 +37,7 @@ impl Default for Strict {
         Self {
             plaintext: Plaintext::Reject,
             answers: Answers::default(),
+            binds_answers: true,
             empty: Empty::default(),
             undecryptable: Undecryptable::default(),
         }
@@ -50,12 +52,15 @@ pub(super) fn convert(
 ) -> Option<Strict> {
     let plaintext = plaintext(section, now);
     let answers = answers(section, subjects);
+    let words = [("bound", true), ("unbound", false)];
+    let binds_answers = section.one("answers", |v| value::choice(v, &words));
     let words = [("pass", Empty::Pass), ("seal", Empty::Seal)];
     let empty = section.one("empty", |v| value::choice(v, &words));
     let undecryptable = undecryptable(&section.section("undecryptable"));
     Some(Strict {
         plaintext: plaintext?,
         answers: answers?,
+        binds_answers: binds_answers?,
         empty: empty?,
         undecryptable: undecryptable?,
     })

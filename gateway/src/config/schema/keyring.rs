@@ -142,6 +142,14 @@ pub(super) const KEYS: &[Key] = &[
         effect: "What an envelope is bound to. With `subject`, one that was moved to another subject does not open.",
     },
     Key {
+        path: "keyring[].answers",
+        kind: "text",
+        unit: "`bound` or `unbound`",
+        default: Value("\"bound\""),
+        example: "answers = \"unbound\"",
+        effect: "Whether what answers a sealed request opens for that request alone, on the connection that has asked it. `unbound`: for agents that ask on one connection and listen on another; then a request that is sent again by somebody on the bus can be answered to another requester.",
+    },
+    Key {
         path: "keyring[].aliases",
         kind: "list of tables",
         unit: "",

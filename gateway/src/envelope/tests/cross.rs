@@ -6,7 +6,7 @@ use proptest::sample::{Index, select};
 
 use super::super::aead::{Aead, aws::Aws, pure::Pure};
 use super::super::limits::Caps;
-use super::super::{Header, OVERHEAD, Suite, check, looks_sealed};
+use super::super::{Binding, Header, OVERHEAD, Suite, check, looks_sealed};
 use super::lane::{SUITES, sealer, version};
 
 /// A message to seal.
@@ -39,7 +39,7 @@ fn seal<A: Aead>(message: &Message) -> Vec<u8> {
     let mut envelope = vec![0; message.plaintext.len() + OVERHEAD];
     sealer
         .seal(
-            message.subject.as_deref(),
+            Binding::to(message.subject.as_deref()),
             &message.plaintext,
             &mut envelope,
         )
@@ -52,7 +52,7 @@ fn open<A: Aead>(subject: Option<&[u8]>, envelope: &[u8]) -> Option<Vec<u8>> {
     let header = Header::parse(envelope).ok()?;
     let lane = version().lane_with::<A>(header.suite, header.lane);
     let mut out = vec![0xEE; envelope.len() - OVERHEAD];
-    let opened = lane.open(&header, subject, envelope, &mut out);
+    let opened = lane.open(&header, Binding::to(subject), envelope, &mut out);
     assert!(opened.is_ok() || out.iter().all(|byte| *byte == 0));
     opened.ok().map(|()| out)
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use super::lane_cache::Entry;
 use super::*;
 use crate::clock::Clock;
-use crate::envelope::{Header, Kid, LaneId, OVERHEAD, Suite, VersionKey};
+use crate::envelope::{Binding, Flags, Header, Kid, LaneId, OVERHEAD, Suite, VersionKey};
 use crate::metrics::LaneSource;
 use crate::policy::{KeyringId, Policy, Rule};
 use crate::secret::Secret;
@@ -61,7 +61,7 @@ fn agents() -> KeyringId {
 fn sealed(lanes: &mut Lanes, snapshot: &Snapshot, text: &[u8]) -> Vec<u8> {
     let mut out = vec![0; text.len().saturating_add(OVERHEAD)];
     lanes
-        .seal(snapshot, agents(), Some(b"agents.a"), (text, &mut out))
+        .seal(snapshot, agents(), Binding::to(Some(b"agents.a")), (text, &mut out))
         .unwrap();
     out
 }
@@ -129,7 +129,7 @@ fn made_up_lane_takes_no_memory() {
     let snapshot = snapshot(&[&active], &[], 1);
     let header = Header {
         suite: Suite::Aes256Gcm,
-        bound: true,
+        flags: Flags::BOUND,
         kid: active.kid(),
         lane: LaneId([7; 16]),
         counter: 0,
@@ -216,7 +216,7 @@ fn version_of_another_keyring_is_refused() {
         .seal(
             &snapshot,
             tools.keyring,
-            Some(b"agents.a"),
+            Binding::to(Some(b"agents.a")),
             (b"hello", &mut envelope),
         )
         .unwrap();
@@ -231,7 +231,7 @@ fn keyring_without_an_active_version_never_seals() {
     let retired = version("agents", 1);
     let snapshot = snapshot(&[], &[&retired], 1);
     let mut lanes = Lanes::new(WORKER, Clock::system().instant());
-    let refused = lanes.seal(&snapshot, agents(), None, (b"a", &mut [0; 49]));
+    let refused = lanes.seal(&snapshot, agents(), Binding::default(), (b"a", &mut [0; 49]));
     assert_eq!(refused, Err(SealRefused::NoActiveVersion));
 }
 

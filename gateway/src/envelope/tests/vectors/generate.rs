@@ -4,7 +4,7 @@ use super::super::super::aead::aws::Aws;
 use super::super::super::{Claim, LaneId};
 use super::{File, Possession, Refusal, Vector, bytes, hex, published};
 
-const ABOUT: &str = "Test vectors of Keyway's envelope, format 1; docs/envelope.md explains every field. Bytes are hex; keyring, subject and member are UTF-8 text; a null subject means: not bound (in `opens`) or none known (in `refused`).";
+const ABOUT: &str = "Test vectors of Keyway's envelope, format 1; docs/envelope.md explains every field. Bytes are hex; keyring, subject and member are UTF-8 text; a null subject, request (`answers`: lane id, then counter) or reply subject means: not bound to one (in `opens`) or none known (in `refused`).";
 
 const SUBJECT: &str = "agents.alice.tasks";
 
@@ -29,6 +29,7 @@ fn text() -> String {
             .iter()
             .filter(|v| v.name.ends_with("bound, 17 bytes"))
             .flat_map(refusals)
+            .chain(opens.iter().flat_map(refusals_of_requests))
             .collect(),
         proofs: vec![
             proof(&opens[0], "gateway-1", 1),
@@ -87,6 +88,35 @@ fn of_suite(suite: u8) -> Vec<Vector> {
             &format!("{suite_name}, another key version and lane"),
         )
     });
+    let request = || Some(hex(&[&[0xB7; 16][..], &[0, 0, 1, 2]].concat()));
+    let inbox = || Some("_INBOX.alice.1".to_owned());
+    let named = |what: &str| vector(suite, &format!("{suite_name}, {what}"));
+    all.extend([
+        Vector {
+            answers: request(),
+            subject: inbox(),
+            ..named("answers a request")
+        },
+        Vector {
+            answers: request(),
+            subject: None,
+            ..named("answers a request, bound to nothing else")
+        },
+        Vector {
+            passes_on: true,
+            ..named("passes a request on")
+        },
+        Vector {
+            reply: inbox(),
+            ..named("bound to its reply subject")
+        },
+        Vector {
+            reply: Some(format!("agents.{}", "long.".repeat(200))),
+            answers: request(),
+            passes_on: true,
+            ..named("bound to everything")
+        },
+    ]);
     all.iter().map(Vector::derived::<Aws>).collect()
 }
 
@@ -102,6 +132,9 @@ fn vector(suite: u8, name: &str) -> Vector {
         lane: hex(&count(0xA0, 0xB0)),
         counter: 0,
         subject: Some(SUBJECT.to_owned()),
+        answers: None,
+        passes_on: false,
+        reply: None,
         plaintext: hex(&payload(40)),
         salt: String::new(),
         prk: String::new(),
@@ -126,6 +159,8 @@ fn refusals(good: &Vector) -> Vec<Refusal> {
         name: format!("{}: {what}", good.name),
         from: good.name.clone(),
         subject: subject.map(str::to_owned),
+        answers: None,
+        reply: None,
         envelope: hex(&envelope),
         expect: expect.to_owned(),
     };
@@ -173,8 +208,59 @@ fn refusals(good: &Vector) -> Vec<Refusal> {
     all
 }
 
+/// What is bound to a request or a reply subject, with another, with none, and under other flags.
+fn refusals_of_requests(good: &Vector) -> Vec<Refusal> {
+    let refusal = |what: &str| Refusal {
+        name: format!("{}: {what}", good.name),
+        from: good.name.clone(),
+        subject: good.subject.clone(),
+        answers: good.answers.clone(),
+        reply: good.reply.clone(),
+        envelope: good.envelope.clone(),
+        expect: "open_failed".to_owned(),
+    };
+    let mut all = Vec::new();
+    if let Some(request) = &good.answers {
+        let altered = |at: usize| {
+            let mut id = bytes(request);
+            id[at] ^= 1;
+            Some(hex(&id))
+        };
+        for (what, answers) in [
+            ("no request", None),
+            ("a request of another lane", altered(0)),
+            ("another request of the lane", altered(19)),
+        ] {
+            all.push(Refusal {
+                answers,
+                ..refusal(what)
+            });
+        }
+    }
+    if good.reply.is_some() {
+        for (what, reply) in [
+            ("no reply subject", None),
+            ("another reply subject", Some("_INBOX.bob.1".to_owned())),
+        ] {
+            all.push(Refusal {
+                reply,
+                ..refusal(what)
+            });
+        }
+    }
+    if good.passes_on {
+        let mut envelope = bytes(&good.envelope);
+        envelope[3] ^= 0x04;
+        all.push(Refusal {
+            envelope: hex(&envelope),
+            ..refusal("as if it were not passed on")
+        });
+    }
+    all
+}
+
 /// What is altered, the byte, the bits, and what must come of it.
-fn flips() -> [(&'static str, usize, u8, &'static str); 20] {
+fn flips() -> [(&'static str, usize, u8, &'static str); 23] {
     [
         ("first magic byte", 0, 0x01, "magic"),
         ("second magic byte", 1, 0x80, "magic"),
@@ -183,7 +269,10 @@ fn flips() -> [(&'static str, usize, u8, &'static str); 20] {
         ("suite 9 or 10", 2, 0x08, "unknown_suite"),
         ("the other suite", 2, 0x03, "open_failed"),
         ("binding flag", 3, 0x01, "open_failed"),
-        ("reserved flag 1", 3, 0x02, "flags"),
+        ("flag of an answer", 3, 0x02, "open_failed"),
+        ("flag of a request that is passed on", 3, 0x04, "open_failed"),
+        ("flag of a reply subject", 3, 0x08, "open_failed"),
+        ("reserved flag 4", 3, 0x10, "flags"),
         ("reserved flag 7", 3, 0x80, "flags"),
         ("first bit of the kid", 4, 0x80, "unknown_kid"),
         ("last bit of the kid", 11, 0x01, "unknown_kid"),

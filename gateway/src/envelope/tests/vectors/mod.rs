@@ -9,7 +9,9 @@ use sha2::Sha256;
 
 use super::super::aead::{Aead, aws::Aws, pure::Pure};
 use super::super::limits::Caps;
-use super::super::{Claim, Header, LaneId, OVERHEAD, Proof, Sealer, Suite, VersionKey};
+use super::super::{
+    Binding, Claim, EnvelopeId, Header, LaneId, OVERHEAD, Proof, Sealer, Suite, VersionKey,
+};
 use crate::secret::Secret;
 
 /// The whole data file.
@@ -34,6 +36,10 @@ struct Vector {
     lane: String,
     counter: u32,
     subject: Option<String>,
+    /// Lane id and counter of the request that it answers.
+    answers: Option<String>,
+    passes_on: bool,
+    reply: Option<String>,
     plaintext: String,
     salt: String,
     prk: String,
@@ -54,6 +60,8 @@ struct Refusal {
     name: String,
     from: String,
     subject: Option<String>,
+    answers: Option<String>,
+    reply: Option<String>,
     envelope: String,
     /// `unknown_kid`, `open_failed`, or the word of a refused header.
     expect: String,
@@ -87,6 +95,28 @@ fn published() -> File {
     serde_json::from_str(include_str!("../../../../../docs/envelope-vectors.json")).unwrap()
 }
 
+/// As it stands in the data file.
+fn binding<'a>(
+    subject: &'a Option<String>,
+    answers: &Option<String>,
+    reply: &'a Option<String>,
+) -> Binding<'a> {
+    let request = |answers: &String| {
+        let bytes: [u8; 20] = array(answers);
+        let (lane, counter) = bytes.split_at(16);
+        EnvelopeId {
+            lane: LaneId(lane.try_into().unwrap()),
+            counter: u32::from_be_bytes(counter.try_into().unwrap()),
+        }
+    };
+    Binding {
+        subject: subject.as_deref().map(str::as_bytes),
+        answers: answers.as_ref().map(request),
+        passes_on: false,
+        reply: reply.as_deref().map(str::as_bytes),
+    }
+}
+
 impl File {
     fn vector(&self, name: &str) -> &Vector {
         self.opens.iter().find(|v| v.name == name).unwrap()
@@ -106,8 +136,11 @@ impl Vector {
         LaneId(array(&self.lane))
     }
 
-    fn subject(&self) -> Option<&[u8]> {
-        self.subject.as_deref().map(str::as_bytes)
+    fn binding(&self) -> Binding<'_> {
+        Binding {
+            passes_on: self.passes_on,
+            ..binding(&self.subject, &self.answers, &self.reply)
+        }
     }
 
     fn version(&self) -> VersionKey {
@@ -143,13 +176,24 @@ impl Vector {
         for (byte, count) in nonce[8..].iter_mut().zip(counter) {
             *byte ^= count;
         }
-        let flags = u8::from(self.subject.is_some());
+        let flags = u8::from(self.subject.is_some())
+            | u8::from(self.answers.is_some()) << 1
+            | u8::from(self.passes_on) << 2
+            | u8::from(self.reply.is_some()) << 3;
         let start = [0xFA, 0x4B, 0x10 | self.suite, flags];
         let header = [start.as_slice(), kid, &lane, &counter].concat();
-        let bound = self.subject().map_or_else(Vec::new, |subject| {
-            [len(subject).as_slice(), subject].concat()
-        });
-        let aad = [header.as_slice(), &bound].concat();
+        let named = |name: &Option<String>| {
+            let name = name.as_deref().map(str::as_bytes);
+            name.map_or_else(Vec::new, |name| [len(name).as_slice(), name].concat())
+        };
+        let request = self.answers.as_deref().map_or_else(Vec::new, bytes);
+        let aad = [
+            header.as_slice(),
+            &named(&self.subject),
+            &request,
+            &named(&self.reply),
+        ]
+        .concat();
         let plaintext = bytes(&self.plaintext);
         let mut ciphertext = vec![0; plaintext.len()];
         let mut tag = [0; 16];
@@ -183,20 +227,20 @@ impl Vector {
         let plaintext = bytes(&self.plaintext);
         let mut envelope = vec![0; plaintext.len() + OVERHEAD];
         sealer
-            .seal(self.subject(), &plaintext, &mut envelope)
+            .seal(self.binding(), &plaintext, &mut envelope)
             .unwrap();
         assert_eq!(hex(&envelope), self.envelope, "{}", self.name);
         let header = Header::parse(&envelope).unwrap();
         let mut out = vec![0xEE; plaintext.len()];
         version
             .lane_with::<A>(header.suite, header.lane)
-            .open(&header, self.subject(), &envelope, &mut out)
+            .open(&header, self.binding(), &envelope, &mut out)
             .unwrap();
         assert_eq!(out, plaintext, "{}", self.name);
     }
 
     /// What the code under test says to an envelope under this vector's key version: `None` when it opens.
-    fn refusal<A: Aead>(&self, subject: Option<&[u8]>, envelope: &[u8]) -> Option<&'static str> {
+    fn refusal<A: Aead>(&self, known: Binding<'_>, envelope: &[u8]) -> Option<&'static str> {
         let header = match Header::parse(envelope) {
             Ok(header) => header,
             Err(refused) => return Some(refused.word()),
@@ -205,7 +249,7 @@ impl Vector {
         let mut out = vec![0xEE; envelope.len() - OVERHEAD];
         let opened = version
             .lane_with::<A>(header.suite, header.lane)
-            .open(&header, subject, envelope, &mut out);
+            .open(&header, known, envelope, &mut out);
         if opened.is_ok() {
             return None;
         }
@@ -249,11 +293,11 @@ fn every_published_refusal_is_refused_by_both_aeads() {
     assert!(file.refused.len() >= 40);
     for refusal in &file.refused {
         let vector = file.vector(&refusal.from);
-        let subject = refusal.subject.as_deref().map(str::as_bytes);
+        let known = binding(&refusal.subject, &refusal.answers, &refusal.reply);
         let envelope = bytes(&refusal.envelope);
         for got in [
-            vector.refusal::<Aws>(subject, &envelope),
-            vector.refusal::<Pure>(subject, &envelope),
+            vector.refusal::<Aws>(known, &envelope),
+            vector.refusal::<Pure>(known, &envelope),
         ] {
             assert_eq!(got, Some(refusal.expect.as_str()), "{}", refusal.name);
         }

@@ -264,6 +264,6 @@ fn opens_with(
     let header = crate::envelope::Header::parse(envelope).unwrap();
     let mut out = vec![0; envelope.len() - crate::envelope::OVERHEAD];
     let lane = key.lane(header.suite, header.lane);
-    lane.open(&header, header.bound.then_some(subject), envelope, &mut out)
-        .is_ok()
+    let known = crate::envelope::Binding::to(Some(subject));
+    lane.open(&header, known, envelope, &mut out).is_ok()
 }

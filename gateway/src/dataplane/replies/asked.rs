@@ -1,0 +1,189 @@
+//! Requests of the client: what may answer them on their reply subjects.
+//!
+//! What a request asks decides what its answer can be, and nothing else is taken for one: see [`Class`]. A client may use one reply
+//! subject for several requests; then whatever may answer one of them may come.
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use crate::dataplane::account::Account;
+use crate::envelope::EnvelopeId;
+use crate::policy::KeyringId;
+
+use super::table::{Entry, Hash, Table};
+
+/// How long an answer is awaited at least: as long as a gateway remembers what its client owes, so that no answer comes too late that is
+/// still bound to its request.
+const LIFE: Duration = Duration::from_hours(1);
+
+/// What a request asks, by what may answer it in plaintext.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u16)]
+pub(in crate::dataplane) enum Class {
+    /// JetStream's API: an API response.
+    Api = 1,
+    /// JetStream, for the configuration of streams: an API response, whose sizes are narrowed.
+    Config = 1 << 1,
+    /// JetStream, for a stored message in JSON: an API response, whose message is opened.
+    Message = 1 << 2,
+    /// JetStream, for stored messages: with the headers that the server appends, judged by the subject that these name.
+    Direct = 1 << 3,
+    /// The same, of a client that wants no headers.
+    DirectBare = 1 << 4,
+    /// A consumer: statuses. The messages come on their own subjects.
+    Pull = 1 << 5,
+    /// The server itself (`$SYS`): anything.
+    Server = 1 << 6,
+    /// Every client of the account (`$SRV`): a JSON object.
+    Services = 1 << 7,
+    /// The chunks of a backup: what the server wants acknowledged as such.
+    Snapshot = 1 << 8,
+    /// The server's trace events.
+    Trace = 1 << 9,
+    /// Agents on a subject that nobody protects: anything.
+    Open = 1 << 10,
+    /// Agents, or a stream, on a subject that a keyring protects: envelopes, and what the keyring admits.
+    Protected = 1 << 11,
+}
+
+/// What may answer on a subject.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::dataplane) struct Asked {
+    classes: u16,
+    /// The keyring that was asked.
+    keyring: Option<Keyring>,
+    about: About,
+}
+
+/// Which keyrings were asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Keyring {
+    One(KeyringId),
+    Several,
+}
+
+/// What else is known of the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum About {
+    Nothing,
+    /// The envelope to which an answer is bound: the first on this reply subject.
+    Request(EnvelopeId),
+    /// The subject of the stored message that it names.
+    Named(u32),
+}
+
+/// What the client waits for.
+pub(super) struct Asking {
+    table: Table<Asked>,
+}
+
+impl Entry for Asked {
+    fn is_pending(&self) -> bool {
+        false
+    }
+}
+
+impl Asked {
+    /// A request of this class.
+    pub(in crate::dataplane) const fn of(class: Class) -> Self {
+        Self {
+            classes: class as u16,
+            keyring: None,
+            about: About::Nothing,
+        }
+    }
+
+    /// A request that was sealed under a keyring, or is empty and would be. With the name of its envelope, if answers are bound to it.
+    pub(in crate::dataplane) fn protected(keyring: KeyringId, id: Option<EnvelopeId>) -> Self {
+        Self {
+            keyring: Some(Keyring::One(keyring)),
+            about: id.map_or(About::Nothing, About::Request),
+            ..Self::of(Class::Protected)
+        }
+    }
+
+    /// A request for the stored message of that subject, if it names one.
+    pub(in crate::dataplane) fn stored(class: Class, named: Option<u32>) -> Self {
+        Self {
+            about: named.map_or(About::Nothing, About::Named),
+            ..Self::of(class)
+        }
+    }
+
+    /// Whether a request of this class waits.
+    pub(in crate::dataplane) const fn is(&self, class: Class) -> bool {
+        self.classes & class as u16 != 0
+    }
+
+    /// Whether a request of any of these classes waits.
+    pub(in crate::dataplane) fn is_any(&self, classes: &[Class]) -> bool {
+        classes.iter().any(|class| self.is(*class))
+    }
+
+    /// The keyring that was asked; `None` too when several were.
+    pub(in crate::dataplane) const fn keyring(&self) -> Option<KeyringId> {
+        match self.keyring {
+            Some(Keyring::One(keyring)) => Some(keyring),
+            Some(Keyring::Several) | None => None,
+        }
+    }
+
+    /// The request that answers are bound to.
+    pub(in crate::dataplane) const fn request(&self) -> Option<EnvelopeId> {
+        match self.about {
+            About::Request(id) => Some(id),
+            About::Nothing | About::Named(_) => None,
+        }
+    }
+
+    /// The subject that the answer must be stored under.
+    pub(in crate::dataplane) const fn named(&self) -> Option<u32> {
+        match self.about {
+            About::Named(hash) => Some(hash),
+            About::Nothing | About::Request(_) => None,
+        }
+    }
+
+    /// What may answer this one or a later one.
+    fn or(self, later: Self) -> Self {
+        let keyring = match (self.keyring, later.keyring) {
+            (Some(one), Some(other)) if one != other => Some(Keyring::Several),
+            (one, other) => one.or(other),
+        };
+        let about = match (self.about, later.about) {
+            (About::Request(id), _) => About::Request(id),
+            (About::Nothing, About::Request(id)) if !self.is(Class::Protected) => {
+                About::Request(id)
+            }
+            (one, other) if one == other => one,
+            _ => About::Nothing,
+        };
+        Self {
+            classes: self.classes | later.classes,
+            keyring,
+            about,
+        }
+    }
+}
+
+impl Asking {
+    pub(super) fn new(account: Rc<Account>) -> Self {
+        Self {
+            table: Table::new(LIFE, account),
+        }
+    }
+
+    pub(super) fn published(&mut self, reply: Hash, asked: Asked, now: Instant) {
+        let before = self.table.live(reply, now).copied();
+        let asked = before.map_or(asked, |before| before.or(asked));
+        self.table.insert(reply, asked, now);
+    }
+
+    pub(super) fn get(&self, subject: Hash, now: Instant) -> Option<&Asked> {
+        self.table.live(subject, now)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+}

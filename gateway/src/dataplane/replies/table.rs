@@ -1,0 +1,293 @@
+//! What is remembered of reply subjects: bounded in number, in time and in bytes.
+//!
+//! Two generations: when the young one is full or old enough it takes the place of the old one, which is forgotten. Subjects are kept as
+//! keyed 64-bit hashes, so that a long one costs no more than a short one.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use crate::dataplane::account::Account;
+
+/// What a hash map of 2^14 places holds: one more would double it.
+pub(super) const FULL: usize = 14_336;
+
+/// How many pending entries move from a generation that is forgotten to the next.
+const CARRIED: usize = FULL / 4;
+
+/// The hash of a subject.
+pub(super) type Hash = u64;
+
+/// What is kept of one subject.
+pub(super) trait Entry {
+    /// Whether it is worth keeping longer than others.
+    fn is_pending(&self) -> bool;
+}
+
+/// The table. At least [`FULL`] of the latest entries, if the session's account has room for them, and at most twice as many; each for
+/// at least `life`, and at most twice as long.
+pub(super) struct Table<V> {
+    life: Duration,
+    account: Rc<Account>,
+    young: Generation<V>,
+    old: Generation<V>,
+    /// Whether anything was.
+    forgot: bool,
+}
+
+struct Generation<V> {
+    entries: HashMap<Hash, V, foldhash::fast::RandomState>,
+    since: Option<Instant>,
+}
+
+impl<V> Default for Generation<V> {
+    fn default() -> Self {
+        Self {
+            entries: HashMap::default(),
+            since: None,
+        }
+    }
+}
+
+impl<V> Generation<V> {
+    /// Whether it has been taking entries for as long as `life`.
+    fn is_older_than(&self, life: Duration, now: Instant) -> bool {
+        self.since
+            .is_some_and(|since| now.saturating_duration_since(since) >= life)
+    }
+
+    /// What its map takes, in bytes: the standard library's has a byte beside each place, and an eighth of its places free.
+    fn bytes(&self) -> usize {
+        bytes::<V>(self.entries.capacity())
+    }
+}
+
+fn bytes<V>(capacity: usize) -> usize {
+    if capacity == 0 {
+        return 0;
+    }
+    let places = capacity
+        .saturating_add(capacity / 7)
+        .max(4)
+        .next_power_of_two();
+    places.saturating_mul(size_of::<(Hash, V)>().saturating_add(1))
+}
+
+impl<V: Entry> Table<V> {
+    pub(super) fn new(life: Duration, account: Rc<Account>) -> Self {
+        Self {
+            life,
+            account,
+            young: Generation::default(),
+            old: Generation::default(),
+            forgot: false,
+        }
+    }
+
+    /// What is known of a subject, however long ago it was heard of.
+    pub(super) fn get_mut(&mut self, hash: Hash) -> Option<&mut V> {
+        let young = self.young.entries.get_mut(&hash);
+        young.or_else(|| self.old.entries.get_mut(&hash))
+    }
+
+    /// What is known of a subject that was heard of lately.
+    pub(super) fn live(&self, hash: Hash, now: Instant) -> Option<&V> {
+        let twice = self.life.saturating_mul(2);
+        [&self.young, &self.old]
+            .into_iter()
+            .filter(|generation| !generation.is_older_than(twice, now))
+            .find_map(|generation| generation.entries.get(&hash))
+    }
+
+    /// Whether it knows nothing.
+    pub(super) fn is_empty(&self) -> bool {
+        self.young.entries.is_empty() && self.old.entries.is_empty()
+    }
+
+    /// Whether anything that was remembered no longer is.
+    pub(super) const fn has_forgotten(&self) -> bool {
+        self.forgot
+    }
+
+    /// Remembers or refreshes.
+    pub(super) fn insert(&mut self, hash: Hash, entry: V, now: Instant) {
+        self.old.entries.remove(&hash);
+        if self.young.entries.contains_key(&hash) || self.make_room(now) {
+            self.young.since.get_or_insert(now);
+            self.young.entries.insert(hash, entry);
+        } else {
+            self.forgot = true;
+        }
+    }
+
+    /// Makes room for one more entry among the young ones; `false` when the account has none at all.
+    fn make_room(&mut self, now: Instant) -> bool {
+        if self.young.is_older_than(self.life, now) {
+            self.give_back();
+            self.turn(0);
+        } else if self.young.entries.len() >= FULL {
+            self.turn(CARRIED);
+        }
+        while self.young.entries.len() == self.young.entries.capacity() && !self.grow() {
+            if self.young.entries.is_empty() && self.old.entries.capacity() == 0 {
+                return false;
+            }
+            // Its own session's older ones make room.
+            self.turn(0);
+        }
+        true
+    }
+
+    /// Doubles the young map, if the account has room for that.
+    fn grow(&mut self) -> bool {
+        let entries = &mut self.young.entries;
+        let (now, next) = (entries.capacity(), entries.capacity().saturating_add(1));
+        let more = bytes::<V>(next).saturating_sub(bytes::<V>(now));
+        let grows = self.account.grow(more);
+        if grows {
+            entries.reserve(1);
+        }
+        grows
+    }
+
+    /// The young generation becomes the old one, which is forgotten, but for `carried` of its pending entries at most. The map of the
+    /// old one is used again.
+    fn turn(&mut self, carried: usize) {
+        let mut map = std::mem::take(&mut self.old.entries);
+        let held = map.len();
+        let mut pending = Vec::new();
+        for (hash, entry) in map.drain() {
+            if pending.len() < carried && entry.is_pending() {
+                pending.push((hash, entry));
+            }
+        }
+        self.forgot |= pending.len() < held;
+        self.old = std::mem::take(&mut self.young);
+        let room = map.capacity();
+        map.extend(pending.into_iter().take(room));
+        self.young.entries = map;
+    }
+
+    /// Forgets the old generation and gives back its map.
+    fn give_back(&mut self) {
+        self.forgot |= !self.old.entries.is_empty();
+        self.account.shrink(self.old.bytes());
+        self.old = Generation::default();
+    }
+
+    /// What its maps take, in bytes.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        self.young.bytes().saturating_add(self.old.bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::dataplane::account::{MOST, Memory};
+
+    const LIFE: Duration = Duration::from_mins(30);
+
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    struct Kept(bool);
+
+    impl Entry for Kept {
+        fn is_pending(&self) -> bool {
+            self.0
+        }
+    }
+
+    fn table(bytes: usize) -> (Table<Kept>, Instant) {
+        let account = Memory::new(bytes).open();
+        (Table::new(LIFE, account), Clock::system().instant())
+    }
+
+    #[test]
+    fn entry_is_known_for_its_life_however_many_follow_within_bounds() {
+        let (mut table, now) = table(MOST);
+        for hash in 0..FULL as Hash {
+            table.insert(hash, Kept(false), now);
+        }
+        let last = now + 2 * LIFE - Duration::from_nanos(1);
+        for hash in [0, FULL as Hash - 1] {
+            assert_eq!(table.live(hash, last), Some(&Kept(false)));
+            assert_eq!(table.live(hash, now + 2 * LIFE), None);
+        }
+        assert!(!table.has_forgotten());
+    }
+
+    #[test]
+    fn full_generation_does_not_grow_its_map() {
+        let full = HashMap::<Hash, Kept>::with_capacity(FULL).capacity();
+        assert_eq!(full, FULL);
+        assert_eq!(bytes::<Kept>(FULL), (1 << 14) * 17);
+    }
+
+    #[test]
+    fn flood_of_what_is_done_pushes_out_nothing_that_is_pending() {
+        let (mut table, now) = table(MOST);
+        table.insert(0, Kept(true), now);
+        for hash in 1..10 * FULL as Hash {
+            table.insert(hash, Kept(false), now);
+        }
+        assert_eq!(table.get_mut(0), Some(&mut Kept(true)));
+        assert_eq!(table.get_mut(1), None);
+        assert!(table.has_forgotten());
+    }
+
+    #[test]
+    fn whether_anything_was_forgotten_is_known() {
+        let (mut table, now) = table(MOST);
+        for hash in 0..2 * FULL as Hash {
+            table.insert(hash, Kept(true), now);
+        }
+        assert!(!table.has_forgotten());
+        for hash in 2 * FULL as Hash..4 * FULL as Hash {
+            table.insert(hash, Kept(true), now);
+        }
+        assert!(table.has_forgotten());
+    }
+
+    #[test]
+    fn table_takes_no_more_than_its_account_has_and_goes_on_with_the_latest() {
+        let account = Memory::new(20_000).open();
+        let (mut table, now) = (
+            Table::new(LIFE, Rc::clone(&account)),
+            Clock::system().instant(),
+        );
+        for hash in 0..FULL as Hash {
+            table.insert(hash, Kept(false), now);
+            assert!(table.live(hash, now).is_some());
+            assert_eq!(table.bytes(), account.held());
+        }
+        assert!(account.held() <= 20_000 + crate::dataplane::account::FLOOR);
+    }
+
+    #[test]
+    fn table_without_any_room_remembers_nothing_and_says_so() {
+        let account = Memory::new(0).open();
+        assert!(account.grow(crate::dataplane::account::FLOOR));
+        let (mut table, now) = (Table::new(LIFE, account), Clock::system().instant());
+        table.insert(1, Kept(true), now);
+        assert!(table.get_mut(1).is_none() && table.has_forgotten());
+    }
+
+    #[test]
+    fn generation_that_was_large_once_is_given_back() {
+        let account = Memory::new(MOST).open();
+        let (mut table, now) = (
+            Table::new(LIFE, Rc::clone(&account)),
+            Clock::system().instant(),
+        );
+        for hash in 0..FULL as Hash {
+            table.insert(hash, Kept(false), now);
+        }
+        for later in 1..4 {
+            table.insert(FULL as Hash + u64::from(later), Kept(false), now + LIFE * later);
+        }
+        assert_eq!(table.bytes(), account.held());
+        assert!(account.held() < 1024, "{}", account.held());
+    }
+}

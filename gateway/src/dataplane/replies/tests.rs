@@ -1,0 +1,267 @@
+//! What is remembered of requests, walked through.
+
+use super::*;
+use crate::clock::Clock;
+use crate::dataplane::account::{MOST, Memory};
+use crate::envelope::{EnvelopeId, LaneId};
+use crate::policy::{Policy, Rule};
+
+use super::table::FULL;
+
+fn keyrings() -> [KeyringId; 2] {
+    let rule = |name: &str| Rule {
+        name: name.parse().unwrap(),
+        subjects: vec![format!("{name}.>").parse().unwrap()],
+        ..Rule::everything()
+    };
+    let policy = Policy::new(vec![rule("a"), rule("b")], &[]).unwrap();
+    ["a", "b"].map(|name| policy.by_name(name).unwrap())
+}
+
+fn start() -> (Replies, Instant) {
+    let account = Memory::new(MOST).open();
+    (Replies::new(&account), Clock::system().instant())
+}
+
+const fn id(counter: u32) -> EnvelopeId {
+    EnvelopeId {
+        lane: LaneId([1; 16]),
+        counter,
+    }
+}
+
+const INBOX: &[u8] = b"_INBOX.x.1";
+
+#[test]
+fn one_request_at_a_time_waits_on_a_reply_subject() {
+    let [a, b] = keyrings();
+    let (one, two) = (Request::Sealed(a, id(1)), Request::Sealed(a, id(2)));
+    let (empty, passed_on) = (Request::Empty(a), Request::PassedOn(a));
+    let other = [
+        Request::Sealed(b, id(1)),
+        Request::Empty(b),
+        Request::PassedOn(b),
+        Request::Plain,
+    ];
+    let stays = Ok(Some(id(1)));
+    // What waits, whether it has been answered, what comes, and to what an answer is bound then.
+    let mut rows = vec![
+        (one, false, one, stays),
+        (one, false, two, Err(Taken)),
+        (one, false, empty, Err(Taken)),
+        (one, false, passed_on, stays),
+        (one, true, one, stays),
+        (one, true, two, Ok(Some(id(2)))),
+        (one, true, empty, Ok(None)),
+        (one, true, passed_on, stays),
+    ];
+    for waits in [empty, passed_on] {
+        rows.extend([
+            (waits, false, two, Err(Taken)),
+            (waits, false, empty, Ok(None)),
+            (waits, false, passed_on, Ok(None)),
+            (waits, true, two, Ok(Some(id(2)))),
+            (waits, true, empty, Ok(None)),
+            (waits, true, passed_on, Ok(None)),
+        ]);
+    }
+    for waits in [one, empty, passed_on] {
+        for answered in [false, true] {
+            rows.extend(other.map(|comes| (waits, answered, comes, Err(Taken))));
+        }
+    }
+    for (waits, answered, comes, expected) in rows {
+        let (mut replies, now) = start();
+        replies.request_delivered(INBOX, waits, now).unwrap();
+        if answered {
+            replies.answer_to(INBOX);
+        }
+        let met = replies.request_delivered(INBOX, comes, now);
+        let row = format!("{waits:?} {answered} {comes:?}");
+        assert_eq!(met, expected.map(|_| ()), "{row}");
+        if let Ok(bound_to) = expected {
+            let owes = Answer::Sealed(a, bound_to);
+            assert_eq!(replies.answer_to(INBOX), owes, "{row}");
+        }
+    }
+}
+
+#[test]
+fn sealed_request_never_takes_the_place_of_a_plaintext_one() {
+    let [a, _] = keyrings();
+    let (mut replies, now) = start();
+    replies.request_delivered(INBOX, Request::Plain, now).unwrap();
+    assert_eq!(replies.answer_to(INBOX), Answer::Plain);
+    let sealed = Request::Sealed(a, id(1));
+    assert_eq!(replies.request_delivered(INBOX, sealed, now), Err(Taken));
+}
+
+/// As many requests of a keyring, or plaintext ones, as make a table forget; each of another requester.
+fn flood(replies: &mut Replies, name: &str, request: impl Fn(u32) -> Request, now: Instant) {
+    for number in 0..4 * FULL as u32 {
+        let reply = format!("_INBOX.{name}.{number}");
+        replies
+            .request_delivered(reply.as_bytes(), request(number), now)
+            .unwrap();
+    }
+}
+
+#[test]
+fn flood_of_one_keyring_or_of_plaintext_forgets_no_request_of_another() {
+    let [a, b] = keyrings();
+    let (mut replies, now) = start();
+    replies
+        .request_delivered(INBOX, Request::Sealed(a, id(1)), now)
+        .unwrap();
+    flood(&mut replies, "b", |n| Request::Sealed(b, id(n)), now);
+    flood(&mut replies, "plain", |_| Request::Plain, now);
+    assert_eq!(replies.answer_to(INBOX), Answer::Sealed(a, Some(id(1))));
+}
+
+#[test]
+fn flood_of_requests_that_are_answered_forgets_none_that_waits() {
+    let [a, _] = keyrings();
+    let (mut replies, now) = start();
+    replies
+        .request_delivered(INBOX, Request::Sealed(a, id(0)), now)
+        .unwrap();
+    for number in 0..4 * FULL as u32 {
+        let reply = format!("_INBOX.flood.{number}");
+        let request = Request::Sealed(a, id(number));
+        replies
+            .request_delivered(reply.as_bytes(), request, now)
+            .unwrap();
+        replies.answer_to(reply.as_bytes());
+    }
+    assert_eq!(replies.answer_to(INBOX), Answer::Sealed(a, Some(id(0))));
+}
+
+#[test]
+fn answer_to_a_forgotten_request_is_sealed_under_its_own_keyring_whatever_was_asked_last() {
+    let [a, b] = keyrings();
+    let (mut replies, now) = start();
+    for reply in [INBOX, b"inbox.of.my.own.1"] {
+        replies
+            .request_delivered(reply, Request::Sealed(a, id(0)), now)
+            .unwrap();
+    }
+    flood(&mut replies, "a", |n| Request::Sealed(a, id(n)), now);
+    let last = Request::Sealed(b, id(1));
+    replies
+        .request_delivered(b"_INBOX.x.2", last, now)
+        .unwrap();
+    for reply in [INBOX, b"inbox.of.my.own.1"] {
+        assert_eq!(replies.answer_to(reply), Answer::Sealed(a, None));
+    }
+    assert_eq!(replies.answer_to(b"elsewhere.1"), Answer::Unknown);
+}
+
+#[test]
+fn answer_that_may_be_owed_under_two_keyrings_is_unclear() {
+    let [a, b] = keyrings();
+    let (mut replies, now) = start();
+    for (keyring, reply) in [(a, b"_INBOX.x.1"), (b, b"_INBOX.x.2")] {
+        let request = Request::Sealed(keyring, id(0));
+        replies.request_delivered(reply, request, now).unwrap();
+        let name = if keyring == a { "a" } else { "b" };
+        flood(&mut replies, name, |n| Request::Sealed(keyring, id(n)), now);
+    }
+    assert_eq!(replies.answer_to(b"_INBOX.x.1"), Answer::Unclear);
+    assert_eq!(replies.answer_to(b"_INBOX.x.2"), Answer::Unclear);
+    assert_eq!(replies.answer_to(b"_INBOX.other.2"), Answer::Unknown);
+}
+
+#[test]
+fn plaintext_request_that_names_what_was_sealed_and_forgotten_is_answered_sealed() {
+    let [a, _] = keyrings();
+    let (mut replies, now) = start();
+    replies
+        .request_delivered(INBOX, Request::Sealed(a, id(0)), now)
+        .unwrap();
+    flood(&mut replies, "a", |n| Request::Sealed(a, id(n)), now);
+    replies.request_delivered(INBOX, Request::Plain, now).unwrap();
+    assert_eq!(replies.answer_to(INBOX), Answer::Sealed(a, None));
+    let elsewhere = b"_INBOX.plain.1";
+    replies
+        .request_delivered(elsewhere, Request::Plain, now)
+        .unwrap();
+    assert_eq!(replies.answer_to(elsewhere), Answer::Plain);
+}
+
+#[test]
+fn first_request_of_several_on_a_reply_subject_is_the_one_that_answers_are_bound_to() {
+    let [a, b] = keyrings();
+    let (mut replies, now) = start();
+    assert!(!replies.is_shared(INBOX, now));
+    replies.request_published(INBOX, Asked::protected(a, Some(id(1))), now);
+    assert!(replies.is_shared(INBOX, now));
+    replies.request_published(INBOX, Asked::protected(a, None), now);
+    let asked = *replies.asked(INBOX, now).unwrap();
+    assert_eq!((asked.request(), asked.keyring()), (Some(id(1)), Some(a)));
+    replies.request_published(INBOX, Asked::protected(b, None), now);
+    assert_eq!(replies.asked(INBOX, now).unwrap().keyring(), None);
+}
+
+#[test]
+fn whatever_may_answer_one_of_several_requests_may_come() {
+    let [a, _] = keyrings();
+    let (mut replies, now) = start();
+    replies.request_published(INBOX, Asked::of(Class::Pull), now);
+    replies.request_published(INBOX, Asked::protected(a, Some(id(7))), now);
+    replies.request_published(INBOX, Asked::stored(Class::Direct, Some(3)), now);
+    let asked = replies.asked(INBOX, now).unwrap();
+    assert!(asked.is(Class::Pull) && asked.is(Class::Protected) && asked.is(Class::Direct));
+    assert!(!asked.is(Class::Open));
+    assert_eq!((asked.request(), asked.named()), (Some(id(7)), None));
+}
+
+#[test]
+fn reply_subject_that_was_given_is_passed_on() {
+    let [a, _] = keyrings();
+    let (mut replies, now) = start();
+    replies
+        .request_delivered(INBOX, Request::Sealed(a, id(1)), now)
+        .unwrap();
+    assert!(replies.is_shared(INBOX, now) && !replies.is_shared(b"_INBOX.own.1", now));
+}
+
+#[test]
+fn all_messages_of_a_fast_batch_are_one_entry() {
+    let (mut replies, now) = start();
+    let reply = |number: u32| format!("_INBOX.abc.uuid.10.ok.{number}.1.$FI");
+    for number in 0..3 {
+        replies.request_published(reply(number).as_bytes(), Asked::of(Class::Open), now);
+    }
+    let asked = replies.asked(reply(7000).as_bytes(), now);
+    assert_eq!(asked, Some(&Asked::of(Class::Open)));
+    assert_eq!(batch(b"a.$FI"), b"a.$FI");
+    assert_eq!(batch(b".$FI"), b".$FI");
+}
+
+#[test]
+fn destinations_of_traces_that_came_in_are_known_and_too_many_are_all() {
+    let (mut replies, _now) = start();
+    assert!(!replies.has_come_in(b"a.b"));
+    replies.trace_delivered(b"a.b");
+    assert!(replies.has_come_in(b"a.b") && !replies.has_come_in(b"a.c"));
+    for number in 0..=TRACES {
+        replies.trace_delivered(format!("t.{number}").as_bytes());
+    }
+    assert!(replies.has_come_in(b"a.c"));
+}
+
+#[test]
+fn memory_of_a_connection_that_asks_a_million_times_is_bounded() {
+    let [a, _] = keyrings();
+    let account = Memory::new(usize::MAX).open();
+    let (mut replies, now) = (Replies::new(&account), Clock::system().instant());
+    for number in 0..1_000_000 {
+        let reply = format!("_INBOX.asks.{number}");
+        replies.request_published(
+            reply.as_bytes(),
+            Asked::protected(a, Some(id(number))),
+            now,
+        );
+    }
+    assert!(account.held() <= 1_500_000, "{} bytes", account.held());
+}
