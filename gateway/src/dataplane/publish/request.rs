@@ -34,7 +34,11 @@ pub(super) fn asked(look: Look, keyring: Option<KeyringId>, publish: &Publish<'_
 fn of_jetstream(request: &[u8], body: &[u8]) -> Asked {
     match Request::of(request) {
         // The messages come on their own subjects, statuses on the reply subject.
-        Request::Next | Request::Snapshot | Request::Other => Asked::Server,
+        Request::Next
+        | Request::Snapshot
+        | Request::Restore
+        | Request::ConsumerConfig
+        | Request::Other => Asked::Server,
         Request::DirectGet {
             subject: Some(subject),
         } => Asked::Stored(named(subject)),
@@ -96,6 +100,8 @@ pub(super) fn widen(policy: &Policy, request: &[u8], body: &[u8], out: &mut Buff
         | Request::StreamInfo
         | Request::StreamList
         | Request::Snapshot
+        | Request::Restore
+        | Request::ConsumerConfig
         | Request::Other => false,
     }
 }

@@ -9,6 +9,7 @@
 //! | `request` | which API request a subject is |
 //! | `pull` | `max_bytes` and `no_hdr` of pulls and direct gets |
 //! | `config` | stream configurations: `max_msg_size` there and back, subjects, counters |
+//! | `destinations` | where a request or a header tells the server to publish or to store, and what to copy |
 //! | `stored` | the answer of `STREAM.MSG.GET`, payload in base64 |
 //! | `acknowledgement` | the payloads that JetStream itself answers a publish with |
 //! | `delivery` | `$JS.ACK…` replies and `Nats-Msg-Size` |
@@ -16,6 +17,7 @@
 mod acknowledgement;
 mod config;
 mod delivery;
+mod destinations;
 mod named;
 mod pull;
 mod request;
@@ -24,6 +26,7 @@ mod stored;
 pub use acknowledgement::is_acknowledgement;
 pub use config::{counts, narrow_max_msg_size, subjects, widen_max_msg_size};
 pub use delivery::{Delivery, acknowledges, narrow_msg_size};
+pub use destinations::{Place, destinations, header_destinations};
 pub use named::named_subject;
 pub use pull::{Edited, direct_get, widen_max_bytes};
 pub use request::{Request, deliver_subject};

@@ -24,6 +24,11 @@ pub enum Request<'a> {
     StreamList,
     /// `STREAM.SNAPSHOT.<stream>`: the body names a [`deliver_subject`].
     Snapshot,
+    /// `STREAM.RESTORE.<stream>`: the body has a `config`, of a stream.
+    Restore,
+    /// `CONSUMER.CREATE.<stream>[.<consumer>[.<filter>]]`, `CONSUMER.DURABLE.CREATE.<stream>.<consumer>`: the body has a `config`, of a
+    /// consumer.
+    ConsumerConfig,
     /// Any other.
     Other,
 }
@@ -35,16 +40,21 @@ impl<'a> Request<'a> {
         if let Some(rest) = request.strip_prefix(b"DIRECT.GET.") {
             return direct_get(rest);
         }
-        const ONE: [(&[u8], Request<'static>); 6] = [
+        const ONE: [(&[u8], Request<'static>); 7] = [
             (b"STREAM.MSG.GET.", Request::MessageGet),
             (b"STREAM.CREATE.", Request::StreamConfig),
             (b"STREAM.UPDATE.", Request::StreamConfig),
             (b"STREAM.INFO.", Request::StreamInfo),
             (b"STREAM.SNAPSHOT.", Request::Snapshot),
+            (b"STREAM.RESTORE.", Request::Restore),
             (b"CONSUMER.MSG.NEXT.", Request::Next),
         ];
         if request == b"STREAM.LIST" {
             return Self::StreamList;
+        }
+        let creates = [&b"CONSUMER.CREATE."[..], b"CONSUMER.DURABLE.CREATE."];
+        if creates.iter().any(|start| request.starts_with(start)) {
+            return Self::ConsumerConfig;
         }
         for (prefix, kind) in ONE {
             let Some(rest) = request.strip_prefix(prefix) else {

@@ -40,6 +40,10 @@ fn request_is_told_by_its_tokens() {
         ("STREAM.INFO.S", Request::StreamInfo),
         ("STREAM.LIST", Request::StreamList),
         ("STREAM.SNAPSHOT.S", Request::Snapshot),
+        ("STREAM.RESTORE.S", Request::Restore),
+        ("CONSUMER.CREATE.S", Request::ConsumerConfig),
+        ("CONSUMER.CREATE.S.C.a.b", Request::ConsumerConfig),
+        ("CONSUMER.DURABLE.CREATE.S.C", Request::ConsumerConfig),
     ];
     for (request, kind) in table {
         assert_eq!(Request::of(request.as_bytes()), kind, "{request}");

@@ -3,6 +3,7 @@
 mod agree;
 mod api_text;
 mod deliver;
+mod destinations;
 mod direct_get;
 mod greeting;
 mod jetstream;

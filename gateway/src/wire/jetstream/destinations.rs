@@ -1,0 +1,187 @@
+//! Where a request or a header tells the server to publish or to store, and what it tells it to copy.
+//!
+//! | request | names |
+//! |---|---|
+//! | `CONSUMER.CREATE…`, `CONSUMER.DURABLE.CREATE…` | `config.deliver_subject` |
+//! | `STREAM.SNAPSHOT` | `deliver_subject` |
+//! | `STREAM.CREATE`, `STREAM.UPDATE`, `STREAM.RESTORE` (in `config`) | `republish` and `subject_transform`: `src`, `dest` |
+//! | the same, in `mirror` and in each of `sources` | `name`, `filter_subject`; `subject_transforms`: `src`, `dest`; `external`: `api`, `deliver`; `consumer.deliver_subject` |
+//!
+//! Everything that could be read as one of these is named, whatever the server makes of duplicates.
+
+use std::borrow::Cow;
+
+use super::super::json::{Elements, Member, Members, means, text};
+use super::super::subject::tokens;
+use super::Request;
+
+/// A place that a request or a header names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place<'a> {
+    /// The server will publish or store there: a pattern that covers every subject that can come out.
+    To(&'a [u8]),
+    /// The server will copy what is stored there: a pattern.
+    From(&'a [u8]),
+    /// The server will copy all of this stream, unless a [`Place::From`] comes with it.
+    FromStream(&'a [u8]),
+}
+
+/// Calls `each` with every place that the `body` of a request names. A body that is no JSON object names none; the server refuses it.
+pub fn destinations(request: Request<'_>, body: &[u8], mut each: impl FnMut(Place<'_>)) {
+    let each: Each<'_> = &mut each;
+    match request {
+        Request::Snapshot => to(body, "deliver_subject", each),
+        Request::ConsumerConfig => {
+            within(body, "config", |config| to(config, "deliver_subject", each));
+        }
+        Request::StreamConfig => stream(body, each),
+        Request::Restore => within(body, "config", |config| stream(config, each)),
+        Request::Next
+        | Request::DirectGet { .. }
+        | Request::MessageGet
+        | Request::StreamInfo
+        | Request::StreamList
+        | Request::Other => {}
+    }
+}
+
+/// The headers of a publish that name a place: `true` for where the server will publish, `false` for what it will copy.
+const HEADERS: [(&[u8], bool); 4] = [
+    (b"Nats-Trace-Dest", true),
+    (b"Nats-Schedule-Target", true),
+    (b"Nats-Consumer-Stalled", true),
+    (b"Nats-Schedule-Source", false),
+];
+
+/// Calls `each` with every place that the headers of a publish name.
+///
+/// The server compares names byte by byte, and takes one of several; some of its readers go on behind the empty line. So each
+/// occurrence anywhere in the block counts. (A `traceparent` names no place: the server's configuration says where its events go.)
+pub fn header_destinations(headers: &[u8], mut each: impl FnMut(Place<'_>)) {
+    for colon in memchr::memchr_iter(b':', headers) {
+        let (before, rest) = headers.split_at_checked(colon).unwrap_or_default();
+        let named = HEADERS.iter().find(|(name, _)| before.ends_with(name));
+        let Some((_, is_target)) = named else {
+            continue;
+        };
+        let line = rest.get(1..).unwrap_or_default();
+        let end = memchr::memmem::find(line, b"\r\n").unwrap_or(line.len());
+        let subject = line.get(..end).unwrap_or_default().trim_ascii();
+        if subject.is_empty() {
+            continue;
+        }
+        each(if *is_target {
+            Place::To(subject)
+        } else {
+            Place::From(subject)
+        });
+    }
+}
+
+type Each<'e> = &'e mut dyn FnMut(Place<'_>);
+
+fn stream(config: &[u8], each: Each<'_>) {
+    within(config, "republish", |transform| {
+        transformed(transform, each)
+    });
+    within(config, "subject_transform", |transform| {
+        transformed(transform, each)
+    });
+    within(config, "mirror", |source| copied(source, each));
+    elements(config, "sources", |source| copied(source, each));
+}
+
+/// What a `mirror` or one of `sources` names.
+fn copied(source: &[u8], each: Each<'_>) {
+    strings(source, "name", |name| each(Place::FromStream(name)));
+    strings(source, "filter_subject", |subject| {
+        each(Place::From(subject))
+    });
+    elements(source, "subject_transforms", |transform| {
+        transformed(transform, each)
+    });
+    within(source, "consumer", |consumer| {
+        to(consumer, "deliver_subject", each)
+    });
+    within(source, "external", |external| {
+        for prefix in ["api", "deliver"] {
+            strings(external, prefix, |prefix| {
+                each(Place::To(&[prefix, b".>"].concat()))
+            });
+        }
+    });
+}
+
+fn transformed(transform: &[u8], each: Each<'_>) {
+    strings(transform, "src", |subject| each(Place::From(subject)));
+    to(transform, "dest", each);
+}
+
+fn to(object: &[u8], name: &str, each: Each<'_>) {
+    strings(object, name, |subject| each(Place::To(&pattern(subject))));
+}
+
+/// A pattern that covers whatever a transform to `subject` can give: a token that is a mapping becomes `*`, and `>` ends the pattern
+/// where a mapping can give several tokens.
+fn pattern(subject: &[u8]) -> Cow<'_, [u8]> {
+    if !subject.iter().any(|b| matches!(b, b'{' | b'$')) {
+        return Cow::Borrowed(subject);
+    }
+    let mut pattern = Vec::with_capacity(subject.len());
+    for token in tokens(subject) {
+        if !pattern.is_empty() {
+            pattern.push(b'.');
+        }
+        let wider = match token {
+            [b'$', digits @ ..] if !digits.is_empty() && digits.iter().all(u8::is_ascii_digit) => {
+                b"*"
+            }
+            mapping if mapping.windows(2).any(|pair| pair == b"{{") => {
+                if !gives_one_token(mapping) {
+                    pattern.push(b'>');
+                    break;
+                }
+                b"*"
+            }
+            other => other,
+        };
+        pattern.extend_from_slice(wider);
+    }
+    Cow::Owned(pattern)
+}
+
+/// Whether a mapping is one of those that replace a token by one token.
+fn gives_one_token(mapping: &[u8]) -> bool {
+    const ONE: [&[u8]; 5] = [b"wildcard", b"partition", b"random", b"left", b"right"];
+    let Some(inner) = mapping.strip_prefix(b"{{") else {
+        return false;
+    };
+    let inner = inner.trim_ascii_start().to_ascii_lowercase();
+    ONE.iter().any(|name| {
+        let rest = inner.strip_prefix(*name).map(<[u8]>::trim_ascii_start);
+        rest.is_some_and(|rest| rest.starts_with(b"("))
+    })
+}
+
+fn named<'a>(object: &'a [u8], name: &str) -> impl Iterator<Item = Member<'a>> {
+    let members = Members::new(object).flatten();
+    members.filter(move |member| means(member.key, name.as_bytes()))
+}
+
+fn within<'a>(object: &'a [u8], name: &str, mut each: impl FnMut(&'a [u8])) {
+    named(object, name).for_each(|member| each(member.value));
+}
+
+fn elements<'a>(object: &'a [u8], name: &str, mut each: impl FnMut(&'a [u8])) {
+    let values = named(object, name).flat_map(|member| Elements::new(member.value));
+    values.flatten().for_each(|(_, value)| each(value));
+}
+
+/// The strings called `name` that are not empty.
+fn strings(object: &[u8], name: &str, mut each: impl FnMut(&[u8])) {
+    for member in named(object, name) {
+        if let Some(text) = text(member.value).filter(|text| !text.is_empty()) {
+            each(&text);
+        }
+    }
+}
