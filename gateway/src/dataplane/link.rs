@@ -75,7 +75,6 @@ impl Link {
     /// Nothing has been said yet.
     pub(super) fn new(ends: Ends, account: Rc<Account>) -> Self {
         Self {
-            account,
             ends,
             peer: None,
             max_payload: None,
@@ -88,6 +87,7 @@ impl Link {
             told: Told::Each,
             broken: None,
             replies: Replies::new(&account),
+            account,
             refusals: Refusals::default(),
             to_server: Buffer::new(),
         }

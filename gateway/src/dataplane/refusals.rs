@@ -54,6 +54,15 @@ impl Refusals {
         );
     }
 
+    /// The same, because of the reply subject that it names.
+    pub(super) fn refuse_reply(&mut self, reply: &[u8], out: &mut Buffer) {
+        let reply = quoted(reply);
+        self.put(
+            format!("'Permissions Violation for Publish with Reply of {reply}'"),
+            out,
+        );
+    }
+
     /// A subscription is refused: the same.
     pub(super) fn refuse_subscription(
         &mut self,

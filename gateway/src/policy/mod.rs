@@ -419,6 +419,30 @@ impl Policy {
             .map(|(id, _)| id)
     }
 
+    /// The keyring, among those that `closed` tells, to which something that is published on `filter`, which may have wildcards, may
+    /// belong. What is no subject may belong to any.
+    pub fn reaches(&self, filter: &[u8], closed: impl Fn(KeyringId) -> bool) -> Option<KeyringId> {
+        let (bare, reply) = match class::of(filter, &self.api_prefixes) {
+            class::Class::User(bare) => (bare, false),
+            class::Class::Reply => (filter, true),
+            class::Class::Api(_) | class::Class::System(_) => return None,
+        };
+        let parsed = std::str::from_utf8(bare).ok().and_then(|text| text.parse().ok());
+        let Some(filter) = parsed else {
+            return self.patterns().map(|(id, _)| id).find(|id| closed(*id));
+        };
+        let filter: Pattern = filter;
+        if filter.is_literal() {
+            let look = self.look(bare);
+            let keyring = look.route.keyring().filter(|_| !reply || look.named);
+            return keyring.filter(|keyring| closed(*keyring));
+        }
+        let mut reached = self.patterns().filter(|(id, pattern)| {
+            closed(*id) && pattern.overlaps(&filter) && !(reply && pattern.starts_wild())
+        });
+        reached.next().map(|(id, _)| id)
+    }
+
     /// Every pattern with its keyring.
     fn patterns(&self) -> impl Iterator<Item = (KeyringId, &Pattern)> {
         let numbered = (0..=u16::MAX).map(KeyringId).zip(&self.rules);

@@ -227,7 +227,7 @@ impl<'s> PublishPath<'s> {
         Ok(())
     }
 
-    /// R40: an empty payload and a system subject pass, a protected subject is sealed, a reply is what its request was.
+    /// An empty payload and a system subject pass, a protected subject is sealed, a reply is what its request was.
     fn publish(
         &mut self,
         snapshot: &Snapshot,
@@ -243,24 +243,30 @@ impl<'s> PublishPath<'s> {
         }
         let (policy, generation) = (snapshot.policy(), snapshot.generation());
         let look = self.routes.look(policy, generation, publish.subject);
-        if let Some(keyring) = self.barring(look, publish) {
-            self.forbid(snapshot, keyring, publish, out);
+        let seals = self.seals(look, publish);
+        let what = (look, seals);
+        if let Some(why) = self.forbidden(policy, what, publish) {
+            self.forbid(snapshot, why, publish, out);
             self.watch.lap(Stage::Parse, &self.worker.shared.clock);
             return Ok(());
         }
-        let keyring = self.keyring_for(policy, look, publish);
-        self.remember(policy, look, keyring, publish);
+        let keyring = self.keyring_for(policy, look, seals, publish);
         self.watch.lap(Stage::Parse, &self.worker.shared.clock);
         let may_count = publish.payload.is_empty() && publish.headers.is_some();
         if may_count && self.is_counted(policy, look, publish) {
             self.refuse(snapshot, look.route, publish, out);
-        } else if let Some(request) = look.request(publish.subject) {
-            self.request(snapshot, request, publish, out);
         } else if let Some(keyring) = keyring {
-            self.seal(snapshot, (keyring, look), publish, out)?;
+            let binding = self.binding(snapshot, what, publish);
+            let id = self.seal(snapshot, (keyring, binding), publish, out)?;
+            let id = (!binding.passes_on).then_some(id);
+            self.remember(policy, what, id, publish);
             self.expect_alike(publish);
         } else {
-            self.pass(publish, out);
+            self.remember(policy, what, None, publish);
+            match look.request(publish.subject) {
+                Some(request) => self.request(snapshot, request, publish, out),
+                None => self.pass(publish, out),
+            }
         }
         self.watch.lap(Stage::Crypto, &self.worker.shared.clock);
         Ok(())
@@ -269,10 +275,10 @@ impl<'s> PublishPath<'s> {
     fn seal(
         &self,
         snapshot: &Snapshot,
-        (keyring, look): (KeyringId, Look),
+        (keyring, binding): (KeyringId, Binding<'_>),
         publish: &Publish<'_>,
         out: &mut Buffer,
-    ) -> Result<(), Stop> {
+    ) -> Result<EnvelopeId, Stop> {
         let meters = self.worker.meters.keyring(Some(keyring.index()));
         let headers = publish.headers.unwrap_or_default();
         let sealed_len = publish.payload.len().saturating_add(OVERHEAD);
@@ -284,23 +290,23 @@ impl<'s> PublishPath<'s> {
         let before = out.len();
         self.line(publish, Decimal::like(publish.size, total).digits(), out);
         out.put(headers);
-        let bound = binds(snapshot, keyring).then(|| look.bare(publish.subject));
         let message = (publish.payload, out.claim(sealed_len));
         let sealed = self
             .worker
             .lanes
             .borrow_mut()
-            .seal(snapshot, keyring, bound, message);
-        match sealed {
-            Ok(lane_drawn) => meters.lanes_started.add(u64::from(lane_drawn)),
+            .seal(snapshot, keyring, binding, message);
+        let sealed = match sealed {
+            Ok(sealed) => sealed,
             Err(refused) => {
                 out.truncate(before);
                 return Err(self.unsealed(refused, snapshot, (keyring, publish)));
             }
-        }
+        };
+        meters.lanes_started.add(u64::from(sealed.lane_drawn));
         out.put(b"\r\n");
         meters.sealed.add(publish.payload.len());
-        Ok(())
+        Ok(sealed.id)
     }
 
     fn unsealed(

@@ -1,91 +1,150 @@
-//! What becomes of a publish: the keyring it is sealed under, what its answer will be, and what is refused.
-
-use std::borrow::Cow;
+//! What becomes of a publish: the keyring it is sealed under, what it is bound to, what its answer will be, and what is refused.
 
 use crate::dataplane::meaning;
-use crate::dataplane::replies::{self, Answer, Asked};
+use crate::dataplane::replies::{self, Answer, Asked, Class, FROM_STREAM, Stored};
+use crate::envelope::{Binding, EnvelopeId};
 use crate::keyring::Snapshot;
 use crate::metrics::{Cause, Direction};
-use crate::policy::{Empty, KeyringId, Look, Policy, Route};
+use crate::policy::{Empty, KeyringId, Look, Policy, Role, Route};
 use crate::wire::write::{self, Decimal};
 use crate::wire::{Buffer, Publish, jetstream};
 
-use super::batch::PublishPath;
+use super::batch::{PublishPath, binds};
 use super::request;
 
+/// Under what a publish is sealed, as if an empty payload were any other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Seals {
+    /// Nothing.
+    Never,
+    /// This keyring; the request that it answers, if it is known.
+    Under(KeyringId, Option<EnvelopeId>),
+    /// It answers somebody, and nobody can say under which keyring.
+    Unclear,
+}
+
+impl Seals {
+    pub(super) const fn keyring(self) -> Option<KeyringId> {
+        match self {
+            Self::Under(keyring, _) => Some(keyring),
+            Self::Never | Self::Unclear => None,
+        }
+    }
+}
+
 impl PublishPath<'_> {
+    /// What the subject says, and the requests that were delivered with it as their reply subject.
+    pub(super) fn seals(&self, look: Look, publish: &Publish<'_>) -> Seals {
+        let of_route = match look.route.covering() {
+            Some(keyring) => Seals::Under(keyring, None),
+            None => Seals::Never,
+        };
+        if look.role == Role::System && publish.subject.starts_with(FROM_STREAM) {
+            return self.in_place_of_an_acknowledgement(publish);
+        }
+        if !replies::are_answers(look) {
+            return of_route;
+        }
+        match self.link.borrow_mut().replies.answer_to(publish.subject) {
+            Answer::Sealed(keyring, request) => Seals::Under(keyring, request),
+            Answer::Unclear => Seals::Unclear,
+            // A subject that a keyring covers by itself is never in plaintext, whoever has asked.
+            Answer::Plain if look.route.keyring().is_none() => Seals::Never,
+            Answer::Plain | Answer::Unknown => of_route,
+        }
+    }
+
+    /// What is published where the server reads acknowledgements and is none is an answer to a message from a stream. The server
+    /// ignores it.
+    fn in_place_of_an_acknowledgement(&self, publish: &Publish<'_>) -> Seals {
+        if jetstream::acknowledges(publish.payload) {
+            return Seals::Never;
+        }
+        match self.link.borrow().replies.stored() {
+            Stored::Nothing => Seals::Never,
+            Stored::One(keyring) => Seals::Under(keyring, None),
+            Stored::Several => Seals::Unclear,
+        }
+    }
+
     /// The keyring to seal under, if any.
     pub(super) fn keyring_for(
         &self,
         policy: &Policy,
         look: Look,
+        seals: Seals,
         publish: &Publish<'_>,
     ) -> Option<KeyringId> {
-        if publish.payload.is_empty() && !self.seals_empty(policy, look, publish) {
+        if publish.payload.is_empty() && !seals_empty(policy, look, publish) {
             return None;
         }
-        self.keyring_of(look, publish)
+        seals.keyring()
     }
 
-    /// The same, as if an empty payload were any other.
-    pub(super) fn keyring_of(&self, look: Look, publish: &Publish<'_>) -> Option<KeyringId> {
-        match look.route {
-            Route::Keyring(keyring) => Some(keyring),
-            // An inbox of the client's own naming answers a sealed request with an envelope too.
-            Route::Pass if replies::are_alike(look) => {
+    /// What an envelope is bound to.
+    pub(super) fn binding<'p>(
+        &self,
+        snapshot: &Snapshot,
+        (look, seals): (Look, Seals),
+        publish: &'p Publish<'_>,
+    ) -> Binding<'p> {
+        let policy = snapshot.policy();
+        let Seals::Under(keyring, request) = seals else {
+            return Binding::default();
+        };
+        let binds_answers = policy
+            .keyring(keyring)
+            .is_some_and(|rule| rule.binds_answers);
+        let mut binding = Binding {
+            answers: request.filter(|_| binds_answers),
+            ..Binding::to(binds(snapshot, keyring).then(|| look.bare(publish.subject)))
+        };
+        if let Some(reply) = publish.reply {
+            let named = policy.look(reply);
+            if let Some(work) = named.work() {
+                // Whoever answers would publish under another keyring: only what was sealed for just this may have them do it.
+                binding.reply = (work != keyring).then_some(reply);
+            } else if binds_answers && replies::are_answers(named) {
                 let replies = &self.link.borrow().replies;
-                replies.sealed_request(publish.subject, self.now)
-            }
-            Route::Pass if publish.subject.starts_with(replies::FROM_STREAM) => {
-                let replies = &self.link.borrow().replies;
-                let answers = !jetstream::acknowledges(publish.payload);
-                answers.then(|| replies.no_acknowledgement()).flatten()
-            }
-            Route::Pass => None,
-            // Nobody has asked, as far as is known: fail closed under the keyring that covers it, if any does.
-            Route::Reply(covering) => {
-                let replies = &self.link.borrow().replies;
-                match replies.answer_to(publish.subject, self.now) {
-                    Answer::Sealed(keyring) => Some(keyring),
-                    Answer::Plain => None,
-                    Answer::Unknown => covering,
-                }
+                binding.passes_on = replies.is_shared(reply, self.now);
             }
         }
+        binding
     }
 
-    /// Whether the keyring of a subject seals empties too, and NATS gives this one no meaning.
-    fn seals_empty(&self, policy: &Policy, look: Look, publish: &Publish<'_>) -> bool {
-        let Route::Keyring(keyring) = look.route else {
-            return false;
-        };
-        let rule = policy.keyring(keyring);
-        rule.is_some_and(|rule| rule.empty == Empty::Seal)
-            && !meaning::has_meaning(publish.headers.unwrap_or_default())
-    }
-
-    /// Answers have to be known when they come.
+    /// Answers have to be known when they come. `id` names the envelope that was sealed, if answers are to be bound to it.
     pub(super) fn remember(
         &self,
         policy: &Policy,
-        look: Look,
-        keyring: Option<KeyringId>,
+        (look, seals): (Look, Seals),
+        id: Option<EnvelopeId>,
         publish: &Publish<'_>,
     ) {
+        let replies = &mut self.link.borrow_mut().replies;
+        let request = look.request(publish.subject);
         if let Some(reply) = publish.reply {
-            let asked = request::asked(look, keyring, publish);
-            let replies = &mut self.link.borrow_mut().replies;
+            let asked = match (request, seals) {
+                (Some(request), _) => {
+                    let name = |subject: &[u8]| replies.name(subject);
+                    request::of_jetstream(request, publish.payload, name)
+                }
+                // Also with an empty payload, which is not sealed.
+                (None, Seals::Under(keyring, _)) => Asked::protected(keyring, id),
+                (None, _) if look.role == Role::System => request::of_system(publish.subject),
+                (None, Seals::Never | Seals::Unclear) => Asked::of(Class::Open),
+            };
             replies.request_published(reply, asked, self.now);
         }
-        let said = publish.headers.and_then(meaning::trace_destination);
-        let said = said.map(Cow::Borrowed).or_else(|| {
-            let request = look.request(publish.subject)?;
-            request::deliver_subject(request, publish.payload)
-        });
-        // The server, unasked by name, writes there in plaintext: trace events, chunks of a backup.
-        if let Some(destination) = said.filter(|subject| !policy.is_system(subject)) {
-            let replies = &mut self.link.borrow_mut().replies;
-            replies.request_published(&destination, Asked::Server, self.now);
+        // The server, unasked by name, writes there in plaintext: trace events, chunks of a backup. A client that copies the headers of
+        // what it got has not asked for them.
+        let traced = publish.headers.and_then(meaning::trace_destination);
+        if let Some(to) = traced.filter(|to| !policy.is_system(to) && !replies.has_come_in(to)) {
+            replies.request_published(to, Asked::of(Class::Trace), self.now);
+        }
+        let chunks =
+            request.and_then(|request| request::deliver_subject(request, publish.payload));
+        if let Some(to) = chunks.filter(|to| !policy.is_system(to)) {
+            replies.request_published(&to, Asked::of(Class::Snapshot), self.now);
         }
     }
 
@@ -114,23 +173,23 @@ impl PublishPath<'_> {
         if let Some(subject) = request::counter_subject(request, publish.payload, strict) {
             return self.refuse(snapshot, policy.route(&subject), publish, out);
         }
-        let mut widened = Buffer::new();
-        if !request::widen(policy, request, publish.payload, &mut widened) {
+        let mut edited = Buffer::new();
+        if !request::edit(policy, request, publish.payload, &mut edited) {
             return self.pass(publish, out);
         }
         let headers = publish.headers.unwrap_or_default();
-        let total = headers.len().saturating_add(widened.len());
+        let total = headers.len().saturating_add(edited.len());
         self.line(publish, Decimal::like(publish.size, total).digits(), out);
         out.put(headers);
-        out.put(widened.filled());
+        out.put(edited.filled());
         out.put(b"\r\n");
         self.worker
             .meters
             .passed(Direction::Publish)
-            .add(widened.len());
+            .add(edited.len());
     }
 
-    /// R44: the client survives the error, and a request fails at once.
+    /// The client survives the error, and a request fails at once.
     pub(super) fn refuse(
         &self,
         snapshot: &Snapshot,
@@ -146,4 +205,14 @@ impl PublishPath<'_> {
         let refusals = &mut self.link.borrow_mut().refusals;
         refusals.refuse(publish.subject, out);
     }
+}
+
+/// Whether the keyring of a subject seals empties too, and NATS gives this one no meaning.
+fn seals_empty(policy: &Policy, look: Look, publish: &Publish<'_>) -> bool {
+    let Route::Keyring(keyring) = look.route else {
+        return false;
+    };
+    let rule = policy.keyring(keyring);
+    rule.is_some_and(|rule| rule.empty == Empty::Seal)
+        && !meaning::has_meaning(publish.headers.unwrap_or_default())
 }

@@ -1,39 +1,103 @@
-//! What a client may not do because of who it is not.
+//! What a client may not do because of who it is not, and what nobody may because it is unclear for whom it is.
 
 use crate::dataplane::link::Reads;
 use crate::dataplane::reports::Report;
 use crate::keyring::Snapshot;
 use crate::metrics::{Cause, Direction};
 use crate::policy::{KeyringId, Look, Policy, Route};
+use crate::wire::jetstream::{self, Place, Request};
 use crate::wire::{Buffer, Publish, write};
 
 use super::batch::PublishPath;
+use super::decide::Seals;
+
+/// Why a publish is not sent on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Forbidden {
+    cause: Cause,
+    keyring: Option<KeyringId>,
+    /// Whether it is its reply subject that is.
+    is_reply: bool,
+}
 
 impl PublishPath<'_> {
-    /// The keyring that does not admit the client, where it would publish under one. Empty messages are signals too.
-    pub(super) fn barring(&self, look: Look, publish: &Publish<'_>) -> Option<KeyringId> {
+    /// Why a publish is not sent on, if it is not: it is unclear whom it answers; or a keyring does not admit the client where it would
+    /// publish (empty messages are signals too), or would have others or the server publish.
+    pub(super) fn forbidden(
+        &self,
+        policy: &Policy,
+        (look, seals): (Look, Seals),
+        publish: &Publish<'_>,
+    ) -> Option<Forbidden> {
+        let because = |cause, keyring, is_reply| Forbidden {
+            cause,
+            keyring,
+            is_reply,
+        };
+        if seals == Seals::Unclear {
+            return Some(because(Cause::Reply, None, false));
+        }
         if !self.mute.any() {
             return None;
         }
-        let keyring = self.keyring_of(look, publish);
-        keyring.filter(|keyring| self.mute.has(*keyring))
+        let mute = |keyring: &KeyringId| self.mute.has(*keyring);
+        if let Some(keyring) = seals.keyring().filter(mute) {
+            return Some(because(Cause::Identity, Some(keyring), false));
+        }
+        let named = |reply| policy.look(reply).claimed();
+        if let Some(keyring) = publish.reply.and_then(named).filter(mute) {
+            return Some(because(Cause::Identity, Some(keyring), true));
+        }
+        let keyring = self.destination(policy, look, publish)?;
+        Some(because(Cause::Identity, Some(keyring), false))
     }
 
-    /// R44: the client survives the error, and a request fails at once.
+    /// The keyring that does not admit the client where its request or its headers have the server publish, store or copy.
+    fn destination(
+        &self,
+        policy: &Policy,
+        look: Look,
+        publish: &Publish<'_>,
+    ) -> Option<KeyringId> {
+        let mut closed = None;
+        let mut judge = |place: Place<'_>| {
+            if let Place::To(subject) | Place::From(subject) = place {
+                closed =
+                    closed.or_else(|| policy.reaches(subject, |keyring| self.mute.has(keyring)));
+            }
+        };
+        if let Some(headers) = publish.headers {
+            jetstream::header_destinations(headers, &mut judge);
+        }
+        if let Some(request) = look.request(publish.subject) {
+            jetstream::destinations(Request::of(request), publish.payload, &mut judge);
+        }
+        closed
+    }
+
+    /// The client survives the error, and a request fails at once.
     pub(super) fn forbid(
         &self,
         snapshot: &Snapshot,
-        keyring: KeyringId,
+        why: Forbidden,
         publish: &Publish<'_>,
         out: &mut Buffer,
     ) {
-        self.refused(snapshot, Some(keyring), Cause::Identity, publish);
-        let reply = publish.reply;
-        if let Some(reply) = reply.filter(|reply| self.may_tell(snapshot.policy(), reply)) {
+        let Forbidden {
+            cause,
+            keyring,
+            is_reply,
+        } = why;
+        self.refused(snapshot, keyring, cause, publish);
+        let tell = |reply: &&[u8]| !is_reply && self.may_tell(snapshot.policy(), reply);
+        if let Some(reply) = publish.reply.filter(tell) {
             write::own_no_responders(out, reply);
         }
         let refusals = &mut self.link.borrow_mut().refusals;
-        refusals.refuse(publish.subject, out);
+        match publish.reply.filter(|_| is_reply) {
+            Some(reply) => refusals.refuse_reply(reply, out),
+            None => refusals.refuse(publish.subject, out),
+        }
     }
 
     /// Whether the answer goes to an inbox, and to a client that understands it: without headers it would be an empty answer, and a

@@ -4,56 +4,51 @@
 //! changed together, here and in `deliver::answer`, so that an agent reads back what it wrote.
 
 use std::borrow::Cow;
-use std::rc::Rc;
 
-use crate::dataplane::replies::Asked;
+use crate::dataplane::replies::{Asked, Class, FROM_STREAM};
 use crate::envelope::OVERHEAD;
-use crate::policy::{KeyringId, Look, Policy, Role, Route};
+use crate::policy::Policy;
+use crate::wire::Buffer;
 use crate::wire::jetstream::{self, Request};
-use crate::wire::{Buffer, Publish};
 
 /// The answer to whoever asks for a counter on a subject that is sealed. The error is `JSMessageIncrDisabledErr` of the server.
 pub(super) const COUNTER_REFUSED: &[u8] = br#"{"error":{"code":400,"err_code":10168,"description":"keyway: counters cannot be sealed: take their subjects out of the keyring"},"stream":"","seq":0}"#;
 
-/// The longest subject that is remembered, in bytes: no stream has one that is longer than a server's control line.
-const LONGEST: usize = 4096;
-
-/// What a publish that names a reply subject asks. `keyring` is what it is sealed under.
-pub(super) fn asked(look: Look, keyring: Option<KeyringId>, publish: &Publish<'_>) -> Asked {
-    if let Some(request) = look.request(publish.subject) {
-        return of_jetstream(request, publish.payload);
-    }
-    match (look.route, look.role, keyring) {
-        (_, Role::System, _) => Asked::Server,
-        // Also with an empty payload, which is not sealed.
-        (Route::Keyring(keyring), _, _) | (_, _, Some(keyring)) => Asked::Protected(keyring),
-        (Route::Pass | Route::Reply(_), Role::User | Role::Reply | Role::Api, None) => Asked::Open,
-    }
-}
-
-fn of_jetstream(request: &[u8], body: &[u8]) -> Asked {
+/// What a request to JetStream's API asks. `name` stands for the subject of a stored message.
+pub(super) fn of_jetstream(request: &[u8], body: &[u8], name: impl Fn(&[u8]) -> u32) -> Asked {
+    let stored = |class, subject: Option<&[u8]>| Asked::stored(class, subject.map(&name));
+    let named = jetstream::named_subject(body);
     match Request::of(request) {
-        // The messages come on their own subjects, statuses on the reply subject.
-        Request::Next
-        | Request::Snapshot
-        | Request::Restore
-        | Request::ConsumerConfig
-        | Request::Other => Asked::Server,
-        Request::DirectGet {
-            subject: Some(subject),
-        } => Asked::Stored(named(subject)),
-        Request::DirectGet { subject: None } => Asked::Stored(named_in(body)),
-        Request::MessageGet => Asked::Message(named_in(body)),
-        Request::StreamConfig | Request::StreamInfo | Request::StreamList => Asked::Config,
+        Request::DirectGet { subject } => {
+            let bare = jetstream::direct_get(body, 0, &mut Buffer::new()).without_headers;
+            let class = if bare {
+                Class::DirectBare
+            } else {
+                Class::Direct
+            };
+            stored(class, subject.or(named.as_deref()))
+        }
+        Request::MessageGet => stored(Class::Message, named.as_deref()),
+        Request::Next => Asked::of(Class::Pull),
+        Request::StreamConfig | Request::StreamInfo | Request::StreamList => {
+            Asked::of(Class::Config)
+        }
+        Request::Snapshot | Request::Restore | Request::ConsumerConfig | Request::Other => {
+            Asked::of(Class::Api)
+        }
     }
 }
 
-fn named_in(body: &[u8]) -> Option<Rc<Box<[u8]>>> {
-    jetstream::named_subject(body).and_then(|subject| named(&subject))
-}
-
-fn named(subject: &[u8]) -> Option<Rc<Box<[u8]>>> {
-    (subject.len() <= LONGEST).then(|| Rc::new(Box::from(subject)))
+/// What a request to the server itself asks, or one to every client of the account.
+pub(super) fn of_system(subject: &[u8]) -> Asked {
+    Asked::of(if subject.starts_with(FROM_STREAM) {
+        // `+NXT` is a pull.
+        Class::Pull
+    } else if subject.starts_with(b"$SRV.") {
+        Class::Services
+    } else {
+        Class::Server
+    })
 }
 
 /// Where a backup is to be written.
@@ -81,15 +76,15 @@ pub(super) fn counter_subject(
     found
 }
 
-/// Makes room for envelopes in the sizes that a request names. `false`: nothing to change, `out` is untouched.
-pub(super) fn widen(policy: &Policy, request: &[u8], body: &[u8], out: &mut Buffer) -> bool {
+/// Makes room for envelopes in the sizes that a request names, and has a direct get answered with headers: without them nothing says
+/// which message it is. `false`: nothing to change, `out` is untouched.
+pub(super) fn edit(policy: &Policy, request: &[u8], body: &[u8], out: &mut Buffer) -> bool {
     if !policy.protects_anything() {
         return false;
     }
     match Request::of(request) {
-        Request::Next | Request::DirectGet { .. } => {
-            jetstream::widen_max_bytes(body, OVERHEAD, out)
-        }
+        Request::Next => jetstream::widen_max_bytes(body, OVERHEAD, out),
+        Request::DirectGet { .. } => jetstream::direct_get(body, OVERHEAD, out).changed,
         Request::StreamConfig => jetstream::widen_max_msg_size(
             body,
             OVERHEAD,

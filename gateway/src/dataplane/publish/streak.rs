@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
+use crate::dataplane::replies::{self, Answer};
 use crate::dataplane::streak::Fate;
-use crate::envelope::OVERHEAD;
+use crate::envelope::{Binding, OVERHEAD};
 use crate::keyring::Snapshot;
 use crate::metrics::{Direction, Stage};
 use crate::policy::KeyringId;
@@ -24,10 +25,18 @@ impl PublishPath<'_> {
         let parts = [VERB, publish.subject, b" "];
         if self.worker.shared.config.relay_only {
             self.streak.begin(&parts, Fate::Pass, (most, limit));
-        } else if let Some(fate) = Fate::of_repeated(&self.routes, VERB, publish.subject) {
+        } else if let Some(fate) = self.fate_of_repeated(publish) {
             let most = most.min(self.most_sealed().saturating_sub(OVERHEAD));
             self.streak.begin(&parts, fate, (most, limit));
         }
+    }
+
+    /// What becomes of more like this one. An answer is bound to its request, and takes the long way.
+    fn fate_of_repeated(&self, publish: &Publish<'_>) -> Option<Fate> {
+        let look = self.routes.repeated()?;
+        let is_answer = replies::are_answers(look)
+            && self.link.borrow_mut().replies.answer_to(publish.subject) != Answer::Unknown;
+        Fate::of_repeated(&self.routes, VERB, publish.subject).filter(|_| !is_answer)
     }
 
     /// Carries what is alike at the start of `input`; says how many bytes of it that was.
@@ -57,8 +66,8 @@ impl PublishPath<'_> {
         let lanes = &mut *self.worker.lanes.borrow_mut();
         let watch = &mut self.watch;
         let (subject, row) = self.streak.row(subject);
-        let bound = binds(snapshot, keyring).then_some(subject);
-        let Some(mut lane) = lanes.on(snapshot, keyring, bound) else {
+        let binding = Binding::to(binds(snapshot, keyring).then_some(subject));
+        let Some(mut lane) = lanes.on(snapshot, keyring, binding) else {
             return 0;
         };
         row.each((input, out), |payload, place| {
