@@ -12,6 +12,9 @@
 //! | `destinations` | where a request or a header tells the server to publish or to store, and what to copy |
 //! | `stored` | the answer of `STREAM.MSG.GET`, payload in base64 |
 //! | `acknowledgement` | the payloads that JetStream itself answers a publish with |
+//! | `response` | whether a payload is an answer of the API |
+//! | `trace` | whether a payload is a message-trace event |
+//! | `shape` | what those three compare a payload with |
 //! | `delivery` | `$JS.ACK…` replies and `Nats-Msg-Size` |
 
 mod acknowledgement;
@@ -21,7 +24,10 @@ mod destinations;
 mod named;
 mod pull;
 mod request;
+mod response;
+mod shape;
 mod stored;
+mod trace;
 
 pub use acknowledgement::is_acknowledgement;
 pub use config::{counts, narrow_max_msg_size, subjects, widen_max_msg_size};
@@ -30,7 +36,9 @@ pub use destinations::{Place, destinations, header_destinations};
 pub use named::named_subject;
 pub use pull::{Edited, direct_get, widen_max_bytes};
 pub use request::{Request, deliver_subject};
+pub use response::is_api_response;
 pub use stored::{Stored, Unclear};
+pub use trace::is_trace_event;
 
 /// An integer as Go reads it: no sign but a minus, no fraction, no exponent.
 fn integer(value: &[u8]) -> Option<i64> {

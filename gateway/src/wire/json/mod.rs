@@ -5,7 +5,7 @@
 
 mod text;
 
-pub(super) use text::{is_text, means, natural, quote, text};
+pub(super) use text::{is_string, is_text, means, natural, quote, text};
 
 /// The text is not a JSON object, or nested deeper than any reader would follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -9,6 +9,7 @@ mod greeting;
 mod jetstream;
 mod parts;
 mod publish;
+mod written;
 
 use super::{
     ClientOp, ClientParser, Limits, Malformed, Message, Publish, ServerOp, ServerParser, Step,
