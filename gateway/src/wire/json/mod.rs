@@ -106,6 +106,17 @@ impl<'a> Members<'a> {
         })
     }
 
+    /// The first value of a text, and what stands behind it, both without blanks around them. `None`: it begins with none.
+    pub(super) fn split_first(json: &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
+        let mut text = Self::new(json);
+        text.skip_blanks();
+        let from = text.at;
+        text.value().ok()?;
+        let first = json.get(from..text.at)?;
+        text.skip_blanks();
+        Some((first, json.get(text.at..)?))
+    }
+
     fn member(&mut self) -> Result<Option<Member<'a>>, NotAnObject> {
         if self.state == State::First {
             self.skip_blanks();

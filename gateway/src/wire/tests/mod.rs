@@ -2,6 +2,7 @@
 
 mod agree;
 mod api_text;
+mod clear;
 mod deliver;
 mod destinations;
 mod direct_get;
