@@ -55,12 +55,13 @@ const HEADERS: [(&[u8], bool); 4] = [
 
 /// Calls `each` with every place that the headers of a publish name.
 ///
-/// The server compares names byte by byte, and takes one of several; some of its readers go on behind the empty line. So each
-/// occurrence anywhere in the block counts. (A `traceparent` names no place: the server's configuration says where its events go.)
+/// The server compares names byte by byte, and takes one of several; some of its readers go on behind the empty line. So each line of
+/// the block counts. (A `traceparent` names no place: the server's configuration says where its events go.)
 pub fn header_destinations(headers: &[u8], mut each: impl FnMut(Place<'_>)) {
     for colon in memchr::memchr_iter(b':', headers) {
         let (before, rest) = headers.split_at_checked(colon).unwrap_or_default();
-        let named = HEADERS.iter().find(|(name, _)| before.ends_with(name));
+        let mut names = HEADERS.iter();
+        let named = names.find(|(name, _)| is_last_line(before, name));
         let Some((_, is_target)) = named else {
             continue;
         };
@@ -76,6 +77,12 @@ pub fn header_destinations(headers: &[u8], mut each: impl FnMut(Place<'_>)) {
             Place::From(subject)
         });
     }
+}
+
+/// Whether `name` is all that stands in the last line.
+fn is_last_line(lines: &[u8], name: &[u8]) -> bool {
+    let before = lines.strip_suffix(name);
+    before.is_some_and(|before| before.ends_with(b"\r\n"))
 }
 
 type Each<'e> = &'e mut dyn FnMut(Place<'_>);

@@ -2,41 +2,53 @@
 //! it and in its answer count bytes, and where stored bytes come back inside JSON (NATS.md section 6).
 //!
 //! Pure functions over text. What they do not name passes byte for byte: they cut and replace spans, and never write an object
-//! anew. Keys mean what they mean to Go's decoder: any letter case, the last one wins.
+//! anew. Keys mean what they mean to Go's decoder: any letter case, the last one wins. That is not all that Go does with keys given
+//! twice: what is read out of a request's body is what the server reads only where [`is_clear`] says so.
 //!
 //! | file | what it holds |
 //! |---|---|
 //! | `request` | which API request a subject is |
+//! | `clear` | whether a body has one meaning |
 //! | `pull` | `max_bytes` and `no_hdr` of pulls and direct gets |
 //! | `config` | stream configurations: `max_msg_size` there and back, subjects, counters |
 //! | `destinations` | where a request or a header tells the server to publish or to store, and what to copy |
 //! | `stored` | the answer of `STREAM.MSG.GET`, payload in base64 |
 //! | `acknowledgement` | the payloads that JetStream itself answers a publish with |
+//! | `response` | whether a payload is an answer of the API |
+//! | `trace` | whether a payload is a message-trace event |
+//! | `shape` | what those three compare a payload with |
 //! | `delivery` | `$JS.ACK…` replies and `Nats-Msg-Size` |
 
 mod acknowledgement;
+mod clear;
 mod config;
 mod delivery;
 mod destinations;
 mod named;
 mod pull;
 mod request;
+mod response;
+mod shape;
 mod stored;
+mod trace;
 
 pub use acknowledgement::is_acknowledgement;
+pub use clear::is_clear;
 pub use config::{counts, narrow_max_msg_size, subjects, widen_max_msg_size};
 pub use delivery::{Delivery, acknowledges, narrow_msg_size};
 pub use destinations::{Place, destinations, header_destinations};
 pub use named::named_subject;
 pub use pull::{Edited, direct_get, widen_max_bytes};
 pub use request::{Request, deliver_subject};
+pub use response::is_api_response;
 pub use stored::{Stored, Unclear};
+pub use trace::is_trace_event;
 
-/// An integer as Go reads it: no sign but a minus, no fraction, no exponent.
+use super::json::natural;
+
+/// An integer as Go reads it: no sign but a minus, no leading zeros, no fraction, no exponent.
 fn integer(value: &[u8]) -> Option<i64> {
-    if value.first() == Some(&b'+') {
-        return None;
-    }
+    natural(value.strip_prefix(b"-").unwrap_or(value))?;
     std::str::from_utf8(value).ok()?.parse().ok()
 }
 

@@ -5,7 +5,7 @@
 
 mod text;
 
-pub(super) use text::{is_text, means, natural, quote, text};
+pub(super) use text::{is_string, is_text, means, natural, quote, text};
 
 /// The text is not a JSON object, or nested deeper than any reader would follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -104,6 +104,17 @@ impl<'a> Members<'a> {
             head: json.get(..=open).ok_or(NotAnObject)?,
             tail: json.get(split..).ok_or(NotAnObject)?,
         })
+    }
+
+    /// The first value of a text, and what stands behind it, both without blanks around them. `None`: it begins with none.
+    pub(super) fn split_first(json: &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
+        let mut text = Self::new(json);
+        text.skip_blanks();
+        let from = text.at;
+        text.value().ok()?;
+        let first = json.get(from..text.at)?;
+        text.skip_blanks();
+        Some((first, json.get(text.at..)?))
     }
 
     fn member(&mut self) -> Result<Option<Member<'a>>, NotAnObject> {

@@ -146,9 +146,15 @@ pub(in crate::wire) fn is_text(value: &[u8]) -> bool {
     let inner = value
         .strip_prefix(b"\"")
         .and_then(|v| v.strip_suffix(b"\""));
-    let Some(mut rest) = inner.filter(|inner| std::str::from_utf8(inner).is_ok()) else {
+    inner.is_some_and(is_string)
+}
+
+/// Whether this may stand between the quotes of a string.
+pub(in crate::wire) fn is_string(inner: &[u8]) -> bool {
+    if std::str::from_utf8(inner).is_err() {
         return false;
-    };
+    }
+    let mut rest = inner;
     while let [first, tail @ ..] = rest {
         rest = match (first, tail) {
             (b'\\', [b'u', hex @ ..]) => match hex.split_at_checked(4) {

@@ -123,6 +123,9 @@ fn every_occurrence_of_a_header_that_names_a_place_counts() {
         "NATS/1.0\r\nNats-Trace-Dest : a\r\n\r\n",
         "NATS/1.0\r\nNats-Trace-Dest:\r\n\r\n",
         "NATS/1.0\r\nNats-Trace-Only: true\r\n\r\n",
+        "NATS/1.0\r\nA: Nats-Trace-Dest: a\r\n\r\n",
+        "NATS/1.0\r\nXNats-Trace-Dest: a\r\n\r\n",
+        "NATS/1.0\nNats-Trace-Dest: a\n\n",
     ] {
         assert_eq!(in_headers(none), [""; 0], "{none:?}");
     }

@@ -2,6 +2,7 @@
 
 mod agree;
 mod api_text;
+mod clear;
 mod deliver;
 mod destinations;
 mod direct_get;
@@ -9,6 +10,7 @@ mod greeting;
 mod jetstream;
 mod parts;
 mod publish;
+mod written;
 
 use super::{
     ClientOp, ClientParser, Limits, Malformed, Message, Publish, ServerOp, ServerParser, Step,

@@ -1,0 +1,112 @@
+//! Whether the body of a request can be read in one way only.
+//!
+//! The server reads with Go's `encoding/json`, one value behind another into the same place, for as long as there are any. So a key
+//! given twice is merged with itself in ways that nobody would guess (a `null` in a second array keeps what the first array had in
+//! that place), letter case is ignored, and `{…}{…}` is one request. No client writes such bodies, and nobody should have to guess
+//! what they mean.
+
+use super::super::json::{Elements, Members, is_text, means};
+use super::Request;
+
+/// Whether what counts for a gateway in the `body` of `request` has one meaning to every reader: no key that counts is given twice, in
+/// another letter case, or with escapes, no array that counts has a `null` in it, no text that counts is broken UTF-8, and nothing
+/// stands behind the object.
+///
+/// Also `true` for what the server certainly refuses: another type, no JSON at all. What else this crate reads out of a body holds
+/// only where this is `true`.
+#[must_use]
+pub fn is_clear(request: Request<'_>, body: &[u8]) -> bool {
+    let part = match request {
+        Request::Next => Part::Object(&[("batch", Part::Scalar), ("max_bytes", Part::Scalar)]),
+        Request::DirectGet { .. } | Request::MessageGet => GET,
+        Request::StreamConfig => STREAM,
+        Request::Restore => Part::Object(&[("config", STREAM)]),
+        Request::ConsumerConfig => Part::Object(&[("config", DELIVERED)]),
+        Request::Snapshot => DELIVERED,
+        Request::StreamInfo | Request::StreamList | Request::Other => return true,
+    };
+    let Some((first, behind)) = Members::split_first(body) else {
+        return true;
+    };
+    let is_read_on = first.starts_with(b"{") || first == b"null";
+    (behind.is_empty() || !is_read_on) && part.is_clear(first)
+}
+
+/// What counts in a value.
+enum Part {
+    /// A number or a flag.
+    Scalar,
+    Text,
+    List(&'static Part),
+    /// These keys, and no others.
+    Object(&'static [(&'static str, Part)]),
+}
+
+const GET: Part = Part::Object(&[
+    ("batch", Part::Scalar),
+    ("last_by_subj", Part::Text),
+    ("max_bytes", Part::Scalar),
+    ("multi_last", Part::List(&Part::Text)),
+    ("next_by_subj", Part::Text),
+    ("no_hdr", Part::Scalar),
+    ("seq", Part::Scalar),
+]);
+
+const STREAM: Part = Part::Object(&[
+    ("allow_msg_counter", Part::Scalar),
+    ("max_msg_size", Part::Scalar),
+    ("mirror", SOURCE),
+    ("name", Part::Text),
+    ("republish", TRANSFORM),
+    ("sources", Part::List(&SOURCE)),
+    ("subject_transform", TRANSFORM),
+    ("subjects", Part::List(&Part::Text)),
+]);
+
+const SOURCE: Part = Part::Object(&[
+    ("consumer", DELIVERED),
+    (
+        "external",
+        Part::Object(&[("api", Part::Text), ("deliver", Part::Text)]),
+    ),
+    ("filter_subject", Part::Text),
+    ("name", Part::Text),
+    ("subject_transforms", Part::List(&TRANSFORM)),
+]);
+
+const TRANSFORM: Part = Part::Object(&[("dest", Part::Text), ("src", Part::Text)]);
+
+const DELIVERED: Part = Part::Object(&[("deliver_subject", Part::Text)]);
+
+impl Part {
+    /// `value` has no blanks around it. One of another type is clear: the server refuses it.
+    fn is_clear(&self, value: &[u8]) -> bool {
+        match (self, value.first()) {
+            (Self::Text, Some(b'"')) => is_text(value),
+            (Self::List(part), Some(b'[')) => Elements::new(value)
+                .flatten()
+                .all(|(_, element)| element != b"null" && part.is_clear(element)),
+            (Self::Object(keys), Some(b'{')) => has_once(value, keys),
+            _ => true,
+        }
+    }
+}
+
+/// Whether each of the keys is given at most once, as it is spelled, and clear.
+fn has_once(object: &[u8], keys: &[(&str, Part)]) -> bool {
+    let mut seen = 0_u32;
+    for member in Members::new(object).flatten() {
+        let mut named = (0_u32..).zip(keys);
+        let Some((index, (name, part))) =
+            named.find(|(_, (name, _))| means(member.key, name.as_bytes()))
+        else {
+            continue;
+        };
+        let bit = 1_u32.wrapping_shl(index);
+        if seen & bit != 0 || member.key != name.as_bytes() || !part.is_clear(member.value) {
+            return false;
+        }
+        seen |= bit;
+    }
+    true
+}

@@ -1,0 +1,33 @@
+//! The answers of JetStream's API.
+
+use super::super::json::{Members, means};
+
+/// Whether `payload` is an answer of JetStream's API: one JSON object whose only `type` is `io.nats.jetstream.api.v1.…_response`.
+///
+/// Every answer of nats-server 2.12 to 2.15 is one, of success and of error, but for those of `CONSUMER.MSG.NEXT` and `DIRECT.GET`,
+/// which are stored messages and statuses, and for the chunks of a snapshot. Anybody can write such text: it proves nothing about
+/// who did.
+#[must_use]
+pub fn is_api_response(payload: &[u8]) -> bool {
+    let mut kind = None;
+    for member in Members::new(payload) {
+        let Ok(member) = member else { return false };
+        if means(member.key, b"type") {
+            let is_first = member.key == b"type" && kind.is_none();
+            if !is_first || !is_response(member.value) {
+                return false;
+            }
+            kind = Some(());
+        }
+    }
+    kind.is_some()
+}
+
+fn is_response(kind: &[u8]) -> bool {
+    let name = kind
+        .strip_prefix(b"\"io.nats.jetstream.api.v1.")
+        .and_then(|name| name.strip_suffix(b"_response\""));
+    name.is_some_and(|name| {
+        !name.is_empty() && name.iter().all(|b| b.is_ascii_lowercase() || *b == b'_')
+    })
+}

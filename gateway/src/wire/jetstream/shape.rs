@@ -1,0 +1,95 @@
+//! What a server writes, as a shape: which keys an object has, and of which types. Strict, for what has none of its shapes was
+//! written by somebody else.
+
+use super::super::json::{Elements, Members, is_string, is_text, natural};
+
+/// What a value must be.
+pub(super) enum Shape {
+    Text,
+    /// This text, quotes included.
+    Word(&'static [u8]),
+    Flag,
+    /// A whole number up to this.
+    Number(u64),
+    /// An object with these keys in their letter case, each at most once, and no others.
+    Object(&'static [Key]),
+    /// An object with any keys.
+    Map(&'static Shape),
+    /// An array that is not empty.
+    List(&'static Shape),
+    AnyOf(&'static [Shape]),
+}
+
+/// A key that an object has.
+pub(super) struct Key {
+    name: &'static [u8],
+    shape: Shape,
+    required: bool,
+}
+
+/// A key that is always there.
+pub(super) const fn key(name: &'static str, shape: Shape) -> Key {
+    Key {
+        name: name.as_bytes(),
+        shape,
+        required: true,
+    }
+}
+
+/// A key that may be missing.
+pub(super) const fn maybe(name: &'static str, shape: Shape) -> Key {
+    Key {
+        required: false,
+        ..key(name, shape)
+    }
+}
+
+impl Shape {
+    /// A number of Go's `int` that counts.
+    pub(super) const COUNT: Self = Self::Number(i64::MAX.cast_unsigned());
+    /// A number of Go's `uint64`.
+    pub(super) const U64: Self = Self::Number(u64::MAX);
+    /// A number of Go's `uint16`.
+    pub(super) const U16: Self = Self::Number(0xFFFF);
+
+    /// Whether a value, without blanks around it, has this shape.
+    pub(super) fn fits(&self, value: &[u8]) -> bool {
+        match self {
+            Self::Text => is_text(value),
+            Self::Word(word) => value == *word,
+            Self::Flag => value == b"true" || value == b"false",
+            Self::Number(max) => natural(value).is_some_and(|number| number <= *max),
+            Self::Object(keys) => has_keys(value, keys),
+            Self::Map(shape) => Members::new(value).all(|member| {
+                member.is_ok_and(|member| is_string(member.key) && shape.fits(member.value))
+            }),
+            Self::List(shape) => {
+                let mut values = Elements::new(value).peekable();
+                values.peek().is_some()
+                    && values.all(|element| element.is_ok_and(|(_, value)| shape.fits(value)))
+            }
+            Self::AnyOf(shapes) => shapes.iter().any(|shape| shape.fits(value)),
+        }
+    }
+}
+
+/// Whether a value is an object of these keys, at most 32.
+fn has_keys(value: &[u8], keys: &[Key]) -> bool {
+    let mut seen = 0_u32;
+    for member in Members::new(value) {
+        let Ok(member) = member else { return false };
+        let Some(index) = keys.iter().position(|key| key.name == member.key) else {
+            return false;
+        };
+        let bit = 1 << (index % 32);
+        let fits = keys
+            .get(index)
+            .is_some_and(|key| key.shape.fits(member.value));
+        if seen & bit != 0 || !fits {
+            return false;
+        }
+        seen |= bit;
+    }
+    let mut all = keys.iter().enumerate();
+    all.all(|(index, key)| !key.required || seen & (1 << (index % 32)) != 0)
+}

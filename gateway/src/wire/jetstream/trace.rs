@@ -1,0 +1,97 @@
+//! Message-trace events (ADR-41): what a server publishes to the `Nats-Trace-Dest` of a message that it has handled.
+
+use super::shape::{Key, Shape, key, maybe};
+
+/// Whether `payload` is a trace event as a server writes it, not compressed.
+///
+/// Strict: one JSON object, only keys that the server writes, each once and in its letter case, with values of the server's types,
+/// and none missing that the server always writes. Anybody can write such text: it proves nothing about who did.
+#[must_use]
+pub fn is_trace_event(payload: &[u8]) -> bool {
+    payload.first() == Some(&b'{') && EVENT.fits(payload)
+}
+
+const EVENT: Shape = Shape::Object(&[
+    key("server", SERVER),
+    key(
+        "request",
+        Shape::Object(&[
+            maybe("header", Shape::Map(&Shape::List(&Shape::Text))),
+            maybe("msgsize", Shape::COUNT),
+        ]),
+    ),
+    maybe("hops", Shape::COUNT),
+    key("events", Shape::List(&STEP)),
+]);
+
+const SERVER: Shape = Shape::Object(&[
+    key("name", Shape::Text),
+    key("host", Shape::Text),
+    key("id", Shape::Text),
+    maybe("cluster", Shape::Text),
+    maybe("domain", Shape::Text),
+    key("ver", Shape::Text),
+    maybe("tags", Shape::List(&Shape::Text)),
+    maybe("metadata", Shape::Map(&Shape::Text)),
+    maybe("feature_flags", Shape::Map(&Shape::Flag)),
+    key("jetstream", Shape::Flag),
+    maybe("flags", Shape::U64),
+    key("seq", Shape::U64),
+    key("time", Shape::Text),
+]);
+
+/// What happened to the message: it came in, was mapped, went to another account, was stored, went out.
+const STEP: Shape = Shape::AnyOf(&[
+    Shape::Object(&[
+        key("type", Shape::Word(b"\"eg\"")),
+        TIME,
+        key("kind", Shape::COUNT),
+        key("cid", Shape::U64),
+        NAME,
+        maybe("hop", Shape::Text),
+        maybe("acc", Shape::Text),
+        maybe("sub", Shape::Text),
+        maybe("queue", Shape::Text),
+        FAILED,
+    ]),
+    Shape::Object(&[
+        key("type", Shape::Word(b"\"in\"")),
+        TIME,
+        key("kind", Shape::COUNT),
+        key("cid", Shape::U64),
+        NAME,
+        key("acc", Shape::Text),
+        key("subj", Shape::Text),
+        FAILED,
+    ]),
+    Shape::Object(&[
+        key("type", Shape::Word(b"\"js\"")),
+        TIME,
+        key("stream", Shape::Text),
+        maybe("subject", Shape::Text),
+        maybe("nointerest", Shape::Flag),
+        FAILED,
+    ]),
+    Shape::Object(&[
+        key("type", Shape::Word(b"\"sm\"")),
+        TIME,
+        key("to", Shape::Text),
+    ]),
+    Shape::Object(&[
+        key("type", Shape::Word(b"\"se\"")),
+        TIME,
+        key("acc", Shape::Text),
+        key("to", Shape::Text),
+    ]),
+    Shape::Object(&[
+        key("type", Shape::Word(b"\"si\"")),
+        TIME,
+        key("acc", Shape::Text),
+        key("from", Shape::Text),
+        key("to", Shape::Text),
+    ]),
+]);
+
+const TIME: Key = key("ts", Shape::Text);
+const NAME: Key = maybe("name", Shape::Text);
+const FAILED: Key = maybe("error", Shape::Text);
