@@ -1,6 +1,6 @@
 //! The bytes of messages: as a client publishes them, as a server delivers them.
 
-use keyway::envelope::{OVERHEAD, Sealer};
+use keyway::envelope::{Binding, OVERHEAD, Sealer};
 use keyway::keyring::Snapshot;
 use keyway::wire::Buffer;
 use keyway::wire::write::{self, Decimal, PublishLine};
@@ -99,7 +99,8 @@ pub fn envelopes(snapshot: &Snapshot, lanes: usize, count: usize, payload: &[u8]
             // A step that shares no factor with the number of lanes visits all of them in an order that no prefetcher knows.
             let place = number * 37 % places;
             let sealer = sealers.get_mut(place).unwrap();
-            sealer.seal(Some(SUBJECT), payload, &mut envelope).unwrap();
+            let binding = Binding::to(Some(SUBJECT));
+            sealer.seal(binding, payload, &mut envelope).unwrap();
             envelope
         })
         .collect()

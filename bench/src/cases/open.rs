@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use aws_lc_rs::aead::{Aad, Nonce};
-use keyway::envelope::{Header, TAG_LEN};
+use keyway::envelope::{Binding, Header, TAG_LEN};
 use keyway::keyring::{LaneCache, Opener, WorkerId};
 use keyway::wire::Buffer;
 
@@ -57,7 +57,7 @@ fn envelope(size: usize) -> Case<'static> {
     let mut out = vec![0; size];
     Case::one("envelope", move || {
         let header = Header::parse(black_box(&sealed)).unwrap();
-        lane.open(&header, Some(SUBJECT), &sealed, &mut out)
+        lane.open(&header, Binding::to(Some(SUBJECT)), &sealed, &mut out)
             .unwrap();
         black_box(&out);
     })
@@ -74,7 +74,7 @@ fn by_keyring(
     let mut cache = LaneCache::new(WorkerId(0));
     let mut out = vec![0; size];
     Case::many(step, count, move || {
-        let mut opener = Opener::new(&keys, &mut cache, expected, SUBJECT);
+        let mut opener = Opener::new(&keys, &mut cache, expected, Binding::to(Some(SUBJECT)));
         for envelope in &sealed {
             opener.open(black_box(envelope), &mut out).unwrap();
             black_box(&out);

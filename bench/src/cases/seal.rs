@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use aws_lc_rs::aead::{Aad, Nonce};
-use keyway::envelope::{OVERHEAD, SealFailed, Sealer, TAG_LEN};
+use keyway::envelope::{Binding, OVERHEAD, SealFailed, Sealer, TAG_LEN};
 use keyway::wire::Buffer;
 
 use super::{AAD, Case, PEER, Rigs, raw_key};
@@ -53,7 +53,9 @@ fn envelope(size: usize) -> Case<'static> {
     let text = payload(size);
     let mut out = vec![0; size + OVERHEAD];
     Case::one("envelope", move || {
-        if sealer.seal(Some(SUBJECT), black_box(&text), &mut out) == Err(SealFailed::LaneEnded) {
+        if sealer.seal(Binding::to(Some(SUBJECT)), black_box(&text), &mut out)
+            == Err(SealFailed::LaneEnded)
+        {
             sealer = lane();
         }
         black_box(&out);

@@ -66,12 +66,20 @@ mod tests {
         let mut envelope = [0; 5 + OVERHEAD];
         let mut lanes = Lanes::new(worker, Clock::system().instant());
         let message = (&b"hello"[..], &mut envelope[..]);
-        lanes.seal(&with, keyring, Binding::default(), message).unwrap();
+        lanes
+            .seal(&with, keyring, Binding::default(), message)
+            .unwrap();
         let cache = caches.open(worker);
         let opened = || {
             let mut out = [0; 5];
             let message = (&envelope[..], &mut out[..]);
-            let opened = keyring::open(&with, &mut cache.borrow_mut(), None, Binding::default(), message);
+            let opened = keyring::open(
+                &with,
+                &mut cache.borrow_mut(),
+                None,
+                Binding::default(),
+                message,
+            );
             opened.unwrap().source
         };
         opened();

@@ -80,12 +80,7 @@ fn changed_never_opens(version: &VersionKey, data: &[u8]) {
     assert_eq!(moved.is_some(), subject.is_none_or(|own| own == change));
 }
 
-fn seal(
-    version: &VersionKey,
-    suite: Suite,
-    binding: Binding<'_>,
-    data: &[u8],
-) -> Option<Vec<u8>> {
+fn seal(version: &VersionKey, suite: Suite, binding: Binding<'_>, data: &[u8]) -> Option<Vec<u8>> {
     let mut sealer: Sealer = Sealer::fixed(version, suite, LaneId([9; 16]), Caps::FULL);
     let mut envelope = vec![0; data.len().saturating_add(OVERHEAD)];
     sealer.seal(binding, data, &mut envelope).ok()?;

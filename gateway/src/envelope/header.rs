@@ -129,7 +129,11 @@ impl Flags {
 
     /// From the byte that travels; `None` when a reserved bit is set.
     pub(super) const fn from_bits(bits: u8) -> Option<Self> {
-        if bits >> 4 == 0 { Some(Self(bits)) } else { None }
+        if bits >> 4 == 0 {
+            Some(Self(bits))
+        } else {
+            None
+        }
     }
 
     /// The byte that travels.

@@ -90,15 +90,25 @@ fn answers(
     let header = Header::parse(&envelope).map_err(|_any| "the header is refused")?;
     let lane = version.lane(suite, header.lane);
     let mut plaintext = [0; PLAINTEXT.len()];
-    lane.open(&header, Binding::to(Some(SUBJECT)), &envelope, &mut plaintext)
-        .map_err(|_any| "it does not open")?;
+    lane.open(
+        &header,
+        Binding::to(Some(SUBJECT)),
+        &envelope,
+        &mut plaintext,
+    )
+    .map_err(|_any| "it does not open")?;
     if plaintext != *PLAINTEXT {
         return Err("the plaintext differs");
     }
     if let Some(last) = envelope.last_mut() {
         *last ^= 1;
     }
-    let altered = lane.open(&header, Binding::to(Some(SUBJECT)), &envelope, &mut plaintext);
+    let altered = lane.open(
+        &header,
+        Binding::to(Some(SUBJECT)),
+        &envelope,
+        &mut plaintext,
+    );
     if altered.is_ok() || plaintext != [0; PLAINTEXT.len()] {
         return Err("an altered envelope opens");
     }

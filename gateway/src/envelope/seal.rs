@@ -11,7 +11,8 @@ use super::aad::Scratch;
 use super::aead::{Aead, Chosen, Sealed};
 use super::limits::{Caps, blocks};
 use super::{
-    Binding, EnvelopeId, Flags, HEADER_LEN, Header, Kid, LaneId, LaneKey, OVERHEAD, Suite, VersionKey,
+    Binding, EnvelopeId, Flags, HEADER_LEN, Header, Kid, LaneId, LaneKey, OVERHEAD, Suite,
+    VersionKey,
 };
 use crate::fault::{Fault, Faulty, Retry, Who};
 use crate::secret::NoEntropy;

@@ -427,7 +427,9 @@ impl Policy {
             class::Class::Reply => (filter, true),
             class::Class::Api(_) | class::Class::System(_) => return None,
         };
-        let parsed = std::str::from_utf8(bare).ok().and_then(|text| text.parse().ok());
+        let parsed = std::str::from_utf8(bare)
+            .ok()
+            .and_then(|text| text.parse().ok());
         let Some(filter) = parsed else {
             return self.patterns().map(|(id, _)| id).find(|id| closed(*id));
         };

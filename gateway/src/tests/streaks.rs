@@ -333,7 +333,13 @@ proptest! {
 
     #[test]
     fn whole_messages_arrive_as_they_were_published(messages in prop::collection::vec(message(), 0..40)) {
-        let whole: Vec<_> = messages.into_iter().map(|message| Message { way: Way::Whole, ..message }).collect();
+        // One request at a time waits on a reply subject.
+        let whole = (0..).zip(messages).map(|(number, message)| Message {
+            way: Way::Whole,
+            reply: message.reply.map(|_| number),
+            ..message
+        });
+        let whole: Vec<_> = whole.collect();
         holds(&whole, &Config::default(), Policy::everything());
         holds(&whole, &Config::default(), two_keyrings());
     }

@@ -145,6 +145,13 @@ impl Buffer {
     pub fn truncate(&mut self, len: usize) {
         self.end = self.start.saturating_add(len).min(self.end);
     }
+
+    /// The same, of what nobody may find in memory.
+    pub fn wipe(&mut self, len: usize) {
+        let start = self.start.saturating_add(len);
+        wipe(self.bytes.get_mut(start..self.end).unwrap_or_default());
+        self.truncate(len);
+    }
 }
 
 impl Drop for Buffer {

@@ -43,7 +43,7 @@ pub mod write;
 pub use buffer::Buffer;
 pub use client::ClientParser;
 pub use credentials::{Credentials, Present};
-pub use json::NotAnObject;
+pub use json::{NotAnObject, is_object};
 pub use malformed::Malformed;
 pub use ops::{ClientOp, Limits, Message, Publish, ServerOp, Step};
 pub use server::ServerParser;

@@ -25,18 +25,21 @@ impl DeliverPath<'_> {
         };
         let mut answer = Buffer::new();
         let json = message.payload;
-        let asked = match self.link.borrow().replies.asked(message.subject, self.now) {
-            Some(Asked::Message(named)) => named.clone(),
-            _ => None,
-        };
-        let json = (asked.as_ref().map(|named| &***named), json);
+        let link = self.link.borrow();
+        let named = link
+            .replies
+            .asked(message.subject, self.now)
+            .and_then(Asked::named);
+        let is_other =
+            |subject: &[u8]| named.is_some_and(|named| named != link.replies.name(subject));
         let found = stored::open(
             snapshot,
             &mut self.lanes.borrow_mut(),
-            json,
+            (json, is_other),
             &terms,
             &mut answer,
         );
+        drop(link);
         let found = match found {
             Ok(found) => found,
             Err(kid) if self.is_absent(kid) => stored::unknown(&mut answer),
@@ -85,12 +88,13 @@ impl DeliverPath<'_> {
         };
         let edit = header::Edit::Replace(narrow.digits());
         let len = header::edited_len(headers, meaning::SIZE, edit);
+        // Anybody can write the header: whoever asks with it must not be answered in the clear.
+        if !self.admits(snapshot, message, out) {
+            return;
+        }
         write::message_anew(out, message, Some(len), 0);
         header::edit(headers, meaning::SIZE, edit, out);
         out.put(b"\r\n");
-        // Anybody can write the header: whoever asks with it must not be answered in the clear.
-        let keyring = self.keyring_of_empty(snapshot, message);
-        self.expect_answer(snapshot, message.reply, keyring);
         self.worker.meters.passed(Direction::Deliver).add(0);
     }
 }

@@ -4,12 +4,11 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::envelope::{Kid, OVERHEAD};
+use crate::envelope::{Binding, Flags, Kid, OVERHEAD};
 use crate::keyring::{self, OpenRefused, Opened, Snapshot};
 use crate::metrics::{Cause, Direction, Side, Stage, Stopwatch};
-use crate::policy::{KeyringId, Route};
-use crate::wire::write;
-use crate::wire::{Buffer, Limits, Message, ServerOp, ServerParser, Step};
+use crate::policy::KeyringId;
+use crate::wire::{Buffer, Limits, Message, ServerOp, ServerParser, Step, header, write};
 
 use crate::dataplane::caches::Cache;
 use crate::dataplane::greet;
@@ -17,17 +16,16 @@ use crate::dataplane::identity::Barred;
 use crate::dataplane::link::Link;
 use crate::dataplane::pool::BATCH_OUTPUT;
 use crate::dataplane::refusals::Pong;
-use crate::dataplane::replies::{self, Asked};
+use crate::dataplane::replies::{Asked, Class};
 use crate::dataplane::route_cache::RouteCache;
 use crate::dataplane::streak::Streak;
 use crate::dataplane::worker::Worker;
 
-use super::candidates::{self, Source};
-use super::fate::{Fate, Judge, Otherwise};
+use super::admitted::CHUNK;
+use super::candidates;
+use super::fate::{Fate, From, Judge, Opening, Otherwise};
+use super::requests::Comes;
 use super::stored;
-
-/// How the reply subjects begin that acknowledge the chunks of a backup.
-const CHUNK: &[u8] = b"$JS.SNAPSHOT.";
 
 /// How long a kid that could not be loaded is not asked for again.
 const ABSENT_FOR: Duration = Duration::from_secs(1);
@@ -213,7 +211,8 @@ impl<'s> DeliverPath<'s> {
                 meters.plaintext.add(message.payload.len());
                 self.pass(snapshot, message, out);
             }
-            Fate::Open { expected, or } => self.open(snapshot, message, (expected, or), out)?,
+            Fate::PassBare => self.pass_bare(snapshot, message, out),
+            Fate::Open(opening) => self.open(snapshot, message, opening, out)?,
             Fate::OpenStored => self.open_stored(snapshot, message, out)?,
             Fate::NarrowConfig => self.narrow_config(snapshot, message, out),
             Fate::NarrowSize => self.narrow_size(snapshot, message, out),
@@ -248,26 +247,30 @@ impl<'s> DeliverPath<'s> {
         &mut self,
         snapshot: &Snapshot,
         message: &Message<'_>,
-        (expected, or): (Option<KeyringId>, Otherwise),
+        opening: Opening,
         out: &mut Buffer,
     ) -> Result<(), Kid> {
-        if let Some(keyring) = self.closed(snapshot, expected, message.payload) {
+        let [expected, other] = opening.expected;
+        if let Some(keyring) = self.closed(snapshot, expected.or(other), message.payload) {
             self.withhold(snapshot, (Some(keyring), Cause::Identity), message, out);
             return Ok(());
         }
         let before = out.len();
-        match self.try_open(snapshot, message, expected, out) {
+        match self.try_open(snapshot, message, &opening, out) {
             Ok((opened, by)) => {
                 out.put(b"\r\n");
-                self.opened(snapshot, opened, message);
-                if by == Tried::Own {
+                if !self.opened(snapshot, opened, message) {
+                    out.wipe(before);
+                    let keyring = Some(opened.keyring);
+                    self.withhold(snapshot, (keyring, Cause::Reply), message, out);
+                } else if by == Tried::Own {
                     self.expect_alike(snapshot, message, Some(opened.keyring));
                 }
             }
             Err(refused) => {
                 out.truncate(before);
                 let cause = self.cause(refused)?;
-                match or {
+                match opening.or {
                     Otherwise::Pass => self.pass(snapshot, message, out),
                     Otherwise::Withhold => {
                         let keyring = refused.keyring().or(expected);
@@ -283,46 +286,55 @@ impl<'s> DeliverPath<'s> {
         &self,
         snapshot: &Snapshot,
         message: &Message<'_>,
-        expected: Option<KeyringId>,
+        opening: &Opening,
         out: &mut Buffer,
     ) -> Result<(Opened, Tried), OpenRefused> {
         let payload = message.payload;
         let headers = message.headers.unwrap_or_default();
         let opened_len = payload.len().saturating_sub(OVERHEAD);
-        let total = opened_len.saturating_add(headers.len());
-        write::message(out, message.line, total);
-        out.put(headers);
+        if opening.from == From::StreamBare {
+            write::message_anew(out, message, None, opened_len);
+        } else {
+            let total = opened_len.saturating_add(headers.len());
+            write::message(out, message.line, total);
+            out.put(headers);
+        }
         let body = out.len();
         let mut lanes = self.lanes.borrow_mut();
         let lanes = &mut *lanes;
-        let mut attempt = |expected, subject: &[u8]| {
-            out.truncate(body);
-            keyring::open(
-                snapshot,
-                lanes,
-                expected,
-                subject,
-                (payload, out.claim(opened_len)),
-            )
-        };
         let policy = snapshot.policy();
-        let link = self.link.borrow();
-        let asked = || link.replies.asked(message.subject, self.now);
-        let own = policy.normalise(message.subject);
-        let mut first = attempt(expected, own);
-        // What the client itself asked may be answered under the keyring that it asked, or where a stream answers, that of what is stored.
-        if first == Err(OpenRefused::WrongKeyring) {
-            first = match asked() {
-                Some(Asked::Protected(keyring)) => attempt(Some(*keyring), own),
-                Some(_) => attempt(None, own),
-                None => first,
+        let stored = header::written_by_direct_get(headers)
+            .filter(|_| opening.from != From::Publisher)
+            .map(|stored| stored.subject);
+        let own = policy.normalise(stored.unwrap_or(message.subject));
+        let all = Binding {
+            answers: opening.request,
+            reply: message.reply,
+            ..Binding::default()
+        };
+        let bound = keyring::flags(payload).has(Flags::BOUND);
+        let mut attempt = |expected: Option<KeyringId>, subject: &[u8]| {
+            if expected.is_none() && !bound {
+                return Err(OpenRefused::WrongKeyring);
+            }
+            out.truncate(body);
+            let message = (payload, out.claim(opened_len));
+            let known = Binding {
+                subject: Some(subject),
+                ..all
             };
+            keyring::open(snapshot, lanes, expected, known, message)
+        };
+        let [expected, other] = opening.expected;
+        let mut first = attempt(expected, own);
+        if first == Err(OpenRefused::WrongKeyring) && other.is_some() {
+            first = attempt(other, own);
         }
         let Err(OpenRefused::Unauthentic(keyring)) = first else {
             return first.map(|opened| (opened, Tried::Own));
         };
-        let source = Source::of(message, asked());
-        let other = candidates::others(policy, keyring, &source, |subject| {
+        let subjects = (message.subject, stored);
+        let other = candidates::others(policy, keyring, subjects, |subject| {
             attempt(Some(keyring), subject).ok()
         });
         other.map(|opened| (opened, Tried::Other)).ok_or_else(|| {
@@ -331,32 +343,18 @@ impl<'s> DeliverPath<'s> {
         })
     }
 
-    fn opened(&self, snapshot: &Snapshot, opened: Opened, message: &Message<'_>) {
+    /// Whether the client may have what was opened. Then it is counted.
+    fn opened(&self, snapshot: &Snapshot, opened: Opened, message: &Message<'_>) -> bool {
         let meters = &self.worker.meters;
         meters.lane_lookup(opened.source);
-        meters
-            .keyring(Some(opened.keyring.index()))
-            .opened
-            .add(message.payload.len().saturating_sub(OVERHEAD));
-        self.expect_answer(snapshot, message.reply, Some(opened.keyring));
-    }
-
-    /// Remembers that an answer on `reply` is to be sealed under the request's keyring, or published in plaintext as it came.
-    pub(super) fn expect_answer(
-        &self,
-        snapshot: &Snapshot,
-        reply: Option<&[u8]>,
-        keyring: Option<KeyringId>,
-    ) {
-        let Some(reply) = reply else {
-            return;
-        };
-        let replies = &mut self.link.borrow_mut().replies;
-        if let Some(keyring) = keyring.filter(|_| reply.starts_with(replies::FROM_STREAM)) {
-            replies.stored_delivered(keyring);
-        } else if replies::are_alike(snapshot.policy().look(reply)) {
-            replies.request_delivered(reply, keyring, self.now);
+        let comes = Comes::Sealed(opened.keyring, opened.header);
+        let admitted = self.admits_request(snapshot, comes, message);
+        if admitted {
+            let len = message.payload.len().saturating_sub(OVERHEAD);
+            let keyring = Some(opened.keyring.index());
+            meters.keyring(keyring).opened.add(len);
         }
+        admitted
     }
 
     /// Why the message is withheld, unless it is worth waiting for.
@@ -371,43 +369,40 @@ impl<'s> DeliverPath<'s> {
     }
 
     pub(super) fn pass(&self, snapshot: &Snapshot, message: &Message<'_>, out: &mut Buffer) {
-        out.put(message.line);
-        out.put(message.headers.unwrap_or_default());
+        if self.worker.shared.config.relay_only || self.admits(snapshot, message, out) {
+            out.put(message.line);
+            out.put(message.headers.unwrap_or_default());
+            self.end_of_passed(message, out);
+        }
+    }
+
+    /// The same of a stored message, without the headers that the gateway has asked for.
+    fn pass_bare(&self, snapshot: &Snapshot, message: &Message<'_>, out: &mut Buffer) {
+        if self.admits(snapshot, message, out) {
+            write::message_anew(out, message, None, message.payload.len());
+            self.end_of_passed(message, out);
+        }
+    }
+
+    fn end_of_passed(&self, message: &Message<'_>, out: &mut Buffer) {
         out.put(message.payload);
         out.put(b"\r\n");
         self.worker
             .meters
             .passed(Direction::Deliver)
             .add(message.payload.len());
-        if message.reply.is_some() && !self.worker.shared.config.relay_only {
-            self.go_on(message);
-            let keyring = self.keyring_of_empty(snapshot, message);
-            self.expect_answer(snapshot, message.reply, keyring);
-        }
+        self.go_on(message);
     }
 
     /// The chunks of a backup come for as long as it takes.
     fn go_on(&self, message: &Message<'_>) {
-        let chunk = message.reply.is_some_and(|reply| reply.starts_with(CHUNK));
-        let replies = &mut self.link.borrow_mut().replies;
-        if chunk && replies.asked(message.subject, self.now) == Some(&Asked::Server) {
-            replies.request_published(message.subject, Asked::Server, self.now);
+        if !message.reply.is_some_and(|reply| reply.starts_with(CHUNK)) {
+            return;
         }
-    }
-
-    /// An empty request looks the same from behind a gateway and from elsewhere. On a subject on which no plaintext is accepted
-    /// it counts as sealed: a client on the bare bus must not get a plaintext answer by asking for nothing.
-    pub(super) fn keyring_of_empty(
-        &self,
-        snapshot: &Snapshot,
-        message: &Message<'_>,
-    ) -> Option<KeyringId> {
-        match snapshot.policy().route(message.subject) {
-            Route::Keyring(keyring) if message.payload.is_empty() => {
-                let shared = &self.worker.shared;
-                (!shared.accepts_plaintext(snapshot.policy(), keyring)).then_some(keyring)
-            }
-            Route::Keyring(_) | Route::Reply(_) | Route::Pass => None,
+        let replies = &mut self.link.borrow_mut().replies;
+        let asked = replies.asked(message.subject, self.now);
+        if asked.is_some_and(|asked| asked.is(Class::Snapshot)) {
+            replies.request_published(message.subject, Asked::of(Class::Snapshot), self.now);
         }
     }
 

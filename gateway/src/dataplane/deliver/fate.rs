@@ -1,16 +1,17 @@
-//! What becomes of a delivered message (R41), before any key is touched.
+//! What becomes of a delivered message, before any key is touched.
 
 use std::time::Instant;
 
 use crate::dataplane::identity::Barred;
 use crate::dataplane::link::Link;
 use crate::dataplane::meaning;
-use crate::dataplane::replies::{Asked, FROM_STREAM};
+use crate::dataplane::replies::{Asked, Class, FROM_STREAM};
 use crate::dataplane::worker::Shared;
-use crate::envelope::{Header, looks_sealed};
+use crate::envelope::{EnvelopeId, Flags, Header, looks_sealed};
+use crate::keyring;
 use crate::metrics::Cause;
-use crate::policy::{Answers, Empty, KeyringId, Look, Policy, Role, Route, Rule};
-use crate::wire::{Message, header, jetstream};
+use crate::policy::{Empty, KeyringId, Look, Policy, Role, Route, Rule};
+use crate::wire::{Message, header};
 
 /// The reply subject of a stream's flow control, which comes as a status.
 const FLOW_CONTROL: &[u8] = b"$JS.FC.";
@@ -20,14 +21,12 @@ const FLOW_CONTROL: &[u8] = b"$JS.FC.";
 pub(super) enum Fate {
     /// The client gets it as it is.
     Pass,
-    /// The same, although it is plaintext on a subject of this keyring: a migration.
+    /// The same, of a stored message, whose headers the client does not want.
+    PassBare,
+    /// The client gets it as it is, although it is plaintext on a subject of this keyring: a migration.
     Accept(KeyringId),
     /// The client gets the plaintext.
-    Open {
-        /// Only this keyring's versions may have sealed it.
-        expected: Option<KeyringId>,
-        or: Otherwise,
-    },
+    Open(Opening),
     /// A stored message in JSON: what is sealed in it is opened.
     OpenStored,
     /// The configuration of streams in JSON: its sizes become those of plaintext.
@@ -36,6 +35,29 @@ pub(super) enum Fate {
     NarrowSize,
     /// The client does not get it.
     Withhold(Option<KeyringId>, Cause),
+}
+
+/// How an envelope is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Opening {
+    /// The keyring that must have sealed it, or one of several; with none, any may have, if the envelope is bound to its subject.
+    pub(super) expected: [Option<KeyringId>; 2],
+    /// The request of this connection's that it answers, if it answers one.
+    pub(super) request: Option<EnvelopeId>,
+    /// Where it comes from.
+    pub(super) from: From,
+    pub(super) or: Otherwise,
+}
+
+/// Where an envelope comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum From {
+    /// Its publisher, on the subject that it is delivered on.
+    Publisher,
+    /// A stream, in the answer to a direct get: its subject is in the headers that the server has appended.
+    Stream,
+    /// The same, and the client does not want the headers.
+    StreamBare,
 }
 
 /// What becomes of an envelope that does not open.
@@ -70,36 +92,49 @@ impl Judge<'_> {
         if message.payload.is_empty() {
             return self.of_empty(look, message);
         }
+        let sealed = is_envelope(message.payload);
         match look.route {
-            Route::Keyring(keyring) if is_envelope(message.payload) => {
-                let unwelcome = self.policy.awaits_acknowledgements()
-                    && self.admits_no_envelope(self.asked(message));
-                if unwelcome {
-                    return Fate::Withhold(Some(keyring), Cause::Answer);
-                }
-                open(Some(keyring))
+            // Nobody is asked for an answer there.
+            Route::Keyring(keyring) if sealed && look.work().is_some() => {
+                self.of_sealed(Some(keyring), None, message)
             }
-            Route::Keyring(keyring) => match self.asked(message) {
-                Some(asked) => self.of_plain_answer(Some(asked), Some(keyring), message),
-                None => self.of_plaintext(keyring, message),
+            Route::Pass if look.role != Role::User => unprotected(message),
+            _ if !self.policy.protects_anything() => Fate::Pass,
+            route => match (self.asked(message), sealed) {
+                (Some(asked), true) => self.of_sealed_answer(asked, route.covering(), message),
+                (Some(asked), false) => self.of_plain_answer(asked, route.covering(), message),
+                (None, true) => match route {
+                    Route::Keyring(keyring) => self.of_sealed(Some(keyring), None, message),
+                    Route::Reply(covering) => self.of_unasked(covering, message),
+                    Route::Pass => unprotected(message),
+                },
+                (None, false) => match route {
+                    Route::Keyring(keyring) => self.of_plaintext(keyring, message),
+                    Route::Reply(covering) => self.of_unasked_plaintext(covering, message),
+                    Route::Pass => Fate::Pass,
+                },
             },
-            Route::Reply(covering) => self.of_answer(self.asked(message), covering, message),
-            Route::Pass if look.role == Role::User => match self.asked(message) {
-                // An inbox of the client's own naming.
-                Some(asked) => self.of_answer(Some(asked), None, message),
-                None => unprotected(message),
-            },
-            Route::Pass => unprotected(message),
         }
     }
 
-    /// The keyring of the subject, if it is not for this client, whatever the client has asked for. A status is the server's own.
+    /// The keyring of the subject, or of that which a stored message has, if it is not for this client, whatever the client has asked
+    /// for. A status is the server's own.
     fn closed(&self, look: Look, message: &Message<'_>) -> Option<KeyringId> {
         if !self.deaf.any() {
             return None;
         }
-        let status = message.payload.is_empty() && message.headers.is_some_and(header::has_status);
-        let keyring = look.route.keyring().filter(|_| !status);
+        let headers = message.headers.unwrap_or_default();
+        if message.payload.is_empty() && header::has_status(headers) {
+            return None;
+        }
+        let asked = self.asked(message);
+        let is_stored =
+            asked.is_some_and(|asked| asked.is_any(&[Class::Direct, Class::DirectBare]));
+        let stored = || {
+            let stored = header::written_by_direct_get(headers).filter(|_| is_stored)?;
+            self.policy.route(stored.subject).covering()
+        };
+        let keyring = look.route.keyring().or_else(stored);
         keyring.filter(|keyring| self.deaf.has(*keyring))
     }
 
@@ -122,10 +157,14 @@ impl Judge<'_> {
     }
 
     fn of_empty(&self, look: Look, message: &Message<'_>) -> Fate {
+        let headers = message.headers.unwrap_or_default();
+        let asked = || self.asked(message);
+        if !header::has_status(headers) && asked().is_some_and(wants_no_headers) {
+            return Fate::PassBare;
+        }
         let Route::Keyring(keyring) = look.route else {
             return Fate::Pass;
         };
-        let headers = message.headers.unwrap_or_default();
         if meaning::stored_size(headers).is_some() {
             return Fate::NarrowSize;
         }
@@ -133,14 +172,14 @@ impl Judge<'_> {
             .rule(keyring)
             .is_some_and(|rule| rule.empty == Empty::Seal)
             && !self.shared.accepts_plaintext(self.policy, keyring);
-        if strict && !meaning::has_meaning(headers) && self.asked(message).is_none() {
+        if strict && !meaning::has_meaning(headers) && asked().is_none() {
             return Fate::Withhold(Some(keyring), Cause::Empty);
         }
         Fate::Pass
     }
 
     /// Plaintext on a subject of this keyring, which the client did not ask for.
-    fn of_plaintext(&self, keyring: KeyringId, message: &Message<'_>) -> Fate {
+    pub(super) fn of_plaintext(&self, keyring: KeyringId, message: &Message<'_>) -> Fate {
         if self.shared.accepts_plaintext(self.policy, keyring) {
             if self.deaf.has(keyring) {
                 return Fate::Withhold(Some(keyring), Cause::Identity);
@@ -150,104 +189,56 @@ impl Judge<'_> {
         Fate::Withhold(Some(keyring), cause_of(message.payload))
     }
 
-    /// A message on a reply subject; `covering` would seal it if nothing else were known.
-    fn of_answer(
+    /// An envelope on a subject of this keyring, or of any. What answers a request opens for nobody else.
+    pub(super) fn of_sealed(
         &self,
-        asked: Option<&Asked>,
-        covering: Option<KeyringId>,
+        keyring: Option<KeyringId>,
+        request: Option<EnvelopeId>,
         message: &Message<'_>,
     ) -> Fate {
-        if !is_envelope(message.payload) {
-            return self.of_plain_answer(asked, covering, message);
+        if request.is_none() && keyring::flags(message.payload).has(Flags::ANSWER) {
+            return Fate::Withhold(keyring, Cause::Answer);
         }
-        match asked {
-            _ if self.admits_no_envelope(asked) => Fate::Withhold(covering, Cause::Answer),
-            Some(Asked::Open) => unprotected(message),
-            // A responder seals under the request's keyring; who holds another must not answer in its place.
-            Some(Asked::Protected(keyring)) => open(Some(*keyring)),
-            Some(Asked::Server | Asked::Stored(_) | Asked::Message(_) | Asked::Config) | None => {
-                open(None)
-            }
-        }
+        Fate::Open(Opening {
+            expected: [keyring, None],
+            request,
+            from: From::Publisher,
+            or: Otherwise::Withhold,
+        })
     }
 
-    fn of_plain_answer(
-        &self,
-        asked: Option<&Asked>,
-        covering: Option<KeyringId>,
-        message: &Message<'_>,
-    ) -> Fate {
-        let admits = |keyring: KeyringId| {
-            self.rule(keyring).is_some_and(|rule| {
-                rule.answers != Answers::Sealed && jetstream::is_acknowledgement(message.payload)
-            })
-        };
-        match asked {
-            Some(Asked::Server | Asked::Open) => Fate::Pass,
-            Some(Asked::Message(_)) => Fate::OpenStored,
-            Some(Asked::Config) => Fate::NarrowConfig,
-            Some(Asked::Stored(named)) => {
-                self.of_stored(named.as_ref().map(|named| &***named), covering, message)
-            }
-            Some(Asked::Protected(keyring)) if admits(*keyring) => Fate::Pass,
-            Some(Asked::Protected(keyring)) => self.of_plaintext(*keyring, message),
-            // Nobody asked, as far as is known: an acknowledgement may be late.
-            None => match covering {
-                Some(keyring) if !admits(keyring) => self.of_plaintext(keyring, message),
-                Some(_) | None => Fate::Pass,
-            },
-        }
+    /// An envelope on an inbox on which nothing was asked, as far as is known. What is bound to the inbox was sealed for whoever reads
+    /// it; what is bound to a keyring alone may be anything that somebody had the client pass on.
+    fn of_unasked(&self, covering: Option<KeyringId>, message: &Message<'_>) -> Fate {
+        let bound = keyring::flags(message.payload).has(Flags::BOUND);
+        self.of_sealed(covering.filter(|_| !bound), None, message)
     }
 
-    /// Plaintext from a stream, in the answer to a direct get: what its own subject says of it.
-    fn of_stored(
-        &self,
-        named: Option<&[u8]>,
-        covering: Option<KeyringId>,
-        message: &Message<'_>,
-    ) -> Fate {
-        let headers = message.headers.unwrap_or_default();
-        let of = |subject: &[u8]| self.policy.route(subject).covering();
-        // What was asked for decides, whatever the answer says of itself.
-        let keyring = named.and_then(of).or_else(|| {
-            let shown = header::get(headers, b"Nats-Subject").or(named);
-            shown.map_or(covering, of)
-        });
-        keyring.map_or(Fate::Pass, |keyring| self.of_plaintext(keyring, message))
-    }
-
-    fn admits_no_envelope(&self, asked: Option<&Asked>) -> bool {
-        let Some(Asked::Protected(keyring)) = asked else {
-            return false;
-        };
-        self.rule(*keyring)
-            .is_some_and(|rule| rule.answers == Answers::PubAck)
-    }
-
-    fn asked(&self, message: &Message<'_>) -> Option<&Asked> {
+    pub(super) fn asked(&self, message: &Message<'_>) -> Option<&Asked> {
         self.link.replies.asked(message.subject, self.now)
     }
 
-    fn rule(&self, keyring: KeyringId) -> Option<&Rule> {
+    pub(super) fn rule(&self, keyring: KeyringId) -> Option<&Rule> {
         self.policy.keyring(keyring)
     }
 }
 
-const fn open(expected: Option<KeyringId>) -> Fate {
-    Fate::Open {
-        expected,
-        or: Otherwise::Withhold,
-    }
+/// Whether all that was asked on a reply subject wants messages without headers.
+pub(super) fn wants_no_headers(asked: &Asked) -> bool {
+    asked.is(Class::DirectBare) && !asked.is_any(&[Class::Direct, Class::Protected, Class::Open])
 }
 
 /// What is an envelope is opened where it can be; the rest is plaintext, also what only begins like one: one random payload in 65,536
-/// does (R46).
-fn unprotected(message: &Message<'_>) -> Fate {
-    if is_envelope(message.payload) {
-        Fate::Open {
-            expected: None,
+/// does. What is bound to a keyring alone is none of this subject's.
+pub(super) fn unprotected(message: &Message<'_>) -> Fate {
+    let bound = keyring::flags(message.payload).has(Flags::BOUND);
+    if bound {
+        Fate::Open(Opening {
+            expected: [None; 2],
+            request: None,
+            from: From::Publisher,
             or: Otherwise::Pass,
-        }
+        })
     } else {
         Fate::Pass
     }

@@ -1,9 +1,11 @@
 //! Server to client: what agents hear, opened.
 
+mod admitted;
 mod answers;
 mod batch;
 mod candidates;
 mod fate;
+mod requests;
 mod stored;
 mod streak;
 mod withheld;

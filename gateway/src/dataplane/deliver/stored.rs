@@ -1,14 +1,14 @@
 //! `STREAM.MSG.GET`: a stored message that comes as base64 in JSON.
 
 use crate::dataplane::identity::Barred;
-use crate::envelope::{Kid, OVERHEAD};
+use crate::envelope::{Binding, Flags, Kid, OVERHEAD};
 use crate::keyring::{self, LaneCache, OpenRefused, Snapshot};
 use crate::metrics::Cause;
 use crate::policy::KeyringId;
 use crate::wire::Buffer;
 use crate::wire::jetstream::Stored;
 
-use super::candidates::{self, Source};
+use super::candidates;
 use super::fate;
 
 /// What the requester gets in place of a message that it may not have: a request fails at once, and says why.
@@ -32,31 +32,33 @@ pub(super) struct Terms<'a, S> {
     pub(super) deaf: &'a Barred,
 }
 
-/// Opens what an answer holds. `asked` is the subject that the request named.
+/// Opens what an answer holds. `is_other` tells a subject that the request has not named from the one that it has.
 ///
 /// # Errors
 /// The kid of a version that is not loaded.
 pub(super) fn open(
     snapshot: &Snapshot,
     lanes: &mut LaneCache,
-    (asked, json): (Option<&[u8]>, &[u8]),
+    (json, is_other): (&[u8], impl Fn(&[u8]) -> bool),
     terms: &Terms<'_, impl Fn(KeyringId) -> bool>,
     out: &mut Buffer,
 ) -> Result<Found, Kid> {
     let policy = snapshot.policy();
-    let (mut data, mut headers) = (Vec::new(), Vec::new());
+    let mut data = Vec::new();
     let stored = match Stored::parse(json) {
         Ok(Some(stored)) => stored,
         Ok(None) => return Ok(Found::Plain),
         Err(_unclear) => return Ok(withheld(None, Cause::BadEnvelope, out)),
     };
     let of = |subject: &[u8]| policy.route(subject).covering();
-    // What was asked for decides on plaintext, whatever the answer says of itself.
-    let keyring = of(&stored.subject).or_else(|| asked.and_then(of));
+    let keyring = of(&stored.subject);
+    if is_other(&stored.subject) {
+        return Ok(withheld(keyring, Cause::Answer, out));
+    }
     if let Some(keyring) = keyring.filter(|keyring| terms.deaf.has(*keyring)) {
         return Ok(withheld(Some(keyring), Cause::Identity, out));
     }
-    if !stored.decode(&mut data) || !stored.decode_headers(&mut headers) {
+    if !stored.decode(&mut data) || !stored.decode_headers(&mut Vec::new()) {
         return Ok(withheld(keyring, Cause::BadEnvelope, out));
     }
     if !fate::is_envelope(&data) {
@@ -71,17 +73,19 @@ pub(super) fn open(
     if let Some(keyring) = named.filter(|keyring| terms.deaf.has(*keyring)) {
         return Ok(withheld(Some(keyring), Cause::Identity, out));
     }
+    if keyring.is_none() && !keyring::flags(&data).has(Flags::BOUND) {
+        // On a subject that nobody protects, it may be anything.
+        return Ok(Found::Plain);
+    }
     let mut plaintext = vec![0; data.len().saturating_sub(OVERHEAD)];
-    let mut attempt =
-        |subject: &[u8]| keyring::open(snapshot, lanes, keyring, subject, (&data, &mut plaintext));
+    let mut attempt = |subject: &[u8]| {
+        let known = Binding::to(Some(subject));
+        keyring::open(snapshot, lanes, keyring, known, (&data, &mut plaintext))
+    };
     let mut opened = attempt(policy.normalise(&stored.subject));
     if let Err(OpenRefused::Unauthentic(keyring)) = opened {
-        let source = Source {
-            shown: &stored.subject,
-            stored: None,
-            origin: candidates::origin(&headers),
-        };
-        let other = candidates::others(policy, keyring, &source, |subject| attempt(subject).ok());
+        let subjects = (&*stored.subject, None);
+        let other = candidates::others(policy, keyring, subjects, |subject| attempt(subject).ok());
         opened = other.ok_or_else(|| {
             lanes.count_failed(snapshot, &data);
             OpenRefused::Unauthentic(keyring)

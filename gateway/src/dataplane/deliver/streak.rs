@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::dataplane::streak::Fate;
-use crate::envelope::{OVERHEAD, looks_sealed};
+use crate::envelope::{Binding, OVERHEAD, looks_sealed};
 use crate::keyring::{Opener, Snapshot};
 use crate::metrics::{Direction, Stage};
 use crate::policy::KeyringId;
@@ -68,7 +68,7 @@ impl DeliverPath<'_> {
         let lanes = &mut *self.lanes.borrow_mut();
         let watch = &mut self.watch;
         let (subject, row) = self.streak.row(subject);
-        let mut opener = Opener::new(snapshot, lanes, Some(keyring), subject);
+        let mut opener = Opener::new(snapshot, lanes, Some(keyring), Binding::to(Some(subject)));
         row.each((input, out), |payload, place| {
             if !looks_sealed(payload) {
                 return None;

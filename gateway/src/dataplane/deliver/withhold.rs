@@ -7,6 +7,7 @@ use crate::policy::KeyringId;
 use crate::wire::{Buffer, Message};
 
 use super::batch::DeliverPath;
+use super::requests::Comes;
 use super::withheld::{self, Done};
 
 impl DeliverPath<'_> {
@@ -46,9 +47,13 @@ impl DeliverPath<'_> {
         match done {
             Done::Nothing => {}
             Done::Substitute => {
-                withheld::substitute(message, cause, link.client, out);
+                let client = link.client;
                 drop(link);
-                self.expect_answer(snapshot, message.reply, keyring);
+                let comes = keyring.map_or(Comes::Plain(None), Comes::Empty);
+                // What is withheld for the sake of its reply subject gets no second chance.
+                if cause != Cause::Reply && self.admits_request(snapshot, comes, message) {
+                    withheld::substitute(message, cause, client, out);
+                }
             }
             Done::Terminated => {
                 let reply = String::from_utf8_lossy(message.reply.unwrap_or_default());

@@ -3,10 +3,10 @@
 use std::cell::RefCell;
 use std::time::Instant;
 
-use crate::envelope::OVERHEAD;
+use crate::envelope::{Binding, EnvelopeId, OVERHEAD};
 use crate::keyring::{SealRefused, Snapshot};
 use crate::metrics::{Cause, Direction, Side, Stage, Stopwatch};
-use crate::policy::{Bind, KeyringId, Look};
+use crate::policy::{Bind, KeyringId};
 use crate::wire::connect::Connect;
 use crate::wire::write::{self, Decimal, PublishLine};
 use crate::wire::{Buffer, ClientOp, ClientParser, Limits, Malformed, Publish, Step};

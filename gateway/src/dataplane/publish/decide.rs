@@ -141,8 +141,7 @@ impl PublishPath<'_> {
         if let Some(to) = traced.filter(|to| !policy.is_system(to) && !replies.has_come_in(to)) {
             replies.request_published(to, Asked::of(Class::Trace), self.now);
         }
-        let chunks =
-            request.and_then(|request| request::deliver_subject(request, publish.payload));
+        let chunks = request.and_then(|request| request::deliver_subject(request, publish.payload));
         if let Some(to) = chunks.filter(|to| !policy.is_system(to)) {
             replies.request_published(&to, Asked::of(Class::Snapshot), self.now);
         }

@@ -53,12 +53,7 @@ impl PublishPath<'_> {
     }
 
     /// The keyring that does not admit the client where its request or its headers have the server publish, store or copy.
-    fn destination(
-        &self,
-        policy: &Policy,
-        look: Look,
-        publish: &Publish<'_>,
-    ) -> Option<KeyringId> {
+    fn destination(&self, policy: &Policy, look: Look, publish: &Publish<'_>) -> Option<KeyringId> {
         let mut closed = None;
         let mut judge = |place: Place<'_>| {
             if let Place::To(subject) | Place::From(subject) = place {

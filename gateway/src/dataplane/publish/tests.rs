@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::dataplane::Ends;
 use crate::dataplane::socket::Socket;
 use crate::dataplane::{Config, Link, Shared};
-use crate::envelope::{OVERHEAD, Suite, VersionKey};
+use crate::envelope::{Binding, OVERHEAD, Suite, VersionKey};
 use crate::keyring::{
     self, Budget, Keys, LaneCache, LaneMap, Snapshot, Usage, Used, Version, WorkerId,
 };
@@ -82,7 +82,8 @@ impl Rig {
             };
             let mut text = vec![0; publish.payload.len().saturating_sub(OVERHEAD)];
             let message = (publish.payload, &mut *text);
-            keyring::open(&snapshot, &mut cache, None, publish.subject, message).unwrap();
+            let known = Binding::to(Some(publish.subject));
+            keyring::open(&snapshot, &mut cache, None, known, message).unwrap();
             texts.push(String::from_utf8(text).unwrap());
             rest = &rest[len..];
         }

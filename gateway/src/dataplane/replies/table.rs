@@ -63,13 +63,12 @@ impl<V> Generation<V> {
 }
 
 fn bytes<V>(capacity: usize) -> usize {
-    if capacity == 0 {
-        return 0;
-    }
-    let places = capacity
-        .saturating_add(capacity / 7)
-        .max(4)
-        .next_power_of_two();
+    let places = match capacity {
+        0 => 0,
+        1..4 => 4,
+        4..8 => 8,
+        more => more.saturating_mul(8).div_ceil(7).next_power_of_two(),
+    };
     places.saturating_mul(size_of::<(Hash, V)>().saturating_add(1))
 }
 
@@ -285,7 +284,11 @@ mod tests {
             table.insert(hash, Kept(false), now);
         }
         for later in 1..4 {
-            table.insert(FULL as Hash + u64::from(later), Kept(false), now + LIFE * later);
+            table.insert(
+                FULL as Hash + u64::from(later),
+                Kept(false),
+                now + LIFE * later,
+            );
         }
         assert_eq!(table.bytes(), account.held());
         assert!(account.held() < 1024, "{}", account.held());

@@ -90,7 +90,9 @@ fn one_request_at_a_time_waits_on_a_reply_subject() {
 fn sealed_request_never_takes_the_place_of_a_plaintext_one() {
     let [a, _] = keyrings();
     let (mut replies, now) = start();
-    replies.request_delivered(INBOX, Request::Plain, now).unwrap();
+    replies
+        .request_delivered(INBOX, Request::Plain, now)
+        .unwrap();
     assert_eq!(replies.answer_to(INBOX), Answer::Plain);
     let sealed = Request::Sealed(a, id(1));
     assert_eq!(replies.request_delivered(INBOX, sealed, now), Err(Taken));
@@ -98,7 +100,7 @@ fn sealed_request_never_takes_the_place_of_a_plaintext_one() {
 
 /// As many requests of a keyring, or plaintext ones, as make a table forget; each of another requester.
 fn flood(replies: &mut Replies, name: &str, request: impl Fn(u32) -> Request, now: Instant) {
-    for number in 0..4 * FULL as u32 {
+    for number in 0..20 * FULL as u32 {
         let reply = format!("_INBOX.{name}.{number}");
         replies
             .request_delivered(reply.as_bytes(), request(number), now)
@@ -147,9 +149,7 @@ fn answer_to_a_forgotten_request_is_sealed_under_its_own_keyring_whatever_was_as
     }
     flood(&mut replies, "a", |n| Request::Sealed(a, id(n)), now);
     let last = Request::Sealed(b, id(1));
-    replies
-        .request_delivered(b"_INBOX.x.2", last, now)
-        .unwrap();
+    replies.request_delivered(b"_INBOX.x.2", last, now).unwrap();
     for reply in [INBOX, b"inbox.of.my.own.1"] {
         assert_eq!(replies.answer_to(reply), Answer::Sealed(a, None));
     }
@@ -179,7 +179,9 @@ fn plaintext_request_that_names_what_was_sealed_and_forgotten_is_answered_sealed
         .request_delivered(INBOX, Request::Sealed(a, id(0)), now)
         .unwrap();
     flood(&mut replies, "a", |n| Request::Sealed(a, id(n)), now);
-    replies.request_delivered(INBOX, Request::Plain, now).unwrap();
+    replies
+        .request_delivered(INBOX, Request::Plain, now)
+        .unwrap();
     assert_eq!(replies.answer_to(INBOX), Answer::Sealed(a, None));
     let elsewhere = b"_INBOX.plain.1";
     replies
@@ -257,11 +259,7 @@ fn memory_of_a_connection_that_asks_a_million_times_is_bounded() {
     let (mut replies, now) = (Replies::new(&account), Clock::system().instant());
     for number in 0..1_000_000 {
         let reply = format!("_INBOX.asks.{number}");
-        replies.request_published(
-            reply.as_bytes(),
-            Asked::protected(a, Some(id(number))),
-            now,
-        );
+        replies.request_published(reply.as_bytes(), Asked::protected(a, Some(id(number))), now);
     }
     assert!(account.held() <= 1_500_000, "{} bytes", account.held());
 }

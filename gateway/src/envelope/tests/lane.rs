@@ -3,7 +3,8 @@
 use super::super::aead::{Aead, aws::Aws, pure::Pure};
 use super::super::limits::{Caps, blocks};
 use super::super::{
-    Aad, Binding, EnvelopeId, Flags, Header, LaneId, OVERHEAD, SealFailed, Sealer, Suite, VersionKey,
+    Aad, Binding, EnvelopeId, Flags, Header, LaneId, OVERHEAD, SealFailed, Sealer, Suite,
+    VersionKey,
 };
 use crate::secret::Secret;
 
@@ -129,7 +130,9 @@ fn lane_seals_on_one_subject_after_another_as_a_fresh_one_would() {
             on.seal(text, &mut envelope).unwrap();
             let mut fresh: Sealer = sealer(Suite::Aes256Gcm, Caps::FULL);
             fresh.skip_to(count);
-            fresh.seal(Binding::to(subject), text, &mut expected).unwrap();
+            fresh
+                .seal(Binding::to(subject), text, &mut expected)
+                .unwrap();
             assert_eq!(envelope, expected, "{subject:?}");
             let header = Header::parse(&envelope).unwrap();
             let flags = subject.map_or(Flags::default(), |_| Flags::BOUND);
@@ -163,7 +166,8 @@ fn failed_open_zeroes<A: Aead>(suite: Suite) {
     let lane = version().lane_with::<A>(suite, header.lane);
     let mut out = vec![0xEE; 1000];
     // Not the tag's comparison alone: the wrong lengths and the missing subject clean up too.
-    lane.open(&header, Binding::default(), &envelope, &mut out).unwrap_err();
+    lane.open(&header, Binding::default(), &envelope, &mut out)
+        .unwrap_err();
     assert_eq!(out, [0; 1000]);
     let mut short = [0xEE; 999];
     lane.open(&header, Binding::to(Some(b"a.b")), &envelope, &mut short)

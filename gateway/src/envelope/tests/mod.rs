@@ -1,6 +1,6 @@
 //! The format's promises, one test each.
 
-use super::{Claim, Header, NotProven, VersionKey, looks_sealed, self_test};
+use super::{Claim, Flags, Header, NotProven, VersionKey, looks_sealed, self_test};
 use crate::secret::Secret;
 
 #[test]
@@ -20,7 +20,7 @@ fn header_is_thirty_two_bytes_in_the_documented_order() {
     assert_eq!(header.kid.to_string(), "0405060708090a0b");
     assert_eq!(header.lane.to_string(), "0c0d0e0f101112131415161718191a1b");
     assert_eq!(header.counter, 0x0102_0304);
-    assert!(header.bound);
+    assert_eq!(header.flags, Flags::BOUND);
     assert_eq!(header.encode(), bytes[..32]);
 }
 

@@ -24,7 +24,12 @@ fn reserved(limit: Used, before: Used, workers: usize) -> Budget {
 /// Seals one message of `size` bytes.
 fn seal(lanes: &mut Lanes, snapshot: &Snapshot, size: usize) -> Result<Header, SealRefused> {
     let mut out = vec![0; size.saturating_add(OVERHEAD)];
-    lanes.seal(snapshot, agents(), Binding::default(), (&vec![7; size], &mut out))?;
+    lanes.seal(
+        snapshot,
+        agents(),
+        Binding::default(),
+        (&vec![7; size], &mut out),
+    )?;
     Ok(Header::parse(&out).unwrap())
 }
 
@@ -45,7 +50,12 @@ fn seal_on(worker: usize, snapshot: &Snapshot, size: usize, most: u64) -> Counte
             winder.advance(Duration::from_secs(20));
             lanes.begin(snapshot, clock.instant());
         }
-        let sealed = lanes.seal(snapshot, agents(), Binding::default(), (&plaintext, &mut out));
+        let sealed = lanes.seal(
+            snapshot,
+            agents(),
+            Binding::default(),
+            (&plaintext, &mut out),
+        );
         if let Err(refused) = sealed {
             assert_eq!(refused, SealRefused::BudgetExhausted);
             break;

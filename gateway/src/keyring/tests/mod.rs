@@ -61,7 +61,12 @@ fn agents() -> KeyringId {
 fn sealed(lanes: &mut Lanes, snapshot: &Snapshot, text: &[u8]) -> Vec<u8> {
     let mut out = vec![0; text.len().saturating_add(OVERHEAD)];
     lanes
-        .seal(snapshot, agents(), Binding::to(Some(b"agents.a")), (text, &mut out))
+        .seal(
+            snapshot,
+            agents(),
+            Binding::to(Some(b"agents.a")),
+            (text, &mut out),
+        )
         .unwrap();
     out
 }
@@ -76,7 +81,7 @@ fn opened(
         snapshot,
         cache,
         Some(agents()),
-        b"agents.a",
+        Binding::to(Some(b"agents.a")),
         (envelope, &mut out),
     )
     .map(|opened| (opened, out))
@@ -231,7 +236,12 @@ fn keyring_without_an_active_version_never_seals() {
     let retired = version("agents", 1);
     let snapshot = snapshot(&[], &[&retired], 1);
     let mut lanes = Lanes::new(WORKER, Clock::system().instant());
-    let refused = lanes.seal(&snapshot, agents(), Binding::default(), (b"a", &mut [0; 49]));
+    let refused = lanes.seal(
+        &snapshot,
+        agents(),
+        Binding::default(),
+        (b"a", &mut [0; 49]),
+    );
     assert_eq!(refused, Err(SealRefused::NoActiveVersion));
 }
 

@@ -261,6 +261,12 @@ impl<'a> Iterator for Members<'a> {
     }
 }
 
+/// Whether the text is a JSON object, as far as its shape says.
+#[must_use]
+pub fn is_object(text: &[u8]) -> bool {
+    Members::frame(text).is_ok()
+}
+
 /// Iterates over the values of an array, each with where it begins in the array's text; ends after the first error.
 pub(super) struct Elements<'a>(Members<'a>);
 

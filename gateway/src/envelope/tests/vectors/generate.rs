@@ -270,7 +270,12 @@ fn flips() -> [(&'static str, usize, u8, &'static str); 23] {
         ("the other suite", 2, 0x03, "open_failed"),
         ("binding flag", 3, 0x01, "open_failed"),
         ("flag of an answer", 3, 0x02, "open_failed"),
-        ("flag of a request that is passed on", 3, 0x04, "open_failed"),
+        (
+            "flag of a request that is passed on",
+            3,
+            0x04,
+            "open_failed",
+        ),
         ("flag of a reply subject", 3, 0x08, "open_failed"),
         ("reserved flag 4", 3, 0x10, "flags"),
         ("reserved flag 7", 3, 0x80, "flags"),

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use super::faults::Dice;
 use crate::clock::Clock;
 use crate::disk::testing::Forgetful;
-use crate::envelope::{Header, Kid, LaneId, OVERHEAD, Used};
+use crate::envelope::{Binding, Header, Kid, LaneId, OVERHEAD, Used};
 use crate::keyring::{Keys, LaneCache, Lanes, OpenRefused, SealRefused, Snapshot, WorkerId, open};
 use crate::policy::{KeyringId, Policy};
 use crate::rotation::terms::Limit;
@@ -164,9 +164,12 @@ impl Path {
         let text = vec![b'x'; usize::try_from(self.dice.between(1, 30)).unwrap()];
         let mut out = vec![0; text.len() + OVERHEAD];
         let (id, subject) = &self.keyrings[keyring];
-        self.workers[worker]
-            .lanes
-            .seal(snapshot, *id, Some(subject), (&text, &mut out))?;
+        self.workers[worker].lanes.seal(
+            snapshot,
+            *id,
+            Binding::to(Some(subject)),
+            (&text, &mut out),
+        )?;
         let number = snapshot.active(*id).unwrap().number;
         let store = self.dice.one_in(4);
         let message = (out, subject.clone());
@@ -184,7 +187,13 @@ impl Path {
         cache.refresh(&snapshot);
         let (envelope, subject) = message;
         let mut out = vec![0; envelope.len() - OVERHEAD];
-        open(&snapshot, cache, None, subject, (envelope, &mut out))?;
+        open(
+            &snapshot,
+            cache,
+            None,
+            Binding::to(Some(subject)),
+            (envelope, &mut out),
+        )?;
         assert!(
             out.iter().all(|byte| *byte == b'x'),
             "it opened to something else"
