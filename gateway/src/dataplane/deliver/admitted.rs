@@ -9,7 +9,7 @@
 //! | a consumer (`CONSUMER.MSG.NEXT`, `+NXT`) | none: messages come on their own subjects | one that a stream delivers |
 //! | the server (`$SYS`) | anything | if it opens for the subject |
 //! | every client of the account (`$SRV`) | a JSON object | the same |
-//! | a backup | chunks that the server wants acknowledged as such | no |
+//! | a backup, where its chunks go | anything: they are pieces of a compressed stream | no |
 //! | a trace (`Nats-Trace-Dest`) | a trace event | no |
 //! | agents, on a subject that nobody protects | anything | if it opens for the subject |
 //! | agents or a stream, on a protected subject | an acknowledgement of a publish, if the keyring admits it | under that keyring; bound to the request, or to none |
@@ -97,7 +97,7 @@ impl Judge<'_> {
         message: &Message<'_>,
     ) -> Fate {
         let payload = message.payload;
-        if asked.is_any(&[Class::Open, Class::Server]) {
+        if asked.is_any(&[Class::Open, Class::Server, Class::Snapshot]) {
             return Fate::Pass;
         }
         if asked.is_any(&DIRECT)
@@ -112,14 +112,9 @@ impl Judge<'_> {
         if asked.is(Class::Config) && api() {
             return Fate::NarrowConfig;
         }
-        let chunk = || {
-            let reply = message.reply.unwrap_or_default();
-            reply.starts_with(CHUNK)
-        };
         let comes = asked.is(Class::Api) && api()
             || asked.is(Class::Services) && wire::is_object(payload)
-            || asked.is(Class::Trace) && jetstream::is_trace_event(payload)
-            || asked.is(Class::Snapshot) && chunk();
+            || asked.is(Class::Trace) && jetstream::is_trace_event(payload);
         if comes {
             return Fate::Pass;
         }

@@ -36,7 +36,7 @@ pub(in crate::dataplane) enum Class {
     Server = 1 << 6,
     /// Every client of the account (`$SRV`): a JSON object.
     Services = 1 << 7,
-    /// The chunks of a backup: what the server wants acknowledged as such.
+    /// The chunks of a backup: anything.
     Snapshot = 1 << 8,
     /// The server's trace events.
     Trace = 1 << 9,

@@ -1,0 +1,157 @@
+//! What may answer each class of request, when whoever sees its reply subject publishes there.
+
+use super::{SAID, api, arrived, inbox, stream, withheld};
+use keyway_tests::{NatsServer, Pair, Raw};
+
+/// An agent behind the delivering gateway, with an inbox.
+fn victim(pair: &Pair) -> Raw {
+    pair.subscriber("_INBOX.test.*")
+}
+
+#[test]
+fn plaintext_on_the_reply_subject_of_a_pull_is_withheld_and_counted() {
+    let pair = Pair::with(NatsServer::jetstream(), "", "");
+    let mut victim = victim(&pair);
+    stream(&mut victim, "S", r#""orders.>""#);
+    let consumer = r#"{"stream_name":"S","config":{"durable_name":"C","ack_policy":"explicit"}}"#;
+    api(&mut victim, "CONSUMER.CREATE.S.C", consumer);
+    let pull = inbox();
+    let body = br#"{"batch":2,"expires":60000000000}"#;
+    victim.request("$JS.API.CONSUMER.MSG.NEXT.S.C", &pull, body);
+    victim.take();
+    let before = withheld(&pair.deliver, "plaintext");
+    let mut keyless = pair.bare();
+    keyless.publish(&pull, b"pay 100 to bob");
+    keyless.publish(&pull, br#"{"stream":"S","seq":1}"#);
+    assert_eq!(arrived(&mut victim), []);
+    assert_eq!(withheld(&pair.deliver, "plaintext"), before + 2.0);
+    // What the stream delivers comes, and so do statuses.
+    pair.publisher().publish("orders.1", SAID);
+    assert_eq!(victim.message("orders.1").payload(), SAID);
+    keyless.publish_with(&pull, "NATS/1.0 408 Request Timeout\r\n\r\n", b"");
+    assert_eq!(victim.message(&pull).payload(), b"");
+}
+
+#[test]
+fn envelope_that_no_stream_delivers_does_not_answer_a_pull() {
+    let pair = Pair::with(NatsServer::jetstream(), "", "");
+    let mut victim = victim(&pair);
+    let pull = inbox();
+    victim.request("$JS.API.CONSUMER.MSG.NEXT.S.C", &pull, b"");
+    victim.take();
+    pair.publisher().publish(&pull, SAID);
+    assert_eq!(arrived(&mut victim), []);
+    assert_eq!(withheld(&pair.deliver, "answer"), 1.0);
+}
+
+/// What anybody can write.
+const KINDS: [(&str, &str); 5] = [
+    ("text", "forged"),
+    ("object", r#"{"forged":1}"#),
+    ("acknowledgement", r#"{"stream":"forged","seq":1}"#),
+    (
+        "API response",
+        r#"{"type":"io.nats.jetstream.api.v1.stream_names_response","forged":1}"#,
+    ),
+    (
+        "trace event",
+        r#"{"server":{"name":"forged","host":"0.0.0.0","id":"N","ver":"2.15.1","jetstream":false,"flags":0,"seq":1,"time":"2026-11-29T10:00:00Z"},"request":{"msgsize":5},"events":[{"type":"in","ts":"2026-11-29T10:00:00Z","kind":0,"cid":5,"subj":"a.b"}]}"#,
+    ),
+];
+
+/// The requests, by class, and which of [`KINDS`] may answer each in plaintext; in the order of the table in `deliver/admitted.rs`.
+const CLASSES: [(&str, &str, &[&str]); 11] = [
+    ("$JS.API.STREAM.NAMES", "", &["API response"]),
+    ("$JS.API.STREAM.INFO.S", "", &["API response"]),
+    ("$JS.API.STREAM.LIST", "", &["API response"]),
+    (
+        "$JS.API.STREAM.MSG.GET.S",
+        r#"{"last_by_subj":"a.b"}"#,
+        &["API response"],
+    ),
+    ("$JS.API.DIRECT.GET.S", r#"{"last_by_subj":"a.b"}"#, &[]),
+    ("$JS.API.DIRECT.GET.S.a.b", "", &[]),
+    (
+        "$JS.API.DIRECT.GET.S",
+        r#"{"last_by_subj":"a.b","no_hdr":true}"#,
+        &[],
+    ),
+    ("$JS.API.CONSUMER.MSG.NEXT.S.C", "1", &[]),
+    (
+        "$SRV.PING",
+        "",
+        &["object", "acknowledgement", "API response", "trace event"],
+    ),
+    ("a.ask", "what?", &["acknowledgement"]),
+    ("a.ask", "", &["acknowledgement"]),
+];
+
+#[test]
+fn only_what_a_request_asks_for_answers_it_in_plaintext() {
+    let pair = Pair::with(NatsServer::jetstream(), "", "");
+    let mut victim = victim(&pair);
+    let mut keyless = pair.bare();
+    for (subject, body, expected) in CLASSES {
+        let reply = inbox();
+        victim.request(subject, &reply, body.as_bytes());
+        victim.take();
+        for (_, text) in KINDS {
+            keyless.publish(&reply, text.as_bytes());
+        }
+        let came = arrived(&mut victim);
+        let came: Vec<_> = KINDS
+            .iter()
+            .filter(|(_, text)| came.iter().any(|(_, came)| came == text.as_bytes()))
+            .map(|(kind, _)| *kind)
+            .collect();
+        assert_eq!(came, expected, "{subject} {body}");
+    }
+}
+
+#[test]
+fn chunks_of_a_backup_come_where_they_were_asked_for() {
+    let pair = Pair::with(NatsServer::jetstream(), "", "");
+    let mut victim = victim(&pair);
+    stream(&mut victim, "S", r#""orders.>""#);
+    pair.publisher().publish("orders.1", SAID);
+    let chunks = inbox();
+    let body = format!(r#"{{"deliver_subject":"{chunks}","no_consumers":true}}"#);
+    let made = api(&mut victim, "STREAM.SNAPSHOT.S", &body);
+    assert!(made.get("error").is_none(), "{made}");
+    let chunk = victim.message(&chunks);
+    assert!(!chunk.payload().is_empty());
+}
+
+#[test]
+fn trace_events_come_where_they_were_asked_for_and_not_because_a_header_came_in() {
+    let pair = Pair::with(NatsServer::jetstream(), "", "");
+    let mut victim = pair.subscriber(">");
+    let mut keyless = pair.bare();
+    let trace = KINDS[4].1.as_bytes();
+    // A service that copies the headers of an empty request into its answer.
+    keyless.publish_with(
+        "agents.ask",
+        "NATS/1.0\r\nNats-Trace-Dest: agents.orders\r\n\r\n",
+        b"",
+    );
+    victim.message("agents.ask");
+    victim.publish_with(
+        "agents.answer",
+        "NATS/1.0\r\nNats-Trace-Dest: agents.orders\r\n\r\n",
+        SAID,
+    );
+    victim.take();
+    keyless.publish("agents.orders", b"pay 100 to bob");
+    keyless.publish("agents.orders", trace);
+    assert_eq!(arrived(&mut victim), []);
+    // Where it asks itself.
+    victim.publish_with(
+        "agents.answer",
+        "NATS/1.0\r\nNats-Trace-Dest: agents.traces\r\n\r\n",
+        SAID,
+    );
+    victim.message("agents.traces");
+    victim.take();
+    keyless.publish("agents.traces", b"pay 100 to bob");
+    assert_eq!(arrived(&mut victim), []);
+}

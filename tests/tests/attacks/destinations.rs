@@ -1,0 +1,194 @@
+//! Every way in which a client can name a place where the server or another agent will publish: judged as a publish by that client there.
+
+use super::barred::{GUEST, PLANNER, gateway};
+use super::{SAID, api, arrived, errors, inbox, refused, stream, withheld};
+use keyway_tests::Raw;
+
+/// What names `plans.x`: a subject, a reply subject, headers, a body.
+struct Naming {
+    what: &'static str,
+    subject: &'static str,
+    reply: Option<&'static str>,
+    headers: &'static str,
+    body: &'static str,
+}
+
+const fn naming(what: &'static str, subject: &'static str, body: &'static str) -> Naming {
+    Naming {
+        what,
+        subject,
+        reply: None,
+        headers: "",
+        body,
+    }
+}
+
+const NAMINGS: [Naming; 18] = [
+    Naming {
+        reply: Some("plans.x"),
+        ..naming("reply subject of a request", "open.echo", "FORGED")
+    },
+    Naming {
+        reply: Some("plans.x"),
+        ..naming("reply subject of an empty request", "open.echo", "")
+    },
+    Naming {
+        reply: Some("plans.x"),
+        ..naming("reply subject of a publish to a stream", "open.t", "x")
+    },
+    Naming {
+        reply: Some("plans.x"),
+        ..naming(
+            "reply subject of a direct get",
+            "$JS.API.DIRECT.GET.S.plans.x",
+            "",
+        )
+    },
+    Naming {
+        reply: Some("plans.x"),
+        ..naming(
+            "reply subject of a pull",
+            "$JS.API.CONSUMER.MSG.NEXT.S.C",
+            "1",
+        )
+    },
+    Naming {
+        reply: Some("plans.x"),
+        ..naming("reply subject of service discovery", "$SRV.PING", "")
+    },
+    Naming {
+        headers: "NATS/1.0\r\nNats-Trace-Dest: plans.x\r\n\r\n",
+        ..naming("destination of a trace", "open.t", "x")
+    },
+    Naming {
+        headers: "NATS/1.0\r\nNats-Trace-Dest: _INBOX.g\r\nNats-Trace-Dest: plans.x\r\n\r\n",
+        ..naming("second destination of a trace", "open.t", "x")
+    },
+    Naming {
+        headers: "NATS/1.0\r\nNats-Schedule: @at 2099-01-01T00:00:00Z\r\nNats-Schedule-Target: plans.x\r\n\r\n",
+        ..naming("target of a schedule", "open.t", "x")
+    },
+    Naming {
+        headers: "NATS/1.0\r\nNats-Schedule: @at 2099-01-01T00:00:00Z\r\nNats-Schedule-Target: open.y\r\nNats-Schedule-Source: plans.x\r\n\r\n",
+        ..naming("source of a schedule", "open.t", "x")
+    },
+    naming(
+        "deliver subject of a consumer",
+        "$JS.API.CONSUMER.CREATE.S",
+        r#"{"stream_name":"S","config":{"deliver_subject":"plans.x","ack_policy":"none"}}"#,
+    ),
+    naming(
+        "deliver subject of a durable consumer",
+        "$JS.API.CONSUMER.DURABLE.CREATE.S.D",
+        r#"{"stream_name":"S","config":{"durable_name":"D","DELIVER_SUBJECT":"plans.x","ack_policy":"none"}}"#,
+    ),
+    naming(
+        "deliver subject of a backup",
+        "$JS.API.STREAM.SNAPSHOT.S",
+        r#"{"deliver_subject":"plans.x"}"#,
+    ),
+    naming(
+        "republish destination",
+        "$JS.API.STREAM.CREATE.R",
+        r#"{"name":"R","subjects":["r.>"],"storage":"memory","republish":{"src":"r.>","dest":"plans.>"}}"#,
+    ),
+    naming(
+        "subject transform",
+        "$JS.API.STREAM.CREATE.R",
+        r#"{"name":"R","subjects":["r.>"],"storage":"memory","subject_transform":{"src":"r.*","dest":"plans.{{wildcard(1)}}"}}"#,
+    ),
+    naming(
+        "transform of a source",
+        "$JS.API.STREAM.CREATE.R",
+        r#"{"name":"R","storage":"memory","sources":[{"name":"S","subject_transforms":[{"src":"open.*","dest":"plans.$1"}]}]}"#,
+    ),
+    naming(
+        "filter of a mirror",
+        "$JS.API.STREAM.CREATE.R",
+        r#"{"name":"R","storage":"memory","mirror":{"name":"S","filter_subject":"plans.>"}}"#,
+    ),
+    naming(
+        "delivery of an external mirror",
+        "$JS.API.STREAM.CREATE.R",
+        r#"{"name":"R","storage":"memory","mirror":{"name":"S","external":{"api":"$JS.hub.API","deliver":"plans"}}}"#,
+    ),
+];
+
+/// Says it as this client would, and what it was told.
+fn say(agent: &mut Raw, naming: &Naming) -> Vec<String> {
+    let reply = naming.reply.map_or_else(inbox, str::to_owned);
+    let total = naming.headers.len() + naming.body.len();
+    let line = if naming.headers.is_empty() {
+        format!("PUB {} {reply} {total}\r\n", naming.subject)
+    } else {
+        let header = naming.headers.len();
+        format!("HPUB {} {reply} {header} {total}\r\n", naming.subject)
+    };
+    let text = [&line, naming.headers, naming.body, "\r\n"].concat();
+    agent.send(text.as_bytes());
+    errors(agent)
+}
+
+#[test]
+fn whatever_a_guest_names_as_a_destination_is_judged_as_its_publish_there() {
+    let (_server, gateway) = gateway("");
+    let mut planner = Raw::greeted(gateway.addr(), PLANNER);
+    planner.subscribe("_INBOX.test.*");
+    stream(&mut planner, "S", r#""plans.>","open.t""#);
+    planner.subscribe("plans.>");
+    planner.subscribe("open.>");
+    planner.take();
+    let mut guest = Raw::greeted(gateway.addr(), GUEST);
+    for (number, naming) in NAMINGS.iter().enumerate() {
+        let told = say(&mut guest, naming);
+        let of = match naming.reply {
+            Some(reply) => format!("Publish with Reply of \"{reply}\""),
+            None => format!("Publish to \"{}\"", naming.subject),
+        };
+        let expected = format!("-ERR 'Permissions Violation for {of}'");
+        assert_eq!(told, [expected], "{}", naming.what);
+        let count = f64::from(u32::try_from(number).unwrap()) + 1.0;
+        assert_eq!(refused(&gateway, "identity"), count, "{}", naming.what);
+    }
+    assert_eq!(arrived(&mut planner), []);
+    let streams = api(&mut planner, "STREAM.NAMES", "");
+    assert_eq!(streams["streams"], serde_json::json!(["S"]));
+}
+
+#[test]
+fn who_may_publish_there_may_name_every_destination() {
+    let (_server, gateway) = gateway("");
+    let mut planner = Raw::greeted(gateway.addr(), PLANNER);
+    planner.subscribe("_INBOX.test.*");
+    stream(&mut planner, "S", r#""plans.>","open.t""#);
+    for naming in &NAMINGS {
+        let none: Vec<String> = Vec::new();
+        assert_eq!(say(&mut planner, naming), none, "{}", naming.what);
+    }
+    assert_eq!(refused(&gateway, "identity"), 0.0);
+}
+
+#[test]
+fn request_has_its_answer_published_under_another_keyring_only_if_it_was_sealed_for_that() {
+    let (server, gateway) = gateway("");
+    let [mut planner, mut service] = [(); 2].map(|()| Raw::greeted(gateway.addr(), PLANNER));
+    service.subscribe("open.echo");
+    service.subscribe("elsewhere");
+    planner.subscribe("plans.>");
+    planner.request("open.echo", "plans.order", b"plan it");
+    assert_eq!(service.message("open.echo").payload(), b"plan it");
+    service.publish("plans.order", SAID);
+    assert_eq!(planner.message("plans.order").payload(), SAID);
+    service.take();
+    // The same envelope with another reply subject; an empty request; one in the clear.
+    let mut keyless = Raw::greeted(server.addr(), PLANNER);
+    keyless.subscribe("open.echo");
+    planner.request("open.echo", "_INBOX.planner.1", b"plan it");
+    service.take_arrived();
+    let captured = keyless.message("open.echo").payload().to_vec();
+    keyless.request("open.echo", "plans.order", &captured);
+    keyless.request("open.echo", "plans.order", b"");
+    keyless.request("elsewhere", "plans.order", b"in the clear");
+    assert_eq!(arrived(&mut service), []);
+    assert_eq!(withheld(&gateway, "reply"), 3.0);
+}

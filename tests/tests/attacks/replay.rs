@@ -1,0 +1,167 @@
+//! Requests and envelopes that are sent again by somebody who cannot read them.
+
+use super::{SAID, arrived, inbox, withheld};
+use keyway_tests::{NatsServer, Pair, Raw};
+
+/// A service behind the delivering gateway, and the envelope of a request that A has sent it and that is answered.
+struct Scene {
+    pair: Pair,
+    service: Raw,
+    request: Vec<u8>,
+}
+
+fn scene(tables: &str) -> Scene {
+    let pair = Pair::with(NatsServer::start(), "", tables);
+    let mut service = pair.subscriber("svc.*");
+    let mut tap = pair.tap();
+    let mut a = pair.publisher();
+    a.subscribe("_INBOX.a.*");
+    a.request("svc.balance", "_INBOX.a.1", b"of A");
+    let request = tap.message("svc.balance").payload().to_vec();
+    assert_eq!(service.message("svc.balance").payload(), b"of A");
+    service.publish("_INBOX.a.1", b"A has 7");
+    assert_eq!(a.message("_INBOX.a.1").payload(), b"A has 7");
+    service.take();
+    Scene {
+        pair,
+        service,
+        request,
+    }
+}
+
+/// Sends a captured request again, with another reply subject.
+fn replay(scene: &Scene, reply: &str) {
+    scene
+        .pair
+        .bare()
+        .request("svc.balance", reply, &scene.request);
+}
+
+#[test]
+fn replayed_request_is_not_answered_to_another_requester() {
+    let mut scene = scene("");
+    let mut b = scene.pair.publisher();
+    b.subscribe("_INBOX.b.*");
+    // B waits for another service.
+    b.request("elsewhere", "_INBOX.b.1", b"of B");
+    b.take();
+    replay(&scene, "_INBOX.b.1");
+    assert_eq!(scene.service.message("svc.balance").payload(), b"of A");
+    scene.service.publish("_INBOX.b.1", b"A has 7");
+    assert_eq!(arrived(&mut b), []);
+    assert_eq!(withheld(&scene.pair.publish, "unauthentic"), 1.0);
+}
+
+#[test]
+fn replayed_request_does_not_reach_a_service_on_a_reply_subject_on_which_another_waits() {
+    let mut scene = scene("");
+    let mut b = scene.pair.publisher();
+    b.subscribe("_INBOX.b.*");
+    b.request("svc.balance", "_INBOX.b.1", b"of B");
+    scene.service.message("svc.balance");
+    scene.service.take();
+    replay(&scene, "_INBOX.b.1");
+    // Nor does an empty one, nor one in plaintext.
+    scene.pair.bare().request("svc.balance", "_INBOX.b.1", b"");
+    assert_eq!(arrived(&mut scene.service), []);
+    assert_eq!(withheld(&scene.pair.deliver, "reply"), 2.0);
+    scene.service.publish("_INBOX.b.1", b"B has 9");
+    assert_eq!(b.message("_INBOX.b.1").payload(), b"B has 9");
+}
+
+#[test]
+fn unbound_answers_are_opened_by_whoever_listens() {
+    let scene = scene("[[keyring]]\nname = \"all\"\nsubjects = \">\"\nanswers = \"unbound\"\n");
+    let Scene {
+        pair, mut service, ..
+    } = scene;
+    let mut asks = pair.publisher();
+    let mut listens = pair.publisher();
+    listens.subscribe("_INBOX.both.*");
+    asks.request("svc.balance", "_INBOX.both.1", b"of A");
+    service.message("svc.balance");
+    service.publish("_INBOX.both.1", b"A has 7");
+    assert_eq!(listens.message("_INBOX.both.1").payload(), b"A has 7");
+}
+
+#[test]
+fn bound_answer_does_not_open_on_a_connection_that_has_not_asked() {
+    let Scene {
+        pair, mut service, ..
+    } = scene("");
+    let mut asks = pair.publisher();
+    let mut listens = pair.publisher();
+    listens.subscribe("_INBOX.both.*");
+    asks.request("svc.balance", "_INBOX.both.1", b"of A");
+    service.message("svc.balance");
+    service.publish("_INBOX.both.1", b"A has 7");
+    assert_eq!(arrived(&mut listens), []);
+    assert_eq!(withheld(&pair.publish, "answer"), 1.0);
+}
+
+#[test]
+fn several_requests_on_one_reply_subject_are_all_answered() {
+    let Scene {
+        pair, mut service, ..
+    } = scene("");
+    let mut asks = pair.publisher();
+    asks.subscribe("_INBOX.fixed");
+    for number in 0..3 {
+        asks.request(
+            "svc.balance",
+            "_INBOX.fixed",
+            format!("{number}").as_bytes(),
+        );
+    }
+    assert_eq!(service.take_arrived().len(), 3);
+    for _ in 0..2 {
+        service.publish("_INBOX.fixed", SAID);
+        assert_eq!(asks.message("_INBOX.fixed").payload(), SAID);
+        asks.take();
+    }
+    // After a reconnection, too, once something was answered.
+    let mut again = pair.publisher();
+    again.subscribe("_INBOX.fixed");
+    again.request("svc.balance", "_INBOX.fixed", b"3");
+    assert_eq!(service.take_arrived().len(), 1);
+    service.publish("_INBOX.fixed", SAID);
+    assert_eq!(again.message("_INBOX.fixed").payload(), SAID);
+}
+
+#[test]
+fn request_that_is_passed_on_is_answered_by_whoever_gets_it() {
+    let Scene {
+        pair, mut service, ..
+    } = scene("");
+    let mut worker = pair.subscriber("work.*");
+    let mut asks = pair.publisher();
+    asks.subscribe("_INBOX.asks.*");
+    asks.request("svc.balance", "_INBOX.asks.1", b"of A");
+    service.message("svc.balance");
+    service.request("work.balance", "_INBOX.asks.1", b"of A");
+    assert_eq!(worker.message("work.balance").payload(), b"of A");
+    worker.publish("_INBOX.asks.1", b"A has 7");
+    assert_eq!(asks.message("_INBOX.asks.1").payload(), b"A has 7");
+}
+
+#[test]
+fn envelope_that_is_bound_to_its_keyring_alone_opens_on_none_but_its_subjects() {
+    let tables = "[[keyring]]\nname = \"loose\"\nsubjects = \"loose.>\"\nbind = \"keyring\"\n";
+    let pair = Pair::with(NatsServer::start(), "", tables);
+    let mut tap = pair.tap();
+    pair.publisher().publish("loose.a", SAID);
+    let envelope = tap.message("loose.a").payload().to_vec();
+    let mut victim = pair.subscriber(">");
+    victim.request("open.ask", "_INBOX.victim.1", b"what?");
+    victim.take();
+    let mut keyless = pair.bare();
+    let inbox = inbox();
+    for subject in ["open.news", &inbox, "_INBOX.victim.1", "$SRV.x", "mine.1"] {
+        keyless.publish(subject, &envelope);
+    }
+    for (subject, payload) in arrived(&mut victim) {
+        assert_ne!(payload, SAID, "{subject}");
+    }
+    keyless.publish("loose.b", &envelope);
+    assert_eq!(victim.message("loose.b").payload(), SAID);
+}
