@@ -116,7 +116,8 @@ const NAMINGS: [Naming; 18] = [
 
 /// Says it as this client would, and what it was told.
 fn say(agent: &mut Raw, naming: &Naming) -> Vec<String> {
-    let reply = naming.reply.map_or_else(inbox, str::to_owned);
+    let own = || inbox().replace("test", "named");
+    let reply = naming.reply.map_or_else(own, str::to_owned);
     let total = naming.headers.len() + naming.body.len();
     let line = if naming.headers.is_empty() {
         format!("PUB {} {reply} {total}\r\n", naming.subject)
