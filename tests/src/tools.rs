@@ -8,7 +8,7 @@ use std::sync::Mutex;
 
 static FOUND: Mutex<Option<HashMap<&'static str, PathBuf>>> = Mutex::new(None);
 
-/// Where a tool is (`server`, `python`, `node`, `js`, `c`, `haproxy`; see `tests/tools.py`), fetched first if need be.
+/// Where a tool is (`server`, `server-oldest`, `python`, `node`, `js`, `c`, `haproxy`; see `tests/tools.py`), fetched first if need be.
 pub fn path(item: &'static str) -> PathBuf {
     let mut found = FOUND.lock().unwrap();
     found

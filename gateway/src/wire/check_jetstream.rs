@@ -26,6 +26,9 @@ pub fn jetstream_holds(data: &[u8]) {
         rewritten(data, |out| {
             jetstream::narrow_max_msg_size(data, OVERHEAD, covered, out)
         }),
+        rewritten(data, |out| {
+            jetstream::direct_get(data, OVERHEAD, out).changed
+        }),
     ];
     let stored = Stored::parse(data);
     drop((
@@ -34,6 +37,7 @@ pub fn jetstream_holds(data: &[u8]) {
         jetstream::named_subject(data),
         Request::of(data),
     ));
+    never_panics(data);
     subjects_hold(data);
     if let Ok(Some(stored)) = &stored {
         stored_holds(stored, data);
@@ -43,7 +47,10 @@ pub fn jetstream_holds(data: &[u8]) {
         assert!(!acknowledges, "not JSON, yet an acknowledgement");
         return;
     };
-    for (changed, expect) in changes.iter().zip([wider_pull, wider_config, narrower]) {
+    for (changed, expect) in changes
+        .iter()
+        .zip([wider_pull, wider_config, narrower, shown_get])
+    {
         let mut expected = tree.clone();
         expect(&mut expected);
         assert_eq!(
@@ -95,6 +102,35 @@ fn wider_pull(tree: &mut Tree) {
         let overhead = messages.saturating_mul(48);
         (max > 0).then(|| max.saturating_add(overhead))
     });
+}
+
+fn shown_get(tree: &mut Tree) {
+    wider_pull(tree);
+    let Tree::Object(pairs) = tree else { return };
+    for (key, value) in pairs {
+        if go_fold(key) == "no_hdr" && *value == Tree::Flag(true) {
+            *value = Tree::Flag(false);
+        }
+    }
+}
+
+/// What names places and judges bodies, whatever it is given.
+fn never_panics(data: &[u8]) {
+    let requests = [
+        Request::Next,
+        Request::DirectGet { subject: None },
+        Request::StreamConfig,
+        Request::Restore,
+        Request::ConsumerConfig,
+        Request::Snapshot,
+    ];
+    for request in requests {
+        jetstream::destinations(request, data, |_place| ());
+        let _clear = jetstream::is_clear(request, data);
+    }
+    jetstream::header_destinations(data, |_place| ());
+    let _trace = jetstream::is_trace_event(data);
+    let _response = jetstream::is_api_response(data);
 }
 
 fn wider_config(tree: &mut Tree) {

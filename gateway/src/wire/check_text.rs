@@ -21,6 +21,19 @@ pub fn header_edit_holds(data: &[u8]) {
         .nth(usize::from(*choice) % 4)
         .map(|(name, _)| name);
     let name = own.unwrap_or(b"Nats-Msg-Size");
+    if let Some(written) = header::written_by_direct_get(block) {
+        let sequence = written.sequence.to_string();
+        let lines = [
+            b"Nats-Stream: ".as_slice(),
+            written.stream,
+            b"\r\nNats-Subject: ",
+            written.subject,
+            b"\r\nNats-Sequence: ",
+            sequence.as_bytes(),
+            b"\r\nNats-Time-Stamp: ",
+        ];
+        assert!(memchr::memmem::find(block, &lines.concat()).is_some());
+    }
     let present = header::iter(block).any(|(key, _)| key == name);
     for edit in [Edit::Replace(b"4711"), Edit::Replace(b""), Edit::Remove] {
         let mut out = Buffer::new();

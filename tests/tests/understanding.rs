@@ -1,0 +1,333 @@
+//! Promise: what a gateway reads in a request to JetStream's API is what the server understands, on the newest server and on the
+//! oldest; and where the two could differ, the gateway knows.
+//!
+//! Requests are drawn at random: keys given twice, in other letter cases and with escapes, nulls, numbers of all kinds, one object
+//! behind another. The server is the judge: it is asked what it has made of them.
+
+#![expect(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test stops at the first thing that is not as expected"
+)]
+
+use keyway::wire::Buffer;
+use keyway::wire::header;
+use keyway::wire::jetstream::{self, Place, Request};
+use keyway_tests::property::Draw;
+use keyway_tests::{NatsServer, Raw, frame::Frame};
+use serde_json::Value;
+
+const JETSTREAM: &str = "jetstream { store_dir: \"STORE\" }";
+const ROUNDS: usize = 600;
+
+/// Somebody who asks the server's API.
+struct Asker(Raw);
+
+impl Asker {
+    fn new(server: &NatsServer) -> Self {
+        let mut raw = Raw::greeted(server.addr(), "\"headers\":true,\"no_responders\":true");
+        raw.send(b"SUB answer 1\r\n");
+        Self(raw)
+    }
+
+    /// The first answer.
+    fn ask(&mut self, subject: &str, body: &[u8]) -> Frame {
+        self.0.forget();
+        let line = format!("PUB {subject} answer {}\r\n", body.len());
+        self.0.send(&[line.as_bytes(), body, b"\r\n"].concat());
+        self.0.until("an answer", |bytes| {
+            keyway_tests::frame::cut(bytes)
+                .0
+                .iter()
+                .any(Frame::has_body)
+        });
+        let mut frames = self.0.frames().into_iter();
+        frames.find(Frame::has_body).unwrap()
+    }
+
+    /// The configuration in the answer, unless it is an error.
+    fn config(&mut self, request: &str, body: &[u8]) -> Option<Value> {
+        let answer = self.ask(&format!("$JS.API.{request}"), body);
+        let answer: Value = serde_json::from_slice(answer.payload()).unwrap();
+        answer.get("config").cloned()
+    }
+}
+
+/// One of the spellings of a key, most often its own.
+fn key(draw: &mut Draw, name: &str) -> String {
+    match draw.below(60) {
+        0 => name.to_uppercase(),
+        1 => format!("\\u{:04x}{}", u32::from(name.as_bytes()[0]), &name[1..]),
+        2 => name.replacen('s', "\u{17f}", 1),
+        _ => name.to_owned(),
+    }
+}
+
+/// Some of the keys, seldom one of them twice.
+fn object(draw: &mut Draw, keys: &[&str], value: fn(&mut Draw, &str) -> String) -> String {
+    let mut members = Vec::new();
+    for name in keys {
+        for _ in 0..draw.one(&[0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2]) {
+            members.push(format!("\"{}\":{}", key(draw, name), value(draw, name)));
+        }
+    }
+    let blank = draw.one(&["", "", " ", "\n"]);
+    format!(
+        "{{{blank}{}{blank}}}",
+        members.join(&format!("{blank},{blank}"))
+    )
+}
+
+fn list(draw: &mut Draw, value: impl Fn(&mut Draw) -> String) -> String {
+    let values: Vec<_> = (0..draw.below(3)).map(|_| value(draw)).collect();
+    format!("[{}]", values.join(","))
+}
+
+fn text(draw: &mut Draw) -> String {
+    let good = [
+        "\"a\"",
+        "\"b.x\"",
+        "\"c.>\"",
+        "\"d.\\u0065\"",
+        "\"f.\\ud83d\"",
+    ];
+    match draw.below(20) {
+        0 => draw.one(&["null", "\"\"", "1"]).to_owned(),
+        _ => draw.one(&good).to_owned(),
+    }
+}
+
+fn number(draw: &mut Draw) -> String {
+    draw.one(&[
+        "100",
+        "0",
+        "-0",
+        "-1",
+        "1e2",
+        "100.0",
+        "0100",
+        "2147483647",
+        "2147483648",
+        "null",
+        "\"9\"",
+        "+5",
+    ])
+    .to_owned()
+}
+
+fn stream_value(draw: &mut Draw, name: &str) -> String {
+    match name {
+        "name" => "\"S\"".to_owned(),
+        "subjects" if draw.below(6) > 0 => list(draw, text),
+        "max_msg_size" => number(draw),
+        "allow_msg_counter" => draw.one(&["true", "false", "null"]).to_owned(),
+        "republish" | "subject_transform" => object(draw, &["src", "dest"], |draw, _| {
+            draw.one(&["\"c.*\"", "\"r.{{wildcard(1)}}\"", "\"r.x\""])
+                .to_owned()
+        }),
+        "sources" => list(draw, |draw| {
+            object(draw, &["name", "filter_subject"], |draw, name| match name {
+                "name" => "\"T\"".to_owned(),
+                _ => text(draw),
+            })
+        }),
+        _ => text(draw),
+    }
+}
+
+/// The body of a request that creates the stream `S`; the server keeps what it can in memory.
+fn stream(draw: &mut Draw) -> String {
+    let keys = [
+        "subjects",
+        "max_msg_size",
+        "allow_msg_counter",
+        "republish",
+        "subject_transform",
+        "sources",
+        "description",
+    ];
+    let name = match draw.below(20) {
+        0 => "",
+        1 => r#""name":"T","name":"S","#,
+        _ => r#""name":"S","#,
+    };
+    let start = format!("{{{name}\"storage\":\"memory\",");
+    let body = object(draw, &keys, stream_value).replacen('{', &start, 1);
+    let body = body
+        .replace(",}", "}")
+        .replace(", }", "}")
+        .replace(",\n\n}", "}");
+    match draw.below(30) {
+        0 => format!("{body}{}", object(draw, &["subjects"], stream_value)),
+        1 => format!("null {body}"),
+        2 => format!("{body} x"),
+        _ => body,
+    }
+}
+
+/// A place in words.
+fn destinations(body: &[u8]) -> Vec<String> {
+    let mut found = Vec::new();
+    jetstream::destinations(Request::StreamConfig, body, |place| {
+        if let Place::To(subject) = place {
+            found.push(String::from_utf8(subject.to_vec()).unwrap());
+        }
+    });
+    found
+}
+
+/// Whether the gateway reads in the body what the server has made of it.
+fn assert_understood(asker: &mut Asker, body: &str, config: &Value) {
+    let mut subjects = Vec::new();
+    jetstream::subjects(body.as_bytes(), |subject| {
+        subjects.push(String::from_utf8(subject.to_vec()).unwrap());
+    });
+    let made: Vec<_> = config["subjects"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .collect();
+    assert_eq!(made, subjects.iter().collect::<Vec<_>>(), "{body}");
+    let counts = config["allow_msg_counter"].as_bool().unwrap_or_default();
+    assert_eq!(jetstream::counts(body.as_bytes()), counts, "{body}");
+    let named = destinations(body.as_bytes());
+    for part in ["republish", "subject_transform"] {
+        let dest = config[part]["dest"].as_str().unwrap_or_default();
+        let pattern = dest.replace("{{wildcard(1)}}", "*");
+        assert!(dest.is_empty() || named.contains(&pattern), "{body}");
+    }
+    // A larger size, and nothing else, comes back.
+    let mut wider = Buffer::new();
+    if !jetstream::widen_max_msg_size(body.as_bytes(), 48, |_| true, &mut wider) {
+        let size = config["max_msg_size"].as_i64().unwrap();
+        assert!(
+            size == -1 || size == i64::from(i32::MAX) || made.is_empty(),
+            "{body}"
+        );
+        return;
+    }
+    asker.ask("$JS.API.STREAM.DELETE.S", b"");
+    let mut expected = config.clone();
+    let size = expected["max_msg_size"].as_i64().unwrap() + 48;
+    expected["max_msg_size"] = size.min(i64::from(i32::MAX)).into();
+    assert_eq!(
+        asker.config("STREAM.CREATE.S", wider.filled()),
+        Some(expected),
+        "{body}"
+    );
+}
+
+/// How many of the drawn requests were clear and accepted, and how many the gateway knew to be unclear.
+fn create(server: &NatsServer) -> (usize, usize) {
+    let mut asker = Asker::new(server);
+    let source = br#"{"name":"T","subjects":["t.>"],"storage":"memory"}"#;
+    asker.config("STREAM.CREATE.T", source).unwrap();
+    let mut draw = Draw::new(12);
+    let (mut understood, mut unclear) = (0, 0);
+    for _ in 0..ROUNDS {
+        let body = stream(&mut draw);
+        if !jetstream::is_clear(Request::StreamConfig, body.as_bytes()) {
+            unclear += 1;
+        } else if let Some(config) = asker.config("STREAM.CREATE.S", body.as_bytes()) {
+            assert_understood(&mut asker, &body, &config);
+            asker.ask("$JS.API.STREAM.DELETE.S", b"");
+            understood += 1;
+        }
+    }
+    (understood, unclear)
+}
+
+#[test]
+fn stream_that_the_server_makes_is_the_one_that_was_read() {
+    for server in [
+        NatsServer::configured(JETSTREAM),
+        NatsServer::oldest(JETSTREAM),
+    ] {
+        let (understood, unclear) = create(&server);
+        assert!(
+            understood > ROUNDS / 20,
+            "only {understood} were understood"
+        );
+        assert!(
+            unclear > ROUNDS / 4 && unclear < ROUNDS * 4 / 5,
+            "{unclear} were unclear"
+        );
+    }
+}
+
+fn get(draw: &mut Draw) -> String {
+    let keys = [
+        "seq",
+        "no_hdr",
+        "last_by_subj",
+        "next_by_subj",
+        "multi_last",
+        "batch",
+        "max_bytes",
+    ];
+    object(draw, &keys, |draw, name| match name {
+        "seq" => draw.one(&["1", "2", "null", "1.0", "9"]).to_owned(),
+        "no_hdr" => draw.one(&["true", "true", "false", "null", "1"]).to_owned(),
+        "multi_last" => list(draw, text),
+        "batch" | "max_bytes" => number(draw),
+        _ => text(draw),
+    })
+}
+
+/// The answer to a direct get says whether `no_hdr` was asked for; the edited one never is without headers.
+fn fetch(server: &NatsServer) -> [usize; 2] {
+    let mut asker = Asker::new(server);
+    let config =
+        br#"{"name":"S","subjects":["a","b.x","c.y"],"storage":"memory","allow_direct":true,"no_ack":true}"#;
+    asker.config("STREAM.CREATE.S", config).unwrap();
+    for subject in ["a", "b.x", "c.y"] {
+        asker
+            .0
+            .send(format!("PUB {subject} 2\r\nhi\r\n").as_bytes());
+    }
+    let mut draw = Draw::new(12);
+    let mut answers = [0, 0];
+    // Most of them ask for two things at once, which the server refuses.
+    for _ in 0..6 * ROUNDS {
+        let body = get(&mut draw);
+        let request = Request::DirectGet { subject: None };
+        if !jetstream::is_clear(request, body.as_bytes()) {
+            continue;
+        }
+        let answer = asker.ask("$JS.API.DIRECT.GET.S", body.as_bytes());
+        let mut changed = Buffer::new();
+        let edited = jetstream::direct_get(body.as_bytes(), 48, &mut changed);
+        if answer.payload().is_empty() {
+            continue;
+        }
+        assert_eq!(
+            answer.headers().is_empty(),
+            edited.without_headers,
+            "{body}"
+        );
+        let asked = if edited.changed {
+            changed.filled()
+        } else {
+            body.as_bytes()
+        };
+        let shown = asker.ask("$JS.API.DIRECT.GET.S", asked);
+        assert_eq!(shown.payload(), answer.payload(), "{body}");
+        assert!(
+            header::written_by_direct_get(shown.headers()).is_some(),
+            "{body}"
+        );
+        answers[usize::from(edited.without_headers)] += 1;
+    }
+    answers
+}
+
+#[test]
+fn direct_get_that_the_server_answers_is_the_one_that_was_read() {
+    for server in [
+        NatsServer::configured(JETSTREAM),
+        NatsServer::oldest(JETSTREAM),
+    ] {
+        let answers = fetch(&server);
+        assert!(answers.iter().all(|&count| count > 10), "{answers:?}");
+    }
+}
