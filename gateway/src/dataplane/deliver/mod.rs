@@ -4,6 +4,7 @@ mod answers;
 mod batch;
 mod candidates;
 mod fate;
+mod misses;
 mod stored;
 mod streak;
 mod withheld;
@@ -126,9 +127,11 @@ async fn announce(worker: &Worker, session: &Session) -> Result<(), Ended> {
 /// The connection waits while rotation looks for the version; its own traffic only.
 async fn miss(worker: &Worker, path: &mut DeliverPath<'_>, kid: Kid) {
     let shared = &worker.shared;
-    let outcome = match timeout(shared.config.miss_wait, shared.keys.miss(kid)).await {
+    let asking = path.misses.ask(shared.clock.instant());
+    let outcome = match timeout(shared.config.miss_wait, shared.keys.miss(kid, asking)).await {
         Ok(Verdict::Loaded) => MissOutcome::Loaded,
         Ok(Verdict::Absent) => MissOutcome::Absent,
+        Ok(Verdict::Refused) => MissOutcome::Refused,
         Err(_elapsed) => MissOutcome::TimedOut,
     };
     worker.meters.miss(outcome);
