@@ -7,6 +7,7 @@ use crate::wire::Buffer;
 
 use super::account::Account;
 use super::address::Ends;
+use super::deliver::{Named, Timers};
 use super::identity::Identity;
 use super::refusals::Refusals;
 use super::replies::Replies;
@@ -41,6 +42,10 @@ pub struct Link {
     pub(super) replies: Replies,
     /// What the client is told of publishes that the gateway refused.
     pub(super) refusals: Refusals,
+    /// In which account the server has said that the client is.
+    pub(super) account_named: Named,
+    /// Since when stored messages have been withheld, while nobody says in which account the client is.
+    pub(super) timers: Timers,
     /// What the deliver direction has to say to the server: whole operations.
     pub(super) to_server: Buffer,
 }
@@ -75,6 +80,8 @@ impl Link {
     /// Nothing has been said yet.
     pub(super) fn new(ends: Ends, account: Rc<Account>) -> Self {
         Self {
+            timers: Timers::of_connection(Rc::clone(&account)),
+            account_named: Named::default(),
             account,
             ends,
             peer: None,

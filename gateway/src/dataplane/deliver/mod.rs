@@ -7,6 +7,7 @@ mod fate;
 mod misses;
 mod stored;
 mod streak;
+mod timers;
 mod withheld;
 mod withhold;
 
@@ -24,7 +25,7 @@ use super::worker::Worker;
 use super::{greet, parting, socket};
 
 pub use batch::{DeliverBatch, DeliverPath};
-pub(super) use withheld::Withheld;
+pub(super) use timers::{Named, Timers, Withheld};
 
 /// Runs until the server closes or the client does not take more. `input` is what the server has said already.
 pub(super) async fn run(worker: &Worker, session: &Session, rest: Buffer) -> Ended {
