@@ -82,7 +82,6 @@ impl Link {
         Self {
             timers: Timers::of_connection(Rc::clone(&account)),
             account_named: Named::default(),
-            account,
             ends,
             peer: None,
             max_payload: None,
@@ -95,8 +94,9 @@ impl Link {
             told: Told::Each,
             broken: None,
             replies: Replies::default(),
-            refusals: Refusals::default(),
+            refusals: Refusals::new(Rc::clone(&account)),
             to_server: Buffer::new(),
+            account,
         }
     }
 

@@ -14,6 +14,9 @@ use crate::wire::{Buffer, Message, write};
 use super::fate::is_envelope;
 use super::timers::{Named, Timers, Withheld};
 
+/// How much may wait until the server reads it. Beyond that a stream is told nothing, and delivers again when its `ack_wait` is over.
+pub(in crate::dataplane) const MOST_TO_SERVER: usize = 64 * 1024;
+
 /// Names the cause in a substitute.
 const HEADER: &str = "Keyway-Undecryptable";
 
@@ -51,7 +54,7 @@ pub(super) fn settle(
         .filter(|limit| !barred && is_late((&stored, limit.after), now, withheld, link));
     match late.map(|limit| limit.then) {
         Some(AtLimit::Envelope) => Done::Substitute,
-        _ if link.told == Told::Each => done,
+        _ if link.told == Told::Each || link.to_server.len() >= MOST_TO_SERVER => done,
         Some(AtLimit::Terminate) => {
             let reason = format!("+TERM keyway: {}", cause.word());
             write::own_publish(&mut link.to_server, reply, reason.as_bytes());
