@@ -38,6 +38,12 @@ impl RouteCache {
         look
     }
 
+    /// What it holds, in bytes.
+    #[cfg(test)]
+    pub(super) const fn bytes(&self) -> usize {
+        self.subject.capacity()
+    }
+
     /// What was said of the last subject, if it was that of the one before, too: others like it may follow.
     pub(super) fn repeated(&self) -> Option<Look> {
         self.look.filter(|_look| self.again)

@@ -55,6 +55,12 @@ impl Streak {
         self.most = most;
     }
 
+    /// What it holds, in bytes.
+    #[cfg(test)]
+    pub(super) const fn bytes(&self) -> usize {
+        self.read.bytes() + self.written.bytes()
+    }
+
     /// What comes is like nothing that was.
     pub(super) fn end(&mut self) {
         self.read.end();

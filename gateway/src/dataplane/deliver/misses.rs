@@ -72,6 +72,13 @@ impl Misses {
         !may || !self.waits.has(now)
     }
 
+    /// What is remembered, and what may be, in bytes.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> (usize, usize) {
+        let place = size_of::<(Kid, Instant)>();
+        (self.absent.capacity() * place, 2 * MOST_ABSENT * place)
+    }
+
     /// The connection begins to wait.
     pub(super) fn ask(&mut self, now: Instant) -> Asking {
         let spent = self.waits.ahead(now);

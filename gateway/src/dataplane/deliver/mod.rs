@@ -7,7 +7,10 @@ mod fate;
 mod misses;
 mod stored;
 mod streak;
+#[cfg(not(test))]
 mod timers;
+#[cfg(test)]
+pub(super) mod timers;
 mod withheld;
 mod withhold;
 
@@ -26,6 +29,8 @@ use super::{greet, parting, socket};
 
 pub use batch::{DeliverBatch, DeliverPath};
 pub(super) use timers::{Named, Timers, Withheld};
+#[cfg(test)]
+pub(super) use withheld::MOST_TO_SERVER;
 
 /// Runs until the server closes or the client does not take more. `input` is what the server has said already.
 pub(super) async fn run(worker: &Worker, session: &Session, rest: Buffer) -> Ended {
@@ -138,5 +143,26 @@ async fn miss(worker: &Worker, path: &mut DeliverPath<'_>, kid: Kid) {
     worker.meters.miss(outcome);
     if outcome != MissOutcome::Loaded {
         path.give_up(kid);
+    }
+}
+
+#[cfg(test)]
+impl DeliverPath<'_> {
+    /// What it holds, in bytes.
+    pub(super) fn remembered(&self) -> Vec<super::remembered::Remembered> {
+        use super::remembered::Remembered;
+        use super::{route_cache, streak};
+
+        let of = |what, bytes, bound| Remembered { what, bytes, bound };
+        let (misses, most) = self.misses.bytes();
+        vec![
+            of("absent kids", misses, most),
+            of(
+                "last subject delivered",
+                self.routes.bytes(),
+                2 * route_cache::LONGEST,
+            ),
+            of("lines delivered", self.streak.bytes(), 8 * streak::LONGEST),
+        ]
     }
 }

@@ -26,6 +26,9 @@ const LONGEST: usize = 256;
 /// What a place takes, in bytes, at most.
 pub(in crate::dataplane) const PLACE: usize = 128;
 
+/// How often it is looked for such.
+const SWEEP: Duration = Duration::from_secs(1);
+
 /// A message that has not been seen for this long, or for as long as its limit if that is longer, has its place taken.
 const UNSEEN: Duration = Duration::from_secs(3600);
 
@@ -50,6 +53,7 @@ pub(in crate::dataplane) enum Named {
 pub(in crate::dataplane) struct Timers {
     hasher: foldhash::quality::RandomState,
     since: HashMap<u64, Timer, foldhash::fast::RandomState>,
+    swept: Option<Instant>,
     /// Who pays; `None` for those of an account.
     account: Option<Rc<Account>>,
 }
@@ -116,7 +120,9 @@ impl Timers {
             timer.seen = now;
             return timer.first;
         }
-        if self.since.len() >= MOST {
+        let due = |swept: Instant| now.saturating_duration_since(swept) >= SWEEP;
+        if self.since.len() >= MOST && self.swept.is_none_or(due) {
+            self.swept = Some(now);
             self.sweep(now, limit.max(UNSEEN));
         }
         let paid = || {

@@ -16,6 +16,9 @@ use crate::rotation::terms::Doubtful;
 /// How many versions that open on demand are kept loaded; one more unloads the one asked for longest ago.
 pub(super) const ON_DEMAND: u32 = 256;
 
+/// How many lanes of such a version are kept: it is read again, by few at a time.
+const LANES_ON_DEMAND: usize = 512;
+
 /// Loaded versions.
 pub(super) struct Loaded {
     policy: Arc<Policy>,
@@ -312,13 +315,17 @@ impl Loaded {
         let thirst = Arc::clone(&self.thirst);
         let budget = Budget::new(version.reserved, self.workers, thirst);
         let (before, lanes_before) = (version.reserved, version.lanes);
+        let lanes = match self.opens(keyring, version) {
+            Opens::OnDemand => LaneMap::with_capacity(LANES_ON_DEMAND),
+            Opens::Yes | Opens::ByPolicy | Opens::No => LaneMap::default(),
+        };
         let version = Arc::new(Version {
             keyring: id,
             number: version.number,
             label: version.label.as_str().to_owned(),
             suite: version.suite,
             key: view.version_key(keyring, version.number)?,
-            lanes: LaneMap::default(),
+            lanes,
             usage: Usage::new(self.workers),
             budget: Arc::new(budget),
         });
