@@ -69,15 +69,15 @@ fn link(worker: &Worker) -> RefCell<Link> {
     }))
 }
 
-/// Publishes everything in `input`; what goes to the server is read by nobody.
-fn publish(path: &mut PublishPath<'_>, input: &[u8]) {
-    let mut buffer = Buffer::new();
+/// Publishes everything in `input`; what goes to the server at last, which nobody reads.
+fn publish(path: &mut PublishPath<'_>, input: &[u8]) -> Vec<u8> {
+    let (mut buffer, mut output) = (Buffer::new(), Buffer::new());
     buffer.put(input);
-    while matches!(
-        path.batch(&mut buffer, &mut Buffer::new()),
-        PublishBatch::Full
-    ) {}
+    while matches!(path.batch(&mut buffer, &mut output), PublishBatch::Full) {
+        output.clear();
+    }
     assert!(buffer.is_empty());
+    output.filled().to_vec()
 }
 
 /// Delivers everything in `input`; how often it was waited for a version.
@@ -121,22 +121,16 @@ fn fill(publishes: &mut PublishPath<'_>, delivers: &mut DeliverPath<'_>) {
     let name = "u".repeat(LONGEST_NAME);
     let connect =
         format!("CONNECT {{\"verbose\":false,\"user\":\"{name}\",\"pass\":\"{name}\"}}\r\n");
-    publish(publishes, connect.as_bytes());
-    for length in [60 * KIB, 900, 10] {
+    drop(publish(publishes, connect.as_bytes()));
+    for (length, refused) in [(60 * KIB, 3), (900, 200), (10, 2000)] {
         let subject = |first: &str| format!("{first}.{}", "\u{1}".repeat(length));
-        for _ in 0..2000 {
-            publish(
-                publishes,
-                format!("PUB {} 1\r\n?\r\n", subject("shut")).as_bytes(),
-            );
-        }
+        let one = |first: &str| format!("PUB {} 1\r\n?\r\n", subject(first)).into_bytes();
+        drop(publish(publishes, &one("shut").repeat(refused)));
         for _ in 0..3 {
-            publish(
-                publishes,
-                format!("PUB {} 1\r\n?\r\n", subject("open")).as_bytes(),
-            );
-            deliver(delivers, &message(&subject("open"), "", b"?"));
-            deliver(delivers, &message(&subject("free"), "", b"?"));
+            let sealed = publish(publishes, &one("open"));
+            let sealed = sealed.strip_suffix(b"\r\n").unwrap();
+            let envelope = &sealed[sealed.len() - OVERHEAD - 1..];
+            deliver(delivers, &message(&subject("open"), "", envelope).repeat(3));
         }
     }
     let mut waits = 0;

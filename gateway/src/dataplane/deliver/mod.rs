@@ -7,9 +7,6 @@ mod fate;
 mod misses;
 mod stored;
 mod streak;
-#[cfg(not(test))]
-mod timers;
-#[cfg(test)]
 pub(super) mod timers;
 mod withheld;
 mod withhold;
