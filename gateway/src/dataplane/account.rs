@@ -39,6 +39,12 @@ impl Memory {
             held: Cell::new(0),
         })
     }
+
+    /// What no session has taken.
+    #[cfg(test)]
+    pub(super) fn left(&self) -> usize {
+        self.left.get()
+    }
 }
 
 impl Account {

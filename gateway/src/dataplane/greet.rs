@@ -159,6 +159,10 @@ pub(super) fn info(
     link.headers = said.headers();
     link.info = json.into();
     link.identity.greeted(&said);
+    // Before the client has introduced itself it is not about the client.
+    if let Some(account) = said.remote_account.filter(|_| link.protocol.is_some()) {
+        link.account_named.say(account);
+    }
     if let Some(nonce) = said.nonce.filter(|_| said.api_lvl >= KNOWS_PROXIES) {
         link.nonce = Some(nonce.to_owned());
     }

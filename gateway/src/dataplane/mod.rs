@@ -35,6 +35,8 @@ mod pending;
 mod pool;
 mod publish;
 mod refusals;
+#[cfg(test)]
+mod remembered;
 mod replies;
 mod reports;
 mod route_cache;

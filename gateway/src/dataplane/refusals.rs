@@ -5,15 +5,26 @@
 //! that every client survives (R44).
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 
 use crate::wire::{Buffer, write};
+
+use super::account::Account;
 
 /// How many refusals may wait for their `PONG`. A client that does not stop is told of these only.
 const MOST: usize = 1024;
 
+/// How many bytes they may be, their places included. Of a subject that leaves no room the client is not told.
+pub(super) const MOST_BYTES: usize = 128 * 1024;
+
+/// What a refusal takes beside its text, in bytes, at most.
+const PLACE: usize = 64;
+
 /// The errors that wait for their place, and the count of `PING` and `PONG` that finds it.
-#[derive(Default)]
 pub(super) struct Refusals {
+    /// Who pays for the texts.
+    account: Rc<Account>,
+    bytes: usize,
     pings: u64,
     pongs: u64,
     /// What stands in the place of a `PONG`, and the number of its `PING`.
@@ -40,6 +51,24 @@ pub(super) enum Pong {
 }
 
 impl Refusals {
+    /// Nothing has been refused yet.
+    pub(super) const fn new(account: Rc<Account>) -> Self {
+        Self {
+            account,
+            bytes: 0,
+            pings: 0,
+            pongs: 0,
+            waiting: VecDeque::new(),
+            ponged: false,
+        }
+    }
+
+    /// What waits, in bytes.
+    #[cfg(test)]
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// A `PING` of the client's own goes to the server.
     pub(super) const fn ping(&mut self) {
         self.pings = self.pings.wrapping_add(1);
@@ -47,6 +76,9 @@ impl Refusals {
 
     /// A publish to `subject` is refused: `out`, which goes to the server, gets what takes its place.
     pub(super) fn refuse(&mut self, subject: &[u8], out: &mut Buffer) {
+        if !self.has_room(subject.len()) {
+            return;
+        }
         let subject = quoted(subject);
         self.put(
             format!("'Permissions Violation for Publish to {subject}'"),
@@ -70,6 +102,9 @@ impl Refusals {
         queue: Option<&[u8]>,
         out: &mut Buffer,
     ) {
+        if !self.has_room(subject.len().saturating_add(queue.map_or(0, <[u8]>::len))) {
+            return;
+        }
         let subject = quoted(subject);
         let queue = queue.map(|queue| format!(" using queue {}", quoted(queue)));
         let queue = queue.unwrap_or_default();
@@ -79,8 +114,16 @@ impl Refusals {
         );
     }
 
+    /// Whether one more may wait, with a text of this length.
+    fn has_room(&self, text: usize) -> bool {
+        let bytes = self.bytes.saturating_add(PLACE).saturating_add(text);
+        self.waiting.len() < MOST && bytes <= MOST_BYTES
+    }
+
     fn put(&mut self, text: String, out: &mut Buffer) {
-        if self.waiting.len() < MOST {
+        let bytes = PLACE.saturating_add(text.len());
+        if self.has_room(text.len()) && self.account.grow(bytes) {
+            self.bytes = self.bytes.saturating_add(bytes);
             self.ping();
             let error = Instead::Error(text.into_bytes().into_boxed_slice());
             self.waiting.push_back((self.pings, error));
@@ -108,7 +151,12 @@ impl Refusals {
             .pop_front_if(|(number, _)| *number == self.pongs)
         {
             Some((_, Instead::Last)) => return Pong::Last,
-            Some((_, Instead::Error(text))) => write::err(out, &text),
+            Some((_, Instead::Error(text))) => {
+                let bytes = PLACE.saturating_add(text.len());
+                self.bytes = self.bytes.saturating_sub(bytes);
+                self.account.shrink(bytes);
+                write::err(out, &text);
+            }
             None => {
                 self.ponged = true;
                 write::pong(out);
@@ -145,12 +193,41 @@ fn quoted(text: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dataplane::account::Memory;
+
+    /// Nothing refused, and nothing said.
+    fn none() -> (Refusals, Buffer, Buffer) {
+        let refusals = Refusals::new(Memory::new(0).open());
+        (refusals, Buffer::new(), Buffer::new())
+    }
+
+    #[test]
+    fn refusals_that_the_server_does_not_answer_are_bounded_in_bytes_and_paid_for() {
+        let account = Memory::new(usize::MAX).open();
+        let mut refusals = Refusals::new(Rc::clone(&account));
+        let (mut server, mut client) = (Buffer::new(), Buffer::new());
+        for length in [65_536, 20_000, 100, 10] {
+            let subject = vec![0xFF; length];
+            for _ in 0..1000 {
+                refusals.refuse(&subject, &mut server);
+                refusals.refuse_subscription(&subject, Some(&subject), &mut server);
+            }
+        }
+        let held = account.held();
+        assert!(held > MOST_BYTES / 2 && held <= MOST_BYTES, "{held}");
+        assert_eq!(held, refusals.bytes());
+        let pings = server.len() / b"PING\r\n".len();
+        for _ in 0..pings {
+            assert_eq!(refusals.pong(&mut client), Pong::Told);
+        }
+        assert_eq!((account.held(), refusals.bytes()), (0, 0));
+        assert!(!refusals.has_ponged(), "each pong was an error's");
+    }
 
     #[test]
     fn error_takes_the_place_of_its_pong_and_of_no_other() {
-        let (mut refusals, mut server, mut client) = Default::default();
-        let (refusals, server, client): (&mut Refusals, &mut Buffer, &mut Buffer) =
-            (&mut refusals, &mut server, &mut client);
+        let (mut refusals, mut server, mut client) = none();
+        let (server, client) = (&mut server, &mut client);
         refusals.ping();
         refusals.refuse(b"a.b", server);
         refusals.ping();
@@ -165,8 +242,7 @@ mod tests {
 
     #[test]
     fn refused_subscription_is_told_as_the_server_tells_it() {
-        let (mut refusals, mut server, mut client) =
-            (Refusals::default(), Buffer::new(), Buffer::new());
+        let (mut refusals, mut server, mut client) = none();
         refusals.refuse_subscription(b"a.>", None, &mut server);
         refusals.refuse_subscription(b"a\"\\\x01\xff\xc3\xa4", Some(b"q"), &mut server);
         assert_eq!(server.filled(), b"PING\r\nPING\r\n");
@@ -179,9 +255,8 @@ mod tests {
 
     #[test]
     fn last_pong_is_swallowed_and_those_before_it_are_the_client_s() {
-        let (mut refusals, mut server, mut client) = Default::default();
-        let (refusals, server, client): (&mut Refusals, &mut Buffer, &mut Buffer) =
-            (&mut refusals, &mut server, &mut client);
+        let (mut refusals, mut server, mut client) = none();
+        let (server, client) = (&mut server, &mut client);
         refusals.ping();
         refusals.ping_last(server);
         assert!(!refusals.has_ponged());

@@ -2,6 +2,9 @@
 
 use crate::policy::{Look, Policy};
 
+/// A longer subject is not remembered, but looked up each time.
+pub(super) const LONGEST: usize = 1024;
+
 /// Remembers one answer.
 #[derive(Default)]
 pub(super) struct RouteCache {
@@ -24,11 +27,21 @@ impl RouteCache {
         }
         self.again = false;
         let look = policy.look(subject);
+        if subject.len() > LONGEST {
+            self.look = None;
+            return look;
+        }
         self.subject.clear();
         self.subject.extend_from_slice(subject);
         self.generation = generation;
         self.look = Some(look);
         look
+    }
+
+    /// What it holds, in bytes.
+    #[cfg(test)]
+    pub(super) const fn bytes(&self) -> usize {
+        self.subject.capacity()
     }
 
     /// What was said of the last subject, if it was that of the one before, too: others like it may follow.

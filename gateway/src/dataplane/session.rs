@@ -194,7 +194,7 @@ fn say(worker: &Worker, (session, client): (u64, Ends), ended: Ended, link: Opti
     let word = ended.word();
     let rule = link.and_then(|link| link.broken);
     let peer = link.and_then(|link| link.peer.as_ref());
-    let identity = peer.map(|peer| peer.subject.as_str());
+    let identity = peer.map(String::as_str);
     worker.meters.ended(word);
     if ended == Ended::ServerMalformed {
         tracing::warn!(session, %client, identity, rule, "session ended: the server broke the protocol");

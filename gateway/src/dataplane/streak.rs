@@ -11,6 +11,9 @@ use crate::wire::{self, Buffer};
 use super::pool::BATCH_OUTPUT;
 use super::route_cache::RouteCache;
 
+/// Longer lines are none of a streak.
+pub(super) const LONGEST: usize = 2 * 1024;
+
 /// A streak in one direction of one session, and what becomes of it.
 #[derive(Default)]
 pub(super) struct Streak {
@@ -46,10 +49,16 @@ impl Fate {
 impl Streak {
     /// Lines that begin with `parts`, of at most `limit` bytes, with payloads of at most `most`.
     pub(super) fn begin(&mut self, parts: &[&[u8]], fate: Fate, (most, limit): (usize, usize)) {
-        self.read.begin(parts, limit);
+        self.read.begin(parts, limit.min(LONGEST));
         self.written.end();
         self.fate = Some(fate);
         self.most = most;
+    }
+
+    /// What it holds, in bytes.
+    #[cfg(test)]
+    pub(super) const fn bytes(&self) -> usize {
+        self.read.bytes() + self.written.bytes()
     }
 
     /// What comes is like nothing that was.

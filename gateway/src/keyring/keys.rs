@@ -1,21 +1,27 @@
 //! The hot-swapped snapshot and the channel through which an absent version is asked for.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Guard};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::envelope::Kid;
 
-use super::Snapshot;
+use super::{Allowance, Snapshot};
 
 /// How many misses may wait to be looked up; more are told to wait for their deadline.
 const MISS_QUEUE: usize = 1024;
+
+/// How often a kid is asked for that the snapshot has never heard of, by all connections together. Such kids are the bus's to make
+/// up; one that is really new is in the snapshot soon after the first of them has had the catalogue read.
+const UNKNOWN: Allowance = Allowance::new(256, Duration::from_millis(4));
 
 /// The keys of the process. Readers load, rotation installs.
 pub struct Keys {
     snapshot: ArcSwap<Snapshot>,
     misses: mpsc::Sender<Miss>,
+    unknown: Mutex<Allowance>,
     /// Counts what [`Changes`] wait for.
     changes: watch::Sender<u64>,
 }
@@ -27,7 +33,18 @@ pub struct Changes(watch::Receiver<u64>);
 pub struct Miss {
     /// The version asked for.
     pub kid: Kid,
+    /// How much its connection has asked lately: whoever has asked less comes first.
+    pub spent: Duration,
     answer: oneshot::Sender<Verdict>,
+}
+
+/// A connection that asks for a version.
+#[derive(Clone, Copy, Debug)]
+pub struct Asking {
+    /// When.
+    pub now: Instant,
+    /// How much it has asked lately.
+    pub spent: Duration,
 }
 
 /// What became of a miss.
@@ -37,9 +54,24 @@ pub enum Verdict {
     Loaded,
     /// There is no such version, or it may not be opened.
     Absent,
+    /// Too much has been asked lately: nobody has looked.
+    Refused,
 }
 
 impl Miss {
+    /// Somebody asks, and waits at the other end.
+    #[must_use]
+    pub fn new(kid: Kid, spent: Duration) -> (Self, oneshot::Receiver<Verdict>) {
+        let (answer, verdict) = oneshot::channel();
+        (Self { kid, spent, answer }, verdict)
+    }
+
+    /// Whether nobody waits any more.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.answer.is_closed()
+    }
+
     /// Answers whoever waits.
     pub fn answer(self, verdict: Verdict) {
         if self.answer.send(verdict).is_err() {
@@ -57,6 +89,7 @@ impl Keys {
             Self {
                 snapshot: ArcSwap::from_pointee(snapshot),
                 misses,
+                unknown: Mutex::new(UNKNOWN),
                 changes: watch::Sender::new(0),
             },
             asked,
@@ -88,9 +121,15 @@ impl Keys {
     }
 
     /// Asks for an absent version and waits for the verdict. The caller bounds the wait.
-    pub async fn miss(&self, kid: Kid) -> Verdict {
-        let (answer, verdict) = oneshot::channel();
-        if self.misses.send(Miss { kid, answer }).await.is_err() {
+    pub async fn miss(&self, kid: Kid, Asking { now, spent }: Asking) -> Verdict {
+        if !self.load().on_demand().contains(&kid) {
+            let mut unknown = self.unknown.lock().unwrap_or_else(PoisonError::into_inner);
+            if !unknown.take(now) {
+                return Verdict::Refused;
+            }
+        }
+        let (miss, verdict) = Miss::new(kid, spent);
+        if self.misses.send(miss).await.is_err() {
             return Verdict::Absent;
         }
         verdict.await.unwrap_or(Verdict::Absent)

@@ -12,6 +12,7 @@
 //! belongs to one worker, so its counter is a plain integer. A lane that opens is read-only and shared. What a lane may seal, it
 //! takes in large parts from its version's [`Budget`], which rotation fills with what it has reserved durably.
 
+mod allowance;
 mod budget;
 mod grant;
 mod keys;
@@ -24,8 +25,9 @@ mod snapshot;
 mod sync;
 mod usage;
 
+pub use allowance::Allowance;
 pub use budget::Budget;
-pub use keys::{Changes, Keys, Miss, Verdict};
+pub use keys::{Asking, Changes, Keys, Miss, Verdict};
 pub use lane_cache::LaneCache;
 pub use lane_map::{LANES_PER_VERSION, LaneMap};
 pub use lanes::{BoundLane, Lanes, SealRefused, Sealed, WorkerId};

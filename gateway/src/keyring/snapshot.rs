@@ -1,6 +1,6 @@
 //! What is valid now: which version each keyring seals under, and which versions open.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::envelope::{Kid, Suite, VersionKey};
@@ -40,6 +40,7 @@ pub struct Snapshot {
     policy: Arc<Policy>,
     rings: Box<[Ring]>,
     by_kid: HashMap<Kid, Arc<Version>, foldhash::fast::RandomState>,
+    on_demand: Arc<HashSet<Kid>>,
     generation: u64,
 }
 
@@ -74,7 +75,17 @@ impl Snapshot {
             policy,
             rings,
             by_kid,
+            on_demand: Arc::default(),
             generation,
+        }
+    }
+
+    /// The same, knowing which versions can be loaded when something asks for them.
+    #[must_use]
+    pub fn with_on_demand(self, kids: HashSet<Kid>) -> Self {
+        Self {
+            on_demand: Arc::new(kids),
+            ..self
         }
     }
 
@@ -96,6 +107,12 @@ impl Snapshot {
     #[must_use]
     pub fn by_kid(&self, kid: Kid) -> Option<&Arc<Version>> {
         self.by_kid.get(&kid)
+    }
+
+    /// The kids of versions that are loaded when something asks for them, whether or not they are loaded now.
+    #[must_use]
+    pub const fn on_demand(&self) -> &Arc<HashSet<Kid>> {
+        &self.on_demand
     }
 
     /// All versions that may open, in no order.

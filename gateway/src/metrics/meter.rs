@@ -50,7 +50,7 @@ pub struct Worker {
     unowned: Keyring,
     passed: [Flow; 2],
     lookups: [Meter; 3],
-    misses: [Counter; 3],
+    misses: [Meter; 4],
     malformed: [Counter; 2],
     batch_seconds: [[Histogram; 3]; 2],
     /// Client connections accepted.
@@ -225,8 +225,9 @@ impl Worker {
                 MissOutcome::Loaded,
                 MissOutcome::Absent,
                 MissOutcome::TimedOut,
+                MissOutcome::Refused,
             ]
-            .map(|outcome| counter!(names::MISSES, "outcome" => outcome.word())),
+            .map(|outcome| Meter::new(counter!(names::MISSES, "outcome" => outcome.word()))),
             malformed: [Side::Client, Side::Server]
                 .map(|side| counter!(names::MALFORMED, "side" => side.word())),
             batch_seconds: [seconds(Direction::Publish), seconds(Direction::Deliver)],
@@ -271,11 +272,12 @@ impl Worker {
 
     /// Counts how a wait for a key version ended.
     pub fn miss(&self, outcome: MissOutcome) {
-        let [loaded, absent, timed_out] = &self.misses;
+        let [loaded, absent, timed_out, refused] = &self.misses;
         match outcome {
-            MissOutcome::Loaded => loaded.increment(1),
-            MissOutcome::Absent => absent.increment(1),
-            MissOutcome::TimedOut => timed_out.increment(1),
+            MissOutcome::Loaded => loaded.add(1),
+            MissOutcome::Absent => absent.add(1),
+            MissOutcome::TimedOut => timed_out.add(1),
+            MissOutcome::Refused => refused.add(1),
         }
     }
 
@@ -313,6 +315,7 @@ impl Worker {
         self.unowned.flush();
         self.passed.iter().for_each(Flow::flush);
         self.lookups.iter().for_each(Meter::flush);
+        self.misses.iter().for_each(Meter::flush);
     }
 }
 
@@ -332,6 +335,11 @@ pub fn connections_refused(limit: &'static str) -> Counter {
 /// Directions of connections that are not read on, because no memory is left for them.
 pub fn pending_waiting() -> Gauge {
     gauge!(names::PENDING_WAITING)
+}
+
+/// Key versions that were unwrapped because an envelope names them.
+pub fn loads_on_demand() -> Counter {
+    counter!(names::LOADS_ON_DEMAND)
 }
 
 /// Server dials that failed.

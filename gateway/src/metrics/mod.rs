@@ -14,7 +14,10 @@ mod throttle;
 mod tls;
 
 pub use export::{InstallError, install, upkeep};
-pub use meter::{Flow, Keyring, Meter, Worker, connections_refused, dials_failed, pending_waiting};
+pub use meter::{
+    Flow, Keyring, Meter, Worker, connections_refused, dials_failed, loads_on_demand,
+    pending_waiting,
+};
 pub use metrics::{Counter, Gauge};
 pub use metrics_exporter_prometheus::PrometheusHandle;
 pub use names::{Cause, Direction, LaneSource, MissOutcome, Side, describe};

@@ -32,6 +32,8 @@ pub(super) const LANES_STARTED: &str = "keyway_lanes_started_total";
 pub(super) const LANE_LOOKUPS: &str = "keyway_lane_lookups_total";
 /// Envelopes whose key version was not in the snapshot, by outcome of the wait.
 pub(super) const MISSES: &str = "keyway_key_misses_total";
+/// Key versions that were unwrapped because an envelope names them.
+pub(super) const LOADS_ON_DEMAND: &str = "keyway_key_loads_on_demand_total";
 /// Streams that broke the protocol, by side.
 pub(super) const MALFORMED: &str = "keyway_malformed_streams_total";
 /// Client connections accepted.
@@ -118,6 +120,8 @@ pub enum MissOutcome {
     Absent,
     /// The wait ended first.
     TimedOut,
+    /// Too many have been asked for lately: nobody has waited.
+    Refused,
 }
 
 impl Direction {
@@ -197,12 +201,13 @@ impl MissOutcome {
             Self::Loaded => "loaded",
             Self::Absent => "absent",
             Self::TimedOut => "timed-out",
+            Self::Refused => "refused",
         }
     }
 }
 
 /// What a counter counts, in the words of its `# HELP` line.
-const COUNTERS: [(&str, Unit, &str); 21] = [
+const COUNTERS: [(&str, Unit, &str); 22] = [
     (SEALED_MESSAGES, Unit::Count, "Messages sealed, by keyring."),
     (
         SEALED_BYTES,
@@ -269,6 +274,11 @@ const COUNTERS: [(&str, Unit, &str); 21] = [
         MISSES,
         Unit::Count,
         "Waits for a key version that was not in the snapshot, by outcome.",
+    ),
+    (
+        LOADS_ON_DEMAND,
+        Unit::Count,
+        "Key versions that were unwrapped because an envelope names them.",
     ),
     (
         MALFORMED,

@@ -78,6 +78,9 @@ pub enum BadClient {
     Global,
 }
 
+/// A longer name is nobody's: it need not be kept to be compared.
+pub const LONGEST_NAME: usize = 4096;
+
 /// The length of a public nkey in characters.
 const NKEY_LEN: usize = 56;
 
@@ -132,9 +135,13 @@ impl Kinds {
 }
 
 impl ClientName {
-    /// A name that somebody has proven. `None` for what can be nobody's: an empty text, or the account of everybody.
+    /// A name that somebody has proven. `None` for what can be nobody's: an empty text, one beyond [`LONGEST_NAME`], or the account of
+    /// everybody.
     #[must_use]
     pub fn proven(kind: Kind, text: &str) -> Option<Self> {
+        if text.len() > LONGEST_NAME {
+            return None;
+        }
         let text = spelt(kind, text);
         let is_nobodys = text.is_empty() || kind == Kind::Account && &*text == GLOBAL;
         (!is_nobodys).then_some(Self { kind, text })
@@ -144,6 +151,12 @@ impl ClientName {
     #[must_use]
     pub fn account_said(text: &str) -> Option<Self> {
         Self::proven(Kind::Account, text).filter(|name| !looks_like_account_key(&name.text))
+    }
+
+    /// How long it is.
+    #[cfg(test)]
+    pub(crate) const fn bytes(&self) -> usize {
+        self.text.len()
     }
 
     /// What it is the name of.

@@ -19,7 +19,7 @@ mod tests;
 mod trie;
 
 pub use alias::{Alias, Uneven};
-pub use clients::{BadClient, ClientName, Clients, Kind, Kinds, Listed};
+pub use clients::{BadClient, ClientName, Clients, Kind, Kinds, LONGEST_NAME, Listed};
 pub(crate) use clients::{is_account_key, is_user_key};
 pub use name::{BadName, KeyringName};
 pub use pattern::{BadPattern, Pattern};

@@ -45,6 +45,12 @@ impl Streak {
         }
     }
 
+    /// What it holds, in bytes.
+    #[cfg(test)]
+    pub(crate) const fn bytes(&self) -> usize {
+        self.start.capacity() + self.last.line.capacity()
+    }
+
     /// What comes is like nothing that was.
     pub fn end(&mut self) {
         self.start.clear();

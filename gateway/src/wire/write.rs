@@ -194,6 +194,12 @@ pub struct Lines {
 }
 
 impl Lines {
+    /// What it holds, in bytes.
+    #[cfg(test)]
+    pub(crate) const fn bytes(&self) -> usize {
+        self.line.capacity()
+    }
+
     /// What comes begins with something else.
     pub fn end(&mut self) {
         self.line.clear();

@@ -1,12 +1,11 @@
 //! A batch of the deliver direction: parse, decide, open, write.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::envelope::{Binding, Flags, Kid, OVERHEAD};
 use crate::keyring::{self, OpenRefused, Opened, Snapshot};
-use crate::metrics::{Cause, Direction, Side, Stage, Stopwatch};
+use crate::metrics::{Cause, Direction, MissOutcome, Side, Stage, Stopwatch};
 use crate::policy::KeyringId;
 use crate::wire::{Buffer, Limits, Message, ServerOp, ServerParser, Step, header, write};
 
@@ -24,14 +23,9 @@ use crate::dataplane::worker::Worker;
 use super::admitted::CHUNK;
 use super::candidates;
 use super::fate::{Fate, From, Judge, Opening, Otherwise};
+use super::misses::Misses;
 use super::requests::Comes;
 use super::stored;
-
-/// How long a kid that could not be loaded is not asked for again.
-const ABSENT_FOR: Duration = Duration::from_secs(1);
-
-/// How many such kids a session remembers.
-const MOST_ABSENT: usize = 16;
 
 /// The deliver path of one session, from bytes to bytes: no sockets, no waiting.
 pub struct DeliverPath<'s> {
@@ -43,8 +37,7 @@ pub struct DeliverPath<'s> {
     /// The keyrings whose messages the client may not get.
     pub(super) deaf: Barred,
     pub(super) lanes: Cache,
-    /// What could not be loaded, and until when nobody waits for it.
-    absent: VecDeque<(Kid, Instant)>,
+    pub(super) misses: Misses,
     pub(super) watch: Stopwatch,
     /// When the batch began.
     pub(super) now: Instant,
@@ -95,7 +88,7 @@ impl<'s> DeliverPath<'s> {
             streak: Streak::default(),
             deaf: Barred::new(Direction::Deliver),
             lanes: worker.caches.open(worker.id),
-            absent: VecDeque::new(),
+            misses: Misses::default(),
             watch: Stopwatch::default(),
             now: worker.shared.clock.instant(),
         }
@@ -111,11 +104,7 @@ impl<'s> DeliverPath<'s> {
     /// The wait for this version ended without it: messages under it are not worth another wait for a while.
     pub fn give_up(&mut self, kid: Kid) {
         let now = self.worker.shared.clock.instant();
-        if let Some(until) = now.checked_add(ABSENT_FOR) {
-            self.absent.retain(|(known, _until)| *known != kid);
-            self.absent.truncate(MOST_ABSENT.saturating_sub(1));
-            self.absent.push_front((kid, until));
-        }
+        self.misses.give_up(kid, now);
     }
 
     /// Everything that a batch does, without waiting: one snapshot, operation by operation.
@@ -124,6 +113,7 @@ impl<'s> DeliverPath<'s> {
         let snapshot = self.worker.shared.keys.load();
         self.now = self.worker.shared.clock.instant();
         self.lanes.borrow_mut().refresh(&snapshot);
+        self.misses.refresh(&snapshot);
         self.worker.learn(&snapshot);
         self.deaf.refresh(&snapshot, &self.link.borrow().identity);
         let mut taken = 0;
@@ -406,8 +396,15 @@ impl<'s> DeliverPath<'s> {
         }
     }
 
+    /// Whether nobody waits for this version now.
     pub(super) fn is_absent(&self, kid: Kid) -> bool {
-        let absent = |(known, until): &(Kid, Instant)| *known == kid && self.now < *until;
-        self.absent.iter().any(absent)
+        if self.misses.is_absent(kid, self.now) {
+            return true;
+        }
+        let refused = self.misses.is_refused(kid, self.now);
+        if refused {
+            self.worker.meters.miss(MissOutcome::Refused);
+        }
+        refused
     }
 }

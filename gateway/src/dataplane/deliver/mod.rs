@@ -5,9 +5,11 @@ mod answers;
 mod batch;
 mod candidates;
 mod fate;
+mod misses;
 mod requests;
 mod stored;
 mod streak;
+pub(super) mod timers;
 mod withheld;
 mod withhold;
 
@@ -25,7 +27,9 @@ use super::worker::Worker;
 use super::{greet, parting, socket};
 
 pub use batch::{DeliverBatch, DeliverPath};
-pub(super) use withheld::Withheld;
+pub(super) use timers::{Named, Timers, Withheld};
+#[cfg(test)]
+pub(super) use withheld::MOST_TO_SERVER;
 
 /// Runs until the server closes or the client does not take more. `input` is what the server has said already.
 pub(super) async fn run(worker: &Worker, session: &Session, rest: Buffer) -> Ended {
@@ -128,13 +132,36 @@ async fn announce(worker: &Worker, session: &Session) -> Result<(), Ended> {
 /// The connection waits while rotation looks for the version; its own traffic only.
 async fn miss(worker: &Worker, path: &mut DeliverPath<'_>, kid: Kid) {
     let shared = &worker.shared;
-    let outcome = match timeout(shared.config.miss_wait, shared.keys.miss(kid)).await {
+    let asking = path.misses.ask(shared.clock.instant());
+    let outcome = match timeout(shared.config.miss_wait, shared.keys.miss(kid, asking)).await {
         Ok(Verdict::Loaded) => MissOutcome::Loaded,
         Ok(Verdict::Absent) => MissOutcome::Absent,
+        Ok(Verdict::Refused) => MissOutcome::Refused,
         Err(_elapsed) => MissOutcome::TimedOut,
     };
     worker.meters.miss(outcome);
     if outcome != MissOutcome::Loaded {
         path.give_up(kid);
+    }
+}
+
+#[cfg(test)]
+impl DeliverPath<'_> {
+    /// What it holds, in bytes.
+    pub(super) fn remembered(&self) -> Vec<super::remembered::Remembered> {
+        use super::remembered::Remembered;
+        use super::{route_cache, streak};
+
+        let of = |what, bytes, bound| Remembered { what, bytes, bound };
+        let (misses, most) = self.misses.bytes();
+        vec![
+            of("absent kids", misses, most),
+            of(
+                "last subject delivered",
+                self.routes.bytes(),
+                2 * route_cache::LONGEST,
+            ),
+            of("lines delivered", self.streak.bytes(), 8 * streak::LONGEST),
+        ]
     }
 }

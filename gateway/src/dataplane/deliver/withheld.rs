@@ -3,9 +3,7 @@
 //! A stream's consumer waits for an acknowledgement that nobody will send. The keyring's `undecryptable` says how long that may go on
 //! and what ends it.
 
-use std::collections::HashMap;
-use std::hash::BuildHasher as _;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::dataplane::link::{Link, Reads, Told};
 use crate::metrics::Cause;
@@ -14,31 +12,13 @@ use crate::wire::jetstream::Delivery;
 use crate::wire::{Buffer, Message, write};
 
 use super::fate::is_envelope;
+use super::timers::{Named, Timers, Withheld};
+
+/// How much may wait until the server reads it. Beyond that a stream is told nothing, and delivers again when its `ack_wait` is over.
+pub(in crate::dataplane) const MOST_TO_SERVER: usize = 64 * 1024;
 
 /// Names the cause in a substitute.
 const HEADER: &str = "Keyway-Undecryptable";
-
-/// How many stored messages are timed at once, by one worker.
-const MOST: usize = 16_384;
-
-/// Since when stored messages have been withheld, by a hash of where they are stored. When there are too many, all begin anew.
-#[derive(Default)]
-pub(in crate::dataplane) struct Withheld {
-    hasher: foldhash::quality::RandomState,
-    since: HashMap<u64, Instant, foldhash::fast::RandomState>,
-}
-
-impl Withheld {
-    /// When this message was first withheld.
-    fn first(&mut self, stored: &Delivery<'_>, now: Instant) -> Instant {
-        if self.since.len() >= MOST {
-            self.since.clear();
-        }
-        let place = (stored.origin, stored.stream, stored.sequence);
-        let hash = self.hasher.hash_one(place);
-        *self.since.entry(hash).or_insert(now)
-    }
-}
 
 /// What is done about a withheld message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,16 +49,18 @@ pub(super) fn settle(
     let (Some(reply), Some(stored)) = (message.reply, stored) else {
         return done;
     };
-    let late = rule.limit.filter(|limit| {
-        let since = withheld.first(&stored, now);
-        !barred && now.saturating_duration_since(since) >= limit.after
-    });
+    let late = rule
+        .limit
+        .filter(|limit| !barred && is_late((&stored, limit.after), now, withheld, link));
     match late.map(|limit| limit.then) {
         Some(AtLimit::Envelope) => Done::Substitute,
-        _ if link.told == Told::Each => done,
+        _ if link.told == Told::Each || link.to_server.len() >= MOST_TO_SERVER => done,
         Some(AtLimit::Terminate) => {
             let reason = format!("+TERM keyway: {}", cause.word());
             write::own_publish(&mut link.to_server, reply, reason.as_bytes());
+            timers((withheld, link), now)
+                .into_iter()
+                .for_each(|timers| timers.end(&stored));
             Done::Terminated
         }
         None => {
@@ -88,6 +70,31 @@ pub(super) fn settle(
             }
             done
         }
+    }
+}
+
+/// Whether the message has been withheld for so long, in the client's account.
+fn is_late(
+    (stored, after): (&Delivery<'_>, Duration),
+    now: Instant,
+    withheld: &mut Withheld,
+    link: &mut Link,
+) -> bool {
+    let Some(timers) = timers((withheld, link), now) else {
+        return false;
+    };
+    let since = timers.first(stored, now, after);
+    now.saturating_duration_since(since) >= after
+}
+
+/// Those of the client's account, or of its connection where the server does not say which that is.
+fn timers<'t>(
+    (withheld, link): (&'t mut Withheld, &'t mut Link),
+    now: Instant,
+) -> Option<&'t mut Timers> {
+    match &link.account_named {
+        Named::Said(account) => withheld.of(account, now),
+        Named::Unsaid | Named::Unclear => Some(&mut link.timers),
     }
 }
 
@@ -111,4 +118,124 @@ pub(super) fn substitute(message: &Message<'_>, cause: Cause, client: Reads, out
     out.put(block.filled());
     out.put(payload);
     out.put(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::dataplane::account::Memory;
+    use crate::dataplane::address::Ends;
+    use crate::policy::Limit;
+
+    const AFTER: Duration = Duration::from_secs(60);
+
+    fn rule() -> Undecryptable {
+        Undecryptable {
+            limit: Some(Limit {
+                after: AFTER,
+                then: AtLimit::Terminate,
+            }),
+            ..Undecryptable::default()
+        }
+    }
+
+    /// A client in that account, as the server says it.
+    fn client(account: Option<&str>) -> Link {
+        let nowhere = Ends {
+            client: None,
+            gateway: None,
+        };
+        let mut link = Link::new(nowhere, Memory::new(1 << 20).open());
+        link.told = Told::Errors;
+        if let Some(account) = account {
+            link.account_named.say(account.as_bytes());
+        }
+        link
+    }
+
+    fn done(
+        (link, reply): (&mut Link, &str),
+        (cause, now): (Cause, Instant),
+        withheld: &mut Withheld,
+    ) -> Done {
+        let message = Message {
+            line: b"",
+            subject: b"s",
+            sid: b"1",
+            reply: Some(reply.as_bytes()),
+            headers: None,
+            payload: b"?",
+        };
+        settle(rule(), &message, (cause, now), withheld, link)
+    }
+
+    /// The delivery of message 5 of `stream`, stored at `time`.
+    fn reply(stream: &str, time: u64) -> String {
+        format!("$JS.ACK.{stream}.c.1.5.9.{time}.0")
+    }
+
+    #[test]
+    fn timer_is_that_of_the_message_in_its_account_and_no_other_starts_it() {
+        let (mut withheld, start) = (Withheld::default(), Clock::system().instant());
+        let (first, late) = (
+            (Cause::Unauthentic, start),
+            (Cause::Unauthentic, start + AFTER),
+        );
+        let nothing = Done::Nothing;
+        let mut ours = client(Some("OURS"));
+        // Another account's stream of the same name, one that was deleted, and connections whose account nobody knows.
+        for (mut other, text) in [
+            (client(Some("THEIRS")), reply("S", 7)),
+            (client(Some("OURS")), reply("S", 6)),
+            (client(Some("OURS")), reply("R", 7)),
+            (client(None), reply("S", 7)),
+        ] {
+            assert_eq!(done((&mut other, &text), first, &mut withheld), nothing);
+        }
+        let text = reply("S", 7);
+        assert_eq!(done((&mut ours, &text), late, &mut withheld), nothing);
+        let later = (Cause::Unauthentic, start + AFTER + AFTER);
+        let mut again = client(Some("OURS"));
+        assert_eq!(
+            done((&mut again, &text), later, &mut withheld),
+            Done::Terminated
+        );
+        // What was given up begins anew, should it come again.
+        assert_eq!(done((&mut again, &text), later, &mut withheld), nothing);
+    }
+
+    #[test]
+    fn connection_whose_account_nobody_knows_counts_for_itself() {
+        let (mut withheld, start) = (Withheld::default(), Clock::system().instant());
+        let (mut first, mut second) = (client(None), client(None));
+        let text = reply("S", 7);
+        for link in [&mut first, &mut second] {
+            let now = (Cause::UnknownKey, start);
+            assert_eq!(done((link, &text), now, &mut withheld), Done::Nothing);
+        }
+        let late = (Cause::UnknownKey, start + AFTER + AFTER);
+        assert_eq!(
+            done((&mut first, &text), late, &mut withheld),
+            Done::Terminated
+        );
+        assert_eq!(withheld.len(), 0);
+    }
+
+    #[test]
+    fn withholding_for_identity_starts_no_timer() {
+        let (mut withheld, start) = (Withheld::default(), Clock::system().instant());
+        let text = reply("S", 7);
+        let barred = (Cause::Identity, start);
+        assert_eq!(
+            done((&mut client(Some("OURS")), &text), barred, &mut withheld),
+            Done::Nothing
+        );
+        assert_eq!(withheld.len(), 0);
+        let late = (Cause::Unauthentic, start + AFTER);
+        assert_eq!(
+            done((&mut client(Some("OURS")), &text), late, &mut withheld),
+            Done::Nothing
+        );
+    }
 }

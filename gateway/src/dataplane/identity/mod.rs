@@ -132,6 +132,12 @@ impl Identity {
         self.certificate.iter().chain(claimed).chain(account)
     }
 
+    /// What its names take, in bytes.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        self.names().map(ClientName::bytes).sum()
+    }
+
     /// The kinds of its names, for a report.
     pub(super) fn kinds(&self) -> Kinds {
         let kinds = self.names().map(ClientName::kind);

@@ -158,3 +158,22 @@ async fn flush_link(session: &Session) -> io::Result<()> {
     let mut output = std::mem::take(&mut session.link.borrow_mut().to_server);
     socket::flush(&session.server, &mut output, Patience::Server).await
 }
+
+#[cfg(test)]
+impl PublishPath<'_> {
+    /// What it holds, in bytes.
+    pub(super) fn remembered(&self) -> Vec<super::remembered::Remembered> {
+        use super::remembered::Remembered;
+        use super::{route_cache, streak};
+
+        let of = |what, bytes, bound| Remembered { what, bytes, bound };
+        vec![
+            of(
+                "last subject published",
+                self.routes.bytes(),
+                2 * route_cache::LONGEST,
+            ),
+            of("lines published", self.streak.bytes(), 8 * streak::LONGEST),
+        ]
+    }
+}

@@ -302,7 +302,7 @@ async fn miss_is_answered_by_whoever_installs_the_version() {
         keys.install(snapshot(&[&first], &[&second], 2));
         miss.answer(Verdict::Loaded);
     };
-    let (verdict, ()) = tokio::join!(keys.miss(kid), rotation);
+    let (verdict, ()) = tokio::join!(keys.miss(kid, asking()), rotation);
     assert_eq!(verdict, Verdict::Loaded);
     assert!(keys.load().by_kid(kid).is_some());
 }
@@ -312,5 +312,28 @@ async fn miss_that_nobody_can_answer_is_absent() {
     let first = version("agents", 1);
     let (keys, misses) = Keys::new(snapshot(&[&first], &[], 1));
     drop(misses);
-    assert_eq!(keys.miss(Kid([0; 8])).await, Verdict::Absent);
+    assert_eq!(keys.miss(Kid([0; 8]), asking()).await, Verdict::Absent);
+}
+
+#[tokio::test]
+async fn kids_that_nobody_knows_are_asked_for_at_a_bounded_rate_and_known_ones_always() {
+    let first = version("agents", 1);
+    let (keys, misses) = Keys::new(snapshot(&[&first], &[], 1));
+    drop(misses);
+    let asking = asking();
+    let mut asked = 0;
+    for number in 0..10_000_u64 {
+        asked += usize::from(keys.miss(Kid(number.to_be_bytes()), asking).await == Verdict::Absent);
+    }
+    assert_eq!(asked, 256);
+    assert_eq!(keys.miss(Kid([9; 8]), asking).await, Verdict::Refused);
+    keys.install(snapshot(&[&first], &[], 2).with_on_demand([Kid([9; 8])].into()));
+    assert_eq!(keys.miss(Kid([9; 8]), asking).await, Verdict::Absent);
+}
+
+fn asking() -> Asking {
+    Asking {
+        now: Clock::system().instant(),
+        spent: Duration::ZERO,
+    }
 }

@@ -4,6 +4,7 @@
 //! catalogue says that it must not; what the other process makes is read, so that it opens here too.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
@@ -12,17 +13,21 @@ use crate::audit::Fact;
 use crate::catalogue::{State, View};
 use crate::clock::Clock;
 use crate::envelope::Kid;
-use crate::keyring::{Keys, Miss, Verdict};
+use crate::keyring::{Keys, Miss};
 use crate::metrics::Throttle;
 
 use super::Driver;
-use super::loaded::{Found, Loaded};
+use super::loaded::Loaded;
+use super::misses::{Misses, REREAD};
 use super::run::{Request, TICK};
 
 /// Keeps the snapshot in step with a catalogue that another process writes.
 pub(super) struct Follower {
     view: View,
     loaded: Loaded,
+    misses: Misses,
+    /// When a miss last had the catalogue read.
+    reread: Option<Instant>,
     keys: Arc<Keys>,
     clock: Clock,
     doubts: Throttle,
@@ -39,6 +44,8 @@ impl Driver {
         Follower {
             view,
             loaded,
+            misses: self.misses,
+            reread: None,
             keys: self.keys,
             clock: self.clock,
             doubts: self.doubts,
@@ -63,10 +70,13 @@ impl Follower {
                     }
                 }
                 Some(miss) = misses.recv() => {
-                    let verdict = self.look_for(miss.kid);
-                    miss.answer(verdict);
+                    self.misses.put(miss, &mut misses);
+                    self.serve_misses();
                 }
-                _now = ticks.tick() => self.look(),
+                _now = ticks.tick() => {
+                    self.look();
+                    self.serve_misses();
+                }
             }
         }
     }
@@ -83,24 +93,19 @@ impl Follower {
         }
     }
 
-    /// A version that may not open yet, as far as was read, may do so by now.
-    fn look_for(&mut self, kid: Kid) -> Verdict {
-        let mut found = self.loaded.load(&self.view, kid);
-        if matches!(found, Ok(Found::Nothing)) {
+    /// A version that may not open yet, as far as was read, may do so by now; that is looked at once a second.
+    fn serve_misses(&mut self) {
+        let now = self.clock.instant();
+        let due = |last: Instant| now.saturating_duration_since(last) >= REREAD;
+        if self.reread.is_none_or(due) && self.misses.asks_for_a_stranger(&self.view) {
+            self.reread = Some(now);
             self.look();
-            found = self.loaded.load(&self.view, kid);
         }
-        match found {
-            Ok(Found::Nothing) => Verdict::Absent,
-            Ok(Found::Already | Found::Newly) => {
-                self.install();
-                Verdict::Loaded
-            }
-            Err(error) => {
-                tracing::warn!(%kid, %error, "a key version cannot be loaded");
-                Verdict::Absent
-            }
+        let served = self.misses.serve(&mut self.loaded, &self.view, now);
+        if served.newly {
+            self.install();
         }
+        served.answer();
     }
 
     fn install(&mut self) {

@@ -1,6 +1,6 @@
 //! The versions that are loaded: their secrets derived, their lanes, counters and budgets alive across snapshots.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -14,7 +14,10 @@ use crate::policy::{KeyringId, KeyringName, Policy};
 use crate::rotation::terms::Doubtful;
 
 /// How many versions that open on demand are kept loaded; one more unloads the one asked for longest ago.
-const ON_DEMAND: usize = 64;
+pub(super) const ON_DEMAND: u32 = 256;
+
+/// How many lanes of such a version are kept: it is read again, by few at a time.
+const LANES_ON_DEMAND: usize = 512;
 
 /// Loaded versions.
 pub(super) struct Loaded {
@@ -141,12 +144,15 @@ impl Loaded {
         let Some((keyring, version)) = view.find_by_kid(kid) else {
             return Ok(Found::Nothing);
         };
-        match self.opens(keyring, version) {
-            Opens::Yes => {}
-            Opens::OnDemand => self.remember(kid),
-            Opens::ByPolicy | Opens::No => return Ok(Found::Nothing),
+        let opens = self.opens(keyring, version);
+        if !matches!(opens, Opens::Yes | Opens::OnDemand) {
+            return Ok(Found::Nothing);
         }
-        self.hold(view, (keyring, version))
+        let found = self.hold(view, (keyring, version))?;
+        if opens == Opens::OnDemand && found != Found::Nothing {
+            self.remember(kid);
+        }
+        Ok(found)
     }
 
     /// Loads a version that waits to be activated, so that activating it cannot fail for want of its secret.
@@ -259,6 +265,16 @@ impl Loaded {
                 .collect(),
             self.generation,
         )
+        .with_on_demand(self.on_demand(view))
+    }
+
+    /// What can be loaded when something asks for it, whether or not it is loaded now.
+    fn on_demand(&self, view: &View) -> HashSet<Kid> {
+        let versions = view.versions().filter(|(keyring, version)| {
+            let known = self.policy.by_name(keyring.as_str()).is_some();
+            known && self.opens(keyring, version) == Opens::OnDemand
+        });
+        versions.map(|(_keyring, version)| version.kid).collect()
     }
 
     /// Unloads what may no longer open.
@@ -275,6 +291,7 @@ impl Loaded {
                 || matches!(self.opens(keyring, version), Opens::Yes | Opens::OnDemand)
         });
         self.versions = versions;
+        self.on_demand.retain(|kid| self.versions.contains_key(kid));
     }
 
     /// Whether a version opens, policy included.
@@ -298,13 +315,17 @@ impl Loaded {
         let thirst = Arc::clone(&self.thirst);
         let budget = Budget::new(version.reserved, self.workers, thirst);
         let (before, lanes_before) = (version.reserved, version.lanes);
+        let lanes = match self.opens(keyring, version) {
+            Opens::OnDemand => LaneMap::with_capacity(LANES_ON_DEMAND),
+            Opens::Yes | Opens::ByPolicy | Opens::No => LaneMap::default(),
+        };
         let version = Arc::new(Version {
             keyring: id,
             number: version.number,
             label: version.label.as_str().to_owned(),
             suite: version.suite,
             key: view.version_key(keyring, version.number)?,
-            lanes: LaneMap::default(),
+            lanes,
             usage: Usage::new(self.workers),
             budget: Arc::new(budget),
         });
@@ -325,7 +346,7 @@ impl Loaded {
     pub(super) fn remember(&mut self, kid: Kid) {
         self.on_demand.retain(|remembered| *remembered != kid);
         self.on_demand.push_back(kid);
-        if self.on_demand.len() > ON_DEMAND
+        if u32::try_from(self.on_demand.len()).is_ok_and(|kept| kept > ON_DEMAND)
             && let Some(oldest) = self.on_demand.pop_front()
         {
             self.versions.remove(&oldest);

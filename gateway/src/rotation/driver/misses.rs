@@ -1,36 +1,131 @@
-//! Kids that are not in the snapshot: looked for in the catalogue, and loaded.
+//! Kids that are not in the snapshot: looked for in the catalogue, and loaded, as often as is affordable.
+//!
+//! Whoever writes to the bus can name any kid, in any number. A connection asks for one version at a time. One that opens on demand
+//! is loaded when its turn comes: loads are limited over the whole process, and the connection that has asked for the fewest lately
+//! comes first, so that no flood makes another connection's wait end without an answer. A kid that the catalogue has never heard
+//! of has it read again, which is done once a second.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
 
 use crate::audit::Fact;
-use crate::catalogue::LoadError;
+use crate::catalogue::{LoadError, View};
 use crate::envelope::Kid;
-use crate::keyring::Verdict;
+use crate::keyring::{Allowance, Miss, Verdict};
+use crate::metrics::{self, Counter};
 
 use super::Driver;
-use super::loaded::Found;
+use super::loaded::{Found, Loaded, ON_DEMAND};
 
 /// A miss reads the catalogue again at most this often: kids are the bus's to make up.
 pub(super) const REREAD: Duration = Duration::from_secs(1);
 
+/// Loads on demand: as many at once as are kept loaded, and then 32 in a second. A version that was loaded is kept for eight seconds
+/// at least while a flood lasts, and loads take a hundredth of a core at most.
+const LOADS: Allowance = Allowance::new(ON_DEMAND, Duration::from_micros(31_250));
+
+/// Those that wait for a version.
+pub(super) struct Misses {
+    waiting: Vec<Miss>,
+    loads: Allowance,
+    loaded: Counter,
+}
+
+/// What became of those that could be served.
+pub(super) struct Served {
+    /// Whether something was loaded that the snapshot does not have yet.
+    pub(super) newly: bool,
+    answers: Vec<(Miss, Verdict)>,
+}
+
+impl Default for Misses {
+    fn default() -> Self {
+        Self {
+            waiting: Vec::new(),
+            loads: LOADS,
+            loaded: metrics::loads_on_demand(),
+        }
+    }
+}
+
+impl Misses {
+    /// These wait, too.
+    pub(super) fn put(&mut self, first: Miss, more: &mut mpsc::Receiver<Miss>) {
+        self.waiting.push(first);
+        while let Ok(miss) = more.try_recv() {
+            self.waiting.push(miss);
+        }
+    }
+
+    /// Whether one waits for a version that the catalogue has never heard of.
+    pub(super) fn asks_for_a_stranger(&self, view: &View) -> bool {
+        let strange = |miss: &Miss| view.find_by_kid(miss.kid).is_none();
+        self.waiting.iter().any(strange)
+    }
+
+    /// Serves whom it can; those whose version is to be loaded later wait on.
+    pub(super) fn serve(&mut self, loaded: &mut Loaded, view: &View, now: Instant) -> Served {
+        let mut waiting = std::mem::take(&mut self.waiting);
+        waiting.retain(|miss| !miss.is_over());
+        waiting.sort_by_key(|miss| miss.spent);
+        let mut served = Served {
+            newly: false,
+            answers: Vec::new(),
+        };
+        for miss in waiting {
+            let needs_load = loaded.get(miss.kid).is_none() && view.find_by_kid(miss.kid).is_some();
+            if needs_load && !self.loads.take(now) {
+                self.waiting.push(miss);
+                continue;
+            }
+            if needs_load {
+                self.loaded.increment(1);
+            }
+            let found = loaded.load(view, miss.kid);
+            served.newly |= matches!(found, Ok(Found::Newly));
+            let verdict = found.map_or_else(|error| failed(miss.kid, &error), Verdict::from);
+            served.answers.push((miss, verdict));
+        }
+        served
+    }
+}
+
+fn failed(kid: Kid, error: &dyn std::error::Error) -> Verdict {
+    tracing::warn!(%kid, %error, "a key version cannot be loaded");
+    Verdict::Absent
+}
+
+impl From<Found> for Verdict {
+    fn from(found: Found) -> Self {
+        match found {
+            Found::Nothing => Self::Absent,
+            Found::Already | Found::Newly => Self::Loaded,
+        }
+    }
+}
+
+impl Served {
+    /// The snapshot has what was loaded.
+    pub(super) fn answer(self) {
+        for (miss, verdict) in self.answers {
+            miss.answer(verdict);
+        }
+    }
+}
+
 impl Driver {
-    /// Loads the version with this kid, if there is one that may open.
-    pub(super) fn look_for(&mut self, kid: Kid) -> Verdict {
-        if self.catalogue.find_by_kid(kid).is_none() {
+    /// Serves those that wait for a version, as far as it is their turn.
+    pub(super) fn serve_misses(&mut self) {
+        if self.misses.asks_for_a_stranger(&self.catalogue) {
             self.read_again();
         }
-        match self.loaded.load(&self.catalogue, kid) {
-            Ok(Found::Newly) => {
-                self.install();
-                Verdict::Loaded
-            }
-            Ok(Found::Already) => Verdict::Loaded,
-            Ok(Found::Nothing) => Verdict::Absent,
-            Err(error) => {
-                tracing::warn!(%kid, %error, "a key version cannot be loaded");
-                Verdict::Absent
-            }
+        let now = self.clock.instant();
+        let served = self.misses.serve(&mut self.loaded, &self.catalogue, now);
+        if served.newly {
+            self.install();
         }
+        served.answer();
     }
 
     /// A record that somebody put into the directory, from another copy of it, counts from now on.
@@ -64,5 +159,15 @@ impl Driver {
         if let Err(error) = self.journal.note(Fact::RollbackAlarm { what }, wall) {
             tracing::error!(%error, "the alarm is missing in the audit log");
         }
+    }
+
+    /// Asks as a connection does that has never asked before.
+    #[cfg(test)]
+    pub(super) fn look_for(&mut self, kid: Kid) -> Verdict {
+        let (miss, mut verdict) = Miss::new(kid, Duration::ZERO);
+        let (_nobody, mut none) = mpsc::channel(1);
+        self.misses.put(miss, &mut none);
+        self.serve_misses();
+        verdict.try_recv().unwrap_or(Verdict::Absent)
     }
 }

@@ -51,6 +51,7 @@ use super::{Config, Held, StartError, User};
 
 use journal::Journal;
 use loaded::Loaded;
+use misses::Misses;
 use perform::Inquiry;
 use reserve::Pace;
 
@@ -63,6 +64,7 @@ pub(super) struct Driver {
     catalogue: Catalogue,
     journal: Journal,
     loaded: Loaded,
+    misses: Misses,
     keys: Arc<Keys>,
     thirst: Arc<Notify>,
     inspector: Box<dyn Inspector>,
@@ -127,6 +129,7 @@ impl Driver {
             rings: Vec::new(),
             catalogue: parts.catalogue,
             journal: Journal::new(parts.audit),
+            misses: Misses::default(),
             keys,
             thirst,
             inspector: parts.inspector,

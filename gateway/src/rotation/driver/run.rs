@@ -100,12 +100,15 @@ impl Driver {
                     Some(request) => self.serve(request),
                 },
                 Some(miss) = misses.recv() => {
-                    let verdict = self.look_for(miss.kid);
-                    miss.answer(verdict);
+                    self.misses.put(miss, &mut misses);
+                    self.serve_misses();
                 }
                 () = thirst.notified() => self.quench(),
                 Some(told) = self.inquiries.next(), if !self.inquiries.is_empty() => self.told(told),
-                _now = ticks.tick() => self.tick(),
+                _now = ticks.tick() => {
+                    self.tick();
+                    self.serve_misses();
+                }
             }
         }
         self.settle_all();

@@ -20,6 +20,8 @@ pub struct Delivery<'a> {
     pub delivered: u64,
     /// The message's sequence in the stream.
     pub sequence: u64,
+    /// When it was stored, in nanoseconds since 1970. A stream that was deleted and made anew counts from 1 again, at another time.
+    pub time: u64,
 }
 
 /// Whether the server would take this for an acknowledgement of a delivery: it compares bytes, and ignores anything else.
@@ -43,12 +45,15 @@ impl<'a> Delivery<'a> {
         let (stream, consumer) = (tokens.next()?, tokens.next()?);
         let delivered = number(tokens.next()?)?;
         let sequence = number(tokens.next()?)?;
+        let _consumer_sequence = number(tokens.next()?)?;
+        let time = number(tokens.next()?)?;
         (!stream.is_empty() && !consumer.is_empty()).then_some(Self {
             origin,
             stream,
             consumer,
             delivered,
             sequence,
+            time,
         })
     }
 }

@@ -37,6 +37,7 @@ mod check;
 mod ending;
 mod faults;
 mod members;
+mod misses;
 mod play;
 mod regressions;
 mod traffic;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::world::{Home, place, signer};
 use crate::audit::{Log, Trigger};
 use crate::catalogue::{Catalogue, State};
+use crate::clock::Winder;
 use crate::disk::Files;
 use crate::disk::testing::{Forgetful, Trouble};
 use crate::policy::{Policy, Rule};
@@ -18,17 +19,19 @@ use crate::rotation::{Because, Config, Terms, User};
 /// More than any order here takes.
 const STEPS: usize = 60;
 
-struct Bench {
+/// A gateway without traffic.
+pub(super) struct Bench {
     disk: Arc<Forgetful>,
-    driver: Driver,
+    pub(super) winder: Winder,
+    pub(super) driver: Driver,
 }
 
 impl Bench {
     /// With an active version 1.
-    fn new(home: &Home) -> Self {
+    pub(super) fn new(home: &Home) -> Self {
         let disk = home.disk();
         let files: Arc<dyn Files> = Arc::<Forgetful>::clone(&disk);
-        let (clock, _winder) = Home::clock();
+        let (clock, winder) = Home::clock();
         let now = jiff::Timestamp::try_from(clock.wall()).unwrap();
         let catalogue = Catalogue::open_on(home.lock(), Arc::clone(&files), home.kek()).unwrap();
         let parts = Parts {
@@ -50,7 +53,11 @@ impl Bench {
             workers: 1,
         };
         let (driver, _misses) = Driver::start(config, parts).unwrap();
-        Self { disk, driver }
+        Self {
+            disk,
+            winder,
+            driver,
+        }
     }
 
     /// Other terms, as after a reload.
@@ -67,7 +74,7 @@ impl Bench {
         self.driver.reload(config, "a test".to_owned()).unwrap();
     }
 
-    fn ask(&mut self, order: Order) {
+    pub(super) fn ask(&mut self, order: Order) {
         let because = Because::of_gateway(Trigger::Manual, "a test says so");
         // What it came to is read from the record.
         if order == Order::Rotate {
@@ -77,7 +84,7 @@ impl Bench {
         }
     }
 
-    fn state(&self, number: u32) -> State {
+    pub(super) fn state(&self, number: u32) -> State {
         let record = self.driver.record(0).unwrap();
         record.version(number).unwrap().state
     }

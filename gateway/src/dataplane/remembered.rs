@@ -1,0 +1,190 @@
+//! Everything that a session makes the gateway remember, filled as a hostile client or a keyless bus would, against its bound.
+//!
+//! The table of docs/operating.md is this one. What is borrowed from the pool while bytes are in hand is not in it: `pending` bounds
+//! that.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use super::account::MOST;
+use super::{
+    Config, DeliverBatch, DeliverPath, Ends, Link, PublishBatch, PublishPath, Shared, Worker,
+};
+use crate::clock::Clock;
+use crate::envelope::{OVERHEAD, Suite, VersionKey};
+use crate::keyring::{Budget, Keys, LaneMap, Snapshot, Usage, Version, WorkerId};
+use crate::policy::{AtLimit, Clients, LONGEST_NAME, Limit, Policy, Rule, Undecryptable};
+use crate::secret::Secret;
+use crate::wire::Buffer;
+
+/// What is remembered, how many bytes it takes, and how many it may.
+pub(super) struct Remembered {
+    pub(super) what: &'static str,
+    pub(super) bytes: usize,
+    pub(super) bound: usize,
+}
+
+const KIB: usize = 1024;
+
+/// `open.>` may be published by everybody, `shut.>` by nobody.
+fn worker() -> Worker {
+    let rule = |name: &str, publish_by| Rule {
+        name: name.parse().unwrap(),
+        subjects: vec![format!("{name}.>").parse().unwrap()],
+        publish_by,
+        undecryptable: Undecryptable {
+            nak_delay: Some(std::time::Duration::from_secs(1)),
+            limit: Some(Limit {
+                after: std::time::Duration::from_secs(60),
+                then: AtLimit::Terminate,
+            }),
+            ..Undecryptable::default()
+        },
+        ..Rule::everything()
+    };
+    let rules = vec![
+        rule("open", Clients::Everybody),
+        rule("shut", Clients::These(Vec::new())),
+    ];
+    let policy = Arc::new(Policy::new(rules, &[]).unwrap());
+    let version = Arc::new(Version {
+        keyring: policy.by_name("open").unwrap(),
+        number: 1,
+        label: String::new(),
+        suite: Suite::Aes256Gcm,
+        key: VersionKey::derive("open", 1, &Secret::random().unwrap()),
+        lanes: LaneMap::default(),
+        usage: Usage::new(1),
+        budget: Arc::new(Budget::unlimited(1)),
+    });
+    let (keys, _misses) = Keys::new(Snapshot::new(policy, vec![version], Vec::new(), 1));
+    let shared = Shared::new(Config::default(), Arc::new(keys), Clock::system());
+    Worker::new(WorkerId(0), Arc::new(shared))
+}
+
+fn link(worker: &Worker) -> RefCell<Link> {
+    RefCell::new(worker.link(Ends {
+        client: None,
+        gateway: None,
+    }))
+}
+
+/// Publishes everything in `input`; what goes to the server at last, which nobody reads.
+fn publish(path: &mut PublishPath<'_>, input: &[u8]) -> Vec<u8> {
+    let (mut buffer, mut output) = (Buffer::new(), Buffer::new());
+    buffer.put(input);
+    while matches!(path.batch(&mut buffer, &mut output), PublishBatch::Full) {
+        output.clear();
+    }
+    assert!(buffer.is_empty());
+    output.filled().to_vec()
+}
+
+/// Delivers everything in `input`; how often it was waited for a version.
+fn deliver(path: &mut DeliverPath<'_>, input: &[u8]) -> usize {
+    let (mut buffer, mut waits) = (Buffer::new(), 0);
+    buffer.put(input);
+    loop {
+        match path.batch(&mut buffer, &mut Buffer::new()) {
+            DeliverBatch::Miss(kid) => {
+                waits += 1;
+                path.give_up(kid);
+            }
+            DeliverBatch::Full => {}
+            _ => break,
+        }
+    }
+    assert!(buffer.is_empty());
+    waits
+}
+
+/// An envelope that nobody has sealed, under a kid that nobody has made.
+fn forged(number: u64) -> Vec<u8> {
+    let mut envelope = vec![0xFA, 0x4B, 0x11, 1];
+    envelope.extend_from_slice(&number.to_be_bytes());
+    envelope.resize(OVERHEAD + 5, 0);
+    envelope
+}
+
+fn message(subject: &str, reply: &str, payload: &[u8]) -> Vec<u8> {
+    let line = format!("MSG {subject} 1 {reply} {}\r\n", payload.len());
+    [line.as_bytes(), payload, b"\r\n"].concat()
+}
+
+/// What a client can send, and what it can be sent.
+fn fill(publishes: &mut PublishPath<'_>, delivers: &mut DeliverPath<'_>) {
+    let info = format!(
+        "INFO {{\"headers\":true,\"auth_required\":true,\"api_lvl\":2,\"max_payload\":1048576,\"nonce\":\"{}\"}}\r\n",
+        "n".repeat(900 * KIB)
+    );
+    deliver(delivers, info.as_bytes());
+    let name = "u".repeat(LONGEST_NAME);
+    let connect =
+        format!("CONNECT {{\"verbose\":false,\"user\":\"{name}\",\"pass\":\"{name}\"}}\r\n");
+    drop(publish(publishes, connect.as_bytes()));
+    for (length, refused) in [(60 * KIB, 3), (900, 200), (10, 2000)] {
+        let subject = |first: &str| format!("{first}.{}", "\u{1}".repeat(length));
+        let one = |first: &str| format!("PUB {} 1\r\n?\r\n", subject(first)).into_bytes();
+        drop(publish(publishes, &one("shut").repeat(refused)));
+        for _ in 0..3 {
+            let sealed = publish(publishes, &one("open"));
+            let sealed = sealed.strip_suffix(b"\r\n").unwrap();
+            let envelope = &sealed[sealed.len() - OVERHEAD - 1..];
+            deliver(delivers, &message(&subject("open"), "", envelope).repeat(3));
+        }
+    }
+    let mut waits = 0;
+    for number in 0..20_000 {
+        let reply = format!("$JS.ACK.S.c.1.{number}.1.{number}.0");
+        waits += deliver(delivers, &message("open.a", &reply, &forged(number)));
+    }
+    // A slow machine may take more than the second for which sixteen are remembered.
+    assert!(waits >= 16 && waits < 2000, "{waits}");
+}
+
+#[test]
+fn whatever_a_session_makes_the_gateway_remember_is_bounded_in_bytes_and_given_back() {
+    let worker = worker();
+    let before = worker.memory.left();
+    let link = link(&worker);
+    let mut publishes = PublishPath::new(&worker, &link);
+    let mut delivers = DeliverPath::new(&worker, &link);
+    fill(&mut publishes, &mut delivers);
+    let mut all = link.borrow().remembered();
+    all.extend(publishes.remembered());
+    all.extend(delivers.remembered());
+    for Remembered { what, bytes, bound } in &all {
+        assert!(bytes <= bound, "{what}: {bytes} bytes, and {bound} may be");
+        assert!(*bytes > 0, "{what} was not filled");
+    }
+    let held = link.borrow().account.held();
+    assert!(held <= MOST, "{held}");
+    assert!(worker.memory.left() < before);
+    drop((publishes, delivers));
+    drop(link);
+    assert_eq!(worker.memory.left(), before);
+}
+
+#[test]
+fn sessions_that_fill_everything_leave_the_others_their_floor() {
+    let worker = worker();
+    let greedy: Vec<_> = std::iter::from_fn(|| {
+        let link = link(&worker);
+        while link.borrow().account.grow(64 * KIB) {}
+        (worker.memory.left() >= 64 * KIB).then_some(link)
+    })
+    .collect();
+    assert!(greedy.len() > 16);
+    let modest = link(&worker);
+    let mut path = PublishPath::new(&worker, &modest);
+    let mut other = DeliverPath::new(&worker, &modest);
+    deliver(
+        &mut other,
+        b"INFO {\"headers\":true,\"max_payload\":1048576}\r\n",
+    );
+    publish(
+        &mut path,
+        b"CONNECT {\"verbose\":false}\r\nPUB shut.a 1\r\n?\r\n",
+    );
+    assert!(modest.borrow().refusals.bytes() > 0);
+}

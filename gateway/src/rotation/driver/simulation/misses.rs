@@ -1,0 +1,112 @@
+//! Floods of kids that are not in the snapshot, against the real driver.
+
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot::Receiver};
+
+use super::regressions::Bench;
+use super::world::Home;
+use crate::catalogue::State;
+use crate::envelope::Kid;
+use crate::keyring::{Miss, Verdict};
+use crate::rotation::driver::loaded::ON_DEMAND;
+use crate::rotation::engine::Order;
+
+/// More archived versions than are kept loaded.
+const ARCHIVED: u32 = ON_DEMAND + 20;
+
+/// A connection's miss.
+fn ask(bench: &mut Bench, kid: Kid, spent: Duration) -> Receiver<Verdict> {
+    let verdict = put(bench, kid, spent);
+    bench.driver.serve_misses();
+    verdict
+}
+
+/// The same, not looked at yet.
+fn put(bench: &mut Bench, kid: Kid, spent: Duration) -> Receiver<Verdict> {
+    let (miss, verdict) = Miss::new(kid, spent);
+    let (_nobody, mut none) = mpsc::channel(1);
+    bench.driver.misses.put(miss, &mut none);
+    verdict
+}
+
+/// How often something was loaded, or the catalogue read anew: each makes a snapshot.
+fn snapshots(bench: &Bench) -> u64 {
+    bench.driver.keys().load().generation()
+}
+
+fn with_archived(home: &Home) -> (Bench, Vec<Kid>) {
+    let mut bench = Bench::new(home);
+    for number in 1..=ARCHIVED {
+        bench.ask(Order::Rotate);
+        bench.ask(Order::Archive(number));
+        assert_eq!(bench.state(number), State::Archived);
+    }
+    let kids = (1..=ARCHIVED).map(|number| bench.driver.kid(0, number).unwrap());
+    let kids = kids.collect();
+    (bench, kids)
+}
+
+#[test]
+fn flood_of_archived_kids_loads_at_a_bounded_rate_and_whoever_has_asked_least_comes_first() {
+    let home = Home::new();
+    let (mut bench, kids) = with_archived(&home);
+    let (before, mut waiting) = (snapshots(&bench), Vec::new());
+    for kid in kids.iter().cycle().take(kids.len() * 20) {
+        let mut verdict = ask(&mut bench, *kid, Duration::from_secs(16));
+        if verdict.try_recv().is_err() {
+            waiting.push(verdict);
+        }
+    }
+    assert_eq!(snapshots(&bench) - before, u64::from(ON_DEMAND));
+    assert!(!waiting.is_empty());
+
+    let loaded = |kid: &Kid, bench: &Bench| bench.driver.keys().load().by_kid(*kid).is_some();
+    let absent = kids.iter().find(|kid| !loaded(kid, &bench)).unwrap();
+    let mut honest = ask(&mut bench, *absent, Duration::ZERO);
+    assert!(honest.try_recv().is_err());
+    bench.winder.advance(Duration::from_millis(40));
+    bench.driver.serve_misses();
+    assert_eq!(honest.try_recv(), Ok(Verdict::Loaded));
+    assert!(loaded(absent, &bench));
+    assert_eq!(snapshots(&bench) - before, u64::from(ON_DEMAND) + 1);
+
+    bench.winder.advance(Duration::from_secs(1));
+    for _round in 0..10 {
+        bench.driver.serve_misses();
+    }
+    assert!(snapshots(&bench) - before <= u64::from(ON_DEMAND) + 33);
+    assert!(loaded(absent, &bench), "it is kept while the flood lasts");
+}
+
+#[test]
+fn whoever_no_longer_waits_has_nothing_loaded() {
+    let home = Home::new();
+    let mut bench = Bench::new(&home);
+    bench.ask(Order::Rotate);
+    bench.ask(Order::Archive(1));
+    let kid = bench.driver.kid(0, 1).unwrap();
+    bench.driver.loaded.forget(kid);
+    let before = snapshots(&bench);
+    drop(put(&mut bench, kid, Duration::ZERO));
+    bench.driver.serve_misses();
+    assert_eq!(snapshots(&bench), before);
+    let mut waits = put(&mut bench, kid, Duration::ZERO);
+    bench.driver.serve_misses();
+    assert_eq!(waits.try_recv(), Ok(Verdict::Loaded));
+}
+
+#[test]
+fn made_up_kids_have_the_catalogue_read_once_a_second() {
+    let home = Home::new();
+    let mut bench = Bench::new(&home);
+    let before = snapshots(&bench);
+    for round in 1..=3 {
+        bench.winder.advance(Duration::from_secs(1));
+        for number in 0..1000_u64 {
+            let mut verdict = ask(&mut bench, Kid(number.to_be_bytes()), Duration::ZERO);
+            assert_eq!(verdict.try_recv(), Ok(Verdict::Absent));
+        }
+        assert_eq!(snapshots(&bench) - before, round);
+    }
+}
