@@ -127,6 +127,7 @@ impl<'s> DeliverPath<'s> {
         self.now = self.worker.shared.clock.instant();
         self.lanes.borrow_mut().refresh(&snapshot);
         self.worker.learn(&snapshot);
+        self.link.borrow_mut().identity.grow_old(self.now);
         self.deaf.refresh(&snapshot, &self.link.borrow().identity);
         let mut taken = 0;
         let ended = loop {
