@@ -114,6 +114,9 @@ impl Identity {
         verified: &[Credential],
         clock: &Clock,
     ) {
+        if matches!(self.claims, Claims::Unclear) {
+            return;
+        }
         let proof = proof::proof(credentials, &self.server, verified, clock.wall());
         let Proof { names, lasts } = proof;
         let until = lasts.and_then(|lasts| clock.instant().checked_add(lasts));
