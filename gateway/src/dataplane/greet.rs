@@ -157,8 +157,8 @@ pub(super) fn info(
     rewrite((json, Says::Server), (snapshot, worker), link, out)?;
     link.max_payload = said.payload_limit();
     link.headers = said.headers();
-    if link.info.is_empty() {
-        link.refusals.judged(said.auth_required());
+    if link.info.is_empty() && said.auth_required() {
+        link.refusals.await_acceptance();
     }
     link.info = json.into();
     link.identity.greeted(&said);

@@ -68,13 +68,9 @@ impl Refusals {
         }
     }
 
-    /// From here on the client is another to the server, which may refuse it if it `judges` clients at all.
-    pub(super) const fn judged(&mut self, judges: bool) {
-        self.acceptance = if judges {
-            Acceptance::Due
-        } else {
-            Acceptance::Given
-        };
+    /// The server may refuse the client for what is said next.
+    pub(super) const fn await_acceptance(&mut self) {
+        self.acceptance = Acceptance::Due;
     }
 
     /// Whether the server has accepted the client.
@@ -245,7 +241,7 @@ mod tests {
             (&mut refusals, &mut server, &mut client);
         assert!(refusals.has_accepted());
         refusals.ping();
-        refusals.judged(true);
+        refusals.await_acceptance();
         refusals.ask(server);
         refusals.ask(server);
         assert_eq!(server.filled(), b"PING\r\n");
@@ -263,13 +259,11 @@ mod tests {
     fn ping_of_the_client_s_own_asks_too() {
         let (mut refusals, mut server, mut client) =
             (Refusals::default(), Buffer::new(), Buffer::new());
-        refusals.judged(true);
+        refusals.await_acceptance();
         refusals.ping();
         refusals.ask(&mut server);
         assert!(server.is_empty() && !refusals.has_accepted());
         refusals.pong(&mut client);
-        assert!(refusals.has_accepted());
-        refusals.judged(false);
         assert!(refusals.has_accepted());
     }
 }

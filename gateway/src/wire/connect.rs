@@ -111,7 +111,7 @@ impl Connect {
         }
         let mut members = Members::within(json, DEEPEST);
         let mut outcome = Ok(());
-        let mut written: usize = 0;
+        let mut separator: &[u8] = b"";
         out.put(members.head().ok_or(Refused::NotAnObject)?);
         let mut tail = members.rest();
         for count in 0_usize.. {
@@ -123,16 +123,17 @@ impl Connect {
             }
             let member = member.map_err(|_shape| Refused::NotAnObject)?;
             tail = members.rest();
-            outcome = outcome.and(self.set(member.key, member.value));
+            let set = self.set(member.key, member.value);
+            outcome = outcome.and(set);
             credentials.take(member.key, member.value);
             if !means(member.key, b"proxy_sig") {
-                out.put(if written > 0 { b"," } else { b"" });
+                out.put(separator);
                 out.put(member.text);
-                written = written.saturating_add(1);
+                separator = b",";
             }
         }
         if let Some(signature) = edits.proxy_sig {
-            out.put(if written > 0 { b"," } else { b"" });
+            out.put(separator);
             out.put(b"\"proxy_sig\":");
             quote(signature, out);
         }

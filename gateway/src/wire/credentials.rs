@@ -87,7 +87,7 @@ mod tests {
     fn read(json: &[u8]) -> Credentials<'_> {
         let mut options = Connect::default();
         let taken = options.take(json, &Edits::default(), &mut Buffer::new());
-        taken.ok().expect("a CONNECT")
+        taken.expect("a CONNECT")
     }
 
     #[test]

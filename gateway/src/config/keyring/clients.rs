@@ -35,7 +35,13 @@ pub(super) fn check(section: &Section<'_>, verified: &[Credential]) {
                 Kind::Nkey if !proves(&[Credential::Nkey, Credential::Jwt]) => {
                     "servers-verify = \"nkey\", or \"jwt\","
                 }
-                _ => continue,
+                Kind::User
+                | Kind::Nkey
+                | Kind::Account
+                | Kind::Subject
+                | Kind::Dns
+                | Kind::Uri
+                | Kind::Email => continue,
             };
             section.error_at(
                 place,

@@ -50,7 +50,7 @@ fn connected(json: &str, server: Server) -> Identity {
 fn say(identity: &mut Identity, json: &str, verified: &[Credential], clock: &Clock) {
     let mut options = Connect::default();
     let taken = options.take(json.as_bytes(), &Edits::default(), &mut Buffer::new());
-    identity.connect(&taken.ok().unwrap(), verified, clock);
+    identity.connect(&taken.unwrap(), verified, clock);
 }
 
 /// Before anybody but the server has spoken.

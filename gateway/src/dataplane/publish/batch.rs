@@ -218,8 +218,9 @@ impl<'s> PublishPath<'s> {
         let credentials = greet::connect(line, self.worker, self.link, &mut self.options, out)
             .map_err(|greet::Refused| Stop::Closes)?;
         let (mut link, shared) = (self.link.borrow_mut(), &self.worker.shared);
-        let judged = link.identity.is_asked() || credentials.are_given();
-        link.refusals.judged(judged);
+        if link.identity.is_asked() || credentials.are_given() {
+            link.refusals.await_acceptance();
+        }
         link.identity
             .connect(&credentials, &shared.config.verified, &shared.clock);
         link.protocol = Some(self.options.protocol());
