@@ -88,6 +88,7 @@ pub fn run_publish(path: &mut PublishPath<'_>, input: &mut Buffer, output: &mut 
             PublishBatch::More(_) if input.is_empty() => return,
             PublishBatch::More(_)
             | PublishBatch::Waits(_)
+            | PublishBatch::Unaccepted
             | PublishBatch::Killed
             | PublishBatch::TooLarge => {
                 panic!("the publish path stopped")

@@ -216,6 +216,10 @@ fn configure(folder: &Path, servers: &[&str], settings: &Settings, listen: &str)
     if settings.relay_only {
         text.push_str("relay-only = true\n");
     }
+    // Servers of tests that list clients have users, unless a test says something else.
+    if !settings.top.contains("servers-verify") {
+        text.push_str("servers-verify = \"user\"\n");
+    }
     // No test is to wait for what it does not ask about.
     let shutdown = if settings.tables.contains("[shutdown]") {
         ""

@@ -18,17 +18,25 @@ impl Identity {
     pub fn new(payload: i64) -> Self {
         Self::with(
             &json!({"type": "user", "version": 2, "subs": -1, "data": -1, "payload": payload}),
+            0,
         )
+    }
+
+    /// Fresh keys. The user's JWT has run out.
+    pub fn run_out() -> Self {
+        Self::with(&json!({"type": "user", "version": 2}), 1_700_000_001)
     }
 
     /// Fresh keys. The user must come through a trusted proxy.
     pub fn behind_proxies() -> Self {
         Self::with(
             &json!({"type": "user", "version": 2, "subs": -1, "data": -1, "payload": -1, "proxy_required": true}),
+            0,
         )
     }
 
-    fn with(user_claims: &Value) -> Self {
+    /// The user's JWT holds until this second; 0: for good.
+    fn with(user_claims: &Value, until: u64) -> Self {
         let (operator, account, user) = (
             KeyPair::new_operator(),
             KeyPair::new_account(),
@@ -38,15 +46,16 @@ impl Identity {
             "subs": -1, "data": -1, "payload": -1, "imports": -1, "exports": -1, "wildcards": true, "conn": -1, "leaf": -1,
         });
         let claims = json!({"type": "account", "version": 2, "limits": nothing_limited});
-        let of_account = jwt(&operator, &account, &claims);
+        let of_account = jwt(&operator, &account, &claims, 0);
         Self {
             operator: jwt(
                 &operator,
                 &operator,
                 &json!({"type": "operator", "version": 2}),
+                0,
             ),
             account: (account.public_key(), of_account),
-            user: jwt(&account, &user, user_claims),
+            user: jwt(&account, &user, user_claims, until),
             key: user.public_key(),
             seed: user.seed().unwrap(),
         }
@@ -104,11 +113,11 @@ pub fn sign(seed: &str, nonce: &str) -> String {
     BASE64URL_NOPAD.encode(&pair.sign(nonce.as_bytes()).unwrap())
 }
 
-fn jwt(issuer: &KeyPair, subject: &KeyPair, nats: &Value) -> String {
+fn jwt(issuer: &KeyPair, subject: &KeyPair, nats: &Value, exp: u64) -> String {
     let encode = |value: Value| BASE64URL_NOPAD.encode(value.to_string().as_bytes());
     let head = encode(json!({"typ": "JWT", "alg": "ed25519-nkey"}));
     let claims = encode(json!({
-        "jti": "test", "iat": 1_700_000_000, "iss": issuer.public_key(), "sub": subject.public_key(), "name": "test", "nats": nats,
+        "jti": "test", "iat": 1_700_000_000, "iss": issuer.public_key(), "sub": subject.public_key(), "name": "test", "exp": exp, "nats": nats,
     }));
     let signed = format!("{head}.{claims}");
     let signature = issuer.sign(signed.as_bytes()).unwrap();

@@ -2,7 +2,8 @@
 //! that is refused lives on.
 #![expect(
     clippy::large_futures,
-    reason = "async-nats connects in a large future, which a test's stack holds"
+    clippy::indexing_slicing,
+    reason = "async-nats connects in a large future, which a test's stack holds; a test's own functions may stop it too"
 )]
 
 use async_nats::ConnectOptions;
@@ -23,16 +24,43 @@ const PLANNER: &str = r#""user":"planner","pass":"p","headers":true,"no_responde
 const WORKER: &str = r#""user":"worker","pass":"w","headers":true,"no_responders":true"#;
 const GUEST: &str = r#""user":"guest","pass":"g","headers":true,"no_responders":true"#;
 
-/// A gateway with a keyring on `a.>` with these lines, and one for everybody on `b.>`.
+/// A gateway with a keyring on `a.>` with these lines, and one for everybody on `b.>`; its server checks users.
 fn gateway(server: &NatsServer, lines: &str) -> Gateway {
+    verifying(server, "user", lines)
+}
+
+/// The same before a server that is said to check these credentials.
+fn verifying(server: &NatsServer, verified: &str, lines: &str) -> Gateway {
     let tables = format!(
         "[[keyring]]\nname = \"open\"\nsubjects = [\"b.>\"]\n[[keyring]]\nname = \"k\"\nsubjects = [\"a.>\", \"$KV.K.>\"]\n{lines}"
     );
     let settings = gateway::Settings {
+        top: format!("servers-verify = [{}]", quoted(verified)),
         tables,
         ..Default::default()
     };
     Gateway::start(&server.url(), settings)
+}
+
+fn quoted(words: &str) -> String {
+    let words: Vec<_> = words.split(' ').map(|word| format!("\"{word}\"")).collect();
+    words.join(", ")
+}
+
+/// A client whose CONNECT has these members, made for the server's nonce.
+fn connected(gateway: &Gateway, members: &dyn Fn(&str) -> String) -> Raw {
+    let mut agent = Raw::connect(gateway.addr());
+    agent.until("INFO", |bytes| bytes.ends_with(b"\r\n"));
+    let nonce = agent.info()["nonce"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
+    let members = members(&nonce);
+    let line =
+        format!("CONNECT {{\"verbose\":false,\"protocol\":1,\"headers\":true,{members}}}\r\n");
+    agent.send(line.as_bytes());
+    agent.flush();
+    agent
 }
 
 /// A server with these users, and a gateway whose keyring is for the planner to publish and the worker to get.
@@ -219,20 +247,9 @@ fn nkey_counts_by_its_signature_and_by_nothing_else() {
     let lines = format!("publish-by = [\"nkey:{key}\"]\ndeliver-to = [\"nkey:{key}\"]\n");
     let users =
         format!("users: [ {{nkey: {key}}}, {{nkey: {other}}}, {{user: any, password: x}} ]");
-    let server = NatsServer::configured(&format!("authorization {{ {users} }}\nno_auth_user: any"));
-    let gateway = gateway(&server, &lines);
-    let connected = |members: &dyn Fn(&str) -> String| {
-        let mut agent = Raw::connect(gateway.addr());
-        agent.until("INFO", |bytes| bytes.ends_with(b"\r\n"));
-        let nonce = agent.info()["nonce"]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned();
-        let members = members(&nonce);
-        agent.send(format!("CONNECT {{\"verbose\":false,{members}}}\r\n").as_bytes());
-        agent.flush();
-        agent
-    };
+    let server = NatsServer::configured(&format!("authorization {{ {users} }}"));
+    let gateway = verifying(&server, "nkey", &lines);
+    let connected = |members: &dyn Fn(&str) -> String| connected(&gateway, members);
     let signed = |by: &KeyPair, key: &str, nonce: &str| {
         let sig = sign(&by.seed().unwrap(), nonce);
         format!("\"nkey\":\"{key}\",\"sig\":\"{sig}\"")
@@ -244,8 +261,8 @@ fn nkey_counts_by_its_signature_and_by_nothing_else() {
     ));
     let mut guest = connected(&|nonce| signed(&guest, &other, nonce));
     assert!(!hears(&mut guest, &mut agent));
-    // Known to the server as somebody whom it lets in without asking.
-    let mut nobody = connected(&|_nonce| "\"name\":\"x\"".to_owned());
+    // Known to the server as somebody else.
+    let mut nobody = connected(&|_nonce| "\"user\":\"any\",\"pass\":\"x\"".to_owned());
     assert!(!hears(&mut nobody, &mut agent));
     // A server without nkeys ignores the claim.
     let careless = NatsServer::start();
@@ -267,17 +284,9 @@ fn account_of_a_jwt_counts_and_anothers_does_not() {
     let server = NatsServer::configured(&Identity::server_of(&[&ours, &theirs]));
     let (account, user) = (ours.account_key(), ours.user_key());
     let lines = format!("publish-by = [\"nkey:{user}\"]\ndeliver-to = [\"account:{account}\"]\n");
-    let gateway = gateway(&server, &lines);
-    let connected = |identity: &Identity| {
-        let mut agent = Raw::connect(gateway.addr());
-        agent.until("INFO", |bytes| bytes.ends_with(b"\r\n"));
-        let nonce = agent.info()["nonce"].as_str().unwrap().to_owned();
-        let members = identity.connect(&nonce);
-        let line = format!("CONNECT {{\"verbose\":false,\"protocol\":1,{members}}}\r\n");
-        agent.send(line.as_bytes());
-        agent.flush();
-        agent
-    };
+    let gateway = verifying(&server, "jwt", &lines);
+    let connected =
+        |identity: &Identity| connected(&gateway, &|nonce: &str| identity.connect(nonce));
     let (mut agent, mut speaker) = (connected(&ours), connected(&ours));
     assert!(hears(&mut agent, &mut speaker));
     let mut other = connected(&theirs);
@@ -290,6 +299,109 @@ fn account_of_a_jwt_counts_and_anothers_does_not() {
     let mut thief = Raw::greeted(gateway.addr(), &ours.connect("nonce"));
     thief.subscribe("a.x");
     assert_eq!(errors(&mut thief).len(), 1);
+}
+
+#[test]
+fn account_with_a_key_is_the_servers_word_and_needs_no_other() {
+    let (ours, theirs) = (Identity::new(-1), Identity::new(-1));
+    let server = NatsServer::configured(&Identity::server_of(&[&ours, &theirs]));
+    let account = ours.account_key();
+    let lines =
+        format!("publish-by = [\"account:{account}\"]\ndeliver-to = [\"account:{account}\"]\n");
+    let gateway = gateway(&server, &lines);
+    let connected =
+        |identity: &Identity| connected(&gateway, &|nonce: &str| identity.connect(nonce));
+    let (mut agent, mut speaker) = (connected(&ours), connected(&ours));
+    assert!(hears(&mut agent, &mut speaker));
+    let mut other = connected(&theirs);
+    other.subscribe("a.x");
+    other.publish("a.x", SAID);
+    assert_eq!(errors(&mut other).len(), 2);
+}
+
+/// Makes a server send a nonce, whatever it judges clients by.
+fn proxies() -> String {
+    let key = KeyPair::new_user().public_key();
+    format!("proxies {{ trusted: [ {{ key: {key} }} ] }}\n")
+}
+
+/// Whoever has an account or an nkey of any kind.
+const ANYBODY: &str =
+    "publish-by = [\"account:*\", \"nkey:*\"]\ndeliver-to = [\"account:*\", \"nkey:*\"]\n";
+
+/// Whether the gateway's keyring refuses this client, which the server has let in.
+fn is_refused(gateway: &Gateway, members: &dyn Fn(&str) -> String) -> bool {
+    let mut client = connected(gateway, members);
+    client.send(b"SUB b.x 1\r\nSUB a.x 2\r\n");
+    client.publish("b.x", SAID);
+    assert!(
+        client
+            .arrived()
+            .iter()
+            .any(|frame| frame.subject() == "b.x")
+    );
+    client.publish("a.x", SAID);
+    errors(&mut client).len() == 2
+}
+
+#[test]
+fn self_made_keys_prove_nothing_to_a_server_that_has_not_judged_by_them() {
+    let (fresh, ours, old) = (KeyPair::new_user(), Identity::new(-1), Identity::run_out());
+    let nkey = |nonce: &str| {
+        let sig = sign(&fresh.seed().unwrap(), nonce);
+        format!("\"nkey\":\"{}\",\"sig\":\"{sig}\"", fresh.public_key())
+    };
+    let jwt = |nonce: &str| ours.connect(nonce);
+    let run_out = |nonce: &str| old.connect(nonce);
+    let claims: [&dyn Fn(&str) -> String; 3] = [&nkey, &jwt, &run_out];
+    let (users, all) = (format!("authorization {{ {USERS} }}"), "user nkey jwt");
+    let guests = "authorization { users: [ {user: any, password: x} ] }\nno_auth_user: any";
+    let system = "accounts { $SYS: { users: [ {user: s, password: s} ] } }";
+    // What else CONNECT has, by which the server lets the client in; and how many of the claims the operator's word leaves open.
+    let servers = [
+        (users.as_str(), all, GUEST, 3),
+        ("authorization { token: t }", all, "\"auth_token\":\"t\"", 3),
+        ("", all, "\"echo\":true", 3),
+        (guests, all, "\"echo\":true", 3),
+        // It asks for credentials, and lets in whoever has none.
+        (system, "user jwt", "\"echo\":true", 1),
+    ];
+    for (config, verified, more, count) in servers {
+        let server = NatsServer::configured(&format!("{}{config}", proxies()));
+        let gateway = verifying(&server, verified, ANYBODY);
+        for claim in &claims[..count] {
+            let members = |nonce: &str| format!("{more},{}", claim(nonce));
+            assert!(is_refused(&gateway, &members), "{config}");
+        }
+    }
+}
+
+#[test]
+fn jwt_that_has_run_out_is_nobodys_where_the_server_does_not_look_at_it() {
+    let old = Identity::run_out();
+    let account = old.account_key();
+    let server = NatsServer::configured(&format!("{}authorization {{ {USERS} }}", proxies()));
+    let lines =
+        format!("publish-by = [\"account:{account}\"]\ndeliver-to = [\"account:{account}\"]\n");
+    let gateway = verifying(&server, "jwt", &lines);
+    assert!(is_refused(&gateway, &|nonce| format!(
+        "{GUEST},{}",
+        old.connect(nonce)
+    )));
+}
+
+#[test]
+fn user_beside_another_credential_is_nobody() {
+    let server = NatsServer::configured(&format!("{}authorization {{ {USERS} }}", proxies()));
+    let lines = "publish-by = [\"user:*\"]\ndeliver-to = [\"user:*\"]\n";
+    let gateway = gateway(&server, lines);
+    assert!(!is_refused(&gateway, &|_| GUEST.to_owned()));
+    for other in ["auth_token", "jwt", "nkey", "sig"] {
+        assert!(
+            is_refused(&gateway, &|_| format!("{GUEST},\"{other}\":\"x\"")),
+            "{other}"
+        );
+    }
 }
 
 const ACCOUNTS: &str = "accounts { ACME: { users: [ {user: planner, password: p} ] }, B: { users: [ {user: guest, password: g} ] } }";

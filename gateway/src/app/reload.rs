@@ -177,6 +177,7 @@ fn fixed(started: &Checked, next: &Checked) -> Vec<String> {
     let keys = [
         ("listen", was.listen != is.listen),
         ("servers", was.servers != is.servers),
+        ("servers-verify", was.verified != is.verified),
         ("relay-only", was.relay_only != is.relay_only),
         ("advertise", was.advertise != is.advertise),
         (

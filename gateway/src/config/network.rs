@@ -4,10 +4,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
+use toml::de::DeValue;
+
+use crate::config::finding::Wrong;
 use crate::config::proxy;
 use crate::config::section::Section;
 use crate::config::{shutdown, tls, value};
-use crate::dataplane::{Config, Crowd, ListenAddr, ServerAddr};
+use crate::dataplane::{Config, Credential, Crowd, ListenAddr, ServerAddr};
 use crate::tls::Demand;
 
 const MINUTE: Duration = Duration::from_mins(1);
@@ -33,6 +36,7 @@ struct Limits {
 pub(super) fn convert(root: &Section<'_>, base: &Path) -> Option<Config> {
     let (listen, all_listen) = root.some("listen", |v| value::listener(v, base));
     let (servers, all_servers) = root.some("servers", value::server);
+    let verified = root.many("servers-verify", credential);
     let relay_only = root.one("relay-only", value::truth);
     let advertise = root.many("advertise", value::host_and_port);
     let limits = limits(&root.section("limits"));
@@ -53,6 +57,7 @@ pub(super) fn convert(root: &Section<'_>, base: &Path) -> Option<Config> {
     Some(Config {
         listen: bare(listen),
         servers,
+        verified: bare(verified?),
         relay_only: relay_only?,
         advertise: bare(advertise?),
         max_control_line: limits.max_control_line,
@@ -69,6 +74,15 @@ pub(super) fn convert(root: &Section<'_>, base: &Path) -> Option<Config> {
         workers: limits.workers,
         proxy: proxy?,
     })
+}
+
+fn credential(value: &DeValue<'_>) -> Result<Credential, Wrong> {
+    let words = [
+        ("user", Credential::User),
+        ("nkey", Credential::Nkey),
+        ("jwt", Credential::Jwt),
+    ];
+    value::choice(value, &words)
 }
 
 fn limits(section: &Section<'_>) -> Option<Limits> {

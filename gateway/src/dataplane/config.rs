@@ -18,6 +18,8 @@ pub struct Config {
     pub listen: Vec<ListenAddr>,
     /// The servers, tried in this order from the last one that worked.
     pub servers: Vec<ServerAddr>,
+    /// What the servers check, as their operator states it.
+    pub verified: Vec<Credential>,
     /// Touch no payload: for comparison and for emergencies.
     pub relay_only: bool,
     /// `host:port` of every gateway a client may reconnect to, told in INFO `connect_urls`. Empty: the field is removed.
@@ -48,6 +50,18 @@ pub struct Config {
     pub workers: Option<usize>,
     /// What is said of whose connection it is.
     pub proxy: Proxying,
+}
+
+/// A kind of credential that the servers check: a client that brings nothing else is let in by that alone, or not at all. It cannot be
+/// told from what servers say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Credential {
+    /// A user and a password.
+    User,
+    /// The nkey of a user whom the servers know.
+    Nkey,
+    /// The JWT of a user.
+    Jwt,
 }
 
 /// What the server is told of clients, and whose word about them is believed.
@@ -102,6 +116,7 @@ impl Default for Config {
                 port: 4222,
                 tls: false,
             }],
+            verified: Vec::new(),
             relay_only: false,
             advertise: Vec::new(),
             max_control_line: 65_536,

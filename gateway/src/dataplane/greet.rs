@@ -12,7 +12,7 @@ use crate::envelope::OVERHEAD;
 use crate::keyring::Snapshot;
 use crate::wire::connect::{self, Connect};
 use crate::wire::info::{self, Info};
-use crate::wire::{Buffer, Limits, write};
+use crate::wire::{Buffer, Credentials, Limits, write};
 
 use super::ServerAddr;
 use super::deliver::{DeliverBatch, DeliverPath};
@@ -157,6 +157,9 @@ pub(super) fn info(
     rewrite((json, Says::Server), (snapshot, worker), link, out)?;
     link.max_payload = said.payload_limit();
     link.headers = said.headers();
+    if link.info.is_empty() && said.auth_required() {
+        link.refusals.await_acceptance();
+    }
     link.info = json.into();
     link.identity.greeted(&said);
     // Before the client has introduced itself it is not about the client.
@@ -224,27 +227,32 @@ fn rewrite(
 
 /// Forwards a CONNECT, credentials included and the gateway's own signature added, and applies it to `options`. A second one drops the client's subscriptions (R8), but
 /// not what reply subjects stand for: the client may still owe answers to sealed requests.
-pub(super) fn connect(
-    (json, arg_len): (&[u8], usize),
+pub(super) fn connect<'j>(
+    (json, arg_len): (&'j [u8], usize),
     worker: &Worker,
     link: &RefCell<Link>,
     options: &mut Connect,
     out: &mut Buffer,
-) -> Result<(), Refused> {
+) -> Result<Credentials<'j>, Refused> {
     if connect::is_control(json) {
         tracing::error!(
             "the control connection of a gateway was made to a gateway; set `servers` in its [control] to the NATS servers themselves"
         );
-        // What no server takes for a CONNECT: it ends the connection.
-        write::connect(out, b"{", arg_len);
-        return Err(Refused);
+        return Err(refuse(arg_len, out));
     }
     let signature = origin::signature(worker, link);
     let edits = connect::Edits {
         proxy_sig: signature.as_deref(),
     };
     let mut rewritten = Buffer::new();
-    connect::rewrite(json, &edits, &mut rewritten);
+    let taken = options.take(json, &edits, &mut rewritten);
+    let credentials = taken.map_err(|_closes| refuse(arg_len, out))?;
     write::connect(out, rewritten.filled(), arg_len);
-    options.apply(json).map_err(|_closes| Refused)
+    Ok(credentials)
+}
+
+/// What no server takes for a CONNECT: it ends the connection, without a word.
+fn refuse(arg_len: usize, out: &mut Buffer) -> Refused {
+    write::connect(out, b"{", arg_len);
+    Refused
 }

@@ -61,7 +61,7 @@ use crate::keyring::Keys;
 
 pub use address::{Ends, ListenAddr};
 pub use admission::Crowd;
-pub use config::{Config, Proxying, ServerAddr, Shutdown};
+pub use config::{Config, Credential, Proxying, ServerAddr, Shutdown};
 pub use deliver::{DeliverBatch, DeliverPath};
 pub use dial::Reach;
 #[cfg(any(test, fuzzing))]

@@ -1,11 +1,13 @@
-//! What a client is told of a publish that the gateway refused, in its place in the stream.
+//! What a client is told of a publish that the gateway refused, in its place in the stream; and whether the server has accepted it.
 //!
 //! The stream towards the client is the server's: `+OK`, `PONG` and messages come in an order that clients rely on (R11, R14). So a
 //! refused publish is replaced by a `PING`, and the server's `PONG` to it by the error. `Permissions Violation for Publish` is the one
-//! that every client survives (R44).
+//! that every client survives (R44). A `PONG` to a `PING` that was sent behind a CONNECT says that the server has accepted that.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
+
+use tokio::sync::Notify;
 
 use crate::wire::{Buffer, write};
 
@@ -31,20 +33,37 @@ pub(super) struct Refusals {
     waiting: VecDeque<(u64, Instead)>,
     /// Whether the client has been given a `PONG`.
     ponged: bool,
+    acceptance: Acceptance,
+    /// Told when the server has accepted the client.
+    news: Rc<Notify>,
+}
+
+/// Whether the server has let in the client as what it said last that it is.
+#[derive(Clone, Copy, Default)]
+enum Acceptance {
+    /// It has, or there is nothing to refuse.
+    #[default]
+    Given,
+    /// It has not, and has not been asked.
+    Due,
+    /// The `PONG` to the `PING` with this number will say so.
+    Asked(u64),
 }
 
 /// What becomes of a `PONG` that is not the client's.
 enum Instead {
     /// It is this error.
     Error(Box<[u8]>),
-    /// It is the gateway's own, and the last that matters.
+    /// It is the gateway's own.
+    Nothing,
+    /// The same, and the last that matters.
     Last,
 }
 
 /// What a `PONG` of the server's was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pong {
-    /// One that the client has been told of.
+    /// One that has been dealt with.
     Told,
     /// The answer to [`Refusals::ping_last`].
     Last,
@@ -72,6 +91,33 @@ impl Refusals {
     /// A `PING` of the client's own goes to the server.
     pub(super) const fn ping(&mut self) {
         self.pings = self.pings.wrapping_add(1);
+        if matches!(self.acceptance, Acceptance::Due) {
+            self.acceptance = Acceptance::Asked(self.pings);
+        }
+    }
+
+    /// The server may refuse the client for what is said next.
+    pub(super) const fn await_acceptance(&mut self) {
+        self.acceptance = Acceptance::Due;
+    }
+
+    /// Whether the server has accepted the client.
+    pub(super) const fn has_accepted(&self) -> bool {
+        matches!(self.acceptance, Acceptance::Given)
+    }
+
+    /// Asks the server for that, unless an answer is under way.
+    pub(super) fn ask(&mut self, out: &mut Buffer) {
+        if matches!(self.acceptance, Acceptance::Due) {
+            self.ping();
+            self.waiting.push_back((self.pings, Instead::Nothing));
+            write::ping(out);
+        }
+    }
+
+    /// Told when the server has accepted the client.
+    pub(super) fn news(&self) -> Rc<Notify> {
+        Rc::clone(&self.news)
     }
 
     /// A publish to `subject` is refused: `out`, which goes to the server, gets what takes its place.
@@ -146,11 +192,16 @@ impl Refusals {
     /// The server sent a `PONG`: `out`, which goes to the client, gets it or the error that it stands for.
     pub(super) fn pong(&mut self, out: &mut Buffer) -> Pong {
         self.pongs = self.pongs.wrapping_add(1);
+        if matches!(self.acceptance, Acceptance::Asked(number) if number == self.pongs) {
+            self.acceptance = Acceptance::Given;
+            self.news.notify_one();
+        }
         match self
             .waiting
             .pop_front_if(|(number, _)| *number == self.pongs)
         {
             Some((_, Instead::Last)) => return Pong::Last,
+            Some((_, Instead::Nothing)) => {}
             Some((_, Instead::Error(text))) => {
                 let bytes = PLACE.saturating_add(text.len());
                 self.bytes = self.bytes.saturating_sub(bytes);
@@ -264,5 +315,38 @@ mod tests {
         assert!(refusals.has_ponged());
         assert_eq!(refusals.pong(client), Pong::Last);
         assert_eq!(client.filled(), b"PONG\r\n");
+    }
+
+    #[test]
+    fn server_accepts_by_the_pong_to_the_first_ping_behind_a_connect() {
+        let (mut refusals, mut server, mut client) = Default::default();
+        let (refusals, server, client): (&mut Refusals, &mut Buffer, &mut Buffer) =
+            (&mut refusals, &mut server, &mut client);
+        assert!(refusals.has_accepted());
+        refusals.ping();
+        refusals.await_acceptance();
+        refusals.ask(server);
+        refusals.ask(server);
+        assert_eq!(server.filled(), b"PING\r\n");
+        refusals.ping();
+        refusals.pong(client);
+        assert!(!refusals.has_accepted());
+        refusals.pong(client);
+        assert!(refusals.has_accepted());
+        assert_eq!(client.filled(), b"PONG\r\n");
+        refusals.pong(client);
+        assert_eq!(client.filled(), b"PONG\r\nPONG\r\n");
+    }
+
+    #[test]
+    fn ping_of_the_client_s_own_asks_too() {
+        let (mut refusals, mut server, mut client) =
+            (Refusals::default(), Buffer::new(), Buffer::new());
+        refusals.await_acceptance();
+        refusals.ping();
+        refusals.ask(&mut server);
+        assert!(server.is_empty() && !refusals.has_accepted());
+        refusals.pong(&mut client);
+        assert!(refusals.has_accepted());
     }
 }

@@ -147,12 +147,6 @@ impl ClientName {
         (!is_nobodys).then_some(Self { kind, text })
     }
 
-    /// An account, by the word of a server; `None` for what looks like an nkey, which only a signature proves.
-    #[must_use]
-    pub fn account_said(text: &str) -> Option<Self> {
-        Self::proven(Kind::Account, text).filter(|name| !looks_like_account_key(&name.text))
-    }
-
     /// How long it is.
     #[cfg(test)]
     pub(crate) const fn bytes(&self) -> usize {
@@ -167,6 +161,15 @@ impl ClientName {
 }
 
 impl Listed {
+    /// What it names.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::Name(name) => name.kind,
+            Self::Any(kind) => *kind,
+        }
+    }
+
     fn admits(&self, name: &ClientName) -> bool {
         match self {
             Self::Name(listed) => listed == name,
@@ -370,12 +373,10 @@ mod tests {
     }
 
     #[test]
-    fn word_of_a_server_is_no_nkey_and_not_the_account_of_everybody() {
-        let account = nkeys::KeyPair::new_account().public_key();
-        assert_eq!(ClientName::account_said(&account), None);
-        assert_eq!(ClientName::account_said("$G"), None);
-        assert_eq!(ClientName::account_said(""), None);
-        assert!(ClientName::account_said("ACME").is_some());
+    fn account_of_everybody_is_nobodys() {
+        let account = |text| ClientName::proven(Kind::Account, text);
+        assert_eq!((account("$G"), account("")), (None, None));
+        assert!(account("ACME").is_some());
     }
 
     #[test]

@@ -2,10 +2,11 @@
 //!
 //! The server decodes it with Go's `encoding/json` into the options that the connection already has: keys in any letter case,
 //! the last of several wins, `null` changes nothing, unknown keys are ignored, and a value of the wrong type closes the
-//! connection without a word. Credentials pass through and are never kept here.
+//! connection without a word. Credentials pass through and are never kept here. All of it is one pass over a text whose shape is
+//! bounded: anybody can send a CONNECT.
 
-use super::Buffer;
 use super::json::{Members, means, quote};
+use super::{Buffer, Credentials};
 
 /// What a client asked for. A second CONNECT changes what it names and leaves the rest (R8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,15 +30,28 @@ enum Flag {
 /// The server closes a connection whose CONNECT reads like this.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// Not JSON.
-    #[error("CONNECT with an argument that is not JSON; would be right: an object")]
-    NotJson,
-    /// JSON, but a known key has a value of the wrong type.
+    /// Not JSON, no object, or one that nests deeper than any client's.
+    #[error(
+        "CONNECT with an argument that is not a JSON object of values at most {DEEPEST} deep; would be right: one"
+    )]
+    NotAnObject,
+    /// It is, but a known key has a value of the wrong type.
     #[error(
         "CONNECT with a value of the wrong type; would be right: the types of the NATS protocol"
     )]
     WrongType,
+    /// The server would take it, and no client writes it.
+    #[error(
+        "CONNECT with more members than any client has; would be right: at most {MOST_MEMBERS}"
+    )]
+    TooMany,
 }
+
+/// How deep values may nest. None that the server reads nests deeper than two.
+const DEEPEST: usize = 16;
+
+/// The server knows 22.
+const MOST_MEMBERS: usize = 256;
 
 /// What a rewrite changes. `proxy_sig` of the client is always dropped, however it is spelt (R24).
 #[derive(Clone, Copy, Debug, Default)]
@@ -75,31 +89,62 @@ impl Connect {
     /// [`Refused`] when the server would close; forward the line and let it.
     pub fn read(json: &[u8]) -> Result<Self, Refused> {
         let mut options = Self::default();
-        options.apply(json)?;
+        options.take(json, &Edits::default(), &mut Buffer::new())?;
         Ok(options)
     }
 
-    /// Changes what `json` names.
+    /// Changes what `json` names, and appends `json` with `edits`; without a `proxy_sig` in it and none to add, the same bytes.
     ///
     /// # Errors
-    /// [`Refused`] when the server would close; what was read before the error may have been changed, as it is in the server.
-    pub fn apply(&mut self, json: &[u8]) -> Result<(), Refused> {
-        // The shape is ours to walk; the grammar of scalars and strings is serde_json's to judge. Both are needed: Go accepts
+    /// [`Refused`] when the server would close; what was read before the error may have been changed, as it is in the server, and what
+    /// was appended is good for nothing.
+    pub fn take<'a>(
+        &mut self,
+        json: &'a [u8],
+        edits: &Edits<'_>,
+        out: &mut Buffer,
+    ) -> Result<Credentials<'a>, Refused> {
+        let mut credentials = Credentials::default();
+        if json.trim_ascii() == b"null" {
+            out.put(json);
+            return Ok(credentials);
+        }
+        let mut members = Members::within(json, DEEPEST);
+        let mut outcome = Ok(());
+        let mut separator: &[u8] = b"";
+        out.put(members.head().ok_or(Refused::NotAnObject)?);
+        let mut tail = members.rest();
+        for count in 0_usize.. {
+            let Some(member) = members.next() else {
+                break;
+            };
+            if count == MOST_MEMBERS {
+                return Err(Refused::TooMany);
+            }
+            let member = member.map_err(|_shape| Refused::NotAnObject)?;
+            tail = members.rest();
+            let set = self.set(member.key, member.value);
+            outcome = outcome.and(set);
+            credentials.take(member.key, member.value);
+            if !means(member.key, b"proxy_sig") {
+                out.put(separator);
+                out.put(member.text);
+                separator = b",";
+            }
+        }
+        if let Some(signature) = edits.proxy_sig {
+            out.put(separator);
+            out.put(b"\"proxy_sig\":");
+            quote(signature, out);
+        }
+        out.put(tail);
+        // The shape was ours to walk; the grammar of scalars and strings is serde_json's to judge. Both are needed: Go accepts
         // invalid UTF-8 in strings and serde_json does not, so its verdict counts only for text that is UTF-8.
         let text = String::from_utf8_lossy(json);
         if serde_json::from_str::<serde::de::IgnoredAny>(&text).is_err() {
-            return Err(Refused::NotJson);
+            return Err(Refused::NotAnObject);
         }
-        if json.trim_ascii() == b"null" {
-            return Ok(());
-        }
-        let mut outcome = Ok(());
-        for member in Members::new(json) {
-            let member = member.map_err(|_shape| Refused::WrongType)?;
-            let set = self.set(member.key, member.value);
-            outcome = outcome.and(set);
-        }
-        outcome
+        outcome.map(|()| credentials)
     }
 
     /// `+OK` after each operation.
@@ -219,33 +264,4 @@ const FIELDS: [(&str, Field); 22] = [
 /// An integer as Go reads it into an `int`: no fraction, no exponent.
 fn integer(value: &[u8]) -> Option<i64> {
     std::str::from_utf8(value).ok()?.parse().ok()
-}
-
-/// Appends `json` with `edits`; without a `proxy_sig` in it and none to add, the same bytes. Text that is not an object is
-/// appended as it is: the server closes on it, and shall do so itself.
-pub fn rewrite(json: &[u8], edits: &Edits<'_>, out: &mut Buffer) {
-    let Ok(frame) = Members::frame(json) else {
-        return out.put(json);
-    };
-    out.put(frame.head);
-    let mut written = 0_usize;
-    for member in Members::new(json).flatten() {
-        if means(member.key, b"proxy_sig") {
-            continue;
-        }
-        if written > 0 {
-            out.put(b",");
-        }
-        out.put(member.text);
-        written = written.saturating_add(1);
-    }
-    if let Some(signature) = edits.proxy_sig {
-        out.put(if written > 0 {
-            b",\"proxy_sig\":"
-        } else {
-            b"\"proxy_sig\":"
-        });
-        quote(signature, out);
-    }
-    out.put(frame.tail);
 }

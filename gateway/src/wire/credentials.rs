@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::json::{Members, means, text};
+use super::json::{means, text};
 
 /// The credentials in a CONNECT, as the server reads them: keys in any letter case, the last of several wins, `null` changes nothing,
 /// and an empty text is none. There is no `Debug`: passwords and tokens are secrets.
@@ -35,17 +35,20 @@ impl Present {
 }
 
 impl<'a> Credentials<'a> {
-    /// Reads a CONNECT that [`super::connect::Connect::apply`] takes.
+    /// Whether there is any, for the server to refuse.
     #[must_use]
-    pub fn read(json: &'a [u8]) -> Self {
-        let mut credentials = Self::default();
-        for member in Members::new(json).flatten() {
-            credentials.take(member.key, member.value);
-        }
-        credentials
+    pub const fn are_given(&self) -> bool {
+        self.user.is_some()
+            || self.pass.is_some()
+            || self.token.is_some()
+            || self.nkey.is_some()
+            || self.jwt.is_some()
+            || self.signature.is_some()
+            || self.unclear
     }
 
-    fn take(&mut self, key: &[u8], value: &'a [u8]) {
+    /// Takes in a member of a CONNECT.
+    pub(super) fn take(&mut self, key: &[u8], value: &'a [u8]) {
         let Some(text) = text(value) else {
             return;
         };
@@ -78,11 +81,19 @@ impl<'a> Credentials<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::Buffer;
+    use crate::wire::connect::{Connect, Edits};
+
+    fn read(json: &[u8]) -> Credentials<'_> {
+        let mut options = Connect::default();
+        let taken = options.take(json, &Edits::default(), &mut Buffer::new());
+        taken.expect("a CONNECT")
+    }
 
     #[test]
     fn last_of_several_spellings_wins_and_null_changes_nothing() {
         let json = br#"{"user":"a","USER":"b","\u0075ser":null,"pass":"x","jwt":"","nkey":"U1","NKey":"U2"}"#;
-        let credentials = Credentials::read(json);
+        let credentials = read(json);
         assert_eq!(credentials.user.as_deref(), Some("b"));
         assert_eq!(credentials.nkey.as_deref(), Some("U2"));
         assert!(credentials.pass.is_some() && credentials.token.is_none());
@@ -92,14 +103,14 @@ mod tests {
     #[test]
     fn escapes_are_resolved() {
         let json = br#"{"user":"pl\u0061nner","auth_token":"t","sig":"s"}"#;
-        let credentials = Credentials::read(json);
+        let credentials = read(json);
         assert_eq!(credentials.user.as_deref(), Some("planner"));
         assert!(credentials.token.is_some() && credentials.signature.is_some());
     }
 
     #[test]
     fn text_that_is_not_utf8_names_nobody() {
-        let credentials = Credentials::read(b"{\"user\":\"pl\xffanner\",\"pass\":\"x\"}");
+        let credentials = read(b"{\"user\":\"pl\xffanner\",\"pass\":\"x\"}");
         assert!(credentials.user.is_none() && credentials.unclear);
     }
 }

@@ -6,6 +6,7 @@ use crate::config::finding::Wrong;
 use crate::config::schema;
 use crate::config::section::Section;
 use crate::config::value;
+use crate::dataplane::Credential;
 use crate::policy::{BadClient, Clients, Kind, Listed};
 
 /// Who may publish, and to whom is delivered; `None`: a mistake, which is recorded.
@@ -21,6 +22,35 @@ fn list(section: &Section<'_>, name: &str) -> Option<Clients> {
     }
     let listed = section.many(name, listed)?.into_iter();
     Some(Clients::These(listed.map(|(item, _place)| item).collect()))
+}
+
+/// Records what stands in a list and nobody can prove, servers checking these alone.
+pub(super) fn check(section: &Section<'_>, verified: &[Credential]) {
+    let proves = |credentials: &[Credential]| credentials.iter().any(|one| verified.contains(one));
+    let lists = ["publish-by", "deliver-to"];
+    for name in lists.into_iter().filter(|name| section.has(name)) {
+        for (item, place) in section.many(name, listed).into_iter().flatten() {
+            let help = match item.kind() {
+                Kind::User if !proves(&[Credential::User]) => "servers-verify = \"user\"",
+                Kind::Nkey if !proves(&[Credential::Nkey, Credential::Jwt]) => {
+                    "servers-verify = \"nkey\", or \"jwt\","
+                }
+                Kind::User
+                | Kind::Nkey
+                | Kind::Account
+                | Kind::Subject
+                | Kind::Dns
+                | Kind::Uri
+                | Kind::Email => continue,
+            };
+            section.error_at(
+                place,
+                name,
+                format!("`{item}` is nobody: `servers-verify` does not say that servers check it"),
+                format!("write {help} at the top of the file if they do; docs/identity.md says what that means"),
+            );
+        }
+    }
 }
 
 fn listed(value: &DeValue<'_>) -> Result<Listed, Wrong> {

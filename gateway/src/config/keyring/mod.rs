@@ -10,6 +10,7 @@ use crate::config::checked::Keyring;
 use crate::config::finding::Wrong;
 use crate::config::section::Section;
 use crate::config::value;
+use crate::dataplane::Credential;
 use crate::policy::{Alias, Bind, Fault, Invalid, KeyringName, Pattern, Policy, Rule};
 
 /// How the names start that stand for those that could not be read.
@@ -48,6 +49,13 @@ pub(super) fn convert(
     let keyrings: Option<_> = entries.into_iter().map(|entry| entry.keys).collect();
     prefixes?;
     Some((policy?, keyrings?))
+}
+
+/// Records names in lists of clients that nobody can prove. For lists that hold no other mistake.
+pub(super) fn check_clients(root: &Section<'_>, verified: &[Credential]) {
+    for section in root.sections("keyring") {
+        clients::check(&section, verified);
+    }
 }
 
 /// Warns of what keyrings promise and a gateway that touches no payload does not keep.

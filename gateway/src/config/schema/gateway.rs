@@ -22,6 +22,14 @@ pub(super) const KEYS: &[Key] = &[
         effect: "The NATS servers of one cluster, tried in this order. No user or password: clients bring their own. `tls://`: TLS must be spoken to it, by `server-tls`; `nats://`: it is when the server asks for it and there is a section `server-tls`.",
     },
     Key {
+        path: "servers-verify",
+        kind: "text, or a list of it",
+        unit: "`user`, `nkey`, `jwt`",
+        default: Value("[]"),
+        example: "servers-verify = [\"user\", \"jwt\"]",
+        effect: "Your word for what the servers check of clients. `user`: who comes with a user and a password and nothing else is let in by these or not at all. `nkey`: the same of an nkey of the servers' own list. `jwt`: the same of a user's JWT. Only what stands here proves a `user:` or an `nkey:` to `publish-by` and `deliver-to`, or an account's signing key: servers do not say what they have looked at. The [page on identity](identity.md) says when each is true.",
+    },
+    Key {
         path: "state",
         kind: "text",
         unit: "path of a directory",

@@ -276,3 +276,33 @@ deliver-to = ["nkey:UABC", "account:$G", "dns:"]
         ],
     );
 }
+
+#[test]
+fn client_whom_no_server_is_said_to_check_is_refused() {
+    let keyring = |top: &str| {
+        format!(
+            "{top}[[keyring]]\nname = \"a\"\nsubjects = \"a.>\"\npublish-by = [\"dns:*\", \"user:planner\"]\ndeliver-to = \"nkey:*\"\n"
+        )
+    };
+    let unsaid = "is nobody: `servers-verify` does not say that servers check it\n  help: write";
+    let user = format!(
+        ": keyring.publish-by: `user:planner` {unsaid} servers-verify = \"user\" at the top of the file if they do; docs/identity.md says what that means"
+    );
+    let nkey = format!(
+        ": keyring.deliver-to: `nkey:*` {unsaid} servers-verify = \"nkey\", or \"jwt\", at the top of the file if they do; docs/identity.md says what that means"
+    );
+    said(
+        &keyring(""),
+        &[&format!("4:24{user}"), &format!("5:14{nkey}")],
+    );
+    said(
+        &keyring("servers-verify = \"jwt\"\n"),
+        &[&format!("5:24{user}")],
+    );
+    said(
+        "servers-verify = \"token\"\n",
+        &[
+            "1:18: servers-verify: `token` is not one of the words known here\n  help: write \"user\" or \"nkey\" or \"jwt\"",
+        ],
+    );
+}

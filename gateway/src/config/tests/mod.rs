@@ -368,7 +368,7 @@ fn line() -> impl Strategy<Value = String> {
 
 #[test]
 fn list_of_clients_that_a_relay_does_not_keep_is_warned_of() {
-    let keyrings = "[[keyring]]\nname = \"a\"\nsubjects = \"a.>\"\npublish-by = \"user:a\"\ndeliver-to = []\n[[keyring]]\nname = \"b\"\nsubjects = \"b.>\"\n";
+    let keyrings = "[[keyring]]\nname = \"a\"\nsubjects = \"a.>\"\npublish-by = \"dns:a\"\ndeliver-to = []\n[[keyring]]\nname = \"b\"\nsubjects = \"b.>\"\n";
     assert!(warnings(keyrings).is_empty());
     let said = warnings(&format!("relay-only = true\n{keyrings}"));
     let lists: Vec<_> = said

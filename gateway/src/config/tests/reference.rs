@@ -119,7 +119,9 @@ fn around(key: &Key) -> String {
         }
         ("admin.tokens[]", _) => format!("[admin]\ntokens = [{{ name = \"x\", {example} }}]\n"),
         ("", _) => format!("{example}\n"),
-        (section, _) if section.starts_with("keyring[]") => format!("{keyring}{with}{example}\n"),
+        (section, _) if section.starts_with("keyring[]") => {
+            format!("servers-verify = [\"user\", \"nkey\"]\n{keyring}{with}{example}\n")
+        }
         ("tls", name) => format!("{}{with}{example}\n", tls_without(name)),
         ("server-tls", "certificate") => format!("[server-tls]\n{example}\nkey = \"x\"\n"),
         ("server-tls", "key") => format!("[server-tls]\n{example}\ncertificate = \"x\"\n"),

@@ -157,10 +157,10 @@ fn second_look_is_asked_for_where_strictness_costs_something() {
 
 #[test]
 fn keyring_is_for_everybody_for_those_it_names_or_for_nobody() {
-    let said = "publish-by = [\"user:planner\", \"dns:*\"]\ndeliver-to = []\n";
+    let said = "publish-by = [\"account:planner\", \"dns:*\"]\ndeliver-to = []\n";
     let limited = rule(said);
     let names = limited.publish_by.listed();
-    assert_eq!(names.unwrap(), ["user:planner", "dns:*"]);
+    assert_eq!(names.unwrap(), ["account:planner", "dns:*"]);
     assert_eq!(limited.deliver_to.listed(), Some(Vec::new()));
     let open = rule("");
     assert_eq!(

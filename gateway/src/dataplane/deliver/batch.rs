@@ -115,6 +115,7 @@ impl<'s> DeliverPath<'s> {
         self.lanes.borrow_mut().refresh(&snapshot);
         self.misses.refresh(&snapshot);
         self.worker.learn(&snapshot);
+        self.link.borrow_mut().identity.grow_old(self.now);
         self.deaf.refresh(&snapshot, &self.link.borrow().identity);
         let mut taken = 0;
         let ended = loop {

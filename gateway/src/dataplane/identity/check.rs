@@ -1,7 +1,10 @@
 //! A check that holds for any bytes: what the fuzzers and the property tests call.
 
 use super::Identity;
-use crate::wire::connect::Connect;
+use crate::clock::Clock;
+use crate::dataplane::Credential;
+use crate::wire::Buffer;
+use crate::wire::connect::{Connect, Edits};
 
 /// Whatever a client says and however a server greets: without a signature over the nonce and without a password there is no name, and
 /// nothing panics.
@@ -10,11 +13,14 @@ use crate::wire::connect::Connect;
 /// When there is one.
 pub fn nothing_proves_itself(data: &[u8]) {
     let (nonce, json) = data.split_at_checked(8).unwrap_or((data, b"{}"));
-    if Connect::read(json).is_err() {
+    let mut options = Connect::default();
+    let Ok(credentials) = options.take(json, &Edits::default(), &mut Buffer::new()) else {
         return;
-    }
+    };
     let mut identity = Identity::default();
     nonce.clone_into(&mut identity.server.nonce);
-    identity.connect(json);
+    identity.server.auth_required = true;
+    let signs = [Credential::Nkey, Credential::Jwt];
+    identity.connect(&credentials, &signs, &Clock::system());
     assert_eq!(identity.names().count(), 0);
 }

@@ -1,7 +1,7 @@
 //! Who a client is, as far as somebody has verified it; what nobody has verified is nothing here.
 //!
-//! A certificate's names come from the TLS handshake. An nkey, and the account that signed a JWT, the gateway verifies itself. A user
-//! and an account by name are as good as the server's check of them. Of credentials nothing is kept but the names.
+//! A certificate's names come from the TLS handshake. In which account a client is, the server says. A user, an nkey and the key that
+//! signed a JWT count where the operator states that the servers check them. Of credentials nothing is kept but the names.
 
 mod barred;
 #[cfg(any(test, fuzzing))]
@@ -10,13 +10,17 @@ mod proof;
 #[cfg(test)]
 mod tests;
 
+use std::time::Instant;
+
+use crate::clock::Clock;
 use crate::policy::{ClientName, Kind, Kinds};
 use crate::tls::{Names, Peer};
 use crate::wire::Credentials;
 use crate::wire::info::Info;
 
+use super::config::Credential;
 pub(super) use barred::Barred;
-use proof::Greeted;
+use proof::{Greeted, Proof};
 
 /// Who one client is. Grows and shrinks: see [`Identity::epoch`].
 #[derive(Default)]
@@ -37,10 +41,10 @@ enum Claims {
     /// Nothing, and nothing else either.
     #[default]
     Silent,
-    /// Its first operation was a CONNECT that proves these.
-    Proven(Vec<ClientName>),
+    /// Its first operation was a CONNECT that proves these, until its JWT runs out, if it came with one.
+    Proven(Vec<ClientName>, Option<Instant>),
     /// It spoke before its CONNECT, and may have been somebody else then; or a later CONNECT named somebody else, and what is
-    /// delivered may still be the earlier one's. For good.
+    /// delivered may still be the earlier one's; or its JWT has run out. For good.
     Unclear,
 }
 
@@ -98,21 +102,46 @@ impl Identity {
         }
     }
 
-    /// The client sent a CONNECT that the server takes. A later one must prove the same names again.
-    pub(super) fn connect(&mut self, json: &[u8]) {
-        let proven = proof::names(&Credentials::read(json), &self.server);
+    /// Whether the server asks for credentials.
+    pub(super) const fn is_asked(&self) -> bool {
+        self.server.auth_required
+    }
+
+    /// The client sent a CONNECT. The server takes it, or ends the connection. A later one must prove the same names again.
+    pub(super) fn connect(
+        &mut self,
+        credentials: &Credentials<'_>,
+        verified: &[Credential],
+        clock: &Clock,
+    ) {
+        if matches!(self.claims, Claims::Unclear) {
+            return;
+        }
+        let proof = proof::proof(credentials, &self.server, verified, clock.wall());
+        let Proof { names, lasts } = proof;
+        let until = lasts.and_then(|lasts| clock.instant().checked_add(lasts));
         self.claims = match &self.claims {
-            Claims::Silent => Claims::Proven(proven),
-            Claims::Proven(before) if !before.is_empty() && *before == proven => return,
-            Claims::Proven(_) | Claims::Unclear => Claims::Unclear,
+            Claims::Silent => Claims::Proven(names, until),
+            Claims::Proven(before, _) if !before.is_empty() && *before == names => {
+                Claims::Proven(names, until)
+            }
+            Claims::Proven(..) | Claims::Unclear => Claims::Unclear,
         };
         self.changed();
+    }
+
+    /// It is `now`: who came with a JWT that has run out is nobody. The server ends the connection, too, but in its own time.
+    pub(super) fn grow_old(&mut self, now: Instant) {
+        if matches!(self.claims, Claims::Proven(_, Some(until)) if until <= now) {
+            self.claims = Claims::Unclear;
+            self.changed();
+        }
     }
 
     /// The server said in which account the client is.
     fn account(&mut self, said: &[u8]) {
         let name = std::str::from_utf8(said).ok();
-        let name = name.and_then(ClientName::account_said);
+        let name = name.and_then(|name| ClientName::proven(Kind::Account, name));
         self.account = match (&self.account, name) {
             (Account::Said(before), Some(name)) if *before == name => return,
             (Account::Unsaid, Some(name)) => Account::Said(name),
@@ -125,8 +154,10 @@ impl Identity {
     /// Everything that it has proven to be.
     pub(super) fn names(&self) -> impl Iterator<Item = &ClientName> {
         let (claimed, account) = match (&self.claims, &self.account) {
-            (Claims::Proven(names), Account::Said(name)) => (names.as_slice(), Some(name)),
-            (Claims::Proven(names), Account::Unsaid | Account::Unclear) => (names.as_slice(), None),
+            (Claims::Proven(names, _), Account::Said(name)) => (names.as_slice(), Some(name)),
+            (Claims::Proven(names, _), Account::Unsaid | Account::Unclear) => {
+                (names.as_slice(), None)
+            }
             (Claims::Silent | Claims::Unclear, _) => (&[][..], None),
         };
         self.certificate.iter().chain(claimed).chain(account)

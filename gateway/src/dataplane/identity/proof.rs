@@ -1,12 +1,16 @@
 //! What a CONNECT proves.
 //!
-//! The server's acceptance proves less than it seems: a server ignores what it does not ask for. So signatures are verified here, and a
-//! user counts only where the server must have looked at its password.
+//! A server's acceptance proves less than it seems, for a server ignores what it does not ask for, and a signature proves less still:
+//! anybody can make a key. So a name counts only where the servers are known to check credentials of its kind, this one asks for
+//! some, and CONNECT has no others by which the client might have been let in. Signatures are verified here all the same.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use data_encoding::{BASE64, BASE64URL_NOPAD};
 use nkeys::KeyPair;
 use serde::Deserialize;
 
+use crate::dataplane::config::Credential;
 use crate::policy::{ClientName, Kind, is_account_key, is_user_key};
 use crate::wire::Credentials;
 
@@ -15,23 +19,43 @@ use crate::wire::Credentials;
 pub(super) struct Greeted {
     /// What a client has to sign; from the newest INFO that has one.
     pub(super) nonce: Vec<u8>,
-    /// Whether it turns away clients without credentials.
+    /// Whether it turns away clients without credentials. One that has a user for them says that it does not.
     pub(super) auth_required: bool,
+}
+
+/// What credentials prove.
+#[derive(Debug, Default)]
+pub(super) struct Proof {
+    pub(super) names: Vec<ClientName>,
+    /// From now on; for good where there is none. Goes for what the server says of the client, too.
+    pub(super) lasts: Option<Duration>,
 }
 
 /// How the JWTs are signed that are verified here: over their first two parts, as text.
 const ALGORITHM: &str = "ed25519-nkey";
 
-/// The names that these credentials prove, to a server that has greeted like this.
-pub(super) fn names(credentials: &Credentials<'_>, server: &Greeted) -> Vec<ClientName> {
-    let signed = by_signature(credentials, &server.nonce);
-    let by_server = user(credentials).filter(|_| server.auth_required);
-    signed.into_iter().flatten().chain(by_server).collect()
+/// What these credentials prove to a server that has greeted like this, where the servers check those that are `verified`.
+pub(super) fn proof(
+    credentials: &Credentials<'_>,
+    server: &Greeted,
+    verified: &[Credential],
+    now: SystemTime,
+) -> Proof {
+    let lasts = credentials.jwt.as_deref().map(|jwt| lifetime(jwt, now));
+    let lasts = lasts.unwrap_or_default();
+    let may = lasts != Some(Duration::ZERO) && server.auth_required && !credentials.unclear;
+    let names = may.then(|| names(credentials, &server.nonce, verified));
+    Proof {
+        names: names.flatten().unwrap_or_default(),
+        lasts,
+    }
 }
 
-/// The user, where the server can have authenticated nobody else: it tries a JWT and an nkey first, and looks at no user where it asks
-/// for a token.
-fn user(credentials: &Credentials<'_>) -> Option<ClientName> {
+fn names(
+    credentials: &Credentials<'_>,
+    nonce: &[u8],
+    verified: &[Credential],
+) -> Option<Vec<ClientName>> {
     let Credentials {
         user,
         pass,
@@ -39,49 +63,45 @@ fn user(credentials: &Credentials<'_>) -> Option<ClientName> {
         nkey,
         jwt,
         signature,
-        unclear,
+        unclear: _,
     } = credentials;
-    let other =
-        token.is_some() || *unclear || nkey.is_some() || jwt.is_some() || signature.is_some();
-    if other || pass.is_none() {
-        return None;
+    let spoken = user.is_some() || pass.is_some() || token.is_some();
+    let counts = |credential| verified.contains(&credential);
+    match (jwt, nkey, signature) {
+        (Some(jwt), nkey, Some(signature)) if counts(Credential::Jwt) && !spoken => {
+            let jwt = read_jwt(jwt)?;
+            let same = nkey.as_ref().is_none_or(|nkey| **nkey == jwt.user);
+            let user = signed_by(&jwt.user, nonce, signature).filter(|_| same)?;
+            let account = ClientName::proven(Kind::Account, &jwt.account)?;
+            Some(vec![user, account])
+        }
+        (None, Some(nkey), Some(signature)) if counts(Credential::Nkey) && !spoken => {
+            signed_by(nkey, nonce, signature).map(|user| vec![user])
+        }
+        (None, None, None) if counts(Credential::User) && pass.is_some() && token.is_none() => {
+            ClientName::proven(Kind::User, user.as_deref()?).map(|user| vec![user])
+        }
+        _ => None,
     }
-    ClientName::proven(Kind::User, user.as_deref()?)
 }
 
-/// The user nkey that has signed the nonce, and the account key that has signed the user's JWT.
-fn by_signature(credentials: &Credentials<'_>, nonce: &[u8]) -> Option<Vec<ClientName>> {
-    if nonce.is_empty() {
-        return None;
-    }
-    let signature = credentials.signature.as_deref()?.as_bytes();
+/// The user with this nkey, who has signed the nonce.
+fn signed_by(user: &str, nonce: &[u8], signature: &str) -> Option<ClientName> {
+    let signature = signature.as_bytes();
     let signature = BASE64URL_NOPAD
         .decode(signature)
         .or_else(|_other_alphabet| BASE64.decode(signature))
         .ok()?;
-    let jwt = credentials.jwt.as_deref().map(read_jwt);
-    // A server that takes JWTs looks at no nkey beside one.
-    let (user, account) = match jwt {
-        Some(jwt) => {
-            let jwt = jwt?;
-            (jwt.user, jwt.account)
-        }
-        None => (credentials.nkey.as_deref()?.to_owned(), None),
-    };
-    if !is_user_key(&user) || !has_signed(&user, nonce, &signature) {
-        return None;
-    }
-    let user = ClientName::proven(Kind::Nkey, &user);
-    let account = account.and_then(|key| ClientName::proven(Kind::Account, &key));
-    Some(user.into_iter().chain(account).collect())
+    let proves = !nonce.is_empty() && is_user_key(user) && has_signed(user, nonce, &signature);
+    ClientName::proven(Kind::Nkey, user).filter(|_| proves)
 }
 
-/// What a JWT says, and whether it is true.
+/// A user's JWT, which an account's key has signed.
 struct Jwt {
     /// Whom it is about.
     user: String,
-    /// The account's own key or one of its signing keys, when it has signed this JWT.
-    account: Option<String>,
+    /// The account's own key or one of its signing keys.
+    account: String,
 }
 
 #[derive(Deserialize)]
@@ -102,27 +122,54 @@ struct Nats {
     r#type: String,
 }
 
-/// Reads a user's JWT and verifies who has signed it. Its times and its revocation are the server's to judge, which ends the connection
-/// of whoever comes with one that has run out.
+/// From when on and until when, in seconds since 1970; 0 is no limit.
+#[derive(Deserialize)]
+struct Times {
+    #[serde(default)]
+    nbf: i64,
+    #[serde(default)]
+    exp: i64,
+}
+
+/// How long a JWT still holds, whoever has signed it; nothing at all when it cannot be read.
+fn lifetime(jwt: &str, now: SystemTime) -> Option<Duration> {
+    let none = Some(Duration::ZERO);
+    let Some(Times { nbf, exp }) = jwt.split('.').nth(1).and_then(decoded) else {
+        return none;
+    };
+    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let at = |seconds: i64| Duration::from_secs(u64::try_from(seconds).unwrap_or_default());
+    match exp {
+        _ if now < at(nbf) => none,
+        ..=0 => None,
+        exp => Some(at(exp).saturating_sub(now)),
+    }
+}
+
+/// Reads a user's JWT and verifies who has signed it. Its revocation and its hours are the server's to judge, which ends the
+/// connection.
 fn read_jwt(text: &str) -> Option<Jwt> {
     let (signed, signature) = text.rsplit_once('.')?;
     let (head, claims) = signed.split_once('.')?;
-    let [head, claims, signature] =
-        [head, claims, signature].map(|part| BASE64URL_NOPAD.decode(part.as_bytes()));
-    let head = head.ok()?;
+    let head = BASE64URL_NOPAD.decode(head.as_bytes()).ok()?;
     let head: Head<'_> = serde_json::from_slice(&head).ok()?;
-    let claims: Claims = serde_json::from_slice(&claims.ok()?).ok()?;
+    let claims: Claims = decoded(claims)?;
+    let signature = BASE64URL_NOPAD.decode(signature.as_bytes()).ok()?;
     // Accounts sign other things too: of another account, for example, what it may import.
-    if claims.nats.r#type != "user" || head.alg != ALGORITHM {
-        return None;
-    }
-    let signature = signature.ok()?;
-    let genuine =
-        is_account_key(&claims.iss) && has_signed(&claims.iss, signed.as_bytes(), &signature);
-    Some(Jwt {
+    let genuine = claims.nats.r#type == "user"
+        && head.alg == ALGORITHM
+        && is_account_key(&claims.iss)
+        && has_signed(&claims.iss, signed.as_bytes(), &signature);
+    genuine.then_some(Jwt {
         user: claims.sub,
-        account: genuine.then_some(claims.iss),
+        account: claims.iss,
     })
+}
+
+/// A part of a JWT.
+fn decoded<T: serde::de::DeserializeOwned>(part: &str) -> Option<T> {
+    let json = BASE64URL_NOPAD.decode(part.as_bytes()).ok()?;
+    serde_json::from_slice(&json).ok()
 }
 
 /// Whether the holder of this public nkey has signed `text`.

@@ -5,23 +5,32 @@ use nkeys::KeyPair;
 use proptest::prelude::*;
 use serde_json::json;
 
+use std::time::{Duration, SystemTime};
+
 use super::*;
 use crate::policy::{Clients, Listed};
+use crate::wire::Buffer;
+use crate::wire::connect::{Connect, Edits};
 
 const NONCE: &str = "SvNsb2xwPq4";
 
-/// How a server greets.
+/// All kinds of credentials.
+const ALL: &[Credential] = &[Credential::User, Credential::Nkey, Credential::Jwt];
+
+/// How a server greets, and what it checks.
 #[derive(Clone, Copy)]
 struct Server {
     nonce: &'static str,
     auth_required: bool,
+    verified: &'static [Credential],
 }
 
-/// A server that wants credentials and sends a nonce.
+/// A server that wants credentials, sends a nonce, and checks whatever it is given.
 const fn server() -> Server {
     Server {
         nonce: NONCE,
         auth_required: true,
+        verified: ALL,
     }
 }
 
@@ -33,8 +42,15 @@ fn connected(json: &str, server: Server) -> Identity {
         },
         ..Identity::default()
     };
-    identity.connect(json.as_bytes());
+    say(&mut identity, json, server.verified, &Clock::system());
     identity
+}
+
+/// The client sends a CONNECT.
+fn say(identity: &mut Identity, json: &str, verified: &[Credential], clock: &Clock) {
+    let mut options = Connect::default();
+    let taken = options.take(json.as_bytes(), &Edits::default(), &mut Buffer::new());
+    identity.connect(&taken.unwrap(), verified, clock);
 }
 
 /// Before anybody but the server has spoken.
@@ -75,7 +91,7 @@ impl Keys {
 
     fn claims(&self) -> serde_json::Value {
         let (account, user) = (self.account.public_key(), self.user.public_key());
-        json!({"iss": account, "sub": user, "exp": 1, "nats": {"type": "user", "version": 2}})
+        json!({"iss": account, "sub": user, "nats": {"type": "user", "version": 2}})
     }
 
     fn jwt(&self, claims: &serde_json::Value) -> String {
@@ -115,10 +131,123 @@ fn user_counts_where_the_server_must_have_looked_at_its_password() {
         r#"{"user":"planner","pass":"x","jwt":"a.b.c"}"#,
         r#"{"user":"planner","pass":"x","sig":"s"}"#,
         r#"{"user":"planner","pass":"x","SIG":"s","sig":null}"#,
-        "{\"user\":\"planner\",\"pass\":\"x\",\"jwt\":\"\u{0}\"}",
     ] {
         assert_eq!(count(&connected(other, server())), 0, "{other}");
     }
+}
+
+#[test]
+fn nothing_counts_that_servers_are_not_known_to_check() {
+    let (keys, nkey) = (Keys::new(), KeyPair::new_user());
+    let nkey = json!({"nkey": nkey.public_key(), "sig": signature(&nkey, NONCE)}).to_string();
+    let claims = [
+        (
+            Credential::User,
+            r#"{"user":"planner","pass":"x"}"#.to_owned(),
+        ),
+        (Credential::Nkey, nkey),
+        (Credential::Jwt, keys.connect(&keys.jwt(&keys.claims()))),
+    ];
+    for (credential, json) in &claims {
+        for verified in ALL {
+            let verified = std::slice::from_ref(verified);
+            let proves = verified.contains(credential);
+            let server = Server {
+                verified,
+                ..server()
+            };
+            assert_eq!(count(&connected(json, server)) > 0, proves, "{json}");
+            let open = Server {
+                auth_required: false,
+                ..server
+            };
+            assert_eq!(count(&connected(json, open)), 0, "{json}");
+        }
+    }
+}
+
+#[test]
+fn several_credentials_prove_nothing() {
+    let (keys, nkey) = (Keys::new(), KeyPair::new_user());
+    let jwt = json!({"jwt": keys.jwt(&keys.claims()), "sig": signature(&keys.user, NONCE)});
+    let nkey = json!({"nkey": nkey.public_key(), "sig": signature(&nkey, NONCE)});
+    let with = |base: &serde_json::Value, more: serde_json::Value| {
+        let mut all = base.as_object().unwrap().clone();
+        all.extend(more.as_object().unwrap().clone());
+        serde_json::Value::Object(all).to_string()
+    };
+    for base in [&jwt, &nkey] {
+        assert!(count(&connected(&base.to_string(), server())) > 0);
+        for more in [
+            json!({"user": "planner", "pass": "x"}),
+            json!({"user": "planner"}),
+            json!({"pass": "x"}),
+            json!({"auth_token": "t"}),
+            json!({"nkey": keys.account.public_key()}),
+        ] {
+            let json = with(base, more);
+            assert_eq!(count(&connected(&json, server())), 0, "{json}");
+        }
+    }
+    // Some clients say both, and mean one.
+    let same = with(&jwt, json!({"nkey": keys.user.public_key()}));
+    assert!(is(&connected(&same, server()), "account:*"));
+}
+
+#[test]
+fn jwt_that_has_run_out_or_is_not_yet_valid_proves_nothing_and_leaves_no_account() {
+    let keys = Keys::new();
+    let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
+    for (nbf, exp, holds) in [
+        (0, 0, true),
+        (1_000, 1_001, true),
+        (0, 1_000, false),
+        (0, 1, false),
+        (1_001, 0, false),
+        (-1, -1, true),
+    ] {
+        for verified in [ALL, &[]] {
+            let mut claims = keys.claims();
+            claims["nbf"] = json!(nbf);
+            claims["exp"] = json!(exp);
+            let mut identity = silent();
+            let (clock, _) = Clock::by_hand(wall);
+            say(
+                &mut identity,
+                &keys.connect(&keys.jwt(&claims)),
+                verified,
+                &clock,
+            );
+            identity.account(b"ACME");
+            identity.grow_old(clock.instant());
+            assert_eq!(is(&identity, "nkey:*"), holds && !verified.is_empty());
+            assert_eq!(is(&identity, "account:ACME"), holds, "{nbf} {exp}");
+        }
+    }
+}
+
+#[test]
+fn jwt_runs_out_on_a_living_connection() {
+    let keys = Keys::new();
+    let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
+    let (clock, winder) = Clock::by_hand(wall);
+    let mut claims = keys.claims();
+    claims["exp"] = json!(1_060);
+    let mut identity = silent();
+    say(
+        &mut identity,
+        &keys.connect(&keys.jwt(&claims)),
+        ALL,
+        &clock,
+    );
+    identity.account(b"ACME");
+    winder.advance(Duration::from_secs(59));
+    identity.grow_old(clock.instant());
+    assert_eq!(count(&identity), 3);
+    let before = identity.epoch();
+    winder.advance(Duration::from_secs(1));
+    identity.grow_old(clock.instant());
+    assert!(count(&identity) == 0 && identity.epoch() != before);
 }
 
 #[test]
@@ -216,21 +345,19 @@ fn jwt_that_its_account_has_not_signed_as_it_is_proves_no_account() {
 }
 
 #[test]
-fn account_of_the_servers_word_is_never_an_nkey() {
+fn account_is_what_the_server_says_and_nothing_once_it_says_another() {
     let (key, mut identity) = (
         KeyPair::new_account().public_key(),
         connected("{}", server()),
     );
-    identity.account(key.as_bytes());
-    assert_eq!(count(&identity), 0);
     identity.account(b"$G");
     assert_eq!(count(&identity), 0);
-    identity.account(b"ACME");
-    assert!(is(&identity, "account:ACME"));
-    identity.account(b"ACME");
-    assert!(is(&identity, "account:ACME"));
+    identity.account(key.as_bytes());
+    assert!(is(&identity, &format!("account:{key}")));
+    identity.account(key.as_bytes());
+    assert!(is(&identity, &format!("account:{key}")));
     identity.account(b"OTHER");
-    identity.account(b"ACME");
+    identity.account(key.as_bytes());
     assert_eq!(count(&identity), 0);
 }
 
@@ -239,7 +366,7 @@ fn account_counts_for_nobody_before_its_connect() {
     let mut identity = silent();
     identity.account(b"ACME");
     assert_eq!(count(&identity), 0);
-    identity.connect(b"{}");
+    say(&mut identity, "{}", ALL, &Clock::system());
     assert!(is(&identity, "account:ACME"));
 }
 
@@ -247,7 +374,12 @@ fn account_counts_for_nobody_before_its_connect() {
 fn who_spoke_before_its_connect_is_nobody() {
     let mut identity = silent();
     identity.spoke();
-    identity.connect(br#"{"user":"planner","pass":"x"}"#);
+    say(
+        &mut identity,
+        r#"{"user":"planner","pass":"x"}"#,
+        ALL,
+        &Clock::system(),
+    );
     identity.account(b"ACME");
     assert_eq!(count(&identity), 0);
 }
@@ -257,12 +389,17 @@ fn later_connect_as_the_same_keeps_the_identity_and_as_another_ends_it_for_good(
     let planner = r#"{"user":"planner","pass":"x"}"#;
     let mut identity = connected(planner, server());
     identity.account(b"ACME");
-    identity.connect(planner.as_bytes());
+    say(&mut identity, planner, ALL, &Clock::system());
     assert!(is(&identity, "user:planner") && is(&identity, "account:ACME"));
     let before = identity.epoch();
-    identity.connect(br#"{"user":"mallory","pass":"x"}"#);
+    say(
+        &mut identity,
+        r#"{"user":"mallory","pass":"x"}"#,
+        ALL,
+        &Clock::system(),
+    );
     assert!(count(&identity) == 0 && identity.epoch() != before);
-    identity.connect(planner.as_bytes());
+    say(&mut identity, planner, ALL, &Clock::system());
     assert_eq!(count(&identity), 0);
 }
 
@@ -270,7 +407,12 @@ fn later_connect_as_the_same_keeps_the_identity_and_as_another_ends_it_for_good(
 fn later_connect_of_who_has_proven_nothing_ends_its_account_too() {
     let mut identity = connected(r#"{"auth_token":"one"}"#, server());
     identity.account(b"ACME");
-    identity.connect(br#"{"auth_token":"two"}"#);
+    say(
+        &mut identity,
+        r#"{"auth_token":"two"}"#,
+        ALL,
+        &Clock::system(),
+    );
     assert_eq!(count(&identity), 0);
 }
 
@@ -319,7 +461,12 @@ fn closed_keyrings_follow_the_snapshot_and_the_client() {
     deaf.refresh(&planner, &identity);
     mute.refresh(&planner, &identity);
     assert!(deaf.any() && deaf.has(b) && !deaf.has(a) && !mute.any());
-    identity.connect(br#"{"user":"planner","pass":"x"}"#);
+    say(
+        &mut identity,
+        r#"{"user":"planner","pass":"x"}"#,
+        ALL,
+        &Clock::system(),
+    );
     deaf.refresh(&planner, &identity);
     assert!(!deaf.any());
     deaf.refresh(&snapshot("user:other", 2), &identity);

@@ -52,6 +52,9 @@ pub enum PublishBatch {
     /// Nothing can be sealed under this keyring now; wait for [`Keys::changes`](crate::keyring::Keys::changes) and try again. The
     /// message is the first that is left.
     Waits(KeyringId),
+    /// The server has not accepted the client yet, and nothing is sealed for whom it may refuse. It has been asked; the message is the
+    /// first that is left.
+    Unaccepted,
     /// The client broke the protocol; the server has been given what it ends the connection for.
     Killed,
     /// The client publishes more at a time than is held for a connection, and not more than the server would take.
@@ -61,6 +64,7 @@ pub enum PublishBatch {
 /// Why an operation was not forwarded.
 enum Stop {
     Waits(KeyringId),
+    Unaccepted,
     TooLarge,
     /// The operation went out, and the server will close on it.
     Closes,
@@ -123,6 +127,10 @@ impl<'s> PublishPath<'s> {
                 Ok(Step::Op { op, len }) => match self.forward(&snapshot, op, output) {
                     Ok(()) => taken = taken.saturating_add(len),
                     Err(Stop::Waits(keyring)) => break PublishBatch::Waits(keyring),
+                    Err(Stop::Unaccepted) => {
+                        self.link.borrow_mut().refusals.ask(output);
+                        break PublishBatch::Unaccepted;
+                    }
                     Err(Stop::TooLarge) => break kill(TOO_LARGE, output),
                     Err(Stop::Closes) => break PublishBatch::Killed,
                 },
@@ -141,6 +149,7 @@ impl<'s> PublishPath<'s> {
 
     /// What the deliver direction has learned of the server since the last batch.
     fn learn(&mut self, snapshot: &Snapshot) {
+        self.link.borrow_mut().identity.grow_old(self.now);
         let link = self.link.borrow();
         self.mute.refresh(snapshot, &link.identity);
         self.deaf.refresh(snapshot, &link.identity);
@@ -206,10 +215,14 @@ impl<'s> PublishPath<'s> {
 
     fn connect(&mut self, snapshot: &Snapshot, json: &[u8], out: &mut Buffer) -> Result<(), Stop> {
         let line = (json, self.parser.arg_len());
-        greet::connect(line, self.worker, self.link, &mut self.options, out)
+        let credentials = greet::connect(line, self.worker, self.link, &mut self.options, out)
             .map_err(|greet::Refused| Stop::Closes)?;
-        let mut link = self.link.borrow_mut();
-        link.identity.connect(json);
+        let (mut link, shared) = (self.link.borrow_mut(), &self.worker.shared);
+        if link.identity.is_asked() || credentials.are_given() {
+            link.refusals.await_acceptance();
+        }
+        link.identity
+            .connect(&credentials, &shared.config.verified, &shared.clock);
         link.protocol = Some(self.options.protocol());
         let headers = link.headers && self.options.headers();
         link.client = if headers {
@@ -251,6 +264,9 @@ impl<'s> PublishPath<'s> {
             return Ok(());
         }
         let keyring = self.keyring_for(policy, look, seals, publish);
+        if keyring.is_some() && !self.link.borrow().refusals.has_accepted() {
+            return Err(Stop::Unaccepted);
+        }
         self.watch.lap(Stage::Parse, &self.worker.shared.clock);
         let may_count = publish.payload.is_empty() && publish.headers.is_some();
         if may_count && self.is_counted(policy, look, publish) {

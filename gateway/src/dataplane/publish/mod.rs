@@ -147,10 +147,23 @@ async fn drain(
                 // What was installed or reserved since the batch began is found by the next, which comes at once.
                 _ => waiting = Some(Waiting::new(worker, keyring)),
             },
+            PublishBatch::Unaccepted => accepted(session).await?,
             PublishBatch::Killed => return Ok(ControlFlow::Break(Ended::Client)),
             PublishBatch::TooLarge => return Ok(ControlFlow::Break(Ended::TooLarge)),
         }
     }
+}
+
+/// Until the server has accepted the client. If it does not, it ends the connection.
+async fn accepted(session: &Session) -> io::Result<()> {
+    let news = session.link.borrow().refusals.news();
+    while !session.link.borrow().refusals.has_accepted() {
+        tokio::select! {
+            () = news.notified() => {}
+            () = session.nudge.notified() => flush_link(session).await?,
+        }
+    }
+    Ok(())
 }
 
 /// What the deliver direction has for the server. Between two batches, so between two operations.

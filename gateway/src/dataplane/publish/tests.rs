@@ -11,7 +11,7 @@ use super::*;
 use crate::clock::Clock;
 use crate::dataplane::Ends;
 use crate::dataplane::socket::Socket;
-use crate::dataplane::{Config, Link, Shared};
+use crate::dataplane::{Config, DeliverPath, Link, Shared};
 use crate::envelope::{Binding, OVERHEAD, Suite, VersionKey};
 use crate::keyring::{
     self, Budget, Keys, LaneCache, LaneMap, Snapshot, Usage, Used, Version, WorkerId,
@@ -201,4 +201,70 @@ async fn session_that_waits_goes_on_as_soon_as_more_is_reserved() {
         assert_eq!(rig.opened(&read), texts(0..8));
     };
     tokio::join!(script, run(&rig.worker, &session));
+}
+
+/// A link whose server has said this.
+fn greeted(rig: &Rig, info: &str) -> RefCell<Link> {
+    let link = RefCell::new(link());
+    let (mut said, mut told) = (Buffer::new(), Buffer::new());
+    said.put(format!("INFO {info}\r\n").as_bytes());
+    DeliverPath::new(&rig.worker, &link).batch(&mut said, &mut told);
+    link
+}
+
+#[test]
+fn nothing_is_sealed_for_whom_the_server_has_not_accepted() {
+    let rig = Rig::new();
+    rig.agents.extend(messages(100));
+    for (info, first) in [
+        (
+            r#"{"auth_required":true}"#,
+            "CONNECT {\"verbose\":false}\r\n",
+        ),
+        (r#"{}"#, "CONNECT {\"verbose\":false,\"pass\":\"p\"}\r\n"),
+        (r#"{"auth_required":true}"#, ""),
+    ] {
+        let link = greeted(&rig, info);
+        let mut path = PublishPath::new(&rig.worker, &link);
+        let (mut input, mut output) = (Buffer::new(), Buffer::new());
+        input.put(format!("{first}{}", publishes("agents.a", &texts(0..2))).as_bytes());
+        for _attempt in 0..2 {
+            let ended = path.batch(&mut input, &mut output);
+            assert!(matches!(ended, PublishBatch::Unaccepted));
+            assert_eq!(output.filled(), format!("{first}PING\r\n").as_bytes());
+        }
+        output.consume(output.len());
+        let (mut said, mut told) = (Buffer::new(), Buffer::new());
+        said.put(b"PONG\r\n");
+        DeliverPath::new(&rig.worker, &link).batch(&mut said, &mut told);
+        assert!(told.is_empty() && said.is_empty());
+        let ended = path.batch(&mut input, &mut output);
+        assert!(matches!(ended, PublishBatch::More(_)) && input.is_empty());
+        assert_eq!(rig.opened(output.filled()), texts(0..2));
+    }
+}
+
+#[test]
+fn client_s_own_ping_asks_and_a_server_that_asks_for_nothing_is_not_asked() {
+    let rig = Rig::new();
+    rig.agents.extend(messages(100));
+    for (info, first) in [
+        (
+            r#"{"auth_required":true}"#,
+            "CONNECT {\"verbose\":false}\r\nPING\r\n",
+        ),
+        (r#"{}"#, "CONNECT {\"verbose\":false}\r\n"),
+        (r#"{}"#, ""),
+    ] {
+        let link = greeted(&rig, info);
+        let mut path = PublishPath::new(&rig.worker, &link);
+        let (mut input, mut output) = (Buffer::new(), Buffer::new());
+        input.put(format!("{first}{}", publishes("agents.a", &texts(0..1))).as_bytes());
+        let ended = path.batch(&mut input, &mut output);
+        let waits = matches!(ended, PublishBatch::Unaccepted);
+        assert_eq!(waits, first.ends_with("PING\r\n"));
+        assert!(output.filled().starts_with(first.as_bytes()));
+        output.consume(first.len());
+        assert_eq!(rig.opened(output.filled()), texts(0..usize::from(!waits)));
+    }
 }

@@ -33,6 +33,7 @@ pub(super) struct Member<'a> {
 pub(super) struct Members<'a> {
     json: &'a [u8],
     at: usize,
+    deepest: usize,
     state: State,
 }
 
@@ -84,26 +85,45 @@ impl Brackets {
 impl<'a> Members<'a> {
     /// The members of `json`.
     pub(super) const fn new(json: &'a [u8]) -> Self {
+        Self::within(json, DEEPEST)
+    }
+
+    /// The same, with an error for values that nest deeper than `deepest`.
+    pub(super) const fn within(json: &'a [u8], deepest: usize) -> Self {
         Self {
             json,
             at: 0,
+            deepest,
             state: State::First,
         }
     }
 
+    /// Up to and including the opening brace.
+    pub(super) fn head(&self) -> Option<&'a [u8]> {
+        let open = memchr::memchr(b'{', self.json)?;
+        self.json.get(..=open)
+    }
+
+    /// What is left of the text: before the first member all behind the opening brace, then from the last one's separator on.
+    pub(super) fn rest(&self) -> &'a [u8] {
+        let from = if self.state == State::First {
+            self.head().map_or(0, <[u8]>::len)
+        } else {
+            self.at.saturating_sub(1)
+        };
+        self.json.get(from..).unwrap_or_default()
+    }
+
     /// Reads everything once: what stands around the members, or that this is no object.
     pub(super) fn frame(json: &'a [u8]) -> Result<Frame<'a>, NotAnObject> {
-        let open = json.iter().position(|&b| b == b'{').ok_or(NotAnObject)?;
         let mut members = Self::new(json);
-        let mut split = open.saturating_add(1);
+        let head = members.head().ok_or(NotAnObject)?;
+        let mut tail = members.rest();
         while let Some(member) = members.next() {
             member?;
-            split = members.at.saturating_sub(1);
+            tail = members.rest();
         }
-        Ok(Frame {
-            head: json.get(..=open).ok_or(NotAnObject)?,
-            tail: json.get(split..).ok_or(NotAnObject)?,
-        })
+        Ok(Frame { head, tail })
     }
 
     /// The first value of a text, and what stands behind it, both without blanks around them. `None`: it begins with none.
@@ -184,7 +204,7 @@ impl<'a> Members<'a> {
     fn piece(&mut self, open: &mut Brackets) -> Result<(), NotAnObject> {
         match self.peek().ok_or(NotAnObject)? {
             b'"' => return self.string().map(drop),
-            bracket @ (b'{' | b'[') if open.depth < DEEPEST => open.push(bracket),
+            bracket @ (b'{' | b'[') if open.depth < self.deepest => open.push(bracket),
             b'}' if open.pop() == Some(true) => {}
             b']' if open.pop() == Some(false) => {}
             b',' | b':' | b' ' | b'\t' | b'\r' | b'\n' if open.depth > 0 => {}

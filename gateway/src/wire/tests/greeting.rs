@@ -1,6 +1,6 @@
 //! Rules of the greeting: INFO (NATS.md section 3), CONNECT (R7, R8, R13, R23, R24).
 
-use super::super::connect::{self, Connect, Refused};
+use super::super::connect::{Connect, Edits, Refused};
 use super::super::info::{self, Info, Tls};
 use super::super::{Buffer, NotAnObject};
 
@@ -160,6 +160,13 @@ fn info_nested_beyond_every_reader_is_refused_without_recursion() {
     );
 }
 
+/// What the server gets of a CONNECT.
+fn taken(options: &mut Connect, json: &[u8], edits: &Edits<'_>) -> Result<String, Refused> {
+    let mut out = Buffer::new();
+    options.take(json, edits, &mut out)?;
+    Ok(String::from_utf8(out.filled().to_vec()).expect("UTF-8"))
+}
+
 #[test]
 fn r7_absent_keys_mean_verbose_pedantic_echo_and_no_headers() {
     let options = Connect::read(b"{}").expect("valid");
@@ -173,12 +180,17 @@ fn r7_absent_keys_mean_verbose_pedantic_echo_and_no_headers() {
 fn r8_a_second_connect_keeps_what_it_does_not_name() {
     let mut options =
         Connect::read(br#"{"verbose":false,"headers":true,"protocol":1}"#).expect("valid");
-    options
-        .apply(br#"{"headers":null,"echo":false}"#)
-        .expect("valid");
+    let changed = taken(
+        &mut options,
+        br#"{"headers":null,"echo":false}"#,
+        &Edits::default(),
+    );
+    changed.expect("valid");
     assert!(!options.verbose() && options.headers() && !options.echo() && options.pedantic());
     assert_eq!(options.protocol(), 1);
-    assert_eq!(options.apply(b" null "), Ok(()));
+    let before = options;
+    let same = taken(&mut options, b" null ", &Edits::default());
+    assert_eq!((same.as_deref(), options), (Ok(" null "), before));
 }
 
 #[test]
@@ -199,8 +211,6 @@ fn r23_wrong_types_and_wrong_json_are_refused_as_the_server_refuses_them() {
         r#"{"protocol":"1"}"#,
         r#"{"user":5}"#,
         r#"{"import":5}"#,
-        "[]",
-        "1",
     ] {
         assert_eq!(
             Connect::read(json.as_bytes()),
@@ -209,6 +219,8 @@ fn r23_wrong_types_and_wrong_json_are_refused_as_the_server_refuses_them() {
         );
     }
     for json in [
+        "[]",
+        "1",
         "",
         "{",
         "{} x",
@@ -219,7 +231,7 @@ fn r23_wrong_types_and_wrong_json_are_refused_as_the_server_refuses_them() {
     ] {
         assert_eq!(
             Connect::read(json.as_bytes()),
-            Err(Refused::NotJson),
+            Err(Refused::NotAnObject),
             "{json}"
         );
     }
@@ -236,38 +248,30 @@ fn r24_proxy_sig_of_a_client_is_stripped_however_it_is_spelt() {
         "\\u0070roxy_\\u017fig",
     ] {
         let json = format!("{{ \"a\":1, \"{key}\":\"x\",\"b\":2}}");
-        let mut out = Buffer::new();
-        connect::rewrite(json.as_bytes(), &connect::Edits::default(), &mut out);
-        assert_eq!(out.filled(), br#"{ "a":1,"b":2}"#, "{key}");
+        let stripped = taken(&mut Connect::default(), json.as_bytes(), &Edits::default());
+        assert_eq!(stripped.as_deref(), Ok(r#"{ "a":1,"b":2}"#), "{key}");
     }
 }
 
 #[test]
 fn r24_our_own_proxy_sig_takes_the_place_of_the_clients() {
-    let mut out = Buffer::new();
-    let edits = connect::Edits {
+    let edits = Edits {
         proxy_sig: Some("ours"),
     };
-    connect::rewrite(br#"{"proxy_sig":"theirs"}"#, &edits, &mut out);
-    connect::rewrite(br#"{"a":1} "#, &edits, &mut out);
-    assert_eq!(
-        out.filled(),
-        br#"{"proxy_sig":"ours"}{"a":1,"proxy_sig":"ours"} "#
-    );
+    for (json, expected) in [
+        (r#"{"proxy_sig":"theirs"}"#, r#"{"proxy_sig":"ours"}"#),
+        (r#"{"a":1} "#, r#"{"a":1,"proxy_sig":"ours"} "#),
+    ] {
+        let signed = taken(&mut Connect::default(), json.as_bytes(), &edits);
+        assert_eq!(signed.as_deref(), Ok(expected));
+    }
 }
 
 #[test]
 fn r24_a_connect_without_proxy_sig_passes_byte_for_byte() {
-    for json in [
-        "{ }",
-        " {\"a\" : 1 ,\n\"a\":[ ]} ",
-        "not json",
-        "{\"proxy_sig\":",
-        "",
-    ] {
-        let mut out = Buffer::new();
-        connect::rewrite(json.as_bytes(), &connect::Edits::default(), &mut out);
-        assert_eq!(out.filled(), json.as_bytes());
+    for json in ["{ }", " {\"a\" : 1 ,\n\"a\":[ ]} ", "{}"] {
+        let same = taken(&mut Connect::default(), json.as_bytes(), &Edits::default());
+        assert_eq!(same.as_deref(), Ok(json));
     }
 }
 
@@ -283,7 +287,7 @@ fn r23_odd_json_is_judged_as_the_server_was_seen_to_judge_it() {
         b"{\"name\":\"\x7f\"}",
         br#"{"":1}"#,
         br#"{"no-responders":1,"noresponders":1}"#,
-        &depth(9_999),
+        &depth(16),
     ] {
         assert!(Connect::read(json).is_ok(), "{}", json.escape_ascii());
     }
@@ -302,4 +306,15 @@ fn r23_odd_json_is_judged_as_the_server_was_seen_to_judge_it() {
     ] {
         assert!(Connect::read(json).is_err(), "{}", json.escape_ascii());
     }
+}
+
+/// The server would take these; no client writes them.
+#[test]
+fn connect_that_nests_or_lists_more_than_any_client_s_is_refused() {
+    let deep = format!("{{\"x\":{}{}}}", "{\"x\":".repeat(17), "}".repeat(17));
+    let deep = deep.replace(":}", ":1}");
+    assert_eq!(Connect::read(deep.as_bytes()), Err(Refused::NotAnObject));
+    let many = |count: usize| format!("{{{}\"echo\":true}}", "\"x\":1,".repeat(count));
+    assert!(Connect::read(many(255).as_bytes()).is_ok());
+    assert_eq!(Connect::read(many(256).as_bytes()), Err(Refused::TooMany));
 }
