@@ -108,6 +108,7 @@ fn convert(root: &Section<'_>, base: &Path, environment: &Environment) -> Option
     let control = control::convert(root, base, network.as_ref());
     let proxy_seed = proxy::seed(&root.section("proxy"), base);
     let ((policy, keyrings), network) = (keyrings?, network?);
+    keyring::check_sizes(root, network.max_message, &keyrings);
     if network.relay_only {
         keyring::warn_of_relay(root);
     }

@@ -181,6 +181,7 @@ fn every_key_of_operation_is_read() {
 #[test]
 fn every_key_of_a_keyring_is_read() {
     let text = r#"
+        limits.max-message = 2048
         [[keyring]]
         name = "one"
         subjects = "one.>"

@@ -21,6 +21,8 @@ use crate::dataplane::route_cache::RouteCache;
 use crate::dataplane::streak::Streak;
 use crate::dataplane::worker::Worker;
 
+use super::forbid::is_beyond;
+
 /// What makes the server say `Maximum Payload Violation`, whatever its limit is.
 const TOO_LARGE: &[u8] = b"PUB x 999999999\r\n";
 
@@ -238,13 +240,13 @@ impl<'s> PublishPath<'s> {
             self.watch.lap(Stage::Parse, &self.worker.shared.clock);
             self.pass(publish, out);
             self.watch.lap(Stage::Crypto, &self.worker.shared.clock);
-            self.expect_alike(publish);
+            self.expect_alike(snapshot, publish);
             return Ok(());
         }
         let (policy, generation) = (snapshot.policy(), snapshot.generation());
         let look = self.routes.look(policy, generation, publish.subject);
         if let Some(keyring) = self.barring(look, publish) {
-            self.forbid(snapshot, keyring, publish, out);
+            self.forbid(snapshot, (keyring, Cause::Identity), publish, out);
             self.watch.lap(Stage::Parse, &self.worker.shared.clock);
             return Ok(());
         }
@@ -258,7 +260,7 @@ impl<'s> PublishPath<'s> {
             self.request(snapshot, request, publish, out);
         } else if let Some(keyring) = keyring {
             self.seal(snapshot, (keyring, look), publish, out)?;
-            self.expect_alike(publish);
+            self.expect_alike(snapshot, publish);
         } else {
             self.pass(publish, out);
         }
@@ -273,6 +275,10 @@ impl<'s> PublishPath<'s> {
         publish: &Publish<'_>,
         out: &mut Buffer,
     ) -> Result<(), Stop> {
+        if is_beyond(snapshot.policy(), keyring, publish) {
+            self.forbid(snapshot, (keyring, Cause::TooLarge), publish, out);
+            return Ok(());
+        }
         let meters = self.worker.meters.keyring(Some(keyring.index()));
         let headers = publish.headers.unwrap_or_default();
         let sealed_len = publish.payload.len().saturating_add(OVERHEAD);

@@ -1,4 +1,4 @@
-//! What a client may not do because of who it is not.
+//! What a client may not publish or subscribe to: because of who it is not, or because no key version could seal it.
 
 use crate::dataplane::link::Reads;
 use crate::dataplane::reports::Report;
@@ -8,6 +8,13 @@ use crate::policy::{KeyringId, Look, Policy, Route};
 use crate::wire::{Buffer, Publish, write};
 
 use super::batch::PublishPath;
+
+/// Whether the payload is longer than all that a key version of the keyring may seal: no rotation would help.
+pub(super) fn is_beyond(policy: &Policy, keyring: KeyringId, publish: &Publish<'_>) -> bool {
+    let rule = policy.keyring(keyring);
+    let len = u64::try_from(publish.payload.len()).unwrap_or(u64::MAX);
+    rule.is_some_and(|rule| len > rule.longest)
+}
 
 impl PublishPath<'_> {
     /// The keyring that does not admit the client, where it would publish under one. Empty messages are signals too.
@@ -23,11 +30,11 @@ impl PublishPath<'_> {
     pub(super) fn forbid(
         &self,
         snapshot: &Snapshot,
-        keyring: KeyringId,
+        (keyring, cause): (KeyringId, Cause),
         publish: &Publish<'_>,
         out: &mut Buffer,
     ) {
-        self.refused(snapshot, Some(keyring), Cause::Identity, publish);
+        self.refused(snapshot, Some(keyring), cause, publish);
         let reply = publish.reply;
         if let Some(reply) = reply.filter(|reply| self.may_tell(snapshot.policy(), reply)) {
             write::own_no_responders(out, reply);

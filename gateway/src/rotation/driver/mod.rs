@@ -53,6 +53,7 @@ use journal::Journal;
 use loaded::Loaded;
 use perform::Inquiry;
 use reserve::Pace;
+use run::Caller;
 
 pub(super) use run::Request;
 
@@ -79,6 +80,9 @@ pub(super) struct Driver {
     doubts: Throttle,
     /// A version that should be loaded could not be; when that was tried last.
     unloaded: Option<Instant>,
+    /// Who asked for a rotation that the one before is too close to.
+    callers: Vec<Caller>,
+    haste: Throttle,
 }
 
 /// A keyring and its engine.
@@ -140,6 +144,8 @@ impl Driver {
             in_doubt: false,
             doubts: Throttle::new(),
             unloaded: None,
+            callers: Vec::new(),
+            haste: Throttle::new(),
         };
         let before = driver.keys.load().generation();
         driver.loaded.number_from(before);
@@ -226,6 +232,7 @@ impl Driver {
             self.reserve(index);
             self.serve_subjects(index);
         }
+        self.call_back();
         self.measure(&seen);
     }
 

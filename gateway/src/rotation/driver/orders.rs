@@ -18,16 +18,24 @@ use super::loaded::Count;
 use super::perform::{failure, verdict};
 
 impl Driver {
-    /// A successor now. With others in the fleet it takes until they have proven.
+    /// A successor now; yields the version that sealed until then. With others in the fleet it takes until they have proven.
     pub(super) fn rotate(
         &mut self,
         keyring: &str,
         because: Because,
-    ) -> Result<Rotated, OrderError> {
+    ) -> Result<(usize, Option<u32>), OrderError> {
         let index = self.index(keyring)?;
         let before = self.active(index);
         let order = Order::Rotate;
         self.feed(index, Event::Asked(Asked { order, because }));
+        Ok((index, before))
+    }
+
+    /// What has come of a rotation since `before` sealed.
+    pub(super) fn rotated(
+        &self,
+        (index, before): (usize, Option<u32>),
+    ) -> Result<Rotated, OrderError> {
         let after = self.active(index);
         if before == after || after.is_none() {
             return Err(self.unfinished(index));
@@ -45,6 +53,12 @@ impl Driver {
             to,
             kid,
         })
+    }
+
+    /// How long a rotation has to wait because the one before is so close.
+    pub(super) fn held_back(&self, index: usize) -> Option<Duration> {
+        let (_keyring, ring) = self.ring(index)?;
+        ring.held_back(self.now())
     }
 
     /// Any other order; yields the keyring as it is afterwards.

@@ -21,8 +21,18 @@ use super::perform::{Then, Told, verdict};
 /// How often the driver looks at what time and traffic have brought about.
 pub(super) const TICK: Duration = Duration::from_millis(200);
 
+/// A rotation that waits for longer than this is worth a line in the log.
+const HASTE: Duration = Duration::from_secs(1);
+
 /// The way back to whoever asked.
 type Answer<T> = oneshot::Sender<T>;
+
+/// Somebody who has asked for a rotation that the one before is too close to.
+pub(super) struct Caller {
+    /// Of which keyring, and the version that sealed before.
+    asked: (usize, Option<u32>),
+    answer: Answer<Result<Rotated, OrderError>>,
+}
 
 /// What operators ask for.
 pub(in crate::rotation) enum Request {
@@ -129,7 +139,10 @@ impl Driver {
                 keyring,
                 because,
                 answer,
-            } => give(answer, self.rotate(&keyring, because)),
+            } => match self.rotate(&keyring, because) {
+                Ok(asked) => self.answer_rotation(Caller { asked, answer }),
+                Err(error) => give(answer, Err(error)),
+            },
             Request::Order {
                 keyring,
                 order,
@@ -177,6 +190,31 @@ impl Driver {
 }
 
 impl Driver {
+    /// Tells whoever asked for a rotation what has come of it; as soon as it is not held back any more.
+    pub(super) fn answer_rotation(&mut self, caller: Caller) {
+        if self.held_back(caller.asked.0).is_some() {
+            self.callers.push(caller);
+        } else {
+            give(caller.answer, self.rotated(caller.asked));
+        }
+    }
+
+    /// Tells those whose rotation has been held back until now.
+    pub(super) fn call_back(&mut self) {
+        for caller in std::mem::take(&mut self.callers) {
+            self.answer_rotation(caller);
+        }
+        let longest = (0..self.rings.len()).filter_map(|index| self.held_back(index));
+        if longest.max().is_some_and(|wait| wait > HASTE)
+            && let Some(left_out) = self.haste.admit(self.clock.instant())
+        {
+            tracing::warn!(
+                left_out,
+                "key versions reach their thresholds so fast that the next has to wait; raise `rotate` and `limit`"
+            );
+        }
+    }
+
     /// Destroys a version once the bus has said that nothing stored needs it.
     fn destroy(
         &mut self,

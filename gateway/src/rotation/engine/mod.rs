@@ -18,6 +18,7 @@
 mod deed;
 mod life;
 mod order;
+mod pace;
 mod plan;
 mod ring;
 mod take;
@@ -85,6 +86,7 @@ pub enum Event {
 #[must_use]
 pub fn step(mut ring: Ring, now: Now, event: Event) -> (Ring, Vec<Action>) {
     ring.take(now, event);
+    ring.pace.look(now, &ring.lives);
     let actions = ring.decide(now);
     (ring, actions)
 }

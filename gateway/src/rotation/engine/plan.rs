@@ -127,7 +127,8 @@ impl Ring {
                 Deed::Distribute(life.number)
             }
             Some(life) if life.state == State::Ready => {
-                if succession.at.is_some_and(|at| at > now.wall) {
+                let agreed = succession.at.is_none_or(|at| at <= now.wall);
+                if !agreed || self.held_back(now).is_some() {
                     return None;
                 }
                 Deed::Activate(life.number)

@@ -14,6 +14,7 @@ use crate::rotation::terms::Terms;
 use super::Deed;
 use super::life::{Life, Member, Now, later};
 use super::order::{Asked, Order, Refused};
+use super::pace::Pace;
 use super::usage::Usage;
 
 /// The first pause after a failure; it doubles.
@@ -31,6 +32,7 @@ pub struct Ring {
     pub(super) lives: Vec<Life>,
     pub(super) members: BTreeSet<Member>,
     pub(super) usage: Usage,
+    pub(super) pace: Pace,
     pub(super) succession: Option<Succession>,
     pub(super) orders: VecDeque<Asked>,
     pub(super) work: Work,
@@ -153,6 +155,7 @@ impl Ring {
     pub fn new(terms: Terms, lives: Vec<Life>, members: BTreeSet<Member>) -> Self {
         Self {
             terms,
+            pace: Pace::of(&lives),
             lives,
             members,
             usage: Usage::default(),
@@ -268,6 +271,18 @@ impl Ring {
         }
     }
 
+    /// How long a successor that everybody has waits still, because the rotation before is so short a time ago; `None` when nothing
+    /// does.
+    #[must_use]
+    pub fn held_back(&self, now: Now) -> Option<Duration> {
+        let succession = self.succession.as_ref()?;
+        self.successor()
+            .filter(|life| life.state == State::Ready)?;
+        let pressing = self.active().is_none() || succession.is_asked_for();
+        let wait = self.pace.wait(now, pressing);
+        (!wait.is_zero()).then_some(wait)
+    }
+
     /// The version that seals.
     #[must_use]
     pub fn active(&self) -> Option<&Life> {
@@ -320,6 +335,21 @@ impl Succession {
         self.proven.clear();
         self.challenged = None;
         self.at = None;
+    }
+
+    /// Whether anything but thresholds that were reached has asked for it.
+    pub(super) fn is_asked_for(&self) -> bool {
+        let threshold = |because: &Because| {
+            matches!(
+                because.trigger,
+                Trigger::Time
+                    | Trigger::Messages
+                    | Trigger::Bytes
+                    | Trigger::Forecast
+                    | Trigger::FailedOpens
+            )
+        };
+        !self.reasons.iter().all(threshold)
     }
 
     /// What set the rotation off.

@@ -1,6 +1,9 @@
 //! What must be true after every action, and whenever a process has begun.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jiff::Timestamp;
 
 use super::play::Play;
 use super::traffic::Id;
@@ -24,6 +27,21 @@ pub(super) struct Known {
     pub(super) shredding: BTreeSet<usize>,
     /// What an operator was told is done.
     pub(super) compromised: BTreeSet<Id>,
+    /// When versions were seen to have become active.
+    activated: BTreeMap<Id, Timestamp>,
+    /// The last of them in each keyring.
+    last: BTreeMap<usize, Last>,
+}
+
+/// A version that became active.
+struct Last {
+    id: Id,
+    /// On a clock that does not jump.
+    at: Duration,
+    /// How far ahead of that the wall clock was.
+    ahead: Duration,
+    /// By which process.
+    start: u64,
 }
 
 impl Play<'_> {
@@ -33,6 +51,7 @@ impl Play<'_> {
             let record = self.driver().catalogue.record(&self.names[index]).cloned();
             if let Some(record) = record {
                 self.check_record(index, &record);
+                self.check_pace(index, &record);
                 self.check_snapshot(index, &record);
             }
             self.check_visible(index);
@@ -54,6 +73,49 @@ impl Play<'_> {
             if version.state == State::Destroyed {
                 self.check_destroyed(id, version);
             }
+        }
+    }
+
+    /// No two versions become active within a second of each other; but for a clock that has gone on between two processes.
+    fn check_pace(&mut self, index: usize, record: &Record) {
+        let ahead = self.ahead();
+        let start = self.tally.starts;
+        let active = record
+            .versions
+            .iter()
+            .filter_map(|version| Some((version.activated?, (index, version.number))));
+        let mut new: Vec<_> = active
+            .filter(|(at, id)| self.known.activated.get(id) != Some(at))
+            .collect();
+        new.sort_unstable();
+        for (activated, id) in new {
+            let at = Duration::try_from(activated.duration_since(Timestamp::UNIX_EPOCH)).unwrap();
+            let at = at.saturating_sub(ahead);
+            let last = self.known.last.get(&index);
+            // What did not survive a power cut has never been.
+            let last = last.filter(|last| last.id != id && record.versions.iter().any(|version| {
+                last.id.1 == version.number
+                    && version.activated == self.known.activated.get(&last.id).copied()
+            }));
+            if let Some(last) = last
+                && (last.start == start || ahead <= last.ahead)
+            {
+                // Records keep whole milliseconds.
+                let gap = at.saturating_sub(last.at) + Duration::from_millis(1);
+                assert!(
+                    gap >= Duration::from_secs(1),
+                    "{id:?} became active {gap:?} after {:?}",
+                    last.id
+                );
+            }
+            self.known.activated.insert(id, activated);
+            let last = Last {
+                id,
+                at,
+                ahead,
+                start,
+            };
+            self.known.last.insert(index, last);
         }
     }
 

@@ -70,7 +70,7 @@ impl Play<'_> {
 
     fn assert_seals(&mut self, ring: usize) {
         let mut last = None;
-        for _ in 0..30 {
+        for _ in 0..40 {
             self.traffic.path().settle();
             self.driver_mut().quench();
             match self.traffic.path().burst_of(0, ring, 1) {

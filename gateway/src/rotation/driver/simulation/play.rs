@@ -1,7 +1,7 @@
 //! A run: a gateway among faults, from the seed's first action to the last.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::{FutureExt as _, StreamExt as _};
 use jiff::Timestamp;
@@ -45,6 +45,7 @@ pub(super) struct Play<'h> {
     pub(super) bus: Bus,
     pub(super) clock: Clock,
     pub(super) winder: Winder,
+    begun: Instant,
     /// The latest that the wall clock has shown.
     pub(super) latest: SystemTime,
     workers: usize,
@@ -126,6 +127,7 @@ impl<'h> Play<'h> {
             custodian,
             policy,
             latest: clock.wall(),
+            begun: clock.instant(),
             clock,
             winder,
             workers: usize::try_from(dice.between(1, 3)).unwrap(),
@@ -191,6 +193,12 @@ impl<'h> Play<'h> {
         self.winder.advance(by);
         self.latest = self.latest.max(self.clock.wall());
         self.driver_mut().tick();
+    }
+
+    /// How far the wall clock is ahead of the time that has passed.
+    pub(super) fn ahead(&self) -> Duration {
+        let wall = self.clock.wall().duration_since(SystemTime::UNIX_EPOCH);
+        wall.unwrap() - (self.clock.instant() - self.begun)
     }
 
     pub(super) fn note_retention(&mut self) {

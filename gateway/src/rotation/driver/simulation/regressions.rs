@@ -2,10 +2,12 @@
 
 use std::io::ErrorKind;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::world::{Home, place, signer};
 use crate::audit::{Log, Trigger};
 use crate::catalogue::{Catalogue, State};
+use crate::clock::Winder;
 use crate::disk::Files;
 use crate::disk::testing::{Forgetful, Trouble};
 use crate::policy::{Policy, Rule};
@@ -21,6 +23,7 @@ const STEPS: usize = 60;
 struct Bench {
     disk: Arc<Forgetful>,
     driver: Driver,
+    winder: Winder,
 }
 
 impl Bench {
@@ -28,7 +31,7 @@ impl Bench {
     fn new(home: &Home) -> Self {
         let disk = home.disk();
         let files: Arc<dyn Files> = Arc::<Forgetful>::clone(&disk);
-        let (clock, _winder) = Home::clock();
+        let (clock, winder) = Home::clock();
         let now = jiff::Timestamp::try_from(clock.wall()).unwrap();
         let catalogue = Catalogue::open_on(home.lock(), Arc::clone(&files), home.kek()).unwrap();
         let parts = Parts {
@@ -50,7 +53,11 @@ impl Bench {
             workers: 1,
         };
         let (driver, _misses) = Driver::start(config, parts).unwrap();
-        Self { disk, driver }
+        Self {
+            disk,
+            driver,
+            winder,
+        }
     }
 
     /// Other terms, as after a reload.
@@ -69,6 +76,8 @@ impl Bench {
 
     fn ask(&mut self, order: Order) {
         let because = Because::of_gateway(Trigger::Manual, "a test says so");
+        // A rotation right behind another would wait.
+        self.winder.advance(Duration::from_secs(1));
         // What it came to is read from the record.
         if order == Order::Rotate {
             drop(self.driver.rotate("default", because));

@@ -6,6 +6,7 @@
 )]
 
 mod facts;
+mod pace;
 mod page;
 mod random;
 
@@ -24,6 +25,7 @@ use crate::rotation::because::Because;
 use crate::rotation::terms::{Doubtful, Limit, Retain, Rotate};
 
 const HOUR: Duration = Duration::from_hours(1);
+const SECOND: Duration = Duration::from_secs(1);
 
 fn terms() -> Terms {
     Terms {
@@ -73,6 +75,8 @@ struct World {
     stored: Verdict,
     asked: usize,
     failed: usize,
+    /// When a version last became active, in this process.
+    activated: Option<Duration>,
 }
 
 impl World {
@@ -96,13 +100,15 @@ impl World {
             stored: Verdict::Clear,
             asked: 0,
             failed: 0,
+            activated: None,
         }
     }
 
-    /// With an active version 1.
+    /// With a version 1 that has been active for as long as it must be before another may be.
     fn started(terms: Terms) -> Self {
         let mut world = Self::new(terms);
         world.tick();
+        world.pass(SECOND);
         world.done.clear();
         world
     }
@@ -208,6 +214,11 @@ impl World {
             && let Some(before) = self.lives.iter_mut().find(|life| life.state.seals())
         {
             enter(before, State::DecryptOnly, self.now.wall);
+        }
+        if let Deed::Activate(_) = deed
+            && let Some(last) = self.activated.replace(self.now.elapsed)
+        {
+            assert!(self.now.elapsed - last >= SECOND, "two versions within a second");
         }
         let life = self
             .lives
