@@ -97,9 +97,7 @@ fn client_that_has_gone_is_not_waited_for() {
         rotate = { messages = 9 }\nlimit = { messages = 10 }\n";
     let gateway = gateway(&server, tables);
     let mut agent = Raw::agent(gateway.addr());
-    for number in 0..1000 {
-        agent.send(&publish("a.x", None, number.to_string().as_bytes()));
-    }
+    agent.send(&publish("a.x", None, b"said").repeat(1000));
     let waiting = || {
         let name = "keyway_publish_waiting";
         gateway.metrics().sum(name, &[("keyring", "a")])
@@ -109,8 +107,6 @@ fn client_that_has_gone_is_not_waited_for() {
     wait::until("nobody who waits", || (waiting() < 0.5).then_some(()));
     let made: usize = gateway.states().values().sum();
     assert!(made < 10, "{made} versions");
-    eprintln!("{}", gateway.metrics().text());
-    panic!("x");
 }
 
 #[test]
@@ -133,6 +129,9 @@ fn rotations_that_people_ask_for_at_once_are_all_answered_and_a_second_apart() {
     for pair in times.windows(2) {
         let apart = pair.last().zip(pair.first()).map(|(to, from)| to - from);
         // Over midnight it is a day less.
-        assert!(apart.is_some_and(|apart| !(0.0..0.999).contains(&apart)), "{times:?}");
+        assert!(
+            apart.is_some_and(|apart| !(0.0..0.999).contains(&apart)),
+            "{times:?}"
+        );
     }
 }

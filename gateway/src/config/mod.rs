@@ -25,7 +25,8 @@ mod value;
 use std::path::Path;
 
 pub use checked::{
-    Admin, Checked, Custody, Doubtful, Keyring, Limit, Log, LogFormat, Retain, Rotate, Terms,
+    Admin, Checked, Consent, Custody, Doubtful, Keyring, Limit, Log, LogFormat, Retain, Rotate,
+    Terms,
 };
 pub use environment::Environment;
 pub use finding::{Errors, Finding, Warning};

@@ -13,10 +13,10 @@ use crate::rotation::because::Because;
 use crate::rotation::engine::{Event, Order, Verdict};
 use crate::rotation::report::{Exposure, Kept, KeyringStatus, Rehearsal};
 use crate::rotation::seams::Inspection;
-use crate::rotation::{Config, OrderError, Rotated};
+use crate::rotation::{Config, OrderError, Rotated, Wish};
 
 use super::Driver;
-use super::perform::{Then, Told, verdict};
+use super::perform::{Then, Told, Wanted, verdict};
 
 /// How often the driver looks at what time and traffic have brought about.
 pub(super) const TICK: Duration = Duration::from_millis(200);
@@ -47,11 +47,11 @@ pub(in crate::rotation) enum Request {
         because: Because,
         answer: Answer<Result<KeyringStatus, OrderError>>,
     },
-    /// Destroy a version if nothing stored needs it; with `true`, whatever is stored.
+    /// Destroy a version, ask for that, or approve of it.
     Destroy {
         keyring: String,
         number: u32,
-        forced: bool,
+        wish: Wish,
         because: Because,
         answer: Answer<Result<KeyringStatus, OrderError>>,
     },
@@ -152,20 +152,10 @@ impl Driver {
             Request::Destroy {
                 keyring,
                 number,
-                forced: true,
+                wish,
                 because,
                 answer,
-            } => give(
-                answer,
-                self.order(&keyring, Order::Destroy(number), because),
-            ),
-            Request::Destroy {
-                keyring,
-                number,
-                forced: false,
-                because,
-                answer,
-            } => self.destroy(&keyring, number, (because, answer)),
+            } => self.destroy(&keyring, number, (Wanted { wish, because }, answer)),
             Request::Status { answer } => give(answer, self.status()),
             Request::Why {
                 keyring,
@@ -215,19 +205,31 @@ impl Driver {
         }
     }
 
-    /// Destroys a version once the bus has said that nothing stored needs it.
+    /// Destroys a version once the bus has said that nothing stored needs it; at once where that is forced. The same of asking for it and
+    /// of approving.
     fn destroy(
         &mut self,
         keyring: &str,
         number: u32,
-        (because, answer): (Because, Answer<Result<KeyringStatus, OrderError>>),
+        (wanted, answer): (Wanted, Answer<Result<KeyringStatus, OrderError>>),
     ) {
         let may = self.index(keyring).and_then(|index| {
-            self.may_destroy(index, number)?;
-            Ok(index)
+            let order = self.order_for((index, number), &wanted)?;
+            let asked = !wanted.wish.approves || self.is_forced((index, number));
+            let forced = wanted.wish.forced && asked;
+            if !forced {
+                self.may_destroy(index, order)?;
+            }
+            Ok((index, order, forced))
         });
         match may {
-            Ok(index) => self.ask((index, number), Then::Destroy(because, answer)),
+            Ok((index, order, true)) => {
+                let done = self.give_wish((index, order), wanted);
+                give(answer, done);
+            }
+            Ok((index, _order, false)) => {
+                self.ask((index, number), Then::Destroy(wanted, answer));
+            }
             Err(error) => give(answer, Err(error)),
         }
     }
@@ -266,8 +268,8 @@ impl Driver {
         } = told;
         match then {
             Then::Engine => self.feed(index, Event::Inspected(number, verdict(&stored))),
-            Then::Destroy(because, answer) => {
-                give(answer, self.destroy_if((index, number), because, &stored));
+            Then::Destroy(wanted, answer) => {
+                give(answer, self.destroy_if((index, number), wanted, &stored));
             }
             Then::Why(answer) => {
                 let kept = self.kept(index, number).map(|mut kept| {

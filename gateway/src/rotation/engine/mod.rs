@@ -15,6 +15,7 @@
 //! | 5 overlap | the predecessor opens what is still on its way | |
 //! | 6 archive or destroy | it opens on demand; or, once nothing stored needs it, its secret goes | `archived`, `destroyed` |
 
+mod consent;
 mod deed;
 mod life;
 mod order;

@@ -1,4 +1,4 @@
-//! How soon after one rotation of a keyring the next may come, whatever it is for.
+//! How soon after one rotation of a keyring the next may come, whatever it is for; but that of a version that was revoked.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::life::{Life, Now, between};
 
-/// Two versions of a keyring never become active closer to each other than this.
+/// No version of a keyring is replaced sooner than this after it became active.
 const LEAST: Duration = Duration::from_secs(1);
 
 /// The gateway's own reasons are never held back for longer than this.
@@ -55,9 +55,9 @@ impl Pace {
         self.activations = count;
     }
 
-    /// How long the next rotation has to wait still: for somebody who asks, or to replace what does not seal, and otherwise.
-    pub(super) fn wait(&self, now: Now, pressing: bool) -> Duration {
-        let apart = if pressing { LEAST } else { self.apart };
+    /// How long the next rotation has to wait still: one that was asked for, and otherwise.
+    pub(super) fn wait(&self, now: Now, asked: bool) -> Duration {
+        let apart = if asked { LEAST } else { self.apart };
         if self.activations == 0 {
             return Duration::ZERO;
         }

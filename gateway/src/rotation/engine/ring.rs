@@ -203,7 +203,8 @@ impl Ring {
     pub fn judge(&self, order: Order) -> Result<(), Refused> {
         if let Some(number) = order.number() {
             let life = self.life(number).ok_or(Refused::Unknown(number))?;
-            return order.fits(life.state);
+            order.fits(life.state)?;
+            return self.permits(order);
         }
         if order != Order::Abort {
             return Ok(());
@@ -226,7 +227,13 @@ impl Ring {
             Order::Archive(number) => {
                 matches!(state(number), Some(State::Archived | State::Destroyed))
             }
-            Order::Destroy(number) => state(number) == Some(State::Destroyed),
+            Order::Destroy(number) | Order::Approve(number) => {
+                state(number) == Some(State::Destroyed)
+            }
+            Order::Propose(number, forced) => {
+                let proposed = self.life(number).and_then(|life| life.proposed.as_ref());
+                proposed.is_some_and(|proposal| proposal.forced == forced)
+            }
         }
     }
 
@@ -272,14 +279,13 @@ impl Ring {
     }
 
     /// How long a successor that everybody has waits still, because the rotation before is so short a time ago; `None` when nothing
-    /// does.
+    /// does. Where nothing seals, as after a revocation, nothing waits.
     #[must_use]
     pub fn held_back(&self, now: Now) -> Option<Duration> {
         let succession = self.succession.as_ref()?;
-        self.successor()
-            .filter(|life| life.state == State::Ready)?;
-        let pressing = self.active().is_none() || succession.is_asked_for();
-        let wait = self.pace.wait(now, pressing);
+        self.active()?;
+        self.successor().filter(|life| life.state == State::Ready)?;
+        let wait = self.pace.wait(now, succession.is_asked_for());
         (!wait.is_zero()).then_some(wait)
     }
 

@@ -207,7 +207,7 @@ fn version_is_not_destroyed_unforced_while_its_overlap_lasts() {
     let home = Home::new();
     let mut bench = Bench::new(&home);
     bench.ask(Order::Rotate);
-    let error = bench.driver.may_destroy(0, 1).unwrap_err();
+    let error = bench.driver.may_destroy(0, Order::Destroy(1)).unwrap_err();
     assert!(error.to_string().contains("overlap"), "{error}");
 }
 
