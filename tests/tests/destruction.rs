@@ -8,7 +8,7 @@ use keyway_tests::gateway::{Settings, binary};
 use keyway_tests::{Gateway, NatsServer, scratch, wait};
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
