@@ -197,7 +197,7 @@ fn an_overlap_ends_in_the_archive_from_which_stored_messages_still_open() {
 fn a_version_that_nothing_stored_needs_is_destroyed_and_one_that_is_stored_is_kept() {
     let server = NatsServer::jetstream();
     let control = format!("[control]\nservers = [\"{}\"]\n", server.url());
-    let tables = format!("{control}{}", two("overlap = \"2s\""));
+    let tables = format!("{control}{}", two("overlap = \"2s\"\nhold = \"0s\""));
     let gateway = gateway(&server, &tables);
     make_stream(&server);
     gateway.rotate("a");
@@ -239,15 +239,17 @@ fn a_kill_at_every_step_of_a_rotation_leaves_a_start_that_completes_it() {
         }
         let survived = rotation.wait().success();
         gateway.restart();
-        let states = gateway.states();
-        // Both keyrings have an active version, and what was begun has been completed.
+        // Both keyrings have an active version, and what was begun is completed: a second after the rotation before at the latest.
+        let states = wait::until("the end of what was begun", || {
+            let states = gateway.states();
+            (states.len() == 2).then_some(states)
+        });
         assert_eq!(states["active"], 2, "step {steps}: {states:?}");
         assert_eq!(
             states.values().sum::<usize>(),
             before + 1,
             "step {steps}: {states:?}"
         );
-        assert_eq!(states.len(), 2, "step {steps}: {states:?}");
         assert_opens(&gateway, &server, steps);
         if survived {
             break;

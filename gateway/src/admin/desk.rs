@@ -7,7 +7,7 @@ use crate::audit::Trigger;
 use crate::catalogue::State;
 use crate::clock::Clock;
 use crate::rotation::engine::Order;
-use crate::rotation::{KeyringStatus, Needed, OrderError, Rotation, Which};
+use crate::rotation::{KeyringStatus, OrderError, Rotation, Which, Wish};
 
 use super::Asker;
 use super::api;
@@ -156,14 +156,13 @@ impl Desk {
     ) -> Answer<api::Keyring> {
         let why = reason(asked.why)?;
         let number = self.rotation.number(keyring, Some(version)).await?;
-        let needed = if asked.force {
-            Needed::Goes
-        } else {
-            Needed::Keeps
+        let wish = Wish {
+            forced: asked.force,
+            approves: asked.approve,
         };
         let because = self.asker.because(Trigger::Manual, why);
         let which = Which { keyring, number };
-        let status = self.rotation.destroy(which, needed, because).await?;
+        let status = self.rotation.destroy(which, wish, because).await?;
         Ok(self.shown(status))
     }
 

@@ -75,6 +75,8 @@ words! {
         Destroy = "destroy",
         /// The configuration that decides over keys is read again.
         Reload = "reload",
+        /// The destruction of a version is asked for, and waits for a second person.
+        DestroyRequested = "destroy-requested",
         /// A rotation is asked for.
         RotateRequested = "rotate-requested",
         /// A rotation that was under way is given up.

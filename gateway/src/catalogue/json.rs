@@ -11,12 +11,15 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::believed::Believed;
-use super::record::{Label, Record, Version};
+use super::record::{Label, Proposal, Record, Version};
 use crate::envelope::{Commitment, Suite, Used};
 use crate::policy::KeyringName;
 
-/// The highest format that this version reads, and the one that it writes.
-pub(super) const FORMAT: u64 = 1;
+/// The highest format that this version reads: a record in which a destruction waits for a second person.
+pub(super) const FORMAT: u64 = 2;
+
+/// That of everything else.
+const PLAIN: u64 = 1;
 
 /// What is wrong with a payload.
 #[derive(Debug)]
@@ -69,7 +72,18 @@ struct VersionJson {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     served: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    proposed: Option<ProposalJson>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     wrapped: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProposalJson {
+    who: String,
+    why: String,
+    #[serde(default)]
+    forced: bool,
 }
 
 #[derive(Default, Serialize, Deserialize)]
@@ -102,7 +116,7 @@ pub(super) fn write_record(
     before: &Believed,
 ) -> Result<Written, serde_json::Error> {
     let mut payload = serde_json::to_vec_pretty(&HeadJson {
-        format: FORMAT,
+        format: format(record),
         keyring: record.keyring.as_str(),
         epoch: record.epoch,
     })?;
@@ -129,6 +143,15 @@ pub(super) fn write_record(
     Ok(Written { payload, places })
 }
 
+/// The lowest that says everything: a gateway from before goes on with a record in which nothing is new to it.
+fn format(record: &Record) -> u64 {
+    let news = record
+        .versions
+        .iter()
+        .any(|version| version.proposed.is_some());
+    if news { FORMAT } else { PLAIN }
+}
+
 /// A version as the pretty text of a record has it, two levels deep. A line end is never within a string.
 fn put_version(payload: &mut Vec<u8>, version: &Version) -> Result<(), serde_json::Error> {
     let text = serde_json::to_vec_pretty(&write_version(version))?;
@@ -153,7 +176,7 @@ pub(super) fn read_record(payload: &[u8]) -> Result<Record, Unreadable> {
 
 pub(super) fn write_seen(seen: &Seen) -> Result<Vec<u8>, serde_json::Error> {
     serde_json::to_vec_pretty(&SeenJson {
-        format: FORMAT,
+        format: PLAIN,
         epochs: seen.iter().map(|(k, e)| (k.to_string(), *e)).collect(),
     })
 }
@@ -202,6 +225,11 @@ fn write_version(version: &Version) -> VersionJson {
         },
         lanes: version.lanes,
         served: version.served.clone(),
+        proposed: version.proposed.clone().map(|proposal| ProposalJson {
+            who: proposal.who,
+            why: proposal.why,
+            forced: proposal.forced,
+        }),
         wrapped: version.wrapped.as_ref().map(ToString::to_string),
     }
 }
@@ -226,6 +254,11 @@ fn read_version(json: VersionJson) -> Result<Version, Unreadable> {
         },
         lanes: json.lanes,
         served: json.served,
+        proposed: json.proposed.map(|proposal| Proposal {
+            who: proposal.who,
+            why: proposal.why,
+            forced: proposal.forced,
+        }),
         wrapped: json
             .wrapped
             .as_deref()
@@ -272,6 +305,7 @@ mod tests {
             reserved: Used::default(),
             lanes: 7,
             served: served.iter().map(ToString::to_string).collect(),
+            proposed: None,
             wrapped: None,
         }
     }
@@ -279,7 +313,7 @@ mod tests {
     /// The same by the library alone.
     fn defined(record: &Record) -> Vec<u8> {
         serde_json::to_vec_pretty(&RecordJson {
-            format: FORMAT,
+            format: format(record),
             keyring: record.keyring.to_string(),
             epoch: record.epoch,
             versions: record.versions.iter().map(write_version).collect(),
@@ -305,6 +339,27 @@ mod tests {
             record.versions.push(version(number + 1, served));
             record.versions[0].lanes += 1;
         }
+    }
+
+    #[test]
+    fn record_is_of_a_later_format_only_while_somebody_has_asked_for_a_destruction() {
+        let before = Believed::absent("agents".parse().unwrap());
+        let mut record = before.record.clone();
+        record.versions = vec![version(1, &["a"]), version(2, &[])];
+        let written = write_record(&record, &before).unwrap().payload;
+        let text = String::from_utf8(written).unwrap();
+        assert!(text.contains("\"format\": 1,") && !text.contains("proposed"));
+        record.versions[1].proposed = Some(Proposal {
+            who: "uid:1".to_owned(),
+            why: "old".to_owned(),
+            forced: true,
+        });
+        let written = write_record(&record, &before).unwrap().payload;
+        assert!(String::from_utf8_lossy(&written).contains("\"format\": 2,"));
+        let Ok(read) = read_record(&written) else {
+            panic!("it cannot be read")
+        };
+        assert_eq!(read, record);
     }
 
     #[test]

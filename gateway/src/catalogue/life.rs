@@ -7,7 +7,7 @@ use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 
 use super::store::Remember;
 use super::view::context;
-use super::{Catalogue, Label, Record, RotateError, SetError, State, Version};
+use super::{Catalogue, Label, Proposal, Record, RotateError, SetError, State, Version};
 use crate::clock::Clock;
 use crate::envelope::{Suite, Used, VersionKey};
 use crate::policy::KeyringName;
@@ -159,6 +159,25 @@ impl Catalogue {
         Ok(())
     }
 
+    /// Writes down that the destruction of a version is asked for.
+    ///
+    /// # Errors
+    /// [`RotateError`].
+    pub fn propose(
+        &mut self,
+        keyring: &KeyringName,
+        number: u32,
+        proposal: &Proposal,
+    ) -> Result<(), RotateError> {
+        let mut record = self.current(keyring);
+        let version = record
+            .version_mut(number)
+            .ok_or_else(|| unknown(keyring, number))?;
+        version.proposed = Some(proposal.clone());
+        self.compare_and_set(record.epoch, record)?;
+        Ok(())
+    }
+
     /// Takes one version to another state. The table of states decides whether that may be; `destroyed` drops the secret.
     ///
     /// # Errors
@@ -220,6 +239,7 @@ impl Catalogue {
             reserved: Used::default(),
             lanes: 0,
             served: Vec::new(),
+            proposed: None,
             wrapped: Some(wrapped),
         })
     }

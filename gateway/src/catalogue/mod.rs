@@ -31,7 +31,7 @@ mod tests;
 
 pub use error::{CreateError, KeyError, LoadError, RotateError, SetError};
 pub use life::{Account, Switched};
-pub use record::{Invalid, Label, Record, Version};
+pub use record::{Invalid, Label, Proposal, Record, Version};
 pub use state::{Opens, State, UnknownState};
 pub use store::Catalogue;
 pub use view::View;

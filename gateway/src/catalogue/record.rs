@@ -50,8 +50,21 @@ pub struct Version {
     pub lanes: u64,
     /// The patterns of the subjects that the keyring has served while the version was or might be sealing.
     pub served: Vec<String>,
+    /// That somebody has asked for its destruction, which takes a second person.
+    pub proposed: Option<Proposal>,
     /// The root secret under the KEK; gone once destroyed.
     pub wrapped: Option<Wrapped>,
+}
+
+/// A destruction that is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proposal {
+    /// Who asks, as the audit log has it.
+    pub who: String,
+    /// Why.
+    pub why: String,
+    /// Whether it is to go although something stored may need it.
+    pub forced: bool,
 }
 
 /// What people call a key version: keyring, UTC date of its making, number, as in `agents-2026-11-23.3`.
@@ -250,6 +263,10 @@ impl Version {
             }
             State::Destroyed => self.wrapped = None,
             State::PreActive | State::Ready | State::Suspended | State::Compromised => {}
+        }
+        // What is looked into, or comes back from that, is asked for anew.
+        if !matches!(state, State::Archived | State::Destroyed) {
+            self.proposed = None;
         }
     }
 }

@@ -351,6 +351,9 @@ pub(super) struct Destroy {
     /// Destroy it although something stored may need it: what does can never be opened again
     #[arg(long)]
     pub(super) force: bool,
+    /// Approve of what somebody else, or the gateway, has asked for; with --force where they have forced it
+    #[arg(long)]
+    pub(super) approve: bool,
     #[command(flatten)]
     pub(super) how: How,
 }

@@ -48,6 +48,7 @@ pub(super) fn destroy(args: &Destroy, out: &mut Output) -> Result<(), Failure> {
     let asked = api::Destroy {
         why: args.why.clone(),
         force: args.force,
+        approve: args.approve,
     };
     let path = format!("/v1/keyrings/{keyring}/versions/{version}/destroy");
     let (after, by) = order::carry(
@@ -89,6 +90,9 @@ fn told(
     let changed = after.versions.iter().find(is_meant);
     if let Some(changed) = changed {
         out.line(format_args!("{} is {}", changed.label, changed.state))?;
+        if let Some(kept) = &changed.kept {
+            out.line(kept)?;
+        }
     }
     let active = after.active().map(|active| active.label.as_str());
     match active {

@@ -7,7 +7,7 @@ use crate::control;
 use crate::custody::PassphraseSource;
 use crate::dataplane;
 use crate::policy::{KeyringName, Policy};
-pub use crate::rotation::{Doubtful, Limit, Retain, Rotate, Terms};
+pub use crate::rotation::{Consent, Doubtful, Limit, Retain, Rotate, Terms};
 
 /// A whole configuration.
 #[derive(Clone, Debug)]

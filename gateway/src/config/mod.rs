@@ -25,7 +25,8 @@ mod value;
 use std::path::Path;
 
 pub use checked::{
-    Admin, Checked, Custody, Doubtful, Keyring, Limit, Log, LogFormat, Retain, Rotate, Terms,
+    Admin, Checked, Consent, Custody, Doubtful, Keyring, Limit, Log, LogFormat, Retain, Rotate,
+    Terms,
 };
 pub use environment::Environment;
 pub use finding::{Errors, Finding, Warning};
@@ -109,6 +110,7 @@ fn convert(root: &Section<'_>, base: &Path, environment: &Environment) -> Option
     let proxy_seed = proxy::seed(&root.section("proxy"), base);
     let ((policy, keyrings), network) = (keyrings?, network?);
     keyring::check_clients(root, &network.verified);
+    keyring::check_sizes(root, network.max_message, &keyrings);
     if network.relay_only {
         keyring::warn_of_relay(root);
     }

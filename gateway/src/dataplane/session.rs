@@ -25,7 +25,7 @@ use super::worker::{Accepted, Arrived, Worker};
 use super::{deliver, publish, socket};
 
 /// How long the server may take to close after the client has, and the client after the server has.
-const LINGER: Duration = Duration::from_secs(10);
+pub(super) const LINGER: Duration = Duration::from_secs(10);
 
 /// How long what a peer still sends is read and discarded after the other has closed.
 const DISCARD: Duration = Duration::from_secs(1);

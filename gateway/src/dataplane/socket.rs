@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{RecvFlags, SendFlags};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::Interest;
@@ -127,6 +128,16 @@ impl Socket {
         if let Err(error) = rustix::net::send(self, why, SendFlags::NOSIGNAL) {
             tracing::trace!(%error, "a client is turned away without a word");
         }
+    }
+
+    /// Whether nothing can be said to the peer any more: the connection was reset, or both sides have closed. A peer that has only
+    /// said its last is not gone.
+    pub(super) fn is_gone(&self) -> bool {
+        let mut watched = [PollFd::new(self, PollFlags::empty())];
+        let now = Timespec::default();
+        let polled = rustix::event::poll(&mut watched, Some(&now));
+        let gone = PollFlags::HUP | PollFlags::ERR;
+        polled.is_ok() && watched.iter().any(|fd| fd.revents().intersects(gone))
     }
 
     /// Tells the peer that nothing more will come.

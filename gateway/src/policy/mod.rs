@@ -87,6 +87,8 @@ pub struct Rule {
     pub subjects: Vec<Pattern>,
     /// What its envelopes are bound to.
     pub bind: Bind,
+    /// The longest payload that is sealed: a key version may not seal more in all, and no successor could.
+    pub longest: u64,
     /// Whether plaintext is delivered on its subjects.
     pub plaintext: Plaintext,
     /// Which plaintext may answer a request on its subjects.
@@ -471,6 +473,7 @@ impl Rule {
         Self {
             name: KeyringName::default(),
             subjects: vec![Pattern::everything()],
+            longest: u64::MAX,
             bind: Bind::Subject {
                 aliases: Vec::new(),
             },

@@ -37,7 +37,7 @@ pub use because::Because;
 pub use error::{OrderError, StartError};
 pub use report::{Exposure, Kept, KeyringStatus, Opened, Rehearsal, VersionStatus};
 pub use rest::AtRest;
-pub use terms::{Doubtful, Limit, Retain, Rotate, Terms};
+pub use terms::{Consent, Doubtful, Limit, Retain, Rotate, Terms};
 
 use driver::{Driver, Parts, Request};
 use engine::Order;
@@ -122,13 +122,13 @@ pub struct Which<'a> {
     pub number: u32,
 }
 
-/// Whether a version may go although something stored needs it.
+/// How a destruction is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Needed {
-    /// It is kept.
-    Keeps,
-    /// It goes: whoever asks has seen the evidence.
-    Goes,
+pub struct Wish {
+    /// Although something stored may need the version: whoever asks has seen the evidence.
+    pub forced: bool,
+    /// Somebody else has asked for it, or the gateway, and this agrees.
+    pub approves: bool,
 }
 
 /// Gives every keyring an active version, loads what opens, and starts the driver. The keys are ready when this returns. Waits
@@ -251,21 +251,21 @@ impl Rotation {
         .await?
     }
 
-    /// Destroys a version.
+    /// Destroys a version; where that takes a second person, writes down that it is asked for, or approves of it.
     ///
     /// # Errors
     /// [`OrderError::Held`] with the evidence while something stored may need it.
     pub async fn destroy(
         &self,
         which: Which<'_>,
-        needed: Needed,
+        wish: Wish,
         because: Because,
     ) -> Result<KeyringStatus, OrderError> {
         let keyring = which.keyring.to_owned();
         self.ask(|answer| Request::Destroy {
             keyring,
             number: which.number,
-            forced: needed == Needed::Goes,
+            wish,
             because,
             answer,
         })

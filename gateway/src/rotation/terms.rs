@@ -18,6 +18,10 @@ pub struct Terms {
     pub overlap: Duration,
     /// What becomes of it afterwards.
     pub retain: Retain,
+    /// How long after the overlap its destruction is not thought of.
+    pub hold: Duration,
+    /// Who has to agree to that.
+    pub destroy: Consent,
     /// What still opens although its version is in doubt.
     pub open: Doubtful,
 }
@@ -69,6 +73,15 @@ pub enum Retain {
     Shred,
 }
 
+/// Who has to agree before a secret goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Consent {
+    /// Nobody else.
+    Automatic,
+    /// Somebody else than whoever wants it.
+    Approved,
+}
+
 impl Default for Terms {
     /// Those of a keyring for which nothing is configured.
     fn default() -> Self {
@@ -86,6 +99,8 @@ impl Default for Terms {
             },
             overlap: Duration::from_mins(10),
             retain: Retain::Destroy,
+            hold: Duration::from_hours(24),
+            destroy: Consent::Automatic,
             open: Doubtful::Suspended,
         }
     }
@@ -116,6 +131,17 @@ impl Retain {
             Self::Destroy => "destroy",
             Self::Archive => "archive",
             Self::Shred => "shred",
+        }
+    }
+}
+
+impl Consent {
+    /// The word in the configuration and in status.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Automatic => "automatic",
+            Self::Approved => "approved",
         }
     }
 }

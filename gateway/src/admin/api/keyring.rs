@@ -45,6 +45,10 @@ pub struct Terms {
     pub overlap_seconds: u64,
     /// What becomes of it then: `destroy`, `archive`, `shred`.
     pub retain: String,
+    /// How long after the overlap the gateway destroys nothing by itself.
+    pub hold_seconds: u64,
+    /// Who has to agree to a destruction: `automatic`, `approved`.
+    pub destroy: String,
     /// Whether a suspended version opens.
     pub open_suspended: bool,
     /// Whether a compromised version opens.
@@ -220,6 +224,8 @@ impl From<&rotation::Terms> for Terms {
             },
             overlap_seconds: terms.overlap.as_secs(),
             retain: terms.retain.word().to_owned(),
+            hold_seconds: terms.hold.as_secs(),
+            destroy: terms.destroy.word().to_owned(),
             open_suspended: terms.open.includes(State::Suspended),
             open_compromised: terms.open.includes(State::Compromised),
         }

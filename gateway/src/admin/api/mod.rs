@@ -87,6 +87,9 @@ pub struct Destroy {
     /// Whether it goes although something stored may need it.
     #[serde(default)]
     pub force: bool,
+    /// Whether somebody else, or the gateway, has asked for it and this agrees. What was asked for by force takes `force` here too.
+    #[serde(default)]
+    pub approve: bool,
 }
 
 /// The switch was made.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::checked::{Doubtful, Keyring, Limit, Retain, Rotate, Terms};
+use crate::config::checked::{Consent, Doubtful, Keyring, Limit, Retain, Rotate, Terms};
 use crate::config::section::Section;
 use crate::config::value::{self, LONGEST};
 use crate::envelope::Suite;
@@ -35,6 +35,13 @@ pub(super) fn convert(section: &Section<'_>, rule: &Rule, control_line: usize) -
         ];
         value::choice(v, &words)
     });
+    let hold = section.one("hold", |v| value::duration(v, Duration::ZERO, LONGEST));
+    let destroy = section.one("destroy", |v| {
+        let words =
+            [Consent::Automatic, Consent::Approved].map(|consent| (consent.word(), consent));
+        value::choice(v, &words)
+    });
+    check_destruction(section, retain, destroy);
     let open = doubtful(section);
     let limit = limit(hard);
     if let Some(limit) = limit {
@@ -54,6 +61,8 @@ pub(super) fn convert(section: &Section<'_>, rule: &Rule, control_line: usize) -
             limit: limit?,
             overlap: overlap?,
             retain: retain?,
+            hold: hold?,
+            destroy: destroy?,
             open: open?,
         },
     })
@@ -67,6 +76,24 @@ fn rotate(section: &Section<'_>) -> (Option<Duration>, Option<u8>, Budget) {
         value::count(v, 0, 50).map(|percent| u8::try_from(percent).unwrap_or(u8::MAX))
     });
     (after, jitter, budget(section))
+}
+
+/// What goes at the end of its overlap, whatever is stored, waits for nobody.
+fn check_destruction(section: &Section<'_>, retain: Option<Retain>, destroy: Option<Consent>) {
+    if retain == Some(Retain::Shred) && destroy == Some(Consent::Approved) {
+        let message = "with `retain = \"shred\"` a version is destroyed at the end of its overlap, whoever approves of it";
+        let help = "write `retain = \"destroy\"` to wait for a second person, or remove `destroy`";
+        section.error("destroy", message.to_owned(), help.to_owned());
+    }
+    if retain.is_some_and(|retain| retain != Retain::Destroy) && section.has("hold") {
+        let message =
+            "nothing is held: only what `retain = \"destroy\"` destroys waits for it".to_owned();
+        section.warn(
+            "hold",
+            message,
+            "remove it, or write `retain = \"destroy\"`",
+        );
+    }
 }
 
 fn doubtful(section: &Section<'_>) -> Option<Doubtful> {

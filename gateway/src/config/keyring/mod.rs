@@ -74,8 +74,9 @@ pub(super) fn warn_of_relay(root: &Section<'_>) {
 
 /// The keyring of a file that has none.
 fn default_entry(section: Section<'_>, control_line: usize) -> Entry<'_> {
-    let rule = Rule::everything();
+    let mut rule = Rule::everything();
     let keys = keys::convert(&section, &rule, control_line);
+    rule.longest = longest(keys.as_ref());
     Entry {
         section,
         rule,
@@ -95,9 +96,10 @@ fn entry(section: Section<'_>, index: usize, control_line: usize, now: SystemTim
     let whole = complete && name.is_some() && bound && strict.is_some() && clients.is_some();
     let (publish_by, deliver_to) = clients.unwrap_or_default();
     let strict = strict.unwrap_or_default();
-    let rule = Rule {
+    let mut rule = Rule {
         name: name.unwrap_or_else(|| unread(index)),
         subjects,
+        longest: u64::MAX,
         bind,
         plaintext: strict.plaintext,
         answers: strict.answers,
@@ -108,11 +110,40 @@ fn entry(section: Section<'_>, index: usize, control_line: usize, now: SystemTim
         deliver_to,
     };
     let keys = keys::convert(&section, &rule, control_line).filter(|_| whole);
+    rule.longest = longest(keys.as_ref());
     Entry {
         section,
         rule,
         places,
         keys,
+    }
+}
+
+/// What no message may exceed, because no key version may.
+fn longest(keys: Option<&Keyring>) -> u64 {
+    keys.map_or(u64::MAX, |keys| keys.terms.limit.bytes)
+}
+
+/// A message that clients may send must fit a key version: it would be refused under every one.
+pub(super) fn check_sizes(root: &Section<'_>, max_message: usize, keyrings: &[Keyring]) {
+    let most = u64::try_from(max_message).unwrap_or(u64::MAX);
+    let limits = root.section("limits");
+    let default = if limits.has("max-message") {
+        ""
+    } else {
+        ", the default"
+    };
+    for (section, keyring) in root.sections("keyring").iter().zip(keyrings) {
+        let bytes = keyring.terms.limit.bytes;
+        if bytes < most {
+            let message = format!(
+                "{bytes} is less than one message may have (`limits.max-message`: {most}{default}): such a message could never be sealed"
+            );
+            let help = format!(
+                "give at least {most}, or write `max-message = {bytes}` or less in [limits]"
+            );
+            section.section("limit").error("bytes", message, help);
+        }
     }
 }
 

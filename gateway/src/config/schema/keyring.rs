@@ -134,6 +134,22 @@ pub(super) const KEYS: &[Key] = &[
         effect: "After the overlap: opened on demand until nothing stored can need it, then destroyed; opened on demand for good; or destroyed at once, whatever is stored.",
     },
     Key {
+        path: "keyring[].hold",
+        kind: "text",
+        unit: "duration, up to 10 years",
+        default: Value("\"24h\""),
+        example: "hold = \"7d\"",
+        effect: "With `retain = \"destroy\"`: how long after the end of the overlap the gateway destroys nothing by itself, whatever the server says is stored. An operator's own order is not held.",
+    },
+    Key {
+        path: "keyring[].destroy",
+        kind: "text",
+        unit: "`automatic` or `approved`",
+        default: Value("\"automatic\""),
+        example: "destroy = \"approved\"",
+        effect: "Who has to agree before a secret is destroyed: nobody else, or somebody else than whoever wants it, be that the gateway or an operator: `keyway destroy --approve`. Not with `retain = \"shred\"`.",
+    },
+    Key {
         path: "keyring[].bind",
         kind: "text",
         unit: "`subject` or `keyring`",

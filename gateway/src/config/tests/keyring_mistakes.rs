@@ -223,6 +223,33 @@ limit = { messages = 1000 }
 }
 
 #[test]
+fn limit_that_one_message_may_exceed_is_refused() {
+    said(
+        r#"[[keyring]]
+name = "a"
+subjects = "a.>"
+rotate = { bytes = "1 MiB" }
+limit = { bytes = "64 MiB" }
+"#,
+        &[
+            "5:19: keyring.limit.bytes: 67108864 is less than one message may have (`limits.max-message`: 68157440, the default): such a message could never be sealed\n  help: give at least 68157440, or write `max-message = 67108864` or less in [limits]",
+        ],
+    );
+    said(
+        r#"limits.max-message = 2000
+[[keyring]]
+name = "a"
+subjects = "a.>"
+rotate = { bytes = 500 }
+limit.bytes = 1999
+"#,
+        &[
+            "6:15: keyring.limit.bytes: 1999 is less than one message may have (`limits.max-message`: 2000): such a message could never be sealed\n  help: give at least 2000, or write `max-message = 1999` or less in [limits]",
+        ],
+    );
+}
+
+#[test]
 fn limit_over_the_bound_is_refused() {
     said(
         r#"[[keyring]]

@@ -98,6 +98,8 @@ fn file_without_keyrings_seals_everything_under_default() {
             },
             overlap: Duration::from_mins(10),
             retain: Retain::Destroy,
+            hold: Duration::from_hours(24),
+            destroy: Consent::Automatic,
             open: Doubtful::Suspended,
         },
     };
@@ -181,6 +183,7 @@ fn every_key_of_operation_is_read() {
 #[test]
 fn every_key_of_a_keyring_is_read() {
     let text = r#"
+        limits.max-message = 2048
         [[keyring]]
         name = "one"
         subjects = "one.>"
@@ -190,7 +193,9 @@ fn every_key_of_a_keyring_is_read() {
         overlap = "1h"
         open-suspended = false
         open-compromised = true
-        retain = "shred"
+        retain = "archive"
+        hold = "7d"
+        destroy = "approved"
         bind = "keyring"
         plaintext = "accept"
         until = 2026-11-23
@@ -211,7 +216,9 @@ fn every_key_of_a_keyring_is_read() {
                 bytes: 2048,
             },
             overlap: Duration::from_hours(1),
-            retain: Retain::Shred,
+            retain: Retain::Archive,
+            hold: Duration::from_hours(24 * 7),
+            destroy: Consent::Approved,
             open: Doubtful::Compromised,
         },
     };

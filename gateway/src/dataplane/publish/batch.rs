@@ -21,6 +21,8 @@ use crate::dataplane::route_cache::RouteCache;
 use crate::dataplane::streak::Streak;
 use crate::dataplane::worker::Worker;
 
+use super::forbid::is_beyond;
+
 /// What makes the server say `Maximum Payload Violation`, whatever its limit is.
 const TOO_LARGE: &[u8] = b"PUB x 999999999\r\n";
 
@@ -251,7 +253,7 @@ impl<'s> PublishPath<'s> {
             self.watch.lap(Stage::Parse, &self.worker.shared.clock);
             self.pass(publish, out);
             self.watch.lap(Stage::Crypto, &self.worker.shared.clock);
-            self.expect_alike(publish);
+            self.expect_alike(snapshot, publish);
             return Ok(());
         }
         let (policy, generation) = (snapshot.policy(), snapshot.generation());
@@ -276,7 +278,7 @@ impl<'s> PublishPath<'s> {
             let id = self.seal(snapshot, (keyring, binding), publish, out)?;
             let id = (!binding.passes_on).then_some(id);
             self.remember(policy, what, id, publish);
-            self.expect_alike(publish);
+            self.expect_alike(snapshot, publish);
         } else {
             self.remember(policy, what, None, publish);
             match look.request(publish.subject) {

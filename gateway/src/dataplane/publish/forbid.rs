@@ -1,4 +1,5 @@
-//! What a client may not do because of who it is not, and what nobody may because it is unclear for whom it is.
+//! What a client may not publish or subscribe to: because of who it is not, because no key version could seal it, or because it is unclear
+//! for whom it is.
 
 use crate::dataplane::link::Reads;
 use crate::dataplane::reports::Report;
@@ -20,9 +21,16 @@ pub(super) struct Forbidden {
     is_reply: bool,
 }
 
+/// Whether the payload is longer than all that a key version of the keyring may seal: no rotation would help.
+fn is_beyond(policy: &Policy, keyring: KeyringId, publish: &Publish<'_>) -> bool {
+    let rule = policy.keyring(keyring);
+    let len = u64::try_from(publish.payload.len()).unwrap_or(u64::MAX);
+    rule.is_some_and(|rule| len > rule.longest)
+}
+
 impl PublishPath<'_> {
-    /// Why a publish is not sent on, if it is not: it is unclear whom it answers; or a keyring does not admit the client where it would
-    /// publish (empty messages are signals too), or would have others or the server publish.
+    /// Why a publish is not sent on, if it is not: it is unclear whom it answers; it is more than a key version may seal; or a keyring does
+    /// not admit the client where it would publish (empty messages are signals too), or would have others or the server publish.
     pub(super) fn forbidden(
         &self,
         policy: &Policy,
@@ -36,6 +44,10 @@ impl PublishPath<'_> {
         };
         if seals == Seals::Unclear {
             return Some(because(Cause::Reply, None, false));
+        }
+        let beyond = |keyring: &KeyringId| is_beyond(policy, *keyring, publish);
+        if let Some(keyring) = seals.keyring().filter(beyond) {
+            return Some(because(Cause::TooLarge, Some(keyring), false));
         }
         if !self.mute.any() {
             return None;

@@ -7,16 +7,25 @@ use crate::dataplane::streak::Fate;
 use crate::envelope::{Binding, OVERHEAD};
 use crate::keyring::Snapshot;
 use crate::metrics::{Direction, Stage};
-use crate::policy::KeyringId;
+use crate::policy::{KeyringId, Policy};
 use crate::wire::{Buffer, Publish};
 
 use super::batch::{PublishPath, binds};
 
 const VERB: &[u8] = b"PUB ";
 
+/// The longest payload that a key version of the keyring may seal.
+fn longest(policy: &Policy, fate: &Fate) -> usize {
+    let longest = match fate {
+        Fate::Pass => None,
+        Fate::Keyring(keyring, _subject) => policy.keyring(*keyring).map(|rule| rule.longest),
+    };
+    longest.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX))
+}
+
 impl PublishPath<'_> {
     /// After a publish that went out as it should: those behind it may be like it.
-    pub(super) fn expect_alike(&mut self, publish: &Publish<'_>) {
+    pub(super) fn expect_alike(&mut self, snapshot: &Snapshot, publish: &Publish<'_>) {
         if publish.reply.is_some() || publish.headers.is_some() {
             return;
         }
@@ -27,6 +36,7 @@ impl PublishPath<'_> {
             self.streak.begin(&parts, Fate::Pass, (most, limit));
         } else if let Some(fate) = self.fate_of_repeated(publish) {
             let most = most.min(self.most_sealed().saturating_sub(OVERHEAD));
+            let most = most.min(longest(snapshot.policy(), &fate));
             self.streak.begin(&parts, fate, (most, limit));
         }
     }

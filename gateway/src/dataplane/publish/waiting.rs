@@ -1,7 +1,7 @@
 //! A publish that nothing can be sealed for now: its session does not read on, and nothing is lost.
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use metrics::Gauge;
 use tokio::time::sleep;
@@ -9,7 +9,7 @@ use tokio::time::sleep;
 use crate::keyring::Changes;
 use crate::policy::KeyringId;
 
-use crate::dataplane::session::Session;
+use crate::dataplane::session::{LINGER, Session};
 use crate::dataplane::worker::Worker;
 
 /// The batch is tried again after this, should nobody announce a change.
@@ -20,6 +20,9 @@ pub(super) struct Waiting<'w> {
     keyring: KeyringId,
     changes: Changes,
     gauge: &'w Gauge,
+    worker: &'w Worker,
+    /// Since when the client is known to be gone, having waited.
+    gone: Option<Instant>,
 }
 
 impl<'w> Waiting<'w> {
@@ -31,6 +34,8 @@ impl<'w> Waiting<'w> {
             keyring,
             changes: worker.shared.keys.changes(),
             gauge,
+            worker,
+            gone: None,
         }
     }
 
@@ -38,8 +43,19 @@ impl<'w> Waiting<'w> {
         self.keyring
     }
 
-    /// Until something has changed; serves the deliver direction meanwhile.
+    /// Until something has changed; serves the deliver direction meanwhile. A client that has closed gets its publishes out all the
+    /// same; one whose connection is gone keeps nobody waiting, nor asking for budget, for longer than it would have to close.
+    ///
+    /// # Errors
+    /// `ConnectionReset` once that time is over; whatever the server's socket says.
     pub(super) async fn pause(&mut self, session: &Session) -> io::Result<()> {
+        if session.client.is_gone() {
+            let now = self.worker.shared.clock.instant();
+            let gone = *self.gone.get_or_insert(now);
+            if now.saturating_duration_since(gone) >= LINGER {
+                return Err(io::ErrorKind::ConnectionReset.into());
+            }
+        }
         let mut pause = std::pin::pin!(sleep(PAUSE));
         loop {
             tokio::select! {

@@ -207,6 +207,9 @@ fn fate(act: &Act, view: &View) -> Outcome {
             matches!(state, State::Compromised | State::Destroyed)
         }
         (Action::Suspend, Some(state)) => state == State::Suspended,
+        (Action::DestroyRequested, Some(_)) => {
+            found.is_some_and(|(_keyring, version)| version.proposed.is_some())
+        }
         _ => false,
     };
     if reached {

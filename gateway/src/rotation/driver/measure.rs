@@ -157,6 +157,7 @@ impl Driver {
             Deed::Destroy(_) => step(RotationStep::Destroy),
             Deed::Challenge(..)
             | Deed::Inspect(_)
+            | Deed::Propose(..)
             | Deed::Compromise(_)
             | Deed::Suspend(_)
             | Deed::Restore(..) => {}

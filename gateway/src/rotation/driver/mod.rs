@@ -54,6 +54,7 @@ use loaded::Loaded;
 use misses::Misses;
 use perform::Inquiry;
 use reserve::Pace;
+use run::Caller;
 
 pub(super) use run::Request;
 
@@ -81,6 +82,9 @@ pub(super) struct Driver {
     doubts: Throttle,
     /// A version that should be loaded could not be; when that was tried last.
     unloaded: Option<Instant>,
+    /// Who asked for a rotation that the one before is too close to.
+    callers: Vec<Caller>,
+    haste: Throttle,
 }
 
 /// A keyring and its engine.
@@ -143,6 +147,8 @@ impl Driver {
             in_doubt: false,
             doubts: Throttle::new(),
             unloaded: None,
+            callers: Vec::new(),
+            haste: Throttle::new(),
         };
         let before = driver.keys.load().generation();
         driver.loaded.number_from(before);
@@ -229,6 +235,7 @@ impl Driver {
             self.reserve(index);
             self.serve_subjects(index);
         }
+        self.call_back();
         self.measure(&seen);
     }
 

@@ -11,23 +11,32 @@ use crate::rotation::because::Because;
 use crate::rotation::engine::{Asked, Event, Order, Refused, Ring, Verdict};
 use crate::rotation::report::{Exposure, KeyringStatus, Rehearsal};
 use crate::rotation::seams::Inspection;
+use crate::rotation::terms::Consent;
 use crate::rotation::{Config, OrderError, Rotated};
 
 use super::Driver;
 use super::loaded::Count;
-use super::perform::{failure, verdict};
+use super::perform::{Wanted, failure, verdict};
 
 impl Driver {
-    /// A successor now. With others in the fleet it takes until they have proven.
+    /// A successor now; yields the version that sealed until then. With others in the fleet it takes until they have proven.
     pub(super) fn rotate(
         &mut self,
         keyring: &str,
         because: Because,
-    ) -> Result<Rotated, OrderError> {
+    ) -> Result<(usize, Option<u32>), OrderError> {
         let index = self.index(keyring)?;
         let before = self.active(index);
         let order = Order::Rotate;
         self.feed(index, Event::Asked(Asked { order, because }));
+        Ok((index, before))
+    }
+
+    /// What has come of a rotation since `before` sealed.
+    pub(super) fn rotated(
+        &self,
+        (index, before): (usize, Option<u32>),
+    ) -> Result<Rotated, OrderError> {
         let after = self.active(index);
         if before == after || after.is_none() {
             return Err(self.unfinished(index));
@@ -45,6 +54,12 @@ impl Driver {
             to,
             kid,
         })
+    }
+
+    /// How long a rotation has to wait because the one before is so close.
+    pub(super) fn held_back(&self, index: usize) -> Option<Duration> {
+        let (_keyring, ring) = self.ring(index)?;
+        ring.held_back(self.now())
     }
 
     /// Any other order; yields the keyring as it is afterwards.
@@ -100,10 +115,10 @@ impl Driver {
     }
 
     /// Whether the version may be destroyed, as far as that can be said without the bus.
-    pub(super) fn may_destroy(&self, index: usize, number: u32) -> Result<(), OrderError> {
+    pub(super) fn may_destroy(&self, index: usize, order: Order) -> Result<(), OrderError> {
+        let number = order.number().ok_or(OrderError::Stopping)?;
         let ring = self.ring(index).map(|(_keyring, ring)| ring);
-        ring.ok_or(OrderError::Stopping)?
-            .judge(Order::Destroy(number))?;
+        ring.ok_or(OrderError::Stopping)?.judge(order)?;
         let overlap = self
             .ring(index)
             .and_then(|(_keyring, ring)| ring.overlap_ends(number));
@@ -121,16 +136,65 @@ impl Driver {
         Some(self.inspector.inspect(question))
     }
 
-    /// Destroys the version if the verdict allows it.
+    /// What a wish comes to in this keyring. A second person must know that it is forced.
+    pub(super) fn order_for(
+        &self,
+        (index, number): (usize, u32),
+        wanted: &Wanted,
+    ) -> Result<Order, OrderError> {
+        let ring = self.ring(index).map(|(_keyring, ring)| ring);
+        let ring = ring.ok_or(OrderError::Stopping)?;
+        if wanted.wish.approves {
+            ring.may_approve(number, &wanted.because.who, self.now())?;
+            if self.is_forced((index, number)) && !wanted.wish.forced {
+                return Err(Refused::Forced(number).into());
+            }
+            return Ok(Order::Approve(number));
+        }
+        Ok(match ring.terms().destroy {
+            Consent::Automatic => Order::Destroy(number),
+            Consent::Approved => Order::Propose(number, wanted.wish.forced),
+        })
+    }
+
+    /// Whether somebody has asked for its destruction although something stored may need it.
+    pub(super) fn is_forced(&self, (index, number): (usize, u32)) -> bool {
+        let version = self.record(index).and_then(|record| record.version(number));
+        let proposed = version.and_then(|version| version.proposed.as_ref());
+        proposed.is_some_and(|proposal| proposal.forced)
+    }
+
+    /// Gives the order; an approval says whose wish it approves of.
+    pub(super) fn give_wish(
+        &mut self,
+        (index, order): (usize, Order),
+        wanted: Wanted,
+    ) -> Result<KeyringStatus, OrderError> {
+        let mut because = wanted.because;
+        if let Order::Approve(number) = order {
+            let version = self.record(index).and_then(|record| record.version(number));
+            let proposed = version.and_then(|version| version.proposed.as_ref());
+            let asked = proposed.map_or_else(
+                || "the gateway".to_owned(),
+                |proposal| format!("{} ({})", proposal.who, proposal.why),
+            );
+            because.why =
+                format!("{}; approves of what was asked for by {asked}", because.why).into();
+        }
+        self.give_order(index, order, because)
+    }
+
+    /// Destroys the version if the verdict allows it, or asks for that.
     pub(super) fn destroy_if(
         &mut self,
         (index, number): (usize, u32),
-        because: Because,
+        wanted: Wanted,
         stored: &Stored,
     ) -> Result<KeyringStatus, OrderError> {
-        self.may_destroy(index, number)?;
+        let order = self.order_for((index, number), &wanted)?;
+        self.may_destroy(index, order)?;
         match verdict(stored) {
-            Verdict::Clear => self.give_order(index, Order::Destroy(number), because),
+            Verdict::Clear => self.give_wish((index, order), wanted),
             Verdict::Held(evidence) => Err(OrderError::Held(evidence)),
         }
     }

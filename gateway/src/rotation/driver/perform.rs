@@ -11,11 +11,11 @@ use crate::control::{Answer, Question};
 use crate::envelope::{Claim, Suite};
 use crate::fault::Faulty;
 use crate::policy::{Pattern, Rule};
-use crate::rotation::OrderError;
 use crate::rotation::because::Because;
 use crate::rotation::engine::{Action, Deed, Event, Failure, Member, Verdict};
 use crate::rotation::report::{Kept, KeyringStatus};
 use crate::rotation::seams::Inspection;
+use crate::rotation::{OrderError, Wish};
 
 use super::Driver;
 use super::journal::Statement;
@@ -31,12 +31,18 @@ pub(super) struct Told {
     pub(super) then: Then,
 }
 
+/// A destruction that an operator wants.
+pub(super) struct Wanted {
+    pub(super) wish: Wish,
+    pub(super) because: Because,
+}
+
 /// Who wants to know what is stored under a version.
 pub(super) enum Then {
     /// The engine, before it destroys it.
     Engine,
     /// An operator, who wants it destroyed if nothing needs it.
-    Destroy(Because, oneshot::Sender<Result<KeyringStatus, OrderError>>),
+    Destroy(Wanted, oneshot::Sender<Result<KeyringStatus, OrderError>>),
     /// An operator, who asks what keeps it.
     Why(oneshot::Sender<Result<Kept, OrderError>>),
 }
@@ -57,6 +63,7 @@ impl Driver {
             | Deed::Activate(_)
             | Deed::Discard(_)
             | Deed::Archive(_)
+            | Deed::Propose(..)
             | Deed::Destroy(_)
             | Deed::Compromise(_)
             | Deed::Suspend(_)
@@ -139,10 +146,13 @@ impl Driver {
         };
         match deed.number() {
             None => record.versions.len() > versions,
-            Some(number) => {
-                let state = record.version(number).map(|version| version.state);
-                state.is_some() && state == deed.enters()
-            }
+            Some(number) => record.version(number).is_some_and(|version| {
+                if let Deed::Propose(_, proposal) = deed {
+                    version.proposed.as_ref() == Some(proposal)
+                } else {
+                    Some(version.state) == deed.enters()
+                }
+            }),
         }
     }
 
@@ -187,6 +197,7 @@ impl Driver {
                 }
                 Ok(())
             }
+            Deed::Propose(number, proposal) => self.catalogue.propose(&keyring, *number, proposal),
             Deed::Discard(number)
             | Deed::Destroy(number)
             | Deed::Compromise(number)
@@ -291,6 +302,7 @@ impl Driver {
             Deed::Activate(_) => (Audited::Activate, IntendedUse::SealAndOpen),
             Deed::Discard(_) => (Audited::Abort, IntendedUse::Nothing),
             Deed::Archive(_) => (Audited::Archive, IntendedUse::Open),
+            Deed::Propose(..) => (Audited::DestroyRequested, IntendedUse::Nothing),
             Deed::Destroy(_) => (Audited::Destroy, IntendedUse::Nothing),
             Deed::Compromise(_) => (Audited::Compromise, IntendedUse::Nothing),
             Deed::Suspend(_) => (Audited::Suspend, IntendedUse::Nothing),

@@ -1,15 +1,19 @@
 //! What operators are told of keyrings, versions, and what keeps them.
 
-use crate::catalogue;
+use crate::catalogue::{self, State};
 use crate::envelope::Used;
 use crate::keyring::Budget;
 use crate::policy::{Clients, Rule};
 use crate::rotation::OrderError;
 use crate::rotation::engine::{Refused, Ring, Verdict};
 use crate::rotation::report::{Kept, KeyringStatus, Opened, VersionStatus};
+use crate::rotation::terms::Consent;
 
 use super::Driver;
 use super::reserve::used;
+
+/// How somebody approves.
+const APPROVE: &str = "`keyway destroy --approve`";
 
 impl Driver {
     /// Every keyring.
@@ -53,11 +57,15 @@ impl Driver {
         let known = VersionStatus::of_record(ring, version);
         let kept = ring.gate(version.number).map(|gate| match &gate.verdict {
             None => "JetStream is being asked what is stored under it".to_owned(),
+            Some(Verdict::Clear) if ring.terms().destroy == Consent::Approved => format!(
+                "nothing stored needs it; the gateway wants to destroy it, and somebody has to approve: {APPROVE}"
+            ),
             Some(Verdict::Clear) => {
                 "nothing stored needs it; it is about to be destroyed".to_owned()
             }
             Some(Verdict::Held(evidence)) => evidence.clone(),
         });
+        let kept = self.waits_for(ring, version).or(kept);
         let count = self.loaded.count(version.kid);
         let (sealed, lanes) = count.map_or((known.used, known.lanes), |count| {
             (count.used(), count.lanes())
@@ -91,6 +99,27 @@ impl Driver {
         }
     }
 
+    /// Whom or what the destruction of a version waits for, whatever is stored.
+    fn waits_for(&self, ring: &Ring, version: &catalogue::Version) -> Option<String> {
+        if let Some(proposal) = version
+            .proposed
+            .as_ref()
+            .filter(|_asked| version.state != State::Destroyed)
+        {
+            let (who, why) = (&proposal.who, &proposal.why);
+            let force = if proposal.forced {
+                " by force, whatever is stored"
+            } else {
+                ""
+            };
+            return Some(format!(
+                "{who} has asked for its destruction{force} ({why}), and somebody else has to approve: {APPROVE}"
+            ));
+        }
+        let until = ring.held_until(version.number)?;
+        (until > self.wall()).then(|| format!("it is held until {until:.0}, whatever is stored"))
+    }
+
     /// Whether nothing more can be sealed under the version; until more can be reserved, what is reserved is all that can.
     fn is_exhausted(&self, index: usize, version: &catalogue::Version) -> bool {
         let Some((ring, driven)) = self
@@ -117,6 +146,7 @@ impl Driver {
         let version = self.record(index).and_then(|record| record.version(number));
         let version = version.ok_or(unknown)?;
         let mut kept = Kept::of_record(ring, version);
+        kept.reasons.extend(self.waits_for(ring, version));
         kept.reasons.extend(self.opened_of_late(index, number));
         Ok(kept)
     }

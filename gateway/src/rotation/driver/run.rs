@@ -13,16 +13,26 @@ use crate::rotation::because::Because;
 use crate::rotation::engine::{Event, Order, Verdict};
 use crate::rotation::report::{Exposure, Kept, KeyringStatus, Rehearsal};
 use crate::rotation::seams::Inspection;
-use crate::rotation::{Config, OrderError, Rotated};
+use crate::rotation::{Config, OrderError, Rotated, Wish};
 
 use super::Driver;
-use super::perform::{Then, Told, verdict};
+use super::perform::{Then, Told, Wanted, verdict};
 
 /// How often the driver looks at what time and traffic have brought about.
 pub(super) const TICK: Duration = Duration::from_millis(200);
 
+/// A rotation that waits for longer than this is worth a line in the log.
+const HASTE: Duration = Duration::from_secs(1);
+
 /// The way back to whoever asked.
 type Answer<T> = oneshot::Sender<T>;
+
+/// Somebody who has asked for a rotation that the one before is too close to.
+pub(super) struct Caller {
+    /// Of which keyring, and the version that sealed before.
+    asked: (usize, Option<u32>),
+    answer: Answer<Result<Rotated, OrderError>>,
+}
 
 /// What operators ask for.
 pub(in crate::rotation) enum Request {
@@ -37,11 +47,11 @@ pub(in crate::rotation) enum Request {
         because: Because,
         answer: Answer<Result<KeyringStatus, OrderError>>,
     },
-    /// Destroy a version if nothing stored needs it; with `true`, whatever is stored.
+    /// Destroy a version, ask for that, or approve of it.
     Destroy {
         keyring: String,
         number: u32,
-        forced: bool,
+        wish: Wish,
         because: Because,
         answer: Answer<Result<KeyringStatus, OrderError>>,
     },
@@ -132,7 +142,10 @@ impl Driver {
                 keyring,
                 because,
                 answer,
-            } => give(answer, self.rotate(&keyring, because)),
+            } => match self.rotate(&keyring, because) {
+                Ok(asked) => self.answer_rotation(Caller { asked, answer }),
+                Err(error) => give(answer, Err(error)),
+            },
             Request::Order {
                 keyring,
                 order,
@@ -142,20 +155,10 @@ impl Driver {
             Request::Destroy {
                 keyring,
                 number,
-                forced: true,
+                wish,
                 because,
                 answer,
-            } => give(
-                answer,
-                self.order(&keyring, Order::Destroy(number), because),
-            ),
-            Request::Destroy {
-                keyring,
-                number,
-                forced: false,
-                because,
-                answer,
-            } => self.destroy(&keyring, number, (because, answer)),
+            } => self.destroy(&keyring, number, (Wanted { wish, because }, answer)),
             Request::Status { answer } => give(answer, self.status()),
             Request::Why {
                 keyring,
@@ -180,19 +183,56 @@ impl Driver {
 }
 
 impl Driver {
-    /// Destroys a version once the bus has said that nothing stored needs it.
+    /// Tells whoever asked for a rotation what has come of it; as soon as it is not held back any more.
+    pub(super) fn answer_rotation(&mut self, caller: Caller) {
+        if self.held_back(caller.asked.0).is_some() {
+            self.callers.push(caller);
+        } else {
+            give(caller.answer, self.rotated(caller.asked));
+        }
+    }
+
+    /// Tells those whose rotation has been held back until now.
+    pub(super) fn call_back(&mut self) {
+        for caller in std::mem::take(&mut self.callers) {
+            self.answer_rotation(caller);
+        }
+        let longest = (0..self.rings.len()).filter_map(|index| self.held_back(index));
+        if longest.max().is_some_and(|wait| wait > HASTE)
+            && let Some(left_out) = self.haste.admit(self.clock.instant())
+        {
+            tracing::warn!(
+                left_out,
+                "key versions reach their thresholds so fast that the next has to wait; raise `rotate` and `limit`"
+            );
+        }
+    }
+
+    /// Destroys a version once the bus has said that nothing stored needs it; at once where that is forced. The same of asking for it and
+    /// of approving.
     fn destroy(
         &mut self,
         keyring: &str,
         number: u32,
-        (because, answer): (Because, Answer<Result<KeyringStatus, OrderError>>),
+        (wanted, answer): (Wanted, Answer<Result<KeyringStatus, OrderError>>),
     ) {
         let may = self.index(keyring).and_then(|index| {
-            self.may_destroy(index, number)?;
-            Ok(index)
+            let order = self.order_for((index, number), &wanted)?;
+            let asked = !wanted.wish.approves || self.is_forced((index, number));
+            let forced = wanted.wish.forced && asked;
+            if !forced {
+                self.may_destroy(index, order)?;
+            }
+            Ok((index, order, forced))
         });
         match may {
-            Ok(index) => self.ask((index, number), Then::Destroy(because, answer)),
+            Ok((index, order, true)) => {
+                let done = self.give_wish((index, order), wanted);
+                give(answer, done);
+            }
+            Ok((index, _order, false)) => {
+                self.ask((index, number), Then::Destroy(wanted, answer));
+            }
             Err(error) => give(answer, Err(error)),
         }
     }
@@ -231,8 +271,8 @@ impl Driver {
         } = told;
         match then {
             Then::Engine => self.feed(index, Event::Inspected(number, verdict(&stored))),
-            Then::Destroy(because, answer) => {
-                give(answer, self.destroy_if((index, number), because, &stored));
+            Then::Destroy(wanted, answer) => {
+                give(answer, self.destroy_if((index, number), wanted, &stored));
             }
             Then::Why(answer) => {
                 let kept = self.kept(index, number).map(|mut kept| {

@@ -1,6 +1,6 @@
 //! What the engine wants done, and the drawing of what may become of a key version.
 
-use crate::catalogue::{Opens, State};
+use crate::catalogue::{Opens, Proposal, State};
 use crate::rotation::because::Because;
 
 use super::life::Member;
@@ -33,6 +33,8 @@ pub enum Deed {
     Archive(u32),
     /// Find out whether anything stored still needs it.
     Inspect(u32),
+    /// Somebody asks for its destruction, which takes a second person.
+    Propose(u32, Proposal),
     /// The secret goes, the record stays.
     Destroy(u32),
     /// It never seals again.
@@ -56,6 +58,7 @@ impl Deed {
             | Self::Discard(number)
             | Self::Archive(number)
             | Self::Inspect(number)
+            | Self::Propose(number, _)
             | Self::Destroy(number)
             | Self::Compromise(number)
             | Self::Suspend(number)
@@ -75,6 +78,7 @@ impl Deed {
             Self::Discard(_) => "discard",
             Self::Archive(_) => "archive",
             Self::Inspect(_) => "inspect",
+            Self::Propose(..) => "propose",
             Self::Destroy(_) => "destroy",
             Self::Compromise(_) => "compromise",
             Self::Suspend(_) => "suspend",
@@ -103,7 +107,9 @@ impl Deed {
             Self::Compromise(_) => Some(State::Compromised),
             Self::Suspend(_) => Some(State::Suspended),
             Self::Restore(_, state) => Some(*state),
-            Self::Distribute(_) | Self::Challenge(..) | Self::Inspect(_) => None,
+            Self::Distribute(_) | Self::Challenge(..) | Self::Inspect(_) | Self::Propose(..) => {
+                None
+            }
         }
     }
 }

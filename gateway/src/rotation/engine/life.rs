@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::catalogue::{self, State};
+use crate::catalogue::{self, Proposal, State};
 use crate::envelope::{Kid, Suite};
 
 /// A key version as its record has it.
@@ -24,6 +24,8 @@ pub struct Life {
     pub activated: Option<Timestamp>,
     /// When it stopped sealing for good.
     pub deactivated: Option<Timestamp>,
+    /// That somebody has asked for its destruction, which takes a second person.
+    pub proposed: Option<Proposal>,
 }
 
 /// The time, on both clocks.
@@ -63,6 +65,7 @@ impl From<&catalogue::Version> for Life {
             since: version.since,
             activated: version.activated,
             deactivated: version.deactivated,
+            proposed: version.proposed.clone(),
         }
     }
 }

@@ -15,9 +15,11 @@
 //! | 5 overlap | the predecessor opens what is still on its way | |
 //! | 6 archive or destroy | it opens on demand; or, once nothing stored needs it, its secret goes | `archived`, `destroyed` |
 
+mod consent;
 mod deed;
 mod life;
 mod order;
+mod pace;
 mod plan;
 mod ring;
 mod take;
@@ -85,6 +87,7 @@ pub enum Event {
 #[must_use]
 pub fn step(mut ring: Ring, now: Now, event: Event) -> (Ring, Vec<Action>) {
     ring.take(now, event);
+    ring.pace.look(now, &ring.lives);
     let actions = ring.decide(now);
     (ring, actions)
 }

@@ -21,6 +21,10 @@ pub enum Order {
     Archive(u32),
     /// The secret of this version goes, whatever is stored: whoever asks has seen the evidence.
     Destroy(u32),
+    /// The same where it takes a second person; `true`: it is asked for whatever is stored.
+    Propose(u32, bool),
+    /// The second person agrees.
+    Approve(u32),
     /// The rotation under way ends without a successor.
     Abort,
 }
@@ -35,7 +39,7 @@ pub struct Asked {
 }
 
 /// Why an order is not carried out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     /// No such version.
     #[error("the keyring has no version {0}; `keyway keys` lists those that there are")]
@@ -58,6 +62,36 @@ pub enum Refused {
     /// No overlap to end.
     #[error("version {0} is {1}; only a decrypt-only version can be archived")]
     NotDecryptOnly(u32, State),
+    /// A second person is needed.
+    #[error(
+        "the keyring says `destroy = \"approved\"`: version {0} is destroyed once somebody else approves of it"
+    )]
+    Unapproved(u32),
+    /// Nobody is needed.
+    #[error(
+        "the keyring says `destroy = \"automatic\"`: nothing waits for an approval; give the order without it"
+    )]
+    Automatic,
+    /// Nothing to approve of.
+    #[error(
+        "nobody has asked for the destruction of version {0}, and the gateway does not want it yet; `keyway keys why` says what keeps it"
+    )]
+    NothingAsked(u32),
+    /// One person is not two.
+    #[error(
+        "{who} has asked for the destruction of version {number}, and cannot approve of it too; somebody else has to"
+    )]
+    SamePerson {
+        /// Who.
+        who: String,
+        /// The version.
+        number: u32,
+    },
+    /// The second person does not know that it is forced.
+    #[error(
+        "the destruction of version {0} is asked for although something stored may need it; approve of that by force, too, or not at all"
+    )]
+    Forced(u32),
     /// Nothing to abort.
     #[error("no rotation is under way that could be aborted; nothing is left to do")]
     NoRotation,
@@ -77,13 +111,15 @@ impl Order {
             | Self::Suspend(number)
             | Self::Restore(number)
             | Self::Archive(number)
-            | Self::Destroy(number) => Some(number),
+            | Self::Destroy(number)
+            | Self::Propose(number, _)
+            | Self::Approve(number) => Some(number),
             Self::Rotate | Self::Abort => None,
         }
     }
 
     /// Whether a version in this state can take it.
-    pub(super) const fn fits(self, state: State) -> Result<(), Refused> {
+    pub(super) fn fits(self, state: State) -> Result<(), Refused> {
         if let (Some(number), State::Destroyed) = (self.number(), state) {
             return Err(Refused::Destroyed(number));
         }
@@ -95,9 +131,10 @@ impl Order {
             (Self::Restore(_), State::Suspended) | (Self::Archive(_), State::DecryptOnly) => Ok(()),
             (Self::Restore(number), _) => Err(Refused::NotSuspended(number, state)),
             (Self::Archive(number), _) => Err(Refused::NotDecryptOnly(number, state)),
-            (Self::Destroy(number), State::PreActive | State::Ready | State::Active) => {
-                Err(Refused::InUse(number, state))
-            }
+            (
+                Self::Destroy(number) | Self::Propose(number, _) | Self::Approve(number),
+                State::PreActive | State::Ready | State::Active,
+            ) => Err(Refused::InUse(number, state)),
             _ => Ok(()),
         }
     }
@@ -111,7 +148,8 @@ impl Asked {
             | (Order::Suspend(asked), Deed::Suspend(done))
             | (Order::Restore(asked), Deed::Restore(done, _))
             | (Order::Archive(asked), Deed::Archive(done))
-            | (Order::Destroy(asked), Deed::Destroy(done)) => asked == *done,
+            | (Order::Destroy(asked) | Order::Approve(asked), Deed::Destroy(done))
+            | (Order::Propose(asked, _), Deed::Propose(done, _)) => asked == *done,
             (Order::Abort, Deed::Discard(_)) => true,
             _ => false,
         }

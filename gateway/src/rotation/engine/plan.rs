@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use crate::audit::Trigger;
-use crate::catalogue::State;
+use crate::catalogue::{Proposal, State};
 use crate::rotation::because::Because;
-use crate::rotation::terms::Retain;
+use crate::rotation::terms::{Consent, Retain};
 
 use super::life::{Life, Member, Now, later};
 use super::order::{Asked, Order};
@@ -24,7 +24,7 @@ impl Ring {
         let mut actions = Vec::new();
         self.wake(now);
         if self.work == Work::Idle {
-            self.drop_void_orders();
+            self.drop_void_orders(now);
             self.begin(now);
             if let Some(action) = self.next(now) {
                 self.work = Work::Doing(action.deed.clone());
@@ -46,9 +46,9 @@ impl Ring {
     }
 
     /// Orders that came true or impossible by themselves since they were given.
-    fn drop_void_orders(&mut self) {
+    fn drop_void_orders(&mut self, now: Now) {
         while let Some(front) = self.orders.front()
-            && front.deed(self).is_none()
+            && front.deed(self, now).is_none()
         {
             if front.order == Order::Abort && self.active().is_some() {
                 self.succession = None;
@@ -94,7 +94,7 @@ impl Ring {
     fn next(&mut self, now: Now) -> Option<Action> {
         if let Some(front) = self.orders.front() {
             let because = front.because.clone();
-            return front.deed(self).map(|deed| Action { deed, because });
+            return front.deed(self, now).map(|deed| Action { deed, because });
         }
         self.agree(now);
         if self.ends_first {
@@ -127,7 +127,8 @@ impl Ring {
                 Deed::Distribute(life.number)
             }
             Some(life) if life.state == State::Ready => {
-                if succession.at.is_some_and(|at| at > now.wall) {
+                let agreed = succession.at.is_none_or(|at| at <= now.wall);
+                if !agreed || self.held_back(now).is_some() {
                     return None;
                 }
                 Deed::Activate(life.number)
@@ -179,11 +180,12 @@ impl Ring {
 
     fn end_of(&self, life: &Life, now: Now) -> Option<Action> {
         let because = |why: &str| Because::of_gateway(Trigger::Time, why);
+        let automatic = self.terms.destroy == Consent::Automatic;
         match (life.state, self.terms.retain) {
             (State::DecryptOnly, retain) if life.age(now) >= self.terms.overlap => {
                 let deed = match retain {
-                    Retain::Shred => Deed::Destroy(life.number),
-                    Retain::Destroy | Retain::Archive => Deed::Archive(life.number),
+                    Retain::Shred if automatic => Deed::Destroy(life.number),
+                    Retain::Shred | Retain::Destroy | Retain::Archive => Deed::Archive(life.number),
                 };
                 let why = format!("the overlap is over, retain = \"{}\"", retain.word());
                 Some(Action {
@@ -191,11 +193,11 @@ impl Ring {
                     because: because(&why),
                 })
             }
-            (State::Archived, Retain::Shred) => Some(Action {
+            (State::Archived, Retain::Shred) if automatic => Some(Action {
                 deed: Deed::Destroy(life.number),
                 because: because("the overlap is over, retain = \"shred\""),
             }),
-            (State::Archived, Retain::Destroy) => {
+            (State::Archived, Retain::Destroy) if automatic && !self.is_held(life, now) => {
                 let verdict = self.gates.get(&life.number)?.verdict.as_ref()?;
                 (*verdict == Verdict::Clear).then(|| Action {
                     deed: Deed::Destroy(life.number),
@@ -213,7 +215,9 @@ impl Ring {
         }
         let due = |life: &&Life| {
             let gate = self.gates.get(&life.number);
-            life.state == State::Archived && gate.is_none_or(|gate| gate.again <= now.elapsed)
+            life.state == State::Archived
+                && !self.is_held(life, now)
+                && gate.is_none_or(|gate| gate.again <= now.elapsed)
         };
         let number = self.lives.iter().find(due)?.number;
         self.gates.entry(number).or_insert_with(Gate::asking).asking = true;
@@ -226,7 +230,7 @@ impl Ring {
 
 impl Asked {
     /// What carries the order out in this state; `None` when nothing is left to do, or it can no longer be done.
-    pub(super) fn deed(&self, ring: &Ring) -> Option<Deed> {
+    pub(super) fn deed(&self, ring: &Ring, now: Now) -> Option<Deed> {
         let number = match self.order {
             Order::Abort => ring.successor().filter(|_| ring.active().is_some())?.number,
             Order::Rotate
@@ -234,15 +238,31 @@ impl Asked {
             | Order::Suspend(_)
             | Order::Restore(_)
             | Order::Archive(_)
-            | Order::Destroy(_) => self.order.number()?,
+            | Order::Destroy(_)
+            | Order::Propose(..)
+            | Order::Approve(_) => self.order.number()?,
         };
         let life = ring.life(number)?;
         self.order.fits(life.state).ok()?;
+        ring.permits(self.order).ok()?;
         match self.order {
             Order::Compromise(number) => Some(Deed::Compromise(number)),
             Order::Suspend(number) => Some(Deed::Suspend(number)),
             Order::Archive(number) => Some(Deed::Archive(number)),
             Order::Destroy(number) => Some(Deed::Destroy(number)),
+            Order::Propose(number, forced) => {
+                let proposal = Proposal {
+                    who: self.because.who.to_string(),
+                    why: self.because.why.to_string(),
+                    forced,
+                };
+                let news = life.proposed.as_ref() != Some(&proposal);
+                news.then_some(Deed::Propose(number, proposal))
+            }
+            Order::Approve(number) => {
+                ring.may_approve(number, &self.because.who, now).ok()?;
+                Some(Deed::Destroy(number))
+            }
             Order::Restore(number) => Some(Deed::Restore(number, ring.origin(life))),
             Order::Abort => Some(Deed::Discard(number)),
             Order::Rotate => None,

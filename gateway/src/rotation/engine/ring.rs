@@ -14,6 +14,7 @@ use crate::rotation::terms::Terms;
 use super::Deed;
 use super::life::{Life, Member, Now, later};
 use super::order::{Asked, Order, Refused};
+use super::pace::Pace;
 use super::usage::Usage;
 
 /// The first pause after a failure; it doubles.
@@ -31,6 +32,7 @@ pub struct Ring {
     pub(super) lives: Vec<Life>,
     pub(super) members: BTreeSet<Member>,
     pub(super) usage: Usage,
+    pub(super) pace: Pace,
     pub(super) succession: Option<Succession>,
     pub(super) orders: VecDeque<Asked>,
     pub(super) work: Work,
@@ -153,6 +155,7 @@ impl Ring {
     pub fn new(terms: Terms, lives: Vec<Life>, members: BTreeSet<Member>) -> Self {
         Self {
             terms,
+            pace: Pace::of(&lives),
             lives,
             members,
             usage: Usage::default(),
@@ -200,7 +203,8 @@ impl Ring {
     pub fn judge(&self, order: Order) -> Result<(), Refused> {
         if let Some(number) = order.number() {
             let life = self.life(number).ok_or(Refused::Unknown(number))?;
-            return order.fits(life.state);
+            order.fits(life.state)?;
+            return self.permits(order);
         }
         if order != Order::Abort {
             return Ok(());
@@ -223,7 +227,13 @@ impl Ring {
             Order::Archive(number) => {
                 matches!(state(number), Some(State::Archived | State::Destroyed))
             }
-            Order::Destroy(number) => state(number) == Some(State::Destroyed),
+            Order::Destroy(number) | Order::Approve(number) => {
+                state(number) == Some(State::Destroyed)
+            }
+            Order::Propose(number, forced) => {
+                let proposed = self.life(number).and_then(|life| life.proposed.as_ref());
+                proposed.is_some_and(|proposal| proposal.forced == forced)
+            }
         }
     }
 
@@ -266,6 +276,17 @@ impl Ring {
             stage: self.stage(),
             failure: self.failure().map(|failure| failure.text.clone()),
         }
+    }
+
+    /// How long a successor that everybody has waits still, because the rotation before is so short a time ago; `None` when nothing
+    /// does. Where nothing seals, as after a revocation, nothing waits.
+    #[must_use]
+    pub fn held_back(&self, now: Now) -> Option<Duration> {
+        let succession = self.succession.as_ref()?;
+        self.active()?;
+        self.successor().filter(|life| life.state == State::Ready)?;
+        let wait = self.pace.wait(now, succession.is_asked_for());
+        (!wait.is_zero()).then_some(wait)
     }
 
     /// The version that seals.
@@ -320,6 +341,21 @@ impl Succession {
         self.proven.clear();
         self.challenged = None;
         self.at = None;
+    }
+
+    /// Whether anything but thresholds that were reached has asked for it.
+    pub(super) fn is_asked_for(&self) -> bool {
+        let threshold = |because: &Because| {
+            matches!(
+                because.trigger,
+                Trigger::Time
+                    | Trigger::Messages
+                    | Trigger::Bytes
+                    | Trigger::Forecast
+                    | Trigger::FailedOpens
+            )
+        };
+        !self.reasons.iter().all(threshold)
     }
 
     /// What set the rotation off.

@@ -70,6 +70,8 @@ impl Ring {
             | Order::Restore(_)
             | Order::Archive(_)
             | Order::Destroy(_)
+            | Order::Propose(..)
+            | Order::Approve(_)
             | Order::Abort => self.orders.push_back(asked),
         }
         // Whoever asks has a reason to believe that it works now.
@@ -137,6 +139,7 @@ impl Ring {
             | Deed::Admit(_)
             | Deed::Archive(_)
             | Deed::Inspect(_)
+            | Deed::Propose(..)
             | Deed::Destroy(_)
             | Deed::Compromise(_)
             | Deed::Suspend(_)

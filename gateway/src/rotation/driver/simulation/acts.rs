@@ -5,12 +5,12 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::members::Manner;
-use super::play::{End, Play, Size, operator, terms};
+use super::play::{End, Play, Size, operator, second, terms};
 use crate::envelope::{Header, Kid, Used};
 use crate::policy::KeyringName;
-use crate::rotation::OrderError;
 use crate::rotation::driver::Request;
 use crate::rotation::engine::Order;
+use crate::rotation::{Because, OrderError, Wish};
 
 impl Play<'_> {
     pub(super) fn act(&mut self) {
@@ -86,10 +86,17 @@ impl Play<'_> {
             }
             _ => {
                 self.known.forced.insert((ring, number));
-                drop(
-                    self.driver_mut()
-                        .order(&keyring, Order::Destroy(number), operator()),
-                );
+                self.known.wanted.insert((ring, number));
+                self.destroy(ring, number, (true, false), operator());
+                // Whoever has asked approves too, which is worth nothing; or somebody else does.
+                match self.tally.actions % 3 {
+                    0 => self.destroy(ring, number, (true, true), operator()),
+                    1 => {
+                        self.known.approved.insert((ring, number));
+                        self.destroy(ring, number, (true, true), second());
+                    }
+                    _ => {}
+                }
             }
         }
     }
@@ -157,13 +164,29 @@ impl Play<'_> {
     fn ask_for_destruction(&mut self) {
         let ring = self.dice.index(self.names.len());
         let number = self.number(ring);
+        self.known.wanted.insert((ring, number));
+        self.destroy(ring, number, (false, false), operator());
+        if self.tally.actions % 2 == 0 {
+            // The bus may take until later to answer.
+            self.known.approved.insert((ring, number));
+            self.destroy(ring, number, (false, true), second());
+        }
+    }
+
+    fn destroy(
+        &mut self,
+        ring: usize,
+        number: u32,
+        (forced, approves): (bool, bool),
+        because: Because,
+    ) {
         let keyring = self.names[ring].to_string();
         let (answer, _nobody) = oneshot::channel();
         self.driver_mut().serve(Request::Destroy {
             keyring,
             number,
-            forced: false,
-            because: operator(),
+            wish: Wish { forced, approves },
+            because,
             answer,
         });
     }

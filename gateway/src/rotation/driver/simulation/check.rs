@@ -1,6 +1,9 @@
 //! What must be true after every action, and whenever a process has begun.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jiff::Timestamp;
 
 use super::play::Play;
 use super::traffic::Id;
@@ -22,8 +25,33 @@ pub(super) struct Known {
     pub(super) forced: BTreeSet<Id>,
     /// Keyrings whose versions were, at some time, to be destroyed whatever is stored.
     pub(super) shredding: BTreeSet<usize>,
+    /// Keyrings in which a destruction has, at some time, taken one person.
+    pub(super) automatic: BTreeSet<usize>,
+    /// Versions whose destruction two have agreed on, or that somebody has approved of.
+    pub(super) approved: BTreeSet<Id>,
+    /// How long after its overlap a version has been held, at least.
+    pub(super) hold: BTreeMap<usize, Duration>,
+    /// Since when versions are archived, where that was seen.
+    archived: BTreeMap<Id, Timestamp>,
+    /// Versions that an operator wants destroyed.
+    pub(super) wanted: BTreeSet<Id>,
     /// What an operator was told is done.
     pub(super) compromised: BTreeSet<Id>,
+    /// When versions were seen to have become active.
+    activated: BTreeMap<Id, Timestamp>,
+    /// The last of them in each keyring.
+    last: BTreeMap<usize, Last>,
+}
+
+/// A version that became active.
+struct Last {
+    id: Id,
+    /// On a clock that does not jump.
+    at: Duration,
+    /// How far ahead of that the wall clock was.
+    ahead: Duration,
+    /// By which process.
+    start: u64,
 }
 
 impl Play<'_> {
@@ -33,6 +61,7 @@ impl Play<'_> {
             let record = self.driver().catalogue.record(&self.names[index]).cloned();
             if let Some(record) = record {
                 self.check_record(index, &record);
+                self.check_pace(index, &record);
                 self.check_snapshot(index, &record);
             }
             self.check_visible(index);
@@ -51,9 +80,59 @@ impl Play<'_> {
                     .entry(id)
                     .or_insert_with(|| wrapped.to_string());
             }
+            if version.state == State::Archived {
+                self.known.archived.insert(id, version.since);
+            }
             if version.state == State::Destroyed {
                 self.check_destroyed(id, version);
             }
+        }
+    }
+
+    /// No version is replaced within a second, unless it was revoked; or a clock has gone on between two processes.
+    fn check_pace(&mut self, index: usize, record: &Record) {
+        let ahead = self.ahead();
+        let start = self.tally.starts;
+        let active = record
+            .versions
+            .iter()
+            .filter_map(|version| Some((version.activated?, (index, version.number))));
+        let mut new: Vec<_> = active
+            .filter(|(at, id)| self.known.activated.get(id) != Some(at))
+            .collect();
+        new.sort_unstable();
+        for (activated, id) in new {
+            let at = Duration::try_from(activated.duration_since(Timestamp::UNIX_EPOCH)).unwrap();
+            let at = at.saturating_sub(ahead);
+            let last = self.known.last.get(&index);
+            // What did not survive a power cut has never been.
+            let last = last.filter(|last| {
+                let version = record.version(last.id.1);
+                last.id != id
+                    && version.is_some_and(|version| {
+                        version.activated == self.known.activated.get(&last.id).copied()
+                            && matches!(version.state, State::DecryptOnly | State::Archived)
+                    })
+            });
+            if let Some(last) = last
+                && (last.start == start || ahead <= last.ahead)
+            {
+                // Records keep whole milliseconds.
+                let gap = at.saturating_sub(last.at) + Duration::from_millis(1);
+                assert!(
+                    gap >= Duration::from_secs(1),
+                    "{id:?} became active {gap:?} after {:?}",
+                    last.id
+                );
+            }
+            self.known.activated.insert(id, activated);
+            let last = Last {
+                id,
+                at,
+                ahead,
+                start,
+            };
+            self.known.last.insert(index, last);
         }
     }
 
@@ -100,6 +179,24 @@ impl Play<'_> {
                     "{id:?} is destroyed and its wrapped secret is on the disk"
                 );
             }
+        }
+        // One that has never sealed is discarded.
+        let agreed = self.known.automatic.contains(&id.0) || self.known.approved.contains(&id);
+        assert!(
+            agreed || version.activated.is_none(),
+            "{id:?} is destroyed, and nobody has approved"
+        );
+        if let Some(archived) = self.known.archived.get(&id)
+            && !self.known.wanted.contains(&id)
+            && !self.known.shredding.contains(&id.0)
+        {
+            let held = Duration::try_from(version.since.duration_since(*archived));
+            let held = held.unwrap_or_default();
+            let hold = self.known.hold.get(&id.0).copied().unwrap_or_default();
+            assert!(
+                held >= hold,
+                "{id:?} is destroyed {held:?} after its overlap"
+            );
         }
         let free = self.known.forced.contains(&id) || self.known.shredding.contains(&id.0);
         let held = self.traffic.path().ledger.holds(id);

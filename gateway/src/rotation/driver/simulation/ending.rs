@@ -7,7 +7,7 @@ use super::members::Manner;
 use super::play::{End, Play, operator};
 use super::world::Fate;
 use crate::catalogue::State;
-use crate::rotation::terms::Retain;
+use crate::rotation::terms::{Consent, Retain};
 
 impl Play<'_> {
     /// From here on nothing goes wrong, and everything comes to its end.
@@ -70,7 +70,7 @@ impl Play<'_> {
 
     fn assert_seals(&mut self, ring: usize) {
         let mut last = None;
-        for _ in 0..30 {
+        for _ in 0..40 {
             self.traffic.path().settle();
             self.driver_mut().quench();
             match self.traffic.path().burst_of(0, ring, 1) {
@@ -109,7 +109,10 @@ impl Play<'_> {
             {
                 let right = match version.state {
                     State::Destroyed | State::Compromised | State::Suspended => true,
-                    State::Archived => self.terms[ring].retain == Retain::Archive,
+                    State::Archived => {
+                        let terms = &self.terms[ring];
+                        terms.retain == Retain::Archive || terms.destroy == Consent::Approved
+                    }
                     State::PreActive | State::Ready | State::Active | State::DecryptOnly => false,
                 };
                 let ring = self.driver().ring(ring);

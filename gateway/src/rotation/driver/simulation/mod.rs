@@ -11,7 +11,9 @@
 //! - no nonce is used twice;
 //! - the secret of a destroyed version is neither loaded nor on the disk;
 //! - a version that is revoked seals nothing more, and a revocation that was confirmed survives;
-//! - no version is admitted that a member has not proven to hold.
+//! - no version is admitted that a member has not proven to hold;
+//! - no version is replaced within a second, unless it was revoked;
+//! - no version is destroyed before it has been held for as long as it must be, nor unapproved where that takes a second person.
 //!
 //! And when faults stop, within bounded time: every keyring seals, also beyond a limit; a rotation is made; what was replaced is
 //! archived or destroyed; the audit log is whole and owes nothing.

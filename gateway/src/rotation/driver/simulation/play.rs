@@ -1,7 +1,7 @@
 //! A run: a gateway among faults, from the seed's first action to the last.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::{FutureExt as _, StreamExt as _};
 use jiff::Timestamp;
@@ -11,7 +11,7 @@ use super::faults::{Dice, Weather};
 use super::members::Members;
 use super::traffic::Traffic;
 use super::world::{Bus, Busy, Fate, Home, place, signer};
-use crate::audit::{Log, Trigger};
+use crate::audit::{Log, Trigger, Who};
 use crate::catalogue::{Catalogue, View};
 use crate::clock::{Clock, Winder};
 use crate::custody::Custodian;
@@ -21,7 +21,7 @@ use crate::envelope::Suite;
 use crate::policy::{KeyringName, Policy, Rule};
 use crate::rotation::because::Because;
 use crate::rotation::driver::{Driver, Parts};
-use crate::rotation::terms::{Doubtful, Limit, Retain, Rotate, Terms};
+use crate::rotation::terms::{Consent, Doubtful, Limit, Retain, Rotate, Terms};
 use crate::rotation::{Config, User};
 
 /// A gateway and its world.
@@ -45,6 +45,7 @@ pub(super) struct Play<'h> {
     pub(super) bus: Bus,
     pub(super) clock: Clock,
     pub(super) winder: Winder,
+    begun: Instant,
     /// The latest that the wall clock has shown.
     pub(super) latest: SystemTime,
     workers: usize,
@@ -126,6 +127,7 @@ impl<'h> Play<'h> {
             custodian,
             policy,
             latest: clock.wall(),
+            begun: clock.instant(),
             clock,
             winder,
             workers: usize::try_from(dice.between(1, 3)).unwrap(),
@@ -193,11 +195,22 @@ impl<'h> Play<'h> {
         self.driver_mut().tick();
     }
 
+    /// How far the wall clock is ahead of the time that has passed.
+    pub(super) fn ahead(&self) -> Duration {
+        let wall = self.clock.wall().duration_since(SystemTime::UNIX_EPOCH);
+        wall.unwrap() - (self.clock.instant() - self.begun)
+    }
+
     pub(super) fn note_retention(&mut self) {
         for (ring, terms) in self.terms.iter().enumerate() {
             if terms.retain == Retain::Shred {
                 self.known.shredding.insert(ring);
             }
+            if terms.destroy == Consent::Automatic {
+                self.known.automatic.insert(ring);
+            }
+            let hold = self.known.hold.entry(ring).or_insert(terms.hold);
+            *hold = (*hold).min(terms.hold);
         }
     }
 
@@ -306,6 +319,14 @@ pub(super) fn operator() -> Because {
     Because::of_gateway(Trigger::Manual, "a test says so")
 }
 
+/// Another person than [`operator`].
+pub(super) fn second() -> Because {
+    Because {
+        who: Who::Uid(2),
+        ..operator()
+    }
+}
+
 fn policy(count: usize) -> Arc<Policy> {
     let rule = |name: &str| Rule {
         name: name.parse().unwrap(),
@@ -329,11 +350,13 @@ pub(super) fn terms(dice: &mut Dice, size: Size) -> Terms {
     } else {
         dice.between(300, 6000)
     };
+    // Drawn from what is drawn already: older seeds stay what they were.
+    let hold = Duration::from_secs([0, 60, 3600][usize::try_from(messages % 3).unwrap()]);
     let soft = |dice: &mut Dice, hard: u64| match dice.below(3) {
         0 => hard - 1,
         _ => dice.between(hard / 2, hard - 1),
     };
-    Terms {
+    let terms = Terms {
         suite: dice.pick(&[Suite::Aes256Gcm, Suite::Aes256Gcm, Suite::Aes256GcmSiv]),
         rotate: Rotate {
             after: Duration::from_hours(dice.pick(&[10, 20, 48])),
@@ -350,11 +373,22 @@ pub(super) fn terms(dice: &mut Dice, size: Size) -> Terms {
             Retain::Archive,
             Retain::Shred,
         ]),
+        hold,
+        destroy: Consent::Automatic,
         open: dice.pick(&[
             Doubtful::Nothing,
             Doubtful::Suspended,
             Doubtful::Compromised,
             Doubtful::Both,
         ]),
+    };
+    let approved = bytes % 3 == 0 && terms.retain != Retain::Shred;
+    Terms {
+        destroy: if approved {
+            Consent::Approved
+        } else {
+            Consent::Automatic
+        },
+        ..terms
     }
 }

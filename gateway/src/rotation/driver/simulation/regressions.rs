@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::world::{Home, place, signer};
 use crate::audit::{Log, Trigger};
@@ -76,6 +77,8 @@ impl Bench {
 
     pub(super) fn ask(&mut self, order: Order) {
         let because = Because::of_gateway(Trigger::Manual, "a test says so");
+        // A rotation right behind another would wait.
+        self.winder.advance(Duration::from_secs(1));
         // What it came to is read from the record.
         if order == Order::Rotate {
             drop(self.driver.rotate("default", because));
@@ -205,7 +208,7 @@ fn version_is_not_destroyed_unforced_while_its_overlap_lasts() {
     let home = Home::new();
     let mut bench = Bench::new(&home);
     bench.ask(Order::Rotate);
-    let error = bench.driver.may_destroy(0, 1).unwrap_err();
+    let error = bench.driver.may_destroy(0, Order::Destroy(1)).unwrap_err();
     assert!(error.to_string().contains("overlap"), "{error}");
 }
 

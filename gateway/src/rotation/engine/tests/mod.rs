@@ -5,7 +5,9 @@
     reason = "a test stops at the first thing that is not as expected"
 )]
 
+mod destruction;
 mod facts;
+mod pace;
 mod page;
 mod random;
 
@@ -16,14 +18,15 @@ use jiff::Timestamp;
 
 use super::life::later;
 use super::*;
-use crate::audit::Trigger;
+use crate::audit::{self, Trigger};
 use crate::catalogue::State;
 use crate::envelope::{Kid, Suite};
 use crate::fault::{Fault, Retry, Who};
 use crate::rotation::because::Because;
-use crate::rotation::terms::{Doubtful, Limit, Retain, Rotate};
+use crate::rotation::terms::{Consent, Doubtful, Limit, Retain, Rotate};
 
 const HOUR: Duration = Duration::from_hours(1);
+const SECOND: Duration = Duration::from_secs(1);
 
 fn terms() -> Terms {
     Terms {
@@ -40,6 +43,8 @@ fn terms() -> Terms {
         },
         overlap: Duration::from_mins(10),
         retain: Retain::Destroy,
+        hold: Duration::ZERO,
+        destroy: Consent::Automatic,
         open: Doubtful::Suspended,
     }
 }
@@ -73,6 +78,8 @@ struct World {
     stored: Verdict,
     asked: usize,
     failed: usize,
+    /// When a version last became active, in this process.
+    activated: Option<Duration>,
 }
 
 impl World {
@@ -96,13 +103,15 @@ impl World {
             stored: Verdict::Clear,
             asked: 0,
             failed: 0,
+            activated: None,
         }
     }
 
-    /// With an active version 1.
+    /// With a version 1 that has been active for as long as it must be before another may be.
     fn started(terms: Terms) -> Self {
         let mut world = Self::new(terms);
         world.tick();
+        world.pass(SECOND);
         world.done.clear();
         world
     }
@@ -132,8 +141,12 @@ impl World {
     }
 
     fn ask(&mut self, order: Order) -> Result<(), Refused> {
+        self.ask_as(order, audit::Who::Gateway)
+    }
+
+    fn ask_as(&mut self, order: Order, who: audit::Who) -> Result<(), Refused> {
         self.ring().judge(order)?;
-        let because = operator();
+        let because = Because { who, ..operator() };
         self.feed(Event::Asked(Asked { order, because }));
         Ok(())
     }
@@ -198,16 +211,26 @@ impl World {
                 since: self.now.wall,
                 activated: None,
                 deactivated: None,
+                proposed: None,
             });
+            return;
+        }
+        if let Deed::Propose(number, proposal) = deed {
+            let mut lives = self.lives.iter_mut();
+            let life = lives.find(|life| life.number == *number).unwrap();
+            life.proposed = Some(proposal.clone());
             return;
         }
         let (Some(number), Some(state)) = (deed.number(), deed.enters()) else {
             return;
         };
-        if let Deed::Activate(_) = deed
-            && let Some(before) = self.lives.iter_mut().find(|life| life.state.seals())
-        {
-            enter(before, State::DecryptOnly, self.now.wall);
+        if let Deed::Activate(_) = deed {
+            let last = self.activated.replace(self.now.elapsed);
+            if let Some(before) = self.lives.iter_mut().find(|life| life.state.seals()) {
+                enter(before, State::DecryptOnly, self.now.wall);
+                let apart = last.map(|last| self.now.elapsed - last);
+                assert!(apart.is_none_or(|apart| apart >= SECOND), "{apart:?}");
+            }
         }
         let life = self
             .lives

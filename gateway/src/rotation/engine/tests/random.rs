@@ -87,6 +87,7 @@ fn take(world: &mut World, turn: Turn) {
             let members = world.ring().members.clone();
             let terms = world.ring().terms().clone();
             world.ring = Some(Ring::new(terms, world.lives.clone(), members));
+            world.activated = None;
             world.tick();
         }
         Turn::Terms(retain, suite) => world.feed(Event::Terms(Terms {

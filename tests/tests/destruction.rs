@@ -1,0 +1,137 @@
+//! Promise: no secret is destroyed on the server's word alone before its time, nor on one person's where it takes two.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test stops at the first thing that is not as expected"
+)]
+
+use keyway_tests::gateway::{Settings, binary};
+use keyway_tests::{Gateway, NatsServer, scratch, wait};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
+const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+
+/// What a command of this gateway says, and whether it worked.
+fn keyway(gateway: &Gateway, words: &[&str]) -> (bool, String) {
+    let mut command = Command::new(binary());
+    let output = command.args(words).arg("--config").arg(gateway.config());
+    let output = output.output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    (output.status.success(), said)
+}
+
+/// What the gateway answers to whoever bears the token and approves of a destruction.
+fn approve_by_token(gateway: &Gateway, body: &str) -> String {
+    let mut door = TcpStream::connect(gateway.admin()).unwrap();
+    let length = body.len();
+    write!(
+        door,
+        "POST /v1/keyrings/a/versions/1/destroy HTTP/1.0\r\nAuthorization: Bearer {TOKEN}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    door.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+fn is(gateway: &Gateway, state: &str) -> bool {
+    gateway.states().get(state) == Some(&1)
+}
+
+fn rotated(server: &NatsServer, top: &str, lines: &str) -> Gateway {
+    let control = format!("[control]\nservers = [\"{}\"]\n", server.url());
+    let keyring = "[[keyring]]\nname = \"a\"\nsubjects = \"a.>\"\noverlap = \"1s\"\n";
+    let settings = Settings {
+        top: top.to_owned(),
+        tables: format!("{control}{keyring}{lines}\n"),
+        ..Settings::default()
+    };
+    let gateway = Gateway::start(&server.url(), settings);
+    gateway.rotate("a");
+    wait::until("the end of the overlap", || {
+        is(&gateway, "archived").then_some(())
+    });
+    gateway
+}
+
+#[test]
+fn version_that_nothing_needs_is_held_and_the_reason_is_told_until_a_reload_holds_it_no_more() {
+    let server = NatsServer::jetstream();
+    let gateway = rotated(&server, "", "hold = \"10d\"");
+    let (_done, why) = keyway(&gateway, &["keys", "why", "1"]);
+    assert!(why.contains("held until"), "{why}");
+    let written = std::fs::read_to_string(gateway.config()).unwrap();
+    std::fs::write(gateway.config(), written.replace("10d", "0s")).unwrap();
+    let (done, said) = keyway(&gateway, &["reload"]);
+    assert!(done, "{said}");
+    // What was opened within a minute, or the overlap, speaks against it.
+    wait::until("the destruction", || {
+        is(&gateway, "destroyed").then_some(())
+    });
+}
+
+#[test]
+fn destruction_takes_a_second_person_over_a_restart() {
+    let server = NatsServer::jetstream();
+    let folder = scratch::folder("second");
+    let file = folder.path().join("token");
+    std::fs::write(&file, TOKEN).unwrap();
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
+    let top = format!("admin.tokens = [{{ name = \"second\", file = {file:?} }}]\n");
+    let lines = "retain = \"archive\"\ndestroy = \"approved\"";
+    let mut gateway = rotated(&server, &top, lines);
+    let approve = ["destroy", "1", "--approve", "--force", "--why", "agreed"];
+    let (done, said) = keyway(&gateway, &approve);
+    assert!(!done && said.contains("nobody has asked"), "{said}");
+    let (done, said) = keyway(&gateway, &["destroy", "1", "--force", "--why", "old"]);
+    assert!(
+        done && said.contains("somebody else has to approve"),
+        "{said}"
+    );
+    gateway.restart();
+    for _ in 0..2 {
+        let (done, said) = keyway(&gateway, &approve);
+        assert!(!done && said.contains("somebody else has to"), "{said}");
+    }
+    // Whoever approves has to know that it is forced.
+    let unaware = approve_by_token(&gateway, "{\"why\":\"fine\",\"approve\":true}");
+    assert!(unaware.contains("by force"), "{unaware}");
+    assert!(is(&gateway, "archived"));
+    let body = "{\"why\":\"fine\",\"approve\":true,\"force\":true}";
+    let answer = approve_by_token(&gateway, body);
+    assert!(answer.starts_with("HTTP/1.0 200"), "{answer}");
+    assert!(is(&gateway, "destroyed"));
+    let log = std::fs::read_to_string(gateway.state().join("audit/log.jsonl")).unwrap();
+    let says = |words: &[&str]| {
+        let mut lines = log.lines();
+        lines.any(|line| words.iter().all(|word| line.contains(word)))
+    };
+    assert!(
+        says(&["\"intent\"", "\"destroy-requested\"", "uid:", "old"]),
+        "{log}"
+    );
+    let approved = [
+        "\"intent\"",
+        "\"destroy\"",
+        "token:second",
+        "fine; approves",
+        "old",
+    ];
+    assert!(says(&approved), "{log}");
+}
+
+#[test]
+fn version_that_the_gateway_wants_destroyed_waits_for_anybody_s_approval() {
+    let server = NatsServer::jetstream();
+    let gateway = rotated(&server, "", "hold = \"0s\"\ndestroy = \"approved\"");
+    wait::until("what it waits for", || {
+        let (_done, status) = keyway(&gateway, &["status", "--json"]);
+        status.contains("has to approve").then_some(())
+    });
+    assert!(is(&gateway, "archived"));
+    let (done, said) = keyway(&gateway, &["destroy", "1", "--approve", "--why", "seen"]);
+    assert!(done && said.contains("is destroyed"), "{said}");
+}
