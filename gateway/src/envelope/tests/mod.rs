@@ -1,7 +1,8 @@
 //! The format's promises, one test each.
 
-use super::{Claim, Header, NotProven, VersionKey, looks_sealed, self_test};
-use crate::secret::Secret;
+use super::{Claim, Header, LaneId, NotProven, Suite, VersionKey, looks_sealed, self_test};
+use crate::secret::memory::{left, masked, on_lesser_processors};
+use crate::secret::{Secret, apart};
 
 #[test]
 fn known_answers_are_computed_by_this_build() {
@@ -85,5 +86,32 @@ fn payload_with_the_magic_looks_sealed_and_others_do_not() {
     assert!(looks_sealed(b"\xFA\x4B\x21 from the future"));
     for plain in [b"".as_slice(), b"\xFA", b"K\xFA", b"{}", b"hello"] {
         assert!(!looks_sealed(plain));
+    }
+}
+
+#[test]
+fn derivation_leaves_no_copy_of_a_secret_in_memory() {
+    on_lesser_processors("envelope::tests::derivation_leaves_no_copy_of_a_secret_in_memory");
+    let root = Secret::random().unwrap();
+    let mut secrets = vec![masked(root.expose())];
+    let version = VersionKey::derive("agents", 1, &root);
+    let lane = LaneId([4; 16]);
+    secrets.extend(apart(|| {
+        let confirmation = version.expand_confirmation();
+        let mut okm = zeroize::Zeroizing::new([0; 44]);
+        version.expand_lane(Suite::Aes256Gcm, lane, &mut okm);
+        [masked(confirmation.expose()), masked(&okm[..32])]
+    }));
+    let claim = Claim {
+        member: "gateway-1",
+        epoch: 7,
+        challenge: [9; 32],
+    };
+    let proof = version.confirm(&claim);
+    assert_eq!(version.verify(&claim, &proof), Ok(()));
+    drop(version.lane(Suite::Aes256Gcm, lane));
+    drop((root, version));
+    for secret in secrets {
+        assert_eq!(left(&secret), Vec::<String>::new());
     }
 }
