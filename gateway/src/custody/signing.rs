@@ -148,7 +148,7 @@ mod tests {
     use super::*;
     use crate::custody::local;
     use crate::disk::{Lock, StateDir};
-    use crate::secret::memory::{left, masked, on_lesser_processors};
+    use crate::secret::memory::{deep, left, masked, on_lesser_processors};
 
     #[test]
     fn signing_key_opens_for_its_purpose_only_and_shows_its_public_half_to_all() {
@@ -180,17 +180,18 @@ mod tests {
         on_lesser_processors(
             "custody::signing::tests::signing_leaves_no_copy_of_the_seed_in_memory",
         );
-        let root = tempfile::tempdir().unwrap();
-        let dir = StateDir::create(&root.path().join("state")).unwrap();
-        let kek = local::init(&Lock::take(dir).unwrap(), None).unwrap();
-        let (made, content) = create_signing_key(SigningPurpose::Audit, &kek).unwrap();
-        let (json, public) = read(&content).unwrap();
-        let context = [SigningPurpose::Audit.context(), &public].concat();
-        let seed = kek.unwrap(&json.wrapped.parse().unwrap(), &context);
-        let secret = masked(seed.ok().unwrap().expose());
-        let opened = open_signing_key(&content, SigningPurpose::Audit, &kek).unwrap();
-        drop((apart(|| made.sign(b"what")), apart(|| opened.sign(b"what"))));
-        drop((made, opened));
-        assert_eq!(left(&secret), Vec::<String>::new());
+        let seed = deep(|| {
+            let root = tempfile::tempdir().unwrap();
+            let dir = StateDir::create(&root.path().join("state")).unwrap();
+            let kek = local::init(&Lock::take(dir).unwrap(), None).unwrap();
+            let (made, content) = create_signing_key(SigningPurpose::Audit, &kek).unwrap();
+            let opened = open_signing_key(&content, SigningPurpose::Audit, &kek).unwrap();
+            drop((made, apart(|| opened.sign(b"what"))));
+            let (json, public) = read(&content).unwrap();
+            let context = [SigningPurpose::Audit.context(), &public].concat();
+            let seed = kek.unwrap(&json.wrapped.parse().unwrap(), &context);
+            masked(seed.ok().unwrap().expose())
+        });
+        assert_eq!(left(&seed), Vec::<String>::new());
     }
 }

@@ -58,7 +58,20 @@ fn used<const DEPTH: usize>() -> usize {
         .unwrap();
     let painted = frames[SLACK..].chunks(PAINT.len());
     let painted = painted.take_while(|chunk| *chunk == PAINT).count();
+    // What was read is what will be looked for. (`zeroize` takes a millisecond for it, unoptimised.)
+    frames.fill(0);
+    black_box(&mut frames);
     DEPTH - painted * PAINT.len()
+}
+
+/// Does the work where the stack is deeper than looking reaches, which would overwrite what is looked for.
+#[inline(never)]
+pub(crate) fn deep<T>(work: impl FnOnce() -> T) -> T {
+    let mut frames = [0_u8; 64 * 1024];
+    black_box(&mut frames);
+    let result = work();
+    black_box(&mut frames);
+    result
 }
 
 /// A secret, to be looked for when it is gone.
@@ -66,13 +79,17 @@ pub(crate) fn masked(secret: &[u8]) -> Vec<u8> {
     secret.iter().map(|byte| byte ^ MASK).collect()
 }
 
-/// Where pieces of a secret that is [`masked`] are left, as they are, or in words or blocks that were swapped.
+/// Where pieces of a secret that is [`masked`] are left: as they are, or as an HMAC's padded key, or in words or blocks swapped.
 pub(crate) fn left(masked: &[u8]) -> Vec<String> {
-    let swapped = |word: usize| -> Vec<u8> {
-        let words = masked.chunks(word);
-        words.flat_map(|word| word.iter().rev().copied()).collect()
-    };
-    let forms = [1, 4, 8, 16, 32].map(|word| (word, swapped(word)));
+    let mut forms = Vec::new();
+    for pad in [0, 0x36, 0x5c] {
+        for word in [1, 4, 8, 16, 32] {
+            let words = masked.chunks(word);
+            let swapped = words.flat_map(|word| word.iter().rev().map(|byte| byte ^ pad));
+            let form: Vec<u8> = swapped.collect();
+            forms.push((format!("padded by {pad:#x}, swapped by {word}"), form));
+        }
+    }
     let memory = File::open("/proc/self/mem").unwrap();
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
     let mut left = Vec::new();
@@ -87,12 +104,15 @@ pub(crate) fn left(masked: &[u8]) -> Vec<String> {
             if memory.read_exact_at(&mut bytes[..wanted], page).is_err() {
                 continue;
             }
+            if bytes == [0; 4096 + PIECE] {
+                continue;
+            }
             bytes.iter_mut().for_each(|byte| *byte ^= MASK);
-            for (word, form) in &forms {
+            for (what, form) in &forms {
                 let pieces = form.windows(PIECE);
                 let found = pieces.filter(|piece| memchr::memmem::find(&bytes, piece).is_some());
                 if found.count() > 0 {
-                    left.push(format!("swapped by {word}: {page:#x} in {line}"));
+                    left.push(format!("{what}: {page:#x} in {line}"));
                 }
             }
         }
@@ -126,6 +146,14 @@ fn work_that_goes_deeper_than_is_wiped_is_noticed() {
 /// Copies the secret to where nobody wipes it.
 #[inline(never)]
 fn copied(secret: &super::Secret) {
+    let mut frames = [0_u8; 2048];
+    black_box(&mut frames);
+    copy(secret);
+    black_box(&mut frames);
+}
+
+#[inline(never)]
+fn copy(secret: &super::Secret) {
     let mut copy = *secret.expose();
     black_box(&mut copy);
     let mut swapped = copy.map(u8::swap_bytes);
@@ -138,7 +166,7 @@ fn copies_on_the_stack_are_found_and_none_is_left_of_what_was_done_apart_or_wipe
     let trace = |work: fn(&super::Secret)| {
         let secret = super::Secret::random().unwrap();
         let mask = masked(secret.expose());
-        work(&secret);
+        deep(|| work(&secret));
         drop(secret);
         left(&mask)
     };

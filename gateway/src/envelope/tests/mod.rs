@@ -1,7 +1,7 @@
 //! The format's promises, one test each.
 
 use super::{Claim, Header, LaneId, NotProven, Suite, VersionKey, looks_sealed, self_test};
-use crate::secret::memory::{left, masked, on_lesser_processors};
+use crate::secret::memory::{deep, left, masked, on_lesser_processors};
 use crate::secret::{Secret, apart};
 
 #[test]
@@ -92,16 +92,22 @@ fn payload_with_the_magic_looks_sealed_and_others_do_not() {
 #[test]
 fn derivation_leaves_no_copy_of_a_secret_in_memory() {
     on_lesser_processors("envelope::tests::derivation_leaves_no_copy_of_a_secret_in_memory");
+    for secret in deep(derived) {
+        assert_eq!(left(&secret), Vec::<String>::new());
+    }
+}
+
+/// The secrets that were used.
+fn derived() -> Vec<Vec<u8>> {
     let root = Secret::random().unwrap();
-    let mut secrets = vec![masked(root.expose())];
     let version = VersionKey::derive("agents", 1, &root);
     let lane = LaneId([4; 16]);
-    secrets.extend(apart(|| {
+    let [confirmation, key] = apart(|| {
         let confirmation = version.expand_confirmation();
         let mut okm = zeroize::Zeroizing::new([0; 44]);
         version.expand_lane(Suite::Aes256Gcm, lane, &mut okm);
         [masked(confirmation.expose()), masked(&okm[..32])]
-    }));
+    });
     let claim = Claim {
         member: "gateway-1",
         epoch: 7,
@@ -110,8 +116,5 @@ fn derivation_leaves_no_copy_of_a_secret_in_memory() {
     let proof = version.confirm(&claim);
     assert_eq!(version.verify(&claim, &proof), Ok(()));
     drop(version.lane(Suite::Aes256Gcm, lane));
-    drop((root, version));
-    for secret in secrets {
-        assert_eq!(left(&secret), Vec::<String>::new());
-    }
+    vec![masked(root.expose()), confirmation, key]
 }
