@@ -127,32 +127,38 @@ impl Residue {
     fn pieces(&self, bytes: &[u8]) -> Vec<(String, usize)> {
         const PAGE: usize = 4096;
         let mut found = Vec::new();
-        let mut behind: HashMap<usize, usize> = HashMap::new();
+        let mut ends = vec![0; self.forms.len()];
         let last = bytes.len().saturating_sub(ANCHOR - 1);
         for page in (0..last).step_by(PAGE) {
             let end = last.min(page + PAGE);
             if bytes[page..end] == [0; PAGE][..end - page] {
                 continue;
             }
-            for at in page..end {
-                if !self.begins[beginning(&bytes[at..])] {
-                    continue;
-                }
-                let Some(places) = self.anchors.get(&bytes[at..at + ANCHOR]) else {
-                    continue;
-                };
-                for (form, offset) in places {
-                    let (name, whole) = &self.forms[*form];
-                    let (from, length) = run(bytes, at, whole, *offset);
-                    let known = behind.get(form).is_some_and(|behind| from < *behind);
-                    if length >= PIECE && !known {
-                        behind.insert(*form, from + length);
-                        found.push((format!("{name}, {length} bytes"), from));
-                    }
-                }
+            let begun = (page..end).filter(|at| self.begins[beginning(&bytes[*at..])]);
+            for at in begun {
+                self.pieces_at(bytes, at, &mut ends, &mut found);
             }
         }
         found
+    }
+
+    /// Those around an anchor here; `ends` is where the last of each form ended.
+    fn pieces_at(
+        &self,
+        bytes: &[u8],
+        at: usize,
+        ends: &mut [usize],
+        found: &mut Vec<(String, usize)>,
+    ) {
+        let places = self.anchors.get(&bytes[at..at + ANCHOR]);
+        for (form, offset) in places.into_iter().flatten() {
+            let (name, whole) = &self.forms[*form];
+            let (from, length) = run(bytes, at, whole, *offset);
+            if length >= PIECE && from >= ends[*form] {
+                ends[*form] = from + length;
+                found.push((format!("{name}, {length} bytes"), from));
+            }
+        }
     }
 }
 

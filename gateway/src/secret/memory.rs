@@ -65,9 +65,13 @@ fn used<const DEPTH: usize>() -> usize {
 }
 
 /// Does the work where the stack is deeper than looking reaches, which would overwrite what is looked for.
-#[inline(never)]
 pub(crate) fn deep<T>(work: impl FnOnce() -> T) -> T {
-    let mut frames = [0_u8; 64 * 1024];
+    below::<{ 64 * 1024 }, T>(work)
+}
+
+#[inline(never)]
+fn below<const FRAMES: usize, T>(work: impl FnOnce() -> T) -> T {
+    let mut frames = [0_u8; FRAMES];
     black_box(&mut frames);
     let result = work();
     black_box(&mut frames);
@@ -81,6 +85,31 @@ pub(crate) fn masked(secret: &[u8]) -> Vec<u8> {
 
 /// Where pieces of a secret that is [`masked`] are left: as they are, or as an HMAC's padded key, or in words or blocks swapped.
 pub(crate) fn left(masked: &[u8]) -> Vec<String> {
+    let forms = forms(masked);
+    let memory = File::open("/proc/self/mem").unwrap();
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let mut left = Vec::new();
+    for line in maps.lines().filter(|line| line.contains(" rw-p ")) {
+        let (range, _) = line.split_once(' ').unwrap();
+        let (from, to) = range.split_once('-').unwrap();
+        let [from, to] = [from, to].map(|hex| u64::from_str_radix(hex, 16).unwrap());
+        // A page at a time: regions of other tests come and go.
+        for page in (from..to).step_by(4096) {
+            let mut bytes = [0; 4096 + PIECE];
+            let wanted = bytes.len().min(usize::try_from(to - page).unwrap());
+            let read = memory.read_exact_at(&mut bytes[..wanted], page);
+            if read.is_err() || bytes == [0; 4096 + PIECE] {
+                continue;
+            }
+            bytes.iter_mut().for_each(|byte| *byte ^= MASK);
+            let found = forms.iter().filter(|(_, form)| holds(&bytes, form));
+            left.extend(found.map(|(what, _)| format!("{what}: {page:#x} in {line}")));
+        }
+    }
+    left
+}
+
+fn forms(masked: &[u8]) -> Vec<(String, Vec<u8>)> {
     let mut forms = Vec::new();
     for pad in [0, 0x36, 0x5c] {
         for word in [1, 4, 8, 16, 32] {
@@ -90,34 +119,12 @@ pub(crate) fn left(masked: &[u8]) -> Vec<String> {
             forms.push((format!("padded by {pad:#x}, swapped by {word}"), form));
         }
     }
-    let memory = File::open("/proc/self/mem").unwrap();
-    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
-    let mut left = Vec::new();
-    for line in maps.lines().filter(|line| line.contains(" rw-p ")) {
-        let (range, _) = line.split_once(' ').unwrap();
-        let (from, to) = range.split_once('-').unwrap();
-        let [from, to] = [from, to].map(|hex| u64::from_str_radix(hex, 16).unwrap());
-        // As big as a page is: no buffer for all of a region, in which other tests come and go.
-        for page in (from..to).step_by(4096) {
-            let mut bytes = [0; 4096 + PIECE];
-            let wanted = bytes.len().min(usize::try_from(to - page).unwrap());
-            if memory.read_exact_at(&mut bytes[..wanted], page).is_err() {
-                continue;
-            }
-            if bytes == [0; 4096 + PIECE] {
-                continue;
-            }
-            bytes.iter_mut().for_each(|byte| *byte ^= MASK);
-            for (what, form) in &forms {
-                let pieces = form.windows(PIECE);
-                let found = pieces.filter(|piece| memchr::memmem::find(&bytes, piece).is_some());
-                if found.count() > 0 {
-                    left.push(format!("{what}: {page:#x} in {line}"));
-                }
-            }
-        }
-    }
-    left
+    forms
+}
+
+fn holds(bytes: &[u8], form: &[u8]) -> bool {
+    let mut pieces = form.windows(PIECE);
+    pieces.any(|piece| memchr::memmem::find(bytes, piece).is_some())
 }
 
 /// Runs the test of this name once more on each lesser processor, in a process of its own.
@@ -137,8 +144,8 @@ pub(crate) fn on_lesser_processors(test: &str) {
 #[test]
 #[should_panic(expected = "are wiped")]
 fn work_that_goes_deeper_than_is_wiped_is_noticed() {
-    super::wiped::<{ 16 * 1024 }, _>(|| {
-        let mut deep = [7_u8; 20 * 1024];
+    super::wiped::<8192, _>(|| {
+        let mut deep = [7_u8; 12 * 1024];
         black_box(&mut deep);
     });
 }

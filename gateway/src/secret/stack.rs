@@ -68,10 +68,6 @@ fn framed<T>(work: impl FnOnce() -> T) -> T {
 }
 
 #[inline(never)]
-#[expect(
-    clippy::large_stack_frames,
-    reason = "to be as deep as the work was is what it is for"
-)]
 fn wipe<const DEPTH: usize>() {
     let mut frames = [0_u8; DEPTH];
     black_box(&mut frames);
