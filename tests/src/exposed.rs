@@ -86,6 +86,26 @@ pub fn kek(state: &Path) -> [u8; 32] {
         .unwrap()
 }
 
+/// What wraps under this KEK, `gateway/src/custody/local/kek.rs`: the pseudorandom key and the wrapping key.
+pub fn wrapping(kek: &[u8; 32]) -> [[u8; 32]; 2] {
+    let (prk, hkdf) = Hkdf::<Sha256>::extract(Some(b"keyway/1 kek"), kek);
+    let mut wrapping = [0; 32];
+    hkdf.expand(b"wrap", &mut wrapping).unwrap();
+    [prk.into(), wrapping]
+}
+
+/// The seed of the key that signs the catalogue's records, or the audit log's checkpoints.
+pub fn signing_seed(state: &Path, file: &str, context: &[u8]) -> [u8; 32] {
+    let text = std::fs::read(state.join(file)).unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&text).unwrap();
+    let public = BASE64.decode(json["public"].as_str().unwrap().as_bytes());
+    let context = [context, &public.unwrap()].concat();
+    let wrapped = json["wrapped"].as_str().unwrap().parse().unwrap();
+    let dir = StateDir::open(state).unwrap();
+    let kek = custody::local::open(&dir, None).ok().unwrap();
+    *kek.unwrap(&wrapped, &context).unwrap().expose()
+}
+
 /// The private number in a file with a P-256 key, highest byte first.
 pub fn scalar(key: &Path) -> Vec<u8> {
     // RFC 5915: version 1, then an octet string of 32 bytes.

@@ -9,13 +9,14 @@ use crate::process::Process;
 use crate::wait;
 use memchr::memmem;
 use rustix::process::Signal;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
 /// The library.
 pub struct Glass(Preload);
 
-/// What a process had in its writable memory at one moment.
+/// What a process had at one moment in the memory that programs write.
 pub struct Memory(Vec<Region>);
 
 struct Region {
@@ -32,7 +33,18 @@ impl Glass {
 
     /// Restarts the gateway with the library under it; on return it can be looked into.
     pub fn put_under(&self, gateway: &mut Gateway) {
-        gateway.restart_in(&[("LD_PRELOAD", self.0.path())]);
+        let nothing: [(&str, &str); 0] = [];
+        self.put_under_in(gateway, &nothing);
+    }
+
+    /// The same with more in the gateway's environment.
+    pub fn put_under_in(&self, gateway: &mut Gateway, environment: &[(&str, impl AsRef<OsStr>)]) {
+        let mut environment: Vec<(&str, &OsStr)> = environment
+            .iter()
+            .map(|(name, value)| (*name, value.as_ref()))
+            .collect();
+        environment.push(("LD_PRELOAD", self.0.path()));
+        gateway.restart_in(&environment);
         gateway.process().signal(Signal::USR2);
         gateway
             .process()
@@ -78,20 +90,35 @@ impl Memory {
         self.0.iter().flat_map(of).collect()
     }
 
+    /// Memory that holds these bytes and nothing else, to try a search on.
+    pub fn holding(bytes: &[u8]) -> Self {
+        Self(vec![Region {
+            name: "nowhere".to_owned(),
+            bytes: bytes.to_vec(),
+        }])
+    }
+
+    /// What is where: a line of `/proc/PID/maps` and the bytes.
+    pub fn regions(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        let regions = self.0.iter();
+        regions.map(|region| (region.name.as_str(), region.bytes.as_slice()))
+    }
+
     /// How many bytes were read.
     pub fn size(&self) -> usize {
         self.0.iter().map(|region| region.bytes.len()).sum()
     }
 
-    /// Nothing that a program has written stands elsewhere than in writable memory.
+    /// All that is writable, and all else that is no file's: nothing that a program has written stands elsewhere.
     fn read(process: &Process) -> Self {
         let folder = format!("/proc/{}", process.id());
         let memory = File::open(format!("{folder}/mem")).expect("a process with a glass under it");
         let maps = std::fs::read_to_string(format!("{folder}/maps")).unwrap();
-        let writable = maps
-            .lines()
-            .filter(|line| line.split(' ').nth(1).unwrap().starts_with("rw"));
-        let regions = writable.filter_map(|line| region(&memory, line));
+        let written = maps.lines().filter(|line| {
+            let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+            fields[1].starts_with("rw") || fields[1].starts_with('r') && fields[4] == "0"
+        });
+        let regions = written.filter_map(|line| region(&memory, line));
         Self(regions.collect())
     }
 }

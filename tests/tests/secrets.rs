@@ -6,13 +6,20 @@ use keyway_tests::command::{code, keyway, path, text_of};
 use keyway_tests::exposed::{self, Exposed};
 use keyway_tests::gateway::Settings;
 use keyway_tests::glass::{Glass, Memory};
+use keyway_tests::processor::{PROCESSORS, Processor};
 use keyway_tests::raw::Via;
+use keyway_tests::residue::{self, Residue};
 use keyway_tests::{Gateway, NatsServer, Raw, Tap, scratch, wait};
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 
 const PAYLOAD: &[u8] = b"an unmistakable payload, long enough to be no accident";
+
+/// No environment but the test's own.
+const NOTHING: &[(&str, &str)] = &[];
 
 /// A key version that is in use, and the clients that have used it, which stay connected.
 struct Used {
@@ -23,10 +30,19 @@ struct Used {
 
 /// A gateway that has made its keys itself, with a glass under it.
 fn transparent(server: &NatsServer) -> Gateway {
+    transparent_in(server, &Glass::new(), NOTHING)
+}
+
+/// The same in this environment.
+fn transparent_in(
+    server: &NatsServer,
+    glass: &Glass,
+    environment: &[(&str, impl AsRef<OsStr>)],
+) -> Gateway {
     let mut gateway = Gateway::sealing(&server.url());
     gateway.process().kill();
     std::fs::remove_dir_all(gateway.state()).unwrap();
-    Glass::new().put_under(&mut gateway);
+    glass.put_under_in(&mut gateway, environment);
     gateway
 }
 
@@ -61,17 +77,9 @@ impl Used {
     }
 }
 
-/// Where halves of these secrets stand: what reuses memory may have overwritten the other half.
+/// What the memory holds of these secrets, in any form.
 fn found(memory: &Memory, secrets: &[(&str, Vec<u8>)]) -> Vec<String> {
-    let mut found = Vec::new();
-    for (name, secret) in secrets {
-        let (front, back) = secret.split_at(secret.len() / 2);
-        for (half, of) in [("front", front), ("back", back)] {
-            let places = memory.places(of).into_iter();
-            found.extend(places.map(|place| format!("{name}, {half}: {place}")));
-        }
-    }
-    found
+    Residue::of(secrets).left_in(memory)
 }
 
 fn stands_in(memory: &Memory, name: &str, secret: &[u8]) {
@@ -115,42 +123,123 @@ fn destroyed_version_leaves_no_key_in_memory() {
     stands_in(&memory, "lane key", &second.lane);
 }
 
+/// The keys of a gateway's state directory that are no key version's, for whoever has opened it.
+fn lasting(gateway: &Gateway) -> Vec<(&'static str, Vec<u8>)> {
+    let state = gateway.state();
+    let kek = exposed::kek(&state);
+    let [prk, wrapping] = exposed::wrapping(&kek);
+    let catalogue = exposed::signing_seed(&state, "catalogue.key", b"catalogue signing seed");
+    let audit = exposed::signing_seed(&state, "audit.key", b"audit signing seed");
+    vec![
+        ("KEK", kek.to_vec()),
+        ("KEK as text", std::fs::read(state.join("kek")).unwrap()),
+        ("KEK's pseudorandom key", prk.to_vec()),
+        ("wrapping key", wrapping.to_vec()),
+        ("catalogue's seed", catalogue.to_vec()),
+        ("catalogue's expanded seed", residue::expanded(&catalogue)),
+        ("audit log's seed", audit.to_vec()),
+        ("audit log's expanded seed", residue::expanded(&audit)),
+    ]
+}
+
 #[test]
 fn gateway_that_has_ended_leaves_neither_key_nor_payload_in_memory() {
     let server = NatsServer::start();
-    let mut gateway = transparent(&server);
-    let first = used(&server, &gateway, 1);
-    gateway.rotate("default");
-    let second = used(&server, &gateway, 2);
-    let kek = exposed::kek(&gateway.state());
-    let line = std::fs::read(gateway.state().join("kek")).unwrap();
-    let memory = Memory::at_the_end_of(gateway.process());
-    stands_in(&memory, "argument", b"keyway.toml");
-    let mut keys = vec![("KEK", kek.to_vec()), ("KEK as text", line)];
-    keys.extend(first.keys());
-    keys.extend(second.keys());
-    assert_eq!(found(&memory, &keys), Vec::<String>::new());
-    assert_eq!(memory.places(PAYLOAD).first(), None);
+    let glass = Glass::new();
+    for Processor { name, environment } in PROCESSORS {
+        let mut gateway = transparent_in(&server, &glass, environment);
+        let first = used(&server, &gateway, 1);
+        gateway.rotate("default");
+        let second = used(&server, &gateway, 2);
+        let keys = [lasting(&gateway), first.keys().into(), second.keys().into()].concat();
+        let memory = Memory::at_the_end_of(gateway.process());
+        stands_in(&memory, "argument", b"keyway.toml");
+        assert_eq!(found(&memory, &keys), Vec::<String>::new(), "{name}");
+        assert_eq!(memory.places(PAYLOAD).first(), None, "{name}");
+    }
 }
 
 #[test]
 fn gateway_that_was_restarted_and_has_ended_leaves_no_key_in_memory() {
     let server = NatsServer::start();
+    let glass = Glass::new();
+    for Processor { name, environment } in PROCESSORS {
+        let mut gateway = Gateway::sealing(&server.url());
+        gateway.rotate("default");
+        glass.put_under_in(&mut gateway, environment);
+        let second = used(&server, &gateway, 2);
+        let first = Exposed::version(&gateway.state(), "default", 1);
+        let mut keys = lasting(&gateway);
+        keys.push(("first root secret", first.root.to_vec()));
+        keys.push(("first pseudorandom key", first.prk.to_vec()));
+        keys.extend(second.keys());
+        let memory = Memory::at_the_end_of(gateway.process());
+        stands_in(&memory, "argument", b"keyway.toml");
+        assert_eq!(found(&memory, &keys), Vec::<String>::new(), "{name}");
+    }
+}
+
+#[test]
+fn running_gateway_has_root_secrets_only_while_it_derives_from_them() {
+    let server = NatsServer::start();
+    let glass = Glass::new();
+    for Processor { name, environment } in PROCESSORS {
+        let mut gateway = Gateway::sealing(&server.url());
+        glass.put_under_in(&mut gateway, environment);
+        let at_start = Memory::of(gateway.process());
+        gateway.rotate("default");
+        let rotated = Memory::of(gateway.process());
+        let kek = exposed::kek(&gateway.state());
+        let mut secrets = vec![("KEK", kek.to_vec())];
+        for (name, number) in [("first root secret", 1), ("second root secret", 2)] {
+            let version = Exposed::version(&gateway.state(), "default", number);
+            secrets.push((name, version.root.to_vec()));
+        }
+        for memory in [at_start, rotated] {
+            assert_eq!(found(&memory, &secrets), Vec::<String>::new(), "{name}");
+        }
+    }
+}
+
+/// A piece out of the middle of each form.
+fn pieces(secret: &[u8]) -> Vec<Vec<u8>> {
+    let forms = residue::forms(secret).into_iter();
+    forms
+        .map(|(_, form)| form[7..7 + residue::PIECE].to_vec())
+        .collect()
+}
+
+/// The environment of a process lies on its main thread's stack.
+#[test]
+fn secret_in_any_form_is_found_on_the_stack_where_it_is_planted() {
+    let server = NatsServer::start();
+    let glass = Glass::new();
     let mut gateway = Gateway::sealing(&server.url());
-    gateway.rotate("default");
-    Glass::new().put_under(&mut gateway);
-    let kek = exposed::kek(&gateway.state());
-    let second = used(&server, &gateway, 2);
-    let first = Exposed::version(&gateway.state(), "default", 1);
-    let memory = Memory::at_the_end_of(gateway.process());
-    stands_in(&memory, "argument", b"keyway.toml");
-    let mut keys = vec![
-        ("KEK", kek.to_vec()),
-        ("first root secret", first.root.to_vec()),
-        ("first pseudorandom key", first.prk.to_vec()),
-    ];
-    keys.extend(second.keys());
-    assert_eq!(found(&memory, &keys), Vec::<String>::new());
+    // An environment holds any byte but zero.
+    let mut secrets = (0_u8..).map(|first| (first..).step_by(5).take(32).collect::<Vec<u8>>());
+    let whole = |secret: &Vec<u8>| secret.len() == 32 && !pieces(secret).concat().contains(&0);
+    let secret = secrets.find(whole).unwrap();
+    let forms = residue::forms(&secret);
+    assert!(forms.len() > 12);
+    let names: Vec<String> = (0..forms.len()).map(|at| format!("PLANTED_{at}")).collect();
+    let pieces: Vec<OsString> = pieces(&secret)
+        .into_iter()
+        .map(OsString::from_vec)
+        .collect();
+    let planted = names.iter().zip(&pieces);
+    let planted: Vec<_> = planted
+        .map(|(name, piece)| (name.as_str(), piece.as_os_str()))
+        .collect();
+    glass.put_under_in(&mut gateway, &planted);
+    let memory = Memory::of(gateway.process());
+    let found = found(&memory, &[("planted", secret)]);
+    for (form, _) in forms {
+        let place = format!("planted, {form}, 16 bytes");
+        let known = found
+            .iter()
+            .any(|found| found.starts_with(&place) && found.ends_with("[stack]"));
+        assert!(known, "{form} is not found: {found:?}");
+    }
 }
 
 #[test]

@@ -24,6 +24,7 @@ use crate::custody::{
     Custodian, SigningKeyUnusable, SigningPurpose, create_signing_key, open_signing_key,
 };
 use crate::disk::{Action, Error, Files};
+use crate::secret::apart;
 
 /// What a signature speaks of; a signature for one is none for the other.
 #[derive(Clone, Copy, Debug)]
@@ -84,7 +85,7 @@ impl Signer {
     /// The whole file for a payload of JSON.
     pub(super) fn sign(&self, kind: Kind, mut payload: Vec<u8>) -> Vec<u8> {
         payload.push(b'\n');
-        let signature = self.pair.sign(&kind.message(&payload));
+        let signature = apart(|| self.pair.sign(&kind.message(&payload)));
         let line = format!(
             "{{\"catalogue\":\"{}\",\"signature\":\"{}\"}}\n",
             self.id,

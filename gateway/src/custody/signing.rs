@@ -13,7 +13,7 @@ use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
 
 use super::{Custodian, UnwrapFailed, WrapFailed, Wrapped};
-use crate::secret::{NoEntropy, Secret};
+use crate::secret::{NoEntropy, Secret, apart};
 
 /// The highest format of the file that this version reads, and the one that it writes.
 const FORMAT: u64 = 1;
@@ -85,7 +85,7 @@ pub fn create_signing_key(
     custodian: &dyn Custodian,
 ) -> Result<(Ed25519KeyPair, Vec<u8>), SigningKeyNotMade> {
     let seed = Secret::random()?;
-    let pair = Ed25519KeyPair::from_seed_unchecked(seed.expose())
+    let pair = apart(|| Ed25519KeyPair::from_seed_unchecked(seed.expose()))
         .map_err(|_rejected| WrapFailed::Cipher)?;
     let public = pair.public_key().as_ref();
     let wrapped = custodian.wrap(&seed, &[purpose.context(), public].concat())?;
@@ -111,7 +111,7 @@ pub fn open_signing_key(
         .parse()
         .map_err(|e| damaged(format!("`wrapped`: {e}")))?;
     let seed = custodian.unwrap(&wrapped, &[purpose.context(), &public].concat())?;
-    Ed25519KeyPair::from_seed_and_public_key(seed.expose(), &public)
+    apart(|| Ed25519KeyPair::from_seed_and_public_key(seed.expose(), &public))
         .map_err(|_rejected| damaged("seed and public key do not belong together"))
 }
 
@@ -148,6 +148,7 @@ mod tests {
     use super::*;
     use crate::custody::local;
     use crate::disk::{Lock, StateDir};
+    use crate::secret::memory::{deep, left, masked, on_lesser_processors};
 
     #[test]
     fn signing_key_opens_for_its_purpose_only_and_shows_its_public_half_to_all() {
@@ -172,5 +173,25 @@ mod tests {
         for cut in 0..content.len().saturating_sub(2) {
             assert!(public_signing_key(&content[..cut]).is_err());
         }
+    }
+
+    #[test]
+    fn signing_leaves_no_copy_of_the_seed_in_memory() {
+        on_lesser_processors(
+            "custody::signing::tests::signing_leaves_no_copy_of_the_seed_in_memory",
+        );
+        let seed = deep(|| {
+            let root = tempfile::tempdir().unwrap();
+            let dir = StateDir::create(&root.path().join("state")).unwrap();
+            let kek = local::init(&Lock::take(dir).unwrap(), None).unwrap();
+            let (made, content) = create_signing_key(SigningPurpose::Audit, &kek).unwrap();
+            let opened = open_signing_key(&content, SigningPurpose::Audit, &kek).unwrap();
+            drop((made, apart(|| opened.sign(b"what"))));
+            let (json, public) = read(&content).unwrap();
+            let context = [SigningPurpose::Audit.context(), &public].concat();
+            let seed = kek.unwrap(&json.wrapped.parse().unwrap(), &context);
+            masked(seed.ok().unwrap().expose())
+        });
+        assert_eq!(left(&seed), Vec::<String>::new());
     }
 }

@@ -10,12 +10,14 @@ use zeroize::Zeroizing;
 use super::aead::{Aead, Chosen, KEY_LEN, NONCE_LEN};
 use super::{Commitment, Kid, LaneId, LaneKey, Suite};
 use crate::fault::{Fault, Faulty, Retry, Who};
-use crate::secret::Secret;
+use crate::secret::{self, Secret};
 
 /// First bytes of the salt; names the derivation.
 const DERIVATION: &[u8] = b"keyway/1";
 /// First bytes of what a proof of possession authenticates.
 const CONFIRMATION: &[u8] = b"keyway/1 confirm";
+/// What the derivation of a lane leaves of the stack to be wiped, in bytes: a message waits for it.
+const LANE_DEPTH: usize = 10 * 1024;
 
 /// Everything that one key version can do. Shared between threads; holds no root secret.
 pub struct VersionKey {
@@ -48,9 +50,12 @@ impl VersionKey {
     /// Derives from the root secret of version `number` of `keyring`.
     #[must_use]
     pub fn derive(keyring: &str, number: u32, root: &Secret) -> Self {
-        let prk = extract(&salt(keyring, number), root.expose());
         let mut commitment = [0; 32];
-        expand(&prk, &[b"commit"], &mut commitment);
+        let prk = secret::apart(|| {
+            let prk = extract(&salt(keyring, number), root.expose());
+            expand(&prk, &[b"commit"], &mut commitment);
+            prk
+        });
         let commitment = Commitment(commitment);
         Self {
             prk,
@@ -74,7 +79,7 @@ impl VersionKey {
     /// Proves that whoever calls holds this key version.
     #[must_use]
     pub fn confirm(&self, claim: &Claim<'_>) -> Proof {
-        let tag = hmac::sign(&self.confirmation_key(), &claim.encode());
+        let tag = secret::apart(|| hmac::sign(&self.confirmation_key(), &claim.encode()));
         let mut proof = [0; 32];
         for (byte, tag) in proof.iter_mut().zip(tag.as_ref()) {
             *byte = *tag;
@@ -87,7 +92,7 @@ impl VersionKey {
     /// # Errors
     /// [`NotProven`] when it was made for another claim or under another secret.
     pub fn verify(&self, claim: &Claim<'_>, proof: &Proof) -> Result<(), NotProven> {
-        hmac::verify(&self.confirmation_key(), &claim.encode(), &proof.0)
+        secret::apart(|| hmac::verify(&self.confirmation_key(), &claim.encode(), &proof.0))
             .map_err(|_unspecified| NotProven)
     }
 
@@ -100,9 +105,11 @@ impl VersionKey {
     /// [`VersionKey::lane`] with a named AEAD implementation.
     #[must_use]
     pub fn lane_with<A: Aead>(&self, suite: Suite, lane: LaneId) -> LaneKey<A> {
-        let mut okm = Zeroizing::new([0; KEY_LEN + NONCE_LEN]);
-        self.expand_lane(suite, lane, &mut okm);
-        LaneKey::new(suite, &okm)
+        secret::wiped::<LANE_DEPTH, _>(|| {
+            let mut okm = Zeroizing::new([0; KEY_LEN + NONCE_LEN]);
+            self.expand_lane(suite, lane, &mut okm);
+            LaneKey::new(suite, &okm)
+        })
     }
 
     /// key ‖ iv of a lane.

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::disk::{self, Guarded, read_guarded};
 use crate::fault::{Fault, Faulty, Retry, Who};
-use crate::secret::{self, NoEntropy, Secret};
+use crate::secret::{self, NoEntropy, Secret, apart, wiped};
 
 /// `S`: what follows is a seed.
 const SEED: u8 = 18 << 3;
@@ -24,6 +24,8 @@ const SIGNERS: [u8; 7] = [SERVER, 0, 2 << 3, 12 << 3, 14 << 3, 20 << 3, 21 << 3]
 /// Two prefix bytes, the seed, two bytes of checksum.
 const SEED_LEN: usize = 36;
 const SEED_TEXT: usize = 58;
+/// What a signature leaves of the stack to be wiped, in bytes: a client's greeting waits for it.
+const SIGN_DEPTH: usize = 64 * 1024;
 
 /// A signing nkey. Shows its public half.
 pub struct Key {
@@ -59,7 +61,8 @@ impl Key {
     /// [`KeyError`].
     pub fn read(path: &Path) -> Result<Self, KeyError> {
         let bytes = read_guarded(path, Guarded::Handed)?;
-        Self::parse(bytes.trim_ascii_end()).map_err(|_never_quoted| KeyError::Content(path.into()))
+        apart(|| Self::parse(bytes.trim_ascii_end()))
+            .map_err(|_never_quoted| KeyError::Content(path.into()))
     }
 
     /// Takes a seed's text.
@@ -93,8 +96,8 @@ impl Key {
     /// [`NoEntropy`].
     pub fn create() -> Result<(Self, Seed), NoEntropy> {
         let secret = Secret::random()?;
-        let seed = Seed::of(&secret);
-        let pair = Ed25519KeyPair::from_seed_unchecked(secret.expose());
+        let seed = apart(|| Seed::of(&secret));
+        let pair = apart(|| Ed25519KeyPair::from_seed_unchecked(secret.expose()));
         let pair = pair.map_err(|_rejected| NoEntropy)?;
         let prefix = SERVER;
         Ok((Self { pair, prefix }, seed))
@@ -110,7 +113,8 @@ impl Key {
     /// The signature of a nonce, as CONNECT carries it.
     #[must_use]
     pub fn sign(&self, nonce: &[u8]) -> String {
-        BASE64URL_NOPAD.encode(self.pair.sign(nonce).as_ref())
+        let signature = wiped::<SIGN_DEPTH, _>(|| self.pair.sign(nonce));
+        BASE64URL_NOPAD.encode(signature.as_ref())
     }
 }
 

@@ -3,6 +3,8 @@ use std::net::SocketAddr;
 use proptest::prelude::*;
 
 use super::*;
+use crate::secret::apart;
+use crate::secret::memory::{deep, left, masked, on_lesser_processors};
 
 fn addr(text: &str) -> SocketAddr {
     text.parse().unwrap()
@@ -262,5 +264,29 @@ proptest! {
         rest in proptest::collection::vec(any::<u8>(), 0..64),
     ) {
         check::header_is_read_alike_in_parts(&[BEGINNINGS[begin], &rest].concat());
+    }
+}
+
+#[test]
+fn proxy_key_leaves_no_copy_of_its_seed_in_memory() {
+    on_lesser_processors("proxy::tests::proxy_key_leaves_no_copy_of_its_seed_in_memory");
+    let secrets = deep(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("seed");
+        let (made, seed) = Key::create().unwrap();
+        crate::disk::create(&crate::disk::Real, &path, seed.expose()).unwrap();
+        let read = Key::read(&path).unwrap();
+        assert_eq!(made.sign(b"nonce"), read.sign(b"nonce"));
+        let raw = apart(|| {
+            let mut raw = zeroize::Zeroizing::new([0; 36]);
+            let text = seed.expose().trim_ascii_end();
+            let decoded = data_encoding::BASE32_NOPAD.decode_mut(text, &mut *raw);
+            assert_eq!(decoded, Ok(36));
+            masked(&raw[2..34])
+        });
+        [raw, masked(seed.expose())]
+    });
+    for secret in secrets {
+        assert_eq!(left(&secret), Vec::<String>::new());
     }
 }

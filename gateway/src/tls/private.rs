@@ -1,9 +1,21 @@
 //! A private key out of its PEM text, without a copy that stays behind: the library's own reader does not wipe what it gathers.
 
 use data_encoding::BASE64;
-use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem;
+use rustls::pki_types::{PrivateKeyDer, SubjectPublicKeyInfoDer};
+use rustls::sign::{Signer, SigningKey};
+use rustls::{SignatureAlgorithm, SignatureScheme};
+use std::sync::Arc;
 use zeroize::Zeroizing;
+
+use crate::secret;
+
+/// What a signature leaves of the stack to be wiped, in bytes: a handshake waits for it.
+const SIGN_DEPTH: usize = 64 * 1024;
+
+/// A key that wipes the stack after each use.
+#[derive(Debug)]
+struct Wiped<Key>(Key);
 
 /// What a key's section may be.
 #[derive(Clone, Copy)]
@@ -44,6 +56,36 @@ fn decode(base64: &[u8]) -> Option<Vec<u8>> {
     let length = BASE64.decode_mut(base64, &mut der).ok()?;
     der.truncate(length);
     Some(std::mem::take(&mut *der))
+}
+
+/// The key, wiping the stack after each use.
+pub(super) fn wiped(key: Arc<dyn SigningKey>) -> Arc<dyn SigningKey> {
+    Arc::new(Wiped(key))
+}
+
+impl SigningKey for Wiped<Arc<dyn SigningKey>> {
+    fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
+        let signer = self.0.choose_scheme(offered)?;
+        Some(Box::new(Wiped(signer)))
+    }
+
+    fn public_key(&self) -> Option<SubjectPublicKeyInfoDer<'_>> {
+        self.0.public_key()
+    }
+
+    fn algorithm(&self) -> SignatureAlgorithm {
+        self.0.algorithm()
+    }
+}
+
+impl Signer for Wiped<Box<dyn Signer>> {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rustls::Error> {
+        secret::wiped::<SIGN_DEPTH, _>(|| self.0.sign(message))
+    }
+
+    fn scheme(&self) -> SignatureScheme {
+        self.0.scheme()
+    }
 }
 
 impl Kind {

@@ -12,6 +12,7 @@ use rustls::sign::{CertifiedKey, SigningKey};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::disk::{self, Guarded};
+use crate::secret::apart;
 
 use super::certificate::Fact;
 use super::error::Error;
@@ -143,10 +144,13 @@ impl File {
 
     /// The key in it; its text is wiped, what is left of it is inside the provider.
     fn signing(&self) -> Result<Arc<dyn SigningKey>, Error> {
-        let mut key = self.key()?;
-        let signing = any_supported_type(&key);
-        key.zeroize();
-        signing.map_err(|error| self.unusable(&error))
+        apart(|| {
+            let mut key = self.key()?;
+            let signing = any_supported_type(&key);
+            key.zeroize();
+            let signing = signing.map_err(|error| self.unusable(&error))?;
+            Ok(private::wiped(signing))
+        })
     }
 
     fn key(&self) -> Result<PrivateKeyDer<'static>, Error> {

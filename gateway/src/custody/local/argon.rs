@@ -5,10 +5,11 @@
 
 use std::path::Path;
 
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use aws_lc_rs::digest::{SHA256, digest};
 use data_encoding::{BASE64, HEXLOWER};
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use super::error::{InitError, OpenError, Underivable};
 use super::kek::Kek;
@@ -138,9 +139,16 @@ fn derive(
     )
     .map_err(|_refused| Underivable)?;
     let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+    // The library frees its own as they are.
+    let mut blocks = Zeroizing::new(Vec::new());
+    let count = argon2.params().block_count();
+    blocks
+        .try_reserve_exact(count)
+        .map_err(|_no_memory| Underivable)?;
+    blocks.resize(count, Block::new());
     Secret::build(|out| {
         argon2
-            .hash_password_into(passphrase.expose(), salt, out)
+            .hash_password_into_with_memory(passphrase.expose(), salt, out, blocks.as_mut_slice())
             .map_err(|_refused| Underivable)
     })
 }

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use super::error::Underivable;
 use crate::custody::wrapped::{FORMAT, KekId, Wrapped};
 use crate::custody::{Custodian, Description, UnwrapFailed, WrapFailed};
-use crate::secret::{NoEntropy, Secret};
+use crate::secret::{NoEntropy, Secret, apart};
 
 /// First bytes of what a tag authenticates; no other use of AES-GCM here starts so.
 const DOMAIN: &[u8] = b"keyway/1 wrap";
@@ -31,6 +31,7 @@ impl KeyType for Len {
 }
 
 impl Kek {
+    /// Derives it; whoever calls does so [`apart`].
     pub(super) fn new(
         secret: &Secret,
         kind: &'static str,
@@ -64,12 +65,15 @@ impl Custodian for Kek {
         aws_lc_rs::rand::fill(&mut nonce).map_err(|_unspecified| NoEntropy)?;
         let prefix = [&[FORMAT][..], &self.id.0].concat();
         let aad = Aad::from([DOMAIN, &prefix, context].concat());
-        let mut sealed = Zeroizing::new(*secret.expose());
-        let tag = self
-            .key
-            .seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), aad, &mut *sealed)
-            .map_err(|_unspecified| WrapFailed::Cipher)?;
-        Wrapped::join(&[&prefix, &nonce, &*sealed, tag.as_ref()]).ok_or(WrapFailed::Cipher)
+        apart(|| {
+            let mut sealed = Zeroizing::new(*secret.expose());
+            let nonced = Nonce::assume_unique_for_key(nonce);
+            let tag = self
+                .key
+                .seal_in_place_separate_tag(nonced, aad, &mut *sealed)
+                .map_err(|_unspecified| WrapFailed::Cipher)?;
+            Wrapped::join(&[&prefix, &nonce, &*sealed, tag.as_ref()]).ok_or(WrapFailed::Cipher)
+        })
     }
 
     fn unwrap(&self, wrapped: &Wrapped, context: &[u8]) -> Result<Secret, UnwrapFailed> {
@@ -83,8 +87,8 @@ impl Custodian for Kek {
         let aad = Aad::from([DOMAIN, parts.prefix, context].concat());
         let nonce = Nonce::assume_unique_for_key(parts.nonce);
         Secret::build(|out| {
-            self.key
-                .open_separate_gather(nonce, aad, parts.ciphertext, parts.tag, out)
+            let key = &self.key;
+            apart(|| key.open_separate_gather(nonce, aad, parts.ciphertext, parts.tag, out))
                 .map_err(|_unspecified| UnwrapFailed::Damaged)
         })
     }

@@ -14,7 +14,7 @@ use std::path::Path;
 
 use super::{PASSPHRASE_MIN_LEN, Passphrase};
 use crate::disk::{self, Files, Guarded, Lock, Real, StateDir, read_guarded};
-use crate::secret::Secret;
+use crate::secret::{Secret, apart};
 
 /// The KEK as text.
 const FILE: &str = "kek";
@@ -47,15 +47,15 @@ pub fn open(dir: &StateDir, passphrase: Option<&Passphrase>) -> Result<Kek, Open
         (None, None) => Err(OpenError::Missing {
             dir: dir.path().to_owned(),
         }),
-        (Some(text), None) if passphrase.is_none() => {
+        (Some(text), None) if passphrase.is_none() => apart(|| {
             text::parse(&file, &text).and_then(|secret| Ok(Kek::new(&secret, "file", &file)?))
-        }
+        }),
         (Some(_), None) => Err(OpenError::PassphraseUnneeded { path: file }),
         (None, Some(json)) => {
             let passphrase = passphrase.ok_or_else(|| OpenError::PassphraseNeeded {
                 path: parameters.clone(),
             })?;
-            argon::open(&parameters, &json, passphrase)
+            apart(|| argon::open(&parameters, &json, passphrase))
         }
     }
 }
@@ -91,15 +91,16 @@ fn init_on(
     match passphrase {
         None => {
             let (secret, path) = (Secret::random()?, dir.join(FILE));
-            disk::create(files, &path, text::write(&secret).as_bytes())?;
-            Ok(Kek::new(&secret, "file", &path)?)
+            let line = apart(|| text::write(&secret));
+            disk::create(files, &path, line.as_bytes())?;
+            Ok(apart(|| Kek::new(&secret, "file", &path))?)
         }
         Some(passphrase) if passphrase.expose().len() < PASSPHRASE_MIN_LEN => {
             Err(InitError::ShortPassphrase)
         }
         Some(passphrase) => {
             let path = dir.join(PARAMETERS);
-            let (kek, json) = argon::create(&path, passphrase)?;
+            let (kek, json) = apart(|| argon::create(&path, passphrase))?;
             disk::create(files, &path, json.as_bytes())?;
             Ok(kek)
         }

@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 use super::*;
 use crate::custody::{Custodian, UnwrapFailed, Wrapped};
 use crate::disk::testing::{Forgetful, Trouble};
+use crate::secret::memory::{deep, left, masked, on_lesser_processors};
 
 const WORDS: &[u8] = b"correct horse battery staple\n";
 
@@ -217,4 +218,38 @@ fn full_and_read_only_disks_leave_no_kek() {
             assert!(disk.read(&lock.dir().join(FILE)).is_err());
         }
     }
+}
+
+#[test]
+fn wrapping_leaves_no_copy_of_a_secret_in_memory() {
+    on_lesser_processors("custody::local::tests::wrapping_leaves_no_copy_of_a_secret_in_memory");
+    let secrets = deep(|| {
+        let (_root, lock) = state();
+        let secret = Secret::random().unwrap();
+        let wrapped = init(&lock, None).unwrap().wrap(&secret, b"here").unwrap();
+        let kek = open(lock.dir(), None).unwrap();
+        drop(kek.unwrap(&wrapped, b"here").ok().unwrap());
+        let path = lock.dir().join(FILE);
+        let kek = apart(|| {
+            let text = read(&path).unwrap().unwrap();
+            masked(text::parse(&path, &text).ok().unwrap().expose())
+        });
+        [masked(secret.expose()), kek]
+    });
+    for secret in secrets {
+        assert_eq!(left(&secret), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn passphrase_leaves_no_copy_in_memory() {
+    let words = deep(|| {
+        let (_root, lock) = state();
+        let words = Secret::random().unwrap();
+        let phrase = passphrase(words.expose());
+        drop(init(&lock, Some(&phrase)).unwrap());
+        drop(open(lock.dir(), Some(&phrase)).unwrap());
+        masked(words.expose())
+    });
+    assert_eq!(left(&words), Vec::<String>::new());
 }

@@ -47,9 +47,13 @@ pub(super) fn parse(path: &Path, text: &[u8]) -> Result<Secret, OpenError> {
             Err(_) => damaged("it does not start with `keyway-kek-1:`"),
         });
     }
-    let bytes = BASE64
-        .decode(value.as_bytes())
-        .map(Zeroizing::new)
+    // Written where it is wiped, even of a text that is wrong only at its end.
+    let mut bytes = Zeroizing::new([0; 36]);
+    if BASE64.decode_len(value.len()) != Ok(bytes.len()) {
+        return Err(damaged("the key is not base64 of 36 bytes"));
+    }
+    BASE64
+        .decode_mut(value.as_bytes(), &mut *bytes)
         .map_err(|_where| damaged("the key is not base64"))?;
     let (key, sum) = bytes
         .split_first_chunk::<32>()

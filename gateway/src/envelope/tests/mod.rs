@@ -1,7 +1,8 @@
 //! The format's promises, one test each.
 
-use super::{Claim, Flags, Header, NotProven, VersionKey, looks_sealed, self_test};
-use crate::secret::Secret;
+use super::{Claim, Flags, Header, LaneId, NotProven, Suite, VersionKey, looks_sealed, self_test};
+use crate::secret::memory::{deep, left, masked, on_lesser_processors};
+use crate::secret::{Secret, apart};
 
 #[test]
 fn known_answers_are_computed_by_this_build() {
@@ -86,4 +87,34 @@ fn payload_with_the_magic_looks_sealed_and_others_do_not() {
     for plain in [b"".as_slice(), b"\xFA", b"K\xFA", b"{}", b"hello"] {
         assert!(!looks_sealed(plain));
     }
+}
+
+#[test]
+fn derivation_leaves_no_copy_of_a_secret_in_memory() {
+    on_lesser_processors("envelope::tests::derivation_leaves_no_copy_of_a_secret_in_memory");
+    for secret in deep(derived) {
+        assert_eq!(left(&secret), Vec::<String>::new());
+    }
+}
+
+/// The secrets that were used.
+fn derived() -> Vec<Vec<u8>> {
+    let root = Secret::random().unwrap();
+    let version = VersionKey::derive("agents", 1, &root);
+    let lane = LaneId([4; 16]);
+    let [confirmation, key] = apart(|| {
+        let confirmation = version.expand_confirmation();
+        let mut okm = zeroize::Zeroizing::new([0; 44]);
+        version.expand_lane(Suite::Aes256Gcm, lane, &mut okm);
+        [masked(confirmation.expose()), masked(&okm[..32])]
+    });
+    let claim = Claim {
+        member: "gateway-1",
+        epoch: 7,
+        challenge: [9; 32],
+    };
+    let proof = version.confirm(&claim);
+    assert_eq!(version.verify(&claim, &proof), Ok(()));
+    drop(version.lane(Suite::Aes256Gcm, lane));
+    vec![masked(root.expose()), confirmation, key]
 }

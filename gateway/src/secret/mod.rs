@@ -1,7 +1,14 @@
 //! 32 bytes whose disclosure is an incident.
 //!
 //! A [`Secret`] has no `Debug`, no `Clone` and no `Display`; it lives on the heap in one place and is wiped when dropped. Code
-//! that needs the bytes says so by calling [`Secret::expose`], which is easy to search for.
+//! that needs the bytes says so by calling [`Secret::expose`], which is easy to search for, and works with them [`apart`], or where
+//! a message waits on a stack that is [`wiped`].
+
+#[cfg(test)]
+pub(crate) mod memory;
+mod stack;
+
+pub use stack::{apart, wiped};
 
 use zeroize::Zeroizing;
 
@@ -42,7 +49,9 @@ impl Secret {
     /// # Errors
     /// [`NoEntropy`] when the generator fails.
     pub fn random() -> Result<Self, NoEntropy> {
-        Self::build(|bytes| aws_lc_rs::rand::fill(bytes).map_err(|_unspecified| NoEntropy))
+        Self::build(|bytes| {
+            apart(|| aws_lc_rs::rand::fill(bytes).map_err(|_unspecified| NoEntropy))
+        })
     }
 
     /// The bytes. Every caller is a place to review.
