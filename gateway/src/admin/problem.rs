@@ -37,6 +37,12 @@ impl Refusal {
         Self::misasked(StatusCode::CONFLICT, error, "start it again")
     }
 
+    /// Others are being answered.
+    pub(super) fn busy() -> Self {
+        let error = "too many requests are being answered";
+        Self::misasked(StatusCode::SERVICE_UNAVAILABLE, error, "ask again later")
+    }
+
     /// There are no keys.
     pub(super) fn keyless() -> Self {
         let error = "the gateway relays only, or is stopping: it has no keys";
