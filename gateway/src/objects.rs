@@ -3,10 +3,10 @@
 //! What serde derives for a struct also takes an array of its fields in their order: `["x"]` would be `{"why":"x"}`. Whoever reads a
 //! file or a request by [`from_slice`] refuses that, at any depth but within what `#[serde(flatten)]` and `tag` set aside.
 
+use serde::Deserialize;
 use serde::de::{
     DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess, Visitor,
 };
-use serde::Deserialize;
 
 /// Reads the whole of `text`.
 ///

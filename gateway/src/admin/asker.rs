@@ -69,11 +69,7 @@ pub(super) async fn by_token(
 }
 
 /// Lets through whoever is known, who keeps the connection's place until the answer is taken.
-async fn admit(
-    (asker, tenure): (Asker, Tenure),
-    mut request: Request,
-    next: Next,
-) -> Response {
+async fn admit((asker, tenure): (Asker, Tenure), mut request: Request, next: Next) -> Response {
     if !tenure.keep() {
         return Refusal::busy().into_response();
     }

@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::{Extension, Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
+use super::answer::Json;
 use super::asked::{Asked, Nothing, Parameters};
 use super::desk::{Change, Desk};
 use super::problem::Refusal;
 use super::{Asker, Shared, api, openapi as document};
+use crate::printable::Printable;
 
 /// Prometheus' text format.
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -65,7 +66,8 @@ pub(super) async fn ready(State(shared): Sources, headers: HeaderMap) -> Respons
     }
     let degraded = readiness.degraded.into_iter();
     lines.extend(degraded.map(|what| format!("degraded: {what}")));
-    (status, format!("{}\n", lines.join("\n"))).into_response()
+    let lines = lines.iter().map(|line| format!("{}\n", Printable(line)));
+    (status, lines.collect::<String>()).into_response()
 }
 
 /// This document.

@@ -4,6 +4,7 @@
 //! directory, for its owner alone, where keys are listed, switched and revoked. Whoever bears one of `[admin] tokens` may do over TCP
 //! what the owner may. Both speak HTTP; `docs/openapi.json` has every path.
 
+mod answer;
 #[expect(
     clippy::large_stack_frames,
     reason = "what describes them for OpenAPI is generated, and runs when somebody asks for it"

@@ -1,11 +1,11 @@
 //! An error as an HTTP answer. The status is decided here and nowhere else.
 
-use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
 use crate::fault::{Fault, Faulty, Retry, Who};
 
+use super::answer::Json;
 use super::api::Problem;
 
 /// An answer that says what is wrong.

@@ -86,7 +86,8 @@ pub fn claim(state: &Path) -> Result<Option<Claim>, ClaimError> {
         return Err(ClaimError::Refused(why.to_owned()));
     }
     let labels = said.strip_prefix(SOCKETS).unwrap_or_default();
-    let labels: Vec<Label> = objects::from_slice(labels.as_bytes()).map_err(|e| broken(e.into()))?;
+    let labels: Vec<Label> =
+        objects::from_slice(labels.as_bytes()).map_err(|e| broken(e.into()))?;
     Claim::new(stream, labels, descriptors)
         .map(Some)
         .map_err(broken)
