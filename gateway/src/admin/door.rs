@@ -1,6 +1,7 @@
 //! Where requests come in. A connection carries one request; each of its parts that is the peer's has its time, and no number of
 //! connections keeps the next one out.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,8 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncRead, AsyncWrite};
+use rustix::net::{RecvFlags, recv};
+use tokio::io::{AsyncRead, AsyncWrite, Interest};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -55,23 +57,32 @@ impl Default for Patience {
     }
 }
 
-/// A socket that can tell whether something has come.
+/// A socket that can tell whether something has come, and leave it there.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Sync + Unpin + 'static {
     /// Waits for the first byte, or the end.
-    fn readable(&self) -> impl Future<Output = std::io::Result<()>> + Send;
+    fn begun(&self) -> impl Future<Output = io::Result<()>> + Send;
 }
 
-impl Stream for TcpStream {
-    fn readable(&self) -> impl Future<Output = std::io::Result<()>> + Send {
-        Self::readable(self)
-    }
+macro_rules! stream {
+    ($socket:ty) => {
+        impl Stream for $socket {
+            async fn begun(&self) -> io::Result<()> {
+                // Readiness may be reported where there is nothing.
+                let peek = || Ok(recv(self, &mut [0; 1], RecvFlags::PEEK)?);
+                loop {
+                    self.readable().await?;
+                    match self.try_io(Interest::READABLE, peek) {
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                        ended => return ended.map(drop),
+                    }
+                }
+            }
+        }
+    };
 }
 
-impl Stream for UnixStream {
-    fn readable(&self) -> impl Future<Output = std::io::Result<()>> + Send {
-        Self::readable(self)
-    }
-}
+stream!(TcpStream);
+stream!(UnixStream);
 
 /// What all connections of a listener share.
 struct Door {
@@ -139,7 +150,7 @@ impl Door {
         mut closing: watch::Receiver<bool>,
     ) {
         tokio::select! {
-            ready = timeout(self.patience.silence, stream.readable()) => {
+            ready = timeout(self.patience.silence, stream.begun()) => {
                 if !matches!(ready, Ok(Ok(()))) {
                     return;
                 }
@@ -203,4 +214,153 @@ async fn whole(request: Request<Incoming>) -> Result<Request<Body>, Refusal> {
         Refusal::misasked(StatusCode::BAD_REQUEST, "the body breaks off", help)
     })?;
     Ok(Request::from_parts(head, Body::from(body.to_bytes())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::routing::{get, post};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::sync::mpsc;
+    use tokio::time::Instant;
+
+    /// Connections out of a channel.
+    struct Sockets(mpsc::UnboundedReceiver<UnixStream>);
+
+    impl Listener for Sockets {
+        type Io = UnixStream;
+        type Addr = ();
+
+        async fn accept(&mut self) -> (UnixStream, ()) {
+            match self.0.recv().await {
+                Some(stream) => (stream, ()),
+                None => std::future::pending().await,
+            }
+        }
+
+        fn local_addr(&self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// A door, and what closes it.
+    struct Opened(
+        mpsc::UnboundedSender<UnixStream>,
+        watch::Sender<bool>,
+        tokio::task::JoinHandle<()>,
+    );
+
+    impl Opened {
+        fn new() -> Self {
+            let routes = Router::new()
+                .route("/", get(async || "here\n"))
+                .route("/", post(async |body: String| body))
+                .route("/big", get(async || "x".repeat(1 << 24)));
+            let (connect, sockets) = mpsc::unbounded_channel();
+            let (closing, closed) = watch::channel(false);
+            let patience = Patience::default();
+            let served = tokio::spawn(serve(Sockets(sockets), routes, patience, closed));
+            Self(connect, closing, served)
+        }
+
+        fn connect(&self) -> UnixStream {
+            let (ours, theirs) = UnixStream::pair().unwrap();
+            self.0.send(theirs).unwrap();
+            ours
+        }
+    }
+
+    async fn rest(socket: &mut UnixStream) -> String {
+        let mut answer = Vec::new();
+        // A connection that is given up may also be reset.
+        drop(socket.read_to_end(&mut answer).await);
+        String::from_utf8(answer).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn connection_that_sends_nothing_or_half_a_request_is_closed_in_its_time() {
+        let door = Opened::new();
+        for sent in [
+            "",
+            "GET",
+            "GET / HTTP/1.1\r\nHost: a\r\n",
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf",
+        ] {
+            let (began, mut socket) = (Instant::now(), door.connect());
+            socket.write_all(sent.as_bytes()).await.unwrap();
+            assert_eq!(rest(&mut socket).await, "", "{sent}");
+            let patience = Patience::default();
+            assert!(
+                began.elapsed() <= patience.silence + patience.request,
+                "{sent}"
+            );
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn request_that_drips_beyond_its_time_is_given_up_and_one_within_it_is_answered() {
+        let door = Opened::new();
+        let request = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello";
+        for (pause, answered) in [(100, true), (1000, false)] {
+            let mut socket = door.connect();
+            for byte in request.bytes() {
+                sleep(Duration::from_millis(pause)).await;
+                // Refused once it is given up.
+                drop(socket.write_all(&[byte]).await);
+            }
+            let answer = rest(&mut socket).await;
+            assert_eq!(answer.ends_with("hello"), answered, "{answer}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn answer_that_nobody_takes_is_given_up_in_its_time() {
+        let door = Opened::new();
+        let mut socket = door.connect();
+        socket
+            .write_all(b"GET /big HTTP/1.1\r\nHost: a\r\n\r\n")
+            .await
+            .unwrap();
+        sleep(Patience::default().answer * 2).await;
+        assert!(rest(&mut socket).await.len() < 1 << 24);
+    }
+
+    #[tokio::test]
+    async fn connection_ends_after_one_request_and_says_so() {
+        let door = Opened::new();
+        let mut socket = door.connect();
+        let request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+        socket
+            .write_all(&[*request, *request].concat())
+            .await
+            .unwrap();
+        let answer = rest(&mut socket).await.to_ascii_lowercase();
+        assert_eq!(answer.matches("here").count(), 1, "{answer}");
+        assert!(answer.contains("connection: close"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn body_of_any_other_length_than_it_says_or_than_is_allowed_is_refused() {
+        let door = Opened::new();
+        let mut socket = door.connect();
+        let head = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let chunk = "x".repeat(LONGEST + 1);
+        let body = format!("{:x}\r\n{chunk}\r\n0\r\n\r\n", chunk.len());
+        socket
+            .write_all((head.to_owned() + &body).as_bytes())
+            .await
+            .unwrap();
+        let answer = rest(&mut socket).await;
+        assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn door_that_closes_lets_go_of_whoever_has_sent_nothing() {
+        let Opened(connect, closing, served) = Opened::new();
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        connect.send(theirs).unwrap();
+        closing.send_replace(true);
+        served.await.unwrap();
+        drop(ours);
+    }
 }

@@ -8,17 +8,17 @@ use tokio::sync::oneshot::{self, Receiver, Sender};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// So many at a time, and never a newcomer who has to wait: one is lost only when as many newer ones have come.
-pub(super) struct Places {
+pub(crate) struct Places {
     most: usize,
     /// Oldest first.
     taken: Mutex<VecDeque<Sender<Infallible>>>,
 }
 
 /// A place among [`Places`]; free again when it is dropped.
-pub(super) struct Place(Receiver<Infallible>);
+pub(crate) struct Place(Receiver<Infallible>);
 
 impl Places {
-    pub(super) const fn new(most: usize) -> Self {
+    pub(crate) const fn new(most: usize) -> Self {
         Self {
             most,
             taken: Mutex::new(VecDeque::new()),
@@ -26,7 +26,7 @@ impl Places {
     }
 
     /// A place, which the oldest may lose by it.
-    pub(super) fn take(&self) -> Place {
+    pub(crate) fn take(&self) -> Place {
         let (holder, place) = oneshot::channel();
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         taken.retain(|holder| !holder.is_closed());
@@ -40,7 +40,7 @@ impl Places {
 
 impl Place {
     /// Waits until somebody else has it.
-    pub(super) async fn lost(self) {
+    pub(crate) async fn lost(self) {
         match self.0.await {
             Ok(never) => match never {},
             Err(_dropped) => {}
