@@ -1,4 +1,8 @@
 //! The doors of administration: nobody keeps another out of them, and what they are asked is read to the letter.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test stops at the first thing that is not as expected"
+)]
 
 use keyway_tests::command::{code, keyway, text_of};
 use keyway_tests::{Gateway, NatsServer, metrics};

@@ -1,4 +1,8 @@
 //! Text from outside on its way to a terminal or a log: whoever chose it steers neither.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test stops at the first thing that is not as expected"
+)]
 
 use keyway_tests::command::{keyway, path};
 use keyway_tests::{Gateway, NatsServer, Raw, gateway, scratch};
@@ -105,14 +109,20 @@ fn converse(mut stream: &UnixStream, answer: impl Fn(&str) -> (u16, Value)) {
     let mut lines = reader.by_ref().lines().map_while(Result::ok);
     let Some(first) = lines.next() else { return };
     let head: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
-    let mut lengths = head.iter().filter_map(|line| line.strip_prefix("content-length: "));
+    let mut lengths = head
+        .iter()
+        .filter_map(|line| line.strip_prefix("content-length: "));
     let length: usize = lengths.next().map_or(0, |length| length.parse().unwrap());
     reader.read_exact(&mut vec![0; length]).unwrap();
     let (status, body) = answer(first.split(' ').nth(1).unwrap());
     let body = body.to_string();
     let length = body.len();
     let head = "Connection: close\r\nContent-Length";
-    write!(stream, "HTTP/1.1 {status} x\r\n{head}: {length}\r\n\r\n{body}").unwrap();
+    write!(
+        stream,
+        "HTTP/1.1 {status} x\r\n{head}: {length}\r\n\r\n{body}"
+    )
+    .unwrap();
 }
 
 fn version() -> Value {
@@ -283,7 +293,10 @@ fn reasons_and_subjects_of_strangers_steer_no_log_and_no_reader_of_one() {
         let log = gateway.process().whole_log();
         is_clean("log", log.as_bytes());
         let escaped = ["x\\u{1b}[2K", "x\\u001b[2K"];
-        for (what, shown) in [("did not go through", &escaped[..]), ("key event", &["u{1b}[2K"])] {
+        for (what, shown) in [
+            ("did not go through", &escaped[..]),
+            ("key event", &["u{1b}[2K"]),
+        ] {
             let mut lines = log.lines().filter(|line| line.contains(what));
             let shows = |line: &str| shown.iter().any(|shown| line.contains(shown));
             assert!(lines.any(shows), "{what}: {log}");

@@ -46,7 +46,7 @@ pub use asker::Asker;
 pub use desk::{Change, Desk};
 pub use error::StartError;
 pub use health::Health;
-pub(crate) use places::Places;
+pub(crate) use places::{Place, Places};
 pub use problem::Refusal;
 pub use reload::{Reload, Reloading};
 pub use tokens::{MIN_LEN as SHORTEST_TOKEN, Token, TokenError};

@@ -16,7 +16,7 @@ use tokio::time::{sleep, timeout};
 
 use super::SOCKET;
 use super::message::{self, FAILED, LONGEST, Label, REFUSED, SERVING, SOCKETS, TAKE_OVER};
-use crate::admin::Places;
+use crate::admin::{Place, Places};
 
 /// How long whoever connects may take to say what they want.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -71,15 +71,7 @@ impl Door {
         loop {
             tokio::select! {
                 accepted = self.listener.accept() => match accepted {
-                    Ok((stream, _unnamed)) => {
-                        let place = places.take();
-                        visitors.push(async {
-                            tokio::select! {
-                                petition = heard(stream) => petition,
-                                () = place.lost() => None,
-                            }
-                        });
-                    }
+                    Ok((stream, _unnamed)) => visitors.push(received(stream, places.take())),
                     Err(error) => {
                         tracing::warn!(%error, "cannot accept on the hand-over socket");
                         sleep(BREATH).await;
@@ -98,6 +90,14 @@ impl Drop for Door {
         if let Err(error) = std::fs::remove_file(&self.path) {
             tracing::debug!(%error, path = %self.path.display(), "the hand-over socket stays behind");
         }
+    }
+}
+
+/// What whoever has this place wants, unless somebody else gets the place before it is said.
+async fn received(stream: UnixStream, place: Place) -> Option<Petition> {
+    tokio::select! {
+        petition = heard(stream) => petition,
+        () = place.lost() => None,
     }
 }
 
