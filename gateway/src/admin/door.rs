@@ -158,7 +158,17 @@ impl Door {
             () = place.lost() => return,
             _closed = closing.wait_for(|closed| *closed) => return,
         }
-        let (place, tenure) = (self.asking.take(), Tenure::of(&self.trusted));
+        let ended = Box::pin(self.answer((stream, addr), self.asking.take())).await;
+        tracing::debug!(ended, "an administrative connection");
+    }
+
+    /// One request and its answer; how that ended.
+    async fn answer<S: Stream, A: Clone + Send + Sync + 'static>(
+        &self,
+        (stream, addr): (S, A),
+        place: Place,
+    ) -> &'static str {
+        let tenure = Tenure::of(&self.trusted);
         let (stage, reached) = watch::channel(Stage::Asked);
         let (stage, mark) = (&stage, &tenure);
         let service = service_fn(move |mut request: Request<Incoming>| {
@@ -181,11 +191,9 @@ impl Door {
             .keep_alive(false)
             .serve_connection(TokioIo::new(stream), service);
         tokio::select! {
-            ended = connection => if let Err(error) = ended {
-                tracing::debug!(%error, "an administrative connection ended early");
-            },
-            () = self.overdue(reached) => tracing::debug!("an administrative connection took too long"),
-            () = tenure.lost(place) => tracing::debug!("an administrative connection made room"),
+            ended = connection => if ended.is_ok() { "answered" } else { "broken off" },
+            () = self.overdue(reached) => "took too long",
+            () = tenure.lost(place) => "made room",
         }
     }
 
@@ -270,6 +278,16 @@ mod tests {
         }
     }
 
+    /// Byte by byte, for as long as anybody takes them.
+    async fn drip(socket: &mut UnixStream, request: &str, pause: Duration) {
+        for byte in request.bytes() {
+            sleep(pause).await;
+            if socket.write_all(&[byte]).await.is_err() {
+                return;
+            }
+        }
+    }
+
     async fn rest(socket: &mut UnixStream) -> String {
         let mut answer = Vec::new();
         // A connection that is given up may also be reset.
@@ -303,11 +321,7 @@ mod tests {
         let request = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello";
         for (pause, answered) in [(100, true), (1000, false)] {
             let mut socket = door.connect();
-            for byte in request.bytes() {
-                sleep(Duration::from_millis(pause)).await;
-                // Refused once it is given up.
-                drop(socket.write_all(&[byte]).await);
-            }
+            drip(&mut socket, request, Duration::from_millis(pause)).await;
             let answer = rest(&mut socket).await;
             assert_eq!(answer.ends_with("hello"), answered, "{answer}");
         }
