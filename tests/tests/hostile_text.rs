@@ -212,7 +212,10 @@ fn answers_of_a_hostile_gateway_steer_no_terminal() {
             );
         }
     }
-    clean(&["revoke", "--dry-run", "--config", path(&config)], "error: ");
+    clean(
+        &["revoke", "--dry-run", "--config", path(&config)],
+        "error: ",
+    );
     clean(&["audit", "tail", "--config", path(&config)], "");
     clean(
         &["audit", "tail", "--json", "--config", path(&config)],
