@@ -10,6 +10,8 @@
 //! | 0 | [`clock`] | time as an argument: real, and driven by hand in tests |
 //! | 0 | [`disk`] | a file that must survive a crash, or whose permissions matter |
 //! | 0 | [`fault`] | who must act on an error, and whether retrying can help |
+//! | 0 | [`objects`] | JSON that a file or a request holds, read without leniency |
+//! | 0 | [`printable`] | text from outside on its way to a terminal or a log |
 //! | 0 | [`secret`] | 32 bytes whose disclosure is an incident |
 //! | 0 | [`wire`] | bytes that NATS would recognise, and nothing about keys |
 //! | 1 | [`envelope`] | a byte of our ciphertext format, or the arithmetic of its overhead; knows nothing of NATS |
@@ -44,7 +46,9 @@ pub mod envelope;
 pub mod fault;
 pub mod keyring;
 pub mod metrics;
+pub mod objects;
 pub mod policy;
+pub mod printable;
 pub mod proxy;
 pub mod rotation;
 pub mod secret;

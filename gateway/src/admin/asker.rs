@@ -1,18 +1,17 @@
 //! Who asks, and which way they came.
 
-use axum::extract::connect_info::Connected;
-use axum::extract::{ConnectInfo, Request};
+use axum::extract::{Extension, Request};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use axum::serve::IncomingStream;
 use std::sync::Arc;
 
 use crate::audit::{Text, Through, Trigger, Who};
 use crate::rotation::Because;
 
+use super::places::Tenure;
 use super::problem::Refusal;
-use super::socket::{Guarded, Peer};
+use super::socket::Peer;
 use super::tokens::Tokens;
 
 /// Whoever wants something done to keys.
@@ -37,35 +36,44 @@ impl Asker {
     }
 }
 
-impl Connected<IncomingStream<'_, Guarded>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, Guarded>) -> Self {
-        *stream.remote_addr()
-    }
-}
-
 /// Whoever comes through the unix socket is who the kernel says.
 pub(super) async fn by_socket(
-    ConnectInfo(Peer { uid }): ConnectInfo<Peer>,
-    mut request: Request,
+    Extension(Peer { uid }): Extension<Peer>,
+    Extension(tenure): Extension<Tenure>,
+    request: Request,
     next: Next,
 ) -> Response {
-    request.extensions_mut().insert(Asker {
+    let asker = Asker {
         who: Who::Uid(uid),
         through: Through::AdminSocket,
-    });
-    next.run(request).await
+    };
+    admit((asker, tenure), request, next).await
 }
 
 /// Whoever comes over TCP is whose token they bear; nobody without one.
-pub(super) async fn by_token(tokens: Arc<Tokens>, mut request: Request, next: Next) -> Response {
+pub(super) async fn by_token(
+    tokens: Arc<Tokens>,
+    Extension(tenure): Extension<Tenure>,
+    request: Request,
+    next: Next,
+) -> Response {
     let shown = request.headers().get(header::AUTHORIZATION);
     let Some(name) = shown.and_then(|value| tokens.bearer(value.as_bytes())) else {
         return unknown();
     };
-    request.extensions_mut().insert(Asker {
+    let asker = Asker {
         who: Who::Token(name.into()),
         through: Through::AdminTcp,
-    });
+    };
+    admit((asker, tenure), request, next).await
+}
+
+/// Lets through whoever is known, who keeps the connection's place until the answer is taken.
+async fn admit((asker, tenure): (Asker, Tenure), mut request: Request, next: Next) -> Response {
+    if !tenure.keep() {
+        return Refusal::busy().into_response();
+    }
+    request.extensions_mut().insert(asker);
     next.run(request).await
 }
 

@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
-use axum::Json;
-use axum::extract::rejection::JsonRejection;
-use axum::extract::{Extension, Path, Query, State};
+use axum::extract::{Extension, Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
+use super::answer::Json;
+use super::asked::{Asked, Nothing, Parameters};
 use super::desk::{Change, Desk};
 use super::problem::Refusal;
 use super::{Asker, Shared, api, openapi as document};
+use crate::printable::Printable;
 
 /// Prometheus' text format.
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -19,11 +20,11 @@ const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 type Answer<T> = Result<Json<T>, Refusal>;
 type Sources = State<Arc<Shared>>;
 type Asking = Extension<Asker>;
-type Sent<T> = Result<Json<T>, JsonRejection>;
 type OneVersion = Path<(String, String)>;
 
 /// How much of the audit log.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Much {
     /// How many lines, at most 1000; 20 when absent.
     count: Option<usize>,
@@ -65,7 +66,8 @@ pub(super) async fn ready(State(shared): Sources, headers: HeaderMap) -> Respons
     }
     let degraded = readiness.degraded.into_iter();
     lines.extend(degraded.map(|what| format!("degraded: {what}")));
-    (status, format!("{}\n", lines.join("\n"))).into_response()
+    let lines = lines.iter().map(|line| format!("{}\n", Printable(line)));
+    (status, lines.collect::<String>()).into_response()
 }
 
 /// This document.
@@ -94,6 +96,7 @@ pub(super) async fn status(State(shared): Sources) -> Json<api::Status> {
 pub(super) async fn reload(
     State(shared): Sources,
     Extension(asker): Asking,
+    _nothing: Nothing,
 ) -> Answer<api::Reloaded> {
     let reload = shared.reload.load_full();
     let reload = reload.ok_or_else(Refusal::stopping)?;
@@ -119,9 +122,8 @@ pub(super) async fn keyrings(
 pub(super) async fn drill(
     State(shared): Sources,
     Extension(asker): Asking,
-    asked: Sent<api::Reason>,
+    Asked(asked): Asked<api::Reason>,
 ) -> Answer<Vec<api::Rehearsal>> {
-    let asked = read(asked)?;
     Ok(Json(desk(&shared, asker)?.drill(asked).await?))
 }
 
@@ -132,7 +134,7 @@ pub(super) async fn drill(
 pub(super) async fn audit(
     State(shared): Sources,
     Extension(asker): Asking,
-    Query(much): Query<Much>,
+    Parameters(much): Parameters<Much>,
 ) -> Answer<api::Tail> {
     let count = much.count.unwrap_or(20);
     Ok(Json(desk(&shared, asker)?.tail(count).await?))
@@ -158,9 +160,8 @@ pub(super) async fn rotate(
     State(shared): Sources,
     Extension(asker): Asking,
     Path(keyring): Path<String>,
-    asked: Sent<api::Rotate>,
+    Asked(asked): Asked<api::Rotate>,
 ) -> Answer<api::Switch> {
-    let asked = read(asked)?;
     Ok(Json(desk(&shared, asker)?.rotate(&keyring, asked).await?))
 }
 
@@ -172,9 +173,8 @@ pub(super) async fn revoke(
     State(shared): Sources,
     Extension(asker): Asking,
     Path(keyring): Path<String>,
-    asked: Sent<api::Revoke>,
+    Asked(asked): Asked<api::Revoke>,
 ) -> Answer<api::Revoked> {
-    let asked = read(asked)?;
     Ok(Json(desk(&shared, asker)?.revoke(&keyring, asked).await?))
 }
 
@@ -186,9 +186,8 @@ pub(super) async fn abort(
     State(shared): Sources,
     Extension(asker): Asking,
     Path(keyring): Path<String>,
-    asked: Sent<api::Reason>,
+    Asked(asked): Asked<api::Reason>,
 ) -> Answer<api::Keyring> {
-    let asked = read(asked)?;
     Ok(Json(desk(&shared, asker)?.abort(&keyring, asked).await?))
 }
 
@@ -256,9 +255,9 @@ pub(super) async fn suspend(
     State(shared): Sources,
     Extension(asker): Asking,
     Path((keyring, version)): OneVersion,
-    asked: Sent<api::Reason>,
+    Asked(asked): Asked<api::Reason>,
 ) -> Answer<api::Keyring> {
-    let (desk, asked) = (desk(&shared, asker)?, read(asked)?);
+    let desk = desk(&shared, asker)?;
     let which = (keyring.as_str(), version.as_str());
     Ok(Json(desk.change(which, Change::Suspend, asked).await?))
 }
@@ -272,9 +271,9 @@ pub(super) async fn restore(
     State(shared): Sources,
     Extension(asker): Asking,
     Path((keyring, version)): OneVersion,
-    asked: Sent<api::Reason>,
+    Asked(asked): Asked<api::Reason>,
 ) -> Answer<api::Keyring> {
-    let (desk, asked) = (desk(&shared, asker)?, read(asked)?);
+    let desk = desk(&shared, asker)?;
     let which = (keyring.as_str(), version.as_str());
     Ok(Json(desk.change(which, Change::Restore, asked).await?))
 }
@@ -288,9 +287,9 @@ pub(super) async fn archive(
     State(shared): Sources,
     Extension(asker): Asking,
     Path((keyring, version)): OneVersion,
-    asked: Sent<api::Reason>,
+    Asked(asked): Asked<api::Reason>,
 ) -> Answer<api::Keyring> {
-    let (desk, asked) = (desk(&shared, asker)?, read(asked)?);
+    let desk = desk(&shared, asker)?;
     let which = (keyring.as_str(), version.as_str());
     Ok(Json(desk.change(which, Change::Archive, asked).await?))
 }
@@ -304,9 +303,9 @@ pub(super) async fn destroy(
     State(shared): Sources,
     Extension(asker): Asking,
     Path((keyring, version)): OneVersion,
-    asked: Sent<api::Destroy>,
+    Asked(asked): Asked<api::Destroy>,
 ) -> Answer<api::Keyring> {
-    let (desk, asked) = (desk(&shared, asker)?, read(asked)?);
+    let desk = desk(&shared, asker)?;
     let which = (keyring.as_str(), version.as_str());
     Ok(Json(desk.destroy(which, asked).await?))
 }
@@ -319,15 +318,6 @@ fn desk(shared: &Shared, asker: Asker) -> Result<Desk, Refusal> {
         asker,
         clock: shared.clock.clone(),
     })
-}
-
-fn read<T>(sent: Sent<T>) -> Result<T, Refusal> {
-    let Json(asked) = sent.map_err(|rejection| {
-        let help =
-            "send {\"why\": \"…\"} as application/json; GET /v1/openapi.json has every field";
-        Refusal::misasked(StatusCode::BAD_REQUEST, &rejection.body_text(), help)
-    })?;
-    Ok(asked)
 }
 
 async fn readiness(shared: &Shared) -> api::Readiness {

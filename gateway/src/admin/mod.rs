@@ -4,14 +4,16 @@
 //! directory, for its owner alone, where keys are listed, switched and revoked. Whoever bears one of `[admin] tokens` may do over TCP
 //! what the owner may. Both speak HTTP; `docs/openapi.json` has every path.
 
+mod answer;
 #[expect(
     clippy::large_stack_frames,
     reason = "what describes them for OpenAPI is generated, and runs when somebody asks for it"
 )]
 pub mod api;
+mod asked;
 mod asker;
-mod crowd;
 mod desk;
+mod door;
 mod error;
 #[expect(
     clippy::large_stack_frames,
@@ -20,6 +22,7 @@ mod error;
 mod handlers;
 mod health;
 mod openapi;
+mod places;
 mod problem;
 mod reload;
 mod routes;
@@ -43,12 +46,12 @@ pub use asker::Asker;
 pub use desk::{Change, Desk};
 pub use error::StartError;
 pub use health::Health;
+pub(crate) use places::{Place, Places};
 pub use problem::Refusal;
 pub use reload::{Reload, Reloading};
 pub use tokens::{MIN_LEN as SHORTEST_TOKEN, Token, TokenError};
 
-use crowd::Crowd;
-use socket::Peer;
+use door::Patience;
 use tokens::Tokens;
 
 /// How long requests that have begun may take once the gateway stops.
@@ -130,15 +133,14 @@ pub fn serve(
         health: sources.health,
         clock: sources.clock,
     });
-    let closing = watch::Sender::new(false);
+    let (closing, patience) = (watch::Sender::new(false), Patience::default());
     let mut doors = JoinSet::new();
     if let Some((_addr, listener)) = tcp {
-        let server = axum::serve(Crowd::of(listener), routes::tcp(&shared, &tokens));
-        doors.spawn(run(server.with_graceful_shutdown(closed(&closing))));
+        let routes = routes::tcp(&shared, &tokens);
+        doors.spawn(door::serve(listener, routes, patience, closing.subscribe()));
     }
-    let owner = routes::unix(&shared).into_make_service_with_connect_info::<Peer>();
-    let server = axum::serve(unix, owner);
-    doors.spawn(run(server.with_graceful_shutdown(closed(&closing))));
+    let owner = routes::unix(&shared);
+    doors.spawn(door::serve(unix, owner, patience, closing.subscribe()));
     Ok(Running {
         addr,
         socket: config.socket.clone(),
@@ -197,16 +199,4 @@ fn adopt(
 
 const fn failed(addr: SocketAddr, source: std::io::Error) -> StartError {
     StartError::Listen { addr, source }
-}
-
-async fn run(server: impl IntoFuture<Output = std::io::Result<()>>) {
-    if let Err(error) = server.await {
-        tracing::error!(%error, "an administrative listener ended");
-    }
-}
-
-fn closed(closing: &watch::Sender<bool>) -> impl Future<Output = ()> + use<> {
-    let mut closing = closing.subscribe();
-    // A sender that is gone closes too.
-    async move { drop(closing.wait_for(|closed| *closed).await) }
 }

@@ -1,11 +1,11 @@
 //! An error as an HTTP answer. The status is decided here and nowhere else.
 
-use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
 use crate::fault::{Fault, Faulty, Retry, Who};
 
+use super::answer::Json;
 use super::api::Problem;
 
 /// An answer that says what is wrong.
@@ -35,6 +35,12 @@ impl Refusal {
         let error =
             "the gateway is stopping, or was started without a way to read its configuration again";
         Self::misasked(StatusCode::CONFLICT, error, "start it again")
+    }
+
+    /// Others are being answered.
+    pub(super) fn busy() -> Self {
+        let error = "too many requests are being answered";
+        Self::misasked(StatusCode::SERVICE_UNAVAILABLE, error, "ask again later")
     }
 
     /// There are no keys.

@@ -19,7 +19,8 @@ pub(super) fn tcp(shared: &Arc<Shared>, tokens: &Arc<Tokens>) -> Router {
         return finished(public(), shared);
     }
     let known = Arc::clone(tokens);
-    let guard = from_fn(move |request, next| by_token(Arc::clone(&known), request, next));
+    let guard =
+        from_fn(move |tenure, request, next| by_token(Arc::clone(&known), tenure, request, next));
     // Behind the fallbacks: a path that is not there needs no token to be told so.
     finished(public().merge(owner().route_layer(guard)), shared)
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::act::{Act, Hex, Outcome};
 use super::tree::Hash;
 use super::{KeyVersion, OutcomeWord, Text};
+use crate::objects;
 use crate::secret::NoEntropy;
 
 /// The format that this version writes, and the highest that it reads; the first line of a log names it.
@@ -155,7 +156,7 @@ impl Line {
     /// # Errors
     /// When it is none, or of a later version.
     pub fn parse(bytes: &[u8]) -> Result<Self, serde_json::Error> {
-        serde_json::from_slice(bytes)
+        objects::from_slice(bytes)
     }
 
     /// Its exact bytes.

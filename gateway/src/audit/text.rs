@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::printable::Printable;
+
 /// The longest text that is kept whole, in bytes.
 const MAX_LEN: usize = 1024;
 
@@ -22,16 +24,7 @@ impl Text {
     /// As text for a terminal: control characters, and those that change the direction of writing, are escaped.
     #[must_use]
     pub fn printable(&self) -> String {
-        let mut shown = String::with_capacity(self.0.len());
-        for letter in self.0.chars() {
-            let directs = matches!(letter, '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-            if letter.is_control() || directs {
-                shown.extend(letter.escape_default());
-            } else {
-                shown.push(letter);
-            }
-        }
-        shown
+        Printable(&self.0).to_string()
     }
 }
 

@@ -298,7 +298,7 @@ fn altered(source: &Source<'_>, wrong: Wrong) -> VerifyError {
 }
 
 fn probe(line: &[u8]) -> Result<Probe, String> {
-    serde_json::from_slice(line).map_err(|error| error.to_string())
+    crate::objects::from_slice(line).map_err(|error| error.to_string())
 }
 
 fn probe_prev(line: &[u8]) -> Option<Hash> {

@@ -192,11 +192,11 @@ pub(super) fn read_seen(payload: &[u8]) -> Result<Seen, Unreadable> {
 /// Any of our JSON files: the format is looked at first, so that a later one is named as such.
 pub(super) fn read<'a, T: Deserialize<'a>>(payload: &'a [u8]) -> Result<T, Unreadable> {
     let damaged = |e: serde_json::Error| Unreadable::Damaged(e.to_string());
-    let Probe { format } = serde_json::from_slice(payload).map_err(damaged)?;
+    let Probe { format } = crate::objects::from_slice(payload).map_err(damaged)?;
     if format > FORMAT {
         return Err(Unreadable::Newer(format));
     }
-    serde_json::from_slice(payload).map_err(damaged)
+    crate::objects::from_slice(payload).map_err(damaged)
 }
 
 pub(super) fn field<T: std::str::FromStr>(name: &str, text: &str) -> Result<T, Unreadable>

@@ -106,7 +106,7 @@ impl Signer {
         // Of a later format nothing else is known, not even how it is signed.
         let format = json::read::<serde::de::IgnoredAny>(payload);
         format.map_err(|e| unreadable(path, e))?;
-        let json: SignatureJson = serde_json::from_slice(line)
+        let json: SignatureJson = crate::objects::from_slice(line)
             .map_err(|e| damaged(path, &format!("its last line is no signature: {e}")))?;
         let signature = BASE64
             .decode(json.signature.as_bytes())

@@ -205,7 +205,7 @@ fn print(lines: &[Line], out: &mut Output) -> Result<(), Failure> {
     ];
     let head = head.map(str::to_owned).to_vec();
     let rows = lines.iter().map(row);
-    out.line(table(
+    out.lines(table(
         &std::iter::once(head).chain(rows).collect::<Vec<_>>(),
     ))?;
     Ok(())

@@ -10,7 +10,7 @@ use crate::tls::Role;
 use super::args::Check;
 use super::exit::Exit;
 use super::failure::Failure;
-use super::output::{Output, complain};
+use super::output::Output;
 use super::place;
 
 /// What `--json` prints.
@@ -39,12 +39,12 @@ pub(super) fn run(args: &Check, out: &mut Output) -> Result<(), Failure> {
             let (errors, doubts) = certificates(args, &checked);
             let warnings = warnings.iter().map(Warning::finding);
             for warning in warnings.chain(&doubts) {
-                complain(format_args!("warning: {warning}"));
+                place::warn(warning);
             }
-            errors.iter().for_each(complain);
+            errors.iter().for_each(place::complain_of);
             verdict(&errors)?;
             out.line(format_args!("{}: ok", args.config.display()))?;
-            out.line(summary(&checked))?;
+            out.lines(summary(&checked))?;
             Ok(())
         }
         (Err(errors), true) => {
@@ -92,7 +92,7 @@ fn verdict(errors: &[Finding]) -> Result<(), Failure> {
 }
 
 /// What the file comes to, so that a person sees whether it is what was meant.
-fn summary(checked: &Checked) -> String {
+fn summary(checked: &Checked) -> Vec<String> {
     let list = |items: &mut dyn Iterator<Item = String>| items.collect::<Vec<_>>().join(", ");
     let clients = list(&mut checked.dataplane.listen.iter().map(ToString::to_string));
     let servers = list(&mut checked.dataplane.servers.iter().map(ToString::to_string));
@@ -108,5 +108,5 @@ fn summary(checked: &Checked) -> String {
     if checked.dataplane.relay_only {
         lines.push("  relay-only: no payload is sealed or opened".to_owned());
     }
-    lines.join("\n")
+    lines
 }

@@ -16,6 +16,7 @@ use tokio::net::UnixStream;
 
 use crate::admin::api::Problem;
 use crate::fault::{Fault, Retry, Who};
+use crate::objects;
 
 use super::exit::Exit;
 use super::failure::Failure;
@@ -64,7 +65,7 @@ impl Client {
     pub(super) async fn get<T: DeserializeOwned>(self, path: &str) -> Result<T, Failure> {
         let socket = self.socket.clone();
         let body = self.ask(Request::get(path), Vec::new()).await?;
-        serde_json::from_slice(&body).map_err(|error| unreachable(&socket, &error))
+        objects::from_slice(&body).map_err(|error| unreachable(&socket, &error))
     }
 
     /// What is at `path`, as text.
@@ -89,7 +90,7 @@ impl Client {
         let broken = |error: &serde_json::Error| unreachable(&socket, error);
         let body = serde_json::to_vec(body).map_err(|error| broken(&error))?;
         let answer = self.ask(Request::post(path), body).await?;
-        serde_json::from_slice(&answer).map_err(|error| broken(&error))
+        objects::from_slice(&answer).map_err(|error| broken(&error))
     }
 
     async fn ask(self, request: Builder, body: Vec<u8>) -> Result<Bytes, Failure> {
@@ -106,7 +107,7 @@ impl Client {
         if status.is_success() {
             return Ok(body);
         }
-        let problem = serde_json::from_slice(&body).map_err(|error| broken(&error))?;
+        let problem = objects::from_slice(&body).map_err(|error| broken(&error))?;
         Err(refused(problem))
     }
 }

@@ -1,11 +1,11 @@
 //! A command's failure: what went wrong, what would help, and the exit code.
 
-use std::fmt;
 use std::io;
 
 use crate::fault::Faulty;
 
 use super::exit::Exit;
+use super::output::Line;
 
 /// Why a command ended early.
 #[derive(Debug)]
@@ -55,21 +55,18 @@ impl Failure {
         self.what.as_deref().unwrap_or("it was reported above")
     }
 
-    /// What to print on stderr.
-    pub(super) fn report(&self) -> Option<String> {
-        self.what.as_ref().map(|_| self.to_string())
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(what) = &self.what {
-            write!(f, "error: {what}")?;
-        }
-        if let Some(help) = &self.help {
-            write!(f, "\n  help: {help}")?;
-        }
-        Ok(())
+    /// What to print on stderr, line by line. A line end in the remedy begins a line that is indented.
+    pub(super) fn report(&self) -> Vec<Line> {
+        let what = self.what.iter().map(|what| Line::from("error: ").and(what));
+        let help = self
+            .help
+            .iter()
+            .flat_map(|help| help.split('\n').enumerate());
+        let help = help.map(|(index, line)| {
+            let before = if index == 0 { "  help: " } else { "        " };
+            Line::from(before).and(line)
+        });
+        what.chain(help).collect()
     }
 }
 
@@ -100,17 +97,27 @@ mod tests {
     #[test]
     fn remedy_behind_the_first_semicolon_gets_its_own_line() {
         let failure = Failure::with_exit(Exit::Operator, &Example);
-        assert_eq!(
-            failure.report().unwrap(),
-            "error: a is wrong\n  help: chmod 0600 'x'"
-        );
+        let shown = ["error: a is wrong", "  help: chmod 0600 'x'"];
+        assert_eq!(failure.report(), shown.map(Line::from));
         let failure = Failure::with_exit(Exit::Failed, &NoEntropy);
-        assert!(failure.report().unwrap().contains("\n  help: "));
+        assert!(failure.report()[1].as_str().starts_with("  help: "));
+    }
+
+    #[test]
+    fn line_end_in_a_failure_begins_no_line_of_its_own() {
+        let failure = Failure::new(Exit::Failed, "a\nok  b", "c\nok  d");
+        let shown = ["error: a\\nok  b", "  help: c", "        ok  d"];
+        let report: Vec<_> = failure
+            .report()
+            .iter()
+            .map(|line| line.as_str().to_owned())
+            .collect();
+        assert_eq!(report, shown);
     }
 
     #[test]
     fn closed_pipe_is_no_failure() {
         let failure = Failure::from(io::Error::from(io::ErrorKind::BrokenPipe));
-        assert_eq!((failure.exit, failure.report()), (Exit::Done, None));
+        assert_eq!((failure.exit, failure.report()), (Exit::Done, Vec::new()));
     }
 }

@@ -12,7 +12,7 @@ use crate::disk::{self, Lock, StateDir};
 use super::args::Init;
 use super::exit::Exit;
 use super::failure::Failure;
-use super::output::Output;
+use super::output::{Output, lines_of};
 use super::{place, proxy_key};
 
 pub(super) fn run(args: &Init, out: &mut Output) -> Result<(), Failure> {
@@ -48,7 +48,8 @@ pub(super) fn run(args: &Init, out: &mut Output) -> Result<(), Failure> {
     if let Some(key) = audit.verifier() {
         out.line(format_args!("  audit log, verifier key {key}"))?;
     }
-    out.line(format_args!("\n{}", keep(&checked.custody)))?;
+    out.line("")?;
+    out.lines(lines_of(keep(&checked.custody)))?;
     out.line(
         "Keep the verifier key elsewhere as well: `keyway audit verify --key` then needs to believe nothing on this host.",
     )?;
@@ -58,9 +59,9 @@ pub(super) fn run(args: &Init, out: &mut Output) -> Result<(), Failure> {
         proxy_key::show(&dir, checked.proxy_seed.as_deref(), out)?;
     }
     let options = place::options(&args.place);
-    out.line(format_args!(
-        "\nnext\n  keyway run{options}\n  keyway keys{options}"
-    ))?;
+    out.lines(["", "next"])?;
+    out.line(format_args!("  keyway run{options}"))?;
+    out.line(format_args!("  keyway keys{options}"))?;
     Ok(())
 }
 

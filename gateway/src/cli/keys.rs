@@ -46,7 +46,7 @@ pub(super) fn run(args: &Keys, out: &mut Output) -> Result<(), Failure> {
     } else if view.versions().next().is_none() {
         out.line("no key versions yet: the first `keyway run` makes them")?;
     } else {
-        out.line(page(&view))?;
+        out.lines(page(&view))?;
     }
     Ok(())
 }
@@ -124,7 +124,7 @@ fn row((keyring, version): (&KeyringName, &Version)) -> Row {
     }
 }
 
-fn page(view: &View) -> String {
+fn page(view: &View) -> Vec<String> {
     let words = |words: [&str; 6]| words.map(str::to_owned).to_vec();
     let head = words(["KEYRING", "VERSION", "STATE", "SINCE", "SUITE", "KID"]);
     let rows = view.versions().map(row).map(|row| {

@@ -97,9 +97,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
 fn concluded(result: Result<(), Failure>) -> Exit {
     result.map_or_else(
         |failure| {
-            if let Some(report) = failure.report() {
-                output::complain(report);
-            }
+            failure.report().into_iter().for_each(output::complain);
             failure.exit
         },
         |()| Exit::Done,
@@ -108,12 +106,13 @@ fn concluded(result: Result<(), Failure>) -> Exit {
 
 /// `--help` and `--version` are answers, everything else is a mistake; the parser has the words for both.
 fn misused(error: &clap::Error) -> Exit {
-    drop(error.print());
     if error.use_stderr() {
-        Exit::Usage
-    } else {
-        Exit::Done
+        let text = error.render().to_string();
+        output::lines_of(text.trim_end()).for_each(output::complain);
+        return Exit::Usage;
     }
+    drop(error.print());
+    Exit::Done
 }
 
 /// The runtime of a command that waits for something.

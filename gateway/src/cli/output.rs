@@ -5,7 +5,42 @@ use std::io::{self, IsTerminal, StdoutLock, Write};
 
 use serde::Serialize;
 
-/// Standard output.
+use crate::printable::{self, Printable};
+
+/// A line for people. Whatever was put into it is printable; what else a terminal obeys is our own colours.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Line(String);
+
+impl<T: fmt::Display> From<T> for Line {
+    fn from(text: T) -> Self {
+        Self(Printable(text).to_string())
+    }
+}
+
+impl Line {
+    /// The text in a colour of ours, as an SGR code.
+    pub(super) fn coloured(text: impl fmt::Display, code: &'static str) -> Self {
+        Self(format!("\u{1b}[{code}m{}\u{1b}[0m", Printable(text)))
+    }
+
+    /// With more behind it.
+    pub(super) fn and(mut self, more: impl Into<Self>) -> Self {
+        self.0.push_str(&more.into().0);
+        self
+    }
+
+    /// What goes to the terminal.
+    pub(super) const fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
+/// The lines of a text whose line ends are our own.
+pub(super) fn lines_of(text: &str) -> impl Iterator<Item = Line> {
+    text.split('\n').map(Line::from)
+}
+
+/// Standard output. Nothing that is written here steers a terminal, but for what is written as bytes.
 pub(super) struct Output(StdoutLock<'static>);
 
 impl Output {
@@ -18,8 +53,19 @@ impl Output {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub(super) fn line(&mut self, text: impl fmt::Display) -> io::Result<()> {
-        writeln!(self.0, "{text}")
+    pub(super) fn line(&mut self, line: impl Into<Line>) -> io::Result<()> {
+        writeln!(self.0, "{}", line.into().as_str())
+    }
+
+    /// Line after line.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub(super) fn lines(
+        &mut self,
+        lines: impl IntoIterator<Item = impl Into<Line>>,
+    ) -> io::Result<()> {
+        lines.into_iter().try_for_each(|line| self.line(line))
     }
 
     /// Bytes as they are.
@@ -36,8 +82,8 @@ impl Output {
     /// # Errors
     /// When it cannot be written.
     pub(super) fn json(&mut self, value: &impl Serialize) -> io::Result<()> {
-        serde_json::to_writer_pretty(&mut self.0, value)?;
-        self.line("")
+        let text = serde_json::to_string_pretty(value)?;
+        writeln!(self.0, "{}", printable::json(&text))
     }
 
     /// What was written so far is to be seen now.
@@ -50,8 +96,13 @@ impl Output {
 }
 
 /// A line on standard error. That nobody reads it changes nothing.
-pub(super) fn complain(text: impl fmt::Display) {
-    drop(writeln!(io::stderr().lock(), "{text}"));
+pub(super) fn complain(line: impl Into<Line>) {
+    drop(writeln!(io::stderr().lock(), "{}", line.into().as_str()));
+}
+
+/// Whether a person looks at standard output.
+pub(super) fn is_seen() -> bool {
+    io::stdout().is_terminal()
 }
 
 /// Whether colours and box drawing are wanted on standard output: a terminal, and no `NO_COLOR` (no-color.org).
@@ -72,8 +123,11 @@ pub(super) fn width() -> Option<usize> {
     Some(if columns == 0 { 80 } else { columns })
 }
 
-/// A table for people: columns aligned by characters, two spaces between, none at the end of a line.
-pub(super) fn table(rows: &[Vec<String>]) -> String {
+/// A table for people, line by line: columns aligned by characters, two spaces between, none at the end of a line.
+pub(super) fn table(rows: &[Vec<String>]) -> Vec<String> {
+    let printable =
+        |row: &Vec<String>| row.iter().map(|cell| Printable(cell).to_string()).collect();
+    let rows: Vec<Vec<String>> = rows.iter().map(printable).collect();
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column));
@@ -90,7 +144,7 @@ pub(super) fn table(rows: &[Vec<String>]) -> String {
             .collect();
         cells.join("  ").trim_end().to_owned()
     };
-    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+    rows.iter().map(line).collect()
 }
 
 #[cfg(test)]
@@ -101,6 +155,20 @@ mod tests {
     fn table_aligns_columns_and_leaves_no_trailing_space() {
         let rows = [vec!["é", "b"], vec!["long", ""], vec!["x"]]
             .map(|row| row.into_iter().map(str::to_owned).collect());
-        assert_eq!(table(&rows), "é     b\nlong\nx");
+        assert_eq!(table(&rows), ["é     b", "long", "x"]);
+    }
+
+    #[test]
+    fn cell_cannot_begin_a_line_and_is_as_wide_as_what_is_shown_of_it() {
+        let rows = [["a\nok", "b"], ["aaaaaa", "c"]].map(|row| row.map(str::to_owned).to_vec());
+        assert_eq!(table(&rows), ["a\\nok   b", "aaaaaa  c"]);
+    }
+
+    #[test]
+    fn only_our_own_colours_reach_the_terminal() {
+        let text = "x\u{1b}[32mok\n";
+        let line = Line::from(text).and(Line::coloured(text, "31"));
+        let shown = "x\\u{1b}[32mok\\n";
+        assert_eq!(line.as_str(), format!("{shown}\u{1b}[31m{shown}\u{1b}[0m"));
     }
 }

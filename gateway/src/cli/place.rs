@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::app::{self, Opened};
 use crate::catalogue::{Catalogue, View};
 use crate::clock::Clock;
-use crate::config::{self, Checked, Custody, Environment, Keyring, Warning};
+use crate::config::{self, Checked, Custody, Environment, Finding, Keyring, Warning};
 use crate::custody::{Custodian, Passphrase, PassphraseSource, local};
 use crate::disk::{self, Lock, StateDir};
 use crate::rotation::AtRest;
@@ -14,13 +14,13 @@ use crate::rotation::AtRest;
 use super::args::Place;
 use super::exit::Exit;
 use super::failure::Failure;
-use super::output::complain;
+use super::output::{Line, complain};
 
 /// The configuration that the options ask for. Mistakes and warnings go to stderr.
 pub(super) fn configuration(place: &Place) -> Result<Checked, Failure> {
     let (checked, warnings) = read(place)?;
-    for warning in warnings {
-        complain(format_args!("warning: {warning}"));
+    for warning in &warnings {
+        warn(warning.finding());
     }
     Ok(checked)
 }
@@ -46,8 +46,20 @@ pub(super) fn check(place: &Place) -> Result<(Checked, Vec<Warning>), config::Er
 
 /// Reports every mistake of a configuration.
 pub(super) fn invalid(errors: &config::Errors) -> Failure {
-    complain(errors);
+    errors.findings().iter().for_each(complain_of);
     Failure::silent(Exit::Config)
+}
+
+/// A mistake in a configuration, and what would be right, on stderr.
+pub(super) fn complain_of(finding: &Finding) {
+    complain(finding.what());
+    complain(Line::from("  help: ").and(&finding.help));
+}
+
+/// The same for what may stay as it is.
+pub(super) fn warn(finding: &Finding) {
+    complain(Line::from("warning: ").and(finding.what()));
+    complain(Line::from("  help: ").and(&finding.help));
 }
 
 /// What the command line says goes before what the file says.

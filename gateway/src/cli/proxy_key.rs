@@ -7,7 +7,7 @@ use crate::proxy::Key;
 
 use super::args::ProxyKey;
 use super::failure::Failure;
-use super::output::Output;
+use super::output::{Output, lines_of};
 use super::place;
 
 /// The seed, in the state directory.
@@ -29,17 +29,17 @@ pub(super) fn show(dir: &StateDir, used: Option<&Path>, out: &mut Output) -> Res
     let verb = if made { "created" } else { "there already:" };
     out.line(format_args!("{verb} {}", path.display()))?;
     out.line(format_args!("  proxy key {public}"))?;
-    out.line(format_args!(
-        "\nnats-server, 2.12 or later: agents come through a gateway that has this key, or not at all\n{}",
-        server_block(&public)
-    ))?;
+    out.lines([
+        "",
+        "nats-server, 2.12 or later: agents come through a gateway that has this key, or not at all",
+    ])?;
+    out.lines(lines_of(&server_block(&public)))?;
     if used != Some(path.as_path()) {
-        out.line(format_args!(
-            "\nthe gateway's configuration\n{}",
-            gateway_block(&path)
-        ))?;
+        out.lines(["", "the gateway's configuration"])?;
+        out.lines(lines_of(&gateway_block(&path)))?;
     }
-    out.line("\nThen look from the outside, with an agent's credentials: `keyway doctor --user NAME --password-file FILE`.")?;
+    out.line("")?;
+    out.line("Then look from the outside, with an agent's credentials: `keyway doctor --user NAME --password-file FILE`.")?;
     Ok(())
 }
 

@@ -12,7 +12,7 @@ use crate::config::Checked;
 use super::args::Status;
 use super::client::Client;
 use super::failure::Failure;
-use super::output::{Output, is_fancy, table};
+use super::output::{Line, Output, is_fancy, table};
 use super::terminal::{Paint, bar, span};
 use super::{place, runtime};
 
@@ -35,8 +35,8 @@ pub(super) fn run(args: &Status, out: &mut Output) -> Result<(), Failure> {
         return Ok(out.json(&report)?);
     }
     let paint = Paint { colour: is_fancy() };
-    out.line(headline(&checked, report.gateway.as_ref(), paint))?;
-    out.line(page(&report.keyrings, now(), paint))?;
+    out.lines(headline(&checked, report.gateway.as_ref(), paint))?;
+    out.lines(page(&report.keyrings, now(), paint))?;
     Ok(())
 }
 
@@ -68,31 +68,31 @@ fn at_rest(checked: &Checked) -> Result<Report, Failure> {
 }
 
 /// How the gateway is.
-fn headline(checked: &Checked, gateway: Option<&api::Status>, paint: Paint) -> String {
+fn headline(checked: &Checked, gateway: Option<&api::Status>, paint: Paint) -> Vec<Line> {
     let Some(status) = gateway else {
-        return format!(
-            "no gateway runs on {}; its records say:\n",
-            checked.state.display()
-        );
+        let state = checked.state.display();
+        let said = format_args!("no gateway runs on {state}; its records say:").into();
+        return vec![said, Line::default()];
     };
-    let mut lines = vec![if status.readiness.ready {
-        format!("keyway {}: {}", status.version, paint.good("ready"))
+    let state = if status.readiness.ready {
+        paint.good("ready")
     } else {
-        format!("keyway {}: {}", status.version, paint.bad("not ready"))
-    }];
+        paint.bad("not ready")
+    };
+    let mut lines = vec![Line::from(format_args!("keyway {}: ", status.version)).and(state)];
     if status.relay_only {
-        lines.push("  relay-only: no payload is sealed or opened".to_owned());
+        lines.push("  relay-only: no payload is sealed or opened".into());
     }
     let reasons = status.readiness.reasons.iter();
-    lines.extend(reasons.map(|reason| paint.bad(&format!("  {reason}"))));
+    lines.extend(reasons.map(|reason| paint.bad(format_args!("  {reason}"))));
     let degraded = status.readiness.degraded.iter();
-    lines.extend(degraded.map(|what| paint.doubtful(&format!("  degraded: {what}"))));
-    lines.push(String::new());
-    lines.join("\n")
+    lines.extend(degraded.map(|what| paint.doubtful(format_args!("  degraded: {what}"))));
+    lines.push(Line::default());
+    lines
 }
 
 /// A row for each keyring; below it one for each of its other versions that is not gone.
-fn page(keyrings: &[Keyring], now: Timestamp, paint: Paint) -> String {
+fn page(keyrings: &[Keyring], now: Timestamp, paint: Paint) -> Vec<Line> {
     let head = [
         "KEYRING",
         "VERSION",
@@ -113,12 +113,12 @@ fn page(keyrings: &[Keyring], now: Timestamp, paint: Paint) -> String {
         }
     }
     let lines = table(&rows);
-    let lines = lines.lines().zip(tones).map(|(line, tone)| match tone {
-        Tone::Plain => line.to_owned(),
+    let lines = lines.iter().zip(tones).map(|(line, tone)| match tone {
+        Tone::Plain => line.into(),
         Tone::Quiet => paint.quiet(line),
         Tone::Bad => paint.bad(line),
     });
-    lines.collect::<Vec<_>>().join("\n")
+    lines.collect()
 }
 
 #[derive(Clone, Copy)]

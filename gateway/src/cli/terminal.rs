@@ -1,11 +1,13 @@
 //! What makes a terminal pleasant: colours, bars, spans of time, and a screen of one's own.
 
+use std::fmt;
 use std::io::{self, IsTerminal, Read, Write};
 
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use tokio::sync::mpsc;
 
 use super::failure::Failure;
+use super::output::Line;
 
 /// Colours, where they are wanted.
 #[derive(Clone, Copy)]
@@ -14,27 +16,27 @@ pub(super) struct Paint {
 }
 
 impl Paint {
-    pub(super) fn good(self, text: &str) -> String {
+    pub(super) fn good(self, text: impl fmt::Display) -> Line {
         self.with("32", text)
     }
 
-    pub(super) fn doubtful(self, text: &str) -> String {
+    pub(super) fn doubtful(self, text: impl fmt::Display) -> Line {
         self.with("33", text)
     }
 
-    pub(super) fn bad(self, text: &str) -> String {
+    pub(super) fn bad(self, text: impl fmt::Display) -> Line {
         self.with("31", text)
     }
 
-    pub(super) fn quiet(self, text: &str) -> String {
+    pub(super) fn quiet(self, text: impl fmt::Display) -> Line {
         self.with("2", text)
     }
 
-    fn with(self, code: &str, text: &str) -> String {
+    fn with(self, code: &'static str, text: impl fmt::Display) -> Line {
         if self.colour {
-            format!("\u{1b}[{code}m{text}\u{1b}[0m")
+            Line::coloured(text, code)
         } else {
-            text.to_owned()
+            Line::from(text)
         }
     }
 }
@@ -100,7 +102,7 @@ impl Screen {
     ///
     /// # Errors
     /// When the terminal takes no more.
-    pub(super) fn show(&self, lines: &[String]) -> Result<(), Failure> {
+    pub(super) fn show(&self, lines: &[Line]) -> Result<(), Failure> {
         let height = rustix::termios::tcgetwinsize(io::stdout());
         let height = height.map_or(24, |size| usize::from(size.ws_row)).max(1);
         let mut frame = "\u{1b}[H".to_owned();
@@ -109,7 +111,7 @@ impl Screen {
                 frame.push_str("\r\n");
             }
             // Lines that are too long are cut by the terminal, not wrapped.
-            frame.push_str(&format!("\u{1b}[?7l{line}\u{1b}[K\u{1b}[?7h"));
+            frame.push_str(&format!("\u{1b}[?7l{}\u{1b}[K\u{1b}[?7h", line.as_str()));
         }
         frame.push_str("\u{1b}[J");
         Ok(write(&frame)?)

@@ -12,7 +12,7 @@ use crate::config::Checked;
 use super::args::Top;
 use super::client::Client;
 use super::failure::Failure;
-use super::output::{Output, is_fancy, table};
+use super::output::{Line, Output, is_fancy, table};
 use super::run::Asked;
 use super::status::{budget, forecast};
 use super::terminal::{Paint, Screen};
@@ -56,7 +56,7 @@ async fn watch(checked: &Checked, mut screen: Screen) -> Result<(), Failure> {
             _now = due.tick() => {
                 let after = sample(checked).await?;
                 let mut lines = lines(&before, &after, paint);
-                lines.push(String::new());
+                lines.push(Line::default());
                 lines.push(paint.quiet("q ends"));
                 screen.show(&lines)?;
                 before = after;
@@ -108,7 +108,7 @@ impl Sample {
     }
 }
 
-fn lines(before: &Sample, after: &Sample, paint: Paint) -> Vec<String> {
+fn lines(before: &Sample, after: &Sample, paint: Paint) -> Vec<Line> {
     let state = if after.status.readiness.ready {
         paint.good("ready")
     } else {
@@ -116,14 +116,13 @@ fn lines(before: &Sample, after: &Sample, paint: Paint) -> Vec<String> {
     };
     let clients = after.counters.get("keyway_connections");
     let clients = clients.copied().unwrap_or(0.0);
-    let mut lines = vec![format!(
-        "keyway {}: {state}, {clients:.0} clients",
-        after.status.version
-    )];
+    let head = Line::from(format_args!("keyway {}: ", after.status.version));
+    let clients = format_args!(", {clients:.0} clients");
+    let mut lines = vec![head.and(state).and(clients)];
     let readiness = &after.status.readiness;
     let wrong = readiness.reasons.iter().chain(&readiness.degraded);
-    lines.extend(wrong.map(|what| paint.doubtful(&format!("  {what}"))));
-    lines.push(String::new());
+    lines.extend(wrong.map(|what| paint.doubtful(format_args!("  {what}"))));
+    lines.push(Line::default());
     let head = [
         "KEYRING",
         "VERSION",
@@ -142,7 +141,7 @@ fn lines(before: &Sample, after: &Sample, paint: Paint) -> Vec<String> {
     let rows: Vec<_> = std::iter::once(head.map(str::to_owned).to_vec())
         .chain(rows)
         .collect();
-    lines.extend(table(&rows).lines().map(str::to_owned));
+    lines.extend(table(&rows).into_iter().map(Line::from));
     lines
 }
 

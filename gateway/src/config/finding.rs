@@ -200,16 +200,26 @@ impl Warning {
     }
 }
 
+impl Finding {
+    /// What is wrong and where, without what would be right.
+    #[must_use]
+    pub fn what(&self) -> String {
+        let place = match (self.line, self.column) {
+            (Some(line), Some(column)) => format!("{line}:{column}:"),
+            (_, _) => String::new(),
+        };
+        let key = if self.key.is_empty() {
+            String::new()
+        } else {
+            format!(" {}:", self.key)
+        };
+        format!("{}:{place}{key} {}", self.file, self.message)
+    }
+}
+
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:", self.file)?;
-        if let (Some(line), Some(column)) = (self.line, self.column) {
-            write!(f, "{line}:{column}:")?;
-        }
-        if !self.key.is_empty() {
-            write!(f, " {}:", self.key)?;
-        }
-        write!(f, " {}\n  help: {}", self.message, self.help)
+        write!(f, "{}\n  help: {}", self.what(), self.help)
     }
 }
 

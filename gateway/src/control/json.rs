@@ -161,9 +161,9 @@ pub(super) fn answer<T: DeserializeOwned>(
         why,
     };
     let outcome: Outcome =
-        serde_json::from_slice(bytes).map_err(|error| unreadable(error.to_string()))?;
+        crate::objects::from_slice(bytes).map_err(|error| unreadable(error.to_string()))?;
     let Some(error) = outcome.error else {
-        let read = serde_json::from_slice(bytes);
+        let read = crate::objects::from_slice(bytes);
         return read
             .map(Some)
             .map_err(|error| unreadable(error.to_string()));

@@ -126,11 +126,11 @@ pub fn public_signing_key(content: &[u8]) -> Result<[u8; 32], SigningKeyUnusable
 /// The format is looked at first, so that a later one is named as such.
 fn read(content: &[u8]) -> Result<(KeyJson, [u8; 32]), SigningKeyUnusable> {
     let odd = |e: serde_json::Error| damaged(e.to_string());
-    let Probe { format } = serde_json::from_slice(content).map_err(odd)?;
+    let Probe { format } = crate::objects::from_slice(content).map_err(odd)?;
     if format > FORMAT {
         return Err(SigningKeyUnusable::Newer(format));
     }
-    let json: KeyJson = serde_json::from_slice(content).map_err(odd)?;
+    let json: KeyJson = crate::objects::from_slice(content).map_err(odd)?;
     let public = BASE64
         .decode(json.public.as_bytes())
         .ok()

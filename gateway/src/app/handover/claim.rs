@@ -11,6 +11,7 @@ use super::SOCKET;
 use super::message::{self, FAILED, LONGEST, Label, Purpose, REFUSED, SERVING, SOCKETS, TAKE_OVER};
 use crate::dataplane::{Binder, Inherited, ListenAddr, PathOf};
 use crate::fault::{Fault, Faulty, Retry, Who};
+use crate::objects;
 
 /// How long the other may take to let go of everything.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -85,7 +86,8 @@ pub fn claim(state: &Path) -> Result<Option<Claim>, ClaimError> {
         return Err(ClaimError::Refused(why.to_owned()));
     }
     let labels = said.strip_prefix(SOCKETS).unwrap_or_default();
-    let labels: Vec<Label> = serde_json::from_str(labels).map_err(|e| broken(e.into()))?;
+    let labels: Vec<Label> =
+        objects::from_slice(labels.as_bytes()).map_err(|e| broken(e.into()))?;
     Claim::new(stream, labels, descriptors)
         .map(Some)
         .map_err(broken)

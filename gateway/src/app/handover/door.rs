@@ -7,6 +7,8 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use rustix::process::geteuid;
 use tokio::io::Interest;
 use tokio::net::{UnixListener, UnixStream};
@@ -14,9 +16,13 @@ use tokio::time::{sleep, timeout};
 
 use super::SOCKET;
 use super::message::{self, FAILED, LONGEST, Label, REFUSED, SERVING, SOCKETS, TAKE_OVER};
+use crate::admin::{Place, Places};
 
 /// How long whoever connects may take to say what they want.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How many may be about to say it at a time: the oldest makes room for the next.
+const VISITORS: usize = 8;
 
 /// How long accepting waits after it has failed.
 const BREATH: Duration = Duration::from_millis(100);
@@ -60,17 +66,21 @@ impl Door {
 
     /// Waits until another process wants to take over.
     pub(in crate::app) async fn petition(&self) -> Petition {
+        let places = Places::new(VISITORS);
+        let mut visitors = FuturesUnordered::new();
         loop {
-            match self.listener.accept().await {
-                Ok((stream, _unnamed)) => match heard(stream).await {
-                    Some(petition) => return petition,
-                    None => continue,
+            tokio::select! {
+                accepted = self.listener.accept() => match accepted {
+                    Ok((stream, _unnamed)) => visitors.push(received(stream, places.take())),
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot accept on the hand-over socket");
+                        sleep(BREATH).await;
+                    }
                 },
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept on the hand-over socket");
-                }
+                Some(petition) = visitors.next() => if let Some(petition) = petition {
+                    return petition;
+                },
             }
-            sleep(BREATH).await;
         }
     }
 }
@@ -80,6 +90,14 @@ impl Drop for Door {
         if let Err(error) = std::fs::remove_file(&self.path) {
             tracing::debug!(%error, path = %self.path.display(), "the hand-over socket stays behind");
         }
+    }
+}
+
+/// What whoever has this place wants, unless somebody else gets the place before it is said.
+async fn received(stream: UnixStream, place: Place) -> Option<Petition> {
+    tokio::select! {
+        petition = heard(stream) => petition,
+        () = place.lost() => None,
     }
 }
 

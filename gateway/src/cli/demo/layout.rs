@@ -1,6 +1,6 @@
 //! Three columns side by side, in a terminal or in a log.
 
-use std::fmt::Write as _;
+use crate::cli::output::Line;
 
 /// How a piece of text is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,7 +123,7 @@ impl Style {
     }
 
     /// `text` as it looks in `tone`.
-    pub(super) fn paint(&self, tone: Tone, text: &str) -> String {
+    pub(super) fn paint(&self, tone: Tone, text: &str) -> Line {
         let code = match tone {
             Tone::Plain => "",
             Tone::Strong => "1",
@@ -138,13 +138,13 @@ impl Style {
             Tone::Outside => "31",
         };
         if !self.colour || code.is_empty() || text.trim().is_empty() {
-            return text.to_owned();
+            return text.into();
         }
-        format!("\x1b[{code}m{text}\x1b[0m")
+        Line::coloured(text, code)
     }
 
     /// A line across the table.
-    pub(super) fn rule(&self, rule: Rule) -> String {
+    pub(super) fn rule(&self, rule: Rule) -> Line {
         let [top, middle, bottom] = self.glyphs.corners;
         let [start, crossing, end] = match rule {
             Rule::Top => top,
@@ -164,7 +164,7 @@ impl Style {
     }
 
     /// A row: every cell wrapped to its column, as high as the highest.
-    pub(super) fn row(&self, cells: [Cell; 3]) -> String {
+    pub(super) fn row(&self, cells: [Cell; 3]) -> Vec<Line> {
         let widths = self.columns();
         let mut columns = cells.into_iter().zip(widths).map(|(cell, width)| {
             let lines = cell
@@ -174,13 +174,11 @@ impl Style {
         });
         let columns: [Vec<_>; 3] = std::array::from_fn(|_| columns.next().unwrap_or_default());
         let height = columns.iter().map(Vec::len).max().unwrap_or_default();
-        let lines: Vec<String> = (0..height)
-            .map(|line| self.line(&columns, widths, line))
-            .collect();
-        lines.join("\n")
+        let lines = (0..height).map(|line| self.line(&columns, widths, line));
+        lines.collect()
     }
 
-    fn line(&self, columns: &[Vec<(Tone, String)>; 3], widths: [usize; 3], line: usize) -> String {
+    fn line(&self, columns: &[Vec<(Tone, String)>; 3], widths: [usize; 3], line: usize) -> Line {
         let bar = self.paint(Tone::Faint, &self.glyphs.down.to_string());
         let mut text = bar.clone();
         for (column, width) in columns.iter().zip(widths) {
@@ -188,24 +186,23 @@ impl Style {
                 .get(line)
                 .map_or((Tone::Plain, ""), |(tone, words)| (*tone, words.as_str()));
             let padded = format!("{words:width$}");
-            // Writing to a String cannot fail.
-            let _written = write!(text, " {} {bar}", self.paint(tone, &padded));
+            let padded = Line::from(" ").and(self.paint(tone, &padded)).and(" ");
+            text = text.and(padded).and(bar.clone());
         }
         text
     }
 
     /// A text across all columns.
-    pub(super) fn banner(&self, tone: Tone, text: &str) -> String {
+    pub(super) fn banner(&self, tone: Tone, text: &str) -> Vec<Line> {
         let width = self.width.saturating_sub(4);
         let bar = self.paint(Tone::Faint, &self.glyphs.down.to_string());
         let lines = wrap(text, width);
         let lines = lines.iter().map(|line| {
-            format!(
-                "{bar} {} {bar}",
-                self.paint(tone, &format!("{line:width$}"))
-            )
+            let painted = self.paint(tone, &format!("{line:width$}"));
+            let painted = Line::from(" ").and(painted).and(" ");
+            bar.clone().and(painted).and(bar.clone())
         });
-        lines.collect::<Vec<_>>().join("\n")
+        lines.collect()
     }
 }
 
@@ -252,13 +249,10 @@ mod tests {
             style.colour = false;
             let words = "a few words that have to be wrapped somewhere, averylongwordthatfitsnowhereatallinanycolumnofthetable";
             let row = style.row([cell(words), cell("short"), cell("")]);
-            let lines = [
-                row,
-                style.rule(Rule::Middle),
-                style.banner(Tone::Plain, words),
-            ];
-            for line in lines.iter().flat_map(|text| text.lines()) {
-                assert_eq!(line.chars().count(), width, "{line}");
+            let rule = vec![style.rule(Rule::Middle)];
+            let lines = [row, rule, style.banner(Tone::Plain, words)];
+            for line in lines.iter().flatten() {
+                assert_eq!(line.as_str().chars().count(), width, "{line:?}");
             }
         }
     }
@@ -266,8 +260,11 @@ mod tests {
     #[test]
     fn log_has_neither_colours_nor_box_drawing() {
         let style = Style::plain(100);
-        let text = style.row([cell("a"), cell("b"), cell("c")]) + &style.rule(Rule::Top);
-        assert!(text.is_ascii() && !text.contains('\x1b'), "{text}");
+        let mut lines = style.row([cell("a"), cell("b"), cell("c")]);
+        lines.push(style.rule(Rule::Top));
+        for line in lines.iter().map(Line::as_str) {
+            assert!(line.is_ascii() && !line.contains('\x1b'), "{line}");
+        }
     }
 
     #[test]

@@ -92,7 +92,7 @@ impl Screen {
         let head = ["agents say", "the bus carries", "an outsider gets"];
         let cells = head.map(|text| vec![(Tone::Strong, text.to_owned())]);
         self.out.line(self.style.rule(Rule::Top))?;
-        self.out.line(self.style.row(cells))?;
+        self.out.lines(self.style.row(cells))?;
         Ok(self.out.flush()?)
     }
 
@@ -108,7 +108,7 @@ impl Screen {
         let rule = std::mem::replace(&mut self.open, Rule::Middle);
         self.out.line(self.style.rule(rule))?;
         self.out
-            .line(self.style.row([agents, bus, scene.outside]))?;
+            .lines(self.style.row([agents, bus, scene.outside]))?;
         self.out.flush()?;
         tokio::time::sleep(self.pace).await;
         Ok(())
@@ -118,7 +118,7 @@ impl Screen {
     pub(super) async fn announce(&mut self, lines: &[&str]) -> Result<(), Failure> {
         self.out.line(self.style.rule(Rule::Closing))?;
         for line in lines {
-            self.out.line(self.style.banner(Tone::Good, line))?;
+            self.out.lines(self.style.banner(Tone::Good, line))?;
         }
         self.open = Rule::Opening;
         self.out.flush()?;

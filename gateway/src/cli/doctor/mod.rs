@@ -31,7 +31,7 @@ use crate::proxy::Key;
 use super::args::Doctor;
 use super::exit::Exit;
 use super::failure::Failure;
-use super::output::{Output, is_fancy};
+use super::output::{Line, Output, is_fancy};
 use super::place;
 use super::terminal::Paint;
 
@@ -125,10 +125,15 @@ fn print(findings: &[Finding], out: &mut Output) -> Result<(), Failure> {
             Severity::Warning => paint.doubtful(&word),
             Severity::Problem => paint.bad(&word),
         };
-        out.line(format_args!("{word} {}: {}", finding.check, finding.what))?;
-        if let Some(remedy) = &finding.remedy {
-            let remedy = remedy.replace('\n', "\n           ");
-            out.line(format_args!("         {} {remedy}", paint.quiet("help:")))?;
+        out.line(word.and(format_args!(" {}: {}", finding.check, finding.what)))?;
+        let remedy = finding.remedy.iter();
+        for (index, line) in remedy.flat_map(|remedy| remedy.split('\n').enumerate()) {
+            let before = if index == 0 {
+                Line::from("         ").and(paint.quiet("help:")).and(" ")
+            } else {
+                Line::from("           ")
+            };
+            out.line(before.and(line))?;
         }
     }
     let count = |severity| findings.iter().filter(|f| f.severity == severity).count();

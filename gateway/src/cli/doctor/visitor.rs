@@ -9,6 +9,7 @@ use std::io::{self, Read, Write};
 
 use serde_json::{Map, Value, json};
 
+use crate::printable;
 use crate::proxy::Key;
 use crate::tls::Failure;
 use crate::wire::info::Info;
@@ -151,7 +152,7 @@ impl Visitor {
         let (mut delivered, mut refused) = (Vec::new(), false);
         self.next(|op| match op {
             ServerOp::Message(message) if message.payload == payload.as_bytes() => {
-                delivered.push(String::from_utf8_lossy(message.subject).into_owned());
+                delivered.push(printable::bytes(message.subject));
                 None
             }
             ServerOp::Err { .. } => {
@@ -233,6 +234,5 @@ fn greeting(json: &[u8]) -> Option<Greeting> {
 }
 
 fn words(text: &[u8]) -> String {
-    let text = String::from_utf8_lossy(text);
-    text.trim_matches('\'').to_owned()
+    printable::bytes(text).trim_matches('\'').to_owned()
 }

@@ -8,11 +8,12 @@ use crate::catalogue::{Version, View};
 use crate::config::Checked;
 use crate::envelope::{Binding, Flags, Header, OVERHEAD};
 use crate::policy::KeyringName;
+use crate::printable;
 
 use super::args::Inspect;
 use super::exit::Exit;
 use super::failure::Failure;
-use super::output::Output;
+use super::output::{self, Output};
 use super::place;
 
 /// What `--json` prints.
@@ -67,7 +68,7 @@ pub(super) fn run(args: &Inspect, out: &mut Output) -> Result<(), Failure> {
             Ok(_searched) => format!("not in {}", checked.state.display()),
             Err(failure) => failure.what().to_owned(),
         };
-        out.line(page(&report, &why))?;
+        out.lines(page(&report, &why))?;
     }
     Ok(())
 }
@@ -122,6 +123,8 @@ fn reveal(
         let mut report = report(header, envelope.len(), Some(known));
         report.plaintext_base64 = Some(data_encoding::BASE64.encode(&plaintext));
         out.json(&report)?;
+    } else if output::is_seen() {
+        out.line(printable::bytes(&plaintext))?;
     } else {
         out.bytes(&plaintext)?;
     }
@@ -174,7 +177,7 @@ fn report(header: &Header, len: usize, known: Option<(&KeyringName, &Version)>) 
 }
 
 /// `why` says why the key version is not known, where it is not.
-fn page(report: &Report, why: &str) -> String {
+fn page(report: &Report, why: &str) -> [String; 7] {
     let version = report.key_version.as_ref().map_or_else(
         || format!("unknown: {why}"),
         |known| {
@@ -217,7 +220,6 @@ fn page(report: &Report, why: &str) -> String {
         format!("kid          {}", report.kid),
         format!("key version  {version}"),
     ]
-    .join("\n")
 }
 
 fn unknown(header: &Header, checked: &Checked) -> Failure {

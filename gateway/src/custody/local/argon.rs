@@ -85,14 +85,14 @@ pub(super) fn open(path: &Path, json: &[u8], passphrase: &Passphrase) -> Result<
 
 fn parse(path: &Path, json: &[u8]) -> Result<Parameters, OpenError> {
     let not_json = |e: serde_json::Error| damaged(path, &e.to_string());
-    let Probe { format } = serde_json::from_slice(json).map_err(not_json)?;
+    let Probe { format } = crate::objects::from_slice(json).map_err(not_json)?;
     if format > FORMAT {
         return Err(OpenError::Newer {
             path: path.to_owned(),
             found: format,
         });
     }
-    let parameters: Parameters = serde_json::from_slice(json).map_err(not_json)?;
+    let parameters: Parameters = crate::objects::from_slice(json).map_err(not_json)?;
     let asked = (parameters.memory_kib, parameters.passes, parameters.lanes);
     if parameters.algorithm != "argon2id" {
         return Err(damaged(path, "the algorithm is not argon2id"));

@@ -1,0 +1,380 @@
+//! Where requests come in. A connection carries one request; each of its parts that is the peer's has its time, and no number of
+//! connections keeps the next one out.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use axum::serve::Listener;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
+use rustix::net::{RecvFlags, recv};
+use tokio::io::{AsyncRead, AsyncWrite, Interest};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use super::places::{Place, Places, Tenure};
+use super::problem::Refusal;
+
+/// Connections at a time that have sent nothing yet, and such that have, each; and how many of those whose request is the owner's, or
+/// bears a token. What is left of the descriptors that are no clients' (`app::process`) is for logs and records.
+const WAITING: usize = 8;
+const ASKING: usize = 8;
+const TRUSTED: usize = 8;
+
+/// The longest body of a request, in bytes: a reason and a name.
+const LONGEST: usize = 64 * 1024;
+
+/// How long a peer may take for its parts. What the gateway does in between has no limit here.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// Until the first byte of the request.
+    pub(super) silence: Duration,
+    /// From there to its last byte, that of the body.
+    pub(super) request: Duration,
+    /// Until the answer is taken.
+    pub(super) answer: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            silence: Duration::from_secs(10),
+            request: Duration::from_secs(10),
+            answer: Duration::from_secs(10),
+        }
+    }
+}
+
+/// A socket that can tell whether something has come, and leave it there.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Sync + Unpin + 'static {
+    /// Waits for the first byte, or the end.
+    fn begun(&self) -> impl Future<Output = io::Result<()>> + Send;
+}
+
+macro_rules! stream {
+    ($socket:ty) => {
+        impl Stream for $socket {
+            async fn begun(&self) -> io::Result<()> {
+                // Readiness may be reported where there is nothing.
+                let peek = || Ok(recv(self, &mut [0; 1], RecvFlags::PEEK)?);
+                loop {
+                    self.readable().await?;
+                    match self.try_io(Interest::READABLE, peek) {
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                        ended => return ended.map(drop),
+                    }
+                }
+            }
+        }
+    };
+}
+
+stream!(TcpStream);
+stream!(UnixStream);
+
+/// What all connections of a listener share.
+struct Door {
+    routes: TowerToHyperService<Router>,
+    patience: Patience,
+    waiting: Places,
+    asking: Places,
+    trusted: Arc<Semaphore>,
+}
+
+/// How far a request has come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// The peer sends it.
+    Asked,
+    /// The gateway works.
+    Whole,
+    /// The peer takes the answer.
+    Answered,
+}
+
+/// Serves `routes` to whoever connects; what is in them finds the peer's address and its [`Tenure`] among a request's extensions. Ends
+/// when `closing` says so and every request that has begun has its answer.
+pub(super) async fn serve<L>(
+    mut listener: L,
+    routes: Router,
+    patience: Patience,
+    mut closing: watch::Receiver<bool>,
+) where
+    L: Listener<Io: Stream, Addr: Clone + Sync + 'static>,
+{
+    let door = Arc::new(Door {
+        routes: TowerToHyperService::new(routes),
+        patience,
+        waiting: Places::new(WAITING),
+        asking: Places::new(ASKING),
+        trusted: Arc::new(Semaphore::new(TRUSTED)),
+    });
+    let mut peers = JoinSet::new();
+    loop {
+        let closed = closing.clone();
+        tokio::select! {
+            (stream, addr) = listener.accept() => {
+                let place = door.waiting.take();
+                let door = Arc::clone(&door);
+                peers.spawn(async move { door.attend((stream, addr), place, closed).await });
+            }
+            Some(_ended) = peers.join_next() => {}
+            // A sender that is gone closes too.
+            _closed = closing.wait_for(|closed| *closed) => break,
+        }
+        // Whoever has lost a place is gone, and what has arrived is seen, before the next is let in.
+        tokio::task::yield_now().await;
+    }
+    drop(listener);
+    while peers.join_next().await.is_some() {}
+}
+
+impl Door {
+    /// A connection, from its first byte to the end of the answer.
+    async fn attend<S: Stream, A: Clone + Send + Sync + 'static>(
+        &self,
+        (stream, addr): (S, A),
+        place: Place,
+        mut closing: watch::Receiver<bool>,
+    ) {
+        tokio::select! {
+            ready = timeout(self.patience.silence, stream.begun()) => {
+                if !matches!(ready, Ok(Ok(()))) {
+                    return;
+                }
+            }
+            () = place.lost() => return,
+            _closed = closing.wait_for(|closed| *closed) => return,
+        }
+        let ended = Box::pin(self.answer((stream, addr), self.asking.take())).await;
+        tracing::debug!(ended, "an administrative connection");
+    }
+
+    /// One request and its answer; how that ended.
+    async fn answer<S: Stream, A: Clone + Send + Sync + 'static>(
+        &self,
+        (stream, addr): (S, A),
+        place: Place,
+    ) -> &'static str {
+        let tenure = Tenure::of(&self.trusted);
+        let (stage, reached) = watch::channel(Stage::Asked);
+        let (stage, mark) = (&stage, &tenure);
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            let extensions = request.extensions_mut();
+            extensions.insert(addr.clone());
+            extensions.insert(mark.clone());
+            async move {
+                let request = whole(request).await;
+                stage.send_replace(Stage::Whole);
+                let answer = match request {
+                    Ok(request) => self.routes.call(request).await,
+                    Err(refusal) => Ok(refusal.into_response()),
+                };
+                stage.send_replace(Stage::Answered);
+                answer
+            }
+        });
+        let mut http = http1::Builder::new();
+        let connection = http
+            .keep_alive(false)
+            .serve_connection(TokioIo::new(stream), service);
+        tokio::select! {
+            ended = connection => if ended.is_ok() { "answered" } else { "broken off" },
+            () = self.overdue(reached) => "took too long",
+            () = tenure.lost(place) => "made room",
+        }
+    }
+
+    /// Waits until the peer has taken too long for something.
+    async fn overdue(&self, mut reached: watch::Receiver<Stage>) {
+        let asked = reached.wait_for(|stage| *stage != Stage::Asked);
+        // The sender is as long there as anybody waits here.
+        if timeout(self.patience.request, asked).await.is_err() {
+            return;
+        }
+        drop(reached.wait_for(|stage| *stage == Stage::Answered).await);
+        sleep(self.patience.answer).await;
+    }
+}
+
+/// A request with all of its body.
+async fn whole(request: Request<Incoming>) -> Result<Request<Body>, Refusal> {
+    let (head, body) = request.into_parts();
+    let body = Limited::new(body, LONGEST).collect().await;
+    let body = body.map_err(|error| {
+        if error.is::<LengthLimitError>() {
+            let error = format!("the body has more than {LONGEST} bytes");
+            return Refusal::misasked(StatusCode::PAYLOAD_TOO_LARGE, &error, "send less");
+        }
+        let help = "send as many bytes as the header says";
+        Refusal::misasked(StatusCode::BAD_REQUEST, "the body breaks off", help)
+    })?;
+    Ok(Request::from_parts(head, Body::from(body.to_bytes())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::routing::{get, post};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::sync::mpsc;
+    use tokio::time::Instant;
+
+    /// Connections out of a channel.
+    struct Sockets(mpsc::UnboundedReceiver<UnixStream>);
+
+    impl Listener for Sockets {
+        type Io = UnixStream;
+        type Addr = ();
+
+        async fn accept(&mut self) -> (UnixStream, ()) {
+            match self.0.recv().await {
+                Some(stream) => (stream, ()),
+                None => std::future::pending().await,
+            }
+        }
+
+        fn local_addr(&self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// A door, and what closes it.
+    struct Opened(
+        mpsc::UnboundedSender<UnixStream>,
+        watch::Sender<bool>,
+        tokio::task::JoinHandle<()>,
+    );
+
+    impl Opened {
+        fn new() -> Self {
+            let routes = Router::new()
+                .route("/", get(async || "here\n"))
+                .route("/", post(async |body: String| body))
+                .route("/big", get(async || "x".repeat(1 << 24)));
+            let (connect, sockets) = mpsc::unbounded_channel();
+            let (closing, closed) = watch::channel(false);
+            let patience = Patience::default();
+            let served = tokio::spawn(serve(Sockets(sockets), routes, patience, closed));
+            Self(connect, closing, served)
+        }
+
+        fn connect(&self) -> UnixStream {
+            let (ours, theirs) = UnixStream::pair().unwrap();
+            self.0.send(theirs).unwrap();
+            ours
+        }
+    }
+
+    /// Byte by byte, for as long as anybody takes them.
+    async fn drip(socket: &mut UnixStream, request: &str, pause: Duration) {
+        for byte in request.bytes() {
+            sleep(pause).await;
+            if socket.write_all(&[byte]).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn rest(socket: &mut UnixStream) -> String {
+        let mut answer = Vec::new();
+        // A connection that is given up may also be reset.
+        drop(socket.read_to_end(&mut answer).await);
+        String::from_utf8(answer).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn connection_that_sends_nothing_or_half_a_request_is_closed_in_its_time() {
+        let door = Opened::new();
+        for sent in [
+            "",
+            "GET",
+            "GET / HTTP/1.1\r\nHost: a\r\n",
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf",
+        ] {
+            let (began, mut socket) = (Instant::now(), door.connect());
+            socket.write_all(sent.as_bytes()).await.unwrap();
+            assert_eq!(rest(&mut socket).await, "", "{sent}");
+            let patience = Patience::default();
+            assert!(
+                began.elapsed() <= patience.silence + patience.request,
+                "{sent}"
+            );
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn request_that_drips_beyond_its_time_is_given_up_and_one_within_it_is_answered() {
+        let door = Opened::new();
+        let request = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello";
+        for (pause, answered) in [(100, true), (1000, false)] {
+            let mut socket = door.connect();
+            drip(&mut socket, request, Duration::from_millis(pause)).await;
+            let answer = rest(&mut socket).await;
+            assert_eq!(answer.ends_with("hello"), answered, "{answer}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn answer_that_nobody_takes_is_given_up_in_its_time() {
+        let door = Opened::new();
+        let mut socket = door.connect();
+        socket
+            .write_all(b"GET /big HTTP/1.1\r\nHost: a\r\n\r\n")
+            .await
+            .unwrap();
+        sleep(Patience::default().answer * 2).await;
+        assert!(rest(&mut socket).await.len() < 1 << 24);
+    }
+
+    #[tokio::test]
+    async fn connection_ends_after_one_request_and_says_so() {
+        let door = Opened::new();
+        let mut socket = door.connect();
+        let request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+        socket
+            .write_all(&[*request, *request].concat())
+            .await
+            .unwrap();
+        let answer = rest(&mut socket).await.to_ascii_lowercase();
+        assert_eq!(answer.matches("here").count(), 1, "{answer}");
+        assert!(answer.contains("connection: close"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn body_of_any_other_length_than_it_says_or_than_is_allowed_is_refused() {
+        let door = Opened::new();
+        let mut socket = door.connect();
+        let head = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let chunk = "x".repeat(LONGEST + 1);
+        let body = format!("{:x}\r\n{chunk}\r\n0\r\n\r\n", chunk.len());
+        socket
+            .write_all((head.to_owned() + &body).as_bytes())
+            .await
+            .unwrap();
+        let answer = rest(&mut socket).await;
+        assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn door_that_closes_lets_go_of_whoever_has_sent_nothing() {
+        let Opened(connect, closing, served) = Opened::new();
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        connect.send(theirs).unwrap();
+        closing.send_replace(true);
+        served.await.unwrap();
+        drop(ours);
+    }
+}

@@ -1,0 +1,113 @@
+//! Places for connections: who comes when all are taken gets the place of whoever has had one for longest.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use tokio::sync::oneshot::{self, Receiver, Sender};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// So many at a time, and never a newcomer who has to wait: one is lost only when as many newer ones have come.
+pub(crate) struct Places {
+    most: usize,
+    /// Oldest first.
+    taken: Mutex<VecDeque<Sender<Infallible>>>,
+}
+
+/// A place among [`Places`]; free again when it is dropped.
+pub(crate) struct Place(Receiver<Infallible>);
+
+impl Places {
+    pub(crate) const fn new(most: usize) -> Self {
+        Self {
+            most,
+            taken: Mutex::new(VecDeque::new()),
+        }
+    }
+
+    /// A place, which the oldest may lose by it.
+    pub(crate) fn take(&self) -> Place {
+        let (holder, place) = oneshot::channel();
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        taken.retain(|holder| !holder.is_closed());
+        taken.push_back(holder);
+        while taken.len() > self.most {
+            drop(taken.pop_front());
+        }
+        Place(place)
+    }
+}
+
+impl Place {
+    /// Waits until somebody else has it.
+    pub(crate) async fn lost(self) {
+        match self.0.await {
+            Ok(never) => match never {},
+            Err(_dropped) => {}
+        }
+    }
+}
+
+/// What a request may do about the place of its connection: whoever is known to be trusted keeps it to the end.
+#[derive(Clone)]
+pub(super) struct Tenure {
+    most: Arc<Semaphore>,
+    kept: Arc<OnceLock<OwnedSemaphorePermit>>,
+}
+
+impl Tenure {
+    /// For a connection of those of which `most` says how many may keep their places.
+    pub(super) fn of(most: &Arc<Semaphore>) -> Self {
+        Self {
+            most: Arc::clone(most),
+            kept: Arc::default(),
+        }
+    }
+
+    /// From now on nobody gets the place. `false`: too many keep theirs.
+    pub(super) fn keep(&self) -> bool {
+        let permit = Arc::clone(&self.most).try_acquire_owned();
+        permit.is_ok_and(|permit| self.kept.set(permit).is_ok())
+    }
+
+    /// Waits until somebody else has the place; for ever where it is kept.
+    pub(super) async fn lost(&self, place: Place) {
+        place.lost().await;
+        if self.kept.get().is_some() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt;
+
+    #[tokio::test]
+    async fn oldest_place_is_lost_when_all_are_taken_and_none_while_one_is_free() {
+        let places = Places::new(2);
+        let (first, second) = (places.take(), places.take());
+        drop(second);
+        let third = places.take();
+        let mut first = Box::pin(first.lost());
+        assert!(first.as_mut().now_or_never().is_none());
+        let _fourth = places.take();
+        first.await;
+        assert!(third.lost().now_or_never().is_none());
+    }
+
+    #[tokio::test]
+    async fn kept_place_is_not_lost_and_only_so_many_are_kept() {
+        let (places, most) = (Places::new(1), Arc::new(Semaphore::new(1)));
+        let (trusted, other) = (Tenure::of(&most), Tenure::of(&most));
+        let place = places.take();
+        assert!(trusted.keep() && !other.keep());
+        let passing = places.take();
+        assert!(trusted.lost(place).now_or_never().is_none());
+        let _newcomer = places.take();
+        other.lost(passing).await;
+        drop(trusted);
+        assert!(other.keep());
+    }
+}

@@ -1,0 +1,139 @@
+//! Text from outside on its way to a terminal or a log: nothing in it can move a cursor, change a colour, turn the direction of
+//! writing or begin a line.
+
+use std::fmt::{self, Write};
+
+/// Shows a value on one line: what steers a terminal is escaped, as Rust would write it.
+#[derive(Clone, Copy, Debug)]
+pub struct Printable<T>(pub T);
+
+impl<T: fmt::Display> fmt::Display for Printable<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(Escaping(f), "{}", self.0)
+    }
+}
+
+/// Bytes that should be UTF-8, as text for one line; what is not is shown byte by byte.
+#[must_use]
+pub fn bytes(bytes: &[u8]) -> String {
+    let mut shown = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        shown.extend(chunk.valid().chars().flat_map(Letter::of));
+        let invalid = chunk.invalid().iter();
+        shown.extend(invalid.flat_map(|byte| std::ascii::escape_default(*byte).map(char::from)));
+    }
+    shown
+}
+
+/// JSON with the same characters escaped as JSON does. Outside of strings it has none of them, but for the line ends that are its form.
+#[must_use]
+pub fn json(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if letter != '\n' && steers(letter) {
+            for unit in letter.encode_utf16(&mut [0; 2]) {
+                // Writing to a String cannot fail.
+                let _written = write!(shown, "\\u{unit:04x}");
+            }
+        } else {
+            shown.push(letter);
+        }
+    }
+    shown
+}
+
+/// Control characters (C0, DEL, C1), marks that direct writing, and separators of lines and paragraphs.
+fn steers(letter: char) -> bool {
+    letter.is_control()
+        || matches!(
+            letter,
+            '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}'
+        )
+}
+
+/// Escapes what is written through it.
+struct Escaping<W>(W);
+
+impl<W: Write> Write for Escaping<W> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let mut rest = text;
+        while let Some(at) = rest.find(steers) {
+            let (before, from) = rest.split_at_checked(at).unwrap_or((rest, ""));
+            self.0.write_str(before)?;
+            let mut letters = from.chars();
+            for shown in letters.next().into_iter().flat_map(Letter::of) {
+                self.0.write_char(shown)?;
+            }
+            rest = letters.as_str();
+        }
+        self.0.write_str(rest)
+    }
+}
+
+/// A letter as it is, or escaped.
+enum Letter {
+    Plain(std::option::IntoIter<char>),
+    Escaped(std::char::EscapeDefault),
+}
+
+impl Letter {
+    fn of(letter: char) -> Self {
+        if steers(letter) {
+            Self::Escaped(letter.escape_default())
+        } else {
+            Self::Plain(Some(letter).into_iter())
+        }
+    }
+}
+
+impl Iterator for Letter {
+    type Item = char;
+
+    fn next(&mut self) -> Option<char> {
+        match self {
+            Self::Plain(letter) => letter.next(),
+            Self::Escaped(letters) => letters.next(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every way to steer a terminal, or to begin a line.
+    const HOSTILE: &str = "a\u{1b}[2K\r\nok\tb\u{7f}\u{9b}1mc\u{202e}d\u{2066}\u{2028}\u{85}e\0";
+
+    #[test]
+    fn text_cannot_steer_a_terminal_or_begin_a_line() {
+        let shown = Printable(HOSTILE).to_string();
+        assert_eq!(
+            shown,
+            "a\\u{1b}[2K\\r\\nok\\tb\\u{7f}\\u{9b}1mc\\u{202e}d\\u{2066}\\u{2028}\\u{85}e\\u{0}"
+        );
+        assert_eq!(bytes(HOSTILE.as_bytes()), shown);
+        assert!(!shown.contains(steers));
+    }
+
+    #[test]
+    fn ordinary_text_is_as_it_was() {
+        let text = "agents.order é → 日本 \\ \" '";
+        assert_eq!(Printable(text).to_string(), text);
+        assert_eq!(bytes(text.as_bytes()), text);
+        assert_eq!(json(text), text);
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_shown_one_by_one() {
+        assert_eq!(bytes(b"a\xff\xfeb\x9b"), "a\\xff\\xfeb\\x9b");
+    }
+
+    #[test]
+    fn json_says_the_same_and_holds_nothing_that_steers() {
+        let value = serde_json::json!({ "k\u{7f}": [HOSTILE, "\u{202e}"] });
+        let shown = json(&serde_json::to_string_pretty(&value).unwrap());
+        assert!(!shown.replace('\n', "").contains(steers), "{shown}");
+        let read: serde_json::Value = serde_json::from_str(&shown).unwrap();
+        assert_eq!(read, value);
+    }
+}

@@ -1,0 +1,198 @@
+//! The doors of administration: nobody keeps another out of them, and what they are asked is read to the letter.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test stops at the first thing that is not as expected"
+)]
+
+use keyway_tests::command::{code, keyway, text_of};
+use keyway_tests::{Gateway, NatsServer, metrics};
+use serde_json::Value;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+
+const NO_SERVER: &str = "nats://127.0.0.1:9";
+
+/// More than there are places of any kind.
+const MANY: usize = 64;
+
+/// Connections that have all sent this much.
+fn stuck(admin: SocketAddr, sent: &str) -> Vec<TcpStream> {
+    let connect = |_index| {
+        let mut socket = TcpStream::connect(admin).unwrap();
+        socket.write_all(sent.as_bytes()).unwrap();
+        socket
+    };
+    (0..MANY).map(connect).collect()
+}
+
+fn is_healthy(admin: SocketAddr) {
+    assert_eq!(metrics::get(admin, "/healthz"), (200, "ok\n".to_owned()));
+    assert_eq!(metrics::get(admin, "/readyz").0, 503);
+    assert_eq!(metrics::get(admin, "/metrics").0, 200);
+}
+
+#[test]
+fn health_is_answered_however_many_connections_are_idle_or_slow() {
+    let gateway = Gateway::sealing(NO_SERVER);
+    let admin = gateway.admin();
+    // The first client finds that there is no server.
+    drop(
+        TcpStream::connect(gateway.addr())
+            .unwrap()
+            .read(&mut [0; 1]),
+    );
+    let mut all = Vec::new();
+    for sent in [
+        "",
+        "GET /metr",
+        "POST /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf",
+    ] {
+        all.extend(stuck(admin, sent));
+        is_healthy(admin);
+    }
+    for _round in 0..8 {
+        for slow in &mut all {
+            // Some have made room.
+            let dripped = slow.write_all(b"x");
+            let ends = [ErrorKind::BrokenPipe, ErrorKind::ConnectionReset];
+            assert!(dripped.is_ok() || ends.contains(&dripped.unwrap_err().kind()));
+        }
+        is_healthy(admin);
+    }
+}
+
+#[test]
+fn slow_request_is_answered_although_many_connect_meanwhile_and_send_nothing() {
+    let gateway = Gateway::sealing(NO_SERVER);
+    let admin = gateway.admin();
+    let mut slow = TcpStream::connect(admin).unwrap();
+    let mut idle = Vec::new();
+    for byte in b"GET /healthz HTTP/1.0\r\n\r\n" {
+        slow.write_all(&[*byte]).unwrap();
+        // Once these have been let in, that byte has been seen.
+        idle.extend((0..4).map(|_index| TcpStream::connect(admin).unwrap()));
+        is_healthy_at_least(admin);
+    }
+    let mut answer = String::new();
+    slow.read_to_string(&mut answer).unwrap();
+    assert!(answer.ends_with("ok\n") && idle.len() > MANY, "{answer}");
+}
+
+fn is_healthy_at_least(admin: SocketAddr) {
+    assert_eq!(metrics::get(admin, "/healthz").0, 200);
+}
+
+#[test]
+fn owner_and_successor_are_heard_however_many_connections_to_their_sockets_are_idle() {
+    let server = NatsServer::start();
+    let mut gateway = Gateway::sealing(&server.url());
+    let idle = |socket: &str| -> Vec<UnixStream> {
+        let path = gateway.state().join(socket);
+        let connect = |_index| UnixStream::connect(&path).unwrap();
+        (0..MANY).map(connect).collect()
+    };
+    let (_owners, _successors) = (idle("admin.sock"), idle("handover.sock"));
+    gateway.rotate("default");
+    assert_eq!(gateway.take_over().wait().code(), Some(0));
+}
+
+/// An answer's status and body.
+fn post(gateway: &Gateway, path: &str, kind: &str, body: &str) -> (u16, String) {
+    let mut socket = UnixStream::connect(gateway.state().join("admin.sock")).unwrap();
+    let length = body.len();
+    write!(
+        socket,
+        "POST {path} HTTP/1.0\r\n{kind}Content-Length: {length}\r\n\r\n{body}"
+    )
+    .unwrap();
+    said(socket)
+}
+
+fn said(mut socket: UnixStream) -> (u16, String) {
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, body.to_owned())
+}
+
+const JSON: &str = "Content-Type: application/json\r\n";
+
+/// What no path takes, whatever its fields are.
+const WRONG: [&str; 17] = [
+    r#"["x"]"#,
+    r#"["x",null]"#,
+    r#"["x",true]"#,
+    r#"["x","manual"]"#,
+    "[]",
+    r#"{"why":"a","why":"b"}"#,
+    r#"{"Why":"a"}"#,
+    r#"{"WHY":"a","why":"a"}"#,
+    r#"{"why":"a","more":1}"#,
+    r#"{"why":"a"} x"#,
+    r#"{"why":"a"}{"why":"a"}"#,
+    r#"{"why":["a"]}"#,
+    r#"{"why":null}"#,
+    r#"[{"why":"a"}]"#,
+    r#""why""#,
+    "null",
+    "why=a",
+];
+
+#[test]
+fn body_that_is_not_exactly_the_object_is_refused_by_every_path_and_nothing_is_done() {
+    let gateway = Gateway::sealing(NO_SERVER);
+    let document = include_str!("../../docs/openapi.json");
+    let document: Value = serde_json::from_str(document).unwrap();
+    let log = gateway.state().join("audit/log.jsonl");
+    let before = std::fs::read(&log).unwrap();
+    let paths = document["paths"].as_object().unwrap().iter();
+    let paths = paths.filter(|(_path, item)| item.get("post").is_some());
+    let paths: Vec<String> = paths
+        .map(|(path, _item)| {
+            path.replace("{keyring}", "default")
+                .replace("{version}", "1")
+        })
+        .collect();
+    assert!(paths.len() > 8, "{paths:?}");
+    let is_refused = |path: &str, kind: &str, body: &str| {
+        let (status, said) = post(&gateway, path, kind, body);
+        let problem: Value = serde_json::from_str(&said).unwrap();
+        assert_eq!(status, 400, "{path} {body}: {said}");
+        assert!(
+            problem["help"].as_str().unwrap().starts_with("send "),
+            "{said}"
+        );
+    };
+    for path in &paths {
+        for body in WRONG {
+            is_refused(path, JSON, body);
+        }
+        is_refused(&format!("{path}?force=true"), JSON, r#"{"why":"a"}"#);
+        if !path.ends_with("/reload") {
+            is_refused(path, JSON, "");
+            for kind in ["", "Content-Type: text/plain\r\n", &JSON.repeat(2)] {
+                is_refused(path, kind, r#"{"why":"a"}"#);
+            }
+        }
+    }
+    assert_eq!(std::fs::read(&log).unwrap(), before);
+    for asked in ["count=1&count=2", "cuont=1", "count=x", "count="] {
+        let mut socket = UnixStream::connect(gateway.state().join("admin.sock")).unwrap();
+        write!(socket, "GET /v1/audit?{asked} HTTP/1.0\r\n\r\n").unwrap();
+        let (status, said) = said(socket);
+        let problem: Value = serde_json::from_str(&said).unwrap();
+        assert!(status == 400 && problem["help"] != "", "{asked}: {said}");
+    }
+    // The same paths do what they are asked in so many words.
+    let (status, said) = post(
+        &gateway,
+        "/v1/keyrings/default/rotate",
+        JSON,
+        r#"{"why":"a"}"#,
+    );
+    assert_eq!(status, 200, "{said}");
+    let reloaded = keyway(&["reload", "--config", gateway.config().to_str().unwrap()]);
+    assert_eq!(code(&reloaded), 0, "{}", text_of(&reloaded));
+}
