@@ -412,3 +412,26 @@ fn handshakes_that_drip_are_given_up_and_nobody_waits_for_them() {
     });
     siege.ends();
 }
+
+#[test]
+fn refused_client_that_does_not_read_costs_little_memory_and_nobody_waits() {
+    let closed = "[[keyring]]\nname = \"open\"\nsubjects = \">\"\n\
+        [[keyring]]\nname = \"shut\"\nsubjects = \"shut.>\"\npublish-by = [\"user:nobody\"]\n";
+    let server = NatsServer::configured("max_control_line: 65536");
+    let mut siege = Siege::begin(server, closed);
+    let subject = format!("PUB shut.{} 1\r\n?\r\n", "\u{1}".repeat(60_000));
+    let mut deaf: Vec<_> = (0..4).map(|_| Raw::agent(siege.addr())).collect();
+    for raw in &mut deaf {
+        for _ in 0..1024 {
+            raw.send(subject.as_bytes());
+        }
+        siege.serves();
+    }
+    let (before, now) = (siege.before(), siege.vitals());
+    assert!(
+        now.resident < before.resident + REMAINS,
+        "{before:?}, then {now:?}"
+    );
+    drop(deaf);
+    siege.ends();
+}

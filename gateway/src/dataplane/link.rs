@@ -110,7 +110,7 @@ impl Link {
             of("refusals", self.refusals.bytes(), refusals::MOST_BYTES),
             of(
                 "timers",
-                self.timers.len() * timers::PLACE,
+                self.timers.len().saturating_mul(timers::PLACE),
                 timers::MOST * timers::PLACE,
             ),
             of(

@@ -58,7 +58,7 @@ impl Streak {
     /// What it holds, in bytes.
     #[cfg(test)]
     pub(super) const fn bytes(&self) -> usize {
-        self.read.bytes() + self.written.bytes()
+        self.read.bytes().saturating_add(self.written.bytes())
     }
 
     /// What comes is like nothing that was.

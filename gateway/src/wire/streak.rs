@@ -48,7 +48,9 @@ impl Streak {
     /// What it holds, in bytes.
     #[cfg(test)]
     pub(crate) const fn bytes(&self) -> usize {
-        self.start.capacity() + self.last.line.capacity()
+        self.start
+            .capacity()
+            .saturating_add(self.last.line.capacity())
     }
 
     /// What comes is like nothing that was.

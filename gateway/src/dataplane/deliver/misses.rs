@@ -76,7 +76,8 @@ impl Misses {
     #[cfg(test)]
     pub(super) fn bytes(&self) -> (usize, usize) {
         let place = size_of::<(Kid, Instant)>();
-        (self.absent.capacity() * place, 2 * MOST_ABSENT * place)
+        let bytes = |places: usize| places.saturating_mul(place);
+        (bytes(self.absent.capacity()), bytes(2 * MOST_ABSENT))
     }
 
     /// The connection begins to wait.

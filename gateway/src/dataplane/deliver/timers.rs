@@ -79,10 +79,8 @@ impl Withheld {
     pub(super) fn of(&mut self, account: &[u8], now: Instant) -> Option<&mut Timers> {
         if !self.0.contains_key(account) {
             if self.0.len() >= MOST_ACCOUNTS {
-                self.0.retain(|_account, timers| {
-                    timers.sweep(now, UNSEEN);
-                    !timers.since.is_empty()
-                });
+                self.0
+                    .retain(|_account, timers| timers.sweep(now, UNSEEN) > 0);
             }
             if self.0.len() >= MOST_ACCOUNTS {
                 return None;
@@ -135,7 +133,7 @@ impl Timers {
                 first: now,
                 seen: now,
             };
-            drop(self.since.insert(place, timer));
+            self.since.insert(place, timer);
         }
         now
     }
@@ -147,11 +145,14 @@ impl Timers {
         }
     }
 
-    fn sweep(&mut self, now: Instant, unseen: Duration) {
+    /// Takes the places of those that have not been seen for so long; how many are left.
+    fn sweep(&mut self, now: Instant, unseen: Duration) -> usize {
         let before = self.since.len();
         self.since
             .retain(|_place, timer| now.saturating_duration_since(timer.seen) < unseen);
-        self.give_back(before.saturating_sub(self.since.len()));
+        let left = self.since.len();
+        self.give_back(before.saturating_sub(left));
+        left
     }
 
     fn give_back(&self, places: usize) {
