@@ -41,12 +41,12 @@ fn is(gateway: &Gateway, state: &str) -> bool {
     gateway.states().get(state) == Some(&1)
 }
 
-fn rotated(server: &NatsServer, top: &str, lines: &str) -> Gateway {
+/// With version 1 of the keyring `a` archived; `admin` stands in the section `[admin]`, which the harness has begun.
+fn rotated(server: &NatsServer, admin: &str, lines: &str) -> Gateway {
     let control = format!("[control]\nservers = [\"{}\"]\n", server.url());
     let keyring = "[[keyring]]\nname = \"a\"\nsubjects = \"a.>\"\noverlap = \"1s\"\n";
     let settings = Settings {
-        top: top.to_owned(),
-        tables: format!("{control}{keyring}{lines}\n"),
+        tables: format!("{admin}{control}{keyring}{lines}\n"),
         ..Settings::default()
     };
     let gateway = Gateway::start(&server.url(), settings);
@@ -80,9 +80,9 @@ fn destruction_takes_a_second_person_over_a_restart() {
     let file = folder.path().join("token");
     std::fs::write(&file, TOKEN).unwrap();
     std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
-    let top = format!("admin.tokens = [{{ name = \"second\", file = {file:?} }}]\n");
+    let admin = format!("tokens = [{{ name = \"second\", file = {file:?} }}]\n");
     let lines = "retain = \"archive\"\ndestroy = \"approved\"";
-    let mut gateway = rotated(&server, &top, lines);
+    let mut gateway = rotated(&server, &admin, lines);
     let approve = ["destroy", "1", "--approve", "--force", "--why", "agreed"];
     let (done, said) = keyway(&gateway, &approve);
     assert!(!done && said.contains("nobody has asked"), "{said}");
