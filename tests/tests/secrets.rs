@@ -205,7 +205,7 @@ fn running_gateway_has_root_secrets_only_while_it_derives_from_them() {
 fn pieces(secret: &[u8]) -> Vec<Vec<u8>> {
     let forms = residue::forms(secret).into_iter();
     forms
-        .map(|(_, form)| form[7..7 + residue::PIECE].to_vec())
+        .map(|(_, form)| form.into_iter().skip(7).take(residue::PIECE).collect())
         .collect()
 }
 
