@@ -71,7 +71,7 @@ pub(super) enum Pong {
 
 impl Refusals {
     /// Nothing has been refused yet.
-    pub(super) const fn new(account: Rc<Account>) -> Self {
+    pub(super) fn new(account: Rc<Account>) -> Self {
         Self {
             account,
             bytes: 0,
@@ -79,6 +79,8 @@ impl Refusals {
             pongs: 0,
             waiting: VecDeque::new(),
             ponged: false,
+            acceptance: Acceptance::default(),
+            news: Rc::default(),
         }
     }
 
@@ -319,9 +321,8 @@ mod tests {
 
     #[test]
     fn server_accepts_by_the_pong_to_the_first_ping_behind_a_connect() {
-        let (mut refusals, mut server, mut client) = Default::default();
-        let (refusals, server, client): (&mut Refusals, &mut Buffer, &mut Buffer) =
-            (&mut refusals, &mut server, &mut client);
+        let (mut refusals, mut server, mut client) = none();
+        let (server, client) = (&mut server, &mut client);
         assert!(refusals.has_accepted());
         refusals.ping();
         refusals.await_acceptance();
@@ -340,8 +341,7 @@ mod tests {
 
     #[test]
     fn ping_of_the_client_s_own_asks_too() {
-        let (mut refusals, mut server, mut client) =
-            (Refusals::default(), Buffer::new(), Buffer::new());
+        let (mut refusals, mut server, mut client) = none();
         refusals.await_acceptance();
         refusals.ping();
         refusals.ask(&mut server);

@@ -177,7 +177,7 @@ fn report(header: &Header, len: usize, known: Option<(&KeyringName, &Version)>) 
 }
 
 /// `why` says why the key version is not known, where it is not.
-fn page(report: &Report, why: &str) -> [String; 7] {
+fn page(report: &Report, why: &str) -> [String; 8] {
     let version = report.key_version.as_ref().map_or_else(
         || format!("unknown: {why}"),
         |known| {

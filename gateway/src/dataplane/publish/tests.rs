@@ -205,7 +205,7 @@ async fn session_that_waits_goes_on_as_soon_as_more_is_reserved() {
 
 /// A link whose server has said this.
 fn greeted(rig: &Rig, info: &str) -> RefCell<Link> {
-    let link = RefCell::new(link());
+    let link = RefCell::new(link(&rig.worker));
     let (mut said, mut told) = (Buffer::new(), Buffer::new());
     said.put(format!("INFO {info}\r\n").as_bytes());
     DeliverPath::new(&rig.worker, &link).batch(&mut said, &mut told);
