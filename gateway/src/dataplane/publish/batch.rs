@@ -21,7 +21,6 @@ use crate::dataplane::route_cache::RouteCache;
 use crate::dataplane::streak::Streak;
 use crate::dataplane::worker::Worker;
 
-
 /// What makes the server say `Maximum Payload Violation`, whatever its limit is.
 const TOO_LARGE: &[u8] = b"PUB x 999999999\r\n";
 

@@ -20,7 +20,9 @@ fn longest(policy: &Policy, fate: &Fate) -> usize {
         Fate::Pass => None,
         Fate::Keyring(keyring, _subject) => policy.keyring(*keyring).map(|rule| rule.longest),
     };
-    longest.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX))
+    longest.map_or(usize::MAX, |most| {
+        usize::try_from(most).unwrap_or(usize::MAX)
+    })
 }
 
 impl PublishPath<'_> {

@@ -100,12 +100,25 @@ fn sealed_request_never_takes_the_place_of_a_plaintext_one() {
 
 /// As many requests of a keyring, or plaintext ones, as make a table forget; each of another requester.
 fn flood(replies: &mut Replies, name: &str, request: impl Fn(u32) -> Request, now: Instant) {
-    for number in 0..20 * FULL as u32 {
+    for number in 0..4 * FULL as u32 {
         let reply = format!("_INBOX.{name}.{number}");
         replies
             .request_delivered(reply.as_bytes(), request(number), now)
             .unwrap();
     }
+}
+
+/// Requests of a keyring that come one after the other, so late that nothing is known of those before; and when that is.
+fn later(replies: &mut Replies, keyring: KeyringId, now: Instant) -> Instant {
+    let hour = std::time::Duration::from_hours(1);
+    for number in 1..4 {
+        let reply = format!("_INBOX.later.{keyring:?}.{number}");
+        let request = Request::Sealed(keyring, id(number));
+        replies
+            .request_delivered(reply.as_bytes(), request, now + hour * number)
+            .unwrap();
+    }
+    now + hour * 4
 }
 
 #[test]
@@ -147,7 +160,7 @@ fn answer_to_a_forgotten_request_is_sealed_under_its_own_keyring_whatever_was_as
             .request_delivered(reply, Request::Sealed(a, id(0)), now)
             .unwrap();
     }
-    flood(&mut replies, "a", |n| Request::Sealed(a, id(n)), now);
+    let now = later(&mut replies, a, now);
     let last = Request::Sealed(b, id(1));
     replies.request_delivered(b"_INBOX.x.2", last, now).unwrap();
     for reply in [INBOX, b"inbox.of.my.own.1"] {
@@ -159,12 +172,11 @@ fn answer_to_a_forgotten_request_is_sealed_under_its_own_keyring_whatever_was_as
 #[test]
 fn answer_that_may_be_owed_under_two_keyrings_is_unclear() {
     let [a, b] = keyrings();
-    let (mut replies, now) = start();
+    let (mut replies, mut now) = start();
     for (keyring, reply) in [(a, b"_INBOX.x.1"), (b, b"_INBOX.x.2")] {
         let request = Request::Sealed(keyring, id(0));
         replies.request_delivered(reply, request, now).unwrap();
-        let name = if keyring == a { "a" } else { "b" };
-        flood(&mut replies, name, |n| Request::Sealed(keyring, id(n)), now);
+        now = later(&mut replies, keyring, now);
     }
     assert_eq!(replies.answer_to(b"_INBOX.x.1"), Answer::Unclear);
     assert_eq!(replies.answer_to(b"_INBOX.x.2"), Answer::Unclear);
@@ -178,15 +190,14 @@ fn plaintext_request_that_names_what_was_sealed_and_forgotten_is_answered_sealed
     replies
         .request_delivered(INBOX, Request::Sealed(a, id(0)), now)
         .unwrap();
-    flood(&mut replies, "a", |n| Request::Sealed(a, id(n)), now);
-    replies
-        .request_delivered(INBOX, Request::Plain, now)
-        .unwrap();
-    assert_eq!(replies.answer_to(INBOX), Answer::Sealed(a, None));
+    let now = later(&mut replies, a, now);
     let elsewhere = b"_INBOX.plain.1";
-    replies
-        .request_delivered(elsewhere, Request::Plain, now)
-        .unwrap();
+    for reply in [INBOX, elsewhere] {
+        replies
+            .request_delivered(reply, Request::Plain, now)
+            .unwrap();
+    }
+    assert_eq!(replies.answer_to(INBOX), Answer::Sealed(a, None));
     assert_eq!(replies.answer_to(elsewhere), Answer::Plain);
 }
 
