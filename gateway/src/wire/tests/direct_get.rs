@@ -1,8 +1,10 @@
-//! What the server appends to a stored message's headers. The blocks are those of nats-server 2.12.8, 2.14.6 and 2.15.1.
+//! Direct gets: what is asked for, and what the server appends to a stored message's headers. The blocks are those of nats-server 2.12.8, 2.14.6 and 2.15.1.
 
 use proptest::prelude::*;
 
+use super::super::Buffer;
 use super::super::header::{DirectGet, written_by_direct_get};
+use super::super::jetstream::direct_get;
 
 const SINGLE: &str = "Nats-Stream: S\r\nNats-Subject: k.guest\r\nNats-Sequence: 3\r\nNats-Time-Stamp: 2026-11-29T15:00:46.726818343Z\r\n";
 const BATCH: &str = "Nats-Num-Pending: 12\r\nNats-Last-Sequence: 2\r\n";
@@ -117,6 +119,68 @@ fn headers_that_the_server_does_not_write_so_say_nothing() {
         b"\r\n",
     ] {
         assert_eq!(written_by_direct_get(block), None);
+    }
+}
+
+#[test]
+fn direct_get_asks_for_headers_and_knows_who_did_not_want_them() {
+    let asked = |body: &str| {
+        let mut out = Buffer::new();
+        let edited = direct_get(body.as_bytes(), 48, &mut out);
+        assert_eq!(edited.changed, !out.is_empty());
+        let text = String::from_utf8(out.filled().to_vec()).unwrap();
+        (edited.changed.then_some(text), edited.without_headers)
+    };
+    let table = [
+        (
+            r#"{"seq":1,"no_hdr":true}"#,
+            r#"{"seq":1,"no_hdr":false}"#,
+            true,
+        ),
+        (
+            r#"{"no_hdr" : true , "batch":2,"max_bytes":5}"#,
+            r#"{"no_hdr" : false , "batch":2,"max_bytes":53}"#,
+            true,
+        ),
+        (
+            r#"{"max_bytes":5,"No\u005fhdr":true,"NO_HDR":true}"#,
+            r#"{"max_bytes":53,"No\u005fhdr":false,"NO_HDR":false}"#,
+            true,
+        ),
+        (
+            r#"{"no_hdr":true,"NO_HDR":null}"#,
+            r#"{"no_hdr":false,"NO_HDR":null}"#,
+            true,
+        ),
+        (
+            r#"{"no_hdr":true,"NO_HDR":false}"#,
+            r#"{"no_hdr":false,"NO_HDR":false}"#,
+            false,
+        ),
+        // The server sends these with headers, whatever is asked.
+        (
+            r#"{"multi_last":["a"],"no_hdr":true}"#,
+            r#"{"multi_last":["a"],"no_hdr":false}"#,
+            false,
+        ),
+    ];
+    for (body, changed, without_headers) in table {
+        assert_eq!(
+            asked(body),
+            (Some(changed.to_owned()), without_headers),
+            "{body}"
+        );
+    }
+    for body in [
+        "",
+        "{}",
+        r#"{"seq":1}"#,
+        r#"{"no_hdr":false}"#,
+        r#"{"no_hdr":1}"#,
+        r#"{"x":{"no_hdr":true}}"#,
+        "[true]",
+    ] {
+        assert_eq!(asked(body), (None, false), "{body}");
     }
 }
 

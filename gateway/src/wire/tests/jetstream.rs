@@ -2,7 +2,7 @@
 
 use super::super::Buffer;
 use super::super::jetstream::{
-    Delivery, Request, Stored, Unclear, counts, deliver_subject, direct_get, is_acknowledgement,
+    Delivery, Request, Stored, Unclear, counts, deliver_subject, is_acknowledgement,
     narrow_max_msg_size, narrow_msg_size, subjects, widen_max_bytes, widen_max_msg_size,
 };
 
@@ -84,70 +84,6 @@ fn pull_max_bytes_leaves_room_for_envelopes() {
         pull(r#"{"max_bytes":5,"MAX_Bytes":6,"batch":9,"BATCH":1}"#).unwrap(),
         r#"{"max_bytes":5,"MAX_Bytes":54,"batch":9,"BATCH":1}"#
     );
-}
-
-#[test]
-fn direct_get_asks_for_headers_and_knows_who_did_not_want_them() {
-    let asked = |body: &str| {
-        let mut without_headers = false;
-        let text = written(|out| {
-            let edited = direct_get(body.as_bytes(), 48, out);
-            without_headers = edited.without_headers;
-            edited.changed
-        });
-        (text, without_headers)
-    };
-    let table = [
-        (
-            r#"{"seq":1,"no_hdr":true}"#,
-            r#"{"seq":1,"no_hdr":false}"#,
-            true,
-        ),
-        (
-            r#"{"no_hdr" : true , "batch":2,"max_bytes":5}"#,
-            r#"{"no_hdr" : false , "batch":2,"max_bytes":53}"#,
-            true,
-        ),
-        (
-            r#"{"max_bytes":5,"No\u005fhdr":true,"NO_HDR":true}"#,
-            r#"{"max_bytes":53,"No\u005fhdr":false,"NO_HDR":false}"#,
-            true,
-        ),
-        (
-            r#"{"no_hdr":true,"NO_HDR":null}"#,
-            r#"{"no_hdr":false,"NO_HDR":null}"#,
-            true,
-        ),
-        (
-            r#"{"no_hdr":true,"NO_HDR":false}"#,
-            r#"{"no_hdr":false,"NO_HDR":false}"#,
-            false,
-        ),
-        // The server sends these with headers, whatever is asked.
-        (
-            r#"{"multi_last":["a"],"no_hdr":true}"#,
-            r#"{"multi_last":["a"],"no_hdr":false}"#,
-            false,
-        ),
-    ];
-    for (body, changed, without_headers) in table {
-        assert_eq!(
-            asked(body),
-            (Some(changed.to_owned()), without_headers),
-            "{body}"
-        );
-    }
-    for body in [
-        "",
-        "{}",
-        r#"{"seq":1}"#,
-        r#"{"no_hdr":false}"#,
-        r#"{"no_hdr":1}"#,
-        r#"{"x":{"no_hdr":true}}"#,
-        "[true]",
-    ] {
-        assert_eq!(asked(body), (None, false), "{body}");
-    }
 }
 
 #[test]
