@@ -1,7 +1,6 @@
 //! Promise: no message and no client makes a keyring rotate without end.
 #![expect(
     clippy::unwrap_used,
-    clippy::arithmetic_side_effects,
     reason = "a test stops at the first thing that is not as expected"
 )]
 

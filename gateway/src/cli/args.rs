@@ -342,6 +342,7 @@ pub(super) struct Change {
 
 /// `keyway destroy`
 #[derive(Args, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a word of its own")]
 pub(super) struct Destroy {
     #[command(flatten)]
     pub(super) which: Which,

@@ -124,6 +124,7 @@ pub struct Which<'a> {
 
 /// How a destruction is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a word of its own")]
 pub struct Wish {
     /// Although something stored may need the version: whoever asks has seen the evidence.
     pub forced: bool,

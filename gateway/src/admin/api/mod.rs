@@ -81,6 +81,7 @@ pub struct Revoke {
 /// The secret of a key version must go.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a word of its own")]
 pub struct Destroy {
     /// Why, in words that an auditor will read.
     pub why: String,

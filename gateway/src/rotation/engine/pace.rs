@@ -55,9 +55,17 @@ impl Pace {
         self.activations = count;
     }
 
-    /// How long the next rotation has to wait still: one that was asked for, and otherwise.
-    pub(super) fn wait(&self, now: Now, asked: bool) -> Duration {
-        let apart = if asked { LEAST } else { self.apart };
+    /// How long a rotation that was asked for has to wait still.
+    pub(super) fn wait_if_asked(&self, now: Now) -> Duration {
+        self.wait_for(LEAST, now)
+    }
+
+    /// The same of one that thresholds ask for.
+    pub(super) fn wait(&self, now: Now) -> Duration {
+        self.wait_for(self.apart, now)
+    }
+
+    fn wait_for(&self, apart: Duration, now: Now) -> Duration {
         if self.activations == 0 {
             return Duration::ZERO;
         }

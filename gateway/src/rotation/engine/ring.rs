@@ -285,7 +285,11 @@ impl Ring {
         let succession = self.succession.as_ref()?;
         self.active()?;
         self.successor().filter(|life| life.state == State::Ready)?;
-        let wait = self.pace.wait(now, succession.is_asked_for());
+        let wait = if succession.is_asked_for() {
+            self.pace.wait_if_asked(now)
+        } else {
+            self.pace.wait(now)
+        };
         (!wait.is_zero()).then_some(wait)
     }
 

@@ -166,7 +166,7 @@ impl Play<'_> {
         let number = self.number(ring);
         self.known.wanted.insert((ring, number));
         self.destroy(ring, number, (false, false), operator());
-        if self.tally.actions % 2 == 0 {
+        if self.tally.actions.is_multiple_of(2) {
             // The bus may take until later to answer.
             self.known.approved.insert((ring, number));
             self.destroy(ring, number, (false, true), second());

@@ -106,14 +106,7 @@ impl Play<'_> {
             let at = at.saturating_sub(ahead);
             let last = self.known.last.get(&index);
             // What did not survive a power cut has never been.
-            let last = last.filter(|last| {
-                let version = record.version(last.id.1);
-                last.id != id
-                    && version.is_some_and(|version| {
-                        version.activated == self.known.activated.get(&last.id).copied()
-                            && matches!(version.state, State::DecryptOnly | State::Archived)
-                    })
-            });
+            let last = last.filter(|last| last.id != id && self.was_replaced(record, last.id));
             if let Some(last) = last
                 && (last.start == start || ahead <= last.ahead)
             {
@@ -134,6 +127,14 @@ impl Play<'_> {
             };
             self.known.last.insert(index, last);
         }
+    }
+
+    /// Whether a version became active when that was seen, and has only been replaced since.
+    fn was_replaced(&self, record: &Record, id: Id) -> bool {
+        record.version(id.1).is_some_and(|version| {
+            version.activated == self.known.activated.get(&id).copied()
+                && matches!(version.state, State::DecryptOnly | State::Archived)
+        })
     }
 
     fn check_version(&self, id: Id, version: &Version) {

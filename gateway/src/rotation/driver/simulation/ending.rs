@@ -7,7 +7,7 @@ use super::members::Manner;
 use super::play::{End, Play, operator};
 use super::world::Fate;
 use crate::catalogue::State;
-use crate::rotation::terms::{Consent, Retain};
+use crate::rotation::terms::{Consent, Retain, Terms};
 
 impl Play<'_> {
     /// From here on nothing goes wrong, and everything comes to its end.
@@ -109,10 +109,7 @@ impl Play<'_> {
             {
                 let right = match version.state {
                     State::Destroyed | State::Compromised | State::Suspended => true,
-                    State::Archived => {
-                        let terms = &self.terms[ring];
-                        terms.retain == Retain::Archive || terms.destroy == Consent::Approved
-                    }
+                    State::Archived => stays_archived(&self.terms[ring]),
                     State::PreActive | State::Ready | State::Active | State::DecryptOnly => false,
                 };
                 let ring = self.driver().ring(ring);
@@ -120,4 +117,9 @@ impl Play<'_> {
             }
         }
     }
+}
+
+/// Whether nothing is destroyed unless somebody wants it, or approves.
+fn stays_archived(terms: &Terms) -> bool {
+    terms.retain == Retain::Archive || terms.destroy == Consent::Approved
 }

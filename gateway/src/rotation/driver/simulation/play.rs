@@ -382,7 +382,7 @@ pub(super) fn terms(dice: &mut Dice, size: Size) -> Terms {
             Doubtful::Both,
         ]),
     };
-    let approved = bytes % 3 == 0 && terms.retain != Retain::Shred;
+    let approved = bytes.is_multiple_of(3) && terms.retain != Retain::Shred;
     Terms {
         destroy: if approved {
             Consent::Approved
