@@ -99,7 +99,11 @@ pub fn envelopes(snapshot: &Snapshot, lanes: usize, count: usize, payload: &[u8]
             // A step that shares no factor with the number of lanes visits all of them in an order that no prefetcher knows.
             let place = number * 37 % places;
             let sealer = sealers.get_mut(place).unwrap();
-            let binding = Binding::to(Some(SUBJECT));
+            // Each may name a reply subject that the others name too.
+            let binding = Binding {
+                passes_on: true,
+                ..Binding::to(Some(SUBJECT))
+            };
             sealer.seal(binding, payload, &mut envelope).unwrap();
             envelope
         })

@@ -80,13 +80,14 @@ fn a_forged_answer_of_the_api_is_delivered() {
 }
 
 #[test]
-fn a_json_bomb_as_answer_of_the_api_is_the_clients_to_judge_and_the_gateway_lives() {
+fn a_json_bomb_that_is_no_answer_of_the_api_is_withheld_and_the_gateway_lives() {
     let hostile = Hostile::start();
     for (name, bomb) in bombs() {
         let mut victim = asking(&hostile, "$JS.API.STREAM.INFO.s", b"");
         hostile.forge(&[answer(&bomb)]);
-        let seen = victim.message("_INBOX.v.1");
-        assert!(seen.payload() == bomb, "{name}");
+        let seen = victim.arrived();
+        // Whether clients can bear it is theirs to judge where it is one.
+        assert_eq!(seen.len(), usize::from(name == "a million escapes"), "{name}");
     }
     assert_gateway_lives(&hostile);
 }
@@ -208,8 +209,8 @@ fn a_stored_message_that_clients_would_read_differently_is_answered_with_an_erro
         let said: serde_json::Value = serde_json::from_slice(&seen).unwrap();
         assert_eq!(said["error"]["code"], 500, "{answer}\n{said}");
     }
-    // What no client finds a message in is passed on.
-    let none = message(&forged).into_bytes();
+    // An answer of the API that no client finds a message in is passed on.
+    let none = format!(r#"{{{kind},"error":{{"code":404}}}}"#).into_bytes();
     assert_eq!(seen(&hostile, &none), none);
 }
 

@@ -105,10 +105,10 @@ impl Judge<'_> {
         {
             return fate;
         }
-        let api = || jetstream::is_api_response(payload);
-        if asked.is(Class::Message) && api() {
+        if asked.is(Class::Message) {
             return Fate::OpenStored;
         }
+        let api = || jetstream::is_api_response(payload);
         if asked.is(Class::Config) && api() {
             return Fate::NarrowConfig;
         }

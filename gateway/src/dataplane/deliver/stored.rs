@@ -6,7 +6,7 @@ use crate::keyring::{self, LaneCache, OpenRefused, Snapshot};
 use crate::metrics::Cause;
 use crate::policy::KeyringId;
 use crate::wire::Buffer;
-use crate::wire::jetstream::Stored;
+use crate::wire::jetstream::{self, Stored};
 
 use super::candidates;
 use super::fate;
@@ -47,6 +47,9 @@ pub(super) fn open(
     let mut data = Vec::new();
     let stored = match Stored::parse(json) {
         Ok(Some(stored)) => stored,
+        Ok(_) if !jetstream::is_api_response(json) => {
+            return Ok(withheld(None, Cause::Answer, out));
+        }
         Ok(None) => return Ok(Found::Plain),
         Err(_unclear) => return Ok(withheld(None, Cause::BadEnvelope, out)),
     };
