@@ -6,6 +6,8 @@ use crate::tls::{Names, Peer};
 use crate::wire::Buffer;
 
 use super::account::Account;
+#[cfg(test)]
+use super::account::MOST;
 use super::address::Ends;
 use super::deliver::{Named, Timers};
 use super::identity::Identity;
@@ -108,6 +110,7 @@ impl Link {
                 3 * LONGEST_NAME,
             ),
             of("refusals", self.refusals.bytes(), refusals::MOST_BYTES),
+            of("replies", self.replies.bytes(), MOST),
             of(
                 "timers",
                 self.timers.len().saturating_mul(timers::PLACE),

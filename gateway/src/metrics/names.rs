@@ -88,16 +88,18 @@ pub enum Cause {
     Unauthentic,
     /// Sealed, it would be larger than the server's `max_payload`.
     TooLarge,
-    /// An envelope where only an acknowledgement may answer.
+    /// It answers no request of the client's that it could answer.
     Answer,
     /// An empty payload where empties are sealed.
     Empty,
     /// A counter, which the server reads and writes in the clear.
     Counter,
-    /// A request whose answer would be published where nothing is sealed.
+    /// A request whose answer would go where it must not, or to somebody else; or an answer of which nobody can say whose it is.
     Reply,
     /// The client is none of those whom the keyring names.
     Identity,
+    /// A request to JetStream whose body can be read in two ways.
+    Unclear,
 }
 
 /// Where the lane of a delivered envelope was found.
@@ -148,7 +150,7 @@ impl Side {
 
 impl Cause {
     /// All causes, in the order of their declaration.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Plaintext,
         Self::BadEnvelope,
         Self::UnknownKey,
@@ -160,6 +162,7 @@ impl Cause {
         Self::Counter,
         Self::Reply,
         Self::Identity,
+        Self::Unclear,
     ];
 
     /// The label value.
@@ -177,6 +180,7 @@ impl Cause {
             Self::Counter => "counter",
             Self::Reply => "reply",
             Self::Identity => "identity",
+            Self::Unclear => "unclear",
         }
     }
 }

@@ -87,7 +87,11 @@ fn a_json_bomb_that_is_no_answer_of_the_api_is_withheld_and_the_gateway_lives() 
         hostile.forge(&[answer(&bomb)]);
         let seen = victim.arrived();
         // Whether clients can bear it is theirs to judge where it is one.
-        assert_eq!(seen.len(), usize::from(name == "a million escapes"), "{name}");
+        assert_eq!(
+            seen.len(),
+            usize::from(name == "a million escapes"),
+            "{name}"
+        );
     }
     assert_gateway_lives(&hostile);
 }

@@ -21,6 +21,8 @@ use crate::dataplane::route_cache::RouteCache;
 use crate::dataplane::streak::Streak;
 use crate::dataplane::worker::Worker;
 
+use super::request;
+
 /// What makes the server say `Maximum Payload Violation`, whatever its limit is.
 const TOO_LARGE: &[u8] = b"PUB x 999999999\r\n";
 
@@ -270,7 +272,8 @@ impl<'s> PublishPath<'s> {
         self.watch.lap(Stage::Parse, &self.worker.shared.clock);
         let may_count = publish.payload.is_empty() && publish.headers.is_some();
         if may_count && self.is_counted(policy, look, publish) {
-            self.refuse(snapshot, look.route, publish, out);
+            let why = (look.route, request::COUNTER_REFUSED);
+            self.refuse(snapshot, why, publish, out);
         } else if let Some(keyring) = keyring {
             let binding = self.binding(snapshot, what, publish);
             let id = self.seal(snapshot, (keyring, binding), publish, out)?;

@@ -170,7 +170,8 @@ impl PublishPath<'_> {
             Route::Pass | Route::Reply(_) => false,
         };
         if let Some(subject) = request::counter_subject(request, publish.payload, strict) {
-            return self.refuse(snapshot, policy.route(&subject), publish, out);
+            let why = (policy.route(&subject), request::COUNTERS_REFUSED);
+            return self.refuse(snapshot, why, publish, out);
         }
         let mut edited = Buffer::new();
         if !request::edit(policy, request, publish.payload, &mut edited) {
@@ -192,14 +193,14 @@ impl PublishPath<'_> {
     pub(super) fn refuse(
         &self,
         snapshot: &Snapshot,
-        route: Route,
+        (route, answer): (Route, &[u8]),
         publish: &Publish<'_>,
         out: &mut Buffer,
     ) {
         self.refused(snapshot, route.keyring(), Cause::Counter, publish);
         // To the client's own inbox, through the server: only the server knows its subscriptions. A verbose client would get one `+OK` too many.
         if let Some(reply) = publish.reply.filter(|_| !self.options.verbose()) {
-            write::own_publish(out, reply, request::COUNTER_REFUSED);
+            write::own_publish(out, reply, answer);
         }
         let refusals = &mut self.link.borrow_mut().refusals;
         refusals.refuse(publish.subject, out);

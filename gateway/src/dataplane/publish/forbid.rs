@@ -45,6 +45,11 @@ impl PublishPath<'_> {
         if seals == Seals::Unclear {
             return Some(because(Cause::Reply, None, false));
         }
+        // What is read out of its body, here and in the rest of the gateway, must be what the server reads.
+        let request = look.request(publish.subject).map(Request::of);
+        if request.is_some_and(|request| !jetstream::is_clear(request, publish.payload)) {
+            return Some(because(Cause::Unclear, None, false));
+        }
         let beyond = |keyring: &KeyringId| is_beyond(policy, *keyring, publish);
         if let Some(keyring) = seals.keyring().filter(beyond) {
             return Some(because(Cause::TooLarge, Some(keyring), false));

@@ -11,7 +11,10 @@ use crate::policy::Policy;
 use crate::wire::Buffer;
 use crate::wire::jetstream::{self, Request};
 
-/// The answer to whoever asks for a counter on a subject that is sealed. The error is `JSMessageIncrDisabledErr` of the server.
+/// The answer to whoever asks for a stream of counters on a subject that is sealed. The error is `JSMessageIncrDisabledErr` of the server.
+pub(super) const COUNTERS_REFUSED: &[u8] = br#"{"type":"io.nats.jetstream.api.v1.stream_create_response","error":{"code":400,"err_code":10168,"description":"keyway: counters cannot be sealed: take their subjects out of the keyring"}}"#;
+
+/// The same for whoever adds to one.
 pub(super) const COUNTER_REFUSED: &[u8] = br#"{"error":{"code":400,"err_code":10168,"description":"keyway: counters cannot be sealed: take their subjects out of the keyring"},"stream":"","seq":0}"#;
 
 /// What a request to JetStream's API asks. `name` stands for the subject of a stored message.

@@ -186,4 +186,9 @@ impl Asking {
     pub(super) fn is_empty(&self) -> bool {
         self.table.is_empty()
     }
+
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        self.table.bytes()
+    }
 }

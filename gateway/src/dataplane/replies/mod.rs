@@ -133,6 +133,12 @@ impl Replies {
         self.hash(subject) as u32
     }
 
+    /// What is remembered, in bytes.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        self.owed.bytes().saturating_add(self.asked.bytes())
+    }
+
     fn hash(&self, subject: &[u8]) -> Hash {
         self.hasher.hash_one(subject)
     }

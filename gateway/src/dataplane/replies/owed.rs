@@ -217,6 +217,12 @@ impl Owed {
         self.places.is_empty()
     }
 
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        let of = |place: &Place| place.table.bytes() + place.prefixes.len() * PREFIX;
+        self.places.iter().map(of).sum()
+    }
+
     fn place(&mut self, keyring: Option<KeyringId>) -> &mut Place {
         let known = self
             .places
