@@ -14,6 +14,7 @@ demo: ## a bus, a gateway and agents, side by side; ends and cleans up by itself
 
 test: tools ## every test: unit, property, and real clients on a real bus
 	$(CARGO) test --workspace --quiet
+	KEYWAY_TEST_SERVER=oldest $(CARGO) test --package keyway-tests --test adversary --test attacks --quiet
 
 tools: ## fetch the pinned nats-server and client libraries
 	@$(PYTHON) tests/tools.py ensure

@@ -30,7 +30,7 @@ impl NatsServer {
 
     /// A server with this configuration text; `STORE` in it becomes the path of a fresh folder.
     pub fn configured(text: &str) -> Self {
-        Self::launched("server", text)
+        Self::launched(newest_or_oldest(), text)
     }
 
     /// The same of the oldest series that is supported, which lets pass what newer ones refuse.
@@ -103,4 +103,12 @@ fn launch(program: &'static str, folder: &TempDir, port: &str) -> (Process, Sock
         line.contains("Server is ready").then_some(())
     });
     (process, addr)
+}
+
+/// The program for tests that do not say which: `KEYWAY_TEST_SERVER=oldest` runs them on the oldest series that is supported.
+fn newest_or_oldest() -> &'static str {
+    match std::env::var("KEYWAY_TEST_SERVER").as_deref() {
+        Ok("oldest") => "server-oldest",
+        _ => "server",
+    }
 }

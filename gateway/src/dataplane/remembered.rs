@@ -127,6 +127,8 @@ fn fill(publishes: &mut PublishPath<'_>, delivers: &mut DeliverPath<'_>) {
     let connect =
         format!("CONNECT {{\"verbose\":false,\"user\":\"{name}\",\"pass\":\"{name}\"}}\r\n");
     drop(publish(publishes, connect.as_bytes()));
+    drop(publish(publishes, b"PING\r\n"));
+    deliver(delivers, b"PONG\r\n");
     for (length, refused) in [(60 * KIB, 3), (900, 200), (10, 2000)] {
         let subject = |first: &str| format!("{first}.{}", "\u{1}".repeat(length));
         let one = |first: &str| format!("PUB {} 1\r\n?\r\n", subject(first)).into_bytes();

@@ -313,11 +313,12 @@ fn subjects_hold(data: &[u8]) {
     };
     let tokens: Vec<_> = text.split('.').collect();
     let expected = match tokens.as_slice() {
-        ["$JS", "ACK", s, c, n, seq, _, _, _] => Some((*s, *c, *n, *seq)),
-        ["$JS", "ACK", _, _, s, c, n, seq, _, _, _, ..] => Some((*s, *c, *n, *seq)),
+        ["$JS", "ACK", s, c, n, seq, _, time, _] => Some((*s, *c, *n, *seq, *time)),
+        ["$JS", "ACK", _, _, s, c, n, seq, _, time, _, ..] => Some((*s, *c, *n, *seq, *time)),
         _ => None,
     };
-    let expected = expected.and_then(|(stream, consumer, delivered, sequence)| {
+    let expected = expected.and_then(|(stream, consumer, delivered, sequence, time)| {
+        digits(time)?;
         let numbers = (digits(delivered)?, digits(sequence)?);
         (!stream.is_empty() && !consumer.is_empty()).then_some((stream, consumer, numbers))
     });

@@ -281,7 +281,7 @@ fn a_forged_trace_event_is_delivered_only_where_the_client_asked_for_one() {
         .adversary
         .on_message("trace.asked", |_genuine| vec![]);
     victim.publish_with("a.b", headers, SAID);
-    let event = br#"{"server":{"name":"evil","host":"0.0.0.0","id":"N","ver":"2.15.1","jetstream":false,"flags":0,"seq":1,"time":"2026-11-29T10:00:00Z"},"request":{"msgsize":5},"events":[{"type":"in","ts":"2026-11-29T10:00:00Z","kind":0,"cid":5,"subj":"a.b"}]}"#;
+    let event = br#"{"server":{"name":"evil","host":"0.0.0.0","id":"N","ver":"2.15.1","jetstream":false,"flags":0,"seq":1,"time":"2026-11-29T10:00:00Z"},"request":{"msgsize":5},"events":[{"type":"in","ts":"2026-11-29T10:00:00Z","kind":0,"cid":5,"acc":"$G","subj":"a.b"}]}"#;
     hostile.forge(&[
         Frame::delivery("trace.asked", "1", event),
         Frame::delivery("trace.unasked", "1", event),

@@ -55,7 +55,7 @@ const KINDS: [(&str, &str); 5] = [
     ),
     (
         "trace event",
-        r#"{"server":{"name":"forged","host":"0.0.0.0","id":"N","ver":"2.15.1","jetstream":false,"flags":0,"seq":1,"time":"2026-11-29T10:00:00Z"},"request":{"msgsize":5},"events":[{"type":"in","ts":"2026-11-29T10:00:00Z","kind":0,"cid":5,"subj":"a.b"}]}"#,
+        r#"{"server":{"name":"forged","host":"0.0.0.0","id":"N","ver":"2.15.1","jetstream":false,"flags":0,"seq":1,"time":"2026-11-29T10:00:00Z"},"request":{"msgsize":5},"events":[{"type":"in","ts":"2026-11-29T10:00:00Z","kind":0,"cid":5,"acc":"$G","subj":"a.b"}]}"#,
     ),
 ];
 

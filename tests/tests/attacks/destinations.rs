@@ -80,7 +80,7 @@ const NAMINGS: [Naming; 18] = [
     naming(
         "deliver subject of a durable consumer",
         "$JS.API.CONSUMER.DURABLE.CREATE.S.D",
-        r#"{"stream_name":"S","config":{"durable_name":"D","DELIVER_SUBJECT":"plans.x","ack_policy":"none"}}"#,
+        r#"{"stream_name":"S","config":{"durable_name":"D","deliver_subject":"plans.x","ack_policy":"none"}}"#,
     ),
     naming(
         "deliver subject of a backup",

@@ -1,6 +1,6 @@
 //! Headers that a publisher writes and the server is believed to have written.
 
-use super::{SAID, api, inbox, stream, withheld};
+use super::{SAID, answers, api, inbox, stream, withheld};
 use data_encoding::BASE64;
 use keyway_tests::{NatsServer, Pair, Raw};
 
@@ -22,18 +22,6 @@ fn scene(server: NatsServer) -> (Pair, Raw) {
     (pair, victim)
 }
 
-/// Everything that a direct get has for these requests.
-fn direct(victim: &mut Raw, subject: &str, body: &str) -> Vec<Vec<u8>> {
-    let reply = inbox();
-    victim.request(subject, &reply, body.as_bytes());
-    let frames = victim.take_arrived();
-    frames
-        .into_iter()
-        .filter(|frame| frame.subject() == reply && !frame.payload().is_empty())
-        .map(|frame| frame.payload().to_vec())
-        .collect()
-}
-
 #[test]
 fn moved_envelope_stays_closed_in_every_direct_get_whatever_its_publisher_has_written() {
     let (pair, mut victim) = scene(NatsServer::jetstream());
@@ -49,7 +37,11 @@ fn moved_envelope_stays_closed_in_every_direct_get_whatever_its_publisher_has_wr
     ];
     for (subject, body) in requests {
         let none: Vec<Vec<u8>> = Vec::new();
-        assert_eq!(direct(&mut victim, subject, body), none, "{subject} {body}");
+        assert_eq!(
+            answers(&mut victim, &pair.deliver, subject, body),
+            none,
+            "{subject} {body}"
+        );
     }
     assert_eq!(withheld(&pair.deliver, "unauthentic"), 7.0);
     for (subject, body) in [
@@ -58,7 +50,7 @@ fn moved_envelope_stays_closed_in_every_direct_get_whatever_its_publisher_has_wr
         (get, r#"{"multi_last":["k.admin"]}"#),
     ] {
         assert_eq!(
-            direct(&mut victim, subject, body),
+            answers(&mut victim, &pair.deliver, subject, body),
             [SAID],
             "{subject} {body}"
         );
@@ -78,26 +70,35 @@ fn plaintext_on_a_sealed_subject_is_withheld_in_every_direct_get_whatever_its_pu
         (get, r#"{"batch":1,"seq":3}"#),
     ] {
         let none: Vec<Vec<u8>> = Vec::new();
-        assert_eq!(direct(&mut victim, subject, body), none, "{subject} {body}");
+        assert_eq!(
+            answers(&mut victim, &pair.deliver, subject, body),
+            none,
+            "{subject} {body}"
+        );
     }
     assert_eq!(withheld(&pair.deliver, "plaintext"), 5.0);
 }
 
 #[test]
 fn copy_of_a_message_with_the_headers_of_its_direct_get_is_readable() {
-    let (_pair, mut victim) = scene(NatsServer::jetstream());
+    let (pair, mut victim) = scene(NatsServer::jetstream());
     let reply = inbox();
     victim.request("$JS.API.DIRECT.GET.S.k.admin", &reply, b"");
     let got = victim.message(&reply);
     let headers = String::from_utf8(got.headers().to_vec()).unwrap();
     victim.publish_with("k.copy", &headers, got.payload());
-    let got = direct(&mut victim, "$JS.API.DIRECT.GET.S.k.copy", "");
+    let got = answers(
+        &mut victim,
+        &pair.deliver,
+        "$JS.API.DIRECT.GET.S.k.copy",
+        "",
+    );
     assert_eq!(got, [SAID]);
 }
 
 #[test]
 fn answer_without_headers_is_what_the_client_asked_for() {
-    let (_pair, mut victim) = scene(NatsServer::jetstream());
+    let (pair, mut victim) = scene(NatsServer::jetstream());
     let reply = inbox();
     let body = br#"{"last_by_subj":"k.admin","no_hdr":true}"#;
     victim.request("$JS.API.DIRECT.GET.S", &reply, body);
@@ -115,7 +116,12 @@ fn moved_by_its_source(server: NatsServer) {
     pair.bare().publish_with("k.moved", forged, &envelope);
     let none: Vec<Vec<u8>> = Vec::new();
     assert_eq!(
-        direct(&mut victim, "$JS.API.DIRECT.GET.S.k.moved", ""),
+        answers(
+            &mut victim,
+            &pair.deliver,
+            "$JS.API.DIRECT.GET.S.k.moved",
+            ""
+        ),
         none
     );
     let body = r#"{"last_by_subj":"k.moved"}"#;

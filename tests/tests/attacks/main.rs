@@ -15,7 +15,7 @@ mod headers;
 mod replay;
 
 use keyway_tests::frame::Frame;
-use keyway_tests::{Gateway, Raw};
+use keyway_tests::{Gateway, Raw, wait};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 const SAID: &[u8] = b"the launch code is 0000";
@@ -40,6 +40,23 @@ fn stream(agent: &mut Raw, name: &str, subjects: &str) {
     );
     let made = api(agent, &format!("STREAM.CREATE.{name}"), &body);
     assert!(made.get("error").is_none(), "{made}");
+}
+
+/// The payloads that answer a request, once something has come or was withheld.
+fn answers(agent: &mut Raw, gateway: &Gateway, subject: &str, body: &str) -> Vec<Vec<u8>> {
+    let all = || {
+        let metrics = gateway.metrics();
+        metrics.sum("keyway_withheld_messages_total", &[])
+    };
+    let (before, reply) = (all(), inbox());
+    agent.request(subject, &reply, body.as_bytes());
+    let came = wait::until("an answer, or that it is withheld", || {
+        let mut came = agent.take_arrived();
+        came.retain(|frame| frame.subject() == reply);
+        (!came.is_empty() || all() > before).then_some(came)
+    });
+    let payloads = came.iter().map(|frame| frame.payload().to_vec());
+    payloads.filter(|payload| !payload.is_empty()).collect()
 }
 
 /// What has arrived, by subject and payload.

@@ -10,6 +10,7 @@ use crate::envelope::OVERHEAD;
 use crate::policy::Policy;
 use crate::wire::Buffer;
 use crate::wire::jetstream::{self, Request};
+use crate::wire::subject::is_literal;
 
 /// The answer to whoever asks for a stream of counters on a subject that is sealed. The error is `JSMessageIncrDisabledErr` of the server.
 pub(super) const COUNTERS_REFUSED: &[u8] = br#"{"type":"io.nats.jetstream.api.v1.stream_create_response","error":{"code":400,"err_code":10168,"description":"keyway: counters cannot be sealed: take their subjects out of the keyring"}}"#;
@@ -29,7 +30,8 @@ pub(super) fn of_jetstream(request: &[u8], body: &[u8], name: impl Fn(&[u8]) -> 
             } else {
                 Class::Direct
             };
-            stored(class, subject.or(named.as_deref()))
+            let literal = subject.filter(|subject| is_literal(subject));
+            stored(class, subject.map_or(named.as_deref(), |_| literal))
         }
         Request::MessageGet => stored(Class::Message, named.as_deref()),
         Request::Next => Asked::of(Class::Pull),
