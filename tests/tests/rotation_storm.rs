@@ -24,7 +24,7 @@ const STORED: usize = 2_000;
 /// Messages after which a key is replaced by usage.
 const THRESHOLD: usize = 3_000;
 /// Rotations that must have happened at least, of either kind.
-const LEAST: f64 = 6.0;
+const LEAST: f64 = 3.0;
 
 /// A gateway whose keys last for so few messages, and that has an operator.
 fn gateway(server: &NatsServer) -> Gateway {

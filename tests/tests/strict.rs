@@ -335,5 +335,6 @@ fn plaintext_for_a_stored_message_is_judged_by_the_subject_that_was_asked_for() 
     let told = agent.message("_INBOX.me.2");
     assert!(told.payload().starts_with(b"{\"type\":"), "{told:?}");
     assert_eq!(agent.arrived().len(), 1);
-    assert_eq!(pair.withheld("plaintext"), 3.0);
+    assert_eq!(pair.withheld("plaintext"), 2.0);
+    assert_eq!(pair.withheld("answer"), 1.0);
 }
