@@ -22,9 +22,8 @@ struct Report {
     format: u8,
     suite: &'static str,
     bound: bool,
-    answers: bool,
-    passes_on: bool,
-    bound_to_reply: bool,
+    /// `answers`, `passes-on`, `bound-to-reply`.
+    request: Vec<&'static str>,
     kid: String,
     lane: String,
     counter: u32,
@@ -36,6 +35,25 @@ struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     plaintext_base64: Option<String>,
 }
+
+/// What an envelope says of requests: in JSON, and in words.
+const REQUEST: [(Flags, &str, &str); 3] = [
+    (
+        Flags::ANSWER,
+        "answers",
+        "answers a request: --open needs --request",
+    ),
+    (
+        Flags::PASSED_ON,
+        "passes-on",
+        "its reply subject stands for several requests",
+    ),
+    (
+        Flags::REPLY,
+        "bound-to-reply",
+        "bound to its reply subject: --open needs --reply",
+    ),
+];
 
 /// The key version that the kid names.
 #[derive(Serialize)]
@@ -158,9 +176,11 @@ fn report(header: &Header, len: usize, known: Option<(&KeyringName, &Version)>) 
         format: 1,
         suite: header.suite.name(),
         bound: header.flags.has(Flags::BOUND),
-        answers: header.flags.has(Flags::ANSWER),
-        passes_on: header.flags.has(Flags::PASSED_ON),
-        bound_to_reply: header.flags.has(Flags::REPLY),
+        request: REQUEST
+            .into_iter()
+            .filter(|(flag, ..)| header.flags.has(*flag))
+            .map(|(_, word, _)| word)
+            .collect(),
         kid: header.kid.to_string(),
         lane: header.lane.to_string(),
         counter: header.counter,
@@ -192,20 +212,14 @@ fn page(report: &Report, why: &str) -> [String; 8] {
     } else {
         "to its keyring, not to a subject"
     };
-    let mut request = Vec::new();
-    if report.answers {
-        request.push("answers a request: --open needs --request");
-    }
-    if report.passes_on {
-        request.push("its reply subject stands for several requests");
-    }
-    if report.bound_to_reply {
-        request.push("bound to its reply subject: --open needs --reply");
-    }
-    let request = if request.is_empty() {
+    let said = REQUEST
+        .into_iter()
+        .filter(|(_, word, _)| report.request.contains(word));
+    let said: Vec<_> = said.map(|(_, _, meaning)| meaning).collect();
+    let request = if said.is_empty() {
         "nothing is said".to_owned()
     } else {
-        request.join("; ")
+        said.join("; ")
     };
     [
         format!("envelope     format {}, {}", report.format, report.suite),

@@ -79,14 +79,16 @@ impl Judge<'_> {
         }
         let answers = keyring::flags(message.payload).has(Flags::ANSWER);
         let request: Option<EnvelopeId> = asked.request().filter(|_| answers);
-        match self.of_sealed(keyring, request, message) {
-            Fate::Open(opening) => Fate::Open(Opening {
-                // Who publishes on a subject that a keyring covers by itself may do so whatever was asked.
-                expected: [keyring, covering.filter(|_| !answers && keyring.is_some())],
-                ..opening
-            }),
-            other => other,
-        }
+        let fate = self.of_sealed(keyring, request, message);
+        let Fate::Open(opening) = fate else {
+            return fate;
+        };
+        // Who publishes on a subject that a keyring covers by itself may do so whatever was asked.
+        let other = covering.filter(|_| !answers && keyring.is_some());
+        Fate::Open(Opening {
+            expected: [keyring, other],
+            ..opening
+        })
     }
 
     /// Plaintext on a reply subject on which this was asked.
@@ -162,12 +164,10 @@ impl Judge<'_> {
         let bare = wants_no_headers(asked);
         let pass = if bare { Fate::PassBare } else { Fate::Pass };
         if !is_envelope(message.payload) {
-            return Some(match keyring {
-                None => pass,
-                Some(keyring) => match self.of_plaintext(keyring, message) {
-                    Fate::Accept(_) if bare => Fate::PassBare,
-                    fate => fate,
-                },
+            let judged = keyring.map(|keyring| self.of_plaintext(keyring, message));
+            return Some(match judged {
+                Some(fate) if !matches!(fate, Fate::Accept(_)) || !bare => fate,
+                Some(_) | None => pass,
             });
         }
         let bound = keyring::flags(message.payload).has(Flags::BOUND);

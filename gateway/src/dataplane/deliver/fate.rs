@@ -92,28 +92,34 @@ impl Judge<'_> {
         if message.payload.is_empty() {
             return self.of_empty(look, message);
         }
-        let sealed = is_envelope(message.payload);
         match look.route {
             // Nobody is asked for an answer there.
-            Route::Keyring(keyring) if sealed && look.work().is_some() => {
+            Route::Keyring(keyring) if look.work().is_some() && is_envelope(message.payload) => {
                 self.of_sealed(Some(keyring), None, message)
             }
             Route::Pass if look.role != Role::User => unprotected(message),
-            _ if !self.policy.protects_anything() => Fate::Pass,
-            route => match (self.asked(message), sealed) {
-                (Some(asked), true) => self.of_sealed_answer(asked, route.covering(), message),
-                (Some(asked), false) => self.of_plain_answer(asked, route.covering(), message),
-                (None, true) => match route {
-                    Route::Keyring(keyring) => self.of_sealed(Some(keyring), None, message),
-                    Route::Reply(covering) => self.of_unasked(covering, message),
-                    Route::Pass => unprotected(message),
-                },
-                (None, false) => match route {
-                    Route::Keyring(keyring) => self.of_plaintext(keyring, message),
-                    Route::Reply(covering) => self.of_unasked_plaintext(covering, message),
-                    Route::Pass => Fate::Pass,
-                },
-            },
+            Route::Pass | Route::Keyring(_) | Route::Reply(_) => {
+                self.by_what_was_asked(look.route, message)
+            }
+        }
+    }
+
+    /// On a subject that may have been named for an answer.
+    fn by_what_was_asked(&self, route: Route, message: &Message<'_>) -> Fate {
+        let sealed = is_envelope(message.payload);
+        if !self.policy.protects_anything() {
+            return Fate::Pass;
+        }
+        match (self.asked(message), route) {
+            (Some(asked), _) if sealed => self.of_sealed_answer(asked, route.covering(), message),
+            (Some(asked), _) => self.of_plain_answer(asked, route.covering(), message),
+            (None, Route::Keyring(keyring)) if sealed => {
+                self.of_sealed(Some(keyring), None, message)
+            }
+            (None, Route::Keyring(keyring)) => self.of_plaintext(keyring, message),
+            (None, Route::Reply(covering)) if sealed => self.of_unasked(covering, message),
+            (None, Route::Reply(covering)) => self.of_unasked_plaintext(covering, message),
+            (None, Route::Pass) => unprotected(message),
         }
     }
 

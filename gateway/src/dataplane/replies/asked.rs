@@ -18,38 +18,64 @@ const LIFE: Duration = Duration::from_hours(1);
 
 /// What a request asks, by what may answer it in plaintext.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u16)]
 pub(in crate::dataplane) enum Class {
     /// JetStream's API: an API response.
-    Api = 1,
+    Api,
     /// JetStream, for the configuration of streams: an API response, whose sizes are narrowed.
-    Config = 1 << 1,
+    Config,
     /// JetStream, for a stored message in JSON: an API response, whose message is opened.
-    Message = 1 << 2,
+    Message,
     /// JetStream, for stored messages: with the headers that the server appends, judged by the subject that these name.
-    Direct = 1 << 3,
+    Direct,
     /// The same, of a client that wants no headers.
-    DirectBare = 1 << 4,
+    DirectBare,
     /// A consumer: statuses. The messages come on their own subjects.
-    Pull = 1 << 5,
+    Pull,
     /// The server itself (`$SYS`): anything.
-    Server = 1 << 6,
+    Server,
     /// Every client of the account (`$SRV`): a JSON object.
-    Services = 1 << 7,
+    Services,
     /// The chunks of a backup: anything.
-    Snapshot = 1 << 8,
+    Snapshot,
     /// The server's trace events.
-    Trace = 1 << 9,
+    Trace,
     /// Agents on a subject that nobody protects: anything.
-    Open = 1 << 10,
+    Open,
     /// Agents, or a stream, on a subject that a keyring protects: envelopes, and what the keyring admits.
-    Protected = 1 << 11,
+    Protected,
+}
+
+/// Several classes: a bit for each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Classes(u16);
+
+impl Classes {
+    const fn of(class: Class) -> Self {
+        Self(match class {
+            Class::Api => 1,
+            Class::Config => 1 << 1,
+            Class::Message => 1 << 2,
+            Class::Direct => 1 << 3,
+            Class::DirectBare => 1 << 4,
+            Class::Pull => 1 << 5,
+            Class::Server => 1 << 6,
+            Class::Services => 1 << 7,
+            Class::Snapshot => 1 << 8,
+            Class::Trace => 1 << 9,
+            Class::Open => 1 << 10,
+            Class::Protected => 1 << 11,
+        })
+    }
+
+    const fn has(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
 }
 
 /// What may answer on a subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::dataplane) struct Asked {
-    classes: u16,
+    classes: Classes,
     /// The keyring that was asked.
     keyring: Option<Keyring>,
     about: About,
@@ -87,7 +113,7 @@ impl Asked {
     /// A request of this class.
     pub(in crate::dataplane) const fn of(class: Class) -> Self {
         Self {
-            classes: class as u16,
+            classes: Classes::of(class),
             keyring: None,
             about: About::Nothing,
         }
@@ -112,7 +138,7 @@ impl Asked {
 
     /// Whether a request of this class waits.
     pub(in crate::dataplane) const fn is(&self, class: Class) -> bool {
-        self.classes & class as u16 != 0
+        self.classes.has(Classes::of(class))
     }
 
     /// Whether a request of any of these classes waits.
@@ -159,7 +185,7 @@ impl Asked {
             _ => About::Nothing,
         };
         Self {
-            classes: self.classes | later.classes,
+            classes: Classes(self.classes.0 | later.classes.0),
             keyring,
             about,
         }

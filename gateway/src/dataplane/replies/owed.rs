@@ -166,42 +166,32 @@ impl Owed {
 
     /// What the client owes whoever waits on a subject to which it publishes.
     pub(super) fn answer(&mut self, (subject, prefix): (Hash, Hash)) -> Answer {
-        let mut found = None;
-        for place in &mut self.places {
-            let keyring = place.keyring;
-            if let Some(waiting) = place.table.get_mut(subject) {
-                waiting.answered = true;
-                // One has come after the other was too old to be in its way.
-                if found.replace((keyring, waiting.id)).is_some() {
-                    return Answer::Unclear;
-                }
-            }
-        }
-        match found {
-            Some((Some(keyring), id)) => return Answer::Sealed(keyring, id),
+        let mut found = self.places.iter_mut().filter_map(|place| {
+            let waiting = place.table.get_mut(subject)?;
+            waiting.answered = true;
+            Some((place.keyring, waiting.id))
+        });
+        match (found.next(), found.next()) {
+            // One has come after the other was too old to be in its way.
+            (Some(_), Some(_)) => Answer::Unclear,
+            (Some((Some(keyring), id)), None) => Answer::Sealed(keyring, id),
             // It has come after another that is not known any more, perhaps.
-            Some((None, _)) => {
-                return match self.forgotten(prefix) {
-                    Answer::Unknown => Answer::Plain,
-                    forgotten => forgotten,
-                };
-            }
-            None => {}
+            (Some((None, _)), None) => self.forgotten(prefix).unwrap_or(Answer::Plain),
+            (None, _) => self.forgotten(prefix).unwrap_or(Answer::Unknown),
         }
-        self.forgotten(prefix)
     }
 
     /// Whether a sealed request that is not known any more can have named a subject that begins like this.
-    fn forgotten(&self, prefix: Hash) -> Answer {
+    fn forgotten(&self, prefix: Hash) -> Option<Answer> {
         let mut keyrings = self
             .places
             .iter()
             .filter(|place| place.has_forgotten(prefix))
             .filter_map(|place| place.keyring);
         match (keyrings.next(), keyrings.next()) {
-            (None, _) => Answer::Unknown,
-            (Some(keyring), None) => Answer::Sealed(keyring, None),
-            (Some(_), Some(_)) => Answer::Unclear,
+            (None, _) => None,
+            (Some(keyring), None) => Some(Answer::Sealed(keyring, None)),
+            (Some(_), Some(_)) => Some(Answer::Unclear),
         }
     }
 
@@ -219,7 +209,10 @@ impl Owed {
 
     #[cfg(test)]
     pub(super) fn bytes(&self) -> usize {
-        let of = |place: &Place| place.table.bytes() + place.prefixes.len() * PREFIX;
+        let of = |place: &Place| {
+            let prefixes = place.prefixes.len().saturating_mul(PREFIX);
+            place.table.bytes().saturating_add(prefixes)
+        };
         self.places.iter().map(of).sum()
     }
 

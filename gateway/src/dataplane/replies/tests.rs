@@ -6,7 +6,8 @@ use crate::dataplane::account::{MOST, Memory};
 use crate::envelope::{EnvelopeId, LaneId};
 use crate::policy::{Policy, Rule};
 
-use super::table::FULL;
+/// More requests than a table keeps.
+const FLOOD: u32 = 4 * 14_336;
 
 fn keyrings() -> [KeyringId; 2] {
     let rule = |name: &str| Rule {
@@ -100,7 +101,7 @@ fn sealed_request_never_takes_the_place_of_a_plaintext_one() {
 
 /// As many requests of a keyring, or plaintext ones, as make a table forget; each of another requester.
 fn flood(replies: &mut Replies, name: &str, request: impl Fn(u32) -> Request, now: Instant) {
-    for number in 0..4 * FULL as u32 {
+    for number in 0..FLOOD {
         let reply = format!("_INBOX.{name}.{number}");
         replies
             .request_delivered(reply.as_bytes(), request(number), now)
@@ -110,15 +111,18 @@ fn flood(replies: &mut Replies, name: &str, request: impl Fn(u32) -> Request, no
 
 /// Requests of a keyring that come one after the other, so late that nothing is known of those before; and when that is.
 fn later(replies: &mut Replies, keyring: KeyringId, now: Instant) -> Instant {
-    let hour = std::time::Duration::from_hours(1);
+    let after = |hours| {
+        now.checked_add(std::time::Duration::from_hours(hours))
+            .unwrap()
+    };
     for number in 1..4 {
         let reply = format!("_INBOX.later.{keyring:?}.{number}");
         let request = Request::Sealed(keyring, id(number));
         replies
-            .request_delivered(reply.as_bytes(), request, now + hour * number)
+            .request_delivered(reply.as_bytes(), request, after(u64::from(number)))
             .unwrap();
     }
-    now + hour * 4
+    after(4)
 }
 
 #[test]
@@ -140,7 +144,7 @@ fn flood_of_requests_that_are_answered_forgets_none_that_waits() {
     replies
         .request_delivered(INBOX, Request::Sealed(a, id(0)), now)
         .unwrap();
-    for number in 0..4 * FULL as u32 {
+    for number in 0..FLOOD {
         let reply = format!("_INBOX.flood.{number}");
         let request = Request::Sealed(a, id(number));
         replies

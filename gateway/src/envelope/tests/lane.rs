@@ -135,7 +135,7 @@ fn lane_seals_on_one_subject_after_another_as_a_fresh_one_would() {
                 .unwrap();
             assert_eq!(envelope, expected, "{subject:?}");
             let header = Header::parse(&envelope).unwrap();
-            let flags = subject.map_or(Flags::default(), |_| Flags::BOUND);
+            let flags = subject.map_or_else(Flags::default, |_| Flags::BOUND);
             assert_eq!((header.counter, header.flags), (count, flags));
             let mut plain = [0; 3];
             lane.open_on(&header, &mut opens, &envelope, &mut plain)
@@ -202,22 +202,24 @@ fn bindings() -> Vec<Binding<'static>> {
         counter: 7,
     };
     let subjects = [None, Some(&b"a.b"[..]), Some(LONG)];
-    let mut all = Vec::new();
-    for subject in subjects {
-        for reply in subjects {
-            for answers in [None, Some(request)] {
-                for passes_on in [false, true] {
-                    all.push(Binding {
-                        subject,
-                        answers,
-                        passes_on,
-                        reply,
-                    });
-                }
-            }
-        }
-    }
-    all
+    let both = subjects
+        .into_iter()
+        .flat_map(|subject| subjects.map(|reply| (subject, reply)));
+    let flags = [
+        (None, false),
+        (None, true),
+        (Some(request), false),
+        (Some(request), true),
+    ];
+    let all = both.flat_map(|(subject, reply)| {
+        flags.map(|(answers, passes_on)| Binding {
+            subject,
+            answers,
+            passes_on,
+            reply,
+        })
+    });
+    all.collect()
 }
 
 #[test]

@@ -37,9 +37,9 @@ enum Part {
     /// A number or a flag.
     Scalar,
     Text,
-    List(&'static Part),
+    List(&'static Self),
     /// These keys, and no others.
-    Object(&'static [(&'static str, Part)]),
+    Object(&'static [(&'static str, Self)]),
 }
 
 const GET: Part = Part::Object(&[

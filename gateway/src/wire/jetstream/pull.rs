@@ -26,11 +26,15 @@ pub fn widen_max_bytes(body: &[u8], overhead: usize, out: &mut Buffer) -> bool {
     let Ok(asked) = Asked::read(body) else {
         return false;
     };
-    write(body, asked.wider(overhead), false, out)
+    write(body, asked.wider(overhead), None, out)
 }
 
 /// What [`direct_get`] did, and what was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an answer of its own"
+)]
 pub struct Edited {
     /// Whether anything was appended; otherwise the body stays as it is.
     pub changed: bool,
@@ -48,27 +52,23 @@ pub fn direct_get(body: &[u8], overhead: usize, out: &mut Buffer) -> Edited {
         };
     };
     Edited {
-        changed: write(body, asked.wider(overhead), true, out),
+        changed: write(body, asked.wider(overhead), Some(b"false"), out),
         without_headers: asked.no_hdr && !asked.several,
     }
 }
 
-/// Appends `body` with the two edits; nothing when there is nothing to change.
-fn write(body: &[u8], wider: Option<(Span, i64)>, with_headers: bool, out: &mut Buffer) -> bool {
+/// Appends `body` with the two edits; nothing when there is nothing to change. `no_hdr` takes the place of a `true` of that key.
+fn write(body: &[u8], wider: Option<(Span, i64)>, no_hdr: Option<&[u8]>, out: &mut Buffer) -> bool {
     let mut copied = 0;
     for member in Members::new(body).flatten() {
         let is_wider = wider.filter(|(span, _)| span.at == member.at);
-        let is_shown = with_headers && member.value == b"true" && means(member.key, b"no_hdr");
-        if is_wider.is_none() && !is_shown {
+        let shown = no_hdr.filter(|_| member.value == b"true" && means(member.key, b"no_hdr"));
+        let wider = is_wider.map(|(_, max)| Decimal::new(usize::try_from(max).unwrap_or_default()));
+        let Some(value) = wider.as_ref().map(Decimal::digits).or(shown) else {
             continue;
-        }
+        };
         out.put(body.get(copied..member.at).unwrap_or_default());
-        match is_wider {
-            Some((_, max)) => {
-                out.put(Decimal::new(usize::try_from(max).unwrap_or_default()).digits())
-            }
-            None => out.put(b"false"),
-        }
+        out.put(value);
         copied = member.at.saturating_add(member.value.len());
     }
     if copied > 0 {
@@ -86,6 +86,7 @@ struct Span {
 
 /// What counts in a body.
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of the body")]
 struct Asked {
     max_bytes: Option<Span>,
     batch: i64,

@@ -14,10 +14,10 @@ pub(super) enum Shape {
     /// An object with these keys in their letter case, each at most once, and no others.
     Object(&'static [Key]),
     /// An object with any keys.
-    Map(&'static Shape),
+    Map(&'static Self),
     /// An array that is not empty.
-    List(&'static Shape),
-    AnyOf(&'static [Shape]),
+    List(&'static Self),
+    AnyOf(&'static [Self]),
 }
 
 /// A key that an object has.

@@ -63,6 +63,7 @@ fn body_that_the_server_refuses_is_left_to_it() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn body_with_two_meanings_is_not_clear() {
     let table = [
         (

@@ -88,10 +88,16 @@ fn of_suite(suite: u8) -> Vec<Vector> {
             &format!("{suite_name}, another key version and lane"),
         )
     });
+    all.extend(of_requests(suite, suite_name));
+    all.iter().map(Vector::derived::<Aws>).collect()
+}
+
+/// What is said of requests and bound to them.
+fn of_requests(suite: u8, suite_name: &str) -> [Vector; 5] {
     let request = || Some(hex(&[&[0xB7; 16][..], &[0, 0, 1, 2]].concat()));
     let inbox = || Some("_INBOX.alice.1".to_owned());
     let named = |what: &str| vector(suite, &format!("{suite_name}, {what}"));
-    all.extend([
+    [
         Vector {
             answers: request(),
             subject: inbox(),
@@ -116,8 +122,7 @@ fn of_suite(suite: u8) -> Vec<Vector> {
             passes_on: true,
             ..named("bound to everything")
         },
-    ]);
-    all.iter().map(Vector::derived::<Aws>).collect()
+    ]
 }
 
 /// Inputs that most vectors share; the rest is derived later.

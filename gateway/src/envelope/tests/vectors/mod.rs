@@ -151,6 +151,17 @@ impl Vector {
         VersionKey::derive(&self.keyring, self.number, &root.unwrap())
     }
 
+    /// What stands behind the header in the authenticated data.
+    fn bound_to(&self) -> Vec<u8> {
+        let len = |name: &str| u16::try_from(name.len()).unwrap().to_be_bytes();
+        let named = |name: &Option<String>| {
+            let name = name.as_deref();
+            name.map_or_else(Vec::new, |name| [&len(name)[..], name.as_bytes()].concat())
+        };
+        let request = self.answers.as_deref().map_or_else(Vec::new, bytes);
+        [named(&self.subject), request, named(&self.reply)].concat()
+    }
+
     /// Fills in everything that follows from the inputs, with `hkdf` and `sha2` and by concatenation: nothing of the code
     /// under test but the AEAD `A`.
     fn derived<A: Aead>(&self) -> Self {
@@ -182,18 +193,7 @@ impl Vector {
             | u8::from(self.reply.is_some()) << 3;
         let start = [0xFA, 0x4B, 0x10 | self.suite, flags];
         let header = [start.as_slice(), kid, &lane, &counter].concat();
-        let named = |name: &Option<String>| {
-            let name = name.as_deref().map(str::as_bytes);
-            name.map_or_else(Vec::new, |name| [len(name).as_slice(), name].concat())
-        };
-        let request = self.answers.as_deref().map_or_else(Vec::new, bytes);
-        let aad = [
-            header.as_slice(),
-            &named(&self.subject),
-            &request,
-            &named(&self.reply),
-        ]
-        .concat();
+        let aad = [header.as_slice(), &self.bound_to()].concat();
         let plaintext = bytes(&self.plaintext);
         let mut ciphertext = vec![0; plaintext.len()];
         let mut tag = [0; 16];
