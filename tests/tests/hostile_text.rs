@@ -4,6 +4,11 @@
     reason = "a test stops at the first thing that is not as expected"
 )]
 
+#![expect(
+    clippy::indexing_slicing,
+    reason = "a test stops at the first thing that is not as expected"
+)]
+
 use keyway_tests::command::{keyway, path};
 use keyway_tests::{Gateway, NatsServer, Raw, gateway, scratch};
 use serde_json::{Value, json};
@@ -249,7 +254,7 @@ fn ask(gateway: &Gateway, request: &str, body: &str) -> Vec<u8> {
         .windows(4)
         .position(|end| end == b"\r\n\r\n")
         .unwrap();
-    answer.split_off(body + 4)
+    answer.split_off(body.saturating_add(4))
 }
 
 #[test]

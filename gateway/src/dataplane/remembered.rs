@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use super::account::MOST;
 use super::{
-    Config, DeliverBatch, DeliverPath, Ends, Link, PublishBatch, PublishPath, Shared, Worker,
+    Config, Credential, DeliverBatch, DeliverPath, Ends, Link, PublishBatch, PublishPath, Shared, Worker,
 };
 use crate::clock::Clock;
 use crate::envelope::{OVERHEAD, Suite, VersionKey};
@@ -63,7 +63,11 @@ fn worker() -> Worker {
         budget: Arc::new(Budget::unlimited(1)),
     });
     let (keys, _misses) = Keys::new(Snapshot::new(policy, vec![version], Vec::new(), 1));
-    let shared = Shared::new(Config::default(), Arc::new(keys), Clock::system());
+    let config = Config {
+        verified: vec![Credential::User],
+        ..Config::default()
+    };
+    let shared = Shared::new(config, Arc::new(keys), Clock::system());
     Worker::new(WorkerId(0), Arc::new(shared))
 }
 

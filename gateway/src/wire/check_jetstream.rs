@@ -313,12 +313,14 @@ fn subjects_hold(data: &[u8]) {
     };
     let tokens: Vec<_> = text.split('.').collect();
     let expected = match tokens.as_slice() {
-        ["$JS", "ACK", s, c, n, seq, _, time, _] => Some((*s, *c, *n, *seq, *time)),
-        ["$JS", "ACK", _, _, s, c, n, seq, _, time, _, ..] => Some((*s, *c, *n, *seq, *time)),
+        ["$JS", "ACK", s, c, n, seq, own, time, _] => Some((*s, *c, *n, *seq, [*own, *time])),
+        ["$JS", "ACK", _, _, s, c, n, seq, own, time, _, ..] => {
+            Some((*s, *c, *n, *seq, [*own, *time]))
+        }
         _ => None,
     };
-    let expected = expected.and_then(|(stream, consumer, delivered, sequence, time)| {
-        digits(time)?;
+    let expected = expected.and_then(|(stream, consumer, delivered, sequence, others)| {
+        others.into_iter().try_for_each(|other| digits(other).map(drop))?;
         let numbers = (digits(delivered)?, digits(sequence)?);
         (!stream.is_empty() && !consumer.is_empty()).then_some((stream, consumer, numbers))
     });

@@ -118,7 +118,7 @@ const NAMINGS: [Naming; 18] = [
 fn say(agent: &mut Raw, naming: &Naming) -> Vec<String> {
     let own = || inbox().replace("test", "named");
     let reply = naming.reply.map_or_else(own, str::to_owned);
-    let total = naming.headers.len() + naming.body.len();
+    let total = naming.headers.len().saturating_add(naming.body.len());
     let line = if naming.headers.is_empty() {
         format!("PUB {} {reply} {total}\r\n", naming.subject)
     } else {

@@ -98,7 +98,7 @@ fn copy_of_a_message_with_the_headers_of_its_direct_get_is_readable() {
 
 #[test]
 fn answer_without_headers_is_what_the_client_asked_for() {
-    let (pair, mut victim) = scene(NatsServer::jetstream());
+    let (_pair, mut victim) = scene(NatsServer::jetstream());
     let reply = inbox();
     let body = br#"{"last_by_subj":"k.admin","no_hdr":true}"#;
     victim.request("$JS.API.DIRECT.GET.S", &reply, body);
