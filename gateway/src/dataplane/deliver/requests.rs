@@ -88,9 +88,12 @@ impl DeliverPath<'_> {
         if !replies::are_answers(look) {
             return true;
         }
+        let binds = |keyring| policy.keyring(keyring).is_some_and(|rule| rule.binds_answers);
         let request = match comes {
-            Comes::Sealed(keyring, header) if header.flags.has(Flags::PASSED_ON) => {
-                Request::PassedOn(keyring)
+            Comes::Sealed(keyring, header)
+                if header.flags.has(Flags::PASSED_ON) || !binds(keyring) =>
+            {
+                Request::PassedOn(keyring, header.id())
             }
             Comes::Sealed(keyring, header) => Request::Sealed(keyring, header.id()),
             Comes::Empty(keyring) => Request::Empty(keyring),

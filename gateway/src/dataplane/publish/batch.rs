@@ -258,7 +258,7 @@ impl<'s> PublishPath<'s> {
         }
         let (policy, generation) = (snapshot.policy(), snapshot.generation());
         let look = self.routes.look(policy, generation, publish.subject);
-        let seals = self.seals(look, publish);
+        let seals = self.seals(policy, look, publish);
         let what = (look, seals);
         if let Some(why) = self.forbidden(policy, what, publish) {
             self.forbid(snapshot, why, publish, out);

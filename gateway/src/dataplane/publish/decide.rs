@@ -34,13 +34,13 @@ impl Seals {
 
 impl PublishPath<'_> {
     /// What the subject says, and the requests that were delivered with it as their reply subject.
-    pub(super) fn seals(&self, look: Look, publish: &Publish<'_>) -> Seals {
+    pub(super) fn seals(&self, policy: &Policy, look: Look, publish: &Publish<'_>) -> Seals {
         let of_route = match look.route.covering() {
             Some(keyring) => Seals::Under(keyring, None),
             None => Seals::Never,
         };
         if look.role == Role::System && publish.subject.starts_with(FROM_STREAM) {
-            return self.in_place_of_an_acknowledgement(publish);
+            return self.in_place_of_an_acknowledgement(policy, publish);
         }
         if !replies::are_answers(look) {
             return of_route;
@@ -56,14 +56,14 @@ impl PublishPath<'_> {
 
     /// What is published where the server reads acknowledgements and is none is an answer to a message from a stream. The server
     /// ignores it.
-    fn in_place_of_an_acknowledgement(&self, publish: &Publish<'_>) -> Seals {
+    fn in_place_of_an_acknowledgement(&self, policy: &Policy, publish: &Publish<'_>) -> Seals {
         if jetstream::acknowledges(publish.payload) {
             return Seals::Never;
         }
         match self.link.borrow().replies.stored() {
-            Stored::Nothing => Seals::Never,
             Stored::One(keyring) => Seals::Under(keyring, None),
-            Stored::Several => Seals::Unclear,
+            Stored::Nothing if !policy.protects_anything() => Seals::Never,
+            Stored::Nothing | Stored::Several => Seals::Unclear,
         }
     }
 

@@ -21,7 +21,7 @@ pub(super) use owed::{Answer, Request, Taken};
 
 use asked::Asking;
 use owed::Owed;
-use table::Hash;
+pub(super) use table::Hash;
 
 /// The reply subject of every delivery from a stream; the server refuses a publish that names such a one.
 pub(super) const FROM_STREAM: &[u8] = b"$JS.ACK.";
@@ -72,7 +72,10 @@ impl Replies {
         request: Request,
         now: Instant,
     ) -> Result<(), Taken> {
-        let hashes = (self.hash(reply), self.hash(prefix(reply)));
+        let envelope = request
+            .envelope()
+            .map(|envelope| self.hasher.hash_one(envelope));
+        let hashes = (self.hash(reply), self.hash(prefix(reply)), envelope);
         self.owed.delivered(hashes, request, now)
     }
 
@@ -116,6 +119,16 @@ impl Replies {
         self.asked.published(hash, asked, now);
     }
 
+    /// What stands for a subject in [`Self::asked_by_hash`].
+    pub(super) fn hash(&self, subject: &[u8]) -> Hash {
+        self.hasher.hash_one(subject)
+    }
+
+    /// What the client asked for on the subject with this hash.
+    pub(super) fn asked_by_hash(&self, subject: Hash, now: Instant) -> Option<&Asked> {
+        self.asked.get(subject, now)
+    }
+
     /// What the client asked for on `subject`.
     pub(super) fn asked(&self, subject: &[u8], now: Instant) -> Option<&Asked> {
         if self.asked.is_empty() {
@@ -135,10 +148,6 @@ impl Replies {
     #[cfg(test)]
     pub(super) fn bytes(&self) -> usize {
         self.owed.bytes().saturating_add(self.asked.bytes())
-    }
-
-    fn hash(&self, subject: &[u8]) -> Hash {
-        self.hasher.hash_one(subject)
     }
 
     /// A message came in that is to be traced to this subject.

@@ -2,18 +2,18 @@
 //!
 //! An answer to a sealed request is sealed under the request's keyring and bound to the request; an answer to a plaintext request stays
 //! plaintext. Anybody on the bus can send a request that was captured once more, an empty one, or a plaintext one, with the reply subject
-//! of another. So one request at a time waits on a reply subject: what would make it unclear which one an answer is for is not delivered
-//! ([`Taken`]), and no reply subject ever changes its keyring while it is live.
+//! of another. So an answer is bound to one request on its reply subject, the latest that can be told from others; what would have it go to
+//! somebody else is not delivered ([`Taken`]), and no reply subject ever changes its keyring while it is live.
 //!
-//! | waits ↓, comes → | itself again | sealed | empty | passed on |
+//! | waits ↓, comes → | sealed | empty | passed on | in plaintext |
 //! |---|---|---|---|---|
-//! | sealed, no answer yet | stays | taken | taken | stays |
-//! | sealed, answered | stays | takes its place | takes its place | stays |
-//! | empty or passed on, no answer yet | | taken | stays | stays |
-//! | empty or passed on, answered | | takes its place | stays | stays |
-//! | another keyring's, or plaintext | | taken | taken | taken |
+//! | sealed, no answer yet | takes its place | taken | stays | taken |
+//! | sealed, answered | takes its place | takes its place | stays | taken |
+//! | empty or passed on | takes its place | stays | stays | taken |
+//! | in plaintext | takes its place | takes its place | takes its place | stays |
+//! | another keyring's | taken | taken | taken | taken |
 //!
-//! Each keyring has a table of its own, so that a flood pushes out none but its own; what waits for an answer outlasts what has had one.
+//! A request that comes with another reply subject than it came with before was captured by somebody, and is not delivered either. Each keyring has a table of its own, so that a flood pushes out none but its own; what waits for an answer outlasts what has had one.
 
 use std::collections::HashSet;
 use std::rc::Rc;
@@ -45,10 +45,10 @@ pub(in crate::dataplane) enum Request {
     /// Sealed.
     Sealed(KeyringId, EnvelopeId),
     /// Sealed, and its reply subject stands for more than this request.
-    PassedOn(KeyringId),
+    PassedOn(KeyringId, EnvelopeId),
 }
 
-/// Another request waits on its reply subject.
+/// Another request waits on its reply subject, or it waits on another reply subject itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::dataplane) struct Taken;
 
@@ -77,11 +77,17 @@ struct Waiting {
 struct Place {
     keyring: Option<KeyringId>,
     table: Table<Waiting>,
+    /// The reply subjects with which sealed requests came.
+    came: Table<Came>,
     /// How their reply subjects begin: all but the last token.
     prefixes: HashSet<Hash, foldhash::fast::RandomState>,
     /// Whether there are more than that.
     any_prefix: bool,
 }
+
+/// With which reply subject a request came.
+#[derive(Clone, Copy)]
+struct Came(Hash);
 
 /// What the client owes.
 pub(super) struct Owed {
@@ -95,20 +101,35 @@ impl Entry for Waiting {
     }
 }
 
+impl Entry for Came {
+    fn is_pending(&self) -> bool {
+        false
+    }
+}
+
 impl Request {
     const fn keyring(self) -> Option<KeyringId> {
         match self {
             Self::Plain => None,
-            Self::Empty(keyring) | Self::Sealed(keyring, _) | Self::PassedOn(keyring) => {
+            Self::Empty(keyring) | Self::Sealed(keyring, _) | Self::PassedOn(keyring, _) => {
                 Some(keyring)
             }
         }
     }
 
+    /// What an answer can be bound to.
     const fn id(self) -> Option<EnvelopeId> {
         match self {
             Self::Sealed(_, id) => Some(id),
-            Self::Plain | Self::Empty(_) | Self::PassedOn(_) => None,
+            Self::Plain | Self::Empty(_) | Self::PassedOn(..) => None,
+        }
+    }
+
+    /// The name of its envelope.
+    pub(super) const fn envelope(self) -> Option<EnvelopeId> {
+        match self {
+            Self::Sealed(_, id) | Self::PassedOn(_, id) => Some(id),
+            Self::Plain | Self::Empty(_) => None,
         }
     }
 }
@@ -116,15 +137,16 @@ impl Request {
 impl Waiting {
     /// What waits on a subject once this request of the same keyring has come, too.
     fn met_by(self, request: Request) -> Result<Self, Taken> {
+        let takes_its_place = Self {
+            id: request.id(),
+            answered: false,
+        };
         match request {
-            Request::Plain | Request::PassedOn(_) => Ok(self),
+            Request::Plain | Request::PassedOn(..) => Ok(self),
             Request::Empty(_) if self.id.is_none() => Ok(self),
+            Request::Empty(_) if !self.answered => Err(Taken),
             Request::Sealed(_, id) if self.id == Some(id) => Ok(self),
-            Request::Empty(_) | Request::Sealed(..) if self.answered => Ok(Self {
-                id: request.id(),
-                answered: false,
-            }),
-            Request::Empty(_) | Request::Sealed(..) => Err(Taken),
+            Request::Empty(_) | Request::Sealed(..) => Ok(takes_its_place),
         }
     }
 }
@@ -137,30 +159,44 @@ impl Owed {
         }
     }
 
-    /// A request comes. `prefix` is the hash of all but the last token of its reply subject.
+    /// A request comes. `prefix` is the hash of all but the last token of its reply subject, `envelope` that of its envelope's name.
     pub(super) fn delivered(
         &mut self,
-        (reply, prefix): (Hash, Hash),
+        (reply, prefix, envelope): (Hash, Hash, Option<Hash>),
         request: Request,
         now: Instant,
     ) -> Result<(), Taken> {
         let keyring = request.keyring();
-        let waits = self
-            .places
-            .iter()
-            .find_map(|place| Some((place.keyring, *place.table.live(reply, now)?)));
-        let waiting = match waits {
-            Some((owner, _)) if owner != keyring => return Err(Taken),
-            Some((_, waiting)) => waiting.met_by(request)?,
+        let others = self.places.iter().filter(|place| place.keyring != keyring);
+        for other in others {
+            let in_the_way = keyring.is_none() || other.keyring.is_some();
+            if in_the_way && other.table.live(reply, now).is_some() {
+                return Err(Taken);
+            }
+        }
+        let account = Rc::clone(&self.account);
+        let place = self.place(keyring);
+        let came = envelope.and_then(|envelope| place.came.live(envelope, now));
+        if came.is_some_and(|came| came.0 != reply) {
+            return Err(Taken);
+        }
+        let waiting = match place.table.live(reply, now) {
+            Some(waiting) => waiting.met_by(request)?,
             None => Waiting {
                 id: request.id(),
                 answered: false,
             },
         };
-        let account = Rc::clone(&self.account);
-        let place = self.place(keyring);
         place.begins(prefix, &account);
         place.table.insert(reply, waiting, now);
+        if let Some(envelope) = envelope {
+            place.came.insert(envelope, Came(reply), now);
+        }
+        // What it takes the place of.
+        let plain = self.places.iter_mut().find(|place| place.keyring.is_none());
+        if let Some(plain) = plain.filter(|_| keyring.is_some()) {
+            plain.table.remove(reply);
+        }
         Ok(())
     }
 
@@ -211,7 +247,8 @@ impl Owed {
     pub(super) fn bytes(&self) -> usize {
         let of = |place: &Place| {
             let prefixes = place.prefixes.len().saturating_mul(PREFIX);
-            place.table.bytes().saturating_add(prefixes)
+            let tables = place.table.bytes().saturating_add(place.came.bytes());
+            tables.saturating_add(prefixes)
         };
         self.places.iter().map(of).sum()
     }
@@ -227,6 +264,7 @@ impl Owed {
             self.places.push(Place {
                 keyring,
                 table: Table::new(life, Rc::clone(&self.account)),
+                came: Table::new(life, Rc::clone(&self.account)),
                 prefixes: HashSet::default(),
                 any_prefix: false,
             });

@@ -16,7 +16,7 @@ pub(super) const FULL: usize = 14_336;
 const CARRIED: usize = FULL / 4;
 
 /// The hash of a subject.
-pub(super) type Hash = u64;
+pub(in crate::dataplane) type Hash = u64;
 
 /// What is kept of one subject.
 pub(super) trait Entry {
@@ -96,6 +96,12 @@ impl<V: Entry> Table<V> {
             .into_iter()
             .filter(|generation| !generation.is_older_than(twice, now))
             .find_map(|generation| generation.entries.get(&hash))
+    }
+
+    /// Forgets a subject.
+    pub(super) fn remove(&mut self, hash: Hash) {
+        self.young.entries.remove(&hash);
+        self.old.entries.remove(&hash);
     }
 
     /// Whether it knows nothing.
