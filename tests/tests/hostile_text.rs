@@ -3,7 +3,6 @@
     clippy::unwrap_used,
     reason = "a test stops at the first thing that is not as expected"
 )]
-
 #![expect(
     clippy::indexing_slicing,
     reason = "a test stops at the first thing that is not as expected"

@@ -13,7 +13,8 @@ use std::sync::Arc;
 
 use super::account::MOST;
 use super::{
-    Config, Credential, DeliverBatch, DeliverPath, Ends, Link, PublishBatch, PublishPath, Shared, Worker,
+    Config, Credential, DeliverBatch, DeliverPath, Ends, Link, PublishBatch, PublishPath, Shared,
+    Worker,
 };
 use crate::clock::Clock;
 use crate::envelope::{OVERHEAD, Suite, VersionKey};

@@ -320,7 +320,9 @@ fn subjects_hold(data: &[u8]) {
         _ => None,
     };
     let expected = expected.and_then(|(stream, consumer, delivered, sequence, others)| {
-        others.into_iter().try_for_each(|other| digits(other).map(drop))?;
+        others
+            .into_iter()
+            .try_for_each(|other| digits(other).map(drop))?;
         let numbers = (digits(delivered)?, digits(sequence)?);
         (!stream.is_empty() && !consumer.is_empty()).then_some((stream, consumer, numbers))
     });

@@ -10,6 +10,7 @@
 
 mod answers;
 mod barred;
+mod consumers;
 mod destinations;
 mod headers;
 mod replay;

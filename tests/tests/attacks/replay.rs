@@ -13,6 +13,7 @@ struct Scene {
 fn scene(tables: &str) -> Scene {
     let pair = Pair::with(NatsServer::start(), "", tables);
     let mut service = pair.subscriber("svc.*");
+    service.subscribe("$SRV.PING");
     let mut tap = pair.tap();
     let mut a = pair.publisher();
     a.subscribe("_INBOX.a.*");
@@ -45,10 +46,14 @@ fn replayed_request_is_not_answered_to_another_requester() {
     // B waits for another service.
     b.request("elsewhere", "_INBOX.b.1", b"of B");
     b.take();
+    // One that has not had the request itself.
+    let mut other = scene.pair.subscriber("svc.*");
     replay(&scene, "_INBOX.b.1");
-    assert_eq!(scene.service.message("svc.balance").payload(), b"of A");
-    scene.service.publish("_INBOX.b.1", b"A has 7");
+    assert_eq!(other.message("svc.balance").payload(), b"of A");
+    other.publish("_INBOX.b.1", b"A has 7");
     assert_eq!(arrived(&mut b), []);
+    assert_eq!(arrived(&mut scene.service), []);
+    assert_eq!(withheld(&scene.pair.deliver, "reply"), 1.0);
     assert_eq!(withheld(&scene.pair.publish, "unauthentic"), 1.0);
 }
 
@@ -126,6 +131,48 @@ fn several_requests_on_one_reply_subject_are_all_answered() {
     assert_eq!(service.take_arrived().len(), 1);
     service.publish("_INBOX.fixed", SAID);
     assert_eq!(again.message("_INBOX.fixed").payload(), SAID);
+}
+
+#[test]
+fn requests_on_a_fixed_reply_subject_arrive_whatever_came_with_it_before_and_is_not_answered() {
+    let Scene {
+        pair, mut service, ..
+    } = scene("");
+    let mut keyless = pair.bare();
+    for (number, first) in ["", "in the clear", "sealed"].into_iter().enumerate() {
+        let reply = format!("_INBOX.fixed{number}");
+        match first {
+            "sealed" => pair.publisher().request("svc.balance", &reply, b"first"),
+            "" => keyless.request("svc.balance", &reply, b""),
+            _ => keyless.request("$SRV.PING", &reply, first.as_bytes()),
+        }
+        keyless.flush();
+        service.take_arrived();
+        // A new connection each, as after a restart.
+        for _ in 0..2 {
+            let mut asks = pair.publisher();
+            asks.subscribe(&reply);
+            asks.request("svc.balance", &reply, b"of A");
+            assert_eq!(service.message("svc.balance").payload(), b"of A", "{first}");
+            service.take();
+            service.publish(&reply, SAID);
+            assert_eq!(asks.message(&reply).payload(), SAID, "{first}");
+        }
+    }
+}
+
+#[test]
+fn requests_under_unbound_answers_on_one_reply_subject_all_arrive() {
+    let tables = "[[keyring]]\nname = \"all\"\nsubjects = \">\"\nanswers = \"unbound\"\n";
+    let Scene {
+        pair, mut service, ..
+    } = scene(tables);
+    for _ in 0..3 {
+        pair.publisher()
+            .request("svc.balance", "_INBOX.fixed", b"again");
+        assert_eq!(service.message("svc.balance").payload(), b"again");
+        service.take();
+    }
 }
 
 #[test]

@@ -92,6 +92,9 @@ impl Judge<'_> {
         if message.payload.is_empty() {
             return self.of_empty(look, message);
         }
+        if let Some(fate) = self.sent_elsewhere(look, message) {
+            return fate;
+        }
         match look.route {
             // Nobody is asked for an answer there.
             Route::Keyring(keyring) if look.work().is_some() && is_envelope(message.payload) => {
@@ -160,6 +163,30 @@ impl Judge<'_> {
             .keyring()
             .is_some_and(|keyring| !self.shared.accepts_plaintext(self.policy, keyring));
         strict && !(status && reply.starts_with(FLOW_CONTROL))
+    }
+
+    /// What a push consumer sends to a subscription, under the subject that it is stored under, where it must not come. Whoever may
+    /// create consumers can have one send what is stored on a subject of their own to where the client waits for an answer, or for what
+    /// is published on a protected subject. Many clients do not look at the subject of what comes there.
+    fn sent_elsewhere(&self, look: Look, message: &Message<'_>) -> Option<Fate> {
+        let from_stream = |reply: &[u8]| reply.starts_with(FROM_STREAM);
+        if !message.reply.is_some_and(from_stream) || !self.policy.protects_anything() {
+            return None;
+        }
+        let replies = &self.link.replies;
+        let (on, asked) = replies.comes_elsewhere(message.sid, message.subject, self.now)?;
+        let awaits_answer = asked.is_some_and(|asked| {
+            asked.is(Class::Protected) && !asked.is_any(&[Class::Pull, Class::Open])
+        });
+        if awaits_answer {
+            return Some(Fate::Withhold(look.route.keyring(), Cause::Answer));
+        }
+        let keyring = on.keyring?;
+        let unprotected = look.route == Route::Pass && !is_bound(message.payload);
+        if !unprotected || self.shared.accepts_plaintext(self.policy, keyring) {
+            return None;
+        }
+        Some(Fate::Withhold(Some(keyring), Cause::Plaintext))
     }
 
     fn of_empty(&self, look: Look, message: &Message<'_>) -> Fate {
@@ -237,8 +264,7 @@ pub(super) fn wants_no_headers(asked: &Asked) -> bool {
 /// What is an envelope is opened where it can be; the rest is plaintext, also what only begins like one: one random payload in 65,536
 /// does. What is bound to a keyring alone is none of this subject's.
 pub(super) fn unprotected(message: &Message<'_>) -> Fate {
-    let bound = keyring::flags(message.payload).has(Flags::BOUND);
-    if bound {
+    if is_bound(message.payload) {
         Fate::Open(Opening {
             expected: [None; 2],
             request: None,
@@ -248,6 +274,11 @@ pub(super) fn unprotected(message: &Message<'_>) -> Fate {
     } else {
         Fate::Pass
     }
+}
+
+/// Whether it is an envelope that is bound to its subject.
+fn is_bound(payload: &[u8]) -> bool {
+    keyring::flags(payload).has(Flags::BOUND)
 }
 
 pub(super) fn is_envelope(payload: &[u8]) -> bool {

@@ -88,7 +88,11 @@ impl DeliverPath<'_> {
         if !replies::are_answers(look) {
             return true;
         }
-        let binds = |keyring| policy.keyring(keyring).is_some_and(|rule| rule.binds_answers);
+        let binds = |keyring| {
+            policy
+                .keyring(keyring)
+                .is_some_and(|rule| rule.binds_answers)
+        };
         let request = match comes {
             Comes::Sealed(keyring, header)
                 if header.flags.has(Flags::PASSED_ON) || !binds(keyring) =>

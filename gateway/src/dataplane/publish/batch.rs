@@ -6,8 +6,9 @@ use std::time::Instant;
 use crate::envelope::{Binding, EnvelopeId, OVERHEAD};
 use crate::keyring::{SealRefused, Snapshot};
 use crate::metrics::{Cause, Direction, Side, Stage, Stopwatch};
-use crate::policy::{Bind, KeyringId};
+use crate::policy::{Bind, KeyringId, Policy};
 use crate::wire::connect::Connect;
+use crate::wire::subject::is_literal;
 use crate::wire::write::{self, Decimal, PublishLine};
 use crate::wire::{Buffer, ClientOp, ClientParser, Limits, Malformed, Publish, Step};
 
@@ -190,10 +191,15 @@ impl<'s> PublishPath<'s> {
                 sid,
             } => {
                 if !self.refuses_subscription(snapshot, subject, queue, out) {
+                    self.subscribes(snapshot.policy(), sid, subject);
                     write::subscribe(out, subject, queue, sid, arg_len);
                 }
             }
-            ClientOp::Unsubscribe { sid, max } => write::unsubscribe(out, sid, max, arg_len),
+            ClientOp::Unsubscribe { sid, max } => {
+                let replies = &mut self.link.borrow_mut().replies;
+                replies.unsubscribed(sid, max.is_none());
+                write::unsubscribe(out, sid, max, arg_len);
+            }
             ClientOp::Ping => {
                 self.link.borrow_mut().refusals.ping();
                 write::ping(out);
@@ -204,6 +210,15 @@ impl<'s> PublishPath<'s> {
             ClientOp::Err { text } => write::err(out, text),
         }
         Ok(())
+    }
+
+    fn subscribes(&self, policy: &Policy, sid: &[u8], filter: &[u8]) {
+        if policy.protects_anything() {
+            let whole = is_literal(filter) || policy.seals_every(filter);
+            let keyring = policy.reaches(filter, |_| whole);
+            let replies = &mut self.link.borrow_mut().replies;
+            replies.subscribed(sid, (filter, keyring), self.now);
+        }
     }
 
     /// Who speaks before its CONNECT may be anybody, as far as the server is concerned.

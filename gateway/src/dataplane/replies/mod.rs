@@ -1,8 +1,9 @@
-//! What reply subjects stand for, on one connection: what the client owes requests that were delivered to it (`owed`), and what may
-//! answer those that it has published (`asked`).
+//! What reply subjects stand for, on one connection: what the client owes requests that were delivered to it (`owed`), what may
+//! answer those that it has published (`asked`), and where it listens (`subscribed`).
 
 mod asked;
 mod owed;
+mod subscribed;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -13,6 +14,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use crate::policy::{KeyringId, Look, Role};
+use crate::wire::subject::is_literal;
 
 use super::account::Account;
 
@@ -21,7 +23,8 @@ pub(super) use owed::{Answer, Request, Taken};
 
 use asked::Asking;
 use owed::Owed;
-pub(super) use table::Hash;
+use subscribed::{Subscribed, Subscription};
+use table::Hash;
 
 /// The reply subject of every delivery from a stream; the server refuses a publish that names such a one.
 pub(super) const FROM_STREAM: &[u8] = b"$JS.ACK.";
@@ -34,6 +37,7 @@ pub(super) struct Replies {
     hasher: foldhash::quality::RandomState,
     owed: Owed,
     asked: Asking,
+    subscribed: Subscribed,
     stored: Stored,
     /// Where messages that came in want to be traced, unless there are too many.
     traces: HashSet<Hash, foldhash::fast::RandomState>,
@@ -57,6 +61,7 @@ impl Replies {
             hasher: foldhash::quality::RandomState::default(),
             owed: Owed::new(Rc::clone(account)),
             asked: Asking::new(Rc::clone(account)),
+            subscribed: Subscribed::new(Rc::clone(account)),
             stored: Stored::Nothing,
             traces: HashSet::default(),
         }
@@ -119,14 +124,44 @@ impl Replies {
         self.asked.published(hash, asked, now);
     }
 
-    /// What stands for a subject in [`Self::asked_by_hash`].
-    pub(super) fn hash(&self, subject: &[u8]) -> Hash {
-        self.hasher.hash_one(subject)
+    /// The client subscribes; with a keyring, if all that is published where `filter` matches is sealed.
+    pub(super) fn subscribed(
+        &mut self,
+        sid: &[u8],
+        (filter, keyring): (&[u8], Option<KeyringId>),
+        now: Instant,
+    ) {
+        let subject = is_literal(filter).then(|| self.hash(batch(filter)));
+        let sid = self.hash(sid);
+        // It may stand for another filter already.
+        self.subscribed.unsubscribed(sid, true);
+        if subject.is_some() || keyring.is_some() {
+            self.subscribed.subscribed(sid, (subject, keyring), now);
+        }
     }
 
-    /// What the client asked for on the subject with this hash.
-    pub(super) fn asked_by_hash(&self, subject: Hash, now: Instant) -> Option<&Asked> {
-        self.asked.get(subject, now)
+    /// The client ends a subscription, at once or after some more messages.
+    pub(super) fn unsubscribed(&mut self, sid: &[u8], at_once: bool) {
+        if !self.subscribed.is_empty() {
+            self.subscribed.unsubscribed(self.hash(sid), at_once);
+        }
+    }
+
+    /// The subscription on which a message comes whose subject is not what was subscribed to, and what the client has asked for there.
+    pub(super) fn comes_elsewhere(
+        &self,
+        sid: &[u8],
+        subject: &[u8],
+        now: Instant,
+    ) -> Option<(Subscription, Option<&Asked>)> {
+        let subscription = *self.subscribed.get(self.hash(sid), now)?;
+        let asked = match subscription.subject {
+            Some(filter) if filter == self.hash(batch(subject)) => return None,
+            Some(filter) => self.asked.get(filter, now),
+            // Who asks under wildcards tells answers apart by their subjects.
+            None => None,
+        };
+        Some((subscription, asked))
     }
 
     /// What the client asked for on `subject`.
@@ -147,7 +182,16 @@ impl Replies {
     /// What is remembered, in bytes.
     #[cfg(test)]
     pub(super) fn bytes(&self) -> usize {
-        self.owed.bytes().saturating_add(self.asked.bytes())
+        let tables = [
+            self.owed.bytes(),
+            self.asked.bytes(),
+            self.subscribed.bytes(),
+        ];
+        tables.iter().sum()
+    }
+
+    fn hash(&self, subject: &[u8]) -> Hash {
+        self.hasher.hash_one(subject)
     }
 
     /// A message came in that is to be traced to this subject.

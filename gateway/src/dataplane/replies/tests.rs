@@ -34,42 +34,42 @@ const fn id(counter: u32) -> EnvelopeId {
 const INBOX: &[u8] = b"_INBOX.x.1";
 
 #[test]
-fn one_request_at_a_time_waits_on_a_reply_subject() {
+fn latest_request_that_can_be_told_from_others_is_the_one_that_is_answered() {
     let [a, b] = keyrings();
     let (one, two) = (Request::Sealed(a, id(1)), Request::Sealed(a, id(2)));
-    let (empty, passed_on) = (Request::Empty(a), Request::PassedOn(a));
+    let (empty, passed_on) = (Request::Empty(a), Request::PassedOn(a, id(3)));
     let other = [
         Request::Sealed(b, id(1)),
         Request::Empty(b),
-        Request::PassedOn(b),
+        Request::PassedOn(b, id(3)),
         Request::Plain,
     ];
-    let stays = Ok(Some(id(1)));
-    // What waits, whether it has been answered, what comes, and to what an answer is bound then.
+    let bound = |counter| Ok(Answer::Sealed(a, Some(id(counter))));
+    let unbound = Ok(Answer::Sealed(a, None));
+    // What waits, whether it has been answered, what comes, and what an answer is then.
     let mut rows = vec![
-        (one, false, one, stays),
-        (one, false, two, Err(Taken)),
+        (one, false, one, bound(1)),
+        (one, false, two, bound(2)),
         (one, false, empty, Err(Taken)),
-        (one, false, passed_on, stays),
-        (one, true, one, stays),
-        (one, true, two, Ok(Some(id(2)))),
-        (one, true, empty, Ok(None)),
-        (one, true, passed_on, stays),
+        (one, false, passed_on, bound(1)),
+        (one, true, one, bound(1)),
+        (one, true, two, bound(2)),
+        (one, true, empty, unbound),
+        (one, true, passed_on, bound(1)),
     ];
-    for waits in [empty, passed_on] {
-        rows.extend([
-            (waits, false, two, Err(Taken)),
-            (waits, false, empty, Ok(None)),
-            (waits, false, passed_on, Ok(None)),
-            (waits, true, two, Ok(Some(id(2)))),
-            (waits, true, empty, Ok(None)),
-            (waits, true, passed_on, Ok(None)),
-        ]);
-    }
-    for waits in [one, empty, passed_on] {
-        for answered in [false, true] {
+    for answered in [false, true] {
+        for waits in [empty, passed_on] {
+            rows.push((waits, answered, two, bound(2)));
+            rows.push((waits, answered, empty, unbound));
+            rows.push((waits, answered, passed_on, unbound));
+        }
+        for waits in [one, empty, passed_on] {
             rows.extend(other.map(|comes| (waits, answered, comes, Err(Taken))));
         }
+        rows.push((Request::Plain, answered, two, bound(2)));
+        rows.push((Request::Plain, answered, empty, unbound));
+        rows.push((Request::Plain, answered, passed_on, unbound));
+        rows.push((Request::Plain, answered, Request::Plain, Ok(Answer::Plain)));
     }
     for (waits, answered, comes, expected) in rows {
         let (mut replies, now) = start();
@@ -80,23 +80,26 @@ fn one_request_at_a_time_waits_on_a_reply_subject() {
         let met = replies.request_delivered(INBOX, comes, now);
         let row = format!("{waits:?} {answered} {comes:?}");
         assert_eq!(met, expected.map(|_| ()), "{row}");
-        if let Ok(bound_to) = expected {
-            let owes = Answer::Sealed(a, bound_to);
-            assert_eq!(replies.answer_to(INBOX), owes, "{row}");
+        if let Ok(answer) = expected {
+            assert_eq!(replies.answer_to(INBOX), answer, "{row}");
         }
     }
 }
 
 #[test]
-fn sealed_request_never_takes_the_place_of_a_plaintext_one() {
+fn envelope_that_came_as_a_request_with_one_reply_subject_is_none_with_another() {
     let [a, _] = keyrings();
-    let (mut replies, now) = start();
-    replies
-        .request_delivered(INBOX, Request::Plain, now)
-        .unwrap();
-    assert_eq!(replies.answer_to(INBOX), Answer::Plain);
-    let sealed = Request::Sealed(a, id(1));
-    assert_eq!(replies.request_delivered(INBOX, sealed, now), Err(Taken));
+    let requests = [Request::Sealed(a, id(1)), Request::PassedOn(a, id(1))];
+    for (first, again) in requests.iter().zip(requests.iter().rev()) {
+        let (mut replies, now) = start();
+        replies.request_delivered(INBOX, *first, now).unwrap();
+        for comes in [first, again] {
+            let met = replies.request_delivered(b"_INBOX.y.1", *comes, now);
+            assert_eq!(met, Err(Taken), "{first:?} {comes:?}");
+            assert_eq!(replies.answer_to(b"_INBOX.y.1"), Answer::Unknown);
+        }
+        replies.request_delivered(INBOX, *first, now).unwrap();
+    }
 }
 
 /// As many requests of a keyring, or plaintext ones, as make a table forget; each of another requester.
@@ -146,7 +149,7 @@ fn flood_of_requests_that_are_answered_forgets_none_that_waits() {
         .unwrap();
     for number in 0..FLOOD {
         let reply = format!("_INBOX.flood.{number}");
-        let request = Request::Sealed(a, id(number));
+        let request = Request::Sealed(a, id(number + 1));
         replies
             .request_delivered(reply.as_bytes(), request, now)
             .unwrap();
@@ -159,9 +162,9 @@ fn flood_of_requests_that_are_answered_forgets_none_that_waits() {
 fn answer_to_a_forgotten_request_is_sealed_under_its_own_keyring_whatever_was_asked_last() {
     let [a, b] = keyrings();
     let (mut replies, now) = start();
-    for reply in [INBOX, b"inbox.of.my.own.1"] {
+    for (number, reply) in (10..).zip([INBOX, b"inbox.of.my.own.1"]) {
         replies
-            .request_delivered(reply, Request::Sealed(a, id(0)), now)
+            .request_delivered(reply, Request::Sealed(a, id(number)), now)
             .unwrap();
     }
     let now = later(&mut replies, a, now);

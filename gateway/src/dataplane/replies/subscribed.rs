@@ -1,0 +1,80 @@
+//! The client's subscriptions, as far as what comes on one is judged by its filter.
+//!
+//! The server delivers to a subscription what is published where it matches, under that subject, and what a push consumer sends there,
+//! under the subject that it is stored under. Whoever may create consumers on the bus can name what somebody else has subscribed to.
+//! A filter with wildcards gets it too, once anybody has subscribed to the subject itself (measured with 2.15.1).
+//! The newest 14,336 are known at least; one that ends by itself (`UNSUB` with a maximum) is forgotten before others.
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use crate::dataplane::account::Account;
+use crate::policy::KeyringId;
+
+use super::table::{Entry, Hash, Table};
+
+/// A subscription of the client's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::dataplane) struct Subscription {
+    /// The filter, if it is a subject.
+    pub(in crate::dataplane) subject: Option<Hash>,
+    /// A keyring, if all that is published where it matches is sealed.
+    pub(in crate::dataplane) keyring: Option<KeyringId>,
+    /// Whether it lasts until the client ends it.
+    lasts: bool,
+}
+
+/// What the client has subscribed to.
+pub(super) struct Subscribed {
+    table: Table<Subscription>,
+}
+
+impl Entry for Subscription {
+    fn is_pending(&self) -> bool {
+        self.lasts
+    }
+}
+
+impl Subscribed {
+    pub(super) fn new(account: Rc<Account>) -> Self {
+        Self {
+            // No age makes a subscription end.
+            table: Table::new(Duration::MAX, account),
+        }
+    }
+
+    pub(super) fn subscribed(
+        &mut self,
+        sid: Hash,
+        (subject, keyring): (Option<Hash>, Option<KeyringId>),
+        now: Instant,
+    ) {
+        let subscription = Subscription {
+            subject,
+            keyring,
+            lasts: true,
+        };
+        self.table.insert(sid, subscription, now);
+    }
+
+    pub(super) fn unsubscribed(&mut self, sid: Hash, at_once: bool) {
+        if at_once {
+            self.table.remove(sid);
+        } else if let Some(subscription) = self.table.get_mut(sid) {
+            subscription.lasts = false;
+        }
+    }
+
+    pub(super) fn get(&self, sid: Hash, now: Instant) -> Option<&Subscription> {
+        self.table.live(sid, now)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        self.table.bytes()
+    }
+}
