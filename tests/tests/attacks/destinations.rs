@@ -23,7 +23,7 @@ const fn naming(what: &'static str, subject: &'static str, body: &'static str) -
     }
 }
 
-const NAMINGS: [Naming; 18] = [
+const NAMINGS: [Naming; 22] = [
     Naming {
         reply: Some("plans.x"),
         ..naming("reply subject of a request", "open.echo", "FORGED")
@@ -98,6 +98,26 @@ const NAMINGS: [Naming; 18] = [
         r#"{"name":"R","subjects":["r.>"],"storage":"memory","subject_transform":{"src":"r.*","dest":"plans.{{wildcard(1)}}"}}"#,
     ),
     naming(
+        "republish of everything",
+        "$JS.API.STREAM.CREATE.R",
+        r#"{"name":"R","subjects":["r.>"],"storage":"memory","republish":{"dest":"free.>"}}"#,
+    ),
+    naming(
+        "subject transform of everything",
+        "$JS.API.STREAM.CREATE.R",
+        r#"{"name":"R","subjects":["r.>"],"storage":"memory","subject_transform":{"src":"","dest":"free.>"}}"#,
+    ),
+    naming(
+        "transform of all of a mirror",
+        "$JS.API.STREAM.CREATE.R",
+        r#"{"name":"R","storage":"memory","mirror":{"name":"S","subject_transforms":[{"src":null,"dest":"free.>"}]}}"#,
+    ),
+    naming(
+        "republish of all of a source",
+        "$JS.API.STREAM.CREATE.R",
+        r#"{"name":"R","storage":"memory","sources":[{"name":"S"}],"republish":{"dest":"free.>"}}"#,
+    ),
+    naming(
         "transform of a source",
         "$JS.API.STREAM.CREATE.R",
         r#"{"name":"R","storage":"memory","sources":[{"name":"S","subject_transforms":[{"src":"open.*","dest":"plans.$1"}]}]}"#,
@@ -165,6 +185,24 @@ fn who_may_publish_there_may_name_every_destination() {
     for naming in &NAMINGS {
         let none: Vec<String> = Vec::new();
         assert_eq!(say(&mut planner, naming), none, "{}", naming.what);
+    }
+    assert_eq!(refused(&gateway, "identity"), 0.0);
+}
+
+#[test]
+fn guest_makes_streams_that_copy_without_a_transform() {
+    let (_server, gateway) = gateway("");
+    let mut guest = Raw::greeted(gateway.addr(), GUEST);
+    guest.subscribe("_INBOX.test.*");
+    stream(&mut guest, "S", r#""open.t""#);
+    for config in [
+        r#"{"name":"M","storage":"memory","mirror":{"name":"S"}}"#,
+        r#"{"name":"C","storage":"memory","subject_transform":null,"sources":[{"name":"S","subject_transforms":[]}]}"#,
+        r#"{"name":"R","storage":"memory","subjects":["r.>"],"republish":{"src":"r.>","dest":"free.>"}}"#,
+    ] {
+        let name = config.get(9..10).unwrap();
+        let made = api(&mut guest, &format!("STREAM.CREATE.{name}"), config);
+        assert_eq!(made["config"]["name"], name, "{made}");
     }
     assert_eq!(refused(&gateway, "identity"), 0.0);
 }

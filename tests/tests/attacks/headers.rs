@@ -1,6 +1,6 @@
 //! Headers that a publisher writes and the server is believed to have written.
 
-use super::{SAID, answers, api, inbox, stream, withheld};
+use super::{SAID, answers, api, arrived, inbox, stream, withheld};
 use data_encoding::BASE64;
 use keyway_tests::{NatsServer, Pair, Raw};
 
@@ -142,4 +142,32 @@ fn moved_by_its_source(server: NatsServer) {
 #[test]
 fn source_that_a_publisher_has_written_opens_nothing() {
     moved_by_its_source(NatsServer::jetstream());
+}
+
+#[test]
+fn heartbeat_that_would_have_the_client_publish_to_a_protected_subject_is_withheld() {
+    let (pair, mut victim) = scene(NatsServer::jetstream());
+    victim.subscribe("push");
+    victim.subscribe("k.push");
+    victim.take();
+    let mut keyless = pair.bare();
+    let stalled = |value: &str| {
+        format!("NATS/1.0 100 Idle Heartbeat\r\nNats-Consumer-Stalled: {value}\r\n\r\n")
+    };
+    let forged = [
+        stalled("k.x"),
+        stalled("k.x").replace("Stalled", "stalled"),
+        stalled("$JS.FC.S.C.1\r\nNats-Consumer-Stalled: k.x"),
+        "NATS/1.0\r\nStatus: 100\r\nDescription: Idle Heartbeat\r\nNats-Consumer-Stalled: k.x\r\n\r\n".to_owned(),
+    ];
+    for headers in &forged {
+        for subject in ["push", "k.push"] {
+            keyless.publish_with(subject, headers, b"");
+        }
+    }
+    assert_eq!(arrived(&mut victim), []);
+    assert_eq!(withheld(&pair.deliver, "reply"), 8.0);
+    keyless.publish_with("push", &stalled("$JS.FC.S.C.1"), b"");
+    let got = victim.message("push");
+    assert_eq!(got.headers(), stalled("$JS.FC.S.C.1").as_bytes());
 }

@@ -7,6 +7,7 @@ mod candidates;
 mod fate;
 mod misses;
 mod requests;
+mod stalled;
 mod stored;
 mod streak;
 pub(super) mod timers;

@@ -7,7 +7,8 @@
 //! | `STREAM.CREATE`, `STREAM.UPDATE`, `STREAM.RESTORE` (in `config`) | `republish` and `subject_transform`: `src`, `dest` |
 //! | the same, in `mirror` and in each of `sources` | `name`, `filter_subject`; `subject_transforms`: `src`, `dest`; `external`: `api`, `deliver`; `consumer.deliver_subject` |
 //!
-//! Everything that could be read as one of these is named, whatever the server makes of duplicates.
+//! Everything that could be read as one of these is named, whatever the server makes of duplicates. A `src` that is absent, empty or
+//! `null` is `>` to the server, and here.
 
 use std::borrow::Cow;
 
@@ -120,7 +121,16 @@ fn copied(source: &[u8], each: Each<'_>) {
 }
 
 fn transformed(transform: &[u8], each: Each<'_>) {
-    strings(transform, "src", |subject| each(Place::From(subject)));
+    let (mut has_source, mut has_target) = (false, false);
+    strings(transform, "src", |subject| {
+        has_source = true;
+        each(Place::From(subject));
+    });
+    strings(transform, "dest", |_| has_target = true);
+    // Without a target nothing is renamed, and what is copied is what a source without a filter copies.
+    if has_target && !has_source {
+        each(Place::From(b">"));
+    }
     to(transform, "dest", each);
 }
 

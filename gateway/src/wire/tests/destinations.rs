@@ -73,9 +73,39 @@ fn stream_names_what_it_copies_and_where_to() {
 }
 
 #[test]
+fn transform_without_a_source_takes_everything() {
+    let holders = [
+        r#"{"republish":T}"#,
+        r#"{"subject_transform":T}"#,
+        r#"{"mirror":{"subject_transforms":[T]}}"#,
+        r#"{"sources":[{"subject_transforms":[T]}]}"#,
+    ];
+    let transforms = [
+        r#"{"dest":"d.>"}"#,
+        r#"{"src":"","dest":"d.>"}"#,
+        r#"{"dest":"d.>","src":null}"#,
+    ];
+    for holder in holders {
+        for transform in transforms {
+            let config = holder.replace('T', transform);
+            let places = ["from >", "to d.>"];
+            assert_eq!(named("STREAM.CREATE.S", &config), places, "{config}");
+            assert_eq!(named("STREAM.UPDATE.S", &config), places, "{config}");
+            let restore = format!(r#"{{"config":{config}}}"#);
+            assert_eq!(named("STREAM.RESTORE.S", &restore), places, "{config}");
+        }
+        for no_transform in ["null", "{}", r#"{"src":"","dest":""}"#] {
+            let config = holder.replace('T', no_transform);
+            assert_eq!(named("STREAM.CREATE.S", &config), [""; 0], "{config}");
+        }
+    }
+}
+
+#[test]
 fn every_place_that_some_reader_would_take_is_named() {
-    let body = r#"{"Republish":{"DEST":"a","dest":"b"},"republish":{"dest":null},"re\u0070ublish":{"de\u0073t":"c"}}"#;
-    assert_eq!(named("STREAM.CREATE.S", body), ["to a", "to b", "to c"]);
+    let body = r#"{"Republish":{"SRC":"s","DEST":"a","dest":"b"},"republish":{"dest":null},"re\u0070ublish":{"s\u0072c":"t","de\u0073t":"c"}}"#;
+    let places = ["from s", "to a", "to b", "from t", "to c"];
+    assert_eq!(named("STREAM.CREATE.S", body), places);
     let body = r#"{"sources":[{"consumer":{"deliver_subject":"a"}}],"sources":[null]}"#;
     assert_eq!(named("STREAM.CREATE.S", body), ["to a"]);
 }
@@ -98,8 +128,9 @@ fn destination_covers_whatever_its_mappings_can_give() {
         ("a.$x.$", "a.$x.$"),
     ];
     for (dest, pattern) in table {
-        let body = format!(r#"{{"subject_transform":{{"dest":"{dest}"}}}}"#);
-        assert_eq!(named("STREAM.CREATE.S", &body), [format!("to {pattern}")]);
+        let body = format!(r#"{{"subject_transform":{{"src":"s","dest":"{dest}"}}}}"#);
+        let places = ["from s".to_owned(), format!("to {pattern}")];
+        assert_eq!(named("STREAM.CREATE.S", &body), places);
     }
 }
 
