@@ -101,7 +101,8 @@ impl Link {
     pub(super) fn remembered(&self) -> Vec<Remembered> {
         let of = |what, bytes, bound| Remembered { what, bytes, bound };
         let line = Limits::default().max_server_line;
-        vec![
+        let replies = self.replies.bytes();
+        let mut all = vec![
             of("the server's INFO", self.info.len(), line),
             of("its nonce", self.nonce.as_ref().map_or(0, Vec::len), line),
             of(
@@ -110,7 +111,6 @@ impl Link {
                 3 * LONGEST_NAME,
             ),
             of("refusals", self.refusals.bytes(), refusals::MOST_BYTES),
-            of("replies", self.replies.bytes(), MOST),
             of(
                 "timers",
                 self.timers.len().saturating_mul(timers::PLACE),
@@ -121,7 +121,9 @@ impl Link {
                 self.to_server.capacity(),
                 2 * MOST_TO_SERVER,
             ),
-        ]
+        ];
+        all.extend(replies.map(|(what, bytes)| of(what, bytes, MOST)));
+        all
     }
 
     /// Nothing has been said yet.

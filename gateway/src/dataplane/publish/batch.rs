@@ -197,7 +197,7 @@ impl<'s> PublishPath<'s> {
             }
             ClientOp::Unsubscribe { sid, max } => {
                 let replies = &mut self.link.borrow_mut().replies;
-                replies.unsubscribed(sid, max.is_none());
+                replies.unsubscribed(sid, max);
                 write::unsubscribe(out, sid, max, arg_len);
             }
             ClientOp::Ping => {

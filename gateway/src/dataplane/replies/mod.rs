@@ -134,16 +134,21 @@ impl Replies {
         let subject = is_literal(filter).then(|| self.hash(batch(filter)));
         let sid = self.hash(sid);
         // It may stand for another filter already.
-        self.subscribed.unsubscribed(sid, true);
+        self.subscribed.unsubscribed(sid);
         if subject.is_some() || keyring.is_some() {
             self.subscribed.subscribed(sid, (subject, keyring), now);
         }
     }
 
-    /// The client ends a subscription, at once or after some more messages.
-    pub(super) fn unsubscribed(&mut self, sid: &[u8], at_once: bool) {
-        if !self.subscribed.is_empty() {
-            self.subscribed.unsubscribed(self.hash(sid), at_once);
+    /// The client ends a subscription, at once or after so many messages in all.
+    pub(super) fn unsubscribed(&mut self, sid: &[u8], max: Option<&[u8]>) {
+        if self.subscribed.is_empty() {
+            return;
+        }
+        let sid = self.hash(sid);
+        match max {
+            None => self.subscribed.unsubscribed(sid),
+            Some(_) => self.subscribed.limited(sid),
         }
     }
 
@@ -179,15 +184,14 @@ impl Replies {
         u32::from_le_bytes([a, b, c, d])
     }
 
-    /// What is remembered, in bytes.
+    /// What is remembered of each, in bytes.
     #[cfg(test)]
-    pub(super) fn bytes(&self) -> usize {
-        let tables = [
-            self.owed.bytes(),
-            self.asked.bytes(),
-            self.subscribed.bytes(),
-        ];
-        tables.iter().sum()
+    pub(super) fn bytes(&self) -> [(&'static str, usize); 3] {
+        [
+            ("what it owes", self.owed.bytes()),
+            ("what it has asked", self.asked.bytes()),
+            ("its subscriptions", self.subscribed.bytes()),
+        ]
     }
 
     fn hash(&self, subject: &[u8]) -> Hash {

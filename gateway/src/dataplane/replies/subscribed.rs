@@ -57,10 +57,14 @@ impl Subscribed {
         self.table.insert(sid, subscription, now);
     }
 
-    pub(super) fn unsubscribed(&mut self, sid: Hash, at_once: bool) {
-        if at_once {
-            self.table.remove(sid);
-        } else if let Some(subscription) = self.table.get_mut(sid) {
+    /// The client ends it.
+    pub(super) fn unsubscribed(&mut self, sid: Hash) {
+        self.table.remove(sid);
+    }
+
+    /// The server will end it.
+    pub(super) fn limited(&mut self, sid: Hash) {
+        if let Some(subscription) = self.table.get_mut(sid) {
             subscription.lasts = false;
         }
     }
