@@ -394,6 +394,12 @@ fn tcp_takes_a_token_for_what_the_owner_may_do_and_shows_the_rest() {
         assert!(head.contains("www-authenticate: bearer"), "{head}");
     }
     let bearer = format!("Authorization: Bearer {TOKEN}\r\n");
+    for other in ["Authorization: Basic eA==\r\n", &bearer] {
+        for shown in [format!("{bearer}{other}"), format!("{other}{bearer}")] {
+            let (status, _head, body) = ask(tcp(admin), rotate, &shown, "{\"why\":\"x\"}");
+            assert_eq!(status, 401, "{body}");
+        }
+    }
     let (status, _head, body) = ask(tcp(admin), rotate, &bearer, "{\"why\":\"by token\"}");
     assert_eq!(status, 200, "{body}");
     let (status, _head, body) = ask(tcp(admin), "GET /v1/audit", &bearer, "");
