@@ -308,6 +308,16 @@ fn reload_changes_thresholds_and_subjects_under_live_connections() {
         reloaded["restart"],
         serde_json::json!(["listen", "limits.workers"])
     );
+    let changed = std::fs::read_to_string(gateway.config()).unwrap();
+    let changed = changed.replace(
+        "rotate = { messages = 5 }",
+        "rotate = { messages = 5, bytes = 10_000 }\nlimit = { bytes = 100_000_000 }",
+    );
+    std::fs::write(gateway.config(), changed).unwrap();
+    assert_eq!(
+        done(&gateway, &["reload"])["applied"],
+        serde_json::json!(["keyring `agents`: rotation, limits or retention"])
+    );
     tap.forget();
     client.publish("tools.b", b"two");
     let carried = tap.message("tools.b");
