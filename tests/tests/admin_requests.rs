@@ -6,7 +6,7 @@
 
 use keyway_tests::command::{code, keyway, text_of};
 use keyway_tests::{Gateway, NatsServer, metrics};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
@@ -140,6 +140,33 @@ const WRONG: [&str; 17] = [
     "why=a",
 ];
 
+/// The words that the bodies of requests take, each with the path and the field that takes it.
+fn words_of(document: &Value) -> Vec<(String, String, String)> {
+    let named = |schema: &Value| {
+        let name = schema["$ref"].as_str().unwrap_or_default();
+        document
+            .pointer(name.trim_start_matches('#'))
+            .unwrap()
+            .clone()
+    };
+    let mut words = Vec::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        let body = &item["post"]["requestBody"]["content"]["application/json"]["schema"];
+        let fields = named(body)["properties"].clone();
+        for (field, schema) in fields.as_object().into_iter().flatten() {
+            let all = named(schema)["enum"].clone();
+            let path = path.replace("{keyring}", "default");
+            let path = path.replace("{version}", "1");
+            let all = all.as_array().into_iter().flatten();
+            words.extend(all.map(|word| {
+                let word = word.as_str().unwrap().to_owned();
+                (path.clone(), field.clone(), word)
+            }));
+        }
+    }
+    words
+}
+
 #[test]
 fn body_that_is_not_exactly_the_object_is_refused_by_every_path_and_nothing_is_done() {
     let gateway = Gateway::sealing(NO_SERVER);
@@ -172,9 +199,37 @@ fn body_that_is_not_exactly_the_object_is_refused_by_every_path_and_nothing_is_d
         is_refused(&format!("{path}?force=true"), JSON, r#"{"why":"a"}"#);
         if !path.ends_with("/reload") {
             is_refused(path, JSON, "");
-            for kind in ["", "Content-Type: text/plain\r\n", &JSON.repeat(2)] {
+            for kind in [
+                "",
+                "Content-Type: text/plain\r\n",
+                "Content-Type: application/json; charset=iso-8859-1\r\n",
+                "Content-Type: application/json;a=b; Charset = \"utf-16\"\r\n",
+                &JSON.repeat(2),
+            ] {
                 is_refused(path, kind, r#"{"why":"a"}"#);
             }
+        }
+    }
+    let mut words = 0;
+    for (path, field, word) in words_of(&document) {
+        words += 1;
+        for value in [
+            json!({ &word: null }),
+            json!({ &word: {} }),
+            json!([word]),
+            json!(null),
+        ] {
+            let body = json!({ "why": "a", &field: value });
+            is_refused(&path, JSON, &body.to_string());
+        }
+    }
+    assert_eq!(words, 4);
+    for version in ["01", "+1", "%2B1", "1%20", "0x1"] {
+        for path in paths.iter().filter(|path| path.contains("/versions/1/")) {
+            let path = path.replace("/1/", &format!("/{version}/"));
+            let (status, said) = post(&gateway, &path, JSON, r#"{"why":"a"}"#);
+            assert_eq!(status, 400, "{path}: {said}");
+            assert!(said.contains("has no version"), "{path}: {said}");
         }
     }
     assert_eq!(std::fs::read(&log).unwrap(), before);
@@ -189,8 +244,8 @@ fn body_that_is_not_exactly_the_object_is_refused_by_every_path_and_nothing_is_d
     let (status, said) = post(
         &gateway,
         "/v1/keyrings/default/rotate",
-        JSON,
-        r#"{"why":"a"}"#,
+        "Content-Type: application/json; charset=UTF-8\r\n",
+        r#"{"why":"a","event":"personnel"}"#,
     );
     assert_eq!(status, 200, "{said}");
     let reloaded = keyway(&["reload", "--config", gateway.config().to_str().unwrap()]);

@@ -308,6 +308,16 @@ fn reload_changes_thresholds_and_subjects_under_live_connections() {
         reloaded["restart"],
         serde_json::json!(["listen", "limits.workers"])
     );
+    let changed = std::fs::read_to_string(gateway.config()).unwrap();
+    let changed = changed.replace(
+        "rotate = { messages = 5 }",
+        "rotate = { messages = 5, bytes = 10_000 }\nlimit = { bytes = 100_000_000 }",
+    );
+    std::fs::write(gateway.config(), changed).unwrap();
+    assert_eq!(
+        done(&gateway, &["reload"])["applied"],
+        serde_json::json!(["keyring `agents`: rotation, limits or retention"])
+    );
     tap.forget();
     client.publish("tools.b", b"two");
     let carried = tap.message("tools.b");
@@ -394,6 +404,12 @@ fn tcp_takes_a_token_for_what_the_owner_may_do_and_shows_the_rest() {
         assert!(head.contains("www-authenticate: bearer"), "{head}");
     }
     let bearer = format!("Authorization: Bearer {TOKEN}\r\n");
+    for other in ["Authorization: Basic eA==\r\n", &bearer] {
+        for shown in [format!("{bearer}{other}"), format!("{other}{bearer}")] {
+            let (status, _head, body) = ask(tcp(admin), rotate, &shown, "{\"why\":\"x\"}");
+            assert_eq!(status, 401, "{body}");
+        }
+    }
     let (status, _head, body) = ask(tcp(admin), rotate, &bearer, "{\"why\":\"by token\"}");
     assert_eq!(status, 200, "{body}");
     let (status, _head, body) = ask(tcp(admin), "GET /v1/audit", &bearer, "");

@@ -78,14 +78,21 @@ fn unaddressed(uri: &Uri) -> Result<(), Refusal> {
     Err(Refusal::misasked(StatusCode::BAD_REQUEST, error, help))
 }
 
-/// Browsers send this type to other sites only after asking them.
+/// Browsers send this type to other sites only after asking them. In JSON there is no other charset.
 fn is_json(headers: &HeaderMap) -> bool {
     let mut types = headers.get_all(header::CONTENT_TYPE).iter();
     let (Some(only), None) = (types.next(), types.next()) else {
         return false;
     };
-    let essence = only.to_str().unwrap_or_default().split(';').next();
-    essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
+    let mut parts = only.to_str().unwrap_or_default().split(';').map(str::trim);
+    let essence = parts.next().unwrap_or_default();
+    essence.eq_ignore_ascii_case("application/json") && parts.all(is_utf8_if_charset)
+}
+
+fn is_utf8_if_charset(parameter: &str) -> bool {
+    let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+    let value = value.trim().trim_matches('"');
+    !name.trim().eq_ignore_ascii_case("charset") || value.eq_ignore_ascii_case("utf-8")
 }
 
 fn wrong(error: &str) -> Refusal {

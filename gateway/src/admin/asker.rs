@@ -57,8 +57,10 @@ pub(super) async fn by_token(
     request: Request,
     next: Next,
 ) -> Response {
-    let shown = request.headers().get(header::AUTHORIZATION);
-    let Some(name) = shown.and_then(|value| tokens.bearer(value.as_bytes())) else {
+    // Of two, a proxy in front may have checked the other.
+    let mut all = request.headers().get_all(header::AUTHORIZATION).iter();
+    let only = all.next().filter(|_| all.next().is_none());
+    let Some(name) = only.and_then(|value| tokens.bearer(value.as_bytes())) else {
         return unknown();
     };
     let asker = Asker {

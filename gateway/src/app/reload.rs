@@ -9,7 +9,7 @@ use crate::admin::api::{Problem, Reloaded};
 use crate::admin::{Asker, Refusal, Reload, Reloading};
 use crate::config::{Checked, Errors, Finding, Keyring, Warning};
 use crate::fault::Who;
-use crate::policy::KeyringName;
+use crate::policy::{KeyringName, Rule};
 use crate::rotation::Rotation;
 
 use super::certificates::Certificates;
@@ -154,7 +154,13 @@ fn changes(current: &Checked, next: &Checked) -> Vec<String> {
             changes.push(format!("keyring `{name}` is new"));
             continue;
         };
-        if before != rule {
+        // The longest payload follows from the limits.
+        let longest = rule.longest;
+        if (Rule {
+            longest,
+            ..before.clone()
+        }) != *rule
+        {
             changes.push(format!("keyring `{name}`: subjects or strictness"));
         }
         let terms = current.keyrings.iter().find(|known| known.name == *name);

@@ -238,8 +238,9 @@ pub fn number(
         let active = status.active().map(|version| version.number);
         return active.ok_or_else(|| OrderError::NoneActive(status.keyring.clone()));
     };
+    // A number has one spelling: neither `01` nor `+1`.
     let is_meant =
-        |version: &&VersionStatus| version.label == named || named.parse() == Ok(version.number);
+        |version: &&VersionStatus| version.label == named || version.number.to_string() == named;
     let meant = status.versions.iter().find(is_meant);
     meant.map(|version| version.number).ok_or_else(|| {
         let known = status.versions.iter().map(|version| version.label.as_str());

@@ -135,6 +135,22 @@ fn a_direct_get_of_a_subject_answered_with_another_is_withheld() {
 }
 
 #[test]
+fn a_direct_get_of_the_last_of_one_subject_answered_with_another_is_withheld() {
+    let hostile = Hostile::start();
+    let asked = envelope(&hostile, "$KV.b.a", SAID);
+    let other = envelope(&hostile, "$KV.b.z", SAID);
+    let mut victim = hostile.victim("_INBOX.v.*");
+    hostile.adversary.on_message("_INBOX.v.1", |_frame| vec![]);
+    let body = br#"{"multi_last":["$KV.b.a"]}"#;
+    victim.request("$JS.API.DIRECT.GET.KV_b", "_INBOX.v.1", body);
+    victim.forget();
+    let named = |sealed, subject| answer(sealed).with_headers(&stored(subject));
+    hostile.forge(&[named(&other, "$KV.b.z"), named(&asked, "$KV.b.a")]);
+    assert_eq!(arrived(&mut victim), these(&[("_INBOX.v.1", SAID)]));
+    assert_eq!(hostile.pair.withheld("answer"), 1.0);
+}
+
+#[test]
 fn a_subject_named_where_nothing_stored_was_asked_for_counts_for_nothing() {
     let hostile = Hostile::start();
     let sealed = envelope(&hostile, "$KV.b.a", SAID);

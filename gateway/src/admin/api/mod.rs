@@ -2,7 +2,8 @@
 
 mod keyring;
 
-use serde::{Deserialize, Serialize};
+use serde::de::IntoDeserializer;
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 use crate::rotation::Rotated;
@@ -48,7 +49,7 @@ pub struct Rotate {
     /// Why, in words that an auditor will read.
     pub why: String,
     /// What set it off; `manual` when absent.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "word")]
     pub event: Event,
 }
 
@@ -144,6 +145,11 @@ pub struct Problem {
     pub help: String,
     /// Who has to act: `client`, `server`, `custodian`, `operator`, `internal`.
     pub who: String,
+}
+
+/// Reads a word of an enum, and nothing else: what serde derives also takes `{"manual":null}` for it.
+fn word<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<T, D::Error> {
+    T::deserialize(String::deserialize(from)?.into_deserializer())
 }
 
 impl From<Rotated> for Switch {

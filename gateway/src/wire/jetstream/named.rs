@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 
-use super::super::json::{Members, means, text};
+use super::super::json::{Elements, Members, means, text};
 use super::super::subject::is_literal;
 
-/// The subject of the stored message that the body of `DIRECT.GET` or `STREAM.MSG.GET` asks for. `None` where it names none, or one
-/// with wildcards.
+/// The subject of the stored message that the body of `DIRECT.GET` or `STREAM.MSG.GET` asks for. `None` where it names none, several, or
+/// one with wildcards.
 #[must_use]
 pub fn named_subject(body: &[u8]) -> Option<Cow<'_, [u8]>> {
     let mut subject = None;
@@ -14,6 +14,15 @@ pub fn named_subject(body: &[u8]) -> Option<Cow<'_, [u8]>> {
         let member = member.ok()?;
         if means(member.key, b"last_by_subj") || means(member.key, b"next_by_subj") {
             subject = text(member.value);
+        } else if means(member.key, b"multi_last") {
+            let mut named = Elements::new(member.value).flatten();
+            let Some((_, first)) = named.next() else {
+                continue;
+            };
+            if named.next().is_some() {
+                return None;
+            }
+            subject = text(first);
         }
     }
     subject.filter(|subject| !subject.is_empty() && is_literal(subject))
@@ -28,6 +37,8 @@ mod tests {
         for request in [
             &br#"{"last_by_subj":"a.b","no_hdr":true}"#[..],
             br#"{"seq":3,"no_hdr":true,"next_by_subj":"a.b"}"#,
+            br#"{"multi_last":["a.b"]}"#,
+            br#"{"multi_last":[],"last_by_subj":"a.b"}"#,
         ] {
             assert_eq!(named_subject(request).as_deref(), Some(&b"a.b"[..]));
         }
@@ -35,6 +46,11 @@ mod tests {
             &br#"{"seq":1,"no_hdr":true}"#[..],
             br#"{"next_by_subj":"a.*","no_hdr":true}"#,
             br#"{"last_by_subj":"","no_hdr":true}"#,
+            br#"{"multi_last":["a.b","a.c"]}"#,
+            br#"{"multi_last":["a.b","a.b"],"last_by_subj":"a.b"}"#,
+            br#"{"multi_last":["a.*"]}"#,
+            br#"{"multi_last":[]}"#,
+            br#"{"multi_last":[null]}"#,
             b"{",
             b"",
         ] {
