@@ -5,7 +5,9 @@
 //! behind another. The server is the judge: it is asked what it has made of them.
 
 #![expect(
+    clippy::arithmetic_side_effects,
     clippy::indexing_slicing,
+    clippy::string_slice,
     clippy::unwrap_used,
     reason = "a test stops at the first thing that is not as expected"
 )]
