@@ -308,16 +308,7 @@ fn reload_changes_thresholds_and_subjects_under_live_connections() {
         reloaded["restart"],
         serde_json::json!(["listen", "limits.workers"])
     );
-    let changed = std::fs::read_to_string(gateway.config()).unwrap();
-    let changed = changed.replace(
-        "rotate = { messages = 5 }",
-        "rotate = { messages = 5, bytes = 10_000 }\nlimit = { bytes = 100_000_000 }",
-    );
-    std::fs::write(gateway.config(), changed).unwrap();
-    assert_eq!(
-        done(&gateway, &["reload"])["applied"],
-        serde_json::json!(["keyring `agents`: rotation, limits or retention"])
-    );
+    says_that_a_limit_has_changed(&gateway);
     tap.forget();
     client.publish("tools.b", b"two");
     let carried = tap.message("tools.b");
@@ -345,6 +336,20 @@ fn reload_changes_thresholds_and_subjects_under_live_connections() {
     keeps_what_it_has(&mut gateway, &written);
     client.publish("agents.still", b"four");
     client.flush();
+}
+
+/// Its limit alone, not what it covers.
+fn says_that_a_limit_has_changed(gateway: &Gateway) {
+    let changed = std::fs::read_to_string(gateway.config()).unwrap();
+    let changed = changed.replace(
+        "rotate = { messages = 5 }",
+        "rotate = { messages = 5, bytes = 10_000 }\nlimit = { bytes = 100_000_000 }",
+    );
+    std::fs::write(gateway.config(), changed).unwrap();
+    assert_eq!(
+        done(gateway, &["reload"])["applied"],
+        serde_json::json!(["keyring `agents`: rotation, limits or retention"])
+    );
 }
 
 /// A file with mistakes, and one that leaves a keyring out, change nothing; SIGHUP says so in the log.
