@@ -308,7 +308,7 @@ fn reload_changes_thresholds_and_subjects_under_live_connections() {
         reloaded["restart"],
         serde_json::json!(["listen", "limits.workers"])
     );
-    reload_of_a_limit_alone_says_only_that(&gateway);
+    says_that_a_limit_has_changed(&gateway);
     tap.forget();
     client.publish("tools.b", b"two");
     let carried = tap.message("tools.b");
@@ -338,7 +338,8 @@ fn reload_changes_thresholds_and_subjects_under_live_connections() {
     client.flush();
 }
 
-fn reload_of_a_limit_alone_says_only_that(gateway: &Gateway) {
+/// Its limit alone, not what it covers.
+fn says_that_a_limit_has_changed(gateway: &Gateway) {
     let changed = std::fs::read_to_string(gateway.config()).unwrap();
     let changed = changed.replace(
         "rotate = { messages = 5 }",
