@@ -117,20 +117,24 @@ fn message_larger_than_is_held_for_a_connection_ends_it_as_the_server_would() {
     );
 }
 
-/// Room for four such messages, ten clients that have begun one and do not go on, and one that does.
+/// Clients that have begun a large message.
+fn begun(gateway: &Gateway) -> Vec<Raw> {
+    let begin = |_| {
+        let mut raw = Raw::greeted(gateway.addr(), "");
+        let mut part = b"PUB talk.a 1000000\r\n".to_vec();
+        part.resize(200_000, b'x');
+        raw.send(&part);
+        raw
+    };
+    (0..30).map(begin).collect()
+}
+
+/// Room for four such messages, thirty clients that have begun one and do not go on, and one that does.
 #[test]
 fn peers_that_do_nothing_are_given_up_when_others_wait_for_their_memory() {
     let server = NatsServer::start();
     let gateway = gateway(&server, "pending = \"16 MiB\"\nworkers = 1");
-    let mut idle: Vec<_> = (0..10)
-        .map(|_| {
-            let mut raw = Raw::greeted(gateway.addr(), "");
-            let mut part = b"PUB talk.a 1000000\r\n".to_vec();
-            part.resize(200_000, b'x');
-            raw.send(&part);
-            raw
-        })
-        .collect();
+    let mut idle = begun(&gateway);
     let mut listener = Raw::greeted(gateway.addr(), "");
     listener.send(b"SUB talk.b 1\r\n");
     listener.flush();
@@ -145,4 +149,26 @@ fn peers_that_do_nothing_are_given_up_when_others_wait_for_their_memory() {
         .take(1)
         .count();
     assert_eq!(gone, 1);
+}
+
+#[test]
+fn peers_that_drip_are_given_up_when_others_wait_for_their_memory_and_greetings_need_not_wait() {
+    let server = NatsServer::start();
+    let gateway = gateway(&server, "pending = \"16 MiB\"\nworkers = 1");
+    let mut dripping = begun(&gateway);
+    let addr = gateway.addr();
+    let hearing = std::thread::spawn(move || {
+        let mut listener = Raw::greeted(addr, "");
+        listener.send(b"SUB talk.b 1\r\n");
+        listener.flush();
+        let large = vec![b'y'; 900_000];
+        Raw::greeted(addr, "").publish("talk.b", &large);
+        listener.until("the message", |bytes| bytes.len() > large.len());
+    });
+    wait::until("the message", || {
+        dripping.iter_mut().for_each(|raw| raw.send(b"x"));
+        hearing.is_finished().then_some(())
+    });
+    hearing.join().unwrap();
+    assert!(ended(&gateway, "shed") > 0.5);
 }

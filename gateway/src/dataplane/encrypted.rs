@@ -15,7 +15,7 @@ use crate::tls::Peer;
 use crate::wire::Buffer;
 
 use super::pool::Pool;
-use super::socket::receive;
+use super::socket::{first, receive};
 
 /// How much is read at once during a handshake: what a client says behind it must fit what rustls keeps for us.
 const FLIGHT: usize = 4096;
@@ -87,15 +87,15 @@ impl Encrypted {
         }
     }
 
-    /// Appends to `input` what is held, or else what comes of reading once; that may be nothing.
-    pub(super) fn take(&self, input: &mut Buffer, pool: &Pool) -> io::Result<()> {
+    /// Appends to `input` what is held, or else what comes of reading once, and no more than `most`; that may be nothing.
+    pub(super) fn take(&self, input: &mut Buffer, (pool, most): (&Pool, usize)) -> io::Result<()> {
         let before = input.len();
         self.drain(input)?;
         if input.len() > before {
             return Ok(());
         }
         let mut encrypted = pool.take();
-        let read = self.read_into(&mut encrypted, input);
+        let read = self.read_into((&mut encrypted, most), input);
         pool.give(encrypted);
         match read {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
@@ -124,10 +124,14 @@ impl Encrypted {
         drop(self.try_send(&mut session));
     }
 
-    /// Reads once and decrypts all of it.
-    fn read_into(&self, encrypted: &mut Buffer, input: &mut Buffer) -> io::Result<()> {
+    /// Reads once, no more than `most`, and decrypts all of it.
+    fn read_into(
+        &self,
+        (encrypted, most): (&mut Buffer, usize),
+        input: &mut Buffer,
+    ) -> io::Result<()> {
         let mut count = None;
-        let spare = encrypted.spare();
+        let spare = first(encrypted.spare(), most);
         let read = self.stream.try_io(Interest::READABLE, || {
             receive(self.stream.as_fd(), spare, &mut count)
         });

@@ -2,14 +2,15 @@
 //!
 //! A direction takes a slot when bytes arrive and gives it back when all of them are dealt with. A message larger than a read takes
 //! room of its own, all at once, so that whoever has begun to read one can end it. Who finds no room does not read on; the peers that
-//! keep what others wait for are given up (`Shed`) once they do nothing for a second.
+//! keep what others wait for are given up (`Shed`) once they have kept them for a second and moved too little (`Pace`). What is small,
+//! a greeting above all, has slots in reserve, each for one read: it gets through whoever keeps the others.
 
 use std::cell::Cell;
 use std::io;
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::metrics::{self, Gauge};
 use crate::wire::Buffer;
@@ -25,19 +26,36 @@ const UNIT: usize = 1024;
 /// A message takes its length twice: as it came, and as it goes.
 const COPIES: usize = 2;
 
-/// How long a peer may do nothing while others wait for the room that it takes.
+/// How long others may wait while a peer that takes room is waited for.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Bytes that a peer moves to earn a second of that. A phone on a bad line moves more; the largest message that servers take by default
+/// is through within 16 s.
+const RATE: u64 = 64 * 1024;
+
+/// How often, at most, it is looked whether a peer is to be given up; one without credit may keep nobody waiting, and would be looked at
+/// all the time.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// An operation of which no more than this has come is kept without a slot until the rest comes.
 const MORSEL: usize = 4 * 1024;
 
+/// One slot of so many is kept for what is small.
+const RESERVE: usize = 4;
+
 /// A worker's room.
 pub(super) struct Pending {
     slots: Semaphore,
+    /// Slots for what is small.
+    reserve: Semaphore,
     large: Semaphore,
     /// All of `large`.
     units: u32,
     waiting: Cell<usize>,
+    /// When the first of those that wait began to.
+    since: Cell<Instant>,
+    /// For how long somebody waited, before that.
+    waited: Cell<Duration>,
     gauge: Gauge,
 }
 
@@ -45,13 +63,23 @@ pub(super) struct Pending {
 #[derive(Default)]
 pub(super) struct Input<'w> {
     pub(super) buffer: Buffer,
+    /// How its peer does since it took room.
+    pub(super) pace: Pace,
     slot: Option<SemaphorePermit<'w>>,
+    /// A slot for one small read.
+    reserve: Option<SemaphorePermit<'w>>,
     large: Option<SemaphorePermit<'w>>,
 }
 
-/// A peer did nothing while others waited for its room.
+/// What a peer may yet keep others waiting. Only time in which the gateway waits for the peer is taken off: not what the gateway or
+/// the other side needs.
+pub(super) struct Pace {
+    left: Duration,
+}
+
+/// A peer moved too little while others waited for its room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("given up: it did nothing while others waited for memory")]
+#[error("given up: it was slow while others waited for memory")]
 pub(super) struct Shed;
 
 impl Pending {
@@ -59,33 +87,52 @@ impl Pending {
     pub(super) fn new(bytes: usize) -> Self {
         let half = bytes / 2;
         let units = u32::try_from((half / UNIT).max(1)).unwrap_or(u32::MAX >> 4);
+        let slots = half / SLOT;
+        let reserve = (slots / RESERVE).max(1);
         Self {
-            slots: Semaphore::new((half / SLOT).max(1)),
+            slots: Semaphore::new(slots.saturating_sub(reserve).max(1)),
+            reserve: Semaphore::new(reserve),
             large: Semaphore::new(usize::try_from(units).unwrap_or(1)),
             units,
             waiting: Cell::new(0),
+            since: Cell::new(Instant::now()),
+            waited: Cell::new(Duration::ZERO),
             gauge: metrics::pending_waiting(),
         }
     }
 
-    /// Waits for a peer; gives it up when it does nothing, and others wait for the room that it takes.
+    /// Waits for a peer; gives it up when it has moved too little, and others wait for the room that it takes.
     ///
     /// # Errors
     /// [`Shed`] among those of `peer`.
     pub(super) async fn patiently<T>(
         &self,
+        pace: &mut Pace,
         peer: impl Future<Output = io::Result<T>>,
     ) -> io::Result<T> {
         let mut peer = std::pin::pin!(peer);
         loop {
-            match timeout(PATIENCE, &mut peer).await {
-                Ok(done) => return done,
-                Err(_elapsed) if self.waiting.get() > 0 => {
-                    return Err(io::Error::new(io::ErrorKind::OutOfMemory, Shed));
-                }
-                Err(_elapsed) => {}
+            let look = pace.left.max(LOOK);
+            let charged = Charge::new(self, pace);
+            let waited = timeout(look, &mut peer).await;
+            drop(charged);
+            // Though the peer may have moved by now: one that drips always has.
+            if pace.left.is_zero() && self.waiting.get() > 0 {
+                return Err(io::Error::new(io::ErrorKind::OutOfMemory, Shed));
+            }
+            if let Ok(done) = waited {
+                return done;
             }
         }
+    }
+
+    /// For how long somebody has waited for room by now; stands still while nobody does.
+    fn waited(&self) -> Duration {
+        let now = match self.waiting.get() {
+            0 => Duration::ZERO,
+            _ => self.since.get().elapsed(),
+        };
+        self.waited.get().saturating_add(now)
     }
 
     async fn acquire<'w>(&'w self, from: &'w Semaphore, count: u32) -> Option<SemaphorePermit<'w>> {
@@ -98,11 +145,54 @@ impl Pending {
     }
 }
 
+impl Default for Pace {
+    fn default() -> Self {
+        Self { left: PATIENCE }
+    }
+}
+
+impl Pace {
+    /// The peer has sent or taken so much.
+    pub(super) fn moved(&mut self, bytes: usize) {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        let earned = Duration::from_nanos(bytes.saturating_mul(1_000_000_000 / RATE));
+        self.left = self.left.saturating_add(earned).min(PATIENCE);
+    }
+}
+
+/// Takes off a peer's time what others wait meanwhile; also when nobody waits for the peer to the end.
+struct Charge<'p> {
+    pending: &'p Pending,
+    pace: &'p mut Pace,
+    before: Duration,
+}
+
+impl<'p> Charge<'p> {
+    fn new(pending: &'p Pending, pace: &'p mut Pace) -> Self {
+        let before = pending.waited();
+        Self {
+            pending,
+            pace,
+            before,
+        }
+    }
+}
+
+impl Drop for Charge<'_> {
+    fn drop(&mut self) {
+        let kept = self.pending.waited().saturating_sub(self.before);
+        self.pace.left = self.pace.left.saturating_sub(kept);
+    }
+}
+
 /// One that waits for room.
 struct Waiting<'w>(&'w Pending);
 
 impl<'w> Waiting<'w> {
     fn new(pending: &'w Pending) -> Self {
+        if pending.waiting.get() == 0 {
+            pending.since.set(Instant::now());
+        }
         pending.waiting.set(pending.waiting.get().saturating_add(1));
         pending.gauge.increment(1.0);
         Self(pending)
@@ -112,6 +202,9 @@ impl<'w> Waiting<'w> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         let pending = self.0;
+        let waited = pending.waited();
+        pending.since.set(Instant::now());
+        pending.waited.set(waited);
         pending.waiting.set(pending.waiting.get().saturating_sub(1));
         pending.gauge.decrement(1.0);
     }
@@ -129,7 +222,7 @@ impl<'w> Input<'w> {
     /// Makes room for a read towards `need` bytes, waiting for it if there is none.
     pub(super) async fn make_room(&mut self, need: usize, (pool, pending): (&Pool, &'w Pending)) {
         if self.slot.is_none() {
-            self.slot = pending.acquire(&pending.slots, 1).await;
+            self.take_slot(need, (pool, pending)).await;
         }
         if need > READ_SIZE {
             let units = need.saturating_mul(COPIES).div_ceil(UNIT);
@@ -147,25 +240,57 @@ impl<'w> Input<'w> {
         }
     }
 
+    /// A slot; or, for what is small while there is none, one of the reserve.
+    async fn take_slot(&mut self, need: usize, (pool, pending): (&Pool, &'w Pending)) {
+        if self.reserve.is_some() {
+            // It is for one read, so that whoever reads on and on leaves it to others between.
+            self.set_aside(pool);
+        }
+        self.slot = pending.slots.try_acquire().ok();
+        if self.slot.is_some() {
+            return;
+        }
+        if need <= MORSEL && self.buffer.len() < MORSEL {
+            self.reserve = pending.acquire(&pending.reserve, 1).await;
+        } else {
+            self.slot = pending.acquire(&pending.slots, 1).await;
+        }
+    }
+
+    /// How much the next read may bring: out of the reserve, no more than is kept without a slot.
+    pub(super) fn most(&self) -> usize {
+        match self.reserve {
+            Some(_) => MORSEL.saturating_sub(self.buffer.len()).max(1),
+            None => usize::MAX,
+        }
+    }
+
     /// Gives memory and room back; the buffer must be empty, or its bytes are lost.
     pub(super) fn release(&mut self, pool: &Pool) {
         if self.buffer.capacity() != 0 {
             pool.give(std::mem::take(&mut self.buffer));
         }
         self.slot = None;
+        self.reserve = None;
         self.large = None;
+        self.pace = Pace::default();
     }
 
     /// Keeps the beginning of an operation in no more memory than it needs. Whether it did.
     pub(super) fn shrink(&mut self, pool: &Pool) -> bool {
         let small = self.buffer.len() <= MORSEL;
-        if small && self.slot.is_some() {
-            let mut morsel = Buffer::with_capacity(self.buffer.len());
-            morsel.put(self.buffer.filled());
-            self.release(pool);
-            self.buffer = morsel;
+        if small && (self.slot.is_some() || self.reserve.is_some()) {
+            self.set_aside(pool);
         }
         small
+    }
+
+    /// Gives room back and keeps the bytes.
+    fn set_aside(&mut self, pool: &Pool) {
+        let mut kept = Buffer::with_capacity(self.buffer.len());
+        kept.put(self.buffer.filled());
+        self.release(pool);
+        self.buffer = kept;
     }
 }
 
@@ -183,15 +308,15 @@ mod tests {
 
     #[tokio::test]
     async fn room_is_taken_by_whoever_has_bytes_and_given_back() {
-        let (pool, pending) = (Pool::default(), Pending::new(4 * SLOT));
+        let (pool, pending) = (Pool::default(), Pending::new(8 * SLOT));
         let before = room(&pending);
-        assert_eq!(before.0, 2);
+        assert_eq!(before.0, 3);
         let mut input = Input::default();
         input.make_room(0, (&pool, &pending)).await;
-        assert_eq!(room(&pending), (1, before.1));
+        assert_eq!(room(&pending), (2, before.1));
         input.make_room(READ_SIZE + 1, (&pool, &pending)).await;
         let units = 2 * READ_SIZE / UNIT + 1;
-        assert_eq!(room(&pending), (1, before.1 - units));
+        assert_eq!(room(&pending), (2, before.1 - units));
         input.release(&pool);
         assert_eq!(room(&pending), before);
     }
@@ -209,7 +334,7 @@ mod tests {
         let (pool, pending) = (Pool::default(), Pending::new(1));
         let (mut first, mut second) = (Input::default(), Input::default());
         first.make_room(0, (&pool, &pending)).await;
-        let mut wait = Box::pin(second.make_room(0, (&pool, &pending)));
+        let mut wait = Box::pin(second.make_room(READ_SIZE, (&pool, &pending)));
         assert!(wait.as_mut().now_or_never().is_none());
         assert_eq!(pending.waiting.get(), 1);
         first.release(&pool);
@@ -232,15 +357,113 @@ mod tests {
         assert!(input.buffer.capacity() >= READ_SIZE);
     }
 
+    #[tokio::test]
+    async fn what_is_small_gets_through_whoever_keeps_all_other_room() {
+        let (pool, pending) = (Pool::default(), Pending::new(1));
+        let mut large = Input::default();
+        large.make_room(0, (&pool, &pending)).await;
+        let (mut first, mut second) = (Input::default(), Input::default());
+        let made = first.make_room(0, (&pool, &pending)).now_or_never();
+        assert!(made.is_some());
+        assert_eq!((large.most(), first.most()), (usize::MAX, MORSEL));
+        // A second read is behind whoever waits for its first.
+        first.buffer.put(b"PUB a 1");
+        let mut wait = Box::pin(second.make_room(0, (&pool, &pending)));
+        assert!(wait.as_mut().now_or_never().is_none());
+        let again = first.make_room(0, (&pool, &pending)).now_or_never();
+        assert!(again.is_none());
+        wait.await;
+        assert_eq!(first.buffer.filled(), b"PUB a 1");
+    }
+
+    #[tokio::test]
+    async fn what_grows_large_leaves_the_reserve_and_waits_for_room() {
+        let (pool, pending) = (Pool::default(), Pending::new(1));
+        let (mut large, mut input) = (Input::default(), Input::default());
+        large.make_room(0, (&pool, &pending)).await;
+        input.make_room(0, (&pool, &pending)).await;
+        input.buffer.put(&[b'x'; MORSEL]);
+        let mut wait = Box::pin(input.make_room(0, (&pool, &pending)));
+        assert!(wait.as_mut().now_or_never().is_none());
+        assert_eq!(pending.reserve.available_permits(), 1);
+        large.release(&pool);
+        wait.await;
+        assert_eq!((input.buffer.len(), input.most()), (MORSEL, usize::MAX));
+    }
+
+    /// A peer that moves so many bytes each time after so long, for a minute.
+    async fn minute(pending: &Pending, (bytes, every): (usize, Duration)) -> io::Result<()> {
+        let mut pace = Pace::default();
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(60) {
+            let peer = async {
+                tokio::time::sleep(every).await;
+                Ok(())
+            };
+            pending.patiently(&mut pace, peer).await?;
+            pace.moved(bytes);
+        }
+        Ok(())
+    }
+
+    const fn millis(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
     #[tokio::test(start_paused = true)]
-    async fn peer_that_does_nothing_is_given_up_only_while_others_wait() {
+    async fn peer_is_given_up_by_what_it_moves_and_only_while_others_wait() {
         let pending = Pending::new(1);
+        let slow = [
+            (1, millis(400)),
+            (1, millis(10)),
+            (READ_SIZE / 8, millis(250)),
+            (READ_SIZE / 2, millis(1100)),
+            (0, Duration::from_secs(100)),
+        ];
+        for peer in slow {
+            assert!(minute(&pending, peer).await.is_ok(), "{peer:?}");
+        }
+        let _waits = Waiting::new(&pending);
+        for peer in slow {
+            let given_up = minute(&pending, peer).await.map_err(|error| error.kind());
+            assert_eq!(given_up, Err(io::ErrorKind::OutOfMemory), "{peer:?}");
+        }
+        for peer in [(READ_SIZE / 3, millis(250)), (READ_SIZE, millis(900))] {
+            assert!(minute(&pending, peer).await.is_ok(), "{peer:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn peer_that_does_nothing_is_given_up_after_a_second_in_which_others_wait() {
+        let pending = Pending::new(1);
+        let mut pace = Pace::default();
         let nothing = || std::future::pending::<io::Result<()>>();
-        let mut idle = Box::pin(pending.patiently(nothing()));
+        let mut idle = Box::pin(pending.patiently(&mut pace, nothing()));
+        assert!(idle.as_mut().now_or_never().is_none());
         tokio::time::sleep(10 * PATIENCE).await;
         assert!(idle.as_mut().now_or_never().is_none());
+        let waits = Waiting::new(&pending);
+        tokio::time::sleep(PATIENCE / 2).await;
+        drop(waits);
+        assert!(idle.as_mut().now_or_never().is_none());
+        // Left and taken up again, as when there is news for the other side: what was waited counts.
+        drop(idle);
+        let before = Instant::now();
         let _waits = Waiting::new(&pending);
-        let given_up = pending.patiently(nothing()).await;
-        assert_eq!(given_up.unwrap_err().kind(), io::ErrorKind::OutOfMemory);
+        assert!(pending.patiently(&mut pace, nothing()).await.is_err());
+        assert_eq!(before.elapsed().as_millis(), (PATIENCE / 2).as_millis());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn peer_that_waits_for_room_itself_is_not_slow() {
+        let (pool, pending) = (Pool::default(), Pending::new(1));
+        let (mut first, mut second) = (Input::default(), Input::default());
+        first.make_room(0, (&pool, &pending)).await;
+        let mut wait = Box::pin(second.make_room(READ_SIZE, (&pool, &pending)));
+        assert!(wait.as_mut().now_or_never().is_none());
+        tokio::time::sleep(10 * PATIENCE).await;
+        first.release(&pool);
+        wait.await;
+        assert_eq!(second.pace.left, PATIENCE);
     }
 }

@@ -56,7 +56,7 @@ pub(super) enum Ended {
     ServerSilent,
     /// The client took nothing for half a minute: a slow consumer (R36).
     ClientStalled,
-    /// A peer did nothing while others waited for the memory that its bytes take.
+    /// A peer was slow while others waited for the memory that its bytes take.
     Shed,
     /// The client has said nothing whole within `limits.auth-timeout`.
     Unauthenticated,
@@ -198,6 +198,10 @@ fn say(worker: &Worker, (session, client): (u64, Ends), ended: Ended, link: Opti
     worker.meters.ended(word);
     if ended == Ended::ServerMalformed {
         tracing::warn!(session, %client, identity, rule, "session ended: the server broke the protocol");
+    } else if ended == Ended::Shed
+        && let Some(left_out) = worker.shared.shed.admit(worker.shared.clock.instant())
+    {
+        tracing::warn!(session, %client, identity, left_out, "session ended: it kept memory and moved little while others waited for it (limits.pending)");
     } else {
         tracing::debug!(session, %client, identity, ended = word, rule, "session ended");
     }

@@ -17,7 +17,7 @@ use crate::tls::Peer;
 use crate::wire::Buffer;
 
 use super::encrypted::{Encrypted, Held};
-use super::pending::{Input, Pending};
+use super::pending::{Input, Pace, Pending};
 use super::pool::READ_SIZE;
 use super::worker::Worker;
 
@@ -33,7 +33,7 @@ const KEEPALIVE: Duration = Duration::from_secs(15);
 /// How long a peer may take nothing.
 #[derive(Clone, Copy)]
 pub(super) enum Patience<'w> {
-    /// Half a minute; or a second, while others wait for the room that it takes.
+    /// Half a minute; or as [`Pending::patiently`] has it, while others wait for the room that it takes.
     Client(&'w Pending),
     /// For longer than any session: a server may be paused, and its clients are the ones who decide to leave it.
     Server,
@@ -198,11 +198,13 @@ pub(super) async fn fill_raw<'w>(
     loop {
         readable(socket, input, worker).await?;
         input.make_room(need, (&worker.pool, &worker.pending)).await;
+        let most = input.most();
         let buffer = &mut input.buffer;
         buffer.reserve(room(buffer.len(), need));
-        match read_once(socket, buffer.spare()) {
+        match read_once(socket, first(buffer.spare(), most)) {
             Ok(count) => {
                 buffer.advance(count);
+                input.pace.moved(count);
                 return Ok(count);
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -225,9 +227,11 @@ async fn decrypt<'w>(
             Held::Some => {}
         }
         input.make_room(need, (&worker.pool, &worker.pending)).await;
-        encrypted.take(&mut input.buffer, &worker.pool)?;
+        let most = input.most();
+        encrypted.take(&mut input.buffer, (&worker.pool, most))?;
         let count = input.buffer.len().saturating_sub(before);
         if count != 0 {
+            input.pace.moved(count);
             return Ok(count);
         }
     }
@@ -249,7 +253,8 @@ async fn readable<'w>(
     if input.shrink(&worker.pool) {
         return socket.readable().await;
     }
-    worker.pending.patiently(socket.readable()).await
+    let Input { pace, .. } = input;
+    worker.pending.patiently(pace, socket.readable()).await
 }
 
 /// Writes all of `output` and leaves it empty.
@@ -264,12 +269,16 @@ pub(super) async fn flush(
     if let Socket::Tls(encrypted) = socket {
         return encrypt((socket, encrypted), output, patience).await;
     }
+    let mut pace = Pace::default();
     while !output.is_empty() {
         match socket.try_write(output.filled()) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(count) => output.consume(count),
+            Ok(count) => {
+                output.consume(count);
+                pace.moved(count);
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                patience.writable(socket).await?;
+                patience.writable(socket, &mut pace).await?;
             }
             Err(error) => return Err(error),
         }
@@ -282,20 +291,23 @@ async fn encrypt(
     output: &mut Buffer,
     patience: Patience<'_>,
 ) -> io::Result<()> {
+    let mut pace = Pace::default();
     while !output.is_empty() {
-        output.consume(encrypted.put(output.filled())?);
+        let count = encrypted.put(output.filled())?;
+        output.consume(count);
         while !encrypted.send()? {
-            patience.writable(socket).await?;
+            patience.writable(socket, &mut pace).await?;
         }
+        pace.moved(count);
     }
     Ok(())
 }
 
 impl Patience<'_> {
-    async fn writable(self, socket: &Socket) -> io::Result<()> {
+    async fn writable(self, socket: &Socket, pace: &mut Pace) -> io::Result<()> {
         match self {
             Self::Client(pending) => {
-                timeout(CLIENT_STALLED, pending.patiently(socket.writable())).await?
+                timeout(CLIENT_STALLED, pending.patiently(pace, socket.writable())).await?
             }
             Self::Server => socket.writable().await,
         }
@@ -314,6 +326,12 @@ pub(super) async fn take_turns(held: usize) {
 fn room(filled: usize, need: usize) -> usize {
     need.saturating_sub(filled)
         .clamp(SMALLEST_READ, filled.max(READ_SIZE))
+}
+
+/// No more than so much of it.
+pub(super) fn first(spare: &mut [u8], most: usize) -> &mut [u8] {
+    let end = spare.len().min(most);
+    spare.get_mut(..end).unwrap_or_default()
 }
 
 fn read_once(socket: &Socket, spare: &mut [u8]) -> io::Result<usize> {

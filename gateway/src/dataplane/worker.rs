@@ -56,6 +56,8 @@ pub struct Shared {
     pub(super) unbelieved: Throttle,
     /// Of servers that take no proxy's signature.
     pub(super) unsigned: Throttle,
+    /// Of peers that kept memory while others waited for it.
+    pub(super) shed: Throttle,
 }
 
 /// One worker; lives on its thread.
@@ -224,6 +226,7 @@ impl Shared {
             others: OnceLock::new(),
             unbelieved: Throttle::new(),
             unsigned: Throttle::new(),
+            shed: Throttle::new(),
         }
     }
 }

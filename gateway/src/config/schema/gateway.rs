@@ -165,7 +165,7 @@ pub(super) const KEYS: &[Key] = &[
         unit: "bytes, from 16 MiB to 1 TiB",
         default: Value("\"1 GiB\""),
         example: "pending = \"4 GiB\"",
-        effect: "What all connections together may hold of messages on their way. Beyond it nothing more is read, and peers that do nothing for a second while others wait are disconnected.",
+        effect: "What all connections together may hold of messages on their way. Beyond it nothing more is read but what is small, as a greeting is, and peers for which others wait a second are disconnected, unless they move 64 KiB in each; the log says so.",
     },
     Key {
         path: "limits.connections",
