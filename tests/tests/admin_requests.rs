@@ -1,5 +1,6 @@
 //! The doors of administration: nobody keeps another out of them, and what they are asked is read to the letter.
 #![expect(
+    clippy::indexing_slicing,
     clippy::unwrap_used,
     reason = "a test stops at the first thing that is not as expected"
 )]
@@ -167,6 +168,53 @@ fn words_of(document: &Value) -> Vec<(String, String, String)> {
     words
 }
 
+fn is_refused(gateway: &Gateway, path: &str, kind: &str, body: &str) {
+    let (status, said) = post(gateway, path, kind, body);
+    let problem: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(status, 400, "{path} {body}: {said}");
+    assert!(
+        problem["help"].as_str().unwrap().starts_with("send "),
+        "{said}"
+    );
+}
+
+fn words_are_refused_in_any_other_form(gateway: &Gateway, document: &Value) {
+    let words = words_of(document);
+    assert_eq!(words.len(), 4);
+    for (path, field, word) in words {
+        for value in [
+            json!({ &word: null }),
+            json!({ &word: {} }),
+            json!([word]),
+            json!(null),
+        ] {
+            let body = json!({ "why": "a", &field: value });
+            is_refused(gateway, &path, JSON, &body.to_string());
+        }
+    }
+}
+
+fn versions_are_refused_in_any_other_spelling(gateway: &Gateway, paths: &[String]) {
+    for version in ["01", "+1", "%2B1", "1%20", "0x1"] {
+        for path in paths.iter().filter(|path| path.contains("/versions/1/")) {
+            let path = path.replace("/1/", &format!("/{version}/"));
+            let (status, said) = post(gateway, &path, JSON, r#"{"why":"a"}"#);
+            assert_eq!(status, 400, "{path}: {said}");
+            assert!(said.contains("has no version"), "{path}: {said}");
+        }
+    }
+}
+
+fn questions_are_refused_in_any_other_form(gateway: &Gateway) {
+    for asked in ["count=1&count=2", "cuont=1", "count=x", "count="] {
+        let mut socket = UnixStream::connect(gateway.state().join("admin.sock")).unwrap();
+        write!(socket, "GET /v1/audit?{asked} HTTP/1.0\r\n\r\n").unwrap();
+        let (status, said) = said(socket);
+        let problem: Value = serde_json::from_str(&said).unwrap();
+        assert!(status == 400 && problem["help"] != "", "{asked}: {said}");
+    }
+}
+
 #[test]
 fn body_that_is_not_exactly_the_object_is_refused_by_every_path_and_nothing_is_done() {
     let gateway = Gateway::sealing(NO_SERVER);
@@ -183,22 +231,18 @@ fn body_that_is_not_exactly_the_object_is_refused_by_every_path_and_nothing_is_d
         })
         .collect();
     assert!(paths.len() > 8, "{paths:?}");
-    let is_refused = |path: &str, kind: &str, body: &str| {
-        let (status, said) = post(&gateway, path, kind, body);
-        let problem: Value = serde_json::from_str(&said).unwrap();
-        assert_eq!(status, 400, "{path} {body}: {said}");
-        assert!(
-            problem["help"].as_str().unwrap().starts_with("send "),
-            "{said}"
-        );
-    };
     for path in &paths {
         for body in WRONG {
-            is_refused(path, JSON, body);
+            is_refused(&gateway, path, JSON, body);
         }
-        is_refused(&format!("{path}?force=true"), JSON, r#"{"why":"a"}"#);
+        is_refused(
+            &gateway,
+            &format!("{path}?force=true"),
+            JSON,
+            r#"{"why":"a"}"#,
+        );
         if !path.ends_with("/reload") {
-            is_refused(path, JSON, "");
+            is_refused(&gateway, path, JSON, "");
             for kind in [
                 "",
                 "Content-Type: text/plain\r\n",
@@ -206,40 +250,14 @@ fn body_that_is_not_exactly_the_object_is_refused_by_every_path_and_nothing_is_d
                 "Content-Type: application/json;a=b; Charset = \"utf-16\"\r\n",
                 &JSON.repeat(2),
             ] {
-                is_refused(path, kind, r#"{"why":"a"}"#);
+                is_refused(&gateway, path, kind, r#"{"why":"a"}"#);
             }
         }
     }
-    let mut words = 0;
-    for (path, field, word) in words_of(&document) {
-        words += 1;
-        for value in [
-            json!({ &word: null }),
-            json!({ &word: {} }),
-            json!([word]),
-            json!(null),
-        ] {
-            let body = json!({ "why": "a", &field: value });
-            is_refused(&path, JSON, &body.to_string());
-        }
-    }
-    assert_eq!(words, 4);
-    for version in ["01", "+1", "%2B1", "1%20", "0x1"] {
-        for path in paths.iter().filter(|path| path.contains("/versions/1/")) {
-            let path = path.replace("/1/", &format!("/{version}/"));
-            let (status, said) = post(&gateway, &path, JSON, r#"{"why":"a"}"#);
-            assert_eq!(status, 400, "{path}: {said}");
-            assert!(said.contains("has no version"), "{path}: {said}");
-        }
-    }
+    words_are_refused_in_any_other_form(&gateway, &document);
+    versions_are_refused_in_any_other_spelling(&gateway, &paths);
     assert_eq!(std::fs::read(&log).unwrap(), before);
-    for asked in ["count=1&count=2", "cuont=1", "count=x", "count="] {
-        let mut socket = UnixStream::connect(gateway.state().join("admin.sock")).unwrap();
-        write!(socket, "GET /v1/audit?{asked} HTTP/1.0\r\n\r\n").unwrap();
-        let (status, said) = said(socket);
-        let problem: Value = serde_json::from_str(&said).unwrap();
-        assert!(status == 400 && problem["help"] != "", "{asked}: {said}");
-    }
+    questions_are_refused_in_any_other_form(&gateway);
     // The same paths do what they are asked in so many words.
     let (status, said) = post(
         &gateway,

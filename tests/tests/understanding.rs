@@ -23,28 +23,30 @@ const JETSTREAM: &str = "jetstream { store_dir: \"STORE\" }";
 const ROUNDS: usize = 600;
 
 /// Somebody who asks the server's API.
-struct Asker(Raw);
+struct Asker {
+    raw: Raw,
+    asked: usize,
+}
 
 impl Asker {
     fn new(server: &NatsServer) -> Self {
         let mut raw = Raw::greeted(server.addr(), "\"headers\":true,\"no_responders\":true");
-        raw.send(b"SUB answer 1\r\n");
-        Self(raw)
+        raw.send(b"SUB answer.* 1\r\n");
+        Self { raw, asked: 0 }
     }
 
-    /// The first answer.
+    /// The first answer. More may come, to each request on a reply subject of its own.
     fn ask(&mut self, subject: &str, body: &[u8]) -> Frame {
-        self.0.forget();
-        let line = format!("PUB {subject} answer {}\r\n", body.len());
-        self.0.send(&[line.as_bytes(), body, b"\r\n"].concat());
-        self.0.until("an answer", |bytes| {
-            keyway_tests::frame::cut(bytes)
-                .0
-                .iter()
-                .any(Frame::has_body)
+        self.asked += 1;
+        let reply = format!("answer.{}", self.asked);
+        self.raw.forget();
+        let line = format!("PUB {subject} {reply} {}\r\n", body.len());
+        self.raw.send(&[line.as_bytes(), body, b"\r\n"].concat());
+        let is_answer = |frame: &Frame| frame.has_body() && frame.subject() == reply;
+        self.raw.until("an answer", |bytes| {
+            keyway_tests::frame::cut(bytes).0.iter().any(is_answer)
         });
-        let mut frames = self.0.frames().into_iter();
-        frames.find(Frame::has_body).unwrap()
+        self.raw.frames().into_iter().find(is_answer).unwrap()
     }
 
     /// The configuration in the answer, unless it is an error.
@@ -284,7 +286,7 @@ fn fetch(server: &NatsServer) -> [usize; 2] {
     asker.config("STREAM.CREATE.S", config).unwrap();
     for subject in ["a", "b.x", "c.y"] {
         asker
-            .0
+            .raw
             .send(format!("PUB {subject} 2\r\nhi\r\n").as_bytes());
     }
     let mut draw = Draw::new(12);
