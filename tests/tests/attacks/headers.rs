@@ -165,8 +165,15 @@ fn heartbeat_that_would_have_the_client_publish_to_a_protected_subject_is_withhe
             keyless.publish_with(subject, headers, b"");
         }
     }
+    // Flow control itself, whose reply subject they publish to.
+    let control = "NATS/1.0 100 FlowControl Request\r\n\r\n";
+    for reply in ["k.x", "open.x", "$JS.API.STREAM.DELETE.S", "_INBOX.other"] {
+        let size = control.len();
+        keyless.send(format!("HPUB push {reply} {size} {size}\r\n{control}\r\n").as_bytes());
+    }
+    keyless.flush();
     assert_eq!(arrived(&mut victim), []);
-    assert_eq!(withheld(&pair.deliver, "reply"), 8.0);
+    assert_eq!(withheld(&pair.deliver, "reply"), 12.0);
     keyless.publish_with("push", &stalled("$JS.FC.S.C.1"), b"");
     let got = victim.message("push");
     assert_eq!(got.headers(), stalled("$JS.FC.S.C.1").as_bytes());

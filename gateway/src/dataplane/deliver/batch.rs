@@ -25,7 +25,7 @@ use super::candidates;
 use super::fate::{Fate, From, Judge, Opening, Otherwise};
 use super::misses::Misses;
 use super::requests::Comes;
-use super::stalled::stalled_elsewhere;
+use super::stalled::controls_elsewhere;
 use super::stored;
 
 /// The deliver path of one session, from bytes to bytes: no sockets, no waiting.
@@ -225,8 +225,9 @@ impl<'s> DeliverPath<'s> {
             .routes
             .look(policy, snapshot.generation(), message.subject);
         // Clients heed it in what is empty to them, sealed or not, also where the status is one of the headers.
-        let may_be_empty = message.payload.len() <= OVERHEAD;
-        if may_be_empty && message.headers.is_some_and(stalled_elsewhere) {
+        let may_be_empty = matches!(message.payload.len(), 0 | OVERHEAD);
+        let controls = |headers| controls_elsewhere(headers, message.reply);
+        if may_be_empty && message.headers.is_some_and(controls) {
             return Fate::Withhold(look.route.keyring(), Cause::Reply);
         }
         let judge = Judge {

@@ -1,7 +1,8 @@
-//! Where a heartbeat has the client publish.
+//! Where flow control has the client publish.
 //!
-//! A consumer whose flow control has stalled says so in its heartbeat, and client libraries answer by publishing to the subject that it
-//! names. Anybody on the bus can write such a heartbeat, and the gateway would seal the answer as the client's own.
+//! A stream asks for flow control with a status whose reply subject client libraries publish to, whatever it is, with the client's
+//! permissions. A consumer that has stalled says so in its heartbeat, and they publish to the subject that it names. Anybody on the bus
+//! can write both: to have a stream deleted, or an empty message sealed as the client's own.
 
 /// The header's name.
 const NAME: &[u8] = b"Nats-Consumer-Stalled";
@@ -9,26 +10,55 @@ const NAME: &[u8] = b"Nats-Consumer-Stalled";
 /// The only subjects that the server puts there.
 const FLOW_CONTROL: &[u8] = b"$JS.FC.";
 
+/// Whether flow control has the client publish where the server would not have it.
+pub(super) fn controls_elsewhere(headers: &[u8], reply: Option<&[u8]>) -> bool {
+    let elsewhere = reply.is_some_and(|reply| !is_flow_control(reply));
+    elsewhere && is_control(headers) || stalled_elsewhere(headers)
+}
+
+/// Whether a client library may take it for flow control or a heartbeat.
+fn is_control(headers: &[u8]) -> bool {
+    let code = headers.strip_prefix(b"NATS/1.0").unwrap_or_default();
+    let header = |line: &[u8]| value(line, b"Status").is_some_and(is_code);
+    is_code(code.trim_ascii_start()) || lines(headers).any(header)
+}
+
+fn is_code(text: &[u8]) -> bool {
+    text.starts_with(b"100")
+}
+
 /// Whether the headers name a subject there that the server would not, or more than one.
 ///
 /// Client libraries differ in letter case, blanks and line ends, and some read on behind an empty line: what any of them would read
 /// counts.
-pub(super) fn stalled_elsewhere(headers: &[u8]) -> bool {
-    let lines = headers.split(|byte| matches!(byte, b'\r' | b'\n'));
-    let mut named = lines.filter_map(stalled);
+fn stalled_elsewhere(headers: &[u8]) -> bool {
+    let mut named = lines(headers).filter_map(|line| value(line, NAME));
     match (named.next(), named.next()) {
         (None, _) => false,
-        (Some(only), None) => !is_flow_control(only),
+        (Some(only), None) => !is_flow_control(only) || has_odd_lines(headers),
         (Some(_), Some(_)) => true,
     }
 }
 
-/// The value of the header, if this line is one.
-fn stalled(line: &[u8]) -> Option<&[u8]> {
+fn lines(headers: &[u8]) -> impl Iterator<Item = &[u8]> {
+    headers.split(|byte| matches!(byte, b'\r' | b'\n'))
+}
+
+/// The value of the header of this name, if this line is one.
+fn value<'l>(line: &'l [u8], wanted: &[u8]) -> Option<&'l [u8]> {
     let colon = memchr::memchr(b':', line)?;
     let (name, value) = line.split_at_checked(colon)?;
-    let is_named = name.trim_ascii().eq_ignore_ascii_case(NAME);
+    let is_named = name.trim_ascii().eq_ignore_ascii_case(wanted);
     is_named.then(|| value.get(1..).unwrap_or_default().trim_ascii())
+}
+
+/// Whether libraries would differ in where a line ends: at half a line end, or not where the next begins with a blank.
+fn has_odd_lines(headers: &[u8]) -> bool {
+    let before = std::iter::once(&b' ').chain(headers);
+    let ends_oddly = |(one, next): (&u8, &u8)| {
+        (*one == b'\r') != (*next == b'\n') || *one == b'\n' && matches!(next, b' ' | b'\t')
+    };
+    before.zip(headers).any(ends_oddly) || headers.ends_with(b"\r")
 }
 
 /// A blank would have the client name a reply subject too.
@@ -39,6 +69,27 @@ fn is_flow_control(subject: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn flow_control_is_answered_where_the_server_reads_it_alone() {
+        let control = "NATS/1.0 100 FlowControl Request\r\n\r\n";
+        let written = "NATS/1.0\r\nstatus : 100\r\nDescription: FlowControl Request\r\n\r\n";
+        let none = "NATS/1.0 503\r\n\r\n";
+        for (headers, reply, elsewhere) in [
+            (control, None, false),
+            (control, Some("$JS.FC.S.C.x1"), false),
+            (control, Some("$JS.API.STREAM.DELETE.S"), true),
+            (control, Some("plans.x"), true),
+            (control, Some("_INBOX.a"), true),
+            (written, Some("_INBOX.a"), true),
+            (none, Some("_INBOX.a"), false),
+            ("NATS/1.0\r\nA: 100\r\n\r\n", Some("_INBOX.a"), false),
+        ] {
+            let reply_bytes = reply.map(str::as_bytes);
+            let found = controls_elsewhere(headers.as_bytes(), reply_bytes);
+            assert_eq!(found, elsewhere, "{headers:?} {reply:?}");
+        }
+    }
 
     const HEARTBEAT: &str = "NATS/1.0 100 Idle Heartbeat\r\nNats-Last-Consumer: 1\r\n";
 
@@ -70,6 +121,9 @@ mod tests {
             "Nats-Consumer-Stalled:\r\n plans.x\r\n",
             "Nats-Consumer-Stalled: $JS.ACK.S.C.1.1.1.1.1\r\n",
             "Nats-Consumer-Stalled: $JS.FC\r\n",
+            "Nats-Consumer-Stalled: $JS.FC.a\n x\r\n",
+            "Nats-Consumer-Stalled: $JS.FC.a\r\n x\r\n",
+            "Nats-Consumer-Stalled: $JS.FC.a\rPUB\r\n",
             "Nats-Consumer-Stalled: $js.fc.S.C.x1\r\n",
             "Nats-Consumer-Stalled: $JS.FC.S.C.x1 plans.x\r\n",
             "Nats-Consumer-Stalled: $JS.FC.S.C.x1\r\nnats-consumer-stalled: plans.x\r\n",
