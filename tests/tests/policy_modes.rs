@@ -64,13 +64,15 @@ fn system_subjects_stay_clear_under_the_default_policy() {
     for subject in [
         "$JS.API.INFO",
         "$JS.hub.API.STREAM.NAMES",
-        "$JS.ACK.s.c.1.2.3.4.5",
         "$SRV.PING",
         "$SYS.x",
     ] {
         agent.publish(subject, b"{}");
         assert_eq!(tap.message(subject).payload(), b"{}", "{subject}");
     }
+    agent.publish("$JS.ACK.s.c.1.2.3.4.5", b"+ACK");
+    let acknowledged = tap.message("$JS.ACK.s.c.1.2.3.4.5");
+    assert_eq!(acknowledged.payload(), b"+ACK");
     // Not all that begins with a dollar is the server's: the stores carry what agents say.
     for subject in ["$KV.b.k", "$JS.hub.API.$KV.b.k", "$O.b.C.x", "$mine"] {
         agent.publish(subject, SAID);
