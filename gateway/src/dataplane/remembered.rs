@@ -1,6 +1,6 @@
 //! Everything that a session makes the gateway remember, filled as a hostile client or a keyless bus would, against its bound.
 //!
-//! The table of docs/operating.md is this one. What is borrowed from the pool while bytes are in hand is not in it: `pending` bounds
+//! The table of ARCHITECTURE.md, "What is remembered", is this one. What is borrowed from the pool while bytes are in hand is not in it: `pending` bounds
 //! that.
 
 #![expect(

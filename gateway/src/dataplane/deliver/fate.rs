@@ -13,8 +13,7 @@ use crate::metrics::Cause;
 use crate::policy::{Empty, KeyringId, Look, Policy, Role, Route, Rule};
 use crate::wire::{Message, header};
 
-/// The reply subject of a stream's flow control, which comes as a status.
-const FLOW_CONTROL: &[u8] = b"$JS.FC.";
+use super::stalled::FLOW_CONTROL;
 
 /// What becomes of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

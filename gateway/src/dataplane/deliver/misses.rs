@@ -61,15 +61,19 @@ impl Misses {
 
     /// Whether this version is not worth a wait.
     pub(super) fn is_absent(&self, kid: Kid, now: Instant) -> bool {
-        let mut absent = self.absent.iter().filter(|(_kid, until)| now < *until);
-        absent.any(|(known, _until)| *known == kid)
+        self.absent(now).any(|known| known == kid)
     }
 
     /// Whether it may be, but the connection has asked for too much.
     pub(super) fn is_refused(&self, kid: Kid, now: Instant) -> bool {
-        let absent = self.absent.iter().filter(|(_kid, until)| now < *until);
-        let may = self.on_demand.contains(&kid) || absent.count() < MOST_ABSENT;
+        let may = self.on_demand.contains(&kid) || self.absent(now).count() < MOST_ABSENT;
         !may || !self.waits.has(now)
+    }
+
+    /// What could not be loaded, and is not asked for yet.
+    fn absent(&self, now: Instant) -> impl Iterator<Item = Kid> {
+        let still = self.absent.iter().filter(move |(_kid, until)| now < *until);
+        still.map(|(kid, _until)| *kid)
     }
 
     /// What is remembered, and what may be, in bytes.

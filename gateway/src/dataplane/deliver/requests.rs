@@ -1,7 +1,8 @@
 //! Requests that come to the client: which of them it may have, and what is remembered so that its answers are sealed as they must be.
 //!
 //! A reply subject is a destination. What a keyring names as its own is work, which only a request that was sealed for exactly this
-//! reply subject, or under the same keyring, may have the client publish. Any other is an inbox, on which one request at a time waits.
+//! reply subject, or under the same keyring, may have the client publish. Any other is an inbox, whose
+//! answers are bound to the latest request that can be told from others (`replies/owed.rs`).
 
 use crate::dataplane::meaning;
 use crate::dataplane::replies::{self, Request, Taken};

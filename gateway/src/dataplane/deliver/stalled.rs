@@ -7,8 +7,8 @@
 /// The header's name.
 const NAME: &[u8] = b"Nats-Consumer-Stalled";
 
-/// The only subjects that the server puts there.
-const FLOW_CONTROL: &[u8] = b"$JS.FC.";
+/// How the only subjects begin that the server puts there, and names as the reply subjects of flow control.
+pub(super) const FLOW_CONTROL: &[u8] = b"$JS.FC.";
 
 /// Whether flow control has the client publish where the server would not have it.
 pub(super) fn controls_elsewhere(headers: &[u8], reply: Option<&[u8]>) -> bool {

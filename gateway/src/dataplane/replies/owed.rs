@@ -13,7 +13,8 @@
 //! | in plaintext | takes its place | takes its place | takes its place | stays |
 //! | another keyring's | taken | taken | taken | taken |
 //!
-//! A request that comes with another reply subject than it came with before was captured by somebody, and is not delivered either. Each keyring has a table of its own, so that a flood pushes out none but its own; what waits for an answer outlasts what has had one.
+//! A request that comes with another reply subject than it came with before was captured by somebody, and is not delivered either. Each
+//! keyring has a table of its own, so that a flood pushes out none but its own; what waits for an answer outlasts what has had one.
 
 use std::collections::HashSet;
 use std::rc::Rc;
