@@ -10,7 +10,7 @@ use crate::audit::Fact;
 use crate::catalogue::State;
 use crate::keyring::Miss;
 use crate::rotation::because::Because;
-use crate::rotation::engine::{Event, Order, Verdict};
+use crate::rotation::engine::{Event, Order, Ring, Verdict};
 use crate::rotation::report::{Exposure, Kept, KeyringStatus, Rehearsal};
 use crate::rotation::seams::Inspection;
 use crate::rotation::{Config, OrderError, Rotated, Wish};
@@ -183,9 +183,11 @@ impl Driver {
 }
 
 impl Driver {
-    /// Tells whoever asked for a rotation what has come of it; as soon as it is not held back any more.
+    /// Tells whoever asked for a rotation what has come of it, as soon as nothing but time is missing for it any more. That the time has
+    /// come is not enough: the engine takes notice of it at the next tick.
     pub(super) fn answer_rotation(&mut self, caller: Caller) {
-        if self.held_back(caller.asked.0).is_some() {
+        let ring = self.ring(caller.asked.0).map(|(_keyring, ring)| ring);
+        if ring.is_some_and(Ring::waits_for_time) {
             self.callers.push(caller);
         } else {
             give(caller.answer, self.rotated(caller.asked));

@@ -283,14 +283,23 @@ impl Ring {
     #[must_use]
     pub fn held_back(&self, now: Now) -> Option<Duration> {
         let succession = self.succession.as_ref()?;
-        self.active()?;
-        self.successor().filter(|life| life.state == State::Ready)?;
+        if !self.waits_for_time() {
+            return None;
+        }
         let wait = if succession.is_asked_for() {
             self.pace.wait_if_asked(now)
         } else {
             self.pace.wait(now)
         };
         (!wait.is_zero()).then_some(wait)
+    }
+
+    /// Everybody has the successor and nothing failed: the next look at the clock, or a later one, makes it active.
+    #[must_use]
+    pub fn waits_for_time(&self) -> bool {
+        let ready = self.successor().map(|life| life.state) == Some(State::Ready);
+        let under_way = self.succession.is_some() && self.failure().is_none();
+        ready && under_way && self.active().is_some()
     }
 
     /// The version that seals.

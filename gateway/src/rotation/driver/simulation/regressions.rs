@@ -11,6 +11,7 @@ use crate::clock::Winder;
 use crate::disk::Files;
 use crate::disk::testing::{Forgetful, Trouble};
 use crate::policy::{Policy, Rule};
+use crate::rotation::driver::run::Request;
 use crate::rotation::driver::{Driver, Parts};
 use crate::rotation::engine::Order;
 use crate::rotation::seams::{Alone, Nobody};
@@ -228,4 +229,24 @@ fn act_that_failed_and_took_effect_is_done_in_the_audit_log() {
             "step {step}: {lines:#?}"
         );
     });
+}
+
+/// The clock goes on between the engine's look at it and the answer.
+#[test]
+fn rotation_whose_time_comes_between_two_ticks_is_answered_when_it_is_done() {
+    let home = Home::new();
+    let mut bench = Bench::new(&home);
+    bench.ask(Order::Rotate);
+    let (answer, mut told) = tokio::sync::oneshot::channel();
+    bench.driver.serve(Request::Rotate {
+        keyring: "default".to_owned(),
+        because: Because::of_gateway(Trigger::Manual, "right behind another"),
+        answer,
+    });
+    bench.winder.advance(Duration::from_secs(1));
+    bench.driver.call_back();
+    assert!(told.try_recv().is_err(), "it is not done yet");
+    bench.driver.tick();
+    let rotated = told.try_recv().unwrap().unwrap();
+    assert!(rotated.to.ends_with(".3"), "{rotated:?}");
 }
