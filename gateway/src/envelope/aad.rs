@@ -21,6 +21,14 @@ pub struct EnvelopeId {
     pub counter: u32,
 }
 
+impl EnvelopeId {
+    /// Stands for a request without a payload, which is in no envelope. No lane has this id: ids are drawn at random.
+    pub const EMPTY: Self = Self {
+        lane: LaneId([0; 16]),
+        counter: 0,
+    };
+}
+
 /// What an envelope is bound to, and what it says of requests. For sealing: what is authenticated. For opening: what is known, of which
 /// the envelope's flags take what they need.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! Push consumers that somebody else makes, with a subscription of the victim's as the place where they deliver.
+//! Consumers that somebody else makes, or pulls from, with a subscription of the victim's as the place where they deliver.
 
 use super::{SAID, api, arrived, stream, withheld};
 use keyway_tests::{NatsServer, Pair, Raw, wait};
@@ -87,4 +87,127 @@ fn what_is_published_where_the_server_reads_acknowledgements_and_is_none_is_refu
     victim.publish(&ack, b"+ACK");
     assert_eq!(tap.message(&ack).payload(), b"+ACK");
     assert_eq!(super::refused(&pair.deliver, "reply"), 1.0);
+}
+
+/// A pull by whoever is on the bus, answered to `to`.
+fn pull(keyless: &mut Raw, to: &str) {
+    let config = r#"{"stream_name":"Z","config":{"name":"P","durable_name":"P","deliver_policy":"all","ack_policy":"none"}}"#;
+    let made = api(keyless, "CONSUMER.CREATE.Z.P", config);
+    assert!(made.get("error").is_none(), "{made}");
+    keyless.request("$JS.API.CONSUMER.MSG.NEXT.Z.P", to, b"1");
+    keyless.flush();
+}
+
+/// A client that listens under wildcards for the answers to all its requests, as most libraries do.
+#[test]
+fn message_of_a_stream_that_was_not_asked_does_not_come_to_an_inbox_with_wildcards() {
+    type Has = fn(&mut Raw, &str);
+    let ways: [(&str, Has); 2] = [
+        ("push", |keyless, to| push(keyless, "A", to)),
+        ("pull", pull),
+    ];
+    for (what, delivers) in ways {
+        for filter in ["_INBOX.own.*", "_INBOX.own.>", "_INBOX.>", "own.*.x.*"] {
+            let (pair, mut keyless) = scene();
+            let mut service = pair.subscriber("svc.a");
+            let mut victim = pair.publisher();
+            victim.subscribe(filter);
+            let inbox = filter
+                .replace("own.*", "own.s")
+                .replace("_INBOX.>", "_INBOX.own.>");
+            let inbox = inbox.replace('>', "*").replace('*', "1");
+            victim.request("svc.a", &inbox, b"what?");
+            service.message("svc.a");
+            // The server delivers to wildcards where somebody listens for the subject itself.
+            keyless.subscribe(&inbox);
+            keyless.flush();
+            delivers(&mut keyless, &inbox);
+            let metric = || withheld(&pair.publish, "answer");
+            wait::until(&format!("{what} to {filter} is withheld"), || {
+                (metric() >= 1.0).then_some(())
+            });
+            service.publish(&inbox, b"this");
+            assert_eq!(victim.message(&inbox).payload(), b"this", "{what} {filter}");
+        }
+    }
+}
+
+/// The attacker sees the reply subject of a pull, and the subject to which a consumer is to push, on the bus.
+#[test]
+fn message_of_another_stream_does_not_come_where_a_consumer_of_the_clients_delivers() {
+    let (pair, mut keyless) = scene();
+    let mut agent = pair.publisher();
+    for filter in [
+        "_INBOX.test.*",
+        "_INBOX.pulled",
+        "_INBOX.wild.*",
+        "_INBOX.pushed",
+        "here.pushed",
+    ] {
+        agent.subscribe(filter);
+    }
+    stream(&mut agent, "OWN", r#""plans.>""#);
+    let durable = r#"{"stream_name":"OWN","config":{"durable_name":"D","ack_policy":"none"}}"#;
+    api(&mut agent, "CONSUMER.DURABLE.CREATE.OWN.D", durable);
+    for to in ["_INBOX.pushed", "here.pushed"] {
+        let name = to.split('.').next().unwrap();
+        let config = format!(
+            r#"{{"stream_name":"OWN","config":{{"name":"{name}","deliver_subject":"{to}","ack_policy":"none"}}}}"#
+        );
+        let made = api(&mut agent, &format!("CONSUMER.CREATE.OWN.{name}"), &config);
+        assert!(made.get("error").is_none(), "{made}");
+    }
+    for to in ["_INBOX.pulled", "_INBOX.wild.7"] {
+        agent.request("$JS.API.CONSUMER.MSG.NEXT.OWN.D", to, br#"{"batch":1}"#);
+    }
+    agent.flush();
+    let places = [
+        "_INBOX.pulled",
+        "_INBOX.wild.7",
+        "_INBOX.pushed",
+        "here.pushed",
+    ];
+    for (to, number) in places.into_iter().zip(1..) {
+        keyless.subscribe(to);
+        push(&mut keyless, &format!("X{number}"), to);
+        let metric = || withheld(&pair.publish, "answer");
+        wait::until(&format!("it is withheld from {to}"), || {
+            (metric() >= f64::from(number)).then_some(())
+        });
+    }
+    agent.take();
+    agent.publish("plans.1", b"one");
+    agent.publish("plans.2", b"two");
+    let mut heard = Vec::new();
+    wait::until("its own stream delivers to each place", || {
+        heard.extend(arrived(&mut agent));
+        let own = heard
+            .iter()
+            .filter(|(subject, _)| subject.starts_with("plans."));
+        (own.count() >= 6).then_some(())
+    });
+    assert!(heard.iter().all(|(_, said)| said != SAID), "{heard:?}");
+}
+
+/// After a connection was lost client libraries subscribe again to where their consumers push, and make none anew.
+#[test]
+fn consumer_that_was_made_before_the_connection_delivers() {
+    let (pair, mut keyless) = scene();
+    for (name, to) in [("A", "_INBOX.before.x"), ("B", "deliver.here")] {
+        let mut agent = pair.subscriber(to);
+        push(&mut keyless, name, to);
+        assert_eq!(agent.message("free.z").payload(), SAID, "{to}");
+    }
+}
+
+#[test]
+fn subscription_with_the_sid_of_another_changes_nothing() {
+    let (pair, mut keyless) = scene();
+    let mut victim = pair.publisher();
+    victim.send(b"SUB plans.a 9\r\nSUB deliver.here 9\r\n");
+    victim.flush();
+    push(&mut keyless, "A", "plans.a");
+    let metric = || withheld(&pair.publish, "plaintext");
+    wait::until("it is withheld", || (metric() >= 1.0).then_some(()));
+    assert_eq!(arrived(&mut victim), []);
 }

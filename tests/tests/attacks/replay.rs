@@ -74,6 +74,38 @@ fn replayed_request_does_not_reach_a_service_on_a_reply_subject_on_which_another
     assert_eq!(b.message("_INBOX.b.1").payload(), b"B has 9");
 }
 
+/// A service with several connections: on another than the request's nobody knows of it.
+#[test]
+fn answer_to_an_empty_request_is_none_to_a_sealed_one() {
+    let Scene { pair, .. } = scene("");
+    let mut other = pair.subscriber("other");
+    let mut b = pair.publisher();
+    b.subscribe("_INBOX.b.*");
+    b.request("elsewhere", "_INBOX.b.1", b"of B");
+    b.take();
+    pair.bare().request("other", "_INBOX.b.1", b"");
+    other.message("other");
+    other.publish("_INBOX.b.1", b"the list of all");
+    assert_eq!(arrived(&mut b), []);
+    assert_eq!(withheld(&pair.publish, "unauthentic"), 1.0);
+    // Who has asked in envelopes alone so far.
+    let mut a = pair.publisher();
+    a.subscribe("_INBOX.a.*");
+    for (request, inbox) in [
+        (&b""[..], "_INBOX.a.2"),
+        (b"what?", "_INBOX.a.2"),
+        (b"", "_INBOX.a.2"),
+    ] {
+        a.request("other", inbox, request);
+        other.message("other");
+        other.take();
+        let answer = [b"answers ", request].concat();
+        other.publish(inbox, &answer);
+        assert_eq!(a.message(inbox).payload(), answer);
+        a.take();
+    }
+}
+
 #[test]
 fn unbound_answers_are_opened_by_whoever_listens() {
     let scene = scene("[[keyring]]\nname = \"all\"\nsubjects = \">\"\nanswers = \"unbound\"\n");

@@ -12,20 +12,20 @@
 //! | a backup, where its chunks go | anything: they are pieces of a compressed stream | no |
 //! | a trace (`Nats-Trace-Dest`) | a trace event | no |
 //! | agents, on a subject that nobody protects | anything | if it opens for the subject |
-//! | agents or a stream, on a protected subject | an acknowledgement of a publish, if the keyring admits it | under that keyring; bound to the request, or to none |
+//! | agents or a stream, on a protected subject | an acknowledgement of a publish, if the keyring admits it | under that keyring; bound to the request (an empty one: to being empty), or to none |
 //!
 //! Statuses and empty messages may answer anything. Whoever may publish to an inbox can write whatever may come there: where the server
 //! answers, its form is all that is known of it.
 
 use crate::dataplane::replies::{Asked, Class};
-use crate::envelope::{EnvelopeId, Flags};
+use crate::envelope::Flags;
 use crate::keyring;
 use crate::metrics::Cause;
 use crate::policy::{Answers, KeyringId};
 use crate::wire::{self, Message, header, jetstream};
 
 use super::fate::{
-    Fate, From, Judge, Opening, Otherwise, is_envelope, unprotected, wants_no_headers,
+    Fate, From, Judge, NO_REQUEST, Opening, Otherwise, is_envelope, unprotected, wants_no_headers,
 };
 
 /// How the reply subjects begin that acknowledge the chunks of a backup.
@@ -51,13 +51,13 @@ impl Judge<'_> {
         }
         if asked.is_any(&[Class::Open, Class::Server, Class::Services]) {
             return match covering {
-                Some(_) => self.of_sealed(None, None, message),
+                Some(_) => self.of_sealed(None, NO_REQUEST, message),
                 None => unprotected(message),
             };
         }
         let from_stream = jetstream::Delivery::of(message.reply.unwrap_or_default()).is_some();
         if asked.is(Class::Pull) && from_stream {
-            return self.of_sealed(None, None, message);
+            return self.of_sealed(None, NO_REQUEST, message);
         }
         Fate::Withhold(covering, Cause::Answer)
     }
@@ -78,8 +78,12 @@ impl Judge<'_> {
             return Fate::Withhold(keyring, Cause::Answer);
         }
         let answers = keyring::flags(message.payload).has(Flags::ANSWER);
-        let request: Option<EnvelopeId> = asked.request().filter(|_| answers);
-        let fate = self.of_sealed(keyring, request, message);
+        let requests = if answers {
+            asked.requests()
+        } else {
+            NO_REQUEST
+        };
+        let fate = self.of_sealed(keyring, requests, message);
         let Fate::Open(opening) = fate else {
             return fate;
         };
@@ -176,7 +180,7 @@ impl Judge<'_> {
         }
         Some(Fate::Open(Opening {
             expected: [keyring, None],
-            request: None,
+            requests: NO_REQUEST,
             from: if bare { From::StreamBare } else { From::Stream },
             or: match keyring {
                 Some(_) => Otherwise::Withhold,

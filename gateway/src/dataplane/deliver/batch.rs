@@ -306,7 +306,6 @@ impl<'s> DeliverPath<'s> {
             .map(|stored| stored.subject);
         let own = policy.normalise(stored.unwrap_or(message.subject));
         let all = Binding {
-            answers: opening.request,
             reply: message.reply,
             ..Binding::default()
         };
@@ -315,13 +314,22 @@ impl<'s> DeliverPath<'s> {
             if expected.is_none() && !bound {
                 return Err(OpenRefused::WrongKeyring);
             }
-            out.truncate(body);
-            let message = (payload, out.claim(opened_len));
-            let known = Binding {
+            let mut known = Binding {
                 subject: Some(subject),
                 ..all
             };
-            keyring::open(snapshot, lanes, expected, known, message)
+            let mut answers = |answers| {
+                known.answers = answers;
+                out.truncate(body);
+                let message = (payload, out.claim(opened_len));
+                keyring::open(snapshot, lanes, expected, known, message)
+            };
+            let [request, empty] = opening.requests;
+            let opened = answers(request.or(empty));
+            match (opened, request.and(empty)) {
+                (Err(OpenRefused::Unauthentic(_)), Some(empty)) => answers(Some(empty)),
+                (opened, _) => opened,
+            }
         };
         let [expected, other] = opening.expected;
         let mut first = attempt(expected, own);

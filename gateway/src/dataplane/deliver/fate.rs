@@ -11,6 +11,7 @@ use crate::envelope::{EnvelopeId, Flags, Header, looks_sealed};
 use crate::keyring;
 use crate::metrics::Cause;
 use crate::policy::{Empty, KeyringId, Look, Policy, Role, Route, Rule};
+use crate::wire::jetstream::Delivery;
 use crate::wire::{Message, header};
 
 use super::stalled::FLOW_CONTROL;
@@ -41,12 +42,15 @@ pub(super) enum Fate {
 pub(super) struct Opening {
     /// The keyring that must have sealed it, or one of several; with none, any may have, if the envelope is bound to its subject.
     pub(super) expected: [Option<KeyringId>; 2],
-    /// The request of this connection's that it answers, if it answers one.
-    pub(super) request: Option<EnvelopeId>,
+    /// The requests of this connection's of which it answers one, if it answers any.
+    pub(super) requests: [Option<EnvelopeId>; 2],
     /// Where it comes from.
     pub(super) from: From,
     pub(super) or: Otherwise,
 }
+
+/// It answers no request.
+pub(super) const NO_REQUEST: [Option<EnvelopeId>; 2] = [None; 2];
 
 /// Where an envelope comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +101,7 @@ impl Judge<'_> {
         match look.route {
             // Nobody is asked for an answer there.
             Route::Keyring(keyring) if look.work().is_some() && is_envelope(message.payload) => {
-                self.of_sealed(Some(keyring), None, message)
+                self.of_sealed(Some(keyring), NO_REQUEST, message)
             }
             Route::Pass if look.role != Role::User => unprotected(message),
             Route::Pass | Route::Keyring(_) | Route::Reply(_) => {
@@ -116,7 +120,7 @@ impl Judge<'_> {
             (Some(asked), _) if sealed => self.of_sealed_answer(asked, route.covering(), message),
             (Some(asked), _) => self.of_plain_answer(asked, route.covering(), message),
             (None, Route::Keyring(keyring)) if sealed => {
-                self.of_sealed(Some(keyring), None, message)
+                self.of_sealed(Some(keyring), NO_REQUEST, message)
             }
             (None, Route::Keyring(keyring)) => self.of_plaintext(keyring, message),
             (None, Route::Reply(covering)) if sealed => self.of_unasked(covering, message),
@@ -164,28 +168,32 @@ impl Judge<'_> {
         strict && !(status && reply.starts_with(FLOW_CONTROL))
     }
 
-    /// What a push consumer sends to a subscription, under the subject that it is stored under, where it must not come. Whoever may
-    /// create consumers can have one send what is stored on a subject of their own to where the client waits for an answer, or for what
-    /// is published on a protected subject. Many clients do not look at the subject of what comes there.
+    /// What a consumer sends to a subscription, under the subject that it is stored under, where it must not come. Whoever may create
+    /// consumers or pull can have one send what is stored on a subject of their own to where the client waits for an answer, or for what
+    /// another stream holds, or for what is published on a protected subject. Many clients do not look at the subject of what comes there.
     fn sent_elsewhere(&self, look: Look, message: &Message<'_>) -> Option<Fate> {
-        let from_stream = |reply: &[u8]| reply.starts_with(FROM_STREAM);
-        if !message.reply.is_some_and(from_stream) || !self.policy.protects_anything() {
+        let reply = message
+            .reply
+            .filter(|reply| reply.starts_with(FROM_STREAM))?;
+        if !self.policy.protects_anything() {
             return None;
         }
+        let delivery = Delivery::of(reply);
+        let stream = delivery.map_or(&b""[..], |delivery| delivery.stream);
         let replies = &self.link.replies;
-        let (on, asked) = replies.comes_elsewhere(message.sid, message.subject, self.now)?;
-        let awaits_answer = asked.is_some_and(|asked| {
+        let on = replies.comes_elsewhere(message.sid, (stream, message.subject), self.now)?;
+        let unprotected = look.route == Route::Pass && !is_bound(message.payload);
+        if let Some(keyring) = on.keyring
+            && unprotected
+            && !self.shared.accepts_plaintext(self.policy, keyring)
+        {
+            return Some(Fate::Withhold(Some(keyring), Cause::Plaintext));
+        }
+        let awaits_answer = on.asked.is_some_and(|asked| {
             asked.is(Class::Protected) && !asked.is_any(&[Class::Pull, Class::Open])
         });
-        if awaits_answer {
-            return Some(Fate::Withhold(look.route.keyring(), Cause::Answer));
-        }
-        let keyring = on.keyring?;
-        let unprotected = look.route == Route::Pass && !is_bound(message.payload);
-        if !unprotected || self.shared.accepts_plaintext(self.policy, keyring) {
-            return None;
-        }
-        Some(Fate::Withhold(Some(keyring), Cause::Plaintext))
+        let unasked = awaits_answer || !on.is_expected;
+        unasked.then(|| Fate::Withhold(look.route.keyring(), Cause::Answer))
     }
 
     fn of_empty(&self, look: Look, message: &Message<'_>) -> Fate {
@@ -225,15 +233,15 @@ impl Judge<'_> {
     pub(super) fn of_sealed(
         &self,
         keyring: Option<KeyringId>,
-        request: Option<EnvelopeId>,
+        requests: [Option<EnvelopeId>; 2],
         message: &Message<'_>,
     ) -> Fate {
-        if request.is_none() && keyring::flags(message.payload).has(Flags::ANSWER) {
+        if requests == NO_REQUEST && keyring::flags(message.payload).has(Flags::ANSWER) {
             return Fate::Withhold(keyring, Cause::Answer);
         }
         Fate::Open(Opening {
             expected: [keyring, None],
-            request,
+            requests,
             from: From::Publisher,
             or: Otherwise::Withhold,
         })
@@ -243,7 +251,7 @@ impl Judge<'_> {
     /// it; what is bound to a keyring alone may be anything that somebody had the client pass on.
     fn of_unasked(&self, covering: Option<KeyringId>, message: &Message<'_>) -> Fate {
         let bound = keyring::flags(message.payload).has(Flags::BOUND);
-        self.of_sealed(covering.filter(|_| !bound), None, message)
+        self.of_sealed(covering.filter(|_| !bound), NO_REQUEST, message)
     }
 
     pub(super) fn asked(&self, message: &Message<'_>) -> Option<&Asked> {
@@ -266,7 +274,7 @@ pub(super) fn unprotected(message: &Message<'_>) -> Fate {
     if is_bound(message.payload) {
         Fate::Open(Opening {
             expected: [None; 2],
-            request: None,
+            requests: NO_REQUEST,
             from: From::Publisher,
             or: Otherwise::Pass,
         })

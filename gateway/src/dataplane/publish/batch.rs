@@ -216,8 +216,9 @@ impl<'s> PublishPath<'s> {
         if policy.protects_anything() {
             let whole = is_literal(filter) || policy.seals_every(filter);
             let keyring = policy.reaches(filter, |_| whole);
+            let role = policy.look(filter).role;
             let replies = &mut self.link.borrow_mut().replies;
-            replies.subscribed(sid, (filter, keyring), self.now);
+            replies.subscribed(sid, (filter, role, keyring), self.now);
         }
     }
 
@@ -296,7 +297,8 @@ impl<'s> PublishPath<'s> {
             self.remember(policy, what, id, publish);
             self.expect_alike(snapshot, publish);
         } else {
-            self.remember(policy, what, None, publish);
+            let empty = publish.payload.is_empty().then_some(EnvelopeId::EMPTY);
+            self.remember(policy, what, empty, publish);
             match look.request(publish.subject) {
                 Some(request) => self.request(snapshot, request, publish, out),
                 None => self.pass(publish, out),

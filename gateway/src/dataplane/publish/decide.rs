@@ -1,7 +1,7 @@
 //! What becomes of a publish: the keyring it is sealed under, what it is bound to, what its answer will be, and what is refused.
 
 use crate::dataplane::meaning;
-use crate::dataplane::replies::{self, Answer, Asked, Class, FROM_STREAM, Stored};
+use crate::dataplane::replies::{self, Answer, Asked, Class, Delivers, FROM_STREAM, Stored};
 use crate::envelope::{Binding, EnvelopeId};
 use crate::keyring::Snapshot;
 use crate::metrics::{Cause, Direction};
@@ -140,6 +140,17 @@ impl PublishPath<'_> {
         let traced = publish.headers.and_then(meaning::trace_destination);
         if let Some(to) = traced.filter(|to| !policy.is_system(to) && !replies.has_come_in(to)) {
             replies.request_published(to, Asked::of(Class::Trace), self.now);
+        }
+        if let Some(request) = request {
+            let named = (publish.payload, publish.reply);
+            request::deliveries(request, named, |at, delivers| {
+                replies.stream_asked(at, delivers, self.now);
+            });
+        } else if let Some(reply) = publish.reply
+            && let Some(delivery) = jetstream::Delivery::of(publish.subject)
+        {
+            // `+NXT`
+            replies.stream_asked((delivery.stream, reply), Delivers::Once, self.now);
         }
         let chunks = request.and_then(|request| request::deliver_subject(request, publish.payload));
         if let Some(to) = chunks.filter(|to| !policy.is_system(to)) {

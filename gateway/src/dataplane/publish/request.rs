@@ -5,11 +5,11 @@
 
 use std::borrow::Cow;
 
-use crate::dataplane::replies::{Asked, Class, FROM_STREAM};
+use crate::dataplane::replies::{Asked, Class, Delivers, FROM_STREAM};
 use crate::envelope::OVERHEAD;
 use crate::policy::Policy;
 use crate::wire::Buffer;
-use crate::wire::jetstream::{self, Request};
+use crate::wire::jetstream::{self, Place, Request};
 use crate::wire::subject::is_literal;
 
 /// The answer to whoever asks for a stream of counters on a subject that is sealed. The error is `JSMessageIncrDisabledErr` of the server.
@@ -54,6 +54,27 @@ pub(super) fn of_system(subject: &[u8]) -> Asked {
     } else {
         Class::Server
     })
+}
+
+/// Calls `each` with every stream that a request has deliver, where, and for how long.
+pub(super) fn deliveries(
+    request: &[u8],
+    (body, reply): (&[u8], Option<&[u8]>),
+    mut each: impl FnMut((&[u8], &[u8]), Delivers),
+) {
+    let kind = Request::of(request);
+    let Some(stream) = jetstream::stream_of_consumer(request) else {
+        return;
+    };
+    match (kind, reply) {
+        (Request::Next, Some(reply)) => each((stream, reply), Delivers::Once),
+        (Request::ConsumerConfig, _) => jetstream::destinations(kind, body, |place| {
+            if let Place::To(subject) = place {
+                each((stream, subject), Delivers::FromNowOn);
+            }
+        }),
+        _ => {}
+    }
 }
 
 /// Where a backup is to be written.

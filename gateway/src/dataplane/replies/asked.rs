@@ -79,6 +79,8 @@ pub(in crate::dataplane) struct Asked {
     /// The keyring that was asked.
     keyring: Option<Keyring>,
     about: About,
+    /// A request without a payload was among them, whose answer says so.
+    empty: bool,
 }
 
 /// Which keyrings were asked.
@@ -116,14 +118,17 @@ impl Asked {
             classes: Classes::of(class),
             keyring: None,
             about: About::Nothing,
+            empty: false,
         }
     }
 
     /// A request that was sealed under a keyring, or is empty and would be. With the name of its envelope, if answers are bound to it.
     pub(in crate::dataplane) fn protected(keyring: KeyringId, id: Option<EnvelopeId>) -> Self {
+        let sealed = id.filter(|id| *id != EnvelopeId::EMPTY);
         Self {
             keyring: Some(Keyring::One(keyring)),
-            about: id.map_or(About::Nothing, About::Request),
+            about: sealed.map_or(About::Nothing, About::Request),
+            empty: id == Some(EnvelopeId::EMPTY),
             ..Self::of(Class::Protected)
         }
     }
@@ -154,12 +159,13 @@ impl Asked {
         }
     }
 
-    /// The request that answers are bound to.
-    pub(in crate::dataplane) const fn request(&self) -> Option<EnvelopeId> {
-        match self.about {
+    /// The requests that an answer may be bound to: one in an envelope, and those without a payload.
+    pub(in crate::dataplane) fn requests(&self) -> [Option<EnvelopeId>; 2] {
+        let sealed = match self.about {
             About::Request(id) => Some(id),
             About::Nothing | About::Named(_) => None,
-        }
+        };
+        [sealed, self.empty.then_some(EnvelopeId::EMPTY)]
     }
 
     /// The subject that the answer must be stored under.
@@ -188,6 +194,7 @@ impl Asked {
             classes: Classes(self.classes.0 | later.classes.0),
             keyring,
             about,
+            empty: self.empty || later.empty,
         }
     }
 }

@@ -1,8 +1,10 @@
 //! What reply subjects stand for, on one connection: what the client owes requests that were delivered to it (`owed`), what may
-//! answer those that it has published (`asked`), and where it listens (`subscribed`).
+//! answer those that it has published (`asked`), where it listens (`subscribed`), and what streams it has asked to deliver there
+//! (`sources`).
 
 mod asked;
 mod owed;
+mod sources;
 mod subscribed;
 mod table;
 #[cfg(test)]
@@ -14,20 +16,25 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use crate::policy::{KeyringId, Look, Role};
-use crate::wire::subject::is_literal;
+use crate::wire::subject::tokens;
 
 use super::account::Account;
 
 pub(super) use asked::{Asked, Class};
 pub(super) use owed::{Answer, Request, Taken};
+pub(super) use sources::Delivers;
 
 use asked::Asking;
 use owed::Owed;
-use subscribed::{Subscribed, Subscription};
+use sources::Sources;
+use subscribed::{Kind, Subscribed, Subscription};
 use table::Hash;
 
 /// The reply subject of every delivery from a stream; the server refuses a publish that names such a one.
 pub(super) const FROM_STREAM: &[u8] = b"$JS.ACK.";
+
+/// How many of a subject's first tokens are told apart, besides all of them.
+const DEPTH: usize = 8;
 
 /// How many destinations of traces are told apart that came in with messages.
 const TRACES: usize = 64;
@@ -38,6 +45,7 @@ pub(super) struct Replies {
     owed: Owed,
     asked: Asking,
     subscribed: Subscribed,
+    sources: Sources,
     stored: Stored,
     /// Where messages that came in want to be traced, unless there are too many.
     traces: HashSet<Hash, foldhash::fast::RandomState>,
@@ -54,6 +62,17 @@ pub(super) enum Stored {
     Several,
 }
 
+/// A message of a stream that comes under another subject than was subscribed to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Elsewhere<'r> {
+    /// A keyring, if all that is published on the subscription is sealed.
+    pub(super) keyring: Option<KeyringId>,
+    /// What the client has asked for there.
+    pub(super) asked: Option<&'r Asked>,
+    /// Whether the client may have asked this stream to deliver there.
+    pub(super) is_expected: bool,
+}
+
 impl Replies {
     /// Nothing has been seen.
     pub(super) fn new(account: &Rc<Account>) -> Self {
@@ -62,6 +81,7 @@ impl Replies {
             owed: Owed::new(Rc::clone(account)),
             asked: Asking::new(Rc::clone(account)),
             subscribed: Subscribed::new(Rc::clone(account)),
+            sources: Sources::new(Rc::clone(account)),
             stored: Stored::Nothing,
             traces: HashSet::default(),
         }
@@ -121,23 +141,54 @@ impl Replies {
     /// The client asked for an answer on `reply`.
     pub(super) fn request_published(&mut self, reply: &[u8], asked: Asked, now: Instant) {
         let hash = self.hash(batch(reply));
+        if asked.is(Class::Protected) {
+            let places = starts(prefix(reply)).take(DEPTH);
+            let places = places.map(|start| self.hasher.hash_one(start));
+            self.sources.awaits_answers(places, now);
+        }
         self.asked.published(hash, asked, now);
+    }
+
+    /// The client asked a stream to deliver on `subject`.
+    pub(super) fn stream_asked(
+        &mut self,
+        (stream, subject): (&[u8], &[u8]),
+        delivers: Delivers,
+        now: Instant,
+    ) {
+        let hasher = &self.hasher;
+        let places = starts(subject).take(DEPTH).map(|start| {
+            let place = hasher.hash_one(start);
+            [place, hasher.hash_one((place, stream))]
+        });
+        self.sources.delivers(places, delivers, now);
     }
 
     /// The client subscribes; with a keyring, if all that is published where `filter` matches is sealed.
     pub(super) fn subscribed(
         &mut self,
         sid: &[u8],
-        (filter, keyring): (&[u8], Option<KeyringId>),
+        (filter, role, keyring): (&[u8], Role, Option<KeyringId>),
         now: Instant,
     ) {
-        let subject = is_literal(filter).then(|| self.hash(batch(filter)));
-        let sid = self.hash(sid);
-        // It may stand for another filter already.
-        self.subscribed.unsubscribed(sid);
-        if subject.is_some() || keyring.is_some() {
-            self.subscribed.subscribed(sid, (subject, keyring), now);
+        let start = literal(filter);
+        let kind = match role {
+            _ if start.len() == filter.len() => Kind::Subject,
+            Role::Reply => Kind::Inboxes,
+            Role::User | Role::Api | Role::System => Kind::Wildcards,
+        };
+        // What begins with a wildcard may match anything.
+        if start.is_empty() && keyring.is_none() {
+            return;
         }
+        let subscription = Subscription {
+            start: self.hash(batch(start)),
+            tokens: tokens(start).count(),
+            kind,
+            keyring,
+        };
+        self.subscribed
+            .subscribed(self.hash(sid), subscription, now);
     }
 
     /// The client ends a subscription, at once or after so many messages in all.
@@ -152,21 +203,43 @@ impl Replies {
         }
     }
 
-    /// The subscription on which a message comes whose subject is not what was subscribed to, and what the client has asked for there.
+    /// The subscription on which a message comes from a stream whose subject is not what was subscribed to, and what the client has
+    /// asked for there.
     pub(super) fn comes_elsewhere(
         &self,
         sid: &[u8],
-        subject: &[u8],
+        (stream, subject): (&[u8], &[u8]),
         now: Instant,
-    ) -> Option<(Subscription, Option<&Asked>)> {
+    ) -> Option<Elsewhere<'_>> {
         let subscription = *self.subscribed.get(self.hash(sid), now)?;
-        let asked = match subscription.subject {
-            Some(filter) if filter == self.hash(batch(subject)) => return None,
-            Some(filter) => self.asked.get(filter, now),
-            // Who asks under wildcards tells answers apart by their subjects.
-            None => None,
+        let start = subscription.start;
+        let is_subject = subscription.kind == Kind::Subject;
+        if is_subject && start == self.hash(batch(subject)) {
+            return None;
+        }
+        let comes_from_asked = || {
+            let of_stream = self.hasher.hash_one((start, stream));
+            self.sources.at(of_stream, now).streams.is_some()
         };
-        Some((subscription, asked))
+        let expected = self.sources.at(start, now);
+        let judged = match subscription.kind {
+            // A consumer that was made before, or by somebody else, may deliver where nothing was asked.
+            Kind::Subject => expected.streams.is_some(),
+            // It may match, and is published there then.
+            Kind::Wildcards | Kind::Inboxes
+                if start == self.hash(first(subject, subscription.tokens)) =>
+            {
+                false
+            }
+            Kind::Wildcards => expected.streams.is_some() || expected.answers,
+            Kind::Inboxes => true,
+        };
+        Some(Elsewhere {
+            keyring: subscription.keyring,
+            // Who asks under wildcards tells answers apart by their subjects.
+            asked: is_subject.then(|| self.asked.get(start, now)).flatten(),
+            is_expected: !judged || comes_from_asked(),
+        })
     }
 
     /// What the client asked for on `subject`.
@@ -186,11 +259,12 @@ impl Replies {
 
     /// What is remembered of each, in bytes.
     #[cfg(test)]
-    pub(super) fn bytes(&self) -> [(&'static str, usize); 3] {
+    pub(super) fn bytes(&self) -> [(&'static str, usize); 4] {
         [
             ("what it owes", self.owed.bytes()),
             ("what it has asked", self.asked.bytes()),
             ("its subscriptions", self.subscribed.bytes()),
+            ("the streams it has asked", self.sources.bytes()),
         ]
     }
 
@@ -222,6 +296,35 @@ pub(super) fn are_answers(look: Look) -> bool {
 fn prefix(reply: &[u8]) -> &[u8] {
     let dot = memchr::memrchr(b'.', reply);
     dot.and_then(|dot| reply.get(..dot)).unwrap_or_default()
+}
+
+/// The tokens of a filter before its first wildcard.
+fn literal(filter: &[u8]) -> &[u8] {
+    let is_wildcard = |token: &[u8]| token == b"*" || token == b">";
+    first(
+        filter,
+        tokens(filter)
+            .take_while(|token| !is_wildcard(token))
+            .count(),
+    )
+}
+
+/// The first so many tokens of a subject; all if it has fewer.
+fn first(subject: &[u8], count: usize) -> &[u8] {
+    let mut dots = memchr::memchr_iter(b'.', subject);
+    match count.checked_sub(1) {
+        None => b"",
+        Some(skipped) => dots
+            .nth(skipped)
+            .and_then(|dot| subject.get(..dot))
+            .unwrap_or(subject),
+    }
+}
+
+/// A subject, and what it begins with: a token less each time.
+fn starts(subject: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::successors(Some(subject), |subject| Some(prefix(subject)))
+        .take_while(|start| !start.is_empty())
 }
 
 /// Fast ingest names a new reply subject with each message, `<inbox>.<id>.<flow>.<gap>.<sequence>.<operation>.$FI`: what comes before

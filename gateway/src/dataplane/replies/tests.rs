@@ -46,6 +46,7 @@ fn latest_request_that_can_be_told_from_others_is_the_one_that_is_answered() {
     ];
     let bound = |counter| Ok(Answer::Sealed(a, Some(id(counter))));
     let unbound = Ok(Answer::Sealed(a, None));
+    let nothing = Ok(Answer::Sealed(a, Some(EnvelopeId::EMPTY)));
     // What waits, whether it has been answered, what comes, and what an answer is then.
     let mut rows = vec![
         (one, false, one, bound(1)),
@@ -54,20 +55,26 @@ fn latest_request_that_can_be_told_from_others_is_the_one_that_is_answered() {
         (one, false, passed_on, bound(1)),
         (one, true, one, bound(1)),
         (one, true, two, bound(2)),
-        (one, true, empty, unbound),
+        (one, true, empty, nothing),
         (one, true, passed_on, bound(1)),
+        (passed_on, false, empty, Err(Taken)),
+        (passed_on, true, empty, nothing),
     ];
+    let free = [Request::Unbound(a, None), Request::Unbound(a, Some(id(3)))];
+    rows.extend(free.map(|comes| (one, false, comes, bound(1))));
+    rows.extend(free.map(|comes| (empty, false, comes, nothing)));
+    rows.extend(free.map(|waits| (waits, false, free[0], unbound)));
     for answered in [false, true] {
         for waits in [empty, passed_on] {
             rows.push((waits, answered, two, bound(2)));
-            rows.push((waits, answered, empty, unbound));
             rows.push((waits, answered, passed_on, unbound));
         }
+        rows.push((empty, answered, empty, nothing));
         for waits in [one, empty, passed_on] {
             rows.extend(other.map(|comes| (waits, answered, comes, Err(Taken))));
         }
         rows.push((Request::Plain, answered, two, bound(2)));
-        rows.push((Request::Plain, answered, empty, unbound));
+        rows.push((Request::Plain, answered, empty, nothing));
         rows.push((Request::Plain, answered, passed_on, unbound));
         rows.push((Request::Plain, answered, Request::Plain, Ok(Answer::Plain)));
     }
@@ -217,9 +224,26 @@ fn first_request_of_several_on_a_reply_subject_is_the_one_that_answers_are_bound
     assert!(replies.is_shared(INBOX, now));
     replies.request_published(INBOX, Asked::protected(a, None), now);
     let asked = *replies.asked(INBOX, now).unwrap();
-    assert_eq!((asked.request(), asked.keyring()), (Some(id(1)), Some(a)));
+    assert_eq!(asked.requests(), [Some(id(1)), None]);
+    assert_eq!(asked.keyring(), Some(a));
     replies.request_published(INBOX, Asked::protected(b, None), now);
     assert_eq!(replies.asked(INBOX, now).unwrap().keyring(), None);
+}
+
+/// Which of them an answer is to, is in the answer.
+#[test]
+fn empty_request_beside_a_sealed_one_may_be_answered_too() {
+    let [a, _] = keyrings();
+    let (sealed, empty) = (Some(id(1)), Some(EnvelopeId::EMPTY));
+    // The second that is sealed says that it is one of several: its answer is bound to none.
+    for (order, bound) in [([sealed, empty], sealed), ([empty, None], None)] {
+        let (mut replies, now) = start();
+        for request in order {
+            replies.request_published(INBOX, Asked::protected(a, request), now);
+        }
+        let asked = replies.asked(INBOX, now).unwrap();
+        assert_eq!(asked.requests(), [bound, empty]);
+    }
 }
 
 #[test]
@@ -232,7 +256,8 @@ fn whatever_may_answer_one_of_several_requests_may_come() {
     let asked = replies.asked(INBOX, now).unwrap();
     assert!(asked.is(Class::Pull) && asked.is(Class::Protected) && asked.is(Class::Direct));
     assert!(!asked.is(Class::Open));
-    assert_eq!((asked.request(), asked.named()), (Some(id(7)), None));
+    assert_eq!(asked.requests(), [Some(id(7)), None]);
+    assert_eq!(asked.named(), None);
 }
 
 #[test]

@@ -39,7 +39,7 @@ pub use delivery::{Delivery, acknowledges, narrow_msg_size};
 pub use destinations::{Place, destinations, header_destinations};
 pub use named::named_subject;
 pub use pull::{Edited, direct_get, widen_max_bytes};
-pub use request::{Request, deliver_subject};
+pub use request::{Request, deliver_subject, stream_of_consumer};
 pub use response::is_api_response;
 pub use stored::{Stored, Unclear};
 pub use trace::is_trace_event;

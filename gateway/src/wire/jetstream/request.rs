@@ -69,6 +69,20 @@ impl<'a> Request<'a> {
     }
 }
 
+/// The stream that a request about one of its consumers names, in what follows `$JS.API.`.
+#[must_use]
+pub fn stream_of_consumer(request: &[u8]) -> Option<&[u8]> {
+    const STARTS: [&[u8]; 3] = [
+        b"CONSUMER.MSG.NEXT.",
+        b"CONSUMER.CREATE.",
+        b"CONSUMER.DURABLE.CREATE.",
+    ];
+    let rest = STARTS
+        .iter()
+        .find_map(|start| request.strip_prefix(*start))?;
+    rest.split(|&b| b == b'.').next()
+}
+
 /// `<stream>` or `<stream>.<subject>`.
 fn direct_get(rest: &[u8]) -> Request<'_> {
     let dot = memchr::memchr(b'.', rest).unwrap_or(rest.len());

@@ -93,7 +93,7 @@ fn of_suite(suite: u8) -> Vec<Vector> {
 }
 
 /// What is said of requests and bound to them.
-fn of_requests(suite: u8, suite_name: &str) -> [Vector; 5] {
+fn of_requests(suite: u8, suite_name: &str) -> [Vector; 6] {
     let request = || Some(hex(&[&[0xB7; 16][..], &[0, 0, 1, 2]].concat()));
     let inbox = || Some("_INBOX.alice.1".to_owned());
     let named = |what: &str| vector(suite, &format!("{suite_name}, {what}"));
@@ -107,6 +107,11 @@ fn of_requests(suite: u8, suite_name: &str) -> [Vector; 5] {
             answers: request(),
             subject: None,
             ..named("answers a request, bound to nothing else")
+        },
+        Vector {
+            answers: Some(hex(&[0; 20])),
+            subject: inbox(),
+            ..named("answers a request without a payload")
         },
         Vector {
             passes_on: true,
