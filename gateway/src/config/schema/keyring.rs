@@ -163,7 +163,7 @@ pub(super) const KEYS: &[Key] = &[
         unit: "`bound` or `unbound`",
         default: Value("\"bound\""),
         example: "answers = \"unbound\"",
-        effect: "Whether what answers a sealed request opens for that request alone, on the connection that has asked it. `unbound`: for agents that ask on one connection and listen on another; then a request that is sent again by somebody on the bus can be answered to another requester.",
+        effect: "Whether what answers a sealed request opens for that request alone, on the connection that has asked it. `unbound`: for agents that ask on one connection and listen on another; then a request that is sent again by somebody on the bus can be answered to another requester. Such an answer opens there by the inbox that it is bound to: with `bind = \"keyring\"` it is bound to none, and opens only where it was asked for.",
     },
     Key {
         path: "keyring[].aliases",
