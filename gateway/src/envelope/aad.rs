@@ -198,6 +198,7 @@ pub struct Aad<'s> {
     known: Binding<'s>,
     /// The subject alone, which is all that most are bound to.
     scratch: Scratch,
+    /// How long that is behind a header; `None` without a subject.
     len: Option<usize>,
 }
 
@@ -207,7 +208,8 @@ impl<'s> Aad<'s> {
     #[inline]
     pub fn new(known: Binding<'s>) -> Self {
         let mut scratch = Scratch::new();
-        let len = scratch.bind(&Binding::to(known.subject));
+        let bound = Binding::to(known.subject);
+        let len = known.subject.and_then(|_| scratch.bind(&bound));
         Self {
             known,
             scratch,
@@ -222,15 +224,17 @@ impl<'s> Aad<'s> {
         (header, flags): (&[u8; HEADER_LEN], Flags),
         then: impl FnOnce(&[u8]) -> T,
     ) -> Option<T> {
-        if flags.has(Flags::ANSWER) || flags.has(Flags::REPLY) {
-            let asked = self.known.asked(flags)?;
-            return asked.with(header, asked.len()?, then);
+        let is_everyday = !(flags.has(Flags::ANSWER) || flags.has(Flags::REPLY));
+        let len = if flags.has(Flags::BOUND) {
+            self.len?
+        } else {
+            HEADER_LEN
+        };
+        if is_everyday && len <= SHORT {
+            *self.scratch.head()? = *header;
+            return self.scratch.0.get(..len).map(then);
         }
-        if !flags.has(Flags::BOUND) {
-            return Some(then(header));
-        }
-        let subject = Binding::to(Some(self.known.subject?));
-        *self.scratch.head()? = *header;
-        self.scratch.with((&subject, self.len?), then)
+        let asked = self.known.asked(flags)?;
+        asked.with(header, asked.len()?, then)
     }
 }
