@@ -6,7 +6,7 @@
 //! nats-tls   agent ═════════════════ TLS ════════════════► nats-server
 //! relay      agent ──────────► Keyway, relay-only ───────► nats-server
 //! sealing    agent ──────────► Keyway ───────────────────► nats-server
-//! storm      agent ──────────► Keyway, another key each 100 ms ► nats-server
+//! storm      agent ──────────► Keyway, another key each second ► nats-server
 //! chain      agent ──► Keyway ──────────► Keyway ────────► nats-server
 //! ```
 //!
@@ -57,7 +57,7 @@ pub(crate) enum Kind {
     Relay,
     /// Keyway that seals and opens.
     Sealing,
-    /// The same while its keys are replaced every 100 ms.
+    /// The same while its keys are replaced as often as they may be: once a second.
     Storm,
     /// Two sealing gateways in a row, each with keys of its own.
     Chain,
