@@ -171,6 +171,9 @@ fn changes(current: &Checked, next: &Checked) -> Vec<String> {
     if !current.policy.has_prefixes_of(&next.policy) {
         changes.push("jetstream.api-prefixes".to_owned());
     }
+    if !current.policy.has_inboxes_of(&next.policy) {
+        changes.push("inbox-prefixes".to_owned());
+    }
     if current.log.level != next.log.level {
         changes.push(format!("log.level: {}", next.log.level));
     }

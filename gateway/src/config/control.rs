@@ -35,7 +35,7 @@ pub(super) fn convert(
     // Its mistakes are those of the keyrings', where they are recorded in the same words and place.
     let prefixes = root
         .section("jetstream")
-        .many("api-prefixes", keyring::api_prefix);
+        .many("api-prefixes", keyring::prefix);
     let servers = match own {
         Some((_, false)) => None,
         Some((servers, true)) => Some(checked(&section, bare(servers), network)),

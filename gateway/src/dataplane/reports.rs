@@ -7,7 +7,10 @@ use crate::policy::Kinds;
 
 /// The throttles of all causes, shared by all workers.
 #[derive(Default)]
-pub(super) struct Reports([Throttle; Cause::ALL.len()]);
+pub(super) struct Reports {
+    causes: [Throttle; Cause::ALL.len()],
+    replies: Throttle,
+}
 
 /// A message that did not go through.
 pub(super) struct Report<'a> {
@@ -49,16 +52,27 @@ impl Reports {
         }
     }
 
+    /// A message is sealed for exactly this reply subject, which belongs to another keyring by name.
+    pub(super) fn tell_reply(&self, keyring: &str, (subject, reply): (&[u8], &[u8]), now: Instant) {
+        if let Some(left_out) = self.replies.admit(now) {
+            let [subject, reply] = [subject, reply].map(String::from_utf8_lossy);
+            tracing::info!(
+                keyring, %subject, %reply, left_out,
+                "sealed for exactly this reply subject, which another keyring names: what a stream stores of it opens for nobody; if clients wait for answers there, name its prefix in `inbox-prefixes`"
+            );
+        }
+    }
+
     /// Whether a line may be written, and how many were not before it.
     fn admit(&self, cause: Cause, now: Instant) -> Option<u64> {
-        let mut throttles = self.0.iter().zip(Cause::ALL);
+        let mut throttles = self.causes.iter().zip(Cause::ALL);
         let (throttle, _of) = throttles.find(|(_throttle, of)| *of == cause)?;
         throttle.admit(now)
     }
 
     /// Says how many were left out where nothing has happened since.
     pub(super) fn catch_up(&self, now: Instant) {
-        for (throttle, cause) in self.0.iter().zip(Cause::ALL) {
+        for (throttle, cause) in self.causes.iter().zip(Cause::ALL) {
             if let Some(left_out) = throttle.overdue(now) {
                 tracing::warn!(
                     cause = cause.word(),

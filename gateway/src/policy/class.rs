@@ -116,6 +116,16 @@ pub(super) fn may_be_system(filter: &Pattern, prefixes: &[Box<[u8]>]) -> bool {
     }
 }
 
+/// What a request to JetStream's API may be published on.
+pub(super) fn requests(prefixes: &[Box<[u8]>]) -> impl Iterator<Item = Pattern> {
+    let configured = prefixes
+        .iter()
+        .map(|prefix| format!("{}>", String::from_utf8_lossy(prefix)));
+    let known = [API.pattern, "$JS.*.API.>"].map(str::to_owned);
+    let patterns = known.into_iter().chain(configured);
+    patterns.filter_map(|pattern| pattern.parse().ok())
+}
+
 fn first_token(subject: &[u8]) -> &[u8] {
     subject
         .split(|byte| *byte == b'.')

@@ -36,7 +36,7 @@ pub enum Route {
     Pass,
     /// Sealed on publish and opened on deliver, under this keyring.
     Keyring(KeyringId),
-    /// A reply subject (`_INBOX.>`, `_R_.>`): what the request was decides. Where that is not known, the keyring whose
+    /// A reply subject (`_INBOX.>`, `_R_.>`, and under the prefixes of inboxes): what the request was decides. Where that is not known, the keyring whose
     /// patterns cover it, if any.
     Reply(Option<KeyringId>),
 }
@@ -110,8 +110,18 @@ pub struct Rule {
 pub struct Policy {
     rules: Vec<Rule>,
     api_prefixes: Vec<Box<[u8]>>,
+    inboxes: Vec<Inboxes>,
     trie: trie::Trie,
     awaits_acknowledgements: bool,
+}
+
+/// Where clients with an inbox prefix of their own wait for answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Inboxes {
+    /// The prefix, with its final dot.
+    prefix: Box<[u8]>,
+    /// Whether a keyring names them, and not only more than them.
+    named: bool,
 }
 
 /// Why a rule cannot be part of a policy.
@@ -245,8 +255,22 @@ impl Policy {
             awaits_acknowledgements,
             rules,
             api_prefixes,
+            inboxes: Vec::new(),
             trie,
         })
+    }
+
+    /// The same, for clients that wait for answers under these prefixes too (`custom` for `custom.>`), with or without the final dot.
+    #[must_use]
+    pub fn with_inboxes(mut self, prefixes: &[String]) -> Self {
+        let inboxes = class::dotted(prefixes).into_iter().map(|prefix| Inboxes {
+            named: self
+                .patterns()
+                .any(|(_, pattern)| pattern.as_str().as_bytes().starts_with(&prefix)),
+            prefix,
+        });
+        self.inboxes = inboxes.collect();
+        self
     }
 
     /// The same rules, those named in `places` first and in that order: a keyring keeps its [`KeyringId`] when others are added.
@@ -272,6 +296,19 @@ impl Policy {
         self.api_prefixes == other.api_prefixes
     }
 
+    /// Whether both know the same prefixes of inboxes.
+    #[must_use]
+    pub fn has_inboxes_of(&self, other: &Self) -> bool {
+        let prefixes = |policy: &Self| -> Vec<_> {
+            policy
+                .inboxes
+                .iter()
+                .map(|inboxes| inboxes.prefix.clone())
+                .collect()
+        };
+        prefixes(self) == prefixes(other)
+    }
+
     /// One keyring, `default`, that covers every user subject.
     #[must_use]
     pub fn everything() -> Self {
@@ -284,6 +321,7 @@ impl Policy {
         Self {
             rules: Vec::new(),
             api_prefixes: Vec::new(),
+            inboxes: Vec::new(),
             trie: trie::Trie::default(),
             awaits_acknowledgements: false,
         }
@@ -298,7 +336,7 @@ impl Policy {
             named: false,
             prefix: subject.len().saturating_sub(bare.len()),
         };
-        match class::of(subject, &self.api_prefixes) {
+        match self.class(subject) {
             class::Class::User(bare) => {
                 let found = self.trie.find(bare);
                 let route = found.map_or(Route::Pass, |found| Route::Keyring(found.keyring));
@@ -310,6 +348,7 @@ impl Policy {
             class::Class::Reply => {
                 let covering = || self.trie.find(subject).map(|found| found.keyring);
                 let named = self.trie.find_named(subject);
+                let named = named.filter(|_| self.inboxes(subject).is_none_or(|own| own.named));
                 let route = named.map_or_else(
                     || Route::Reply(covering()),
                     |found| Route::Keyring(found.keyring),
@@ -345,7 +384,7 @@ impl Policy {
     /// Whether every subject that `filter`, which may have wildcards, matches is sealed, be it under several keyrings.
     #[must_use]
     pub fn seals_every(&self, filter: &[u8]) -> bool {
-        let user = matches!(class::of(filter, &self.api_prefixes), class::Class::User(_));
+        let user = matches!(self.class(filter), class::Class::User(_));
         let pattern = std::str::from_utf8(filter).map(str::parse::<Pattern>);
         let Ok(Ok(pattern)) = pattern else {
             return false;
@@ -398,7 +437,7 @@ impl Policy {
     /// The keyring, among those that `closed` tells, to which every subject belongs that `filter` matches; be it that others of them
     /// have a part of these subjects.
     pub fn closes(&self, filter: &[u8], closed: impl Fn(KeyringId) -> bool) -> Option<KeyringId> {
-        let (bare, reply) = match class::of(filter, &self.api_prefixes) {
+        let (bare, reply) = match self.class(filter) {
             class::Class::User(bare) => (bare, false),
             class::Class::Reply => (filter, true),
             class::Class::Api(_) | class::Class::System(_) => return None,
@@ -424,7 +463,7 @@ impl Policy {
     /// The keyring, among those that `closed` tells, to which something that is published on `filter`, which may have wildcards, may
     /// belong. What is no subject may belong to any.
     pub fn reaches(&self, filter: &[u8], closed: impl Fn(KeyringId) -> bool) -> Option<KeyringId> {
-        let (bare, reply) = match class::of(filter, &self.api_prefixes) {
+        let (bare, reply) = match self.class(filter) {
             class::Class::User(bare) => (bare, false),
             class::Class::Reply => (filter, true),
             class::Class::Api(_) | class::Class::System(_) => return None,
@@ -445,6 +484,35 @@ impl Policy {
             closed(*id) && pattern.overlaps(&filter) && !(reply && pattern.starts_wild())
         });
         reached.next().map(|(id, _)| id)
+    }
+
+    /// Whether something that is published on `filter`, which may have wildcards, may be a request to JetStream's API. Of what is no
+    /// subject nobody knows.
+    #[must_use]
+    pub fn may_request(&self, filter: &[u8]) -> bool {
+        let parsed = std::str::from_utf8(filter)
+            .ok()
+            .and_then(|text| text.parse::<Pattern>().ok());
+        match parsed {
+            Some(literal) if literal.is_literal() => self.look(filter).role == Role::Api,
+            Some(wild) => class::requests(&self.api_prefixes).any(|api| api.overlaps(&wild)),
+            None => true,
+        }
+    }
+
+    fn class<'a>(&self, subject: &'a [u8]) -> class::Class<'a> {
+        let class = class::of(subject, &self.api_prefixes);
+        let is_user = matches!(class, class::Class::User(_));
+        if is_user && self.inboxes(subject).is_some() {
+            return class::Class::Reply;
+        }
+        class
+    }
+
+    /// The inboxes of its own to which a subject belongs.
+    fn inboxes(&self, subject: &[u8]) -> Option<&Inboxes> {
+        let mut inboxes = self.inboxes.iter();
+        inboxes.find(|inboxes| subject.starts_with(&inboxes.prefix))
     }
 
     /// Every pattern with its keyring.

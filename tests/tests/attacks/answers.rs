@@ -158,3 +158,105 @@ fn trace_events_come_where_they_were_asked_for_and_not_because_a_header_came_in(
     keyless.publish("agents.traces", b"pay 100 to bob");
     assert_eq!(arrived(&mut victim), []);
 }
+
+/// Client libraries publish to the reply subject of flow control, whatever it is: the server reads it alone. A handler answers there.
+#[test]
+fn answer_to_what_looks_like_flow_control_is_not_published_in_the_clear() {
+    for tables in [
+        "",
+        "[[keyring]]\nname = \"c\"\nsubjects = [\"calls.>\", \"_INBOX.>\"]\nreply = \"sealed\"\nempty = \"seal\"\n",
+    ] {
+        let pair = Pair::with(NatsServer::start(), "", tables);
+        let mut service = pair.subscriber("calls.vault");
+        let mut keyless = pair.bare();
+        keyless.subscribe("$JS.FC.>");
+        for status in ["200", "100 FlowControl Request", "503"] {
+            let headers = format!("NATS/1.0 {status}\r\n\r\n");
+            keyless.send(
+                format!(
+                    "HPUB calls.vault $JS.FC.b {0} {0}\r\n{headers}\r\n",
+                    headers.len()
+                )
+                .as_bytes(),
+            );
+            service.message("calls.vault");
+            service.take();
+            service.publish("$JS.FC.b", SAID);
+            service.publish("$JS.FC.b", b"");
+            service.flush();
+        }
+        let heard = arrived(&mut keyless);
+        let said = heard.iter().filter(|(_, said)| said == SAID);
+        assert_eq!(said.count(), 0, "{heard:?}");
+        // What a library answers flow control with.
+        assert!(heard.len() >= 3, "{heard:?}");
+        assert_eq!(super::refused(&pair.deliver, "reply"), 3.0);
+    }
+}
+
+/// A client with an inbox prefix of its own, within what keyrings cover by name.
+#[test]
+fn custom_inbox_prefix_that_is_named_is_an_inbox() {
+    let tables = "[[keyring]]\nname = \"agents\"\nsubjects = [\"agents.>\"]\n[[keyring]]\nname = \"inboxes\"\nsubjects = [\"cust.>\"]\n";
+    let top = "inbox-prefixes = [\"cust\", \"agents.alice.inbox\"]\n";
+    let pair = Pair::with(NatsServer::jetstream(), top, tables);
+    let mut service = pair.subscriber("agents.e");
+    for filter in ["open.e", "$SRV.PING"] {
+        service.subscribe(filter);
+    }
+    for prefix in ["cust.alice", "agents.alice.inbox"] {
+        let mut agent = pair.publisher();
+        agent.subscribe(&format!("{prefix}.*"));
+        for (subject, request) in [
+            ("agents.e", &b"what?"[..]),
+            ("agents.e", b""),
+            ("open.e", b"what?"),
+            ("open.e", b""),
+            ("$SRV.PING", b""),
+        ] {
+            let reply = format!("{prefix}.{}", inbox().replace('.', "-"));
+            agent.request(subject, &reply, request);
+            let heard = service.message(subject);
+            assert_eq!(heard.payload(), request, "{subject} {reply}");
+            service.take();
+            service.publish(&reply, br#"{"this":1}"#);
+            assert_eq!(
+                agent.message(&reply).payload(),
+                br#"{"this":1}"#,
+                "{subject}"
+            );
+        }
+        streams_answer_at(&mut agent, prefix);
+    }
+}
+
+/// A stream keeps no reply subject: what it stores opens all the same. Nor is a pull from one that nobody protects a keyring's work.
+fn streams_answer_at(agent: &mut Raw, prefix: &str) {
+    let ask = |agent: &mut Raw, subject: &str, body: &str| {
+        let reply = format!("{prefix}.{}", inbox().replace('.', "-"));
+        agent.request(subject, &reply, body.as_bytes());
+        if subject.contains(".NEXT.") {
+            return Vec::new();
+        }
+        agent.message(&reply).payload().to_vec()
+    };
+    for (name, subjects) in [("ST", "agents.st.>"), ("FREE", "free.>")] {
+        let body = format!(r#"{{"name":"{name}","subjects":["{subjects}"],"storage":"memory"}}"#);
+        ask(agent, &format!("$JS.API.STREAM.CREATE.{name}"), &body);
+    }
+    ask(agent, "agents.st.1", "stored");
+    let got = ask(
+        agent,
+        "$JS.API.STREAM.MSG.GET.ST",
+        r#"{"last_by_subj":"agents.st.1"}"#,
+    );
+    let got: serde_json::Value = serde_json::from_slice(&got).unwrap();
+    assert!(got.get("error").is_none(), "{got}");
+    ask(agent, "free.1", "free");
+    let durable =
+        r#"{"stream_name":"FREE","config":{"name":"D","durable_name":"D","ack_policy":"none"}}"#;
+    ask(agent, "$JS.API.CONSUMER.CREATE.FREE.D", durable);
+    ask(agent, "$JS.API.CONSUMER.MSG.NEXT.FREE.D", "1");
+    assert_eq!(agent.message("free.1").payload(), b"free");
+    ask(agent, "$JS.API.STREAM.DELETE.FREE", "");
+}

@@ -1,7 +1,7 @@
 //! A guest that a keyring admits in neither direction.
 
 use super::{SAID, answers, api, arrived, errors, stream, withheld};
-use keyway_tests::{Gateway, NatsServer, Raw, gateway};
+use keyway_tests::{Gateway, NatsServer, Raw, gateway, wait};
 
 const USERS: &str = "authorization { users: [ {user: planner, password: p}, {user: guest, password: g} ] }\njetstream { store_dir: \"STORE\" }\n";
 
@@ -79,4 +79,159 @@ fn guest_reads_no_old_plaintext_by_any_direct_get_during_a_migration() {
     let got = api(&mut guest, "STREAM.MSG.GET.S", r#"{"seq":1}"#);
     assert!(got.get("message").is_none(), "{got}");
     assert!(errors(&mut guest).is_empty());
+}
+
+/// The answer to a request for a stored message comes to whoever listens, and streams store it.
+#[test]
+fn guest_reads_no_old_plaintext_out_of_an_answer_that_goes_elsewhere() {
+    let until = "plaintext = \"accept\"\nuntil = 2099-01-01\n";
+    let (server, gateway) = gateway(until);
+    let mut planner = Raw::greeted(gateway.addr(), PLANNER);
+    planner.subscribe("_INBOX.test.*");
+    stream(&mut planner, "S", r#""plans.>""#);
+    Raw::greeted(server.addr(), PLANNER).publish("plans.old", SAID);
+    let mut guest = Raw::greeted(gateway.addr(), GUEST);
+    guest.subscribe("_INBOX.test.*");
+    stream(&mut guest, "G", r#""free.*","_INBOX.kept""#);
+    let mut other = Raw::greeted(gateway.addr(), GUEST);
+    let places = ["_INBOX.other", "_INBOX.open", "free.a", "_INBOX.kept"];
+    for place in places {
+        other.subscribe(place);
+    }
+    // Whatever may answer this.
+    other.request("free.z", "_INBOX.open", b"");
+    other.flush();
+    let gets = [
+        ("$JS.API.DIRECT.GET.S.plans.old", ""),
+        ("$JS.API.DIRECT.GET.S", r#"{"seq":1}"#),
+        ("$JS.API.DIRECT.GET.S", r#"{"seq":1,"no_hdr":true}"#),
+        ("$JS.API.STREAM.MSG.GET.S", r#"{"seq":1}"#),
+    ];
+    // Nor where this connection itself waits for anything at all.
+    guest.subscribe("_INBOX.any");
+    guest.request("free.z", "_INBOX.any", b"");
+    for (subject, body) in gets {
+        for place in places.into_iter().chain(["_INBOX.any"]) {
+            let before = withheld(&gateway, "identity");
+            guest.request(subject, place, body.as_bytes());
+            wait::until(&format!("{subject} {body} to {place} is withheld"), || {
+                (withheld(&gateway, "identity") > before).then_some(())
+            });
+        }
+    }
+    let said = |said: &[u8]| said == SAID || data_of(said).is_some_and(|data| data == SAID);
+    assert!(arrived(&mut other).iter().all(|(_, heard)| !said(heard)));
+    // Nor out of the stream that has stored the answers.
+    for sequence in 1..=9 {
+        let body = format!(r#"{{"seq":{sequence}}}"#);
+        for get in ["$JS.API.DIRECT.GET.G", "$JS.API.STREAM.MSG.GET.G"] {
+            guest.request(get, "_INBOX.test.9", body.as_bytes());
+        }
+    }
+    let heard = arrived(&mut guest);
+    let read = heard.iter().find(|(_, heard)| said(heard));
+    assert!(
+        read.is_none(),
+        "{:?}",
+        read.map(|(on, said)| (on, String::from_utf8_lossy(said)))
+    );
+}
+
+/// The payload in an answer to `STREAM.MSG.GET`, as it is written.
+fn data_of(answer: &[u8]) -> Option<Vec<u8>> {
+    let text = String::from_utf8_lossy(answer);
+    let data = text.split("\"data\":\"").nth(1)?.split('"').next()?;
+    data_encoding::BASE64.decode(data.as_bytes()).ok()
+}
+
+/// The server carries out what is published there, whoever has it published.
+#[test]
+fn guest_has_nobody_ask_jetstream_in_his_place() {
+    let (_server, gateway) = gateway("");
+    let mut guest = Raw::greeted(gateway.addr(), GUEST);
+    guest.subscribe("_INBOX.test.*");
+    stream(&mut guest, "X", r#""free.>""#);
+    let ask = "$JS.API.STREAM.CREATE.EV";
+    for reply in [ask, "$JS.hub.API.STREAM.CREATE.EV"] {
+        guest.request("$JS.API.DIRECT.GET.X.free.evil", reply, b"");
+        guest.request("free.echo", reply, b"{}");
+        let told = errors(&mut guest);
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert!(told.iter().all(|told| told.contains(reply)), "{told:?}");
+    }
+    for to in [
+        ask,
+        "$JS.API.>",
+        "$JS.>",
+        "$JS.{{wildcard(1)}}.API.STREAM.CREATE.EV",
+        "{{wildcard(1)}}.API.STREAM.CREATE.EV",
+    ] {
+        let bodies = [
+            (
+                "STREAM.CREATE.R",
+                format!(
+                    r#"{{"name":"R","subjects":["free2.*"],"republish":{{"src":"free2.*","dest":"{to}"}}}}"#
+                ),
+            ),
+            (
+                "STREAM.CREATE.R",
+                format!(
+                    r#"{{"name":"R","subjects":["free2.*"],"subject_transform":{{"src":"free2.*","dest":"{to}"}}}}"#
+                ),
+            ),
+            (
+                "CONSUMER.CREATE.X.C",
+                format!(
+                    r#"{{"stream_name":"X","config":{{"name":"C","deliver_subject":"{to}"}}}}"#
+                ),
+            ),
+        ];
+        for (request, body) in bodies {
+            guest.request(
+                &format!("$JS.API.{request}"),
+                "_INBOX.test.1",
+                body.as_bytes(),
+            );
+            let told = errors(&mut guest);
+            assert!(
+                told.len() == 1 && told[0].contains(request),
+                "{body} {told:?}"
+            );
+        }
+    }
+}
+
+/// What the guest may have: its own streams.
+#[test]
+fn guest_republishes_all_that_its_own_stream_holds() {
+    let (_server, gateway) = gateway("");
+    let mut guest = Raw::greeted(gateway.addr(), GUEST);
+    guest.subscribe("_INBOX.test.*");
+    for (name, republish) in [
+        ("A", r#"{"src":">","dest":"own.>"}"#),
+        ("B", r#"{"dest":"own.>"}"#),
+    ] {
+        let config =
+            format!(r#"{{"name":"{name}","subjects":["free.{name}"],"republish":{republish}}}"#);
+        let made = api(&mut guest, &format!("STREAM.CREATE.{name}"), &config);
+        assert!(made.get("error").is_none(), "{made}");
+    }
+    let config = r#"{"name":"C","sources":[{"name":"P"}],"republish":{"src":">","dest":"own.>"}}"#;
+    guest.request(
+        "$JS.API.STREAM.CREATE.C",
+        "_INBOX.test.1",
+        config.as_bytes(),
+    );
+    assert_eq!(errors(&mut guest).len(), 1);
+}
+
+/// With `Nats-Schedule-Next: purge` the server deletes the schedule that it names.
+#[test]
+fn guest_deletes_no_schedule_of_a_protected_subject() {
+    let (_server, gateway) = gateway("");
+    let mut guest = Raw::greeted(gateway.addr(), GUEST);
+    let headers = "NATS/1.0\r\nNats-Scheduler: plans.sch\r\nNats-Schedule-Next: purge\r\n\r\n";
+    guest.publish_with("mix.a", headers, b"x");
+    let told = errors(&mut guest);
+    assert!(told.len() == 1 && told[0].contains("mix.a"), "{told:?}");
 }

@@ -211,3 +211,30 @@ fn subscription_with_the_sid_of_another_changes_nothing() {
     wait::until("it is withheld", || (metric() >= 1.0).then_some(()));
     assert_eq!(arrived(&mut victim), []);
 }
+
+/// `empty = "seal"`: an empty message is work, and one that nobody sealed is none.
+#[test]
+fn empty_message_of_a_stream_is_withheld_as_if_it_were_published() {
+    let tables = "[[keyring]]\nname = \"calls\"\nsubjects = \"calls.>\"\nempty = \"seal\"\n";
+    let pair = Pair::with(NatsServer::jetstream(), "", tables);
+    let mut keyless = pair.bare();
+    keyless.subscribe("_INBOX.test.*");
+    stream(&mut keyless, "Z", r#""free.z""#);
+    keyless.publish("free.z", b"");
+    keyless.flush();
+    let mut service = pair.subscriber("calls.reboot");
+    push(&mut keyless, "A", "calls.reboot");
+    let metric = || withheld(&pair.deliver, "empty");
+    wait::until("it is withheld", || (metric() >= 1.0).then_some(()));
+    assert_eq!(arrived(&mut service), []);
+}
+
+/// The server still answers a pull of an earlier connection, once somebody listens there again.
+#[test]
+fn pull_of_an_earlier_connection_is_answered_while_nothing_is_awaited() {
+    let (pair, mut keyless) = scene();
+    let mut agent = pair.subscriber("_INBOX.again.*");
+    keyless.subscribe("_INBOX.again.1");
+    pull(&mut keyless, "_INBOX.again.1");
+    assert_eq!(agent.message("free.z").payload(), SAID);
+}

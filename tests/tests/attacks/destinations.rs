@@ -100,12 +100,12 @@ const NAMINGS: [Naming; 22] = [
     naming(
         "republish of everything",
         "$JS.API.STREAM.CREATE.R",
-        r#"{"name":"R","subjects":["r.>"],"storage":"memory","republish":{"dest":"free.>"}}"#,
+        r#"{"name":"R","sources":[{"name":"S"}],"storage":"memory","republish":{"dest":"free.>"}}"#,
     ),
     naming(
         "subject transform of everything",
         "$JS.API.STREAM.CREATE.R",
-        r#"{"name":"R","subjects":["r.>"],"storage":"memory","subject_transform":{"src":"","dest":"free.>"}}"#,
+        r#"{"name":"R","sources":[{"name":"S"}],"storage":"memory","subject_transform":{"src":"","dest":"free.>"}}"#,
     ),
     naming(
         "transform of all of a mirror",

@@ -31,7 +31,8 @@ pub(super) fn convert(
     control_line: usize,
     now: SystemTime,
 ) -> Option<(Policy, Vec<Keyring>)> {
-    let prefixes = root.section("jetstream").many("api-prefixes", api_prefix);
+    let prefixes = root.section("jetstream").many("api-prefixes", prefix);
+    let inboxes = root.many("inbox-prefixes", prefix);
     let sections = root.sections("keyring");
     let entries: Vec<_> = if sections.is_empty() {
         vec![default_entry(root.absent("keyring"), control_line)]
@@ -41,13 +42,10 @@ pub(super) fn convert(
             .map(|(index, section)| entry(section, index, control_line, now))
             .collect()
     };
-    let read = prefixes
-        .iter()
-        .flatten()
-        .map(|(prefix, _place)| prefix.clone());
-    let policy = compile(&entries, &read.collect::<Vec<_>>());
+    let policy = compile(&entries, &bare(prefixes.as_ref()));
+    let policy = policy.map(|policy| policy.with_inboxes(&bare(inboxes.as_ref())));
     let keyrings: Option<_> = entries.into_iter().map(|entry| entry.keys).collect();
-    prefixes?;
+    prefixes.and(inboxes)?;
     Some((policy?, keyrings?))
 }
 
@@ -228,8 +226,13 @@ fn record(entry: &Entry<'_>, fault: &Fault) {
     }
 }
 
+fn bare(prefixes: Option<&Vec<(String, usize)>>) -> Vec<String> {
+    let prefixes = prefixes.into_iter().flatten();
+    prefixes.map(|(prefix, _place)| prefix.clone()).collect()
+}
+
 /// A subject without wildcards.
-pub(super) fn api_prefix(value: &toml::de::DeValue<'_>) -> Result<String, Wrong> {
+pub(super) fn prefix(value: &toml::de::DeValue<'_>) -> Result<String, Wrong> {
     let written = value::text(value)?;
     let bare = written.strip_suffix('.').unwrap_or(written);
     let pattern: Pattern = bare

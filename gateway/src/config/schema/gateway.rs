@@ -296,6 +296,14 @@ pub(super) const KEYS: &[Key] = &[
         effect: "Load balancers. Each of their connections must begin with a PROXY header (version 1 or 2), within `limits.handshake-timeout`, and its address counts as the client's; without one it is closed. From everybody else such a header is an error of the protocol.",
     },
     Key {
+        path: "inbox-prefixes",
+        kind: "text, or a list of it",
+        unit: "subject without wildcards",
+        default: Value("[]"),
+        example: "inbox-prefixes = [\"_INBOX_alice\", \"acme.inbox\"]",
+        effect: "Where clients with an inbox prefix of their own wait for answers, beside `_INBOX`. A reply subject under a prefix that is not named here is a subject like any other: where a keyring covers it by name, a request with it is work that is passed on, and what a stream stores of such a publish opens for nobody.",
+    },
+    Key {
         path: "jetstream",
         kind: "table",
         unit: "",

@@ -49,7 +49,7 @@ subject = "x"
             "1:1: lisen: no such key\n  help: did you mean `listen`?",
             "2:1: relay_only: no such key\n  help: did you mean `relay-only`?",
             "3:1: level: no such key\n  help: `level` belongs in `log`",
-            "4:1: qqq: no such key\n  help: known here: admin, advertise, control, custody, jetstream, keyring, limits, listen, lock-memory, log, proxy, relay-only, server-tls, servers, servers-verify, shutdown, state, tls",
+            "4:1: qqq: no such key\n  help: known here: admin, advertise, control, custody, inbox-prefixes, jetstream, keyring, limits, listen, lock-memory, log, proxy, relay-only, server-tls, servers, servers-verify, shutdown, state, tls",
             "6:1: log.listen: no such key\n  help: `listen` stands at the top of the file, before the first section",
             "7:1: log.levle: no such key\n  help: did you mean `level`?",
             "11:12: keyring.rotate.afer: no such key\n  help: did you mean `after`?",

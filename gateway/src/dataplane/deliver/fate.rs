@@ -5,7 +5,7 @@ use std::time::Instant;
 use crate::dataplane::identity::Barred;
 use crate::dataplane::link::Link;
 use crate::dataplane::meaning;
-use crate::dataplane::replies::{Asked, Class, FROM_STREAM};
+use crate::dataplane::replies::{Asked, Class, FLOW_CONTROL, FROM_STREAM};
 use crate::dataplane::worker::Shared;
 use crate::envelope::{EnvelopeId, Flags, Header, looks_sealed};
 use crate::keyring;
@@ -13,8 +13,6 @@ use crate::metrics::Cause;
 use crate::policy::{Empty, KeyringId, Look, Policy, Role, Route, Rule};
 use crate::wire::jetstream::Delivery;
 use crate::wire::{Message, header};
-
-use super::stalled::FLOW_CONTROL;
 
 /// What becomes of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,11 +90,11 @@ impl Judge<'_> {
         if self.draws_plaintext(look, message) {
             return Fate::Withhold(look.route.keyring(), Cause::Reply);
         }
-        if message.payload.is_empty() {
-            return self.of_empty(look, message);
-        }
         if let Some(fate) = self.sent_elsewhere(look, message) {
             return fate;
+        }
+        if message.payload.is_empty() {
+            return self.of_empty(look, message);
         }
         match look.route {
             // Nobody is asked for an answer there.
@@ -139,15 +137,9 @@ impl Judge<'_> {
         if message.payload.is_empty() && header::has_status(headers) {
             return None;
         }
-        let asked = self.asked(message);
-        let is_stored =
-            asked.is_some_and(|asked| asked.is_any(&[Class::Direct, Class::DirectBare]));
-        let stored = || {
-            let stored = header::written_by_direct_get(headers).filter(|_| is_stored)?;
-            self.policy.route(stored.subject).covering()
-        };
-        let keyring = look.route.keyring().or_else(stored);
-        keyring.filter(|keyring| self.deaf.has(*keyring))
+        let own = look.route.keyring();
+        let own = own.filter(|keyring| self.deaf.has(*keyring));
+        own.or_else(|| self.revealed(headers, message))
     }
 
     /// Whether an answer to it would be published where nothing is ever sealed. Anybody on the bus can send a sealed request again with
@@ -187,7 +179,13 @@ impl Judge<'_> {
             && unprotected
             && !self.shared.accepts_plaintext(self.policy, keyring)
         {
-            return Some(Fate::Withhold(Some(keyring), Cause::Plaintext));
+            let seals_empty = |rule: &Rule| rule.empty == Empty::Seal;
+            if !message.payload.is_empty() {
+                return Some(Fate::Withhold(Some(keyring), Cause::Plaintext));
+            }
+            if self.rule(keyring).is_some_and(seals_empty) {
+                return Some(Fate::Withhold(Some(keyring), Cause::Empty));
+            }
         }
         let awaits_answer = on.asked.is_some_and(|asked| {
             asked.is(Class::Protected) && !asked.is_any(&[Class::Pull, Class::Open])

@@ -7,6 +7,7 @@ mod candidates;
 mod fate;
 mod misses;
 mod requests;
+mod revealed;
 mod stalled;
 mod stored;
 mod streak;

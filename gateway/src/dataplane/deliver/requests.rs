@@ -95,11 +95,9 @@ impl DeliverPath<'_> {
                 .is_some_and(|rule| rule.binds_answers)
         };
         let request = match comes {
-            Comes::Sealed(keyring, header) if !binds(keyring) => {
-                Request::Unbound(keyring, Some(header.id()))
-            }
-            Comes::Empty(keyring) if !binds(keyring) => Request::Unbound(keyring, None),
-            Comes::Sealed(keyring, header) if header.flags.has(Flags::PASSED_ON) => {
+            Comes::Sealed(keyring, header)
+                if header.flags.has(Flags::PASSED_ON) || !binds(keyring) =>
+            {
                 Request::PassedOn(keyring, header.id())
             }
             Comes::Sealed(keyring, header) => Request::Sealed(keyring, header.id()),

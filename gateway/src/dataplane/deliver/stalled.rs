@@ -4,11 +4,10 @@
 //! permissions. A consumer that has stalled says so in its heartbeat, and they publish to the subject that it names. Anybody on the bus
 //! can write both: to have a stream deleted, or an empty message sealed as the client's own.
 
+use crate::dataplane::replies::FLOW_CONTROL;
+
 /// The header's name.
 const NAME: &[u8] = b"Nats-Consumer-Stalled";
-
-/// How the only subjects begin that the server puts there, and names as the reply subjects of flow control.
-pub(super) const FLOW_CONTROL: &[u8] = b"$JS.FC.";
 
 /// Whether flow control has the client publish where the server would not have it.
 pub(super) fn controls_elsewhere(headers: &[u8], reply: Option<&[u8]>) -> bool {

@@ -11,6 +11,8 @@ pub(in crate::dataplane) struct Barred {
     direction: Direction,
     /// By the keyring's place; empty when none is.
     keyrings: Vec<bool>,
+    /// One that is.
+    first: Option<KeyringId>,
     /// The snapshot's generation and the identity's epoch that it was decided for.
     decided: Option<(u64, u64)>,
 }
@@ -21,6 +23,7 @@ impl Barred {
         Self {
             direction,
             keyrings: Vec::new(),
+            first: None,
             decided: None,
         }
     }
@@ -33,6 +36,7 @@ impl Barred {
         }
         self.decided = Some(now);
         self.keyrings.clear();
+        self.first = None;
         let policy = snapshot.policy();
         if policy.is_selective() {
             let direction = self.direction;
@@ -41,6 +45,8 @@ impl Barred {
                 Direction::Deliver => !rule.deliver_to.admit(identity.names()),
             };
             self.keyrings.extend(policy.keyrings().iter().map(closed));
+            let barred = policy.keyrings().iter().find(|rule| closed(rule));
+            self.first = barred.and_then(|rule| policy.by_name(rule.name.as_str()));
         }
         if !self.keyrings.contains(&true) {
             self.keyrings.clear();
@@ -50,6 +56,11 @@ impl Barred {
     /// Whether any keyring is.
     pub(in crate::dataplane) const fn any(&self) -> bool {
         !self.keyrings.is_empty()
+    }
+
+    /// The first that is.
+    pub(in crate::dataplane) const fn first(&self) -> Option<KeyringId> {
+        self.first
     }
 
     /// Whether this one is.

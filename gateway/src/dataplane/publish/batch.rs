@@ -216,9 +216,8 @@ impl<'s> PublishPath<'s> {
         if policy.protects_anything() {
             let whole = is_literal(filter) || policy.seals_every(filter);
             let keyring = policy.reaches(filter, |_| whole);
-            let role = policy.look(filter).role;
             let replies = &mut self.link.borrow_mut().replies;
-            replies.subscribed(sid, (filter, role, keyring), self.now);
+            replies.subscribed(sid, (filter, keyring), self.now);
         }
     }
 

@@ -1,7 +1,9 @@
 //! What becomes of a publish: the keyring it is sealed under, what it is bound to, what its answer will be, and what is refused.
 
 use crate::dataplane::meaning;
-use crate::dataplane::replies::{self, Answer, Asked, Class, Delivers, FROM_STREAM, Stored};
+use crate::dataplane::replies::{
+    self, Answer, Asked, Class, Delivers, FLOW_CONTROL, FROM_STREAM, Stored,
+};
 use crate::envelope::{Binding, EnvelopeId};
 use crate::keyring::Snapshot;
 use crate::metrics::{Cause, Direction};
@@ -41,6 +43,9 @@ impl PublishPath<'_> {
         };
         if look.role == Role::System && publish.subject.starts_with(FROM_STREAM) {
             return self.in_place_of_an_acknowledgement(policy, publish);
+        }
+        if look.role == Role::System && publish.subject.starts_with(FLOW_CONTROL) {
+            return outside_flow_control(policy, publish);
         }
         if !replies::are_answers(look) {
             return of_route;
@@ -108,6 +113,10 @@ impl PublishPath<'_> {
                 let replies = &self.link.borrow().replies;
                 binding.passes_on = replies.is_shared(reply, self.now);
             }
+        }
+        if let (Some(reply), reports) = (binding.reply, &self.worker.shared.reports) {
+            let named = (publish.subject, reply);
+            reports.tell_reply(policy.name_of(Some(keyring)), named, self.now);
         }
         binding
     }
@@ -215,6 +224,16 @@ impl PublishPath<'_> {
         }
         let refusals = &mut self.link.borrow_mut().refusals;
         refusals.refuse(publish.subject, out);
+    }
+}
+
+/// The server reads nothing there but the subject. What a client publishes there beyond that answers somebody who has named it for an
+/// answer, with a status that looked like flow control.
+fn outside_flow_control(policy: &Policy, publish: &Publish<'_>) -> Seals {
+    if publish.payload.is_empty() || !policy.protects_anything() {
+        Seals::Never
+    } else {
+        Seals::Unclear
     }
 }
 

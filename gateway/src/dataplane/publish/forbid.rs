@@ -54,15 +54,17 @@ impl PublishPath<'_> {
         if let Some(keyring) = seals.keyring().filter(beyond) {
             return Some(because(Cause::TooLarge, Some(keyring), false));
         }
-        if !self.mute.any() {
+        if !self.mute.any() && !self.deaf.any() {
             return None;
         }
         let mute = |keyring: &KeyringId| self.mute.has(*keyring);
         if let Some(keyring) = seals.keyring().filter(mute) {
             return Some(because(Cause::Identity, Some(keyring), false));
         }
-        let named = |reply| policy.look(reply).claimed();
-        if let Some(keyring) = publish.reply.and_then(named).filter(mute) {
+        let named = |reply| policy.look(reply).claimed().filter(mute);
+        let asks = |reply| self.barred().filter(|_| policy.may_request(reply));
+        let refused = |reply| named(reply).or_else(|| asks(reply));
+        if let Some(keyring) = publish.reply.and_then(refused) {
             return Some(because(Cause::Identity, Some(keyring), true));
         }
         let keyring = self.destination(policy, look, publish)?;
@@ -72,11 +74,18 @@ impl PublishPath<'_> {
     /// The keyring that does not admit the client where its request or its headers have the server publish, store or copy.
     fn destination(&self, policy: &Policy, look: Look, publish: &Publish<'_>) -> Option<KeyringId> {
         let mut closed = None;
+        let is_mute = |keyring| self.mute.has(keyring);
+        let is_barred = |keyring| self.mute.has(keyring) || self.deaf.has(keyring);
         let mut judge = |place: Place<'_>| {
-            if let Place::To(subject) | Place::From(subject) = place {
-                closed =
-                    closed.or_else(|| policy.reaches(subject, |keyring| self.mute.has(keyring)));
-            }
+            let found = match place {
+                // What becomes a request there is judged by nobody.
+                Place::To(subject) => policy
+                    .reaches(subject, is_mute)
+                    .or_else(|| self.barred().filter(|_| policy.may_request(subject))),
+                Place::From(subject) => policy.reaches(subject, is_barred),
+                Place::FromStream(_) => None,
+            };
+            closed = closed.or(found);
         };
         if let Some(headers) = publish.headers {
             jetstream::header_destinations(headers, &mut judge);
@@ -85,6 +94,11 @@ impl PublishPath<'_> {
             jetstream::destinations(Request::of(request), publish.payload, &mut judge);
         }
         closed
+    }
+
+    /// A keyring that does not admit the client in one direction.
+    fn barred(&self) -> Option<KeyringId> {
+        self.mute.first().or_else(|| self.deaf.first())
     }
 
     /// The client survives the error, and a request fails at once.

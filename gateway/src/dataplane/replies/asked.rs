@@ -146,6 +146,11 @@ impl Asked {
         self.classes.has(Classes::of(class))
     }
 
+    /// Whether requests of this class wait, and no others.
+    pub(in crate::dataplane) const fn is_only(&self, class: Class) -> bool {
+        self.classes.0 == Classes::of(class).0
+    }
+
     /// Whether a request of any of these classes waits.
     pub(in crate::dataplane) fn is_any(&self, classes: &[Class]) -> bool {
         classes.iter().any(|class| self.is(*class))

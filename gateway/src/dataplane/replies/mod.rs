@@ -33,6 +33,9 @@ use table::Hash;
 /// The reply subject of every delivery from a stream; the server refuses a publish that names such a one.
 pub(super) const FROM_STREAM: &[u8] = b"$JS.ACK.";
 
+/// How the only subjects begin that the server names as the reply subjects of flow control, and in heartbeats of a consumer that has stalled.
+pub(super) const FLOW_CONTROL: &[u8] = b"$JS.FC.";
+
 /// How many of a subject's first tokens are told apart, besides all of them.
 const DEPTH: usize = 8;
 
@@ -168,14 +171,14 @@ impl Replies {
     pub(super) fn subscribed(
         &mut self,
         sid: &[u8],
-        (filter, role, keyring): (&[u8], Role, Option<KeyringId>),
+        (filter, keyring): (&[u8], Option<KeyringId>),
         now: Instant,
     ) {
         let start = literal(filter);
-        let kind = match role {
-            _ if start.len() == filter.len() => Kind::Subject,
-            Role::Reply => Kind::Inboxes,
-            Role::User | Role::Api | Role::System => Kind::Wildcards,
+        let kind = if start.len() == filter.len() {
+            Kind::Subject
+        } else {
+            Kind::Wildcards
         };
         // What begins with a wildcard may match anything.
         if start.is_empty() && keyring.is_none() {
@@ -226,13 +229,9 @@ impl Replies {
             // A consumer that was made before, or by somebody else, may deliver where nothing was asked.
             Kind::Subject => expected.streams.is_some(),
             // It may match, and is published there then.
-            Kind::Wildcards | Kind::Inboxes
-                if start == self.hash(first(subject, subscription.tokens)) =>
-            {
-                false
-            }
+            Kind::Wildcards if start == self.hash(first(subject, subscription.tokens)) => false,
+            // What was asked on an earlier connection may still come while nothing is awaited on this one.
             Kind::Wildcards => expected.streams.is_some() || expected.answers,
-            Kind::Inboxes => true,
         };
         Some(Elsewhere {
             keyring: subscription.keyring,

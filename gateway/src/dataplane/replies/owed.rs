@@ -10,12 +10,9 @@
 //! | sealed, no answer yet | takes its place | taken | stays | taken |
 //! | sealed, answered | takes its place | takes its place | stays | taken |
 //! | empty | takes its place | stays | takes its place | taken |
-//! | passed on, no answer yet | takes its place | taken | stays | taken |
-//! | passed on, answered | takes its place | takes its place | stays | taken |
+//! | passed on | takes its place | stays | stays | taken |
 //! | in plaintext | takes its place | takes its place | takes its place | stays |
 //! | another keyring's | taken | taken | taken | taken |
-//!
-//! What a keyring with unbound answers is asked changes nothing, but for what it was asked in plaintext.
 //!
 //! A request that comes with another reply subject than it came with before was captured by somebody, and is not delivered either. Each
 //! keyring has a table of its own, so that a flood pushes out none but its own; what waits for an answer outlasts what has had one.
@@ -52,8 +49,6 @@ pub(in crate::dataplane) enum Request {
     Sealed(KeyringId, EnvelopeId),
     /// Sealed, and its reply subject stands for more than this request.
     PassedOn(KeyringId, EnvelopeId),
-    /// Sealed or empty, of a keyring that binds no answers.
-    Unbound(KeyringId, Option<EnvelopeId>),
 }
 
 /// Another request waits on its reply subject, or it waits on another reply subject itself.
@@ -119,10 +114,9 @@ impl Request {
     const fn keyring(self) -> Option<KeyringId> {
         match self {
             Self::Plain => None,
-            Self::Empty(keyring)
-            | Self::Sealed(keyring, _)
-            | Self::PassedOn(keyring, _)
-            | Self::Unbound(keyring, _) => Some(keyring),
+            Self::Empty(keyring) | Self::Sealed(keyring, _) | Self::PassedOn(keyring, _) => {
+                Some(keyring)
+            }
         }
     }
 
@@ -131,7 +125,7 @@ impl Request {
         match self {
             Self::Sealed(_, id) => Some(id),
             Self::Empty(_) => Some(EnvelopeId::EMPTY),
-            Self::Plain | Self::PassedOn(..) | Self::Unbound(..) => None,
+            Self::Plain | Self::PassedOn(..) => None,
         }
     }
 
@@ -139,7 +133,6 @@ impl Request {
     pub(super) const fn envelope(self) -> Option<EnvelopeId> {
         match self {
             Self::Sealed(_, id) | Self::PassedOn(_, id) => Some(id),
-            Self::Unbound(_, id) => id,
             Self::Plain | Self::Empty(_) => None,
         }
     }
@@ -154,9 +147,9 @@ impl Waiting {
         };
         let is_empty = self.id == Some(EnvelopeId::EMPTY);
         match request {
-            Request::Plain | Request::Unbound(..) => Ok(self),
+            Request::Plain => Ok(self),
             Request::PassedOn(..) if !is_empty => Ok(self),
-            Request::Empty(_) if is_empty => Ok(self),
+            Request::Empty(_) if is_empty || self.id.is_none() => Ok(self),
             Request::Empty(_) if !self.answered => Err(Taken),
             Request::Sealed(_, id) if self.id == Some(id) => Ok(self),
             Request::PassedOn(..) | Request::Empty(_) | Request::Sealed(..) => Ok(takes_its_place),

@@ -32,8 +32,6 @@ pub(super) enum Kind {
     Subject,
     /// It has wildcards.
     Wildcards,
-    /// It has wildcards, and matches reply subjects alone.
-    Inboxes,
 }
 
 /// What the client has subscribed to.

@@ -57,19 +57,14 @@ fn latest_request_that_can_be_told_from_others_is_the_one_that_is_answered() {
         (one, true, two, bound(2)),
         (one, true, empty, nothing),
         (one, true, passed_on, bound(1)),
-        (passed_on, false, empty, Err(Taken)),
-        (passed_on, true, empty, nothing),
     ];
-    let free = [Request::Unbound(a, None), Request::Unbound(a, Some(id(3)))];
-    rows.extend(free.map(|comes| (one, false, comes, bound(1))));
-    rows.extend(free.map(|comes| (empty, false, comes, nothing)));
-    rows.extend(free.map(|waits| (waits, false, free[0], unbound)));
     for answered in [false, true] {
         for waits in [empty, passed_on] {
             rows.push((waits, answered, two, bound(2)));
             rows.push((waits, answered, passed_on, unbound));
         }
         rows.push((empty, answered, empty, nothing));
+        rows.push((passed_on, answered, empty, unbound));
         for waits in [one, empty, passed_on] {
             rows.extend(other.map(|comes| (waits, answered, comes, Err(Taken))));
         }

@@ -5,19 +5,20 @@ use super::shape::{Key, Shape, key, maybe};
 /// Whether `payload` is an acknowledgement that JetStream writes: a `PubAck`, its error form, the acknowledgement of an atomic
 /// batch, or one of fast ingest's (acknowledgement, gap, error).
 ///
-/// Strict: one JSON object of at most 4096 bytes, only keys that the server writes, each once and in its letter case, with
+/// Strict: one JSON object of at most 2048 bytes, only keys that the server writes, each once and in its letter case, with
 /// values of the server's types, and none missing that the server always writes. Anybody can write such text: it proves nothing
 /// about who did.
 #[must_use]
 pub fn is_acknowledgement(payload: &[u8]) -> bool {
-    payload.len() <= MAX_LEN && payload.first() == Some(&b'{') && FORMS.fits(payload)
+    let is_object = payload.first() == Some(&b'{') && payload.last() == Some(&b'}');
+    payload.len() <= MAX_LEN && is_object && FORMS.fits(payload)
 }
 
-const MAX_LEN: usize = 4096;
+const MAX_LEN: usize = 2048;
 
 const FORMS: Shape = Shape::AnyOf(&[
     Shape::Object(&[
-        key("stream", Shape::Text),
+        key("stream", Shape::Name),
         key("seq", Shape::U64),
         DOMAIN,
         DUPLICATE,
@@ -27,7 +28,7 @@ const FORMS: Shape = Shape::AnyOf(&[
     ]),
     Shape::Object(&[
         key("error", ERROR),
-        maybe("stream", Shape::Text),
+        maybe("stream", Shape::AnyOf(&[Shape::Name, Shape::Word(b"\"\"")])),
         maybe("seq", Shape::U64),
         DOMAIN,
         DUPLICATE,
@@ -52,14 +53,15 @@ const FORMS: Shape = Shape::AnyOf(&[
     ]),
 ]);
 
-const DOMAIN: Key = maybe("domain", Shape::Text);
+const DOMAIN: Key = maybe("domain", Shape::Name);
 const DUPLICATE: Key = maybe("duplicate", Shape::Flag);
-const VAL: Key = maybe("val", Shape::Text);
-const BATCH: Key = maybe("batch", Shape::Text);
+const VAL: Key = maybe("val", Shape::Name);
+/// The server admits 64 characters.
+const BATCH: Key = maybe("batch", Shape::Short(256));
 const COUNT: Key = maybe("count", Shape::COUNT);
 
 const ERROR: Shape = Shape::Object(&[
     key("code", Shape::COUNT),
     maybe("err_code", Shape::U16),
-    maybe("description", Shape::Text),
+    maybe("description", Shape::Short(512)),
 ]);

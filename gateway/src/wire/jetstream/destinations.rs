@@ -47,9 +47,11 @@ pub fn destinations(request: Request<'_>, body: &[u8], mut each: impl FnMut(Plac
 }
 
 /// The headers of a publish that name a place: `true` for where the server will publish, `false` for what it will copy.
-const HEADERS: [(&[u8], bool); 4] = [
+const HEADERS: [(&[u8], bool); 5] = [
     (b"Nats-Trace-Dest", true),
     (b"Nats-Schedule-Target", true),
+    // With `Nats-Schedule-Next: purge`: the schedule there is deleted.
+    (b"Nats-Scheduler", true),
     (b"Nats-Consumer-Stalled", true),
     (b"Nats-Schedule-Source", false),
 ];
@@ -89,12 +91,11 @@ fn is_last_line(lines: &[u8], name: &[u8]) -> bool {
 type Each<'e> = &'e mut dyn FnMut(Place<'_>);
 
 fn stream(config: &[u8], each: Each<'_>) {
-    within(config, "republish", |transform| {
-        transformed(transform, each)
-    });
-    within(config, "subject_transform", |transform| {
-        transformed(transform, each)
-    });
+    for name in ["republish", "subject_transform"] {
+        within(config, name, |transform| {
+            transformed(transform, each, &mut |each| stored(config, each));
+        });
+    }
     within(config, "mirror", |source| copied(source, each));
     elements(config, "sources", |source| copied(source, each));
 }
@@ -106,7 +107,7 @@ fn copied(source: &[u8], each: Each<'_>) {
         each(Place::From(subject))
     });
     elements(source, "subject_transforms", |transform| {
-        transformed(transform, each)
+        transformed(transform, each, &mut |each| each(Place::From(b">")));
     });
     within(source, "consumer", |consumer| {
         to(consumer, "deliver_subject", each)
@@ -120,16 +121,33 @@ fn copied(source: &[u8], each: Each<'_>) {
     });
 }
 
-fn transformed(transform: &[u8], each: Each<'_>) {
+/// Whatever a stream may hold: what its own subjects match, unless it copies others.
+fn stored(config: &[u8], each: Each<'_>) {
+    let copies = |name| named(config, name).next().is_some();
+    let copies = copies("mirror") || copies("sources");
+    let own = named(config, "subjects").flat_map(|member| Elements::new(member.value).flatten());
+    let mut own = own.filter_map(|(_, value)| text(value)).peekable();
+    if copies || own.peek().is_none() {
+        return each(Place::From(b">"));
+    }
+    for subject in own {
+        each(Place::From(&subject));
+    }
+}
+
+/// `all`: names what a transform of everything copies.
+fn transformed(transform: &[u8], each: Each<'_>, all: &mut dyn FnMut(Each<'_>)) {
     let (mut has_source, mut has_target) = (false, false);
     strings(transform, "src", |subject| {
-        has_source = true;
-        each(Place::From(subject));
+        has_source |= subject != b">";
+        if subject != b">" {
+            each(Place::From(subject));
+        }
     });
     strings(transform, "dest", |_| has_target = true);
     // Without a target nothing is renamed, and what is copied is what a source without a filter copies.
     if has_target && !has_source {
-        each(Place::From(b">"));
+        all(each);
     }
     to(transform, "dest", each);
 }

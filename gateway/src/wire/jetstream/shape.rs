@@ -6,6 +6,10 @@ use super::super::json::{Elements, Members, is_string, is_text, natural};
 /// What a value must be.
 pub(super) enum Shape {
     Text,
+    /// Text of at most so many bytes between its quotes.
+    Short(usize),
+    /// The name of a stream or a domain, as the server admits it: at most 255 bytes, and nothing in it that a subject treats specially.
+    Name,
     /// This text, quotes included.
     Word(&'static [u8]),
     Flag,
@@ -56,6 +60,8 @@ impl Shape {
     pub(super) fn fits(&self, value: &[u8]) -> bool {
         match self {
             Self::Text => is_text(value),
+            Self::Short(most) => is_text(value) && value.len() <= most.saturating_add(2),
+            Self::Name => is_text(value) && is_name(value),
             Self::Word(word) => value == *word,
             Self::Flag => value == b"true" || value == b"false",
             Self::Number(max) => natural(value).is_some_and(|number| number <= *max),
@@ -71,6 +77,14 @@ impl Shape {
             Self::AnyOf(shapes) => shapes.iter().any(|shape| shape.fits(value)),
         }
     }
+}
+
+/// Whether what stands between the quotes is a name.
+fn is_name(value: &[u8]) -> bool {
+    let name = value.get(1..value.len().saturating_sub(1));
+    let name = name.unwrap_or_default();
+    let special = |byte: &u8| byte.is_ascii_control() || b" .*>/\\".contains(byte);
+    (1..=255).contains(&name.len()) && !name.iter().any(special)
 }
 
 /// Whether a value is an object of these keys, at most 32.

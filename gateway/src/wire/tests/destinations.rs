@@ -101,6 +101,24 @@ fn transform_without_a_source_takes_everything() {
     }
 }
 
+/// A stream holds what its own subjects match.
+#[test]
+fn transform_of_everything_takes_what_the_stream_can_hold() {
+    for name in ["republish", "subject_transform"] {
+        for transform in [r#"{"dest":"d.>"}"#, r#"{"src":">","dest":"d.>"}"#] {
+            let own = format!(r#"{{"subjects":["a.>","b"],"{name}":{transform}}}"#);
+            assert_eq!(
+                named("STREAM.CREATE.S", &own),
+                ["from a.>", "from b", "to d.>"]
+            );
+            for copies in [r#""mirror":{}"#, r#""sources":[]"#] {
+                let config = format!(r#"{{"subjects":["a.>"],{copies},"{name}":{transform}}}"#);
+                assert_eq!(named("STREAM.CREATE.S", &config), ["from >", "to d.>"]);
+            }
+        }
+    }
+}
+
 #[test]
 fn every_place_that_some_reader_would_take_is_named() {
     let body = r#"{"Republish":{"SRC":"s","DEST":"a","dest":"b"},"republish":{"dest":null},"re\u0070ublish":{"s\u0072c":"t","de\u0073t":"c"}}"#;

@@ -332,6 +332,18 @@ fn what_only_looks_like_an_acknowledgement_is_none() {
         r#"{"type":"ack","seq":1,"msgs":1,"stream":"S"}"#,
         r#"{"type":"io.nats.jetstream.api.v1.stream_info_response","error":{"code":404}}"#,
         "{\"stream\":\"S\n\",\"seq\":1}",
+        // No stream has such a name, and no server writes so much.
+        r#"{"stream":"S and more","seq":1}"#,
+        r#"{"stream":"S\u0000","seq":1}"#,
+        r#"{"stream":"a.b","seq":1}"#,
+        r#"{"stream":"","seq":1}"#,
+        r#"{"stream":"S","seq":1,"domain":"say this"}"#,
+        "{\"stream\":\"S\",\"seq\":1}\n",
+        &format!(r#"{{"stream":"{}","seq":1}}"#, "S".repeat(256)),
+        &format!(
+            r#"{{"error":{{"code":400,"description":"{}"}}}}"#,
+            "a".repeat(513)
+        ),
         &long,
         &deep,
     ] {
