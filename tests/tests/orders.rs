@@ -149,86 +149,69 @@ fn secret(file: &Path, content: &str) {
     std::fs::set_permissions(file, PermissionsExt::from_mode(0o600)).unwrap();
 }
 
+/// Lines behind `[admin]`, the key that is wrong, and what is said of it.
+const WRONG: [(&str, &str, &str); 7] = [
+    (
+        "tokens = [{ name = \"a\", file = \"missing\" }]",
+        "admin.tokens",
+        "does not exist",
+    ),
+    (
+        "tokens = [{ name = \"a\", file = \"empty\" }]",
+        "admin.tokens",
+        "holds no token",
+    ),
+    (
+        "tokens = [{ name = \"a\", file = \"one\" }, { name = \"b\", file = \"same\" }]",
+        "admin.tokens",
+        "the token of another name",
+    ),
+    ("socket = \"one\"", "admin.socket", "is no socket"),
+    ("socket = \"no/where\"", "admin.socket", "no directory"),
+    (
+        "[custody]\nkind = \"passphrase\"\npassphrase-file = \"empty\"",
+        "custody.passphrase-file",
+        "empty",
+    ),
+    (
+        "[proxy]\nnkey-seed-file = \"empty\"",
+        "proxy.nkey-seed-file",
+        "holds no nkey seed",
+    ),
+];
+
 #[test]
 fn file_that_cannot_be_used_is_found_by_check_and_before_anything_is_made() {
     const TOKEN: &str = "0123456789abcdef0123456789abcdef";
     let folder = scratch::folder("named");
     let at = |name: &str| folder.path().join(name);
-    secret(&at("one"), TOKEN);
-    secret(&at("same"), TOKEN);
-    secret(&at("empty"), "");
-    secret(&at("taken"), "no socket");
-    let token = |name: &str| format!("{{ name = \"{name}\", file = \"{name}\" }}");
-    for (admin, rest, key, words) in [
-        (
-            format!("tokens = [{}]", token("missing")),
-            "",
-            "admin.tokens",
-            "does not exist",
-        ),
-        (
-            format!("tokens = [{}]", token("empty")),
-            "",
-            "admin.tokens",
-            "holds no token",
-        ),
-        (
-            format!("tokens = [{}, {}]", token("one"), token("same")),
-            "",
-            "admin.tokens",
-            "the token of another name",
-        ),
-        (
-            "socket = \"taken\"".to_owned(),
-            "",
-            "admin.socket",
-            "is no socket",
-        ),
-        (
-            "socket = \"no/where\"".to_owned(),
-            "",
-            "admin.socket",
-            "no directory",
-        ),
-        (
-            String::new(),
-            "[custody]\nkind = \"passphrase\"\npassphrase-file = \"empty\"\n",
-            "custody.passphrase-file",
-            "empty",
-        ),
-        (
-            String::new(),
-            "[proxy]\nnkey-seed-file = \"empty\"\n",
-            "proxy.nkey-seed-file",
-            "holds no nkey seed",
-        ),
-    ] {
-        let file = at("gw.toml");
+    for (name, content) in [("one", TOKEN), ("same", TOKEN), ("empty", "")] {
+        secret(&at(name), content);
+    }
+    let file = at("gw.toml");
+    for (lines, key, words) in WRONG {
         let listen = "listen = \"127.0.0.1:0\"";
-        let text = format!("{listen}\nstate = \"state\"\n[admin]\n{listen}\n{admin}\n{rest}");
+        let text = format!("{listen}\nstate = \"state\"\n[admin]\n{listen}\n{lines}\n");
         write(&file, text).unwrap();
         let checked = keyway(&["check", "--json", path(&file)]);
         let report = json(&checked);
         assert_eq!(code(&checked), 3, "{report}");
         let errors = report["errors"].as_array().unwrap();
-        let [error] = &errors[..] else {
-            panic!("{report}");
-        };
+        assert_eq!(errors.len(), 1, "{report}");
+        let (error, message) = (&errors[0], errors[0]["message"].to_string());
         assert_eq!(error["key"], key, "{report}");
-        assert!(
-            error["message"].as_str().unwrap().contains(words),
-            "{report}"
-        );
-        assert_ne!(error["help"], "", "{report}");
+        assert!(message.contains(words) && error["help"] != "", "{report}");
         let run = keyway(&["run", "--config", path(&file)]);
-        assert_eq!(code(&run), 4, "{}", text_of(&run));
-        assert!(text_of(&run).contains(words), "{}", text_of(&run));
-        assert!(!at("state").exists(), "{key}: {}", text_of(&run));
+        let said = text_of(&run);
+        assert_eq!(code(&run), 4, "{said}");
+        assert!(said.contains(words), "{said}");
+        assert!(!at("state").exists(), "{key}: {said}");
     }
     // Every one that is wrong, not the first alone.
+    let token = |name| format!("{{ name = \"{name}\", file = \"{name}\" }}");
     let tokens = ["missing", "empty", "one", "same"].map(token).join(", ");
-    write(at("gw.toml"), format!("[admin]\ntokens = [{tokens}]\n")).unwrap();
-    let report = json(&keyway(&["check", "--json", path(&at("gw.toml"))]));
+    write(&file, format!("[admin]\ntokens = [{tokens}]\n")).unwrap();
+    let report = json(&keyway(&["check", "--json", path(&file)]));
     assert_eq!(report["errors"].as_array().unwrap().len(), 3, "{report}");
 }
 

@@ -58,7 +58,9 @@ impl Target {
         };
         place::warn_of_mistakes(place, errors);
         let asked = socket.display();
-        complain(format_args!("warning: the gateway at {asked} is asked all the same"));
+        complain(format_args!(
+            "warning: the gateway at {asked} is asked all the same"
+        ));
         Ok(Self {
             state,
             socket,

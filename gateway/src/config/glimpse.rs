@@ -32,7 +32,8 @@ enum Said {
 #[must_use]
 pub fn glimpse(path: &Path, environment: &Environment, named: Option<&Path>) -> Option<Glimpse> {
     let base = path.parent().unwrap_or_else(|| Path::new(""));
-    let (state, socket) = read(path).map_or((Said::Unclear, Said::Unclear), |text| look(&text, base));
+    let (state, socket) =
+        read(path).map_or((Said::Unclear, Said::Unclear), |text| look(&text, base));
     let state = match (named, state) {
         (Some(named), _) => named.to_owned(),
         (None, Said::Path(state)) => state,

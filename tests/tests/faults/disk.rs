@@ -114,7 +114,8 @@ fn disk_that_turns_read_only_under_load_stops_the_rotation_and_not_the_traffic()
 
 #[test]
 fn disk_without_room_for_the_reserve_is_told_and_keeps_no_client_away() {
-    let mut gateway = Gateway::sealing("nats://127.0.0.1:9");
+    let server = NatsServer::start();
+    let mut gateway = Gateway::sealing(&server.url());
     gateway.process().kill();
     std::fs::remove_file(gateway.state().join("audit/reserve")).unwrap();
     let Some(mount) = Mount::small(&gateway.state(), 768) else {

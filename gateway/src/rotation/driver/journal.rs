@@ -104,10 +104,12 @@ impl Journal {
         }
         self.again = instant.checked_add(REPLENISH);
         let replenished = self.log.replenish();
-        self.unfilled = replenished.err().map(|error| match error {
-            // Events may happen all the same: the reserve takes more room than a line.
-            WriteFailed::Disk(error) => error.to_string(),
-            other => other.to_string(),
+        self.unfilled = replenished.err().map(|error| {
+            if let WriteFailed::Disk(error) = error {
+                // Events may happen all the same: the reserve takes more room than a line.
+                return error.to_string();
+            }
+            error.to_string()
         });
         if let Some(error) = &self.unfilled {
             tracing::debug!(error, "the audit log still waits for the disk");
