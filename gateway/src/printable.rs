@@ -13,6 +13,18 @@ impl<T: fmt::Display> fmt::Display for Printable<T> {
     }
 }
 
+/// How many of a thing: `1 line`, `2 lines`. For things whose plural takes an s.
+#[derive(Clone, Copy, Debug)]
+pub struct Count<N>(pub N, pub &'static str);
+
+impl<N: fmt::Display + PartialEq + From<u8>> fmt::Display for Count<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(number, thing) = self;
+        let plural = if *number == N::from(1) { "" } else { "s" };
+        write!(f, "{number} {thing}{plural}")
+    }
+}
+
 /// Bytes that should be UTF-8, as text for one line; what is not is shown byte by byte.
 #[must_use]
 pub fn bytes(bytes: &[u8]) -> String {
@@ -121,6 +133,12 @@ mod tests {
         assert_eq!(Printable(text).to_string(), text);
         assert_eq!(bytes(text.as_bytes()), text);
         assert_eq!(json(text), text);
+    }
+
+    #[test]
+    fn one_thing_is_counted_in_the_singular_and_none_in_the_plural() {
+        let shown = [0_u64, 1, 2].map(|number| Count(number, "checkpoint").to_string());
+        assert_eq!(shown, ["0 checkpoints", "1 checkpoint", "2 checkpoints"]);
     }
 
     #[test]

@@ -5,10 +5,11 @@
 )]
 
 use keyway_tests::gateway::{Settings, binary};
-use keyway_tests::{Gateway, NatsServer, scratch, wait};
+use keyway_tests::{Gateway, NatsServer, Raw, Tap, scratch, wait};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::Command;
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
@@ -41,20 +42,37 @@ fn is(gateway: &Gateway, state: &str) -> bool {
     gateway.states().get(state) == Some(&1)
 }
 
-/// With version 1 of the keyring `a` archived; `admin` stands in the section `[admin]`, which the harness has begun.
-fn rotated(server: &NatsServer, admin: &str, lines: &str) -> Gateway {
+/// With a keyring `a`; `admin` stands in the section `[admin]`, which the harness has begun.
+fn started(server: &NatsServer, admin: &str, lines: &str) -> Gateway {
     let control = format!("[control]\nservers = [\"{}\"]\n", server.url());
     let keyring = "[[keyring]]\nname = \"a\"\nsubjects = \"a.>\"\noverlap = \"1s\"\n";
     let settings = Settings {
         tables: format!("{admin}{control}{keyring}{lines}\n"),
         ..Settings::default()
     };
-    let gateway = Gateway::start(&server.url(), settings);
+    Gateway::start(&server.url(), settings)
+}
+
+/// The same with version 1 archived.
+fn rotated(server: &NatsServer, admin: &str, lines: &str) -> Gateway {
+    let gateway = started(server, admin, lines);
+    archive(&gateway);
+    gateway
+}
+
+fn archive(gateway: &Gateway) {
     gateway.rotate("a");
     wait::until("the end of the overlap", || {
-        is(&gateway, "archived").then_some(())
+        is(gateway, "archived").then_some(())
     });
-    gateway
+}
+
+/// A token of somebody else's, in this folder, as a line of `[admin]`.
+fn second(folder: &Path) -> String {
+    let file = folder.join("token");
+    std::fs::write(&file, TOKEN).unwrap();
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
+    format!("tokens = [{{ name = \"second\", file = {file:?} }}]\n")
 }
 
 #[test]
@@ -77,10 +95,7 @@ fn version_that_nothing_needs_is_held_and_the_reason_is_told_until_a_reload_hold
 fn destruction_takes_a_second_person_over_a_restart() {
     let server = NatsServer::jetstream();
     let folder = scratch::folder("second");
-    let file = folder.path().join("token");
-    std::fs::write(&file, TOKEN).unwrap();
-    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
-    let admin = format!("tokens = [{{ name = \"second\", file = {file:?} }}]\n");
+    let admin = second(folder.path());
     let lines = "retain = \"archive\"\ndestroy = \"approved\"";
     let mut gateway = rotated(&server, &admin, lines);
     let approve = ["destroy", "1", "--approve", "--force", "--why", "agreed"];
@@ -121,6 +136,36 @@ fn destruction_takes_a_second_person_over_a_restart() {
         "old",
     ];
     assert!(says(&approved), "{log}");
+}
+
+#[test]
+fn approval_forces_nothing_that_was_not_asked_for_by_force() {
+    let server = NatsServer::jetstream();
+    let folder = scratch::folder("second");
+    let lines = "retain = \"archive\"\ndestroy = \"approved\"";
+    let gateway = started(&server, &second(folder.path()), lines);
+    let mut tap = Tap::open(server.addr());
+    let mut agent = Raw::agent(gateway.addr());
+    agent.publish("a.b", b"secret");
+    let sealed = tap.message("a.b");
+    archive(&gateway);
+    let (done, said) = keyway(&gateway, &["destroy", "1", "--why", "old"]);
+    assert!(done && is(&gateway, "archived"), "{said}");
+    // Somebody needs the version since.
+    agent.subscribe("a.b");
+    let mut bus = Raw::agent(server.addr());
+    bus.publish("a.b", sealed.payload());
+    agent.until("what was sealed before", |bytes| {
+        bytes.windows(6).any(|part| part == b"secret")
+    });
+    wait::until("that it is known", || {
+        let (_done, why) = keyway(&gateway, &["keys", "why", "1"]);
+        why.contains("was opened").then_some(())
+    });
+    let body = "{\"why\":\"fine\",\"approve\":true,\"force\":true}";
+    let answer = approve_by_token(&gateway, body);
+    assert!(answer.contains("was opened"), "{answer}");
+    assert!(is(&gateway, "archived"));
 }
 
 #[test]

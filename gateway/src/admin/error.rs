@@ -41,6 +41,12 @@ pub enum StartError {
         /// The path asked for.
         path: PathBuf,
     },
+    /// There is no directory for it.
+    #[error("there is no directory {} for the unix socket; create it, or choose another path in `[admin] socket`", folder.display())]
+    NoFolder {
+        /// Where the socket is wanted.
+        folder: PathBuf,
+    },
     /// A token cannot be used.
     #[error(transparent)]
     Token(#[from] TokenError),
@@ -53,7 +59,8 @@ impl Faulty for StartError {
             Self::Listen { .. }
             | Self::Socket { .. }
             | Self::Taken { .. }
-            | Self::NotASocket { .. } => Fault {
+            | Self::NotASocket { .. }
+            | Self::NoFolder { .. } => Fault {
                 who: Who::Operator,
                 retry: Retry::Never,
             },

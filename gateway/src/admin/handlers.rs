@@ -13,6 +13,7 @@ use super::desk::{Change, Desk};
 use super::problem::Refusal;
 use super::{Asker, Shared, api, openapi as document};
 use crate::printable::Printable;
+use crate::rotation::Overview;
 
 /// Prometheus' text format.
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -321,11 +322,11 @@ fn desk(shared: &Shared, asker: Asker) -> Result<Desk, Refusal> {
 }
 
 async fn readiness(shared: &Shared) -> api::Readiness {
-    let keyrings = match shared.rotation.load_full() {
-        Some(rotation) => rotation.status().await,
-        None => Vec::new(),
+    let overview = match shared.rotation.load_full() {
+        Some(rotation) => rotation.overview().await,
+        None => Overview::default(),
     };
-    shared.health.readiness(&keyrings)
+    shared.health.readiness(&overview)
 }
 
 fn wants_json(headers: &HeaderMap) -> bool {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::dataplane::Reach;
-use crate::rotation::KeyringStatus;
 use crate::rotation::engine::Stage;
+use crate::rotation::{KeyringStatus, Overview};
 
 use super::api::Readiness;
 
@@ -36,7 +36,8 @@ impl Health {
 
     /// What speaks against sending clients here, and what does not work but keeps nobody from being served.
     #[must_use]
-    pub fn readiness(&self, keyrings: &[KeyringStatus]) -> Readiness {
+    pub fn readiness(&self, overview: &Overview) -> Readiness {
+        let keyrings = &overview.keyrings;
         let mut reasons = Vec::new();
         if self.draining.load(Ordering::Relaxed) {
             reasons.push("the gateway is stopping and accepts no clients".to_owned());
@@ -48,7 +49,11 @@ impl Health {
         Readiness {
             ready: reasons.is_empty(),
             reasons,
-            degraded: keyrings.iter().filter_map(goes_on).collect(),
+            degraded: keyrings
+                .iter()
+                .filter_map(goes_on)
+                .chain(overview.unreserved.as_deref().map(unreserved))
+                .collect(),
         }
     }
 }
@@ -88,6 +93,13 @@ fn goes_on(status: &KeyringStatus) -> Option<String> {
     ))
 }
 
+/// The disk's worst moment is not provided for.
+fn unreserved(why: &str) -> String {
+    format!(
+        "the audit log has no reserve, so that a full disk may keep a revocation from being written: {why}"
+    )
+}
+
 /// A rotation is under way, and nothing keeps it.
 fn is_soon_over(status: &KeyringStatus) -> bool {
     status.outlook.stage != Stage::None && status.outlook.failure.is_none()
@@ -105,8 +117,8 @@ mod tests {
     use crate::rotation::Terms;
     use crate::rotation::engine::Outlook;
 
-    fn idle(outlook: Outlook) -> KeyringStatus {
-        KeyringStatus {
+    fn idle(outlook: Outlook) -> Overview {
+        let keyring = KeyringStatus {
             keyring: "agents".parse().unwrap(),
             terms: Terms::default(),
             subjects: Vec::new(),
@@ -114,6 +126,10 @@ mod tests {
             deliver_to: Clients::default(),
             versions: Vec::new(),
             outlook,
+        };
+        Overview {
+            keyrings: vec![keyring],
+            unreserved: None,
         }
     }
 
@@ -121,16 +137,33 @@ mod tests {
     fn every_reason_is_told_and_none_is_made_up() {
         let reach = Reach::default();
         let health = Health::serving(reach.clone());
-        assert!(health.readiness(&[]).ready);
+        let nothing = Overview::default();
+        assert!(health.readiness(&nothing).ready);
         reach.lost();
         health.draining();
-        let reasons = health.readiness(&[idle(Outlook::default())]).reasons;
+        let reasons = health.readiness(&idle(Outlook::default())).reasons;
         let reasons = reasons.join("\n");
         for word in ["stopping", "NATS server", "`agents`"] {
             assert!(reasons.contains(word), "{reasons}");
         }
         reach.found();
-        assert_eq!(health.readiness(&[]).reasons.len(), 1);
+        assert_eq!(health.readiness(&nothing).reasons.len(), 1);
+    }
+
+    #[test]
+    fn log_without_a_reserve_degrades_and_keeps_no_client_away() {
+        let health = Health::serving(Reach::default());
+        let overview = Overview {
+            unreserved: Some("the disk is full".to_owned()),
+            ..Overview::default()
+        };
+        let readiness = health.readiness(&overview);
+        assert!(readiness.ready && readiness.degraded.len() == 1);
+        let said = readiness.degraded.concat();
+        assert!(
+            said.contains("revocation") && said.contains("disk is full"),
+            "{said}"
+        );
     }
 
     #[test]
@@ -140,10 +173,10 @@ mod tests {
             stage: Stage::Generate,
             ..Outlook::default()
         };
-        let soon = health.readiness(&[idle(outlook.clone())]);
+        let soon = health.readiness(&idle(outlook.clone()));
         assert!(soon.ready && soon.degraded.len() == 1, "{soon:?}");
         outlook.failure = Some("the disk is full".to_owned());
-        let never = health.readiness(&[idle(outlook)]);
+        let never = health.readiness(&idle(outlook));
         assert!(!never.ready, "{never:?}");
         assert!(never.reasons.concat().contains("disk is full"));
     }

@@ -151,6 +151,17 @@ pub fn serve(
     })
 }
 
+/// What can be said of it before anything is opened: tokens that cannot be used, and a socket that cannot be made where it is wanted. The
+/// state directory may be yet to be made.
+#[must_use]
+pub fn examine(config: &Config, state: &Path) -> Vec<StartError> {
+    let (_known, wrong) = Tokens::sort(&config.tokens);
+    let wrong = wrong.into_iter().map(StartError::from);
+    wrong
+        .chain(socket::examine(&config.socket, state).err())
+        .collect()
+}
+
 impl Running {
     /// Where metrics and health are served.
     #[must_use]

@@ -75,6 +75,7 @@ impl Refusal {
                 error: error.to_owned(),
                 help: help.to_owned(),
                 who: who.word().to_owned(),
+                mistakes: Vec::new(),
             },
         }
     }

@@ -68,6 +68,27 @@ impl axum::serve::Listener for Guarded {
     }
 }
 
+/// Whether the socket can be made, as far as that is to be seen; `made`: a directory that may be yet to be made.
+///
+/// # Errors
+/// [`StartError`].
+pub(super) fn examine(path: &Path, made: &Path) -> Result<(), StartError> {
+    let found = std::fs::symlink_metadata(path);
+    if found.is_ok_and(|found| !found.file_type().is_socket()) {
+        let path = path.to_owned();
+        return Err(StartError::NotASocket { path });
+    }
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    let missing = folder.filter(|folder| *folder != made && !folder.is_dir());
+    missing.map_or(Ok(()), |folder| {
+        Err(StartError::NoFolder {
+            folder: folder.to_owned(),
+        })
+    })
+}
+
 /// Takes the socket away, so that whoever looks for a gateway finds none.
 pub(super) fn remove(path: &Path) {
     if let Err(error) = std::fs::remove_file(path)
@@ -117,6 +138,19 @@ mod tests {
         ));
         drop(first);
         assert!(Guarded::bind(&path).is_ok());
+    }
+
+    #[test]
+    fn place_of_a_socket_is_judged_before_anything_is_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let (state, elsewhere) = (folder.path().join("state"), folder.path().join("run"));
+        let judged = |path: &Path| examine(path, &state);
+        assert!(judged(&state.join("admin.sock")).is_ok());
+        let missing = judged(&elsewhere.join("admin.sock"));
+        assert!(matches!(missing, Err(StartError::NoFolder { .. })));
+        std::fs::write(&elsewhere, "precious").unwrap();
+        let taken = judged(&elsewhere);
+        assert!(matches!(taken, Err(StartError::NotASocket { .. })));
     }
 
     #[tokio::test]

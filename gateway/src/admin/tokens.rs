@@ -52,16 +52,29 @@ impl Tokens {
     /// # Errors
     /// [`TokenError`].
     pub(super) fn read(tokens: &[Token]) -> Result<Self, TokenError> {
-        let mut known: Vec<Known> = Vec::new();
-        for Token { name, file } in tokens {
-            let digest = read(file)?;
-            if known.iter().any(|earlier| earlier.digest == digest) {
-                return Err(TokenError::Shared(file.clone()));
-            }
-            let name = name.clone();
-            known.push(Known { name, digest });
+        let (known, wrong) = Self::sort(tokens);
+        match wrong.into_iter().next() {
+            Some(error) => Err(error),
+            None => Ok(known),
         }
-        Ok(Self(known))
+    }
+
+    /// Those that can be used, and why the others cannot.
+    pub(super) fn sort(tokens: &[Token]) -> (Self, Vec<TokenError>) {
+        let (mut known, mut wrong) = (Vec::<Known>::new(), Vec::new());
+        for Token { name, file } in tokens {
+            match read(file) {
+                Ok(digest) if known.iter().any(|earlier| earlier.digest == digest) => {
+                    wrong.push(TokenError::Shared(file.clone()));
+                }
+                Ok(digest) => known.push(Known {
+                    name: name.clone(),
+                    digest,
+                }),
+                Err(error) => wrong.push(error),
+            }
+        }
+        (Self(known), wrong)
     }
 
     pub(super) const fn is_empty(&self) -> bool {

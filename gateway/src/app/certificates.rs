@@ -42,7 +42,7 @@ pub(super) struct Looked {
 
 /// Everything that is wrong with the files that the configuration names, and what deserves a second look. Waits for the disk.
 #[must_use]
-pub fn check_certificates(
+pub(super) fn check_certificates(
     config: &dataplane::Config,
     clock: &Clock,
 ) -> (Vec<tls::Error>, Vec<Doubt>) {

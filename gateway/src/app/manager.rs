@@ -10,7 +10,8 @@ use sd_notify::NotifyState;
 
 use crate::admin::Health;
 use crate::dataplane::{Binder, Inherited, ListenSocket, Pulse};
-use crate::rotation::Rotation;
+use crate::printable::Count;
+use crate::rotation::{Overview, Rotation};
 
 /// How often the manager may be told how the gateway is, where nothing else sets a pace.
 const PACE: Duration = Duration::from_secs(10);
@@ -115,12 +116,12 @@ impl Reporter {
 
     /// One line.
     async fn status(&self) -> String {
-        let keyrings = match &self.rotation {
-            Some(rotation) => rotation.status().await,
-            None => Vec::new(),
+        let overview = match &self.rotation {
+            Some(rotation) => rotation.overview().await,
+            None => Overview::default(),
         };
-        let readiness = self.health.readiness(&keyrings);
-        let mut words = vec![format!("{} clients", self.pulse.clients())];
+        let readiness = self.health.readiness(&overview);
+        let mut words = vec![Count(self.pulse.clients(), "client").to_string()];
         if readiness.ready && readiness.degraded.is_empty() {
             words.push("ready".to_owned());
         }

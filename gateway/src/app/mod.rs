@@ -4,6 +4,7 @@
 
 mod audit;
 mod certificates;
+mod examine;
 mod handover;
 pub mod manager;
 mod offline;
@@ -37,7 +38,7 @@ use crate::tls;
 use seat::{Held, Seat};
 
 pub use audit::{AuditError, audit_directory, audit_verifier};
-pub use certificates::check_certificates;
+pub use examine::{Doubt, Wrong, examine};
 pub use handover::{Claim, ClaimError, claim};
 pub use offline::offline;
 pub use reload::{Origin, Read, Reloader, warn_of};
@@ -147,16 +148,16 @@ impl Surroundings {
     }
 }
 
-/// Checks what can be checked while another gateway runs on the same state directory: ciphers, certificates, KEK and catalogue. Yields
+/// Checks what can be checked while another gateway runs on the same state directory: ciphers, files, KEK and catalogue. Yields
 /// the KEK, for a passphrase may not be there to be read twice.
 ///
 /// # Errors
 /// [`StartError`]: a gateway with this configuration would not start.
 pub fn rehearse(checked: &Checked) -> Result<Option<Arc<dyn Custodian>>, StartError> {
     envelope::self_test()?;
-    let (wrong, _doubts) = check_certificates(&checked.dataplane, &Clock::system());
-    if let Some(error) = wrong.into_iter().next() {
-        return Err(error.into());
+    let (wrong, _doubts) = examine(checked, &Clock::system());
+    if let Some(first) = wrong.into_iter().next() {
+        return Err(first.error);
     }
     if checked.dataplane.relay_only {
         return Ok(None);
@@ -209,6 +210,9 @@ impl Gateway {
         process::lock_memory(checked.lock_memory)?;
         let config = message_path(checked)?;
         let certificates = Arc::new(Certificates::load(&config, clock)?);
+        if let Some((_key, error)) = examine::administration(checked).next() {
+            return Err(error.into());
+        }
         let Begun {
             keys,
             rotation,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 use tokio::sync::Mutex;
 
-use crate::admin::api::{Problem, Reloaded};
+use crate::admin::api::{Mistake, Problem, Reloaded};
 use crate::admin::{Asker, Refusal, Reload, Reloading};
 use crate::config::{Checked, Errors, Finding, Keyring, Warning};
 use crate::fault::Who;
@@ -67,7 +67,11 @@ impl Reloader {
         let certificates = self.certificates.look();
         let mut applied = changes(&current, &next);
         applied.extend(certificates.applied);
-        let warnings_of_all = warnings.iter().map(ToString::to_string);
+        // One line each, the remedy behind a semicolon, as errors have it.
+        let warnings_of_all = warnings.iter().map(|warning| {
+            let finding = warning.finding();
+            format!("{}; {}", finding.what(), finding.help)
+        });
         let reloaded = Reloaded {
             applied,
             restart: fixed(&self.started, &next),
@@ -113,10 +117,15 @@ fn invalid(errors: &Errors) -> Problem {
     {
         tracing::error!(file, line, column, key, help, "{message}");
     }
+    let mistakes = errors.findings().iter().map(|finding| Mistake {
+        what: finding.what(),
+        help: finding.help.clone(),
+    });
     Problem {
-        error: format!("the configuration is not valid, and nothing has changed:\n{errors}"),
+        error: "the configuration is not valid, and nothing has changed".to_owned(),
         help: "correct it, and look with `keyway check` before the next reload".to_owned(),
         who: Who::Operator.word().to_owned(),
+        mistakes: mistakes.collect(),
     }
 }
 

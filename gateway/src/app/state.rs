@@ -62,8 +62,9 @@ pub struct Opened {
 /// # Errors
 /// [`OpenError`].
 pub fn open(state: &Path, custody: &Custody, clock: &Clock) -> Result<Opened, OpenError> {
-    let lock = Lock::take(StateDir::create(state)?)?;
+    // Before anything is made: without it nothing could be used.
     let passphrase = passphrase(custody)?;
+    let lock = Lock::take(StateDir::create(state)?)?;
     let custodian: Arc<dyn Custodian> = Arc::new(if custody::local::exists(lock.dir()) {
         custody::local::open(lock.dir(), passphrase.as_ref())?
     } else {

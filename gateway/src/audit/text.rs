@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::printable::Printable;
+use crate::printable::{Count, Printable};
 
 /// The longest text that is kept whole, in bytes.
 const MAX_LEN: usize = 1024;
@@ -35,7 +35,7 @@ impl From<&str> for Text {
         }
         let end = text.floor_char_boundary(MAX_LEN);
         let (kept, rest) = text.split_at_checked(end).unwrap_or(("", text));
-        Self(format!("{kept}… ({} bytes left out)", rest.len()))
+        Self(format!("{kept}… ({} left out)", Count(rest.len(), "byte")))
     }
 }
 

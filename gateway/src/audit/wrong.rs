@@ -1,6 +1,7 @@
 //! What is wrong with a log, by the first line where it shows.
 
 use super::note::BadNote;
+use crate::printable::Count;
 
 /// The first thing that is wrong. Lines are counted from 1, as `sed -n 42p` counts them.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,7 +32,7 @@ pub enum Wrong {
         last: u64,
     },
     /// Lines at the end are gone.
-    #[error("line {line} and what follows is cut off: a signed checkpoint covers {covered} lines")]
+    #[error("line {line} and what follows is cut off: a signed checkpoint covers {}", Count(*covered, "line"))]
     CutOff {
         /// The first line that is not there, or not whole.
         line: u64,
@@ -40,7 +41,7 @@ pub enum Wrong {
     },
     /// Whole by itself, and another log than the one that a checkpoint kept elsewhere vouches for.
     #[error(
-        "the first {size} lines are not those that the checkpoint kept elsewhere vouches for: lines up to there were replaced, and the log was signed anew"
+        "{} the checkpoint kept elsewhere vouches for: lines up to there were replaced, and the log was signed anew", forked(*size)
     )]
     Forked {
         /// How many lines that checkpoint covers.
@@ -56,7 +57,7 @@ pub enum Wrong {
     },
     /// A checkpoint covers no more lines than the one before it.
     #[error(
-        "checkpoint {number} is out of place: it covers {size} lines, the one before it {before}"
+        "checkpoint {number} is out of place: it covers {}, the one before it {before}", Count(*size, "line")
     )]
     NotGrowing {
         /// Which of them, from 1.
@@ -87,6 +88,14 @@ fn lines(first: u64, last: u64) -> String {
         format!("line {first} was")
     } else {
         format!("one of the lines {first} to {last} was")
+    }
+}
+
+fn forked(size: u64) -> String {
+    if size == 1 {
+        "the first line is not that which".to_owned()
+    } else {
+        format!("the first {size} lines are not those that")
     }
 }
 

@@ -27,7 +27,7 @@ pub(super) enum Command {
     Init(Init),
     /// Make the key of a proxy that NATS servers trust, and print what they need to know of it
     ProxyKey(ProxyKey),
-    /// Check a configuration file and report every mistake at once
+    /// Check a configuration file, and the files that it names, and report every mistake at once
     Check(Check),
     /// Look at a deployment from the outside: what does not work, what does not protect, and what would help
     Doctor(Doctor),
@@ -51,7 +51,7 @@ pub(super) enum Command {
     Archive(Change),
     /// Destroy the secret of a key version, if nothing stored needs it
     Destroy(Destroy),
-    /// End the rotation under way without a successor
+    /// End the rotation under way without a successor, unless one is needed
     Abort(Abort),
     /// Rehearse a revocation: everything that one needs, and no revocation
     Drill(Drill),
@@ -69,7 +69,7 @@ pub(super) struct Place {
     /// Configuration file; without one the embedded defaults apply
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
-    /// State directory, instead of the configuration's
+    /// State directory, instead of the configuration's; the gateway's admin.sock is looked for there, too
     #[arg(long, value_name = "DIR")]
     pub(super) state: Option<PathBuf>,
     /// Read the passphrase of the key-encryption key from this file
@@ -279,7 +279,7 @@ pub(super) struct Which {
     /// The keyring; may be left out where there is only one, and before a label
     #[arg(value_name = "KEYRING")]
     pub(super) first: Option<String>,
-    /// The version, by number or label
+    /// The version, by number or label; only `revoke` takes the active one without it
     #[arg(value_name = "VERSION")]
     pub(super) second: Option<String>,
 }
@@ -349,10 +349,12 @@ pub(super) struct Destroy {
     /// Why, in words that an auditor will read
     #[arg(long, value_name = "TEXT")]
     pub(super) why: String,
-    /// Destroy it although something stored may need it: what does can never be opened again
+    /// Destroy it whatever is stored, and during its overlap too: what still needs it can never be opened again. With --approve: agree to
+    /// a destruction that was asked for with --force; any other is checked all the same
     #[arg(long)]
     pub(super) force: bool,
-    /// Approve of what somebody else, or the gateway, has asked for; with --force where they have forced it
+    /// Agree to the destruction that somebody else has asked for, or that the gateway wants. Without it, where the keyring says
+    /// `destroy = "approved"`, the order asks for the destruction and destroys nothing yet
     #[arg(long)]
     pub(super) approve: bool,
     #[command(flatten)]
@@ -403,7 +405,7 @@ pub(super) enum AuditCommand {
     Verify(AuditVerify),
     /// Show what happened to keys, the latest last
     Show(AuditShow),
-    /// The same of a running gateway, which is asked for the last lines of its log
+    /// Show the last lines of a running gateway's log, as the gateway has them
     Tail(AuditTail),
 }
 

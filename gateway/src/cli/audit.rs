@@ -13,12 +13,14 @@ use crate::audit::{
     Verified, VerifierKey, VerifyError, verify,
 };
 use crate::disk::Real;
+use crate::printable::Count;
 
 use super::args::{AuditCommand, AuditPlace, AuditShow, AuditTail, AuditVerify, Place};
 use super::client::Client;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::output::{Output, complain, table};
+use super::target::Target;
 use super::{place, runtime};
 
 /// What `verify --json` prints.
@@ -70,14 +72,14 @@ fn check(args: &AuditVerify, out: &mut Output) -> Result<(), Failure> {
         return Ok(out.json(&report(&log, &key, &verified))?);
     }
     out.line(format_args!(
-        "{}: {} lines, all as they were written",
+        "{}: {}, all as written",
         log.display(),
-        verified.lines
+        Count(verified.lines, "line")
     ))?;
     out.line(format_args!(
-        "  {} checkpoints, the last covers {} lines, Merkle tree hash {}",
-        verified.checkpoints,
-        verified.covered,
+        "  {}, the last covers {}, Merkle tree hash {}",
+        Count(verified.checkpoints, "checkpoint"),
+        Count(verified.covered, "line"),
         verified.root.base64()
     ))?;
     out.line(format_args!("  signed by {key}"))?;
@@ -91,15 +93,19 @@ fn check(args: &AuditVerify, out: &mut Output) -> Result<(), Failure> {
 fn warn(verified: &Verified) {
     if let Some(torn) = verified.torn {
         complain(format_args!(
-            "warning: {} bytes behind the last line are no whole line: being written now, or cut off by a crash; they were never acknowledged, and the next start removes them",
-            torn.bytes
+            "warning: behind the last line stands no whole one ({}): it is being written now, or was cut off by a crash; it was never acknowledged, and the next start removes it",
+            Count(torn.bytes, "byte")
         ));
     }
     if verified.covered < verified.lines {
+        let first = verified.covered.saturating_add(1);
+        let which = if first == verified.lines {
+            format!("line {first} has")
+        } else {
+            format!("lines {first} to {} have", verified.lines)
+        };
         complain(format_args!(
-            "warning: lines {} to {} have no checkpoint yet, so that a change of the last one would not show",
-            verified.covered.saturating_add(1),
-            verified.lines
+            "warning: {which} no checkpoint yet, so that a change of the last one would not show"
         ));
     }
     for event in &verified.open {
@@ -109,8 +115,8 @@ fn warn(verified: &Verified) {
     }
     if verified.unknown > 0 {
         complain(format_args!(
-            "warning: {} lines are of a later version: they stand where they were written, what they say is not known here",
-            verified.unknown
+            "warning: {} of a later version: what is said there is not known here, but stands where it was written",
+            Count(verified.unknown, "line")
         ));
     }
 }
@@ -181,10 +187,10 @@ fn show(args: &AuditShow, out: &mut Output) -> Result<(), Failure> {
 
 /// What the running gateway has at the end of its log.
 fn tail(args: &AuditTail, out: &mut Output) -> Result<(), Failure> {
-    let checked = place::configuration(&args.how.place)?;
+    let target = Target::of(&args.how.place)?;
     let tail: api::Tail = runtime()?.block_on(async {
         let help = "`keyway audit show` reads the log without a gateway";
-        let client = Client::required(&checked.admin.socket, help).await?;
+        let client = Client::required(&target.socket, help).await?;
         client.get(&format!("/v1/audit?count={}", args.lines)).await
     })?;
     if args.how.json {
@@ -201,7 +207,7 @@ fn tail(args: &AuditTail, out: &mut Output) -> Result<(), Failure> {
 
 fn print(lines: &[Line], out: &mut Output) -> Result<(), Failure> {
     let head = [
-        "TIME", "WHO", "ACTION", "TRIGGER", "KEYRING", "VERSION", "OUTCOME",
+        "TIME", "WHO", "ACTION", "TRIGGER", "KEYRING", "VERSION", "OUTCOME", "WHY",
     ];
     let head = head.map(str::to_owned).to_vec();
     let rows = lines.iter().map(row);
@@ -246,19 +252,7 @@ fn row(line: &Line) -> Vec<String> {
             let outcome = format!("{}{error}", completed.outcome);
             cells(time, &completed.event, outcome)
         }
-        Body::Note(note) => {
-            let none = || "-".to_owned();
-            let who = "gateway".to_owned();
-            vec![
-                time,
-                who,
-                "note".to_owned(),
-                none(),
-                none(),
-                none(),
-                said(&note.fact),
-            ]
-        }
+        Body::Note(note) => noted(time, &note.fact),
     }
 }
 
@@ -274,7 +268,28 @@ fn cells(time: String, event: &Event, outcome: String) -> Vec<String> {
         text(act.keyring.as_ref()),
         text(act.version.as_ref().map(|version| &version.label)),
         outcome,
+        act.why.printable(),
     ]
+}
+
+/// A fact that is no key event: who has wanted it and why, where somebody has.
+fn noted(time: String, fact: &Fact) -> Vec<String> {
+    let none = || "-".to_owned();
+    let (who, why) = match fact {
+        Fact::Drill { who, why } => (who.printable(), why.printable()),
+        Fact::Begun { .. }
+        | Fact::GatewayStarted { .. }
+        | Fact::GatewayStopped
+        | Fact::GatewayHandedOver
+        | Fact::GatewayTookBack
+        | Fact::ConfigurationReloaded { .. }
+        | Fact::RollbackAlarm { .. }
+        | Fact::TailRepaired { .. }
+        | Fact::Uncovered { .. }
+        | Fact::ReserveReleased => ("gateway".to_owned(), none()),
+    };
+    let action = "note".to_owned();
+    vec![time, who, action, none(), none(), none(), said(fact), why]
 }
 
 fn said(fact: &Fact) -> String {
@@ -291,18 +306,18 @@ fn said(fact: &Fact) -> String {
         }
         Fact::RollbackAlarm { what } => format!("rollback alarm: {}", what.printable()),
         Fact::TailRepaired { bytes, .. } => {
-            format!("a line cut off by a crash was removed: {bytes} bytes")
+            format!(
+                "a line cut off by a crash was removed: {}",
+                Count(*bytes, "byte")
+            )
+        }
+        Fact::Uncovered { first, last } if first == last => {
+            format!("line {first} had no checkpoint at the start")
         }
         Fact::Uncovered { first, last } => {
             format!("lines {first} to {last} had no checkpoint at the start")
         }
-        Fact::Drill { who, why } => {
-            format!(
-                "revocation rehearsed by {}: {}",
-                who.printable(),
-                why.printable()
-            )
-        }
+        Fact::Drill { .. } => "revocation rehearsed".to_owned(),
         Fact::ReserveReleased => "disk full: reserve given up".to_owned(),
     }
 }
@@ -317,8 +332,7 @@ fn log(args: &AuditPlace) -> Result<PathBuf, Failure> {
         state: args.state.clone(),
         ..Place::default()
     };
-    let checked = place::configuration(&place)?;
-    let log = app::audit_directory(&checked.state).join(LOG);
+    let log = app::audit_directory(&place::state(&place)?).join(LOG);
     if log.exists() {
         return Ok(log);
     }

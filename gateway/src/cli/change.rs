@@ -9,7 +9,7 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::order::{self, By};
 use super::output::Output;
-use super::place;
+use super::target::Target;
 
 /// A change of one version: its word in the API, and what it is.
 #[derive(Clone, Copy)]
@@ -24,51 +24,46 @@ pub(super) const ARCHIVE: Kind = Kind("archive", admin::Change::Archive);
 
 pub(super) fn run(args: &Change, kind: Kind, out: &mut Output) -> Result<(), Failure> {
     order::reasoned(&args.why)?;
-    let checked = place::configuration(&args.how.place)?;
-    let meant = order::meant(&args.which, &checked)?;
-    let (keyring, version) = (meant.keyring.name.as_str(), meant.version()?);
+    let target = Target::of(&args.how.place)?;
+    let meant = order::meant(&args.which, &target)?;
+    let (keyring, version) = (meant.keyring, meant.version()?);
     let asked = api::Reason {
         why: args.why.clone(),
     };
     let Kind(word, change) = kind;
     let path = format!("/v1/keyrings/{keyring}/versions/{version}/{word}");
-    let (after, by) = order::carry(
-        (&checked, Some(meant.keyring)),
-        (&path, &asked),
-        async |desk| desk.change((keyring, version), change, asked.clone()).await,
-    )?;
+    let (after, by) = order::carry((&target, Some(keyring)), (&path, &asked), async |desk| {
+        desk.change((keyring, version), change, asked.clone()).await
+    })?;
     told(&after, (version, by), &args.how, out)
 }
 
 pub(super) fn destroy(args: &Destroy, out: &mut Output) -> Result<(), Failure> {
     order::reasoned(&args.why)?;
-    let checked = place::configuration(&args.how.place)?;
-    let meant = order::meant(&args.which, &checked)?;
-    let (keyring, version) = (meant.keyring.name.as_str(), meant.version()?);
+    let target = Target::of(&args.how.place)?;
+    let meant = order::meant(&args.which, &target)?;
+    let (keyring, version) = (meant.keyring, meant.version()?);
     let asked = api::Destroy {
         why: args.why.clone(),
         force: args.force,
         approve: args.approve,
     };
     let path = format!("/v1/keyrings/{keyring}/versions/{version}/destroy");
-    let (after, by) = order::carry(
-        (&checked, Some(meant.keyring)),
-        (&path, &asked),
-        async |desk| desk.destroy((keyring, version), asked.clone()).await,
-    )?;
+    let (after, by) = order::carry((&target, Some(keyring)), (&path, &asked), async |desk| {
+        desk.destroy((keyring, version), asked.clone()).await
+    })?;
     told(&after, (version, by), &args.how, out)
 }
 
 pub(super) fn abort(args: &Abort, out: &mut Output) -> Result<(), Failure> {
     order::reasoned(&args.why)?;
-    let checked = place::configuration(&args.how.place)?;
-    let keyring = order::keyring(args.keyring.as_deref(), &checked)?;
-    let name = keyring.name.as_str();
+    let target = Target::of(&args.how.place)?;
+    let name = order::keyring(args.keyring.as_deref(), &target)?;
     let asked = api::Reason {
         why: args.why.clone(),
     };
     let (after, by) = order::carry(
-        (&checked, Some(keyring)),
+        (&target, Some(name)),
         (&format!("/v1/keyrings/{name}/abort"), &asked),
         async |desk| desk.abort(name, asked.clone()).await,
     )?;
@@ -118,11 +113,11 @@ struct Rehearsed {
 
 pub(super) fn drill(args: &Drill, out: &mut Output) -> Result<(), Failure> {
     order::reasoned(&args.why)?;
-    let checked = place::configuration(&args.how.place)?;
+    let target = Target::of(&args.how.place)?;
     let asked = api::Reason {
         why: args.why.clone(),
     };
-    let (parts, _by) = order::carry((&checked, None), ("/v1/drill", &asked), async |desk| {
+    let (parts, _by) = order::carry((&target, None), ("/v1/drill", &asked), async |desk| {
         desk.drill(asked.clone()).await
     })?;
     let passed = parts.iter().all(|part| part.failed.is_none());

@@ -5,7 +5,6 @@ use serde::Serialize;
 use crate::app;
 use crate::clock::Clock;
 use crate::config::{self, Checked, Environment, Finding, Warning};
-use crate::tls::Role;
 
 use super::args::Check;
 use super::exit::Exit;
@@ -26,7 +25,7 @@ pub(super) fn run(args: &Check, out: &mut Output) -> Result<(), Failure> {
     let environment = Environment::of_process(&Clock::system());
     match (config::check(&args.config, &environment), args.json) {
         (Ok((checked, warnings)), true) => {
-            let (errors, doubts) = certificates(args, &checked);
+            let (errors, doubts) = files(args, &checked);
             let warnings: Vec<_> = warnings.iter().map(Warning::finding).cloned().collect();
             out.json(&Report {
                 valid: errors.is_empty(),
@@ -36,7 +35,7 @@ pub(super) fn run(args: &Check, out: &mut Output) -> Result<(), Failure> {
             verdict(&errors)
         }
         (Ok((checked, warnings)), false) => {
-            let (errors, doubts) = certificates(args, &checked);
+            let (errors, doubts) = files(args, &checked);
             let warnings = warnings.iter().map(Warning::finding);
             for warning in warnings.chain(&doubts) {
                 place::warn(warning);
@@ -59,27 +58,27 @@ pub(super) fn run(args: &Check, out: &mut Output) -> Result<(), Failure> {
     }
 }
 
-/// What is wrong with the files of TLS, and what deserves a second look.
-fn certificates(args: &Check, checked: &Checked) -> (Vec<Finding>, Vec<Finding>) {
-    let (errors, doubts) = app::check_certificates(&checked.dataplane, &Clock::system());
-    let finding = |role: Option<Role>, message: &str, help: &str| Finding {
+/// What is wrong with the files that it names, and what deserves a second look.
+fn files(args: &Check, checked: &Checked) -> (Vec<Finding>, Vec<Finding>) {
+    let (wrong, doubts) = app::examine(checked, &Clock::system());
+    let finding = |key: &str, message: &str, help: &str| Finding {
         file: args.config.display().to_string(),
         line: None,
         column: None,
-        key: role.map_or_else(String::new, |role| role.word().to_owned()),
+        key: key.to_owned(),
         message: message.to_owned(),
         help: help.to_owned(),
     };
-    let errors = errors.iter().map(|error| {
-        let said = error.to_string();
+    let errors = wrong.iter().map(|wrong| {
+        let said = wrong.error.to_string();
         let (what, help) = said.split_once("; ").unwrap_or((&said, ""));
         // The key stands before it already.
-        let what = what.split_once("`: ").map_or(what, |(_role, what)| what);
-        finding(error.role(), what, help.trim_start_matches("remedy: "))
+        let what = what.split_once("`: ").map_or(what, |(_key, what)| what);
+        finding(wrong.key, what, help.trim_start_matches("remedy: "))
     });
     let doubts = doubts
         .iter()
-        .map(|doubt| finding(Some(doubt.role), &doubt.message, doubt.help));
+        .map(|doubt| finding(doubt.key, &doubt.message, &doubt.help));
     (errors.collect(), doubts.collect())
 }
 

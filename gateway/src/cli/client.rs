@@ -114,7 +114,12 @@ impl Client {
 
 /// What the gateway, or rotation without one, said to an order.
 pub(super) fn refused(problem: Problem) -> Failure {
-    Failure::new(exit(&problem.who), problem.error, problem.help)
+    let exit = if problem.mistakes.is_empty() {
+        exit(&problem.who)
+    } else {
+        Exit::Config
+    };
+    Failure::new(exit, problem.error, problem.help).because_of(problem.mistakes)
 }
 
 async fn exchange(

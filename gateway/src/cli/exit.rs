@@ -72,7 +72,7 @@ impl Exit {
                 "the audit log was altered, or nothing vouches for it; the first wrong line is on stderr"
             }
             Self::Refused => {
-                "refused: the key version is in a state that does not allow it, or there is none"
+                "refused: the keyring or key version is in a state that does not allow it, or there is none"
             }
             Self::Interrupted => "stopped by a signal before it was done",
         }

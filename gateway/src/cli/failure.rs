@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::admin::api::Mistake;
 use crate::fault::Faulty;
 
 use super::exit::Exit;
@@ -16,6 +17,8 @@ pub(super) struct Failure {
     what: Option<String>,
     /// What would help.
     help: Option<String>,
+    /// What it comes from, where that is several things.
+    mistakes: Vec<Mistake>,
 }
 
 impl Failure {
@@ -26,6 +29,7 @@ impl Failure {
             exit,
             what: Some(what.into()),
             help: (!help.is_empty()).then_some(help),
+            mistakes: Vec::new(),
         }
     }
 
@@ -35,7 +39,14 @@ impl Failure {
             exit,
             what: None,
             help: None,
+            mistakes: Vec::new(),
         }
+    }
+
+    /// With what it comes from.
+    pub(super) fn because_of(mut self, mistakes: Vec<Mistake>) -> Self {
+        self.mistakes = mistakes;
+        self
     }
 
     /// An error of the library, which knows whose it is. Its message has the remedy behind the first semicolon.
@@ -58,6 +69,12 @@ impl Failure {
     /// What to print on stderr, line by line. A line end in the remedy begins a line that is indented.
     pub(super) fn report(&self) -> Vec<Line> {
         let what = self.what.iter().map(|what| Line::from("error: ").and(what));
+        let mistakes = self.mistakes.iter().flat_map(|mistake| {
+            [
+                Line::from(&mistake.what),
+                Line::from("  help: ").and(&mistake.help),
+            ]
+        });
         let help = self
             .help
             .iter()
@@ -66,7 +83,7 @@ impl Failure {
             let before = if index == 0 { "  help: " } else { "        " };
             Line::from(before).and(line)
         });
-        what.chain(help).collect()
+        what.chain(mistakes).chain(help).collect()
     }
 }
 
@@ -113,6 +130,26 @@ mod tests {
             .map(|line| line.as_str().to_owned())
             .collect();
         assert_eq!(report, shown);
+    }
+
+    #[test]
+    fn every_mistake_has_a_line_of_its_own_and_begins_no_other() {
+        let mistake = |what: &str| Mistake {
+            what: what.to_owned(),
+            help: "c".to_owned(),
+        };
+        let failure = Failure::new(Exit::Config, "not valid", "correct it");
+        let failure = failure.because_of(vec![mistake("a\nok"), mistake("b\u{1b}")]);
+        let shown = [
+            "error: not valid",
+            "a\\nok",
+            "  help: c",
+            "b\\u{1b}",
+            "  help: c",
+            "  help: correct it",
+        ];
+        let report = failure.report();
+        assert_eq!(report.iter().map(Line::as_str).collect::<Vec<_>>(), shown);
     }
 
     #[test]

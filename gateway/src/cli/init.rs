@@ -6,7 +6,7 @@ use crate::app;
 use crate::catalogue::Catalogue;
 use crate::clock::Clock;
 use crate::config::{Checked, Custody};
-use crate::custody::{Custodian, local};
+use crate::custody::{Custodian, Passphrase, local};
 use crate::disk::{self, Lock, StateDir};
 
 use super::args::Init;
@@ -17,6 +17,8 @@ use super::{place, proxy_key};
 
 pub(super) fn run(args: &Init, out: &mut Output) -> Result<(), Failure> {
     let checked = place::configuration(&args.place)?;
+    // Before anything is made: without it nothing could be used.
+    let passphrase = place::passphrase(&checked.custody)?;
     let dir = StateDir::create(&checked.state).map_err(|error| Failure::of(&error))?;
     let made = Catalogue::exists(&dir);
     let lock = Lock::take(dir).map_err(|error| {
@@ -30,7 +32,7 @@ pub(super) fn run(args: &Init, out: &mut Output) -> Result<(), Failure> {
     if Catalogue::exists(lock.dir()) {
         return Err(taken(&checked));
     }
-    let custodian = kek(&lock, &checked)?;
+    let custodian = kek(&lock, passphrase.as_ref())?;
     let kek = custodian.describe();
     let catalogue =
         Catalogue::create(lock, Arc::clone(&custodian)).map_err(|error| Failure::of(&error))?;
@@ -66,9 +68,7 @@ pub(super) fn run(args: &Init, out: &mut Output) -> Result<(), Failure> {
 }
 
 /// A new key-encryption key, or the one that an interrupted `init` left.
-fn kek(lock: &Lock, checked: &Checked) -> Result<Arc<dyn Custodian>, Failure> {
-    let passphrase = place::passphrase(&checked.custody)?;
-    let passphrase = passphrase.as_ref();
+fn kek(lock: &Lock, passphrase: Option<&Passphrase>) -> Result<Arc<dyn Custodian>, Failure> {
     let kek = if local::exists(lock.dir()) {
         local::open(lock.dir(), passphrase).map_err(|error| Failure::of(&error))?
     } else {

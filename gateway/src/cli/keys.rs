@@ -10,6 +10,7 @@ use super::args::{Keys, KeysCommand, KeysWhy, Which};
 use super::client::{Client, refused};
 use super::failure::Failure;
 use super::output::{Output, table};
+use super::target::Target;
 use super::{order, place, revoke, runtime};
 
 /// A key version in JSON.
@@ -53,7 +54,7 @@ pub(super) fn run(args: &Keys, out: &mut Output) -> Result<(), Failure> {
 
 /// What keeps a version: asked of the gateway, which asks JetStream; or what the record says.
 fn why(args: &KeysWhy, out: &mut Output) -> Result<(), Failure> {
-    let checked = place::configuration(&args.how.place)?;
+    let target = Target::of(&args.how.place)?;
     let which = match &args.keyring {
         Some(keyring) => Which {
             first: Some(keyring.clone()),
@@ -64,10 +65,10 @@ fn why(args: &KeysWhy, out: &mut Output) -> Result<(), Failure> {
             second: Some(args.version.clone()),
         },
     };
-    let meant = order::meant(&which, &checked)?;
-    let (keyring, version) = (meant.keyring.name.as_str(), meant.version()?);
+    let meant = order::meant(&which, &target)?;
+    let (keyring, version) = (meant.keyring, meant.version()?);
     let asked = runtime()?.block_on(async {
-        let Some(client) = Client::connect(&checked.admin.socket).await? else {
+        let Some(client) = Client::connect(&target.socket).await? else {
             return Ok(None);
         };
         let path = format!("/v1/keyrings/{keyring}/versions/{version}/why");
@@ -77,8 +78,9 @@ fn why(args: &KeysWhy, out: &mut Output) -> Result<(), Failure> {
     let kept = match asked {
         Some(kept) => kept,
         None => {
-            let view = place::view(&checked)?;
-            let resting = place::at_rest(&view, &checked, meant.keyring)?;
+            let checked = target.checked()?;
+            let view = place::view(checked)?;
+            let resting = place::at_rest(&view, checked, keyring)?;
             let told = revoke::number(&resting, Some(version));
             let told = told.and_then(|number| resting.kept(number));
             told.map_err(|error| refused(Refusal::of(&error).into_problem()))?

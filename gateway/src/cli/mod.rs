@@ -7,6 +7,7 @@
 //! | what is printed, and how | `output` |
 //! | a command | the module of its name |
 //! | the conversation with a running gateway | `client` |
+//! | which gateway that is | `target` |
 //! | what is done without one | `order` |
 
 mod args;
@@ -35,6 +36,7 @@ mod revoke;
 mod rotate;
 mod run;
 mod status;
+mod target;
 mod terminal;
 mod top;
 

@@ -9,13 +9,13 @@ use crate::app;
 use crate::audit::{Through, Who};
 use crate::catalogue::Catalogue;
 use crate::clock::Clock;
-use crate::config::{Checked, Keyring};
 use crate::policy::KeyringName;
 
 use super::args::Which;
 use super::client::{Client, refused};
 use super::exit::Exit;
 use super::failure::Failure;
+use super::target::Target;
 use super::{log, place, runtime};
 
 /// Who has done what was asked.
@@ -28,19 +28,19 @@ pub(super) enum By {
 }
 
 /// A keyring, and the version of it that is named.
-pub(super) struct Meant<'c> {
-    pub(super) keyring: &'c Keyring,
+pub(super) struct Meant<'t> {
+    pub(super) keyring: &'t str,
     pub(super) version: Option<String>,
 }
 
 /// Has the gateway do what `body` asks at `path`; when none runs, `here` does it, under the lock that a gateway would hold.
 pub(super) fn carry<T: DeserializeOwned>(
-    (checked, keyring): (&Checked, Option<&Keyring>),
+    (target, keyring): (&Target, Option<&str>),
     (path, body): (&str, &impl Serialize),
     here: impl AsyncFnOnce(Desk) -> Result<T, Refusal>,
 ) -> Result<(T, By), Failure> {
     let asked = runtime()?.block_on(async {
-        match Client::connect(&checked.admin.socket).await? {
+        match Client::connect(&target.socket).await? {
             Some(client) => client.post(path, body).await.map(Some),
             None => Ok(None),
         }
@@ -48,7 +48,7 @@ pub(super) fn carry<T: DeserializeOwned>(
     if let Some(answer) = asked {
         return Ok((answer, By::Gateway));
     }
-    let clock = Clock::system();
+    let (checked, clock) = (target.checked()?, Clock::system());
     let opened = place::opened(checked, &clock)?;
     if let Some(keyring) = keyring {
         refuse_stranger(&opened.catalogue, keyring)?;
@@ -82,23 +82,17 @@ pub(super) fn reasoned(why: &str) -> Result<(), Failure> {
 }
 
 /// The keyring that is named; the only one without a name.
-pub(super) fn keyring<'c>(
-    name: Option<&str>,
-    checked: &'c Checked,
-) -> Result<&'c Keyring, Failure> {
-    let known = || {
-        let names = checked.keyrings.iter().map(|keyring| keyring.name.as_str());
-        names.collect::<Vec<_>>().join(", ")
-    };
-    match (name, checked.keyrings.as_slice()) {
+pub(super) fn keyring<'t>(name: Option<&str>, target: &'t Target) -> Result<&'t str, Failure> {
+    let known = || target.keyrings.join(", ");
+    match (name, target.keyrings.as_slice()) {
         (None, [only]) => Ok(only),
         (None, _) => Err(Failure::new(
             Exit::Usage,
             "which keyring?",
             format!("name one of: {}", known()),
         )),
-        (Some(name), _) => find(name, checked).ok_or_else(|| {
-            let what = format!("the configuration has no keyring `{name}`");
+        (Some(name), _) => find(name, target).ok_or_else(|| {
+            let what = format!("{} has no keyring `{name}`", target.whose());
             let help = format!(
                 "name one of: {}; or the file that has it with --config",
                 known()
@@ -109,22 +103,22 @@ pub(super) fn keyring<'c>(
 }
 
 /// What `[KEYRING] [VERSION]` comes to: one word alone is a keyring if there is one of that name, else a version.
-pub(super) fn meant<'c>(which: &Which, checked: &'c Checked) -> Result<Meant<'c>, Failure> {
+pub(super) fn meant<'t>(which: &Which, target: &'t Target) -> Result<Meant<'t>, Failure> {
     let (named, version) = match (&which.first, &which.second) {
-        (Some(word), None) if find(word, checked).is_none() => (None, Some(word.clone())),
+        (Some(word), None) if find(word, target).is_none() => (None, Some(word.clone())),
         (first, second) => (first.as_deref(), second.clone()),
     };
     let by_label = || {
         let label = version.as_deref()?;
-        let owners = checked.keyrings.iter().filter(|keyring| {
-            let rest = label.strip_prefix(keyring.name.as_str());
+        let owners = target.keyrings.iter().filter(|keyring| {
+            let rest = label.strip_prefix(keyring.as_str());
             rest.is_some_and(|rest| rest.starts_with('-'))
         });
-        owners.max_by_key(|keyring| keyring.name.as_str().len())
+        owners.max_by_key(|keyring| keyring.len())
     };
     let keyring = match (named, by_label()) {
-        (None, Some(owner)) => owner,
-        (named, _) => keyring(named, checked)?,
+        (None, Some(owner)) => owner.as_str(),
+        (named, _) => keyring(named, target)?,
     };
     Ok(Meant { keyring, version })
 }
@@ -139,19 +133,19 @@ impl Meant<'_> {
     }
 }
 
-fn find<'c>(name: &str, checked: &'c Checked) -> Option<&'c Keyring> {
-    let mut keyrings = checked.keyrings.iter();
-    keyrings.find(|keyring| keyring.name.as_str() == name)
+fn find<'t>(name: &str, target: &'t Target) -> Option<&'t str> {
+    let mut keyrings = target.keyrings.iter().map(String::as_str);
+    keyrings.find(|keyring| *keyring == name)
 }
 
 /// Another configuration than the gateway's would add a keyring that nobody asked for, and leave the one that is meant as it is.
-fn refuse_stranger(catalogue: &Catalogue, keyring: &Keyring) -> Result<(), Failure> {
+fn refuse_stranger(catalogue: &Catalogue, asked: &str) -> Result<(), Failure> {
     let held: Vec<&str> = catalogue.keyrings().map(KeyringName::as_str).collect();
-    if held.is_empty() || held.contains(&keyring.name.as_str()) {
+    if held.is_empty() || held.contains(&asked) {
         return Ok(());
     }
     let state = catalogue.path().display();
-    let (held, asked) = (held.join(", "), &keyring.name);
+    let held = held.join(", ");
     Err(Failure::new(
         Exit::Operator,
         format!("{state} holds the keyrings {held}, and no `{asked}`"),

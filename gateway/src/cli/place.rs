@@ -6,9 +6,10 @@ use std::sync::Arc;
 use crate::app::{self, Opened};
 use crate::catalogue::{Catalogue, View};
 use crate::clock::Clock;
-use crate::config::{self, Checked, Custody, Environment, Finding, Keyring, Warning};
+use crate::config::{self, Checked, Custody, Environment, Finding, Warning};
 use crate::custody::{Custodian, Passphrase, PassphraseSource, local};
 use crate::disk::{self, Lock, StateDir};
+use crate::printable::Count;
 use crate::rotation::AtRest;
 
 use super::args::Place;
@@ -32,16 +33,55 @@ pub(super) fn read(place: &Place) -> Result<(Checked, Vec<Warning>), Failure> {
 
 /// The same for whoever has their own way to say the mistakes, too.
 pub(super) fn check(place: &Place) -> Result<(Checked, Vec<Warning>), config::Errors> {
-    let mut environment = Environment::of_process(&Clock::system());
-    if let Some(state) = &place.state {
-        environment.state = Some(state.clone());
-    }
+    let environment = environment(place);
     let (mut checked, warnings) = match &place.config {
         Some(path) => config::check(path, &environment),
         None => config::embedded(&environment),
     }?;
     overrule(&mut checked, place);
     Ok((checked, warnings))
+}
+
+/// What a file with mistakes says of where the gateway is all the same; `None` where that is not clear.
+pub(super) fn glimpse(place: &Place) -> Option<config::Glimpse> {
+    let file = place.config.as_deref()?;
+    config::glimpse(file, &environment(place), place.state.as_deref())
+}
+
+/// The state directory, all that reading takes. Mistakes are in the way only where they concern it.
+pub(super) fn state(place: &Place) -> Result<PathBuf, Failure> {
+    match check(place) {
+        Ok((checked, warnings)) => {
+            warnings.iter().map(Warning::finding).for_each(warn);
+            Ok(checked.state)
+        }
+        Err(errors) => {
+            let glimpse = glimpse(place).ok_or_else(|| invalid(&errors))?;
+            warn_of_mistakes(place, &errors);
+            Ok(glimpse.state)
+        }
+    }
+}
+
+/// Says that the file has mistakes, which were not in the way.
+pub(super) fn warn_of_mistakes(place: &Place, errors: &config::Errors) {
+    let file = place.config.as_deref().unwrap_or_else(|| Path::new(""));
+    let (file, count) = (file.display(), errors.findings().len());
+    let count = Count(count, "mistake");
+    complain(format_args!(
+        "warning: {file} has {count}: no gateway would start with it"
+    ));
+    complain(format_args!(
+        "  help: `keyway check {file}` names every one"
+    ));
+}
+
+fn environment(place: &Place) -> Environment {
+    let mut environment = Environment::of_process(&Clock::system());
+    if let Some(state) = &place.state {
+        environment.state = Some(state.clone());
+    }
+    environment
 }
 
 /// Reports every mistake of a configuration.
@@ -97,11 +137,15 @@ pub(super) fn view(checked: &Checked) -> Result<View, Failure> {
 pub(super) fn at_rest<'a>(
     view: &'a View,
     checked: &'a Checked,
-    keyring: &'a Keyring,
+    name: &str,
 ) -> Result<AtRest<'a>, Failure> {
     let mut rules = checked.policy.keyrings().iter();
-    let rule = rules.find(|rule| rule.name == keyring.name);
-    let rule = rule.ok_or_else(|| Failure::silent(Exit::Failed))?;
+    let rule = rules.find(|rule| rule.name.as_str() == name);
+    let mut keyrings = checked.keyrings.iter();
+    let keyring = keyrings.find(|keyring| keyring.name.as_str() == name);
+    let (rule, keyring) = rule
+        .zip(keyring)
+        .ok_or_else(|| Failure::silent(Exit::Failed))?;
     Ok(AtRest {
         rule,
         terms: &keyring.terms,

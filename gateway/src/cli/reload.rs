@@ -11,8 +11,8 @@ use super::output::{Output, complain};
 use super::{place, runtime};
 
 pub(super) fn run(args: &Reload, out: &mut Output) -> Result<(), Failure> {
-    // A file with mistakes is refused here already, in the same words.
-    let checked = place::configuration(&args.how.place)?;
+    // A file with mistakes is refused here already, in the same words. What it warns of, the gateway says.
+    let (checked, _warnings) = place::read(&args.how.place)?;
     let reloaded: api::Reloaded = runtime()?.block_on(async {
         let help = "start one with `keyway run`, which reads its configuration then; or name the `--config` of the one that runs";
         let client = Client::required(&checked.admin.socket, help).await?;
@@ -22,7 +22,11 @@ pub(super) fn run(args: &Reload, out: &mut Output) -> Result<(), Failure> {
         return Ok(out.json(&reloaded)?);
     }
     for warning in &reloaded.warnings {
-        complain(format_args!("warning: {warning}"));
+        let (what, help) = warning.split_once("; ").unwrap_or((warning, ""));
+        complain(format_args!("warning: {what}"));
+        if !help.is_empty() {
+            complain(format_args!("  help: {help}"));
+        }
     }
     if reloaded.applied.is_empty() {
         out.line("nothing has changed that takes effect while the gateway runs")?;

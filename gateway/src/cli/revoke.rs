@@ -1,5 +1,7 @@
 //! `keyway revoke`: a key version never seals again, and what its secret may have told.
 
+use std::path::Path;
+
 use jiff::Timestamp;
 
 use crate::admin::api;
@@ -14,13 +16,14 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::order::{self, By, Meant};
 use super::output::Output;
+use super::target::Target;
 use super::{place, runtime};
 
 pub(super) fn run(args: &Revoke, out: &mut Output) -> Result<(), Failure> {
-    let checked = place::configuration(&args.how.place)?;
-    let meant = order::meant(&args.which, &checked)?;
+    let target = Target::of(&args.how.place)?;
+    let meant = order::meant(&args.which, &target)?;
     if args.dry_run {
-        let exposure = exposure(&checked, &meant)?;
+        let exposure = exposure(&target, &meant)?;
         if args.how.json {
             return Ok(out.json(&exposure)?);
         }
@@ -30,13 +33,13 @@ pub(super) fn run(args: &Revoke, out: &mut Output) -> Result<(), Failure> {
     }
     let why = args.why.clone().unwrap_or_default();
     order::reasoned(&why)?;
-    let name = meant.keyring.name.as_str();
+    let name = meant.keyring;
     let asked = api::Revoke {
         why,
         version: meant.version.clone(),
     };
     let (revoked, by) = order::carry(
-        (&checked, Some(meant.keyring)),
+        (&target, Some(name)),
         (&format!("/v1/keyrings/{name}/revoke"), &asked),
         async |desk| desk.revoke(name, asked.clone()).await,
     )?;
@@ -126,28 +129,31 @@ fn report_of(exposure: &api::Exposure, out: &mut Output) -> Result<(), Failure> 
 }
 
 /// Asks, or reads the record.
-fn exposure(checked: &Checked, meant: &Meant<'_>) -> Result<api::Exposure, Failure> {
-    let name = meant.keyring.name.as_str();
+fn exposure(target: &Target, meant: &Meant<'_>) -> Result<api::Exposure, Failure> {
+    let name = meant.keyring;
     let asked = runtime()?.block_on(async {
-        let Some(client) = Client::connect(&checked.admin.socket).await? else {
+        let Some(client) = Client::connect(&target.socket).await? else {
             return Ok(None);
         };
         let version = match &meant.version {
             Some(version) => version.clone(),
-            None => active(checked, name).await?,
+            None => active(&target.socket, name).await?,
         };
         let path = format!("/v1/keyrings/{name}/versions/{version}/exposure");
         client.get(&path).await.map(Some)
     })?;
     match asked {
         Some(exposure) => Ok(exposure),
-        None => at_rest(&place::view(checked)?, (checked, meant)),
+        None => {
+            let checked = target.checked()?;
+            at_rest(&place::view(checked)?, (checked, meant))
+        }
     }
 }
 
 /// The label of the version that seals.
-async fn active(checked: &Checked, keyring: &str) -> Result<String, Failure> {
-    let client = Client::required(&checked.admin.socket, "it may just have ended").await?;
+async fn active(socket: &Path, keyring: &str) -> Result<String, Failure> {
+    let client = Client::required(socket, "it may just have ended").await?;
     let keyring: api::Keyring = client.get(&format!("/v1/keyrings/{keyring}")).await?;
     let active = keyring.active().map(|version| version.label.clone());
     active.ok_or_else(|| {

@@ -6,19 +6,18 @@ use super::args::{Event, Rotate};
 use super::failure::Failure;
 use super::order::{self, By};
 use super::output::Output;
-use super::place;
+use super::target::Target;
 
 pub(super) fn run(args: &Rotate, out: &mut Output) -> Result<(), Failure> {
     order::reasoned(&args.why)?;
-    let checked = place::configuration(&args.how.place)?;
-    let keyring = order::keyring(args.keyring.as_deref(), &checked)?;
-    let name = keyring.name.as_str();
+    let target = Target::of(&args.how.place)?;
+    let name = order::keyring(args.keyring.as_deref(), &target)?;
     let asked = api::Rotate {
         why: args.why.clone(),
         event: args.event.into(),
     };
     let (switch, by) = order::carry(
-        (&checked, Some(keyring)),
+        (&target, Some(name)),
         (&format!("/v1/keyrings/{name}/rotate"), &asked),
         async |desk| desk.rotate(name, asked.clone()).await,
     )?;

@@ -1,5 +1,7 @@
 //! `keyway status`: every keyring at a glance.
 
+use std::path::Path;
+
 use bytesize::ByteSize;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -8,11 +10,13 @@ use crate::admin::api::{self, Amount, KeyVersion, Keyring};
 use crate::catalogue::State;
 use crate::clock::Clock;
 use crate::config::Checked;
+use crate::printable::Count;
 
 use super::args::Status;
 use super::client::Client;
 use super::failure::Failure;
 use super::output::{Line, Output, is_fancy, table};
+use super::target::Target;
 use super::terminal::{Paint, bar, span};
 use super::{place, runtime};
 
@@ -25,28 +29,28 @@ struct Report {
 }
 
 pub(super) fn run(args: &Status, out: &mut Output) -> Result<(), Failure> {
-    let checked = place::configuration(&args.place)?;
-    let asked = runtime()?.block_on(ask(&checked))?;
+    let target = Target::of(&args.place)?;
+    let asked = runtime()?.block_on(ask(&target.socket))?;
     let report = match asked {
         Some(report) => report,
-        None => at_rest(&checked)?,
+        None => at_rest(target.checked()?)?,
     };
     if args.json {
         return Ok(out.json(&report)?);
     }
     let paint = Paint { colour: is_fancy() };
-    out.lines(headline(&checked, report.gateway.as_ref(), paint))?;
+    out.lines(headline(&target.state, report.gateway.as_ref(), paint))?;
     out.lines(page(&report.keyrings, now(), paint))?;
     Ok(())
 }
 
-async fn ask(checked: &Checked) -> Result<Option<Report>, Failure> {
-    let Some(client) = Client::connect(&checked.admin.socket).await? else {
+async fn ask(socket: &Path) -> Result<Option<Report>, Failure> {
+    let Some(client) = Client::connect(socket).await? else {
         return Ok(None);
     };
     let gateway: api::Status = client.get("/v1/status").await?;
     let help = "it may just have ended";
-    let client = Client::required(&checked.admin.socket, help).await?;
+    let client = Client::required(socket, help).await?;
     let keyrings = client.get("/v1/keyrings").await?;
     Ok(Some(Report {
         gateway: Some(gateway),
@@ -59,7 +63,7 @@ fn at_rest(checked: &Checked) -> Result<Report, Failure> {
     let resting = checked
         .keyrings
         .iter()
-        .map(|keyring| place::at_rest(&view, checked, keyring));
+        .map(|keyring| place::at_rest(&view, checked, keyring.name.as_str()));
     let keyrings = resting.map(|resting| Ok(Keyring::at(now(), resting?.status(now()))));
     Ok(Report {
         gateway: None,
@@ -68,9 +72,9 @@ fn at_rest(checked: &Checked) -> Result<Report, Failure> {
 }
 
 /// How the gateway is.
-fn headline(checked: &Checked, gateway: Option<&api::Status>, paint: Paint) -> Vec<Line> {
+fn headline(state: &Path, gateway: Option<&api::Status>, paint: Paint) -> Vec<Line> {
     let Some(status) = gateway else {
-        let state = checked.state.display();
+        let state = state.display();
         let said = format_args!("no gateway runs on {state}; its records say:").into();
         return vec![said, Line::default()];
     };
@@ -190,7 +194,7 @@ pub(super) fn budget(used: Amount, limit: Amount, paint: Paint) -> String {
     let (share, what) = if bytes > messages {
         (bytes, format!("of {}", ByteSize(limit.bytes)))
     } else {
-        (messages, format!("of {} messages", limit.messages))
+        (messages, format!("of {}", Count(limit.messages, "message")))
     };
     let (whole, tenth) = (share / 10, share % 10);
     format!("{} {whole}.{tenth} % {what}", bar(share, paint))

@@ -1,22 +1,24 @@
 //! `keyway top`: the running gateway, second by second.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bytesize::ByteSize;
 
 use crate::admin::api::{Keyring, Status};
 use crate::clock::Clock;
-use crate::config::Checked;
+use crate::printable::Count;
 
 use super::args::Top;
 use super::client::Client;
 use super::failure::Failure;
 use super::output::{Line, Output, is_fancy, table};
 use super::run::Asked;
+use super::runtime;
 use super::status::{budget, forecast};
+use super::target::Target;
 use super::terminal::{Paint, Screen};
-use super::{place, runtime};
 
 /// How often the screen is drawn.
 const REFRESH: Duration = Duration::from_secs(1);
@@ -30,20 +32,20 @@ struct Sample {
 }
 
 pub(super) fn run(args: &Top, out: &mut Output) -> Result<(), Failure> {
-    let checked = place::configuration(&args.place)?;
+    let target = Target::of(&args.place)?;
     let screen = Screen::take()?;
     runtime()?.block_on(async {
         match screen {
-            Some(screen) => watch(&checked, screen).await,
-            None => once(&checked, out).await,
+            Some(screen) => watch(&target.socket, screen).await,
+            None => once(&target.socket, out).await,
         }
     })
 }
 
 /// Draws until q or a signal.
-async fn watch(checked: &Checked, mut screen: Screen) -> Result<(), Failure> {
+async fn watch(socket: &Path, mut screen: Screen) -> Result<(), Failure> {
     let mut asked = Asked::listen()?;
-    let mut before = sample(checked).await?;
+    let mut before = sample(socket).await?;
     let paint = Paint { colour: is_fancy() };
     screen.show(&lines(&before, &before, paint))?;
     let mut due = tokio::time::interval(REFRESH);
@@ -54,7 +56,7 @@ async fn watch(checked: &Checked, mut screen: Screen) -> Result<(), Failure> {
                 return Ok(());
             },
             _now = due.tick() => {
-                let after = sample(checked).await?;
+                let after = sample(socket).await?;
                 let mut lines = lines(&before, &after, paint);
                 lines.push(Line::default());
                 lines.push(paint.quiet("q ends"));
@@ -66,18 +68,17 @@ async fn watch(checked: &Checked, mut screen: Screen) -> Result<(), Failure> {
 }
 
 /// Where there is no terminal: what a second shows, and the end.
-async fn once(checked: &Checked, out: &mut Output) -> Result<(), Failure> {
-    let before = sample(checked).await?;
+async fn once(socket: &Path, out: &mut Output) -> Result<(), Failure> {
+    let before = sample(socket).await?;
     tokio::time::sleep(REFRESH).await;
-    let after = sample(checked).await?;
+    let after = sample(socket).await?;
     for line in lines(&before, &after, Paint { colour: false }) {
         out.line(line)?;
     }
     Ok(())
 }
 
-async fn sample(checked: &Checked) -> Result<Sample, Failure> {
-    let socket = &checked.admin.socket;
+async fn sample(socket: &Path) -> Result<Sample, Failure> {
     let help = "start one with `keyway run`, or name the `--config` of the one that runs";
     let client = async || Client::required(socket, help).await;
     let status = client().await?.get("/v1/status").await?;
@@ -117,8 +118,8 @@ fn lines(before: &Sample, after: &Sample, paint: Paint) -> Vec<Line> {
     let clients = after.counters.get("keyway_connections");
     let clients = clients.copied().unwrap_or(0.0);
     let head = Line::from(format_args!("keyway {}: ", after.status.version));
-    let clients = format_args!(", {clients:.0} clients");
-    let mut lines = vec![head.and(state).and(clients)];
+    let clients = Count(whole(clients), "client");
+    let mut lines = vec![head.and(state).and(format_args!(", {clients}"))];
     let readiness = &after.status.readiness;
     let wrong = readiness.reasons.iter().chain(&readiness.degraded);
     lines.extend(wrong.map(|what| paint.doubtful(format_args!("  {what}"))));

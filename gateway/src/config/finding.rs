@@ -264,7 +264,7 @@ fn position(text: &str, at: usize) -> (usize, usize) {
 }
 
 /// The whole line around byte `at`.
-fn line_at(text: &str, at: usize) -> &str {
+pub(super) fn line_at(text: &str, at: usize) -> &str {
     let (before, after) = text.split_at_checked(at).unwrap_or((text, ""));
     let start = before
         .rfind('\n')

@@ -10,6 +10,7 @@ mod checked;
 mod control;
 mod environment;
 mod finding;
+mod glimpse;
 mod keyring;
 mod network;
 mod operation;
@@ -30,6 +31,7 @@ pub use checked::{
 };
 pub use environment::Environment;
 pub use finding::{Errors, Finding, Warning};
+pub use glimpse::{Glimpse, glimpse};
 
 use finding::Findings;
 use section::Section;

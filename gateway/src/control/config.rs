@@ -47,7 +47,7 @@ pub enum Login {
 
 /// Why the credentials cannot be used. Never repeats their contents.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum LoginError {
+pub enum LoginError {
     /// The file cannot be used.
     #[error("the credentials of [control]: {0}{remedy}", remedy = remedy(.0))]
     File(#[from] disk::Error),
@@ -81,6 +81,14 @@ impl Login {
                 shown.map_err(|_may_quote_the_file| content(path, self.wanted()))
             }
         }
+    }
+
+    /// Whether the files can be used.
+    ///
+    /// # Errors
+    /// [`LoginError`].
+    pub fn check(&self) -> Result<(), LoginError> {
+        self.show(ConnectOptions::new()).map(drop)
     }
 
     fn path(&self) -> &Path {

@@ -39,7 +39,7 @@ use tokio::sync::oneshot;
 use crate::envelope::Kid;
 use crate::policy::{KeyringName, Pattern};
 
-pub use config::{Config, Login};
+pub use config::{Config, Login, LoginError};
 pub use survey::{Renaming, Survey};
 
 /// How far the times of the catalogue and those of stored messages may lie apart: a message is stored a moment after it was

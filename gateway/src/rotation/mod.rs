@@ -35,7 +35,7 @@ use crate::policy::{KeyringName, Policy};
 
 pub use because::Because;
 pub use error::{OrderError, StartError};
-pub use report::{Exposure, Kept, KeyringStatus, Opened, Rehearsal, VersionStatus};
+pub use report::{Exposure, Kept, KeyringStatus, Opened, Overview, Rehearsal, VersionStatus};
 pub use rest::AtRest;
 pub use terms::{Consent, Doubtful, Limit, Retain, Rotate, Terms};
 
@@ -275,8 +275,13 @@ impl Rotation {
 
     /// Every keyring and its versions; empty when the gateway is stopping.
     pub async fn status(&self) -> Vec<KeyringStatus> {
-        let status = self.ask(|answer| Request::Status { answer }).await;
-        status.unwrap_or_default()
+        self.overview().await.keyrings
+    }
+
+    /// The same, and what is wrong with what they share.
+    pub async fn overview(&self) -> Overview {
+        let overview = self.ask(|answer| Request::Overview { answer }).await;
+        overview.unwrap_or_default()
     }
 
     /// The number of a version that a person names by number or label; the active one's without a name.
@@ -284,8 +289,8 @@ impl Rotation {
     /// # Errors
     /// [`OrderError`] when there is no such keyring or version.
     pub async fn number(&self, keyring: &str, named: Option<&str>) -> Result<u32, OrderError> {
-        let keyrings = self.ask(|answer| Request::Status { answer }).await?;
-        report::number(&keyrings, keyring, named)
+        let overview = self.ask(|answer| Request::Overview { answer }).await?;
+        report::number(&overview.keyrings, keyring, named)
     }
 
     /// What keeps a version from being destroyed.

@@ -12,6 +12,15 @@ use super::OrderError;
 use super::engine::{Outlook, Ring};
 use super::terms::{Retain, Terms};
 
+/// Every keyring, and what is wrong with what they share.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Overview {
+    /// The keyrings.
+    pub keyrings: Vec<KeyringStatus>,
+    /// Why a full disk may keep a revocation from being written: the audit log has no reserve.
+    pub unreserved: Option<String>,
+}
+
 /// A keyring, its versions, and what is to be expected of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyringStatus {

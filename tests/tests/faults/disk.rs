@@ -2,6 +2,7 @@
 
 use crate::talks;
 use keyway_tests::agent::publish;
+use keyway_tests::command::{code, keyway, path, text, text_of};
 use keyway_tests::gateway::Settings;
 use keyway_tests::mount::Mount;
 use keyway_tests::traffic::CoreTraffic;
@@ -109,4 +110,63 @@ fn disk_that_turns_read_only_under_load_stops_the_rotation_and_not_the_traffic()
     core.flows();
     assert_eq!(core.finish().lives, 3);
     assert_eq!(gateway.states()["active"], 1);
+}
+
+#[test]
+fn disk_without_room_for_the_reserve_is_told_and_keeps_no_client_away() {
+    let server = NatsServer::start();
+    let mut gateway = Gateway::sealing(&server.url());
+    gateway.process().kill();
+    std::fs::remove_file(gateway.state().join("audit/reserve")).unwrap();
+    let Some(mount) = Mount::small(&gateway.state(), 768) else {
+        return;
+    };
+    gateway.restart();
+    let status = |gateway: &Gateway| {
+        let config = gateway.config();
+        let shown = keyway(&["status", "--config", path(&config)]);
+        text(&shown.stdout).to_owned()
+    };
+    for said in [metrics::get(gateway.admin(), "/readyz").1, status(&gateway)] {
+        let lines: Vec<_> = said
+            .lines()
+            .filter(|line| line.contains("degraded: "))
+            .collect();
+        assert_eq!(lines.len(), 1, "{said}");
+        for word in ["audit log has no reserve", "revocation", "no space left"] {
+            assert!(lines.concat().contains(word), "{word}: {said}");
+        }
+    }
+    assert_eq!(metrics::get(gateway.admin(), "/readyz").0, 200);
+    gateway.process().kill();
+    drop(mount);
+    gateway.restart();
+    let (status, said) = metrics::get(gateway.admin(), "/readyz");
+    assert_eq!((status, said.as_str()), (200, "ready\n"));
+}
+
+#[test]
+fn reserve_that_a_revocation_took_is_missed_until_the_disk_has_room() {
+    let server = NatsServer::start();
+    let mut gateway = Gateway::sealing(&server.url());
+    gateway.process().kill();
+    let Some(mount) = Mount::small(&gateway.state(), 2304) else {
+        return;
+    };
+    gateway.restart();
+    let ready = |gateway: &Gateway| metrics::get(gateway.admin(), "/readyz");
+    assert_eq!(ready(&gateway), (200, "ready\n".to_owned()));
+    let filler = mount.fill();
+    let config = gateway.config();
+    let revoked = keyway(&["revoke", "--why", "lost", "--config", path(&config)]);
+    assert_eq!(code(&revoked), 0, "{}", text_of(&revoked));
+    let (status, said) = ready(&gateway);
+    assert!(
+        status == 200 && said.contains("no reserve"),
+        "{status} {said}"
+    );
+    std::fs::remove_file(filler).unwrap();
+    // The next start does not wait for the next look.
+    gateway.restart();
+    assert_eq!(ready(&gateway), (200, "ready\n".to_owned()));
 }

@@ -282,7 +282,7 @@ fn little_room_for_the_envelope_is_a_warning_with_the_number() {
     assert_eq!(code(&said), 0, "{}", text(&said.stdout));
     let said = text(&said.stdout);
     assert!(said.contains("max_payload: 1048640"), "{said}");
-    assert!(said.contains("0 problems, 1 warnings"), "{said}");
+    assert!(said.contains("0 problems, 1 warning"), "{said}");
 }
 
 #[tokio::test]

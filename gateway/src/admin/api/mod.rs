@@ -145,6 +145,18 @@ pub struct Problem {
     pub help: String,
     /// Who has to act: `client`, `server`, `custodian`, `operator`, `internal`.
     pub who: String,
+    /// Of a configuration that is not valid, everything that is wrong with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mistakes: Vec<Mistake>,
+}
+
+/// One mistake of a configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Mistake {
+    /// What is wrong, and where.
+    pub what: String,
+    /// What would be right.
+    pub help: String,
 }
 
 /// Reads a word of an enum, and nothing else: what serde derives also takes `{"manual":null}` for it.

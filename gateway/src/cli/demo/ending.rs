@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::metrics::PrometheusHandle;
+use crate::printable::Count;
 
 use super::keys::{Readings, grouped};
 use super::layout::Tone;
@@ -99,8 +100,8 @@ fn promises(tally: &Tally) -> [(bool, String); 4] {
         (
             tally.lost == 0,
             format!(
-                "keys switched, replaced, revoked: {} reconnects; a note from before still opens",
-                tally.lost
+                "keys switched, replaced, revoked: {}; a note from before still opens",
+                Count(tally.lost, "reconnect")
             ),
         ),
         (

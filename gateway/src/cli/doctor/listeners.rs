@@ -1,5 +1,6 @@
 //! The gateway's own addresses.
 
+use crate::admin;
 use crate::dataplane::ListenAddr;
 
 use super::Patient;
@@ -15,6 +16,8 @@ pub(super) fn check(patient: &Patient) -> Vec<Finding> {
             "agents on this host alone can connect",
         ));
     }
+    let wrong = admin::examine(&checked.admin, &checked.state);
+    findings.extend(wrong.iter().map(|error| Finding::of_error("admin", error)));
     // `keyway check` warns of the others, and its warnings are part of this report.
     findings.push(match checked.admin.listen {
         Some(addr) if !addr.ip().is_loopback() => Finding::warning(

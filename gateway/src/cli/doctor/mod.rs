@@ -26,6 +26,7 @@ use serde::Serialize;
 
 use crate::clock::Clock;
 use crate::config::Checked;
+use crate::printable::Count;
 use crate::proxy::Key;
 
 use super::args::Doctor;
@@ -138,6 +139,10 @@ fn print(findings: &[Finding], out: &mut Output) -> Result<(), Failure> {
     }
     let count = |severity| findings.iter().filter(|f| f.severity == severity).count();
     let (problems, warnings) = (count(Severity::Problem), count(Severity::Warning));
-    out.line(format_args!("{problems} problems, {warnings} warnings"))?;
+    out.line(format_args!(
+        "{}, {}",
+        Count(problems, "problem"),
+        Count(warnings, "warning")
+    ))?;
     Ok(())
 }

@@ -9,6 +9,7 @@ use data_encoding::BASE32_NOPAD;
 
 use crate::control::{Control, Renaming};
 use crate::policy::{Bind, Pattern, Rule};
+use crate::printable::Count;
 
 use super::finding::Finding;
 use super::visitor::{Card, Reception, Visitor};
@@ -50,7 +51,10 @@ fn streams(patient: &Patient) -> Vec<Finding> {
         let streams = survey.streams;
         findings.push(Finding::ok(
             "streams",
-            format!("{streams} streams; none renames a subject that is bound without an alias"),
+            format!(
+                "{}; none renames a subject that is bound without an alias",
+                Count(streams, "stream")
+            ),
         ));
     }
     findings

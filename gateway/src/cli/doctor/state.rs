@@ -15,6 +15,7 @@ use crate::catalogue::{Catalogue, Version};
 use crate::cli::place;
 use crate::custody::local;
 use crate::disk::{Real, StateDir};
+use crate::printable::Count;
 
 use super::Patient;
 use super::finding::Finding;
@@ -131,7 +132,7 @@ fn keys(patient: &Patient, dir: &StateDir) -> Vec<Finding> {
     match Catalogue::open_read_only(dir.clone(), Arc::new(kek)) {
         Ok(view) => {
             let count = view.versions().count();
-            let what = format!("{count} key versions, as they were signed");
+            let what = format!("{}, as signed", Count(count, "key version"));
             findings.push(Finding::ok("catalogue", what));
             let latest = view
                 .versions()

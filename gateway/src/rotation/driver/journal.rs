@@ -18,6 +18,8 @@ pub(super) struct Journal {
     owed: BTreeMap<EventId, Outcome>,
     /// When the reserve is looked at again: filling it takes what is left of a full disk.
     again: Option<Instant>,
+    /// Why it could not be filled then.
+    unfilled: Option<String>,
 }
 
 /// How often that is.
@@ -40,6 +42,7 @@ impl Journal {
             log,
             owed: BTreeMap::new(),
             again: None,
+            unfilled: None,
         }
     }
 
@@ -100,8 +103,16 @@ impl Journal {
             return;
         }
         self.again = instant.checked_add(REPLENISH);
-        if let Err(error) = self.log.replenish() {
-            tracing::debug!(%error, "the audit log still waits for the disk");
+        let replenished = self.log.replenish();
+        self.unfilled = replenished.err().map(|error| {
+            if let WriteFailed::Disk(error) = error {
+                // Events may happen all the same: the reserve takes more room than a line.
+                return error.to_string();
+            }
+            error.to_string()
+        });
+        if let Some(error) = &self.unfilled {
+            tracing::debug!(error, "the audit log still waits for the disk");
         }
     }
 
@@ -140,6 +151,15 @@ impl Journal {
     /// Whether the disk's worst moment is provided for.
     pub(super) fn has_reserve(&self) -> bool {
         self.log.has_reserve()
+    }
+
+    /// Why it is not; a log that is closed has none, and says more.
+    pub(super) fn unreserved(&self) -> Option<String> {
+        if self.closed_by().is_some() || self.has_reserve() {
+            return None;
+        }
+        let why = self.unfilled.clone();
+        Some(why.unwrap_or_else(|| "a revocation took it, or the disk lost it".to_owned()))
     }
 
     fn conclude(&mut self, pending: Pending, outcome: Outcome, now: Timestamp) {

@@ -79,18 +79,32 @@ impl Driver {
         order: Order,
         because: Because,
     ) -> Result<KeyringStatus, OrderError> {
-        let ring = self.ring(index).map(|(_keyring, ring)| ring);
-        ring.ok_or(OrderError::Stopping)?.judge(order)?;
+        self.judge(index, order)?;
         self.halt(index, order);
         self.feed(index, Event::Asked(Asked { order, because }));
         let done = |(_keyring, ring): (&KeyringName, &Ring)| ring.has_done(order);
         if self.ring(index).is_some_and(done) {
             return self.status_of(index).ok_or(OrderError::Stopping);
         }
-        let error = self.unfinished(index);
+        // An order that was owed before it may have left nothing else to seal under.
+        let error = match self.judge(index, order) {
+            Err(refused) if order == Order::Abort => refused,
+            Ok(()) | Err(_) => self.unfinished(index),
+        };
         // What is told to have failed does not happen later; a revocation is owed.
         self.feed(index, Event::Withdrawn(order));
         Err(error)
+    }
+
+    /// Whether an order can be carried out now.
+    fn judge(&self, index: usize, order: Order) -> Result<(), OrderError> {
+        let ring = self.ring(index).map(|(_keyring, ring)| ring);
+        let ring = ring.ok_or(OrderError::Stopping)?;
+        ring.judge(order)?;
+        if order == Order::Abort {
+            ring.may_abort(self.now())?;
+        }
+        Ok(())
     }
 
     /// The safe direction needs no permission: under a version that is revoked sealing stops before anything is written, and
@@ -117,8 +131,7 @@ impl Driver {
     /// Whether the version may be destroyed, as far as that can be said without the bus.
     pub(super) fn may_destroy(&self, index: usize, order: Order) -> Result<(), OrderError> {
         let number = order.number().ok_or(OrderError::Stopping)?;
-        let ring = self.ring(index).map(|(_keyring, ring)| ring);
-        ring.ok_or(OrderError::Stopping)?.judge(order)?;
+        self.judge(index, order)?;
         let overlap = self
             .ring(index)
             .and_then(|(_keyring, ring)| ring.overlap_ends(number));

@@ -6,7 +6,7 @@ use crate::keyring::Budget;
 use crate::policy::{Clients, Rule};
 use crate::rotation::OrderError;
 use crate::rotation::engine::{Refused, Ring, Verdict};
-use crate::rotation::report::{Kept, KeyringStatus, Opened, VersionStatus};
+use crate::rotation::report::{Kept, KeyringStatus, Opened, Overview, VersionStatus};
 use crate::rotation::terms::Consent;
 
 use super::Driver;
@@ -16,6 +16,14 @@ use super::reserve::used;
 const APPROVE: &str = "`keyway destroy --approve`";
 
 impl Driver {
+    /// Every keyring, and what is wrong with what they share.
+    pub(super) fn overview(&self) -> Overview {
+        Overview {
+            keyrings: self.status(),
+            unreserved: self.journal.unreserved(),
+        }
+    }
+
     /// Every keyring.
     pub(super) fn status(&self) -> Vec<KeyringStatus> {
         (0..self.rings.len())

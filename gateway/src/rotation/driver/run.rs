@@ -11,7 +11,7 @@ use crate::catalogue::State;
 use crate::keyring::Miss;
 use crate::rotation::because::Because;
 use crate::rotation::engine::{Event, Order, Ring, Verdict};
-use crate::rotation::report::{Exposure, Kept, KeyringStatus, Rehearsal};
+use crate::rotation::report::{Exposure, Kept, KeyringStatus, Overview, Rehearsal};
 use crate::rotation::seams::Inspection;
 use crate::rotation::{Config, OrderError, Rotated, Wish};
 
@@ -55,8 +55,8 @@ pub(in crate::rotation) enum Request {
         because: Because,
         answer: Answer<Result<KeyringStatus, OrderError>>,
     },
-    Status {
-        answer: Answer<Vec<KeyringStatus>>,
+    Overview {
+        answer: Answer<Overview>,
     },
     Why {
         keyring: String,
@@ -159,7 +159,7 @@ impl Driver {
                 because,
                 answer,
             } => self.destroy(&keyring, number, (Wanted { wish, because }, answer)),
-            Request::Status { answer } => give(answer, self.status()),
+            Request::Overview { answer } => give(answer, self.overview()),
             Request::Why {
                 keyring,
                 number,

@@ -100,6 +100,11 @@ pub enum Refused {
         "the keyring has no other version to seal under; the rotation goes on, because traffic waits for it"
     )]
     Needed,
+    /// The next would begin at once.
+    #[error(
+        "the active version is due for a successor ({0}): another rotation would begin at once; let this one go on, or raise `rotate` and `limit` and `keyway reload` first"
+    )]
+    Due(String),
 }
 
 impl Order {

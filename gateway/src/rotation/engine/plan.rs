@@ -8,7 +8,7 @@ use crate::rotation::because::Because;
 use crate::rotation::terms::{Consent, Retain};
 
 use super::life::{Life, Member, Now, later};
-use super::order::{Asked, Order};
+use super::order::{Asked, Order, Refused};
 use super::ring::{Gate, Ring, Verdict, Work};
 use super::{Action, Deed};
 
@@ -72,14 +72,28 @@ impl Ring {
                 let why = "a rotation that was cut off goes on";
                 Some(Because::of_gateway(Trigger::Start, why))
             }
-            (Some(active), None) => self
-                .usage
-                .trigger(active.number, now, (&self.terms, self.lead))
-                .or_else(|| self.over(active, now)),
+            (Some(active), None) => self.is_due(active, now),
         };
         if let Some(because) = because {
             self.succeed(now, because);
         }
+    }
+
+    /// Why a version asks for a successor by itself.
+    fn is_due(&self, active: &Life, now: Now) -> Option<Because> {
+        let used = self
+            .usage
+            .trigger(active.number, now, (&self.terms, self.lead));
+        used.or_else(|| self.over(active, now))
+    }
+
+    /// Whether a rotation would stay away once it is aborted.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn may_abort(&self, now: Now) -> Result<(), Refused> {
+        let due = self.active().and_then(|active| self.is_due(active, now));
+        due.map_or(Ok(()), |because| Err(Refused::Due(because.why.to_string())))
     }
 
     fn over(&self, active: &Life, now: Now) -> Option<Because> {

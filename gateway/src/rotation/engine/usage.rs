@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::audit::Trigger;
 use crate::envelope::Used;
 use crate::envelope::limits::FAILED_OPENS_ROTATE;
+use crate::printable::Count;
 use crate::rotation::because::Because;
 use crate::rotation::terms::{Limit, Terms};
 
@@ -83,13 +84,16 @@ impl Usage {
         }
         let Used { messages, bytes } = self.used;
         let found = if self.failed_opens >= FAILED_OPENS_ROTATE {
-            let why = format!("{} envelopes did not open", self.failed_opens);
+            let why = format!("{} did not open", Count(self.failed_opens, "envelope"));
             Some((Trigger::FailedOpens, why))
         } else if messages >= terms.rotate.messages {
-            let why = format!("{messages} of {} messages sealed", terms.rotate.messages);
+            let why = format!(
+                "{messages} of {} sealed",
+                Count(terms.rotate.messages, "message")
+            );
             Some((Trigger::Messages, why))
         } else if bytes >= terms.rotate.bytes {
-            let why = format!("{bytes} of {} bytes sealed", terms.rotate.bytes);
+            let why = format!("{bytes} of {} sealed", Count(terms.rotate.bytes, "byte"));
             Some((Trigger::Bytes, why))
         } else if self.supply == Supply::Spent {
             let why = "nothing is left to reserve of the limit".to_owned();

@@ -361,6 +361,21 @@ fn rotation_can_be_aborted_while_something_else_seals() {
 }
 
 #[test]
+fn rotation_that_would_begin_again_at_once_is_not_aborted() {
+    let mut world = World::started(terms());
+    world.feed(Event::Joined(Member("other".to_owned())));
+    world.ask(Order::Rotate).unwrap();
+    assert_eq!(world.ring().may_abort(world.now), Ok(()));
+    world.used(1000, 1);
+    let due = Refused::Due("1000 of 1000 messages sealed".to_owned());
+    assert_eq!(world.ring().may_abort(world.now), Err(due));
+    world.used(999, 1);
+    world.pass(24 * HOUR);
+    let refused = world.ring().may_abort(world.now);
+    assert!(matches!(refused, Err(Refused::Due(why)) if why.contains("cryptoperiod")));
+}
+
+#[test]
 fn orders_that_make_no_sense_are_refused_with_the_reason() {
     let mut world = World::started(terms());
     assert_eq!(world.ask(Order::Destroy(1)), Err(Refused::InUse(1, Active)));

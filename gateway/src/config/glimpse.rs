@@ -1,0 +1,182 @@
+//! The way to the running gateway, read out of a file that somebody is in the middle of editing.
+//!
+//! An order in an emergency must not wait for the rest of the file to be right. What leads to the wrong gateway is worse than nothing,
+//! so that a key counts only where it is clear: it stands once, above any broken header, and its line is TOML.
+
+use std::path::{Path, PathBuf};
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::Environment;
+use super::finding::line_at;
+use super::value;
+
+/// Where a gateway is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Glimpse {
+    /// Its state directory.
+    pub state: PathBuf,
+    /// The unix socket at which it takes orders.
+    pub socket: PathBuf,
+}
+
+/// What the file says of one key.
+enum Said {
+    Nothing,
+    Path(PathBuf),
+    Unclear,
+}
+
+/// Looks for it in the file at `path`; `named`: a state directory that goes before the file's. `None` where the file is not clear.
+#[must_use]
+pub fn glimpse(path: &Path, environment: &Environment, named: Option<&Path>) -> Option<Glimpse> {
+    let base = path.parent().unwrap_or_else(|| Path::new(""));
+    let (state, socket) =
+        read(path).map_or((Said::Unclear, Said::Unclear), |text| look(&text, base));
+    let state = match (named, state) {
+        (Some(named), _) => named.to_owned(),
+        (None, Said::Path(state)) => state,
+        (None, Said::Nothing) => environment.state.clone()?,
+        (None, Said::Unclear) => return None,
+    };
+    let usual = state.join("admin.sock");
+    let socket = match socket {
+        Said::Path(socket) => socket,
+        Said::Nothing => usual,
+        Said::Unclear if named.is_some() => usual,
+        Said::Unclear => return None,
+    };
+    Some(Glimpse { state, socket })
+}
+
+/// The file's text. It was read before: a pipe would be empty by now.
+fn read(path: &Path) -> Option<String> {
+    let again = std::fs::metadata(path).is_ok_and(|found| found.is_file());
+    let bytes = again.then(|| std::fs::read(path).ok()).flatten()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// `state` and `admin.socket`.
+fn look(text: &str, base: &Path) -> (Said, Said) {
+    let (_root, mistakes) = DeTable::parse_recoverable(text);
+    let wrong = mistakes
+        .iter()
+        .map(|mistake| mistake.span().map_or(0, |span| span.start));
+    let wrong: Vec<usize> = wrong.collect();
+    let lost = wrong
+        .iter()
+        .filter(|at| line_at(text, **at).trim_start().starts_with('['));
+    // Behind a broken header keys stand in the wrong table.
+    let end = lost.min().map_or(text.len(), |at| {
+        let before = text.get(..*at).unwrap_or_default();
+        before
+            .rfind('\n')
+            .map_or(0, |newline| newline.saturating_add(1))
+    });
+    let (root, _mistakes) = DeTable::parse_recoverable(text.get(..end).unwrap_or_default());
+    let root = root.get_ref();
+    let admin = root
+        .get("admin")
+        .and_then(|admin| admin.get_ref().as_table());
+    let said = |key, found: Option<&Spanned<DeValue<'_>>>| {
+        let lines = text.lines().filter(|line| gives(line, key)).count();
+        match (found, lines) {
+            (None, 0) => Said::Nothing,
+            (Some(found), 1) if is_whole(text, found.span().start, &wrong) => {
+                value::path(found.get_ref(), base).map_or(Said::Unclear, Said::Path)
+            }
+            (Some(_) | None, _) => Said::Unclear,
+        }
+    };
+    let socket = admin.and_then(|admin| admin.get("socket"));
+    (said("state", root.get("state")), said("socket", socket))
+}
+
+/// Whether the line gives the key a value, in whichever table.
+fn gives(line: &str, key: &str) -> bool {
+    let code = line.split('#').next().unwrap_or_default();
+    code.match_indices(key).any(|(at, _key)| {
+        let behind = code.get(at.saturating_add(key.len())..).unwrap_or_default();
+        let behind = behind.trim_start_matches(['"', '\'']).trim_start();
+        behind.starts_with('=')
+    })
+}
+
+/// Whether no mistake of syntax is on the line around `at`.
+fn is_whole(text: &str, at: usize, wrong: &[usize]) -> bool {
+    let line = |at| text.get(..at).unwrap_or(text).matches('\n').count();
+    wrong.iter().all(|wrong| line(*wrong) != line(at))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+
+    fn seen(text: &str, named: Option<&str>) -> Option<(String, String)> {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("gw.toml");
+        std::fs::write(&file, text).unwrap();
+        let environment = Environment {
+            now: Clock::system().wall(),
+            state: Some("/usual".into()),
+        };
+        let glimpse = glimpse(&file, &environment, named.map(Path::new))?;
+        let text = |path: PathBuf| path.to_str().unwrap().to_owned();
+        Some((text(glimpse.state), text(glimpse.socket)))
+    }
+
+    #[test]
+    fn way_to_the_gateway_is_seen_whatever_else_is_wrong() {
+        let usual = Some(("/s".to_owned(), "/s/admin.sock".to_owned()));
+        for wrong in [
+            "nonsense = 1\n",
+            "listen = \"\n",
+            "listen = 3\nservers = [\n",
+            "[[keyring]\nname = \"a\"\n",
+            "[keyring\nname = \"a\"\n",
+            "# state = \"/t\"\n",
+        ] {
+            assert_eq!(
+                seen(&format!("state = \"/s\"\n{wrong}"), None),
+                usual,
+                "{wrong}"
+            );
+        }
+        let socket = "state = \"/s\"\nx = 1\n[admin]\nsocket = \"/run/a\"\n[[keyring]\n";
+        let own = Some(("/s".to_owned(), "/run/a".to_owned()));
+        assert_eq!(seen(socket, None), own);
+        let inline = "state = \"/s\"\nadmin = { socket = \"/run/a\" }\nx\n";
+        assert_eq!(seen(inline, None), own);
+        let nothing = Some(("/usual".to_owned(), "/usual/admin.sock".to_owned()));
+        assert_eq!(seen("nonsense", None), nothing);
+    }
+
+    #[test]
+    fn what_is_not_clear_leads_nowhere_but_to_the_directory_that_is_named() {
+        for unclear in [
+            "state = /s\n",
+            "state = \"/s\n",
+            "state = 3\n",
+            "state\n= \"/s\"\nstate = \"/t\"\n",
+            "state = \"/s\"\nstate = \"/t\"\n",
+            "listen = [ \"a\",\nstate = \"/s\"\n",
+            "x = \"\"\"\nstate = \"/s\"\n",
+            "[admin\nstate = \"/s\"\n",
+            "state = \"/s\"\n[admin\nsocket = \"/run/a\"\n",
+            "state = \"/s\"\n[admin]\nsocket = \"/run/a\n",
+        ] {
+            assert_eq!(seen(unclear, None), None, "{unclear}");
+            let named = ("/n".to_owned(), "/n/admin.sock".to_owned());
+            assert_eq!(seen(unclear, Some("/n")), Some(named), "{unclear}");
+        }
+        let environment = Environment {
+            now: Clock::system().wall(),
+            state: Some("/usual".into()),
+        };
+        for nothing in ["/nonexistent", "/dev/null"] {
+            assert_eq!(glimpse(Path::new(nothing), &environment, None), None);
+        }
+    }
+}
