@@ -14,8 +14,11 @@ use tokio::time::Instant;
 
 use crate::metrics::{self, Gauge};
 
-/// How long others may wait before a holder is judged, and how much of the time that is spent on a peer is not: networks pause.
+/// How long others may wait before a holder is judged.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How much of the time that is spent on its peer is not counted: networks pause.
+const PAUSE: Duration = Duration::from_millis(250);
 
 /// Bytes in a second that are demanded of the smallest holder.
 const RATE: u64 = 64 * 1024;
@@ -26,8 +29,11 @@ const BYTES_STEP: u64 = 512 * 1024;
 /// And all of that again for each such time in which others have waited.
 const TIME_STEP: Duration = Duration::from_secs(2);
 
+/// Who holds so many bytes and wants more comes as much later as if it had come a second later.
+const BYTES_LATER: u64 = 8 * 1024;
+
 /// How often, at most, holders are looked at.
-pub(super) const LOOK: Duration = Duration::from_millis(250);
+pub(super) const LOOK: Duration = Duration::from_millis(100);
 
 /// A holder kept room that others waited for, and moved too little.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -155,7 +161,7 @@ fn millis(time: Duration) -> u64 {
 impl Pace {
     /// How much of a thousand parts of what is demanded it has moved; `None` when that is all of it, or not asked yet.
     fn shortfall(self, held: usize, kept: Duration) -> Option<u64> {
-        let judged = self.idle.checked_sub(PATIENCE)?;
+        let judged = self.idle.checked_sub(PAUSE)?;
         if kept < PATIENCE {
             return None;
         }
@@ -177,7 +183,7 @@ impl Holder {
         self.queued.set(None);
     }
 
-    /// Another peer is waited for than before.
+    /// It is judged by what comes now: another peer is waited for than before, or more depends on this one.
     pub(super) fn turn(&self) {
         self.pace.take();
     }
@@ -194,12 +200,15 @@ impl Holder {
         self.standing.set(standing);
     }
 
-    /// Its turn among those that wait for room: whoever has kept the gateway waiting comes as much later.
-    pub(super) fn turn_at(&self) -> Instant {
+    /// Its turn among those that wait for room. Whoever has kept the gateway waiting comes as much later, and so does who holds much: the
+    /// quick and the small do not wait for a crowd of others, and these not for ever.
+    pub(super) fn turn_at(&self, held: Held) -> Instant {
         let queued = self.queued.get().unwrap_or_else(Instant::now);
         self.queued.set(Some(queued));
-        let idle = self.pace.get().idle;
-        queued.checked_add(idle).unwrap_or(queued)
+        let held = u64::try_from(held.all()).unwrap_or(u64::MAX);
+        let held = Duration::from_millis(times(1000, held, BYTES_LATER));
+        let later = self.pace.get().idle.saturating_add(held);
+        queued.checked_add(later).unwrap_or(queued)
     }
 
     /// It has got what it waited for.
@@ -402,11 +411,11 @@ mod tests {
     }
 
     #[test]
-    fn pace_is_judged_once_others_have_waited_a_second_and_the_gateway_for_the_peer_too() {
+    fn pace_is_judged_once_others_have_waited_a_second_and_the_peer_has_paused() {
         let idle = pace(0, secs(60));
         assert_eq!(idle.shortfall(1, Duration::from_millis(999)), None);
         assert_eq!(idle.shortfall(1, secs(1)), Some(0));
-        assert_eq!(pace(0, secs(1)).shortfall(MIB, secs(60)), None);
+        assert_eq!(pace(0, PAUSE).shortfall(MIB, secs(60)), None);
         // What the gateway did not wait for is nobody's fault, however long others have waited.
         assert_eq!(pace(1, Duration::ZERO).shortfall(64 * MIB, secs(60)), None);
     }
@@ -430,11 +439,11 @@ mod tests {
     }
 
     #[test]
-    fn who_drips_above_the_least_rate_lasts_two_seconds() {
+    fn who_drips_above_the_least_rate_lasts_no_longer_than_others_wait() {
         for rate in [1, 64, 72, 80] {
-            assert_eq!(lasts(rate * KIB), Some(2), "{rate}");
+            assert_eq!(lasts(rate * KIB), Some(1), "{rate}");
         }
-        assert!(lasts(MIB) > Some(2));
+        assert!(lasts(MIB) > Some(1));
     }
 
     fn held(loan: usize) -> Held {

@@ -129,10 +129,10 @@ impl<'w> Input<'w> {
         }
         let read = read_size(filled, need);
         let want = filled.saturating_add(read);
-        let large = need.min(want) > READ_SIZE;
-        if large {
-            let copies = want.saturating_mul(COPIES);
-            self.borrow(copies, (pool, pending)).await?;
+        if need > READ_SIZE {
+            let copies = if want > READ_SIZE { COPIES } else { 1 };
+            let bytes = want.saturating_mul(copies);
+            self.borrow(bytes, (pool, pending)).await?;
         }
         let overdraws = self.loan.as_ref().is_some_and(Lent::overdraws);
         if self.slot.is_none() && !overdraws {
@@ -143,12 +143,17 @@ impl<'w> Input<'w> {
             self.buffer.put(morsel.filled());
         }
         self.buffer.reserve(read);
-        Ok(match self.reserve {
+        // Where nothing can be lent, what turns out to be large is not to wait with a slot.
+        let lends = self.loan.is_some() || pending.loans.free() >= READ_SIZE;
+        let small = need <= MORSEL && filled < MORSEL;
+        Ok(if self.reserve.is_some() || small && !lends {
             // No more than is kept without room.
-            Some(_) => MORSEL.saturating_sub(filled).max(1),
-            None if large || pending.loans.is_scarce() => read,
+            MORSEL.saturating_sub(filled).max(1)
+        } else if need > READ_SIZE || pending.loans.is_scarce() {
+            read
+        } else {
             // Whatever the buffer has room for.
-            None => usize::MAX,
+            usize::MAX
         })
     }
 
@@ -326,7 +331,7 @@ mod tests {
             lent.push((before.1 - room(&pending).1) / 1024);
         }
         // An ordinary buffer; and then twice what it may grow to, as it came and as it goes.
-        assert_eq!(lent, [0, 64, 200, 256, 512, 2048, 2048]);
+        assert_eq!(lent, [64, 64, 200, 256, 512, 2048, 2048]);
         input.release(&pool);
         assert_eq!(room(&pending), before);
     }

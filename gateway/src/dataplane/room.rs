@@ -91,13 +91,16 @@ impl Room {
         {
             return Ok(lent);
         }
-        let queued = Queued::new(self, bytes, keeper.holder.turn_at());
+        let queued = Queued::new(self, bytes, keeper.holder.turn_at(keeper.held));
         let _waits = Waiting::new(keeper.holders);
         let _watched =
             (keeper.held != Held::default()).then(|| Watched::new(keeper, WaitsFor::Room));
         loop {
             if let Some(lent) = queued.take() {
                 keeper.holder.served();
+                if lent.overdraws() {
+                    keeper.holder.turn();
+                }
                 return Ok(lent);
             }
             let call = (self.kind, self.wanted());
