@@ -14,6 +14,8 @@ use tokio::time::Instant;
 
 use crate::metrics::{self, Gauge};
 
+use super::room::Overdraws;
+
 /// How long others may wait before a holder is judged.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -34,6 +36,9 @@ const BYTES_LATER: u64 = 8 * 1024;
 
 /// How often, at most, holders are looked at.
 pub(super) const LOOK: Duration = Duration::from_millis(100);
+
+/// One look serves all who wait.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// A holder kept room that others waited for, and moved too little.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -212,8 +217,11 @@ impl Holder {
     }
 
     /// It has got what it waited for.
-    pub(super) fn served(&self) {
+    pub(super) fn served(&self, overdraws: Overdraws) {
         self.queued.set(None);
+        if overdraws == Overdraws::Yes {
+            self.turn();
+        }
     }
 
     /// Until its room is called back.
@@ -266,7 +274,7 @@ impl Holders {
     /// Calls back what `caller`, and whoever else waits, need of this kind; from those that fall short.
     pub(super) fn call_back(&self, (kind, needed): (Kind, usize), caller: &Rc<Holder>) {
         let now = Instant::now();
-        let fresh = |looked: Instant| now.duration_since(looked) < LOOK / 2;
+        let fresh = |looked: Instant| now.duration_since(looked) < LOOK_AGAIN;
         if self.looked.get().is_some_and(fresh) {
             return;
         }
@@ -434,7 +442,9 @@ mod tests {
     fn lasts(rate: usize) -> Option<u64> {
         (1..60).find(|&s: &u64| {
             let moved = rate.saturating_mul(usize::try_from(s).unwrap());
-            pace(moved, secs(s)).shortfall(2 * moved, secs(s)).is_some()
+            pace(moved, secs(s))
+                .shortfall(moved.saturating_mul(2), secs(s))
+                .is_some()
         })
     }
 

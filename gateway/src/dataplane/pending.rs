@@ -132,11 +132,17 @@ impl<'w> Input<'w> {
         if need > READ_SIZE {
             let copies = if want > READ_SIZE { COPIES } else { 1 };
             let bytes = want.saturating_mul(copies);
-            self.borrow(bytes, (pool, pending)).await?;
+            if !self.borrow(bytes, pending) {
+                Box::pin(self.wait_for_loan(bytes, (pool, pending))).await?;
+            }
         }
         let overdraws = self.loan.as_ref().is_some_and(Lent::overdraws);
         if self.slot.is_none() && !overdraws {
-            self.take_slot(need, (pool, pending)).await?;
+            self.leave_reserve((pool, pending));
+            self.slot = pending.slots.try_lend(SLOT);
+            if self.slot.is_none() {
+                Box::pin(self.wait_for_slot(need, pending)).await?;
+            }
         }
         if self.buffer.capacity() < READ_SIZE {
             let morsel = std::mem::replace(&mut self.buffer, pool.take());
@@ -157,24 +163,25 @@ impl<'w> Input<'w> {
         })
     }
 
-    /// So many bytes of the room that is lent, in all.
-    async fn borrow(
+    /// So many bytes of the room that is lent, in all, if nobody need be waited for. Whether it has them.
+    fn borrow(&mut self, bytes: usize, pending: &'w Pending) -> bool {
+        let more = bytes.saturating_sub(self.loaned());
+        if more == 0 {
+            return true;
+        }
+        if let Some(loan) = self.loan.as_mut().filter(|loan| loan.overdraws()) {
+            loan.overdraw(more);
+            return true;
+        }
+        let lent = pending.loans.try_lend(more);
+        lent.map(|lent| self.take_loan(lent)).is_some()
+    }
+
+    async fn wait_for_loan(
         &mut self,
         bytes: usize,
         (pool, pending): (&Pool, &'w Pending),
     ) -> io::Result<()> {
-        let more = bytes.saturating_sub(self.loaned());
-        if more == 0 {
-            return Ok(());
-        }
-        if let Some(loan) = self.loan.as_mut().filter(|loan| loan.overdraws()) {
-            loan.overdraw(more);
-            return Ok(());
-        }
-        if let Some(lent) = pending.loans.try_lend(more) {
-            self.take_loan(lent);
-            return Ok(());
-        }
         self.settle((pool, pending));
         let more = bytes.saturating_sub(self.loaned());
         let lent = pending.loans.lend(more, self.keeper(pending)).await?;
@@ -193,21 +200,16 @@ impl<'w> Input<'w> {
         }
     }
 
-    /// A slot; or, for what is small while there is none, one of the reserve.
-    async fn take_slot(
-        &mut self,
-        need: usize,
-        (pool, pending): (&Pool, &'w Pending),
-    ) -> io::Result<()> {
+    /// It is for one read, so that whoever reads on and on leaves it to others between.
+    fn leave_reserve(&mut self, (pool, pending): (&Pool, &Pending)) {
         if self.reserve.is_some() {
-            // It is for one read, so that whoever reads on and on leaves it to others between.
             self.set_aside(pool);
             self.holder.begin(&pending.holders);
         }
-        self.slot = pending.slots.try_lend(SLOT);
-        if self.slot.is_some() {
-            return Ok(());
-        }
+    }
+
+    /// A slot; or, for what is small, one of the reserve.
+    async fn wait_for_slot(&mut self, need: usize, pending: &'w Pending) -> io::Result<()> {
         let small = need <= MORSEL && self.buffer.len() < MORSEL && self.loan.is_none();
         let keeper = self.keeper(pending);
         if small {
@@ -390,6 +392,15 @@ mod tests {
         assert_eq!(room(&pending), (SLOT, 0));
     }
 
+    /// Reads a MiB to its end.
+    async fn ends<'w>(input: &mut Input<'w>, (pool, pending): (&Pool, &'w Pending)) {
+        while input.buffer.len() < MIB {
+            input.make_room(MIB, (pool, pending)).await.unwrap();
+            reads(input, READ_SIZE).await;
+        }
+        input.release(pool);
+    }
+
     #[tokio::test]
     async fn messages_that_have_all_room_between_them_are_read_one_after_the_other() {
         let (pool, pending) = (Pool::default(), Pending::new(MIB));
@@ -398,19 +409,9 @@ mod tests {
             reads(input, READ_SIZE).await;
             input.settle((&pool, &pending));
         }
-        let mut waits: Vec<_> = inputs
-            .iter_mut()
-            .map(|input| {
-                Box::pin(async {
-                    while input.buffer.len() < MIB {
-                        input.make_room(MIB, (&pool, &pending)).await.unwrap();
-                        reads(input, READ_SIZE).await;
-                    }
-                    input.release(&pool);
-                })
-            })
-            .collect();
-        futures_util::future::join_all(waits.iter_mut()).await;
+        let both = (&pool, &pending);
+        let reading = inputs.iter_mut().map(|input| ends(input, both));
+        futures_util::future::join_all(reading).await;
     }
 
     #[tokio::test]
@@ -473,7 +474,7 @@ mod tests {
     }
 
     /// Somebody to whom 8 KiB go every so often, as they are written, for a minute; out of what a slot holds.
-    async fn takes(input: &mut Input<'_>, every: Duration, pending: &Pending) -> io::Result<()> {
+    async fn takes(input: &Input<'_>, every: Duration, pending: &Pending) -> io::Result<()> {
         let keeper = input.passes_on(pending);
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_secs(60) {
@@ -487,6 +488,17 @@ mod tests {
         Ok(())
     }
 
+    /// The same, and gives its room back in the end.
+    async fn given_up(
+        input: &mut Input<'_>,
+        every: Duration,
+        (pool, pending): (&Pool, &Pending),
+    ) -> io::Result<()> {
+        let taken = takes(input, every, pending).await;
+        input.release(pool);
+        taken
+    }
+
     #[tokio::test(start_paused = true)]
     async fn whoever_takes_slowly_what_it_gets_is_given_up_only_for_others() {
         let (pool, pending) = (Pool::default(), Pending::new(1));
@@ -494,16 +506,12 @@ mod tests {
         for every in slow {
             let mut first = Input::default();
             first.make_room(0, (&pool, &pending)).await.unwrap();
-            takes(&mut first, every, &pending).await.unwrap();
+            takes(&first, every, &pending).await.unwrap();
         }
         for every in slow {
             let (mut first, mut second) = (Input::default(), Input::default());
             first.make_room(0, (&pool, &pending)).await.unwrap();
-            let taking = async {
-                let taken = takes(&mut first, every, &pending).await;
-                first.release(&pool);
-                taken
-            };
+            let taking = given_up(&mut first, every, (&pool, &pending));
             let waiting = second.make_room(READ_SIZE, (&pool, &pending));
             let (taken, lent) = tokio::join!(taking, waiting);
             assert!(taken.is_err() && lent.is_ok(), "{every:?}");

@@ -37,8 +37,9 @@ pub(super) struct Lent<'w> {
     overdraws: Overdraws,
 }
 
+/// Whether more is lent than there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Overdraws {
+pub(super) enum Overdraws {
     Yes,
     No,
 }
@@ -97,10 +98,7 @@ impl Room {
             (keeper.held != Held::default()).then(|| Watched::new(keeper, WaitsFor::Room));
         loop {
             if let Some(lent) = queued.take() {
-                keeper.holder.served();
-                if lent.overdraws() {
-                    keeper.holder.turn();
-                }
+                keeper.holder.served(lent.overdraws);
                 return Ok(lent);
             }
             let call = (self.kind, self.wanted());
@@ -274,25 +272,26 @@ mod tests {
         }
     }
 
+    /// Its peer lets the gateway wait for three seconds.
+    async fn keeps_waiting(holders: &Holders, holder: &Rc<Holder>) {
+        let held = Held {
+            loan: 1,
+            ..Held::default()
+        };
+        let slow = Keeper {
+            held,
+            ..keeper(holders, holder)
+        };
+        let peer = sleep(Duration::from_secs(3)).map(Ok);
+        slow.patiently(peer).await.unwrap();
+    }
+
     #[tokio::test(start_paused = true)]
     async fn who_keeps_the_gateway_waiting_comes_after_who_does_not() {
         let (holders, room) = (Holders::new(), Room::new(Kind::Slot, 10, Beyond::Nobody));
         let all = room.try_lend(10).unwrap();
         let [slow, quick] = [Rc::<Holder>::default(), Rc::default()];
-        {
-            let slow = Keeper {
-                held: Held {
-                    loan: 1,
-                    ..Held::default()
-                },
-                ..keeper(&holders, &slow)
-            };
-            let peer = async {
-                sleep(Duration::from_secs(3)).await;
-                Ok(())
-            };
-            slow.patiently(peer).await.unwrap();
-        }
+        keeps_waiting(&holders, &slow).await;
         let mut first = Box::pin(room.lend(10, keeper(&holders, &slow)));
         assert!(first.as_mut().now_or_never().is_none());
         tokio::time::advance(Duration::from_secs(2)).await;

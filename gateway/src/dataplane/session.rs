@@ -169,9 +169,9 @@ async fn live(worker: &Worker, session: &Session, greeting: Greeting) -> Ended {
         Greeting::Farewell(rest) => Box::pin(farewell(worker, session, rest)).await,
     };
     if let Some(text) = ended.last_words() {
-        tell(session, text).await;
+        Box::pin(tell(session, text)).await;
     }
-    close(worker, session).await;
+    Box::pin(close(worker, session)).await;
     ended
 }
 

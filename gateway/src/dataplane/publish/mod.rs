@@ -58,7 +58,7 @@ async fn carry<'w>(
     let mut need = 0;
     loop {
         if session.parting.closes() {
-            return last(worker, session, path, input).await;
+            return Box::pin(last(worker, session, path, input)).await;
         }
         input.stands(standing(session));
         let filled = tokio::select! {
