@@ -172,3 +172,108 @@ fn peers_that_drip_are_given_up_when_others_wait_for_their_memory_and_greetings_
     hearing.join().unwrap();
     assert!(ended(&gateway, "shed") > 0.5);
 }
+
+const LARGE: usize = 500_000;
+
+/// An agent publishes half a megabyte, and another gets it.
+fn large_message_arrives(addr: std::net::SocketAddr, members: &str) {
+    let mut listener = Raw::greeted(addr, members);
+    listener.send(b"SUB talk.b 1\r\n");
+    listener.flush();
+    Raw::greeted(addr, members).publish("talk.b", &vec![b'y'; LARGE]);
+    listener.until("the message", |bytes| bytes.len() > LARGE);
+}
+
+const USER: &str = "\"user\":\"ann\",\"pass\":\"right\"";
+
+/// A server that gives clients minutes to say who they are.
+fn patient_server() -> NatsServer {
+    NatsServer::configured(
+        "authorization { timeout: 300, users: [ {user: ann, password: right} ] }",
+    )
+}
+
+#[test]
+fn what_is_large_is_not_read_of_clients_that_the_server_has_not_accepted() {
+    let server = patient_server();
+    let gateway = gateway(&server, "pending = \"16 MiB\"\nworkers = 1");
+    let begin = |_| {
+        let mut raw = Raw::connect(gateway.addr());
+        raw.until("INFO", |bytes| bytes.ends_with(b"\r\n"));
+        let mut part = b"PUB talk.a 1000000\r\n".to_vec();
+        part.resize(200_000, b'x');
+        raw.send(&part);
+        raw
+    };
+    let strangers: Vec<Raw> = (0..30).map(begin).collect();
+    large_message_arrives(gateway.addr(), USER);
+    for mut raw in strangers {
+        // The server's own word, and its end of the connection.
+        raw.until("its end", |bytes| {
+            bytes.ends_with(b"-ERR 'Authorization Violation'\r\n")
+        });
+    }
+}
+
+#[test]
+fn large_message_of_an_accepted_client_is_read_though_it_comes_before_the_servers_word() {
+    let server = patient_server();
+    let gateway = gateway(&server, "");
+    let mut listener = Raw::greeted(gateway.addr(), USER);
+    listener.send(b"SUB talk.b 1\r\n");
+    listener.flush();
+    let mut raw = Raw::connect(gateway.addr());
+    raw.until("INFO", |bytes| bytes.ends_with(b"\r\n"));
+    let mut all =
+        format!("CONNECT {{\"verbose\":false,{USER}}}\r\nPUB talk.b {LARGE}\r\n").into_bytes();
+    all.resize(all.len() + LARGE, b'y');
+    all.extend(b"\r\n");
+    raw.send(&all);
+    raw.flush();
+    listener.until("the message", |bytes| bytes.len() > LARGE);
+}
+
+/// Two hundred that keep most of an ordinary buffer each, in a server that would wait for them.
+#[test]
+fn clients_that_do_not_end_their_connect_keep_no_memory_from_those_that_the_server_has_accepted() {
+    let server = patient_server();
+    let gateway = gateway(&server, "pending = \"16 MiB\"\nworkers = 1");
+    let begin = |_| {
+        let mut raw = Raw::connect(gateway.addr());
+        raw.until("INFO", |bytes| bytes.ends_with(b"\r\n"));
+        let mut part = b"CONNECT {\"name\":\"".to_vec();
+        part.resize(50_000, b'x');
+        raw.send(&part);
+        raw
+    };
+    let _strangers: Vec<Raw> = (0..200).map(begin).collect();
+    large_message_arrives(gateway.addr(), USER);
+}
+
+/// What each of a crowd moves at each look, of which there are two hundred in a second at most: more than a flat 64 KiB.
+const DRIP: [u8; 410] = [b'x'; 410];
+
+/// A crowd that has begun messages which take it a quarter of an hour.
+#[test]
+fn crowd_that_drips_all_the_time_does_not_keep_memory_from_others() {
+    let server = NatsServer::configured("max_payload: 67108864");
+    let gateway = gateway(&server, "pending = \"16 MiB\"\nworkers = 1");
+    let begin = |_| {
+        let mut raw = Raw::greeted(gateway.addr(), "");
+        let mut part = b"PUB talk.a 60000000\r\n".to_vec();
+        part.resize(200_000, b'x');
+        raw.send(&part);
+        raw
+    };
+    let mut crowd: Vec<Raw> = (0..20).map(begin).collect();
+    let addr = gateway.addr();
+    let hearing = std::thread::spawn(move || {
+        (0..3).for_each(|_| large_message_arrives(addr, ""));
+    });
+    wait::until("the messages", || {
+        crowd.iter_mut().for_each(|raw| raw.send(&DRIP));
+        hearing.is_finished().then_some(())
+    });
+    hearing.join().unwrap();
+    assert!(ended(&gateway, "shed") > 0.5);
+}

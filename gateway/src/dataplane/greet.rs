@@ -112,7 +112,7 @@ pub(super) async fn tell(
     let Said { mut line, rest } = said;
     let mut output = worker.pool.take();
     let batch = DeliverPath::new(worker, link).batch(&mut line, &mut output);
-    let flushed = socket::flush(client, &mut output, Patience::Client(&worker.pending)).await;
+    let flushed = socket::flush(client, &mut output, Patience::Client).await;
     worker.pool.give(output);
     if matches!(batch, DeliverBatch::Malformed) {
         return Err(Ended::ServerMalformed);

@@ -1,62 +1,48 @@
 //! Bytes that sessions have in hand, and room for them: bounded for each worker, so that slow peers cannot fill the memory.
 //!
-//! A direction takes a slot when bytes arrive and gives it back when all of them are dealt with. A message larger than a read takes
-//! room of its own, all at once, so that whoever has begun to read one can end it. Who finds no room does not read on; the peers that
-//! keep what others wait for are given up (`Shed`) once they have kept them for a second and moved too little (`Pace`). What is small,
-//! a greeting above all, has slots in reserve, each for one read: it gets through whoever keeps the others.
+//! A direction takes a slot when bytes arrive and gives it back when all of them are dealt with, or when it waits for the rest of an
+//! operation: what has come of that is kept in room that is lent for it. A message larger than a read is lent room as its bytes come,
+//! twice as much each time, and not for what it says that it will be. Who finds no room does not read on; `pace.rs` says who loses it
+//! then. What is small, a greeting above all, has slots in reserve, each for one read: it gets through whoever keeps the others.
+//!
+//! Loans are taken before slots, so that whoever has a slot is never waited for by those whose loan it needs; see [`Beyond::One`] for
+//! the rest.
 
-use std::cell::Cell;
 use std::io;
-use std::time::Duration;
+use std::rc::Rc;
 
-use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::{Instant, timeout};
-
-use crate::metrics::{self, Gauge};
 use crate::wire::Buffer;
 
+use super::pace::{Held, Holder, Holders, Keeper, Kind, Standing};
 use super::pool::{Pool, READ_SIZE};
+use super::room::{Beyond, Lent, Room};
 
 /// What a direction may hold while it has a slot: a read, and what a batch makes of it.
 const SLOT: usize = 6 * READ_SIZE;
 
-/// What is counted where messages are large.
-const UNIT: usize = 1024;
-
 /// A message takes its length twice: as it came, and as it goes.
 const COPIES: usize = 2;
 
-/// How long others may wait while a peer that takes room is waited for.
-const PATIENCE: Duration = Duration::from_secs(1);
-
-/// Bytes that a peer moves to earn a second of that. A phone on a bad line moves more; the largest message that servers take by default
-/// is through within 16 s.
-const RATE: u64 = 64 * 1024;
-
-/// How often, at most, it is looked whether a peer is to be given up; one without credit may keep nobody waiting, and would be looked at
-/// all the time.
-const LOOK: Duration = Duration::from_millis(250);
-
-/// An operation of which no more than this has come is kept without a slot until the rest comes.
+/// An operation of which no more than this has come is kept without room until the rest comes.
 const MORSEL: usize = 4 * 1024;
+
+/// The least that is read at once into what is lent.
+const SMALLEST_READ: usize = 16 * 1024;
 
 /// One slot of so many is kept for what is small.
 const RESERVE: usize = 4;
 
+/// One part of so many of what is lent is kept for who goes beyond the rest.
+const BEYOND: usize = 4;
+
 /// A worker's room.
 pub(super) struct Pending {
-    slots: Semaphore,
+    slots: Room,
     /// Slots for what is small.
-    reserve: Semaphore,
-    large: Semaphore,
-    /// All of `large`.
-    units: u32,
-    waiting: Cell<usize>,
-    /// When the first of those that wait began to.
-    since: Cell<Instant>,
-    /// For how long somebody waited, before that.
-    waited: Cell<Duration>,
-    gauge: Gauge,
+    reserve: Room,
+    /// For operations that are not whole.
+    loans: Room,
+    holders: Holders,
 }
 
 /// What one direction of a session has read and not dealt with.
@@ -64,149 +50,28 @@ pub(super) struct Pending {
 pub(super) struct Input<'w> {
     pub(super) buffer: Buffer,
     /// How its peer does since it took room.
-    pub(super) pace: Pace,
-    slot: Option<SemaphorePermit<'w>>,
+    holder: Rc<Holder>,
+    slot: Option<Lent<'w>>,
     /// A slot for one small read.
-    reserve: Option<SemaphorePermit<'w>>,
-    large: Option<SemaphorePermit<'w>>,
+    reserve: Option<Lent<'w>>,
+    loan: Option<Lent<'w>>,
 }
-
-/// What a peer may yet keep others waiting. Only time in which the gateway waits for the peer is taken off: not what the gateway or
-/// the other side needs.
-pub(super) struct Pace {
-    left: Duration,
-}
-
-/// A peer moved too little while others waited for its room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("given up: it was slow while others waited for memory")]
-pub(super) struct Shed;
 
 impl Pending {
-    /// Half of `bytes` for slots, half for large messages; one of each at least.
+    /// Half of `bytes` for slots, half for loans; one slot of each kind at least.
     pub(super) fn new(bytes: usize) -> Self {
         let half = bytes / 2;
-        let units = u32::try_from((half / UNIT).max(1)).unwrap_or(u32::MAX >> 4);
         let slots = half / SLOT;
         let reserve = (slots / RESERVE).max(1);
+        let slots = slots.saturating_sub(reserve).max(1);
+        let room = |kind, count: usize| Room::new(kind, SLOT.saturating_mul(count), Beyond::Nobody);
+        let loans = half.saturating_sub(half / BEYOND);
         Self {
-            slots: Semaphore::new(slots.saturating_sub(reserve).max(1)),
-            reserve: Semaphore::new(reserve),
-            large: Semaphore::new(usize::try_from(units).unwrap_or(1)),
-            units,
-            waiting: Cell::new(0),
-            since: Cell::new(Instant::now()),
-            waited: Cell::new(Duration::ZERO),
-            gauge: metrics::pending_waiting(),
+            slots: room(Kind::Slot, slots),
+            reserve: room(Kind::Reserve, reserve),
+            loans: Room::new(Kind::Loan, loans, Beyond::One),
+            holders: Holders::new(),
         }
-    }
-
-    /// Waits for a peer; gives it up when it has moved too little, and others wait for the room that it takes.
-    ///
-    /// # Errors
-    /// [`Shed`] among those of `peer`.
-    pub(super) async fn patiently<T>(
-        &self,
-        pace: &mut Pace,
-        peer: impl Future<Output = io::Result<T>>,
-    ) -> io::Result<T> {
-        let mut peer = std::pin::pin!(peer);
-        loop {
-            let look = pace.left.max(LOOK);
-            let charged = Charge::new(self, pace);
-            let waited = timeout(look, &mut peer).await;
-            drop(charged);
-            // Though the peer may have moved by now: one that drips always has.
-            if pace.left.is_zero() && self.waiting.get() > 0 {
-                return Err(io::Error::new(io::ErrorKind::OutOfMemory, Shed));
-            }
-            if let Ok(done) = waited {
-                return done;
-            }
-        }
-    }
-
-    /// For how long somebody has waited for room by now; stands still while nobody does.
-    fn waited(&self) -> Duration {
-        let now = match self.waiting.get() {
-            0 => Duration::ZERO,
-            _ => self.since.get().elapsed(),
-        };
-        self.waited.get().saturating_add(now)
-    }
-
-    async fn acquire<'w>(&'w self, from: &'w Semaphore, count: u32) -> Option<SemaphorePermit<'w>> {
-        if let Ok(permit) = from.try_acquire_many(count) {
-            return Some(permit);
-        }
-        let _counted = Waiting::new(self);
-        // The semaphore is never closed.
-        from.acquire_many(count).await.ok()
-    }
-}
-
-impl Default for Pace {
-    fn default() -> Self {
-        Self { left: PATIENCE }
-    }
-}
-
-impl Pace {
-    /// The peer has sent or taken so much.
-    pub(super) fn moved(&mut self, bytes: usize) {
-        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
-        let earned = Duration::from_nanos(bytes.saturating_mul(1_000_000_000 / RATE));
-        self.left = self.left.saturating_add(earned).min(PATIENCE);
-    }
-}
-
-/// Takes off a peer's time what others wait meanwhile; also when nobody waits for the peer to the end.
-struct Charge<'p> {
-    pending: &'p Pending,
-    pace: &'p mut Pace,
-    before: Duration,
-}
-
-impl<'p> Charge<'p> {
-    fn new(pending: &'p Pending, pace: &'p mut Pace) -> Self {
-        let before = pending.waited();
-        Self {
-            pending,
-            pace,
-            before,
-        }
-    }
-}
-
-impl Drop for Charge<'_> {
-    fn drop(&mut self) {
-        let kept = self.pending.waited().saturating_sub(self.before);
-        self.pace.left = self.pace.left.saturating_sub(kept);
-    }
-}
-
-/// One that waits for room.
-struct Waiting<'w>(&'w Pending);
-
-impl<'w> Waiting<'w> {
-    fn new(pending: &'w Pending) -> Self {
-        if pending.waiting.get() == 0 {
-            pending.since.set(Instant::now());
-        }
-        pending.waiting.set(pending.waiting.get().saturating_add(1));
-        pending.gauge.increment(1.0);
-        Self(pending)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        let pending = self.0;
-        let waited = pending.waited();
-        pending.since.set(Instant::now());
-        pending.waited.set(waited);
-        pending.waiting.set(pending.waiting.get().saturating_sub(1));
-        pending.gauge.decrement(1.0);
     }
 }
 
@@ -219,50 +84,140 @@ impl<'w> Input<'w> {
         }
     }
 
-    /// Makes room for a read towards `need` bytes, waiting for it if there is none.
-    pub(super) async fn make_room(&mut self, need: usize, (pool, pending): (&Pool, &'w Pending)) {
-        if self.slot.is_none() {
-            self.take_slot(need, (pool, pending)).await;
+    /// Who its peer is.
+    pub(super) fn stands(&self, standing: Standing) {
+        self.holder.stands(standing);
+    }
+
+    /// The peer has sent so much.
+    pub(super) fn moved(&self, bytes: usize) {
+        self.holder.moved(bytes);
+    }
+
+    /// For waiting for the peer that sends.
+    pub(super) fn keeper<'a>(&'a self, pending: &'a Pending) -> Keeper<'a> {
+        let bytes = |lent: &Option<Lent<'_>>| lent.as_ref().map_or(0, Lent::bytes);
+        Keeper {
+            holders: &pending.holders,
+            holder: &self.holder,
+            held: Held {
+                slot: bytes(&self.slot),
+                reserve: bytes(&self.reserve),
+                loan: bytes(&self.loan),
+            },
         }
+    }
+
+    /// For waiting for the peer that takes what this has become.
+    pub(super) fn passes_on<'a>(&'a self, pending: &'a Pending) -> Keeper<'a> {
+        self.holder.turn();
+        self.keeper(pending)
+    }
+
+    /// Makes room for a read towards `need` bytes, waiting for it if there is none. How much the read may bring.
+    ///
+    /// # Errors
+    /// [`Shed`](super::pace::Shed).
+    pub(super) async fn make_room(
+        &mut self,
+        need: usize,
+        (pool, pending): (&Pool, &'w Pending),
+    ) -> io::Result<usize> {
+        let filled = self.buffer.len();
+        if self.keeper(pending).held == Held::default() {
+            self.holder.begin(&pending.holders);
+        }
+        let read = read_size(filled, need);
+        let want = filled.saturating_add(read);
         if need > READ_SIZE {
-            let units = need.saturating_mul(COPIES).div_ceil(UNIT);
-            let units = u32::try_from(units).unwrap_or(u32::MAX).min(pending.units);
-            let held = self.large.as_ref().map_or(0, SemaphorePermit::num_permits);
-            if usize::try_from(units).is_ok_and(|units| held < units) {
-                // Never while holding some: two that hold and want more would wait for one another.
-                self.large = None;
-                self.large = pending.acquire(&pending.large, units).await;
+            let copies = if want > READ_SIZE { COPIES } else { 1 };
+            let bytes = want.saturating_mul(copies);
+            if !self.borrow(bytes, pending) {
+                Box::pin(self.wait_for_loan(bytes, (pool, pending))).await?;
+            }
+        }
+        let overdraws = self.loan.as_ref().is_some_and(Lent::overdraws);
+        if self.slot.is_none() && !overdraws {
+            self.leave_reserve((pool, pending));
+            self.slot = pending.slots.try_lend(SLOT);
+            if self.slot.is_none() {
+                Box::pin(self.wait_for_slot(need, pending)).await?;
             }
         }
         if self.buffer.capacity() < READ_SIZE {
             let morsel = std::mem::replace(&mut self.buffer, pool.take());
             self.buffer.put(morsel.filled());
         }
-    }
-
-    /// A slot; or, for what is small while there is none, one of the reserve.
-    async fn take_slot(&mut self, need: usize, (pool, pending): (&Pool, &'w Pending)) {
-        if self.reserve.is_some() {
-            // It is for one read, so that whoever reads on and on leaves it to others between.
-            self.set_aside(pool);
-        }
-        self.slot = pending.slots.try_acquire().ok();
-        if self.slot.is_some() {
-            return;
-        }
-        if need <= MORSEL && self.buffer.len() < MORSEL {
-            self.reserve = pending.acquire(&pending.reserve, 1).await;
+        self.buffer.reserve(read);
+        // Where nothing can be lent, what turns out to be large is not to wait with a slot.
+        let lends = self.loan.is_some() || pending.loans.free() >= READ_SIZE;
+        let small = need <= MORSEL && filled < MORSEL;
+        Ok(if self.reserve.is_some() || small && !lends {
+            // No more than is kept without room.
+            MORSEL.saturating_sub(filled).max(1)
+        } else if need > READ_SIZE || pending.loans.is_scarce() {
+            read
         } else {
-            self.slot = pending.acquire(&pending.slots, 1).await;
+            // Whatever the buffer has room for.
+            usize::MAX
+        })
+    }
+
+    /// So many bytes of the room that is lent, in all, if nobody need be waited for. Whether it has them.
+    fn borrow(&mut self, bytes: usize, pending: &'w Pending) -> bool {
+        let more = bytes.saturating_sub(self.loaned());
+        if more == 0 {
+            return true;
+        }
+        if let Some(loan) = self.loan.as_mut().filter(|loan| loan.overdraws()) {
+            loan.overdraw(more);
+            return true;
+        }
+        let lent = pending.loans.try_lend(more);
+        lent.map(|lent| self.take_loan(lent)).is_some()
+    }
+
+    async fn wait_for_loan(
+        &mut self,
+        bytes: usize,
+        (pool, pending): (&Pool, &'w Pending),
+    ) -> io::Result<()> {
+        self.settle((pool, pending));
+        let more = bytes.saturating_sub(self.loaned());
+        let lent = pending.loans.lend(more, self.keeper(pending)).await?;
+        self.take_loan(lent);
+        Ok(())
+    }
+
+    fn loaned(&self) -> usize {
+        self.loan.as_ref().map_or(0, Lent::bytes)
+    }
+
+    fn take_loan(&mut self, lent: Lent<'w>) {
+        match &mut self.loan {
+            Some(loan) => loan.join(lent),
+            None => self.loan = Some(lent),
         }
     }
 
-    /// How much the next read may bring: out of the reserve, no more than is kept without a slot.
-    pub(super) fn most(&self) -> usize {
-        match self.reserve {
-            Some(_) => MORSEL.saturating_sub(self.buffer.len()).max(1),
-            None => usize::MAX,
+    /// It is for one read, so that whoever reads on and on leaves it to others between.
+    fn leave_reserve(&mut self, (pool, pending): (&Pool, &Pending)) {
+        if self.reserve.is_some() {
+            self.set_aside(pool);
+            self.holder.begin(&pending.holders);
         }
+    }
+
+    /// A slot; or, for what is small, one of the reserve.
+    async fn wait_for_slot(&mut self, need: usize, pending: &'w Pending) -> io::Result<()> {
+        let small = need <= MORSEL && self.buffer.len() < MORSEL && self.loan.is_none();
+        let keeper = self.keeper(pending);
+        if small {
+            self.reserve = Some(pending.reserve.lend(SLOT, keeper).await?);
+        } else {
+            self.slot = Some(pending.slots.lend(SLOT, keeper).await?);
+        }
+        Ok(())
     }
 
     /// Gives memory and room back; the buffer must be empty, or its bytes are lost.
@@ -272,25 +227,63 @@ impl<'w> Input<'w> {
         }
         self.slot = None;
         self.reserve = None;
-        self.large = None;
-        self.pace = Pace::default();
+        self.loan = None;
+        self.holder.end();
     }
 
-    /// Keeps the beginning of an operation in no more memory than it needs. Whether it did.
-    pub(super) fn shrink(&mut self, pool: &Pool) -> bool {
-        let small = self.buffer.len() <= MORSEL;
-        if small && (self.slot.is_some() || self.reserve.is_some()) {
-            self.set_aside(pool);
+    /// Keeps the beginning of an operation in no more room than it needs, while the rest is waited for.
+    pub(super) fn settle(&mut self, (pool, pending): (&Pool, &'w Pending)) {
+        let filled = self.buffer.len();
+        if filled <= MORSEL {
+            if self.keeper(pending).held != Held::default() {
+                self.set_aside(pool);
+            }
+            return;
         }
-        small
+        let scarce = pending.loans.is_scarce();
+        let needs = match filled {
+            // An ordinary buffer stays as it is while there are enough of them.
+            0..=READ_SIZE if scarce => filled.next_power_of_two(),
+            0..=READ_SIZE => READ_SIZE,
+            _ => filled.saturating_mul(COPIES),
+        };
+        let more = needs.saturating_sub(self.loaned());
+        if more != 0 {
+            let Some(lent) = pending.loans.try_lend(more) else {
+                // It is counted with its slot, then.
+                return;
+            };
+            self.take_loan(lent);
+        } else if let Some(loan) = self.loan.as_mut().filter(|_| filled <= READ_SIZE) {
+            loan.shrink(needs);
+        }
+        if scarce && filled <= READ_SIZE && self.buffer.capacity() > needs {
+            self.move_into(Buffer::with_capacity(needs), pool);
+        }
+        self.slot = None;
+        self.reserve = None;
     }
 
     /// Gives room back and keeps the bytes.
     fn set_aside(&mut self, pool: &Pool) {
-        let mut kept = Buffer::with_capacity(self.buffer.len());
-        kept.put(self.buffer.filled());
+        self.move_into(Buffer::with_capacity(self.buffer.len()), pool);
+        let kept = std::mem::take(&mut self.buffer);
         self.release(pool);
         self.buffer = kept;
+    }
+
+    fn move_into(&mut self, mut other: Buffer, pool: &Pool) {
+        other.put(self.buffer.filled());
+        pool.give(std::mem::replace(&mut self.buffer, other));
+    }
+}
+
+/// How much is read at once: what an ordinary buffer has room for, and then as much as has arrived, so that announcing a large message
+/// costs its sender the bytes.
+fn read_size(filled: usize, need: usize) -> usize {
+    match READ_SIZE.saturating_sub(filled) {
+        rest @ SMALLEST_READ.. => rest,
+        _ => need.saturating_sub(filled).clamp(SMALLEST_READ, filled),
     }
 }
 
@@ -298,61 +291,151 @@ impl<'w> Input<'w> {
 mod tests {
     use super::*;
     use futures_util::FutureExt as _;
+    use std::time::Duration;
+    use tokio::time::{Instant, sleep};
 
+    const MIB: usize = 1024 * 1024;
+
+    /// What is free of slots and of loans.
     fn room(pending: &Pending) -> (usize, usize) {
-        (
-            pending.slots.available_permits(),
-            pending.large.available_permits(),
-        )
+        (pending.slots.free(), pending.loans.free())
+    }
+
+    async fn reads(input: &mut Input<'_>, bytes: usize) {
+        input.buffer.put(&vec![b'x'; bytes]);
+        input.moved(bytes);
+        tokio::task::yield_now().await;
     }
 
     #[tokio::test]
     async fn room_is_taken_by_whoever_has_bytes_and_given_back() {
         let (pool, pending) = (Pool::default(), Pending::new(8 * SLOT));
         let before = room(&pending);
-        assert_eq!(before.0, 3);
+        assert_eq!(before.0, 3 * SLOT);
         let mut input = Input::default();
-        input.make_room(0, (&pool, &pending)).await;
-        assert_eq!(room(&pending), (2, before.1));
-        input.make_room(READ_SIZE + 1, (&pool, &pending)).await;
-        let units = 2 * READ_SIZE / UNIT + 1;
-        assert_eq!(room(&pending), (2, before.1 - units));
+        input.make_room(0, (&pool, &pending)).await.unwrap();
+        assert_eq!(room(&pending), (2 * SLOT, before.1));
         input.release(&pool);
         assert_eq!(room(&pending), before);
     }
 
     #[tokio::test]
-    async fn message_larger_than_all_room_takes_all_and_is_read() {
-        let (pool, pending) = (Pool::default(), Pending::new(2 * UNIT));
+    async fn room_for_a_large_message_is_lent_as_its_bytes_come() {
+        let (pool, pending) = (Pool::default(), Pending::new(32 * MIB));
+        let before = room(&pending);
         let mut input = Input::default();
-        input.make_room(usize::MAX, (&pool, &pending)).await;
-        assert_eq!(room(&pending), (0, 0));
+        let mut lent = Vec::new();
+        for arrived in [0, 10, 50, 64, 128, 512, 1000] {
+            let more = arrived * 1024 - input.buffer.len();
+            reads(&mut input, more).await;
+            input.settle((&pool, &pending));
+            input.make_room(MIB, (&pool, &pending)).await.unwrap();
+            lent.push((before.1 - room(&pending).1) / 1024);
+        }
+        // An ordinary buffer; and then twice what it may grow to, as it came and as it goes.
+        assert_eq!(lent, [64, 64, 200, 256, 512, 2048, 2048]);
+        input.release(&pool);
+        assert_eq!(room(&pending), before);
+    }
+
+    #[tokio::test]
+    async fn ordinary_message_is_read_without_a_loan() {
+        let (pool, pending) = (Pool::default(), Pending::new(32 * MIB));
+        let mut input = Input::default();
+        for _ in 0..3 {
+            input.make_room(READ_SIZE, (&pool, &pending)).await.unwrap();
+            reads(&mut input, READ_SIZE / 4).await;
+        }
+        assert!(input.loan.is_none());
+    }
+
+    #[tokio::test]
+    async fn beginning_of_an_operation_takes_less_room_than_a_buffer_once_room_is_scarce() {
+        let (pool, pending) = (Pool::default(), Pending::new(32 * MIB));
+        let _others = pending.loans.try_lend(pending.loans.free() / 2 + 1);
+        let before = room(&pending);
+        let mut input = Input::default();
+        input.make_room(0, (&pool, &pending)).await.unwrap();
+        reads(&mut input, 10_000).await;
+        input.settle((&pool, &pending));
+        assert_eq!(room(&pending), (before.0, before.1 - 16 * 1024));
+        assert_eq!(input.buffer.capacity(), 16 * 1024);
+        assert_eq!(input.buffer.filled(), [b'x'; 10_000]);
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_for_a_peer_keeps_its_slot_only_where_nothing_can_be_lent() {
+        let (pool, pending) = (Pool::default(), Pending::new(32 * MIB));
+        let others = pending.loans.try_lend(pending.loans.free());
+        let before = room(&pending);
+        let mut input = Input::default();
+        input.make_room(0, (&pool, &pending)).await.unwrap();
+        reads(&mut input, 10_000).await;
+        input.settle((&pool, &pending));
+        assert_eq!(room(&pending).0, before.0 - SLOT);
+        drop(others);
+        input.settle((&pool, &pending));
+        assert_eq!(room(&pending).0, before.0);
+    }
+
+    #[tokio::test]
+    async fn message_larger_than_all_room_is_read() {
+        let (pool, pending) = (Pool::default(), Pending::new(1));
+        let mut input = Input::default();
+        for _ in 0..32 {
+            let ready = input.make_room(2 * MIB, (&pool, &pending)).now_or_never();
+            ready.expect("nobody else").unwrap();
+            reads(&mut input, READ_SIZE).await;
+            input.settle((&pool, &pending));
+        }
+        input.release(&pool);
+        assert_eq!(room(&pending), (SLOT, 0));
+    }
+
+    /// Reads a MiB to its end.
+    async fn ends<'w>(input: &mut Input<'w>, (pool, pending): (&Pool, &'w Pending)) {
+        while input.buffer.len() < MIB {
+            input.make_room(MIB, (pool, pending)).await.unwrap();
+            reads(input, READ_SIZE).await;
+        }
+        input.release(pool);
+    }
+
+    #[tokio::test]
+    async fn messages_that_have_all_room_between_them_are_read_one_after_the_other() {
+        let (pool, pending) = (Pool::default(), Pending::new(MIB));
+        let mut inputs: Vec<_> = (0..4).map(|_| Input::default()).collect();
+        for input in &mut inputs {
+            reads(input, READ_SIZE).await;
+            input.settle((&pool, &pending));
+        }
+        let both = (&pool, &pending);
+        let reading = inputs.iter_mut().map(|input| ends(input, both));
+        futures_util::future::join_all(reading).await;
     }
 
     #[tokio::test]
     async fn whoever_finds_no_room_waits_until_somebody_gives_it_back() {
         let (pool, pending) = (Pool::default(), Pending::new(1));
         let (mut first, mut second) = (Input::default(), Input::default());
-        first.make_room(0, (&pool, &pending)).await;
+        first.make_room(0, (&pool, &pending)).await.unwrap();
         let mut wait = Box::pin(second.make_room(READ_SIZE, (&pool, &pending)));
         assert!(wait.as_mut().now_or_never().is_none());
-        assert_eq!(pending.waiting.get(), 1);
         first.release(&pool);
-        wait.await;
-        assert_eq!(pending.waiting.get(), 0);
+        wait.await.unwrap();
     }
 
     #[tokio::test]
-    async fn beginning_of_an_operation_takes_no_room_until_the_rest_comes() {
+    async fn morsel_of_an_operation_takes_no_room_until_the_rest_comes() {
         let (pool, pending) = (Pool::default(), Pending::new(1));
         let mut input = Input::default();
-        input.make_room(0, (&pool, &pending)).await;
+        input.make_room(0, (&pool, &pending)).await.unwrap();
         input.buffer.put(b"PUB a 1");
-        assert!(input.shrink(&pool));
-        assert_eq!(room(&pending).0, 1);
+        input.settle((&pool, &pending));
+        assert_eq!(room(&pending).0, SLOT);
         assert_eq!(input.buffer.filled(), b"PUB a 1");
         assert!(input.buffer.capacity() < READ_SIZE);
-        input.make_room(0, (&pool, &pending)).await;
+        input.make_room(0, (&pool, &pending)).await.unwrap();
         assert_eq!(input.buffer.filled(), b"PUB a 1");
         assert!(input.buffer.capacity() >= READ_SIZE);
     }
@@ -361,18 +444,17 @@ mod tests {
     async fn what_is_small_gets_through_whoever_keeps_all_other_room() {
         let (pool, pending) = (Pool::default(), Pending::new(1));
         let mut large = Input::default();
-        large.make_room(0, (&pool, &pending)).await;
+        large.make_room(0, (&pool, &pending)).await.unwrap();
         let (mut first, mut second) = (Input::default(), Input::default());
         let made = first.make_room(0, (&pool, &pending)).now_or_never();
-        assert!(made.is_some());
-        assert_eq!((large.most(), first.most()), (usize::MAX, MORSEL));
+        assert!(made.is_some_and(|most| most.is_ok_and(|most| most == MORSEL)));
         // A second read is behind whoever waits for its first.
         first.buffer.put(b"PUB a 1");
         let mut wait = Box::pin(second.make_room(0, (&pool, &pending)));
         assert!(wait.as_mut().now_or_never().is_none());
         let again = first.make_room(0, (&pool, &pending)).now_or_never();
         assert!(again.is_none());
-        wait.await;
+        wait.await.unwrap();
         assert_eq!(first.buffer.filled(), b"PUB a 1");
     }
 
@@ -380,90 +462,98 @@ mod tests {
     async fn what_grows_large_leaves_the_reserve_and_waits_for_room() {
         let (pool, pending) = (Pool::default(), Pending::new(1));
         let (mut large, mut input) = (Input::default(), Input::default());
-        large.make_room(0, (&pool, &pending)).await;
-        input.make_room(0, (&pool, &pending)).await;
+        large.make_room(0, (&pool, &pending)).await.unwrap();
+        input.make_room(0, (&pool, &pending)).await.unwrap();
         input.buffer.put(&[b'x'; MORSEL]);
         let mut wait = Box::pin(input.make_room(0, (&pool, &pending)));
         assert!(wait.as_mut().now_or_never().is_none());
-        assert_eq!(pending.reserve.available_permits(), 1);
+        assert_eq!(pending.reserve.free(), SLOT);
         large.release(&pool);
-        wait.await;
-        assert_eq!((input.buffer.len(), input.most()), (MORSEL, usize::MAX));
+        wait.await.unwrap();
+        assert_eq!(input.buffer.len(), MORSEL);
     }
 
-    /// A peer that moves so many bytes each time after so long, for a minute.
-    async fn minute(pending: &Pending, (bytes, every): (usize, Duration)) -> io::Result<()> {
-        let mut pace = Pace::default();
+    /// Somebody to whom 8 KiB go every so often, as they are written, for a minute; out of what a slot holds.
+    async fn takes(input: &Input<'_>, every: Duration, pending: &Pending) -> io::Result<()> {
+        let keeper = input.passes_on(pending);
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_secs(60) {
             let peer = async {
-                tokio::time::sleep(every).await;
+                sleep(every).await;
                 Ok(())
             };
-            pending.patiently(&mut pace, peer).await?;
-            pace.moved(bytes);
+            keeper.patiently(peer).await?;
+            keeper.holder.moved(8 * 1024);
         }
         Ok(())
     }
 
-    const fn millis(millis: u64) -> Duration {
-        Duration::from_millis(millis)
+    /// The same, and gives its room back in the end.
+    async fn given_up(
+        input: &mut Input<'_>,
+        every: Duration,
+        (pool, pending): (&Pool, &Pending),
+    ) -> io::Result<()> {
+        let taken = takes(input, every, pending).await;
+        input.release(pool);
+        taken
     }
 
     #[tokio::test(start_paused = true)]
-    async fn peer_is_given_up_by_what_it_moves_and_only_while_others_wait() {
-        let pending = Pending::new(1);
-        let slow = [
-            (1, millis(400)),
-            (1, millis(10)),
-            (READ_SIZE / 8, millis(250)),
-            (READ_SIZE / 2, millis(1100)),
-            (0, Duration::from_secs(100)),
-        ];
-        for peer in slow {
-            assert!(minute(&pending, peer).await.is_ok(), "{peer:?}");
-        }
-        let _waits = Waiting::new(&pending);
-        for peer in slow {
-            let given_up = minute(&pending, peer).await.map_err(|error| error.kind());
-            assert_eq!(given_up, Err(io::ErrorKind::OutOfMemory), "{peer:?}");
-        }
-        for peer in [(READ_SIZE / 3, millis(250)), (READ_SIZE, millis(900))] {
-            assert!(minute(&pending, peer).await.is_ok(), "{peer:?}");
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn peer_that_does_nothing_is_given_up_after_a_second_in_which_others_wait() {
-        let pending = Pending::new(1);
-        let mut pace = Pace::default();
-        let nothing = || std::future::pending::<io::Result<()>>();
-        let mut idle = Box::pin(pending.patiently(&mut pace, nothing()));
-        assert!(idle.as_mut().now_or_never().is_none());
-        tokio::time::sleep(10 * PATIENCE).await;
-        assert!(idle.as_mut().now_or_never().is_none());
-        let waits = Waiting::new(&pending);
-        tokio::time::sleep(PATIENCE / 2).await;
-        drop(waits);
-        assert!(idle.as_mut().now_or_never().is_none());
-        // Left and taken up again, as when there is news for the other side: what was waited counts.
-        drop(idle);
-        let before = Instant::now();
-        let _waits = Waiting::new(&pending);
-        assert!(pending.patiently(&mut pace, nothing()).await.is_err());
-        assert_eq!(before.elapsed().as_millis(), (PATIENCE / 2).as_millis());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn peer_that_waits_for_room_itself_is_not_slow() {
+    async fn whoever_takes_slowly_what_it_gets_is_given_up_only_for_others() {
         let (pool, pending) = (Pool::default(), Pending::new(1));
-        let (mut first, mut second) = (Input::default(), Input::default());
-        first.make_room(0, (&pool, &pending)).await;
-        let mut wait = Box::pin(second.make_room(READ_SIZE, (&pool, &pending)));
-        assert!(wait.as_mut().now_or_never().is_none());
-        tokio::time::sleep(10 * PATIENCE).await;
-        first.release(&pool);
-        wait.await;
-        assert_eq!(second.pace.left, PATIENCE);
+        let slow = [100, 1000, 10_000].map(Duration::from_millis);
+        for every in slow {
+            let mut first = Input::default();
+            first.make_room(0, (&pool, &pending)).await.unwrap();
+            takes(&first, every, &pending).await.unwrap();
+        }
+        for every in slow {
+            let (mut first, mut second) = (Input::default(), Input::default());
+            first.make_room(0, (&pool, &pending)).await.unwrap();
+            let taking = given_up(&mut first, every, (&pool, &pending));
+            let waiting = second.make_room(READ_SIZE, (&pool, &pending));
+            let (taken, lent) = tokio::join!(taking, waiting);
+            assert!(taken.is_err() && lent.is_ok(), "{every:?}");
+        }
+    }
+
+    /// One that moves a MiB at this many bytes in a second.
+    async fn sends(rate: usize, (pool, pending): (&Pool, &Pending)) -> io::Result<()> {
+        let mut input = Input::default();
+        while input.buffer.len() < MIB {
+            input.settle((pool, pending));
+            let peer = async {
+                sleep(Duration::from_millis(100)).await;
+                Ok(())
+            };
+            input.keeper(pending).patiently(peer).await?;
+            input.make_room(MIB, (pool, pending)).await?;
+            reads(&mut input, rate / 10).await;
+        }
+        Ok(())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn slow_link_gets_a_large_message_through_while_there_is_room() {
+        let (pool, pending) = (Pool::default(), Pending::new(16 * MIB));
+        let both = (&pool, &pending);
+        let rates = [16, 125, 1000].map(|kib| sends(kib * 1024, both));
+        let sent = futures_util::future::join_all(rates).await;
+        assert!(sent.iter().all(Result::is_ok));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn crowd_that_drips_gives_way_to_whoever_is_quicker() {
+        let (pool, pending) = (Pool::default(), Pending::new(16 * MIB));
+        let both = (&pool, &pending);
+        let crowd = futures_util::future::join_all((0..200).map(|_| sends(80 * 1024, both)));
+        let quick = async {
+            sleep(Duration::from_secs(3)).await;
+            sends(4 * MIB, both).await
+        };
+        let (crowd, quick) = tokio::join!(crowd, quick);
+        assert!(quick.is_ok());
+        assert!(crowd.iter().any(Result::is_err));
     }
 }

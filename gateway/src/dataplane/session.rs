@@ -169,21 +169,17 @@ async fn live(worker: &Worker, session: &Session, greeting: Greeting) -> Ended {
         Greeting::Farewell(rest) => Box::pin(farewell(worker, session, rest)).await,
     };
     if let Some(text) = ended.last_words() {
-        tell(worker, session, text).await;
+        Box::pin(tell(session, text)).await;
     }
-    close(worker, session).await;
+    Box::pin(close(worker, session)).await;
     ended
 }
 
 /// The last thing that a client is told, both directions having ended.
-async fn tell(worker: &Worker, session: &Session, text: &[u8]) {
+async fn tell(session: &Session, text: &[u8]) {
     let mut last = Buffer::new();
     last.put(text);
-    let told = socket::flush(
-        &session.client,
-        &mut last,
-        Patience::Client(&worker.pending),
-    );
+    let told = socket::flush(&session.client, &mut last, Patience::Client);
     if let Err(error) = told.await {
         tracing::trace!(%error, "a client is not told why its connection ends");
     }

@@ -17,12 +17,12 @@ use crate::tls::Peer;
 use crate::wire::Buffer;
 
 use super::encrypted::{Encrypted, Held};
-use super::pending::{Input, Pace, Pending};
-use super::pool::READ_SIZE;
+use super::pace::Keeper;
+use super::pending::Input;
 use super::worker::Worker;
 
-/// Compact rather than read less than this.
-const SMALLEST_READ: usize = 16 * 1024;
+/// A batch of so much is a turn.
+const TURN: usize = 16 * 1024;
 
 /// How long a client may take nothing at all before it counts as gone; the server gives its clients 10 s (R36).
 const CLIENT_STALLED: Duration = Duration::from_secs(30);
@@ -33,8 +33,10 @@ const KEEPALIVE: Duration = Duration::from_secs(15);
 /// How long a peer may take nothing.
 #[derive(Clone, Copy)]
 pub(super) enum Patience<'w> {
-    /// Half a minute; or as [`Pending::patiently`] has it, while others wait for the room that it takes.
-    Client(&'w Pending),
+    /// Half a minute.
+    Client,
+    /// The same; or as [`Keeper::patiently`] has it, while others wait for the room that it takes.
+    Holder(Keeper<'w>),
     /// For longer than any session: a server may be paused, and its clients are the ones who decide to leave it.
     Server,
 }
@@ -197,14 +199,14 @@ pub(super) async fn fill_raw<'w>(
 ) -> io::Result<usize> {
     loop {
         readable(socket, input, worker).await?;
-        input.make_room(need, (&worker.pool, &worker.pending)).await;
-        let most = input.most();
+        let most = input
+            .make_room(need, (&worker.pool, &worker.pending))
+            .await?;
         let buffer = &mut input.buffer;
-        buffer.reserve(room(buffer.len(), need));
         match read_once(socket, first(buffer.spare(), most)) {
             Ok(count) => {
                 buffer.advance(count);
-                input.pace.moved(count);
+                input.moved(count);
                 return Ok(count);
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -226,12 +228,13 @@ async fn decrypt<'w>(
             Held::Nothing => readable(socket, input, worker).await?,
             Held::Some => {}
         }
-        input.make_room(need, (&worker.pool, &worker.pending)).await;
-        let most = input.most();
+        let most = input
+            .make_room(need, (&worker.pool, &worker.pending))
+            .await?;
         encrypted.take(&mut input.buffer, (&worker.pool, most))?;
         let count = input.buffer.len().saturating_sub(before);
         if count != 0 {
-            input.pace.moved(count);
+            input.moved(count);
             return Ok(count);
         }
     }
@@ -250,11 +253,9 @@ async fn readable<'w>(
     if let Some(ready) = socket.readable().now_or_never() {
         return ready;
     }
-    if input.shrink(&worker.pool) {
-        return socket.readable().await;
-    }
-    let Input { pace, .. } = input;
-    worker.pending.patiently(pace, socket.readable()).await
+    input.settle((&worker.pool, &worker.pending));
+    let keeper = input.keeper(&worker.pending);
+    keeper.patiently(socket.readable()).await
 }
 
 /// Writes all of `output` and leaves it empty.
@@ -269,16 +270,15 @@ pub(super) async fn flush(
     if let Socket::Tls(encrypted) = socket {
         return encrypt((socket, encrypted), output, patience).await;
     }
-    let mut pace = Pace::default();
     while !output.is_empty() {
         match socket.try_write(output.filled()) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(count) => {
                 output.consume(count);
-                pace.moved(count);
+                patience.moved(count);
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                patience.writable(socket, &mut pace).await?;
+                patience.writable(socket).await?;
             }
             Err(error) => return Err(error),
         }
@@ -291,25 +291,32 @@ async fn encrypt(
     output: &mut Buffer,
     patience: Patience<'_>,
 ) -> io::Result<()> {
-    let mut pace = Pace::default();
     while !output.is_empty() {
         let count = encrypted.put(output.filled())?;
         output.consume(count);
         while !encrypted.send()? {
-            patience.writable(socket, &mut pace).await?;
+            patience.writable(socket).await?;
         }
-        pace.moved(count);
+        patience.moved(count);
     }
     Ok(())
 }
 
 impl Patience<'_> {
-    async fn writable(self, socket: &Socket, pace: &mut Pace) -> io::Result<()> {
+    async fn writable(self, socket: &Socket) -> io::Result<()> {
         match self {
-            Self::Client(pending) => {
-                timeout(CLIENT_STALLED, pending.patiently(pace, socket.writable())).await?
+            Self::Client => timeout(CLIENT_STALLED, socket.writable()).await?,
+            Self::Holder(keeper) => {
+                timeout(CLIENT_STALLED, keeper.patiently(socket.writable())).await?
             }
             Self::Server => socket.writable().await,
+        }
+    }
+
+    /// The peer has taken so much.
+    fn moved(self, count: usize) {
+        if let Self::Holder(keeper) = self {
+            keeper.holder.moved(count);
         }
     }
 }
@@ -317,15 +324,9 @@ impl Patience<'_> {
 /// After a batch of `held` bytes, lets the worker's other sessions go on: a peer that always has more to read would keep the
 /// worker to itself, for reading and writing without waiting never yields.
 pub(super) async fn take_turns(held: usize) {
-    if held >= SMALLEST_READ {
+    if held >= TURN {
         tokio::task::yield_now().await;
     }
-}
-
-/// How much to make room for: grows with what has arrived, so that announcing a large message costs its sender the bytes.
-fn room(filled: usize, need: usize) -> usize {
-    need.saturating_sub(filled)
-        .clamp(SMALLEST_READ, filled.max(READ_SIZE))
 }
 
 /// No more than so much of it.

@@ -165,7 +165,7 @@ pub(super) const KEYS: &[Key] = &[
         unit: "bytes, from 16 MiB to 1 TiB",
         default: Value("\"1 GiB\""),
         example: "pending = \"4 GiB\"",
-        effect: "What all connections together may hold of messages on their way. Beyond it nothing more is read but what is small, as a greeting is, and peers for which others wait a second are disconnected, unless they move 64 KiB in each; the log says so.",
+        effect: "What all connections together may hold of messages on their way, in equal shares for the workers. Counted is, in each direction, a read and what is made of it, and what has come of a message that is not whole (above 64 KiB twice, as it comes and as it goes); not counted are the first 4 KiB of an operation while the rest is waited for. So the most is `limits.connections` × 2 × 4 KiB + `limits.pending`; beside it each worker keeps up to 8 MiB of buffers that are not in use, and one message that is larger than a sixteenth of its share may go beyond that. When it is used up, nothing more is read but what is small, as a greeting is. Connections for which others have waited a second must then move 64 KiB in a second, as much again for each 512 KiB that they hold, and all of that again for each 2 s that others have waited; those that move less are disconnected, the slowest first, and as many as it takes; the log says so. While nobody waits, anybody may be as slow as it likes. Give many times the server's `max_payload`.",
     },
     Key {
         path: "limits.connections",

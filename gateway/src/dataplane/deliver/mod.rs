@@ -70,7 +70,7 @@ async fn carry<'w>(
             }
         }
         let mut output = worker.pool.take();
-        let drained = drain(worker, session, path, (&mut input.buffer, &mut output)).await;
+        let drained = drain(worker, session, path, (input, &mut output)).await;
         worker.pool.give(output);
         match drained {
             Ok(more) => need = more,
@@ -84,12 +84,13 @@ async fn drain(
     worker: &Worker,
     session: &Session,
     path: &mut DeliverPath<'_>,
-    (input, output): (&mut Buffer, &mut Buffer),
+    (input, output): (&mut Input<'_>, &mut Buffer),
 ) -> Result<usize, Ended> {
     loop {
-        let held = input.len();
-        let batch = path.batch(input, output);
-        socket::flush(&session.client, output, Patience::Client(&worker.pending))
+        let held = input.buffer.len();
+        let batch = path.batch(&mut input.buffer, output);
+        let patience = Patience::Holder(input.passes_on(&worker.pending));
+        socket::flush(&session.client, output, patience)
             .await
             .map_err(|error| Ended::by_client(&error))?;
         path.written();
@@ -125,7 +126,7 @@ async fn announce(worker: &Worker, session: &Session) -> Result<(), Ended> {
     if told.is_err() {
         return Err(Ended::ServerMalformed);
     }
-    let patience = Patience::Client(&worker.pending);
+    let patience = Patience::Client;
     socket::flush(&session.client, &mut output, patience)
         .await
         .map_err(|error| Ended::by_client(&error))

@@ -16,7 +16,7 @@ use crate::dataplane::greet;
 use crate::dataplane::identity::Barred;
 use crate::dataplane::link::{Link, Reads, Told};
 use crate::dataplane::origin;
-use crate::dataplane::pool::BATCH_OUTPUT;
+use crate::dataplane::pool::{BATCH_OUTPUT, READ_SIZE};
 use crate::dataplane::reports::Report;
 use crate::dataplane::route_cache::RouteCache;
 use crate::dataplane::streak::Streak;
@@ -55,8 +55,8 @@ pub enum PublishBatch {
     /// Nothing can be sealed under this keyring now; wait for [`Keys::changes`](crate::keyring::Keys::changes) and try again. The
     /// message is the first that is left.
     Waits(KeyringId),
-    /// The server has not accepted the client yet, and nothing is sealed for whom it may refuse. It has been asked; the message is the
-    /// first that is left.
+    /// The server has not accepted the client yet, and nothing is sealed for whom it may refuse, nor read that is large. It has been
+    /// asked; the message is the first that is left.
     Unaccepted,
     /// The client broke the protocol; the server has been given what it ends the connection for.
     Killed,
@@ -126,6 +126,10 @@ impl<'s> PublishPath<'s> {
             }
             self.streak.end();
             match self.parser.next(rest) {
+                Ok(Step::More { need }) if self.is_early(rest, need) => {
+                    self.link.borrow_mut().refusals.ask(output);
+                    break PublishBatch::Unaccepted;
+                }
                 Ok(Step::More { need }) => break PublishBatch::More(need),
                 Ok(Step::Op { op, len }) => match self.forward(&snapshot, op, output) {
                     Ok(()) => taken = taken.saturating_add(len),
@@ -148,6 +152,12 @@ impl<'s> PublishPath<'s> {
         self.worker.lanes.borrow_mut().report();
         self.worker.meters.flush();
         ended
+    }
+
+    /// Whether more is announced than is read for whom the server may refuse: what is large and no CONNECT waits for its word.
+    fn is_early(&self, rest: &[u8], need: usize) -> bool {
+        let connects = rest.first().is_some_and(|verb| matches!(verb, b'C' | b'c'));
+        need > READ_SIZE && !connects && !self.link.borrow().refusals.has_accepted()
     }
 
     /// What the deliver direction has learned of the server since the last batch.

@@ -18,6 +18,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::wire::Buffer;
 
+use super::pace::Standing;
 use super::pending::Input;
 use super::session::{Ended, Session};
 use super::socket::{self, Patience};
@@ -57,8 +58,9 @@ async fn carry<'w>(
     let mut need = 0;
     loop {
         if session.parting.closes() {
-            return last(worker, session, path, input).await;
+            return Box::pin(last(worker, session, path, input)).await;
         }
+        input.stands(standing(session));
         let filled = tokio::select! {
             biased;
             filled = socket::fill(&session.client, input, need, worker) => filled?,
@@ -83,6 +85,14 @@ async fn carry<'w>(
             ControlFlow::Break(ended) => return Ok(ended),
         }
         silent &= input.buffer.len() == held;
+    }
+}
+
+fn standing(session: &Session) -> Standing {
+    if session.link.borrow().refusals.has_accepted() {
+        Standing::Known
+    } else {
+        Standing::Stranger
     }
 }
 

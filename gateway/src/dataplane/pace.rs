@@ -1,0 +1,561 @@
+//! The pace that holders of room must keep while others wait for it.
+//!
+//! Nobody is asked for anything while nobody waits. Then a holder is judged by what its peer has moved in the time that the gateway
+//! waited for it: the more room it holds, and the longer others have waited meanwhile, the more that must be. Those that fall short are
+//! called back, the slowest first, and as many as it takes to serve all who wait.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::metrics::{self, Gauge};
+
+use super::room::Overdraws;
+
+/// How long others may wait before a holder is judged.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How much of the time that is spent on its peer is not counted: networks pause.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// Bytes in a second that are demanded of the smallest holder.
+const RATE: u64 = 64 * 1024;
+
+/// As much again is demanded for each so many bytes of room.
+const BYTES_STEP: u64 = 512 * 1024;
+
+/// And all of that again for each such time in which others have waited.
+const TIME_STEP: Duration = Duration::from_secs(2);
+
+/// Who holds so many bytes and wants more comes as much later as if it had come a second later.
+const BYTES_LATER: u64 = 8 * 1024;
+
+/// How often, at most, holders are looked at.
+pub(super) const LOOK: Duration = Duration::from_millis(100);
+
+/// One look serves all who wait.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// A holder kept room that others waited for, and moved too little.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("given up: it was slow while others waited for memory")]
+pub(super) struct Shed;
+
+/// What room there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// For a read and what a batch makes of it.
+    Slot,
+    /// For one small read.
+    Reserve,
+    /// For operations that are not whole.
+    Loan,
+}
+
+/// What one direction of a session holds, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Held {
+    pub(super) slot: usize,
+    pub(super) reserve: usize,
+    pub(super) loan: usize,
+}
+
+/// What is known of a peer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It is a server, or a client that a server has accepted.
+    #[default]
+    Known,
+    /// No server has accepted it: it gives way to everybody else, at once.
+    Stranger,
+}
+
+/// What a peer has done since room was taken for it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pace {
+    moved: u64,
+    /// For how long the gateway waited for it.
+    idle: Duration,
+}
+
+/// One direction of a session, as one that holds room.
+#[derive(Default)]
+pub(super) struct Holder {
+    held: Cell<Held>,
+    pace: Cell<Pace>,
+    standing: Cell<Standing>,
+    /// For how long others had waited when it took room.
+    begun: Cell<Duration>,
+    /// Since when the gateway waits for its peer.
+    since: Cell<Option<Instant>>,
+    /// Since when it waits for more room itself.
+    queued: Cell<Option<Instant>>,
+    called: Cell<bool>,
+    wake: Notify,
+    /// Where it is among the watched.
+    place: Cell<usize>,
+}
+
+/// Those whose room can be called back, and how long it has been waited for.
+pub(super) struct Holders {
+    watched: RefCell<Vec<Rc<Holder>>>,
+    waiting: Cell<usize>,
+    /// When the first of those that wait began to.
+    since: Cell<Instant>,
+    /// For how long somebody waited, before that.
+    waited: Cell<Duration>,
+    looked: Cell<Option<Instant>>,
+    gauge: Gauge,
+}
+
+/// What a holder waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WaitsFor {
+    /// Its peer, which is to move.
+    Peer,
+    /// More room.
+    Room,
+}
+
+/// Who holds what, towards a peer that is waited for.
+#[derive(Clone, Copy)]
+pub(super) struct Keeper<'a> {
+    pub(super) holders: &'a Holders,
+    pub(super) holder: &'a Rc<Holder>,
+    pub(super) held: Held,
+}
+
+impl Held {
+    const fn all(self) -> usize {
+        self.slot
+            .saturating_add(self.reserve)
+            .saturating_add(self.loan)
+    }
+
+    const fn of(self, kind: Kind) -> usize {
+        match kind {
+            Kind::Slot => self.slot,
+            Kind::Reserve => self.reserve,
+            Kind::Loan => self.loan,
+        }
+    }
+}
+
+/// How many bytes in a second a peer must move that is lent so much, when others have waited for so long.
+fn demanded(held: usize, kept: Duration) -> u64 {
+    let held = u64::try_from(held).unwrap_or(u64::MAX);
+    let by_size = RATE.saturating_add(times(RATE, held, BYTES_STEP));
+    by_size.saturating_add(times(by_size, millis(kept), millis(TIME_STEP)))
+}
+
+/// `what` times `part` over `whole`.
+fn times(what: u64, part: u64, whole: u64) -> u64 {
+    let all = u128::from(what).saturating_mul(u128::from(part));
+    let share = all.checked_div(u128::from(whole)).unwrap_or(all);
+    u64::try_from(share).unwrap_or(u64::MAX)
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Pace {
+    /// How much of a thousand parts of what is demanded it has moved; `None` when that is all of it, or not asked yet.
+    fn shortfall(self, held: usize, kept: Duration) -> Option<u64> {
+        let judged = self.idle.checked_sub(PAUSE)?;
+        if kept < PATIENCE {
+            return None;
+        }
+        let owed = times(demanded(held, kept), millis(judged), 1000);
+        (self.moved < owed).then(|| times(self.moved, 1000, owed))
+    }
+}
+
+impl Holder {
+    /// It takes room, and held none.
+    pub(super) fn begin(&self, holders: &Holders) {
+        self.begun.set(holders.waited());
+    }
+
+    /// It has given all room back.
+    pub(super) fn end(&self) {
+        self.pace.take();
+        self.called.set(false);
+        self.queued.set(None);
+    }
+
+    /// It is judged by what comes now: another peer is waited for than before, or more depends on this one.
+    pub(super) fn turn(&self) {
+        self.pace.take();
+    }
+
+    /// The peer has sent or taken so much.
+    pub(super) fn moved(&self, bytes: usize) {
+        let pace = self.pace.get();
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        let moved = pace.moved.saturating_add(bytes);
+        self.pace.set(Pace { moved, ..pace });
+    }
+
+    pub(super) fn stands(&self, standing: Standing) {
+        self.standing.set(standing);
+    }
+
+    /// Its turn among those that wait for room. Whoever has kept the gateway waiting comes as much later, and so does who holds much: the
+    /// quick and the small do not wait for a crowd of others, and these not for ever.
+    pub(super) fn turn_at(&self, held: Held) -> Instant {
+        let queued = self.queued.get().unwrap_or_else(Instant::now);
+        self.queued.set(Some(queued));
+        let held = u64::try_from(held.all()).unwrap_or(u64::MAX);
+        let held = Duration::from_millis(times(1000, held, BYTES_LATER));
+        let later = self.pace.get().idle.saturating_add(held);
+        queued.checked_add(later).unwrap_or(queued)
+    }
+
+    /// It has got what it waited for.
+    pub(super) fn served(&self, overdraws: Overdraws) {
+        self.queued.set(None);
+        if overdraws == Overdraws::Yes {
+            self.turn();
+        }
+    }
+
+    /// Until its room is called back.
+    pub(super) async fn called(&self) {
+        while !self.called.get() {
+            self.wake.notified().await;
+        }
+    }
+
+    fn idle(&self, now: Instant) -> Duration {
+        let since = self.since.get();
+        let now = since.map_or(Duration::ZERO, |since| now.duration_since(since));
+        self.pace.get().idle.saturating_add(now)
+    }
+
+    fn shortfall(&self, now: Instant, waited: Duration) -> Option<u64> {
+        match self.standing.get() {
+            Standing::Stranger => Some(0),
+            Standing::Known => {
+                let idle = self.idle(now);
+                let kept = waited.saturating_sub(self.begun.get());
+                let pace = self.pace.get();
+                Pace { idle, ..pace }.shortfall(self.held.get().all(), kept)
+            }
+        }
+    }
+}
+
+impl Holders {
+    pub(super) fn new() -> Self {
+        Self {
+            watched: RefCell::default(),
+            waiting: Cell::new(0),
+            since: Cell::new(Instant::now()),
+            waited: Cell::new(Duration::ZERO),
+            looked: Cell::new(None),
+            gauge: metrics::pending_waiting(),
+        }
+    }
+
+    /// For how long somebody has waited for room by now; stands still while nobody does.
+    fn waited(&self) -> Duration {
+        let now = match self.waiting.get() {
+            0 => Duration::ZERO,
+            _ => self.since.get().elapsed(),
+        };
+        self.waited.get().saturating_add(now)
+    }
+
+    /// Calls back what `caller`, and whoever else waits, need of this kind; from those that fall short.
+    pub(super) fn call_back(&self, (kind, needed): (Kind, usize), caller: &Rc<Holder>) {
+        let now = Instant::now();
+        let fresh = |looked: Instant| now.duration_since(looked) < LOOK_AGAIN;
+        if self.looked.get().is_some_and(fresh) {
+            return;
+        }
+        self.looked.set(Some(now));
+        let waited = self.waited();
+        let alone = self.waiting.get() <= 1;
+        let mut needed = needed;
+        let mut slow = Vec::new();
+        for holder in self.watched.borrow().iter() {
+            let gives = holder.held.get().of(kind);
+            if holder.called.get() {
+                needed = needed.saturating_sub(gives);
+            } else if gives == 0 || alone && Rc::ptr_eq(holder, caller) {
+            } else if let Some(moved) = holder.shortfall(now, waited) {
+                slow.push((moved, Rc::clone(holder)));
+            }
+        }
+        slow.sort_by_key(|(moved, _holder)| *moved);
+        for (_moved, holder) in slow {
+            if needed == 0 {
+                break;
+            }
+            needed = needed.saturating_sub(holder.held.get().of(kind));
+            holder.called.set(true);
+            holder.wake.notify_one();
+        }
+    }
+}
+
+impl Keeper<'_> {
+    /// Waits for a peer, unless the room that is held for it is called back.
+    ///
+    /// # Errors
+    /// [`Shed`] among those of `peer`.
+    pub(super) async fn patiently<T>(
+        self,
+        peer: impl Future<Output = io::Result<T>>,
+    ) -> io::Result<T> {
+        if self.held == Held::default() {
+            return peer.await;
+        }
+        let _watched = Watched::new(self, WaitsFor::Peer);
+        // Though the peer may have moved by now: one that drips always has.
+        tokio::select! {
+            biased;
+            () = self.holder.called() => Err(shed()),
+            done = peer => done,
+        }
+    }
+}
+
+pub(super) fn shed() -> io::Error {
+    io::Error::new(io::ErrorKind::OutOfMemory, Shed)
+}
+
+/// A holder that can be called back while this lives; also when nobody waits for the end of that.
+pub(super) struct Watched<'a>(Keeper<'a>);
+
+impl<'a> Watched<'a> {
+    pub(super) fn new(keeper: Keeper<'a>, waits_for: WaitsFor) -> Self {
+        let holder = keeper.holder;
+        holder.held.set(keeper.held);
+        let since = (waits_for == WaitsFor::Peer).then(Instant::now);
+        holder.since.set(since);
+        let mut watched = keeper.holders.watched.borrow_mut();
+        holder.place.set(watched.len());
+        watched.push(Rc::clone(holder));
+        Self(keeper)
+    }
+}
+
+impl Drop for Watched<'_> {
+    fn drop(&mut self) {
+        let Keeper {
+            holders, holder, ..
+        } = self.0;
+        let idle = holder.idle(Instant::now());
+        holder.since.set(None);
+        let pace = holder.pace.get();
+        holder.pace.set(Pace { idle, ..pace });
+        let mut watched = holders.watched.borrow_mut();
+        let place = holder.place.get();
+        if place < watched.len() {
+            drop(watched.swap_remove(place));
+        }
+        if let Some(moved) = watched.get(place) {
+            moved.place.set(place);
+        }
+    }
+}
+
+/// One that waits for room.
+pub(super) struct Waiting<'a>(&'a Holders);
+
+impl<'a> Waiting<'a> {
+    pub(super) fn new(holders: &'a Holders) -> Self {
+        if holders.waiting.get() == 0 {
+            holders.since.set(Instant::now());
+        }
+        holders.waiting.set(holders.waiting.get().saturating_add(1));
+        holders.gauge.increment(1.0);
+        Self(holders)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let holders = self.0;
+        let waited = holders.waited();
+        holders.since.set(Instant::now());
+        holders.waited.set(waited);
+        holders.waiting.set(holders.waiting.get().saturating_sub(1));
+        holders.gauge.decrement(1.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt as _;
+
+    const KIB: usize = 1024;
+    const MIB: usize = 1024 * KIB;
+
+    const fn secs(secs: u64) -> Duration {
+        Duration::from_secs(secs)
+    }
+
+    fn pace(moved: usize, idle: Duration) -> Pace {
+        let moved = u64::try_from(moved).unwrap();
+        Pace { moved, idle }
+    }
+
+    #[test]
+    fn more_is_demanded_of_who_holds_more_and_of_who_has_held_it_longer() {
+        assert_eq!(demanded(0, Duration::ZERO), RATE);
+        assert_eq!(demanded(512 * KIB, Duration::ZERO), 2 * RATE);
+        assert_eq!(demanded(2 * MIB, Duration::ZERO), 5 * RATE);
+        assert_eq!(demanded(0, secs(2)), 2 * RATE);
+        assert_eq!(demanded(2 * MIB, secs(6)), 20 * RATE);
+        assert_eq!(demanded(usize::MAX, Duration::MAX), u64::MAX);
+    }
+
+    #[test]
+    fn pace_is_judged_once_others_have_waited_a_second_and_the_peer_has_paused() {
+        let idle = pace(0, secs(60));
+        assert_eq!(idle.shortfall(1, Duration::from_millis(999)), None);
+        assert_eq!(idle.shortfall(1, secs(1)), Some(0));
+        assert_eq!(pace(0, PAUSE).shortfall(MIB, secs(60)), None);
+        // What the gateway did not wait for is nobody's fault, however long others have waited.
+        assert_eq!(pace(1, Duration::ZERO).shortfall(64 * MIB, secs(60)), None);
+    }
+
+    #[test]
+    fn slower_of_two_falls_shorter_and_the_larger_of_two_that_are_as_fast() {
+        let time = secs(5);
+        let slow = pace(100 * KIB, time).shortfall(MIB, time);
+        let faster = pace(200 * KIB, time).shortfall(MIB, time);
+        let larger = pace(200 * KIB, time).shortfall(2 * MIB, time);
+        assert!(slow < faster && larger < faster && larger.is_some());
+        assert_eq!(pace(10 * MIB, time).shortfall(2 * MIB, time), None);
+    }
+
+    /// When a peer that moves so many bytes in a second, all the time waited for and holding what it has moved twice, may be given up.
+    fn lasts(rate: usize) -> Option<u64> {
+        (1..60).find(|&s: &u64| {
+            let moved = rate.saturating_mul(usize::try_from(s).unwrap());
+            pace(moved, secs(s))
+                .shortfall(moved.saturating_mul(2), secs(s))
+                .is_some()
+        })
+    }
+
+    #[test]
+    fn who_drips_above_the_least_rate_lasts_no_longer_than_others_wait() {
+        for rate in [1, 64, 72, 80] {
+            assert_eq!(lasts(rate * KIB), Some(1), "{rate}");
+        }
+        assert!(lasts(MIB) > Some(1));
+    }
+
+    fn held(loan: usize) -> Held {
+        Held {
+            loan,
+            ..Held::default()
+        }
+    }
+
+    /// Holders of a MiB each whose peers do nothing, as futures that end when they are called back.
+    fn idle<'a>(
+        holders: &'a Holders,
+        all: &'a [Rc<Holder>],
+    ) -> Vec<std::pin::Pin<Box<dyn Future<Output = io::Result<()>> + 'a>>> {
+        let one = |holder| -> std::pin::Pin<Box<dyn Future<Output = io::Result<()>> + 'a>> {
+            let keeper = Keeper {
+                holders,
+                holder,
+                held: held(MIB),
+            };
+            Box::pin(keeper.patiently(std::future::pending()))
+        };
+        let mut idle: Vec<_> = all.iter().map(one).collect();
+        for one in &mut idle {
+            assert!(one.as_mut().now_or_never().is_none());
+        }
+        idle
+    }
+
+    fn called(all: &[Rc<Holder>]) -> Vec<usize> {
+        let called = all.iter().enumerate().filter(|(_, one)| one.called.get());
+        called.map(|(number, _)| number).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn as_many_are_called_back_as_it_takes_and_the_slowest_first() {
+        let holders = Holders::new();
+        let all: Vec<Rc<Holder>> = (0..5).map(|_| Rc::default()).collect();
+        let peers = idle(&holders, &all);
+        let caller = Rc::default();
+        all.iter()
+            .zip([40, 0, 30, 10, 60_000])
+            .for_each(|(one, kib)| one.moved(kib * KIB));
+        tokio::time::advance(secs(60)).await;
+        holders.call_back((Kind::Loan, 2 * MIB), &caller);
+        assert_eq!(called(&all), [0_usize; 0], "nobody has waited");
+        let _waits = Waiting::new(&holders);
+        tokio::time::advance(secs(2)).await;
+        holders.call_back((Kind::Slot, 2 * MIB), &caller);
+        assert_eq!(called(&all), [0_usize; 0], "none of them has a slot");
+        tokio::time::advance(LOOK).await;
+        holders.call_back((Kind::Loan, MIB + 1), &caller);
+        assert_eq!(called(&all), [1, 3]);
+        tokio::time::advance(LOOK).await;
+        holders.call_back((Kind::Loan, 2 * MIB), &caller);
+        assert_eq!(called(&all), [1, 3], "what is called back is on its way");
+        tokio::time::advance(LOOK).await;
+        holders.call_back((Kind::Loan, 100 * MIB), &caller);
+        assert_eq!(called(&all), [0, 1, 2, 3], "one of them keeps its pace");
+        for (number, peer) in peers.into_iter().enumerate() {
+            assert_eq!(peer.now_or_never().is_some(), number != 4);
+        }
+        assert!(holders.watched.borrow().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn strangers_give_way_at_once_and_before_others() {
+        let holders = Holders::new();
+        let all: Vec<Rc<Holder>> = (0..2).map(|_| Rc::default()).collect();
+        all[1].stands(Standing::Stranger);
+        let _peers = idle(&holders, &all);
+        let _waits = Waiting::new(&holders);
+        holders.call_back((Kind::Loan, 2 * MIB), &Rc::default());
+        assert_eq!(called(&all), [1]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_called_back_is_given_up_although_it_moves_again() {
+        let holders = Holders::new();
+        let holder = Rc::<Holder>::default();
+        holder.called.set(true);
+        let keeper = Keeper {
+            holders: &holders,
+            holder: &holder,
+            held: held(1),
+        };
+        let ready = std::future::ready(Ok(()));
+        let given_up = keeper.patiently(ready).await.map_err(|error| error.kind());
+        assert_eq!(given_up, Err(io::ErrorKind::OutOfMemory));
+        holder.end();
+        let ready = std::future::ready(Ok(()));
+        assert!(keeper.patiently(ready).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_alone_for_more_is_not_called_back_for_itself() {
+        let holders = Holders::new();
+        let all = [Rc::<Holder>::default()];
+        let _peers = idle(&holders, &all);
+        let _waits = Waiting::new(&holders);
+        tokio::time::advance(secs(60)).await;
+        holders.call_back((Kind::Loan, MIB), &all[0]);
+        assert_eq!(called(&all), [0_usize; 0]);
+    }
+}
