@@ -206,13 +206,7 @@ impl Gateway {
         claim: Option<&mut Claim>,
         clock: &Clock,
     ) -> Result<Self, StartError> {
-        envelope::self_test()?;
-        process::lock_memory(checked.lock_memory)?;
-        let config = message_path(checked)?;
-        let certificates = Arc::new(Certificates::load(&config, clock)?);
-        if let Some((_key, error)) = examine::administration(checked).next() {
-            return Err(error.into());
-        }
+        let (config, certificates) = judge(checked, clock)?;
         let Begun {
             keys,
             rotation,
@@ -224,7 +218,7 @@ impl Gateway {
             claim.take_admin()
         });
         let dataplane = Dataplane::start(
-            process::fitted(config),
+            process::fitted(*config),
             inherited,
             (Arc::clone(&keys), certificates.tls()),
             clock.clone(),
@@ -318,6 +312,21 @@ impl Gateway {
         self.seat.leave().await;
         tracing::info!("stopped");
         stopped
+    }
+}
+
+/// Everything that can go wrong before the state directory is touched.
+fn judge(
+    checked: &Checked,
+    clock: &Clock,
+) -> Result<(Box<dataplane::Config>, Arc<Certificates>), StartError> {
+    envelope::self_test()?;
+    process::lock_memory(checked.lock_memory)?;
+    let config = Box::new(message_path(checked)?);
+    let certificates = Arc::new(Certificates::load(&config, clock)?);
+    match examine::administration(checked).next() {
+        Some((_key, error)) => Err(error.into()),
+        None => Ok((config, certificates)),
     }
 }
 
