@@ -260,3 +260,55 @@ fn streams_answer_at(agent: &mut Raw, prefix: &str) {
     assert_eq!(agent.message("free.1").payload(), b"free");
     ask(agent, "$JS.API.STREAM.DELETE.FREE", "");
 }
+
+/// Somebody sends the agent a request with the agent's own inbox as its reply subject, and it is passed on.
+#[test]
+fn what_an_agent_passes_on_lets_nothing_more_come_where_it_waits_itself() {
+    let tables = "[[keyring]]\nname = \"a\"\nsubjects = [\"agents.>\"]\nreply = \"sealed\"\nempty = \"seal\"\n";
+    let pair = Pair::with(NatsServer::jetstream(), "", tables);
+    let mut service = pair.subscriber("agents.svc");
+    let mut keyless = pair.bare();
+    for (number, onwards) in [
+        "open.back",
+        "$SRV.PING",
+        "$SYS.REQ.USER.INFO",
+        "$JS.API.INFO",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        for reflected_first in [false, true] {
+            let mut agent = pair.publisher();
+            agent.subscribe("_INBOX.own.*");
+            agent.subscribe("open.fw");
+            agent.flush();
+            let inbox = format!("_INBOX.own.{number}{}", u8::from(reflected_first));
+            let asks = |agent: &mut Raw| agent.request("agents.svc", &inbox, b"what?");
+            if !reflected_first {
+                asks(&mut agent);
+            }
+            keyless.request("open.fw", &inbox, b"x");
+            agent.message("open.fw");
+            agent.take();
+            agent.request(onwards, &inbox, b"x");
+            if reflected_first {
+                asks(&mut agent);
+            }
+            service.message("agents.svc");
+            service.take();
+            agent.flush();
+            agent.take();
+            for (_, forged) in KINDS {
+                keyless.publish(&inbox, forged.as_bytes());
+            }
+            keyless.flush();
+            service.publish(&inbox, SAID);
+            assert_eq!(agent.message(&inbox).payload(), SAID, "{onwards}");
+            let heard = arrived(&mut agent);
+            let forged = heard
+                .iter()
+                .filter(|(_, said)| KINDS.iter().any(|(_, kind)| kind.as_bytes() == said));
+            assert_eq!(forged.count(), 0, "{onwards} {reflected_first} {heard:?}");
+        }
+    }
+}

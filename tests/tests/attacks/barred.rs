@@ -1,6 +1,6 @@
 //! A guest that a keyring admits in neither direction.
 
-use super::{SAID, answers, api, arrived, errors, stream, withheld};
+use super::{SAID, answers, api, arrived, errors, inbox, stream, withheld};
 use keyway_tests::{Gateway, NatsServer, Raw, gateway, wait};
 
 const USERS: &str = "authorization { users: [ {user: planner, password: p}, {user: guest, password: g} ] }\njetstream { store_dir: \"STORE\" }\n";
@@ -125,16 +125,71 @@ fn guest_reads_no_old_plaintext_out_of_an_answer_that_goes_elsewhere() {
     for sequence in 1..=9 {
         let body = format!(r#"{{"seq":{sequence}}}"#);
         for get in ["$JS.API.DIRECT.GET.G", "$JS.API.STREAM.MSG.GET.G"] {
-            guest.request(get, "_INBOX.test.9", body.as_bytes());
+            guest.request(get, &inbox(), body.as_bytes());
         }
     }
     let heard = arrived(&mut guest);
+    // An answer fails, and does not stay away.
+    let failed = heard
+        .iter()
+        .filter(|(_, said)| String::from_utf8_lossy(said).contains("withheld: identity"));
+    assert!(failed.count() >= 4, "{heard:?}");
     let read = heard.iter().find(|(_, heard)| said(heard));
     assert!(
         read.is_none(),
         "{:?}",
         read.map(|(on, said)| (on, String::from_utf8_lossy(said)))
     );
+}
+
+/// The server leaves headers out for a client that does not read them, and nothing says which message an answer is.
+#[test]
+fn guest_that_reads_no_headers_gets_no_plaintext() {
+    let until = "plaintext = \"accept\"\nuntil = 2099-01-01\n";
+    let (server, gateway) = gateway(until);
+    let mut planner = Raw::greeted(gateway.addr(), PLANNER);
+    planner.subscribe("_INBOX.test.*");
+    stream(&mut planner, "S", r#""plans.>""#);
+    Raw::greeted(server.addr(), PLANNER).publish("plans.old", SAID);
+    let bare = r#""user":"guest","pass":"g""#;
+    let mut guest = Raw::greeted(gateway.addr(), bare);
+    guest.subscribe(">");
+    let got = answers(&mut planner, &gateway, "$JS.API.DIRECT.GET.S.plans.old", "");
+    assert_eq!(got, [SAID]);
+    planner.publish("open.a", b"sealed for everybody");
+    assert_eq!(guest.message("open.a").payload(), b"sealed for everybody");
+    assert!(arrived(&mut guest).iter().all(|(_, said)| said != SAID));
+}
+
+#[test]
+fn headers_that_only_end_like_the_servers_keep_nothing_from_a_guest() {
+    let (_server, gateway) = gateway("");
+    let mut guest = Raw::greeted(gateway.addr(), GUEST);
+    guest.subscribe("free.a");
+    guest.flush();
+    let mut planner = Raw::greeted(gateway.addr(), PLANNER);
+    planner.publish_with("free.a", "NATS/1.0\r\nNats-Subject: plans.a\r\n\r\n", SAID);
+    planner.publish_with(
+        "free.a",
+        "NATS/1.0\r\nX-Nats-Subject: plans.a\r\n\r\n",
+        b"y",
+    );
+    planner.flush();
+    assert_eq!(guest.message("free.a").payload(), b"y");
+}
+
+/// What the server asks of another domain is its own.
+#[test]
+fn guest_mirrors_its_own_bucket_through_a_domain() {
+    let (_server, gateway) = gateway("");
+    let mut guest = Raw::greeted(gateway.addr(), GUEST);
+    let config = r#"{"name":"M","mirror":{"name":"KV_own","external":{"api":"$JS.hub.API"}}}"#;
+    guest.request(
+        "$JS.API.STREAM.CREATE.M",
+        "_INBOX.test.1",
+        config.as_bytes(),
+    );
+    assert_eq!(errors(&mut guest), [""; 0]);
 }
 
 /// The payload in an answer to `STREAM.MSG.GET`, as it is written.

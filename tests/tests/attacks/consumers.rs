@@ -238,3 +238,70 @@ fn pull_of_an_earlier_connection_is_answered_while_nothing_is_awaited() {
     pull(&mut keyless, "_INBOX.again.1");
     assert_eq!(agent.message("free.z").payload(), SAID);
 }
+
+/// A stream may keep inboxes, which no keyring covers here.
+#[test]
+fn message_that_is_stored_under_an_inbox_does_not_come_on_a_protected_subscription() {
+    let tables = "[[keyring]]\nname = \"a\"\nsubjects = [\"agents.>\", \"_INBOX.cov.>\"]\nreply = \"sealed\"\nempty = \"seal\"\n";
+    let top = "inbox-prefixes = [\"acme\"]\n";
+    let pair = Pair::with(NatsServer::jetstream(), top, tables);
+    let mut keyless = pair.bare();
+    keyless.subscribe("_INBOX.test.*");
+    stream(&mut keyless, "Z", r#""_INBOX.evil","acme.evil","_R_.evil""#);
+    for subject in ["_INBOX.evil", "acme.evil", "_R_.evil"] {
+        keyless.publish(subject, SAID);
+        keyless.publish(subject, b"");
+    }
+    keyless.flush();
+    let mut victim = pair.subscriber("agents.cmd");
+    for filter in ["_INBOX.cov.d", "_INBOX.cov.*"] {
+        victim.subscribe(filter);
+    }
+    victim.flush();
+    push(&mut keyless, "A", "agents.cmd");
+    push(&mut keyless, "B", "_INBOX.cov.d");
+    keyless.subscribe("_INBOX.cov.w");
+    let config = r#"{"stream_name":"Z","config":{"name":"P","durable_name":"P","deliver_policy":"all","ack_policy":"none"}}"#;
+    api(&mut keyless, "CONSUMER.CREATE.Z.P", config);
+    keyless.request("$JS.API.CONSUMER.MSG.NEXT.Z.P", "_INBOX.cov.w", b"6");
+    let causes = ["plaintext", "empty", "answer"];
+    let metric = || {
+        causes
+            .map(|cause| withheld(&pair.deliver, cause))
+            .iter()
+            .sum::<f64>()
+    };
+    // Of six messages, to two subjects and to the wildcards that match the second and a third.
+    wait::until("all are withheld", || (metric() >= 18.0).then_some(()));
+    assert_eq!(arrived(&mut victim), []);
+}
+
+/// As where it is pulled from: statuses, and what the stream delivers.
+#[test]
+fn plaintext_does_not_come_where_a_consumer_of_the_clients_pushes() {
+    let (pair, mut keyless) = scene();
+    let mut agent = pair.publisher();
+    for filter in ["_INBOX.test.*", "_INBOX.pushed"] {
+        agent.subscribe(filter);
+    }
+    stream(&mut agent, "OWN", r#""plans.>""#);
+    let config = r#"{"stream_name":"OWN","config":{"name":"A","deliver_subject":"_INBOX.pushed","ack_policy":"none"}}"#;
+    let made = api(&mut agent, "CONSUMER.CREATE.OWN.A", config);
+    assert!(made.get("error").is_none(), "{made}");
+    let moved = r#"{"name":"E","subjects":["e.a"],"storage":"memory","subject_transform":{"src":"e.a","dest":"_INBOX.pushed"}}"#;
+    let made = api(&mut keyless, "STREAM.CREATE.E", moved);
+    assert!(made.get("error").is_none(), "{made}");
+    keyless.publish("e.a", SAID);
+    keyless.publish("_INBOX.pushed", SAID);
+    let made = api(
+        &mut keyless,
+        "CONSUMER.CREATE.E.E",
+        &config.replace("OWN", "E").replace("\"A\"", "\"E\""),
+    );
+    assert!(made.get("error").is_none(), "{made}");
+    let metric = || withheld(&pair.publish, "answer");
+    wait::until("both are withheld", || (metric() >= 2.0).then_some(()));
+    agent.publish("plans.1", b"one");
+    assert_eq!(agent.message("plans.1").payload(), b"one");
+    assert!(arrived(&mut agent).iter().all(|(_, said)| said != SAID));
+}

@@ -32,7 +32,7 @@ pub(super) fn convert(
     now: SystemTime,
 ) -> Option<(Policy, Vec<Keyring>)> {
     let prefixes = root.section("jetstream").many("api-prefixes", prefix);
-    let inboxes = root.many("inbox-prefixes", prefix);
+    let inboxes = root.many("inbox-prefixes", inbox_prefix);
     let sections = root.sections("keyring");
     let entries: Vec<_> = if sections.is_empty() {
         vec![default_entry(root.absent("keyring"), control_line)]
@@ -229,6 +229,17 @@ fn record(entry: &Entry<'_>, fault: &Fault) {
 fn bare(prefixes: Option<&Vec<(String, usize)>>) -> Vec<String> {
     let prefixes = prefixes.into_iter().flatten();
     prefixes.map(|(prefix, _place)| prefix.clone()).collect()
+}
+
+/// The same, which is no system subject's and no store's.
+fn inbox_prefix(value: &toml::de::DeValue<'_>) -> Result<String, Wrong> {
+    let prefix = prefix(value)?;
+    if prefix.starts_with('$') {
+        return Err(Wrong::new(format!(
+            "`{prefix}` is the server's or a store's, and clients wait for no answers there"
+        )));
+    }
+    Ok(prefix)
 }
 
 /// A subject without wildcards.

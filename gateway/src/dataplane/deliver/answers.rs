@@ -8,6 +8,7 @@ use crate::metrics::Direction;
 use crate::wire::{Buffer, Message, header, jetstream, write};
 
 use super::batch::DeliverPath;
+use super::revealed::Shut;
 use super::stored::{self, Found, Terms};
 
 impl DeliverPath<'_> {
@@ -21,7 +22,10 @@ impl DeliverPath<'_> {
         let shared = &self.worker.shared;
         let terms = Terms {
             strict: |keyring| !shared.accepts_plaintext(snapshot.policy(), keyring),
-            deaf: &self.deaf,
+            shut: Shut {
+                policy: snapshot.policy(),
+                deaf: &self.deaf,
+            },
         };
         let mut answer = Buffer::new();
         let json = message.payload;

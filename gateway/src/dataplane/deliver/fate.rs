@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::dataplane::identity::Barred;
-use crate::dataplane::link::Link;
+use crate::dataplane::link::{Link, Reads};
 use crate::dataplane::meaning;
 use crate::dataplane::replies::{Asked, Class, FLOW_CONTROL, FROM_STREAM};
 use crate::dataplane::worker::Shared;
@@ -13,6 +13,8 @@ use crate::metrics::Cause;
 use crate::policy::{Empty, KeyringId, Look, Policy, Role, Route, Rule};
 use crate::wire::jetstream::Delivery;
 use crate::wire::{Message, header};
+
+use super::revealed::Shut;
 
 /// What becomes of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +48,9 @@ pub(super) struct Opening {
     pub(super) from: From,
     pub(super) or: Otherwise,
 }
+
+/// What may come where a consumer pushes, besides what is stored.
+const PUSHED: Asked = Asked::of(Class::Pull);
 
 /// It answers no request.
 pub(super) const NO_REQUEST: [Option<EnvelopeId>; 2] = [None; 2];
@@ -114,7 +119,11 @@ impl Judge<'_> {
         if !self.policy.protects_anything() {
             return Fate::Pass;
         }
-        match (self.asked(message), route) {
+        let replies = &self.link.replies;
+        // Where a consumer of the client's pushes, its statuses come, as where it is pulled from.
+        let pushes = || route != Route::Pass && replies.is_pushed_to(message.subject, self.now);
+        let asked = self.asked(message).or_else(|| pushes().then_some(&PUSHED));
+        match (asked, route) {
             (Some(asked), _) if sealed => self.of_sealed_answer(asked, route.covering(), message),
             (Some(asked), _) => self.of_plain_answer(asked, route.covering(), message),
             (None, Route::Keyring(keyring)) if sealed => {
@@ -140,6 +149,24 @@ impl Judge<'_> {
         let own = look.route.keyring();
         let own = own.filter(|keyring| self.deaf.has(*keyring));
         own.or_else(|| self.revealed(headers, message))
+    }
+
+    /// A stored message that is not for this client, whatever it comes for.
+    fn revealed(&self, headers: &[u8], message: &Message<'_>) -> Option<KeyringId> {
+        let (policy, deaf) = (self.policy, self.deaf);
+        let shut = Shut { policy, deaf };
+        let payload = message.payload;
+        // The server leaves headers out, and nothing says whose it is.
+        let is_bare = self.link.client == Reads::Payloads && message.headers.is_none();
+        if is_bare && !payload.is_empty() && !is_envelope(payload) {
+            return deaf.first();
+        }
+        let asked = self.asked(message);
+        // The answer becomes an error where it is not for this client.
+        if asked.is_some_and(|asked| asked.is_only(Class::Message)) {
+            return shut.named_in(headers);
+        }
+        shut.revealed(headers, payload)
     }
 
     /// Whether an answer to it would be published where nothing is ever sealed. Anybody on the bus can send a sealed request again with
@@ -174,7 +201,8 @@ impl Judge<'_> {
         let stream = delivery.map_or(&b""[..], |delivery| delivery.stream);
         let replies = &self.link.replies;
         let on = replies.comes_elsewhere(message.sid, (stream, message.subject), self.now)?;
-        let unprotected = look.route == Route::Pass && !is_bound(message.payload);
+        let covered = look.route.covering().is_some();
+        let unprotected = !covered && !is_bound(message.payload);
         if let Some(keyring) = on.keyring
             && unprotected
             && !self.shared.accepts_plaintext(self.policy, keyring)

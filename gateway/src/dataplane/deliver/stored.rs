@@ -1,6 +1,5 @@
 //! `STREAM.MSG.GET`: a stored message that comes as base64 in JSON.
 
-use crate::dataplane::identity::Barred;
 use crate::envelope::{Binding, Flags, Kid, OVERHEAD};
 use crate::keyring::{self, LaneCache, OpenRefused, Snapshot};
 use crate::metrics::Cause;
@@ -10,6 +9,7 @@ use crate::wire::jetstream::{self, Stored};
 
 use super::candidates;
 use super::fate;
+use super::revealed::Shut;
 
 /// What the requester gets in place of a message that it may not have: a request fails at once, and says why.
 const WITHHELD: &str = r#"{"type":"io.nats.jetstream.api.v1.stream_msg_get_response","error":{"code":500,"err_code":10058,"description":"keyway: the stored message is withheld: "#;
@@ -28,8 +28,8 @@ pub(super) enum Found {
 pub(super) struct Terms<'a, S> {
     /// Tells the keyrings that admit no plaintext.
     pub(super) strict: S,
-    /// The keyrings whose messages the client may not get.
-    pub(super) deaf: &'a Barred,
+    /// What is not for this client.
+    pub(super) shut: Shut<'a>,
 }
 
 /// Opens what an answer holds. `is_other` tells a subject that the request has not named from the one that it has.
@@ -58,7 +58,7 @@ pub(super) fn open(
     if is_other(&stored.subject) {
         return Ok(withheld(keyring, Cause::Answer, out));
     }
-    if let Some(keyring) = keyring.filter(|keyring| terms.deaf.has(*keyring)) {
+    if let Some(keyring) = terms.shut.is_or_has(&stored) {
         return Ok(withheld(Some(keyring), Cause::Identity, out));
     }
     if !stored.decode(&mut data) || !stored.decode_headers(&mut Vec::new()) {
@@ -73,7 +73,7 @@ pub(super) fn open(
         });
     }
     let named = keyring::named(snapshot, &data);
-    if let Some(keyring) = named.filter(|keyring| terms.deaf.has(*keyring)) {
+    if let Some(keyring) = named.filter(|keyring| terms.shut.deaf.has(*keyring)) {
         return Ok(withheld(Some(keyring), Cause::Identity, out));
     }
     if keyring.is_none() && !keyring::flags(&data).has(Flags::BOUND) {

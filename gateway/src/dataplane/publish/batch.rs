@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::envelope::{Binding, EnvelopeId, OVERHEAD};
 use crate::keyring::{SealRefused, Snapshot};
 use crate::metrics::{Cause, Direction, Side, Stage, Stopwatch};
-use crate::policy::{Bind, KeyringId, Policy};
+use crate::policy::{Bind, KeyringId, Policy, Role};
 use crate::wire::connect::Connect;
 use crate::wire::subject::is_literal;
 use crate::wire::write::{self, Decimal, PublishLine};
@@ -17,6 +17,7 @@ use crate::dataplane::identity::Barred;
 use crate::dataplane::link::{Link, Reads, Told};
 use crate::dataplane::origin;
 use crate::dataplane::pool::{BATCH_OUTPUT, READ_SIZE};
+use crate::dataplane::replies::Covers;
 use crate::dataplane::reports::Report;
 use crate::dataplane::route_cache::RouteCache;
 use crate::dataplane::streak::Streak;
@@ -226,8 +227,14 @@ impl<'s> PublishPath<'s> {
         if policy.protects_anything() {
             let whole = is_literal(filter) || policy.seals_every(filter);
             let keyring = policy.reaches(filter, |_| whole);
+            let is_inbox = policy.look(filter).role == Role::Reply;
+            let covers = if is_inbox && policy.reaches(filter, |_| true).is_some() {
+                Covers::Inboxes
+            } else {
+                Covers::Other
+            };
             let replies = &mut self.link.borrow_mut().replies;
-            replies.subscribed(sid, (filter, keyring), self.now);
+            replies.subscribed(sid, (filter, keyring, covers), self.now);
         }
     }
 

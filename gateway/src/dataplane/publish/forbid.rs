@@ -82,6 +82,7 @@ impl PublishPath<'_> {
                 Place::To(subject) => policy
                     .reaches(subject, is_mute)
                     .or_else(|| self.barred().filter(|_| policy.may_request(subject))),
+                Place::Asked(subject) => policy.reaches(subject, is_mute),
                 Place::From(subject) => policy.reaches(subject, is_barred),
                 Place::FromStream(_) => None,
             };

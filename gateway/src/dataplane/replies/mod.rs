@@ -23,6 +23,7 @@ use super::account::Account;
 pub(super) use asked::{Asked, Class};
 pub(super) use owed::{Answer, Request, Taken};
 pub(super) use sources::Delivers;
+pub(super) use subscribed::Covers;
 
 use asked::Asking;
 use owed::Owed;
@@ -141,9 +142,14 @@ impl Replies {
         asked.is_some_and(|asked| asked.is(Class::Protected)) || self.owed.knows(hash, now)
     }
 
-    /// The client asked for an answer on `reply`.
+    /// The client asked for an answer on `reply`. What it passes on with a reply subject that it was given, which may be one on which it
+    /// waits itself, lets nothing more come there than before.
     pub(super) fn request_published(&mut self, reply: &[u8], asked: Asked, now: Instant) {
         let hash = self.hash(batch(reply));
+        let widens = !asked.is_only(Class::Protected) && !asked.is_only(Class::Pull);
+        if widens && self.owed.knows(hash, now) {
+            return;
+        }
         if asked.is(Class::Protected) {
             let places = starts(prefix(reply)).take(DEPTH);
             let places = places.map(|start| self.hasher.hash_one(start));
@@ -171,14 +177,14 @@ impl Replies {
     pub(super) fn subscribed(
         &mut self,
         sid: &[u8],
-        (filter, keyring): (&[u8], Option<KeyringId>),
+        (filter, keyring, covers): (&[u8], Option<KeyringId>, Covers),
         now: Instant,
     ) {
         let start = literal(filter);
         let kind = if start.len() == filter.len() {
             Kind::Subject
         } else {
-            Kind::Wildcards
+            Kind::Wildcards(covers)
         };
         // What begins with a wildcard may match anything.
         if start.is_empty() && keyring.is_none() {
@@ -229,9 +235,10 @@ impl Replies {
             // A consumer that was made before, or by somebody else, may deliver where nothing was asked.
             Kind::Subject => expected.streams.is_some(),
             // It may match, and is published there then.
-            Kind::Wildcards if start == self.hash(first(subject, subscription.tokens)) => false,
+            Kind::Wildcards(_) if start == self.hash(first(subject, subscription.tokens)) => false,
+            Kind::Wildcards(Covers::Inboxes) => true,
             // What was asked on an earlier connection may still come while nothing is awaited on this one.
-            Kind::Wildcards => expected.streams.is_some() || expected.answers,
+            Kind::Wildcards(Covers::Other) => expected.streams.is_some() || expected.answers,
         };
         Some(Elsewhere {
             keyring: subscription.keyring,
@@ -247,6 +254,12 @@ impl Replies {
             return None;
         }
         self.asked.get(self.hash(batch(subject)), now)
+    }
+
+    /// Whether a stream pushes there, as far as the client has asked it to on this connection.
+    pub(super) fn is_pushed_to(&self, subject: &[u8], now: Instant) -> bool {
+        let expected = self.sources.at(self.hash(subject), now);
+        expected.streams == Some(Delivers::FromNowOn)
     }
 
     /// What stands for the subject of a stored message in [`Asked::stored`].

@@ -31,7 +31,16 @@ pub(super) enum Kind {
     /// A subject.
     Subject,
     /// It has wildcards.
-    Wildcards,
+    Wildcards(Covers),
+}
+
+/// What a filter with wildcards matches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::dataplane) enum Covers {
+    /// Inboxes that a keyring names.
+    Inboxes,
+    /// Anything else.
+    Other,
 }
 
 /// What the client has subscribed to.

@@ -21,6 +21,8 @@ use super::Request;
 pub enum Place<'a> {
     /// The server will publish or store there: a pattern that covers every subject that can come out.
     To(&'a [u8]),
+    /// The server will publish requests of its own there: a pattern.
+    Asked(&'a [u8]),
     /// The server will copy what is stored there: a pattern.
     From(&'a [u8]),
     /// The server will copy all of this stream, unless a [`Place::From`] comes with it.
@@ -113,11 +115,12 @@ fn copied(source: &[u8], each: Each<'_>) {
         to(consumer, "deliver_subject", each)
     });
     within(source, "external", |external| {
-        for prefix in ["api", "deliver"] {
-            strings(external, prefix, |prefix| {
-                each(Place::To(&[prefix, b".>"].concat()))
-            });
-        }
+        strings(external, "api", |prefix| {
+            each(Place::Asked(&[prefix, b".>"].concat()))
+        });
+        strings(external, "deliver", |prefix| {
+            each(Place::To(&[prefix, b".>"].concat()))
+        });
     });
 }
 

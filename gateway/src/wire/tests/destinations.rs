@@ -18,6 +18,7 @@ fn in_headers(block: &str) -> Vec<String> {
 fn shown(place: Place<'_>) -> String {
     let (kind, text) = match place {
         Place::To(text) => ("to", text),
+        Place::Asked(text) => ("asked", text),
         Place::From(text) => ("from", text),
         Place::FromStream(text) => ("stream", text),
     };
@@ -59,7 +60,7 @@ fn stream_names_what_it_copies_and_where_to() {
         "from m.>",
         "to md",
         "stream T",
-        "to $JS.hub.API.>",
+        "asked $JS.hub.API.>",
         "to d.>",
         "stream U",
         "from u.1",
