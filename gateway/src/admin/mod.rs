@@ -39,6 +39,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::clock::Clock;
+use crate::disk::Own;
 use crate::metrics::PrometheusHandle;
 use crate::rotation::Rotation;
 
@@ -86,6 +87,7 @@ pub struct Sources {
 pub struct Running {
     addr: Option<SocketAddr>,
     socket: PathBuf,
+    made: Own,
     sources: Arc<Shared>,
     closing: watch::Sender<bool>,
     doors: JoinSet<()>,
@@ -143,6 +145,7 @@ pub fn serve(
     doors.spawn(door::serve(unix, owner, patience, closing.subscribe()));
     Ok(Running {
         addr,
+        made: Own::new(&config.socket),
         socket: config.socket.clone(),
         sources: shared,
         closing,
@@ -189,7 +192,8 @@ impl Running {
         }
         self.sources.rotation.store(None);
         self.sources.reload.store(None);
-        socket::remove(&self.socket);
+        // Whoever looks for a gateway finds none.
+        self.made.remove();
         self.again.take()
     }
 }

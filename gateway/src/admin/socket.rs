@@ -89,15 +89,6 @@ pub(super) fn examine(path: &Path, made: &Path) -> Result<(), StartError> {
     })
 }
 
-/// Takes the socket away, so that whoever looks for a gateway finds none.
-pub(super) fn remove(path: &Path) {
-    if let Err(error) = std::fs::remove_file(path)
-        && error.kind() != io::ErrorKind::NotFound
-    {
-        tracing::debug!(%error, path = %path.display(), "the admin socket stays behind");
-    }
-}
-
 /// Our own user or root; nobody else.
 fn peer(stream: &UnixStream) -> Option<Peer> {
     let uid = stream.peer_cred().ok()?.uid();

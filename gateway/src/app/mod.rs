@@ -304,8 +304,8 @@ impl Gateway {
     /// Stops accepting, lets sessions end, at once when `hurry` does, then ends rotation.
     pub async fn stop(self, hurry: impl Future<Output = ()>) -> Stopped {
         self.premises.health.draining();
-        if matches!(self.seat, Seat::Held(_)) {
-            ports::remove(&self.premises.checked.state);
+        if let Seat::Held(held) = &self.seat {
+            held.ports.remove();
         }
         self.upkeep.iter().for_each(JoinHandle::abort);
         let stopped = self.dataplane.stop(self.succession, hurry).await;

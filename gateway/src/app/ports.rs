@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use crate::dataplane::ListenAddr;
-use crate::disk::{self, Real, StateDir};
+use crate::disk::{self, Own, Real, StateDir};
 
 const FILE: &str = "ports.json";
 
@@ -14,14 +14,15 @@ pub(super) fn write(
     state: &Path,
     listen: &[ListenAddr],
     admin: Option<SocketAddr>,
-) -> Result<(), disk::Error> {
+) -> Result<Own, disk::Error> {
     let path = StateDir::create(state)?.join(FILE);
     let tcp: Vec<_> = listen.iter().filter_map(ListenAddr::tcp).collect();
     let text = serde_json::json!({ "listen": tcp, "admin": admin });
-    disk::replace(&Real, &path, format!("{text}\n").as_bytes())
+    disk::replace(&Real, &path, format!("{text}\n").as_bytes())?;
+    Ok(Own::new(&path))
 }
 
-/// Takes the addresses away: those of a gateway that is not there mislead whoever waits for the file.
+/// Takes away the addresses of a gateway that is not there any more: they mislead whoever waits for the file.
 pub(super) fn remove(state: &Path) {
     let path = state.join(FILE);
     if let Err(error) = std::fs::remove_file(&path)

@@ -12,7 +12,7 @@ use super::manager::Reporter;
 use super::{Gateway, OpenError, Reloader, StartError, Started, ports, rotation_config, state};
 use crate::admin::{self, Reload};
 use crate::dataplane::{Handed, ListenAddr, PathOf, Succession};
-use crate::disk;
+use crate::disk::{self, Own};
 use crate::rotation::{self, Rotation};
 
 /// How long the process that takes over may say nothing before clients are accepted here again.
@@ -39,6 +39,8 @@ pub(super) struct Held {
     /// `None` when the gateway relays only.
     pub(super) rotation: Option<(Rotation, rotation::Running)>,
     door: Option<Door>,
+    /// Where others find the addresses.
+    pub(super) ports: Own,
     reporter: JoinHandle<()>,
 }
 
@@ -173,7 +175,7 @@ impl Gateway {
             Some(admin) => admin.hand_over().await,
             None => None,
         };
-        ports::remove(&self.premises.checked.state);
+        held.ports.remove();
         if let Some(reloader) = &self.premises.reloader {
             reloader.attach(None);
         }
@@ -276,11 +278,12 @@ impl Gateway {
         let door = Door::open(&checked.state)
             .inspect_err(|error| tracing::warn!(%error, "no other process can take over: the hand-over socket cannot be made"))
             .ok();
-        ports::write(&checked.state, self.dataplane.addrs(), admin.addr())?;
+        let ports = ports::write(&checked.state, self.dataplane.addrs(), admin.addr())?;
         Ok(Held {
             admin: Some(admin),
             rotation,
             door,
+            ports,
             reporter: tokio::spawn(reporter.run()),
         })
     }

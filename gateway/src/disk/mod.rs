@@ -9,6 +9,7 @@ mod error;
 mod files;
 mod guarded;
 mod lock;
+mod own;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -18,3 +19,4 @@ pub use error::{Action, Error};
 pub use files::{Files, Real, create, replace};
 pub use guarded::{Guarded, StateDir, read_guarded, read_open};
 pub use lock::Lock;
+pub use own::Own;

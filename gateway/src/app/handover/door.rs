@@ -4,7 +4,7 @@ use std::fs::Permissions;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -17,6 +17,7 @@ use tokio::time::{sleep, timeout};
 use super::SOCKET;
 use super::message::{self, FAILED, LONGEST, Label, REFUSED, SERVING, SOCKETS, TAKE_OVER};
 use crate::admin::{Place, Places};
+use crate::disk::Own;
 
 /// How long whoever connects may take to say what they want.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -30,7 +31,7 @@ const BREATH: Duration = Duration::from_millis(100);
 /// Where another process asks to take over. Gone when dropped.
 pub(in crate::app) struct Door {
     listener: UnixListener,
-    path: PathBuf,
+    socket: Own,
 }
 
 /// Another process wants to take over.
@@ -61,7 +62,8 @@ impl Door {
         let listener = UnixListener::bind(&path)?;
         // Until the mode is set, the peer's user id alone keeps others out.
         std::fs::set_permissions(&path, Permissions::from_mode(0o600))?;
-        Ok(Self { listener, path })
+        let socket = Own::new(&path);
+        Ok(Self { listener, socket })
     }
 
     /// Waits until another process wants to take over.
@@ -87,9 +89,7 @@ impl Door {
 
 impl Drop for Door {
     fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_file(&self.path) {
-            tracing::debug!(%error, path = %self.path.display(), "the hand-over socket stays behind");
-        }
+        self.socket.remove();
     }
 }
 

@@ -1,0 +1,66 @@
+//! Files that are there as long as this process serves.
+
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// A file or socket that this process has made, and takes away again: not what another process has put in its place since, as where
+/// the directory was moved and a copy of it is served now.
+#[derive(Debug)]
+pub struct Own {
+    path: PathBuf,
+    /// Device and inode.
+    made: Option<(u64, u64)>,
+}
+
+impl Own {
+    /// What this process has just made there.
+    #[must_use]
+    pub fn new(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            made: identity(path),
+        }
+    }
+
+    /// Takes it away, if it is still there.
+    pub fn remove(&self) {
+        if self.made.is_none() || identity(&self.path) != self.made {
+            return;
+        }
+        if let Err(error) = std::fs::remove_file(&self.path)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::debug!(%error, path = %self.path.display(), "it stays behind");
+        }
+    }
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    let found = std::fs::symlink_metadata(path).ok()?;
+    Some((found.dev(), found.ino()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_another_has_put_in_its_place_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let (state, moved) = (dir.path().join("state"), dir.path().join("moved"));
+        let make = || {
+            std::fs::create_dir(&state).unwrap();
+            std::fs::write(state.join("a"), "").unwrap();
+            Own::new(&state.join("a"))
+        };
+        let first = make();
+        std::fs::rename(&state, moved).unwrap();
+        let second = make();
+        first.remove();
+        assert!(state.join("a").exists());
+        second.remove();
+        assert!(!state.join("a").exists());
+        second.remove();
+    }
+}
