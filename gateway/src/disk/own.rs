@@ -7,31 +7,38 @@ use std::path::{Path, PathBuf};
 /// A file or socket that this process has made, and takes away again: not what another process has put in its place since, as where
 /// the directory was moved and a copy of it is served now.
 #[derive(Debug)]
-pub struct Own {
+pub struct Own(Box<Made>);
+
+#[derive(Debug)]
+struct Made {
     path: PathBuf,
     /// Device and inode.
-    made: Option<(u64, u64)>,
+    identity: Option<(u64, u64)>,
 }
 
 impl Own {
     /// What this process has just made there.
     #[must_use]
     pub fn new(path: &Path) -> Self {
-        Self {
+        Self(Box::new(Made {
             path: path.to_owned(),
-            made: identity(path),
-        }
+            identity: identity(path),
+        }))
     }
 
     /// Takes it away, if it is still there.
     pub fn remove(&self) {
-        if self.made.is_none() || identity(&self.path) != self.made {
+        let Made {
+            path,
+            identity: made,
+        } = &*self.0;
+        if made.is_none() || identity(path) != *made {
             return;
         }
-        if let Err(error) = std::fs::remove_file(&self.path)
+        if let Err(error) = std::fs::remove_file(path)
             && error.kind() != io::ErrorKind::NotFound
         {
-            tracing::debug!(%error, path = %self.path.display(), "it stays behind");
+            tracing::debug!(%error, path = %path.display(), "it stays behind");
         }
     }
 }
