@@ -193,18 +193,21 @@ fn patient_server() -> NatsServer {
     )
 }
 
+/// Somebody whom the server has not accepted, who has sent so many bytes that begin like this.
+fn stranger(gateway: &Gateway, begins: &[u8], len: usize) -> Raw {
+    let mut raw = Raw::connect(gateway.addr());
+    raw.until("INFO", |bytes| bytes.ends_with(b"\r\n"));
+    let mut part = begins.to_vec();
+    part.resize(len, b'x');
+    raw.send(&part);
+    raw
+}
+
 #[test]
 fn what_is_large_is_not_read_of_clients_that_the_server_has_not_accepted() {
     let server = patient_server();
     let gateway = gateway(&server, "pending = \"16 MiB\"\nworkers = 1");
-    let begin = |_| {
-        let mut raw = Raw::connect(gateway.addr());
-        raw.until("INFO", |bytes| bytes.ends_with(b"\r\n"));
-        let mut part = b"PUB talk.a 1000000\r\n".to_vec();
-        part.resize(200_000, b'x');
-        raw.send(&part);
-        raw
-    };
+    let begin = |_| stranger(&gateway, b"PUB talk.a 1000000\r\n", 200_000);
     let strangers: Vec<Raw> = (0..30).map(begin).collect();
     large_message_arrives(gateway.addr(), USER);
     for mut raw in strangers {
@@ -238,14 +241,7 @@ fn large_message_of_an_accepted_client_is_read_though_it_comes_before_the_server
 fn clients_that_do_not_end_their_connect_keep_no_memory_from_those_that_the_server_has_accepted() {
     let server = patient_server();
     let gateway = gateway(&server, "pending = \"16 MiB\"\nworkers = 1");
-    let begin = |_| {
-        let mut raw = Raw::connect(gateway.addr());
-        raw.until("INFO", |bytes| bytes.ends_with(b"\r\n"));
-        let mut part = b"CONNECT {\"name\":\"".to_vec();
-        part.resize(50_000, b'x');
-        raw.send(&part);
-        raw
-    };
+    let begin = |_| stranger(&gateway, b"CONNECT {\"name\":\"", 50_000);
     let _strangers: Vec<Raw> = (0..200).map(begin).collect();
     large_message_arrives(gateway.addr(), USER);
 }

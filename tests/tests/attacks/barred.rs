@@ -24,6 +24,17 @@ pub(super) fn gateway(lines: &str) -> (NatsServer, Gateway) {
     (server, gateway)
 }
 
+/// A migration of the planner's keyring: a stream `S` of these subjects, which holds a plaintext on `plans.old`, and the planner.
+fn migration(subjects: &str) -> (NatsServer, Gateway, Raw) {
+    let (server, gateway) = gateway("plaintext = \"accept\"\nuntil = 2099-01-01\n");
+    let mut planner = Raw::greeted(gateway.addr(), PLANNER);
+    planner.subscribe("_INBOX.test.*");
+    stream(&mut planner, "S", subjects);
+    // Before there was a gateway.
+    Raw::greeted(server.addr(), PLANNER).publish("plans.old", SAID);
+    (server, gateway, planner)
+}
+
 #[test]
 fn request_of_a_guest_does_not_redirect_the_answer_to_another() {
     let (server, gateway) = gateway("");
@@ -49,13 +60,7 @@ fn request_of_a_guest_does_not_redirect_the_answer_to_another() {
 
 #[test]
 fn guest_reads_no_old_plaintext_by_any_direct_get_during_a_migration() {
-    let until = "plaintext = \"accept\"\nuntil = 2099-01-01\n";
-    let (server, gateway) = gateway(until);
-    let mut planner = Raw::greeted(gateway.addr(), PLANNER);
-    planner.subscribe("_INBOX.test.*");
-    stream(&mut planner, "S", r#""plans.>","open.>""#);
-    // Before there was a gateway.
-    Raw::greeted(server.addr(), PLANNER).publish("plans.old", SAID);
+    let (_server, gateway, mut planner) = migration(r#""plans.>","open.>""#);
     let mut guest = Raw::greeted(gateway.addr(), GUEST);
     guest.subscribe("_INBOX.test.*");
     let get = "$JS.API.DIRECT.GET.S";
@@ -84,12 +89,7 @@ fn guest_reads_no_old_plaintext_by_any_direct_get_during_a_migration() {
 /// The answer to a request for a stored message comes to whoever listens, and streams store it.
 #[test]
 fn guest_reads_no_old_plaintext_out_of_an_answer_that_goes_elsewhere() {
-    let until = "plaintext = \"accept\"\nuntil = 2099-01-01\n";
-    let (server, gateway) = gateway(until);
-    let mut planner = Raw::greeted(gateway.addr(), PLANNER);
-    planner.subscribe("_INBOX.test.*");
-    stream(&mut planner, "S", r#""plans.>""#);
-    Raw::greeted(server.addr(), PLANNER).publish("plans.old", SAID);
+    let (_server, gateway, _planner) = migration(r#""plans.>""#);
     let mut guest = Raw::greeted(gateway.addr(), GUEST);
     guest.subscribe("_INBOX.test.*");
     stream(&mut guest, "G", r#""free.*","_INBOX.kept""#);
@@ -145,12 +145,7 @@ fn guest_reads_no_old_plaintext_out_of_an_answer_that_goes_elsewhere() {
 /// The server leaves headers out for a client that does not read them, and nothing says which message an answer is.
 #[test]
 fn guest_that_reads_no_headers_gets_no_plaintext() {
-    let until = "plaintext = \"accept\"\nuntil = 2099-01-01\n";
-    let (server, gateway) = gateway(until);
-    let mut planner = Raw::greeted(gateway.addr(), PLANNER);
-    planner.subscribe("_INBOX.test.*");
-    stream(&mut planner, "S", r#""plans.>""#);
-    Raw::greeted(server.addr(), PLANNER).publish("plans.old", SAID);
+    let (_server, gateway, mut planner) = migration(r#""plans.>""#);
     let bare = r#""user":"guest","pass":"g""#;
     let mut guest = Raw::greeted(gateway.addr(), bare);
     guest.subscribe(">");
