@@ -1,6 +1,6 @@
 //! TLS, where it stands in a session's life: with the client before or behind INFO, with the server before or behind its.
 //!
-//! Nothing is read in the clear beyond what comes before a handshake (R26): not a byte behind the server's INFO, and of a client
+//! Nothing is read in the clear beyond what comes before a handshake: not a byte behind the server's INFO, and of a client
 //! at most a look at its first byte, which stays where it is.
 
 use std::io;
@@ -177,7 +177,7 @@ pub(super) async fn behind(
     }
 }
 
-/// A server has said something else than INFO in the clear, or more. R26: whoever stands between could have put it there.
+/// A server has said something else than INFO in the clear, or more. Whoever stands between could have put it there.
 pub(super) fn interrupt(worker: &Worker, to: &ServerAddr) -> Insecure {
     refuse(
         worker,

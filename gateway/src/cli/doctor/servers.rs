@@ -17,7 +17,7 @@ use super::{Patient, passage};
 const OLDEST: (u64, u64) = (2, 12);
 /// What clients expect to be able to publish.
 const USUAL_PAYLOAD: i64 = 1 << 20;
-/// What a server should add to it for envelopes, with some room (R20).
+/// What a server should add to it for envelopes, with some room.
 const ROOM: i64 = 64;
 /// The control line that servers take unless told otherwise.
 const USUAL_LINE: usize = 4096;
@@ -89,7 +89,7 @@ fn version(server: &ServerAddr, greeting: &Greeting) -> Finding {
     Finding::ok("server", what)
 }
 
-/// R20: what clients are told is what the server takes, less the envelope.
+/// What clients are told is what the server takes, less the envelope.
 fn room(server: &ServerAddr, greeting: &Greeting) -> Finding {
     let limit = greeting.number("max_payload");
     let overhead = i64::try_from(OVERHEAD).unwrap_or(i64::MAX);
