@@ -114,7 +114,8 @@ impl PublishPath<'_> {
                 binding.passes_on = replies.is_shared(reply, self.now);
             }
         }
-        if let (Some(reply), reports) = (binding.reply, &self.worker.shared.reports) {
+        if let Some(reply) = binding.reply {
+            let reports = &self.worker.shared.reports;
             let named = (publish.subject, reply);
             reports.tell_reply(policy.name_of(Some(keyring)), named, self.now);
         }

@@ -258,6 +258,9 @@ impl Replies {
 
     /// Whether a stream pushes there, as far as the client has asked it to on this connection.
     pub(super) fn is_pushed_to(&self, subject: &[u8], now: Instant) -> bool {
+        if self.sources.is_empty() {
+            return false;
+        }
         let expected = self.sources.at(self.hash(subject), now);
         expected.streams == Some(Delivers::FromNowOn)
     }

@@ -81,6 +81,10 @@ impl Sources {
         self.table.live(key, now).copied().unwrap_or_default()
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
     #[cfg(test)]
     pub(super) fn bytes(&self) -> usize {
         self.table.bytes()
