@@ -12,7 +12,7 @@ pub enum Exit {
     Done = 0,
     /// It failed, for none of the reasons below.
     Failed = 1,
-    /// The arguments make no sense.
+    /// The arguments make no sense, or name a keyring that there is not.
     Usage = 2,
     /// The configuration is not valid.
     Config = 3,
@@ -61,7 +61,7 @@ impl Exit {
         match self {
             Self::Done => "done",
             Self::Failed => "failed while running, for none of the reasons below",
-            Self::Usage => "the arguments make no sense",
+            Self::Usage => "the arguments make no sense, or name a keyring that there is not",
             Self::Config => "the configuration is not valid; every mistake is on stderr",
             Self::Operator => {
                 "the operator must act: state directory, key custody, permissions, an address"
@@ -72,7 +72,7 @@ impl Exit {
                 "the audit log was altered, or nothing vouches for it; the first wrong line is on stderr"
             }
             Self::Refused => {
-                "refused: the keyring or key version is in a state that does not allow it, or there is none"
+                "refused: the state of the keyring or version does not allow it, or no such version"
             }
             Self::Interrupted => "stopped by a signal before it was done",
         }
