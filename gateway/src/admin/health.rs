@@ -52,6 +52,7 @@ impl Health {
             degraded: keyrings
                 .iter()
                 .filter_map(goes_on)
+                .chain(overview.rolled_back.as_deref().map(rolled_back))
                 .chain(overview.unreserved.as_deref().map(unreserved))
                 .collect(),
         }
@@ -100,6 +101,13 @@ fn unreserved(why: &str) -> String {
     )
 }
 
+/// Whoever puts an older record back wants old keys to seal again.
+fn rolled_back(what: &str) -> String {
+    format!(
+        "a record on disk is not the one in force, so that nothing more can be written to it: {what}"
+    )
+}
+
 /// A rotation is under way, and nothing keeps it.
 fn is_soon_over(status: &KeyringStatus) -> bool {
     status.outlook.stage != Stage::None && status.outlook.failure.is_none()
@@ -130,6 +138,7 @@ mod tests {
         Overview {
             keyrings: vec![keyring],
             unreserved: None,
+            rolled_back: None,
         }
     }
 
@@ -155,6 +164,7 @@ mod tests {
         let health = Health::serving(Reach::default());
         let overview = Overview {
             unreserved: Some("the disk is full".to_owned()),
+            rolled_back: None,
             ..Overview::default()
         };
         let readiness = health.readiness(&overview);

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::line::time;
+use super::tree::{Hash, sha256};
 use super::{Action, IntendedUse, Text, Through, Trigger};
 
 /// An act on keys, as it is about to happen. No field can hold a secret.
@@ -50,6 +51,17 @@ pub struct KeyVersion {
     pub algorithm: Text,
 }
 
+/// Names the exact bytes of a keyring's record in the catalogue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordRef {
+    /// Whose record.
+    pub keyring: Text,
+    /// Its epoch.
+    pub epoch: u64,
+    /// SHA-256 of the file.
+    pub sha256: Hash,
+}
+
 /// Bytes that are written as lower-case hex.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Hex<const N: usize>(pub [u8; N]);
@@ -74,6 +86,18 @@ pub enum Outcome {
     Failed(Text),
     /// It was not tried.
     Refused(Text),
+}
+
+impl RecordRef {
+    /// Of a file with these bytes.
+    #[must_use]
+    pub fn of(keyring: &str, epoch: u64, file: &[u8]) -> Self {
+        Self {
+            keyring: keyring.into(),
+            epoch,
+            sha256: sha256(&[file]),
+        }
+    }
 }
 
 impl Act {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::act::{Act, Hex, Outcome};
 use super::tree::Hash;
-use super::{KeyVersion, OutcomeWord, Text};
+use super::{KeyVersion, OutcomeWord, RecordRef, Text};
 use crate::objects;
 use crate::secret::NoEntropy;
 
@@ -67,6 +67,9 @@ pub struct Completed {
     pub outcome: OutcomeWord,
     /// What went wrong, if something did.
     pub error: Option<Text>,
+    /// The record that the act led to; `None` where it led to none, and in lines of versions that did not say.
+    #[serde(default)]
+    pub record: Option<RecordRef>,
 }
 
 /// A fact, and when it was so.
@@ -99,6 +102,11 @@ pub enum Fact {
     },
     /// A gateway was told to stop, and has.
     GatewayStopped,
+    /// The records as they were left, before a gateway stops or hands over: budgets have changed them since the last key event.
+    RecordsLeft {
+        /// One for each keyring.
+        records: Vec<RecordRef>,
+    },
     /// A gateway has handed keys and clients over to another process, and drains the connections that it has.
     GatewayHandedOver,
     /// The other process ended before it served: the gateway has taken the keys back.
@@ -108,9 +116,9 @@ pub enum Fact {
         /// What changed, or why nothing did.
         result: Text,
     },
-    /// A record older than one that was seen before was found, and refused.
+    /// A record was found, and refused, that is older than one seen before, or another one of the same epoch.
     RollbackAlarm {
-        /// Which record, and how old.
+        /// Which record, and what was expected.
         what: Text,
     },
     /// A line that a crash had cut off was removed; it had never been acknowledged.
@@ -178,6 +186,19 @@ impl Body {
         }
     }
 
+    /// The records that it names: each is the last word on its keyring until a later line names another.
+    #[must_use]
+    pub fn records(&self) -> &[RecordRef] {
+        match self {
+            Self::Outcome(completed) => completed.record.as_slice(),
+            Self::Note(Note {
+                fact: Fact::RecordsLeft { records },
+                ..
+            }) => records,
+            Self::Intent(_) | Self::Note(_) => &[],
+        }
+    }
+
     /// When it was said.
     #[must_use]
     pub const fn time(&self) -> Timestamp {
@@ -190,7 +211,11 @@ impl Body {
 }
 
 impl Completed {
-    pub(super) fn new(event: Event, outcome: &Outcome, completed: Timestamp) -> Self {
+    pub(super) fn new(
+        event: Event,
+        (outcome, record): (&Outcome, Option<RecordRef>),
+        completed: Timestamp,
+    ) -> Self {
         let (word, error) = match outcome {
             Outcome::Done => (OutcomeWord::Done, None),
             Outcome::Failed(error) => (OutcomeWord::Failed, Some(error.clone())),
@@ -201,6 +226,7 @@ impl Completed {
             completed,
             outcome: word,
             error,
+            record,
         }
     }
 }

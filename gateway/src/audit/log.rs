@@ -13,7 +13,7 @@ use super::place::{Place, Source};
 use super::tree::{Tree, sha256};
 use super::walk::{Walked, walk};
 use super::writer::{Urgency, Writer, head, length, separate};
-use super::{Hex, OpenError, VerifyError, WriteFailed};
+use super::{Hex, LastWord, OpenError, RecordRef, VerifyError, WriteFailed};
 use crate::fault::{Fault, Faulty};
 
 /// The one writer of an audit log: whoever has it holds the state directory's lock.
@@ -41,7 +41,11 @@ enum Standing {
 /// A key event whose intent is durable, and whose outcome is owed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use = "a key event that has begun has an outcome: give it to `Log::finish`"]
-pub struct Pending(Event);
+pub struct Pending {
+    pub(super) event: Event,
+    /// What it has led to, once that is known.
+    pub(super) record: Option<RecordRef>,
+}
 
 impl Log {
     /// Begins a log, whose first line names the catalogue that it is about.
@@ -79,6 +83,7 @@ impl Log {
             checkpoints_len: length(&note),
             open: BTreeMap::new(),
             owed: Vec::new(),
+            last: LastWord::default(),
         };
         writer.fill_reserve();
         Ok(Self(Standing::Open(writer)))
@@ -97,20 +102,24 @@ impl Log {
             checkpoints: Some(&checkpoints),
         };
         let mut open = BTreeMap::new();
+        let mut last = LastWord::default();
         let mut unknown = None;
-        let walked = walk(
-            &source,
-            signer.verifier(),
-            &[],
-            &mut |number, bytes| match Line::parse(bytes).map(|line| line.body) {
-                Ok(Body::Intent(event)) => drop(open.insert(event.id, event)),
-                Ok(Body::Outcome(completed)) => drop(open.remove(&completed.event.id)),
-                Ok(Body::Note(_)) => {}
+        let mut hear = |number, bytes: &[u8]| {
+            let body = match Line::parse(bytes) {
+                Ok(line) => line.body,
                 Err(why) => {
                     unknown.get_or_insert_with(|| (number, why.to_string()));
+                    return;
                 }
-            },
-        );
+            };
+            last.hear(&body);
+            match body {
+                Body::Intent(event) => drop(open.insert(event.id, Pending::new(event))),
+                Body::Outcome(completed) => drop(open.remove(&completed.event.id)),
+                Body::Note(_) => {}
+            }
+        };
+        let walked = walk(&source, signer.verifier(), &[], &mut hear);
         let walked = walked.map_err(|source| match source {
             VerifyError::Disk(error) => OpenError::Disk(error),
             source @ (VerifyError::Altered { .. } | VerifyError::Unvouched { .. }) => {
@@ -132,6 +141,7 @@ impl Log {
             covered: walked.covered,
             open,
             owed,
+            last,
         };
         if let Err(error) = writer.settle() {
             tracing::warn!(%error, "what was found in the audit log at the start is written with the next line");
@@ -170,8 +180,9 @@ impl Log {
             act,
         };
         writer.write(Body::Intent(event.clone()), Urgency::of(&event.act))?;
-        writer.open.insert(event.id, event.clone());
-        Ok(Pending(event))
+        let pending = Pending::new(event);
+        writer.open.insert(pending.id(), pending.clone());
+        Ok(pending)
     }
 
     /// Writes what came of an act, durably.
@@ -185,14 +196,14 @@ impl Log {
         now: Timestamp,
     ) -> Result<(), WriteFailed> {
         let writer = self.writer()?;
-        let Pending(event) = pending;
-        let id = event.id;
+        let id = pending.id();
         let Some(open) = writer.open.get_mut(&id) else {
             return Err(WriteFailed::Finished(id));
         };
-        open.clone_from(&event);
+        open.clone_from(&pending);
+        let Pending { event, record } = pending;
         let urgency = Urgency::of(&event.act);
-        let completed = Completed::new(event, outcome, now);
+        let completed = Completed::new(event, (outcome, record), now);
         writer.write(Body::Outcome(completed), urgency)?;
         writer.open.remove(&id);
         Ok(())
@@ -211,8 +222,17 @@ impl Log {
     /// each, and finishes it.
     pub fn open_intents(&self) -> Vec<Pending> {
         match &self.0 {
-            Standing::Open(writer) => writer.open.values().cloned().map(Pending).collect(),
+            Standing::Open(writer) => writer.open.values().cloned().collect(),
             Standing::Closed { .. } => Vec::new(),
+        }
+    }
+
+    /// What it says last; `None` when it is closed.
+    #[must_use]
+    pub const fn last_word(&self) -> Option<&LastWord> {
+        match &self.0 {
+            Standing::Open(writer) => Some(&writer.last),
+            Standing::Closed { .. } => None,
         }
     }
 
@@ -296,27 +316,40 @@ impl Log {
 }
 
 impl Pending {
+    const fn new(event: Event) -> Self {
+        Self {
+            event,
+            record: None,
+        }
+    }
+
     /// Names the event.
     #[must_use]
     pub const fn id(&self) -> EventId {
-        self.0.id
+        self.event.id
     }
 
     /// When it began.
     #[must_use]
     pub const fn initiated(&self) -> Timestamp {
-        self.0.initiated
+        self.event.initiated
     }
 
     /// What is being done.
     #[must_use]
     pub const fn act(&self) -> &Act {
-        &self.0.act
+        &self.event.act
     }
 
     /// The same event, once it is known which key version it concerns: the outcome names it.
     pub fn concerns(mut self, version: KeyVersion) -> Self {
-        self.0.concern(version);
+        self.event.concern(version);
+        self
+    }
+
+    /// The same event, once it is known which record it has led to: the outcome names it.
+    pub fn led_to(mut self, record: Option<RecordRef>) -> Self {
+        self.record = record;
         self
     }
 }

@@ -21,6 +21,7 @@
 mod act;
 mod backwards;
 mod error;
+mod last;
 mod line;
 mod log;
 mod note;
@@ -36,9 +37,10 @@ mod words;
 mod writer;
 mod wrong;
 
-pub use act::{Act, Hex, KeyVersion, Outcome, Who};
+pub use act::{Act, Hex, KeyVersion, Outcome, RecordRef, Who};
 pub use backwards::Backwards;
 pub use error::{OpenError, VerifyError, WriteFailed};
+pub use last::LastWord;
 pub use line::{Body, Completed, Event, EventId, Fact, Line, Note};
 pub use log::{Log, Pending};
 pub use note::{BadNote, BadVerifier, Checkpoint, Signer, VerifierKey};

@@ -13,6 +13,7 @@
 //! | how files are signed | `signed` |
 //! | what need not be verified again | `believed` |
 //! | reading, without the lock | [`View`] |
+//! | what the audit log says of them | [`View::compare_with`], [`compare`] |
 //! | writing | [`Catalogue::compare_and_set`] |
 //! | new versions, activation, use | [`Catalogue::generate`], [`Catalogue::activate`], [`Catalogue::account`] |
 
@@ -24,6 +25,7 @@ mod record;
 mod signed;
 mod state;
 mod store;
+mod unopened;
 mod view;
 
 #[cfg(test)]
@@ -34,4 +36,5 @@ pub use life::{Account, Switched};
 pub use record::{Invalid, Label, Proposal, Record, Version};
 pub use state::{Opens, State, UnknownState};
 pub use store::Catalogue;
-pub use view::View;
+pub use unopened::compare;
+pub use view::{RECORDS, View};

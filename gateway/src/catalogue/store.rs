@@ -9,6 +9,7 @@ use super::json::{self, Written};
 use super::signed::{Kind, Signer, read};
 use super::view::{KEY, RECORDS, SEEN, View, raise};
 use super::{CreateError, Invalid, LoadError, Record, RotateError, SetError, Version};
+use crate::audit::LastWord;
 use crate::custody::{Custodian, UnwrapFailed};
 use crate::disk::{self, Action, Error, Files, Lock, Real, StateDir};
 use crate::policy::KeyringName;
@@ -50,6 +51,19 @@ impl Catalogue {
     /// [`LoadError`].
     pub fn open(lock: Lock, custodian: Arc<dyn Custodian>) -> Result<Self, LoadError> {
         Self::open_on(lock, Arc::new(Real), custodian)
+    }
+
+    /// The same before anything but its signing key was read: [`Self::refresh`] does that, once what it is compared with is known.
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    pub fn unread(lock: Lock, custodian: Arc<dyn Custodian>) -> Result<Self, LoadError> {
+        Self::unread_on(lock, Arc::new(Real), custodian)
+    }
+
+    /// See [`View::compare_with`].
+    pub fn compare_with(&mut self, last: &LastWord) {
+        self.view.compare_with(last);
     }
 
     /// Reads a catalogue that another process may hold.
@@ -216,10 +230,18 @@ impl Catalogue {
         files: Arc<dyn Files>,
         custodian: Arc<dyn Custodian>,
     ) -> Result<Self, LoadError> {
-        let view = View::bare(lock.dir().clone(), files, custodian)?;
-        let mut catalogue = Self { view, _lock: lock };
+        let mut catalogue = Self::unread_on(lock, files, custodian)?;
         catalogue.refresh()?;
         Ok(catalogue)
+    }
+
+    pub(crate) fn unread_on(
+        lock: Lock,
+        files: Arc<dyn Files>,
+        custodian: Arc<dyn Custodian>,
+    ) -> Result<Self, LoadError> {
+        let view = View::bare(lock.dir().clone(), files, custodian)?;
+        Ok(Self { view, _lock: lock })
     }
 
     pub(crate) fn open_read_only_on(
@@ -257,6 +279,7 @@ impl Catalogue {
             signer,
             records: std::collections::BTreeMap::new(),
             seen: json::Seen::new(),
+            audited: std::collections::BTreeMap::new(),
         };
         write_seen(&view).map_err(LoadError::from)?;
         let path = dir.join(KEY);

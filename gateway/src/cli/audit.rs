@@ -12,6 +12,7 @@ use crate::audit::{
     Backwards, Body, CHECKPOINTS, Checkpoint, Event, EventId, Fact, LOG, Line, Source, Text,
     Verified, VerifierKey, VerifyError, verify,
 };
+use crate::catalogue::{LoadError, RECORDS, compare};
 use crate::disk::Real;
 use crate::printable::Count;
 
@@ -67,6 +68,10 @@ fn check(args: &AuditVerify, out: &mut Output) -> Result<(), Failure> {
         checkpoints: Some(&checkpoints),
     };
     let verified = verify(&source, &key, &kept).map_err(|error| not_whole(&error))?;
+    // A log that was copied elsewhere has no records beside it.
+    if args.place.log.is_none() || state(&log).join(RECORDS).is_dir() {
+        compare(&Real, state(&log), &verified.last).map_err(|error| rolled_back(&error))?;
+    }
     warn(&verified);
     if args.place.json {
         return Ok(out.json(&report(&log, &key, &verified))?);
@@ -141,6 +146,15 @@ fn not_whole(error: &VerifyError) -> Failure {
             Failure::with_exit(Exit::Altered, error)
         }
         VerifyError::Disk(error) => Failure::of(error),
+    }
+}
+
+/// A record that is not the one that the log speaks of.
+fn rolled_back(error: &LoadError) -> Failure {
+    if error.is_rollback() {
+        Failure::with_exit(Exit::Altered, error)
+    } else {
+        Failure::of(error)
     }
 }
 
@@ -280,6 +294,7 @@ fn noted(time: String, fact: &Fact) -> Vec<String> {
         Fact::Begun { .. }
         | Fact::GatewayStarted { .. }
         | Fact::GatewayStopped
+        | Fact::RecordsLeft { .. }
         | Fact::GatewayHandedOver
         | Fact::GatewayTookBack
         | Fact::ConfigurationReloaded { .. }
@@ -299,6 +314,9 @@ fn said(fact: &Fact) -> String {
         }
         Fact::GatewayStarted { version } => format!("started {}", version.printable()),
         Fact::GatewayStopped => "stopped".to_owned(),
+        Fact::RecordsLeft { records } => {
+            format!("left the records of {}", Count(records.len(), "keyring"))
+        }
         Fact::GatewayHandedOver => "handed over to another process".to_owned(),
         Fact::GatewayTookBack => "taken back from a process that did not serve".to_owned(),
         Fact::ConfigurationReloaded { result } => {

@@ -157,9 +157,10 @@ pub(super) fn at_rest<'a>(
 pub(super) fn opened(checked: &Checked, clock: &Clock) -> Result<Opened, Failure> {
     let lock = Lock::take(open(&checked.state)?).map_err(|error| held(checked, &error))?;
     let custodian = custodian(lock.dir(), checked)?;
-    let catalogue = Catalogue::open(lock, Arc::clone(&custodian));
-    let catalogue = catalogue.map_err(|error| Failure::of(&error))?;
-    Ok(app::with_audit(catalogue, &*custodian, clock))
+    let catalogue = Catalogue::unread(lock, Arc::clone(&custodian));
+    catalogue
+        .and_then(|catalogue| app::with_audit(catalogue, &*custodian, clock))
+        .map_err(|error| Failure::of(&error))
 }
 
 /// Whoever comes here found no gateway at the admin socket: where one runs all the same, it has another.

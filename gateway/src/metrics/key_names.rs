@@ -40,8 +40,9 @@ pub(super) const FAILED_OPENS: &str = "keyway_failed_opens_total";
 pub(super) const AUDIT_CLOSED: &str = "keyway_audit_log_closed";
 /// Whether the audit log has its reserve.
 pub(super) const AUDIT_RESERVE: &str = "keyway_audit_reserve_present";
+pub(super) const ROLLED_BACK: &str = "keyway_catalogue_rolled_back";
 
-const GAUGES: [(&str, Unit, &str); 14] = [
+const GAUGES: [(&str, Unit, &str); 15] = [
     (
         USED_MESSAGES,
         Unit::Count,
@@ -107,6 +108,11 @@ const GAUGES: [(&str, Unit, &str); 14] = [
         AUDIT_RESERVE,
         Unit::Count,
         "1 while the audit log has its reserve for revocations on a full disk.",
+    ),
+    (
+        ROLLED_BACK,
+        Unit::Count,
+        "1 while a record on disk is older than the one in force, or another one of its epoch.",
     ),
 ];
 

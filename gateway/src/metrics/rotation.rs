@@ -66,6 +66,7 @@ pub struct Keys {
     steps: [Histogram; RotationStep::ALL.len()],
     audit_closed: Gauge,
     audit_reserve: Gauge,
+    rolled_back: Gauge,
 }
 
 /// Messages and bytes.
@@ -226,6 +227,7 @@ impl Default for Keys {
                 .map(|step| histogram!(names::STEP_SECONDS, "step" => step.word())),
             audit_closed: gauge!(names::AUDIT_CLOSED),
             audit_reserve: gauge!(names::AUDIT_RESERVE),
+            rolled_back: gauge!(names::ROLLED_BACK),
         }
     }
 }
@@ -249,6 +251,11 @@ impl Keys {
         };
         self.audit_closed.set(closed);
         self.audit_reserve.set(reserve);
+    }
+
+    /// Whether a record on disk is older than the one in force.
+    pub fn rolled_back(&self, what: Option<&str>) {
+        self.rolled_back.set(if what.is_some() { 1 } else { 0 });
     }
 }
 

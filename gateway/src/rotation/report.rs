@@ -19,6 +19,8 @@ pub struct Overview {
     pub keyrings: Vec<KeyringStatus>,
     /// Why a full disk may keep a revocation from being written: the audit log has no reserve.
     pub unreserved: Option<String>,
+    /// Which record on disk is older than the one in force: whoever put it there wants old keys back.
+    pub rolled_back: Option<String>,
 }
 
 /// A keyring, its versions, and what is to be expected of it.

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 
 use crate::app;
 use crate::audit::{self, CHECKPOINTS, LOG, Source};
-use crate::catalogue::{Catalogue, Version};
+use crate::catalogue::{Catalogue, Version, compare};
 use crate::cli::place;
 use crate::custody::local;
 use crate::disk::{Real, StateDir};
@@ -190,9 +190,14 @@ fn log(patient: &Patient, dir: &StateDir) -> Vec<Finding> {
     match audit::verify(&source, &key, &[]) {
         Ok(verified) => {
             let holds = "every line and checkpoint of the audit log holds";
+            let compared = compare(&Real, dir.path(), &verified.last);
             let latest = verified.latest;
             let ahead = latest.and_then(|time| in_the_future(patient, "the audit log", time));
-            [Finding::ok("audit", holds)]
+            let records = match compared {
+                Ok(()) => Finding::ok("records", "as the audit log says, or newer"),
+                Err(error) => Finding::of_error("records", &error),
+            };
+            [Finding::ok("audit", holds), records]
                 .into_iter()
                 .chain(ahead)
                 .collect()

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use crate::audit::{
-    self, Act, Action, EventId, Fact, Hex, IntendedUse, KeyVersion, Outcome, Pending, WriteFailed,
+    self, Act, Action, EventId, Fact, Hex, IntendedUse, KeyVersion, Outcome, Pending, RecordRef,
+    WriteFailed,
 };
 use crate::catalogue::{State, Version, View};
 use crate::policy::{KeyringName, Rule};
@@ -53,7 +54,10 @@ impl Journal {
         for pending in self.log.open_intents() {
             let outcome = fate(pending.act(), view);
             lost.extend(begun(pending.act()));
-            self.conclude(pending, outcome, now);
+            let record = (outcome == Outcome::Done)
+                .then(|| record(pending.act(), view))
+                .flatten();
+            self.conclude(pending.led_to(record), outcome, now);
         }
         lost
     }
@@ -91,6 +95,21 @@ impl Journal {
     /// A fact that is no key event.
     pub(super) fn note(&mut self, fact: Fact, now: Timestamp) -> Result<(), WriteFailed> {
         self.log.note(fact, now)
+    }
+
+    /// The records as they are left, as far as the log does not know them.
+    pub(super) fn leave(
+        &mut self,
+        mut records: Vec<RecordRef>,
+        now: Timestamp,
+    ) -> Result<(), WriteFailed> {
+        if let Some(last) = self.log.last_word() {
+            records.retain(|record| !last.records().any(|known| known == record));
+        }
+        if records.is_empty() {
+            return Ok(());
+        }
+        self.log.note(Fact::RecordsLeft { records }, now)
     }
 
     /// Makes up for what a full disk has prevented.
@@ -198,6 +217,12 @@ fn named(version: &Version) -> KeyVersion {
         commitment: Hex(version.commitment.0),
         algorithm: version.suite.name().into(),
     }
+}
+
+/// The record of the keyring that an act concerns, as it is now.
+fn record(act: &Act, view: &View) -> Option<RecordRef> {
+    let keyring = act.keyring.as_ref()?.as_str().parse().ok()?;
+    view.reference(&keyring)
 }
 
 /// The rotation whose first step this is.

@@ -41,6 +41,7 @@ impl Driver {
             None if self.journal.has_reserve() => AuditLog::Whole,
             None => AuditLog::Spent,
         });
+        self.meters.rolled_back(self.rolled_back.as_deref());
         for index in 0..self.rings.len() {
             self.measure_ring(index);
         }

@@ -78,6 +78,8 @@ pub(super) struct Driver {
     meters: metrics::Keys,
     /// A write has failed, and what became of it could not be read.
     in_doubt: bool,
+    /// What was found when the catalogue was read last: an older record than was known.
+    rolled_back: Option<String>,
     /// Keeps what is tried again at every tick from filling the log.
     doubts: Throttle,
     /// A version that should be loaded could not be; when that was tried last.
@@ -145,6 +147,7 @@ impl Driver {
             reread: None,
             meters: metrics::Keys::default(),
             in_doubt: false,
+            rolled_back: None,
             doubts: Throttle::new(),
             unloaded: None,
             callers: Vec::new(),
@@ -177,6 +180,16 @@ impl Driver {
         let wall = self.wall();
         if let Err(error) = self.journal.note(fact, wall) {
             tracing::error!(%error, "the audit log does not say that the gateway started or stopped");
+        }
+    }
+
+    /// Says in the audit log which records are left behind, where budgets have changed them since it named them: a start compares.
+    fn leave_records(&mut self) {
+        let keyrings = self.catalogue.keyrings();
+        let records = keyrings.filter_map(|keyring| self.catalogue.reference(keyring));
+        let wall = self.wall();
+        if let Err(error) = self.journal.leave(records.collect(), wall) {
+            tracing::error!(%error, "the audit log does not say which records were left");
         }
     }
 

@@ -5,7 +5,7 @@ use std::pin::Pin;
 
 use tokio::sync::oneshot;
 
-use crate::audit::{Action as Audited, IntendedUse};
+use crate::audit::{Action as Audited, IntendedUse, RecordRef};
 use crate::catalogue::{Account, RotateError, State};
 use crate::control::{Answer, Question};
 use crate::envelope::{Claim, Suite};
@@ -95,6 +95,7 @@ impl Driver {
     pub(super) fn read_anew(&mut self) {
         let read = self.catalogue.refresh();
         self.in_doubt = read.is_err();
+        self.watch_for_rollback(&read);
         let now = self.clock.instant();
         if let Err(error) = read
             && let Some(left_out) = self.doubts.admit(now)
@@ -119,13 +120,19 @@ impl Driver {
         }
         if let Some(pending) = pending {
             let concerned = self.concerned(index, deed).cloned();
+            let record = outcome.is_ok().then(|| self.record_now(index)).flatten();
             self.journal
-                .finish(pending, concerned.as_ref(), &outcome, wall);
+                .finish(pending.led_to(record), concerned.as_ref(), &outcome, wall);
         }
         self.install();
         let outcome = outcome.map_err(|error| failure(&error));
         self.tell(index, deed, because, outcome.as_ref().err());
         outcome
+    }
+
+    /// Names the record that a deed has led to.
+    fn record_now(&self, index: usize) -> Option<RecordRef> {
+        self.catalogue.reference(&self.rings.get(index)?.keyring)
     }
 
     /// Writes; what failed and took effect all the same is done, and the audit log says so.

@@ -21,6 +21,7 @@ impl Driver {
         Overview {
             keyrings: self.status(),
             unreserved: self.journal.unreserved(),
+            rolled_back: self.rolled_back.clone(),
         }
     }
 

@@ -122,6 +122,7 @@ impl Driver {
             }
         }
         self.settle_all();
+        self.leave_records();
         self.say(Fact::GatewayStopped);
         misses
     }
