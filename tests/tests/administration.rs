@@ -300,7 +300,11 @@ fn reload_changes_thresholds_and_subjects_under_live_connections() {
     std::fs::write(gateway.config(), changed).unwrap();
     let reloaded = done(&gateway, &["reload"]);
     let applied = reloaded["applied"].to_string();
-    for word in ["`tools` is new", "`agents`: rotation", "log.level"] {
+    for word in [
+        "`tools` is new",
+        "keyring.agents.rotate.messages: 1000000000 -> 5",
+        "log.level",
+    ] {
         assert!(applied.contains(word), "{reloaded}");
     }
     // The file names the port that the system chose at the start.
@@ -348,7 +352,10 @@ fn says_that_a_limit_has_changed(gateway: &Gateway) {
     std::fs::write(gateway.config(), changed).unwrap();
     assert_eq!(
         done(gateway, &["reload"])["applied"],
-        serde_json::json!(["keyring `agents`: rotation, limits or retention"])
+        serde_json::json!([
+            "keyring.agents.limit.bytes: 4398046511104 -> 100000000",
+            "keyring.agents.rotate.bytes: 1099511627776 -> 10000"
+        ])
     );
 }
 

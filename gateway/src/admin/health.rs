@@ -1,7 +1,7 @@
 //! Whether a client that connects now would be served.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use crate::dataplane::Reach;
 use crate::rotation::engine::Stage;
@@ -16,6 +16,8 @@ use super::api::Readiness;
 #[derive(Clone)]
 pub struct Health {
     draining: Arc<AtomicBool>,
+    /// What is to be known of a gateway that seals nothing.
+    relays: Arc<OnceLock<String>>,
     reach: Reach,
 }
 
@@ -25,6 +27,7 @@ impl Health {
     pub fn serving(reach: Reach) -> Self {
         Self {
             draining: Arc::default(),
+            relays: Arc::default(),
             reach,
         }
     }
@@ -32,6 +35,11 @@ impl Health {
     /// From now on no client is accepted.
     pub fn draining(&self) {
         self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// The gateway touches no payload.
+    pub fn relaying(&self, what: String) {
+        self.relays.get_or_init(|| what);
     }
 
     /// What speaks against sending clients here, and what does not work but keeps nobody from being served.
@@ -52,6 +60,7 @@ impl Health {
             degraded: keyrings
                 .iter()
                 .filter_map(goes_on)
+                .chain(self.relays.get().cloned())
                 .chain(overview.rolled_back.as_deref().map(rolled_back))
                 .chain(overview.unreserved.as_deref().map(unreserved))
                 .collect(),

@@ -10,6 +10,7 @@ pub mod manager;
 mod offline;
 mod ports;
 pub mod process;
+mod relay;
 mod reload;
 mod seat;
 mod state;
@@ -21,7 +22,7 @@ use tokio::task::JoinHandle;
 
 use crate::admin::{self, Asker, Reload as _};
 use crate::clock::Clock;
-use crate::config::Checked;
+use crate::config::{Checked, settings};
 use crate::control::Control;
 use crate::custody::Custodian;
 use crate::dataplane::{self, Dataplane, Inherited, ListenAddr, PathOf, Stopped, Succession};
@@ -46,6 +47,7 @@ pub use seat::{Attended, Due};
 pub use state::{OpenError, Opened, open, open_audit, with_audit};
 
 use certificates::Certificates;
+use relay::{Silent, Testimony};
 
 /// A running gateway.
 pub struct Gateway {
@@ -53,6 +55,8 @@ pub struct Gateway {
     premises: Box<Premises>,
     seat: Seat,
     succession: Succession,
+    /// Whether the audit log says that this gateway relays only.
+    testified: bool,
     upkeep: [JoinHandle<()>; 2],
 }
 
@@ -178,12 +182,15 @@ impl Gateway {
     ) -> Result<Self, StartError> {
         let mut claim = surroundings.claim.take();
         match Self::prepare(checked, surroundings, claim.as_mut(), clock) {
-            Ok(mut gateway) => {
+            Ok((mut gateway, testimony)) => {
                 if let Some(claim) = claim {
                     gateway.confirm(claim);
                 }
                 // Not before: whoever waits in the kernel is lost with a process that does not serve after all.
                 gateway.dataplane.accept();
+                if let Some(testimony) = testimony {
+                    gateway.relays(testimony.and_then(Testimony::in_force));
+                }
                 let addrs = gateway.dataplane.addrs().iter();
                 let listen: Vec<_> = addrs.map(ToString::to_string).collect();
                 let relay_only = checked.dataplane.relay_only;
@@ -205,7 +212,11 @@ impl Gateway {
         surroundings: Surroundings,
         claim: Option<&mut Claim>,
         clock: &Clock,
-    ) -> Result<Self, StartError> {
+    ) -> Result<(Self, Option<Testified>), StartError> {
+        let testimony = checked
+            .dataplane
+            .relay_only
+            .then(|| relay::testify(checked, clock));
         let (config, certificates) = judge(checked, clock)?;
         let Begun {
             keys,
@@ -245,9 +256,21 @@ impl Gateway {
             premises,
             seat: Seat::Lost,
             succession: Succession::Ends,
+            testified: false,
         };
         gateway.seat = Seat::Held(gateway.sit(rotation, admin)?);
-        Ok(gateway)
+        Ok((gateway, testimony))
+    }
+
+    /// Payloads go through as they are: said where operators look, and in the audit log if it can be.
+    fn relays(&mut self, testified: Result<(), Silent>) {
+        self.testified = testified.is_ok();
+        let mut what = "it relays only: no payload is sealed or opened".to_owned();
+        if let Err(error) = testified {
+            tracing::error!(%error, "relays only, and nothing vouches for when and for how long: the audit log cannot say so");
+            what = format!("{what}, and the audit log does not say so: {error}");
+        }
+        self.premises.health.relaying(what);
     }
 
     /// This gateway serves what another has handed over: tells it so, and has the paths of its unix sockets.
@@ -310,6 +333,11 @@ impl Gateway {
         self.upkeep.iter().for_each(JoinHandle::abort);
         let stopped = self.dataplane.stop(self.succession, hurry).await;
         self.seat.leave().await;
+        if self.testified
+            && let Err(error) = relay::stopped(&self.premises.checked, &self.premises.clock)
+        {
+            tracing::warn!(%error, "the audit log does not say that the gateway stopped");
+        }
         tracing::info!("stopped");
         stopped
     }
@@ -340,6 +368,9 @@ fn message_path(checked: &Checked) -> Result<dataplane::Config, KeyError> {
     }
     Ok(config)
 }
+
+/// What the audit log says of a gateway that relays only, or why it says nothing.
+type Testified = Result<Testimony, Silent>;
 
 /// The way to rotation and its thread; `None` when the gateway relays only.
 type Started = Option<(Rotation, rotation::Running)>;
@@ -402,5 +433,6 @@ pub fn rotation_config(checked: &Checked) -> rotation::Config {
         policy: Arc::new(checked.policy.clone()),
         terms: terms.collect(),
         workers: checked.dataplane.worker_count(),
+        settings: settings(checked),
     }
 }

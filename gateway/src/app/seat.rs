@@ -9,7 +9,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::handover::{Answer, Door, Label, Offer, Petition, Purpose};
 use super::manager::Reporter;
-use super::{Gateway, OpenError, Reloader, StartError, Started, ports, rotation_config, state};
+use super::reload::reloaded_config;
+use super::{Gateway, OpenError, Reloader, StartError, Started, ports, state};
 use crate::admin::{self, Reload};
 use crate::dataplane::{Handed, ListenAddr, PathOf, Succession};
 use crate::disk::{self, Own};
@@ -239,7 +240,7 @@ impl Gateway {
             misses: follower.stop().await?,
         };
         let stores = super::stores(&checked, opened);
-        let config = rotation_config(&checked);
+        let config = reloaded_config(&premises.checked, &checked);
         rotation::resume(config, stores, premises.clock.clone(), held)
             .inspect_err(|error| {
                 tracing::error!(%error, "rotation does not start again: connections go on under the keys that they have; restart the gateway");

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::audit::{self, AuditError};
-use crate::audit::{Fact, Log};
+use super::audit::{self, AuditError, audit_directory};
+use crate::audit::{Fact, LOG, LastWord, Log};
 use crate::catalogue::{Catalogue, CreateError, LoadError};
 use crate::clock::Clock;
 use crate::config::Custody;
@@ -131,7 +131,8 @@ pub fn with_audit(
 ) -> Result<Opened, LoadError> {
     let mut audit = open_audit(&catalogue, custodian, clock).unwrap_or_else(|error| {
         tracing::error!(%error, "the audit log is closed; no key event happens");
-        Log::closed(&error)
+        let log = audit_directory(catalogue.path()).join(LOG);
+        Log::closed(&error, LastWord::unjudged(&Real, &log))
     });
     if let Some(last) = audit.last_word() {
         catalogue.compare_with(last);
@@ -170,7 +171,7 @@ pub fn open_audit(
     audit::open(&dir, Arc::new(Real), custodian, about)
 }
 
-fn passphrase(custody: &Custody) -> Result<Option<Passphrase>, PassphraseError> {
+pub(super) fn passphrase(custody: &Custody) -> Result<Option<Passphrase>, PassphraseError> {
     match custody {
         Custody::File => Ok(None),
         Custody::Passphrase(source) => source.read().map(Some),

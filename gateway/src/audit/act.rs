@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::line::time;
 use super::tree::{Hash, sha256};
-use super::{Action, IntendedUse, Text, Through, Trigger};
+use super::{Action, Change, IntendedUse, Text, Through, Trigger};
 
 /// An act on keys, as it is about to happen. No field can hold a secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +36,9 @@ pub struct Act {
     pub expiry: Option<Timestamp>,
     /// The subjects that are affected.
     pub scope: Vec<Text>,
+    /// What protects less than before, where that is what is done.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<Change>,
 }
 
 /// Names a key version without its secret.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::act::{Act, Hex, Outcome};
 use super::tree::Hash;
-use super::{KeyVersion, OutcomeWord, RecordRef, Text};
+use super::{Change, InForce, KeyVersion, OutcomeWord, RecordRef, Text};
 use crate::objects;
 use crate::secret::NoEntropy;
 
@@ -99,6 +99,9 @@ pub enum Fact {
     GatewayStarted {
         /// Its version.
         version: Text,
+        /// What its configuration says about protection; `None` in lines of versions that did not say.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        policy: Option<InForce>,
     },
     /// A gateway was told to stop, and has.
     GatewayStopped,
@@ -115,6 +118,12 @@ pub enum Fact {
     ConfigurationReloaded {
         /// What changed, or why nothing did.
         result: Text,
+        /// Each key with its values.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        changes: Vec<Change>,
+        /// What it says about protection from now on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        policy: Option<InForce>,
     },
     /// A record was found, and refused, that is older than one seen before, or another one of the same epoch.
     RollbackAlarm {
@@ -196,6 +205,19 @@ impl Body {
                 ..
             }) => records,
             Self::Intent(_) | Self::Note(_) => &[],
+        }
+    }
+
+    /// The settings that it puts in force.
+    #[must_use]
+    pub const fn policy(&self) -> Option<&InForce> {
+        match self {
+            Self::Note(Note {
+                fact:
+                    Fact::GatewayStarted { policy, .. } | Fact::ConfigurationReloaded { policy, .. },
+                ..
+            }) => policy.as_ref(),
+            Self::Intent(_) | Self::Outcome(_) | Self::Note(_) => None,
         }
     }
 

@@ -13,7 +13,7 @@ use super::place::{Place, Source};
 use super::tree::{Tree, sha256};
 use super::walk::{Walked, walk};
 use super::writer::{Urgency, Writer, head, length, separate};
-use super::{Hex, LastWord, OpenError, RecordRef, VerifyError, WriteFailed};
+use super::{Hex, InForce, LastWord, OpenError, RecordRef, Settings, VerifyError, WriteFailed};
 use crate::fault::{Fault, Faulty};
 
 /// The one writer of an audit log: whoever has it holds the state directory's lock.
@@ -35,6 +35,8 @@ enum Standing {
     Closed {
         why: String,
         fault: Fault,
+        /// What its lines say last, which nothing vouches for.
+        seems: LastWord,
     },
 }
 
@@ -152,10 +154,11 @@ impl Log {
 
     /// A log that cannot be continued: every write fails with this reason, so that no key event happens, and traffic goes on.
     #[must_use]
-    pub fn closed(why: &impl Faulty) -> Self {
+    pub fn closed(why: &impl Faulty, seems: LastWord) -> Self {
         Self(Standing::Closed {
             why: why.to_string(),
             fault: why.fault(),
+            seems,
         })
     }
 
@@ -236,6 +239,26 @@ impl Log {
         }
     }
 
+    /// The settings that it says were in force last; when it is closed, what its lines seem to say: enough to refuse something, and
+    /// nothing is allowed by it.
+    #[must_use]
+    pub const fn last_policy(&self) -> Option<&Settings> {
+        match &self.0 {
+            Standing::Open(writer) => writer.last.policy(),
+            Standing::Closed { seems, .. } => seems.policy(),
+        }
+    }
+
+    /// What a line says that puts settings in force.
+    #[must_use]
+    pub fn in_force(&self, settings: &Settings) -> InForce {
+        let last = self.last_word();
+        last.map_or_else(
+            || LastWord::default().in_force(settings),
+            |last| last.in_force(settings),
+        )
+    }
+
     /// Whether its reserve for revocations is there. Looks at the disk.
     #[must_use]
     pub fn has_reserve(&self) -> bool {
@@ -275,7 +298,7 @@ impl Log {
     pub fn tail(&self, count: usize) -> Result<Vec<Vec<u8>>, WriteFailed> {
         let writer = match &self.0 {
             Standing::Open(writer) => writer,
-            Standing::Closed { why, fault } => return Err(closed(why, *fault)),
+            Standing::Closed { why, fault, .. } => return Err(closed(why, *fault)),
         };
         let place = &writer.place;
         let mut backwards = Backwards::from(Arc::clone(&place.files), place.log(), writer.len);
@@ -310,7 +333,7 @@ impl Log {
     fn writer(&mut self) -> Result<&mut Writer, WriteFailed> {
         match &mut self.0 {
             Standing::Open(writer) => Ok(writer),
-            Standing::Closed { why, fault } => Err(closed(why, *fault)),
+            Standing::Closed { why, fault, .. } => Err(closed(why, *fault)),
         }
     }
 }

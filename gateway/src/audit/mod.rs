@@ -27,6 +27,7 @@ mod log;
 mod note;
 mod place;
 mod reader;
+mod settings;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -45,6 +46,7 @@ pub use line::{Body, Completed, Event, EventId, Fact, Line, Note};
 pub use log::{Log, Pending};
 pub use note::{BadNote, BadVerifier, Checkpoint, Signer, VerifierKey};
 pub use place::{CHECKPOINTS, LOG, Place, Source};
+pub use settings::{Change, InForce, Settings};
 pub use text::Text;
 pub use tree::Hash;
 pub use verify::{Verified, verify};

@@ -73,6 +73,8 @@ words! {
         Compromise = "compromise",
         /// A version's secret is erased.
         Destroy = "destroy",
+        /// The configuration protects less than before: the line names each change.
+        Weaken = "weaken",
         /// The configuration that decides over keys is read again.
         Reload = "reload",
         /// The destruction of a version is asked for, and waits for a second person.

@@ -312,14 +312,14 @@ fn said(fact: &Fact) -> String {
         Fact::Begun { catalogue, .. } => {
             format!("log begun for catalogue {}", catalogue.printable())
         }
-        Fact::GatewayStarted { version } => format!("started {}", version.printable()),
+        Fact::GatewayStarted { version, .. } => format!("started {}", version.printable()),
         Fact::GatewayStopped => "stopped".to_owned(),
         Fact::RecordsLeft { records } => {
             format!("left the records of {}", Count(records.len(), "keyring"))
         }
         Fact::GatewayHandedOver => "handed over to another process".to_owned(),
         Fact::GatewayTookBack => "taken back from a process that did not serve".to_owned(),
-        Fact::ConfigurationReloaded { result } => {
+        Fact::ConfigurationReloaded { result, .. } => {
             format!("configuration reloaded: {}", result.printable())
         }
         Fact::RollbackAlarm { what } => format!("rollback alarm: {}", what.printable()),

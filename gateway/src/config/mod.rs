@@ -17,6 +17,7 @@ mod operation;
 mod proxy;
 pub mod schema;
 mod section;
+mod settings;
 mod shutdown;
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,7 @@ pub use checked::{
 pub use environment::Environment;
 pub use finding::{Errors, Finding, Warning};
 pub use glimpse::{Glimpse, glimpse};
+pub use settings::settings;
 
 use finding::Findings;
 use section::Section;

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::audit::WriteFailed;
 use crate::catalogue::KeyError;
 use crate::fault::{Fault, Faulty, Retry, Who};
 use crate::policy::KeyringName;
@@ -24,6 +25,11 @@ pub enum StartError {
     /// A version that has to open could not be unwrapped.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// The configuration protects less than the one before, and that cannot be written down.
+    #[error(
+        "the configuration protects less than the one that was in force last, and that cannot be written down: {0}; put the configuration back, or the audit log in order"
+    )]
+    Unwritten(WriteFailed),
     /// The driver's thread could not be started.
     #[error("cannot start the rotation thread: {0}")]
     Thread(io::Error),
@@ -85,6 +91,7 @@ impl Faulty for StartError {
         match self {
             Self::NoActiveVersion { source, .. } => source.fault,
             Self::Key(error) => error.fault(),
+            Self::Unwritten(error) => error.fault(),
             Self::Thread(_) => Fault {
                 who: Who::Operator,
                 retry: Retry::Later,

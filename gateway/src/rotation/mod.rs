@@ -14,6 +14,7 @@ pub mod because;
 mod driver;
 pub mod engine;
 mod error;
+pub mod protection;
 pub mod report;
 mod rest;
 pub mod seams;
@@ -25,7 +26,7 @@ use std::thread::{Builder, JoinHandle};
 use rustix::process::{getpriority_process, setpriority_process};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::audit;
+use crate::audit::{self, Settings};
 use crate::catalogue::Catalogue;
 use crate::clock::Clock;
 use crate::control::Control;
@@ -57,6 +58,16 @@ pub struct Config {
     pub terms: Vec<Terms>,
     /// How many workers will seal: each has a counter of its own. Does not change later.
     pub workers: usize,
+    /// What the configuration says about protection.
+    pub settings: Settings,
+}
+
+/// A configuration that was read again.
+pub struct Reload {
+    /// What changed, in words.
+    pub what: String,
+    /// Who wanted it, and why.
+    pub because: Because,
 }
 
 /// What rotation writes to, and asks.
@@ -337,14 +348,14 @@ impl Rotation {
         self.ask(|answer| Request::Tail { count, answer }).await?
     }
 
-    /// Other terms and subjects; `what` has changed.
+    /// Other terms and subjects. Those that protect less are written down before, or not put in force.
     ///
     /// # Errors
     /// [`OrderError`]; everything is as it was then.
-    pub async fn reload(&self, config: Config, what: String) -> Result<(), OrderError> {
+    pub async fn reload(&self, config: Config, reload: Reload) -> Result<(), OrderError> {
         self.ask(|answer| Request::Reload {
             config,
-            what,
+            reload,
             answer,
         })
         .await?

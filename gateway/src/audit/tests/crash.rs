@@ -172,7 +172,7 @@ fn closed_log_lets_nothing_happen_and_says_why() {
     let home = Home::new();
     drop(filled(&home, 2));
     home.disk.tamper(&home.place().log(), |bytes| bytes[5] ^= 1);
-    let mut log = Log::closed(&home.open(1).err().unwrap());
+    let mut log = Log::closed(&home.open(1).err().unwrap(), LastWord::default());
     let refused = log.begin(act(Action::Generate, None), at(2)).unwrap_err();
     assert!(refused.to_string().contains("line 1"), "{refused}");
     assert!(log.note(Fact::GatewayStopped, at(2)).is_err());

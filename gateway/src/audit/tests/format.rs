@@ -73,6 +73,14 @@ fn event_has_its_intent_and_its_whole_outcome() {
     );
 }
 
+fn settings() -> Settings {
+    let mut settings = Settings::default();
+    settings.set("relay-only", false);
+    settings.set("keyring.agents.subjects", vec!["agents.>"]);
+    settings.set("keyring.agents.limit.messages", u64::MAX);
+    settings
+}
+
 #[test]
 fn every_line_reads_back_as_it_was_written() {
     let home = Home::new();
@@ -80,6 +88,11 @@ fn every_line_reads_back_as_it_was_written() {
     for fact in [
         Fact::GatewayStarted {
             version: "0.1.0".into(),
+            policy: None,
+        },
+        Fact::GatewayStarted {
+            version: "0.1.0".into(),
+            policy: Some(LastWord::default().in_force(&settings())),
         },
         Fact::GatewayStopped,
         Fact::RecordsLeft {
@@ -89,6 +102,11 @@ fn every_line_reads_back_as_it_was_written() {
         Fact::GatewayTookBack,
         Fact::ConfigurationReloaded {
             result: "3 keyrings".into(),
+            changes: Settings::default().changes(&settings()),
+            policy: Some(InForce {
+                sha256: settings().digest(),
+                settings: None,
+            }),
         },
         Fact::RollbackAlarm {
             what: "agents: epoch 3, 5 was seen".into(),

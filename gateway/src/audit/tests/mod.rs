@@ -95,6 +95,7 @@ fn act(what: Action, trigger: Option<Trigger>) -> Act {
         intended_use: IntendedUse::SealAndOpen,
         expiry: Some(at(86_400)),
         scope: vec!["agents.>".into(), "tools.*.call".into()],
+        changes: Vec::new(),
     }
 }
 

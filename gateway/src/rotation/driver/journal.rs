@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use crate::audit::{
-    self, Act, Action, EventId, Fact, Hex, IntendedUse, KeyVersion, Outcome, Pending, RecordRef,
-    WriteFailed,
+    self, Act, Action, EventId, Fact, Hex, InForce, IntendedUse, KeyVersion, Outcome, Pending,
+    RecordRef, Settings, WriteFailed,
 };
 use crate::catalogue::{State, Version, View};
 use crate::policy::{KeyringName, Rule};
@@ -95,6 +95,16 @@ impl Journal {
     /// A fact that is no key event.
     pub(super) fn note(&mut self, fact: Fact, now: Timestamp) -> Result<(), WriteFailed> {
         self.log.note(fact, now)
+    }
+
+    /// What the log says of the settings that were in force last; where it is closed, what it seems to say.
+    pub(super) const fn last_policy(&self) -> Option<&Settings> {
+        self.log.last_policy()
+    }
+
+    /// What a line says that puts settings in force.
+    pub(super) fn in_force(&self, settings: &Settings) -> InForce {
+        self.log.in_force(settings)
     }
 
     /// The records as they are left, as far as the log does not know them.
@@ -206,6 +216,7 @@ impl Statement<'_> {
             intended_use: self.intended_use,
             expiry: self.expiry,
             scope: scope.map(|subject| subject.to_string().into()).collect(),
+            changes: Vec::new(),
         }
     }
 }

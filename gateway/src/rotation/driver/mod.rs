@@ -9,6 +9,7 @@
 //! | what each deed of the engine does | `perform` |
 //! | reservations of budgets | `reserve` |
 //! | what operators ask | `orders` |
+//! | what a configuration protects less than the one before | `protect` |
 //! | what they are told | `report` |
 //! | kids that are not in the snapshot | `misses` |
 //! | versions in memory | `loaded` |
@@ -22,6 +23,7 @@ mod measure;
 mod misses;
 mod orders;
 mod perform;
+mod protect;
 mod report;
 mod reserve;
 mod run;
@@ -36,7 +38,7 @@ use futures_util::stream::FuturesUnordered;
 use jiff::Timestamp;
 use tokio::sync::{Notify, mpsc};
 
-use crate::audit::{self, Fact};
+use crate::audit::{self, Fact, Settings};
 use crate::catalogue::{Catalogue, Record};
 use crate::clock::Clock;
 use crate::envelope::Kid;
@@ -61,6 +63,8 @@ pub(super) use run::Request;
 /// Keeps the catalogue, the audit log and the snapshot in step with what the engine decides.
 pub(super) struct Driver {
     policy: Arc<Policy>,
+    /// What the configuration in force says about protection.
+    settings: Settings,
     rings: Vec<Driven>,
     catalogue: Catalogue,
     journal: Journal,
@@ -125,13 +129,16 @@ impl Driver {
             Some(_) => Fact::GatewayTookBack,
             None => Fact::GatewayStarted {
                 version: env!("CARGO_PKG_VERSION").into(),
+                policy: Some(parts.audit.in_force(&config.settings)),
             },
         };
+        let runs = parts.held.is_some();
         let Held { keys, misses } = parts.held.unwrap_or_else(|| Held::new(&policy));
         let begun = parts.clock.instant();
         let mut driver = Self {
             loaded: Loaded::new(Arc::clone(&policy), config.workers, Arc::clone(&thirst)),
             policy,
+            settings: config.settings,
             rings: Vec::new(),
             catalogue: parts.catalogue,
             journal: Journal::new(parts.audit),
@@ -157,6 +164,7 @@ impl Driver {
         driver.loaded.number_from(before);
         let wall = driver.wall();
         let lost = driver.journal.take_up(&driver.catalogue, wall);
+        let weaker = driver.begin_weaker(runs)?;
         driver.say(began);
         driver.adopt(config.terms);
         driver.loaded.load_all(&driver.catalogue)?;
@@ -169,6 +177,7 @@ impl Driver {
         driver.tick();
         driver.check_active()?;
         driver.install();
+        driver.weakened(weaker);
         Ok((driver, misses))
     }
 

@@ -12,7 +12,7 @@ use crate::rotation::engine::{Asked, Event, Order, Refused, Ring, Verdict};
 use crate::rotation::report::{Exposure, KeyringStatus, Rehearsal};
 use crate::rotation::seams::Inspection;
 use crate::rotation::terms::Consent;
-use crate::rotation::{Config, OrderError, Rotated};
+use crate::rotation::{Config, OrderError, Reload, Rotated};
 
 use super::Driver;
 use super::loaded::Count;
@@ -290,7 +290,7 @@ impl Driver {
     }
 
     /// Other terms and other subjects, without touching a connection. Keyrings keep their places.
-    pub(super) fn reload(&mut self, config: Config, what: String) -> Result<(), OrderError> {
+    pub(super) fn reload(&mut self, config: Config, reload: Reload) -> Result<(), OrderError> {
         let names = config.policy.keyrings().iter().map(|rule| &rule.name);
         let kept = self.rings.iter().map(|driven| &driven.keyring);
         let same = names.clone().zip(kept).all(|(new, old)| new == old);
@@ -298,20 +298,20 @@ impl Driver {
             let held = self.rings.iter().map(|driven| driven.keyring.to_string());
             return Err(OrderError::Places(held.collect::<Vec<_>>().join(", ")));
         }
+        let Reload { what, because } = reload;
+        let before = std::mem::take(&mut self.settings);
+        let weaker = self.weaken(&before, &config.settings, because);
+        let weaker = weaker.map_err(|error| {
+            self.settings = before.clone();
+            OrderError::Failed(failure(&error))
+        })?;
+        self.settings = config.settings;
         self.policy = Arc::clone(&config.policy);
         self.adopt(config.terms);
         self.tick();
         self.install();
-        let wall = self.wall();
-        let noted = self.journal.note(
-            Fact::ConfigurationReloaded {
-                result: what.into(),
-            },
-            wall,
-        );
-        if let Err(error) = noted {
-            tracing::error!(%error, "the reload is missing in the audit log");
-        }
+        self.weakened(weaker);
+        self.say_reloaded(what, &before);
         Ok(())
     }
 

@@ -13,7 +13,7 @@ use crate::rotation::because::Because;
 use crate::rotation::engine::{Event, Order, Ring, Verdict};
 use crate::rotation::report::{Exposure, Kept, KeyringStatus, Overview, Rehearsal};
 use crate::rotation::seams::Inspection;
-use crate::rotation::{Config, OrderError, Rotated, Wish};
+use crate::rotation::{Config, OrderError, Reload, Rotated, Wish};
 
 use super::Driver;
 use super::perform::{Then, Told, Wanted, verdict};
@@ -78,7 +78,7 @@ pub(in crate::rotation) enum Request {
     },
     Reload {
         config: Config,
-        what: String,
+        reload: Reload,
         answer: Answer<Result<(), OrderError>>,
     },
     /// Let go of the catalogue and the audit log; both are settled when the answer comes.
@@ -175,9 +175,9 @@ impl Driver {
             Request::Tail { count, answer } => give(answer, self.tail(count)),
             Request::Reload {
                 config,
-                what,
+                reload,
                 answer,
-            } => give(answer, self.reload(config, what)),
+            } => give(answer, self.reload(config, reload)),
             Request::HandOver { .. } | Request::Stop => {}
         }
     }

@@ -6,11 +6,12 @@ use tokio::sync::oneshot;
 
 use super::members::Manner;
 use super::play::{End, Play, Size, operator, second, terms};
+use crate::audit::Trigger;
 use crate::envelope::{Header, Kid, Used};
 use crate::policy::KeyringName;
 use crate::rotation::driver::Request;
 use crate::rotation::engine::Order;
-use crate::rotation::{Because, OrderError, Wish};
+use crate::rotation::{Because, OrderError, Reload, Wish};
 
 impl Play<'_> {
     pub(super) fn act(&mut self) {
@@ -202,10 +203,11 @@ impl Play<'_> {
             self.traffic.path().ledger.limits[ring] = self.terms[ring].limit;
         }
         let config = self.config();
-        drop(
-            self.driver_mut()
-                .reload(config, "a test says so".to_owned()),
-        );
+        let reload = Reload {
+            what: "a test says so".to_owned(),
+            because: Because::of_gateway(Trigger::Manual, "a test says so"),
+        };
+        drop(self.driver_mut().reload(config, reload));
     }
 
     /// What was reserved under an older limit may be sealed still.

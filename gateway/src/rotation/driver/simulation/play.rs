@@ -11,7 +11,7 @@ use super::faults::{Dice, Weather};
 use super::members::Members;
 use super::traffic::Traffic;
 use super::world::{Bus, Busy, Fate, Home, place, signer};
-use crate::audit::{Log, Trigger, Who};
+use crate::audit::{LastWord, Log, Settings, Trigger, Who};
 use crate::catalogue::{Catalogue, View};
 use crate::clock::{Clock, Winder};
 use crate::custody::Custodian;
@@ -219,6 +219,7 @@ impl<'h> Play<'h> {
             policy: Arc::clone(&self.policy),
             terms: self.terms.clone(),
             workers: self.workers,
+            settings: Settings::default(),
         }
     }
 
@@ -286,7 +287,9 @@ impl<'h> Play<'h> {
         let audit = match Log::open(place, signer(), now) {
             Ok(log) => log,
             // Traffic goes on without key events, until somebody has looked into it.
-            Err(error) if self.dice.one_in(2) && !self.disk.is_dead() => Log::closed(&error),
+            Err(error) if self.dice.one_in(2) && !self.disk.is_dead() => {
+                Log::closed(&error, LastWord::default())
+            }
             Err(error) => return Err(text(&error)),
         };
         let parts = Parts {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::world::{Home, place, signer};
-use crate::audit::{Log, Trigger};
+use crate::audit::{Log, Settings, Trigger};
 use crate::catalogue::{Catalogue, State};
 use crate::clock::Winder;
 use crate::disk::Files;
@@ -16,7 +16,7 @@ use crate::rotation::driver::{Driver, Parts};
 use crate::rotation::engine::Order;
 use crate::rotation::seams::{Alone, Nobody};
 use crate::rotation::terms::Retain;
-use crate::rotation::{Because, Config, Terms, User};
+use crate::rotation::{Because, Config, Reload, Terms, User};
 
 /// More than any order here takes.
 const STEPS: usize = 60;
@@ -53,6 +53,7 @@ impl Bench {
             policy: Arc::new(Policy::new(vec![Rule::everything()], &[]).unwrap()),
             terms: vec![terms],
             workers: 1,
+            settings: Settings::default(),
         };
         let (driver, _misses) = Driver::start(config, parts).unwrap();
         Self {
@@ -72,8 +73,13 @@ impl Bench {
             policy: Arc::new(Policy::new(vec![rule], &[]).unwrap()),
             terms: vec![terms],
             workers: 1,
+            settings: Settings::default(),
         };
-        self.driver.reload(config, "a test".to_owned()).unwrap();
+        let reload = Reload {
+            what: "a test".to_owned(),
+            because: Because::of_gateway(Trigger::Manual, "a test"),
+        };
+        self.driver.reload(config, reload).unwrap();
     }
 
     pub(super) fn ask(&mut self, order: Order) {
