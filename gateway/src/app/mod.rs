@@ -47,7 +47,7 @@ pub use seat::{Attended, Due};
 pub use state::{OpenError, Opened, open, open_audit, with_audit};
 
 use certificates::Certificates;
-use relay::{Silent, Testimony};
+use relay::Silent;
 
 /// A running gateway.
 pub struct Gateway {
@@ -181,19 +181,20 @@ impl Gateway {
         clock: &Clock,
     ) -> Result<Self, StartError> {
         let mut claim = surroundings.claim.take();
+        let relay_only = checked.dataplane.relay_only;
+        let testimony = relay_only.then(|| relay::testify(checked, clock));
         match Self::prepare(checked, surroundings, claim.as_mut(), clock) {
-            Ok((mut gateway, testimony)) => {
+            Ok(mut gateway) => {
                 if let Some(claim) = claim {
                     gateway.confirm(claim);
                 }
                 // Not before: whoever waits in the kernel is lost with a process that does not serve after all.
                 gateway.dataplane.accept();
                 if let Some(testimony) = testimony {
-                    gateway.relays(testimony.and_then(Testimony::in_force));
+                    gateway.relays(testimony.and_then(|testimony| testimony.in_force()));
                 }
                 let addrs = gateway.dataplane.addrs().iter();
                 let listen: Vec<_> = addrs.map(ToString::to_string).collect();
-                let relay_only = checked.dataplane.relay_only;
                 tracing::info!(?listen, relay_only, "ready");
                 Ok(gateway)
             }
@@ -212,11 +213,7 @@ impl Gateway {
         surroundings: Surroundings,
         claim: Option<&mut Claim>,
         clock: &Clock,
-    ) -> Result<(Self, Option<Testified>), StartError> {
-        let testimony = checked
-            .dataplane
-            .relay_only
-            .then(|| relay::testify(checked, clock));
+    ) -> Result<Self, StartError> {
         let (config, certificates) = judge(checked, clock)?;
         let Begun {
             keys,
@@ -259,7 +256,7 @@ impl Gateway {
             testified: false,
         };
         gateway.seat = Seat::Held(gateway.sit(rotation, admin)?);
-        Ok((gateway, testimony))
+        Ok(gateway)
     }
 
     /// Payloads go through as they are: said where operators look, and in the audit log if it can be.
@@ -368,9 +365,6 @@ fn message_path(checked: &Checked) -> Result<dataplane::Config, KeyError> {
     }
     Ok(config)
 }
-
-/// What the audit log says of a gateway that relays only, or why it says nothing.
-type Testified = Result<Testimony, Silent>;
 
 /// The way to rotation and its thread; `None` when the gateway relays only.
 type Started = Option<(Rotation, rotation::Running)>;

@@ -45,7 +45,7 @@ pub(super) struct Testimony {
 }
 
 /// Writes down what is weaker than before, before it is in force.
-pub(super) fn testify(checked: &Checked, clock: &Clock) -> Result<Testimony, Silent> {
+pub(super) fn testify(checked: &Checked, clock: &Clock) -> Result<Box<Testimony>, Silent> {
     let (lock, mut log) = open(checked, clock)?;
     let settings = settings(checked);
     // A log of before may not know what was in force: that it was no relay is what is known to be better.
@@ -62,13 +62,13 @@ pub(super) fn testify(checked: &Checked, clock: &Clock) -> Result<Testimony, Sil
         let act = protection::act(changes, &old, because);
         Some(log.begin(act, audit::now(clock)?)?)
     };
-    Ok(Testimony {
+    Ok(Box::new(Testimony {
         log,
         _lock: lock,
         settings,
         weaker,
         clock: clock.clone(),
-    })
+    }))
 }
 
 /// Says that it has stopped.
@@ -92,14 +92,14 @@ fn open(checked: &Checked, clock: &Clock) -> Result<(Lock, Log), Silent> {
 
 impl Testimony {
     /// The gateway relays.
-    pub(super) fn in_force(mut self) -> Result<(), Silent> {
+    pub(super) fn in_force(mut self: Box<Self>) -> Result<(), Silent> {
         let now = audit::now(&self.clock)?;
         let started = Fact::GatewayStarted {
             version: env!("CARGO_PKG_VERSION").into(),
             policy: Some(self.log.in_force(&self.settings)),
         };
         self.log.note(started, now)?;
-        if let Some(weaker) = self.weaker {
+        if let Some(weaker) = self.weaker.take() {
             self.log.finish(weaker, &Outcome::Done, now)?;
         }
         Ok(())

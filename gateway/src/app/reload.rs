@@ -78,18 +78,7 @@ impl Reloader {
             restart: fixed(&self.started, &next),
             warnings: warnings_of_all.chain(certificates.wrong).collect(),
         };
-        if let Some(rotation) = self.rotation.load_full() {
-            let reload = rotation::Reload {
-                what: said(&asker, &reloaded),
-                because: asker.because(Trigger::Manual, "the configuration was read again"),
-            };
-            let config = reloaded_config(&self.started, &next);
-            let done = rotation.reload(config, reload).await;
-            done.map_err(|error| {
-                tracing::error!(%error, "the configuration is not reloaded");
-                Refusal::of(&error).into_problem()
-            })?;
-        }
+        Box::pin(self.put_in_force(&next, &asker, &reloaded)).await?;
         (self.origin.level)(next.log.level);
         *current = next;
         for warning in &warnings {
@@ -100,6 +89,29 @@ impl Reloader {
         } = &reloaded;
         tracing::info!(who = %asker.who, ?applied, ?restart, "configuration reloaded");
         Ok(reloaded)
+    }
+}
+
+impl Reloader {
+    async fn put_in_force(
+        &self,
+        next: &Checked,
+        asker: &Asker,
+        reloaded: &Reloaded,
+    ) -> Result<(), Problem> {
+        let Some(rotation) = self.rotation.load_full() else {
+            return Ok(());
+        };
+        let reload = rotation::Reload {
+            what: said(asker, reloaded),
+            because: asker.because(Trigger::Manual, "the configuration was read again"),
+        };
+        let config = reloaded_config(&self.started, next);
+        let done = rotation.reload(config, reload).await;
+        done.map_err(|error| {
+            tracing::error!(%error, "the configuration is not reloaded");
+            Refusal::of(&error).into_problem()
+        })
     }
 }
 

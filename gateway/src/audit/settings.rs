@@ -115,7 +115,9 @@ impl std::fmt::Display for Shown<'_> {
         match self.0 {
             Value::Null => f.write_str("none"),
             Value::String(word) => f.write_str(word),
-            other => std::fmt::Display::fmt(other, f),
+            other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+                std::fmt::Display::fmt(other, f)
+            }
         }
     }
 }

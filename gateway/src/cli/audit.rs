@@ -14,7 +14,7 @@ use crate::audit::{
 };
 use crate::catalogue::{LoadError, RECORDS, compare};
 use crate::disk::Real;
-use crate::printable::Count;
+use crate::printable::{Count, Printable};
 
 use super::args::{AuditCommand, AuditPlace, AuditShow, AuditTail, AuditVerify, Place};
 use super::client::Client;
@@ -263,7 +263,15 @@ fn row(line: &Line) -> Vec<String> {
         Body::Outcome(completed) => {
             let error = completed.error.as_ref().map(Text::printable);
             let error = error.map_or_else(String::new, |error| format!(": {error}"));
-            let outcome = format!("{}{error}", completed.outcome);
+            let changes = completed.event.act.changes.iter();
+            let changes: Vec<_> = changes.map(ToString::to_string).collect();
+            let changes = Printable(&changes.join(", ")).to_string();
+            let changes = if changes.is_empty() {
+                changes
+            } else {
+                format!(": {changes}")
+            };
+            let outcome = format!("{}{changes}{error}", completed.outcome);
             cells(time, &completed.event, outcome)
         }
         Body::Note(note) => noted(time, &note.fact),

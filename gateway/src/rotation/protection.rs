@@ -304,7 +304,9 @@ fn place(words: &[&str], value: &Value) -> usize {
     let said = match value {
         Value::Null => return 0,
         Value::String(word) => word.clone(),
-        other => other.to_string(),
+        other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+            other.to_string()
+        }
     };
     let found = words.iter().position(|word| *word == said);
     found.unwrap_or(words.len())
@@ -312,10 +314,10 @@ fn place(words: &[&str], value: &Value) -> usize {
 
 /// A number, a time in nanoseconds, or a date.
 fn measure(value: &Value) -> Option<i128> {
-    let text = match value {
-        Value::Number(number) => return number.as_u64().map(i128::from),
-        other => other.as_str()?,
-    };
+    if let Some(number) = value.as_u64() {
+        return Some(i128::from(number));
+    }
+    let text = value.as_str()?;
     let duration = humantime::parse_duration(text).ok();
     let duration = duration.and_then(|time: Duration| i128::try_from(time.as_nanos()).ok());
     duration.or_else(|| Some(text.parse::<jiff::Timestamp>().ok()?.as_nanosecond()))

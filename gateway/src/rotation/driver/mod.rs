@@ -132,7 +132,6 @@ impl Driver {
                 policy: Some(parts.audit.in_force(&config.settings)),
             },
         };
-        let runs = parts.held.is_some();
         let Held { keys, misses } = parts.held.unwrap_or_else(|| Held::new(&policy));
         let begun = parts.clock.instant();
         let mut driver = Self {
@@ -164,7 +163,7 @@ impl Driver {
         driver.loaded.number_from(before);
         let wall = driver.wall();
         let lost = driver.journal.take_up(&driver.catalogue, wall);
-        let weaker = driver.begin_weaker(runs)?;
+        let weaker = driver.begin_weaker(&began)?;
         driver.say(began);
         driver.adopt(config.terms);
         driver.loaded.load_all(&driver.catalogue)?;

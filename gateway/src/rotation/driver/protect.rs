@@ -8,8 +8,10 @@ use crate::rotation::{StartError, User};
 use super::Driver;
 
 impl Driver {
-    /// What a start protects less than the log says last. What is in force already, in a process that `runs`, is not refused.
-    pub(super) fn begin_weaker(&mut self, runs: bool) -> Result<Option<Pending>, StartError> {
+    /// What a start protects less than the log says last. What is in force already, because this process takes
+    /// the keys back, is not refused.
+    pub(super) fn begin_weaker(&mut self, began: &Fact) -> Result<Option<Pending>, StartError> {
+        let runs = *began == Fact::GatewayTookBack;
         if self.user == User::Command {
             return Ok(None);
         }
@@ -19,7 +21,12 @@ impl Driver {
         let settings = self.settings.clone();
         let why = "the configuration protects less than the one that was in force last";
         let because = Because::of_gateway(Trigger::Start, why);
-        match self.weaken(&before, &settings, because) {
+        let weaker = self.weaken(&before, &settings, because);
+        if runs && before != settings {
+            // The other process may have put its own in force.
+            self.say_reloaded("taken back from another process".to_owned(), &before);
+        }
+        match weaker {
             Err(source) if !runs => Err(StartError::Unwritten(source)),
             Err(error) => {
                 tracing::error!(%error, "the audit log does not say that the configuration in force protects less");
