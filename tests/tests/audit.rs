@@ -79,9 +79,9 @@ fn log_verifies_with_the_key_that_init_printed_and_shows_what_happened() {
     );
     assert_eq!(code(&state.keyway(&["audit", "verify"])), 0);
     let shown = state.keyway(&["audit", "show"]);
-    // Three versions were generated and activated; the first one because there was none.
+    // Three versions were generated, admitted and activated; the first one because there was none.
     let rows = text(&shown.stdout).matches("  done").count();
-    assert_eq!(rows, 6, "{}", text_of(&shown));
+    assert_eq!(rows, 9, "{}", text_of(&shown));
     let words = ["audit", "show", "--json", "-n", "1", "--keyring", "default"];
     let shown = json(&state.keyway(&words));
     let line = &shown["lines"][0];

@@ -26,7 +26,7 @@ pub struct Act {
     pub what: Action,
     /// The keyring; `None` where it concerns all.
     pub keyring: Option<Text>,
-    /// The key version; `None` where there is none yet, see [`super::Pending::concerns`].
+    /// The key version, one that is yet to be made too; `None` where it concerns none.
     pub version: Option<KeyVersion>,
     /// What the version is for afterwards.
     pub intended_use: IntendedUse,
@@ -74,6 +74,8 @@ pub enum Outcome {
     Failed(Text),
     /// It was not tried.
     Refused(Text),
+    /// It was tried, and why it cannot be said yet what has come of it.
+    Unknown(Text),
 }
 
 impl Act {

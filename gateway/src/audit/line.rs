@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::act::{Act, Hex, Outcome};
 use super::tree::Hash;
-use super::{KeyVersion, OutcomeWord, Text};
+use super::{OutcomeWord, Text};
 use crate::objects;
 use crate::secret::NoEntropy;
 
@@ -57,10 +57,10 @@ pub struct Event {
 /// A key event that is over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Completed {
-    /// As in the intent; only the version may have become known since.
+    /// As in the intent.
     #[serde(flatten)]
     pub event: Event,
-    /// When it ended.
+    /// When it ended. Of one that a crash interrupted: when it was found out how it had; of one that is `unknown`: when it was tried.
     #[serde(with = "time")]
     pub completed: Timestamp,
     /// What came of it.
@@ -190,11 +190,18 @@ impl Body {
 }
 
 impl Completed {
+    /// Whether this is the last word on the event: a later line settles one that is unknown.
+    #[must_use]
+    pub const fn is_final(&self) -> bool {
+        !matches!(self.outcome, OutcomeWord::Unknown)
+    }
+
     pub(super) fn new(event: Event, outcome: &Outcome, completed: Timestamp) -> Self {
         let (word, error) = match outcome {
             Outcome::Done => (OutcomeWord::Done, None),
             Outcome::Failed(error) => (OutcomeWord::Failed, Some(error.clone())),
             Outcome::Refused(error) => (OutcomeWord::Refused, Some(error.clone())),
+            Outcome::Unknown(why) => (OutcomeWord::Unknown, Some(why.clone())),
         };
         Self {
             event,
@@ -202,12 +209,6 @@ impl Completed {
             outcome: word,
             error,
         }
-    }
-}
-
-impl Event {
-    pub(super) fn concern(&mut self, version: KeyVersion) {
-        self.act.version = Some(version);
     }
 }
 

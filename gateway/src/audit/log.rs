@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::act::{Act, KeyVersion, Outcome};
+use super::act::{Act, Outcome};
 use super::backwards::Backwards;
 use super::line::{Body, Completed, Event, EventId, FORMAT, Fact, Line, Note};
 use super::note::{Signer, VerifierKey};
@@ -104,8 +104,10 @@ impl Log {
             &[],
             &mut |number, bytes| match Line::parse(bytes).map(|line| line.body) {
                 Ok(Body::Intent(event)) => drop(open.insert(event.id, event)),
-                Ok(Body::Outcome(completed)) => drop(open.remove(&completed.event.id)),
-                Ok(Body::Note(_)) => {}
+                Ok(Body::Outcome(completed)) if completed.is_final() => {
+                    open.remove(&completed.event.id);
+                }
+                Ok(Body::Outcome(_) | Body::Note(_)) => {}
                 Err(why) => {
                     unknown.get_or_insert_with(|| (number, why.to_string()));
                 }
@@ -174,7 +176,7 @@ impl Log {
         Ok(Pending(event))
     }
 
-    /// Writes what came of an act, durably.
+    /// Writes what came of an act, durably. What is unknown stays among [`Log::open_intents`], until a later outcome settles it.
     ///
     /// # Errors
     /// [`WriteFailed`]: the event stays among [`Log::open_intents`], to be finished when the disk works again.
@@ -187,14 +189,16 @@ impl Log {
         let writer = self.writer()?;
         let Pending(event) = pending;
         let id = event.id;
-        let Some(open) = writer.open.get_mut(&id) else {
+        if !writer.open.contains_key(&id) {
             return Err(WriteFailed::Finished(id));
-        };
-        open.clone_from(&event);
+        }
         let urgency = Urgency::of(&event.act);
         let completed = Completed::new(event, outcome, now);
+        let settled = completed.is_final();
         writer.write(Body::Outcome(completed), urgency)?;
-        writer.open.remove(&id);
+        if settled {
+            writer.open.remove(&id);
+        }
         Ok(())
     }
 
@@ -207,7 +211,7 @@ impl Log {
         self.writer()?.write(Body::Note(note), Urgency::Ordinary)
     }
 
-    /// The key events without an outcome: at the start, those that a crash interrupted. Whoever starts finds out what became of
+    /// The key events whose outcome is missing or unknown: at the start, those that a crash interrupted. Whoever starts finds out what became of
     /// each, and finishes it.
     pub fn open_intents(&self) -> Vec<Pending> {
         match &self.0 {
@@ -312,12 +316,6 @@ impl Pending {
     #[must_use]
     pub const fn act(&self) -> &Act {
         &self.0.act
-    }
-
-    /// The same event, once it is known which key version it concerns: the outcome names it.
-    pub fn concerns(mut self, version: KeyVersion) -> Self {
-        self.0.concern(version);
-        self
     }
 }
 

@@ -27,7 +27,7 @@ pub struct Verified {
     pub torn: Option<Torn>,
     /// The same behind the last checkpoint.
     pub checkpoints_torn: bool,
-    /// Intents without an outcome: acts that are under way, or that a crash interrupted.
+    /// Intents whose outcome is missing or unknown: acts that are under way, or that a crash interrupted.
     pub open: Vec<EventId>,
     /// The latest time that a line says; `None` where no line could be understood.
     pub latest: Option<Timestamp>,
@@ -55,8 +55,10 @@ pub fn verify(
         latest = latest.max(Some(line.body.time()));
         match line.body {
             Body::Intent(event) => drop(open.insert(event.id)),
-            Body::Outcome(completed) => drop(open.remove(&completed.event.id)),
-            Body::Note(_) => {}
+            Body::Outcome(completed) if completed.is_final() => {
+                open.remove(&completed.event.id);
+            }
+            Body::Outcome(_) | Body::Note(_) => {}
         }
     })?;
     let Walked {

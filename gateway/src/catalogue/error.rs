@@ -307,6 +307,15 @@ impl RotateError {
     pub const fn is_full(&self) -> bool {
         matches!(self, Self::Set(SetError::Disk(disk::Error::Full { .. })))
     }
+
+    /// Whether what was to be written may have taken effect all the same.
+    #[must_use]
+    pub const fn is_in_doubt(&self) -> bool {
+        matches!(
+            self,
+            Self::Set(SetError::Disk(_) | SetError::ReadBack { .. })
+        )
+    }
 }
 
 impl Faulty for RotateError {

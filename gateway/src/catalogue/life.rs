@@ -33,26 +33,71 @@ pub struct Account {
     pub lanes: u64,
 }
 
+/// A secret that nobody has wrapped or written down yet, and what it will be: whoever announces it names it.
+pub struct Drawn {
+    version: Version,
+    root: Secret,
+}
+
+impl Drawn {
+    /// The version that it will be.
+    #[must_use]
+    pub const fn version(&self) -> &Version {
+        &self.version
+    }
+}
+
 impl Catalogue {
-    /// The number of a new version: a secret is drawn, wrapped, made durable and read back. It is pre-active.
+    /// Draws the secret of a new version. Touches nothing.
     ///
     /// # Errors
     /// [`RotateError`].
-    pub fn generate(
-        &mut self,
+    pub fn draw(
+        &self,
         keyring: &KeyringName,
         suite: Suite,
         clock: &Clock,
-    ) -> Result<u32, RotateError> {
+    ) -> Result<Drawn, RotateError> {
         let now = timestamp(clock)?;
+        let number = self.current(keyring).next_number();
+        let number = number.ok_or_else(|| RotateError::NoNumber(keyring.clone()))?;
+        let root = Secret::random()?;
+        let commitment = VersionKey::derive(keyring.as_str(), number, &root).commitment();
+        let version = Version {
+            number,
+            label: Label::new(keyring, now, number),
+            kid: commitment.kid(),
+            commitment,
+            suite,
+            state: State::PreActive,
+            created: now,
+            since: now,
+            activated: None,
+            deactivated: None,
+            reserved: Used::default(),
+            lanes: 0,
+            served: Vec::new(),
+            proposed: None,
+            wrapped: None,
+        };
+        Ok(Drawn { version, root })
+    }
+
+    /// Makes a drawn version: its secret is wrapped, made durable and read back. It is pre-active.
+    ///
+    /// # Errors
+    /// [`RotateError`].
+    pub fn generate(&mut self, keyring: &KeyringName, drawn: &Drawn) -> Result<u32, RotateError> {
+        let Drawn { version, root } = drawn;
+        let context = context(keyring, version.number, &version.commitment.0);
+        let wrapped = self.view.custodian.wrap(root, &context)?;
         let mut record = self.current(keyring);
-        let number = record
-            .next_number()
-            .ok_or_else(|| RotateError::NoNumber(keyring.clone()))?;
-        let version = self.mint(keyring, number, suite, now)?;
-        record.versions.push(version);
+        record.versions.push(Version {
+            wrapped: Some(wrapped),
+            ..version.clone()
+        });
         self.set(record.epoch, record, Remember::Later)?;
-        Ok(number)
+        Ok(version.number)
     }
 
     /// Makes a pre-active version ready, with the first part of its budget reserved, and the subjects that it will serve, in the
@@ -210,38 +255,6 @@ impl Catalogue {
         }
         self.compare_and_set(record.epoch, record)?;
         Ok(())
-    }
-
-    fn mint(
-        &self,
-        keyring: &KeyringName,
-        number: u32,
-        suite: Suite,
-        now: Timestamp,
-    ) -> Result<Version, RotateError> {
-        let root = Secret::random()?;
-        let commitment = VersionKey::derive(keyring.as_str(), number, &root).commitment();
-        let wrapped = self
-            .view
-            .custodian
-            .wrap(&root, &context(keyring, number, &commitment.0))?;
-        Ok(Version {
-            number,
-            label: Label::new(keyring, now, number),
-            kid: commitment.kid(),
-            commitment,
-            suite,
-            state: State::PreActive,
-            created: now,
-            since: now,
-            activated: None,
-            deactivated: None,
-            reserved: Used::default(),
-            lanes: 0,
-            served: Vec::new(),
-            proposed: None,
-            wrapped: Some(wrapped),
-        })
     }
 
     fn current(&self, keyring: &KeyringName) -> Record {

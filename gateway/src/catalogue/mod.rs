@@ -14,7 +14,7 @@
 //! | what need not be verified again | `believed` |
 //! | reading, without the lock | [`View`] |
 //! | writing | [`Catalogue::compare_and_set`] |
-//! | new versions, activation, use | [`Catalogue::generate`], [`Catalogue::activate`], [`Catalogue::account`] |
+//! | new versions, activation, use | [`Catalogue::draw`], [`Catalogue::generate`], [`Catalogue::activate`], [`Catalogue::account`] |
 
 mod believed;
 mod error;
@@ -30,7 +30,7 @@ mod view;
 mod tests;
 
 pub use error::{CreateError, KeyError, LoadError, RotateError, SetError};
-pub use life::{Account, Switched};
+pub use life::{Account, Drawn, Switched};
 pub use record::{Invalid, Label, Proposal, Record, Version};
 pub use state::{Opens, State, UnknownState};
 pub use store::Catalogue;

@@ -87,6 +87,15 @@ impl Catalogue {
         Ok(())
     }
 
+    /// The same for one keyring, whatever is wrong with others.
+    ///
+    /// # Errors
+    /// [`LoadError`]; what was read before stays then.
+    pub fn refresh_one(&mut self, keyring: &KeyringName) -> Result<(), LoadError> {
+        sync(&*self.view.files, &self.view.dir.join(RECORDS))?;
+        self.reread(keyring).map(drop)
+    }
+
     /// Replaces the record of a keyring, durably, if its epoch is `expected` (0: there is none yet); the epoch grows by one.
     ///
     /// Steps: read what is on disk and compare; check the rules and every new secret; write and fsync a sibling, rename it,

@@ -217,14 +217,11 @@ fn print(lines: &[Line], out: &mut Output) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The outcome tells the whole event, so that its intent is left out. Lines come newest first.
+/// The last outcome tells the whole event, so that its intent is left out, and what was unknown before. Lines come newest first.
 fn is_news(line: &Line, finished: &mut BTreeSet<EventId>) -> bool {
     match &line.body {
         Body::Intent(event) => !finished.contains(&event.id),
-        Body::Outcome(completed) => {
-            finished.insert(completed.event.id);
-            true
-        }
+        Body::Outcome(completed) => finished.insert(completed.event.id),
         Body::Note(_) => true,
     }
 }

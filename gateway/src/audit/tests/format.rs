@@ -43,8 +43,7 @@ fn event_has_its_intent_and_its_whole_outcome() {
         .begin(act(Action::Generate, Some(Trigger::Forecast)), at(1))
         .unwrap();
     let id = pending.id();
-    log.finish(pending.concerns(version()), &Outcome::Done, at(2))
-        .unwrap();
+    log.finish(pending, &Outcome::Done, at(2)).unwrap();
     let text = String::from_utf8(home.bytes()).unwrap();
     let lines: Vec<&str> = text.lines().collect();
     let prev =
@@ -52,8 +51,9 @@ fn event_has_its_intent_and_its_whole_outcome() {
     let event = format!(
         r#""event":"{id}","initiated":"2026-11-23T10:00:01.005Z","who":"uid:1000","through":"admin-socket","trigger":"forecast","why":"quarterly","action":"generate","keyring":"agents""#
     );
-    let rest = r#""intended_use":"seal-and-open","expiry":"2026-11-24T10:00:00.005Z","scope":["agents.>","tools.*.call"]"#;
-    let (kid, commitment) = ("c5".repeat(8), "c5".repeat(32));
+    let rest = r#""version":{"label":"agents-2026-11-23.3","kid":"KID","commitment":"COMMITMENT","algorithm":"aes-256-gcm"},"intended_use":"seal-and-open","expiry":"2026-11-24T10:00:00.005Z","scope":["agents.>","tools.*.call"]"#;
+    let rest = rest.replace("KID", &"c5".repeat(8));
+    let rest = rest.replace("COMMITMENT", &"c5".repeat(32));
     assert_eq!(
         lines,
         [
@@ -62,11 +62,11 @@ fn event_has_its_intent_and_its_whole_outcome() {
                 "0".repeat(64)
             ),
             format!(
-                r#"{{"seq":2,"prev":"{}","kind":"intent",{event},"version":null,{rest}}}"#,
+                r#"{{"seq":2,"prev":"{}","kind":"intent",{event},{rest}}}"#,
                 prev(lines[0])
             ),
             format!(
-                r#"{{"seq":3,"prev":"{}","kind":"outcome",{event},"version":{{"label":"agents-2026-11-23.3","kid":"{kid}","commitment":"{commitment}","algorithm":"aes-256-gcm"}},{rest},"completed":"2026-11-23T10:00:02.005Z","outcome":"done","error":null}}"#,
+                r#"{{"seq":3,"prev":"{}","kind":"outcome",{event},{rest},"completed":"2026-11-23T10:00:02.005Z","outcome":"done","error":null}}"#,
                 prev(lines[1])
             ),
         ]

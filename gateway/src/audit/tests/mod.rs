@@ -91,7 +91,7 @@ fn act(what: Action, trigger: Option<Trigger>) -> Act {
         why: "quarterly".into(),
         what,
         keyring: Some("agents".into()),
-        version: None,
+        version: Some(version()),
         intended_use: IntendedUse::SealAndOpen,
         expiry: Some(at(86_400)),
         scope: vec!["agents.>".into(), "tools.*.call".into()],
@@ -121,8 +121,7 @@ fn filled(home: &Home, lines: usize) -> Log {
             1 => Outcome::Done,
             _ => Outcome::Refused("no".into()),
         };
-        log.finish(pending.concerns(version()), &outcome, at(second))
-            .unwrap();
+        log.finish(pending, &outcome, at(second)).unwrap();
     }
     if home.lines().len() < lines {
         log.note(Fact::GatewayStopped, at(second)).unwrap();

@@ -340,7 +340,7 @@ fn record_rolled_back_between_two_writes_is_never_written_over() {
     let path = home.dir.join(RECORD);
     // Ours, verified when it was read, and written over since.
     let old = std::fs::read(&path).unwrap();
-    catalogue.generate(&agents(), SUITE, &home.clock).unwrap();
+    catalogue.make(&agents(), SUITE, &home.clock).unwrap();
     std::fs::write(&path, old).unwrap();
     let error = unwritten(&home, &mut catalogue);
     let rolled_back = matches!(

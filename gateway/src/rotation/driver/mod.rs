@@ -216,8 +216,7 @@ impl Driver {
     pub(super) fn tick(&mut self) {
         let now = self.clock.instant();
         let seen = self.loaded.look(now);
-        let wall = self.wall();
-        self.journal.settle(wall, now);
+        self.journal.settle(now);
         if self.in_doubt {
             self.read_anew();
             self.follow();

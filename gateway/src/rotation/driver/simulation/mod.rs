@@ -35,6 +35,7 @@
 )]
 
 mod acts;
+mod audited;
 mod check;
 mod ending;
 mod faults;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::world::{Home, place, signer};
-use crate::audit::{Log, Trigger};
+use crate::audit::{Line, Log, Trigger};
 use crate::catalogue::{Catalogue, State};
-use crate::clock::Winder;
+use crate::clock::{Clock, Winder};
 use crate::disk::Files;
 use crate::disk::testing::{Forgetful, Trouble};
 use crate::policy::{Policy, Rule};
@@ -23,7 +23,8 @@ const STEPS: usize = 60;
 
 /// A gateway without traffic.
 pub(super) struct Bench {
-    disk: Arc<Forgetful>,
+    pub(super) disk: Arc<Forgetful>,
+    clock: Clock,
     pub(super) winder: Winder,
     pub(super) driver: Driver,
 }
@@ -31,32 +32,37 @@ pub(super) struct Bench {
 impl Bench {
     /// With an active version 1.
     pub(super) fn new(home: &Home) -> Self {
-        let disk = home.disk();
-        let files: Arc<dyn Files> = Arc::<Forgetful>::clone(&disk);
         let (clock, winder) = Home::clock();
-        let now = jiff::Timestamp::try_from(clock.wall()).unwrap();
-        let catalogue = Catalogue::open_on(home.lock(), Arc::clone(&files), home.kek()).unwrap();
-        let parts = Parts {
-            held: None,
-            catalogue,
-            audit: Log::open(place(files, home.dir()), signer(), now).unwrap(),
-            inspector: Box::new(Nobody),
-            fleet: Box::new(Alone),
-            user: User::Gateway,
-            clock,
-        };
-        let terms = Terms {
-            retain: Retain::Archive,
-            ..Terms::default()
-        };
-        let config = Config {
-            policy: Arc::new(Policy::new(vec![Rule::everything()], &[]).unwrap()),
-            terms: vec![terms],
-            workers: 1,
-        };
-        let (driver, _misses) = Driver::start(config, parts).unwrap();
+        let disk = home.disk();
+        let driver = start(home, &disk, &clock);
         Self {
             disk,
+            clock,
+            winder,
+            driver,
+        }
+    }
+
+    /// The process is killed at any step of what `act` does, and another one starts; `revive` says what the disk keeps.
+    pub(super) fn killed(
+        mut self,
+        home: &Home,
+        act: impl FnOnce(&mut Self),
+        revive: impl FnOnce(&Forgetful),
+    ) -> Self {
+        act(&mut self);
+        let Self {
+            disk,
+            clock,
+            winder,
+            driver,
+        } = self;
+        drop(driver);
+        revive(&disk);
+        let driver = start(home, &disk, &clock);
+        Self {
+            disk,
+            clock,
             winder,
             driver,
         }
@@ -93,6 +99,13 @@ impl Bench {
         record.version(number).unwrap().state
     }
 
+    /// Every line of the audit log.
+    pub(super) fn lines(&self) -> Vec<Line> {
+        let lines = self.driver.tail(1000).unwrap();
+        let parse = |line: &String| Line::parse(line.as_bytes()).unwrap();
+        lines.iter().map(parse).collect()
+    }
+
     /// The message path seals under what the record calls active, and opens nothing that the record calls destroyed.
     fn assert_in_step(&self, step: usize) {
         let keys = self.driver.keys();
@@ -107,6 +120,32 @@ impl Bench {
             assert!(!(opens && version.state == State::Destroyed), "step {step}");
         }
     }
+}
+
+fn start(home: &Home, disk: &Arc<Forgetful>, clock: &Clock) -> Driver {
+    let files: Arc<dyn Files> = Arc::<Forgetful>::clone(disk);
+    let now = jiff::Timestamp::try_from(clock.wall()).unwrap();
+    let catalogue = Catalogue::open_on(home.lock(), Arc::clone(&files), home.kek()).unwrap();
+    let parts = Parts {
+        held: None,
+        catalogue,
+        audit: Log::open(place(files, home.dir()), signer(), now).unwrap(),
+        inspector: Box::new(Nobody),
+        fleet: Box::new(Alone),
+        user: User::Gateway,
+        clock: clock.clone(),
+    };
+    let terms = Terms {
+        retain: Retain::Archive,
+        ..Terms::default()
+    };
+    let config = Config {
+        policy: Arc::new(Policy::new(vec![Rule::everything()], &[]).unwrap()),
+        terms: vec![terms],
+        workers: 1,
+    };
+    let (driver, _misses) = Driver::start(config, parts).unwrap();
+    driver
 }
 
 /// Gives the order once for every step of the disk that can fail in it, and judges what it leaves.
