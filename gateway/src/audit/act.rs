@@ -30,6 +30,12 @@ pub struct Act {
     pub version: Option<KeyVersion>,
     /// What the version is for afterwards.
     pub intended_use: IntendedUse,
+    /// Of a destruction: whether somebody wants it whatever is stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forced: Option<bool>,
+    /// Of a destruction: what was found when it was looked into whether anything stored needs the version; `None`: nobody did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<Text>,
     /// When the version is to stop sealing, if that is known.
     #[serde(with = "time::optional")]
     pub expiry: Option<Timestamp>,

@@ -246,10 +246,19 @@ fn row(line: &Line) -> Vec<String> {
         Body::Outcome(completed) => {
             let error = completed.error.as_ref().map(Text::printable);
             let error = error.map_or_else(String::new, |error| format!(": {error}"));
-            let outcome = format!("{}{error}", completed.outcome);
+            let outcome = format!("{}{}{error}", completed.outcome, ground(&completed.event));
             cells(time, &completed.event, outcome)
         }
         Body::Note(note) => noted(time, &note.fact),
+    }
+}
+
+/// What a destruction rests on.
+fn ground(event: &Event) -> String {
+    match (event.act.forced, &event.act.evidence) {
+        (Some(true), _) => " (forced)".to_owned(),
+        (_, Some(evidence)) => format!(" ({})", evidence.printable()),
+        (_, None) => String::new(),
     }
 }
 

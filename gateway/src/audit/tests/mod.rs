@@ -93,6 +93,8 @@ fn act(what: Action, trigger: Option<Trigger>) -> Act {
         keyring: Some("agents".into()),
         version: Some(version()),
         intended_use: IntendedUse::SealAndOpen,
+        forced: None,
+        evidence: None,
         expiry: Some(at(86_400)),
         scope: vec!["agents.>".into(), "tools.*.call".into()],
     }

@@ -9,7 +9,7 @@ use crate::audit::{
 };
 use crate::catalogue::{State, Version, View};
 use crate::policy::{KeyringName, Rule};
-use crate::rotation::because::Because;
+use crate::rotation::because::{Because, Ground};
 
 /// The log, and the outcomes that a full disk kept out of it.
 pub(super) struct Journal {
@@ -192,7 +192,16 @@ impl Statement<'_> {
     pub(super) fn act(self) -> Act {
         let subjects = self.rule.map(|rule| rule.subjects.as_slice());
         let scope = subjects.unwrap_or_default().iter();
+        let is_end = matches!(self.what, Action::Destroy | Action::DestroyRequested);
+        let ground = self.because.ground;
+        let proven = matches!(ground, Some(Ground::Proven(_) | Ground::Configured));
+        let evidence = match ground {
+            Some(Ground::Proven(evidence)) if is_end => Some(evidence),
+            _ => None,
+        };
         Act {
+            forced: is_end.then_some(!proven),
+            evidence,
             who: self.because.who,
             through: self.because.through,
             trigger: Some(self.because.trigger),
@@ -229,6 +238,7 @@ fn begun(act: &Act) -> Option<(String, Because)> {
         who: act.who.clone(),
         through: act.through,
         why: act.why.clone(),
+        ground: None,
     };
     (act.what == Action::Generate).then_some((keyring, because))
 }

@@ -7,7 +7,7 @@ use crate::audit::Fact;
 use crate::catalogue::Opens;
 use crate::control::Answer as Stored;
 use crate::policy::KeyringName;
-use crate::rotation::because::Because;
+use crate::rotation::because::{Because, Ground};
 use crate::rotation::engine::{Asked, Event, Order, Refused, Ring, Verdict};
 use crate::rotation::report::{Exposure, KeyringStatus, Rehearsal};
 use crate::rotation::seams::Inspection;
@@ -182,8 +182,9 @@ impl Driver {
         &mut self,
         (index, order): (usize, Order),
         wanted: Wanted,
+        ground: Ground,
     ) -> Result<KeyringStatus, OrderError> {
-        let mut because = wanted.because;
+        let mut because = wanted.because.on(ground);
         if let Order::Approve(number) = order {
             let version = self.record(index).and_then(|record| record.version(number));
             let proposed = version.and_then(|version| version.proposed.as_ref());
@@ -207,7 +208,9 @@ impl Driver {
         let order = self.order_for((index, number), &wanted)?;
         self.may_destroy(index, order)?;
         match verdict(stored) {
-            Verdict::Clear => self.give_wish((index, order), wanted),
+            Verdict::Clear(found) => {
+                self.give_wish((index, order), wanted, Ground::Proven(found.into()))
+            }
             Verdict::Held(evidence) => Err(OrderError::Held(evidence)),
         }
     }

@@ -11,6 +11,7 @@ use crate::control::{Answer, Question};
 use crate::envelope::Claim;
 use crate::fault::Faulty;
 use crate::policy::{KeyringName, Pattern, Rule};
+use crate::printable::Count;
 use crate::rotation::because::Because;
 use crate::rotation::engine::{Action, Deed, Event, Failure, Member, Verdict};
 use crate::rotation::report::{Kept, KeyringStatus};
@@ -458,7 +459,12 @@ pub(super) fn failure(error: &impl Faulty) -> Failure {
 
 pub(super) fn verdict(answer: &Answer) -> Verdict {
     match answer {
-        Answer::Clear { .. } => Verdict::Clear,
+        Answer::Clear { streams } => {
+            let streams = Count(*streams, "stream");
+            Verdict::Clear(format!(
+                "JetStream holds nothing that needs it, in {streams}"
+            ))
+        }
         Answer::Held(holders) => {
             let held = holders.iter().map(|holder| {
                 format!(

@@ -65,10 +65,10 @@ impl Driver {
         let known = VersionStatus::of_record(ring, version);
         let kept = ring.gate(version.number).map(|gate| match &gate.verdict {
             None => "JetStream is being asked what is stored under it".to_owned(),
-            Some(Verdict::Clear) if ring.terms().destroy == Consent::Approved => format!(
+            Some(Verdict::Clear(_)) if ring.terms().destroy == Consent::Approved => format!(
                 "nothing stored needs it; the gateway wants to destroy it, and somebody has to approve: {APPROVE}"
             ),
-            Some(Verdict::Clear) => {
+            Some(Verdict::Clear(_)) => {
                 "nothing stored needs it; it is about to be destroyed".to_owned()
             }
             Some(Verdict::Held(evidence)) => evidence.clone(),

@@ -9,7 +9,7 @@ use tokio::time::MissedTickBehavior;
 use crate::audit::Fact;
 use crate::catalogue::State;
 use crate::keyring::Miss;
-use crate::rotation::because::Because;
+use crate::rotation::because::{Because, Ground};
 use crate::rotation::engine::{Event, Order, Ring, Verdict};
 use crate::rotation::report::{Exposure, Kept, KeyringStatus, Overview, Rehearsal};
 use crate::rotation::seams::Inspection;
@@ -229,7 +229,7 @@ impl Driver {
         });
         match may {
             Ok((index, order, true)) => {
-                let done = self.give_wish((index, order), wanted);
+                let done = self.give_wish((index, order), wanted, Ground::Forced);
                 give(answer, done);
             }
             Ok((index, _order, false)) => {
@@ -280,7 +280,7 @@ impl Driver {
                 let kept = self.kept(index, number).map(|mut kept| {
                     kept.reasons.extend(match verdict(&stored) {
                         Verdict::Held(evidence) => Some(evidence),
-                        Verdict::Clear => None,
+                        Verdict::Clear(_) => None,
                     });
                     kept
                 });

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::audit::Trigger;
 use crate::catalogue::{Proposal, State};
-use crate::rotation::because::Because;
+use crate::rotation::because::{Because, Ground};
 use crate::rotation::terms::{Consent, Retain};
 
 use super::life::{Life, Member, Now, later};
@@ -204,18 +204,21 @@ impl Ring {
                 let why = format!("the overlap is over, retain = \"{}\"", retain.word());
                 Some(Action {
                     deed,
-                    because: because(&why),
+                    because: because(&why).on(Ground::Configured),
                 })
             }
             (State::Archived, Retain::Shred) if automatic => Some(Action {
                 deed: Deed::Destroy(life.number),
-                because: because("the overlap is over, retain = \"shred\""),
+                because: because("the overlap is over, retain = \"shred\"").on(Ground::Configured),
             }),
             (State::Archived, Retain::Destroy) if automatic && !self.is_held(life, now) => {
-                let verdict = self.gates.get(&life.number)?.verdict.as_ref()?;
-                (*verdict == Verdict::Clear).then(|| Action {
+                let Verdict::Clear(found) = self.gates.get(&life.number)?.verdict.as_ref()? else {
+                    return None;
+                };
+                let ground = Ground::Proven(found.as_str().into());
+                Some(Action {
                     deed: Deed::Destroy(life.number),
-                    because: because("nothing stored can need it"),
+                    because: because("nothing stored can need it").on(ground),
                 })
             }
             _ => None,

@@ -87,8 +87,8 @@ pub struct Failure {
 /// What was found out about a version that is to be destroyed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Nothing stored can need it.
-    Clear,
+    /// Nothing stored can need it: what was looked at.
+    Clear(String),
     /// Something does, or may.
     Held(String),
 }

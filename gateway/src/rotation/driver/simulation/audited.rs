@@ -5,9 +5,13 @@ use std::io::ErrorKind;
 
 use super::regressions::Bench;
 use super::world::Home;
-use crate::audit::{Act, Action, Body, Completed, EventId, Line, OutcomeWord};
+use crate::audit::{Act, Action, Body, Completed, EventId, Line, OutcomeWord, Trigger};
 use crate::catalogue::{State, Version};
+use crate::control::Answer;
 use crate::disk::testing::{Forgetful, Trouble};
+use crate::rotation::Wish;
+use crate::rotation::because::{Because, Ground};
+use crate::rotation::driver::perform::Wanted;
 use crate::rotation::engine::Order;
 
 /// More than any order here takes.
@@ -148,4 +152,41 @@ fn version_that_could_not_be_made_is_the_one_that_the_failure_names() {
         .find(|completed| completed.outcome == OutcomeWord::Failed);
     let version = failed.unwrap().event.act.version.clone().unwrap();
     assert!(version.label.as_str().ends_with(".2"), "{version:?}");
+}
+
+/// What an order to destroy version 1 leaves in the log: by what the bus has said, or by force.
+fn destroyed(bench: &mut Bench, stored: Option<&Answer>) -> Completed {
+    for order in [Order::Rotate, Order::Archive(1)] {
+        bench.ask(order);
+    }
+    let wanted = Wanted {
+        wish: Wish {
+            forced: stored.is_none(),
+            approves: false,
+        },
+        because: Because::of_gateway(Trigger::Manual, "a test says so"),
+    };
+    let given = match stored {
+        Some(stored) => bench.driver.destroy_if((0, 1), wanted, stored),
+        None => bench
+            .driver
+            .give_wish((0, Order::Destroy(1)), wanted, Ground::Forced),
+    };
+    given.unwrap();
+    let outcomes = outcomes(&bench.lines());
+    let mut ends = outcomes.into_values();
+    ends.find(|completed| completed.event.act.what == Action::Destroy)
+        .unwrap()
+}
+
+#[test]
+fn forced_destruction_is_told_from_one_that_was_proven() {
+    let home = Home::new();
+    let forced = destroyed(&mut Bench::new(&home), None).event.act;
+    assert_eq!((forced.forced, forced.evidence), (Some(true), None));
+    let clear = Answer::Clear { streams: 2 };
+    let proven = destroyed(&mut Bench::new(&home), Some(&clear)).event.act;
+    assert_eq!(proven.forced, Some(false));
+    let evidence = proven.evidence.unwrap();
+    assert!(evidence.as_str().contains("2 streams"), "{evidence}");
 }

@@ -242,7 +242,7 @@ fn overlap_ends_in_the_archive_and_then_with_the_secret() {
     assert_eq!(asked, 1);
     world.pass(Duration::from_secs(30));
     assert_eq!(world.asked, asked, "asked again too early");
-    world.stored = Verdict::Clear;
+    world.stored = Verdict::Clear(String::new());
     world.pass(Duration::from_secs(30));
     assert_eq!(world.states(), [Destroyed, Active]);
 }

@@ -100,7 +100,7 @@ impl World {
             broken: false,
             no_secrets: false,
             honest,
-            stored: Verdict::Clear,
+            stored: Verdict::Clear(String::new()),
             asked: 0,
             failed: 0,
             activated: None,

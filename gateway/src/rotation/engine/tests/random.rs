@@ -78,7 +78,7 @@ fn take(world: &mut World, turn: Turn) {
         Turn::Honest(number, false) => drop(world.honest.remove(&member(number))),
         Turn::Stored(clear) => {
             world.stored = if clear {
-                Verdict::Clear
+                Verdict::Clear(String::new())
             } else {
                 Verdict::Held("held".to_owned())
             };
@@ -109,7 +109,7 @@ proptest! {
             take(&mut world, turn);
         }
         world.broken = false;
-        world.stored = Verdict::Clear;
+        world.stored = Verdict::Clear(String::new());
         world.honest.extend((0..4).map(member));
         for _ in 0..20 {
             world.pass(Duration::from_secs(30));
