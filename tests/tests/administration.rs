@@ -367,6 +367,14 @@ fn keeps_what_it_has(gateway: &mut Gateway, first: &str) {
     let (status, _head, body) = ask(socket.unwrap(), "POST /v1/reload", "", "");
     assert_eq!(status, 422, "{body}");
     assert!(body.contains("nonsense") && body.contains("more"), "{body}");
+    let log = std::fs::read_to_string(gateway.state().join("audit/log.jsonl")).unwrap();
+    let failed =
+        |line: &&str| line.contains("\"action\":\"reload\"") && line.contains("\"refused\"");
+    let failed: Vec<&str> = log.lines().filter(failed).collect();
+    assert_eq!(failed.len(), 3, "{log}");
+    let by_signal = |line: &&str| line.contains("\"through\":\"signal\"");
+    assert!(failed.iter().any(by_signal), "{failed:?}");
+    assert!(failed[2].contains("nonsense"), "{failed:?}");
 }
 
 #[test]

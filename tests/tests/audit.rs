@@ -93,6 +93,27 @@ fn log_verifies_with_the_key_that_init_printed_and_shows_what_happened() {
 }
 
 #[test]
+fn order_that_is_refused_is_in_the_log_with_who_and_why() {
+    let state = State::new(&["one"]);
+    for (words, action, says) in [
+        (["archive", "2"], "archive", "only a decrypt-only version"),
+        (["suspend", "9"], "suspend", "has no version `9`"),
+    ] {
+        let refused = state.keyway(&[&words[..], &["--why", "in error"]].concat());
+        assert_eq!(code(&refused), 8, "{}", text_of(&refused));
+        let shown = json(&state.keyway(&["audit", "show", "--json", "-n", "2"]));
+        let lines = shown["lines"].as_array().unwrap();
+        let of = |line: &&serde_json::Value| line["outcome"] == "refused";
+        let line = lines.iter().rev().find(of).unwrap();
+        assert_eq!(line["action"], action, "{shown}");
+        assert_eq!(line["why"], "in error", "{shown}");
+        assert!(line["who"].as_str().unwrap().starts_with("uid:"), "{shown}");
+        assert!(line["error"].as_str().unwrap().contains(says), "{shown}");
+    }
+    assert_eq!(code(&state.keyway(&["audit", "verify"])), 0);
+}
+
+#[test]
 fn line_that_was_changed_removed_or_cut_off_is_named_and_stops_key_events() {
     let state = State::new(&["one", "two"]);
     let whole = lines(&state);

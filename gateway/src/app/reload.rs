@@ -7,6 +7,7 @@ use tokio::sync::Mutex;
 
 use crate::admin::api::{Mistake, Problem, Reloaded};
 use crate::admin::{Asker, Refusal, Reload, Reloading};
+use crate::audit::{Action, Trigger};
 use crate::config::{Checked, Errors, Finding, Keyring, Warning};
 use crate::fault::Who;
 use crate::policy::{KeyringName, Rule};
@@ -98,9 +99,31 @@ impl Reloader {
     }
 }
 
+impl Reloader {
+    /// A reload that failed stands in the audit log, as every order does.
+    async fn refused(&self, asker: &Asker, problem: &Problem) {
+        let Some(rotation) = self.rotation.load_full() else {
+            return;
+        };
+        let mistakes = problem.mistakes.iter().map(|mistake| mistake.what.as_str());
+        let why: Vec<_> = std::iter::once(problem.error.as_str())
+            .chain(mistakes)
+            .collect();
+        let because = asker.because(Trigger::Manual, "the configuration is to be read again");
+        let asked = (None, Action::Reload);
+        rotation.refused(asked, because, why.join("; ")).await;
+    }
+}
+
 impl Reload for Arc<Reloader> {
     fn reload(&self, asker: Asker) -> Reloading<'_> {
-        Box::pin(self.run(asker))
+        Box::pin(async move {
+            let done = self.run(asker.clone()).await;
+            if let Err(problem) = &done {
+                self.refused(&asker, problem).await;
+            }
+            done
+        })
     }
 }
 

@@ -36,6 +36,9 @@ pub struct Act {
     /// Of a destruction: what was found when it was looked into whether anything stored needs the version; `None`: nobody did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<Text>,
+    /// Of a revocation, once it is done: what whoever has the secret may know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exposure: Option<Exposed>,
     /// When the version is to stop sealing, if that is known.
     #[serde(with = "time::optional")]
     pub expiry: Option<Timestamp>,
@@ -54,6 +57,23 @@ pub struct KeyVersion {
     pub commitment: Hex<32>,
     /// The cipher that seals under it.
     pub algorithm: Text,
+}
+
+/// What was sealed under a version that is revoked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exposed {
+    /// When it began to seal; `None`: it never did.
+    #[serde(with = "time::optional")]
+    pub from: Option<Timestamp>,
+    /// When it stopped.
+    #[serde(with = "time::optional")]
+    pub until: Option<Timestamp>,
+    /// Messages that are known to have been sealed, and at most.
+    pub messages: [u64; 2],
+    /// The same of bytes.
+    pub bytes: [u64; 2],
+    /// Lanes drawn under it, at least.
+    pub lanes: u64,
 }
 
 /// Bytes that are written as lower-case hex.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::act::{Act, Outcome};
+use super::act::{Act, Exposed, Outcome};
 use super::backwards::Backwards;
 use super::line::{Body, Completed, Event, EventId, FORMAT, Fact, Line, Note};
 use super::note::{Signer, VerifierKey};
@@ -202,6 +202,27 @@ impl Log {
         Ok(())
     }
 
+    /// Writes what came of an order for which nothing was begun, durably: it is refused, or met by what is under way. It never takes
+    /// the reserve: whoever may give orders may be refused as often as they like.
+    ///
+    /// # Errors
+    /// [`WriteFailed`].
+    pub fn conclude(
+        &mut self,
+        act: Act,
+        outcome: &Outcome,
+        now: Timestamp,
+    ) -> Result<(), WriteFailed> {
+        let writer = self.writer()?;
+        let event = Event {
+            id: EventId::random()?,
+            initiated: now,
+            act,
+        };
+        let completed = Completed::new(event, outcome, now);
+        writer.write(Body::Outcome(completed), Urgency::Ordinary)
+    }
+
     /// Writes a fact that is no key event, durably.
     ///
     /// # Errors
@@ -310,6 +331,12 @@ impl Pending {
     #[must_use]
     pub const fn initiated(&self) -> Timestamp {
         self.0.initiated
+    }
+
+    /// The same event, once it is known what it exposes: the outcome says so.
+    pub fn exposing(mut self, exposure: Option<Exposed>) -> Self {
+        self.0.act.exposure = exposure;
+        self
     }
 
     /// What is being done.

@@ -36,7 +36,7 @@ mod words;
 mod writer;
 mod wrong;
 
-pub use act::{Act, Hex, KeyVersion, Outcome, Who};
+pub use act::{Act, Exposed, Hex, KeyVersion, Outcome, Who};
 pub use backwards::Backwards;
 pub use error::{OpenError, VerifyError, WriteFailed};
 pub use line::{Body, Completed, Event, EventId, Fact, Line, Note};

@@ -15,8 +15,11 @@ use super::record::{Label, Proposal, Record, Version};
 use crate::envelope::{Commitment, Suite, Used};
 use crate::policy::KeyringName;
 
-/// The highest format that this version reads: a record in which a destruction waits for a second person.
-pub(super) const FORMAT: u64 = 2;
+/// The highest format that this version reads: a record that says what was sealed of what is reserved.
+pub(super) const FORMAT: u64 = 3;
+
+/// That of a record in which a destruction waits for a second person.
+const PROPOSED: u64 = 2;
 
 /// That of everything else.
 const PLAIN: u64 = 1;
@@ -67,6 +70,8 @@ struct VersionJson {
     deactivated: Option<String>,
     #[serde(default)]
     reserved: UsedJson,
+    #[serde(default, skip_serializing_if = "UsedJson::is_nothing")]
+    sealed: UsedJson,
     #[serde(default)]
     lanes: u64,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -145,11 +150,20 @@ pub(super) fn write_record(
 
 /// The lowest that says everything: a gateway from before goes on with a record in which nothing is new to it.
 fn format(record: &Record) -> u64 {
-    let news = record
-        .versions
-        .iter()
-        .any(|version| version.proposed.is_some());
-    if news { FORMAT } else { PLAIN }
+    let any = |news: fn(&Version) -> bool| record.versions.iter().any(news);
+    if any(|version| version.sealed != Used::default()) {
+        FORMAT
+    } else if any(|version| version.proposed.is_some()) {
+        PROPOSED
+    } else {
+        PLAIN
+    }
+}
+
+impl UsedJson {
+    const fn is_nothing(&self) -> bool {
+        self.messages == 0 && self.bytes == 0
+    }
 }
 
 /// A version as the pretty text of a record has it, two levels deep. A line end is never within a string.
@@ -223,6 +237,10 @@ fn write_version(version: &Version) -> VersionJson {
             messages: version.reserved.messages,
             bytes: version.reserved.bytes,
         },
+        sealed: UsedJson {
+            messages: version.sealed.messages,
+            bytes: version.sealed.bytes,
+        },
         lanes: version.lanes,
         served: version.served.clone(),
         proposed: version.proposed.clone().map(|proposal| ProposalJson {
@@ -251,6 +269,10 @@ fn read_version(json: VersionJson) -> Result<Version, Unreadable> {
         reserved: Used {
             messages: json.reserved.messages,
             bytes: json.reserved.bytes,
+        },
+        sealed: Used {
+            messages: json.sealed.messages,
+            bytes: json.sealed.bytes,
         },
         lanes: json.lanes,
         served: json.served,
@@ -303,6 +325,7 @@ mod tests {
             activated: (!served.is_empty()).then_some(Timestamp::UNIX_EPOCH),
             deactivated: None,
             reserved: Used::default(),
+            sealed: Used::default(),
             lanes: 7,
             served: served.iter().map(ToString::to_string).collect(),
             proposed: None,
@@ -342,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn record_is_of_a_later_format_only_while_somebody_has_asked_for_a_destruction() {
+    fn record_is_of_the_lowest_format_that_says_everything() {
         let before = Believed::absent("agents".parse().unwrap());
         let mut record = before.record.clone();
         record.versions = vec![version(1, &["a"]), version(2, &[])];
@@ -360,6 +383,10 @@ mod tests {
             panic!("it cannot be read")
         };
         assert_eq!(read, record);
+        record.versions[0].sealed.messages = 7;
+        let written = write_record(&record, &before).unwrap().payload;
+        assert!(String::from_utf8_lossy(&written).contains("\"format\": 3,"));
+        assert!(matches!(read_record(&written), Ok(read) if read == record));
     }
 
     #[test]

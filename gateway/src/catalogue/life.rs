@@ -29,6 +29,8 @@ pub struct Account {
     pub number: u32,
     /// No more than this was, or will be, sealed under it before the next account.
     pub reserved: Used,
+    /// No less than this was sealed under it.
+    pub sealed: Used,
     /// Lanes drawn under it.
     pub lanes: u64,
 }
@@ -75,6 +77,7 @@ impl Catalogue {
             activated: None,
             deactivated: None,
             reserved: Used::default(),
+            sealed: Used::default(),
             lanes: 0,
             served: Vec::new(),
             proposed: None,
@@ -173,6 +176,7 @@ impl Catalogue {
                 .version_mut(account.number)
                 .ok_or_else(|| unknown(keyring, account.number))?;
             version.reserved = account.reserved;
+            version.sealed = account.sealed;
             version.lanes = version.lanes.max(account.lanes);
         }
         self.compare_and_set(record.epoch, record)?;

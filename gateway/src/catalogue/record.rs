@@ -42,10 +42,12 @@ pub struct Version {
     pub since: Timestamp,
     /// When it first became active.
     pub activated: Option<Timestamp>,
-    /// When it stopped sealing in favour of a successor; from then on it never seals again.
+    /// When it stopped sealing for good: in favour of a successor, or because it was revoked.
     pub deactivated: Option<Timestamp>,
     /// What has been reserved of its budget: no more than this was ever sealed under it.
     pub reserved: Used,
+    /// What is known to have been sealed of that, when its record was last written: no less than this was.
+    pub sealed: Used,
     /// How many lanes have been drawn under it, when its record was last written.
     pub lanes: u64,
     /// The patterns of the subjects that the keyring has served while the version was or might be sealing.
@@ -249,11 +251,23 @@ impl Version {
         })
     }
 
+    /// When it stopped sealing; `None`: it seals, or never has.
+    #[must_use]
+    pub fn stopped(&self) -> Option<Timestamp> {
+        let ever = self.activated.is_some() && !self.state.seals();
+        self.deactivated.or_else(|| ever.then_some(self.since))
+    }
+
     /// Enters a state at a time; what the state asks of the other fields follows. Says nothing about whether it may.
     pub fn enter(&mut self, state: State, now: Timestamp) {
         if self.state == state {
             return;
         }
+        // What is suspended or compromised does not seal: it stopped when it became so.
+        let stopped = match self.state {
+            State::Suspended | State::Compromised => self.since,
+            _ => now,
+        };
         self.state = state;
         self.since = now;
         match state {
@@ -261,8 +275,17 @@ impl Version {
             State::DecryptOnly | State::Archived => {
                 self.deactivated = self.deactivated.or(Some(now));
             }
-            State::Destroyed => self.wrapped = None,
-            State::PreActive | State::Ready | State::Suspended | State::Compromised => {}
+            State::Compromised | State::Destroyed if self.activated.is_some() => {
+                self.deactivated = self.deactivated.or(Some(stopped));
+            }
+            State::PreActive
+            | State::Ready
+            | State::Suspended
+            | State::Compromised
+            | State::Destroyed => {}
+        }
+        if state == State::Destroyed {
+            self.wrapped = None;
         }
         // What is looked into, or comes back from that, is asked for anew.
         if !matches!(state, State::Archived | State::Destroyed) {

@@ -45,12 +45,12 @@ const GAUGES: [(&str, Unit, &str); 14] = [
     (
         USED_MESSAGES,
         Unit::Count,
-        "Messages sealed under the active key version, by keyring.",
+        "Messages that count against the limit of the active key version (sealed, or reserved by a process that was killed), by keyring.",
     ),
     (
         USED_BYTES,
         Unit::Bytes,
-        "Plaintext bytes sealed under the active key version, by keyring.",
+        "Plaintext bytes that count against the limit of the active key version (sealed, or reserved by a process that was killed), by keyring.",
     ),
     (
         LEFT_MESSAGES,

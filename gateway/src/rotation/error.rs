@@ -80,6 +80,22 @@ pub enum OrderError {
     Stopping,
 }
 
+impl OrderError {
+    /// Whether it was not tried.
+    #[must_use]
+    pub const fn is_refusal(&self) -> bool {
+        match self {
+            Self::UnknownKeyring { .. }
+            | Self::UnknownVersion { .. }
+            | Self::NoneActive(_)
+            | Self::Refused(_)
+            | Self::Held(_)
+            | Self::Places(_) => true,
+            Self::Failed(_) | Self::UnderWay | Self::Stopping => false,
+        }
+    }
+}
+
 impl Faulty for StartError {
     fn fault(&self) -> Fault {
         match self {

@@ -39,7 +39,7 @@ pub use report::{Exposure, Kept, KeyringStatus, Opened, Overview, Rehearsal, Ver
 pub use rest::AtRest;
 pub use terms::{Consent, Doubtful, Limit, Retain, Rotate, Terms};
 
-use driver::{Driver, Parts, Request};
+use driver::{Driver, Ordered, Parts, Request};
 use engine::Order;
 use seams::{Alone, Inspector, Nobody};
 
@@ -335,6 +335,29 @@ impl Rotation {
     /// [`OrderError`].
     pub async fn tail(&self, count: usize) -> Result<Vec<String>, OrderError> {
         self.ask(|answer| Request::Tail { count, answer }).await?
+    }
+
+    /// Writes into the audit log that what was asked for is refused: `keyring` as it was named, `None` where it concerns all.
+    pub async fn refused(
+        &self,
+        (keyring, what): (Option<&str>, audit::Action),
+        because: Because,
+        why: String,
+    ) {
+        let wanted = Ordered {
+            keyring: keyring.map(str::to_owned),
+            what,
+            number: None,
+            because,
+        };
+        let asked = self.ask(|answer| Request::Refused {
+            wanted,
+            why,
+            answer,
+        });
+        if asked.await.is_err() {
+            tracing::debug!("what is refused while the gateway stops is not written down");
+        }
     }
 
     /// Other terms and subjects; `what` has changed.

@@ -65,7 +65,9 @@ pub struct VersionStatus {
     pub deactivated: Option<Timestamp>,
     /// When its overlap ends, while it lasts.
     pub overlap_ends: Option<Timestamp>,
-    /// What has been sealed under it: exact for this process, at most this much before it.
+    /// What is known to have been sealed under it.
+    pub sealed: Used,
+    /// What counts against its limit: that, and what a process that was killed had reserved.
     pub used: Used,
     /// What may still be sealed under it.
     pub left: Used,
@@ -154,7 +156,7 @@ impl KeyringStatus {
 }
 
 impl VersionStatus {
-    /// What the record says; what was reserved counts as sealed.
+    /// What the record says; what was reserved counts as used.
     pub(super) fn of_record(ring: &Ring, version: &Version) -> Self {
         let limit = ring.terms().limit;
         let limit = Used {
@@ -175,6 +177,7 @@ impl VersionStatus {
             activated: version.activated,
             deactivated: version.deactivated,
             overlap_ends: ring.overlap_ends(version.number),
+            sealed: version.sealed,
             used: version.reserved,
             left: if seals { left } else { Used::default() },
             exhausted: seals && (left.messages == 0 || left.bytes == 0),

@@ -12,7 +12,7 @@ use super::engine::{Life, Now, Refused, Ring};
 use super::report::{Exposure, Kept, KeyringStatus, VersionStatus};
 use super::{OrderError, Terms};
 
-/// A keyring that nobody seals or opens under. What was reserved counts as sealed.
+/// A keyring that nobody seals or opens under. What was reserved counts as used.
 pub struct AtRest<'a> {
     /// What it covers.
     pub rule: &'a Rule,
@@ -54,7 +54,6 @@ impl AtRest<'_> {
             Opens::Yes | Opens::OnDemand => true,
             Opens::No => false,
         };
-        let stopped = || (!version.state.seals()).then_some(version.since);
         Ok(Exposure {
             keyring: self.rule.name.clone(),
             label: version.label.to_string(),
@@ -62,9 +61,9 @@ impl AtRest<'_> {
             state: version.state,
             subjects: self.subjects(),
             from: version.activated,
-            until: version.deactivated.or_else(stopped),
+            until: version.stopped(),
             used: version.reserved,
-            exact: false,
+            exact: version.sealed == version.reserved,
             lanes: version.lanes,
             opens,
         })

@@ -99,7 +99,9 @@ pub struct KeyVersion {
     pub deactivated: Option<String>,
     /// When its overlap ends, while it lasts, RFC 3339.
     pub overlap_ends: Option<String>,
-    /// What has been sealed under it, at most: what a process that was killed had reserved counts.
+    /// What is known to have been sealed under it.
+    pub sealed: Amount,
+    /// What counts against its limit: that, and what a process that was killed had reserved.
     pub used: Amount,
     /// What may still be sealed under it; nothing when it does not seal.
     pub left: Amount,
@@ -263,6 +265,7 @@ impl From<VersionStatus> for KeyVersion {
             activated: status.activated.map(text),
             deactivated: status.deactivated.map(text),
             overlap_ends: status.overlap_ends.map(text),
+            sealed: status.sealed.into(),
             used: status.used.into(),
             left: status.left.into(),
             outstanding: status.outstanding.into(),

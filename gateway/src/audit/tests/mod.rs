@@ -95,6 +95,7 @@ fn act(what: Action, trigger: Option<Trigger>) -> Act {
         intended_use: IntendedUse::SealAndOpen,
         forced: None,
         evidence: None,
+        exposure: None,
         expiry: Some(at(86_400)),
         scope: vec!["agents.>".into(), "tools.*.call".into()],
     }

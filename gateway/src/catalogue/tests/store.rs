@@ -224,6 +224,7 @@ fn account_is_kept_and_lanes_only_grow() {
         let account = Account {
             number: 1,
             reserved,
+            sealed: Used::default(),
             lanes,
         };
         catalogue.account(&agents(), &[account]).unwrap();
@@ -281,6 +282,7 @@ fn epochs_of_versions_that_cannot_seal_are_remembered_with_the_one_that_can() {
     let account = Account {
         number,
         reserved: Used::default(),
+        sealed: Used::default(),
         lanes: 0,
     };
     catalogue

@@ -5,9 +5,11 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use crate::audit::{
-    self, Act, Action, Fact, Hex, IntendedUse, KeyVersion, Outcome, Pending, Text, WriteFailed,
+    self, Act, Action, Exposed, Fact, Hex, IntendedUse, KeyVersion, Outcome, Pending, Text,
+    WriteFailed,
 };
 use crate::catalogue::{State, Version, View};
+use crate::envelope::{Kid, Used};
 use crate::policy::{KeyringName, Rule};
 use crate::rotation::because::{Because, Ground};
 
@@ -60,9 +62,8 @@ impl Journal {
     pub(super) fn take_up(&mut self, view: &View, now: Timestamp) -> Vec<(String, Because)> {
         let mut lost = Vec::new();
         for pending in self.log.open_intents() {
-            let outcome = fate(&pending, view);
             lost.extend(begun(pending.act()));
-            self.finish(pending, outcome, now);
+            self.finish_by(pending, view, now);
         }
         lost
     }
@@ -96,6 +97,26 @@ impl Journal {
         }
     }
 
+    /// Says what came of an order for which nothing was begun.
+    pub(super) fn conclude(&mut self, act: Act, outcome: &Outcome, now: Timestamp) {
+        let said = self.log.conclude(act, outcome, now);
+        if let Err(error) = said {
+            tracing::error!(%error, "an order that was not carried out is missing in the audit log");
+        }
+    }
+
+    /// The same by what the record says, also of what is exposed.
+    fn finish_by(&mut self, pending: Pending, view: &View, now: Timestamp) {
+        let outcome = fate(&pending, view);
+        let revoked = pending.act().what == Action::Compromise && outcome == Outcome::Done;
+        let version = found(&pending, view).filter(|_version| revoked);
+        let exposure = version.map(|version| {
+            let bounds = (version.sealed, version.reserved);
+            exposed(version, bounds, version.lanes)
+        });
+        self.finish(pending.exposing(exposure), outcome, now);
+    }
+
     /// Whether it is not known what came of the last event of a keyring.
     pub(super) fn doubts(&self, keyring: &KeyringName) -> bool {
         self.unsettled.iter().any(|pending| is_of(pending, keyring))
@@ -106,8 +127,7 @@ impl Journal {
         let of = |pending: &mut Pending| is_of(pending, keyring);
         let settled: Vec<_> = self.unsettled.extract_if(.., of).collect();
         for pending in settled {
-            let outcome = fate(&pending, view);
-            self.finish(pending, outcome, now);
+            self.finish_by(pending, view, now);
         }
     }
 
@@ -202,6 +222,7 @@ impl Statement<'_> {
         Act {
             forced: is_end.then_some(!proven),
             evidence,
+            exposure: None,
             who: self.because.who,
             through: self.because.through,
             trigger: Some(self.because.trigger),
@@ -216,7 +237,7 @@ impl Statement<'_> {
     }
 }
 
-fn named(version: &Version) -> KeyVersion {
+pub(super) fn named(version: &Version) -> KeyVersion {
     KeyVersion {
         label: version.label.as_str().into(),
         kid: Hex(version.kid.0),
@@ -243,13 +264,28 @@ fn begun(act: &Act) -> Option<(String, Because)> {
     (act.what == Action::Generate).then_some((keyring, because))
 }
 
+/// What was sealed under a version that is revoked, at least and at most.
+pub(super) fn exposed(version: &Version, (least, most): (Used, Used), lanes: u64) -> Exposed {
+    Exposed {
+        from: version.activated,
+        until: version.stopped(),
+        messages: [least.messages, most.messages],
+        bytes: [least.bytes, most.bytes],
+        lanes,
+    }
+}
+
+/// The version that an event names, if the record has it.
+fn found<'v>(pending: &Pending, view: &'v View) -> Option<&'v Version> {
+    let named = pending.act().version.as_ref()?;
+    let found = view.find_by_kid(Kid(named.kid.0));
+    found.map(|(_keyring, version)| version)
+}
+
 /// What became of an act whose outcome nobody wrote, or knew: nothing else has happened to the version since.
 fn fate(pending: &Pending, view: &View) -> Outcome {
     let act = pending.act();
-    let kid = act.version.as_ref().map(|version| version.kid.0);
-    let found = kid.and_then(|kid| view.find_by_kid(crate::envelope::Kid(kid)));
-    let version = found.map(|(_keyring, version)| version);
-    let reached = match (act.what, version) {
+    let reached = match (act.what, found(pending, view)) {
         (Action::Generate, None) => act.version.is_none() && was_made(pending, view),
         (Action::Generate, Some(_)) => true,
         (Action::Admit, Some(version)) => version.state != State::PreActive,

@@ -42,8 +42,10 @@ pub(super) struct Loaded {
 #[derive(Clone)]
 pub(super) struct Count {
     usage: Usage,
-    /// What counts as sealed before it was loaded.
-    before: Used,
+    budget: Arc<Budget>,
+    /// What had been reserved before it was loaded, and what is known to have been sealed of that.
+    reserved_before: Used,
+    sealed_before: Used,
     lanes_before: u64,
 }
 
@@ -314,7 +316,8 @@ impl Loaded {
     ) -> Result<Held, KeyError> {
         let thirst = Arc::clone(&self.thirst);
         let budget = Budget::new(version.reserved, self.workers, thirst);
-        let (before, lanes_before) = (version.reserved, version.lanes);
+        let (reserved_before, sealed_before) = (version.reserved, version.sealed);
+        let lanes_before = version.lanes;
         let lanes = match self.opens(keyring, version) {
             Opens::OnDemand => LaneMap::with_capacity(LANES_ON_DEMAND),
             Opens::Yes | Opens::ByPolicy | Opens::No => LaneMap::default(),
@@ -332,7 +335,9 @@ impl Loaded {
         Ok(Held {
             count: Count {
                 usage: version.usage.clone(),
-                before,
+                budget: Arc::clone(&version.budget),
+                reserved_before,
+                sealed_before,
                 lanes_before,
             },
             version,
@@ -355,9 +360,14 @@ impl Loaded {
 }
 
 impl Held {
-    /// What has been sealed under the version: exact for this process, and what was reserved for those before it.
+    /// What counts against the limit: what was sealed, and what a process that was killed had reserved.
     pub(super) fn used(&self) -> Used {
         self.count.used()
+    }
+
+    /// What is known to have been sealed under the version.
+    pub(super) fn sealed(&self) -> Used {
+        self.count.sealed()
     }
 
     /// Lanes drawn under it.
@@ -374,14 +384,26 @@ impl Held {
 }
 
 impl Count {
-    /// Messages and bytes: exact for this process, and what was reserved for those before it.
+    /// What counts against the limit: exact for this process, and what was reserved for those before it.
     pub(super) fn used(&self) -> Used {
-        self.before.plus(self.usage.total())
+        self.reserved_before.plus(self.usage.total())
     }
 
-    /// Whether [`Count::used`] is exact: nothing was reserved by a process before this one.
+    /// What has been sealed at least: exact for this process, and what is known of those before it.
+    pub(super) fn sealed(&self) -> Used {
+        self.sealed_before.plus(self.usage.total())
+    }
+
+    /// What can have been sealed at most, also by a batch that is under way.
+    pub(super) fn most(&self) -> Used {
+        let total = self.usage.total();
+        let held = self.budget.outstanding(total);
+        self.reserved_before.plus(total).plus(held)
+    }
+
+    /// Whether [`Count::used`] is exact: nothing that was reserved by a process before this one was lost.
     pub(super) fn is_exact(&self) -> bool {
-        self.before == Used::default()
+        self.reserved_before == self.sealed_before
     }
 
     /// Lanes drawn.

@@ -9,6 +9,7 @@
 //! | what each deed of the engine does | `perform` |
 //! | reservations of budgets | `reserve` |
 //! | what operators ask | `orders` |
+//! | what is refused to them | `refusals` |
 //! | what they are told | `report` |
 //! | kids that are not in the snapshot | `misses` |
 //! | versions in memory | `loaded` |
@@ -22,6 +23,7 @@ mod measure;
 mod misses;
 mod orders;
 mod perform;
+mod refusals;
 mod report;
 mod reserve;
 mod run;
@@ -44,6 +46,7 @@ use crate::keyring::{Keys, Miss};
 use crate::metrics::{self, Throttle};
 use crate::policy::{KeyringName, Policy};
 
+use super::because::Because;
 use super::engine::{self, Action, Asked, Event, Life, Member, Now, Order, Ring};
 use super::seams::{Fleet, Inspector, News};
 use super::terms::{Doubtful, Terms};
@@ -56,6 +59,7 @@ use perform::Inquiry;
 use reserve::Pace;
 use run::Caller;
 
+pub(super) use refusals::Ordered;
 pub(super) use run::Request;
 
 /// Keeps the catalogue, the audit log and the snapshot in step with what the engine decides.
@@ -85,6 +89,8 @@ pub(super) struct Driver {
     /// Who asked for a rotation that the one before is too close to.
     callers: Vec<Caller>,
     haste: Throttle,
+    /// The order that is being given, until an event of its own stands in the audit log.
+    unsaid: Option<Because>,
 }
 
 /// A keyring and its engine.
@@ -149,6 +155,7 @@ impl Driver {
             unloaded: None,
             callers: Vec::new(),
             haste: Throttle::new(),
+            unsaid: None,
         };
         let before = driver.keys.load().generation();
         driver.loaded.number_from(before);

@@ -3,20 +3,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::audit::Fact;
-use crate::catalogue::Opens;
+use crate::audit::{Exposed, Fact, Outcome};
+use crate::catalogue::{Opens, State};
 use crate::control::Answer as Stored;
 use crate::policy::KeyringName;
 use crate::rotation::because::{Because, Ground};
-use crate::rotation::engine::{Asked, Event, Order, Refused, Ring, Verdict};
+use crate::rotation::engine::{Asked, Deed, Event, Order, Refused, Ring, Verdict};
 use crate::rotation::report::{Exposure, KeyringStatus, Rehearsal};
 use crate::rotation::seams::Inspection;
 use crate::rotation::terms::Consent;
 use crate::rotation::{Config, OrderError, Rotated};
 
 use super::Driver;
+use super::journal::exposed;
 use super::loaded::Count;
 use super::perform::{Wanted, failure, verdict};
+use super::refusals::Ordered;
 
 impl Driver {
     /// A successor now; yields the version that sealed until then. With others in the fleet it takes until they have proven.
@@ -25,10 +27,17 @@ impl Driver {
         keyring: &str,
         because: Because,
     ) -> Result<(usize, Option<u32>), OrderError> {
-        let index = self.index(keyring)?;
-        let before = self.active(index);
         let order = Order::Rotate;
+        let wanted = Ordered::of(keyring, order, because.clone());
+        let index = self.index(keyring);
+        let index = self.answered(wanted.clone(), index)?;
+        let before = self.active(index);
+        self.unsaid = Some(because.clone());
         self.feed(index, Event::Asked(Asked { order, because }));
+        if self.unsaid.take().is_some() {
+            // It joins the rotation that is under way, whose cause is another.
+            self.conclude(wanted, &Outcome::Done);
+        }
         Ok((index, before))
     }
 
@@ -69,8 +78,10 @@ impl Driver {
         order: Order,
         because: Because,
     ) -> Result<KeyringStatus, OrderError> {
-        let index = self.index(keyring)?;
-        self.give_order(index, order, because)
+        let wanted = Ordered::of(keyring, order, because.clone());
+        let index = self.index(keyring);
+        let done = index.and_then(|index| self.give_order(index, order, because));
+        self.answered(wanted, done)
     }
 
     fn give_order(
@@ -81,9 +92,12 @@ impl Driver {
     ) -> Result<KeyringStatus, OrderError> {
         self.judge(index, order)?;
         self.halt(index, order);
+        self.unsaid = Some(because.clone());
         self.feed(index, Event::Asked(Asked { order, because }));
         let done = |(_keyring, ring): (&KeyringName, &Ring)| ring.has_done(order);
-        if self.ring(index).is_some_and(done) {
+        let done = self.ring(index).is_some_and(done);
+        self.say_if_unsaid(index, order, done);
+        if done {
             return self.status_of(index).ok_or(OrderError::Stopping);
         }
         // An order that was owed before it may have left nothing else to seal under.
@@ -94,6 +108,23 @@ impl Driver {
         // What is told to have failed does not happen later; a revocation is owed.
         self.feed(index, Event::Withdrawn(order));
         Err(error)
+    }
+
+    /// An order that has left no event of its own is a line in the audit log all the same.
+    fn say_if_unsaid(&mut self, index: usize, order: Order, done: bool) {
+        let keyring = self
+            .rings
+            .get(index)
+            .map(|driven| driven.keyring.to_string());
+        let (Some(because), Some(keyring)) = (self.unsaid.take(), keyring) else {
+            return;
+        };
+        let outcome = if done {
+            Outcome::Done
+        } else {
+            Outcome::Failed(self.unfinished(index).to_string().into())
+        };
+        self.conclude(Ordered::of(&keyring, order, because), &outcome);
     }
 
     /// Whether an order can be carried out now.
@@ -115,6 +146,10 @@ impl Driver {
         };
         if let Some(kid) = self.kid(index, number) {
             tracing::warn!(%kid, number, "nothing is sealed under this key version any more");
+            // What lanes have is all that may still be sealed: the exposure has an upper bound.
+            if let (Order::Compromise(_), Some(held)) = (order, self.loaded.get(kid)) {
+                held.version.budget.drain();
+            }
             self.loaded.halt(kid);
             self.install();
         }
@@ -229,14 +264,25 @@ impl Driver {
             state: version.state,
             subjects: self.subjects(keyring),
             from: version.activated,
-            until: version
-                .deactivated
-                .or_else(|| (!version.state.seals()).then_some(version.since)),
+            until: version.stopped(),
             used: count.map_or(version.reserved, Count::used),
-            exact: count.is_some_and(Count::is_exact),
+            exact: count.map_or(version.sealed == version.reserved, Count::is_exact),
             lanes: count.map_or(version.lanes, Count::lanes),
             opens: self.loaded.opens(keyring, version) != Opens::No,
         })
+    }
+
+    /// What the audit log says of a version that has been revoked: what was sealed at least, and at most.
+    pub(super) fn exposed(&self, index: usize, deed: &Deed) -> Option<Exposed> {
+        let Deed::Compromise(number) = deed else {
+            return None;
+        };
+        let version = self.record(index)?.version(*number)?;
+        let count = self.loaded.count(version.kid);
+        let least = count.map_or(version.sealed, Count::sealed);
+        let most = count.map_or(version.reserved, Count::most);
+        let lanes = count.map_or(version.lanes, Count::lanes);
+        (version.state == State::Compromised).then(|| exposed(version, (least, most), lanes))
     }
 
     /// Everything that a revocation needs, short of revoking anything.

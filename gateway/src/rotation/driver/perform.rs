@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use crate::audit::{Action as Audited, IntendedUse, Outcome};
 use crate::catalogue::{Account, Drawn, RotateError, SetError, State, Version};
 use crate::control::{Answer, Question};
-use crate::envelope::Claim;
+use crate::envelope::{Claim, Used};
 use crate::fault::Faulty;
 use crate::policy::{KeyringName, Pattern, Rule};
 use crate::printable::Count;
@@ -136,6 +136,7 @@ impl Driver {
         let wall = self.wall();
         let pending = act.map(|act| self.journal.begin(act, wall)).transpose();
         let pending = pending.map_err(|error| failure(&error))?;
+        self.unsaid.take_if(|unsaid| unsaid == because);
         let mut outcome = self.attempt((index, deed), drawn.as_ref());
         let full = |undone: &Undone| undone.known && undone.error.is_full();
         if deed.is_urgent() && outcome.as_ref().is_err_and(full) {
@@ -147,7 +148,9 @@ impl Driver {
             let said = outcome
                 .as_ref()
                 .map_or_else(Undone::said, |()| Outcome::Done);
-            self.journal.finish(pending, said, completed);
+            let exposure = self.exposed(index, deed);
+            self.journal
+                .finish(pending.exposing(exposure), said, completed);
         }
         self.install();
         let outcome = outcome.map_err(|undone| failure(&undone.error));
@@ -238,6 +241,7 @@ impl Driver {
                 let account = Account {
                     number: *number,
                     reserved: part,
+                    sealed: Used::default(),
                     lanes: 0,
                 };
                 let served = self.subjects(&keyring);

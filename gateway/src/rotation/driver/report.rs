@@ -75,11 +75,13 @@ impl Driver {
         });
         let kept = self.waits_for(ring, version).or(kept);
         let count = self.loaded.count(version.kid);
-        let (sealed, lanes) = count.map_or((known.used, known.lanes), |count| {
-            (count.used(), count.lanes())
-        });
+        let (sealed, used_up, lanes) = count
+            .map_or((known.sealed, known.used, known.lanes), |count| {
+                (count.sealed(), count.used(), count.lanes())
+            });
         let known = VersionStatus {
-            used: sealed,
+            sealed,
+            used: used_up,
             lanes,
             kept,
             ..known
@@ -93,7 +95,7 @@ impl Driver {
         let seals = version.state.seals();
         VersionStatus {
             left: if seals {
-                limit.minus(sealed)
+                limit.minus(used_up)
             } else {
                 Used::default()
             },

@@ -10,11 +10,13 @@ use crate::rotation::terms::Limit;
 
 use super::Driver;
 
-/// What is reserved first: a crash counts it as sealed.
+/// What is reserved first, where thresholds are large.
 const FIRST: Used = Used {
     messages: 1 << 16,
     bytes: 64 << 20,
 };
+/// What a kill loses of the soft threshold at most, as long as little is sealed: one part of so many.
+const SHARE: u64 = 16;
 /// The least, so that a disk is not written for a handful of messages.
 const LEAST: Used = Used {
     messages: 1 << 12,
@@ -65,12 +67,25 @@ impl Pace {
                 self.part = halved(self.part);
             }
         }
+        self.part = self.begun(soft);
         self.last = Some(now);
+        let least = least(soft);
         self.part = Used {
-            messages: self.part.messages.clamp(LEAST.messages, MOST.messages),
-            bytes: self.part.bytes.clamp(LEAST.bytes, MOST.bytes),
+            messages: self.part.messages.clamp(least.messages, MOST.messages),
+            bytes: self.part.bytes.clamp(least.bytes, MOST.bytes),
         };
         fair(self.part, left, soft)
+    }
+
+    /// What is reserved next, but for what is left: until something has been used up, little, because a kill loses it.
+    fn begun(&self, soft: Used) -> Used {
+        if self.last.is_some() {
+            return self.part;
+        }
+        Used {
+            messages: self.part.messages.min((soft.messages / SHARE).max(1)),
+            bytes: self.part.bytes.min((soft.bytes / SHARE).max(1)),
+        }
     }
 }
 
@@ -79,9 +94,18 @@ fn fair(part: Used, left: Used, soft: Used) -> Used {
     let fair = |part: u64, least: u64, left: u64, soft: u64| {
         part.min((left / 4).min(soft / 4).max(least)).min(left)
     };
+    let least = least(soft);
     Used {
-        messages: fair(part.messages, LEAST.messages, left.messages, soft.messages),
-        bytes: fair(part.bytes, LEAST.bytes, left.bytes, soft.bytes),
+        messages: fair(part.messages, least.messages, left.messages, soft.messages),
+        bytes: fair(part.bytes, least.bytes, left.bytes, soft.bytes),
+    }
+}
+
+/// The least that is reserved of a version with these thresholds.
+fn least(soft: Used) -> Used {
+    Used {
+        messages: LEAST.messages.min((soft.messages / SHARE).max(1)),
+        bytes: LEAST.bytes.min((soft.bytes / SHARE).max(1)),
     }
 }
 
@@ -93,6 +117,7 @@ impl Driver {
         let held = self.loaded.get(active.kid)?;
         Some(Event::Usage {
             number: active.number,
+            sealed: held.sealed(),
             used: held.used(),
             failed_opens: held.version.usage.failed_opens(),
             supply: supply(&held.version.budget, used(ring.terms().limit)),
@@ -201,6 +226,7 @@ impl Driver {
         let account = Account {
             number,
             reserved: held.version.budget.reserved().plus(part),
+            sealed: held.sealed(),
             lanes: held.lanes(),
         };
         let keyring = self.rings.get(index).map(|driven| driven.keyring.clone());
@@ -265,17 +291,18 @@ impl Driver {
             .ring(index)
             .map(|(_keyring, ring)| used(ring.terms().limit));
         let limit = limit.unwrap_or_default();
+        let soft = self.soft(index);
         let pace = self
             .rings
             .get(index)
-            .map_or(FIRST, |driven| driven.pace.part);
-        let soft = self.soft(index);
+            .map_or(FIRST, |driven| driven.pace.begun(soft));
+        let least = least(soft);
         let fair = |part: u64, least: u64, limit: u64, soft: u64| {
             part.min((soft / 4).max(least)).min((limit / 4).max(1))
         };
         Used {
-            messages: fair(pace.messages, LEAST.messages, limit.messages, soft.messages),
-            bytes: fair(pace.bytes, LEAST.bytes, limit.bytes, soft.bytes),
+            messages: fair(pace.messages, least.messages, limit.messages, soft.messages),
+            bytes: fair(pace.bytes, least.bytes, limit.bytes, soft.bytes),
         }
     }
 
@@ -307,12 +334,15 @@ impl Driver {
         let account = Account {
             number,
             reserved: held.used(),
+            sealed: held.sealed(),
             lanes: held.lanes(),
         };
         let known = self.record(index).and_then(|record| record.version(number));
-        if known
-            .is_some_and(|known| known.reserved == account.reserved && known.lanes == account.lanes)
-        {
+        if known.is_some_and(|known| {
+            known.reserved == account.reserved
+                && known.sealed == account.sealed
+                && known.lanes == account.lanes
+        }) {
             return Ok(());
         }
         let keyring = self.rings.get(index).map(|driven| driven.keyring.clone());

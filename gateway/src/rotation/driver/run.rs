@@ -6,7 +6,7 @@ use futures_util::StreamExt as _;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 
-use crate::audit::Fact;
+use crate::audit::{Fact, Outcome};
 use crate::catalogue::State;
 use crate::keyring::Miss;
 use crate::rotation::because::{Because, Ground};
@@ -17,6 +17,7 @@ use crate::rotation::{Config, OrderError, Rotated, Wish};
 
 use super::Driver;
 use super::perform::{Then, Told, Wanted, verdict};
+use super::refusals::Ordered;
 
 /// How often the driver looks at what time and traffic have brought about.
 pub(super) const TICK: Duration = Duration::from_millis(200);
@@ -75,6 +76,12 @@ pub(in crate::rotation) enum Request {
     Tail {
         count: usize,
         answer: Answer<Result<Vec<String>, OrderError>>,
+    },
+    /// An order was refused before it came here.
+    Refused {
+        wanted: Ordered,
+        why: String,
+        answer: Answer<()>,
     },
     Reload {
         config: Config,
@@ -172,6 +179,14 @@ impl Driver {
             } => give(answer, self.exposure(&keyring, number)),
             Request::Drill { because, answer } => give(answer, self.drill(&because)),
             Request::Tail { count, answer } => give(answer, self.tail(count)),
+            Request::Refused {
+                wanted,
+                why,
+                answer,
+            } => {
+                self.conclude(wanted, &Outcome::Refused(why.into()));
+                give(answer, ());
+            }
             Request::Reload {
                 config,
                 what,
@@ -227,15 +242,16 @@ impl Driver {
             }
             Ok((index, order, forced))
         });
+        let order_of = ordered((keyring, number), &wanted);
         match may {
             Ok((index, order, true)) => {
                 let done = self.give_wish((index, order), wanted, Ground::Forced);
-                give(answer, done);
+                give(answer, self.answered(order_of, done));
             }
             Ok((index, _order, false)) => {
                 self.ask((index, number), Then::Destroy(wanted, answer));
             }
-            Err(error) => give(answer, Err(error)),
+            Err(error) => give(answer, self.answered(order_of, Err(error))),
         }
     }
 
@@ -274,7 +290,14 @@ impl Driver {
         match then {
             Then::Engine => self.feed(index, Event::Inspected(number, verdict(&stored))),
             Then::Destroy(wanted, answer) => {
-                give(answer, self.destroy_if((index, number), wanted, &stored));
+                let keyring = self
+                    .rings
+                    .get(index)
+                    .map(|driven| driven.keyring.to_string());
+                let keyring = keyring.unwrap_or_default();
+                let order_of = ordered((&keyring, number), &wanted);
+                let done = self.destroy_if((index, number), wanted, &stored);
+                give(answer, self.answered(order_of, done));
             }
             Then::Why(answer) => {
                 let kept = self.kept(index, number).map(|mut kept| {
@@ -288,6 +311,16 @@ impl Driver {
             }
         }
     }
+}
+
+/// A destruction that may be refused.
+fn ordered((keyring, number): (&str, u32), wanted: &Wanted) -> Ordered {
+    let order = if wanted.wish.approves {
+        Order::Approve(number)
+    } else {
+        Order::Destroy(number)
+    };
+    Ordered::of(keyring, order, wanted.because.clone())
 }
 
 fn give<T>(answer: Answer<T>, value: T) {

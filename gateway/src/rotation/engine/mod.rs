@@ -55,7 +55,9 @@ pub enum Event {
     Usage {
         /// The version.
         number: u32,
-        /// Messages and bytes.
+        /// Messages and bytes that are known to be sealed: what thresholds are about.
+        sealed: Used,
+        /// The same, and what was reserved and lost with a process: what the limit is about.
         used: Used,
         /// Envelopes that did not open.
         failed_opens: u64,

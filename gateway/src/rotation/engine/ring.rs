@@ -268,11 +268,11 @@ impl Ring {
             messages: self.terms.rotate.messages,
             bytes: self.terms.rotate.bytes,
         };
-        let until = |goal| active.and_then(|life| self.usage.until(now, life.number, goal));
+        let number = active.map(|life| life.number);
         Outlook {
             rotates: active.map(|life| self.due(life)),
-            threshold: until(soft),
-            limit: until(self.terms.limit),
+            threshold: number.and_then(|number| self.usage.until_sealed(now, number, soft)),
+            limit: number.and_then(|number| self.usage.until_used(now, number, self.terms.limit)),
             stage: self.stage(),
             failure: self.failure().map(|failure| failure.text.clone()),
         }

@@ -9,6 +9,7 @@ use crate::rotation::because::Because;
 use super::life::{Life, Member, Now};
 use super::order::{Asked, Order};
 use super::ring::{FIRST_LEAD, FIRST_PAUSE, Failure, Rest, Ring, Succession, Verdict, Work};
+use super::usage::Report;
 use super::{Deed, Event};
 
 /// The longest pause between two attempts.
@@ -23,10 +24,20 @@ impl Ring {
             Event::Tick => {}
             Event::Usage {
                 number,
+                sealed,
                 used,
                 failed_opens,
                 supply,
-            } => self.usage.report(now, (number, used), failed_opens, supply),
+            } => {
+                let report = Report {
+                    number,
+                    sealed,
+                    used,
+                    failed_opens,
+                    supply,
+                };
+                self.usage.report(now, report);
+            }
             Event::Joined(member) => {
                 self.members.insert(member);
             }

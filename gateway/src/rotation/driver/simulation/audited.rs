@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
+use std::time::Duration;
 
 use super::regressions::Bench;
 use super::world::Home;
@@ -9,10 +10,10 @@ use crate::audit::{Act, Action, Body, Completed, EventId, Line, OutcomeWord, Tri
 use crate::catalogue::{State, Version};
 use crate::control::Answer;
 use crate::disk::testing::{Forgetful, Trouble};
-use crate::rotation::Wish;
 use crate::rotation::because::{Because, Ground};
 use crate::rotation::driver::perform::Wanted;
 use crate::rotation::engine::Order;
+use crate::rotation::{Terms, Wish};
 
 /// More than any order here takes.
 const STEPS: usize = 60;
@@ -189,4 +190,102 @@ fn forced_destruction_is_told_from_one_that_was_proven() {
     assert_eq!(proven.forced, Some(false));
     let evidence = proven.evidence.unwrap();
     assert!(evidence.as_str().contains("2 streams"), "{evidence}");
+}
+
+#[test]
+fn order_that_is_refused_is_a_line_with_who_and_why() {
+    let home = Home::new();
+    let mut bench = Bench::new(&home);
+    for (order, what, says) in [
+        (Order::Archive(1), Action::Archive, "only a decrypt-only"),
+        (Order::Suspend(9), Action::Suspend, "no version 9"),
+        (Order::Abort, Action::Abort, "no rotation is under way"),
+    ] {
+        let before = bench.lines().len();
+        bench.ask(order);
+        let mut lines = bench.lines().split_off(before);
+        let body = lines.pop().unwrap().body;
+        assert_eq!(lines, []);
+        let Body::Outcome(refused) = body else {
+            panic!("{body:?}");
+        };
+        let act = &refused.event.act;
+        assert_eq!((refused.outcome, act.what), (OutcomeWord::Refused, what));
+        assert_eq!(act.why.as_str(), "a test says so");
+        assert!(refused.error.unwrap().as_str().contains(says), "{order:?}");
+    }
+    let unknown = bench
+        .driver
+        .rotate("agents", Because::of_gateway(Trigger::Manual, "why"));
+    unknown.unwrap_err();
+    let lines = bench.lines();
+    let Body::Outcome(refused) = &lines.last().unwrap().body else {
+        panic!("{lines:?}");
+    };
+    assert_eq!(
+        refused.event.act.keyring.as_ref().unwrap().as_str(),
+        "agents"
+    );
+}
+
+#[test]
+fn rotation_that_joins_the_one_under_way_is_a_line() {
+    let home = Home::new();
+    let mut bench = Bench::new(&home);
+    bench.ask(Order::Rotate);
+    let because = |why: &str| Because::of_gateway(Trigger::Manual, why);
+    // The first of these waits, because the last rotation is so close.
+    for why in ["first", "second"] {
+        bench.driver.rotate("default", because(why)).unwrap();
+    }
+    let lines = bench.lines();
+    let Body::Outcome(joined) = &lines.last().unwrap().body else {
+        panic!("{lines:?}");
+    };
+    let act = &joined.event.act;
+    assert_eq!(
+        (act.what, act.why.as_str()),
+        (Action::RotateRequested, "second")
+    );
+    assert_eq!(joined.outcome, OutcomeWord::Done);
+}
+
+#[test]
+fn three_kills_with_one_message_each_are_three_messages_and_no_rotation() {
+    let home = Home::new();
+    let mut terms = Terms::default();
+    terms.rotate.messages = 5000;
+    terms.limit.messages = 10_000;
+    let mut bench = Bench::with(&home, terms);
+    for _ in 0..3 {
+        bench = bench.killed(&home, |bench| bench.seal(1), Forgetful::respawn);
+        bench.driver.tick();
+    }
+    bench.seal(1);
+    let status = bench.driver.status();
+    let [version] = status[0].versions.as_slice() else {
+        panic!("{status:?}");
+    };
+    assert!((1..=4).contains(&version.sealed.messages), "{version:?}");
+    assert!((4..5000).contains(&version.used.messages), "{version:?}");
+}
+
+#[test]
+fn exposure_ends_when_the_version_stopped_sealing_and_stands_with_the_revocation() {
+    let home = Home::new();
+    let mut bench = Bench::new(&home);
+    bench.seal(7);
+    bench.ask(Order::Compromise(1));
+    let stopped = bench.driver.record(0).unwrap().version(1).unwrap().since;
+    let lines = outcomes(&bench.lines());
+    let mut revoked = lines.values();
+    let revoked = revoked.find(|completed| completed.event.act.what == Action::Compromise);
+    let exposure = revoked.unwrap().event.act.exposure.clone().unwrap();
+    assert_eq!((exposure.messages[0], exposure.bytes[0]), (7, 7));
+    assert_eq!(exposure.until, Some(stopped));
+    bench.winder.advance(Duration::from_hours(1));
+    bench.ask(Order::Destroy(1));
+    assert_eq!(bench.state(1), State::Destroyed);
+    let exposure = bench.driver.exposure("default", 1).unwrap();
+    assert_eq!(exposure.until, Some(stopped));
 }

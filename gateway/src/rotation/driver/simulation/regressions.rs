@@ -10,6 +10,8 @@ use crate::catalogue::{Catalogue, State};
 use crate::clock::{Clock, Winder};
 use crate::disk::Files;
 use crate::disk::testing::{Forgetful, Trouble};
+use crate::envelope::{Binding, OVERHEAD};
+use crate::keyring::{Lanes, WorkerId};
 use crate::policy::{Policy, Rule};
 use crate::rotation::driver::run::Request;
 use crate::rotation::driver::{Driver, Parts};
@@ -24,6 +26,7 @@ const STEPS: usize = 60;
 /// A gateway without traffic.
 pub(super) struct Bench {
     pub(super) disk: Arc<Forgetful>,
+    terms: Terms,
     clock: Clock,
     pub(super) winder: Winder,
     pub(super) driver: Driver,
@@ -32,10 +35,16 @@ pub(super) struct Bench {
 impl Bench {
     /// With an active version 1.
     pub(super) fn new(home: &Home) -> Self {
+        Self::with(home, Terms::default())
+    }
+
+    /// The same on these terms, but nothing is destroyed.
+    pub(super) fn with(home: &Home, terms: Terms) -> Self {
         let (clock, winder) = Home::clock();
         let disk = home.disk();
-        let driver = start(home, &disk, &clock);
+        let driver = start(home, &disk, (&clock, terms.clone()));
         Self {
+            terms,
             disk,
             clock,
             winder,
@@ -53,14 +62,16 @@ impl Bench {
         act(&mut self);
         let Self {
             disk,
+            terms,
             clock,
             winder,
             driver,
         } = self;
         drop(driver);
         revive(&disk);
-        let driver = start(home, &disk, &clock);
+        let driver = start(home, &disk, (&clock, terms.clone()));
         Self {
+            terms,
             disk,
             clock,
             winder,
@@ -99,6 +110,23 @@ impl Bench {
         record.version(number).unwrap().state
     }
 
+    /// Seals so many messages of one byte.
+    pub(super) fn seal(&self, count: usize) {
+        let keys = self.driver.keys();
+        let snapshot = keys.load();
+        let keyring = snapshot.policy().by_name("default").unwrap();
+        let mut lanes = Lanes::new(WorkerId(0), self.clock.instant());
+        lanes.begin(&snapshot, self.clock.instant());
+        for _ in 0..count {
+            let mut out = [0; 1 + OVERHEAD];
+            let binding = Binding::to(Some(b"a"));
+            lanes
+                .seal(&snapshot, keyring, binding, (b"x", &mut out))
+                .unwrap();
+        }
+        lanes.report();
+    }
+
     /// Every line of the audit log.
     pub(super) fn lines(&self) -> Vec<Line> {
         let lines = self.driver.tail(1000).unwrap();
@@ -122,7 +150,7 @@ impl Bench {
     }
 }
 
-fn start(home: &Home, disk: &Arc<Forgetful>, clock: &Clock) -> Driver {
+fn start(home: &Home, disk: &Arc<Forgetful>, (clock, terms): (&Clock, Terms)) -> Driver {
     let files: Arc<dyn Files> = Arc::<Forgetful>::clone(disk);
     let now = jiff::Timestamp::try_from(clock.wall()).unwrap();
     let catalogue = Catalogue::open_on(home.lock(), Arc::clone(&files), home.kek()).unwrap();
@@ -137,7 +165,7 @@ fn start(home: &Home, disk: &Arc<Forgetful>, clock: &Clock) -> Driver {
     };
     let terms = Terms {
         retain: Retain::Archive,
-        ..Terms::default()
+        ..terms
     };
     let config = Config {
         policy: Arc::new(Policy::new(vec![Rule::everything()], &[]).unwrap()),

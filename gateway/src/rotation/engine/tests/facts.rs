@@ -83,12 +83,36 @@ fn rate_that_would_reach_the_limit_too_early_starts_a_rotation() {
 }
 
 #[test]
+fn what_was_reserved_and_lost_reaches_no_threshold() {
+    let mut world = World::started(terms());
+    let Limit { messages, .. } = terms().limit;
+    world.feed(Event::Usage {
+        number: 1,
+        sealed: Used {
+            messages: 3,
+            bytes: 9,
+        },
+        used: Used {
+            messages: messages - 1,
+            bytes: 9,
+        },
+        failed_opens: 0,
+        supply: Supply::Lasts,
+    });
+    assert_eq!(world.states(), [Active]);
+}
+
+#[test]
 fn use_of_a_predecessor_starts_nothing() {
     let mut world = World::started(terms());
     world.used(1000, 0);
     world.done.clear();
     world.feed(Event::Usage {
         number: 1,
+        sealed: Used {
+            messages: 3000,
+            bytes: 0,
+        },
         used: Used {
             messages: 3000,
             bytes: 0,
@@ -104,6 +128,7 @@ fn too_many_failed_opens_start_a_rotation() {
     let mut world = World::started(terms());
     world.feed(Event::Usage {
         number: 1,
+        sealed: Used::default(),
         used: Used::default(),
         failed_opens: crate::envelope::limits::FAILED_OPENS_ROTATE,
         supply: Supply::Lasts,
@@ -394,6 +419,7 @@ fn limit_that_is_reserved_in_full_asks_for_a_successor() {
     let mut world = World::started(terms());
     world.feed(Event::Usage {
         number: 1,
+        sealed: Used::default(),
         used: Used::default(),
         failed_opens: 0,
         supply: Supply::Spent,

@@ -134,6 +134,7 @@ impl World {
         let number = self.ring().active().unwrap().number;
         self.feed(Event::Usage {
             number,
+            sealed: Used { messages, bytes },
             used: Used { messages, bytes },
             failed_opens: 0,
             supply: Supply::Lasts,
