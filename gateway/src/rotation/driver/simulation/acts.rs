@@ -132,6 +132,7 @@ impl Play<'_> {
         };
         self.latest = self.latest.max(to);
         self.winder.set_wall(to);
+        self.oracle.clock_jumps();
         self.driver_mut().tick();
     }
 

@@ -9,7 +9,7 @@ use super::play::Play;
 use super::traffic::Id;
 use crate::audit::{Source, verify};
 use crate::catalogue::{Opens, Record, State, Version};
-use crate::envelope::Used;
+use crate::envelope::{Kid, Used};
 use crate::keyring::Verdict;
 
 /// What was seen to be so, and stays so.
@@ -66,6 +66,22 @@ impl Play<'_> {
             }
             self.check_visible(index);
         }
+        for unproven in self.oracle.unproven() {
+            self.check_unproven(unproven);
+        }
+    }
+
+    /// What was destroyed without evidence was forced, if the log says so, or was to be shredded.
+    fn check_unproven(&self, (kid, forced): (Kid, bool)) {
+        let Some(id) = self.traffic.path().ledger.ids.get(&kid).copied() else {
+            return;
+        };
+        let right = if forced {
+            self.known.forced.contains(&id)
+        } else {
+            self.known.shredding.contains(&id.0)
+        };
+        assert!(right, "{id:?} is destroyed, and forced is {forced}");
     }
 
     /// What the driver knows, it has written down.
@@ -147,6 +163,13 @@ impl Play<'_> {
             Used::default(),
             "{id:?} has sealed {sealed:?}, {:?} is written down",
             version.reserved
+        );
+        let unknown = version.sealed.minus(sealed);
+        assert_eq!(
+            unknown,
+            Used::default(),
+            "{id:?} has sealed {sealed:?}, and {:?} is said",
+            version.sealed
         );
         let destroyed = state == State::Destroyed;
         assert!(
@@ -340,6 +363,7 @@ impl Play<'_> {
         };
         let verified = verify(&source, super::world::signer().verifier(), &[]).unwrap();
         assert_eq!(verified.open, [], "intents are open");
+        self.oracle.check_that_all_is_said();
         assert_eq!(
             verified.covered, verified.lines,
             "lines without a checkpoint"

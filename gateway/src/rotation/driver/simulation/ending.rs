@@ -21,6 +21,7 @@ impl Play<'_> {
             self.members.behaves(member, Manner::Honest);
         }
         self.winder.set_wall(self.latest);
+        self.oracle.clock_jumps();
         if self.driver().journal.closed_by().is_some() || self.dice.one_in(3) {
             let how = self.dice.pick(&[End::PowerCut, End::Killed, End::Stopped]);
             self.end(how);

@@ -13,6 +13,7 @@
 //! - a version that is revoked seals nothing more, and a revocation that was confirmed survives;
 //! - no version is admitted that a member has not proven to hold;
 //! - no version is replaced within a second, unless it was revoked;
+//! - every line of the audit log is true: what is to be made, what came of it, when, how much, by force or proven;
 //! - no version is destroyed before it has been held for as long as it must be, nor unapproved where that takes a second person.
 //!
 //! And when faults stop, within bounded time: every keyring seals, also beyond a limit; a rotation is made; what was replaced is
@@ -28,6 +29,7 @@
 //! | its actions | `acts` |
 //! | how it goes on without faults | `ending` |
 //! | what must be true | `check` |
+//! | whether the audit log says what happened | `oracle` |
 
 #![expect(
     clippy::arithmetic_side_effects,
@@ -41,6 +43,7 @@ mod ending;
 mod faults;
 mod members;
 mod misses;
+mod oracle;
 mod play;
 mod regressions;
 mod traffic;

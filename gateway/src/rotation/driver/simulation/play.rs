@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use super::check::Known;
 use super::faults::{Dice, Weather};
 use super::members::Members;
+use super::oracle::Oracle;
 use super::traffic::Traffic;
 use super::world::{Bus, Busy, Fate, Home, place, signer};
 use crate::audit::{Log, Trigger, Who};
@@ -33,6 +34,7 @@ pub(super) struct Play<'h> {
     pub(super) disk: Arc<Forgetful>,
     pub(super) members: Members,
     pub(super) known: Known,
+    pub(super) oracle: Oracle,
     /// What another member reads.
     pub(super) view: View,
     pub(super) names: Vec<KeyringName>,
@@ -102,11 +104,13 @@ impl<'h> Play<'h> {
             0
         };
         let members = Members::new(usize::try_from(others).unwrap(), home.view(&disk).unwrap());
+        let oracle = Oracle::new(&disk, &clock, &traffic);
         let files = Busy {
             disk: Arc::clone(&disk),
             weather: weather.clone(),
             traffic: traffic.clone(),
             members: members.clone(),
+            oracle: oracle.clone(),
         };
         let mut play = Self {
             home,
@@ -115,6 +119,7 @@ impl<'h> Play<'h> {
             members,
             view: home.view(&disk).unwrap(),
             known: Known::default(),
+            oracle,
             names: policy
                 .keyrings()
                 .iter()
@@ -246,6 +251,7 @@ impl<'h> Play<'h> {
             }
             End::Killed | End::Stopped => self.disk.respawn(),
         }
+        self.oracle.begin_anew();
     }
 
     /// Starts until it works, as an operator would; the weather improves at last.
