@@ -226,13 +226,14 @@ impl Desk {
         (keyring, version): (&str, Option<&str>),
         (what, because): (Action, &Because),
     ) -> Answer<u32> {
-        let found = self.rotation.number(keyring, version).await;
+        // Both boxed: with them in it, the future of an order would be too large.
+        let found = Box::pin(self.rotation.number(keyring, version)).await;
         if let Err(error) = &found
             && error.is_refusal()
         {
             let asked = (Some(keyring), what);
             let why = error.to_string();
-            self.rotation.refused(asked, because.clone(), why).await;
+            Box::pin(self.rotation.refused(asked, because.clone(), why)).await;
         }
         Ok(found?)
     }

@@ -72,7 +72,7 @@ fn stands_still(status: &KeyringStatus) -> Option<String> {
     };
     active.exhausted.then(|| {
         format!(
-            "keyring `{keyring}`: {} has sealed all that is reserved of its limit, and its successor is not active yet{}: publishes on its subjects wait; `keyway rotate {keyring} --why …` tries again at once",
+            "keyring `{keyring}`: all that is reserved of the limit of {} is used up, and its successor is not active yet{}: publishes on its subjects wait; `keyway rotate {keyring} --why …` tries again at once",
             active.label,
             because(status)
         )

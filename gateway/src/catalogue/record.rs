@@ -266,7 +266,12 @@ impl Version {
         // What is suspended or compromised does not seal: it stopped when it became so.
         let stopped = match self.state {
             State::Suspended | State::Compromised => self.since,
-            _ => now,
+            State::PreActive
+            | State::Ready
+            | State::Active
+            | State::DecryptOnly
+            | State::Archived
+            | State::Destroyed => now,
         };
         self.state = state;
         self.since = now;

@@ -30,7 +30,7 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// A budget of which `used`, everything that was ever reserved, counts as sealed. Nothing can be sealed before
+    /// A budget of which `used`, everything that was ever reserved, counts as used. Nothing can be sealed before
     /// [`extend`](Self::extend). `thirst` is notified when more should be reserved.
     #[must_use]
     pub fn new(used: Used, workers: usize, thirst: Arc<Notify>) -> Self {

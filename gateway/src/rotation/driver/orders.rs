@@ -96,8 +96,8 @@ impl Driver {
         self.feed(index, Event::Asked(Asked { order, because }));
         let done = |(_keyring, ring): (&KeyringName, &Ring)| ring.has_done(order);
         let done = self.ring(index).is_some_and(done);
-        self.say_if_unsaid(index, order, done);
         if done {
+            self.say_if_unsaid(index, order, &Outcome::Done);
             return self.status_of(index).ok_or(OrderError::Stopping);
         }
         // An order that was owed before it may have left nothing else to seal under.
@@ -105,26 +105,24 @@ impl Driver {
             Err(refused) if order == Order::Abort => refused,
             Ok(()) | Err(_) => self.unfinished(index),
         };
+        if error.is_refusal() {
+            // Whoever answers it says so.
+            self.unsaid = None;
+        }
+        let failed = Outcome::Failed(error.to_string().into());
+        self.say_if_unsaid(index, order, &failed);
         // What is told to have failed does not happen later; a revocation is owed.
         self.feed(index, Event::Withdrawn(order));
         Err(error)
     }
 
     /// An order that has left no event of its own is a line in the audit log all the same.
-    fn say_if_unsaid(&mut self, index: usize, order: Order, done: bool) {
-        let keyring = self
-            .rings
-            .get(index)
-            .map(|driven| driven.keyring.to_string());
-        let (Some(because), Some(keyring)) = (self.unsaid.take(), keyring) else {
-            return;
-        };
-        let outcome = if done {
-            Outcome::Done
-        } else {
-            Outcome::Failed(self.unfinished(index).to_string().into())
-        };
-        self.conclude(Ordered::of(&keyring, order, because), &outcome);
+    fn say_if_unsaid(&mut self, index: usize, order: Order, outcome: &Outcome) {
+        let driven = self.rings.get(index);
+        let keyring = driven.map(|driven| driven.keyring.to_string());
+        if let (Some(because), Some(keyring)) = (self.unsaid.take(), keyring) {
+            self.conclude(Ordered::of(&keyring, order, because), outcome);
+        }
     }
 
     /// Whether an order can be carried out now.

@@ -104,26 +104,18 @@ impl Driver {
         let read = self.catalogue.refresh();
         self.in_doubt = read.is_err();
         let now = self.clock.instant();
-        if let Err(error) = &read
+        if let Err(error) = read
             && let Some(left_out) = self.doubts.admit(now)
         {
             tracing::warn!(%error, left_out, "the catalogue cannot be read again; going on with what was read before");
         }
-        self.settle_events(read.is_ok());
-        self.install();
-    }
-
-    /// Says in the audit log what came of events in doubt, keyring by keyring: one record that cannot be read keeps no other's from
-    /// being known.
-    fn settle_events(&mut self, all_read: bool) {
-        let names = self.rings.iter().map(|driven| driven.keyring.clone());
-        let doubtful = names.filter(|keyring| self.journal.doubts(keyring));
-        for keyring in doubtful.collect::<Vec<_>>() {
-            if all_read || self.catalogue.refresh_one(&keyring).is_ok() {
-                let wall = self.wall();
-                self.journal.settle_by(&self.catalogue, &keyring, wall);
+        // What came of events in doubt, keyring by keyring: one record that cannot be read keeps no other's from being known.
+        for index in 0..self.rings.len() {
+            if let Err(error) = self.must_know(index) {
+                tracing::debug!(%error, "what came of a key event is not known yet");
             }
         }
+        self.install();
     }
 
     /// One transition of a record: intent, compare-and-set, outcome; then the snapshot.

@@ -205,6 +205,9 @@ impl Driver {
     fn asks(&self, index: usize) -> Option<(u32, Used)> {
         let (_keyring, ring) = self.ring(index)?;
         let active = ring.active()?;
+        if self.loaded.is_halted(active.kid) {
+            return None;
+        }
         let held = self.loaded.get(active.kid)?;
         let reserved = held.version.budget.reserved();
         let limit = used(ring.terms().limit);
@@ -362,7 +365,7 @@ impl Driver {
                 continue;
             };
             if let Err(error) = self.settle(index, number) {
-                tracing::warn!(%error, "what was reserved and not sealed counts as sealed");
+                tracing::warn!(%error, "what was reserved and not sealed counts against the limit");
             }
         }
     }

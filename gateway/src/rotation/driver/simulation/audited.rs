@@ -68,7 +68,16 @@ fn assert_true(bench: &Bench, step: usize) {
             Action::Compromise => {
                 version.is_some_and(|version| version.state == State::Compromised)
             }
-            other => panic!("nobody has asked for {other}"),
+            Action::Deactivate
+            | Action::Archive
+            | Action::Restore
+            | Action::Suspend
+            | Action::Resume
+            | Action::Destroy
+            | Action::Reload
+            | Action::DestroyRequested
+            | Action::RotateRequested
+            | Action::Abort => panic!("nobody has asked for {what}"),
         };
         // What failed once may have been done later.
         let same =

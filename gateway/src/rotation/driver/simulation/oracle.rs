@@ -5,7 +5,7 @@
 //! of the ledger.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use jiff::Timestamp;
@@ -59,15 +59,12 @@ impl Oracle {
         witness.versions.clear();
         witness.entered.clear();
         witness.open.clear();
-        for (path, content) in witness.disk.content() {
-            if is_record(&path) {
-                witness.read(&content);
-            } else if is_log(&path) {
-                let lines = content.split_inclusive(|byte| *byte == b'\n');
-                for line in lines.filter_map(|line| Line::parse(line).ok()) {
-                    witness.remember(&line.body);
-                }
-            }
+        let content = witness.disk.content();
+        for (_path, record) in content.iter().filter(|(path, _content)| is_record(path)) {
+            witness.read(record);
+        }
+        for line in lines(&content) {
+            witness.remember(&line.body);
         }
         // When these were entered is not known.
         witness.entered.clear();
@@ -110,23 +107,15 @@ impl Oracle {
     /// Everything that is so on the disk was said to be done.
     pub(super) fn check_that_all_is_said(&self) {
         let witness = self.witness();
-        let mut done = Vec::new();
-        for (_path, content) in witness
-            .disk
-            .content()
-            .iter()
-            .filter(|(path, _)| is_log(path))
-        {
-            let lines = content.split_inclusive(|byte| *byte == b'\n');
-            for line in lines {
-                if let Body::Outcome(completed) = Line::parse(line).unwrap().body
-                    && completed.outcome == OutcomeWord::Done
-                    && let Some(version) = &completed.event.act.version
-                {
-                    done.push((completed.event.act.what, version.kid.to_string()));
-                }
+        let of = |line: Line| match line.body {
+            Body::Outcome(completed) if completed.outcome == OutcomeWord::Done => {
+                let Act { what, version, .. } = completed.event.act;
+                Some((what, version?.kid.to_string()))
             }
-        }
+            Body::Intent(_) | Body::Outcome(_) | Body::Note(_) => None,
+        };
+        let content = witness.disk.content();
+        let done: Vec<_> = lines(&content).filter_map(of).collect();
         let said = |what, kid: &String| done.contains(&(what, kid.clone()));
         for (kid, version) in &witness.versions {
             let was = |what| said(what, kid);
@@ -353,6 +342,13 @@ impl Witness {
         let now = Timestamp::try_from(self.clock.wall()).unwrap();
         Timestamp::from_millisecond(now.as_millisecond()).unwrap()
     }
+}
+
+/// The whole lines of the audit log.
+fn lines(content: &BTreeMap<PathBuf, Vec<u8>>) -> impl Iterator<Item = Line> {
+    let logs = content.iter().filter(|(path, _content)| is_log(path));
+    let lines = logs.flat_map(|(_path, log)| log.split_inclusive(|byte| *byte == b'\n'));
+    lines.filter_map(|line| Line::parse(line).ok())
 }
 
 fn is_record(path: &Path) -> bool {
