@@ -1,5 +1,6 @@
 //! The loop: waits for what happens, and has the driver act on it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -186,19 +187,33 @@ impl Driver {
     /// Tells whoever asked for a rotation what has come of it, as soon as nothing but time is missing for it any more. That the time has
     /// come is not enough: the engine takes notice of it at the next tick.
     pub(super) fn answer_rotation(&mut self, caller: Caller) {
-        let ring = self.ring(caller.asked.0).map(|(_keyring, ring)| ring);
-        if ring.is_some_and(Ring::waits_for_time) {
-            self.callers.push(caller);
-        } else {
-            give(caller.answer, self.rotated(caller.asked));
+        self.answer_rotations(vec![caller]);
+    }
+
+    /// What they are told to have failed does not happen later: it is withdrawn, once all of them know what has come of it.
+    fn answer_rotations(&mut self, callers: Vec<Caller>) {
+        let mut failed = BTreeSet::new();
+        for caller in callers {
+            let ring = self.ring(caller.asked.0).map(|(_keyring, ring)| ring);
+            if ring.is_some_and(Ring::waits_for_time) {
+                self.callers.push(caller);
+                continue;
+            }
+            let rotated = self.rotated(caller.asked);
+            if let Err(OrderError::Failed(_)) = rotated {
+                failed.insert(caller.asked.0);
+            }
+            give(caller.answer, rotated);
+        }
+        for index in failed {
+            self.feed(index, Event::Withdrawn(Order::Rotate));
         }
     }
 
     /// Tells those whose rotation has been held back until now.
     pub(super) fn call_back(&mut self) {
-        for caller in std::mem::take(&mut self.callers) {
-            self.answer_rotation(caller);
-        }
+        let callers = std::mem::take(&mut self.callers);
+        self.answer_rotations(callers);
         let longest = (0..self.rings.len()).filter_map(|index| self.held_back(index));
         if longest.max().is_some_and(|wait| wait > HASTE)
             && let Some(left_out) = self.haste.admit(self.clock.instant())

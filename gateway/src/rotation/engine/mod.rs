@@ -70,7 +70,7 @@ pub enum Event {
     Proven(Member, u32),
     /// An operator asks for something; [`Ring::judge`] has said that it may be done.
     Asked(Asked),
-    /// Whoever asked has been told that it failed.
+    /// Whoever asked has been told that it failed: it does not happen later, but for a revocation.
     Withdrawn(Order),
     /// The action under way has ended, and the record is this now.
     Ended(Result<(), Failure>, Vec<Life>),

@@ -68,11 +68,11 @@ impl Ring {
                 Some(Because::of_gateway(Trigger::Start, why))
             }
             // A rotation that a crash cut off.
-            (Some(_), Some(_)) => {
+            (Some(_), Some(successor)) if self.leftover != Some(successor.number) => {
                 let why = "a rotation that was cut off goes on";
                 Some(Because::of_gateway(Trigger::Start, why))
             }
-            (Some(active), None) => self.is_due(active, now),
+            (Some(active), _) => self.is_due(active, now),
         };
         if let Some(because) = because {
             self.succeed(now, because);
@@ -132,7 +132,9 @@ impl Ring {
     }
 
     fn advance(&self, now: Now) -> Option<Action> {
-        let succession = self.succession.as_ref()?;
+        let Some(succession) = &self.succession else {
+            return self.discard();
+        };
         let deed = match self.successor() {
             None => Deed::Generate,
             // Made for a suite that is no longer configured; it never sealed, so nothing is lost.
@@ -153,6 +155,17 @@ impl Ring {
         Some(Action {
             deed,
             because: succession.cause(),
+        })
+    }
+
+    /// A successor that nobody wants any more.
+    fn discard(&self) -> Option<Action> {
+        let number = self.successor()?.number;
+        let why =
+            "the rotation that it was made for has failed, and whoever asked for it was told so";
+        Some(Action {
+            deed: Deed::Discard(number),
+            because: Because::of_gateway(Trigger::Manual, why),
         })
     }
 

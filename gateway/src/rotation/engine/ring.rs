@@ -34,6 +34,8 @@ pub struct Ring {
     pub(super) usage: Usage,
     pub(super) pace: Pace,
     pub(super) succession: Option<Succession>,
+    /// The successor that an operator's rotation has left behind when it failed: whoever asked was told so.
+    pub(super) leftover: Option<u32>,
     pub(super) orders: VecDeque<Asked>,
     pub(super) work: Work,
     pub(super) gates: BTreeMap<u32, Gate>,
@@ -160,6 +162,7 @@ impl Ring {
             members,
             usage: Usage::default(),
             succession: None,
+            leftover: None,
             orders: VecDeque::new(),
             work: Work::Idle,
             gates: BTreeMap::new(),

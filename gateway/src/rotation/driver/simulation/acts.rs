@@ -65,7 +65,14 @@ impl Play<'_> {
         let number = self.number(ring);
         let keyring = self.names[ring].to_string();
         match self.dice.below(9) {
-            0..=3 => drop(self.driver_mut().rotate(&keyring, operator())),
+            0..=3 => {
+                let (answer, _nobody) = oneshot::channel();
+                self.driver_mut().serve(Request::Rotate {
+                    keyring,
+                    because: operator(),
+                    answer,
+                });
+            }
             4 => self.revoke(ring, Order::Compromise(number)),
             5 => self.revoke(ring, Order::Suspend(number)),
             6 => {

@@ -16,7 +16,7 @@ use crate::rotation::driver::{Driver, Parts};
 use crate::rotation::engine::Order;
 use crate::rotation::seams::{Alone, Nobody};
 use crate::rotation::terms::Retain;
-use crate::rotation::{Because, Config, Terms, User};
+use crate::rotation::{Because, Config, OrderError, Rotated, Terms, User};
 
 /// More than any order here takes.
 const STEPS: usize = 60;
@@ -82,9 +82,28 @@ impl Bench {
         self.winder.advance(Duration::from_secs(1));
         // What it came to is read from the record.
         if order == Order::Rotate {
-            drop(self.driver.rotate("default", because));
+            drop(self.rotate());
         } else {
             drop(self.driver.order("default", order, because));
+        }
+    }
+
+    /// What the operator is told; `None`: nothing yet.
+    fn rotate(&mut self) -> Option<Result<Rotated, OrderError>> {
+        let (answer, mut told) = tokio::sync::oneshot::channel();
+        self.driver.serve(Request::Rotate {
+            keyring: "default".to_owned(),
+            because: Because::of_gateway(Trigger::Manual, "a test says so"),
+            answer,
+        });
+        told.try_recv().ok()
+    }
+
+    /// An hour passes in which nothing is wrong.
+    fn rest(&mut self) {
+        for _ in 0..60 {
+            self.winder.advance(Duration::from_mins(1));
+            self.driver.tick();
         }
     }
 
@@ -249,4 +268,72 @@ fn rotation_whose_time_comes_between_two_ticks_is_answered_when_it_is_done() {
     bench.driver.tick();
     let rotated = told.try_recv().unwrap().unwrap();
     assert!(rotated.to.ends_with(".3"), "{rotated:?}");
+}
+
+#[test]
+fn rotation_that_was_told_to_have_failed_is_not_made_later_and_leaves_no_version_behind() {
+    let home = Home::new();
+    for step in 0..STEPS {
+        let mut bench = Bench::new(&home);
+        bench.winder.advance(Duration::from_secs(1));
+        bench.disk.arm(step, Trouble::Error(ErrorKind::Other));
+        let told = bench.rotate().expect("an answer");
+        if !bench.disk.struck() {
+            return;
+        }
+        bench.rest();
+        let record = bench.driver.record(0).unwrap();
+        let failed = told.is_err();
+        let waits = |state| matches!(state, State::PreActive | State::Ready);
+        assert!(
+            record.versions.iter().all(|version| !waits(version.state)),
+            "step {step}: {record:?}"
+        );
+        assert_eq!(
+            record.active().unwrap().number == 1,
+            failed,
+            "step {step}: {told:?}"
+        );
+    }
+    panic!("more than {STEPS} steps");
+}
+
+/// Whatever order it is, what the operator is told to have failed is as it was before, an hour later, too. Revocations are owed.
+#[test]
+fn order_that_was_told_to_have_failed_is_not_carried_out_later() {
+    let orders: [(&[Order], Order); 4] = [
+        (&[Order::Rotate], Order::Archive(1)),
+        (&[Order::Rotate, Order::Archive(1)], Order::Destroy(1)),
+        (&[Order::Rotate, Order::Suspend(1)], Order::Restore(1)),
+        (&[Order::Rotate], Order::Propose(1, true)),
+    ];
+    for (prepare, order) in orders {
+        let home = Home::new();
+        for step in 0..STEPS {
+            let mut bench = Bench::new(&home);
+            for before in prepare {
+                bench.ask(*before);
+            }
+            let seen = |bench: &Bench| {
+                let version = bench.driver.record(0).unwrap().version(1).unwrap();
+                (version.state, version.proposed.clone())
+            };
+            let before = seen(&bench);
+            bench.disk.arm(step, Trouble::Error(ErrorKind::Other));
+            let because = Because::of_gateway(Trigger::Manual, "a test says so");
+            let told = bench.driver.order("default", order, because);
+            if !bench.disk.struck() {
+                break;
+            }
+            for _ in 0..5 {
+                bench.winder.advance(Duration::from_mins(1));
+                bench.driver.tick();
+            }
+            assert_eq!(
+                seen(&bench) == before,
+                told.is_err(),
+                "{order:?}, step {step}"
+            );
+        }
+    }
 }

@@ -417,6 +417,49 @@ fn order_that_is_withdrawn_does_not_happen_later_and_a_revocation_does() {
     assert_eq!(world.states(), [DecryptOnly, Compromised, Active]);
 }
 
+/// At whichever step it failed: what it had made is discarded.
+#[test]
+fn rotation_that_is_withdrawn_does_not_happen_later_and_leaves_nothing() {
+    for (no_secrets, left) in [(true, &[Active][..]), (false, &[Active, Destroyed][..])] {
+        let mut world = World::started(terms());
+        world.no_secrets = no_secrets;
+        world.none_ready = true;
+        world.ask(Order::Rotate).unwrap();
+        assert!(world.failed > 0);
+        world.feed(Event::Withdrawn(Order::Rotate));
+        (world.no_secrets, world.none_ready) = (false, false);
+        world.pass(HOUR);
+        assert_eq!(world.states(), left);
+        world.ask(Order::Rotate).unwrap();
+        assert_eq!(world.states().last(), Some(&Active));
+    }
+}
+
+#[test]
+fn rotation_that_is_withdrawn_happens_all_the_same_once_the_gateway_wants_one() {
+    let mut world = World::started(terms());
+    world.none_ready = true;
+    world.ask(Order::Rotate).unwrap();
+    world.broken = true;
+    world.feed(Event::Withdrawn(Order::Rotate));
+    world.used(1000, 0);
+    (world.broken, world.none_ready) = (false, false);
+    world.pass(Duration::from_mins(1));
+    assert_eq!(world.states(), [DecryptOnly, Active]);
+}
+
+#[test]
+fn rotation_that_is_withdrawn_goes_on_where_nothing_else_seals() {
+    let mut world = World::started(terms());
+    world.ask(Order::Compromise(1)).unwrap();
+    world.no_secrets = true;
+    world.ask(Order::Compromise(2)).unwrap();
+    world.feed(Event::Withdrawn(Order::Rotate));
+    world.no_secrets = false;
+    world.pass(Duration::from_mins(1));
+    assert_eq!(world.states().last(), Some(&Active));
+}
+
 #[test]
 fn revocation_takes_back_a_restoration_that_waits() {
     let mut world = World::started(terms());

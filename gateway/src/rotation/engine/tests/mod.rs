@@ -72,6 +72,8 @@ struct World {
     broken: bool,
     /// The custodian wraps no new secret.
     no_secrets: bool,
+    /// No version becomes ready.
+    none_ready: bool,
     /// Members that prove when asked.
     honest: BTreeSet<Member>,
     /// What the bus says of stored messages.
@@ -99,6 +101,7 @@ impl World {
             done: Vec::new(),
             broken: false,
             no_secrets: false,
+            none_ready: false,
             honest,
             stored: Verdict::Clear,
             asked: 0,
@@ -179,7 +182,9 @@ impl World {
             }
             _ => {}
         }
-        let outcome = if self.broken || (self.no_secrets && deed == Deed::Generate) {
+        let impossible = (self.no_secrets && deed == Deed::Generate)
+            || (self.none_ready && matches!(deed, Deed::Admit(_)));
+        let outcome = if self.broken || impossible {
             self.failed += 1;
             Err(Failure {
                 text: "the disk is full".to_owned(),

@@ -70,7 +70,12 @@ fn take(world: &mut World, turn: Turn) {
             }
         }
         // A refusal is as good an answer as any; the record judges the rest.
-        Turn::Ask(order) => drop(world.ask(order)),
+        Turn::Ask(order) => {
+            drop(world.ask(order));
+            if world.ring().failure().is_some() {
+                world.feed(Event::Withdrawn(order));
+            }
+        }
         Turn::Break(broken) => world.broken = broken,
         Turn::Member(number, true) => world.feed(Event::Joined(member(number))),
         Turn::Member(number, false) => world.feed(Event::Left(member(number))),
