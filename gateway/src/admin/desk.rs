@@ -115,11 +115,16 @@ impl Desk {
             }
             Err(error) => return Err(Refusal::of(&error)),
         };
-        let sealing = self.keyring(keyring).await?;
+        let after = self.keyring(keyring).await?;
+        let sealing = after.active().map(|version| version.label.clone());
+        let unmade = || {
+            let why = after.outlook.failure.clone();
+            why.unwrap_or_else(|| "it is being made".to_owned())
+        };
         Ok(api::Revoked {
             exposure: exposure.into(),
-            sealing: sealing.active().map(|version| version.label.clone()),
-            failure,
+            failure: failure.or_else(|| sealing.is_none().then(unmade)),
+            sealing,
         })
     }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::dataplane::Reach;
 use crate::rotation::engine::Stage;
-use crate::rotation::{KeyringStatus, Overview};
+use crate::rotation::{KeyringStatus, Overview, Stopped};
 
 use super::api::Readiness;
 
@@ -60,29 +60,13 @@ impl Health {
 
 /// Why publishes on the keyring's subjects wait, and will.
 fn stands_still(status: &KeyringStatus) -> Option<String> {
-    let keyring = &status.keyring;
-    let Some(active) = status.active() else {
-        if is_soon_over(status) {
-            return None;
-        }
-        return Some(format!(
-            "keyring `{keyring}` has no active key version{}: publishes on its subjects wait; `keyway rotate {keyring} --why …` makes one",
-            because(status)
-        ));
-    };
-    active.exhausted.then(|| {
-        format!(
-            "keyring `{keyring}`: {} has sealed all that is reserved of its limit, and its successor is not active yet{}: publishes on its subjects wait; `keyway rotate {keyring} --why …` tries again at once",
-            active.label,
-            because(status)
-        )
-    })
+    status.standstill().filter(|_what| !is_soon_over(status))
 }
 
 /// What does not work, while clients are served.
 fn goes_on(status: &KeyringStatus) -> Option<String> {
     let keyring = &status.keyring;
-    if status.active().is_none() && is_soon_over(status) {
+    if is_soon_over(status) {
         return Some(format!(
             "keyring `{keyring}` has no active key version yet; one is being made"
         ));
@@ -100,14 +84,11 @@ fn unreserved(why: &str) -> String {
     )
 }
 
-/// A rotation is under way, and nothing keeps it.
+/// Nothing seals, but a version that will is being made, and nothing keeps it.
 fn is_soon_over(status: &KeyringStatus) -> bool {
-    status.outlook.stage != Stage::None && status.outlook.failure.is_none()
-}
-
-fn because(status: &KeyringStatus) -> String {
-    let failure = status.outlook.failure.as_ref();
-    failure.map_or_else(String::new, |failure| format!(" ({failure})"))
+    status.stopped == Some(Stopped::NoVersion)
+        && status.outlook.stage != Stage::None
+        && status.outlook.failure.is_none()
 }
 
 #[cfg(test)]
@@ -126,6 +107,7 @@ mod tests {
             deliver_to: Clients::default(),
             versions: Vec::new(),
             outlook,
+            stopped: Some(Stopped::NoVersion),
         };
         Overview {
             keyrings: vec![keyring],

@@ -133,7 +133,8 @@ enum Tone {
 }
 
 fn tone(keyring: &Keyring) -> Tone {
-    let stands = keyring.active().is_none_or(|active| active.exhausted);
+    let stands =
+        keyring.stopped.is_some() || keyring.active().is_none_or(|active| active.exhausted);
     if stands || keyring.outlook.failure.is_some() {
         Tone::Bad
     } else {
@@ -154,10 +155,11 @@ fn active_row(keyring: &Keyring, now: Timestamp, paint: Paint) -> Vec<String> {
         let row = [keyring.keyring.clone(), none, state, dash.clone(), dash];
         return row.into_iter().chain([forecast(keyring)]).collect();
     };
-    let state = if active.exhausted {
-        "used up".to_owned()
-    } else {
-        active.state.clone()
+    let state = match keyring.stopped.as_deref() {
+        Some("halted") => "halted: does not seal".to_owned(),
+        Some("not-loaded") => "cannot be loaded".to_owned(),
+        _ if active.exhausted => "used up".to_owned(),
+        _ => active.state.clone(),
     };
     vec![
         keyring.keyring.clone(),

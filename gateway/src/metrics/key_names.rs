@@ -20,6 +20,8 @@ pub(super) const THRESHOLD_SECONDS: &str = "keyway_forecast_threshold_seconds";
 pub(super) const LIMIT_SECONDS: &str = "keyway_forecast_limit_seconds";
 /// When the cryptoperiod of the active version ends.
 pub(super) const DUE: &str = "keyway_rotation_due_timestamp_seconds";
+/// Whether publishes on the keyring's subjects wait, by keyring and cause.
+pub(super) const STOPPED: &str = "keyway_publish_stopped";
 /// Key versions, by keyring and state.
 pub(super) const VERSIONS: &str = "keyway_key_versions";
 /// The number of the oldest version that was opened under of late.
@@ -41,7 +43,7 @@ pub(super) const AUDIT_CLOSED: &str = "keyway_audit_log_closed";
 /// Whether the audit log has its reserve.
 pub(super) const AUDIT_RESERVE: &str = "keyway_audit_reserve_present";
 
-const GAUGES: [(&str, Unit, &str); 14] = [
+const GAUGES: [(&str, Unit, &str); 15] = [
     (
         USED_MESSAGES,
         Unit::Count,
@@ -86,6 +88,11 @@ const GAUGES: [(&str, Unit, &str); 14] = [
         DUE,
         Unit::Seconds,
         "Unix time at which the active key version's cryptoperiod ends, by keyring.",
+    ),
+    (
+        STOPPED,
+        Unit::Count,
+        "1 while nothing can be sealed under the keyring, by keyring and cause.",
     ),
     (VERSIONS, Unit::Count, "Key versions, by keyring and state."),
     (

@@ -51,6 +51,7 @@ pub enum AuditLog {
 pub struct KeyringKeys {
     keyring: String,
     states: Vec<Gauge>,
+    stopped: Vec<(&'static str, Gauge)>,
     used: [Gauge; 2],
     left: [Gauge; 2],
     granted: [Gauge; 2],
@@ -126,17 +127,26 @@ impl RotationOutcome {
 }
 
 impl KeyringKeys {
-    /// The handles of a keyring whose versions have these states, and whose rotations have these triggers.
+    /// The handles of a keyring whose versions have these states, whose publishes stop for these causes, and whose rotations have these
+    /// triggers.
     #[must_use]
     pub fn new(
         keyring: &str,
         states: impl Iterator<Item = &'static str>,
+        causes: impl Iterator<Item = &'static str>,
         triggers: impl Iterator<Item = &'static str>,
     ) -> Self {
         let of = |name: &'static str| gauge!(name, "keyring" => keyring.to_owned());
         let state = |state: &'static str| gauge!(names::VERSIONS, "keyring" => keyring.to_owned(), "state" => state);
+        let stopped = |cause: &'static str| {
+            (
+                cause,
+                gauge!(names::STOPPED, "keyring" => keyring.to_owned(), "cause" => cause),
+            )
+        };
         let keys = Self {
             keyring: keyring.to_owned(),
+            stopped: causes.map(stopped).collect(),
             states: states.map(state).collect(),
             used: [names::USED_MESSAGES, names::USED_BYTES].map(of),
             left: [names::LEFT_MESSAGES, names::LEFT_BYTES].map(of),
@@ -148,6 +158,7 @@ impl KeyringKeys {
             reservation: histogram!(names::RESERVATION_SECONDS, "keyring" => keyring.to_owned()),
         };
         // A counter that appears with its first event hides it from whoever graphs increases.
+        keys.stopped(None);
         for trigger in triggers {
             keys.rotations(trigger, RotationOutcome::Done).increment(0);
         }
@@ -158,6 +169,13 @@ impl KeyringKeys {
     pub fn versions(&self, counts: impl Iterator<Item = u32>) {
         for (gauge, count) in self.states.iter().zip(counts) {
             gauge.set(count);
+        }
+    }
+
+    /// Why publishes wait; `None`: they do not.
+    pub fn stopped(&self, why: Option<&'static str>) {
+        for (cause, gauge) in &self.stopped {
+            gauge.set(u32::from(Some(*cause) == why));
         }
     }
 

@@ -65,6 +65,19 @@ pub enum OrderError {
     /// It was tried and failed.
     #[error(transparent)]
     Failed(Failure),
+    /// Nothing is sealed under the version any more; the rest is owed.
+    #[error(
+        "nothing is sealed under {version} any more, but that could not be written down: {failure}; it is tried again until it can be: until then the version opens as before, and a restart forgets the order"
+    )]
+    Halted {
+        /// The version.
+        version: String,
+        /// Why not.
+        failure: Failure,
+    },
+    /// Somebody has ended the rotation meanwhile.
+    #[error("the rotation was aborted before the new version was active; ask for another")]
+    Aborted,
     /// It goes on by itself.
     #[error(
         "it is under way: not every member of the fleet has proven yet that it holds the new version; `keyway status` shows how far it is"
@@ -101,8 +114,8 @@ impl Faulty for OrderError {
             Self::UnknownVersion { .. } | Self::NoneActive(_) => fault(Who::Client, Retry::Never),
             Self::Refused(refused) => refused.fault(),
             Self::Held(_) => fault(Who::Operator, Retry::Never),
-            Self::Failed(failure) => failure.fault,
-            Self::UnderWay | Self::Stopping => fault(Who::Operator, Retry::Later),
+            Self::Failed(failure) | Self::Halted { failure, .. } => failure.fault,
+            Self::Aborted | Self::UnderWay | Self::Stopping => fault(Who::Operator, Retry::Later),
         }
     }
 }

@@ -35,7 +35,9 @@ use crate::policy::{KeyringName, Policy};
 
 pub use because::Because;
 pub use error::{OrderError, StartError};
-pub use report::{Exposure, Kept, KeyringStatus, Opened, Overview, Rehearsal, VersionStatus};
+pub use report::{
+    Exposure, Kept, KeyringStatus, Opened, Overview, Rehearsal, Stopped, VersionStatus,
+};
 pub use rest::AtRest;
 pub use terms::{Consent, Doubtful, Limit, Retain, Rotate, Terms};
 

@@ -40,6 +40,7 @@ impl AtRest<'_> {
                 .map(|version| VersionStatus::of_record(&ring, version))
                 .collect(),
             outlook: ring.outlook(Now { wall, elapsed }),
+            stopped: None,
         }
     }
 

@@ -25,6 +25,9 @@ pub struct Keyring {
     pub terms: Terms,
     /// What is to be expected.
     pub outlook: Outlook,
+    /// Why publishes on its subjects wait: `no-version`, `halted`, `not-loaded`, `used-up`, `not-reserved`; `null`: they do not.
+    #[serde(default)]
+    pub stopped: Option<String>,
     /// Oldest first.
     pub versions: Vec<KeyVersion>,
 }
@@ -74,6 +77,7 @@ pub struct Outlook {
 
 /// A key version.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a field of the JSON")]
 pub struct KeyVersion {
     /// Its number in the keyring, from 1.
     pub number: u32,
@@ -107,6 +111,9 @@ pub struct KeyVersion {
     pub outstanding: Amount,
     /// Whether publishes wait, because its limit is reached or no more of it can be reserved.
     pub exhausted: bool,
+    /// Whether it was revoked or suspended and seals nothing, although that could not be written down yet.
+    #[serde(default)]
+    pub halted: bool,
     /// Lanes drawn under it.
     pub lanes: u64,
     /// What this process has opened; `null` when the version is not loaded.
@@ -197,6 +204,7 @@ impl Keyring {
             deliver_to: status.deliver_to.listed(),
             terms: Terms::from(&status.terms),
             outlook: Outlook::at(now, status.outlook),
+            stopped: status.stopped.map(|stopped| stopped.word().to_owned()),
             versions: status.versions.into_iter().map(Into::into).collect(),
         }
     }
@@ -267,6 +275,7 @@ impl From<VersionStatus> for KeyVersion {
             left: status.left.into(),
             outstanding: status.outstanding.into(),
             exhausted: status.exhausted,
+            halted: status.halted,
             lanes: status.lanes,
             opened: status.opened.map(|opened| Opened {
                 messages: opened.messages,

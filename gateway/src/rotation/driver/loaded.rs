@@ -134,6 +134,11 @@ impl Loaded {
         }
     }
 
+    /// Whether nothing is sealed under this version, whatever the catalogue says.
+    pub(super) fn is_halted(&self, kid: Kid) -> bool {
+        self.halted.contains(&kid)
+    }
+
     /// The catalogue has the last word again.
     pub(super) fn release(&mut self, kid: Kid) {
         self.halted.retain(|halted| *halted != kid);

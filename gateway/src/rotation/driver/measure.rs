@@ -9,6 +9,7 @@ use crate::metrics::{ActiveKey, AuditLog, KeyringKeys, RotationOutcome, Rotation
 use crate::policy::KeyringName;
 use crate::rotation::because::Because;
 use crate::rotation::engine::{Deed, Failure, Ring};
+use crate::rotation::report::Stopped;
 
 use super::Driver;
 use super::loaded::Seen;
@@ -29,6 +30,7 @@ pub(super) fn handles(keyring: &KeyringName) -> KeyringKeys {
     KeyringKeys::new(
         keyring.as_str(),
         State::ALL.into_iter().map(State::name),
+        Stopped::ALL.into_iter().map(Stopped::word),
         Trigger::ALL.iter().map(|trigger| trigger.word()),
     )
 }

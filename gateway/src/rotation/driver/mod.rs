@@ -10,6 +10,7 @@
 //! | reservations of budgets | `reserve` |
 //! | what operators ask | `orders` |
 //! | what they are told | `report` |
+//! | what keeps publishes waiting | `standstill` |
 //! | kids that are not in the snapshot | `misses` |
 //! | versions in memory | `loaded` |
 //! | what goes on once another process is the writer | `follow` |
@@ -27,6 +28,7 @@ mod reserve;
 mod run;
 #[cfg(test)]
 mod simulation;
+mod standstill;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -45,6 +47,7 @@ use crate::metrics::{self, Throttle};
 use crate::policy::{KeyringName, Policy};
 
 use super::engine::{self, Action, Asked, Event, Life, Member, Now, Order, Ring};
+use super::report::Stopped;
 use super::seams::{Fleet, Inspector, News};
 use super::terms::{Doubtful, Terms};
 use super::{Config, Held, StartError, User};
@@ -80,8 +83,8 @@ pub(super) struct Driver {
     in_doubt: bool,
     /// Keeps what is tried again at every tick from filling the log.
     doubts: Throttle,
-    /// A version that should be loaded could not be; when that was tried last.
-    unloaded: Option<Instant>,
+    /// A version that should be loaded could not be: when that was tried last, and why.
+    unloaded: Option<(Instant, String)>,
     /// Who asked for a rotation that the one before is too close to.
     callers: Vec<Caller>,
     haste: Throttle,
@@ -95,6 +98,8 @@ struct Driven {
     pace: Pace,
     /// Why no more of the budget could be reserved, when that was tried last.
     unreserved: Option<String>,
+    /// Why publishes waited at the last look.
+    stopped: Option<Stopped>,
     meters: metrics::KeyringKeys,
     /// When members were first asked to prove that they hold the successor.
     challenged: Option<Instant>,
@@ -157,6 +162,7 @@ impl Driver {
         driver.say(began);
         driver.adopt(config.terms);
         driver.loaded.load_all(&driver.catalogue)?;
+        driver.install();
         for (keyring, because) in lost {
             if let Ok(index) = driver.index(&keyring) {
                 let order = Order::Rotate;
@@ -206,6 +212,7 @@ impl Driver {
                     ring: Some(ring),
                     pace: Pace::default(),
                     unreserved: None,
+                    stopped: None,
                     challenged: None,
                 });
             }
@@ -223,7 +230,11 @@ impl Driver {
             self.follow();
         }
         let due = |last: Instant| now.saturating_duration_since(last) >= misses::REREAD;
-        if self.unloaded.is_some_and(due) {
+        if self
+            .unloaded
+            .as_ref()
+            .is_some_and(|(last, _why)| due(*last))
+        {
             self.install();
         }
         for news in self.fleet.events() {
@@ -236,6 +247,7 @@ impl Driver {
             self.serve_subjects(index);
         }
         self.call_back();
+        self.announce();
         self.measure(&seen);
     }
 
@@ -300,7 +312,7 @@ impl Driver {
     fn install(&mut self) {
         let loaded = self.loaded.load_all(&self.catalogue);
         let now = self.clock.instant();
-        self.unloaded = loaded.is_err().then_some(now);
+        self.unloaded = loaded.as_ref().err().map(|error| (now, error.to_string()));
         if let Err(error) = loaded
             && let Some(left_out) = self.doubts.admit(now)
         {

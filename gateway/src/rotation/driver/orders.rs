@@ -12,7 +12,7 @@ use crate::rotation::engine::{Asked, Event, Order, Refused, Ring, Verdict};
 use crate::rotation::report::{Exposure, KeyringStatus, Rehearsal};
 use crate::rotation::seams::Inspection;
 use crate::rotation::terms::Consent;
-use crate::rotation::{Config, OrderError, Rotated};
+use crate::rotation::{Config, OrderError, Rotated, User};
 
 use super::Driver;
 use super::loaded::Count;
@@ -89,7 +89,7 @@ impl Driver {
         // An order that was owed before it may have left nothing else to seal under.
         let error = match self.judge(index, order) {
             Err(refused) if order == Order::Abort => refused,
-            Ok(()) | Err(_) => self.unfinished(index),
+            Ok(()) | Err(_) => self.halted(index, order, self.unfinished(index)),
         };
         // What is told to have failed does not happen later; a revocation is owed.
         self.feed(index, Event::Withdrawn(order));
@@ -122,10 +122,29 @@ impl Driver {
 
     /// What the caller is told of an order that is not carried out yet.
     fn unfinished(&self, index: usize) -> OrderError {
-        let failed = self.ring(index).and_then(|(_keyring, ring)| ring.failure());
-        failed.map_or(OrderError::UnderWay, |failure| {
-            OrderError::Failed(failure.clone())
-        })
+        let Some((_keyring, ring)) = self.ring(index) else {
+            return OrderError::Stopping;
+        };
+        match ring.failure() {
+            Some(failure) => OrderError::Failed(failure.clone()),
+            None if ring.is_rotating() => OrderError::UnderWay,
+            None => OrderError::Aborted,
+        }
+    }
+
+    /// The same of a revocation, of which a part is done: a gateway that runs seals nothing more under the version.
+    fn halted(&self, index: usize, order: Order, error: OrderError) -> OrderError {
+        let number = order.number().filter(|_number| order.takes_away());
+        let version = number.and_then(|number| self.record(index)?.version(number));
+        match (error, version) {
+            (OrderError::Failed(failure), Some(version)) if self.user == User::Gateway => {
+                OrderError::Halted {
+                    version: version.label.to_string(),
+                    failure,
+                }
+            }
+            (error, _) => error,
+        }
     }
 
     /// Whether the version may be destroyed, as far as that can be said without the bus.

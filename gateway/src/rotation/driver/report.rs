@@ -39,7 +39,13 @@ impl Driver {
         outlook.failure = outlook
             .failure
             .or(unreserved)
-            .or_else(|| self.journal.closed_by().map(str::to_owned));
+            .or_else(|| self.unloaded.as_ref().map(|(_last, why)| why.clone()))
+            .or_else(|| {
+                let why = self.journal.closed_by()?;
+                Some(format!(
+                    "no key event happens, because the audit log is closed: {why}"
+                ))
+            });
         let id = self.policy.by_name(keyring.as_str());
         let rule = id.and_then(|id| self.policy.keyring(id));
         let clients = |list: fn(&Rule) -> &Clients| rule.map(list).cloned().unwrap_or_default();
@@ -54,10 +60,12 @@ impl Driver {
                 .iter()
                 .map(|version| VersionStatus {
                     exhausted: self.is_exhausted(index, version),
+                    halted: version.state.seals() && self.loaded.is_halted(version.kid),
                     ..self.version(ring, version)
                 })
                 .collect(),
             outlook,
+            stopped: self.stopped(index),
         })
     }
 
@@ -129,7 +137,7 @@ impl Driver {
     }
 
     /// Whether nothing more can be sealed under the version; until more can be reserved, what is reserved is all that can.
-    fn is_exhausted(&self, index: usize, version: &catalogue::Version) -> bool {
+    pub(super) fn is_exhausted(&self, index: usize, version: &catalogue::Version) -> bool {
         let Some((ring, driven)) = self
             .ring(index)
             .map(|(_keyring, ring)| ring)

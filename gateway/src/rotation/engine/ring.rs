@@ -240,6 +240,12 @@ impl Ring {
         }
     }
 
+    /// Whether a rotation is under way.
+    #[must_use]
+    pub const fn is_rotating(&self) -> bool {
+        self.succession.is_some()
+    }
+
     /// Whether an order has been given and not carried out.
     #[must_use]
     pub fn owes(&self, order: Order) -> bool {

@@ -42,6 +42,7 @@ mod members;
 mod misses;
 mod play;
 mod regressions;
+mod standstill;
 mod traffic;
 mod world;
 

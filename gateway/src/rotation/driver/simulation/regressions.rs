@@ -8,6 +8,7 @@ use super::world::{Home, place, signer};
 use crate::audit::{Log, Trigger};
 use crate::catalogue::{Catalogue, State};
 use crate::clock::Winder;
+use crate::custody::Custodian;
 use crate::disk::Files;
 use crate::disk::testing::{Forgetful, Trouble};
 use crate::policy::{Policy, Rule};
@@ -23,7 +24,7 @@ const STEPS: usize = 60;
 
 /// A gateway without traffic.
 pub(super) struct Bench {
-    disk: Arc<Forgetful>,
+    pub(super) disk: Arc<Forgetful>,
     pub(super) winder: Winder,
     pub(super) driver: Driver,
 }
@@ -31,11 +32,20 @@ pub(super) struct Bench {
 impl Bench {
     /// With an active version 1.
     pub(super) fn new(home: &Home) -> Self {
+        let terms = Terms {
+            retain: Retain::Archive,
+            ..Terms::default()
+        };
+        Self::with(home, home.kek(), terms)
+    }
+
+    /// The same with this custodian and these terms.
+    pub(super) fn with(home: &Home, custodian: Arc<dyn Custodian>, terms: Terms) -> Self {
         let disk = home.disk();
         let files: Arc<dyn Files> = Arc::<Forgetful>::clone(&disk);
         let (clock, winder) = Home::clock();
         let now = jiff::Timestamp::try_from(clock.wall()).unwrap();
-        let catalogue = Catalogue::open_on(home.lock(), Arc::clone(&files), home.kek()).unwrap();
+        let catalogue = Catalogue::open_on(home.lock(), Arc::clone(&files), custodian).unwrap();
         let parts = Parts {
             held: None,
             catalogue,
@@ -44,10 +54,6 @@ impl Bench {
             fleet: Box::new(Alone),
             user: User::Gateway,
             clock,
-        };
-        let terms = Terms {
-            retain: Retain::Archive,
-            ..Terms::default()
         };
         let config = Config {
             policy: Arc::new(Policy::new(vec![Rule::everything()], &[]).unwrap()),
@@ -63,7 +69,7 @@ impl Bench {
     }
 
     /// Other terms, as after a reload.
-    fn reload(&mut self, subjects: &str, terms: Terms) {
+    pub(super) fn reload(&mut self, subjects: &str, terms: Terms) {
         let rule = Rule {
             subjects: vec![subjects.parse().unwrap()],
             ..Rule::everything()
