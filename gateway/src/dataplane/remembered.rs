@@ -98,7 +98,7 @@ fn deliver(path: &mut DeliverPath<'_>, input: &[u8]) -> usize {
         match path.batch(&mut buffer, &mut Buffer::new()) {
             DeliverBatch::Miss(kid) => {
                 waits += 1;
-                path.give_up(kid);
+                path.give_up(kid, None);
             }
             DeliverBatch::Full => {}
             DeliverBatch::More(_) | DeliverBatch::Malformed | DeliverBatch::Last => break,

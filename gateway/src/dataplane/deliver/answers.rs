@@ -46,7 +46,9 @@ impl DeliverPath<'_> {
         drop(link);
         let found = match found {
             Ok(found) => found,
-            Err(kid) if self.is_absent(kid) => stored::unknown(&mut answer),
+            Err(kid) if self.is_absent(kid) => {
+                stored::unopened(self.misses.cause(kid, self.now), &mut answer)
+            }
             Err(kid) => return Err(kid),
         };
         match found {

@@ -103,9 +103,10 @@ impl<'s> DeliverPath<'s> {
     }
 
     /// The wait for this version ended without it: messages under it are not worth another wait for a while.
-    pub fn give_up(&mut self, kid: Kid) {
+    /// `cause` is what was found out about it.
+    pub fn give_up(&mut self, kid: Kid, cause: Option<Cause>) {
         let now = self.worker.shared.clock.instant();
-        self.misses.give_up(kid, now);
+        self.misses.give_up((kid, cause), now);
     }
 
     /// Everything that a batch does, without waiting: one snapshot, operation by operation.
@@ -367,8 +368,8 @@ impl<'s> DeliverPath<'s> {
     fn cause(&self, refused: OpenRefused) -> Result<Cause, Kid> {
         match refused {
             OpenRefused::Miss(kid) if !self.is_absent(kid) => Err(kid),
-            OpenRefused::Miss(_)
-            | OpenRefused::NotAnEnvelope(_)
+            OpenRefused::Miss(kid) => Ok(self.misses.cause(kid, self.now)),
+            OpenRefused::NotAnEnvelope(_)
             | OpenRefused::WrongKeyring
             | OpenRefused::Unauthentic(_) => Ok(stored::cause(refused)),
         }

@@ -136,15 +136,17 @@ async fn announce(worker: &Worker, session: &Session) -> Result<(), Ended> {
 async fn miss(worker: &Worker, path: &mut DeliverPath<'_>, kid: Kid) {
     let shared = &worker.shared;
     let asking = path.misses.ask(shared.clock.instant());
-    let outcome = match timeout(shared.config.miss_wait, shared.keys.miss(kid, asking)).await {
-        Ok(Verdict::Loaded) => MissOutcome::Loaded,
-        Ok(Verdict::Absent) => MissOutcome::Absent,
-        Ok(Verdict::Refused) => MissOutcome::Refused,
-        Err(_elapsed) => MissOutcome::TimedOut,
+    let asked = timeout(shared.config.miss_wait, shared.keys.miss(kid, asking));
+    let verdict = asked.await.ok();
+    let outcome = match verdict {
+        Some(Verdict::Loaded) => MissOutcome::Loaded,
+        Some(Verdict::Absent | Verdict::Closed(_) | Verdict::Unloadable) => MissOutcome::Absent,
+        Some(Verdict::Refused) => MissOutcome::Refused,
+        None => MissOutcome::TimedOut,
     };
     worker.meters.miss(outcome);
     if outcome != MissOutcome::Loaded {
-        path.give_up(kid);
+        path.give_up(kid, verdict.and_then(misses::cause_of));
     }
 }
 

@@ -106,9 +106,9 @@ pub(super) fn open(
     }
 }
 
-/// The same for an answer whose version could not be loaded.
-pub(super) fn unknown(out: &mut Buffer) -> Found {
-    withheld(None, Cause::UnknownKey, out)
+/// The same for an answer whose version is not loaded, for this cause.
+pub(super) fn unopened(cause: Cause, out: &mut Buffer) -> Found {
+    withheld(None, cause, out)
 }
 
 fn withheld(keyring: Option<KeyringId>, cause: Cause, out: &mut Buffer) -> Found {

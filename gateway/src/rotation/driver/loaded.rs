@@ -1,20 +1,25 @@
 //! The versions that are loaded: their secrets derived, their lanes, counters and budgets alive across snapshots.
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
+use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use crate::catalogue::{self, KeyError, Opens, Record, State, View};
 use crate::envelope::limits::FAILED_OPENS_ALARM;
 use crate::envelope::{Kid, Used};
-use crate::keyring::{Budget, LaneMap, Snapshot, Usage, Version};
+use crate::keyring::{Budget, Closed, LaneMap, Snapshot, Usage, Version};
 use crate::policy::{KeyringId, KeyringName, Policy};
 use crate::rotation::terms::Doubtful;
 
 /// How many versions that open on demand are kept loaded; one more unloads the one asked for longest ago.
 pub(super) const ON_DEMAND: u32 = 256;
+
+/// How many versions that do not open the message path knows of.
+const MOST_CLOSED: usize = 4096;
 
 /// How many lanes of such a version are kept: it is read again, by few at a time.
 const LANES_ON_DEMAND: usize = 512;
@@ -70,8 +75,10 @@ pub(super) struct Seen {
 /// What loading a version came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Found {
-    /// There is none that may open.
+    /// There is none.
     Nothing,
+    /// It does not open.
+    Closed(Closed),
     /// It was loaded before.
     Already,
     /// It is loaded now; the snapshot does not have it yet.
@@ -149,10 +156,10 @@ impl Loaded {
         let Some((keyring, version)) = view.find_by_kid(kid) else {
             return Ok(Found::Nothing);
         };
-        let opens = self.opens(keyring, version);
-        if !matches!(opens, Opens::Yes | Opens::OnDemand) {
-            return Ok(Found::Nothing);
+        if let Some(closed) = self.closed_by(keyring, version) {
+            return Ok(Found::Closed(closed));
         }
+        let opens = self.opens(keyring, version);
         let found = self.hold(view, (keyring, version))?;
         if opens == Opens::OnDemand && found != Found::Nothing {
             self.remember(kid);
@@ -271,6 +278,32 @@ impl Loaded {
             self.generation,
         )
         .with_on_demand(self.on_demand(view))
+        .with_closed(self.closed(view))
+    }
+
+    /// Versions that are known and do not open.
+    fn closed(&self, view: &View) -> HashMap<Kid, Closed> {
+        let closed = view.versions().filter_map(|(keyring, version)| {
+            let closed = self.closed_by(keyring, version)?;
+            Some((version.kid, closed, version.since))
+        });
+        likeliest(closed, MOST_CLOSED)
+    }
+
+    /// Why a version does not open; `None`: it does.
+    fn closed_by(&self, keyring: &KeyringName, version: &catalogue::Version) -> Option<Closed> {
+        if version.state == State::Destroyed {
+            return Some(Closed::Destroyed);
+        }
+        if self.policy.by_name(keyring.as_str()).is_none() {
+            return Some(Closed::Unserved);
+        }
+        match (version.state, self.opens(keyring, version)) {
+            (_, Opens::Yes | Opens::OnDemand) => None,
+            (State::Suspended, _) => Some(Closed::Suspended),
+            (State::Compromised, _) => Some(Closed::Compromised),
+            (_, Opens::No | Opens::ByPolicy) => Some(Closed::PreActive),
+        }
     }
 
     /// What can be loaded when something asks for it, whether or not it is loaded now.
@@ -359,6 +392,22 @@ impl Loaded {
     }
 }
 
+/// At most so many: of those that are destroyed the latest, because their messages are the likeliest to come still.
+fn likeliest(
+    closed: impl Iterator<Item = (Kid, Closed, Timestamp)>,
+    most: usize,
+) -> HashMap<Kid, Closed> {
+    let (mut gone, mut closed): (Vec<_>, Vec<_>) =
+        closed.partition(|(_kid, closed, _since)| *closed == Closed::Destroyed);
+    let room = most.saturating_sub(closed.len());
+    if gone.len() > room {
+        gone.select_nth_unstable_by_key(room, |(_kid, _closed, since)| Reverse(*since));
+    }
+    closed.append(&mut gone);
+    let closed = closed.into_iter().take(most);
+    closed.map(|(kid, closed, _since)| (kid, closed)).collect()
+}
+
 impl Held {
     /// What has been sealed under the version: exact for this process, and what was reserved for those before it.
     pub(super) fn used(&self) -> Used {
@@ -392,5 +441,29 @@ impl Count {
     /// Lanes drawn.
     pub(super) fn lanes(&self) -> u64 {
         self.lanes_before.saturating_add(self.usage.lanes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_versions_that_do_not_open_the_oldest_destroyed_ones_are_left_out() {
+        let version = |number: u8, closed| {
+            let since = Timestamp::from_second(i64::from(number)).unwrap();
+            (Kid([number; 8]), closed, since)
+        };
+        let gone = [3, 1, 5, 2, 4].map(|number| version(number, Closed::Destroyed));
+        let revoked = version(0, Closed::Compromised);
+        let all = || gone.into_iter().chain([revoked]);
+        let kept = |most| {
+            let mut kept: Vec<u8> = likeliest(all(), most).keys().map(|kid| kid.0[0]).collect();
+            kept.sort_unstable();
+            kept
+        };
+        assert_eq!(kept(6), [0, 1, 2, 3, 4, 5]);
+        assert_eq!(kept(3), [0, 4, 5]);
+        assert_eq!(kept(1), [0]);
     }
 }

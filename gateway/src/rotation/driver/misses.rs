@@ -93,13 +93,14 @@ impl Misses {
 
 fn failed(kid: Kid, error: &dyn std::error::Error) -> Verdict {
     tracing::warn!(%kid, %error, "a key version cannot be loaded");
-    Verdict::Absent
+    Verdict::Unloadable
 }
 
 impl From<Found> for Verdict {
     fn from(found: Found) -> Self {
         match found {
             Found::Nothing => Self::Absent,
+            Found::Closed(closed) => Self::Closed(closed),
             Found::Already | Found::Newly => Self::Loaded,
         }
     }

@@ -17,9 +17,21 @@ use crate::rotation::report::Stopped;
 use crate::secret::Secret;
 
 /// A custodian that can be away.
-struct Absent {
+pub(super) struct Absent {
     kek: Arc<dyn Custodian>,
     away: Arc<AtomicBool>,
+}
+
+impl Absent {
+    /// It is away while the switch says so.
+    pub(super) fn new(home: &Home) -> (Arc<Self>, Arc<AtomicBool>) {
+        let away = Arc::new(AtomicBool::new(false));
+        let custodian = Self {
+            kek: home.kek(),
+            away: Arc::clone(&away),
+        };
+        (Arc::new(custodian), away)
+    }
 }
 
 impl Custodian for Absent {
@@ -51,12 +63,8 @@ struct Stage {
 
 impl Stage {
     fn new(home: &Home) -> Self {
-        let away = Arc::new(AtomicBool::new(false));
-        let custodian = Absent {
-            kek: home.kek(),
-            away: Arc::clone(&away),
-        };
-        let bench = Bench::with(home, Arc::new(custodian), terms(20_000));
+        let (custodian, away) = Absent::new(home);
+        let bench = Bench::with(home, custodian, terms(20_000));
         let lanes = Lanes::new(WorkerId(0), bench.driver.clock.instant());
         Self { bench, away, lanes }
     }
