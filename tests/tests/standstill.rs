@@ -1,5 +1,10 @@
 //! Promise: an order that failed has no effect, now or later, but for the stop of a revoked version, which the answer tells; and
 //! whatever keeps publishes waiting is seen in status, readiness, log and metrics.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test stops at the first thing that is not as expected"
+)]
 
 use keyway_tests::agent::publish;
 use keyway_tests::command::{code, json, keyway, path, text_of};

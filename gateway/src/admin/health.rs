@@ -72,9 +72,7 @@ fn goes_on(status: &KeyringStatus) -> Option<String> {
         ));
     }
     let failure = status.outlook.failure.as_ref()?;
-    Some(format!(
-        "keyring `{keyring}`: key events fail, and are tried again: {failure}"
-    ))
+    Some(format!("keyring `{keyring}`: key events fail: {failure}"))
 }
 
 /// The disk's worst moment is not provided for.

@@ -213,7 +213,7 @@ fn share(used: u64, limit: u64) -> u64 {
 pub(super) fn forecast(keyring: &Keyring) -> String {
     let outlook = &keyring.outlook;
     if let Some(failure) = &outlook.failure {
-        return format!("fails, is tried again: {failure}");
+        return format!("fails: {failure}");
     }
     if outlook.stage != "none" {
         return format!("rotating: {}", outlook.stage);

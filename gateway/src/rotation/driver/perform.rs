@@ -350,7 +350,7 @@ impl Driver {
         match failed {
             None => tracing::info!(%keyring, version, deed, trigger, why, "key event"),
             Some(error) => {
-                tracing::error!(%keyring, version, deed, trigger, why, %error, "key event failed; it is tried again");
+                tracing::error!(%keyring, version, deed, trigger, why, %error, "key event failed");
             }
         }
     }
