@@ -136,6 +136,11 @@ pub enum Fact {
     },
     /// The disk was full, and the reserve was given up for a revocation.
     ReserveReleased,
+    /// The host's clock was set: times before and after this line cannot be compared.
+    ClockSet {
+        /// By how much: ahead, or back when it is negative.
+        seconds: i64,
+    },
 }
 
 /// Links an intent and its outcome: 128 random bits, as hex.

@@ -3,9 +3,8 @@
 //! A switch takes three: the new version is durable, then ready, then active while its predecessor stops sealing. Killed between
 //! any two, the record says which is next; the old version seals until the last one.
 
-use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
-
 use super::store::Remember;
+use super::time::{Moment, Monotonic};
 use super::view::context;
 use super::{Catalogue, Label, Proposal, Record, RotateError, SetError, State, Version};
 use crate::clock::Clock;
@@ -44,7 +43,7 @@ impl Catalogue {
         suite: Suite,
         clock: &Clock,
     ) -> Result<u32, RotateError> {
-        let now = timestamp(clock)?;
+        let now = self.moment(clock)?;
         let mut record = self.current(keyring);
         let number = record
             .next_number()
@@ -66,7 +65,7 @@ impl Catalogue {
         (account, served): (Account, Vec<String>),
         clock: &Clock,
     ) -> Result<(), RotateError> {
-        let now = timestamp(clock)?;
+        let now = self.moment(clock)?;
         let mut record = self.current(keyring);
         let version = record
             .version_mut(account.number)
@@ -88,7 +87,7 @@ impl Catalogue {
         number: u32,
         clock: &Clock,
     ) -> Result<Switched, RotateError> {
-        let now = timestamp(clock)?;
+        let now = self.moment(clock)?;
         let state = self.state_of(keyring, number)?;
         if state != State::Ready {
             return Err(RotateError::NotReady {
@@ -189,7 +188,7 @@ impl Catalogue {
         state: State,
         clock: &Clock,
     ) -> Result<(), RotateError> {
-        let now = timestamp(clock)?;
+        let now = self.moment(clock)?;
         let mut record = self.current(keyring);
         let version = record
             .version_mut(number)
@@ -212,12 +211,34 @@ impl Catalogue {
         Ok(())
     }
 
+    /// What was entered at a time that is yet to come, by a clock that was ahead or that is not there any more, counts from now on:
+    /// otherwise it would never end.
+    ///
+    /// # Errors
+    /// [`RotateError`].
+    pub fn cap_times(&mut self, keyring: &KeyringName, clock: &Clock) -> Result<(), RotateError> {
+        let now = self.moment(clock)?.monotonic;
+        let mut record = self.current(keyring);
+        let mut news = false;
+        for version in &mut record.versions {
+            news |= version.state != State::Destroyed && version.cap(now);
+        }
+        if news {
+            self.compare_and_set(record.epoch, record)?;
+        }
+        Ok(())
+    }
+
+    fn moment(&self, clock: &Clock) -> Result<Moment, RotateError> {
+        self.anchor(clock).stamp(clock).ok_or(RotateError::Clock)
+    }
+
     fn mint(
         &self,
         keyring: &KeyringName,
         number: u32,
         suite: Suite,
-        now: Timestamp,
+        now: Moment,
     ) -> Result<Version, RotateError> {
         let root = Secret::random()?;
         let commitment = VersionKey::derive(keyring.as_str(), number, &root).commitment();
@@ -227,15 +248,19 @@ impl Catalogue {
             .wrap(&root, &context(keyring, number, &commitment.0))?;
         Ok(Version {
             number,
-            label: Label::new(keyring, now, number),
+            label: Label::new(keyring, now.wall, number),
             kid: commitment.kid(),
             commitment,
             suite,
             state: State::PreActive,
-            created: now,
-            since: now,
+            created: now.wall,
+            since: now.wall,
             activated: None,
             deactivated: None,
+            monotonic: Monotonic {
+                since: now.apart(),
+                ..Monotonic::default()
+            },
             reserved: Used::default(),
             lanes: 0,
             served: Vec::new(),
@@ -263,14 +288,4 @@ fn unknown(keyring: &KeyringName, number: u32) -> RotateError {
         keyring: keyring.clone(),
         number,
     }
-}
-
-/// The wall clock, in whole milliseconds: what records keep.
-fn timestamp(clock: &Clock) -> Result<Timestamp, RotateError> {
-    let round = TimestampRound::new()
-        .smallest(Unit::Millisecond)
-        .mode(RoundMode::Trunc);
-    Timestamp::try_from(clock.wall())
-        .and_then(|now| now.round(round))
-        .map_err(|_out_of_range| RotateError::Clock)
 }

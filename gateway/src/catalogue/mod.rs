@@ -12,6 +12,7 @@
 //! | the rules of a record | [`Record::check`], [`Record::check_step`] |
 //! | how files are signed | `signed` |
 //! | what need not be verified again | `believed` |
+//! | time that nobody can set | `time` |
 //! | reading, without the lock | [`View`] |
 //! | writing | [`Catalogue::compare_and_set`] |
 //! | new versions, activation, use | [`Catalogue::generate`], [`Catalogue::activate`], [`Catalogue::account`] |
@@ -24,6 +25,7 @@ mod record;
 mod signed;
 mod state;
 mod store;
+mod time;
 mod view;
 
 #[cfg(test)]
@@ -34,4 +36,5 @@ pub use life::{Account, Switched};
 pub use record::{Invalid, Label, Proposal, Record, Version};
 pub use state::{Opens, State, UnknownState};
 pub use store::Catalogue;
+pub use time::{Moment, Monotonic, Resumed};
 pub use view::View;

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::State;
+use super::time::{Moment, Monotonic};
 use crate::custody::Wrapped;
 use crate::envelope::{Commitment, Kid, Suite, Used};
 use crate::policy::KeyringName;
@@ -44,6 +45,8 @@ pub struct Version {
     pub activated: Option<Timestamp>,
     /// When it stopped sealing in favour of a successor; from then on it never seals again.
     pub deactivated: Option<Timestamp>,
+    /// The same by the catalogue's own time, where the wall clock showed another.
+    pub monotonic: Monotonic,
     /// What has been reserved of its budget: no more than this was ever sealed under it.
     pub reserved: Used,
     /// How many lanes have been drawn under it, when its record was last written.
@@ -250,17 +253,24 @@ impl Version {
     }
 
     /// Enters a state at a time; what the state asks of the other fields follows. Says nothing about whether it may.
-    pub fn enter(&mut self, state: State, now: Timestamp) {
+    pub fn enter(&mut self, state: State, now: impl Into<Moment>) {
         if self.state == state {
             return;
         }
+        let now = now.into();
         self.state = state;
-        self.since = now;
+        self.since = now.wall;
+        self.monotonic.since = now.apart();
         match state {
-            State::Active => self.activated = self.activated.or(Some(now)),
-            State::DecryptOnly | State::Archived => {
-                self.deactivated = self.deactivated.or(Some(now));
+            State::Active if self.activated.is_none() => {
+                self.activated = Some(now.wall);
+                self.monotonic.activated = now.apart();
             }
+            State::DecryptOnly | State::Archived if self.deactivated.is_none() => {
+                self.deactivated = Some(now.wall);
+                self.monotonic.deactivated = now.apart();
+            }
+            State::Active | State::DecryptOnly | State::Archived => {}
             State::Destroyed => self.wrapped = None,
             State::PreActive | State::Ready | State::Suspended | State::Compromised => {}
         }
@@ -268,6 +278,38 @@ impl Version {
         if !matches!(state, State::Archived | State::Destroyed) {
             self.proposed = None;
         }
+    }
+}
+
+impl Version {
+    /// When it entered its present state, by the catalogue's own time.
+    #[must_use]
+    pub fn entered(&self) -> Timestamp {
+        self.monotonic.since.unwrap_or(self.since)
+    }
+
+    /// When it first became active, by the catalogue's own time.
+    #[must_use]
+    pub fn began(&self) -> Option<Timestamp> {
+        self.monotonic.activated.or(self.activated)
+    }
+
+    /// When it stopped sealing for good, by the catalogue's own time.
+    #[must_use]
+    pub fn ceased(&self) -> Option<Timestamp> {
+        self.monotonic.deactivated.or(self.deactivated)
+    }
+
+    /// Whatever was entered later than now, by a clock that nobody believes any more, is entered now. Whether anything was.
+    pub(super) fn cap(&mut self, now: Timestamp) -> bool {
+        let later = |at: Option<Timestamp>| at.filter(|at| *at > now).map(|_at| now);
+        let since = later(Some(self.entered()));
+        let (activated, deactivated) = (later(self.began()), later(self.ceased()));
+        let times = &mut self.monotonic;
+        times.since = since.or(times.since);
+        times.activated = activated.or(times.activated);
+        times.deactivated = deactivated.or(times.deactivated);
+        since.or(activated).or(deactivated).is_some()
     }
 }
 

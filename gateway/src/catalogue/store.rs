@@ -4,11 +4,15 @@ use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::believed::Believed;
 use super::json::{self, Written};
 use super::signed::{Kind, Signer, read};
-use super::view::{KEY, RECORDS, SEEN, View, raise};
+use super::time::{Anchor, Kept, Resumed};
+use super::view::{CLOCK, KEY, RECORDS, SEEN, View, raise};
 use super::{CreateError, Invalid, LoadError, Record, RotateError, SetError, Version};
+use crate::clock::Clock;
 use crate::custody::{Custodian, UnwrapFailed};
 use crate::disk::{self, Action, Error, Files, Lock, Real, StateDir};
 use crate::policy::KeyringName;
@@ -134,6 +138,51 @@ impl Catalogue {
         Ok(&entry.into_mut().record)
     }
 
+    /// From now on time goes on in this process. Says what has become of the clocks since the one before.
+    pub fn start_clock(&mut self, clock: &Clock) -> Resumed {
+        let kept = self.view.kept.as_ref();
+        let resumed = kept.map_or(Resumed::Agrees, |kept| kept.compare(clock));
+        self.view.anchor = Some(Anchor::after(kept, clock));
+        resumed
+    }
+
+    /// Writes down how far time has come.
+    ///
+    /// # Errors
+    /// [`Error`]; after a start of the host, time would go on from where it was last written down.
+    pub fn keep_time(&mut self, clock: &Clock) -> Result<(), Error> {
+        let kept = Kept {
+            moment: self.view.now(clock),
+            uptime: clock.uptime(),
+            boot: clock.boot(),
+            passed: self
+                .view
+                .kept
+                .take()
+                .map(|kept| kept.passed)
+                .unwrap_or_default(),
+        };
+        let path = self.view.dir.join(CLOCK);
+        let payload = json::write_clock(&kept);
+        self.view.kept = Some(kept);
+        let payload = payload.map_err(|e| Error::from_io(&path, Action::Write, e.into()))?;
+        let bytes = self.view.signer.sign(Kind::Clock, payload);
+        disk::replace(&*self.view.files, &path, &bytes)
+    }
+
+    /// A date of the configuration has passed for a keyring, for good; it is written down with the time.
+    pub fn pass(&mut self, keyring: &KeyringName, date: Timestamp, clock: &Clock) {
+        let now = self.view.now(clock);
+        let kept = self.view.kept.get_or_insert_with(|| Kept {
+            moment: now,
+            uptime: clock.uptime(),
+            boot: clock.boot(),
+            passed: std::collections::BTreeMap::new(),
+        });
+        let passed = kept.passed.entry(keyring.clone()).or_insert(date);
+        *passed = date.max(*passed);
+    }
+
     /// Has the custodian wrap and unwrap a secret that nobody uses.
     ///
     /// # Errors
@@ -257,6 +306,8 @@ impl Catalogue {
             signer,
             records: std::collections::BTreeMap::new(),
             seen: json::Seen::new(),
+            kept: None,
+            anchor: None,
         };
         write_seen(&view).map_err(LoadError::from)?;
         let path = dir.join(KEY);

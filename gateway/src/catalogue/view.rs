@@ -4,10 +4,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::believed::Believed;
 use super::json::{self, Seen};
 use super::signed::{Kind, Signer, damaged, read, unreadable};
+use super::time::{Anchor, Kept, Moment};
 use super::{KeyError, LoadError, Opens, Record, Version};
+use crate::clock::Clock;
 use crate::custody::Custodian;
 use crate::disk::{Action, Error, Files, StateDir};
 use crate::envelope::{Kid, VersionKey};
@@ -19,6 +23,8 @@ pub(super) const KEY: &str = "catalogue.key";
 pub(super) const RECORDS: &str = "catalogue";
 /// The highest epoch seen of every record.
 pub(super) const SEEN: &str = "seen.json";
+/// How far the catalogue's own time has come.
+pub(super) const CLOCK: &str = "clock.json";
 
 /// A verified reading of the catalogue. Holds no secret but the signing key.
 pub struct View {
@@ -29,6 +35,10 @@ pub struct View {
     pub(super) records: BTreeMap<KeyringName, Arc<Believed>>,
     /// The highest epoch known of every keyring, on disk or in memory: only grows.
     pub(super) seen: Seen,
+    /// The catalogue's own time, when it was last written down; `None` before the first start.
+    pub(super) kept: Option<Kept>,
+    /// Where it goes on from in this process; `None` for whoever only reads.
+    pub(super) anchor: Option<Anchor>,
 }
 
 impl View {
@@ -104,7 +114,27 @@ impl View {
         let (records, seen) = self.load()?;
         self.records = records;
         self.seen = seen;
+        if self.anchor.is_none() {
+            self.kept = self.load_clock()?;
+        }
         Ok(())
+    }
+
+    /// Now, by both clocks.
+    #[must_use]
+    pub fn now(&self, clock: &Clock) -> Moment {
+        self.anchor(clock).now(clock)
+    }
+
+    /// The last date of the configuration that has passed for a keyring, whatever the wall clock shows now.
+    #[must_use]
+    pub fn passed(&self, keyring: &KeyringName) -> Option<Timestamp> {
+        self.kept.as_ref()?.passed.get(keyring).copied()
+    }
+
+    pub(super) fn anchor(&self, clock: &Clock) -> Anchor {
+        self.anchor
+            .unwrap_or_else(|| Anchor::after(self.kept.as_ref(), clock))
     }
 
     /// A view with no records, once the signing key is open.
@@ -125,7 +155,20 @@ impl View {
             signer,
             records: BTreeMap::new(),
             seen: Seen::new(),
+            kept: None,
+            anchor: None,
         })
+    }
+
+    /// What `clock.json` says; a state directory from before there was one has none.
+    fn load_clock(&self) -> Result<Option<Kept>, LoadError> {
+        let path = self.dir.join(CLOCK);
+        let Some(file) = read(&*self.files, &path)? else {
+            return Ok(None);
+        };
+        let payload = self.signer.verify(Kind::Clock, &path, &file)?;
+        let kept = json::read_clock(payload).map_err(|e| unreadable(&path, e))?;
+        Ok(Some(kept))
     }
 
     /// Everything on disk, checked against what was seen. Epochs seen are read first: whoever writes meanwhile writes the

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -286,7 +287,8 @@ fn noted(time: String, fact: &Fact) -> Vec<String> {
         | Fact::RollbackAlarm { .. }
         | Fact::TailRepaired { .. }
         | Fact::Uncovered { .. }
-        | Fact::ReserveReleased => ("gateway".to_owned(), none()),
+        | Fact::ReserveReleased
+        | Fact::ClockSet { .. } => ("gateway".to_owned(), none()),
     };
     let action = "note".to_owned();
     vec![time, who, action, none(), none(), none(), said(fact), why]
@@ -319,6 +321,11 @@ fn said(fact: &Fact) -> String {
         }
         Fact::Drill { .. } => "revocation rehearsed".to_owned(),
         Fact::ReserveReleased => "disk full: reserve given up".to_owned(),
+        Fact::ClockSet { seconds } => {
+            let way = if *seconds < 0 { "back" } else { "ahead" };
+            let size = Duration::from_secs(seconds.unsigned_abs());
+            format!("clock set {way} by {}", humantime::format_duration(size))
+        }
     }
 }
 

@@ -150,6 +150,7 @@ pub(super) fn at_rest<'a>(
         rule,
         terms: &keyring.terms,
         record: view.record(&keyring.name),
+        now: view.now(&Clock::system()),
     })
 }
 

@@ -64,7 +64,7 @@ fn at_rest(checked: &Checked) -> Result<Report, Failure> {
         .keyrings
         .iter()
         .map(|keyring| place::at_rest(&view, checked, keyring.name.as_str()));
-    let keyrings = resting.map(|resting| Ok(Keyring::at(now(), resting?.status(now()))));
+    let keyrings = resting.map(|resting| Ok(Keyring::at(now(), resting?.status())));
     Ok(Report {
         gateway: None,
         keyrings: keyrings.collect::<Result<_, Failure>>()?,

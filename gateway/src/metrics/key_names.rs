@@ -40,6 +40,8 @@ pub(super) const FAILED_OPENS: &str = "keyway_failed_opens_total";
 pub(super) const AUDIT_CLOSED: &str = "keyway_audit_log_closed";
 /// Whether the audit log has its reserve.
 pub(super) const AUDIT_RESERVE: &str = "keyway_audit_reserve_present";
+/// How often the host's clock was set, and which way.
+pub(super) const CLOCK_SET: &str = "keyway_clock_set_total";
 
 const GAUGES: [(&str, Unit, &str); 14] = [
     (
@@ -129,6 +131,11 @@ pub(super) fn describe() {
         FAILED_OPENS,
         Unit::Count,
         "Envelopes that named a key version and did not open, by keyring."
+    );
+    describe_counter!(
+        CLOCK_SET,
+        Unit::Count,
+        "Times that the host's wall clock was set by a second or more, by way."
     );
     describe_histogram!(
         STEP_SECONDS,

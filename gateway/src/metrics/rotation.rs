@@ -66,7 +66,11 @@ pub struct Keys {
     steps: [Histogram; RotationStep::ALL.len()],
     audit_closed: Gauge,
     audit_reserve: Gauge,
+    clock_set: [Counter; 2],
 }
+
+/// Which way a clock is set.
+const CLOCK_WAYS: [&str; 2] = ["ahead", "back"];
 
 /// Messages and bytes.
 pub type Pair = [u64; 2];
@@ -226,6 +230,7 @@ impl Default for Keys {
                 .map(|step| histogram!(names::STEP_SECONDS, "step" => step.word())),
             audit_closed: gauge!(names::AUDIT_CLOSED),
             audit_reserve: gauge!(names::AUDIT_RESERVE),
+            clock_set: CLOCK_WAYS.map(|way| counter!(names::CLOCK_SET, "way" => way)),
         }
     }
 }
@@ -237,6 +242,13 @@ impl Keys {
             if of == step {
                 histogram.record(took.as_secs_f64());
             }
+        }
+    }
+
+    /// The host's clock was set, ahead or back.
+    pub fn clock_set(&self, way: &'static str) {
+        for (counter, of) in self.clock_set.iter().zip(CLOCK_WAYS) {
+            counter.increment(u64::from(of == way));
         }
     }
 

@@ -290,6 +290,18 @@ impl Policy {
         }
     }
 
+    /// The same with plaintext rejected on the subjects of these keyrings.
+    #[must_use]
+    pub fn rejecting(&self, keyrings: &[KeyringName]) -> Self {
+        let mut policy = self.clone();
+        for rule in &mut policy.rules {
+            if keyrings.contains(&rule.name) {
+                rule.plaintext = Plaintext::Reject;
+            }
+        }
+        policy
+    }
+
     /// Whether both know the same prefixes of JetStream's API.
     #[must_use]
     pub fn has_prefixes_of(&self, other: &Self) -> bool {

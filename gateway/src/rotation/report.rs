@@ -9,7 +9,7 @@ use crate::envelope::{Commitment, Kid, Suite, Used};
 use crate::policy::{Clients, KeyringName};
 
 use super::OrderError;
-use super::engine::{Outlook, Ring};
+use super::engine::{Now, Outlook, Ring};
 use super::terms::{Retain, Terms};
 
 /// Every keyring, and what is wrong with what they share.
@@ -155,7 +155,7 @@ impl KeyringStatus {
 
 impl VersionStatus {
     /// What the record says; what was reserved counts as sealed.
-    pub(super) fn of_record(ring: &Ring, version: &Version) -> Self {
+    pub(super) fn of_record(ring: &Ring, version: &Version, now: Now) -> Self {
         let limit = ring.terms().limit;
         let limit = Used {
             messages: limit.messages,
@@ -174,7 +174,7 @@ impl VersionStatus {
             since: version.since,
             activated: version.activated,
             deactivated: version.deactivated,
-            overlap_ends: ring.overlap_ends(version.number),
+            overlap_ends: ring.overlap_ends(version.number, now),
             used: version.reserved,
             left: if seals { left } else { Used::default() },
             exhausted: seals && (left.messages == 0 || left.bytes == 0),
@@ -188,23 +188,23 @@ impl VersionStatus {
 
 impl Kept {
     /// What the record alone says about it.
-    pub(super) fn of_record(ring: &Ring, version: &Version) -> Self {
+    pub(super) fn of_record(ring: &Ring, version: &Version, now: Now) -> Self {
         Self {
             label: version.label.to_string(),
             state: version.state,
-            reasons: reason(ring, version).into_iter().collect(),
+            reasons: reason(ring, version, now).into_iter().collect(),
         }
     }
 }
 
 /// What the state that a version is in says for keeping it.
-fn reason(ring: &Ring, version: &Version) -> Option<String> {
+fn reason(ring: &Ring, version: &Version, now: Now) -> Option<String> {
     let reason = match version.state {
         State::PreActive | State::Ready => "it is about to become active".to_owned(),
         State::Active => "it is active: everything new is sealed under it".to_owned(),
         State::DecryptOnly => {
             let ends = ring
-                .overlap_ends(version.number)
+                .overlap_ends(version.number, now)
                 .map(|ends| format!("{ends:.0}"));
             format!("its overlap lasts until {}", ends.unwrap_or_default())
         }

@@ -96,6 +96,7 @@ fn every_line_reads_back_as_it_was_written() {
         },
         Fact::Uncovered { first: 1, last: 2 },
         Fact::ReserveReleased,
+        Fact::ClockSet { seconds: -86_400 },
     ] {
         log.note(fact, at(9)).unwrap();
     }

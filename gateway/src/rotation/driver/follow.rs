@@ -37,6 +37,7 @@ impl Driver {
     /// Lets go of the catalogue and of the audit log. What is reserved stays reserved, for the lanes that live on it.
     pub(super) fn hand_over(mut self) -> Follower {
         self.provide_for_the_drain();
+        self.keep_time();
         self.say(Fact::GatewayHandedOver);
         let view = self.catalogue.release();
         let mut loaded = self.loaded;

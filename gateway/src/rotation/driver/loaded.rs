@@ -112,6 +112,11 @@ impl Loaded {
         self.open = open;
     }
 
+    /// The same keyrings, with other rules.
+    pub(super) fn follow_policy(&mut self, policy: Arc<Policy>) {
+        self.policy = policy;
+    }
+
     pub(super) fn get(&self, kid: Kid) -> Option<&Held> {
         self.versions.get(&kid)
     }

@@ -101,8 +101,8 @@ impl Driver {
             .by_name(self.rings.get(index)?.keyring.as_str())?;
         let number = self.loaded.oldest_opened(policy, since)?;
         let version = self.record(index)?.version(number)?;
-        let begun = version.activated.unwrap_or(version.created);
-        Some((number, since_then(begun, self.wall())))
+        let begun = version.began().unwrap_or(version.entered());
+        Some((number, since_then(begun, self.now().monotonic)))
     }
 
     /// A deed begins.
@@ -113,7 +113,7 @@ impl Driver {
         let overlap = version.filter(|version| version.state == State::DecryptOnly);
         Begun {
             at: self.clock.instant(),
-            overlap: overlap.map(|version| since_then(version.since, self.wall())),
+            overlap: overlap.map(|version| since_then(version.entered(), self.now().monotonic)),
         }
     }
 
@@ -184,7 +184,7 @@ const fn leads_to_switch(deed: &Deed) -> bool {
     )
 }
 
-/// None when the clock has gone back.
+/// None before that.
 fn since_then(then: jiff::Timestamp, now: jiff::Timestamp) -> Duration {
     Duration::try_from(now.duration_since(then)).unwrap_or(Duration::ZERO)
 }

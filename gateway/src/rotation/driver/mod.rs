@@ -13,8 +13,10 @@
 //! | kids that are not in the snapshot | `misses` |
 //! | versions in memory | `loaded` |
 //! | what goes on once another process is the writer | `follow` |
+//! | clocks that are set | `clocks` |
 //! | what operators graph | `measure` |
 
+mod clocks;
 mod follow;
 mod journal;
 mod loaded;
@@ -49,6 +51,7 @@ use super::seams::{Fleet, Inspector, News};
 use super::terms::{Doubtful, Terms};
 use super::{Config, Held, StartError, User};
 
+use clocks::Clocks;
 use journal::Journal;
 use loaded::Loaded;
 use misses::Misses;
@@ -73,6 +76,7 @@ pub(super) struct Driver {
     user: User,
     inquiries: FuturesUnordered<Inquiry>,
     clock: Clock,
+    clocks: Clocks,
     begun: Instant,
     reread: Option<Instant>,
     meters: metrics::Keys,
@@ -140,6 +144,7 @@ impl Driver {
             fleet: parts.fleet,
             user: parts.user,
             inquiries: FuturesUnordered::new(),
+            clocks: Clocks::new(&parts.clock),
             clock: parts.clock,
             begun,
             reread: None,
@@ -152,6 +157,7 @@ impl Driver {
         };
         let before = driver.keys.load().generation();
         driver.loaded.number_from(before);
+        driver.start_clock();
         let wall = driver.wall();
         let lost = driver.journal.take_up(&driver.catalogue, wall);
         driver.say(began);
@@ -187,6 +193,7 @@ impl Driver {
 
     /// Terms in the order of the policy's keyrings; those that are new get an engine.
     fn adopt(&mut self, terms: Vec<Terms>) {
+        self.let_dates_pass();
         let policy = Arc::clone(&self.policy);
         let names = policy.keyrings().iter().map(|rule| rule.name.clone());
         let of: Vec<_> = names.zip(terms).collect();
@@ -216,6 +223,7 @@ impl Driver {
     pub(super) fn tick(&mut self) {
         let now = self.clock.instant();
         let seen = self.loaded.look(now);
+        self.pass_time();
         let wall = self.wall();
         self.journal.settle(wall, now);
         if self.in_doubt {
@@ -275,6 +283,7 @@ impl Driver {
 
     /// Gives the engine an event, does what it decides, and so on until it has nothing more to do.
     fn feed(&mut self, index: usize, event: Event) {
+        self.look_at_clock();
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
             for action in self.step(index, event) {
@@ -368,8 +377,10 @@ impl Driver {
 
     fn now(&self) -> Now {
         let elapsed = self.clock.instant().saturating_duration_since(self.begun);
+        let moment = self.catalogue.now(&self.clock);
         Now {
-            wall: self.wall(),
+            wall: moment.wall,
+            monotonic: moment.monotonic,
             elapsed,
         }
     }

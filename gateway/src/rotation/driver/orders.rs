@@ -134,7 +134,7 @@ impl Driver {
         self.judge(index, order)?;
         let overlap = self
             .ring(index)
-            .and_then(|(_keyring, ring)| ring.overlap_ends(number));
+            .and_then(|(_keyring, ring)| ring.overlap_ends(number, self.now()));
         let overlap = overlap.filter(|ends| *ends > self.wall());
         let overlap = overlap.map(|ends| format!("its overlap lasts until {ends}"));
         match overlap.or_else(|| self.opened_of_late(index, number)) {

@@ -286,12 +286,13 @@ impl Driver {
         let version = self.record(index)?.version(number)?;
         let id = self.policy.by_name(keyring.as_str())?;
         let rule = self.policy.keyring(id)?;
+        let (activated, deactivated) = self.now().span(version);
         Some(Question {
             keyring: keyring.clone(),
             subjects: reach(rule, version),
             kid: version.kid,
-            activated: version.activated,
-            deactivated: version.deactivated,
+            activated,
+            deactivated,
         })
     }
 

@@ -62,7 +62,7 @@ impl Driver {
     }
 
     fn version(&self, ring: &Ring, version: &catalogue::Version) -> VersionStatus {
-        let known = VersionStatus::of_record(ring, version);
+        let known = VersionStatus::of_record(ring, version, self.now());
         let kept = ring.gate(version.number).map(|gate| match &gate.verdict {
             None => "JetStream is being asked what is stored under it".to_owned(),
             Some(Verdict::Clear) if ring.terms().destroy == Consent::Approved => format!(
@@ -124,7 +124,7 @@ impl Driver {
                 "{who} has asked for its destruction{force} ({why}), and somebody else has to approve: {APPROVE}"
             ));
         }
-        let until = ring.held_until(version.number)?;
+        let until = ring.held_until(version.number, self.now())?;
         (until > self.wall()).then(|| format!("it is held until {until:.0}, whatever is stored"))
     }
 
@@ -138,7 +138,7 @@ impl Driver {
             return false;
         };
         let Some(held) = self.loaded.get(version.kid) else {
-            return VersionStatus::of_record(ring, version).exhausted;
+            return VersionStatus::of_record(ring, version, self.now()).exhausted;
         };
         let budget = &held.version.budget;
         let limit = used(ring.terms().limit);
@@ -153,7 +153,7 @@ impl Driver {
         let (_keyring, ring) = self.ring(index).ok_or(OrderError::Stopping)?;
         let version = self.record(index).and_then(|record| record.version(number));
         let version = version.ok_or(unknown)?;
-        let mut kept = Kept::of_record(ring, version);
+        let mut kept = Kept::of_record(ring, version, self.now());
         kept.reasons.extend(self.waits_for(ring, version));
         kept.reasons.extend(self.opened_of_late(index, number));
         Ok(kept)

@@ -323,6 +323,7 @@ impl Driver {
 
     /// The workers have ended: nothing that was reserved and not sealed needs to count.
     pub(super) fn settle_all(&mut self) {
+        self.keep_time();
         for index in 0..self.rings.len() {
             let Some(number) = self
                 .ring(index)

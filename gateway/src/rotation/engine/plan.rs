@@ -97,9 +97,14 @@ impl Ring {
     }
 
     fn over(&self, active: &Life, now: Now) -> Option<Because> {
-        let due = self.due(active);
+        let due = self.due(active, now);
         (now.wall >= due).then(|| {
-            let why = format!("the cryptoperiod ended at {due}");
+            let why = match active.activated {
+                Some(activated) if active.ahead(now).is_some() => {
+                    format!("it became active at {activated:.0}, which is yet to come: the clock was ahead then, or is behind now")
+                }
+                _ => format!("the cryptoperiod ended at {due}"),
+            };
             Because::of_gateway(Trigger::Time, why)
         })
     }

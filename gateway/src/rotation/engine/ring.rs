@@ -245,9 +245,9 @@ impl Ring {
 
     /// When the overlap of a version ends; `None` when it has none, or it is over.
     #[must_use]
-    pub fn overlap_ends(&self, number: u32) -> Option<Timestamp> {
+    pub fn overlap_ends(&self, number: u32, now: Now) -> Option<Timestamp> {
         let life = self.life(number)?;
-        (life.state == State::DecryptOnly).then(|| later(life.since, self.terms.overlap))
+        (life.state == State::DecryptOnly).then(|| life.ends(self.terms.overlap, now))
     }
 
     /// When a version is to stop sealing; `None`, of one that is yet to be: a cryptoperiod from now.
@@ -255,7 +255,7 @@ impl Ring {
     pub fn expiry(&self, number: Option<u32>, now: Now) -> Option<Timestamp> {
         match number.map(|number| self.life(number)) {
             None => Some(later(now.wall, self.terms.rotate.after)),
-            Some(Some(life)) if life.waits() || life.state.seals() => Some(self.due(life)),
+            Some(Some(life)) if life.waits() || life.state.seals() => Some(self.due(life, now)),
             Some(_) => None,
         }
     }
@@ -270,7 +270,7 @@ impl Ring {
         };
         let until = |goal| active.and_then(|life| self.usage.until(now, life.number, goal));
         Outlook {
-            rotates: active.map(|life| self.due(life)),
+            rotates: active.map(|life| self.due(life, now)),
             threshold: until(soft),
             limit: until(self.terms.limit),
             stage: self.stage(),
@@ -317,10 +317,15 @@ impl Ring {
         self.lives.iter().find(|life| life.number == number)
     }
 
-    /// When the cryptoperiod of this version ends.
-    pub(super) fn due(&self, life: &Life) -> Timestamp {
-        let begun = life.activated.unwrap_or(life.since);
-        later(begun, self.terms.rotate.cryptoperiod(life.kid))
+    /// When the cryptoperiod of this version ends. A wall clock that says so is followed: early is harmless. One that says the
+    /// contrary is not.
+    pub(super) fn due(&self, life: &Life, now: Now) -> Timestamp {
+        let period = self.terms.rotate.cryptoperiod(life.kid);
+        if life.ahead(now).is_some() {
+            return now.wall;
+        }
+        let began = life.began.unwrap_or(life.entered);
+        now.due(began, life.activated.unwrap_or(life.since), period)
     }
 
     fn stage(&self) -> Stage {
