@@ -82,6 +82,9 @@ impl Play<'_> {
             }
             7 => {
                 let order = self.dice.pick(&[Order::Abort, Order::Archive(number)]);
+                if order != Order::Abort {
+                    self.known.hastened.insert((ring, number));
+                }
                 drop(self.driver_mut().order(&keyring, order, operator()));
             }
             _ => {
@@ -130,7 +133,6 @@ impl Play<'_> {
         } else {
             wall - by
         };
-        self.latest = self.latest.max(to);
         self.winder.set_wall(to);
         self.driver_mut().tick();
     }

@@ -46,8 +46,6 @@ pub(super) struct Play<'h> {
     pub(super) clock: Clock,
     pub(super) winder: Winder,
     begun: Instant,
-    /// The latest that the wall clock has shown.
-    pub(super) latest: SystemTime,
     workers: usize,
 }
 
@@ -126,7 +124,6 @@ impl<'h> Play<'h> {
             files: Arc::new(files),
             custodian,
             policy,
-            latest: clock.wall(),
             begun: clock.instant(),
             clock,
             winder,
@@ -191,7 +188,6 @@ impl<'h> Play<'h> {
     pub(super) fn wait(&mut self, by: Duration) {
         self.traffic.path().settle();
         self.winder.advance(by);
-        self.latest = self.latest.max(self.clock.wall());
         self.driver_mut().tick();
     }
 
@@ -211,6 +207,8 @@ impl<'h> Play<'h> {
             }
             let hold = self.known.hold.entry(ring).or_insert(terms.hold);
             *hold = (*hold).min(terms.hold);
+            let overlap = self.known.overlap.entry(ring).or_insert(terms.overlap);
+            *overlap = (*overlap).min(terms.overlap);
         }
     }
 
@@ -243,6 +241,7 @@ impl<'h> Play<'h> {
                 self.view = self.home.view(&self.disk).unwrap();
                 self.members.read_anew(self.home.view(&self.disk).unwrap());
                 self.known.records.clear();
+                self.winder.reboot();
             }
             End::Killed | End::Stopped => self.disk.respawn(),
         }
