@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::believed::Believed;
 use super::json::{self, Written};
 use super::signed::{Kind, Signer, read};
-use super::time::{Anchor, Kept, Resumed};
+use super::time::{Kept, Resumed};
 use super::view::{CLOCK, KEY, RECORDS, SEEN, View, raise};
 use super::{CreateError, Invalid, LoadError, Record, RotateError, SetError, Version};
 use crate::clock::Clock;
@@ -142,7 +142,7 @@ impl Catalogue {
     pub fn start_clock(&mut self, clock: &Clock) -> Resumed {
         let kept = self.view.kept.as_ref();
         let resumed = kept.map_or(Resumed::Agrees, |kept| kept.compare(clock));
-        self.view.anchor = Some(Anchor::after(kept, clock));
+        self.view.anchor = Some(self.view.anchor(clock));
         resumed
     }
 

@@ -123,13 +123,13 @@ impl Kept {
 }
 
 impl Anchor {
-    /// Where time goes on from after what was written down; from the wall clock, where nothing was.
-    pub(super) fn after(kept: Option<&Kept>, clock: &Clock) -> Self {
+    /// Where time goes on from after what was written down. Where nothing was, it is no later than the records are.
+    pub(super) fn after(kept: Option<&Kept>, newest: Option<Timestamp>, clock: &Clock) -> Self {
         let uptime = clock.uptime();
-        let monotonic = kept.map_or_else(
-            || wall(clock),
-            |kept| later(kept.moment.monotonic, kept.ago(clock).unwrap_or_default()),
-        );
+        let monotonic = match kept {
+            Some(kept) => later(kept.moment.monotonic, kept.ago(clock).unwrap_or_default()),
+            None => newest.unwrap_or(Timestamp::MAX).min(wall(clock)),
+        };
         Self { monotonic, uptime }
     }
 

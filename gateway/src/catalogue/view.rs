@@ -132,9 +132,15 @@ impl View {
         self.kept.as_ref()?.passed.get(keyring).copied()
     }
 
+    /// The latest time in the records, by the catalogue's own clock.
+    fn newest(&self) -> Option<Timestamp> {
+        let entered = self.versions().map(|(_keyring, version)| version.entered());
+        entered.max()
+    }
+
     pub(super) fn anchor(&self, clock: &Clock) -> Anchor {
         self.anchor
-            .unwrap_or_else(|| Anchor::after(self.kept.as_ref(), clock))
+            .unwrap_or_else(|| Anchor::after(self.kept.as_ref(), self.newest(), clock))
     }
 
     /// A view with no records, once the signing key is open.

@@ -167,7 +167,7 @@ fn in_the_future(patient: &Patient, whose: &str, time: Timestamp) -> Option<Find
         format!(
             "{whose} speaks of {time}, which is {shown} from now: this clock is behind, or was ahead then"
         ),
-        "synchronise the clock (NTP); where it was ahead, the next rotation by time is that much later: `keyway rotate` makes one now",
+        "synchronise the clock (NTP); an active key version that began in the future is replaced by itself, and nothing ends earlier or later for it",
     ))
 }
 

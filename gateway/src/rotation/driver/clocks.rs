@@ -43,10 +43,10 @@ impl Driver {
                 tracing::info!(%down, "the host was started anew; the time until then does not count for overlaps and holds");
             }
         }
-        let names = self.policy.keyrings().iter().map(|rule| rule.name.clone());
-        for keyring in names.collect::<Vec<_>>() {
-            self.warn_of_birth(&keyring);
-            if let Err(error) = self.catalogue.cap_times(&keyring, &self.clock) {
+        let policy = Arc::clone(&self.policy);
+        for keyring in policy.keyrings().iter().map(|rule| &rule.name) {
+            self.warn_of_birth(keyring);
+            if let Err(error) = self.catalogue.cap_times(keyring, &self.clock) {
                 tracing::warn!(%keyring, %error, "key versions whose times lie in the future cannot be put right; tried again at the next start");
             }
         }

@@ -101,7 +101,7 @@ impl Driver {
             .by_name(self.rings.get(index)?.keyring.as_str())?;
         let number = self.loaded.oldest_opened(policy, since)?;
         let version = self.record(index)?.version(number)?;
-        let begun = version.began().unwrap_or(version.entered());
+        let begun = version.began().unwrap_or_else(|| version.entered());
         Some((number, since_then(begun, self.now().monotonic)))
     }
 

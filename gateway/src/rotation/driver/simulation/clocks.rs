@@ -253,6 +253,22 @@ fn version_whose_record_alone_says_that_it_began_in_the_future_ends_in_time() {
 }
 
 #[test]
+fn time_that_is_not_written_down_any_more_goes_on_from_the_records() {
+    let home = Home::new();
+    walk(|between, set| {
+        let mut place = Place::new(&home, Retain::Shred);
+        place.rotate();
+        place.driver = None;
+        Files::remove(&*place.disk, &home.dir().join("clock.json")).unwrap();
+        place.down(between, SECOND, set);
+        place.pass(Duration::from_mins(10) - SECOND);
+        assert_eq!(place.state(1), State::DecryptOnly, "{between:?}, {set}");
+        place.pass(SECOND);
+        assert_eq!(place.state(1), State::Destroyed, "{between:?}, {set}");
+    });
+}
+
+#[test]
 fn clock_that_is_set_is_in_the_audit_log_with_its_size_before_anything_by_its_new_time() {
     let home = Home::new();
     let mut place = Place::new(&home, Retain::Archive);
