@@ -318,11 +318,6 @@ async fn carry(worker: &Worker, session: &Session, rest: Buffer) -> Ended {
         ended = &mut deliver => First::Deliver(ended),
     };
     match first {
-        // R33: until the server has answered. How long that may take is the worker's to say.
-        First::Publish(Ended::Stopped) => tokio::select! {
-            ended = deliver => ended,
-            () = publish::serve_link(session) => Ended::Stopped,
-        },
         // R35: the client has closed, or said its last; the server closes when it has read that.
         First::Publish(ended) => {
             session.server.finish();
@@ -330,6 +325,13 @@ async fn carry(worker: &Worker, session: &Session, rest: Buffer) -> Ended {
                 Ok(Ended::ServerMalformed) => Ended::ServerMalformed,
                 Ok(_) | Err(_) => ended,
             }
+        }
+        // R33: the server has answered, and the client has been given everything. What it sends until it hears of the end is the server's.
+        First::Deliver(Ended::Stopped) => {
+            session.client.finish();
+            session.parting.told.notify_one();
+            drop(timeout(LINGER, publish).await);
+            Ended::Stopped
         }
         // The client takes no more, but what it had sent before is the server's.
         First::Deliver(ended @ (Ended::Client | Ended::ClientStalled)) => {

@@ -54,7 +54,7 @@ pub enum DeliverBatch {
     Miss(Kid),
     /// The server broke the protocol.
     Malformed,
-    /// The server has answered the gateway's last `PING`: the client has everything that it is going to get.
+    /// The server has answered the gateway's last `PING`: it has seen everything that the client has sent.
     Last,
 }
 
@@ -136,7 +136,10 @@ impl<'s> DeliverPath<'s> {
                     Ok(()) => taken = taken.saturating_add(len),
                     Err(Stop::Miss(kid)) => break DeliverBatch::Miss(kid),
                     Err(Stop::NotAnInfo) => break self.malformed("info"),
-                    Err(Stop::Last) => break DeliverBatch::Last,
+                    Err(Stop::Last) => {
+                        taken = taken.saturating_add(len);
+                        break DeliverBatch::Last;
+                    }
                 },
                 Err(malformed) => break self.malformed(malformed.word()),
             }

@@ -131,6 +131,11 @@ impl Replies {
         self.owed.answer(hashes)
     }
 
+    /// Whether the client has asked anything of late, so that answers may be on their way.
+    pub(super) fn awaits_answers(&self) -> bool {
+        !self.asked.is_empty()
+    }
+
     /// Whether a request with this reply subject would be one of several: the client passes on what it was given, or has asked on it
     /// before.
     pub(super) fn is_shared(&self, reply: &[u8], now: Instant) -> bool {
