@@ -8,7 +8,8 @@
 use keyway_tests::gateway::Settings;
 use keyway_tests::load::{self, Publishers};
 use keyway_tests::steady::{Steady, Witness, lost};
-use keyway_tests::{Gateway, NatsServer};
+use keyway_tests::{Gateway, NatsServer, Raw, Tap};
+use std::collections::BTreeMap;
 
 /// A drain that is over soon.
 const SHORT: &str = "[shutdown]\ngrace = \"300ms\"\nspread = \"100ms\"";
@@ -19,6 +20,27 @@ fn gateway(server: &NatsServer, tables: &str) -> Gateway {
         ..Settings::default()
     };
     Gateway::start(&server.url(), settings)
+}
+
+/// A drain that goes on for as long as a test wants it to.
+const LONG: &str = "[shutdown]\ngrace = \"1h\"";
+
+fn agent(gateway: &Gateway) -> Raw {
+    Raw::greeted(gateway.addr(), "\"protocol\":1,\"headers\":true")
+}
+
+/// The kid of what an agent publishes now.
+fn kid(agent: &mut Raw, tap: &mut Tap, subject: &str) -> Vec<u8> {
+    agent.publish(subject, b"hello");
+    tap.message(subject).kid()
+}
+
+/// A command that an operator gives, and that succeeds.
+fn order(gateway: &Gateway, word: &str) {
+    let config = gateway.config();
+    let words = [word, "--why", "a test", "--config", config.to_str().unwrap()];
+    let output = keyway_tests::command::keyway(&words);
+    assert!(output.status.success(), "{}", output.stderr.escape_ascii());
 }
 
 #[test]
@@ -53,4 +75,140 @@ fn publishers_that_always_wait_for_the_next_acknowledgement_are_drained() {
     let acknowledged = publishers.finish();
     let stored = load::stored(&gateway.url());
     assert_eq!(acknowledged.difference(&stored).count(), 0);
+}
+
+#[test]
+fn drained_connections_seal_under_what_is_active_at_every_moment() {
+    let server = NatsServer::start();
+    let mut gateway = gateway(&server, LONG);
+    let mut tap = Tap::open(server.addr());
+    let mut before = agent(&gateway);
+    let first = kid(&mut before, &mut tap, "a.1");
+    let _old = gateway.take_over();
+    let mut after = agent(&gateway);
+    assert_eq!(kid(&mut before, &mut tap, "a.2"), first);
+    gateway.rotate("default");
+    let second = kid(&mut before, &mut tap, "a.3");
+    assert_ne!(second, first);
+    assert_eq!(kid(&mut after, &mut tap, "a.4"), second);
+    order(&gateway, "revoke");
+    let third = kid(&mut before, &mut tap, "a.5");
+    assert!(third != second && third != first);
+    assert_eq!(kid(&mut after, &mut tap, "a.6"), third);
+}
+
+#[test]
+fn no_envelope_is_under_a_version_that_was_replaced_before() {
+    let server = NatsServer::start();
+    let mut gateway = gateway(&server, LONG);
+    let publisher = Steady::start(gateway.addr(), "a", 5000);
+    publisher.send(1000);
+    let old = gateway.take_over();
+    let mut past: Vec<Vec<u8>> = Vec::new();
+    for _ in 0..3 {
+        let witness = Witness::open(server.addr());
+        publisher.send(500);
+        gateway.rotate("default");
+        let replaced = witness.finish().last().unwrap().kid.clone();
+        let witness = Witness::open(server.addr());
+        publisher.send(500);
+        let now = witness.finish();
+        past.push(replaced);
+        assert!(!now.is_empty());
+        let stale = now.iter().filter(|seen| past.contains(&seen.kid)).count();
+        // What was sealed before the switch may be the last that was seen, if nothing came between it and the end of the order.
+        assert!(stale == 0 || stale == now.len(), "{stale} of {}", now.len());
+    }
+    drop(old);
+}
+
+#[test]
+fn drained_connections_have_budget_for_as_long_as_there_is_any() {
+    const LIMIT: u64 = 2000;
+    let server = NatsServer::start();
+    let tables = format!(
+        "[[keyring]]\nname = \"default\"\nsubjects = \">\"\nrotate = {{ messages = 1500 }}\nlimit = {{ messages = {LIMIT} }}\n{LONG}"
+    );
+    let mut gateway = gateway(&server, &tables);
+    let witness = Witness::open(server.addr());
+    let publisher = Steady::start(gateway.addr(), "a", 1000);
+    publisher.send(500);
+    let mut old = gateway.take_over();
+    publisher.send(4 * LIMIT);
+    assert!(old.ended().is_none());
+    let count = publisher.finish();
+    assert_eq!(old.wait().code(), Some(0));
+    let seen = witness.finish();
+    assert_eq!(lost(&seen, "a", count), 0, "of {count}");
+    let mut sealed = BTreeMap::<_, u64>::new();
+    for seen in &seen {
+        *sealed.entry(&seen.kid).or_default() += 1;
+    }
+    assert!(sealed.values().all(|used| *used <= LIMIT), "{sealed:?}");
+}
+
+#[test]
+fn another_configuration_moves_those_that_are_served_under_the_one_before() {
+    let server = NatsServer::start();
+    let mut gateway = gateway(&server, LONG);
+    let mut before = agent(&gateway);
+    let mut old = gateway.take_over();
+    // The same for both processes: nobody is moved.
+    order(&gateway, "rotate");
+    before.flush();
+    assert!(old.ended().is_none());
+    let text = std::fs::read_to_string(gateway.config()).unwrap();
+    let other = "[[keyring]]\nname = \"default\"\nsubjects = \"a.>\"\n";
+    std::fs::write(gateway.config(), format!("{text}\n{other}")).unwrap();
+    gateway.process().signal(rustix::process::Signal::HUP);
+    before.until_end();
+    drop(before);
+    assert_eq!(old.wait().code(), Some(0));
+}
+
+#[test]
+fn drain_ends_soon_when_the_new_process_does() {
+    let server = NatsServer::start();
+    let mut gateway = gateway(&server, LONG);
+    let mut before = agent(&gateway);
+    let mut old = gateway.take_over();
+    gateway.process().kill();
+    before.until_end();
+    drop(before);
+    assert_eq!(old.wait().code(), Some(0));
+}
+
+#[test]
+fn those_that_drain_already_are_passed_on_to_the_next_process() {
+    let server = NatsServer::start();
+    let mut gateway = gateway(&server, LONG);
+    let mut tap = Tap::open(server.addr());
+    let mut first = agent(&gateway);
+    let mut oldest = gateway.take_over();
+    let mut second = agent(&gateway);
+    let mut old = gateway.take_over();
+    let mut third = agent(&gateway);
+    let before = kid(&mut first, &mut tap, "a.1");
+    gateway.rotate("default");
+    let after = kid(&mut first, &mut tap, "a.2");
+    assert_ne!(before, after);
+    assert_eq!(kid(&mut second, &mut tap, "a.3"), after);
+    assert_eq!(kid(&mut third, &mut tap, "a.4"), after);
+    drop((first, second));
+    assert_eq!(oldest.wait().code(), Some(0));
+    assert_eq!(old.wait().code(), Some(0));
+    gateway.rotate("default");
+    assert_ne!(kid(&mut third, &mut tap, "a.5"), after);
+}
+
+#[test]
+fn process_that_does_not_say_that_it_has_stopped_is_ended() {
+    let server = NatsServer::start();
+    let mut gateway = gateway(&server, LONG);
+    let before = agent(&gateway);
+    let mut old = gateway.take_over();
+    old.pause();
+    gateway.rotate("default");
+    assert_eq!(old.wait().code(), None, "it was killed");
+    drop(before);
 }

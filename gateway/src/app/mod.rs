@@ -32,7 +32,7 @@ use crate::keyring::{Keys, Snapshot};
 use crate::metrics::{self, PrometheusHandle};
 use crate::policy::Policy;
 use crate::proxy::{Key, KeyError};
-use crate::rotation::{self, Rotation, Stores, User};
+use crate::rotation::{self, DrainLink, Rotation, Stores, User};
 use crate::tls;
 
 use seat::{Held, Seat};
@@ -203,15 +203,17 @@ impl Gateway {
     fn prepare(
         checked: &Checked,
         surroundings: Surroundings,
-        claim: Option<&mut Claim>,
+        mut claim: Option<&mut Claim>,
         clock: &Clock,
     ) -> Result<Self, StartError> {
         let (config, certificates) = judge(checked, clock)?;
+        let drainers = claim.as_mut().map(|claim| claim.take_drainers());
+        let drainers = drainers.unwrap_or_default();
         let Begun {
             keys,
             rotation,
             custodian,
-        } = begin(checked, surroundings.custodian, clock)?;
+        } = begin(checked, (surroundings.custodian, drainers), clock)?;
         let mut inherited = surroundings.inherited;
         let admin = claim.and_then(|claim| {
             inherited.extend(claim.take_sockets());
@@ -308,8 +310,10 @@ impl Gateway {
             held.ports.remove();
         }
         self.upkeep.iter().for_each(JoinHandle::abort);
-        let stopped = self.dataplane.stop(self.succession, hurry).await;
-        self.seat.leave().await;
+        let mut seat = self.seat;
+        let stopped = self.dataplane.stop(self.succession, (seat.moved(), hurry));
+        let stopped = stopped.await;
+        seat.leave().await;
         tracing::info!("stopped");
         stopped
     }
@@ -355,7 +359,7 @@ struct Begun {
 /// emergency in which these are broken.
 fn begin(
     checked: &Checked,
-    custodian: Option<Arc<dyn Custodian>>,
+    (custodian, drainers): (Option<Arc<dyn Custodian>>, Vec<DrainLink>),
     clock: &Clock,
 ) -> Result<Begun, StartError> {
     if checked.dataplane.relay_only {
@@ -375,7 +379,7 @@ fn begin(
     let custodian = opened.catalogue.custodian();
     let (rotation, keys, running) = rotation::start(
         rotation_config(checked),
-        stores(checked, opened),
+        stores(checked, opened, drainers),
         clock.clone(),
     )?;
     Ok(Begun {
@@ -385,11 +389,12 @@ fn begin(
     })
 }
 
-fn stores(checked: &Checked, opened: Opened) -> Stores {
+fn stores(checked: &Checked, opened: Opened, drainers: Vec<DrainLink>) -> Stores {
     Stores {
         catalogue: opened.catalogue,
         audit: opened.audit,
         control: checked.control.clone().map(Control::new),
+        drainers,
         user: User::Gateway,
     }
 }

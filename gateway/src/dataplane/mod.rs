@@ -255,12 +255,12 @@ impl Dataplane {
         }
     }
 
-    /// Stops accepting, tells clients, and after a grace closes one after the other (NATS.md, R33). Ends as soon as no session is
-    /// left, or when `hurry` does.
+    /// Stops accepting, tells clients, and after a grace closes one after the other (NATS.md, R33); without waiting any longer as soon
+    /// as `moved` ends. Ends as soon as no session is left, or when `hurry` does.
     pub async fn stop(
         mut self,
         succession: Succession,
-        hurry: impl Future<Output = ()>,
+        (moved, hurry): (impl Future<Output = ()>, impl Future<Output = ()>),
     ) -> Stopped {
         self.pause().await;
         self.entrances.clear();
@@ -268,7 +268,7 @@ impl Dataplane {
         let mut ended = std::pin::pin!(join(threads));
         tokio::select! {
             () = &mut ended => Stopped::Drained,
-            () = self.part(succession) => Stopped::Drained,
+            () = self.part(succession, moved) => Stopped::Drained,
             () = hurry => {
                 self.shared.stage.send_replace(Stage::Over);
                 ended.await;
@@ -278,7 +278,7 @@ impl Dataplane {
     }
 
     /// The course of stopping; for ever.
-    async fn part(&self, succession: Succession) {
+    async fn part(&self, succession: Succession, moved: impl Future<Output = ()>) {
         let config = &self.shared.config;
         let others = match succession {
             Succession::Ends => parting::resolve(&config.advertise).await,
@@ -286,8 +286,16 @@ impl Dataplane {
         };
         self.shared.others.get_or_init(|| others);
         self.shared.stage.send_replace(Stage::LameDuck);
-        tokio::time::sleep(config.shutdown.grace).await;
-        self.shared.stage.send_replace(Stage::Closes);
+        let grace = async {
+            tokio::time::sleep(config.shutdown.grace).await;
+            self.shared.stage.send_replace(Stage::Closes);
+            std::future::pending().await
+        };
+        tokio::select! {
+            () = grace => {}
+            () = moved => {}
+        }
+        self.shared.stage.send_replace(Stage::Moves);
         std::future::pending().await
     }
 }

@@ -28,6 +28,8 @@ pub(super) enum Stage {
     LameDuck,
     /// Connections are closed, one after the other.
     Closes,
+    /// The rest of them at once: clients must not be kept.
+    Moves,
     /// What is left is dropped.
     Over,
 }

@@ -189,7 +189,10 @@ async fn close_in_turn(worker: Rc<Worker>) {
         for session in turns.iter().filter_map(Weak::upgrade) {
             session.close();
             drop(session);
-            sleep(pause.unwrap_or(Duration::ZERO)).await;
+            tokio::select! {
+                () = sleep(pause.unwrap_or(Duration::ZERO)) => {}
+                _moves = stages.wait_for(|stage| *stage >= Stage::Moves) => {}
+            }
         }
         sleep(shutdown.drain).await;
     };

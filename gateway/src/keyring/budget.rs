@@ -61,6 +61,12 @@ impl Budget {
         self.bytes.extend(by.bytes);
     }
 
+    /// So much more is reserved, durably, and belongs to another process. By rotation alone.
+    pub fn lend(&self, part: Used) {
+        self.messages.lend(part.messages);
+        self.bytes.lend(part.bytes);
+    }
+
     /// Everything that was reserved, before and since.
     #[must_use]
     pub fn reserved(&self) -> Used {

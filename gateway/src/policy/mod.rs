@@ -290,6 +290,12 @@ impl Policy {
         }
     }
 
+    /// All of it, in words that are those of this build: for comparing, not for reading.
+    #[must_use]
+    pub fn text(&self) -> String {
+        format!("{:?}{:?}{:?}", self.rules, self.api_prefixes, self.inboxes)
+    }
+
     /// Whether both know the same prefixes of JetStream's API.
     #[must_use]
     pub fn has_prefixes_of(&self, other: &Self) -> bool {

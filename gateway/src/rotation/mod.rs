@@ -11,6 +11,7 @@
 //! ```
 
 pub mod because;
+mod drain;
 mod driver;
 pub mod engine;
 mod error;
@@ -34,12 +35,13 @@ use crate::keyring::{Keys, Miss, Snapshot};
 use crate::policy::{KeyringName, Policy};
 
 pub use because::Because;
+pub use drain::DrainLink;
 pub use error::{OrderError, StartError};
 pub use report::{Exposure, Kept, KeyringStatus, Opened, Overview, Rehearsal, VersionStatus};
 pub use rest::AtRest;
 pub use terms::{Consent, Doubtful, Limit, Retain, Rotate, Terms};
 
-use driver::{Driver, Parts, Request};
+use driver::{Driver, Parts, Request, Way};
 use engine::Order;
 use seams::{Alone, Inspector, Nobody};
 
@@ -67,8 +69,18 @@ pub struct Stores {
     pub audit: audit::Log,
     /// The way to JetStream; `None`: it cannot be asked.
     pub control: Option<Control>,
+    /// The ways to processes that drain after a take-over.
+    pub drainers: Vec<DrainLink>,
     /// Who uses them.
     pub user: User,
+}
+
+/// What is left when another process has the catalogue.
+pub struct HandedOver {
+    /// The ways to processes that drain already.
+    pub drainers: Vec<DrainLink>,
+    /// Ends when the clients of this one are to be moved at once.
+    pub moved: oneshot::Receiver<()>,
 }
 
 /// What goes on while rotation starts anew: the message path has it.
@@ -164,7 +176,7 @@ fn launch(config: Config, parts: Parts) -> Result<(Rotation, Arc<Keys>, Running)
     let keys = driver.keys();
     let (requests, asked) = mpsc::channel(QUEUE);
     let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
+        .enable_all()
         .build()
         .map_err(StartError::Thread)?;
     let thread = Builder::new()
@@ -201,6 +213,7 @@ fn parts(stores: Stores, clock: Clock, held: Option<Held>) -> Parts {
         audit: stores.audit,
         inspector,
         fleet: Box::new(Alone),
+        drainers: stores.drainers,
         user: stores.user,
         clock,
         held,
@@ -362,13 +375,23 @@ impl Rotation {
 }
 
 impl Running {
-    /// Has the driver let go of the catalogue and of the audit log: on return another process can have them. Connections go on under
-    /// the keys that they have; operators are told that the gateway is stopping.
-    pub async fn hand_over(&self) {
+    /// Has the driver let go of the catalogue and of the audit log: on return another process can have them, and with them the other end
+    /// of `link`. Connections go on under what that one says; operators are told that the gateway is stopping.
+    pub async fn hand_over(&self, link: DrainLink) -> HandedOver {
+        let (moves, moved) = oneshot::channel();
         let (answer, answered) = oneshot::channel();
-        let asked = self.requests.send(Request::HandOver { answer }).await;
-        if asked.is_err() || answered.await.is_err() {
+        let way = Way { link, moved: moves };
+        let asked = self.requests.send(Request::HandOver { way, answer }).await;
+        let drainers = match asked {
+            Ok(()) => answered.await.ok(),
+            Err(_ended) => None,
+        };
+        if drainers.is_none() {
             tracing::debug!("rotation has ended already");
+        }
+        HandedOver {
+            drainers: drainers.unwrap_or_default(),
+            moved,
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use tokio::sync::Notify;
 
-use crate::catalogue::{self, KeyError, Opens, Record, State, View};
+use crate::catalogue::{self, KeyError, Opens, State, View};
 use crate::envelope::limits::FAILED_OPENS_ALARM;
 use crate::envelope::{Kid, Used};
 use crate::keyring::{Budget, LaneMap, Snapshot, Usage, Version};
@@ -33,9 +33,6 @@ pub(super) struct Loaded {
     /// What is left of versions in doubt that were unloaded: no secret, but what a report on them needs.
     remains: HashMap<Kid, Count>,
     generation: u64,
-    /// What goes on sealing while another process has the catalogue, as long as it has not been taken out of use; `None`: whatever
-    /// is active.
-    kept: Option<Vec<Kid>>,
 }
 
 /// What has been sealed under a version.
@@ -90,20 +87,12 @@ impl Loaded {
             halted: Vec::new(),
             remains: HashMap::new(),
             generation: 0,
-            kept: None,
         }
     }
 
     /// Snapshots are numbered from here on.
     pub(super) const fn number_from(&mut self, generation: u64) {
         self.generation = generation;
-    }
-
-    /// From now on what is active in the catalogue is another process's; what is active now goes on here.
-    pub(super) fn keep_active(&mut self, view: &View) {
-        let names = self.policy.keyrings().iter().map(|rule| &rule.name);
-        let active = names.filter_map(|name| view.record(name)?.active());
-        self.kept = Some(active.map(|version| version.kid).collect());
     }
 
     /// Another configuration: policy, and what opens in doubt.
@@ -120,6 +109,22 @@ impl Loaded {
     pub(super) fn count(&self, kid: Kid) -> Option<&Count> {
         let held = self.versions.get(&kid).map(|held| &held.count);
         held.or_else(|| self.remains.get(&kid))
+    }
+
+    /// A part of a version's budget, which is durably reserved, is another process's.
+    pub(super) fn lent(&mut self, kid: Kid, part: Used) {
+        if let Some(held) = self.versions.get_mut(&kid) {
+            held.version.budget.lend(part);
+            held.count.before = held.count.before.plus(part);
+        }
+    }
+
+    /// Another process has sealed so much less under a version than was reserved for it.
+    pub(super) fn returned(&mut self, kid: Kid, unused: Used) {
+        let held = self.versions.get_mut(&kid).map(|held| &mut held.count);
+        if let Some(count) = held.or_else(|| self.remains.get_mut(&kid)) {
+            count.before = count.before.minus(unused);
+        }
     }
 
     /// Forgets a version, to be loaded anew with what its record says.
@@ -230,27 +235,20 @@ impl Loaded {
         Ok(Found::Newly)
     }
 
+    /// What may seal: whatever is active in the catalogue, and has not been halted.
+    pub(super) fn sealing(&self, view: &View) -> Vec<Kid> {
+        let names = self.policy.keyrings().iter().map(|rule| &rule.name);
+        let active = names.filter_map(|name| view.record(name)?.active());
+        let kids = active.map(|version| version.kid);
+        kids.filter(|kid| !self.halted.contains(kid)).collect()
+    }
+
     /// The snapshot that the catalogue and what is loaded make now. What may no longer open is unloaded by it.
     pub(super) fn snapshot(&mut self, view: &View) -> Snapshot {
         self.unload(view);
-        let records = self
-            .policy
-            .keyrings()
-            .iter()
-            .filter_map(|rule| view.record(&rule.name));
-        let active: Vec<&catalogue::Version> = match &self.kept {
-            None => records.filter_map(Record::active).collect(),
-            Some(kept) => kept
-                .iter()
-                .filter_map(|kid| view.find_by_kid(*kid))
-                .map(|(_keyring, version)| version)
-                .filter(|version| matches!(version.state, State::Active | State::DecryptOnly))
-                .collect(),
-        };
+        let active = self.sealing(view).into_iter();
         let active = active
-            .into_iter()
-            .filter(|version| !self.halted.contains(&version.kid))
-            .filter_map(|version| self.versions.get(&version.kid))
+            .filter_map(|kid| self.versions.get(&kid))
             .map(|held| Arc::clone(&held.version));
         let opening = self.versions.iter().filter(|(kid, _held)| {
             let found = view.find_by_kid(**kid);

@@ -13,8 +13,10 @@
 //! | kids that are not in the snapshot | `misses` |
 //! | versions in memory | `loaded` |
 //! | what goes on once another process is the writer | `follow` |
+//! | what such a process is told and given by the writer | `drainers` |
 //! | what operators graph | `measure` |
 
+mod drainers;
 mod follow;
 mod journal;
 mod loaded;
@@ -47,8 +49,10 @@ use crate::policy::{KeyringName, Policy};
 use super::engine::{self, Action, Asked, Event, Life, Member, Now, Order, Ring};
 use super::seams::{Fleet, Inspector, News};
 use super::terms::{Doubtful, Terms};
+use super::drain::{self, DrainLink, Said};
 use super::{Config, Held, StartError, User};
 
+use drainers::Drainers;
 use journal::Journal;
 use loaded::Loaded;
 use misses::Misses;
@@ -56,7 +60,7 @@ use perform::Inquiry;
 use reserve::Pace;
 use run::Caller;
 
-pub(super) use run::Request;
+pub(super) use run::{Request, Way};
 
 /// Keeps the catalogue, the audit log and the snapshot in step with what the engine decides.
 pub(super) struct Driver {
@@ -70,6 +74,9 @@ pub(super) struct Driver {
     thirst: Arc<Notify>,
     inspector: Box<dyn Inspector>,
     fleet: Box<dyn Fleet>,
+    drainers: Drainers,
+    /// The digest of what is configured.
+    policy_digest: [u8; 8],
     user: User,
     inquiries: FuturesUnordered<Inquiry>,
     clock: Clock,
@@ -106,6 +113,8 @@ pub(super) struct Parts {
     pub(super) audit: audit::Log,
     pub(super) inspector: Box<dyn Inspector>,
     pub(super) fleet: Box<dyn Fleet>,
+    /// The ways to processes that drain after a take-over.
+    pub(super) drainers: Vec<DrainLink>,
     pub(super) user: User,
     pub(super) clock: Clock,
     pub(super) held: Option<Held>,
@@ -118,6 +127,7 @@ impl Driver {
         parts: Parts,
     ) -> Result<(Self, mpsc::Receiver<Miss>), StartError> {
         let thirst = Arc::new(Notify::new());
+        let policy_digest = drain::digest_of(&config);
         let policy = config.policy;
         let began = match &parts.held {
             Some(_) => Fact::GatewayTookBack,
@@ -138,6 +148,8 @@ impl Driver {
             thirst,
             inspector: parts.inspector,
             fleet: parts.fleet,
+            drainers: Drainers::new(parts.drainers),
+            policy_digest,
             user: parts.user,
             inquiries: FuturesUnordered::new(),
             clock: parts.clock,
@@ -155,6 +167,7 @@ impl Driver {
         let wall = driver.wall();
         let lost = driver.journal.take_up(&driver.catalogue, wall);
         driver.say(began);
+        driver.drainers.tell(Said::Policy(policy_digest));
         driver.adopt(config.terms);
         driver.loaded.load_all(&driver.catalogue)?;
         for (keyring, because) in lost {
@@ -229,6 +242,7 @@ impl Driver {
         for news in self.fleet.events() {
             self.hear(&news);
         }
+        self.hear_drainers();
         for index in 0..self.rings.len() {
             let event = self.usage(index).unwrap_or(Event::Tick);
             self.feed(index, event);

@@ -8,6 +8,7 @@ use crate::catalogue::Opens;
 use crate::control::Answer as Stored;
 use crate::policy::KeyringName;
 use crate::rotation::because::Because;
+use crate::rotation::drain::{self, Said};
 use crate::rotation::engine::{Asked, Event, Order, Refused, Ring, Verdict};
 use crate::rotation::report::{Exposure, KeyringStatus, Rehearsal};
 use crate::rotation::seams::Inspection;
@@ -298,6 +299,8 @@ impl Driver {
             let held = self.rings.iter().map(|driven| driven.keyring.to_string());
             return Err(OrderError::Places(held.collect::<Vec<_>>().join(", ")));
         }
+        self.policy_digest = drain::digest_of(&config);
+        self.drainers.tell(Said::Policy(self.policy_digest));
         self.policy = Arc::clone(&config.policy);
         self.adopt(config.terms);
         self.tick();

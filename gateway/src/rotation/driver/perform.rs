@@ -12,6 +12,7 @@ use crate::envelope::{Claim, Suite};
 use crate::fault::Faulty;
 use crate::policy::{Pattern, Rule};
 use crate::rotation::because::Because;
+use crate::rotation::drain::Said;
 use crate::rotation::engine::{Action, Deed, Event, Failure, Member, Verdict};
 use crate::rotation::report::{Kept, KeyringStatus};
 use crate::rotation::seams::Inspection;
@@ -111,6 +112,7 @@ impl Driver {
         let act = statement.map(Statement::act);
         let pending = act.map(|act| self.journal.begin(act, wall)).transpose();
         let pending = pending.map_err(|error| failure(&error))?;
+        self.stop_elsewhere(index, deed);
         let versions = self.record(index).map_or(0, |record| record.versions.len());
         let mut outcome = self.attempt(index, deed, versions);
         if deed.is_urgent() && outcome.as_ref().is_err_and(RotateError::is_full) {
@@ -123,6 +125,7 @@ impl Driver {
                 .finish(pending, concerned.as_ref(), &outcome, wall);
         }
         self.install();
+        self.drainers.tell(Said::Look);
         let outcome = outcome.map_err(|error| failure(&error));
         self.tell(index, deed, because, outcome.as_ref().err());
         outcome

@@ -31,8 +31,9 @@ const FAST: Duration = Duration::from_millis(500);
 /// One that lasted longer than this was too large.
 const SLOW: Duration = Duration::from_secs(10);
 
-/// How many such parts a drain may take: each lasts for half a second at least.
-const DRAIN: u64 = 32;
+/// How many such parts are reserved at a hand-over, until the other process serves and can be asked for more: each lasts for half a second
+/// at least.
+const HAND_OVER: u64 = 4;
 
 /// How much to reserve next: as much as lasts some seconds.
 #[derive(Clone, Copy, Debug)]
@@ -56,7 +57,7 @@ impl Default for Pace {
 impl Pace {
     /// The next part, out of what is left of the limit: a quarter of it at most, so that workers can share the rest; and about a
     /// quarter of the soft threshold, because use is looked at whenever more is asked for.
-    fn next(&mut self, now: Instant, left: Used, soft: Used) -> Used {
+    pub(super) fn next(&mut self, now: Instant, left: Used, soft: Used) -> Used {
         if let Some(last) = self.last {
             let lasted = now.saturating_duration_since(last);
             if lasted < FAST {
@@ -75,7 +76,7 @@ impl Pace {
 }
 
 /// As much of `part` as leaves something for others.
-fn fair(part: Used, left: Used, soft: Used) -> Used {
+pub(super) fn fair(part: Used, left: Used, soft: Used) -> Used {
     let fair = |part: u64, least: u64, left: u64, soft: u64| {
         part.min((left / 4).min(soft / 4).max(least)).min(left)
     };
@@ -135,8 +136,8 @@ impl Driver {
         }
     }
 
-    /// Reserves what the keyrings that are in use may need while connections drain: nothing more can be reserved then.
-    pub(super) fn provide_for_the_drain(&mut self) {
+    /// Reserves what the keyrings that are in use may need until the other process can be asked.
+    pub(super) fn provide_for_the_hand_over(&mut self) {
         let now = self.clock.instant();
         for index in 0..self.rings.len() {
             let Some(pace) = self.rings.get(index).map(|driven| driven.pace) else {
@@ -150,18 +151,18 @@ impl Driver {
                 continue;
             }
             let many = Used {
-                messages: pace.part.messages.saturating_mul(DRAIN),
-                bytes: pace.part.bytes.saturating_mul(DRAIN),
+                messages: pace.part.messages.saturating_mul(HAND_OVER),
+                bytes: pace.part.bytes.saturating_mul(HAND_OVER),
             };
             let part = fair(many, left, self.soft(index));
             if let Err(error) = self.reserve_part(index, number, part) {
-                tracing::warn!(%error, "publishes of connections that drain may have to wait");
+                tracing::warn!(%error, "publishes may have to wait until the other process serves");
             }
         }
     }
 
     /// The active version, and what is left of its limit.
-    fn left(&self, index: usize) -> Option<(u32, Used)> {
+    pub(super) fn left(&self, index: usize) -> Option<(u32, Used)> {
         let (_keyring, ring) = self.ring(index)?;
         let active = ring.active()?;
         let held = self.loaded.get(active.kid)?;
@@ -280,7 +281,7 @@ impl Driver {
     }
 
     /// What starts a rotation.
-    fn soft(&self, index: usize) -> Used {
+    pub(super) fn soft(&self, index: usize) -> Used {
         let terms = self.ring(index).map(|(_keyring, ring)| ring.terms());
         terms.map_or_else(Used::default, |terms| Used {
             messages: terms.rotate.messages,

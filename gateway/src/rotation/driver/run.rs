@@ -10,6 +10,7 @@ use crate::audit::Fact;
 use crate::catalogue::State;
 use crate::keyring::Miss;
 use crate::rotation::because::Because;
+use crate::rotation::drain::DrainLink;
 use crate::rotation::engine::{Event, Order, Ring, Verdict};
 use crate::rotation::report::{Exposure, Kept, KeyringStatus, Overview, Rehearsal};
 use crate::rotation::seams::Inspection;
@@ -32,6 +33,14 @@ pub(super) struct Caller {
     /// Of which keyring, and the version that sealed before.
     asked: (usize, Option<u32>),
     answer: Answer<Result<Rotated, OrderError>>,
+}
+
+/// How a process that drains is told what it has to know.
+pub(in crate::rotation) struct Way {
+    /// Its end.
+    pub(in crate::rotation) link: DrainLink,
+    /// Told when its clients are to be moved at once.
+    pub(in crate::rotation) moved: oneshot::Sender<()>,
 }
 
 /// What operators ask for.
@@ -81,9 +90,10 @@ pub(in crate::rotation) enum Request {
         what: String,
         answer: Answer<Result<(), OrderError>>,
     },
-    /// Let go of the catalogue and the audit log; both are settled when the answer comes.
+    /// Let go of the catalogue and the audit log; both are settled when the answer comes: the ways to those that drain already.
     HandOver {
-        answer: Answer<()>,
+        way: Way,
+        answer: Answer<Vec<DrainLink>>,
     },
     Stop,
 }
@@ -96,15 +106,18 @@ impl Driver {
         mut misses: mpsc::Receiver<Miss>,
     ) -> mpsc::Receiver<Miss> {
         let thirst = std::sync::Arc::clone(&self.thirst);
+        self.drainers.watch();
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 request = requests.recv() => match request {
                     Some(Request::Stop) | None => break,
-                    Some(Request::HandOver { answer }) => {
-                        let follower = self.hand_over();
-                        give(answer, ());
+                    Some(Request::HandOver { way, answer }) => {
+                        self.hear_drainers();
+                        let drainers = self.drainers.links();
+                        let follower = self.hand_over(way, thirst);
+                        give(answer, drainers);
                         return follower.run(requests, misses).await;
                     }
                     Some(request) => self.serve(request),
@@ -114,6 +127,7 @@ impl Driver {
                     self.serve_misses();
                 }
                 () = thirst.notified() => self.quench(),
+                () = self.drainers.ready() => self.hear_drainers(),
                 Some(told) = self.inquiries.next(), if !self.inquiries.is_empty() => self.told(told),
                 _now = ticks.tick() => {
                     self.tick();

@@ -291,6 +291,7 @@ impl<'h> Play<'h> {
         };
         let parts = Parts {
             held: None,
+            drainers: Vec::new(),
             catalogue,
             audit,
             inspector: Box::new(self.bus.clone()),

@@ -38,6 +38,7 @@ impl Bench {
         let catalogue = Catalogue::open_on(home.lock(), Arc::clone(&files), home.kek()).unwrap();
         let parts = Parts {
             held: None,
+            drainers: Vec::new(),
             catalogue,
             audit: Log::open(place(files, home.dir()), signer(), now).unwrap(),
             inspector: Box::new(Nobody),
