@@ -38,7 +38,13 @@ fn kid(agent: &mut Raw, tap: &mut Tap, subject: &str) -> Vec<u8> {
 /// A command that an operator gives, and that succeeds.
 fn order(gateway: &Gateway, word: &str) {
     let config = gateway.config();
-    let words = [word, "--why", "a test", "--config", config.to_str().unwrap()];
+    let words = [
+        word,
+        "--why",
+        "a test",
+        "--config",
+        config.to_str().unwrap(),
+    ];
     let output = keyway_tests::command::keyway(&words);
     assert!(output.status.success(), "{}", output.stderr.escape_ascii());
 }
@@ -124,17 +130,17 @@ fn no_envelope_is_under_a_version_that_was_replaced_before() {
 
 #[test]
 fn drained_connections_have_budget_for_as_long_as_there_is_any() {
-    const LIMIT: u64 = 2000;
+    const LIMIT: u64 = 4000;
     let server = NatsServer::start();
     let tables = format!(
-        "[[keyring]]\nname = \"default\"\nsubjects = \">\"\nrotate = {{ messages = 1500 }}\nlimit = {{ messages = {LIMIT} }}\n{LONG}"
+        "[[keyring]]\nname = \"default\"\nsubjects = \">\"\nrotate = {{ messages = 3000 }}\nlimit = {{ messages = {LIMIT} }}\n{LONG}"
     );
     let mut gateway = gateway(&server, &tables);
     let witness = Witness::open(server.addr());
     let publisher = Steady::start(gateway.addr(), "a", 1000);
     publisher.send(500);
     let mut old = gateway.take_over();
-    publisher.send(4 * LIMIT);
+    publisher.send(2 * LIMIT);
     assert!(old.ended().is_none());
     let count = publisher.finish();
     assert_eq!(old.wait().code(), Some(0));

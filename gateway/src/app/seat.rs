@@ -202,9 +202,7 @@ impl Gateway {
             Some(running) => Some(running.hand_over(link).await),
             None => None,
         };
-        let (drainers, moved) = handed
-            .map(|handed| (handed.drainers, handed.moved))
-            .unzip();
+        let (drainers, moved) = handed.map(|handed| (handed.drainers, handed.moved)).unzip();
         Vacant {
             follower,
             admin,

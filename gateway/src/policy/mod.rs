@@ -290,10 +290,9 @@ impl Policy {
         }
     }
 
-    /// All of it, in words that are those of this build: for comparing, not for reading.
-    #[must_use]
-    pub fn text(&self) -> String {
-        format!("{:?}{:?}{:?}", self.rules, self.api_prefixes, self.inboxes)
+    /// What it knows beside its rules, for comparing with another process's.
+    pub(crate) fn prefixes(&self) -> impl std::fmt::Debug {
+        (&self.api_prefixes, &self.inboxes)
     }
 
     /// Whether both know the same prefixes of JetStream's API.

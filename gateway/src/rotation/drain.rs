@@ -6,6 +6,7 @@
 //!  ◀──────────────────────── granted KID, how much
 //!  ◀────────────────────────────────── stop KID    before the record says that the version does not seal
 //!  ── stopped KID, how much is not used ───────▶   now the record may say it
+//!  ── unused KID, how much ────────────────────▶   what is reserved and not sealed starts no rotation
 //!  ◀────────────────────────────────────── look    it has changed, or has not after all
 //!  ◀───────────────────────── policy, its digest   where that is not the same, clients are moved at once
 //! ```
@@ -42,6 +43,8 @@ pub(super) enum Said {
     Stop(Kid),
     /// Nothing more is sealed under it, and of what was reserved so much was not needed.
     Stopped(Kid, Used),
+    /// So much of what was reserved has not been needed yet.
+    Unused(Kid, Used),
     /// The catalogue has changed: what was stopped is judged by what it says now.
     Look,
     /// The digest of the policy.
@@ -123,6 +126,7 @@ impl Said {
             Self::Granted(kid, used) => (b'g', kid.0, used),
             Self::Stop(kid) => (b's', kid.0, nothing),
             Self::Stopped(kid, used) => (b'd', kid.0, used),
+            Self::Unused(kid, used) => (b'u', kid.0, used),
             Self::Look => (b'l', [0; 8], nothing),
             Self::Policy(digest) => (b'p', digest, nothing),
         };
@@ -148,6 +152,7 @@ impl Said {
             b'g' => Self::Granted(kid, used),
             b's' => Self::Stop(kid),
             b'd' => Self::Stopped(kid, used),
+            b'u' => Self::Unused(kid, used),
             b'l' => Self::Look,
             b'p' => Self::Policy(*name),
             _ => return None,
@@ -155,13 +160,17 @@ impl Said {
     }
 }
 
-/// What two processes must agree on to serve the same clients: what is sealed, who may do what, and what may be sealed and opened.
+/// What two processes must agree on to serve the same clients: what is sealed, who may do what, and what may be sealed and opened. In the
+/// words of a build: another build may find a difference where there is none, and clients are moved for nothing.
 pub(super) fn digest_of(config: &Config) -> [u8; 8] {
-    let mut text = config.policy.text();
-    for terms in &config.terms {
-        text.push_str(&format!("{:?}{:?}", terms.limit, terms.open));
-    }
-    let whole = digest(&SHA256, text.as_bytes());
+    let rules = config.policy.keyrings().iter().zip(&config.terms);
+    let mut all: Vec<_> = rules
+        .map(|(rule, terms)| format!("{rule:?}{:?}{:?}", terms.limit, terms.open))
+        .collect();
+    // A reload keeps the places of keyrings, a start has those of the file.
+    all.sort();
+    all.push(format!("{:?}", config.policy.prefixes()));
+    let whole = digest(&SHA256, all.concat().as_bytes());
     whole.as_ref().first_chunk().copied().unwrap_or_default()
 }
 
@@ -182,6 +191,7 @@ mod tests {
             Said::Granted(kid, used),
             Said::Stop(kid),
             Said::Stopped(kid, used),
+            Said::Unused(kid, used),
             Said::Look,
             Said::Policy(*b"abcdefgh"),
         ];

@@ -109,7 +109,7 @@ async fn last<'w>(
     input: &mut Input<'w>,
 ) -> io::Result<Ended> {
     let until = Instant::now().checked_add(MOST_LAST);
-    let arrived = remainder((worker, session), path, input, (QUIET, until)).await?;
+    let arrived = Box::pin(remainder((worker, session), path, input, (QUIET, until))).await?;
     if let ControlFlow::Break(ended) = arrived {
         return Ok(ended);
     }
@@ -120,7 +120,7 @@ async fn last<'w>(
     session.link.borrow_mut().refusals.ping_last(&mut output);
     socket::flush(&session.server, &mut output, Patience::Server).await?;
     until_told(session).await?;
-    let ended = remainder((worker, session), path, input, (SILENT, None)).await?;
+    let ended = Box::pin(remainder((worker, session), path, input, (SILENT, None))).await?;
     Ok(ended.break_value().unwrap_or(Ended::Stopped))
 }
 

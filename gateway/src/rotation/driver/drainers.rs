@@ -1,5 +1,6 @@
 //! Processes that drain after a take-over: they seal under what this one's catalogue says, out of what it reserves for them.
 
+use std::collections::HashMap;
 use std::io;
 
 use futures_util::future::select_all;
@@ -13,7 +14,7 @@ use crate::rotation::drain::{DrainLink, Said};
 use crate::rotation::engine::{Deed, Event, Supply};
 
 use super::Driver;
-use super::reserve::fair;
+use super::reserve::{LEAST, fair};
 
 /// How long one may say nothing when it is to stop, in seconds. Who does not answer for so long serves nobody, and is ended: what it
 /// would seal when it wakes up would be under a version that no record says anything of.
@@ -31,6 +32,8 @@ struct Drainer {
     watched: Option<UnixStream>,
     /// Whether it has yet to say that it has stopped.
     owes: bool,
+    /// What is reserved for it and not sealed yet, as far as it has said so.
+    unused: HashMap<Kid, Used>,
 }
 
 impl Drainers {
@@ -41,6 +44,7 @@ impl Drainers {
             link,
             watched: None,
             owes: false,
+            unused: HashMap::new(),
         };
         Self(links.map(drainer).collect())
     }
@@ -83,16 +87,12 @@ impl Drainers {
     fn heard(&mut self) -> Vec<(usize, Said)> {
         let mut heard = Vec::new();
         self.0.retain(|drainer| {
-            loop {
-                match drainer.link.hear() {
-                    Ok(said) => heard.push((drainer.name, said)),
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
-                    Err(error) => {
-                        tracing::info!(%error, "a process that drained has ended");
-                        return false;
-                    }
-                }
+            let error = drainer.hear(&mut heard);
+            let stays = error.kind() == io::ErrorKind::WouldBlock;
+            if !stays {
+                tracing::info!(%error, "a process that drained has ended");
             }
+            stays
         });
         heard
     }
@@ -123,6 +123,21 @@ impl Drainers {
     fn has_stopped(&mut self, name: usize) {
         for drainer in self.0.iter_mut().filter(|drainer| drainer.name == name) {
             drainer.owes = false;
+        }
+    }
+
+    /// What is reserved for them and has not been sealed.
+    pub(super) fn unused(&self, kid: Kid) -> Used {
+        let each = self.0.iter().filter_map(|drainer| drainer.unused.get(&kid));
+        each.fold(Used::default(), |sum, unused| sum.plus(*unused))
+    }
+
+    /// So much of a version's budget belongs to this one, and is not sealed.
+    fn note(&mut self, name: usize, kid: Kid, unused: impl FnOnce(Used) -> Used) {
+        let mut named = self.0.iter_mut().filter(|drainer| drainer.name == name);
+        if let Some(drainer) = named.next() {
+            let known = drainer.unused.entry(kid).or_default();
+            *known = unused(*known);
         }
     }
 
@@ -158,6 +173,16 @@ impl Drainers {
 }
 
 impl Drainer {
+    /// Everything that it has said; why there is no more.
+    fn hear(&self, heard: &mut Vec<(usize, Said)>) -> io::Error {
+        loop {
+            match self.link.hear() {
+                Ok(said) => heard.push((self.name, said)),
+                Err(error) => return error,
+            }
+        }
+    }
+
     fn say(&self, said: Said) {
         if let Err(error) = self.link.say(said) {
             tracing::debug!(%error, "a process that drains has ended, or does not listen");
@@ -177,9 +202,11 @@ impl Driver {
         match said {
             Said::More(kid, wish) => {
                 let part = self.lend(kid, wish);
+                self.drainers.note(name, kid, |unused| unused.plus(part));
                 self.drainers.answer(name, Said::Granted(kid, part));
             }
-            Said::Stopped(kid, unused) => self.loaded.returned(kid, unused),
+            Said::Unused(kid, unused) => self.drainers.note(name, kid, |_before| unused),
+            Said::Stopped(kid, unused) => self.returned(name, (kid, unused)),
             Said::Granted(..) | Said::Stop(_) | Said::Look | Said::Policy(_) => {}
         }
     }
@@ -195,21 +222,27 @@ impl Driver {
             if !self.drainers.wait() {
                 self.drainers.kill();
             }
-            for (name, said) in self.drainers.heard() {
-                if matches!(said, Said::Stopped(stopped, _) if stopped == kid) {
-                    self.drainers.has_stopped(name);
-                }
-                later.push((name, said));
+            let heard = self.drainers.heard();
+            let has = |said: &Said| matches!(said, Said::Stopped(stopped, _) if *stopped == kid);
+            for (name, _said) in heard.iter().filter(|(_name, said)| has(said)) {
+                self.drainers.has_stopped(*name);
             }
+            later.extend(heard);
         }
         for (name, said) in later {
             if let Said::Stopped(stopped, unused) = said {
-                self.loaded.returned(stopped, unused);
+                self.returned(name, (stopped, unused));
             } else if let Said::More(wanted, _) = said {
                 // It is asked for again once the record says what seals.
-                self.drainers.answer(name, Said::Granted(wanted, Used::default()));
+                self.drainers
+                    .answer(name, Said::Granted(wanted, Used::default()));
             }
         }
+    }
+
+    fn returned(&mut self, name: usize, (kid, unused): (Kid, Used)) {
+        self.drainers.note(name, kid, |_before| Used::default());
+        self.loaded.returned(kid, unused);
     }
 
     /// The version under which a deed has nothing more sealed.
@@ -218,7 +251,16 @@ impl Driver {
         let version = match deed {
             Deed::Activate(_) => record.active(),
             Deed::Compromise(number) | Deed::Suspend(number) => record.version(*number),
-            _ => None,
+            Deed::Generate
+            | Deed::Admit(_)
+            | Deed::Distribute(_)
+            | Deed::Challenge(..)
+            | Deed::Discard(_)
+            | Deed::Archive(_)
+            | Deed::Inspect(_)
+            | Deed::Propose(..)
+            | Deed::Destroy(_)
+            | Deed::Restore(..) => None,
         };
         let version = version.filter(|version| version.state == State::Active);
         version.map(|version| version.kid)
@@ -228,13 +270,17 @@ impl Driver {
     fn lend(&mut self, kid: Kid, wish: Used) -> Used {
         let active = |index: &usize| self.ring(*index)?.1.active().map(|life| life.kid);
         let index = (0..self.rings.len()).find(|index| active(index) == Some(kid));
-        let Some((index, (number, left))) = index.and_then(|index| Some((index, self.left(index)?)))
+        let Some((index, (number, left))) =
+            index.and_then(|index| Some((index, self.left(index)?)))
         else {
             return Used::default();
         };
         let part = fair(wish, left, self.soft(index));
         if part.messages == 0 || part.bytes == 0 {
-            self.spent(index);
+            let left = self.drainers.unused(kid);
+            if left.messages < LEAST.messages || left.bytes < LEAST.bytes {
+                self.spent(index);
+            }
             return Used::default();
         }
         match self.reserve_for_another(index, number, part) {

@@ -66,6 +66,8 @@ struct Asked {
     pace: Pace,
     /// When, as long as there is no answer.
     since: Option<Instant>,
+    /// What was last said to be unused.
+    reported: Option<Used>,
 }
 
 impl Driver {
@@ -74,7 +76,9 @@ impl Driver {
         self.provide_for_the_hand_over();
         self.say(Fact::GatewayHandedOver);
         let watched = way.link.watch();
-        let watched = watched.inspect_err(|error| tracing::error!(%error, "the process that takes over cannot be heard"));
+        let watched = watched.inspect_err(
+            |error| tracing::error!(%error, "the process that takes over cannot be heard"),
+        );
         Follower {
             view: self.catalogue.release(),
             loaded: self.loaded,
@@ -127,6 +131,7 @@ impl Follower {
                 _now = ticks.tick() => {
                     self.look();
                     self.ask();
+                    self.report();
                     self.serve_misses();
                 }
             }
@@ -151,7 +156,7 @@ impl Follower {
             Said::Policy(digest) if digest != self.policy_digest => {
                 self.move_clients("the configuration has changed");
             }
-            Said::Policy(_) | Said::More(..) | Said::Stopped(..) => {}
+            Said::Policy(_) | Said::More(..) | Said::Stopped(..) | Said::Unused(..) => {}
         }
     }
 
@@ -169,14 +174,30 @@ impl Follower {
         }
     }
 
-    /// What was reserved for this process and is not needed, but for what was given back before.
+    /// What is reserved for this process and not sealed, but for what was given back before.
+    fn unused(&self, kid: Kid) -> Used {
+        let returned = self.returned.get(&kid).copied().unwrap_or_default();
+        let held = self.loaded.get(kid);
+        let unused = held.map(|held| held.version.budget.reserved().minus(held.used()));
+        unused.unwrap_or_default().minus(returned)
+    }
+
     fn give_back(&mut self, kid: Kid) -> Used {
-        let Some(held) = self.loaded.get(kid) else {
-            return Used::default();
-        };
-        let unused = held.version.budget.reserved().minus(held.used());
-        let before = self.returned.insert(kid, unused);
-        unused.minus(before.unwrap_or_default())
+        let unused = self.unused(kid);
+        let returned = self.returned.entry(kid).or_default();
+        *returned = returned.plus(unused);
+        unused
+    }
+
+    /// Says what has not been needed yet, where that has changed.
+    fn report(&mut self) {
+        for kid in self.loaded.sealing(&self.view) {
+            let unused = self.unused(kid);
+            let asked = self.asked.entry(kid).or_default();
+            if asked.reported.replace(unused) != Some(unused) {
+                self.say(Said::Unused(kid, unused));
+            }
+        }
     }
 
     /// Asks for more of the budgets of which lanes have little left.

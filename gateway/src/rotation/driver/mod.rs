@@ -46,10 +46,10 @@ use crate::keyring::{Keys, Miss};
 use crate::metrics::{self, Throttle};
 use crate::policy::{KeyringName, Policy};
 
+use super::drain::{self, DrainLink, Said};
 use super::engine::{self, Action, Asked, Event, Life, Member, Now, Order, Ring};
 use super::seams::{Fleet, Inspector, News};
 use super::terms::{Doubtful, Terms};
-use super::drain::{self, DrainLink, Said};
 use super::{Config, Held, StartError, User};
 
 use drainers::Drainers;

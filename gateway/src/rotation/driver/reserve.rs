@@ -16,7 +16,7 @@ const FIRST: Used = Used {
     bytes: 64 << 20,
 };
 /// The least, so that a disk is not written for a handful of messages.
-const LEAST: Used = Used {
+pub(super) const LEAST: Used = Used {
     messages: 1 << 12,
     bytes: 4 << 20,
 };
@@ -94,7 +94,7 @@ impl Driver {
         let held = self.loaded.get(active.kid)?;
         Some(Event::Usage {
             number: active.number,
-            used: held.used(),
+            used: held.used().minus(self.drainers.unused(active.kid)),
             failed_opens: held.version.usage.failed_opens(),
             supply: supply(&held.version.budget, used(ring.terms().limit)),
         })
