@@ -2,14 +2,16 @@
 //! envelope is under the version that the catalogue calls active, whichever process sealed it.
 #![expect(
     clippy::unwrap_used,
-    reason = "a test stops at the first thing that is not as expected"
+    clippy::arithmetic_side_effects,
+    clippy::print_stdout,
+    reason = "a test stops at the first thing that is not as expected, and a measurement prints its row"
 )]
 
 use keyway_tests::gateway::Settings;
 use keyway_tests::load::{self, Publishers};
 use keyway_tests::steady::{Steady, Witness, lost};
 use keyway_tests::{Gateway, NatsServer, Raw, Tap};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A drain that is over soon.
 const SHORT: &str = "[shutdown]\ngrace = \"300ms\"\nspread = \"100ms\"";
@@ -36,16 +38,10 @@ fn kid(agent: &mut Raw, tap: &mut Tap, subject: &str) -> Vec<u8> {
 }
 
 /// A command that an operator gives, and that succeeds.
-fn order(gateway: &Gateway, word: &str) {
+fn order(gateway: &Gateway, words: &[&str]) {
     let config = gateway.config();
-    let words = [
-        word,
-        "--why",
-        "a test",
-        "--config",
-        config.to_str().unwrap(),
-    ];
-    let output = keyway_tests::command::keyway(&words);
+    let rest = ["--why", "a test", "--config", config.to_str().unwrap()];
+    let output = keyway_tests::command::keyway(&[words, &rest].concat());
     assert!(output.status.success(), "{}", output.stderr.escape_ascii());
 }
 
@@ -97,7 +93,7 @@ fn drained_connections_seal_under_what_is_active_at_every_moment() {
     let second = kid(&mut before, &mut tap, "a.3");
     assert_ne!(second, first);
     assert_eq!(kid(&mut after, &mut tap, "a.4"), second);
-    order(&gateway, "revoke");
+    order(&gateway, &["revoke"]);
     let third = kid(&mut before, &mut tap, "a.5");
     assert!(third != second && third != first);
     assert_eq!(kid(&mut after, &mut tap, "a.6"), third);
@@ -160,7 +156,7 @@ fn another_configuration_moves_those_that_are_served_under_the_one_before() {
     let mut before = agent(&gateway);
     let mut old = gateway.take_over();
     // The same for both processes: nobody is moved.
-    order(&gateway, "rotate");
+    order(&gateway, &["rotate"]);
     before.flush();
     assert!(old.ended().is_none());
     let text = std::fs::read_to_string(gateway.config()).unwrap();
@@ -217,4 +213,74 @@ fn process_that_does_not_say_that_it_has_stopped_is_ended() {
     gateway.rotate("default");
     assert_eq!(old.wait().code(), None, "it was killed");
     drop(before);
+}
+
+/// What `make upgrade` runs.
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    /// Messages in a second, all publishers together.
+    rate: u64,
+    /// How many are sent before the take-over.
+    before: u64,
+    /// Whether a stream stores them.
+    bus: Bus,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Bus {
+    Core,
+    Stream,
+}
+
+#[test]
+#[ignore = "a minute and more under full load: `make upgrade`"]
+fn nothing_is_lost_at_any_rate_with_key_events_under_way() {
+    for rate in [1000, 5000, 50_000] {
+        for before in [rate / 10, rate * 3] {
+            for bus in [Bus::Core, Bus::Stream] {
+                run(Case { rate, before, bus });
+            }
+        }
+    }
+}
+
+/// Two publishers; a take-over, and while the old process drains a rotation, a revocation and a destruction.
+fn run(case: Case) {
+    const NAMES: [&str; 2] = ["a", "b"];
+    let server = NatsServer::jetstream();
+    let mut gateway = gateway(&server, "[shutdown]\ngrace = \"3s\"\nspread = \"1s\"");
+    if let Bus::Stream = case.bus {
+        load::keep(&gateway.url(), "steady", "steady.>");
+    }
+    let witness = Witness::open(server.addr());
+    let each = case.rate / 2;
+    let publishers = NAMES.map(|name| Steady::start(gateway.addr(), name, each));
+    publishers[0].send(case.before / 2);
+    let begun = std::time::Instant::now();
+    let mut old = gateway.take_over();
+    gateway.rotate("default");
+    order(&gateway, &["revoke", "default"]);
+    order(&gateway, &["destroy", "default", "1", "--force"]);
+    assert_eq!(old.wait().code(), Some(0), "{case:?}");
+    let took = begun.elapsed();
+    assert!(!old.whole_log().contains("have not ended"), "{case:?}");
+    publishers[0].send(each);
+    let counts = publishers.map(Steady::finish);
+    let seen = witness.finish();
+    let lost: usize = NAMES
+        .iter()
+        .zip(counts)
+        .map(|(name, count)| lost(&seen, name, count))
+        .sum();
+    let sent: u64 = counts.iter().sum();
+    let kids: BTreeSet<_> = seen.iter().map(|seen| &seen.kid).collect();
+    println!(
+        "{case:?}: sent {sent}, lost {lost}, versions {}, {} ms from the take-over to the end of the old process",
+        kids.len(),
+        took.as_millis()
+    );
+    assert_eq!(lost, 0, "{case:?}");
+    if let Bus::Stream = case.bus {
+        assert_eq!(load::subjects(&gateway.url(), "steady"), sent, "{case:?}");
+    }
 }
