@@ -33,28 +33,7 @@ impl Steady {
     pub fn start(addr: SocketAddr, name: &'static str, rate: u64) -> Self {
         let (over, sent) = <(Arc<AtomicBool>, Arc<AtomicU64>)>::default();
         let (until, count) = (Arc::clone(&over), Arc::clone(&sent));
-        let thread = std::thread::spawn(move || {
-            let begun = Instant::now();
-            let mut connection = Connection::open(addr);
-            let mut next = 0;
-            while !until.load(Ordering::Acquire) {
-                let due = u64::try_from(begun.elapsed().as_millis()).unwrap() * rate / 1000;
-                let mut bytes = Vec::new();
-                for number in next..due {
-                    let line = format!("PUB steady.{name}.{number} 5\r\nhello\r\n");
-                    bytes.extend(line.as_bytes());
-                }
-                if connection.ended.load(Ordering::Acquire) {
-                    connection = Connection::open(addr);
-                }
-                if connection.socket.write_all(&bytes).is_ok() {
-                    next = due;
-                    count.store(next, Ordering::Release);
-                }
-                std::thread::park_timeout(BEAT);
-            }
-            connection.finish();
-        });
+        let thread = std::thread::spawn(move || publish(addr, (name, rate), (&until, &count)));
         Self { over, sent, thread }
     }
 
@@ -73,6 +52,26 @@ impl Steady {
         self.thread.join().unwrap();
         self.sent.load(Ordering::Acquire)
     }
+}
+
+fn publish(addr: SocketAddr, (name, rate): (&str, u64), (over, sent): (&AtomicBool, &AtomicU64)) {
+    let begun = Instant::now();
+    let mut connection = Connection::open(addr);
+    let mut next = 0;
+    while !over.load(Ordering::Acquire) {
+        let due = u64::try_from(begun.elapsed().as_millis()).unwrap() * rate / 1000;
+        let lines = (next..due).map(|number| format!("PUB steady.{name}.{number} 5\r\nhello\r\n"));
+        let bytes: String = lines.collect();
+        if connection.ended.load(Ordering::Acquire) {
+            connection = Connection::open(addr);
+        }
+        if connection.socket.write_all(bytes.as_bytes()).is_ok() {
+            next = due;
+            sent.store(next, Ordering::Release);
+        }
+        std::thread::park_timeout(BEAT);
+    }
+    connection.finish();
 }
 
 impl Connection {
@@ -126,30 +125,8 @@ impl Witness {
         raw.send(b"SUB steady.> 1\r\n");
         raw.flush();
         let socket = raw.into_socket();
-        let mut reads = socket.try_clone().unwrap();
-        let thread = std::thread::spawn(move || {
-            let (mut seen, mut bytes) = (Vec::new(), Vec::new());
-            let mut chunk = vec![0; 1 << 16];
-            loop {
-                let count = reads.read(&mut chunk).unwrap();
-                assert!(count != 0, "the server turned the witness away");
-                bytes.extend_from_slice(&chunk[..count]);
-                let at = SystemTime::now();
-                let (frames, rest) = frame::cut(&bytes);
-                bytes = rest.to_vec();
-                for frame in frames {
-                    match frame.verb() {
-                        "PONG" => return seen,
-                        "MSG" | "HMSG" => seen.push(Seen {
-                            subject: frame.subject().to_owned(),
-                            kid: frame.kid(),
-                            at,
-                        }),
-                        _ => {}
-                    }
-                }
-            }
-        });
+        let reads = socket.try_clone().unwrap();
+        let thread = std::thread::spawn(move || watch(reads));
         Self { socket, thread }
     }
 
@@ -157,6 +134,29 @@ impl Witness {
     pub fn finish(mut self) -> Vec<Seen> {
         self.socket.write_all(b"PING\r\n").unwrap();
         self.thread.join().unwrap()
+    }
+}
+
+/// Everything up to the next `PONG`.
+fn watch(mut reads: TcpStream) -> Vec<Seen> {
+    let (mut seen, mut bytes) = (Vec::new(), Vec::new());
+    let mut chunk = vec![0; 1 << 16];
+    loop {
+        let count = reads.read(&mut chunk).unwrap();
+        assert!(count != 0, "the server turned the witness away");
+        bytes.extend_from_slice(&chunk[..count]);
+        let at = SystemTime::now();
+        let (frames, rest) = frame::cut(&bytes);
+        bytes = rest.to_vec();
+        let messages = frames.iter().filter(|frame| frame.has_body());
+        seen.extend(messages.map(|frame| Seen {
+            subject: frame.subject().to_owned(),
+            kid: frame.kid(),
+            at,
+        }));
+        if frames.iter().any(|frame| frame.verb() == "PONG") {
+            return seen;
+        }
     }
 }
 
