@@ -15,7 +15,7 @@ use crate::dataplane::identity::Barred;
 use crate::dataplane::link::Link;
 use crate::dataplane::pool::BATCH_OUTPUT;
 use crate::dataplane::refusals::Pong;
-use crate::dataplane::replies::{Asked, Class};
+use crate::dataplane::replies::{Asked, Class, FROM_STREAM};
 use crate::dataplane::route_cache::RouteCache;
 use crate::dataplane::streak::Streak;
 use crate::dataplane::worker::Worker;
@@ -192,6 +192,7 @@ impl<'s> DeliverPath<'s> {
         out: &mut Buffer,
     ) -> Result<(), Kid> {
         let fate = self.fate(snapshot, message);
+        self.count_unsealed(fate, message);
         self.watch.lap(Stage::Parse, &self.worker.shared.clock);
         match fate {
             Fate::Pass => {
@@ -208,6 +209,7 @@ impl<'s> DeliverPath<'s> {
             Fate::OpenStored => self.open_stored(snapshot, message, out)?,
             Fate::NarrowConfig => self.narrow_config(snapshot, message, out),
             Fate::NarrowSize => self.narrow_size(snapshot, message, out),
+            Fate::NarrowPending => self.narrow_pending(snapshot, message, out),
             Fate::Withhold(keyring, cause) => {
                 self.withhold(snapshot, (keyring, cause), message, out);
             }
@@ -238,6 +240,16 @@ impl<'s> DeliverPath<'s> {
             now: self.now,
         };
         judge.fate(look, message)
+    }
+
+    /// What a stream delivers without an envelope takes less of a pull than it was granted.
+    fn count_unsealed(&self, fate: Fate, message: &Message<'_>) {
+        let is_unsealed = matches!(fate, Fate::Pass | Fate::Accept(_) | Fate::NarrowSize);
+        let is_stored = |reply: &[u8]| reply.starts_with(FROM_STREAM);
+        if is_unsealed && message.reply.is_some_and(is_stored) {
+            let replies = &mut self.link.borrow_mut().replies;
+            replies.delivered_unsealed(message.sid, self.now);
+        }
     }
 
     /// Opens into `out`; on failure `out` is as it was.

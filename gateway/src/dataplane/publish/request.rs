@@ -8,9 +8,9 @@ use std::borrow::Cow;
 use crate::dataplane::replies::{Asked, Class, Delivers, FROM_STREAM};
 use crate::envelope::OVERHEAD;
 use crate::policy::Policy;
-use crate::wire::Buffer;
 use crate::wire::jetstream::{self, Place, Request};
 use crate::wire::subject::is_literal;
+use crate::wire::{Buffer, Publish};
 
 /// The answer to whoever asks for a stream of counters on a subject that is sealed. The error is `JSMessageIncrDisabledErr` of the server.
 pub(super) const COUNTERS_REFUSED: &[u8] = br#"{"type":"io.nats.jetstream.api.v1.stream_create_response","error":{"code":400,"err_code":10168,"description":"keyway: counters cannot be sealed: take their subjects out of the keyring"}}"#;
@@ -75,6 +75,35 @@ pub(super) fn deliveries(
         }),
         _ => {}
     }
+}
+
+/// The body of a pull, if a publish to JetStream is one: of a request to the API, or of an acknowledgement.
+pub(super) fn pull<'a>(request: Option<&[u8]>, publish: &Publish<'a>) -> Option<&'a [u8]> {
+    match request.map(Request::of) {
+        Some(Request::Next) => Some(publish.payload),
+        Some(_) => None,
+        None => {
+            let asks = publish.subject.starts_with(FROM_STREAM) && publish.reply.is_some();
+            let pull = jetstream::next(publish.payload).filter(|_| asks);
+            pull.filter(|pull| jetstream::is_clear(Request::Next, pull))
+        }
+    }
+}
+
+/// Makes room for envelopes in an acknowledgement that pulls. `false`: nothing to change, `out` is untouched.
+pub(super) fn edit_next(policy: &Policy, publish: &Publish<'_>, out: &mut Buffer) -> bool {
+    let pull = pull(None, publish).filter(|_| policy.protects_anything());
+    let Some(pull) = pull else {
+        return false;
+    };
+    let before = publish.payload.len().saturating_sub(pull.len());
+    let start = out.len();
+    out.put(publish.payload.get(..before).unwrap_or_default());
+    let widened = jetstream::widen_max_bytes(pull, OVERHEAD, out);
+    if !widened {
+        out.truncate(start);
+    }
+    widened
 }
 
 /// Where a backup is to be written.
