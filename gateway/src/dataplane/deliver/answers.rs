@@ -6,6 +6,7 @@ use crate::envelope::{Kid, OVERHEAD};
 use crate::keyring::Snapshot;
 use crate::metrics::Direction;
 use crate::wire::header::Number;
+use crate::wire::jetstream::Holds;
 use crate::wire::write::Decimal;
 use crate::wire::{Buffer, Message, jetstream, write};
 
@@ -77,7 +78,7 @@ impl DeliverPath<'_> {
     ) {
         let policy = snapshot.policy();
         let mut answer = Buffer::new();
-        let sealed = |subject: &[u8]| policy.seals_every(subject);
+        let sealed = |what: Holds<'_>| meaning::holds_sealed(policy, what);
         if jetstream::narrow_max_msg_size(message.payload, OVERHEAD, sealed, &mut answer) {
             replace(message, answer.filled(), out);
         } else {

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use crate::dataplane::meaning::holds_sealed;
 use crate::dataplane::replies::{Asked, Class, Delivers, FROM_STREAM};
 use crate::envelope::OVERHEAD;
 use crate::policy::Policy;
@@ -35,12 +36,10 @@ pub(super) fn of_jetstream(request: &[u8], body: &[u8], name: impl Fn(&[u8]) -> 
         }
         Request::MessageGet => stored(Class::Message, named.as_deref()),
         Request::Next => Asked::of(Class::Pull),
-        Request::StreamConfig | Request::StreamInfo | Request::StreamList => {
+        Request::StreamConfig | Request::StreamInfo | Request::StreamList | Request::Snapshot => {
             Asked::of(Class::Config)
         }
-        Request::Snapshot | Request::Restore | Request::ConsumerConfig | Request::Other => {
-            Asked::of(Class::Api)
-        }
+        Request::Restore | Request::ConsumerConfig | Request::Other => Asked::of(Class::Api),
     }
 }
 
@@ -49,6 +48,9 @@ pub(super) fn of_system(subject: &[u8]) -> Asked {
     Asked::of(if subject.starts_with(FROM_STREAM) {
         // `+NXT` is a pull.
         Class::Pull
+    } else if subject.starts_with(b"$JS.SNAPSHOT.RESTORE.") {
+        // A piece of a backup; the answer to the last has the stream that is restored.
+        Class::Config
     } else if subject.starts_with(b"$SRV.") {
         Class::Services
     } else {
@@ -140,17 +142,16 @@ pub(super) fn edit(policy: &Policy, request: &[u8], body: &[u8], out: &mut Buffe
     match Request::of(request) {
         Request::Next => jetstream::widen_max_bytes(body, OVERHEAD, out),
         Request::DirectGet { .. } => jetstream::direct_get(body, OVERHEAD, out).changed,
-        Request::StreamConfig => jetstream::widen_max_msg_size(
-            body,
-            OVERHEAD,
-            |subject| policy.seals_every(subject),
-            out,
-        ),
+        Request::StreamConfig => {
+            jetstream::widen_max_msg_size(body, OVERHEAD, |what| holds_sealed(policy, what), out)
+        }
+        Request::Restore => {
+            jetstream::widen_restored(body, OVERHEAD, |what| holds_sealed(policy, what), out)
+        }
         Request::MessageGet
         | Request::StreamInfo
         | Request::StreamList
         | Request::Snapshot
-        | Request::Restore
         | Request::ConsumerConfig
         | Request::Other => false,
     }

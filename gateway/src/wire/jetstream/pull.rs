@@ -14,7 +14,7 @@ use super::integer;
 
 /// What the server counts at least for a message: a subject of one byte and the shortest reply that acknowledges. More
 /// messages than `max_bytes` has room for are never sent, whatever the batch: clients that mean "any number" ask for a million.
-const SHORTEST: i64 = 40;
+const SHORTEST: u64 = 40;
 
 /// How many messages a `multi_last` without `batch` yields at most.
 const MULTI_LAST: i64 = 1024;
@@ -31,14 +31,14 @@ pub fn widen_max_bytes(body: &[u8], overhead: usize, out: &mut Buffer) -> bool {
     write(body, asked.wider(overhead), None, out)
 }
 
-/// A pull that asks for more messages than its `max_bytes` has room for: what its statuses say is not enough to tell how much of what
-/// it was granted for envelopes is left.
+/// A pull that asks for more messages than its `max_bytes` has room for, or does not say for how many: what its statuses say is not
+/// enough to tell how much of what it was granted for envelopes is left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grant {
-    /// The messages that it asks for.
-    batch: NonZeroU64,
+    /// The messages that it asks for; 0, one of them, where it does not say.
+    batch: u64,
     /// The bytes that it asks for.
-    max_bytes: u64,
+    max_bytes: NonZeroU64,
 }
 
 /// What the status of a pull says is left of it.
@@ -55,10 +55,10 @@ pub struct Pending {
 pub fn bounded(body: &[u8]) -> Option<Option<Grant>> {
     let asked = Asked::read(body).ok()?;
     let span = asked.max_bytes.filter(|span| span.max_bytes > 0)?;
-    let batch = asked.batch().unsigned_abs();
-    let max_bytes = span.max_bytes.unsigned_abs();
-    let batch = NonZeroU64::new(batch).filter(|_| asked.batch() > room(span.max_bytes));
-    Some(batch.map(|batch| Grant { batch, max_bytes }))
+    let batch = u64::try_from(asked.batch).unwrap_or_default();
+    let max_bytes = NonZeroU64::new(span.max_bytes.unsigned_abs())?;
+    let tells = (1..=room(max_bytes.get())).contains(&batch);
+    Some((!tells).then_some(Grant { batch, max_bytes }))
 }
 
 impl Grant {
@@ -66,11 +66,13 @@ impl Grant {
     /// pull.
     #[must_use]
     pub fn room_left(self, overhead: u64, left: Pending) -> Option<u64> {
-        let room = room(i64::try_from(self.max_bytes).ok()?).unsigned_abs();
-        let granted = self.max_bytes.checked_add(room.checked_mul(overhead)?)?;
-        let sent = self.batch.get().checked_sub(left.messages)?;
+        let room = self.batch.max(1).min(room(self.max_bytes.get()));
+        let granted = room
+            .checked_mul(overhead)?
+            .checked_add(self.max_bytes.get())?;
+        let sent = self.batch.checked_sub(left.messages)?;
         let taken = granted.checked_sub(left.bytes)?;
-        let least = sent.saturating_mul(SHORTEST.unsigned_abs());
+        let least = sent.saturating_mul(SHORTEST);
         let is_of_it = taken >= least && (sent > 0 || taken == 0);
         is_of_it.then_some(room.saturating_sub(sent))
     }
@@ -168,7 +170,9 @@ impl Asked {
     fn wider(&self, overhead: usize) -> Option<(Span, i64)> {
         let span = self.max_bytes.filter(|span| span.max_bytes > 0)?;
         let overhead = i64::try_from(overhead).unwrap_or(i64::MAX);
-        let more = overhead.saturating_mul(self.batch().min(room(span.max_bytes)));
+        let room = room(span.max_bytes.unsigned_abs());
+        let room = i64::try_from(room).unwrap_or(i64::MAX);
+        let more = overhead.saturating_mul(self.batch().min(room));
         let wider = span.max_bytes.saturating_add(more);
         (wider != span.max_bytes).then_some((span, wider))
     }
@@ -184,6 +188,6 @@ impl Asked {
 }
 
 /// How many messages `max_bytes` has room for at most.
-const fn room(max_bytes: i64) -> i64 {
+const fn room(max_bytes: u64) -> u64 {
     (max_bytes / SHORTEST).saturating_add(1)
 }
