@@ -316,6 +316,52 @@ async fn stream_that_renames_needs_an_alias_and_gets_its_words() {
     assert_eq!(deployment.found("problem", &[]), []);
 }
 
+#[tokio::test]
+async fn chain_of_sources_is_followed_to_where_it_was_published() {
+    let keyring = "[[keyring]]\nname = \"k\"\nsubjects = [\"a.>\", \"b.>\", \"c.>\"]\n";
+    let deployment = Deployment::new(HEALTHY, keyring);
+    let mut asker = Raw::greeted(
+        deployment.server.addr(),
+        "\"user\":\"keyway\",\"pass\":\"0ther\"",
+    );
+    asker.subscribe("_INBOX.>");
+    let source = |name: &str, src: &str, dest: &str| {
+        format!(
+            "[{{\"name\":\"{name}\",\"subject_transforms\":[{{\"src\":\"{src}\",\"dest\":\"{dest}\"}}]}}]"
+        )
+    };
+    for (name, more) in [
+        ("A", "\"subjects\":[\"a.>\"]".to_owned()),
+        ("B", format!("\"sources\":{}", source("A", "a.>", "b.>"))),
+        ("C", format!("\"sources\":{}", source("B", "b.>", "c.>"))),
+    ] {
+        let reply = format!("_INBOX.{name}");
+        let body = format!("{{\"name\":\"{name}\",{more}}}");
+        asker.request(
+            &format!("$JS.API.STREAM.CREATE.{name}"),
+            &reply,
+            body.as_bytes(),
+        );
+        let made = asker.message(&reply);
+        assert!(!text(made.payload()).contains("\"error\""), "{made:?}");
+    }
+    let said = deployment.doctor(&[]);
+    let shown = text(&said.stdout).to_owned();
+    assert_eq!(code(&said), 4, "{shown}");
+    assert!(
+        shown.contains("stream C (copied from A, then B) renames `a.>` to `c.>`"),
+        "{shown}"
+    );
+    let aliases = ["b", "c"].map(|to| format!("{{ from = \"a.>\", to = \"{to}.>\" }}"));
+    for alias in &aliases {
+        assert!(shown.contains(alias), "{shown}");
+    }
+    let file = deployment.gateway.config();
+    let told = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, format!("{told}aliases = [{}]\n", aliases.join(", "))).unwrap();
+    assert_eq!(deployment.found("problem", &[]), []);
+}
+
 #[test]
 fn probe_finds_what_the_account_maps_and_publishes_nothing_unasked() {
     let mapped = format!("{HEALTHY}mappings: {{ \"orders.*\": \"eu.orders.$1\" }}\n");
