@@ -56,6 +56,8 @@ pub struct Shared {
     pub(super) unbelieved: Throttle,
     /// Of servers that take no proxy's signature.
     pub(super) unsigned: Throttle,
+    /// Of servers that do not greet as such.
+    pub(super) strange: Throttle,
     /// Of peers that kept memory while others waited for it.
     pub(super) shed: Throttle,
 }
@@ -226,6 +228,7 @@ impl Shared {
             others: OnceLock::new(),
             unbelieved: Throttle::new(),
             unsigned: Throttle::new(),
+            strange: Throttle::new(),
             shed: Throttle::new(),
         }
     }
@@ -236,16 +239,7 @@ impl Shared {
     #[must_use]
     pub fn with(self, tls: Tls) -> Self {
         let secure = Secure::new(tls);
-        let servers = if secure.reaches_servers() {
-            self.servers.secured()
-        } else {
-            self.servers
-        };
-        Self {
-            secure,
-            servers,
-            ..self
-        }
+        Self { secure, ..self }
     }
 }
 

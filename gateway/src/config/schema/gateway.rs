@@ -213,7 +213,7 @@ pub(super) const KEYS: &[Key] = &[
         unit: "duration, from 1 ms to 1 min",
         default: Value("\"2s\""),
         example: "dial-timeout = \"2s\"",
-        effect: "How long connecting to one server may take before the next is tried.",
+        effect: "How long connecting to one server may take before the next is tried, and how long it may take then to greet. Who listens and does not greet as a NATS server is passed over; the log names it, and `/readyz` says 503 where no other is left.",
     },
     Key {
         path: "limits.handshake-timeout",
@@ -221,7 +221,7 @@ pub(super) const KEYS: &[Key] = &[
         unit: "duration, from 1 ms to 1 min",
         default: Value("\"2s\""),
         example: "handshake-timeout = \"5s\"",
-        effect: "How long a client may take for the PROXY header of a load balancer, and how long a TLS handshake may take, with a client and with a server.",
+        effect: "How long a client may take for the PROXY header of a load balancer, and how long a TLS handshake may take, with a client and with a server. Where `timeout` in nats-server's `tls` block was raised for slow clients, raise this, too: the gateway ends their handshakes at this one.",
     },
     Key {
         path: "limits.workers",
