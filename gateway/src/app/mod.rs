@@ -37,9 +37,9 @@ use crate::tls;
 
 use seat::{Held, Seat};
 
-pub use audit::{AuditError, audit_directory, audit_verifier};
+pub use audit::{AuditError, audit_directory, audit_verifier, has_audit_log};
 pub use examine::{Doubt, Wrong, examine};
-pub use handover::{Claim, ClaimError, claim};
+pub use handover::{Claim, ClaimError, claim, is_served};
 pub use offline::offline;
 pub use reload::{Origin, Read, Reloader, warn_of};
 pub use seat::{Attended, Due};
@@ -110,7 +110,7 @@ pub enum StartError {
     /// Operators could not be served.
     #[error(transparent)]
     Admin(#[from] admin::StartError),
-    /// There is no state directory, or the addresses could not be written down in it for others to find.
+    /// There is no state directory.
     #[error(transparent)]
     Ports(#[from] disk::Error),
 }
@@ -305,7 +305,7 @@ impl Gateway {
     pub async fn stop(self, hurry: impl Future<Output = ()>) -> Stopped {
         self.premises.health.draining();
         if let Seat::Held(held) = &self.seat {
-            held.ports.remove();
+            held.ports.iter().for_each(disk::Own::remove);
         }
         self.upkeep.iter().for_each(JoinHandle::abort);
         let stopped = self.dataplane.stop(self.succession, hurry).await;

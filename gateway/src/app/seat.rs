@@ -40,7 +40,7 @@ pub(super) struct Held {
     pub(super) rotation: Option<(Rotation, rotation::Running)>,
     door: Option<Door>,
     /// Where others find the addresses.
-    pub(super) ports: Own,
+    pub(super) ports: Option<Own>,
     reporter: JoinHandle<()>,
 }
 
@@ -175,7 +175,7 @@ impl Gateway {
             Some(admin) => admin.hand_over().await,
             None => None,
         };
-        held.ports.remove();
+        held.ports.iter().for_each(Own::remove);
         if let Some(reloader) = &self.premises.reloader {
             reloader.attach(None);
         }
@@ -278,7 +278,10 @@ impl Gateway {
         let door = Door::open(&checked.state)
             .inspect_err(|error| tracing::warn!(%error, "no other process can take over: the hand-over socket cannot be made"))
             .ok();
-        let ports = ports::write(&checked.state, self.dataplane.addrs(), admin.addr())?;
+        let ports = ports::write(&checked.state, self.dataplane.addrs(), admin.addr());
+        let ports = ports
+            .inspect_err(|error| tracing::error!(%error, "the addresses are not written down for others; clients are served all the same"))
+            .ok();
         Ok(Held {
             admin: Some(admin),
             rotation,

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::admin::api;
@@ -207,7 +208,8 @@ fn tail(args: &AuditTail, out: &mut Output) -> Result<(), Failure> {
 
 fn print(lines: &[Line], out: &mut Output) -> Result<(), Failure> {
     let head = [
-        "TIME", "WHO", "ACTION", "TRIGGER", "KEYRING", "VERSION", "OUTCOME", "WHY",
+        "BEGUN", "ENDED", "WHO", "ACTION", "TRIGGER", "KEYRING", "VERSION", "SCOPE", "OUTCOME",
+        "WHY",
     ];
     let head = head.map(str::to_owned).to_vec();
     let rows = lines.iter().map(row);
@@ -243,30 +245,41 @@ fn is_wanted(line: &Line, args: &AuditShow, finished: &mut BTreeSet<EventId>) ->
 }
 
 fn row(line: &Line) -> Vec<String> {
-    let time = format!("{:.0}", line.body.time());
     match &line.body {
-        Body::Intent(event) => cells(time, event, "under way".to_owned()),
+        Body::Intent(event) => cells(event, None, "under way".to_owned()),
         Body::Outcome(completed) => {
             let error = completed.error.as_ref().map(Text::printable);
             let error = error.map_or_else(String::new, |error| format!(": {error}"));
             let outcome = format!("{}{error}", completed.outcome);
-            cells(time, &completed.event, outcome)
+            cells(&completed.event, Some(completed.completed), outcome)
         }
-        Body::Note(note) => noted(time, &note.fact),
+        Body::Note(note) => noted(shown(note.time), &note.fact),
     }
 }
 
-fn cells(time: String, event: &Event, outcome: String) -> Vec<String> {
+fn shown(time: Timestamp) -> String {
+    format!("{time:.0}")
+}
+
+fn cells(event: &Event, ended: Option<Timestamp>, outcome: String) -> Vec<String> {
     let act = &event.act;
     let text = |text: Option<&Text>| text.map_or_else(|| "-".to_owned(), Text::printable);
+    let scope: Vec<_> = act.scope.iter().map(Text::printable).collect();
+    let scope = if scope.is_empty() {
+        "-".to_owned()
+    } else {
+        scope.join(", ")
+    };
     vec![
-        time,
+        shown(event.initiated),
+        ended.map_or_else(|| "-".to_owned(), shown),
         Text::from(act.who.to_string()).printable(),
         act.what.to_string(),
         act.trigger
             .map_or_else(|| "-".to_owned(), |trigger| trigger.to_string()),
         text(act.keyring.as_ref()),
         text(act.version.as_ref().map(|version| &version.label)),
+        scope,
         outcome,
         act.why.printable(),
     ]
@@ -289,7 +302,19 @@ fn noted(time: String, fact: &Fact) -> Vec<String> {
         | Fact::ReserveReleased => ("gateway".to_owned(), none()),
     };
     let action = "note".to_owned();
-    vec![time, who, action, none(), none(), none(), said(fact), why]
+    let [ended, trigger, keyring, version, scope] = [(); 5].map(|()| none());
+    vec![
+        time,
+        ended,
+        who,
+        action,
+        trigger,
+        keyring,
+        version,
+        scope,
+        said(fact),
+        why,
+    ]
 }
 
 fn said(fact: &Fact) -> String {

@@ -81,6 +81,7 @@ fn environment(place: &Place) -> Environment {
     if let Some(state) = &place.state {
         environment.state = Some(state.clone());
     }
+    environment.passphrase = passphrase_source(place);
     environment
 }
 
@@ -110,12 +111,14 @@ fn overrule(checked: &mut Checked, place: &Place) {
         }
         checked.state.clone_from(state);
     }
-    if let Some(path) = &place.passphrase_file {
-        checked.custody = Custody::Passphrase(PassphraseSource::File(path.clone()));
+    if let Some(source) = passphrase_source(place) {
+        checked.custody = Custody::Passphrase(source);
     }
-    if let Some(fd) = place.passphrase_fd {
-        checked.custody = Custody::Passphrase(PassphraseSource::Descriptor(fd));
-    }
+}
+
+fn passphrase_source(place: &Place) -> Option<PassphraseSource> {
+    let file = place.passphrase_file.clone().map(PassphraseSource::File);
+    file.or_else(|| place.passphrase_fd.map(PassphraseSource::Descriptor))
 }
 
 /// The passphrase that the configuration points at, if it does.

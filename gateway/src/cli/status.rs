@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::admin::api::{self, Amount, KeyVersion, Keyring};
+use crate::app;
 use crate::catalogue::State;
 use crate::clock::Clock;
 use crate::config::Checked;
@@ -39,7 +40,10 @@ pub(super) fn run(args: &Status, out: &mut Output) -> Result<(), Failure> {
         return Ok(out.json(&report)?);
     }
     let paint = Paint { colour: is_fancy() };
-    out.lines(headline(&target.state, report.gateway.as_ref(), paint))?;
+    match &report.gateway {
+        Some(gateway) => out.lines(headline(gateway, paint))?,
+        None => out.lines([absence(&target), Line::default()])?,
+    }
     out.lines(page(&report.keyrings, now(), paint))?;
     Ok(())
 }
@@ -71,13 +75,17 @@ fn at_rest(checked: &Checked) -> Result<Report, Failure> {
     })
 }
 
+/// Why the records alone speak.
+fn absence(target: &Target) -> Line {
+    let (state, socket) = (target.state.display(), target.socket.display());
+    if app::is_served(&target.state) {
+        return format_args!("a gateway runs on {state}, but not with its admin socket at {socket}: pass the `--config` that it runs with; the records say:").into();
+    }
+    format_args!("no gateway runs on {state}; its records say:").into()
+}
+
 /// How the gateway is.
-fn headline(state: &Path, gateway: Option<&api::Status>, paint: Paint) -> Vec<Line> {
-    let Some(status) = gateway else {
-        let state = state.display();
-        let said = format_args!("no gateway runs on {state}; its records say:").into();
-        return vec![said, Line::default()];
-    };
+fn headline(status: &api::Status, paint: Paint) -> Vec<Line> {
     let state = if status.readiness.ready {
         paint.good("ready")
     } else {

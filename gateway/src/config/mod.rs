@@ -100,7 +100,7 @@ fn convert(root: &Section<'_>, base: &Path, environment: &Environment) -> Option
     let lock_memory = root.optional("lock-memory", value::truth);
     let admin = operation::admin(&administration, base, state.as_deref());
     let log = operation::log(&root.section("log"));
-    let custody = operation::custody(&root.section("custody"), base);
+    let custody = operation::custody(&root.section("custody"), base, environment);
     let control_line = network
         .as_ref()
         .map_or(usize::MAX, |network| network.max_control_line);

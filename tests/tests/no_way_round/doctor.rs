@@ -209,11 +209,34 @@ fn key_that_the_server_does_not_trust_is_a_problem() {
     let [(check, what)] = &problems[..] else {
         panic!("{problems:?}");
     };
-    assert_eq!(check, "proxy-key");
+    // Nobody is there who would get in without the key.
+    assert_eq!(check, "login");
     assert!(
-        what.contains("turns away the agent that comes through"),
+        what.contains("turns away the agent that comes through") && what.contains("does not say"),
         "{what}"
     );
+}
+
+#[test]
+fn wrong_password_is_not_blamed_on_the_key_nor_a_wrong_key_on_the_password() {
+    let deployment = Deployment::healthy();
+    let wrong = secret(deployment.key.folder.path(), "wrong", "wrong\n");
+    let config = deployment.gateway.config();
+    let words = ["doctor", "--json", "--config", path(&config), "--user"];
+    let said = keyway(&[&words[..], &["agent", "--password-file", path(&wrong)]].concat());
+    let problems = findings(&json(&said), "problem");
+    let [(check, what)] = &problems[..] else {
+        panic!("{problems:?}");
+    };
+    assert_eq!(check, "login", "{what}");
+    assert!(what.contains("takes the gateway's signature"), "{what}");
+    let other = ProxyKey::new();
+    std::fs::copy(other.file(), deployment.key.file()).unwrap();
+    let problems = deployment.found("problem", &[]);
+    let [(check, what)] = &problems[..] else {
+        panic!("{problems:?}");
+    };
+    assert_eq!(check, "proxy-key", "{what}");
 }
 
 #[test]

@@ -17,9 +17,18 @@ mod claim;
 mod door;
 mod message;
 
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
 pub use claim::{Claim, ClaimError, claim};
 pub(super) use door::{Answer, Door, Offer, Petition};
 pub(super) use message::{Label, Purpose};
+
+/// Whether a gateway runs on this state directory, wherever its other sockets are.
+#[must_use]
+pub fn is_served(state: &Path) -> bool {
+    UnixStream::connect(state.join(SOCKET)).is_ok()
+}
 
 /// The socket at which the two processes meet.
 const SOCKET: &str = "handover.sock";

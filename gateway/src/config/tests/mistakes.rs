@@ -375,9 +375,19 @@ fn passphrase_from_nowhere_is_refused() {
         r#"custody.kind = "passphrase"
 "#,
         &[
-            "1:16: custody.kind: nothing says where the passphrase is read from\n  help: add `passphrase-file` or `passphrase-fd`",
+            "1:16: custody.kind: nothing says where the passphrase is read from\n  help: add `passphrase-file` or `passphrase-fd`, or give one on each command line",
         ],
     );
+}
+
+#[test]
+fn passphrase_of_the_command_line_is_one() {
+    let mut environment = environment();
+    let source = PassphraseSource::Descriptor(3);
+    environment.passphrase = Some(source.clone());
+    let text = "custody.kind = \"passphrase\"\n";
+    let (checked, _) = check_text("gw.toml", text, Path::new(""), &environment).unwrap();
+    assert_eq!(checked.custody, Custody::Passphrase(source));
 }
 
 #[test]

@@ -26,6 +26,7 @@ fn environment() -> Environment {
     Environment {
         now: SystemTime::UNIX_EPOCH.checked_add(NOON).unwrap(),
         state: Some(PathBuf::from("/state")),
+        passphrase: None,
     }
 }
 
