@@ -1,4 +1,8 @@
 //! Promise: a connection begins, ends and fails over as it would on the server, and loses nothing on the way.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test stops at the first thing that is not as expected"
+)]
 
 use keyway_tests::agent::publish;
 use keyway_tests::gateway::Settings;

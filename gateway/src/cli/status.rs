@@ -16,6 +16,7 @@ use crate::printable::Count;
 use super::args::Status;
 use super::client::Client;
 use super::failure::Failure;
+use super::lost::{self, Lost};
 use super::output::{Line, Output, is_fancy, table};
 use super::target::Target;
 use super::terminal::{Paint, bar, span};
@@ -27,6 +28,8 @@ struct Report {
     /// `null`: none runs, and the rest is what the records say.
     gateway: Option<api::Status>,
     keyrings: Vec<Keyring>,
+    /// What did not go through since the gateway started.
+    lost: Vec<Lost>,
 }
 
 pub(super) fn run(args: &Status, out: &mut Output) -> Result<(), Failure> {
@@ -45,6 +48,7 @@ pub(super) fn run(args: &Status, out: &mut Output) -> Result<(), Failure> {
         None => out.lines([absence(&target), Line::default()])?,
     }
     out.lines(page(&report.keyrings, now(), paint))?;
+    out.lines(lost::lines(&report.lost))?;
     Ok(())
 }
 
@@ -56,9 +60,12 @@ async fn ask(socket: &Path) -> Result<Option<Report>, Failure> {
     let help = "it may just have ended";
     let client = Client::required(socket, help).await?;
     let keyrings = client.get("/v1/keyrings").await?;
+    let client = Client::required(socket, help).await?;
+    let metrics = client.text("/metrics").await?;
     Ok(Some(Report {
         gateway: Some(gateway),
         keyrings,
+        lost: lost::lost(&metrics),
     }))
 }
 
@@ -72,6 +79,7 @@ fn at_rest(checked: &Checked) -> Result<Report, Failure> {
     Ok(Report {
         gateway: None,
         keyrings: keyrings.collect::<Result<_, Failure>>()?,
+        lost: Vec::new(),
     })
 }
 
