@@ -1,7 +1,7 @@
 # Two commands matter: `make demo` and `make test`. Both need cargo, a C compiler, make and Python 3; the rest they fetch
 # into target/tools (see tests/tools.py).
 .DEFAULT_GOAL := help
-.PHONY: help demo test tools lint doc loom simulate fuzz fuzz-smoke bench bench-smoke instructions loadtest loadtest-build aims soak
+.PHONY: help demo test tools lint doc loom simulate fuzz fuzz-smoke bench bench-smoke instructions loadtest loadtest-build aims soak upgrade
 
 CARGO ?= cargo
 PYTHON ?= python3
@@ -74,6 +74,9 @@ instructions: ## instructions per message of each path, compared with those on r
 
 loadtest-build:
 	$(CARGO) build --quiet --release --package keyway --package keyway-loadtest --bins
+
+upgrade: tools ## the binary replaced under 1,000 to 50,000 messages a second, keys replaced, revoked and destroyed under way: what is lost; takes a long build first
+	$(CARGO) test --quiet --release --package keyway-tests --test drain -- --ignored --nocapture
 
 loadtest: loadtest-build ## every scenario on every target, report in target/loadtest.html; takes a long build, then about 20 minutes
 	@target/release/$(LOADTEST) --html target/loadtest.html --csv target/loadtest.csv --json target/loadtest.json all

@@ -18,7 +18,7 @@ const CONNECT: &[u8] = b"CONNECT {\"verbose\":false,\"pedantic\":false,\"headers
 pub struct Rig {
     /// The keys that the worker uses.
     pub keys: Arc<Keys>,
-    worker: Worker,
+    worker: Box<Worker>,
     link: RefCell<Link>,
 }
 
@@ -48,7 +48,7 @@ impl Rig {
             client: None,
             gateway: None,
         };
-        let worker = Worker::new(WorkerId(0), shared);
+        let worker = Box::new(Worker::new(WorkerId(0), shared));
         Self {
             keys,
             link: RefCell::new(worker.link(nowhere)),

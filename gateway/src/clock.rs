@@ -5,6 +5,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use jiff::SignedDuration;
+use rustix::time::{ClockId, clock_gettime};
+
 /// A source of monotonic and wall-clock time.
 #[derive(Clone, Debug, Default)]
 pub struct Clock(Option<Arc<Mutex<Hand>>>);
@@ -14,6 +17,24 @@ pub struct Clock(Option<Arc<Mutex<Hand>>>);
 struct Hand {
     instant: Instant,
     wall: SystemTime,
+    uptime: Duration,
+    boot: u32,
+}
+
+/// A wall clock that departs from the time that passes by so much has been set; less is what time servers do all day.
+pub const STEP: Duration = Duration::from_secs(1);
+
+/// Two readings further apart than this say nothing of each other: the process was stopped between them.
+const TOGETHER: Duration = Duration::from_millis(100);
+
+/// How long the host of a hand-driven clock has run when it is made.
+const FIRST_UPTIME: Duration = Duration::from_hours(1);
+
+/// Notices when the wall clock is set.
+#[derive(Clone, Copy, Debug)]
+pub struct Steps {
+    wall: SystemTime,
+    uptime: Duration,
 }
 
 /// Turns a hand-driven [`Clock`].
@@ -33,6 +54,8 @@ impl Clock {
         let hand = Arc::new(Mutex::new(Hand {
             instant: system_instant(),
             wall,
+            uptime: FIRST_UPTIME,
+            boot: 0,
         }));
         (Self(Some(Arc::clone(&hand))), Winder(hand))
     }
@@ -52,6 +75,47 @@ impl Clock {
             .as_ref()
             .map_or_else(system_wall, |hand| lock(hand).wall)
     }
+
+    /// Time since the host was started, sleep included. Nobody can set it, and it goes on from one process to the next.
+    #[must_use]
+    pub fn uptime(&self) -> Duration {
+        self.0
+            .as_ref()
+            .map_or_else(system_uptime, |hand| lock(hand).uptime)
+    }
+
+    /// Which start of which host that time counts from; `None` where nothing tells.
+    #[must_use]
+    pub fn boot(&self) -> Option<String> {
+        match &self.0 {
+            Some(hand) => Some(lock(hand).boot.to_string()),
+            None => system_boot(),
+        }
+    }
+}
+
+impl Steps {
+    /// From now on.
+    #[must_use]
+    pub fn new(clock: &Clock) -> Self {
+        Self {
+            wall: clock.wall(),
+            uptime: clock.uptime(),
+        }
+    }
+
+    /// By how much the wall clock was set since the last look; `None`: it was not, or nothing can be said yet.
+    pub fn look(&mut self, clock: &Clock) -> Option<SignedDuration> {
+        let now = Self::new(clock);
+        if clock.uptime().saturating_sub(now.uptime) > TOGETHER {
+            return None;
+        }
+        let passed = now.uptime.saturating_sub(self.uptime);
+        let expected = self.wall.checked_add(passed);
+        *self = now;
+        let step = SignedDuration::system_until(expected?, now.wall).ok()?;
+        (step.unsigned_abs() >= STEP).then_some(step)
+    }
 }
 
 impl Winder {
@@ -63,7 +127,15 @@ impl Winder {
         {
             hand.instant = instant;
             hand.wall = wall;
+            hand.uptime = hand.uptime.saturating_add(by);
         }
+    }
+
+    /// The host is started anew: what a process counts ends, and only the wall clock goes on.
+    pub fn reboot(&self) {
+        let mut hand = lock(&self.0);
+        hand.boot = hand.boot.wrapping_add(1);
+        hand.uptime = Duration::ZERO;
     }
 
     /// Sets the wall clock alone, as a time server or a person would.
@@ -92,6 +164,23 @@ fn system_wall() -> SystemTime {
     SystemTime::now()
 }
 
+/// Beyond what a clock of the kernel can show, it stands still.
+fn system_uptime() -> Duration {
+    let passed = clock_gettime(ClockId::Boottime);
+    Duration::try_from(passed).unwrap_or_default()
+}
+
+/// The kernel's name for its start, and the time namespace of this process: another one counts from elsewhere.
+fn system_boot() -> Option<String> {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let space = std::fs::read_link("/proc/self/ns/time").unwrap_or_default();
+    Some(
+        format!("{} {}", boot.trim_end(), space.display())
+            .trim_end()
+            .to_owned(),
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,5 +196,33 @@ mod tests {
             clock.wall(),
             SystemTime::UNIX_EPOCH + Duration::from_secs(5)
         );
+    }
+    #[test]
+    fn wall_clock_that_is_set_is_noticed_once_with_its_size_and_time_that_passes_is_not() {
+        let (clock, winder) = Clock::by_hand(SystemTime::UNIX_EPOCH + Duration::from_hours(48));
+        let mut steps = Steps::new(&clock);
+        winder.advance(Duration::from_hours(2));
+        assert_eq!(steps.look(&clock), None);
+        for hours in [24, -25] {
+            let by = SignedDuration::from_hours(hours);
+            let wall = clock.wall();
+            winder.set_wall(if hours > 0 {
+                wall + by.unsigned_abs()
+            } else {
+                wall - by.unsigned_abs()
+            });
+            winder.advance(Duration::from_secs(9));
+            assert_eq!(steps.look(&clock), Some(by));
+            assert_eq!(steps.look(&clock), None);
+        }
+    }
+
+    #[test]
+    fn system_s_uptime_grows_and_its_boot_has_a_name() {
+        let clock = Clock::system();
+        let before = clock.uptime();
+        assert!(before > Duration::ZERO && clock.uptime() >= before);
+        assert_eq!(clock.boot(), clock.boot());
+        assert!(clock.boot().is_some());
     }
 }

@@ -47,6 +47,7 @@ pub mod sealed;
 pub mod server;
 pub mod session;
 pub mod siege;
+pub mod steady;
 pub mod tap;
 pub mod tools;
 pub mod traffic;

@@ -27,7 +27,7 @@ pub struct Publishers {
 impl Publishers {
     /// Makes the stream `load`, and publishes to it from `count` clients.
     pub fn start(url: &str, count: usize) -> Self {
-        block_on(make_stream(url));
+        keep(url, "load", "load.>");
         let (over, acknowledged) = <(Arc<AtomicBool>, Arc<AtomicUsize>)>::default();
         let threads = (0..count).map(|publisher| {
             let (url, over) = (url.to_owned(), Arc::clone(&over));
@@ -65,6 +65,26 @@ pub fn stored(url: &str) -> BTreeSet<String> {
     block_on(Box::pin(read(url)))
 }
 
+/// Makes a stream of these subjects.
+pub fn keep(url: &str, name: &str, subjects: &str) {
+    let config = stream::Config {
+        name: name.into(),
+        subjects: vec![subjects.into()],
+        ..stream::Config::default()
+    };
+    block_on(async {
+        context(url).await.create_stream(config).await.unwrap();
+    });
+}
+
+/// On how many subjects a stream has messages.
+pub fn subjects(url: &str, name: &str) -> u64 {
+    block_on(async {
+        let stream = context(url).await.get_stream(name).await.unwrap();
+        stream.cached_info().state.subjects_count
+    })
+}
+
 async fn read(url: &str) -> BTreeSet<String> {
     let context = context(url).await;
     let mut stream = context.get_stream("load").await.unwrap();
@@ -77,15 +97,6 @@ async fn read(url: &str) -> BTreeSet<String> {
     let messages = consumer.messages().await.unwrap().take(count);
     let texts = messages.map(|message| String::from_utf8(message.unwrap().payload.to_vec()));
     texts.map(Result::unwrap).collect().await
-}
-
-async fn make_stream(url: &str) {
-    let config = stream::Config {
-        name: "load".into(),
-        subjects: vec!["load.>".into()],
-        ..stream::Config::default()
-    };
-    context(url).await.create_stream(config).await.unwrap();
 }
 
 async fn context(url: &str) -> Context {

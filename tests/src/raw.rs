@@ -108,6 +108,12 @@ impl Raw {
         raw
     }
 
+    /// The socket, for whoever goes on by himself; there is no TLS.
+    pub fn into_socket(self) -> TcpStream {
+        self.socket.set_read_timeout(None).unwrap();
+        self.socket
+    }
+
     /// Where this end is.
     pub fn local(&self) -> SocketAddr {
         self.socket.local_addr().unwrap()

@@ -255,8 +255,14 @@ fn body_that_is_not_exactly_the_object_is_refused_by_every_path_and_nothing_is_d
         }
     }
     words_are_refused_in_any_other_form(&gateway, &document);
-    versions_are_refused_in_any_other_spelling(&gateway, &paths);
     assert_eq!(std::fs::read(&log).unwrap(), before);
+    // These are orders, of versions that there are not: a line each, and nothing else.
+    versions_are_refused_in_any_other_spelling(&gateway, &paths);
+    let after = std::fs::read(&log).unwrap();
+    let after = std::str::from_utf8(&after[before.len()..]).unwrap();
+    let lines: Vec<&str> = after.lines().collect();
+    let refused = |line: &&str| line.contains("\"outcome\":\"refused\"");
+    assert!(!lines.is_empty() && lines.iter().all(refused), "{after}");
     questions_are_refused_in_any_other_form(&gateway);
     // The same paths do what they are asked in so many words.
     let (status, said) = post(

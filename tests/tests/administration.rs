@@ -300,7 +300,11 @@ fn reload_changes_thresholds_and_subjects_under_live_connections() {
     std::fs::write(gateway.config(), changed).unwrap();
     let reloaded = done(&gateway, &["reload"]);
     let applied = reloaded["applied"].to_string();
-    for word in ["`tools` is new", "`agents`: rotation", "log.level"] {
+    for word in [
+        "`tools` is new",
+        "keyring.agents.rotate.messages: 1000000000 -> 5",
+        "log.level",
+    ] {
         assert!(applied.contains(word), "{reloaded}");
     }
     // The file names the port that the system chose at the start.
@@ -348,7 +352,10 @@ fn says_that_a_limit_has_changed(gateway: &Gateway) {
     std::fs::write(gateway.config(), changed).unwrap();
     assert_eq!(
         done(gateway, &["reload"])["applied"],
-        serde_json::json!(["keyring `agents`: rotation, limits or retention"])
+        serde_json::json!([
+            "keyring.agents.limit.bytes: 4398046511104 -> 100000000",
+            "keyring.agents.rotate.bytes: 1099511627776 -> 10000"
+        ])
     );
 }
 
@@ -367,6 +374,14 @@ fn keeps_what_it_has(gateway: &mut Gateway, first: &str) {
     let (status, _head, body) = ask(socket.unwrap(), "POST /v1/reload", "", "");
     assert_eq!(status, 422, "{body}");
     assert!(body.contains("nonsense") && body.contains("more"), "{body}");
+    let log = std::fs::read_to_string(gateway.state().join("audit/log.jsonl")).unwrap();
+    let failed =
+        |line: &&str| line.contains("\"action\":\"reload\"") && line.contains("\"refused\"");
+    let failed: Vec<&str> = log.lines().filter(failed).collect();
+    assert_eq!(failed.len(), 3, "{log}");
+    let by_signal = |line: &&str| line.contains("\"through\":\"signal\"");
+    assert!(failed.iter().any(by_signal), "{failed:?}");
+    assert!(failed[2].contains("nonsense"), "{failed:?}");
 }
 
 #[test]

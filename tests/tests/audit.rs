@@ -79,9 +79,9 @@ fn log_verifies_with_the_key_that_init_printed_and_shows_what_happened() {
     );
     assert_eq!(code(&state.keyway(&["audit", "verify"])), 0);
     let shown = state.keyway(&["audit", "show"]);
-    // Three versions were generated and activated; the first one because there was none.
+    // Three versions were generated, admitted and activated; the first one because there was none.
     let rows = text(&shown.stdout).matches("  done").count();
-    assert_eq!(rows, 6, "{}", text_of(&shown));
+    assert_eq!(rows, 9, "{}", text_of(&shown));
     let words = ["audit", "show", "--json", "-n", "1", "--keyring", "default"];
     let shown = json(&state.keyway(&words));
     let line = &shown["lines"][0];
@@ -90,6 +90,27 @@ fn log_verifies_with_the_key_that_init_printed_and_shows_what_happened() {
     assert!(label.ends_with(".3"), "{shown}");
     let other = state.keyway(&["audit", "show", "--keyring", "other"]);
     assert_eq!(text(&other.stdout).lines().count(), 1);
+}
+
+#[test]
+fn order_that_is_refused_is_in_the_log_with_who_and_why() {
+    let state = State::new(&["one"]);
+    for (words, action, says) in [
+        (["archive", "2"], "archive", "only a decrypt-only version"),
+        (["suspend", "9"], "suspend", "has no version `9`"),
+    ] {
+        let refused = state.keyway(&[&words[..], &["--why", "in error"]].concat());
+        assert_eq!(code(&refused), 8, "{}", text_of(&refused));
+        let shown = json(&state.keyway(&["audit", "show", "--json", "-n", "2"]));
+        let lines = shown["lines"].as_array().unwrap();
+        let of = |line: &&serde_json::Value| line["outcome"] == "refused";
+        let line = lines.iter().rev().find(of).unwrap();
+        assert_eq!(line["action"], action, "{shown}");
+        assert_eq!(line["why"], "in error", "{shown}");
+        assert!(line["who"].as_str().unwrap().starts_with("uid:"), "{shown}");
+        assert!(line["error"].as_str().unwrap().contains(says), "{shown}");
+    }
+    assert_eq!(code(&state.keyway(&["audit", "verify"])), 0);
 }
 
 #[test]

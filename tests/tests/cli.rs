@@ -5,6 +5,7 @@
 )]
 
 use keyway_tests::command::{code, json, keyway, keyway_reading, path, text, text_of};
+use keyway_tests::death::Death;
 use keyway_tests::{Gateway, NatsServer, Raw, Tap, gateway, metrics, scratch, tools, wait};
 use serde_json::Value;
 use std::io::{Read, Write};
@@ -44,6 +45,34 @@ fn init_makes_a_state_directory_once_and_overwrites_nothing() {
     assert_eq!(std::fs::read(state.join("kek")).unwrap(), kek);
     let listed = keyway(&["keys", "--json", "--state", path(&state)]);
     assert_eq!(json(&listed)["versions"].as_array().unwrap().len(), 0);
+}
+
+#[test]
+fn init_that_was_killed_is_finished_by_the_next() {
+    let death = Death::new();
+    death.arm();
+    let mut killed = 0;
+    for step in 0.. {
+        let folder = scratch::folder("killed-init");
+        let state = folder.path().join("state");
+        let words = ["init", "--state", path(&state)];
+        let first = death.threaten(step, |environment| {
+            let mut command = Command::new(gateway::binary());
+            let command = command.args(words).envs(environment.iter().copied());
+            command.output().unwrap()
+        });
+        if first.status.code().is_some() {
+            break;
+        }
+        killed += 1;
+        let next = keyway(&words);
+        let is_whole = text_of(&next).contains("holds a catalogue already");
+        assert!(code(&next) == 0 || is_whole, "{step}: {}", text_of(&next));
+        let verified = keyway(&["audit", "verify", "--state", path(&state)]);
+        assert_eq!(code(&verified), 0, "{step}: {}", text_of(&verified));
+        assert_eq!(code(&keyway(&words)), 4, "{step}");
+    }
+    assert!(killed > 10, "{killed}");
 }
 
 #[test]
@@ -122,6 +151,14 @@ fn inspect_opens_what_the_gateway_sealed_and_only_for_its_subject() {
     };
     let opened = open(&["--subject", "talk.a"]);
     assert_eq!(opened.stdout, b"secret", "{}", text(&opened.stderr));
+    // As in a pipe: `nats sub --raw` puts a line end behind the payload.
+    let piped = [sealed.payload(), b"\n"].concat();
+    let words = ["inspect", "--open", "--state", path(&state)];
+    let words = [&words[..], &["--subject", "talk.a"]].concat();
+    let opened = keyway_reading(&words, &piped);
+    assert_eq!(opened.stdout, b"secret", "{}", text(&opened.stderr));
+    let explained = keyway_reading(&["inspect", "--state", path(&state)], &piped);
+    assert!(text_of(&explained).contains("line end"));
     assert_eq!(
         json(&open(&["--subject", "talk.a", "--json"]))["plaintext_base64"],
         "c2VjcmV0"

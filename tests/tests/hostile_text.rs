@@ -133,7 +133,7 @@ fn version() -> Value {
     json!({
         "number": 1, "label": HOSTILE, "kid": HOSTILE, "commitment": HOSTILE, "suite": HOSTILE, "state": "active",
         "nist": HOSTILE, "created": HOSTILE, "since": HOSTILE, "activated": null, "deactivated": null,
-        "overlap_ends": null, "used": amount(), "left": amount(), "outstanding": amount(), "exhausted": false, "lanes": 1,
+        "overlap_ends": null, "sealed": amount(), "used": amount(), "left": amount(), "outstanding": amount(), "exhausted": false, "lanes": 1,
         "opened": null, "kept": HOSTILE
     })
 }

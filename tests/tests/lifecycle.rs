@@ -1,7 +1,12 @@
 //! Promise: a connection begins, ends and fails over as it would on the server, and loses nothing on the way.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test stops at the first thing that is not as expected"
+)]
 
 use keyway_tests::agent::publish;
 use keyway_tests::gateway::Settings;
+use keyway_tests::raw::Outcome;
 use keyway_tests::{Gateway, NatsServer, Raw, Tap, metrics, wait};
 use std::net::TcpListener;
 
@@ -68,6 +73,58 @@ fn without_a_server_clients_are_turned_away_and_the_gateway_is_not_ready() {
         (metrics::get(gateway.admin(), "/readyz").0 == 200).then_some(())
     });
     Raw::agent(gateway.addr());
+}
+
+/// Listens, and is no server of NATS: says this to whoever comes, and hangs up; or nothing, and does not.
+fn stranger(says: Option<&'static [u8]>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("nats://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let mut kept = Vec::new();
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            match says {
+                // Who has come may be gone again.
+                Some(words) => drop(std::io::Write::write_all(&mut stream, words)),
+                None => kept.push(stream),
+            }
+        }
+    });
+    url
+}
+
+#[test]
+fn whoever_listens_and_does_not_greet_is_no_server_and_is_named() {
+    let server = NatsServer::start();
+    for (says, why) in [
+        (None, "says nothing"),
+        (Some(&b""[..]), "closes without a word"),
+        (Some(b"SSH-2.0-x\r\n"), "neither INFO nor an error"),
+        (Some(b"HTTP/1.1 400 Bad Request\r\n\r\n"), "neither INFO"),
+    ] {
+        let strange = stranger(says);
+        let settings = Settings {
+            tables: "[limits]\ndial-timeout = \"200ms\"\n".to_owned(),
+            ..Settings::default()
+        };
+        let mut gateway = Gateway::before(&[&strange], settings.clone());
+        wait::until("a gateway that is not ready", || {
+            (metrics::get(gateway.admin(), "/readyz").0 == 503).then_some(())
+        });
+        let addr = strange.trim_start_matches("nats://").to_owned();
+        gateway.process().line("the stranger's address", |line| {
+            (line.contains("ERROR") && line.contains(&addr) && line.contains(why)).then_some(())
+        });
+        // A server behind it in the list is found, and keeps being so.
+        let gateway = Gateway::before(&[&strange, &server.url()], settings);
+        wait::until("a client that is served", || {
+            let mut raw = Raw::connect(gateway.addr());
+            let greeted = raw.outcome(|bytes| bytes.starts_with(b"INFO {"));
+            (greeted == Outcome::Enough).then_some(())
+        });
+        wait::until("a gateway that is ready", || {
+            (metrics::get(gateway.admin(), "/readyz").0 == 200).then_some(())
+        });
+    }
 }
 
 #[test]

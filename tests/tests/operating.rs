@@ -1,7 +1,7 @@
 //! Promise: an operator's commands reach the gateway that is meant and no other, and what it leaves in the state directory and the
 //! log is true.
 
-use keyway_tests::command::{code, json, keyway, path, text_of};
+use keyway_tests::command::{code, json, keyway, path, text, text_of};
 use keyway_tests::{Gateway, NatsServer, Raw, Tap, gateway, scratch};
 use serde_json::Value;
 
@@ -83,6 +83,12 @@ fn rotate_and_init_beside_a_gateway_that_they_do_not_reach_say_so() {
         said.contains("elsewhere.sock") && said.contains("pass the `--config`"),
         "{said}"
     );
+    for command in ["status", "doctor"] {
+        let seen = keyway(&[command, "--config", path(&elsewhere)]);
+        let said = text(&seen.stdout);
+        assert!(said.contains("a gateway runs on"), "{command}: {said}");
+        assert!(said.contains("elsewhere.sock"), "{command}: {said}");
+    }
     let again = keyway(&["init", "--config", path(&config)]);
     assert_eq!(code(&again), 4);
     assert!(

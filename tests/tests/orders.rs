@@ -231,7 +231,7 @@ fn shown_log_says_why() {
         let is_meant = |line: &&str| line.contains(what) && line.ends_with(why);
         page.lines().filter(is_meant).count()
     };
-    assert_eq!(rows(" done ", " laptop lost\\nin a train"), 2, "{page}");
+    assert_eq!(rows(" done ", " laptop lost\\nin a train"), 3, "{page}");
     assert_eq!(rows(" revocation rehearsed ", " monthly"), 1, "{page}");
 }
 

@@ -1,13 +1,15 @@
 //! Promise: whatever is wrong with the state directory, the error says what and what helps, nothing is overwritten, and running
 //! traffic goes on; and killing the gateway at any moment loses no key.
 
-use keyway_tests::gateway::Settings;
+use keyway_tests::gateway::{Settings, binary};
 use keyway_tests::mount::Mount;
 use keyway_tests::operator::{assert_refused, contents, refused};
+use keyway_tests::process::Process;
 use keyway_tests::{Gateway, NatsServer, Raw, Tap};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
 
 const RECORD: &str = "catalogue/default.json";
 /// Nobody connects in most of these tests.
@@ -179,13 +181,26 @@ fn a_read_only_disk_is_told() {
 }
 
 #[test]
-fn a_full_disk_at_the_start_is_told() {
-    let gateway = stopped();
+fn a_full_disk_at_the_start_is_told_and_who_can_be_served_is() {
+    let server = NatsServer::start();
+    let mut gateway = Gateway::sealing(&server.url());
+    // It takes its addresses with it, and so leaves no room for new ones.
+    gateway.process().terminate();
     let Some(mount) = Mount::small(&gateway.state(), 2048) else {
         return;
     };
-    mount.fill();
-    assert_refused(&gateway, &["no space left"]);
+    let filler = mount.fill();
+    let mut command = Command::new(binary());
+    command.arg("run").arg("--config").arg(gateway.config());
+    let started = Process::start("keyway (full disk)", &mut command);
+    let full = |line: &str| line.contains("no space left").then_some(());
+    started.line("the full disk", full);
+    started.line("ready", |line| line.contains(": ready ").then_some(()));
+    let mut agent = Raw::agent(gateway.addr());
+    agent.subscribe("a.b");
+    agent.flush();
+    fs::remove_file(filler).unwrap();
+    talks(&gateway);
 }
 
 #[test]

@@ -32,6 +32,7 @@ impl Asker {
             who: self.who.clone(),
             through: self.through,
             why: why.into(),
+            ground: None,
         }
     }
 }

@@ -3,11 +3,11 @@
 
 use jiff::Timestamp;
 
-use crate::audit::Trigger;
+use crate::audit::{Action, Trigger};
 use crate::catalogue::State;
 use crate::clock::Clock;
 use crate::rotation::engine::Order;
-use crate::rotation::{KeyringStatus, OrderError, Rotation, Which, Wish};
+use crate::rotation::{Because, KeyringStatus, OrderError, Rotation, Which, Wish};
 
 use super::Asker;
 use super::api;
@@ -97,11 +97,9 @@ impl Desk {
     /// [`Refusal`]. Nothing is sealed under the version even where the revocation could not be written down yet.
     pub async fn revoke(&self, keyring: &str, asked: api::Revoke) -> Answer<api::Revoked> {
         let why = reason(asked.why)?;
-        let number = self
-            .rotation
-            .number(keyring, asked.version.as_deref())
-            .await?;
         let because = self.asker.because(Trigger::Compromise, why);
+        let meant = (keyring, asked.version.as_deref());
+        let number = self.meant(meant, (Action::Compromise, &because)).await?;
         let order = Order::Compromise(number);
         let ordered = self.rotation.order(keyring, order, because).await;
         let exposure = self.rotation.exposure(Which { keyring, number }).await?;
@@ -115,11 +113,16 @@ impl Desk {
             }
             Err(error) => return Err(Refusal::of(&error)),
         };
-        let sealing = self.keyring(keyring).await?;
+        let after = self.keyring(keyring).await?;
+        let sealing = after.active().map(|version| version.label.clone());
+        let unmade = || {
+            let why = after.outlook.failure.clone();
+            why.unwrap_or_else(|| "it is being made".to_owned())
+        };
         Ok(api::Revoked {
             exposure: exposure.into(),
-            sealing: sealing.active().map(|version| version.label.clone()),
-            failure,
+            failure: failure.or_else(|| sealing.is_none().then(unmade)),
+            sealing,
         })
     }
 
@@ -134,13 +137,20 @@ impl Desk {
         asked: api::Reason,
     ) -> Answer<api::Keyring> {
         let why = reason(asked.why)?;
-        let number = self.rotation.number(keyring, Some(version)).await?;
+        let because = self.asker.because(Trigger::Manual, why);
+        let what = match change {
+            Change::Suspend => Action::Suspend,
+            Change::Restore => Action::Resume,
+            Change::Archive => Action::Archive,
+        };
+        let number = self
+            .meant((keyring, Some(version)), (what, &because))
+            .await?;
         let order = match change {
             Change::Suspend => Order::Suspend(number),
             Change::Restore => Order::Restore(number),
             Change::Archive => Order::Archive(number),
         };
-        let because = self.asker.because(Trigger::Manual, why);
         let status = self.rotation.order(keyring, order, because).await?;
         Ok(self.shown(status))
     }
@@ -155,12 +165,13 @@ impl Desk {
         asked: api::Destroy,
     ) -> Answer<api::Keyring> {
         let why = reason(asked.why)?;
-        let number = self.rotation.number(keyring, Some(version)).await?;
+        let because = self.asker.because(Trigger::Manual, why);
+        let meant = (keyring, Some(version));
+        let number = self.meant(meant, (Action::Destroy, &because)).await?;
         let wish = Wish {
             forced: asked.force,
             approves: asked.approve,
         };
-        let because = self.asker.because(Trigger::Manual, why);
         let which = Which { keyring, number };
         let status = self.rotation.destroy(which, wish, because).await?;
         Ok(self.shown(status))
@@ -212,6 +223,24 @@ impl Desk {
     pub async fn tail(&self, count: usize) -> Answer<api::Tail> {
         let lines = self.rotation.tail(count.min(LONGEST_TAIL)).await?;
         Ok(api::Tail { lines })
+    }
+
+    /// The number of the version that an order names; one that names none is refused, and stands in the audit log.
+    async fn meant(
+        &self,
+        (keyring, version): (&str, Option<&str>),
+        (what, because): (Action, &Because),
+    ) -> Answer<u32> {
+        // Both boxed: with them in it, the future of an order would be too large.
+        let found = Box::pin(self.rotation.number(keyring, version)).await;
+        if let Err(error) = &found
+            && error.is_refusal()
+        {
+            let asked = (Some(keyring), what);
+            let why = error.to_string();
+            Box::pin(self.rotation.refused(asked, because.clone(), why)).await;
+        }
+        Ok(found?)
     }
 
     fn shown(&self, status: KeyringStatus) -> api::Keyring {

@@ -1,11 +1,11 @@
 //! Whether a client that connects now would be served.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use crate::dataplane::Reach;
 use crate::rotation::engine::Stage;
-use crate::rotation::{KeyringStatus, Overview};
+use crate::rotation::{KeyringStatus, Overview, Stopped};
 
 use super::api::Readiness;
 
@@ -16,6 +16,8 @@ use super::api::Readiness;
 #[derive(Clone)]
 pub struct Health {
     draining: Arc<AtomicBool>,
+    /// What is to be known of a gateway that seals nothing.
+    relays: Arc<OnceLock<String>>,
     reach: Reach,
 }
 
@@ -25,6 +27,7 @@ impl Health {
     pub fn serving(reach: Reach) -> Self {
         Self {
             draining: Arc::default(),
+            relays: Arc::default(),
             reach,
         }
     }
@@ -32,6 +35,11 @@ impl Health {
     /// From now on no client is accepted.
     pub fn draining(&self) {
         self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// The gateway touches no payload.
+    pub fn relaying(&self, what: String) {
+        self.relays.get_or_init(|| what);
     }
 
     /// What speaks against sending clients here, and what does not work but keeps nobody from being served.
@@ -52,6 +60,8 @@ impl Health {
             degraded: keyrings
                 .iter()
                 .filter_map(goes_on)
+                .chain(self.relays.get().cloned())
+                .chain(overview.rolled_back.as_deref().map(rolled_back))
                 .chain(overview.unreserved.as_deref().map(unreserved))
                 .collect(),
         }
@@ -60,37 +70,19 @@ impl Health {
 
 /// Why publishes on the keyring's subjects wait, and will.
 fn stands_still(status: &KeyringStatus) -> Option<String> {
-    let keyring = &status.keyring;
-    let Some(active) = status.active() else {
-        if is_soon_over(status) {
-            return None;
-        }
-        return Some(format!(
-            "keyring `{keyring}` has no active key version{}: publishes on its subjects wait; `keyway rotate {keyring} --why …` makes one",
-            because(status)
-        ));
-    };
-    active.exhausted.then(|| {
-        format!(
-            "keyring `{keyring}`: {} has sealed all that is reserved of its limit, and its successor is not active yet{}: publishes on its subjects wait; `keyway rotate {keyring} --why …` tries again at once",
-            active.label,
-            because(status)
-        )
-    })
+    status.standstill().filter(|_what| !is_soon_over(status))
 }
 
 /// What does not work, while clients are served.
 fn goes_on(status: &KeyringStatus) -> Option<String> {
     let keyring = &status.keyring;
-    if status.active().is_none() && is_soon_over(status) {
+    if is_soon_over(status) {
         return Some(format!(
             "keyring `{keyring}` has no active key version yet; one is being made"
         ));
     }
     let failure = status.outlook.failure.as_ref()?;
-    Some(format!(
-        "keyring `{keyring}`: key events fail, and are tried again: {failure}"
-    ))
+    Some(format!("keyring `{keyring}`: key events fail: {failure}"))
 }
 
 /// The disk's worst moment is not provided for.
@@ -100,14 +92,18 @@ fn unreserved(why: &str) -> String {
     )
 }
 
-/// A rotation is under way, and nothing keeps it.
-fn is_soon_over(status: &KeyringStatus) -> bool {
-    status.outlook.stage != Stage::None && status.outlook.failure.is_none()
+/// Whoever puts an older record back wants old keys to seal again.
+fn rolled_back(what: &str) -> String {
+    format!(
+        "a record on disk is not the one in force, so that nothing more can be written to it: {what}"
+    )
 }
 
-fn because(status: &KeyringStatus) -> String {
-    let failure = status.outlook.failure.as_ref();
-    failure.map_or_else(String::new, |failure| format!(" ({failure})"))
+/// Nothing seals, but a version that will is being made, and nothing keeps it.
+fn is_soon_over(status: &KeyringStatus) -> bool {
+    status.stopped == Some(Stopped::NoVersion)
+        && status.outlook.stage != Stage::None
+        && status.outlook.failure.is_none()
 }
 
 #[cfg(test)]
@@ -126,10 +122,12 @@ mod tests {
             deliver_to: Clients::default(),
             versions: Vec::new(),
             outlook,
+            stopped: Some(Stopped::NoVersion),
         };
         Overview {
             keyrings: vec![keyring],
             unreserved: None,
+            rolled_back: None,
         }
     }
 
@@ -155,6 +153,7 @@ mod tests {
         let health = Health::serving(Reach::default());
         let overview = Overview {
             unreserved: Some("the disk is full".to_owned()),
+            rolled_back: None,
             ..Overview::default()
         };
         let readiness = health.readiness(&overview);

@@ -39,6 +39,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::clock::Clock;
+use crate::dataplane;
 use crate::disk::Own;
 use crate::metrics::PrometheusHandle;
 use crate::rotation::Rotation;
@@ -121,7 +122,7 @@ pub fn serve(
     let (tcp, again) = match (config.listen, inherited) {
         (Some(addr), Some(listener)) => (Some(adopt(addr, &listener)?), Some(listener)),
         (Some(addr), None) => {
-            let listener = TcpListener::bind(addr).map_err(|e| failed(addr, e))?;
+            let listener = dataplane::bind(addr).map_err(|e| failed(addr, e))?;
             (Some(adopt(addr, &listener)?), Some(listener))
         }
         (None, _) => (None, None),

@@ -129,6 +129,12 @@ pub(super) fn open(
     Ok(log)
 }
 
+/// Whether the directory has a log that has begun, or had one.
+#[must_use]
+pub fn has_audit_log(dir: &StateDir) -> bool {
+    std::fs::symlink_metadata(dir.join(KEY)).is_ok()
+}
+
 /// Where a state directory keeps its audit log.
 #[must_use]
 pub fn audit_directory(state: &Path) -> PathBuf {

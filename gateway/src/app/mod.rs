@@ -10,6 +10,7 @@ pub mod manager;
 mod offline;
 mod ports;
 pub mod process;
+mod relay;
 mod reload;
 mod seat;
 mod state;
@@ -21,7 +22,7 @@ use tokio::task::JoinHandle;
 
 use crate::admin::{self, Asker, Reload as _};
 use crate::clock::Clock;
-use crate::config::Checked;
+use crate::config::{Checked, settings};
 use crate::control::Control;
 use crate::custody::Custodian;
 use crate::dataplane::{self, Dataplane, Inherited, ListenAddr, PathOf, Stopped, Succession};
@@ -32,20 +33,21 @@ use crate::keyring::{Keys, Snapshot};
 use crate::metrics::{self, PrometheusHandle};
 use crate::policy::Policy;
 use crate::proxy::{Key, KeyError};
-use crate::rotation::{self, Rotation, Stores, User};
+use crate::rotation::{self, DrainLink, Rotation, Stores, User};
 use crate::tls;
 
 use seat::{Held, Seat};
 
-pub use audit::{AuditError, audit_directory, audit_verifier};
+pub use audit::{AuditError, audit_directory, audit_verifier, has_audit_log};
 pub use examine::{Doubt, Wrong, examine};
-pub use handover::{Claim, ClaimError, claim};
+pub use handover::{Claim, ClaimError, claim, is_served};
 pub use offline::offline;
 pub use reload::{Origin, Read, Reloader, warn_of};
 pub use seat::{Attended, Due};
 pub use state::{OpenError, Opened, open, open_audit, with_audit};
 
 use certificates::Certificates;
+use relay::Silent;
 
 /// A running gateway.
 pub struct Gateway {
@@ -53,6 +55,8 @@ pub struct Gateway {
     premises: Box<Premises>,
     seat: Seat,
     succession: Succession,
+    /// Whether the audit log says that this gateway relays only.
+    testified: bool,
     upkeep: [JoinHandle<()>; 2],
 }
 
@@ -110,7 +114,7 @@ pub enum StartError {
     /// Operators could not be served.
     #[error(transparent)]
     Admin(#[from] admin::StartError),
-    /// There is no state directory, or the addresses could not be written down in it for others to find.
+    /// There is no state directory.
     #[error(transparent)]
     Ports(#[from] disk::Error),
 }
@@ -177,6 +181,8 @@ impl Gateway {
         clock: &Clock,
     ) -> Result<Self, StartError> {
         let mut claim = surroundings.claim.take();
+        let relay_only = checked.dataplane.relay_only;
+        let testimony = relay_only.then(|| relay::testify(checked, clock));
         match Self::prepare(checked, surroundings, claim.as_mut(), clock) {
             Ok(mut gateway) => {
                 if let Some(claim) = claim {
@@ -184,9 +190,11 @@ impl Gateway {
                 }
                 // Not before: whoever waits in the kernel is lost with a process that does not serve after all.
                 gateway.dataplane.accept();
+                if let Some(testimony) = testimony {
+                    gateway.relays(testimony.and_then(|testimony| testimony.in_force()));
+                }
                 let addrs = gateway.dataplane.addrs().iter();
                 let listen: Vec<_> = addrs.map(ToString::to_string).collect();
-                let relay_only = checked.dataplane.relay_only;
                 tracing::info!(?listen, relay_only, "ready");
                 Ok(gateway)
             }
@@ -203,15 +211,17 @@ impl Gateway {
     fn prepare(
         checked: &Checked,
         surroundings: Surroundings,
-        claim: Option<&mut Claim>,
+        mut claim: Option<&mut Claim>,
         clock: &Clock,
     ) -> Result<Self, StartError> {
         let (config, certificates) = judge(checked, clock)?;
+        let drainers = claim.as_mut().map(|claim| claim.take_drainers());
+        let drainers = drainers.unwrap_or_default();
         let Begun {
             keys,
             rotation,
             custodian,
-        } = begin(checked, surroundings.custodian, clock)?;
+        } = begin(checked, (surroundings.custodian, drainers), clock)?;
         let mut inherited = surroundings.inherited;
         let admin = claim.and_then(|claim| {
             inherited.extend(claim.take_sockets());
@@ -245,9 +255,21 @@ impl Gateway {
             premises,
             seat: Seat::Lost,
             succession: Succession::Ends,
+            testified: false,
         };
         gateway.seat = Seat::Held(gateway.sit(rotation, admin)?);
         Ok(gateway)
+    }
+
+    /// Payloads go through as they are: said where operators look, and in the audit log if it can be.
+    fn relays(&mut self, testified: Result<(), Silent>) {
+        self.testified = testified.is_ok();
+        let mut what = "it relays only: no payload is sealed or opened".to_owned();
+        if let Err(error) = testified {
+            tracing::error!(%error, "relays only, and nothing vouches for when and for how long: the audit log cannot say so");
+            what = format!("{what}, and the audit log does not say so: {error}");
+        }
+        self.premises.health.relaying(what);
     }
 
     /// This gateway serves what another has handed over: tells it so, and has the paths of its unix sockets.
@@ -305,11 +327,18 @@ impl Gateway {
     pub async fn stop(self, hurry: impl Future<Output = ()>) -> Stopped {
         self.premises.health.draining();
         if let Seat::Held(held) = &self.seat {
-            held.ports.remove();
+            held.ports.iter().for_each(disk::Own::remove);
         }
         self.upkeep.iter().for_each(JoinHandle::abort);
-        let stopped = self.dataplane.stop(self.succession, hurry).await;
-        self.seat.leave().await;
+        let mut seat = self.seat;
+        let stopped = self.dataplane.stop(self.succession, (seat.moved(), hurry));
+        let stopped = stopped.await;
+        seat.leave().await;
+        if self.testified
+            && let Err(error) = relay::stopped(&self.premises.checked, &self.premises.clock)
+        {
+            tracing::warn!(%error, "the audit log does not say that the gateway stopped");
+        }
         tracing::info!("stopped");
         stopped
     }
@@ -355,7 +384,7 @@ struct Begun {
 /// emergency in which these are broken.
 fn begin(
     checked: &Checked,
-    custodian: Option<Arc<dyn Custodian>>,
+    (custodian, drainers): (Option<Arc<dyn Custodian>>, Vec<DrainLink>),
     clock: &Clock,
 ) -> Result<Begun, StartError> {
     if checked.dataplane.relay_only {
@@ -375,7 +404,7 @@ fn begin(
     let custodian = opened.catalogue.custodian();
     let (rotation, keys, running) = rotation::start(
         rotation_config(checked),
-        stores(checked, opened),
+        stores(checked, opened, drainers),
         clock.clone(),
     )?;
     Ok(Begun {
@@ -385,11 +414,12 @@ fn begin(
     })
 }
 
-fn stores(checked: &Checked, opened: Opened) -> Stores {
+fn stores(checked: &Checked, opened: Opened, drainers: Vec<DrainLink>) -> Stores {
     Stores {
         catalogue: opened.catalogue,
         audit: opened.audit,
         control: checked.control.clone().map(Control::new),
+        drainers,
         user: User::Gateway,
     }
 }
@@ -402,5 +432,6 @@ pub fn rotation_config(checked: &Checked) -> rotation::Config {
         policy: Arc::new(checked.policy.clone()),
         terms: terms.collect(),
         workers: checked.dataplane.worker_count(),
+        settings: settings(checked),
     }
 }

@@ -20,6 +20,7 @@ pub async fn offline<T>(
         catalogue: opened.catalogue,
         audit: opened.audit,
         control: checked.control.clone().map(Control::new),
+        drainers: Vec::new(),
         user: User::Command,
     };
     let (rotation, _keys, running) =

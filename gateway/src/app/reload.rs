@@ -7,10 +7,11 @@ use tokio::sync::Mutex;
 
 use crate::admin::api::{Mistake, Problem, Reloaded};
 use crate::admin::{Asker, Refusal, Reload, Reloading};
-use crate::config::{Checked, Errors, Finding, Keyring, Warning};
+use crate::audit::{Action, Change, Trigger};
+use crate::config::{Checked, Errors, Finding, Keyring, Warning, settings};
 use crate::fault::Who;
-use crate::policy::{KeyringName, Rule};
-use crate::rotation::Rotation;
+use crate::policy::KeyringName;
+use crate::rotation::{self, Rotation};
 
 use super::certificates::Certificates;
 use super::rotation_config;
@@ -77,14 +78,7 @@ impl Reloader {
             restart: fixed(&self.started, &next),
             warnings: warnings_of_all.chain(certificates.wrong).collect(),
         };
-        if let Some(rotation) = self.rotation.load_full() {
-            let what = said(&asker, &reloaded);
-            let done = rotation.reload(rotation_config(&next), what).await;
-            done.map_err(|error| {
-                tracing::error!(%error, "the configuration is not reloaded");
-                Refusal::of(&error).into_problem()
-            })?;
-        }
+        Box::pin(self.put_in_force(&next, &asker, &reloaded)).await?;
         (self.origin.level)(next.log.level);
         *current = next;
         for warning in &warnings {
@@ -98,9 +92,52 @@ impl Reloader {
     }
 }
 
+impl Reloader {
+    /// A reload that failed stands in the audit log, as every order does.
+    async fn refused(&self, asker: &Asker, problem: &Problem) {
+        let Some(rotation) = self.rotation.load_full() else {
+            return;
+        };
+        let mistakes = problem.mistakes.iter().map(|mistake| mistake.what.as_str());
+        let why: Vec<_> = std::iter::once(problem.error.as_str())
+            .chain(mistakes)
+            .collect();
+        let because = asker.because(Trigger::Manual, "the configuration is to be read again");
+        let asked = (None, Action::Reload);
+        rotation.refused(asked, because, why.join("; ")).await;
+    }
+
+    async fn put_in_force(
+        &self,
+        next: &Checked,
+        asker: &Asker,
+        reloaded: &Reloaded,
+    ) -> Result<(), Problem> {
+        let Some(rotation) = self.rotation.load_full() else {
+            return Ok(());
+        };
+        let reload = rotation::Reload {
+            what: said(asker, reloaded),
+            because: asker.because(Trigger::Manual, "the configuration was read again"),
+        };
+        let config = reloaded_config(&self.started, next);
+        let done = rotation.reload(config, reload).await;
+        done.map_err(|error| {
+            tracing::error!(%error, "the configuration is not reloaded");
+            Refusal::of(&error).into_problem()
+        })
+    }
+}
+
 impl Reload for Arc<Reloader> {
     fn reload(&self, asker: Asker) -> Reloading<'_> {
-        Box::pin(self.run(asker))
+        Box::pin(async move {
+            let done = self.run(asker.clone()).await;
+            if let Err(problem) = &done {
+                self.refused(&asker, problem).await;
+            }
+            done
+        })
     }
 }
 
@@ -153,40 +190,42 @@ fn in_places_of(current: &Checked, mut next: Checked) -> Checked {
     next
 }
 
-/// What has changed and can change while the gateway runs.
+/// What has changed and can change while the gateway runs, key by key.
 fn changes(current: &Checked, next: &Checked) -> Vec<String> {
     let mut changes = Vec::new();
-    for (rule, keyring) in next.policy.keyrings().iter().zip(&next.keyrings) {
-        let name = &rule.name;
-        let known = current.policy.by_name(name.as_str());
-        let Some(before) = known.and_then(|id| current.policy.keyring(id)) else {
-            changes.push(format!("keyring `{name}` is new"));
-            continue;
-        };
-        // The longest payload follows from the limits.
-        let longest = rule.longest;
-        if (Rule {
-            longest,
-            ..before.clone()
-        }) != *rule
-        {
-            changes.push(format!("keyring `{name}`: subjects or strictness"));
-        }
-        let terms = current.keyrings.iter().find(|known| known.name == *name);
-        if terms.is_some_and(|known| known.terms != keyring.terms) {
-            changes.push(format!("keyring `{name}`: rotation, limits or retention"));
+    for rule in next.policy.keyrings() {
+        if current.policy.by_name(rule.name.as_str()).is_none() {
+            changes.push(format!("keyring `{}` is new", rule.name));
         }
     }
-    if !current.policy.has_prefixes_of(&next.policy) {
-        changes.push("jetstream.api-prefixes".to_owned());
-    }
-    if !current.policy.has_inboxes_of(&next.policy) {
-        changes.push("inbox-prefixes".to_owned());
-    }
+    let known = |change: &Change| {
+        let mut new = next.policy.keyrings().iter().map(|rule| &rule.name);
+        new.all(|name| {
+            current.policy.by_name(name.as_str()).is_some()
+                || !change.key.as_str().starts_with(&format!("keyring.{name}."))
+        })
+    };
+    let told = settings(current).changes(&settings(next)).into_iter();
+    let told = told.filter(|change| can_change(change.key.as_str()) && known(change));
+    changes.extend(told.map(|change| change.to_string()));
     if current.log.level != next.log.level {
         changes.push(format!("log.level: {}", next.log.level));
     }
     changes
+}
+
+/// Whether a key of the settings takes no restart.
+fn can_change(key: &str) -> bool {
+    key.starts_with("keyring.") || matches!(key, "inbox-prefixes" | "jetstream.api-prefixes")
+}
+
+/// What rotation is told of a configuration that was read again: what takes a restart is as it was at the start.
+pub(super) fn reloaded_config(started: &Checked, current: &Checked) -> rotation::Config {
+    let config = rotation_config(current);
+    rotation::Config {
+        settings: settings(started).with(&config.settings, can_change),
+        ..config
+    }
 }
 
 /// The keys that differ from those at the start and take a restart.

@@ -4,16 +4,18 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::handover::{Answer, Door, Label, Offer, Petition, Purpose};
 use super::manager::Reporter;
-use super::{Gateway, OpenError, Reloader, StartError, Started, ports, rotation_config, state};
+use super::reload::reloaded_config;
+use super::{Gateway, OpenError, Reloader, StartError, Started, ports, state};
 use crate::admin::{self, Reload};
 use crate::dataplane::{Handed, ListenAddr, PathOf, Succession};
 use crate::disk::{self, Own};
-use crate::rotation::{self, Rotation};
+use crate::rotation::{self, DrainLink, Rotation};
 
 /// How long the process that takes over may say nothing before clients are accepted here again.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -40,7 +42,7 @@ pub(super) struct Held {
     pub(super) rotation: Option<(Rotation, rotation::Running)>,
     door: Option<Door>,
     /// Where others find the addresses.
-    pub(super) ports: Own,
+    pub(super) ports: Option<Own>,
     reporter: JoinHandle<()>,
 }
 
@@ -50,6 +52,10 @@ pub(super) struct Vacant {
     follower: Option<rotation::Running>,
     /// The socket of metrics and health.
     admin: Option<TcpListener>,
+    /// The ways to processes that drain already, to be had back.
+    drainers: Vec<DrainLink>,
+    /// Ends when the clients of this process are to be moved at once.
+    moved: Option<oneshot::Receiver<()>>,
 }
 
 /// The same, and the way to the other process.
@@ -108,12 +114,14 @@ impl Gateway {
             (What::Petition(petition), Seat::Held(held)) => {
                 Box::pin(self.hand_over(held, petition)).await
             }
-            (What::Answered(Answer::Serves), Seat::Offered(offered)) => {
+            (What::Answered(Answer::Serves), Seat::Offered(mut offered)) => {
                 tracing::info!(
                     "another process has taken over; the connections of this one are drained"
                 );
                 self.dataplane.assign(None, PathOf::Other);
                 self.succession = Succession::GoesOn;
+                // They are its own now, and are to notice when it ends.
+                offered.left.drainers.clear();
                 self.seat = Seat::Offered(offered);
                 return Attended::HandedOver;
             }
@@ -139,8 +147,12 @@ impl Gateway {
     async fn hand_over(&mut self, held: Held, petition: Petition) -> Seat {
         tracing::info!("another process wants to take over");
         self.dataplane.pause().await;
-        let handed = match self.dataplane.sockets() {
-            Ok(handed) => handed,
+        let ends = self
+            .dataplane
+            .sockets()
+            .and_then(|handed| Ok((handed, DrainLink::pair()?)));
+        let (handed, link) = match ends {
+            Ok(ends) => ends,
             Err(error) => {
                 tracing::error!(%error, "nothing is handed over");
                 petition.refuse(&error.to_string()).await;
@@ -148,8 +160,15 @@ impl Gateway {
                 return Seat::Held(held);
             }
         };
-        let left = Box::pin(self.vacate(held)).await;
-        let sockets = labelled(handed, left.admin.as_ref(), &self.premises.checked.admin);
+        let (ours, theirs) = link;
+        let left = Box::pin(self.vacate(held, ours)).await;
+        let sockets = labelled(handed, &left, &self.premises.checked.admin);
+        let sockets = sockets.map(|mut sockets| {
+            if left.follower.is_some() {
+                sockets.push((Label::drains(), theirs.into()));
+            }
+            sockets
+        });
         let granted = match sockets {
             Ok(sockets) => petition.grant(sockets).await,
             Err(error) => Err(error),
@@ -168,22 +187,29 @@ impl Gateway {
     }
 
     /// Lets go of everything: another process can have it then.
-    async fn vacate(&self, held: Held) -> Vacant {
+    async fn vacate(&self, held: Held, link: DrainLink) -> Vacant {
         held.reporter.abort();
         drop(held.door);
         let admin = match held.admin {
             Some(admin) => admin.hand_over().await,
             None => None,
         };
-        held.ports.remove();
+        held.ports.iter().for_each(Own::remove);
         if let Some(reloader) = &self.premises.reloader {
             reloader.attach(None);
         }
         let follower = held.rotation.map(|(_rotation, running)| running);
-        if let Some(running) = &follower {
-            running.hand_over().await;
+        let handed = match &follower {
+            Some(running) => Some(running.hand_over(link).await),
+            None => None,
+        };
+        let (drainers, moved) = handed.map(|handed| (handed.drainers, handed.moved)).unzip();
+        Vacant {
+            follower,
+            admin,
+            drainers: drainers.unwrap_or_default(),
+            moved,
         }
-        Vacant { follower, admin }
     }
 
     /// Takes back what another process let go of by ending.
@@ -197,10 +223,13 @@ impl Gateway {
             }
         };
         let rotation = match (opened, left.follower) {
-            (Some(opened), Some(follower)) => match Box::pin(self.resume(opened, follower)).await {
-                Some(rotation) => Some(rotation),
-                None => return Seat::Lost,
-            },
+            (Some(opened), Some(follower)) => {
+                let resumed = self.resume(opened, (follower, left.drainers));
+                match Box::pin(resumed).await {
+                    Some(rotation) => Some(rotation),
+                    None => return Seat::Lost,
+                }
+            }
             _ => None,
         };
         match self.sit(rotation, left.admin) {
@@ -227,7 +256,7 @@ impl Gateway {
     async fn resume(
         &self,
         opened: state::Opened,
-        follower: rotation::Running,
+        (follower, drainers): (rotation::Running, Vec<DrainLink>),
     ) -> Option<(Rotation, rotation::Running)> {
         let premises = &self.premises;
         let checked = match &premises.reloader {
@@ -238,8 +267,8 @@ impl Gateway {
             keys: Arc::clone(&premises.keys),
             misses: follower.stop().await?,
         };
-        let stores = super::stores(&checked, opened);
-        let config = rotation_config(&checked);
+        let stores = super::stores(&checked, opened, drainers);
+        let config = reloaded_config(&premises.checked, &checked);
         rotation::resume(config, stores, premises.clock.clone(), held)
             .inspect_err(|error| {
                 tracing::error!(%error, "rotation does not start again: connections go on under the keys that they have; restart the gateway");
@@ -278,7 +307,10 @@ impl Gateway {
         let door = Door::open(&checked.state)
             .inspect_err(|error| tracing::warn!(%error, "no other process can take over: the hand-over socket cannot be made"))
             .ok();
-        let ports = ports::write(&checked.state, self.dataplane.addrs(), admin.addr())?;
+        let ports = ports::write(&checked.state, self.dataplane.addrs(), admin.addr());
+        let ports = ports
+            .inspect_err(|error| tracing::error!(%error, "the addresses are not written down for others; clients are served all the same"))
+            .ok();
         Ok(Held {
             admin: Some(admin),
             rotation,
@@ -290,6 +322,23 @@ impl Gateway {
 }
 
 impl Seat {
+    /// Ends when the clients of this process, which drains, are to be moved at once.
+    pub(super) fn moved(&mut self) -> impl Future<Output = ()> + use<> {
+        let moved = match self {
+            Self::Offered(offered) => offered.left.moved.take(),
+            Self::Held(_) | Self::Vacant(_) | Self::Lost => None,
+        };
+        async move {
+            let told = match moved {
+                Some(moved) => moved.await.ok(),
+                None => None,
+            };
+            if told.is_none() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
     /// Lets go for good, when the sessions have ended.
     pub(super) async fn leave(self) {
         let follower = match self {
@@ -319,13 +368,16 @@ async fn silence(until: Option<Instant>) {
 /// Every socket that is handed over, with its name.
 fn labelled(
     handed: Vec<Handed>,
-    admin: Option<&TcpListener>,
+    left: &Vacant,
     config: &admin::Config,
 ) -> std::io::Result<Vec<(Label, std::os::fd::OwnedFd)>> {
     let clients = handed.into_iter();
     let clients = clients.map(|door| (Label::of(&door.configured, door.path), door.socket));
     let mut sockets: Vec<_> = clients.collect();
-    if let (Some(listener), Some(addr)) = (admin, config.listen) {
+    for link in &left.drainers {
+        sockets.push((Label::drains(), link.again()?.into()));
+    }
+    if let (Some(listener), Some(addr)) = (left.admin.as_ref(), config.listen) {
         let mut label = Label::of(&ListenAddr::Tcp(addr), PathOf::Other);
         label.purpose = Purpose::Admin;
         sockets.push((label, listener.try_clone()?.into()));

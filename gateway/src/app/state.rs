@@ -3,8 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::audit::{self, AuditError};
-use crate::audit::Log;
+use jiff::Timestamp;
+
+use super::audit::{self, AuditError, audit_directory};
+use crate::audit::{Fact, LOG, LastWord, Log};
 use crate::catalogue::{Catalogue, CreateError, LoadError};
 use crate::clock::Clock;
 use crate::config::Custody;
@@ -110,22 +112,49 @@ pub(super) fn rehearse(
 
 fn furnish(lock: Lock, custodian: &Arc<dyn Custodian>, clock: &Clock) -> Result<Opened, OpenError> {
     let catalogue = if Catalogue::exists(lock.dir()) {
-        Catalogue::open(lock, Arc::clone(custodian))?
+        Catalogue::unread(lock, Arc::clone(custodian))?
     } else {
         Catalogue::create(lock, Arc::clone(custodian))?
     };
-    Ok(with_audit(catalogue, &**custodian, clock))
+    Ok(with_audit(catalogue, &**custodian, clock)?)
 }
 
-/// Adds the audit log. One that cannot be continued is closed: messages are sealed and opened as before, and no key event happens
-/// until somebody has looked into it.
-#[must_use]
-pub fn with_audit(catalogue: Catalogue, custodian: &dyn Custodian, clock: &Clock) -> Opened {
-    let audit = open_audit(&catalogue, custodian, clock).unwrap_or_else(|error| {
+/// Adds the audit log, and reads the records, which must be what it says. A log that cannot be continued is closed: messages are
+/// sealed and opened as before, and no key event happens until somebody has looked into it.
+///
+/// # Errors
+/// [`LoadError`]. Of a record that was put back the log tells.
+pub fn with_audit(
+    mut catalogue: Catalogue,
+    custodian: &dyn Custodian,
+    clock: &Clock,
+) -> Result<Opened, LoadError> {
+    let mut audit = open_audit(&catalogue, custodian, clock).unwrap_or_else(|error| {
         tracing::error!(%error, "the audit log is closed; no key event happens");
-        Log::closed(&error)
+        let log = audit_directory(catalogue.path()).join(LOG);
+        Log::closed(&error, LastWord::unjudged(&Real, &log))
     });
-    Opened { catalogue, audit }
+    if let Some(last) = audit.last_word() {
+        catalogue.compare_with(last);
+    }
+    match catalogue.refresh() {
+        Ok(()) => Ok(Opened { catalogue, audit }),
+        Err(error) => {
+            if error.is_rollback() {
+                alarm(&mut audit, &error, clock);
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Says in the log that a record was put back.
+fn alarm(audit: &mut Log, error: &LoadError, clock: &Clock) {
+    let what = error.to_string().into();
+    let now = audit::now(clock).unwrap_or(Timestamp::MAX);
+    if let Err(error) = audit.note(Fact::RollbackAlarm { what }, now) {
+        tracing::error!(%error, "the alarm is missing in the audit log");
+    }
 }
 
 /// The audit log of the directory whose catalogue this is.
@@ -142,7 +171,7 @@ pub fn open_audit(
     audit::open(&dir, Arc::new(Real), custodian, about)
 }
 
-fn passphrase(custody: &Custody) -> Result<Option<Passphrase>, PassphraseError> {
+pub(super) fn passphrase(custody: &Custody) -> Result<Option<Passphrase>, PassphraseError> {
     match custody {
         Custody::File => Ok(None),
         Custody::Passphrase(source) => source.read().map(Some),

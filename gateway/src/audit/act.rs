@@ -8,7 +8,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::line::time;
-use super::{Action, IntendedUse, Text, Through, Trigger};
+use super::tree::{Hash, sha256};
+use super::{Action, Change, IntendedUse, Text, Through, Trigger};
 
 /// An act on keys, as it is about to happen. No field can hold a secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,15 +27,27 @@ pub struct Act {
     pub what: Action,
     /// The keyring; `None` where it concerns all.
     pub keyring: Option<Text>,
-    /// The key version; `None` where there is none yet, see [`super::Pending::concerns`].
+    /// The key version, one that is yet to be made too; `None` where it concerns none.
     pub version: Option<KeyVersion>,
     /// What the version is for afterwards.
     pub intended_use: IntendedUse,
+    /// Of a destruction: whether somebody wants it whatever is stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forced: Option<bool>,
+    /// Of a destruction: what was found when it was looked into whether anything stored needs the version; `None`: nobody did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<Text>,
+    /// Of a revocation, once it is done: what whoever has the secret may know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exposure: Option<Exposed>,
     /// When the version is to stop sealing, if that is known.
     #[serde(with = "time::optional")]
     pub expiry: Option<Timestamp>,
     /// The subjects that are affected.
     pub scope: Vec<Text>,
+    /// What protects less than before, where that is what is done.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<Change>,
 }
 
 /// Names a key version without its secret.
@@ -48,6 +61,34 @@ pub struct KeyVersion {
     pub commitment: Hex<32>,
     /// The cipher that seals under it.
     pub algorithm: Text,
+}
+
+/// Names the exact bytes of a keyring's record in the catalogue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordRef {
+    /// Whose record.
+    pub keyring: Text,
+    /// Its epoch.
+    pub epoch: u64,
+    /// SHA-256 of the file.
+    pub sha256: Hash,
+}
+
+/// What was sealed under a version that is revoked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exposed {
+    /// When it began to seal; `None`: it never did.
+    #[serde(with = "time::optional")]
+    pub from: Option<Timestamp>,
+    /// When it stopped.
+    #[serde(with = "time::optional")]
+    pub until: Option<Timestamp>,
+    /// Messages that are known to have been sealed, and at most.
+    pub messages: [u64; 2],
+    /// The same of bytes.
+    pub bytes: [u64; 2],
+    /// Lanes drawn under it, at least.
+    pub lanes: u64,
 }
 
 /// Bytes that are written as lower-case hex.
@@ -74,6 +115,20 @@ pub enum Outcome {
     Failed(Text),
     /// It was not tried.
     Refused(Text),
+    /// It was tried, and why it cannot be said yet what has come of it.
+    Unknown(Text),
+}
+
+impl RecordRef {
+    /// Of a file with these bytes.
+    #[must_use]
+    pub fn of(keyring: &str, epoch: u64, file: &[u8]) -> Self {
+        Self {
+            keyring: keyring.into(),
+            epoch,
+            sha256: sha256(&[file]),
+        }
+    }
 }
 
 impl Act {

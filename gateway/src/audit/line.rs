@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::act::{Act, Hex, Outcome};
 use super::tree::Hash;
-use super::{KeyVersion, OutcomeWord, Text};
+use super::{Change, InForce, OutcomeWord, RecordRef, Text};
 use crate::objects;
 use crate::secret::NoEntropy;
 
@@ -57,16 +57,19 @@ pub struct Event {
 /// A key event that is over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Completed {
-    /// As in the intent; only the version may have become known since.
+    /// As in the intent.
     #[serde(flatten)]
     pub event: Event,
-    /// When it ended.
+    /// When it ended. Of one that a crash interrupted: when it was found out how it had; of one that is `unknown`: when it was tried.
     #[serde(with = "time")]
     pub completed: Timestamp,
     /// What came of it.
     pub outcome: OutcomeWord,
     /// What went wrong, if something did.
     pub error: Option<Text>,
+    /// The record that the act led to; `None` where it led to none, and in lines of versions that did not say.
+    #[serde(default)]
+    pub record: Option<RecordRef>,
 }
 
 /// A fact, and when it was so.
@@ -96,9 +99,17 @@ pub enum Fact {
     GatewayStarted {
         /// Its version.
         version: Text,
+        /// What its configuration says about protection; `None` in lines of versions that did not say.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        policy: Option<InForce>,
     },
     /// A gateway was told to stop, and has.
     GatewayStopped,
+    /// The records as they were left, before a gateway stops or hands over: budgets have changed them since the last key event.
+    RecordsLeft {
+        /// One for each keyring.
+        records: Vec<RecordRef>,
+    },
     /// A gateway has handed keys and clients over to another process, and drains the connections that it has.
     GatewayHandedOver,
     /// The other process ended before it served: the gateway has taken the keys back.
@@ -107,10 +118,16 @@ pub enum Fact {
     ConfigurationReloaded {
         /// What changed, or why nothing did.
         result: Text,
+        /// Each key with its values.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        changes: Vec<Change>,
+        /// What it says about protection from now on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        policy: Option<InForce>,
     },
-    /// A record older than one that was seen before was found, and refused.
+    /// A record was found, and refused, that is older than one seen before, or another one of the same epoch.
     RollbackAlarm {
-        /// Which record, and how old.
+        /// Which record, and what was expected.
         what: Text,
     },
     /// A line that a crash had cut off was removed; it had never been acknowledged.
@@ -136,6 +153,11 @@ pub enum Fact {
     },
     /// The disk was full, and the reserve was given up for a revocation.
     ReserveReleased,
+    /// The host's clock was set: times before and after this line cannot be compared.
+    ClockSet {
+        /// By how much: ahead, or back when it is negative.
+        seconds: i64,
+    },
 }
 
 /// Links an intent and its outcome: 128 random bits, as hex.
@@ -178,6 +200,32 @@ impl Body {
         }
     }
 
+    /// The records that it names: each is the last word on its keyring until a later line names another.
+    #[must_use]
+    pub fn records(&self) -> &[RecordRef] {
+        match self {
+            Self::Outcome(completed) => completed.record.as_slice(),
+            Self::Note(Note {
+                fact: Fact::RecordsLeft { records },
+                ..
+            }) => records,
+            Self::Intent(_) | Self::Note(_) => &[],
+        }
+    }
+
+    /// The settings that it puts in force.
+    #[must_use]
+    pub const fn policy(&self) -> Option<&InForce> {
+        match self {
+            Self::Note(Note {
+                fact:
+                    Fact::GatewayStarted { policy, .. } | Fact::ConfigurationReloaded { policy, .. },
+                ..
+            }) => policy.as_ref(),
+            Self::Intent(_) | Self::Outcome(_) | Self::Note(_) => None,
+        }
+    }
+
     /// When it was said.
     #[must_use]
     pub const fn time(&self) -> Timestamp {
@@ -190,24 +238,30 @@ impl Body {
 }
 
 impl Completed {
-    pub(super) fn new(event: Event, outcome: &Outcome, completed: Timestamp) -> Self {
+    /// Whether this is the last word on the event: a later line settles one that is unknown.
+    #[must_use]
+    pub const fn is_final(&self) -> bool {
+        !matches!(self.outcome, OutcomeWord::Unknown)
+    }
+
+    pub(super) fn new(
+        event: Event,
+        (outcome, record): (&Outcome, Option<RecordRef>),
+        completed: Timestamp,
+    ) -> Self {
         let (word, error) = match outcome {
             Outcome::Done => (OutcomeWord::Done, None),
             Outcome::Failed(error) => (OutcomeWord::Failed, Some(error.clone())),
             Outcome::Refused(error) => (OutcomeWord::Refused, Some(error.clone())),
+            Outcome::Unknown(why) => (OutcomeWord::Unknown, Some(why.clone())),
         };
         Self {
             event,
             completed,
             outcome: word,
             error,
+            record,
         }
-    }
-}
-
-impl Event {
-    pub(super) fn concern(&mut self, version: KeyVersion) {
-        self.act.version = Some(version);
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::act::{Act, KeyVersion, Outcome};
+use super::act::{Act, Exposed, Outcome};
 use super::backwards::Backwards;
 use super::line::{Body, Completed, Event, EventId, FORMAT, Fact, Line, Note};
 use super::note::{Signer, VerifierKey};
@@ -13,7 +13,7 @@ use super::place::{Place, Source};
 use super::tree::{Tree, sha256};
 use super::walk::{Walked, walk};
 use super::writer::{Urgency, Writer, head, length, separate};
-use super::{Hex, OpenError, VerifyError, WriteFailed};
+use super::{Hex, InForce, LastWord, OpenError, RecordRef, Settings, VerifyError, WriteFailed};
 use crate::fault::{Fault, Faulty};
 
 /// The one writer of an audit log: whoever has it holds the state directory's lock.
@@ -35,13 +35,19 @@ enum Standing {
     Closed {
         why: String,
         fault: Fault,
+        /// What its lines say last, which nothing vouches for.
+        seems: LastWord,
     },
 }
 
 /// A key event whose intent is durable, and whose outcome is owed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use = "a key event that has begun has an outcome: give it to `Log::finish`"]
-pub struct Pending(Event);
+pub struct Pending {
+    pub(super) event: Event,
+    /// What it has led to, once that is known.
+    pub(super) record: Option<RecordRef>,
+}
 
 impl Log {
     /// Begins a log, whose first line names the catalogue that it is about.
@@ -79,6 +85,7 @@ impl Log {
             checkpoints_len: length(&note),
             open: BTreeMap::new(),
             owed: Vec::new(),
+            last: LastWord::default(),
         };
         writer.fill_reserve();
         Ok(Self(Standing::Open(writer)))
@@ -97,20 +104,26 @@ impl Log {
             checkpoints: Some(&checkpoints),
         };
         let mut open = BTreeMap::new();
+        let mut last = LastWord::default();
         let mut unknown = None;
-        let walked = walk(
-            &source,
-            signer.verifier(),
-            &[],
-            &mut |number, bytes| match Line::parse(bytes).map(|line| line.body) {
-                Ok(Body::Intent(event)) => drop(open.insert(event.id, event)),
-                Ok(Body::Outcome(completed)) => drop(open.remove(&completed.event.id)),
-                Ok(Body::Note(_)) => {}
+        let mut hear = |number, bytes: &[u8]| {
+            let body = match Line::parse(bytes) {
+                Ok(line) => line.body,
                 Err(why) => {
                     unknown.get_or_insert_with(|| (number, why.to_string()));
+                    return;
                 }
-            },
-        );
+            };
+            last.hear(&body);
+            match body {
+                Body::Intent(event) => drop(open.insert(event.id, Pending::new(event))),
+                Body::Outcome(completed) if completed.is_final() => {
+                    open.remove(&completed.event.id);
+                }
+                Body::Outcome(_) | Body::Note(_) => {}
+            }
+        };
+        let walked = walk(&source, signer.verifier(), &[], &mut hear);
         let walked = walked.map_err(|source| match source {
             VerifyError::Disk(error) => OpenError::Disk(error),
             source @ (VerifyError::Altered { .. } | VerifyError::Unvouched { .. }) => {
@@ -132,6 +145,7 @@ impl Log {
             covered: walked.covered,
             open,
             owed,
+            last,
         };
         if let Err(error) = writer.settle() {
             tracing::warn!(%error, "what was found in the audit log at the start is written with the next line");
@@ -142,10 +156,11 @@ impl Log {
 
     /// A log that cannot be continued: every write fails with this reason, so that no key event happens, and traffic goes on.
     #[must_use]
-    pub fn closed(why: &impl Faulty) -> Self {
+    pub fn closed(why: &impl Faulty, seems: LastWord) -> Self {
         Self(Standing::Closed {
             why: why.to_string(),
             fault: why.fault(),
+            seems,
         })
     }
 
@@ -170,11 +185,12 @@ impl Log {
             act,
         };
         writer.write(Body::Intent(event.clone()), Urgency::of(&event.act))?;
-        writer.open.insert(event.id, event.clone());
-        Ok(Pending(event))
+        let pending = Pending::new(event);
+        writer.open.insert(pending.id(), pending.clone());
+        Ok(pending)
     }
 
-    /// Writes what came of an act, durably.
+    /// Writes what came of an act, durably. What is unknown stays among [`Log::open_intents`], until a later outcome settles it.
     ///
     /// # Errors
     /// [`WriteFailed`]: the event stays among [`Log::open_intents`], to be finished when the disk works again.
@@ -185,17 +201,40 @@ impl Log {
         now: Timestamp,
     ) -> Result<(), WriteFailed> {
         let writer = self.writer()?;
-        let Pending(event) = pending;
-        let id = event.id;
-        let Some(open) = writer.open.get_mut(&id) else {
+        let id = pending.id();
+        if !writer.open.contains_key(&id) {
             return Err(WriteFailed::Finished(id));
-        };
-        open.clone_from(&event);
+        }
+        let Pending { event, record } = pending;
         let urgency = Urgency::of(&event.act);
-        let completed = Completed::new(event, outcome, now);
+        let completed = Completed::new(event, (outcome, record), now);
+        let settled = completed.is_final();
         writer.write(Body::Outcome(completed), urgency)?;
-        writer.open.remove(&id);
+        if settled {
+            writer.open.remove(&id);
+        }
         Ok(())
+    }
+
+    /// Writes what came of an order for which nothing was begun, durably: it is refused, or met by what is under way. It never takes
+    /// the reserve: whoever may give orders may be refused as often as they like.
+    ///
+    /// # Errors
+    /// [`WriteFailed`].
+    pub fn conclude(
+        &mut self,
+        act: Act,
+        outcome: &Outcome,
+        now: Timestamp,
+    ) -> Result<(), WriteFailed> {
+        let writer = self.writer()?;
+        let event = Event {
+            id: EventId::random()?,
+            initiated: now,
+            act,
+        };
+        let completed = Completed::new(event, (outcome, None), now);
+        writer.write(Body::Outcome(completed), Urgency::Ordinary)
     }
 
     /// Writes a fact that is no key event, durably.
@@ -207,13 +246,42 @@ impl Log {
         self.writer()?.write(Body::Note(note), Urgency::Ordinary)
     }
 
-    /// The key events without an outcome: at the start, those that a crash interrupted. Whoever starts finds out what became of
+    /// The key events whose outcome is missing or unknown: at the start, those that a crash interrupted. Whoever starts finds out what became of
     /// each, and finishes it.
     pub fn open_intents(&self) -> Vec<Pending> {
         match &self.0 {
-            Standing::Open(writer) => writer.open.values().cloned().map(Pending).collect(),
+            Standing::Open(writer) => writer.open.values().cloned().collect(),
             Standing::Closed { .. } => Vec::new(),
         }
+    }
+
+    /// What it says last; `None` when it is closed.
+    #[must_use]
+    pub const fn last_word(&self) -> Option<&LastWord> {
+        match &self.0 {
+            Standing::Open(writer) => Some(&writer.last),
+            Standing::Closed { .. } => None,
+        }
+    }
+
+    /// The settings that it says were in force last; when it is closed, what its lines seem to say: enough to refuse something, and
+    /// nothing is allowed by it.
+    #[must_use]
+    pub const fn last_policy(&self) -> Option<&Settings> {
+        match &self.0 {
+            Standing::Open(writer) => writer.last.policy(),
+            Standing::Closed { seems, .. } => seems.policy(),
+        }
+    }
+
+    /// What a line says that puts settings in force.
+    #[must_use]
+    pub fn in_force(&self, settings: &Settings) -> InForce {
+        let last = self.last_word();
+        last.map_or_else(
+            || LastWord::default().in_force(settings),
+            |last| last.in_force(settings),
+        )
     }
 
     /// Whether its reserve for revocations is there. Looks at the disk.
@@ -255,7 +323,7 @@ impl Log {
     pub fn tail(&self, count: usize) -> Result<Vec<Vec<u8>>, WriteFailed> {
         let writer = match &self.0 {
             Standing::Open(writer) => writer,
-            Standing::Closed { why, fault } => return Err(closed(why, *fault)),
+            Standing::Closed { why, fault, .. } => return Err(closed(why, *fault)),
         };
         let place = &writer.place;
         let mut backwards = Backwards::from(Arc::clone(&place.files), place.log(), writer.len);
@@ -290,33 +358,46 @@ impl Log {
     fn writer(&mut self) -> Result<&mut Writer, WriteFailed> {
         match &mut self.0 {
             Standing::Open(writer) => Ok(writer),
-            Standing::Closed { why, fault } => Err(closed(why, *fault)),
+            Standing::Closed { why, fault, .. } => Err(closed(why, *fault)),
         }
     }
 }
 
 impl Pending {
+    const fn new(event: Event) -> Self {
+        Self {
+            event,
+            record: None,
+        }
+    }
+
     /// Names the event.
     #[must_use]
     pub const fn id(&self) -> EventId {
-        self.0.id
+        self.event.id
     }
 
     /// When it began.
     #[must_use]
     pub const fn initiated(&self) -> Timestamp {
-        self.0.initiated
+        self.event.initiated
+    }
+
+    /// The same event, once it is known what it exposes: the outcome says so.
+    pub fn exposing(mut self, exposure: Option<Exposed>) -> Self {
+        self.event.act.exposure = exposure;
+        self
     }
 
     /// What is being done.
     #[must_use]
     pub const fn act(&self) -> &Act {
-        &self.0.act
+        &self.event.act
     }
 
-    /// The same event, once it is known which key version it concerns: the outcome names it.
-    pub fn concerns(mut self, version: KeyVersion) -> Self {
-        self.0.concern(version);
+    /// The same event, once it is known which record it has led to: the outcome names it.
+    pub fn led_to(mut self, record: Option<RecordRef>) -> Self {
+        self.record = record;
         self
     }
 }

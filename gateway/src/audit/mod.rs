@@ -21,11 +21,13 @@
 mod act;
 mod backwards;
 mod error;
+mod last;
 mod line;
 mod log;
 mod note;
 mod place;
 mod reader;
+mod settings;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -36,13 +38,15 @@ mod words;
 mod writer;
 mod wrong;
 
-pub use act::{Act, Hex, KeyVersion, Outcome, Who};
+pub use act::{Act, Exposed, Hex, KeyVersion, Outcome, RecordRef, Who};
 pub use backwards::Backwards;
 pub use error::{OpenError, VerifyError, WriteFailed};
+pub use last::LastWord;
 pub use line::{Body, Completed, Event, EventId, Fact, Line, Note};
 pub use log::{Log, Pending};
 pub use note::{BadNote, BadVerifier, Checkpoint, Signer, VerifierKey};
 pub use place::{CHECKPOINTS, LOG, Place, Source};
+pub use settings::{Change, InForce, Settings};
 pub use text::Text;
 pub use tree::Hash;
 pub use verify::{Verified, verify};

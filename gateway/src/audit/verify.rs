@@ -9,7 +9,7 @@ use super::note::{Checkpoint, VerifierKey};
 use super::place::Source;
 use super::tree::Hash;
 use super::walk::{Torn, Walked, walk};
-use super::{EventId, VerifyError};
+use super::{EventId, LastWord, VerifyError};
 
 /// A log that is whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,8 +27,10 @@ pub struct Verified {
     pub torn: Option<Torn>,
     /// The same behind the last checkpoint.
     pub checkpoints_torn: bool,
-    /// Intents without an outcome: acts that are under way, or that a crash interrupted.
+    /// Intents whose outcome is missing or unknown: acts that are under way, or that a crash interrupted.
     pub open: Vec<EventId>,
+    /// What it says last.
+    pub last: LastWord,
     /// The latest time that a line says; `None` where no line could be understood.
     pub latest: Option<Timestamp>,
     /// Lines of a later version: their place and bytes are checked, what they say is not known.
@@ -47,16 +49,20 @@ pub fn verify(
     let mut open = BTreeSet::new();
     let mut unknown = 0_u64;
     let mut latest = None;
+    let mut last = LastWord::default();
     let walked = walk(source, key, elsewhere, &mut |_number, bytes| {
         let Ok(line) = Line::parse(bytes) else {
             unknown = unknown.saturating_add(1);
             return;
         };
         latest = latest.max(Some(line.body.time()));
+        last.hear(&line.body);
         match line.body {
             Body::Intent(event) => drop(open.insert(event.id)),
-            Body::Outcome(completed) => drop(open.remove(&completed.event.id)),
-            Body::Note(_) => {}
+            Body::Outcome(completed) if completed.is_final() => {
+                open.remove(&completed.event.id);
+            }
+            Body::Outcome(_) | Body::Note(_) => {}
         }
     })?;
     let Walked {
@@ -75,6 +81,7 @@ pub fn verify(
         torn,
         checkpoints_torn,
         open: open.into_iter().collect(),
+        last,
         latest,
         unknown,
     })

@@ -57,6 +57,8 @@ words! {
     Action {
         /// A secret is drawn, wrapped and made durable.
         Generate = "generate",
+        /// Every member has proven that it holds the version: it may open, and become active.
+        Admit = "admit",
         /// A version begins to seal; its predecessor is deactivated in the same step.
         Activate = "activate",
         /// A version stops sealing without a successor that is named here.
@@ -73,6 +75,8 @@ words! {
         Compromise = "compromise",
         /// A version's secret is erased.
         Destroy = "destroy",
+        /// The configuration protects less than before: the line names each change.
+        Weaken = "weaken",
         /// The configuration that decides over keys is read again.
         Reload = "reload",
         /// The destruction of a version is asked for, and waits for a second person.
@@ -147,5 +151,7 @@ words! {
         Failed = "failed",
         /// It was not tried.
         Refused = "refused",
+        /// It was tried, and what came of it is not known yet: a later line for the same event says so.
+        Unknown = "unknown",
     }
 }

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::WriteFailed;
 use super::act::Act;
-use super::line::{Body, Event, EventId, Fact, Line, Note};
+use super::line::{Body, EventId, Fact, Line, Note};
+use super::log::Pending;
 use super::note::{Checkpoint, Signer};
 use super::place::Place;
 use super::tree::{Hash, Tree, sha256};
+use super::{LastWord, WriteFailed};
 use crate::disk::Error;
 
 /// An open log: what is on the disk, and what is owed to it.
@@ -25,9 +26,11 @@ pub(super) struct Writer {
     pub(super) checkpoints_len: u64,
     /// How many lines a checkpoint covers; at most [`Tree::size`].
     pub(super) covered: u64,
-    pub(super) open: BTreeMap<EventId, Event>,
+    pub(super) open: BTreeMap<EventId, Pending>,
     /// Facts that are to be written before the next line.
     pub(super) owed: Vec<Note>,
+    /// What the lines say last.
+    pub(super) last: LastWord,
 }
 
 /// Whether a line may take the reserve.
@@ -85,6 +88,7 @@ impl Writer {
         }
         self.tree.push(&bytes);
         self.prev = sha256(&[&bytes]);
+        self.last.hear(&line.body);
         self.len = self.len.saturating_add(length(&bytes));
         let signed = self.sign().or_else(|error| {
             self.make_room(error, urgency, time)?;

@@ -6,6 +6,7 @@
 use std::ops::Range;
 
 use super::{Record, Version};
+use crate::audit::RecordRef;
 use crate::policy::KeyringName;
 
 /// A record, and the file that says it: signed by this catalogue, within the rules.
@@ -39,6 +40,17 @@ impl Believed {
     /// Whether the file is still what was believed; nothing less than all of it is compared.
     pub(super) fn is_said_by(&self, file: &[u8]) -> bool {
         self.file == file
+    }
+
+    /// Whether both stand in the same bytes.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        self.file == other.file
+    }
+
+    /// Names the file, for the audit log.
+    pub(super) fn reference(&self) -> RecordRef {
+        let Record { keyring, epoch, .. } = &self.record;
+        RecordRef::of(keyring.as_str(), *epoch, &self.file)
     }
 
     /// The text of the version at this place in the record, if it is this very one.

@@ -78,6 +78,14 @@ pub enum LoadError {
         /// The highest epoch seen.
         seen: u64,
     },
+    /// A record of the same epoch as one before, with other content.
+    #[error("{} was exchanged: it has epoch {epoch}, but is not the record of that epoch that was seen before; put the newest copy back, and find out who can write there", path.display())]
+    Exchanged {
+        /// The record.
+        path: PathBuf,
+        /// Its epoch.
+        epoch: u64,
+    },
     /// A record that was there is not.
     #[error("{} is missing, but epoch {seen} of it was seen before; restore it from a backup", path.display())]
     MissingRecord {
@@ -251,6 +259,20 @@ pub enum RotateError {
     Clock,
 }
 
+impl LoadError {
+    /// Whether something newer was there before: somebody has put an older state back, or taken a part of it away.
+    #[must_use]
+    pub const fn is_rollback(&self) -> bool {
+        matches!(
+            self,
+            Self::RolledBack { .. }
+                | Self::Exchanged { .. }
+                | Self::MissingRecord { .. }
+                | Self::MissingSeen { .. }
+        )
+    }
+}
+
 impl Faulty for LoadError {
     fn fault(&self) -> Fault {
         match self {
@@ -263,6 +285,7 @@ impl Faulty for LoadError {
             | Self::OtherCatalogue { .. }
             | Self::Newer { .. }
             | Self::RolledBack { .. }
+            | Self::Exchanged { .. }
             | Self::MissingRecord { .. }
             | Self::MissingSeen { .. }
             | Self::Invalid { .. } => OPERATOR,
@@ -306,6 +329,15 @@ impl RotateError {
     #[must_use]
     pub const fn is_full(&self) -> bool {
         matches!(self, Self::Set(SetError::Disk(disk::Error::Full { .. })))
+    }
+
+    /// Whether what was to be written may have taken effect all the same.
+    #[must_use]
+    pub const fn is_in_doubt(&self) -> bool {
+        matches!(
+            self,
+            Self::Set(SetError::Disk(_) | SetError::ReadBack { .. })
+        )
     }
 }
 

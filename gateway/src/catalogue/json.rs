@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::time::Duration;
 
 use data_encoding::HEXLOWER;
 use jiff::Timestamp;
@@ -12,11 +13,16 @@ use serde::{Deserialize, Serialize};
 
 use super::believed::Believed;
 use super::record::{Label, Proposal, Record, Version};
+use super::time::{Kept, Moment, Monotonic};
 use crate::envelope::{Commitment, Suite, Used};
 use crate::policy::KeyringName;
 
-/// The highest format that this version reads: a record in which a destruction waits for a second person.
-pub(super) const FORMAT: u64 = 2;
+/// The highest format that this version reads: a record whose versions have times of the catalogue's own, or that says what was
+/// sealed of what is reserved.
+pub(super) const FORMAT: u64 = 3;
+
+/// That of a record in which a destruction waits for a second person.
+const PROPOSED: u64 = 2;
 
 /// That of everything else.
 const PLAIN: u64 = 1;
@@ -65,8 +71,12 @@ struct VersionJson {
     activated: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     deactivated: Option<String>,
+    #[serde(default, skip_serializing_if = "MonotonicJson::is_empty")]
+    monotonic: MonotonicJson,
     #[serde(default)]
     reserved: UsedJson,
+    #[serde(default, skip_serializing_if = "UsedJson::is_nothing")]
+    sealed: UsedJson,
     #[serde(default)]
     lanes: u64,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -84,6 +94,29 @@ struct ProposalJson {
     why: String,
     #[serde(default)]
     forced: bool,
+}
+
+#[derive(Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MonotonicJson {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    since: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    activated: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    deactivated: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ClockJson {
+    format: u64,
+    /// Both clocks when this was written, and how long the host had run, in nanoseconds, since which start.
+    monotonic: String,
+    wall: String,
+    uptime: u64,
+    boot: Option<String>,
+    passed: BTreeMap<String, String>,
 }
 
 #[derive(Default, Serialize, Deserialize)]
@@ -145,11 +178,21 @@ pub(super) fn write_record(
 
 /// The lowest that says everything: a gateway from before goes on with a record in which nothing is new to it.
 fn format(record: &Record) -> u64 {
-    let news = record
-        .versions
-        .iter()
-        .any(|version| version.proposed.is_some());
-    if news { FORMAT } else { PLAIN }
+    let any = |is: fn(&Version) -> bool| record.versions.iter().any(is);
+    let timed = |version: &Version| version.monotonic != Monotonic::default();
+    if any(timed) || any(|version| version.sealed != Used::default()) {
+        FORMAT
+    } else if any(|version| version.proposed.is_some()) {
+        PROPOSED
+    } else {
+        PLAIN
+    }
+}
+
+impl UsedJson {
+    const fn is_nothing(&self) -> bool {
+        self.messages == 0 && self.bytes == 0
+    }
 }
 
 /// A version as the pretty text of a record has it, two levels deep. A line end is never within a string.
@@ -189,6 +232,36 @@ pub(super) fn read_seen(payload: &[u8]) -> Result<Seen, Unreadable> {
         .collect()
 }
 
+pub(super) fn write_clock(kept: &Kept) -> Result<Vec<u8>, serde_json::Error> {
+    let passed = kept.passed.iter();
+    serde_json::to_vec_pretty(&ClockJson {
+        format: PLAIN,
+        monotonic: kept.moment.monotonic.to_string(),
+        wall: kept.moment.wall.to_string(),
+        uptime: u64::try_from(kept.uptime.as_nanos()).unwrap_or(u64::MAX),
+        boot: kept.boot.clone(),
+        passed: passed
+            .map(|(k, at)| (k.to_string(), at.to_string()))
+            .collect(),
+    })
+}
+
+pub(super) fn read_clock(payload: &[u8]) -> Result<Kept, Unreadable> {
+    let json: ClockJson = read(payload)?;
+    let passed = json.passed.iter();
+    Ok(Kept {
+        moment: Moment {
+            monotonic: field("monotonic", &json.monotonic)?,
+            wall: field("wall", &json.wall)?,
+        },
+        uptime: Duration::from_nanos(json.uptime),
+        boot: json.boot,
+        passed: passed
+            .map(|(keyring, at)| Ok((field("passed", keyring)?, field("passed", at)?)))
+            .collect::<Result<_, _>>()?,
+    })
+}
+
 /// Any of our JSON files: the format is looked at first, so that a later one is named as such.
 pub(super) fn read<'a, T: Deserialize<'a>>(payload: &'a [u8]) -> Result<T, Unreadable> {
     let damaged = |e: serde_json::Error| Unreadable::Damaged(e.to_string());
@@ -219,9 +292,14 @@ fn write_version(version: &Version) -> VersionJson {
         since: version.since.to_string(),
         activated: version.activated.as_ref().map(Timestamp::to_string),
         deactivated: version.deactivated.as_ref().map(Timestamp::to_string),
+        monotonic: write_monotonic(version.monotonic),
         reserved: UsedJson {
             messages: version.reserved.messages,
             bytes: version.reserved.bytes,
+        },
+        sealed: UsedJson {
+            messages: version.sealed.messages,
+            bytes: version.sealed.bytes,
         },
         lanes: version.lanes,
         served: version.served.clone(),
@@ -231,6 +309,15 @@ fn write_version(version: &Version) -> VersionJson {
             forced: proposal.forced,
         }),
         wrapped: version.wrapped.as_ref().map(ToString::to_string),
+    }
+}
+
+fn write_monotonic(times: Monotonic) -> MonotonicJson {
+    let text = |time: Option<Timestamp>| time.as_ref().map(Timestamp::to_string);
+    MonotonicJson {
+        since: text(times.since),
+        activated: text(times.activated),
+        deactivated: text(times.deactivated),
     }
 }
 
@@ -248,9 +335,18 @@ fn read_version(json: VersionJson) -> Result<Version, Unreadable> {
         since: field("since", &json.since)?,
         activated: time("activated", &json.activated)?,
         deactivated: time("deactivated", &json.deactivated)?,
+        monotonic: Monotonic {
+            since: time("since", &json.monotonic.since)?,
+            activated: time("activated", &json.monotonic.activated)?,
+            deactivated: time("deactivated", &json.monotonic.deactivated)?,
+        },
         reserved: Used {
             messages: json.reserved.messages,
             bytes: json.reserved.bytes,
+        },
+        sealed: Used {
+            messages: json.sealed.messages,
+            bytes: json.sealed.bytes,
         },
         lanes: json.lanes,
         served: json.served,
@@ -266,6 +362,12 @@ fn read_version(json: VersionJson) -> Result<Version, Unreadable> {
             .transpose()?,
         label: Label::from_record(json.label),
     })
+}
+
+impl MonotonicJson {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 fn suite(text: &str) -> Result<Suite, Unreadable> {
@@ -302,7 +404,9 @@ mod tests {
             since: Timestamp::UNIX_EPOCH,
             activated: (!served.is_empty()).then_some(Timestamp::UNIX_EPOCH),
             deactivated: None,
+            monotonic: Monotonic::default(),
             reserved: Used::default(),
+            sealed: Used::default(),
             lanes: 7,
             served: served.iter().map(ToString::to_string).collect(),
             proposed: None,
@@ -342,7 +446,7 @@ mod tests {
     }
 
     #[test]
-    fn record_is_of_a_later_format_only_while_somebody_has_asked_for_a_destruction() {
+    fn record_is_of_the_lowest_format_that_says_everything() {
         let before = Believed::absent("agents".parse().unwrap());
         let mut record = before.record.clone();
         record.versions = vec![version(1, &["a"]), version(2, &[])];
@@ -360,6 +464,19 @@ mod tests {
             panic!("it cannot be read")
         };
         assert_eq!(read, record);
+        record.versions[0].sealed.messages = 7;
+        let written = write_record(&record, &before).unwrap().payload;
+        assert!(String::from_utf8_lossy(&written).contains("\"format\": 3,"));
+        assert!(read_record(&written).is_ok_and(|read| read == record));
+        record.versions[0].sealed.messages = 0;
+        record.versions[0].monotonic = Monotonic {
+            since: Some(Timestamp::MAX),
+            activated: None,
+            deactivated: Some(Timestamp::UNIX_EPOCH),
+        };
+        let written = write_record(&record, &before).unwrap().payload;
+        assert!(String::from_utf8_lossy(&written).contains("\"format\": 3,"));
+        assert!(read_record(&written).is_ok_and(|read| read == record));
     }
 
     #[test]

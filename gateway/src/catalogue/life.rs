@@ -3,9 +3,8 @@
 //! A switch takes three: the new version is durable, then ready, then active while its predecessor stops sealing. Killed between
 //! any two, the record says which is next; the old version seals until the last one.
 
-use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
-
 use super::store::Remember;
+use super::time::{Moment, Monotonic};
 use super::view::context;
 use super::{Catalogue, Label, Proposal, Record, RotateError, SetError, State, Version};
 use crate::clock::Clock;
@@ -29,30 +28,82 @@ pub struct Account {
     pub number: u32,
     /// No more than this was, or will be, sealed under it before the next account.
     pub reserved: Used,
+    /// No less than this was sealed under it.
+    pub sealed: Used,
     /// Lanes drawn under it.
     pub lanes: u64,
 }
 
+/// A secret that nobody has wrapped or written down yet, and what it will be: whoever announces it names it.
+pub struct Drawn {
+    version: Version,
+    root: Secret,
+}
+
+impl Drawn {
+    /// The version that it will be.
+    #[must_use]
+    pub const fn version(&self) -> &Version {
+        &self.version
+    }
+}
+
 impl Catalogue {
-    /// The number of a new version: a secret is drawn, wrapped, made durable and read back. It is pre-active.
+    /// Draws the secret of a new version. Touches nothing.
     ///
     /// # Errors
     /// [`RotateError`].
-    pub fn generate(
-        &mut self,
+    pub fn draw(
+        &self,
         keyring: &KeyringName,
         suite: Suite,
         clock: &Clock,
-    ) -> Result<u32, RotateError> {
-        let now = timestamp(clock)?;
+    ) -> Result<Drawn, RotateError> {
+        let now = self.moment(clock)?;
+        let number = self.current(keyring).next_number();
+        let number = number.ok_or_else(|| RotateError::NoNumber(keyring.clone()))?;
+        let root = Secret::random()?;
+        let commitment = VersionKey::derive(keyring.as_str(), number, &root).commitment();
+        let version = Version {
+            number,
+            label: Label::new(keyring, now.wall, number),
+            kid: commitment.kid(),
+            commitment,
+            suite,
+            state: State::PreActive,
+            created: now.wall,
+            since: now.wall,
+            activated: None,
+            deactivated: None,
+            monotonic: Monotonic {
+                since: now.apart(),
+                ..Monotonic::default()
+            },
+            reserved: Used::default(),
+            sealed: Used::default(),
+            lanes: 0,
+            served: Vec::new(),
+            proposed: None,
+            wrapped: None,
+        };
+        Ok(Drawn { version, root })
+    }
+
+    /// Makes a drawn version: its secret is wrapped, made durable and read back. It is pre-active.
+    ///
+    /// # Errors
+    /// [`RotateError`].
+    pub fn generate(&mut self, keyring: &KeyringName, drawn: &Drawn) -> Result<u32, RotateError> {
+        let Drawn { version, root } = drawn;
+        let context = context(keyring, version.number, &version.commitment.0);
+        let wrapped = self.view.custodian.wrap(root, &context)?;
         let mut record = self.current(keyring);
-        let number = record
-            .next_number()
-            .ok_or_else(|| RotateError::NoNumber(keyring.clone()))?;
-        let version = self.mint(keyring, number, suite, now)?;
-        record.versions.push(version);
+        record.versions.push(Version {
+            wrapped: Some(wrapped),
+            ..version.clone()
+        });
         self.set(record.epoch, record, Remember::Later)?;
-        Ok(number)
+        Ok(version.number)
     }
 
     /// Makes a pre-active version ready, with the first part of its budget reserved, and the subjects that it will serve, in the
@@ -66,7 +117,7 @@ impl Catalogue {
         (account, served): (Account, Vec<String>),
         clock: &Clock,
     ) -> Result<(), RotateError> {
-        let now = timestamp(clock)?;
+        let now = self.moment(clock)?;
         let mut record = self.current(keyring);
         let version = record
             .version_mut(account.number)
@@ -88,7 +139,7 @@ impl Catalogue {
         number: u32,
         clock: &Clock,
     ) -> Result<Switched, RotateError> {
-        let now = timestamp(clock)?;
+        let now = self.moment(clock)?;
         let state = self.state_of(keyring, number)?;
         if state != State::Ready {
             return Err(RotateError::NotReady {
@@ -128,6 +179,7 @@ impl Catalogue {
                 .version_mut(account.number)
                 .ok_or_else(|| unknown(keyring, account.number))?;
             version.reserved = account.reserved;
+            version.sealed = account.sealed;
             version.lanes = version.lanes.max(account.lanes);
         }
         self.compare_and_set(record.epoch, record)?;
@@ -189,7 +241,7 @@ impl Catalogue {
         state: State,
         clock: &Clock,
     ) -> Result<(), RotateError> {
-        let now = timestamp(clock)?;
+        let now = self.moment(clock)?;
         let mut record = self.current(keyring);
         let version = record
             .version_mut(number)
@@ -212,36 +264,26 @@ impl Catalogue {
         Ok(())
     }
 
-    fn mint(
-        &self,
-        keyring: &KeyringName,
-        number: u32,
-        suite: Suite,
-        now: Timestamp,
-    ) -> Result<Version, RotateError> {
-        let root = Secret::random()?;
-        let commitment = VersionKey::derive(keyring.as_str(), number, &root).commitment();
-        let wrapped = self
-            .view
-            .custodian
-            .wrap(&root, &context(keyring, number, &commitment.0))?;
-        Ok(Version {
-            number,
-            label: Label::new(keyring, now, number),
-            kid: commitment.kid(),
-            commitment,
-            suite,
-            state: State::PreActive,
-            created: now,
-            since: now,
-            activated: None,
-            deactivated: None,
-            reserved: Used::default(),
-            lanes: 0,
-            served: Vec::new(),
-            proposed: None,
-            wrapped: Some(wrapped),
-        })
+    /// What was entered at a time that is yet to come, by a clock that was ahead or that is not there any more, counts from now on:
+    /// otherwise it would never end.
+    ///
+    /// # Errors
+    /// [`RotateError`].
+    pub fn cap_times(&mut self, keyring: &KeyringName, clock: &Clock) -> Result<(), RotateError> {
+        let now = self.moment(clock)?.monotonic;
+        let mut record = self.current(keyring);
+        let mut news = false;
+        for version in &mut record.versions {
+            news |= version.state != State::Destroyed && version.cap(now);
+        }
+        if news {
+            self.compare_and_set(record.epoch, record)?;
+        }
+        Ok(())
+    }
+
+    fn moment(&self, clock: &Clock) -> Result<Moment, RotateError> {
+        self.anchor(clock).stamp(clock).ok_or(RotateError::Clock)
     }
 
     fn current(&self, keyring: &KeyringName) -> Record {
@@ -263,14 +305,4 @@ fn unknown(keyring: &KeyringName, number: u32) -> RotateError {
         keyring: keyring.clone(),
         number,
     }
-}
-
-/// The wall clock, in whole milliseconds: what records keep.
-fn timestamp(clock: &Clock) -> Result<Timestamp, RotateError> {
-    let round = TimestampRound::new()
-        .smallest(Unit::Millisecond)
-        .mode(RoundMode::Trunc);
-    Timestamp::try_from(clock.wall())
-        .and_then(|now| now.round(round))
-        .map_err(|_out_of_range| RotateError::Clock)
 }

@@ -12,9 +12,11 @@
 //! | the rules of a record | [`Record::check`], [`Record::check_step`] |
 //! | how files are signed | `signed` |
 //! | what need not be verified again | `believed` |
+//! | time that nobody can set | `time` |
 //! | reading, without the lock | [`View`] |
+//! | what the audit log says of them | [`View::compare_with`], [`compare`] |
 //! | writing | [`Catalogue::compare_and_set`] |
-//! | new versions, activation, use | [`Catalogue::generate`], [`Catalogue::activate`], [`Catalogue::account`] |
+//! | new versions, activation, use | [`Catalogue::draw`], [`Catalogue::generate`], [`Catalogue::activate`], [`Catalogue::account`] |
 
 mod believed;
 mod error;
@@ -24,14 +26,18 @@ mod record;
 mod signed;
 mod state;
 mod store;
+mod time;
+mod unopened;
 mod view;
 
 #[cfg(test)]
 mod tests;
 
 pub use error::{CreateError, KeyError, LoadError, RotateError, SetError};
-pub use life::{Account, Switched};
+pub use life::{Account, Drawn, Switched};
 pub use record::{Invalid, Label, Proposal, Record, Version};
 pub use state::{Opens, State, UnknownState};
 pub use store::Catalogue;
-pub use view::View;
+pub use time::{Moment, Monotonic, Resumed};
+pub use unopened::compare;
+pub use view::{RECORDS, View};

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::State;
+use super::time::{Moment, Monotonic};
 use crate::custody::Wrapped;
 use crate::envelope::{Commitment, Kid, Suite, Used};
 use crate::policy::KeyringName;
@@ -42,10 +43,14 @@ pub struct Version {
     pub since: Timestamp,
     /// When it first became active.
     pub activated: Option<Timestamp>,
-    /// When it stopped sealing in favour of a successor; from then on it never seals again.
+    /// When it stopped sealing for good: in favour of a successor, or because it was revoked.
     pub deactivated: Option<Timestamp>,
+    /// The same by the catalogue's own time, where the wall clock showed another.
+    pub monotonic: Monotonic,
     /// What has been reserved of its budget: no more than this was ever sealed under it.
     pub reserved: Used,
+    /// What is known to have been sealed of that, when its record was last written: no less than this was.
+    pub sealed: Used,
     /// How many lanes have been drawn under it, when its record was last written.
     pub lanes: u64,
     /// The patterns of the subjects that the keyring has served while the version was or might be sealing.
@@ -249,25 +254,95 @@ impl Version {
         })
     }
 
+    /// When it stopped sealing; `None`: it seals, or never has.
+    #[must_use]
+    pub fn stopped(&self) -> Option<Timestamp> {
+        let ever = self.activated.is_some() && !self.state.seals();
+        self.deactivated.or_else(|| ever.then_some(self.since))
+    }
+
     /// Enters a state at a time; what the state asks of the other fields follows. Says nothing about whether it may.
-    pub fn enter(&mut self, state: State, now: Timestamp) {
+    pub fn enter(&mut self, state: State, now: impl Into<Moment>) {
         if self.state == state {
             return;
         }
+        let now = now.into();
+        // What is suspended or compromised does not seal: it stopped when it became so.
+        let stopped = match self.state {
+            State::Suspended | State::Compromised => (self.since, self.monotonic.since),
+            State::PreActive
+            | State::Ready
+            | State::Active
+            | State::DecryptOnly
+            | State::Archived
+            | State::Destroyed => (now.wall, now.apart()),
+        };
         self.state = state;
-        self.since = now;
+        self.since = now.wall;
+        self.monotonic.since = now.apart();
         match state {
-            State::Active => self.activated = self.activated.or(Some(now)),
-            State::DecryptOnly | State::Archived => {
-                self.deactivated = self.deactivated.or(Some(now));
+            State::Active if self.activated.is_none() => {
+                self.activated = Some(now.wall);
+                self.monotonic.activated = now.apart();
             }
-            State::Destroyed => self.wrapped = None,
-            State::PreActive | State::Ready | State::Suspended | State::Compromised => {}
+            State::DecryptOnly | State::Archived if self.deactivated.is_none() => {
+                self.deactivated = Some(now.wall);
+                self.monotonic.deactivated = now.apart();
+            }
+            State::Compromised | State::Destroyed
+                if self.activated.is_some() && self.deactivated.is_none() =>
+            {
+                self.deactivated = Some(stopped.0);
+                self.monotonic.deactivated = stopped.1;
+            }
+            State::PreActive
+            | State::Ready
+            | State::Active
+            | State::DecryptOnly
+            | State::Archived
+            | State::Suspended
+            | State::Compromised
+            | State::Destroyed => {}
+        }
+        if state == State::Destroyed {
+            self.wrapped = None;
         }
         // What is looked into, or comes back from that, is asked for anew.
         if !matches!(state, State::Archived | State::Destroyed) {
             self.proposed = None;
         }
+    }
+}
+
+impl Version {
+    /// When it entered its present state, by the catalogue's own time.
+    #[must_use]
+    pub fn entered(&self) -> Timestamp {
+        self.monotonic.since.unwrap_or(self.since)
+    }
+
+    /// When it first became active, by the catalogue's own time.
+    #[must_use]
+    pub fn began(&self) -> Option<Timestamp> {
+        self.monotonic.activated.or(self.activated)
+    }
+
+    /// When it stopped sealing for good, by the catalogue's own time.
+    #[must_use]
+    pub fn ceased(&self) -> Option<Timestamp> {
+        self.monotonic.deactivated.or(self.deactivated)
+    }
+
+    /// Whatever was entered later than now, by a clock that nobody believes any more, is entered now. Whether anything was.
+    pub(super) fn cap(&mut self, now: Timestamp) -> bool {
+        let later = |at: Option<Timestamp>| at.filter(|at| *at > now).map(|_at| now);
+        let since = later(Some(self.entered()));
+        let (activated, deactivated) = (later(self.began()), later(self.ceased()));
+        let times = &mut self.monotonic;
+        times.since = since.or(times.since);
+        times.activated = activated.or(times.activated);
+        times.deactivated = deactivated.or(times.deactivated);
+        since.or(activated).or(deactivated).is_some()
     }
 }
 

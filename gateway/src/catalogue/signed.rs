@@ -31,6 +31,7 @@ use crate::secret::apart;
 pub(super) enum Kind {
     Record,
     Seen,
+    Clock,
 }
 
 /// The catalogue's signing key.
@@ -51,6 +52,7 @@ impl Kind {
         match self {
             Self::Record => b"keyway/1 record\0",
             Self::Seen => b"keyway/1 seen\0",
+            Self::Clock => b"keyway/1 clock\0",
         }
     }
 

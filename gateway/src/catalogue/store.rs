@@ -4,11 +4,16 @@ use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::believed::Believed;
 use super::json::{self, Written};
 use super::signed::{Kind, Signer, read};
-use super::view::{KEY, RECORDS, SEEN, View, raise};
+use super::time::{Kept, Resumed};
+use super::view::{CLOCK, KEY, RECORDS, SEEN, View, raise};
 use super::{CreateError, Invalid, LoadError, Record, RotateError, SetError, Version};
+use crate::audit::LastWord;
+use crate::clock::Clock;
 use crate::custody::{Custodian, UnwrapFailed};
 use crate::disk::{self, Action, Error, Files, Lock, Real, StateDir};
 use crate::policy::KeyringName;
@@ -52,6 +57,19 @@ impl Catalogue {
         Self::open_on(lock, Arc::new(Real), custodian)
     }
 
+    /// The same before anything but its signing key was read: [`Self::refresh`] does that, once what it is compared with is known.
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    pub fn unread(lock: Lock, custodian: Arc<dyn Custodian>) -> Result<Self, LoadError> {
+        Self::unread_on(lock, Arc::new(Real), custodian)
+    }
+
+    /// See [`View::compare_with`].
+    pub fn compare_with(&mut self, last: &LastWord) {
+        self.view.compare_with(last);
+    }
+
     /// Reads a catalogue that another process may hold.
     ///
     /// # Errors
@@ -85,6 +103,15 @@ impl Catalogue {
             self.write_seen()?;
         }
         Ok(())
+    }
+
+    /// The same for one keyring, whatever is wrong with others.
+    ///
+    /// # Errors
+    /// [`LoadError`]; what was read before stays then.
+    pub fn refresh_one(&mut self, keyring: &KeyringName) -> Result<(), LoadError> {
+        sync(&*self.view.files, &self.view.dir.join(RECORDS))?;
+        self.reread(keyring).map(drop)
     }
 
     /// Replaces the record of a keyring, durably, if its epoch is `expected` (0: there is none yet); the epoch grows by one.
@@ -132,6 +159,51 @@ impl Catalogue {
         let known = Arc::new(Believed::written(record, bytes, places));
         let entry = self.view.records.entry(keyring).insert_entry(known);
         Ok(&entry.into_mut().record)
+    }
+
+    /// From now on time goes on in this process. Says what has become of the clocks since the one before.
+    pub fn start_clock(&mut self, clock: &Clock) -> Resumed {
+        let kept = self.view.kept.as_ref();
+        let resumed = kept.map_or(Resumed::Agrees, |kept| kept.compare(clock));
+        self.view.anchor = Some(self.view.anchor(clock));
+        resumed
+    }
+
+    /// Writes down how far time has come.
+    ///
+    /// # Errors
+    /// [`Error`]; after a start of the host, time would go on from where it was last written down.
+    pub fn keep_time(&mut self, clock: &Clock) -> Result<(), Error> {
+        let kept = Kept {
+            moment: self.view.now(clock),
+            uptime: clock.uptime(),
+            boot: clock.boot(),
+            passed: self
+                .view
+                .kept
+                .take()
+                .map(|kept| kept.passed)
+                .unwrap_or_default(),
+        };
+        let path = self.view.dir.join(CLOCK);
+        let payload = json::write_clock(&kept);
+        self.view.kept = Some(kept);
+        let payload = payload.map_err(|e| Error::from_io(&path, Action::Write, e.into()))?;
+        let bytes = self.view.signer.sign(Kind::Clock, payload);
+        disk::replace(&*self.view.files, &path, &bytes)
+    }
+
+    /// A date of the configuration has passed for a keyring, for good; it is written down with the time.
+    pub fn pass(&mut self, keyring: &KeyringName, date: Timestamp, clock: &Clock) {
+        let now = self.view.now(clock);
+        let kept = self.view.kept.get_or_insert_with(|| Kept {
+            moment: now,
+            uptime: clock.uptime(),
+            boot: clock.boot(),
+            passed: std::collections::BTreeMap::new(),
+        });
+        let passed = kept.passed.entry(keyring.clone()).or_insert(date);
+        *passed = date.max(*passed);
     }
 
     /// Has the custodian wrap and unwrap a secret that nobody uses.
@@ -216,10 +288,18 @@ impl Catalogue {
         files: Arc<dyn Files>,
         custodian: Arc<dyn Custodian>,
     ) -> Result<Self, LoadError> {
-        let view = View::bare(lock.dir().clone(), files, custodian)?;
-        let mut catalogue = Self { view, _lock: lock };
+        let mut catalogue = Self::unread_on(lock, files, custodian)?;
         catalogue.refresh()?;
         Ok(catalogue)
+    }
+
+    pub(crate) fn unread_on(
+        lock: Lock,
+        files: Arc<dyn Files>,
+        custodian: Arc<dyn Custodian>,
+    ) -> Result<Self, LoadError> {
+        let view = View::bare(lock.dir().clone(), files, custodian)?;
+        Ok(Self { view, _lock: lock })
     }
 
     pub(crate) fn open_read_only_on(
@@ -257,6 +337,9 @@ impl Catalogue {
             signer,
             records: std::collections::BTreeMap::new(),
             seen: json::Seen::new(),
+            audited: std::collections::BTreeMap::new(),
+            kept: None,
+            anchor: None,
         };
         write_seen(&view).map_err(LoadError::from)?;
         let path = dir.join(KEY);

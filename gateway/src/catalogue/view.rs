@@ -4,10 +4,15 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::believed::Believed;
 use super::json::{self, Seen};
 use super::signed::{Kind, Signer, damaged, read, unreadable};
+use super::time::{Anchor, Kept, Moment};
 use super::{KeyError, LoadError, Opens, Record, Version};
+use crate::audit::{LastWord, RecordRef};
+use crate::clock::Clock;
 use crate::custody::Custodian;
 use crate::disk::{Action, Error, Files, StateDir};
 use crate::envelope::{Kid, VersionKey};
@@ -16,9 +21,11 @@ use crate::policy::KeyringName;
 /// The signing seed, wrapped.
 pub(super) const KEY: &str = "catalogue.key";
 /// The directory of the records.
-pub(super) const RECORDS: &str = "catalogue";
+pub const RECORDS: &str = "catalogue";
 /// The highest epoch seen of every record.
 pub(super) const SEEN: &str = "seen.json";
+/// How far the catalogue's own time has come.
+pub(super) const CLOCK: &str = "clock.json";
 
 /// A verified reading of the catalogue. Holds no secret but the signing key.
 pub struct View {
@@ -29,6 +36,12 @@ pub struct View {
     pub(super) records: BTreeMap<KeyringName, Arc<Believed>>,
     /// The highest epoch known of every keyring, on disk or in memory: only grows.
     pub(super) seen: Seen,
+    /// What the audit log says last of each record.
+    pub(super) audited: BTreeMap<KeyringName, RecordRef>,
+    /// The catalogue's own time, when it was last written down; `None` before the first start.
+    pub(super) kept: Option<Kept>,
+    /// Where it goes on from in this process; `None` for whoever only reads.
+    pub(super) anchor: Option<Anchor>,
 }
 
 impl View {
@@ -41,6 +54,25 @@ impl View {
     #[must_use]
     pub fn record(&self, keyring: &KeyringName) -> Option<&Record> {
         self.records.get(keyring).map(|known| &known.record)
+    }
+
+    /// Names the exact bytes of a keyring's record, for the audit log.
+    #[must_use]
+    pub fn reference(&self, keyring: &KeyringName) -> Option<RecordRef> {
+        self.records.get(keyring).map(|known| known.reference())
+    }
+
+    /// From now on no record is believed that is older than the audit log's last word on it, or another one of the same epoch. The
+    /// log is written after the records: a record may be newer.
+    pub fn compare_with(&mut self, last: &LastWord) {
+        for record in last.records() {
+            // A name that is none has no record here.
+            let Ok(keyring) = record.keyring.as_str().parse::<KeyringName>() else {
+                continue;
+            };
+            raise(&mut self.seen, &keyring, record.epoch);
+            self.audited.insert(keyring, record.clone());
+        }
     }
 
     /// Every version that a gateway keeps loaded: its state opens without further ado.
@@ -104,7 +136,33 @@ impl View {
         let (records, seen) = self.load()?;
         self.records = records;
         self.seen = seen;
+        if self.anchor.is_none() {
+            self.kept = self.load_clock()?;
+        }
         Ok(())
+    }
+
+    /// Now, by both clocks.
+    #[must_use]
+    pub fn now(&self, clock: &Clock) -> Moment {
+        self.anchor(clock).now(clock)
+    }
+
+    /// The last date of the configuration that has passed for a keyring, whatever the wall clock shows now.
+    #[must_use]
+    pub fn passed(&self, keyring: &KeyringName) -> Option<Timestamp> {
+        self.kept.as_ref()?.passed.get(keyring).copied()
+    }
+
+    /// The latest time in the records, by the catalogue's own clock.
+    fn newest(&self) -> Option<Timestamp> {
+        let entered = self.versions().map(|(_keyring, version)| version.entered());
+        entered.max()
+    }
+
+    pub(super) fn anchor(&self, clock: &Clock) -> Anchor {
+        self.anchor
+            .unwrap_or_else(|| Anchor::after(self.kept.as_ref(), self.newest(), clock))
     }
 
     /// A view with no records, once the signing key is open.
@@ -125,7 +183,21 @@ impl View {
             signer,
             records: BTreeMap::new(),
             seen: Seen::new(),
+            audited: BTreeMap::new(),
+            kept: None,
+            anchor: None,
         })
+    }
+
+    /// What `clock.json` says; a state directory from before there was one has none.
+    fn load_clock(&self) -> Result<Option<Kept>, LoadError> {
+        let path = self.dir.join(CLOCK);
+        let Some(file) = read(&*self.files, &path)? else {
+            return Ok(None);
+        };
+        let payload = self.signer.verify(Kind::Clock, &path, &file)?;
+        let kept = json::read_clock(payload).map_err(|e| unreadable(&path, e))?;
+        Ok(Some(kept))
     }
 
     /// Everything on disk, checked against what was seen. Epochs seen are read first: whoever writes meanwhile writes the
@@ -178,6 +250,7 @@ impl View {
         let known = self.records.get(keyring);
         if let Some(known) = known.filter(|known| known.is_said_by(&file)) {
             not_older(&known.record, seen, &path)?;
+            self.not_exchanged(known, &path)?;
             return Ok(Some(Arc::clone(known)));
         }
         let payload = self.signer.verify(Kind::Record, &path, &file)?;
@@ -187,10 +260,30 @@ impl View {
             return Err(damaged(&path, &what));
         }
         not_older(&record, seen, &path)?;
-        match record.check() {
-            Ok(()) => Ok(Some(Arc::new(Believed::read(record, file)))),
-            Err(rule) => Err(LoadError::Invalid { path, rule }),
+        if let Err(rule) = record.check() {
+            return Err(LoadError::Invalid { path, rule });
         }
+        let found = Believed::read(record, file);
+        self.not_exchanged(&found, &path)?;
+        Ok(Some(Arc::new(found)))
+    }
+
+    /// Of one epoch there is one record: the one that this process knows, and the one that the audit log names.
+    fn not_exchanged(&self, found: &Believed, path: &Path) -> Result<(), LoadError> {
+        let Record { keyring, epoch, .. } = &found.record;
+        let known = self.records.get(keyring);
+        let is_known =
+            known.is_none_or(|known| known.record.epoch != *epoch || known.is_like(found));
+        let audited = self.audited.get(keyring);
+        let is_audited =
+            audited.is_none_or(|audited| audited.epoch != *epoch || *audited == found.reference());
+        if is_known && is_audited {
+            return Ok(());
+        }
+        Err(LoadError::Exchanged {
+            path: path.to_owned(),
+            epoch: *epoch,
+        })
     }
 
     pub(super) fn record_path(&self, keyring: &KeyringName) -> PathBuf {

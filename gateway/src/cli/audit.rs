@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::admin::api;
@@ -12,8 +14,9 @@ use crate::audit::{
     Backwards, Body, CHECKPOINTS, Checkpoint, Event, EventId, Fact, LOG, Line, Source, Text,
     Verified, VerifierKey, VerifyError, verify,
 };
+use crate::catalogue::{LoadError, RECORDS, compare};
 use crate::disk::Real;
-use crate::printable::Count;
+use crate::printable::{Count, Printable};
 
 use super::args::{AuditCommand, AuditPlace, AuditShow, AuditTail, AuditVerify, Place};
 use super::client::Client;
@@ -67,6 +70,10 @@ fn check(args: &AuditVerify, out: &mut Output) -> Result<(), Failure> {
         checkpoints: Some(&checkpoints),
     };
     let verified = verify(&source, &key, &kept).map_err(|error| not_whole(&error))?;
+    // A log that was copied elsewhere has no records beside it.
+    if args.place.log.is_none() || state(&log).join(RECORDS).is_dir() {
+        compare(&Real, state(&log), &verified.last).map_err(|error| rolled_back(&error))?;
+    }
     warn(&verified);
     if args.place.json {
         return Ok(out.json(&report(&log, &key, &verified))?);
@@ -144,6 +151,15 @@ fn not_whole(error: &VerifyError) -> Failure {
     }
 }
 
+/// A record that is not the one that the log speaks of.
+fn rolled_back(error: &LoadError) -> Failure {
+    if error.is_rollback() {
+        Failure::with_exit(Exit::Altered, error)
+    } else {
+        Failure::of(error)
+    }
+}
+
 /// A checkpoint that somebody kept: a file with one signed note.
 fn kept(path: &Path, key: &VerifierKey) -> Result<Checkpoint, Failure> {
     let note = std::fs::read_to_string(path).map_err(|error| {
@@ -207,7 +223,8 @@ fn tail(args: &AuditTail, out: &mut Output) -> Result<(), Failure> {
 
 fn print(lines: &[Line], out: &mut Output) -> Result<(), Failure> {
     let head = [
-        "TIME", "WHO", "ACTION", "TRIGGER", "KEYRING", "VERSION", "OUTCOME", "WHY",
+        "BEGUN", "ENDED", "WHO", "ACTION", "TRIGGER", "KEYRING", "VERSION", "SCOPE", "OUTCOME",
+        "WHY",
     ];
     let head = head.map(str::to_owned).to_vec();
     let rows = lines.iter().map(row);
@@ -217,14 +234,11 @@ fn print(lines: &[Line], out: &mut Output) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The outcome tells the whole event, so that its intent is left out. Lines come newest first.
+/// The last outcome tells the whole event, so that its intent is left out, and what was unknown before. Lines come newest first.
 fn is_news(line: &Line, finished: &mut BTreeSet<EventId>) -> bool {
     match &line.body {
         Body::Intent(event) => !finished.contains(&event.id),
-        Body::Outcome(completed) => {
-            finished.insert(completed.event.id);
-            true
-        }
+        Body::Outcome(completed) => finished.insert(completed.event.id),
         Body::Note(_) => true,
     }
 }
@@ -243,30 +257,59 @@ fn is_wanted(line: &Line, args: &AuditShow, finished: &mut BTreeSet<EventId>) ->
 }
 
 fn row(line: &Line) -> Vec<String> {
-    let time = format!("{:.0}", line.body.time());
     match &line.body {
-        Body::Intent(event) => cells(time, event, "under way".to_owned()),
+        Body::Intent(event) => cells(event, None, "under way".to_owned()),
         Body::Outcome(completed) => {
             let error = completed.error.as_ref().map(Text::printable);
             let error = error.map_or_else(String::new, |error| format!(": {error}"));
-            let outcome = format!("{}{error}", completed.outcome);
-            cells(time, &completed.event, outcome)
+            let changes = completed.event.act.changes.iter();
+            let changes: Vec<_> = changes.map(ToString::to_string).collect();
+            let changes = Printable(&changes.join(", ")).to_string();
+            let changes = if changes.is_empty() {
+                changes
+            } else {
+                format!(": {changes}")
+            };
+            let ground = ground(&completed.event);
+            let outcome = format!("{}{ground}{changes}{error}", completed.outcome);
+            cells(&completed.event, Some(completed.completed), outcome)
         }
-        Body::Note(note) => noted(time, &note.fact),
+        Body::Note(note) => noted(shown(note.time), &note.fact),
     }
 }
 
-fn cells(time: String, event: &Event, outcome: String) -> Vec<String> {
+/// What a destruction rests on.
+fn ground(event: &Event) -> String {
+    match (event.act.forced, &event.act.evidence) {
+        (Some(true), _) => " (forced)".to_owned(),
+        (_, Some(evidence)) => format!(" ({})", evidence.printable()),
+        (_, None) => String::new(),
+    }
+}
+
+fn shown(time: Timestamp) -> String {
+    format!("{time:.0}")
+}
+
+fn cells(event: &Event, ended: Option<Timestamp>, outcome: String) -> Vec<String> {
     let act = &event.act;
     let text = |text: Option<&Text>| text.map_or_else(|| "-".to_owned(), Text::printable);
+    let scope: Vec<_> = act.scope.iter().map(Text::printable).collect();
+    let scope = if scope.is_empty() {
+        "-".to_owned()
+    } else {
+        scope.join(", ")
+    };
     vec![
-        time,
+        shown(event.initiated),
+        ended.map_or_else(|| "-".to_owned(), shown),
         Text::from(act.who.to_string()).printable(),
         act.what.to_string(),
         act.trigger
             .map_or_else(|| "-".to_owned(), |trigger| trigger.to_string()),
         text(act.keyring.as_ref()),
         text(act.version.as_ref().map(|version| &version.label)),
+        scope,
         outcome,
         act.why.printable(),
     ]
@@ -280,16 +323,30 @@ fn noted(time: String, fact: &Fact) -> Vec<String> {
         Fact::Begun { .. }
         | Fact::GatewayStarted { .. }
         | Fact::GatewayStopped
+        | Fact::RecordsLeft { .. }
         | Fact::GatewayHandedOver
         | Fact::GatewayTookBack
         | Fact::ConfigurationReloaded { .. }
         | Fact::RollbackAlarm { .. }
         | Fact::TailRepaired { .. }
         | Fact::Uncovered { .. }
-        | Fact::ReserveReleased => ("gateway".to_owned(), none()),
+        | Fact::ReserveReleased
+        | Fact::ClockSet { .. } => ("gateway".to_owned(), none()),
     };
     let action = "note".to_owned();
-    vec![time, who, action, none(), none(), none(), said(fact), why]
+    let [ended, trigger, keyring, version, scope] = [(); 5].map(|()| none());
+    vec![
+        time,
+        ended,
+        who,
+        action,
+        trigger,
+        keyring,
+        version,
+        scope,
+        said(fact),
+        why,
+    ]
 }
 
 fn said(fact: &Fact) -> String {
@@ -297,11 +354,14 @@ fn said(fact: &Fact) -> String {
         Fact::Begun { catalogue, .. } => {
             format!("log begun for catalogue {}", catalogue.printable())
         }
-        Fact::GatewayStarted { version } => format!("started {}", version.printable()),
+        Fact::GatewayStarted { version, .. } => format!("started {}", version.printable()),
         Fact::GatewayStopped => "stopped".to_owned(),
+        Fact::RecordsLeft { records } => {
+            format!("left the records of {}", Count(records.len(), "keyring"))
+        }
         Fact::GatewayHandedOver => "handed over to another process".to_owned(),
         Fact::GatewayTookBack => "taken back from a process that did not serve".to_owned(),
-        Fact::ConfigurationReloaded { result } => {
+        Fact::ConfigurationReloaded { result, .. } => {
             format!("configuration reloaded: {}", result.printable())
         }
         Fact::RollbackAlarm { what } => format!("rollback alarm: {}", what.printable()),
@@ -319,6 +379,11 @@ fn said(fact: &Fact) -> String {
         }
         Fact::Drill { .. } => "revocation rehearsed".to_owned(),
         Fact::ReserveReleased => "disk full: reserve given up".to_owned(),
+        Fact::ClockSet { seconds } => {
+            let way = if *seconds < 0 { "back" } else { "ahead" };
+            let size = Duration::from_secs(seconds.unsigned_abs());
+            format!("clock set {way} by {}", humantime::format_duration(size))
+        }
     }
 }
 

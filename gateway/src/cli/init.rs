@@ -29,13 +29,21 @@ pub(super) fn run(args: &Init, out: &mut Output) -> Result<(), Failure> {
             Failure::of(&error)
         }
     })?;
-    if Catalogue::exists(lock.dir()) {
+    let begun = Catalogue::exists(lock.dir());
+    if begun && app::has_audit_log(lock.dir()) {
         return Err(taken(&checked));
     }
     let custodian = kek(&lock, passphrase.as_ref())?;
     let kek = custodian.describe();
-    let catalogue =
-        Catalogue::create(lock, Arc::clone(&custodian)).map_err(|error| Failure::of(&error))?;
+    let catalogue = if begun {
+        Catalogue::open(lock, Arc::clone(&custodian)).map_err(|error| Failure::of(&error))?
+    } else {
+        Catalogue::create(lock, Arc::clone(&custodian)).map_err(|error| Failure::of(&error))?
+    };
+    // Versions without a log have lost it: that is not an interrupted beginning.
+    if catalogue.keyrings().next().is_some() {
+        return Err(taken(&checked));
+    }
     let audit = app::open_audit(&catalogue, &*custodian, &Clock::system())
         .map_err(|error| Failure::of(&error))?;
     out.line(format_args!("created {}", catalogue.path().display()))?;
@@ -103,7 +111,7 @@ fn taken(checked: &Checked) -> Failure {
             "{} holds a catalogue already, and nothing is overwritten",
             checked.state.display()
         ),
-        "use it with `keyway run`, add a proxy's key with `keyway proxy-key`, or name another directory with --state",
+        "use it with `keyway run`, add a proxy's key with `keyway proxy-key`, see its verifier key with `keyway audit verify`, or name another directory with --state",
     )
 }
 

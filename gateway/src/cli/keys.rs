@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::admin::{Refusal, api};
+use crate::app;
 use crate::catalogue::{Version, View};
 use crate::policy::KeyringName;
 
@@ -95,7 +96,14 @@ fn why(args: &KeysWhy, out: &mut Output) -> Result<(), Failure> {
         out.line(format_args!("  {reason}"))?;
     }
     if !running {
-        out.line("  no gateway runs, so that JetStream was not asked what is stored under it")?;
+        let who = if app::is_served(&target.state) {
+            "the gateway that runs has another admin socket"
+        } else {
+            "no gateway runs"
+        };
+        out.line(format_args!(
+            "  {who}, so that JetStream was not asked what is stored under it"
+        ))?;
     } else if kept.reasons.is_empty() {
         out.line("  nothing keeps it")?;
     }

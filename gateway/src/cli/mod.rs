@@ -27,6 +27,7 @@ mod init;
 mod inspect;
 mod keys;
 mod log;
+mod lost;
 mod order;
 mod output;
 mod place;

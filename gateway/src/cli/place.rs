@@ -81,6 +81,7 @@ fn environment(place: &Place) -> Environment {
     if let Some(state) = &place.state {
         environment.state = Some(state.clone());
     }
+    environment.passphrase = passphrase_source(place);
     environment
 }
 
@@ -110,12 +111,14 @@ fn overrule(checked: &mut Checked, place: &Place) {
         }
         checked.state.clone_from(state);
     }
-    if let Some(path) = &place.passphrase_file {
-        checked.custody = Custody::Passphrase(PassphraseSource::File(path.clone()));
+    if let Some(source) = passphrase_source(place) {
+        checked.custody = Custody::Passphrase(source);
     }
-    if let Some(fd) = place.passphrase_fd {
-        checked.custody = Custody::Passphrase(PassphraseSource::Descriptor(fd));
-    }
+}
+
+fn passphrase_source(place: &Place) -> Option<PassphraseSource> {
+    let file = place.passphrase_file.clone().map(PassphraseSource::File);
+    file.or_else(|| place.passphrase_fd.map(PassphraseSource::Descriptor))
 }
 
 /// The passphrase that the configuration points at, if it does.
@@ -150,6 +153,7 @@ pub(super) fn at_rest<'a>(
         rule,
         terms: &keyring.terms,
         record: view.record(&keyring.name),
+        now: view.now(&Clock::system()),
     })
 }
 
@@ -157,9 +161,10 @@ pub(super) fn at_rest<'a>(
 pub(super) fn opened(checked: &Checked, clock: &Clock) -> Result<Opened, Failure> {
     let lock = Lock::take(open(&checked.state)?).map_err(|error| held(checked, &error))?;
     let custodian = custodian(lock.dir(), checked)?;
-    let catalogue = Catalogue::open(lock, Arc::clone(&custodian));
-    let catalogue = catalogue.map_err(|error| Failure::of(&error))?;
-    Ok(app::with_audit(catalogue, &*custodian, clock))
+    let catalogue = Catalogue::unread(lock, Arc::clone(&custodian));
+    catalogue
+        .and_then(|catalogue| app::with_audit(catalogue, &*custodian, clock))
+        .map_err(|error| Failure::of(&error))
 }
 
 /// Whoever comes here found no gateway at the admin socket: where one runs all the same, it has another.

@@ -2,11 +2,8 @@
 
 use std::path::Path;
 
-use jiff::Timestamp;
-
 use crate::admin::api;
 use crate::catalogue::View;
-use crate::clock::Clock;
 use crate::config::Checked;
 use crate::rotation::{AtRest, report};
 
@@ -180,7 +177,6 @@ pub(super) fn number(
     resting: &AtRest<'_>,
     named: Option<&str>,
 ) -> Result<u32, crate::rotation::OrderError> {
-    let now = Timestamp::try_from(Clock::system().wall()).unwrap_or(Timestamp::MAX);
     let name = resting.rule.name.as_str();
-    report::number(&[resting.status(now)], name, named)
+    report::number(&[resting.status()], name, named)
 }

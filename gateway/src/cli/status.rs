@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::admin::api::{self, Amount, KeyVersion, Keyring};
+use crate::app;
 use crate::catalogue::State;
 use crate::clock::Clock;
 use crate::config::Checked;
@@ -15,6 +16,7 @@ use crate::printable::Count;
 use super::args::Status;
 use super::client::Client;
 use super::failure::Failure;
+use super::lost::{self, Lost};
 use super::output::{Line, Output, is_fancy, table};
 use super::target::Target;
 use super::terminal::{Paint, bar, span};
@@ -26,6 +28,8 @@ struct Report {
     /// `null`: none runs, and the rest is what the records say.
     gateway: Option<api::Status>,
     keyrings: Vec<Keyring>,
+    /// What did not go through since the gateway started.
+    lost: Vec<Lost>,
 }
 
 pub(super) fn run(args: &Status, out: &mut Output) -> Result<(), Failure> {
@@ -39,8 +43,12 @@ pub(super) fn run(args: &Status, out: &mut Output) -> Result<(), Failure> {
         return Ok(out.json(&report)?);
     }
     let paint = Paint { colour: is_fancy() };
-    out.lines(headline(&target.state, report.gateway.as_ref(), paint))?;
+    match &report.gateway {
+        Some(gateway) => out.lines(headline(gateway, paint))?,
+        None => out.lines([absence(&target), Line::default()])?,
+    }
     out.lines(page(&report.keyrings, now(), paint))?;
+    out.lines(lost::lines(&report.lost))?;
     Ok(())
 }
 
@@ -52,9 +60,12 @@ async fn ask(socket: &Path) -> Result<Option<Report>, Failure> {
     let help = "it may just have ended";
     let client = Client::required(socket, help).await?;
     let keyrings = client.get("/v1/keyrings").await?;
+    let client = Client::required(socket, help).await?;
+    let metrics = client.text("/metrics").await?;
     Ok(Some(Report {
         gateway: Some(gateway),
         keyrings,
+        lost: lost::lost(&metrics),
     }))
 }
 
@@ -64,20 +75,25 @@ fn at_rest(checked: &Checked) -> Result<Report, Failure> {
         .keyrings
         .iter()
         .map(|keyring| place::at_rest(&view, checked, keyring.name.as_str()));
-    let keyrings = resting.map(|resting| Ok(Keyring::at(now(), resting?.status(now()))));
+    let keyrings = resting.map(|resting| Ok(Keyring::at(now(), resting?.status())));
     Ok(Report {
         gateway: None,
         keyrings: keyrings.collect::<Result<_, Failure>>()?,
+        lost: Vec::new(),
     })
 }
 
+/// Why the records alone speak.
+fn absence(target: &Target) -> Line {
+    let (state, socket) = (target.state.display(), target.socket.display());
+    if app::is_served(&target.state) {
+        return format_args!("a gateway runs on {state}, but not with its admin socket at {socket}: pass the `--config` that it runs with; the records say:").into();
+    }
+    format_args!("no gateway runs on {state}; its records say:").into()
+}
+
 /// How the gateway is.
-fn headline(state: &Path, gateway: Option<&api::Status>, paint: Paint) -> Vec<Line> {
-    let Some(status) = gateway else {
-        let state = state.display();
-        let said = format_args!("no gateway runs on {state}; its records say:").into();
-        return vec![said, Line::default()];
-    };
+fn headline(status: &api::Status, paint: Paint) -> Vec<Line> {
     let state = if status.readiness.ready {
         paint.good("ready")
     } else {
@@ -133,7 +149,8 @@ enum Tone {
 }
 
 fn tone(keyring: &Keyring) -> Tone {
-    let stands = keyring.active().is_none_or(|active| active.exhausted);
+    let stands =
+        keyring.stopped.is_some() || keyring.active().is_none_or(|active| active.exhausted);
     if stands || keyring.outlook.failure.is_some() {
         Tone::Bad
     } else {
@@ -154,10 +171,11 @@ fn active_row(keyring: &Keyring, now: Timestamp, paint: Paint) -> Vec<String> {
         let row = [keyring.keyring.clone(), none, state, dash.clone(), dash];
         return row.into_iter().chain([forecast(keyring)]).collect();
     };
-    let state = if active.exhausted {
-        "used up".to_owned()
-    } else {
-        active.state.clone()
+    let state = match keyring.stopped.as_deref() {
+        Some("halted") => "halted: does not seal".to_owned(),
+        Some("not-loaded") => "cannot be loaded".to_owned(),
+        _ if active.exhausted => "used up".to_owned(),
+        _ => active.state.clone(),
     };
     vec![
         keyring.keyring.clone(),
@@ -211,7 +229,7 @@ fn share(used: u64, limit: u64) -> u64 {
 pub(super) fn forecast(keyring: &Keyring) -> String {
     let outlook = &keyring.outlook;
     if let Some(failure) = &outlook.failure {
-        return format!("fails, is tried again: {failure}");
+        return format!("fails: {failure}");
     }
     if outlook.stage != "none" {
         return format!("rotating: {}", outlook.stage);

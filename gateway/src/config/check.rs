@@ -14,6 +14,7 @@ pub fn never_panics(data: &[u8]) {
     let environment = Environment {
         now: SystemTime::UNIX_EPOCH,
         state: Some(PathBuf::from("state")),
+        passphrase: None,
     };
     let verdict = super::check_bytes("fuzzed.toml", data, Path::new(""), &environment);
     match verdict {

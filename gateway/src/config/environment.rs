@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use crate::clock::Clock;
+use crate::custody::PassphraseSource;
 
 /// What a configuration depends on beside its text.
 #[derive(Clone, Debug)]
@@ -13,6 +14,8 @@ pub struct Environment {
     pub now: SystemTime,
     /// The state directory of a configuration that names none.
     pub state: Option<PathBuf>,
+    /// Where the command line says that the passphrase is read from: it goes before what the text says.
+    pub passphrase: Option<PassphraseSource>,
 }
 
 impl Environment {
@@ -22,6 +25,7 @@ impl Environment {
         Self {
             now: clock.wall(),
             state: state_directory(|name| std::env::var_os(name)),
+            passphrase: None,
         }
     }
 }

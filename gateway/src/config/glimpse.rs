@@ -121,6 +121,7 @@ mod tests {
         let environment = Environment {
             now: Clock::system().wall(),
             state: Some("/usual".into()),
+            passphrase: None,
         };
         let glimpse = glimpse(&file, &environment, named.map(Path::new))?;
         let text = |path: PathBuf| path.to_str().unwrap().to_owned();
@@ -174,6 +175,7 @@ mod tests {
         let environment = Environment {
             now: Clock::system().wall(),
             state: Some("/usual".into()),
+            passphrase: None,
         };
         for nothing in ["/nonexistent", "/dev/null"] {
             assert_eq!(glimpse(Path::new(nothing), &environment, None), None);

@@ -17,6 +17,7 @@ mod operation;
 mod proxy;
 pub mod schema;
 mod section;
+mod settings;
 mod shutdown;
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,7 @@ pub use checked::{
 pub use environment::Environment;
 pub use finding::{Errors, Finding, Warning};
 pub use glimpse::{Glimpse, glimpse};
+pub use settings::settings;
 
 use finding::Findings;
 use section::Section;
@@ -100,7 +102,7 @@ fn convert(root: &Section<'_>, base: &Path, environment: &Environment) -> Option
     let lock_memory = root.optional("lock-memory", value::truth);
     let admin = operation::admin(&administration, base, state.as_deref());
     let log = operation::log(&root.section("log"));
-    let custody = operation::custody(&root.section("custody"), base);
+    let custody = operation::custody(&root.section("custody"), base, environment);
     let control_line = network
         .as_ref()
         .map_or(usize::MAX, |network| network.max_control_line);

@@ -142,7 +142,11 @@ pub(super) fn check_addresses(
     let (section, Some(address)) = admin else {
         return;
     };
-    if address.port() != 0 && network.listen.contains(&ListenAddr::Tcp(address)) {
+    let here = ListenAddr::Tcp(address);
+    let overlaps = |listen: &ListenAddr| {
+        listen.covers(address) || listen.tcp().is_some_and(|addr| here.covers(addr))
+    };
+    if network.listen.iter().any(overlaps) {
         let message = format!("{address} is an address of the gateway's `listen` too");
         section.error("listen", message, "give it a port of its own".to_owned());
     }
@@ -175,11 +179,8 @@ fn warn_of_listeners(root: &Section<'_>, network: &Config) {
             "add a section [tls], listen on a loopback address, or keep that network private",
         ),
     };
-    let open = network.listen.iter().filter_map(ListenAddr::tcp);
-    let open: Vec<_> = open
-        .filter(|address| !address.ip().is_loopback())
-        .map(|address| address.to_string())
-        .collect();
+    let open = network.listen.iter().filter(|listen| listen.is_open());
+    let open: Vec<_> = open.map(ToString::to_string).collect();
     if !open.is_empty() {
         let addresses = open.join(", ");
         let message = format!("{addresses} can be reached from other hosts, and clients {how}");
@@ -216,7 +217,7 @@ fn check_distinct(root: &Section<'_>, listen: &[(ListenAddr, usize)]) {
             .iter()
             .take(index)
             .any(|(earlier, _)| earlier == address);
-        if earlier && address.tcp().is_none_or(|addr| addr.port() != 0) {
+        if earlier && !is_any_port(address) {
             let help = "remove one of the two".to_owned();
             root.error_at(
                 *at,
@@ -228,24 +229,40 @@ fn check_distinct(root: &Section<'_>, listen: &[(ListenAddr, usize)]) {
     }
 }
 
+const fn is_any_port(address: &ListenAddr) -> bool {
+    match address {
+        ListenAddr::Tcp(addr) => addr.port() == 0,
+        ListenAddr::Name(_, port) => *port == 0,
+        ListenAddr::Unix(_) => false,
+    }
+}
+
 fn is_local(server: &ServerAddr) -> bool {
     server.host == "localhost" || server.host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
 }
 
 /// Whether the server has an address of `listen`.
 pub(super) fn is_own(network: &Config, server: &ServerAddr) -> bool {
-    let mut addresses = network.listen.iter().filter_map(ListenAddr::tcp);
-    addresses.any(|address| same(server, address))
+    network.listen.iter().any(|listen| same(server, listen))
 }
 
-fn same(server: &ServerAddr, address: SocketAddr) -> bool {
-    let host = if server.host == "localhost" {
-        "127.0.0.1"
-    } else {
-        &server.host
-    };
-    let ip = host.parse().ok();
-    server.port == address.port() && ip == Some(address.ip())
+/// Whether the server is where the gateway listens: at that address or name, or on this host where it listens everywhere.
+fn same(server: &ServerAddr, listen: &ListenAddr) -> bool {
+    match listen {
+        ListenAddr::Name(host, port) if *host == server.host => *port == server.port,
+        ListenAddr::Tcp(addr) if addr.ip().is_unspecified() => {
+            is_local(server) && listen.covers((addr.ip(), server.port).into())
+        }
+        ListenAddr::Tcp(_) | ListenAddr::Name(..) | ListenAddr::Unix(_) => {
+            let host = if server.host == "localhost" {
+                "127.0.0.1"
+            } else {
+                &server.host
+            };
+            let ip = host.parse::<IpAddr>();
+            ip.is_ok_and(|ip| listen.covers((ip, server.port).into()))
+        }
+    }
 }
 
 pub(super) fn bare<T>(placed: Vec<(T, usize)>) -> Vec<T> {

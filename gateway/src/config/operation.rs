@@ -135,13 +135,20 @@ pub(super) fn log(section: &Section<'_>) -> Option<Log> {
 }
 
 /// Reads `[custody]`.
-pub(super) fn custody(section: &Section<'_>, base: &Path) -> Option<Custody> {
+pub(super) fn custody(
+    section: &Section<'_>,
+    base: &Path,
+    environment: &Environment,
+) -> Option<Custody> {
     let by_passphrase = section.one("kind", |v| {
         value::choice(v, &[("file", false), ("passphrase", true)])
     });
     let file = section.optional("passphrase-file", |v| value::path(v, base));
     let fd = section.optional("passphrase-fd", descriptor);
     match (by_passphrase?, file?, fd?) {
+        (true, None, None) if environment.passphrase.is_some() => {
+            environment.passphrase.clone().map(Custody::Passphrase)
+        }
         (false, None, None) => Some(Custody::File),
         (true, Some(file), None) => Some(Custody::Passphrase(PassphraseSource::File(file))),
         (true, None, Some(fd)) => Some(Custody::Passphrase(PassphraseSource::Descriptor(fd))),
@@ -164,7 +171,8 @@ pub(super) fn custody(section: &Section<'_>, base: &Path) -> Option<Custody> {
             section.error(
                 "kind",
                 message,
-                "add `passphrase-file` or `passphrase-fd`".to_owned(),
+                "add `passphrase-file` or `passphrase-fd`, or give one on each command line"
+                    .to_owned(),
             );
             None
         }

@@ -1,6 +1,6 @@
 //! What single values mean: one conversion for each kind of text that people write.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
@@ -146,10 +146,11 @@ fn whole_path(written: &str, base: &Path) -> Result<PathBuf, Wrong> {
     Ok(base.join(written))
 }
 
-/// The address of a listener: an IP address with a port, or `unix:` and a path; a relative path starts at `base`.
+/// The address of a listener: what nats-server takes for `listen`, or `unix:` and a path; a relative path starts at `base`.
 pub(super) fn listener(value: &DeValue<'_>, base: &Path) -> Result<ListenAddr, Wrong> {
-    let Some(path) = text(value)?.strip_prefix("unix:") else {
-        return address(value).map(ListenAddr::Tcp);
+    let unix = value.as_str().and_then(|text| text.strip_prefix("unix:"));
+    let Some(path) = unix else {
+        return network_listener(value);
     };
     let path = whole_path(path, base)?;
     if path.as_os_str().len() > LONGEST_SOCKET {
@@ -161,19 +162,47 @@ pub(super) fn listener(value: &DeValue<'_>, base: &Path) -> Result<ListenAddr, W
     Ok(ListenAddr::Unix(path))
 }
 
-/// An IP address with a port.
-pub(super) fn address(value: &DeValue<'_>) -> Result<SocketAddr, Wrong> {
-    let written = text(value)?;
-    if written.starts_with("unix:") {
-        return Err(Wrong::new(format!(
-            "`{written}`: a unix socket cannot stand here"
-        )));
+/// `IP:PORT`, `HOST:PORT`, or the port alone, as a number or behind a colon: at every address of the host then, as nats-server has it.
+fn network_listener(value: &DeValue<'_>) -> Result<ListenAddr, Wrong> {
+    let everywhere = |port: u16| ListenAddr::Tcp((Ipv4Addr::UNSPECIFIED, port).into());
+    if value.as_integer().is_some() {
+        let port = u16::try_from(count(value, 0, u16::MAX.into())?);
+        return port
+            .map(everywhere)
+            .map_err(|error| Wrong::new(error.to_string()));
     }
-    written
-        .parse()
-        .map_err(|_unspecific: std::net::AddrParseError| {
-            Wrong::new(format!("`{written}` is not an IP address with a port"))
-        })
+    let written = text(value)?;
+    if let Ok(addr) = written.parse() {
+        return Ok(ListenAddr::Tcp(addr));
+    }
+    let (host, port) = written.rsplit_once(':').unwrap_or(("", written));
+    let digits = !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
+    match port.parse().ok().filter(|_| digits) {
+        Some(port) if host.is_empty() => Ok(everywhere(port)),
+        Some(port) if is_host(host) && !is_numeric(host) => {
+            Ok(ListenAddr::Name(unbracketed(host), port))
+        }
+        _ => Err(Wrong::new(format!(
+            "`{written}` is not an address with a port"
+        ))),
+    }
+}
+
+/// The address of operators: one, of this host. Nobody looks names up for it.
+pub(super) fn address(value: &DeValue<'_>) -> Result<SocketAddr, Wrong> {
+    let of_no_use = |what: &str| Wrong::new(format!("{what} cannot stand here"));
+    if value.as_str().is_some_and(|text| text.starts_with("unix:")) {
+        return Err(of_no_use("a unix socket"));
+    }
+    match network_listener(value)? {
+        ListenAddr::Tcp(addr) => Ok(addr),
+        ListenAddr::Name(host, port) if host == "localhost" => {
+            Ok((Ipv4Addr::LOCALHOST, port).into())
+        }
+        ListenAddr::Name(..) | ListenAddr::Unix(_) => {
+            Err(of_no_use("a host's name other than `localhost`"))
+        }
+    }
 }
 
 /// `HOST:PORT`, kept as it is written.
@@ -211,6 +240,8 @@ pub(super) fn server_without(
         ));
     }
     let (scheme, rest) = written.split_once("://").unwrap_or(("nats", written));
+    // Clients take a path, and ignore it.
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
     if matches!(scheme, "ws" | "wss") {
         return Err(Wrong::with_help(
             format!("`{written}`: `{scheme}://` to the server is not supported yet"),
@@ -222,12 +253,8 @@ pub(super) fn server_without(
     let Some((host, port)) = parts else {
         return Err(Wrong::new(format!("`{written}` is not a server's URL")));
     };
-    let host = host
-        .trim_start_matches('[')
-        .trim_end_matches(']')
-        .to_owned();
     Ok(ServerAddr {
-        host,
+        host: unbracketed(host),
         port: port.unwrap_or(4222),
         tls: scheme == "tls",
     })
@@ -248,12 +275,26 @@ fn split_port(written: &str) -> Option<(&str, Option<u16>)> {
     (port != 0).then_some((host, Some(port)))
 }
 
-/// A host name, an IPv4 address, or an IPv6 address in brackets.
+/// Whether it was meant as an IPv4 address: a name does not end in a number.
+fn is_numeric(host: &str) -> bool {
+    let last = host.rsplit('.').next().unwrap_or(host);
+    last.bytes().all(|b| b.is_ascii_digit())
+}
+
+fn unbracketed(host: &str) -> String {
+    let host = host.trim_start_matches('[');
+    host.trim_end_matches(']').to_owned()
+}
+
+/// A host name, an IPv4 address, or an IPv6 address in brackets, with a zone or without.
 fn is_host(host: &str) -> bool {
     if let Some(inside) = host.strip_prefix('[') {
-        return inside
-            .strip_suffix(']')
-            .is_some_and(|ip| ip.parse::<std::net::Ipv6Addr>().is_ok());
+        let Some(inside) = inside.strip_suffix(']') else {
+            return false;
+        };
+        let (ip, zone) = inside.split_once('%').unwrap_or((inside, "zone"));
+        let whole = !zone.is_empty() && zone.bytes().all(|b| b.is_ascii_graphic() && b != b'%');
+        return whole && ip.parse::<std::net::Ipv6Addr>().is_ok();
     }
     let label = |label: &str| {
         let letters = label

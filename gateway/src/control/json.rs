@@ -65,7 +65,9 @@ pub(super) struct StreamConfig {
     pub(super) mirror: Option<Origin>,
     pub(super) subject_transform: Option<Transform>,
     pub(super) sources: Option<Vec<Origin>>,
-    pub(super) republish: Option<serde::de::IgnoredAny>,
+    pub(super) republish: Option<Transform>,
+    /// What is published there is stored.
+    pub(super) subjects: Option<Vec<String>>,
     #[serde(default)]
     pub(super) allow_msg_schedules: bool,
 }
@@ -76,11 +78,14 @@ pub(super) struct Origin {
     pub(super) name: String,
     /// Another account or domain.
     pub(super) external: Option<serde::de::IgnoredAny>,
+    /// Which subjects; all where it is empty, and there are no transforms.
+    #[serde(default)]
+    pub(super) filter_subject: String,
     pub(super) subject_transforms: Option<Vec<Transform>>,
 }
 
-/// Subjects that are stored under other names.
-#[derive(Clone, Debug, Deserialize)]
+/// Subjects that are stored, or published again, under other names.
+#[derive(Clone, Debug, Default, Deserialize)]
 pub(super) struct Transform {
     /// Those that match; empty: all.
     #[serde(default)]
@@ -88,6 +93,9 @@ pub(super) struct Transform {
     /// What becomes of them.
     #[serde(default)]
     pub(super) dest: String,
+    /// Whether that is without their payloads.
+    #[serde(default)]
+    pub(super) headers_only: bool,
 }
 
 /// What it holds.

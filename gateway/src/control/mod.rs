@@ -17,12 +17,13 @@
 //! | which stored times say when a message was sealed | `stream` |
 //! | the look into one stream | `scan` |
 //! | all streams of the account, and the verdict | `question` |
-//! | which streams rename subjects | `survey` |
+//! | which streams rename subjects, and what becomes of a subject by one transform after another | `survey`, `renaming` |
 
 mod api;
 mod config;
 mod json;
 mod question;
+mod renaming;
 mod scan;
 mod stream;
 mod survey;

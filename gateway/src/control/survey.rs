@@ -1,19 +1,23 @@
-//! Which streams rename subjects on their way in, so that what they deliver was published elsewhere.
+//! Which streams hold, or publish again, messages under other subjects than they were published on: by their own transforms, or by
+//! those of the streams that they copy, and so on.
 
 use std::time::Duration;
 
 use super::api::{Api, Failed};
 use super::config::Config;
-use super::json::{StreamInfo, Transform};
+use super::json::{Origin, StreamConfig, StreamInfo, Transform};
 use super::question;
+use super::renaming::Way;
 
-/// A stream that stores messages under other subjects than they were published on, and says so nowhere in the message. (A source
-/// says it in `Nats-Stream-Source`, a republished message in `Nats-Subject`: these need no help.)
+/// A stream that stores messages under other subjects than they were published on. What it says of that, in `Nats-Stream-Source` or
+/// `Nats-Subject`, is not believed, and names the last stream before it alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Renaming {
     /// The stream.
     pub stream: String,
-    /// The pattern of subjects that it renames.
+    /// The streams from which it has them, the one that they were published to first.
+    pub origins: Vec<String>,
+    /// The pattern of subjects that were published on.
     pub from: String,
     /// What becomes of them, in the server's notation.
     pub to: String,
@@ -58,22 +62,191 @@ async fn gather(config: &Config, survey: &mut Survey) -> Result<(), Failed> {
     for prefix in question::prefixes(config) {
         let infos = Box::pin(question::list(&api, &prefix, &mut survey.doubts)).await?;
         survey.streams = survey.streams.saturating_add(infos.len());
-        survey.renamings.extend(infos.iter().flat_map(renamings));
+        survey.renamings.extend(renamings(&infos));
     }
     Ok(())
 }
 
-fn renamings(info: &StreamInfo) -> Vec<Renaming> {
-    let config = &info.config;
-    let mirrored = config
-        .mirror
-        .iter()
-        .flat_map(|mirror| &mirror.subject_transforms);
-    let all = config.subject_transform.iter().chain(mirrored.flatten());
-    let renaming = |transform: &Transform| Renaming {
-        stream: config.name.clone(),
-        from: transform.src.clone(),
-        to: transform.dest.clone(),
+/// How messages came to a stream.
+#[derive(Clone)]
+struct Arrival<'a> {
+    way: Way,
+    /// Through which streams.
+    origins: Vec<&'a str>,
+}
+
+fn renamings(infos: &[StreamInfo]) -> Vec<Renaming> {
+    let mut found = Vec::new();
+    for info in infos {
+        let arrivals = arrivals(&info.config, infos, &mut vec![&info.config.name]);
+        let again = info.config.republish.iter();
+        let again = again.filter(|again| !again.headers_only);
+        let again: Vec<_> = again.flat_map(|again| through(&arrivals, again)).collect();
+        for Arrival { way, origins } in arrivals.into_iter().chain(again) {
+            let (from, to) = way.texts();
+            let renaming = Renaming {
+                stream: info.config.name.clone(),
+                origins: origins.into_iter().map(str::to_owned).collect(),
+                from,
+                to,
+            };
+            if way.renames() && !found.contains(&renaming) {
+                found.push(renaming);
+            }
+        }
+    }
+    found
+}
+
+/// What a stream holds. `above` are those for which it is asked, and itself: streams may copy each other in a circle.
+fn arrivals<'a>(
+    config: &'a StreamConfig,
+    infos: &'a [StreamInfo],
+    above: &mut Vec<&'a str>,
+) -> Vec<Arrival<'a>> {
+    let mut arrivals = published(config);
+    for origin in config.mirror.iter().chain(config.sources.iter().flatten()) {
+        arrivals.extend(copied(origin, infos, above));
+    }
+    // What it applies to whatever it stores, but to what a mirror copies.
+    match &config.subject_transform {
+        Some(transform) if config.mirror.is_none() => {
+            let changed = through(&arrivals, transform);
+            arrivals.into_iter().chain(changed).collect()
+        }
+        Some(_) | None => arrivals,
+    }
+}
+
+/// What is published to it.
+fn published(config: &StreamConfig) -> Vec<Arrival<'_>> {
+    let copies = config.mirror.is_some() || config.sources.iter().flatten().next().is_some();
+    let subjects = config.subjects.iter().flatten().map(String::as_str);
+    let own = subjects.chain(
+        Some(config.name.as_str())
+            .filter(|_| !copies && config.subjects.iter().flatten().next().is_none()),
+    );
+    let unchanged = |subject| Arrival {
+        way: Way::unchanged(subject),
+        origins: Vec::new(),
     };
-    all.map(renaming).collect()
+    own.map(unchanged).collect()
+}
+
+/// What it has of another stream.
+fn copied<'a>(
+    origin: &'a Origin,
+    infos: &'a [StreamInfo],
+    above: &mut Vec<&'a str>,
+) -> Vec<Arrival<'a>> {
+    let name = origin.name.as_str();
+    let known = infos.iter().find(|info| info.config.name == name);
+    let known = known.filter(|_| origin.external.is_none());
+    let held = match known {
+        Some(_) if above.contains(&name) => Vec::new(),
+        Some(info) => {
+            above.push(name);
+            let held = arrivals(&info.config, infos, above);
+            above.pop();
+            held
+        }
+        // In another account or domain, anything may be published.
+        None => vec![Arrival {
+            way: Way::unchanged(">"),
+            origins: Vec::new(),
+        }],
+    };
+    let transforms = origin.subject_transforms.iter().flatten();
+    let transforms: Vec<_> = transforms
+        .filter(|transform| !transform.dest.is_empty())
+        .collect();
+    let mut copied: Vec<_> = match transforms.as_slice() {
+        [] if origin.filter_subject.is_empty() => held,
+        [] => changed(&held, |way| way.only(&origin.filter_subject)),
+        all => all
+            .iter()
+            .flat_map(|transform| through(&held, transform))
+            .collect(),
+    };
+    for arrival in &mut copied {
+        arrival.origins.push(name);
+    }
+    copied
+}
+
+fn through<'a>(arrivals: &[Arrival<'a>], transform: &Transform) -> Vec<Arrival<'a>> {
+    changed(arrivals, |way| way.then(transform))
+}
+
+fn changed<'a>(arrivals: &[Arrival<'a>], change: impl Fn(&Way) -> Option<Way>) -> Vec<Arrival<'a>> {
+    let changed = arrivals.iter().filter_map(|arrival| {
+        Some(Arrival {
+            way: change(&arrival.way)?,
+            origins: arrival.origins.clone(),
+        })
+    });
+    changed.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn told(streams: &[serde_json::Value]) -> Vec<String> {
+        let infos: Vec<StreamInfo> = streams
+            .iter()
+            .map(|config| {
+                let info = json!({"config": config, "state": {}});
+                serde_json::from_value(info).unwrap()
+            })
+            .collect();
+        let tell = |renaming: &Renaming| {
+            let Renaming {
+                stream,
+                origins,
+                from,
+                to,
+            } = renaming;
+            format!("{stream} [{}] {from} {to}", origins.join(" "))
+        };
+        renamings(&infos).iter().map(tell).collect()
+    }
+
+    #[test]
+    fn chain_of_copies_renames_from_where_it_was_published() {
+        let transform = |src: &str, dest: &str| json!([{"src": src, "dest": dest}]);
+        let a = json!({"name": "A", "subjects": ["a.>"]});
+        let b = json!({"name": "B", "sources": [{"name": "A", "subject_transforms": transform("a.>", "b.>")}]});
+        let c = json!({"name": "C", "sources": [{"name": "B", "subject_transforms": transform("b.>", "c.>")}]});
+        let mirror = json!({"name": "M", "mirror": {"name": "C", "filter_subject": "c.x"}});
+        assert_eq!(
+            told(&[a, b, c, mirror]),
+            ["B [A] a.> b.>", "C [A B] a.> c.>", "M [A B C] a.x c.x"]
+        );
+    }
+
+    #[test]
+    fn own_transforms_and_what_is_published_again_rename_too() {
+        let own = json!({"name": "S", "subjects": ["s.*"], "subject_transform": {"src": "s.*", "dest": "t.$1"},
+            "republish": {"src": ">", "dest": "r.>"}});
+        let headers = json!({"name": "H", "subjects": ["h"], "republish": {"src": ">", "dest": "r.>", "headers_only": true}});
+        assert_eq!(
+            told(&[own, headers]),
+            [
+                "S [] s.* t.{{wildcard(1)}}",
+                "S [] s.* r.s.{{wildcard(1)}}",
+                "S [] s.* r.t.{{wildcard(1)}}"
+            ]
+        );
+    }
+
+    #[test]
+    fn streams_that_copy_each_other_or_what_is_not_seen_come_to_an_end() {
+        let a = json!({"name": "A", "subjects": ["a"], "sources": [{"name": "B", "subject_transforms": [{"src": "b", "dest": "c"}]}]});
+        let b = json!({"name": "B", "subjects": ["b"], "sources": [{"name": "A"}]});
+        let other = json!({"name": "O", "mirror": {"name": "A", "external": {"api": "$JS.hub.API"},
+            "subject_transforms": [{"src": "x.>", "dest": "y.>"}]}});
+        assert_eq!(told(&[a, b, other]), ["A [B] b c", "O [A] x.> y.>"]);
+    }
 }

@@ -1,14 +1,18 @@
 //! Where clients connect, and where they come from.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
 
 /// Where clients connect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ListenAddr {
-    /// An IP address and a TCP port; port 0 lets the system choose.
+    /// An IP address and a TCP port; port 0 lets the system choose. `0.0.0.0` and `[::]` are every address of the host, of both
+    /// families, as they are to nats-server.
     Tcp(SocketAddr),
+    /// The name of a host, or an IPv6 address with its zone, and a TCP port: every address that it has when the gateway starts.
+    Name(String, u16),
     /// A unix socket, for clients on the same host.
     Unix(PathBuf),
 }
@@ -28,8 +32,59 @@ impl ListenAddr {
     pub const fn tcp(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(addr) => Some(*addr),
-            Self::Unix(_) => None,
+            Self::Name(..) | Self::Unix(_) => None,
         }
+    }
+
+    /// Whether other hosts may reach it: what a name leads to is not known before the start, but for this host's own.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        match self {
+            Self::Tcp(addr) => !addr.ip().is_loopback(),
+            Self::Name(host, _) => host != "localhost",
+            Self::Unix(_) => false,
+        }
+    }
+
+    /// Whether who listens at this address is reached at `addr` too.
+    #[must_use]
+    pub fn covers(&self, addr: SocketAddr) -> bool {
+        let same_port = |port: u16| port != 0 && port == addr.port();
+        match self {
+            Self::Tcp(own) => {
+                same_port(own.port()) && (own.ip().is_unspecified() || own.ip() == addr.ip())
+            }
+            Self::Name(host, port) => {
+                host == "localhost" && same_port(*port) && addr.ip().is_loopback()
+            }
+            Self::Unix(_) => false,
+        }
+    }
+
+    /// The addresses that it stands for. Looks a name up, and waits for that.
+    ///
+    /// # Errors
+    /// When the name leads nowhere.
+    pub(super) fn resolve(&self) -> io::Result<Vec<Self>> {
+        let Self::Name(host, port) = self else {
+            return Ok(vec![self.clone()]);
+        };
+        let mut found = Vec::new();
+        for addr in (host.as_str(), *port).to_socket_addrs()?.map(Self::Tcp) {
+            if !found.contains(&addr) {
+                found.push(addr);
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// IPv4 as such, where a socket of both families shows it as IPv6.
+pub(super) fn canonical(addr: SocketAddr) -> SocketAddr {
+    match addr.ip().to_canonical() {
+        IpAddr::V4(four) => SocketAddr::new(four.into(), addr.port()),
+        // With its zone.
+        IpAddr::V6(_) => addr,
     }
 }
 
@@ -54,6 +109,8 @@ impl fmt::Display for ListenAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(addr) => addr.fmt(f),
+            Self::Name(host, port) if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Name(host, port) => write!(f, "{host}:{port}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
@@ -66,5 +123,22 @@ impl fmt::Display for Ends {
             Some(addr) => addr.fmt(f),
             None => f.write_str("unix"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn address_of_a_zone_leads_to_its_interface() {
+        let named = ListenAddr::Name("fe80::1%lo".to_owned(), 4);
+        let addr = named.resolve().unwrap().remove(0).tcp().unwrap();
+        let SocketAddr::V6(six) = addr else {
+            panic!("an IPv4 address");
+        };
+        assert_ne!(six.scope_id(), 0);
+        assert_eq!(canonical(addr), addr);
+        assert_eq!(named.to_string(), "[fe80::1%lo]:4");
     }
 }

@@ -18,12 +18,10 @@ pub(super) struct Servers {
     last_good: AtomicUsize,
     timeout: Duration,
     reach: Reach,
-    /// Whether a server counts as reached when it has accepted a connection, or only once there is TLS with it.
-    accepting_will_do: bool,
     failed: Counter,
 }
 
-/// Whether a server was reached last time. Clones share it.
+/// Whether a server was reached last time, and greeted as one. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Reach(Arc<AtomicBool>);
 
@@ -46,13 +44,13 @@ impl Default for Reach {
 }
 
 impl Reach {
-    /// Whether the last dial reached a server.
+    /// Whether the last dial reached a server, and it greeted.
     #[must_use]
     pub fn is_good(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// A dial reached a server.
+    /// A dial reached a server, which has greeted.
     pub fn found(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
@@ -70,16 +68,7 @@ impl Servers {
             last_good: AtomicUsize::new(0),
             timeout,
             reach: Reach::default(),
-            accepting_will_do: true,
             failed: metrics::dials_failed(),
-        }
-    }
-
-    /// The same, of servers with which TLS is spoken.
-    pub(super) fn secured(self) -> Self {
-        Self {
-            accepting_will_do: false,
-            ..self
         }
     }
 
@@ -100,13 +89,6 @@ impl Servers {
         self.reach.lost();
     }
 
-    fn accepted(&self, index: usize) {
-        self.last_good.store(index, Ordering::Relaxed);
-        if self.accepting_will_do {
-            self.reach.found();
-        }
-    }
-
     /// Connects to the first server that answers; counts those that do not. Says which one that is.
     ///
     /// # Errors
@@ -123,7 +105,8 @@ impl Servers {
             };
             match connect(addr, self.timeout).await {
                 Ok(stream) => {
-                    self.accepted(index);
+                    // Whether it is a NATS server, it has yet to say.
+                    self.last_good.store(index, Ordering::Relaxed);
                     return Ok((stream, index, addr));
                 }
                 Err(source) => {

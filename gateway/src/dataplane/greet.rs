@@ -50,8 +50,12 @@ pub(super) struct Said {
 
 impl Said {
     fn is_info(&self) -> bool {
-        let verb = self.line.filled().get(..4);
-        verb.is_some_and(|verb| verb.eq_ignore_ascii_case(b"INFO"))
+        self.begins(b"INFO")
+    }
+
+    fn begins(&self, verb: &[u8; 4]) -> bool {
+        let first = self.line.filled().get(..verb.len());
+        first.is_some_and(|first| first.eq_ignore_ascii_case(verb))
     }
 
     /// TLS with the server that has said this, if it comes behind INFO.
@@ -95,7 +99,11 @@ pub(super) async fn hear(worker: &Worker, server: &Socket) -> Result<Said, Ended
     line.put(input.buffer.filled().get(..len).unwrap_or_default());
     input.buffer.consume(len);
     let rest = input.buffer;
-    Ok(Said { line, rest })
+    let said = Said { line, rest };
+    if said.is_info() || said.begins(b"-ERR") {
+        return Ok(said);
+    }
+    Err(Ended::ServerMalformed)
 }
 
 /// Passes it on to the client.

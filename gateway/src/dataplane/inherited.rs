@@ -8,6 +8,7 @@ use std::os::unix::net::UnixListener;
 use socket2::{SockRef, Socket};
 
 use super::address::ListenAddr;
+use super::listener::is_dual;
 
 /// A listening socket, ready to accept from.
 #[derive(Debug)]
@@ -119,9 +120,7 @@ impl Inherited {
         both && asked.is_ipv4()
             && asked.ip().is_unspecified()
             && ours.port() == asked.port()
-            && SockRef::from(&self.socket)
-                .only_v6()
-                .is_ok_and(|only| !only)
+            && is_dual(&SockRef::from(&self.socket))
     }
 
     /// Takes the socket for `listen` out of `sockets`.

@@ -1,7 +1,7 @@
 //! Accepting clients and handing each to a worker.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr, TcpListener as StdTcpListener};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream};
@@ -10,13 +10,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use rustix::io::Errno;
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::mpsc;
 
 use crate::clock::Clock;
 
-use super::address::{Ends, ListenAddr};
+use super::address::{Ends, ListenAddr, canonical};
 use super::admission::Admission;
 use super::inherited::{Inherited, ListenSocket, PathOf};
 use super::socket;
@@ -50,7 +51,8 @@ impl Listener {
     /// Whatever the system says: the address is taken, or not ours.
     pub(super) fn bind(addr: &ListenAddr) -> io::Result<Self> {
         match addr {
-            ListenAddr::Tcp(addr) => tcp(*addr).map(Self::Tcp),
+            ListenAddr::Tcp(addr) => TcpListener::from_std(bind(*addr)?).map(Self::Tcp),
+            ListenAddr::Name(..) => Err(io::ErrorKind::InvalidInput.into()),
             ListenAddr::Unix(path) => unix(path).map(|listener| {
                 let (path, goes) = (path.clone(), AtomicBool::new(true));
                 Self::Unix(listener, Place { path, goes })
@@ -70,7 +72,9 @@ impl Listener {
                     .map(|listener| Self::Unix(listener, Place { path, goes }))
             }
             (ListenSocket::Tcp(listener), _) => TcpListener::from_std(listener).map(Self::Tcp),
-            (ListenSocket::Unix(_), ListenAddr::Tcp(_)) => Err(io::ErrorKind::InvalidInput.into()),
+            (ListenSocket::Unix(_), ListenAddr::Tcp(_) | ListenAddr::Name(..)) => {
+                Err(io::ErrorKind::InvalidInput.into())
+            }
         }
     }
 
@@ -108,6 +112,19 @@ impl Listener {
         }
     }
 
+    /// Whether clients that come to `addr` come here already.
+    pub(super) fn covers(&self, addr: SocketAddr) -> bool {
+        let Self::Tcp(listener) = self else {
+            return false;
+        };
+        let own = listener.local_addr();
+        own.is_ok_and(|own| {
+            let families = own.is_ipv4() == addr.is_ipv4() || is_dual(&SockRef::from(listener));
+            let everywhere = own.ip().is_unspecified() && own.port() == addr.port() && families;
+            own == addr || everywhere
+        })
+    }
+
     async fn take(&self) -> io::Result<(Arrived, Ends)> {
         match self {
             Self::Tcp(listener) => {
@@ -115,8 +132,8 @@ impl Listener {
                 socket.set_nodelay(true)?;
                 socket::probe_while_silent(&socket)?;
                 let ends = Ends {
-                    client: Some(client),
-                    gateway: Some(socket.local_addr()?),
+                    client: Some(canonical(client)),
+                    gateway: Some(canonical(socket.local_addr()?)),
                 };
                 Ok((Arrived::Tcp(socket.into_std()?), ends))
             }
@@ -143,13 +160,43 @@ impl Drop for Listener {
     }
 }
 
-fn tcp(addr: SocketAddr) -> io::Result<TcpListener> {
+/// Listens at `addr`. `0.0.0.0` and `[::]` mean every address of the host, as they do to nats-server: one socket of both families, or
+/// of IPv4 alone where the host has no IPv6.
+///
+/// # Errors
+/// Whatever the system says: the address is taken, or not ours.
+pub fn bind(addr: SocketAddr) -> io::Result<StdTcpListener> {
+    if !addr.ip().is_unspecified() {
+        return tcp(addr);
+    }
+    match tcp(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), addr.port())) {
+        Err(error) if addr.is_ipv4() && is_missing(&error) => tcp(addr),
+        bound => bound,
+    }
+}
+
+/// Whether it says that the host does not have the address, or none of its family.
+pub(super) fn is_missing(error: &io::Error) -> bool {
+    let errno = Errno::from_io_error(error);
+    matches!(errno, Some(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL))
+}
+
+fn tcp(addr: SocketAddr) -> io::Result<StdTcpListener> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
+    if addr.is_ipv6() && addr.ip().is_unspecified() {
+        // Whatever `net.ipv6.bindv6only` says.
+        socket.set_only_v6(false)?;
+    }
     socket.bind(&addr.into())?;
     socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
+    Ok(socket.into())
+}
+
+/// Whether an IPv6 socket takes IPv4, too.
+pub(super) fn is_dual(socket: &SockRef<'_>) -> bool {
+    socket.only_v6().is_ok_and(|only| !only)
 }
 
 /// Whoever may write to the socket may connect: the umask decides, or the folder's mode.

@@ -1,10 +1,13 @@
-//! What headers mean to the server, as far as sealing depends on it.
+//! What headers and the configuration of streams mean to the server, as far as sealing depends on it.
 //!
 //! Anybody who can publish can write a header: what is decided by one may only ever let an empty payload pass, or the server's own words.
 
 use memchr::memmem;
 
-use crate::wire::header;
+use crate::policy::Policy;
+use crate::wire::Message;
+use crate::wire::header::{self, Number, Sender};
+use crate::wire::jetstream::{self, Delivery, Holds, Pending};
 
 /// How the headers begin that the server reads or writes.
 const SERVERS: &[u8] = b"Nats-";
@@ -27,13 +30,32 @@ pub(super) fn trace_destination(headers: &[u8]) -> Option<&[u8]> {
     has(headers, b"Nats-Trace-Dest")
 }
 
-/// The length of a stored message that was delivered without it.
-pub(super) fn stored_size(headers: &[u8]) -> Option<&[u8]> {
-    has(headers, SIZE)
+/// The length of a stored message that was delivered without it, as the server wrote it.
+pub(super) fn stored_size<'a>(message: &Message<'a>) -> Option<Number<'a>> {
+    let headers = message.headers?;
+    memmem::find(headers, b"Nats-Msg-Size")?;
+    let from = match message.reply.and_then(Delivery::of) {
+        Some(_) => Sender::Consumer,
+        None => Sender::Other,
+    };
+    header::written_for_headers_only(headers, from)
 }
 
-/// The header of [`stored_size`].
-pub(super) const SIZE: &[u8] = b"Nats-Msg-Size";
+/// What is left of a pull, as its status says.
+pub(super) fn pending<'a>(message: &Message<'a>) -> Option<(Pending, Number<'a>)> {
+    let headers = message.headers?;
+    memmem::find(headers, b"Nats-Pending-Bytes")?;
+    jetstream::pending(headers)
+}
+
+/// Whether the `max_msg_size` of a stream that holds this must leave room for envelopes: all that is published there is sealed, or
+/// something of what it copies may be.
+pub(super) fn holds_sealed(policy: &Policy, what: Holds<'_>) -> bool {
+    match what {
+        Holds::Published(subject) => policy.seals_every(subject),
+        Holds::Copied(filter) => policy.reaches(filter, |_| true).is_some(),
+    }
+}
 
 /// One look for the common prefix spares most messages the walk through their headers.
 fn has<'a>(headers: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {

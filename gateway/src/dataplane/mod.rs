@@ -70,6 +70,7 @@ pub use dial::Reach;
 pub use identity::check;
 pub use inherited::{Binder, Handed, Inherited, ListenSocket, PathOf};
 pub use link::Link;
+pub use listener::bind;
 pub use publish::{PublishBatch, PublishPath};
 pub use secure::Tls;
 pub use worker::{Shared, Worker};
@@ -255,12 +256,12 @@ impl Dataplane {
         }
     }
 
-    /// Stops accepting, tells clients, and after a grace closes one after the other (NATS.md, R33). Ends as soon as no session is
-    /// left, or when `hurry` does.
+    /// Stops accepting, tells clients, and after a grace closes one after the other (NATS.md, R33); without waiting any longer as soon
+    /// as `moved` ends. Ends as soon as no session is left, or when `hurry` does.
     pub async fn stop(
         mut self,
         succession: Succession,
-        hurry: impl Future<Output = ()>,
+        (moved, hurry): (impl Future<Output = ()>, impl Future<Output = ()>),
     ) -> Stopped {
         self.pause().await;
         self.entrances.clear();
@@ -268,7 +269,7 @@ impl Dataplane {
         let mut ended = std::pin::pin!(join(threads));
         tokio::select! {
             () = &mut ended => Stopped::Drained,
-            () = self.part(succession) => Stopped::Drained,
+            () = self.part(succession, moved) => Stopped::Drained,
             () = hurry => {
                 self.shared.stage.send_replace(Stage::Over);
                 ended.await;
@@ -278,7 +279,7 @@ impl Dataplane {
     }
 
     /// The course of stopping; for ever.
-    async fn part(&self, succession: Succession) {
+    async fn part(&self, succession: Succession, moved: impl Future<Output = ()>) {
         let config = &self.shared.config;
         let others = match succession {
             Succession::Ends => parting::resolve(&config.advertise).await,
@@ -286,8 +287,16 @@ impl Dataplane {
         };
         self.shared.others.get_or_init(|| others);
         self.shared.stage.send_replace(Stage::LameDuck);
-        tokio::time::sleep(config.shutdown.grace).await;
-        self.shared.stage.send_replace(Stage::Closes);
+        let grace = async {
+            tokio::time::sleep(config.shutdown.grace).await;
+            self.shared.stage.send_replace(Stage::Closes);
+            std::future::pending().await
+        };
+        tokio::select! {
+            () = grace => {}
+            () = moved => {}
+        }
+        self.shared.stage.send_replace(Stage::Moves);
         std::future::pending().await
     }
 }
@@ -320,10 +329,8 @@ impl Drop for Dataplane {
 
 impl Entrance {
     fn addr(&self) -> Result<ListenAddr, StartError> {
-        self.listener.addr().map_err(|source| StartError::Listen {
-            addr: self.configured.clone(),
-            source,
-        })
+        let addr = self.listener.addr();
+        addr.map_err(|source| cannot_listen(&self.configured, source))
     }
 }
 
@@ -345,12 +352,13 @@ fn entrances(
     mut inherited: Vec<Inherited>,
 ) -> Result<Vec<Entrance>, StartError> {
     let mut entrances = Vec::new();
-    for addr in listen {
-        let listener = match Inherited::take(&mut inherited, addr) {
-            Some(socket) => Listener::adopt(socket),
-            None => Listener::bind(addr),
-        };
-        entrances.push(entrance(addr, listener)?);
+    let wide = |addr: &&ListenAddr| addr.tcp().is_some_and(|addr| addr.ip().is_unspecified());
+    // Those first that may cover others.
+    for asked in listen.iter().filter(wide) {
+        enter(asked, &mut inherited, &mut entrances)?;
+    }
+    for asked in listen.iter().filter(|asked| !wide(asked)) {
+        enter(asked, &mut inherited, &mut entrances)?;
     }
     for socket in inherited {
         let addr = socket.addr.clone();
@@ -364,14 +372,61 @@ fn entrances(
     Ok(entrances)
 }
 
+/// Opens what `asked` stands for, as far as it is not open. Of the addresses of a name, those that the host does not have are left out.
+fn enter(
+    asked: &ListenAddr,
+    inherited: &mut Vec<Inherited>,
+    entrances: &mut Vec<Entrance>,
+) -> Result<(), StartError> {
+    let addrs = asked.resolve();
+    let addrs = addrs.map_err(|source| cannot_listen(asked, source))?;
+    let (mut open, mut missing) = (false, None);
+    for addr in addrs {
+        let listener = match Inherited::take(inherited, &addr) {
+            Some(socket) => Listener::adopt(socket),
+            None if is_covered(entrances, &addr) => {
+                tracing::info!(%addr, "another address of `listen` covers this one");
+                open = true;
+                continue;
+            }
+            None => Listener::bind(&addr),
+        };
+        match listener {
+            Err(error) if *asked != addr && listener::is_missing(&error) => {
+                tracing::warn!(%asked, %addr, %error, "not listening at one of the name's addresses");
+                missing = Some(error);
+            }
+            listener => {
+                entrances.push(entrance(&addr, listener)?);
+                open = true;
+            }
+        }
+    }
+    let none = || io::ErrorKind::AddrNotAvailable.into();
+    if open {
+        return Ok(());
+    }
+    Err(cannot_listen(asked, missing.unwrap_or_else(none)))
+}
+
+fn is_covered(entrances: &[Entrance], addr: &ListenAddr) -> bool {
+    let mut open = entrances.iter();
+    addr.tcp()
+        .is_some_and(|addr| open.any(|entrance| entrance.listener.covers(addr)))
+}
+
+fn cannot_listen(addr: &ListenAddr, source: io::Error) -> StartError {
+    StartError::Listen {
+        addr: addr.clone(),
+        source,
+    }
+}
+
 fn entrance(
     configured: &ListenAddr,
     listener: io::Result<Listener>,
 ) -> Result<Entrance, StartError> {
-    let listener = listener.map_err(|source| StartError::Listen {
-        addr: configured.clone(),
-        source,
-    })?;
+    let listener = listener.map_err(|source| cannot_listen(configured, source))?;
     Ok(Entrance {
         configured: configured.clone(),
         listener: Arc::new(listener),

@@ -2,7 +2,8 @@
 //!
 //! First the client is told, by an INFO that says `ldm`, so that whoever wants to can move on. Later the connection is closed: what
 //! the client has sent goes out, then a `PING` of the gateway's own, and when its `PONG` has come the client has been given all that
-//! the server had for it until then.
+//! the server had for it until then. Then the client reads the end of the stream, and what it sends until it closes in return goes out, too:
+//! of somebody who never pauses something is always under way.
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
@@ -27,6 +28,8 @@ pub(super) enum Stage {
     LameDuck,
     /// Connections are closed, one after the other.
     Closes,
+    /// The rest of them at once: clients must not be kept.
+    Moves,
     /// What is left is dropped.
     Over,
 }
@@ -51,6 +54,8 @@ pub(super) struct Parting {
     closes: Cell<bool>,
     /// Wakes the deliver direction.
     pub(super) news: Notify,
+    /// Wakes the publish direction: the client reads the end of the stream.
+    pub(super) told: Notify,
 }
 
 impl Parting {

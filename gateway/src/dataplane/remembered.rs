@@ -98,7 +98,7 @@ fn deliver(path: &mut DeliverPath<'_>, input: &[u8]) -> usize {
         match path.batch(&mut buffer, &mut Buffer::new()) {
             DeliverBatch::Miss(kid) => {
                 waits += 1;
-                path.give_up(kid);
+                path.give_up(kid, None);
             }
             DeliverBatch::Full => {}
             DeliverBatch::More(_) | DeliverBatch::Malformed | DeliverBatch::Last => break,
@@ -148,7 +148,15 @@ fn fill(publishes: &mut PublishPath<'_>, delivers: &mut DeliverPath<'_>) {
     for number in 0..20_000 {
         let request = format!("PUB open.ask _INBOX.own.{number} 0\r\n\r\n");
         drop(publish(publishes, request.as_bytes()));
-        let pull = format!("PUB $JS.API.CONSUMER.MSG.NEXT.S.C _INBOX.{number}.1 0\r\n\r\n");
+        let body = if number % 2 == 0 {
+            ""
+        } else {
+            r#"{"batch":99,"max_bytes":1}"#
+        };
+        let pull = format!(
+            "PUB $JS.API.CONSUMER.MSG.NEXT.S.C _INBOX.{number}.1 {}\r\n{body}\r\n",
+            body.len()
+        );
         drop(publish(publishes, pull.as_bytes()));
         let subscription = format!("SUB open.own.{number} {number}\r\nUNSUB {number} 1\r\n");
         drop(publish(publishes, subscription.as_bytes()));

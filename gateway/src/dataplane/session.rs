@@ -22,7 +22,7 @@ use super::pending::Input;
 use super::secure::{self, Insecure};
 use super::socket::{Patience, Socket};
 use super::worker::{Accepted, Arrived, Worker};
-use super::{deliver, publish, socket};
+use super::{deliver, publish, socket, watch};
 
 /// How long the server may take to close after the client has, and the client after the server has.
 pub(super) const LINGER: Duration = Duration::from_secs(10);
@@ -143,7 +143,7 @@ async fn reach(worker: &Worker, ends: &Ends) -> Result<(Socket, Said), Ended> {
 /// What a server says first, with TLS before or behind that. R28: its authentication time-out runs from here.
 ///
 /// # Errors
-/// How that has failed; no TLS has been said.
+/// How that has failed; that there is no TLS, or that it is no server of NATS, has been said.
 pub(super) async fn hear(
     worker: &Worker,
     (stream, index, to): Dialled<'_>,
@@ -155,7 +155,11 @@ pub(super) async fn hear(
     };
     let server = secure::first(worker, (stream, to)).await;
     let server = server.map_err(pass_over)?;
-    let said = greet::hear(worker, &server).await?;
+    let said = greet::hear(worker, &server).await.inspect_err(|ended| {
+        if matches!(ended, Ended::ServerSilent | Ended::ServerMalformed) {
+            watch::stranger(worker, (index, to), *ended);
+        }
+    })?;
     let server = said.secure(worker, (server, to)).await;
     let server = server.map_err(pass_over)?;
     servers.reach().found();
@@ -318,11 +322,6 @@ async fn carry(worker: &Worker, session: &Session, rest: Buffer) -> Ended {
         ended = &mut deliver => First::Deliver(ended),
     };
     match first {
-        // R33: until the server has answered. How long that may take is the worker's to say.
-        First::Publish(Ended::Stopped) => tokio::select! {
-            ended = deliver => ended,
-            () = publish::serve_link(session) => Ended::Stopped,
-        },
         // R35: the client has closed, or said its last; the server closes when it has read that.
         First::Publish(ended) => {
             session.server.finish();
@@ -330,6 +329,13 @@ async fn carry(worker: &Worker, session: &Session, rest: Buffer) -> Ended {
                 Ok(Ended::ServerMalformed) => Ended::ServerMalformed,
                 Ok(_) | Err(_) => ended,
             }
+        }
+        // R33: the server has answered, and the client has been given everything. What it sends until it hears of the end is the server's.
+        First::Deliver(Ended::Stopped) => {
+            session.client.finish();
+            session.parting.told.notify_one();
+            drop(timeout(LINGER, publish).await);
+            Ended::Stopped
         }
         // The client takes no more, but what it had sent before is the server's.
         First::Deliver(ended @ (Ended::Client | Ended::ClientStalled)) => {

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use tokio::time::interval;
 
+use super::ServerAddr;
 use super::address::Ends;
+use super::origin;
+use super::session::{self, Ended};
 use super::worker::Worker;
-use super::{origin, session};
 
 const TICK: Duration = Duration::from_secs(1);
 
@@ -20,37 +22,84 @@ pub(super) async fn run(worker: Rc<Worker>) {
     let secured = shared.secure.reaches_servers();
     let mut tick = interval(TICK);
     let mut since = CALM;
+    // How often in a row a server was connected and did not greet.
+    let mut strange = 0_u32;
     loop {
         tick.tick().await;
         shared.reports.catch_up(shared.clock.instant());
         since = since.saturating_add(1);
-        // A handshake that fails is said; not at every tick.
+        // What fails behind the dial is said; not at every tick.
         let impatient = !secured && !shared.servers.reach().is_good();
-        if since >= CALM || impatient {
+        if since >= CALM || (impatient && since > strange) {
             since = 0;
             // Readiness must not wait for a client that a load balancer sends only when we are ready.
-            look(&worker).await;
+            strange = match look(&worker).await {
+                Looked::Strange => strange.saturating_add(1),
+                Looked::Good | Looked::Away => 0,
+            };
         }
     }
 }
 
-/// Connects to a server, with TLS if that is spoken, and leaves it again. A server that wants to hear where clients are complains of
-/// one that leaves without a word.
-async fn look(worker: &Worker) {
+/// What was found.
+enum Looked {
+    /// A server that greets.
+    Good,
+    /// Nobody.
+    Away,
+    /// Somebody who does not greet as a server.
+    Strange,
+}
+
+/// Connects to a server, with TLS if that is spoken, hears its greeting, and leaves it again. A server that wants to hear where clients
+/// are complains of one that leaves without a word.
+async fn look(worker: &Worker) -> Looked {
     let dialled = match worker.shared.servers.dial().await {
         Ok(dialled) => dialled,
-        Err(error) => return tracing::debug!(%error, "not ready"),
+        Err(error) => {
+            tracing::debug!(%error, "not ready");
+            return Looked::Away;
+        }
     };
+    let (index, to) = (dialled.1, dialled.2);
     let nobody = Ends {
         client: None,
         gateway: None,
     };
     if let Err(error) = origin::tell(&worker.shared.config, &dialled.0, &nobody).await {
-        return tracing::debug!(%error, "a server takes nothing");
+        tracing::debug!(%error, "a server takes nothing");
+        return Looked::Away;
     }
-    if worker.shared.secure.reaches_servers()
-        && let Ok((server, _said)) = Box::pin(session::hear(worker, dialled)).await
-    {
-        session::part(worker, &server).await;
+    match Box::pin(session::hear(worker, dialled)).await {
+        Ok((server, _said)) => {
+            session::part(worker, &server).await;
+            Looked::Good
+        }
+        Err(ended) => {
+            if ended == Ended::Server {
+                stranger(worker, (index, to), ended);
+            }
+            Looked::Strange
+        }
+    }
+}
+
+/// Whoever listens there is no server of NATS, or one that is stuck: the next dial begins behind it, and the log says so.
+pub(super) fn stranger(worker: &Worker, (index, to): (usize, &ServerAddr), ended: Ended) {
+    let shared = &worker.shared;
+    shared.servers.pass_over(index);
+    let why = if ended == Ended::ServerSilent {
+        "it says nothing within `limits.dial-timeout`"
+    } else if ended == Ended::Server {
+        "it closes without a word"
+    } else {
+        "what it says first is neither INFO nor an error of NATS"
+    };
+    if let Some(left_out) = shared.strange.admit(shared.clock.instant()) {
+        tracing::error!(
+            server = %to, why, left_out,
+            help = "check `servers`: the port of clients is meant, which is 4222 by default; if it is right, look into that server's log",
+            "who listens there does not greet as a NATS server"
+        );
     }
 }

@@ -56,6 +56,8 @@ pub struct Shared {
     pub(super) unbelieved: Throttle,
     /// Of servers that take no proxy's signature.
     pub(super) unsigned: Throttle,
+    /// Of servers that do not greet as such.
+    pub(super) strange: Throttle,
     /// Of peers that kept memory while others waited for it.
     pub(super) shed: Throttle,
 }
@@ -189,7 +191,10 @@ async fn close_in_turn(worker: Rc<Worker>) {
         for session in turns.iter().filter_map(Weak::upgrade) {
             session.close();
             drop(session);
-            sleep(pause.unwrap_or(Duration::ZERO)).await;
+            tokio::select! {
+                () = sleep(pause.unwrap_or(Duration::ZERO)) => {}
+                _moves = stages.wait_for(|stage| *stage >= Stage::Moves) => {}
+            }
         }
         sleep(shutdown.drain).await;
     };
@@ -226,6 +231,7 @@ impl Shared {
             others: OnceLock::new(),
             unbelieved: Throttle::new(),
             unsigned: Throttle::new(),
+            strange: Throttle::new(),
             shed: Throttle::new(),
         }
     }
@@ -236,16 +242,7 @@ impl Shared {
     #[must_use]
     pub fn with(self, tls: Tls) -> Self {
         let secure = Secure::new(tls);
-        let servers = if secure.reaches_servers() {
-            self.servers.secured()
-        } else {
-            self.servers
-        };
-        Self {
-            secure,
-            servers,
-            ..self
-        }
+        Self { secure, ..self }
     }
 }
 

@@ -69,6 +69,12 @@ pub enum Error {
         /// Who we are.
         us: u32,
     },
+    /// A directory that holds other things, and is not ours alone.
+    #[error("{} is no state directory: it holds other things, and others use it; leave it as it is, and name a directory of keyway's own, which is made if it is missing", path.display())]
+    Foreign {
+        /// The directory.
+        path: PathBuf,
+    },
     /// A link, pipe, device or the like stands where a file or directory is needed.
     #[error("{} is not a {wanted}; put a real {wanted} there (no link, pipe or device)", path.display())]
     NotRegular {
@@ -180,6 +186,7 @@ impl Faulty for Error {
             | Self::Denied { .. }
             | Self::TooOpen { .. }
             | Self::NotOurs { .. }
+            | Self::Foreign { .. }
             | Self::NotRegular { .. }
             | Self::TooLarge { .. }
             | Self::Exists { .. } => Retry::Never,

@@ -227,6 +227,6 @@ pub(super) fn read_all(file: File) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn flags(flags: OFlags) -> i32 {
+pub(super) fn flags(flags: OFlags) -> i32 {
     flags.bits().cast_signed()
 }

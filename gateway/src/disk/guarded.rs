@@ -10,6 +10,10 @@ use zeroize::Zeroizing;
 
 use super::error::{Action, Error};
 use super::files::{open_regular, read_all};
+use super::lock::LOCK;
+
+/// What tells a state directory from others, also one that comes from a backup.
+const OF_A_STATE: [&str; 5] = [LOCK, "kek", "kek.json", "catalogue.key", "catalogue"];
 
 /// The state directory: ours, and closed to everybody else.
 #[derive(Clone, Debug)]
@@ -28,7 +32,8 @@ impl StateDir {
     /// Opens a directory that exists.
     ///
     /// # Errors
-    /// [`Error::Missing`], [`Error::TooOpen`] (wider than 0700), [`Error::NotOurs`], [`Error::NotRegular`].
+    /// [`Error::Missing`], [`Error::TooOpen`] (wider than 0700), [`Error::NotOurs`], [`Error::NotRegular`]; [`Error::Foreign`] where these
+    /// remedies would be the wrong ones.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let meta = std::fs::metadata(path).map_err(|e| Error::from_io(path, Action::Read, e))?;
         if !meta.is_dir() {
@@ -37,8 +42,18 @@ impl StateDir {
                 wanted: "directory",
             });
         }
-        check_owner(path, &meta, Guarded::Own)?;
-        check_mode(path, &meta, 0o700)?;
+        let checked = check_owner(path, &meta, Guarded::Own);
+        checked
+            .and_then(|()| check_mode(path, &meta, 0o700))
+            .map_err(|error| {
+                if is_foreign(path) {
+                    Error::Foreign {
+                        path: path.to_owned(),
+                    }
+                } else {
+                    error
+                }
+            })?;
         Ok(Self(path.to_owned()))
     }
 
@@ -120,6 +135,13 @@ pub fn read_open(path: &Path) -> Result<Vec<u8>, Error> {
     }
     let file = open_regular(path, OFlags::empty()).map_err(read)?;
     read_all(file).map_err(read)
+}
+
+/// Whether something else is kept there: it is not empty, and nothing of a state directory is in it.
+fn is_foreign(path: &Path) -> bool {
+    let is_empty = std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
+    let is_there = |name| std::fs::symlink_metadata(path.join(name)).is_ok();
+    !is_empty && !OF_A_STATE.into_iter().any(is_there)
 }
 
 fn make_private(path: &Path) -> Result<(), Error> {

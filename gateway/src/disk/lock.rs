@@ -5,8 +5,14 @@ use std::io::{Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use rustix::fs::OFlags;
+
 use super::error::{Action, Error};
+use super::files::flags;
 use super::guarded::StateDir;
+
+/// The file that is locked; every state directory has it.
+pub(super) const LOCK: &str = "lock";
 
 /// The right to write into a state directory; ends when dropped, or with the process however it ends.
 #[derive(Debug)]
@@ -22,14 +28,22 @@ impl Lock {
     /// # Errors
     /// [`Error::Locked`] with the holder's process id when another process has it; [`Error`] when the file cannot be used.
     pub fn take(dir: StateDir) -> Result<Self, Error> {
-        let path = dir.join("lock");
+        let path = dir.join(LOCK);
         let failed = |e| Error::from_io(&path, Action::Lock, e);
+        // Before opening: a link gives a confusing answer, and opening a device may act.
+        if std::fs::symlink_metadata(&path).is_ok_and(|found| !found.is_file()) {
+            return Err(Error::NotRegular {
+                path,
+                wanted: "file",
+            });
+        }
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
             .truncate(false)
             .mode(0o600)
+            .custom_flags(flags(OFlags::NOFOLLOW | OFlags::NONBLOCK))
             .open(&path)
             .map_err(failed)?;
         match file.try_lock() {
@@ -37,7 +51,10 @@ impl Lock {
             Err(TryLockError::WouldBlock) => return Err(locked(dir.path(), &mut file)),
             Err(TryLockError::Error(e)) => return Err(failed(e)),
         }
-        write_pid(&mut file).map_err(failed)?;
+        // For people alone: a full disk must not keep anybody from being served.
+        if let Err(error) = write_pid(&mut file) {
+            tracing::debug!(%error, "the lock does not say who has it");
+        }
         Ok(Self { dir, _file: file })
     }
 

@@ -19,6 +19,19 @@ pub(crate) enum Trouble {
     Error(io::ErrorKind),
     /// The process is dead: this step and all later ones fail, until [`Forgetful::restart`].
     Death,
+    /// This step fails, and no record can be read, until [`Forgetful::sees_again`].
+    Blindness,
+}
+
+/// What the disk is able to do.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Ability {
+    #[default]
+    Whole,
+    /// It does not give back records.
+    Blind,
+    /// Nothing.
+    Dead,
 }
 
 #[derive(Default)]
@@ -30,7 +43,7 @@ struct Inner {
     /// Changes of directories that no fsync covers yet, oldest first.
     pending: Vec<Change>,
     armed: Option<(usize, Trouble)>,
-    dead: bool,
+    ability: Ability,
     log: Vec<String>,
     /// How many bytes fit; `None`: as many as there are.
     capacity: Option<usize>,
@@ -58,19 +71,24 @@ impl Forgetful {
         }
         inner.seen = inner.durable.clone();
         inner.armed = None;
-        inner.dead = false;
+        inner.ability = Ability::Whole;
     }
 
     /// The process is started again, and power was never gone.
     pub(crate) fn respawn(&self) {
         let mut inner = self.inner();
         inner.armed = None;
-        inner.dead = false;
+        inner.ability = Ability::Whole;
+    }
+
+    /// Records can be read again.
+    pub(crate) fn sees_again(&self) {
+        self.inner().ability = Ability::Whole;
     }
 
     /// Whether a [`Trouble::Death`] has come.
     pub(crate) fn is_dead(&self) -> bool {
-        self.inner().dead
+        self.inner().ability == Ability::Dead
     }
 
     /// What survives a power cut for certain.
@@ -124,7 +142,7 @@ impl Forgetful {
 
 impl Inner {
     fn alive(&self) -> io::Result<()> {
-        if self.dead {
+        if self.ability == Ability::Dead {
             return Err(io::Error::other("no power"));
         }
         Ok(())
@@ -141,8 +159,13 @@ impl Inner {
             }
             Some((0, Trouble::Death)) => {
                 self.armed = None;
-                self.dead = true;
+                self.ability = Ability::Dead;
                 Err(io::Error::other("no power"))
+            }
+            Some((0, Trouble::Blindness)) => {
+                self.armed = None;
+                self.ability = Ability::Blind;
+                Err(io::Error::other("it is not confirmed"))
             }
             Some((left, trouble)) => {
                 self.armed = Some((left.saturating_sub(1), trouble));
@@ -222,6 +245,10 @@ impl Files for Forgetful {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         let inner = self.inner();
         inner.alive()?;
+        let is_record = path.extension().is_some_and(|kind| kind == "json");
+        if inner.ability == Ability::Blind && is_record {
+            return Err(io::Error::other("it cannot be read"));
+        }
         let found = inner.seen.get(path).cloned();
         found.ok_or_else(|| io::ErrorKind::NotFound.into())
     }

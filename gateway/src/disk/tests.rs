@@ -87,6 +87,44 @@ fn guarded_file_with_any_other_bit_is_refused() {
 }
 
 #[test]
+fn lock_that_is_a_link_is_refused_and_what_it_names_stays() {
+    let (_root, dir) = state();
+    let target = dir.join("precious");
+    std::fs::write(&target, "precious").unwrap();
+    symlink(&target, dir.join("lock")).unwrap();
+    assert!(matches!(
+        Lock::take(dir.clone()),
+        Err(Error::NotRegular { .. })
+    ));
+    assert_eq!(std::fs::read(&target).unwrap(), b"precious");
+    symlink(dir.join("missing"), dir.join(".probe")).unwrap();
+    assert!(Real.write(&dir.join(".probe"), b"x").is_err());
+    assert!(!dir.join("missing").exists());
+}
+
+#[test]
+fn directory_of_other_things_gets_no_advice_to_close_it() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("etc");
+    std::fs::create_dir(&path).unwrap();
+    set_mode(&path, 0o755);
+    let empty = StateDir::open(&path).unwrap_err().to_string();
+    assert!(empty.contains("chmod 0700"), "{empty}");
+    std::fs::write(path.join("passwd"), "").unwrap();
+    let full = StateDir::open(&path).unwrap_err().to_string();
+    assert!(
+        full.contains("no state directory") && !full.contains("chmod"),
+        "{full}"
+    );
+    for name in ["lock", "kek", "catalogue.key"] {
+        std::fs::write(path.join(name), "").unwrap();
+        let ours = StateDir::open(&path).unwrap_err().to_string();
+        assert!(ours.contains("chmod 0700"), "{ours}");
+        std::fs::remove_file(path.join(name)).unwrap();
+    }
+}
+
+#[test]
 fn guarded_file_may_be_a_link_only_when_handed_to_us() {
     let (_root, dir) = state();
     let (target, link) = (dir.join("target"), dir.join("link"));

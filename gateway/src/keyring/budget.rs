@@ -30,7 +30,7 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// A budget of which `used`, everything that was ever reserved, counts as sealed. Nothing can be sealed before
+    /// A budget of which `used`, everything that was ever reserved, counts as used. Nothing can be sealed before
     /// [`extend`](Self::extend). `thirst` is notified when more should be reserved.
     #[must_use]
     pub fn new(used: Used, workers: usize, thirst: Arc<Notify>) -> Self {
@@ -59,6 +59,12 @@ impl Budget {
     pub fn extend(&self, by: Used) {
         self.messages.extend(by.messages);
         self.bytes.extend(by.bytes);
+    }
+
+    /// So much more is reserved, durably, and belongs to another process. By rotation alone.
+    pub fn lend(&self, part: Used) {
+        self.messages.lend(part.messages);
+        self.bytes.lend(part.bytes);
     }
 
     /// Everything that was reserved, before and since.

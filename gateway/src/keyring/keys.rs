@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::envelope::Kid;
 
-use super::{Allowance, Snapshot};
+use super::{Allowance, Closed, Snapshot};
 
 /// How many misses may wait to be looked up; more are told to wait for their deadline.
 const MISS_QUEUE: usize = 1024;
@@ -52,8 +52,12 @@ pub struct Asking {
 pub enum Verdict {
     /// The version is in the snapshot now.
     Loaded,
-    /// There is no such version, or it may not be opened.
+    /// There is no such version.
     Absent,
+    /// It is known, and does not open.
+    Closed(Closed),
+    /// It may open, and its secret cannot be unwrapped.
+    Unloadable,
     /// Too much has been asked lately: nobody has looked.
     Refused,
 }

@@ -32,7 +32,7 @@ pub use lane_cache::LaneCache;
 pub use lane_map::{LANES_PER_VERSION, LaneMap};
 pub use lanes::{BoundLane, Lanes, SealRefused, Sealed, WorkerId};
 pub use opening::{OpenRefused, Opened, Opener, flags, named, open};
-pub use snapshot::{Ring, Snapshot, Version};
+pub use snapshot::{Closed, Ring, Snapshot, Version};
 pub use usage::Usage;
 
 pub use crate::envelope::Used;

@@ -8,7 +8,7 @@ use super::sync::{AtomicU64, Ordering};
 
 /// Units reserved, and taken out of them.
 pub(super) struct Pool {
-    /// taken ≤ reserved. Grows by [`extend`](Self::extend) alone.
+    /// taken ≤ reserved, but for a moment of [`lend`](Self::lend). Grows by [`extend`](Self::extend) and that alone.
     reserved: AtomicU64,
     taken: AtomicU64,
     /// More should be reserved once `taken` is beyond this. Written before `reserved` and read after it: whoever took a new
@@ -110,6 +110,18 @@ impl Pool {
         let reserved = self.reserved.load(Ordering::Relaxed).saturating_add(by);
         self.low
             .store(reserved.saturating_sub(by / 2), Ordering::Relaxed);
+        self.reserved.store(reserved, Ordering::Release);
+    }
+
+    /// Raises the ceiling for somebody else: what is left stays what it is. Only rotation may call it.
+    pub(super) fn lend(&self, by: u64) {
+        // Taken first: for a moment less seems to be left than there is, never more.
+        self.taken.fetch_add(by, Ordering::AcqRel);
+        let drained = self.drained.load(Ordering::Relaxed).saturating_add(by);
+        self.drained.store(drained, Ordering::Relaxed);
+        let low = self.low.load(Ordering::Relaxed).saturating_add(by);
+        self.low.store(low, Ordering::Relaxed);
+        let reserved = self.reserved.load(Ordering::Relaxed).saturating_add(by);
         self.reserved.store(reserved, Ordering::Release);
     }
 

@@ -28,6 +28,21 @@ pub struct Version {
     pub budget: Arc<Budget>,
 }
 
+/// Why a key version that is known does not open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closed {
+    /// It is not active yet, nor ready to be.
+    PreActive,
+    /// An operator investigates.
+    Suspended,
+    /// It is known to somebody who should not know it.
+    Compromised,
+    /// Its secret is gone.
+    Destroyed,
+    /// Its keyring is not in the configuration.
+    Unserved,
+}
+
 /// One keyring at this instant.
 #[derive(Clone)]
 pub struct Ring {
@@ -41,6 +56,7 @@ pub struct Snapshot {
     rings: Box<[Ring]>,
     by_kid: HashMap<Kid, Arc<Version>, foldhash::fast::RandomState>,
     on_demand: Arc<HashSet<Kid>>,
+    closed: Arc<HashMap<Kid, Closed>>,
     generation: u64,
 }
 
@@ -76,6 +92,7 @@ impl Snapshot {
             rings,
             by_kid,
             on_demand: Arc::default(),
+            closed: Arc::default(),
             generation,
         }
     }
@@ -85,6 +102,15 @@ impl Snapshot {
     pub fn with_on_demand(self, kids: HashSet<Kid>) -> Self {
         Self {
             on_demand: Arc::new(kids),
+            ..self
+        }
+    }
+
+    /// The same, knowing which versions do not open, and why: those whose messages are likely to come still.
+    #[must_use]
+    pub fn with_closed(self, kids: HashMap<Kid, Closed>) -> Self {
+        Self {
+            closed: Arc::new(kids),
             ..self
         }
     }
@@ -113,6 +139,12 @@ impl Snapshot {
     #[must_use]
     pub const fn on_demand(&self) -> &Arc<HashSet<Kid>> {
         &self.on_demand
+    }
+
+    /// Versions that are known and do not open. The oldest of many that are destroyed may be missing: [`super::Keys::miss`] knows them.
+    #[must_use]
+    pub const fn closed(&self) -> &Arc<HashMap<Kid, Closed>> {
+        &self.closed
     }
 
     /// All versions that may open, in no order.

@@ -20,6 +20,8 @@ pub(super) const THRESHOLD_SECONDS: &str = "keyway_forecast_threshold_seconds";
 pub(super) const LIMIT_SECONDS: &str = "keyway_forecast_limit_seconds";
 /// When the cryptoperiod of the active version ends.
 pub(super) const DUE: &str = "keyway_rotation_due_timestamp_seconds";
+/// Whether publishes on the keyring's subjects wait, by keyring and cause.
+pub(super) const STOPPED: &str = "keyway_publish_stopped";
 /// Key versions, by keyring and state.
 pub(super) const VERSIONS: &str = "keyway_key_versions";
 /// The number of the oldest version that was opened under of late.
@@ -40,17 +42,20 @@ pub(super) const FAILED_OPENS: &str = "keyway_failed_opens_total";
 pub(super) const AUDIT_CLOSED: &str = "keyway_audit_log_closed";
 /// Whether the audit log has its reserve.
 pub(super) const AUDIT_RESERVE: &str = "keyway_audit_reserve_present";
+pub(super) const ROLLED_BACK: &str = "keyway_catalogue_rolled_back";
+/// How often the host's clock was set, and which way.
+pub(super) const CLOCK_SET: &str = "keyway_clock_set_total";
 
-const GAUGES: [(&str, Unit, &str); 14] = [
+const GAUGES: [(&str, Unit, &str); 16] = [
     (
         USED_MESSAGES,
         Unit::Count,
-        "Messages sealed under the active key version, by keyring.",
+        "Messages that count against the limit of the active key version (sealed, or reserved by a process that was killed), by keyring.",
     ),
     (
         USED_BYTES,
         Unit::Bytes,
-        "Plaintext bytes sealed under the active key version, by keyring.",
+        "Plaintext bytes that count against the limit of the active key version (sealed, or reserved by a process that was killed), by keyring.",
     ),
     (
         LEFT_MESSAGES,
@@ -87,6 +92,11 @@ const GAUGES: [(&str, Unit, &str); 14] = [
         Unit::Seconds,
         "Unix time at which the active key version's cryptoperiod ends, by keyring.",
     ),
+    (
+        STOPPED,
+        Unit::Count,
+        "1 while nothing can be sealed under the keyring, by keyring and cause.",
+    ),
     (VERSIONS, Unit::Count, "Key versions, by keyring and state."),
     (
         OLDEST,
@@ -107,6 +117,11 @@ const GAUGES: [(&str, Unit, &str); 14] = [
         AUDIT_RESERVE,
         Unit::Count,
         "1 while the audit log has its reserve for revocations on a full disk.",
+    ),
+    (
+        ROLLED_BACK,
+        Unit::Count,
+        "1 while a record on disk is older than the one in force, or another one of its epoch.",
     ),
 ];
 
@@ -129,6 +144,11 @@ pub(super) fn describe() {
         FAILED_OPENS,
         Unit::Count,
         "Envelopes that named a key version and did not open, by keyring."
+    );
+    describe_counter!(
+        CLOCK_SET,
+        Unit::Count,
+        "Times that the host's wall clock was set by a second or more, by way."
     );
     describe_histogram!(
         STEP_SECONDS,

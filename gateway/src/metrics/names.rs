@@ -82,7 +82,19 @@ pub enum Cause {
     BadEnvelope,
     /// No key version has this kid, here or in the catalogue.
     UnknownKey,
-    /// The key version belongs to a keyring that does not serve this subject.
+    /// Its key version is not active yet.
+    PreActiveKey,
+    /// Its key version is suspended, and does not open.
+    SuspendedKey,
+    /// Its key version is compromised, and does not open.
+    CompromisedKey,
+    /// Its key version is destroyed.
+    DestroyedKey,
+    /// Its key version may open, and its secret cannot be unwrapped.
+    UnloadableKey,
+    /// Its key version can be loaded, and was not in time.
+    LateKey,
+    /// The key version belongs to a keyring that does not serve this subject, or that the configuration does not have.
     WrongKeyring,
     /// The tag does not fit: altered, moved to another subject, or sealed for another.
     Unauthentic,
@@ -150,10 +162,16 @@ impl Side {
 
 impl Cause {
     /// All causes, in the order of their declaration.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 18] = [
         Self::Plaintext,
         Self::BadEnvelope,
         Self::UnknownKey,
+        Self::PreActiveKey,
+        Self::SuspendedKey,
+        Self::CompromisedKey,
+        Self::DestroyedKey,
+        Self::UnloadableKey,
+        Self::LateKey,
         Self::WrongKeyring,
         Self::Unauthentic,
         Self::TooLarge,
@@ -172,6 +190,12 @@ impl Cause {
             Self::Plaintext => "plaintext",
             Self::BadEnvelope => "bad-envelope",
             Self::UnknownKey => "unknown-key",
+            Self::PreActiveKey => "pre-active-key",
+            Self::SuspendedKey => "suspended-key",
+            Self::CompromisedKey => "compromised-key",
+            Self::DestroyedKey => "destroyed-key",
+            Self::UnloadableKey => "unloadable-key",
+            Self::LateKey => "late-key",
             Self::WrongKeyring => "wrong-keyring",
             Self::Unauthentic => "unauthentic",
             Self::TooLarge => "too-large",

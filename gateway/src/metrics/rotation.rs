@@ -51,6 +51,7 @@ pub enum AuditLog {
 pub struct KeyringKeys {
     keyring: String,
     states: Vec<Gauge>,
+    stopped: Vec<(&'static str, Gauge)>,
     used: [Gauge; 2],
     left: [Gauge; 2],
     granted: [Gauge; 2],
@@ -66,7 +67,12 @@ pub struct Keys {
     steps: [Histogram; RotationStep::ALL.len()],
     audit_closed: Gauge,
     audit_reserve: Gauge,
+    rolled_back: Gauge,
+    clock_set: [Counter; 2],
 }
+
+/// Which way a clock is set.
+const CLOCK_WAYS: [&str; 2] = ["ahead", "back"];
 
 /// Messages and bytes.
 pub type Pair = [u64; 2];
@@ -126,17 +132,26 @@ impl RotationOutcome {
 }
 
 impl KeyringKeys {
-    /// The handles of a keyring whose versions have these states, and whose rotations have these triggers.
+    /// The handles of a keyring whose versions have these states, whose publishes stop for these causes, and whose rotations have these
+    /// triggers.
     #[must_use]
     pub fn new(
         keyring: &str,
         states: impl Iterator<Item = &'static str>,
+        causes: impl Iterator<Item = &'static str>,
         triggers: impl Iterator<Item = &'static str>,
     ) -> Self {
         let of = |name: &'static str| gauge!(name, "keyring" => keyring.to_owned());
         let state = |state: &'static str| gauge!(names::VERSIONS, "keyring" => keyring.to_owned(), "state" => state);
+        let stopped = |cause: &'static str| {
+            (
+                cause,
+                gauge!(names::STOPPED, "keyring" => keyring.to_owned(), "cause" => cause),
+            )
+        };
         let keys = Self {
             keyring: keyring.to_owned(),
+            stopped: causes.map(stopped).collect(),
             states: states.map(state).collect(),
             used: [names::USED_MESSAGES, names::USED_BYTES].map(of),
             left: [names::LEFT_MESSAGES, names::LEFT_BYTES].map(of),
@@ -148,6 +163,7 @@ impl KeyringKeys {
             reservation: histogram!(names::RESERVATION_SECONDS, "keyring" => keyring.to_owned()),
         };
         // A counter that appears with its first event hides it from whoever graphs increases.
+        keys.stopped(None);
         for trigger in triggers {
             keys.rotations(trigger, RotationOutcome::Done).increment(0);
         }
@@ -158,6 +174,13 @@ impl KeyringKeys {
     pub fn versions(&self, counts: impl Iterator<Item = u32>) {
         for (gauge, count) in self.states.iter().zip(counts) {
             gauge.set(count);
+        }
+    }
+
+    /// Why publishes wait; `None`: they do not.
+    pub fn stopped(&self, why: Option<&'static str>) {
+        for (cause, gauge) in &self.stopped {
+            gauge.set(u32::from(Some(*cause) == why));
         }
     }
 
@@ -226,6 +249,8 @@ impl Default for Keys {
                 .map(|step| histogram!(names::STEP_SECONDS, "step" => step.word())),
             audit_closed: gauge!(names::AUDIT_CLOSED),
             audit_reserve: gauge!(names::AUDIT_RESERVE),
+            rolled_back: gauge!(names::ROLLED_BACK),
+            clock_set: CLOCK_WAYS.map(|way| counter!(names::CLOCK_SET, "way" => way)),
         }
     }
 }
@@ -240,6 +265,13 @@ impl Keys {
         }
     }
 
+    /// The host's clock was set, ahead or back.
+    pub fn clock_set(&self, way: &'static str) {
+        for (counter, of) in self.clock_set.iter().zip(CLOCK_WAYS) {
+            counter.increment(u64::from(of == way));
+        }
+    }
+
     /// What the audit log can take.
     pub fn audit(&self, log: AuditLog) {
         let (closed, reserve) = match log {
@@ -249,6 +281,11 @@ impl Keys {
         };
         self.audit_closed.set(closed);
         self.audit_reserve.set(reserve);
+    }
+
+    /// Whether a record on disk is older than the one in force.
+    pub fn rolled_back(&self, what: Option<&str>) {
+        self.rolled_back.set(if what.is_some() { 1 } else { 0 });
     }
 }
 

@@ -290,6 +290,35 @@ impl Policy {
         }
     }
 
+    /// The same with plaintext rejected on the subjects of these keyrings.
+    #[must_use]
+    pub fn rejecting(&self, keyrings: &[KeyringName]) -> Self {
+        let mut policy = self.clone();
+        for rule in &mut policy.rules {
+            if keyrings.contains(&rule.name) {
+                rule.plaintext = Plaintext::Reject;
+            }
+        }
+        policy
+    }
+
+    /// What it knows beside its rules, for comparing with another process's.
+    pub(crate) fn prefixes(&self) -> impl std::fmt::Debug {
+        (&self.api_prefixes, &self.inboxes)
+    }
+
+    /// The prefixes of JetStream's API, with their final dots.
+    pub fn api_prefixes(&self) -> impl Iterator<Item = String> {
+        let prefixes = self.api_prefixes.iter();
+        prefixes.map(|prefix| String::from_utf8_lossy(prefix).into_owned())
+    }
+
+    /// The prefixes of inboxes, with their final dots.
+    pub fn inbox_prefixes(&self) -> impl Iterator<Item = String> {
+        let inboxes = self.inboxes.iter();
+        inboxes.map(|own| String::from_utf8_lossy(&own.prefix).into_owned())
+    }
+
     /// Whether both know the same prefixes of JetStream's API.
     #[must_use]
     pub fn has_prefixes_of(&self, other: &Self) -> bool {

@@ -13,6 +13,19 @@ pub struct Because {
     pub through: Through,
     /// Why, in words that an auditor will read.
     pub why: Text,
+    /// Of a destruction: what it rests on.
+    pub ground: Option<Ground>,
+}
+
+/// What the destruction of a version rests on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ground {
+    /// It was looked into, and nothing stored needs the version: what was found.
+    Proven(Text),
+    /// Whoever wants it wants it whatever is stored.
+    Forced,
+    /// The keyring says so, whatever is stored.
+    Configured,
 }
 
 impl Because {
@@ -24,6 +37,16 @@ impl Because {
             who: Who::Gateway,
             through: Through::Gateway,
             why: why.into(),
+            ground: None,
+        }
+    }
+
+    /// The same for a destruction that rests on this.
+    #[must_use]
+    pub fn on(self, ground: Ground) -> Self {
+        Self {
+            ground: Some(ground),
+            ..self
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::audit::WriteFailed;
 use crate::catalogue::KeyError;
 use crate::fault::{Fault, Faulty, Retry, Who};
 use crate::policy::KeyringName;
@@ -24,6 +25,11 @@ pub enum StartError {
     /// A version that has to open could not be unwrapped.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// The configuration protects less than the one before, and that cannot be written down.
+    #[error(
+        "the configuration protects less than the one that was in force last, and that cannot be written down: {0}; put the configuration back, or the audit log in order"
+    )]
+    Unwritten(WriteFailed),
     /// The driver's thread could not be started.
     #[error("cannot start the rotation thread: {0}")]
     Thread(io::Error),
@@ -65,6 +71,19 @@ pub enum OrderError {
     /// It was tried and failed.
     #[error(transparent)]
     Failed(Failure),
+    /// Nothing is sealed under the version any more; the rest is owed.
+    #[error(
+        "nothing is sealed under {version} any more, but that could not be written down: {failure}; it is tried again until it can be: until then the version opens as before, and a restart forgets the order"
+    )]
+    Halted {
+        /// The version.
+        version: String,
+        /// Why not.
+        failure: Failure,
+    },
+    /// Somebody has ended the rotation meanwhile.
+    #[error("the rotation was aborted before the new version was active; ask for another")]
+    Aborted,
     /// It goes on by itself.
     #[error(
         "it is under way: not every member of the fleet has proven yet that it holds the new version; `keyway status` shows how far it is"
@@ -80,11 +99,32 @@ pub enum OrderError {
     Stopping,
 }
 
+impl OrderError {
+    /// Whether it was not tried.
+    #[must_use]
+    pub const fn is_refusal(&self) -> bool {
+        match self {
+            Self::UnknownKeyring { .. }
+            | Self::UnknownVersion { .. }
+            | Self::NoneActive(_)
+            | Self::Refused(_)
+            | Self::Held(_)
+            | Self::Places(_) => true,
+            Self::Failed(_)
+            | Self::Halted { .. }
+            | Self::Aborted
+            | Self::UnderWay
+            | Self::Stopping => false,
+        }
+    }
+}
+
 impl Faulty for StartError {
     fn fault(&self) -> Fault {
         match self {
             Self::NoActiveVersion { source, .. } => source.fault,
             Self::Key(error) => error.fault(),
+            Self::Unwritten(error) => error.fault(),
             Self::Thread(_) => Fault {
                 who: Who::Operator,
                 retry: Retry::Later,
@@ -101,8 +141,8 @@ impl Faulty for OrderError {
             Self::UnknownVersion { .. } | Self::NoneActive(_) => fault(Who::Client, Retry::Never),
             Self::Refused(refused) => refused.fault(),
             Self::Held(_) => fault(Who::Operator, Retry::Never),
-            Self::Failed(failure) => failure.fault,
-            Self::UnderWay | Self::Stopping => fault(Who::Operator, Retry::Later),
+            Self::Failed(failure) | Self::Halted { failure, .. } => failure.fault,
+            Self::Aborted | Self::UnderWay | Self::Stopping => fault(Who::Operator, Retry::Later),
         }
     }
 }

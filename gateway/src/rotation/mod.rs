@@ -11,9 +11,11 @@
 //! ```
 
 pub mod because;
+mod drain;
 mod driver;
 pub mod engine;
 mod error;
+pub mod protection;
 pub mod report;
 mod rest;
 pub mod seams;
@@ -25,7 +27,7 @@ use std::thread::{Builder, JoinHandle};
 use rustix::process::{getpriority_process, setpriority_process};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::audit;
+use crate::audit::{self, Settings};
 use crate::catalogue::Catalogue;
 use crate::clock::Clock;
 use crate::control::Control;
@@ -34,12 +36,15 @@ use crate::keyring::{Keys, Miss, Snapshot};
 use crate::policy::{KeyringName, Policy};
 
 pub use because::Because;
+pub use drain::DrainLink;
 pub use error::{OrderError, StartError};
-pub use report::{Exposure, Kept, KeyringStatus, Opened, Overview, Rehearsal, VersionStatus};
+pub use report::{
+    Exposure, Kept, KeyringStatus, Opened, Overview, Rehearsal, Stopped, VersionStatus,
+};
 pub use rest::AtRest;
 pub use terms::{Consent, Doubtful, Limit, Retain, Rotate, Terms};
 
-use driver::{Driver, Parts, Request};
+use driver::{Driver, Ordered, Parts, Request, Way};
 use engine::Order;
 use seams::{Alone, Inspector, Nobody};
 
@@ -57,6 +62,16 @@ pub struct Config {
     pub terms: Vec<Terms>,
     /// How many workers will seal: each has a counter of its own. Does not change later.
     pub workers: usize,
+    /// What the configuration says about protection.
+    pub settings: Settings,
+}
+
+/// A configuration that was read again.
+pub struct Reload {
+    /// What changed, in words.
+    pub what: String,
+    /// Who wanted it, and why.
+    pub because: Because,
 }
 
 /// What rotation writes to, and asks.
@@ -67,8 +82,18 @@ pub struct Stores {
     pub audit: audit::Log,
     /// The way to JetStream; `None`: it cannot be asked.
     pub control: Option<Control>,
+    /// The ways to processes that drain after a take-over.
+    pub drainers: Vec<DrainLink>,
     /// Who uses them.
     pub user: User,
+}
+
+/// What is left when another process has the catalogue.
+pub struct HandedOver {
+    /// The ways to processes that drain already.
+    pub drainers: Vec<DrainLink>,
+    /// Ends when the clients of this one are to be moved at once.
+    pub moved: oneshot::Receiver<()>,
 }
 
 /// What goes on while rotation starts anew: the message path has it.
@@ -164,7 +189,7 @@ fn launch(config: Config, parts: Parts) -> Result<(Rotation, Arc<Keys>, Running)
     let keys = driver.keys();
     let (requests, asked) = mpsc::channel(QUEUE);
     let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
+        .enable_all()
         .build()
         .map_err(StartError::Thread)?;
     let thread = Builder::new()
@@ -201,6 +226,7 @@ fn parts(stores: Stores, clock: Clock, held: Option<Held>) -> Parts {
         audit: stores.audit,
         inspector,
         fleet: Box::new(Alone),
+        drainers: stores.drainers,
         user: stores.user,
         clock,
         held,
@@ -337,14 +363,37 @@ impl Rotation {
         self.ask(|answer| Request::Tail { count, answer }).await?
     }
 
-    /// Other terms and subjects; `what` has changed.
+    /// Writes into the audit log that what was asked for is refused: `keyring` as it was named, `None` where it concerns all.
+    pub async fn refused(
+        &self,
+        (keyring, what): (Option<&str>, audit::Action),
+        because: Because,
+        why: String,
+    ) {
+        let wanted = Ordered {
+            keyring: keyring.map(str::to_owned),
+            what,
+            number: None,
+            because,
+        };
+        let asked = self.ask(|answer| Request::Refused {
+            wanted,
+            why,
+            answer,
+        });
+        if asked.await.is_err() {
+            tracing::debug!("what is refused while the gateway stops is not written down");
+        }
+    }
+
+    /// Other terms and subjects. Those that protect less are written down before, or not put in force.
     ///
     /// # Errors
     /// [`OrderError`]; everything is as it was then.
-    pub async fn reload(&self, config: Config, what: String) -> Result<(), OrderError> {
+    pub async fn reload(&self, config: Config, reload: Reload) -> Result<(), OrderError> {
         self.ask(|answer| Request::Reload {
             config,
-            what,
+            reload,
             answer,
         })
         .await?
@@ -362,13 +411,23 @@ impl Rotation {
 }
 
 impl Running {
-    /// Has the driver let go of the catalogue and of the audit log: on return another process can have them. Connections go on under
-    /// the keys that they have; operators are told that the gateway is stopping.
-    pub async fn hand_over(&self) {
+    /// Has the driver let go of the catalogue and of the audit log: on return another process can have them, and with them the other end
+    /// of `link`. Connections go on under what that one says; operators are told that the gateway is stopping.
+    pub async fn hand_over(&self, link: DrainLink) -> HandedOver {
+        let (moves, moved) = oneshot::channel();
         let (answer, answered) = oneshot::channel();
-        let asked = self.requests.send(Request::HandOver { answer }).await;
-        if asked.is_err() || answered.await.is_err() {
+        let way = Way { link, moved: moves };
+        let asked = self.requests.send(Request::HandOver { way, answer }).await;
+        let drainers = match asked {
+            Ok(()) => answered.await.ok(),
+            Err(_ended) => None,
+        };
+        if drainers.is_none() {
             tracing::debug!("rotation has ended already");
+        }
+        HandedOver {
+            drainers: drainers.unwrap_or_default(),
+            moved,
         }
     }
 

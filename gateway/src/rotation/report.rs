@@ -9,7 +9,7 @@ use crate::envelope::{Commitment, Kid, Suite, Used};
 use crate::policy::{Clients, KeyringName};
 
 use super::OrderError;
-use super::engine::{Outlook, Ring};
+use super::engine::{Now, Outlook, Ring};
 use super::terms::{Retain, Terms};
 
 /// Every keyring, and what is wrong with what they share.
@@ -19,6 +19,8 @@ pub struct Overview {
     pub keyrings: Vec<KeyringStatus>,
     /// Why a full disk may keep a revocation from being written: the audit log has no reserve.
     pub unreserved: Option<String>,
+    /// Which record on disk is older than the one in force: whoever put it there wants old keys back.
+    pub rolled_back: Option<String>,
 }
 
 /// A keyring, its versions, and what is to be expected of it.
@@ -38,10 +40,28 @@ pub struct KeyringStatus {
     pub versions: Vec<VersionStatus>,
     /// When the next rotation is due, what keeps it.
     pub outlook: Outlook,
+    /// Why publishes on its subjects wait; `None`: they do not, or no gateway runs.
+    pub stopped: Option<Stopped>,
+}
+
+/// Why publishes on the subjects of a keyring wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stopped {
+    /// No version is active.
+    NoVersion,
+    /// The active version was revoked or suspended, which could not be written down yet.
+    Halted,
+    /// The secret of the active version cannot be unwrapped.
+    NotLoaded,
+    /// The limit of the active version is reached, and its successor is not active yet.
+    UsedUp,
+    /// All that is reserved of its limit is sealed, and no more can be reserved.
+    NotReserved,
 }
 
 /// One version.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is told by itself")]
 pub struct VersionStatus {
     /// Its number in the keyring.
     pub number: u32,
@@ -65,12 +85,16 @@ pub struct VersionStatus {
     pub deactivated: Option<Timestamp>,
     /// When its overlap ends, while it lasts.
     pub overlap_ends: Option<Timestamp>,
-    /// What has been sealed under it: exact for this process, at most this much before it.
+    /// What is known to have been sealed under it.
+    pub sealed: Used,
+    /// What counts against its limit: that, and what a process that was killed had reserved.
     pub used: Used,
     /// What may still be sealed under it.
     pub left: Used,
     /// Whether nothing more can be sealed under it: its hard limit is reached, or no more of it can be reserved.
     pub exhausted: bool,
+    /// Whether nothing is sealed under it although its record says so: it was revoked or suspended, and that could not be written yet.
+    pub halted: bool,
     /// What lanes hold of its budget and have not sealed yet.
     pub outstanding: Used,
     /// Lanes drawn under it.
@@ -146,16 +170,82 @@ pub struct Rehearsal {
 }
 
 impl KeyringStatus {
-    /// The version that seals.
+    /// The version that seals, unless something keeps it from that: see [`Self::stopped`].
     #[must_use]
     pub fn active(&self) -> Option<&VersionStatus> {
         self.versions.iter().find(|version| version.state.seals())
     }
+
+    /// What publishes wait for, why, and what would help; `None` while they do not wait.
+    #[must_use]
+    pub fn standstill(&self) -> Option<String> {
+        let stopped = self.stopped?;
+        let keyring = &self.keyring;
+        let label = self.active().map_or("", |active| active.label.as_str());
+        let failure = self.outlook.failure.as_ref();
+        let because = failure.map_or_else(String::new, |failure| format!(" ({failure})"));
+        let again = format!("`keyway rotate {keyring} --why …` tries again at once");
+        let (what, help) = match stopped {
+            Stopped::NoVersion => (
+                format!("has no active key version{because}"),
+                format!("`keyway rotate {keyring} --why …` makes one"),
+            ),
+            Stopped::Halted => (
+                format!(
+                    "{label} was revoked or suspended and seals nothing, which could not be written down yet{because}"
+                ),
+                "it is tried again until it can be, and a restart before that forgets it"
+                    .to_owned(),
+            ),
+            Stopped::NotLoaded => (
+                format!("{label} is to seal and cannot be loaded{because}"),
+                "it is tried again every second".to_owned(),
+            ),
+            Stopped::UsedUp => (
+                format!(
+                    "{label} has sealed all of its limit, and its successor is not active yet{because}"
+                ),
+                again,
+            ),
+            Stopped::NotReserved => (
+                format!(
+                    "{label} has sealed all that is reserved of its limit, and no more can be reserved{because}"
+                ),
+                again,
+            ),
+        };
+        Some(format!(
+            "keyring `{keyring}`: {what}: publishes on its subjects wait; {help}"
+        ))
+    }
+}
+
+impl Stopped {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::NoVersion,
+        Self::Halted,
+        Self::NotLoaded,
+        Self::UsedUp,
+        Self::NotReserved,
+    ];
+
+    /// The word in status, metrics and log.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::NoVersion => "no-version",
+            Self::Halted => "halted",
+            Self::NotLoaded => "not-loaded",
+            Self::UsedUp => "used-up",
+            Self::NotReserved => "not-reserved",
+        }
+    }
 }
 
 impl VersionStatus {
-    /// What the record says; what was reserved counts as sealed.
-    pub(super) fn of_record(ring: &Ring, version: &Version) -> Self {
+    /// What the record says; what was reserved counts as used.
+    pub(super) fn of_record(ring: &Ring, version: &Version, now: Now) -> Self {
         let limit = ring.terms().limit;
         let limit = Used {
             messages: limit.messages,
@@ -174,10 +264,12 @@ impl VersionStatus {
             since: version.since,
             activated: version.activated,
             deactivated: version.deactivated,
-            overlap_ends: ring.overlap_ends(version.number),
+            overlap_ends: ring.overlap_ends(version.number, now),
+            sealed: version.sealed,
             used: version.reserved,
             left: if seals { left } else { Used::default() },
             exhausted: seals && (left.messages == 0 || left.bytes == 0),
+            halted: false,
             outstanding: Used::default(),
             lanes: version.lanes,
             opened: None,
@@ -188,23 +280,23 @@ impl VersionStatus {
 
 impl Kept {
     /// What the record alone says about it.
-    pub(super) fn of_record(ring: &Ring, version: &Version) -> Self {
+    pub(super) fn of_record(ring: &Ring, version: &Version, now: Now) -> Self {
         Self {
             label: version.label.to_string(),
             state: version.state,
-            reasons: reason(ring, version).into_iter().collect(),
+            reasons: reason(ring, version, now).into_iter().collect(),
         }
     }
 }
 
 /// What the state that a version is in says for keeping it.
-fn reason(ring: &Ring, version: &Version) -> Option<String> {
+fn reason(ring: &Ring, version: &Version, now: Now) -> Option<String> {
     let reason = match version.state {
         State::PreActive | State::Ready => "it is about to become active".to_owned(),
         State::Active => "it is active: everything new is sealed under it".to_owned(),
         State::DecryptOnly => {
             let ends = ring
-                .overlap_ends(version.number)
+                .overlap_ends(version.number, now)
                 .map(|ends| format!("{ends:.0}"));
             format!("its overlap lasts until {}", ends.unwrap_or_default())
         }

@@ -3,16 +3,14 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use jiff::Timestamp;
-
-use crate::catalogue::{Opens, Record, Version};
+use crate::catalogue::{Moment, Opens, Record, Version};
 use crate::policy::Rule;
 
 use super::engine::{Life, Now, Refused, Ring};
 use super::report::{Exposure, Kept, KeyringStatus, VersionStatus};
 use super::{OrderError, Terms};
 
-/// A keyring that nobody seals or opens under. What was reserved counts as sealed.
+/// A keyring that nobody seals or opens under. What was reserved counts as used.
 pub struct AtRest<'a> {
     /// What it covers.
     pub rule: &'a Rule,
@@ -20,14 +18,16 @@ pub struct AtRest<'a> {
     pub terms: &'a Terms,
     /// Its versions; `None` before the first.
     pub record: Option<&'a Record>,
+    /// Now.
+    pub now: Moment,
 }
 
 impl AtRest<'_> {
     /// Its versions, and what is due.
     #[must_use]
-    pub fn status(&self, wall: Timestamp) -> KeyringStatus {
+    pub fn status(&self) -> KeyringStatus {
         let ring = self.ring();
-        let elapsed = Duration::ZERO;
+        let now = self.now();
         KeyringStatus {
             keyring: self.rule.name.clone(),
             terms: self.terms.clone(),
@@ -37,9 +37,10 @@ impl AtRest<'_> {
             versions: self
                 .versions()
                 .iter()
-                .map(|version| VersionStatus::of_record(&ring, version))
+                .map(|version| VersionStatus::of_record(&ring, version, now))
                 .collect(),
-            outlook: ring.outlook(Now { wall, elapsed }),
+            outlook: ring.outlook(now),
+            stopped: None,
         }
     }
 
@@ -54,7 +55,6 @@ impl AtRest<'_> {
             Opens::Yes | Opens::OnDemand => true,
             Opens::No => false,
         };
-        let stopped = || (!version.state.seals()).then_some(version.since);
         Ok(Exposure {
             keyring: self.rule.name.clone(),
             label: version.label.to_string(),
@@ -62,9 +62,9 @@ impl AtRest<'_> {
             state: version.state,
             subjects: self.subjects(),
             from: version.activated,
-            until: version.deactivated.or_else(stopped),
+            until: version.stopped(),
             used: version.reserved,
-            exact: false,
+            exact: version.sealed == version.reserved,
             lanes: version.lanes,
             opens,
         })
@@ -75,7 +75,8 @@ impl AtRest<'_> {
     /// # Errors
     /// [`OrderError::Refused`] when there is no such version.
     pub fn kept(&self, number: u32) -> Result<Kept, OrderError> {
-        Ok(Kept::of_record(&self.ring(), self.version(number)?))
+        let version = self.version(number)?;
+        Ok(Kept::of_record(&self.ring(), version, self.now()))
     }
 
     fn version(&self, number: u32) -> Result<&Version, OrderError> {
@@ -90,6 +91,14 @@ impl AtRest<'_> {
     fn ring(&self) -> Ring {
         let lives = self.versions().iter().map(Life::from).collect();
         Ring::new(self.terms.clone(), lives, BTreeSet::new())
+    }
+
+    const fn now(&self) -> Now {
+        Now {
+            wall: self.now.wall,
+            monotonic: self.now.monotonic,
+            elapsed: Duration::ZERO,
+        }
     }
 
     fn subjects(&self) -> Vec<String> {

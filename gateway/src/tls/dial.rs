@@ -61,6 +61,8 @@ impl ToServer {
     /// # Errors
     /// When it is neither a host name nor an IP address.
     pub fn name(&self, host: &str) -> Result<ServerName<'static>, InvalidDnsNameError> {
+        // A zone says how an address is reached, and stands in no certificate.
+        let (host, _zone) = host.split_once('%').unwrap_or((host, ""));
         let name = self.server_name.as_deref().unwrap_or(host);
         ServerName::try_from(name.to_owned())
     }

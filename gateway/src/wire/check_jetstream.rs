@@ -6,7 +6,7 @@ use data_encoding::BASE64;
 use super::Buffer;
 use super::check_text::go_fold;
 use super::check_tree::Tree;
-use super::jetstream::{self, Delivery, Request, Stored};
+use super::jetstream::{self, Delivery, Holds, Request, Stored};
 
 const OVERHEAD: usize = 48;
 const LARGEST: i64 = 0x7FFF_FFFF;
@@ -76,7 +76,8 @@ fn rewritten(data: &[u8], rewrite: impl Fn(&mut Buffer) -> bool) -> Option<Vec<u
     changed.then(|| text.to_vec())
 }
 
-fn covered(subject: &[u8]) -> bool {
+fn covered(what: Holds<'_>) -> bool {
+    let (Holds::Published(subject) | Holds::Copied(subject)) = what;
     subject.starts_with(b"a")
 }
 
@@ -178,9 +179,37 @@ fn narrower_stream(stream: &mut Tree) {
     configs.for_each(|(_, config)| narrower_config(config));
 }
 
-/// Whether all subjects that the server would give the stream are covered, and there is one.
+/// Whether all subjects that the server would give the stream are covered, and there is one, or anything that it copies is.
 fn is_covered(config: &Tree) -> bool {
-    let is_covered = |tree: &Tree| matches!(tree, Tree::Text(text) if covered(text.as_bytes()));
+    let sources = match config.last("sources") {
+        Some(Tree::Array(list)) => list.as_slice(),
+        _ => &[],
+    };
+    let origins = config.last("mirror").into_iter().chain(sources);
+    origins.into_iter().any(copies_covered) || publishes_covered(config)
+}
+
+fn copies_covered(origin: &Tree) -> bool {
+    let filter = |tree: &Tree, key| match tree.last_but_null(key) {
+        Some(Tree::Text(text)) if !text.is_empty() => Some(text.clone()),
+        _ => None,
+    };
+    let is_object = |tree: &&Tree| matches!(tree, Tree::Object(_));
+    let transforms = match origin.last("subject_transforms") {
+        Some(Tree::Array(list)) => list.as_slice(),
+        _ => &[],
+    };
+    let mut filters: Vec<_> = filter(origin, "filter_subject").into_iter().collect();
+    let transforms = transforms.iter().filter(is_object);
+    filters
+        .extend(transforms.map(|transform| filter(transform, "src").unwrap_or_else(|| ">".into())));
+    let is_all = filters.is_empty() && covered(Holds::Copied(b">"));
+    let named = |filter: &String| covered(Holds::Copied(filter.as_bytes()));
+    is_object(&origin) && (is_all || filters.iter().any(named))
+}
+
+fn publishes_covered(config: &Tree) -> bool {
+    let is_covered = |tree: &Tree| matches!(tree, Tree::Text(text) if covered(Holds::Published(text.as_bytes())));
     match config.last("subjects") {
         Some(Tree::Array(list)) if !list.is_empty() => return list.iter().all(is_covered),
         // The server refuses any other type.
@@ -219,7 +248,9 @@ fn is_form(tree: &Tree) -> bool {
     let mut keys: Vec<_> = pairs.iter().map(|(key, _)| key.as_str()).collect();
     keys.sort_unstable();
     let fits = pairs.iter().all(|(key, value)| match key.as_str() {
-        "stream" | "domain" | "val" | "batch" => matches!(value, Tree::Text(_)),
+        "stream" if *value == Tree::from("") => keys.contains(&"error"),
+        "stream" | "domain" | "val" => matches!(value, Tree::Text(name) if is_name(name)),
+        "batch" => matches!(value, Tree::Text(_)),
         "type" => ["ack", "gap", "err"]
             .iter()
             .any(|kind| *value == Tree::from(*kind)),
@@ -241,6 +272,12 @@ fn is_form(tree: &Tree) -> bool {
         _ => !has("msgs") && !has("last_seq") && (has("error") || has("stream") && has("seq")),
     };
     fits && unique && form
+}
+
+/// What the server admits for the name of a stream or a domain, as far as an acknowledgement goes.
+fn is_name(name: &str) -> bool {
+    let special = |byte: u8| byte.is_ascii_control() || b" .*>/\\".contains(&byte);
+    !name.is_empty() && !name.bytes().any(special)
 }
 
 fn is_error(tree: &Tree) -> bool {

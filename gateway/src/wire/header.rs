@@ -215,6 +215,109 @@ pub fn written_by_direct_get(block: &[u8]) -> Option<DirectGet<'_>> {
     })
 }
 
+/// A number that the server has written into a block, and what stands around it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Number<'a> {
+    /// The block before it.
+    pub before: &'a [u8],
+    /// Its digits.
+    pub digits: &'a [u8],
+    /// The block behind it.
+    pub after: &'a [u8],
+}
+
+impl Number<'_> {
+    /// Its value, if it is one of 64 bits.
+    #[must_use]
+    pub fn value(&self) -> Option<u64> {
+        natural(self.digits)
+    }
+
+    /// The length of the block with `digits` in its place.
+    #[must_use]
+    pub const fn len_with(&self, digits: &[u8]) -> usize {
+        let around = self.before.len().saturating_add(self.after.len());
+        around.saturating_add(digits.len())
+    }
+
+    /// Appends the block with `digits` in its place.
+    pub fn replace(&self, digits: &[u8], out: &mut Buffer) {
+        for part in [self.before, digits, self.after] {
+            out.put(part);
+        }
+    }
+}
+
+/// The size of a stored message that the server delivers without its payload, if it has written one: the last line, but for the
+/// `Nats-Pin-Id` of a pinned client, of what a consumer delivers (`by_consumer`), and the last of those that a stream appends to what it
+/// republishes:
+///
+/// ```text
+/// Nats-Stream: …     Nats-Subject: …     Nats-Sequence: …     Nats-Time-Stamp: …     Nats-Last-Sequence: …     Nats-Msg-Size: …
+/// ```
+///
+/// A publisher's own header of that name stands before it, or in a message that comes from nowhere else.
+#[must_use]
+pub fn written_for_headers_only(block: &[u8], from: Sender) -> Option<Number<'_>> {
+    let mut rest = block.strip_suffix(b"\r\n")?;
+    let mut line = last_line(&mut rest)?;
+    if line.starts_with(b"Nats-Pin-Id: ") {
+        line = last_line(&mut rest)?;
+    }
+    let digits = line.strip_prefix(b"Nats-Msg-Size: ")?;
+    natural(digits)?;
+    let at = rest
+        .len()
+        .saturating_add(line.len())
+        .saturating_sub(digits.len());
+    let is_the_servers = from == Sender::Consumer || is_republished(rest);
+    is_the_servers.then_some(())?;
+    number_at(block, at, digits.len())
+}
+
+/// Who delivers a message, as its reply subject says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sender {
+    /// A consumer.
+    Consumer,
+    /// Anybody else.
+    Other,
+}
+
+/// Whether these lines end as a stream's do that republishes headers alone.
+fn is_republished(lines: &[u8]) -> bool {
+    const LINES: [&[u8]; 5] = [
+        b"Nats-Last-Sequence: ",
+        b"Nats-Time-Stamp: ",
+        b"Nats-Sequence: ",
+        b"Nats-Subject: ",
+        b"Nats-Stream: ",
+    ];
+    let mut rest = lines;
+    LINES
+        .iter()
+        .all(|start| last_line(&mut rest).is_some_and(|line| line.starts_with(start)))
+}
+
+/// The number that the first header called `name` is, if there is one.
+#[must_use]
+pub fn number<'a>(block: &'a [u8], name: &[u8]) -> Option<Number<'a>> {
+    let (at, line, digits) = matching(block, name).next()?;
+    natural(digits)?;
+    let end = at.saturating_add(line.len()).saturating_sub(b"\r\n".len());
+    number_at(block, end.saturating_sub(digits.len()), digits.len())
+}
+
+fn number_at(block: &[u8], at: usize, len: usize) -> Option<Number<'_>> {
+    let (before, rest) = block.split_at_checked(at)?;
+    let (digits, after) = rest.split_at_checked(len)?;
+    Some(Number {
+        before,
+        digits,
+        after,
+    })
+}
+
 /// Takes the last line off `rest`, and gives it without its CRLF.
 fn last_line<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     let lines = rest.strip_suffix(b"\r\n")?;

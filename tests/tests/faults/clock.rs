@@ -7,6 +7,7 @@ use keyway_tests::{Gateway, NatsServer, Raw, wait};
 use std::collections::BTreeMap;
 
 const HOURS: i64 = 3600;
+const DAYS: i64 = 24 * HOURS;
 
 /// A new key every hour, which opens for an hour more.
 const HOURLY: &str = "[[keyring]]\nname = \"default\"\nsubjects = [\">\"]\n\
@@ -86,26 +87,28 @@ fn clock_that_jumps_forth_and_back_rotates_early_at_most_and_destroys_nothing() 
     seals(&gateway, 2);
     seal(&gateway);
     core.flows();
-    // Back again: it began in what is the future now, and goes on sealing.
+    // Back again: it began in what is the future now, and is replaced.
     clock.shift(0);
+    seals(&gateway, 3);
     core.flows();
     seal(&gateway);
     // Further back than the gateway is old, and a rotation by hand all the same.
     clock.shift(-48 * HOURS);
+    seals(&gateway, 4);
     core.flows();
     gateway.rotate("default");
-    seals(&gateway, 3);
+    seals(&gateway, 5);
     seal(&gateway);
     // Right again: what began two days ago is over.
     clock.shift(0);
-    seals(&gateway, 4);
+    seals(&gateway, 6);
     core.flows();
     seal(&gateway);
     assert_eq!(core.finish().lives, 2);
     let found = versions(&gateway);
     assert_eq!(
         found.keys().copied().collect::<Vec<_>>(),
-        [1, 2, 3, 4],
+        [1, 2, 3, 4, 5, 6],
         "{found:?}"
     );
     assert!(
@@ -113,7 +116,7 @@ fn clock_that_jumps_forth_and_back_rotates_early_at_most_and_destroys_nothing() 
         "{found:?}"
     );
     let activated = activations(&gateway);
-    assert_eq!(activated.len(), 4, "{activated:?}");
+    assert_eq!(activated.len(), 6, "{activated:?}");
     assert!(activated.values().all(|times| *times == 1), "{activated:?}");
     // Whatever was sealed before, between and after still opens.
     let (mut bare, mut reader) = (Raw::agent(server.addr()), Raw::agent(gateway.addr()));
@@ -124,4 +127,109 @@ fn clock_that_jumps_forth_and_back_rotates_early_at_most_and_destroys_nothing() 
     let opened = reader.arrived();
     assert_eq!(opened.len(), sealed.len());
     assert!(opened.iter().all(|frame| frame.payload() == b"said"));
+}
+
+fn keyring(terms: &str) -> Settings {
+    Settings {
+        tables: format!("[[keyring]]\nname = \"default\"\nsubjects = [\">\"]\n{terms}\n"),
+        ..Settings::default()
+    }
+}
+
+fn active(gateway: &Gateway) -> u64 {
+    let found = versions(gateway);
+    let mut active = found.into_iter().filter(|(_, state)| state == "active");
+    active.next().unwrap().0
+}
+
+/// By how many hours the audit log says that the clock was set.
+fn told(gateway: &Gateway) -> Vec<i64> {
+    let log = std::fs::read_to_string(gateway.state().join("audit/log.jsonl")).unwrap();
+    let lines = log.lines().map(|line| serde_json::from_str(line).unwrap());
+    let set = lines.filter(|line: &serde_json::Value| line["note"] == "clock-set");
+    // A reading now and a reading then are up to a moment apart.
+    let hours = |line: serde_json::Value| (line["seconds"].as_i64().unwrap() + 60).div_euclid(3600);
+    set.map(hours).collect()
+}
+
+#[test]
+fn key_that_is_to_be_shredded_is_there_for_its_whole_overlap_although_the_clock_is_two_days_ahead()
+{
+    let server = NatsServer::start();
+    let settings =
+        keyring("overlap = \"10m\"\nretain = \"shred\"\nrotate = { after = \"24h\", jitter = 0 }");
+    let mut gateway = Gateway::start(&server.url(), settings);
+    let clock = WallClock::new();
+    clock.rule(&mut gateway);
+    let (mut bare, mut agent) = (Raw::agent(server.addr()), Raw::agent(gateway.addr()));
+    bare.subscribe("kept.a");
+    agent.publish("kept.a", b"said");
+    let envelope = bare.message("kept.a").payload().to_vec();
+    gateway.rotate("default");
+    clock.shift(2 * DAYS);
+    // Of the successor the wall clock says that it is over, and is believed: early is harmless.
+    seals(&gateway, 3);
+    assert_eq!(versions(&gateway)[&1], "decrypt-only");
+    // The clock is right again, and then wrong, while no gateway runs.
+    for shift in [0, 2 * DAYS, -DAYS] {
+        clock.shift(shift);
+        clock.rule(&mut gateway);
+        assert_eq!(versions(&gateway)[&1], "decrypt-only", "{shift}");
+        let mut reader = Raw::agent(gateway.addr());
+        reader.subscribe("kept.a");
+        bare.publish("kept.a", &envelope);
+        assert_eq!(reader.message("kept.a").payload(), b"said", "{shift}");
+    }
+    assert_eq!(told(&gateway), [48, -48, 48, -72]);
+    let set = gateway.metrics();
+    assert_eq!(set.sum("keyway_clock_set_total", &[("way", "back")]), 1.0);
+}
+
+#[test]
+fn version_born_a_year_ahead_is_replaced_and_rotation_by_time_goes_on() {
+    let server = NatsServer::start();
+    let settings = keyring("rotate = { after = \"6s\", jitter = 0 }");
+    let mut gateway = Gateway::start(&server.url(), settings);
+    let clock = WallClock::new();
+    clock.shift(364 * DAYS);
+    clock.rule(&mut gateway);
+    seals(&gateway, active(&gateway) + 1);
+    for shift in [0, -DAYS] {
+        let before = active(&gateway);
+        clock.shift(shift);
+        // The first for the birth in the future, the second by time.
+        wait::until("two rotations", || {
+            (active(&gateway) >= before + 2).then_some(())
+        });
+    }
+}
+
+#[test]
+fn date_on_which_plaintext_ended_is_not_taken_back_by_a_clock_that_is_set_back() {
+    let server = NatsServer::start();
+    let settings = keyring("plaintext = \"accept\"\nuntil = 2099-12-31");
+    let mut gateway = Gateway::start(&server.url(), settings);
+    let clock = WallClock::new();
+    clock.rule(&mut gateway);
+    let mut bare = Raw::agent(server.addr());
+    let mut arrives = |gateway: &Gateway| {
+        let mut reader = Raw::agent(gateway.addr());
+        reader.subscribe("plain.a");
+        bare.publish("plain.a", b"clear");
+        !reader.arrived().is_empty()
+    };
+    assert!(arrives(&gateway));
+    clock.shift(100 * 365 * DAYS);
+    wait::until("the date to be written down", || {
+        let kept = std::fs::read_to_string(gateway.state().join("clock.json")).ok()?;
+        kept.contains("2100-01-01").then_some(())
+    });
+    assert!(!arrives(&gateway));
+    clock.shift(0);
+    wait::until("the clock to be right again", || {
+        (told(&gateway).len() == 2).then_some(())
+    });
+    assert!(!arrives(&gateway));
+    clock.rule(&mut gateway);
+    assert!(!arrives(&gateway));
 }

@@ -209,11 +209,34 @@ fn key_that_the_server_does_not_trust_is_a_problem() {
     let [(check, what)] = &problems[..] else {
         panic!("{problems:?}");
     };
-    assert_eq!(check, "proxy-key");
+    // Nobody is there who would get in without the key.
+    assert_eq!(check, "login");
     assert!(
-        what.contains("turns away the agent that comes through"),
+        what.contains("turns away the agent that comes through") && what.contains("does not say"),
         "{what}"
     );
+}
+
+#[test]
+fn wrong_password_is_not_blamed_on_the_key_nor_a_wrong_key_on_the_password() {
+    let deployment = Deployment::healthy();
+    let wrong = secret(deployment.key.folder.path(), "wrong", "wrong\n");
+    let config = deployment.gateway.config();
+    let words = ["doctor", "--json", "--config", path(&config), "--user"];
+    let said = keyway(&[&words[..], &["agent", "--password-file", path(&wrong)]].concat());
+    let problems = findings(&json(&said), "problem");
+    let [(check, what)] = &problems[..] else {
+        panic!("{problems:?}");
+    };
+    assert_eq!(check, "login", "{what}");
+    assert!(what.contains("takes the gateway's signature"), "{what}");
+    let other = ProxyKey::new();
+    std::fs::copy(other.file(), deployment.key.file()).unwrap();
+    let problems = deployment.found("problem", &[]);
+    let [(check, what)] = &problems[..] else {
+        panic!("{problems:?}");
+    };
+    assert_eq!(check, "proxy-key", "{what}");
 }
 
 #[test]
@@ -313,6 +336,52 @@ async fn stream_that_renames_needs_an_alias_and_gets_its_words() {
     let file = deployment.gateway.config();
     let told = std::fs::read_to_string(&file).unwrap() + alias + "\n";
     std::fs::write(&file, told).unwrap();
+    assert_eq!(deployment.found("problem", &[]), []);
+}
+
+#[tokio::test]
+async fn chain_of_sources_is_followed_to_where_it_was_published() {
+    let keyring = "[[keyring]]\nname = \"k\"\nsubjects = [\"a.>\", \"b.>\", \"c.>\"]\n";
+    let deployment = Deployment::new(HEALTHY, keyring);
+    let mut asker = Raw::greeted(
+        deployment.server.addr(),
+        "\"user\":\"keyway\",\"pass\":\"0ther\"",
+    );
+    asker.subscribe("_INBOX.>");
+    let source = |name: &str, src: &str, dest: &str| {
+        format!(
+            "[{{\"name\":\"{name}\",\"subject_transforms\":[{{\"src\":\"{src}\",\"dest\":\"{dest}\"}}]}}]"
+        )
+    };
+    for (name, more) in [
+        ("A", "\"subjects\":[\"a.>\"]".to_owned()),
+        ("B", format!("\"sources\":{}", source("A", "a.>", "b.>"))),
+        ("C", format!("\"sources\":{}", source("B", "b.>", "c.>"))),
+    ] {
+        let reply = format!("_INBOX.{name}");
+        let body = format!("{{\"name\":\"{name}\",{more}}}");
+        asker.request(
+            &format!("$JS.API.STREAM.CREATE.{name}"),
+            &reply,
+            body.as_bytes(),
+        );
+        let made = asker.message(&reply);
+        assert!(!text(made.payload()).contains("\"error\""), "{made:?}");
+    }
+    let said = deployment.doctor(&[]);
+    let shown = text(&said.stdout).to_owned();
+    assert_eq!(code(&said), 4, "{shown}");
+    assert!(
+        shown.contains("stream C (copied from A, then B) renames `a.>` to `c.>`"),
+        "{shown}"
+    );
+    let aliases = ["b", "c"].map(|to| format!("{{ from = \"a.>\", to = \"{to}.>\" }}"));
+    for alias in &aliases {
+        assert!(shown.contains(alias), "{shown}");
+    }
+    let file = deployment.gateway.config();
+    let told = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, format!("{told}aliases = [{}]\n", aliases.join(", "))).unwrap();
     assert_eq!(deployment.found("problem", &[]), []);
 }
 

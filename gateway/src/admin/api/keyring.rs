@@ -25,6 +25,9 @@ pub struct Keyring {
     pub terms: Terms,
     /// What is to be expected.
     pub outlook: Outlook,
+    /// Why publishes on its subjects wait: `no-version`, `halted`, `not-loaded`, `used-up`, `not-reserved`; `null`: they do not.
+    #[serde(default)]
+    pub stopped: Option<String>,
     /// Oldest first.
     pub versions: Vec<KeyVersion>,
 }
@@ -74,6 +77,7 @@ pub struct Outlook {
 
 /// A key version.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a field of the JSON")]
 pub struct KeyVersion {
     /// Its number in the keyring, from 1.
     pub number: u32,
@@ -99,7 +103,9 @@ pub struct KeyVersion {
     pub deactivated: Option<String>,
     /// When its overlap ends, while it lasts, RFC 3339.
     pub overlap_ends: Option<String>,
-    /// What has been sealed under it, at most: what a process that was killed had reserved counts.
+    /// What is known to have been sealed under it.
+    pub sealed: Amount,
+    /// What counts against its limit: that, and what a process that was killed had reserved.
     pub used: Amount,
     /// What may still be sealed under it; nothing when it does not seal.
     pub left: Amount,
@@ -107,6 +113,9 @@ pub struct KeyVersion {
     pub outstanding: Amount,
     /// Whether publishes wait, because its limit is reached or no more of it can be reserved.
     pub exhausted: bool,
+    /// Whether it was revoked or suspended and seals nothing, although that could not be written down yet.
+    #[serde(default)]
+    pub halted: bool,
     /// Lanes drawn under it.
     pub lanes: u64,
     /// What this process has opened; `null` when the version is not loaded.
@@ -197,6 +206,7 @@ impl Keyring {
             deliver_to: status.deliver_to.listed(),
             terms: Terms::from(&status.terms),
             outlook: Outlook::at(now, status.outlook),
+            stopped: status.stopped.map(|stopped| stopped.word().to_owned()),
             versions: status.versions.into_iter().map(Into::into).collect(),
         }
     }
@@ -263,10 +273,12 @@ impl From<VersionStatus> for KeyVersion {
             activated: status.activated.map(text),
             deactivated: status.deactivated.map(text),
             overlap_ends: status.overlap_ends.map(text),
+            sealed: status.sealed.into(),
             used: status.used.into(),
             left: status.left.into(),
             outstanding: status.outstanding.into(),
             exhausted: status.exhausted,
+            halted: status.halted,
             lanes: status.lanes,
             opened: status.opened.map(|opened| Opened {
                 messages: opened.messages,

@@ -12,6 +12,7 @@ use super::message::{self, FAILED, LONGEST, Label, Purpose, REFUSED, SERVING, SO
 use crate::dataplane::{Binder, Inherited, ListenAddr, PathOf};
 use crate::fault::{Fault, Faulty, Retry, Who};
 use crate::objects;
+use crate::rotation::DrainLink;
 
 /// How long the other may take to let go of everything.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -22,6 +23,8 @@ pub struct Claim {
     stream: UnixStream,
     sockets: Vec<Inherited>,
     admin: Option<TcpListener>,
+    /// The ways to processes that drain.
+    drainers: Vec<DrainLink>,
     /// The unix sockets whose paths are the gateways' to remove.
     paths: Vec<ListenAddr>,
 }
@@ -115,12 +118,17 @@ impl Claim {
             stream,
             sockets: Vec::new(),
             admin: None,
+            drainers: Vec::new(),
             paths: Vec::new(),
         };
         if labels.len() != descriptors.len() {
             return Err(io::Error::other("some of its sockets are missing"));
         }
         for (label, socket) in labels.into_iter().zip(descriptors) {
+            if label.purpose == Purpose::Drain {
+                claim.drainers.push(socket.into());
+                continue;
+            }
             let configured = label.address();
             let configured = configured.ok_or(io::ErrorKind::InvalidData)?;
             if label.purpose == Purpose::Admin {
@@ -142,6 +150,11 @@ impl Claim {
     /// The sockets that clients connect to; once.
     pub fn take_sockets(&mut self) -> Vec<Inherited> {
         std::mem::take(&mut self.sockets)
+    }
+
+    /// The ways to processes that drain, the one that hands over among them; once.
+    pub fn take_drainers(&mut self) -> Vec<DrainLink> {
+        std::mem::take(&mut self.drainers)
     }
 
     /// The socket of metrics and health; once.

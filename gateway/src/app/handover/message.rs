@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::dataplane::{ListenAddr, PathOf};
 
 /// The request; the number is the version of all this.
-pub(super) const TAKE_OVER: &str = "take-over 1";
+pub(super) const TAKE_OVER: &str = "take-over 2";
 /// Begins the line that comes with the sockets; JSON follows.
 pub(super) const SOCKETS: &str = "sockets ";
 /// Begins the line that says why there are none.
@@ -38,6 +38,8 @@ pub(in crate::app) enum Purpose {
     Clients,
     /// Metrics and health.
     Admin,
+    /// The way to a process that drains.
+    Drain,
 }
 
 /// Names a socket that is passed on; the labels come in the order of the descriptors.
@@ -58,6 +60,15 @@ impl Label {
             purpose: Purpose::Clients,
             configured: configured.to_string(),
             removes_path: path == PathOf::Gateway,
+        }
+    }
+
+    /// For the way to a process that drains.
+    pub(in crate::app) const fn drains() -> Self {
+        Self {
+            purpose: Purpose::Drain,
+            configured: String::new(),
+            removes_path: false,
         }
     }
 

@@ -159,12 +159,28 @@ fn outcome_that_could_not_be_written_can_be_written_later() {
     let mut log = home.create().unwrap();
     let pending = log.begin(act(Action::Activate, None), at(1)).unwrap();
     home.disk.arm(0, Trouble::Error(ErrorKind::Other));
-    log.finish(pending.concerns(version()), &Outcome::Done, at(2))
-        .unwrap_err();
+    log.finish(pending, &Outcome::Done, at(2)).unwrap_err();
     let [pending] = log.open_intents().try_into().unwrap();
-    assert_eq!(pending.act().version, Some(version()));
     log.finish(pending, &Outcome::Done, at(3)).unwrap();
     assert_eq!(home.verify(&[]).unwrap().open, []);
+}
+
+#[test]
+fn event_whose_outcome_is_unknown_stays_open_until_a_later_line_settles_it() {
+    let home = Home::new();
+    let mut log = home.create().unwrap();
+    let pending = log.begin(act(Action::Activate, None), at(1)).unwrap();
+    let id = pending.id();
+    let unknown = Outcome::Unknown("the disk does not say".into());
+    log.finish(pending, &unknown, at(2)).unwrap();
+    assert_eq!(log.open_intents().len(), 1);
+    drop(log);
+    assert_eq!(home.verify(&[]).unwrap().open, [id]);
+    let mut log = home.open(3).unwrap();
+    let [pending] = log.open_intents().try_into().unwrap();
+    log.finish(pending, &Outcome::Done, at(4)).unwrap();
+    assert_eq!(home.verify(&[]).unwrap().open, []);
+    assert!(home.open(5).unwrap().open_intents().is_empty());
 }
 
 #[test]
@@ -172,7 +188,7 @@ fn closed_log_lets_nothing_happen_and_says_why() {
     let home = Home::new();
     drop(filled(&home, 2));
     home.disk.tamper(&home.place().log(), |bytes| bytes[5] ^= 1);
-    let mut log = Log::closed(&home.open(1).err().unwrap());
+    let mut log = Log::closed(&home.open(1).err().unwrap(), LastWord::default());
     let refused = log.begin(act(Action::Generate, None), at(2)).unwrap_err();
     assert!(refused.to_string().contains("line 1"), "{refused}");
     assert!(log.note(Fact::GatewayStopped, at(2)).is_err());

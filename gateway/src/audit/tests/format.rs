@@ -43,8 +43,7 @@ fn event_has_its_intent_and_its_whole_outcome() {
         .begin(act(Action::Generate, Some(Trigger::Forecast)), at(1))
         .unwrap();
     let id = pending.id();
-    log.finish(pending.concerns(version()), &Outcome::Done, at(2))
-        .unwrap();
+    log.finish(pending, &Outcome::Done, at(2)).unwrap();
     let text = String::from_utf8(home.bytes()).unwrap();
     let lines: Vec<&str> = text.lines().collect();
     let prev =
@@ -52,8 +51,9 @@ fn event_has_its_intent_and_its_whole_outcome() {
     let event = format!(
         r#""event":"{id}","initiated":"2026-11-23T10:00:01.005Z","who":"uid:1000","through":"admin-socket","trigger":"forecast","why":"quarterly","action":"generate","keyring":"agents""#
     );
-    let rest = r#""intended_use":"seal-and-open","expiry":"2026-11-24T10:00:00.005Z","scope":["agents.>","tools.*.call"]"#;
-    let (kid, commitment) = ("c5".repeat(8), "c5".repeat(32));
+    let rest = r#""version":{"label":"agents-2026-11-23.3","kid":"KID","commitment":"COMMITMENT","algorithm":"aes-256-gcm"},"intended_use":"seal-and-open","expiry":"2026-11-24T10:00:00.005Z","scope":["agents.>","tools.*.call"]"#;
+    let rest = rest.replace("KID", &"c5".repeat(8));
+    let rest = rest.replace("COMMITMENT", &"c5".repeat(32));
     assert_eq!(
         lines,
         [
@@ -62,15 +62,23 @@ fn event_has_its_intent_and_its_whole_outcome() {
                 "0".repeat(64)
             ),
             format!(
-                r#"{{"seq":2,"prev":"{}","kind":"intent",{event},"version":null,{rest}}}"#,
+                r#"{{"seq":2,"prev":"{}","kind":"intent",{event},{rest}}}"#,
                 prev(lines[0])
             ),
             format!(
-                r#"{{"seq":3,"prev":"{}","kind":"outcome",{event},"version":{{"label":"agents-2026-11-23.3","kid":"{kid}","commitment":"{commitment}","algorithm":"aes-256-gcm"}},{rest},"completed":"2026-11-23T10:00:02.005Z","outcome":"done","error":null}}"#,
+                r#"{{"seq":3,"prev":"{}","kind":"outcome",{event},{rest},"completed":"2026-11-23T10:00:02.005Z","outcome":"done","error":null,"record":null}}"#,
                 prev(lines[1])
             ),
         ]
     );
+}
+
+fn settings() -> Settings {
+    let mut settings = Settings::default();
+    settings.set("relay-only", false);
+    settings.set("keyring.agents.subjects", vec!["agents.>"]);
+    settings.set("keyring.agents.limit.messages", u64::MAX);
+    settings
 }
 
 #[test]
@@ -80,12 +88,25 @@ fn every_line_reads_back_as_it_was_written() {
     for fact in [
         Fact::GatewayStarted {
             version: "0.1.0".into(),
+            policy: None,
+        },
+        Fact::GatewayStarted {
+            version: "0.1.0".into(),
+            policy: Some(LastWord::default().in_force(&settings())),
         },
         Fact::GatewayStopped,
+        Fact::RecordsLeft {
+            records: vec![RecordRef::of("agents", 7, b"{}")],
+        },
         Fact::GatewayHandedOver,
         Fact::GatewayTookBack,
         Fact::ConfigurationReloaded {
             result: "3 keyrings".into(),
+            changes: Settings::default().changes(&settings()),
+            policy: Some(InForce {
+                sha256: settings().digest(),
+                settings: None,
+            }),
         },
         Fact::RollbackAlarm {
             what: "agents: epoch 3, 5 was seen".into(),
@@ -96,6 +117,7 @@ fn every_line_reads_back_as_it_was_written() {
         },
         Fact::Uncovered { first: 1, last: 2 },
         Fact::ReserveReleased,
+        Fact::ClockSet { seconds: -86_400 },
     ] {
         log.note(fact, at(9)).unwrap();
     }
@@ -104,6 +126,55 @@ fn every_line_reads_back_as_it_was_written() {
         let parsed = Line::parse(line).unwrap();
         assert_eq!(parsed.bytes().unwrap(), line);
     }
+}
+
+/// A line as a version wrote it that named no record and no policy.
+#[test]
+fn line_that_names_no_record_is_read_as_one_that_led_to_none() {
+    let home = Home::new();
+    let mut log = home.create().unwrap();
+    let pending = log
+        .begin(act(Action::Activate, Some(Trigger::Manual)), at(1))
+        .unwrap();
+    log.finish(pending, &Outcome::Done, at(2)).unwrap();
+    let text = String::from_utf8(home.bytes()).unwrap();
+    let now = text.lines().last().unwrap();
+    let then = now.replace(r#","record":null"#, "");
+    assert_ne!(now, then);
+    assert_eq!(
+        Line::parse(now.as_bytes()).unwrap(),
+        Line::parse(then.as_bytes()).unwrap()
+    );
+}
+
+#[test]
+fn last_word_on_a_record_is_the_highest_epoch_that_was_named_and_outlasts_a_restart() {
+    let record = |epoch, content: &[u8]| RecordRef::of("agents", epoch, content);
+    let home = Home::new();
+    let mut log = home.create().unwrap();
+    let owed = log
+        .begin(act(Action::Activate, Some(Trigger::Manual)), at(1))
+        .unwrap();
+    let next = log
+        .begin(act(Action::Archive, Some(Trigger::Time)), at(2))
+        .unwrap();
+    let next = next.led_to(Some(record(9, b"nine")));
+    log.finish(next, &Outcome::Done, at(3)).unwrap();
+    // The line that a full disk kept out comes late.
+    let owed = owed.led_to(Some(record(7, b"seven")));
+    log.finish(owed, &Outcome::Done, at(4)).unwrap();
+    let last = |log: &Log| {
+        log.last_word()
+            .unwrap()
+            .records()
+            .cloned()
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(last(&log), [record(9, b"nine")]);
+    let records = vec![record(12, b"twelve")];
+    log.note(Fact::RecordsLeft { records }, at(5)).unwrap();
+    drop(log);
+    assert_eq!(last(&home.open(6).unwrap()), [record(12, b"twelve")]);
 }
 
 #[test]

@@ -91,10 +91,14 @@ fn act(what: Action, trigger: Option<Trigger>) -> Act {
         why: "quarterly".into(),
         what,
         keyring: Some("agents".into()),
-        version: None,
+        version: Some(version()),
         intended_use: IntendedUse::SealAndOpen,
+        forced: None,
+        evidence: None,
+        exposure: None,
         expiry: Some(at(86_400)),
         scope: vec!["agents.>".into(), "tools.*.call".into()],
+        changes: Vec::new(),
     }
 }
 
@@ -121,8 +125,7 @@ fn filled(home: &Home, lines: usize) -> Log {
             1 => Outcome::Done,
             _ => Outcome::Refused("no".into()),
         };
-        log.finish(pending.concerns(version()), &outcome, at(second))
-            .unwrap();
+        log.finish(pending, &outcome, at(second)).unwrap();
     }
     if home.lines().len() < lines {
         log.note(Fact::GatewayStopped, at(second)).unwrap();

@@ -11,6 +11,7 @@ fn filled() -> Home {
     catalogue.rotate(&agents(), SUITE, &home.clock).unwrap();
     let tools = "tools".parse().unwrap();
     catalogue.rotate(&tools, SUITE, &home.clock).unwrap();
+    catalogue.keep_time(&home.clock).unwrap();
     drop(catalogue);
     home
 }
@@ -36,6 +37,7 @@ fn resigned(home: &Home, file: &str, change: impl FnOnce(String) -> String) {
         let payload = text.trim_end().rsplit_once('\n').unwrap().0.to_owned();
         let kind = match file {
             "seen.json" => signed::Kind::Seen,
+            "clock.json" => signed::Kind::Clock,
             _ => signed::Kind::Record,
         };
         let bytes = view.signer.sign(kind, change(payload).into_bytes());
@@ -48,7 +50,7 @@ const RECORD: &str = "catalogue/agents.json";
 #[test]
 fn every_flipped_bit_is_noticed() {
     let home = filled();
-    for file in [RECORD, "seen.json", "catalogue.key"] {
+    for file in [RECORD, "seen.json", "clock.json", "catalogue.key"] {
         let path = home.dir.join(file);
         let good = std::fs::read(&path).unwrap();
         for byte in 0..good.len() {
@@ -65,7 +67,7 @@ fn every_flipped_bit_is_noticed() {
 #[test]
 fn every_cut_file_is_noticed() {
     let home = filled();
-    for file in [RECORD, "seen.json", "catalogue.key"] {
+    for file in [RECORD, "seen.json", "clock.json", "catalogue.key"] {
         let path = home.dir.join(file);
         let good = std::fs::read(&path).unwrap();
         // The last byte of the key file is a line end that says nothing.
@@ -239,14 +241,14 @@ fn another_kek_is_told_from_damage() {
 
 #[test]
 fn later_format_asks_for_an_upgrade_whatever_else_it_says() {
-    for file in [RECORD, "seen.json", "catalogue.key"] {
+    for file in [RECORD, "seen.json", "clock.json", "catalogue.key"] {
         let home = filled();
         edit(&home, file, |text| {
-            text.replace("\"format\": 1", "\"format\": 3, \"surprise\": true")
+            text.replace("\"format\": 1", "\"format\": 4, \"surprise\": true")
         });
         let error = refused(&home);
         assert!(
-            matches!(error, LoadError::Newer { found: 3, .. }),
+            matches!(error, LoadError::Newer { found: 4, .. }),
             "{error}"
         );
     }
@@ -254,7 +256,7 @@ fn later_format_asks_for_an_upgrade_whatever_else_it_says() {
 
 #[test]
 fn unknown_field_is_refused_even_when_signed() {
-    for file in [RECORD, "seen.json"] {
+    for file in [RECORD, "seen.json", "clock.json"] {
         let home = filled();
         resigned(&home, file, |text| {
             text.replace("\"format\": 1", "\"format\": 1, \"surprise\": true")
@@ -340,7 +342,7 @@ fn record_rolled_back_between_two_writes_is_never_written_over() {
     let path = home.dir.join(RECORD);
     // Ours, verified when it was read, and written over since.
     let old = std::fs::read(&path).unwrap();
-    catalogue.generate(&agents(), SUITE, &home.clock).unwrap();
+    catalogue.make(&agents(), SUITE, &home.clock).unwrap();
     std::fs::write(&path, old).unwrap();
     let error = unwritten(&home, &mut catalogue);
     let rolled_back = matches!(

@@ -30,6 +30,12 @@ trait Switch {
         suite: Suite,
         clock: &Clock,
     ) -> Result<u32, RotateError>;
+    fn make(
+        &mut self,
+        keyring: &KeyringName,
+        suite: Suite,
+        clock: &Clock,
+    ) -> Result<u32, RotateError>;
     fn rotate(
         &mut self,
         keyring: &KeyringName,
@@ -51,7 +57,17 @@ impl Switch for Catalogue {
             .into_iter()
             .flat_map(|record| &record.versions);
         let waiting = versions.filter(waits).map(|v| v.number).next();
-        waiting.map_or_else(|| self.generate(keyring, suite, clock), Ok)
+        waiting.map_or_else(|| self.make(keyring, suite, clock), Ok)
+    }
+
+    fn make(
+        &mut self,
+        keyring: &KeyringName,
+        suite: Suite,
+        clock: &Clock,
+    ) -> Result<u32, RotateError> {
+        let drawn = self.draw(keyring, suite, clock)?;
+        self.generate(keyring, &drawn)
     }
 
     fn rotate(

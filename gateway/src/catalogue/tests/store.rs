@@ -204,7 +204,7 @@ fn destroyed_version_has_no_secret_and_says_so() {
 fn only_a_ready_version_is_activated() {
     let home = Home::new();
     let mut catalogue = home.create();
-    let number = catalogue.generate(&agents(), SUITE, &home.clock).unwrap();
+    let number = catalogue.make(&agents(), SUITE, &home.clock).unwrap();
     for state in [State::PreActive, State::Destroyed] {
         catalogue
             .set_state(&agents(), number, state, &home.clock)
@@ -224,6 +224,7 @@ fn account_is_kept_and_lanes_only_grow() {
         let account = Account {
             number: 1,
             reserved,
+            sealed: Used::default(),
             lanes,
         };
         catalogue.account(&agents(), &[account]).unwrap();
@@ -277,10 +278,11 @@ fn epochs_of_versions_that_cannot_seal_are_remembered_with_the_one_that_can() {
     let mut catalogue = home.create_on(&disk).unwrap();
     catalogue.rotate(&agents(), SUITE, &home.clock).unwrap();
     disk.take_log();
-    let number = catalogue.generate(&agents(), SUITE, &home.clock).unwrap();
+    let number = catalogue.make(&agents(), SUITE, &home.clock).unwrap();
     let account = Account {
         number,
         reserved: Used::default(),
+        sealed: Used::default(),
         lanes: 0,
     };
     catalogue

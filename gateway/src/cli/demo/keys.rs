@@ -70,6 +70,7 @@ fn because(trigger: Trigger, why: &str) -> Because {
         who: Who::Uid(rustix::process::getuid().as_raw()),
         through: Through::CommandLine,
         why: why.into(),
+        ground: None,
     }
 }
 

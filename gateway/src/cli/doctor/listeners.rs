@@ -9,8 +9,7 @@ use super::finding::Finding;
 pub(super) fn check(patient: &Patient) -> Vec<Finding> {
     let checked = &patient.checked;
     let mut findings = Vec::new();
-    let is_open = |listen: &ListenAddr| listen.tcp().is_some_and(|addr| !addr.ip().is_loopback());
-    if !checked.dataplane.listen.iter().any(is_open) {
+    if !checked.dataplane.listen.iter().any(ListenAddr::is_open) {
         findings.push(Finding::ok(
             "listen",
             "agents on this host alone can connect",

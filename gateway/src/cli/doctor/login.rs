@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 use crate::cli::args::AgentLogin;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
+use crate::control;
 use crate::disk::{Guarded, read_guarded};
 use crate::proxy::Key;
 
@@ -41,6 +42,19 @@ impl Login {
             return Ok(Some(Self::Nkey(key)));
         }
         args.creds.as_deref().map(credentials).transpose()
+    }
+
+    /// As whom the gateway itself comes; `None` where its file cannot be used.
+    pub(super) fn of_gateway(login: &control::Login) -> Option<Self> {
+        match login {
+            control::Login::Password { user, file } => {
+                let (user, password) = (user.clone(), text(file).ok()?);
+                Some(Self::Password { user, password })
+            }
+            control::Login::Token(file) => text(file).ok().map(Self::Token),
+            control::Login::Credentials(file) => credentials(file).ok(),
+            control::Login::NkeySeed(file) => Key::read(file).ok().map(Self::Nkey),
+        }
     }
 
     /// Adds it to a CONNECT that answers this nonce.

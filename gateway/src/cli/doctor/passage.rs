@@ -142,14 +142,51 @@ fn agents(
             "proxy-key",
             format!("{server} takes the gateway's signature"),
         ),
-        Ok(Reception::Refused(words)) => Finding::problem(
-            "proxy-key",
-            format!("{server} turns away the agent that comes through the gateway: {words}"),
-            format!("{}\nand check the agent's credentials", remedy(patient)),
-        ),
+        Ok(Reception::Refused(words)) => turned_away(patient, server, &words),
         Err(error) => silent(server, &error),
     });
     findings
+}
+
+/// The agent gets in neither way, and the server does not say whether it is the key or the agent that it does not know. The gateway's own
+/// login tells: a wrong signature keeps out whoever shows it.
+fn turned_away(patient: &Patient, server: &ServerAddr, words: &str) -> Finding {
+    let control = patient.checked.control.as_ref();
+    let own = control.and_then(|control| Login::of_gateway(control.login.as_ref()?));
+    let enters = |key| {
+        let card = Card {
+            login: own.as_ref(),
+            key,
+        };
+        let entered = try_to_enter(
+            way(
+                patient,
+                server,
+                By::Gateway(patient.checked.dataplane.proxy.send),
+            ),
+            card,
+        );
+        matches!(entered, Ok(Reception::LetIn))
+    };
+    let what = format!("{server} turns away the agent that comes through the gateway: {words}");
+    if own.is_some() && enters(patient.key.as_ref()) {
+        return Finding::problem(
+            "login",
+            format!("{what}; it takes the gateway's signature from the user of [control]"),
+            "check the agent's credentials: the key is not to blame",
+        );
+    }
+    if own.is_some() && enters(None) {
+        return Finding::problem("proxy-key", what, remedy(patient));
+    }
+    Finding::problem(
+        "login",
+        format!("{what}; whether for its credentials or for the gateway's key, it does not say"),
+        format!(
+            "check the agent's credentials; if they are right, {}",
+            remedy(patient)
+        ),
+    )
 }
 
 /// The agent gets in neither way, and the gateway proves nothing.

@@ -1,14 +1,14 @@
 //! Subjects that the bus renames between publisher and receiver: an envelope that is bound to its subject opens under another only by
 //! an alias.
 //!
-//! What is seen: transforms of streams and mirrors, which JetStream tells the control connection; and with `--probe` the mappings of
-//! the agents' account, by a message that is published and comes back, or does not. What is not seen: imports of other accounts,
+//! What is seen: transforms of streams, mirrors and sources, one after another, and what is republished, which JetStream tells the
+//! control connection; and with `--probe` the mappings of the agents' account, by a message that is published and comes back, or does not. What is not seen: imports of other accounts,
 //! and transforms on leaf nodes and gateways between clusters.
 
 use data_encoding::BASE32_NOPAD;
 
 use crate::control::{Control, Renaming};
-use crate::policy::{Bind, Pattern, Rule};
+use crate::policy::{Alias, Bind, Pattern, Rule};
 use crate::printable::Count;
 
 use super::finding::Finding;
@@ -70,25 +70,23 @@ fn renamed(rule: &Rule, renaming: &Renaming) -> Option<Finding> {
     let Bind::Subject { aliases } = &rule.bind else {
         return None;
     };
-    let from = if renaming.from.is_empty() {
-        ">"
-    } else {
-        &renaming.from
-    };
+    let from = renaming.from.as_str();
     let covered = |pattern: &Pattern| overlap(pattern.as_str(), from);
     if !rule.subjects.iter().any(covered) {
         return None;
     }
     let (stream, name) = (&renaming.stream, &rule.name);
     let to = pattern_of(&renaming.to);
-    let known = aliases
-        .iter()
-        .any(|alias| alias.from().as_str() == from && Some(alias.to().as_str()) == to.as_deref());
-    if known {
+    let is_known = |to: &str| aliases.iter().any(|alias| undoes(alias, from, to));
+    if to.as_deref().is_some_and(is_known) {
         return None;
     }
+    let by = match renaming.origins.as_slice() {
+        [] => String::new(),
+        origins => format!(" (copied from {})", origins.join(", then ")),
+    };
     let what = format!(
-        "stream {stream} renames `{from}` to `{}`: what keyring `{name}` sealed does not open there",
+        "stream {stream}{by} renames `{from}` to `{}`: what keyring `{name}` sealed does not open there",
         renaming.to
     );
     let remedy = match to {
@@ -100,6 +98,24 @@ fn renamed(rule: &Rule, renaming: &Renaming) -> Option<Finding> {
         ),
     };
     Some(Finding::problem("streams", what, remedy))
+}
+
+/// Whether an alias gives back what was published, whatever the wildcards of both patterns stand for.
+fn undoes(alias: &Alias, from: &str, to: &str) -> bool {
+    let example = |pattern: &str| {
+        let mut count = 0_usize;
+        let tokens = pattern.split('.').map(|token| match token {
+            "*" => {
+                count = count.saturating_add(1);
+                format!("keyway-doctor-{count}")
+            }
+            ">" => "keyway-doctor.any".to_owned(),
+            literal => literal.to_owned(),
+        });
+        tokens.collect::<Vec<_>>().join(".")
+    };
+    let mut published = Vec::new();
+    alias.published(example(to).as_bytes(), &mut published) && published == example(from).as_bytes()
 }
 
 /// The server's destination as a pattern, where its wildcards come in order: `{{wildcard(1)}}` and `$1` are the first `*`.

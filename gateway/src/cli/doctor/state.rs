@@ -1,8 +1,6 @@
 //! The state directory, custody, catalogue and audit log, as a gateway would find them; the lock is left alone.
 
-use std::fs::OpenOptions;
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,10 +9,10 @@ use jiff::Timestamp;
 
 use crate::app;
 use crate::audit::{self, CHECKPOINTS, LOG, Source};
-use crate::catalogue::{Catalogue, Version};
+use crate::catalogue::{Catalogue, Version, compare};
 use crate::cli::place;
 use crate::custody::local;
-use crate::disk::{Real, StateDir};
+use crate::disk::{Files as _, Real, StateDir};
 use crate::printable::Count;
 
 use super::Patient;
@@ -62,16 +60,8 @@ fn writable(dir: &StateDir) -> Finding {
 
 fn try_writing(dir: &StateDir) -> io::Result<()> {
     let path = dir.join(PROBE);
-    let mut options = OpenOptions::new();
-    let mut file = options
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&path)?;
-    let written = file.write_all(b"a probe\n").and_then(|()| file.sync_all());
-    let removed = std::fs::remove_file(&path);
-    written.and(removed)
+    Real.write(&path, b"a probe\n")?;
+    std::fs::remove_file(&path)
 }
 
 fn room(dir: &StateDir) -> Finding {
@@ -101,6 +91,14 @@ fn running(patient: &Patient) -> Finding {
     let socket = &patient.checked.admin.socket;
     match UnixStream::connect(socket) {
         Ok(_stream) => Finding::ok("gateway", "a gateway runs on this state directory"),
+        Err(_nobody) if app::is_served(&patient.checked.state) => Finding::warning(
+            "gateway",
+            format!(
+                "a gateway runs on this state directory, but not with its admin socket at {}",
+                socket.display()
+            ),
+            "name the `--config` that it runs with, or restart it with this one",
+        ),
         Err(_nobody) => Finding::ok("gateway", "no gateway runs on this state directory"),
     }
 }
@@ -167,7 +165,7 @@ fn in_the_future(patient: &Patient, whose: &str, time: Timestamp) -> Option<Find
         format!(
             "{whose} speaks of {time}, which is {shown} from now: this clock is behind, or was ahead then"
         ),
-        "synchronise the clock (NTP); where it was ahead, the next rotation by time is that much later: `keyway rotate` makes one now",
+        "synchronise the clock (NTP); an active key version that began in the future is replaced by itself, and nothing ends earlier or later for it",
     ))
 }
 
@@ -190,9 +188,14 @@ fn log(patient: &Patient, dir: &StateDir) -> Vec<Finding> {
     match audit::verify(&source, &key, &[]) {
         Ok(verified) => {
             let holds = "every line and checkpoint of the audit log holds";
+            let compared = compare(&Real, dir.path(), &verified.last);
             let latest = verified.latest;
             let ahead = latest.and_then(|time| in_the_future(patient, "the audit log", time));
-            [Finding::ok("audit", holds)]
+            let records = match compared {
+                Ok(()) => Finding::ok("records", "as the audit log says, or newer"),
+                Err(error) => Finding::of_error("records", &error),
+            };
+            [Finding::ok("audit", holds), records]
                 .into_iter()
                 .chain(ahead)
                 .collect()

@@ -8,7 +8,7 @@ use data_encoding::{BASE64_NOPAD, BASE64URL_NOPAD, HEXLOWER_PERMISSIVE};
 use crate::cli::args::Inspect;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
-use crate::envelope::{EnvelopeId, Header, looks_sealed};
+use crate::envelope::{EnvelopeId, Header, OVERHEAD, looks_sealed};
 
 /// The longest input, in bytes: the largest payload of a server (64 MiB) in an envelope, in hex, with room for line ends.
 const LONGEST: u64 = 130 * 1024 * 1024;
@@ -22,6 +22,12 @@ pub(super) fn read(args: &Inspect) -> Result<Vec<u8>, Failure> {
         (_, true) => base64(&compact(&bytes)).ok_or_else(|| unreadable("it is not base64")),
         (false, false) => decode(&bytes),
     }
+}
+
+/// Without the line end that may have been put behind it; `None`: there is none, or nothing would be left of an envelope.
+pub(super) fn without_line_end(envelope: &[u8]) -> Option<&[u8]> {
+    let shorter = envelope.strip_suffix(b"\n")?;
+    (shorter.len() >= OVERHEAD).then_some(shorter)
 }
 
 /// The name of the request's envelope, if one is given.

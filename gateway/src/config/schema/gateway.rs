@@ -8,10 +8,10 @@ pub(super) const KEYS: &[Key] = &[
     Key {
         path: "listen",
         kind: "text, or a list of it",
-        unit: "IP address and TCP port, or `unix:` and a path of at most 107 bytes",
+        unit: "address and TCP port as nats-server takes them, or `unix:` and a path of at most 107 bytes",
         default: Value("\"127.0.0.1:4223\""),
         example: "listen = [\"127.0.0.1:4223\", \"unix:/run/keyway/nats.sock\"]",
-        effect: "Where clients connect. Port 0 lets the system choose. Who may write to a unix socket may connect: the umask and the mode of its folder decide. A relative path starts at the directory of the file that names it. Host names are not supported.",
+        effect: "Where clients connect. A port alone (`4223`, `\":4223\"`), `0.0.0.0` and `[::]` mean every address of the host, IPv6 and IPv4, as they do to nats-server; IPv4 alone where the host has no IPv6. A name (`localhost:4223`) means each address that it has when the gateway starts, those left out that the host does not have; `[fe80::1%eth0]:4223` has a zone. Port 0 lets the system choose. Who may write to a unix socket may connect: the umask and the mode of its folder decide. A relative path starts at the directory of the file that names it.",
     },
     Key {
         path: "servers",
@@ -74,7 +74,7 @@ pub(super) const KEYS: &[Key] = &[
     Key {
         path: "admin.listen",
         kind: "text",
-        unit: "IP address and TCP port, or `off`",
+        unit: "address and TCP port as for `listen`, but no name other than `localhost`, which is `127.0.0.1` here; or `off`",
         default: Value("\"127.0.0.1:4290\""),
         example: "listen = \"off\"",
         effect: "Metrics and health over HTTP. There is no access control to these: keep it on an address that only operators reach.",
@@ -213,7 +213,7 @@ pub(super) const KEYS: &[Key] = &[
         unit: "duration, from 1 ms to 1 min",
         default: Value("\"2s\""),
         example: "dial-timeout = \"2s\"",
-        effect: "How long connecting to one server may take before the next is tried.",
+        effect: "How long connecting to one server may take before the next is tried, and how long it may take then to greet. Who listens and does not greet as a NATS server is passed over; the log names it, and `/readyz` says 503 where no other is left.",
     },
     Key {
         path: "limits.handshake-timeout",
@@ -221,7 +221,7 @@ pub(super) const KEYS: &[Key] = &[
         unit: "duration, from 1 ms to 1 min",
         default: Value("\"2s\""),
         example: "handshake-timeout = \"5s\"",
-        effect: "How long a client may take for the PROXY header of a load balancer, and how long a TLS handshake may take, with a client and with a server.",
+        effect: "How long a client may take for the PROXY header of a load balancer, and how long a TLS handshake may take, with a client and with a server. Where `timeout` in nats-server's `tls` block was raised for slow clients, raise this, too: the gateway ends their handshakes at this one.",
     },
     Key {
         path: "limits.workers",

@@ -219,7 +219,7 @@ pub(super) const KEYS: &[Key] = &[
         unit: "the last day, in UTC",
         default: Otherwise("none"),
         example: "until = 2027-06-30",
-        effect: "How long plaintext is accepted. Needed with `plaintext = \"accept\"`; a gateway does not start with a date that has passed.",
+        effect: "How long plaintext is accepted. Needed with `plaintext = \"accept\"`; a gateway does not start with a date that has passed. Once it has, it stays so, whatever the clock shows later; give a later date to accept plaintext again.",
     },
     Key {
         path: "keyring[].reply",

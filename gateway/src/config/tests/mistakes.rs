@@ -61,7 +61,7 @@ subject = "x"
 #[test]
 fn value_of_the_wrong_kind_is_refused() {
     said(
-        r#"listen = 1
+        r#"listen = true
 servers = true
 state = 1.5
 relay-only = "yes"
@@ -72,7 +72,7 @@ limits = { workers = "1", miss-wait = 2, max-control-line = true }
 keyring = { name = 1 }
 "#,
         &[
-            "1:10: listen: expected text in quotes, found an integer\n  help: for example: listen = [\"127.0.0.1:4223\", \"unix:/run/keyway/nats.sock\"]",
+            "1:10: listen: expected text in quotes, found a truth value\n  help: for example: listen = [\"127.0.0.1:4223\", \"unix:/run/keyway/nats.sock\"]",
             "2:11: servers: expected text in quotes, found a truth value\n  help: for example: servers = [\"nats://n1.example:4222\", \"tls://n2.example:4222\"]",
             "3:9: state: expected text in quotes, found a decimal number\n  help: for example: state = \"/var/lib/keyway\"",
             "4:14: relay-only: expected `true` or `false`, found text\n  help: for example: relay-only = true",
@@ -91,12 +91,12 @@ keyring = { name = 1 }
 fn list_with_something_else_inside_is_refused() {
     said(
         r#"keyring = [1]
-listen = ["127.0.0.1:1", 2, []]
+listen = ["127.0.0.1:1", true, []]
 "#,
         &[
             "1:12: keyring: expected a table, found an integer\n  help: write one section `[[keyring]]` for each, or a list of tables",
-            "2:26: listen: expected text in quotes, found an integer\n  help: for example: listen = [\"127.0.0.1:4223\", \"unix:/run/keyway/nats.sock\"]",
-            "2:29: listen: expected text in quotes, found a list\n  help: for example: listen = [\"127.0.0.1:4223\", \"unix:/run/keyway/nats.sock\"]",
+            "2:26: listen: expected text in quotes, found a truth value\n  help: for example: listen = [\"127.0.0.1:4223\", \"unix:/run/keyway/nats.sock\"]",
+            "2:32: listen: expected text in quotes, found a list\n  help: for example: listen = [\"127.0.0.1:4223\", \"unix:/run/keyway/nats.sock\"]",
         ],
     );
 }
@@ -121,13 +121,18 @@ subjects = []
 #[test]
 fn listener_that_is_no_address_is_refused() {
     said(
-        r#"listen = ["localhost:4223", "unix:", "127.0.0.1", "127.0.0.1:99999"]
+        r#"listen = ["a/b:4223", "unix:", "127.0.0.1", "127.0.0.1:99999", "127.0.0.256:1", "::1:4223", "[fe80::1%]:1", 65536, ""]
 "#,
         &[
-            "1:11: listen: `localhost:4223` is not an IP address with a port\n  help: for example: listen = [\"127.0.0.1:4223\", \"unix:/run/keyway/nats.sock\"]",
-            "1:29: listen: the path is empty or holds a zero byte\n  help: for example: listen = [\"127.0.0.1:4223\", \"unix:/run/keyway/nats.sock\"]",
-            "1:38: listen: `127.0.0.1` is not an IP address with a port\n  help: for example: listen = [\"127.0.0.1:4223\", \"unix:/run/keyway/nats.sock\"]",
-            "1:51: listen: `127.0.0.1:99999` is not an IP address with a port\n  help: for example: listen = [\"127.0.0.1:4223\", \"unix:/run/keyway/nats.sock\"]",
+            "1:11: listen: `a/b:4223` is not an address with a port\n  help: for example: listen = [\"127.0.0.1:4223\", \"unix:/run/keyway/nats.sock\"]",
+            "1:23: listen: the path is empty or holds a zero byte\n  help: for example: listen = [\"127.0.0.1:4223\", \"unix:/run/keyway/nats.sock\"]",
+            "1:32: listen: `127.0.0.1` is not an address with a port\n  help: for example: listen = [\"127.0.0.1:4223\", \"unix:/run/keyway/nats.sock\"]",
+            "1:45: listen: `127.0.0.1:99999` is not an address with a port\n  help: for example: listen = [\"127.0.0.1:4223\", \"unix:/run/keyway/nats.sock\"]",
+            "1:64: listen: `127.0.0.256:1` is not an address with a port\n  help: for example: listen = [\"127.0.0.1:4223\", \"unix:/run/keyway/nats.sock\"]",
+            "1:81: listen: `::1:4223` is not an address with a port\n  help: for example: listen = [\"127.0.0.1:4223\", \"unix:/run/keyway/nats.sock\"]",
+            "1:93: listen: `[fe80::1%]:1` is not an address with a port\n  help: for example: listen = [\"127.0.0.1:4223\", \"unix:/run/keyway/nats.sock\"]",
+            "1:109: listen: 65536 is not from 0 to 65535\n  help: for example: listen = [\"127.0.0.1:4223\", \"unix:/run/keyway/nats.sock\"]",
+            "1:116: listen: `` is not an address with a port\n  help: for example: listen = [\"127.0.0.1:4223\", \"unix:/run/keyway/nats.sock\"]",
         ],
     );
 }
@@ -150,6 +155,52 @@ fn listener_of_the_admin_port_is_refused() {
             "1:1: admin.listen: 127.0.0.1:4290 is an address of the gateway's `listen` too\n  help: give it a port of its own",
         ],
     );
+}
+
+#[test]
+fn admin_port_at_every_address_or_beneath_one_is_refused() {
+    for (listen, admin, shown) in [
+        ("4290", "\"127.0.0.1:4290\"", "127.0.0.1:4290"),
+        ("\"localhost:4290\"", "\"localhost:4290\"", "127.0.0.1:4290"),
+        ("\"[::1]:9\"", "9", "0.0.0.0:9"),
+    ] {
+        let help = "give it a port of its own";
+        let text = format!("admin.listen = {admin}\nlisten = {listen}\n");
+        let expected = format!(
+            "1:16: admin.listen: {shown} is an address of the gateway's `listen` too\n  help: {help}"
+        );
+        said(&text, &[&expected]);
+    }
+}
+
+#[test]
+fn admin_listener_of_a_name_is_refused() {
+    said(
+        "admin.listen = \"gw.example:4290\"\n",
+        &[
+            "1:16: admin.listen: a host's name other than `localhost` cannot stand here\n  help: for example: listen = \"off\"",
+        ],
+    );
+}
+
+#[test]
+fn gateway_that_listens_where_its_server_is_is_refused() {
+    for (listen, server) in [
+        ("4222", "localhost"),
+        ("\":4222\"", "127.0.0.1"),
+        ("\"[::]:4222\"", "[::1]:4222"),
+        ("\"localhost:4222\"", "nats://localhost:4222/"),
+        ("\"localhost:4222\"", "127.0.0.1"),
+        ("\"gw.example:4222\"", "gw.example"),
+    ] {
+        let text = format!("servers = \"{server}\"\nlisten = {listen}\n");
+        let errors = read(&text).unwrap_err().to_string();
+        assert!(errors.contains("connect to itself"), "{text}{errors}");
+    }
+    for (listen, server) in [("4222", "n1.example"), ("\"127.0.0.1:4222\"", "[::1]")] {
+        let text = format!("servers = \"{server}\"\nlisten = {listen}\n");
+        assert!(read(&text).is_ok(), "{text}");
+    }
 }
 
 #[test]
@@ -324,9 +375,19 @@ fn passphrase_from_nowhere_is_refused() {
         r#"custody.kind = "passphrase"
 "#,
         &[
-            "1:16: custody.kind: nothing says where the passphrase is read from\n  help: add `passphrase-file` or `passphrase-fd`",
+            "1:16: custody.kind: nothing says where the passphrase is read from\n  help: add `passphrase-file` or `passphrase-fd`, or give one on each command line",
         ],
     );
+}
+
+#[test]
+fn passphrase_of_the_command_line_is_one() {
+    let mut environment = environment();
+    let source = PassphraseSource::Descriptor(3);
+    environment.passphrase = Some(source.clone());
+    let text = "custody.kind = \"passphrase\"\n";
+    let (checked, _) = check_text("gw.toml", text, Path::new(""), &environment).unwrap();
+    assert_eq!(checked.custody, Custody::Passphrase(source));
 }
 
 #[test]
@@ -396,10 +457,10 @@ fn mistakes_are_written_as_json_too() {
 #[test]
 fn column_counts_characters() {
     said(
-        "listen = [\"\u{e9}\u{e9}\", 1]",
+        "listen = [\"\u{e9}\u{e9}\", true]",
         &[
-            "1:11: listen: `\u{e9}\u{e9}` is not an IP address with a port\n  help: for example: listen = [\"127.0.0.1:4223\", \"unix:/run/keyway/nats.sock\"]",
-            "1:17: listen: expected text in quotes, found an integer\n  help: for example: listen = [\"127.0.0.1:4223\", \"unix:/run/keyway/nats.sock\"]",
+            "1:11: listen: `\u{e9}\u{e9}` is not an address with a port\n  help: for example: listen = [\"127.0.0.1:4223\", \"unix:/run/keyway/nats.sock\"]",
+            "1:17: listen: expected text in quotes, found a truth value\n  help: for example: listen = [\"127.0.0.1:4223\", \"unix:/run/keyway/nats.sock\"]",
         ],
     );
 }

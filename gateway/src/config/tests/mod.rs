@@ -4,6 +4,7 @@ mod control_section;
 mod examples;
 mod keyring_mistakes;
 mod mistakes;
+mod protection;
 mod proxy_section;
 mod reference;
 mod strictness;
@@ -26,6 +27,7 @@ fn environment() -> Environment {
     Environment {
         now: SystemTime::UNIX_EPOCH.checked_add(NOON).unwrap(),
         state: Some(PathBuf::from("/state")),
+        passphrase: None,
     }
 }
 
@@ -113,8 +115,8 @@ fn file_without_keyrings_seals_everything_under_default() {
 #[test]
 fn every_key_of_the_network_is_read() {
     let text = r#"
-        listen = ["127.0.0.1:1", "[::1]:2"]
-        servers = ["nats://n1.example:3", "n2.example", "nats://[::1]:5", "10.0.0.1:6"]
+        listen = ["127.0.0.1:1", "[::1]:2", 13, "14", ":15", "localhost:16", "n1:17", "[fe80::1%eth0]:18"]
+        servers = ["nats://n1.example:3/", "n2.example", "nats://[::1]:5", "10.0.0.1:6", "[fe80::1%eth0]"]
         relay-only = true
         advertise = ["gw1.example:4223", "[::1]:4223"]
         [limits]
@@ -132,10 +134,30 @@ fn every_key_of_the_network_is_read() {
     let servers: Vec<_> = network.servers.iter().map(ToString::to_string).collect();
     assert_eq!(
         servers,
-        ["n1.example:3", "n2.example:4222", "[::1]:5", "10.0.0.1:6"]
+        [
+            "n1.example:3",
+            "n2.example:4222",
+            "[::1]:5",
+            "10.0.0.1:6",
+            "[fe80::1%eth0]:4222"
+        ]
+    );
+    let listen: Vec<_> = network.listen.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        listen,
+        [
+            "127.0.0.1:1",
+            "[::1]:2",
+            "0.0.0.0:13",
+            "0.0.0.0:14",
+            "0.0.0.0:15",
+            "localhost:16",
+            "n1:17",
+            "[fe80::1%eth0]:18"
+        ]
     );
     assert_eq!(network.advertise, ["gw1.example:4223", "[::1]:4223"]);
-    assert_eq!((network.listen.len(), network.relay_only), (2, true));
+    assert!(network.relay_only);
     assert_eq!((network.max_control_line, network.workers), (4096, Some(3)));
     let times = [
         network.miss_wait,

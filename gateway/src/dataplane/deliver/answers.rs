@@ -5,7 +5,10 @@ use crate::dataplane::replies::Asked;
 use crate::envelope::{Kid, OVERHEAD};
 use crate::keyring::Snapshot;
 use crate::metrics::Direction;
-use crate::wire::{Buffer, Message, header, jetstream, write};
+use crate::wire::header::Number;
+use crate::wire::jetstream::Holds;
+use crate::wire::write::Decimal;
+use crate::wire::{Buffer, Message, jetstream, write};
 
 use super::batch::DeliverPath;
 use super::revealed::Shut;
@@ -46,7 +49,9 @@ impl DeliverPath<'_> {
         drop(link);
         let found = match found {
             Ok(found) => found,
-            Err(kid) if self.is_absent(kid) => stored::unknown(&mut answer),
+            Err(kid) if self.is_absent(kid) => {
+                stored::unopened(self.misses.cause(kid, self.now), &mut answer)
+            }
             Err(kid) => return Err(kid),
         };
         match found {
@@ -75,7 +80,7 @@ impl DeliverPath<'_> {
     ) {
         let policy = snapshot.policy();
         let mut answer = Buffer::new();
-        let sealed = |subject: &[u8]| policy.seals_every(subject);
+        let sealed = |what: Holds<'_>| meaning::holds_sealed(policy, what);
         if jetstream::narrow_max_msg_size(message.payload, OVERHEAD, sealed, &mut answer) {
             replace(message, answer.filled(), out);
         } else {
@@ -85,19 +90,49 @@ impl DeliverPath<'_> {
 
     /// A delivery of headers alone: `Nats-Msg-Size` is the envelope's.
     pub(super) fn narrow_size(&self, snapshot: &Snapshot, message: &Message<'_>, out: &mut Buffer) {
-        let headers = message.headers.unwrap_or_default();
-        let size = meaning::stored_size(headers);
-        let Some(narrow) = size.and_then(|size| jetstream::narrow_msg_size(size, OVERHEAD)) else {
-            return self.pass(snapshot, message, out);
-        };
-        let edit = header::Edit::Replace(narrow.digits());
-        let len = header::edited_len(headers, meaning::SIZE, edit);
+        let narrow = meaning::stored_size(message).and_then(|size| {
+            let narrow = jetstream::narrow_msg_size(size.digits, OVERHEAD)?;
+            Some((size, narrow))
+        });
+        match narrow {
+            Some(narrow) => self.renumber(snapshot, narrow, message, out),
+            None => self.pass(snapshot, message, out),
+        }
+    }
+
+    /// The status of a pull: what is left of it has room for envelopes.
+    pub(super) fn narrow_pending(
+        &self,
+        snapshot: &Snapshot,
+        message: &Message<'_>,
+        out: &mut Buffer,
+    ) {
+        let narrow = meaning::pending(message).and_then(|(pending, bytes)| {
+            let replies = &mut self.link.borrow_mut().replies;
+            let left = replies.left(message.subject, pending)?;
+            Some((bytes, Decimal::new(usize::try_from(left).ok()?)))
+        });
+        match narrow {
+            Some(narrow) => self.renumber(snapshot, narrow, message, out),
+            None => self.pass(snapshot, message, out),
+        }
+    }
+
+    /// Writes an empty message with another number in its headers.
+    fn renumber(
+        &self,
+        snapshot: &Snapshot,
+        (number, other): (Number<'_>, Decimal),
+        message: &Message<'_>,
+        out: &mut Buffer,
+    ) {
         // Anybody can write the header: whoever asks with it must not be answered in the clear.
         if !self.admits(snapshot, message, out) {
             return;
         }
+        let len = number.len_with(other.digits());
         write::message_anew(out, message, Some(len), 0);
-        header::edit(headers, meaning::SIZE, edit, out);
+        number.replace(other.digits(), out);
         out.put(b"\r\n");
         self.worker.meters.passed(Direction::Deliver).add(0);
     }

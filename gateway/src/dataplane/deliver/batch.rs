@@ -15,7 +15,7 @@ use crate::dataplane::identity::Barred;
 use crate::dataplane::link::Link;
 use crate::dataplane::pool::BATCH_OUTPUT;
 use crate::dataplane::refusals::Pong;
-use crate::dataplane::replies::{Asked, Class};
+use crate::dataplane::replies::{Asked, Class, FROM_STREAM};
 use crate::dataplane::route_cache::RouteCache;
 use crate::dataplane::streak::Streak;
 use crate::dataplane::worker::Worker;
@@ -54,7 +54,7 @@ pub enum DeliverBatch {
     Miss(Kid),
     /// The server broke the protocol.
     Malformed,
-    /// The server has answered the gateway's last `PING`: the client has everything that it is going to get.
+    /// The server has answered the gateway's last `PING`: it has seen everything that the client has sent.
     Last,
 }
 
@@ -103,9 +103,10 @@ impl<'s> DeliverPath<'s> {
     }
 
     /// The wait for this version ended without it: messages under it are not worth another wait for a while.
-    pub fn give_up(&mut self, kid: Kid) {
+    /// `cause` is what was found out about it.
+    pub fn give_up(&mut self, kid: Kid, cause: Option<Cause>) {
         let now = self.worker.shared.clock.instant();
-        self.misses.give_up(kid, now);
+        self.misses.give_up((kid, cause), now);
     }
 
     /// Everything that a batch does, without waiting: one snapshot, operation by operation.
@@ -136,7 +137,10 @@ impl<'s> DeliverPath<'s> {
                     Ok(()) => taken = taken.saturating_add(len),
                     Err(Stop::Miss(kid)) => break DeliverBatch::Miss(kid),
                     Err(Stop::NotAnInfo) => break self.malformed("info"),
-                    Err(Stop::Last) => break DeliverBatch::Last,
+                    Err(Stop::Last) => {
+                        taken = taken.saturating_add(len);
+                        break DeliverBatch::Last;
+                    }
                 },
                 Err(malformed) => break self.malformed(malformed.word()),
             }
@@ -192,6 +196,7 @@ impl<'s> DeliverPath<'s> {
         out: &mut Buffer,
     ) -> Result<(), Kid> {
         let fate = self.fate(snapshot, message);
+        self.count_unsealed(fate, message);
         self.watch.lap(Stage::Parse, &self.worker.shared.clock);
         match fate {
             Fate::Pass => {
@@ -208,6 +213,7 @@ impl<'s> DeliverPath<'s> {
             Fate::OpenStored => self.open_stored(snapshot, message, out)?,
             Fate::NarrowConfig => self.narrow_config(snapshot, message, out),
             Fate::NarrowSize => self.narrow_size(snapshot, message, out),
+            Fate::NarrowPending => self.narrow_pending(snapshot, message, out),
             Fate::Withhold(keyring, cause) => {
                 self.withhold(snapshot, (keyring, cause), message, out);
             }
@@ -238,6 +244,16 @@ impl<'s> DeliverPath<'s> {
             now: self.now,
         };
         judge.fate(look, message)
+    }
+
+    /// What a stream delivers without an envelope takes less of a pull than it was granted.
+    fn count_unsealed(&self, fate: Fate, message: &Message<'_>) {
+        let is_unsealed = matches!(fate, Fate::Pass | Fate::Accept(_) | Fate::NarrowSize);
+        let is_stored = |reply: &[u8]| reply.starts_with(FROM_STREAM);
+        if is_unsealed && message.reply.is_some_and(is_stored) {
+            let replies = &mut self.link.borrow_mut().replies;
+            replies.delivered_unsealed(message.sid, self.now);
+        }
     }
 
     /// Opens into `out`; on failure `out` is as it was.
@@ -367,8 +383,8 @@ impl<'s> DeliverPath<'s> {
     fn cause(&self, refused: OpenRefused) -> Result<Cause, Kid> {
         match refused {
             OpenRefused::Miss(kid) if !self.is_absent(kid) => Err(kid),
-            OpenRefused::Miss(_)
-            | OpenRefused::NotAnEnvelope(_)
+            OpenRefused::Miss(kid) => Ok(self.misses.cause(kid, self.now)),
+            OpenRefused::NotAnEnvelope(_)
             | OpenRefused::WrongKeyring
             | OpenRefused::Unauthentic(_) => Ok(stored::cause(refused)),
         }

@@ -33,6 +33,8 @@ pub(super) enum Fate {
     NarrowConfig,
     /// The payload was left out by the server, and its size becomes that of the plaintext.
     NarrowSize,
+    /// The status of a pull, whose bytes become those that the client asked for.
+    NarrowPending,
     /// The client does not get it.
     Withhold(Option<KeyringId>, Cause),
 }
@@ -228,10 +230,14 @@ impl Judge<'_> {
         if !header::has_status(headers) && asked().is_some_and(wants_no_headers) {
             return Fate::PassBare;
         }
+        let pulled = || asked().is_some_and(|asked| asked.is(Class::Pull));
+        if meaning::pending(message).is_some() && self.policy.protects_anything() && pulled() {
+            return Fate::NarrowPending;
+        }
         let Route::Keyring(keyring) = look.route else {
             return Fate::Pass;
         };
-        if meaning::stored_size(headers).is_some() {
+        if meaning::stored_size(message).is_some() {
             return Fate::NarrowSize;
         }
         let strict = self

@@ -15,7 +15,9 @@ pub(super) mod timers;
 mod withheld;
 mod withhold;
 
-use tokio::time::timeout;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::envelope::Kid;
 use crate::keyring::Verdict;
@@ -33,6 +35,12 @@ pub(super) use timers::{Named, Timers, Withheld};
 #[cfg(test)]
 pub(super) use withheld::MOST_TO_SERVER;
 
+/// When the server has been silent for so long behind its last `PONG`, nobody answers the client any more.
+const ANSWERED: Duration = Duration::from_millis(100);
+
+/// How long answers are waited for behind it: a stream acknowledges what it has stored, not what has arrived.
+const MOST_ANSWERS: Duration = Duration::from_secs(1);
+
 /// Runs until the server closes or the client does not take more. `input` is what the server has said already.
 pub(super) async fn run(worker: &Worker, session: &Session, rest: Buffer) -> Ended {
     let mut path = DeliverPath::new(worker, &session.link);
@@ -49,7 +57,11 @@ async fn carry<'w>(
     input: &mut Input<'w>,
 ) -> Ended {
     let mut need = 0;
+    let mut until = None;
     loop {
+        if until.is_some_and(|until| Instant::now() >= until) {
+            return Ended::Stopped;
+        }
         if session.parting.is_owed()
             && let Err(ended) = announce(worker, session).await
         {
@@ -61,6 +73,7 @@ async fn carry<'w>(
                 biased;
                 filled = socket::fill(&session.server, input, need, worker) => filled,
                 () = session.parting.news.notified() => continue,
+                () = lull(until) => return Ended::Stopped,
             };
             match filled {
                 Ok(0) => return Ended::Server,
@@ -74,8 +87,20 @@ async fn carry<'w>(
         worker.pool.give(output);
         match drained {
             Ok(more) => need = more,
+            Err(Ended::Stopped) if session.link.borrow().replies.awaits_answers() => {
+                need = 0;
+                until = Instant::now().checked_add(MOST_ANSWERS);
+            }
             Err(ended) => return ended,
         }
+    }
+}
+
+/// Ends when the server has been silent behind its last `PONG`.
+async fn lull(until: Option<Instant>) {
+    match until {
+        Some(_) => sleep(ANSWERED).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -136,15 +161,17 @@ async fn announce(worker: &Worker, session: &Session) -> Result<(), Ended> {
 async fn miss(worker: &Worker, path: &mut DeliverPath<'_>, kid: Kid) {
     let shared = &worker.shared;
     let asking = path.misses.ask(shared.clock.instant());
-    let outcome = match timeout(shared.config.miss_wait, shared.keys.miss(kid, asking)).await {
-        Ok(Verdict::Loaded) => MissOutcome::Loaded,
-        Ok(Verdict::Absent) => MissOutcome::Absent,
-        Ok(Verdict::Refused) => MissOutcome::Refused,
-        Err(_elapsed) => MissOutcome::TimedOut,
+    let asked = timeout(shared.config.miss_wait, shared.keys.miss(kid, asking));
+    let verdict = asked.await.ok();
+    let outcome = match verdict {
+        Some(Verdict::Loaded) => MissOutcome::Loaded,
+        Some(Verdict::Absent | Verdict::Closed(_) | Verdict::Unloadable) => MissOutcome::Absent,
+        Some(Verdict::Refused) => MissOutcome::Refused,
+        None => MissOutcome::TimedOut,
     };
     worker.meters.miss(outcome);
     if outcome != MissOutcome::Loaded {
-        path.give_up(kid);
+        path.give_up(kid, verdict.and_then(misses::cause_of));
     }
 }
 

@@ -11,8 +11,10 @@ use super::candidates;
 use super::fate;
 use super::revealed::Shut;
 
-/// What the requester gets in place of a message that it may not have: a request fails at once, and says why.
-const WITHHELD: &str = r#"{"type":"io.nats.jetstream.api.v1.stream_msg_get_response","error":{"code":500,"err_code":10058,"description":"keyway: the stored message is withheld: "#;
+/// What the requester gets in place of a message that it may not have: a request fails at once, and says why. The number is
+/// `JSStreamGeneralErrorF`, the server's for any failure of a stream: clients report it and do nothing else. "No message found" (10037)
+/// would be taken for a key that does not exist.
+const WITHHELD: &str = r#"{"type":"io.nats.jetstream.api.v1.stream_msg_get_response","error":{"code":500,"err_code":10051,"description":"keyway: the stored message is withheld: "#;
 
 /// What an answer comes to.
 pub(super) enum Found {
@@ -106,9 +108,9 @@ pub(super) fn open(
     }
 }
 
-/// The same for an answer whose version could not be loaded.
-pub(super) fn unknown(out: &mut Buffer) -> Found {
-    withheld(None, Cause::UnknownKey, out)
+/// The same for an answer whose version is not loaded, for this cause.
+pub(super) fn unopened(cause: Cause, out: &mut Buffer) -> Found {
+    withheld(None, cause, out)
 }
 
 fn withheld(keyring: Option<KeyringId>, cause: Cause, out: &mut Buffer) -> Found {

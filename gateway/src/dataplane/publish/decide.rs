@@ -162,6 +162,12 @@ impl PublishPath<'_> {
             // `+NXT`
             replies.stream_asked((delivery.stream, reply), Delivers::Once, self.now);
         }
+        let pull = request::pull(request, publish).filter(|_| policy.protects_anything());
+        if let Some(reply) = publish.reply
+            && let Some(grant) = pull.and_then(jetstream::bounded)
+        {
+            replies.pulled(reply, grant, self.now);
+        }
         let chunks = request.and_then(|request| request::deliver_subject(request, publish.payload));
         if let Some(to) = chunks.filter(|to| !policy.is_system(to)) {
             replies.request_published(&to, Asked::of(Class::Snapshot), self.now);
@@ -195,9 +201,24 @@ impl PublishPath<'_> {
             return self.refuse(snapshot, why, publish, out);
         }
         let mut edited = Buffer::new();
-        if !request::edit(policy, request, publish.payload, &mut edited) {
-            return self.pass(publish, out);
+        if request::edit(policy, request, publish.payload, &mut edited) {
+            self.edited(publish, &edited, out);
+        } else {
+            self.pass(publish, out);
         }
+    }
+
+    /// What the server reads that is no request to its API.
+    pub(super) fn pass_read(&self, policy: &Policy, publish: &Publish<'_>, out: &mut Buffer) {
+        let mut edited = Buffer::new();
+        if request::edit_next(policy, publish, &mut edited) {
+            self.edited(publish, &edited, out);
+        } else {
+            self.pass(publish, out);
+        }
+    }
+
+    fn edited(&self, publish: &Publish<'_>, edited: &Buffer, out: &mut Buffer) {
         let headers = publish.headers.unwrap_or_default();
         let total = headers.len().saturating_add(edited.len());
         self.line(publish, Decimal::like(publish.size, total).digits(), out);

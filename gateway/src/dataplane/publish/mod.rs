@@ -14,7 +14,7 @@ use std::ops::ControlFlow;
 use std::pin::pin;
 use std::time::Duration;
 
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::wire::Buffer;
 
@@ -27,14 +27,17 @@ use waiting::Waiting;
 
 pub use batch::{PublishBatch, PublishPath};
 
-/// When a client that is closed has sent nothing for so long, all that it had sent has arrived.
+/// When a client that is to be closed has sent nothing for so long, all that it had sent has arrived.
 const QUIET: Duration = Duration::from_millis(10);
 
-/// The most that is still read of a client that is closed.
-const MOST_LAST: usize = 4 * 1024 * 1024;
+/// How long one that never pauses is read before it is told the end.
+const MOST_LAST: Duration = Duration::from_millis(100);
 
-/// Runs until the client closes, the server does not take more, the protocol is broken, or the session is to end: then with
-/// [`Ended::Stopped`], and the server owes the `PONG` that says that it has seen everything.
+/// How long a client that has been told the end may be silent without closing.
+const SILENT: Duration = Duration::from_secs(1);
+
+/// Runs until the client closes, the server does not take more, or the protocol is broken; or until the session is to end, and the client
+/// has seen that.
 pub(super) async fn run(worker: &Worker, session: &Session) -> Ended {
     let mut path = PublishPath::new(worker, &session.link);
     let mut input = Input::default();
@@ -96,43 +99,64 @@ fn standing(session: &Session) -> Standing {
     }
 }
 
-/// The gateway stops: what has arrived of the client's goes out, and behind it a `PING`. A client that has not introduced itself
-/// gets no answer to a `PING`; the server closes when it has read all.
+/// The gateway stops: what has arrived of the client's goes out, and behind it a `PING`. Once the client has been given all that the
+/// server had for it, it is told the end, and what it has sent until it hears of that goes out, too: it counts as sent. A client that has
+/// not introduced itself gets no answer to a `PING`; the server closes when it has read all.
 async fn last<'w>(
     worker: &'w Worker,
     session: &Session,
     path: &mut PublishPath<'_>,
     input: &mut Input<'w>,
 ) -> io::Result<Ended> {
-    let mut read: usize = 0;
-    let mut output = Buffer::new();
-    while read < MOST_LAST {
-        let filled = socket::fill(&session.client, input, 0, worker);
-        let Ok(Ok(count @ 1..)) = timeout(QUIET, filled).await else {
-            break;
-        };
-        read = read.saturating_add(count);
-        let more = drain(worker, session, path, (&mut input.buffer, &mut output)).await?;
-        if let ControlFlow::Break(ended) = more {
-            return Ok(ended);
-        }
+    let until = Instant::now().checked_add(MOST_LAST);
+    let arrived = Box::pin(remainder((worker, session), path, input, (QUIET, until))).await?;
+    if let ControlFlow::Break(ended) = arrived {
+        return Ok(ended);
     }
     if session.link.borrow().protocol.is_none() {
         return Ok(Ended::Client);
     }
+    let mut output = Buffer::new();
     session.link.borrow_mut().refusals.ping_last(&mut output);
     socket::flush(&session.server, &mut output, Patience::Server).await?;
-    Ok(Ended::Stopped)
+    until_told(session).await?;
+    let ended = Box::pin(remainder((worker, session), path, input, (SILENT, None))).await?;
+    Ok(ended.break_value().unwrap_or(Ended::Stopped))
 }
 
-/// Carries what the deliver direction has for the server once publishing has ended; for ever.
-pub(super) async fn serve_link(session: &Session) {
+/// Until the client has been told the end. Meanwhile the server still gets what the deliver direction has for it.
+async fn until_told(session: &Session) -> io::Result<()> {
     loop {
-        session.nudge.notified().await;
-        if let Err(error) = flush_link(session).await {
-            tracing::trace!(%error, "the server takes nothing more");
+        tokio::select! {
+            () = session.parting.told.notified() => return Ok(()),
+            () = session.nudge.notified() => flush_link(session).await?,
         }
     }
+}
+
+/// Sends on what the client has sent, until it closes, is silent for too long, or has been read for long enough.
+async fn remainder<'w>(
+    (worker, session): (&'w Worker, &Session),
+    path: &mut PublishPath<'_>,
+    input: &mut Input<'w>,
+    (silent, until): (Duration, Option<Instant>),
+) -> io::Result<ControlFlow<Ended>> {
+    let mut need = 0;
+    let mut output = Buffer::new();
+    while until.is_none_or(|until| Instant::now() < until) {
+        let filled = socket::fill(&session.client, input, need, worker);
+        let Ok(Ok(1..)) = timeout(silent, filled).await else {
+            break;
+        };
+        if input.buffer.len() < need {
+            continue;
+        }
+        match drain(worker, session, path, (&mut input.buffer, &mut output)).await? {
+            ControlFlow::Continue(more) => need = more,
+            ControlFlow::Break(ended) => return Ok(ControlFlow::Break(ended)),
+        }
+    }
+    Ok(ControlFlow::Continue(()))
 }
 
 /// Batch after batch until the input holds no whole operation; or publishing is to end.

@@ -5,12 +5,13 @@
 
 use std::borrow::Cow;
 
+use crate::dataplane::meaning::holds_sealed;
 use crate::dataplane::replies::{Asked, Class, Delivers, FROM_STREAM};
 use crate::envelope::OVERHEAD;
 use crate::policy::Policy;
-use crate::wire::Buffer;
 use crate::wire::jetstream::{self, Place, Request};
 use crate::wire::subject::is_literal;
+use crate::wire::{Buffer, Publish};
 
 /// The answer to whoever asks for a stream of counters on a subject that is sealed. The error is `JSMessageIncrDisabledErr` of the server.
 pub(super) const COUNTERS_REFUSED: &[u8] = br#"{"type":"io.nats.jetstream.api.v1.stream_create_response","error":{"code":400,"err_code":10168,"description":"keyway: counters cannot be sealed: take their subjects out of the keyring"}}"#;
@@ -35,12 +36,10 @@ pub(super) fn of_jetstream(request: &[u8], body: &[u8], name: impl Fn(&[u8]) -> 
         }
         Request::MessageGet => stored(Class::Message, named.as_deref()),
         Request::Next => Asked::of(Class::Pull),
-        Request::StreamConfig | Request::StreamInfo | Request::StreamList => {
+        Request::StreamConfig | Request::StreamInfo | Request::StreamList | Request::Snapshot => {
             Asked::of(Class::Config)
         }
-        Request::Snapshot | Request::Restore | Request::ConsumerConfig | Request::Other => {
-            Asked::of(Class::Api)
-        }
+        Request::Restore | Request::ConsumerConfig | Request::Other => Asked::of(Class::Api),
     }
 }
 
@@ -49,6 +48,9 @@ pub(super) fn of_system(subject: &[u8]) -> Asked {
     Asked::of(if subject.starts_with(FROM_STREAM) {
         // `+NXT` is a pull.
         Class::Pull
+    } else if subject.starts_with(b"$JS.SNAPSHOT.RESTORE.") {
+        // A piece of a backup; the answer to the last has the stream that is restored.
+        Class::Config
     } else if subject.starts_with(b"$SRV.") {
         Class::Services
     } else {
@@ -75,6 +77,35 @@ pub(super) fn deliveries(
         }),
         _ => {}
     }
+}
+
+/// The body of a pull, if a publish to JetStream is one: of a request to the API, or of an acknowledgement.
+pub(super) fn pull<'a>(request: Option<&[u8]>, publish: &Publish<'a>) -> Option<&'a [u8]> {
+    match request.map(Request::of) {
+        Some(Request::Next) => Some(publish.payload),
+        Some(_) => None,
+        None => {
+            let asks = publish.subject.starts_with(FROM_STREAM) && publish.reply.is_some();
+            let pull = jetstream::next(publish.payload).filter(|_| asks);
+            pull.filter(|pull| jetstream::is_clear(Request::Next, pull))
+        }
+    }
+}
+
+/// Makes room for envelopes in an acknowledgement that pulls. `false`: nothing to change, `out` is untouched.
+pub(super) fn edit_next(policy: &Policy, publish: &Publish<'_>, out: &mut Buffer) -> bool {
+    let pull = pull(None, publish).filter(|_| policy.protects_anything());
+    let Some(pull) = pull else {
+        return false;
+    };
+    let before = publish.payload.len().saturating_sub(pull.len());
+    let start = out.len();
+    out.put(publish.payload.get(..before).unwrap_or_default());
+    let widened = jetstream::widen_max_bytes(pull, OVERHEAD, out);
+    if !widened {
+        out.truncate(start);
+    }
+    widened
 }
 
 /// Where a backup is to be written.
@@ -111,17 +142,16 @@ pub(super) fn edit(policy: &Policy, request: &[u8], body: &[u8], out: &mut Buffe
     match Request::of(request) {
         Request::Next => jetstream::widen_max_bytes(body, OVERHEAD, out),
         Request::DirectGet { .. } => jetstream::direct_get(body, OVERHEAD, out).changed,
-        Request::StreamConfig => jetstream::widen_max_msg_size(
-            body,
-            OVERHEAD,
-            |subject| policy.seals_every(subject),
-            out,
-        ),
+        Request::StreamConfig => {
+            jetstream::widen_max_msg_size(body, OVERHEAD, |what| holds_sealed(policy, what), out)
+        }
+        Request::Restore => {
+            jetstream::widen_restored(body, OVERHEAD, |what| holds_sealed(policy, what), out)
+        }
         Request::MessageGet
         | Request::StreamInfo
         | Request::StreamList
         | Request::Snapshot
-        | Request::Restore
         | Request::ConsumerConfig
         | Request::Other => false,
     }

@@ -1,9 +1,10 @@
 //! What reply subjects stand for, on one connection: what the client owes requests that were delivered to it (`owed`), what may
-//! answer those that it has published (`asked`), where it listens (`subscribed`), and what streams it has asked to deliver there
-//! (`sources`).
+//! answer those that it has published (`asked`), where it listens (`subscribed`), what streams it has asked to deliver there
+//! (`sources`), and how many bytes (`pulls`).
 
 mod asked;
 mod owed;
+mod pulls;
 mod sources;
 mod subscribed;
 mod table;
@@ -16,6 +17,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use crate::policy::{KeyringId, Look, Role};
+use crate::wire::jetstream::{Grant, Pending};
 use crate::wire::subject::tokens;
 
 use super::account::Account;
@@ -27,6 +29,7 @@ pub(super) use subscribed::Covers;
 
 use asked::Asking;
 use owed::Owed;
+use pulls::Pulls;
 use sources::Sources;
 use subscribed::{Kind, Subscribed, Subscription};
 use table::Hash;
@@ -50,6 +53,7 @@ pub(super) struct Replies {
     asked: Asking,
     subscribed: Subscribed,
     sources: Sources,
+    pulls: Pulls,
     stored: Stored,
     /// Where messages that came in want to be traced, unless there are too many.
     traces: HashSet<Hash, foldhash::fast::RandomState>,
@@ -86,6 +90,7 @@ impl Replies {
             asked: Asking::new(Rc::clone(account)),
             subscribed: Subscribed::new(Rc::clone(account)),
             sources: Sources::new(Rc::clone(account)),
+            pulls: Pulls::new(Rc::clone(account)),
             stored: Stored::Nothing,
             traces: HashSet::default(),
         }
@@ -131,6 +136,11 @@ impl Replies {
         self.owed.answer(hashes)
     }
 
+    /// Whether the client has asked anything of late, so that answers may be on their way.
+    pub(super) fn awaits_answers(&self) -> bool {
+        !self.asked.is_empty()
+    }
+
     /// Whether a request with this reply subject would be one of several: the client passes on what it was given, or has asked on it
     /// before.
     pub(super) fn is_shared(&self, reply: &[u8], now: Instant) -> bool {
@@ -171,6 +181,32 @@ impl Replies {
             [place, hasher.hash_one((place, stream))]
         });
         self.sources.delivers(places, delivers, now);
+    }
+
+    /// The client pulls so many bytes at most; with what was granted, where its statuses do not tell.
+    pub(super) fn pulled(&mut self, reply: &[u8], grant: Option<Grant>, now: Instant) {
+        self.pulls.pulled(self.hash(batch(reply)), grant, now);
+    }
+
+    /// A stream has delivered on this subscription what is no envelope.
+    pub(super) fn delivered_unsealed(&mut self, sid: &[u8], now: Instant) {
+        if self.pulls.is_empty() {
+            return;
+        }
+        let subscription = self.subscribed.get(self.hash(sid), now);
+        if let Some(&Subscription {
+            start,
+            kind: Kind::Subject,
+            ..
+        }) = subscription
+        {
+            self.pulls.unsealed(start);
+        }
+    }
+
+    /// The bytes that are left of a pull whose status says this, as the client counts.
+    pub(super) fn left(&mut self, reply: &[u8], told: Pending) -> Option<u64> {
+        self.pulls.left(self.hash(batch(reply)), told)
     }
 
     /// The client subscribes; with a keyring, if all that is published where `filter` matches is sealed.
@@ -274,12 +310,13 @@ impl Replies {
 
     /// What is remembered of each, in bytes.
     #[cfg(test)]
-    pub(super) fn bytes(&self) -> [(&'static str, usize); 4] {
+    pub(super) fn bytes(&self) -> [(&'static str, usize); 5] {
         [
             ("what it owes", self.owed.bytes()),
             ("what it has asked", self.asked.bytes()),
             ("its subscriptions", self.subscribed.bytes()),
             ("the streams it has asked", self.sources.bytes()),
+            ("its pulls", self.pulls.bytes()),
         ]
     }
 

@@ -21,6 +21,19 @@ fn reserved(limit: Used, before: Used, workers: usize) -> Budget {
     budget
 }
 
+#[test]
+fn what_is_lent_to_another_process_is_reserved_and_cannot_be_granted() {
+    let budget = reserved(used(100, 1000), used(10, 100), 1);
+    let left = budget.left();
+    budget.lend(used(50, 500));
+    assert_eq!(budget.left(), left);
+    assert_eq!(budget.reserved(), used(150, 1500));
+    assert!(!budget.is_thirsty());
+    // Once drained, all of it is accounted for: nothing is in the hands of lanes of this process.
+    budget.drain();
+    assert_eq!(budget.outstanding(Used::default()), Used::default());
+}
+
 /// Seals one message of `size` bytes.
 fn seal(lanes: &mut Lanes, snapshot: &Snapshot, size: usize) -> Result<Header, SealRefused> {
     let mut out = vec![0; size.saturating_add(OVERHEAD)];

@@ -1,25 +1,37 @@
-//! What goes on once another process is the writer: this one's connections drain under the keys that they have.
+//! What goes on once another process is the writer: this one's connections drain.
 //!
-//! Nothing is reserved and nothing is written down any more. What seals goes on sealing out of what was reserved for it, until the
-//! catalogue says that it must not; what the other process makes is read, so that it opens here too.
+//! Nothing is written down any more. What seals is what the catalogue says, out of what the other process reserves; before it says
+//! otherwise that process is told here that nothing more is sealed. What it makes is read, so that it opens here too.
 
+use std::collections::HashMap;
+use std::io;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
-use tokio::time::MissedTickBehavior;
+use tokio::io::Interest;
+use tokio::net::UnixStream;
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::{MissedTickBehavior, sleep};
 
 use crate::audit::Fact;
 use crate::catalogue::{State, View};
 use crate::clock::Clock;
-use crate::envelope::Kid;
+use crate::envelope::{Kid, Used};
 use crate::keyring::{Keys, Miss};
 use crate::metrics::Throttle;
+use crate::rotation::drain::{DrainLink, Said};
 
 use super::Driver;
 use super::loaded::Loaded;
 use super::misses::{Misses, REREAD};
-use super::run::{Request, TICK};
+use super::reserve::Pace;
+use super::run::{Request, TICK, Way};
+
+/// How long an answer may take before it is asked again: the other process may not have started yet.
+const UNANSWERED: Duration = Duration::from_secs(1);
+
+/// How often lanes are looked at that have been told to stop: their workers do it between two batches.
+const SETTLING: Duration = Duration::from_millis(1);
 
 /// Keeps the snapshot in step with a catalogue that another process writes.
 pub(super) struct Follower {
@@ -31,24 +43,61 @@ pub(super) struct Follower {
     keys: Arc<Keys>,
     clock: Clock,
     doubts: Throttle,
+    thirst: Arc<Notify>,
+    /// The way to the other process; `None` once that has ended.
+    link: Option<(DrainLink, UnixStream)>,
+    /// Told when clients are to be moved at once.
+    moved: Option<oneshot::Sender<()>>,
+    policy_digest: [u8; 8],
+    /// Versions that seal no more, as soon as no lane does.
+    stopping: Vec<Kid>,
+    /// Those of which that has been said.
+    stopped: Vec<Kid>,
+    /// The catalogue is to be read, and decides on those.
+    looks: bool,
+    /// What was given back of what was reserved.
+    returned: HashMap<Kid, Used>,
+    asked: HashMap<Kid, Asked>,
+}
+
+/// More of a version's budget has been asked for.
+#[derive(Default)]
+struct Asked {
+    pace: Pace,
+    /// When, as long as there is no answer.
+    since: Option<Instant>,
+    /// What was last said to be unused.
+    reported: Option<Used>,
 }
 
 impl Driver {
     /// Lets go of the catalogue and of the audit log. What is reserved stays reserved, for the lanes that live on it.
-    pub(super) fn hand_over(mut self) -> Follower {
-        self.provide_for_the_drain();
+    pub(super) fn hand_over(mut self, way: Way, thirst: Arc<Notify>) -> Follower {
+        self.provide_for_the_hand_over();
+        self.leave_records();
+        self.keep_time();
         self.say(Fact::GatewayHandedOver);
-        let view = self.catalogue.release();
-        let mut loaded = self.loaded;
-        loaded.keep_active(&view);
+        let watched = way.link.watch();
+        let watched = watched.inspect_err(
+            |error| tracing::error!(%error, "the process that takes over cannot be heard"),
+        );
         Follower {
-            view,
-            loaded,
+            view: self.catalogue.release(),
+            loaded: self.loaded,
             misses: self.misses,
             reread: None,
             keys: self.keys,
             clock: self.clock,
             doubts: self.doubts,
+            thirst,
+            link: watched.ok().map(|watched| (way.link, watched)),
+            moved: Some(way.moved),
+            policy_digest: self.policy_digest,
+            stopping: Vec::new(),
+            stopped: Vec::new(),
+            looks: false,
+            returned: HashMap::new(),
+            asked: HashMap::new(),
         }
     }
 }
@@ -60,12 +109,14 @@ impl Follower {
         mut requests: mpsc::Receiver<Request>,
         mut misses: mpsc::Receiver<Miss>,
     ) -> mpsc::Receiver<Miss> {
+        let thirst = Arc::clone(&self.thirst);
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 request = requests.recv() => {
                     if matches!(request, None | Some(Request::Stop)) {
+                        self.part();
                         return misses;
                     }
                 }
@@ -73,11 +124,150 @@ impl Follower {
                     self.misses.put(miss, &mut misses);
                     self.serve_misses();
                 }
+                said = heard(self.link.as_ref()) => match said {
+                    Ok(said) => self.heed(said),
+                    Err(error) => self.orphaned(&error),
+                },
+                () = sleep(SETTLING), if !self.stopping.is_empty() => self.confirm(),
+                () = thirst.notified() => self.ask(),
                 _now = ticks.tick() => {
                     self.look();
+                    self.ask();
+                    self.report();
                     self.serve_misses();
                 }
             }
+        }
+    }
+
+    fn heed(&mut self, said: Said) {
+        match said {
+            Said::Stop(kid) => {
+                tracing::debug!(%kid, "sealing under this version stops");
+                self.loaded.halt(kid);
+                self.install();
+                self.stopping.push(kid);
+                self.confirm();
+            }
+            Said::Look => {
+                self.stopped.append(&mut self.stopping);
+                self.looks = true;
+                self.look();
+            }
+            Said::Granted(kid, part) => self.granted(kid, part),
+            Said::Policy(digest) if digest != self.policy_digest => {
+                self.move_clients("the configuration has changed");
+            }
+            Said::Policy(_) | Said::More(..) | Said::Stopped(..) | Said::Unused(..) => {}
+        }
+    }
+
+    /// Says of versions that nothing more is sealed under them, once that is so.
+    fn confirm(&mut self) {
+        for kid in std::mem::take(&mut self.stopping) {
+            let held = self.loaded.get(kid);
+            if held.is_none_or(|held| held.is_settled()) {
+                let unused = self.give_back(kid);
+                self.say(Said::Stopped(kid, unused));
+                self.stopped.push(kid);
+            } else {
+                self.stopping.push(kid);
+            }
+        }
+    }
+
+    /// What is reserved for this process and not sealed, but for what was given back before.
+    fn unused(&self, kid: Kid) -> Used {
+        let returned = self.returned.get(&kid).copied().unwrap_or_default();
+        let held = self.loaded.get(kid);
+        let unused = held.map(|held| held.version.budget.reserved().minus(held.used()));
+        unused.unwrap_or_default().minus(returned)
+    }
+
+    fn give_back(&mut self, kid: Kid) -> Used {
+        let unused = self.unused(kid);
+        let returned = self.returned.entry(kid).or_default();
+        *returned = returned.plus(unused);
+        unused
+    }
+
+    /// Says what has not been needed yet, where that has changed.
+    fn report(&mut self) {
+        for kid in self.loaded.sealing(&self.view) {
+            let unused = self.unused(kid);
+            let asked = self.asked.entry(kid).or_default();
+            if asked.reported.replace(unused) != Some(unused) {
+                self.say(Said::Unused(kid, unused));
+            }
+        }
+    }
+
+    /// Asks for more of the budgets of which lanes have little left.
+    fn ask(&mut self) {
+        let now = self.clock.instant();
+        for kid in self.loaded.sealing(&self.view) {
+            let held = self.loaded.get(kid);
+            if !held.is_some_and(|held| held.version.budget.is_thirsty()) {
+                continue;
+            }
+            let asked = self.asked.entry(kid).or_default();
+            let waits = |since| now.saturating_duration_since(since) < UNANSWERED;
+            if asked.since.is_some_and(waits) {
+                continue;
+            }
+            asked.since = Some(now);
+            let all = Used {
+                messages: u64::MAX,
+                bytes: u64::MAX,
+            };
+            let wish = asked.pace.next(now, all, all);
+            self.say(Said::More(kid, wish));
+        }
+    }
+
+    fn granted(&mut self, kid: Kid, part: Used) {
+        if let Some(asked) = self.asked.get_mut(&kid) {
+            asked.since = None;
+        }
+        // Of nothing there may be more at the next tick, or a successor.
+        if part != Used::default()
+            && let Some(held) = self.loaded.get(kid)
+        {
+            held.version.budget.extend(part);
+            self.keys.replenished();
+            self.ask();
+        }
+    }
+
+    /// Without the other process nobody says any more what seals: clients go where they find somebody who does. Until then the
+    /// catalogue is followed as before.
+    fn orphaned(&mut self, error: &io::Error) {
+        self.link = None;
+        self.looks = true;
+        self.stopped.append(&mut self.stopping);
+        tracing::warn!(%error, "the process that took over has ended");
+        self.move_clients("the process that took over has ended");
+    }
+
+    fn move_clients(&mut self, why: &str) {
+        let told = self.moved.take().map(|moved| moved.send(()));
+        if told.is_some() {
+            tracing::info!(why, "connections are closed at once");
+        }
+    }
+
+    /// All connections have ended.
+    fn part(&mut self) {
+        for kid in self.loaded.sealing(&self.view) {
+            let unused = self.give_back(kid);
+            self.say(Said::Stopped(kid, unused));
+        }
+    }
+
+    fn say(&self, said: Said) {
+        let said = self.link.as_ref().map(|(link, _watched)| link.say(said));
+        if let Some(Err(error)) = said {
+            tracing::debug!(%error, "the process that took over does not listen");
         }
     }
 
@@ -88,7 +278,15 @@ impl Follower {
             if let Some(left_out) = self.doubts.admit(self.clock.instant()) {
                 tracing::warn!(%error, left_out, "the catalogue of the gateway that took over cannot be read; going on with what was read before");
             }
-        } else if states(&self.view) != before {
+            return;
+        }
+        let resumes = std::mem::take(&mut self.looks) && !self.stopped.is_empty();
+        if resumes {
+            for kid in self.stopped.drain(..) {
+                self.loaded.release(kid);
+            }
+        }
+        if resumes || states(&self.view) != before {
             self.install();
         }
     }
@@ -122,4 +320,18 @@ fn states(view: &View) -> Vec<(Kid, State)> {
     versions
         .map(|(_keyring, version)| (version.kid, version.state))
         .collect()
+}
+
+/// What the other process says; nothing, once it has ended.
+async fn heard(link: Option<&(DrainLink, UnixStream)>) -> io::Result<Said> {
+    let Some((link, watched)) = link else {
+        return std::future::pending().await;
+    };
+    loop {
+        watched.readable().await?;
+        match watched.try_io(Interest::READABLE, || link.hear()) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            said => return said,
+        }
+    }
 }

@@ -1,25 +1,35 @@
 //! The audit log, and what is owed to it.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
 use crate::audit::{
-    self, Act, Action, EventId, Fact, Hex, IntendedUse, KeyVersion, Outcome, Pending, WriteFailed,
+    self, Act, Action, Exposed, Fact, Hex, InForce, IntendedUse, KeyVersion, Outcome, Pending,
+    RecordRef, Settings, Text, WriteFailed,
 };
 use crate::catalogue::{State, Version, View};
+use crate::envelope::{Kid, Used};
 use crate::policy::{KeyringName, Rule};
-use crate::rotation::because::Because;
+use crate::rotation::because::{Because, Ground};
 
 /// The log, and the outcomes that a full disk kept out of it.
 pub(super) struct Journal {
     log: audit::Log,
-    owed: BTreeMap<EventId, Outcome>,
+    owed: Vec<Owed>,
+    /// Events of which it is not known yet what came of them.
+    unsettled: Vec<Pending>,
     /// When the reserve is looked at again: filling it takes what is left of a full disk.
     again: Option<Instant>,
     /// Why it could not be filled then.
     unfilled: Option<String>,
+}
+
+/// An outcome that is to be written, and when the act ended.
+struct Owed {
+    pending: Pending,
+    outcome: Outcome,
+    completed: Timestamp,
 }
 
 /// How often that is.
@@ -40,7 +50,8 @@ impl Journal {
     pub(super) const fn new(log: audit::Log) -> Self {
         Self {
             log,
-            owed: BTreeMap::new(),
+            owed: Vec::new(),
+            unsettled: Vec::new(),
             again: None,
             unfilled: None,
         }
@@ -51,40 +62,74 @@ impl Journal {
     pub(super) fn take_up(&mut self, view: &View, now: Timestamp) -> Vec<(String, Because)> {
         let mut lost = Vec::new();
         for pending in self.log.open_intents() {
-            let outcome = fate(pending.act(), view);
             lost.extend(begun(pending.act()));
-            self.conclude(pending, outcome, now);
+            self.finish_by(pending, view, now);
         }
         lost
     }
 
-    /// Writes the intent; what cannot be audited does not happen.
-    pub(super) fn begin(&mut self, statement: Act, now: Timestamp) -> Result<Pending, WriteFailed> {
-        self.log.begin(statement, now)
+    /// Writes the intent; what cannot be audited does not happen. Outcomes that are owed go first, so that one event of a keyring
+    /// at most is open when a process dies: what the record says is what came of that one.
+    pub(super) fn begin(&mut self, act: Act, now: Timestamp) -> Result<Pending, WriteFailed> {
+        let mut paid = self.pay();
+        if paid.is_err() && act.is_essential() {
+            self.release(now);
+            paid = self.pay();
+        }
+        paid?;
+        self.log.begin(act, now)
     }
 
-    /// Writes the outcome, now or when the disk works again.
-    pub(super) fn finish<E: std::fmt::Display>(
-        &mut self,
-        pending: Pending,
-        concerned: Option<&Version>,
-        outcome: &Result<(), E>,
-        now: Timestamp,
-    ) {
-        let pending = match concerned {
-            Some(version) => pending.concerns(named(version)),
-            None => pending,
-        };
-        let outcome = match outcome {
-            Ok(()) => Outcome::Done,
-            Err(error) => Outcome::Failed(error.to_string().into()),
-        };
-        let id = pending.id();
-        self.conclude(pending, outcome, now);
-        if self.owed.contains_key(&id) {
+    /// Writes the outcome, now or when the disk works again. One that is unknown is settled by [`Journal::settle_by`].
+    pub(super) fn finish(&mut self, pending: Pending, outcome: Outcome, completed: Timestamp) {
+        if matches!(outcome, Outcome::Unknown(_)) {
+            self.unsettled.push(pending.clone());
+        }
+        self.owed.push(Owed {
+            pending,
+            outcome,
+            completed,
+        });
+        if self.pay().is_err() {
             tracing::error!(
                 "the outcome of a key event is missing in the audit log; it is written as soon as the disk takes it"
             );
+        }
+    }
+
+    /// Says what came of an order for which nothing was begun.
+    pub(super) fn conclude(&mut self, act: Act, outcome: &Outcome, now: Timestamp) {
+        let said = self.log.conclude(act, outcome, now);
+        if let Err(error) = said {
+            tracing::error!(%error, "an order that was not carried out is missing in the audit log");
+        }
+    }
+
+    /// The same by what the record says, also of what is exposed.
+    fn finish_by(&mut self, pending: Pending, view: &View, now: Timestamp) {
+        let outcome = fate(&pending, view);
+        let done = outcome == Outcome::Done;
+        let record = done.then(|| record(pending.act(), view)).flatten();
+        let revoked = pending.act().what == Action::Compromise && done;
+        let version = found(&pending, view).filter(|_version| revoked);
+        let exposure = version.map(|version| {
+            let bounds = (version.sealed, version.reserved);
+            exposed(version, bounds, version.lanes)
+        });
+        self.finish(pending.led_to(record).exposing(exposure), outcome, now);
+    }
+
+    /// Whether it is not known what came of the last event of a keyring.
+    pub(super) fn doubts(&self, keyring: &KeyringName) -> bool {
+        self.unsettled.iter().any(|pending| is_of(pending, keyring))
+    }
+
+    /// Says what came of the events of a keyring of which that was not known: its record has been read.
+    pub(super) fn settle_by(&mut self, view: &View, keyring: &KeyringName, now: Timestamp) {
+        let of = |pending: &mut Pending| is_of(pending, keyring);
+        let settled: Vec<_> = self.unsettled.extract_if(.., of).collect();
+        for pending in settled {
+            self.finish_by(pending, view, now);
         }
     }
 
@@ -93,12 +138,39 @@ impl Journal {
         self.log.note(fact, now)
     }
 
+    /// What the log says of the settings that were in force last; where it is closed, what it seems to say.
+    pub(super) const fn last_policy(&self) -> Option<&Settings> {
+        self.log.last_policy()
+    }
+
+    /// What a line says that puts settings in force.
+    pub(super) fn in_force(&self, settings: &Settings) -> InForce {
+        self.log.in_force(settings)
+    }
+
+    /// The records as they are left, as far as the log does not know them.
+    pub(super) fn leave(
+        &mut self,
+        mut records: Vec<RecordRef>,
+        now: Timestamp,
+    ) -> Result<(), WriteFailed> {
+        if let Some(last) = self.log.last_word() {
+            records.retain(|record| !last.records().any(|known| known == record));
+        }
+        if records.is_empty() {
+            return Ok(());
+        }
+        self.log.note(Fact::RecordsLeft { records }, now)
+    }
+
     /// Makes up for what a full disk has prevented.
-    pub(super) fn settle(&mut self, now: Timestamp, instant: Instant) {
+    pub(super) fn settle(&mut self, instant: Instant) {
         if self.log.closed_by().is_some() {
             return;
         }
-        self.pay(now);
+        if let Err(error) = self.pay() {
+            tracing::debug!(%error, "an outcome is owed to the audit log");
+        }
         if self.again.is_some_and(|again| instant < again) {
             return;
         }
@@ -116,19 +188,18 @@ impl Journal {
         }
     }
 
-    /// Writes the outcomes that are owed.
-    fn pay(&mut self, now: Timestamp) {
-        let owed = std::mem::take(&mut self.owed);
-        if owed.is_empty() {
-            return;
+    /// Writes the outcomes that are owed, in the order in which they came.
+    fn pay(&mut self) -> Result<(), WriteFailed> {
+        while let Some(owed) = self.owed.first() {
+            let Owed {
+                pending,
+                outcome,
+                completed,
+            } = owed;
+            self.log.finish(pending.clone(), outcome, *completed)?;
+            self.owed.remove(0);
         }
-        let pending = self.log.open_intents().into_iter();
-        let mut pending: BTreeMap<_, _> = pending.map(|event| (event.id(), event)).collect();
-        for (id, outcome) in owed {
-            if let Some(event) = pending.remove(&id) {
-                self.conclude(event, outcome, now);
-            }
-        }
+        Ok(())
     }
 
     /// The last lines, as they are.
@@ -161,14 +232,6 @@ impl Journal {
         let why = self.unfilled.clone();
         Some(why.unwrap_or_else(|| "a revocation took it, or the disk lost it".to_owned()))
     }
-
-    fn conclude(&mut self, pending: Pending, outcome: Outcome, now: Timestamp) {
-        let id = pending.id();
-        if let Err(error) = self.log.finish(pending, &outcome, now) {
-            tracing::debug!(%error, "the outcome of a key event is owed to the audit log");
-            self.owed.insert(id, outcome);
-        }
-    }
 }
 
 impl Statement<'_> {
@@ -176,7 +239,17 @@ impl Statement<'_> {
     pub(super) fn act(self) -> Act {
         let subjects = self.rule.map(|rule| rule.subjects.as_slice());
         let scope = subjects.unwrap_or_default().iter();
+        let is_end = matches!(self.what, Action::Destroy | Action::DestroyRequested);
+        let ground = self.because.ground;
+        let proven = matches!(ground, Some(Ground::Proven(_) | Ground::Configured));
+        let evidence = match ground {
+            Some(Ground::Proven(evidence)) if is_end => Some(evidence),
+            _ => None,
+        };
         Act {
+            forced: is_end.then_some(!proven),
+            evidence,
+            exposure: None,
             who: self.because.who,
             through: self.because.through,
             trigger: Some(self.because.trigger),
@@ -187,17 +260,29 @@ impl Statement<'_> {
             intended_use: self.intended_use,
             expiry: self.expiry,
             scope: scope.map(|subject| subject.to_string().into()).collect(),
+            changes: Vec::new(),
         }
     }
 }
 
-fn named(version: &Version) -> KeyVersion {
+pub(super) fn named(version: &Version) -> KeyVersion {
     KeyVersion {
         label: version.label.as_str().into(),
         kid: Hex(version.kid.0),
         commitment: Hex(version.commitment.0),
         algorithm: version.suite.name().into(),
     }
+}
+
+/// The record of the keyring that an act concerns, as it is now.
+fn record(act: &Act, view: &View) -> Option<RecordRef> {
+    let keyring = act.keyring.as_ref()?.as_str().parse().ok()?;
+    view.reference(&keyring)
+}
+
+fn is_of(pending: &Pending, keyring: &KeyringName) -> bool {
+    let named = pending.act().keyring.as_ref().map(Text::as_str);
+    named == Some(keyring.as_str())
 }
 
 /// The rotation whose first step this is.
@@ -208,32 +293,61 @@ fn begun(act: &Act) -> Option<(String, Because)> {
         who: act.who.clone(),
         through: act.through,
         why: act.why.clone(),
+        ground: None,
     };
     (act.what == Action::Generate).then_some((keyring, because))
 }
 
-/// What became of an act whose outcome nobody wrote.
-fn fate(act: &Act, view: &View) -> Outcome {
-    let kid = act.version.as_ref().map(|version| version.kid.0);
-    let found = kid.and_then(|kid| view.find_by_kid(crate::envelope::Kid(kid)));
-    let state = found.map(|(_keyring, version)| version.state);
-    let reached = match (act.what, state) {
-        (Action::Activate | Action::Resume, Some(state)) => {
-            matches!(state, State::Active | State::DecryptOnly | State::Archived)
-        }
-        (Action::Archive, Some(state)) => state == State::Archived,
-        (Action::Destroy | Action::Abort, Some(state)) => state == State::Destroyed,
-        (Action::Compromise, Some(state)) => {
-            matches!(state, State::Compromised | State::Destroyed)
-        }
-        (Action::Suspend, Some(state)) => state == State::Suspended,
-        (Action::DestroyRequested, Some(_)) => {
-            found.is_some_and(|(_keyring, version)| version.proposed.is_some())
+/// What was sealed under a version that is revoked, at least and at most.
+pub(super) fn exposed(version: &Version, (least, most): (Used, Used), lanes: u64) -> Exposed {
+    Exposed {
+        from: version.activated,
+        until: version.stopped(),
+        messages: [least.messages, most.messages],
+        bytes: [least.bytes, most.bytes],
+        lanes,
+    }
+}
+
+/// The version that an event names, if the record has it.
+fn found<'v>(pending: &Pending, view: &'v View) -> Option<&'v Version> {
+    let named = pending.act().version.as_ref()?;
+    let found = view.find_by_kid(Kid(named.kid.0));
+    found.map(|(_keyring, version)| version)
+}
+
+/// What became of an act whose outcome nobody wrote, or knew: nothing else has happened to the version since.
+fn fate(pending: &Pending, view: &View) -> Outcome {
+    let act = pending.act();
+    let reached = match (act.what, found(pending, view)) {
+        (Action::Generate, None) => act.version.is_none() && was_made(pending, view),
+        (Action::Generate, Some(_)) => true,
+        (Action::Admit, Some(version)) => version.state != State::PreActive,
+        (Action::Activate, Some(version)) => version.activated.is_some(),
+        (Action::Resume, Some(version)) => version.state != State::Suspended,
+        (Action::Archive, Some(version)) => version.state == State::Archived,
+        (Action::Destroy | Action::Abort, Some(version)) => version.state == State::Destroyed,
+        (Action::Compromise, Some(version)) => version.state == State::Compromised,
+        (Action::Suspend, Some(version)) => version.state == State::Suspended,
+        (Action::DestroyRequested, Some(version)) => {
+            let proposed = version.proposed.as_ref();
+            proposed.is_some_and(|proposal| {
+                proposal.who == act.who.to_string() && proposal.why == act.why.as_str()
+            })
         }
         _ => false,
     };
     if reached {
         return Outcome::Done;
     }
-    Outcome::Failed("the gateway ended before it was done, or before it could say so".into())
+    Outcome::Failed("it was cut off, and has changed nothing".into())
+}
+
+/// Logs of earlier versions do not say what is to be made: it is the last that was, if that was later.
+fn was_made(pending: &Pending, view: &View) -> bool {
+    let keyring = pending.act().keyring.as_ref();
+    let keyring = keyring.and_then(|keyring| keyring.as_str().parse().ok());
+    let record = keyring.and_then(|keyring| view.record(&keyring));
+    let last = record.and_then(|record| record.versions.last());
+    last.is_some_and(|version| version.created >= pending.initiated())
 }

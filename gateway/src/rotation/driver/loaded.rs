@@ -1,20 +1,25 @@
 //! The versions that are loaded: their secrets derived, their lanes, counters and budgets alive across snapshots.
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
+use jiff::Timestamp;
 use tokio::sync::Notify;
 
-use crate::catalogue::{self, KeyError, Opens, Record, State, View};
+use crate::catalogue::{self, KeyError, Opens, State, View};
 use crate::envelope::limits::FAILED_OPENS_ALARM;
 use crate::envelope::{Kid, Used};
-use crate::keyring::{Budget, LaneMap, Snapshot, Usage, Version};
+use crate::keyring::{Budget, Closed, LaneMap, Snapshot, Usage, Version};
 use crate::policy::{KeyringId, KeyringName, Policy};
 use crate::rotation::terms::Doubtful;
 
 /// How many versions that open on demand are kept loaded; one more unloads the one asked for longest ago.
 pub(super) const ON_DEMAND: u32 = 256;
+
+/// How many versions that do not open the message path knows of.
+const MOST_CLOSED: usize = 4096;
 
 /// How many lanes of such a version are kept: it is read again, by few at a time.
 const LANES_ON_DEMAND: usize = 512;
@@ -33,17 +38,16 @@ pub(super) struct Loaded {
     /// What is left of versions in doubt that were unloaded: no secret, but what a report on them needs.
     remains: HashMap<Kid, Count>,
     generation: u64,
-    /// What goes on sealing while another process has the catalogue, as long as it has not been taken out of use; `None`: whatever
-    /// is active.
-    kept: Option<Vec<Kid>>,
 }
 
 /// What has been sealed under a version.
 #[derive(Clone)]
 pub(super) struct Count {
     usage: Usage,
-    /// What counts as sealed before it was loaded.
-    before: Used,
+    budget: Arc<Budget>,
+    /// What had been reserved before it was loaded, and what is known to have been sealed of that.
+    reserved_before: Used,
+    sealed_before: Used,
     lanes_before: u64,
 }
 
@@ -70,8 +74,10 @@ pub(super) struct Seen {
 /// What loading a version came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Found {
-    /// There is none that may open.
+    /// There is none.
     Nothing,
+    /// It does not open.
+    Closed(Closed),
     /// It was loaded before.
     Already,
     /// It is loaded now; the snapshot does not have it yet.
@@ -90,7 +96,6 @@ impl Loaded {
             halted: Vec::new(),
             remains: HashMap::new(),
             generation: 0,
-            kept: None,
         }
     }
 
@@ -99,17 +104,15 @@ impl Loaded {
         self.generation = generation;
     }
 
-    /// From now on what is active in the catalogue is another process's; what is active now goes on here.
-    pub(super) fn keep_active(&mut self, view: &View) {
-        let names = self.policy.keyrings().iter().map(|rule| &rule.name);
-        let active = names.filter_map(|name| view.record(name)?.active());
-        self.kept = Some(active.map(|version| version.kid).collect());
-    }
-
     /// Another configuration: policy, and what opens in doubt.
     pub(super) fn configure(&mut self, policy: Arc<Policy>, open: HashMap<KeyringName, Doubtful>) {
         self.policy = policy;
         self.open = open;
+    }
+
+    /// The same keyrings, with other rules.
+    pub(super) fn follow_policy(&mut self, policy: Arc<Policy>) {
+        self.policy = policy;
     }
 
     pub(super) fn get(&self, kid: Kid) -> Option<&Held> {
@@ -120,6 +123,23 @@ impl Loaded {
     pub(super) fn count(&self, kid: Kid) -> Option<&Count> {
         let held = self.versions.get(&kid).map(|held| &held.count);
         held.or_else(|| self.remains.get(&kid))
+    }
+
+    /// A part of a version's budget, which is durably reserved, is another process's.
+    pub(super) fn lent(&mut self, kid: Kid, part: Used) {
+        if let Some(held) = self.versions.get_mut(&kid) {
+            held.version.budget.lend(part);
+            held.count.reserved_before = held.count.reserved_before.plus(part);
+        }
+    }
+
+    /// Another process seals no more under a version: so much of what was reserved for it was not needed, and so much was sealed.
+    pub(super) fn returned(&mut self, kid: Kid, unused: Used, sealed: Used) {
+        let held = self.versions.get_mut(&kid).map(|held| &mut held.count);
+        if let Some(count) = held.or_else(|| self.remains.get_mut(&kid)) {
+            count.reserved_before = count.reserved_before.minus(unused);
+            count.sealed_before = count.sealed_before.plus(sealed);
+        }
     }
 
     /// Forgets a version, to be loaded anew with what its record says.
@@ -134,6 +154,11 @@ impl Loaded {
         }
     }
 
+    /// Whether nothing is sealed under this version, whatever the catalogue says.
+    pub(super) fn is_halted(&self, kid: Kid) -> bool {
+        self.halted.contains(&kid)
+    }
+
     /// The catalogue has the last word again.
     pub(super) fn release(&mut self, kid: Kid) {
         self.halted.retain(|halted| *halted != kid);
@@ -144,10 +169,10 @@ impl Loaded {
         let Some((keyring, version)) = view.find_by_kid(kid) else {
             return Ok(Found::Nothing);
         };
-        let opens = self.opens(keyring, version);
-        if !matches!(opens, Opens::Yes | Opens::OnDemand) {
-            return Ok(Found::Nothing);
+        if let Some(closed) = self.closed_by(keyring, version) {
+            return Ok(Found::Closed(closed));
         }
+        let opens = self.opens(keyring, version);
         let found = self.hold(view, (keyring, version))?;
         if opens == Opens::OnDemand && found != Found::Nothing {
             self.remember(kid);
@@ -230,27 +255,20 @@ impl Loaded {
         Ok(Found::Newly)
     }
 
+    /// What may seal: whatever is active in the catalogue, and has not been halted.
+    pub(super) fn sealing(&self, view: &View) -> Vec<Kid> {
+        let names = self.policy.keyrings().iter().map(|rule| &rule.name);
+        let active = names.filter_map(|name| view.record(name)?.active());
+        let kids = active.map(|version| version.kid);
+        kids.filter(|kid| !self.halted.contains(kid)).collect()
+    }
+
     /// The snapshot that the catalogue and what is loaded make now. What may no longer open is unloaded by it.
     pub(super) fn snapshot(&mut self, view: &View) -> Snapshot {
         self.unload(view);
-        let records = self
-            .policy
-            .keyrings()
-            .iter()
-            .filter_map(|rule| view.record(&rule.name));
-        let active: Vec<&catalogue::Version> = match &self.kept {
-            None => records.filter_map(Record::active).collect(),
-            Some(kept) => kept
-                .iter()
-                .filter_map(|kid| view.find_by_kid(*kid))
-                .map(|(_keyring, version)| version)
-                .filter(|version| matches!(version.state, State::Active | State::DecryptOnly))
-                .collect(),
-        };
+        let active = self.sealing(view).into_iter();
         let active = active
-            .into_iter()
-            .filter(|version| !self.halted.contains(&version.kid))
-            .filter_map(|version| self.versions.get(&version.kid))
+            .filter_map(|kid| self.versions.get(&kid))
             .map(|held| Arc::clone(&held.version));
         let opening = self.versions.iter().filter(|(kid, _held)| {
             let found = view.find_by_kid(**kid);
@@ -266,6 +284,32 @@ impl Loaded {
             self.generation,
         )
         .with_on_demand(self.on_demand(view))
+        .with_closed(self.closed(view))
+    }
+
+    /// Versions that are known and do not open.
+    fn closed(&self, view: &View) -> HashMap<Kid, Closed> {
+        let closed = view.versions().filter_map(|(keyring, version)| {
+            let closed = self.closed_by(keyring, version)?;
+            Some((version.kid, closed, version.since))
+        });
+        likeliest(closed, MOST_CLOSED)
+    }
+
+    /// Why a version does not open; `None`: it does.
+    fn closed_by(&self, keyring: &KeyringName, version: &catalogue::Version) -> Option<Closed> {
+        if version.state == State::Destroyed {
+            return Some(Closed::Destroyed);
+        }
+        if self.policy.by_name(keyring.as_str()).is_none() {
+            return Some(Closed::Unserved);
+        }
+        match (version.state, self.opens(keyring, version)) {
+            (_, Opens::Yes | Opens::OnDemand) => None,
+            (State::Suspended, _) => Some(Closed::Suspended),
+            (State::Compromised, _) => Some(Closed::Compromised),
+            (_, Opens::No | Opens::ByPolicy) => Some(Closed::PreActive),
+        }
     }
 
     /// What can be loaded when something asks for it, whether or not it is loaded now.
@@ -314,7 +358,8 @@ impl Loaded {
     ) -> Result<Held, KeyError> {
         let thirst = Arc::clone(&self.thirst);
         let budget = Budget::new(version.reserved, self.workers, thirst);
-        let (before, lanes_before) = (version.reserved, version.lanes);
+        let (reserved_before, sealed_before) = (version.reserved, version.sealed);
+        let lanes_before = version.lanes;
         let lanes = match self.opens(keyring, version) {
             Opens::OnDemand => LaneMap::with_capacity(LANES_ON_DEMAND),
             Opens::Yes | Opens::ByPolicy | Opens::No => LaneMap::default(),
@@ -332,7 +377,9 @@ impl Loaded {
         Ok(Held {
             count: Count {
                 usage: version.usage.clone(),
-                before,
+                budget: Arc::clone(&version.budget),
+                reserved_before,
+                sealed_before,
                 lanes_before,
             },
             version,
@@ -354,10 +401,31 @@ impl Loaded {
     }
 }
 
+/// At most so many: of those that are destroyed the latest, because their messages are the likeliest to come still.
+fn likeliest(
+    closed: impl Iterator<Item = (Kid, Closed, Timestamp)>,
+    most: usize,
+) -> HashMap<Kid, Closed> {
+    let (mut gone, mut closed): (Vec<_>, Vec<_>) =
+        closed.partition(|(_kid, closed, _since)| *closed == Closed::Destroyed);
+    let room = most.saturating_sub(closed.len());
+    if gone.len() > room {
+        gone.select_nth_unstable_by_key(room, |(_kid, _closed, since)| Reverse(*since));
+    }
+    closed.append(&mut gone);
+    let closed = closed.into_iter().take(most);
+    closed.map(|(kid, closed, _since)| (kid, closed)).collect()
+}
+
 impl Held {
-    /// What has been sealed under the version: exact for this process, and what was reserved for those before it.
+    /// What counts against the limit: what was sealed, and what a process that was killed had reserved.
     pub(super) fn used(&self) -> Used {
         self.count.used()
+    }
+
+    /// What is known to have been sealed under the version.
+    pub(super) fn sealed(&self) -> Used {
+        self.count.sealed()
     }
 
     /// Lanes drawn under it.
@@ -374,18 +442,54 @@ impl Held {
 }
 
 impl Count {
-    /// Messages and bytes: exact for this process, and what was reserved for those before it.
+    /// What counts against the limit: exact for this process, and what was reserved for those before it.
     pub(super) fn used(&self) -> Used {
-        self.before.plus(self.usage.total())
+        self.reserved_before.plus(self.usage.total())
     }
 
-    /// Whether [`Count::used`] is exact: nothing was reserved by a process before this one.
+    /// What has been sealed at least: exact for this process, and what is known of those before it.
+    pub(super) fn sealed(&self) -> Used {
+        self.sealed_before.plus(self.usage.total())
+    }
+
+    /// What can have been sealed at most, also by a batch that is under way.
+    pub(super) fn most(&self) -> Used {
+        let total = self.usage.total();
+        let held = self.budget.outstanding(total);
+        self.reserved_before.plus(total).plus(held)
+    }
+
+    /// Whether [`Count::used`] is exact: nothing that was reserved by a process before this one was lost.
     pub(super) fn is_exact(&self) -> bool {
-        self.before == Used::default()
+        self.reserved_before == self.sealed_before
     }
 
     /// Lanes drawn.
     pub(super) fn lanes(&self) -> u64 {
         self.lanes_before.saturating_add(self.usage.lanes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_versions_that_do_not_open_the_oldest_destroyed_ones_are_left_out() {
+        let version = |number: u8, closed| {
+            let since = Timestamp::from_second(i64::from(number)).unwrap();
+            (Kid([number; 8]), closed, since)
+        };
+        let gone = [3, 1, 5, 2, 4].map(|number| version(number, Closed::Destroyed));
+        let revoked = version(0, Closed::Compromised);
+        let all = || gone.into_iter().chain([revoked]);
+        let kept = |most| {
+            let mut kept: Vec<u8> = likeliest(all(), most).keys().map(|kid| kid.0[0]).collect();
+            kept.sort_unstable();
+            kept
+        };
+        assert_eq!(kept(6), [0, 1, 2, 3, 4, 5]);
+        assert_eq!(kept(3), [0, 4, 5]);
+        assert_eq!(kept(1), [0]);
     }
 }

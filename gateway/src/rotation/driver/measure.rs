@@ -9,6 +9,7 @@ use crate::metrics::{ActiveKey, AuditLog, KeyringKeys, RotationOutcome, Rotation
 use crate::policy::KeyringName;
 use crate::rotation::because::Because;
 use crate::rotation::engine::{Deed, Failure, Ring};
+use crate::rotation::report::Stopped;
 
 use super::Driver;
 use super::loaded::Seen;
@@ -29,6 +30,7 @@ pub(super) fn handles(keyring: &KeyringName) -> KeyringKeys {
     KeyringKeys::new(
         keyring.as_str(),
         State::ALL.into_iter().map(State::name),
+        Stopped::ALL.into_iter().map(Stopped::word),
         Trigger::ALL.iter().map(|trigger| trigger.word()),
     )
 }
@@ -41,6 +43,7 @@ impl Driver {
             None if self.journal.has_reserve() => AuditLog::Whole,
             None => AuditLog::Spent,
         });
+        self.meters.rolled_back(self.rolled_back.as_deref());
         for index in 0..self.rings.len() {
             self.measure_ring(index);
         }
@@ -101,8 +104,8 @@ impl Driver {
             .by_name(self.rings.get(index)?.keyring.as_str())?;
         let number = self.loaded.oldest_opened(policy, since)?;
         let version = self.record(index)?.version(number)?;
-        let begun = version.activated.unwrap_or(version.created);
-        Some((number, since_then(begun, self.wall())))
+        let begun = version.began().unwrap_or_else(|| version.entered());
+        Some((number, since_then(begun, self.now().monotonic)))
     }
 
     /// A deed begins.
@@ -113,7 +116,7 @@ impl Driver {
         let overlap = version.filter(|version| version.state == State::DecryptOnly);
         Begun {
             at: self.clock.instant(),
-            overlap: overlap.map(|version| since_then(version.since, self.wall())),
+            overlap: overlap.map(|version| since_then(version.entered(), self.now().monotonic)),
         }
     }
 
@@ -184,7 +187,7 @@ const fn leads_to_switch(deed: &Deed) -> bool {
     )
 }
 
-/// None when the clock has gone back.
+/// None before that.
 fn since_then(then: jiff::Timestamp, now: jiff::Timestamp) -> Duration {
     Duration::try_from(now.duration_since(then)).unwrap_or(Duration::ZERO)
 }

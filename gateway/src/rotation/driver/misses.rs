@@ -93,13 +93,14 @@ impl Misses {
 
 fn failed(kid: Kid, error: &dyn std::error::Error) -> Verdict {
     tracing::warn!(%kid, %error, "a key version cannot be loaded");
-    Verdict::Absent
+    Verdict::Unloadable
 }
 
 impl From<Found> for Verdict {
     fn from(found: Found) -> Self {
         match found {
             Found::Nothing => Self::Absent,
+            Found::Closed(closed) => Self::Closed(closed),
             Found::Already | Found::Newly => Self::Loaded,
         }
     }
@@ -143,16 +144,27 @@ impl Driver {
         // What could be read counts, even where remembering it failed.
         self.install();
         self.follow();
-        let Err(error) = read else {
-            return;
-        };
-        tracing::error!(%error, "the catalogue cannot be read again; going on with what was read before");
-        if let LoadError::RolledBack { .. } = error {
-            self.alarm(error.to_string());
+        self.watch_for_rollback(&read);
+        if let Err(error) = read {
+            tracing::error!(%error, "the catalogue cannot be read again; going on with what was read before");
         }
     }
 
-    /// An older record was put back.
+    /// Raises the alarm when an older record was put back, once for each, until the catalogue can be read again.
+    pub(super) fn watch_for_rollback(&mut self, read: &Result<(), LoadError>) {
+        let found = read.as_ref().err().filter(|error| error.is_rollback());
+        let found = found.map(ToString::to_string);
+        if let Some(what) = found.clone()
+            && self.rolled_back != found
+        {
+            self.alarm(what);
+        }
+        // While it cannot be read for another reason, nobody has put it right.
+        if read.is_ok() || found.is_some() {
+            self.rolled_back = found;
+        }
+    }
+
     fn alarm(&mut self, what: String) {
         let wall = self.wall();
         let what = what.into();

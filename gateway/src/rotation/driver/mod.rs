@@ -9,12 +9,19 @@
 //! | what each deed of the engine does | `perform` |
 //! | reservations of budgets | `reserve` |
 //! | what operators ask | `orders` |
+//! | what is refused to them | `refusals` |
+//! | what a configuration protects less than the one before | `protect` |
 //! | what they are told | `report` |
+//! | what keeps publishes waiting | `standstill` |
 //! | kids that are not in the snapshot | `misses` |
 //! | versions in memory | `loaded` |
 //! | what goes on once another process is the writer | `follow` |
+//! | what such a process is told and given by the writer | `drainers` |
+//! | clocks that are set | `clocks` |
 //! | what operators graph | `measure` |
 
+mod clocks;
+mod drainers;
 mod follow;
 mod journal;
 mod loaded;
@@ -22,11 +29,14 @@ mod measure;
 mod misses;
 mod orders;
 mod perform;
+mod protect;
+mod refusals;
 mod report;
 mod reserve;
 mod run;
 #[cfg(test)]
 mod simulation;
+mod standstill;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -36,7 +46,7 @@ use futures_util::stream::FuturesUnordered;
 use jiff::Timestamp;
 use tokio::sync::{Notify, mpsc};
 
-use crate::audit::{self, Fact};
+use crate::audit::{self, Fact, Settings};
 use crate::catalogue::{Catalogue, Record};
 use crate::clock::Clock;
 use crate::envelope::Kid;
@@ -44,11 +54,16 @@ use crate::keyring::{Keys, Miss};
 use crate::metrics::{self, Throttle};
 use crate::policy::{KeyringName, Policy};
 
+use super::because::Because;
+use super::drain::{self, DrainLink, Said};
 use super::engine::{self, Action, Asked, Event, Life, Member, Now, Order, Ring};
+use super::report::Stopped;
 use super::seams::{Fleet, Inspector, News};
 use super::terms::{Doubtful, Terms};
 use super::{Config, Held, StartError, User};
 
+use clocks::Clocks;
+use drainers::Drainers;
 use journal::Journal;
 use loaded::Loaded;
 use misses::Misses;
@@ -56,11 +71,14 @@ use perform::Inquiry;
 use reserve::Pace;
 use run::Caller;
 
-pub(super) use run::Request;
+pub(super) use refusals::Ordered;
+pub(super) use run::{Request, Way};
 
 /// Keeps the catalogue, the audit log and the snapshot in step with what the engine decides.
 pub(super) struct Driver {
     policy: Arc<Policy>,
+    /// What the configuration in force says about protection.
+    settings: Settings,
     rings: Vec<Driven>,
     catalogue: Catalogue,
     journal: Journal,
@@ -70,21 +88,29 @@ pub(super) struct Driver {
     thirst: Arc<Notify>,
     inspector: Box<dyn Inspector>,
     fleet: Box<dyn Fleet>,
+    drainers: Drainers,
+    /// The digest of what is configured.
+    policy_digest: [u8; 8],
     user: User,
     inquiries: FuturesUnordered<Inquiry>,
     clock: Clock,
+    clocks: Clocks,
     begun: Instant,
     reread: Option<Instant>,
     meters: metrics::Keys,
     /// A write has failed, and what became of it could not be read.
     in_doubt: bool,
+    /// What was found when the catalogue was read last: an older record than was known.
+    rolled_back: Option<String>,
     /// Keeps what is tried again at every tick from filling the log.
     doubts: Throttle,
-    /// A version that should be loaded could not be; when that was tried last.
-    unloaded: Option<Instant>,
+    /// A version that should be loaded could not be: when that was tried last, and why.
+    unloaded: Option<(Instant, String)>,
     /// Who asked for a rotation that the one before is too close to.
     callers: Vec<Caller>,
     haste: Throttle,
+    /// The order that is being given, until an event of its own stands in the audit log.
+    unsaid: Option<Because>,
 }
 
 /// A keyring and its engine.
@@ -95,6 +121,8 @@ struct Driven {
     pace: Pace,
     /// Why no more of the budget could be reserved, when that was tried last.
     unreserved: Option<String>,
+    /// Why publishes waited at the last look.
+    stopped: Option<Stopped>,
     meters: metrics::KeyringKeys,
     /// When members were first asked to prove that they hold the successor.
     challenged: Option<Instant>,
@@ -106,6 +134,8 @@ pub(super) struct Parts {
     pub(super) audit: audit::Log,
     pub(super) inspector: Box<dyn Inspector>,
     pub(super) fleet: Box<dyn Fleet>,
+    /// The ways to processes that drain after a take-over.
+    pub(super) drainers: Vec<DrainLink>,
     pub(super) user: User,
     pub(super) clock: Clock,
     pub(super) held: Option<Held>,
@@ -118,11 +148,13 @@ impl Driver {
         parts: Parts,
     ) -> Result<(Self, mpsc::Receiver<Miss>), StartError> {
         let thirst = Arc::new(Notify::new());
+        let policy_digest = drain::digest_of(&config);
         let policy = config.policy;
         let began = match &parts.held {
             Some(_) => Fact::GatewayTookBack,
             None => Fact::GatewayStarted {
                 version: env!("CARGO_PKG_VERSION").into(),
+                policy: Some(parts.audit.in_force(&config.settings)),
             },
         };
         let Held { keys, misses } = parts.held.unwrap_or_else(|| Held::new(&policy));
@@ -130,6 +162,7 @@ impl Driver {
         let mut driver = Self {
             loaded: Loaded::new(Arc::clone(&policy), config.workers, Arc::clone(&thirst)),
             policy,
+            settings: config.settings,
             rings: Vec::new(),
             catalogue: parts.catalogue,
             journal: Journal::new(parts.audit),
@@ -138,35 +171,50 @@ impl Driver {
             thirst,
             inspector: parts.inspector,
             fleet: parts.fleet,
+            drainers: Drainers::new(parts.drainers),
+            policy_digest,
             user: parts.user,
             inquiries: FuturesUnordered::new(),
+            clocks: Clocks::new(&parts.clock),
             clock: parts.clock,
             begun,
             reread: None,
             meters: metrics::Keys::default(),
             in_doubt: false,
+            rolled_back: None,
             doubts: Throttle::new(),
             unloaded: None,
             callers: Vec::new(),
             haste: Throttle::new(),
+            unsaid: None,
         };
         let before = driver.keys.load().generation();
         driver.loaded.number_from(before);
+        driver.start_clock();
         let wall = driver.wall();
         let lost = driver.journal.take_up(&driver.catalogue, wall);
+        let weaker = driver.begin_weaker(&began)?;
         driver.say(began);
+        driver.drainers.tell(Said::Policy(policy_digest));
         driver.adopt(config.terms);
         driver.loaded.load_all(&driver.catalogue)?;
-        for (keyring, because) in lost {
-            if let Ok(index) = driver.index(&keyring) {
-                let order = Order::Rotate;
-                driver.feed(index, Event::Asked(Asked { order, because }));
-            }
-        }
+        driver.install();
+        driver.go_on_with(lost);
         driver.tick();
         driver.check_active()?;
         driver.install();
+        driver.weakened(weaker);
         Ok((driver, misses))
+    }
+
+    /// Rotations that had begun when a process ended, and of which nothing else is left.
+    fn go_on_with(&mut self, lost: Vec<(String, Because)>) {
+        for (keyring, because) in lost {
+            if let Ok(index) = self.index(&keyring) {
+                let order = Order::Rotate;
+                self.feed(index, Event::Asked(Asked { order, because }));
+            }
+        }
     }
 
     /// Says in the audit log that the gateway comes or goes.
@@ -180,6 +228,16 @@ impl Driver {
         }
     }
 
+    /// Says in the audit log which records are left behind, where budgets have changed them since it named them: a start compares.
+    fn leave_records(&mut self) {
+        let keyrings = self.catalogue.keyrings();
+        let records = keyrings.filter_map(|keyring| self.catalogue.reference(keyring));
+        let wall = self.wall();
+        if let Err(error) = self.journal.leave(records.collect(), wall) {
+            tracing::error!(%error, "the audit log does not say which records were left");
+        }
+    }
+
     /// The keys that the message path loads.
     pub(super) fn keys(&self) -> Arc<Keys> {
         Arc::clone(&self.keys)
@@ -187,6 +245,7 @@ impl Driver {
 
     /// Terms in the order of the policy's keyrings; those that are new get an engine.
     fn adopt(&mut self, terms: Vec<Terms>) {
+        self.let_dates_pass();
         let policy = Arc::clone(&self.policy);
         let names = policy.keyrings().iter().map(|rule| rule.name.clone());
         let of: Vec<_> = names.zip(terms).collect();
@@ -206,6 +265,7 @@ impl Driver {
                     ring: Some(ring),
                     pace: Pace::default(),
                     unreserved: None,
+                    stopped: None,
                     challenged: None,
                 });
             }
@@ -216,19 +276,24 @@ impl Driver {
     pub(super) fn tick(&mut self) {
         let now = self.clock.instant();
         let seen = self.loaded.look(now);
-        let wall = self.wall();
-        self.journal.settle(wall, now);
+        self.pass_time();
+        self.journal.settle(now);
         if self.in_doubt {
             self.read_anew();
             self.follow();
         }
         let due = |last: Instant| now.saturating_duration_since(last) >= misses::REREAD;
-        if self.unloaded.is_some_and(due) {
+        if self
+            .unloaded
+            .as_ref()
+            .is_some_and(|(last, _why)| due(*last))
+        {
             self.install();
         }
         for news in self.fleet.events() {
             self.hear(&news);
         }
+        self.hear_drainers();
         for index in 0..self.rings.len() {
             let event = self.usage(index).unwrap_or(Event::Tick);
             self.feed(index, event);
@@ -236,6 +301,7 @@ impl Driver {
             self.serve_subjects(index);
         }
         self.call_back();
+        self.announce();
         self.measure(&seen);
     }
 
@@ -275,6 +341,7 @@ impl Driver {
 
     /// Gives the engine an event, does what it decides, and so on until it has nothing more to do.
     fn feed(&mut self, index: usize, event: Event) {
+        self.look_at_clock();
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
             for action in self.step(index, event) {
@@ -300,7 +367,7 @@ impl Driver {
     fn install(&mut self) {
         let loaded = self.loaded.load_all(&self.catalogue);
         let now = self.clock.instant();
-        self.unloaded = loaded.is_err().then_some(now);
+        self.unloaded = loaded.as_ref().err().map(|error| (now, error.to_string()));
         if let Err(error) = loaded
             && let Some(left_out) = self.doubts.admit(now)
         {
@@ -368,8 +435,10 @@ impl Driver {
 
     fn now(&self) -> Now {
         let elapsed = self.clock.instant().saturating_duration_since(self.begun);
+        let moment = self.catalogue.now(&self.clock);
         Now {
-            wall: self.wall(),
+            wall: moment.wall,
+            monotonic: moment.monotonic,
             elapsed,
         }
     }

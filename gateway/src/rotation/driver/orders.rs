@@ -3,20 +3,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::audit::Fact;
-use crate::catalogue::Opens;
+use crate::audit::{Exposed, Fact, Outcome};
+use crate::catalogue::{Opens, State};
 use crate::control::Answer as Stored;
 use crate::policy::KeyringName;
-use crate::rotation::because::Because;
-use crate::rotation::engine::{Asked, Event, Order, Refused, Ring, Verdict};
+use crate::rotation::because::{Because, Ground};
+use crate::rotation::drain::{self, Said};
+use crate::rotation::engine::{Asked, Deed, Event, Order, Refused, Ring, Verdict};
 use crate::rotation::report::{Exposure, KeyringStatus, Rehearsal};
 use crate::rotation::seams::Inspection;
 use crate::rotation::terms::Consent;
-use crate::rotation::{Config, OrderError, Rotated};
+use crate::rotation::{Config, OrderError, Reload, Rotated, User};
 
 use super::Driver;
+use super::journal::exposed;
 use super::loaded::Count;
 use super::perform::{Wanted, failure, verdict};
+use super::refusals::Ordered;
 
 impl Driver {
     /// A successor now; yields the version that sealed until then. With others in the fleet it takes until they have proven.
@@ -25,10 +28,17 @@ impl Driver {
         keyring: &str,
         because: Because,
     ) -> Result<(usize, Option<u32>), OrderError> {
-        let index = self.index(keyring)?;
-        let before = self.active(index);
         let order = Order::Rotate;
+        let wanted = Ordered::of(keyring, order, because.clone());
+        let index = self.index(keyring);
+        let index = self.answered(wanted.clone(), index)?;
+        let before = self.active(index);
+        self.unsaid = Some(because.clone());
         self.feed(index, Event::Asked(Asked { order, because }));
+        if self.unsaid.take().is_some() {
+            // It joins the rotation that is under way, whose cause is another.
+            self.conclude(wanted, &Outcome::Done);
+        }
         Ok((index, before))
     }
 
@@ -69,8 +79,10 @@ impl Driver {
         order: Order,
         because: Because,
     ) -> Result<KeyringStatus, OrderError> {
-        let index = self.index(keyring)?;
-        self.give_order(index, order, because)
+        let wanted = Ordered::of(keyring, order, because.clone());
+        let index = self.index(keyring);
+        let done = index.and_then(|index| self.give_order(index, order, because));
+        self.answered(wanted, done)
     }
 
     fn give_order(
@@ -81,19 +93,37 @@ impl Driver {
     ) -> Result<KeyringStatus, OrderError> {
         self.judge(index, order)?;
         self.halt(index, order);
+        self.unsaid = Some(because.clone());
         self.feed(index, Event::Asked(Asked { order, because }));
         let done = |(_keyring, ring): (&KeyringName, &Ring)| ring.has_done(order);
-        if self.ring(index).is_some_and(done) {
+        let done = self.ring(index).is_some_and(done);
+        if done {
+            self.say_if_unsaid(index, order, &Outcome::Done);
             return self.status_of(index).ok_or(OrderError::Stopping);
         }
         // An order that was owed before it may have left nothing else to seal under.
         let error = match self.judge(index, order) {
             Err(refused) if order == Order::Abort => refused,
-            Ok(()) | Err(_) => self.unfinished(index),
+            Ok(()) | Err(_) => self.halted(index, order, self.unfinished(index)),
         };
+        if error.is_refusal() {
+            // Whoever answers it says so.
+            self.unsaid = None;
+        }
+        let failed = Outcome::Failed(error.to_string().into());
+        self.say_if_unsaid(index, order, &failed);
         // What is told to have failed does not happen later; a revocation is owed.
         self.feed(index, Event::Withdrawn(order));
         Err(error)
+    }
+
+    /// An order that has left no event of its own is a line in the audit log all the same.
+    fn say_if_unsaid(&mut self, index: usize, order: Order, outcome: &Outcome) {
+        let driven = self.rings.get(index);
+        let keyring = driven.map(|driven| driven.keyring.to_string());
+        if let (Some(because), Some(keyring)) = (self.unsaid.take(), keyring) {
+            self.conclude(Ordered::of(&keyring, order, because), outcome);
+        }
     }
 
     /// Whether an order can be carried out now.
@@ -115,6 +145,10 @@ impl Driver {
         };
         if let Some(kid) = self.kid(index, number) {
             tracing::warn!(%kid, number, "nothing is sealed under this key version any more");
+            // What lanes have is all that may still be sealed: the exposure has an upper bound.
+            if let (Order::Compromise(_), Some(held)) = (order, self.loaded.get(kid)) {
+                held.version.budget.drain();
+            }
             self.loaded.halt(kid);
             self.install();
         }
@@ -122,10 +156,29 @@ impl Driver {
 
     /// What the caller is told of an order that is not carried out yet.
     fn unfinished(&self, index: usize) -> OrderError {
-        let failed = self.ring(index).and_then(|(_keyring, ring)| ring.failure());
-        failed.map_or(OrderError::UnderWay, |failure| {
-            OrderError::Failed(failure.clone())
-        })
+        let Some((_keyring, ring)) = self.ring(index) else {
+            return OrderError::Stopping;
+        };
+        match ring.failure() {
+            Some(failure) => OrderError::Failed(failure.clone()),
+            None if ring.is_rotating() => OrderError::UnderWay,
+            None => OrderError::Aborted,
+        }
+    }
+
+    /// The same of a revocation, of which a part is done: a gateway that runs seals nothing more under the version.
+    fn halted(&self, index: usize, order: Order, error: OrderError) -> OrderError {
+        let number = order.number().filter(|_number| order.takes_away());
+        let version = number.and_then(|number| self.record(index)?.version(number));
+        match (error, version) {
+            (OrderError::Failed(failure), Some(version)) if self.user == User::Gateway => {
+                OrderError::Halted {
+                    version: version.label.to_string(),
+                    failure,
+                }
+            }
+            (error, _) => error,
+        }
     }
 
     /// Whether the version may be destroyed, as far as that can be said without the bus.
@@ -134,7 +187,7 @@ impl Driver {
         self.judge(index, order)?;
         let overlap = self
             .ring(index)
-            .and_then(|(_keyring, ring)| ring.overlap_ends(number));
+            .and_then(|(_keyring, ring)| ring.overlap_ends(number, self.now()));
         let overlap = overlap.filter(|ends| *ends > self.wall());
         let overlap = overlap.map(|ends| format!("its overlap lasts until {ends}"));
         match overlap.or_else(|| self.opened_of_late(index, number)) {
@@ -182,8 +235,9 @@ impl Driver {
         &mut self,
         (index, order): (usize, Order),
         wanted: Wanted,
+        ground: Ground,
     ) -> Result<KeyringStatus, OrderError> {
-        let mut because = wanted.because;
+        let mut because = wanted.because.on(ground);
         if let Order::Approve(number) = order {
             let version = self.record(index).and_then(|record| record.version(number));
             let proposed = version.and_then(|version| version.proposed.as_ref());
@@ -207,7 +261,9 @@ impl Driver {
         let order = self.order_for((index, number), &wanted)?;
         self.may_destroy(index, order)?;
         match verdict(stored) {
-            Verdict::Clear => self.give_wish((index, order), wanted),
+            Verdict::Clear(found) => {
+                self.give_wish((index, order), wanted, Ground::Proven(found.into()))
+            }
             Verdict::Held(evidence) => Err(OrderError::Held(evidence)),
         }
     }
@@ -226,14 +282,25 @@ impl Driver {
             state: version.state,
             subjects: self.subjects(keyring),
             from: version.activated,
-            until: version
-                .deactivated
-                .or_else(|| (!version.state.seals()).then_some(version.since)),
+            until: version.stopped(),
             used: count.map_or(version.reserved, Count::used),
-            exact: count.is_some_and(Count::is_exact),
+            exact: count.map_or(version.sealed == version.reserved, Count::is_exact),
             lanes: count.map_or(version.lanes, Count::lanes),
             opens: self.loaded.opens(keyring, version) != Opens::No,
         })
+    }
+
+    /// What the audit log says of a version that has been revoked: what was sealed at least, and at most.
+    pub(super) fn exposed(&self, index: usize, deed: &Deed) -> Option<Exposed> {
+        let Deed::Compromise(number) = deed else {
+            return None;
+        };
+        let version = self.record(index)?.version(*number)?;
+        let count = self.loaded.count(version.kid);
+        let least = count.map_or(version.sealed, Count::sealed);
+        let most = count.map_or(version.reserved, Count::most);
+        let lanes = count.map_or(version.lanes, Count::lanes);
+        (version.state == State::Compromised).then(|| exposed(version, (least, most), lanes))
     }
 
     /// Everything that a revocation needs, short of revoking anything.
@@ -290,7 +357,7 @@ impl Driver {
     }
 
     /// Other terms and other subjects, without touching a connection. Keyrings keep their places.
-    pub(super) fn reload(&mut self, config: Config, what: String) -> Result<(), OrderError> {
+    pub(super) fn reload(&mut self, config: Config, reload: Reload) -> Result<(), OrderError> {
         let names = config.policy.keyrings().iter().map(|rule| &rule.name);
         let kept = self.rings.iter().map(|driven| &driven.keyring);
         let same = names.clone().zip(kept).all(|(new, old)| new == old);
@@ -298,20 +365,22 @@ impl Driver {
             let held = self.rings.iter().map(|driven| driven.keyring.to_string());
             return Err(OrderError::Places(held.collect::<Vec<_>>().join(", ")));
         }
+        let Reload { what, because } = reload;
+        let before = std::mem::take(&mut self.settings);
+        let weaker = self.weaken(&before, &config.settings, because);
+        let weaker = weaker.map_err(|error| {
+            self.settings = before.clone();
+            OrderError::Failed(failure(&error))
+        })?;
+        self.settings = config.settings.clone();
+        self.policy_digest = drain::digest_of(&config);
+        self.drainers.tell(Said::Policy(self.policy_digest));
         self.policy = Arc::clone(&config.policy);
         self.adopt(config.terms);
         self.tick();
         self.install();
-        let wall = self.wall();
-        let noted = self.journal.note(
-            Fact::ConfigurationReloaded {
-                result: what.into(),
-            },
-            wall,
-        );
-        if let Err(error) = noted {
-            tracing::error!(%error, "the reload is missing in the audit log");
-        }
+        self.weakened(weaker);
+        self.say_reloaded(what, &before);
         Ok(())
     }
 

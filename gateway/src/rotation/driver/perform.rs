@@ -5,13 +5,15 @@ use std::pin::Pin;
 
 use tokio::sync::oneshot;
 
-use crate::audit::{Action as Audited, IntendedUse};
-use crate::catalogue::{Account, RotateError, State};
+use crate::audit::{Action as Audited, IntendedUse, Outcome, RecordRef};
+use crate::catalogue::{Account, Drawn, RotateError, SetError, State, Version};
 use crate::control::{Answer, Question};
-use crate::envelope::{Claim, Suite};
+use crate::envelope::{Claim, Used};
 use crate::fault::Faulty;
-use crate::policy::{Pattern, Rule};
+use crate::policy::{KeyringName, Pattern, Rule};
+use crate::printable::Count;
 use crate::rotation::because::Because;
+use crate::rotation::drain::Said;
 use crate::rotation::engine::{Action, Deed, Event, Failure, Member, Verdict};
 use crate::rotation::report::{Kept, KeyringStatus};
 use crate::rotation::seams::Inspection;
@@ -35,6 +37,13 @@ pub(super) struct Told {
 pub(super) struct Wanted {
     pub(super) wish: Wish,
     pub(super) because: Because,
+}
+
+/// A write that failed.
+struct Undone {
+    error: RotateError,
+    /// Whether it is certain that it has not taken effect.
+    known: bool,
 }
 
 /// Who wants to know what is stored under a version.
@@ -95,84 +104,146 @@ impl Driver {
     pub(super) fn read_anew(&mut self) {
         let read = self.catalogue.refresh();
         self.in_doubt = read.is_err();
+        self.watch_for_rollback(&read);
         let now = self.clock.instant();
         if let Err(error) = read
             && let Some(left_out) = self.doubts.admit(now)
         {
             tracing::warn!(%error, left_out, "the catalogue cannot be read again; going on with what was read before");
         }
+        // What came of events in doubt, keyring by keyring: one record that cannot be read keeps no other's from being known.
+        for index in 0..self.rings.len() {
+            if let Err(error) = self.must_know(index) {
+                tracing::debug!(%error, "what came of a key event is not known yet");
+            }
+        }
         self.install();
     }
 
     /// One transition of a record: intent, compare-and-set, outcome; then the snapshot.
     fn transition(&mut self, index: usize, deed: &Deed, because: &Because) -> Result<(), Failure> {
-        let statement = self.statement(index, deed, because);
-        let wall = self.wall();
+        self.must_know(index)?;
+        let drawn = self.draw(index, deed).map_err(|error| failure(&error))?;
+        let made = drawn.as_ref().map(Drawn::version);
+        let statement = self.statement((index, deed), made, because);
         let act = statement.map(Statement::act);
+        let wall = self.wall();
         let pending = act.map(|act| self.journal.begin(act, wall)).transpose();
         let pending = pending.map_err(|error| failure(&error))?;
-        let versions = self.record(index).map_or(0, |record| record.versions.len());
-        let mut outcome = self.attempt(index, deed, versions);
-        if deed.is_urgent() && outcome.as_ref().is_err_and(RotateError::is_full) {
+        self.stop_elsewhere(index, deed);
+        self.unsaid.take_if(|unsaid| unsaid == because);
+        let mut outcome = self.attempt((index, deed), drawn.as_ref());
+        let full = |undone: &Undone| undone.known && undone.error.is_full();
+        if deed.is_urgent() && outcome.as_ref().is_err_and(full) {
             self.journal.release(wall);
-            outcome = self.attempt(index, deed, versions);
+            outcome = self.attempt((index, deed), drawn.as_ref());
         }
         if let Some(pending) = pending {
-            let concerned = self.concerned(index, deed).cloned();
+            let completed = self.wall();
+            let record = outcome.is_ok().then(|| self.record_now(index)).flatten();
+            let said = outcome
+                .as_ref()
+                .map_or_else(Undone::said, |()| Outcome::Done);
+            let exposure = self.exposed(index, deed);
             self.journal
-                .finish(pending, concerned.as_ref(), &outcome, wall);
+                .finish(pending.led_to(record).exposing(exposure), said, completed);
         }
         self.install();
-        let outcome = outcome.map_err(|error| failure(&error));
-        self.tell(index, deed, because, outcome.as_ref().err());
+        self.drainers.tell(Said::Look);
+        let outcome = outcome.map_err(|undone| failure(&undone.error));
+        self.tell((index, deed), made, because, outcome.as_ref().err());
         outcome
+    }
+
+    /// Names the record that a deed has led to.
+    fn record_now(&self, index: usize) -> Option<RecordRef> {
+        self.catalogue.reference(&self.rings.get(index)?.keyring)
+    }
+
+    /// Nothing more is done to a keyring of which it is not known what came of the last event.
+    fn must_know(&mut self, index: usize) -> Result<(), Failure> {
+        let keyring = self.rings.get(index).map(|driven| driven.keyring.clone());
+        let Some(keyring) = keyring.filter(|keyring| self.journal.doubts(keyring)) else {
+            return Ok(());
+        };
+        let read = self.catalogue.refresh_one(&keyring);
+        read.map_err(|error| failure(&RotateError::from(SetError::from(error))))?;
+        let wall = self.wall();
+        self.journal.settle_by(&self.catalogue, &keyring, wall);
+        Ok(())
+    }
+
+    /// The secret of a new version, so that the intent can name it.
+    fn draw(&self, index: usize, deed: &Deed) -> Result<Option<Drawn>, RotateError> {
+        let Some((keyring, ring)) = self.ring(index).filter(|_ring| *deed == Deed::Generate) else {
+            return Ok(None);
+        };
+        let drawn = self
+            .catalogue
+            .draw(keyring, ring.terms().suite, &self.clock);
+        drawn.map(Some)
     }
 
     /// Writes; what failed and took effect all the same is done, and the audit log says so.
-    fn attempt(&mut self, index: usize, deed: &Deed, versions: usize) -> Result<(), RotateError> {
-        let outcome = self.write(index, deed);
-        if outcome.is_err() {
-            self.read_anew();
-            if self.took_effect(index, deed, versions) {
-                return Ok(());
-            }
+    fn attempt(
+        &mut self,
+        (index, deed): (usize, &Deed),
+        drawn: Option<&Drawn>,
+    ) -> Result<(), Undone> {
+        let Err(error) = self.write(index, deed, drawn) else {
+            return Ok(());
+        };
+        self.read_anew();
+        let keyring = self.rings.get(index).map(|driven| driven.keyring.clone());
+        let read = |keyring: KeyringName| self.catalogue.refresh_one(&keyring).is_ok();
+        let known = !self.in_doubt || !error.is_in_doubt() || keyring.is_some_and(read);
+        if self.took_effect(index, deed, drawn) {
+            return Ok(());
         }
-        outcome
+        Err(Undone { error, known })
     }
 
-    fn took_effect(&self, index: usize, deed: &Deed, versions: usize) -> bool {
+    fn took_effect(&self, index: usize, deed: &Deed, drawn: Option<&Drawn>) -> bool {
         let Some(record) = self.record(index) else {
             return false;
         };
-        match deed.number() {
-            None => record.versions.len() > versions,
-            Some(number) => record.version(number).is_some_and(|version| {
-                if let Deed::Propose(_, proposal) = deed {
-                    version.proposed.as_ref() == Some(proposal)
-                } else {
-                    Some(version.state) == deed.enters()
-                }
-            }),
+        if let Some(drawn) = drawn {
+            let made = drawn.version();
+            return record
+                .version(made.number)
+                .is_some_and(|version| version.kid == made.kid);
         }
+        let version = deed.number().and_then(|number| record.version(number));
+        version.is_some_and(|version| {
+            if let Deed::Propose(_, proposal) = deed {
+                version.proposed.as_ref() == Some(proposal)
+            } else {
+                Some(version.state) == deed.enters()
+            }
+        })
     }
 
     /// The compare-and-set itself.
-    fn write(&mut self, index: usize, deed: &Deed) -> Result<(), RotateError> {
+    fn write(
+        &mut self,
+        index: usize,
+        deed: &Deed,
+        drawn: Option<&Drawn>,
+    ) -> Result<(), RotateError> {
         let Some(keyring) = self.rings.get(index).map(|driven| driven.keyring.clone()) else {
             return Ok(());
         };
         let clock = self.clock.clone();
         match deed {
-            Deed::Generate => {
-                let suite = self.ring(index).map(|(_name, ring)| ring.terms().suite);
-                let suite = suite.unwrap_or(Suite::Aes256Gcm);
-                self.catalogue.generate(&keyring, suite, &clock).map(drop)
-            }
+            Deed::Generate => drawn.map_or(Ok(()), |drawn| {
+                self.catalogue.generate(&keyring, drawn).map(drop)
+            }),
             Deed::Admit(number) => {
                 let part = self.first_part(index);
                 let account = Account {
                     number: *number,
                     reserved: part,
+                    sealed: Used::default(),
                     lanes: 0,
                 };
                 let served = self.subjects(&keyring);
@@ -286,19 +357,26 @@ impl Driver {
         let version = self.record(index)?.version(number)?;
         let id = self.policy.by_name(keyring.as_str())?;
         let rule = self.policy.keyring(id)?;
+        let (activated, deactivated) = self.now().span(version);
         Some(Question {
             keyring: keyring.clone(),
             subjects: reach(rule, version),
             kid: version.kid,
-            activated: version.activated,
-            deactivated: version.deactivated,
+            activated,
+            deactivated,
         })
     }
 
     /// What the audit log says of a deed; nothing of those that change no record.
-    fn statement(&self, index: usize, deed: &Deed, because: &Because) -> Option<Statement<'_>> {
+    fn statement<'d>(
+        &'d self,
+        (index, deed): (usize, &Deed),
+        made: Option<&'d Version>,
+        because: &Because,
+    ) -> Option<Statement<'d>> {
         let (what, intended_use) = match deed {
             Deed::Generate => (Audited::Generate, IntendedUse::Nothing),
+            Deed::Admit(_) => (Audited::Admit, IntendedUse::Open),
             Deed::Activate(_) => (Audited::Activate, IntendedUse::SealAndOpen),
             Deed::Discard(_) => (Audited::Abort, IntendedUse::Nothing),
             Deed::Archive(_) => (Audited::Archive, IntendedUse::Open),
@@ -308,14 +386,10 @@ impl Driver {
             Deed::Suspend(_) => (Audited::Suspend, IntendedUse::Nothing),
             Deed::Restore(_, State::Active) => (Audited::Resume, IntendedUse::SealAndOpen),
             Deed::Restore(..) => (Audited::Resume, IntendedUse::Open),
-            Deed::Admit(_) | Deed::Distribute(_) | Deed::Challenge(..) | Deed::Inspect(_) => {
-                return None;
-            }
+            Deed::Distribute(_) | Deed::Challenge(..) | Deed::Inspect(_) => return None,
         };
         let (keyring, ring) = self.ring(index)?;
-        let version = deed
-            .number()
-            .and_then(|number| self.record(index)?.version(number));
+        let known = || self.record(index)?.version(deed.number()?);
         Some(Statement {
             what,
             because: because.clone(),
@@ -324,40 +398,51 @@ impl Driver {
                 .policy
                 .by_name(keyring.as_str())
                 .and_then(|id| self.policy.keyring(id)),
-            version,
+            version: made.or_else(known),
             intended_use,
             expiry: ring.expiry(deed.number(), self.now()),
         })
     }
 
-    /// The version that a deed made or changed.
-    fn concerned(&self, index: usize, deed: &Deed) -> Option<&crate::catalogue::Version> {
-        let record = self.record(index)?;
-        deed.number()
-            .map_or_else(|| record.versions.last(), |number| record.version(number))
-    }
-
-    fn tell(&self, index: usize, deed: &Deed, because: &Because, failed: Option<&Failure>) {
+    fn tell(
+        &self,
+        (index, deed): (usize, &Deed),
+        made: Option<&Version>,
+        because: &Because,
+        failed: Option<&Failure>,
+    ) {
         let Some((keyring, _ring)) = self.ring(index) else {
             return;
         };
-        let label = self
-            .concerned(index, deed)
-            .map(|version| version.label.to_string());
-        let version = label.unwrap_or_default();
+        let known = || self.record(index)?.version(deed.number()?);
+        let version = made.or_else(known);
+        let version = version.map(|version| version.label.to_string());
+        let version = version.unwrap_or_default();
         let (deed, why) = (deed.word(), because.why.printable());
         let trigger = because.trigger.word();
         match failed {
             None => tracing::info!(%keyring, version, deed, trigger, why, "key event"),
             Some(error) => {
-                tracing::error!(%keyring, version, deed, trigger, why, %error, "key event failed; it is tried again");
+                tracing::error!(%keyring, version, deed, trigger, why, %error, "key event failed");
             }
         }
     }
 }
 
+impl Undone {
+    /// In the words of the audit log.
+    fn said(&self) -> Outcome {
+        let error = &self.error;
+        if self.known {
+            Outcome::Failed(error.to_string().into())
+        } else {
+            Outcome::Unknown(format!("{error}; whether it took effect cannot be read yet").into())
+        }
+    }
+}
+
 /// Every pattern that the keyring serves, and those that it served while the version sealed.
-fn reach(rule: &Rule, version: &crate::catalogue::Version) -> Vec<Pattern> {
+fn reach(rule: &Rule, version: &Version) -> Vec<Pattern> {
     let mut reach = rule.subjects.clone();
     let served = version
         .served
@@ -381,7 +466,12 @@ pub(super) fn failure(error: &impl Faulty) -> Failure {
 
 pub(super) fn verdict(answer: &Answer) -> Verdict {
     match answer {
-        Answer::Clear { .. } => Verdict::Clear,
+        Answer::Clear { streams } => {
+            let streams = Count(*streams, "stream");
+            Verdict::Clear(format!(
+                "JetStream holds nothing that needs it, in {streams}"
+            ))
+        }
         Answer::Held(holders) => {
             let held = holders.iter().map(|holder| {
                 format!(

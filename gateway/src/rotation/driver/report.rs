@@ -21,6 +21,7 @@ impl Driver {
         Overview {
             keyrings: self.status(),
             unreserved: self.journal.unreserved(),
+            rolled_back: self.rolled_back.clone(),
         }
     }
 
@@ -39,7 +40,13 @@ impl Driver {
         outlook.failure = outlook
             .failure
             .or(unreserved)
-            .or_else(|| self.journal.closed_by().map(str::to_owned));
+            .or_else(|| self.unloaded.as_ref().map(|(_last, why)| why.clone()))
+            .or_else(|| {
+                let why = self.journal.closed_by()?;
+                Some(format!(
+                    "no key event happens, because the audit log is closed: {why}"
+                ))
+            });
         let id = self.policy.by_name(keyring.as_str());
         let rule = id.and_then(|id| self.policy.keyring(id));
         let clients = |list: fn(&Rule) -> &Clients| rule.map(list).cloned().unwrap_or_default();
@@ -54,32 +61,36 @@ impl Driver {
                 .iter()
                 .map(|version| VersionStatus {
                     exhausted: self.is_exhausted(index, version),
+                    halted: version.state.seals() && self.loaded.is_halted(version.kid),
                     ..self.version(ring, version)
                 })
                 .collect(),
             outlook,
+            stopped: self.stopped(index),
         })
     }
 
     fn version(&self, ring: &Ring, version: &catalogue::Version) -> VersionStatus {
-        let known = VersionStatus::of_record(ring, version);
+        let known = VersionStatus::of_record(ring, version, self.now());
         let kept = ring.gate(version.number).map(|gate| match &gate.verdict {
             None => "JetStream is being asked what is stored under it".to_owned(),
-            Some(Verdict::Clear) if ring.terms().destroy == Consent::Approved => format!(
+            Some(Verdict::Clear(_)) if ring.terms().destroy == Consent::Approved => format!(
                 "nothing stored needs it; the gateway wants to destroy it, and somebody has to approve: {APPROVE}"
             ),
-            Some(Verdict::Clear) => {
+            Some(Verdict::Clear(_)) => {
                 "nothing stored needs it; it is about to be destroyed".to_owned()
             }
             Some(Verdict::Held(evidence)) => evidence.clone(),
         });
         let kept = self.waits_for(ring, version).or(kept);
         let count = self.loaded.count(version.kid);
-        let (sealed, lanes) = count.map_or((known.used, known.lanes), |count| {
-            (count.used(), count.lanes())
-        });
+        let (sealed, used_up, lanes) = count
+            .map_or((known.sealed, known.used, known.lanes), |count| {
+                (count.sealed(), count.used(), count.lanes())
+            });
         let known = VersionStatus {
-            used: sealed,
+            sealed,
+            used: used_up,
             lanes,
             kept,
             ..known
@@ -93,7 +104,7 @@ impl Driver {
         let seals = version.state.seals();
         VersionStatus {
             left: if seals {
-                limit.minus(sealed)
+                limit.minus(used_up)
             } else {
                 Used::default()
             },
@@ -124,12 +135,12 @@ impl Driver {
                 "{who} has asked for its destruction{force} ({why}), and somebody else has to approve: {APPROVE}"
             ));
         }
-        let until = ring.held_until(version.number)?;
+        let until = ring.held_until(version.number, self.now())?;
         (until > self.wall()).then(|| format!("it is held until {until:.0}, whatever is stored"))
     }
 
     /// Whether nothing more can be sealed under the version; until more can be reserved, what is reserved is all that can.
-    fn is_exhausted(&self, index: usize, version: &catalogue::Version) -> bool {
+    pub(super) fn is_exhausted(&self, index: usize, version: &catalogue::Version) -> bool {
         let Some((ring, driven)) = self
             .ring(index)
             .map(|(_keyring, ring)| ring)
@@ -138,7 +149,7 @@ impl Driver {
             return false;
         };
         let Some(held) = self.loaded.get(version.kid) else {
-            return VersionStatus::of_record(ring, version).exhausted;
+            return VersionStatus::of_record(ring, version, self.now()).exhausted;
         };
         let budget = &held.version.budget;
         let limit = used(ring.terms().limit);
@@ -153,7 +164,7 @@ impl Driver {
         let (_keyring, ring) = self.ring(index).ok_or(OrderError::Stopping)?;
         let version = self.record(index).and_then(|record| record.version(number));
         let version = version.ok_or(unknown)?;
-        let mut kept = Kept::of_record(ring, version);
+        let mut kept = Kept::of_record(ring, version, self.now());
         kept.reasons.extend(self.waits_for(ring, version));
         kept.reasons.extend(self.opened_of_late(index, number));
         Ok(kept)

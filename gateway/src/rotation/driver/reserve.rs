@@ -10,13 +10,15 @@ use crate::rotation::terms::Limit;
 
 use super::Driver;
 
-/// What is reserved first: a crash counts it as sealed.
+/// What is reserved first, where thresholds are large.
 const FIRST: Used = Used {
     messages: 1 << 16,
     bytes: 64 << 20,
 };
+/// What a kill loses of the soft threshold at most, as long as little is sealed: one part of so many.
+const SHARE: u64 = 16;
 /// The least, so that a disk is not written for a handful of messages.
-const LEAST: Used = Used {
+pub(super) const LEAST: Used = Used {
     messages: 1 << 12,
     bytes: 4 << 20,
 };
@@ -31,8 +33,9 @@ const FAST: Duration = Duration::from_millis(500);
 /// One that lasted longer than this was too large.
 const SLOW: Duration = Duration::from_secs(10);
 
-/// How many such parts a drain may take: each lasts for half a second at least.
-const DRAIN: u64 = 32;
+/// How many such parts are reserved at a hand-over, until the other process serves and can be asked for more: each lasts for half a second
+/// at least.
+const HAND_OVER: u64 = 4;
 
 /// How much to reserve next: as much as lasts some seconds.
 #[derive(Clone, Copy, Debug)]
@@ -56,7 +59,7 @@ impl Default for Pace {
 impl Pace {
     /// The next part, out of what is left of the limit: a quarter of it at most, so that workers can share the rest; and about a
     /// quarter of the soft threshold, because use is looked at whenever more is asked for.
-    fn next(&mut self, now: Instant, left: Used, soft: Used) -> Used {
+    pub(super) fn next(&mut self, now: Instant, left: Used, soft: Used) -> Used {
         if let Some(last) = self.last {
             let lasted = now.saturating_duration_since(last);
             if lasted < FAST {
@@ -65,23 +68,45 @@ impl Pace {
                 self.part = halved(self.part);
             }
         }
+        self.part = self.begun(soft);
         self.last = Some(now);
+        let least = least(soft);
         self.part = Used {
-            messages: self.part.messages.clamp(LEAST.messages, MOST.messages),
-            bytes: self.part.bytes.clamp(LEAST.bytes, MOST.bytes),
+            messages: self.part.messages.clamp(least.messages, MOST.messages),
+            bytes: self.part.bytes.clamp(least.bytes, MOST.bytes),
         };
         fair(self.part, left, soft)
+    }
+
+    /// What is reserved next, but for what is left: until something has been used up, little, because a kill loses it.
+    fn begun(&self, soft: Used) -> Used {
+        if self.last.is_some() {
+            return self.part;
+        }
+        Used {
+            messages: self.part.messages.min((soft.messages / SHARE).max(1)),
+            bytes: self.part.bytes.min((soft.bytes / SHARE).max(1)),
+        }
     }
 }
 
 /// As much of `part` as leaves something for others.
-fn fair(part: Used, left: Used, soft: Used) -> Used {
+pub(super) fn fair(part: Used, left: Used, soft: Used) -> Used {
     let fair = |part: u64, least: u64, left: u64, soft: u64| {
         part.min((left / 4).min(soft / 4).max(least)).min(left)
     };
+    let least = least(soft);
     Used {
-        messages: fair(part.messages, LEAST.messages, left.messages, soft.messages),
-        bytes: fair(part.bytes, LEAST.bytes, left.bytes, soft.bytes),
+        messages: fair(part.messages, least.messages, left.messages, soft.messages),
+        bytes: fair(part.bytes, least.bytes, left.bytes, soft.bytes),
+    }
+}
+
+/// The least that is reserved of a version with these thresholds.
+fn least(soft: Used) -> Used {
+    Used {
+        messages: LEAST.messages.min((soft.messages / SHARE).max(1)),
+        bytes: LEAST.bytes.min((soft.bytes / SHARE).max(1)),
     }
 }
 
@@ -93,7 +118,8 @@ impl Driver {
         let held = self.loaded.get(active.kid)?;
         Some(Event::Usage {
             number: active.number,
-            used: held.used(),
+            sealed: self.sealed(active.kid, held),
+            used: held.used().minus(self.drainers.unused(active.kid)),
             failed_opens: held.version.usage.failed_opens(),
             supply: supply(&held.version.budget, used(ring.terms().limit)),
         })
@@ -135,8 +161,8 @@ impl Driver {
         }
     }
 
-    /// Reserves what the keyrings that are in use may need while connections drain: nothing more can be reserved then.
-    pub(super) fn provide_for_the_drain(&mut self) {
+    /// Reserves what the keyrings that are in use may need until the other process can be asked.
+    pub(super) fn provide_for_the_hand_over(&mut self) {
         let now = self.clock.instant();
         for index in 0..self.rings.len() {
             let Some(pace) = self.rings.get(index).map(|driven| driven.pace) else {
@@ -150,18 +176,18 @@ impl Driver {
                 continue;
             }
             let many = Used {
-                messages: pace.part.messages.saturating_mul(DRAIN),
-                bytes: pace.part.bytes.saturating_mul(DRAIN),
+                messages: pace.part.messages.saturating_mul(HAND_OVER),
+                bytes: pace.part.bytes.saturating_mul(HAND_OVER),
             };
             let part = fair(many, left, self.soft(index));
             if let Err(error) = self.reserve_part(index, number, part) {
-                tracing::warn!(%error, "publishes of connections that drain may have to wait");
+                tracing::warn!(%error, "publishes may have to wait until the other process serves");
             }
         }
     }
 
     /// The active version, and what is left of its limit.
-    fn left(&self, index: usize) -> Option<(u32, Used)> {
+    pub(super) fn left(&self, index: usize) -> Option<(u32, Used)> {
         let (_keyring, ring) = self.ring(index)?;
         let active = ring.active()?;
         let held = self.loaded.get(active.kid)?;
@@ -180,6 +206,9 @@ impl Driver {
     fn asks(&self, index: usize) -> Option<(u32, Used)> {
         let (_keyring, ring) = self.ring(index)?;
         let active = ring.active()?;
+        if self.loaded.is_halted(active.kid) {
+            return None;
+        }
         let held = self.loaded.get(active.kid)?;
         let reserved = held.version.budget.reserved();
         let limit = used(ring.terms().limit);
@@ -195,12 +224,13 @@ impl Driver {
 
     fn reserve_part(&mut self, index: usize, number: u32, part: Used) -> Result<(), RotateError> {
         let kid = self.kid(index, number);
-        let Some(held) = kid.and_then(|kid| self.loaded.get(kid)) else {
+        let Some((kid, held)) = kid.and_then(|kid| Some((kid, self.loaded.get(kid)?))) else {
             return Ok(());
         };
         let account = Account {
             number,
             reserved: held.version.budget.reserved().plus(part),
+            sealed: self.sealed(kid, held),
             lanes: held.lanes(),
         };
         let keyring = self.rings.get(index).map(|driven| driven.keyring.clone());
@@ -265,22 +295,23 @@ impl Driver {
             .ring(index)
             .map(|(_keyring, ring)| used(ring.terms().limit));
         let limit = limit.unwrap_or_default();
+        let soft = self.soft(index);
         let pace = self
             .rings
             .get(index)
-            .map_or(FIRST, |driven| driven.pace.part);
-        let soft = self.soft(index);
+            .map_or(FIRST, |driven| driven.pace.begun(soft));
+        let least = least(soft);
         let fair = |part: u64, least: u64, limit: u64, soft: u64| {
             part.min((soft / 4).max(least)).min((limit / 4).max(1))
         };
         Used {
-            messages: fair(pace.messages, LEAST.messages, limit.messages, soft.messages),
-            bytes: fair(pace.bytes, LEAST.bytes, limit.bytes, soft.bytes),
+            messages: fair(pace.messages, least.messages, limit.messages, soft.messages),
+            bytes: fair(pace.bytes, least.bytes, limit.bytes, soft.bytes),
         }
     }
 
     /// What starts a rotation.
-    fn soft(&self, index: usize) -> Used {
+    pub(super) fn soft(&self, index: usize) -> Used {
         let terms = self.ring(index).map(|(_keyring, ring)| ring.terms());
         terms.map_or_else(Used::default, |terms| Used {
             messages: terms.rotate.messages,
@@ -300,19 +331,22 @@ impl Driver {
     /// Once no lane can seal under a version any more, what was reserved and not sealed is written off the account.
     pub(super) fn settle(&mut self, index: usize, number: u32) -> Result<(), RotateError> {
         let kid = self.kid(index, number);
-        let held = kid.and_then(|kid| self.loaded.get(kid));
-        let Some(held) = held.filter(|held| held.is_settled()) else {
+        let held = kid.and_then(|kid| Some((kid, self.loaded.get(kid)?)));
+        let Some((kid, held)) = held.filter(|(_kid, held)| held.is_settled()) else {
             return Ok(());
         };
         let account = Account {
             number,
             reserved: held.used(),
+            sealed: self.sealed(kid, held),
             lanes: held.lanes(),
         };
         let known = self.record(index).and_then(|record| record.version(number));
-        if known
-            .is_some_and(|known| known.reserved == account.reserved && known.lanes == account.lanes)
-        {
+        if known.is_some_and(|known| {
+            known.reserved == account.reserved
+                && known.sealed == account.sealed
+                && known.lanes == account.lanes
+        }) {
             return Ok(());
         }
         let keyring = self.rings.get(index).map(|driven| driven.keyring.clone());
@@ -323,6 +357,7 @@ impl Driver {
 
     /// The workers have ended: nothing that was reserved and not sealed needs to count.
     pub(super) fn settle_all(&mut self) {
+        self.keep_time();
         for index in 0..self.rings.len() {
             let Some(number) = self
                 .ring(index)
@@ -332,7 +367,7 @@ impl Driver {
                 continue;
             };
             if let Err(error) = self.settle(index, number) {
-                tracing::warn!(%error, "what was reserved and not sealed counts as sealed");
+                tracing::warn!(%error, "what was reserved and not sealed counts against the limit");
             }
         }
     }

@@ -1,22 +1,25 @@
 //! The loop: waits for what happens, and has the driver act on it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 
-use crate::audit::Fact;
+use crate::audit::{Fact, Outcome};
 use crate::catalogue::State;
 use crate::keyring::Miss;
-use crate::rotation::because::Because;
+use crate::rotation::because::{Because, Ground};
+use crate::rotation::drain::DrainLink;
 use crate::rotation::engine::{Event, Order, Ring, Verdict};
 use crate::rotation::report::{Exposure, Kept, KeyringStatus, Overview, Rehearsal};
 use crate::rotation::seams::Inspection;
-use crate::rotation::{Config, OrderError, Rotated, Wish};
+use crate::rotation::{Config, OrderError, Reload, Rotated, Wish};
 
 use super::Driver;
 use super::perform::{Then, Told, Wanted, verdict};
+use super::refusals::Ordered;
 
 /// How often the driver looks at what time and traffic have brought about.
 pub(super) const TICK: Duration = Duration::from_millis(200);
@@ -32,6 +35,14 @@ pub(super) struct Caller {
     /// Of which keyring, and the version that sealed before.
     asked: (usize, Option<u32>),
     answer: Answer<Result<Rotated, OrderError>>,
+}
+
+/// How a process that drains is told what it has to know.
+pub(in crate::rotation) struct Way {
+    /// Its end.
+    pub(in crate::rotation) link: DrainLink,
+    /// Told when its clients are to be moved at once.
+    pub(in crate::rotation) moved: oneshot::Sender<()>,
 }
 
 /// What operators ask for.
@@ -76,14 +87,21 @@ pub(in crate::rotation) enum Request {
         count: usize,
         answer: Answer<Result<Vec<String>, OrderError>>,
     },
+    /// An order was refused before it came here.
+    Refused {
+        wanted: Ordered,
+        why: String,
+        answer: Answer<()>,
+    },
     Reload {
         config: Config,
-        what: String,
+        reload: Reload,
         answer: Answer<Result<(), OrderError>>,
     },
-    /// Let go of the catalogue and the audit log; both are settled when the answer comes.
+    /// Let go of the catalogue and the audit log; both are settled when the answer comes: the ways to those that drain already.
     HandOver {
-        answer: Answer<()>,
+        way: Way,
+        answer: Answer<Vec<DrainLink>>,
     },
     Stop,
 }
@@ -96,16 +114,19 @@ impl Driver {
         mut misses: mpsc::Receiver<Miss>,
     ) -> mpsc::Receiver<Miss> {
         let thirst = std::sync::Arc::clone(&self.thirst);
+        self.drainers.watch();
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 request = requests.recv() => match request {
                     Some(Request::Stop) | None => break,
-                    Some(Request::HandOver { answer }) => {
-                        let follower = self.hand_over();
-                        give(answer, ());
-                        return follower.run(requests, misses).await;
+                    Some(Request::HandOver { way, answer }) => {
+                        self.hear_drainers();
+                        let drainers = self.drainers.links();
+                        let follower = self.hand_over(way, thirst);
+                        give(answer, drainers);
+                        return Box::pin(follower.run(requests, misses)).await;
                     }
                     Some(request) => self.serve(request),
                 },
@@ -114,6 +135,7 @@ impl Driver {
                     self.serve_misses();
                 }
                 () = thirst.notified() => self.quench(),
+                () = self.drainers.ready() => self.hear_drainers(),
                 Some(told) = self.inquiries.next(), if !self.inquiries.is_empty() => self.told(told),
                 _now = ticks.tick() => {
                     self.tick();
@@ -122,6 +144,7 @@ impl Driver {
             }
         }
         self.settle_all();
+        self.leave_records();
         self.say(Fact::GatewayStopped);
         misses
     }
@@ -172,11 +195,19 @@ impl Driver {
             } => give(answer, self.exposure(&keyring, number)),
             Request::Drill { because, answer } => give(answer, self.drill(&because)),
             Request::Tail { count, answer } => give(answer, self.tail(count)),
+            Request::Refused {
+                wanted,
+                why,
+                answer,
+            } => {
+                self.conclude(wanted, &Outcome::Refused(why.into()));
+                give(answer, ());
+            }
             Request::Reload {
                 config,
-                what,
+                reload,
                 answer,
-            } => give(answer, self.reload(config, what)),
+            } => give(answer, self.reload(config, reload)),
             Request::HandOver { .. } | Request::Stop => {}
         }
     }
@@ -186,19 +217,33 @@ impl Driver {
     /// Tells whoever asked for a rotation what has come of it, as soon as nothing but time is missing for it any more. That the time has
     /// come is not enough: the engine takes notice of it at the next tick.
     pub(super) fn answer_rotation(&mut self, caller: Caller) {
-        let ring = self.ring(caller.asked.0).map(|(_keyring, ring)| ring);
-        if ring.is_some_and(Ring::waits_for_time) {
-            self.callers.push(caller);
-        } else {
-            give(caller.answer, self.rotated(caller.asked));
+        self.answer_rotations(vec![caller]);
+    }
+
+    /// What they are told to have failed does not happen later: it is withdrawn, once all of them know what has come of it.
+    fn answer_rotations(&mut self, callers: Vec<Caller>) {
+        let mut failed = BTreeSet::new();
+        for caller in callers {
+            let ring = self.ring(caller.asked.0).map(|(_keyring, ring)| ring);
+            if ring.is_some_and(Ring::waits_for_time) {
+                self.callers.push(caller);
+                continue;
+            }
+            let rotated = self.rotated(caller.asked);
+            if let Err(OrderError::Failed(_)) = rotated {
+                failed.insert(caller.asked.0);
+            }
+            give(caller.answer, rotated);
+        }
+        for index in failed {
+            self.feed(index, Event::Withdrawn(Order::Rotate));
         }
     }
 
     /// Tells those whose rotation has been held back until now.
     pub(super) fn call_back(&mut self) {
-        for caller in std::mem::take(&mut self.callers) {
-            self.answer_rotation(caller);
-        }
+        let callers = std::mem::take(&mut self.callers);
+        self.answer_rotations(callers);
         let longest = (0..self.rings.len()).filter_map(|index| self.held_back(index));
         if longest.max().is_some_and(|wait| wait > HASTE)
             && let Some(left_out) = self.haste.admit(self.clock.instant())
@@ -227,15 +272,16 @@ impl Driver {
             }
             Ok((index, order, forced))
         });
+        let order_of = ordered((keyring, number), &wanted);
         match may {
             Ok((index, order, true)) => {
-                let done = self.give_wish((index, order), wanted);
-                give(answer, done);
+                let done = self.give_wish((index, order), wanted, Ground::Forced);
+                give(answer, self.answered(order_of, done));
             }
             Ok((index, _order, false)) => {
                 self.ask((index, number), Then::Destroy(wanted, answer));
             }
-            Err(error) => give(answer, Err(error)),
+            Err(error) => give(answer, self.answered(order_of, Err(error))),
         }
     }
 
@@ -274,13 +320,20 @@ impl Driver {
         match then {
             Then::Engine => self.feed(index, Event::Inspected(number, verdict(&stored))),
             Then::Destroy(wanted, answer) => {
-                give(answer, self.destroy_if((index, number), wanted, &stored));
+                let keyring = self
+                    .rings
+                    .get(index)
+                    .map(|driven| driven.keyring.to_string());
+                let keyring = keyring.unwrap_or_default();
+                let order_of = ordered((&keyring, number), &wanted);
+                let done = self.destroy_if((index, number), wanted, &stored);
+                give(answer, self.answered(order_of, done));
             }
             Then::Why(answer) => {
                 let kept = self.kept(index, number).map(|mut kept| {
                     kept.reasons.extend(match verdict(&stored) {
                         Verdict::Held(evidence) => Some(evidence),
-                        Verdict::Clear => None,
+                        Verdict::Clear(_) => None,
                     });
                     kept
                 });
@@ -288,6 +341,16 @@ impl Driver {
             }
         }
     }
+}
+
+/// A destruction that may be refused.
+fn ordered((keyring, number): (&str, u32), wanted: &Wanted) -> Ordered {
+    let order = if wanted.wish.approves {
+        Order::Approve(number)
+    } else {
+        Order::Destroy(number)
+    };
+    Ordered::of(keyring, order, wanted.because.clone())
 }
 
 fn give<T>(answer: Answer<T>, value: T) {

@@ -6,7 +6,7 @@ use crate::audit::Who;
 use crate::catalogue::State;
 use crate::rotation::terms::{Consent, Retain};
 
-use super::life::{Life, Now, later};
+use super::life::{Life, Now};
 use super::order::{Order, Refused};
 use super::ring::Ring;
 
@@ -49,9 +49,8 @@ impl Ring {
 
     /// Until when a version whose overlap is over is kept, whatever is stored; `None` where that says nothing.
     #[must_use]
-    pub fn held_until(&self, number: u32) -> Option<Timestamp> {
+    pub fn held_until(&self, number: u32, now: Now) -> Option<Timestamp> {
         let life = self.life(number)?;
-        self.is_over(life)
-            .then(|| later(life.since, self.terms.hold))
+        self.is_over(life).then(|| life.ends(self.terms.hold, now))
     }
 }

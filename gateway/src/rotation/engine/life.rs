@@ -5,7 +5,11 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::catalogue::{self, Proposal, State};
+use crate::clock::STEP;
 use crate::envelope::{Kid, Suite};
+
+/// Became active so far in the future: a clock was wrong. Less is put right by itself.
+const AHEAD: Duration = Duration::from_secs(60);
 
 /// A key version as its record has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,21 +22,27 @@ pub struct Life {
     pub suite: Suite,
     /// Where it is in its life.
     pub state: State,
-    /// Since when.
+    /// Since when, as the wall clock had it.
     pub since: Timestamp,
-    /// When it first became active.
+    /// When it first became active, as the wall clock had it.
     pub activated: Option<Timestamp>,
+    /// Since when it is in its state, by the catalogue's own time.
+    pub entered: Timestamp,
+    /// When it first became active, by the catalogue's own time.
+    pub began: Option<Timestamp>,
     /// When it stopped sealing for good.
     pub deactivated: Option<Timestamp>,
     /// That somebody has asked for its destruction, which takes a second person.
     pub proposed: Option<Proposal>,
 }
 
-/// The time, on both clocks.
+/// The time, on three clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {
-    /// What records and people say; may jump. Moves soft reasons and the end of an overlap, nothing else.
+    /// What records and people say; may jump. Can make a rotation early, and nothing else.
     pub wall: Timestamp,
+    /// The catalogue's own time, which counts what has passed; only grows. What is put off, held or destroyed goes by it.
+    pub monotonic: Timestamp,
     /// Since the engine's start; only grows. Moves retries and rates.
     pub elapsed: Duration,
 }
@@ -51,7 +61,55 @@ impl Life {
     /// How long it has been in its state.
     #[must_use]
     pub fn age(&self, now: Now) -> Duration {
-        between(self.since, now.wall)
+        between(self.entered, now.monotonic)
+    }
+
+    /// When it will have been in its state for so long, as the wall clock will have it if nobody sets it.
+    pub(super) fn ends(&self, after: Duration, now: Now) -> Timestamp {
+        now.shows(self.entered, self.since, after)
+    }
+
+    /// How far in the future it became active, by the wall clock: that was ahead then, or is behind now.
+    #[must_use]
+    pub fn ahead(&self, now: Now) -> Option<Duration> {
+        let ahead = between(now.wall, self.activated?);
+        (ahead >= AHEAD).then_some(ahead)
+    }
+}
+
+impl Now {
+    /// What the wall clock will show when so long has passed since a moment that both clocks have a time for. That is what it showed
+    /// then and so much more, unless it has been set meanwhile.
+    fn shows(self, monotonic: Timestamp, wall: Timestamp, after: Duration) -> Timestamp {
+        let left = later(monotonic, after).duration_since(self.monotonic);
+        let counted = self.wall.saturating_add(left).unwrap_or(Timestamp::MAX);
+        let written = later(wall, after);
+        let apart = counted.duration_since(written).unsigned_abs();
+        if apart < STEP { written } else { counted }
+    }
+
+    /// What the wall clock will show when a version that became active then has sealed for so long. It is followed where it says
+    /// that this is earlier.
+    pub(super) fn due(self, began: Timestamp, activated: Timestamp, after: Duration) -> Timestamp {
+        self.shows(began, activated, after)
+            .min(later(activated, after))
+    }
+
+    /// The times between which a version sealed, as others may have them: widened by what this host's clock was set, and none at all
+    /// where it was ahead.
+    #[must_use]
+    pub fn span(self, version: &catalogue::Version) -> (Option<Timestamp>, Option<Timestamp>) {
+        let counted = |monotonic: Option<Timestamp>, wall: Option<Timestamp>| {
+            Some(self.shows(monotonic?, wall?, Duration::ZERO))
+        };
+        let began = counted(version.began(), version.activated);
+        let ceased = counted(version.ceased(), version.deactivated);
+        (
+            version
+                .activated
+                .filter(|activated| began >= Some(*activated)),
+            version.deactivated.max(ceased),
+        )
     }
 }
 
@@ -64,6 +122,8 @@ impl From<&catalogue::Version> for Life {
             state: version.state,
             since: version.since,
             activated: version.activated,
+            entered: version.entered(),
+            began: version.began(),
             deactivated: version.deactivated,
             proposed: version.proposed.clone(),
         }

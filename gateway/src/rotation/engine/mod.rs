@@ -55,7 +55,9 @@ pub enum Event {
     Usage {
         /// The version.
         number: u32,
-        /// Messages and bytes.
+        /// Messages and bytes that are known to be sealed: what thresholds are about.
+        sealed: Used,
+        /// The same, and what was reserved and lost with a process: what the limit is about.
         used: Used,
         /// Envelopes that did not open.
         failed_opens: u64,
@@ -70,7 +72,7 @@ pub enum Event {
     Proven(Member, u32),
     /// An operator asks for something; [`Ring::judge`] has said that it may be done.
     Asked(Asked),
-    /// Whoever asked has been told that it failed.
+    /// Whoever asked has been told that it failed: it does not happen later, but for a revocation.
     Withdrawn(Order),
     /// The action under way has ended, and the record is this now.
     Ended(Result<(), Failure>, Vec<Life>),

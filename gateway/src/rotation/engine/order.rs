@@ -108,6 +108,12 @@ pub enum Refused {
 }
 
 impl Order {
+    /// Whether it takes the right to seal from a version: owed until it is done, and a successor follows.
+    #[must_use]
+    pub const fn takes_away(self) -> bool {
+        matches!(self, Self::Compromise(_) | Self::Suspend(_))
+    }
+
     /// The version it is about.
     #[must_use]
     pub const fn number(self) -> Option<u32> {
@@ -160,9 +166,8 @@ impl Asked {
         }
     }
 
-    /// Whether it takes the right to seal from a version: owed until it is done, and a successor follows.
     pub(super) const fn takes_away(&self) -> bool {
-        matches!(self.order, Order::Compromise(_) | Order::Suspend(_))
+        self.order.takes_away()
     }
 }
 

@@ -38,11 +38,11 @@ impl Pace {
         }
     }
 
-    /// Takes notice of a version that has become active. From the first look on, the wall clock may do as it likes.
+    /// Takes notice of a version that has become active. The wall clock has no say in it.
     pub(super) fn look(&mut self, now: Now, lives: &[Life]) {
         if self.seen.is_none() {
             let last = activations(lives).last().copied();
-            let ago = last.map_or(MOST, |last| between(last, now.wall));
+            let ago = last.map_or(MOST, |last| between(last, now.monotonic));
             self.seen = Some((ago, now.elapsed));
         }
         let count = lives.iter().filter(|life| life.activated.is_some()).count();
@@ -85,9 +85,9 @@ fn next(apart: Duration, gap: Duration) -> Duration {
     if gap < twice { twice.min(MOST) } else { LEAST }
 }
 
-/// When versions became active, in turn.
+/// When versions became active, in turn, by the catalogue's own time.
 fn activations(lives: &[Life]) -> Vec<Timestamp> {
-    let mut times: Vec<_> = lives.iter().filter_map(|life| life.activated).collect();
+    let mut times: Vec<_> = lives.iter().filter_map(|life| life.began).collect();
     times.sort_unstable();
     times
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::audit::Trigger;
 use crate::catalogue::{Proposal, State};
-use crate::rotation::because::Because;
+use crate::rotation::because::{Because, Ground};
 use crate::rotation::terms::{Consent, Retain};
 
 use super::life::{Life, Member, Now, later};
@@ -68,11 +68,11 @@ impl Ring {
                 Some(Because::of_gateway(Trigger::Start, why))
             }
             // A rotation that a crash cut off.
-            (Some(_), Some(_)) => {
+            (Some(_), Some(successor)) if self.leftover != Some(successor.number) => {
                 let why = "a rotation that was cut off goes on";
                 Some(Because::of_gateway(Trigger::Start, why))
             }
-            (Some(active), None) => self.is_due(active, now),
+            (Some(active), _) => self.is_due(active, now),
         };
         if let Some(because) = because {
             self.succeed(now, because);
@@ -97,9 +97,14 @@ impl Ring {
     }
 
     fn over(&self, active: &Life, now: Now) -> Option<Because> {
-        let due = self.due(active);
+        let due = self.due(active, now);
         (now.wall >= due).then(|| {
-            let why = format!("the cryptoperiod ended at {due}");
+            let why = match active.activated {
+                Some(activated) if active.ahead(now).is_some() => {
+                    format!("it became active at {activated:.0}, which is yet to come: the clock was ahead then, or is behind now")
+                }
+                _ => format!("the cryptoperiod ended at {due}"),
+            };
             Because::of_gateway(Trigger::Time, why)
         })
     }
@@ -132,7 +137,9 @@ impl Ring {
     }
 
     fn advance(&self, now: Now) -> Option<Action> {
-        let succession = self.succession.as_ref()?;
+        let Some(succession) = &self.succession else {
+            return self.discard();
+        };
         let deed = match self.successor() {
             None => Deed::Generate,
             // Made for a suite that is no longer configured; it never sealed, so nothing is lost.
@@ -153,6 +160,17 @@ impl Ring {
         Some(Action {
             deed,
             because: succession.cause(),
+        })
+    }
+
+    /// A successor that nobody wants any more.
+    fn discard(&self) -> Option<Action> {
+        let number = self.successor()?.number;
+        let why =
+            "the rotation that it was made for has failed, and whoever asked for it was told so";
+        Some(Action {
+            deed: Deed::Discard(number),
+            because: Because::of_gateway(Trigger::Manual, why),
         })
     }
 
@@ -204,18 +222,21 @@ impl Ring {
                 let why = format!("the overlap is over, retain = \"{}\"", retain.word());
                 Some(Action {
                     deed,
-                    because: because(&why),
+                    because: because(&why).on(Ground::Configured),
                 })
             }
             (State::Archived, Retain::Shred) if automatic => Some(Action {
                 deed: Deed::Destroy(life.number),
-                because: because("the overlap is over, retain = \"shred\""),
+                because: because("the overlap is over, retain = \"shred\"").on(Ground::Configured),
             }),
             (State::Archived, Retain::Destroy) if automatic && !self.is_held(life, now) => {
-                let verdict = self.gates.get(&life.number)?.verdict.as_ref()?;
-                (*verdict == Verdict::Clear).then(|| Action {
+                let Verdict::Clear(found) = self.gates.get(&life.number)?.verdict.as_ref()? else {
+                    return None;
+                };
+                let ground = Ground::Proven(found.as_str().into());
+                Some(Action {
                     deed: Deed::Destroy(life.number),
-                    because: because("nothing stored can need it"),
+                    because: because("nothing stored can need it").on(ground),
                 })
             }
             _ => None,

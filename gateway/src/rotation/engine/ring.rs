@@ -34,6 +34,8 @@ pub struct Ring {
     pub(super) usage: Usage,
     pub(super) pace: Pace,
     pub(super) succession: Option<Succession>,
+    /// The successor that an operator's rotation has left behind when it failed: whoever asked was told so.
+    pub(super) leftover: Option<u32>,
     pub(super) orders: VecDeque<Asked>,
     pub(super) work: Work,
     pub(super) gates: BTreeMap<u32, Gate>,
@@ -87,8 +89,8 @@ pub struct Failure {
 /// What was found out about a version that is to be destroyed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Nothing stored can need it.
-    Clear,
+    /// Nothing stored can need it: what was looked at.
+    Clear(String),
     /// Something does, or may.
     Held(String),
 }
@@ -160,6 +162,7 @@ impl Ring {
             members,
             usage: Usage::default(),
             succession: None,
+            leftover: None,
             orders: VecDeque::new(),
             work: Work::Idle,
             gates: BTreeMap::new(),
@@ -237,6 +240,12 @@ impl Ring {
         }
     }
 
+    /// Whether a rotation is under way.
+    #[must_use]
+    pub const fn is_rotating(&self) -> bool {
+        self.succession.is_some()
+    }
+
     /// Whether an order has been given and not carried out.
     #[must_use]
     pub fn owes(&self, order: Order) -> bool {
@@ -245,9 +254,9 @@ impl Ring {
 
     /// When the overlap of a version ends; `None` when it has none, or it is over.
     #[must_use]
-    pub fn overlap_ends(&self, number: u32) -> Option<Timestamp> {
+    pub fn overlap_ends(&self, number: u32, now: Now) -> Option<Timestamp> {
         let life = self.life(number)?;
-        (life.state == State::DecryptOnly).then(|| later(life.since, self.terms.overlap))
+        (life.state == State::DecryptOnly).then(|| life.ends(self.terms.overlap, now))
     }
 
     /// When a version is to stop sealing; `None`, of one that is yet to be: a cryptoperiod from now.
@@ -255,7 +264,7 @@ impl Ring {
     pub fn expiry(&self, number: Option<u32>, now: Now) -> Option<Timestamp> {
         match number.map(|number| self.life(number)) {
             None => Some(later(now.wall, self.terms.rotate.after)),
-            Some(Some(life)) if life.waits() || life.state.seals() => Some(self.due(life)),
+            Some(Some(life)) if life.waits() || life.state.seals() => Some(self.due(life, now)),
             Some(_) => None,
         }
     }
@@ -268,11 +277,11 @@ impl Ring {
             messages: self.terms.rotate.messages,
             bytes: self.terms.rotate.bytes,
         };
-        let until = |goal| active.and_then(|life| self.usage.until(now, life.number, goal));
+        let number = active.map(|life| life.number);
         Outlook {
-            rotates: active.map(|life| self.due(life)),
-            threshold: until(soft),
-            limit: until(self.terms.limit),
+            rotates: active.map(|life| self.due(life, now)),
+            threshold: number.and_then(|number| self.usage.until_sealed(now, number, soft)),
+            limit: number.and_then(|number| self.usage.until_used(now, number, self.terms.limit)),
             stage: self.stage(),
             failure: self.failure().map(|failure| failure.text.clone()),
         }
@@ -317,10 +326,15 @@ impl Ring {
         self.lives.iter().find(|life| life.number == number)
     }
 
-    /// When the cryptoperiod of this version ends.
-    pub(super) fn due(&self, life: &Life) -> Timestamp {
-        let begun = life.activated.unwrap_or(life.since);
-        later(begun, self.terms.rotate.cryptoperiod(life.kid))
+    /// When the cryptoperiod of this version ends. A wall clock that says so is followed: early is harmless. One that says the
+    /// contrary is not.
+    pub(super) fn due(&self, life: &Life, now: Now) -> Timestamp {
+        let period = self.terms.rotate.cryptoperiod(life.kid);
+        if life.ahead(now).is_some() {
+            return now.wall;
+        }
+        let began = life.began.unwrap_or(life.entered);
+        now.due(began, life.activated.unwrap_or(life.since), period)
     }
 
     fn stage(&self) -> Stage {

@@ -3,12 +3,14 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use crate::audit::Trigger;
 use crate::catalogue::State;
 use crate::rotation::because::Because;
 
 use super::life::{Life, Member, Now};
 use super::order::{Asked, Order};
 use super::ring::{FIRST_LEAD, FIRST_PAUSE, Failure, Rest, Ring, Succession, Verdict, Work};
+use super::usage::Report;
 use super::{Deed, Event};
 
 /// The longest pause between two attempts.
@@ -23,10 +25,20 @@ impl Ring {
             Event::Tick => {}
             Event::Usage {
                 number,
+                sealed,
                 used,
                 failed_opens,
                 supply,
-            } => self.usage.report(now, (number, used), failed_opens, supply),
+            } => {
+                let report = Report {
+                    number,
+                    sealed,
+                    used,
+                    failed_opens,
+                    supply,
+                };
+                self.usage.report(now, report);
+            }
             Event::Joined(member) => {
                 self.members.insert(member);
             }
@@ -35,6 +47,7 @@ impl Ring {
             }
             Event::Proven(member, number) => self.proven(member, number),
             Event::Asked(asked) => self.ask(now, asked),
+            Event::Withdrawn(Order::Rotate) => self.withdraw_rotation(),
             Event::Withdrawn(order) => {
                 let stays = |asked: &Asked| asked.order != order || asked.takes_away();
                 self.orders.retain(stays);
@@ -82,6 +95,7 @@ impl Ring {
 
     /// Begins a rotation, or adds a trigger to the one under way.
     pub(super) fn succeed(&mut self, now: Now, because: Because) {
+        self.leftover = None;
         match &mut self.succession {
             Some(succession) => succession.reasons.push(because),
             None => {
@@ -94,6 +108,27 @@ impl Ring {
                     at: None,
                 });
             }
+        }
+    }
+
+    /// A rotation that an operator was told has failed does not go on by itself, unless the gateway wants one, too. Without a version
+    /// that seals it does.
+    fn withdraw_rotation(&mut self) {
+        if self.active().is_none() {
+            return;
+        }
+        let Some(succession) = &mut self.succession else {
+            return;
+        };
+        succession.reasons.retain(|because| !is_ordered(because));
+        if !succession.reasons.is_empty() {
+            return;
+        }
+        self.succession = None;
+        self.leftover = self.successor().map(|life| life.number);
+        // What it has left is discarded at once, if the disk lets it.
+        if self.leftover.is_some() && matches!(self.work, Work::Resting(_)) {
+            self.work = Work::Idle;
         }
     }
 
@@ -186,4 +221,12 @@ impl Ring {
             gate.wait = gate.wait.saturating_mul(2).min(LONGEST_WAIT);
         }
     }
+}
+
+/// Whether somebody has asked for it: neither a threshold, nor what the gateway found at its start.
+const fn is_ordered(because: &Because) -> bool {
+    matches!(
+        because.trigger,
+        Trigger::Manual | Trigger::Personnel | Trigger::Deployment | Trigger::Compromise
+    )
 }

@@ -22,34 +22,33 @@ const SPACING: Duration = Duration::from_secs(1);
 /// What is known of the use of the active version.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Usage {
-    number: u32,
-    used: Used,
-    failed_opens: u64,
-    supply: Supply,
+    last: Report,
+    /// What was sealed, and when.
     samples: VecDeque<(Duration, Used)>,
+}
+
+/// What is known of the use of a version.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Report {
+    pub(super) number: u32,
+    /// What is known to be sealed.
+    pub(super) sealed: Used,
+    /// What counts against the limit.
+    pub(super) used: Used,
+    pub(super) failed_opens: u64,
+    pub(super) supply: Supply,
 }
 
 impl Usage {
     /// Takes a report. One about another version than the last begins anew.
-    pub(super) fn report(
-        &mut self,
-        now: Now,
-        (number, used): (u32, Used),
-        failed_opens: u64,
-        supply: Supply,
-    ) {
-        if self.number != number {
-            *self = Self {
-                number,
-                ..Self::default()
-            };
+    pub(super) fn report(&mut self, now: Now, report: Report) {
+        if self.last.number != report.number {
+            self.samples.clear();
         }
-        self.used = used;
-        self.failed_opens = failed_opens;
-        self.supply = supply;
+        self.last = report;
         let newest = self.samples.back().map(|(at, _used)| *at);
         if newest.is_none_or(|at| now.elapsed.saturating_sub(at) >= SPACING) {
-            self.samples.push_back((now.elapsed, used));
+            self.samples.push_back((now.elapsed, report.sealed));
         }
         let old = |(at, _used): &(Duration, Used)| now.elapsed.saturating_sub(*at) > WINDOW;
         while self.samples.len() > 2 && self.samples.front().is_some_and(old) {
@@ -58,8 +57,17 @@ impl Usage {
     }
 
     /// How long until so much is sealed at the present rate; `None`: never.
-    pub(super) fn until(&self, now: Now, number: u32, goal: Limit) -> Option<Duration> {
-        if self.number != number {
+    pub(super) fn until_sealed(&self, now: Now, number: u32, goal: Limit) -> Option<Duration> {
+        self.until(now, number, (self.last.sealed, goal))
+    }
+
+    /// The same until nothing is left of the limit, against which what a process had reserved and lost counts too.
+    pub(super) fn until_used(&self, now: Now, number: u32, goal: Limit) -> Option<Duration> {
+        self.until(now, number, (self.last.used, goal))
+    }
+
+    fn until(&self, now: Now, number: u32, (is, goal): (Used, Limit)) -> Option<Duration> {
+        if self.last.number != number {
             return None;
         }
         let (since, before) = self.samples.front()?;
@@ -67,8 +75,13 @@ impl Usage {
         if span < SPACING {
             return None;
         }
-        let messages = reach(span, (before.messages, self.used.messages), goal.messages);
-        let bytes = reach(span, (before.bytes, self.used.bytes), goal.bytes);
+        let grown = self.last.sealed.minus(*before);
+        let messages = reach(
+            span,
+            grown.messages,
+            goal.messages.saturating_sub(is.messages),
+        );
+        let bytes = reach(span, grown.bytes, goal.bytes.saturating_sub(is.bytes));
         messages.into_iter().chain(bytes).min()
     }
 
@@ -79,12 +92,13 @@ impl Usage {
         now: Now,
         (terms, lead): (&Terms, Duration),
     ) -> Option<Because> {
-        if self.number != number {
+        let last = &self.last;
+        if last.number != number {
             return None;
         }
-        let Used { messages, bytes } = self.used;
-        let found = if self.failed_opens >= FAILED_OPENS_ROTATE {
-            let why = format!("{} did not open", Count(self.failed_opens, "envelope"));
+        let Used { messages, bytes } = last.sealed;
+        let found = if last.failed_opens >= FAILED_OPENS_ROTATE {
+            let why = format!("{} did not open", Count(last.failed_opens, "envelope"));
             Some((Trigger::FailedOpens, why))
         } else if messages >= terms.rotate.messages {
             let why = format!(
@@ -95,11 +109,11 @@ impl Usage {
         } else if bytes >= terms.rotate.bytes {
             let why = format!("{bytes} of {} sealed", Count(terms.rotate.bytes, "byte"));
             Some((Trigger::Bytes, why))
-        } else if self.supply == Supply::Spent {
+        } else if last.supply == Supply::Spent {
             let why = "nothing is left to reserve of the limit".to_owned();
             Some((Trigger::Forecast, why))
         } else {
-            let left = self.until(now, self.number, terms.limit);
+            let left = self.until_used(now, number, terms.limit);
             left.filter(|left| *left <= lead).map(|left| {
                 let seconds = left.as_secs();
                 let why = format!(
@@ -113,10 +127,9 @@ impl Usage {
     }
 }
 
-/// How long until `goal`, when `from.0` grew to `from.1` within `span`.
-fn reach(span: Duration, from: (u64, u64), goal: u64) -> Option<Duration> {
-    let grown = u128::from(from.1.saturating_sub(from.0));
-    let left = u128::from(goal.saturating_sub(from.1));
+/// How long until `left` more, when it grew by `grown` within `span`.
+fn reach(span: Duration, grown: u64, left: u64) -> Option<Duration> {
+    let (grown, left) = (u128::from(grown), u128::from(left));
     let nanos = span.as_nanos().saturating_mul(left).checked_div(grown)?;
     Some(Duration::from_nanos(
         u64::try_from(nanos).unwrap_or(u64::MAX),

@@ -1,4 +1,4 @@
-//! Stream configurations: in CREATE and UPDATE requests, and in the answers of CREATE, UPDATE, INFO and LIST.
+//! Stream configurations: in CREATE, UPDATE and RESTORE requests, and in the answers of CREATE, UPDATE, INFO, LIST and SNAPSHOT.
 
 use std::borrow::Cow;
 
@@ -7,30 +7,63 @@ use super::super::json::{Elements, Members, NotAnObject, means, text};
 use super::super::write::Decimal;
 use super::{integer, replace};
 
+/// What a stream stores, by where it comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holds<'a> {
+    /// What is published on this subject.
+    Published(&'a [u8]),
+    /// What other streams hold under subjects that match this.
+    Copied(&'a [u8]),
+}
+
 /// Appends the stream configuration `body` with its `max_msg_size` raised by `overhead` bytes; the server counts sealed bytes.
 ///
-/// Only a positive `max_msg_size`, and only if `covered` is true of every subject of the stream: it is called with each text in
-/// `subjects`, escapes resolved, or with the stream's name where the server would take that for its subject. A stream without
-/// subjects of its own (a mirror, or sources alone) is left alone. `false`: nothing to change, and `out` is as it was.
+/// Only a positive `max_msg_size`, and only if `covered` is true of every subject of the stream, or of anything that it copies: the
+/// server refuses a mirror, and a stream with sources, whose `max_msg_size` is less than its origin's, which may have been raised. It is
+/// called with each text in `subjects`, escapes resolved, or with the stream's name where the server would take that for its subject;
+/// and with what `mirror` and `sources` are limited to, `>` where they are not. `false`: nothing to change, and `out` is as it was.
 pub fn widen_max_msg_size(
     body: &[u8],
     overhead: usize,
-    mut covered: impl FnMut(&[u8]) -> bool,
+    covered: impl FnMut(Holds<'_>) -> bool,
     out: &mut Buffer,
 ) -> bool {
-    let Ok(config) = Config::read(body) else {
-        return false;
-    };
-    let Some(size) = config.size.filter(|size| size.bytes > 0) else {
-        return false;
-    };
+    let wider = wider(body, overhead, covered);
+    if let Some((size, wider)) = wider {
+        replace(body, size.at, size.len, wider, out);
+    }
+    wider.is_some()
+}
+
+/// The same for the `config` in the body of [`super::Request::Restore`].
+pub fn widen_restored(
+    body: &[u8],
+    overhead: usize,
+    mut covered: impl FnMut(Holds<'_>) -> bool,
+    out: &mut Buffer,
+) -> bool {
+    let mut members = Members::new(body).flatten();
+    let config = members.find(|member| means(member.key, b"config"));
+    let wider = config.and_then(|config| {
+        let (size, wider) = wider(config.value, overhead, &mut covered)?;
+        Some((config.at.saturating_add(size.at), size.len, wider))
+    });
+    if let Some((at, len, wider)) = wider {
+        replace(body, at, len, wider, out);
+    }
+    wider.is_some()
+}
+
+fn wider(
+    config: &[u8],
+    overhead: usize,
+    mut covered: impl FnMut(Holds<'_>) -> bool,
+) -> Option<(Size, i64)> {
+    let config = Config::read(config).ok()?;
+    let size = config.size.filter(|size| size.bytes > 0)?;
     let overhead = i64::try_from(overhead).unwrap_or(i64::MAX);
     let wider = size.bytes.saturating_add(overhead).min(LARGEST);
-    if wider == size.bytes || !config.is_covered(&mut covered) {
-        return false;
-    }
-    replace(body, size.at, size.len, wider, out);
-    true
+    (wider != size.bytes && config.is_covered(&mut covered)).then_some((size, wider))
 }
 
 /// Appends `answer` with each `max_msg_size` above `overhead` lowered by it: of its `config`, or of the `config` of each of its
@@ -40,7 +73,7 @@ pub fn widen_max_msg_size(
 pub fn narrow_max_msg_size(
     answer: &[u8],
     overhead: usize,
-    covered: impl FnMut(&[u8]) -> bool,
+    covered: impl FnMut(Holds<'_>) -> bool,
     out: &mut Buffer,
 ) -> bool {
     let start = out.len();
@@ -67,7 +100,7 @@ pub fn counts(body: &[u8]) -> bool {
     Config::read(body).is_ok_and(|config| config.counts)
 }
 
-/// Calls `each` with every subject of the stream configuration `body`, escapes resolved, as [`widen_max_msg_size`] does.
+/// Calls `each` with every subject on which the stream configuration `body` stores what is published, as [`widen_max_msg_size`] does.
 pub fn subjects(body: &[u8], mut each: impl FnMut(&[u8])) {
     if let Ok(config) = Config::read(body) {
         config.subjects(|subject| each(subject.unwrap_or_default()));
@@ -137,14 +170,68 @@ impl<'a> Config<'a> {
         }
     }
 
-    fn is_covered(&self, covered: &mut impl FnMut(&[u8]) -> bool) -> bool {
+    fn is_covered(&self, covered: &mut impl FnMut(Holds<'_>) -> bool) -> bool {
+        let sources = self.sources.into_iter().flat_map(Elements::new).flatten();
+        let origins = self
+            .mirror
+            .into_iter()
+            .chain(sources.map(|(_, source)| source));
+        let mut copied = false;
+        for origin in origins {
+            filters(origin, |filter| {
+                copied = copied || covered(Holds::Copied(filter));
+            });
+        }
         let (mut some, mut all) = (false, true);
         self.subjects(|subject| {
             some = true;
-            all = all && subject.is_some_and(&mut *covered);
+            all = all && subject.is_some_and(|subject| covered(Holds::Published(subject)));
         });
-        some && all
+        copied || some && all
     }
+}
+
+/// Calls `each` with what a mirror or a source takes of its origin.
+fn filters(origin: &[u8], mut each: impl FnMut(&[u8])) {
+    const ALL: &[u8] = b">";
+    let Ok(filter) = last_text(origin, b"filter_subject") else {
+        return;
+    };
+    let transforms = last(origin, b"subject_transforms").ok().flatten();
+    let transforms = transforms.filter(|value| *value != b"null");
+    let mut transforms = transforms
+        .into_iter()
+        .flat_map(Elements::new)
+        .flatten()
+        .filter_map(|(_, transform)| last_text(transform, b"src").ok())
+        .peekable();
+    if filter.is_some() || transforms.peek().is_none() {
+        each(filter.as_deref().unwrap_or(ALL));
+    }
+    for source in transforms {
+        each(source.as_deref().unwrap_or(ALL));
+    }
+}
+
+/// The last value of this key.
+fn last<'a>(object: &'a [u8], key: &[u8]) -> Result<Option<&'a [u8]>, NotAnObject> {
+    let mut value = None;
+    for member in Members::new(object) {
+        let member = member?;
+        value = means(member.key, key).then_some(member.value).or(value);
+    }
+    Ok(value)
+}
+
+/// The last text of this key but `null`, unless it is empty.
+fn last_text<'a>(object: &'a [u8], key: &[u8]) -> Result<Option<Cow<'a, [u8]>>, NotAnObject> {
+    let mut value = None;
+    for member in Members::new(object) {
+        let member = member?;
+        let is_it = means(member.key, key) && member.value != b"null";
+        value = is_it.then_some(member.value).or(value);
+    }
+    Ok(value.and_then(text).filter(|text| !text.is_empty()))
 }
 
 /// A walk through an answer that copies it, except for what it lowers.
@@ -157,7 +244,7 @@ struct Narrowing<'a, 'b, F> {
     out: &'b mut Buffer,
 }
 
-impl<F: FnMut(&[u8]) -> bool> Narrowing<'_, '_, F> {
+impl<F: FnMut(Holds<'_>) -> bool> Narrowing<'_, '_, F> {
     fn answer(&mut self) -> Result<(), NotAnObject> {
         for member in Members::new(self.answer) {
             let member = member?;

@@ -1,6 +1,9 @@
-//! What stands beside a delivered payload: the reply subject that acknowledges it, and its announced size.
+//! What stands beside a delivered payload: the reply subject that acknowledges it, and its announced size; and what a status says of a
+//! pull.
 
+use super::super::header::{self, Number};
 use super::super::write::Decimal;
+use super::Pending;
 
 /// Which stored message a delivery is, read from its reply subject; it tells one stored message from another.
 ///
@@ -64,6 +67,25 @@ pub fn narrow_msg_size(value: &[u8], overhead: usize) -> Option<Decimal> {
     let size = usize::try_from(number(value)?).ok()?;
     let narrowed = size.checked_sub(overhead)?;
     (narrowed > 0).then(|| Decimal::new(narrowed))
+}
+
+/// The pull in an acknowledgement that asks for more, behind `+NXT`.
+#[must_use]
+pub fn next(body: &[u8]) -> Option<&[u8]> {
+    body.strip_prefix(b"+NXT")
+}
+
+/// What the status of a pull says is left of it, and where it says of how many bytes.
+#[must_use]
+pub fn pending(headers: &[u8]) -> Option<(Pending, Number<'_>)> {
+    header::status(headers)?;
+    let bytes = header::number(headers, b"Nats-Pending-Bytes")?;
+    let messages = header::number(headers, b"Nats-Pending-Messages")?;
+    let pending = Pending {
+        messages: messages.value()?,
+        bytes: bytes.value()?,
+    };
+    Some((pending, bytes))
 }
 
 /// Digits alone, no sign.

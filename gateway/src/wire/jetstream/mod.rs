@@ -9,7 +9,7 @@
 //! |---|---|
 //! | `request` | which API request a subject is |
 //! | `clear` | whether a body has one meaning |
-//! | `pull` | `max_bytes` and `no_hdr` of pulls and direct gets |
+//! | `pull` | `max_bytes` and `no_hdr` of pulls and direct gets, and what is left of a pull |
 //! | `config` | stream configurations: `max_msg_size` there and back, subjects, counters |
 //! | `destinations` | where a request or a header tells the server to publish or to store, and what to copy |
 //! | `stored` | the answer of `STREAM.MSG.GET`, payload in base64 |
@@ -17,7 +17,7 @@
 //! | `response` | whether a payload is an answer of the API |
 //! | `trace` | whether a payload is a message-trace event |
 //! | `shape` | what those three compare a payload with |
-//! | `delivery` | `$JS.ACK…` replies and `Nats-Msg-Size` |
+//! | `delivery` | `$JS.ACK…` replies, `Nats-Msg-Size`, the status of a pull |
 
 mod acknowledgement;
 mod clear;
@@ -34,11 +34,13 @@ mod trace;
 
 pub use acknowledgement::is_acknowledgement;
 pub use clear::is_clear;
-pub use config::{counts, narrow_max_msg_size, subjects, widen_max_msg_size};
-pub use delivery::{Delivery, acknowledges, narrow_msg_size};
+pub use config::{
+    Holds, counts, narrow_max_msg_size, subjects, widen_max_msg_size, widen_restored,
+};
+pub use delivery::{Delivery, acknowledges, narrow_msg_size, next, pending};
 pub use destinations::{Place, destinations, header_destinations};
 pub use named::named_subject;
-pub use pull::{Edited, direct_get, widen_max_bytes};
+pub use pull::{Edited, Grant, Pending, bounded, direct_get, widen_max_bytes};
 pub use request::{Request, deliver_subject, stream_of_consumer};
 pub use response::is_api_response;
 pub use stored::{Stored, Unclear};

@@ -1,9 +1,11 @@
-//! `max_bytes` and `no_hdr` of requests for stored messages.
+//! `max_bytes` and `no_hdr` of requests for stored messages, and what the statuses of pulls say of bytes.
 //!
 //! What nats-server 2.12 to 2.15 makes of `no_hdr` (ADR-52) in a direct get: a message, alone or of a batch, comes without any
 //! headers (`MSG`), neither those that the server appends nor the stored ones. Statuses are the same with and without it: 404, 408,
 //! and the `204 EOB` behind a batch, but for its `Nats-Num-Pending`, which without headers counts what was pending at the beginning,
 //! not what is left. `multi_last` takes no notice of `no_hdr`: its messages have headers.
+
+use std::num::NonZeroU64;
 
 use super::super::Buffer;
 use super::super::json::{Elements, Members, NotAnObject, means};
@@ -12,7 +14,7 @@ use super::integer;
 
 /// What the server counts at least for a message: a subject of one byte and the shortest reply that acknowledges. More
 /// messages than `max_bytes` has room for are never sent, whatever the batch: clients that mean "any number" ask for a million.
-const SHORTEST: i64 = 40;
+const SHORTEST: u64 = 40;
 
 /// How many messages a `multi_last` without `batch` yields at most.
 const MULTI_LAST: i64 = 1024;
@@ -27,6 +29,53 @@ pub fn widen_max_bytes(body: &[u8], overhead: usize, out: &mut Buffer) -> bool {
         return false;
     };
     write(body, asked.wider(overhead), None, out)
+}
+
+/// A pull that asks for more messages than its `max_bytes` has room for, or does not say for how many: what its statuses say is not
+/// enough to tell how much of what it was granted for envelopes is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// The messages that it asks for; 0, one of them, where it does not say.
+    batch: u64,
+    /// The bytes that it asks for.
+    max_bytes: NonZeroU64,
+}
+
+/// What the status of a pull says is left of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pending {
+    /// `Nats-Pending-Messages`.
+    pub messages: u64,
+    /// `Nats-Pending-Bytes`.
+    pub bytes: u64,
+}
+
+/// Whether the body of a pull has a `max_bytes`; with the [`Grant`] of one whose statuses do not tell.
+#[must_use]
+pub fn bounded(body: &[u8]) -> Option<Option<Grant>> {
+    let asked = Asked::read(body).ok()?;
+    let span = asked.max_bytes.filter(|span| span.max_bytes > 0)?;
+    let batch = u64::try_from(asked.batch).unwrap_or_default();
+    let max_bytes = NonZeroU64::new(span.max_bytes.unsigned_abs())?;
+    let tells = (1..=room(max_bytes.get())).contains(&batch);
+    Some((!tells).then_some(Grant { batch, max_bytes }))
+}
+
+impl Grant {
+    /// For how many of the messages that are left there is room, if each was granted `overhead` bytes. `None`: this is no status of that
+    /// pull.
+    #[must_use]
+    pub fn room_left(self, overhead: u64, left: Pending) -> Option<u64> {
+        let room = self.batch.max(1).min(room(self.max_bytes.get()));
+        let granted = room
+            .checked_mul(overhead)?
+            .checked_add(self.max_bytes.get())?;
+        let sent = self.batch.checked_sub(left.messages)?;
+        let taken = granted.checked_sub(left.bytes)?;
+        let least = sent.saturating_mul(SHORTEST);
+        let is_of_it = taken >= least && (sent > 0 || taken == 0);
+        is_of_it.then_some(room.saturating_sub(sent))
+    }
 }
 
 /// What [`direct_get`] did, and what was asked.
@@ -120,12 +169,25 @@ impl Asked {
     /// A positive `max_bytes`, and what becomes of it.
     fn wider(&self, overhead: usize) -> Option<(Span, i64)> {
         let span = self.max_bytes.filter(|span| span.max_bytes > 0)?;
-        let fallback = if self.several { MULTI_LAST } else { 1 };
-        let batch = if self.batch > 0 { self.batch } else { fallback };
-        let room = (span.max_bytes / SHORTEST).saturating_add(1);
         let overhead = i64::try_from(overhead).unwrap_or(i64::MAX);
-        let more = overhead.saturating_mul(batch.min(room));
+        let room = room(span.max_bytes.unsigned_abs());
+        let room = i64::try_from(room).unwrap_or(i64::MAX);
+        let more = overhead.saturating_mul(self.batch().min(room));
         let wider = span.max_bytes.saturating_add(more);
         (wider != span.max_bytes).then_some((span, wider))
     }
+
+    /// How many messages it asks for.
+    const fn batch(&self) -> i64 {
+        match (self.batch, self.several) {
+            (1.., _) => self.batch,
+            (_, true) => MULTI_LAST,
+            (_, false) => 1,
+        }
+    }
+}
+
+/// How many messages `max_bytes` has room for at most.
+const fn room(max_bytes: u64) -> u64 {
+    (max_bytes / SHORTEST).saturating_add(1)
 }

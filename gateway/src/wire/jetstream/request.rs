@@ -22,7 +22,7 @@ pub enum Request<'a> {
     StreamInfo,
     /// `STREAM.LIST`: the answer has `streams`, each with a `config`.
     StreamList,
-    /// `STREAM.SNAPSHOT.<stream>`: the body names a [`deliver_subject`].
+    /// `STREAM.SNAPSHOT.<stream>`: the body names a [`deliver_subject`], the answer has a `config`.
     Snapshot,
     /// `STREAM.RESTORE.<stream>`: the body has a `config`, of a stream.
     Restore,

@@ -2,8 +2,9 @@
 
 use super::super::Buffer;
 use super::super::jetstream::{
-    Delivery, Request, Stored, Unclear, counts, deliver_subject, is_acknowledgement,
+    Delivery, Holds, Request, Stored, Unclear, counts, deliver_subject, is_acknowledgement,
     narrow_max_msg_size, narrow_msg_size, subjects, widen_max_bytes, widen_max_msg_size,
+    widen_restored,
 };
 
 fn written(rewrite: impl FnOnce(&mut Buffer) -> bool) -> Option<String> {
@@ -17,13 +18,16 @@ fn pull(body: &str) -> Option<String> {
     written(|out| widen_max_bytes(body.as_bytes(), 48, out))
 }
 
+fn covered(what: Holds<'_>) -> bool {
+    let (Holds::Published(subject) | Holds::Copied(subject)) = what;
+    subject.starts_with(b"a")
+}
+
 fn widened(config: &str) -> Option<String> {
-    let covered = |subject: &[u8]| subject.starts_with(b"a");
     written(|out| widen_max_msg_size(config.as_bytes(), 48, covered, out))
 }
 
 fn narrowed(answer: &str) -> Option<String> {
-    let covered = |subject: &[u8]| subject.starts_with(b"a");
     written(|out| narrow_max_msg_size(answer.as_bytes(), 48, covered, out))
 }
 
@@ -162,6 +166,36 @@ fn max_msg_size_grows_when_every_subject_is_sealed() {
     ] {
         assert_eq!(widened(config), None, "{config}");
     }
+}
+
+#[test]
+fn max_msg_size_grows_where_something_that_is_copied_may_be_sealed() {
+    let mirror = r#""mirror":{"name":"T","filter_subject":"a.>"}"#;
+    let transform =
+        r#""mirror":{"name":"T","subject_transforms":[{"src":"b"},{"src":"a.*","dest":"c.*"}]}"#;
+    let sources = r#""sources":[{"name":"T"},{"name":"U","filter_subject":"a"}]"#;
+    let both = r#""subjects":["b"],"sources":[{"name":"U","filter_subject":"a"}]"#;
+    for stores in [mirror, transform, sources, both] {
+        let config = |size| format!(r#"{{"name":"S",{stores},"max_msg_size":{size}}}"#);
+        assert_eq!(widened(&config(100)), Some(config(148)));
+        let answer = |size| format!(r#"{{"config":{}}}"#, config(size));
+        assert_eq!(narrowed(&answer(148)), Some(answer(100)));
+    }
+    for other in [
+        r#""mirror":{"name":"T","filter_subject":"b.>"}"#,
+        r#""mirror":{"name":"T","subject_transforms":[{"dest":"a"}]}"#,
+        r#""sources":[{"name":"T","filter_subject":""},5,{"name":"a"}]"#,
+    ] {
+        assert_eq!(widened(&format!(r#"{{{other},"max_msg_size":100}}"#)), None);
+    }
+}
+
+#[test]
+fn restored_stream_grows_as_a_new_one_does() {
+    let restore = |body: &str| written(|out| widen_restored(body.as_bytes(), 48, covered, out));
+    let body = r#"{"state":{"bytes":7},"config":{"subjects":["a"],"max_msg_size":100},"x":1}"#;
+    assert_eq!(restore(body), Some(body.replace("100", "148")));
+    assert_eq!(restore(r#"{"subjects":["a"],"max_msg_size":100}"#), None);
 }
 
 #[test]

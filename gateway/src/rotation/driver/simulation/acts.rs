@@ -6,11 +6,12 @@ use tokio::sync::oneshot;
 
 use super::members::Manner;
 use super::play::{End, Play, Size, operator, second, terms};
+use crate::audit::Trigger;
 use crate::envelope::{Header, Kid, Used};
 use crate::policy::KeyringName;
 use crate::rotation::driver::Request;
 use crate::rotation::engine::Order;
-use crate::rotation::{Because, OrderError, Wish};
+use crate::rotation::{Because, OrderError, Reload, Wish};
 
 impl Play<'_> {
     pub(super) fn act(&mut self) {
@@ -65,7 +66,14 @@ impl Play<'_> {
         let number = self.number(ring);
         let keyring = self.names[ring].to_string();
         match self.dice.below(9) {
-            0..=3 => drop(self.driver_mut().rotate(&keyring, operator())),
+            0..=3 => {
+                let (answer, _nobody) = oneshot::channel();
+                self.driver_mut().serve(Request::Rotate {
+                    keyring,
+                    because: operator(),
+                    answer,
+                });
+            }
             4 => self.revoke(ring, Order::Compromise(number)),
             5 => self.revoke(ring, Order::Suspend(number)),
             6 => {
@@ -82,6 +90,9 @@ impl Play<'_> {
             }
             7 => {
                 let order = self.dice.pick(&[Order::Abort, Order::Archive(number)]);
+                if order != Order::Abort {
+                    self.known.hastened.insert((ring, number));
+                }
                 drop(self.driver_mut().order(&keyring, order, operator()));
             }
             _ => {
@@ -130,8 +141,8 @@ impl Play<'_> {
         } else {
             wall - by
         };
-        self.latest = self.latest.max(to);
         self.winder.set_wall(to);
+        self.oracle.clock_jumps();
         self.driver_mut().tick();
     }
 
@@ -202,10 +213,11 @@ impl Play<'_> {
             self.traffic.path().ledger.limits[ring] = self.terms[ring].limit;
         }
         let config = self.config();
-        drop(
-            self.driver_mut()
-                .reload(config, "a test says so".to_owned()),
-        );
+        let reload = Reload {
+            what: "a test says so".to_owned(),
+            because: Because::of_gateway(Trigger::Manual, "a test says so"),
+        };
+        drop(self.driver_mut().reload(config, reload));
     }
 
     /// What was reserved under an older limit may be sealed still.

@@ -9,7 +9,7 @@ use super::play::Play;
 use super::traffic::Id;
 use crate::audit::{Source, verify};
 use crate::catalogue::{Opens, Record, State, Version};
-use crate::envelope::Used;
+use crate::envelope::{Kid, Used};
 use crate::keyring::Verdict;
 
 /// What was seen to be so, and stays so.
@@ -31,8 +31,12 @@ pub(super) struct Known {
     pub(super) approved: BTreeSet<Id>,
     /// How long after its overlap a version has been held, at least.
     pub(super) hold: BTreeMap<usize, Duration>,
-    /// Since when versions are archived, where that was seen.
-    archived: BTreeMap<Id, Timestamp>,
+    /// How long the overlap was, at least.
+    pub(super) overlap: BTreeMap<usize, Duration>,
+    /// Since when versions are decrypt-only, and archived, by time that does not jump.
+    entered: BTreeMap<(Id, State), Duration>,
+    /// Versions whose overlap an operator may have ended.
+    pub(super) hastened: BTreeSet<Id>,
     /// Versions that an operator wants destroyed.
     pub(super) wanted: BTreeSet<Id>,
     /// What an operator was told is done.
@@ -66,6 +70,22 @@ impl Play<'_> {
             }
             self.check_visible(index);
         }
+        for unproven in self.oracle.unproven() {
+            self.check_unproven(unproven);
+        }
+    }
+
+    /// What was destroyed without evidence was forced, if the log says so, or was to be shredded.
+    fn check_unproven(&self, (kid, forced): (Kid, bool)) {
+        let Some(id) = self.traffic.path().ledger.ids.get(&kid).copied() else {
+            return;
+        };
+        let right = if forced {
+            self.known.forced.contains(&id)
+        } else {
+            self.known.shredding.contains(&id.0)
+        };
+        assert!(right, "{id:?} is destroyed, and forced is {forced}");
     }
 
     /// What the driver knows, it has written down.
@@ -80,8 +100,13 @@ impl Play<'_> {
                     .entry(id)
                     .or_insert_with(|| wrapped.to_string());
             }
-            if version.state == State::Archived {
-                self.known.archived.insert(id, version.since);
+            if matches!(version.state, State::DecryptOnly | State::Archived) {
+                let at = self.truly(version.since);
+                self.known.entered.entry((id, version.state)).or_insert(at);
+            } else if version.state != State::Destroyed {
+                self.known
+                    .entered
+                    .retain(|(known, _state), _at| *known != id);
             }
             if version.state == State::Destroyed {
                 self.check_destroyed(id, version);
@@ -102,8 +127,7 @@ impl Play<'_> {
             .collect();
         new.sort_unstable();
         for (activated, id) in new {
-            let at = Duration::try_from(activated.duration_since(Timestamp::UNIX_EPOCH)).unwrap();
-            let at = at.saturating_sub(ahead);
+            let at = self.truly(activated);
             let last = self.known.last.get(&index);
             // What did not survive a power cut has never been.
             let last = last.filter(|last| last.id != id && self.was_replaced(record, last.id));
@@ -148,6 +172,13 @@ impl Play<'_> {
             "{id:?} has sealed {sealed:?}, {:?} is written down",
             version.reserved
         );
+        let unknown = version.sealed.minus(sealed);
+        assert_eq!(
+            unknown,
+            Used::default(),
+            "{id:?} has sealed {sealed:?}, and {:?} is said",
+            version.sealed
+        );
         let destroyed = state == State::Destroyed;
         assert!(
             destroyed || !self.known.destroyed.contains(&id),
@@ -187,24 +218,49 @@ impl Play<'_> {
             agreed || version.activated.is_none(),
             "{id:?} is destroyed, and nobody has approved"
         );
-        if let Some(archived) = self.known.archived.get(&id)
-            && !self.known.wanted.contains(&id)
-            && !self.known.shredding.contains(&id.0)
-        {
-            let held = Duration::try_from(version.since.duration_since(*archived));
-            let held = held.unwrap_or_default();
-            let hold = self.known.hold.get(&id.0).copied().unwrap_or_default();
-            assert!(
-                held >= hold,
-                "{id:?} is destroyed {held:?} after its overlap"
-            );
-        }
+        self.check_lasted(id, version);
         let free = self.known.forced.contains(&id) || self.known.shredding.contains(&id.0);
         let held = self.traffic.path().ledger.holds(id);
         assert!(
             free || !held,
             "{id:?} is destroyed, and something stored needs it"
         );
+    }
+
+    /// A version that nobody wanted destroyed has had its overlap, and was held; in whole milliseconds, as records keep them.
+    fn check_lasted(&self, id: Id, version: &Version) {
+        if self.known.wanted.contains(&id) {
+            return;
+        }
+        let gone = self.truly(version.since) + Duration::from_millis(1);
+        let least = |of: &BTreeMap<usize, Duration>| of.get(&id.0).copied().unwrap_or_default();
+        let since = |state| self.known.entered.get(&(id, state));
+        if let Some(replaced) = since(State::DecryptOnly)
+            && !self.known.hastened.contains(&id)
+        {
+            let lasted = gone.saturating_sub(*replaced);
+            let overlap = least(&self.known.overlap);
+            assert!(
+                lasted >= overlap,
+                "{id:?} is destroyed {lasted:?} after its successor came"
+            );
+        }
+        if let Some(archived) = since(State::Archived)
+            && !self.known.shredding.contains(&id.0)
+        {
+            let held = gone.saturating_sub(*archived);
+            let hold = least(&self.known.hold);
+            assert!(
+                held >= hold,
+                "{id:?} is destroyed {held:?} after its overlap"
+            );
+        }
+    }
+
+    /// What the wall clock has just said, by a clock that does not jump.
+    fn truly(&self, wall: Timestamp) -> Duration {
+        let at = Duration::try_from(wall.duration_since(Timestamp::UNIX_EPOCH)).unwrap();
+        at.saturating_sub(self.ahead())
     }
 
     fn check_snapshot(&self, index: usize, record: &Record) {
@@ -340,6 +396,7 @@ impl Play<'_> {
         };
         let verified = verify(&source, super::world::signer().verifier(), &[]).unwrap();
         assert_eq!(verified.open, [], "intents are open");
+        self.oracle.check_that_all_is_said();
         assert_eq!(
             verified.covered, verified.lines,
             "lines without a checkpoint"

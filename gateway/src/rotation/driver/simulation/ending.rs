@@ -20,7 +20,7 @@ impl Play<'_> {
             let member = self.members.other(index);
             self.members.behaves(member, Manner::Honest);
         }
-        self.winder.set_wall(self.latest);
+        self.oracle.clock_jumps();
         if self.driver().journal.closed_by().is_some() || self.dice.one_in(3) {
             let how = self.dice.pick(&[End::PowerCut, End::Killed, End::Stopped]);
             self.end(how);
@@ -28,6 +28,7 @@ impl Play<'_> {
         self.driver_mut().tick();
         self.check_opens();
         self.goes_on();
+        self.comes_round();
         self.finishes();
         self.check_opens();
         self.check();
@@ -57,6 +58,25 @@ impl Play<'_> {
             self.tally.limits += 1;
             self.assert_seals(ring);
             self.check();
+        }
+    }
+
+    /// A version whose cryptoperiod is over is replaced, whatever the clocks were set to and show.
+    fn comes_round(&mut self) {
+        let before: Vec<u32> = (0..self.names.len())
+            .map(|ring| self.active(ring))
+            .collect();
+        let terms = self.terms.iter().map(|terms| terms.rotate.after);
+        let longest = terms.max().unwrap();
+        for part in [longest, Duration::from_secs(60), Duration::from_secs(60)] {
+            self.wait(part);
+            self.check();
+        }
+        for (ring, before) in before.into_iter().enumerate() {
+            assert!(
+                self.active(ring) > before,
+                "keyring {ring} does not rotate by time"
+            );
         }
     }
 

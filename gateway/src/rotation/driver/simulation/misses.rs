@@ -1,16 +1,23 @@
 //! Floods of kids that are not in the snapshot, against the real driver.
 
+use std::io::ErrorKind;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot::Receiver};
 
+use super::play::operator;
 use super::regressions::Bench;
+use super::standstill::Absent;
 use super::world::Home;
 use crate::catalogue::State;
+use crate::disk::testing::Trouble;
 use crate::envelope::Kid;
-use crate::keyring::{Miss, Verdict};
+use crate::keyring::{Closed, Miss, Verdict};
+use crate::rotation::Terms;
 use crate::rotation::driver::loaded::ON_DEMAND;
 use crate::rotation::engine::Order;
+use crate::rotation::terms::Doubtful;
 
 /// More archived versions than are kept loaded.
 const ARCHIVED: u32 = ON_DEMAND + 20;
@@ -108,5 +115,66 @@ fn made_up_kids_have_the_catalogue_read_once_a_second() {
             assert_eq!(verdict.try_recv(), Ok(Verdict::Absent));
         }
         assert_eq!(snapshots(&bench) - before, round);
+    }
+}
+
+/// What is told of a version that does not open, by the snapshot and to whoever asks.
+fn closed(bench: &mut Bench, number: u32) -> Option<Closed> {
+    let kid = bench.driver.kid(0, number).unwrap();
+    let known = bench.driver.keys().load().closed().get(&kid).copied();
+    let told = ask(bench, kid, Duration::ZERO).try_recv();
+    assert_eq!(told, Ok(known.map_or(Verdict::Loaded, Verdict::Closed)));
+    known
+}
+
+#[test]
+fn version_that_does_not_open_is_told_from_one_that_nobody_knows() {
+    let home = Home::new();
+    let terms = Terms {
+        open: Doubtful::Nothing,
+        ..Terms::default()
+    };
+    let mut bench = Bench::with(&home, home.kek(), terms);
+    bench.ask(Order::Rotate);
+    assert_eq!(closed(&mut bench, 1), None);
+    for (order, expected) in [
+        (Order::Suspend(1), Some(Closed::Suspended)),
+        (Order::Restore(1), None),
+        (Order::Compromise(1), Some(Closed::Compromised)),
+        (Order::Destroy(1), Some(Closed::Destroyed)),
+    ] {
+        bench.ask(order);
+        assert_eq!(closed(&mut bench, 1), expected, "{order:?}");
+    }
+}
+
+#[test]
+fn version_that_is_not_ready_yet_is_told_from_one_that_nobody_knows() {
+    let home = Home::new();
+    let made = (0..).find_map(|step| {
+        let mut bench = Bench::new(&home);
+        bench.winder.advance(Duration::from_secs(1));
+        bench.disk.arm(step, Trouble::Error(ErrorKind::Other));
+        drop(bench.driver.rotate("default", operator()));
+        let record = bench.driver.record(0).unwrap();
+        let last = record.versions.last().unwrap();
+        (last.state == State::PreActive).then_some(bench)
+    });
+    assert_eq!(closed(&mut made.unwrap(), 2), Some(Closed::PreActive));
+}
+
+#[test]
+fn version_whose_secret_cannot_be_unwrapped_is_told_from_one_that_nobody_knows() {
+    let home = Home::new();
+    let (custodian, away) = Absent::new(&home);
+    let mut bench = Bench::with(&home, custodian, Terms::default());
+    bench.ask(Order::Rotate);
+    bench.ask(Order::Archive(1));
+    let kid = bench.driver.kid(0, 1).unwrap();
+    for (is_away, verdict) in [(true, Verdict::Unloadable), (false, Verdict::Loaded)] {
+        bench.driver.loaded.forget(kid);
+        away.store(is_away, Ordering::Relaxed);
+        let mut told = ask(&mut bench, kid, Duration::ZERO);
+        assert_eq!(told.try_recv(), Ok(verdict));
     }
 }

@@ -13,10 +13,13 @@
 //! - a version that is revoked seals nothing more, and a revocation that was confirmed survives;
 //! - no version is admitted that a member has not proven to hold;
 //! - no version is replaced within a second, unless it was revoked;
-//! - no version is destroyed before it has been held for as long as it must be, nor unapproved where that takes a second person.
+//! - every line of the audit log is true: what is to be made, what came of it, when, how much, by force or proven;
+//! - no version is destroyed before its overlap has lasted and it has been held for as long as it must be, by time that has really
+//!   passed, nor unapproved where that takes a second person.
 //!
 //! And when faults stop, within bounded time: every keyring seals, also beyond a limit; a rotation is made; what was replaced is
-//! archived or destroyed; the audit log is whole and owes nothing.
+//! archived or destroyed; a cryptoperiod that is over ends, whatever the clocks were set to and show still; the audit log is whole and
+//! owes nothing.
 //!
 //! | you look for | it is in |
 //! |---|---|
@@ -28,6 +31,8 @@
 //! | its actions | `acts` |
 //! | how it goes on without faults | `ending` |
 //! | what must be true | `check` |
+//! | clocks alone | `clocks` |
+//! | whether the audit log says what happened | `oracle` |
 
 #![expect(
     clippy::arithmetic_side_effects,
@@ -35,13 +40,17 @@
 )]
 
 mod acts;
+mod audited;
 mod check;
+mod clocks;
 mod ending;
 mod faults;
 mod members;
 mod misses;
+mod oracle;
 mod play;
 mod regressions;
+mod standstill;
 mod traffic;
 mod world;
 

@@ -9,9 +9,10 @@ use jiff::Timestamp;
 use super::check::Known;
 use super::faults::{Dice, Weather};
 use super::members::Members;
+use super::oracle::Oracle;
 use super::traffic::Traffic;
 use super::world::{Bus, Busy, Fate, Home, place, signer};
-use crate::audit::{Log, Trigger, Who};
+use crate::audit::{LastWord, Log, Settings, Trigger, Who};
 use crate::catalogue::{Catalogue, View};
 use crate::clock::{Clock, Winder};
 use crate::custody::Custodian;
@@ -33,6 +34,7 @@ pub(super) struct Play<'h> {
     pub(super) disk: Arc<Forgetful>,
     pub(super) members: Members,
     pub(super) known: Known,
+    pub(super) oracle: Oracle,
     /// What another member reads.
     pub(super) view: View,
     pub(super) names: Vec<KeyringName>,
@@ -46,8 +48,6 @@ pub(super) struct Play<'h> {
     pub(super) clock: Clock,
     pub(super) winder: Winder,
     begun: Instant,
-    /// The latest that the wall clock has shown.
-    pub(super) latest: SystemTime,
     workers: usize,
 }
 
@@ -102,11 +102,13 @@ impl<'h> Play<'h> {
             0
         };
         let members = Members::new(usize::try_from(others).unwrap(), home.view(&disk).unwrap());
+        let oracle = Oracle::new(&disk, &clock, &traffic);
         let files = Busy {
             disk: Arc::clone(&disk),
             weather: weather.clone(),
             traffic: traffic.clone(),
             members: members.clone(),
+            oracle: oracle.clone(),
         };
         let mut play = Self {
             home,
@@ -115,6 +117,7 @@ impl<'h> Play<'h> {
             members,
             view: home.view(&disk).unwrap(),
             known: Known::default(),
+            oracle,
             names: policy
                 .keyrings()
                 .iter()
@@ -126,7 +129,6 @@ impl<'h> Play<'h> {
             files: Arc::new(files),
             custodian,
             policy,
-            latest: clock.wall(),
             begun: clock.instant(),
             clock,
             winder,
@@ -191,7 +193,6 @@ impl<'h> Play<'h> {
     pub(super) fn wait(&mut self, by: Duration) {
         self.traffic.path().settle();
         self.winder.advance(by);
-        self.latest = self.latest.max(self.clock.wall());
         self.driver_mut().tick();
     }
 
@@ -211,6 +212,8 @@ impl<'h> Play<'h> {
             }
             let hold = self.known.hold.entry(ring).or_insert(terms.hold);
             *hold = (*hold).min(terms.hold);
+            let overlap = self.known.overlap.entry(ring).or_insert(terms.overlap);
+            *overlap = (*overlap).min(terms.overlap);
         }
     }
 
@@ -219,6 +222,7 @@ impl<'h> Play<'h> {
             policy: Arc::clone(&self.policy),
             terms: self.terms.clone(),
             workers: self.workers,
+            settings: Settings::default(),
         }
     }
 
@@ -243,9 +247,11 @@ impl<'h> Play<'h> {
                 self.view = self.home.view(&self.disk).unwrap();
                 self.members.read_anew(self.home.view(&self.disk).unwrap());
                 self.known.records.clear();
+                self.winder.reboot();
             }
             End::Killed | End::Stopped => self.disk.respawn(),
         }
+        self.oracle.begin_anew();
     }
 
     /// Starts until it works, as an operator would; the weather improves at last.
@@ -286,11 +292,14 @@ impl<'h> Play<'h> {
         let audit = match Log::open(place, signer(), now) {
             Ok(log) => log,
             // Traffic goes on without key events, until somebody has looked into it.
-            Err(error) if self.dice.one_in(2) && !self.disk.is_dead() => Log::closed(&error),
+            Err(error) if self.dice.one_in(2) && !self.disk.is_dead() => {
+                Log::closed(&error, LastWord::default())
+            }
             Err(error) => return Err(text(&error)),
         };
         let parts = Parts {
             held: None,
+            drainers: Vec::new(),
             catalogue,
             audit,
             inspector: Box::new(self.bus.clone()),

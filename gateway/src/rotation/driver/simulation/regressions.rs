@@ -5,25 +5,30 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::world::{Home, place, signer};
-use crate::audit::{Log, Trigger};
+use crate::audit::{Line, Log, Settings, Trigger};
 use crate::catalogue::{Catalogue, State};
-use crate::clock::Winder;
+use crate::clock::{Clock, Winder};
+use crate::custody::Custodian;
 use crate::disk::Files;
 use crate::disk::testing::{Forgetful, Trouble};
+use crate::envelope::{Binding, OVERHEAD};
+use crate::keyring::{Lanes, WorkerId};
 use crate::policy::{Policy, Rule};
 use crate::rotation::driver::run::Request;
 use crate::rotation::driver::{Driver, Parts};
 use crate::rotation::engine::Order;
 use crate::rotation::seams::{Alone, Nobody};
 use crate::rotation::terms::Retain;
-use crate::rotation::{Because, Config, Terms, User};
+use crate::rotation::{Because, Config, OrderError, Reload, Rotated, Terms, User};
 
 /// More than any order here takes.
 const STEPS: usize = 60;
 
 /// A gateway without traffic.
 pub(super) struct Bench {
-    disk: Arc<Forgetful>,
+    pub(super) disk: Arc<Forgetful>,
+    terms: Terms,
+    clock: Clock,
     pub(super) winder: Winder,
     pub(super) driver: Driver,
 }
@@ -31,39 +36,52 @@ pub(super) struct Bench {
 impl Bench {
     /// With an active version 1.
     pub(super) fn new(home: &Home) -> Self {
-        let disk = home.disk();
-        let files: Arc<dyn Files> = Arc::<Forgetful>::clone(&disk);
+        Self::with(home, home.kek(), Terms::default())
+    }
+
+    /// The same with this custodian, and on these terms, but nothing is destroyed.
+    pub(super) fn with(home: &Home, custodian: Arc<dyn Custodian>, terms: Terms) -> Self {
         let (clock, winder) = Home::clock();
-        let now = jiff::Timestamp::try_from(clock.wall()).unwrap();
-        let catalogue = Catalogue::open_on(home.lock(), Arc::clone(&files), home.kek()).unwrap();
-        let parts = Parts {
-            held: None,
-            catalogue,
-            audit: Log::open(place(files, home.dir()), signer(), now).unwrap(),
-            inspector: Box::new(Nobody),
-            fleet: Box::new(Alone),
-            user: User::Gateway,
-            clock,
-        };
-        let terms = Terms {
-            retain: Retain::Archive,
-            ..Terms::default()
-        };
-        let config = Config {
-            policy: Arc::new(Policy::new(vec![Rule::everything()], &[]).unwrap()),
-            terms: vec![terms],
-            workers: 1,
-        };
-        let (driver, _misses) = Driver::start(config, parts).unwrap();
+        let disk = home.disk();
+        let driver = start(home, &disk, &clock, (custodian, terms.clone()));
         Self {
+            terms,
             disk,
+            clock,
+            winder,
+            driver,
+        }
+    }
+
+    /// The process is killed at any step of what `act` does, and another one starts; `revive` says what the disk keeps.
+    pub(super) fn killed(
+        mut self,
+        home: &Home,
+        act: impl FnOnce(&mut Self),
+        revive: impl FnOnce(&Forgetful),
+    ) -> Self {
+        act(&mut self);
+        let Self {
+            disk,
+            terms,
+            clock,
+            winder,
+            driver,
+        } = self;
+        drop(driver);
+        revive(&disk);
+        let driver = start(home, &disk, &clock, (home.kek(), terms.clone()));
+        Self {
+            terms,
+            disk,
+            clock,
             winder,
             driver,
         }
     }
 
     /// Other terms, as after a reload.
-    fn reload(&mut self, subjects: &str, terms: Terms) {
+    pub(super) fn reload(&mut self, subjects: &str, terms: Terms) {
         let rule = Rule {
             subjects: vec![subjects.parse().unwrap()],
             ..Rule::everything()
@@ -72,8 +90,13 @@ impl Bench {
             policy: Arc::new(Policy::new(vec![rule], &[]).unwrap()),
             terms: vec![terms],
             workers: 1,
+            settings: Settings::default(),
         };
-        self.driver.reload(config, "a test".to_owned()).unwrap();
+        let reload = Reload {
+            what: "a test".to_owned(),
+            because: Because::of_gateway(Trigger::Manual, "a test"),
+        };
+        self.driver.reload(config, reload).unwrap();
     }
 
     pub(super) fn ask(&mut self, order: Order) {
@@ -82,15 +105,58 @@ impl Bench {
         self.winder.advance(Duration::from_secs(1));
         // What it came to is read from the record.
         if order == Order::Rotate {
-            drop(self.driver.rotate("default", because));
+            drop(self.rotate());
         } else {
             drop(self.driver.order("default", order, because));
+        }
+    }
+
+    /// What the operator is told; `None`: nothing yet.
+    fn rotate(&mut self) -> Option<Result<Rotated, OrderError>> {
+        let (answer, mut told) = tokio::sync::oneshot::channel();
+        self.driver.serve(Request::Rotate {
+            keyring: "default".to_owned(),
+            because: Because::of_gateway(Trigger::Manual, "a test says so"),
+            answer,
+        });
+        told.try_recv().ok()
+    }
+
+    /// An hour passes in which nothing is wrong.
+    fn rest(&mut self) {
+        for _ in 0..60 {
+            self.winder.advance(Duration::from_mins(1));
+            self.driver.tick();
         }
     }
 
     pub(super) fn state(&self, number: u32) -> State {
         let record = self.driver.record(0).unwrap();
         record.version(number).unwrap().state
+    }
+
+    /// Seals so many messages of one byte.
+    pub(super) fn seal(&self, count: usize) {
+        let keys = self.driver.keys();
+        let snapshot = keys.load();
+        let keyring = snapshot.policy().by_name("default").unwrap();
+        let mut lanes = Lanes::new(WorkerId(0), self.clock.instant());
+        lanes.begin(&snapshot, self.clock.instant());
+        for _ in 0..count {
+            let mut out = [0; 1 + OVERHEAD];
+            let binding = Binding::to(Some(b"a"));
+            lanes
+                .seal(&snapshot, keyring, binding, (b"x", &mut out))
+                .unwrap();
+        }
+        lanes.report();
+    }
+
+    /// Every line of the audit log.
+    pub(super) fn lines(&self) -> Vec<Line> {
+        let lines = self.driver.tail(1000).unwrap();
+        let parse = |line: &String| Line::parse(line.as_bytes()).unwrap();
+        lines.iter().map(parse).collect()
     }
 
     /// The message path seals under what the record calls active, and opens nothing that the record calls destroyed.
@@ -107,6 +173,39 @@ impl Bench {
             assert!(!(opens && version.state == State::Destroyed), "step {step}");
         }
     }
+}
+
+fn start(
+    home: &Home,
+    disk: &Arc<Forgetful>,
+    clock: &Clock,
+    (custodian, terms): (Arc<dyn Custodian>, Terms),
+) -> Driver {
+    let files: Arc<dyn Files> = Arc::<Forgetful>::clone(disk);
+    let now = jiff::Timestamp::try_from(clock.wall()).unwrap();
+    let catalogue = Catalogue::open_on(home.lock(), Arc::clone(&files), custodian).unwrap();
+    let parts = Parts {
+        held: None,
+        drainers: Vec::new(),
+        catalogue,
+        audit: Log::open(place(files, home.dir()), signer(), now).unwrap(),
+        inspector: Box::new(Nobody),
+        fleet: Box::new(Alone),
+        user: User::Gateway,
+        clock: clock.clone(),
+    };
+    let terms = Terms {
+        retain: Retain::Archive,
+        ..terms
+    };
+    let config = Config {
+        policy: Arc::new(Policy::new(vec![Rule::everything()], &[]).unwrap()),
+        terms: vec![terms],
+        workers: 1,
+        settings: Settings::default(),
+    };
+    let (driver, _misses) = Driver::start(config, parts).unwrap();
+    driver
 }
 
 /// Gives the order once for every step of the disk that can fail in it, and judges what it leaves.
@@ -249,4 +348,72 @@ fn rotation_whose_time_comes_between_two_ticks_is_answered_when_it_is_done() {
     bench.driver.tick();
     let rotated = told.try_recv().unwrap().unwrap();
     assert!(rotated.to.ends_with(".3"), "{rotated:?}");
+}
+
+#[test]
+fn rotation_that_was_told_to_have_failed_is_not_made_later_and_leaves_no_version_behind() {
+    let home = Home::new();
+    for step in 0..STEPS {
+        let mut bench = Bench::new(&home);
+        bench.winder.advance(Duration::from_secs(1));
+        bench.disk.arm(step, Trouble::Error(ErrorKind::Other));
+        let told = bench.rotate().expect("an answer");
+        if !bench.disk.struck() {
+            return;
+        }
+        bench.rest();
+        let record = bench.driver.record(0).unwrap();
+        let failed = told.is_err();
+        let waits = |state| matches!(state, State::PreActive | State::Ready);
+        assert!(
+            record.versions.iter().all(|version| !waits(version.state)),
+            "step {step}: {record:?}"
+        );
+        assert_eq!(
+            record.active().unwrap().number == 1,
+            failed,
+            "step {step}: {told:?}"
+        );
+    }
+    panic!("more than {STEPS} steps");
+}
+
+/// Whatever order it is, what the operator is told to have failed is as it was before, an hour later, too. Revocations are owed.
+#[test]
+fn order_that_was_told_to_have_failed_is_not_carried_out_later() {
+    let orders: [(&[Order], Order); 4] = [
+        (&[Order::Rotate], Order::Archive(1)),
+        (&[Order::Rotate, Order::Archive(1)], Order::Destroy(1)),
+        (&[Order::Rotate, Order::Suspend(1)], Order::Restore(1)),
+        (&[Order::Rotate], Order::Propose(1, true)),
+    ];
+    for (prepare, order) in orders {
+        let home = Home::new();
+        for step in 0..STEPS {
+            let mut bench = Bench::new(&home);
+            for before in prepare {
+                bench.ask(*before);
+            }
+            let seen = |bench: &Bench| {
+                let version = bench.driver.record(0).unwrap().version(1).unwrap();
+                (version.state, version.proposed.clone())
+            };
+            let before = seen(&bench);
+            bench.disk.arm(step, Trouble::Error(ErrorKind::Other));
+            let because = Because::of_gateway(Trigger::Manual, "a test says so");
+            let told = bench.driver.order("default", order, because);
+            if !bench.disk.struck() {
+                break;
+            }
+            for _ in 0..5 {
+                bench.winder.advance(Duration::from_mins(1));
+                bench.driver.tick();
+            }
+            assert_eq!(
+                seen(&bench) == before,
+                told.is_err(),
+                "{order:?}, step {step}"
+            );
+        }
+    }
 }

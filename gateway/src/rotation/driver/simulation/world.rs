@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 
 use super::faults::Weather;
 use super::members::Members;
+use super::oracle::Oracle;
 use super::traffic::Traffic;
 use crate::audit::{Log, Place, Signer};
 use crate::catalogue::{Catalogue, View};
@@ -123,6 +124,7 @@ pub(super) struct Busy {
     pub(super) weather: Weather,
     pub(super) traffic: Traffic,
     pub(super) members: Members,
+    pub(super) oracle: Oracle,
 }
 
 impl Busy {
@@ -172,7 +174,9 @@ impl Files for Busy {
 
     fn append(&self, path: &Path, at: u64, bytes: &[u8]) -> io::Result<()> {
         self.step();
-        self.disk.append(path, at, bytes)
+        self.disk.append(path, at, bytes)?;
+        self.oracle.appended(path, bytes);
+        Ok(())
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
@@ -183,7 +187,9 @@ impl Files for Busy {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.members.admits();
         self.step();
-        self.disk.rename(from, to)
+        self.disk.rename(from, to)?;
+        self.oracle.renamed(to);
+        Ok(())
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {

@@ -28,7 +28,7 @@ fn version_is_held_after_its_overlap_whatever_is_stored() {
     assert_eq!(world.states(), [Archived, Active]);
     // An answer from before would be a day old by then.
     assert_eq!(world.asked, 0);
-    let until = world.ring().held_until(1).unwrap();
+    let until = world.ring().held_until(1, world.now).unwrap();
     assert_eq!(until, later(world.now.wall, 24 * HOUR));
     world.pass(23 * HOUR);
     assert_eq!(world.states()[0], Archived);

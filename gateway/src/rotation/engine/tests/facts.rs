@@ -83,12 +83,36 @@ fn rate_that_would_reach_the_limit_too_early_starts_a_rotation() {
 }
 
 #[test]
+fn what_was_reserved_and_lost_reaches_no_threshold() {
+    let mut world = World::started(terms());
+    let Limit { messages, .. } = terms().limit;
+    world.feed(Event::Usage {
+        number: 1,
+        sealed: Used {
+            messages: 3,
+            bytes: 9,
+        },
+        used: Used {
+            messages: messages - 1,
+            bytes: 9,
+        },
+        failed_opens: 0,
+        supply: Supply::Lasts,
+    });
+    assert_eq!(world.states(), [Active]);
+}
+
+#[test]
 fn use_of_a_predecessor_starts_nothing() {
     let mut world = World::started(terms());
     world.used(1000, 0);
     world.done.clear();
     world.feed(Event::Usage {
         number: 1,
+        sealed: Used {
+            messages: 3000,
+            bytes: 0,
+        },
         used: Used {
             messages: 3000,
             bytes: 0,
@@ -104,6 +128,7 @@ fn too_many_failed_opens_start_a_rotation() {
     let mut world = World::started(terms());
     world.feed(Event::Usage {
         number: 1,
+        sealed: Used::default(),
         used: Used::default(),
         failed_opens: crate::envelope::limits::FAILED_OPENS_ROTATE,
         supply: Supply::Lasts,
@@ -242,7 +267,7 @@ fn overlap_ends_in_the_archive_and_then_with_the_secret() {
     assert_eq!(asked, 1);
     world.pass(Duration::from_secs(30));
     assert_eq!(world.asked, asked, "asked again too early");
-    world.stored = Verdict::Clear;
+    world.stored = Verdict::Clear(String::new());
     world.pass(Duration::from_secs(30));
     assert_eq!(world.states(), [Destroyed, Active]);
 }
@@ -394,6 +419,7 @@ fn limit_that_is_reserved_in_full_asks_for_a_successor() {
     let mut world = World::started(terms());
     world.feed(Event::Usage {
         number: 1,
+        sealed: Used::default(),
         used: Used::default(),
         failed_opens: 0,
         supply: Supply::Spent,
@@ -415,6 +441,49 @@ fn order_that_is_withdrawn_does_not_happen_later_and_a_revocation_does() {
     world.broken = false;
     world.pass(Duration::from_secs(60));
     assert_eq!(world.states(), [DecryptOnly, Compromised, Active]);
+}
+
+/// At whichever step it failed: what it had made is discarded.
+#[test]
+fn rotation_that_is_withdrawn_does_not_happen_later_and_leaves_nothing() {
+    for (no_secrets, left) in [(true, &[Active][..]), (false, &[Active, Destroyed][..])] {
+        let mut world = World::started(terms());
+        world.no_secrets = no_secrets;
+        world.none_ready = true;
+        world.ask(Order::Rotate).unwrap();
+        assert!(world.failed > 0);
+        world.feed(Event::Withdrawn(Order::Rotate));
+        (world.no_secrets, world.none_ready) = (false, false);
+        world.pass(HOUR);
+        assert_eq!(world.states(), left);
+        world.ask(Order::Rotate).unwrap();
+        assert_eq!(world.states().last(), Some(&Active));
+    }
+}
+
+#[test]
+fn rotation_that_is_withdrawn_happens_all_the_same_once_the_gateway_wants_one() {
+    let mut world = World::started(terms());
+    world.none_ready = true;
+    world.ask(Order::Rotate).unwrap();
+    world.broken = true;
+    world.feed(Event::Withdrawn(Order::Rotate));
+    world.used(1000, 0);
+    (world.broken, world.none_ready) = (false, false);
+    world.pass(Duration::from_mins(1));
+    assert_eq!(world.states(), [DecryptOnly, Active]);
+}
+
+#[test]
+fn rotation_that_is_withdrawn_goes_on_where_nothing_else_seals() {
+    let mut world = World::started(terms());
+    world.ask(Order::Compromise(1)).unwrap();
+    world.no_secrets = true;
+    world.ask(Order::Compromise(2)).unwrap();
+    world.feed(Event::Withdrawn(Order::Rotate));
+    world.no_secrets = false;
+    world.pass(Duration::from_mins(1));
+    assert_eq!(world.states().last(), Some(&Active));
 }
 
 #[test]

@@ -5,6 +5,7 @@
     reason = "a test stops at the first thing that is not as expected"
 )]
 
+mod clocks;
 mod destruction;
 mod facts;
 mod pace;
@@ -72,6 +73,8 @@ struct World {
     broken: bool,
     /// The custodian wraps no new secret.
     no_secrets: bool,
+    /// No version becomes ready.
+    none_ready: bool,
     /// Members that prove when asked.
     honest: BTreeSet<Member>,
     /// What the bus says of stored messages.
@@ -94,13 +97,15 @@ impl World {
             lives: Vec::new(),
             now: Now {
                 wall: Timestamp::from_second(1_795_428_000).unwrap(),
+                monotonic: Timestamp::from_second(1_795_428_000).unwrap(),
                 elapsed: Duration::ZERO,
             },
             done: Vec::new(),
             broken: false,
             no_secrets: false,
+            none_ready: false,
             honest,
-            stored: Verdict::Clear,
+            stored: Verdict::Clear(String::new()),
             asked: 0,
             failed: 0,
             activated: None,
@@ -126,6 +131,7 @@ impl World {
 
     fn pass(&mut self, by: Duration) {
         self.now.wall = later(self.now.wall, by);
+        self.now.monotonic = later(self.now.monotonic, by);
         self.now.elapsed += by;
         self.tick();
     }
@@ -134,6 +140,7 @@ impl World {
         let number = self.ring().active().unwrap().number;
         self.feed(Event::Usage {
             number,
+            sealed: Used { messages, bytes },
             used: Used { messages, bytes },
             failed_opens: 0,
             supply: Supply::Lasts,
@@ -179,7 +186,9 @@ impl World {
             }
             _ => {}
         }
-        let outcome = if self.broken || (self.no_secrets && deed == Deed::Generate) {
+        let impossible = (self.no_secrets && deed == Deed::Generate)
+            || (self.none_ready && matches!(deed, Deed::Admit(_)));
+        let outcome = if self.broken || impossible {
             self.failed += 1;
             Err(Failure {
                 text: "the disk is full".to_owned(),
@@ -209,7 +218,9 @@ impl World {
                     .map_or(Suite::Aes256Gcm, |ring| ring.terms().suite),
                 state: State::PreActive,
                 since: self.now.wall,
+                entered: self.now.monotonic,
                 activated: None,
+                began: None,
                 deactivated: None,
                 proposed: None,
             });
@@ -227,7 +238,7 @@ impl World {
         if let Deed::Activate(_) = deed {
             let last = self.activated.replace(self.now.elapsed);
             if let Some(before) = self.lives.iter_mut().find(|life| life.state.seals()) {
-                enter(before, State::DecryptOnly, self.now.wall);
+                enter(before, State::DecryptOnly, self.now);
                 let apart = last.map(|last| self.now.elapsed - last);
                 assert!(apart.is_none_or(|apart| apart >= SECOND), "{apart:?}");
             }
@@ -237,7 +248,7 @@ impl World {
             .iter_mut()
             .find(|life| life.number == number)
             .unwrap();
-        enter(life, state, self.now.wall);
+        enter(life, state, self.now);
         let active = self.lives.iter().filter(|life| life.state.seals()).count();
         assert!(active <= 1, "{active} versions are active");
     }
@@ -254,7 +265,7 @@ impl World {
     }
 }
 
-fn enter(life: &mut Life, state: State, now: Timestamp) {
+fn enter(life: &mut Life, state: State, now: Now) {
     assert!(
         life.state != state && life.state.may_become(state),
         "version {} cannot go from {} to {state}",
@@ -262,10 +273,16 @@ fn enter(life: &mut Life, state: State, now: Timestamp) {
         life.state
     );
     life.state = state;
-    life.since = now;
+    life.since = now.wall;
+    life.entered = now.monotonic;
     match state {
-        State::Active => life.activated = life.activated.or(Some(now)),
-        State::DecryptOnly | State::Archived => life.deactivated = life.deactivated.or(Some(now)),
+        State::Active => {
+            life.activated = life.activated.or(Some(now.wall));
+            life.began = life.began.or(Some(now.monotonic));
+        }
+        State::DecryptOnly | State::Archived => {
+            life.deactivated = life.deactivated.or(Some(now.wall));
+        }
         _ => {}
     }
     assert!(

@@ -70,7 +70,12 @@ fn take(world: &mut World, turn: Turn) {
             }
         }
         // A refusal is as good an answer as any; the record judges the rest.
-        Turn::Ask(order) => drop(world.ask(order)),
+        Turn::Ask(order) => {
+            drop(world.ask(order));
+            if world.ring().failure().is_some() {
+                world.feed(Event::Withdrawn(order));
+            }
+        }
         Turn::Break(broken) => world.broken = broken,
         Turn::Member(number, true) => world.feed(Event::Joined(member(number))),
         Turn::Member(number, false) => world.feed(Event::Left(member(number))),
@@ -78,7 +83,7 @@ fn take(world: &mut World, turn: Turn) {
         Turn::Honest(number, false) => drop(world.honest.remove(&member(number))),
         Turn::Stored(clear) => {
             world.stored = if clear {
-                Verdict::Clear
+                Verdict::Clear(String::new())
             } else {
                 Verdict::Held("held".to_owned())
             };
@@ -109,7 +114,7 @@ proptest! {
             take(&mut world, turn);
         }
         world.broken = false;
-        world.stored = Verdict::Clear;
+        world.stored = Verdict::Clear(String::new());
         world.honest.extend((0..4).map(member));
         for _ in 0..20 {
             world.pass(Duration::from_secs(30));

@@ -1,0 +1,107 @@
+//! What the audit log says of a gateway that relays only, where it can be written.
+//!
+//! Such a gateway must start in the emergency in which keys, catalogue or log are broken, so that nothing here keeps it from that. It
+//! takes the state directory for as long as it takes to write the lines, and leaves it to others while it runs.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::audit::{Fact, Log, Outcome, Pending, Settings, Trigger, WriteFailed};
+use crate::clock::Clock;
+use crate::config::{Checked, settings};
+use crate::custody::local;
+use crate::disk::{Lock, Real, StateDir};
+use crate::rotation::Because;
+use crate::rotation::protection::{self, weakened};
+
+use super::audit::{self, AuditError};
+use super::state::{OpenError, passphrase};
+
+/// Why the log says nothing.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Silent {
+    /// There is none.
+    #[error("there is no audit log in {}", .0.display())]
+    NoLog(PathBuf),
+    /// The state directory or the KEK cannot be used.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The log cannot be used.
+    #[error(transparent)]
+    Log(#[from] AuditError),
+    /// It takes no line.
+    #[error(transparent)]
+    Write(#[from] WriteFailed),
+}
+
+/// A log that says that a gateway is about to relay only.
+pub(super) struct Testimony {
+    log: Log,
+    /// The lock goes last.
+    _lock: Lock,
+    settings: Settings,
+    weaker: Option<Pending>,
+    clock: Clock,
+}
+
+/// Writes down what is weaker than before, before it is in force.
+pub(super) fn testify(checked: &Checked, clock: &Clock) -> Result<Box<Testimony>, Silent> {
+    let (lock, mut log) = open(checked, clock)?;
+    let settings = settings(checked);
+    // A log of before may not know what was in force: that it was no relay is what is known to be better.
+    let old = log.last_policy().cloned().unwrap_or_else(|| {
+        let mut sealing = settings.clone();
+        sealing.set("relay-only", false);
+        sealing
+    });
+    let changes = weakened(&old, &settings);
+    let weaker = if changes.is_empty() {
+        None
+    } else {
+        let because = Because::of_gateway(Trigger::Start, "the gateway is started to relay only");
+        let act = protection::act(changes, &old, because);
+        Some(log.begin(act, audit::now(clock)?)?)
+    };
+    Ok(Box::new(Testimony {
+        log,
+        _lock: lock,
+        settings,
+        weaker,
+        clock: clock.clone(),
+    }))
+}
+
+/// Says that it has stopped.
+pub(super) fn stopped(checked: &Checked, clock: &Clock) -> Result<(), Silent> {
+    let (_lock, mut log) = open(checked, clock)?;
+    Ok(log.note(Fact::GatewayStopped, audit::now(clock)?)?)
+}
+
+fn open(checked: &Checked, clock: &Clock) -> Result<(Lock, Log), Silent> {
+    let dir = StateDir::open(&checked.state).map_err(OpenError::from)?;
+    if audit::audit_verifier(dir.path()).is_err() {
+        return Err(Silent::NoLog(dir.path().to_owned()));
+    }
+    let passphrase = passphrase(&checked.custody).map_err(OpenError::from)?;
+    let lock = Lock::take(dir.clone()).map_err(OpenError::from)?;
+    let kek = local::open(&dir, passphrase.as_ref()).map_err(OpenError::from)?;
+    // The log is there, so that the name of the catalogue is not asked for: its key may be what is broken.
+    let log = audit::open(&dir, Arc::new(Real), &kek, ("", clock))?;
+    Ok((lock, log))
+}
+
+impl Testimony {
+    /// The gateway relays.
+    pub(super) fn in_force(mut self: Box<Self>) -> Result<(), Silent> {
+        let now = audit::now(&self.clock)?;
+        let started = Fact::GatewayStarted {
+            version: env!("CARGO_PKG_VERSION").into(),
+            policy: Some(self.log.in_force(&self.settings)),
+        };
+        self.log.note(started, now)?;
+        if let Some(weaker) = self.weaker.take() {
+            self.log.finish(weaker, &Outcome::Done, now)?;
+        }
+        Ok(())
+    }
+}

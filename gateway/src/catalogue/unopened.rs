@@ -1,0 +1,52 @@
+//! The records beside an audit log, for whoever has no key: their bytes and what they say of themselves. Who signed them is not known
+//! here; that they are those that the log names is.
+
+use std::path::Path;
+
+use serde::Deserialize;
+
+use super::LoadError;
+use super::signed::{damaged, read};
+use super::view::RECORDS;
+use crate::audit::{LastWord, RecordRef};
+use crate::disk::Files;
+use crate::policy::KeyringName;
+
+#[derive(Deserialize)]
+struct Epoch {
+    epoch: u64,
+}
+
+/// Compares the records of a state directory with the last word of its audit log, which was read before them.
+///
+/// # Errors
+/// [`LoadError`]: the first record that is older than the log says, another one of the same epoch, gone, or none.
+pub fn compare(files: &dyn Files, state: &Path, last: &LastWord) -> Result<(), LoadError> {
+    last.records()
+        .try_for_each(|record| compare_one(files, state, record))
+}
+
+fn compare_one(files: &dyn Files, state: &Path, audited: &RecordRef) -> Result<(), LoadError> {
+    // A name that is none has no file.
+    let Ok(keyring) = audited.keyring.as_str().parse::<KeyringName>() else {
+        return Ok(());
+    };
+    let path = state.join(RECORDS).join(format!("{keyring}.json"));
+    let seen = audited.epoch;
+    let Some(file) = read(files, &path)? else {
+        return Err(LoadError::MissingRecord { path, seen });
+    };
+    let mut documents = serde_json::Deserializer::from_slice(&file).into_iter::<Epoch>();
+    let Some(Ok(Epoch { epoch })) = documents.next() else {
+        return Err(damaged(&path, "it does not begin with a record"));
+    };
+    let found = RecordRef::of(keyring.as_str(), epoch, &file);
+    if epoch < seen {
+        let found = epoch;
+        return Err(LoadError::RolledBack { path, found, seen });
+    }
+    if epoch == seen && found != *audited {
+        return Err(LoadError::Exchanged { path, epoch });
+    }
+    Ok(())
+}

@@ -1,0 +1,193 @@
+//! What the statuses of the client's pulls say of bytes, as it counts them.
+//!
+//! A pull that is bounded by bytes is granted more than the client asked for (`wire/jetstream/pull.rs`): an envelope's overhead for each
+//! message that it may bring. What a status says is left of it has the overhead of those that have not come. Those that came without an
+//! envelope, or brought more than was asked for because they were small, are made up for by what is told next on the same reply subject:
+//! clients add up what they are told there, often of several pulls at a time.
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use crate::dataplane::account::Account;
+use crate::envelope::OVERHEAD;
+use crate::wire::jetstream::{Grant, Pending};
+
+use super::table::{Entry, Hash, Table};
+
+/// How long a pull is known at least.
+const LIFE: Duration = Duration::from_mins(10);
+
+/// How many grants are told apart on a reply subject.
+const GRANTS: usize = 3;
+
+/// The pulls that are bounded by bytes.
+pub(super) struct Pulls {
+    table: Table<Granted>,
+}
+
+/// What was granted on a reply subject.
+#[derive(Clone, Copy, Default)]
+struct Granted {
+    /// The latest first.
+    grants: [Option<Grant>; GRANTS],
+    /// The bytes that the client has had, or not had, other than it was told.
+    owed: u64,
+}
+
+impl Entry for Granted {
+    fn is_pending(&self) -> bool {
+        false
+    }
+}
+
+impl Granted {
+    /// What is left, as the client counts; `None` where it may be of a pull that is known no more.
+    fn left(&mut self, told: Pending) -> Option<u64> {
+        let mut grants = self.grants.iter().flatten();
+        let room = grants.find_map(|grant| grant.room_left(overhead(1), told));
+        let more = overhead(room.unwrap_or(told.messages));
+        let is_known = room.is_some() || self.grants == [None; GRANTS];
+        if !is_known && more > told.bytes {
+            return None;
+        }
+        let owed = more.saturating_add(self.owed);
+        self.owed = owed.saturating_sub(told.bytes);
+        Some(told.bytes.saturating_sub(owed))
+    }
+}
+
+impl Pulls {
+    pub(super) fn new(account: Rc<Account>) -> Self {
+        Self {
+            table: Table::new(LIFE, account),
+        }
+    }
+
+    /// The client pulls; with what was granted, where its statuses do not tell.
+    pub(super) fn pulled(&mut self, reply: Hash, grant: Option<Grant>, now: Instant) {
+        let mut granted = self.table.live(reply, now).copied().unwrap_or_default();
+        if let Some(grant) = grant {
+            granted.grants.rotate_right(1);
+            granted.grants[0] = Some(grant);
+        }
+        self.table.insert(reply, granted, now);
+    }
+
+    /// A message came that the server has not counted the overhead of.
+    pub(super) fn unsealed(&mut self, reply: Hash) {
+        if let Some(granted) = self.table.get_mut(reply) {
+            granted.owed = granted.owed.saturating_add(overhead(1));
+        }
+    }
+
+    /// What is left of a pull, as the client counts; `None` where that is not known.
+    pub(super) fn left(&mut self, reply: Hash, told: Pending) -> Option<u64> {
+        match self.table.get_mut(reply) {
+            Some(granted) => granted.left(told),
+            None => told.bytes.checked_sub(overhead(told.messages)),
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        self.table.bytes()
+    }
+}
+
+/// That of so many envelopes.
+fn overhead(messages: u64) -> u64 {
+    let one = u64::try_from(OVERHEAD).unwrap_or_default();
+    messages.saturating_mul(one)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::dataplane::account::{MOST, Memory};
+    use crate::wire::jetstream::bounded;
+
+    const INBOX: Hash = 7;
+
+    struct Pulling {
+        pulls: Pulls,
+        now: Instant,
+    }
+
+    impl Pulling {
+        fn new() -> Self {
+            let pulls = Pulls::new(Memory::new(MOST).open());
+            let now = Clock::system().instant();
+            Self { pulls, now }
+        }
+
+        fn pull(&mut self, batch: u64, max_bytes: u64) {
+            let body = format!("{{\"batch\":{batch},\"max_bytes\":{max_bytes}}}");
+            let grant = bounded(body.as_bytes()).unwrap();
+            self.pulls.pulled(INBOX, grant, self.now);
+        }
+
+        fn left(&mut self, messages: u64, bytes: u64) -> Option<u64> {
+            self.pulls.left(INBOX, Pending { messages, bytes })
+        }
+    }
+
+    #[test]
+    fn pull_that_brought_nothing_is_told_with_what_it_asked_for() {
+        let mut pulling = Pulling::new();
+        pulling.pull(100, 65_536);
+        assert_eq!(pulling.left(100, 65_536 + 4_800), Some(65_536));
+        pulling.pull(1_000_000, 4_000);
+        assert_eq!(pulling.left(1_000_000, 4_000 + 101 * 48), Some(4_000));
+    }
+
+    #[test]
+    fn what_has_come_has_its_own_overhead() {
+        let mut pulling = Pulling::new();
+        pulling.pull(100, 65_536);
+        // Ten messages of 1,000 bytes.
+        let sealed = 65_536 + 4_800 - 10_480;
+        assert_eq!(pulling.left(90, sealed), Some(55_536));
+        pulling.pull(1_000_000, 65_536);
+        let granted = 65_536 + 1_639 * 48;
+        assert_eq!(pulling.left(999_990, granted - 10_480), Some(55_536));
+    }
+
+    #[test]
+    fn statuses_of_several_pulls_are_told_apart() {
+        let mut pulling = Pulling::new();
+        pulling.pull(1_000_000, 4_000);
+        pulling.pull(2_000_000, 8_000);
+        pulling.pull(100, 5_000);
+        assert_eq!(pulling.left(100, 9_800), Some(5_000));
+        assert_eq!(pulling.left(1_000_000, 4_000 + 101 * 48), Some(4_000));
+        assert_eq!(pulling.left(2_000_000, 8_000 + 201 * 48), Some(8_000));
+    }
+
+    #[test]
+    fn what_came_in_the_clear_or_beyond_is_made_up_for() {
+        let mut pulling = Pulling::new();
+        pulling.pull(10, 10_000);
+        pulling.pulls.unsealed(INBOX);
+        // One message of 1,000 bytes without an envelope.
+        assert_eq!(pulling.left(9, 10_480 - 1_000), Some(9_000));
+        // Small ones brought 200 bytes more than was asked for.
+        pulling.pull(26, 1_000);
+        assert_eq!(pulling.left(16, 2_248 - 10 * 168), Some(0));
+        for left in [800, 1_000] {
+            pulling.pull(26, 1_000);
+            assert_eq!(pulling.left(26, 2_248), Some(left));
+        }
+    }
+
+    #[test]
+    fn status_of_a_pull_that_is_not_known_stays() {
+        let mut pulling = Pulling::new();
+        assert_eq!(pulling.left(1_000_000, 8_848), None);
+        assert_eq!(pulling.left(10, 580), Some(100));
+    }
+}

@@ -1,0 +1,210 @@
+//! What the process that has the catalogue and one that drains say to each other, for as long as the drain lasts.
+//!
+//! ```text
+//!  drains                                          has the catalogue
+//!  ── more KID, how much ──────────────────────▶   reserves it durably
+//!  ◀──────────────────────── granted KID, how much
+//!  ◀────────────────────────────────── stop KID    before the record says that the version does not seal
+//!  ── stopped KID, how much is not used ───────▶   now the record may say it
+//!  ── unused KID, how much ────────────────────▶   what is reserved and not sealed starts no rotation
+//!  ◀────────────────────────────────────── look    it has changed, or has not after all
+//!  ◀───────────────────────── policy, its digest   where that is not the same, clients are moved at once
+//! ```
+//!
+//! The end of the stream is the end of the process, and as good as every `stopped`.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use rustix::net::{RecvFlags, SendFlags, recv, send};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::envelope::{Kid, Used};
+
+use super::Config;
+
+/// Every message has this length: what was sent at once is read at once.
+const LENGTH: usize = 25;
+
+/// One end of the conversation.
+#[derive(Debug)]
+pub struct DrainLink(UnixStream);
+
+/// What is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Said {
+    /// Lanes want more of a version's budget.
+    More(Kid, Used),
+    /// It is reserved; nothing, where nothing can be had.
+    Granted(Kid, Used),
+    /// Seal nothing more under a version.
+    Stop(Kid),
+    /// Nothing more is sealed under it, and of what was reserved so much was not needed.
+    Stopped(Kid, Used),
+    /// So much of what was reserved has not been needed yet.
+    Unused(Kid, Used),
+    /// The catalogue has changed: what was stopped is judged by what it says now.
+    Look,
+    /// The digest of the policy.
+    Policy([u8; 8]),
+}
+
+impl DrainLink {
+    /// Both ends.
+    ///
+    /// # Errors
+    /// When there is no descriptor to be had.
+    pub fn pair() -> io::Result<(Self, Self)> {
+        let (one, other) = UnixStream::pair()?;
+        one.set_nonblocking(true)?;
+        other.set_nonblocking(true)?;
+        Ok((Self(one), Self(other)))
+    }
+
+    /// The same end once more, for another process: whoever reads is one at a time.
+    ///
+    /// # Errors
+    /// When there is no descriptor to be had.
+    pub fn again(&self) -> io::Result<Self> {
+        self.0.try_clone().map(Self)
+    }
+
+    /// The same for a runtime to wait for.
+    pub(super) fn watch(&self) -> io::Result<tokio::net::UnixStream> {
+        tokio::net::UnixStream::from_std(self.0.try_clone()?)
+    }
+
+    pub(super) fn say(&self, said: Said) -> io::Result<()> {
+        match send(&self.0, &said.bytes(), SendFlags::NOSIGNAL)? {
+            LENGTH => Ok(()),
+            _ => Err(io::ErrorKind::WriteZero.into()),
+        }
+    }
+
+    /// What the other has said; `WouldBlock` when nothing has come.
+    pub(super) fn hear(&self) -> io::Result<Said> {
+        let mut bytes = [0; LENGTH];
+        match recv(&self.0, &mut bytes, RecvFlags::empty())?.1 {
+            LENGTH => Said::of(&bytes).ok_or_else(|| io::ErrorKind::InvalidData.into()),
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            _ => Err(io::ErrorKind::InvalidData.into()),
+        }
+    }
+
+    /// Ends the process at the other end, which made both. It is there for as long as its end is open.
+    pub(super) fn kill_maker(&self) -> io::Result<()> {
+        let pid: Pid = rustix::net::sockopt::socket_peercred(&self.0)?.pid;
+        Ok(kill_process(pid, Signal::KILL)?)
+    }
+}
+
+impl From<OwnedFd> for DrainLink {
+    fn from(end: OwnedFd) -> Self {
+        Self(end.into())
+    }
+}
+
+impl From<DrainLink> for OwnedFd {
+    fn from(link: DrainLink) -> Self {
+        link.0.into()
+    }
+}
+
+impl AsFd for DrainLink {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl Said {
+    fn bytes(self) -> [u8; LENGTH] {
+        let nothing = Used::default();
+        let (word, name, used) = match self {
+            Self::More(kid, used) => (b'm', kid.0, used),
+            Self::Granted(kid, used) => (b'g', kid.0, used),
+            Self::Stop(kid) => (b's', kid.0, nothing),
+            Self::Stopped(kid, used) => (b'd', kid.0, used),
+            Self::Unused(kid, used) => (b'u', kid.0, used),
+            Self::Look => (b'l', [0; 8], nothing),
+            Self::Policy(digest) => (b'p', digest, nothing),
+        };
+        let mut bytes = [0; LENGTH];
+        let [first, rest @ ..] = &mut bytes;
+        *first = word;
+        let parts = [name, used.messages.to_be_bytes(), used.bytes.to_be_bytes()];
+        rest.copy_from_slice(parts.as_flattened());
+        bytes
+    }
+
+    fn of(bytes: &[u8; LENGTH]) -> Option<Self> {
+        let (word, rest) = bytes.split_first()?;
+        let (name, rest) = rest.split_first_chunk::<8>()?;
+        let (messages, rest) = rest.split_first_chunk::<8>()?;
+        let used = Used {
+            messages: u64::from_be_bytes(*messages),
+            bytes: u64::from_be_bytes(rest.try_into().ok()?),
+        };
+        let kid = Kid(*name);
+        Some(match word {
+            b'm' => Self::More(kid, used),
+            b'g' => Self::Granted(kid, used),
+            b's' => Self::Stop(kid),
+            b'd' => Self::Stopped(kid, used),
+            b'u' => Self::Unused(kid, used),
+            b'l' => Self::Look,
+            b'p' => Self::Policy(*name),
+            _ => return None,
+        })
+    }
+}
+
+/// What two processes must agree on to serve the same clients: what is sealed, who may do what, and what may be sealed and opened. In the
+/// words of a build: another build may find a difference where there is none, and clients are moved for nothing.
+pub(super) fn digest_of(config: &Config) -> [u8; 8] {
+    let rules = config.policy.keyrings().iter().zip(&config.terms);
+    let mut all: Vec<_> = rules
+        .map(|(rule, terms)| format!("{rule:?}{:?}{:?}", terms.limit, terms.open))
+        .collect();
+    // A reload keeps the places of keyrings, a start has those of the file.
+    all.sort();
+    all.push(format!("{:?}", config.policy.prefixes()));
+    let whole = digest(&SHA256, all.concat().as_bytes());
+    whole.as_ref().first_chunk().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_is_heard_and_the_end_is_the_end() {
+        let (one, other) = DrainLink::pair().unwrap();
+        let kid = Kid(*b"12345678");
+        let used = Used {
+            messages: 3,
+            bytes: 1 << 40,
+        };
+        let all = [
+            Said::More(kid, used),
+            Said::Granted(kid, used),
+            Said::Stop(kid),
+            Said::Stopped(kid, used),
+            Said::Unused(kid, used),
+            Said::Look,
+            Said::Policy(*b"abcdefgh"),
+        ];
+        for said in all {
+            one.say(said).unwrap();
+        }
+        for said in all {
+            assert_eq!(other.hear().unwrap(), said);
+        }
+        let nothing = other.hear().unwrap_err();
+        assert_eq!(nothing.kind(), io::ErrorKind::WouldBlock);
+        drop(one);
+        let end = other.hear().unwrap_err();
+        assert_eq!(end.kind(), io::ErrorKind::UnexpectedEof);
+    }
+}

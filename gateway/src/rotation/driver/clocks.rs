@@ -1,0 +1,138 @@
+//! What the driver does about time: it notices that the wall clock was set, writes down how far time has come, and lets dates of the
+//! configuration pass for good.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::audit::Fact;
+use crate::catalogue::Resumed;
+use crate::clock::{Clock, Steps};
+use crate::policy::{KeyringName, Plaintext};
+use crate::rotation::engine::Life;
+
+use super::Driver;
+
+/// How often it is written down how far time has come: after a start of the host, no more than this is forgotten.
+const KEEP: Duration = Duration::from_secs(60);
+
+/// What the driver remembers of its clocks.
+pub(super) struct Clocks {
+    steps: Steps,
+    kept: Option<Instant>,
+}
+
+impl Clocks {
+    pub(super) fn new(clock: &Clock) -> Self {
+        Self {
+            steps: Steps::new(clock),
+            kept: None,
+        }
+    }
+}
+
+impl Driver {
+    /// Time goes on where the process before left it, and nothing is left that would begin in the future.
+    pub(super) fn start_clock(&mut self) {
+        match self.catalogue.start_clock(&self.clock) {
+            Resumed::Agrees => {}
+            Resumed::Set(step) => self.was_set(step),
+            Resumed::Uncounted(down) => {
+                let down = humantime::format_duration(Duration::from_secs(down.as_secs()));
+                tracing::info!(%down, "the host was started anew; the time until then does not count for overlaps and holds");
+            }
+        }
+        let policy = Arc::clone(&self.policy);
+        for keyring in policy.keyrings().iter().map(|rule| &rule.name) {
+            self.warn_of_birth(keyring);
+            if let Err(error) = self.catalogue.cap_times(keyring, &self.clock) {
+                tracing::warn!(%keyring, %error, "key versions whose times lie in the future cannot be put right; tried again at the next start");
+            }
+        }
+        self.keep_time();
+    }
+
+    /// Says so in the log and in the audit log when the wall clock was set, before anything is written by its new time.
+    pub(super) fn look_at_clock(&mut self) {
+        if let Some(step) = self.clocks.steps.look(&self.clock) {
+            self.was_set(step);
+            self.keep_time();
+        }
+    }
+
+    /// At each tick: dates pass, and time is written down when it is due.
+    pub(super) fn pass_time(&mut self) {
+        self.look_at_clock();
+        if self.let_dates_pass() {
+            self.loaded.follow_policy(Arc::clone(&self.policy));
+            self.install();
+        }
+        let now = self.clock.instant();
+        let due = |kept: Instant| now.saturating_duration_since(kept) >= KEEP;
+        if self.clocks.kept.is_none_or(due) {
+            self.keep_time();
+        }
+    }
+
+    /// Writes down how far time has come. Without it nothing ends too early, only later after a start of the host.
+    pub(super) fn keep_time(&mut self) {
+        self.clocks.kept = Some(self.clock.instant());
+        if let Err(error) = self.catalogue.keep_time(&self.clock) {
+            tracing::warn!(%error, "how far time has come cannot be written down; tried again in a minute");
+        }
+    }
+
+    /// Plaintext is rejected from a keyring's date on, whatever a clock shows afterwards. Whether a date has passed that had not before.
+    pub(super) fn let_dates_pass(&mut self) -> bool {
+        let wall = self.wall();
+        let rules = self.policy.keyrings().iter();
+        let over = rules.filter_map(|rule| {
+            let Plaintext::Accept { until } = rule.plaintext else {
+                return None;
+            };
+            let date = Timestamp::try_from(until).ok()?;
+            let passed = self.catalogue.passed(&rule.name) >= Some(date);
+            (passed || date <= wall).then(|| (rule.name.clone(), date))
+        });
+        let over: Vec<(KeyringName, Timestamp)> = over.collect();
+        for (keyring, date) in &over {
+            tracing::warn!(%keyring, until = %date, "the date has passed: plaintext is rejected from now on, also if the clock is set back");
+            self.catalogue.pass(keyring, *date, &self.clock);
+        }
+        if over.is_empty() {
+            return false;
+        }
+        let names: Vec<_> = over.into_iter().map(|(keyring, _date)| keyring).collect();
+        self.policy = Arc::new(self.policy.rejecting(&names));
+        self.keep_time();
+        true
+    }
+
+    fn was_set(&mut self, step: SignedDuration) {
+        let size = humantime::format_duration(Duration::from_secs(step.unsigned_abs().as_secs()));
+        let way = if step.is_negative() { "back" } else { "ahead" };
+        tracing::warn!(%size, way, "the wall clock was set; durations go on by time that has passed");
+        self.meters.clock_set(way);
+        let wall = self.wall();
+        let seconds = step.as_secs();
+        if let Err(error) = self.journal.note(Fact::ClockSet { seconds }, wall) {
+            tracing::error!(%error, "the audit log does not say that the clock was set");
+        }
+    }
+
+    /// A version that became active at a time that is yet to come is replaced at once.
+    fn warn_of_birth(&self, keyring: &KeyringName) {
+        let now = self.now();
+        let active = self
+            .catalogue
+            .record(keyring)
+            .and_then(|record| record.active());
+        if let Some(version) = active
+            && let Some(ahead) = Life::from(version).ahead(now)
+        {
+            let ahead = humantime::format_duration(Duration::from_secs(ahead.as_secs()));
+            tracing::warn!(%keyring, version = version.label.as_str(), %ahead, "the active key version began in the future: the clock was ahead then, or is behind now; it is replaced");
+        }
+    }
+}

@@ -1,0 +1,412 @@
+//! Processes that drain after a take-over: they seal under what this one's catalogue says, out of what it reserves for them.
+
+use std::collections::HashMap;
+use std::io;
+
+use futures_util::future::select_all;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tokio::io::Interest;
+use tokio::net::UnixStream;
+
+use crate::catalogue::{Account, RotateError, State};
+use crate::envelope::{Kid, Used};
+use crate::rotation::drain::{DrainLink, Said};
+use crate::rotation::engine::{Deed, Event, Supply};
+
+use super::Driver;
+use super::loaded::Held;
+use super::reserve::{LEAST, fair};
+
+/// How long one may say nothing when it is to stop, in seconds. Who does not answer for so long serves nobody, and is ended: what it
+/// would seal when it wakes up would be under a version that no record says anything of.
+const PATIENCE: i64 = 5;
+
+/// Those there are.
+#[derive(Default)]
+pub(super) struct Drainers {
+    present: Vec<Drainer>,
+    /// What those that have ended are known to have sealed.
+    ended: HashMap<Kid, Used>,
+}
+
+struct Drainer {
+    /// Its place among those that there were at the start.
+    name: usize,
+    link: DrainLink,
+    /// The same end, registered with the runtime of the driver's loop.
+    watched: Option<UnixStream>,
+    /// Whether it has yet to say that it has stopped.
+    owes: bool,
+    /// What is reserved for it, as far as it has said so.
+    parts: HashMap<Kid, Part>,
+}
+
+/// The part of a version's budget that a process has.
+#[derive(Clone, Copy, Default)]
+struct Part {
+    /// All of it that is known: what was not sealed yet when it was first heard of, and what came since.
+    known: Used,
+    /// What it had not sealed of that when it last said so.
+    unused: Used,
+}
+
+impl Drainers {
+    pub(super) fn new(links: Vec<DrainLink>) -> Self {
+        let links = links.into_iter().enumerate();
+        let drainer = |(name, link)| Drainer {
+            name,
+            link,
+            watched: None,
+            owes: false,
+            parts: HashMap::new(),
+        };
+        Self {
+            present: links.map(drainer).collect(),
+            ended: HashMap::new(),
+        }
+    }
+
+    /// For the process that takes over from this one.
+    pub(super) fn links(&self) -> Vec<DrainLink> {
+        let again = self.present.iter().map(|drainer| drainer.link.again());
+        let again = again.inspect(|link| {
+            if let Err(error) = link {
+                tracing::error!(%error, "a process that drains is left to itself");
+            }
+        });
+        again.filter_map(Result::ok).collect()
+    }
+
+    /// Within the runtime that is to wait for them. One that cannot be waited for is heard at every tick.
+    pub(super) fn watch(&mut self) {
+        for drainer in &mut self.present {
+            drainer.watched = drainer.link.watch().ok();
+        }
+    }
+
+    /// Waits until one of them has said something.
+    pub(super) async fn ready(&self) {
+        let watched = self
+            .present
+            .iter()
+            .filter_map(|drainer| drainer.watched.as_ref());
+        let watched: Vec<_> = watched.collect();
+        if watched.is_empty() {
+            return std::future::pending().await;
+        }
+        let waits = watched.iter().map(|end| Box::pin(end.readable()));
+        let (_ready, index, _others) = select_all(waits).await;
+        if let Some(end) = watched.get(index) {
+            // Before it is read: what comes after that is news again.
+            let nothing: io::Result<()> = Err(io::ErrorKind::WouldBlock.into());
+            drop(end.try_io(Interest::READABLE, || nothing));
+        }
+    }
+
+    /// What each of them has said; those that have ended are forgotten.
+    fn heard(&mut self) -> Vec<(usize, Said)> {
+        let mut heard = Vec::new();
+        let Self { present, ended } = self;
+        present.retain(|drainer| {
+            let error = drainer.hear(&mut heard);
+            let stays = error.kind() == io::ErrorKind::WouldBlock;
+            if !stays {
+                tracing::info!(%error, "a process that drained has ended");
+                drainer.bequeath(ended);
+            }
+            stays
+        });
+        heard
+    }
+
+    /// Tells all of them.
+    pub(super) fn tell(&self, said: Said) {
+        for drainer in &self.present {
+            drainer.say(said);
+        }
+    }
+
+    fn answer(&self, name: usize, said: Said) {
+        if let Some(drainer) = self.present.iter().find(|drainer| drainer.name == name) {
+            drainer.say(said);
+        }
+    }
+
+    /// Each of them is to say that it seals nothing more under a version.
+    fn stop(&mut self, kid: Kid) {
+        self.tell(Said::Stop(kid));
+        for drainer in &mut self.present {
+            drainer.owes = true;
+        }
+    }
+
+    /// This one has.
+    fn has_stopped(&mut self, name: usize) {
+        for drainer in self
+            .present
+            .iter_mut()
+            .filter(|drainer| drainer.name == name)
+        {
+            drainer.owes = false;
+        }
+    }
+
+    /// What is reserved for them and has not been sealed.
+    pub(super) fn unused(&self, kid: Kid) -> Used {
+        self.parts(kid)
+            .fold(Used::default(), |sum, part| sum.plus(part.unused))
+    }
+
+    /// What they, and those that have ended, are known to have sealed.
+    pub(super) fn sealed(&self, kid: Kid) -> Used {
+        let ended = self.ended.get(&kid).copied().unwrap_or_default();
+        self.parts(kid)
+            .fold(ended, |sum, part| sum.plus(part.sealed()))
+    }
+
+    fn parts(&self, kid: Kid) -> impl Iterator<Item = &Part> {
+        self.present
+            .iter()
+            .filter_map(move |drainer| drainer.parts.get(&kid))
+    }
+
+    /// This one has been given a part of a version's budget.
+    fn gave(&mut self, name: usize, kid: Kid, part: Used) {
+        if let Some(drainer) = self.named(name) {
+            let known = drainer.parts.entry(kid).or_default();
+            known.known = known.known.plus(part);
+            known.unused = known.unused.plus(part);
+        }
+    }
+
+    /// This one says what it has not sealed yet.
+    fn note(&mut self, name: usize, kid: Kid, unused: Used) {
+        if let Some(drainer) = self.named(name) {
+            let known = unused;
+            let part = drainer.parts.entry(kid);
+            part.or_insert(Part { known, unused }).unused = unused;
+        }
+    }
+
+    /// This one seals no more under a version; what it is known to have sealed.
+    fn forget(&mut self, name: usize, kid: Kid, unused: Used) -> Used {
+        let drainer = self.named(name);
+        let part = drainer.and_then(|drainer| drainer.parts.remove(&kid));
+        part.map_or_else(Used::default, |part| Part { unused, ..part }.sealed())
+    }
+
+    fn named(&mut self, name: usize) -> Option<&mut Drainer> {
+        self.present.iter_mut().find(|drainer| drainer.name == name)
+    }
+
+    fn owe(&self) -> bool {
+        self.present.iter().any(|drainer| drainer.owes)
+    }
+
+    /// Waits until one of them has said something, or has ended, for as long as patience lasts. Whether one has.
+    fn wait(&self) -> bool {
+        let ends = self.present.iter().map(|drainer| &drainer.link);
+        let mut ends: Vec<_> = ends.map(|link| PollFd::new(link, PollFlags::IN)).collect();
+        let patience = Timespec {
+            tv_sec: PATIENCE,
+            tv_nsec: 0,
+        };
+        poll(&mut ends, Some(&patience)).is_ok_and(|count| count != 0)
+    }
+
+    /// Ends those that do not answer: the end of their streams is as good as an answer, and comes next.
+    fn kill(&mut self) {
+        let Self { present, ended } = self;
+        present.retain(|drainer| {
+            if !drainer.owes {
+                return true;
+            }
+            let killed = drainer.link.kill_maker();
+            match &killed {
+                Ok(()) => tracing::error!("a process that drains does not answer: it is killed, so that it seals nothing more"),
+                Err(error) => tracing::error!(%error, "a process that drains does not answer, and cannot be killed: what it may still seal is under a version that does not seal by the catalogue"),
+            }
+            if killed.is_err() {
+                drainer.bequeath(ended);
+            }
+            killed.is_ok()
+        });
+    }
+}
+
+impl Part {
+    fn sealed(self) -> Used {
+        self.known.minus(self.unused)
+    }
+}
+
+impl Drainer {
+    /// Everything that it has said; why there is no more.
+    fn hear(&self, heard: &mut Vec<(usize, Said)>) -> io::Error {
+        loop {
+            match self.link.hear() {
+                Ok(said) => heard.push((self.name, said)),
+                Err(error) => return error,
+            }
+        }
+    }
+
+    /// What it is known to have sealed counts also when it is gone.
+    fn bequeath(&self, ended: &mut HashMap<Kid, Used>) {
+        for (kid, part) in &self.parts {
+            let sealed = ended.entry(*kid).or_default();
+            *sealed = sealed.plus(part.sealed());
+        }
+    }
+
+    fn say(&self, said: Said) {
+        if let Err(error) = self.link.say(said) {
+            tracing::debug!(%error, "a process that drains has ended, or does not listen");
+        }
+    }
+}
+
+impl Driver {
+    /// Does what processes that drain have asked for.
+    pub(super) fn hear_drainers(&mut self) {
+        for (name, said) in self.drainers.heard() {
+            self.heed(name, said);
+        }
+    }
+
+    fn heed(&mut self, name: usize, said: Said) {
+        match said {
+            Said::More(kid, wish) => {
+                let part = self.lend(kid, wish);
+                self.drainers.gave(name, kid, part);
+                self.drainers.answer(name, Said::Granted(kid, part));
+            }
+            Said::Unused(kid, unused) => self.drainers.note(name, kid, unused),
+            Said::Stopped(kid, unused) => self.returned(name, (kid, unused)),
+            Said::Granted(..) | Said::Stop(_) | Said::Look | Said::Policy(_) => {}
+        }
+    }
+
+    /// Before the record says that a version seals no more: no other process seals under it. What they ask for meanwhile waits.
+    pub(super) fn stop_elsewhere(&mut self, index: usize, deed: &Deed) {
+        let Some(kid) = self.stops(index, deed) else {
+            return;
+        };
+        let mut later = Vec::new();
+        self.drainers.stop(kid);
+        while self.drainers.owe() {
+            if !self.drainers.wait() {
+                self.drainers.kill();
+            }
+            let heard = self.drainers.heard();
+            let has = |said: &Said| matches!(said, Said::Stopped(stopped, _) if *stopped == kid);
+            for (name, _said) in heard.iter().filter(|(_name, said)| has(said)) {
+                self.drainers.has_stopped(*name);
+            }
+            later.extend(heard);
+        }
+        for (name, said) in later {
+            if let Said::Stopped(stopped, unused) = said {
+                self.returned(name, (stopped, unused));
+            } else if let Said::More(wanted, _) = said {
+                // It is asked for again once the record says what seals.
+                self.drainers
+                    .answer(name, Said::Granted(wanted, Used::default()));
+            }
+        }
+    }
+
+    fn returned(&mut self, name: usize, (kid, unused): (Kid, Used)) {
+        let sealed = self.drainers.forget(name, kid, unused);
+        self.loaded.returned(kid, unused, sealed);
+    }
+
+    /// The version under which a deed has nothing more sealed.
+    fn stops(&self, index: usize, deed: &Deed) -> Option<Kid> {
+        let record = self.record(index)?;
+        let version = match deed {
+            Deed::Activate(_) => record.active(),
+            Deed::Compromise(number) | Deed::Suspend(number) => record.version(*number),
+            Deed::Generate
+            | Deed::Admit(_)
+            | Deed::Distribute(_)
+            | Deed::Challenge(..)
+            | Deed::Discard(_)
+            | Deed::Archive(_)
+            | Deed::Inspect(_)
+            | Deed::Propose(..)
+            | Deed::Destroy(_)
+            | Deed::Restore(..) => None,
+        };
+        let version = version.filter(|version| version.state == State::Active);
+        version.map(|version| version.kid)
+    }
+
+    /// What is known to have been sealed under a version, by this process, those before it, and those that drain.
+    pub(super) fn sealed(&self, kid: Kid, held: &Held) -> Used {
+        held.sealed().plus(self.drainers.sealed(kid))
+    }
+
+    /// Reserves a part of the active version's budget for another process.
+    fn lend(&mut self, kid: Kid, wish: Used) -> Used {
+        let active = |index: &usize| self.ring(*index)?.1.active().map(|life| life.kid);
+        let index = (0..self.rings.len()).find(|index| active(index) == Some(kid));
+        let Some((index, (number, left))) =
+            index.and_then(|index| Some((index, self.left(index)?)))
+        else {
+            return Used::default();
+        };
+        let part = fair(wish, left, self.soft(index));
+        if part.messages == 0 || part.bytes == 0 {
+            let left = self.drainers.unused(kid);
+            if left.messages < LEAST.messages || left.bytes < LEAST.bytes {
+                self.spent(index);
+            }
+            return Used::default();
+        }
+        match self.reserve_for_another(index, number, part) {
+            Ok(()) => part,
+            Err(error) => {
+                tracing::error!(%error, "nothing can be reserved for a process that drains; it asks again");
+                self.read_anew();
+                self.follow();
+                Used::default()
+            }
+        }
+    }
+
+    /// All of the limit is reserved, and another process needs more of it than that.
+    fn spent(&mut self, index: usize) {
+        if let Some(mut event) = self.usage(index) {
+            if let Event::Usage { supply, .. } = &mut event {
+                *supply = Supply::Spent;
+            }
+            self.feed(index, event);
+        }
+    }
+
+    fn reserve_for_another(
+        &mut self,
+        index: usize,
+        number: u32,
+        part: Used,
+    ) -> Result<(), RotateError> {
+        let kid = self.kid(index, number);
+        let held = kid.and_then(|kid| self.loaded.get(kid));
+        let keyring = self.rings.get(index).map(|driven| driven.keyring.clone());
+        let (Some(kid), Some(held), Some(keyring)) = (kid, held, keyring) else {
+            return Ok(());
+        };
+        let account = Account {
+            number,
+            reserved: held.version.budget.reserved().plus(part),
+            sealed: self.sealed(kid, held),
+            lanes: held.lanes(),
+        };
+        self.catalogue.account(&keyring, &[account])?;
+        self.loaded.lent(kid, part);
+        // Whoever found less than there is for a moment tries again.
+        self.keys.replenished();
+        Ok(())
+    }
+}

@@ -1,0 +1,79 @@
+//! A configuration that protects less than the one before: a key event, written down before it is in force, or not put in force.
+
+use crate::audit::{Fact, Outcome, Pending, Settings, Trigger, WriteFailed};
+use crate::rotation::because::Because;
+use crate::rotation::protection::{act, weakened};
+use crate::rotation::{StartError, User};
+
+use super::Driver;
+
+impl Driver {
+    /// What a start protects less than the log says last. What is in force already, because this process takes
+    /// the keys back, is not refused.
+    pub(super) fn begin_weaker(&mut self, began: &Fact) -> Result<Option<Pending>, StartError> {
+        let runs = *began == Fact::GatewayTookBack;
+        if self.user == User::Command {
+            return Ok(None);
+        }
+        let Some(before) = self.journal.last_policy().cloned() else {
+            return Ok(None);
+        };
+        let settings = self.settings.clone();
+        let why = "the configuration protects less than the one that was in force last";
+        let because = Because::of_gateway(Trigger::Start, why);
+        let weaker = self.weaken(&before, &settings, because);
+        if runs && before != settings {
+            // The other process may have put its own in force.
+            self.say_reloaded("taken back from another process".to_owned(), &before);
+        }
+        match weaker {
+            Err(source) if !runs => Err(StartError::Unwritten(source)),
+            Err(error) => {
+                tracing::error!(%error, "the audit log does not say that the configuration in force protects less");
+                Ok(None)
+            }
+            Ok(pending) => Ok(pending),
+        }
+    }
+
+    /// Writes the intent, if something is weaker.
+    pub(super) fn weaken(
+        &mut self,
+        old: &Settings,
+        new: &Settings,
+        because: Because,
+    ) -> Result<Option<Pending>, WriteFailed> {
+        let changes = weakened(old, new);
+        if changes.is_empty() {
+            return Ok(None);
+        }
+        let wall = self.wall();
+        let act = act(changes, old, because);
+        self.journal.begin(act, wall).map(Some)
+    }
+
+    /// It is in force.
+    pub(super) fn weakened(&mut self, weaker: Option<Pending>) {
+        let Some(pending) = weaker else {
+            return;
+        };
+        let changes = pending.act().changes.iter().map(ToString::to_string);
+        let changes: Vec<_> = changes.collect();
+        tracing::warn!(?changes, "the configuration protects less than before");
+        let wall = self.wall();
+        self.journal.finish(pending, Outcome::Done, wall);
+    }
+
+    /// What is in force from now on, and what was before.
+    pub(super) fn say_reloaded(&mut self, what: String, before: &Settings) {
+        let fact = Fact::ConfigurationReloaded {
+            result: what.into(),
+            changes: before.changes(&self.settings),
+            policy: Some(self.journal.in_force(&self.settings)),
+        };
+        let wall = self.wall();
+        if let Err(error) = self.journal.note(fact, wall) {
+            tracing::error!(%error, "the reload is missing in the audit log");
+        }
+    }
+}

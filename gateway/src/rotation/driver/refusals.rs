@@ -1,0 +1,110 @@
+//! Orders for which nothing is begun: refused, or met by what is under way. Each is a line of the audit log.
+
+use crate::audit::{Act, Action, IntendedUse, Outcome};
+use crate::rotation::OrderError;
+use crate::rotation::because::Because;
+use crate::rotation::engine::Order;
+
+use super::Driver;
+use super::journal::named;
+
+/// What an order is for.
+#[derive(Clone, Debug)]
+pub(in crate::rotation) struct Ordered {
+    /// The keyring, as it was named; `None`: it concerns all.
+    pub(in crate::rotation) keyring: Option<String>,
+    /// What was to be done.
+    pub(in crate::rotation) what: Action,
+    /// The number of the version, where there is one.
+    pub(in crate::rotation) number: Option<u32>,
+    /// Who wants it, and why.
+    pub(in crate::rotation) because: Because,
+}
+
+impl Ordered {
+    pub(super) fn of(keyring: &str, order: Order, because: Because) -> Self {
+        let what = match order {
+            Order::Rotate => Action::RotateRequested,
+            Order::Compromise(_) => Action::Compromise,
+            Order::Suspend(_) => Action::Suspend,
+            Order::Restore(_) => Action::Resume,
+            Order::Archive(_) => Action::Archive,
+            Order::Destroy(_) | Order::Approve(_) => Action::Destroy,
+            Order::Propose(..) => Action::DestroyRequested,
+            Order::Abort => Action::Abort,
+        };
+        Self {
+            keyring: Some(keyring.to_owned()),
+            what,
+            number: order.number(),
+            because,
+        }
+    }
+}
+
+impl Driver {
+    /// An answer to whoever has given an order: a refusal is written down.
+    pub(super) fn answered<T>(
+        &mut self,
+        wanted: Ordered,
+        answer: Result<T, OrderError>,
+    ) -> Result<T, OrderError> {
+        if let Err(error) = &answer
+            && error.is_refusal()
+        {
+            self.conclude(wanted, &Outcome::Refused(error.to_string().into()));
+        }
+        answer
+    }
+
+    /// Writes the one line of an order for which nothing was begun.
+    pub(super) fn conclude(&mut self, wanted: Ordered, outcome: &Outcome) {
+        let Ordered {
+            keyring,
+            what,
+            number,
+            because,
+        } = wanted;
+        let index = keyring
+            .as_deref()
+            .and_then(|keyring| self.index(keyring).ok());
+        let known = index.and_then(|index| self.record(index)?.version(number?));
+        let name = index.and_then(|index| Some(&self.rings.get(index)?.keyring));
+        let scope = name.map(|name| self.subjects(name)).unwrap_or_default();
+        let act = Act {
+            who: because.who,
+            through: because.through,
+            trigger: Some(because.trigger),
+            why: because.why,
+            what,
+            keyring: keyring.map(Into::into),
+            version: known.map(named),
+            intended_use: intended_use(what),
+            forced: None,
+            evidence: None,
+            exposure: None,
+            expiry: None,
+            scope: scope.into_iter().map(Into::into).collect(),
+            changes: Vec::new(),
+        };
+        let wall = self.wall();
+        self.journal.conclude(act, outcome, wall);
+    }
+}
+
+/// What the version would have been for.
+const fn intended_use(what: Action) -> IntendedUse {
+    match what {
+        Action::RotateRequested | Action::Activate | Action::Reload => IntendedUse::SealAndOpen,
+        Action::Resume | Action::Archive | Action::Restore | Action::Deactivate | Action::Admit => {
+            IntendedUse::Open
+        }
+        Action::Generate
+        | Action::Suspend
+        | Action::Compromise
+        | Action::Destroy
+        | Action::DestroyRequested
+        | Action::Weaken
+        | Action::Abort => IntendedUse::Nothing,
+    }
+}

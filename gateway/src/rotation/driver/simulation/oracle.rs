@@ -1,0 +1,366 @@
+//! What the audit log says, compared with what happened: a witness of every record and line that reaches the disk.
+//!
+//! It reads the disk beside the gateway, and trusts nothing that the gateway has in memory. An intent comes before its effect and
+//! names it; what is `done` is so on the disk, what has `failed` is not; what is completed is so after the effect; numbers are those
+//! of the ledger.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::traffic::Traffic;
+use crate::audit::{Act, Action, Body, Completed, Event, EventId, Line, OutcomeWord, Trigger};
+use crate::clock::Clock;
+use crate::disk::testing::Forgetful;
+use crate::envelope::{Kid, Used};
+
+/// The witness, shared with the disk.
+#[derive(Clone)]
+pub(super) struct Oracle(Arc<Mutex<Witness>>);
+
+struct Witness {
+    disk: Arc<Forgetful>,
+    clock: Clock,
+    traffic: Traffic,
+    /// Every version on the disk, by its kid as text.
+    versions: HashMap<String, Value>,
+    /// When a version was seen to enter a state, on which stretch of the clock.
+    entered: HashMap<(String, String), (Timestamp, u64)>,
+    /// Intents without a last word, and the stretch of the clock on which they were written.
+    open: BTreeMap<EventId, (Event, u64)>,
+    /// How often the clock has jumped.
+    jumps: u64,
+    /// Destructions that rest on no evidence, and whether somebody has forced them.
+    unproven: Vec<(Kid, bool)>,
+}
+
+impl Oracle {
+    pub(super) fn new(disk: &Arc<Forgetful>, clock: &Clock, traffic: &Traffic) -> Self {
+        let oracle = Self(Arc::new(Mutex::new(Witness {
+            disk: Arc::clone(disk),
+            clock: clock.clone(),
+            traffic: traffic.clone(),
+            versions: HashMap::new(),
+            entered: HashMap::new(),
+            open: BTreeMap::new(),
+            jumps: 0,
+            unproven: Vec::new(),
+        })));
+        oracle.begin_anew();
+        oracle
+    }
+
+    /// A process has ended: the disk is what it is.
+    pub(super) fn begin_anew(&self) {
+        let mut witness = self.witness();
+        witness.versions.clear();
+        witness.entered.clear();
+        witness.open.clear();
+        let content = witness.disk.content();
+        for (_path, record) in content.iter().filter(|(path, _content)| is_record(path)) {
+            witness.read(record);
+        }
+        for line in lines(&content) {
+            witness.remember(&line.body);
+        }
+        // When these were entered is not known.
+        witness.entered.clear();
+    }
+
+    pub(super) fn clock_jumps(&self) {
+        self.witness().jumps += 1;
+    }
+
+    /// A file has been renamed to this.
+    pub(super) fn renamed(&self, path: &Path) {
+        if is_record(path) {
+            let mut witness = self.witness();
+            if let Some(content) = witness.disk.content().get(path) {
+                witness.read(content);
+            }
+        }
+    }
+
+    /// This has been appended to a file.
+    pub(super) fn appended(&self, path: &Path, bytes: &[u8]) {
+        if is_log(path) {
+            let line = Line::parse(bytes).unwrap();
+            let mut witness = self.witness();
+            witness.judge(&line.body);
+            witness.remember(&line.body);
+            if let Body::Outcome(completed) = line.body
+                && completed.outcome == OutcomeWord::Done
+            {
+                witness.note_destruction(&completed.event.act);
+            }
+        }
+    }
+
+    /// Destructions since the last call that rest on no evidence, and whether somebody has forced them.
+    pub(super) fn unproven(&self) -> Vec<(Kid, bool)> {
+        std::mem::take(&mut self.witness().unproven)
+    }
+
+    /// Everything that is so on the disk was said to be done.
+    pub(super) fn check_that_all_is_said(&self) {
+        let witness = self.witness();
+        let of = |line: Line| match line.body {
+            Body::Outcome(completed) if completed.outcome == OutcomeWord::Done => {
+                let Act { what, version, .. } = completed.event.act;
+                Some((what, version?.kid.to_string()))
+            }
+            Body::Intent(_) | Body::Outcome(_) | Body::Note(_) => None,
+        };
+        let content = witness.disk.content();
+        let done: Vec<_> = lines(&content).filter_map(of).collect();
+        let said = |what, kid: &String| done.contains(&(what, kid.clone()));
+        for (kid, version) in &witness.versions {
+            let was = |what| said(what, kid);
+            let active = version.get("activated").is_some();
+            let state = version["state"].as_str().unwrap();
+            assert!(
+                was(Action::Generate),
+                "nobody has said that it was made: {version}"
+            );
+            assert!(
+                !active || was(Action::Admit) && was(Action::Activate),
+                "{version}"
+            );
+            assert!(
+                state != "compromised" || was(Action::Compromise),
+                "{version}"
+            );
+            let ended = was(Action::Destroy) || was(Action::Abort);
+            assert!(state != "destroyed" || ended, "{version}");
+        }
+    }
+
+    fn witness(&self) -> MutexGuard<'_, Witness> {
+        self.0.lock().unwrap()
+    }
+}
+
+impl Witness {
+    /// Takes notice of a record: the first of its two documents.
+    fn read(&mut self, content: &[u8]) {
+        let mut documents = serde_json::Deserializer::from_slice(content).into_iter::<Value>();
+        let record = documents.next().unwrap().unwrap();
+        let now = self.now();
+        for version in record["versions"].as_array().unwrap() {
+            let kid = version["kid"].as_str().unwrap().to_owned();
+            let state = version["state"].as_str().unwrap().to_owned();
+            let before = self.versions.insert(kid.clone(), version.clone());
+            if before.is_none_or(|before| before["state"] != version["state"]) {
+                self.entered.insert((kid, state), (now, self.jumps));
+            }
+        }
+    }
+
+    fn remember(&mut self, body: &Body) {
+        match body {
+            Body::Intent(event) => {
+                self.open.insert(event.id, (event.clone(), self.jumps));
+            }
+            Body::Outcome(completed) if completed.is_final() => {
+                self.open.remove(&completed.event.id);
+            }
+            Body::Outcome(_) | Body::Note(_) => {}
+        }
+    }
+
+    fn judge(&self, body: &Body) {
+        match body {
+            Body::Intent(event) => self.judge_intent(event),
+            Body::Outcome(completed) => self.judge_outcome(completed),
+            Body::Note(_) => {}
+        }
+    }
+
+    fn judge_intent(&self, event: &Event) {
+        let act = &event.act;
+        let now = self.now();
+        assert_eq!(event.initiated, now, "it is begun now: {event:?}");
+        assert!(act.version.is_some(), "it names no version: {event:?}");
+        assert!(!self.is_so(act), "it is so already: {event:?}");
+        let is_end = matches!(act.what, Action::Destroy | Action::DestroyRequested);
+        assert_eq!(act.forced.is_some(), is_end, "{event:?}");
+        assert!(act.exposure.is_none(), "it is not done yet: {event:?}");
+        if act.what == Action::Generate {
+            let label = act.version.as_ref().unwrap().label.to_string();
+            let (_name, number) = label.rsplit_once('.').unwrap();
+            let keyring = act.keyring.as_ref().unwrap().as_str();
+            let same = |version: &&Value| {
+                version["label"]
+                    .as_str()
+                    .unwrap()
+                    .starts_with(&format!("{keyring}-"))
+            };
+            let count = self.versions.values().filter(same).count();
+            assert_eq!(number, (count + 1).to_string(), "{event:?}");
+            self.judge_threshold(act);
+        }
+    }
+
+    /// What is said to have been sealed was sealed, under some version of the keyring.
+    fn judge_threshold(&self, act: &Act) {
+        let why = act.why.as_str();
+        let words = why.split_once(" of ").filter(|_| why.ends_with(" sealed"));
+        let Some(said) = words.and_then(|(said, _of)| said.parse::<u64>().ok()) else {
+            return;
+        };
+        let path = self.traffic.path();
+        let of = |used: &Used| match act.trigger {
+            Some(Trigger::Bytes) => used.bytes,
+            _ => used.messages,
+        };
+        let most = path.ledger.sealed.values().map(of).max();
+        assert!(most >= Some(said), "{said} were never sealed: {act:?}");
+    }
+
+    fn judge_outcome(&self, completed: &Completed) {
+        let Some((intent, jumps)) = self.open.get(&completed.event.id) else {
+            let begun = matches!(completed.outcome, OutcomeWord::Unknown);
+            assert!(!begun, "it was never begun: {completed:?}");
+            return;
+        };
+        let act = &completed.event.act;
+        let mut repeated = completed.event.clone();
+        repeated.act.exposure = None;
+        assert_eq!(repeated, *intent, "it repeats another intent");
+        match completed.outcome {
+            OutcomeWord::Done => {
+                assert!(self.is_so(act), "it is not done: {completed:?}");
+                self.judge_times(completed, *jumps);
+                self.judge_exposure(act);
+            }
+            OutcomeWord::Failed => assert!(!self.is_so(act), "it is done: {completed:?}"),
+            OutcomeWord::Refused => panic!("it was begun: {completed:?}"),
+            OutcomeWord::Unknown => {}
+        }
+    }
+
+    /// While the clock has not jumped: begun before the effect, completed after it.
+    fn judge_times(&self, completed: &Completed, jumps: u64) {
+        if jumps != self.jumps {
+            return;
+        }
+        let now = self.now();
+        let (begun, ended) = (completed.event.initiated, completed.completed);
+        assert!(begun <= ended && ended <= now, "{now}: {completed:?}");
+        if completed.event.act.what == Action::DestroyRequested {
+            return;
+        }
+        let kid = completed
+            .event
+            .act
+            .version
+            .as_ref()
+            .unwrap()
+            .kid
+            .to_string();
+        let version = &self.versions[&kid];
+        let state = version["state"].as_str().unwrap().to_owned();
+        if let Some((entered, then)) = self.entered.get(&(kid, state))
+            && *then == self.jumps
+        {
+            assert!(
+                begun <= *entered && *entered <= ended,
+                "{entered}: {completed:?}"
+            );
+        }
+    }
+
+    fn judge_exposure(&self, act: &Act) {
+        let said = act.exposure.as_ref();
+        assert_eq!(said.is_some(), act.what == Action::Compromise, "{act:?}");
+        let (Some(said), Some(version)) = (said, &act.version) else {
+            return;
+        };
+        let path = self.traffic.path();
+        let id = path.ledger.ids.get(&Kid(version.kid.0));
+        let sealed = id.and_then(|id| path.ledger.sealed.get(id)).copied();
+        let Used { messages, bytes } = sealed.unwrap_or_default();
+        for ([least, most], is) in [(said.messages, messages), (said.bytes, bytes)] {
+            assert!(
+                least <= is && is <= most,
+                "{messages} messages, {bytes} bytes: {act:?}"
+            );
+        }
+        assert_eq!(said.from.is_some(), said.until.is_some(), "{act:?}");
+    }
+
+    fn note_destruction(&mut self, act: &Act) {
+        let Some(kid) = act.version.as_ref().map(|version| Kid(version.kid.0)) else {
+            return;
+        };
+        if act.what != Action::Destroy {
+            return;
+        }
+        let path = self.traffic.path();
+        let id = path.ledger.ids.get(&kid);
+        let needed = id.is_some_and(|id| path.ledger.holds(*id));
+        drop(path);
+        match (act.forced, &act.evidence) {
+            (Some(false), Some(_)) => assert!(!needed, "something stored needs it: {act:?}"),
+            (Some(forced), None) => self.unproven.push((kid, forced)),
+            _ => panic!("forced and proven: {act:?}"),
+        }
+    }
+
+    /// Whether the disk has what the act was to bring about.
+    fn is_so(&self, act: &Act) -> bool {
+        let kid = act.version.as_ref().unwrap().kid.to_string();
+        let Some(version) = self.versions.get(&kid) else {
+            return false;
+        };
+        let state = version["state"].as_str().unwrap();
+        match act.what {
+            Action::Generate => true,
+            Action::Admit => state != "pre-active",
+            Action::Activate => version.get("activated").is_some(),
+            Action::Resume => state != "suspended",
+            Action::Archive => state == "archived",
+            Action::Destroy | Action::Abort => state == "destroyed",
+            Action::Compromise => state == "compromised",
+            Action::Suspend => state == "suspended",
+            Action::DestroyRequested => version.get("proposed").is_some_and(|proposed| {
+                proposed["who"] == act.who.to_string()
+                    && proposed["why"] == act.why.as_str()
+                    && proposed["forced"] == act.forced.unwrap_or_default()
+            }),
+            Action::Deactivate
+            | Action::Restore
+            | Action::Reload
+            | Action::RotateRequested
+            | Action::Weaken => {
+                panic!("nobody does that: {act:?}")
+            }
+        }
+    }
+
+    /// The wall clock, as precisely as the log has it.
+    fn now(&self) -> Timestamp {
+        let now = Timestamp::try_from(self.clock.wall()).unwrap();
+        Timestamp::from_millisecond(now.as_millisecond()).unwrap()
+    }
+}
+
+/// The whole lines of the audit log.
+fn lines(content: &BTreeMap<PathBuf, Vec<u8>>) -> impl Iterator<Item = Line> {
+    let logs = content.iter().filter(|(path, _content)| is_log(path));
+    let lines = logs.flat_map(|(_path, log)| log.split_inclusive(|byte| *byte == b'\n'));
+    lines.filter_map(|line| Line::parse(line).ok())
+}
+
+fn is_record(path: &Path) -> bool {
+    let folder = path.parent().and_then(Path::file_name);
+    let is_json = path.extension().is_some_and(|kind| kind == "json");
+    folder.is_some_and(|name| name == "catalogue") && is_json
+}
+
+fn is_log(path: &Path) -> bool {
+    path.ends_with("audit/log.jsonl")
+}

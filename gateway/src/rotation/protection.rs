@@ -1,0 +1,375 @@
+//! Which way each key of the configuration weakens protection, and what a configuration weakens in place of another.
+//!
+//! Protection is what keeps a payload from being read or made up by others, and from being lost with its key. What keeps the gateway
+//! up, or says where things are, is none.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::audit::{Act, Action, Change, IntendedUse, Settings, Text};
+use crate::policy::Pattern;
+use crate::rotation::because::Because;
+
+use Direction::{Any, Clear, Down, Fewer, More, Nothing, Replaced, Subjects, Up, Words};
+
+/// Which change of a key's value protects less.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// None: the key is not about protection, or its parts are.
+    Nothing,
+    /// From a word to one behind it. No value is as good as the first.
+    Words(&'static [&'static str]),
+    /// To a higher number, a longer time, a later date.
+    Up,
+    /// To a lower number or a shorter time. No value is the highest.
+    Down,
+    /// To a list with other items. A word in place of a list stands for everything.
+    More,
+    /// To a list without some of the items.
+    Fewer,
+    /// To a list with other items of the kind `nats://`: spoken to in the clear.
+    Clear,
+    /// To any other value: which one is better cannot be told.
+    Any,
+    /// The same, where there was a value before.
+    Replaced,
+    /// To patterns that do not cover those before.
+    Subjects,
+}
+
+const TRUE_IS_LESS: Direction = Words(&["false", "true"]);
+
+/// Every key of the configuration.
+pub const KEYS: &[(&str, Direction)] = &[
+    ("listen", Nothing),
+    ("servers", Clear),
+    ("servers-verify", More),
+    // Another directory is another history: nothing there can be compared.
+    ("state", Nothing),
+    ("lock-memory", Words(&["true", "auto", "false"])),
+    ("relay-only", TRUE_IS_LESS),
+    ("advertise", Nothing),
+    ("admin", Nothing),
+    ("admin.listen", Nothing),
+    ("admin.socket", Nothing),
+    // Whoever has one gives orders.
+    ("admin.tokens", More),
+    ("admin.tokens[].name", Nothing),
+    ("admin.tokens[].file", Nothing),
+    ("log", Nothing),
+    ("log.format", Nothing),
+    ("log.level", Nothing),
+    ("limits", Nothing),
+    ("limits.max-control-line", Nothing),
+    ("limits.max-message", Nothing),
+    ("limits.pending", Nothing),
+    ("limits.connections", Nothing),
+    ("limits.connections-per-address", Nothing),
+    ("limits.connections-per-second", Nothing),
+    ("limits.auth-timeout", Nothing),
+    ("limits.miss-wait", Nothing),
+    ("limits.dial-timeout", Nothing),
+    ("limits.handshake-timeout", Nothing),
+    ("limits.workers", Nothing),
+    ("shutdown", Nothing),
+    ("shutdown.grace", Nothing),
+    ("shutdown.spread", Nothing),
+    ("shutdown.drain", Nothing),
+    ("proxy", Nothing),
+    // Without it clients that must come through the gateway do not come at all.
+    ("proxy.nkey-seed-file", Nothing),
+    ("proxy.send", Nothing),
+    // An address is nobody's name.
+    ("proxy.accept-from", Nothing),
+    // What lies under them is sealed as its request was, whatever the keyrings cover.
+    ("inbox-prefixes", More),
+    ("jetstream", Nothing),
+    // What lies under them passes.
+    ("jetstream.api-prefixes", More),
+    // The state directory decides: another kind does not open it.
+    ("custody", Nothing),
+    ("custody.kind", Nothing),
+    ("custody.passphrase-file", Nothing),
+    ("custody.passphrase-fd", Nothing),
+    ("control", Nothing),
+    ("control.servers", Nothing),
+    ("control.user", Nothing),
+    ("control.password-file", Nothing),
+    ("control.token-file", Nothing),
+    ("control.credentials", Nothing),
+    ("control.nkey-seed-file", Nothing),
+    // What is stored there is not looked for before its key goes.
+    ("control.domains", Fewer),
+    ("control.deadline", Nothing),
+    ("keyring", Nothing),
+    ("keyring[].name", Nothing),
+    ("keyring[].subjects", Subjects),
+    (
+        "keyring[].suite",
+        Words(&["aes-256-gcm-siv", "aes-256-gcm"]),
+    ),
+    ("keyring[].rotate", Nothing),
+    ("keyring[].rotate.after", Up),
+    ("keyring[].rotate.jitter", Nothing),
+    ("keyring[].rotate.messages", Up),
+    ("keyring[].rotate.bytes", Up),
+    ("keyring[].limit", Nothing),
+    ("keyring[].limit.messages", Up),
+    ("keyring[].limit.bytes", Up),
+    ("keyring[].overlap", Down),
+    ("keyring[].open-suspended", TRUE_IS_LESS),
+    ("keyring[].open-compromised", TRUE_IS_LESS),
+    ("keyring[].retain", Words(&["archive", "destroy", "shred"])),
+    ("keyring[].hold", Down),
+    ("keyring[].destroy", Words(&["approved", "automatic"])),
+    ("keyring[].bind", Words(&["subject", "keyring"])),
+    ("keyring[].answers", Words(&["bound", "unbound"])),
+    ("keyring[].aliases", More),
+    ("keyring[].aliases[].from", Nothing),
+    ("keyring[].aliases[].to", Nothing),
+    ("keyring[].publish-by", More),
+    ("keyring[].deliver-to", More),
+    ("keyring[].plaintext", Words(&["reject", "accept"])),
+    ("keyring[].until", Up),
+    ("keyring[].reply", Words(&["sealed", "puback", "either"])),
+    ("keyring[].empty", Words(&["seal", "pass"])),
+    ("keyring[].undecryptable", Nothing),
+    (
+        "keyring[].undecryptable.deliver",
+        Words(&["nothing", "envelope"]),
+    ),
+    ("keyring[].undecryptable.nak-delay", Nothing),
+    ("keyring[].undecryptable.limit", Down),
+    (
+        "keyring[].undecryptable.at-limit",
+        Words(&["terminate", "envelope"]),
+    ),
+    ("tls", Nothing),
+    ("tls.certificate", Nothing),
+    ("tls.key", Nothing),
+    ("tls.clients", Words(&["required", "optional", "none"])),
+    ("tls.client-ca", Replaced),
+    ("tls.crl", Replaced),
+    // Without the section everything is plaintext.
+    ("tls.plaintext", TRUE_IS_LESS),
+    ("tls.handshake", Nothing),
+    ("tls.wait", Nothing),
+    ("server-tls", Nothing),
+    ("server-tls.ca", Any),
+    ("server-tls.certificate", Nothing),
+    ("server-tls.key", Nothing),
+    ("server-tls.server-name", Any),
+    ("server-tls.handshake-first", Nothing),
+];
+
+/// Which way the key at this path of the configuration weakens; `None` for none that is known.
+#[must_use]
+pub fn direction(path: &str) -> Option<Direction> {
+    let mut keys = KEYS.iter();
+    keys.find(|(key, _)| *key == path).map(|(_, way)| *way)
+}
+
+/// What `new` protects less than `old`.
+#[must_use]
+pub fn weakened(old: &Settings, new: &Settings) -> Vec<Change> {
+    let changes = old.changes(new).into_iter();
+    let mut weaker: Vec<Change> = changes
+        .filter(|change| is_weaker(change, old, new))
+        .collect();
+    for keyring in keyrings(new) {
+        for change in taken(keyring, old, new) {
+            if weaker.iter().all(|known| known.key != change.key) {
+                weaker.push(change);
+            }
+        }
+    }
+    weaker
+}
+
+/// In the words of the audit log.
+#[must_use]
+pub fn act(changes: Vec<Change>, old: &Settings, because: Because) -> Act {
+    let scope = scope(&changes, old).into_iter();
+    Act {
+        who: because.who,
+        through: because.through,
+        trigger: Some(because.trigger),
+        why: because.why,
+        what: Action::Weaken,
+        keyring: None,
+        version: None,
+        intended_use: IntendedUse::Nothing,
+        forced: None,
+        evidence: None,
+        exposure: None,
+        expiry: None,
+        scope: scope.map(Text::from).collect(),
+        changes,
+    }
+}
+
+/// The subjects that changes concern, as they were covered before.
+fn scope(changes: &[Change], old: &Settings) -> Vec<String> {
+    let concerned = |keyring: &str| {
+        let mut keyrings = changes.iter().map(|change| parts(change.key.as_str()));
+        keyrings.any(|parts| parts.is_none_or(|(name, _)| name == keyring))
+    };
+    let of_all = keyrings(old).filter(|keyring| concerned(keyring));
+    let subjects = of_all.flat_map(|keyring| items(old.get(&key(keyring, SUBJECTS))));
+    subjects.map(str::to_owned).collect()
+}
+
+fn is_weaker(change: &Change, old: &Settings, new: &Settings) -> bool {
+    let path = change.key.as_str();
+    let (before, after) = (&change.old, &change.new);
+    let Some((keyring, name)) = parts(path) else {
+        return weakens(direction(path), before, after);
+    };
+    if name == SUBJECTS {
+        return is_lost(keyring, old, new);
+    }
+    // Of a keyring that goes its subjects tell; one that comes is judged by those from which it takes some.
+    let has = |settings: &Settings| !settings.get(&key(keyring, SUBJECTS)).is_null();
+    has(old) && has(new) && weakens(of_keyring(name), before, after)
+}
+
+/// Whether subjects are taken out of a keyring.
+fn is_lost(keyring: &str, old: &Settings, new: &Settings) -> bool {
+    let kept = patterns(new, keyring);
+    let others: Vec<Pattern> = keyrings(new)
+        .filter(|other| *other != keyring)
+        .flat_map(|other| patterns(new, other))
+        .collect();
+    let is_kept = |gone: &Pattern| {
+        let covered = kept.iter().any(|pattern| pattern.covers(gone));
+        kept.contains(gone) || (covered && !others.iter().any(|other| other.overlaps(gone)))
+    };
+    !patterns(old, keyring).iter().all(is_kept)
+}
+
+/// What is weaker in a keyring than it was in those from which it takes subjects.
+fn taken(keyring: &str, old: &Settings, new: &Settings) -> Vec<Change> {
+    let known = patterns(old, keyring);
+    let mut added = patterns(new, keyring);
+    added.retain(|pattern| !known.contains(pattern));
+    // Of two patterns that match a subject, the more specific decides.
+    let takes = |from: &Pattern| {
+        let mut added = added.iter();
+        added.any(|to| to.overlaps(from) && to.specificity(from).is_lt())
+    };
+    let losers = keyrings(old).filter(|other| *other != keyring);
+    let losers = losers.filter(|other| patterns(old, other).iter().any(takes));
+    losers
+        .flat_map(|other| weaker_than(other, keyring, old, new))
+        .collect()
+}
+
+fn weaker_than(other: &str, keyring: &str, old: &Settings, new: &Settings) -> Vec<Change> {
+    let names = KEYS.iter().filter_map(|(path, way)| {
+        let name = path.strip_prefix("keyring[].")?;
+        (*way != Subjects).then_some((name, *way))
+    });
+    let change = |(name, way)| {
+        let path = key(keyring, name);
+        let (before, after) = (old.get(&key(other, name)), new.get(&path));
+        weakens(Some(way), before, after).then(|| Change::of(&path, before, after))
+    };
+    names.filter_map(change).collect()
+}
+
+fn of_keyring(name: &str) -> Option<Direction> {
+    direction(&format!("keyring[].{name}"))
+}
+
+/// Whether a change of a value protects less. Of a key that is not known here nobody can tell.
+fn weakens(way: Option<Direction>, old: &Value, new: &Value) -> bool {
+    if old == new {
+        return false;
+    }
+    let (before, after) = (measure(old), measure(new));
+    match way.unwrap_or(Any) {
+        Nothing | Subjects => false,
+        Any => true,
+        Replaced => !old.is_null(),
+        Words(words) => place(words, new) > place(words, old),
+        Up => after > before,
+        // No value is the highest.
+        Down => after.is_some_and(|after| before.is_none_or(|before| after < before)),
+        More => has_more(old, new, ""),
+        Clear => has_more(old, new, "nats://"),
+        Fewer => !new.is_null() && has_more(new, old, ""),
+    }
+}
+
+/// How far behind the first word; beyond the last for what is none of them.
+fn place(words: &[&str], value: &Value) -> usize {
+    let said = match value {
+        Value::Null => return 0,
+        Value::String(word) => word.clone(),
+        other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+            other.to_string()
+        }
+    };
+    let found = words.iter().position(|word| *word == said);
+    found.unwrap_or(words.len())
+}
+
+/// A number, a time in nanoseconds, or a date.
+fn measure(value: &Value) -> Option<i128> {
+    if let Some(number) = value.as_u64() {
+        return Some(i128::from(number));
+    }
+    let text = value.as_str()?;
+    let duration = humantime::parse_duration(text).ok();
+    let duration = duration.and_then(|time: Duration| i128::try_from(time.as_nanos()).ok());
+    duration.or_else(|| Some(text.parse::<jiff::Timestamp>().ok()?.as_nanosecond()))
+}
+
+/// Whether `new` has items that begin so and that `old` neither has nor covers.
+fn has_more(old: &Value, new: &Value, kind: &str) -> bool {
+    if old.is_string() {
+        return false;
+    }
+    // `user:*` is everybody of that kind.
+    let covers = |known: &str, item: &str| {
+        known == item
+            || known
+                .strip_suffix('*')
+                .is_some_and(|any| item.starts_with(any))
+    };
+    let is_known = |item: &str| items(old).any(|known| covers(known, item));
+    new.is_string() || items(new).any(|item| item.starts_with(kind) && !is_known(item))
+}
+
+fn items(list: &Value) -> impl Iterator<Item = &str> {
+    list.as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+}
+
+fn keyrings(settings: &Settings) -> impl Iterator<Item = &str> {
+    let keys = settings.keys().filter_map(parts);
+    keys.filter(|(_, name)| *name == SUBJECTS)
+        .map(|(keyring, _)| keyring)
+}
+
+fn patterns(settings: &Settings, keyring: &str) -> Vec<Pattern> {
+    let subjects = items(settings.get(&key(keyring, SUBJECTS)));
+    subjects
+        .filter_map(|subject| subject.parse().ok())
+        .collect()
+}
+
+fn key(keyring: &str, name: &str) -> String {
+    format!("{KEYRING}{keyring}.{name}")
+}
+
+/// The keyring of a key, and the key's name there; `None` for one of the gateway's own.
+fn parts(key: &str) -> Option<(&str, &str)> {
+    key.strip_prefix(KEYRING)?.split_once('.')
+}
+
+const KEYRING: &str = "keyring.";
+const SUBJECTS: &str = "subjects";

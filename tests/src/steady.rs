@@ -1,0 +1,168 @@
+//! Publishers that never pause, and a witness on the bare bus: which of their messages came, under which key version, and when.
+
+use crate::frame;
+use crate::raw::Raw;
+use crate::wait;
+use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+
+/// How often a publisher writes what is due.
+const BEAT: Duration = Duration::from_millis(1);
+
+/// Somebody who publishes to `steady.NAME.0`, `steady.NAME.1` and so on at a rate, and connects again when the connection ends. What was
+/// written before the end of the stream was read counts as sent.
+pub struct Steady {
+    over: Arc<AtomicBool>,
+    sent: Arc<AtomicU64>,
+    thread: JoinHandle<()>,
+}
+
+/// A connection, and whether its end has been read.
+struct Connection {
+    socket: TcpStream,
+    ended: Arc<AtomicBool>,
+}
+
+impl Steady {
+    /// Publishes so many messages in a second.
+    pub fn start(addr: SocketAddr, name: &'static str, rate: u64) -> Self {
+        let (over, sent) = <(Arc<AtomicBool>, Arc<AtomicU64>)>::default();
+        let (until, count) = (Arc::clone(&over), Arc::clone(&sent));
+        let thread = std::thread::spawn(move || publish(addr, (name, rate), (&until, &count)));
+        Self { over, sent, thread }
+    }
+
+    /// Waits until so many more have been sent.
+    pub fn send(&self, more: u64) {
+        let target = self.sent.load(Ordering::Acquire) + more;
+        wait::until("messages that are sent", || {
+            assert!(!self.thread.is_finished(), "the publisher has failed");
+            (self.sent.load(Ordering::Acquire) >= target).then_some(())
+        });
+    }
+
+    /// How many it has sent in the end; the server has seen those of its last connection.
+    pub fn finish(self) -> u64 {
+        self.over.store(true, Ordering::Release);
+        self.thread.join().unwrap();
+        self.sent.load(Ordering::Acquire)
+    }
+}
+
+fn publish(addr: SocketAddr, (name, rate): (&str, u64), (over, sent): (&AtomicBool, &AtomicU64)) {
+    let begun = Instant::now();
+    let mut connection = Connection::open(addr);
+    let mut next = 0;
+    while !over.load(Ordering::Acquire) {
+        let due = u64::try_from(begun.elapsed().as_millis()).unwrap() * rate / 1000;
+        let lines = (next..due).map(|number| format!("PUB steady.{name}.{number} 5\r\nhello\r\n"));
+        let bytes: String = lines.collect();
+        if connection.ended.load(Ordering::Acquire) {
+            connection = Connection::open(addr);
+        }
+        if connection.socket.write_all(bytes.as_bytes()).is_ok() {
+            next = due;
+            sent.store(next, Ordering::Release);
+        }
+        std::thread::park_timeout(BEAT);
+    }
+    connection.finish();
+}
+
+impl Connection {
+    fn open(addr: SocketAddr) -> Self {
+        let socket = TcpStream::connect(addr).unwrap();
+        socket.set_nodelay(true).unwrap();
+        let ended = Arc::<AtomicBool>::default();
+        let (mut reads, told) = (socket.try_clone().unwrap(), Arc::clone(&ended));
+        std::thread::spawn(move || {
+            let mut ignored = [0; 4096];
+            while reads.read(&mut ignored).is_ok_and(|count| count != 0) {}
+            told.store(true, Ordering::Release);
+            drop(reads.shutdown(Shutdown::Both));
+        });
+        let mut connection = Self { socket, ended };
+        let greeting = b"CONNECT {\"verbose\":false,\"protocol\":1}\r\nPING\r\n";
+        connection.socket.write_all(greeting).unwrap();
+        connection
+    }
+
+    /// Says its last, and waits until the gateway has closed in return.
+    fn finish(self) {
+        self.socket.shutdown(Shutdown::Write).unwrap();
+        wait::until("the end of a publisher's connection", || {
+            self.ended.load(Ordering::Acquire).then_some(())
+        });
+    }
+}
+
+/// What a message on the bus was.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// Its subject.
+    pub subject: String,
+    /// The key version that it is sealed under.
+    pub kid: Vec<u8>,
+    /// When it was read.
+    pub at: SystemTime,
+}
+
+/// A subscriber of `steady.>` at the server itself, who reads all the time.
+pub struct Witness {
+    socket: TcpStream,
+    thread: JoinHandle<Vec<Seen>>,
+}
+
+impl Witness {
+    /// On return, every later message will be seen.
+    pub fn open(server: SocketAddr) -> Self {
+        let mut raw = Raw::greeted(server, "\"headers\":true");
+        raw.send(b"SUB steady.> 1\r\n");
+        raw.flush();
+        let socket = raw.into_socket();
+        let reads = socket.try_clone().unwrap();
+        let thread = std::thread::spawn(move || watch(reads));
+        Self { socket, thread }
+    }
+
+    /// Everything that has reached the server before this call.
+    pub fn finish(mut self) -> Vec<Seen> {
+        self.socket.write_all(b"PING\r\n").unwrap();
+        self.thread.join().unwrap()
+    }
+}
+
+/// Everything up to the next `PONG`.
+fn watch(mut reads: TcpStream) -> Vec<Seen> {
+    let (mut seen, mut bytes) = (Vec::new(), Vec::new());
+    let mut chunk = vec![0; 1 << 16];
+    loop {
+        let count = reads.read(&mut chunk).unwrap();
+        assert!(count != 0, "the server turned the witness away");
+        bytes.extend_from_slice(&chunk[..count]);
+        let at = SystemTime::now();
+        let (frames, rest) = frame::cut(&bytes);
+        bytes = rest.to_vec();
+        let messages = frames.iter().filter(|frame| frame.has_body());
+        seen.extend(messages.map(|frame| Seen {
+            subject: frame.subject().to_owned(),
+            kid: frame.kid(),
+            at,
+        }));
+        if frames.iter().any(|frame| frame.verb() == "PONG") {
+            return seen;
+        }
+    }
+}
+
+/// How many of the first `count` messages of a publisher are not among those.
+pub fn lost(seen: &[Seen], name: &str, count: u64) -> usize {
+    let subjects: BTreeSet<&str> = seen.iter().map(|seen| seen.subject.as_str()).collect();
+    let came = |number: &u64| subjects.contains(format!("steady.{name}.{number}").as_str());
+    (0..count).filter(|number| !came(number)).count()
+}

@@ -1,0 +1,181 @@
+//! Promise: the records and the audit log are one history; what was once written down as revoked does not seal again.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test stops at the first thing that is not as expected"
+)]
+
+use keyway_tests::command::{code, keyway, path, text, text_of};
+use keyway_tests::gateway::copy;
+use keyway_tests::{Gateway, NatsServer, Raw, metrics, scratch, wait};
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+/// A state directory in which nothing runs.
+struct State(tempfile::TempDir);
+
+impl State {
+    fn new() -> Self {
+        let state = Self(scratch::folder("history"));
+        state.does(&["init"]);
+        state.does(&["rotate", "--why", "one"]);
+        state
+    }
+
+    fn path(&self) -> PathBuf {
+        self.0.path().join("state")
+    }
+
+    fn keyway(&self, words: &[&str]) -> Output {
+        keyway(&[words, &["--state", path(&self.path())]].concat())
+    }
+
+    fn does(&self, words: &[&str]) {
+        let done = self.keyway(words);
+        assert_eq!(code(&done), 0, "{}", text_of(&done));
+    }
+
+    fn lines(&self) -> Vec<Value> {
+        lines(&self.path())
+    }
+
+    /// Fails unless whatever opens the directory says this, and changes no record.
+    fn is_refused(&self, said: &str) {
+        let records = std::fs::read(self.path().join(RECORD)).ok();
+        for (words, exit) in [
+            (&["audit", "verify"][..], 7),
+            (&["rotate", "--why", "two"], 4),
+            (&["run"], 4),
+            (&["doctor"], 4),
+        ] {
+            let refused = self.keyway(words);
+            let all = format!("{}{}", text_of(&refused), text(&refused.stdout));
+            assert_eq!(code(&refused), exit, "{words:?} {all}");
+            assert!(all.contains(said), "{words:?} {all}");
+        }
+        assert_eq!(std::fs::read(self.path().join(RECORD)).ok(), records);
+        assert!(has_alarm(&self.lines(), said));
+    }
+}
+
+const RECORD: &str = "catalogue/default.json";
+
+fn read(state: &Path, file: &str) -> Vec<u8> {
+    std::fs::read(state.join(file)).unwrap()
+}
+
+fn lines(state: &Path) -> Vec<Value> {
+    let log = std::fs::read_to_string(state.join("audit/log.jsonl")).unwrap();
+    let lines = log.lines().map(serde_json::from_str);
+    lines.collect::<Result<_, _>>().unwrap()
+}
+
+fn has_alarm(lines: &[Value], said: &str) -> bool {
+    let mut alarms = lines.iter().filter(|line| line["note"] == "rollback-alarm");
+    alarms.any(|line| line["what"].as_str().unwrap().contains(said))
+}
+
+#[test]
+fn revoked_version_is_not_active_again_after_its_record_and_the_epochs_were_put_back() {
+    let state = State::new();
+    let files = [RECORD, "seen.json"];
+    let old = files.map(|file| read(&state.path(), file));
+    state.does(&["revoke", "default", "--why", "a thief"]);
+    let new = files.map(|file| read(&state.path(), file));
+    for (file, content) in files.iter().zip(old) {
+        std::fs::write(state.path().join(file), content).unwrap();
+    }
+    state.is_refused("was rolled back");
+    for (file, content) in files.iter().zip(new) {
+        std::fs::write(state.path().join(file), content).unwrap();
+    }
+    state.does(&["rotate", "--why", "three"]);
+    state.does(&["audit", "verify"]);
+}
+
+#[test]
+fn record_of_the_same_epoch_from_another_history_is_refused() {
+    let (state, other) = (State::new(), State(scratch::folder("other")));
+    copy(&state.path(), &other.path());
+    state.does(&["rotate", "--why", "here"]);
+    other.does(&["rotate", "--why", "there"]);
+    std::fs::write(state.path().join(RECORD), read(&other.path(), RECORD)).unwrap();
+    state.is_refused("was exchanged");
+}
+
+#[test]
+fn record_that_is_gone_with_all_memory_of_it_is_missed() {
+    let state = State::new();
+    std::fs::remove_file(state.path().join(RECORD)).unwrap();
+    state.is_refused("is missing, but epoch");
+}
+
+#[test]
+fn lines_name_the_exact_records_that_acts_led_to_and_those_that_are_left() {
+    let state = State::new();
+    let lines = state.lines();
+    let outcomes = lines.iter().filter(|line| line["kind"] == "outcome");
+    let epochs = outcomes.map(|line| line["record"]["epoch"].as_u64().unwrap());
+    let epochs: Vec<_> = epochs.collect();
+    assert!(epochs.is_sorted() && epochs.len() >= 4, "{epochs:?}");
+    let left = &lines.last().unwrap()["records"][0];
+    assert_eq!(left["keyring"], "default");
+    let file = read(&state.path(), RECORD);
+    let digest = data_encoding::HEXLOWER.encode(&Sha256::digest(&file));
+    assert_eq!(left["sha256"], digest);
+}
+
+/// A kill between the record and the line that says what came of it.
+#[test]
+fn record_that_is_newer_than_the_log_is_no_rollback_and_its_open_event_is_settled() {
+    let state = State::new();
+    state.does(&["rotate", "--why", "two"]);
+    let lines = state.lines();
+    let last = lines.iter().rposition(|line| line["kind"] == "outcome");
+    let kept = last.unwrap();
+    cut(&state.path().join("audit/log.jsonl"), kept);
+    cut(&state.path().join("audit/checkpoints"), 6 * kept);
+    state.does(&["audit", "verify"]);
+    state.does(&["rotate", "--why", "three"]);
+    let settled = &state.lines()[kept];
+    let said = (&settled["kind"], &settled["outcome"]);
+    assert_eq!(said, (&"outcome".into(), &"done".into()));
+    assert!(settled["record"].is_object(), "{settled}");
+    assert!(!has_alarm(&state.lines(), ""));
+}
+
+/// Keeps so many lines of a file.
+fn cut(file: &Path, lines: usize) {
+    let whole = std::fs::read_to_string(file).unwrap();
+    let kept: Vec<_> = whole.split_inclusive('\n').take(lines).collect();
+    std::fs::write(file, kept.concat()).unwrap();
+}
+
+#[test]
+fn record_put_back_under_a_running_gateway_raises_the_alarm_and_stops_no_traffic() {
+    let bus = NatsServer::start();
+    let mut gateway = Gateway::sealing(&bus.url());
+    let old = read(&gateway.state(), RECORD);
+    gateway.rotate("default");
+    std::fs::write(gateway.state().join(RECORD), &old).unwrap();
+    let (status, said) = gateway.try_rotate("default");
+    assert!(!status.success(), "{said}");
+    assert!(said.contains("was rolled back"), "{said}");
+    assert!(has_alarm(&lines(&gateway.state()), "was rolled back"));
+    wait::until("the metric", || {
+        let found = gateway.metrics().sum("keyway_catalogue_rolled_back", &[]);
+        (found > 0.0).then_some(())
+    });
+    let (status, ready) = metrics::get(gateway.admin(), "/readyz");
+    assert_eq!(status, 200, "{ready}");
+    assert!(
+        ready.contains("degraded: a record on disk is not"),
+        "{ready}"
+    );
+    let mut agent = Raw::agent(gateway.addr());
+    agent.subscribe("a.b");
+    agent.publish("a.b", b"hello");
+    assert_eq!(agent.message("a.b").payload(), b"hello");
+    assert!(gateway.process().terminate().success());
+}

@@ -1,0 +1,529 @@
+//! Promise: the sizes that JetStream's API tells agents are those that the bare server would tell them, in both directions; those that
+//! remain the server's own are listed here and in docs/nats.md.
+//!
+//! The same dialogue is held with a bare server and through a gateway that seals everything, and the answers are compared.
+
+#![expect(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test stops at the first thing that is not as expected"
+)]
+
+use keyway_tests::frame::{Frame, cut};
+use keyway_tests::gateway::Settings;
+use keyway_tests::{Gateway, NatsServer, Raw, wait};
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+
+/// What an envelope adds.
+const OVERHEAD: i64 = 48;
+
+/// A bare server; and a gateway before another.
+struct Two {
+    _servers: [NatsServer; 2],
+    _gateway: Gateway,
+    bare: Asker,
+    agent: Asker,
+    /// Somebody on the bus of the gateway.
+    stranger: Asker,
+}
+
+/// Somebody who asks the server's API.
+struct Asker {
+    raw: Raw,
+    asked: usize,
+}
+
+impl Two {
+    fn start() -> Self {
+        Self::with("")
+    }
+
+    fn with(tables: &str) -> Self {
+        let servers = [NatsServer::jetstream(), NatsServer::jetstream()];
+        let settings = Settings {
+            tables: tables.to_owned(),
+            ..Settings::default()
+        };
+        let gateway = Gateway::start(&servers[1].url(), settings);
+        Self {
+            bare: Asker::new(servers[0].addr()),
+            agent: Asker::new(gateway.addr()),
+            stranger: Asker::new(servers[1].addr()),
+            _servers: servers,
+            _gateway: gateway,
+        }
+    }
+
+    /// What the bare server answers, what comes through the gateway, and what the server behind that says itself.
+    fn each<T>(&mut self, mut ask: impl FnMut(&mut Asker) -> T) -> [T; 2] {
+        [ask(&mut self.bare), ask(&mut self.agent)]
+    }
+
+    /// Whether the same comes to both.
+    fn same<T: PartialEq + std::fmt::Debug>(&mut self, ask: impl FnMut(&mut Asker) -> T) -> T {
+        let [bare, agent] = self.each(ask);
+        assert_eq!(bare, agent);
+        agent
+    }
+}
+
+impl Asker {
+    fn new(addr: SocketAddr) -> Self {
+        let mut raw = Raw::agent(addr);
+        raw.send(format!("SUB _INBOX.{}.* inbox\r\n", raw.local().port()).as_bytes());
+        Self { raw, asked: 0 }
+    }
+
+    fn reply(&mut self) -> String {
+        self.asked += 1;
+        format!("_INBOX.{}.{}", self.raw.local().port(), self.asked)
+    }
+
+    /// The answer to a request to the API.
+    fn ask(&mut self, request: &str, body: &Value) -> Value {
+        let reply = self.reply();
+        let body = if body.is_null() {
+            String::new()
+        } else {
+            body.to_string()
+        };
+        let subject = format!("$JS.API.{request}");
+        self.raw.request(&subject, &reply, body.as_bytes());
+        serde_json::from_slice(self.raw.message(&reply).payload()).unwrap()
+    }
+
+    /// The same, which must not be an error.
+    fn made(&mut self, request: &str, body: &Value) -> Value {
+        let answer = self.ask(request, body);
+        assert!(answer.get("error").is_none(), "{request}: {answer}");
+        answer
+    }
+
+    /// Publishes to a stream; on return it is stored.
+    fn store(&mut self, subject: &str, headers: &str, payload: &[u8]) {
+        let reply = self.reply();
+        let line = if headers.is_empty() {
+            format!("PUB {subject} {reply} {}\r\n", payload.len())
+        } else {
+            let (head, total) = (headers.len(), headers.len() + payload.len());
+            format!("HPUB {subject} {reply} {head} {total}\r\n{headers}")
+        };
+        self.raw.send(&[line.as_bytes(), payload, b"\r\n"].concat());
+        let stored = self.raw.message(&reply);
+        let stored: Value = serde_json::from_slice(stored.payload()).unwrap();
+        assert!(stored.get("error").is_none(), "{stored}");
+    }
+
+    /// All that comes on the inbox up to the end that `is_end` recognises, of a request there.
+    fn all(&mut self, subject: &str, body: &[u8], is_end: fn(&Frame) -> bool) -> Vec<Frame> {
+        let reply = self.reply();
+        let sid = format!("a{}", self.asked);
+        self.raw.forget();
+        self.raw.send(format!("SUB {reply} {sid}\r\n").as_bytes());
+        let line = format!("PUB {subject} {reply} {}\r\n", body.len());
+        self.raw.send(&[line.as_bytes(), body, b"\r\n"].concat());
+        let of = |bytes: &[u8]| {
+            let mut frames = cut(bytes).0;
+            frames.retain(|frame| frame.has_body() && frame.words()[1] == sid);
+            frames
+        };
+        let is_over = |bytes: &[u8]| of(bytes).iter().any(is_end);
+        let frames = of(self.raw.until("the end", is_over));
+        self.raw.send(format!("UNSUB {sid}\r\n").as_bytes());
+        frames
+    }
+}
+
+/// The first line of a block of headers.
+fn status(frame: &Frame) -> String {
+    let text = String::from_utf8_lossy(frame.headers()).into_owned();
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+fn header(frame: &Frame, name: &str) -> Vec<String> {
+    let text = String::from_utf8_lossy(frame.headers()).into_owned();
+    let values = text
+        .lines()
+        .filter_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+    values.map(str::to_owned).collect()
+}
+
+fn is_status(frame: &Frame) -> bool {
+    status(frame) != "NATS/1.0" && frame.payload().is_empty() && !frame.headers().is_empty()
+}
+
+/// What a size counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Counts {
+    /// What agents say: the same as on the bare server, and on the bus the overhead more.
+    Plaintext,
+    /// What the server holds or allows: through the gateway as the server says it.
+    Server,
+}
+
+/// Every member of an answer of JetStream's API that counts bytes, by the last keys of its path.
+const SIZES: &[(&str, Counts)] = &[
+    ("config/max_msg_size", Counts::Plaintext),
+    ("config/max_bytes", Counts::Server),
+    ("state/bytes", Counts::Server),
+    ("memory", Counts::Server),
+    ("storage", Counts::Server),
+    ("reserved_memory", Counts::Server),
+    ("reserved_storage", Counts::Server),
+    ("limits/max_memory", Counts::Server),
+    ("limits/max_storage", Counts::Server),
+    ("limits/memory_max_stream_bytes", Counts::Server),
+    ("limits/storage_max_stream_bytes", Counts::Server),
+    ("config/rate_limit_bps", Counts::Server),
+];
+
+/// The numbers of an answer whose keys sound like bytes, by their paths.
+fn sizes(path: &str, value: &Value, found: &mut Vec<(String, i64)>) {
+    let sounds = ["bytes", "size", "memory", "storage", "bps"];
+    match value {
+        Value::Object(members) => {
+            for (key, member) in members {
+                sizes(&format!("{path}/{key}"), member, found);
+            }
+        }
+        Value::Array(members) => {
+            for (index, member) in members.iter().enumerate() {
+                sizes(&format!("{path}/{index}"), member, found);
+            }
+        }
+        Value::Number(number)
+            if sounds
+                .iter()
+                .any(|word| path.rsplit('/').next().unwrap().contains(word)) =>
+        {
+            found.extend(number.as_i64().map(|number| (path.to_owned(), number)));
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+fn sizes_of(answer: &Value) -> Vec<(String, i64)> {
+    let mut found = Vec::new();
+    sizes("", answer, &mut found);
+    found
+}
+
+/// Walks the table through an answer of the bare server, of the gateway, and of the server behind it.
+fn walk(request: &str, [bare, agent, bus]: [&Value; 3], seen: &mut Vec<&'static str>) {
+    let (bare, agent, bus) = (sizes_of(bare), sizes_of(agent), sizes_of(bus));
+    assert_eq!(bare.len(), agent.len(), "{request}: {bare:?} {agent:?}");
+    for ((path, bare), (_, agent)) in bare.into_iter().zip(agent) {
+        let bus = bus.iter().find(|(other, _)| *other == path);
+        let Some((_, bus)) = bus else {
+            panic!("{request}: no {path} on the bus")
+        };
+        let known = SIZES
+            .iter()
+            .find(|(last, _)| path.ends_with(&format!("/{last}")));
+        let Some((last, counts)) = known else {
+            panic!("{request}: {path} is in no table")
+        };
+        seen.push(last);
+        match counts {
+            Counts::Plaintext => {
+                assert_eq!(agent, bare, "{request} {path}");
+                assert_eq!(*bus, bare + OVERHEAD, "{request} {path}");
+            }
+            Counts::Server => assert_eq!(agent, *bus, "{request} {path}"),
+        }
+    }
+}
+
+#[test]
+fn every_size_in_an_answer_is_the_bare_servers_or_is_listed() {
+    let mut two = Two::start();
+    let stream = json!({"name":"S","subjects":["s.>"],"max_msg_size":1000,"max_bytes":1_000_000,"storage":"file","allow_direct":true});
+    let mirror = json!({"name":"M","mirror":{"name":"S"},"max_msg_size":1000,"storage":"memory"});
+    let all = json!({"name":"A","sources":[{"name":"S","filter_subject":"s.a"}],"max_msg_size":1000,"storage":"memory"});
+    let consumer = json!({"stream_name":"S","config":{"name":"C","durable_name":"C","ack_policy":"explicit","deliver_subject":"d","max_bytes":5000,"rate_limit_bps":8_000_000}});
+    let puller = json!({"stream_name":"S","config":{"name":"P","durable_name":"P","ack_policy":"explicit","max_bytes":5000}});
+    let mut seen = Vec::new();
+    for (request, body, stored) in [
+        ("STREAM.CREATE.S", &stream, "STREAM.INFO.S"),
+        ("STREAM.CREATE.M", &mirror, "STREAM.INFO.M"),
+        ("STREAM.CREATE.A", &all, "STREAM.INFO.A"),
+        ("STREAM.UPDATE.S", &stream, "STREAM.INFO.S"),
+        ("CONSUMER.CREATE.S.P", &puller, "CONSUMER.INFO.S.P"),
+        (
+            "CONSUMER.DURABLE.CREATE.S.C",
+            &consumer,
+            "CONSUMER.INFO.S.C",
+        ),
+    ] {
+        let [bare, agent] = two.each(|asker| asker.made(request, body));
+        let bus = two.stranger.made(stored, &Value::Null);
+        walk(request, [&bare, &agent, &bus], &mut seen);
+    }
+    two.each(|asker| asker.store("s.a", "", &[b'x'; 1000]));
+    for request in [
+        "INFO",
+        "STREAM.INFO.S",
+        "STREAM.INFO.M",
+        "STREAM.INFO.A",
+        "STREAM.LIST",
+        "CONSUMER.LIST.S",
+    ] {
+        let [bare, agent] = two.each(|asker| asker.made(request, &Value::Null));
+        let bus = two.stranger.made(request, &Value::Null);
+        walk(request, [&bare, &agent, &bus], &mut seen);
+    }
+    let [bare, agent] = two.each(|asker| {
+        let snapshot = json!({"deliver_subject":"_INBOX.chunks","no_consumers":true});
+        asker.made("STREAM.SNAPSHOT.S", &snapshot)
+    });
+    let bus = two.stranger.made("STREAM.INFO.S", &Value::Null);
+    walk("STREAM.SNAPSHOT.S", [&bare, &agent, &bus], &mut seen);
+    for (last, _) in SIZES {
+        assert!(seen.contains(last), "{last} was in no answer");
+    }
+    two.same(|asker| asker.ask("STREAM.PURGE.S", &Value::Null)["purged"].clone());
+}
+
+/// A stream `S` with a consumer `C` that is pulled from, and these messages of so many bytes.
+fn pulled(two: &mut Two, config: &Value, sizes: &[usize]) {
+    let stream = json!({"name":"S","subjects":["s.>"],"allow_direct":true});
+    let mut consumer = json!({"name":"C","durable_name":"C","ack_policy":"explicit"});
+    let more = config.as_object().unwrap().clone();
+    consumer.as_object_mut().unwrap().extend(more);
+    two.each(|asker| {
+        asker.made("STREAM.CREATE.S", &stream);
+        let consumer = json!({"stream_name":"S","config":consumer});
+        asker.made("CONSUMER.DURABLE.CREATE.S.C", &consumer);
+        for size in sizes {
+            asker.store("s.a", "", &vec![b'x'; *size]);
+        }
+    });
+}
+
+/// How many messages a pull brings, and the status that ends it.
+fn fetch(asker: &mut Asker, pull: &Value) -> (usize, String, Vec<String>) {
+    let body = pull.to_string();
+    let frames = asker.all("$JS.API.CONSUMER.MSG.NEXT.S.C", body.as_bytes(), is_status);
+    let end = frames.iter().find(|frame| is_status(frame)).unwrap();
+    let left = header(end, "Nats-Pending-Bytes");
+    (frames.len() - 1, status(end), left)
+}
+
+/// A tenth of a second.
+const SOON: u64 = 100_000_000;
+
+#[test]
+fn pull_that_ends_says_what_the_bare_server_would_say_is_left_of_it() {
+    let mut two = Two::start();
+    pulled(&mut two, &json!({}), &[1000; 10]);
+    for (pull, brings) in [
+        (json!({"batch":3,"max_bytes":65536,"expires":SOON}), 3),
+        // As much as six take, and a few bytes for the numbers in their reply subjects.
+        (json!({"batch":6,"max_bytes":65536,"expires":SOON}), 6),
+        (json!({"batch":100,"max_bytes":65536,"expires":SOON}), 1),
+        (json!({"batch":100,"max_bytes":65536,"expires":SOON}), 0),
+        (
+            json!({"batch":1_000_000,"max_bytes":65536,"expires":SOON}),
+            0,
+        ),
+        (json!({"max_bytes":65536,"expires":SOON}), 0),
+    ] {
+        let (count, _, _) = two.same(|asker| fetch(asker, &pull));
+        assert_eq!(count, brings, "{pull}");
+    }
+}
+
+#[test]
+fn pulls_of_what_was_not_sealed_say_what_the_bare_server_would_say() {
+    let mut two = Two::with("[[keyring]]\nname = \"k\"\nsubjects = [\"k.>\"]\n");
+    // On a subject that no keyring covers.
+    pulled(&mut two, &json!({}), &[1000; 10]);
+    let pull = json!({"batch":3,"max_bytes":65536,"expires":SOON});
+    assert_eq!(two.same(|asker| fetch(asker, &pull)).0, 3);
+    let pull = json!({"batch":100,"max_bytes":65536,"expires":SOON});
+    assert_eq!(two.same(|asker| fetch(asker, &pull)).0, 7);
+}
+
+#[test]
+fn pulls_for_headers_alone_say_what_the_bare_server_would_say() {
+    let mut two = Two::start();
+    pulled(&mut two, &json!({"headers_only":true}), &[1000, 900]);
+    let pull = json!({"batch":2,"max_bytes":65536,"expires":SOON});
+    assert_eq!(two.same(|asker| fetch(asker, &pull)).0, 2);
+}
+
+#[test]
+fn pull_in_an_acknowledgement_brings_what_the_bare_server_would_bring() {
+    let mut two = Two::start();
+    pulled(&mut two, &json!({}), &[500; 4]);
+    let (one, brought) = two.same(|asker| {
+        let reply = asker.reply();
+        asker
+            .raw
+            .request("$JS.API.CONSUMER.MSG.NEXT.S.C", &reply, b"{\"batch\":1}");
+        let is_message = |frame: &Frame| frame.has_body() && frame.subject() == "s.a";
+        let of = |bytes: &[u8]| cut(bytes).0.into_iter().find(is_message);
+        let first = of(asker.raw.until("a message", |bytes| of(bytes).is_some())).unwrap();
+        // As much as one takes, and a few bytes for the numbers in its reply subject.
+        let enough = first.subject().len() + first.words()[2].len() + 500 + 8;
+        let next = format!("+NXT {{\"batch\":2,\"max_bytes\":{enough},\"expires\":{SOON}}}");
+        let frames = asker.all(first.words()[2], next.as_bytes(), is_status);
+        let end = frames.iter().find(|frame| is_status(frame)).unwrap();
+        let sizes: Vec<_> = frames.iter().map(|frame| frame.payload().len()).collect();
+        (sizes, status(end))
+    });
+    assert_eq!(one, [500, 0]);
+    assert_eq!(brought, "NATS/1.0 409 Message Size Exceeds MaxBytes");
+}
+
+/// The sizes in the headers of the first message of a stream, stored with these headers and this payload, that such a consumer delivers.
+fn delivered(asker: &mut Asker, (headers, payload): (&str, &[u8]), config: &Value) -> Vec<String> {
+    let stream = json!({"name":"S","subjects":["s.>"],"allow_direct":true});
+    asker.made("STREAM.CREATE.S", &stream);
+    let consumer = json!({"stream_name":"S","config":config});
+    asker.made("CONSUMER.DURABLE.CREATE.S.C", &consumer);
+    asker.store("s.a", headers, payload);
+    let body = b"{\"batch\":1,\"expires\":100000000}";
+    let is_message = |frame: &Frame| frame.subject() == "s.a";
+    let frames = asker.all("$JS.API.CONSUMER.MSG.NEXT.S.C", body, is_message);
+    let message = frames.into_iter().find(is_message).unwrap();
+    header(&message, "Nats-Msg-Size")
+}
+
+fn headers_only() -> Value {
+    json!({"name":"C","durable_name":"C","ack_policy":"explicit","headers_only":true})
+}
+
+/// Headers with a size that a client wrote itself.
+const OWN: &str = "NATS/1.0\r\nNats-Msg-Size: 1000\r\nA: b\r\n\r\n";
+
+#[test]
+fn size_that_the_server_writes_is_that_of_the_plaintext() {
+    for (headers, sizes) in [
+        ("", vec!["500"]),
+        ("NATS/1.0\r\nA: b\r\n\r\n", vec!["500"]),
+        (OWN, vec!["1000", "500"]),
+    ] {
+        let message = (headers, &[b'x'; 500][..]);
+        let found = Two::start().same(|asker| delivered(asker, message, &headers_only()));
+        assert_eq!(found, sizes);
+    }
+    let empty = Two::start().same(|asker| delivered(asker, (OWN, b""), &headers_only()));
+    assert_eq!(empty, ["1000", "0"]);
+}
+
+#[test]
+fn size_that_a_client_wrote_itself_is_left_alone() {
+    let whole = json!({"name":"C","durable_name":"C","ack_policy":"explicit"});
+    let stored = Two::start().same(|asker| delivered(asker, (OWN, b""), &whole));
+    assert_eq!(stored, ["1000"]);
+    let mut two = Two::start();
+    for headers in [OWN, "NATS/1.0\r\nNats-Msg-Size: 1000\r\n\r\n"] {
+        let heard = two.same(|asker| {
+            asker.raw.subscribe("plain.a");
+            asker.raw.publish_with("plain.a", headers, b"");
+            let message = asker.raw.message("plain.a");
+            asker.raw.forget();
+            header(&message, "Nats-Msg-Size")
+        });
+        assert_eq!(heard[0], "1000");
+    }
+}
+
+#[test]
+fn size_in_what_a_stream_republishes_is_that_of_the_plaintext() {
+    let republish = json!({"src":"s.>","dest":"r.>","headers_only":true});
+    let stream = json!({"name":"S","subjects":["s.>"],"republish":republish});
+    for headers in ["", "NATS/1.0\r\nA: b\r\n\r\n", OWN] {
+        let sizes = Two::start().same(|asker| {
+            asker.made("STREAM.CREATE.S", &stream);
+            asker.raw.subscribe("r.>");
+            asker.store("s.a", headers, &[b'x'; 500]);
+            header(&asker.raw.message("r.a"), "Nats-Msg-Size")
+        });
+        assert_eq!(sizes.last().unwrap(), "500");
+    }
+}
+
+#[test]
+fn size_is_told_to_the_client_that_a_consumer_is_pinned_to() {
+    let mut two = Two::start();
+    let group = json!({"headers_only":true,"priority_groups":["g"],"priority_policy":"pinned_client","priority_timeout":120_000_000_000_u64});
+    pulled(&mut two, &group, &[500]);
+    let size = two.same(|asker| {
+        let body = b"{\"batch\":1,\"group\":\"g\",\"expires\":100000000}";
+        let is_message = |frame: &Frame| frame.subject() == "s.a";
+        let frames = asker.all("$JS.API.CONSUMER.MSG.NEXT.S.C", body, is_message);
+        let message = frames.into_iter().find(is_message).unwrap();
+        assert!(!header(&message, "Nats-Pin-Id").is_empty());
+        header(&message, "Nats-Msg-Size")
+    });
+    assert_eq!(size, ["500"]);
+}
+
+#[test]
+fn stored_message_that_is_withheld_is_a_failure_of_the_stream_and_no_other() {
+    let mut two = Two::start();
+    two.agent
+        .made("STREAM.CREATE.S", &json!({"name":"S","subjects":["s.>"]}));
+    two.stranger.store("s.a", "", b"in the clear");
+    let answer = two.agent.ask("STREAM.MSG.GET.S", &json!({"seq":1}));
+    assert_eq!(answer["error"]["code"], 500);
+    // `JSStreamGeneralErrorF` of the server's errors.json.
+    assert_eq!(answer["error"]["err_code"], 10051);
+    assert!(answer.get("message").is_none());
+}
+
+#[test]
+fn mirror_and_aggregate_are_declared_with_the_size_of_their_origin() {
+    for tables in ["", "[[keyring]]\nname = \"k\"\nsubjects = [\"s.>\"]\n"] {
+        let mut two = Two::with(tables);
+        let size = |config: Value| {
+            let mut config = config;
+            config["max_msg_size"] = json!(1000);
+            config
+        };
+        for (name, config) in [
+            ("S", json!({"name":"S","subjects":["s.>"]})),
+            ("M", json!({"name":"M","mirror":{"name":"S"}})),
+            (
+                "F",
+                json!({"name":"F","mirror":{"name":"S","filter_subject":"s.a"}}),
+            ),
+            ("A", json!({"name":"A","sources":[{"name":"S"}]})),
+            (
+                "B",
+                json!({"name":"B","subjects":["b"],"sources":[{"name":"S"}]}),
+            ),
+            (
+                "T",
+                json!({"name":"T","mirror":{"name":"S","subject_transforms":[{"src":"s.>","dest":"t.>"}]}}),
+            ),
+            (
+                "E",
+                json!({"name":"E","sources":[{"name":"S","external":{"api":"$JS.other.API"}}]}),
+            ),
+            ("Second", json!({"name":"Second","sources":[{"name":"A"}]})),
+        ] {
+            let config = size(config);
+            let told = two.same(|asker| {
+                let made = asker.made(&format!("STREAM.CREATE.{name}"), &config);
+                let updated = asker.made(&format!("STREAM.UPDATE.{name}"), &made["config"]);
+                updated["config"]["max_msg_size"].clone()
+            });
+            assert_eq!(told, 1000, "{name}");
+        }
+        // What is as large as it may be arrives.
+        two.same(|asker| {
+            asker.store("s.a", "", &[b'x'; 1000]);
+            wait::until("the mirror's copy", || {
+                asker.raw.forget();
+                let info = asker.made("STREAM.INFO.M", &Value::Null);
+                (info["state"]["messages"] == 1).then_some(())
+            });
+        });
+    }
+}
