@@ -123,6 +123,9 @@ impl Driver {
     /// One transition of a record: intent, compare-and-set, outcome; then the snapshot.
     fn transition(&mut self, index: usize, deed: &Deed, because: &Because) -> Result<(), Failure> {
         self.must_know(index)?;
+        if self.is_so(index, deed) {
+            return Ok(());
+        }
         let drawn = self.draw(index, deed).map_err(|error| failure(&error))?;
         let made = drawn.as_ref().map(Drawn::version);
         let statement = self.statement((index, deed), made, because);
@@ -167,10 +170,38 @@ impl Driver {
             return Ok(());
         };
         let read = self.catalogue.refresh_one(&keyring);
+        // The record may have been read although something after that failed.
+        self.install();
         read.map_err(|error| failure(&RotateError::from(SetError::from(error))))?;
         let wall = self.wall();
         self.journal.settle_by(&self.catalogue, &keyring, wall);
         Ok(())
+    }
+
+    /// Whether the record, which the engine has yet to hear of, says that it is done: by a write that failed and took effect all the same.
+    fn is_so(&self, index: usize, deed: &Deed) -> bool {
+        let Some((keyring, ring)) = self.ring(index) else {
+            return false;
+        };
+        let (known, lives) = (ring.lives(), self.lives(keyring));
+        if known == lives {
+            return false;
+        }
+        match deed {
+            Deed::Generate => lives.len() > known.len(),
+            Deed::Distribute(_)
+            | Deed::Challenge(..)
+            | Deed::Inspect(_)
+            | Deed::Admit(_)
+            | Deed::Activate(_)
+            | Deed::Discard(_)
+            | Deed::Archive(_)
+            | Deed::Propose(..)
+            | Deed::Destroy(_)
+            | Deed::Compromise(_)
+            | Deed::Suspend(_)
+            | Deed::Restore(..) => self.took_effect(index, deed, None),
+        }
     }
 
     /// The secret of a new version, so that the intent can name it.

@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use crate::catalogue::{Account, RotateError};
 use crate::envelope::Used;
-use crate::keyring::Budget;
 use crate::rotation::engine::{Event, Supply};
 use crate::rotation::terms::Limit;
 
 use super::Driver;
+use super::loaded::Held;
 
 /// What is reserved first, where thresholds are large.
 const FIRST: Used = Used {
@@ -121,7 +121,7 @@ impl Driver {
             sealed: self.sealed(active.kid, held),
             used: held.used().minus(self.drainers.unused(active.kid)),
             failed_opens: held.version.usage.failed_opens(),
-            supply: supply(&held.version.budget, used(ring.terms().limit)),
+            supply: supply(held, used(ring.terms().limit)),
         })
     }
 
@@ -373,13 +373,36 @@ impl Driver {
     }
 }
 
-/// Spent once lanes have asked for more, and all of the limit is reserved in a dimension of which little or nothing is left: grants may lie
-/// in lanes that are idle, so that the soft threshold is never reached.
-fn supply(budget: &Budget, limit: Used) -> Supply {
+/// Spent once all of the limit is reserved in a dimension of which little or nothing is left, and lanes have asked for more: grants may lie
+/// in lanes that are idle, so that the soft threshold is never reached. Where no lane has anything either, nobody needs to ask.
+fn supply(held: &Held, limit: Used) -> Supply {
+    let budget = &held.version.budget;
     let (reserved, left) = (budget.reserved(), budget.left());
-    let messages = reserved.messages >= limit.messages && left.messages < LEAST.messages;
-    let bytes = reserved.bytes >= limit.bytes && left.bytes < LEAST.bytes;
-    if budget.is_thirsty() && (messages || bytes) {
+    let granted = budget.outstanding(held.version.usage.total());
+    let thirsty = budget.is_thirsty();
+    let spent = |reserved, limit, left, granted, least| {
+        let gone = if thirsty {
+            left < least
+        } else {
+            left == 0 && granted == 0
+        };
+        reserved >= limit && gone
+    };
+    let messages = spent(
+        reserved.messages,
+        limit.messages,
+        left.messages,
+        granted.messages,
+        LEAST.messages,
+    );
+    let bytes = spent(
+        reserved.bytes,
+        limit.bytes,
+        left.bytes,
+        granted.bytes,
+        LEAST.bytes,
+    );
+    if messages || bytes {
         Supply::Spent
     } else {
         Supply::Lasts
