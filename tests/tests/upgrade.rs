@@ -123,10 +123,10 @@ fn nobody_is_refused_and_nothing_acknowledged_is_lost_under_load() {
 
 #[test]
 fn budget_is_not_exceeded_by_two_processes() {
-    const LIMIT: usize = 300;
+    const LIMIT: usize = 3000;
     let server = NatsServer::jetstream();
     let tables = format!(
-        "[[keyring]]\nname = \"default\"\nsubjects = \">\"\nrotate = {{ messages = 250 }}\nlimit = {{ messages = {LIMIT} }}\n[shutdown]\ngrace = \"100ms\"\nspread = \"300ms\""
+        "[[keyring]]\nname = \"default\"\nsubjects = \">\"\nrotate = {{ messages = 2500 }}\nlimit = {{ messages = {LIMIT} }}\n[shutdown]\ngrace = \"100ms\"\nspread = \"300ms\""
     );
     let mut gateway = gateway(&server, &tables);
     let mut tap = Tap::open(server.addr());

@@ -49,6 +49,11 @@ pub(super) struct Said {
 }
 
 impl Said {
+    /// Whether a server of NATS may begin like that.
+    pub(super) fn is_of_a_server(&self) -> bool {
+        self.is_info() || self.begins(b"-ERR")
+    }
+
     fn is_info(&self) -> bool {
         self.begins(b"INFO")
     }
@@ -99,11 +104,7 @@ pub(super) async fn hear(worker: &Worker, server: &Socket) -> Result<Said, Ended
     line.put(input.buffer.filled().get(..len).unwrap_or_default());
     input.buffer.consume(len);
     let rest = input.buffer;
-    let said = Said { line, rest };
-    if said.is_info() || said.begins(b"-ERR") {
-        return Ok(said);
-    }
-    Err(Ended::ServerMalformed)
+    Ok(Said { line, rest })
 }
 
 /// Passes it on to the client.

@@ -155,13 +155,18 @@ pub(super) async fn hear(
     };
     let server = secure::first(worker, (stream, to)).await;
     let server = server.map_err(pass_over)?;
-    let said = greet::hear(worker, &server).await.inspect_err(|ended| {
+    let strange = |ended: &Ended| {
         if matches!(ended, Ended::ServerSilent | Ended::ServerMalformed) {
             watch::stranger(worker, (index, to), *ended);
         }
-    })?;
+    };
+    let said = greet::hear(worker, &server).await.inspect_err(strange)?;
+    // Where TLS must be, what is not INFO is a failure of that.
     let server = said.secure(worker, (server, to)).await;
     let server = server.map_err(pass_over)?;
+    if !said.is_of_a_server() {
+        return Err(Ended::ServerMalformed).inspect_err(strange);
+    }
     servers.reach().found();
     Ok((server, said))
 }

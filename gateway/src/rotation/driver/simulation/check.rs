@@ -134,8 +134,11 @@ impl Play<'_> {
             if let Some(last) = last
                 && (last.start == start || ahead <= last.ahead)
             {
-                // Records keep whole milliseconds.
-                let gap = at.saturating_sub(last.at) + Duration::from_millis(1);
+                // Records keep whole milliseconds. What was in doubt may be seen only after the wall clock was set: the catalogue's own
+                // time tells then.
+                let own = own_time(record, id.1).duration_since(own_time(record, last.id.1));
+                let own = Duration::try_from(own).unwrap_or_default();
+                let gap = at.saturating_sub(last.at).max(own) + Duration::from_millis(1);
                 assert!(
                     gap >= Duration::from_secs(1),
                     "{id:?} became active {gap:?} after {:?}",
@@ -421,4 +424,10 @@ fn opens_with(
     let lane = key.lane(header.suite, header.lane);
     let known = crate::envelope::Binding::to(Some(subject));
     lane.open(&header, known, envelope, &mut out).is_ok()
+}
+
+/// When a version became active, by the catalogue's own time.
+fn own_time(record: &Record, number: u32) -> Timestamp {
+    let version = record.version(number).unwrap();
+    version.monotonic.activated.or(version.activated).unwrap()
 }
