@@ -8,7 +8,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 
-use crate::catalogue::{Account, RotateError, State};
+use crate::catalogue::{RotateError, State};
 use crate::envelope::{Kid, Used};
 use crate::rotation::drain::{DrainLink, Said};
 use crate::rotation::engine::{Deed, Event, Supply};
@@ -142,11 +142,7 @@ impl Drainers {
 
     /// This one has.
     fn has_stopped(&mut self, name: usize) {
-        for drainer in self
-            .present
-            .iter_mut()
-            .filter(|drainer| drainer.name == name)
-        {
+        if let Some(drainer) = self.named(name) {
             drainer.owes = false;
         }
     }
@@ -391,22 +387,11 @@ impl Driver {
         number: u32,
         part: Used,
     ) -> Result<(), RotateError> {
-        let kid = self.kid(index, number);
-        let held = kid.and_then(|kid| self.loaded.get(kid));
-        let keyring = self.rings.get(index).map(|driven| driven.keyring.clone());
-        let (Some(kid), Some(held), Some(keyring)) = (kid, held, keyring) else {
-            return Ok(());
-        };
-        let account = Account {
-            number,
-            reserved: held.version.budget.reserved().plus(part),
-            sealed: self.sealed(kid, held),
-            lanes: held.lanes(),
-        };
-        self.catalogue.account(&keyring, &[account])?;
-        self.loaded.lent(kid, part);
-        // Whoever found less than there is for a moment tries again.
-        self.keys.replenished();
+        if let Some(kid) = self.write_reserved(index, number, part)? {
+            self.loaded.lent(kid, part);
+            // Whoever found less than there is for a moment tries again.
+            self.keys.replenished();
+        }
         Ok(())
     }
 }

@@ -187,20 +187,10 @@ impl Driver {
         if known == lives {
             return false;
         }
-        match deed {
-            Deed::Generate => lives.len() > known.len(),
-            Deed::Distribute(_)
-            | Deed::Challenge(..)
-            | Deed::Inspect(_)
-            | Deed::Admit(_)
-            | Deed::Activate(_)
-            | Deed::Discard(_)
-            | Deed::Archive(_)
-            | Deed::Propose(..)
-            | Deed::Destroy(_)
-            | Deed::Compromise(_)
-            | Deed::Suspend(_)
-            | Deed::Restore(..) => self.took_effect(index, deed, None),
+        if *deed == Deed::Generate {
+            lives.len() > known.len()
+        } else {
+            self.took_effect(index, deed, None)
         }
     }
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::catalogue::{Account, RotateError};
-use crate::envelope::Used;
+use crate::envelope::{Kid, Used};
 use crate::rotation::engine::{Event, Supply};
 use crate::rotation::terms::Limit;
 
@@ -223,20 +223,8 @@ impl Driver {
     }
 
     fn reserve_part(&mut self, index: usize, number: u32, part: Used) -> Result<(), RotateError> {
-        let kid = self.kid(index, number);
-        let Some((kid, held)) = kid.and_then(|kid| Some((kid, self.loaded.get(kid)?))) else {
-            return Ok(());
-        };
-        let account = Account {
-            number,
-            reserved: held.version.budget.reserved().plus(part),
-            sealed: self.sealed(kid, held),
-            lanes: held.lanes(),
-        };
-        let keyring = self.rings.get(index).map(|driven| driven.keyring.clone());
-        if let Some(keyring) = keyring {
-            let begun = self.clock.instant();
-            self.catalogue.account(&keyring, &[account])?;
+        let begun = self.clock.instant();
+        if self.write_reserved(index, number, part)?.is_some() {
             let took = self.clock.instant().saturating_duration_since(begun);
             if let Some(driven) = self.rings.get(index) {
                 driven.meters.reserved(took);
@@ -244,6 +232,29 @@ impl Driver {
             self.extend(index, number, part);
         }
         Ok(())
+    }
+
+    /// Makes it durable that so much more of a version's budget is reserved; which version that is, if it is loaded.
+    pub(super) fn write_reserved(
+        &mut self,
+        index: usize,
+        number: u32,
+        part: Used,
+    ) -> Result<Option<Kid>, RotateError> {
+        let kid = self.kid(index, number);
+        let held = kid.and_then(|kid| self.loaded.get(kid));
+        let keyring = self.rings.get(index).map(|driven| driven.keyring.clone());
+        let (Some(kid), Some(held), Some(keyring)) = (kid, held, keyring) else {
+            return Ok(None);
+        };
+        let account = Account {
+            number,
+            reserved: held.version.budget.reserved().plus(part),
+            sealed: self.sealed(kid, held),
+            lanes: held.lanes(),
+        };
+        self.catalogue.account(&keyring, &[account])?;
+        Ok(Some(kid))
     }
 
     /// Writes down what the keyring serves, before a version is destroyed that has sealed it: subjects come by a reload.
