@@ -1,6 +1,6 @@
 //! Disks that are full or read-only, for whoever may mount.
 
-use crate::gateway::copy;
+use crate::gateway::{Gateway, copy};
 use crate::scratch;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -27,6 +27,14 @@ impl Mount {
             ],
         )?;
         copy(&aside.path().join("contents"), over);
+        Some(mount)
+    }
+
+    /// The same over the state directory of a gateway, which is killed, and starts again on it.
+    pub fn under(gateway: &mut Gateway, kib: u32) -> Option<Self> {
+        gateway.process().kill();
+        let mount = Self::small(&gateway.state(), kib)?;
+        gateway.restart();
         Some(mount)
     }
 

@@ -143,11 +143,9 @@ fn revocation_that_a_closed_log_refuses_stops_the_sealing_and_says_so_everywhere
 fn rotation_that_a_full_disk_refuses_is_not_made_once_there_is_room() {
     let server = NatsServer::start();
     let mut gateway = Gateway::sealing(&server.url());
-    gateway.process().kill();
-    let Some(mount) = Mount::small(&gateway.state(), 2304) else {
+    let Some(mount) = Mount::under(&mut gateway, 2304) else {
         return;
     };
-    gateway.restart();
     let filler = mount.fill();
     let (status, said) = gateway.try_rotate("default");
     assert!(

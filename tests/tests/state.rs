@@ -230,11 +230,9 @@ fn a_full_disk_before_anything_was_made_leaves_no_half_made_state() {
 fn a_disk_that_fills_up_stops_the_rotation_and_not_the_traffic() {
     let server = NatsServer::start();
     let mut gateway = Gateway::sealing(&server.url());
-    gateway.process().kill();
-    let Some(mount) = Mount::small(&gateway.state(), 2304) else {
+    let Some(mount) = Mount::under(&mut gateway, 2304) else {
         return;
     };
-    gateway.restart();
     let filler = mount.fill();
     let before = contents(&gateway.state());
     let (status, said) = gateway.try_rotate("default");

@@ -43,11 +43,9 @@ fn full_disk_stops_traffic_when_the_reserved_budget_is_used_up_and_not_before_an
             ..Settings::default()
         },
     );
-    gateway.process().kill();
-    let Some(mount) = Mount::small(&gateway.state(), 2304) else {
+    let Some(mount) = Mount::under(&mut gateway, 2304) else {
         return;
     };
-    gateway.restart();
     let mut subscriber = Raw::agent(gateway.addr());
     subscriber.subscribe("a.b");
     let mut publisher = Raw::agent(gateway.addr());
@@ -149,11 +147,9 @@ fn disk_without_room_for_the_reserve_is_told_and_keeps_no_client_away() {
 fn reserve_that_a_revocation_took_is_missed_until_the_disk_has_room() {
     let server = NatsServer::start();
     let mut gateway = Gateway::sealing(&server.url());
-    gateway.process().kill();
-    let Some(mount) = Mount::small(&gateway.state(), 2304) else {
+    let Some(mount) = Mount::under(&mut gateway, 2304) else {
         return;
     };
-    gateway.restart();
     let ready = |gateway: &Gateway| metrics::get(gateway.admin(), "/readyz");
     assert_eq!(ready(&gateway), (200, "ready\n".to_owned()));
     let filler = mount.fill();
