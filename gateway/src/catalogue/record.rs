@@ -257,8 +257,10 @@ impl Version {
     /// When it stopped sealing; `None`: it seals, or never has.
     #[must_use]
     pub fn stopped(&self) -> Option<Timestamp> {
-        let ever = self.activated.is_some() && !self.state.seals();
-        self.deactivated.or_else(|| ever.then_some(self.since))
+        // One that was suspended while it was ready may be deactivated without ever having sealed.
+        self.activated?;
+        let left = (!self.state.seals()).then_some(self.since);
+        self.deactivated.or(left)
     }
 
     /// Enters a state at a time; what the state asks of the other fields follows. Says nothing about whether it may.

@@ -109,6 +109,23 @@ fn suspended_active_version_may_seal_again() {
     assert_eq!(broken, None);
 }
 
+/// Suspended while it was ready, and found to be sound: it is kept, and has never sealed.
+#[test]
+fn version_that_was_never_active_has_never_stopped_sealing() {
+    let mut version = record().versions.remove(3);
+    let now = version.created;
+    for state in [
+        State::Ready,
+        State::Suspended,
+        State::DecryptOnly,
+        State::Compromised,
+    ] {
+        version.enter(state, now);
+        assert_eq!(version.stopped(), None, "{state:?}");
+    }
+    assert_eq!((version.activated, version.deactivated), (None, Some(now)));
+}
+
 #[test]
 fn version_left_out_is_refused() {
     assert_eq!(

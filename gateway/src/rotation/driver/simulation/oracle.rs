@@ -29,8 +29,10 @@ struct Witness {
     versions: HashMap<String, Value>,
     /// When a version was seen to enter a state, on which stretch of the clock.
     entered: HashMap<(String, String), (Timestamp, u64)>,
-    /// Intents without a last word, and the stretch of the clock on which they were written.
-    open: BTreeMap<EventId, (Event, u64)>,
+    /// Intents without a last word.
+    open: BTreeMap<EventId, Event>,
+    /// The stretch of the clock on which each intent was written: it outlives the process, and an outcome that a power cut took.
+    stretches: HashMap<EventId, u64>,
     /// How often the clock has jumped.
     jumps: u64,
     /// Destructions that rest on no evidence, and whether somebody has forced them.
@@ -46,6 +48,7 @@ impl Oracle {
             versions: HashMap::new(),
             entered: HashMap::new(),
             open: BTreeMap::new(),
+            stretches: HashMap::new(),
             jumps: 0,
             unproven: Vec::new(),
         })));
@@ -162,7 +165,8 @@ impl Witness {
     fn remember(&mut self, body: &Body) {
         match body {
             Body::Intent(event) => {
-                self.open.insert(event.id, (event.clone(), self.jumps));
+                self.open.insert(event.id, event.clone());
+                self.stretches.entry(event.id).or_insert(self.jumps);
             }
             Body::Outcome(completed) if completed.is_final() => {
                 self.open.remove(&completed.event.id);
@@ -221,7 +225,7 @@ impl Witness {
     }
 
     fn judge_outcome(&self, completed: &Completed) {
-        let Some((intent, jumps)) = self.open.get(&completed.event.id) else {
+        let Some(intent) = self.open.get(&completed.event.id) else {
             let begun = matches!(completed.outcome, OutcomeWord::Unknown);
             assert!(!begun, "it was never begun: {completed:?}");
             return;
@@ -233,7 +237,7 @@ impl Witness {
         match completed.outcome {
             OutcomeWord::Done => {
                 assert!(self.is_so(act), "it is not done: {completed:?}");
-                self.judge_times(completed, *jumps);
+                self.judge_times(completed);
                 self.judge_exposure(act);
             }
             OutcomeWord::Failed => assert!(!self.is_so(act), "it is done: {completed:?}"),
@@ -243,8 +247,8 @@ impl Witness {
     }
 
     /// While the clock has not jumped: begun before the effect, completed after it.
-    fn judge_times(&self, completed: &Completed, jumps: u64) {
-        if jumps != self.jumps {
+    fn judge_times(&self, completed: &Completed) {
+        if self.stretches[&completed.event.id] != self.jumps {
             return;
         }
         let now = self.now();
