@@ -129,6 +129,11 @@ impl Snapshot {
             .and_then(|ring| ring.active.as_ref())
     }
 
+    /// The versions that seal, one at most per keyring.
+    pub fn sealing(&self) -> impl Iterator<Item = &Arc<Version>> {
+        self.rings.iter().filter_map(|ring| ring.active.as_ref())
+    }
+
     /// The version with this kid, when it may open.
     #[must_use]
     pub fn by_kid(&self, kid: Kid) -> Option<&Arc<Version>> {
