@@ -112,6 +112,8 @@ pub enum Cause {
     Identity,
     /// A request to JetStream whose body can be read in two ways.
     Unclear,
+    /// A schedule, or a stream, that has the server publish or store envelopes under a subject on which they open for nobody.
+    Destination,
 }
 
 /// Where the lane of a delivered envelope was found.
@@ -162,7 +164,7 @@ impl Side {
 
 impl Cause {
     /// All causes, in the order of their declaration.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Plaintext,
         Self::BadEnvelope,
         Self::UnknownKey,
@@ -181,6 +183,7 @@ impl Cause {
         Self::Reply,
         Self::Identity,
         Self::Unclear,
+        Self::Destination,
     ];
 
     /// The label value.
@@ -205,6 +208,7 @@ impl Cause {
             Self::Reply => "reply",
             Self::Identity => "identity",
             Self::Unclear => "unclear",
+            Self::Destination => "destination",
         }
     }
 }

@@ -217,6 +217,27 @@ const scenarios = {
     const answer = await connection.request('b.ask', text('?'), { timeout: WAIT });
     return [...seen, answer.string()];
   },
+
+  // A stream and a schedule whose messages would open for nobody.
+  async misdirected(open) {
+    const connection = await open();
+    const manager = await jetstreamManager(connection, { timeout: WAIT });
+    const republish = { src: 'at.>', dest: 'copy.>' };
+    const schedule = { specification: new Date('2099-01-01T00:00:00Z'), target: 'out.a' };
+    const seen = [];
+    for (const ask of [
+      () => manager.streams.add({ name: 't', subjects: ['at.>'], republish }),
+      () => jetstream(connection, { timeout: WAIT }).publish('in.a', text('soon'), { schedule }),
+    ]) {
+      try {
+        await ask();
+        seen.push('an answer');
+      } catch (error) {
+        seen.push(`${error.code} ${error.message}`);
+      }
+    }
+    return seen;
+  },
 };
 
 run(scenarios);
