@@ -386,6 +386,117 @@ async fn async_nats_shows_the_refusal_as_an_error_of_jetstream() {
     is_told("async-nats", &[outcome]);
 }
 
+const IMPORT: &str = r#"
+jetstream { store_dir: "STORE" }
+accounts {
+  ONE {
+    jetstream: enabled
+    users [{ user: one, password: one }]
+    exports [{ service: "$JS.API.>" }]
+  }
+  TWO {
+    users [{ user: two, password: two }]
+    imports [{ service: { account: ONE, subject: "$JS.API.>" }, to: "JS.acme.API.>" }]
+  }
+}
+no_auth_user: two
+"#;
+
+#[test]
+fn answer_of_an_api_under_a_prefix_that_is_not_named_says_what_to_name() {
+    let server = NatsServer::configured(IMPORT);
+    let gateway = gateway(&server, EVERYTHING);
+    let mut agent = Raw::agent(gateway.addr());
+    let stream = br#"{"name":"s","subjects":["in.>"],"storage":"memory"}"#;
+    let asked: [(&str, &[u8]); 4] = [
+        ("JS.acme.API.INFO", b""),
+        ("JS.acme.API.STREAM.CREATE.s", stream),
+        ("JS.acme.API.STREAM.INFO.none", b""),
+        ("JS.acme.API.CONSUMER.INFO.none.c", b""),
+    ];
+    for (subject, body) in asked {
+        let answer = ask(&mut agent, subject, "", body);
+        let said = answer["error"]["description"].as_str().unwrap_or_default();
+        assert!(
+            said.contains("name it in jetstream.api-prefixes"),
+            "{subject} {answer}"
+        );
+    }
+    let config = gateway.config();
+    let status = keyway(&["status", "--config", path(&config)]);
+    for words in [
+        "4 messages withheld",
+        "cause api-prefix",
+        "`jetstream.api-prefixes`",
+    ] {
+        assert!(
+            text(&status.stdout).contains(words),
+            "{}",
+            text(&status.stdout)
+        );
+    }
+    let written = std::fs::read_to_string(&config).unwrap();
+    let named = "[jetstream]\napi-prefixes = [\"JS.acme.API\"]\n";
+    let changed = written.replace(EVERYTHING, &format!("{named}{EVERYTHING}"));
+    std::fs::write(&config, changed).unwrap();
+    let reloaded = keyway(&["reload", "--config", path(&config)]);
+    assert_eq!(code(&reloaded), 0, "{}", text_of(&reloaded));
+    let made = ask(&mut agent, "JS.acme.API.STREAM.CREATE.s", "", stream);
+    assert_eq!(made["config"]["name"], "s", "{made}");
+}
+
+#[test]
+fn plaintext_that_only_looks_like_an_answer_of_the_api_gives_nothing_away() {
+    let server = NatsServer::start();
+    let gateway = Gateway::sealing(&server.url());
+    let mut service = Raw::agent(server.addr());
+    service.subscribe("acme.STREAM.ask");
+    service.subscribe("acme.ask");
+    let mut agent = Raw::agent(gateway.addr());
+    agent.subscribe("_INBOX.>");
+    let api =
+        br#"{"type":"io.nats.jetstream.api.v1.stream_info_response","config":{"name":"forged"}}"#;
+    let forged: [&[u8]; 2] = [api, br#"{"forged":true}"#];
+    for (number, payload) in forged.iter().enumerate() {
+        for subject in ["acme.STREAM.ask", "acme.ask"] {
+            let inbox = format!("_INBOX.{subject}.{number}");
+            agent.request(subject, &inbox, b"?");
+            let request = service.message(subject);
+            assert_eq!(request.words()[2], inbox);
+            service.publish(&inbox, payload);
+            service.forget();
+        }
+    }
+    let heard = agent.arrived();
+    let texts: Vec<_> = heard.iter().map(|frame| text(frame.payload())).collect();
+    let [told] = texts[..] else {
+        panic!("{texts:?}");
+    };
+    assert!(
+        told.contains("api-prefixes") && !told.contains("forged"),
+        "{told}"
+    );
+}
+
+#[tokio::test]
+async fn client_with_a_prefix_that_is_not_named_shows_what_to_name() {
+    let server = NatsServer::configured(IMPORT);
+    let gateway = Gateway::sealing(&server.url());
+    let client = async_nats::connect(gateway.url()).await.unwrap();
+    let context = jetstream::with_prefix(client, "JS.acme.API");
+    let refused = format!("{:?}", context.get_stream("s").await.unwrap_err());
+    assert!(refused.contains("jetstream.api-prefixes"), "{refused}");
+    for driven in [Client::Python, Client::JavaScript] {
+        let outcomes = driven.edge(&gateway.url(), "foreign", |_| {});
+        assert_passed(&format!("{driven:?}"), &outcomes);
+        let seen = &outcomes[0].seen;
+        assert!(
+            seen[0].contains("jetstream.api-prefixes"),
+            "{driven:?} {seen:?}"
+        );
+    }
+}
+
 #[test]
 fn status_counts_what_was_withheld_and_says_what_helps() {
     let server = NatsServer::start();

@@ -114,6 +114,8 @@ pub enum Cause {
     Unclear,
     /// A schedule, or a stream, that has the server publish or store envelopes under a subject on which they open for nobody.
     Destination,
+    /// An answer of JetStream's API to a request under a prefix that the configuration does not name.
+    ApiPrefix,
 }
 
 /// Where the lane of a delivered envelope was found.
@@ -164,7 +166,7 @@ impl Side {
 
 impl Cause {
     /// All causes, in the order of their declaration.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Plaintext,
         Self::BadEnvelope,
         Self::UnknownKey,
@@ -184,6 +186,7 @@ impl Cause {
         Self::Identity,
         Self::Unclear,
         Self::Destination,
+        Self::ApiPrefix,
     ];
 
     /// The label value.
@@ -209,6 +212,7 @@ impl Cause {
             Self::Identity => "identity",
             Self::Unclear => "unclear",
             Self::Destination => "destination",
+            Self::ApiPrefix => "api-prefix",
         }
     }
 }

@@ -238,6 +238,17 @@ const scenarios = {
     }
     return seen;
   },
+
+  // JetStream under a prefix that the gateway does not know.
+  async foreign(open) {
+    const connection = await open();
+    try {
+      await jetstreamManager(connection, { apiPrefix: 'JS.acme.API', timeout: WAIT });
+      return ['an answer'];
+    } catch (error) {
+      return [error.message];
+    }
+  },
 };
 
 run(scenarios);

@@ -279,5 +279,16 @@ async def misdirected(world):
     return seen
 
 
+@scenario
+async def foreign(world):
+    """JetStream under a prefix that the gateway does not know."""
+    connection = await world.connect()
+    try:
+        await connection.jetstream(prefix="JS.acme.API", timeout=WAIT).stream_info("s")
+        return ["an answer"]
+    except nats.js.errors.APIError as error:
+        return [str(error.description)]
+
+
 if __name__ == "__main__":
     asyncio.run(main())

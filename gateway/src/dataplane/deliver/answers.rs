@@ -4,7 +4,8 @@ use crate::dataplane::meaning;
 use crate::dataplane::replies::Asked;
 use crate::envelope::{Kid, OVERHEAD};
 use crate::keyring::Snapshot;
-use crate::metrics::Direction;
+use crate::metrics::{Cause, Direction};
+use crate::policy::KeyringId;
 use crate::wire::header::Number;
 use crate::wire::jetstream::Holds;
 use crate::wire::write::Decimal;
@@ -14,7 +15,25 @@ use super::batch::DeliverPath;
 use super::revealed::Shut;
 use super::stored::{self, Found, Terms};
 
+/// What a client gets in place of an answer of JetStream's API under a prefix that the configuration does not name. The number is the
+/// server's for any failure.
+const UNNAMED: &[u8] = br#"{"type":"io.nats.jetstream.api.v1.error_response","error":{"code":500,"err_code":10051,"description":"keyway: this prefix of JetStream's API is not known here, so that the request was sealed: name it in jetstream.api-prefixes, and reload"}}"#;
+
 impl DeliverPath<'_> {
+    /// An answer of JetStream's API that cannot be read as one.
+    pub(super) fn unnamed(
+        &self,
+        snapshot: &Snapshot,
+        keyring: KeyringId,
+        message: &Message<'_>,
+        out: &mut Buffer,
+    ) {
+        self.tell_withheld(snapshot, (Some(keyring), Cause::ApiPrefix), message);
+        write::message_anew(out, message, None, UNNAMED.len());
+        out.put(UNNAMED);
+        out.put(b"\r\n");
+    }
+
     /// A stored message in JSON. What may not be had is answered with an error, so that the request fails at once.
     pub(super) fn open_stored(
         &self,

@@ -214,6 +214,7 @@ impl<'s> DeliverPath<'s> {
             Fate::NarrowConfig => self.narrow_config(snapshot, message, out),
             Fate::NarrowSize => self.narrow_size(snapshot, message, out),
             Fate::NarrowPending => self.narrow_pending(snapshot, message, out),
+            Fate::Unnamed(keyring) => self.unnamed(snapshot, keyring, message, out),
             Fate::Withhold(keyring, cause) => {
                 self.withhold(snapshot, (keyring, cause), message, out);
             }

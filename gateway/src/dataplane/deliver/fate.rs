@@ -35,6 +35,9 @@ pub(super) enum Fate {
     NarrowSize,
     /// The status of a pull, whose bytes become those that the client asked for.
     NarrowPending,
+    /// The client gets an error in its place: JetStream was asked under a prefix that the configuration does not name, and the request
+    /// was sealed under this keyring.
+    Unnamed(KeyringId),
     /// The client does not get it.
     Withhold(Option<KeyringId>, Cause),
 }

@@ -139,6 +139,11 @@ impl PublishPath<'_> {
                     request::of_jetstream(request, publish.payload, name)
                 }
                 // Also with an empty payload, which is not sealed.
+                (None, Seals::Under(keyring, _))
+                    if look.role == Role::User && jetstream::resembles_request(publish.subject) =>
+                {
+                    Asked::protected(keyring, id).foreign()
+                }
                 (None, Seals::Under(keyring, _)) => Asked::protected(keyring, id),
                 (None, _) if look.role == Role::System => request::of_system(publish.subject),
                 (None, Seals::Never | Seals::Unclear) => Asked::of(Class::Open),

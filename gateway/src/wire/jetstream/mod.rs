@@ -41,7 +41,7 @@ pub use delivery::{Delivery, acknowledges, narrow_msg_size, next, pending};
 pub use destinations::{Place, destinations, header_destinations, renamed};
 pub use named::named_subject;
 pub use pull::{Edited, Grant, Pending, bounded, direct_get, widen_max_bytes};
-pub use request::{Request, deliver_subject, stream_of_consumer};
+pub use request::{Request, deliver_subject, resembles_request, stream_of_consumer};
 pub use response::is_api_response;
 pub use stored::{Stored, Unclear};
 pub use trace::is_trace_event;
