@@ -1,6 +1,8 @@
 //! Promise: what could only be delivered where it opens for nobody is refused where it is asked for, with the remedy, and nothing else
 //! is; what was withheld is told by `status`.
 #![expect(
+    clippy::indexing_slicing,
+    clippy::panic,
     clippy::unwrap_used,
     reason = "a test stops at the first thing that is not as expected"
 )]
@@ -358,7 +360,7 @@ fn nats_c_shows_the_refusal_as_an_error_of_jetstream() {
 async fn async_nats_shows_the_refusal_as_an_error_of_jetstream() {
     let server = NatsServer::jetstream();
     let gateway = scheduling(&server);
-    let client = async_nats::connect(gateway.url()).await.unwrap();
+    let client = Box::pin(async_nats::connect(gateway.url())).await.unwrap();
     let context = jetstream::new(client);
     let config = stream::Config {
         name: "t".to_owned(),
@@ -370,7 +372,7 @@ async fn async_nats_shows_the_refusal_as_an_error_of_jetstream() {
         }),
         ..stream::Config::default()
     };
-    let refused = context.create_stream(config).await.unwrap_err();
+    let refused = Box::pin(context.create_stream(config)).await.unwrap_err();
     let mut headers = HeaderMap::new();
     headers.insert("Nats-Schedule", format!("@at {FAR}"));
     headers.insert("Nats-Schedule-Target", "out.a");
@@ -482,9 +484,9 @@ fn plaintext_that_only_looks_like_an_answer_of_the_api_gives_nothing_away() {
 async fn client_with_a_prefix_that_is_not_named_shows_what_to_name() {
     let server = NatsServer::configured(IMPORT);
     let gateway = Gateway::sealing(&server.url());
-    let client = async_nats::connect(gateway.url()).await.unwrap();
+    let client = Box::pin(async_nats::connect(gateway.url())).await.unwrap();
     let context = jetstream::with_prefix(client, "JS.acme.API");
-    let refused = format!("{:?}", context.get_stream("s").await.unwrap_err());
+    let refused = format!("{:?}", Box::pin(context.get_stream("s")).await.unwrap_err());
     assert!(refused.contains("jetstream.api-prefixes"), "{refused}");
     for driven in [Client::Python, Client::JavaScript] {
         let outcomes = driven.edge(&gateway.url(), "foreign", |_| {});

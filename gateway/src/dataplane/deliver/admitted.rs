@@ -130,15 +130,17 @@ impl Judge<'_> {
             Some(keyring) if asked.is(Class::Protected) && self.admits(keyring, message) => {
                 Fate::Pass
             }
-            Some(keyring) => match self.of_plaintext(keyring, message) {
+            Some(keyring) => {
+                let fate = self.of_plaintext(keyring, message);
+                let is_lost = matches!(fate, Fate::Withhold(_, Cause::Plaintext));
+                let may_be_api = asked.is(Class::Foreign) && message.reply.is_none();
                 // Of what came, the client is given nothing.
-                Fate::Withhold(_, Cause::Plaintext)
-                    if asked.is(Class::Foreign) && message.reply.is_none() && api() =>
-                {
+                if is_lost && may_be_api && api() {
                     Fate::Unnamed(keyring)
+                } else {
+                    fate
                 }
-                fate => fate,
-            },
+            }
             None => Fate::Withhold(None, Cause::Answer),
         }
     }
