@@ -1,6 +1,7 @@
 //! Promise: what could only be delivered where it opens for nobody is refused where it is asked for, with the remedy, and nothing else
 //! is; what was withheld is told by `status`.
 #![expect(
+    clippy::arithmetic_side_effects,
     clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,
