@@ -302,11 +302,6 @@ impl Policy {
         policy
     }
 
-    /// What it knows beside its rules, for comparing with another process's.
-    pub(crate) fn prefixes(&self) -> impl std::fmt::Debug {
-        (&self.api_prefixes, &self.inboxes)
-    }
-
     /// The prefixes of JetStream's API, with their final dots.
     pub fn api_prefixes(&self) -> impl Iterator<Item = String> {
         let prefixes = self.api_prefixes.iter();

@@ -148,7 +148,7 @@ impl Driver {
         parts: Parts,
     ) -> Result<(Self, mpsc::Receiver<Miss>), StartError> {
         let thirst = Arc::new(Notify::new());
-        let policy_digest = drain::digest_of(&config);
+        let policy_digest = drain::digest_of(&config.settings);
         let policy = config.policy;
         let began = match &parts.held {
             Some(_) => Fact::GatewayTookBack,

@@ -373,7 +373,7 @@ impl Driver {
             OrderError::Failed(failure(&error))
         })?;
         self.settings = config.settings.clone();
-        self.policy_digest = drain::digest_of(&config);
+        self.policy_digest = drain::digest_of(&config.settings);
         self.drainers.tell(Said::Policy(self.policy_digest));
         self.policy = Arc::clone(&config.policy);
         self.adopt(config.terms);
