@@ -12,6 +12,7 @@ use keyway_tests::load::{self, Publishers};
 use keyway_tests::steady::{Steady, Witness, lost};
 use keyway_tests::{Gateway, NatsServer, Raw, Tap};
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read, Write};
 
 /// A drain that is over soon.
 const SHORT: &str = "[shutdown]\ngrace = \"300ms\"\nspread = \"100ms\"";
@@ -178,6 +179,29 @@ fn drain_ends_soon_when_the_new_process_does() {
     before.until_end();
     drop(before);
     assert_eq!(old.wait().code(), Some(0));
+}
+
+#[test]
+fn process_that_drains_alone_seals_nothing_that_whoever_writes_next_knows_nothing_of() {
+    let server = NatsServer::start();
+    let mut gateway = gateway(&server, "[shutdown]\ngrace = \"1h\"\ndrain = \"1s\"");
+    let mut tap = Tap::open(server.addr());
+    let mut before = agent(&gateway);
+    let replaced = kid(&mut before, &mut tap, "a.1");
+    let _old = gateway.take_over();
+    gateway.process().kill();
+    // A client that goes on after the end.
+    before.until_end();
+    order(&gateway, &["rotate", "default"]);
+    let mut socket = before.into_socket();
+    let late = b"PUB a.2 5\r\nhello\r\n";
+    let read = socket
+        .write_all(late)
+        .and_then(|()| socket.read(&mut [0; 64]));
+    assert!(read.is_err() || read.is_ok_and(|count| count == 0));
+    let seen = tap.flush();
+    let late = seen.iter().filter(|frame| frame.subject() == "a.2");
+    assert!(late.into_iter().all(|frame| frame.kid() != replaced));
 }
 
 #[test]

@@ -14,7 +14,7 @@ use super::reload::reloaded_config;
 use super::{Gateway, OpenError, Reloader, StartError, Started, ports, state};
 use crate::admin::{self, Reload};
 use crate::dataplane::{Handed, ListenAddr, PathOf, Succession};
-use crate::disk::{self, Own};
+use crate::disk::{self, Lock, Own};
 use crate::rotation::{self, DrainLink, Rotation};
 
 /// How long the process that takes over may say nothing before clients are accepted here again.
@@ -215,7 +215,11 @@ impl Gateway {
     /// Takes back what another process let go of by ending.
     async fn take_back(&mut self, left: Vacant) -> Seat {
         self.dataplane.accept();
-        let opened = match self.reopen() {
+        let lock = match &left.follower {
+            Some(follower) => follower.lock().await,
+            None => None,
+        };
+        let opened = match self.reopen(lock) {
             Ok(opened) => opened,
             Err(error) => {
                 tracing::error!(%error, "the keys cannot be taken back yet: connections go on under those that they have; tried again");
@@ -244,12 +248,13 @@ impl Gateway {
         }
     }
 
-    fn reopen(&self) -> Result<Option<state::Opened>, OpenError> {
+    fn reopen(&self, lock: Option<Lock>) -> Result<Option<state::Opened>, OpenError> {
         let premises = &self.premises;
         let Some(custodian) = &premises.custodian else {
             return Ok(None);
         };
-        state::reopen(&premises.checked.state, custodian, &premises.clock).map(Some)
+        let lock = (&premises.clock, lock);
+        state::reopen(&premises.checked.state, custodian, lock).map(Some)
     }
 
     /// Rotation for the keys that the message path has.

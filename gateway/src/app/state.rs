@@ -76,16 +76,19 @@ pub fn open(state: &Path, custody: &Custody, clock: &Clock) -> Result<Opened, Op
     furnish(lock, &custodian, clock)
 }
 
-/// The same with a KEK that is open.
+/// The same with a KEK that is open, and perhaps the lock.
 ///
 /// # Errors
 /// [`OpenError`].
 pub(super) fn reopen(
     state: &Path,
     custodian: &Arc<dyn Custodian>,
-    clock: &Clock,
+    (clock, lock): (&Clock, Option<Lock>),
 ) -> Result<Opened, OpenError> {
-    let lock = Lock::take(StateDir::create(state)?)?;
+    let lock = match lock {
+        Some(lock) => lock,
+        None => Lock::take(StateDir::create(state)?)?,
+    };
     furnish(lock, custodian, clock)
 }
 

@@ -81,7 +81,10 @@ impl Catalogue {
     /// Lets go of the lock: from now on another process may write what this reads.
     #[must_use]
     pub fn release(self) -> View {
-        self.view
+        View {
+            anchor: None,
+            ..self.view
+        }
     }
 
     /// Whether the directory holds a whole catalogue.

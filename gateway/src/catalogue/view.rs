@@ -134,11 +134,11 @@ impl View {
     /// [`LoadError`].
     pub fn refresh(&mut self) -> Result<(), LoadError> {
         let (records, seen) = self.load()?;
-        self.records = records;
-        self.seen = seen;
         if self.anchor.is_none() {
             self.kept = self.load_clock()?;
         }
+        self.records = records;
+        self.seen = seen;
         Ok(())
     }
 

@@ -71,6 +71,28 @@ fn second_lock_names_the_holder() {
 }
 
 #[test]
+fn shared_lock_keeps_writers_waiting_and_becomes_the_writer_s_once_it_is_shared_no_more() {
+    let (_root, dir) = state();
+    let (one, other) = (
+        Lock::share(dir.clone()).unwrap(),
+        Lock::share(dir.clone()).unwrap(),
+    );
+    assert!(matches!(one.promote(), Err(Error::Locked { .. })));
+    drop(one);
+    let writer = other.promote().unwrap();
+    drop(other);
+    assert!(matches!(
+        Lock::share(dir.clone()),
+        Err(Error::Locked { pid: Some(_), .. })
+    ));
+    drop(writer);
+    let drains = Lock::share(dir.clone()).unwrap();
+    let waits = std::thread::spawn(move || Lock::take(dir).map(drop));
+    drop(drains);
+    waits.join().unwrap().unwrap();
+}
+
+#[test]
 fn guarded_file_with_any_other_bit_is_refused() {
     let (_root, dir) = state();
     let path = dir.join("secret");

@@ -23,6 +23,8 @@
 mod clocks;
 mod drainers;
 mod follow;
+#[cfg(test)]
+mod handed_over;
 mod journal;
 mod loaded;
 mod measure;

@@ -9,6 +9,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::audit::{Fact, Outcome};
 use crate::catalogue::State;
+use crate::disk::Lock;
 use crate::keyring::Miss;
 use crate::rotation::because::{Because, Ground};
 use crate::rotation::drain::DrainLink;
@@ -102,6 +103,10 @@ pub(in crate::rotation) enum Request {
     HandOver {
         way: Way,
         answer: Answer<Vec<DrainLink>>,
+    },
+    /// The lock of the state directory, where this process drained and the one that took over has ended.
+    Lock {
+        answer: Answer<Option<Lock>>,
     },
     Stop,
 }
@@ -208,7 +213,7 @@ impl Driver {
                 reload,
                 answer,
             } => give(answer, self.reload(config, reload)),
-            Request::HandOver { .. } | Request::Stop => {}
+            Request::HandOver { .. } | Request::Lock { .. } | Request::Stop => {}
         }
     }
 }
@@ -353,7 +358,7 @@ fn ordered((keyring, number): (&str, u32), wanted: &Wanted) -> Ordered {
     Ordered::of(keyring, order, wanted.because.clone())
 }
 
-fn give<T>(answer: Answer<T>, value: T) {
+pub(super) fn give<T>(answer: Answer<T>, value: T) {
     if answer.send(value).is_err() {
         tracing::debug!("whoever asked has gone");
     }
