@@ -7,12 +7,16 @@
     reason = "a test stops at the first thing that is not as expected, and a measurement prints its row"
 )]
 
+use data_encoding::HEXLOWER;
+use jiff::Timestamp;
 use keyway_tests::gateway::Settings;
 use keyway_tests::load::{self, Publishers};
-use keyway_tests::steady::{Steady, Witness, lost};
+use keyway_tests::logged;
+use keyway_tests::steady::{Seen, Sent, Steady, Witness, lost};
 use keyway_tests::{Gateway, NatsServer, Raw, Tap};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
+use std::time::SystemTime;
 
 /// A drain that is over soon.
 const SHORT: &str = "[shutdown]\ngrace = \"300ms\"\nspread = \"100ms\"";
@@ -239,6 +243,59 @@ fn process_that_does_not_say_that_it_has_stopped_is_ended() {
     drop(before);
 }
 
+/// Every envelope is under a version that the log says had been activated when it was seen, and that had not stopped sealing when the
+/// message was sent: at its replacement, or at the end of its exposure. The log keeps whole milliseconds.
+fn assert_is_what_the_log_says(gateway: &Gateway, seen: &[Seen], all: &[Sent]) {
+    let log = logged::sealed(&gateway.state());
+    let whole = |time: SystemTime| Timestamp::try_from(time).unwrap().as_millisecond();
+    for seen in seen {
+        let kid = HEXLOWER.encode(&seen.kid);
+        let said = log.get(&kid);
+        assert!(
+            said.is_some(),
+            "{seen:?} is under a version that the log does not have: {log:?}"
+        );
+        let said = said.unwrap();
+        assert!(
+            said.from.as_millisecond() <= whole(seen.at),
+            "{seen:?}, by the log {said:?}"
+        );
+        let sent = all.iter().find_map(|sent| sent.not_before(&seen.subject));
+        let (Some(sent), Some(until)) = (sent, said.until) else {
+            continue;
+        };
+        assert!(
+            whole(sent) <= until.as_millisecond(),
+            "{seen:?}, sent {sent:?}, by the log {said:?}"
+        );
+    }
+}
+
+#[test]
+fn every_envelope_is_under_what_the_log_says_was_active_when_its_message_was_sent() {
+    let server = NatsServer::start();
+    let mut gateway = gateway(&server, LONG);
+    let witness = Witness::open(server.addr());
+    let publisher = Steady::start(gateway.addr(), "a", 2000);
+    publisher.send(500);
+    let _old = gateway.take_over();
+    for words in [
+        &["rotate", "default"][..],
+        &["revoke", "default"],
+        &["rotate", "default"],
+    ] {
+        publisher.send(500);
+        order(&gateway, words);
+    }
+    publisher.send(500);
+    let sent = publisher.finish_with_times("a");
+    let seen = witness.finish();
+    let kids: BTreeSet<_> = seen.iter().map(|seen| &seen.kid).collect();
+    assert_eq!(kids.len(), 4);
+    assert_eq!(lost(&seen, "a", sent.count), 0);
+    assert_is_what_the_log_says(&gateway, &seen, &[sent]);
+}
+
 /// What `make upgrade` runs.
 #[derive(Clone, Copy, Debug)]
 struct Case {
@@ -287,14 +344,18 @@ fn run(case: Case) {
     assert_eq!(old.wait().code(), Some(0), "{case:?}");
     assert!(!old.whole_log().contains("have not ended"), "{case:?}");
     publishers[0].send(each);
-    let counts = publishers.map(Steady::finish);
+    let [first, second] = publishers;
+    let all = [
+        first.finish_with_times(NAMES[0]),
+        second.finish_with_times(NAMES[1]),
+    ];
     let seen = witness.finish();
-    let lost: usize = NAMES
+    let lost: usize = all
         .iter()
-        .zip(counts)
-        .map(|(name, count)| lost(&seen, name, count))
+        .map(|sent| lost(&seen, sent.name, sent.count))
         .sum();
-    let sent: u64 = counts.iter().sum();
+    assert_is_what_the_log_says(&gateway, &seen, &all);
+    let sent: u64 = all.iter().map(|sent| sent.count).sum();
     let kids: BTreeSet<_> = seen.iter().map(|seen| &seen.kid).collect();
     println!(
         "{case:?}: sent {sent}, lost {lost}, versions {}",
