@@ -22,6 +22,9 @@ const NAME: &str = "steady";
 /// More than is under way at any time.
 const MANY: usize = 1 << 20;
 
+/// How often it is looked at what has come.
+const LOOK: Duration = Duration::from_millis(100);
+
 /// When a stream delivers again what was not acknowledged.
 const ACK_WAIT: Duration = Duration::from_secs(2);
 
@@ -94,14 +97,17 @@ impl Receiver {
         }
     }
 
-    /// Waits until `enough` holds, or no longer than anything may take. What there is then.
+    /// Waits until `enough` holds, or nothing has come for longer than anything takes. What there is then.
     pub fn tally(&self, enough: impl Fn(&Tally) -> bool) -> Tally {
-        let begun = Instant::now();
-        wait::until("what is received", || {
-            let tally = self.tally.lock().unwrap();
-            let late = begun.elapsed() > wait::DEADLINE / 2;
-            (late || enough(&tally)).then(|| tally.clone())
-        })
+        let mut since = Instant::now();
+        loop {
+            let tally = self.tally.lock().unwrap().clone();
+            since = since.max(tally.last.unwrap_or(since));
+            if since.elapsed() > wait::DEADLINE / 2 || enough(&tally) {
+                return tally;
+            }
+            std::thread::park_timeout(LOOK);
+        }
     }
 
     /// Ends it.

@@ -14,7 +14,7 @@ use super::reload::reloaded_config;
 use super::{Gateway, OpenError, Reloader, StartError, Started, ports, state};
 use crate::admin::{self, Reload};
 use crate::dataplane::{Handed, ListenAddr, PathOf, Succession};
-use crate::disk::{self, Lock, Own};
+use crate::disk::{self, Own};
 use crate::rotation::{self, DrainLink, Rotation};
 
 /// How long the process that takes over may say nothing before clients are accepted here again.
@@ -215,11 +215,7 @@ impl Gateway {
     /// Takes back what another process let go of by ending.
     async fn take_back(&mut self, left: Vacant) -> Seat {
         self.dataplane.accept();
-        let lock = match &left.follower {
-            Some(follower) => follower.lock().await,
-            None => None,
-        };
-        let opened = match self.reopen(lock) {
+        let opened = match Box::pin(self.reopen(&left)).await {
             Ok(opened) => opened,
             Err(error) => {
                 tracing::error!(%error, "the keys cannot be taken back yet: connections go on under those that they have; tried again");
@@ -248,19 +244,24 @@ impl Gateway {
         }
     }
 
-    fn reopen(&self, lock: Option<Lock>) -> Result<Option<state::Opened>, OpenError> {
+    async fn reopen(&self, left: &Vacant) -> Result<Option<Box<state::Opened>>, OpenError> {
         let premises = &self.premises;
         let Some(custodian) = &premises.custodian else {
             return Ok(None);
         };
-        let lock = (&premises.clock, lock);
-        state::reopen(&premises.checked.state, custodian, lock).map(Some)
+        let lock = match &left.follower {
+            Some(follower) => follower.lock().await,
+            None => None,
+        };
+        let with = (&premises.clock, lock);
+        let opened = state::reopen(&premises.checked.state, custodian, with)?;
+        Ok(Some(Box::new(opened)))
     }
 
     /// Rotation for the keys that the message path has.
     async fn resume(
         &self,
-        opened: state::Opened,
+        opened: Box<state::Opened>,
         (follower, drainers): (rotation::Running, Vec<DrainLink>),
     ) -> Option<(Rotation, rotation::Running)> {
         let premises = &self.premises;
@@ -272,7 +273,7 @@ impl Gateway {
             keys: Arc::clone(&premises.keys),
             misses: follower.stop().await?,
         };
-        let stores = super::stores(&checked, opened, drainers);
+        let stores = super::stores(&checked, *opened, drainers);
         let config = reloaded_config(&premises.checked, &checked);
         rotation::resume(config, stores, premises.clock.clone(), held)
             .inspect_err(|error| {

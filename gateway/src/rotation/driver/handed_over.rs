@@ -1,4 +1,8 @@
 //! What a process that drains does once the one that took over has ended, and what dates do to it.
+#![expect(
+    clippy::arithmetic_side_effects,
+    reason = "a test adds days of its own"
+)]
 
 use std::io;
 use std::sync::Arc;
