@@ -5,12 +5,13 @@ use crate::dataplane::replies::Asked;
 use crate::envelope::{Kid, OVERHEAD};
 use crate::keyring::Snapshot;
 use crate::metrics::Direction;
-use crate::wire::header::Number;
+use crate::wire::header::{self, DirectGet, Edit, Number};
 use crate::wire::jetstream::Holds;
 use crate::wire::write::Decimal;
 use crate::wire::{Buffer, Message, jetstream, write};
 
 use super::batch::DeliverPath;
+use super::fate::Fate;
 use super::revealed::Shut;
 use super::stored::{self, Found, Terms};
 
@@ -116,6 +117,70 @@ impl DeliverPath<'_> {
             Some(narrow) => self.renumber(snapshot, narrow, message, out),
             None => self.pass(snapshot, message, out),
         }
+    }
+
+    /// Whether the bare server would have ended a batch before this message, as its client counts.
+    pub(super) fn is_surplus(&self, message: &Message<'_>) -> bool {
+        let Some(stored) = self.of_batch(message) else {
+            return false;
+        };
+        let replies = &mut self.link.borrow_mut().replies;
+        stored.pending.is_some() && replies.is_surplus(message.subject, &stored)
+    }
+
+    /// The same message once it has been dealt with: not before, as it may come again when its version has been loaded.
+    pub(super) fn count_batched(&self, fate: Fate, message: &Message<'_>) {
+        let Some(stored) = self.of_batch(message) else {
+            return;
+        };
+        let overhead = if matches!(fate, Fate::Open(_)) {
+            OVERHEAD
+        } else {
+            0
+        };
+        let beside = stored.subject.len().saturating_add(stored.stored_len);
+        let bytes = beside
+            .saturating_add(message.payload.len())
+            .saturating_sub(overhead);
+        let replies = &mut self.link.borrow_mut().replies;
+        replies.batch_came(message.subject, &stored, bytes);
+    }
+
+    /// What the server says of a stored message, where a batch of them is awaited.
+    fn of_batch<'m>(&self, message: &Message<'m>) -> Option<DirectGet<'m>> {
+        let headers = message.headers?;
+        let awaits = self.link.borrow().replies.awaits_batches();
+        awaits
+            .then(|| header::written_by_direct_get(headers))
+            .flatten()
+    }
+
+    /// The end of a batch, with the numbers of the last message that the client got.
+    pub(super) fn end_batch(&self, snapshot: &Snapshot, message: &Message<'_>, out: &mut Buffer) {
+        let headers = message.headers.unwrap_or_default();
+        let ended = self.link.borrow_mut().replies.batch_ended(message.subject);
+        let Some(end) = ended.filter(|_| header::status(headers) == Some(b"204")) else {
+            return self.pass(snapshot, message, out);
+        };
+        if !self.admits(snapshot, message, out) {
+            return;
+        }
+        let mut told = Buffer::new();
+        told.put(headers);
+        for (name, number) in [
+            (&b"Nats-Num-Pending"[..], end.pending),
+            (b"Nats-Last-Sequence", end.sequence),
+        ] {
+            let number = Decimal::new(usize::try_from(number).unwrap_or_default());
+            let mut edited = Buffer::new();
+            let edit = Edit::Replace(number.digits());
+            header::edit(told.filled(), name, edit, &mut edited);
+            told = edited;
+        }
+        write::message_anew(out, message, Some(told.len()), 0);
+        out.put(told.filled());
+        out.put(b"\r\n");
+        self.worker.meters.passed(Direction::Deliver).add(0);
     }
 
     /// Writes an empty message with another number in its headers.

@@ -168,6 +168,12 @@ impl PublishPath<'_> {
         {
             replies.pulled(reply, grant, self.now);
         }
+        let batch = request.filter(|_| policy.protects_anything());
+        if let Some(reply) = publish.reply
+            && let Some(batch) = batch.and_then(|request| request::batch(request, publish.payload))
+        {
+            replies.batch_asked(reply, batch, self.now);
+        }
         let chunks = request.and_then(|request| request::deliver_subject(request, publish.payload));
         if let Some(to) = chunks.filter(|to| !policy.is_system(to)) {
             replies.request_published(&to, Asked::of(Class::Snapshot), self.now);

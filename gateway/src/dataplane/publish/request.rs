@@ -9,7 +9,7 @@ use crate::dataplane::meaning::holds_sealed;
 use crate::dataplane::replies::{Asked, Class, Delivers, FROM_STREAM};
 use crate::envelope::OVERHEAD;
 use crate::policy::Policy;
-use crate::wire::jetstream::{self, Place, Request};
+use crate::wire::jetstream::{self, Batch, Place, Request};
 use crate::wire::subject::is_literal;
 use crate::wire::{Buffer, Publish};
 
@@ -90,6 +90,13 @@ pub(super) fn pull<'a>(request: Option<&[u8]>, publish: &Publish<'a>) -> Option<
             pull.filter(|pull| jetstream::is_clear(Request::Next, pull))
         }
     }
+}
+
+/// The messages for which a direct get asks, if there may be several.
+pub(super) fn batch(request: &[u8], body: &[u8]) -> Option<Batch> {
+    matches!(Request::of(request), Request::DirectGet { .. })
+        .then(|| jetstream::batch(body))
+        .flatten()
 }
 
 /// Makes room for envelopes in an acknowledgement that pulls. `false`: nothing to change, `out` is untouched.

@@ -40,7 +40,7 @@ pub use config::{
 pub use delivery::{Delivery, acknowledges, narrow_msg_size, next, pending};
 pub use destinations::{Place, destinations, header_destinations};
 pub use named::named_subject;
-pub use pull::{Edited, Grant, Pending, bounded, direct_get, widen_max_bytes};
+pub use pull::{Batch, Edited, Grant, Pending, batch, bounded, direct_get, widen_max_bytes};
 pub use request::{Request, deliver_subject, stream_of_consumer};
 pub use response::is_api_response;
 pub use stored::{Stored, Unclear};
