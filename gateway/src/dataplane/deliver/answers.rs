@@ -6,7 +6,7 @@ use crate::envelope::{Kid, OVERHEAD};
 use crate::keyring::Snapshot;
 use crate::metrics::Direction;
 use crate::wire::header::{self, DirectGet, Edit, Number};
-use crate::wire::jetstream::Holds;
+use crate::wire::jetstream::{Delivery, Holds};
 use crate::wire::write::Decimal;
 use crate::wire::{Buffer, Message, jetstream, write};
 
@@ -89,9 +89,12 @@ impl DeliverPath<'_> {
         }
     }
 
-    /// A delivery of headers alone: `Nats-Msg-Size` is the envelope's.
+    /// A delivery of headers alone: `Nats-Msg-Size` is the envelope's, unless it was stored before there were keys.
     pub(super) fn narrow_size(&self, snapshot: &Snapshot, message: &Message<'_>, out: &mut Buffer) {
-        let narrow = meaning::stored_size(message).and_then(|size| {
+        let delivery = message.reply.and_then(Delivery::of);
+        let is_old = delivery.is_some_and(|delivery| snapshot.is_older_than_keys(delivery.time));
+        let size = meaning::stored_size(message).filter(|_| !is_old);
+        let narrow = size.and_then(|size| {
             let narrow = jetstream::narrow_msg_size(size.digits, OVERHEAD)?;
             Some((size, narrow))
         });
@@ -211,4 +214,54 @@ fn replace(message: &Message<'_>, payload: &[u8], out: &mut Buffer) {
     out.put(headers);
     out.put(payload);
     out.put(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::dataplane::{Config, Ends, Shared, Worker};
+    use crate::keyring::{Keys, WorkerId};
+    use crate::policy::{Policy, Rule};
+
+    /// When the first key was made.
+    const MADE: u64 = 1_790_000_000_000_000_000;
+
+    const TEN_MINUTES: u64 = 600_000_000_000;
+
+    /// What the client gets of a message of 500 bytes that was stored then and is delivered without them.
+    fn told(stored: u64) -> String {
+        let policy = Arc::new(Policy::new(vec![Rule::everything()], &[]).unwrap());
+        let snapshot = Snapshot::new(policy, Vec::new(), Vec::new(), 1).with_first_key(Some(MADE));
+        let (keys, _misses) = Keys::new(snapshot);
+        let shared = Shared::new(Config::default(), Arc::new(keys), Clock::system());
+        let worker = Worker::new(WorkerId(0), Arc::new(shared));
+        let link = RefCell::new(worker.link(Ends {
+            client: None,
+            gateway: None,
+        }));
+        let headers = "NATS/1.0\r\nNats-Msg-Size: 500\r\n\r\n";
+        let len = headers.len();
+        let line = format!("HMSG s.a 1 $JS.ACK.S.C.1.1.1.{stored}.0 {len} {len}\r\n{headers}\r\n");
+        let (mut input, mut out) = (Buffer::new(), Buffer::new());
+        input.put(line.as_bytes());
+        DeliverPath::new(&worker, &link).batch(&mut input, &mut out);
+        String::from_utf8(out.filled().to_vec()).unwrap()
+    }
+
+    #[test]
+    fn size_of_what_was_stored_before_there_was_a_key_is_that_of_plaintext() {
+        for (stored, size) in [
+            (MADE - TEN_MINUTES - 1, "Nats-Msg-Size: 500\r\n"),
+            (MADE - TEN_MINUTES, "Nats-Msg-Size: 452\r\n"),
+            (MADE, "Nats-Msg-Size: 452\r\n"),
+            (u64::MAX, "Nats-Msg-Size: 452\r\n"),
+        ] {
+            let told = told(stored);
+            assert!(told.contains(size), "{stored}: {told}");
+        }
+    }
 }
