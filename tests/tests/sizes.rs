@@ -618,19 +618,23 @@ fn walk_batches(two: &mut Two, times: &[Vec<String>; 2]) {
             (4, true),
             (1000, true),
         ] {
+            let mut asked = start.clone();
+            asked["batch"] = json!(batch);
+            asked["no_hdr"] = json!(no_hdr);
             for bound in BOUNDS {
-                let mut asked = start.clone();
-                asked["batch"] = json!(batch);
-                if no_hdr {
-                    asked["no_hdr"] = json!(true);
-                }
-                if let Some(bound) = bound {
-                    asked["max_bytes"] = json!(bound);
-                }
+                let asked = bounded(&asked, bound);
                 assert!(compare(two, times, &asked) > 0, "{asked}");
             }
         }
     }
+}
+
+fn bounded(asked: &Value, bound: Option<i64>) -> Value {
+    let mut asked = asked.clone();
+    if let Some(bound) = bound {
+        asked["max_bytes"] = json!(bound);
+    }
+    asked
 }
 
 fn walk_multi_last(two: &mut Two, times: &[Vec<String>; 2]) {
@@ -643,10 +647,7 @@ fn walk_multi_last(two: &mut Two, times: &[Vec<String>; 2]) {
     ];
     for way in &ways {
         for bound in BOUNDS {
-            let mut asked = way.clone();
-            if let Some(bound) = bound {
-                asked["max_bytes"] = json!(bound);
-            }
+            let asked = bounded(way, bound);
             assert!(compare(two, times, &asked) > 0, "{asked}");
         }
     }

@@ -3,14 +3,16 @@
 #![expect(
     clippy::arithmetic_side_effects,
     clippy::indexing_slicing,
+    clippy::panic,
     clippy::unwrap_used,
     clippy::large_futures,
-    reason = "a test stops at the first thing that is not as expected"
+    clippy::large_stack_frames,
+    reason = "async-nats connects in a large future; a test stops at the first thing that is not as expected"
 )]
 
 use async_nats::jetstream::{self, consumer::pull};
 use futures_util::TryStreamExt as _;
-use keyway_tests::driver::{Client, assert_passed, assert_same};
+use keyway_tests::driver::{Client, Outcome, assert_passed, assert_same};
 use keyway_tests::tap::Tap;
 use keyway_tests::{Gateway, NatsServer, Raw};
 use serde_json::{Value, json};
@@ -45,6 +47,10 @@ fn widened(pull: &Value) -> Value {
     pull
 }
 
+fn consumes(url: &str) -> Vec<Outcome> {
+    Client::JavaScript.edge(url, "consumes_by_bytes", |cue| panic!("unknown cue {cue}"))
+}
+
 #[test]
 fn nats_js_asks_for_the_same_with_each_pull() {
     let servers = [NatsServer::jetstream(), NatsServer::jetstream()];
@@ -52,10 +58,7 @@ fn nats_js_asks_for_the_same_with_each_pull() {
     let (bare, through) = std::thread::scope(|scope| {
         let ask = |url: String, server: SocketAddr| {
             let mut tap = Tap::open(server);
-            let run = scope.spawn(move || {
-                let nothing = |_: &str| {};
-                Client::JavaScript.edge(&url, "consumes_by_bytes", nothing)
-            });
+            let run = scope.spawn(move || consumes(&url));
             move || {
                 let outcomes = run.join().unwrap();
                 let tapped = pulls(&mut tap, outcomes[0].seen.len());
@@ -124,8 +127,8 @@ fn asks(url: &str, server: SocketAddr) -> Vec<Value> {
     let url = url.to_owned();
     let addr = url.trim_start_matches("nats://").parse().unwrap();
     let reader = std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread();
-        let runtime = { runtime }.enable_all().build().unwrap();
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_all().build().unwrap();
         runtime.block_on(Box::pin(read(url)));
     });
     pulls(&mut tap, 3);
@@ -135,7 +138,7 @@ fn asks(url: &str, server: SocketAddr) -> Vec<Value> {
             publisher.publish("bytes.x", &vec![b'x'; size]);
         }
     }
-    // More than one pull asks for, so that there are more of them; and once more of them behind the burst.
+    // The bursts are more than one pull asks for.
     let asked = pulls(&mut tap, 6);
     publisher.publish("bytes.x", b"end");
     reader.join().unwrap();

@@ -171,11 +171,14 @@ mod tests {
 
         /// Messages of 100 bytes, of which so many are left behind the first; the sequences of those that go on.
         fn come(&mut self, sequences: std::ops::RangeInclusive<u64>, left: u64) -> Vec<u64> {
-            let mut gone_on = Vec::new();
-            for (sequence, pending) in sequences.zip((0..=left).rev()) {
-                if self.batches.is_surplus(INBOX, sequence) {
-                    continue;
-                }
+            let come = sequences.zip((0..=left).rev());
+            let gone_on = come.filter(|&(sequence, pending)| self.goes_on(sequence, pending));
+            gone_on.map(|(sequence, _pending)| sequence).collect()
+        }
+
+        fn goes_on(&mut self, sequence: u64, pending: u64) -> bool {
+            let surplus = self.batches.is_surplus(INBOX, sequence);
+            if !surplus {
                 let stored = DirectGet {
                     stream: b"S",
                     subject: b"s",
@@ -184,9 +187,8 @@ mod tests {
                     stored_len: 0,
                 };
                 self.batches.came(INBOX, &stored, 100);
-                gone_on.push(sequence);
             }
-            gone_on
+            !surplus
         }
 
         fn end(&mut self) -> Option<(u64, u64)> {
