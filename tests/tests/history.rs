@@ -179,3 +179,39 @@ fn record_put_back_under_a_running_gateway_raises_the_alarm_and_stops_no_traffic
     assert_eq!(agent.message("a.b").payload(), b"hello");
     assert!(gateway.process().terminate().success());
 }
+
+#[test]
+fn record_and_epochs_put_back_under_a_running_gateway_are_noticed_although_nobody_asks() {
+    let bus = NatsServer::start();
+    let mut gateway = Gateway::sealing(&bus.url());
+    let files = [RECORD, "seen.json"];
+    let put = |gateway: &Gateway, contents: &[Vec<u8>]| {
+        for (file, content) in files.iter().zip(contents) {
+            std::fs::write(gateway.state().join(file), content).unwrap();
+        }
+    };
+    let old = files.map(|file| read(&gateway.state(), file));
+    gateway.rotate("default");
+    let new = files.map(|file| read(&gateway.state(), file));
+    put(&gateway, &old);
+    let line = gateway.process().line("the alarm", |line| {
+        let told = line.contains("not the one in force");
+        told.then(|| line.to_owned())
+    });
+    assert!(line.contains("was rolled back"), "{line}");
+    assert!(has_alarm(&lines(&gateway.state()), "was rolled back"));
+    let config = gateway.config();
+    let degraded = "degraded: a record on disk is not";
+    wait::until("readiness and status", || {
+        let (_status, ready) = metrics::get(gateway.admin(), "/readyz");
+        let status = keyway(&["status", "--config", path(&config)]);
+        let told = ready.contains(degraded) && text(&status.stdout).contains(degraded);
+        told.then_some(())
+    });
+    put(&gateway, &new);
+    wait::until("the end of it", || {
+        let (_status, ready) = metrics::get(gateway.admin(), "/readyz");
+        (!ready.contains("degraded")).then_some(())
+    });
+    gateway.rotate("default");
+}

@@ -144,6 +144,19 @@ impl View {
 
     /// Now, by both clocks.
     #[must_use]
+    /// Whether the records on disk are, to the last byte, those that were read or written last.
+    #[must_use]
+    pub fn is_unchanged(&self) -> bool {
+        let listed = self.listed();
+        let known = listed.is_ok_and(|listed| listed.len() == self.records.len());
+        known
+            && self.load_seen().is_ok()
+            && self.records.iter().all(|(keyring, known)| {
+                let file = read(&*self.files, &self.record_path(keyring));
+                file.is_ok_and(|file| file.is_some_and(|file| known.is_said_by(&file)))
+            })
+    }
+
     pub fn now(&self, clock: &Clock) -> Moment {
         self.anchor(clock).now(clock)
     }

@@ -21,6 +21,8 @@ pub struct Overview {
     pub unreserved: Option<String>,
     /// Which record on disk is older than the one in force: whoever put it there wants old keys back.
     pub rolled_back: Option<String>,
+    /// Why the records on disk cannot be read; what was read before is in force.
+    pub unread: Option<String>,
 }
 
 /// A keyring, its versions, and what is to be expected of it.

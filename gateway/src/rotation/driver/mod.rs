@@ -101,6 +101,8 @@ pub(super) struct Driver {
     /// A write has failed, and what became of it could not be read.
     in_doubt: bool,
     /// What was found when the catalogue was read last: an older record than was known.
+    /// When the records on disk were last compared with what is known.
+    looked: Option<Instant>,
     rolled_back: Option<String>,
     /// Keeps what is tried again at every tick from filling the log.
     doubts: Throttle,
@@ -108,6 +110,8 @@ pub(super) struct Driver {
     unloaded: Option<(Instant, String)>,
     /// Who asked for a rotation that the one before is too close to.
     callers: Vec<Caller>,
+    /// The same: why it could not be read.
+    unread: Option<String>,
     haste: Throttle,
     /// The order that is being given, until an event of its own stands in the audit log.
     unsaid: Option<Because>,
@@ -185,10 +189,12 @@ impl Driver {
             doubts: Throttle::new(),
             unloaded: None,
             callers: Vec::new(),
+            looked: None,
             haste: Throttle::new(),
             unsaid: None,
         };
         let before = driver.keys.load().generation();
+            unread: None,
         driver.loaded.number_from(before);
         driver.start_clock();
         let wall = driver.wall();
@@ -278,7 +284,7 @@ impl Driver {
         let seen = self.loaded.look(now);
         self.pass_time();
         self.journal.settle(now);
-        if self.in_doubt {
+        if self.must_read() {
             self.read_anew();
             self.follow();
         }
