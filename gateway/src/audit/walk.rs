@@ -9,7 +9,7 @@ use super::note::{Checkpoint, VerifierKey};
 use super::place::Source;
 use super::reader::{Piece, Pieces};
 use super::tree::{Hash, Tree, sha256};
-use super::{Hex, VerifyError, Wrong};
+use super::{Head, Hex, VerifyError, Wrong};
 
 /// How many lines of the checkpoints' file make up one: the log's name, size, root, an empty one, the signature, an empty one.
 const NOTE_LINES: usize = 6;
@@ -41,14 +41,14 @@ pub(super) struct Walked {
     pub(super) covered: u64,
 }
 
-/// Judges a log. `visit` is shown every line in turn, with its number, before the next is judged.
+/// Judges a log. `heads` are what is written beside it of how far it had come: they vouch for nothing. `visit` is shown every line in turn, with its number, before the next is judged.
 ///
 /// # Errors
 /// [`VerifyError`].
 pub(super) fn walk(
     source: &Source<'_>,
     key: &VerifierKey,
-    elsewhere: &[Checkpoint],
+    (elsewhere, heads): (&[Checkpoint], &[Head]),
     visit: &mut dyn FnMut(u64, &[u8]),
 ) -> Result<Walked, VerifyError> {
     // The checkpoints' end is looked at first: whoever adds to the log meanwhile writes the line first.
@@ -56,7 +56,8 @@ pub(super) fn walk(
     let mut walk = Walk {
         source,
         checkpoints,
-        elsewhere: sorted(elsewhere),
+        elsewhere: sorted(elsewhere.to_vec()),
+        heads: sorted(heads.iter().filter_map(|head| head.about(key)).collect()),
         next: None,
         tree: Tree::default(),
         prev: Hex([0; 32]),
@@ -88,6 +89,8 @@ struct Walk<'a> {
     checkpoints: Checkpoints<'a>,
     /// Those kept elsewhere that were not reached yet, the smallest last.
     elsewhere: Vec<Checkpoint>,
+    /// The same of what records say.
+    heads: Vec<Checkpoint>,
     /// The next of those beside the log.
     next: Option<Checkpoint>,
     tree: Tree,
@@ -159,6 +162,11 @@ impl<'a> Walk<'a> {
             }
             self.covered = size;
         }
+        while let Some(head) = self.heads.pop_if(|next| next.size <= size) {
+            if head.root != self.tree.root() {
+                return Err(self.altered(Wrong::Replaced { size }));
+            }
+        }
         Ok(())
     }
 
@@ -174,6 +182,12 @@ impl<'a> Walk<'a> {
             return Err(self.altered(Wrong::CutOff {
                 line: size.saturating_add(1),
                 covered,
+            }));
+        }
+        if let Some(head) = self.heads.first() {
+            return Err(self.altered(Wrong::CutBack {
+                line: size.saturating_add(1),
+                named: head.size,
             }));
         }
         if self.covered == 0 {
@@ -284,8 +298,7 @@ impl<'a> Checkpoints<'a> {
     }
 }
 
-fn sorted(checkpoints: &[Checkpoint]) -> Vec<Checkpoint> {
-    let mut sorted = checkpoints.to_vec();
+fn sorted(mut sorted: Vec<Checkpoint>) -> Vec<Checkpoint> {
     sorted.sort_by_key(|checkpoint| std::cmp::Reverse(checkpoint.size));
     sorted
 }

@@ -16,6 +16,7 @@
 //! | reading, without the lock | [`View`] |
 //! | what the audit log says of them | [`View::compare_with`], [`compare`] |
 //! | writing | [`Catalogue::compare_and_set`] |
+//! | what they say of it | [`Catalogue::audited`], [`heads`] |
 //! | new versions, activation, use | [`Catalogue::draw`], [`Catalogue::generate`], [`Catalogue::activate`], [`Catalogue::account`] |
 
 mod believed;
@@ -39,5 +40,5 @@ pub use record::{Invalid, Label, Proposal, Record, Version};
 pub use state::{Opens, State, UnknownState};
 pub use store::Catalogue;
 pub use time::{Moment, Monotonic, Resumed};
-pub use unopened::compare;
+pub use unopened::{compare, heads};
 pub use view::{RECORDS, View};

@@ -12,7 +12,7 @@ use super::signed::{Kind, Signer, read};
 use super::time::{Kept, Resumed};
 use super::view::{CLOCK, KEY, RECORDS, SEEN, View, raise};
 use super::{CreateError, Invalid, LoadError, Record, RotateError, SetError, Version};
-use crate::audit::LastWord;
+use crate::audit::{Head, LastWord};
 use crate::clock::Clock;
 use crate::custody::{Custodian, UnwrapFailed};
 use crate::disk::{self, Action, Error, Files, Lock, Real, StateDir};
@@ -68,6 +68,11 @@ impl Catalogue {
     /// See [`View::compare_with`].
     pub fn compare_with(&mut self, last: &LastWord) {
         self.view.compare_with(last);
+    }
+
+    /// From now on what is written says that the audit log had come so far; a log that is closed says nothing new.
+    pub fn audited(&mut self, head: Option<Head>) {
+        self.view.head = head.or_else(|| self.view.head.take());
     }
 
     /// Reads a catalogue that another process may hold.
@@ -144,6 +149,7 @@ impl Catalogue {
         }
         // Beyond 2^64 writes the epoch would stop growing, and the next write would conflict: never reached, and safe.
         record.epoch = expected.saturating_add(1);
+        record.audited = self.view.head.clone().or(record.audited);
         self.check(&old.record, &record)?;
         let path = self.view.record_path(&keyring);
         let Written { payload, places } = json::write_record(&record, &old)?;
@@ -174,16 +180,17 @@ impl Catalogue {
     /// # Errors
     /// [`Error`]; after a start of the host, time would go on from where it was last written down.
     pub fn keep_time(&mut self, clock: &Clock) -> Result<(), Error> {
+        let moment = self.view.now(clock);
+        let before = self.view.kept.take();
+        let (passed, audited) = before
+            .map(|kept| (kept.passed, kept.audited))
+            .unwrap_or_default();
         let kept = Kept {
-            moment: self.view.now(clock),
+            moment,
             uptime: clock.uptime(),
             boot: clock.boot(),
-            passed: self
-                .view
-                .kept
-                .take()
-                .map(|kept| kept.passed)
-                .unwrap_or_default(),
+            passed,
+            audited: self.view.head.clone().or(audited),
         };
         let path = self.view.dir.join(CLOCK);
         let payload = json::write_clock(&kept);
@@ -201,6 +208,7 @@ impl Catalogue {
             uptime: clock.uptime(),
             boot: clock.boot(),
             passed: std::collections::BTreeMap::new(),
+            audited: None,
         });
         let passed = kept.passed.entry(keyring.clone()).or_insert(date);
         *passed = date.max(*passed);
@@ -338,6 +346,7 @@ impl Catalogue {
             records: std::collections::BTreeMap::new(),
             seen: json::Seen::new(),
             audited: std::collections::BTreeMap::new(),
+            head: None,
             kept: None,
             anchor: None,
         };

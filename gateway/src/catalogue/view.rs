@@ -11,7 +11,7 @@ use super::json::{self, Seen};
 use super::signed::{Kind, Signer, damaged, read, unreadable};
 use super::time::{Anchor, Kept, Moment};
 use super::{KeyError, LoadError, Opens, Record, Version};
-use crate::audit::{LastWord, RecordRef};
+use crate::audit::{Head, LastWord, RecordRef};
 use crate::clock::Clock;
 use crate::custody::Custodian;
 use crate::disk::{Action, Error, Files, StateDir};
@@ -38,6 +38,8 @@ pub struct View {
     pub(super) seen: Seen,
     /// What the audit log says last of each record.
     pub(super) audited: BTreeMap<KeyringName, RecordRef>,
+    /// How far the audit log has come.
+    pub(super) head: Option<Head>,
     /// The catalogue's own time, when it was last written down; `None` before the first start.
     pub(super) kept: Option<Kept>,
     /// Where it goes on from in this process; `None` for whoever only reads.
@@ -142,8 +144,6 @@ impl View {
         Ok(())
     }
 
-    /// Now, by both clocks.
-    #[must_use]
     /// Whether the records on disk are, to the last byte, those that were read or written last.
     #[must_use]
     pub fn is_unchanged(&self) -> bool {
@@ -157,6 +157,8 @@ impl View {
             })
     }
 
+    /// Now, by both clocks.
+    #[must_use]
     pub fn now(&self, clock: &Clock) -> Moment {
         self.anchor(clock).now(clock)
     }
@@ -197,6 +199,7 @@ impl View {
             records: BTreeMap::new(),
             seen: Seen::new(),
             audited: BTreeMap::new(),
+            head: None,
             kept: None,
             anchor: None,
         })

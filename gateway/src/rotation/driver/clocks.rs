@@ -78,6 +78,7 @@ impl Driver {
     /// Writes down how far time has come. Without it nothing ends too early, only later after a start of the host.
     pub(super) fn keep_time(&mut self) {
         self.clocks.kept = Some(self.clock.instant());
+        self.catalogue.audited(self.journal.head());
         if let Err(error) = self.catalogue.keep_time(&self.clock) {
             tracing::warn!(%error, "how far time has come cannot be written down; tried again in a minute");
         }

@@ -75,8 +75,8 @@ impl Driver {
     pub(super) fn hand_over(mut self, way: Way, thirst: Arc<Notify>) -> Follower {
         self.provide_for_the_hand_over();
         self.leave_records();
-        self.keep_time();
         self.say(Fact::GatewayHandedOver);
+        self.keep_time();
         let watched = way.link.watch();
         let watched = watched.inspect_err(
             |error| tracing::error!(%error, "the process that takes over cannot be heard"),

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use crate::audit::{
-    self, Act, Action, Exposed, Fact, Hex, InForce, IntendedUse, KeyVersion, Outcome, Pending,
-    RecordRef, Settings, Text, WriteFailed,
+    self, Act, Action, Exposed, Fact, Head, Hex, InForce, IntendedUse, KeyVersion, Outcome,
+    Pending, RecordRef, Settings, Text, WriteFailed,
 };
 use crate::catalogue::{State, Version, View};
 use crate::envelope::{Kid, Used};
@@ -152,6 +152,11 @@ impl Journal {
     pub(super) fn leave(
         &mut self,
         mut records: Vec<RecordRef>,
+    /// How far the log has come.
+    pub(super) fn head(&self) -> Option<Head> {
+        self.log.head()
+    }
+
         now: Timestamp,
     ) -> Result<(), WriteFailed> {
         if let Some(last) = self.log.last_word() {

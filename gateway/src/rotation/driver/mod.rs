@@ -294,6 +294,7 @@ impl Driver {
             .as_ref()
             .is_some_and(|(last, _why)| due(*last))
         {
+        self.catalogue.audited(self.journal.head());
             self.install();
         }
         for news in self.fleet.events() {

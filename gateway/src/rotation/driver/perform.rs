@@ -133,6 +133,7 @@ impl Driver {
         let wall = self.wall();
         let pending = act.map(|act| self.journal.begin(act, wall)).transpose();
         let pending = pending.map_err(|error| failure(&error))?;
+        self.catalogue.audited(self.journal.head());
         self.stop_elsewhere(index, deed);
         self.unsaid.take_if(|unsaid| unsaid == because);
         let mut outcome = self.attempt((index, deed), drawn.as_ref());

@@ -150,6 +150,8 @@ impl Driver {
     }
 
     /// Lanes want more of a budget: what has been sealed may ask for a successor, too.
+        // Last: it says how far the audit log has come.
+        self.keep_time();
     pub(super) fn quench(&mut self) {
         for index in 0..self.rings.len() {
             self.reserve(index);
