@@ -394,7 +394,7 @@ fn write_seen(view: &View) -> Result<(), Error> {
     disk::replace(&*view.files, &path, &bytes)
 }
 
-fn sync(files: &dyn Files, dir: &Path) -> Result<(), Error> {
+pub(super) fn sync(files: &dyn Files, dir: &Path) -> Result<(), Error> {
     match files.sync_dir(dir) {
         // No directory of records: whoever reads them next says which are missing.
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),

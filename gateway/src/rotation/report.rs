@@ -148,8 +148,10 @@ pub struct Exposure {
     pub subjects: Vec<String>,
     /// When it began to seal.
     pub from: Option<Timestamp>,
-    /// When it stopped; `None`: it seals.
+    /// When it stopped; `None`: it seals, or its record says so.
     pub until: Option<Timestamp>,
+    /// Whether nothing is sealed under it although its record says so: it was revoked or suspended, and that could not be written yet.
+    pub halted: bool,
     /// Messages and bytes sealed under it, at most.
     pub used: Used,
     /// Whether that is exact: nothing of it was reserved by a process that ended without saying what it used.
@@ -196,7 +198,7 @@ impl KeyringStatus {
                 format!(
                     "{label} was revoked or suspended and seals nothing, which could not be written down yet{because}"
                 ),
-                "it is tried again until it can be, and a restart before that forgets it"
+                "it is tried again until it can be, also after a restart, unless the answer to the order says otherwise"
                     .to_owned(),
             ),
             Stopped::NotLoaded => (

@@ -58,11 +58,15 @@ impl Journal {
     }
 
     /// Finishes what a crash has interrupted: the catalogue says what became of it. Yields the rotations that had begun, and of
-    /// which nothing else is left.
-    pub(super) fn take_up(&mut self, view: &View, now: Timestamp) -> Vec<(String, Because)> {
+    /// which nothing else is left, each with the kid of the version that it was to make.
+    pub(super) fn take_up(
+        &mut self,
+        view: &View,
+        now: Timestamp,
+    ) -> Vec<(Option<Kid>, (String, Because))> {
         let mut lost = Vec::new();
         for pending in self.log.open_intents() {
-            lost.extend(begun(pending.act()));
+            lost.extend(begun(pending.act()).map(|begun| (kid(&pending), begun)));
             self.finish_by(pending, view, now);
         }
         lost
@@ -119,6 +123,21 @@ impl Journal {
         self.finish(pending.led_to(record).exposing(exposure), outcome, now);
     }
 
+    /// Versions of a keyring that could not be made, or of which that is not known, as long as the log does not say so.
+    pub(super) fn unmade(&self, keyring: &KeyringName) -> Vec<Kid> {
+        let pending = self.owed.iter().map(|owed| &owed.pending);
+        let pending = pending.chain(&self.unsettled);
+        let made = pending
+            .filter(|pending| pending.act().what == Action::Generate && is_of(pending, keyring));
+        made.filter_map(kid).collect()
+    }
+
+    /// Whether the log has an event of this version without its outcome.
+    pub(super) fn is_open(&self, version: Kid) -> bool {
+        let open = self.log.open_intents();
+        open.iter().any(|pending| kid(pending) == Some(version))
+    }
+
     /// Whether it is not known what came of the last event of a keyring.
     pub(super) fn doubts(&self, keyring: &KeyringName) -> bool {
         self.unsettled.iter().any(|pending| is_of(pending, keyring))
@@ -131,6 +150,11 @@ impl Journal {
         for pending in settled {
             self.finish_by(pending, view, now);
         }
+    }
+
+    /// How far the log has come.
+    pub(super) fn head(&self) -> Option<Head> {
+        self.log.head()
     }
 
     /// A fact that is no key event.
@@ -152,11 +176,6 @@ impl Journal {
     pub(super) fn leave(
         &mut self,
         mut records: Vec<RecordRef>,
-    /// How far the log has come.
-    pub(super) fn head(&self) -> Option<Head> {
-        self.log.head()
-    }
-
         now: Timestamp,
     ) -> Result<(), WriteFailed> {
         if let Some(last) = self.log.last_word() {
@@ -314,10 +333,14 @@ pub(super) fn exposed(version: &Version, (least, most): (Used, Used), lanes: u64
     }
 }
 
-/// The version that an event names, if the record has it.
+/// The version that an event names.
+fn kid(pending: &Pending) -> Option<Kid> {
+    pending.act().version.as_ref().map(|named| Kid(named.kid.0))
+}
+
+/// The same, if the record has it.
 fn found<'v>(pending: &Pending, view: &'v View) -> Option<&'v Version> {
-    let named = pending.act().version.as_ref()?;
-    let found = view.find_by_kid(Kid(named.kid.0));
+    let found = view.find_by_kid(kid(pending)?);
     found.map(|(_keyring, version)| version)
 }
 

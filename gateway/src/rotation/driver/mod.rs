@@ -15,6 +15,7 @@
 //! | what keeps publishes waiting | `standstill` |
 //! | kids that are not in the snapshot | `misses` |
 //! | versions in memory | `loaded` |
+//! | orders that could not be written down | `marks` |
 //! | what goes on once another process is the writer | `follow` |
 //! | what such a process is told and given by the writer | `drainers` |
 //! | clocks that are set | `clocks` |
@@ -25,6 +26,7 @@ mod drainers;
 mod follow;
 mod journal;
 mod loaded;
+mod marks;
 mod measure;
 mod misses;
 mod orders;
@@ -37,6 +39,8 @@ mod run;
 #[cfg(test)]
 mod simulation;
 mod standstill;
+#[cfg(test)]
+mod told;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -47,7 +51,7 @@ use jiff::Timestamp;
 use tokio::sync::{Notify, mpsc};
 
 use crate::audit::{self, Fact, Settings};
-use crate::catalogue::{Catalogue, Record};
+use crate::catalogue::{Catalogue, Mark, Record};
 use crate::clock::Clock;
 use crate::envelope::Kid;
 use crate::keyring::{Keys, Miss};
@@ -97,21 +101,23 @@ pub(super) struct Driver {
     clocks: Clocks,
     begun: Instant,
     reread: Option<Instant>,
+    /// When the records on disk were last compared with what is known.
+    looked: Option<Instant>,
     meters: metrics::Keys,
+    /// What the next start must know of orders that could not be written down.
+    marks: Vec<(Mark, Kid)>,
     /// A write has failed, and what became of it could not be read.
     in_doubt: bool,
     /// What was found when the catalogue was read last: an older record than was known.
-    /// When the records on disk were last compared with what is known.
-    looked: Option<Instant>,
     rolled_back: Option<String>,
+    /// The same: why it could not be read.
+    unread: Option<String>,
     /// Keeps what is tried again at every tick from filling the log.
     doubts: Throttle,
     /// A version that should be loaded could not be: when that was tried last, and why.
     unloaded: Option<(Instant, String)>,
     /// Who asked for a rotation that the one before is too close to.
     callers: Vec<Caller>,
-    /// The same: why it could not be read.
-    unread: Option<String>,
     haste: Throttle,
     /// The order that is being given, until an event of its own stands in the audit log.
     unsaid: Option<Because>,
@@ -183,28 +189,32 @@ impl Driver {
             clock: parts.clock,
             begun,
             reread: None,
+            looked: None,
             meters: metrics::Keys::default(),
+            marks: Vec::new(),
             in_doubt: false,
             rolled_back: None,
+            unread: None,
             doubts: Throttle::new(),
             unloaded: None,
             callers: Vec::new(),
-            looked: None,
             haste: Throttle::new(),
             unsaid: None,
         };
         let before = driver.keys.load().generation();
-            unread: None,
         driver.loaded.number_from(before);
         driver.start_clock();
         let wall = driver.wall();
-        let lost = driver.journal.take_up(&driver.catalogue, wall);
+        driver.read_marks();
+        let mut lost = driver.journal.take_up(&driver.catalogue, wall);
+        lost.retain(|(kid, _lost)| !kid.is_some_and(|kid| driver.is_withdrawn(kid)));
         let weaker = driver.begin_weaker(&began)?;
         driver.say(began);
         driver.drainers.tell(Said::Policy(policy_digest));
         driver.adopt(config.terms);
         driver.loaded.load_all(&driver.catalogue)?;
         driver.install();
+        driver.resume();
         driver.go_on_with(lost);
         driver.tick();
         driver.check_active()?;
@@ -214,8 +224,8 @@ impl Driver {
     }
 
     /// Rotations that had begun when a process ended, and of which nothing else is left.
-    fn go_on_with(&mut self, lost: Vec<(String, Because)>) {
-        for (keyring, because) in lost {
+    fn go_on_with(&mut self, lost: Vec<(Option<Kid>, (String, Because))>) {
+        for (_kid, (keyring, because)) in lost {
             if let Ok(index) = self.index(&keyring) {
                 let order = Order::Rotate;
                 self.feed(index, Event::Asked(Asked { order, because }));
@@ -284,6 +294,7 @@ impl Driver {
         let seen = self.loaded.look(now);
         self.pass_time();
         self.journal.settle(now);
+        self.catalogue.audited(self.journal.head());
         if self.must_read() {
             self.read_anew();
             self.follow();
@@ -294,7 +305,6 @@ impl Driver {
             .as_ref()
             .is_some_and(|(last, _why)| due(*last))
         {
-        self.catalogue.audited(self.journal.head());
             self.install();
         }
         for news in self.fleet.events() {
@@ -308,6 +318,7 @@ impl Driver {
             self.serve_subjects(index);
         }
         self.call_back();
+        self.drop_marks(|_kid| true);
         self.announce();
         self.measure(&seen);
     }

@@ -152,6 +152,8 @@ impl Driver {
             self.journal
                 .finish(pending.led_to(record).exposing(exposure), said, completed);
         }
+        let kid = deed.number().and_then(|number| self.kid(index, number));
+        self.drop_marks(|marked| Some(marked) == kid);
         self.install();
         self.drainers.tell(Said::Look);
         let outcome = outcome.map_err(|undone| failure(&undone.error));

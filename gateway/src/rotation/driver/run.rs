@@ -27,6 +27,10 @@ pub(super) const TICK: Duration = Duration::from_millis(200);
 /// A rotation that waits for longer than this is worth a line in the log.
 const HASTE: Duration = Duration::from_secs(1);
 
+/// What whoever asked for a rotation that failed has to know, too.
+const FORGOTTEN: &str =
+    "; what it has made could not be discarded, and a restart before it can be goes on with it";
+
 /// The way back to whoever asked.
 type Answer<T> = oneshot::Sender<T>;
 
@@ -146,12 +150,12 @@ impl Driver {
         self.settle_all();
         self.leave_records();
         self.say(Fact::GatewayStopped);
+        // Last: it says how far the audit log has come.
+        self.keep_time();
         misses
     }
 
     /// Lanes want more of a budget: what has been sealed may ask for a successor, too.
-        // Last: it says how far the audit log has come.
-        self.keep_time();
     pub(super) fn quench(&mut self) {
         for index in 0..self.rings.len() {
             self.reserve(index);
@@ -222,9 +226,11 @@ impl Driver {
         self.answer_rotations(vec![caller]);
     }
 
-    /// What they are told to have failed does not happen later: it is withdrawn, once all of them know what has come of it.
+    /// What they are told to have failed does not happen later: it is withdrawn. Where what it has left could not be discarded, and the next
+    /// start would not know of that, they are told.
     fn answer_rotations(&mut self, callers: Vec<Caller>) {
         let mut failed = BTreeSet::new();
+        let mut answers = Vec::new();
         for caller in callers {
             let ring = self.ring(caller.asked.0).map(|(_keyring, ring)| ring);
             if ring.is_some_and(Ring::waits_for_time) {
@@ -235,11 +241,24 @@ impl Driver {
             if let Err(OrderError::Failed(_)) = rotated {
                 failed.insert(caller.asked.0);
             }
+            answers.push((caller, rotated));
+        }
+        let withdrawn = failed.into_iter().filter(|index| !self.withdraw(*index));
+        let forgotten: BTreeSet<usize> = withdrawn.collect();
+        for (caller, mut rotated) in answers {
+            if let Err(OrderError::Failed(failure)) = &mut rotated
+                && forgotten.contains(&caller.asked.0)
+            {
+                failure.text.push_str(FORGOTTEN);
+            }
             give(caller.answer, rotated);
         }
-        for index in failed {
-            self.feed(index, Event::Withdrawn(Order::Rotate));
-        }
+    }
+
+    /// A rotation of which it was told that it has failed does not go on; whether the next start knows that, too.
+    fn withdraw(&mut self, index: usize) -> bool {
+        self.feed(index, Event::Withdrawn(Order::Rotate));
+        self.mark_withdrawn(index)
     }
 
     /// Tells those whose rotation has been held back until now.
