@@ -481,6 +481,13 @@ mod tests {
         assert!(String::from_utf8_lossy(&written).contains("\"format\": 3,"));
         assert!(read_record(&written).is_ok_and(|read| read == record));
         record.versions[0].sealed.messages = 0;
+        let head = r#"{"log":"l","lines":7,"root":"0707070707070707070707070707070707070707070707070707070707070707"}"#;
+        record.audited = Some(serde_json::from_str(head).unwrap());
+        let written = write_record(&record, &before).unwrap().payload;
+        assert!(String::from_utf8_lossy(&written).contains("\"format\": 3,"));
+        assert_eq!(written, defined(&record));
+        assert!(read_record(&written).is_ok_and(|read| read == record));
+        record.audited = None;
         record.versions[0].monotonic = Monotonic {
             since: Some(Timestamp::MAX),
             activated: None,

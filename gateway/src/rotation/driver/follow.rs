@@ -14,7 +14,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, sleep};
 
 use crate::audit::Fact;
-use crate::catalogue::{State, View};
+use crate::catalogue::{Mark, State, View};
 use crate::clock::Clock;
 use crate::envelope::{Kid, Used};
 use crate::keyring::{Keys, Miss};
@@ -55,6 +55,8 @@ pub(super) struct Follower {
     stopped: Vec<Kid>,
     /// The catalogue is to be read, and decides on those.
     looks: bool,
+    /// Versions that were revoked or suspended, which the other process could not write down yet.
+    revoked: Vec<Kid>,
     /// What was given back of what was reserved.
     returned: HashMap<Kid, Used>,
     asked: HashMap<Kid, Asked>,
@@ -96,6 +98,7 @@ impl Driver {
             stopping: Vec::new(),
             stopped: Vec::new(),
             looks: false,
+            revoked: Vec::new(),
             returned: HashMap::new(),
             asked: HashMap::new(),
         }
@@ -272,7 +275,7 @@ impl Follower {
     }
 
     /// Reads what the other process has written.
-    fn look(&mut self) {
+    pub(super) fn look(&mut self) {
         let before = states(&self.view);
         if let Err(error) = self.view.refresh() {
             if let Some(left_out) = self.doubts.admit(self.clock.instant()) {
@@ -286,9 +289,28 @@ impl Follower {
                 self.loaded.release(kid);
             }
         }
-        if resumes || states(&self.view) != before {
+        let revokes = self.heed_marks();
+        if resumes || revokes || states(&self.view) != before {
             self.install();
         }
+    }
+
+    /// What the other process has revoked seals nothing here either, whether or not it could write that down. Whether that is news.
+    fn heed_marks(&mut self) -> bool {
+        let marks = self.view.marks().unwrap_or_else(|error| {
+            tracing::debug!(%error, "whether a version was revoked that could not be written down is not known");
+            Vec::new()
+        });
+        let revoked = marks.into_iter().filter(|(mark, _kid)| *mark != Mark::Withdrawn);
+        let revoked: Vec<Kid> = revoked.map(|(_mark, kid)| kid).collect();
+        let is_new = revoked != self.revoked;
+        for kid in std::mem::replace(&mut self.revoked, revoked) {
+            self.loaded.release(kid);
+        }
+        for kid in &self.revoked {
+            self.loaded.halt(*kid);
+        }
+        is_new
     }
 
     /// A version that may not open yet, as far as was read, may do so by now; that is looked at once a second.

@@ -4,6 +4,7 @@ use crate::audit::Trigger;
 use crate::catalogue::{Mark, State};
 use crate::envelope::Kid;
 use crate::rotation::because::Because;
+use crate::rotation::drain::Said;
 use crate::rotation::engine::{Asked, Event, Order, Ring};
 
 use super::Driver;
@@ -48,6 +49,7 @@ impl Driver {
             self.marks.push((mark, kid));
         }
         let made = self.catalogue.mark(mark, kid);
+        self.drainers.tell(Said::Look);
         if let Err(error) = &made {
             tracing::error!(%kid, %error, "a restart forgets what became of this key version");
         }

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use aws_lc_rs::signature::Ed25519KeyPair;
 use jiff::Timestamp;
 
-use super::run::Request;
+use super::run::{Request, Way};
 use super::{Driver, Parts};
 use crate::audit::{Head, LastWord, Log, Place, Settings, Signer, Trigger, WriteFailed};
 use crate::catalogue::{Catalogue, State, heads};
@@ -19,7 +19,9 @@ use crate::custody::local;
 use crate::disk::testing::{Forgetful, Trouble};
 use crate::disk::{Files, Lock, StateDir};
 use crate::envelope::Kid;
+use crate::keyring::Keys;
 use crate::policy::{Policy, Rule};
+use crate::rotation::drain::DrainLink;
 use crate::rotation::engine::Order;
 use crate::rotation::seams::{Alone, Nobody};
 use crate::rotation::terms::Retain;
@@ -231,10 +233,7 @@ impl Bench<'_> {
     }
 
     fn seals(&mut self) -> Option<u32> {
-        let keys = self.driver().keys();
-        let snapshot = keys.load();
-        let keyring = snapshot.policy().by_name("default").unwrap();
-        snapshot.active(keyring).map(|version| version.number)
+        sealing(&self.driver().keys())
     }
 
     fn waits(&mut self) -> bool {
@@ -258,6 +257,12 @@ impl Bench<'_> {
             })
             .count()
     }
+}
+
+fn sealing(keys: &Keys) -> Option<u32> {
+    let snapshot = keys.load();
+    let keyring = snapshot.policy().by_name("default").unwrap();
+    snapshot.active(keyring).map(|version| version.number)
 }
 
 /// What the order leads to, where it is carried out.
@@ -380,6 +385,26 @@ fn revocation_of_which_no_note_can_be_made_says_that_a_restart_forgets_it() {
         forgotten += usize::from(told.contains("a restart forgets the order"));
     }
     assert!(forgotten > 0);
+}
+
+#[tokio::test]
+async fn revocation_that_cannot_be_written_down_holds_in_a_process_that_drains_too() {
+    let home = Home::new();
+    let mut bench = home.bench(&[]);
+    let (_ours, link) = DrainLink::pair().unwrap();
+    let (moved, _told) = tokio::sync::oneshot::channel();
+    let driver = bench.driver.take().unwrap();
+    let keys = driver.keys();
+    let mut follower = driver.hand_over(Way { link, moved }, Arc::default());
+    bench.suffer(Fault::Closed);
+    follower.look();
+    assert_eq!(sealing(&keys), Some(1));
+    bench.ask(Order::Compromise(1)).unwrap_err();
+    follower.look();
+    assert_eq!(sealing(&keys), None);
+    bench.heal(Then::Restart, Fault::Closed);
+    follower.look();
+    assert_eq!(sealing(&keys), Some(2));
 }
 
 #[test]
