@@ -17,6 +17,8 @@ use crate::rotation::because::{Because, Ground};
 pub(super) struct Journal {
     log: audit::Log,
     owed: Vec<Owed>,
+    /// Facts that a full disk kept out of it, and when they were so.
+    unsaid: Vec<(Fact, Timestamp)>,
     /// Events of which it is not known yet what came of them.
     unsettled: Vec<Pending>,
     /// When the reserve is looked at again: filling it takes what is left of a full disk.
@@ -31,6 +33,9 @@ struct Owed {
     outcome: Outcome,
     completed: Timestamp,
 }
+
+/// How many facts are remembered: whoever may reload may do so as often as they like.
+const MOST_UNSAID: usize = 16;
 
 /// How often that is.
 const REPLENISH: Duration = Duration::from_secs(60);
@@ -51,6 +56,7 @@ impl Journal {
         Self {
             log,
             owed: Vec::new(),
+            unsaid: Vec::new(),
             unsettled: Vec::new(),
             again: None,
             unfilled: None,
@@ -162,6 +168,15 @@ impl Journal {
         self.log.note(fact, now)
     }
 
+    /// The same of a fact that is to be in the log whatever the disk is like: it is written before the next event.
+    pub(super) fn say(&mut self, fact: Fact, now: Timestamp) -> Result<(), WriteFailed> {
+        let said = self.pay().and_then(|()| self.log.note(fact.clone(), now));
+        if matches!(said, Err(WriteFailed::Disk(_))) && self.unsaid.len() < MOST_UNSAID {
+            self.unsaid.push((fact, now));
+        }
+        said
+    }
+
     /// What the log says of the settings that were in force last; where it is closed, what it seems to say.
     pub(super) const fn last_policy(&self) -> Option<&Settings> {
         self.log.last_policy()
@@ -212,7 +227,7 @@ impl Journal {
         }
     }
 
-    /// Writes the outcomes that are owed, in the order in which they came.
+    /// Writes the outcomes that are owed, in the order in which they came, and then the facts.
     fn pay(&mut self) -> Result<(), WriteFailed> {
         while let Some(owed) = self.owed.first() {
             let Owed {
@@ -222,6 +237,10 @@ impl Journal {
             } = owed;
             self.log.finish(pending.clone(), outcome, *completed)?;
             self.owed.remove(0);
+        }
+        while let Some((fact, at)) = self.unsaid.first() {
+            self.log.note(fact.clone(), *at)?;
+            self.unsaid.remove(0);
         }
         Ok(())
     }

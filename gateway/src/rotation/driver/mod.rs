@@ -239,7 +239,7 @@ impl Driver {
             return;
         }
         let wall = self.wall();
-        if let Err(error) = self.journal.note(fact, wall) {
+        if let Err(error) = self.journal.say(fact, wall) {
             tracing::error!(%error, "the audit log does not say that the gateway started or stopped");
         }
     }

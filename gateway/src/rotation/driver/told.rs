@@ -12,7 +12,7 @@ use jiff::Timestamp;
 
 use super::run::{Request, Way};
 use super::{Driver, Parts};
-use crate::audit::{Head, LastWord, Log, Place, Settings, Signer, Trigger, WriteFailed};
+use crate::audit::{Head, LastWord, Log, Place, Settings, Signer, Trigger, Who, WriteFailed};
 use crate::catalogue::{Catalogue, State, heads};
 use crate::clock::{Clock, Winder};
 use crate::custody::local;
@@ -24,8 +24,8 @@ use crate::policy::{Policy, Rule};
 use crate::rotation::drain::DrainLink;
 use crate::rotation::engine::Order;
 use crate::rotation::seams::{Alone, Nobody};
-use crate::rotation::terms::Retain;
-use crate::rotation::{Because, Config, OrderError, Rotated, Terms, User};
+use crate::rotation::terms::{Consent, Retain};
+use crate::rotation::{Because, Config, OrderError, Reload, Rotated, Terms, User};
 
 const START: Duration = Duration::from_secs(1_795_428_000);
 
@@ -66,6 +66,7 @@ struct Bench<'h> {
     disk: Arc<Forgetful>,
     clock: Clock,
     winder: Winder,
+    consent: Consent,
     driver: Option<Driver>,
 }
 
@@ -93,6 +94,10 @@ impl Home {
 
     /// With an active version 1, and what these orders have made of it.
     fn bench(&self, prepare: &[Order]) -> Bench<'_> {
+        self.bench_with(prepare, Consent::Automatic)
+    }
+
+    fn bench_with(&self, prepare: &[Order], consent: Consent) -> Bench<'_> {
         let disk = Forgetful::default();
         for (path, content) in &self.blank {
             disk.tamper(path, |bytes| bytes.clone_from(content));
@@ -103,6 +108,7 @@ impl Home {
             disk: Arc::new(disk),
             clock,
             winder,
+            consent,
             driver: None,
         };
         bench.start(None);
@@ -152,17 +158,32 @@ impl Bench<'_> {
             user: User::Gateway,
             clock: self.clock.clone(),
         };
+        let config = self.config("false");
+        self.driver = Some(Driver::start(config, parts).unwrap().0);
+    }
+
+    /// A configuration with this value of what weakens protection.
+    fn config(&self, relay_only: &str) -> Config {
+        let mut settings = Settings::default();
+        settings.set("relay-only", relay_only == "true");
         let terms = Terms {
             retain: Retain::Archive,
+            destroy: self.consent,
             ..Terms::default()
         };
-        let config = Config {
+        Config {
             policy: Arc::new(Policy::new(vec![Rule::everything()], &[]).unwrap()),
             terms: vec![terms],
             workers: 1,
-            settings: Settings::default(),
-        };
-        self.driver = Some(Driver::start(config, parts).unwrap().0);
+            settings,
+        }
+    }
+
+    /// How many lines of the audit log have all of these words.
+    fn lines(&mut self, words: &[&str]) -> usize {
+        let lines = self.driver().tail(1000).unwrap();
+        let have = |line: &&String| words.iter().all(|word| line.contains(word));
+        lines.iter().filter(have).count()
     }
 
     fn heads(&self) -> Vec<Head> {
@@ -177,7 +198,11 @@ impl Bench<'_> {
         // A rotation right behind another would wait.
         self.winder.advance(Duration::from_secs(1));
         if order != Order::Rotate {
-            let done = self.driver().order("default", order, because());
+            let mut because = because();
+            if let Order::Approve(_) = order {
+                because.who = Who::Uid(7);
+            }
+            let done = self.driver().order("default", order, because);
             return done.map(drop);
         }
         let (answer, mut told) = tokio::sync::oneshot::channel();
@@ -272,9 +297,9 @@ fn reached(order: Order) -> Option<(u32, State)> {
         Order::Compromise(number) => Some((number, State::Compromised)),
         Order::Suspend(number) => Some((number, State::Suspended)),
         Order::Archive(number) => Some((number, State::Archived)),
-        Order::Destroy(number) => Some((number, State::Destroyed)),
+        Order::Destroy(number) | Order::Approve(number) => Some((number, State::Destroyed)),
         Order::Restore(number) => Some((number, State::DecryptOnly)),
-        Order::Propose(..) | Order::Approve(_) | Order::Abort => None,
+        Order::Propose(..) | Order::Abort => None,
     }
 }
 
@@ -287,7 +312,13 @@ struct Judged {
 /// One order, one fault, and what becomes of it.
 fn judge(home: &Home, (prepare, order): (&[Order], Order), fault: Fault, then: Then) -> Judged {
     let case = format!("{order:?} after {prepare:?}, {fault:?}, {then:?}");
-    let mut bench = home.bench(prepare);
+    let second = matches!(order, Order::Propose(..) | Order::Approve(_));
+    let consent = if second {
+        Consent::Approved
+    } else {
+        Consent::Automatic
+    };
+    let mut bench = home.bench_with(prepare, consent);
     let before = bench.seen();
     bench.suffer(fault);
     let told = bench.ask(order);
@@ -319,7 +350,7 @@ fn judge(home: &Home, (prepare, order): (&[Order], Order), fault: Fault, then: T
     Judged { failed, struck }
 }
 
-const ORDERS: [(&[Order], Order); 8] = [
+const ORDERS: [(&[Order], Order); 10] = [
     (&[], Order::Rotate),
     (&[], Order::Compromise(1)),
     (&[], Order::Suspend(1)),
@@ -328,6 +359,14 @@ const ORDERS: [(&[Order], Order); 8] = [
     (&[Order::Rotate], Order::Archive(1)),
     (&[Order::Rotate, Order::Archive(1)], Order::Destroy(1)),
     (&[Order::Rotate, Order::Suspend(1)], Order::Restore(1)),
+    (
+        &[Order::Rotate, Order::Archive(1)],
+        Order::Propose(1, false),
+    ),
+    (
+        &[Order::Rotate, Order::Archive(1), Order::Propose(1, false)],
+        Order::Approve(1),
+    ),
 ];
 
 #[test]
@@ -370,6 +409,43 @@ fn order_that_a_closed_log_refuses_is_what_it_is_told_to_be_when_it_is_open_agai
         let judged = judge(&home, order, Fault::Closed, Then::Restart);
         assert!(judged.failed, "{order:?}");
     }
+}
+
+/// Whether a reload that weakens failed, whatever that came to.
+fn judge_reload(home: &Home, fault: Fault) -> Judged {
+    let mut bench = home.bench(&[]);
+    bench.suffer(fault);
+    let (before, after) = (bench.config("false"), bench.config("true"));
+    let reload = Reload {
+        what: "a test".to_owned(),
+        because: because(),
+    };
+    let wanted = after.settings.clone();
+    let told = bench.driver().reload(after, reload);
+    let struck = bench.disk.struck();
+    let failed = told.is_err();
+    let in_force = if failed { before.settings } else { wanted };
+    assert!(bench.driver().settings == in_force, "{fault:?}: {told:?}");
+    bench.heal(Then::Rest, fault);
+    let done = bench.lines(&["\"action\":\"weaken\"", "\"outcome\":\"done\""]);
+    assert_eq!(done, usize::from(!failed), "{fault:?}: {told:?}");
+    let said = bench.lines(&["\"note\":\"configuration-reloaded\""]);
+    assert_eq!(said, usize::from(!failed), "{fault:?}: {told:?}");
+    Judged { failed, struck }
+}
+
+#[test]
+fn reload_that_weakens_is_in_force_and_in_the_log_or_neither() {
+    let home = Home::new();
+    for step in 0..STEPS {
+        if !judge_reload(&home, Fault::Step(step)).struck {
+            break;
+        }
+    }
+    for room in 0..10 {
+        judge_reload(&home, Fault::Room(room * ROOM));
+    }
+    assert!(judge_reload(&home, Fault::Closed).failed);
 }
 
 #[test]
