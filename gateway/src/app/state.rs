@@ -134,9 +134,8 @@ pub fn with_audit(
         let log = audit_directory(catalogue.path()).join(LOG);
         Log::closed(&error, LastWord::unjudged(&Real, &log))
     });
-    if let Some(last) = audit.last_word() {
-        catalogue.compare_with(last);
-    }
+    // Also with what a log seems to say that is closed: who cuts it back may have put records back as well.
+    catalogue.compare_with(audit.last_seen());
     match catalogue.refresh() {
         Ok(()) => Ok(Opened { catalogue, audit }),
         Err(error) => {

@@ -2,32 +2,26 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::note::{Checkpoint, VerifierKey};
-use super::tree::Hash;
+use super::note::VerifierKey;
 
-/// A log, how many lines it had, and their Merkle tree hash. Signed by whoever writes it down.
+/// A log, and how many lines it had. Signed by whoever writes it down.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Head {
     log: String,
     lines: u64,
-    root: Hash,
 }
 
 impl Head {
-    pub(super) fn of(key: &VerifierKey, checkpoint: Checkpoint) -> Self {
+    pub(super) fn of(key: &VerifierKey, lines: u64) -> Self {
         Self {
             log: key.name().to_owned(),
-            lines: checkpoint.size,
-            root: checkpoint.root,
+            lines,
         }
     }
 
-    /// What it says of the log of this key; `None`: it is about another.
-    pub(super) fn about(&self, key: &VerifierKey) -> Option<Checkpoint> {
-        (self.log == key.name()).then_some(Checkpoint {
-            size: self.lines,
-            root: self.root,
-        })
+    /// How many lines the log of this key had; `None`: it is about another.
+    pub(super) fn about(&self, key: &VerifierKey) -> Option<u64> {
+        (self.log == key.name()).then_some(self.lines)
     }
 }

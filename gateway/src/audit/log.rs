@@ -270,6 +270,15 @@ impl Log {
         }
     }
 
+    /// What it says last; when it is closed, what its lines seem to say: enough to refuse something, and nothing is allowed by it.
+    #[must_use]
+    pub const fn last_seen(&self) -> &LastWord {
+        match &self.0 {
+            Standing::Open(writer) => &writer.last,
+            Standing::Closed { seems, .. } => seems,
+        }
+    }
+
     /// What it says last; `None` when it is closed.
     #[must_use]
     pub const fn last_word(&self) -> Option<&LastWord> {
@@ -374,7 +383,7 @@ impl Log {
     #[must_use]
     pub fn head(&self) -> Option<Head> {
         match &self.0 {
-            Standing::Open(writer) => Some(Head::of(writer.signer.verifier(), head(&writer.tree))),
+            Standing::Open(writer) => Some(Head::of(writer.signer.verifier(), writer.tree.size())),
             Standing::Closed { .. } => None,
         }
     }

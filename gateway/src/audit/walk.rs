@@ -56,8 +56,8 @@ pub(super) fn walk(
     let mut walk = Walk {
         source,
         checkpoints,
-        elsewhere: sorted(elsewhere.to_vec()),
-        heads: sorted(heads.iter().filter_map(|head| head.about(key)).collect()),
+        elsewhere: sorted(elsewhere),
+        head: heads.iter().filter_map(|head| head.about(key)).max(),
         next: None,
         tree: Tree::default(),
         prev: Hex([0; 32]),
@@ -89,8 +89,8 @@ struct Walk<'a> {
     checkpoints: Checkpoints<'a>,
     /// Those kept elsewhere that were not reached yet, the smallest last.
     elsewhere: Vec<Checkpoint>,
-    /// The same of what records say.
-    heads: Vec<Checkpoint>,
+    /// How many lines there are, by what is written beside them.
+    head: Option<u64>,
     /// The next of those beside the log.
     next: Option<Checkpoint>,
     tree: Tree,
@@ -162,11 +162,6 @@ impl<'a> Walk<'a> {
             }
             self.covered = size;
         }
-        while let Some(head) = self.heads.pop_if(|next| next.size <= size) {
-            if head.root != self.tree.root() {
-                return Err(self.altered(Wrong::Replaced { size }));
-            }
-        }
         Ok(())
     }
 
@@ -184,10 +179,10 @@ impl<'a> Walk<'a> {
                 covered,
             }));
         }
-        if let Some(head) = self.heads.first() {
+        if let Some(named) = self.head.filter(|head| *head > size) {
             return Err(self.altered(Wrong::CutBack {
                 line: size.saturating_add(1),
-                named: head.size,
+                named,
             }));
         }
         if self.covered == 0 {
@@ -298,7 +293,8 @@ impl<'a> Checkpoints<'a> {
     }
 }
 
-fn sorted(mut sorted: Vec<Checkpoint>) -> Vec<Checkpoint> {
+fn sorted(checkpoints: &[Checkpoint]) -> Vec<Checkpoint> {
+    let mut sorted = checkpoints.to_vec();
     sorted.sort_by_key(|checkpoint| std::cmp::Reverse(checkpoint.size));
     sorted
 }

@@ -47,14 +47,6 @@ pub enum Wrong {
         /// How many lines there were.
         named: u64,
     },
-    /// Whole by itself, and another log than the one that a record names.
-    #[error(
-        "{} a record beside the log was written after: lines up to there were replaced, and the log was signed anew", forked(*size)
-    )]
-    Replaced {
-        /// How many lines that record names.
-        size: u64,
-    },
     /// Whole by itself, and another log than the one that a checkpoint kept elsewhere vouches for.
     #[error(
         "{} the checkpoint kept elsewhere vouches for: lines up to there were replaced, and the log was signed anew", forked(*size)
@@ -95,10 +87,7 @@ impl Wrong {
             | Self::CutOff { line, .. }
             | Self::CutBack { line, .. } => Some(*line),
             Self::Changed { first, .. } => Some(*first),
-            Self::Forked { .. }
-            | Self::Replaced { .. }
-            | Self::Checkpoint { .. }
-            | Self::NotGrowing { .. } => None,
+            Self::Forked { .. } | Self::Checkpoint { .. } | Self::NotGrowing { .. } => None,
         }
     }
 }

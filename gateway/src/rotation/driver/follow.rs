@@ -301,7 +301,9 @@ impl Follower {
             tracing::debug!(%error, "whether a version was revoked that could not be written down is not known");
             Vec::new()
         });
-        let revoked = marks.into_iter().filter(|(mark, _kid)| *mark != Mark::Withdrawn);
+        let revoked = marks
+            .into_iter()
+            .filter(|(mark, _kid)| *mark != Mark::Withdrawn);
         let revoked: Vec<Kid> = revoked.map(|(_mark, kid)| kid).collect();
         let is_new = revoked != self.revoked;
         for kid in std::mem::replace(&mut self.revoked, revoked) {

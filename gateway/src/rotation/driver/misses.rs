@@ -184,15 +184,17 @@ impl Driver {
     }
 
     fn alarm(&mut self, what: String) {
+        let wall = self.wall();
+        let fact = Fact::RollbackAlarm {
+            what: what.as_str().into(),
+        };
+        if let Err(error) = self.journal.say(fact, wall) {
+            tracing::error!(%error, "the alarm is missing in the audit log");
+        }
         tracing::error!(
             what,
             "a record on disk is not the one in force; nothing more is written to it"
         );
-        let wall = self.wall();
-        let what = what.into();
-        if let Err(error) = self.journal.note(Fact::RollbackAlarm { what }, wall) {
-            tracing::error!(%error, "the alarm is missing in the audit log");
-        }
     }
 
     /// Asks as a connection does that has never asked before.
