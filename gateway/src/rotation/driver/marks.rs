@@ -68,7 +68,7 @@ impl Driver {
         kids.extend(left);
         let marked = kids.into_iter().map(|kid| self.mark(Mark::Withdrawn, kid));
         // Each is tried.
-        marked.fold(true, |all, marked| all && marked)
+        marked.filter(|marked| !marked).count() == 0
     }
 
     /// Takes away the marks of what is written down by now.

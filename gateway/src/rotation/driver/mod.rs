@@ -204,17 +204,13 @@ impl Driver {
         let before = driver.keys.load().generation();
         driver.loaded.number_from(before);
         driver.start_clock();
-        let wall = driver.wall();
-        driver.read_marks();
-        let mut lost = driver.journal.take_up(&driver.catalogue, wall);
-        lost.retain(|(kid, _lost)| !kid.is_some_and(|kid| driver.is_withdrawn(kid)));
+        let lost = driver.take_up();
         let weaker = driver.begin_weaker(&began)?;
         driver.say(began);
         driver.drainers.tell(Said::Policy(policy_digest));
         driver.adopt(config.terms);
         driver.loaded.load_all(&driver.catalogue)?;
         driver.install();
-        driver.resume();
         driver.go_on_with(lost);
         driver.tick();
         driver.check_active()?;
@@ -223,8 +219,18 @@ impl Driver {
         Ok((driver, misses))
     }
 
+    /// Settles what the process before has left open; yields the rotations that are to go on.
+    fn take_up(&mut self) -> Vec<(Option<Kid>, (String, Because))> {
+        self.read_marks();
+        let wall = self.wall();
+        let mut lost = self.journal.take_up(&self.catalogue, wall);
+        lost.retain(|(kid, _lost)| !kid.is_some_and(|kid| self.is_withdrawn(kid)));
+        lost
+    }
+
     /// Rotations that had begun when a process ended, and of which nothing else is left.
     fn go_on_with(&mut self, lost: Vec<(Option<Kid>, (String, Because))>) {
+        self.resume();
         for (_kid, (keyring, because)) in lost {
             if let Ok(index) = self.index(&keyring) {
                 let order = Order::Rotate;

@@ -376,12 +376,11 @@ fn order_at_every_write_that_fails_is_what_it_is_told_to_be_now_later_and_after_
         for then in [Then::Rest, Then::Restart] {
             let mut failed = 0;
             let mut steps = 0..STEPS;
-            while let Some(step) = steps.next() {
-                let judged = judge(&home, order, Fault::Step(step), then);
-                failed += usize::from(judged.failed);
-                if !judged.struck {
-                    break;
-                }
+            let mut judged = true;
+            while let Some(step) = steps.next().filter(|_step| judged) {
+                let found = judge(&home, order, Fault::Step(step), then);
+                failed += usize::from(found.failed);
+                judged = found.struck;
             }
             assert!(failed > 0 && !steps.is_empty(), "{order:?}");
         }
