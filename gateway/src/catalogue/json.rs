@@ -445,6 +445,55 @@ mod tests {
         }
     }
 
+    const PAGE: &str = include_str!("../../../docs/keys.md");
+
+    /// The members of a type, as its reader lists them to one that it does not know.
+    fn members<T: serde::de::DeserializeOwned>() -> Vec<String> {
+        let unknown = serde_json::from_str::<T>("{\"nothing-of-this\":0}");
+        let error = unknown.err().unwrap().to_string();
+        let (_, known) = error.split_once("expected ").unwrap();
+        let known = known.split('`').skip(1).step_by(2);
+        known.map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn page_shows_a_record_and_names_every_member() {
+        let section = PAGE.split("\n## Records\n").nth(1).unwrap();
+        let section = section.split("\n## ").next().unwrap();
+        let shown = section.split("```json\n").nth(1).unwrap();
+        let shown = shown.split("```").next().unwrap();
+        let (record, _signature) = shown.split_once("{\"catalogue\"").unwrap();
+        let record: RecordJson = serde_json::from_str(record).unwrap();
+        assert_eq!(record.versions.len(), 1);
+        let all = [
+            members::<RecordJson>(),
+            members::<VersionJson>(),
+            members::<ProposalJson>(),
+            members::<MonotonicJson>(),
+            members::<UsedJson>(),
+        ];
+        assert!(all.iter().all(|members| members.len() > 1), "{all:?}");
+        for name in all.iter().flatten() {
+            let is_named = ['"', '`']
+                .iter()
+                .any(|mark| section.contains(&format!("{mark}{name}{mark}")));
+            assert!(is_named, "docs/keys.md does not name `{name}`");
+        }
+        let named = section
+            .split("```")
+            .skip(2)
+            .flat_map(|text| text.split('`').skip(1).step_by(2));
+        let is_word = |name: &&str| name.bytes().all(|byte| byte.is_ascii_lowercase());
+        let members: Vec<&String> = all.iter().flatten().collect();
+        for name in named.filter(is_word) {
+            let is_state = name.parse::<super::super::State>().is_ok();
+            assert!(
+                is_state || members.iter().any(|member| *member == name),
+                "docs/keys.md names `{name}`"
+            );
+        }
+    }
+
     #[test]
     fn record_is_of_the_lowest_format_that_says_everything() {
         let before = Believed::absent("agents".parse().unwrap());
