@@ -46,6 +46,11 @@ impl Steady {
         });
     }
 
+    /// How many it has sent.
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Acquire)
+    }
+
     /// How many it has sent in the end; the server has seen those of its last connection.
     pub fn finish(self) -> u64 {
         self.over.store(true, Ordering::Release);

@@ -7,10 +7,12 @@
     reason = "a test stops at the first thing that is not as expected, and a measurement prints its row"
 )]
 
+use data_encoding::HEXLOWER;
+use keyway_tests::command::{json, keyway, path};
 use keyway_tests::gateway::Settings;
 use keyway_tests::load::{self, Publishers};
-use keyway_tests::steady::{Steady, Witness, lost};
-use keyway_tests::{Gateway, NatsServer, Raw, Tap};
+use keyway_tests::steady::{Seen, Steady, Witness, lost};
+use keyway_tests::{Gateway, NatsServer, Raw, Tap, wait};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A drain that is over soon.
@@ -41,7 +43,7 @@ fn kid(agent: &mut Raw, tap: &mut Tap, subject: &str) -> Vec<u8> {
 fn order(gateway: &Gateway, words: &[&str]) {
     let config = gateway.config();
     let rest = ["--why", "a test", "--config", config.to_str().unwrap()];
-    let output = keyway_tests::command::keyway(&[words, &rest].concat());
+    let output = keyway(&[words, &rest].concat());
     assert!(output.status.success(), "{}", output.stderr.escape_ascii());
 }
 
@@ -99,6 +101,23 @@ fn drained_connections_seal_under_what_is_active_at_every_moment() {
     assert_eq!(kid(&mut after, &mut tap, "a.6"), third);
 }
 
+/// The kids of the versions that are not active any more.
+fn replaced(gateway: &Gateway) -> Vec<Vec<u8>> {
+    let config = gateway.config();
+    let listed = keyway(&["keys", "--json", "--config", path(&config)]);
+    let listed = json(&listed);
+    let versions = listed["versions"].as_array().unwrap().iter();
+    let over = versions.filter(|version| version["state"] != "active");
+    let kids = over.map(|version| version["kid"].as_str().unwrap().as_bytes());
+    kids.map(|kid| HEXLOWER.decode(kid).unwrap()).collect()
+}
+
+/// Which of its publisher's messages it is.
+fn number(seen: &Seen) -> u64 {
+    let number = seen.subject.rsplit('.').next();
+    number.unwrap().parse().unwrap()
+}
+
 #[test]
 fn no_envelope_is_under_a_version_that_was_replaced_before() {
     let server = NatsServer::start();
@@ -106,20 +125,22 @@ fn no_envelope_is_under_a_version_that_was_replaced_before() {
     let publisher = Steady::start(gateway.addr(), "a", 5000);
     publisher.send(1000);
     let old = gateway.take_over();
-    let mut past: Vec<Vec<u8>> = Vec::new();
     for _ in 0..3 {
-        let witness = Witness::open(server.addr());
         publisher.send(500);
         gateway.rotate("default");
-        let replaced = witness.finish().last().unwrap().kid.clone();
-        let witness = Witness::open(server.addr());
-        publisher.send(500);
-        let now = witness.finish();
-        past.push(replaced);
-        assert!(!now.is_empty());
-        let stale = now.iter().filter(|seen| past.contains(&seen.kid)).count();
-        // What was sealed before the switch may be the last that was seen, if nothing came between it and the end of the order.
-        assert!(stale == 0 || stale == now.len(), "{stale} of {}", now.len());
+        let replaced = replaced(&gateway);
+        // What is sent from here on is sent behind the answer to the order, and so behind the record.
+        publisher.send(1);
+        let first = publisher.sent();
+        let now = wait::until("messages of after the switch", || {
+            let witness = Witness::open(server.addr());
+            publisher.send(500);
+            let seen = witness.finish().into_iter();
+            let now: Vec<_> = seen.filter(|seen| number(seen) >= first).collect();
+            (!now.is_empty()).then_some(now)
+        });
+        let stale = now.iter().filter(|seen| replaced.contains(&seen.kid));
+        assert_eq!(stale.count(), 0, "of {}", now.len());
     }
     drop(old);
 }
