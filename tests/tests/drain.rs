@@ -2,6 +2,7 @@
 //! envelope is under the version that the catalogue calls active, whichever process sealed it.
 #![expect(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     clippy::print_stdout,
     clippy::disallowed_macros,
     reason = "a test stops at the first thing that is not as expected, and a measurement prints its row"

@@ -237,12 +237,11 @@ mod tests {
             let (name, text) = section.split_once('\n').unwrap();
             let known = options(root.find_subcommand(name).unwrap());
             let spans = text.split('`').skip(1).step_by(2);
-            for span in spans.filter(|span| span.starts_with("--")) {
-                let named = span.split(' ').filter_map(|word| word.strip_prefix("--"));
-                for option in named {
-                    assert!(known.contains(&option), "{name} --{option}");
-                    count += 1;
-                }
+            let spans = spans.filter(|span| span.starts_with("--"));
+            let words = spans.flat_map(|span| span.split(' '));
+            for option in words.filter_map(|word| word.strip_prefix("--")) {
+                assert!(known.contains(&option), "{name} --{option}");
+                count += 1;
             }
         }
         assert!(count > 20, "{count}");

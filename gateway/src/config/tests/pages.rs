@@ -52,7 +52,7 @@ fn known() -> BTreeSet<String> {
             .match_indices('.')
             .map(|(at, _)| at)
             .chain([path.len()]);
-        known.extend(ends.map(|end| path[..end].to_owned()));
+        known.extend(ends.map(|end| path.split_at(end).0.to_owned()));
     }
     known
 }
