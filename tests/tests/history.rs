@@ -48,6 +48,10 @@ impl State {
             (&["rotate", "--why", "two"], 4),
             (&["run"], 4),
             (&["doctor"], 4),
+            (&["status"], 4),
+            (&["keys"], 4),
+            (&["keys", "why", "1"], 4),
+            (&["revoke", "--dry-run"], 4),
         ] {
             let refused = self.keyway(words);
             let all = format!("{}{}", text_of(&refused), text(&refused.stdout));
