@@ -203,13 +203,13 @@ impl KeyringStatus {
             ),
             Stopped::UsedUp => (
                 format!(
-                    "{label} has sealed all of its limit, and its successor is not active yet{because}"
+                    "nothing is left of the limit of {label}, and its successor is not active yet{because}"
                 ),
                 again,
             ),
             Stopped::NotReserved => (
                 format!(
-                    "{label} has sealed all that is reserved of its limit, and no more can be reserved{because}"
+                    "nothing is left of what is reserved of the limit of {label}, and no more can be reserved{because}"
                 ),
                 again,
             ),
