@@ -103,6 +103,38 @@ fn lock_that_is_a_link_is_refused_and_what_it_names_stays() {
 }
 
 #[test]
+fn link_in_the_place_of_a_file_is_called_that_whatever_is_done_to_it() {
+    let (_root, dir) = state();
+    let link = dir.join("seen.json");
+    symlink(dir.join("elsewhere"), &link).unwrap();
+    for (action, failed) in [
+        (Action::Read, Real.read(&link).err()),
+        (Action::Read, Real.read_at(&link, 0, 1).err()),
+        (Action::Read, Real.len(&link).err()),
+        (Action::Write, Real.write(&link, b"x").err()),
+        (Action::Append, Real.append(&link, 0, b"x").err()),
+    ] {
+        let error = Error::from_io(&link, action, failed.unwrap()).to_string();
+        let (what, help) = error.split_once("; ").unwrap();
+        assert!(
+            what.ends_with("seen.json is not a file"),
+            "{action}: {error}"
+        );
+        assert!(help.contains("no link"), "{action}: {error}");
+    }
+}
+
+#[test]
+fn pipe_in_the_place_of_a_file_keeps_nobody_waiting() {
+    let (_root, dir) = state();
+    let pipe = dir.join(".seen.json.tmp");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    assert!(Real.write(&pipe, b"x").is_err());
+    assert!(Real.read(&pipe).is_err());
+}
+
+#[test]
 fn directory_of_other_things_gets_no_advice_to_close_it() {
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("etc");
