@@ -1,6 +1,7 @@
 //! The wall clock jumps.
 
 use keyway_tests::clock::WallClock;
+use keyway_tests::command::{code, keyway, path, text_of};
 use keyway_tests::gateway::Settings;
 use keyway_tests::traffic::CoreTraffic;
 use keyway_tests::{Gateway, NatsServer, Raw, wait};
@@ -232,4 +233,29 @@ fn date_on_which_plaintext_ended_is_not_taken_back_by_a_clock_that_is_set_back()
     assert!(!arrives(&gateway));
     clock.rule(&mut gateway);
     assert!(!arrives(&gateway));
+}
+
+#[test]
+fn clock_set_in_the_middle_of_a_rotation_is_in_the_log_before_any_line_of_its_time() {
+    let server = NatsServer::start();
+    let mut gateway = Gateway::start(&server.url(), Settings::default());
+    let clock = WallClock::new();
+    clock.rule(&mut gateway);
+    clock.shift_at_next_write(-10 * DAYS);
+    let done = keyway(&["rotate", "--why", "a", "--config", path(&gateway.config())]);
+    assert_eq!(code(&done), 0, "{}", text_of(&done));
+    let log = std::fs::read_to_string(gateway.state().join("audit/log.jsonl")).unwrap();
+    let lines = log.lines().map(serde_json::from_str);
+    let lines: Vec<serde_json::Value> = lines.collect::<Result<_, _>>().unwrap();
+    let is_set = |line: &serde_json::Value| line["note"] == "clock-set";
+    let set = lines.iter().position(is_set).unwrap();
+    let begun = lines[0]["time"].as_str().unwrap();
+    for line in &lines[..set] {
+        for time in ["time", "initiated", "completed"] {
+            let written = line[time].as_str();
+            assert!(written.is_none_or(|time| time >= begun), "{line}");
+        }
+    }
+    let (last, initiated) = (lines.last().unwrap(), "initiated");
+    assert!(last[initiated].as_str().unwrap() < begun, "{last}");
 }

@@ -128,6 +128,8 @@ impl Driver {
         }
         let drawn = self.draw(index, deed).map_err(|error| failure(&error))?;
         let made = drawn.as_ref().map(Drawn::version);
+        // A rotation is many acts in a row, and the clock may be set between any two.
+        self.look_at_clock();
         let statement = self.statement((index, deed), made, because);
         let act = statement.map(Statement::act);
         let wall = self.wall();
@@ -142,6 +144,7 @@ impl Driver {
             outcome = self.attempt((index, deed), drawn.as_ref());
         }
         if let Some(pending) = pending {
+            self.look_at_clock();
             let completed = self.wall();
             let record = outcome.is_ok().then(|| self.record_now(index)).flatten();
             let said = outcome
