@@ -122,13 +122,17 @@ impl Driver {
                 request = requests.recv() => match request {
                     Some(Request::Stop) | None => break,
                     Some(Request::HandOver { way, answer }) => {
+                        self.look_at_clock();
                         self.hear_drainers();
                         let drainers = self.drainers.links();
                         let follower = self.hand_over(way, thirst);
                         give(answer, drainers);
                         return Box::pin(follower.run(requests, misses)).await;
                     }
-                    Some(request) => self.serve(request),
+                    Some(request) => {
+                        self.look_at_clock();
+                        self.serve(request);
+                    }
                 },
                 Some(miss) = misses.recv() => {
                     self.misses.put(miss, &mut misses);
@@ -143,6 +147,7 @@ impl Driver {
                 }
             }
         }
+        self.look_at_clock();
         self.settle_all();
         self.leave_records();
         self.say(Fact::GatewayStopped);
