@@ -33,10 +33,19 @@ impl WallClock {
 
     /// From now on the clock is wrong by this many seconds.
     pub fn shift(&self, seconds: i64) {
+        self.write(seconds, self.by());
+    }
+
+    /// The same from the gateway's next write to disk on: in the middle of what it does.
+    pub fn shift_at_next_write(&self, seconds: i64) {
+        self.write(seconds, self.folder.path().join("by.next"));
+    }
+
+    fn write(&self, seconds: i64, path: PathBuf) {
         // Whoever reads meanwhile must not find half a number.
         let aside = self.folder.path().join("aside");
         std::fs::write(&aside, seconds.to_string()).unwrap();
-        std::fs::rename(aside, self.by()).unwrap();
+        std::fs::rename(aside, path).unwrap();
     }
 
     fn by(&self) -> PathBuf {

@@ -19,7 +19,18 @@ const BEAT: Duration = Duration::from_millis(1);
 pub struct Steady {
     over: Arc<AtomicBool>,
     sent: Arc<AtomicU64>,
-    thread: JoinHandle<()>,
+    thread: JoinHandle<Vec<(u64, SystemTime)>>,
+}
+
+/// What a publisher has sent.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    /// Its name.
+    pub name: &'static str,
+    /// How many.
+    pub count: u64,
+    /// Numbers, and a time before which they were not written.
+    begun: Vec<(u64, SystemTime)>,
 }
 
 /// A connection, and whether its end has been read.
@@ -46,16 +57,42 @@ impl Steady {
         });
     }
 
+    /// How many it has sent.
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Acquire)
+    }
+
     /// How many it has sent in the end; the server has seen those of its last connection.
     pub fn finish(self) -> u64 {
+        self.finish_with_times("").count
+    }
+
+    /// The same, and when which were sent; `name` is its name.
+    pub fn finish_with_times(self, name: &'static str) -> Sent {
         self.over.store(true, Ordering::Release);
-        self.thread.join().unwrap();
-        self.sent.load(Ordering::Acquire)
+        let begun = self.thread.join().unwrap();
+        let count = self.sent.load(Ordering::Acquire);
+        Sent { name, count, begun }
     }
 }
 
-fn publish(addr: SocketAddr, (name, rate): (&str, u64), (over, sent): (&AtomicBool, &AtomicU64)) {
+impl Sent {
+    /// When the message on this subject had not been sent yet, if it is one of these.
+    pub fn not_before(&self, subject: &str) -> Option<SystemTime> {
+        let (name, number) = subject.strip_prefix("steady.")?.split_once('.')?;
+        let number: u64 = number.parse().ok().filter(|_| name == self.name)?;
+        let after = self.begun.partition_point(|(first, _at)| *first <= number);
+        Some(self.begun[..after].last()?.1)
+    }
+}
+
+fn publish(
+    addr: SocketAddr,
+    (name, rate): (&str, u64),
+    (over, sent): (&AtomicBool, &AtomicU64),
+) -> Vec<(u64, SystemTime)> {
     let begun = Instant::now();
+    let mut times = Vec::new();
     let mut connection = Connection::open(addr);
     let mut next = 0;
     while !over.load(Ordering::Acquire) {
@@ -65,6 +102,7 @@ fn publish(addr: SocketAddr, (name, rate): (&str, u64), (over, sent): (&AtomicBo
         if connection.ended.load(Ordering::Acquire) {
             connection = Connection::open(addr);
         }
+        times.push((next, SystemTime::now()));
         if connection.socket.write_all(bytes.as_bytes()).is_ok() {
             next = due;
             sent.store(next, Ordering::Release);
@@ -72,6 +110,7 @@ fn publish(addr: SocketAddr, (name, rate): (&str, u64), (over, sent): (&AtomicBo
         std::thread::park_timeout(BEAT);
     }
     connection.finish();
+    times
 }
 
 impl Connection {

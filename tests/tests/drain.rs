@@ -2,16 +2,23 @@
 //! envelope is under the version that the catalogue calls active, whichever process sealed it.
 #![expect(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     clippy::print_stdout,
     clippy::disallowed_macros,
     reason = "a test stops at the first thing that is not as expected, and a measurement prints its row"
 )]
 
+use data_encoding::HEXLOWER;
+use jiff::Timestamp;
+use keyway_tests::command::{json, keyway, path};
 use keyway_tests::gateway::Settings;
 use keyway_tests::load::{self, Publishers};
-use keyway_tests::steady::{Steady, Witness, lost};
-use keyway_tests::{Gateway, NatsServer, Raw, Tap};
+use keyway_tests::logged;
+use keyway_tests::steady::{Seen, Sent, Steady, Witness, lost};
+use keyway_tests::{Gateway, NatsServer, Raw, Tap, wait};
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read, Write};
+use std::time::SystemTime;
 
 /// A drain that is over soon.
 const SHORT: &str = "[shutdown]\ngrace = \"300ms\"\nspread = \"100ms\"";
@@ -41,7 +48,7 @@ fn kid(agent: &mut Raw, tap: &mut Tap, subject: &str) -> Vec<u8> {
 fn order(gateway: &Gateway, words: &[&str]) {
     let config = gateway.config();
     let rest = ["--why", "a test", "--config", config.to_str().unwrap()];
-    let output = keyway_tests::command::keyway(&[words, &rest].concat());
+    let output = keyway(&[words, &rest].concat());
     assert!(output.status.success(), "{}", output.stderr.escape_ascii());
 }
 
@@ -99,6 +106,23 @@ fn drained_connections_seal_under_what_is_active_at_every_moment() {
     assert_eq!(kid(&mut after, &mut tap, "a.6"), third);
 }
 
+/// The kids of the versions that are not active any more.
+fn replaced(gateway: &Gateway) -> Vec<Vec<u8>> {
+    let config = gateway.config();
+    let listed = keyway(&["keys", "--json", "--config", path(&config)]);
+    let listed = json(&listed);
+    let versions = listed["versions"].as_array().unwrap().iter();
+    let over = versions.filter(|version| version["state"] != "active");
+    let kids = over.map(|version| version["kid"].as_str().unwrap().as_bytes());
+    kids.map(|kid| HEXLOWER.decode(kid).unwrap()).collect()
+}
+
+/// Which of its publisher's messages it is.
+fn number(seen: &Seen) -> u64 {
+    let number = seen.subject.rsplit('.').next();
+    number.unwrap().parse().unwrap()
+}
+
 #[test]
 fn no_envelope_is_under_a_version_that_was_replaced_before() {
     let server = NatsServer::start();
@@ -106,20 +130,22 @@ fn no_envelope_is_under_a_version_that_was_replaced_before() {
     let publisher = Steady::start(gateway.addr(), "a", 5000);
     publisher.send(1000);
     let old = gateway.take_over();
-    let mut past: Vec<Vec<u8>> = Vec::new();
     for _ in 0..3 {
-        let witness = Witness::open(server.addr());
         publisher.send(500);
         gateway.rotate("default");
-        let replaced = witness.finish().last().unwrap().kid.clone();
-        let witness = Witness::open(server.addr());
-        publisher.send(500);
-        let now = witness.finish();
-        past.push(replaced);
-        assert!(!now.is_empty());
-        let stale = now.iter().filter(|seen| past.contains(&seen.kid)).count();
-        // What was sealed before the switch may be the last that was seen, if nothing came between it and the end of the order.
-        assert!(stale == 0 || stale == now.len(), "{stale} of {}", now.len());
+        let replaced = replaced(&gateway);
+        // What is sent from here on is sent behind the answer to the order, and so behind the record.
+        publisher.send(1);
+        let first = publisher.sent();
+        let now = wait::until("messages of after the switch", || {
+            let witness = Witness::open(server.addr());
+            publisher.send(500);
+            let seen = witness.finish().into_iter();
+            let now: Vec<_> = seen.filter(|seen| number(seen) >= first).collect();
+            (!now.is_empty()).then_some(now)
+        });
+        let stale = now.iter().filter(|seen| replaced.contains(&seen.kid));
+        assert_eq!(stale.count(), 0, "of {}", now.len());
     }
     drop(old);
 }
@@ -181,6 +207,29 @@ fn drain_ends_soon_when_the_new_process_does() {
 }
 
 #[test]
+fn process_that_drains_alone_seals_nothing_that_whoever_writes_next_knows_nothing_of() {
+    let server = NatsServer::start();
+    let mut gateway = gateway(&server, "[shutdown]\ngrace = \"1h\"\ndrain = \"1s\"");
+    let mut tap = Tap::open(server.addr());
+    let mut before = agent(&gateway);
+    let replaced = kid(&mut before, &mut tap, "a.1");
+    let _old = gateway.take_over();
+    gateway.process().kill();
+    // A client that goes on after the end.
+    before.until_end();
+    order(&gateway, &["rotate", "default"]);
+    let mut socket = before.into_socket();
+    let late = b"PUB a.2 5\r\nhello\r\n";
+    let read = socket
+        .write_all(late)
+        .and_then(|()| socket.read(&mut [0; 64]));
+    assert!(read.is_err() || read.is_ok_and(|count| count == 0));
+    let seen = tap.flush();
+    let late = seen.iter().filter(|frame| frame.subject() == "a.2");
+    assert!(late.into_iter().all(|frame| frame.kid() != replaced));
+}
+
+#[test]
 fn those_that_drain_already_are_passed_on_to_the_next_process() {
     let server = NatsServer::start();
     let mut gateway = gateway(&server, LONG);
@@ -213,6 +262,59 @@ fn process_that_does_not_say_that_it_has_stopped_is_ended() {
     gateway.rotate("default");
     assert_eq!(old.wait().code(), None, "it was killed");
     drop(before);
+}
+
+/// Every envelope is under a version that the log says had been activated when it was seen, and that had not stopped sealing when the
+/// message was sent: at its replacement, or at the end of its exposure. The log keeps whole milliseconds.
+fn assert_is_what_the_log_says(gateway: &Gateway, seen: &[Seen], all: &[Sent]) {
+    let log = logged::sealed(&gateway.state());
+    let whole = |time: SystemTime| Timestamp::try_from(time).unwrap().as_millisecond();
+    for seen in seen {
+        let kid = HEXLOWER.encode(&seen.kid);
+        let said = log.get(&kid);
+        assert!(
+            said.is_some(),
+            "{seen:?} is under a version that the log does not have: {log:?}"
+        );
+        let said = said.unwrap();
+        assert!(
+            said.from.as_millisecond() <= whole(seen.at),
+            "{seen:?}, by the log {said:?}"
+        );
+        let sent = all.iter().find_map(|sent| sent.not_before(&seen.subject));
+        let (Some(sent), Some(until)) = (sent, said.until) else {
+            continue;
+        };
+        assert!(
+            whole(sent) <= until.as_millisecond(),
+            "{seen:?}, sent {sent:?}, by the log {said:?}"
+        );
+    }
+}
+
+#[test]
+fn every_envelope_is_under_what_the_log_says_was_active_when_its_message_was_sent() {
+    let server = NatsServer::start();
+    let mut gateway = gateway(&server, LONG);
+    let witness = Witness::open(server.addr());
+    let publisher = Steady::start(gateway.addr(), "a", 2000);
+    publisher.send(500);
+    let _old = gateway.take_over();
+    for words in [
+        &["rotate", "default"][..],
+        &["revoke", "default"],
+        &["rotate", "default"],
+    ] {
+        publisher.send(500);
+        order(&gateway, words);
+    }
+    publisher.send(500);
+    let sent = publisher.finish_with_times("a");
+    let seen = witness.finish();
+    let kids: BTreeSet<_> = seen.iter().map(|seen| &seen.kid).collect();
+    assert_eq!(kids.len(), 4);
+    assert_eq!(lost(&seen, "a", sent.count), 0);
+    assert_is_what_the_log_says(&gateway, &seen, &[sent]);
 }
 
 /// What `make upgrade` runs.
@@ -263,14 +365,18 @@ fn run(case: Case) {
     assert_eq!(old.wait().code(), Some(0), "{case:?}");
     assert!(!old.whole_log().contains("have not ended"), "{case:?}");
     publishers[0].send(each);
-    let counts = publishers.map(Steady::finish);
+    let [first, second] = publishers;
+    let all = [
+        first.finish_with_times(NAMES[0]),
+        second.finish_with_times(NAMES[1]),
+    ];
     let seen = witness.finish();
-    let lost: usize = NAMES
+    let lost: usize = all
         .iter()
-        .zip(counts)
-        .map(|(name, count)| lost(&seen, name, count))
+        .map(|sent| lost(&seen, sent.name, sent.count))
         .sum();
-    let sent: u64 = counts.iter().sum();
+    assert_is_what_the_log_says(&gateway, &seen, &all);
+    let sent: u64 = all.iter().map(|sent| sent.count).sum();
     let kids: BTreeSet<_> = seen.iter().map(|seen| &seen.kid).collect();
     println!(
         "{case:?}: sent {sent}, lost {lost}, versions {}",

@@ -48,6 +48,10 @@ impl State {
             (&["rotate", "--why", "two"], 4),
             (&["run"], 4),
             (&["doctor"], 4),
+            (&["status"], 4),
+            (&["keys"], 4),
+            (&["keys", "why", "1"], 4),
+            (&["revoke", "--dry-run"], 4),
         ] {
             let refused = self.keyway(words);
             let all = format!("{}{}", text_of(&refused), text(&refused.stdout));
@@ -126,23 +130,36 @@ fn lines_name_the_exact_records_that_acts_led_to_and_those_that_are_left() {
     assert_eq!(left["sha256"], digest);
 }
 
-/// A kill between the record and the line that says what came of it.
 #[test]
-fn record_that_is_newer_than_the_log_is_no_rollback_and_its_open_event_is_settled() {
+fn log_cut_back_with_its_checkpoints_is_missed_by_the_records() {
     let state = State::new();
-    state.does(&["rotate", "--why", "two"]);
-    let lines = state.lines();
-    let last = lines.iter().rposition(|line| line["kind"] == "outcome");
-    let kept = last.unwrap();
-    cut(&state.path().join("audit/log.jsonl"), kept);
-    cut(&state.path().join("audit/checkpoints"), 6 * kept);
+    let files = ["audit/log.jsonl", "audit/checkpoints"];
+    let whole = files.map(|file| read(&state.path(), file));
+    let cut_back = |lines: usize| {
+        for (file, content) in files.iter().zip(&whole) {
+            std::fs::write(state.path().join(file), content).unwrap();
+        }
+        cut(&state.path().join(files[0]), lines);
+        cut(&state.path().join(files[1]), 6 * lines);
+    };
+    let count = state.lines().len();
+    for lines in [1, count / 2, count - 1] {
+        cut_back(lines);
+        let said = format!("line {} and what follows is cut off", lines + 1);
+        for (words, exit) in [
+            (&["audit", "verify"][..], 7),
+            (&["rotate", "--why", "two"], 4),
+            (&["doctor"], 4),
+        ] {
+            let refused = state.keyway(words);
+            let all = format!("{}{}", text_of(&refused), text(&refused.stdout));
+            assert_eq!(code(&refused), exit, "{words:?} {all}");
+            assert!(all.contains(&said), "{words:?} {all}");
+        }
+    }
+    cut_back(count);
     state.does(&["audit", "verify"]);
-    state.does(&["rotate", "--why", "three"]);
-    let settled = &state.lines()[kept];
-    let said = (&settled["kind"], &settled["outcome"]);
-    assert_eq!(said, (&"outcome".into(), &"done".into()));
-    assert!(settled["record"].is_object(), "{settled}");
-    assert!(!has_alarm(&state.lines(), ""));
+    state.does(&["rotate", "--why", "two"]);
 }
 
 /// Keeps so many lines of a file.
@@ -178,4 +195,40 @@ fn record_put_back_under_a_running_gateway_raises_the_alarm_and_stops_no_traffic
     agent.publish("a.b", b"hello");
     assert_eq!(agent.message("a.b").payload(), b"hello");
     assert!(gateway.process().terminate().success());
+}
+
+#[test]
+fn record_and_epochs_put_back_under_a_running_gateway_are_noticed_although_nobody_asks() {
+    let bus = NatsServer::start();
+    let mut gateway = Gateway::sealing(&bus.url());
+    let files = [RECORD, "seen.json"];
+    let put = |gateway: &Gateway, contents: &[Vec<u8>]| {
+        for (file, content) in files.iter().zip(contents) {
+            std::fs::write(gateway.state().join(file), content).unwrap();
+        }
+    };
+    let old = files.map(|file| read(&gateway.state(), file));
+    gateway.rotate("default");
+    let new = files.map(|file| read(&gateway.state(), file));
+    put(&gateway, &old);
+    let line = gateway.process().line("the alarm", |line| {
+        let told = line.contains("not the one in force");
+        told.then(|| line.to_owned())
+    });
+    assert!(line.contains("was rolled back"), "{line}");
+    assert!(has_alarm(&lines(&gateway.state()), "was rolled back"));
+    let config = gateway.config();
+    let degraded = "degraded: a record on disk is not";
+    wait::until("readiness and status", || {
+        let (_status, ready) = metrics::get(gateway.admin(), "/readyz");
+        let status = keyway(&["status", "--config", path(&config)]);
+        let told = ready.contains(degraded) && text(&status.stdout).contains(degraded);
+        told.then_some(())
+    });
+    put(&gateway, &new);
+    wait::until("the end of it", || {
+        let (_status, ready) = metrics::get(gateway.admin(), "/readyz");
+        (!ready.contains("degraded")).then_some(())
+    });
+    gateway.rotate("default");
 }

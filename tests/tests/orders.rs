@@ -116,6 +116,24 @@ fn mistakes_that_the_gateway_finds_at_a_reload_have_a_line_each() {
 }
 
 #[test]
+fn reload_that_is_refused_for_a_mistake_is_in_the_log_whatever_file_the_command_was_given() {
+    let gateway = Gateway::sealing(NO_SERVER);
+    let whole = read_to_string(gateway.config()).unwrap();
+    write(gateway.config(), format!("nonsense = 1\n{whole}")).unwrap();
+    let by_state = keyway(&["reload", "--state", path(&gateway.state())]);
+    for refused in [run(&gateway, &["reload"]), by_state] {
+        let said = text_of(&refused);
+        assert_eq!(code(&refused), 3, "{said}");
+        assert!(said.contains("nonsense: no such key"), "{said}");
+    }
+    let log = read_to_string(gateway.state().join("audit/log.jsonl")).unwrap();
+    let refusals = log.lines().filter(|line| {
+        line.contains(r#""action":"reload""#) && line.contains(r#""outcome":"refused""#)
+    });
+    assert_eq!(refusals.count(), 2, "{log}");
+}
+
+#[test]
 fn rotation_that_is_due_is_not_aborted_and_the_reason_is_told() {
     let server = NatsServer::start();
     let keyring = "[[keyring]]\nname = \"a\"\nsubjects = \"a.>\"\nrotate = { messages = 5 }\n";

@@ -7,6 +7,7 @@
 )]
 
 use keyway_tests::agent::publish;
+use keyway_tests::command::{code, keyway, path, text_of};
 use keyway_tests::death::Death;
 use keyway_tests::frame::Frame;
 use keyway_tests::gateway::Settings;
@@ -253,6 +254,9 @@ fn a_kill_at_every_step_of_a_rotation_leaves_a_start_that_completes_it() {
         );
         assert_eq!(states.len(), 2, "step {steps}: {states:?}");
         assert_opens(&gateway, &server, steps);
+        let config = gateway.config();
+        let verified = keyway(&["audit", "verify", "--config", path(&config)]);
+        assert_eq!(code(&verified), 0, "step {steps}: {}", text_of(&verified));
         if survived {
             break;
         }

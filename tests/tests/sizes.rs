@@ -527,3 +527,201 @@ fn mirror_and_aggregate_are_declared_with_the_size_of_their_origin() {
         });
     }
 }
+
+/// Messages of these sizes on a few subjects, every other with headers of its own; and the times at which they were stored.
+fn gotten(two: &mut Two, sizes: &[usize]) -> [Vec<String>; 2] {
+    let stream = json!({"name":"S","subjects":["s.>"],"allow_direct":true});
+    two.each(|asker| {
+        asker.made("STREAM.CREATE.S", &stream);
+        for (number, size) in sizes.iter().enumerate() {
+            let headers = ["", "NATS/1.0\r\nA: some header\r\n\r\n"][number % 2];
+            let payload = vec![b"abcdefghij"[number % 10]; *size];
+            asker.store(&format!("s.{}", number % 3), headers, &payload);
+        }
+        let all = json!({"seq":1,"batch":1000});
+        let frames = many(asker, &all);
+        let times = frames
+            .iter()
+            .flat_map(|frame| header(frame, "Nats-Time-Stamp"));
+        times.collect()
+    })
+}
+
+fn many(asker: &mut Asker, asked: &Value) -> Vec<Frame> {
+    asker.all(
+        "$JS.API.DIRECT.GET.S",
+        asked.to_string().as_bytes(),
+        is_status,
+    )
+}
+
+/// What a message or a status says, but for the time at which it was stored.
+fn said(frame: &Frame) -> (String, Vec<u8>) {
+    let headers = String::from_utf8_lossy(frame.headers()).into_owned();
+    let lines = headers.split_inclusive("\r\n");
+    let but_time = lines.filter(|line| !line.starts_with("Nats-Time-Stamp: "));
+    (but_time.collect(), frame.payload().to_vec())
+}
+
+/// Asks the same of both, with one of the times for `start_time` or `up_to_time`.
+fn compare(two: &mut Two, times: &[Vec<String>; 2], asked: &Value) -> usize {
+    let mut times = times.iter();
+    let count = two.same(|asker| {
+        let times = times.next().unwrap();
+        let mut own = asked.clone();
+        for key in ["start_time", "up_to_time"] {
+            if let Some(number) = asked[key].as_u64() {
+                own[key] = json!(times[usize::try_from(number).unwrap()]);
+            }
+        }
+        let answer: Vec<_> = many(asker, &own).iter().map(said).collect();
+        (asked.to_string(), answer)
+    });
+    count.1.len() - 1
+}
+
+const BOUNDS: [Option<i64>; 12] = [
+    None,
+    Some(-1),
+    Some(1),
+    Some(5),
+    Some(50),
+    Some(100),
+    Some(333),
+    Some(500),
+    Some(1000),
+    Some(3000),
+    Some(10_000),
+    Some(1_000_000),
+];
+
+const MIXED: [usize; 30] = [
+    1, 2, 40, 100, 0, 999, 10, 47, 48, 49, 500, 1, 1, 1, 3000, 7, 64, 200, 0, 0, 100, 100, 100,
+    100, 5, 5, 5, 5, 1000, 1,
+];
+
+/// Every way to begin a direct get of several messages, with every bound.
+fn walk_batches(two: &mut Two, times: &[Vec<String>; 2]) {
+    let starts = [
+        json!({"seq":1}),
+        json!({"seq":9}),
+        json!({"start_time":4}),
+        json!({"start_time":0,"next_by_subj":"s.1"}),
+        json!({"seq":3,"next_by_subj":"s.>"}),
+    ];
+    for start in &starts {
+        for (batch, no_hdr) in [
+            (1, false),
+            (4, false),
+            (1000, false),
+            (1_000_000, false),
+            (4, true),
+            (1000, true),
+        ] {
+            let mut asked = start.clone();
+            asked["batch"] = json!(batch);
+            asked["no_hdr"] = json!(no_hdr);
+            for bound in BOUNDS {
+                let asked = bounded(&asked, bound);
+                assert!(compare(two, times, &asked) > 0, "{asked}");
+            }
+        }
+    }
+}
+
+fn bounded(asked: &Value, bound: Option<i64>) -> Value {
+    let mut asked = asked.clone();
+    if let Some(bound) = bound {
+        asked["max_bytes"] = json!(bound);
+    }
+    asked
+}
+
+fn walk_multi_last(two: &mut Two, times: &[Vec<String>; 2]) {
+    let ways = [
+        json!({"multi_last":["s.>"]}),
+        json!({"multi_last":["s.0","s.2"],"batch":2}),
+        json!({"multi_last":["s.>"],"seq":2,"batch":9}),
+        json!({"multi_last":["s.>"],"up_to_seq":12,"no_hdr":true}),
+        json!({"multi_last":["s.>"],"up_to_time":9}),
+    ];
+    for way in &ways {
+        for bound in BOUNDS {
+            let asked = bounded(way, bound);
+            assert!(compare(two, times, &asked) > 0, "{asked}");
+        }
+    }
+}
+
+#[test]
+fn direct_get_of_many_brings_what_the_bare_server_brings_message_for_message() {
+    let part = "[[keyring]]\nname = \"k\"\nsubjects = [\"s.0\", \"s.1\"]\n";
+    // Everything is sealed; or some of it is not.
+    for tables in ["", part] {
+        let mut two = Two::with(tables);
+        let times = gotten(&mut two, &MIXED);
+        walk_batches(&mut two, &times);
+        walk_multi_last(&mut two, &times);
+    }
+}
+
+#[test]
+fn direct_get_of_the_smallest_messages_brings_as_many_as_the_bare_server() {
+    let mut two = Two::start();
+    let times = gotten(&mut two, &[1; 300]);
+    for (asked, brings) in [
+        (json!({"seq":1,"batch":1000,"max_bytes":1000}), 56),
+        (
+            json!({"next_by_subj":"s.1","batch":1000,"max_bytes":1000}),
+            55,
+        ),
+        (json!({"seq":1,"batch":50,"max_bytes":1000}), 50),
+    ] {
+        assert_eq!(compare(&mut two, &times, &asked), brings, "{asked}");
+    }
+}
+
+#[test]
+fn pages_of_direct_gets_read_a_stream_once_from_end_to_end() {
+    let mut two = Two::start();
+    gotten(&mut two, &MIXED);
+    let pages = two.same(|asker| {
+        let (mut next, mut pages) = (1, Vec::new());
+        loop {
+            let frames = many(asker, &json!({"seq":next,"batch":100,"max_bytes":400}));
+            let end = frames.last().unwrap();
+            let last = &header(end, "Nats-Last-Sequence")[0];
+            next = last.parse::<u64>().unwrap() + 1;
+            pages.push(frames.iter().map(said).collect::<Vec<_>>());
+            if header(end, "Nats-Num-Pending") == ["0"] {
+                return pages;
+            }
+        }
+    });
+    let messages: usize = pages.iter().map(|page| page.len() - 1).sum();
+    assert_eq!(messages, MIXED.len());
+    assert!(pages.len() > 5);
+}
+
+#[test]
+fn direct_get_of_one_message_without_headers_is_what_the_bare_server_answers() {
+    let mut two = Two::start();
+    gotten(&mut two, &[100, 200, 300]);
+    for asked in [
+        json!({"seq":2,"no_hdr":true}),
+        json!({"next_by_subj":"s.*","no_hdr":true}),
+        json!({"last_by_subj":"s.2","no_hdr":true,"max_bytes":1}),
+        json!({"seq":3,"max_bytes":1}),
+    ] {
+        let (headers, payload) = two.same(|asker| {
+            let reply = asker.reply();
+            let body = asked.to_string();
+            asker
+                .raw
+                .request("$JS.API.DIRECT.GET.S", &reply, body.as_bytes());
+            said(&asker.raw.message(&reply))
+        });
+        assert_eq!(headers.is_empty(), asked["no_hdr"] == true, "{asked}");
+        assert!(payload.len() >= 100, "{asked}");
+    }
+}

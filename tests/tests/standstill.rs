@@ -115,7 +115,7 @@ fn revocation_that_a_closed_log_refuses_stops_the_sealing_and_says_so_everywhere
             "nothing is sealed under",
             "could not be written down",
             "audit log is closed",
-            "a restart forgets the order",
+            "a restart goes on with the order",
         ] {
             assert!(text_of(&done).contains(word), "{word}: {}", text_of(&done));
         }
@@ -133,9 +133,21 @@ fn revocation_that_a_closed_log_refuses_stops_the_sealing_and_says_so_everywhere
         let shown = keyway(&["status", "--config", path(&config)]);
         let page = String::from_utf8(shown.stdout).unwrap();
         assert!(page.contains("halted: does not seal"), "{page}");
+        let shown = keyway(&["revoke", "--dry-run", "--config", path(&config)]);
+        let page = String::from_utf8(shown.stdout).unwrap();
+        assert!(page.contains("and no more"), "{page}");
         // As it was told.
         gateway.restart();
-        goes_on(&gateway, "audit log is closed");
+        stands_still(&mut gateway, "halted", &["audit log is closed"]);
+        let log = gateway.state().join("audit/log.jsonl");
+        let whole = fs::read_to_string(&log).unwrap();
+        fs::write(&log, whole.replacen("begot", "begun", 1)).unwrap();
+        gateway.restart();
+        goes_on(&gateway, "nothing");
+        let states = gateway.states();
+        let revoked = ["compromised", "suspended"].map(|state| states.get(state).copied());
+        assert_eq!(states["active"], 1, "{states:?}");
+        assert!(revoked.contains(&Some(1)), "{states:?}");
     }
 }
 

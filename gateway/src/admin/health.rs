@@ -62,6 +62,7 @@ impl Health {
                 .filter_map(goes_on)
                 .chain(self.relays.get().cloned())
                 .chain(overview.rolled_back.as_deref().map(rolled_back))
+                .chain(overview.unread.as_deref().map(unread))
                 .chain(overview.unreserved.as_deref().map(unreserved))
                 .collect(),
         }
@@ -99,6 +100,13 @@ fn rolled_back(what: &str) -> String {
     )
 }
 
+/// What is in force goes on, and cannot be changed.
+fn unread(why: &str) -> String {
+    format!(
+        "the records on disk cannot be read, so that nothing more can be written to them: {why}"
+    )
+}
+
 /// Nothing seals, but a version that will is being made, and nothing keeps it.
 fn is_soon_over(status: &KeyringStatus) -> bool {
     status.stopped == Some(Stopped::NoVersion)
@@ -126,8 +134,7 @@ mod tests {
         };
         Overview {
             keyrings: vec![keyring],
-            unreserved: None,
-            rolled_back: None,
+            ..Overview::default()
         }
     }
 
@@ -153,7 +160,6 @@ mod tests {
         let health = Health::serving(Reach::default());
         let overview = Overview {
             unreserved: Some("the disk is full".to_owned()),
-            rolled_back: None,
             ..Overview::default()
         };
         let readiness = health.readiness(&overview);

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 
 use crate::audit::{self, Log, Place, Signer, VerifierKey};
+use crate::catalogue;
 use crate::clock::Clock;
 use crate::custody::{
     Custodian, SigningKeyNotMade, SigningKeyUnusable, SigningPurpose, create_signing_key,
@@ -88,7 +89,7 @@ pub(super) fn open(
     dir: &StateDir,
     files: Arc<dyn Files>,
     custodian: &dyn Custodian,
-    (catalogue, clock): (&str, &Clock),
+    (id, clock): (&str, &Clock),
 ) -> Result<Log, AuditError> {
     let now = now(clock)?;
     let place = Place::new(Arc::clone(&files), dir.subdirectory(DIR)?);
@@ -99,7 +100,9 @@ pub(super) fn open(
             return Err(AuditError::NoLog { path, log });
         }
         let signer = signer(&path, &content, custodian)?;
-        return Ok(Log::open(place, signer, now)?);
+        // Before the log is read, which must have come as far as they say.
+        let heads = catalogue::heads(&*files, dir.path());
+        return Ok(Log::open_beside(place, signer, now, &heads)?);
     }
     let staged = dir.join(STAGED);
     let signer = match read(&*files, &staged)? {
@@ -118,7 +121,7 @@ pub(super) fn open(
     let log = if is_there(&*files, &place.checkpoints())? {
         Log::open(place, signer, now)?
     } else {
-        Log::create(place, signer, catalogue, now)?
+        Log::create(place, signer, id, now)?
     };
     files
         .rename(&staged, &path)

@@ -397,7 +397,7 @@ fn begin(
         });
     }
     let opened = match custodian {
-        Some(custodian) => state::reopen(&checked.state, &custodian, clock)?,
+        Some(custodian) => state::reopen(&checked.state, &custodian, (clock, None))?,
         None => open(&checked.state, &checked.custody, clock)?,
     };
     ports::remove(&checked.state);

@@ -215,7 +215,7 @@ impl Gateway {
     /// Takes back what another process let go of by ending.
     async fn take_back(&mut self, left: Vacant) -> Seat {
         self.dataplane.accept();
-        let opened = match self.reopen() {
+        let opened = match Box::pin(self.reopen(&left)).await {
             Ok(opened) => opened,
             Err(error) => {
                 tracing::error!(%error, "the keys cannot be taken back yet: connections go on under those that they have; tried again");
@@ -244,18 +244,24 @@ impl Gateway {
         }
     }
 
-    fn reopen(&self) -> Result<Option<state::Opened>, OpenError> {
+    async fn reopen(&self, left: &Vacant) -> Result<Option<Box<state::Opened>>, OpenError> {
         let premises = &self.premises;
         let Some(custodian) = &premises.custodian else {
             return Ok(None);
         };
-        state::reopen(&premises.checked.state, custodian, &premises.clock).map(Some)
+        let lock = match &left.follower {
+            Some(follower) => follower.lock().await,
+            None => None,
+        };
+        let with = (&premises.clock, lock);
+        let opened = state::reopen(&premises.checked.state, custodian, with)?;
+        Ok(Some(Box::new(opened)))
     }
 
     /// Rotation for the keys that the message path has.
     async fn resume(
         &self,
-        opened: state::Opened,
+        opened: Box<state::Opened>,
         (follower, drainers): (rotation::Running, Vec<DrainLink>),
     ) -> Option<(Rotation, rotation::Running)> {
         let premises = &self.premises;
@@ -267,7 +273,7 @@ impl Gateway {
             keys: Arc::clone(&premises.keys),
             misses: follower.stop().await?,
         };
-        let stores = super::stores(&checked, opened, drainers);
+        let stores = super::stores(&checked, *opened, drainers);
         let config = reloaded_config(&premises.checked, &checked);
         rotation::resume(config, stores, premises.clock.clone(), held)
             .inspect_err(|error| {

@@ -76,16 +76,19 @@ pub fn open(state: &Path, custody: &Custody, clock: &Clock) -> Result<Opened, Op
     furnish(lock, &custodian, clock)
 }
 
-/// The same with a KEK that is open.
+/// The same with a KEK that is open, and perhaps the lock.
 ///
 /// # Errors
 /// [`OpenError`].
 pub(super) fn reopen(
     state: &Path,
     custodian: &Arc<dyn Custodian>,
-    clock: &Clock,
+    (clock, lock): (&Clock, Option<Lock>),
 ) -> Result<Opened, OpenError> {
-    let lock = Lock::take(StateDir::create(state)?)?;
+    let lock = match lock {
+        Some(lock) => lock,
+        None => Lock::take(StateDir::create(state)?)?,
+    };
     furnish(lock, custodian, clock)
 }
 
@@ -134,9 +137,8 @@ pub fn with_audit(
         let log = audit_directory(catalogue.path()).join(LOG);
         Log::closed(&error, LastWord::unjudged(&Real, &log))
     });
-    if let Some(last) = audit.last_word() {
-        catalogue.compare_with(last);
-    }
+    // Also with what a log seems to say that is closed: who cuts it back may have put records back as well.
+    catalogue.compare_with(audit.last_seen());
     match catalogue.refresh() {
         Ok(()) => Ok(Opened { catalogue, audit }),
         Err(error) => {

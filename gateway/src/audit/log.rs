@@ -13,7 +13,9 @@ use super::place::{Place, Source};
 use super::tree::{Tree, sha256};
 use super::walk::{Walked, walk};
 use super::writer::{Urgency, Writer, head, length, separate};
-use super::{Hex, InForce, LastWord, OpenError, RecordRef, Settings, VerifyError, WriteFailed};
+use super::{
+    Head, Hex, InForce, LastWord, OpenError, RecordRef, Settings, VerifyError, WriteFailed,
+};
 use crate::fault::{Fault, Faulty};
 
 /// The one writer of an audit log: whoever has it holds the state directory's lock.
@@ -97,6 +99,19 @@ impl Log {
     /// # Errors
     /// [`OpenError`]; the log is as it was then.
     pub fn open(place: Place, signer: Signer, now: Timestamp) -> Result<Self, OpenError> {
+        Self::open_beside(place, signer, now, &[])
+    }
+
+    /// The same of a log that has come so far at least.
+    ///
+    /// # Errors
+    /// [`OpenError`]; the log is as it was then.
+    pub fn open_beside(
+        place: Place,
+        signer: Signer,
+        now: Timestamp,
+        heads: &[Head],
+    ) -> Result<Self, OpenError> {
         let (log, checkpoints) = (place.log(), place.checkpoints());
         let source = Source {
             files: &*place.files,
@@ -123,7 +138,7 @@ impl Log {
                 Body::Outcome(_) | Body::Note(_) => {}
             }
         };
-        let walked = walk(&source, signer.verifier(), &[], &mut hear);
+        let walked = walk(&source, signer.verifier(), (&[], heads), &mut hear);
         let walked = walked.map_err(|source| match source {
             VerifyError::Disk(error) => OpenError::Disk(error),
             source @ (VerifyError::Altered { .. } | VerifyError::Unvouched { .. }) => {
@@ -255,6 +270,15 @@ impl Log {
         }
     }
 
+    /// What it says last; when it is closed, what its lines seem to say: enough to refuse something, and nothing is allowed by it.
+    #[must_use]
+    pub const fn last_seen(&self) -> &LastWord {
+        match &self.0 {
+            Standing::Open(writer) => &writer.last,
+            Standing::Closed { seems, .. } => seems,
+        }
+    }
+
     /// What it says last; `None` when it is closed.
     #[must_use]
     pub const fn last_word(&self) -> Option<&LastWord> {
@@ -351,6 +375,15 @@ impl Log {
     pub fn checkpoint(&self) -> Option<String> {
         match &self.0 {
             Standing::Open(writer) => Some(head(&writer.tree).sign(&writer.signer)),
+            Standing::Closed { .. } => None,
+        }
+    }
+
+    /// How far it has come, durably; `None` when it is closed.
+    #[must_use]
+    pub fn head(&self) -> Option<Head> {
+        match &self.0 {
+            Standing::Open(writer) => Some(Head::of(writer.signer.verifier(), writer.tree.size())),
             Standing::Closed { .. } => None,
         }
     }

@@ -9,7 +9,7 @@ use super::note::{Checkpoint, VerifierKey};
 use super::place::Source;
 use super::tree::Hash;
 use super::walk::{Torn, Walked, walk};
-use super::{EventId, LastWord, VerifyError};
+use super::{EventId, Head, LastWord, VerifyError};
 
 /// A log that is whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,11 +46,23 @@ pub fn verify(
     key: &VerifierKey,
     elsewhere: &[Checkpoint],
 ) -> Result<Verified, VerifyError> {
+    verify_beside(source, key, (elsewhere, &[]))
+}
+
+/// The same, beside records that say how far it had come; those were read before the log, which only grows.
+///
+/// # Errors
+/// [`VerifyError`].
+pub fn verify_beside(
+    source: &Source<'_>,
+    key: &VerifierKey,
+    beside: (&[Checkpoint], &[Head]),
+) -> Result<Verified, VerifyError> {
     let mut open = BTreeSet::new();
     let mut unknown = 0_u64;
     let mut latest = None;
     let mut last = LastWord::default();
-    let walked = walk(source, key, elsewhere, &mut |_number, bytes| {
+    let walked = walk(source, key, beside, &mut |_number, bytes| {
         let Ok(line) = Line::parse(bytes) else {
             unknown = unknown.saturating_add(1);
             return;

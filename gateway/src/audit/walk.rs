@@ -9,7 +9,7 @@ use super::note::{Checkpoint, VerifierKey};
 use super::place::Source;
 use super::reader::{Piece, Pieces};
 use super::tree::{Hash, Tree, sha256};
-use super::{Hex, VerifyError, Wrong};
+use super::{Head, Hex, VerifyError, Wrong};
 
 /// How many lines of the checkpoints' file make up one: the log's name, size, root, an empty one, the signature, an empty one.
 const NOTE_LINES: usize = 6;
@@ -41,14 +41,14 @@ pub(super) struct Walked {
     pub(super) covered: u64,
 }
 
-/// Judges a log. `visit` is shown every line in turn, with its number, before the next is judged.
+/// Judges a log. `heads` are what is written beside it of how far it had come: they vouch for nothing. `visit` is shown every line in turn, with its number, before the next is judged.
 ///
 /// # Errors
 /// [`VerifyError`].
 pub(super) fn walk(
     source: &Source<'_>,
     key: &VerifierKey,
-    elsewhere: &[Checkpoint],
+    (elsewhere, heads): (&[Checkpoint], &[Head]),
     visit: &mut dyn FnMut(u64, &[u8]),
 ) -> Result<Walked, VerifyError> {
     // The checkpoints' end is looked at first: whoever adds to the log meanwhile writes the line first.
@@ -57,6 +57,7 @@ pub(super) fn walk(
         source,
         checkpoints,
         elsewhere: sorted(elsewhere),
+        head: heads.iter().filter_map(|head| head.about(key)).max(),
         next: None,
         tree: Tree::default(),
         prev: Hex([0; 32]),
@@ -88,6 +89,8 @@ struct Walk<'a> {
     checkpoints: Checkpoints<'a>,
     /// Those kept elsewhere that were not reached yet, the smallest last.
     elsewhere: Vec<Checkpoint>,
+    /// How many lines there are, by what is written beside them.
+    head: Option<u64>,
     /// The next of those beside the log.
     next: Option<Checkpoint>,
     tree: Tree,
@@ -174,6 +177,12 @@ impl<'a> Walk<'a> {
             return Err(self.altered(Wrong::CutOff {
                 line: size.saturating_add(1),
                 covered,
+            }));
+        }
+        if let Some(named) = self.head.filter(|head| *head > size) {
+            return Err(self.altered(Wrong::CutBack {
+                line: size.saturating_add(1),
+                named,
             }));
         }
         if self.covered == 0 {

@@ -39,6 +39,14 @@ pub enum Wrong {
         /// How many lines there were.
         covered: u64,
     },
+    /// Whole by itself, and shorter than it was.
+    #[error("line {line} and what follows is cut off: a record beside the log was written when there were {}", Count(*named, "line"))]
+    CutBack {
+        /// The first line that is not there.
+        line: u64,
+        /// How many lines there were.
+        named: u64,
+    },
     /// Whole by itself, and another log than the one that a checkpoint kept elsewhere vouches for.
     #[error(
         "{} the checkpoint kept elsewhere vouches for: lines up to there were replaced, and the log was signed anew", forked(*size)
@@ -76,7 +84,8 @@ impl Wrong {
         match self {
             Self::NotALine { line, .. }
             | Self::OutOfPlace { line, .. }
-            | Self::CutOff { line, .. } => Some(*line),
+            | Self::CutOff { line, .. }
+            | Self::CutBack { line, .. } => Some(*line),
             Self::Changed { first, .. } => Some(*first),
             Self::Forked { .. } | Self::Checkpoint { .. } | Self::NotGrowing { .. } => None,
         }

@@ -14,11 +14,12 @@ use serde::{Deserialize, Serialize};
 use super::believed::Believed;
 use super::record::{Label, Proposal, Record, Version};
 use super::time::{Kept, Moment, Monotonic};
+use crate::audit::Head;
 use crate::envelope::{Commitment, Suite, Used};
 use crate::policy::KeyringName;
 
 /// The highest format that this version reads: a record whose versions have times of the catalogue's own, or that says what was
-/// sealed of what is reserved.
+/// sealed of what is reserved, or how far the audit log had come.
 pub(super) const FORMAT: u64 = 3;
 
 /// That of a record in which a destruction waits for a second person.
@@ -45,6 +46,8 @@ struct RecordJson {
     format: u64,
     keyring: String,
     epoch: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    audited: Option<Head>,
     versions: Vec<VersionJson>,
 }
 
@@ -54,6 +57,8 @@ struct HeadJson<'a> {
     format: u64,
     keyring: &'a str,
     epoch: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    audited: Option<&'a Head>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -117,6 +122,8 @@ struct ClockJson {
     uptime: u64,
     boot: Option<String>,
     passed: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    audited: Option<Head>,
 }
 
 #[derive(Default, Serialize, Deserialize)]
@@ -152,6 +159,7 @@ pub(super) fn write_record(
         format: format(record),
         keyring: record.keyring.as_str(),
         epoch: record.epoch,
+        audited: record.audited.as_ref(),
     })?;
     // The end of the object comes after the versions.
     payload.truncate(payload.len().saturating_sub(b"\n}".len()));
@@ -180,7 +188,7 @@ pub(super) fn write_record(
 fn format(record: &Record) -> u64 {
     let any = |is: fn(&Version) -> bool| record.versions.iter().any(is);
     let timed = |version: &Version| version.monotonic != Monotonic::default();
-    if any(timed) || any(|version| version.sealed != Used::default()) {
+    if record.audited.is_some() || any(timed) || any(|version| version.sealed != Used::default()) {
         FORMAT
     } else if any(|version| version.proposed.is_some()) {
         PROPOSED
@@ -213,6 +221,7 @@ pub(super) fn read_record(payload: &[u8]) -> Result<Record, Unreadable> {
     Ok(Record {
         keyring: field("keyring", &json.keyring)?,
         epoch: json.epoch,
+        audited: json.audited,
         versions: versions.collect::<Result<_, _>>()?,
     })
 }
@@ -243,6 +252,7 @@ pub(super) fn write_clock(kept: &Kept) -> Result<Vec<u8>, serde_json::Error> {
         passed: passed
             .map(|(k, at)| (k.to_string(), at.to_string()))
             .collect(),
+        audited: kept.audited.clone(),
     })
 }
 
@@ -259,6 +269,7 @@ pub(super) fn read_clock(payload: &[u8]) -> Result<Kept, Unreadable> {
         passed: passed
             .map(|(keyring, at)| Ok((field("passed", keyring)?, field("passed", at)?)))
             .collect::<Result<_, _>>()?,
+        audited: json.audited,
     })
 }
 
@@ -420,6 +431,7 @@ mod tests {
             format: format(record),
             keyring: record.keyring.to_string(),
             epoch: record.epoch,
+            audited: record.audited.clone(),
             versions: record.versions.iter().map(write_version).collect(),
         })
         .unwrap()
@@ -442,6 +454,55 @@ mod tests {
             };
             record.versions.push(version(number + 1, served));
             record.versions[0].lanes += 1;
+        }
+    }
+
+    const PAGE: &str = include_str!("../../../docs/keys.md");
+
+    /// The members of a type, as its reader lists them to one that it does not know.
+    fn members<T: serde::de::DeserializeOwned>() -> Vec<String> {
+        let unknown = serde_json::from_str::<T>("{\"nothing-of-this\":0}");
+        let error = unknown.err().unwrap().to_string();
+        let (_, known) = error.split_once("expected ").unwrap();
+        let known = known.split('`').skip(1).step_by(2);
+        known.map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn page_shows_a_record_and_names_every_member() {
+        let section = PAGE.split("\n## Records\n").nth(1).unwrap();
+        let section = section.split("\n## ").next().unwrap();
+        let shown = section.split("```json\n").nth(1).unwrap();
+        let shown = shown.split("```").next().unwrap();
+        let (record, _signature) = shown.split_once("{\"catalogue\"").unwrap();
+        let record: RecordJson = serde_json::from_str(record).unwrap();
+        assert_eq!(record.versions.len(), 1);
+        let all = [
+            members::<RecordJson>(),
+            members::<VersionJson>(),
+            members::<ProposalJson>(),
+            members::<MonotonicJson>(),
+            members::<UsedJson>(),
+        ];
+        assert!(all.iter().all(|members| members.len() > 1), "{all:?}");
+        for name in all.iter().flatten() {
+            let is_named = ['"', '`']
+                .iter()
+                .any(|mark| section.contains(&format!("{mark}{name}{mark}")));
+            assert!(is_named, "docs/keys.md does not name `{name}`");
+        }
+        let named = section
+            .split("```")
+            .skip(2)
+            .flat_map(|text| text.split('`').skip(1).step_by(2));
+        let is_word = |name: &&str| name.bytes().all(|byte| byte.is_ascii_lowercase());
+        let members: Vec<&String> = all.iter().flatten().collect();
+        for name in named.filter(is_word) {
+            let is_state = name.parse::<super::super::State>().is_ok();
+            assert!(
+                is_state || members.iter().any(|member| *member == name),
+                "docs/keys.md names `{name}`"
+            );
         }
     }
 
@@ -469,6 +530,13 @@ mod tests {
         assert!(String::from_utf8_lossy(&written).contains("\"format\": 3,"));
         assert!(read_record(&written).is_ok_and(|read| read == record));
         record.versions[0].sealed.messages = 0;
+        let head = r#"{"log":"l","lines":7}"#;
+        record.audited = Some(serde_json::from_str(head).unwrap());
+        let written = write_record(&record, &before).unwrap().payload;
+        assert!(String::from_utf8_lossy(&written).contains("\"format\": 3,"));
+        assert_eq!(written, defined(&record));
+        assert!(read_record(&written).is_ok_and(|read| read == record));
+        record.audited = None;
         record.versions[0].monotonic = Monotonic {
             since: Some(Timestamp::MAX),
             activated: None,

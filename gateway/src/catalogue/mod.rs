@@ -14,7 +14,9 @@
 //! | what need not be verified again | `believed` |
 //! | time that nobody can set | `time` |
 //! | reading, without the lock | [`View`] |
+//! | orders that could not be written down | [`Mark`] |
 //! | what the audit log says of them | [`View::compare_with`], [`compare`] |
+//! | what they say of it | [`Catalogue::audited`], [`heads`] |
 //! | writing | [`Catalogue::compare_and_set`] |
 //! | new versions, activation, use | [`Catalogue::draw`], [`Catalogue::generate`], [`Catalogue::activate`], [`Catalogue::account`] |
 
@@ -22,6 +24,7 @@ mod believed;
 mod error;
 mod json;
 mod life;
+mod marks;
 mod record;
 mod signed;
 mod state;
@@ -35,9 +38,10 @@ mod tests;
 
 pub use error::{CreateError, KeyError, LoadError, RotateError, SetError};
 pub use life::{Account, Drawn, Switched};
+pub use marks::Mark;
 pub use record::{Invalid, Label, Proposal, Record, Version};
 pub use state::{Opens, State, UnknownState};
 pub use store::Catalogue;
 pub use time::{Moment, Monotonic, Resumed};
-pub use unopened::compare;
+pub use unopened::{compare, heads};
 pub use view::{RECORDS, View};

@@ -7,6 +7,7 @@ use jiff::tz::TimeZone;
 
 use super::State;
 use super::time::{Moment, Monotonic};
+use crate::audit::Head;
 use crate::custody::Wrapped;
 use crate::envelope::{Commitment, Kid, Suite, Used};
 use crate::policy::KeyringName;
@@ -18,6 +19,8 @@ pub struct Record {
     pub keyring: KeyringName,
     /// Grows by one with every write; 0 before the first. [`super::Catalogue::compare_and_set`] fills it in.
     pub epoch: u64,
+    /// How far the audit log had come before it was written. [`super::Catalogue::compare_and_set`] fills it in.
+    pub audited: Option<Head>,
     /// Oldest first; numbers grow; none is ever left out.
     pub versions: Vec<Version>,
 }
@@ -131,6 +134,7 @@ impl Record {
         Self {
             keyring,
             epoch: 0,
+            audited: None,
             versions: Vec::new(),
         }
     }

@@ -12,7 +12,7 @@ use super::signed::{Kind, Signer, read};
 use super::time::{Kept, Resumed};
 use super::view::{CLOCK, KEY, RECORDS, SEEN, View, raise};
 use super::{CreateError, Invalid, LoadError, Record, RotateError, SetError, Version};
-use crate::audit::LastWord;
+use crate::audit::{Head, LastWord};
 use crate::clock::Clock;
 use crate::custody::{Custodian, UnwrapFailed};
 use crate::disk::{self, Action, Error, Files, Lock, Real, StateDir};
@@ -70,6 +70,11 @@ impl Catalogue {
         self.view.compare_with(last);
     }
 
+    /// From now on what is written says that the audit log had come so far; a log that is closed says nothing new.
+    pub fn audited(&mut self, head: Option<Head>) {
+        self.view.head = head.or_else(|| self.view.head.take());
+    }
+
     /// Reads a catalogue that another process may hold.
     ///
     /// # Errors
@@ -81,7 +86,10 @@ impl Catalogue {
     /// Lets go of the lock: from now on another process may write what this reads.
     #[must_use]
     pub fn release(self) -> View {
-        self.view
+        View {
+            anchor: None,
+            ..self.view
+        }
     }
 
     /// Whether the directory holds a whole catalogue.
@@ -144,6 +152,7 @@ impl Catalogue {
         }
         // Beyond 2^64 writes the epoch would stop growing, and the next write would conflict: never reached, and safe.
         record.epoch = expected.saturating_add(1);
+        record.audited = self.view.head.clone().or(record.audited);
         self.check(&old.record, &record)?;
         let path = self.view.record_path(&keyring);
         let Written { payload, places } = json::write_record(&record, &old)?;
@@ -174,16 +183,17 @@ impl Catalogue {
     /// # Errors
     /// [`Error`]; after a start of the host, time would go on from where it was last written down.
     pub fn keep_time(&mut self, clock: &Clock) -> Result<(), Error> {
+        let moment = self.view.now(clock);
+        let before = self.view.kept.take();
+        let (passed, audited) = before
+            .map(|kept| (kept.passed, kept.audited))
+            .unwrap_or_default();
         let kept = Kept {
-            moment: self.view.now(clock),
+            moment,
             uptime: clock.uptime(),
             boot: clock.boot(),
-            passed: self
-                .view
-                .kept
-                .take()
-                .map(|kept| kept.passed)
-                .unwrap_or_default(),
+            passed,
+            audited: self.view.head.clone().or(audited),
         };
         let path = self.view.dir.join(CLOCK);
         let payload = json::write_clock(&kept);
@@ -201,6 +211,7 @@ impl Catalogue {
             uptime: clock.uptime(),
             boot: clock.boot(),
             passed: std::collections::BTreeMap::new(),
+            audited: None,
         });
         let passed = kept.passed.entry(keyring.clone()).or_insert(date);
         *passed = date.max(*passed);
@@ -338,6 +349,7 @@ impl Catalogue {
             records: std::collections::BTreeMap::new(),
             seen: json::Seen::new(),
             audited: std::collections::BTreeMap::new(),
+            head: None,
             kept: None,
             anchor: None,
         };
@@ -385,7 +397,7 @@ fn write_seen(view: &View) -> Result<(), Error> {
     disk::replace(&*view.files, &path, &bytes)
 }
 
-fn sync(files: &dyn Files, dir: &Path) -> Result<(), Error> {
+pub(super) fn sync(files: &dyn Files, dir: &Path) -> Result<(), Error> {
     match files.sync_dir(dir) {
         // No directory of records: whoever reads them next says which are missing.
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use jiff::{RoundMode, SignedDuration, Timestamp, TimestampRound, Unit};
 
+use crate::audit::Head;
 use crate::clock::{Clock, STEP};
 use crate::policy::KeyringName;
 
@@ -46,6 +47,8 @@ pub(super) struct Kept {
     pub(super) boot: Option<String>,
     /// Dates of the configuration that have passed, keyring by keyring.
     pub(super) passed: BTreeMap<KeyringName, Timestamp>,
+    /// How far the audit log had come.
+    pub(super) audited: Option<Head>,
 }
 
 /// Where time goes on from.

@@ -7,14 +7,39 @@ use serde::Deserialize;
 
 use super::LoadError;
 use super::signed::{damaged, read};
-use super::view::RECORDS;
-use crate::audit::{LastWord, RecordRef};
+use super::view::{CLOCK, RECORDS};
+use crate::audit::{Head, LastWord, RecordRef};
 use crate::disk::Files;
 use crate::policy::KeyringName;
 
 #[derive(Deserialize)]
 struct Epoch {
     epoch: u64,
+}
+
+#[derive(Deserialize)]
+struct Audited {
+    audited: Option<Head>,
+}
+
+/// What the records, and the time beside them, say of how far the audit log had come. To be read before the log, which only grows; what
+/// cannot be read is left out, and whoever reads the records says so.
+#[must_use]
+pub fn heads(files: &dyn Files, state: &Path) -> Vec<Head> {
+    let records = state.join(RECORDS);
+    let names = files.names(&records).unwrap_or_default();
+    let named = names
+        .iter()
+        .filter(|name| !name.starts_with('.') && name.ends_with(".json"));
+    let paths = named.map(|name| records.join(name));
+    let head = |path: std::path::PathBuf| {
+        let file = files.read(&path).ok()?;
+        let documents = serde_json::Deserializer::from_slice(&file).into_iter::<Audited>();
+        documents
+            .take(1)
+            .find_map(|document| document.ok()?.audited)
+    };
+    paths.chain([state.join(CLOCK)]).filter_map(head).collect()
 }
 
 /// Compares the records of a state directory with the last word of its audit log, which was read before them.

@@ -11,7 +11,7 @@ use super::json::{self, Seen};
 use super::signed::{Kind, Signer, damaged, read, unreadable};
 use super::time::{Anchor, Kept, Moment};
 use super::{KeyError, LoadError, Opens, Record, Version};
-use crate::audit::{LastWord, RecordRef};
+use crate::audit::{Head, LastWord, RecordRef};
 use crate::clock::Clock;
 use crate::custody::Custodian;
 use crate::disk::{Action, Error, Files, StateDir};
@@ -38,6 +38,8 @@ pub struct View {
     pub(super) seen: Seen,
     /// What the audit log says last of each record.
     pub(super) audited: BTreeMap<KeyringName, RecordRef>,
+    /// How far the audit log has come.
+    pub(super) head: Option<Head>,
     /// The catalogue's own time, when it was last written down; `None` before the first start.
     pub(super) kept: Option<Kept>,
     /// Where it goes on from in this process; `None` for whoever only reads.
@@ -134,12 +136,25 @@ impl View {
     /// [`LoadError`].
     pub fn refresh(&mut self) -> Result<(), LoadError> {
         let (records, seen) = self.load()?;
-        self.records = records;
-        self.seen = seen;
         if self.anchor.is_none() {
             self.kept = self.load_clock()?;
         }
+        self.records = records;
+        self.seen = seen;
         Ok(())
+    }
+
+    /// Whether the records on disk are, to the last byte, those that were read or written last.
+    #[must_use]
+    pub fn is_unchanged(&self) -> bool {
+        let listed = self.listed();
+        let known = listed.is_ok_and(|listed| listed.len() == self.records.len());
+        known
+            && self.load_seen().is_ok()
+            && self.records.iter().all(|(keyring, known)| {
+                let file = read(&*self.files, &self.record_path(keyring));
+                file.is_ok_and(|file| file.is_some_and(|file| known.is_said_by(&file)))
+            })
     }
 
     /// Now, by both clocks.
@@ -184,6 +199,7 @@ impl View {
             records: BTreeMap::new(),
             seen: Seen::new(),
             audited: BTreeMap::new(),
+            head: None,
             kept: None,
             anchor: None,
         })

@@ -12,9 +12,9 @@ use crate::admin::api;
 use crate::app;
 use crate::audit::{
     Backwards, Body, CHECKPOINTS, Checkpoint, Event, EventId, Fact, LOG, Line, Source, Text,
-    Verified, VerifierKey, VerifyError, verify,
+    Verified, VerifierKey, VerifyError, verify_beside,
 };
-use crate::catalogue::{LoadError, RECORDS, compare};
+use crate::catalogue::{LoadError, RECORDS, compare, heads};
 use crate::disk::Real;
 use crate::printable::{Count, Printable};
 
@@ -69,7 +69,10 @@ fn check(args: &AuditVerify, out: &mut Output) -> Result<(), Failure> {
         log: &log,
         checkpoints: Some(&checkpoints),
     };
-    let verified = verify(&source, &key, &kept).map_err(|error| not_whole(&error))?;
+    // Before the log, which a gateway may add to meanwhile.
+    let heads = heads(&Real, state(&log));
+    let verified = verify_beside(&source, &key, (&kept, &heads));
+    let verified = verified.map_err(|error| not_whole(&error))?;
     // A log that was copied elsewhere has no records beside it.
     if args.place.log.is_none() || state(&log).join(RECORDS).is_dir() {
         compare(&Real, state(&log), &verified.last).map_err(|error| rolled_back(&error))?;

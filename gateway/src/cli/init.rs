@@ -31,7 +31,7 @@ pub(super) fn run(args: &Init, out: &mut Output) -> Result<(), Failure> {
     })?;
     let begun = Catalogue::exists(lock.dir());
     if begun && app::has_audit_log(lock.dir()) {
-        return Err(taken(&checked));
+        return Err(taken(&checked, args));
     }
     let custodian = kek(&lock, passphrase.as_ref())?;
     let kek = custodian.describe();
@@ -42,7 +42,7 @@ pub(super) fn run(args: &Init, out: &mut Output) -> Result<(), Failure> {
     };
     // Versions without a log have lost it: that is not an interrupted beginning.
     if catalogue.keyrings().next().is_some() {
-        return Err(taken(&checked));
+        return Err(taken(&checked, args));
     }
     let audit = app::open_audit(&catalogue, &*custodian, &Clock::system())
         .map_err(|error| Failure::of(&error))?;
@@ -104,13 +104,22 @@ fn in_use(error: &disk::Error) -> Failure {
     )
 }
 
-fn taken(checked: &Checked) -> Failure {
+fn taken(checked: &Checked, args: &Init) -> Failure {
+    let what = format!(
+        "{} holds a catalogue already, and nothing is overwritten",
+        checked.state.display()
+    );
+    // As after an `init` that was killed when only this was left.
+    if args.proxy_key && !proxy_key::exists(&checked.state) {
+        let options = place::options(&args.place);
+        let help = format!(
+            "`keyway proxy-key{options}` makes the key of the proxy, which is not there yet; see the verifier key with `keyway audit verify{options}`"
+        );
+        return Failure::new(Exit::Operator, what, help);
+    }
     Failure::new(
         Exit::Operator,
-        format!(
-            "{} holds a catalogue already, and nothing is overwritten",
-            checked.state.display()
-        ),
+        what,
         "use it with `keyway run`, add a proxy's key with `keyway proxy-key`, see its verifier key with `keyway audit verify`, or name another directory with --state",
     )
 }

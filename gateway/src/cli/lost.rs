@@ -93,6 +93,12 @@ fn help(cause: &str) -> &'static str {
             "it was sealed under another keyring than its subject has now: do subjects move between keyrings, or does the bus rename them?"
         }
         "counter" => "counters cannot be sealed: take their subjects out of the keyring",
+        "destination" => {
+            "a stream (republish, subject_transform) or a schedule was asked for whose messages would open for nobody: give their keyring an alias from the published to the new subject, or `bind = \"keyring\"`, and reload"
+        }
+        "api-prefix" => {
+            "clients ask JetStream under a prefix that the configuration does not name (an import of its API): name it in `jetstream.api-prefixes`, and reload"
+        }
         "identity" => "clients that `publish-by` or `deliver-to` do not name: docs/identity.md",
         "too-large" => "raise the server's `max_payload` by 64 bytes, or publish smaller messages",
         _ => "docs/metrics.md says what it means; the log names subjects",
@@ -145,6 +151,8 @@ mod tests {
             "unknown-key",
             "wrong-keyring",
             "counter",
+            "destination",
+            "api-prefix",
             "identity",
             "too-large",
         ] {

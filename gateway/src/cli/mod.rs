@@ -166,4 +166,84 @@ mod tests {
             }
         }
     }
+
+    /// The options that a command has, with those of the commands in it.
+    fn options(command: &clap::Command) -> Vec<&str> {
+        let own = command.get_arguments().filter_map(clap::Arg::get_long);
+        let inner = command.get_subcommands().flat_map(options);
+        own.chain(inner).chain(["help", "version"]).collect()
+    }
+
+    /// What follows `keyway` wherever a page writes a command, up to the end of the code or of the command.
+    fn commands(page: &str) -> impl Iterator<Item = &str> {
+        let pieces = page
+            .lines()
+            .flat_map(|line| line.split(['`', '|', '#', '…']));
+        pieces.filter_map(|piece| {
+            let piece = piece.trim_start().trim_start_matches("$ ");
+            let piece = piece.trim_start_matches("target/release/");
+            piece.strip_prefix("keyway ")
+        })
+    }
+
+    #[test]
+    fn no_page_names_an_option_that_a_command_does_not_have() {
+        let root = Cli::command();
+        let pages = [
+            include_str!("../../../README.md"),
+            include_str!("../../../docs/audit.md"),
+            include_str!("../../../docs/cli.md"),
+            include_str!("../../../docs/configuration.md"),
+            include_str!("../../../docs/deployment.md"),
+            include_str!("../../../docs/identity.md"),
+            include_str!("../../../docs/keys.md"),
+            include_str!("../../../docs/metrics.md"),
+            include_str!("../../../docs/nats.md"),
+            include_str!("../../../docs/operating.md"),
+            include_str!("../../../docs/rotation.md"),
+            include_str!("../../../docs/tls.md"),
+        ];
+        let mut count = 0;
+        for text in pages.into_iter().flat_map(commands) {
+            let name = text.split_whitespace().next().unwrap_or_default();
+            let Some(command) = root.find_subcommand(name) else {
+                let is_example = ["COMMAND", "control"].contains(&name);
+                assert!(is_example || !text.contains("--"), "keyway {text}");
+                continue;
+            };
+            let known = options(command);
+            for option in text.split([' ', '[', ']', ',', '(', ')']) {
+                let option = option
+                    .strip_prefix("--")
+                    .filter(|option| !option.is_empty());
+                let option = option.map(|option| option.split('=').next().unwrap_or_default());
+                assert!(
+                    option.is_none_or(|option| known.contains(&option)),
+                    "keyway {text}"
+                );
+                count += usize::from(option.is_some());
+            }
+        }
+        assert!(count > 50, "{count}");
+    }
+
+    #[test]
+    fn page_gives_a_command_no_option_that_it_does_not_have() {
+        let root = Cli::command();
+        let page = include_str!("../../../docs/cli.md");
+        let mut count = 0;
+        for section in page.split("\n## keyway ").skip(1) {
+            let section = section.split("\n## ").next().unwrap();
+            let (name, text) = section.split_once('\n').unwrap();
+            let known = options(root.find_subcommand(name).unwrap());
+            let spans = text.split('`').skip(1).step_by(2);
+            let spans = spans.filter(|span| span.starts_with("--"));
+            let words = spans.flat_map(|span| span.split(' '));
+            for option in words.filter_map(|word| word.strip_prefix("--")) {
+                assert!(known.contains(&option), "{name} --{option}");
+                count += 1;
+            }
+        }
+        assert!(count > 20, "{count}");
+    }
 }

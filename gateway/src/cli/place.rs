@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::app::{self, Opened};
-use crate::catalogue::{Catalogue, View};
+use crate::audit::{self, CHECKPOINTS, LOG, Source};
+use crate::catalogue::{Catalogue, View, compare};
 use crate::clock::Clock;
 use crate::config::{self, Checked, Custody, Environment, Finding, Warning};
 use crate::custody::{Custodian, Passphrase, PassphraseSource, local};
-use crate::disk::{self, Lock, StateDir};
+use crate::disk::{self, Lock, Real, StateDir};
 use crate::printable::Count;
 use crate::rotation::AtRest;
 
@@ -133,7 +134,26 @@ pub(super) fn passphrase(custody: &Custody) -> Result<Option<Passphrase>, Failur
 pub(super) fn view(checked: &Checked) -> Result<View, Failure> {
     let dir = open(&checked.state)?;
     let custodian = custodian(&dir, checked)?;
-    Catalogue::open_read_only(dir, custodian).map_err(|error| Failure::of(&error))
+    let view = Catalogue::open_read_only(dir, custodian);
+    let view = view.map_err(|error| Failure::of(&error))?;
+    compare_with_log(&checked.state)?;
+    Ok(view)
+}
+
+/// Errors if a record is older than the audit log says. Of a log that is not whole, `keyway audit verify` tells.
+fn compare_with_log(state: &Path) -> Result<(), Failure> {
+    let folder = app::audit_directory(state);
+    let (log, checkpoints) = (folder.join(LOG), folder.join(CHECKPOINTS));
+    let source = Source {
+        files: &Real,
+        log: &log,
+        checkpoints: Some(&checkpoints),
+    };
+    let key = app::audit_verifier(state).ok();
+    let verified = key.and_then(|key| audit::verify(&source, &key, &[]).ok());
+    verified.map_or(Ok(()), |verified| {
+        compare(&Real, state, &verified.last).map_err(|error| Failure::of(&error))
+    })
 }
 
 /// What the records say of a keyring while no gateway runs.

@@ -54,6 +54,11 @@ fn gateway_block(path: &Path) -> String {
     format!("  [proxy]\n  nkey-seed-file = {path:?}")
 }
 
+/// Whether there is a key in this state directory, or something in its place.
+pub(super) fn exists(state: &Path) -> bool {
+    std::fs::symlink_metadata(state.join(FILE)).is_ok()
+}
+
 /// Where the key is, and whether it was made just now.
 fn made(dir: &StateDir) -> Result<(PathBuf, bool), Failure> {
     let path = std::path::absolute(dir.join(FILE))?;

@@ -8,14 +8,19 @@ use super::args::Reload;
 use super::client::Client;
 use super::failure::Failure;
 use super::output::{Output, complain};
+use super::target::Target;
 use super::{place, runtime};
 
 pub(super) fn run(args: &Reload, out: &mut Output) -> Result<(), Failure> {
-    // A file with mistakes is refused here already, in the same words. What it warns of, the gateway says.
-    let (checked, _warnings) = place::read(&args.how.place)?;
+    let socket = match place::check(&args.how.place) {
+        // What it warns of, the gateway says.
+        Ok((checked, _warnings)) => checked.admin.socket,
+        // The gateway refuses it, and writes down that it was asked.
+        Err(errors) => Target::running(&args.how.place, &errors)?.socket,
+    };
     let reloaded: api::Reloaded = runtime()?.block_on(async {
         let help = "start one with `keyway run`, which reads its configuration then; or name the `--config` of the one that runs";
-        let client = Client::required(&checked.admin.socket, help).await?;
+        let client = Client::required(&socket, help).await?;
         client.post("/v1/reload", &json!({})).await
     })?;
     if args.how.json {

@@ -84,6 +84,7 @@ fn report_of(exposure: &api::Exposure, out: &mut Output) -> Result<(), Failure> 
         subjects,
         from,
         until,
+        halted,
         sealed,
         exact,
         lanes,
@@ -102,7 +103,15 @@ fn report_of(exposure: &api::Exposure, out: &mut Output) -> Result<(), Failure> 
                 Some(until) => {
                     format!("from {} until {until}", from.clone().unwrap_or_else(never))
                 }
-                None => format!("since {}, and still", from.clone().unwrap_or_else(never)),
+                None => format!(
+                    "since {}, and {}",
+                    from.clone().unwrap_or_else(never),
+                    if *halted {
+                        "no more: it is revoked or suspended, which could not be written down yet"
+                    } else {
+                        "still"
+                    }
+                ),
             },
         ),
         ("messages", format!("{most}{}", sealed.messages)),

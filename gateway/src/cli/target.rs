@@ -46,7 +46,7 @@ impl Target {
     }
 
     /// The gateway that runs although its file has mistakes by now.
-    fn running(place: &Place, errors: &Errors) -> Result<Self, Failure> {
+    pub(super) fn running(place: &Place, errors: &Errors) -> Result<Self, Failure> {
         let Some(config::Glimpse { state, socket }) = place::glimpse(place) else {
             drop(place::invalid(errors));
             return Err(lost("where the gateway is was not said clearly"));

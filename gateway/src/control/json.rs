@@ -77,11 +77,19 @@ pub(super) struct StreamConfig {
 pub(super) struct Origin {
     pub(super) name: String,
     /// Another account or domain.
-    pub(super) external: Option<serde::de::IgnoredAny>,
+    pub(super) external: Option<External>,
     /// Which subjects; all where it is empty, and there are no transforms.
     #[serde(default)]
     pub(super) filter_subject: String,
     pub(super) subject_transforms: Option<Vec<Transform>>,
+}
+
+/// Where another account or domain is asked.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct External {
+    /// The prefix of its API.
+    #[serde(default)]
+    pub(super) api: String,
 }
 
 /// Subjects that are stored, or published again, under other names.

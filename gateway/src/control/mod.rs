@@ -41,7 +41,7 @@ use crate::envelope::Kid;
 use crate::policy::{KeyringName, Pattern};
 
 pub use config::{Config, Login, LoginError};
-pub use survey::{Renaming, Survey};
+pub use survey::{Renaming, Scheduling, Survey, Unseen};
 
 /// How far the times of the catalogue and those of stored messages may lie apart: a message is stored a moment after it was
 /// sealed (a client's buffers, a slow bus), and the gateway's and the servers' clocks differ. Ten minutes are far more than

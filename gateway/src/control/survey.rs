@@ -23,6 +23,26 @@ pub struct Renaming {
     pub to: String,
 }
 
+/// A stream that takes schedules: what is published on one of its subjects may be published again on another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scheduling {
+    /// The stream.
+    pub stream: String,
+    /// Its subjects.
+    pub subjects: Vec<String>,
+}
+
+/// A stream that copies another through a prefix of JetStream's API under which nobody was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unseen {
+    /// The stream.
+    pub stream: String,
+    /// The one that it copies.
+    pub origin: String,
+    /// The prefix.
+    pub api: String,
+}
+
 /// What JetStream was asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Survey {
@@ -30,6 +50,10 @@ pub struct Survey {
     pub streams: usize,
     /// Those that rename.
     pub renamings: Vec<Renaming>,
+    /// Those that take schedules.
+    pub schedulings: Vec<Scheduling>,
+    /// Those that copy what is not seen.
+    pub unseen: Vec<Unseen>,
     /// What is not known, each with its remedy behind the first `; `.
     pub doubts: Vec<String>,
 }
@@ -59,12 +83,39 @@ async fn in_time(config: &Config, survey: &mut Survey) -> Result<(), String> {
 
 async fn gather(config: &Config, survey: &mut Survey) -> Result<(), Failed> {
     let api = Box::pin(Api::connect(config)).await?;
-    for prefix in question::prefixes(config) {
-        let infos = Box::pin(question::list(&api, &prefix, &mut survey.doubts)).await?;
+    let prefixes = question::prefixes(config);
+    for prefix in &prefixes {
+        let infos = Box::pin(question::list(&api, prefix, &mut survey.doubts)).await?;
         survey.streams = survey.streams.saturating_add(infos.len());
         survey.renamings.extend(renamings(&infos));
+        for StreamInfo { config, .. } in &infos {
+            survey.schedulings.extend(scheduling(config));
+            survey.unseen.extend(unseen(config, &prefixes));
+        }
     }
     Ok(())
+}
+
+fn scheduling(config: &StreamConfig) -> Option<Scheduling> {
+    config.allow_msg_schedules.then(|| Scheduling {
+        stream: config.name.clone(),
+        subjects: config.subjects.iter().flatten().cloned().collect(),
+    })
+}
+
+/// What it copies under other prefixes than these.
+fn unseen(config: &StreamConfig, prefixes: &[String]) -> Vec<Unseen> {
+    let origins = config.mirror.iter().chain(config.sources.iter().flatten());
+    let unseen = origins.filter_map(|origin| {
+        let api = origin.external.as_ref()?.api.trim_end_matches('.');
+        let is_known = api.is_empty() || prefixes.iter().any(|prefix| prefix == api);
+        (!is_known).then(|| Unseen {
+            stream: config.name.clone(),
+            origin: origin.name.clone(),
+            api: api.to_owned(),
+        })
+    });
+    unseen.collect()
 }
 
 /// How messages came to a stream.
@@ -192,6 +243,24 @@ fn changed<'a>(arrivals: &[Arrival<'a>], change: impl Fn(&Way) -> Option<Way>) -
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn copies_through_prefixes_that_were_not_asked_are_not_seen() {
+        let config = json!({"name": "C", "mirror": {"name": "M", "external": {"api": "$JS.hub.API"}},
+            "sources": [{"name": "A"}, {"name": "B", "external": {"api": "JS.acme.API."}}, {"name": "D", "external": {"deliver": "d"}}]});
+        let config: StreamConfig = serde_json::from_value(config).unwrap();
+        let told = |prefixes: &[&str]| -> Vec<_> {
+            let prefixes: Vec<_> = prefixes.iter().copied().map(str::to_owned).collect();
+            let unseen = unseen(&config, &prefixes);
+            unseen
+                .iter()
+                .map(|one| format!("{} {}", one.origin, one.api))
+                .collect()
+        };
+        assert_eq!(told(&["$JS.API"]), ["M $JS.hub.API", "B JS.acme.API"]);
+        assert_eq!(told(&["$JS.API", "$JS.hub.API"]), ["B JS.acme.API"]);
+        assert!(told(&["$JS.hub.API", "JS.acme.API"]).is_empty());
+    }
 
     fn told(streams: &[serde_json::Value]) -> Vec<String> {
         let infos: Vec<StreamInfo> = streams

@@ -30,6 +30,23 @@ pub(super) fn trace_destination(headers: &[u8]) -> Option<&[u8]> {
     has(headers, b"Nats-Trace-Dest")
 }
 
+/// What the server is to publish by itself (ADR-51).
+pub(super) struct Schedule<'a> {
+    /// The last message of this subject; if there is none, the schedule's own.
+    pub(super) source: Option<&'a [u8]>,
+    /// Where.
+    pub(super) target: &'a [u8],
+}
+
+/// What a message has the server publish, if it is a schedule.
+pub(super) fn schedule(headers: &[u8]) -> Option<Schedule<'_>> {
+    has(headers, b"Nats-Schedule").filter(|when| !when.is_empty())?;
+    Some(Schedule {
+        source: header::get(headers, b"Nats-Schedule-Source").filter(|source| !source.is_empty()),
+        target: header::get(headers, b"Nats-Schedule-Target")?,
+    })
+}
+
 /// The length of a stored message that was delivered without it, as the server wrote it.
 pub(super) fn stored_size<'a>(message: &Message<'a>) -> Option<Number<'a>> {
     let headers = message.headers?;

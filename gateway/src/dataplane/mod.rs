@@ -52,6 +52,7 @@ mod worker;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc as threads;
 use std::thread::JoinHandle;
 
 use tokio::sync::{mpsc, oneshot};
@@ -155,8 +156,8 @@ impl Faulty for StartError {
 }
 
 impl Dataplane {
-    /// Binds the listeners, but for those that `inherited` has, and starts the workers; clients wait until [`Dataplane::accept`]. Must
-    /// be called within a tokio runtime.
+    /// Binds the listeners, but for those that `inherited` has, and starts the workers; clients wait until [`Dataplane::accept`]. On
+    /// return every worker has what a first message needs. Must be called within a tokio runtime.
     ///
     /// # Errors
     /// [`StartError`]; nothing is left running then.
@@ -173,10 +174,14 @@ impl Dataplane {
             .collect::<Result<_, _>>()?;
         let count = config.worker_count();
         let shared = Arc::new(Shared::new(config, keys, clock).with(tls));
+        let (prepares, prepared) = threads::channel();
         let workers = (0..count)
-            .map(|id| worker::start(id, Arc::clone(&shared)))
+            .map(|id| worker::start(id, Arc::clone(&shared), prepares.clone()))
             .collect::<io::Result<Vec<_>>>()
             .map_err(StartError::Worker)?;
+        drop(prepares);
+        // Ends when the last worker has dropped its end.
+        let Err(threads::RecvError) = prepared.recv();
         let door = Door {
             counter: AtomicU64::new(1),
             admission: Arc::new(Admission::new(shared.config.crowd)),

@@ -158,6 +158,12 @@ fn fill(publishes: &mut PublishPath<'_>, delivers: &mut DeliverPath<'_>) {
             body.len()
         );
         drop(publish(publishes, pull.as_bytes()));
+        let body = r#"{"seq":1,"batch":9}"#;
+        let get = format!(
+            "PUB $JS.API.DIRECT.GET.S _INBOX.{number}.2 {}\r\n{body}\r\n",
+            body.len()
+        );
+        drop(publish(publishes, get.as_bytes()));
         let subscription = format!("SUB open.own.{number} {number}\r\nUNSUB {number} 1\r\n");
         drop(publish(publishes, subscription.as_bytes()));
         let reply = format!("_INBOX.other.{number}");

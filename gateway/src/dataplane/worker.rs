@@ -2,11 +2,13 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::io::{self, Write as _};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::rc::{Rc, Weak};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, OnceLock};
 use std::thread::{Builder, JoinHandle as Thread};
 use std::time::Duration;
@@ -116,8 +118,12 @@ pub(super) struct Handle {
     pub(super) thread: Thread<()>,
 }
 
-/// Starts the thread.
-pub(super) fn start(id: usize, shared: Arc<Shared>) -> io::Result<Handle> {
+/// Starts the thread, which drops `prepares` as soon as it has what a first message needs.
+pub(super) fn start(
+    id: usize,
+    shared: Arc<Shared>,
+    prepares: Sender<Infallible>,
+) -> io::Result<Handle> {
     let (accepted, queue) = mpsc::unbounded_channel();
     let (probes, probed) = mpsc::unbounded_channel();
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -126,7 +132,7 @@ pub(super) fn start(id: usize, shared: Arc<Shared>) -> io::Result<Handle> {
     let thread = Builder::new().name(format!("worker-{id}")).spawn(move || {
         let worker = Worker::new(WorkerId(id), shared);
         // A task like its sessions: what a local set runs is otherwise polled whenever any of them is.
-        let serve = async move { spawn_local(serve(worker, queue, probed)).await };
+        let serve = async move { spawn_local(serve(worker, prepares, queue, probed)).await };
         let served = LocalSet::new().block_on(&runtime, serve);
         if let Err(Ok(panic)) = served.map_err(JoinError::try_into_panic) {
             std::panic::resume_unwind(panic);
@@ -141,12 +147,15 @@ pub(super) fn start(id: usize, shared: Arc<Shared>) -> io::Result<Handle> {
 
 async fn serve(
     worker: Worker,
+    prepares: Sender<Infallible>,
     mut queue: mpsc::UnboundedReceiver<Accepted>,
     mut probes: mpsc::UnboundedReceiver<oneshot::Sender<()>>,
 ) {
     let worker = Rc::new(worker);
     let mut sessions = JoinSet::new();
     let mut changes = worker.shared.keys.changes();
+    worker.renew();
+    drop(prepares);
     // One of the workers does it, for it is done as for a session.
     let watching = (worker.id == WorkerId(0)).then(|| spawn_local(watch::run(Rc::clone(&worker))));
     let mut stages = worker.shared.stage.subscribe();
@@ -312,12 +321,19 @@ impl Worker {
         drop(self.sessions.borrow_mut().remove(&number));
     }
 
-    /// The keys have changed: what a version that is gone has left here is wiped, although no message may come for hours.
+    /// The keys have changed: what a version that is gone has left here is wiped, and what the next one needs is made, although no
+    /// message may come for hours.
     fn renew(&self) {
         let snapshot = self.shared.keys.load();
         let now = self.shared.clock.instant();
-        self.lanes.borrow_mut().begin(&snapshot, now);
+        self.learn(&snapshot);
+        let drawn = |keyring: KeyringId| {
+            let meters = self.meters.keyring(Some(keyring.index()));
+            meters.lanes_started.add(1);
+        };
+        self.lanes.borrow_mut().prepare(&snapshot, now, drawn);
         self.caches.refresh(&snapshot);
+        self.meters.flush();
     }
 
     /// Stopping has come so far: those that enter later are told of it then.

@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
+
 use super::files::MAX_LEN;
 use crate::fault::{Fault, Faulty, Retry, Who};
 
@@ -161,6 +163,11 @@ impl Error {
                 limit: MAX_LEN,
             },
             io::ErrorKind::AlreadyExists => Self::Exists { path },
+            // No link is followed; the system's word for that is "too many levels of symbolic links".
+            _ if source.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => Self::NotRegular {
+                path,
+                wanted: "file",
+            },
             _ => Self::Other {
                 path,
                 action,

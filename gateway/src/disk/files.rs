@@ -155,7 +155,7 @@ impl Files for Real {
             .create(true)
             .truncate(true)
             .mode(0o600)
-            .custom_flags(flags(OFlags::NOFOLLOW))
+            .custom_flags(flags(OFlags::NONBLOCK | OFlags::NOFOLLOW))
             .open(path)?;
         let written = file.write_all(bytes).and_then(|()| file.sync_all());
         if written.is_err() {

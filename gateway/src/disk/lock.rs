@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::fs::OFlags;
 
@@ -14,48 +15,67 @@ use super::guarded::StateDir;
 /// The file that is locked; every state directory has it.
 pub(super) const LOCK: &str = "lock";
 
+/// What the file says behind the process id of one that writes nothing and lets nobody else write.
+const DRAINS: &str = "drains";
+
+/// How often the lock is asked for while a process has it that drains, and how long between: longer than such a process keeps it.
+const ATTEMPTS: u32 = 500;
+const BETWEEN: Duration = Duration::from_millis(20);
+
 /// The right to write into a state directory; ends when dropped, or with the process however it ends.
 #[derive(Debug)]
 pub struct Lock {
     dir: StateDir,
     /// Held open: the system releases the lock with the last handle.
-    _file: File,
+    file: File,
 }
 
 impl Lock {
-    /// Takes the lock `lock` in the state directory and writes our process id into it.
+    /// Takes the lock `lock` in the state directory and writes our process id into it. Waits for a process that drains.
     ///
     /// # Errors
     /// [`Error::Locked`] with the holder's process id when another process has it; [`Error`] when the file cannot be used.
     pub fn take(dir: StateDir) -> Result<Self, Error> {
-        let path = dir.join(LOCK);
-        let failed = |e| Error::from_io(&path, Action::Lock, e);
-        // Before opening: a link gives a confusing answer, and opening a device may act.
-        if std::fs::symlink_metadata(&path).is_ok_and(|found| !found.is_file()) {
-            return Err(Error::NotRegular {
-                path,
-                wanted: "file",
-            });
+        let mut file = open(&dir)?;
+        for _attempt in 0..ATTEMPTS {
+            if attempt(&dir, file.try_lock())? {
+                write_pid(&mut file, "");
+                return Ok(Self { dir, file });
+            }
+            if !said(&mut file).ends_with(DRAINS) {
+                break;
+            }
+            std::thread::park_timeout(BETWEEN);
         }
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .custom_flags(flags(OFlags::NOFOLLOW | OFlags::NONBLOCK))
-            .open(&path)
-            .map_err(failed)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(locked(dir.path(), &mut file)),
-            Err(TryLockError::Error(e)) => return Err(failed(e)),
+        Err(locked(dir.path(), &mut file))
+    }
+
+    /// Keeps everybody from writing without being the one who may: others can have the same.
+    ///
+    /// # Errors
+    /// As [`Lock::take`], without waiting.
+    pub fn share(dir: StateDir) -> Result<Self, Error> {
+        let mut file = open(&dir)?;
+        if !attempt(&dir, file.try_lock_shared())? {
+            return Err(locked(dir.path(), &mut file));
         }
-        // For people alone: a full disk must not keep anybody from being served.
-        if let Err(error) = write_pid(&mut file) {
-            tracing::debug!(%error, "the lock does not say who has it");
+        write_pid(&mut file, DRAINS);
+        Ok(Self { dir, file })
+    }
+
+    /// The right to write, for whoever has shared the lock until now.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] when others share it, or somebody was faster; what was shared may be gone then.
+    pub fn promote(&self) -> Result<Self, Error> {
+        let failed = |e| Error::from_io(&self.dir.join(LOCK), Action::Lock, e);
+        let mut file = self.file.try_clone().map_err(failed)?;
+        if !attempt(&self.dir, file.try_lock())? {
+            return Err(locked(self.dir.path(), &mut file));
         }
-        Ok(Self { dir, _file: file })
+        write_pid(&mut file, "");
+        let dir = self.dir.clone();
+        Ok(Self { dir, file })
     }
 
     /// The directory that it locks.
@@ -65,19 +85,59 @@ impl Lock {
     }
 }
 
-fn write_pid(file: &mut File) -> std::io::Result<()> {
-    file.set_len(0)?;
-    file.rewind()?;
-    writeln!(file, "{}", std::process::id())
+fn open(dir: &StateDir) -> Result<File, Error> {
+    let path = dir.join(LOCK);
+    // Before opening: a link gives a confusing answer, and opening a device may act.
+    if std::fs::symlink_metadata(&path).is_ok_and(|found| !found.is_file()) {
+        return Err(Error::NotRegular {
+            path,
+            wanted: "file",
+        });
+    }
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(flags(OFlags::NOFOLLOW | OFlags::NONBLOCK))
+        .open(&path)
+        .map_err(|e| Error::from_io(&path, Action::Lock, e))
+}
+
+/// Whether the lock was free.
+fn attempt(dir: &StateDir, tried: Result<(), TryLockError>) -> Result<bool, Error> {
+    match tried {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(e)) => Err(Error::from_io(&dir.join(LOCK), Action::Lock, e)),
+    }
+}
+
+/// For people alone, and for those who wait: a full disk must not keep anybody from being served.
+fn write_pid(file: &mut File, what: &str) {
+    let text = format!("{} {what}", std::process::id());
+    let written = file
+        .set_len(0)
+        .and_then(|()| file.rewind())
+        .and_then(|()| writeln!(file, "{}", text.trim_end()));
+    if let Err(error) = written {
+        tracing::debug!(%error, "the lock does not say who has it");
+    }
 }
 
 /// The holder may be between taking the lock and writing its id: then nobody is named.
-fn locked(dir: &Path, file: &mut File) -> Error {
+fn said(file: &mut File) -> String {
     let mut text = String::new();
-    let pid = match file.take(32).read_to_string(&mut text) {
-        Ok(_) => text.trim().parse().ok(),
-        Err(_) => None,
-    };
+    let read = file
+        .rewind()
+        .and_then(|()| file.take(32).read_to_string(&mut text));
+    read.map_or_else(|_| String::new(), |_| text.trim().to_owned())
+}
+
+fn locked(dir: &Path, file: &mut File) -> Error {
+    let text = said(file);
+    let pid = text.split(' ').next().and_then(|pid| pid.parse().ok());
     Error::Locked {
         dir: dir.to_owned(),
         pid,

@@ -180,10 +180,9 @@ impl Inner {
         self.step(verb, path)?;
         let others = self.seen.iter().filter(|(other, _)| *other != path);
         let used: usize = others.map(|(_, bytes)| bytes.len()).sum();
-        if self
-            .capacity
-            .is_some_and(|most| used.saturating_add(len) > most)
-        {
+        // An empty file takes no room.
+        let full = |most| len > 0 && used.saturating_add(len) > most;
+        if self.capacity.is_some_and(full) {
             return Err(io::ErrorKind::StorageFull.into());
         }
         Ok(())

@@ -71,6 +71,28 @@ fn second_lock_names_the_holder() {
 }
 
 #[test]
+fn shared_lock_keeps_writers_waiting_and_becomes_the_writer_s_once_it_is_shared_no_more() {
+    let (_root, dir) = state();
+    let (one, other) = (
+        Lock::share(dir.clone()).unwrap(),
+        Lock::share(dir.clone()).unwrap(),
+    );
+    assert!(matches!(one.promote(), Err(Error::Locked { .. })));
+    drop(one);
+    let writer = other.promote().unwrap();
+    drop(other);
+    assert!(matches!(
+        Lock::share(dir.clone()),
+        Err(Error::Locked { pid: Some(_), .. })
+    ));
+    drop(writer);
+    let drains = Lock::share(dir.clone()).unwrap();
+    let waits = std::thread::spawn(move || Lock::take(dir).map(drop));
+    drop(drains);
+    waits.join().unwrap().unwrap();
+}
+
+#[test]
 fn guarded_file_with_any_other_bit_is_refused() {
     let (_root, dir) = state();
     let path = dir.join("secret");
@@ -100,6 +122,38 @@ fn lock_that_is_a_link_is_refused_and_what_it_names_stays() {
     symlink(dir.join("missing"), dir.join(".probe")).unwrap();
     assert!(Real.write(&dir.join(".probe"), b"x").is_err());
     assert!(!dir.join("missing").exists());
+}
+
+#[test]
+fn link_in_the_place_of_a_file_is_called_that_whatever_is_done_to_it() {
+    let (_root, dir) = state();
+    let link = dir.join("seen.json");
+    symlink(dir.join("elsewhere"), &link).unwrap();
+    for (action, failed) in [
+        (Action::Read, Real.read(&link).err()),
+        (Action::Read, Real.read_at(&link, 0, 1).err()),
+        (Action::Read, Real.len(&link).err()),
+        (Action::Write, Real.write(&link, b"x").err()),
+        (Action::Append, Real.append(&link, 0, b"x").err()),
+    ] {
+        let error = Error::from_io(&link, action, failed.unwrap()).to_string();
+        let (what, help) = error.split_once("; ").unwrap();
+        assert!(
+            what.ends_with("seen.json is not a file"),
+            "{action}: {error}"
+        );
+        assert!(help.contains("no link"), "{action}: {error}");
+    }
+}
+
+#[test]
+fn pipe_in_the_place_of_a_file_keeps_nobody_waiting() {
+    let (_root, dir) = state();
+    let pipe = dir.join(".seen.json.tmp");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    assert!(Real.write(&pipe, b"x").is_err());
+    assert!(Real.read(&pipe).is_err());
 }
 
 #[test]

@@ -1,6 +1,6 @@
-//! The lanes of one version under which something has been opened, shared by all connections.
+//! The lanes of one version under which something has been opened, or that were drawn here ahead of use; shared by all connections.
 //!
-//! A lane is admitted only after a message under it has authenticated, so that made-up lane ids cost one derivation each and no
+//! Another's lane is admitted only after a message under it has authenticated, so that made-up lane ids cost one derivation each and no
 //! memory. The map belongs to its version: when the version goes, its lanes go.
 
 use std::sync::Arc;
@@ -38,13 +38,13 @@ impl LaneMap {
         }
     }
 
-    /// The lane's key, if something under it was opened before.
+    /// The lane's key, if it is kept.
     #[must_use]
     pub fn get(&self, lane: LaneId) -> Option<Arc<LaneKey>> {
         self.lanes.get(&lane).map(|entry| Arc::clone(entry.value()))
     }
 
-    /// Keeps a lane under which a message has authenticated.
+    /// Keeps a lane under which a message has authenticated, or that was drawn here.
     pub fn admit(&self, lane: LaneId, key: Arc<LaneKey>) {
         if self.held.load(Ordering::Relaxed) >= self.capacity {
             self.evict_one(lane);

@@ -155,6 +155,27 @@ impl Lanes {
         })
     }
 
+    /// A lane for each keyring that has none, and in its version's map the key that opens it: the first message under a version derives
+    /// nothing, on either of its ways. Takes nothing of a budget. `drawn` is told of each.
+    ///
+    /// Where the random generator fails, [`Self::seal`] says so.
+    pub fn prepare(&mut self, snapshot: &Snapshot, now: Instant, mut drawn: impl FnMut(KeyringId)) {
+        self.begin(snapshot, now);
+        for active in snapshot.sealing() {
+            let keyring = active.keyring;
+            if self.usable(keyring, active).is_some() {
+                continue;
+            }
+            let nothing = Grant::new(&active.budget);
+            if let Ok(lane) = self.put(keyring, active, nothing) {
+                let id = lane.sealer.lane();
+                let key = active.key.lane(active.suite, id);
+                active.lanes.admit(id, Arc::new(key));
+                drawn(keyring);
+            }
+        }
+    }
+
     /// The lane that seals for a keyring now, if there is one and the subject is not too long; [`Self::seal`] draws it, or says so.
     #[inline]
     pub fn on<'l>(
@@ -180,7 +201,8 @@ impl Lanes {
     fn usable(&mut self, keyring: KeyringId, active: &Arc<Version>) -> Option<&mut Lane> {
         let now = self.now;
         let lane = self.current.get_mut(keyring.index())?.as_mut()?;
-        (now < lane.until && Arc::ptr_eq(&lane.version, active)).then_some(lane)
+        let lives = now < lane.until || lane.begins(now);
+        (lives && Arc::ptr_eq(&lane.version, active)).then_some(lane)
     }
 
     /// A lane that may seal `bytes`, in place of the one before, whose grant goes back first.
@@ -190,6 +212,23 @@ impl Lanes {
         active: &Arc<Version>,
         bytes: u64,
     ) -> Result<&mut Lane, SealRefused> {
+        if let Some(place) = self.current.get_mut(keyring.index()) {
+            *place = None;
+        }
+        let mut grant = Grant::new(&active.budget);
+        if !grant.cover(bytes) {
+            return Err(SealRefused::BudgetExhausted);
+        }
+        self.put(keyring, active, grant)
+    }
+
+    /// A new lane, in place of the one before.
+    fn put(
+        &mut self,
+        keyring: KeyringId,
+        active: &Arc<Version>,
+        grant: Grant,
+    ) -> Result<&mut Lane, SealRefused> {
         if self.current.len() <= keyring.index() {
             self.current
                 .resize_with(keyring.index().saturating_add(1), || None);
@@ -198,11 +237,6 @@ impl Lanes {
             .current
             .get_mut(keyring.index())
             .ok_or(SealRefused::NoActiveVersion)?;
-        *place = None;
-        let mut grant = Grant::new(&active.budget);
-        if !grant.cover(bytes) {
-            return Err(SealRefused::BudgetExhausted);
-        }
         let sealer =
             Sealer::new(&active.key, active.suite).map_err(|NoEntropy| SealRefused::NoEntropy)?;
         active.usage.count_lane(self.worker);
@@ -211,7 +245,7 @@ impl Lanes {
             version: Arc::clone(active),
             sealer,
             grant,
-            until: self.now.checked_add(LANE_LIFE).unwrap_or(self.now),
+            until: end_of_life(self.now),
             unreported: Used::default(),
         }))
     }
@@ -237,7 +271,22 @@ impl BoundLane<'_> {
     }
 }
 
+/// Of a lane that is first used at `now`.
+fn end_of_life(now: Instant) -> Instant {
+    now.checked_add(LANE_LIFE).unwrap_or(now)
+}
+
 impl Lane {
+    /// Whether the life of a lane that was prepared begins only now, with its first message.
+    #[cold]
+    fn begins(&mut self, now: Instant) -> bool {
+        let unused = self.sealer.messages() == 0;
+        if unused {
+            self.until = end_of_life(now);
+        }
+        unused
+    }
+
     #[inline]
     fn on<'l>(&'l mut self, binding: Binding<'l>) -> Result<BoundLane<'l>, SealFailed> {
         Ok(BoundLane {

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::envelope::{Kid, Suite, VersionKey};
 use crate::policy::{KeyringId, Policy};
@@ -57,8 +58,12 @@ pub struct Snapshot {
     by_kid: HashMap<Kid, Arc<Version>, foldhash::fast::RandomState>,
     on_demand: Arc<HashSet<Kid>>,
     closed: Arc<HashMap<Kid, Closed>>,
+    first_key: Option<u64>,
     generation: u64,
 }
+
+/// By how much the clock of a server that stores messages may be behind.
+const CLOCKS: Duration = Duration::from_mins(10);
 
 impl Version {
     /// The kid that travels in its envelopes.
@@ -93,6 +98,7 @@ impl Snapshot {
             by_kid,
             on_demand: Arc::default(),
             closed: Arc::default(),
+            first_key: None,
             generation,
         }
     }
@@ -115,6 +121,23 @@ impl Snapshot {
         }
     }
 
+    /// The same, knowing when the first of all key versions was made, in nanoseconds since 1970.
+    #[must_use]
+    pub fn with_first_key(self, made: Option<u64>) -> Self {
+        Self {
+            first_key: made,
+            ..self
+        }
+    }
+
+    /// Whether a message was stored, in nanoseconds since 1970, when there was no key yet, so that it is none of ours.
+    #[must_use]
+    pub fn is_older_than_keys(&self, stored: u64) -> bool {
+        let later = Duration::from_nanos(stored).saturating_add(CLOCKS);
+        self.first_key
+            .is_some_and(|made| later < Duration::from_nanos(made))
+    }
+
     /// Which subjects are protected, and how.
     #[must_use]
     pub fn policy(&self) -> &Policy {
@@ -127,6 +150,11 @@ impl Snapshot {
         self.rings
             .get(keyring.index())
             .and_then(|ring| ring.active.as_ref())
+    }
+
+    /// The versions that seal, one at most per keyring.
+    pub fn sealing(&self) -> impl Iterator<Item = &Arc<Version>> {
+        self.rings.iter().filter_map(|ring| ring.active.as_ref())
     }
 
     /// The version with this kid, when it may open.

@@ -112,6 +112,10 @@ pub enum Cause {
     Identity,
     /// A request to JetStream whose body can be read in two ways.
     Unclear,
+    /// A schedule, or a stream, that has the server publish or store envelopes under a subject on which they open for nobody.
+    Destination,
+    /// An answer of JetStream's API to a request under a prefix that the configuration does not name.
+    ApiPrefix,
 }
 
 /// Where the lane of a delivered envelope was found.
@@ -162,7 +166,7 @@ impl Side {
 
 impl Cause {
     /// All causes, in the order of their declaration.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::Plaintext,
         Self::BadEnvelope,
         Self::UnknownKey,
@@ -181,6 +185,8 @@ impl Cause {
         Self::Reply,
         Self::Identity,
         Self::Unclear,
+        Self::Destination,
+        Self::ApiPrefix,
     ];
 
     /// The label value.
@@ -205,6 +211,8 @@ impl Cause {
             Self::Reply => "reply",
             Self::Identity => "identity",
             Self::Unclear => "unclear",
+            Self::Destination => "destination",
+            Self::ApiPrefix => "api-prefix",
         }
     }
 }

@@ -11,6 +11,7 @@ mod alias;
 pub mod check;
 mod class;
 mod clients;
+mod moved;
 mod name;
 mod pattern;
 mod strict;
@@ -21,6 +22,7 @@ mod trie;
 pub use alias::{Alias, Uneven};
 pub use clients::{BadClient, ClientName, Clients, Kind, Kinds, LONGEST_NAME, Listed};
 pub(crate) use clients::{is_account_key, is_user_key};
+pub use moved::Move;
 pub use name::{BadName, KeyringName};
 pub use pattern::{BadPattern, Pattern};
 pub use strict::{Answers, AtLimit, Empty, Limit, Plaintext, Substitute, Undecryptable};
@@ -300,11 +302,6 @@ impl Policy {
             }
         }
         policy
-    }
-
-    /// What it knows beside its rules, for comparing with another process's.
-    pub(crate) fn prefixes(&self) -> impl std::fmt::Debug {
-        (&self.api_prefixes, &self.inboxes)
     }
 
     /// The prefixes of JetStream's API, with their final dots.

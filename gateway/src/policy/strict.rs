@@ -49,6 +49,13 @@ pub struct Undecryptable {
     pub limit: Option<Limit>,
 }
 
+impl Undecryptable {
+    /// Whether the client gets nothing of it.
+    pub(super) const fn is_nothing(self) -> bool {
+        matches!(self.deliver, Substitute::Nothing)
+    }
+}
+
 /// What a client gets in place of a message that does not open.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Substitute {

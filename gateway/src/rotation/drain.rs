@@ -8,7 +8,7 @@
 //!  ── stopped KID, how much is not used ───────▶   now the record may say it
 //!  ── unused KID, how much ────────────────────▶   what is reserved and not sealed starts no rotation
 //!  ◀────────────────────────────────────── look    it has changed, or has not after all
-//!  ◀───────────────────────── policy, its digest   where that is not the same, clients are moved at once
+//!  ◀──────────────────────── the settings' digest   where that is not the same, clients are moved at once
 //! ```
 //!
 //! The end of the stream is the end of the process, and as good as every `stopped`.
@@ -17,13 +17,11 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::audit::{Hex, Settings};
 use crate::envelope::{Kid, Used};
-
-use super::Config;
 
 /// Every message has this length: what was sent at once is read at once.
 const LENGTH: usize = 25;
@@ -47,7 +45,7 @@ pub(super) enum Said {
     Unused(Kid, Used),
     /// The catalogue has changed: what was stopped is judged by what it says now.
     Look,
-    /// The digest of the policy.
+    /// The digest of the settings.
     Policy([u8; 8]),
 }
 
@@ -160,18 +158,10 @@ impl Said {
     }
 }
 
-/// What two processes must agree on to serve the same clients: what is sealed, who may do what, and what may be sealed and opened. In the
-/// words of a build: another build may find a difference where there is none, and clients are moved for nothing.
-pub(super) fn digest_of(config: &Config) -> [u8; 8] {
-    let rules = config.policy.keyrings().iter().zip(&config.terms);
-    let mut all: Vec<_> = rules
-        .map(|(rule, terms)| format!("{rule:?}{:?}{:?}", terms.limit, terms.open))
-        .collect();
-    // A reload keeps the places of keyrings, a start has those of the file.
-    all.sort();
-    all.push(format!("{:?}", config.policy.prefixes()));
-    let whole = digest(&SHA256, all.concat().as_bytes());
-    whole.as_ref().first_chunk().copied().unwrap_or_default()
+/// What two processes must agree on to serve the same clients: the settings that the audit log names by this digest.
+pub(super) fn digest_of(settings: &Settings) -> [u8; 8] {
+    let Hex(whole) = settings.digest();
+    whole.first_chunk().copied().unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -73,13 +73,15 @@ pub enum OrderError {
     Failed(Failure),
     /// Nothing is sealed under the version any more; the rest is owed.
     #[error(
-        "nothing is sealed under {version} any more, but that could not be written down: {failure}; it is tried again until it can be: until then the version opens as before, and a restart forgets the order"
+        "nothing is sealed under {version} any more, but that could not be written down: {failure}; it is tried again until it can be: until then the version opens as before, and a restart {restart}"
     )]
     Halted {
         /// The version.
         version: String,
         /// Why not.
         failure: Failure,
+        /// What a restart does before it is.
+        restart: &'static str,
     },
     /// Somebody has ended the rotation meanwhile.
     #[error("the rotation was aborted before the new version was active; ask for another")]

@@ -31,6 +31,7 @@ use crate::audit::{self, Settings};
 use crate::catalogue::Catalogue;
 use crate::clock::Clock;
 use crate::control::Control;
+use crate::disk::Lock;
 use crate::envelope::Kid;
 use crate::keyring::{Keys, Miss, Snapshot};
 use crate::policy::{KeyringName, Policy};
@@ -429,6 +430,14 @@ impl Running {
             drainers: drainers.unwrap_or_default(),
             moved,
         }
+    }
+
+    /// The lock of the state directory, to take everything back that was handed over: while the other process was gone nobody else
+    /// could write. `None` where it has to be taken as at a start.
+    pub async fn lock(&self) -> Option<Lock> {
+        let (answer, answered) = oneshot::channel();
+        self.requests.send(Request::Lock { answer }).await.ok()?;
+        answered.await.ok().flatten()
     }
 
     /// Ends the driver: an operation that has begun is finished, later ones are told that the gateway is stopping. Yields what the

@@ -21,6 +21,8 @@ pub struct Overview {
     pub unreserved: Option<String>,
     /// Which record on disk is older than the one in force: whoever put it there wants old keys back.
     pub rolled_back: Option<String>,
+    /// Why the records on disk cannot be read; what was read before is in force.
+    pub unread: Option<String>,
 }
 
 /// A keyring, its versions, and what is to be expected of it.
@@ -146,8 +148,10 @@ pub struct Exposure {
     pub subjects: Vec<String>,
     /// When it began to seal.
     pub from: Option<Timestamp>,
-    /// When it stopped; `None`: it seals.
+    /// When it stopped; `None`: it seals, or its record says so.
     pub until: Option<Timestamp>,
+    /// Whether nothing is sealed under it although its record says so: it was revoked or suspended, and that could not be written yet.
+    pub halted: bool,
     /// Messages and bytes sealed under it, at most.
     pub used: Used,
     /// Whether that is exact: nothing of it was reserved by a process that ended without saying what it used.
@@ -194,7 +198,7 @@ impl KeyringStatus {
                 format!(
                     "{label} was revoked or suspended and seals nothing, which could not be written down yet{because}"
                 ),
-                "it is tried again until it can be, and a restart before that forgets it"
+                "it is tried again until it can be, also after a restart, unless the answer to the order says otherwise"
                     .to_owned(),
             ),
             Stopped::NotLoaded => (
@@ -203,13 +207,13 @@ impl KeyringStatus {
             ),
             Stopped::UsedUp => (
                 format!(
-                    "{label} has sealed all of its limit, and its successor is not active yet{because}"
+                    "nothing is left of the limit of {label}, and its successor is not active yet{because}"
                 ),
                 again,
             ),
             Stopped::NotReserved => (
                 format!(
-                    "{label} has sealed all that is reserved of its limit, and no more can be reserved{because}"
+                    "nothing is left of what is reserved of the limit of {label}, and no more can be reserved{because}"
                 ),
                 again,
             ),

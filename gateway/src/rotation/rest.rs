@@ -63,6 +63,7 @@ impl AtRest<'_> {
             subjects: self.subjects(),
             from: version.activated,
             until: version.stopped(),
+            halted: false,
             used: version.reserved,
             exact: version.sealed == version.reserved,
             lanes: version.lanes,

@@ -10,6 +10,9 @@ use super::json::natural;
 
 const VERSION: &[u8] = b"NATS/1.0";
 
+/// Where a block's first header begins.
+const NO_HEADERS: usize = VERSION.len() + 2;
+
 /// The value of the first header called `name`, without the blanks before it; `None` when there is none.
 #[must_use]
 pub fn get<'a>(block: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
@@ -181,6 +184,10 @@ pub struct DirectGet<'a> {
     pub subject: &'a [u8],
     /// Its sequence in the stream.
     pub sequence: u64,
+    /// `Nats-Num-Pending` of an answer to a batch.
+    pub pending: Option<u64>,
+    /// How long the block is that it is stored with. One without a header is taken for none.
+    pub stored_len: usize,
 }
 
 /// Reads what the server appended to the headers of a stored message in its answer to a direct get, from the end of the block:
@@ -197,9 +204,11 @@ pub struct DirectGet<'a> {
 pub fn written_by_direct_get(block: &[u8]) -> Option<DirectGet<'_>> {
     let mut rest = block.strip_suffix(b"\r\n")?;
     let mut line = last_line(&mut rest)?;
+    let mut pending = None;
     if let Some(last) = line.strip_prefix(b"Nats-Last-Sequence: ") {
         natural(last)?;
-        natural(last_line(&mut rest)?.strip_prefix(b"Nats-Num-Pending: ")?)?;
+        let number = last_line(&mut rest)?.strip_prefix(b"Nats-Num-Pending: ")?;
+        pending = Some(natural(number)?);
         line = last_line(&mut rest)?;
     }
     is_time(line.strip_prefix(b"Nats-Time-Stamp: ")?).then_some(())?;
@@ -207,11 +216,18 @@ pub fn written_by_direct_get(block: &[u8]) -> Option<DirectGet<'_>> {
     let subject = last_line(&mut rest)?.strip_prefix(b"Nats-Subject: ")?;
     let line = last_line(&mut rest)?;
     let name = b"Nats-Stream: ";
-    let stream = line.get(memmem::rfind(line, name)?.checked_add(name.len())?..)?;
+    let at = memmem::rfind(line, name)?;
+    let stream = line.get(at.checked_add(name.len())?..)?;
+    let before = rest.len().checked_add(at)?;
     (is_word(stream) && is_word(subject)).then_some(DirectGet {
         stream,
         subject,
         sequence: natural(sequence)?,
+        pending,
+        stored_len: match before {
+            NO_HEADERS => 0,
+            before => before.checked_add(b"\r\n".len())?,
+        },
     })
 }
 

@@ -217,6 +217,63 @@ const scenarios = {
     const answer = await connection.request('b.ask', text('?'), { timeout: WAIT });
     return [...seen, answer.string()];
   },
+
+  // A stream and a schedule whose messages would open for nobody.
+  async misdirected(open) {
+    const connection = await open();
+    const manager = await jetstreamManager(connection, { timeout: WAIT });
+    const republish = { src: 'at.>', dest: 'copy.>' };
+    const schedule = { specification: new Date('2099-01-01T00:00:00Z'), target: 'out.a' };
+    const seen = [];
+    for (const ask of [
+      () => manager.streams.add({ name: 't', subjects: ['at.>'], republish }),
+      () => jetstream(connection, { timeout: WAIT }).publish('in.a', text('soon'), { schedule }),
+    ]) {
+      try {
+        await ask();
+        seen.push('an answer');
+      } catch (error) {
+        seen.push(`${error.code} ${error.message}`);
+      }
+    }
+    return seen;
+  },
+
+  // JetStream under a prefix that the gateway does not know.
+  async foreign(open) {
+    const connection = await open();
+    try {
+      await jetstreamManager(connection, { apiPrefix: 'JS.acme.API', timeout: WAIT });
+      return ['an answer'];
+    } catch (error) {
+      return [error.message];
+    }
+  },
+
+  // What `consume` asks for with each pull while there is nothing, and while messages come. Each burst begins behind a pull that has
+  // expired, so that it is over before the next does.
+  async consumes_by_bytes(open) {
+    const { connection } = await watched(open);
+    const manager = await jetstreamManager(connection);
+    await manager.streams.add({ name: 'BYTES', subjects: ['bytes.>'] });
+    await manager.consumers.add('BYTES', { durable_name: 'c', ack_policy: AckPolicy.None });
+    const js = jetstream(connection, { timeout: WAIT });
+    const messages = await (await js.consumers.get('BYTES', 'c')).consume({ max_bytes: 65_536, expires: 2_000 });
+    const asked = [];
+    let read = 0;
+    (async () => { for await (const status of messages.status()) if (status.type === 'next') asked.push(JSON.stringify(status.options)); })();
+    (async () => { for await (const message of messages) read += message.data.length; })();
+    const pulls = (count) => until(() => asked.length >= count, `${count} pulls`);
+    let said = 0;
+    for (const [count, size] of [[10, 1000], [20, 2000]]) {
+      await pulls(asked.length + 2);
+      for (let number = 0; number < count; number += 1) await js.publish('bytes.x', text('x'.repeat(size)));
+      said += count * size;
+      await until(() => read === said, 'what was published');
+    }
+    await pulls(12);
+    return asked.slice(0, 12);
+  },
 };
 
 run(scenarios);

@@ -259,5 +259,36 @@ async def guest_asks(world):
     return seen
 
 
+@scenario
+async def misdirected(world):
+    """A stream and a schedule whose messages would open for nobody."""
+    connection = await world.connect()
+    context = connection.jetstream(timeout=WAIT)
+    republish = api.RePublish(src="at.>", dest="copy.>")
+    headers = {"Nats-Schedule": "@at 2099-01-01T00:00:00Z", "Nats-Schedule-Target": "out.a"}
+    seen = []
+    for asking in (
+        context.add_stream(name="t", subjects=["at.>"], republish=republish),
+        context.publish("in.a", b"soon", headers=headers),
+    ):
+        try:
+            await asking
+            seen.append("an answer")
+        except nats.js.errors.APIError as error:
+            seen.append(f"{error.err_code} {error.description}")
+    return seen
+
+
+@scenario
+async def foreign(world):
+    """JetStream under a prefix that the gateway does not know."""
+    connection = await world.connect()
+    try:
+        await connection.jetstream(prefix="JS.acme.API", timeout=WAIT).stream_info("s")
+        return ["an answer"]
+    except nats.js.errors.APIError as error:
+        return [str(error.description)]
+
+
 if __name__ == "__main__":
     asyncio.run(main())

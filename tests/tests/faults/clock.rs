@@ -1,6 +1,7 @@
 //! The wall clock jumps.
 
 use keyway_tests::clock::WallClock;
+use keyway_tests::command::{code, keyway, path, text_of};
 use keyway_tests::gateway::Settings;
 use keyway_tests::traffic::CoreTraffic;
 use keyway_tests::{Gateway, NatsServer, Raw, wait};
@@ -232,4 +233,51 @@ fn date_on_which_plaintext_ended_is_not_taken_back_by_a_clock_that_is_set_back()
     assert!(!arrives(&gateway));
     clock.rule(&mut gateway);
     assert!(!arrives(&gateway));
+}
+
+#[test]
+fn clock_that_is_set_whenever_it_may_be_is_in_the_log_before_any_line_of_its_time() {
+    let server = NatsServer::start();
+    let mut gateway = Gateway::start(&server.url(), Settings::default());
+    let clock = WallClock::new();
+    clock.rule(&mut gateway);
+    clock.shift_at_next_write(-10 * DAYS);
+    let done = keyway(&["rotate", "--why", "a", "--config", path(&gateway.config())]);
+    assert_eq!(code(&done), 0, "{}", text_of(&done));
+    // An order that is refused, and the end, each at once after the clock was set.
+    clock.shift(20 * DAYS);
+    let refused = keyway(&["abort", "--why", "a", "--config", path(&gateway.config())]);
+    assert_ne!(code(&refused), 0);
+    clock.shift(-30 * DAYS);
+    assert!(gateway.process().terminate().success());
+    lines_are_of_the_time_that_the_log_says(&gateway);
+}
+
+/// Of each line, every time is the one before or after the last `clock-set`: that of an intent may be older than its outcome.
+fn lines_are_of_the_time_that_the_log_says(gateway: &Gateway) {
+    let log = std::fs::read_to_string(gateway.state().join("audit/log.jsonl")).unwrap();
+    let lines = log.lines().map(serde_json::from_str);
+    let lines: Vec<serde_json::Value> = lines.collect::<Result<_, _>>().unwrap();
+    let parsed = |time: &serde_json::Value| time.as_str().map(seconds);
+    let begun = parsed(&lines[0]["time"]).unwrap();
+    let (mut before, mut shift, mut sets) = (0, 0, 0);
+    let near = |time: i64, shift: i64| (time - begun - shift).abs() < HOURS;
+    for line in &lines {
+        if line["note"] == "clock-set" {
+            (before, shift) = (shift, shift + line["seconds"].as_i64().unwrap());
+            sets += 1;
+        }
+        let written = ["time", "completed"].map(|key| parsed(&line[key]));
+        let fits = written.into_iter().flatten().all(|time| near(time, shift));
+        let initiated = parsed(&line["initiated"]);
+        let began = initiated.is_none_or(|time| near(time, shift) || near(time, before));
+        assert!(fits && began, "{shift}: {line}");
+    }
+    assert_eq!(sets, 3, "{log}");
+}
+
+/// Seconds of a time in a line.
+fn seconds(time: &str) -> i64 {
+    let time: jiff::Timestamp = time.parse().unwrap();
+    time.as_second()
 }

@@ -68,6 +68,14 @@ fn full_disk_stops_traffic_when_the_reserved_budget_is_used_up_and_not_before_an
     assert!((500..MANY).contains(&heard), "{heard}");
     bystander.flush();
     assert!(not_ready(&gateway).contains("no space left"));
+    // Not that all of it is sealed: of a process that was killed, what it had reserved is gone, too.
+    let shown = keyway(&["status", "--config", path(&gateway.config())]);
+    let shown = text(&shown.stdout);
+    assert!(
+        shown.contains("nothing is left of what is reserved"),
+        "{shown}"
+    );
+    assert!(shown.contains("  none reserved  "), "{shown}");
     let (status, said) = gateway.try_rotate("default");
     assert!(
         !status.success() && said.contains("no space left"),

@@ -386,6 +386,60 @@ async fn chain_of_sources_is_followed_to_where_it_was_published() {
 }
 
 #[test]
+fn streams_whose_messages_leave_their_keyring_come_into_one_are_scheduled_or_come_from_elsewhere_are_named()
+ {
+    let keyrings = "[[keyring]]\nname = \"own\"\nsubjects = \"own.>\"\nbind = \"keyring\"\n[[keyring]]\nname = \"k\"\nsubjects = [\"at.>\", \"jobs.>\"]\n";
+    let deployment = Deployment::new(HEALTHY, keyrings);
+    let mut asker = Raw::greeted(
+        deployment.server.addr(),
+        "\"user\":\"keyway\",\"pass\":\"0ther\"",
+    );
+    asker.subscribe("_INBOX.>");
+    for (name, more) in [
+        (
+            "OWN",
+            r#""subjects":["own.>"],"republish":{"src":"own.>","dest":"copy.>"}"#,
+        ),
+        (
+            "PLAIN",
+            r#""subjects":["plain.>"],"republish":{"src":"plain.>","dest":"at.plain.>"}"#,
+        ),
+        (
+            "JOBS",
+            r#""subjects":["at.x","jobs.x"],"allow_msg_schedules":true,"allow_msg_ttl":true"#,
+        ),
+        (
+            "HUB",
+            r#""sources":[{"name":"A","external":{"api":"$JS.hub.API","deliver":""}},{"name":"B","external":{"api":"JS.acme.API","deliver":""}}]"#,
+        ),
+    ] {
+        let reply = format!("_INBOX.{name}");
+        let body = format!("{{\"name\":\"{name}\",{more}}}");
+        let subject = format!("$JS.API.STREAM.CREATE.{name}");
+        asker.request(&subject, &reply, body.as_bytes());
+        let made = asker.message(&reply);
+        assert!(!text(made.payload()).contains("\"error\""), "{made:?}");
+    }
+    let said = deployment.doctor(&[]);
+    let shown = text(&said.stdout).to_owned();
+    assert_eq!(code(&said), 4, "{shown}");
+    for words in [
+        "stream OWN renames `own.>` to `copy.>`, which keyring `own` does not cover",
+        "stream PLAIN renames `plain.>`, which no keyring covers, to `at.plain.>`",
+        "aliases = [{ from = \"plain.>\", to = \"at.plain.>\" }]",
+        "stream JOBS takes schedules, and keyring `k` has no alias",
+        "stream HUB copies A through `$JS.hub.API`",
+        "domains = [\"hub\"]",
+        "stream HUB copies B through `JS.acme.API`",
+        "api-prefixes = [\"JS.acme.API\"]",
+    ] {
+        assert!(shown.contains(words), "{words}: {shown}");
+    }
+    assert_eq!(deployment.found("problem", &[]).len(), 2);
+    assert_eq!(deployment.found("warning", &[]).len(), 3);
+}
+
+#[test]
 fn probe_finds_what_the_account_maps_and_publishes_nothing_unasked() {
     let mapped = format!("{HEALTHY}mappings: {{ \"orders.*\": \"eu.orders.$1\" }}\n");
     let keyrings =

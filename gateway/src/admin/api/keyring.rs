@@ -171,8 +171,10 @@ pub struct Exposure {
     pub subjects: Vec<String>,
     /// When it began to seal, RFC 3339; `null`: it never did.
     pub from: Option<String>,
-    /// When it stopped, RFC 3339; `null`: it seals.
+    /// When it stopped, RFC 3339; `null`: it seals, or its record says so.
     pub until: Option<String>,
+    /// Whether nothing is sealed under it although its record says so: it was revoked or suspended, and that could not be written yet.
+    pub halted: bool,
     /// What was sealed under it, at most.
     pub sealed: Amount,
     /// Whether that is exact.
@@ -319,6 +321,7 @@ impl From<rotation::Exposure> for Exposure {
             subjects: exposure.subjects,
             from: exposure.from.map(text),
             until: exposure.until.map(text),
+            halted: exposure.halted,
             sealed: exposure.used.into(),
             exact: exposure.exact,
             lanes: exposure.lanes,

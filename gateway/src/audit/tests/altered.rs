@@ -202,6 +202,45 @@ fn cutting_log_and_checkpoints_together_is_noticed_with_a_checkpoint_kept_elsewh
 }
 
 #[test]
+fn record_beside_the_log_tells_that_lines_are_gone_and_vouches_for_none() {
+    let home = Home::new();
+    let head = filled(&home, 9).head().unwrap();
+    let whole = home.bytes();
+    let beside = |head: &Head| {
+        let (log, checkpoints) = (home.place().log(), home.place().checkpoints());
+        let source = Source {
+            files: &*home.disk,
+            log: &log,
+            checkpoints: Some(&checkpoints),
+        };
+        let heads = [head.clone()];
+        match verify_beside(&source, signer().verifier(), (&[], &heads)) {
+            Err(VerifyError::Altered { wrong, .. }) => Err(Some(wrong)),
+            found => found.map_err(|_unvouched| None),
+        }
+    };
+    assert_eq!(beside(&head).unwrap().lines, 9);
+    home.disk.tamper(&home.place().log(), |bytes| {
+        *bytes = split(bytes)[..6].concat()
+    });
+    let notes = crate::disk::Files::read(&*home.disk, &home.place().checkpoints()).unwrap();
+    home.disk.tamper(&home.place().checkpoints(), |bytes| {
+        let text = String::from_utf8(bytes.clone()).unwrap();
+        let notes: Vec<&str> = text.split_inclusive("\n\n").collect();
+        *bytes = notes[..12].concat().into_bytes();
+    });
+    let cut = Wrong::CutBack { line: 7, named: 9 };
+    assert_eq!(beside(&head), Err(Some(cut)));
+    home.disk
+        .tamper(&home.place().log(), |bytes| *bytes = whole);
+    home.disk
+        .tamper(&home.place().checkpoints(), |bytes| *bytes = notes);
+    assert!(beside(&head).is_ok());
+    crate::disk::Files::remove(&*home.disk, &home.place().checkpoints()).unwrap();
+    assert_eq!(beside(&head), Err(None));
+}
+
+#[test]
 fn log_without_any_checkpoint_is_not_believed() {
     let home = Home::new();
     drop(filled(&home, 3));

@@ -81,11 +81,9 @@ fn settings() -> Settings {
     settings
 }
 
-#[test]
-fn every_line_reads_back_as_it_was_written() {
-    let home = Home::new();
-    let mut log = filled(&home, 12);
-    for fact in [
+/// One of each kind that can follow the first line.
+pub(super) fn facts() -> Vec<Fact> {
+    vec![
         Fact::GatewayStarted {
             version: "0.1.0".into(),
             policy: None,
@@ -116,9 +114,20 @@ fn every_line_reads_back_as_it_was_written() {
             sha256: Hex([1; 32]),
         },
         Fact::Uncovered { first: 1, last: 2 },
+        Fact::Drill {
+            who: "uid:1000".into(),
+            why: "monthly".into(),
+        },
         Fact::ReserveReleased,
         Fact::ClockSet { seconds: -86_400 },
-    ] {
+    ]
+}
+
+#[test]
+fn every_line_reads_back_as_it_was_written() {
+    let home = Home::new();
+    let mut log = filled(&home, 12);
+    for fact in facts() {
         log.note(fact, at(9)).unwrap();
     }
     let bytes = home.bytes();

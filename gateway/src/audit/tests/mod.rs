@@ -11,6 +11,7 @@ mod altered;
 mod crash;
 mod format;
 mod full;
+mod page;
 
 use std::path::PathBuf;
 use std::sync::Arc;

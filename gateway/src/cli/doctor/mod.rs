@@ -8,7 +8,7 @@
 //! | what that connection is: TCP, TLS | `line` |
 //! | as whom | `login` |
 //! | servers: reached, versions, room, who is let in | `servers`, `passage` |
-//! | subjects that the bus renames | `renamed` |
+//! | subjects that the bus renames | `renamed`, `streams` |
 //! | the state directory, custody, catalogue, audit log | `state` |
 //! | the gateway's own addresses | `listeners` |
 
@@ -20,6 +20,7 @@ mod passage;
 mod renamed;
 mod servers;
 mod state;
+mod streams;
 mod visitor;
 
 use serde::Serialize;

@@ -8,12 +8,12 @@
 use data_encoding::BASE32_NOPAD;
 
 use crate::control::{Control, Renaming};
-use crate::policy::{Alias, Bind, Pattern, Rule};
+use crate::policy::{Alias, Bind, Rule};
 use crate::printable::Count;
 
 use super::finding::Finding;
 use super::visitor::{Card, Reception, Visitor};
-use super::{Patient, passage};
+use super::{Patient, passage, streams};
 
 /// What a probe says, to whoever meets it.
 const PROBE: &str = "keyway doctor: a probe, to be ignored";
@@ -46,7 +46,13 @@ fn streams(patient: &Patient) -> Vec<Finding> {
     let rules = patient.checked.policy.keyrings();
     for renaming in &survey.renamings {
         findings.extend(rules.iter().filter_map(|rule| renamed(rule, renaming)));
+        findings.extend(streams::uncovered(rules, renaming));
     }
+    for scheduling in &survey.schedulings {
+        let each = rules.iter();
+        findings.extend(each.filter_map(|rule| streams::scheduled(rule, scheduling)));
+    }
+    findings.extend(survey.unseen.iter().map(streams::unseen));
     if findings.is_empty() {
         let streams = survey.streams;
         findings.push(Finding::ok(
@@ -67,14 +73,13 @@ fn doubted(doubt: &str) -> Finding {
 
 /// What a renaming takes of a keyring: nothing, or an alias.
 fn renamed(rule: &Rule, renaming: &Renaming) -> Option<Finding> {
-    let Bind::Subject { aliases } = &rule.bind else {
-        return None;
-    };
     let from = renaming.from.as_str();
-    let covered = |pattern: &Pattern| overlap(pattern.as_str(), from);
-    if !rule.subjects.iter().any(covered) {
+    if !streams::holds(rule, from) {
         return None;
     }
+    let Bind::Subject { aliases } = &rule.bind else {
+        return streams::strayed(rule, renaming);
+    };
     let (stream, name) = (&renaming.stream, &rule.name);
     let to = pattern_of(&renaming.to);
     let is_known = |to: &str| aliases.iter().any(|alias| undoes(alias, from, to));
@@ -119,7 +124,7 @@ fn undoes(alias: &Alias, from: &str, to: &str) -> bool {
 }
 
 /// The server's destination as a pattern, where its wildcards come in order: `{{wildcard(1)}}` and `$1` are the first `*`.
-fn pattern_of(dest: &str) -> Option<String> {
+pub(super) fn pattern_of(dest: &str) -> Option<String> {
     let mut count = 0_usize;
     let mut tokens = Vec::new();
     for token in dest.split('.') {
@@ -148,7 +153,7 @@ fn wildcard(function: &str) -> Option<&str> {
 }
 
 /// Whether a subject matches both patterns.
-fn overlap(one: &str, other: &str) -> bool {
+pub(super) fn overlap(one: &str, other: &str) -> bool {
     let (mut one, mut other) = (one.split('.'), other.split('.'));
     loop {
         match (one.next(), other.next()) {

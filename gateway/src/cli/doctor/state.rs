@@ -1,6 +1,5 @@
 //! The state directory, custody, catalogue and audit log, as a gateway would find them; the lock is left alone.
 
-use std::io;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,10 +8,10 @@ use jiff::Timestamp;
 
 use crate::app;
 use crate::audit::{self, CHECKPOINTS, LOG, Source};
-use crate::catalogue::{Catalogue, Version, compare};
+use crate::catalogue::{Catalogue, Version, compare, heads};
 use crate::cli::place;
 use crate::custody::local;
-use crate::disk::{Files as _, Real, StateDir};
+use crate::disk::{self, Action, Files as _, Real, StateDir};
 use crate::printable::Count;
 
 use super::Patient;
@@ -50,18 +49,16 @@ fn writable(dir: &StateDir) -> Finding {
     let shown = dir.path().display();
     match try_writing(dir) {
         Ok(()) => Finding::ok("state", format!("{shown} can be written")),
-        Err(error) => Finding::problem(
-            "state",
-            format!("{shown} cannot be written: {error}"),
-            "free space, mount it for writing, or give it to the user that runs the gateway",
-        ),
+        Err(error) => Finding::of_error("state", &error),
     }
 }
 
-fn try_writing(dir: &StateDir) -> io::Result<()> {
+fn try_writing(dir: &StateDir) -> Result<(), disk::Error> {
     let path = dir.join(PROBE);
-    Real.write(&path, b"a probe\n")?;
-    std::fs::remove_file(&path)
+    let failed = |action, error| disk::Error::from_io(&path, action, error);
+    let written = Real.write(&path, b"a probe\n");
+    written.map_err(|error| failed(Action::Write, error))?;
+    std::fs::remove_file(&path).map_err(|error| failed(Action::Remove, error))
 }
 
 fn room(dir: &StateDir) -> Finding {
@@ -185,7 +182,9 @@ fn log(patient: &Patient, dir: &StateDir) -> Vec<Finding> {
         log: &log,
         checkpoints: Some(&checkpoints),
     };
-    match audit::verify(&source, &key, &[]) {
+    // Before the log, which a gateway may add to meanwhile.
+    let heads = heads(&Real, dir.path());
+    match audit::verify_beside(&source, &key, (&[], &heads)) {
         Ok(verified) => {
             let holds = "every line and checkpoint of the audit log holds";
             let compared = compare(&Real, dir.path(), &verified.last);

@@ -261,7 +261,7 @@ pub(super) const KEYS: &[Key] = &[
         unit: "duration, up to 1 h",
         default: Value("\"5s\""),
         example: "drain = \"5s\"",
-        effect: "How long the last connections may take to end once they are being closed; what has not ended by then is cut off. Was `limits.drain`.",
+        effect: "How long the last connections may take to end once they are being closed; what has not ended by then is cut off.",
     },
     Key {
         path: "proxy",

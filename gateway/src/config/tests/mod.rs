@@ -4,6 +4,7 @@ mod control_section;
 mod examples;
 mod keyring_mistakes;
 mod mistakes;
+mod pages;
 mod protection;
 mod proxy_section;
 mod reference;

@@ -235,6 +235,49 @@ fn subjects_that_other_patterns_of_the_keyring_cover_are_not_taken_out() {
     );
 }
 
+/// Keys by which the message path serves clients in another way, and which weaken nothing.
+const OTHER_PAIRS: &[(&str, &str, &str)] = &[
+    (
+        "keyring[].subjects",
+        "",
+        "subjects = [\"agents.>\", \"b.>\"]",
+    ),
+    (
+        "keyring[].undecryptable.nak-delay",
+        "",
+        "undecryptable = { nak-delay = \"7s\" }",
+    ),
+    ("keyring[].rotate.jitter", "", "rotate = { jitter = 7 }"),
+];
+
+/// A process that drains compares this digest with that of the one that took over.
+#[test]
+fn digest_is_another_for_every_key_that_says_how_clients_are_served() {
+    let pairs = || PAIRS.iter().chain(OTHER_PAIRS);
+    for (path, one, other) in pairs() {
+        let (one, other) = (with(path, one), with(path, other));
+        assert_ne!(one.digest(), other.digest(), "{path}");
+    }
+    let whole = ["keyring[]", "inbox-prefixes", "jetstream.api-prefixes"];
+    // Tables, whose keys stand by themselves, and the name, which is part of each.
+    let parts = [
+        "name",
+        "rotate",
+        "limit",
+        "undecryptable",
+        "aliases[].from",
+        "aliases[].to",
+    ];
+    for (path, _) in KEYS
+        .iter()
+        .filter(|(key, _)| whole.iter().any(|part| key.starts_with(part)))
+    {
+        let name = path.strip_prefix("keyring[].").unwrap_or(path);
+        let walked = pairs().any(|(key, ..)| key == path);
+        assert!(walked || parts.contains(&name), "{path}");
+    }
+}
+
 #[test]
 fn digest_tells_two_configurations_apart_and_not_their_spelling() {
     let digest = |text: &str| settings(&checked(text)).digest();

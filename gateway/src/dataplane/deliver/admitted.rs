@@ -13,6 +13,7 @@
 //! | a trace (`Nats-Trace-Dest`) | a trace event | no |
 //! | agents, on a subject that nobody protects | anything | if it opens for the subject |
 //! | agents or a stream, on a protected subject | an acknowledgement of a publish, if the keyring admits it | under that keyring; bound to the request (an empty one: to being empty), or to none |
+//! | the same, by what may be JetStream's API under a prefix that is not named | the same; in place of an API response an error that says so | the same |
 //!
 //! Statuses and empty messages may answer anything. Whoever may publish to an inbox can write whatever may come there: where the server
 //! answers, its form is all that is known of it.
@@ -129,7 +130,17 @@ impl Judge<'_> {
             Some(keyring) if asked.is(Class::Protected) && self.admits(keyring, message) => {
                 Fate::Pass
             }
-            Some(keyring) => self.of_plaintext(keyring, message),
+            Some(keyring) => {
+                let fate = self.of_plaintext(keyring, message);
+                let is_lost = matches!(fate, Fate::Withhold(_, Cause::Plaintext));
+                let may_be_api = asked.is(Class::Foreign) && message.reply.is_none();
+                // Of what came, the client is given nothing.
+                if is_lost && may_be_api && api() {
+                    Fate::Unnamed(keyring)
+                } else {
+                    fate
+                }
+            }
             None => Fate::Withhold(None, Cause::Answer),
         }
     }

@@ -4,17 +4,37 @@ use crate::dataplane::meaning;
 use crate::dataplane::replies::Asked;
 use crate::envelope::{Kid, OVERHEAD};
 use crate::keyring::Snapshot;
-use crate::metrics::Direction;
-use crate::wire::header::Number;
-use crate::wire::jetstream::Holds;
+use crate::metrics::{Cause, Direction};
+use crate::policy::KeyringId;
+use crate::wire::header::{self, DirectGet, Edit, Number};
+use crate::wire::jetstream::{Delivery, Holds};
 use crate::wire::write::Decimal;
 use crate::wire::{Buffer, Message, jetstream, write};
 
 use super::batch::DeliverPath;
+use super::fate::Fate;
 use super::revealed::Shut;
 use super::stored::{self, Found, Terms};
 
+/// What a client gets in place of an answer of JetStream's API under a prefix that the configuration does not name. The number is the
+/// server's for any failure.
+const UNNAMED: &[u8] = br#"{"type":"io.nats.jetstream.api.v1.error_response","error":{"code":500,"err_code":10051,"description":"keyway: this prefix of JetStream's API is not known here, so that the request was sealed: name it in jetstream.api-prefixes, and reload"}}"#;
+
 impl DeliverPath<'_> {
+    /// An answer of JetStream's API that cannot be read as one.
+    pub(super) fn unnamed(
+        &self,
+        snapshot: &Snapshot,
+        keyring: KeyringId,
+        message: &Message<'_>,
+        out: &mut Buffer,
+    ) {
+        self.tell_withheld(snapshot, (Some(keyring), Cause::ApiPrefix), message);
+        write::message_anew(out, message, None, UNNAMED.len());
+        out.put(UNNAMED);
+        out.put(b"\r\n");
+    }
+
     /// A stored message in JSON. What may not be had is answered with an error, so that the request fails at once.
     pub(super) fn open_stored(
         &self,
@@ -88,9 +108,12 @@ impl DeliverPath<'_> {
         }
     }
 
-    /// A delivery of headers alone: `Nats-Msg-Size` is the envelope's.
+    /// A delivery of headers alone: `Nats-Msg-Size` is the envelope's, unless it was stored before there were keys.
     pub(super) fn narrow_size(&self, snapshot: &Snapshot, message: &Message<'_>, out: &mut Buffer) {
-        let narrow = meaning::stored_size(message).and_then(|size| {
+        let delivery = message.reply.and_then(Delivery::of);
+        let is_old = delivery.is_some_and(|delivery| snapshot.is_older_than_keys(delivery.time));
+        let size = meaning::stored_size(message).filter(|_| !is_old);
+        let narrow = size.and_then(|size| {
             let narrow = jetstream::narrow_msg_size(size.digits, OVERHEAD)?;
             Some((size, narrow))
         });
@@ -116,6 +139,70 @@ impl DeliverPath<'_> {
             Some(narrow) => self.renumber(snapshot, narrow, message, out),
             None => self.pass(snapshot, message, out),
         }
+    }
+
+    /// Whether the bare server would have ended a batch before this message, as its client counts.
+    pub(super) fn is_surplus(&self, message: &Message<'_>) -> bool {
+        let Some(stored) = self.of_batch(message) else {
+            return false;
+        };
+        let replies = &mut self.link.borrow_mut().replies;
+        stored.pending.is_some() && replies.is_surplus(message.subject, &stored)
+    }
+
+    /// The same message once it has been dealt with: not before, as it may come again when its version has been loaded.
+    pub(super) fn count_batched(&self, fate: Fate, message: &Message<'_>) {
+        let Some(stored) = self.of_batch(message) else {
+            return;
+        };
+        let overhead = if matches!(fate, Fate::Open(_)) {
+            OVERHEAD
+        } else {
+            0
+        };
+        let beside = stored.subject.len().saturating_add(stored.stored_len);
+        let bytes = beside
+            .saturating_add(message.payload.len())
+            .saturating_sub(overhead);
+        let replies = &mut self.link.borrow_mut().replies;
+        replies.batch_came(message.subject, &stored, bytes);
+    }
+
+    /// What the server says of a stored message, where a batch of them is awaited.
+    fn of_batch<'m>(&self, message: &Message<'m>) -> Option<DirectGet<'m>> {
+        let headers = message.headers?;
+        let awaits = self.link.borrow().replies.awaits_batches();
+        awaits
+            .then(|| header::written_by_direct_get(headers))
+            .flatten()
+    }
+
+    /// The end of a batch, with the numbers of the last message that the client got.
+    pub(super) fn end_batch(&self, snapshot: &Snapshot, message: &Message<'_>, out: &mut Buffer) {
+        let headers = message.headers.unwrap_or_default();
+        let ended = self.link.borrow_mut().replies.batch_ended(message.subject);
+        let Some(end) = ended.filter(|_| header::status(headers) == Some(b"204")) else {
+            return self.pass(snapshot, message, out);
+        };
+        if !self.admits(snapshot, message, out) {
+            return;
+        }
+        let mut told = Buffer::new();
+        told.put(headers);
+        for (name, number) in [
+            (&b"Nats-Num-Pending"[..], end.pending),
+            (b"Nats-Last-Sequence", end.sequence),
+        ] {
+            let number = Decimal::new(usize::try_from(number).unwrap_or_default());
+            let mut edited = Buffer::new();
+            let edit = Edit::Replace(number.digits());
+            header::edit(told.filled(), name, edit, &mut edited);
+            told = edited;
+        }
+        write::message_anew(out, message, Some(told.len()), 0);
+        out.put(told.filled());
+        out.put(b"\r\n");
+        self.worker.meters.passed(Direction::Deliver).add(0);
     }
 
     /// Writes an empty message with another number in its headers.
@@ -146,4 +233,54 @@ fn replace(message: &Message<'_>, payload: &[u8], out: &mut Buffer) {
     out.put(headers);
     out.put(payload);
     out.put(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::dataplane::{Config, Ends, Shared, Worker};
+    use crate::keyring::{Keys, WorkerId};
+    use crate::policy::{Policy, Rule};
+
+    /// When the first key was made.
+    const MADE: u64 = 1_790_000_000_000_000_000;
+
+    const TEN_MINUTES: u64 = 600_000_000_000;
+
+    /// What the client gets of a message of 500 bytes that was stored then and is delivered without them.
+    fn told(stored: u64) -> String {
+        let policy = Arc::new(Policy::new(vec![Rule::everything()], &[]).unwrap());
+        let snapshot = Snapshot::new(policy, Vec::new(), Vec::new(), 1).with_first_key(Some(MADE));
+        let (keys, _misses) = Keys::new(snapshot);
+        let shared = Shared::new(Config::default(), Arc::new(keys), Clock::system());
+        let worker = Worker::new(WorkerId(0), Arc::new(shared));
+        let link = RefCell::new(worker.link(Ends {
+            client: None,
+            gateway: None,
+        }));
+        let headers = "NATS/1.0\r\nNats-Msg-Size: 500\r\n\r\n";
+        let len = headers.len();
+        let line = format!("HMSG s.a 1 $JS.ACK.S.C.1.1.1.{stored}.0 {len} {len}\r\n{headers}\r\n");
+        let (mut input, mut out) = (Buffer::new(), Buffer::new());
+        input.put(line.as_bytes());
+        DeliverPath::new(&worker, &link).batch(&mut input, &mut out);
+        String::from_utf8(out.filled().to_vec()).unwrap()
+    }
+
+    #[test]
+    fn size_of_what_was_stored_before_there_was_a_key_is_that_of_plaintext() {
+        for (stored, size) in [
+            (MADE - TEN_MINUTES - 1, "Nats-Msg-Size: 500\r\n"),
+            (MADE - TEN_MINUTES, "Nats-Msg-Size: 452\r\n"),
+            (MADE, "Nats-Msg-Size: 452\r\n"),
+            (u64::MAX, "Nats-Msg-Size: 452\r\n"),
+        ] {
+            let told = told(stored);
+            assert!(told.contains(size), "{stored}: {told}");
+        }
+    }
 }

@@ -195,6 +195,9 @@ impl<'s> DeliverPath<'s> {
         message: &Message<'_>,
         out: &mut Buffer,
     ) -> Result<(), Kid> {
+        if self.is_surplus(message) {
+            return Ok(());
+        }
         let fate = self.fate(snapshot, message);
         self.count_unsealed(fate, message);
         self.watch.lap(Stage::Parse, &self.worker.shared.clock);
@@ -214,10 +217,13 @@ impl<'s> DeliverPath<'s> {
             Fate::NarrowConfig => self.narrow_config(snapshot, message, out),
             Fate::NarrowSize => self.narrow_size(snapshot, message, out),
             Fate::NarrowPending => self.narrow_pending(snapshot, message, out),
+            Fate::Unnamed(keyring) => self.unnamed(snapshot, keyring, message, out),
+            Fate::EndBatch => self.end_batch(snapshot, message, out),
             Fate::Withhold(keyring, cause) => {
                 self.withhold(snapshot, (keyring, cause), message, out);
             }
         }
+        self.count_batched(fate, message);
         self.watch.lap(Stage::Crypto, &self.worker.shared.clock);
         Ok(())
     }

@@ -35,6 +35,11 @@ pub(super) enum Fate {
     NarrowSize,
     /// The status of a pull, whose bytes become those that the client asked for.
     NarrowPending,
+    /// The client gets an error in its place: JetStream was asked under a prefix that the configuration does not name, and the request
+    /// was sealed under this keyring.
+    Unnamed(KeyringId),
+    /// The end of a direct get of several messages.
+    EndBatch,
     /// The client does not get it.
     Withhold(Option<KeyringId>, Cause),
 }
@@ -233,6 +238,10 @@ impl Judge<'_> {
         let pulled = || asked().is_some_and(|asked| asked.is(Class::Pull));
         if meaning::pending(message).is_some() && self.policy.protects_anything() && pulled() {
             return Fate::NarrowPending;
+        }
+        let ends = self.link.replies.ends_batch(message.subject, self.now);
+        if ends && header::has_status(headers) && header::written_by_direct_get(headers).is_none() {
+            return Fate::EndBatch;
         }
         let Route::Keyring(keyring) = look.route else {
             return Fate::Pass;

@@ -304,7 +304,12 @@ impl<'s> PublishPath<'s> {
         self.watch.lap(Stage::Parse, &self.worker.shared.clock);
         let may_count = publish.payload.is_empty() && publish.headers.is_some();
         if may_count && self.is_counted(policy, look, publish) {
-            let why = (look.route, request::COUNTER_REFUSED);
+            let why = (look.route, Cause::Counter, request::COUNTER_REFUSED);
+            self.refuse(snapshot, why, publish, out);
+        } else if self.is_misdirected(policy, (look, keyring), publish) {
+            // So that the answer may come.
+            self.remember(policy, what, None, publish);
+            let why = (look.route, Cause::Destination, request::SCHEDULE_REFUSED);
             self.refuse(snapshot, why, publish, out);
         } else if let Some(keyring) = keyring {
             let binding = self.binding(snapshot, what, publish);

@@ -1,13 +1,13 @@
 //! What becomes of a publish: the keyring it is sealed under, what it is bound to, what its answer will be, and what is refused.
 
-use crate::dataplane::meaning;
+use crate::dataplane::meaning::{self, Schedule};
 use crate::dataplane::replies::{
     self, Answer, Asked, Class, Delivers, FLOW_CONTROL, FROM_STREAM, Stored,
 };
 use crate::envelope::{Binding, EnvelopeId};
 use crate::keyring::Snapshot;
 use crate::metrics::{Cause, Direction};
-use crate::policy::{Empty, KeyringId, Look, Policy, Role, Route};
+use crate::policy::{Empty, KeyringId, Look, Move, Policy, Role, Route};
 use crate::wire::write::{self, Decimal};
 use crate::wire::{Buffer, Publish, jetstream};
 
@@ -139,6 +139,11 @@ impl PublishPath<'_> {
                     request::of_jetstream(request, publish.payload, name)
                 }
                 // Also with an empty payload, which is not sealed.
+                (None, Seals::Under(keyring, _))
+                    if look.role == Role::User && jetstream::resembles_request(publish.subject) =>
+                {
+                    Asked::protected(keyring, id).foreign()
+                }
                 (None, Seals::Under(keyring, _)) => Asked::protected(keyring, id),
                 (None, _) if look.role == Role::System => request::of_system(publish.subject),
                 (None, Seals::Never | Seals::Unclear) => Asked::of(Class::Open),
@@ -168,6 +173,12 @@ impl PublishPath<'_> {
         {
             replies.pulled(reply, grant, self.now);
         }
+        let batch = request.filter(|_| policy.protects_anything());
+        if let Some(reply) = publish.reply
+            && let Some(batch) = batch.and_then(|request| request::batch(request, publish.payload))
+        {
+            replies.batch_asked(reply, batch, self.now);
+        }
         let chunks = request.and_then(|request| request::deliver_subject(request, publish.payload));
         if let Some(to) = chunks.filter(|to| !policy.is_system(to)) {
             replies.request_published(&to, Asked::of(Class::Snapshot), self.now);
@@ -181,6 +192,43 @@ impl PublishPath<'_> {
         };
         publish.headers.is_some_and(meaning::is_increment)
             && !self.worker.shared.accepts_plaintext(policy, keyring)
+    }
+
+    /// Whether this is a schedule that would have the server publish what opens for nobody.
+    pub(super) fn is_misdirected(
+        &self,
+        policy: &Policy,
+        (look, keyring): (Look, Option<KeyringId>),
+        publish: &Publish<'_>,
+    ) -> bool {
+        let schedule = publish.headers.and_then(meaning::schedule);
+        let Some(Schedule { source, target: to }) = schedule.filter(|_| look.role == Role::User)
+        else {
+            return false;
+        };
+        let strict = |id| !self.worker.shared.accepts_plaintext(policy, id);
+        let is_lost = |from: &[u8], is_strict: &dyn Fn(KeyringId) -> bool| {
+            let published = &[from.to_vec()];
+            policy.opens_nowhere(
+                Move {
+                    published,
+                    from,
+                    to,
+                },
+                is_strict,
+            )
+        };
+        let own = look.bare(publish.subject);
+        let own_is_lost = || match keyring {
+            Some(_sealed) => is_lost(own, &|_| true),
+            None => !publish.payload.is_empty() && is_lost(own, &strict),
+        };
+        match source {
+            // The payload of such a schedule is mostly empty; it is published where the source has nothing.
+            Some(source) if publish.payload.is_empty() => is_lost(source, &strict),
+            Some(source) => is_lost(source, &strict) && own_is_lost(),
+            None => own_is_lost(),
+        }
     }
 
     /// A request to JetStream's API, with room for envelopes in the sizes that it names.
@@ -197,7 +245,14 @@ impl PublishPath<'_> {
             Route::Pass | Route::Reply(_) => false,
         };
         if let Some(subject) = request::counter_subject(request, publish.payload, strict) {
-            let why = (policy.route(&subject), request::COUNTERS_REFUSED);
+            let route = policy.route(&subject);
+            let why = (route, Cause::Counter, request::COUNTERS_REFUSED);
+            return self.refuse(snapshot, why, publish, out);
+        }
+        let strict = |id| !self.worker.shared.accepts_plaintext(policy, id);
+        let lost = |moved: Move<'_>| policy.opens_nowhere(moved, strict);
+        if request::is_misdirected(request, publish.payload, lost) {
+            let why = (Route::Pass, Cause::Destination, request::RENAMING_REFUSED);
             return self.refuse(snapshot, why, publish, out);
         }
         let mut edited = Buffer::new();
@@ -235,11 +290,11 @@ impl PublishPath<'_> {
     pub(super) fn refuse(
         &self,
         snapshot: &Snapshot,
-        (route, answer): (Route, &[u8]),
+        (route, cause, answer): (Route, Cause, &[u8]),
         publish: &Publish<'_>,
         out: &mut Buffer,
     ) {
-        self.refused(snapshot, route.keyring(), Cause::Counter, publish);
+        self.refused(snapshot, route.keyring(), cause, publish);
         // To the client's own inbox, through the server: only the server knows its subscriptions. A verbose client would get one `+OK` too many.
         if let Some(reply) = publish.reply.filter(|_| !self.options.verbose()) {
             write::own_publish(out, reply, answer);

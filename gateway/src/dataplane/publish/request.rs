@@ -8,8 +8,8 @@ use std::borrow::Cow;
 use crate::dataplane::meaning::holds_sealed;
 use crate::dataplane::replies::{Asked, Class, Delivers, FROM_STREAM};
 use crate::envelope::OVERHEAD;
-use crate::policy::Policy;
-use crate::wire::jetstream::{self, Place, Request};
+use crate::policy::{Move, Policy};
+use crate::wire::jetstream::{self, Batch, Place, Request};
 use crate::wire::subject::is_literal;
 use crate::wire::{Buffer, Publish};
 
@@ -18,6 +18,13 @@ pub(super) const COUNTERS_REFUSED: &[u8] = br#"{"type":"io.nats.jetstream.api.v1
 
 /// The same for whoever adds to one.
 pub(super) const COUNTER_REFUSED: &[u8] = br#"{"error":{"code":400,"err_code":10168,"description":"keyway: counters cannot be sealed: take their subjects out of the keyring"},"stream":"","seq":0}"#;
+
+/// The answer to whoever asks for a stream whose messages would open for nobody under the subject that it gives them. The error is
+/// `JSStreamInvalidConfigF` of the server.
+pub(super) const RENAMING_REFUSED: &[u8] = br#"{"type":"io.nats.jetstream.api.v1.stream_create_response","error":{"code":400,"err_code":10052,"description":"keyway: messages that are republished or renamed so would open for nobody: give their keyring an alias from the subject that they are published on to the new one, or bind = 'keyring', and reload"}}"#;
+
+/// The same for a schedule: `JSMessageSchedulesTargetInvalidErr`.
+pub(super) const SCHEDULE_REFUSED: &[u8] = br#"{"error":{"code":400,"err_code":10190,"description":"keyway: what the schedule publishes would open for nobody: give its keyring an alias from the schedule's subject, or its source's, to the target, or bind = 'keyring', and reload"},"stream":"","seq":0}"#;
 
 /// What a request to JetStream's API asks. `name` stands for the subject of a stored message.
 pub(super) fn of_jetstream(request: &[u8], body: &[u8], name: impl Fn(&[u8]) -> u32) -> Asked {
@@ -92,6 +99,13 @@ pub(super) fn pull<'a>(request: Option<&[u8]>, publish: &Publish<'a>) -> Option<
     }
 }
 
+/// The messages for which a direct get asks, if there may be several.
+pub(super) fn batch(request: &[u8], body: &[u8]) -> Option<Batch> {
+    matches!(Request::of(request), Request::DirectGet { .. })
+        .then(|| jetstream::batch(body))
+        .flatten()
+}
+
 /// Makes room for envelopes in an acknowledgement that pulls. `false`: nothing to change, `out` is untouched.
 pub(super) fn edit_next(policy: &Policy, publish: &Publish<'_>, out: &mut Buffer) -> bool {
     let pull = pull(None, publish).filter(|_| policy.protects_anything());
@@ -130,6 +144,24 @@ pub(super) fn counter_subject(
             found = Some(subject.to_vec());
         }
     });
+    found
+}
+
+/// Whether a stream is asked for that republishes or renames what `lost` says opens for nobody then.
+pub(super) fn is_misdirected(request: &[u8], body: &[u8], lost: impl Fn(Move<'_>) -> bool) -> bool {
+    let mut found = false;
+    if matches!(Request::of(request), Request::StreamConfig) {
+        let mut published = Vec::new();
+        jetstream::subjects(body, |subject| published.push(subject.to_vec()));
+        let published = &published;
+        jetstream::renamed(body, |from, to| {
+            found |= lost(Move {
+                published,
+                from,
+                to,
+            });
+        });
+    }
     found
 }
 

@@ -43,6 +43,8 @@ pub(in crate::dataplane) enum Class {
     Open,
     /// Agents, or a stream, on a subject that a keyring protects: envelopes, and what the keyring admits.
     Protected,
+    /// The same, where it may be JetStream that is asked, by an import that the configuration does not name.
+    Foreign,
 }
 
 /// Several classes: a bit for each.
@@ -64,6 +66,7 @@ impl Classes {
             Class::Trace => 1 << 9,
             Class::Open => 1 << 10,
             Class::Protected => 1 << 11,
+            Class::Foreign => 1 << 12,
         })
     }
 
@@ -130,6 +133,15 @@ impl Asked {
             about: sealed.map_or(About::Nothing, About::Request),
             empty: id == Some(EnvelopeId::EMPTY),
             ..Self::of(Class::Protected)
+        }
+    }
+
+    /// The same, and it may be JetStream's API that was asked.
+    pub(in crate::dataplane) const fn foreign(self) -> Self {
+        let foreign = Classes::of(Class::Foreign);
+        Self {
+            classes: Classes(self.classes.0 | foreign.0),
+            ..self
         }
     }
 

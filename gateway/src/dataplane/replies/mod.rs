@@ -1,8 +1,9 @@
 //! What reply subjects stand for, on one connection: what the client owes requests that were delivered to it (`owed`), what may
 //! answer those that it has published (`asked`), where it listens (`subscribed`), what streams it has asked to deliver there
-//! (`sources`), and how many bytes (`pulls`).
+//! (`sources`), and how many bytes (`pulls`, `batches`).
 
 mod asked;
+mod batches;
 mod owed;
 mod pulls;
 mod sources;
@@ -17,17 +18,20 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use crate::policy::{KeyringId, Look, Role};
-use crate::wire::jetstream::{Grant, Pending};
+use crate::wire::header::DirectGet;
+use crate::wire::jetstream::{Batch, Grant, Pending};
 use crate::wire::subject::tokens;
 
 use super::account::Account;
 
 pub(super) use asked::{Asked, Class};
+pub(super) use batches::End;
 pub(super) use owed::{Answer, Request, Taken};
 pub(super) use sources::Delivers;
 pub(super) use subscribed::Covers;
 
 use asked::Asking;
+use batches::Batches;
 use owed::Owed;
 use pulls::Pulls;
 use sources::Sources;
@@ -54,6 +58,7 @@ pub(super) struct Replies {
     subscribed: Subscribed,
     sources: Sources,
     pulls: Pulls,
+    batches: Batches,
     stored: Stored,
     /// Where messages that came in want to be traced, unless there are too many.
     traces: HashSet<Hash, foldhash::fast::RandomState>,
@@ -91,6 +96,7 @@ impl Replies {
             subscribed: Subscribed::new(Rc::clone(account)),
             sources: Sources::new(Rc::clone(account)),
             pulls: Pulls::new(Rc::clone(account)),
+            batches: Batches::new(Rc::clone(account)),
             stored: Stored::Nothing,
             traces: HashSet::default(),
         }
@@ -209,6 +215,36 @@ impl Replies {
         self.pulls.left(self.hash(batch(reply)), told)
     }
 
+    /// The client asks for several stored messages.
+    pub(super) fn batch_asked(&mut self, reply: &[u8], batch: Batch, now: Instant) {
+        self.batches.asked(self.hash(reply), batch, now);
+    }
+
+    /// Whether it has of late.
+    pub(super) fn awaits_batches(&self) -> bool {
+        !self.batches.is_empty()
+    }
+
+    /// Whether a message of a batch is beyond what the client has asked for.
+    pub(super) fn is_surplus(&mut self, reply: &[u8], stored: &DirectGet<'_>) -> bool {
+        self.batches.is_surplus(self.hash(reply), stored.sequence)
+    }
+
+    /// A message of a batch has been dealt with: its subject, its headers and what was published are so many bytes.
+    pub(super) fn batch_came(&mut self, reply: &[u8], stored: &DirectGet<'_>, bytes: usize) {
+        self.batches.came(self.hash(reply), stored, bytes);
+    }
+
+    /// Whether a status there is the end of a batch.
+    pub(super) fn ends_batch(&self, reply: &[u8], now: Instant) -> bool {
+        self.awaits_batches() && self.batches.knows(self.hash(reply), now)
+    }
+
+    /// A batch ends; what the bare server would say, if that is something else.
+    pub(super) fn batch_ended(&mut self, reply: &[u8]) -> Option<End> {
+        self.batches.ended(self.hash(reply))
+    }
+
     /// The client subscribes; with a keyring, if all that is published where `filter` matches is sealed.
     pub(super) fn subscribed(
         &mut self,
@@ -310,13 +346,14 @@ impl Replies {
 
     /// What is remembered of each, in bytes.
     #[cfg(test)]
-    pub(super) fn bytes(&self) -> [(&'static str, usize); 5] {
+    pub(super) fn bytes(&self) -> [(&'static str, usize); 6] {
         [
             ("what it owes", self.owed.bytes()),
             ("what it has asked", self.asked.bytes()),
             ("its subscriptions", self.subscribed.bytes()),
             ("the streams it has asked", self.sources.bytes()),
             ("its pulls", self.pulls.bytes()),
+            ("its batches", self.batches.bytes()),
         ]
     }
 

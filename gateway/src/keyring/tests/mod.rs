@@ -129,6 +129,50 @@ fn lane_is_found_derived_then_in_the_connection_and_by_others_in_the_shared_map(
 }
 
 #[test]
+fn lanes_that_are_prepared_seal_and_open_without_drawing_or_deriving() {
+    let thirst = Arc::new(tokio::sync::Notify::new());
+    let part = Used {
+        messages: 100,
+        bytes: 100,
+    };
+    let budget = Budget::new(Used::default(), 1, thirst);
+    budget.extend(part);
+    let active = version_with("agents", 1, budget, 1);
+    let snapshot = snapshot(&[&active], &[], 1);
+    let now = Clock::system().instant();
+    let mut lanes = Lanes::new(WORKER, now);
+    let mut drawn = Vec::new();
+    for _again in 0..2 {
+        lanes.prepare(&snapshot, now, |keyring| drawn.push(keyring));
+    }
+    assert_eq!(drawn, [agents()]);
+    // What is prepared keeps nothing from others.
+    assert_eq!(active.budget.left(), part);
+    let envelope = sealed(&mut lanes, &snapshot, b"hello");
+    assert_eq!(active.usage.lanes(), 1);
+    let (how, text) = opened(&mut LaneCache::new(WORKER), &snapshot, &envelope).unwrap();
+    assert_eq!((how.source, text), (LaneSource::Shared, b"hello".to_vec()));
+}
+
+#[test]
+fn life_of_a_prepared_lane_begins_with_its_first_message() {
+    let (clock, winder) = Clock::by_hand(SystemTime::UNIX_EPOCH);
+    let active = version("agents", 1);
+    let snapshot = snapshot(&[&active], &[], 1);
+    let mut lanes = Lanes::new(WORKER, clock.instant());
+    lanes.prepare(&snapshot, clock.instant(), |_keyring| {});
+    let mut later = |seconds| {
+        winder.advance(Duration::from_secs(seconds));
+        lanes.begin(&snapshot, clock.instant());
+        Header::parse(&sealed(&mut lanes, &snapshot, b"a")).unwrap()
+    };
+    let (first, second, third) = (later(600), later(59), later(1));
+    assert_eq!(first.lane, second.lane);
+    assert_ne!(second.lane, third.lane);
+    assert_eq!(active.usage.lanes(), 2);
+}
+
+#[test]
 fn made_up_lane_takes_no_memory() {
     let active = version("agents", 1);
     let snapshot = snapshot(&[&active], &[], 1);

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::audit::Fact;
-use crate::catalogue::Resumed;
+use crate::catalogue::{Resumed, View};
 use crate::clock::{Clock, Steps};
-use crate::policy::{KeyringName, Plaintext};
+use crate::policy::{KeyringName, Plaintext, Policy};
 use crate::rotation::engine::Life;
 
 use super::Driver;
@@ -30,6 +30,24 @@ impl Clocks {
             kept: None,
         }
     }
+}
+
+/// Keyrings that accept plaintext until a date that has passed: by the wall clock, or at any time before as far as is written down.
+pub(super) fn passed(
+    policy: &Policy,
+    view: &View,
+    wall: Timestamp,
+) -> Vec<(KeyringName, Timestamp)> {
+    let rules = policy.keyrings().iter();
+    let over = rules.filter_map(|rule| {
+        let Plaintext::Accept { until } = rule.plaintext else {
+            return None;
+        };
+        let date = Timestamp::try_from(until).ok()?;
+        let over = date <= wall || view.passed(&rule.name) >= Some(date);
+        over.then(|| (rule.name.clone(), date))
+    });
+    over.collect()
 }
 
 impl Driver {
@@ -78,6 +96,7 @@ impl Driver {
     /// Writes down how far time has come. Without it nothing ends too early, only later after a start of the host.
     pub(super) fn keep_time(&mut self) {
         self.clocks.kept = Some(self.clock.instant());
+        self.catalogue.audited(self.journal.head());
         if let Err(error) = self.catalogue.keep_time(&self.clock) {
             tracing::warn!(%error, "how far time has come cannot be written down; tried again in a minute");
         }
@@ -85,17 +104,7 @@ impl Driver {
 
     /// Plaintext is rejected from a keyring's date on, whatever a clock shows afterwards. Whether a date has passed that had not before.
     pub(super) fn let_dates_pass(&mut self) -> bool {
-        let wall = self.wall();
-        let rules = self.policy.keyrings().iter();
-        let over = rules.filter_map(|rule| {
-            let Plaintext::Accept { until } = rule.plaintext else {
-                return None;
-            };
-            let date = Timestamp::try_from(until).ok()?;
-            let passed = self.catalogue.passed(&rule.name) >= Some(date);
-            (passed || date <= wall).then(|| (rule.name.clone(), date))
-        });
-        let over: Vec<(KeyringName, Timestamp)> = over.collect();
+        let over = passed(&self.policy, &self.catalogue, self.wall());
         for (keyring, date) in &over {
             tracing::warn!(%keyring, until = %date, "the date has passed: plaintext is rejected from now on, also if the clock is set back");
             self.catalogue.pass(keyring, *date, &self.clock);

@@ -2,36 +2,46 @@
 //!
 //! Nothing is written down any more. What seals is what the catalogue says, out of what the other process reserves; before it says
 //! otherwise that process is told here that nothing more is sealed. What it makes is read, so that it opens here too.
+//!
+//! When that process ends, whoever writes next knows nothing of this one. So something is sealed only while the lock of the state
+//! directory is held here, under what the catalogue said then, and only for so long as nobody waits in vain for the lock.
 
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, sleep};
 
 use crate::audit::Fact;
-use crate::catalogue::{State, View};
+use crate::catalogue::{Mark, State, View};
 use crate::clock::Clock;
+use crate::disk::{Lock, StateDir};
 use crate::envelope::{Kid, Used};
 use crate::keyring::{Keys, Miss};
 use crate::metrics::Throttle;
+use crate::policy::Policy;
 use crate::rotation::drain::{DrainLink, Said};
 
 use super::Driver;
+use super::clocks::passed;
 use super::loaded::Loaded;
 use super::misses::{Misses, REREAD};
 use super::reserve::Pace;
-use super::run::{Request, TICK, Way};
+use super::run::{Request, TICK, Way, give};
 
 /// How long an answer may take before it is asked again: the other process may not have started yet.
 const UNANSWERED: Duration = Duration::from_secs(1);
 
 /// How often lanes are looked at that have been told to stop: their workers do it between two batches.
 const SETTLING: Duration = Duration::from_millis(1);
+
+/// How long the lock is kept once the other process has ended: clients are moved at once, and a new process waits for longer.
+pub(super) const KEPT: Duration = Duration::from_secs(5);
 
 /// Keeps the snapshot in step with a catalogue that another process writes.
 pub(super) struct Follower {
@@ -46,6 +56,11 @@ pub(super) struct Follower {
     thirst: Arc<Notify>,
     /// The way to the other process; `None` once that has ended.
     link: Option<(DrainLink, UnixStream)>,
+    /// Nobody writes: held once the other process has ended.
+    lock: Option<Lock>,
+    /// Until when, where this process does not take everything back.
+    until: Option<Instant>,
+    policy: Arc<Policy>,
     /// Told when clients are to be moved at once.
     moved: Option<oneshot::Sender<()>>,
     policy_digest: [u8; 8],
@@ -55,6 +70,8 @@ pub(super) struct Follower {
     stopped: Vec<Kid>,
     /// The catalogue is to be read, and decides on those.
     looks: bool,
+    /// Versions that were revoked or suspended, which the other process could not write down yet.
+    revoked: Vec<Kid>,
     /// What was given back of what was reserved.
     returned: HashMap<Kid, Used>,
     asked: HashMap<Kid, Asked>,
@@ -75,8 +92,8 @@ impl Driver {
     pub(super) fn hand_over(mut self, way: Way, thirst: Arc<Notify>) -> Follower {
         self.provide_for_the_hand_over();
         self.leave_records();
-        self.keep_time();
         self.say(Fact::GatewayHandedOver);
+        self.keep_time();
         let watched = way.link.watch();
         let watched = watched.inspect_err(
             |error| tracing::error!(%error, "the process that takes over cannot be heard"),
@@ -91,11 +108,15 @@ impl Driver {
             doubts: self.doubts,
             thirst,
             link: watched.ok().map(|watched| (way.link, watched)),
+            lock: None,
+            until: None,
+            policy: self.policy,
             moved: Some(way.moved),
             policy_digest: self.policy_digest,
             stopping: Vec::new(),
             stopped: Vec::new(),
             looks: false,
+            revoked: Vec::new(),
             returned: HashMap::new(),
             asked: HashMap::new(),
         }
@@ -114,12 +135,14 @@ impl Follower {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                request = requests.recv() => {
-                    if matches!(request, None | Some(Request::Stop)) {
+                request = requests.recv() => match request {
+                    None | Some(Request::Stop) => {
                         self.part();
                         return misses;
                     }
-                }
+                    Some(Request::Lock { answer }) => give(answer, self.lock_to_write()),
+                    Some(_) => {}
+                },
                 Some(miss) = misses.recv() => {
                     self.misses.put(miss, &mut misses);
                     self.serve_misses();
@@ -130,14 +153,18 @@ impl Follower {
                 },
                 () = sleep(SETTLING), if !self.stopping.is_empty() => self.confirm(),
                 () = thirst.notified() => self.ask(),
-                _now = ticks.tick() => {
-                    self.look();
-                    self.ask();
-                    self.report();
-                    self.serve_misses();
-                }
+                _now = ticks.tick() => self.tick(),
             }
         }
+    }
+
+    pub(super) fn tick(&mut self) {
+        self.lock();
+        self.look();
+        self.let_dates_pass();
+        self.ask();
+        self.report();
+        self.serve_misses();
     }
 
     fn heed(&mut self, said: Said) {
@@ -163,7 +190,7 @@ impl Follower {
     }
 
     /// Says of versions that nothing more is sealed under them, once that is so.
-    fn confirm(&mut self) {
+    pub(super) fn confirm(&mut self) {
         for kid in std::mem::take(&mut self.stopping) {
             let held = self.loaded.get(kid);
             if held.is_none_or(|held| held.is_settled()) {
@@ -239,14 +266,68 @@ impl Follower {
         }
     }
 
-    /// Without the other process nobody says any more what seals: clients go where they find somebody who does. Until then the
-    /// catalogue is followed as before.
-    fn orphaned(&mut self, error: &io::Error) {
+    /// Without the other process nobody says any more what seals: clients go where they find somebody who does.
+    pub(super) fn orphaned(&mut self, error: &io::Error) {
         self.link = None;
-        self.looks = true;
         self.stopped.append(&mut self.stopping);
         tracing::warn!(%error, "the process that took over has ended");
+        self.until = self.clock.instant().checked_add(KEPT);
+        self.lock();
         self.move_clients("the process that took over has ended");
+    }
+
+    /// Nobody but a writer knows that what the catalogue says goes on being so: without one, what has the lock does.
+    fn lock(&mut self) {
+        if self.link.is_some() {
+            return;
+        }
+        let now = self.clock.instant();
+        if self.until.is_some_and(|until| now >= until) {
+            self.unlock();
+        } else if self.lock.is_none() {
+            let shared = StateDir::open(self.view.path()).and_then(Lock::share);
+            if let Err(error) = &shared
+                && let Some(left_out) = self.doubts.admit(now)
+            {
+                tracing::warn!(%error, left_out, "nothing is sealed: another process may write what seals");
+            }
+            self.lock = shared.ok();
+            self.looks = true;
+            self.install();
+            self.look();
+        }
+    }
+
+    /// Lets others write, once no lane seals any more.
+    fn unlock(&mut self) {
+        let sealing = self.loaded.sealing(&self.view);
+        if !sealing.is_empty() {
+            tracing::warn!(
+                "nothing more is sealed: connections have not ended, and others wait for the state directory"
+            );
+            self.halt(&sealing);
+            self.stopping.extend(sealing);
+            self.install();
+        } else if self.stopping.is_empty() {
+            self.lock = None;
+        }
+    }
+
+    /// The lock for this process to take everything back, which goes on sealing meanwhile.
+    pub(super) fn lock_to_write(&mut self) -> Option<Lock> {
+        self.until = None;
+        let promoted = self.lock.as_ref()?.promote();
+        if promoted.is_err() {
+            self.lock = None;
+            self.install();
+        }
+        promoted.ok()
+    }
+
+    fn halt(&mut self, kids: &[Kid]) {
+        for kid in kids {
+            self.loaded.halt(*kid);
+        }
     }
 
     fn move_clients(&mut self, why: &str) {
@@ -272,7 +353,7 @@ impl Follower {
     }
 
     /// Reads what the other process has written.
-    fn look(&mut self) {
+    pub(super) fn look(&mut self) {
         let before = states(&self.view);
         if let Err(error) = self.view.refresh() {
             if let Some(left_out) = self.doubts.admit(self.clock.instant()) {
@@ -286,9 +367,30 @@ impl Follower {
                 self.loaded.release(kid);
             }
         }
-        if resumes || states(&self.view) != before {
+        let revokes = self.heed_marks();
+        if resumes || revokes || states(&self.view) != before {
             self.install();
         }
+    }
+
+    /// What the other process has revoked seals nothing here either, whether or not it could write that down. Whether that is news.
+    fn heed_marks(&mut self) -> bool {
+        let marks = self.view.marks().unwrap_or_else(|error| {
+            tracing::debug!(%error, "whether a version was revoked that could not be written down is not known");
+            Vec::new()
+        });
+        let revoked = marks
+            .into_iter()
+            .filter(|(mark, _kid)| *mark != Mark::Withdrawn);
+        let revoked: Vec<Kid> = revoked.map(|(_mark, kid)| kid).collect();
+        let is_new = revoked != self.revoked;
+        for kid in std::mem::replace(&mut self.revoked, revoked) {
+            self.loaded.release(kid);
+        }
+        for kid in &self.revoked {
+            self.loaded.halt(*kid);
+        }
+        is_new
     }
 
     /// A version that may not open yet, as far as was read, may do so by now; that is looked at once a second.
@@ -306,9 +408,26 @@ impl Follower {
         served.answer();
     }
 
+    /// A keyring's date passes here, too, for good.
+    fn let_dates_pass(&mut self) {
+        let wall = Timestamp::try_from(self.clock.wall()).unwrap_or(Timestamp::MAX);
+        let over = passed(&self.policy, &self.view, wall).into_iter();
+        let over: Vec<_> = over.map(|(keyring, _date)| keyring).collect();
+        if !over.is_empty() {
+            self.policy = Arc::new(self.policy.rejecting(&over));
+            self.loaded.follow_policy(Arc::clone(&self.policy));
+            self.install();
+        }
+    }
+
     fn install(&mut self) {
         if let Err(error) = self.loaded.load_all(&self.view) {
             tracing::error!(%error, "a key version that should open cannot be loaded");
+        }
+        if self.link.is_none() && self.lock.is_none() {
+            let sealing = self.loaded.sealing(&self.view);
+            self.halt(&sealing);
+            self.stopped.extend(sealing);
         }
         let snapshot = self.loaded.snapshot(&self.view);
         self.keys.install(snapshot);

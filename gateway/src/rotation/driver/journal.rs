@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use crate::audit::{
-    self, Act, Action, Exposed, Fact, Hex, InForce, IntendedUse, KeyVersion, Outcome, Pending,
-    RecordRef, Settings, Text, WriteFailed,
+    self, Act, Action, Exposed, Fact, Head, Hex, InForce, IntendedUse, KeyVersion, Outcome,
+    Pending, RecordRef, Settings, Text, WriteFailed,
 };
 use crate::catalogue::{State, Version, View};
 use crate::envelope::{Kid, Used};
@@ -17,6 +17,8 @@ use crate::rotation::because::{Because, Ground};
 pub(super) struct Journal {
     log: audit::Log,
     owed: Vec<Owed>,
+    /// Facts that a full disk kept out of it, and when they were so.
+    unsaid: Vec<(Fact, Timestamp)>,
     /// Events of which it is not known yet what came of them.
     unsettled: Vec<Pending>,
     /// When the reserve is looked at again: filling it takes what is left of a full disk.
@@ -31,6 +33,9 @@ struct Owed {
     outcome: Outcome,
     completed: Timestamp,
 }
+
+/// How many facts are remembered: whoever may reload may do so as often as they like.
+const MOST_UNSAID: usize = 16;
 
 /// How often that is.
 const REPLENISH: Duration = Duration::from_secs(60);
@@ -51,6 +56,7 @@ impl Journal {
         Self {
             log,
             owed: Vec::new(),
+            unsaid: Vec::new(),
             unsettled: Vec::new(),
             again: None,
             unfilled: None,
@@ -58,11 +64,15 @@ impl Journal {
     }
 
     /// Finishes what a crash has interrupted: the catalogue says what became of it. Yields the rotations that had begun, and of
-    /// which nothing else is left.
-    pub(super) fn take_up(&mut self, view: &View, now: Timestamp) -> Vec<(String, Because)> {
+    /// which nothing else is left, each with the kid of the version that it was to make.
+    pub(super) fn take_up(
+        &mut self,
+        view: &View,
+        now: Timestamp,
+    ) -> Vec<(Option<Kid>, (String, Because))> {
         let mut lost = Vec::new();
         for pending in self.log.open_intents() {
-            lost.extend(begun(pending.act()));
+            lost.extend(begun(pending.act()).map(|begun| (kid(&pending), begun)));
             self.finish_by(pending, view, now);
         }
         lost
@@ -119,6 +129,21 @@ impl Journal {
         self.finish(pending.led_to(record).exposing(exposure), outcome, now);
     }
 
+    /// Versions of a keyring that could not be made, or of which that is not known, as long as the log does not say so.
+    pub(super) fn unmade(&self, keyring: &KeyringName) -> Vec<Kid> {
+        let pending = self.owed.iter().map(|owed| &owed.pending);
+        let pending = pending.chain(&self.unsettled);
+        let made = pending
+            .filter(|pending| pending.act().what == Action::Generate && is_of(pending, keyring));
+        made.filter_map(kid).collect()
+    }
+
+    /// Whether the log has an event of this version without its outcome.
+    pub(super) fn is_open(&self, version: Kid) -> bool {
+        let open = self.log.open_intents();
+        open.iter().any(|pending| kid(pending) == Some(version))
+    }
+
     /// Whether it is not known what came of the last event of a keyring.
     pub(super) fn doubts(&self, keyring: &KeyringName) -> bool {
         self.unsettled.iter().any(|pending| is_of(pending, keyring))
@@ -133,9 +158,23 @@ impl Journal {
         }
     }
 
+    /// How far the log has come.
+    pub(super) fn head(&self) -> Option<Head> {
+        self.log.head()
+    }
+
     /// A fact that is no key event.
     pub(super) fn note(&mut self, fact: Fact, now: Timestamp) -> Result<(), WriteFailed> {
         self.log.note(fact, now)
+    }
+
+    /// The same of a fact that is to be in the log whatever the disk is like: it is written before the next event.
+    pub(super) fn say(&mut self, fact: Fact, now: Timestamp) -> Result<(), WriteFailed> {
+        let said = self.pay().and_then(|()| self.log.note(fact.clone(), now));
+        if matches!(said, Err(WriteFailed::Disk(_))) && self.unsaid.len() < MOST_UNSAID {
+            self.unsaid.push((fact, now));
+        }
+        said
     }
 
     /// What the log says of the settings that were in force last; where it is closed, what it seems to say.
@@ -188,7 +227,7 @@ impl Journal {
         }
     }
 
-    /// Writes the outcomes that are owed, in the order in which they came.
+    /// Writes the outcomes that are owed, in the order in which they came, and then the facts.
     fn pay(&mut self) -> Result<(), WriteFailed> {
         while let Some(owed) = self.owed.first() {
             let Owed {
@@ -198,6 +237,10 @@ impl Journal {
             } = owed;
             self.log.finish(pending.clone(), outcome, *completed)?;
             self.owed.remove(0);
+        }
+        while let Some((fact, at)) = self.unsaid.first() {
+            self.log.note(fact.clone(), *at)?;
+            self.unsaid.remove(0);
         }
         Ok(())
     }
@@ -309,10 +352,14 @@ pub(super) fn exposed(version: &Version, (least, most): (Used, Used), lanes: u64
     }
 }
 
-/// The version that an event names, if the record has it.
+/// The version that an event names.
+fn kid(pending: &Pending) -> Option<Kid> {
+    pending.act().version.as_ref().map(|named| Kid(named.kid.0))
+}
+
+/// The same, if the record has it.
 fn found<'v>(pending: &Pending, view: &'v View) -> Option<&'v Version> {
-    let named = pending.act().version.as_ref()?;
-    let found = view.find_by_kid(Kid(named.kid.0));
+    let found = view.find_by_kid(kid(pending)?);
     found.map(|(_keyring, version)| version)
 }
 

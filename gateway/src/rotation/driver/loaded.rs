@@ -275,6 +275,8 @@ impl Loaded {
             found.is_some_and(|(_keyring, version)| version.state != State::PreActive)
         });
         self.generation = self.generation.saturating_add(1);
+        let made = view.versions().map(|(_keyring, version)| version.created);
+        let first_key = made.min().map(Timestamp::as_nanosecond);
         Snapshot::new(
             Arc::clone(&self.policy),
             active.collect(),
@@ -285,6 +287,7 @@ impl Loaded {
         )
         .with_on_demand(self.on_demand(view))
         .with_closed(self.closed(view))
+        .with_first_key(first_key.and_then(|made| u64::try_from(made).ok()))
     }
 
     /// Versions that are known and do not open.

@@ -21,6 +21,9 @@ use super::loaded::{Found, Loaded, ON_DEMAND};
 /// A miss reads the catalogue again at most this often: kids are the bus's to make up.
 pub(super) const REREAD: Duration = Duration::from_secs(1);
 
+/// How often the records on disk are compared with what was read or written last, whoever asks for what.
+const LOOK: Duration = Duration::from_secs(2);
+
 /// Loads on demand: as many at once as are kept loaded, and then 32 in a second. A version that was loaded is kept for eight seconds
 /// at least while a flood lasts, and loads take a hundredth of a core at most.
 const LOADS: Allowance = Allowance::new(ON_DEMAND, Duration::from_micros(31_250));
@@ -150,10 +153,25 @@ impl Driver {
         }
     }
 
+    /// Whether the records have to be read: the last attempt has failed, or a look finds others than are known. An older one that was put back
+    /// is noticed although nobody asks for anything.
+    pub(super) fn must_read(&mut self) -> bool {
+        let now = self.clock.instant();
+        let due = |last| now.saturating_duration_since(last) >= LOOK;
+        if self.in_doubt || !self.looked.is_none_or(due) {
+            return self.in_doubt;
+        }
+        self.looked = Some(now);
+        !self.catalogue.is_unchanged()
+    }
+
     /// Raises the alarm when an older record was put back, once for each, until the catalogue can be read again.
     pub(super) fn watch_for_rollback(&mut self, read: &Result<(), LoadError>) {
-        let found = read.as_ref().err().filter(|error| error.is_rollback());
+        let failed = read.as_ref().err();
+        let found = failed.filter(|error| error.is_rollback());
         let found = found.map(ToString::to_string);
+        let unread = failed.filter(|error| !error.is_rollback());
+        self.unread = unread.map(ToString::to_string);
         if let Some(what) = found.clone()
             && self.rolled_back != found
         {
@@ -167,10 +185,16 @@ impl Driver {
 
     fn alarm(&mut self, what: String) {
         let wall = self.wall();
-        let what = what.into();
-        if let Err(error) = self.journal.note(Fact::RollbackAlarm { what }, wall) {
+        let fact = Fact::RollbackAlarm {
+            what: what.as_str().into(),
+        };
+        if let Err(error) = self.journal.say(fact, wall) {
             tracing::error!(%error, "the alarm is missing in the audit log");
         }
+        tracing::error!(
+            what,
+            "a record on disk is not the one in force; nothing more is written to it"
+        );
     }
 
     /// Asks as a connection does that has never asked before.

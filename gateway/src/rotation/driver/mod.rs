@@ -15,6 +15,7 @@
 //! | what keeps publishes waiting | `standstill` |
 //! | kids that are not in the snapshot | `misses` |
 //! | versions in memory | `loaded` |
+//! | orders that could not be written down | `marks` |
 //! | what goes on once another process is the writer | `follow` |
 //! | what such a process is told and given by the writer | `drainers` |
 //! | clocks that are set | `clocks` |
@@ -23,8 +24,11 @@
 mod clocks;
 mod drainers;
 mod follow;
+#[cfg(test)]
+mod handed_over;
 mod journal;
 mod loaded;
+mod marks;
 mod measure;
 mod misses;
 mod orders;
@@ -37,6 +41,8 @@ mod run;
 #[cfg(test)]
 mod simulation;
 mod standstill;
+#[cfg(test)]
+mod told;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -47,7 +53,7 @@ use jiff::Timestamp;
 use tokio::sync::{Notify, mpsc};
 
 use crate::audit::{self, Fact, Settings};
-use crate::catalogue::{Catalogue, Record};
+use crate::catalogue::{Catalogue, Mark, Record};
 use crate::clock::Clock;
 use crate::envelope::Kid;
 use crate::keyring::{Keys, Miss};
@@ -97,11 +103,17 @@ pub(super) struct Driver {
     clocks: Clocks,
     begun: Instant,
     reread: Option<Instant>,
+    /// When the records on disk were last compared with what is known.
+    looked: Option<Instant>,
     meters: metrics::Keys,
+    /// What the next start must know of orders that could not be written down.
+    marks: Vec<(Mark, Kid)>,
     /// A write has failed, and what became of it could not be read.
     in_doubt: bool,
     /// What was found when the catalogue was read last: an older record than was known.
     rolled_back: Option<String>,
+    /// The same: why it could not be read.
+    unread: Option<String>,
     /// Keeps what is tried again at every tick from filling the log.
     doubts: Throttle,
     /// A version that should be loaded could not be: when that was tried last, and why.
@@ -148,7 +160,7 @@ impl Driver {
         parts: Parts,
     ) -> Result<(Self, mpsc::Receiver<Miss>), StartError> {
         let thirst = Arc::new(Notify::new());
-        let policy_digest = drain::digest_of(&config);
+        let policy_digest = drain::digest_of(&config.settings);
         let policy = config.policy;
         let began = match &parts.held {
             Some(_) => Fact::GatewayTookBack,
@@ -179,9 +191,12 @@ impl Driver {
             clock: parts.clock,
             begun,
             reread: None,
+            looked: None,
             meters: metrics::Keys::default(),
+            marks: Vec::new(),
             in_doubt: false,
             rolled_back: None,
+            unread: None,
             doubts: Throttle::new(),
             unloaded: None,
             callers: Vec::new(),
@@ -191,8 +206,7 @@ impl Driver {
         let before = driver.keys.load().generation();
         driver.loaded.number_from(before);
         driver.start_clock();
-        let wall = driver.wall();
-        let lost = driver.journal.take_up(&driver.catalogue, wall);
+        let lost = driver.take_up();
         let weaker = driver.begin_weaker(&began)?;
         driver.say(began);
         driver.drainers.tell(Said::Policy(policy_digest));
@@ -207,9 +221,19 @@ impl Driver {
         Ok((driver, misses))
     }
 
+    /// Settles what the process before has left open; yields the rotations that are to go on.
+    fn take_up(&mut self) -> Vec<(Option<Kid>, (String, Because))> {
+        self.read_marks();
+        let wall = self.wall();
+        let mut lost = self.journal.take_up(&self.catalogue, wall);
+        lost.retain(|(kid, _lost)| !kid.is_some_and(|kid| self.is_withdrawn(kid)));
+        lost
+    }
+
     /// Rotations that had begun when a process ended, and of which nothing else is left.
-    fn go_on_with(&mut self, lost: Vec<(String, Because)>) {
-        for (keyring, because) in lost {
+    fn go_on_with(&mut self, lost: Vec<(Option<Kid>, (String, Because))>) {
+        self.resume();
+        for (_kid, (keyring, because)) in lost {
             if let Ok(index) = self.index(&keyring) {
                 let order = Order::Rotate;
                 self.feed(index, Event::Asked(Asked { order, because }));
@@ -223,7 +247,7 @@ impl Driver {
             return;
         }
         let wall = self.wall();
-        if let Err(error) = self.journal.note(fact, wall) {
+        if let Err(error) = self.journal.say(fact, wall) {
             tracing::error!(%error, "the audit log does not say that the gateway started or stopped");
         }
     }
@@ -278,7 +302,8 @@ impl Driver {
         let seen = self.loaded.look(now);
         self.pass_time();
         self.journal.settle(now);
-        if self.in_doubt {
+        self.catalogue.audited(self.journal.head());
+        if self.must_read() {
             self.read_anew();
             self.follow();
         }
@@ -301,6 +326,7 @@ impl Driver {
             self.serve_subjects(index);
         }
         self.call_back();
+        self.drop_marks(|_kid| true);
         self.announce();
         self.measure(&seen);
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::audit::{Exposed, Fact, Outcome};
-use crate::catalogue::{Opens, State};
+use crate::catalogue::{Mark, Opens, State};
 use crate::control::Answer as Stored;
 use crate::policy::KeyringName;
 use crate::rotation::because::{Because, Ground};
@@ -104,7 +104,10 @@ impl Driver {
         // An order that was owed before it may have left nothing else to seal under.
         let error = match self.judge(index, order) {
             Err(refused) if order == Order::Abort => refused,
-            Ok(()) | Err(_) => self.halted(index, order, self.unfinished(index)),
+            Ok(()) | Err(_) => {
+                let unfinished = self.unfinished(index);
+                self.halted(index, order, unfinished)
+            }
         };
         if error.is_refusal() {
             // Whoever answers it says so.
@@ -167,17 +170,33 @@ impl Driver {
     }
 
     /// The same of a revocation, of which a part is done: a gateway that runs seals nothing more under the version.
-    fn halted(&self, index: usize, order: Order, error: OrderError) -> OrderError {
-        let number = order.number().filter(|_number| order.takes_away());
-        let version = number.and_then(|number| self.record(index)?.version(number));
-        match (error, version) {
-            (OrderError::Failed(failure), Some(version)) if self.user == User::Gateway => {
-                OrderError::Halted {
-                    version: version.label.to_string(),
-                    failure,
-                }
-            }
-            (error, _) => error,
+    fn halted(&mut self, index: usize, order: Order, error: OrderError) -> OrderError {
+        let (mark, number) = match order {
+            Order::Compromise(number) => (Mark::Revoked, number),
+            Order::Suspend(number) => (Mark::Suspended, number),
+            Order::Rotate
+            | Order::Restore(_)
+            | Order::Archive(_)
+            | Order::Destroy(_)
+            | Order::Propose(..)
+            | Order::Approve(_)
+            | Order::Abort => return error,
+        };
+        let version = self.record(index).and_then(|record| record.version(number));
+        let named = version.map(|version| (version.kid, version.label.to_string()));
+        let (OrderError::Failed(failure), Some((kid, version)), User::Gateway) =
+            (&error, named, self.user)
+        else {
+            return error;
+        };
+        OrderError::Halted {
+            version,
+            failure: failure.clone(),
+            restart: if self.mark(mark, kid) {
+                "goes on with the order"
+            } else {
+                "forgets the order, for there is no room for a note of it either"
+            },
         }
     }
 
@@ -283,6 +302,7 @@ impl Driver {
             subjects: self.subjects(keyring),
             from: version.activated,
             until: version.stopped(),
+            halted: self.loaded.is_halted(version.kid) && version.stopped().is_none(),
             used: count.map_or(version.reserved, Count::used),
             exact: count.map_or(version.sealed == version.reserved, Count::is_exact),
             lanes: count.map_or(version.lanes, Count::lanes),
@@ -373,7 +393,7 @@ impl Driver {
             OrderError::Failed(failure(&error))
         })?;
         self.settings = config.settings.clone();
-        self.policy_digest = drain::digest_of(&config);
+        self.policy_digest = drain::digest_of(&config.settings);
         self.drainers.tell(Said::Policy(self.policy_digest));
         self.policy = Arc::clone(&config.policy);
         self.adopt(config.terms);

@@ -128,11 +128,14 @@ impl Driver {
         }
         let drawn = self.draw(index, deed).map_err(|error| failure(&error))?;
         let made = drawn.as_ref().map(Drawn::version);
+        // A rotation is many acts in a row, and the clock may be set between any two.
+        self.look_at_clock();
         let statement = self.statement((index, deed), made, because);
         let act = statement.map(Statement::act);
         let wall = self.wall();
         let pending = act.map(|act| self.journal.begin(act, wall)).transpose();
         let pending = pending.map_err(|error| failure(&error))?;
+        self.catalogue.audited(self.journal.head());
         self.stop_elsewhere(index, deed);
         self.unsaid.take_if(|unsaid| unsaid == because);
         let mut outcome = self.attempt((index, deed), drawn.as_ref());
@@ -142,6 +145,7 @@ impl Driver {
             outcome = self.attempt((index, deed), drawn.as_ref());
         }
         if let Some(pending) = pending {
+            self.look_at_clock();
             let completed = self.wall();
             let record = outcome.is_ok().then(|| self.record_now(index)).flatten();
             let said = outcome
@@ -151,6 +155,8 @@ impl Driver {
             self.journal
                 .finish(pending.led_to(record).exposing(exposure), said, completed);
         }
+        let kid = deed.number().and_then(|number| self.kid(index, number));
+        self.drop_marks(|marked| Some(marked) == kid);
         self.install();
         self.drainers.tell(Said::Look);
         let outcome = outcome.map_err(|undone| failure(&undone.error));

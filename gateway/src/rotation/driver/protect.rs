@@ -72,8 +72,8 @@ impl Driver {
             policy: Some(self.journal.in_force(&self.settings)),
         };
         let wall = self.wall();
-        if let Err(error) = self.journal.note(fact, wall) {
-            tracing::error!(%error, "the reload is missing in the audit log");
+        if let Err(error) = self.journal.say(fact, wall) {
+            tracing::error!(%error, "the reload is missing in the audit log; it is written as soon as the disk takes it");
         }
     }
 }

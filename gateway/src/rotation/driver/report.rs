@@ -22,6 +22,7 @@ impl Driver {
             keyrings: self.status(),
             unreserved: self.journal.unreserved(),
             rolled_back: self.rolled_back.clone(),
+            unread: self.unread.clone(),
         }
     }
 

@@ -9,6 +9,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::audit::{Fact, Outcome};
 use crate::catalogue::State;
+use crate::disk::Lock;
 use crate::keyring::Miss;
 use crate::rotation::because::{Because, Ground};
 use crate::rotation::drain::DrainLink;
@@ -26,6 +27,10 @@ pub(super) const TICK: Duration = Duration::from_millis(200);
 
 /// A rotation that waits for longer than this is worth a line in the log.
 const HASTE: Duration = Duration::from_secs(1);
+
+/// What whoever asked for a rotation that failed has to know, too.
+const FORGOTTEN: &str =
+    "; what it has made could not be discarded, and a restart before it can be goes on with it";
 
 /// The way back to whoever asked.
 type Answer<T> = oneshot::Sender<T>;
@@ -103,6 +108,10 @@ pub(in crate::rotation) enum Request {
         way: Way,
         answer: Answer<Vec<DrainLink>>,
     },
+    /// The lock of the state directory, where this process drained and the one that took over has ended.
+    Lock {
+        answer: Answer<Option<Lock>>,
+    },
     Stop,
 }
 
@@ -122,13 +131,17 @@ impl Driver {
                 request = requests.recv() => match request {
                     Some(Request::Stop) | None => break,
                     Some(Request::HandOver { way, answer }) => {
+                        self.look_at_clock();
                         self.hear_drainers();
                         let drainers = self.drainers.links();
                         let follower = self.hand_over(way, thirst);
                         give(answer, drainers);
                         return Box::pin(follower.run(requests, misses)).await;
                     }
-                    Some(request) => self.serve(request),
+                    Some(request) => {
+                        self.look_at_clock();
+                        self.serve(request);
+                    }
                 },
                 Some(miss) = misses.recv() => {
                     self.misses.put(miss, &mut misses);
@@ -143,9 +156,12 @@ impl Driver {
                 }
             }
         }
+        self.look_at_clock();
         self.settle_all();
         self.leave_records();
         self.say(Fact::GatewayStopped);
+        // Last: it says how far the audit log has come.
+        self.keep_time();
         misses
     }
 
@@ -208,7 +224,7 @@ impl Driver {
                 reload,
                 answer,
             } => give(answer, self.reload(config, reload)),
-            Request::HandOver { .. } | Request::Stop => {}
+            Request::HandOver { .. } | Request::Lock { .. } | Request::Stop => {}
         }
     }
 }
@@ -220,9 +236,11 @@ impl Driver {
         self.answer_rotations(vec![caller]);
     }
 
-    /// What they are told to have failed does not happen later: it is withdrawn, once all of them know what has come of it.
+    /// What they are told to have failed does not happen later: it is withdrawn. Where what it has left could not be discarded, and the next
+    /// start would not know of that, they are told.
     fn answer_rotations(&mut self, callers: Vec<Caller>) {
         let mut failed = BTreeSet::new();
+        let mut answers = Vec::new();
         for caller in callers {
             let ring = self.ring(caller.asked.0).map(|(_keyring, ring)| ring);
             if ring.is_some_and(Ring::waits_for_time) {
@@ -233,11 +251,24 @@ impl Driver {
             if let Err(OrderError::Failed(_)) = rotated {
                 failed.insert(caller.asked.0);
             }
+            answers.push((caller, rotated));
+        }
+        let withdrawn = failed.into_iter().filter(|index| !self.withdraw(*index));
+        let forgotten: BTreeSet<usize> = withdrawn.collect();
+        for (caller, mut rotated) in answers {
+            if let Err(OrderError::Failed(failure)) = &mut rotated
+                && forgotten.contains(&caller.asked.0)
+            {
+                failure.text.push_str(FORGOTTEN);
+            }
             give(caller.answer, rotated);
         }
-        for index in failed {
-            self.feed(index, Event::Withdrawn(Order::Rotate));
-        }
+    }
+
+    /// A rotation of which it was told that it has failed does not go on; whether the next start knows that, too.
+    fn withdraw(&mut self, index: usize) -> bool {
+        self.feed(index, Event::Withdrawn(Order::Rotate));
+        self.mark_withdrawn(index)
     }
 
     /// Tells those whose rotation has been held back until now.
@@ -353,7 +384,7 @@ fn ordered((keyring, number): (&str, u32), wanted: &Wanted) -> Ordered {
     Ordered::of(keyring, order, wanted.because.clone())
 }
 
-fn give<T>(answer: Answer<T>, value: T) {
+pub(super) fn give<T>(answer: Answer<T>, value: T) {
     if answer.send(value).is_err() {
         tracing::debug!("whoever asked has gone");
     }

@@ -6,7 +6,8 @@ use crate::rotation::report::Stopped;
 use super::Driver;
 
 impl Driver {
-    /// Why nothing can be sealed under a keyring now. The record says what should seal, the snapshot what does.
+    /// Why nothing can be sealed under a keyring now. The record says what should seal, the snapshot what does. That no lane can be drawn for
+    /// want of random bytes is none of it: the library ends the process then.
     pub(super) fn stopped(&self, index: usize) -> Option<Stopped> {
         let driven = self.rings.get(index)?;
         let keyring = self.policy.by_name(driven.keyring.as_str())?;

@@ -74,6 +74,8 @@ pub enum Event {
     Asked(Asked),
     /// Whoever asked has been told that it failed: it does not happen later, but for a revocation.
     Withdrawn(Order),
+    /// A process before has left this successor of such a rotation behind.
+    LeftOver(u32),
     /// The action under way has ended, and the record is this now.
     Ended(Result<(), Failure>, Vec<Life>),
     /// The record was read anew, and is this now.

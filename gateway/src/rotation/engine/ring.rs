@@ -240,6 +240,13 @@ impl Ring {
         }
     }
 
+    /// The successor that a failed rotation has left behind, as long as nothing else is to be done with it.
+    #[must_use]
+    pub fn leftover(&self) -> Option<u32> {
+        let waits = |number: &u32| self.life(*number).is_some_and(Life::waits);
+        self.leftover.filter(waits)
+    }
+
     /// Whether a rotation is under way.
     #[must_use]
     pub const fn is_rotating(&self) -> bool {

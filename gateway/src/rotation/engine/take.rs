@@ -52,6 +52,7 @@ impl Ring {
                 let stays = |asked: &Asked| asked.order != order || asked.takes_away();
                 self.orders.retain(stays);
             }
+            Event::LeftOver(number) => self.leftover = Some(number),
             Event::Ended(outcome, lives) => self.ended(now, outcome, lives),
             Event::Record(lives) => self.learn(lives),
             Event::Inspected(number, verdict) => self.inspected(now, number, verdict),

@@ -48,6 +48,34 @@ pub fn destinations(request: Request<'_>, body: &[u8], mut each: impl FnMut(Plac
     }
 }
 
+/// Calls `each` with what a stream that is asked for publishes again, unless headers alone, or stores under another subject: a pattern,
+/// and one that covers all that comes out. What it copies, and what it republishes of what it has renamed, may have been published anywhere;
+/// of that nothing is said.
+pub fn renamed(config: &[u8], mut each: impl FnMut(&[u8], &[u8])) {
+    let has = |name| named(config, name).any(|member| !matches!(member.value, b"null" | b"[]"));
+    if has("mirror") || has("sources") {
+        return;
+    }
+    let name = if has("subject_transform") {
+        "subject_transform"
+    } else {
+        "republish"
+    };
+    within(config, name, |transform| {
+        let bare = named(transform, "headers_only").any(|member| member.value == b"true");
+        let (mut from, mut to) = (b">".to_vec(), Vec::new());
+        strings(transform, "src", |subject| from = subject.to_vec());
+        strings(transform, "dest", |subject| {
+            to = pattern(subject).into_owned()
+        });
+        // A function that gives several tokens may give any.
+        let known = to.ends_with(b">") == from.ends_with(b">");
+        if known && !bare && !to.is_empty() {
+            each(&from, &to);
+        }
+    });
+}
+
 /// The headers of a publish that name a place: `true` for where the server will publish, `false` for what it will copy.
 const HEADERS: [(&[u8], bool); 5] = [
     (b"Nats-Trace-Dest", true),

@@ -38,10 +38,10 @@ pub use config::{
     Holds, counts, narrow_max_msg_size, subjects, widen_max_msg_size, widen_restored,
 };
 pub use delivery::{Delivery, acknowledges, narrow_msg_size, next, pending};
-pub use destinations::{Place, destinations, header_destinations};
+pub use destinations::{Place, destinations, header_destinations, renamed};
 pub use named::named_subject;
-pub use pull::{Edited, Grant, Pending, bounded, direct_get, widen_max_bytes};
-pub use request::{Request, deliver_subject, stream_of_consumer};
+pub use pull::{Batch, Edited, Grant, Pending, batch, bounded, direct_get, widen_max_bytes};
+pub use request::{Request, deliver_subject, resembles_request, stream_of_consumer};
 pub use response::is_api_response;
 pub use stored::{Stored, Unclear};
 pub use trace::is_trace_event;

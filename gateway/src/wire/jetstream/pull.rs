@@ -16,6 +16,13 @@ use super::integer;
 /// messages than `max_bytes` has room for are never sent, whatever the batch: clients that mean "any number" ask for a million.
 const SHORTEST: u64 = 40;
 
+/// The same in a direct get: a subject and a payload of a byte each; reply subjects do not count.
+const SHORTEST_STORED: u64 = 2;
+
+/// For how many of these there is room in a direct get, whatever its `max_bytes`: 1 MiB of overhead, of what a server has for a
+/// connection (`max_pending`, 64 MiB).
+const SHORT: u64 = 21_845;
+
 /// How many messages a `multi_last` without `batch` yields at most.
 const MULTI_LAST: i64 = 1024;
 
@@ -28,7 +35,7 @@ pub fn widen_max_bytes(body: &[u8], overhead: usize, out: &mut Buffer) -> bool {
     let Ok(asked) = Asked::read(body) else {
         return false;
     };
-    write(body, asked.wider(overhead), None, out)
+    write(body, asked.wider(overhead, room), None, out)
 }
 
 /// A pull that asks for more messages than its `max_bytes` has room for, or does not say for how many: what its statuses say is not
@@ -101,9 +108,34 @@ pub fn direct_get(body: &[u8], overhead: usize, out: &mut Buffer) -> Edited {
         };
     };
     Edited {
-        changed: write(body, asked.wider(overhead), Some(b"false"), out),
-        without_headers: asked.no_hdr && !asked.several,
+        changed: write(
+            body,
+            asked.wider(overhead, direct_room),
+            Some(b"false"),
+            out,
+        ),
+        without_headers: asked.without_headers(),
     }
+}
+
+/// A direct get of several messages, which are followed by a `204 EOB`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// With the message that brings so many bytes the server ends.
+    pub max_bytes: Option<NonZeroU64>,
+    /// [`Edited::without_headers`].
+    pub without_headers: bool,
+}
+
+/// The [`Batch`] for which the body of a direct get asks; `None` where it asks for one message.
+#[must_use]
+pub fn batch(body: &[u8]) -> Option<Batch> {
+    let asked = Asked::read(body).ok()?;
+    let max_bytes = asked.max_bytes.filter(|span| span.max_bytes > 0);
+    (asked.batch > 0 || asked.several).then_some(Batch {
+        max_bytes: max_bytes.and_then(|span| NonZeroU64::new(span.max_bytes.unsigned_abs())),
+        without_headers: asked.without_headers(),
+    })
 }
 
 /// Appends `body` with the two edits; nothing when there is nothing to change. `no_hdr` takes the place of a `true` of that key.
@@ -166,8 +198,12 @@ impl Asked {
         Ok(asked)
     }
 
-    /// A positive `max_bytes`, and what becomes of it.
-    fn wider(&self, overhead: usize) -> Option<(Span, i64)> {
+    const fn without_headers(&self) -> bool {
+        self.no_hdr && !self.several
+    }
+
+    /// A positive `max_bytes`, and what becomes of it where there is `room` for so many messages.
+    fn wider(&self, overhead: usize, room: fn(u64) -> u64) -> Option<(Span, i64)> {
         let span = self.max_bytes.filter(|span| span.max_bytes > 0)?;
         let overhead = i64::try_from(overhead).unwrap_or(i64::MAX);
         let room = room(span.max_bytes.unsigned_abs());
@@ -190,4 +226,10 @@ impl Asked {
 /// How many messages `max_bytes` has room for at most.
 const fn room(max_bytes: u64) -> u64 {
     (max_bytes / SHORTEST).saturating_add(1)
+}
+
+/// The same of a direct get, whose answers the gateway counts itself: too much costs a few messages that go no further.
+fn direct_room(max_bytes: u64) -> u64 {
+    let short = (max_bytes / SHORTEST_STORED).saturating_add(1);
+    room(max_bytes).max(short.min(SHORT))
 }

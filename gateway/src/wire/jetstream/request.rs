@@ -69,6 +69,14 @@ impl<'a> Request<'a> {
     }
 }
 
+/// Whether a subject may be a request to JetStream's API that is answered in JSON, whatever prefix it has.
+#[must_use]
+pub fn resembles_request(subject: &[u8]) -> bool {
+    const VERBS: [&[u8]; 2] = [b".STREAM.", b".CONSUMER."];
+    let has = |verb: &&[u8]| memchr::memmem::find(subject, verb).is_some();
+    subject.ends_with(b".INFO") || VERBS.iter().any(has)
+}
+
 /// The stream that a request about one of its consumers names, in what follows `$JS.API.`.
 #[must_use]
 pub fn stream_of_consumer(request: &[u8]) -> Option<&[u8]> {

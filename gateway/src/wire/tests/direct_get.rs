@@ -1,19 +1,25 @@
 //! Direct gets: what is asked for, and what the server appends to a stored message's headers. The blocks are those of nats-server 2.12.8, 2.14.6 and 2.15.1.
 
+use std::num::NonZeroU64;
+
 use proptest::prelude::*;
 
 use super::super::Buffer;
-use super::super::header::{DirectGet, written_by_direct_get};
-use super::super::jetstream::direct_get;
+use super::super::header::written_by_direct_get;
+use super::super::jetstream::{batch, direct_get};
 
 const SINGLE: &str = "Nats-Stream: S\r\nNats-Subject: k.guest\r\nNats-Sequence: 3\r\nNats-Time-Stamp: 2026-11-29T15:00:46.726818343Z\r\n";
 const BATCH: &str = "Nats-Num-Pending: 12\r\nNats-Last-Sequence: 2\r\n";
 
-const GUEST: Option<DirectGet<'static>> = Some(DirectGet {
-    stream: b"S",
-    subject: b"k.guest",
-    sequence: 3,
-});
+/// Stream, subject and sequence.
+type Says<'a> = (&'a [u8], &'a [u8], u64);
+
+const GUEST: Option<Says<'static>> = Some((b"S", b"k.guest", 3));
+
+fn says(block: &[u8]) -> Option<Says<'_>> {
+    let written = written_by_direct_get(block)?;
+    Some((written.stream, written.subject, written.sequence))
+}
 
 /// The block of an answer for a message that is stored with this one.
 fn answered(stored: &[u8], appended: &str) -> Vec<u8> {
@@ -32,12 +38,25 @@ fn headers_that_the_server_appended_say_which_message_it_is() {
     for stored in ["", "NATS/1.0\r\n\r\n", "NATS/1.0\r\nA: b\r\n\r\n"] {
         for appended in [SINGLE, &batch] {
             let block = answered(stored.as_bytes(), appended);
-            assert_eq!(written_by_direct_get(&block), GUEST);
+            assert_eq!(says(&block), GUEST);
         }
     }
     for time in ["2026-11-29T15:00:46Z", "2026-11-29T15:00:46.7Z"] {
         let block = answered(b"", &SINGLE.replace("2026-11-29T15:00:46.726818343Z", time));
-        assert_eq!(written_by_direct_get(&block), GUEST, "{time}");
+        assert_eq!(says(&block), GUEST, "{time}");
+    }
+}
+
+#[test]
+fn headers_that_the_server_appended_say_what_is_left_and_how_long_the_stored_ones_are() {
+    let batch = [SINGLE, BATCH].concat();
+    for stored in ["", "NATS/1.0\r\nA: b\r\n\r\n", "NATS/1.0\r\nA: b\r\nx"] {
+        for (appended, pending) in [(SINGLE, None), (&*batch, Some(12))] {
+            let block = answered(stored.as_bytes(), appended);
+            let written = written_by_direct_get(&block).unwrap();
+            let found = (written.stored_len, written.pending);
+            assert_eq!(found, (stored.len(), pending), "{stored:?}");
+        }
     }
 }
 
@@ -64,7 +83,7 @@ fn headers_that_a_publisher_wrote_are_not_taken_for_the_servers() {
     for stored in tricks {
         for appended in [SINGLE.to_owned(), [SINGLE, BATCH].concat()] {
             let block = answered(stored.as_bytes(), &appended);
-            assert_eq!(written_by_direct_get(&block), GUEST, "{stored:?}");
+            assert_eq!(says(&block), GUEST, "{stored:?}");
         }
     }
 }
@@ -72,7 +91,7 @@ fn headers_that_a_publisher_wrote_are_not_taken_for_the_servers() {
 #[test]
 fn headers_that_the_server_does_not_write_so_say_nothing() {
     let good = format!("NATS/1.0\r\n{SINGLE}{BATCH}\r\n");
-    assert_eq!(written_by_direct_get(good.as_bytes()), GUEST);
+    assert_eq!(says(good.as_bytes()), GUEST);
     let wrong = [
         ("Nats-Subject: k", "Nats-Subject:k"),
         ("Nats-Subject: k", "Nats-Subject:  k"),
@@ -109,7 +128,7 @@ fn headers_that_the_server_does_not_write_so_say_nothing() {
     for (from, to) in wrong {
         let block = good.replacen(from, to, 1);
         assert_ne!(block, good, "{from:?}");
-        assert_eq!(written_by_direct_get(block.as_bytes()), None, "{block:?}");
+        assert_eq!(says(block.as_bytes()), None, "{block:?}");
     }
     let status = &b"NATS/1.0 204 EOB\r\nNats-Num-Pending: 12\r\nNats-Last-Sequence: 3\r\n\r\n"[..];
     for block in [
@@ -118,7 +137,7 @@ fn headers_that_the_server_does_not_write_so_say_nothing() {
         b"",
         b"\r\n",
     ] {
-        assert_eq!(written_by_direct_get(block), None);
+        assert_eq!(says(block), None);
     }
 }
 
@@ -139,7 +158,7 @@ fn direct_get_asks_for_headers_and_knows_who_did_not_want_them() {
         ),
         (
             r#"{"no_hdr" : true , "batch":2,"max_bytes":5}"#,
-            r#"{"no_hdr" : false , "batch":2,"max_bytes":53}"#,
+            r#"{"no_hdr" : false , "batch":2,"max_bytes":101}"#,
             true,
         ),
         (
@@ -184,6 +203,51 @@ fn direct_get_asks_for_headers_and_knows_who_did_not_want_them() {
     }
 }
 
+#[test]
+fn direct_get_of_many_has_room_for_the_envelopes_of_the_smallest_messages_within_bounds() {
+    let asked = |batch: u64, max_bytes: u64| {
+        let body = format!("{{\"batch\":{batch},\"max_bytes\":{max_bytes}}}");
+        let mut out = Buffer::new();
+        assert!(direct_get(body.as_bytes(), 48, &mut out).changed);
+        let text = String::from_utf8(out.filled().to_vec()).unwrap();
+        let number = text.rsplit(':').next().unwrap().trim_end_matches('}');
+        number.parse::<u64>().unwrap() - max_bytes
+    };
+    assert_eq!(asked(10, 1000), 10 * 48);
+    assert_eq!(asked(1_000_000, 1000), 501 * 48);
+    assert_eq!(asked(1_000_000, 100_000), 21_845 * 48);
+    // For those of 40 bytes there is room whatever is asked for.
+    assert_eq!(asked(1_000_000, 4_000_000), 100_001 * 48);
+}
+
+#[test]
+fn direct_get_of_one_message_is_no_batch() {
+    let table = [
+        (r#"{"seq":1,"max_bytes":9}"#, None),
+        (r#"{"last_by_subj":"a","batch":0}"#, None),
+        (r#"{"seq":1,"batch":2}"#, Some((None, false))),
+        (
+            r#"{"seq":1,"batch":1,"max_bytes":9,"no_hdr":true}"#,
+            Some((Some(9), true)),
+        ),
+        (
+            r#"{"multi_last":["a"],"max_bytes":9,"no_hdr":true}"#,
+            Some((Some(9), false)),
+        ),
+        (
+            r#"{"multi_last":["a"],"max_bytes":-9}"#,
+            Some((None, false)),
+        ),
+        ("", None),
+    ];
+    for (body, expected) in table {
+        let found = batch(body.as_bytes());
+        let found =
+            found.map(|batch| (batch.max_bytes.map(NonZeroU64::get), batch.without_headers));
+        assert_eq!(found, expected, "{body}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -194,7 +258,7 @@ proptest! {
     ) {
         let appended = if batch { [SINGLE, BATCH].concat() } else { SINGLE.to_owned() };
         let block = answered(pieces.concat().as_bytes(), &appended);
-        prop_assert_eq!(written_by_direct_get(&block), GUEST);
+        prop_assert_eq!(says(&block), GUEST);
     }
 }
 

@@ -1,0 +1,87 @@
+//! What the next start must know of orders that could not be written down: an empty file each, for which a full disk has room, and which
+//! a closed audit log does not keep from being made.
+//!
+//! Its name says all: `revoked-KID`, in the state directory. Nobody has signed it, and nothing seals because of it: whoever can make one
+//! there can as well take the record away.
+
+use data_encoding::HEXLOWER;
+
+use super::store::sync;
+use super::{Catalogue, View};
+use crate::disk::{Action, Error};
+use crate::envelope::Kid;
+
+/// What became of a version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Mark {
+    /// It never seals again.
+    Revoked,
+    /// It does not seal while somebody investigates.
+    Suspended,
+    /// The rotation that it was made for has failed, and whoever asked was told so.
+    Withdrawn,
+}
+
+impl Mark {
+    const ALL: [Self; 3] = [Self::Revoked, Self::Suspended, Self::Withdrawn];
+
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Revoked => "revoked",
+            Self::Suspended => "suspended",
+            Self::Withdrawn => "withdrawn",
+        }
+    }
+
+    fn name(self, kid: Kid) -> String {
+        format!("{}-{kid}", self.word())
+    }
+
+    fn read(name: &str) -> Option<(Self, Kid)> {
+        let (word, kid) = name.split_once('-')?;
+        let mark = Self::ALL.into_iter().find(|mark| mark.word() == word)?;
+        let kid = HEXLOWER.decode(kid.as_bytes()).ok()?;
+        Some((mark, Kid(kid.try_into().ok()?)))
+    }
+}
+
+impl Catalogue {
+    /// Marks a version, durably.
+    ///
+    /// # Errors
+    /// [`Error`]: the next start knows nothing of it.
+    pub fn mark(&self, mark: Mark, kid: Kid) -> Result<(), Error> {
+        let path = self.view.dir.join(&mark.name(kid));
+        let made = self.view.files.write(&path, &[]);
+        made.map_err(|e| Error::from_io(&path, Action::Write, e))?;
+        sync(&*self.view.files, self.view.dir.path())
+    }
+
+    /// Takes a mark away; one that is gone already is no error.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn unmark(&self, mark: Mark, kid: Kid) -> Result<(), Error> {
+        let path = self.view.dir.join(&mark.name(kid));
+        match self.view.files.remove(&path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            removed => removed.map_err(|e| Error::from_io(&path, Action::Remove, e))?,
+        }
+        sync(&*self.view.files, self.view.dir.path())
+    }
+}
+
+impl View {
+    /// Every version that is marked, revocations first.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn marks(&self) -> Result<Vec<(Mark, Kid)>, Error> {
+        let dir = self.dir.path();
+        let names = self.files.names(dir);
+        let names = names.map_err(|e| Error::from_io(dir, Action::List, e))?;
+        let mut marks: Vec<_> = names.iter().filter_map(|name| Mark::read(name)).collect();
+        marks.sort_unstable();
+        Ok(marks)
+    }
+}

@@ -1,0 +1,261 @@
+//! The answers to direct gets of several messages, counted as the bare server counts them.
+//!
+//! A direct get that is bounded by bytes asks the server for more than the client did (`wire/jetstream/pull.rs`), as envelopes are
+//! larger than what is in them. What comes beyond the client's bound goes no further, and the status behind it says what the bare
+//! server's would: it has the numbers of the last message that has gone on. A client with two subscriptions there gets each message twice,
+//! one behind the other.
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use crate::dataplane::account::Account;
+use crate::wire::header::DirectGet;
+use crate::wire::jetstream::Batch;
+
+use super::table::{Entry, Hash, Table};
+
+/// How long the end of a batch is awaited at least.
+const LIFE: Duration = Duration::from_mins(10);
+
+/// The batches that were asked for.
+pub(super) struct Batches {
+    table: Table<Counted>,
+}
+
+/// What is awaited on a reply subject, and what has come there.
+#[derive(Clone, Copy, Default)]
+struct Counted {
+    /// How many batches have not ended.
+    waiting: u32,
+    /// The latest, if it is alone. What comes for several at a time is not told apart, and goes on as it is.
+    batch: Option<Batch>,
+    /// The bytes of the messages that have come.
+    bytes: u64,
+    /// `Nats-Num-Pending` of the first message.
+    first: Option<u64>,
+    /// The last message that has gone on.
+    last: Last,
+    surplus: bool,
+}
+
+/// What a message of a batch says.
+#[derive(Clone, Copy, Default)]
+struct Last {
+    sequence: u64,
+    pending: u64,
+}
+
+/// What the bare server would say at the end of a batch, where that is something else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::dataplane) struct End {
+    /// `Nats-Num-Pending`.
+    pub(in crate::dataplane) pending: u64,
+    /// `Nats-Last-Sequence`.
+    pub(in crate::dataplane) sequence: u64,
+}
+
+impl Entry for Counted {
+    fn is_pending(&self) -> bool {
+        false
+    }
+}
+
+impl Counted {
+    fn is_full_before(&self, sequence: u64) -> bool {
+        let bound = self.batch.and_then(|batch| batch.max_bytes);
+        let full = bound.is_some_and(|bound| self.bytes >= bound.get());
+        full && self.last.sequence != sequence
+    }
+
+    /// Without headers the server says at the end what was pending at the beginning.
+    fn end(&self) -> Option<End> {
+        let bare = self.batch?.without_headers;
+        let pending = match self.first {
+            Some(first) if bare => first.saturating_add(1),
+            Some(_) if self.surplus => self.last.pending,
+            Some(_) | None => return None,
+        };
+        let sequence = self.last.sequence;
+        Some(End { pending, sequence })
+    }
+}
+
+impl Batches {
+    pub(super) fn new(account: Rc<Account>) -> Self {
+        Self {
+            table: Table::new(LIFE, account),
+        }
+    }
+
+    pub(super) fn asked(&mut self, reply: Hash, batch: Batch, now: Instant) {
+        let before = self.table.live(reply, now).map_or(0, |one| one.waiting);
+        let counted = Counted {
+            waiting: before.saturating_add(1),
+            batch: (before == 0).then_some(batch),
+            ..Counted::default()
+        };
+        self.table.insert(reply, counted, now);
+    }
+
+    /// Whether a message is one too many.
+    pub(super) fn is_surplus(&mut self, reply: Hash, sequence: u64) -> bool {
+        let counted = self.table.get_mut(reply);
+        let full = counted.filter(|counted| counted.is_full_before(sequence));
+        full.map(|counted| counted.surplus = true).is_some()
+    }
+
+    /// A message has been dealt with, of so many bytes: its subject, its headers and what was published.
+    pub(super) fn came(&mut self, reply: Hash, stored: &DirectGet<'_>, bytes: usize) {
+        let (Some(counted), Some(pending)) = (self.table.get_mut(reply), stored.pending) else {
+            return;
+        };
+        if counted.last.sequence == stored.sequence {
+            return;
+        }
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        counted.bytes = counted.bytes.saturating_add(bytes);
+        counted.first.get_or_insert(pending);
+        counted.last = Last {
+            sequence: stored.sequence,
+            pending,
+        };
+    }
+
+    /// Whether one was asked for.
+    pub(super) fn knows(&self, reply: Hash, now: Instant) -> bool {
+        self.table.live(reply, now).is_some()
+    }
+
+    /// A status ends one.
+    pub(super) fn ended(&mut self, reply: Hash) -> Option<End> {
+        let counted = self.table.get_mut(reply)?;
+        counted.waiting = counted.waiting.saturating_sub(1);
+        counted.end()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        self.table.bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::dataplane::account::{MOST, Memory};
+    use crate::wire::jetstream::batch;
+
+    const INBOX: Hash = 7;
+
+    struct Getting {
+        batches: Batches,
+        now: Instant,
+    }
+
+    impl Getting {
+        fn new() -> Self {
+            let batches = Batches::new(Memory::new(MOST).open());
+            let now = Clock::system().instant();
+            Self { batches, now }
+        }
+
+        fn ask(&mut self, body: &str) {
+            let batch = batch(body.as_bytes()).unwrap();
+            self.batches.asked(INBOX, batch, self.now);
+        }
+
+        /// Messages of 100 bytes, of which so many are left behind the first; the sequences of those that go on.
+        fn come(&mut self, sequences: std::ops::RangeInclusive<u64>, left: u64) -> Vec<u64> {
+            let come = sequences.zip((0..=left).rev());
+            let gone_on = come.filter(|&(sequence, pending)| self.goes_on(sequence, pending));
+            gone_on.map(|(sequence, _pending)| sequence).collect()
+        }
+
+        fn goes_on(&mut self, sequence: u64, pending: u64) -> bool {
+            let surplus = self.batches.is_surplus(INBOX, sequence);
+            if !surplus {
+                let stored = DirectGet {
+                    stream: b"S",
+                    subject: b"s",
+                    sequence,
+                    pending: Some(pending),
+                    stored_len: 0,
+                };
+                self.batches.came(INBOX, &stored, 100);
+            }
+            !surplus
+        }
+
+        fn end(&mut self) -> Option<(u64, u64)> {
+            let end = self.batches.ended(INBOX)?;
+            Some((end.pending, end.sequence))
+        }
+    }
+
+    #[test]
+    fn batch_ends_with_the_message_that_brings_what_was_asked_for() {
+        for (max_bytes, last) in [(1, 1), (100, 1), (101, 2), (300, 3)] {
+            let mut getting = Getting::new();
+            getting.ask(&format!(
+                "{{\"seq\":1,\"batch\":9,\"max_bytes\":{max_bytes}}}"
+            ));
+            let expected: Vec<_> = (1..=last).collect();
+            assert_eq!(getting.come(1..=5, 10), expected);
+            assert_eq!(getting.end(), Some((11 - last, last)));
+        }
+    }
+
+    #[test]
+    fn batch_that_comes_on_two_subscriptions_is_counted_once() {
+        let mut getting = Getting::new();
+        for _ in 0..2 {
+            getting.ask(r#"{"batch":9,"max_bytes":200}"#);
+            let twice = (1..=4).flat_map(|sequence| {
+                let left = 11 - sequence;
+                let mut come = || getting.come(sequence..=sequence, left);
+                [come(), come()].concat()
+            });
+            assert_eq!(twice.collect::<Vec<_>>(), [1, 1, 2, 2]);
+            assert_eq!([getting.end(), getting.end()], [Some((9, 2)); 2]);
+        }
+    }
+
+    #[test]
+    fn batch_that_is_not_cut_short_ends_as_the_server_says() {
+        let mut getting = Getting::new();
+        for body in [r#"{"batch":2,"max_bytes":200}"#, r#"{"batch":2}"#] {
+            getting.ask(body);
+            assert_eq!(getting.come(1..=2, 10), [1, 2]);
+            assert_eq!(getting.end(), None);
+        }
+        assert_eq!(getting.end(), None);
+    }
+
+    #[test]
+    fn batch_without_headers_ends_with_what_was_pending_at_its_beginning() {
+        let mut getting = Getting::new();
+        getting.ask(r#"{"batch":2,"no_hdr":true}"#);
+        assert_eq!(getting.come(4..=5, 10), [4, 5]);
+        assert_eq!(getting.end(), Some((11, 5)));
+    }
+
+    #[test]
+    fn batches_on_one_reply_subject_go_on_whole_until_all_have_ended() {
+        let mut getting = Getting::new();
+        let body = r#"{"batch":9,"max_bytes":1}"#;
+        getting.ask(body);
+        getting.ask(body);
+        for _ in 0..2 {
+            assert_eq!(getting.come(1..=2, 10), [1, 2]);
+            assert_eq!(getting.end(), None);
+        }
+        getting.ask(body);
+        assert_eq!(getting.come(1..=2, 10), [1]);
+        assert_eq!(getting.end(), Some((10, 1)));
+    }
+}

@@ -1,0 +1,256 @@
+//! What the bus moves to another subject, and whether it could be delivered there.
+//!
+//! | published on | comes out on | delivered |
+//! |---|---|---|
+//! | a keyring's subject | the same | opened |
+//! | a keyring's subject | another, by an alias of that keyring | opened |
+//! | a subject of a keyring with `bind = "keyring"` | another of that keyring's | opened |
+//! | any | a subject that no keyring covers | as it is on the bus |
+//! | any | a keyring's that accepts plaintext, or delivers what does not open | perhaps |
+//! | any other | a keyring's subject | nothing |
+
+use super::pattern::Token;
+use super::{Bind, KeyringId, Pattern, Policy, Rule, class};
+
+/// Subjects, and those on which the bus publishes or stores again what is published there.
+#[derive(Clone, Copy, Debug)]
+pub struct Move<'a> {
+    /// What is published: patterns.
+    pub published: &'a [Vec<u8>],
+    /// What of it is moved: a pattern.
+    pub from: &'a [u8],
+    /// A pattern that covers all that comes out. Without functions that give several tokens, its tokens are those of the transform.
+    pub to: &'a [u8],
+}
+
+impl Policy {
+    /// Whether nobody who gets what is moved could read any of it: all of it would be withheld. `strict`: of which keyrings plaintext is.
+    #[must_use]
+    pub fn opens_nowhere(&self, moved: Move<'_>, strict: impl Fn(KeyringId) -> bool) -> bool {
+        let (Some(from), Some(to)) = (self.of_agents(moved.from), self.of_agents(moved.to)) else {
+            return false;
+        };
+        let published = moved.published.iter().map(|one| self.of_agents(one));
+        let Some(mut published) = published.collect::<Option<Vec<_>>>() else {
+            return false;
+        };
+        published.retain(|one| one.overlaps(&from));
+        let is_lost = |published: &Pattern, id: KeyringId| {
+            let seals = |filter| self.deciding(filter).any(|other| other == id);
+            let opens = |rule: &Rule| {
+                seals(published) && seals(&from) && leads(rule, (published, &from), &to)
+            };
+            let rule = self.keyring(id);
+            strict(id) && rule.is_some_and(|rule| rule.undecryptable.is_nothing() && !opens(rule))
+        };
+        let all_is_lost = |published: &Pattern| {
+            let stays = published.overlaps(&to) && may_stay(&from, &to);
+            !stays && self.deciding(&to).all(|id| is_lost(published, id))
+        };
+        !published.is_empty() && self.seals_every(moved.to) && published.iter().all(all_is_lost)
+    }
+
+    /// A pattern of subjects that are neither the server's nor for answers.
+    fn of_agents(&self, pattern: &[u8]) -> Option<Pattern> {
+        match self.class(pattern) {
+            class::Class::User(bare) => std::str::from_utf8(bare).ok()?.parse().ok(),
+            class::Class::Reply | class::Class::Api(_) | class::Class::System(_) => None,
+        }
+    }
+
+    /// The keyrings that decide of some subject that the filter matches.
+    fn deciding(&self, filter: &Pattern) -> impl Iterator<Item = KeyringId> {
+        let is_hidden = |pattern: &Pattern| {
+            let mut others = self.patterns();
+            others.any(|(_, other)| other.covers(filter) && other.specificity(pattern).is_lt())
+        };
+        let patterns = self.patterns();
+        let some = patterns.filter(move |(_, own)| own.overlaps(filter) && !is_hidden(own));
+        some.map(|(id, _)| id)
+    }
+}
+
+/// Whether something that the keyring sealed for a subject of both patterns opens on a subject of `to`, which is another.
+fn leads(rule: &Rule, (published, from): (&Pattern, &Pattern), to: &Pattern) -> bool {
+    let Bind::Subject { aliases } = &rule.bind else {
+        return true;
+    };
+    let mut origin = Vec::new();
+    aliases.iter().any(|alias| {
+        if to.is_literal() {
+            let known = alias.published(to.as_str().as_bytes(), &mut origin);
+            return known && published.matches(&origin) && from.matches(&origin);
+        }
+        let before = alias.from();
+        alias.to().overlaps(to) && before.overlaps(published) && before.overlaps(from)
+    })
+}
+
+/// Whether some subject comes out as it went in.
+fn may_stay(from: &Pattern, to: &Pattern) -> bool {
+    let ends_wild = |pattern: &Pattern| pattern.tokens().last() == Some(Token::Tail);
+    let lengths = (from.tokens().count(), to.tokens().count());
+    if ends_wild(from) == ends_wild(to) && lengths.0 != lengths.1 {
+        return false;
+    }
+    from.overlaps(to)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::{Alias, Plaintext, Substitute, Undecryptable};
+
+    fn alias(from: &str, to: &str) -> Alias {
+        Alias::new(from.parse().unwrap(), to.parse().unwrap()).unwrap()
+    }
+
+    fn rule(name: &str, subjects: &[&str], bind: Bind) -> Rule {
+        Rule {
+            name: name.parse().unwrap(),
+            subjects: subjects.iter().map(|s| s.parse().unwrap()).collect(),
+            bind,
+            ..Rule::everything()
+        }
+    }
+
+    fn bound(aliases: &[(&str, &str)]) -> Bind {
+        let aliases = aliases.iter().map(|(from, to)| alias(from, to));
+        Bind::Subject {
+            aliases: aliases.collect(),
+        }
+    }
+
+    fn lost(policy: &Policy, (published, from, to): (&str, &str, &str)) -> bool {
+        let moved = Move {
+            published: &published.split(' ').map(Into::into).collect::<Vec<_>>(),
+            from: from.as_bytes(),
+            to: to.as_bytes(),
+        };
+        let strict = |id| policy.keyring(id).unwrap().plaintext == Plaintext::Reject;
+        policy.opens_nowhere(moved, strict)
+    }
+
+    /// Whether it is lost, with these rules.
+    fn walk(rules: &[Rule], table: &[(&str, &str, &str, bool)]) {
+        let policy = Policy::new(rules.to_vec(), &["JS.hub.API".to_owned()]).unwrap();
+        for (published, from, to, expected) in table.iter().copied() {
+            let told = lost(&policy, (published, from, to));
+            assert_eq!(told, expected, "{published} {from} {to} {rules:#?}");
+        }
+    }
+
+    #[test]
+    fn under_the_default_keyring_whatever_is_moved_is_lost() {
+        walk(
+            &[Rule::everything()],
+            &[
+                ("in.>", "in.>", "copy.>", true),
+                ("in.>", ">", "copy.>", true),
+                ("in.>", ">", "in.copy.>", true),
+                ("in.*", "in.*", "out.*", true),
+                ("in.a", "in.a", "out.a", true),
+                ("in.> out.>", "in.>", "copy.>", true),
+                ("in.> out.>", ">", "copy.>", true),
+                // What stays where it is opens.
+                ("in.>", ">", ">", false),
+                ("in.*", "in.*", "in.*", false),
+                ("in.>", "in.*", "in.a", false),
+                ("in.a", "in.a", "in.a", false),
+                // Which wildcard stands where is not looked at.
+                ("in.a.b", "in.*.*", "in.*.*", false),
+                ("in.> copy.a", ">", "copy.a", false),
+                // Nothing of it is moved, by the server's own judgement or ours.
+                ("in.a", "other.>", "copy.>", false),
+                ("in..a", "in..a", "copy", false),
+                // The server's and answers.
+                ("in.>", "in.>", "$SYS.copy.>", false),
+                ("in.>", "in.>", "JS.hub.API.STREAM.>", false),
+                ("in.>", "in.>", "_INBOX.copy.>", false),
+                ("_INBOX.x.>", "_INBOX.x.>", "copy.>", false),
+            ],
+        );
+    }
+
+    #[test]
+    fn alias_that_leads_there_opens() {
+        let rules = [rule(
+            "a",
+            &[">"],
+            bound(&[("in.*", "out.*"), ("one", "two")]),
+        )];
+        walk(
+            &rules,
+            &[
+                ("in.>", "in.*", "out.*", false),
+                ("in.>", "in.>", "out.>", false),
+                ("in.a", "in.a", "out.a", false),
+                ("in.a", "in.a", "out.b", true),
+                ("in.a", "in.a", "two", true),
+                ("one", "one", "two", false),
+                ("in.>", "in.>", "copy.>", true),
+                ("out.>", "out.>", "in.>", true),
+                // A part of it opens.
+                ("in.> else.>", "*.*", "out.*", false),
+            ],
+        );
+    }
+
+    #[test]
+    fn subject_that_no_keyring_covers_loses_nothing_and_one_that_a_keyring_covers_loses_plaintext()
+    {
+        walk(
+            &[rule("a", &["in.>"], bound(&[]))],
+            &[
+                ("in.>", "in.>", "copy.>", false),
+                ("plain.>", "plain.>", "copy.>", false),
+                ("plain.>", "plain.>", "in.>", true),
+                ("in.a.>", "in.a.>", "in.b.>", true),
+                ("in.a", "in.a", "*.b", false),
+            ],
+        );
+    }
+
+    #[test]
+    fn keyring_that_binds_to_itself_opens_among_its_own_subjects_alone() {
+        let rules = [
+            rule("a", &["a.>"], Bind::Keyring),
+            rule("b", &["b.>", "a.b.>"], bound(&[])),
+        ];
+        walk(
+            &rules,
+            &[
+                ("a.x.>", "a.x.>", "a.y.>", false),
+                ("b.>", "b.>", "a.x.>", true),
+                ("a.x.>", "a.x.>", "b.>", true),
+                // The more specific pattern decides.
+                ("a.x", "a.x", "a.b.x", true),
+                ("a.b.x", "a.b.x", "a.x", true),
+                ("a.>", "a.>", "a.*.x.>", false),
+            ],
+        );
+    }
+
+    #[test]
+    fn keyring_that_delivers_all_the_same_loses_nothing() {
+        let everything = Rule::everything();
+        let shown = Undecryptable {
+            deliver: Substitute::Envelope,
+            ..Undecryptable::default()
+        };
+        let until = std::time::SystemTime::UNIX_EPOCH;
+        let migrating = Plaintext::Accept { until };
+        for rule in [
+            Rule {
+                undecryptable: shown,
+                ..everything.clone()
+            },
+            Rule {
+                plaintext: migrating,
+                ..everything
+            },
+        ] {
+            walk(&[rule], &[("in.>", "in.>", "copy.>", false)]);
+        }
+    }
+}

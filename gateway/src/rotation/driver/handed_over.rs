@@ -1,0 +1,250 @@
+//! What a process that drains does once the one that took over has ended, and what dates do to it.
+#![expect(
+    clippy::arithmetic_side_effects,
+    reason = "a test adds days of its own"
+)]
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use aws_lc_rs::signature::Ed25519KeyPair;
+use jiff::Timestamp;
+use tokio::sync::{mpsc, oneshot};
+
+use super::follow::{Follower, KEPT};
+use super::{Driver, Parts};
+use crate::audit::{Log, Place, Settings, Signer};
+use crate::catalogue::Catalogue;
+use crate::clock::{Clock, Winder};
+use crate::custody::{Custodian, local};
+use crate::disk::{Lock, Real, StateDir};
+use crate::envelope::Kid;
+use crate::keyring::{Keys, Miss};
+use crate::policy::{Plaintext, Policy, Rule};
+use crate::rotation::drain::DrainLink;
+use crate::rotation::seams::{Alone, Nobody};
+use crate::rotation::{Config, Terms, User};
+
+use super::run::Way;
+
+const START: Duration = Duration::from_secs(1_795_428_000);
+const DAY: Duration = Duration::from_hours(24);
+
+/// A state directory, and the clock of all who use it.
+struct Home {
+    _root: tempfile::TempDir,
+    dir: StateDir,
+    kek: Arc<dyn Custodian>,
+    clock: Clock,
+    winder: Winder,
+}
+
+/// A process that drains.
+struct Drains {
+    follower: Follower,
+    keys: Arc<Keys>,
+    /// The other process, until it ends.
+    other: Option<DrainLink>,
+    _misses: mpsc::Receiver<Miss>,
+    _moved: oneshot::Receiver<()>,
+}
+
+impl Home {
+    fn new() -> Self {
+        let root = tempfile::tempdir().unwrap();
+        let dir = StateDir::create(&root.path().join("state")).unwrap();
+        let lock = Lock::take(dir.clone()).unwrap();
+        StateDir::create(&dir.join("audit")).unwrap();
+        let kek: Arc<dyn Custodian> = Arc::new(local::init(&lock, None).unwrap());
+        let (clock, winder) = Clock::by_hand(SystemTime::UNIX_EPOCH + START);
+        let catalogue = Catalogue::create(lock, Arc::clone(&kek)).unwrap();
+        let now = Timestamp::try_from(clock.wall()).unwrap();
+        drop(Log::create(place(&dir), signer(), catalogue.id(), now).unwrap());
+        Self {
+            _root: root,
+            dir,
+            kek,
+            clock,
+            winder,
+        }
+    }
+
+    /// A gateway here, which accepts plaintext for ten days.
+    fn gateway(&self) -> (Driver, mpsc::Receiver<Miss>) {
+        let lock = Lock::take(self.dir.clone()).unwrap();
+        let now = Timestamp::try_from(self.clock.wall()).unwrap();
+        let parts = Parts {
+            held: None,
+            drainers: Vec::new(),
+            catalogue: Catalogue::open(lock, Arc::clone(&self.kek)).unwrap(),
+            audit: Log::open(place(&self.dir), signer(), now).unwrap(),
+            inspector: Box::new(Nobody),
+            fleet: Box::new(Alone),
+            user: User::Gateway,
+            clock: self.clock.clone(),
+        };
+        let until = SystemTime::UNIX_EPOCH + START + 10 * DAY;
+        let rule = Rule {
+            plaintext: Plaintext::Accept { until },
+            ..Rule::everything()
+        };
+        let config = Config {
+            policy: Arc::new(Policy::new(vec![rule], &[]).unwrap()),
+            terms: vec![Terms {
+                rotate: crate::rotation::Rotate {
+                    after: DAY / 2,
+                    ..Terms::default().rotate
+                },
+                ..Terms::default()
+            }],
+            workers: 1,
+            settings: Settings::default(),
+        };
+        Driver::start(config, parts).unwrap()
+    }
+
+    /// A gateway that has handed over to a process that holds the lock.
+    fn drains(&self) -> (Drains, Option<Lock>) {
+        let (driver, misses) = self.gateway();
+        let keys = driver.keys();
+        let thirst = Arc::clone(&driver.thirst);
+        let (link, other) = DrainLink::pair().unwrap();
+        let (moves, moved) = oneshot::channel();
+        let way = Way { link, moved: moves };
+        let drains = Drains {
+            follower: driver.hand_over(way, thirst),
+            keys,
+            other: Some(other),
+            _misses: misses,
+            _moved: moved,
+        };
+        (drains, Some(Lock::take(self.dir.clone()).unwrap()))
+    }
+
+    /// A gateway starts, replaces what is due, and stops; the kid of what seals now.
+    fn replace(&self) -> Kid {
+        let (driver, _misses) = self.gateway();
+        let snapshot = driver.keys().load();
+        let policy = Arc::clone(&driver.policy);
+        let keyring = policy.by_name("default").unwrap();
+        snapshot.active(keyring).unwrap().kid()
+    }
+
+    fn is_free(&self) -> bool {
+        Lock::share(self.dir.clone()).is_ok_and(|lock| lock.promote().is_ok())
+    }
+}
+
+impl Drains {
+    /// The process that took over ends.
+    fn orphan(&mut self) {
+        self.other = None;
+        let end = io::Error::from(io::ErrorKind::UnexpectedEof);
+        self.follower.orphaned(&end);
+    }
+
+    fn sealing(&self) -> Option<Kid> {
+        let snapshot = self.keys.load();
+        let keyring = snapshot.policy().by_name("default").unwrap();
+        snapshot.active(keyring).map(|version| version.kid())
+    }
+
+    fn accepts_plaintext(&self) -> bool {
+        let snapshot = self.keys.load();
+        let rule = snapshot.policy().keyrings().first().unwrap();
+        matches!(rule.plaintext, Plaintext::Accept { .. })
+    }
+}
+
+fn place(dir: &StateDir) -> Place {
+    Place::new(Arc::new(Real), dir.join("audit"))
+}
+
+fn signer() -> Signer {
+    Signer::new(Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap())
+}
+
+#[tokio::test]
+async fn orphan_seals_only_while_nobody_else_can_write() {
+    let home = Home::new();
+    let (mut drains, mut writer) = home.drains();
+    let before = drains.sealing();
+    assert!(before.is_some());
+    home.winder.advance(DAY);
+    // Another process was faster: what it writes is not known here.
+    drains.orphan();
+    assert_eq!(drains.sealing(), None);
+    drop(writer.take());
+    let after = home.replace();
+    assert_ne!(Some(after), before);
+    drains.follower.tick();
+    assert_eq!(drains.sealing(), Some(after));
+    assert!(!home.is_free());
+}
+
+#[tokio::test]
+async fn orphan_goes_on_sealing_and_lets_others_write_in_the_end() {
+    let home = Home::new();
+    let (mut drains, mut writer) = home.drains();
+    let before = drains.sealing();
+    drop(writer.take());
+    drains.orphan();
+    assert_eq!(drains.sealing(), before);
+    assert!(!home.is_free());
+    home.winder.advance(KEPT);
+    drains.follower.tick();
+    assert_eq!(drains.sealing(), None);
+    // Once it is known that no lane seals, and not before.
+    assert!(!home.is_free());
+    drains.follower.confirm();
+    drains.follower.tick();
+    assert!(home.is_free());
+    home.winder.advance(DAY);
+    assert_ne!(Some(home.replace()), before);
+    drains.follower.tick();
+    assert_eq!(drains.sealing(), None);
+}
+
+#[tokio::test]
+async fn orphan_that_takes_everything_back_has_the_lock_before_anybody_else() {
+    let home = Home::new();
+    let (mut drains, mut writer) = home.drains();
+    assert!(drains.follower.lock_to_write().is_none());
+    drop(writer.take());
+    drains.orphan();
+    let lock = drains.follower.lock_to_write().unwrap();
+    assert!(Lock::share(home.dir.clone()).is_err());
+    home.winder.advance(KEPT);
+    drains.follower.tick();
+    assert!(drains.sealing().is_some());
+    drop((lock, drains));
+    assert!(home.is_free());
+}
+
+#[tokio::test]
+async fn date_passes_in_a_process_that_drains_for_good() {
+    let home = Home::new();
+    let (mut drains, _writer) = home.drains();
+    drains.follower.tick();
+    assert!(drains.accepts_plaintext());
+    home.winder.advance(10 * DAY);
+    drains.follower.tick();
+    assert!(!drains.accepts_plaintext());
+    home.winder.set_wall(SystemTime::UNIX_EPOCH + START);
+    drains.follower.tick();
+    assert!(!drains.accepts_plaintext());
+}
+
+#[tokio::test]
+async fn date_that_passed_for_the_process_that_took_over_has_passed_for_one_that_drains() {
+    let home = Home::new();
+    let (mut drains, mut writer) = home.drains();
+    drop(writer.take());
+    let wall = home.clock.wall();
+    home.winder.set_wall(wall + 10 * DAY);
+    drop(home.gateway());
+    home.winder.set_wall(wall);
+    drains.follower.tick();
+    assert!(!drains.accepts_plaintext());
+}

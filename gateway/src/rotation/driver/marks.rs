@@ -1,0 +1,119 @@
+//! What an order that could not be written down leaves to the next start: a version that is not to seal, or is not to be gone on with.
+
+use crate::audit::Trigger;
+use crate::catalogue::{Mark, State};
+use crate::envelope::Kid;
+use crate::rotation::because::Because;
+use crate::rotation::drain::Said;
+use crate::rotation::engine::{Asked, Event, Order, Ring};
+
+use super::Driver;
+
+impl Driver {
+    /// Reads what a process before has left; nothing is sealed from now on under what it could not revoke.
+    pub(super) fn read_marks(&mut self) {
+        match self.catalogue.marks() {
+            Ok(marks) => self.marks = marks,
+            Err(error) => {
+                tracing::error!(%error, "whether a version was revoked that could not be written down is not known");
+            }
+        }
+        for (mark, kid) in self.marks.clone() {
+            if mark != Mark::Withdrawn && self.holds((mark, kid)) {
+                tracing::warn!(%kid, "nothing is sealed under this key version: it was revoked or suspended before this start");
+                self.loaded.halt(kid);
+            }
+        }
+    }
+
+    /// Goes on with the orders that a process before could not write down.
+    pub(super) fn resume(&mut self) {
+        for (mark, kid) in self.marks.clone() {
+            let Some((index, number)) = self.find(kid) else {
+                continue;
+            };
+            let event = match mark {
+                Mark::Revoked => asked(Order::Compromise(number), Trigger::Compromise),
+                Mark::Suspended => asked(Order::Suspend(number), Trigger::Manual),
+                Mark::Withdrawn => Event::LeftOver(number),
+            };
+            self.feed(index, event);
+        }
+        self.drop_marks(|_kid| true);
+    }
+
+    /// Marks a version, so that a restart does not forget it; whether that is durable.
+    pub(super) fn mark(&mut self, mark: Mark, kid: Kid) -> bool {
+        // Also one that may be there although making it failed is taken away later.
+        if !self.marks.contains(&(mark, kid)) {
+            self.marks.push((mark, kid));
+        }
+        let made = self.catalogue.mark(mark, kid);
+        self.drainers.tell(Said::Look);
+        if let Err(error) = &made {
+            tracing::error!(%kid, %error, "a restart forgets what became of this key version");
+        }
+        made.is_ok()
+    }
+
+    /// Marks what a rotation that is withdrawn has left behind and could not discard; whether all of that is durable.
+    pub(super) fn mark_withdrawn(&mut self, index: usize) -> bool {
+        let left = self
+            .ring(index)
+            .and_then(|(_keyring, ring)| ring.leftover());
+        let left = left.and_then(|number| self.kid(index, number));
+        let keyring = self.rings.get(index).map(|driven| driven.keyring.clone());
+        let unmade = keyring.map(|keyring| self.journal.unmade(&keyring));
+        let mut kids = unmade.unwrap_or_default();
+        kids.extend(left);
+        let marked = kids.into_iter().map(|kid| self.mark(Mark::Withdrawn, kid));
+        // Each is tried.
+        marked.filter(|marked| !marked).count() == 0
+    }
+
+    /// Takes away the marks of what is written down by now.
+    pub(super) fn drop_marks(&mut self, of: impl Fn(Kid) -> bool) {
+        for (mark, kid) in self.marks.clone() {
+            if of(kid) && !self.holds((mark, kid)) && self.catalogue.unmark(mark, kid).is_ok() {
+                self.marks.retain(|marked| *marked != (mark, kid));
+            }
+        }
+    }
+
+    pub(super) fn is_withdrawn(&self, kid: Kid) -> bool {
+        self.marks.contains(&(Mark::Withdrawn, kid))
+    }
+
+    /// Whether a mark says something that the record does not.
+    fn holds(&self, (mark, kid): (Mark, Kid)) -> bool {
+        let Some((_keyring, version)) = self.catalogue.find_by_kid(kid) else {
+            // Not made, and the audit log does not say so yet; or of a record that is to be put back.
+            return mark != Mark::Withdrawn || self.journal.is_open(kid);
+        };
+        match mark {
+            Mark::Revoked => !matches!(version.state, State::Compromised | State::Destroyed),
+            Mark::Suspended => !matches!(
+                version.state,
+                State::Suspended | State::Compromised | State::Destroyed
+            ),
+            Mark::Withdrawn => {
+                let left = |ring: &Ring| ring.leftover() == Some(version.number);
+                let found = self.find(kid);
+                let ring = found.and_then(|(index, _number)| self.ring(index));
+                ring.is_none_or(|(_keyring, ring)| left(ring))
+            }
+        }
+    }
+
+    fn find(&self, kid: Kid) -> Option<(usize, u32)> {
+        let (keyring, version) = self.catalogue.find_by_kid(kid)?;
+        let index = self.index(keyring.as_str()).ok()?;
+        Some((index, version.number))
+    }
+}
+
+fn asked(order: Order, trigger: Trigger) -> Event {
+    let why = "an operator's order, which could not be written down before the process ended";
+    let because = Because::of_gateway(trigger, why);
+    Event::Asked(Asked { order, because })
+}

@@ -1,0 +1,525 @@
+//! What an operator is told of an order is what is: at every write that can fail in it, on a disk that is full from there on, with an audit log
+//! that is closed, for as long as the process lives and after its end.
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use aws_lc_rs::signature::Ed25519KeyPair;
+use jiff::Timestamp;
+
+use super::run::{Request, Way};
+use super::{Driver, Parts};
+use crate::audit::{Head, LastWord, Log, Place, Settings, Signer, Trigger, Who, WriteFailed};
+use crate::catalogue::{Catalogue, State, heads};
+use crate::clock::{Clock, Winder};
+use crate::custody::local;
+use crate::disk::testing::{Forgetful, Trouble};
+use crate::disk::{Files, Lock, StateDir};
+use crate::envelope::Kid;
+use crate::keyring::Keys;
+use crate::policy::{Policy, Rule};
+use crate::rotation::drain::DrainLink;
+use crate::rotation::engine::Order;
+use crate::rotation::seams::{Alone, Nobody};
+use crate::rotation::terms::{Consent, Retain};
+use crate::rotation::{Because, Config, OrderError, Reload, Rotated, Terms, User};
+
+const START: Duration = Duration::from_secs(1_795_428_000);
+
+/// More than any order here takes.
+const STEPS: usize = 80;
+
+/// What a disk has too little of.
+const ROOM: usize = 400;
+
+/// A state directory, and the disk that it is on.
+struct Home {
+    _root: tempfile::TempDir,
+    dir: StateDir,
+    kek: Arc<local::Kek>,
+    blank: BTreeMap<PathBuf, Vec<u8>>,
+}
+
+/// What is wrong while the order is given.
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    /// One write fails.
+    Step(usize),
+    /// The disk has so many bytes left, and none for a reserve.
+    Room(usize),
+    /// The audit log takes no line.
+    Closed,
+}
+
+/// What happens between the order and the last look.
+#[derive(Clone, Copy, Debug)]
+enum Then {
+    Rest,
+    Restart,
+}
+
+struct Bench<'h> {
+    home: &'h Home,
+    disk: Arc<Forgetful>,
+    clock: Clock,
+    winder: Winder,
+    consent: Consent,
+    driver: Option<Driver>,
+}
+
+impl Home {
+    fn new() -> Self {
+        let root = tempfile::tempdir().unwrap();
+        let dir = StateDir::create(&root.path().join("state")).unwrap();
+        let lock = Lock::take(dir.clone()).unwrap();
+        let kek = Arc::new(local::init(&lock, None).unwrap());
+        let disk = Arc::new(Forgetful::default());
+        let files: Arc<dyn Files> = Arc::<Forgetful>::clone(&disk);
+        let catalogue =
+            Catalogue::create_on(lock, Arc::clone(&files), Arc::<local::Kek>::clone(&kek));
+        let now = Timestamp::try_from(SystemTime::UNIX_EPOCH + START).unwrap();
+        let id = catalogue.unwrap().id().to_owned();
+        drop(Log::create(place(files, &dir), signer(), &id, now).unwrap());
+        let blank = disk.content();
+        Self {
+            _root: root,
+            dir,
+            kek,
+            blank,
+        }
+    }
+
+    /// With an active version 1, and what these orders have made of it.
+    fn bench(&self, prepare: &[Order]) -> Bench<'_> {
+        self.bench_with(prepare, Consent::Automatic)
+    }
+
+    fn bench_with(&self, prepare: &[Order], consent: Consent) -> Bench<'_> {
+        let disk = Forgetful::default();
+        for (path, content) in &self.blank {
+            disk.tamper(path, |bytes| bytes.clone_from(content));
+        }
+        let (clock, winder) = Clock::by_hand(SystemTime::UNIX_EPOCH + START);
+        let mut bench = Bench {
+            home: self,
+            disk: Arc::new(disk),
+            clock,
+            winder,
+            consent,
+            driver: None,
+        };
+        bench.start(None);
+        for order in prepare {
+            bench.ask(*order).unwrap();
+        }
+        bench
+    }
+}
+
+fn place(files: Arc<dyn Files>, dir: &StateDir) -> Place {
+    Place::new(files, dir.join("audit")).with_reserve(64)
+}
+
+fn signer() -> Signer {
+    Signer::new(Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap())
+}
+
+fn because() -> Because {
+    Because::of_gateway(Trigger::Manual, "a test says so")
+}
+
+impl Bench<'_> {
+    /// A process ends, whatever it was doing, and another one starts.
+    fn start(&mut self, closed: Option<&WriteFailed>) {
+        drop(self.driver.take());
+        self.disk.respawn();
+        let files: Arc<dyn Files> = Arc::<Forgetful>::clone(&self.disk);
+        let now = Timestamp::try_from(self.clock.wall()).unwrap();
+        let kek = Arc::<local::Kek>::clone(&self.home.kek);
+        let lock = Lock::take(self.home.dir.clone()).unwrap();
+        let catalogue = Catalogue::open_on(lock, Arc::clone(&files), kek).unwrap();
+        let audit = match closed {
+            Some(why) => Log::closed(why, LastWord::default()),
+            None => {
+                let place = place(files, &self.home.dir);
+                Log::open_beside(place, signer(), now, &self.heads()).unwrap()
+            }
+        };
+        let parts = Parts {
+            held: None,
+            drainers: Vec::new(),
+            catalogue,
+            audit,
+            inspector: Box::new(Nobody),
+            fleet: Box::new(Alone),
+            user: User::Gateway,
+            clock: self.clock.clone(),
+        };
+        let config = self.config("false");
+        self.driver = Some(Driver::start(config, parts).unwrap().0);
+    }
+
+    /// A configuration with this value of what weakens protection.
+    fn config(&self, relay_only: &str) -> Config {
+        let mut settings = Settings::default();
+        settings.set("relay-only", relay_only == "true");
+        let terms = Terms {
+            retain: Retain::Archive,
+            destroy: self.consent,
+            ..Terms::default()
+        };
+        Config {
+            policy: Arc::new(Policy::new(vec![Rule::everything()], &[]).unwrap()),
+            terms: vec![terms],
+            workers: 1,
+            settings,
+        }
+    }
+
+    /// How many lines of the audit log have all of these words.
+    fn lines(&mut self, words: &[&str]) -> usize {
+        let lines = self.driver().tail(1000).unwrap();
+        let have = |line: &&String| words.iter().all(|word| line.contains(word));
+        lines.iter().filter(have).count()
+    }
+
+    fn heads(&self) -> Vec<Head> {
+        heads(&*self.disk, self.home.dir.path())
+    }
+
+    fn driver(&mut self) -> &mut Driver {
+        self.driver.as_mut().unwrap()
+    }
+
+    fn ask(&mut self, order: Order) -> Result<(), OrderError> {
+        // A rotation right behind another would wait.
+        self.winder.advance(Duration::from_secs(1));
+        if order != Order::Rotate {
+            let mut because = because();
+            if let Order::Approve(_) = order {
+                because.who = Who::Uid(7);
+            }
+            let done = self.driver().order("default", order, because);
+            return done.map(drop);
+        }
+        let (answer, mut told) = tokio::sync::oneshot::channel();
+        self.driver().serve(Request::Rotate {
+            keyring: "default".to_owned(),
+            because: because(),
+            answer,
+        });
+        let told: Result<Rotated, OrderError> = told.try_recv().expect("an answer");
+        told.map(drop)
+    }
+
+    fn suffer(&mut self, fault: Fault) {
+        match fault {
+            Fault::Step(step) => self.disk.arm(step, Trouble::Error(ErrorKind::Other)),
+            Fault::Room(bytes) => {
+                let reserve = self.home.dir.join("audit/reserve");
+                self.disk.remove(&reserve).unwrap();
+                self.disk.capacity(Some(self.disk.used() + bytes));
+            }
+            Fault::Closed => self.start(Some(&WriteFailed::Closed {
+                why: "a test says so".to_owned(),
+                fault: crate::fault::Fault {
+                    who: crate::fault::Who::Operator,
+                    retry: crate::fault::Retry::Never,
+                },
+            })),
+        }
+    }
+
+    /// Nothing is wrong any more.
+    fn heal(&mut self, then: Then, fault: Fault) {
+        self.disk.respawn();
+        self.disk.capacity(None);
+        if matches!((then, fault), (Then::Restart, _) | (_, Fault::Closed)) {
+            self.start(None);
+        }
+        for _ in 0..5 {
+            self.winder.advance(Duration::from_mins(1));
+            self.driver().tick();
+        }
+    }
+
+    /// Every version that is neither on its way nor was discarded from there, and what somebody wants of it.
+    fn seen(&mut self) -> Vec<(u32, State, bool)> {
+        let record = self.driver().record(0).unwrap();
+        let ever = record.versions.iter().filter(|version| {
+            let waits = matches!(version.state, State::PreActive | State::Ready);
+            version.activated.is_some() || !(waits || version.state == State::Destroyed)
+        });
+        let told = ever.map(|version| (version.number, version.state, version.proposed.is_some()));
+        told.collect()
+    }
+
+    fn seals(&mut self) -> Option<u32> {
+        sealing(&self.driver().keys())
+    }
+
+    fn waits(&mut self) -> bool {
+        let record = self.driver().record(0).unwrap();
+        let waits = |state| matches!(state, State::PreActive | State::Ready);
+        record.versions.iter().any(|version| waits(version.state))
+    }
+
+    fn state(&mut self, number: u32) -> State {
+        let record = self.driver().record(0).unwrap();
+        record.version(number).unwrap().state
+    }
+
+    fn marks(&self) -> usize {
+        let content = self.disk.content();
+        let names = content.keys().filter_map(|path| path.file_name()?.to_str());
+        names
+            .filter(|name| {
+                let words = ["revoked-", "suspended-", "withdrawn-"];
+                words.iter().any(|word| name.starts_with(word))
+            })
+            .count()
+    }
+}
+
+fn sealing(keys: &Keys) -> Option<u32> {
+    let snapshot = keys.load();
+    let keyring = snapshot.policy().by_name("default").unwrap();
+    snapshot.active(keyring).map(|version| version.number)
+}
+
+/// What the order leads to, where it is carried out.
+fn reached(order: Order) -> Option<(u32, State)> {
+    match order {
+        Order::Rotate => Some((1, State::DecryptOnly)),
+        Order::Compromise(number) => Some((number, State::Compromised)),
+        Order::Suspend(number) => Some((number, State::Suspended)),
+        Order::Archive(number) => Some((number, State::Archived)),
+        Order::Destroy(number) | Order::Approve(number) => Some((number, State::Destroyed)),
+        Order::Restore(number) => Some((number, State::DecryptOnly)),
+        Order::Propose(..) | Order::Abort => None,
+    }
+}
+
+/// What has come of an order, and whether the fault was met at all.
+struct Judged {
+    failed: bool,
+    struck: bool,
+}
+
+/// One order, one fault, and what becomes of it.
+fn judge(home: &Home, (prepare, order): (&[Order], Order), fault: Fault, then: Then) -> Judged {
+    let case = format!("{order:?} after {prepare:?}, {fault:?}, {then:?}");
+    let second = matches!(order, Order::Propose(..) | Order::Approve(_));
+    let consent = if second {
+        Consent::Approved
+    } else {
+        Consent::Automatic
+    };
+    let mut bench = home.bench_with(prepare, consent);
+    let before = bench.seen();
+    bench.suffer(fault);
+    let told = bench.ask(order);
+    let struck = bench.disk.struck();
+    let now = bench.seen();
+    match &told {
+        Ok(()) => assert_ne!(now, before, "{case}: it is done"),
+        Err(OrderError::Halted { restart, .. }) => {
+            assert_ne!(bench.seals(), order.number(), "{case}: it does not seal");
+            assert!(restart.starts_with("goes on"), "{case}: {told:?}");
+        }
+        Err(_) => assert_eq!(now, before, "{case}: {told:?}"),
+    }
+    bench.heal(then, fault);
+    let (after, seals) = (bench.seen(), bench.seals());
+    let active = after.iter().find(|(_, state, _)| state.seals());
+    assert_eq!(seals, active.map(|(number, ..)| *number), "{case}");
+    assert!(seals.is_some() && !bench.waits(), "{case}: {after:?}");
+    match &told {
+        Ok(()) | Err(OrderError::Halted { .. }) => {
+            if let Some((number, state)) = reached(order) {
+                assert_eq!(bench.state(number), state, "{case}: {told:?}");
+            }
+        }
+        Err(_) => assert_eq!(after, before, "{case}: {told:?}"),
+    }
+    assert_eq!(bench.marks(), 0, "{case}");
+    let failed = told.is_err();
+    Judged { failed, struck }
+}
+
+const ORDERS: [(&[Order], Order); 10] = [
+    (&[], Order::Rotate),
+    (&[], Order::Compromise(1)),
+    (&[], Order::Suspend(1)),
+    (&[Order::Rotate], Order::Compromise(1)),
+    (&[Order::Rotate], Order::Suspend(1)),
+    (&[Order::Rotate], Order::Archive(1)),
+    (&[Order::Rotate, Order::Archive(1)], Order::Destroy(1)),
+    (&[Order::Rotate, Order::Suspend(1)], Order::Restore(1)),
+    (
+        &[Order::Rotate, Order::Archive(1)],
+        Order::Propose(1, false),
+    ),
+    (
+        &[Order::Rotate, Order::Archive(1), Order::Propose(1, false)],
+        Order::Approve(1),
+    ),
+];
+
+#[test]
+fn order_at_every_write_that_fails_is_what_it_is_told_to_be_now_later_and_after_a_restart() {
+    let home = Home::new();
+    for order in ORDERS {
+        for then in [Then::Rest, Then::Restart] {
+            let mut failed = 0;
+            let mut steps = 0..STEPS;
+            let mut judged = true;
+            while let Some(step) = steps.next().filter(|_step| judged) {
+                let found = judge(&home, order, Fault::Step(step), then);
+                failed += usize::from(found.failed);
+                judged = found.struck;
+            }
+            assert!(failed > 0 && !steps.is_empty(), "{order:?}");
+        }
+    }
+}
+
+#[test]
+fn order_on_a_disk_that_is_full_from_any_write_on_is_what_it_is_told_to_be() {
+    let home = Home::new();
+    for order in ORDERS {
+        for then in [Then::Rest, Then::Restart] {
+            let mut room = 0;
+            while judge(&home, order, Fault::Room(room), then).failed {
+                room += ROOM;
+            }
+            assert!(room > 0, "{order:?}");
+        }
+    }
+}
+
+#[test]
+fn order_that_a_closed_log_refuses_is_what_it_is_told_to_be_when_it_is_open_again() {
+    let home = Home::new();
+    for order in ORDERS {
+        let judged = judge(&home, order, Fault::Closed, Then::Restart);
+        assert!(judged.failed, "{order:?}");
+    }
+}
+
+/// Whether a reload that weakens failed, whatever that came to.
+fn judge_reload(home: &Home, fault: Fault) -> Judged {
+    let mut bench = home.bench(&[]);
+    bench.suffer(fault);
+    let (before, after) = (bench.config("false"), bench.config("true"));
+    let reload = Reload {
+        what: "a test".to_owned(),
+        because: because(),
+    };
+    let wanted = after.settings.clone();
+    let told = bench.driver().reload(after, reload);
+    let struck = bench.disk.struck();
+    let failed = told.is_err();
+    let in_force = if failed { before.settings } else { wanted };
+    assert!(bench.driver().settings == in_force, "{fault:?}: {told:?}");
+    bench.heal(Then::Rest, fault);
+    let done = bench.lines(&["\"action\":\"weaken\"", "\"outcome\":\"done\""]);
+    assert_eq!(done, usize::from(!failed), "{fault:?}: {told:?}");
+    let said = bench.lines(&["\"note\":\"configuration-reloaded\""]);
+    assert_eq!(said, usize::from(!failed), "{fault:?}: {told:?}");
+    Judged { failed, struck }
+}
+
+#[test]
+fn reload_that_weakens_is_in_force_and_in_the_log_or_neither() {
+    let home = Home::new();
+    for step in 0..STEPS {
+        if !judge_reload(&home, Fault::Step(step)).struck {
+            break;
+        }
+    }
+    for room in 0..10 {
+        judge_reload(&home, Fault::Room(room * ROOM));
+    }
+    assert!(judge_reload(&home, Fault::Closed).failed);
+}
+
+#[test]
+fn revocation_of_which_no_note_can_be_made_says_that_a_restart_forgets_it() {
+    let home = Home::new();
+    let mut forgotten = 0;
+    for step in 0..20 {
+        let mut bench = home.bench(&[]);
+        bench.suffer(Fault::Room(0));
+        bench.suffer(Fault::Step(step));
+        let told = bench.ask(Order::Compromise(1)).unwrap_err().to_string();
+        assert_eq!(bench.seals(), None, "step {step}: {told}");
+        forgotten += usize::from(told.contains("a restart forgets the order"));
+    }
+    assert!(forgotten > 0);
+}
+
+#[tokio::test]
+async fn revocation_that_cannot_be_written_down_holds_in_a_process_that_drains_too() {
+    let home = Home::new();
+    let mut bench = home.bench(&[]);
+    let (_ours, link) = DrainLink::pair().unwrap();
+    let (moved, _told) = tokio::sync::oneshot::channel();
+    let driver = bench.driver.take().unwrap();
+    let keys = driver.keys();
+    let mut follower = driver.hand_over(Way { link, moved }, Arc::default());
+    bench.suffer(Fault::Closed);
+    follower.look();
+    assert_eq!(sealing(&keys), Some(1));
+    bench.ask(Order::Compromise(1)).unwrap_err();
+    follower.look();
+    assert_eq!(sealing(&keys), None);
+    bench.heal(Then::Restart, Fault::Closed);
+    follower.look();
+    assert_eq!(sealing(&keys), Some(2));
+}
+
+#[test]
+fn log_that_ends_before_a_record_says_is_not_continued() {
+    let home = Home::new();
+    let mut bench = home.bench(&[Order::Rotate, Order::Compromise(1)]);
+    drop(bench.driver.take());
+    let log = home.dir.join("audit/log.jsonl");
+    let checkpoints = home.dir.join("audit/checkpoints");
+    let files: Arc<dyn Files> = Arc::<Forgetful>::clone(&bench.disk);
+    let open = |heads: &[Head]| {
+        let place = place(Arc::clone(&files), &home.dir);
+        Log::open_beside(place, signer(), Timestamp::UNIX_EPOCH, heads)
+    };
+    let whole = bench.disk.read(&log).unwrap();
+    let lines: Vec<_> = whole.split_inclusive(|byte| *byte == b'\n').collect();
+    let notes = bench.disk.read(&checkpoints).unwrap();
+    let notes: Vec<_> = notes.split_inclusive(|byte| *byte == b'\n').collect();
+    // What came of the last act is in the log alone.
+    for kept in 1..lines.len() - 1 {
+        bench
+            .disk
+            .tamper(&log, |bytes| *bytes = lines[..kept].concat());
+        bench
+            .disk
+            .tamper(&checkpoints, |bytes| *bytes = notes[..6 * kept].concat());
+        let heads = bench.heads();
+        let error = open(&heads).err().unwrap().to_string();
+        let said = format!("line {} and what follows is cut off", kept + 1);
+        assert!(error.contains(&said), "{error}");
+    }
+}
+
+#[test]
+fn kid_is_what_a_mark_is_named_by() {
+    let home = Home::new();
+    let mut bench = home.bench(&[]);
+    let kid: Kid = bench.driver().kid(0, 1).unwrap();
+    bench.suffer(Fault::Closed);
+    drop(bench.ask(Order::Suspend(1)));
+    let name = format!("suspended-{kid}");
+    assert!(bench.disk.content().contains_key(&home.dir.join(&name)));
+}

@@ -1,0 +1,61 @@
+//! The audit log as a witness reads it: from when until when a key version sealed.
+
+use jiff::Timestamp;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// The times between which a version sealed by what the log says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sealed {
+    /// It was begun to activate it.
+    pub from: Timestamp,
+    /// A successor was active, or it was revoked; `None`: it seals still.
+    pub until: Option<Timestamp>,
+}
+
+/// Every version that a log has activated, by the hex text of its kid.
+pub fn sealed(state: &Path) -> BTreeMap<String, Sealed> {
+    let log = std::fs::read_to_string(state.join("audit/log.jsonl")).unwrap();
+    let mut all = BTreeMap::<String, Sealed>::new();
+    let mut active = BTreeMap::<String, String>::new();
+    for line in log.lines() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        if line["outcome"] != "done" {
+            continue;
+        }
+        let (kid, keyring) = (text(&line["version"]["kid"]), text(&line["keyring"]));
+        let completed = time(&line["completed"]);
+        match line["action"].as_str().unwrap() {
+            "activate" => {
+                if let Some(before) = active.insert(keyring, kid.clone()) {
+                    end(&mut all, &before, completed);
+                }
+                let from = time(&line["initiated"]).unwrap();
+                all.entry(kid).or_insert(Sealed { from, until: None });
+            }
+            "compromise" => {
+                let until = time(&line["exposure"]["until"]);
+                end(&mut all, &kid, until.or(completed));
+            }
+            "suspend" | "deactivate" => end(&mut all, &kid, completed),
+            _ => {}
+        }
+    }
+    all
+}
+
+/// Of two ends the earlier counts.
+fn end(all: &mut BTreeMap<String, Sealed>, kid: &str, at: Option<Timestamp>) {
+    if let Some(known) = all.get_mut(kid) {
+        known.until = known.until.into_iter().chain(at).min();
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+fn time(value: &Value) -> Option<Timestamp> {
+    value.as_str()?.parse().ok()
+}

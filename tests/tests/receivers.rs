@@ -1,0 +1,147 @@
+//! Promise: who receives while the gateway is replaced loses nothing that a stream keeps. What nobody keeps is counted beside what is lost to
+//! who is moved by a server's own lame duck mode.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::disallowed_macros,
+    reason = "a test stops at the first thing that is not as expected, and a measurement prints its row"
+)]
+
+use keyway_tests::gateway::Settings;
+use keyway_tests::receivers::{By, Receiver, Tally, store};
+use keyway_tests::steady::Steady;
+use keyway_tests::{Gateway, NatsServer, Raw};
+use rustix::process::Signal;
+use std::net::{SocketAddr, TcpListener};
+
+/// The server's own way is as short as its configuration lets it be; this is the same.
+const SHORT: &str = "[shutdown]\ngrace = \"300ms\"\nspread = \"100ms\"";
+
+const ALL: [By; 4] = [By::Core, By::Push, By::Ordered, By::Pull];
+
+/// What `make upgrade` measures.
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    by: By,
+    /// Messages in a second.
+    rate: u64,
+    /// How many are sent before the move.
+    before: u64,
+}
+
+#[test]
+fn nothing_that_a_stream_keeps_is_lost_to_who_receives_it() {
+    for by in [By::Push, By::Ordered, By::Pull] {
+        let case = Case {
+            by,
+            rate: 500,
+            before: 100,
+        };
+        let (count, tally) = through_a_take_over(case);
+        assert_eq!(tally.lost(count), 0, "{case:?}");
+    }
+}
+
+#[test]
+#[ignore = "some minutes under full load: `make upgrade`"]
+fn receivers_lose_nothing_stored_at_any_rate_beside_a_lame_duck_of_the_server() {
+    println!(
+        "| by | a second | published before | lost, twice, longest gap: server | the same: gateway |"
+    );
+    println!("|---|---|---|---|---|");
+    for rate in [1000, 5000, 50_000] {
+        for (by, before) in ALL.iter().flat_map(|by| [(*by, rate), (*by, rate * 3)]) {
+            compare(Case { by, rate, before });
+        }
+    }
+}
+
+fn compare(case: Case) {
+    let bare = through_a_lame_duck(case);
+    let ours = through_a_take_over(case);
+    println!(
+        "| {:?} | {} | {} | {} | {} |",
+        case.by,
+        case.rate,
+        case.before,
+        row(&bare),
+        row(&ours)
+    );
+    if case.by != By::Core {
+        assert_eq!(ours.1.lost(ours.0), 0, "{case:?}");
+    }
+}
+
+fn row((count, tally): &(u64, Tally)) -> String {
+    let (lost, twice) = (tally.lost(*count), tally.twice());
+    format!(
+        "{lost}, {twice} of {count}, {} ms",
+        tally.longest.as_millis()
+    )
+}
+
+/// A client of a gateway that is replaced.
+fn through_a_take_over(case: Case) -> (u64, Tally) {
+    let server = NatsServer::jetstream();
+    let settings = Settings {
+        tables: SHORT.to_owned(),
+        ..Settings::default()
+    };
+    let mut gateway = Gateway::start(&server.url(), settings);
+    store(&gateway.url(), None);
+    let receiver = Receiver::start(vec![gateway.url()], case.by);
+    let addr = gateway.addr();
+    run(case, (addr, receiver), || {
+        assert_eq!(gateway.take_over().wait().code(), Some(0));
+    })
+}
+
+/// A client of one of three servers, which sends its clients away; the stream, and whoever publishes, are at another.
+fn through_a_lame_duck(case: Case) -> (u64, Tally) {
+    let mut nodes = cluster();
+    let urls = nodes.each_ref().map(NatsServer::url).to_vec();
+    store(&urls[1], Some("home"));
+    let receiver = Receiver::start(urls, case.by);
+    let addr = nodes[1].addr();
+    run(case, (addr, receiver), || {
+        nodes[0].process().signal(Signal::USR2);
+        nodes[0].process().wait();
+    })
+}
+
+fn run(case: Case, (addr, receiver): (SocketAddr, Receiver), moved: impl FnOnce()) -> (u64, Tally) {
+    let publisher = Steady::start(addr, "a", case.rate);
+    publisher.send(case.before);
+    moved();
+    publisher.send(case.rate);
+    let count = publisher.finish();
+    let mut last = Raw::greeted(addr, "\"protocol\":1");
+    last.publish("steady.end.0", b"hello");
+    last.flush();
+    let stored = case.by != By::Core;
+    let tally = receiver.tally(|tally| tally.ended && !(stored && tally.lost(count) != 0));
+    receiver.finish();
+    (count, tally)
+}
+
+/// Three servers that know each other by ports that outlive them; one has a tag.
+fn cluster() -> [NatsServer; 3] {
+    let held = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let routes = held.each_ref().map(|port| port.local_addr().unwrap());
+    drop(held);
+    let urls = routes.map(|route| format!("nats://{route}")).to_vec();
+    [(0, ""), (1, "home"), (2, "")].map(|(number, tag)| {
+        let tags = if tag.is_empty() {
+            ""
+        } else {
+            "server_tags: [home]"
+        };
+        NatsServer::configured(&format!(
+            "server_name: n{number}\njetstream {{ store_dir: \"STORE\" }}\n{tags}\n\
+             lame_duck_duration: \"30s\"\nlame_duck_grace_period: \"300ms\"\n\
+             cluster {{ name: c, listen: \"{}\", routes: {urls:?} }}",
+            routes[number]
+        ))
+    })
+}
