@@ -19,31 +19,8 @@ pub(super) fn run(args: &Init, out: &mut Output) -> Result<(), Failure> {
     let checked = place::configuration(&args.place)?;
     // Before anything is made: without it nothing could be used.
     let passphrase = place::passphrase(&checked.custody)?;
-    let dir = StateDir::create(&checked.state).map_err(|error| Failure::of(&error))?;
-    let made = Catalogue::exists(&dir);
-    let lock = Lock::take(dir).map_err(|error| {
-        if made {
-            in_use(&error)
-        } else {
-            // Somebody is just making it.
-            Failure::of(&error)
-        }
-    })?;
-    let begun = Catalogue::exists(lock.dir());
-    if begun && app::has_audit_log(lock.dir()) {
-        return Err(taken(&checked, args));
-    }
-    let custodian = kek(&lock, passphrase.as_ref())?;
+    let (catalogue, custodian) = created(&checked, passphrase.as_ref(), args)?;
     let kek = custodian.describe();
-    let catalogue = if begun {
-        Catalogue::open(lock, Arc::clone(&custodian)).map_err(|error| Failure::of(&error))?
-    } else {
-        Catalogue::create(lock, Arc::clone(&custodian)).map_err(|error| Failure::of(&error))?
-    };
-    // Versions without a log have lost it: that is not an interrupted beginning.
-    if catalogue.keyrings().next().is_some() {
-        return Err(taken(&checked, args));
-    }
     let audit = app::open_audit(&catalogue, &*custodian, &Clock::system())
         .map_err(|error| Failure::of(&error))?;
     out.line(format_args!("created {}", catalogue.path().display()))?;
@@ -73,6 +50,39 @@ pub(super) fn run(args: &Init, out: &mut Output) -> Result<(), Failure> {
     out.line(format_args!("  keyway run{options}"))?;
     out.line(format_args!("  keyway keys{options}"))?;
     Ok(())
+}
+
+/// An empty catalogue with its key-encryption key: new ones, or those that an interrupted `init` left.
+fn created(
+    checked: &Checked,
+    passphrase: Option<&Passphrase>,
+    args: &Init,
+) -> Result<(Catalogue, Arc<dyn Custodian>), Failure> {
+    let dir = StateDir::create(&checked.state).map_err(|error| Failure::of(&error))?;
+    let made = Catalogue::exists(&dir);
+    let lock = Lock::take(dir).map_err(|error| {
+        if made {
+            in_use(&error)
+        } else {
+            // Somebody is just making it.
+            Failure::of(&error)
+        }
+    })?;
+    let begun = Catalogue::exists(lock.dir());
+    if begun && app::has_audit_log(lock.dir()) {
+        return Err(taken(checked, args));
+    }
+    let custodian = kek(&lock, passphrase)?;
+    let catalogue = if begun {
+        Catalogue::open(lock, Arc::clone(&custodian)).map_err(|error| Failure::of(&error))?
+    } else {
+        Catalogue::create(lock, Arc::clone(&custodian)).map_err(|error| Failure::of(&error))?
+    };
+    // Versions without a log have lost it: that is not an interrupted beginning.
+    if catalogue.keyrings().next().is_some() {
+        return Err(taken(checked, args));
+    }
+    Ok((catalogue, custodian))
 }
 
 /// A new key-encryption key, or the one that an interrupted `init` left.
