@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 const FOREIGN: &[&str] = &[
     "account_mapping connz client_info default_sentinel deny_purge issuer_account jsz varz leafnode max_value_size no_auth_user",
     "rate_limit_bps tls_handshake_first trusted_keys websocket Nats-Msg-Id Nats-Service-Error Nats-Stream-Source handshakeFirst",
-    "CN OU agent-7 billing",
+    "CN OU agent-7 billing block_size ADVISORY",
     "CLOCK_BOOTTIME LISTEN_FDS MONOTONIC_USEC NotifyAccess preStop send-proxy send-proxy-v2 bash bash-completion jq sed sha256sum",
     "0387ef645d50980f 5ffbf650 AcMoTwIO daily jobs u001b",
 ];
@@ -119,7 +119,12 @@ fn without_comments(source: &str) -> String {
 /// A text's words, each in one spelling: `RecordsLeft`, `records-left` and `records_left` are one.
 fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|letter: char| !letter.is_ascii_alphanumeric() && !"-_".contains(letter))
-        .map(|word| word.trim_matches(['-', '_']))
+        // What stands for a key's id is no word.
+        .map(|word| {
+            word.strip_suffix("-KID")
+                .unwrap_or(word)
+                .trim_matches(['-', '_'])
+        })
         .filter(|word| word.bytes().filter(u8::is_ascii_alphabetic).count() > 1)
 }
 

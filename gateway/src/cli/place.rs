@@ -70,7 +70,7 @@ pub(super) fn warn_of_mistakes(place: &Place, errors: &config::Errors) {
     let (file, count) = (file.display(), errors.findings().len());
     let count = Count(count, "mistake");
     complain(format_args!(
-        "warning: {file} has {count}: no gateway would start with it"
+        "warning: {file} has {count}: no gateway would start with it and these options"
     ));
     complain(format_args!(
         "  help: `keyway check {file}` names every one"

@@ -95,18 +95,30 @@ fn change_last(tree: &mut Tree, name: &str, change: impl FnOnce(i64) -> Option<i
 }
 
 fn wider_pull(tree: &mut Tree) {
+    wider(tree, |max| (max / 40).saturating_add(1));
+}
+
+/// A direct get has more room: up to 1 MiB of overhead for messages of two bytes.
+fn wider_get(tree: &mut Tree) {
+    wider(tree, |max| {
+        let short = (max / 2).saturating_add(1).min(21_845);
+        (max / 40).saturating_add(1).max(short)
+    });
+}
+
+/// 48 bytes more for each message of the batch for which there is `room`.
+fn wider(tree: &mut Tree, room: impl Fn(i64) -> i64) {
     let batch = tree.last_integer("batch").filter(|&batch| batch > 0);
     let several = matches!(tree.last("multi_last"), Some(Tree::Array(list)) if !list.is_empty());
     let batch = batch.unwrap_or(if several { 1024 } else { 1 });
     change_last(tree, "max_bytes", |max| {
-        let messages = batch.min((max / 40).saturating_add(1));
-        let overhead = messages.saturating_mul(48);
+        let overhead = batch.min(room(max)).saturating_mul(48);
         (max > 0).then(|| max.saturating_add(overhead))
     });
 }
 
 fn shown_get(tree: &mut Tree) {
-    wider_pull(tree);
+    wider_get(tree);
     let Tree::Object(pairs) = tree else { return };
     for (key, value) in pairs {
         if go_fold(key) == "no_hdr" && *value == Tree::Flag(true) {
