@@ -174,6 +174,7 @@ pub struct Exposure {
     /// When it stopped, RFC 3339; `null`: it seals, or its record says so.
     pub until: Option<String>,
     /// Whether nothing is sealed under it although its record says so: it was revoked or suspended, and that could not be written yet.
+    #[serde(default)]
     pub halted: bool,
     /// What was sealed under it, at most.
     pub sealed: Amount,
