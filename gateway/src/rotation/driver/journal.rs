@@ -282,15 +282,10 @@ impl Statement<'_> {
     pub(super) fn act(self) -> Act {
         let subjects = self.rule.map(|rule| rule.subjects.as_slice());
         let scope = subjects.unwrap_or_default().iter();
-        let is_end = matches!(self.what, Action::Destroy | Action::DestroyRequested);
-        let ground = self.because.ground;
-        let proven = matches!(ground, Some(Ground::Proven(_) | Ground::Configured));
-        let evidence = match ground {
-            Some(Ground::Proven(evidence)) if is_end => Some(evidence),
-            _ => None,
-        };
+        let ground = self.because.ground.unwrap_or(Ground::Forced);
+        let (forced, evidence) = rests_on(self.what, ground);
         Act {
-            forced: is_end.then_some(!proven),
+            forced,
             evidence,
             exposure: None,
             who: self.because.who,
@@ -305,6 +300,18 @@ impl Statement<'_> {
             scope: scope.map(|subject| subject.to_string().into()).collect(),
             changes: Vec::new(),
         }
+    }
+}
+
+/// Of the end of a version: whether it is forced, and what was found out before.
+pub(super) fn rests_on(what: Action, ground: Ground) -> (Option<bool>, Option<Text>) {
+    if !matches!(what, Action::Destroy | Action::DestroyRequested) {
+        return (None, None);
+    }
+    match ground {
+        Ground::Proven(evidence) => (Some(false), Some(evidence)),
+        Ground::Configured => (Some(false), None),
+        Ground::Forced => (Some(true), None),
     }
 }
 

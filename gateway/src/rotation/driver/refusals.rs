@@ -6,7 +6,7 @@ use crate::rotation::because::Because;
 use crate::rotation::engine::Order;
 
 use super::Driver;
-use super::journal::named;
+use super::journal::{named, rests_on};
 
 /// What an order is for.
 #[derive(Clone, Debug)]
@@ -71,6 +71,9 @@ impl Driver {
         let known = index.and_then(|index| self.record(index)?.version(number?));
         let name = index.and_then(|index| Some(&self.rings.get(index)?.keyring));
         let scope = name.map(|name| self.subjects(name)).unwrap_or_default();
+        // One that was refused before anybody asked has no ground.
+        let ground = because.ground.map(|ground| rests_on(what, ground));
+        let (forced, evidence) = ground.unwrap_or_default();
         let act = Act {
             who: because.who,
             through: because.through,
@@ -80,8 +83,8 @@ impl Driver {
             keyring: keyring.map(Into::into),
             version: known.map(named),
             intended_use: intended_use(what),
-            forced: None,
-            evidence: None,
+            forced,
+            evidence,
             exposure: None,
             expiry: None,
             scope: scope.into_iter().map(Into::into).collect(),
