@@ -22,7 +22,7 @@ mod trie;
 pub use alias::{Alias, Uneven};
 pub use clients::{BadClient, ClientName, Clients, Kind, Kinds, LONGEST_NAME, Listed};
 pub(crate) use clients::{is_account_key, is_user_key};
-pub use moved::Move;
+pub use moved::{MOST_PUBLISHED, Move};
 pub use name::{BadName, KeyringName};
 pub use pattern::{BadPattern, Pattern};
 pub use strict::{Answers, AtLimit, Empty, Limit, Plaintext, Substitute, Undecryptable};

@@ -9,8 +9,13 @@
 //! | any | a keyring's that accepts plaintext, or delivers what does not open | perhaps |
 //! | any other | a keyring's subject | nothing |
 
+use std::collections::BTreeSet;
+
 use super::pattern::Token;
 use super::{Bind, KeyringId, Pattern, Policy, Rule, class};
+
+/// More subjects than a stream has that anybody declares by hand.
+pub const MOST_PUBLISHED: usize = 64;
 
 /// Subjects, and those on which the bus publishes or stores again what is published there.
 #[derive(Clone, Copy, Debug)]
@@ -25,8 +30,14 @@ pub struct Move<'a> {
 
 impl Policy {
     /// Whether nobody who gets what is moved could read any of it: all of it would be withheld. `strict`: of which keyrings plaintext is.
+    ///
+    /// Asked while other sessions wait: whatever does not depend on a subject is looked at once, and of more than [`MOST_PUBLISHED`]
+    /// subjects nothing is said.
     #[must_use]
     pub fn opens_nowhere(&self, moved: Move<'_>, strict: impl Fn(KeyringId) -> bool) -> bool {
+        if moved.published.len() > MOST_PUBLISHED || !self.seals_every(moved.to) {
+            return false;
+        }
         let (Some(from), Some(to)) = (self.of_agents(moved.from), self.of_agents(moved.to)) else {
             return false;
         };
@@ -35,19 +46,21 @@ impl Policy {
             return false;
         };
         published.retain(|one| one.overlaps(&from));
-        let is_lost = |published: &Pattern, id: KeyringId| {
-            let seals = |filter| self.deciding(filter).any(|other| other == id);
-            let opens = |rule: &Rule| {
-                seals(published) && seals(&from) && leads(rule, (published, &from), &to)
-            };
-            let rule = self.keyring(id);
-            strict(id) && rule.is_some_and(|rule| rule.undecryptable.is_nothing() && !opens(rule))
-        };
+        let seal_from = self.deciding(&from);
+        let deliver = self.deciding(&to);
         let all_is_lost = |published: &Pattern| {
+            let seal = self.deciding(published);
+            let is_lost = |id: &KeyringId| {
+                let seals = seal.contains(id) && seal_from.contains(id);
+                let opens = |rule: &Rule| seals && leads(rule, (published, &from), &to);
+                let rule = self.keyring(*id);
+                strict(*id)
+                    && rule.is_some_and(|rule| rule.undecryptable.is_nothing() && !opens(rule))
+            };
             let stays = published.overlaps(&to) && may_stay(&from, &to);
-            !stays && self.deciding(&to).all(|id| is_lost(published, id))
+            !stays && deliver.iter().all(is_lost)
         };
-        !published.is_empty() && self.seals_every(moved.to) && published.iter().all(all_is_lost)
+        !published.is_empty() && published.iter().all(all_is_lost)
     }
 
     /// A pattern of subjects that are neither the server's nor for answers.
@@ -59,14 +72,14 @@ impl Policy {
     }
 
     /// The keyrings that decide of some subject that the filter matches.
-    fn deciding(&self, filter: &Pattern) -> impl Iterator<Item = KeyringId> {
+    fn deciding(&self, filter: &Pattern) -> BTreeSet<KeyringId> {
         let is_hidden = |pattern: &Pattern| {
             let mut others = self.patterns();
             others.any(|(_, other)| other.covers(filter) && other.specificity(pattern).is_lt())
         };
         let patterns = self.patterns();
         let some = patterns.filter(move |(_, own)| own.overlaps(filter) && !is_hidden(own));
-        some.map(|(id, _)| id)
+        some.map(|(id, _)| id).collect()
     }
 }
 
@@ -138,6 +151,14 @@ mod tests {
             let told = lost(&policy, (published, from, to));
             assert_eq!(told, expected, "{published} {from} {to} {rules:#?}");
         }
+    }
+
+    #[test]
+    fn of_more_subjects_than_anybody_declares_nothing_is_said() {
+        let policy = Policy::new(vec![Rule::everything()], &[]).unwrap();
+        let many: Vec<_> = (0..=MOST_PUBLISHED).map(|n| format!("in.{n}")).collect();
+        let told = |subjects: &[String]| lost(&policy, (&subjects.join(" "), "in.>", "copy.>"));
+        assert!(told(&many[1..]) && !told(&many));
     }
 
     #[test]

@@ -47,9 +47,12 @@ pub(super) fn uncovered(rules: &[Rule], renaming: &Renaming) -> Option<Finding> 
         format!(
             "stream {stream} renames `{from}`, which no keyring covers, to `{to}`: keyring `{name}` withholds plaintext there"
         ),
-        format!(
-            "add `{from}` to the subjects of keyring `{name}`, and aliases = [{{ from = \"{from}\", to = \"{to}\" }}]"
-        ),
+        match rule.bind {
+            Bind::Keyring => format!("add `{from}` to the subjects of keyring `{name}`"),
+            Bind::Subject { .. } => format!(
+                "add `{from}` to the subjects of keyring `{name}`, and aliases = [{{ from = \"{from}\", to = \"{to}\" }}]"
+            ),
+        },
     ))
 }
 

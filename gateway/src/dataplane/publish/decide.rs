@@ -8,6 +8,7 @@ use crate::envelope::{Binding, EnvelopeId};
 use crate::keyring::Snapshot;
 use crate::metrics::{Cause, Direction};
 use crate::policy::{Empty, KeyringId, Look, Move, Policy, Role, Route};
+use crate::wire::subject::is_literal;
 use crate::wire::write::{self, Decimal};
 use crate::wire::{Buffer, Publish, jetstream};
 
@@ -206,6 +207,10 @@ impl PublishPath<'_> {
         else {
             return false;
         };
+        // The server takes no other.
+        if !is_literal(to) {
+            return false;
+        }
         let strict = |id| !self.worker.shared.accepts_plaintext(policy, id);
         let is_lost = |from: &[u8], is_strict: &dyn Fn(KeyringId) -> bool| {
             let published = &[from.to_vec()];

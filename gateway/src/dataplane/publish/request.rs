@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use crate::dataplane::meaning::holds_sealed;
 use crate::dataplane::replies::{Asked, Class, Delivers, FROM_STREAM};
 use crate::envelope::OVERHEAD;
-use crate::policy::{Move, Policy};
+use crate::policy::{MOST_PUBLISHED, Move, Policy};
 use crate::wire::jetstream::{self, Batch, Place, Request};
 use crate::wire::subject::is_literal;
 use crate::wire::{Buffer, Publish};
@@ -147,21 +147,31 @@ pub(super) fn counter_subject(
     found
 }
 
+/// How many moves of a stream are looked at: it has one, unless its body says the same thing several times.
+const MOST_MOVES: u32 = 4;
+
 /// Whether a stream is asked for that republishes or renames what `lost` says opens for nobody then.
 pub(super) fn is_misdirected(request: &[u8], body: &[u8], lost: impl Fn(Move<'_>) -> bool) -> bool {
-    let mut found = false;
-    if matches!(Request::of(request), Request::StreamConfig) {
-        let mut published = Vec::new();
-        jetstream::subjects(body, |subject| published.push(subject.to_vec()));
-        let published = &published;
-        jetstream::renamed(body, |from, to| {
-            found |= lost(Move {
-                published,
-                from,
-                to,
-            });
-        });
+    if !matches!(Request::of(request), Request::StreamConfig) {
+        return false;
     }
+    let mut published = Vec::new();
+    jetstream::subjects(body, |subject| {
+        if published.len() <= MOST_PUBLISHED {
+            published.push(subject.to_vec());
+        }
+    });
+    let published = &published;
+    let (mut left, mut found) = (MOST_MOVES, false);
+    jetstream::renamed(body, |from, to| {
+        let moved = Move {
+            published,
+            from,
+            to,
+        };
+        found = found || left > 0 && lost(moved);
+        left = left.saturating_sub(1);
+    });
     found
 }
 

@@ -158,9 +158,9 @@ impl Asked {
         self.classes.has(Classes::of(class))
     }
 
-    /// Whether requests of this class wait, and no others.
+    /// Whether requests of this class wait, and no others. Where JetStream's API may be meant is no class of its own.
     pub(in crate::dataplane) const fn is_only(&self, class: Class) -> bool {
-        self.classes.0 == Classes::of(class).0
+        self.classes.0 & !Classes::of(Class::Foreign).0 == Classes::of(class).0
     }
 
     /// Whether a request of any of these classes waits.

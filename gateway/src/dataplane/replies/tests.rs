@@ -263,6 +263,10 @@ fn reply_subject_that_was_given_is_passed_on() {
         .request_delivered(INBOX, Request::Sealed(a, id(1)), now)
         .unwrap();
     assert!(replies.is_shared(INBOX, now) && !replies.is_shared(b"_INBOX.own.1", now));
+    // A sealed request with it is the client's own all the same, also one that may be JetStream's.
+    let asked = Asked::protected(a, Some(id(2))).foreign();
+    replies.request_published(INBOX, asked, now);
+    assert!(replies.asked(INBOX, now).is_some());
 }
 
 #[test]

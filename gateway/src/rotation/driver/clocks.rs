@@ -125,7 +125,7 @@ impl Driver {
         self.meters.clock_set(way);
         let wall = self.wall();
         let seconds = step.as_secs();
-        if let Err(error) = self.journal.note(Fact::ClockSet { seconds }, wall) {
+        if let Err(error) = self.journal.say(Fact::ClockSet { seconds }, wall) {
             tracing::error!(%error, "the audit log does not say that the clock was set");
         }
     }

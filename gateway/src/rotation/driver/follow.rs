@@ -355,30 +355,34 @@ impl Follower {
     /// Reads what the other process has written.
     pub(super) fn look(&mut self) {
         let before = states(&self.view);
-        if let Err(error) = self.view.refresh() {
-            if let Some(left_out) = self.doubts.admit(self.clock.instant()) {
-                tracing::warn!(%error, left_out, "the catalogue of the gateway that took over cannot be read; going on with what was read before");
-            }
-            return;
-        }
-        let resumes = std::mem::take(&mut self.looks) && !self.stopped.is_empty();
+        let read = self.view.refresh();
+        let resumes = read.is_ok() && std::mem::take(&mut self.looks) && !self.stopped.is_empty();
         if resumes {
             for kid in self.stopped.drain(..) {
                 self.loaded.release(kid);
             }
         }
+        // Whatever is wrong with records: what is revoked is revoked.
         let revokes = self.heed_marks();
         if resumes || revokes || states(&self.view) != before {
             self.install();
+        }
+        if let Err(error) = read
+            && let Some(left_out) = self.doubts.admit(self.clock.instant())
+        {
+            tracing::warn!(%error, left_out, "the catalogue of the gateway that took over cannot be read; going on with what was read before");
         }
     }
 
     /// What the other process has revoked seals nothing here either, whether or not it could write that down. Whether that is news.
     fn heed_marks(&mut self) -> bool {
-        let marks = self.view.marks().unwrap_or_else(|error| {
-            tracing::debug!(%error, "whether a version was revoked that could not be written down is not known");
-            Vec::new()
-        });
+        let marks = match self.view.marks() {
+            Ok(marks) => marks,
+            Err(error) => {
+                tracing::debug!(%error, "whether a version was revoked that could not be written down is not known; what was, stays so");
+                return false;
+            }
+        };
         let revoked = marks
             .into_iter()
             .filter(|(mark, _kid)| *mark != Mark::Withdrawn);
