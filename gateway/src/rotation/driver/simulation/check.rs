@@ -241,7 +241,12 @@ impl Play<'_> {
         if let Some(replaced) = since(State::DecryptOnly)
             && !self.known.hastened.contains(&id)
         {
-            let lasted = gone.saturating_sub(*replaced);
+            // What was in doubt may be seen only after the wall clock was set: the catalogue's own time tells then.
+            let own = version
+                .ceased()
+                .map(|ceased| version.entered().duration_since(ceased));
+            let own = own.and_then(|own| Duration::try_from(own).ok());
+            let lasted = gone.checked_sub(*replaced).or(own).unwrap_or_default();
             let overlap = least(&self.known.overlap);
             assert!(
                 lasted >= overlap,
@@ -250,8 +255,8 @@ impl Play<'_> {
         }
         if let Some(archived) = since(State::Archived)
             && !self.known.shredding.contains(&id.0)
+            && let Some(held) = gone.checked_sub(*archived)
         {
-            let held = gone.saturating_sub(*archived);
             let hold = least(&self.known.hold);
             assert!(
                 held >= hold,

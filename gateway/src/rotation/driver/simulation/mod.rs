@@ -104,13 +104,13 @@ fn keys_are_safe_in_every_run_and_rotation_goes_on_once_faults_stop() {
 /// What long runs have found, beyond the slice: a reading that an attempt to write had taken unseen (2754, 24324); an active version that
 /// could not be loaded again, and was not tried again (44099); members that came between an admission and the moment at which this
 /// gateway, or the check, knew of it (4307, 21043, 47473); an exposure that ended and had never begun (2324); an order that another had
-/// carried out, and that did not say what it rests on (11258); and a check that took an intent of the last process for one of the
-/// clock's present stretch (3380).
+/// carried out, and that did not say what it rests on (11258); and checks that took an intent of the last process for one of the clock's
+/// present stretch (3380), and a destruction in doubt for one at the time that the clock was set to (25919).
 #[test]
 fn seeds_that_failed_once_hold() {
     let home = Home::new();
     for seed in [
-        2324, 2754, 3380, 4307, 11_258, 21_043, 24_324, 44_099, 47_473,
+        2324, 2754, 3380, 4307, 11_258, 21_043, 24_324, 25_919, 44_099, 47_473,
     ] {
         Play::new(&home, seed).run();
     }
