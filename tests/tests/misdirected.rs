@@ -10,7 +10,7 @@
 
 use async_nats::HeaderMap;
 use async_nats::jetstream::{self, stream};
-use keyway_tests::command::{code, json, keyway, path, text, text_of};
+use keyway_tests::command::{code, keyway, path, text, text_of};
 use keyway_tests::driver::{Client, Outcome, assert_passed};
 use keyway_tests::gateway::Settings;
 use keyway_tests::{Gateway, NatsServer, Raw, Tap, wait};
@@ -498,28 +498,4 @@ async fn client_with_a_prefix_that_is_not_named_shows_what_to_name() {
             "{driven:?} {seen:?}"
         );
     }
-}
-
-#[test]
-fn status_counts_what_was_withheld_and_says_what_helps() {
-    let server = NatsServer::start();
-    let gateway = Gateway::sealing(&server.url());
-    let mut agent = Raw::agent(gateway.addr());
-    agent.subscribe("a.b");
-    agent.flush();
-    Raw::agent(server.addr()).publish("a.b", b"in the clear");
-    wait::until("what is withheld is counted", || {
-        let count = gateway.metrics().sum("keyway_withheld_messages_total", &[]);
-        (count > 0.5).then_some(())
-    });
-    let config = gateway.config();
-    let seen = keyway(&["status", "--config", path(&config)]);
-    assert_eq!(code(&seen), 0, "{}", text_of(&seen));
-    let said = text(&seen.stdout);
-    for words in ["1 message withheld", "cause plaintext", "api-prefixes"] {
-        assert!(said.contains(words), "{words}: {said}");
-    }
-    let seen = json(&keyway(&["status", "--json", "--config", path(&config)]));
-    assert_eq!(seen["lost"][0]["messages"], 1, "{seen}");
-    assert_eq!(seen["lost"][0]["cause"], "plaintext", "{seen}");
 }

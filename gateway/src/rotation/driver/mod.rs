@@ -41,8 +41,6 @@ mod run;
 #[cfg(test)]
 mod simulation;
 mod standstill;
-#[cfg(test)]
-mod told;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;

@@ -33,6 +33,7 @@
 //! | what must be true | `check` |
 //! | clocks alone | `clocks` |
 //! | whether the audit log says what happened | `oracle` |
+//! | whether orders are what their callers are told | `told` |
 
 #![expect(
     clippy::arithmetic_side_effects,
@@ -51,6 +52,7 @@ mod oracle;
 mod play;
 mod regressions;
 mod standstill;
+mod told;
 mod traffic;
 mod world;
 

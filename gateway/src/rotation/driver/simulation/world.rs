@@ -41,6 +41,11 @@ pub(super) struct Home {
 
 impl Home {
     pub(super) fn new() -> Self {
+        Self::with_log_at(place)
+    }
+
+    /// With an audit log at another place.
+    pub(super) fn with_log_at(place: fn(Arc<dyn Files>, &StateDir) -> Place) -> Self {
         let root = tempfile::tempdir().unwrap();
         let dir = StateDir::create(&root.path().join("state")).unwrap();
         let lock = Lock::take(dir.clone()).unwrap();

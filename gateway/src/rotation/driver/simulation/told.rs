@@ -1,27 +1,19 @@
 //! What an operator is told of an order is what is: at every write that can fail in it, on a disk that is full from there on, with an audit log
 //! that is closed, for as long as the process lives and after its end.
-#![expect(
-    clippy::arithmetic_side_effects,
-    reason = "a test adds spans and bytes of its own"
-)]
-
-use std::collections::BTreeMap;
 use std::io::ErrorKind;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use aws_lc_rs::signature::Ed25519KeyPair;
 use jiff::Timestamp;
 
-use super::run::{Request, Way};
-use super::{Driver, Parts};
-use crate::audit::{Head, LastWord, Log, Place, Settings, Signer, Trigger, Who, WriteFailed};
+use super::super::run::{Request, Way};
+use super::super::{Driver, Parts};
+use super::world::{self, Home, signer};
+use crate::audit::{Head, LastWord, Log, Place, Settings, Trigger, Who, WriteFailed};
 use crate::catalogue::{Catalogue, State, heads};
 use crate::clock::{Clock, Winder};
-use crate::custody::local;
 use crate::disk::testing::{Forgetful, Trouble};
-use crate::disk::{Files, Lock, StateDir};
+use crate::disk::{Files, StateDir};
 use crate::envelope::Kid;
 use crate::keyring::Keys;
 use crate::policy::{Policy, Rule};
@@ -31,21 +23,11 @@ use crate::rotation::seams::{Alone, Nobody};
 use crate::rotation::terms::{Consent, Retain};
 use crate::rotation::{Because, Config, OrderError, Reload, Rotated, Terms, User};
 
-const START: Duration = Duration::from_secs(1_795_428_000);
-
 /// More than any order here takes.
 const STEPS: usize = 80;
 
 /// What a disk has too little of.
 const ROOM: usize = 400;
-
-/// A state directory, and the disk that it is on.
-struct Home {
-    _root: tempfile::TempDir,
-    dir: StateDir,
-    kek: Arc<local::Kek>,
-    blank: BTreeMap<PathBuf, Vec<u8>>,
-}
 
 /// What is wrong while the order is given.
 #[derive(Clone, Copy, Debug)]
@@ -75,41 +57,16 @@ struct Bench<'h> {
 }
 
 impl Home {
-    fn new() -> Self {
-        let root = tempfile::tempdir().unwrap();
-        let dir = StateDir::create(&root.path().join("state")).unwrap();
-        let lock = Lock::take(dir.clone()).unwrap();
-        let kek = Arc::new(local::init(&lock, None).unwrap());
-        let disk = Arc::new(Forgetful::default());
-        let files: Arc<dyn Files> = Arc::<Forgetful>::clone(&disk);
-        let catalogue =
-            Catalogue::create_on(lock, Arc::clone(&files), Arc::<local::Kek>::clone(&kek));
-        let now = Timestamp::try_from(SystemTime::UNIX_EPOCH + START).unwrap();
-        let id = catalogue.unwrap().id().to_owned();
-        drop(Log::create(place(files, &dir), signer(), &id, now).unwrap());
-        let blank = disk.content();
-        Self {
-            _root: root,
-            dir,
-            kek,
-            blank,
-        }
-    }
-
     /// With an active version 1, and what these orders have made of it.
     fn bench(&self, prepare: &[Order]) -> Bench<'_> {
         self.bench_with(prepare, Consent::Automatic)
     }
 
     fn bench_with(&self, prepare: &[Order], consent: Consent) -> Bench<'_> {
-        let disk = Forgetful::default();
-        for (path, content) in &self.blank {
-            disk.tamper(path, |bytes| bytes.clone_from(content));
-        }
-        let (clock, winder) = Clock::by_hand(SystemTime::UNIX_EPOCH + START);
+        let (clock, winder) = Self::clock();
         let mut bench = Bench {
             home: self,
-            disk: Arc::new(disk),
+            disk: self.disk(),
             clock,
             winder,
             consent,
@@ -123,12 +80,13 @@ impl Home {
     }
 }
 
-fn place(files: Arc<dyn Files>, dir: &StateDir) -> Place {
-    Place::new(files, dir.join("audit")).with_reserve(64)
+fn home() -> Home {
+    Home::with_log_at(place)
 }
 
-fn signer() -> Signer {
-    Signer::new(Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap())
+/// With a reserve that a disk has room for that has room for little else.
+fn place(files: Arc<dyn Files>, dir: &StateDir) -> Place {
+    world::place(files, dir).with_reserve(64)
 }
 
 fn because() -> Because {
@@ -142,13 +100,12 @@ impl Bench<'_> {
         self.disk.respawn();
         let files: Arc<dyn Files> = Arc::<Forgetful>::clone(&self.disk);
         let now = Timestamp::try_from(self.clock.wall()).unwrap();
-        let kek = Arc::<local::Kek>::clone(&self.home.kek);
-        let lock = Lock::take(self.home.dir.clone()).unwrap();
+        let (lock, kek) = (self.home.lock(), self.home.kek());
         let catalogue = Catalogue::open_on(lock, Arc::clone(&files), kek).unwrap();
         let audit = match closed {
             Some(why) => Log::closed(why, LastWord::default()),
             None => {
-                let place = place(files, &self.home.dir);
+                let place = place(files, self.home.dir());
                 Log::open_beside(place, signer(), now, &self.heads()).unwrap()
             }
         };
@@ -191,7 +148,7 @@ impl Bench<'_> {
     }
 
     fn heads(&self) -> Vec<Head> {
-        heads(&*self.disk, self.home.dir.path())
+        heads(&*self.disk, self.home.dir().path())
     }
 
     fn driver(&mut self) -> &mut Driver {
@@ -223,7 +180,7 @@ impl Bench<'_> {
         match fault {
             Fault::Step(step) => self.disk.arm(step, Trouble::Error(ErrorKind::Other)),
             Fault::Room(bytes) => {
-                let reserve = self.home.dir.join("audit/reserve");
+                let reserve = self.home.dir().join("audit/reserve");
                 self.disk.remove(&reserve).unwrap();
                 self.disk.capacity(Some(self.disk.used() + bytes));
             }
@@ -374,7 +331,7 @@ const ORDERS: [(&[Order], Order); 10] = [
 
 #[test]
 fn order_at_every_write_that_fails_is_what_it_is_told_to_be_now_later_and_after_a_restart() {
-    let home = Home::new();
+    let home = home();
     for order in ORDERS {
         for then in [Then::Rest, Then::Restart] {
             let mut failed = 0;
@@ -392,7 +349,7 @@ fn order_at_every_write_that_fails_is_what_it_is_told_to_be_now_later_and_after_
 
 #[test]
 fn order_on_a_disk_that_is_full_from_any_write_on_is_what_it_is_told_to_be() {
-    let home = Home::new();
+    let home = home();
     for order in ORDERS {
         for then in [Then::Rest, Then::Restart] {
             let mut room = 0;
@@ -406,7 +363,7 @@ fn order_on_a_disk_that_is_full_from_any_write_on_is_what_it_is_told_to_be() {
 
 #[test]
 fn order_that_a_closed_log_refuses_is_what_it_is_told_to_be_when_it_is_open_again() {
-    let home = Home::new();
+    let home = home();
     for order in ORDERS {
         let judged = judge(&home, order, Fault::Closed, Then::Restart);
         assert!(judged.told.is_err(), "{order:?}");
@@ -438,7 +395,7 @@ fn judge_reload(home: &Home, fault: Fault) -> Judged {
 
 #[test]
 fn reload_that_weakens_is_in_force_and_in_the_log_or_neither() {
-    let home = Home::new();
+    let home = home();
     for step in 0..STEPS {
         if !judge_reload(&home, Fault::Step(step)).struck {
             break;
@@ -452,7 +409,7 @@ fn reload_that_weakens_is_in_force_and_in_the_log_or_neither() {
 
 #[test]
 fn revocation_of_which_no_note_can_be_made_says_that_a_restart_forgets_it() {
-    let home = Home::new();
+    let home = home();
     let mut forgotten = 0;
     for step in 0..20 {
         let mut bench = home.bench(&[]);
@@ -467,7 +424,7 @@ fn revocation_of_which_no_note_can_be_made_says_that_a_restart_forgets_it() {
 
 #[tokio::test]
 async fn revocation_that_cannot_be_written_down_holds_in_a_process_that_drains_too() {
-    let home = Home::new();
+    let home = home();
     let mut bench = home.bench(&[]);
     let (_ours, link) = DrainLink::pair().unwrap();
     let (moved, _told) = tokio::sync::oneshot::channel();
@@ -487,14 +444,14 @@ async fn revocation_that_cannot_be_written_down_holds_in_a_process_that_drains_t
 
 #[test]
 fn log_that_ends_before_a_record_says_is_not_continued() {
-    let home = Home::new();
+    let home = home();
     let mut bench = home.bench(&[Order::Rotate, Order::Compromise(1)]);
     drop(bench.driver.take());
-    let log = home.dir.join("audit/log.jsonl");
-    let checkpoints = home.dir.join("audit/checkpoints");
+    let log = home.dir().join("audit/log.jsonl");
+    let checkpoints = home.dir().join("audit/checkpoints");
     let files: Arc<dyn Files> = Arc::<Forgetful>::clone(&bench.disk);
     let open = |heads: &[Head]| {
-        let place = place(Arc::clone(&files), &home.dir);
+        let place = place(Arc::clone(&files), home.dir());
         Log::open_beside(place, signer(), Timestamp::UNIX_EPOCH, heads)
     };
     let whole = bench.disk.read(&log).unwrap();
@@ -518,11 +475,11 @@ fn log_that_ends_before_a_record_says_is_not_continued() {
 
 #[test]
 fn kid_is_what_a_mark_is_named_by() {
-    let home = Home::new();
+    let home = home();
     let mut bench = home.bench(&[]);
     let kid: Kid = bench.driver().kid(0, 1).unwrap();
     bench.suffer(Fault::Closed);
     drop(bench.ask(Order::Suspend(1)));
     let name = format!("suspended-{kid}");
-    assert!(bench.disk.content().contains_key(&home.dir.join(&name)));
+    assert!(bench.disk.content().contains_key(&home.dir().join(&name)));
 }
