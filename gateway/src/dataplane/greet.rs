@@ -89,8 +89,8 @@ impl Said {
     }
 }
 
-/// Waits for the server's first line. Nothing that the client sends is read before: it could not be judged, and TLS may come first
-/// (R26). A server that accepts and stays silent is given up; the client is better served by another.
+/// Waits for the server's first line. Nothing that the client sends is read before: it could not be judged, and TLS may come first.
+/// A server that accepts and stays silent is given up; the client is better served by another.
 ///
 /// # Errors
 /// How the session ended already.
@@ -153,7 +153,7 @@ async fn line<'w>(
     Err(Ended::ServerMalformed)
 }
 
-/// Rewrites an INFO for the client and remembers what the server said. Every INFO is rewritten alike (NATS.md, section 3): a
+/// Rewrites an INFO for the client and remembers what the server said. Every INFO is rewritten alike: a
 /// client that saw the server's own addresses would reconnect around the gateway.
 pub(super) fn info(
     json: &[u8],
@@ -234,7 +234,7 @@ fn rewrite(
     Ok(())
 }
 
-/// Forwards a CONNECT, credentials included and the gateway's own signature added, and applies it to `options`. A second one drops the client's subscriptions (R8), but
+/// Forwards a CONNECT, credentials included and the gateway's own signature added, and applies it to `options`. A second one drops the client's subscriptions, but
 /// not what reply subjects stand for: the client may still owe answers to sealed requests.
 pub(super) fn connect<'j>(
     (json, arg_len): (&'j [u8], usize),

@@ -149,7 +149,7 @@ impl Link {
         }
     }
 
-    /// Whether the client reads an INFO that it did not ask for: it said so, and has seen that the server took it in (R33).
+    /// Whether the client reads an INFO that it did not ask for: it said so, and has seen that the server took it in.
     pub(super) fn hears_info(&self) -> bool {
         self.protocol.is_some_and(|protocol| protocol >= 1) && self.refusals.has_ponged()
     }

@@ -261,7 +261,7 @@ impl Dataplane {
         }
     }
 
-    /// Stops accepting, tells clients, and after a grace closes one after the other (NATS.md, R33); without waiting any longer as soon
+    /// Stops accepting, tells clients, and after a grace closes one after the other; without waiting any longer as soon
     /// as `moved` ends. Ends as soon as no session is left, or when `hurry` does.
     pub async fn stop(
         mut self,

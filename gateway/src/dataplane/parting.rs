@@ -1,4 +1,4 @@
-//! How a session takes leave of its client when the gateway stops (NATS.md, R33).
+//! How a session takes leave of its client when the gateway stops, as nats-server does in its lame duck mode.
 //!
 //! First the client is told, by an INFO that says `ldm`, so that whoever wants to can move on. Later the connection is closed: what
 //! the client has sent goes out, then a `PING` of the gateway's own, and when its `PONG` has come the client has been given all that

@@ -1,8 +1,8 @@
 //! What a client is told of a publish that the gateway refused, in its place in the stream; and whether the server has accepted it.
 //!
-//! The stream towards the client is the server's: `+OK`, `PONG` and messages come in an order that clients rely on (R11, R14). So a
+//! The stream towards the client is the server's: `+OK`, `PONG` and messages come in an order that clients rely on. So a
 //! refused publish is replaced by a `PING`, and the server's `PONG` to it by the error. `Permissions Violation for Publish` is the one
-//! that every client survives (R44). A `PONG` to a `PING` that was sent behind a CONNECT says that the server has accepted that.
+//! that every client survives. A `PONG` to a `PING` that was sent behind a CONNECT says that the server has accepted that.
 
 use std::collections::VecDeque;
 use std::rc::Rc;

@@ -54,7 +54,7 @@ pub(super) enum Ended {
     ServerMalformed,
     /// The server accepted the connection and did not greet.
     ServerSilent,
-    /// The client took nothing for half a minute: a slow consumer (R36).
+    /// The client took nothing for half a minute: a slow consumer.
     ClientStalled,
     /// A peer was slow while others waited for the memory that its bytes take.
     Shed,
@@ -140,7 +140,7 @@ async fn reach(worker: &Worker, ends: &Ends) -> Result<(Socket, Said), Ended> {
     Box::pin(hear(worker, dialled)).await
 }
 
-/// What a server says first, with TLS before or behind that. R28: its authentication time-out runs from here.
+/// What a server says first, with TLS before or behind that. Its authentication time-out runs from here.
 ///
 /// # Errors
 /// How that has failed; that there is no TLS, or that it is no server of NATS, has been said.
@@ -327,7 +327,7 @@ async fn carry(worker: &Worker, session: &Session, rest: Buffer) -> Ended {
         ended = &mut deliver => First::Deliver(ended),
     };
     match first {
-        // R35: the client has closed, or said its last; the server closes when it has read that.
+        // The client has closed, or said its last; the server closes when it has read that.
         First::Publish(ended) => {
             session.server.finish();
             match timeout(LINGER, deliver).await {
@@ -335,7 +335,7 @@ async fn carry(worker: &Worker, session: &Session, rest: Buffer) -> Ended {
                 Ok(_) | Err(_) => ended,
             }
         }
-        // R33: the server has answered, and the client has been given everything. What it sends until it hears of the end is the server's.
+        // The server has answered, and the client has been given everything. What it sends until it hears of the end is the server's.
         First::Deliver(Ended::Stopped) => {
             session.client.finish();
             session.parting.told.notify_one();
@@ -347,7 +347,7 @@ async fn carry(worker: &Worker, session: &Session, rest: Buffer) -> Ended {
             drop(timeout(LINGER, publish).await);
             ended
         }
-        // R34: the server has closed; the client has been given everything.
+        // The server has closed; the client has been given everything.
         First::Deliver(ended) => ended,
     }
 }

@@ -24,7 +24,7 @@ use super::worker::Worker;
 /// A batch of so much is a turn.
 const TURN: usize = 16 * 1024;
 
-/// How long a client may take nothing at all before it counts as gone; the server gives its clients 10 s (R36).
+/// How long a client may take nothing at all before it counts as gone; the server gives its clients 10 s (`write_deadline`).
 const CLIENT_STALLED: Duration = Duration::from_secs(30);
 
 /// How long a silent connection is trusted before it is probed, and between probes; Go's default, and so nats-server's.
@@ -162,7 +162,7 @@ impl AsFd for Socket {
     }
 }
 
-/// R39: a peer that vanished is noticed, although nothing is sent.
+/// A peer that vanished is noticed, although nothing is sent.
 ///
 /// # Errors
 /// What the system says.

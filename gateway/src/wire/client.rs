@@ -22,7 +22,7 @@ pub struct ClientParser {
 type Outcome<'b> = Result<Step<ClientOp<'b>>, Malformed>;
 
 impl ClientParser {
-    /// A parser for a new connection: no headers yet (R7), no limit on the payload until INFO announces one.
+    /// A parser for a new connection: no headers yet, no limit on the payload until INFO announces one.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
         Self {

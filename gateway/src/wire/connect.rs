@@ -8,7 +8,7 @@
 use super::json::{Members, means, quote};
 use super::{Buffer, Credentials};
 
-/// What a client asked for. A second CONNECT changes what it names and leaves the rest (R8).
+/// What a client asked for. A second CONNECT changes what it names and leaves the rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Connect {
     /// One bit per [`Option`].
@@ -53,7 +53,7 @@ const DEEPEST: usize = 16;
 /// The server knows 22.
 const MOST_MEMBERS: usize = 256;
 
-/// What a rewrite changes. `proxy_sig` of the client is always dropped, however it is spelt (R24).
+/// What a rewrite changes. `proxy_sig` of the client is always dropped, however it is spelt.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Edits<'a> {
     /// A `proxy_sig` of our own.
@@ -61,7 +61,7 @@ pub struct Edits<'a> {
 }
 
 impl Default for Connect {
-    /// What holds before any CONNECT and for keys that it does not name (R7).
+    /// What holds before any CONNECT and for keys that it does not name.
     fn default() -> Self {
         let on = [Flag::Verbose, Flag::Pedantic, Flag::Echo];
         Self {

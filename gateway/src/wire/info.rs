@@ -1,4 +1,4 @@
-//! INFO: what the session needs from it, and the edit that every one of them gets on its way to a client (NATS.md section 3).
+//! INFO: what the session needs from it, and the edit that every one of them gets on its way to a client.
 
 use super::Buffer;
 use super::json::{Member, Members, NotAnObject, means, quote};
@@ -189,7 +189,7 @@ fn text(value: &[u8]) -> Option<&[u8]> {
 /// given twice is written once.
 ///
 /// # Errors
-/// [`NotAnObject`], with nothing appended; the session is over (R19).
+/// [`NotAnObject`], with nothing appended; the session is over.
 pub fn rewrite(json: &[u8], edits: &Edits<'_>, out: &mut Buffer) -> Result<(), NotAnObject> {
     let frame = Members::frame(json)?;
     out.put(frame.head);

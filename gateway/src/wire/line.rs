@@ -4,7 +4,7 @@ use memchr::memchr2;
 
 use super::Malformed;
 
-/// More digits than these are no size to a server, whatever their value (R3).
+/// More digits than these are no size to a server, whatever their value.
 pub(super) const MAX_SIZE_DIGITS: usize = 9;
 
 /// A whole control line at the start of a buffer.

@@ -7,7 +7,7 @@ use crate::fault::{Fault, Faulty, Retry, Who};
 /// A rule that the peer's bytes broke; the parser that reported it must not be used again.
 ///
 /// A client's connection is ended by the server, in order and in the server's words: send [`Self::forward`] and nothing after it. A
-/// server's malformed bytes end the session on both sides (R19).
+/// server's malformed bytes end the session on both sides.
 ///
 /// "Seen" below is what nats-server 2.15.1 answered, after a PING that it still answered with PONG, to the forwarded bytes. Of a
 /// connection that has yet to authenticate it is `Authorization Violation` wherever the first byte is not a `C`, for the
@@ -23,11 +23,11 @@ pub enum Malformed {
         /// The bytes up to and including the wrong one.
         len: usize,
     },
-    /// `HMSG` from a client, which the server reads without parsing its arguments, so that what follows is undefined (R2).
+    /// `HMSG` from a client, which the server reads without parsing its arguments, so that what follows is undefined.
     /// Forwarded: a wrong byte. Seen: `-ERR 'Unknown Protocol Operation'`, closed.
     #[error("HMSG is for servers to send; would be right: HPUB")]
     ServerVerb,
-    /// A carriage return inside an argument; the server's reading depends on how the line was split over reads (R2): 2.15.1
+    /// A carriage return inside an argument; the server's reading depends on how the line was split over reads: 2.15.1
     /// was seen to accept `SUB a 1\r\r\n` in one piece. Forwarded: a wrong byte, behind a `C` where the client's line was a
     /// CONNECT. Seen: `-ERR 'Unknown Protocol Operation'`, closed, also before authentication for `CX`.
     #[error("a carriage return inside an argument; would be right: only before the line feed")]
@@ -47,8 +47,8 @@ pub enum Malformed {
     /// for [`Self::CarriageReturn`].
     #[error("a control line of nothing but filling; would be right: a line feed at its end")]
     EndlessFilling,
-    /// A wrong number of arguments, a size that is no size, a header longer than its message, headers that were not negotiated
-    /// (R3, R5). Forwarded: the line. Seen: closed without a word.
+    /// A wrong number of arguments, a size that is no size, a header longer than its message, headers that were not negotiated.
+    /// Forwarded: the line. Seen: closed without a word.
     #[error(
         "wrong arguments; would be right: the count and sizes that the verb asks for, headers only when negotiated"
     )]
@@ -56,7 +56,7 @@ pub enum Malformed {
         /// The whole line, line feed included.
         len: usize,
     },
-    /// Headers and payload together exceed the server's `max_payload` (R6). Forwarded: the line, whose size the server judges
+    /// Headers and payload together exceed the server's `max_payload`. Forwarded: the line, whose size the server judges
     /// before it reads a body. Seen: `-ERR 'Maximum Payload Violation'`, closed.
     #[error("a message larger than the server's max_payload")]
     PayloadTooLarge {

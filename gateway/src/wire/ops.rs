@@ -70,7 +70,7 @@ pub struct Publish<'a> {
     /// The reply subject.
     pub reply: Option<&'a [u8]>,
     /// The size of the header block in digits, as the client wrote it: the server repeats it to receivers, leading zeros
-    /// included (R3). `None` for `PUB`.
+    /// included. `None` for `PUB`.
     pub header_size: Option<&'a [u8]>,
     /// The size of headers and payload together, likewise.
     pub size: &'a [u8],

@@ -1,4 +1,4 @@
-//! The deliver direction: what a server writes (R16). Anything else ends the session (R19).
+//! The deliver direction: what a server writes. Anything else ends the session.
 
 use super::client::trailer;
 use super::line::{one_or_two, pop_size};

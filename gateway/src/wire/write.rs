@@ -1,6 +1,6 @@
 //! Control lines. Towards the server canonical ones: upper case, single blanks, CRLF. Towards the client the server's own.
 //!
-//! Sizes keep the digits that the publisher wrote, because the server repeats them to every receiver (R3). A size that sealing or
+//! Sizes keep the digits that the publisher wrote, because the server repeats them to every receiver. A size that sealing or
 //! opening changes keeps its leading zeros, so that opening restores what sealing changed.
 //!
 //! `arg_len` is the length of the argument part as the client spelt it ([`super::ClientParser::arg_len`]); a shorter one is

@@ -1,5 +1,5 @@
 //! JetStream's API, as far as a gateway that changes the length of payloads has to know it: what a request is, which numbers in
-//! it and in its answer count bytes, and where stored bytes come back inside JSON (NATS.md section 6).
+//! it and in its answer count bytes, and where stored bytes come back inside JSON.
 //!
 //! Pure functions over text. What they do not name passes byte for byte: they cut and replace spans, and never write an object
 //! anew. Keys mean what they mean to Go's decoder: any letter case, the last one wins. That is not all that Go does with keys given

@@ -1,4 +1,4 @@
-//! Rules of the deliver direction: R15, R16, R19.
+//! Rules of the deliver direction.
 
 use super::super::write::{self, Decimal};
 use super::super::{Buffer, Limits, Malformed, ServerOp, ServerParser, Step};

@@ -1,4 +1,4 @@
-//! Rules of the greeting: INFO (NATS.md section 3), CONNECT (R7, R8, R13, R23, R24).
+//! Rules of the greeting: INFO and CONNECT.
 
 use super::super::connect::{Connect, Edits, Refused};
 use super::super::info::{self, Info, Tls};

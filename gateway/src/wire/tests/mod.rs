@@ -1,4 +1,4 @@
-//! The rules of the protocol as facts (named after NATS.md R1 to R19, R23, R24), and the parsers against their twins.
+//! The rules of the protocol as facts, and the parsers against their twins.
 
 mod agree;
 mod api_text;
@@ -40,7 +40,7 @@ fn client_stream(stream: &[u8]) -> (Vec<ClientOp<'_>>, Result<(), Malformed>) {
     }
 }
 
-/// A publish without the spelling of its sizes, which are right; the tests of R3 look at them.
+/// A publish without the spelling of its sizes, which are right; other tests look at them.
 fn unsized_op(op: ClientOp<'_>) -> ClientOp<'_> {
     let ClientOp::Publish(publish) = op else {
         return op;

@@ -1,4 +1,4 @@
-//! Headers (R17, R18) and subjects (R10, NATS.md section 5).
+//! Headers and subjects.
 
 use super::super::header::{self, Edit};
 use super::super::subject::{

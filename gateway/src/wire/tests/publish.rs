@@ -1,4 +1,4 @@
-//! Rules of the publish direction: R1 to R9 and R15.
+//! Rules of the publish direction.
 
 use super::super::write::{self, PublishLine};
 use super::super::{Buffer, ClientOp, ClientParser, Limits, Malformed, Step};
