@@ -93,6 +93,31 @@ fn log_verifies_with_the_key_that_init_printed_and_shows_what_happened() {
 }
 
 #[test]
+fn altered_log_is_shown_and_ends_with_exit_code_7_and_a_copy_without_a_key_with_a_warning() {
+    let state = State::new(&["one", "two"]);
+    let altered = read(&state.log()).replacen("one", "won", 1);
+    let copy = state.log().with_file_name("copy.jsonl");
+    std::fs::write(&copy, &altered).unwrap();
+    std::fs::write(state.log(), altered).unwrap();
+    for form in [&[][..], &["--json"]] {
+        let shown = state.keyway(&[&["audit", "show"], form].concat());
+        assert_eq!(code(&shown), 7, "{}", text_of(&shown));
+        assert!(text(&shown.stdout).contains("won"), "{}", text_of(&shown));
+        assert!(text(&shown.stderr).contains("line "), "{}", text_of(&shown));
+    }
+    let elsewhere = tempfile::tempdir().unwrap();
+    let moved = elsewhere.path().join("copy.jsonl");
+    std::fs::rename(copy, &moved).unwrap();
+    let shown = state.keyway(&["audit", "show", "--log", moved.to_str().unwrap()]);
+    assert_eq!(code(&shown), 0, "{}", text_of(&shown));
+    let said = text(&shown.stderr);
+    assert!(
+        said.contains("nothing says whether these lines are as written"),
+        "{said}"
+    );
+}
+
+#[test]
 fn order_that_is_refused_is_in_the_log_with_who_and_why() {
     let state = State::new(&["one"]);
     for (words, action, says) in [

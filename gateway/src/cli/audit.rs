@@ -63,20 +63,7 @@ fn check(args: &AuditVerify, out: &mut Output) -> Result<(), Failure> {
     };
     let kept = args.checkpoint.iter().map(|path| kept(path, &key));
     let kept = kept.collect::<Result<Vec<_>, _>>()?;
-    let checkpoints = log.with_file_name(CHECKPOINTS);
-    let source = Source {
-        files: &Real,
-        log: &log,
-        checkpoints: Some(&checkpoints),
-    };
-    // Before the log, which a gateway may add to meanwhile.
-    let heads = heads(&Real, state(&log));
-    let verified = verify_beside(&source, &key, (&kept, &heads));
-    let verified = verified.map_err(|error| not_whole(&error))?;
-    // A log that was copied elsewhere has no records beside it.
-    if args.place.log.is_none() || state(&log).join(RECORDS).is_dir() {
-        compare(&Real, state(&log), &verified.last).map_err(|error| rolled_back(&error))?;
-    }
+    let verified = verified(&args.place, &log, &key, &kept)?;
     warn(&verified);
     if args.place.json {
         return Ok(out.json(&report(&log, &key, &verified))?);
@@ -97,6 +84,30 @@ fn check(args: &AuditVerify, out: &mut Output) -> Result<(), Failure> {
         out.line("  key and checkpoints are those beside the log; with --key and --checkpoint from elsewhere it proves more")?;
     }
     Ok(())
+}
+
+/// The log, if every line and checkpoint is as written, and the records beside it are not older.
+fn verified(
+    place: &AuditPlace,
+    log: &Path,
+    key: &VerifierKey,
+    kept: &[Checkpoint],
+) -> Result<Verified, Failure> {
+    let checkpoints = log.with_file_name(CHECKPOINTS);
+    let source = Source {
+        files: &Real,
+        log,
+        checkpoints: Some(&checkpoints),
+    };
+    // Before the log, which a gateway may add to meanwhile.
+    let heads = heads(&Real, state(log));
+    let verified =
+        verify_beside(&source, key, (kept, &heads)).map_err(|error| not_whole(&error))?;
+    // A log that was copied elsewhere has no records beside it.
+    if place.log.is_none() || state(log).join(RECORDS).is_dir() {
+        compare(&Real, state(log), &verified.last).map_err(|error| rolled_back(&error))?;
+    }
+    Ok(verified)
 }
 
 /// What is no damage, and still worth a word.
@@ -176,11 +187,33 @@ fn kept(path: &Path, key: &VerifierKey) -> Result<Checkpoint, Failure> {
     })
 }
 
-/// Newest lines first, until there are enough; then the other way round, as things happened.
+/// What the log says, whoever wrote it; then whether it is what was written.
 fn show(args: &AuditShow, out: &mut Output) -> Result<(), Failure> {
     let log = log(&args.place)?;
+    let lines = latest(args, &log)?;
+    if args.place.json {
+        let log = log.display().to_string();
+        out.json(&Listing { log, lines })?;
+    } else {
+        print(&lines, out)?;
+    }
+    match app::audit_verifier(state(&log)) {
+        Ok(key) => verified(&args.place, &log, &key, &[]).map(drop),
+        // A copy: the key that vouches for it is elsewhere.
+        Err(error) if args.place.log.is_some() => {
+            complain(format_args!(
+                "warning: nothing says whether these lines are as written: {error}"
+            ));
+            Ok(())
+        }
+        Err(error) => Err(Failure::of(&error)),
+    }
+}
+
+/// Newest lines first, until there are enough; then the other way round, as things happened.
+fn latest(args: &AuditShow, log: &Path) -> Result<Vec<Line>, Failure> {
     let disk = |error: crate::disk::Error| Failure::of(&error);
-    let mut backwards = Backwards::open(Arc::new(Real), log.clone()).map_err(disk)?;
+    let mut backwards = Backwards::open(Arc::new(Real), log.to_owned()).map_err(disk)?;
     let mut lines = Vec::new();
     let mut finished = BTreeSet::new();
     while lines.len() < args.lines
@@ -197,11 +230,7 @@ fn show(args: &AuditShow, out: &mut Output) -> Result<(), Failure> {
         }
     }
     lines.reverse();
-    if args.place.json {
-        let log = log.display().to_string();
-        return Ok(out.json(&Listing { log, lines })?);
-    }
-    print(&lines, out)
+    Ok(lines)
 }
 
 /// What the running gateway has at the end of its log.

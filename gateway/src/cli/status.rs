@@ -6,7 +6,7 @@ use bytesize::ByteSize;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::admin::api::{self, Amount, KeyVersion, Keyring};
+use crate::admin::api::{self, Amount, KeyVersion, Keyring, Readiness};
 use crate::app;
 use crate::catalogue::State;
 use crate::clock::Clock;
@@ -47,7 +47,8 @@ pub(super) fn run(args: &Status, out: &mut Output) -> Result<(), Failure> {
         Some(gateway) => out.lines(headline(gateway, paint))?,
         None => out.lines([absence(&target), Line::default()])?,
     }
-    out.lines(page(&report.keyrings, now(), paint))?;
+    let said = report.gateway.as_ref().map(|gateway| &gateway.readiness);
+    out.lines(page(&report.keyrings, said, paint))?;
     out.lines(lost::lines(&report.lost))?;
     Ok(())
 }
@@ -112,7 +113,7 @@ fn headline(status: &api::Status, paint: Paint) -> Vec<Line> {
 }
 
 /// A row for each keyring; below it one for each of its other versions that is not gone.
-fn page(keyrings: &[Keyring], now: Timestamp, paint: Paint) -> Vec<Line> {
+fn page(keyrings: &[Keyring], said: Option<&Readiness>, paint: Paint) -> Vec<Line> {
     let head = [
         "KEYRING",
         "VERSION",
@@ -124,11 +125,11 @@ fn page(keyrings: &[Keyring], now: Timestamp, paint: Paint) -> Vec<Line> {
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     let mut tones = vec![Tone::Plain];
     for keyring in keyrings {
-        rows.push(active_row(keyring, now, paint));
+        rows.push(active_row(keyring, said, paint));
         tones.push(tone(keyring));
         let others = keyring.versions.iter().rev();
         for version in others.filter(|version| is_worth_a_line(version)) {
-            rows.push(other_row(version, now));
+            rows.push(other_row(version, now()));
             tones.push(Tone::Quiet);
         }
     }
@@ -163,13 +164,13 @@ fn is_worth_a_line(version: &KeyVersion) -> bool {
     gone.iter().all(|state| version.state != state.name())
 }
 
-fn active_row(keyring: &Keyring, now: Timestamp, paint: Paint) -> Vec<String> {
+fn active_row(keyring: &Keyring, said: Option<&Readiness>, paint: Paint) -> Vec<String> {
     let Some(active) = keyring.active() else {
         let none = "none".to_owned();
         let dash = "-".to_owned();
         let state = "publishes wait".to_owned();
         let row = [keyring.keyring.clone(), none, state, dash.clone(), dash];
-        return row.into_iter().chain([forecast(keyring)]).collect();
+        return row.into_iter().chain([next(keyring, said)]).collect();
     };
     let state = match keyring.stopped.as_deref() {
         Some("halted") => "halted: does not seal".to_owned(),
@@ -182,10 +183,23 @@ fn active_row(keyring: &Keyring, now: Timestamp, paint: Paint) -> Vec<String> {
         keyring.keyring.clone(),
         active.label.clone(),
         state,
-        age(active.activated.as_deref().unwrap_or(&active.since), now),
+        span(active.age_seconds),
         budget(active.used, keyring.terms.limit, paint),
-        forecast(keyring),
+        next(keyring, said),
     ]
+}
+
+/// What comes next; of a failure that the lines above tell, no more than that it is one.
+fn next(keyring: &Keyring, said: Option<&Readiness>) -> String {
+    let failure = keyring.outlook.failure.as_ref();
+    let is_said = |failure: &String| {
+        let lines = said.map(|said| said.reasons.iter().chain(&said.degraded));
+        lines.is_some_and(|mut lines| lines.any(|line| line.contains(failure)))
+    };
+    if failure.is_some_and(is_said) {
+        return "fails: see above".to_owned();
+    }
+    forecast(keyring)
 }
 
 fn other_row(version: &KeyVersion, now: Timestamp) -> Vec<String> {
@@ -200,7 +214,7 @@ fn other_row(version: &KeyVersion, now: Timestamp) -> Vec<String> {
         String::new(),
         version.label.clone(),
         version.state.clone(),
-        age(&version.since, now),
+        span(version.age_seconds),
         String::new(),
         note,
     ]
@@ -242,13 +256,6 @@ pub(super) fn forecast(keyring: &Keyring) -> String {
         (_, Some(rotates)) => format!("rotates in {}", span(rotates)),
         (_, None) => "-".to_owned(),
     }
-}
-
-fn age(since: &str, now: Timestamp) -> String {
-    let since: Option<Timestamp> = since.parse().ok();
-    let age = since.map(|since| now.as_second().saturating_sub(since.as_second()));
-    let age = age.and_then(|age| u64::try_from(age).ok());
-    span(age.unwrap_or(0))
 }
 
 /// Seconds from `now` until then; `None` when that is over.

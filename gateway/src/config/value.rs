@@ -180,6 +180,7 @@ fn network_listener(value: &DeValue<'_>) -> Result<ListenAddr, Wrong> {
     match port.parse().ok().filter(|_| digits) {
         Some(port) if host.is_empty() => Ok(everywhere(port)),
         Some(port) if is_host(host) && !is_numeric(host) => {
+            zone_is_of_use(host)?;
             Ok(ListenAddr::Name(unbracketed(host), port))
         }
         _ => Err(Wrong::new(format!(
@@ -212,7 +213,10 @@ pub(super) fn host_and_port(value: &DeValue<'_>) -> Result<String, Wrong> {
         return Err(Wrong::new("expected a host and a port alone, found a URL"));
     }
     match split_port(written) {
-        Some((host, Some(_port))) if is_host(host) => Ok(written.to_owned()),
+        Some((host, Some(_port))) if is_host(host) => {
+            zone_is_of_use(host)?;
+            Ok(written.to_owned())
+        }
         _ => Err(Wrong::new(format!("`{written}` is not a host with a port"))),
     }
 }
@@ -253,6 +257,7 @@ pub(super) fn server_without(
     let Some((host, port)) = parts else {
         return Err(Wrong::new(format!("`{written}` is not a server's URL")));
     };
+    zone_is_of_use(host)?;
     Ok(ServerAddr {
         host: unbracketed(host),
         port: port.unwrap_or(4222),
@@ -303,6 +308,20 @@ fn is_host(host: &str) -> bool {
         !label.is_empty() && label.len() <= 63 && letters
     };
     host.len() <= 253 && host.split('.').all(label)
+}
+
+/// Only a link-local address takes a zone (RFC 4007, section 6); resolvers know no other with one.
+fn zone_is_of_use(host: &str) -> Result<(), Wrong> {
+    let Some((ip, zone)) = host.trim_start_matches('[').split_once('%') else {
+        return Ok(());
+    };
+    let ip: Option<std::net::Ipv6Addr> = ip.parse().ok();
+    if ip.is_none_or(|ip| ip.is_unicast_link_local()) {
+        return Ok(());
+    }
+    let zone = zone.trim_end_matches(']');
+    let what = format!("`{host}`: only a link-local address (fe80::/10) takes a zone");
+    Err(Wrong::with_help(what, format!("leave out `%{zone}`")))
 }
 
 /// A date, as TOML or as text: the first moment after that day, in UTC.

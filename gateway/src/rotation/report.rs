@@ -87,6 +87,9 @@ pub struct VersionStatus {
     pub deactivated: Option<Timestamp>,
     /// When its overlap ends, while it lasts.
     pub overlap_ends: Option<Timestamp>,
+    /// How long it has been in its state, of the active one since it first became active: time that has passed, whatever the wall
+    /// clock was set to.
+    pub age: Duration,
     /// What is known to have been sealed under it.
     pub sealed: Used,
     /// What counts against its limit: that, and what a process that was killed had reserved.
@@ -256,6 +259,7 @@ impl VersionStatus {
             bytes: limit.bytes,
         };
         let seals = version.state.seals();
+        let began = version.began().filter(|_began| seals);
         let left = limit.minus(version.reserved);
         Self {
             number: version.number,
@@ -269,6 +273,7 @@ impl VersionStatus {
             activated: version.activated,
             deactivated: version.deactivated,
             overlap_ends: ring.overlap_ends(version.number, now),
+            age: now.ago(began.unwrap_or_else(|| version.entered())),
             sealed: version.sealed,
             used: version.reserved,
             left: if seals { left } else { Used::default() },

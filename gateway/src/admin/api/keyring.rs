@@ -103,6 +103,10 @@ pub struct KeyVersion {
     pub deactivated: Option<String>,
     /// When its overlap ends, while it lasts, RFC 3339.
     pub overlap_ends: Option<String>,
+    /// How long it has been in its state, of the active one since it first became active: time that has passed, whatever the wall
+    /// clock was set to.
+    #[serde(default)]
+    pub age_seconds: u64,
     /// What is known to have been sealed under it.
     pub sealed: Amount,
     /// What counts against its limit: that, and what a process that was killed had reserved.
@@ -276,6 +280,7 @@ impl From<VersionStatus> for KeyVersion {
             activated: status.activated.map(text),
             deactivated: status.deactivated.map(text),
             overlap_ends: status.overlap_ends.map(text),
+            age_seconds: status.age.as_secs(),
             sealed: status.sealed.into(),
             used: status.used.into(),
             left: status.left.into(),

@@ -455,6 +455,22 @@ fn mistakes_are_written_as_json_too() {
 }
 
 #[test]
+fn zone_of_an_address_that_takes_none_is_refused_wherever_an_address_stands() {
+    said(
+        r#"listen = ["[::1%lo]:4223"]
+servers = ["nats://[2001:db8::1%eth0]:4222"]
+[admin]
+listen = "[::1%lo]:4224"
+"#,
+        &[
+            "1:11: listen: `[::1%lo]`: only a link-local address (fe80::/10) takes a zone\n  help: leave out `%lo`",
+            "2:12: servers: `[2001:db8::1%eth0]`: only a link-local address (fe80::/10) takes a zone\n  help: leave out `%eth0`",
+            "4:10: admin.listen: `[::1%lo]`: only a link-local address (fe80::/10) takes a zone\n  help: leave out `%lo`",
+        ],
+    );
+}
+
+#[test]
 fn column_counts_characters() {
     said(
         "listen = [\"\u{e9}\u{e9}\", true]",

@@ -223,6 +223,27 @@ async fn orphan_that_takes_everything_back_has_the_lock_before_anybody_else() {
 }
 
 #[tokio::test]
+async fn age_of_a_version_is_the_time_that_has_passed_whatever_the_clock_is_set_to() {
+    let home = Home::new();
+    let (driver, _misses) = home.gateway();
+    let wall = home.clock.wall();
+    let age = || {
+        let overview = driver.overview();
+        let [keyring] = overview.keyrings.as_slice() else {
+            panic!("one keyring: {overview:?}")
+        };
+        keyring.versions.first().unwrap().age
+    };
+    for set in [wall + 365 * DAY, wall - 365 * DAY] {
+        let before = age();
+        home.winder.set_wall(set);
+        assert_eq!(age(), before);
+        home.winder.advance(DAY / 4);
+        assert_eq!(age(), before + DAY / 4);
+    }
+}
+
+#[tokio::test]
 async fn date_passes_in_a_process_that_drains_for_good() {
     let home = Home::new();
     let (mut drains, _writer) = home.drains();

@@ -61,7 +61,7 @@ impl Life {
     /// How long it has been in its state.
     #[must_use]
     pub fn age(&self, now: Now) -> Duration {
-        between(self.entered, now.monotonic)
+        now.ago(self.entered)
     }
 
     /// When it will have been in its state for so long, as the wall clock will have it if nobody sets it.
@@ -78,6 +78,12 @@ impl Life {
 }
 
 impl Now {
+    /// How long ago that was, by the catalogue's own time.
+    #[must_use]
+    pub fn ago(self, then: Timestamp) -> Duration {
+        between(then, self.monotonic)
+    }
+
     /// What the wall clock will show when so long has passed since a moment that both clocks have a time for. That is what it showed
     /// then and so much more, unless it has been set meanwhile.
     fn shows(self, monotonic: Timestamp, wall: Timestamp, after: Duration) -> Timestamp {
