@@ -7,6 +7,8 @@
 //!  ◀────────────────────────────────── stop KID    before the record says that the version does not seal
 //!  ── stopped KID, how much is not used ───────▶   now the record may say it
 //!  ── unused KID, how much ────────────────────▶   what is reserved and not sealed starts no rotation
+//!  ◀──────────────────────────────── halted KID    it is revoked or suspended, whatever its record says
+//!  ◀────────────────────────────── restored KID    that order is taken back: the record decides again
 //!  ◀────────────────────────────────────── look    it has changed, or has not after all
 //!  ◀──────────────────────── the settings' digest   where that is not the same, clients are moved at once
 //! ```
@@ -43,6 +45,10 @@ pub(super) enum Said {
     Stopped(Kid, Used),
     /// So much of what was reserved has not been needed yet.
     Unused(Kid, Used),
+    /// It is revoked or suspended, whether or not that can be written down: what the catalogue says does not make it seal again.
+    Halted(Kid),
+    /// The order is taken back: the catalogue decides again.
+    Restored(Kid),
     /// The catalogue has changed: what was stopped is judged by what it says now.
     Look,
     /// The digest of the settings.
@@ -125,6 +131,8 @@ impl Said {
             Self::Stop(kid) => (b's', kid.0, nothing),
             Self::Stopped(kid, used) => (b'd', kid.0, used),
             Self::Unused(kid, used) => (b'u', kid.0, used),
+            Self::Halted(kid) => (b'h', kid.0, nothing),
+            Self::Restored(kid) => (b'r', kid.0, nothing),
             Self::Look => (b'l', [0; 8], nothing),
             Self::Policy(digest) => (b'p', digest, nothing),
         };
@@ -151,6 +159,8 @@ impl Said {
             b's' => Self::Stop(kid),
             b'd' => Self::Stopped(kid, used),
             b'u' => Self::Unused(kid, used),
+            b'h' => Self::Halted(kid),
+            b'r' => Self::Restored(kid),
             b'l' => Self::Look,
             b'p' => Self::Policy(*name),
             _ => return None,
@@ -182,6 +192,8 @@ mod tests {
             Said::Stop(kid),
             Said::Stopped(kid, used),
             Said::Unused(kid, used),
+            Said::Halted(kid),
+            Said::Restored(kid),
             Said::Look,
             Said::Policy(*b"abcdefgh"),
         ];
