@@ -6,6 +6,7 @@ use crate::wait;
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -102,7 +103,7 @@ fn publish(
         if connection.ended.load(Ordering::Acquire) {
             connection = Connection::open(addr);
         }
-        times.push((next, SystemTime::now()));
+        note(&mut times, next..due, SystemTime::now());
         if connection.socket.write_all(bytes.as_bytes()).is_ok() {
             next = due;
             sent.store(next, Ordering::Release);
@@ -111,6 +112,14 @@ fn publish(
     }
     connection.finish();
     times
+}
+
+/// These are about to be written; those whose writing has failed are written again, and the time of the first counts.
+fn note(times: &mut Vec<(u64, SystemTime)>, numbers: Range<u64>, now: SystemTime) {
+    let is_new = |(first, _at): &(u64, SystemTime)| *first < numbers.start;
+    if !numbers.is_empty() && times.last().is_none_or(is_new) {
+        times.push((numbers.start, now));
+    }
 }
 
 impl Connection {
@@ -204,4 +213,28 @@ pub fn lost(seen: &[Seen], name: &str, count: u64) -> usize {
     let subjects: BTreeSet<&str> = seen.iter().map(|seen| seen.subject.as_str()).collect();
     let came = |number: &u64| subjects.contains(format!("steady.{name}.{number}").as_str());
     (0..count).filter(|number| !came(number)).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn message_that_is_written_twice_was_not_before_the_first_time() {
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let mut begun = Vec::new();
+        for (numbers, seconds) in [(0..2, 1), (2..2, 2), (2..4, 3), (2..5, 4), (5..6, 5)] {
+            note(&mut begun, numbers, at(seconds));
+        }
+        let sent = Sent {
+            name: "a",
+            count: 6,
+            begun,
+        };
+        let times = [1, 1, 3, 3, 3, 5];
+        for (number, seconds) in (0..).zip(times) {
+            let subject = format!("steady.a.{number}");
+            assert_eq!(sent.not_before(&subject), Some(at(seconds)), "{subject}");
+        }
+    }
 }

@@ -31,7 +31,7 @@ pub(super) enum Seat {
     Offered(Offered),
     /// That process has ended, and this one has yet to get everything back.
     Vacant(Vacant),
-    /// Nobody, and this process never again: it serves with what it has.
+    /// Nobody, and this process never again.
     Lost,
 }
 
@@ -249,13 +249,16 @@ impl Gateway {
         let Some(custodian) = &premises.custodian else {
             return Ok(None);
         };
+        // The follower alone takes the lock, and may have it.
         let lock = match &left.follower {
-            Some(follower) => follower.lock().await,
+            Some(follower) => follower.lock().await.transpose()?,
             None => None,
         };
-        let with = (&premises.clock, lock);
-        let opened = state::reopen(&premises.checked.state, custodian, with)?;
-        Ok(Some(Box::new(opened)))
+        let (state, custodian) = (premises.checked.state.clone(), Arc::clone(custodian));
+        let clock = premises.clock.clone();
+        let opened =
+            blocking(move || state::reopen(&state, &custodian, (&clock, lock)).map(Box::new));
+        opened.await.map(Some)
     }
 
     /// Rotation for the keys that the message path has.
@@ -269,15 +272,23 @@ impl Gateway {
             Some(reloader) => reloader.current().await,
             None => premises.checked.clone(),
         };
-        let held = rotation::Held {
-            keys: Arc::clone(&premises.keys),
-            misses: follower.stop().await?,
+        let keys = Arc::clone(&premises.keys);
+        let Some(misses) = follower.stop().await else {
+            blocking(move || {
+                rotation::stop_sealing(&keys);
+                drop(opened);
+            })
+            .await;
+            return None;
         };
+        let held = rotation::Held { keys, misses };
         let stores = super::stores(&checked, *opened, drainers);
         let config = reloaded_config(&premises.checked, &checked);
-        rotation::resume(config, stores, premises.clock.clone(), held)
+        let clock = premises.clock.clone();
+        blocking(move || rotation::resume(config, stores, clock, held))
+            .await
             .inspect_err(|error| {
-                tracing::error!(%error, "rotation does not start again: connections go on under the keys that they have; restart the gateway");
+                tracing::error!(%error, "rotation does not start again: nothing is sealed any more, and publishes wait; restart the gateway");
             })
             .ok()
     }
@@ -361,6 +372,14 @@ impl Seat {
         if let Some(running) = follower {
             running.stop().await;
         }
+    }
+}
+
+/// What waits for the disk, without keeping the thread that accepts clients and serves operators.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
     }
 }
 

@@ -31,21 +31,31 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Takes the lock `lock` in the state directory and writes our process id into it. Waits for a process that drains.
+    /// Takes the lock `lock` in the state directory and writes our process id into it. Waits for a process that drains, and blocks the
+    /// thread for that long.
     ///
     /// # Errors
     /// [`Error::Locked`] with the holder's process id when another process has it; [`Error`] when the file cannot be used.
     pub fn take(dir: StateDir) -> Result<Self, Error> {
-        let mut file = open(&dir)?;
         for _attempt in 0..ATTEMPTS {
-            if attempt(&dir, file.try_lock())? {
-                write_pid(&mut file, "");
-                return Ok(Self { dir, file });
-            }
-            if !said(&mut file).ends_with(DRAINS) {
-                break;
+            if let Some(lock) = Self::try_take(dir.clone())? {
+                return Ok(lock);
             }
             std::thread::park_timeout(BETWEEN);
+        }
+        Err(locked(dir.path(), &mut open(&dir)?))
+    }
+
+    /// The same at once; `None` while the lock is held by a process that drains, or by one that has not said yet what it does.
+    fn try_take(dir: StateDir) -> Result<Option<Self>, Error> {
+        let mut file = open(&dir)?;
+        if attempt(&dir, file.try_lock())? {
+            write_pid(&mut file, "");
+            return Ok(Some(Self { dir, file }));
+        }
+        let holder = said(&mut file);
+        if holder.is_empty() || holder.ends_with(DRAINS) {
+            return Ok(None);
         }
         Err(locked(dir.path(), &mut file))
     }
@@ -114,13 +124,16 @@ fn attempt(dir: &StateDir, tried: Result<(), TryLockError>) -> Result<bool, Erro
     }
 }
 
-/// For people alone, and for those who wait: a full disk must not keep anybody from being served.
+/// For people alone, and for those who wait: a full disk must not keep anybody from being served. Written over what is there and then
+/// cut, so that a reader finds an empty file only where it is new.
 fn write_pid(file: &mut File, what: &str) {
     let text = format!("{} {what}", std::process::id());
+    let text = format!("{}\n", text.trim_end());
     let written = file
-        .set_len(0)
-        .and_then(|()| file.rewind())
-        .and_then(|()| writeln!(file, "{}", text.trim_end()));
+        .rewind()
+        .and_then(|()| file.write_all(text.as_bytes()))
+        .and_then(|()| file.stream_position())
+        .and_then(|length| file.set_len(length));
     if let Err(error) = written {
         tracing::debug!(%error, "the lock does not say who has it");
     }
@@ -141,5 +154,24 @@ fn locked(dir: &Path, file: &mut File) -> Error {
     Error::Locked {
         dir: dir.to_owned(),
         pid,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn holder_that_has_yet_to_say_whether_it_drains_is_waited_for() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = StateDir::create(&root.path().join("state")).unwrap();
+        let drains = Lock::share(dir.clone()).unwrap();
+        assert!(Lock::try_take(dir.clone()).unwrap().is_none());
+        std::fs::write(dir.join(LOCK), "").unwrap();
+        assert!(Lock::try_take(dir.clone()).unwrap().is_none());
+        drop(drains);
+        let writer = Lock::try_take(dir.clone()).unwrap();
+        assert!(matches!(Lock::try_take(dir), Err(Error::Locked { .. })));
+        drop(writer);
     }
 }

@@ -106,6 +106,12 @@ impl Keys {
         self.snapshot.load()
     }
 
+    /// The same, to be held for as long as it takes.
+    #[must_use]
+    pub fn load_full(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
     /// Replaces the snapshot. Batches that began before finish under the old one.
     pub fn install(&self, snapshot: Snapshot) {
         self.snapshot.store(Arc::new(snapshot));

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::envelope::{Kid, Suite, VersionKey};
+use crate::envelope::{Kid, Suite, Used, VersionKey};
 use crate::policy::{KeyringId, Policy};
 
 use super::{Budget, LaneMap, Usage};
@@ -71,6 +71,14 @@ impl Version {
     pub fn kid(&self) -> Kid {
         self.key.kid()
     }
+
+    /// Takes what is left of the budget; whether no lane holds a grant any more, nor gets another. A batch that began under an older
+    /// snapshot may still ask for one, so this is asked again.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.budget.drain();
+        self.budget.outstanding(self.usage.total()) == Used::default()
+    }
 }
 
 impl Snapshot {
@@ -127,6 +135,20 @@ impl Snapshot {
         Self {
             first_key: made,
             ..self
+        }
+    }
+
+    /// The next one, in which everything opens as in this, and nothing seals.
+    #[must_use]
+    pub fn sealing_nothing(&self) -> Self {
+        Self {
+            policy: Arc::clone(&self.policy),
+            rings: vec![Ring { active: None }; self.rings.len()].into_boxed_slice(),
+            by_kid: self.by_kid.clone(),
+            on_demand: Arc::clone(&self.on_demand),
+            closed: Arc::clone(&self.closed),
+            first_key: self.first_key,
+            generation: self.generation.saturating_add(1),
         }
     }
 

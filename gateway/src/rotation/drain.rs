@@ -7,6 +7,8 @@
 //!  ◀────────────────────────────────── stop KID    before the record says that the version does not seal
 //!  ── stopped KID, how much is not used ───────▶   now the record may say it
 //!  ── unused KID, how much ────────────────────▶   what is reserved and not sealed starts no rotation
+//!  ◀──────────────────────────────── halted KID    it is revoked or suspended, whatever its record says
+//!  ◀────────────────────────────── restored KID    that order is taken back: the record decides again
 //!  ◀────────────────────────────────────── look    it has changed, or has not after all
 //!  ◀──────────────────────── the settings' digest   where that is not the same, clients are moved at once
 //! ```
@@ -43,6 +45,10 @@ pub(super) enum Said {
     Stopped(Kid, Used),
     /// So much of what was reserved has not been needed yet.
     Unused(Kid, Used),
+    /// It is revoked or suspended, whether or not that can be written down: what the catalogue says does not make it seal again.
+    Halted(Kid),
+    /// The order is taken back: the catalogue decides again.
+    Restored(Kid),
     /// The catalogue has changed: what was stopped is judged by what it says now.
     Look,
     /// The digest of the settings.
@@ -125,6 +131,8 @@ impl Said {
             Self::Stop(kid) => (b's', kid.0, nothing),
             Self::Stopped(kid, used) => (b'd', kid.0, used),
             Self::Unused(kid, used) => (b'u', kid.0, used),
+            Self::Halted(kid) => (b'h', kid.0, nothing),
+            Self::Restored(kid) => (b'r', kid.0, nothing),
             Self::Look => (b'l', [0; 8], nothing),
             Self::Policy(digest) => (b'p', digest, nothing),
         };
@@ -151,6 +159,8 @@ impl Said {
             b's' => Self::Stop(kid),
             b'd' => Self::Stopped(kid, used),
             b'u' => Self::Unused(kid, used),
+            b'h' => Self::Halted(kid),
+            b'r' => Self::Restored(kid),
             b'l' => Self::Look,
             b'p' => Self::Policy(*name),
             _ => return None,
@@ -158,15 +168,66 @@ impl Said {
     }
 }
 
-/// What two processes must agree on to serve the same clients: the settings that the audit log names by this digest.
+/// What the process that has the catalogue alone acts on: when a version is replaced, what becomes of it afterwards, what new ones seal
+/// with, whom it asks about stored messages, and who its operators are.
+const OF_THE_WRITER: [&str; 11] = [
+    ".rotate.after",
+    ".rotate.jitter",
+    ".rotate.messages",
+    ".rotate.bytes",
+    ".suite",
+    ".overlap",
+    ".retain",
+    ".hold",
+    ".destroy",
+    "control.domains",
+    "admin.tokens",
+];
+
+/// What two processes must agree on to serve the same clients: a digest of the settings by which a process that drains serves them. A
+/// `limit` is one of them: what it has been lent may be more than a lower one allows.
 pub(super) fn digest_of(settings: &Settings) -> [u8; 8] {
-    let Hex(whole) = settings.digest();
+    let is_of_the_writer = |key: &str| OF_THE_WRITER.iter().any(|end| key.ends_with(end));
+    let served_by = settings.with(&Settings::default(), is_of_the_writer);
+    let Hex(whole) = served_by.digest();
     whole.first_chunk().copied().unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn digest_is_of_what_a_process_that_drains_serves_by_and_of_nothing_else() {
+        let of = |key: &str, value: &str| {
+            let mut settings = Settings::default();
+            settings.set(key, value);
+            digest_of(&settings)
+        };
+        for key in [
+            "keyring.a.rotate.after",
+            "keyring.a.rotate.messages",
+            "keyring.rotate.overlap",
+            "keyring.a.retain",
+            "keyring.a.hold",
+            "keyring.a.destroy",
+            "keyring.a.suite",
+            "control.domains",
+            "admin.tokens",
+        ] {
+            assert_eq!(of(key, "1"), of(key, "2"), "{key}");
+        }
+        for key in [
+            "keyring.a.subjects",
+            "keyring.rotate.subjects",
+            "keyring.a.limit.messages",
+            "keyring.a.deliver-to",
+            "keyring.a.open-suspended",
+            "servers",
+        ] {
+            assert_ne!(of(key, "1"), of(key, "2"), "{key}");
+        }
+    }
 
     #[test]
     fn what_is_said_is_heard_and_the_end_is_the_end() {
@@ -182,6 +243,8 @@ mod tests {
             Said::Stop(kid),
             Said::Stopped(kid, used),
             Said::Unused(kid, used),
+            Said::Halted(kid),
+            Said::Restored(kid),
             Said::Look,
             Said::Policy(*b"abcdefgh"),
         ];

@@ -21,8 +21,11 @@ mod rest;
 pub mod seams;
 pub mod terms;
 
+use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
 
 use rustix::process::{getpriority_process, setpriority_process};
 use tokio::sync::{mpsc, oneshot};
@@ -31,7 +34,7 @@ use crate::audit::{self, Settings};
 use crate::catalogue::Catalogue;
 use crate::clock::Clock;
 use crate::control::Control;
-use crate::disk::Lock;
+use crate::disk::{self, Lock};
 use crate::envelope::Kid;
 use crate::keyring::{Keys, Miss, Snapshot};
 use crate::policy::{KeyringName, Policy};
@@ -54,6 +57,12 @@ const QUEUE: usize = 16;
 
 /// By how much the driver's thread is nicer than a worker: it gets about a third of a worker's share of a core that both want.
 const BEHIND: i32 = 5;
+
+/// How often lanes are looked at that have been told to stop: their workers do it between two batches.
+const SETTLING: Duration = Duration::from_millis(1);
+
+/// How often that is, at most, where nobody waits for an answer.
+const SETTLING_LOOKS: u32 = 2000;
 
 /// What rotation is told at start, and again when the configuration is reloaded.
 pub struct Config {
@@ -123,7 +132,7 @@ pub struct Rotation {
 /// The driver's thread.
 pub struct Running {
     requests: mpsc::Sender<Request>,
-    thread: JoinHandle<mpsc::Receiver<Miss>>,
+    thread: JoinHandle<Option<mpsc::Receiver<Miss>>>,
 }
 
 /// A switch was made.
@@ -174,7 +183,7 @@ pub fn start(
 /// The same for a message path that has its keys already, and goes on with them.
 ///
 /// # Errors
-/// [`StartError`]; the message path goes on with what it has, and nobody looks for keys that it misses.
+/// [`StartError`]; the message path opens what it can and seals nothing any more, and nobody looks for keys that it misses.
 pub fn resume(
     config: Config,
     stores: Stores,
@@ -185,10 +194,24 @@ pub fn resume(
     Ok((rotation, running))
 }
 
+/// The message path seals nothing any more: for whoever is about to lose the lock, and keeps it until this returns. Waits for the batches
+/// that have begun, but not for ever.
+pub fn stop_sealing(keys: &Keys) {
+    let before = keys.load_full();
+    keys.install(before.sealing_nothing());
+    for _look in 0..SETTLING_LOOKS {
+        if before.sealing().all(|version| version.is_settled()) {
+            return;
+        }
+        std::thread::park_timeout(SETTLING);
+    }
+    tracing::error!("a worker does not end its batch: it may seal while another process writes");
+}
+
 fn launch(config: Config, parts: Parts) -> Result<(Rotation, Arc<Keys>, Running), StartError> {
-    let (driver, misses) = Driver::start(config, parts)?;
-    let keys = driver.keys();
     let (requests, asked) = mpsc::channel(QUEUE);
+    // First what needs no keys: a driver that has started runs.
+    let (gives, given) = std::sync::mpsc::channel::<Box<(Driver, mpsc::Receiver<Miss>)>>();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -197,14 +220,28 @@ fn launch(config: Config, parts: Parts) -> Result<(Rotation, Arc<Keys>, Running)
         .name("rotation".to_owned())
         .spawn(move || {
             step_back();
-            runtime.block_on(driver.run(asked, misses))
+            let started = given.recv().ok()?;
+            Some(runtime.block_on(run(started, asked)))
         })
         .map_err(StartError::Thread)?;
+    let started = Box::new(Driver::start(config, parts)?);
+    let keys = started.0.keys();
+    let ended = |_returned| StartError::Thread(io::ErrorKind::BrokenPipe.into());
+    gives.send(started).map_err(ended)?;
     let running = Running {
         requests: requests.clone(),
         thread,
     };
     Ok((Rotation { requests }, keys, running))
+}
+
+/// Boxed, because a driver is large.
+fn run(
+    started: Box<(Driver, mpsc::Receiver<Miss>)>,
+    asked: mpsc::Receiver<Request>,
+) -> Pin<Box<impl Future<Output = mpsc::Receiver<Miss>>>> {
+    let (driver, misses) = *started;
+    Box::pin(driver.run(asked, misses))
 }
 
 /// The thread that calls goes behind those that carry messages, wherever there are not cores enough for both; so do those that it
@@ -433,11 +470,14 @@ impl Running {
     }
 
     /// The lock of the state directory, to take everything back that was handed over: while the other process was gone nobody else
-    /// could write. `None` where it has to be taken as at a start.
-    pub async fn lock(&self) -> Option<Lock> {
+    /// could write. Only the driver's thread takes it, which may hold it already. `None`: that thread has ended.
+    ///
+    /// # Errors
+    /// [`disk::Error`]: another process has it; to be asked for again.
+    pub async fn lock(&self) -> Option<Result<Lock, disk::Error>> {
         let (answer, answered) = oneshot::channel();
         self.requests.send(Request::Lock { answer }).await.ok()?;
-        answered.await.ok().flatten()
+        answered.await.ok()
     }
 
     /// Ends the driver: an operation that has begun is finished, later ones are told that the gateway is stopping. Yields what the
@@ -447,7 +487,7 @@ impl Running {
             tracing::debug!("rotation has ended already");
         }
         let joined = tokio::task::spawn_blocking(move || self.thread.join().ok()).await;
-        let misses = joined.ok().flatten();
+        let misses = joined.ok().flatten().flatten();
         if misses.is_none() {
             tracing::error!("the rotation thread ended by a panic");
         }

@@ -279,7 +279,12 @@ impl Driver {
             }
             Said::Unused(kid, unused) => self.drainers.note(name, kid, unused),
             Said::Stopped(kid, unused) => self.returned(name, (kid, unused)),
-            Said::Granted(..) | Said::Stop(_) | Said::Look | Said::Policy(_) => {}
+            Said::Granted(..)
+            | Said::Stop(_)
+            | Said::Halted(_)
+            | Said::Restored(_)
+            | Said::Look
+            | Said::Policy(_) => {}
         }
     }
 
@@ -343,7 +348,7 @@ impl Driver {
         held.sealed().plus(self.drainers.sealed(kid))
     }
 
-    /// Reserves a part of the active version's budget for another process.
+    /// Reserves a part of the active version's budget for another process; nothing while none may be sealed under it.
     fn lend(&mut self, kid: Kid, wish: Used) -> Used {
         let active = |index: &usize| self.ring(*index)?.1.active().map(|life| life.kid);
         let index = (0..self.rings.len()).find(|index| active(index) == Some(kid));

@@ -20,25 +20,23 @@ use tokio::time::{MissedTickBehavior, sleep};
 use crate::audit::Fact;
 use crate::catalogue::{Mark, State, View};
 use crate::clock::Clock;
-use crate::disk::{Lock, StateDir};
+use crate::disk::{self, Lock, StateDir};
 use crate::envelope::{Kid, Used};
 use crate::keyring::{Keys, Miss};
 use crate::metrics::Throttle;
 use crate::policy::Policy;
+use crate::rotation::SETTLING;
 use crate::rotation::drain::{DrainLink, Said};
 
 use super::Driver;
 use super::clocks::passed;
-use super::loaded::Loaded;
+use super::loaded::{Halt, Loaded};
 use super::misses::{Misses, REREAD};
 use super::reserve::Pace;
 use super::run::{Request, TICK, Way, give};
 
 /// How long an answer may take before it is asked again: the other process may not have started yet.
 const UNANSWERED: Duration = Duration::from_secs(1);
-
-/// How often lanes are looked at that have been told to stop: their workers do it between two batches.
-const SETTLING: Duration = Duration::from_millis(1);
 
 /// How long the lock is kept once the other process has ended: clients are moved at once, and a new process waits for longer.
 pub(super) const KEPT: Duration = Duration::from_secs(5);
@@ -55,7 +53,9 @@ pub(super) struct Follower {
     doubts: Throttle,
     thirst: Arc<Notify>,
     /// The way to the other process; `None` once that has ended.
-    link: Option<(DrainLink, UnixStream)>,
+    link: Option<DrainLink>,
+    /// The same end, registered with the runtime of [`Follower::run`]. Without it the other is heard at every tick.
+    watched: Option<UnixStream>,
     /// Nobody writes: held once the other process has ended.
     lock: Option<Lock>,
     /// Until when, where this process does not take everything back.
@@ -94,10 +94,6 @@ impl Driver {
         self.leave_records();
         self.say(Fact::GatewayHandedOver);
         self.keep_time();
-        let watched = way.link.watch();
-        let watched = watched.inspect_err(
-            |error| tracing::error!(%error, "the process that takes over cannot be heard"),
-        );
         Follower {
             view: self.catalogue.release(),
             loaded: self.loaded,
@@ -107,7 +103,8 @@ impl Driver {
             clock: self.clock,
             doubts: self.doubts,
             thirst,
-            link: watched.ok().map(|watched| (way.link, watched)),
+            link: Some(way.link),
+            watched: None,
             lock: None,
             until: None,
             policy: self.policy,
@@ -134,10 +131,17 @@ impl Follower {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            self.watch();
             tokio::select! {
                 request = requests.recv() => match request {
-                    None | Some(Request::Stop) => {
+                    Some(Request::Stop) => {
                         self.part();
+                        return misses;
+                    }
+                    None => {
+                        // The lock goes with this.
+                        self.loaded.forbid_sealing();
+                        self.install();
                         return misses;
                     }
                     Some(Request::Lock { answer }) => give(answer, self.lock_to_write()),
@@ -147,10 +151,7 @@ impl Follower {
                     self.misses.put(miss, &mut misses);
                     self.serve_misses();
                 }
-                said = heard(self.link.as_ref()) => match said {
-                    Ok(said) => self.heed(said),
-                    Err(error) => self.orphaned(&error),
-                },
+                () = readable(self.watched.as_ref()) => self.hear(),
                 () = sleep(SETTLING), if !self.stopping.is_empty() => self.confirm(),
                 () = thirst.notified() => self.ask(),
                 _now = ticks.tick() => self.tick(),
@@ -159,6 +160,7 @@ impl Follower {
     }
 
     pub(super) fn tick(&mut self) {
+        self.hear();
         self.lock();
         self.look();
         self.let_dates_pass();
@@ -167,14 +169,49 @@ impl Follower {
         self.serve_misses();
     }
 
+    /// Registers the stream with the runtime, tried again until there is a descriptor for it.
+    fn watch(&mut self) {
+        if self.watched.is_none()
+            && let Some(link) = &self.link
+        {
+            let watched = link.watch();
+            if let Err(error) = &watched
+                && let Some(left_out) = self.doubts.admit(self.clock.instant())
+            {
+                tracing::warn!(%error, left_out, "the process that takes over cannot be waited for; it is heard some times a second");
+            }
+            self.watched = watched.ok();
+        }
+    }
+
+    /// Does what the other process has said.
+    fn hear(&mut self) {
+        while let Some(link) = &self.link {
+            match link.hear() {
+                Ok(said) => self.heed(said),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) => self.orphaned(&error),
+            }
+        }
+    }
+
     fn heed(&mut self, said: Said) {
         match said {
             Said::Stop(kid) => {
                 tracing::debug!(%kid, "sealing under this version stops");
-                self.loaded.halt(kid);
+                self.loaded.halt(kid, Halt::Stopping);
                 self.install();
                 self.stopping.push(kid);
                 self.confirm();
+            }
+            Said::Halted(kid) => {
+                tracing::warn!(%kid, "nothing is sealed under this key version any more: it is revoked or suspended");
+                self.loaded.halt(kid, Halt::Ordered);
+                self.install();
+            }
+            Said::Restored(kid) => {
+                self.loaded.release(kid, Halt::Ordered);
+                self.install();
             }
             Said::Look => {
                 self.stopped.append(&mut self.stopping);
@@ -268,12 +305,24 @@ impl Follower {
 
     /// Without the other process nobody says any more what seals: clients go where they find somebody who does.
     pub(super) fn orphaned(&mut self, error: &io::Error) {
-        self.link = None;
-        self.stopped.append(&mut self.stopping);
         tracing::warn!(%error, "the process that took over has ended");
         self.until = self.clock.instant().checked_add(KEPT);
-        self.lock();
+        self.let_go();
         self.move_clients("the process that took over has ended");
+    }
+
+    /// Hears no more of the other process, and goes by the lock.
+    fn let_go(&mut self) {
+        self.link = None;
+        self.watched = None;
+        self.stopped.append(&mut self.stopping);
+        self.lock();
+    }
+
+    /// Whether what the catalogue says goes on being so: another process writes, and says what it does, or nobody does.
+    fn may_seal(&self) -> bool {
+        let is_over = |until| self.clock.instant() >= until;
+        self.link.is_some() || (self.lock.is_some() && !self.until.is_some_and(is_over))
     }
 
     /// Nobody but a writer knows that what the catalogue says goes on being so: without one, what has the lock does.
@@ -305,29 +354,33 @@ impl Follower {
             tracing::warn!(
                 "nothing more is sealed: connections have not ended, and others wait for the state directory"
             );
-            self.halt(&sealing);
-            self.stopping.extend(sealing);
             self.install();
         } else if self.stopping.is_empty() {
             self.lock = None;
         }
     }
 
-    /// The lock for this process to take everything back, which goes on sealing meanwhile.
-    pub(super) fn lock_to_write(&mut self) -> Option<Lock> {
+    /// The lock for this process to take everything back, which goes on sealing meanwhile. Whoever asks knows that the other process does
+    /// not serve, although its stream may not have ended yet.
+    ///
+    /// # Errors
+    /// [`disk::Error`]: somebody else has it, who writes or drains.
+    pub(super) fn lock_to_write(&mut self) -> Result<Lock, disk::Error> {
         self.until = None;
-        let promoted = self.lock.as_ref()?.promote();
+        self.let_go();
+        let promoted = match &self.lock {
+            Some(lock) => lock.promote(),
+            None => {
+                let shared = StateDir::open(self.view.path()).and_then(Lock::share);
+                shared.and_then(|shared| shared.promote())
+            }
+        };
         if promoted.is_err() {
+            // What was shared may be gone, and the catalogue may be another when it is shared again.
             self.lock = None;
-            self.install();
+            self.lock();
         }
-        promoted.ok()
-    }
-
-    fn halt(&mut self, kids: &[Kid]) {
-        for kid in kids {
-            self.loaded.halt(*kid);
-        }
+        promoted
     }
 
     fn move_clients(&mut self, why: &str) {
@@ -346,7 +399,7 @@ impl Follower {
     }
 
     fn say(&self, said: Said) {
-        let said = self.link.as_ref().map(|(link, _watched)| link.say(said));
+        let said = self.link.as_ref().map(|link| link.say(said));
         if let Some(Err(error)) = said {
             tracing::debug!(%error, "the process that took over does not listen");
         }
@@ -356,12 +409,7 @@ impl Follower {
     pub(super) fn look(&mut self) {
         let before = states(&self.view);
         let read = self.view.refresh();
-        let resumes = read.is_ok() && std::mem::take(&mut self.looks) && !self.stopped.is_empty();
-        if resumes {
-            for kid in self.stopped.drain(..) {
-                self.loaded.release(kid);
-            }
-        }
+        let resumes = read.is_ok() && std::mem::take(&mut self.looks) && self.resume();
         // Whatever is wrong with records: what is revoked is revoked.
         let revokes = self.heed_marks();
         if resumes || revokes || states(&self.view) != before {
@@ -372,6 +420,16 @@ impl Follower {
         {
             tracing::warn!(%error, left_out, "the catalogue of the gateway that took over cannot be read; going on with what was read before");
         }
+    }
+
+    /// The catalogue has been read, and decides; whether that is news.
+    fn resume(&mut self) -> bool {
+        let was_stopped = !self.stopped.is_empty();
+        for kid in self.stopped.drain(..) {
+            self.loaded.release(kid, Halt::Stopping);
+        }
+        let was_forbidden = self.may_seal() && self.loaded.allow_sealing();
+        was_stopped || was_forbidden
     }
 
     /// What the other process has revoked seals nothing here either, whether or not it could write that down. Whether that is news.
@@ -389,10 +447,10 @@ impl Follower {
         let revoked: Vec<Kid> = revoked.map(|(_mark, kid)| kid).collect();
         let is_new = revoked != self.revoked;
         for kid in std::mem::replace(&mut self.revoked, revoked) {
-            self.loaded.release(kid);
+            self.loaded.release(kid, Halt::Marked);
         }
         for kid in &self.revoked {
-            self.loaded.halt(*kid);
+            self.loaded.halt(*kid, Halt::Marked);
         }
         is_new
     }
@@ -428,10 +486,12 @@ impl Follower {
         if let Err(error) = self.loaded.load_all(&self.view) {
             tracing::error!(%error, "a key version that should open cannot be loaded");
         }
-        if self.link.is_none() && self.lock.is_none() {
+        if !self.may_seal() {
+            // The lock is kept until no lane seals any more.
             let sealing = self.loaded.sealing(&self.view);
-            self.halt(&sealing);
-            self.stopped.extend(sealing);
+            let sealing = sealing.into_iter().filter(|_kid| self.lock.is_some());
+            self.stopping.extend(sealing);
+            self.loaded.forbid_sealing();
         }
         let snapshot = self.loaded.snapshot(&self.view);
         self.keys.install(snapshot);
@@ -445,16 +505,14 @@ fn states(view: &View) -> Vec<(Kid, State)> {
         .collect()
 }
 
-/// What the other process says; nothing, once it has ended.
-async fn heard(link: Option<&(DrainLink, UnixStream)>) -> io::Result<Said> {
-    let Some((link, watched)) = link else {
+/// Waits until the other process has said something; for ever where that cannot be waited for.
+async fn readable(watched: Option<&UnixStream>) {
+    let Some(watched) = watched else {
         return std::future::pending().await;
     };
-    loop {
-        watched.readable().await?;
-        match watched.try_io(Interest::READABLE, || link.hear()) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            said => return said,
-        }
+    if watched.readable().await.is_ok() {
+        // Before it is read: what comes after that is news again.
+        let nothing: io::Result<()> = Err(io::ErrorKind::WouldBlock.into());
+        drop(watched.try_io(Interest::READABLE, || nothing));
     }
 }

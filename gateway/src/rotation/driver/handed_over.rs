@@ -6,6 +6,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::signature::Ed25519KeyPair;
@@ -17,14 +18,15 @@ use super::{Driver, Parts};
 use crate::audit::{Log, Place, Settings, Signer};
 use crate::catalogue::Catalogue;
 use crate::clock::{Clock, Winder};
-use crate::custody::{Custodian, local};
+use crate::custody::{Custodian, Description, UnwrapFailed, WrapFailed, Wrapped, local};
 use crate::disk::{Lock, Real, StateDir};
 use crate::envelope::Kid;
 use crate::keyring::{Keys, Miss};
 use crate::policy::{Plaintext, Policy, Rule};
-use crate::rotation::drain::DrainLink;
+use crate::rotation::drain::{DrainLink, Said};
 use crate::rotation::seams::{Alone, Nobody};
-use crate::rotation::{Config, Terms, User};
+use crate::rotation::{Config, Held, Terms, User};
+use crate::secret::Secret;
 
 use super::run::Way;
 
@@ -36,6 +38,8 @@ struct Home {
     _root: tempfile::TempDir,
     dir: StateDir,
     kek: Arc<dyn Custodian>,
+    /// Whether the custodian unwraps nothing.
+    refuses: Arc<AtomicBool>,
     clock: Clock,
     winder: Winder,
 }
@@ -50,13 +54,40 @@ struct Drains {
     _moved: oneshot::Receiver<()>,
 }
 
+/// A custodian that refuses when it is told to.
+struct Moody {
+    kek: local::Kek,
+    refuses: Arc<AtomicBool>,
+}
+
+impl Custodian for Moody {
+    fn wrap(&self, secret: &Secret, context: &[u8]) -> Result<Wrapped, WrapFailed> {
+        self.kek.wrap(secret, context)
+    }
+
+    fn unwrap(&self, wrapped: &Wrapped, context: &[u8]) -> Result<Secret, UnwrapFailed> {
+        if self.refuses.load(Ordering::Relaxed) {
+            return Err(UnwrapFailed::Damaged);
+        }
+        self.kek.unwrap(wrapped, context)
+    }
+
+    fn describe(&self) -> Description {
+        self.kek.describe()
+    }
+}
+
 impl Home {
     fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
         let dir = StateDir::create(&root.path().join("state")).unwrap();
         let lock = Lock::take(dir.clone()).unwrap();
         StateDir::create(&dir.join("audit")).unwrap();
-        let kek: Arc<dyn Custodian> = Arc::new(local::init(&lock, None).unwrap());
+        let refuses = Arc::<AtomicBool>::default();
+        let kek: Arc<dyn Custodian> = Arc::new(Moody {
+            kek: local::init(&lock, None).unwrap(),
+            refuses: Arc::clone(&refuses),
+        });
         let (clock, winder) = Clock::by_hand(SystemTime::UNIX_EPOCH + START);
         let catalogue = Catalogue::create(lock, Arc::clone(&kek)).unwrap();
         let now = Timestamp::try_from(clock.wall()).unwrap();
@@ -65,6 +96,7 @@ impl Home {
             _root: root,
             dir,
             kek,
+            refuses,
             clock,
             winder,
         }
@@ -72,10 +104,15 @@ impl Home {
 
     /// A gateway here, which accepts plaintext for ten days.
     fn gateway(&self) -> (Driver, mpsc::Receiver<Miss>) {
+        let (config, parts) = self.parts(None);
+        Driver::start(config, parts).unwrap()
+    }
+
+    fn parts(&self, held: Option<Held>) -> (Config, Parts) {
         let lock = Lock::take(self.dir.clone()).unwrap();
         let now = Timestamp::try_from(self.clock.wall()).unwrap();
         let parts = Parts {
-            held: None,
+            held,
             drainers: Vec::new(),
             catalogue: Catalogue::open(lock, Arc::clone(&self.kek)).unwrap(),
             audit: Log::open(place(&self.dir), signer(), now).unwrap(),
@@ -101,7 +138,7 @@ impl Home {
             workers: 1,
             settings: Settings::default(),
         };
-        Driver::start(config, parts).unwrap()
+        (config, parts)
     }
 
     /// A gateway that has handed over to a process that holds the lock.
@@ -210,7 +247,7 @@ async fn orphan_goes_on_sealing_and_lets_others_write_in_the_end() {
 async fn orphan_that_takes_everything_back_has_the_lock_before_anybody_else() {
     let home = Home::new();
     let (mut drains, mut writer) = home.drains();
-    assert!(drains.follower.lock_to_write().is_none());
+    assert!(drains.follower.lock_to_write().is_err());
     drop(writer.take());
     drains.orphan();
     let lock = drains.follower.lock_to_write().unwrap();
@@ -241,6 +278,70 @@ async fn age_of_a_version_is_the_time_that_has_passed_whatever_the_clock_is_set_
         home.winder.advance(DAY / 4);
         assert_eq!(age(), before + DAY / 4);
     }
+}
+
+#[tokio::test]
+async fn process_that_takes_everything_back_has_the_lock_also_before_it_has_read_the_end() {
+    let home = Home::new();
+    let (mut drains, mut writer) = home.drains();
+    let before = drains.sealing();
+    drop(writer.take());
+    // The process that took over has ended, and the follower has yet to read the end of its stream.
+    let lock = drains.follower.lock_to_write().unwrap();
+    drains.other = None;
+    home.winder.advance(KEPT);
+    drains.follower.tick();
+    assert_eq!(drains.sealing(), before);
+    assert!(Lock::share(home.dir.clone()).is_err());
+    drop((lock, drains));
+    assert!(home.is_free());
+}
+
+#[tokio::test]
+async fn process_whose_stream_cannot_be_waited_for_is_heard_at_every_tick() {
+    let home = Home::new();
+    let (mut drains, _writer) = home.drains();
+    let kid = drains.sealing().unwrap();
+    let other = drains.other.as_ref().unwrap();
+    other.say(Said::Stop(kid)).unwrap();
+    drains.follower.tick();
+    assert_eq!(drains.sealing(), None);
+    let other = drains.other.as_ref().unwrap();
+    let has = |said| matches!(said, Said::Stopped(stopped, _) if stopped == kid);
+    assert!(std::iter::from_fn(|| other.hear().ok()).any(has));
+}
+
+#[tokio::test]
+async fn version_that_is_to_stop_seals_nothing_once_a_mark_of_it_is_gone() {
+    let home = Home::new();
+    let (mut drains, _writer) = home.drains();
+    let kid = drains.sealing().unwrap();
+    let mark = home.dir.join(&format!("revoked-{kid}"));
+    std::fs::write(&mark, "").unwrap();
+    drains.follower.tick();
+    drains.other.as_ref().unwrap().say(Said::Stop(kid)).unwrap();
+    drains.follower.tick();
+    std::fs::remove_file(&mark).unwrap();
+    drains.follower.tick();
+    assert_eq!(drains.sealing(), None);
+}
+
+#[test]
+fn gateway_that_does_not_start_again_lets_nobody_seal_under_the_keys_that_it_had() {
+    let home = Home::new();
+    let (driver, misses) = home.gateway();
+    let keys = driver.keys();
+    drop(driver);
+    let sealing = || keys.load().sealing().count();
+    assert_eq!(sealing(), 1);
+    let held = Held {
+        keys: Arc::clone(&keys),
+        misses,
+    };
+    let (config, parts) = home.parts(Some(held));
+    home.refuses.store(true, Ordering::Relaxed);
+    assert!(Driver::start(config, parts).is_err());
+    assert_eq!(sealing(), 0);
 }
 
 #[tokio::test]

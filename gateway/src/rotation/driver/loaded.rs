@@ -33,11 +33,32 @@ pub(super) struct Loaded {
     thirst: Arc<Notify>,
     versions: HashMap<Kid, Held>,
     on_demand: VecDeque<Kid>,
-    /// Versions that are revoked and must not seal, whether or not that is written down yet.
-    halted: Vec<Kid>,
+    /// Versions under which nothing is sealed, whatever the catalogue says, and why.
+    halted: HashSet<(Kid, Halt)>,
+    /// Whether anything may be sealed at all.
+    sealing: Sealing,
     /// What is left of versions in doubt that were unloaded: no secret, but what a report on them needs.
     remains: HashMap<Kid, Count>,
     generation: u64,
+}
+
+/// Why nothing is sealed under a version, whatever the catalogue says. Each reason ends by itself, and none ends another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Halt {
+    /// It was revoked or suspended, whether or not that could be written down. Ends when that order is taken back.
+    Ordered,
+    /// A mark in the state directory says that it was. Ends with the mark.
+    Marked,
+    /// Another process is about to write that it seals no more. Ends when that has been read, or has not come about.
+    Stopping,
+}
+
+/// Whether this process may seal at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sealing {
+    Allowed,
+    /// It neither holds the lock of the state directory nor hears from who does.
+    Forbidden,
 }
 
 /// What has been sealed under a version.
@@ -93,7 +114,8 @@ impl Loaded {
             thirst,
             versions: HashMap::new(),
             on_demand: VecDeque::new(),
-            halted: Vec::new(),
+            halted: HashSet::new(),
+            sealing: Sealing::Allowed,
             remains: HashMap::new(),
             generation: 0,
         }
@@ -148,20 +170,30 @@ impl Loaded {
     }
 
     /// From now on nothing is sealed under this version, whatever the catalogue says.
-    pub(super) fn halt(&mut self, kid: Kid) {
-        if !self.halted.contains(&kid) {
-            self.halted.push(kid);
-        }
+    pub(super) fn halt(&mut self, kid: Kid, why: Halt) {
+        self.halted.insert((kid, why));
     }
 
     /// Whether nothing is sealed under this version, whatever the catalogue says.
     pub(super) fn is_halted(&self, kid: Kid) -> bool {
-        self.halted.contains(&kid)
+        let whys = [Halt::Ordered, Halt::Marked, Halt::Stopping];
+        let mut halts = whys.into_iter().map(|why| (kid, why));
+        self.sealing == Sealing::Forbidden || halts.any(|halt| self.halted.contains(&halt))
     }
 
-    /// The catalogue has the last word again.
-    pub(super) fn release(&mut self, kid: Kid) {
-        self.halted.retain(|halted| *halted != kid);
+    /// This reason is none any more: but for others, the catalogue has the last word again.
+    pub(super) fn release(&mut self, kid: Kid, why: Halt) {
+        self.halted.remove(&(kid, why));
+    }
+
+    /// From now on nothing is sealed under any version.
+    pub(super) const fn forbid_sealing(&mut self) {
+        self.sealing = Sealing::Forbidden;
+    }
+
+    /// The catalogue decides again; whether that is news.
+    pub(super) fn allow_sealing(&mut self) -> bool {
+        std::mem::replace(&mut self.sealing, Sealing::Allowed) == Sealing::Forbidden
     }
 
     /// Loads a version that the catalogue has and may open.
@@ -260,7 +292,7 @@ impl Loaded {
         let names = self.policy.keyrings().iter().map(|rule| &rule.name);
         let active = names.filter_map(|name| view.record(name)?.active());
         let kids = active.map(|version| version.kid);
-        kids.filter(|kid| !self.halted.contains(kid)).collect()
+        kids.filter(|kid| !self.is_halted(*kid)).collect()
     }
 
     /// The snapshot that the catalogue and what is loaded make now. What may no longer open is unloaded by it.
@@ -436,11 +468,9 @@ impl Held {
         self.count.lanes()
     }
 
-    /// Whether no lane holds a grant any more, nor gets another, so that [`Held::used`] is final. A batch that began under an older
-    /// snapshot may still ask for one.
+    /// See [`Version::is_settled`]: then [`Held::used`] is final.
     pub(super) fn is_settled(&self) -> bool {
-        self.version.budget.drain();
-        self.version.budget.outstanding(self.version.usage.total()) == Used::default()
+        self.version.is_settled()
     }
 }
 

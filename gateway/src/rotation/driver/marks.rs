@@ -21,7 +21,7 @@ impl Driver {
         for (mark, kid) in self.marks.clone() {
             if mark != Mark::Withdrawn && self.holds((mark, kid)) {
                 tracing::warn!(%kid, "nothing is sealed under this key version: it was revoked or suspended before this start");
-                self.loaded.halt(kid);
+                self.halt_everywhere(kid);
             }
         }
     }

@@ -64,7 +64,7 @@ use super::engine::{self, Action, Asked, Event, Life, Member, Now, Order, Ring};
 use super::report::Stopped;
 use super::seams::{Fleet, Inspector, News};
 use super::terms::{Doubtful, Terms};
-use super::{Config, Held, StartError, User};
+use super::{Config, Held, StartError, User, stop_sealing};
 
 use clocks::Clocks;
 use drainers::Drainers;
@@ -203,20 +203,30 @@ impl Driver {
         };
         let before = driver.keys.load().generation();
         driver.loaded.number_from(before);
-        driver.start_clock();
-        let lost = driver.take_up();
-        let weaker = driver.begin_weaker(&began)?;
-        driver.say(began);
-        driver.drainers.tell(Said::Policy(policy_digest));
-        driver.adopt(config.terms);
-        driver.loaded.load_all(&driver.catalogue)?;
-        driver.install();
-        driver.go_on_with(lost);
-        driver.tick();
-        driver.check_active()?;
-        driver.install();
-        driver.weakened(weaker);
-        Ok((driver, misses))
+        match driver.begin_with(began, config.terms) {
+            Ok(()) => Ok((driver, misses)),
+            Err(error) => {
+                stop_sealing(&driver.keys);
+                Err(error)
+            }
+        }
+    }
+
+    fn begin_with(&mut self, began: Fact, terms: Vec<Terms>) -> Result<(), StartError> {
+        self.start_clock();
+        let lost = self.take_up();
+        let weaker = self.begin_weaker(&began)?;
+        self.say(began);
+        self.drainers.tell(Said::Policy(self.policy_digest));
+        self.adopt(terms);
+        self.loaded.load_all(&self.catalogue)?;
+        self.install();
+        self.go_on_with(lost);
+        self.tick();
+        self.check_active()?;
+        self.install();
+        self.weakened(weaker);
+        Ok(())
     }
 
     /// Settles what the process before has left open; yields the rotations that are to go on.

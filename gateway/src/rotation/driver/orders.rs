@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::audit::{Exposed, Fact, Outcome};
 use crate::catalogue::{Mark, Opens, State};
 use crate::control::Answer as Stored;
+use crate::envelope::Kid;
 use crate::policy::KeyringName;
 use crate::rotation::because::{Because, Ground};
 use crate::rotation::drain::{self, Said};
@@ -17,7 +18,7 @@ use crate::rotation::{Config, OrderError, Reload, Rotated, User};
 
 use super::Driver;
 use super::journal::exposed;
-use super::loaded::Count;
+use super::loaded::{Count, Halt};
 use super::perform::{Wanted, failure, verdict};
 use super::refusals::Ordered;
 
@@ -143,8 +144,16 @@ impl Driver {
     /// The safe direction needs no permission: under a version that is revoked sealing stops before anything is written, and
     /// although orders before this one may wait for a disk.
     fn halt(&mut self, index: usize, order: Order) {
-        let (Order::Compromise(number) | Order::Suspend(number)) = order else {
-            return;
+        let (number, deed) = match order {
+            Order::Compromise(number) => (number, Deed::Compromise(number)),
+            Order::Suspend(number) => (number, Deed::Suspend(number)),
+            Order::Rotate
+            | Order::Restore(_)
+            | Order::Archive(_)
+            | Order::Destroy(_)
+            | Order::Propose(..)
+            | Order::Approve(_)
+            | Order::Abort => return,
         };
         if let Some(kid) = self.kid(index, number) {
             tracing::warn!(%kid, number, "nothing is sealed under this key version any more");
@@ -152,9 +161,16 @@ impl Driver {
             if let (Order::Compromise(_), Some(held)) = (order, self.loaded.get(kid)) {
                 held.version.budget.drain();
             }
-            self.loaded.halt(kid);
+            self.halt_everywhere(kid);
             self.install();
+            self.stop_elsewhere(index, &deed);
         }
+    }
+
+    /// A version that is revoked or suspended: whatever becomes of records, nothing is sealed under it here, nor by processes that drain.
+    pub(super) fn halt_everywhere(&mut self, kid: Kid) {
+        self.loaded.halt(kid, Halt::Ordered);
+        self.drainers.tell(Said::Halted(kid));
     }
 
     /// What the caller is told of an order that is not carried out yet.

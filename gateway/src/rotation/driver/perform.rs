@@ -21,6 +21,7 @@ use crate::rotation::{OrderError, Wish};
 
 use super::Driver;
 use super::journal::Statement;
+use super::loaded::Halt;
 
 /// A question to the bus that has not been answered yet.
 pub(super) type Inquiry = Pin<Box<dyn Future<Output = Told> + Send>>;
@@ -282,7 +283,8 @@ impl Driver {
             Deed::Restore(number, state) => {
                 // Before the write, which may fail and take effect all the same: until it does, the record lets nothing seal.
                 if let Some(kid) = self.kid(index, *number) {
-                    self.loaded.release(kid);
+                    self.loaded.release(kid, Halt::Ordered);
+                    self.drainers.tell(Said::Restored(kid));
                 }
                 self.catalogue.set_state(&keyring, *number, *state, &clock)
             }

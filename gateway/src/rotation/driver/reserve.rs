@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::catalogue::{Account, RotateError};
 use crate::envelope::{Kid, Used};
+use crate::keyring::Budget;
 use crate::rotation::engine::{Event, Supply};
 use crate::rotation::terms::Limit;
 
@@ -186,13 +187,23 @@ impl Driver {
         }
     }
 
-    /// The active version, and what is left of its limit.
-    pub(super) fn left(&self, index: usize) -> Option<(u32, Used)> {
+    /// The active version, what is left of its limit, and its budget; `None` while nothing may be sealed under it. Nothing is reserved but
+    /// by this, for whichever process.
+    fn spendable(&self, index: usize) -> Option<(u32, Used, &Budget)> {
         let (_keyring, ring) = self.ring(index)?;
         let active = ring.active()?;
-        let held = self.loaded.get(active.kid)?;
-        let left = used(ring.terms().limit).minus(held.version.budget.reserved());
-        Some((active.number, left))
+        if self.loaded.is_halted(active.kid) {
+            return None;
+        }
+        let budget = &*self.loaded.get(active.kid)?.version.budget;
+        let left = used(ring.terms().limit).minus(budget.reserved());
+        Some((active.number, left, budget))
+    }
+
+    /// The same without the budget.
+    pub(super) fn left(&self, index: usize) -> Option<(u32, Used)> {
+        let (number, left, _budget) = self.spendable(index)?;
+        Some((number, left))
     }
 
     /// Remembers why no more can be reserved.
@@ -204,22 +215,14 @@ impl Driver {
 
     /// The active version whose lanes want more, and what is left of its limit.
     fn asks(&self, index: usize) -> Option<(u32, Used)> {
-        let (_keyring, ring) = self.ring(index)?;
-        let active = ring.active()?;
-        if self.loaded.is_halted(active.kid) {
-            return None;
-        }
-        let held = self.loaded.get(active.kid)?;
-        let reserved = held.version.budget.reserved();
-        let limit = used(ring.terms().limit);
-        let empty = held.version.budget.left();
-        let wanted = held.version.budget.is_thirsty() || empty.messages == 0 || empty.bytes == 0;
-        let left = limit.minus(reserved);
+        let (number, left, budget) = self.spendable(index)?;
+        let empty = budget.left();
+        let wanted = budget.is_thirsty() || empty.messages == 0 || empty.bytes == 0;
         // Where one dimension is at its end, the other is of no use to anybody.
         if (left.messages == 0 && empty.messages == 0) || (left.bytes == 0 && empty.bytes == 0) {
             return None;
         }
-        (wanted && left != Used::default()).then_some((active.number, left))
+        (wanted && left != Used::default()).then_some((number, left))
     }
 
     fn reserve_part(&mut self, index: usize, number: u32, part: Used) -> Result<(), RotateError> {

@@ -9,13 +9,14 @@ use tokio::time::MissedTickBehavior;
 
 use crate::audit::{Fact, Outcome};
 use crate::catalogue::State;
-use crate::disk::Lock;
+use crate::disk::{self, Lock};
 use crate::keyring::Miss;
 use crate::rotation::because::{Because, Ground};
 use crate::rotation::drain::DrainLink;
 use crate::rotation::engine::{Event, Order, Ring, Verdict};
 use crate::rotation::report::{Exposure, Kept, KeyringStatus, Overview, Rehearsal};
 use crate::rotation::seams::Inspection;
+use crate::rotation::stop_sealing;
 use crate::rotation::{Config, OrderError, Reload, Rotated, Wish};
 
 use super::Driver;
@@ -110,7 +111,7 @@ pub(in crate::rotation) enum Request {
     },
     /// The lock of the state directory, where this process drained and the one that took over has ended.
     Lock {
-        answer: Answer<Option<Lock>>,
+        answer: Answer<Result<Lock, disk::Error>>,
     },
     Stop,
 }
@@ -129,7 +130,11 @@ impl Driver {
         loop {
             tokio::select! {
                 request = requests.recv() => match request {
-                    Some(Request::Stop) | None => break,
+                    Some(Request::Stop) => break,
+                    None => {
+                        stop_sealing(&self.keys);
+                        break;
+                    }
                     Some(Request::HandOver { way, answer }) => {
                         self.look_at_clock();
                         self.hear_drainers();

@@ -14,10 +14,10 @@ use crate::catalogue::{Catalogue, State, heads};
 use crate::clock::{Clock, Winder};
 use crate::disk::testing::{Forgetful, Trouble};
 use crate::disk::{Files, StateDir};
-use crate::envelope::Kid;
+use crate::envelope::{Kid, Used};
 use crate::keyring::Keys;
 use crate::policy::{Policy, Rule};
-use crate::rotation::drain::DrainLink;
+use crate::rotation::drain::{DrainLink, Said};
 use crate::rotation::engine::Order;
 use crate::rotation::seams::{Alone, Nobody};
 use crate::rotation::terms::{Consent, Retain};
@@ -54,6 +54,8 @@ struct Bench<'h> {
     winder: Winder,
     consent: Consent,
     driver: Option<Driver>,
+    /// The way to a process that drains, for the next start.
+    drainer: Option<DrainLink>,
 }
 
 impl Home {
@@ -71,6 +73,7 @@ impl Home {
             winder,
             consent,
             driver: None,
+            drainer: None,
         };
         bench.start(None);
         for order in prepare {
@@ -111,7 +114,7 @@ impl Bench<'_> {
         };
         let parts = Parts {
             held: None,
-            drainers: Vec::new(),
+            drainers: self.drainer.take().into_iter().collect(),
             catalogue,
             audit,
             inspector: Box::new(Nobody),
@@ -440,6 +443,54 @@ async fn revocation_that_cannot_be_written_down_holds_in_a_process_that_drains_t
     bench.heal(Then::Restart, Fault::Closed);
     follower.look();
     assert_eq!(sealing(&keys), Some(2));
+}
+
+/// Neither the intent of the order can be written down, nor a mark of it.
+#[tokio::test]
+async fn order_that_cannot_be_written_down_stops_a_process_that_drains_and_lends_it_nothing() {
+    let home = home();
+    for order in [Order::Compromise(1), Order::Suspend(1)] {
+        let mut bench = home.bench(&[]);
+        let (ours, theirs) = DrainLink::pair().unwrap();
+        let says = ours.again().unwrap();
+        let (moved, _told) = tokio::sync::oneshot::channel();
+        let driver = bench.driver.take().unwrap();
+        let (keys, kid) = (driver.keys(), driver.kid(0, 1).unwrap());
+        let way = Way { link: ours, moved };
+        let mut follower = driver.hand_over(way, Arc::default());
+        bench.drainer = Some(theirs);
+        bench.suffer(Fault::Closed);
+        bench.suffer(Fault::Step(0));
+        // What the process that drains answers in time.
+        says.say(Said::Stopped(kid, Used::default())).unwrap();
+        let told = bench.ask(order).unwrap_err().to_string();
+        assert!(told.contains("a restart forgets the order"), "{told}");
+        // A mark that may be there although making it failed would do.
+        for mark in ["revoked", "suspended"] {
+            drop(
+                bench
+                    .disk
+                    .remove(&home.dir().join(&format!("{mark}-{kid}"))),
+            );
+        }
+        follower.tick();
+        assert_eq!(sealing(&keys), None, "{order:?}");
+        // Whatever else becomes of records.
+        bench.disk.respawn();
+        let wish = Used {
+            messages: 10,
+            bytes: 1000,
+        };
+        says.say(Said::More(kid, wish)).unwrap();
+        bench.driver().hear_drainers();
+        let lent = Used::default();
+        let answers = std::iter::from_fn(|| says.hear().ok());
+        let answer = answers.filter(|said| matches!(said, Said::Granted(..)));
+        assert_eq!(answer.collect::<Vec<_>>(), [Said::Granted(kid, lent)]);
+        bench.driver().drainers.tell(Said::Look);
+        follower.tick();
+        assert_eq!(sealing(&keys), None, "{order:?}");
+    }
 }
 
 #[test]
