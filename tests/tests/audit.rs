@@ -95,7 +95,7 @@ fn log_verifies_with_the_key_that_init_printed_and_shows_what_happened() {
 #[test]
 fn altered_log_is_shown_and_ends_with_exit_code_7_and_a_copy_without_a_key_with_a_warning() {
     let state = State::new(&["one", "two"]);
-    let altered = read(&state.log()).replacen("one", "won", 1);
+    let altered = read(&state.log()).replace("\"why\":\"one\"", "\"why\":\"won\"");
     let copy = state.log().with_file_name("copy.jsonl");
     std::fs::write(&copy, &altered).unwrap();
     std::fs::write(state.log(), altered).unwrap();
