@@ -1,12 +1,14 @@
 //! What must hold for JetStream's requests and answers, with `serde_json` as the judge of JSON and the rules of Go's decoder
 //! applied to what it read.
 
+use std::num::NonZeroU64;
+
 use data_encoding::BASE64;
 
 use super::Buffer;
 use super::check_text::go_fold;
 use super::check_tree::Tree;
-use super::jetstream::{self, Delivery, Holds, Request, Stored};
+use super::jetstream::{self, Batch, Delivery, Holds, Request, Stored};
 
 const OVERHEAD: usize = 48;
 const LARGEST: i64 = 0x7FFF_FFFF;
@@ -39,6 +41,7 @@ pub fn jetstream_holds(data: &[u8]) {
     ));
     never_panics(data);
     subjects_hold(data);
+    answered_request_is_recognised(data);
     if let Ok(Some(stored)) = &stored {
         stored_holds(stored, data);
     }
@@ -59,6 +62,8 @@ pub fn jetstream_holds(data: &[u8]) {
         );
     }
     assert_eq!(jetstream::counts(data), counts(&tree));
+    assert_eq!(jetstream::batch(data), batch(&tree));
+    renames_hold(&tree, data);
     acknowledgement_holds(&tree, data);
     if let Some(stored) = plain_message(&tree) {
         assert_eq!(stored_is(data), stored, "a server's answer is not read");
@@ -115,6 +120,57 @@ fn wider(tree: &mut Tree, room: impl Fn(i64) -> i64) {
         let overhead = batch.min(room(max)).saturating_mul(48);
         (max > 0).then(|| max.saturating_add(overhead))
     });
+}
+
+/// A direct get of several messages: of a batch, or of the last of several subjects.
+fn batch(tree: &Tree) -> Option<Batch> {
+    let Tree::Object(pairs) = tree else {
+        return None;
+    };
+    let several = matches!(tree.last("multi_last"), Some(Tree::Array(list)) if !list.is_empty());
+    let max_bytes = tree.last_integer("max_bytes").filter(|&max| max > 0);
+    let no_hdr = pairs
+        .iter()
+        .rev()
+        .filter(|(key, _)| go_fold(key) == "no_hdr");
+    let no_hdr = no_hdr
+        .map(|(_, value)| value)
+        .find(|value| **value != Tree::Null);
+    let is_batch = tree.last_integer("batch").is_some_and(|batch| batch > 0);
+    (is_batch || several).then(|| Batch {
+        max_bytes: max_bytes.and_then(|max| NonZeroU64::new(max.unsigned_abs())),
+        without_headers: no_hdr == Some(&Tree::Flag(true)) && !several,
+    })
+}
+
+/// Nothing is said of what a stream copies, and a place that comes out is one.
+fn renames_hold(tree: &Tree, data: &[u8]) {
+    let copies = |name| {
+        let value = tree.last(name);
+        value.is_some_and(|value| !matches!(value, Tree::Null) && *value != Tree::Array(Vec::new()))
+    };
+    let copies = copies("mirror") || copies("sources");
+    jetstream::renamed(data, |_from, to| {
+        assert!(!copies, "what is copied may have been published anywhere");
+        assert!(!to.is_empty(), "a stream renames to nothing");
+    });
+}
+
+/// Whatever is known as a request that is answered in JSON looks like one under a prefix that is not known, too.
+fn answered_request_is_recognised(data: &[u8]) {
+    let foreign = [&b"$JS.elsewhere.API."[..], data].concat();
+    match Request::of(data) {
+        Request::Next | Request::DirectGet { .. } | Request::Other => {
+            let _resembles = jetstream::resembles_request(&foreign);
+        }
+        Request::MessageGet
+        | Request::StreamConfig
+        | Request::StreamInfo
+        | Request::StreamList
+        | Request::ConsumerConfig
+        | Request::Snapshot
+        | Request::Restore => assert!(jetstream::resembles_request(&foreign)),
+    }
 }
 
 fn shown_get(tree: &mut Tree) {
