@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
+use bytesize::ByteSize;
 use toml::de::DeValue;
 
 use crate::config::finding::Wrong;
@@ -90,6 +91,9 @@ fn limits(section: &Section<'_>) -> Option<Limits> {
     let max_control_line = section.one("max-control-line", |v| value::size(v, 4096, 1 << 20));
     let max_message = section.one("max-message", |v| value::size(v, 1 << 10, 1 << 30));
     let pending = section.one("pending", |v| value::size(v, 16 << 20, 1 << 40));
+    if let (Some(pending), Some(max_message)) = (pending, max_message) {
+        warn_of_pending(section, pending, max_message);
+    }
     let crowd = crowd(section);
     let auth_timeout = section.one("auth-timeout", |v| value::duration(v, second, HOUR));
     let miss_wait = section.one("miss-wait", |v| value::duration(v, Duration::ZERO, MINUTE));
@@ -109,6 +113,20 @@ fn limits(section: &Section<'_>) -> Option<Limits> {
         handshake_timeout: handshake_timeout?,
         workers: workers?.and_then(|n| usize::try_from(n).ok()),
     })
+}
+
+/// Warns of memory for messages on their way that a few large ones use up: each counts twice.
+fn warn_of_pending(section: &Section<'_>, pending: u64, max_message: u64) {
+    if pending / 4 < max_message {
+        let (pending, max_message) = (ByteSize(pending), ByteSize(max_message));
+        section.warn(
+            "pending",
+            format!(
+                "{pending} is less than four times `limits.max-message` ({max_message}): one or two messages on their way may use it up, and the slowest connections are disconnected"
+            ),
+            "give more, or lower `limits.max-message` to the server's `max_payload` and 64 KiB",
+        );
+    }
 }
 
 /// How many clients may be connected, and how fast they may come.

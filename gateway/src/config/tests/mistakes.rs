@@ -471,6 +471,23 @@ listen = "[::1%lo]:4224"
 }
 
 #[test]
+fn memory_that_a_few_large_messages_use_up_is_warned_of() {
+    let said = warnings("[limits]\npending = \"259 MiB\"\n");
+    assert_eq!(
+        said,
+        [
+            "gw.toml:2:11: limits.pending: 259.0 MiB is less than four times `limits.max-message` (65.0 MiB): one or two messages on their way may use it up, and the slowest connections are disconnected\n  help: give more, or lower `limits.max-message` to the server's `max_payload` and 64 KiB"
+        ]
+    );
+    for enough in [
+        "[limits]\npending = \"260 MiB\"\n",
+        "[limits]\npending = \"16 MiB\"\nmax-message = \"4 MiB\"\n",
+    ] {
+        assert!(warnings(enough).is_empty(), "{enough}");
+    }
+}
+
+#[test]
 fn column_counts_characters() {
     said(
         "listen = [\"\u{e9}\u{e9}\", true]",
