@@ -96,7 +96,7 @@ impl Testimony {
         let now = audit::now(&self.clock)?;
         let started = Fact::GatewayStarted {
             version: env!("CARGO_PKG_VERSION").into(),
-            policy: Some(self.log.in_force(&self.settings)),
+            policy: Some(self.settings.in_force()),
         };
         self.log.note(started, now)?;
         if let Some(weaker) = self.weaker.take() {

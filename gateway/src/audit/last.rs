@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::line::{Body, Line};
-use super::{InForce, RecordRef, Settings, Text};
+use super::{RecordRef, Settings, Text};
 use crate::disk::Files;
 
 /// The log's last word.
@@ -39,13 +39,13 @@ impl LastWord {
         self.policy.as_ref()
     }
 
-    /// What a line says that puts these in force: all of them where the log does not have them.
-    #[must_use]
-    pub fn in_force(&self, settings: &Settings) -> InForce {
-        let is_new = self.policy.as_ref() != Some(settings);
-        InForce {
-            sha256: settings.digest(),
-            settings: is_new.then(|| settings.clone()),
+    /// Leaves out of a line what it puts in force, where the lines before it say the same. Only when it is written is it known which
+    /// these are: a full disk may have kept others out.
+    pub(super) fn leave_out(&self, body: &mut Body) {
+        if let Some(policy) = body.policy_mut()
+            && policy.settings == self.policy
+        {
+            policy.settings = None;
         }
     }
 

@@ -226,6 +226,18 @@ impl Body {
         }
     }
 
+    /// The same, of a line that is yet to be written.
+    pub(super) const fn policy_mut(&mut self) -> Option<&mut InForce> {
+        match self {
+            Self::Note(Note {
+                fact:
+                    Fact::GatewayStarted { policy, .. } | Fact::ConfigurationReloaded { policy, .. },
+                ..
+            }) => policy.as_mut(),
+            Self::Intent(_) | Self::Outcome(_) | Self::Note(_) => None,
+        }
+    }
+
     /// When it was said.
     #[must_use]
     pub const fn time(&self) -> Timestamp {

@@ -14,7 +14,7 @@ use super::tree::{Tree, sha256};
 use super::walk::{Walked, walk};
 use super::writer::{Urgency, Writer, head, length, separate};
 use super::{
-    Head, Hex, InForce, LastWord, OpenError, RecordRef, Settings, VerifyError, WriteFailed,
+    Head, Hex, LastWord, OpenError, RecordRef, Settings, VerifyError, WriteFailed,
 };
 use crate::fault::{Fault, Faulty};
 
@@ -296,16 +296,6 @@ impl Log {
             Standing::Open(writer) => writer.last.policy(),
             Standing::Closed { seems, .. } => seems.policy(),
         }
-    }
-
-    /// What a line says that puts settings in force.
-    #[must_use]
-    pub fn in_force(&self, settings: &Settings) -> InForce {
-        let last = self.last_word();
-        last.map_or_else(
-            || LastWord::default().in_force(settings),
-            |last| last.in_force(settings),
-        )
     }
 
     /// Whether its reserve for revocations is there. Looks at the disk.

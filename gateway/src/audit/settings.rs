@@ -74,6 +74,15 @@ impl Settings {
         Self(all.map(|(k, v)| (k.clone(), v.clone())).collect())
     }
 
+    /// What a line says that puts these in force.
+    #[must_use]
+    pub fn in_force(&self) -> InForce {
+        InForce {
+            sha256: self.digest(),
+            settings: Some(self.clone()),
+        }
+    }
+
     /// Every key that has another value in `next`.
     #[must_use]
     pub fn changes(&self, next: &Self) -> Vec<Change> {

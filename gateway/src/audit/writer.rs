@@ -73,7 +73,8 @@ impl Writer {
     }
 
     /// Appends one line and its checkpoint. The line is what counts: a checkpoint that cannot be written is made up for later.
-    fn put(&mut self, body: Body, urgency: Urgency) -> Result<(), WriteFailed> {
+    fn put(&mut self, mut body: Body, urgency: Urgency) -> Result<(), WriteFailed> {
+        self.last.leave_out(&mut body);
         let time = body.time();
         let line = Line {
             seq: self.tree.size().saturating_add(1),

@@ -90,7 +90,7 @@ pub(super) fn facts() -> Vec<Fact> {
         },
         Fact::GatewayStarted {
             version: "0.1.0".into(),
-            policy: Some(LastWord::default().in_force(&settings())),
+            policy: Some(settings().in_force()),
         },
         Fact::GatewayStopped,
         Fact::RecordsLeft {

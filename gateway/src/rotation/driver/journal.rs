@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use crate::audit::{
-    self, Act, Action, Exposed, Fact, Head, Hex, InForce, IntendedUse, KeyVersion, Outcome,
+    self, Act, Action, Exposed, Fact, Head, Hex, IntendedUse, KeyVersion, Outcome,
     Pending, RecordRef, Settings, Text, WriteFailed,
 };
 use crate::catalogue::{State, Version, View};
@@ -180,11 +180,6 @@ impl Journal {
     /// What the log says of the settings that were in force last; where it is closed, what it seems to say.
     pub(super) const fn last_policy(&self) -> Option<&Settings> {
         self.log.last_policy()
-    }
-
-    /// What a line says that puts settings in force.
-    pub(super) fn in_force(&self, settings: &Settings) -> InForce {
-        self.log.in_force(settings)
     }
 
     /// The records as they are left, as far as the log does not know them.

@@ -164,7 +164,7 @@ impl Driver {
             Some(_) => Fact::GatewayTookBack,
             None => Fact::GatewayStarted {
                 version: env!("CARGO_PKG_VERSION").into(),
-                policy: Some(parts.audit.in_force(&config.settings)),
+                policy: Some(config.settings.in_force()),
             },
         };
         let Held { keys, misses } = parts.held.unwrap_or_else(|| Held::new(&policy));

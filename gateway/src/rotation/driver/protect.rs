@@ -69,7 +69,7 @@ impl Driver {
         let fact = Fact::ConfigurationReloaded {
             result: what.into(),
             changes: before.changes(&self.settings),
-            policy: Some(self.journal.in_force(&self.settings)),
+            policy: Some(self.settings.in_force()),
         };
         let wall = self.wall();
         if let Err(error) = self.journal.say(fact, wall) {
