@@ -193,12 +193,32 @@ fn log_cut_back_with_its_checkpoints_is_noticed_with_one_kept_elsewhere() {
 
 #[test]
 fn directory_from_before_there_was_a_log_gets_one() {
-    let state = State::new(&["one"]);
+    let state = State::new(&[]);
     std::fs::remove_dir_all(state.path().join("audit")).unwrap();
-    let refused = state.keyway(&["rotate", "--why", "two"]);
-    assert_eq!(code(&refused), 4);
-    assert!(text_of(&refused).contains("move the key away as well"));
     std::fs::remove_file(state.path().join("audit.key")).unwrap();
+    assert_eq!(code(&state.keyway(&["rotate", "--why", "two"])), 0);
+    let verified = json(&state.keyway(&["audit", "verify", "--json"]));
+    assert_eq!(verified["lines"], lines(&state).len());
+}
+
+#[test]
+fn log_that_was_moved_away_is_missed_until_another_is_begun_for_a_reason() {
+    let state = State::new(&["one"]);
+    let begin = ["audit", "begin", "--why", "the disk lost it"];
+    let refused = |words: &[&str], said: &str| {
+        let refused = state.keyway(words);
+        assert_eq!(code(&refused), 4, "{}", text_of(&refused));
+        assert!(text_of(&refused).contains(said), "{}", text_of(&refused));
+    };
+    refused(&begin, "belongs to an audit log");
+    std::fs::remove_dir_all(state.path().join("audit")).unwrap();
+    refused(&["rotate", "--why", "two"], "move the key away as well");
+    std::fs::remove_file(state.path().join("audit.key")).unwrap();
+    refused(&["rotate", "--why", "two"], "keyway audit begin");
+    let begun = state.keyway(&begin);
+    assert_eq!(code(&begun), 0, "{}", text_of(&begun));
+    let said = &lines(&state)[1];
+    assert!(said.contains("log-replaced") && said.contains("the disk lost it"));
     assert_eq!(code(&state.keyway(&["rotate", "--why", "two"])), 0);
     let verified = json(&state.keyway(&["audit", "verify", "--json"]));
     assert_eq!(verified["lines"], lines(&state).len());

@@ -98,6 +98,100 @@ fn revoked_version_is_not_active_again_after_its_record_and_the_epochs_were_put_
     state.does(&["audit", "verify"]);
 }
 
+/// What is done to an audit log so that nothing tells of what came last, and what is said of it.
+type Loss = (fn(&Path), &'static str);
+
+const LOSSES: [Loss; 7] = [
+    (|state| remove(state, "audit"), "log.jsonl is missing, but"),
+    (|state| empty(state, &["audit/log.jsonl"]), "is cut off"),
+    (
+        |state| empty(state, &["audit/log.jsonl", "audit/checkpoints"]),
+        "is cut off",
+    ),
+    (
+        |state| {
+            remove(state, "audit");
+            std::fs::remove_file(state.join("audit.key")).unwrap();
+        },
+        "the audit log that the records speak of is missing",
+    ),
+    (
+        |state| {
+            remove(state, "audit");
+            std::fs::rename(state.join("audit.key"), state.join(".audit.key.new")).unwrap();
+        },
+        "the audit log that the records speak of is missing",
+    ),
+    (
+        |state| std::fs::remove_file(state.join("audit.key")).unwrap(),
+        "audit.key is missing, but",
+    ),
+    (
+        |state| std::fs::write(state.join("audit.key"), "{}").unwrap(),
+        "signing key",
+    ),
+];
+
+fn remove(state: &Path, folder: &str) {
+    std::fs::remove_dir_all(state.join(folder)).unwrap();
+}
+
+fn empty(state: &Path, files: &[&str]) {
+    for file in files {
+        std::fs::write(state.join(file), "").unwrap();
+    }
+}
+
+#[test]
+fn revoked_version_is_not_active_again_where_the_log_is_gone_emptied_or_without_its_key() {
+    let state = State::new();
+    let files = [RECORD, "seen.json"];
+    let old = files.map(|file| read(&state.path(), file));
+    state.does(&["revoke", "default", "--why", "a thief"]);
+    for (lose, said) in LOSSES {
+        let victim = State(scratch::folder("victim"));
+        copy(&state.path(), &victim.path());
+        for (file, content) in files.iter().zip(&old) {
+            std::fs::write(victim.path().join(file), content).unwrap();
+        }
+        lose(&victim.path());
+        for words in [
+            &["status"][..],
+            &["keys"],
+            &["rotate", "--why", "two"],
+            &["doctor"],
+            &["run"],
+        ] {
+            let refused = victim.keyway(words);
+            let all = format!("{}{}", text_of(&refused), text(&refused.stdout));
+            assert_eq!(code(&refused), 4, "{words:?} {said}: {all}");
+            assert!(all.contains(said), "{words:?} {said}: {all}");
+        }
+        assert_eq!(&read(&victim.path(), RECORD), &old[0], "{said}");
+    }
+}
+
+#[test]
+fn log_that_is_large_and_altered_is_compared_all_the_same() {
+    let state = State::new();
+    let files = [RECORD, "seen.json"];
+    let old = files.map(|file| read(&state.path(), file));
+    state.does(&["revoke", "default", "--why", "a thief"]);
+    for (file, content) in files.iter().zip(old) {
+        std::fs::write(state.path().join(file), content).unwrap();
+    }
+    let log = state.path().join("audit/log.jsonl");
+    let lines = std::fs::read_to_string(&log).unwrap();
+    let filler = format!("{}\n", "x".repeat(1023)).repeat(17 * 1024);
+    std::fs::write(&log, format!("{filler}{lines}")).unwrap();
+    for words in [&["rotate", "--why", "two"][..], &["status"], &["run"]] {
+        let refused = state.keyway(words);
+        assert_eq!(code(&refused), 4, "{words:?} {}", text_of(&refused));
+        let said = text_of(&refused);
+        assert!(said.contains("was rolled back"), "{words:?} {said}");
+    }
+}
+
 #[test]
 fn record_of_the_same_epoch_from_another_history_is_refused() {
     let (state, other) = (State::new(), State(scratch::folder("other")));
@@ -149,7 +243,9 @@ fn log_cut_back_with_its_checkpoints_is_missed_by_the_records() {
         for (words, exit) in [
             (&["audit", "verify"][..], 7),
             (&["rotate", "--why", "two"], 4),
+            (&["status"], 4),
             (&["doctor"], 4),
+            (&["run"], 4),
         ] {
             let refused = state.keyway(words);
             let all = format!("{}{}", text_of(&refused), text(&refused.stdout));

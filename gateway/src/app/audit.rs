@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 
-use crate::audit::{self, Log, Place, Signer, VerifierKey};
-use crate::catalogue;
+use crate::audit::{self, Fact, Head, LOG, Log, Place, Signer, Text, VerifierKey, WriteFailed};
+use crate::catalogue::{self, Catalogue};
 use crate::clock::Clock;
 use crate::custody::{
     Custodian, SigningKeyNotMade, SigningKeyUnusable, SigningPurpose, create_signing_key,
@@ -32,7 +32,7 @@ pub enum AuditError {
     #[error(transparent)]
     Disk(#[from] Error),
     /// A log without the key that signs it.
-    #[error("{} is missing, but there is a log in {} that it signed; restore it from a backup, or move that directory away to begin a new log", path.display(), log.display())]
+    #[error("{} is missing, but there is a log in {} that it signed; restore it from a backup, or move that directory away and begin a new log with `keyway audit begin --why REASON`", path.display(), log.display())]
     NoKey {
         /// Where the key belongs.
         path: PathBuf,
@@ -40,13 +40,30 @@ pub enum AuditError {
         log: PathBuf,
     },
     /// A key without its log.
-    #[error("the audit log {} is missing, but {} has signed one; restore it from a backup, or move the key away as well to begin a new log", log.display(), path.display())]
+    #[error("the audit log {} is missing, but {} has signed one; restore it from a backup, or move the key away as well and begin a new log with `keyway audit begin --why REASON`", log.display(), path.display())]
     NoLog {
         /// The key.
         path: PathBuf,
         /// Where the log belongs.
         log: PathBuf,
     },
+    /// Neither a log nor its key, where there was one.
+    #[error("the audit log that the records speak of is missing ({head}), and so is its key {}; restore `audit` and `audit.key` from a backup, or begin a new log with `keyway audit begin --why REASON`", path.display())]
+    Gone {
+        /// Where the key belongs.
+        path: PathBuf,
+        /// What is known of the log.
+        head: Head,
+    },
+    /// A log that is to be begun is there, or its key is.
+    #[error("{} belongs to an audit log; where that is to be left, move it away together with `audit` first", path.display())]
+    Exists {
+        /// The key.
+        path: PathBuf,
+    },
+    /// A new log does not say why there is one.
+    #[error(transparent)]
+    Write(#[from] WriteFailed),
     /// The key cannot be used.
     #[error("the audit log's signing key {}: {source}", path.display())]
     Key {
@@ -73,10 +90,30 @@ impl Faulty for AuditError {
             Self::Key { source, .. } => source.fault(),
             Self::NewKey(error) => error.fault(),
             Self::Open(error) => error.fault(),
-            Self::NoKey { .. } | Self::NoLog { .. } | Self::Clock => Fault {
+            Self::Write(error) => error.fault(),
+            Self::NoKey { .. }
+            | Self::NoLog { .. }
+            | Self::Gone { .. }
+            | Self::Exists { .. }
+            | Self::Clock => Fault {
                 who: Who::Operator,
                 retry: Retry::Never,
             },
+        }
+    }
+}
+
+impl AuditError {
+    /// Whether a part of what was written is known to be missing, so that nothing tells whether the records are the newest.
+    pub(super) const fn hides_history(&self) -> bool {
+        match self {
+            Self::NoKey { .. } | Self::NoLog { .. } | Self::Gone { .. } | Self::Key { .. } => true,
+            Self::Open(error) => error.is_short(),
+            Self::Disk(_)
+            | Self::Exists { .. }
+            | Self::Write(_)
+            | Self::NewKey(_)
+            | Self::Clock => false,
         }
     }
 }
@@ -91,20 +128,86 @@ pub(super) fn open(
     custodian: &dyn Custodian,
     (id, clock): (&str, &Clock),
 ) -> Result<Log, AuditError> {
-    let now = now(clock)?;
-    let place = Place::new(Arc::clone(&files), dir.subdirectory(DIR)?);
-    let path = dir.join(KEY);
-    if let Some(content) = read(&*files, &path)? {
-        if !is_there(&*files, &place.log())? {
-            let log = place.log();
-            return Err(AuditError::NoLog { path, log });
+    // Before the log is read, which must have come as far as they say.
+    let heads = catalogue::heads(&*files, dir.path());
+    let Some(content) = key(&*files, dir.path(), &heads)? else {
+        let about = (id, now(clock)?);
+        return begin_in(dir, files, custodian, about, &[]);
+    };
+    let place = Place::new(files, dir.subdirectory(DIR)?);
+    let signer = signer(&dir.join(KEY), &content, custodian)?;
+    Ok(Log::open_beside(place, signer, now(clock)?, &heads)?)
+}
+
+/// The content of the log's key; `None` where there has never been a log, or the first was not begun to its end.
+fn key(files: &dyn Files, state: &Path, heads: &[Head]) -> Result<Option<Vec<u8>>, AuditError> {
+    let path = state.join(KEY);
+    let (content, log) = (read(files, &path)?, audit_directory(state));
+    let has_log = is_there(files, &log.join(LOG))?;
+    match (content, heads.last()) {
+        (Some(content), _) if has_log => Ok(Some(content)),
+        (Some(_), _) => Err(AuditError::NoLog {
+            path,
+            log: log.join(LOG),
+        }),
+        (None, _) if has_log && !is_there(files, &state.join(STAGED))? => {
+            Err(AuditError::NoKey { path, log })
         }
-        let signer = signer(&path, &content, custodian)?;
-        // Before the log is read, which must have come as far as they say.
-        let heads = catalogue::heads(&*files, dir.path());
-        return Ok(Log::open_beside(place, signer, now, &heads)?);
+        (None, Some(head)) => Err(AuditError::Gone {
+            path,
+            head: head.clone(),
+        }),
+        (None, None) => Ok(None),
     }
-    let staged = dir.join(STAGED);
+}
+
+/// Begins a log in the place of one that is gone, or was moved away: the records are believed as they are, and the new log names
+/// them.
+///
+/// # Errors
+/// [`AuditError`]; the same again goes on where an interrupted attempt stopped.
+pub fn begin_audit_log(
+    catalogue: &Catalogue,
+    custodian: &dyn Custodian,
+    (who, why): (Text, Text),
+    clock: &Clock,
+) -> Result<Log, AuditError> {
+    let dir = StateDir::open(catalogue.path())?;
+    let path = dir.join(KEY);
+    if is_there(&disk::Real, &path)? {
+        return Err(AuditError::Exists { path });
+    }
+    let heads = catalogue::heads(&disk::Real, dir.path());
+    // The key of a log that has been in use begins no other.
+    let path = dir.join(STAGED);
+    if let Some(content) = read(&disk::Real, &path)?
+        && let key = verifier(path.clone(), &content)?
+        && heads.iter().any(|head| head.about(&key).is_some())
+    {
+        return Err(AuditError::Exists { path });
+    }
+    let keyrings = catalogue.keyrings();
+    let records = keyrings.filter_map(|keyring| catalogue.reference(keyring));
+    let facts = [
+        Fact::LogReplaced { who, why, heads },
+        Fact::RecordsLeft {
+            records: records.collect(),
+        },
+    ];
+    let about = (catalogue.id(), now(clock)?);
+    begin_in(&dir, Arc::new(disk::Real), custodian, about, &facts)
+}
+
+/// Begins a log, or goes on where an interrupted attempt stopped; says these facts in it before its key gets its name.
+fn begin_in(
+    dir: &StateDir,
+    files: Arc<dyn Files>,
+    custodian: &dyn Custodian,
+    (id, now): (&str, Timestamp),
+    facts: &[Fact],
+) -> Result<Log, AuditError> {
+    let place = Place::new(Arc::clone(&files), dir.subdirectory(DIR)?);
+    let (path, staged) = (dir.join(KEY), dir.join(STAGED));
     let signer = match read(&*files, &staged)? {
         Some(content) => signer(&staged, &content, custodian)?,
         None if is_there(&*files, &place.log())? => {
@@ -118,11 +221,14 @@ pub(super) fn open(
         }
     };
     // The checkpoint is written last: once it is there, the log has begun.
-    let log = if is_there(&*files, &place.checkpoints())? {
+    let mut log = if is_there(&*files, &place.checkpoints())? {
         Log::open(place, signer, now)?
     } else {
         Log::create(place, signer, id, now)?
     };
+    for fact in facts {
+        log.note(fact.clone(), now)?;
+    }
     files
         .rename(&staged, &path)
         .map_err(|e| Error::from_io(&path, Action::Rename, e))?;
@@ -153,7 +259,22 @@ pub fn audit_verifier(state: &Path) -> Result<VerifierKey, AuditError> {
     let content = disk::Real
         .read(&path)
         .map_err(|e| Error::from_io(&path, Action::Read, e))?;
-    let public = public_signing_key(&content);
+    verifier(path, &content)
+}
+
+/// The same once log and key are known to be there; `None` where there has never been a log.
+///
+/// # Errors
+/// [`AuditError`]: what keeps a gateway from starting on the directory.
+pub fn audit_verifier_of_log(state: &Path) -> Result<Option<VerifierKey>, AuditError> {
+    let heads = catalogue::heads(&disk::Real, state);
+    let content = key(&disk::Real, state, &heads)?;
+    let verifier = |content: Vec<u8>| verifier(state.join(KEY), &content);
+    content.map(verifier).transpose()
+}
+
+fn verifier(path: PathBuf, content: &[u8]) -> Result<VerifierKey, AuditError> {
+    let public = public_signing_key(content);
     let public = public.map_err(|source| AuditError::Key { path, source })?;
     Ok(VerifierKey::new(public))
 }

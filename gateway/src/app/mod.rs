@@ -38,7 +38,10 @@ use crate::tls;
 
 use seat::{Held, Seat};
 
-pub use audit::{AuditError, audit_directory, audit_verifier, has_audit_log};
+pub use audit::{
+    AuditError, audit_directory, audit_verifier, audit_verifier_of_log, begin_audit_log,
+    has_audit_log,
+};
 pub use examine::{Doubt, Wrong, examine};
 pub use handover::{Claim, ClaimError, claim, is_served};
 pub use offline::offline;

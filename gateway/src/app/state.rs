@@ -36,6 +36,14 @@ pub enum OpenError {
     /// The catalogue that is there.
     #[error(transparent)]
     Load(#[from] LoadError),
+    /// The audit log is gone, or a part of it: nothing tells whether the records are the newest.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    /// The same of a log that is closed and cannot be read.
+    #[error(
+        "the audit log cannot be read, so that nothing tells whether the records are the newest: {0}"
+    )]
+    Unread(disk::Error),
 }
 
 impl Faulty for OpenError {
@@ -47,6 +55,8 @@ impl Faulty for OpenError {
             Self::Kek(error) => error.fault(),
             Self::Create(error) => error.fault(),
             Self::Load(error) => error.fault(),
+            Self::Audit(error) => error.fault(),
+            Self::Unread(error) => error.fault(),
         }
     }
 }
@@ -119,24 +129,30 @@ fn furnish(lock: Lock, custodian: &Arc<dyn Custodian>, clock: &Clock) -> Result<
     } else {
         Catalogue::create(lock, Arc::clone(custodian))?
     };
-    Ok(with_audit(catalogue, &**custodian, clock)?)
+    with_audit(catalogue, &**custodian, clock)
 }
 
 /// Adds the audit log, and reads the records, which must be what it says. A log that cannot be continued is closed: messages are
-/// sealed and opened as before, and no key event happens until somebody has looked into it.
+/// sealed and opened as before, and no key event happens until somebody has looked into it. One of which a part is gone is an error:
+/// what it said of the records may have been in that part.
 ///
 /// # Errors
-/// [`LoadError`]. Of a record that was put back the log tells.
+/// [`OpenError`]. Of a record that was put back the log tells.
 pub fn with_audit(
     mut catalogue: Catalogue,
     custodian: &dyn Custodian,
     clock: &Clock,
-) -> Result<Opened, LoadError> {
-    let mut audit = open_audit(&catalogue, custodian, clock).unwrap_or_else(|error| {
-        tracing::error!(%error, "the audit log is closed; no key event happens");
-        let log = audit_directory(catalogue.path()).join(LOG);
-        Log::closed(&error, LastWord::unjudged(&Real, &log))
-    });
+) -> Result<Opened, OpenError> {
+    let mut audit = match open_audit(&catalogue, custodian, clock) {
+        Ok(log) => log,
+        Err(error) if error.hides_history() => return Err(error.into()),
+        Err(error) => {
+            tracing::error!(%error, "the audit log is closed; no key event happens");
+            let log = audit_directory(catalogue.path()).join(LOG);
+            let seems = LastWord::unjudged(&Real, &log).map_err(OpenError::Unread)?;
+            Log::closed(&error, seems)
+        }
+    };
     // Also with what a log seems to say that is closed: who cuts it back may have put records back as well.
     catalogue.compare_with(audit.last_seen());
     match catalogue.refresh() {
@@ -145,7 +161,7 @@ pub fn with_audit(
             if error.is_rollback() {
                 alarm(&mut audit, &error, clock);
             }
-            Err(error)
+            Err(error.into())
         }
     }
 }

@@ -21,6 +21,8 @@ pub enum VerifyError {
         log: PathBuf,
         /// The first thing that is wrong.
         wrong: Wrong,
+        /// Whether it has fewer lines than were written, wherever it is wrong first.
+        short: bool,
     },
     /// There are lines and no checkpoint at all.
     #[error("nothing vouches for the audit log {}: no checkpoint is there; restore {} from a backup, or name a checkpoint that is kept elsewhere", log.display(), checkpoints.display())]
@@ -40,7 +42,7 @@ pub enum OpenError {
     #[error(transparent)]
     Disk(#[from] disk::Error),
     /// It does not verify.
-    #[error("the audit log {} cannot be continued: {source}. Once that is done: move the directory `audit` and the file `audit.key` away together, and start again with a new log", log.display())]
+    #[error("the audit log {} cannot be continued: {source}. Once that is done: move the directory `audit` and the file `audit.key` away together, and begin a new log with `keyway audit begin --why REASON`", log.display())]
     NotWhole {
         /// The lines' file.
         log: PathBuf,
@@ -86,6 +88,22 @@ pub enum WriteFailed {
     /// It could not be put into words.
     #[error("the audit log's line could not be encoded ({0}): this is a defect, please report it")]
     Encode(#[from] serde_json::Error),
+}
+
+impl VerifyError {
+    /// Whether lines are known to be missing: what they said of the records is not known then.
+    #[must_use]
+    pub const fn is_short(&self) -> bool {
+        matches!(self, Self::Altered { short: true, .. })
+    }
+}
+
+impl OpenError {
+    /// See [`VerifyError::is_short`].
+    #[must_use]
+    pub const fn is_short(&self) -> bool {
+        matches!(self, Self::NotWhole { source, .. } if source.is_short())
+    }
 }
 
 impl Faulty for VerifyError {

@@ -1,8 +1,11 @@
 //! How far a log had come when something beside it was written: a log that ends before that was cut off.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::note::VerifierKey;
+use crate::printable::{Count, Printable};
 
 /// A log, and how many lines it had. Signed by whoever writes it down.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,7 +24,14 @@ impl Head {
     }
 
     /// How many lines the log of this key had; `None`: it is about another.
-    pub(super) fn about(&self, key: &VerifierKey) -> Option<u64> {
+    pub(crate) fn about(&self, key: &VerifierKey) -> Option<u64> {
         (self.log == key.name()).then_some(self.lines)
+    }
+}
+
+impl fmt::Display for Head {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines = Count(self.lines, "line");
+        write!(f, "{}, {lines}", Printable(&self.log))
     }
 }

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::line::{Body, Line};
+use super::reader::{Piece, Pieces};
 use super::{RecordRef, Settings, Text};
-use crate::disk::Files;
+use crate::disk::{Error, Files};
 
 /// The log's last word.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,16 +17,23 @@ pub struct LastWord {
 
 impl LastWord {
     /// What lines say that nobody has judged: to be put beside what is known, never in its place.
-    #[must_use]
-    pub fn unjudged(files: &dyn Files, log: &Path) -> Self {
+    ///
+    /// # Errors
+    /// What the disk says; of a log that is not there nothing is known.
+    pub fn unjudged(files: &dyn Files, log: &Path) -> Result<Self, Error> {
         let mut last = Self::default();
-        let bytes = files.read(log).unwrap_or_default();
-        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
-            if let Ok(line) = Line::parse(line) {
+        let mut pieces = match Pieces::open(files, log) {
+            Err(error) if error.is_missing() => return Ok(last),
+            pieces => pieces?,
+        };
+        while let Some(piece) = pieces.next()? {
+            if let Piece::Line(line) = piece
+                && let Ok(line) = Line::parse(&line)
+            {
                 last.hear(&line.body);
             }
         }
-        last
+        Ok(last)
     }
 
     /// The record of each keyring of which a line has named one.

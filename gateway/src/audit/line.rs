@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::act::{Act, Hex, Outcome};
 use super::tree::Hash;
-use super::{Change, InForce, OutcomeWord, RecordRef, Text};
+use super::{Change, Head, InForce, OutcomeWord, RecordRef, Text};
 use crate::objects;
 use crate::secret::NoEntropy;
 
@@ -150,6 +150,15 @@ pub enum Fact {
         who: Text,
         /// Why.
         why: Text,
+    },
+    /// This log was begun in the place of another, which is gone or was moved away.
+    LogReplaced {
+        /// By whom.
+        who: Text,
+        /// Why.
+        why: Text,
+        /// What the records said then of logs, and how far they had come.
+        heads: Vec<Head>,
     },
     /// The disk was full, and the reserve was given up for a revocation.
     ReserveReleased,

@@ -13,9 +13,7 @@ use super::place::{Place, Source};
 use super::tree::{Tree, sha256};
 use super::walk::{Walked, walk};
 use super::writer::{Urgency, Writer, head, length, separate};
-use super::{
-    Head, Hex, LastWord, OpenError, RecordRef, Settings, VerifyError, WriteFailed,
-};
+use super::{Head, Hex, LastWord, OpenError, RecordRef, Settings, VerifyError, WriteFailed};
 use crate::fault::{Fault, Faulty};
 
 /// The one writer of an audit log: whoever has it holds the state directory's lock.

@@ -51,13 +51,38 @@ pub(super) fn walk(
     (elsewhere, heads): (&[Checkpoint], &[Head]),
     visit: &mut dyn FnMut(u64, &[u8]),
 ) -> Result<Walked, VerifyError> {
+    let head = heads.iter().filter_map(|head| head.about(key)).max();
+    judge(source, key, (elsewhere, head), visit).or_else(|mut error| {
+        if let VerifyError::Altered { short, .. } = &mut error {
+            *short = *short || head > Some(count(source)?);
+        }
+        Err(error)
+    })
+}
+
+/// How many lines there are, whatever they are.
+fn count(source: &Source<'_>) -> Result<u64, VerifyError> {
+    let mut pieces = Pieces::open(source.files, source.log)?;
+    let mut lines = 0_u64;
+    while let Some(piece) = pieces.next()? {
+        lines = lines.saturating_add(u64::from(matches!(piece, Piece::Line(_))));
+    }
+    Ok(lines)
+}
+
+fn judge(
+    source: &Source<'_>,
+    key: &VerifierKey,
+    (elsewhere, head): (&[Checkpoint], Option<u64>),
+    visit: &mut dyn FnMut(u64, &[u8]),
+) -> Result<Walked, VerifyError> {
     // The checkpoints' end is looked at first: whoever adds to the log meanwhile writes the line first.
     let checkpoints = Checkpoints::open(source, key)?;
     let mut walk = Walk {
         source,
         checkpoints,
         elsewhere: sorted(elsewhere),
-        head: heads.iter().filter_map(|head| head.about(key)).max(),
+        head,
         next: None,
         tree: Tree::default(),
         prev: Hex([0; 32]),
@@ -185,6 +210,9 @@ impl<'a> Walk<'a> {
                 named,
             }));
         }
+        if size == 0 {
+            return Err(self.altered(Wrong::Empty));
+        }
         if self.covered == 0 {
             return Err(VerifyError::Unvouched {
                 log: self.source.log.to_owned(),
@@ -302,6 +330,7 @@ fn sorted(checkpoints: &[Checkpoint]) -> Vec<Checkpoint> {
 fn altered(source: &Source<'_>, wrong: Wrong) -> VerifyError {
     VerifyError::Altered {
         log: source.log.to_owned(),
+        short: wrong.is_cut(),
         wrong,
     }
 }

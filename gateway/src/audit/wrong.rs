@@ -47,6 +47,9 @@ pub enum Wrong {
         /// How many lines there were.
         named: u64,
     },
+    /// Nothing is left, and no checkpoint either.
+    #[error("line 1 and what follows is cut off: it was written before the log's key got its name")]
+    Empty,
     /// Whole by itself, and another log than the one that a checkpoint kept elsewhere vouches for.
     #[error(
         "{} the checkpoint kept elsewhere vouches for: lines up to there were replaced, and the log was signed anew", forked(*size)
@@ -78,6 +81,14 @@ pub enum Wrong {
 }
 
 impl Wrong {
+    /// Whether it is that lines at the end are gone.
+    pub(super) const fn is_cut(&self) -> bool {
+        matches!(
+            self,
+            Self::CutOff { .. } | Self::CutBack { .. } | Self::Empty
+        )
+    }
+
     /// The first wrong line, where it is a line that is wrong.
     #[must_use]
     pub const fn line(&self) -> Option<u64> {
@@ -87,6 +98,7 @@ impl Wrong {
             | Self::CutOff { line, .. }
             | Self::CutBack { line, .. } => Some(*line),
             Self::Changed { first, .. } => Some(*first),
+            Self::Empty => Some(1),
             Self::Forked { .. } | Self::Checkpoint { .. } | Self::NotGrowing { .. } => None,
         }
     }

@@ -18,9 +18,12 @@ use crate::audit::Head;
 use crate::envelope::{Commitment, Suite, Used};
 use crate::policy::KeyringName;
 
-/// The highest format that this version reads: a record whose versions have times of the catalogue's own, or that says what was
-/// sealed of what is reserved, or how far the audit log had come.
-pub(super) const FORMAT: u64 = 3;
+/// The highest format that this version reads: a file that says how far the audit log had come. Some of format 3 say so, too: it got
+/// a number of its own later.
+pub(super) const FORMAT: u64 = 4;
+
+/// That of a record whose versions have times of the catalogue's own, or that says what was sealed of what is reserved.
+const MEASURED: u64 = 3;
 
 /// That of a record in which a destruction waits for a second person.
 const PROPOSED: u64 = 2;
@@ -188,8 +191,10 @@ pub(super) fn write_record(
 fn format(record: &Record) -> u64 {
     let any = |is: fn(&Version) -> bool| record.versions.iter().any(is);
     let timed = |version: &Version| version.monotonic != Monotonic::default();
-    if record.audited.is_some() || any(timed) || any(|version| version.sealed != Used::default()) {
+    if record.audited.is_some() {
         FORMAT
+    } else if any(timed) || any(|version| version.sealed != Used::default()) {
+        MEASURED
     } else if any(|version| version.proposed.is_some()) {
         PROPOSED
     } else {
@@ -243,8 +248,13 @@ pub(super) fn read_seen(payload: &[u8]) -> Result<Seen, Unreadable> {
 
 pub(super) fn write_clock(kept: &Kept) -> Result<Vec<u8>, serde_json::Error> {
     let passed = kept.passed.iter();
+    let format = if kept.audited.is_some() {
+        FORMAT
+    } else {
+        PLAIN
+    };
     serde_json::to_vec_pretty(&ClockJson {
-        format: PLAIN,
+        format,
         monotonic: kept.moment.monotonic.to_string(),
         wall: kept.moment.wall.to_string(),
         uptime: u64::try_from(kept.uptime.as_nanos()).unwrap_or(u64::MAX),
@@ -530,13 +540,6 @@ mod tests {
         assert!(String::from_utf8_lossy(&written).contains("\"format\": 3,"));
         assert!(read_record(&written).is_ok_and(|read| read == record));
         record.versions[0].sealed.messages = 0;
-        let head = r#"{"log":"l","lines":7}"#;
-        record.audited = Some(serde_json::from_str(head).unwrap());
-        let written = write_record(&record, &before).unwrap().payload;
-        assert!(String::from_utf8_lossy(&written).contains("\"format\": 3,"));
-        assert_eq!(written, defined(&record));
-        assert!(read_record(&written).is_ok_and(|read| read == record));
-        record.audited = None;
         record.versions[0].monotonic = Monotonic {
             since: Some(Timestamp::MAX),
             activated: None,
@@ -545,6 +548,46 @@ mod tests {
         let written = write_record(&record, &before).unwrap().payload;
         assert!(String::from_utf8_lossy(&written).contains("\"format\": 3,"));
         assert!(read_record(&written).is_ok_and(|read| read == record));
+        record.audited = Some(head());
+        let written = write_record(&record, &before).unwrap().payload;
+        assert!(String::from_utf8_lossy(&written).contains("\"format\": 4,"));
+        assert_eq!(written, defined(&record));
+        assert!(read_record(&written).is_ok_and(|read| read == record));
+    }
+
+    fn head() -> Head {
+        serde_json::from_str(r#"{"log":"l","lines":7}"#).unwrap()
+    }
+
+    #[test]
+    fn time_is_of_the_lowest_format_that_says_everything() {
+        let mut kept = Kept {
+            moment: Moment {
+                monotonic: Timestamp::UNIX_EPOCH,
+                wall: Timestamp::MAX,
+            },
+            uptime: Duration::from_secs(7),
+            boot: None,
+            passed: BTreeMap::new(),
+            audited: None,
+        };
+        for (audited, format) in [(None, "\"format\": 1,"), (Some(head()), "\"format\": 4,")] {
+            kept.audited = audited;
+            let written = write_clock(&kept).unwrap();
+            assert!(String::from_utf8_lossy(&written).contains(format));
+            let read = read_clock(&written);
+            assert!(read.is_ok_and(|read| read.audited == kept.audited));
+        }
+    }
+
+    #[test]
+    fn head_of_the_log_is_read_of_the_formats_in_which_it_was_written_at_first() {
+        let mut record = Record::empty("agents".parse().unwrap());
+        record.audited = Some(head());
+        let written = write_record(&record, &Believed::absent(record.keyring.clone())).unwrap();
+        let text = String::from_utf8(written.payload).unwrap();
+        let third = text.replacen("\"format\": 4", "\"format\": 3", 1);
+        assert!(read_record(third.as_bytes()).is_ok_and(|read| read == record));
     }
 
     #[test]

@@ -407,6 +407,8 @@ pub(super) enum AuditCommand {
     Show(AuditShow),
     /// Show the last lines of a running gateway's log, as the gateway has them
     Tail(AuditTail),
+    /// Begin a new log in the place of one that is gone, or was moved away; the records are believed as they are
+    Begin(AuditBegin),
 }
 
 /// Which audit log.
@@ -460,6 +462,16 @@ pub(super) struct AuditTail {
     pub(super) lines: usize,
     #[command(flatten)]
     pub(super) how: How,
+}
+
+/// `keyway audit begin`
+#[derive(Args, Debug)]
+pub(super) struct AuditBegin {
+    /// Why, in words that an auditor will read
+    #[arg(long, value_name = "TEXT")]
+    pub(super) why: String,
+    #[command(flatten)]
+    pub(super) place: Place,
 }
 
 /// `keyway completions`

@@ -6,25 +6,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use rustix::process::getuid;
 use serde::Serialize;
 
 use crate::admin::api;
 use crate::app;
 use crate::audit::{
     Backwards, Body, CHECKPOINTS, Checkpoint, Event, EventId, Fact, LOG, Line, Source, Text,
-    Verified, VerifierKey, VerifyError, verify_beside,
+    Verified, VerifierKey, VerifyError, Who, verify_beside,
 };
 use crate::catalogue::{LoadError, RECORDS, compare, heads};
+use crate::clock::Clock;
 use crate::disk::Real;
 use crate::printable::{Count, Printable};
 
-use super::args::{AuditCommand, AuditPlace, AuditShow, AuditTail, AuditVerify, Place};
+use super::args::{AuditBegin, AuditCommand, AuditPlace, AuditShow, AuditTail, AuditVerify, Place};
 use super::client::Client;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::output::{Output, complain, table};
 use super::target::Target;
-use super::{place, runtime};
+use super::{order, place, runtime};
 
 /// What `verify --json` prints.
 #[derive(Serialize)]
@@ -52,7 +54,27 @@ pub(super) fn run(command: &AuditCommand, out: &mut Output) -> Result<(), Failur
         AuditCommand::Verify(args) => check(args, out),
         AuditCommand::Show(args) => show(args, out),
         AuditCommand::Tail(args) => tail(args, out),
+        AuditCommand::Begin(args) => begin(args, out),
     }
+}
+
+/// What the log would have told of the records is not asked for: whoever gives this order has looked at them.
+fn begin(args: &AuditBegin, out: &mut Output) -> Result<(), Failure> {
+    order::reasoned(&args.why)?;
+    let checked = place::configuration(&args.place)?;
+    let (mut catalogue, custodian) = place::unread(&checked)?;
+    catalogue.refresh().map_err(|error| Failure::of(&error))?;
+    let who = Who::Uid(getuid().as_raw()).to_string();
+    let said = (who.into(), args.why.as_str().into());
+    let begun = app::begin_audit_log(&catalogue, &*custodian, said, &Clock::system());
+    let log = begun.map_err(|error| Failure::of(&error))?;
+    let folder = app::audit_directory(catalogue.path());
+    out.line(format_args!("begun {}", folder.join(LOG).display()))?;
+    if let Some(key) = log.verifier() {
+        out.line(format_args!("  verifier key {key}"))?;
+    }
+    out.line("Keep the verifier key elsewhere: it is another than that of the log before.")?;
+    Ok(())
 }
 
 fn check(args: &AuditVerify, out: &mut Output) -> Result<(), Failure> {
@@ -351,7 +373,9 @@ fn cells(event: &Event, ended: Option<Timestamp>, outcome: String) -> Vec<String
 fn noted(time: String, fact: &Fact) -> Vec<String> {
     let none = || "-".to_owned();
     let (who, why) = match fact {
-        Fact::Drill { who, why } => (who.printable(), why.printable()),
+        Fact::Drill { who, why } | Fact::LogReplaced { who, why, .. } => {
+            (who.printable(), why.printable())
+        }
         Fact::Begun { .. }
         | Fact::GatewayStarted { .. }
         | Fact::GatewayStopped
@@ -410,6 +434,7 @@ fn said(fact: &Fact) -> String {
             format!("lines {first} to {last} had no checkpoint at the start")
         }
         Fact::Drill { .. } => "revocation rehearsed".to_owned(),
+        Fact::LogReplaced { .. } => "log begun in the place of another".to_owned(),
         Fact::ReserveReleased => "disk full: reserve given up".to_owned(),
         Fact::ClockSet { seconds } => {
             let way = if *seconds < 0 { "back" } else { "ahead" };

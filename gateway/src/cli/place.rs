@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::app::{self, Opened};
-use crate::audit::{self, CHECKPOINTS, LOG, Source};
-use crate::catalogue::{Catalogue, View, compare};
+use crate::audit::{self, CHECKPOINTS, LOG, LastWord, Source};
+use crate::catalogue::{Catalogue, View, compare, heads};
 use crate::clock::Clock;
 use crate::config::{self, Checked, Custody, Environment, Finding, Warning};
 use crate::custody::{Custodian, Passphrase, PassphraseSource, local};
@@ -140,8 +140,13 @@ pub(super) fn view(checked: &Checked) -> Result<View, Failure> {
     Ok(view)
 }
 
-/// Errors if a record is older than the audit log says. Of a log that is not whole, `keyway audit verify` tells.
+/// Errors if a record is older than the audit log says, or a part of the log is gone, which would keep a gateway from starting. What else
+/// is wrong with the log, `keyway audit verify` tells.
 fn compare_with_log(state: &Path) -> Result<(), Failure> {
+    let key = app::audit_verifier_of_log(state).map_err(|error| Failure::of(&error))?;
+    let Some(key) = key else {
+        return Ok(());
+    };
     let folder = app::audit_directory(state);
     let (log, checkpoints) = (folder.join(LOG), folder.join(CHECKPOINTS));
     let source = Source {
@@ -149,11 +154,14 @@ fn compare_with_log(state: &Path) -> Result<(), Failure> {
         log: &log,
         checkpoints: Some(&checkpoints),
     };
-    let key = app::audit_verifier(state).ok();
-    let verified = key.and_then(|key| audit::verify(&source, &key, &[]).ok());
-    verified.map_or(Ok(()), |verified| {
-        compare(&Real, state, &verified.last).map_err(|error| Failure::of(&error))
-    })
+    // Before the log, which a gateway may add to meanwhile.
+    let heads = heads(&Real, state);
+    let last = match audit::verify_beside(&source, &key, (&[], &heads)) {
+        Ok(verified) => verified.last,
+        Err(error) if error.is_short() => return Err(Failure::of(&error)),
+        Err(_altered) => LastWord::unjudged(&Real, &log).map_err(|error| Failure::of(&error))?,
+    };
+    compare(&Real, state, &last).map_err(|error| Failure::of(&error))
 }
 
 /// What the records say of a keyring while no gateway runs.
@@ -179,12 +187,16 @@ pub(super) fn at_rest<'a>(
 
 /// Catalogue and audit log, to be written; nobody else may hold them.
 pub(super) fn opened(checked: &Checked, clock: &Clock) -> Result<Opened, Failure> {
+    let (catalogue, custodian) = unread(checked)?;
+    app::with_audit(catalogue, &*custodian, clock).map_err(|error| Failure::of(&error))
+}
+
+/// The catalogue before its records are read, to be written; nobody else may hold it.
+pub(super) fn unread(checked: &Checked) -> Result<(Catalogue, Arc<dyn Custodian>), Failure> {
     let lock = Lock::take(open(&checked.state)?).map_err(|error| held(checked, &error))?;
     let custodian = custodian(lock.dir(), checked)?;
     let catalogue = Catalogue::unread(lock, Arc::clone(&custodian));
-    catalogue
-        .and_then(|catalogue| app::with_audit(catalogue, &*custodian, clock))
-        .map_err(|error| Failure::of(&error))
+    Ok((catalogue.map_err(|error| Failure::of(&error))?, custodian))
 }
 
 /// Whoever comes here found no gateway at the admin socket: where one runs all the same, it has another.

@@ -106,6 +106,11 @@ pub(super) fn facts() -> Vec<Fact> {
                 settings: None,
             }),
         },
+        Fact::LogReplaced {
+            who: "uid:1000".into(),
+            why: "the disk lost it".into(),
+            heads: vec![Head::of(signer().verifier(), 12)],
+        },
         Fact::RollbackAlarm {
             what: "agents: epoch 3, 5 was seen".into(),
         },
@@ -311,4 +316,26 @@ fn tail_is_the_exact_last_lines() {
         count += 1;
     }
     assert_eq!(count, 10);
+}
+
+#[test]
+fn settings_stand_in_every_line_before_which_the_log_says_others() {
+    let home = Home::new();
+    let mut log = home.create().unwrap();
+    let (old, new) = (Settings::default(), settings());
+    let reloaded = |to: &Settings| Fact::ConfigurationReloaded {
+        result: "a test".into(),
+        changes: Vec::new(),
+        policy: Some(to.in_force()),
+    };
+    // The second and third were made while the log said the old ones.
+    let facts = [&old, &new, &old, &old].map(reloaded);
+    for fact in facts {
+        log.note(fact, at(1)).unwrap();
+    }
+    let said = home.lines();
+    let said = said.iter().filter_map(|line| line.body.policy());
+    let said: Vec<_> = said.map(|policy| policy.settings.as_ref()).collect();
+    assert_eq!(said, [Some(&old), Some(&new), Some(&old), None]);
+    assert_eq!(log.last_policy(), Some(&old));
 }

@@ -244,11 +244,11 @@ fn later_format_asks_for_an_upgrade_whatever_else_it_says() {
     for file in [RECORD, "seen.json", "clock.json", "catalogue.key"] {
         let home = filled();
         edit(&home, file, |text| {
-            text.replace("\"format\": 1", "\"format\": 4, \"surprise\": true")
+            text.replace("\"format\": 1", "\"format\": 5, \"surprise\": true")
         });
         let error = refused(&home);
         assert!(
-            matches!(error, LoadError::Newer { found: 4, .. }),
+            matches!(error, LoadError::Newer { found: 5, .. }),
             "{error}"
         );
     }

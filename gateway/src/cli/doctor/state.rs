@@ -170,11 +170,9 @@ fn in_the_future(patient: &Patient, whose: &str, time: Timestamp) -> Option<Find
 fn log(patient: &Patient, dir: &StateDir) -> Vec<Finding> {
     let folder = app::audit_directory(dir.path());
     let (log, checkpoints) = (folder.join(LOG), folder.join(CHECKPOINTS));
-    if !log.exists() {
-        return Vec::new();
-    }
-    let key = match app::audit_verifier(dir.path()) {
-        Ok(key) => key,
+    let key = match app::audit_verifier_of_log(dir.path()) {
+        Ok(Some(key)) => key,
+        Ok(None) => return Vec::new(),
         Err(error) => return vec![Finding::of_error("audit", &error)],
     };
     let source = Source {

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use crate::audit::{
-    self, Act, Action, Exposed, Fact, Head, Hex, IntendedUse, KeyVersion, Outcome,
-    Pending, RecordRef, Settings, Text, WriteFailed,
+    self, Act, Action, Exposed, Fact, Head, Hex, IntendedUse, KeyVersion, Outcome, Pending,
+    RecordRef, Settings, Text, WriteFailed,
 };
 use crate::catalogue::{State, Version, View};
 use crate::envelope::{Kid, Used};
