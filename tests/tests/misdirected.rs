@@ -20,6 +20,7 @@ const EVERYTHING: &str = "[[keyring]]\nname = \"default\"\nsubjects = [\">\"]\n"
 const MOVES: &str = "bind = \"keyring\"\n";
 const ALIAS: &str = "aliases = [{ from = \"in.*\", to = \"out.*\" }]\n";
 const PART: &str = "[[keyring]]\nname = \"default\"\nsubjects = [\"in.>\"]\n";
+const TWO: &str = "[[keyring]]\nname = \"default\"\nsubjects = [\"in.>\"]\n\n[[keyring]]\nname = \"other\"\nsubjects = [\"out.>\"]\n";
 
 fn gateway(server: &NatsServer, tables: &str) -> Gateway {
     let settings = Settings {
@@ -57,18 +58,26 @@ fn create(agent: &mut Raw, subjects: &[&str], more: &Value) -> Value {
 fn is_refused(answer: &Value) -> bool {
     let said = answer["error"]["description"].as_str().unwrap_or_default();
     assert_eq!(answer["error"].is_null(), said.is_empty(), "{answer}");
-    assert!(
-        said.is_empty() || said.contains("keyway: ") && said.contains("alias from"),
-        "{answer}"
-    );
+    let names = |words: &&str| said.contains(words);
+    let remedy = ["keyway: ", "one keyring", "alias from", "bind = 'keyring'"];
+    assert!(said.is_empty() || remedy.iter().all(names), "{answer}");
     !said.is_empty()
+}
+
+/// What a refusal names as its remedies, for what is published on one subject and comes out on another: one keyring that covers both,
+/// with an alias or with `bind = "keyring"`.
+fn remedies(published: &str, comes_out: &str) -> [String; 2] {
+    let one =
+        format!("[[keyring]]\nname = \"default\"\nsubjects = [\"{published}\", \"{comes_out}\"]\n");
+    let alias = format!("aliases = [{{ from = \"{published}\", to = \"{comes_out}\" }}]\n");
+    [format!("{one}{alias}"), format!("{one}{MOVES}")]
 }
 
 /// A subject of a stream, what becomes of it, and where a message ends.
 type Case = (&'static str, &'static str, &'static str, &'static str);
 
 /// With these keyrings, what is published on the first subject goes to the last, which is `to` for `from`.
-const CASES: [(&str, &str, &[Case]); 4] = [
+const CASES: [(&str, &str, &[Case]); 5] = [
     (
         EVERYTHING,
         "",
@@ -103,6 +112,15 @@ const CASES: [(&str, &str, &[Case]); 4] = [
             ("plain.a", "plain.*", "out.$1", "out.a"),
             ("plain.a", "plain.*", "in.$1", "in.a"),
             ("in.a", "in.*", "in.b.$1", "in.b.a"),
+        ],
+    ),
+    (
+        TWO,
+        "",
+        &[
+            ("in.a", "in.*", "out.$1", "out.a"),
+            ("in.a", "in.*", "plain.$1", "plain.a"),
+            ("plain.a", "plain.*", "out.$1", "out.a"),
         ],
     ),
 ];
@@ -158,6 +176,96 @@ fn transform_is_refused_exactly_where_nobody_would_get_anything() {
         let came = got["message"]["subject"] == *end;
         assert_eq!(refused, !came, "{case:?} {got}");
     });
+}
+
+/// Every case that the gateway refuses.
+fn refused_cases() -> Vec<&'static Case> {
+    let mut refused_cases = Vec::new();
+    let server = NatsServer::jetstream();
+    for (tables, more, cases) in CASES {
+        let gateway = gateway(&server, &format!("{tables}{more}"));
+        let mut agent = Raw::agent(gateway.addr());
+        refused_cases.extend(cases.iter().filter(|(subject, from, to, _)| {
+            let more = made!({ "republish": { "src": from, "dest": to } });
+            let refused = is_refused(&create(&mut agent, &[*subject], &more));
+            ask(&mut agent, "$JS.API.STREAM.DELETE.s", "", b"");
+            refused
+        }));
+    }
+    refused_cases
+}
+
+#[test]
+fn remedies_that_a_refusal_names_have_the_stream_accepted_and_its_messages_opened() {
+    let cases = refused_cases();
+    assert_eq!(cases.len(), 11);
+    let server = NatsServer::jetstream();
+    for case in cases {
+        let (subject, from, to, end) = *case;
+        let published = subject.replace('>', "a");
+        for tables in remedies(&published, end) {
+            let gateway = gateway(&server, &tables);
+            let mut agent = Raw::agent(gateway.addr());
+            let transform = made!({ "src": from, "dest": to });
+            let republish = made!({ "republish": transform });
+            assert!(!is_refused(&create(&mut agent, &[subject], &republish)));
+            agent.subscribe(end);
+            publish(&mut agent, subject);
+            assert_eq!(agent.message(end).payload(), b"said", "{case:?} {tables}");
+            ask(&mut agent, "$JS.API.STREAM.DELETE.s", "", b"");
+            let renames = made!({ "subject_transform": transform });
+            assert!(!is_refused(&create(&mut agent, &[subject], &renames)));
+            publish(&mut agent, subject);
+            let got = ask(&mut agent, "$JS.API.STREAM.MSG.GET.s", "", br#"{"seq":1}"#);
+            assert_eq!(got["message"]["subject"], end, "{case:?} {tables} {got}");
+            ask(&mut agent, "$JS.API.STREAM.DELETE.s", "", b"");
+        }
+    }
+}
+
+/// The answer to a request to restore a stream of this name with these subjects and members.
+fn restore(agent: &mut Raw, (name, subjects): (&str, &[&str]), more: &Value) -> Value {
+    let mut config = made!({ "name": name, "subjects": subjects, "storage": "memory" });
+    let members = config.as_object_mut().unwrap();
+    members.extend(more.as_object().unwrap().clone());
+    let state =
+        made!({ "messages": 0, "bytes": 0, "first_seq": 1, "last_seq": 0, "consumer_count": 0 });
+    let body = made!({ "config": config, "state": state }).to_string();
+    let subject = format!("$JS.API.STREAM.RESTORE.{name}");
+    ask(agent, &subject, "", body.as_bytes())
+}
+
+#[test]
+fn stream_that_is_restored_is_judged_as_one_that_is_made() {
+    for (tables, more, cases) in CASES {
+        let server = NatsServer::jetstream();
+        let gateway = gateway(&server, &format!("{tables}{more}"));
+        let mut agent = Raw::agent(gateway.addr());
+        for (number, case) in cases.iter().enumerate() {
+            let (subject, from, to, _) = *case;
+            for kind in ["republish", "subject_transform"] {
+                let more = made!({ kind: { "src": from, "dest": to } });
+                let made = is_refused(&create(&mut agent, &[subject], &more));
+                ask(&mut agent, "$JS.API.STREAM.DELETE.s", "", b"");
+                let name = format!("{kind}{number}");
+                let answer = restore(&mut agent, (&name, &[subject]), &more);
+                assert_eq!(is_refused(&answer), made, "{case:?} {answer}");
+                assert_eq!(answer["deliver_subject"].is_null(), made, "{answer}");
+            }
+        }
+    }
+}
+
+#[test]
+fn counters_on_a_sealed_subject_are_refused_where_they_are_restored_too() {
+    let server = NatsServer::jetstream();
+    let gateway = gateway(&server, PART);
+    let mut agent = Raw::agent(gateway.addr());
+    let counts = made!({ "allow_msg_counter": true });
+    for (subject, code) in [("in.>", made!(10168)), ("plain.>", Value::Null)] {
+        let answer = restore(&mut agent, ("c", &[subject]), &counts);
+        assert_eq!(answer["error"]["err_code"], code, "{answer}");
+    }
 }
 
 #[test]
@@ -245,17 +353,52 @@ fn opens_when_scheduled(
     get(&mut agent)["message"].is_object()
 }
 
+/// With these keyrings, where what is published on `in.a` is to come out.
+const SCHEDULES: [(&str, &str, &str); 7] = [
+    (EVERYTHING, "", "out.a"),
+    (EVERYTHING, MOVES, "out.a"),
+    (EVERYTHING, ALIAS, "out.a"),
+    (EVERYTHING, ALIAS, "out.b"),
+    (PART, "", "out.a"),
+    (PART, "", "in.b"),
+    (TWO, "", "out.a"),
+];
+
+#[test]
+fn remedies_that_a_refusal_names_have_the_schedule_accepted_and_its_message_opened() {
+    let schedules = made!({ "allow_msg_schedules": true, "allow_msg_ttl": true });
+    // Of a schedule in the clear, too, and of one that has another subject's last message published.
+    let clear = (PART, "plain.a", "in.b", "");
+    let sourced = (TWO, "plain.a", "out.b", "in.a");
+    let own = SCHEDULES.map(|(tables, _, target)| (tables, "in.a", target, ""));
+    for (tables, at, target, source) in own.into_iter().chain([clear, sourced]) {
+        let line = format!("Nats-Schedule-Source: {source}\r\n");
+        let headers = schedule(FAR, target, if source.is_empty() { "" } else { &line });
+        let subjects = ["in.>", "out.>", "plain.>"];
+        let server = NatsServer::jetstream();
+        let before = gateway(&server, tables);
+        let mut agent = Raw::agent(before.addr());
+        assert!(!is_refused(&create(&mut agent, &subjects, &schedules)));
+        if !is_refused(&ask(&mut agent, at, &headers, b"soon")) {
+            continue;
+        }
+        let published = if source.is_empty() { at } else { source };
+        for tables in remedies(published, target) {
+            let server = NatsServer::jetstream();
+            let gateway = gateway(&server, &tables);
+            let mut agent = Raw::agent(gateway.addr());
+            assert!(!is_refused(&create(&mut agent, &subjects, &schedules)));
+            assert!(!is_refused(&ask(&mut agent, at, &headers, b"soon")));
+            let opens = opens_when_scheduled((&server, &gateway), published, target);
+            assert!(opens, "{tables}");
+        }
+    }
+}
+
 #[test]
 fn schedule_is_refused_exactly_where_its_target_opens_for_nobody() {
     let schedules = made!({ "allow_msg_schedules": true, "allow_msg_ttl": true });
-    for (tables, more, target) in [
-        (EVERYTHING, "", "out.a"),
-        (EVERYTHING, MOVES, "out.a"),
-        (EVERYTHING, ALIAS, "out.a"),
-        (EVERYTHING, ALIAS, "out.b"),
-        (PART, "", "out.a"),
-        (PART, "", "in.b"),
-    ] {
+    for (tables, more, target) in SCHEDULES {
         let server = NatsServer::jetstream();
         let gateway = gateway(&server, &format!("{tables}{more}"));
         let mut agent = Raw::agent(gateway.addr());

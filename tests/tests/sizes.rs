@@ -725,3 +725,125 @@ fn direct_get_of_one_message_without_headers_is_what_the_bare_server_answers() {
         assert!(payload.len() >= 100, "{asked}");
     }
 }
+
+/// What the server appends to a message of a batch.
+fn appended(sequence: u64, pending: u64) -> String {
+    let last = sequence - 1;
+    format!(
+        "NATS/1.0\r\nNats-Stream: S\r\nNats-Subject: s.a\r\nNats-Sequence: {sequence}\r\n\
+         Nats-Time-Stamp: 2026-01-01T00:00:00Z\r\nNats-Num-Pending: {pending}\r\nNats-Last-Sequence: {last}\r\n\r\n"
+    )
+}
+
+#[test]
+fn what_is_withheld_takes_nothing_of_what_a_direct_get_may_bring_and_what_is_kept_back_is_counted()
+{
+    // Whoever publishes to the inbox before the server does, and the server, are one here, so that the order is certain.
+    let server = NatsServer::start();
+    let gateway = Gateway::sealing(&server.url());
+    let mut bus = Raw::agent(server.addr());
+    bus.subscribe("$JS.API.DIRECT.GET.S");
+    bus.subscribe("s.a");
+    let mut agent = Raw::agent(gateway.addr());
+    agent.publish("s.a", &[b'x'; 100]);
+    let sealed = bus.message("s.a").payload().to_vec();
+    agent.subscribe("_INBOX.b");
+    let asked = json!({"seq":1,"batch":9,"max_bytes":150}).to_string();
+    agent.request("$JS.API.DIRECT.GET.S", "_INBOX.b", asked.as_bytes());
+    bus.message("$JS.API.DIRECT.GET.S");
+    bus.publish_with("_INBOX.b", &appended(1, 8), &[b'f'; 1000]);
+    for sequence in 1..=3 {
+        bus.publish_with("_INBOX.b", &appended(sequence, 9 - sequence), &sealed);
+    }
+    let end = "NATS/1.0 204 EOB\r\nNats-Num-Pending: 6\r\nNats-Last-Sequence: 3\r\n\r\n";
+    bus.publish_with("_INBOX.b", end, b"");
+    let is_end = |bytes: &[u8]| cut(bytes).0.iter().any(is_status);
+    let mut frames = cut(agent.until("the end", is_end)).0;
+    frames.retain(Frame::has_body);
+    let told = frames.pop().unwrap();
+    let payloads: Vec<_> = frames.iter().map(Frame::payload).collect();
+    assert_eq!(payloads, [[b'x'; 100]; 2]);
+    assert_eq!(header(&told, "Nats-Last-Sequence"), ["2"]);
+    assert_eq!(header(&told, "Nats-Num-Pending"), ["7"]);
+    let counted = |name: &str| gateway.metrics().sum(name, &[]);
+    for name in [
+        "keyway_withheld_messages_total",
+        "keyway_kept_back_messages_total",
+    ] {
+        assert!((counted(name) - 1.0).abs() < 0.1, "{name}");
+    }
+}
+
+/// What comes on one reply subject of these requests, which go out at once, up to the end of each.
+fn on_one_reply(asker: &mut Asker, asked: &[Value]) -> Vec<Frame> {
+    let reply = format!("_INBOX.{}.again", asker.raw.local().port());
+    asker.raw.forget();
+    let lines = asked.iter().map(|asked| {
+        let body = asked.to_string();
+        format!(
+            "PUB $JS.API.DIRECT.GET.S {reply} {}\r\n{body}\r\n",
+            body.len()
+        )
+    });
+    let lines: String = lines.collect();
+    asker.raw.send(lines.as_bytes());
+    let of = |bytes: &[u8]| {
+        let mut frames = cut(bytes).0;
+        frames.retain(|frame| frame.has_body() && frame.subject() == reply);
+        frames
+    };
+    let is_over = |bytes: &[u8]| {
+        let ends = of(bytes).iter().filter(|frame| is_status(frame)).count();
+        ends == asked.len()
+    };
+    of(asker.raw.until("the ends", is_over))
+}
+
+#[test]
+fn direct_gets_one_after_another_on_one_reply_subject_bring_what_the_bare_server_brings() {
+    let mut two = Two::start();
+    gotten(&mut two, &MIXED);
+    let pages = two.same(|asker| {
+        let (mut next, mut pages) = (1, 0);
+        let mut come = Vec::new();
+        loop {
+            let asked = json!({"seq":next,"batch":100,"max_bytes":400});
+            let frames = on_one_reply(asker, &[asked]);
+            come.extend(frames.iter().map(said));
+            pages += 1;
+            let end = frames.last().unwrap();
+            next = header(end, "Nats-Last-Sequence")[0].parse::<u64>().unwrap() + 1;
+            if header(end, "Nats-Num-Pending") == ["0"] {
+                return (pages, come);
+            }
+        }
+    });
+    assert!(pages.0 > 5);
+}
+
+#[test]
+fn direct_gets_at_the_same_time_on_one_reply_subject_bring_all_that_the_bare_server_brings() {
+    let mut two = Two::start();
+    gotten(&mut two, &MIXED);
+    let asked = json!({"seq":1,"batch":100,"max_bytes":400});
+    for at_once in [2, 3, 1, 2] {
+        let all = vec![asked.clone(); at_once];
+        let [bare, agent] = two.each(|asker| {
+            let frames = on_one_reply(asker, &all);
+            let sequences = frames
+                .iter()
+                .flat_map(|frame| header(frame, "Nats-Sequence"));
+            let mut sequences: Vec<u64> = sequences.map(|text| text.parse().unwrap()).collect();
+            sequences.sort_unstable();
+            sequences
+        });
+        let times = |all: &[u64], one: u64| all.iter().filter(|other| **other == one).count();
+        for sequence in &bare {
+            assert_eq!(
+                times(&agent, *sequence),
+                times(&bare, *sequence),
+                "{at_once}"
+            );
+        }
+    }
+}

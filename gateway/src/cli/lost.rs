@@ -94,7 +94,7 @@ fn help(cause: &str) -> &'static str {
         }
         "counter" => "counters cannot be sealed: take their subjects out of the keyring",
         "destination" => {
-            "a stream (republish, subject_transform) or a schedule was asked for whose messages would open for nobody: give their keyring an alias from the published to the new subject, or `bind = \"keyring\"`, and reload"
+            "a stream (republish, subject_transform) or a schedule was asked for whose messages would open for nobody: let one keyring cover both subjects, with an alias from the published to the new one, or with `bind = \"keyring\"`, and reload"
         }
         "api-prefix" => {
             "clients ask JetStream under a prefix that the configuration does not name (an import of its API): name it in `jetstream.api-prefixes`, and reload"

@@ -51,6 +51,7 @@ pub struct Worker {
     passed: [Flow; 2],
     lookups: [Meter; 3],
     misses: [Meter; 4],
+    kept_back: Meter,
     malformed: [Counter; 2],
     batch_seconds: [[Histogram; 3]; 2],
     /// Client connections accepted.
@@ -228,6 +229,7 @@ impl Worker {
                 MissOutcome::Refused,
             ]
             .map(|outcome| Meter::new(counter!(names::MISSES, "outcome" => outcome.word()))),
+            kept_back: Meter::new(counter!(names::KEPT_BACK)),
             malformed: [Side::Client, Side::Server]
                 .map(|side| counter!(names::MALFORMED, "side" => side.word())),
             batch_seconds: [seconds(Direction::Publish), seconds(Direction::Deliver)],
@@ -281,6 +283,11 @@ impl Worker {
         }
     }
 
+    /// Counts a message of a direct get that is beyond the bytes that the client asked for.
+    pub fn kept_back(&self) {
+        self.kept_back.add(1);
+    }
+
     /// Counts a stream that broke the protocol.
     pub fn malformed(&self, side: Side) {
         let [client, server] = &self.malformed;
@@ -316,6 +323,7 @@ impl Worker {
         self.passed.iter().for_each(Flow::flush);
         self.lookups.iter().for_each(Meter::flush);
         self.misses.iter().for_each(Meter::flush);
+        self.kept_back.flush();
     }
 }
 

@@ -26,6 +26,8 @@ pub(super) const PLAINTEXT_BYTES: &str = "keyway_plaintext_bytes_total";
 pub(super) const WITHHELD_MESSAGES: &str = "keyway_withheld_messages_total";
 /// Their payload bytes.
 pub(super) const WITHHELD_BYTES: &str = "keyway_withheld_bytes_total";
+/// Messages of direct gets beyond the bytes that their clients asked for.
+pub(super) const KEPT_BACK: &str = "keyway_kept_back_messages_total";
 /// Lanes drawn for sealing, by keyring.
 pub(super) const LANES_STARTED: &str = "keyway_lanes_started_total";
 /// Where the lane of a delivered envelope was found.
@@ -243,7 +245,7 @@ impl MissOutcome {
 }
 
 /// What a counter counts, in the words of its `# HELP` line.
-const COUNTERS: [(&str, Unit, &str); 22] = [
+const COUNTERS: [(&str, Unit, &str); 23] = [
     (SEALED_MESSAGES, Unit::Count, "Messages sealed, by keyring."),
     (
         SEALED_BYTES,
@@ -295,6 +297,11 @@ const COUNTERS: [(&str, Unit, &str); 22] = [
         PLAINTEXT_BYTES,
         Unit::Bytes,
         "Bytes of plaintext delivered while a migration accepts it, by keyring.",
+    ),
+    (
+        KEPT_BACK,
+        Unit::Count,
+        "Messages of direct gets beyond the bytes that their clients asked for.",
     ),
     (
         LANES_STARTED,

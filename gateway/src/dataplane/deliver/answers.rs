@@ -146,11 +146,14 @@ impl DeliverPath<'_> {
         let Some(stored) = self.of_batch(message) else {
             return false;
         };
+        let Some(pending) = stored.pending else {
+            return false;
+        };
         let replies = &mut self.link.borrow_mut().replies;
-        stored.pending.is_some() && replies.is_surplus(message.subject, &stored)
+        replies.is_surplus(message.subject, (stored.sequence, pending))
     }
 
-    /// The same message once it has been dealt with: not before, as it may come again when its version has been loaded.
+    /// A message that has gone on to the client: what is withheld takes nothing of what a batch may bring, as anybody can send that.
     pub(super) fn count_batched(&self, fate: Fate, message: &Message<'_>) {
         let Some(stored) = self.of_batch(message) else {
             return;
@@ -180,7 +183,11 @@ impl DeliverPath<'_> {
     /// The end of a batch, with the numbers of the last message that the client got.
     pub(super) fn end_batch(&self, snapshot: &Snapshot, message: &Message<'_>, out: &mut Buffer) {
         let headers = message.headers.unwrap_or_default();
-        let ended = self.link.borrow_mut().replies.batch_ended(message.subject);
+        let last = header::number(headers, b"Nats-Last-Sequence");
+        let last = last.and_then(|number| number.value());
+        let mut link = self.link.borrow_mut();
+        let ended = link.replies.batch_ended(message.subject, last);
+        drop(link);
         let Some(end) = ended.filter(|_| header::status(headers) == Some(b"204")) else {
             return self.pass(snapshot, message, out);
         };

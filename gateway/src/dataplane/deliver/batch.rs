@@ -196,8 +196,10 @@ impl<'s> DeliverPath<'s> {
         out: &mut Buffer,
     ) -> Result<(), Kid> {
         if self.is_surplus(message) {
+            self.worker.meters.kept_back();
             return Ok(());
         }
+        let before = out.len();
         let fate = self.fate(snapshot, message);
         self.count_unsealed(fate, message);
         self.watch.lap(Stage::Parse, &self.worker.shared.clock);
@@ -223,7 +225,9 @@ impl<'s> DeliverPath<'s> {
                 self.withhold(snapshot, (keyring, cause), message, out);
             }
         }
-        self.count_batched(fate, message);
+        if out.len() > before {
+            self.count_batched(fate, message);
+        }
         self.watch.lap(Stage::Crypto, &self.worker.shared.clock);
         Ok(())
     }

@@ -20,11 +20,12 @@ pub(super) const COUNTERS_REFUSED: &[u8] = br#"{"type":"io.nats.jetstream.api.v1
 pub(super) const COUNTER_REFUSED: &[u8] = br#"{"error":{"code":400,"err_code":10168,"description":"keyway: counters cannot be sealed: take their subjects out of the keyring"},"stream":"","seq":0}"#;
 
 /// The answer to whoever asks for a stream whose messages would open for nobody under the subject that it gives them. The error is
-/// `JSStreamInvalidConfigF` of the server.
-pub(super) const RENAMING_REFUSED: &[u8] = br#"{"type":"io.nats.jetstream.api.v1.stream_create_response","error":{"code":400,"err_code":10052,"description":"keyway: messages that are republished or renamed so would open for nobody: give their keyring an alias from the subject that they are published on to the new one, or bind = 'keyring', and reload"}}"#;
+/// `JSStreamInvalidConfigF` of the server. The remedy is one for every case: where only one of the subjects has a keyring, or each another,
+/// an alias alone changes nothing.
+pub(super) const RENAMING_REFUSED: &[u8] = br#"{"type":"io.nats.jetstream.api.v1.stream_create_response","error":{"code":400,"err_code":10052,"description":"keyway: messages that are republished or renamed so would open for nobody: let one keyring cover both subjects, with an alias from the one that they are published on to the new one, or with bind = 'keyring', and reload"}}"#;
 
 /// The same for a schedule: `JSMessageSchedulesTargetInvalidErr`.
-pub(super) const SCHEDULE_REFUSED: &[u8] = br#"{"error":{"code":400,"err_code":10190,"description":"keyway: what the schedule publishes would open for nobody: give its keyring an alias from the schedule's subject, or its source's, to the target, or bind = 'keyring', and reload"},"stream":"","seq":0}"#;
+pub(super) const SCHEDULE_REFUSED: &[u8] = br#"{"error":{"code":400,"err_code":10190,"description":"keyway: what the schedule publishes would open for nobody: let one keyring cover its target and the schedule's subject, or its source's, with an alias from that one to the target, or with bind = 'keyring', and reload"},"stream":"","seq":0}"#;
 
 /// What a request to JetStream's API asks. `name` stands for the subject of a stored message.
 pub(super) fn of_jetstream(request: &[u8], body: &[u8], name: impl Fn(&[u8]) -> u32) -> Asked {
@@ -129,17 +130,18 @@ pub(super) fn deliver_subject<'a>(request: &[u8], body: &'a [u8]) -> Option<Cow<
         .flatten()
 }
 
-/// The subject for which a stream of counters is asked, if it is one that `strict` holds of.
+/// The subject for which a stream of counters is asked, made or restored, if it is one that `strict` holds of.
 pub(super) fn counter_subject(
     request: &[u8],
     body: &[u8],
     strict: impl Fn(&[u8]) -> bool,
 ) -> Option<Vec<u8>> {
-    if !matches!(Request::of(request), Request::StreamConfig) || !jetstream::counts(body) {
+    let config = jetstream::stream_config(Request::of(request), body)?;
+    if !jetstream::counts(config) {
         return None;
     }
     let mut found = None;
-    jetstream::subjects(body, |subject| {
+    jetstream::subjects(config, |subject| {
         if found.is_none() && strict(subject) {
             found = Some(subject.to_vec());
         }
@@ -152,18 +154,18 @@ const MOST_MOVES: u32 = 4;
 
 /// Whether a stream is asked for that republishes or renames what `lost` says opens for nobody then.
 pub(super) fn is_misdirected(request: &[u8], body: &[u8], lost: impl Fn(Move<'_>) -> bool) -> bool {
-    if !matches!(Request::of(request), Request::StreamConfig) {
+    let Some(config) = jetstream::stream_config(Request::of(request), body) else {
         return false;
-    }
+    };
     let mut published = Vec::new();
-    jetstream::subjects(body, |subject| {
+    jetstream::subjects(config, |subject| {
         if published.len() <= MOST_PUBLISHED {
             published.push(subject.to_vec());
         }
     });
     let published = &published;
     let (mut left, mut found) = (MOST_MOVES, false);
-    jetstream::renamed(body, |from, to| {
+    jetstream::renamed(config, |from, to| {
         let moved = Move {
             published,
             from,

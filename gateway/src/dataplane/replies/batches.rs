@@ -4,6 +4,9 @@
 //! larger than what is in them. What comes beyond the client's bound goes no further, and the status behind it says what the bare
 //! server's would: it has the numbers of the last message that has gone on. A client with two subscriptions there gets each message twice,
 //! one behind the other.
+//!
+//! The headers by which a batch is counted are clear, and no message says to which request it belongs. So only what the client gets
+//! counts, and where batches have overlapped on a reply subject none is bounded: what comes for one must not use up another.
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -25,11 +28,13 @@ pub(super) struct Batches {
 /// What is awaited on a reply subject, and what has come there.
 #[derive(Clone, Copy, Default)]
 struct Counted {
-    /// How many batches have not ended.
-    waiting: u32,
-    /// The latest, if it is alone. What comes for several at a time is not told apart, and goes on as it is.
+    /// Whether the latest batch has not ended.
+    is_under_way: bool,
+    /// The latest. `None` once two have overlapped, until the reply subject is forgotten: what comes goes on as it is.
     batch: Option<Batch>,
-    /// The bytes of the messages that have come.
+    /// The sequence of the last message that has come, whatever became of it.
+    seen: u64,
+    /// The bytes of the messages that have gone on.
     bytes: u64,
     /// `Nats-Num-Pending` of the first message.
     first: Option<u64>,
@@ -88,23 +93,29 @@ impl Batches {
     }
 
     pub(super) fn asked(&mut self, reply: Hash, batch: Batch, now: Instant) {
-        let before = self.table.live(reply, now).map_or(0, |one| one.waiting);
+        let before = self.table.live(reply, now);
+        let is_alone = before.is_none_or(|one| !one.is_under_way && one.batch.is_some());
         let counted = Counted {
-            waiting: before.saturating_add(1),
-            batch: (before == 0).then_some(batch),
+            is_under_way: true,
+            batch: is_alone.then_some(batch),
             ..Counted::default()
         };
         self.table.insert(reply, counted, now);
     }
 
-    /// Whether a message is one too many.
-    pub(super) fn is_surplus(&mut self, reply: Hash, sequence: u64) -> bool {
-        let counted = self.table.get_mut(reply);
-        let full = counted.filter(|counted| counted.is_full_before(sequence));
-        full.map(|counted| counted.surplus = true).is_some()
+    /// A message comes. Whether it is one too many.
+    pub(super) fn is_surplus(&mut self, reply: Hash, (sequence, pending): (u64, u64)) -> bool {
+        let Some(counted) = self.table.get_mut(reply) else {
+            return false;
+        };
+        counted.seen = sequence;
+        counted.first.get_or_insert(pending);
+        let is_surplus = counted.is_full_before(sequence);
+        counted.surplus |= is_surplus;
+        is_surplus
     }
 
-    /// A message has been dealt with, of so many bytes: its subject, its headers and what was published.
+    /// A message has gone on, of so many bytes: its subject, its headers and what was published.
     pub(super) fn came(&mut self, reply: Hash, stored: &DirectGet<'_>, bytes: usize) {
         let (Some(counted), Some(pending)) = (self.table.get_mut(reply), stored.pending) else {
             return;
@@ -114,7 +125,6 @@ impl Batches {
         }
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         counted.bytes = counted.bytes.saturating_add(bytes);
-        counted.first.get_or_insert(pending);
         counted.last = Last {
             sequence: stored.sequence,
             pending,
@@ -126,10 +136,13 @@ impl Batches {
         self.table.live(reply, now).is_some()
     }
 
-    /// A status ends one.
-    pub(super) fn ended(&mut self, reply: Hash) -> Option<End> {
+    /// A status ends one: the latest only if `sequence`, which it says was the last, is what has come last. The end of an earlier one may
+    /// come again, on another subscription.
+    pub(super) fn ended(&mut self, reply: Hash, sequence: Option<u64>) -> Option<End> {
         let counted = self.table.get_mut(reply)?;
-        counted.waiting = counted.waiting.saturating_sub(1);
+        if sequence.unwrap_or_default() == counted.seen {
+            counted.is_under_way = false;
+        }
         counted.end()
     }
 
@@ -155,13 +168,19 @@ mod tests {
     struct Getting {
         batches: Batches,
         now: Instant,
+        /// The sequence that the server's next end names.
+        seen: u64,
     }
 
     impl Getting {
         fn new() -> Self {
             let batches = Batches::new(Memory::new(MOST).open());
             let now = Clock::system().instant();
-            Self { batches, now }
+            Self {
+                batches,
+                now,
+                seen: 0,
+            }
         }
 
         fn ask(&mut self, body: &str) {
@@ -177,7 +196,8 @@ mod tests {
         }
 
         fn goes_on(&mut self, sequence: u64, pending: u64) -> bool {
-            let surplus = self.batches.is_surplus(INBOX, sequence);
+            self.seen = sequence;
+            let surplus = self.batches.is_surplus(INBOX, (sequence, pending));
             if !surplus {
                 let stored = DirectGet {
                     stream: b"S",
@@ -192,7 +212,7 @@ mod tests {
         }
 
         fn end(&mut self) -> Option<(u64, u64)> {
-            let end = self.batches.ended(INBOX)?;
+            let end = self.batches.ended(INBOX, Some(self.seen))?;
             Some((end.pending, end.sequence))
         }
     }
@@ -245,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn batches_on_one_reply_subject_go_on_whole_until_all_have_ended() {
+    fn batches_that_have_overlapped_on_a_reply_subject_go_on_whole_and_so_do_those_behind_them() {
         let mut getting = Getting::new();
         let body = r#"{"batch":9,"max_bytes":1}"#;
         getting.ask(body);
@@ -255,7 +275,49 @@ mod tests {
             assert_eq!(getting.end(), None);
         }
         getting.ask(body);
+        assert_eq!(getting.come(1..=2, 10), [1, 2]);
+        assert_eq!(getting.end(), None);
+    }
+
+    #[test]
+    fn reply_subject_on_which_batches_have_overlapped_is_bounded_again_when_that_is_long_ago() {
+        let mut getting = Getting::new();
+        let body = r#"{"batch":9,"max_bytes":1}"#;
+        getting.ask(body);
+        getting.ask(body);
+        getting.now += LIFE * 2;
+        getting.ask(body);
         assert_eq!(getting.come(1..=2, 10), [1]);
-        assert_eq!(getting.end(), Some((10, 1)));
+    }
+
+    #[test]
+    fn batch_is_not_counted_for_one_that_is_asked_while_it_is_under_way_however_often_an_end_comes()
+    {
+        let mut getting = Getting::new();
+        let body = r#"{"batch":9,"max_bytes":100}"#;
+        // Two at a time on two subscriptions: each end comes twice.
+        getting.ask(body);
+        getting.ask(body);
+        assert_eq!(getting.come(1..=1, 10), [1]);
+        getting.end();
+        getting.end();
+        getting.ask(body);
+        assert_eq!(getting.come(1..=1, 10), [1]);
+        assert_eq!(getting.come(7..=7, 10), [7]);
+    }
+
+    #[test]
+    fn end_of_a_batch_that_comes_once_more_does_not_end_the_next() {
+        let mut getting = Getting::new();
+        let body = r#"{"batch":9,"max_bytes":100}"#;
+        getting.ask(body);
+        assert_eq!(getting.come(1..=2, 10), [1]);
+        getting.end();
+        getting.ask(body);
+        getting.end();
+        // The second has not ended.
+        getting.ask(body);
+        assert_eq!(getting.come(3..=3, 10), [3]);
+        assert_eq!(getting.come(1..=1, 10), [1]);
     }
 }

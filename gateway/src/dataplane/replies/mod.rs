@@ -225,12 +225,13 @@ impl Replies {
         !self.batches.is_empty()
     }
 
-    /// Whether a message of a batch is beyond what the client has asked for.
-    pub(super) fn is_surplus(&mut self, reply: &[u8], stored: &DirectGet<'_>) -> bool {
-        self.batches.is_surplus(self.hash(reply), stored.sequence)
+    /// A message of a batch comes. Whether it is beyond what the client has asked for.
+    pub(super) fn is_surplus(&mut self, reply: &[u8], (sequence, pending): (u64, u64)) -> bool {
+        let reply = self.hash(reply);
+        self.batches.is_surplus(reply, (sequence, pending))
     }
 
-    /// A message of a batch has been dealt with: its subject, its headers and what was published are so many bytes.
+    /// A message of a batch has gone on: its subject, its headers and what was published are so many bytes.
     pub(super) fn batch_came(&mut self, reply: &[u8], stored: &DirectGet<'_>, bytes: usize) {
         self.batches.came(self.hash(reply), stored, bytes);
     }
@@ -240,9 +241,9 @@ impl Replies {
         self.awaits_batches() && self.batches.knows(self.hash(reply), now)
     }
 
-    /// A batch ends; what the bare server would say, if that is something else.
-    pub(super) fn batch_ended(&mut self, reply: &[u8]) -> Option<End> {
-        self.batches.ended(self.hash(reply))
+    /// A batch ends, with this message as the last; what the bare server would say, if that is something else.
+    pub(super) fn batch_ended(&mut self, reply: &[u8], sequence: Option<u64>) -> Option<End> {
+        self.batches.ended(self.hash(reply), sequence)
     }
 
     /// The client subscribes; with a keyring, if all that is published where `filter` matches is sealed.

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::super::Buffer;
 use super::super::json::{Elements, Members, NotAnObject, means, text};
 use super::super::write::Decimal;
-use super::{integer, replace};
+use super::{Request, integer, replace};
 
 /// What a stream stores, by where it comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub fn widen_max_msg_size(
     wider.is_some()
 }
 
-/// The same for the `config` in the body of [`super::Request::Restore`].
+/// The same for the `config` in the body of [`Request::Restore`].
 pub fn widen_restored(
     body: &[u8],
     overhead: usize,
@@ -92,6 +92,23 @@ pub fn narrow_max_msg_size(
     }
     out.put(answer.get(copied..).unwrap_or_default());
     true
+}
+
+/// The stream configuration in the `body` of a request for a stream: all of it, or the `config` of [`Request::Restore`].
+#[must_use]
+pub fn stream_config<'a>(request: Request<'_>, body: &'a [u8]) -> Option<&'a [u8]> {
+    match request {
+        Request::StreamConfig => Some(body),
+        Request::Restore => last(body, b"config").ok().flatten(),
+        Request::Next
+        | Request::DirectGet { .. }
+        | Request::MessageGet
+        | Request::StreamInfo
+        | Request::StreamList
+        | Request::Snapshot
+        | Request::ConsumerConfig
+        | Request::Other => None,
+    }
 }
 
 /// Whether the stream configuration `body` asks for counters (`allow_msg_counter`).

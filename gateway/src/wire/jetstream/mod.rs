@@ -35,7 +35,7 @@ mod trace;
 pub use acknowledgement::is_acknowledgement;
 pub use clear::is_clear;
 pub use config::{
-    Holds, counts, narrow_max_msg_size, subjects, widen_max_msg_size, widen_restored,
+    Holds, counts, narrow_max_msg_size, stream_config, subjects, widen_max_msg_size, widen_restored,
 };
 pub use delivery::{Delivery, acknowledges, narrow_msg_size, next, pending};
 pub use destinations::{Place, destinations, header_destinations, renamed};
