@@ -7,7 +7,7 @@
 )]
 
 use keyway_tests::agent::publish;
-use keyway_tests::command::{code, json, keyway, path, text_of};
+use keyway_tests::command::{code, json, keyway, path, text, text_of};
 use keyway_tests::mount::Mount;
 use keyway_tests::traffic::CoreTraffic;
 use keyway_tests::{Gateway, NatsServer, Raw, metrics, wait};
@@ -107,7 +107,11 @@ fn order_that_a_closed_log_refuses_changes_nothing() {
 #[test]
 fn revocation_that_a_closed_log_refuses_stops_the_sealing_and_says_so_everywhere() {
     let server = NatsServer::start();
-    for words in [&["suspend", "2"][..], &["revoke"]] {
+    let cases = [
+        (&["suspend", "2"][..], "suspended"),
+        (&["revoke"], "revoked"),
+    ];
+    for (words, mark) in cases {
         let mut gateway = with_closed_log(&server);
         let done = order(&gateway, words);
         assert_eq!(code(&done), 4, "{}", text_of(&done));
@@ -139,6 +143,8 @@ fn revocation_that_a_closed_log_refuses_stops_the_sealing_and_says_so_everywhere
         // As it was told.
         gateway.restart();
         stands_still(&mut gateway, "halted", &["audit log is closed"]);
+        assert!(gateway.process().terminate().success());
+        is_told_at_rest(&gateway, mark);
         let log = gateway.state().join("audit/log.jsonl");
         let whole = fs::read_to_string(&log).unwrap();
         fs::write(&log, whole.replacen("begot", "begun", 1)).unwrap();
@@ -148,6 +154,27 @@ fn revocation_that_a_closed_log_refuses_stops_the_sealing_and_says_so_everywhere
         let revoked = ["compromised", "suspended"].map(|state| states.get(state).copied());
         assert_eq!(states["active"], 1, "{states:?}");
         assert!(revoked.contains(&Some(1)), "{states:?}");
+    }
+}
+
+/// Whether everything that tells of version 2 while no gateway runs says that it does not seal, and why.
+fn is_told_at_rest(gateway: &Gateway, mark: &str) {
+    let config = gateway.config();
+    let told = |words: &[&str]| keyway(&[words, &["--config", path(&config)]].concat());
+    let version = &keyring(gateway)["versions"][1];
+    assert_eq!(version["halted"], true, "{version}");
+    let keys = json(&told(&["keys", "--json"]));
+    assert_eq!(keys["versions"][0]["mark"], Value::Null, "{keys}");
+    assert_eq!(keys["versions"][1]["mark"], mark, "{keys}");
+    for (words, said) in [
+        (&["status"][..], "halted: does not seal"),
+        (&["keys"], &format!("active ({mark})")),
+        (&["revoke", "--dry-run"], "and no more"),
+        (&["keys", "why", "2"], "nothing is sealed under it"),
+    ] {
+        let shown = told(words);
+        let page = text(&shown.stdout);
+        assert!(page.contains(said), "{words:?}: {page}");
     }
 }
 

@@ -9,6 +9,7 @@ use keyway_tests::{Gateway, NatsServer, Raw, Tap};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const RECORD: &str = "catalogue/default.json";
@@ -67,6 +68,57 @@ fn a_key_encryption_key_that_others_can_read_is_refused() {
     let kek = gateway.state().join("kek");
     fs::set_permissions(&kek, fs::Permissions::from_mode(0o644)).unwrap();
     assert_refused(&gateway, &["kek", "0644", "chmod 0600"]);
+}
+
+/// Everything below a folder but sockets.
+fn below(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        let kind = entry.file_type().unwrap();
+        if kind.is_dir() {
+            found.extend(below(&entry.path()));
+        }
+        if kind.is_dir() || kind.is_file() {
+            found.push(entry.path());
+        }
+    }
+    found
+}
+
+#[test]
+fn whatever_of_the_state_directory_others_can_use_is_refused() {
+    let mut gateway = Gateway::sealing(NOWHERE);
+    // One of what a gateway that runs has there, and what it leaves for the next start.
+    let state = gateway.state();
+    let ports = fs::read(state.join("ports.json")).unwrap();
+    assert!(gateway.process().terminate().success());
+    for (name, bytes) in [
+        ("ports.json", &ports[..]),
+        ("revoked-0011223344556677", b""),
+        ("suspended-0011223344556677", b""),
+        ("withdrawn-0011223344556677", b""),
+    ] {
+        fs::write(state.join(name), bytes).unwrap();
+        fs::set_permissions(state.join(name), fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    let found = below(&state);
+    assert!(found.len() > 12, "{found:?}");
+    for path in found {
+        let right = fs::metadata(&path).unwrap().permissions();
+        let (open, limit) = if path.is_dir() {
+            (0o777, "chmod 0700")
+        } else {
+            (0o644, "chmod 0600")
+        };
+        fs::set_permissions(&path, fs::Permissions::from_mode(open)).unwrap();
+        assert_refused(&gateway, &[&path.to_string_lossy(), limit]);
+        fs::set_permissions(&path, right).unwrap();
+    }
+    gateway.restart();
+    // What is not the gateway's own is nobody's business.
+    fs::write(state.join("notes.txt"), "").unwrap();
+    fs::create_dir(state.join("lost+found")).unwrap();
+    gateway.restart();
 }
 
 #[test]

@@ -7,7 +7,7 @@
 use data_encoding::HEXLOWER;
 
 use super::store::sync;
-use super::{Catalogue, View};
+use super::{Catalogue, State, Version, View};
 use crate::disk::{Action, Error};
 use crate::envelope::Kid;
 
@@ -25,12 +25,35 @@ pub enum Mark {
 impl Mark {
     const ALL: [Self; 3] = [Self::Revoked, Self::Suspended, Self::Withdrawn];
 
-    const fn word(self) -> &'static str {
+    /// The word in its name.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
         match self {
             Self::Revoked => "revoked",
             Self::Suspended => "suspended",
             Self::Withdrawn => "withdrawn",
         }
+    }
+
+    /// Whether a record that has the version in this state does not say so yet.
+    #[must_use]
+    pub const fn is_ahead_of(self, state: State) -> bool {
+        match self {
+            Self::Revoked => !matches!(state, State::Compromised | State::Destroyed),
+            Self::Suspended => !matches!(
+                state,
+                State::Suspended | State::Compromised | State::Destroyed
+            ),
+            Self::Withdrawn => matches!(state, State::PreActive | State::Ready),
+        }
+    }
+
+    /// Which of these marks says something of a version that its record does not; revocations come first in them.
+    #[must_use]
+    pub fn ahead(marks: &[(Self, Kid)], version: &Version) -> Option<Self> {
+        let mut of = marks.iter().filter(|(_mark, kid)| *kid == version.kid);
+        let ahead = of.find(|(mark, _kid)| mark.is_ahead_of(version.state));
+        ahead.map(|(mark, _kid)| *mark)
     }
 
     fn name(self, kid: Kid) -> String {
@@ -83,5 +106,26 @@ impl View {
         let mut marks: Vec<_> = names.iter().filter_map(|name| Mark::read(name)).collect();
         marks.sort_unstable();
         Ok(marks)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mark_is_ahead_of_a_record_until_that_says_the_same_or_more() {
+        for (mark, ahead, level) in [
+            (Mark::Revoked, State::Active, State::Compromised),
+            (Mark::Revoked, State::Suspended, State::Destroyed),
+            (Mark::Suspended, State::DecryptOnly, State::Suspended),
+            (Mark::Suspended, State::Active, State::Compromised),
+            // Active all the same: the rotation has not failed.
+            (Mark::Withdrawn, State::Ready, State::Active),
+            (Mark::Withdrawn, State::PreActive, State::Destroyed),
+        ] {
+            assert!(mark.is_ahead_of(ahead), "{mark:?} {ahead}");
+            assert!(!mark.is_ahead_of(level), "{mark:?} {level}");
+        }
     }
 }

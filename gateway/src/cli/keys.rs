@@ -4,7 +4,8 @@ use serde::Serialize;
 
 use crate::admin::{Refusal, api};
 use crate::app;
-use crate::catalogue::{Version, View};
+use crate::catalogue::{Mark, Version, View};
+use crate::envelope::Kid;
 use crate::policy::KeyringName;
 
 use super::args::{Keys, KeysCommand, KeysWhy, Which};
@@ -24,6 +25,8 @@ struct Row {
     suite: &'static str,
     state: &'static str,
     nist: &'static str,
+    /// What became of it that its record does not say.
+    mark: Option<&'static str>,
     created: String,
     since: String,
     activated: Option<String>,
@@ -43,12 +46,13 @@ pub(super) fn run(args: &Keys, out: &mut Output) -> Result<(), Failure> {
         return why(args, out);
     }
     let view = place::view(&place::configuration(&args.place)?)?;
+    let marks = view.marks().map_err(|error| Failure::of(&error))?;
     if args.json {
-        out.json(&listing(&view))?;
+        out.json(&listing(&view, &marks))?;
     } else if view.versions().next().is_none() {
         out.line("no key versions yet: the first `keyway run` makes them")?;
     } else {
-        out.lines(page(&view))?;
+        out.lines(page(&view, &marks))?;
     }
     Ok(())
 }
@@ -110,15 +114,15 @@ fn why(args: &KeysWhy, out: &mut Output) -> Result<(), Failure> {
     Ok(())
 }
 
-fn listing(view: &View) -> Listing {
+fn listing(view: &View, marks: &[(Mark, Kid)]) -> Listing {
     Listing {
         catalogue: view.id().to_owned(),
         state: view.path().display().to_string(),
-        versions: view.versions().map(row).collect(),
+        versions: view.versions().map(|found| row(found, marks)).collect(),
     }
 }
 
-fn row((keyring, version): (&KeyringName, &Version)) -> Row {
+fn row((keyring, version): (&KeyringName, &Version), marks: &[(Mark, Kid)]) -> Row {
     Row {
         keyring: keyring.to_string(),
         number: version.number,
@@ -127,6 +131,7 @@ fn row((keyring, version): (&KeyringName, &Version)) -> Row {
         suite: version.suite.name(),
         state: version.state.name(),
         nist: version.state.nist(),
+        mark: Mark::ahead(marks, version).map(Mark::word),
         created: version.created.to_string(),
         since: version.since.to_string(),
         activated: version.activated.map(|time| time.to_string()),
@@ -134,14 +139,15 @@ fn row((keyring, version): (&KeyringName, &Version)) -> Row {
     }
 }
 
-fn page(view: &View) -> Vec<String> {
+fn page(view: &View, marks: &[(Mark, Kid)]) -> Vec<String> {
     let words = |words: [&str; 6]| words.map(str::to_owned).to_vec();
     let head = words(["KEYRING", "VERSION", "STATE", "SINCE", "SUITE", "KID"]);
-    let rows = view.versions().map(row).map(|row| {
+    let rows = view.versions().map(|found| row(found, marks)).map(|row| {
+        let mark = row.mark.map(|mark| format!(" ({mark})"));
         words([
             &row.keyring,
             &row.label,
-            row.state,
+            &format!("{}{}", row.state, mark.unwrap_or_default()),
             &row.since,
             row.suite,
             &row.kid,

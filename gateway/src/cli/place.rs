@@ -181,6 +181,7 @@ pub(super) fn at_rest<'a>(
         rule,
         terms: &keyring.terms,
         record: view.record(&keyring.name),
+        marks: view.marks().map_err(|error| Failure::of(&error))?,
         now: view.now(&Clock::system()),
     })
 }

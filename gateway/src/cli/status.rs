@@ -173,7 +173,7 @@ fn active_row(keyring: &Keyring, said: Option<&Readiness>, paint: Paint) -> Vec<
         return row.into_iter().chain([next(keyring, said)]).collect();
     };
     let state = match keyring.stopped.as_deref() {
-        Some("halted") => "halted: does not seal".to_owned(),
+        _ if active.halted => "halted: does not seal".to_owned(),
         Some("not-loaded") => "cannot be loaded".to_owned(),
         Some("not-reserved") => "none reserved".to_owned(),
         _ if active.exhausted => "used up".to_owned(),

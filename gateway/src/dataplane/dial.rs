@@ -1,6 +1,8 @@
 //! Connecting to a NATS server: the list in order, starting with the one that worked last.
 
 use std::io;
+use std::iter::Chain;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -24,6 +26,9 @@ pub(super) struct Servers {
 /// Whether a server was reached last time, and greeted as one. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Reach(Arc<AtomicBool>);
+
+/// The servers that a client has yet to be tried with, in order.
+pub(super) struct Untried(Chain<Range<usize>, Range<usize>>);
 
 /// A connection to a server, and which one that is.
 pub(super) type Dialled<'s> = (TcpStream, usize, &'s ServerAddr);
@@ -61,6 +66,13 @@ impl Reach {
     }
 }
 
+impl Untried {
+    /// Whether none is left.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.clone().next().is_none()
+    }
+}
+
 impl Servers {
     pub(super) fn new(addrs: Vec<ServerAddr>, timeout: Duration) -> Self {
         Self {
@@ -89,17 +101,22 @@ impl Servers {
         self.reach.lost();
     }
 
-    /// Connects to the first server that answers; counts those that do not. Says which one that is.
+    /// All of them, the one that worked last first.
+    pub(super) fn untried(&self) -> Untried {
+        let first = self.last_good.load(Ordering::Relaxed);
+        Untried((first..self.addrs.len()).chain(0..first))
+    }
+
+    /// Connects to the first untried server that answers; counts those that do not. Says which one that is.
     ///
     /// # Errors
     /// [`Unreachable`] when all failed.
-    pub(super) async fn dial(&self) -> Result<Dialled<'_>, Unreachable> {
-        let first = self.last_good.load(Ordering::Relaxed);
+    pub(super) async fn dial(&self, untried: &mut Untried) -> Result<Dialled<'_>, Unreachable> {
         let mut last = Unreachable {
             addr: "none".to_owned(),
             source: io::ErrorKind::NotFound.into(),
         };
-        for index in (first..self.addrs.len()).chain(0..first) {
+        for index in untried.0.by_ref() {
             let Some(addr) = self.addrs.get(index) else {
                 continue;
             };

@@ -13,7 +13,7 @@ use crate::wire::Buffer;
 
 use super::address::Ends;
 use super::admission::Ticket;
-use super::dial::Dialled;
+use super::dial::{Dialled, Untried};
 use super::greet::{self, Greeting, Said};
 use super::link::Link;
 use super::origin;
@@ -132,9 +132,28 @@ async fn arrive(
     Ok(Box::pin(secure::before_info(worker, client)).await?)
 }
 
-/// A server's socket, and what it has said first. It has been told where the client is.
+/// A server's socket, and what it has said first. It has been told where the client is. The client has heard nothing yet, so one that does
+/// not greet costs it no more than the wait: the next in the list is dialled.
 async fn reach(worker: &Worker, ends: &Ends) -> Result<(Socket, Said), Ended> {
-    let dialled = Box::pin(dial(worker)).await?;
+    let mut untried = worker.shared.servers.untried();
+    loop {
+        let dialled = Box::pin(dial(worker, &mut untried)).await?;
+        let to = dialled.2;
+        match Box::pin(introduce(worker, dialled, ends)).await {
+            Err(ended) if ended.is_by_server() && !untried.is_empty() => {
+                tracing::debug!(server = %to, ended = ended.word(), "dialling the next server");
+            }
+            done => return done,
+        }
+    }
+}
+
+/// Tells a server where the client is, and hears what it says first.
+async fn introduce(
+    worker: &Worker,
+    dialled: Dialled<'_>,
+    ends: &Ends,
+) -> Result<(Socket, Said), Ended> {
     let told = Box::pin(origin::tell(&worker.shared.config, &dialled.0, ends)).await;
     told.map_err(|_gone| Ended::Server)?;
     Box::pin(hear(worker, dialled)).await
@@ -251,6 +270,22 @@ impl Ended {
         }
     }
 
+    /// Whether it is this server that was of no use, so that another may be.
+    const fn is_by_server(self) -> bool {
+        match self {
+            Self::Server | Self::ServerMalformed | Self::ServerSilent | Self::Insecure => true,
+            Self::Client
+            | Self::Stopped
+            | Self::ClientStalled
+            | Self::Shed
+            | Self::Unauthenticated
+            | Self::TooLarge
+            | Self::Crowded
+            | Self::Unplaced
+            | Self::NoServer => false,
+        }
+    }
+
     /// What reading from a server, or its end, means.
     pub(super) fn by_server(error: &io::Error) -> Self {
         if error.kind() == io::ErrorKind::OutOfMemory {
@@ -296,8 +331,9 @@ impl Session {
     }
 }
 
-async fn dial(worker: &Worker) -> Result<Dialled<'_>, Ended> {
-    worker.shared.servers.dial().await.map_err(|error| {
+async fn dial<'w>(worker: &'w Worker, untried: &mut Untried) -> Result<Dialled<'w>, Ended> {
+    let dialled = worker.shared.servers.dial(untried).await;
+    dialled.map_err(|error| {
         let now = worker.shared.clock.instant();
         if let Some(left_out) = worker.shared.unreachable.admit(now) {
             tracing::error!(%error, left_out, "client turned away");

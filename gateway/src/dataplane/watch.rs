@@ -54,7 +54,8 @@ enum Looked {
 /// Connects to a server, with TLS if that is spoken, hears its greeting, and leaves it again. A server that wants to hear where clients
 /// are complains of one that leaves without a word.
 async fn look(worker: &Worker) -> Looked {
-    let dialled = match worker.shared.servers.dial().await {
+    let servers = &worker.shared.servers;
+    let dialled = match servers.dial(&mut servers.untried()).await {
         Ok(dialled) => dialled,
         Err(error) => {
             tracing::debug!(%error, "not ready");

@@ -1,5 +1,6 @@
 //! Who may use a file or a directory, checked before anything in it is believed.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::{DirBuilder, File, Metadata};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -15,6 +16,22 @@ use super::lock::LOCK;
 /// What tells a state directory from others, also one that comes from a backup.
 const OF_A_STATE: [&str; 5] = [LOCK, "kek", "kek.json", "catalogue.key", "catalogue"];
 
+/// The files in it that are the gateway's own, beside [`MARKS`] and what is in [`FOLDERS`].
+const FILES: [&str; 10] = [
+    LOCK,
+    "kek",
+    "kek.json",
+    "catalogue.key",
+    ".catalogue.key.new",
+    "audit.key",
+    ".audit.key.new",
+    "seen.json",
+    "clock.json",
+    "ports.json",
+];
+const MARKS: [&str; 3] = ["revoked-", "suspended-", "withdrawn-"];
+const FOLDERS: [&str; 2] = ["catalogue", "audit"];
+
 /// The state directory: ours, and closed to everybody else.
 #[derive(Clone, Debug)]
 pub struct StateDir(PathBuf);
@@ -29,10 +46,10 @@ pub enum Guarded {
 }
 
 impl StateDir {
-    /// Opens a directory that exists.
+    /// Opens a directory that exists, after checking it and what the gateway has put there.
     ///
     /// # Errors
-    /// [`Error::Missing`], [`Error::TooOpen`] (wider than 0700), [`Error::NotOurs`], [`Error::NotRegular`]; [`Error::Foreign`] where these
+    /// [`Error::Missing`], [`Error::TooOpen`] (wider than 0700, or a file wider than 0600), [`Error::NotOurs`], [`Error::NotRegular`]; [`Error::Foreign`] where these
     /// remedies would be the wrong ones.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let meta = std::fs::metadata(path).map_err(|e| Error::from_io(path, Action::Read, e))?;
@@ -54,6 +71,7 @@ impl StateDir {
                     error
                 }
             })?;
+        check_content(path)?;
         Ok(Self(path.to_owned()))
     }
 
@@ -142,6 +160,54 @@ fn is_foreign(path: &Path) -> bool {
     let is_empty = std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
     let is_there = |name| std::fs::symlink_metadata(path.join(name)).is_ok();
     !is_empty && !OF_A_STATE.into_iter().any(is_there)
+}
+
+/// Checks what is the gateway's own, and no more: a mounted volume has a `lost+found` of root's, and a configuration may lie beside.
+fn check_content(state: &Path) -> Result<(), Error> {
+    for name in names(state)? {
+        let path = state.join(&name);
+        if FOLDERS.iter().any(|folder| name == *folder) {
+            // As the state directory, it may be elsewhere.
+            check_own(&path, std::fs::metadata(&path))?;
+            for name in names(&path)? {
+                let path = path.join(name);
+                check_own(&path, std::fs::symlink_metadata(&path))?;
+            }
+        } else if is_own_file(&name) {
+            check_own(&path, std::fs::symlink_metadata(&path))?;
+        }
+    }
+    Ok(())
+}
+
+fn is_own_file(name: &OsStr) -> bool {
+    let marks = |name: &str| MARKS.iter().any(|mark| name.starts_with(mark));
+    let own = |name: &str| FILES.contains(&name) || marks(name);
+    name.to_str().is_some_and(own)
+}
+
+/// The names in a directory; none in what is no directory, which fails where it is used.
+fn names(folder: &Path) -> Result<Vec<OsString>, Error> {
+    if !folder.is_dir() {
+        return Ok(Vec::new());
+    }
+    let entries = std::fs::read_dir(folder);
+    let names = entries.and_then(|entries| entries.map(|entry| Ok(entry?.file_name())).collect());
+    names.map_err(|e| Error::from_io(folder, Action::List, e))
+}
+
+/// A file or directory that the gateway may be replacing or removing just now. What is neither is refused where it is read.
+fn check_own(path: &Path, found: io::Result<Metadata>) -> Result<(), Error> {
+    let meta = match found {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        found => found.map_err(|e| Error::from_io(path, Action::Read, e))?,
+    };
+    let limit = if meta.is_dir() { 0o700 } else { 0o600 };
+    if !meta.is_dir() && !meta.is_file() {
+        return Ok(());
+    }
+    check_owner(path, &meta, Guarded::Own)?;
+    check_mode(path, &meta, limit)
 }
 
 fn make_private(path: &Path) -> Result<(), Error> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::catalogue::{State, Version};
+use crate::catalogue::{Mark, State, Version};
 use crate::envelope::{Commitment, Kid, Suite, Used};
 use crate::policy::{Clients, KeyringName};
 
@@ -288,12 +288,31 @@ impl VersionStatus {
 }
 
 impl Kept {
-    /// What the record alone says about it.
-    pub(super) fn of_record(ring: &Ring, version: &Version, now: Now) -> Self {
+    /// What the record alone says about it, and the mark that is ahead of it.
+    pub(super) fn of_record(
+        ring: &Ring,
+        version: &Version,
+        (now, mark): (Now, Option<Mark>),
+    ) -> Self {
+        let reason = mark.map(unwritten).or_else(|| reason(ring, version, now));
         Self {
             label: version.label.to_string(),
             state: version.state,
-            reasons: reason(ring, version, now).into_iter().collect(),
+            reasons: reason.into_iter().collect(),
+        }
+    }
+}
+
+/// What became of a version that its record does not say.
+fn unwritten(mark: Mark) -> String {
+    match mark {
+        Mark::Revoked | Mark::Suspended => format!(
+            "it was {}, which could not be written down yet: nothing is sealed under it",
+            mark.word()
+        ),
+        Mark::Withdrawn => {
+            "the rotation that it was made for has failed: it is discarded once that can be written down"
+                .to_owned()
         }
     }
 }

@@ -1,9 +1,10 @@
-//! What can be told of a keyring while no gateway runs: from its record and its terms alone.
+//! What can be told of a keyring while no gateway runs: from its record, its terms, and what could not be written into the record.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::catalogue::{Moment, Opens, Record, Version};
+use crate::catalogue::{Mark, Moment, Opens, Record, Version};
+use crate::envelope::Kid;
 use crate::policy::Rule;
 
 use super::engine::{Life, Now, Refused, Ring};
@@ -18,6 +19,8 @@ pub struct AtRest<'a> {
     pub terms: &'a Terms,
     /// Its versions; `None` before the first.
     pub record: Option<&'a Record>,
+    /// What could not be written into it.
+    pub marks: Vec<(Mark, Kid)>,
     /// Now.
     pub now: Moment,
 }
@@ -37,7 +40,10 @@ impl AtRest<'_> {
             versions: self
                 .versions()
                 .iter()
-                .map(|version| VersionStatus::of_record(&ring, version, now))
+                .map(|version| VersionStatus {
+                    halted: version.state.seals() && self.is_halted(version),
+                    ..VersionStatus::of_record(&ring, version, now)
+                })
                 .collect(),
             outlook: ring.outlook(now),
             stopped: None,
@@ -63,7 +69,7 @@ impl AtRest<'_> {
             subjects: self.subjects(),
             from: version.activated,
             until: version.stopped(),
-            halted: false,
+            halted: self.is_halted(version) && version.stopped().is_none(),
             used: version.reserved,
             exact: version.sealed == version.reserved,
             lanes: version.lanes,
@@ -77,7 +83,20 @@ impl AtRest<'_> {
     /// [`OrderError::Refused`] when there is no such version.
     pub fn kept(&self, number: u32) -> Result<Kept, OrderError> {
         let version = self.version(number)?;
-        Ok(Kept::of_record(&self.ring(), version, self.now()))
+        Ok(Kept::of_record(
+            &self.ring(),
+            version,
+            (self.now(), self.mark(version)),
+        ))
+    }
+
+    fn mark(&self, version: &Version) -> Option<Mark> {
+        Mark::ahead(&self.marks, version)
+    }
+
+    /// Whether no start would seal under it, whatever its record says.
+    fn is_halted(&self, version: &Version) -> bool {
+        matches!(self.mark(version), Some(Mark::Revoked | Mark::Suspended))
     }
 
     fn version(&self, number: u32) -> Result<&Version, OrderError> {

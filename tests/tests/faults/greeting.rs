@@ -1,6 +1,7 @@
 //! The server hangs up at every stage of the greeting, properly or by a reset.
 
 use crate::has_clients;
+use keyway_tests::gateway::Settings;
 use keyway_tests::{Gateway, NatsServer, Raw};
 use rustix::net::sockopt::set_socket_linger;
 use std::io::{Read, Write};
@@ -175,4 +176,46 @@ fn server_that_hangs_up_at_any_stage_of_the_greeting_ends_that_session_only() {
     has_clients(&gateway, 1);
     let malformed = gateway.metrics().sum("keyway_malformed_streams_total", &[]);
     assert!(malformed < 0.5, "{malformed}");
+}
+
+/// What a client is served in spite of, by the next server of the list.
+const STRANGE: [(Stage, Hangs); 4] = [
+    (stage(b"", b"", b"", b""), Hangs::On),
+    (stage(b"INFO {", b"", b"", b""), Hangs::On),
+    (stage(b"", b"", b"", b""), Hangs::Up),
+    (stage(b"220 mail\r\n", b"", b"", b""), Hangs::On),
+];
+
+/// Whether a server closes the connection when it has said what it says.
+#[derive(Clone, Copy, Debug)]
+enum Hangs {
+    On,
+    Up,
+}
+
+#[test]
+fn client_is_served_by_the_next_server_when_one_does_not_greet() {
+    let server = NatsServer::start();
+    for (stage, hangs) in STRANGE {
+        let fickle = Fickle::before(server.addr());
+        let settings = Settings {
+            tables: "[limits]\ndial-timeout = \"200ms\"\n".to_owned(),
+            ..Settings::default()
+        };
+        let first = format!("nats://{}", fickle.addr);
+        let gateway = Gateway::before(&[&first, &server.url()], settings);
+        // It greets until now, so that the gateway has no reason to begin with the other.
+        Raw::agent(gateway.addr());
+        *fickle.next.lock().unwrap() = Some((stage, End::Fin));
+        if matches!(hangs, Hangs::Up) {
+            fickle.go.send(()).unwrap();
+        }
+        let mut client = Raw::connect(gateway.addr());
+        client.send(b"CONNECT {\"verbose\":false}\r\nPING\r\n");
+        client.until(&format!("{stage:?}, {hangs:?}"), |heard| {
+            heard.ends_with(b"PONG\r\n")
+        });
+        fickle.reached.recv().unwrap();
+        fickle.go.send(()).unwrap();
+    }
 }

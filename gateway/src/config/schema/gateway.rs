@@ -213,7 +213,7 @@ pub(super) const KEYS: &[Key] = &[
         unit: "duration, from 1 ms to 1 min",
         default: Value("\"2s\""),
         example: "dial-timeout = \"2s\"",
-        effect: "How long connecting to one server may take before the next is tried, and how long it may take then to greet. Who listens and does not greet as a NATS server is passed over; the log names it, and `/readyz` says 503 where no other is left.",
+        effect: "How long connecting to one server may take before the next is tried, and how long it may take then to greet. Who listens and does not greet as a NATS server is passed over, also for the client that has found it so, which is served by the next; the log names it, and `/readyz` says 503 where no other is left.",
     },
     Key {
         path: "limits.handshake-timeout",

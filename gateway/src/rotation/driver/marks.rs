@@ -1,7 +1,7 @@
 //! What an order that could not be written down leaves to the next start: a version that is not to seal, or is not to be gone on with.
 
 use crate::audit::Trigger;
-use crate::catalogue::{Mark, State};
+use crate::catalogue::Mark;
 use crate::envelope::Kid;
 use crate::rotation::because::Because;
 use crate::rotation::drain::Said;
@@ -91,11 +91,7 @@ impl Driver {
             return mark != Mark::Withdrawn || self.journal.is_open(kid);
         };
         match mark {
-            Mark::Revoked => !matches!(version.state, State::Compromised | State::Destroyed),
-            Mark::Suspended => !matches!(
-                version.state,
-                State::Suspended | State::Compromised | State::Destroyed
-            ),
+            Mark::Revoked | Mark::Suspended => mark.is_ahead_of(version.state),
             Mark::Withdrawn => {
                 let left = |ring: &Ring| ring.leftover() == Some(version.number);
                 let found = self.find(kid);

@@ -1,6 +1,6 @@
 //! What operators are told of keyrings, versions, and what keeps them.
 
-use crate::catalogue::{self, State};
+use crate::catalogue::{self, Mark, State};
 use crate::envelope::Used;
 use crate::keyring::Budget;
 use crate::policy::{Clients, Rule};
@@ -165,7 +165,8 @@ impl Driver {
         let (_keyring, ring) = self.ring(index).ok_or(OrderError::Stopping)?;
         let version = self.record(index).and_then(|record| record.version(number));
         let version = version.ok_or(unknown)?;
-        let mut kept = Kept::of_record(ring, version, self.now());
+        let mark = Mark::ahead(&self.marks, version);
+        let mut kept = Kept::of_record(ring, version, (self.now(), mark));
         kept.reasons.extend(self.waits_for(ring, version));
         kept.reasons.extend(self.opened_of_late(index, number));
         Ok(kept)
