@@ -1,5 +1,9 @@
 //! Promise: whatever is wrong with the state directory, the error says what and what helps, nothing is overwritten, and running
 //! traffic goes on; and killing the gateway at any moment loses no key.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test stops at the first thing that is not as expected"
+)]
 
 use keyway_tests::gateway::{Settings, binary};
 use keyway_tests::mount::Mount;

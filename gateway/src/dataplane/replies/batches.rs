@@ -28,8 +28,7 @@ pub(super) struct Batches {
 /// What is awaited on a reply subject, and what has come there.
 #[derive(Clone, Copy, Default)]
 struct Counted {
-    /// Whether the latest batch has not ended.
-    is_under_way: bool,
+    progress: Progress,
     /// The latest. `None` once two have overlapped, until the reply subject is forgotten: what comes goes on as it is.
     batch: Option<Batch>,
     /// The sequence of the last message that has come, whatever became of it.
@@ -41,6 +40,14 @@ struct Counted {
     /// The last message that has gone on.
     last: Last,
     surplus: bool,
+}
+
+/// Of the latest batch.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Progress {
+    #[default]
+    UnderWay,
+    Ended,
 }
 
 /// What a message of a batch says.
@@ -94,9 +101,9 @@ impl Batches {
 
     pub(super) fn asked(&mut self, reply: Hash, batch: Batch, now: Instant) {
         let before = self.table.live(reply, now);
-        let is_alone = before.is_none_or(|one| !one.is_under_way && one.batch.is_some());
+        let is_alone =
+            before.is_none_or(|one| one.progress == Progress::Ended && one.batch.is_some());
         let counted = Counted {
-            is_under_way: true,
             batch: is_alone.then_some(batch),
             ..Counted::default()
         };
@@ -141,7 +148,7 @@ impl Batches {
     pub(super) fn ended(&mut self, reply: Hash, sequence: Option<u64>) -> Option<End> {
         let counted = self.table.get_mut(reply)?;
         if sequence.unwrap_or_default() == counted.seen {
-            counted.is_under_way = false;
+            counted.progress = Progress::Ended;
         }
         counted.end()
     }
