@@ -8,6 +8,7 @@
 //! The headers by which a batch is counted are clear, and no message says to which request it belongs. So only what the client gets
 //! counts, and where batches have overlapped on a reply subject none is bounded: what comes for one must not use up another.
 
+use std::num::NonZeroU64;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -35,8 +36,8 @@ struct Counted {
     seen: u64,
     /// The bytes of the messages that have gone on.
     bytes: u64,
-    /// `Nats-Num-Pending` of the first message.
-    first: Option<u64>,
+    /// One more than the `Nats-Num-Pending` of the first message: that was pending, too.
+    at_first: Option<NonZeroU64>,
     /// The last message that has gone on.
     last: Last,
     surplus: bool,
@@ -82,8 +83,8 @@ impl Counted {
     /// Without headers the server says at the end what was pending at the beginning.
     fn end(&self) -> Option<End> {
         let bare = self.batch?.without_headers;
-        let pending = match self.first {
-            Some(first) if bare => first.saturating_add(1),
+        let pending = match self.at_first {
+            Some(pending) if bare => pending.get(),
             Some(_) if self.surplus => self.last.pending,
             Some(_) | None => return None,
         };
@@ -116,7 +117,8 @@ impl Batches {
             return false;
         };
         counted.seen = sequence;
-        counted.first.get_or_insert(pending);
+        let at_first = || NonZeroU64::MIN.saturating_add(pending);
+        counted.at_first.get_or_insert_with(at_first);
         let is_surplus = counted.is_full_before(sequence);
         counted.surplus |= is_surplus;
         is_surplus
