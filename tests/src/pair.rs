@@ -72,6 +72,14 @@ impl Pair {
         std::fs::copy(from, self.deliver.state().join(record)).unwrap();
     }
 
+    /// The same of its audit log, without which no gateway starts on the record. The other must not run.
+    pub fn copy_log(&self) {
+        for file in ["audit/log.jsonl", "audit/checkpoints"] {
+            let from = self.publish.state().join(file);
+            std::fs::copy(from, self.deliver.state().join(file)).unwrap();
+        }
+    }
+
     /// How many deliveries were withheld for this cause.
     pub fn withheld(&self, cause: &str) -> f64 {
         let labels = [("cause", cause)];

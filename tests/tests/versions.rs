@@ -88,10 +88,12 @@ fn a_record_that_is_put_there_after_it_was_missed_is_loaded_later() {
 }
 
 #[test]
-fn a_gateway_seals_under_a_version_that_came_by_copy_after_its_restart() {
+fn a_gateway_seals_under_a_version_that_came_by_copy_with_its_log_after_its_restart() {
     let mut pair = Pair::start();
     pair.publish.rotate("default");
+    pair.deliver.process().kill();
     pair.copy_record("default");
+    pair.copy_log();
     pair.deliver.restart();
     let mut tap = pair.tap();
     pair.publisher().publish("a.1", b"hello");
