@@ -144,21 +144,13 @@ impl Driver {
     /// The safe direction needs no permission: under a version that is revoked sealing stops before anything is written, and
     /// although orders before this one may wait for a disk.
     fn halt(&mut self, index: usize, order: Order) {
-        let (number, deed) = match order {
-            Order::Compromise(number) => (number, Deed::Compromise(number)),
-            Order::Suspend(number) => (number, Deed::Suspend(number)),
-            Order::Rotate
-            | Order::Restore(_)
-            | Order::Archive(_)
-            | Order::Destroy(_)
-            | Order::Propose(..)
-            | Order::Approve(_)
-            | Order::Abort => return,
+        let (Some((mark, deed)), Some(number)) = (stops_sealing(order), order.number()) else {
+            return;
         };
         if let Some(kid) = self.kid(index, number) {
             tracing::warn!(%kid, number, "nothing is sealed under this key version any more");
             // What lanes have is all that may still be sealed: the exposure has an upper bound.
-            if let (Order::Compromise(_), Some(held)) = (order, self.loaded.get(kid)) {
+            if let (Mark::Revoked, Some(held)) = (mark, self.loaded.get(kid)) {
                 held.version.budget.drain();
             }
             self.halt_everywhere(kid);
@@ -187,16 +179,8 @@ impl Driver {
 
     /// The same of a revocation, of which a part is done: a gateway that runs seals nothing more under the version.
     fn halted(&mut self, index: usize, order: Order, error: OrderError) -> OrderError {
-        let (mark, number) = match order {
-            Order::Compromise(number) => (Mark::Revoked, number),
-            Order::Suspend(number) => (Mark::Suspended, number),
-            Order::Rotate
-            | Order::Restore(_)
-            | Order::Archive(_)
-            | Order::Destroy(_)
-            | Order::Propose(..)
-            | Order::Approve(_)
-            | Order::Abort => return error,
+        let (Some((mark, _deed)), Some(number)) = (stops_sealing(order), order.number()) else {
+            return error;
         };
         let version = self.record(index).and_then(|record| record.version(number));
         let named = version.map(|version| (version.kid, version.label.to_string()));
@@ -465,6 +449,21 @@ impl Driver {
     fn active(&self, index: usize) -> Option<u32> {
         let (_keyring, ring) = self.ring(index)?;
         ring.active().map(|life| life.number)
+    }
+}
+
+/// Of a revocation or suspension: the mark that stands for it while it cannot be written down, and what it does to the version.
+const fn stops_sealing(order: Order) -> Option<(Mark, Deed)> {
+    match order {
+        Order::Compromise(number) => Some((Mark::Revoked, Deed::Compromise(number))),
+        Order::Suspend(number) => Some((Mark::Suspended, Deed::Suspend(number))),
+        Order::Rotate
+        | Order::Restore(_)
+        | Order::Archive(_)
+        | Order::Destroy(_)
+        | Order::Propose(..)
+        | Order::Approve(_)
+        | Order::Abort => None,
     }
 }
 
