@@ -128,36 +128,35 @@ pub(super) fn open(
     custodian: &dyn Custodian,
     (id, clock): (&str, &Clock),
 ) -> Result<Log, AuditError> {
-    // Before the log is read, which must have come as far as they say.
-    let heads = catalogue::heads(&*files, dir.path());
-    let Some(content) = key(&*files, dir.path(), &heads)? else {
+    let Some(content) = key(&*files, dir.path())? else {
         let about = (id, now(clock)?);
         return begin_in(dir, files, custodian, about, &[]);
     };
+    // Before the log is read, which must have come as far as they say.
+    let heads = catalogue::heads(&*files, dir.path());
     let place = Place::new(files, dir.subdirectory(DIR)?);
     let signer = signer(&dir.join(KEY), &content, custodian)?;
     Ok(Log::open_beside(place, signer, now(clock)?, &heads)?)
 }
 
 /// The content of the log's key; `None` where there has never been a log, or the first was not begun to its end.
-fn key(files: &dyn Files, state: &Path, heads: &[Head]) -> Result<Option<Vec<u8>>, AuditError> {
+fn key(files: &dyn Files, state: &Path) -> Result<Option<Vec<u8>>, AuditError> {
     let path = state.join(KEY);
     let (content, log) = (read(files, &path)?, audit_directory(state));
     let has_log = is_there(files, &log.join(LOG))?;
-    match (content, heads.last()) {
-        (Some(content), _) if has_log => Ok(Some(content)),
-        (Some(_), _) => Err(AuditError::NoLog {
+    match content {
+        Some(content) if has_log => Ok(Some(content)),
+        Some(_) => Err(AuditError::NoLog {
             path,
             log: log.join(LOG),
         }),
-        (None, _) if has_log && !is_there(files, &state.join(STAGED))? => {
+        None if has_log && !is_there(files, &state.join(STAGED))? => {
             Err(AuditError::NoKey { path, log })
         }
-        (None, Some(head)) => Err(AuditError::Gone {
-            path,
-            head: head.clone(),
-        }),
-        (None, None) => Ok(None),
+        None => match catalogue::heads(files, state).pop() {
+            Some(head) => Err(AuditError::Gone { path, head }),
+            None => Ok(None),
+        },
     }
 }
 
@@ -267,8 +266,7 @@ pub fn audit_verifier(state: &Path) -> Result<VerifierKey, AuditError> {
 /// # Errors
 /// [`AuditError`]: what keeps a gateway from starting on the directory.
 pub fn audit_verifier_of_log(state: &Path) -> Result<Option<VerifierKey>, AuditError> {
-    let heads = catalogue::heads(&disk::Real, state);
-    let content = key(&disk::Real, state, &heads)?;
+    let content = key(&disk::Real, state)?;
     let verifier = |content: Vec<u8>| verifier(state.join(KEY), &content);
     content.map(verifier).transpose()
 }

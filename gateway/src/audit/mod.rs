@@ -51,7 +51,7 @@ pub use place::{CHECKPOINTS, LOG, Place, Source};
 pub use settings::{Change, InForce, Settings};
 pub use text::Text;
 pub use tree::Hash;
-pub use verify::{Verified, verify, verify_beside};
+pub use verify::{Verified, verify};
 pub use walk::Torn;
 pub use words::{Action, IntendedUse, OutcomeWord, Through, Trigger, UnknownWord};
 pub use wrong::Wrong;

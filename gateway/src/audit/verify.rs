@@ -37,23 +37,12 @@ pub struct Verified {
     pub unknown: u64,
 }
 
-/// Checks every line and every checkpoint, those in `elsewhere` too.
+/// Checks every line and every checkpoint, also those that are kept elsewhere, and what records beside the log say of how far it had
+/// come; these were read before the log, which only grows.
 ///
 /// # Errors
 /// [`VerifyError`], which names the first line that is wrong.
 pub fn verify(
-    source: &Source<'_>,
-    key: &VerifierKey,
-    elsewhere: &[Checkpoint],
-) -> Result<Verified, VerifyError> {
-    verify_beside(source, key, (elsewhere, &[]))
-}
-
-/// The same, beside records that say how far it had come; those were read before the log, which only grows.
-///
-/// # Errors
-/// [`VerifyError`].
-pub fn verify_beside(
     source: &Source<'_>,
     key: &VerifierKey,
     beside: (&[Checkpoint], &[Head]),

@@ -12,10 +12,10 @@ use serde::Serialize;
 use crate::admin::api;
 use crate::app;
 use crate::audit::{
-    Backwards, Body, CHECKPOINTS, Checkpoint, Event, EventId, Fact, LOG, Line, Source, Text,
-    Verified, VerifierKey, VerifyError, Who, verify_beside,
+    Backwards, Body, Checkpoint, Event, EventId, Fact, LOG, Line, Text, Verified, VerifierKey,
+    VerifyError, Who,
 };
-use crate::catalogue::{LoadError, RECORDS, compare, heads};
+use crate::catalogue::{LoadError, RECORDS, compare};
 use crate::clock::Clock;
 use crate::disk::Real;
 use crate::printable::{Count, Printable};
@@ -81,7 +81,7 @@ fn check(args: &AuditVerify, out: &mut Output) -> Result<(), Failure> {
     let log = log(&args.place)?;
     let key = match &args.key {
         Some(key) => key.clone(),
-        None => app::audit_verifier(state(&log)).map_err(|error| Failure::of(&error))?,
+        None => app::audit_verifier(place::state_of(&log)).map_err(|error| Failure::of(&error))?,
     };
     let kept = args.checkpoint.iter().map(|path| kept(path, &key));
     let kept = kept.collect::<Result<Vec<_>, _>>()?;
@@ -115,19 +115,11 @@ fn verified(
     key: &VerifierKey,
     kept: &[Checkpoint],
 ) -> Result<Verified, Failure> {
-    let checkpoints = log.with_file_name(CHECKPOINTS);
-    let source = Source {
-        files: &Real,
-        log,
-        checkpoints: Some(&checkpoints),
-    };
-    // Before the log, which a gateway may add to meanwhile.
-    let heads = heads(&Real, state(log));
-    let verified =
-        verify_beside(&source, key, (kept, &heads)).map_err(|error| not_whole(&error))?;
+    let verified = place::verify(log, key, kept).map_err(|error| not_whole(&error))?;
     // A log that was copied elsewhere has no records beside it.
-    if place.log.is_none() || state(log).join(RECORDS).is_dir() {
-        compare(&Real, state(log), &verified.last).map_err(|error| rolled_back(&error))?;
+    if place.log.is_none() || place::state_of(log).join(RECORDS).is_dir() {
+        compare(&Real, place::state_of(log), &verified.last)
+            .map_err(|error| rolled_back(&error))?;
     }
     Ok(verified)
 }
@@ -219,7 +211,7 @@ fn show(args: &AuditShow, out: &mut Output) -> Result<(), Failure> {
     } else {
         print(&lines, out)?;
     }
-    match app::audit_verifier(state(&log)) {
+    match app::audit_verifier(place::state_of(&log)) {
         Ok(key) => verified(&args.place, &log, &key, &[]).map(drop),
         // A copy: the key that vouches for it is elsewhere.
         Err(error) if args.place.log.is_some() => {
@@ -463,9 +455,4 @@ fn log(args: &AuditPlace) -> Result<PathBuf, Failure> {
         format!("there is no audit log {}", log.display()),
         "name another state directory with --state or --config, or the log itself with --log",
     ))
-}
-
-/// The state directory of a log that lies in one.
-fn state(log: &Path) -> &Path {
-    log.parent().and_then(Path::parent).unwrap_or(log)
 }

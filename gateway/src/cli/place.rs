@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::app::{self, Opened};
-use crate::audit::{self, CHECKPOINTS, LOG, LastWord, Source};
+use crate::audit::{
+    self, CHECKPOINTS, Checkpoint, LOG, LastWord, Source, Verified, VerifierKey, VerifyError,
+};
 use crate::catalogue::{Catalogue, View, compare, heads};
 use crate::clock::Clock;
 use crate::config::{self, Checked, Custody, Environment, Finding, Warning};
@@ -147,21 +149,38 @@ fn compare_with_log(state: &Path) -> Result<(), Failure> {
     let Some(key) = key else {
         return Ok(());
     };
-    let folder = app::audit_directory(state);
-    let (log, checkpoints) = (folder.join(LOG), folder.join(CHECKPOINTS));
-    let source = Source {
-        files: &Real,
-        log: &log,
-        checkpoints: Some(&checkpoints),
-    };
-    // Before the log, which a gateway may add to meanwhile.
-    let heads = heads(&Real, state);
-    let last = match audit::verify_beside(&source, &key, (&[], &heads)) {
+    let log = app::audit_directory(state).join(LOG);
+    let last = match verify(&log, &key, &[]) {
         Ok(verified) => verified.last,
         Err(error) if error.is_short() => return Err(Failure::of(&error)),
         Err(_altered) => LastWord::unjudged(&Real, &log).map_err(|error| Failure::of(&error))?,
     };
     compare(&Real, state, &last).map_err(|error| Failure::of(&error))
+}
+
+/// An audit log with its checkpoints, those that are kept elsewhere, and what the records in its state directory say of it.
+///
+/// # Errors
+/// [`VerifyError`], which names the first line that is wrong.
+pub(super) fn verify(
+    log: &Path,
+    key: &VerifierKey,
+    elsewhere: &[Checkpoint],
+) -> Result<Verified, VerifyError> {
+    let checkpoints = log.with_file_name(CHECKPOINTS);
+    let source = Source {
+        files: &Real,
+        log,
+        checkpoints: Some(&checkpoints),
+    };
+    // Before the log, which a gateway may add to meanwhile.
+    let heads = heads(&Real, state_of(log));
+    audit::verify(&source, key, (elsewhere, &heads))
+}
+
+/// The state directory that an audit log stands in.
+pub(super) fn state_of(log: &Path) -> &Path {
+    log.parent().and_then(Path::parent).unwrap_or(log)
 }
 
 /// What the records say of a keyring while no gateway runs.

@@ -122,6 +122,7 @@ fn page(keyrings: &[Keyring], said: Option<&Readiness>, paint: Paint) -> Vec<Lin
         "BUDGET USED",
         "FORECAST",
     ];
+    let now = now();
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     let mut tones = vec![Tone::Plain];
     for keyring in keyrings {
@@ -129,7 +130,7 @@ fn page(keyrings: &[Keyring], said: Option<&Readiness>, paint: Paint) -> Vec<Lin
         tones.push(tone(keyring));
         let others = keyring.versions.iter().rev();
         for version in others.filter(|version| is_worth_a_line(version)) {
-            rows.push(other_row(version, now()));
+            rows.push(other_row(version, now));
             tones.push(Tone::Quiet);
         }
     }

@@ -214,7 +214,7 @@ fn record_beside_the_log_tells_that_lines_are_gone_and_vouches_for_none() {
             checkpoints: Some(&checkpoints),
         };
         let heads = [head.clone()];
-        match verify_beside(&source, signer().verifier(), (&[], &heads)) {
+        match verify(&source, signer().verifier(), (&[], &heads)) {
             Err(VerifyError::Altered { wrong, .. }) => Err(Some(wrong)),
             found => found.map_err(|_unvouched| None),
         }

@@ -55,7 +55,7 @@ impl Home {
             log: &log,
             checkpoints: Some(&checkpoints),
         };
-        verify(&source, signer().verifier(), elsewhere)
+        verify(&source, signer().verifier(), (elsewhere, &[]))
     }
 
     fn bytes(&self) -> Vec<u8> {

@@ -7,8 +7,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::app;
-use crate::audit::{self, CHECKPOINTS, LOG, Source};
-use crate::catalogue::{Catalogue, Version, compare, heads};
+use crate::audit::LOG;
+use crate::catalogue::{Catalogue, Version, compare};
 use crate::cli::place;
 use crate::custody::local;
 use crate::disk::{self, Action, Files as _, Real, StateDir};
@@ -168,21 +168,13 @@ fn in_the_future(patient: &Patient, whose: &str, time: Timestamp) -> Option<Find
 
 /// The audit log, by its own key: every line and checkpoint.
 fn log(patient: &Patient, dir: &StateDir) -> Vec<Finding> {
-    let folder = app::audit_directory(dir.path());
-    let (log, checkpoints) = (folder.join(LOG), folder.join(CHECKPOINTS));
     let key = match app::audit_verifier_of_log(dir.path()) {
         Ok(Some(key)) => key,
         Ok(None) => return Vec::new(),
         Err(error) => return vec![Finding::of_error("audit", &error)],
     };
-    let source = Source {
-        files: &Real,
-        log: &log,
-        checkpoints: Some(&checkpoints),
-    };
-    // Before the log, which a gateway may add to meanwhile.
-    let heads = heads(&Real, dir.path());
-    match audit::verify_beside(&source, &key, (&[], &heads)) {
+    let log = app::audit_directory(dir.path()).join(LOG);
+    match place::verify(&log, &key, &[]) {
         Ok(verified) => {
             let holds = "every line and checkpoint of the audit log holds";
             let compared = compare(&Real, dir.path(), &verified.last);

@@ -402,7 +402,7 @@ impl Play<'_> {
             log: &log,
             checkpoints: Some(&checkpoints),
         };
-        let verified = verify(&source, super::world::signer().verifier(), &[]).unwrap();
+        let verified = verify(&source, super::world::signer().verifier(), (&[], &[])).unwrap();
         assert_eq!(verified.open, [], "intents are open");
         self.oracle.check_that_all_is_said();
         assert_eq!(
