@@ -160,6 +160,8 @@ fn is_status(frame: &Frame) -> bool {
 enum Counts {
     /// What agents say: the same as on the bare server, and on the bus the overhead more.
     Plaintext,
+    /// What a pull may ask for: the same as on the bare server, and on the bus what a pull of so many bytes is given.
+    Pull,
     /// What the server holds or allows: through the gateway as the server says it.
     Server,
 }
@@ -168,6 +170,7 @@ enum Counts {
 const SIZES: &[(&str, Counts)] = &[
     ("config/max_msg_size", Counts::Plaintext),
     ("config/max_bytes", Counts::Server),
+    ("config/max_bytes of a consumer", Counts::Pull),
     ("state/bytes", Counts::Server),
     ("memory", Counts::Server),
     ("storage", Counts::Server),
@@ -179,6 +182,11 @@ const SIZES: &[(&str, Counts)] = &[
     ("limits/storage_max_stream_bytes", Counts::Server),
     ("config/rate_limit_bps", Counts::Server),
 ];
+
+/// What a pull of so many bytes is given: the overhead of as many messages of 40 bytes.
+const fn raised(max_bytes: i64) -> i64 {
+    max_bytes + OVERHEAD * (max_bytes / 40 + 1)
+}
 
 /// The numbers of an answer whose keys sound like bytes, by their paths.
 fn sizes(path: &str, value: &Value, found: &mut Vec<(String, i64)>) {
@@ -220,9 +228,14 @@ fn walk(request: &str, [bare, agent, bus]: [&Value; 3], seen: &mut Vec<&'static 
         let Some((_, bus)) = bus else {
             panic!("{request}: no {path} on the bus")
         };
+        let whose = if request.starts_with("CONSUMER.") && path.ends_with("/max_bytes") {
+            " of a consumer"
+        } else {
+            ""
+        };
         let known = SIZES
             .iter()
-            .find(|(last, _)| path.ends_with(&format!("/{last}")));
+            .find(|(last, _)| format!("{path}{whose}").ends_with(&format!("/{last}")));
         let Some((last, counts)) = known else {
             panic!("{request}: {path} is in no table")
         };
@@ -231,6 +244,10 @@ fn walk(request: &str, [bare, agent, bus]: [&Value; 3], seen: &mut Vec<&'static 
             Counts::Plaintext => {
                 assert_eq!(agent, bare, "{request} {path}");
                 assert_eq!(*bus, bare + OVERHEAD, "{request} {path}");
+            }
+            Counts::Pull => {
+                assert_eq!(agent, bare, "{request} {path}");
+                assert_eq!(*bus, raised(bare), "{request} {path}");
             }
             Counts::Server => assert_eq!(agent, *bus, "{request} {path}"),
         }
@@ -334,6 +351,39 @@ fn pull_that_ends_says_what_the_bare_server_would_say_is_left_of_it() {
         let (count, _, _) = two.same(|asker| fetch(asker, &pull));
         assert_eq!(count, brings, "{pull}");
     }
+}
+
+/// The status with which a pull ends of which nothing comes.
+fn refusal(asker: &mut Asker, pull: &Value) -> String {
+    let (came, status, left) = fetch(asker, pull);
+    assert_eq!((came, left), (0, Vec::new()));
+    status
+}
+
+#[test]
+fn pull_of_as_much_as_its_consumer_allows_is_taken_and_of_more_is_refused_in_the_clients_numbers() {
+    let mut two = Two::start();
+    pulled(&mut two, &json!({"max_bytes":1000}), &[100; 3]);
+    let pull = |batch, max_bytes| json!({"batch":batch,"max_bytes":max_bytes,"expires":SOON,"no_wait":true});
+    for (batch, max_bytes) in [(1, 1000), (26, 1000), (1_000_000, 1000), (3, 953)] {
+        two.same(|asker| fetch(asker, &pull(batch, max_bytes)).1);
+    }
+    for (batch, max_bytes) in [(1_000_000, 1001), (50, 1100), (1, 3000)] {
+        let status = two.same(|asker| refusal(asker, &pull(batch, max_bytes)));
+        assert!(
+            status.ends_with("Exceeded MaxRequestMaxBytes of 1000"),
+            "{status}"
+        );
+    }
+    let config = json!({"name":"C","durable_name":"C","ack_policy":"explicit","max_bytes":500});
+    let changed = json!({"stream_name":"S","config":config,"action":"update"});
+    let told = two.same(|asker| {
+        let answer = asker.made("CONSUMER.CREATE.S.C", &changed);
+        answer["config"]["max_bytes"].clone()
+    });
+    assert_eq!(told, 500);
+    let status = two.same(|asker| refusal(asker, &pull(1_000_000, 501)));
+    assert!(status.ends_with(" of 500"), "{status}");
 }
 
 #[test]

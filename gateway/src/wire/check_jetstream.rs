@@ -31,6 +31,7 @@ pub fn jetstream_holds(data: &[u8]) {
         rewritten(data, |out| {
             jetstream::direct_get(data, OVERHEAD, out).changed
         }),
+        rewritten(data, |out| jetstream::narrow_limits(data, OVERHEAD, out)),
     ];
     let stored = Stored::parse(data);
     drop((
@@ -50,9 +51,10 @@ pub fn jetstream_holds(data: &[u8]) {
         assert!(!acknowledges, "not JSON, yet an acknowledgement");
         return;
     };
-    for (changed, expect) in changes
-        .iter()
-        .zip([wider_pull, wider_config, narrower, shown_get])
+    for (changed, expect) in
+        changes
+            .iter()
+            .zip([wider_pull, wider_config, narrower, shown_get, lower_limits])
     {
         let mut expected = tree.clone();
         expect(&mut expected);
@@ -168,6 +170,7 @@ fn answered_request_is_recognised(data: &[u8]) {
         | Request::StreamInfo
         | Request::StreamList
         | Request::ConsumerConfig
+        | Request::ConsumerInfo
         | Request::Snapshot
         | Request::Restore => assert!(jetstream::resembles_request(&foreign)),
     }
@@ -198,6 +201,7 @@ fn never_panics(data: &[u8]) {
         let _clear = jetstream::is_clear(request, data);
     }
     jetstream::header_destinations(data, |_place| ());
+    let _limit = jetstream::exceeded(data, OVERHEAD);
     let _trace = jetstream::is_trace_event(data);
     let _response = jetstream::is_api_response(data);
 }
@@ -231,20 +235,44 @@ fn resize(config: &mut Tree, change: impl FnOnce(i64) -> Option<i64>) {
 }
 
 fn narrower(tree: &mut Tree) {
+    each_config(tree, "streams", narrower_config);
+}
+
+/// What is told of a limit is the largest that is raised to no more.
+fn lower_limits(tree: &mut Tree) {
+    each_config(tree, "consumers", |config| {
+        change_last(config, "max_bytes", |raised| {
+            let raises_to = |limit: i64| {
+                let room = (limit / 40).saturating_add(1);
+                limit.saturating_add(room.saturating_mul(48))
+            };
+            // 88 bytes for each 40 of the limit, and 48 before them.
+            let whole = (raised.checked_sub(48)? / 88).checked_mul(40)?;
+            let limits = whole..whole.saturating_add(40);
+            let limit = limits.rev().find(|limit| raises_to(*limit) <= raised)?;
+            (limit > 0).then_some(limit)
+        });
+    });
+}
+
+/// Calls `change` with each `config` of an answer: its own, and those of the elements of `list`.
+fn each_config(tree: &mut Tree, list: &str, change: impl Fn(&mut Tree)) {
     let Tree::Object(pairs) = tree else { return };
     for (key, value) in pairs {
         match (go_fold(key).as_str(), value) {
-            ("config", config) => narrower_config(config),
-            ("streams", Tree::Array(streams)) => streams.iter_mut().for_each(narrower_stream),
+            ("config", config) => change(config),
+            (key, Tree::Array(elements)) if key == list => {
+                for element in elements {
+                    let Tree::Object(pairs) = element else {
+                        continue;
+                    };
+                    let configs = pairs.iter_mut().filter(|(key, _)| go_fold(key) == "config");
+                    configs.for_each(|(_, config)| change(config));
+                }
+            }
             _ => {}
         }
     }
-}
-
-fn narrower_stream(stream: &mut Tree) {
-    let Tree::Object(pairs) = stream else { return };
-    let configs = pairs.iter_mut().filter(|(key, _)| go_fold(key) == "config");
-    configs.for_each(|(_, config)| narrower_config(config));
 }
 
 /// Whether all subjects that the server would give the stream are covered, and there is one, or anything that it copies is.

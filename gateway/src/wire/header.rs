@@ -38,6 +38,15 @@ pub fn status_line(block: &[u8]) -> Option<(&[u8], &[u8])> {
     (!code.is_empty()).then(|| (code, description.trim_ascii()))
 }
 
+/// The number of so many digits at the end of the first line's description, and what stands around it.
+#[must_use]
+pub fn status_number(block: &[u8], digits: usize) -> Option<Number<'_>> {
+    let end = memmem::find(block, b"\r\n")?;
+    let line = block.get(..end)?.trim_ascii_end();
+    let number = number_at(block, line.len().checked_sub(digits)?, digits)?;
+    number.value().map(|_| number)
+}
+
 /// Whether the block carries a status.
 #[must_use]
 pub fn has_status(block: &[u8]) -> bool {

@@ -119,6 +119,9 @@ impl Judge<'_> {
         if asked.is(Class::Config) && api() {
             return Fate::NarrowConfig;
         }
+        if asked.is(Class::Consumer) && api() {
+            return Fate::NarrowLimits;
+        }
         let comes = asked.is(Class::Api) && api()
             || asked.is(Class::Services) && wire::is_object(payload)
             || asked.is(Class::Trace) && jetstream::is_trace_event(payload);

@@ -108,6 +108,37 @@ impl DeliverPath<'_> {
         }
     }
 
+    /// The configuration of consumers: what agents wrote.
+    pub(super) fn narrow_limits(
+        &self,
+        snapshot: &Snapshot,
+        message: &Message<'_>,
+        out: &mut Buffer,
+    ) {
+        let mut answer = Buffer::new();
+        if jetstream::narrow_limits(message.payload, OVERHEAD, &mut answer) {
+            replace(message, answer.filled(), out);
+        } else {
+            self.pass(snapshot, message, out);
+        }
+    }
+
+    /// The status of a pull that asks for more than its consumer allows.
+    pub(super) fn narrow_exceeded(
+        &self,
+        snapshot: &Snapshot,
+        message: &Message<'_>,
+        out: &mut Buffer,
+    ) {
+        let headers = message.headers.unwrap_or_default();
+        let narrow = jetstream::exceeded(headers, OVERHEAD)
+            .and_then(|(number, limit)| Some((number, Decimal::new(usize::try_from(limit).ok()?))));
+        match narrow {
+            Some(narrow) => self.renumber(snapshot, narrow, message, out),
+            None => self.pass(snapshot, message, out),
+        }
+    }
+
     /// A delivery of headers alone: `Nats-Msg-Size` is the envelope's, unless it was stored before there were keys.
     pub(super) fn narrow_size(&self, snapshot: &Snapshot, message: &Message<'_>, out: &mut Buffer) {
         let delivery = message.reply.and_then(Delivery::of);

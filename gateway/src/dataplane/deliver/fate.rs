@@ -7,11 +7,11 @@ use crate::dataplane::link::{Link, Reads};
 use crate::dataplane::meaning;
 use crate::dataplane::replies::{Asked, Class, FLOW_CONTROL, FROM_STREAM};
 use crate::dataplane::worker::Shared;
-use crate::envelope::{EnvelopeId, Flags, Header, looks_sealed};
+use crate::envelope::{EnvelopeId, Flags, Header, OVERHEAD, looks_sealed};
 use crate::keyring;
 use crate::metrics::Cause;
 use crate::policy::{Empty, KeyringId, Look, Policy, Role, Route, Rule};
-use crate::wire::jetstream::Delivery;
+use crate::wire::jetstream::{self, Delivery};
 use crate::wire::{Message, header};
 
 use super::revealed::Shut;
@@ -31,8 +31,12 @@ pub(super) enum Fate {
     OpenStored,
     /// The configuration of streams in JSON: its sizes become those of plaintext.
     NarrowConfig,
+    /// The configuration of consumers in JSON: the most that a pull may ask for becomes that of plaintext.
+    NarrowLimits,
     /// The payload was left out by the server, and its size becomes that of the plaintext.
     NarrowSize,
+    /// The status of a pull that asks for more than its consumer allows: the limit becomes what the client may ask for.
+    NarrowExceeded,
     /// The status of a pull, whose bytes become those that the client asked for.
     NarrowPending,
     /// The client gets an error in its place: JetStream was asked under a prefix that the configuration does not name, and the request
@@ -235,9 +239,15 @@ impl Judge<'_> {
         if !header::has_status(headers) && asked().is_some_and(wants_no_headers) {
             return Fate::PassBare;
         }
-        let pulled = || asked().is_some_and(|asked| asked.is(Class::Pull));
-        if meaning::pending(message).is_some() && self.policy.protects_anything() && pulled() {
+        let pulled = || {
+            let is_pull = |asked: &Asked| asked.is(Class::Pull);
+            self.policy.protects_anything() && asked().is_some_and(is_pull)
+        };
+        if meaning::pending(message).is_some() && pulled() {
             return Fate::NarrowPending;
+        }
+        if jetstream::exceeded(headers, OVERHEAD).is_some() && pulled() {
+            return Fate::NarrowExceeded;
         }
         let ends = self.link.replies.ends_batch(message.subject, self.now);
         if ends && header::has_status(headers) && header::written_by_direct_get(headers).is_none() {

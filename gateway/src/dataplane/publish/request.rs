@@ -47,7 +47,8 @@ pub(super) fn of_jetstream(request: &[u8], body: &[u8], name: impl Fn(&[u8]) -> 
         Request::StreamConfig | Request::StreamInfo | Request::StreamList | Request::Snapshot => {
             Asked::of(Class::Config)
         }
-        Request::Restore | Request::ConsumerConfig | Request::Other => Asked::of(Class::Api),
+        Request::ConsumerConfig | Request::ConsumerInfo => Asked::of(Class::Consumer),
+        Request::Restore | Request::Other => Asked::of(Class::Api),
     }
 }
 
@@ -189,6 +190,7 @@ pub(super) fn edit(policy: &Policy, request: &[u8], body: &[u8], out: &mut Buffe
         Request::StreamConfig => {
             jetstream::widen_max_msg_size(body, OVERHEAD, |what| holds_sealed(policy, what), out)
         }
+        Request::ConsumerConfig => jetstream::widen_limit(body, OVERHEAD, out),
         Request::Restore => {
             jetstream::widen_restored(body, OVERHEAD, |what| holds_sealed(policy, what), out)
         }
@@ -196,7 +198,7 @@ pub(super) fn edit(policy: &Policy, request: &[u8], body: &[u8], out: &mut Buffe
         | Request::StreamInfo
         | Request::StreamList
         | Request::Snapshot
-        | Request::ConsumerConfig
+        | Request::ConsumerInfo
         | Request::Other => false,
     }
 }

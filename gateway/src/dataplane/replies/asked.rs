@@ -23,6 +23,8 @@ pub(in crate::dataplane) enum Class {
     Api,
     /// JetStream, for the configuration of streams: an API response, whose sizes are narrowed.
     Config,
+    /// JetStream, for the configuration of consumers: the same.
+    Consumer,
     /// JetStream, for a stored message in JSON: an API response, whose message is opened.
     Message,
     /// JetStream, for stored messages: with the headers that the server appends, judged by the subject that these name.
@@ -67,6 +69,7 @@ impl Classes {
             Class::Open => 1 << 10,
             Class::Protected => 1 << 11,
             Class::Foreign => 1 << 12,
+            Class::Consumer => 1 << 13,
         })
     }
 

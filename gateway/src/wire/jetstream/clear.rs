@@ -21,9 +21,11 @@ pub fn is_clear(request: Request<'_>, body: &[u8]) -> bool {
         Request::DirectGet { .. } | Request::MessageGet => GET,
         Request::StreamConfig => STREAM,
         Request::Restore => Part::Object(&[("config", STREAM)]),
-        Request::ConsumerConfig => Part::Object(&[("config", DELIVERED)]),
+        Request::ConsumerConfig => Part::Object(&[("config", CONSUMER)]),
         Request::Snapshot => DELIVERED,
-        Request::StreamInfo | Request::StreamList | Request::Other => return true,
+        Request::StreamInfo | Request::StreamList | Request::ConsumerInfo | Request::Other => {
+            return true;
+        }
     };
     let Some((first, behind)) = Members::split_first(body) else {
         return true;
@@ -75,6 +77,9 @@ const SOURCE: Part = Part::Object(&[
 ]);
 
 const TRANSFORM: Part = Part::Object(&[("dest", Part::Text), ("src", Part::Text)]);
+
+const CONSUMER: Part =
+    Part::Object(&[("deliver_subject", Part::Text), ("max_bytes", Part::Scalar)]);
 
 const DELIVERED: Part = Part::Object(&[("deliver_subject", Part::Text)]);
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::super::Buffer;
 use super::super::json::{Elements, Members, NotAnObject, means, text};
-use super::super::write::Decimal;
+use super::answer::{Change, change_configs};
 use super::{Request, integer, replace};
 
 /// What a stream stores, by where it comes from.
@@ -73,25 +73,21 @@ fn wider(
 pub fn narrow_max_msg_size(
     answer: &[u8],
     overhead: usize,
-    covered: impl FnMut(Holds<'_>) -> bool,
+    mut covered: impl FnMut(Holds<'_>) -> bool,
     out: &mut Buffer,
 ) -> bool {
-    let start = out.len();
-    let mut narrowing = Narrowing {
-        answer,
-        copied: 0,
-        overhead: i64::try_from(overhead).unwrap_or(i64::MAX),
-        covered,
-        out,
+    let overhead = i64::try_from(overhead).unwrap_or(i64::MAX);
+    let narrow = |config: &[u8]| {
+        let config = Config::read(config).ok()?;
+        let size = config.size.filter(|size| size.bytes > overhead)?;
+        let is_less = overhead > 0 && config.is_covered(&mut covered);
+        is_less.then_some(Change {
+            at: size.at,
+            len: size.len,
+            new: size.bytes.saturating_sub(overhead),
+        })
     };
-    let read = narrowing.answer();
-    let copied = narrowing.copied;
-    if read.is_err() || copied == 0 {
-        out.truncate(start);
-        return false;
-    }
-    out.put(answer.get(copied..).unwrap_or_default());
-    true
+    change_configs(answer, b"streams", narrow, out)
 }
 
 /// The stream configuration in the `body` of a request for a stream: all of it, or the `config` of [`Request::Restore`].
@@ -107,6 +103,7 @@ pub fn stream_config<'a>(request: Request<'_>, body: &'a [u8]) -> Option<&'a [u8
         | Request::StreamList
         | Request::Snapshot
         | Request::ConsumerConfig
+        | Request::ConsumerInfo
         | Request::Other => None,
     }
 }
@@ -249,58 +246,4 @@ fn last_text<'a>(object: &'a [u8], key: &[u8]) -> Result<Option<Cow<'a, [u8]>>, 
         value = is_it.then_some(member.value).or(value);
     }
     Ok(value.and_then(text).filter(|text| !text.is_empty()))
-}
-
-/// A walk through an answer that copies it, except for what it lowers.
-struct Narrowing<'a, 'b, F> {
-    answer: &'a [u8],
-    /// How much of `answer` is accounted for in `out`; 0 until something is lowered.
-    copied: usize,
-    overhead: i64,
-    covered: F,
-    out: &'b mut Buffer,
-}
-
-impl<F: FnMut(Holds<'_>) -> bool> Narrowing<'_, '_, F> {
-    fn answer(&mut self) -> Result<(), NotAnObject> {
-        for member in Members::new(self.answer) {
-            let member = member?;
-            if means(member.key, b"config") {
-                self.config(member.value, member.at);
-            } else if means(member.key, b"streams") {
-                self.streams(member.value, member.at);
-            }
-        }
-        Ok(())
-    }
-
-    /// `streams` begins at `at` of the answer. A stream that is no object is none of ours.
-    fn streams(&mut self, streams: &[u8], at: usize) {
-        for (offset, stream) in Elements::new(streams).flatten() {
-            let at = at.saturating_add(offset);
-            let members = Members::new(stream).flatten();
-            for member in members.filter(|member| means(member.key, b"config")) {
-                self.config(member.value, at.saturating_add(member.at));
-            }
-        }
-    }
-
-    /// `config` begins at `at` of the answer.
-    fn config(&mut self, config: &[u8], at: usize) {
-        let Ok(config) = Config::read(config) else {
-            return;
-        };
-        let Some(size) = config.size.filter(|size| size.bytes > self.overhead) else {
-            return;
-        };
-        if self.overhead == 0 || !config.is_covered(&mut self.covered) {
-            return;
-        }
-        let lower = usize::try_from(size.bytes.saturating_sub(self.overhead)).unwrap_or_default();
-        let at = at.saturating_add(size.at);
-        self.out
-            .put(self.answer.get(self.copied..at).unwrap_or_default());
-        self.out.put(Decimal::new(lower).digits());
-        self.copied = at.saturating_add(size.len);
-    }
 }

@@ -43,6 +43,7 @@ pub fn destinations(request: Request<'_>, body: &[u8], mut each: impl FnMut(Plac
         | Request::DirectGet { .. }
         | Request::MessageGet
         | Request::StreamInfo
+        | Request::ConsumerInfo
         | Request::StreamList
         | Request::Other => {}
     }

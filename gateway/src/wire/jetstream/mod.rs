@@ -11,6 +11,8 @@
 //! | `clear` | whether a body has one meaning |
 //! | `pull` | `max_bytes` and `no_hdr` of pulls and direct gets, and what is left of a pull |
 //! | `config` | stream configurations: `max_msg_size` there and back, subjects, counters |
+//! | `limit` | the `max_bytes` that a consumer allows a pull to ask for, there and back |
+//! | `answer` | the configurations in an answer |
 //! | `destinations` | where a request or a header tells the server to publish or to store, and what to copy |
 //! | `stored` | the answer of `STREAM.MSG.GET`, payload in base64 |
 //! | `acknowledgement` | the payloads that JetStream itself answers a publish with |
@@ -20,10 +22,12 @@
 //! | `delivery` | `$JS.ACK…` replies, `Nats-Msg-Size`, the status of a pull |
 
 mod acknowledgement;
+mod answer;
 mod clear;
 mod config;
 mod delivery;
 mod destinations;
+mod limit;
 mod named;
 mod pull;
 mod request;
@@ -39,6 +43,7 @@ pub use config::{
 };
 pub use delivery::{Delivery, acknowledges, narrow_msg_size, next, pending};
 pub use destinations::{Place, destinations, header_destinations, renamed};
+pub use limit::{exceeded, narrow_limits, widen_limit};
 pub use named::named_subject;
 pub use pull::{Batch, Edited, Grant, Pending, batch, bounded, direct_get, widen_max_bytes};
 pub use request::{Request, deliver_subject, resembles_request, stream_of_consumer};

@@ -14,7 +14,7 @@ use super::integer;
 
 /// What the server counts at least for a message: a subject of one byte and the shortest reply that acknowledges. More
 /// messages than `max_bytes` has room for are never sent, whatever the batch: clients that mean "any number" ask for a million.
-const SHORTEST: u64 = 40;
+pub(super) const SHORTEST: u64 = 40;
 
 /// The same in a direct get: a subject and a payload of a byte each; reply subjects do not count.
 const SHORTEST_STORED: u64 = 2;
@@ -224,7 +224,7 @@ impl Asked {
 }
 
 /// How many messages `max_bytes` has room for at most.
-const fn room(max_bytes: u64) -> u64 {
+pub(super) const fn room(max_bytes: u64) -> u64 {
     (max_bytes / SHORTEST).saturating_add(1)
 }
 

@@ -27,8 +27,10 @@ pub enum Request<'a> {
     /// `STREAM.RESTORE.<stream>`: the body has a `config`, of a stream.
     Restore,
     /// `CONSUMER.CREATE.<stream>[.<consumer>[.<filter>]]`, `CONSUMER.DURABLE.CREATE.<stream>.<consumer>`: the body has a `config`, of a
-    /// consumer.
+    /// consumer, and so has the answer.
     ConsumerConfig,
+    /// `CONSUMER.INFO.<stream>.<consumer>`, `CONSUMER.LIST.<stream>`: the answer has a `config` of a consumer, or `consumers`, each with one.
+    ConsumerInfo,
     /// Any other.
     Other,
 }
@@ -40,14 +42,16 @@ impl<'a> Request<'a> {
         if let Some(rest) = request.strip_prefix(b"DIRECT.GET.") {
             return direct_get(rest);
         }
-        const ONE: [(&[u8], Request<'static>); 7] = [
-            (b"STREAM.MSG.GET.", Request::MessageGet),
-            (b"STREAM.CREATE.", Request::StreamConfig),
-            (b"STREAM.UPDATE.", Request::StreamConfig),
-            (b"STREAM.INFO.", Request::StreamInfo),
-            (b"STREAM.SNAPSHOT.", Request::Snapshot),
-            (b"STREAM.RESTORE.", Request::Restore),
-            (b"CONSUMER.MSG.NEXT.", Request::Next),
+        const FIXED: [(&[u8], Request<'static>, usize); 9] = [
+            (b"STREAM.MSG.GET.", Request::MessageGet, 1),
+            (b"STREAM.CREATE.", Request::StreamConfig, 1),
+            (b"STREAM.UPDATE.", Request::StreamConfig, 1),
+            (b"STREAM.INFO.", Request::StreamInfo, 1),
+            (b"STREAM.SNAPSHOT.", Request::Snapshot, 1),
+            (b"STREAM.RESTORE.", Request::Restore, 1),
+            (b"CONSUMER.MSG.NEXT.", Request::Next, 2),
+            (b"CONSUMER.INFO.", Request::ConsumerInfo, 2),
+            (b"CONSUMER.LIST.", Request::ConsumerInfo, 1),
         ];
         if request == b"STREAM.LIST" {
             return Self::StreamList;
@@ -56,11 +60,10 @@ impl<'a> Request<'a> {
         if creates.iter().any(|start| request.starts_with(start)) {
             return Self::ConsumerConfig;
         }
-        for (prefix, kind) in ONE {
+        for (prefix, kind, tokens) in FIXED {
             let Some(rest) = request.strip_prefix(prefix) else {
                 continue;
             };
-            let tokens = if kind == Self::Next { 2 } else { 1 };
             let named = rest.split(|&b| b == b'.');
             let fits = named.clone().count() == tokens && named.clone().all(|t| !t.is_empty());
             return if fits { kind } else { Self::Other };

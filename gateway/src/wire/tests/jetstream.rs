@@ -2,9 +2,9 @@
 
 use super::super::Buffer;
 use super::super::jetstream::{
-    Delivery, Holds, Request, Stored, Unclear, counts, deliver_subject, is_acknowledgement,
-    narrow_max_msg_size, narrow_msg_size, subjects, widen_max_bytes, widen_max_msg_size,
-    widen_restored,
+    Delivery, Holds, Request, Stored, Unclear, counts, deliver_subject, exceeded,
+    is_acknowledgement, narrow_limits, narrow_max_msg_size, narrow_msg_size, subjects, widen_limit,
+    widen_max_bytes, widen_max_msg_size, widen_restored,
 };
 
 fn written(rewrite: impl FnOnce(&mut Buffer) -> bool) -> Option<String> {
@@ -48,6 +48,8 @@ fn request_is_told_by_its_tokens() {
         ("CONSUMER.CREATE.S", Request::ConsumerConfig),
         ("CONSUMER.CREATE.S.C.a.b", Request::ConsumerConfig),
         ("CONSUMER.DURABLE.CREATE.S.C", Request::ConsumerConfig),
+        ("CONSUMER.INFO.S.C", Request::ConsumerInfo),
+        ("CONSUMER.LIST.S", Request::ConsumerInfo),
     ];
     for (request, kind) in table {
         assert_eq!(Request::of(request.as_bytes()), kind, "{request}");
@@ -59,6 +61,8 @@ fn request_with_other_tokens_is_none_of_ours() {
     for request in [
         "CONSUMER.MSG.NEXT.S",
         "CONSUMER.MSG.NEXT.S.C.x",
+        "CONSUMER.INFO.S",
+        "CONSUMER.LIST",
         "DIRECT.GET.",
         "DIRECT.GET.S.",
         "STREAM.MSG.GET.S.x",
@@ -88,6 +92,52 @@ fn pull_max_bytes_leaves_room_for_envelopes() {
         pull(r#"{"max_bytes":5,"MAX_Bytes":6,"batch":9,"BATCH":1}"#).unwrap(),
         r#"{"max_bytes":5,"MAX_Bytes":54,"batch":9,"BATCH":1}"#
     );
+}
+
+#[test]
+fn consumers_limit_leaves_room_for_the_envelopes_of_a_pull_and_is_told_without_it() {
+    let body =
+        |limit| format!(r#"{{"stream_name":"S","config":{{"max_bytes": {limit} ,"name":"C"}}}}"#);
+    let widen = |body: &str| written(|out| widen_limit(body.as_bytes(), 48, out));
+    let narrow = |answer: &str| written(|out| narrow_limits(answer.as_bytes(), 48, out));
+    assert_eq!(widen(&body(1000)), Some(body(2248)));
+    assert_eq!(narrow(&body(2248)), Some(body(1000)));
+    let list = |limit| {
+        format!(
+            r#"{{"total":2,"consumers":[{},5,{}]}}"#,
+            body(limit),
+            body(limit)
+        )
+    };
+    assert_eq!(narrow(&list(2248)), Some(list(1000)));
+    for limit in ["0", "-1", "null", "5.0", "\"5\""] {
+        let body = format!(r#"{{"config":{{"max_bytes":{limit}}}}}"#);
+        assert_eq!((widen(&body), narrow(&body)), (None, None), "{body}");
+    }
+    assert_eq!(widen(r#"{"max_bytes":5}"#), None);
+}
+
+#[test]
+fn limit_is_found_in_the_status_of_the_server_alone() {
+    let said = |headers: &str| {
+        let (number, limit) = exceeded(headers.as_bytes(), 48)?;
+        let mut out = Buffer::new();
+        number.replace(limit.to_string().as_bytes(), &mut out);
+        Some(String::from_utf8(out.filled().to_vec()).unwrap())
+    };
+    let status = |limit| format!("NATS/1.0 409 Exceeded MaxRequestMaxBytes of {limit}\r\n\r\n");
+    assert_eq!(said(&status("2248")), Some(status("1000")));
+    for other in [
+        status("-5"),
+        status("x"),
+        status(""),
+        status("48"),
+        status("2248").replace("409", "408"),
+        "NATS/1.0 409 Exceeded MaxRequestBatch of 2248\r\n\r\n".to_owned(),
+        "NATS/1.0\r\nA: Exceeded MaxRequestMaxBytes of 2248\r\n\r\n".to_owned(),
+    ] {
+        assert_eq!(said(&other), None, "{other}");
+    }
 }
 
 #[test]
