@@ -1,5 +1,5 @@
-//! What keys cost a batch beside sealing: a snapshot that was swapped since the last one, and a budget that is granted in pieces.
-//! A batch is one message here, so that nothing spreads the cost.
+//! Cost of key management per batch: a new snapshot, and grants of a budget. A batch is one message here, so that the cost is not
+//! spread.
 
 use std::sync::Arc;
 
@@ -23,12 +23,12 @@ pub(crate) fn all(group: &mut BenchmarkGroup<'_, CpuTime>) {
     grants(group);
 }
 
-/// Nothing has happened since the last batch.
+/// With an unchanged snapshot.
 fn batch(group: &mut BenchmarkGroup<'_, CpuTime>) {
     bench(group, "batch", &Rig::sealing(1), || {});
 }
 
-/// The snapshot was built anew and swapped: another version seals, its lane is drawn, routes are looked up again.
+/// With a new snapshot: another version seals, its lane is drawn, routes are looked up again.
 fn swap(group: &mut BenchmarkGroup<'_, CpuTime>, count: u32) {
     let rig = Rig::sealing(1);
     let policy = Arc::new(Policy::everything());
@@ -44,7 +44,7 @@ fn swap(group: &mut BenchmarkGroup<'_, CpuTime>, count: u32) {
     });
 }
 
-/// The budget holds just what a batch needs: every batch takes a grant, and gives back what it did not use.
+/// With a budget that holds just what a batch needs: every batch takes a grant, and returns the rest.
 fn grants(group: &mut BenchmarkGroup<'_, CpuTime>) {
     let rig = Rig::sealing(1);
     let policy = Arc::new(Policy::everything());
@@ -60,7 +60,7 @@ fn grants(group: &mut BenchmarkGroup<'_, CpuTime>) {
     bench(group, "grant", &rig, || budget.extend(part));
 }
 
-/// A batch of one message, and what comes before it.
+/// Measures `before` and a batch of one message.
 fn bench(group: &mut BenchmarkGroup<'_, CpuTime>, name: &str, rig: &Rig, mut before: impl FnMut()) {
     let (mut path, _deliver) = rig.paths();
     let bytes = publishes(1, &payload(SIZE), Shape::default());

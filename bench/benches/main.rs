@@ -2,7 +2,7 @@
 //!
 //! `cargo bench -p keyway-bench`, or `make bench`. Names are `direction/step/size`: `seal/aead/128` is the raw AEAD on 128 bytes,
 //! `seal/path/128` the whole publish path with 128-byte payloads. Steps of one size run one after the other, in CPU time of
-//! one thread, so that a busy machine is unfair to none of them. The report at the end puts them side by side.
+//! one thread, so that a busy machine affects all of them. The report at the end puts them side by side.
 #![expect(
     clippy::unwrap_used,
     clippy::arithmetic_side_effects,

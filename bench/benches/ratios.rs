@@ -1,5 +1,5 @@
-//! What a step costs beside the raw AEAD, on a machine that changes its speed: both take turns of a millisecond, so that a moment
-//! which is slow is slow for both.
+//! The cost of a step relative to the raw AEAD, on a machine of varying speed: both take turns of a millisecond, so that a slow
+//! moment affects both.
 //!
 //! `cargo bench -p keyway-bench --bench ratios -- --sizes 128,1024 --rounds 51`. A ratio is the raw AEAD's median ÷ that of the step.
 #![expect(
@@ -18,10 +18,10 @@ use keyway_bench::cases::{self, Case, PEER, Rigs, SIZES};
 use keyway_bench::{cpu, folder};
 use serde_json::{Value, json};
 
-/// Nanoseconds that a turn takes at most, more or less.
+/// Nanoseconds of a turn, approximately.
 const TURN: f64 = 1e6;
 
-/// What is aimed at: direction, step, and for sizes the least that the raw AEAD's time ÷ the step's is to be.
+/// An aim: direction, step, and per size the minimum of the raw AEAD's time ÷ the step's.
 type Aim = (&'static str, &'static str, &'static [(usize, f64)]);
 const AIMS: [Aim; 3] = [
     ("seal", "path", &[(128, 0.7), (1024, 0.8)]),
@@ -44,7 +44,7 @@ struct Options {
     /// Where the JSON goes; `target/criterion/ratios.json` otherwise.
     #[arg(long)]
     json: Option<PathBuf>,
-    /// What `cargo bench` says to every bench.
+    /// Passed by `cargo bench` to every bench.
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -122,7 +122,7 @@ fn alternate(
 fn turn_of(steps: &mut [Case<'_>], index: usize, runs: &[usize]) -> f64 {
     let case = steps.get_mut(index).unwrap();
     let runs = *runs.get(index).unwrap();
-    // What the steps before left in the caches is not this step's.
+    // Warms the caches.
     case.run();
     time(case, runs) / (runs * case.messages) as f64
 }

@@ -1,5 +1,5 @@
-//! What requests cost beside messages that want no answer: each names an inbox of its own, which is remembered, and looked up when the
-//! answer comes. One session asks itself; the bus between its two directions is played here.
+//! Cost of requests compared with messages without a reply subject: each has an inbox of its own, which is remembered, and looked
+//! up when the answer comes. One session sends requests to itself; the bus between its two directions is simulated.
 
 use crate::cpu_time::CpuTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Throughput};
@@ -39,7 +39,7 @@ pub(crate) fn all(group: &mut BenchmarkGroup<'_, CpuTime>) {
     delivers(group, "answered", &through_the_bus(&answered));
 }
 
-/// Measures `carry` on `bytes`, time and again; gives what it wrote.
+/// Measures `carry` on `bytes`; returns its output.
 fn bench(
     group: &mut BenchmarkGroup<'_, CpuTime>,
     step: &str,
@@ -72,7 +72,7 @@ fn inbox(number: usize) -> String {
     format!("_INBOX.r4nd0mInb0x.{number}")
 }
 
-/// What has been published, as the server delivers it.
+/// Published messages as the server delivers them.
 fn through_the_bus(published: &[u8]) -> Vec<u8> {
     let mut parser = ClientParser::new(Limits::default());
     let mut rest = published;

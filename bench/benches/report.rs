@@ -1,4 +1,4 @@
-//! What was measured in this run, side by side: a table for people, JSON for programs.
+//! The measurements of this run, side by side, as a table and as JSON.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};

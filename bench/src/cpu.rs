@@ -2,7 +2,7 @@
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// Nanoseconds for which this thread was on a core: nothing in a bench waits, and what else the machine does is not ours.
+/// CPU time of this thread in nanoseconds: benches never wait, and other processes do not count.
 #[must_use]
 pub fn nanoseconds() -> u64 {
     let now = clock_gettime(ClockId::ThreadCPUTime);

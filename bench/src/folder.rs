@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-/// `target/criterion`, wherever the target folder is of the program that runs.
+/// `target/criterion` in the target folder of the running program.
 #[must_use]
 pub fn folder() -> PathBuf {
     let program = std::env::current_exe().unwrap();

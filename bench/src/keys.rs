@@ -1,4 +1,4 @@
-//! Key versions out of nothing: no custody, no catalogue.
+//! Key versions for benches, without custody or catalogue.
 
 use std::sync::Arc;
 
@@ -7,10 +7,10 @@ use keyway::keyring::{Budget, LaneMap, Snapshot, Usage, Version};
 use keyway::policy::{KeyringId, Policy};
 use keyway::secret::Secret;
 
-/// The keyring that covers everything.
+/// The keyring that covers all subjects.
 pub const KEYRING: &str = "default";
 
-/// What everything is published on.
+/// The subject of all messages.
 pub const SUBJECT: &[u8] = b"agents.planner.17.tasks";
 
 /// A fresh version of [`KEYRING`].

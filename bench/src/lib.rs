@@ -1,4 +1,4 @@
-//! What benches and the allocation test drive: the gateway's own paths, without sockets, and the bytes that go through them.
+//! Harness of benches and of the allocation test: the gateway's paths without sockets, and the bytes that go through them.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,

@@ -1,4 +1,4 @@
-//! One worker and one session's paths, greeted as a real client and server would.
+//! One worker and the paths of one session after its handshake.
 
 use std::cell::RefCell;
 use std::sync::{Arc, OnceLock};
@@ -14,7 +14,7 @@ use keyway::wire::Buffer;
 const INFO: &[u8] = b"INFO {\"server_id\":\"bench\",\"version\":\"2.15.1\",\"proto\":1,\"headers\":true,\"max_payload\":1048576}\r\n";
 const CONNECT: &[u8] = b"CONNECT {\"verbose\":false,\"pedantic\":false,\"headers\":true,\"no_responders\":true,\"protocol\":1}\r\n";
 
-/// A worker and what the two directions of a session share.
+/// A worker, and the state that the two directions of a session share.
 pub struct Rig {
     /// The keys that the worker uses.
     pub keys: Arc<Keys>,
@@ -23,13 +23,13 @@ pub struct Rig {
 }
 
 impl Rig {
-    /// Seals and opens everything, with the last of `versions` key versions active.
+    /// A gateway that seals everything, with the last of `versions` key versions active.
     #[must_use]
     pub fn sealing(versions: u32) -> Self {
         Self::new(versions, Config::default())
     }
 
-    /// Touches no payload.
+    /// A relay.
     #[must_use]
     pub fn relay() -> Self {
         let config = Config {
@@ -68,13 +68,13 @@ impl Rig {
     }
 }
 
-/// Meters that end nowhere would make the paths look faster than they are.
+/// Installs a metrics recorder: without one the paths would be faster than in reality.
 fn record_metrics() {
     static PAGE: OnceLock<PrometheusHandle> = OnceLock::new();
     PAGE.get_or_init(|| keyway::metrics::install().unwrap());
 }
 
-/// Carries everything that `input` holds through the publish path; `output` keeps what the last batch wrote.
+/// Passes everything in `input` through the publish path; `output` keeps what the last batch wrote.
 ///
 /// # Panics
 /// When the path wants anything else than more bytes.
@@ -97,7 +97,7 @@ pub fn run_publish(path: &mut PublishPath<'_>, input: &mut Buffer, output: &mut 
     }
 }
 
-/// Carries everything that `input` holds through the deliver path; `output` keeps what the last batch wrote.
+/// Passes everything in `input` through the deliver path; `output` keeps what the last batch wrote.
 ///
 /// # Panics
 /// When the path wants anything else than more bytes.

@@ -7,10 +7,10 @@ use keyway::wire::write::{self, Decimal, PublishLine};
 
 use crate::SUBJECT;
 
-/// What one read of a socket brings at most: the bytes of a batch.
+/// Bytes of one read of a socket at most: a batch.
 pub const READ: usize = 64 * 1024;
 
-/// What a message carries besides subject and payload.
+/// Reply subject and headers of a message.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Shape<'a> {
     /// The reply subject.

@@ -1,4 +1,4 @@
-//! Time as an argument: real, and driven by hand in tests.
+//! Time as an argument: the system's, or set manually in tests.
 //!
 //! Everything that decides by time takes a [`Clock`]. Nothing else in the crate may ask the system for the time.
 
@@ -12,7 +12,7 @@ use rustix::time::{ClockId, clock_gettime};
 #[derive(Clone, Debug, Default)]
 pub struct Clock(Option<Arc<Mutex<Hand>>>);
 
-/// What a hand-driven clock shows.
+/// The time of a manual clock.
 #[derive(Debug)]
 struct Hand {
     instant: Instant,
@@ -21,23 +21,23 @@ struct Hand {
     boot: u32,
 }
 
-/// A wall clock that departs from the time that passes by so much has been set; less is what time servers do all day.
+/// A deviation of the wall clock from elapsed time that counts as a step; time servers cause smaller ones all the time.
 pub const STEP: Duration = Duration::from_secs(1);
 
-/// Two readings further apart than this say nothing of each other: the process was stopped between them.
+/// Two readings further apart cannot be compared: the process was stopped between them.
 const TOGETHER: Duration = Duration::from_millis(100);
 
-/// How long the host of a hand-driven clock has run when it is made.
+/// The initial uptime of a manual clock.
 const FIRST_UPTIME: Duration = Duration::from_hours(1);
 
-/// Notices when the wall clock is set.
+/// Detects steps of the wall clock.
 #[derive(Clone, Copy, Debug)]
 pub struct Steps {
     wall: SystemTime,
     uptime: Duration,
 }
 
-/// Turns a hand-driven [`Clock`].
+/// Sets the time of a manual [`Clock`].
 #[derive(Clone, Debug)]
 pub struct Winder(Arc<Mutex<Hand>>);
 
@@ -48,7 +48,7 @@ impl Clock {
         Self(None)
     }
 
-    /// A clock that stands at `wall` until its [`Winder`] turns it.
+    /// A clock that stands still at `wall` until its [`Winder`] moves it.
     #[must_use]
     pub fn by_hand(wall: SystemTime) -> (Self, Winder) {
         let hand = Arc::new(Mutex::new(Hand {
@@ -76,7 +76,7 @@ impl Clock {
             .map_or_else(system_wall, |hand| lock(hand).wall)
     }
 
-    /// Time since the host was started, sleep included. Nobody can set it, and it goes on from one process to the next.
+    /// Time since the host booted, sleep included (`CLOCK_BOOTTIME`). It cannot be set, and all processes share it.
     #[must_use]
     pub fn uptime(&self) -> Duration {
         self.0
@@ -84,7 +84,7 @@ impl Clock {
             .map_or_else(system_uptime, |hand| lock(hand).uptime)
     }
 
-    /// Which start of which host that time counts from; `None` where nothing tells.
+    /// Identifies the boot that the uptime counts from; `None` if unknown.
     #[must_use]
     pub fn boot(&self) -> Option<String> {
         match &self.0 {
@@ -95,7 +95,7 @@ impl Clock {
 }
 
 impl Steps {
-    /// From now on.
+    /// Starts from the present time.
     #[must_use]
     pub fn new(clock: &Clock) -> Self {
         Self {
@@ -104,7 +104,7 @@ impl Steps {
         }
     }
 
-    /// By how much the wall clock was set since the last look; `None`: it was not, or nothing can be said yet.
+    /// The step of the wall clock since the last call; `None`: there was none, or the clocks cannot be compared now.
     pub fn look(&mut self, clock: &Clock) -> Option<SignedDuration> {
         let now = Self::new(clock);
         if clock.uptime().saturating_sub(now.uptime) > TOGETHER {
@@ -131,7 +131,7 @@ impl Winder {
         }
     }
 
-    /// The host is started anew: what a process counts ends, and only the wall clock goes on.
+    /// Simulates a reboot: the uptime starts at 0, and the wall clock goes on.
     pub fn reboot(&self) {
         let mut hand = lock(&self.0);
         hand.boot = hand.boot.wrapping_add(1);
@@ -164,13 +164,13 @@ fn system_wall() -> SystemTime {
     SystemTime::now()
 }
 
-/// Beyond what a clock of the kernel can show, it stands still.
+/// Zero where the kernel's clock is out of range.
 fn system_uptime() -> Duration {
     let passed = clock_gettime(ClockId::Boottime);
     Duration::try_from(passed).unwrap_or_default()
 }
 
-/// The kernel's name for its start, and the time namespace of this process: another one counts from elsewhere.
+/// The kernel's boot id and this process's time namespace, in which uptime has an offset (time_namespaces(7)).
 fn system_boot() -> Option<String> {
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     let space = std::fs::read_link("/proc/self/ns/time").unwrap_or_default();

@@ -1,7 +1,6 @@
 //! Who must act on an error, and whether retrying can help.
 //!
-//! Every error of the crate answers [`Faulty::fault`]; log level, HTTP status, exit code and metric label are decided from that
-//! answer, each in one place.
+//! Every error of the crate implements [`Faulty`]; log level, HTTP status, exit code and metric label follow from its [`Fault`].
 
 /// Who has to act before the operation can succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,11 +9,11 @@ pub enum Who {
     Client,
     /// The NATS server is absent, or sent something that no client would accept.
     Server,
-    /// Whoever guards the key-encryption key.
+    /// The custodian of the key-encryption key.
     Custodian,
     /// The operator: configuration, disk, permissions.
     Operator,
-    /// Us: a defect in this program.
+    /// The developers: a bug in this program.
     Us,
 }
 
@@ -27,7 +26,7 @@ pub enum Retry {
     Later,
 }
 
-/// The answer to "who must act, and does retrying help".
+/// Who has to act on an error, and whether retrying can help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fault {
     /// Who has to act.
@@ -36,9 +35,9 @@ pub struct Fault {
     pub retry: Retry,
 }
 
-/// An error that knows whose it is.
+/// An error with a [`Fault`].
 pub trait Faulty: std::error::Error {
-    /// Who must act, and whether retrying can help.
+    /// The error's fault.
     fn fault(&self) -> Fault;
 }
 

@@ -3,33 +3,33 @@
 //! Clients connect to it as they would to `nats-server`; it holds one connection to the server for each of theirs, seals what
 //! they publish, opens what is delivered to them, and rotates the keys under that traffic.
 //!
-//! Modules stand in ranks. A module uses lower ranks only, never its own rank or a higher one; a test in `tests/` checks it.
+//! Modules have ranks. A module uses lower ranks only, never its own or a higher one; `tests/tests/architecture.rs` checks it.
 //!
-//! | rank | module | if you are … you live here |
+//! | rank | module | content |
 //! |---|---|---|
-//! | 0 | [`clock`] | time as an argument: real, and driven by hand in tests |
-//! | 0 | [`disk`] | a file that must survive a crash, or whose permissions matter |
+//! | 0 | [`clock`] | time as an argument: the system's, or set manually in tests |
+//! | 0 | [`disk`] | files that must survive a crash, or whose permissions matter |
 //! | 0 | [`fault`] | who must act on an error, and whether retrying can help |
-//! | 0 | [`objects`] | JSON that a file or a request holds, read without leniency |
-//! | 0 | [`printable`] | text from outside on its way to a terminal or a log |
-//! | 0 | [`secret`] | 32 bytes whose disclosure is an incident |
-//! | 0 | [`wire`] | bytes that NATS would recognise, and nothing about keys |
-//! | 1 | [`envelope`] | a byte of our ciphertext format, or the arithmetic of its overhead; knows nothing of NATS |
-//! | 1 | [`policy`] | the answer to "is this subject sealed, passed or refused, and under which keyring" |
-//! | 1 | [`custody`] | a conversation with something that can wrap and unwrap a key |
-//! | 1 | [`audit`] | a statement that an auditor will read in a year |
-//! | 1 | [`metrics`] | a number that an operator will graph |
-//! | 1 | [`proxy`] | whose connection it is, said by one who stands between |
-//! | 1 | [`tls`] | a certificate: whose it is, what is wrong with it, when it expires |
+//! | 0 | [`objects`] | strict reading of JSON in files and requests |
+//! | 0 | [`printable`] | escaping of untrusted text for terminals and logs |
+//! | 0 | [`secret`] | key material in memory: wiped, never printed |
+//! | 0 | [`wire`] | the NATS client protocol; knows nothing of keys |
+//! | 1 | [`envelope`] | the ciphertext format and its limits; knows nothing of NATS |
+//! | 1 | [`policy`] | which subjects are sealed, passed or refused, and under which keyring |
+//! | 1 | [`custody`] | wrapping and unwrapping of keys under the KEK |
+//! | 1 | [`audit`] | the audit log: signed, chained by hash |
+//! | 1 | [`metrics`] | Prometheus metrics |
+//! | 1 | [`proxy`] | PROXY protocol headers, and the nkey of a trusted proxy |
+//! | 1 | [`tls`] | TLS certificates, keys and settings for clients and servers |
 //! | 2 | [`keyring`] | the immutable snapshot of keys valid at this instant, and the lanes that seal |
 //! | 2 | [`catalogue`] | the durable key-version records |
-//! | 2 | [`control`] | a question to JetStream on the gateway's own connection |
-//! | 3 | [`dataplane`] | a socket, a buffer, a back-pressure decision, a connection's end |
-//! | 3 | [`rotation`] | a decision on when a key version is born, active, decrypt-only, gone |
-//! | 4 | [`admin`] | a person's or script's request to the running gateway |
-//! | 5 | [`config`] | a line of the configuration file, its unit, its error message |
-//! | 6 | [`app`] | the start and the end of a gateway: the only place that knows all of the above |
-//! | 7 | [`cli`] | a word that a person types, and what is printed in return |
+//! | 2 | [`control`] | queries to JetStream on the gateway's own connection |
+//! | 3 | [`dataplane`] | the message path: sockets, buffers, backpressure, drain |
+//! | 3 | [`rotation`] | the life cycle of key versions |
+//! | 4 | [`admin`] | the HTTP API of the running gateway |
+//! | 5 | [`config`] | the configuration file: keys, units, error messages |
+//! | 6 | [`app`] | start, reload, hand-over and stop of a gateway; the only module that knows all of the above |
+//! | 7 | [`cli`] | commands and their output |
 
 pub mod admin;
 pub mod app;

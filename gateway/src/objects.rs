@@ -1,7 +1,7 @@
-//! JSON whose structures are objects, and nothing else.
+//! Strict JSON: structs are read from objects only.
 //!
-//! What serde derives for a struct also takes an array of its fields in their order: `["x"]` would be `{"why":"x"}`. Whoever reads a
-//! file or a request by [`from_slice`] refuses that, at any depth but within what `#[serde(flatten)]` and `tag` set aside.
+//! Serde's derive also reads a struct from an array of its fields: `["x"]` would be `{"why":"x"}`. [`from_slice`] refuses that at
+//! any depth, except within values that `#[serde(flatten)]` and `tag` buffer.
 
 use serde::Deserialize;
 use serde::de::{
@@ -11,7 +11,7 @@ use serde::de::{
 /// Reads the whole of `text`.
 ///
 /// # Errors
-/// What [`serde_json::from_slice`] refuses, and an array in an object's place.
+/// As of [`serde_json::from_slice`]; also for an array in place of an object.
 pub fn from_slice<'de, T: Deserialize<'de>>(text: &'de [u8]) -> Result<T, serde_json::Error> {
     let mut reader = serde_json::Deserializer::from_slice(text);
     let value = T::deserialize(Strict(&mut reader))?;
@@ -19,10 +19,10 @@ pub fn from_slice<'de, T: Deserialize<'de>>(text: &'de [u8]) -> Result<T, serde_
     Ok(value)
 }
 
-/// Reads as what it holds does, but asks for a map where a struct is wanted, and passes itself on to what lies within.
+/// Wraps a serde deserializer, visitor or accessor, and whatever it hands out; asks for a map where a struct is wanted.
 struct Strict<D>(D);
 
-/// Methods that pass a visitor on, and themselves with it.
+/// Methods that delegate with a wrapped visitor.
 macro_rules! pass_on {
     ($($method:ident($($name:ident: $kind:ty),*))*) => {
         $(fn $method<V: Visitor<'de>>(self, $($name: $kind,)* visitor: V) -> Result<V::Value, D::Error> {
@@ -57,7 +57,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Strict<D> {
     }
 }
 
-/// Methods that pass a plain value on.
+/// Methods that delegate a plain value.
 macro_rules! plain {
     ($($method:ident($kind:ty))*) => {
         $(fn $method<E: Error>(self, value: $kind) -> Result<V::Value, E> {
@@ -175,7 +175,7 @@ impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Strict<A> {
         _fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, A::Error> {
-        // Takes an object alone from whoever gives one.
+        // Unlike `struct_variant`, this takes no array.
         self.0.newtype_variant_seed(Fields(Strict(visitor)))
     }
 }

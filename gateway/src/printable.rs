@@ -1,9 +1,9 @@
-//! Text from outside on its way to a terminal or a log: nothing in it can move a cursor, change a colour, turn the direction of
-//! writing or begin a line.
+//! Untrusted text escaped for terminals and logs: it cannot move a cursor, change a colour or the direction of writing, or
+//! begin a line.
 
 use std::fmt::{self, Write};
 
-/// Shows a value on one line: what steers a terminal is escaped, as Rust would write it.
+/// Displays a value on one line, with control characters escaped as in Rust.
 #[derive(Clone, Copy, Debug)]
 pub struct Printable<T>(pub T);
 
@@ -13,7 +13,7 @@ impl<T: fmt::Display> fmt::Display for Printable<T> {
     }
 }
 
-/// How many of a thing: `1 line`, `2 lines`. For things whose plural takes an s.
+/// A number with its noun: `1 line`, `2 lines`. For nouns with a plural in s.
 #[derive(Clone, Copy, Debug)]
 pub struct Count<N>(pub N, pub &'static str);
 
@@ -25,7 +25,7 @@ impl<N: fmt::Display + PartialEq + From<u8>> fmt::Display for Count<N> {
     }
 }
 
-/// Bytes that should be UTF-8, as text for one line; what is not is shown byte by byte.
+/// Bytes as text on one line, escaped; invalid UTF-8 is shown as `\xNN`.
 #[must_use]
 pub fn bytes(bytes: &[u8]) -> String {
     let mut shown = String::with_capacity(bytes.len());
@@ -37,7 +37,7 @@ pub fn bytes(bytes: &[u8]) -> String {
     shown
 }
 
-/// JSON with the same characters escaped as JSON does. Outside of strings it has none of them, but for the line ends that are its form.
+/// JSON text with control characters escaped as `\uNNNN`, except line feeds: outside of strings, JSON has no others.
 #[must_use]
 pub fn json(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
@@ -63,7 +63,7 @@ fn steers(letter: char) -> bool {
         )
 }
 
-/// Escapes what is written through it.
+/// A writer that escapes.
 struct Escaping<W>(W);
 
 impl<W: Write> Write for Escaping<W> {
@@ -82,7 +82,7 @@ impl<W: Write> Write for Escaping<W> {
     }
 }
 
-/// A letter as it is, or escaped.
+/// The characters that one character is shown as.
 enum Letter {
     Plain(std::option::IntoIter<char>),
     Escaped(std::char::EscapeDefault),
@@ -113,7 +113,7 @@ impl Iterator for Letter {
 mod tests {
     use super::*;
 
-    /// Every way to steer a terminal, or to begin a line.
+    /// Characters that control a terminal, or begin a line.
     const HOSTILE: &str = "a\u{1b}[2K\r\nok\tb\u{7f}\u{9b}1mc\u{202e}d\u{2066}\u{2028}\u{85}e\0";
 
     #[test]

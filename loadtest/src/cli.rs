@@ -13,10 +13,10 @@ use crate::trials::{hostile, outstanding, rotation, soak, versions};
 /// Payload sizes when none are given.
 const SIZES: [usize; 4] = [16, 128, 1024, 16_384];
 
-/// The one size of all scenarios but `pubsub`.
+/// The payload size of all scenarios but `pubsub`.
 const SIZE: usize = 128;
 
-/// Connections that an aim wants to be looked at.
+/// Idle connections of the memory aim.
 const IDLE: u64 = 5000;
 
 /// Ways to a NATS bus under load, side by side: the server alone, HAProxy, the server's own TLS, Keyway.
@@ -160,7 +160,7 @@ impl RunArgs {
 }
 
 impl AimArgs {
-    /// The cases that the aims need, each on the targets that they need.
+    /// The cases that the aims need, each with its targets.
     pub(crate) fn plan(&self) -> Plan {
         let mut cases: Vec<Planned> = Vec::new();
         for aim in AIMS {

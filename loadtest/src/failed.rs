@@ -5,28 +5,28 @@ use std::io;
 /// One variant per remedy.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failed {
-    /// The system said no.
+    /// An operating system call failed.
     #[error("{what}: {source}")]
     Io {
         /// What was being done.
         what: String,
-        /// What the system said.
+        /// The operating system's error.
         source: io::Error,
     },
-    /// A peer said something that ends the run.
+    /// A peer sent something unexpected.
     #[error("{what}: the peer said {said:?}")]
     Peer {
         /// What was being done.
         what: String,
-        /// Its words.
+        /// What it sent.
         said: String,
     },
-    /// A program did not come up.
+    /// A program did not start.
     #[error("{program} did not start: {why}")]
     Program {
         /// Its path.
         program: String,
-        /// What it said last, or what it did.
+        /// Its last output, or what it did.
         why: String,
     },
     /// A round of a scenario failed.
@@ -43,7 +43,7 @@ pub(crate) enum Failed {
 }
 
 impl Failed {
-    /// The same, with the round in which it came.
+    /// Adds the scenario and target in whose round it came.
     pub(crate) fn of_round(self, round: String) -> Self {
         Self::Round {
             round,

@@ -1,9 +1,7 @@
-//! `keyway-loadtest`: real connections on a real bus. The bare server, HAProxy, the server's own TLS and Keyway in every manner,
-//! in one run.
+//! `keyway-loadtest` compares the bare server, HAProxy, the server's own TLS and Keyway in one run, with real connections.
 //!
-//! It starts servers, proxies and gateways itself, on loopback and on ports that the system chooses, and ends them. Rounds alternate
-//! between the targets, so that a machine that is busy for a while is busy for all of them; what is compared is the ratio within a
-//! round.
+//! It starts servers, proxies and gateways itself, on loopback and free ports, and ends them. Rounds alternate between the
+//! targets, so that a busy machine affects all of them; ratios are taken within a round.
 //!
 //! ```text
 //! cli ──► run ──► targets    what is started: a server, and what stands before it
@@ -75,7 +73,7 @@ fn serve(cli: &Cli) -> Result<(), Failed> {
     verdict(cli, &report)
 }
 
-/// Whether the run found what must not be.
+/// The error of a run with a missed aim or a lost message.
 fn verdict(cli: &Cli, report: &Report) -> Result<(), Failed> {
     let missed = report.aims.iter().filter(|judged| !judged.reached).count();
     if let What::Aims(args) = &cli.what

@@ -17,8 +17,8 @@ pub(crate) struct Planned {
     pub(crate) targets: Vec<Kind>,
 }
 
-/// The stages: start every target once; then for each case warm up, and in each round prepare, play and look at what it cost,
-/// target after target, with another one first each time; at last compare.
+/// Starts every target once; then for each case warms up, and in each round prepares, runs and measures target after target, with
+/// another one first each time; compares at the end.
 pub(crate) fn run(programs: &Programs, plan: &Plan) -> Result<Vec<Table>, Failed> {
     let targets = start(programs, plan)?;
     let mut progress = Progress::new(plan.steps());
@@ -56,7 +56,7 @@ impl Plan {
     }
 }
 
-/// Everything that some case needs.
+/// Starts every target that a case needs.
 fn start(programs: &Programs, plan: &Plan) -> Result<Vec<Target>, Failed> {
     let needed = |kind: &Kind| {
         plan.cases
@@ -67,7 +67,7 @@ fn start(programs: &Programs, plan: &Plan) -> Result<Vec<Target>, Failed> {
     kinds.map(|kind| Target::start(programs, kind)).collect()
 }
 
-/// The targets of a case; who comes first in a round must not matter, so it is another one each time.
+/// The targets of a case, rotated each round, so that the order does not matter.
 fn in_turn<'t>(targets: &'t [Target], kinds: &[Kind], round: usize) -> Vec<&'t Target> {
     let wanted = |target: &&Target| kinds.contains(&target.kind);
     let mut turns: Vec<&Target> = targets.iter().filter(wanted).collect();

@@ -1,7 +1,7 @@
-//! Who plays the server: a man in the middle between a gateway and a real server, who follows the test's script.
+//! A man in the middle between a gateway and a real server, which the test scripts.
 //!
-//! Both directions are cut into operations; a rule turns each into none, one or several, and the test may have anything said to the
-//! gateway between two operations. Without a rule everything goes through as it is.
+//! Both directions are split into operations; a rule maps each to none, one or several, and the test may inject bytes towards the
+//! gateway between two operations. Without a rule everything is relayed unchanged.
 
 use crate::frame::{self, Frame};
 use crate::gateway::{Gateway, Settings};
@@ -14,23 +14,23 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-/// The man in the middle. Connections are numbered as they come, from 0; the gateway's own looks at the server are some too.
+/// The man in the middle. Connections are numbered from 0 as they are accepted, those of the gateway's server probe included.
 pub struct Adversary {
     addr: SocketAddr,
     shared: Arc<Shared>,
 }
 
-/// A bus on which one gateway speaks to the server itself and the other to the adversary.
+/// A bus with two gateways: one connected to the server itself, the other to the adversary.
 pub struct Hostile {
-    /// The bus; its `deliver` gateway is the one that the adversary deceives.
+    /// The bus; its `deliver` gateway is behind the adversary.
     pub pair: Pair,
-    /// The server that the `deliver` gateway knows.
+    /// The server that the `deliver` gateway connects to.
     pub adversary: Adversary,
-    /// The connection of the last victim.
+    /// The connection number of the last victim.
     victim: AtomicUsize,
 }
 
-/// What becomes of an operation: the number of its connection, and the operation.
+/// Maps the number of a connection and an operation on it to the operations that are sent on.
 type Rule = Box<dyn FnMut(usize, Frame) -> Vec<Frame> + Send>;
 
 struct Shared {
@@ -43,7 +43,7 @@ struct Shared {
 }
 
 impl Adversary {
-    /// Between whoever connects and the server at this address.
+    /// A proxy to the server at this address.
     pub fn before(server: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
@@ -68,12 +68,12 @@ impl Adversary {
         format!("nats://{}", self.addr)
     }
 
-    /// From now on, what the server sends goes through this rule.
+    /// Applies this rule to everything that the server sends from now on.
     pub fn on_deliver(&self, rule: impl FnMut(usize, Frame) -> Vec<Frame> + Send + 'static) {
         *locked(&self.shared.deliver) = Some(Box::new(rule));
     }
 
-    /// From now on, the messages that the server delivers on this subject go through this rule.
+    /// Applies this rule to the messages that the server delivers on this subject from now on.
     pub fn on_message(
         &self,
         subject: &'static str,
@@ -88,7 +88,7 @@ impl Adversary {
         });
     }
 
-    /// From now on, what the gateway sends goes through this rule.
+    /// Applies this rule to everything that the gateway sends from now on.
     pub fn on_publish(&self, rule: impl FnMut(usize, Frame) -> Vec<Frame> + Send + 'static) {
         *locked(&self.shared.publish) = Some(Box::new(rule));
     }
@@ -98,7 +98,7 @@ impl Adversary {
         self.shared.newest.load(Ordering::Relaxed)
     }
 
-    /// Says this to the gateway on a connection, between two operations of the server. A gateway that has closed is no failure.
+    /// Sends this to the gateway on a connection, between two operations of the server. A closed connection is no error.
     pub fn say(&self, connection: usize, bytes: &[u8]) {
         let gateway = Arc::clone(&locked(&self.shared.gateways)[connection]);
         drop(locked(&gateway).write_all(bytes));
@@ -134,7 +134,7 @@ impl Shared {
         });
     }
 
-    /// The gateway's own looks at the server send no CONNECT.
+    /// Remembers the last connection with a CONNECT: the gateway's server probe sends none.
     fn note(&self, connection: usize, frame: &Frame) {
         if frame.verb() == "CONNECT" {
             self.newest.store(connection, Ordering::Relaxed);
@@ -170,7 +170,7 @@ impl Hostile {
         }
     }
 
-    /// An agent that the adversary deceives, with one subscription, whose sid is 1.
+    /// An agent behind the adversary, with one subscription, whose sid is 1.
     pub fn victim(&self, filter: &str) -> Raw {
         let mut agent = Raw::agent(self.pair.deliver.addr());
         self.victim
@@ -180,20 +180,20 @@ impl Hostile {
         agent
     }
 
-    /// The adversary says these to the last victim's gateway.
+    /// Injects these operations on the last victim's connection.
     pub fn forge(&self, frames: &[Frame]) {
         let bytes: Vec<u8> = frames.iter().flat_map(Frame::to_bytes).collect();
         self.say(&bytes);
     }
 
-    /// The adversary says this to the last victim's gateway.
+    /// Injects these bytes on the last victim's connection.
     pub fn say(&self, bytes: &[u8]) {
         let victim = self.victim.load(Ordering::Relaxed);
         self.adversary.say(victim, bytes);
     }
 }
 
-/// One direction, operation by operation, to its end.
+/// Relays one direction, operation by operation, until it ends.
 fn carry(mut from: TcpStream, to: &Mutex<TcpStream>, mut rule: impl FnMut(Frame) -> Vec<Frame>) {
     let (mut held, mut chunk) = (Vec::new(), vec![0; 65_536]);
     while let Ok(count) = from.read(&mut chunk)
@@ -209,7 +209,7 @@ fn carry(mut from: TcpStream, to: &Mutex<TcpStream>, mut rule: impl FnMut(Frame)
         }
         held.drain(..cut);
     }
-    // What is no whole operation is passed on at the end; the peer may have closed already.
+    // An incomplete operation is passed on at the end; the peer may have closed already.
     let mut to = locked(to);
     drop(to.write_all(&held));
     drop(to.shutdown(Shutdown::Write));
@@ -222,7 +222,7 @@ fn ruled(connection: usize, frame: Frame, rule: &Mutex<Option<Rule>>) -> Vec<Fra
     }
 }
 
-/// A rule that failed has said so; the others go on.
+/// Ignores poisoning: a rule that panicked has reported it, the other connections go on.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

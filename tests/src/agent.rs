@@ -1,4 +1,4 @@
-//! What an agent does all day, over a raw socket.
+//! NATS operations of a client over a raw socket: subscribe, publish, request, receive.
 
 use crate::frame::Frame;
 use crate::raw::Raw;
@@ -6,12 +6,12 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 impl Raw {
-    /// An agent that knows headers and no-responders, as every official client does.
+    /// Connects with headers and no-responders enabled, as every official client does.
     pub fn agent(addr: SocketAddr) -> Self {
         Self::greeted(addr, "\"headers\":true,\"no_responders\":true")
     }
 
-    /// Subscribes; on return the server knows of it.
+    /// Subscribes; on return the server has processed it.
     pub fn subscribe(&mut self, filter: &str) {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         let sid = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -39,20 +39,20 @@ impl Raw {
         self.flush();
     }
 
-    /// The messages received so far, waiting for none.
+    /// The messages received so far, without waiting.
     pub fn messages(&self) -> Vec<Frame> {
         let mut frames = self.frames();
         frames.retain(|frame| matches!(frame.verb(), "MSG" | "HMSG"));
         frames
     }
 
-    /// The messages that the server had for this connection when this was called.
+    /// The messages that the server had for this connection when this was called, after a PING and its PONG.
     pub fn arrived(&mut self) -> Vec<Frame> {
         self.flush();
         self.messages()
     }
 
-    /// The same, forgotten afterwards: for traffic that goes on.
+    /// The same, and discards them: for traffic that goes on.
     pub fn take_arrived(&mut self) -> Vec<Frame> {
         self.flush();
         let mut frames = self.take();

@@ -1,4 +1,4 @@
-//! Certificates for tests, in files of a folder that vanishes.
+//! A CA and certificates for tests, in files of a temporary folder.
 
 use crate::scratch;
 use async_nats::ConnectOptions;
@@ -31,19 +31,19 @@ pub struct Pair {
     pub key: PathBuf,
 }
 
-/// How an official client speaks TLS.
+/// TLS options of an official client.
 #[derive(Clone, Debug)]
 pub struct ClientTls {
-    /// The file of the CA that it believes.
+    /// The file of the CA that it trusts.
     pub ca: PathBuf,
-    /// What it shows.
+    /// The client certificate, if any.
     pub own: Option<Pair>,
     /// Whether the handshake comes before INFO.
     pub first: bool,
 }
 
 impl ClientTls {
-    /// The drivers' arguments.
+    /// As command line arguments of the drivers in `tests/clients`.
     pub fn args(&self) -> Vec<String> {
         let mut args = vec!["--tls-ca".to_owned(), shown(&self.ca)];
         if let Some(Pair { certificate, key }) = &self.own {
@@ -56,7 +56,7 @@ impl ClientTls {
         args
     }
 
-    /// The same for async-nats.
+    /// As options of async-nats.
     pub fn of(&self, options: ConnectOptions) -> ConnectOptions {
         let options = options
             .require_tls(true)
@@ -111,7 +111,7 @@ impl Authority {
         pair
     }
 
-    /// Says in `crl.pem` which serial numbers are revoked.
+    /// Writes the certificate revocation list `crl.pem` with these serial numbers.
     pub fn revoke(&self, serials: &[u64]) -> PathBuf {
         let revoked = serials.iter().map(|serial| RevokedCertParams {
             serial_number: SerialNumber::from(*serial),
@@ -133,12 +133,12 @@ impl Authority {
         path
     }
 
-    /// A client that believes this CA, and shows this certificate if there is one.
+    /// A client configuration that trusts this CA, with this client certificate, if any.
     pub fn client(&self, own: Option<&Pair>) -> Arc<ClientConfig> {
         self.client_of(own, rustls::DEFAULT_VERSIONS)
     }
 
-    /// The same, speaking these versions alone.
+    /// The same, restricted to these TLS versions.
     pub fn client_of(
         &self,
         own: Option<&Pair>,
@@ -165,7 +165,7 @@ impl Authority {
 }
 
 impl Pair {
-    /// A server that shows it, and asks clients for nothing.
+    /// A server configuration with this certificate that asks for no client certificate.
     pub fn server(&self) -> Arc<ServerConfig> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let certificate = CertificateDer::from_pem_file(&self.certificate).unwrap();
@@ -177,7 +177,7 @@ impl Pair {
         Arc::new(builder.with_single_cert(vec![certificate], key).unwrap())
     }
 
-    /// One file with both, as HAProxy reads them; beside them.
+    /// Writes certificate and key into one PEM file, as HAProxy reads them.
     pub fn joined(&self) -> PathBuf {
         let file = self.certificate.with_extension("both");
         let halves = [&self.certificate, &self.key].map(|half| fs::read_to_string(half).unwrap());
@@ -199,7 +199,7 @@ fn params(name: &str, serial: u64) -> CertificateParams {
     params
 }
 
-/// Puts a file in its place at once, closed to others.
+/// Replaces a file atomically, readable by its owner alone.
 fn put(path: &Path, text: &str) {
     let new = path.with_extension("new");
     fs::write(&new, text).unwrap();

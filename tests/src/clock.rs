@@ -1,4 +1,4 @@
-//! A gateway whose wall clock a test sets.
+//! Shifts the wall clock of a gateway.
 
 use crate::gateway::Gateway;
 use crate::preload::Preload;
@@ -13,7 +13,7 @@ pub struct WallClock {
 }
 
 impl WallClock {
-    /// Compiles it. It shows the right time until it is set.
+    /// Compiles the library. It shifts nothing until told to.
     pub fn new() -> Self {
         let clock = Self {
             library: Preload::compile("clock"),
@@ -23,7 +23,7 @@ impl WallClock {
         clock
     }
 
-    /// Restarts the gateway with this clock.
+    /// Restarts the gateway under this clock.
     pub fn rule(&self, gateway: &mut Gateway) {
         gateway.restart_in(&[
             ("LD_PRELOAD", self.library.path()),
@@ -31,18 +31,18 @@ impl WallClock {
         ]);
     }
 
-    /// From now on the clock is wrong by this many seconds.
+    /// Shifts the clock by this many seconds from now on.
     pub fn shift(&self, seconds: i64) {
         self.write(seconds, self.by());
     }
 
-    /// The same from the gateway's next write to disk on: in the middle of what it does.
+    /// The same from the gateway's next write to disk on, so in the middle of an operation.
     pub fn shift_at_next_write(&self, seconds: i64) {
         self.write(seconds, self.folder.path().join("by.next"));
     }
 
     fn write(&self, seconds: i64, path: PathBuf) {
-        // Whoever reads meanwhile must not find half a number.
+        // Written beside and renamed: a reader must not see half a number.
         let aside = self.folder.path().join("aside");
         std::fs::write(&aside, seconds.to_string()).unwrap();
         std::fs::rename(aside, path).unwrap();

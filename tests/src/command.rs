@@ -1,4 +1,4 @@
-//! The `keyway` binary as a script runs it, and what it said.
+//! Runs the `keyway` binary as a script would, and reads its output.
 
 use crate::gateway;
 use serde_json::Value;
@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-/// Runs `keyway` with these words.
+/// Runs `keyway` with these arguments.
 pub fn keyway(words: &[&str]) -> Output {
     keyway_reading(words, b"")
 }
@@ -24,22 +24,22 @@ pub fn keyway_reading(words: &[&str], input: &[u8]) -> Output {
     child.wait_with_output().unwrap()
 }
 
-/// Its exit code; a signal did not end it.
+/// Its exit code; panics where a signal ended it.
 pub fn code(output: &Output) -> i32 {
     output.status.code().unwrap()
 }
 
-/// What it said on standard error.
+/// Its standard error.
 pub fn text_of(output: &Output) -> &str {
     text(&output.stderr)
 }
 
-/// Bytes that must be text.
+/// These bytes, which must be UTF-8.
 pub fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap()
 }
 
-/// The JSON that it printed.
+/// Its standard output, which must be JSON.
 pub fn json(output: &Output) -> Value {
     let said = text(&output.stderr);
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {said}"))

@@ -1,4 +1,4 @@
-//! A gateway that is killed at one step of its writing to disk, chosen in advance.
+//! Kills a process at a chosen step of its writing to disk.
 
 use crate::gateway::Gateway;
 use crate::preload::Preload;
@@ -7,7 +7,7 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 use tempfile::TempDir;
 
-/// A library that counts what a process makes durable, and kills it.
+/// A preloaded library that counts a process's writes to disk and kills it at one of them.
 pub struct Death {
     library: Preload,
     folder: TempDir,
@@ -22,7 +22,7 @@ impl Death {
         }
     }
 
-    /// Restarts the gateway so that it will be killed at this step, counted from when [`Death::arm`] is called.
+    /// Restarts the gateway so that it is killed at this step, counted from the call of [`Death::arm`].
     pub fn await_in(&self, gateway: &mut Gateway, step: usize) {
         if self.armed().exists() {
             std::fs::remove_file(self.armed()).unwrap();
@@ -30,7 +30,7 @@ impl Death {
         self.threaten(step, |environment| gateway.restart_in(environment));
     }
 
-    /// Starts something in an environment in which it is killed at this step, once armed.
+    /// Calls `start` with the environment of a process that is killed at this step, once armed.
     pub fn threaten<T>(&self, step: usize, start: impl FnOnce(&[(&str, &OsStr)]) -> T) -> T {
         start(&[
             ("LD_PRELOAD", self.library.path()),
@@ -39,10 +39,10 @@ impl Death {
         ])
     }
 
-    /// What makes more of a command's steps count, if it is in its environment: whatever makes or fills a file or a directory.
+    /// Environment variable that makes every creation of and write to a file or directory a step, not only `fsync` and `rename`.
     pub const FINELY: (&str, &str) = ("DIE_FINELY", "");
 
-    /// From now on steps count.
+    /// Begins to count steps.
     pub fn arm(&self) {
         std::fs::write(self.armed(), "").unwrap();
     }

@@ -1,4 +1,4 @@
-//! Running the scenario list in a client of another language, and comparing what it saw.
+//! Runs the scenario list in a client of another language, and compares what it saw.
 
 use crate::scratch::{self, repository};
 use crate::tools;
@@ -24,14 +24,14 @@ pub enum Client {
     Python,
 }
 
-/// What a scenario led to.
+/// The result of a scenario.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 pub struct Outcome {
     /// The scenario's name.
     pub name: String,
     /// Whether the scenario's own checks held.
     pub pass: bool,
-    /// What went wrong, for people.
+    /// The error message.
     #[serde(default)]
     pub detail: String,
     /// What the client saw, in order and without what differs from run to run: to be equal directly and through the gateway.
@@ -156,7 +156,7 @@ pub fn assert_same(where_: &str, direct: &[Outcome], outcomes: &[Outcome]) {
     );
 }
 
-/// Answers each `CUE name` line; false if the driver fell silent.
+/// Answers each `CUE name` line; false if the driver times out.
 fn answer_cues(child: &mut Child, cue: &mut impl FnMut(&str)) -> bool {
     let mut stdin = child.stdin.take().unwrap();
     let stdout = child.stdout.take().unwrap();

@@ -1,4 +1,4 @@
-//! The secrets of a state directory, taken out of it as `docs/envelope.md` says, to be looked for where they must not be.
+//! Derives the secrets of a state directory as `docs/envelope.md` specifies, so that tests can search for them.
 
 use data_encoding::{BASE64, BASE64URL, HEXLOWER, HEXUPPER};
 use hkdf::Hkdf;
@@ -12,18 +12,18 @@ use sha2::Sha256;
 use std::path::Path;
 use std::sync::Arc;
 
-/// A key version's.
+/// The secrets of a key version.
 pub struct Exposed {
     /// Its root secret.
     pub root: [u8; 32],
-    /// What its lanes are derived from.
+    /// The HKDF pseudorandom key that its lane keys are derived from.
     pub prk: [u8; 32],
     suite: u8,
     kid: [u8; 8],
 }
 
 impl Exposed {
-    /// Of a version that is not yet destroyed; the gateway may be running.
+    /// Those of a version that is not yet destroyed; the gateway may be running.
     pub fn version(state: &Path, keyring: &str, number: u32) -> Self {
         let dir = StateDir::open(state).unwrap();
         let kek: Arc<dyn Custodian> = Arc::new(custody::local::open(&dir, None).ok().unwrap());
@@ -86,7 +86,7 @@ pub fn kek(state: &Path) -> [u8; 32] {
         .unwrap()
 }
 
-/// What wraps under this KEK, `gateway/src/custody/local/kek.rs`: the pseudorandom key and the wrapping key.
+/// The pseudorandom key and the wrapping key that are derived from this KEK, as `gateway/src/custody/local/kek.rs` does.
 pub fn wrapping(kek: &[u8; 32]) -> [[u8; 32]; 2] {
     let (prk, hkdf) = Hkdf::<Sha256>::extract(Some(b"keyway/1 kek"), kek);
     let mut wrapping = [0; 32];
@@ -106,7 +106,7 @@ pub fn signing_seed(state: &Path, file: &str, context: &[u8]) -> [u8; 32] {
     *kek.unwrap(&wrapped, &context).unwrap().expose()
 }
 
-/// The private number in a file with a P-256 key, highest byte first.
+/// The private scalar in a file with a P-256 key, big-endian.
 pub fn scalar(key: &Path) -> Vec<u8> {
     // RFC 5915: version 1, then an octet string of 32 bytes.
     const BEFORE: &[u8] = b"\x02\x01\x01\x04\x20";
@@ -116,8 +116,7 @@ pub fn scalar(key: &Path) -> Vec<u8> {
     der[at..at + 32].to_vec()
 }
 
-/// The ways in which a secret may stand in a text: as it is, in hexadecimal, as an array of numbers, in base64 wherever in the
-/// encoded bytes it begins.
+/// The encodings of a secret in a text: raw, hexadecimal, an array of numbers, base64 at each of the three alignments.
 pub fn spellings(secret: &[u8]) -> Vec<Vec<u8>> {
     let numbers: Vec<String> = secret.iter().map(u8::to_string).collect();
     let mut found = vec![
@@ -128,7 +127,7 @@ pub fn spellings(secret: &[u8]) -> Vec<Vec<u8>> {
         numbers.join(", ").into_bytes(),
     ];
     for skipped in 0..3 {
-        // What shares a group of four characters with a neighbour is spelt as the neighbour wants.
+        // A group of four characters that is shared with a neighbour depends on the neighbour, and is left out.
         let whole = &secret[skipped..secret.len() - (secret.len() - skipped) % 3];
         found.extend([BASE64, BASE64URL].map(|base64| base64.encode(whole).into_bytes()));
     }

@@ -1,6 +1,6 @@
-//! What hostile clients send: noise, and the first words of other protocols.
+//! What hostile clients send: random bytes, and the first bytes of other protocols.
 
-/// Bytes that look random and are the same in each run.
+/// Pseudorandom bytes of this seed.
 pub fn noise(seed: u64, count: usize) -> Vec<u8> {
     let mut state = seed;
     let next = |_| {
@@ -13,13 +13,13 @@ pub fn noise(seed: u64, count: usize) -> Vec<u8> {
     (0..count.div_ceil(8)).flat_map(next).take(count).collect()
 }
 
-/// A record of TLS: its type, and what is in it.
+/// A TLS record of this content type.
 pub fn record(kind: u8, content: &[u8]) -> Vec<u8> {
     let length = u16::try_from(content.len()).unwrap().to_be_bytes();
     [&[kind, 3, 1][..], &length, content].concat()
 }
 
-/// The first message of a TLS 1.2 client.
+/// The ClientHello of a TLS 1.2 client.
 pub fn client_hello() -> Vec<u8> {
     let suites = b"\x00\x04\xc0\x2b\xc0\x2f\x01\x00\x00\x00";
     let body = [&[3, 3][..], &noise(1, 32), &[0], suites].concat();
@@ -28,7 +28,7 @@ pub fn client_hello() -> Vec<u8> {
     record(0x16, &[&[1][..], &length, &body].concat())
 }
 
-/// What other protocols begin with.
+/// The first bytes of other protocols, with their names.
 pub fn foreign() -> Vec<(&'static str, Vec<u8>)> {
     let websocket = b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: nats\r\nSec-WebSocket-Version: 13\r\n\r\n";
@@ -64,7 +64,7 @@ pub fn foreign() -> Vec<(&'static str, Vec<u8>)> {
         ("proxy_v2", b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0".to_vec()),
     ];
     for seed in 0..16 {
-        // No noise is the beginning of anything behind this.
+        // Behind this first byte random bytes are never a valid beginning.
         all.push(("noise", [&noise(seed, 512)[..], b"\r\n\0\r\n"].concat()));
     }
     all

@@ -1,4 +1,4 @@
-//! What a server or a client sends, cut into operations by a parser that shares no line with the gateway's.
+//! Splits what a server or a client sends into operations, with a parser that shares no code with the gateway's.
 
 use std::fmt;
 
@@ -78,7 +78,7 @@ impl Frame {
         Self::from_parts(self.verb(), &address, self.headers(), self.payload())
     }
 
-    /// The same with this header block, which ends with an empty line; empty: no headers.
+    /// The same with this header block, which ends with an empty line; no headers where it is empty.
     #[must_use]
     pub fn with_headers(&self, headers: &str) -> Self {
         let address = self.address();
@@ -136,7 +136,7 @@ impl fmt::Debug for Frame {
     }
 }
 
-/// Cuts whole operations off the front of `bytes`; yields them and what is left over.
+/// The complete operations at the front of `bytes`, and the remaining bytes.
 pub fn cut(mut bytes: &[u8]) -> (Vec<Frame>, &[u8]) {
     let mut frames = Vec::new();
     while let Some((frame, rest)) = first(bytes) {

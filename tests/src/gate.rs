@@ -1,4 +1,4 @@
-//! A bus with a gateway and a stream of each kind, and the question of the destruction gate.
+//! A JetStream bus with a gateway and a stream of each kind, to test the search for stored messages before a destruction.
 
 #![expect(
     clippy::large_futures,
@@ -14,23 +14,23 @@ use keyway::control::{Answer, Config, Control, Holder, Question};
 use serde_json::Value;
 use std::time::Duration;
 
-/// What the keyring of the question serves.
+/// The subjects of the keyring `agents`.
 pub const SUBJECTS: [&str; 3] = ["agents.>", "$KV.>", "$O.>"];
 
-/// A bus, a gateway with the keyrings `agents` and `other`, and two ways in.
+/// A server, a gateway with the keyrings `agents` and `other`, and a JetStream context on each.
 pub struct Gate {
     /// The bus.
     pub server: NatsServer,
     /// The gateway.
     pub gateway: Gateway,
-    /// JetStream as agents see it.
+    /// JetStream through the gateway.
     pub agent: Context,
-    /// JetStream as it is.
+    /// JetStream on the server itself.
     pub bare: Context,
 }
 
 impl Gate {
-    /// Before this server.
+    /// With a gateway in front of this server.
     pub async fn before(server: NatsServer) -> Self {
         let settings = Settings {
             tables: format!(
@@ -50,28 +50,28 @@ impl Gate {
         }
     }
 
-    /// With JetStream.
+    /// With a server that has JetStream.
     pub async fn start() -> Self {
         Self::before(NatsServer::jetstream()).await
     }
 
-    /// Makes a stream.
+    /// Creates a stream.
     pub async fn stream(&self, config: stream::Config) {
         self.bare.create_stream(config).await.unwrap();
     }
 
-    /// An agent publishes, and the stream acknowledges.
+    /// Publishes through the gateway and waits for the acknowledgement.
     pub async fn publish(&self, subject: &str, payload: impl Into<bytes::Bytes>) {
         let sent = self.agent.publish(subject.to_owned(), payload.into()).await;
         sent.unwrap().await.unwrap();
     }
 
-    /// A new version of the keyring `agents`.
+    /// Rotates the keyring `agents`.
     pub fn rotate(&self) {
         self.gateway.rotate("agents");
     }
 
-    /// The question for a version of the keyring `agents`, with the times of its record.
+    /// A question about a version of the keyring `agents`, with the times of its record.
     pub fn question(&self, number: u64) -> Question {
         let text = std::fs::read(self.gateway.state().join("catalogue/agents.json")).unwrap();
         let mut documents = serde_json::Deserializer::from_slice(&text).into_iter::<Value>();
@@ -89,13 +89,13 @@ impl Gate {
         }
     }
 
-    /// The answer on a connection without credentials.
+    /// The answer to it on a connection without credentials.
     pub async fn ask(&self, question: Question) -> Answer {
         let config = config(&self.server.addr().to_string());
         Control::new(config).holders(question).await
     }
 
-    /// The holders of the first version, which must have some.
+    /// The streams that hold messages of version 1; panics where there are none.
     pub async fn holders(&self) -> Vec<Holder> {
         match self.ask(self.question(1)).await {
             Answer::Held(holders) => holders,
@@ -103,7 +103,7 @@ impl Gate {
         }
     }
 
-    /// Makes a stream of each kind, and puts one message into each. Their names.
+    /// Creates a stream of each kind with one message each, and returns their names.
     pub async fn one_in_each(&self) -> Vec<&'static str> {
         let on = |name: &str, subject: &str| stream::Config {
             name: name.to_owned(),
@@ -155,7 +155,7 @@ impl Gate {
         [&plain[..], &["MIRROR", "SOURCED", "KV_b", "OBJ_o"]].concat()
     }
 
-    /// A key-value and an object store, with a value each.
+    /// Creates a key-value bucket and an object store, with a value each.
     async fn stores(&self) {
         let config = kv::Config {
             bucket: "b".into(),
@@ -172,7 +172,7 @@ impl Gate {
         store.unwrap().put("file", &mut object).await.unwrap();
     }
 
-    /// Makes the pull consumer `worker`.
+    /// Creates the pull consumer `worker`.
     pub async fn consumer(&self, stream: &str) -> consumer::PullConsumer {
         let stream = self.agent.get_stream(stream).await.unwrap();
         let config = consumer::pull::Config {
@@ -185,7 +185,7 @@ impl Gate {
             .unwrap()
     }
 
-    /// The worker takes one message and acknowledges it.
+    /// Fetches one message with the consumer `worker` and acknowledges it.
     pub async fn consume(&self, stream: &str) {
         let worker = self.consumer(stream).await;
         let mut messages = worker.fetch().max_messages(1).messages().await.unwrap();
@@ -210,7 +210,7 @@ impl Gate {
     }
 }
 
-/// A connection to this server without credentials, patient.
+/// The configuration of a connection to this server without credentials, with a long deadline.
 pub fn config(server: &str) -> Config {
     Config {
         tls: None,
@@ -222,7 +222,7 @@ pub fn config(server: &str) -> Config {
     }
 }
 
-/// What is copied.
+/// A stream source, for mirrors and sourced streams.
 pub fn origin(name: &str) -> stream::Source {
     stream::Source {
         name: name.to_owned(),
@@ -230,7 +230,7 @@ pub fn origin(name: &str) -> stream::Source {
     }
 }
 
-/// A stream without subjects.
+/// The configuration of a stream of this name, without subjects.
 pub fn named(name: &str) -> stream::Config {
     stream::Config {
         name: name.to_owned(),

@@ -21,16 +21,16 @@ pub struct Gateway {
     process: Process,
 }
 
-/// What a test chooses; the rest of the configuration is the default.
+/// The configuration that a test chooses; the rest is the default.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
-    /// Whether to touch no payload.
+    /// `relay-only`: leave payloads alone.
     pub relay_only: bool,
     /// Configuration text put before any table.
     pub top: String,
     /// Configuration text put at the end: `[[keyring]]` tables and the like. Empty: the default keyring seals everything.
     pub tables: String,
-    /// A state directory to begin from a copy of.
+    /// A state directory whose copy the gateway starts with.
     pub state: Option<PathBuf>,
 }
 
@@ -42,7 +42,7 @@ struct Ports {
 }
 
 impl Gateway {
-    /// A gateway with the default policy, which seals everything, before the server at this URL.
+    /// A gateway with the default policy, which seals everything, in front of the server at this URL.
     pub fn sealing(server: &str) -> Self {
         Self::start(server, Settings::default())
     }
@@ -63,7 +63,7 @@ impl Gateway {
         Self::before(&[server], settings)
     }
 
-    /// A gateway before the first of these servers that answers.
+    /// A gateway in front of the first of these servers that answers.
     pub fn before(servers: &[&str], settings: Settings) -> Self {
         let folder = scratch::folder("gateway");
         if let Some(from) = &settings.state {
@@ -71,7 +71,7 @@ impl Gateway {
         }
         configure(folder.path(), servers, &settings, "127.0.0.1:0");
         let (process, ports) = launch(folder.path());
-        // A restart is to come back to where clients are.
+        // A restart listens on the same port.
         configure(
             folder.path(),
             servers,
@@ -111,7 +111,7 @@ impl Gateway {
         self.folder.path().join("keyway.toml")
     }
 
-    /// What the test chose.
+    /// The settings.
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
@@ -133,7 +133,7 @@ impl Gateway {
         self.ports = ports;
     }
 
-    /// The same with more in its environment.
+    /// The same with these environment variables.
     pub fn restart_in(&mut self, environment: &[(&str, &OsStr)]) {
         self.process.kill();
         let (process, ports) = launch_in(self.folder.path(), environment);
@@ -141,7 +141,7 @@ impl Gateway {
         self.ports = ports;
     }
 
-    /// Restarts it so that it listens at this unix socket, too.
+    /// Restarts it so that it also listens on this unix socket.
     pub fn listen_at(&mut self, socket: &Path) {
         let text = std::fs::read_to_string(self.config()).unwrap();
         let (_, rest) = text.split_once('\n').unwrap();
@@ -154,15 +154,15 @@ impl Gateway {
         self.restart_in(&[]);
     }
 
-    /// Starts another process that takes over with the same configuration, and waits until it serves. It is the gateway from then
-    /// on; the process that was is returned, and drains.
+    /// Starts another process that takes over with the same configuration, and waits until it serves. Returns the old process,
+    /// which drains.
     pub fn take_over(&mut self) -> Process {
         let process = self.begin_take_over(&[]);
         process.line("ready", |line| line.contains(": ready ").then_some(()));
         std::mem::replace(&mut self.process, process)
     }
 
-    /// Starts another process that takes over, with more in its environment, and waits for nothing.
+    /// Starts another process that takes over, with these environment variables, without waiting for it.
     pub fn begin_take_over(&self, environment: &[(&str, &OsStr)]) -> Process {
         let mut command = Command::new(binary());
         command.args(["run", "--take-over", "--config"]);
@@ -170,7 +170,7 @@ impl Gateway {
         Process::start("keyway (taking over)", &mut command)
     }
 
-    /// The same with so many open files at most, which it cannot raise.
+    /// Restarts it with this hard limit of open files.
     pub fn restart_with_files(&mut self, files: u32) {
         self.process.kill();
         let mut command = Command::new("sh");
@@ -187,13 +187,13 @@ impl Gateway {
     }
 }
 
-/// The path of the `keyway` binary, as fresh as its sources.
+/// The path of the `keyway` binary, built from the current sources.
 pub fn binary() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(build)
 }
 
-/// Copies a folder and what is in it.
+/// Copies a folder recursively.
 pub fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     std::fs::set_permissions(to, std::fs::metadata(from).unwrap().permissions()).unwrap();
@@ -216,11 +216,10 @@ fn configure(folder: &Path, servers: &[&str], settings: &Settings, listen: &str)
     if settings.relay_only {
         text.push_str("relay-only = true\n");
     }
-    // Servers of tests that list clients have users, unless a test says something else.
+    // Servers of tests that list clients have users, unless the test configures something else.
     if !settings.top.contains("servers-verify") {
         text.push_str("servers-verify = \"user\"\n");
     }
-    // No test is to wait for what it does not ask about.
     let shutdown = if settings.tables.contains("[shutdown]") {
         ""
     } else {

@@ -1,7 +1,7 @@
-//! A gateway that can be looked into: its memory and its open files.
+//! Reads the memory and the open files of a gateway.
 //!
-//! A gateway is not dumpable, so that nobody but root may read `/proc/PID/mem`. A library under it makes it so again for the test;
-//! the product has no such door.
+//! A gateway is not dumpable, so only root may read its `/proc/PID/mem`. A preloaded library makes it dumpable for the test; the
+//! product has no such switch.
 
 use crate::gateway::Gateway;
 use crate::preload::Preload;
@@ -13,10 +13,10 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-/// The library.
+/// The preloaded library `glass.c`.
 pub struct Glass(Preload);
 
-/// What a process had at one moment in the memory that programs write.
+/// A copy of a process's writable memory at one moment.
 pub struct Memory(Vec<Region>);
 
 struct Region {
@@ -26,18 +26,18 @@ struct Region {
 }
 
 impl Glass {
-    /// Compiles it.
+    /// Compiles the library.
     pub fn new() -> Self {
         Self(Preload::compile("glass"))
     }
 
-    /// Restarts the gateway with the library under it; on return it can be looked into.
+    /// Restarts the gateway with the library preloaded; on return its memory can be read.
     pub fn put_under(&self, gateway: &mut Gateway) {
         let nothing: [(&str, &str); 0] = [];
         self.put_under_in(gateway, &nothing);
     }
 
-    /// The same with more in the gateway's environment.
+    /// The same with these environment variables.
     pub fn put_under_in(&self, gateway: &mut Gateway, environment: &[(&str, impl AsRef<OsStr>)]) {
         let mut environment: Vec<(&str, &OsStr)> = environment
             .iter()
@@ -59,7 +59,7 @@ impl Default for Glass {
 }
 
 impl Memory {
-    /// The memory of a running process, which stands still meanwhile.
+    /// The memory of a running process, which is stopped meanwhile.
     pub fn of(process: &Process) -> Self {
         process.pause();
         until_stopped(process);
@@ -68,7 +68,7 @@ impl Memory {
         memory
     }
 
-    /// Asks the process to end, and reads its memory when it has done all that it does before: a [`Glass`] stops it there.
+    /// Terminates the process and reads its memory right before it exits, where the library of [`Glass`] stops it.
     pub fn at_the_end_of(process: &mut Process) -> Self {
         process.signal(Signal::TERM);
         until_stopped(process);
@@ -78,7 +78,7 @@ impl Memory {
         memory
     }
 
-    /// Where these bytes stand.
+    /// Where these bytes are found.
     pub fn places(&self, needle: &[u8]) -> Vec<String> {
         let finder = memmem::Finder::new(needle);
         let of = |region: &Region| -> Vec<String> {
@@ -90,7 +90,7 @@ impl Memory {
         self.0.iter().flat_map(of).collect()
     }
 
-    /// Memory that holds these bytes and nothing else, to try a search on.
+    /// Memory with these bytes alone, to test a search.
     pub fn holding(bytes: &[u8]) -> Self {
         Self(vec![Region {
             name: "nowhere".to_owned(),
@@ -98,7 +98,7 @@ impl Memory {
         }])
     }
 
-    /// What is where: a line of `/proc/PID/maps` and the bytes.
+    /// Each region: its line of `/proc/PID/maps`, and its bytes.
     pub fn regions(&self) -> impl Iterator<Item = (&str, &[u8])> {
         let regions = self.0.iter();
         regions.map(|region| (region.name.as_str(), region.bytes.as_slice()))
@@ -109,7 +109,7 @@ impl Memory {
         self.0.iter().map(|region| region.bytes.len()).sum()
     }
 
-    /// All that is writable, and all else that is no file's: nothing that a program has written stands elsewhere.
+    /// Reads every region that is writable or not backed by a file: a program can have written nowhere else.
     fn read(process: &Process) -> Self {
         let folder = format!("/proc/{}", process.id());
         let memory = File::open(format!("{folder}/mem")).expect("a process with a glass under it");

@@ -16,16 +16,16 @@ pub struct Haproxy {
 }
 
 impl Haproxy {
-    /// Passes connections on to this address, with these words on its `server` line, such as `send-proxy-v2`.
+    /// Forwards connections to this address, with these options on its `server` line, such as `send-proxy-v2`.
     pub fn before(to: SocketAddr, words: &str) -> Self {
         Self::speaking("", to, words)
     }
 
-    /// The same with these words on its `bind` line, such as `ssl crt FILE`.
+    /// The same with these options on its `bind` line, such as `ssl crt FILE`.
     pub fn speaking(bind: &str, to: SocketAddr, words: &str) -> Self {
         let folder = scratch::folder("haproxy");
         let config = folder.path().join("haproxy.cfg");
-        // HAProxy binds no port that the system chooses; it takes a listener that we have bound, as its standard input.
+        // HAProxy cannot bind port 0; it inherits a listener bound here, as its standard input.
         let text = format!(
             "defaults\n mode tcp\n timeout connect 20s\n timeout client 1h\n timeout server 1h\n\
              frontend clients\n bind fd@0 {bind}\n default_backend servers\n\
@@ -38,7 +38,7 @@ impl Haproxy {
         command.arg("-db").arg("-f").arg(config);
         let input = Stdio::from(OwnedFd::from(listener));
         let mut process = Process::start_reading("haproxy", &mut command, input);
-        // The port is open from the start: that it serves shows in what it passes on, or in its end.
+        // The port is open from the start, so readiness shows only in a connection that is forwarded, or in its exit.
         wait::until("haproxy", || {
             assert!(process.ended().is_none(), "{}", process.log());
             Raw::try_connect(addr).map(drop)

@@ -22,7 +22,7 @@ impl Identity {
         )
     }
 
-    /// Fresh keys. The user's JWT has run out.
+    /// Fresh keys. The user's JWT has expired.
     pub fn run_out() -> Self {
         Self::with(&json!({"type": "user", "version": 2}), 1_700_000_001)
     }
@@ -35,7 +35,7 @@ impl Identity {
         )
     }
 
-    /// The user's JWT holds until this second; 0: for good.
+    /// The user's JWT expires at this Unix time; 0: never.
     fn with(user_claims: &Value, until: u64) -> Self {
         let (operator, account, user) = (
             KeyPair::new_operator(),
@@ -100,7 +100,7 @@ impl Identity {
         )
     }
 
-    /// The JSON members of a CONNECT that answers this nonce.
+    /// The JSON members of a CONNECT with this nonce signed.
     pub fn connect(&self, nonce: &str) -> String {
         let signature = sign(&self.seed, nonce);
         format!("\"jwt\":\"{}\",\"sig\":\"{signature}\"", self.user)

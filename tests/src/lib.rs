@@ -1,7 +1,7 @@
-//! The harness of the tests: a real `nats-server`, the real gateway, taps, raw sockets and the official clients.
+//! The test harness: a real `nats-server`, the real gateway, subscribers on the bus itself, raw sockets and the official clients.
 //!
-//! Nothing here sleeps to synchronise. What must come about is waited for as a condition, with a deadline ([`wait`]); ports come
-//! from the operating system; a process's log is shown when the test that started it fails.
+//! Nothing here sleeps to synchronise: tests wait for conditions, with a deadline ([`wait`]). Ports come from the operating
+//! system. A process's log is shown when the test that started it fails.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,

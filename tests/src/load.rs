@@ -1,4 +1,4 @@
-//! Official clients that publish to a stream for as long as they are let, whatever happens to their connections.
+//! Official clients that publish to a stream until they are stopped, and reconnect when their connections end.
 #![expect(
     clippy::large_stack_frames,
     reason = "async-nats works in large futures, which a publisher's stack holds"
@@ -41,7 +41,7 @@ impl Publishers {
         }
     }
 
-    /// Waits until so many messages more have been acknowledged.
+    /// Waits until this many more messages have been acknowledged.
     pub fn acknowledge(&self, more: usize) {
         let target = self.acknowledged.load(Ordering::Acquire) + more;
         wait::until("acknowledged messages", || {
@@ -49,7 +49,7 @@ impl Publishers {
         });
     }
 
-    /// Ends them; every payload that was acknowledged.
+    /// Stops them; returns every payload that was acknowledged.
     pub fn finish(self) -> BTreeSet<String> {
         self.over.store(true, Ordering::Release);
         let ended = self
@@ -65,7 +65,7 @@ pub fn stored(url: &str) -> BTreeSet<String> {
     block_on(Box::pin(read(url)))
 }
 
-/// Makes a stream of these subjects.
+/// Creates a stream of these subjects.
 pub fn keep(url: &str, name: &str, subjects: &str) {
     let config = stream::Config {
         name: name.into(),
@@ -77,7 +77,7 @@ pub fn keep(url: &str, name: &str, subjects: &str) {
     });
 }
 
-/// On how many subjects a stream has messages.
+/// The number of subjects on which a stream has messages.
 pub fn subjects(url: &str, name: &str) -> u64 {
     block_on(async {
         let stream = context(url).await.get_stream(name).await.unwrap();
@@ -109,7 +109,7 @@ async fn context(url: &str) -> Context {
     context
 }
 
-/// Number after number, each until it is acknowledged.
+/// Publishes consecutive numbers, each until it is acknowledged.
 async fn publish(
     url: &str,
     publisher: usize,

@@ -1,20 +1,20 @@
-//! The audit log as a witness reads it: from when until when a key version sealed.
+//! Reads from an audit log when each key version sealed.
 
 use jiff::Timestamp;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// The times between which a version sealed by what the log says.
+/// The period in which a version sealed, by the audit log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sealed {
-    /// It was begun to activate it.
+    /// The begin of its activation.
     pub from: Timestamp,
-    /// A successor was active, or it was revoked; `None`: it seals still.
+    /// When a successor was active or it was revoked; `None` while it seals.
     pub until: Option<Timestamp>,
 }
 
-/// Every version that a log has activated, by the hex text of its kid.
+/// Every version that was activated, by its kid in hexadecimal.
 pub fn sealed(state: &Path) -> BTreeMap<String, Sealed> {
     let log = std::fs::read_to_string(state.join("audit/log.jsonl")).unwrap();
     let mut all = BTreeMap::<String, Sealed>::new();
@@ -45,7 +45,7 @@ pub fn sealed(state: &Path) -> BTreeMap<String, Sealed> {
     all
 }
 
-/// Of two ends the earlier counts.
+/// Sets the end of a period, where it is earlier than the one known.
 fn end(all: &mut BTreeMap<String, Sealed>, kid: &str, at: Option<Timestamp>) {
     if let Some(known) = all.get_mut(kid) {
         known.until = known.until.into_iter().chain(at).min();

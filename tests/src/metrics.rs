@@ -1,4 +1,4 @@
-//! Reading the gateway's metrics as an operator's scraper would.
+//! Scrapes the gateway's metrics.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};

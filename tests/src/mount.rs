@@ -1,17 +1,17 @@
-//! Disks that are full or read-only, for whoever may mount.
+//! File systems that are full or read-only, where the process may mount.
 
 use crate::gateway::{Gateway, copy};
 use crate::scratch;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A mount over a folder; undone when dropped.
+/// A mount over a folder; unmounted when dropped.
 pub struct Mount {
     over: PathBuf,
 }
 
 impl Mount {
-    /// A file system of this many KiB over a folder, with the folder's contents in it; `None`, with a word about it, when this
+    /// A file system of this many KiB over a folder, with a copy of its contents; `None`, and `SKIPPED` is printed, when this
     /// process may not mount.
     pub fn small(over: &Path, kib: u32) -> Option<Self> {
         let aside = scratch::folder("aside");
@@ -38,7 +38,7 @@ impl Mount {
         Some(mount)
     }
 
-    /// The folder as it is, but read-only.
+    /// Makes the folder read-only.
     pub fn read_only(over: &Path) -> Option<Self> {
         let itself = over.to_str().unwrap();
         let mount = Self::make(over, &["--bind", itself])?;
@@ -47,7 +47,7 @@ impl Mount {
         Some(mount)
     }
 
-    /// Writes a file until nothing more goes in, and yields its path.
+    /// Fills the file system with one file, and returns its path.
     pub fn fill(&self) -> PathBuf {
         let path = self.over.join("filler");
         let mut file = std::fs::File::create(&path).unwrap();

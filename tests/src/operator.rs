@@ -1,4 +1,4 @@
-//! What an operator does with the binary: switch keys, and read why a gateway does not start.
+//! What an operator does with the binary: rotate keys, and read why a gateway does not start.
 
 use crate::gateway::{Gateway, binary};
 use crate::process::Process;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 
 impl Gateway {
-    /// `keyway rotate KEYRING`, which must work.
+    /// `keyway rotate KEYRING`, which must succeed.
     pub fn rotate(&self, keyring: &str) {
         let (status, said) = self.try_rotate(keyring);
         assert!(status.success(), "keyway rotate: {status}\n{said}");
@@ -52,7 +52,7 @@ impl Gateway {
         rotation.wait();
     }
 
-    /// `keyway rotate KEYRING`: how it ended and what it said.
+    /// `keyway rotate KEYRING`: exit status and output.
     pub fn try_rotate(&self, keyring: &str) -> (ExitStatus, String) {
         let mut process = self.begin_rotation(keyring);
         let status = process.wait();
@@ -60,7 +60,7 @@ impl Gateway {
     }
 }
 
-/// What is in a state directory, but for what every run writes anew, and the audit log, which says what was tried.
+/// The files of a state directory, without those that every run writes anew and the audit log, which records failed attempts.
 pub fn contents(state: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     const ANEW: [&str; 6] = [
         "lock",
@@ -86,7 +86,7 @@ pub fn contents(state: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     found
 }
 
-/// Fails unless `keyway run` with this configuration ends with exit code 4, saying all these words, and changes nothing.
+/// Fails unless `keyway run` with this configuration exits with code 4, prints all these words, and changes nothing.
 pub fn assert_refused(gateway: &Gateway, words: &[&str]) {
     let before = contents(&gateway.state());
     let (status, said) = refused(&gateway.config());
@@ -103,7 +103,7 @@ pub fn assert_refused(gateway: &Gateway, words: &[&str]) {
     assert!(before == after, "the state directory was changed; {said}");
 }
 
-/// Runs a gateway that must not come up: how it ended and what it said.
+/// Runs a gateway that must not start: exit status and output.
 pub fn refused(config: &Path) -> (ExitStatus, String) {
     let mut command = Command::new(binary());
     let mut process = Process::start("keyway run", command.args(["run", "--config"]).arg(config));

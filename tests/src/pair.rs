@@ -21,7 +21,7 @@ impl Pair {
         Self::with(NatsServer::start(), "", "")
     }
 
-    /// With this configuration text in both: before any table, and tables.
+    /// With this configuration text in both: top-level keys, and tables.
     pub fn with(server: NatsServer, top: &str, tables: &str) -> Self {
         let [publish, deliver] = Self::gateways(&server, top, tables);
         Self {
@@ -31,7 +31,7 @@ impl Pair {
         }
     }
 
-    /// The gateways alone, for publishers and for subscribers.
+    /// The two gateways alone: for publishers, and for subscribers.
     pub fn gateways(server: &NatsServer, top: &str, tables: &str) -> [Gateway; 2] {
         let mut settings = Settings {
             top: top.to_owned(),
@@ -65,14 +65,14 @@ impl Pair {
         Tap::open(self.server.addr())
     }
 
-    /// Puts the publishing gateway's record of a keyring into the other's state directory.
+    /// Copies the publishing gateway's record of a keyring into the other's state directory.
     pub fn copy_record(&self, keyring: &str) {
         let record = format!("catalogue/{keyring}.json");
         let from = self.publish.state().join(&record);
         std::fs::copy(from, self.deliver.state().join(record)).unwrap();
     }
 
-    /// The same of its audit log, without which no gateway starts on the record. The other must not run.
+    /// Copies its audit log likewise, without which no gateway starts on the record. The other must not run.
     pub fn copy_log(&self) {
         for file in ["audit/log.jsonl", "audit/checkpoints"] {
             let from = self.publish.state().join(file);

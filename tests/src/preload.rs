@@ -1,4 +1,4 @@
-//! Libraries in C that are put under a gateway (`LD_PRELOAD`): what a test does to it from within.
+//! C libraries that tests preload into a gateway (`LD_PRELOAD`).
 
 use crate::scratch;
 use std::ffi::OsStr;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
 
-/// A library that lives as long as this does.
+/// A compiled library; its file is removed when dropped.
 pub struct Preload {
     path: PathBuf,
     _folder: TempDir,
@@ -36,7 +36,7 @@ impl Preload {
         }
     }
 
-    /// What `LD_PRELOAD` is set to.
+    /// The value of `LD_PRELOAD`.
     pub fn path(&self) -> &OsStr {
         self.path.as_os_str()
     }

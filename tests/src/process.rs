@@ -1,4 +1,4 @@
-//! A child process, its log, and the ways in which it is stopped.
+//! A child process and its log.
 
 use crate::wait::{self, DEADLINE};
 use rustix::process::{Pid, Signal, kill_process};
@@ -22,7 +22,7 @@ struct Log {
 }
 
 impl Process {
-    /// Starts `command`, gathering what it writes to both outputs.
+    /// Starts `command` and collects both its outputs.
     pub fn start(name: &str, command: &mut Command) -> Self {
         Self::start_reading(name, command, Stdio::null())
     }
@@ -77,7 +77,7 @@ impl Process {
         self.log.lines.lock().unwrap().join("\n")
     }
 
-    /// Everything that it ever logged; waits until it and its children have closed their outputs.
+    /// Its complete log; waits until it and its children have closed their outputs.
     pub fn whole_log(&mut self) -> String {
         for reader in self.readers.drain(..) {
             reader.join().unwrap();
@@ -85,7 +85,7 @@ impl Process {
         self.log()
     }
 
-    /// The operating system's number of the process.
+    /// The process id.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
@@ -115,12 +115,12 @@ impl Process {
         self.wait()
     }
 
-    /// Freezes the process; its sockets stay open and fall silent.
+    /// `SIGSTOP`: its sockets stay open and silent.
     pub fn pause(&self) {
         self.signal(Signal::STOP);
     }
 
-    /// Goes on after [`Process::pause`].
+    /// `SIGCONT`, after [`Process::pause`].
     pub fn resume(&self) {
         self.signal(Signal::CONT);
     }

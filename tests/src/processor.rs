@@ -1,13 +1,13 @@
-//! Less of a processor than there is: what a program in a masked environment takes it for.
+//! Hides CPU features from a program by its environment.
 //!
-//! glibc chooses how it copies and fills by `GLIBC_TUNABLES`, and AWS-LC how it encrypts and hashes by `OPENSSL_ia32cap`: two numbers
-//! of bits to leave out, of leaf 1 (EDX, ECX) and of leaf 7 (EBX, ECX) of CPUID. What Rust chooses by itself cannot be masked.
+//! glibc chooses its copy and fill routines by `GLIBC_TUNABLES`, AWS-LC its ciphers and hashes by `OPENSSL_ia32cap`: two masks of
+//! bits to clear in CPUID leaf 1 (EDX, ECX) and leaf 7 (EBX, ECX). What Rust detects itself cannot be hidden.
 
-/// A processor's name, and the environment in which a program sees no more.
+/// A set of CPU features, and the environment that hides all others.
 pub struct Processor {
-    /// For whoever reads a failure.
+    /// For failure messages.
     pub name: &'static str,
-    /// The variables.
+    /// The environment variables.
     pub environment: &'static [(&'static str, &'static str)],
 }
 
@@ -15,7 +15,7 @@ const NO_AVX512: &str = "glibc.cpu.hwcaps=-AVX512F,-AVX512VL,-AVX512BW,-AVX512DQ
 const NO_AVX2: &str = "glibc.cpu.hwcaps=-AVX512F,-AVX512VL,-AVX512BW,-AVX512DQ,-AVX2,-AVX2_Usable,-AVX_Fast_Unaligned_Load";
 const NO_ERMS: &str = "glibc.cpu.hwcaps=-AVX512F,-AVX512VL,-AVX512BW,-AVX512DQ,-AVX2,-AVX2_Usable,-AVX_Fast_Unaligned_Load,-ERMS,-FSRM,-SSSE3";
 
-/// From all there is to what every one has.
+/// From all features of this machine down to neither vector nor AES instructions.
 pub const PROCESSORS: [Processor; 6] = [
     Processor {
         name: "all there is",

@@ -1,4 +1,4 @@
-//! A client that is only a socket: it sends the bytes it is told to and keeps the bytes it gets.
+//! A client that is only a socket: it sends the bytes that a test writes, and keeps the bytes that it receives.
 
 use crate::frame::{self, Frame};
 use crate::wait::DEADLINE;
@@ -15,29 +15,29 @@ pub struct Raw {
     tls: Option<Box<StreamOwned<ClientConnection, TcpStream>>>,
     received: Vec<u8>,
     over: Option<Outcome>,
-    /// Whether the peer has said that its part of TLS is over.
+    /// Whether the peer has sent `close_notify`.
     parted: bool,
 }
 
-/// Whether, and when, a client speaks TLS.
+/// Whether, and when, a client begins TLS.
 #[derive(Clone, Debug)]
 pub enum Via {
-    /// It does not.
+    /// Never.
     Plain,
-    /// As soon as INFO has come.
+    /// After INFO.
     AfterInfo(Arc<ClientConfig>),
-    /// Before anything else.
+    /// Before INFO (`handshake_first`).
     First(Arc<ClientConfig>),
 }
 
 /// How waiting ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// What was waited for has come.
+    /// The condition holds.
     Enough,
     /// The peer has closed the connection.
     Closed,
-    /// The peer says nothing and keeps the connection.
+    /// The peer has sent nothing for the time-out, and keeps the connection.
     Silent,
 }
 
@@ -47,7 +47,7 @@ impl Raw {
         Self::of(TcpStream::connect_timeout(&addr, DEADLINE).unwrap())
     }
 
-    /// The same, where nobody may be listening.
+    /// The same; `None` where nobody listens.
     pub fn try_connect(addr: SocketAddr) -> Option<Self> {
         TcpStream::connect_timeout(&addr, DEADLINE)
             .ok()
@@ -67,7 +67,7 @@ impl Raw {
         }
     }
 
-    /// Connects in this way, and reads up to INFO, or to the end if there is none.
+    /// Connects, and reads up to INFO, or to the end if there is none.
     pub fn informed(addr: SocketAddr, via: &Via, patience: Duration) -> Self {
         let mut raw = Self::connect(addr);
         raw.set_patience(patience);
@@ -81,7 +81,7 @@ impl Raw {
         raw
     }
 
-    /// From now on everything is TLS. The handshake takes place when something is read or sent.
+    /// Switches to TLS. The handshake takes place with the next read or write.
     pub fn encrypt(&mut self, config: &Arc<ClientConfig>) {
         let name = "127.0.0.1".try_into().unwrap();
         let session = ClientConnection::new(Arc::clone(config), name).unwrap();
@@ -89,13 +89,13 @@ impl Raw {
         self.tls = Some(Box::new(StreamOwned::new(session, socket)));
     }
 
-    /// What the peer has shown, when there is TLS.
+    /// The peer's certificate, with TLS.
     pub fn certificate(&self) -> Option<Vec<u8>> {
         let shown = self.tls.as_ref()?.conn.peer_certificates()?;
         Some(shown.first()?.to_vec())
     }
 
-    /// Connects, waits for INFO, sends a CONNECT with these JSON members (may be empty) that is not verbose, and waits for PONG.
+    /// Connects, waits for INFO, sends a CONNECT that is not verbose with these JSON members (may be empty), and waits for PONG.
     pub fn greeted(addr: SocketAddr, members: &str) -> Self {
         let mut raw = Self::connect(addr);
         raw.until("INFO", |bytes| bytes.ends_with(b"\r\n"));
@@ -108,23 +108,23 @@ impl Raw {
         raw
     }
 
-    /// The socket, for whoever goes on by himself; there is no TLS.
+    /// The socket; not for TLS.
     pub fn into_socket(self) -> TcpStream {
         self.socket.set_read_timeout(None).unwrap();
         self.socket
     }
 
-    /// Where this end is.
+    /// The local address.
     pub fn local(&self) -> SocketAddr {
         self.socket.local_addr().unwrap()
     }
 
-    /// How long the peer may say nothing before waiting ends.
+    /// Sets the time-out of a read.
     pub fn set_patience(&self, patience: Duration) {
         self.socket.set_read_timeout(Some(patience)).unwrap();
     }
 
-    /// Sends bytes. A peer that has closed by now is no failure; what it said is still to be read.
+    /// Sends bytes. A peer that has closed is no error: what it sent can still be read.
     pub fn send(&mut self, bytes: &[u8]) {
         let sent = match &mut self.tls {
             Some(tls) => tls.write_all(bytes).and_then(|()| tls.flush()),
@@ -144,7 +144,7 @@ impl Raw {
         }
     }
 
-    /// Sends PING, then reads up to its PONG: what was sent before has been processed then.
+    /// Sends PING and reads up to its PONG, by which what was sent before has been processed.
     pub fn flush(&mut self) -> Vec<Frame> {
         let already = self
             .frames()
@@ -163,7 +163,7 @@ impl Raw {
         self.frames()
     }
 
-    /// Reads until `enough` holds of all that was received on this connection; fails if the peer closes first.
+    /// Reads until `enough` holds of everything received on this connection; fails if the peer closes first.
     pub fn until(&mut self, what: &str, enough: impl Fn(&[u8]) -> bool) -> &[u8] {
         while !enough(&self.received) {
             assert!(
@@ -176,7 +176,7 @@ impl Raw {
         &self.received
     }
 
-    /// Reads until `enough` holds, the peer closes, or nothing has come for so long that nothing will; says which.
+    /// Reads until `enough` holds, the peer closes, or the read times out.
     pub fn outcome(&mut self, enough: impl Fn(&[u8]) -> bool) -> Outcome {
         self.over = None;
         loop {
@@ -196,7 +196,7 @@ impl Raw {
         &self.received
     }
 
-    /// Whether the peer, which has closed, has said before that TLS ends: nobody has cut the stream.
+    /// Whether the peer sent `close_notify` before it closed, so that the stream was not truncated.
     pub fn ended_by_word(&self) -> bool {
         self.parted
     }
@@ -211,14 +211,14 @@ impl Raw {
         frame::cut(&self.received).0
     }
 
-    /// The whole operations received so far, which are forgotten; what has come of the next one is kept.
+    /// Removes and returns the complete operations received so far; an incomplete one is kept.
     pub fn take(&mut self) -> Vec<Frame> {
         let (frames, rest) = frame::cut(&self.received);
         self.received = rest.to_vec();
         frames
     }
 
-    /// Forgets what was received.
+    /// Discards what was received.
     pub fn forget(&mut self) {
         self.received.clear();
     }
@@ -232,7 +232,7 @@ impl Raw {
         self.socket.shutdown(Shutdown::Write).unwrap();
     }
 
-    /// Resets the connection, whatever is under way in it.
+    /// Resets the connection (RST).
     pub fn reset(self) {
         rustix::net::sockopt::set_socket_linger(&self.socket, Some(Duration::ZERO)).unwrap();
     }
@@ -255,7 +255,7 @@ impl Raw {
         match read {
             Ok(0) => {
                 self.over = Some(Outcome::Closed);
-                // An end without it is an error of its own.
+                // TLS without it fails with `UnexpectedEof`.
                 self.parted = self.tls.is_some();
             }
             Ok(count) => self.received.extend_from_slice(&chunk[..count]),
@@ -271,7 +271,7 @@ impl Raw {
     }
 }
 
-/// Whether the peer has closed, or has ended TLS.
+/// Whether this error means that the peer has closed the connection or the TLS session.
 fn is_the_end(error: &std::io::Error) -> bool {
     matches!(
         error.kind(),

@@ -1,4 +1,4 @@
-//! Official clients that receive what [`Steady`](crate::steady::Steady) publishes, whatever happens to their connections, and count it.
+//! Official clients that receive and count the messages of [`Steady`](crate::steady::Steady), and reconnect.
 #![expect(
     clippy::large_futures,
     clippy::large_stack_frames,
@@ -16,40 +16,40 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
-/// The stream of everything that is published, and its consumer.
+/// The name of the stream and its consumer.
 const NAME: &str = "steady";
 
-/// More than is under way at any time.
+/// More than is ever unacknowledged.
 const MANY: usize = 1 << 20;
 
-/// How often it is looked at what has come.
+/// How often the counts are checked.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// When a stream delivers again what was not acknowledged.
+/// `ack_wait` of the consumers.
 const ACK_WAIT: Duration = Duration::from_secs(2);
 
-/// How messages are received.
+/// How a client receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum By {
-    /// A subscription.
+    /// A core subscription.
     Core,
-    /// A consumer that pushes, each message acknowledged.
+    /// A push consumer, each message acknowledged.
     Push,
-    /// One that begins again where it has missed something.
+    /// An ordered consumer, which restarts after a gap.
     Ordered,
-    /// One that is asked, each message acknowledged.
+    /// A pull consumer, each message acknowledged.
     Pull,
 }
 
 /// What has been received.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
-    /// How often, by the publisher's numbers.
+    /// How often each message came, by the publisher's numbers.
     times: Vec<u32>,
-    /// The longest time without a message between two messages.
+    /// The longest gap between two messages.
     pub longest: Duration,
     last: Option<Instant>,
-    /// The marker behind the last message has come.
+    /// Whether the marker behind the last message has come.
     pub ended: bool,
 }
 
@@ -60,7 +60,7 @@ pub struct Receiver {
     thread: JoinHandle<()>,
 }
 
-/// Makes the stream, on a server with this tag where one is named.
+/// Creates the stream, on a server with this placement tag, if any.
 pub fn store(url: &str, tag: Option<&str>) {
     let config = || stream::Config {
         name: NAME.to_owned(),
@@ -74,7 +74,7 @@ pub fn store(url: &str, tag: Option<&str>) {
     };
     block_on(async {
         let context = jetstream::new(connect(&[url.to_owned()]).await);
-        // A cluster needs a while until it can.
+        // A new cluster needs a while until it can.
         while context.create_stream(config()).await.is_err() {
             tokio::task::yield_now().await;
         }
@@ -82,7 +82,7 @@ pub fn store(url: &str, tag: Option<&str>) {
 }
 
 impl Receiver {
-    /// A client of the first of these servers; on return it receives.
+    /// Starts a client of the first of these servers; on return it receives.
     pub fn start(urls: Vec<String>, by: By) -> Self {
         let tally = Arc::<Mutex<Tally>>::default();
         let ((over, until), (ready, is_ready)) = (oneshot::channel(), channel());
@@ -97,7 +97,7 @@ impl Receiver {
         }
     }
 
-    /// Waits until `enough` holds, or nothing has come for longer than anything takes. What there is then.
+    /// Waits until `enough` holds or nothing has come for [`DEADLINE`](crate::wait::DEADLINE), and returns the counts.
     pub fn tally(&self, enough: impl Fn(&Tally) -> bool) -> Tally {
         let mut since = Instant::now();
         loop {
@@ -110,7 +110,7 @@ impl Receiver {
         }
     }
 
-    /// Ends it.
+    /// Stops it.
     pub fn finish(self) {
         self.over.send(()).unwrap();
         self.thread.join().unwrap();
@@ -146,7 +146,7 @@ impl Tally {
         count - came.filter(|times| **times != 0).count()
     }
 
-    /// How many came more than once.
+    /// How many messages came more than once.
     pub fn twice(&self) -> usize {
         self.times.iter().filter(|times| **times > 1).count()
     }
@@ -220,7 +220,7 @@ async fn pull(client: &Client) -> Subjects {
     acknowledged(asked.messages().await.unwrap())
 }
 
-/// One whose acknowledgement is lost comes again.
+/// The subjects of messages, each acknowledged; one whose acknowledgement is lost comes again.
 fn acknowledged<E: Send + 'static>(
     messages: impl futures_util::Stream<Item = Result<jetstream::Message, E>> + Send + 'static,
 ) -> Subjects {
@@ -231,7 +231,7 @@ fn acknowledged<E: Send + 'static>(
     }))
 }
 
-/// The subject of a message that is as it was published.
+/// The subject of a message, whose payload must be the plaintext.
 fn opened(message: &async_nats::Message) -> String {
     assert!(&message.payload[..] == b"hello", "{message:?}");
     message.subject.to_string()

@@ -1,17 +1,17 @@
-//! What a processor, a compiler or a cipher leaves of a secret: pieces of it, in the order of bytes that suited them.
+//! Searches memory for remnants of secrets, in every form in which a processor, a compiler or a cipher may leave them.
 //!
-//! Ciphers load words the other way round, pad keys, add constants; compilers and the C library copy through whatever register is
-//! widest. So a secret is looked for in every [`forms`] of it, and any 16 bytes in a row of one count: nothing but a copy has them.
+//! Ciphers swap the bytes of words, pad keys and add constants; compilers and the C library copy through the widest register. So
+//! a secret is searched for in all its [`forms`], and any 16 consecutive bytes of one count: they cannot be an accident.
 
 use crate::glass::Memory;
 use sha2::block_api::compress256;
 use sha2::{Digest, Sha512};
 use std::collections::HashMap;
 
-/// How many bytes in a row of a form are no accident.
+/// How many consecutive bytes of a form count as a match.
 pub const PIECE: usize = 16;
 
-/// Any piece holds one of these whole, where they begin at multiples of their length.
+/// Length of the indexed parts of a form: any match contains a whole one.
 const ANCHOR: usize = 8;
 
 /// The initial state of SHA-256, and the first of its constants (FIPS 180-4, sections 5.3.3 and 4.2.2).
@@ -36,16 +36,16 @@ const CONSTANTS: [u32; 8] = [
     0xab1c_5ed5,
 ];
 
-/// Secrets in all their forms, ready to be looked for.
+/// An index of secrets in all their forms.
 pub struct Residue {
     forms: Vec<(String, Vec<u8>)>,
-    /// Which form holds an anchor, and where.
+    /// The forms that contain an anchor, and their offsets.
     anchors: HashMap<[u8; ANCHOR], Vec<(usize, usize)>>,
-    /// The first two bytes of every anchor: most memory holds none of them.
+    /// The first two bytes of every anchor, a filter that most memory does not pass.
     begins: Vec<bool>,
 }
 
-/// A secret in the forms in which it may be left, with their names.
+/// The forms of a secret, with their names.
 pub fn forms(secret: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
     let words = swapped(secret, 4);
     let mut forms = vec![
@@ -74,13 +74,13 @@ pub fn forms(secret: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
     forms
 }
 
-/// What an Ed25519 seed is expanded to (RFC 8032, section 5.1.5): the scalar, but for its ends, and the prefix.
+/// The expansion of an Ed25519 seed (RFC 8032, section 5.1.5): the scalar before it is clamped, and the prefix.
 pub fn expanded(seed: &[u8]) -> Vec<u8> {
     Sha512::digest(seed).to_vec()
 }
 
 impl Residue {
-    /// Of these secrets, with their names.
+    /// Indexes these secrets, with their names.
     pub fn of(secrets: &[(&str, Vec<u8>)]) -> Self {
         let mut of = Self {
             forms: Vec::new(),
@@ -112,7 +112,7 @@ impl Residue {
         self.forms.push((name, bytes));
     }
 
-    /// What is left of them, and where.
+    /// Every match, and where it was found.
     pub fn left_in(&self, memory: &Memory) -> Vec<String> {
         let mut left = Vec::new();
         for (name, bytes) in memory.regions() {
@@ -123,7 +123,7 @@ impl Residue {
         left
     }
 
-    /// Every piece, once.
+    /// Every match with its offset, once.
     fn pieces(&self, bytes: &[u8]) -> Vec<(String, usize)> {
         const PAGE: usize = 4096;
         let mut found = Vec::new();
@@ -142,7 +142,7 @@ impl Residue {
         found
     }
 
-    /// Those around an anchor here; `ends` is where the last of each form ended.
+    /// The matches around an anchor at this offset; `ends` is where the last match of each form ended.
     fn pieces_at(
         &self,
         bytes: &[u8],
@@ -162,7 +162,7 @@ impl Residue {
     }
 }
 
-/// Where the bytes that both have in a row begin, and how many there are.
+/// The run of equal bytes around two offsets: its begin and length.
 fn run(bytes: &[u8], at: usize, whole: &[u8], offset: usize) -> (usize, usize) {
     let before = bytes[..at].iter().rev().zip(whole[..offset].iter().rev());
     let before = before.take_while(|(one, other)| one == other).count();
@@ -182,7 +182,7 @@ fn swapped(secret: &[u8], word: usize) -> Vec<u8> {
         .collect()
 }
 
-/// The beginning of a message schedule with the rounds' constants added, as vector code keeps it.
+/// The begin of a SHA-256 message schedule with the round constants added, as vectorised code keeps it.
 fn scheduled(secret: &[u8]) -> Vec<u8> {
     let words = secret.chunks_exact(4).zip(CONSTANTS);
     let added = words.map(|(word, constant)| {
@@ -191,7 +191,7 @@ fn scheduled(secret: &[u8]) -> Vec<u8> {
     added.flat_map(u32::to_le_bytes).collect()
 }
 
-/// SHA-256 when it has read an HMAC's padded key: whoever has it needs no key.
+/// The SHA-256 state after an HMAC's padded key, which is as good as the key.
 fn state(key: &[u8], pad: u8) -> Vec<u8> {
     let mut block = [pad; 64];
     for (byte, key) in block.iter_mut().zip(key) {

@@ -1,4 +1,4 @@
-//! The scenario list in async-nats; the drivers in `tests/clients` are its likes in other languages.
+//! The scenario list in async-nats; the drivers in `tests/clients` have it in other languages.
 #![expect(
     clippy::large_futures,
     clippy::large_stack_frames,
@@ -63,7 +63,7 @@ pub fn run_over(url: &str, tls: Option<&ClientTls>, cue: &mut dyn FnMut(&str)) -
         .collect()
 }
 
-/// The scenario runs on a thread of its own, so that a cue is acted upon while its client lives on.
+/// Runs a scenario on a thread of its own, so that cues are handled while its client goes on.
 fn perform(
     name: &str,
     scenario: Scenario,
@@ -143,7 +143,7 @@ fn note(message: &Message) -> String {
     text
 }
 
-/// Bytes that look random and are the same in every run.
+/// Pseudorandom bytes, the same in every run.
 fn payload(size: usize, seed: usize) -> Bytes {
     Sha256::digest(seed.to_be_bytes())
         .iter()
@@ -168,7 +168,7 @@ async fn take(subscriber: &mut Subscriber, count: usize) -> Seen {
     seen
 }
 
-/// Publishes a last word, and expects it to be the next message: so nothing came in between.
+/// Publishes a last message, and expects it to be the next one received.
 async fn nothing_before(
     last: &str,
     client: &Client,
@@ -186,7 +186,7 @@ async fn nothing_before(
     );
 }
 
-/// What this client sent before has been processed by the server: a round trip, as flushing only empties the client's buffer.
+/// Waits until the server has processed what this client sent: a round trip, as flushing only empties the client's buffer.
 async fn settle(client: &Client) {
     let error = client
         .request("nobody.listens", "".into())

@@ -1,8 +1,8 @@
-//! Folders and files that vanish with their test.
+//! Temporary folders, and the repository's path.
 
 use std::path::PathBuf;
 
-/// The repository's top.
+/// The repository's root.
 pub fn repository() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .parent()

@@ -1,4 +1,4 @@
-//! An envelope seen from outside, by a reader that shares no line with the gateway's.
+//! Reads the header of an envelope, sharing no code with the gateway.
 
 use crate::frame::Frame;
 
@@ -8,7 +8,7 @@ pub const MAGIC: [u8; 2] = [0xFA, 0x4B];
 pub const OVERHEAD: usize = 48;
 
 impl Frame {
-    /// Fails unless the payload is an envelope of something as long as `plaintext`, without even a part of that in it.
+    /// Fails unless the payload is an envelope of a plaintext of this length, without any part of `plaintext` in it.
     pub fn assert_sealed(&self, plaintext: &[u8]) {
         let payload = self.payload();
         assert!(payload.starts_with(&MAGIC), "{self:?}");
@@ -16,13 +16,13 @@ impl Frame {
         assert_tells_nothing(payload, plaintext);
     }
 
-    /// The kid of the envelope that is the payload.
+    /// The kid of the envelope in the payload.
     pub fn kid(&self) -> Vec<u8> {
         self.payload()[4..12].to_vec()
     }
 }
 
-/// Fails if six bytes of `plaintext` stand anywhere in `bytes`.
+/// Fails if any six consecutive bytes of `plaintext` are in `bytes`.
 pub fn assert_tells_nothing(bytes: &[u8], plaintext: &[u8]) {
     for part in plaintext.windows(6) {
         let found = bytes.windows(part.len()).any(|window| window == part);

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 /// A running `nats-server` on a port of its own.
 pub struct NatsServer {
-    /// Which tool it is.
+    /// The tool's name in `tests/tools.py`.
     program: &'static str,
     folder: TempDir,
     addr: SocketAddr,
@@ -23,7 +23,7 @@ impl NatsServer {
         Self::configured("")
     }
 
-    /// A server with JetStream, its store in a folder that vanishes with it.
+    /// A server with JetStream, its store in a temporary folder.
     pub fn jetstream() -> Self {
         Self::configured("jetstream { store_dir: \"STORE\" }")
     }
@@ -33,7 +33,7 @@ impl NatsServer {
         Self::launched(newest_or_oldest(), text)
     }
 
-    /// The same of the oldest series that is supported, which lets pass what newer ones refuse.
+    /// The same with the oldest supported series, which accepts what newer ones refuse.
     pub fn oldest(text: &str) -> Self {
         Self::launched("server-oldest", text)
     }
@@ -105,7 +105,7 @@ fn launch(program: &'static str, folder: &TempDir, port: &str) -> (Process, Sock
     (process, addr)
 }
 
-/// The program for tests that do not say which: `KEYWAY_TEST_SERVER=oldest` runs them on the oldest series that is supported.
+/// The default program: `KEYWAY_TEST_SERVER=oldest` selects the oldest supported series.
 fn newest_or_oldest() -> &'static str {
     match std::env::var("KEYWAY_TEST_SERVER").as_deref() {
         Ok("oldest") => "server-oldest",

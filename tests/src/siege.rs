@@ -1,4 +1,4 @@
-//! A gateway whose clients are hostile, but for two: what it costs it, and whether these two notice.
+//! A gateway under attack by clients: what it holds before and afterwards, and whether two well-behaved clients are still served.
 
 use crate::gateway::{Gateway, Settings};
 use crate::glass::Glass;
@@ -7,17 +7,17 @@ use crate::server::NatsServer;
 use crate::wait;
 use std::net::SocketAddr;
 
-/// Resident memory that may remain after an attack; each brings many times as much, or would.
+/// Resident memory that may remain after an attack, each of which sends many times as much.
 pub const REMAINS: u64 = 64 << 20;
 
-/// Open files that may come and go by themselves.
+/// Tolerance for open files.
 const FILES: usize = 16;
 
-/// The gateway, and a pair of clients that are as they should be.
+/// The gateway, and a requester and a responder that behave well.
 pub struct Siege {
     /// The bus.
     pub server: NatsServer,
-    /// What is attacked.
+    /// The gateway under attack.
     pub gateway: Gateway,
     asks: Raw,
     answers: Raw,
@@ -25,7 +25,7 @@ pub struct Siege {
     before: Vitals,
 }
 
-/// What a gateway holds.
+/// Resources that a gateway holds.
 #[derive(Clone, Copy, Debug)]
 pub struct Vitals {
     /// Resident memory in bytes.
@@ -72,12 +72,12 @@ impl Siege {
         self.gateway.addr()
     }
 
-    /// What it held before the attack.
+    /// Its resources before the attack.
     pub fn before(&self) -> Vitals {
         self.before
     }
 
-    /// What it holds now.
+    /// Its resources now.
     pub fn vitals(&mut self) -> Vitals {
         let folder = format!("/proc/{}", self.gateway.process().id());
         let status = std::fs::read_to_string(format!("{folder}/status")).unwrap();
@@ -90,7 +90,7 @@ impl Siege {
         }
     }
 
-    /// A request of the well-behaved client is answered by the other.
+    /// Fails unless the well-behaved requester is answered.
     pub fn serves(&mut self) {
         self.asked += 1;
         let number = self.asked.to_string();
@@ -109,7 +109,7 @@ impl Siege {
         self.asks.forget();
     }
 
-    /// No client has brought it down, and it takes new ones.
+    /// Fails unless the gateway serves old and new clients, and has not panicked.
     pub fn stands(&mut self) {
         self.serves();
         let mut fresh = Raw::agent(self.addr());
@@ -121,7 +121,7 @@ impl Siege {
         assert!(!process.log().contains("panicked"));
     }
 
-    /// The hostile clients have gone, or are thrown out: the gateway stands and holds about what it held before.
+    /// Once the hostile clients are gone: fails unless the gateway is healthy and holds about what it held before.
     pub fn ends(mut self) {
         self.stands();
         wait::until("the hostile clients' connections have ended", || {

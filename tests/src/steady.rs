@@ -1,4 +1,4 @@
-//! Publishers that never pause, and a witness on the bare bus: which of their messages came, under which key version, and when.
+//! Publishers that never pause, and a recorder on the server: which of their messages came, under which key version, and when.
 
 use crate::frame;
 use crate::raw::Raw;
@@ -12,10 +12,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
-/// How often a publisher writes what is due.
+/// How often a publisher writes the messages that are due.
 const BEAT: Duration = Duration::from_millis(1);
 
-/// Somebody who publishes to `steady.NAME.0`, `steady.NAME.1` and so on at a rate, and connects again when the connection ends. What was
+/// A publisher to `steady.NAME.0`, `steady.NAME.1` and so on at a rate, which reconnects when the connection ends. What was
 /// written before the end of the stream was read counts as sent.
 pub struct Steady {
     over: Arc<AtomicBool>,
@@ -26,22 +26,22 @@ pub struct Steady {
 /// What a publisher has sent.
 #[derive(Clone, Debug)]
 pub struct Sent {
-    /// Its name.
+    /// The publisher's name.
     pub name: &'static str,
-    /// How many.
+    /// How many messages.
     pub count: u64,
-    /// Numbers, and a time before which they were not written.
+    /// Pairs of a number and the time before which it and later ones were not written.
     begun: Vec<(u64, SystemTime)>,
 }
 
-/// A connection, and whether its end has been read.
+/// A connection, and whether end of stream has been read from it.
 struct Connection {
     socket: TcpStream,
     ended: Arc<AtomicBool>,
 }
 
 impl Steady {
-    /// Publishes so many messages in a second.
+    /// Publishes this many messages a second.
     pub fn start(addr: SocketAddr, name: &'static str, rate: u64) -> Self {
         let (over, sent) = <(Arc<AtomicBool>, Arc<AtomicU64>)>::default();
         let (until, count) = (Arc::clone(&over), Arc::clone(&sent));
@@ -49,7 +49,7 @@ impl Steady {
         Self { over, sent, thread }
     }
 
-    /// Waits until so many more have been sent.
+    /// Waits until this many more have been sent.
     pub fn send(&self, more: u64) {
         let target = self.sent.load(Ordering::Acquire) + more;
         wait::until("messages that are sent", || {
@@ -63,12 +63,12 @@ impl Steady {
         self.sent.load(Ordering::Acquire)
     }
 
-    /// How many it has sent in the end; the server has seen those of its last connection.
+    /// Stops it; returns how many it has sent. The server has processed those of its last connection.
     pub fn finish(self) -> u64 {
         self.finish_with_times("").count
     }
 
-    /// The same, and when which were sent; `name` is its name.
+    /// The same with the times of sending; `name` is its name.
     pub fn finish_with_times(self, name: &'static str) -> Sent {
         self.over.store(true, Ordering::Release);
         let begun = self.thread.join().unwrap();
@@ -78,7 +78,7 @@ impl Steady {
 }
 
 impl Sent {
-    /// When the message on this subject had not been sent yet, if it is one of these.
+    /// A time at which the message on this subject had not been sent yet, if it is one of these.
     pub fn not_before(&self, subject: &str) -> Option<SystemTime> {
         let (name, number) = subject.strip_prefix("steady.")?.split_once('.')?;
         let number: u64 = number.parse().ok().filter(|_| name == self.name)?;
@@ -114,7 +114,7 @@ fn publish(
     times
 }
 
-/// These are about to be written; those whose writing has failed are written again, and the time of the first counts.
+/// Records that these are about to be written. Of those that are written again after a failure the first time counts.
 fn note(times: &mut Vec<(u64, SystemTime)>, numbers: Range<u64>, now: SystemTime) {
     let is_new = |(first, _at): &(u64, SystemTime)| *first < numbers.start;
     if !numbers.is_empty() && times.last().is_none_or(is_new) {
@@ -140,7 +140,7 @@ impl Connection {
         connection
     }
 
-    /// Says its last, and waits until the gateway has closed in return.
+    /// Half-closes, and waits until the gateway has closed.
     fn finish(self) {
         self.socket.shutdown(Shutdown::Write).unwrap();
         wait::until("the end of a publisher's connection", || {
@@ -149,7 +149,7 @@ impl Connection {
     }
 }
 
-/// What a message on the bus was.
+/// A message as it was on the bus.
 #[derive(Clone, Debug)]
 pub struct Seen {
     /// Its subject.
@@ -160,14 +160,14 @@ pub struct Seen {
     pub at: SystemTime,
 }
 
-/// A subscriber of `steady.>` at the server itself, who reads all the time.
+/// A subscriber of `steady.>` on the server itself, which reads all the time.
 pub struct Witness {
     socket: TcpStream,
     thread: JoinHandle<Vec<Seen>>,
 }
 
 impl Witness {
-    /// On return, every later message will be seen.
+    /// Subscribes; on return every later message will be recorded.
     pub fn open(server: SocketAddr) -> Self {
         let mut raw = Raw::greeted(server, "\"headers\":true");
         raw.send(b"SUB steady.> 1\r\n");
@@ -178,14 +178,14 @@ impl Witness {
         Self { socket, thread }
     }
 
-    /// Everything that has reached the server before this call.
+    /// Stops it; returns every message that reached the server before this call.
     pub fn finish(mut self) -> Vec<Seen> {
         self.socket.write_all(b"PING\r\n").unwrap();
         self.thread.join().unwrap()
     }
 }
 
-/// Everything up to the next `PONG`.
+/// Reads messages up to the next `PONG`.
 fn watch(mut reads: TcpStream) -> Vec<Seen> {
     let (mut seen, mut bytes) = (Vec::new(), Vec::new());
     let mut chunk = vec![0; 1 << 16];

@@ -1,4 +1,4 @@
-//! What the bus carries, seen by a subscriber of everything that is connected to the server itself.
+//! A subscriber of every subject, connected to the server itself, that shows what the bus carries.
 
 use crate::frame::Frame;
 use crate::raw::Raw;
@@ -10,7 +10,7 @@ pub struct Tap {
 }
 
 impl Tap {
-    /// Taps the bus; on return, every later message will be seen.
+    /// Subscribes; on return every later message will be seen.
     pub fn open(server: SocketAddr) -> Self {
         Self::logged_in(server, "\"headers\":true")
     }
@@ -24,7 +24,7 @@ impl Tap {
         Self { raw }
     }
 
-    /// Waits until `enough` holds of the messages seen so far, and yields them.
+    /// Waits until `enough` holds of the messages seen so far, and returns them.
     pub fn until(&mut self, what: &str, enough: impl Fn(&[Frame]) -> bool) -> Vec<Frame> {
         self.raw.until(what, |bytes| enough(&messages(bytes)));
         self.seen()
@@ -44,7 +44,7 @@ impl Tap {
         of(&frames).unwrap()
     }
 
-    /// The messages seen so far, waiting for none.
+    /// The messages seen so far, without waiting.
     pub fn seen(&self) -> Vec<Frame> {
         messages(self.raw.received())
     }
@@ -55,7 +55,7 @@ impl Tap {
         self.seen()
     }
 
-    /// Forgets what was seen.
+    /// Discards what was seen.
     pub fn forget(&mut self) {
         self.raw.forget();
     }

@@ -1,4 +1,4 @@
-//! Promise: nothing is sealed for a client that the server has not accepted, and whoever is accepted notices nothing of that.
+//! Promise: nothing is sealed for a client that the server has not accepted, and accepted clients notice no difference.
 #![expect(clippy::unwrap_used, reason = "a test's own functions may stop it too")]
 
 use keyway_tests::agent::publish;
@@ -20,7 +20,7 @@ fn before(server: &NatsServer) -> Gateway {
     Gateway::start(&server.url(), settings)
 }
 
-/// A client that has said nothing yet.
+/// A client that has sent nothing yet.
 fn silent(gateway: &Gateway) -> Raw {
     let mut agent = Raw::connect(gateway.addr());
     agent.until("INFO", |bytes| bytes.ends_with(b"\r\n"));
@@ -28,13 +28,13 @@ fn silent(gateway: &Gateway) -> Raw {
     agent
 }
 
-/// So many publishes, one after the other.
+/// This many publishes.
 fn publishes(count: usize) -> Vec<u8> {
     let one = |number: usize| publish("a.b", None, number.to_string().as_bytes());
     (0..count).flat_map(one).collect()
 }
 
-/// The payloads on the bus, once there are so many.
+/// The payloads on the bus, once there are this many.
 fn on_the_bus(tap: &mut Tap, count: usize) -> Vec<Vec<u8>> {
     let frames = tap.until("the messages", |frames| frames.len() >= count);
     frames
@@ -47,7 +47,7 @@ fn tap(server: &NatsServer) -> Tap {
     Tap::logged_in(server.addr(), "\"user\":\"tap\",\"pass\":\"tap\"")
 }
 
-/// What an agent gets that subscribes, as numbers.
+/// An agent with a subscription.
 fn listener(gateway: &Gateway) -> Raw {
     let mut listener = Raw::greeted(gateway.addr(), "\"user\":\"tap\",\"pass\":\"tap\"");
     listener.subscribe("a.>");
@@ -118,7 +118,7 @@ fn what_comes_with_the_right_password_in_one_write_arrives_sealed_and_in_order()
             for payload in on_the_bus(&mut tap, 20) {
                 assert!(payload.starts_with(b"\xFA\x4B"), "{payload:?}");
             }
-            // No PONG but its own.
+            // Only the PONG to its own PING.
             let count = |bytes: &[u8]| String::from_utf8_lossy(bytes).matches("PONG").count();
             agent.until("its PONG", |bytes| count(bytes) >= pongs);
             let frames = agent.flush();
@@ -146,7 +146,7 @@ fn second_connect_is_to_be_accepted_anew() {
 
 #[test]
 fn client_without_a_connect_is_let_in_by_the_server_and_its_publishes_are_sealed() {
-    // This server asks for credentials, and lets in whoever brings none.
+    // This server asks for credentials, and accepts clients that bring none.
     let system = "accounts { $SYS: { users: [ {user: s, password: s} ] } }";
     let server = NatsServer::configured(system);
     let gateway = before(&server);

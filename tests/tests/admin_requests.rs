@@ -1,4 +1,4 @@
-//! The doors of administration: nobody keeps another out of them, and what they are asked is read to the letter.
+//! Promise: no client of the admin sockets can block another, and requests are parsed strictly.
 #![expect(
     clippy::indexing_slicing,
     clippy::unwrap_used,
@@ -14,10 +14,10 @@ use std::os::unix::net::UnixStream;
 
 const NO_SERVER: &str = "nats://127.0.0.1:9";
 
-/// More than there are places of any kind.
+/// More than any limit of admin connections.
 const MANY: usize = 64;
 
-/// Connections that have all sent this much.
+/// Connections that have all sent these bytes and nothing more.
 fn stuck(admin: SocketAddr, sent: &str) -> Vec<TcpStream> {
     let connect = |_index| {
         let mut socket = TcpStream::connect(admin).unwrap();
@@ -37,7 +37,7 @@ fn is_healthy(admin: SocketAddr) {
 fn health_is_answered_however_many_connections_are_idle_or_slow() {
     let gateway = Gateway::sealing(NO_SERVER);
     let admin = gateway.admin();
-    // The first client finds that there is no server.
+    // The first client makes the gateway notice that there is no server.
     drop(
         TcpStream::connect(gateway.addr())
             .unwrap()
@@ -54,7 +54,7 @@ fn health_is_answered_however_many_connections_are_idle_or_slow() {
     }
     for _round in 0..8 {
         for slow in &mut all {
-            // Some have made room.
+            // Some have been closed to make room.
             let dripped = slow.write_all(b"x");
             let ends = [ErrorKind::BrokenPipe, ErrorKind::ConnectionReset];
             assert!(dripped.is_ok() || ends.contains(&dripped.unwrap_err().kind()));
@@ -71,7 +71,7 @@ fn slow_request_is_answered_although_many_connect_meanwhile_and_send_nothing() {
     let mut idle = Vec::new();
     for byte in b"GET /healthz HTTP/1.0\r\n\r\n" {
         slow.write_all(&[*byte]).unwrap();
-        // Once these have been let in, that byte has been seen.
+        // Once these are accepted, that byte has been read.
         idle.extend((0..4).map(|_index| TcpStream::connect(admin).unwrap()));
         is_healthy_at_least(admin);
     }
@@ -120,7 +120,7 @@ fn said(mut socket: UnixStream) -> (u16, String) {
 
 const JSON: &str = "Content-Type: application/json\r\n";
 
-/// What no path takes, whatever its fields are.
+/// Bodies that every path refuses.
 const WRONG: [&str; 17] = [
     r#"["x"]"#,
     r#"["x",null]"#,
@@ -141,7 +141,7 @@ const WRONG: [&str; 17] = [
     "why=a",
 ];
 
-/// The words that the bodies of requests take, each with the path and the field that takes it.
+/// The enum values in request bodies, each with its path and field.
 fn words_of(document: &Value) -> Vec<(String, String, String)> {
     let named = |schema: &Value| {
         let name = schema["$ref"].as_str().unwrap_or_default();
@@ -256,7 +256,7 @@ fn body_that_is_not_exactly_the_object_is_refused_by_every_path_and_nothing_is_d
     }
     words_are_refused_in_any_other_form(&gateway, &document);
     assert_eq!(std::fs::read(&log).unwrap(), before);
-    // These are orders, of versions that there are not: a line each, and nothing else.
+    // Valid requests for versions that do not exist: one audit line each, and nothing else.
     versions_are_refused_in_any_other_spelling(&gateway, &paths);
     let after = std::fs::read(&log).unwrap();
     let after = std::str::from_utf8(&after[before.len()..]).unwrap();
@@ -264,7 +264,7 @@ fn body_that_is_not_exactly_the_object_is_refused_by_every_path_and_nothing_is_d
     let refused = |line: &&str| line.contains("\"outcome\":\"refused\"");
     assert!(!lines.is_empty() && lines.iter().all(refused), "{after}");
     questions_are_refused_in_any_other_form(&gateway);
-    // The same paths do what they are asked in so many words.
+    // The same paths accept valid bodies.
     let (status, said) = post(
         &gateway,
         "/v1/keyrings/default/rotate",

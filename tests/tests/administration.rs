@@ -32,14 +32,14 @@ fn run(gateway: &Gateway, words: &[&str]) -> Output {
     keyway(&[words, &["--config", path(&gateway.config())]].concat())
 }
 
-/// The JSON of a command that must work.
+/// The JSON of a command that must succeed.
 fn done(gateway: &Gateway, words: &[&str]) -> Value {
     let output = run(gateway, &[words, &["--json"]].concat());
     assert_eq!(code(&output), 0, "{words:?}: {}", text_of(&output));
     json(&output)
 }
 
-/// Fails unless the command ends with this code, saying why and what would help.
+/// Fails unless the command exits with this code and names a cause and a remedy.
 fn refused(gateway: &Gateway, words: &[&str], exit: i32, said: &[&str]) {
     let output = run(gateway, words);
     let text = text_of(&output);
@@ -66,7 +66,7 @@ fn kid(frame: &Frame) -> String {
     kid.map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// What a door answers to a request with these header lines: status, head, body.
+/// The answer of an admin socket to a request with these header lines: status, head, body.
 fn ask(
     mut door: impl Read + Write,
     request: &str,
@@ -199,7 +199,7 @@ fn version_goes_through_suspension_archive_and_destruction_by_command() {
     tells_who(&gateway, &["suspend", "archive", "destroy"]);
 }
 
-/// The end of the audit log has these actions, and who wanted them.
+/// Fails unless the audit log ends with these actions and their requesters.
 fn tells_who(gateway: &Gateway, actions: &[&str]) {
     let tail = done(gateway, &["audit", "tail", "-n", "50"]);
     let lines = tail["lines"].as_array().unwrap();
@@ -291,7 +291,7 @@ fn reload_changes_thresholds_and_subjects_under_live_connections() {
     client.publish("tools.a", b"clear");
     assert_eq!(tap.message("tools.a").payload(), b"clear");
     let written = std::fs::read_to_string(gateway.config()).unwrap();
-    // The new keyring stands first in the file, and the old one keeps its place all the same.
+    // The new keyring comes first in the file; the old one keeps its index all the same.
     let changed = written.replace(
         AGENTS,
         &format!("[log]\nlevel = \"debug\"\n[[keyring]]\nname = \"tools\"\nsubjects = [\"tools.>\"]\n{AGENTS}rotate = {{ messages = 5 }}\n"),
@@ -307,7 +307,7 @@ fn reload_changes_thresholds_and_subjects_under_live_connections() {
     ] {
         assert!(applied.contains(word), "{reloaded}");
     }
-    // The file names the port that the system chose at the start.
+    // The file names the port that the operating system chose at the start.
     assert_eq!(
         reloaded["restart"],
         serde_json::json!(["listen", "limits.workers"])
@@ -342,7 +342,7 @@ fn reload_changes_thresholds_and_subjects_under_live_connections() {
     client.flush();
 }
 
-/// Its limit alone, not what it covers.
+/// Changes limits of a keyring, not its subjects; fails unless the reload reports them.
 fn says_that_a_limit_has_changed(gateway: &Gateway) {
     let changed = std::fs::read_to_string(gateway.config()).unwrap();
     let changed = changed.replace(
@@ -359,7 +359,7 @@ fn says_that_a_limit_has_changed(gateway: &Gateway) {
     );
 }
 
-/// A file with mistakes, and one that leaves a keyring out, change nothing; SIGHUP says so in the log.
+/// Fails unless a file with mistakes, and one without a keyring, change nothing; for SIGHUP the log says so.
 fn keeps_what_it_has(gateway: &mut Gateway, first: &str) {
     std::fs::write(gateway.config(), first).unwrap();
     refused(gateway, &["reload"], 4, &["leaves some out", "restart"]);

@@ -1,6 +1,6 @@
 //! No message on the seal and open paths costs an allocation.
 //!
-//! The very code that sessions run is driven without its sockets, warmed up, and then counted by an allocator that counts.
+//! Runs the code of sessions without sockets, warms it up, and then counts allocations with a counting allocator.
 
 use allocation_counter::{AllocationInfo, measure};
 use keyway::wire::Buffer;
@@ -26,7 +26,7 @@ const PLAIN: Shape<'_> = Shape {
     headers: None,
 };
 
-/// What `round` allocates in [`BATCHES`] calls, after enough of them to have grown every buffer and filled every cache.
+/// Allocations of `round` in [`BATCHES`] calls, after enough of them to have grown every buffer and filled every cache.
 fn counted(mut round: impl FnMut()) -> AllocationInfo {
     (0..4).for_each(|_| round());
     measure(|| (0..BATCHES).for_each(|_| round()))

@@ -15,10 +15,10 @@ use keyway_tests::scratch::repository;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// The one module that its own rank may use: errors of rank 0 are sorted by who must act on them, too. It uses none itself.
+/// The one module that its own rank may use, as errors of rank 0 are classified too. It uses no module itself.
 const WORDS_OF_ALL: &str = "fault";
 
-/// What the message path never names, whatever the ranks allow: a wait for a disk or a custodian would slip in with it.
+/// Modules that `dataplane` must not name, whatever the ranks allow: the message path never waits for a disk or a custodian.
 const NOT_ON_THE_MESSAGE_PATH: [&str; 5] = ["custody", "catalogue", "control", "disk", "config"];
 
 const LONG_FILE: usize = 400;
@@ -49,7 +49,7 @@ fn ranks(text: &str) -> BTreeMap<String, u32> {
     ranks
 }
 
-/// A file's code: without comments, and without what stands in `#[cfg(test)]` at the end or in test files.
+/// A file's lines of code, without comments and without the `#[cfg(test)]` module at its end.
 fn code(path: &Path) -> Vec<String> {
     let text = std::fs::read_to_string(path).unwrap();
     let code = text.split("\n#[cfg(test)]\nmod tests {").next().unwrap();

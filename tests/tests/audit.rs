@@ -12,7 +12,7 @@ use std::process::{Command, Output};
 /// A state directory with an audit log of some lines: the first, and those of each rotation.
 struct State {
     folder: tempfile::TempDir,
-    /// What `keyway init` said.
+    /// The output of `keyway init`.
     said: String,
 }
 
@@ -48,7 +48,7 @@ impl State {
         keyway(&[words, &["--state", path(&self.path())]].concat())
     }
 
-    /// Fails unless the log is found altered, at this line, and nothing happens to keys.
+    /// Fails unless `keyway audit verify WORDS` exits with 7 and prints this.
     fn assert_altered(&self, words: &[&str], said: &str) {
         let refused = self.keyway(&[&["audit", "verify"], words].concat());
         assert_eq!(code(&refused), 7, "{}", text_of(&refused));
@@ -79,7 +79,7 @@ fn log_verifies_with_the_key_that_init_printed_and_shows_what_happened() {
     );
     assert_eq!(code(&state.keyway(&["audit", "verify"])), 0);
     let shown = state.keyway(&["audit", "show"]);
-    // Three versions were generated, admitted and activated; the first one because there was none.
+    // Three versions were generated, admitted and activated, the first one because there was none.
     let rows = text(&shown.stdout).matches("  done").count();
     assert_eq!(rows, 9, "{}", text_of(&shown));
     let words = ["audit", "show", "--json", "-n", "1", "--keyring", "default"];
@@ -187,7 +187,7 @@ fn log_cut_back_with_its_checkpoints_is_noticed_with_one_kept_elsewhere() {
         std::fs::write(file, content).unwrap();
     }
     state.assert_altered(&option, "line 2 and what follows is cut off");
-    // The records beside it say so, too, as long as they are there.
+    // The records show it too, as long as they exist.
     state.assert_altered(&[], "a record beside the log was written when");
 }
 

@@ -15,7 +15,7 @@ use keyway_tests::wait::DEADLINE;
 use keyway_tests::{Gateway, NatsServer, Raw};
 use nkeys::KeyPair;
 
-/// An official client connects with these options through a sealing gateway, and gets its own message.
+/// Fails unless an official client connects with these options through a sealing gateway, and receives its own message.
 async fn connects(server: &NatsServer, options: ConnectOptions) {
     let gateway = Gateway::sealing(&server.url());
     let client = options.connect(gateway.url()).await.unwrap();
@@ -28,7 +28,7 @@ async fn connects(server: &NatsServer, options: ConnectOptions) {
     assert_eq!(message.payload, "hello");
 }
 
-/// What the server says, and through the gateway, to a client that sends this CONNECT; both must be the same.
+/// The server's answer to this CONNECT; fails unless it is the same through the gateway.
 fn refused(server: &NatsServer, members: impl Fn(&str) -> String) -> String {
     let gateway = Gateway::sealing(&server.url());
     let said = [server.addr(), gateway.addr()].map(|addr| {

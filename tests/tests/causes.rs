@@ -1,5 +1,5 @@
-//! Promise: why a message did not open is counted and logged by what an operator does about it: a version that was revoked,
-//! suspended or destroyed is none that nobody knows.
+//! Promise: messages that do not open are counted and logged by cause: a version that was revoked, suspended or destroyed is not
+//! reported as unknown.
 
 use keyway_tests::command::{code, keyway, path, text_of};
 use keyway_tests::gateway::Settings;
@@ -49,7 +49,7 @@ fn message_under_a_version_that_was_taken_out_of_use_is_withheld_for_what_it_is(
             .line(cause, |line| line.contains(&field).then_some(()));
     }
     assert_eq!(withheld(&gateway, "unknown-key"), 0.0);
-    // Nobody has waited for them, or for what nobody knows.
+    // No session has waited for them, or for unknown versions.
     assert_eq!(gateway.metrics().sum("keyway_key_misses_total", &[]), 0.0);
     let mut strange = sealed;
     strange[4] ^= 1;

@@ -1,4 +1,4 @@
-//! Promise: the command line does what its page says, tells scripts apart what went wrong, and leaves nothing behind.
+//! Promise: the command line does what its page says, tells scripts by exit codes what went wrong, and leaves nothing behind.
 #![expect(
     clippy::unwrap_used,
     reason = "a test stops at the first thing that is not as expected"
@@ -48,7 +48,7 @@ fn init_makes_a_state_directory_once_and_overwrites_nothing() {
     assert_eq!(json(&listed)["versions"].as_array().unwrap().len(), 0);
 }
 
-/// The state directory that an `init` with these words left that was killed at this step; nothing if it came to its end before.
+/// The state directory of an `init` with these arguments that was killed at this step; `None` if it finished before.
 fn killed_at(step: usize, death: &Death, words: &[&str]) -> Option<(TempDir, PathBuf)> {
     let folder = scratch::folder("killed-init");
     let state = folder.path().join("state");
@@ -122,7 +122,7 @@ fn passphrase_comes_from_a_file_and_a_wrong_one_is_refused() {
     assert_eq!(code(&refused), 4);
     assert!(text(&refused.stderr).contains("wrong passphrase"));
     assert_eq!(code(&keyway(&["keys", "--state", path(&state)])), 4);
-    // Keyway writes there.
+    // Keyway must be able to write there.
     for fd in ["1", "2"] {
         let misused = keyway(&["keys", "--passphrase-fd", fd]);
         assert_eq!(code(&misused), 2, "{}", text_of(&misused));
@@ -167,7 +167,7 @@ fn inspect_opens_what_the_gateway_sealed_and_only_for_its_subject() {
     };
     let opened = open(&["--subject", "talk.a"]);
     assert_eq!(opened.stdout, b"secret", "{}", text(&opened.stderr));
-    // As in a pipe: `nats sub --raw` puts a line end behind the payload.
+    // As in a pipe: `nats sub --raw` appends a line end to the payload.
     let piped = [sealed.payload(), b"\n"].concat();
     let words = ["inspect", "--open", "--state", path(&state)];
     let words = [&words[..], &["--subject", "talk.a"]].concat();
@@ -193,7 +193,7 @@ fn readiness_follows_the_server_and_health_does_not() {
     let ready = || metrics::get(gateway.admin(), "/readyz");
     assert_eq!(ready(), (200, "ready\n".to_owned()));
     server.kill();
-    // A client that finds no server is what tells.
+    // The gateway notices it with the first client that finds no server.
     Raw::connect(gateway.addr()).until_end();
     let (status, reasons) = ready();
     assert_eq!(status, 503);
@@ -205,11 +205,11 @@ fn readiness_follows_the_server_and_health_does_not() {
     server.restart();
     Raw::greeted(gateway.addr(), "");
     wait::until("readiness", || (ready().0 == 200).then_some(()));
-    // The door to the keys is not on TCP.
+    // Key operations are not offered on TCP.
     assert_eq!(metrics::get(gateway.admin(), "/v1/keyrings").0, 404);
 }
 
-/// What the unix socket answers to a request.
+/// The answer of the unix socket to a request.
 fn ask(socket: &Path, head: &str, body: &str) -> (u16, Value) {
     let mut stream = UnixStream::connect(socket).unwrap();
     let length = body.len();
@@ -321,7 +321,7 @@ fn demo_in_a_log_is_plain_text_keeps_its_promises_and_leaves_nothing() {
     let events = ["switched by hand", "replaced by usage", "revoked"];
     let happened = events.map(|event| page.matches(&format!("| key {event}: ")).count());
     assert_eq!(happened, [1, 2, 1], "{page}");
-    // The gateway has counted, not guessed, what a leaked key exposes.
+    // The exposure of a leaked key is counted by the gateway.
     assert!(
         page.contains("exposed: ") && !page.contains("at most"),
         "{page}"
@@ -342,7 +342,7 @@ fn interrupted_demo_ends_its_server_and_removes_its_folders() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    // The first line: everything runs by now.
+    // At the first line everything runs.
     let mut first = [0; 1];
     child
         .stdout
@@ -355,7 +355,7 @@ fn interrupted_demo_ends_its_server_and_removes_its_folders() {
     let mut rest = Vec::new();
     child.stdout.take().unwrap().read_to_end(&mut rest).unwrap();
     let ended = child.wait().unwrap().code();
-    // It may just have been done.
+    // The demo may just have finished.
     assert!(matches!(ended, Some(130 | 0)), "{ended:?}");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }

@@ -1,4 +1,4 @@
-//! Promise: no secret is destroyed on the server's word alone before its time, nor on one person's where it takes two.
+//! Promise: no key is destroyed early because the server alone says so, nor by one person where approval takes two.
 #![expect(
     clippy::unwrap_used,
     reason = "a test stops at the first thing that is not as expected"
@@ -14,7 +14,7 @@ use std::process::Command;
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
-/// What a command of this gateway says, and whether it worked.
+/// Whether a command succeeds, and its output.
 fn keyway(gateway: &Gateway, words: &[&str]) -> (bool, String) {
     let mut command = Command::new(binary());
     let output = command.args(words).arg("--config").arg(gateway.config());
@@ -24,7 +24,7 @@ fn keyway(gateway: &Gateway, words: &[&str]) -> (bool, String) {
     (output.status.success(), said)
 }
 
-/// What the gateway answers to whoever bears the token and approves of a destruction.
+/// The answer to an approval with a token.
 fn approve_by_token(gateway: &Gateway, body: &str) -> String {
     let mut door = TcpStream::connect(gateway.admin()).unwrap();
     let length = body.len();
@@ -42,7 +42,7 @@ fn is(gateway: &Gateway, state: &str) -> bool {
     gateway.states().get(state) == Some(&1)
 }
 
-/// With a keyring `a`; `admin` stands in the section `[admin]`, which the harness has begun.
+/// A gateway with the keyring `a`; `admin` goes into `[admin]`, `lines` into the keyring.
 fn started(server: &NatsServer, admin: &str, lines: &str) -> Gateway {
     let control = format!("[control]\nservers = [\"{}\"]\n", server.url());
     let keyring = "[[keyring]]\nname = \"a\"\nsubjects = \"a.>\"\noverlap = \"1s\"\n";
@@ -67,7 +67,7 @@ fn archive(gateway: &Gateway) {
     });
 }
 
-/// A token of somebody else's, in this folder, as a line of `[admin]`.
+/// A second person's token, in this folder, as a line of `[admin]`.
 fn second(folder: &Path) -> String {
     let file = folder.join("token");
     std::fs::write(&file, TOKEN).unwrap();
@@ -85,7 +85,7 @@ fn version_that_nothing_needs_is_held_and_the_reason_is_told_until_a_reload_hold
     std::fs::write(gateway.config(), written.replace("10d", "0s")).unwrap();
     let (done, said) = keyway(&gateway, &["reload"]);
     assert!(done, "{said}");
-    // What was opened within a minute, or the overlap, speaks against it.
+    // A message opened within the last minute, or the overlap, prevents it.
     wait::until("the destruction", || {
         is(&gateway, "destroyed").then_some(())
     });
@@ -111,7 +111,7 @@ fn destruction_takes_a_second_person_over_a_restart() {
         let (done, said) = keyway(&gateway, &approve);
         assert!(!done && said.contains("somebody else has to"), "{said}");
     }
-    // Whoever approves has to know that it is forced.
+    // The approval must name that it is forced.
     let unaware = approve_by_token(&gateway, "{\"why\":\"fine\",\"approve\":true}");
     assert!(unaware.contains("by force"), "{unaware}");
     assert!(is(&gateway, "archived"));
@@ -151,7 +151,7 @@ fn approval_forces_nothing_that_was_not_asked_for_by_force() {
     archive(&gateway);
     let (done, said) = keyway(&gateway, &["destroy", "1", "--why", "old"]);
     assert!(done && is(&gateway, "archived"), "{said}");
-    // Somebody needs the version since.
+    // The version is needed again since.
     agent.subscribe("a.b");
     let mut bus = Raw::agent(server.addr());
     bus.publish("a.b", sealed.payload());

@@ -40,7 +40,7 @@ fn gateways(servers: &[NatsServer], settings: &Settings) -> Vec<Gateway> {
 /// Scripts longer than this are cut in a few places only.
 const LONG: usize = 4096;
 
-/// The ways in which a script is cut: not at all, then in two at every byte, then into single bytes.
+/// The splits of a script: none, then in two at every byte, then into single bytes.
 fn cuts(session: &Session) -> Vec<Vec<usize>> {
     let end = session.script.len();
     let (stride, bytes) = if end > LONG {
@@ -56,7 +56,7 @@ fn cuts(session: &Session) -> Vec<Vec<usize>> {
         .collect()
 }
 
-/// The ways in which playing the session at `addr` differs from `expected`. One play after the other: they share subjects.
+/// How the answers at `addr` differ from `expected`, for each split. Plays run one after another, as they share subjects.
 fn differences(
     addr: SocketAddr,
     session: &Session,
@@ -160,7 +160,7 @@ fn the_sealing_gateway_answers_every_session_as_the_server_does_however_it_is_sp
     compare(&Settings::default(), |session| !session.relay_only, cuts);
 }
 
-/// What the server says itself has two spaces before the size, and a body that differs from run to run.
+/// The server's own trace message has two spaces before the size, and a body that differs from run to run.
 #[test]
 fn a_trace_comes_through_the_relay_as_the_server_spells_it() {
     let server = NatsServer::start();

@@ -1,4 +1,4 @@
-//! Promise: nothing that the gateway says holds a secret or a payload: no log, error, metric, answer or command.
+//! Promise: no log, error, metric, answer or command output contains a secret or a payload.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -23,7 +23,7 @@ use std::process::Command;
 
 const PAYLOAD: &[u8] = b"an unmistakable payload, long enough to be no accident";
 
-/// Secrets, and everything that was said where they were used.
+/// Secrets, and the output of everything that used them.
 struct Said {
     secrets: Vec<(&'static str, Vec<u8>)>,
     said: Vec<(String, String)>,
@@ -34,14 +34,14 @@ impl Said {
         self.said.push((who.to_owned(), said.into()));
     }
 
-    /// Runs the program, and notes both its outputs.
+    /// Runs the program, and records both its outputs.
     fn run(&mut self, words: &[&str]) {
         let output = keyway(words);
         self.note(words[0], text(&output.stdout));
         self.note(words[0], text(&output.stderr));
     }
 
-    /// Asks the administration over TCP, and notes all of its answer.
+    /// Sends an admin request over TCP, and records the answer.
     fn ask(&mut self, gateway: &Gateway, request: &str, token: &str) {
         let mut door = TcpStream::connect(gateway.admin()).unwrap();
         write!(
@@ -59,13 +59,13 @@ impl Said {
         assert_eq!(self.teller(), None);
     }
 
-    /// The first who says a secret, which one, and what else.
+    /// The first output that contains a secret: its source, the secret's name, and the output.
     fn teller(&self) -> Option<(&str, &str, &str)> {
         let spelt = self.secrets.iter().flat_map(|(name, secret)| {
             let spellings = spellings(secret).into_iter();
             spellings.map(move |bytes| (*name, String::from_utf8(bytes)))
         });
-        // What is no text cannot stand in one.
+        // Encodings that are not UTF-8 cannot be in a text.
         let mut spelt = spelt.filter_map(|(name, text)| Some((name, text.ok()?)));
         spelt.find_map(|(name, text)| {
             let teller = self.said.iter().find(|(_, said)| said.contains(&text));
@@ -97,7 +97,7 @@ fn secret_would_be_found_however_it_is_spelt() {
     }
 }
 
-/// A file that nobody but us may read.
+/// A file that only its owner may read.
 fn guarded(folder: &Path, name: &str, content: &str) -> PathBuf {
     let file = folder.join(name);
     std::fs::write(&file, content).unwrap();
@@ -110,7 +110,7 @@ const CONTROL: &str = "p4ssword-of-the-control-connection";
 const AGENT: &str = "p4ssword-of-an-agent";
 const WRONG: &str = "wr0ng-password-of-an-agent";
 
-/// What clients send, well and badly.
+/// Client traffic, valid and invalid.
 fn converse(server: &NatsServer, gateway: &Gateway, user: &KeyPair) {
     let ann = format!("\"headers\":true,\"user\":\"ann\",\"pass\":\"{AGENT}\"");
     let mut agent = Raw::greeted(gateway.addr(), &ann);
@@ -118,7 +118,7 @@ fn converse(server: &NatsServer, gateway: &Gateway, user: &KeyPair) {
     agent.publish("a.b", PAYLOAD);
     assert_eq!(agent.message("a.b").payload(), PAYLOAD);
     let mut bare = Raw::greeted(server.addr(), &ann);
-    // Plaintext, a broken envelope, and what is no header: all withheld, or refused.
+    // Plaintext, a broken envelope and an invalid header block: all withheld or refused.
     bare.publish("a.b", PAYLOAD);
     bare.publish(
         "a.b",
@@ -142,7 +142,7 @@ fn converse(server: &NatsServer, gateway: &Gateway, user: &KeyPair) {
     keyed.flush();
 }
 
-/// What an operator runs.
+/// Commands of an operator.
 const COMMANDS: &[&[&str]] = &[
     &["rotate", "--why", "x"],
     &["status"],
@@ -159,7 +159,7 @@ const COMMANDS: &[&[&str]] = &[
     &["check"],
 ];
 
-/// What is asked of the administration.
+/// Admin requests.
 const REQUESTS: &[&str] = &[
     "GET /metrics",
     "GET /healthz",
@@ -285,7 +285,7 @@ fn error_about_a_secret_does_not_say_it() {
     said.holds_none();
 }
 
-/// What a gateway says that comes up and goes, or does not come up.
+/// The log of a gateway that starts and stops, or does not start.
 fn log_of(config: &Path, state: &Path) -> String {
     let mut command = Command::new(keyway_tests::gateway::binary());
     command.args(["run", "--config"]).arg(config);

@@ -1,5 +1,4 @@
-//! Promise: what the documentation writes in code is in the code: no page names a field, a word, a file, a message or a place that there
-//! is not.
+//! Promise: everything in code spans of the documentation exists: fields, words, files, messages and links.
 //!
 //! Fields of audit lines and records, keys of the configuration, options, metrics and exit codes have tests of their own beside the
 //! types that they are compared with.
@@ -18,7 +17,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Words of others: of NATS and its clients, of TLS and certificates, of the system and of programs that a page calls; and of examples.
+/// External words: of NATS and its clients, of TLS and certificates, of the system and of other programs; and of examples.
 const FOREIGN: &[&str] = &[
     "account_mapping connz client_info default_sentinel deny_purge issuer_account jsz varz leafnode max_value_size no_auth_user",
     "rate_limit_bps tls_handshake_first trusted_keys websocket Nats-Msg-Id Nats-Service-Error Nats-Stream-Source handshakeFirst",
@@ -27,7 +26,7 @@ const FOREIGN: &[&str] = &[
     "0387ef645d50980f 5ffbf650 AcMoTwIO daily jobs u001b",
 ];
 
-/// Pages that tell how something was measured or tested, or is to be written, which is about more than this code.
+/// Pages about measurements, tests and contributions, which name more than this code.
 const ABOUT_OTHER_THINGS: [&str; 3] = ["performance.md", "testing.md", "CONTRIBUTING.md"];
 
 /// Every page, by its path.
@@ -63,7 +62,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// What programs and files of this repository say: sources without comments and unit tests, configurations, and the names of tests.
+/// The text of this repository: sources without comments and unit tests, configurations, and the names of tests.
 fn sources() -> String {
     let mut all = String::new();
     for folder in [
@@ -89,7 +88,7 @@ fn sources() -> String {
             }
             let text = fs::read_to_string(path).unwrap();
             if is_unit_test {
-                // Pages name tests, and nothing else of theirs.
+                // Of unit tests pages name the functions only.
                 let tests = text.lines().filter(|line| line.starts_with("fn "));
                 all.extend(tests.flat_map(|line| [line, "\n"]));
             } else {
@@ -116,10 +115,10 @@ fn without_comments(source: &str) -> String {
     lines.flat_map(|line| [line, "\n"]).collect()
 }
 
-/// A text's words, each in one spelling: `RecordsLeft`, `records-left` and `records_left` are one.
+/// A text's words; `RecordsLeft`, `records-left` and `records_left` count as one.
 fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|letter: char| !letter.is_ascii_alphanumeric() && !"-_".contains(letter))
-        // What stands for a key's id is no word.
+        // A placeholder for a kid is not a word.
         .map(|word| {
             word.strip_suffix("-KID")
                 .unwrap_or(word)
@@ -132,7 +131,7 @@ fn spelled(word: &str) -> String {
     word.to_ascii_lowercase().replace(['-', '_'], "")
 }
 
-/// What stands in code outside of blocks.
+/// The inline code spans of a page.
 fn spans(page: &str) -> impl Iterator<Item = &str> {
     let lines = page.split("```").step_by(2).flat_map(str::lines);
     lines.flat_map(|line| line.split('`').skip(1).step_by(2))
@@ -218,7 +217,7 @@ fn every_link_leads_somewhere() {
     assert!(count > 80, "{count}");
 }
 
-/// The names of the members of the object that a page gives behind these words, and nothing of what is in it.
+/// The member names of the object that a page shows behind these words, without nested ones.
 fn members_of(page: &str, behind: &str) -> BTreeSet<String> {
     assert!(page.contains(behind), "docs/cli.md has no {behind}");
     let (_, rest) = page.split_once(behind).unwrap();

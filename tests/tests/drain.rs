@@ -1,5 +1,5 @@
-//! Promise: whoever publishes while the gateway is replaced loses nothing, however fast, and whether or not they ever pause; and every
-//! envelope is under the version that the catalogue calls active, whichever process sealed it.
+//! Promise: publishers lose nothing while the gateway is replaced, at any rate and whether or not they pause; and every envelope
+//! is under the version that the catalogue calls active, whichever process sealed it.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::time::SystemTime;
 
-/// A drain that is over soon.
+/// A short drain.
 const SHORT: &str = "[shutdown]\ngrace = \"300ms\"\nspread = \"100ms\"";
 
 fn gateway(server: &NatsServer, tables: &str) -> Gateway {
@@ -31,20 +31,20 @@ fn gateway(server: &NatsServer, tables: &str) -> Gateway {
     Gateway::start(&server.url(), settings)
 }
 
-/// A drain that goes on for as long as a test wants it to.
+/// A drain that outlasts any test.
 const LONG: &str = "[shutdown]\ngrace = \"1h\"";
 
 fn agent(gateway: &Gateway) -> Raw {
     Raw::greeted(gateway.addr(), "\"protocol\":1,\"headers\":true")
 }
 
-/// The kid of what an agent publishes now.
+/// The kid under which an agent's publish is sealed now.
 fn kid(agent: &mut Raw, tap: &mut Tap, subject: &str) -> Vec<u8> {
     agent.publish(subject, b"hello");
     tap.message(subject).kid()
 }
 
-/// A command that an operator gives, and that succeeds.
+/// Runs a command, which must succeed.
 fn order(gateway: &Gateway, words: &[&str]) {
     let config = gateway.config();
     let rest = ["--why", "a test", "--config", config.to_str().unwrap()];
@@ -117,7 +117,7 @@ fn replaced(gateway: &Gateway) -> Vec<Vec<u8>> {
     kids.map(|kid| HEXLOWER.decode(kid).unwrap()).collect()
 }
 
-/// Which of its publisher's messages it is.
+/// Its number in the sequence of its publisher.
 fn number(seen: &Seen) -> u64 {
     let number = seen.subject.rsplit('.').next();
     number.unwrap().parse().unwrap()
@@ -134,7 +134,7 @@ fn no_envelope_is_under_a_version_that_was_replaced_before() {
         publisher.send(500);
         gateway.rotate("default");
         let replaced = replaced(&gateway);
-        // What is sent from here on is sent behind the answer to the order, and so behind the record.
+        // What is sent from here on is sent after the command's answer, and so after the record.
         publisher.send(1);
         let first = publisher.sent();
         let now = wait::until("messages of after the switch", || {
@@ -192,7 +192,7 @@ fn another_configuration_moves_those_that_are_served_under_the_one_before() {
         let output = keyway(&["reload", "--config", path(&gateway.config())]);
         assert!(output.status.success(), "{}", output.stderr.escape_ascii());
     };
-    // What the new process alone acts on.
+    // Settings that only the new process acts on.
     reload("subjects = \">\"\nrotate = { after = \"7h\" }\noverlap = \"3m\"");
     before.flush();
     order(&gateway, &["rotate"]);
@@ -225,7 +225,7 @@ fn process_that_drains_alone_seals_nothing_that_whoever_writes_next_knows_nothin
     let replaced = kid(&mut before, &mut tap, "a.1");
     let _old = gateway.take_over();
     gateway.process().kill();
-    // A client that goes on after the end is served for a while, while nobody else can write.
+    // A client that goes on publishing is served for a while, while no other process can write.
     before.until_end();
     let mut socket = before.into_socket();
     socket.write_all(b"PUB a.2 5\r\nhello\r\n").unwrap();
@@ -274,8 +274,8 @@ fn process_that_does_not_say_that_it_has_stopped_is_ended() {
     drop(before);
 }
 
-/// Every envelope is under a version that the log says had been activated when it was seen, and that had not stopped sealing when the
-/// message was sent: at its replacement, or at the end of its exposure. The log keeps whole milliseconds.
+/// Fails unless every envelope is under a version that, by the audit log, was activated before it was seen and had not been
+/// replaced or revoked when its message was sent. The log has whole milliseconds.
 fn assert_is_what_the_log_says(gateway: &Gateway, seen: &[Seen], all: &[Sent]) {
     let log = logged::sealed(&gateway.state());
     let whole = |time: SystemTime| Timestamp::try_from(time).unwrap().as_millisecond();
@@ -327,12 +327,12 @@ fn every_envelope_is_under_what_the_log_says_was_active_when_its_message_was_sen
     assert_is_what_the_log_says(&gateway, &seen, &[sent]);
 }
 
-/// What `make upgrade` runs.
+/// A case of `make upgrade`.
 #[derive(Clone, Copy, Debug)]
 struct Case {
-    /// Messages in a second, all publishers together.
+    /// Messages a second, of all publishers together.
     rate: u64,
-    /// How many are sent before the take-over.
+    /// Messages sent before the take-over.
     before: u64,
     /// Whether a stream stores them.
     bus: Bus,

@@ -1,7 +1,7 @@
 //! Promise: what agents are delivered through two sealing gateways equals what they are delivered on the bare server.
 //!
-//! Random sequences of what agents do are played on a server of its own without gateways, and on another with half of the agents
-//! behind each of two gateways. A difference is shrunk to the steps that it takes, and named with its seed.
+//! Random sequences of operations are run on a bare server, and on another with half of the agents behind each of two gateways. A
+//! difference is shrunk to a minimal sequence, and reported with its seed.
 
 #![expect(
     clippy::print_stderr,
@@ -21,10 +21,10 @@ const CASES: usize = 30;
 /// How many steps a sequence has.
 const STEPS: usize = 40;
 
-/// A seed to begin with, when one that failed is to be looked at again.
+/// The first seed, to reproduce a failure.
 const AGAIN: Option<u64> = None;
 
-/// Both buses, and how many sequences were played on them: each has its own subjects.
+/// Both buses, and how many sequences were run on them, as each has its own subjects.
 struct Buses {
     addrs: [[SocketAddr; 2]; 2],
     played: usize,
@@ -45,7 +45,7 @@ impl Buses {
         self.addrs.map(|addrs| play(addrs, &case, steps))
     }
 
-    /// How what the two delivered differs.
+    /// The difference between the two, if any.
     fn difference(&mut self, steps: &[Step]) -> Option<String> {
         let [bare, sealed] = self.play(steps);
         let mut agents = bare.iter().zip(&sealed).enumerate();
@@ -56,7 +56,7 @@ impl Buses {
             })
     }
 
-    /// The fewest steps of this sequence that make a difference.
+    /// A minimal part of this sequence that makes a difference.
     fn fewest(&mut self, steps: Vec<Step>) -> Option<(Vec<Step>, String)> {
         self.difference(&steps)?;
         let steps = shrink(steps, |steps| self.difference(steps).is_some());
@@ -78,7 +78,7 @@ fn compare(tables: &str) {
             assert_eq!(seed, 0, "the seed of a sequence that makes a difference");
         }
     }
-    // It would be no comparison if nothing had been sealed, or if something had been withheld.
+    // The comparison is void if nothing was sealed or something was withheld.
     for gateway in [&pair.publish, &pair.deliver] {
         let metrics = gateway.metrics();
         assert!(metrics.sum("keyway_sealed_messages_total", &[]) > 0.0);
@@ -99,7 +99,7 @@ fn with_some_subjects_sealed_agents_are_delivered_the_same() {
     compare(tables);
 }
 
-/// A comparison that lets everything pass would be worth nothing.
+/// Shows that the comparison can fail.
 #[test]
 fn a_gateway_that_opens_nothing_is_found_out_in_two_steps() {
     let (bare, server) = (NatsServer::jetstream(), NatsServer::jetstream());

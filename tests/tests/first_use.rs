@@ -1,4 +1,4 @@
-//! Promise: what a first message needs is made before it comes: at a start, at a switch, at a reload.
+//! Promise: everything that a first message needs is prepared before it comes: at a start, a rotation, a reload.
 #![expect(
     clippy::arithmetic_side_effects,
     reason = "a test stops at the first thing that is not as expected"
@@ -8,7 +8,7 @@ use keyway_tests::command::{code, keyway, path, text_of};
 use keyway_tests::gateway::Settings;
 use keyway_tests::{Gateway, NatsServer, Raw, wait};
 
-/// An odd number: in turns of two, subscriber and publisher, each has been on every worker after as many turns.
+/// Odd, so that connections in turns of two, subscriber and publisher, have both been on every worker after as many turns.
 const WORKERS: u32 = 3;
 const KEYRING: &str = "[[keyring]]\nname = \"NAME\"\nsubjects = \"NAME.>\"\n";
 const LANES: &str = "keyway_lanes_started_total";
@@ -29,13 +29,13 @@ fn gateway(server: &NatsServer) -> Gateway {
     Gateway::start(&server.url(), settings)
 }
 
-/// `keyway WORDS`, which must work.
+/// `keyway WORDS`, which must succeed.
 fn order(gateway: &Gateway, words: &[&str]) {
     let done = keyway(&[words, &["--config", path(&gateway.config())]].concat());
     assert_eq!(code(&done), 0, "{words:?}: {}", text_of(&done));
 }
 
-/// What has been made for messages: lanes that seal, lanes derived to open, versions waited for, parts of budgets.
+/// Counts of what was made on demand: lanes that seal, lanes derived to open, versions waited for, grants.
 fn made(gateway: &Gateway) -> [f64; 4] {
     let metrics = gateway.metrics();
     let of = |name, labels: &[_]| metrics.sum(name, labels);
@@ -51,7 +51,7 @@ fn lanes_of(gateway: &Gateway, keyring: &str) -> f64 {
     gateway.metrics().sum(LANES, &[("keyring", keyring)])
 }
 
-/// Fails if messages of new connections on every worker have anything made for them.
+/// Fails if messages of new connections on every worker need anything made on demand.
 fn assert_nothing_is_made_for_messages(gateway: &Gateway, subjects: &[&str]) {
     let before = made(gateway);
     for subject in subjects {
@@ -65,7 +65,7 @@ fn assert_nothing_is_made_for_messages(gateway: &Gateway, subjects: &[&str]) {
     assert_eq!(made(gateway), before);
 }
 
-/// Waits until every worker has so many lanes of the keyring behind it.
+/// Waits until every worker has started this many lanes of the keyring.
 fn await_lanes(gateway: &Gateway, keyring: &str, each: u32) {
     wait::until("a lane on every worker", || {
         (lanes_of(gateway, keyring) >= f64::from(each * WORKERS)).then_some(())

@@ -1,4 +1,4 @@
-//! Promise: before a key version is destroyed, JetStream is asked what is still stored under it; a doubt is never a "nothing".
+//! Promise: before a key version is destroyed, JetStream is asked for messages still stored under it; any doubt keeps it.
 #![expect(
     clippy::large_futures,
     clippy::unwrap_used,
@@ -18,7 +18,7 @@ use std::time::Duration;
 
 const HOUR: Duration = Duration::from_hours(1);
 
-/// The version's times moved into the past: nothing that is stored now can be of then.
+/// Moves the version's times into the past, before anything that is stored now.
 fn long_ago(mut question: Question) -> Question {
     question.activated = question.activated.map(|time| time - HOUR - HOUR);
     question.deactivated = question.activated.map(|time| time + HOUR);
@@ -36,7 +36,7 @@ fn unknown(answer: Answer, words: &[&str]) {
     assert!(!what.is_empty() && !help.is_empty(), "{why}");
 }
 
-/// A file that only we may read.
+/// A file that only its owner may read.
 fn secret(folder: &Path, text: &str) -> std::path::PathBuf {
     let path = folder.join("secret");
     std::fs::write(&path, text).unwrap();
@@ -44,7 +44,7 @@ fn secret(folder: &Path, text: &str) -> std::path::PathBuf {
     path
 }
 
-/// A question about a version that nobody has.
+/// A question about a version that does not exist.
 fn stranger() -> Question {
     Question {
         keyring: "default".parse().unwrap(),
@@ -168,7 +168,7 @@ async fn stored_times_are_believed_only_where_they_are_those_of_the_publish() {
     };
     let mut names: Vec<_> = holders.iter().map(|held| held.stream.as_str()).collect();
     names.sort_unstable();
-    // What is stored now cannot have been sealed long ago, unless it came by a way that stores late.
+    // What is stored now cannot have been sealed long ago, unless it was copied or scheduled.
     assert_eq!(names, ["PLANNED", "SECOND", "SOURCED"]);
     let mut later = gate.question(1);
     later.activated = later.activated.map(|time| time + HOUR);
@@ -243,7 +243,7 @@ async fn more_messages_than_are_read_are_a_doubt_unless_one_that_is_read_is_held
     .await;
     for number in 1..=MANY {
         let sent = gate.bare.publish("agents.a", "not sealed".into()).await;
-        // Now and then what was stored is waited for: a stream drops what it has no room to queue.
+        // Waits for acknowledgements now and then: a stream drops what it has no room to queue.
         if number % 1000 == 0 || number == MANY {
             assert_eq!(sent.unwrap().await.unwrap().sequence, number);
         }
@@ -311,7 +311,7 @@ async fn tokens_nkeys_and_credentials_open_the_door() {
     let identity = keyway_tests::identity::Identity::new(-1);
     let server = NatsServer::configured(&identity.server());
     let file = secret(folder.path(), &identity.credentials());
-    // Its server has no JetStream, and says so to those whom it lets in.
+    // Its server has no JetStream, and says so to authenticated clients.
     let answer = ask(&server, Some(Login::Credentials(file))).await;
     unknown(answer, &["$JS.API.STREAM.LIST"]);
     let file = secret(folder.path(), "nothing of the kind");

@@ -1,10 +1,10 @@
-//! Promise: no INFO tells a client of any address but the gateway's, and everything else in it is the server's word for word.
+//! Promise: INFO names no address but the gateway's, and everything else in it is the server's byte for byte.
 
 use keyway_tests::gateway::Settings;
 use keyway_tests::{Gateway, NatsServer, Raw, wait};
 use serde_json::{Value, json};
 
-/// Every INFO that the client has got.
+/// Every INFO that the client has received.
 fn infos(agent: &Raw) -> Vec<Value> {
     let frames = agent.frames();
     let lines = frames

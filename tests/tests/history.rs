@@ -1,4 +1,4 @@
-//! Promise: the records and the audit log are one history; what was once written down as revoked does not seal again.
+//! Promise: records and audit log are checked against each other; a revoked version does not seal again after a rollback.
 #![expect(
     clippy::unwrap_used,
     reason = "a test stops at the first thing that is not as expected"
@@ -40,7 +40,7 @@ impl State {
         lines(&self.path())
     }
 
-    /// Fails unless whatever opens the directory says this, and changes no record.
+    /// Fails unless every command that opens the directory prints this, and changes no record.
     fn is_refused(&self, said: &str) {
         let records = std::fs::read(self.path().join(RECORD)).ok();
         for (words, exit) in [
@@ -98,7 +98,7 @@ fn revoked_version_is_not_active_again_after_its_record_and_the_epochs_were_put_
     state.does(&["audit", "verify"]);
 }
 
-/// What is done to an audit log so that nothing tells of what came last, and what is said of it.
+/// A way to lose the end of an audit log, and the error.
 type Loss = (fn(&Path), &'static str);
 
 const LOSSES: [Loss; 7] = [
@@ -258,7 +258,7 @@ fn log_cut_back_with_its_checkpoints_is_missed_by_the_records() {
     state.does(&["rotate", "--why", "two"]);
 }
 
-/// Keeps so many lines of a file.
+/// Truncates a file to its first lines.
 fn cut(file: &Path, lines: usize) {
     let whole = std::fs::read_to_string(file).unwrap();
     let kept: Vec<_> = whole.split_inclusive('\n').take(lines).collect();

@@ -1,5 +1,5 @@
-//! Promise: whatever a client sends or fails to send, it hurts only itself: the gateway lives, tells it what the server would, serves
-//! the others meanwhile, and holds afterwards what it held before.
+//! Promise: whatever a client sends or fails to send, it harms only itself: the gateway goes on, answers as the server would,
+//! serves other clients meanwhile, and holds no more afterwards than before.
 #![expect(
     clippy::unwrap_used,
     clippy::arithmetic_side_effects,
@@ -19,10 +19,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 const CONNECT: &[u8] = b"CONNECT {\"verbose\":false,\"pedantic\":false,\"headers\":true}\r\n";
 
-/// Connections of an attack by mere number; each is two files of the gateway.
+/// Connections of an attack by number; each is two open files of the gateway.
 const CROWD: usize = 300;
 
-/// What attacks by volume send in all.
+/// Bytes that an attack by volume sends in all.
 const VOLUME: usize = 1 << 30;
 
 /// Fails unless the gateway answers these bytes as the server does.
@@ -117,7 +117,7 @@ fn connect_that_nests_deeper_than_any_client_s_ends_as_one_that_is_not_json() {
     siege.ends();
 }
 
-/// Sends `head`, then `filler` for as long as it is taken, `most` bytes in all; how many were.
+/// Sends `head`, then `filler` until the peer closes or `most` bytes are sent; returns how many were.
 fn pour(addr: SocketAddr, head: &[u8], filler: &[u8], most: usize) -> usize {
     let mut socket = TcpStream::connect(addr).unwrap();
     socket.set_write_timeout(Some(DEADLINE)).unwrap();
@@ -130,7 +130,7 @@ fn pour(addr: SocketAddr, head: &[u8], filler: &[u8], most: usize) -> usize {
     sent
 }
 
-/// The same over as many connections as it takes, each of which must be ended; `all` bytes at least.
+/// The same over several connections, each of which must be closed by the peer, until `all` bytes are sent.
 fn pour_all(addr: SocketAddr, head: &[u8], filler: &[u8], all: usize) -> usize {
     let mut sent = 0;
     while sent < all {
@@ -154,7 +154,7 @@ fn lines_without_an_end_end_their_connection_and_leave_no_memory_taken() {
         (b"INFO {\"a\":\"", b"x"),
     ] {
         let filler = filler.repeat(32_768);
-        // Whoever is not sent away would pour for ever.
+        // A connection that is not closed would send for ever.
         let each = VOLUME / 6;
         std::thread::scope(|scope| {
             let pouring = scope.spawn(|| {
@@ -176,7 +176,7 @@ fn lines_without_an_end_end_their_connection_and_leave_no_memory_taken() {
     siege.ends();
 }
 
-/// The server reads over what follows a PING, up to the end of the line, for as long as that takes.
+/// The server ignores what follows a PING up to the end of the line, of any length.
 #[test]
 fn ping_that_never_ends_takes_no_memory() {
     let mut siege = Siege::begin(NatsServer::start(), "");
@@ -243,7 +243,7 @@ fn clients_that_drip_are_sent_away_in_time_and_nobody_waits_for_them() {
     for raw in &mut slow {
         raw.until_end();
     }
-    // Who sends no more is sure to have read it.
+    // A client that stops sending has read it for certain.
     for raw in &mut quiet {
         let said = raw.until_end();
         assert!(said.ends_with(b"-ERR 'Authentication Timeout'\r\n"));
@@ -265,7 +265,7 @@ fn session_that_comes_byte_by_byte_is_answered_and_so_is_everybody_between_two_b
     siege.ends();
 }
 
-/// What a client has sent when it goes: nothing, half a CONNECT, all of it, half a message.
+/// What a client has sent when it closes: nothing, half a CONNECT, all of it, half a message.
 fn stages() -> [Vec<u8>; 5] {
     [
         Vec::new(),
@@ -342,7 +342,7 @@ fn client_that_never_reads_holds_up_neither_its_publisher_nor_others_and_little_
     siege.ends();
 }
 
-/// A gateway that speaks TLS with whoever begins it, and does without with the well-behaved.
+/// A gateway with optional TLS; the well-behaved clients do without.
 fn tls_siege(ca: &Authority, limits: &str) -> Siege {
     let pair = ca.sign("gateway", 1);
     let (certificate, key) = (pair.certificate, pair.key);
@@ -381,7 +381,7 @@ fn garbage_where_tls_is_spoken_ends_its_connection() {
 fn handshake_without_an_end_ends_its_connection_and_takes_no_memory() {
     let ca = Authority::new("CA");
     let mut siege = tls_siege(&ca, "");
-    // A message of 16 MiB, it says, in records of 16 KiB.
+    // Announces a handshake message of 16 MiB, in records of 16 KiB.
     let head = record(0x16, &[&b"\x01\xff\xff\xff"[..], &noise(7, 8000)].concat());
     let filler = record(0x16, &noise(8, 16_384));
     let (addr, each) = (siege.addr(), VOLUME / 64);

@@ -1,4 +1,4 @@
-//! Text from outside on its way to a terminal or a log: whoever chose it steers neither.
+//! Promise: text from outside cannot inject control sequences or lines into a terminal or a log.
 #![expect(
     clippy::unwrap_used,
     reason = "a test stops at the first thing that is not as expected"
@@ -18,10 +18,10 @@ use std::path::PathBuf;
 use std::process::Output;
 use std::sync::Arc;
 
-/// Every way to begin a line, to steer a terminal of either kind, and to turn writing round.
+/// Every line break, C0 and C1 terminal control sequences, and bidirectional overrides.
 const HOSTILE: &str = "x\u{1b}[2K\r\nok       everything is fine\n\u{9b}31m\u{7f}\u{8}\t\u{85}\u{202e}\u{2066}\u{2028}\u{1b}]0;t\u{7}y";
 
-/// Nothing in it steers, and no line of it was begun by somebody else.
+/// Fails if the text has a control character, or a line that begins with injected text.
 fn is_clean(what: &str, shown: &[u8]) {
     let text = std::str::from_utf8(shown).unwrap();
     let steers = |letter: char| {
@@ -35,7 +35,7 @@ fn is_clean(what: &str, shown: &[u8]) {
     assert_eq!(forged, None, "{what}: {text}");
 }
 
-/// What a command prints is clean, and `shows` something of what it was given.
+/// Fails unless a command's output is clean, and contains `shows`.
 fn clean(words: &[&str], shows: &str) -> Output {
     let output = keyway(words);
     let what = words.join(" ");
@@ -47,7 +47,7 @@ fn clean(words: &[&str], shows: &str) -> Output {
     output
 }
 
-/// A server that greets with hostile text everywhere, and ends every conversation with it.
+/// A server with hostile text in every field of INFO and in an `-ERR` that ends each connection.
 fn hostile_server() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
@@ -92,7 +92,7 @@ fn greeting_of_a_hostile_server_forges_nothing_in_what_doctor_says() {
     );
 }
 
-/// A gateway of somebody else's at the admin socket, which answers every request by what `answer` makes of its path.
+/// A fake gateway at the admin socket, which answers every request with `answer` of its path.
 fn hostile_gateway(
     socket: &std::path::Path,
     answer: impl Fn(&str) -> (u16, Value) + Send + Sync + 'static,
@@ -149,7 +149,7 @@ fn exposure() -> Value {
     })
 }
 
-/// What a gateway would answer, were every text of it hostile.
+/// A valid answer in which every text is hostile.
 fn hostile_answer(path: &str) -> (u16, Value) {
     let mut retired = version();
     retired["state"] = json!(HOSTILE);
@@ -186,7 +186,7 @@ fn hostile_answer(path: &str) -> (u16, Value) {
     (200, body)
 }
 
-/// Every command that asks a gateway.
+/// Every command that sends a request to a gateway.
 const ASKING: [&[&str]; 12] = [
     &["status"],
     &["top"],
@@ -242,7 +242,7 @@ fn refusals_of_a_hostile_gateway_steer_no_terminal() {
     }
 }
 
-/// A request through the admin socket: the whole answer.
+/// Sends a request through the admin socket; returns the whole answer.
 fn ask(gateway: &Gateway, request: &str, body: &str) -> Vec<u8> {
     let mut socket = UnixStream::connect(gateway.state().join("admin.sock")).unwrap();
     let length = body.len();
@@ -270,7 +270,7 @@ fn reasons_and_subjects_of_strangers_steer_no_log_and_no_reader_of_one() {
         let mut client = Raw::greeted(gateway.addr(), "");
         client.send(b"SUB > 1\r\n");
         client.flush();
-        // On the bus itself: plaintext that the gateway withholds, and names in its log.
+        // On the bus itself: plaintext that the gateway withholds and logs.
         let mut stranger = Raw::greeted(server.addr(), "");
         let subject: String = HOSTILE.split_ascii_whitespace().collect();
         stranger.publish(&subject, b"forged");

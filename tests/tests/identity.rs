@@ -1,5 +1,5 @@
-//! Promise: a keyring that names its clients is for those alone, by direction; what nobody has verified opens no plaintext, and a client
-//! that is refused lives on.
+//! Promise: a keyring that names its clients is for those alone, by direction; an unverified identity opens no plaintext, and a
+//! refused client stays connected.
 #![expect(
     clippy::large_futures,
     clippy::indexing_slicing,
@@ -17,7 +17,7 @@ use nkeys::KeyPair;
 
 const SAID: &[u8] = b"the launch code is 0000";
 
-/// Users of one account: who publishes, who subscribes, and somebody else.
+/// Users of one account: a publisher, a subscriber, and one without rights.
 const USERS: &str = "users: [ {user: planner, password: p}, {user: worker, password: w}, {user: guest, password: g} ]";
 
 const PLANNER: &str = r#""user":"planner","pass":"p","headers":true,"no_responders":true"#;
@@ -29,7 +29,7 @@ fn gateway(server: &NatsServer, lines: &str) -> Gateway {
     verifying(server, "user", lines)
 }
 
-/// The same before a server that is said to check these credentials.
+/// The same with `verified`: the credentials that the server is stated to check.
 fn verifying(server: &NatsServer, verified: &str, lines: &str) -> Gateway {
     let tables = format!(
         "[[keyring]]\nname = \"open\"\nsubjects = [\"b.>\"]\n[[keyring]]\nname = \"k\"\nsubjects = [\"a.>\", \"$KV.K.>\"]\n{lines}"
@@ -63,7 +63,7 @@ fn connected(gateway: &Gateway, members: &dyn Fn(&str) -> String) -> Raw {
     agent
 }
 
-/// A server with these users, and a gateway whose keyring is for the planner to publish and the worker to get.
+/// A server with these users, and a gateway whose keyring is for the planner to publish and the worker to receive.
 fn by_direction(server: &str) -> (NatsServer, Gateway) {
     let server = NatsServer::configured(server);
     let lines = "publish-by = [\"user:planner\"]\ndeliver-to = [\"user:worker\"]\n";
@@ -75,14 +75,14 @@ fn users() -> (NatsServer, Gateway) {
     by_direction(&format!("authorization {{ {USERS} }}"))
 }
 
-/// The errors that a client has been told so far.
+/// The errors that a client has received so far.
 fn errors(agent: &mut Raw) -> Vec<String> {
     let frames = agent.flush();
     let errors = frames.into_iter().filter(|frame| frame.verb() == "-ERR");
     errors.map(|frame| frame.line).collect()
 }
 
-/// Whether a client hears in plaintext what the planner says.
+/// Whether a client receives in plaintext what the planner publishes.
 fn hears(agent: &mut Raw, planner: &mut Raw) -> bool {
     agent.send(b"SUB > 77\r\nSUB a.> 78\r\n");
     agent.flush();
@@ -261,7 +261,7 @@ fn nkey_counts_by_its_signature_and_by_nothing_else() {
     ));
     let mut guest = connected(&|nonce| signed(&guest, &other, nonce));
     assert!(!hears(&mut guest, &mut agent));
-    // Known to the server as somebody else.
+    // Authenticated by the server as another user.
     let mut nobody = connected(&|_nonce| "\"user\":\"any\",\"pass\":\"x\"".to_owned());
     assert!(!hears(&mut nobody, &mut agent));
     // A server without nkeys ignores the claim.
@@ -293,7 +293,7 @@ fn account_of_a_jwt_counts_and_anothers_does_not() {
     other.subscribe("a.x");
     other.publish("a.x", SAID);
     assert_eq!(errors(&mut other).len(), 2);
-    // The JWT alone, or under another's signature, is everybody's to show.
+    // A JWT alone, or with another key's signature, proves nothing.
     let careless = NatsServer::start();
     let gateway = Gateway::start(&careless.url(), gateway.settings().clone());
     let mut thief = Raw::greeted(gateway.addr(), &ours.connect("nonce"));
@@ -319,13 +319,13 @@ fn account_with_a_key_is_the_servers_word_and_needs_no_other() {
     assert_eq!(errors(&mut other).len(), 2);
 }
 
-/// Makes a server send a nonce, whatever it judges clients by.
+/// Makes a server send a nonce, however it authenticates clients.
 fn proxies() -> String {
     let key = KeyPair::new_user().public_key();
     format!("proxies {{ trusted: [ {{ key: {key} }} ] }}\n")
 }
 
-/// Whoever has an account or an nkey of any kind.
+/// A keyring for any account or nkey.
 const ANYBODY: &str =
     "publish-by = [\"account:*\", \"nkey:*\"]\ndeliver-to = [\"account:*\", \"nkey:*\"]\n";
 
@@ -357,13 +357,13 @@ fn self_made_keys_prove_nothing_to_a_server_that_has_not_judged_by_them() {
     let (users, all) = (format!("authorization {{ {USERS} }}"), "user nkey jwt");
     let guests = "authorization { users: [ {user: any, password: x} ] }\nno_auth_user: any";
     let system = "accounts { $SYS: { users: [ {user: s, password: s} ] } }";
-    // What else CONNECT has, by which the server lets the client in; and how many of the claims the operator's word leaves open.
+    // The other members of CONNECT by which the server accepts the client; and how many of the claims `verified` leaves open.
     let servers = [
         (users.as_str(), all, GUEST, 3),
         ("authorization { token: t }", all, "\"auth_token\":\"t\"", 3),
         ("", all, "\"echo\":true", 3),
         (guests, all, "\"echo\":true", 3),
-        // It asks for credentials, and lets in whoever has none.
+        // It asks for credentials, and accepts clients that bring none.
         (system, "user jwt", "\"echo\":true", 1),
     ];
     for (config, verified, more, count) in servers {
@@ -468,7 +468,7 @@ fn plaintext_of_a_migration_is_for_those_whom_the_keyring_names() {
     let [mut worker, mut guest] = [WORKER, GUEST].map(|user| Raw::greeted(gateway.addr(), user));
     worker.subscribe(">");
     guest.subscribe(">");
-    // Also where it looks like an answer to what the guest has asked.
+    // Also where it looks like an answer to a request of the guest.
     guest.request("c.ask", "a.inbox", b"?");
     let mut bare = Raw::greeted(server.addr(), PLANNER);
     bare.publish("a.inbox", SAID);
@@ -482,7 +482,7 @@ fn plaintext_of_a_migration_is_for_those_whom_the_keyring_names() {
     assert_eq!(withheld(&gateway), 2.0);
 }
 
-/// What JetStream answers on this inbox, to which the agent has subscribed.
+/// JetStream's answer on this inbox, to which the agent has subscribed.
 fn ask(agent: &mut Raw, inbox: &str, subject: &str, body: &[u8]) -> String {
     agent.forget();
     let reply = format!("_INBOX.{inbox}.1");

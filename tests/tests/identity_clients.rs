@@ -1,5 +1,5 @@
-//! Promise: a client of any language that a keyring does not name gets what a server's permissions would give it: the one error that
-//! it survives, and never a plaintext.
+//! Promise: an official client that a keyring does not name is treated as by the server's permissions: it gets the one error that
+//! does not end its connection, and never a plaintext.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -12,13 +12,13 @@ use keyway_tests::{Gateway, NatsServer, Raw};
 
 const PLANNER: &str = r#""user":"planner","pass":"p","headers":true"#;
 
-/// The guest may do everything; the gateway knows better.
+/// The server lets the guest do everything; the gateway does not.
 const LENIENT: &str = "authorization { users: [ {user: planner, password: p}, {user: guest, password: g} ] }\njetstream { store_dir: \"STORE\" }";
 
-/// The guest may not, by the server's own permissions.
+/// The server's own permissions deny the guest `a.>`.
 const STRICT: &str = "authorization { users: [ {user: planner, password: p}, {user: guest, password: g, permissions: { publish: { deny: \"a.>\" }, subscribe: { deny: \"a.>\" } } } ] }";
 
-/// For the planner alone below `a`, in both directions; below `b` for everybody.
+/// `a.>` for the planner alone, in both directions; `b.>` for everybody.
 const KEYRINGS: &str = "[[keyring]]\nname = \"open\"\nsubjects = [\"b.>\"]\n[[keyring]]\nname = \"k\"\nsubjects = [\"a.>\"]\npublish-by = [\"user:planner\"]\ndeliver-to = [\"user:planner\"]\n";
 
 fn gateway(server: &NatsServer) -> Gateway {
@@ -29,7 +29,7 @@ fn gateway(server: &NatsServer) -> Gateway {
     Gateway::start(&server.url(), settings)
 }
 
-/// The scenario, while the planner says something secret, then something that is not.
+/// Runs the scenario, while the planner publishes on `a`, then on `b`.
 fn play(client: Client, url: &str, scenario: &str) -> Vec<Outcome> {
     let addr = url.trim_start_matches("nats://").parse().unwrap();
     client.edge(url, scenario, |cue| {

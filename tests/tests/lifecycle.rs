@@ -68,14 +68,14 @@ fn without_a_server_clients_are_turned_away_and_the_gateway_is_not_ready() {
     assert!(reason.contains("server"), "{reason}");
     assert_eq!(metrics::get(gateway.admin(), "/healthz").0, 200);
     server.restart();
-    // Without a client that asks: a load balancer sends none before.
+    // Without a client: a load balancer sends none before the gateway is ready.
     wait::until("the gateway is ready again", || {
         (metrics::get(gateway.admin(), "/readyz").0 == 200).then_some(())
     });
     Raw::agent(gateway.addr());
 }
 
-/// Listens, and is no server of NATS: says this to whoever comes, and hangs up; or nothing, and does not.
+/// A listener that is no NATS server: sends these bytes and closes each connection, or sends nothing and keeps it.
 fn stranger(says: Option<&'static [u8]>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("nats://{}", listener.local_addr().unwrap());
@@ -83,7 +83,7 @@ fn stranger(says: Option<&'static [u8]>) -> String {
         let mut kept = Vec::new();
         for mut stream in listener.incoming().map_while(Result::ok) {
             match says {
-                // Who has come may be gone again.
+                // The peer may have closed already.
                 Some(words) => drop(std::io::Write::write_all(&mut stream, words)),
                 None => kept.push(stream),
             }
@@ -114,7 +114,7 @@ fn whoever_listens_and_does_not_greet_is_no_server_and_is_named() {
         gateway.process().line("the stranger's address", |line| {
             (line.contains("ERROR") && line.contains(&addr) && line.contains(why)).then_some(())
         });
-        // A server behind it in the list is found, and keeps being so.
+        // A server behind it in the list is found each time.
         let gateway = Gateway::before(&[&strange, &server.url()], settings);
         wait::until("a client that is served", || {
             let mut raw = Raw::connect(gateway.addr());
@@ -230,7 +230,7 @@ fn sigterm_drains_what_had_arrived_exits_with_0_and_frees_the_port() {
     let mut tap = Tap::open(server.addr());
     let mut idle = Raw::agent(gateway.addr());
     let mut agent = Raw::agent(gateway.addr());
-    // So little that all of it has reached the gateway's side when the signal comes, read or not.
+    // So little that all of it is in the gateway's socket when the signal comes, read or not.
     agent.send(&publish("a.b", None, &[b'x'; 100]).repeat(200));
     let status = gateway.process().terminate();
     assert_eq!(status.code(), Some(0));

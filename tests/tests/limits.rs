@@ -1,4 +1,4 @@
-//! Limits: what ends a connection, with what word, and that nobody else is hurt.
+//! Promise: a limit ends a connection with the right error, and affects no other.
 
 use keyway_tests::frame::Frame;
 use keyway_tests::gateway::{Gateway, Settings};
@@ -19,7 +19,7 @@ fn gateway(server: &NatsServer, limits: &str) -> Gateway {
     )
 }
 
-/// All that is said to a client that says nothing.
+/// Everything that a client receives that sends nothing.
 fn said(gateway: &Gateway) -> String {
     let mut raw = Raw::connect(gateway.addr());
     assert_eq!(raw.outcome(|_| false), Outcome::Closed);
@@ -129,7 +129,7 @@ fn begun(gateway: &Gateway) -> Vec<Raw> {
     (0..30).map(begin).collect()
 }
 
-/// Room for four such messages, thirty clients that have begun one and do not go on, and one that does.
+/// With room for four such messages, thirty clients begin one and stop; another sends all of its.
 #[test]
 fn peers_that_do_nothing_are_given_up_when_others_wait_for_their_memory() {
     let server = NatsServer::start();
@@ -186,14 +186,14 @@ fn large_message_arrives(addr: std::net::SocketAddr, members: &str) {
 
 const USER: &str = "\"user\":\"ann\",\"pass\":\"right\"";
 
-/// A server that gives clients minutes to say who they are.
+/// A server with an authentication time-out of minutes.
 fn patient_server() -> NatsServer {
     NatsServer::configured(
         "authorization { timeout: 300, users: [ {user: ann, password: right} ] }",
     )
 }
 
-/// Somebody whom the server has not accepted, who has sent so many bytes that begin like this.
+/// A client that the server has not accepted, which has sent `len` bytes that begin with these.
 fn stranger(gateway: &Gateway, begins: &[u8], len: usize) -> Raw {
     let mut raw = Raw::connect(gateway.addr());
     raw.until("INFO", |bytes| bytes.ends_with(b"\r\n"));
@@ -211,7 +211,7 @@ fn what_is_large_is_not_read_of_clients_that_the_server_has_not_accepted() {
     let strangers: Vec<Raw> = (0..30).map(begin).collect();
     large_message_arrives(gateway.addr(), USER);
     for mut raw in strangers {
-        // The server's own word, and its end of the connection.
+        // The server's own error, and the end of the connection.
         raw.until("its end", |bytes| {
             bytes.ends_with(b"-ERR 'Authorization Violation'\r\n")
         });
@@ -236,7 +236,7 @@ fn large_message_of_an_accepted_client_is_read_though_it_comes_before_the_server
     listener.until("the message", |bytes| bytes.len() > LARGE);
 }
 
-/// Two hundred that keep most of an ordinary buffer each, in a server that would wait for them.
+/// Two hundred clients hold most of a buffer each, and the server would wait for them.
 #[test]
 fn clients_that_do_not_end_their_connect_keep_no_memory_from_those_that_the_server_has_accepted() {
     let server = patient_server();
@@ -246,10 +246,10 @@ fn clients_that_do_not_end_their_connect_keep_no_memory_from_those_that_the_serv
     large_message_arrives(gateway.addr(), USER);
 }
 
-/// What each of a crowd moves at each look, of which there are two hundred in a second at most: more than a flat 64 KiB.
+/// What each client sends per step, of which there are at most two hundred a second: in all more than 64 KiB a second.
 const DRIP: [u8; 410] = [b'x'; 410];
 
-/// A crowd that has begun messages which take it a quarter of an hour.
+/// Clients have begun messages that take them a quarter of an hour.
 #[test]
 fn crowd_that_drips_all_the_time_does_not_keep_memory_from_others() {
     let server = NatsServer::configured("max_payload: 67108864");

@@ -1,4 +1,4 @@
-//! Promise: whatever address of a NATS server a client knew, it finds the gateway there when `listen` says the same.
+//! Promise: `listen` takes every form of address that nats-server listens on, and the gateway serves there.
 
 #![expect(
     clippy::unwrap_used,
@@ -24,7 +24,7 @@ fn listening(server: &NatsServer, listen: &str, settings: Settings) -> Gateway {
     gateway
 }
 
-/// Where on this host the gateway's port answers as NATS.
+/// The addresses of this host at which the gateway's port answers with INFO.
 fn reached(gateway: &Gateway) -> Vec<IpAddr> {
     let port = gateway.addr().port();
     let greets = |ip: &IpAddr| {
@@ -37,7 +37,7 @@ fn reached(gateway: &Gateway) -> Vec<IpAddr> {
     [FOUR, SIX].into_iter().filter(greets).collect()
 }
 
-/// What this host's files say of its name: one family or both.
+/// The addresses of `localhost` on this host, of one family or both.
 fn addresses_of_localhost() -> Vec<IpAddr> {
     let found = ("localhost", 0).to_socket_addrs().unwrap();
     let found: Vec<_> = found.map(|addr| addr.ip()).collect();

@@ -1,5 +1,5 @@
-//! Promise: what could only be delivered where it opens for nobody is refused where it is asked for, with the remedy, and nothing else
-//! is; what was withheld is told by `status`.
+//! Promise: a stream or schedule whose messages would be delivered on subjects where they open for nobody is refused with the
+//! remedy, and no other; `status` reports what was withheld.
 #![expect(
     clippy::arithmetic_side_effects,
     clippy::indexing_slicing,
@@ -54,7 +54,7 @@ fn create(agent: &mut Raw, subjects: &[&str], more: &Value) -> Value {
     ask(agent, "$JS.API.STREAM.CREATE.s", "", body.as_bytes())
 }
 
-/// Whether an answer is the gateway's refusal, which says what helps; any other must be none of an error.
+/// Whether an answer is the gateway's refusal, which names the remedy; any other must not be an error.
 fn is_refused(answer: &Value) -> bool {
     let said = answer["error"]["description"].as_str().unwrap_or_default();
     assert_eq!(answer["error"].is_null(), said.is_empty(), "{answer}");
@@ -64,7 +64,7 @@ fn is_refused(answer: &Value) -> bool {
     !said.is_empty()
 }
 
-/// What a refusal names as its remedies, for what is published on one subject and comes out on another: one keyring that covers both,
+/// The remedies in a refusal, where messages are published on one subject and come out on another: one keyring that covers both,
 /// with an alias or with `bind = "keyring"`.
 fn remedies(published: &str, comes_out: &str) -> [String; 2] {
     let one =
@@ -73,10 +73,10 @@ fn remedies(published: &str, comes_out: &str) -> [String; 2] {
     [format!("{one}{alias}"), format!("{one}{MOVES}")]
 }
 
-/// A subject of a stream, what becomes of it, and where a message ends.
+/// Subject of the stream, `from` and `to` of the mapping, and the subject where a message comes out.
 type Case = (&'static str, &'static str, &'static str, &'static str);
 
-/// With these keyrings, what is published on the first subject goes to the last, which is `to` for `from`.
+/// Configurations, and for each the cases that are tried with it.
 const CASES: [(&str, &str, &[Case]); 5] = [
     (
         EVERYTHING,
@@ -145,7 +145,7 @@ fn walk(name: &str, mut each: impl FnMut(&Case, bool, &mut Raw, &NatsServer)) {
     }
 }
 
-/// What is published on a stream's subject, stored and acknowledged.
+/// Publishes on a stream's subject; on return it is stored and acknowledged.
 fn publish(agent: &mut Raw, subject: &str) {
     let at = subject.replace('>', "a");
     let answer = ask(agent, &at, "", b"said");
@@ -331,7 +331,7 @@ fn schedule(at: &str, target: &str, more: &str) -> String {
     format!("Nats-Schedule: @at {at}\r\nNats-Schedule-Target: {target}\r\n{more}")
 }
 
-/// Whether a stored envelope opens for an agent when a schedule has published it again.
+/// Whether a stored envelope opens for an agent when a schedule republishes it.
 fn opens_when_scheduled(
     (server, gateway): (&NatsServer, &Gateway),
     at: &str,
@@ -353,7 +353,7 @@ fn opens_when_scheduled(
     get(&mut agent)["message"].is_object()
 }
 
-/// With these keyrings, where what is published on `in.a` is to come out.
+/// Configurations, and where what is published on `in.a` is to come out.
 const SCHEDULES: [(&str, &str, &str); 7] = [
     (EVERYTHING, "", "out.a"),
     (EVERYTHING, MOVES, "out.a"),
@@ -367,7 +367,7 @@ const SCHEDULES: [(&str, &str, &str); 7] = [
 #[test]
 fn remedies_that_a_refusal_names_have_the_schedule_accepted_and_its_message_opened() {
     let schedules = made!({ "allow_msg_schedules": true, "allow_msg_ttl": true });
-    // Of a schedule in the clear, too, and of one that has another subject's last message published.
+    // Also for a schedule in plaintext, and for one that publishes another subject's last message.
     let clear = (PART, "plain.a", "in.b", "");
     let sourced = (TWO, "plain.a", "out.b", "in.a");
     let own = SCHEDULES.map(|(tables, _, target)| (tables, "in.a", target, ""));
@@ -411,7 +411,7 @@ fn schedule_is_refused_exactly_where_its_target_opens_for_nobody() {
         let refused = is_refused(&ask(&mut agent, "in.a", &headers, b"soon"));
         let opens = opens_when_scheduled((&server, &gateway), "in.a", target);
         assert_eq!(refused, !opens, "{tables}{more}{target}");
-        // What is empty is not sealed, and opens everywhere.
+        // An empty message is not sealed, and opens everywhere.
         assert!(!is_refused(&ask(&mut agent, "in.a", &headers, b"")));
     }
 }
@@ -421,7 +421,7 @@ fn schedule_with_a_source_is_judged_by_where_the_source_lies() {
     let server = NatsServer::jetstream();
     let gateway = gateway(&server, &format!("{EVERYTHING}{ALIAS}"));
     let mut agent = Raw::agent(gateway.addr());
-    // No stream is needed for a refusal; what is not refused finds none.
+    // No stream is needed for a refusal; a request that is not refused finds none.
     let mut refused = |target: &str, source: &str, body: &[u8]| {
         let more = format!("Nats-Schedule-Source: {source}\r\n");
         agent.subscribe("_INBOX.s");
@@ -440,7 +440,7 @@ fn schedule_with_a_source_is_judged_by_where_the_source_lies() {
     assert!(!refused("at.x", "in.b", b"instead"));
 }
 
-/// What the scenario of a client saw: how the stream, and how the schedule was refused.
+/// Fails unless the client's scenario saw the refusals of the stream and of the schedule.
 fn is_told(client: &str, outcomes: &[Outcome]) {
     assert_passed(client, outcomes);
     let [outcome] = outcomes else {

@@ -1,4 +1,4 @@
-//! Promise: every row of `docs/nats.md` is true, in every client that has the feature, and the bus never sees what they say.
+//! Promise: every row of `docs/nats.md` is true in every client that has the feature, and no plaintext is on the bus.
 
 #[path = "nats/alone.rs"]
 mod alone;
@@ -7,7 +7,7 @@ use keyway_tests::features::{Bus, Leak, MARKER, Places, reports, search, shown, 
 use keyway_tests::scratch::repository;
 use std::collections::BTreeSet;
 
-/// Rows that scenarios show, a test each.
+/// A test for each row that scenarios cover.
 macro_rules! rows {
     ($($row:ident)+) => {
         $(#[test]
@@ -34,7 +34,7 @@ rows!(
     service_request service_errors service_discovery
 );
 
-/// Rows that have a server or a configuration of their own, in `alone`.
+/// Rows with a server or a configuration of their own, in `alone`.
 const ALONE: &[&str] = &[
     "account_mapping",
     "stream_import",

@@ -1,5 +1,5 @@
-//! Promise: an operator's commands reach the gateway that is meant and no other, and what it leaves in the state directory and the
-//! log is true.
+//! Promise: an operator's commands reach the intended gateway and no other, and what it writes to the state directory and the log
+//! is true.
 
 use keyway_tests::command::{code, json, keyway, path, text, text_of};
 use keyway_tests::{Gateway, NatsServer, Raw, Tap, gateway, scratch};
@@ -124,7 +124,7 @@ fn announced_addresses_are_those_of_a_gateway_that_runs() {
     let announced = gateway.state().join("ports.json");
     assert!(announced.exists());
     gateway.process().kill();
-    // A start that fails leaves no addresses of the one before.
+    // A failed start removes the addresses of the process before.
     let taken = std::net::TcpListener::bind(gateway.addr()).unwrap();
     let failed = keyway(&["run", "--config", path(&gateway.config())]);
     assert_eq!(code(&failed), 4, "{}", text_of(&failed));

@@ -1,4 +1,4 @@
-//! Promise: an order reaches the gateway whatever else is wrong, and what operators are told of it is so.
+//! Promise: an operator's command reaches the gateway whatever else is wrong, and its answer is true.
 #![expect(
     clippy::unwrap_used,
     reason = "a test stops at the first thing that is not as expected"
@@ -55,7 +55,7 @@ fn order_reaches_the_gateway_although_its_file_has_mistakes() {
     let done = run(&gateway, &["rotate", "--why", "a"]);
     assert_eq!(code(&done), 0, "{}", text_of(&done));
     leads_nowhere_where_it_is_unclear(&gateway, &edited);
-    // Without a gateway the order would have to go by the file.
+    // Without a gateway the command would have to go by the file.
     write(gateway.config(), &edited).unwrap();
     gateway.process().kill();
     let refused = run(&gateway, &["rotate", "--why", "a"]);
@@ -66,7 +66,7 @@ fn order_reaches_the_gateway_although_its_file_has_mistakes() {
     }
 }
 
-/// The file may be about another gateway, until it is clear that it is not.
+/// Fails unless a command is refused where the file may belong to another gateway.
 fn leads_nowhere_where_it_is_unclear(gateway: &Gateway, edited: &str) {
     write(gateway.config(), edited.replace("state = \"", "state = ")).unwrap();
     let refused = run(gateway, &["rotate", "--why", "a"]);
@@ -102,7 +102,7 @@ fn mistakes_that_the_gateway_finds_at_a_reload_have_a_line_each() {
         "{said}"
     );
     assert_eq!(begins("error: "), 1, "{said}");
-    // What deserves a second look has its remedy on a line of its own, too, and is said once.
+    // Warnings have their remedy on a line of their own, too, and come once.
     write(gateway.config(), format!("relay-only = true\n{whole}")).unwrap();
     let reloaded = run(&gateway, &["reload"]);
     let said = text_of(&reloaded);
@@ -143,7 +143,7 @@ fn rotation_that_is_due_is_not_aborted_and_the_reason_is_told() {
     };
     let gateway = Gateway::start(&server.url(), settings);
     let mut agent = Raw::greeted(gateway.addr(), "");
-    // Rotations that follow each other are held back, the longer the more there are.
+    // Consecutive rotations are delayed, the longer the more there are.
     let refused = wait::until("a rotation that is held back", || {
         for _ in 0..5 {
             agent.send(b"PUB a.b 1\r\nx\r\n");
@@ -157,7 +157,7 @@ fn rotation_that_is_due_is_not_aborted_and_the_reason_is_told() {
     assert_eq!(code(&refused), 8, "{said}");
     assert!(said.contains("of 5 messages sealed"), "{said}");
     assert!(said.contains("help: let this one go on"), "{said}");
-    // Nothing was thrown away for it.
+    // No version was discarded for it.
     assert_eq!(gateway.states().get("destroyed"), None);
 }
 
@@ -167,7 +167,7 @@ fn secret(file: &Path, content: &str) {
     std::fs::set_permissions(file, PermissionsExt::from_mode(0o600)).unwrap();
 }
 
-/// Lines behind `[admin]`, the key that is wrong, and what is said of it.
+/// Lines of `[admin]`, the wrong key, and the error.
 const WRONG: [(&str, &str, &str); 7] = [
     (
         "tokens = [{ name = \"a\", file = \"missing\" }]",

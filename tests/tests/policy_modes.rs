@@ -73,7 +73,7 @@ fn system_subjects_stay_clear_under_the_default_policy() {
     agent.publish("$JS.ACK.s.c.1.2.3.4.5", b"+ACK");
     let acknowledged = tap.message("$JS.ACK.s.c.1.2.3.4.5");
     assert_eq!(acknowledged.payload(), b"+ACK");
-    // Not all that begins with a dollar is the server's: the stores carry what agents say.
+    // Not every subject that begins with a dollar is a system subject: stores carry payloads of agents.
     for subject in ["$KV.b.k", "$JS.hub.API.$KV.b.k", "$O.b.C.x", "$mine"] {
         agent.publish(subject, SAID);
         tap.message(subject).assert_sealed(SAID);
@@ -103,7 +103,7 @@ fn plaintext_is_accepted_in_a_migration_beside_envelopes() {
     tap.message("a.2").assert_sealed(SAID);
     assert_eq!(subscriber.message("a.1").payload(), b"not moved yet");
     assert_eq!(subscriber.message("a.2").payload(), SAID);
-    // An envelope that does not open is no plaintext; what only begins like one may be.
+    // An envelope that does not open is not plaintext; what only begins like one may be.
     let mut altered = tap.message("a.2").payload().to_vec();
     altered[40] ^= 1;
     bare.publish("a.2", &altered);
@@ -172,7 +172,7 @@ fn a_relay_touches_nothing_and_needs_no_keys() {
     agent.publish("a.1", SAID);
     assert_eq!(tap.message("a.1").payload(), SAID);
     assert_eq!(other.message("a.1").payload(), SAID);
-    // The running gateway seals on with what it has loaded; the relay hands envelopes on as they are.
+    // The running gateway goes on sealing with the keys it has loaded; the relay passes envelopes on unchanged.
     Raw::agent(sealing.addr()).publish("a.2", SAID);
     let bus = tap.message("a.2");
     bus.assert_sealed(SAID);

@@ -1,5 +1,5 @@
-//! Promise: whatever weakens protection is in the audit log before it is in force, with each value before and after; and what cannot be
-//! written there is not put in force.
+//! Promise: a configuration change that weakens protection is in the audit log before it takes effect, with old and new values;
+//! it does not take effect where it cannot be logged.
 #![expect(
     clippy::indexing_slicing,
     clippy::panic,
@@ -116,7 +116,7 @@ fn reload_that_weakens_is_refused_while_the_log_is_closed_and_one_that_does_not_
     assert_eq!(code(&done), 0, "{}", text_of(&done));
 }
 
-/// One letter of the second line.
+/// Alters one letter of the second line.
 fn alter(log: &Path) {
     let text = std::fs::read_to_string(log).unwrap();
     std::fs::write(log, text.replacen("\"intent\"", "\"Intent\"", 1)).unwrap();

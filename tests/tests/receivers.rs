@@ -1,5 +1,5 @@
-//! Promise: who receives while the gateway is replaced loses nothing that a stream keeps. What nobody keeps is counted beside what is lost to
-//! who is moved by a server's own lame duck mode.
+//! Promise: receivers lose no stored message while the gateway is replaced. Lost core messages are counted, beside those lost in
+//! a server's own lame duck mode.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -15,18 +15,18 @@ use keyway_tests::{Gateway, NatsServer, Raw};
 use rustix::process::Signal;
 use std::net::{SocketAddr, TcpListener};
 
-/// The server's own way is as short as its configuration lets it be; this is the same.
+/// As short as the server's configuration lets its lame duck mode be.
 const SHORT: &str = "[shutdown]\ngrace = \"300ms\"\nspread = \"100ms\"";
 
 const ALL: [By; 4] = [By::Core, By::Push, By::Ordered, By::Pull];
 
-/// What `make upgrade` measures.
+/// A case of `make upgrade`.
 #[derive(Clone, Copy, Debug)]
 struct Case {
     by: By,
-    /// Messages in a second.
+    /// Messages a second.
     rate: u64,
-    /// How many are sent before the move.
+    /// Messages sent before the take-over or the lame duck mode.
     before: u64,
 }
 
@@ -97,7 +97,7 @@ fn through_a_take_over(case: Case) -> (u64, Tally) {
     })
 }
 
-/// A client of one of three servers, which sends its clients away; the stream, and whoever publishes, are at another.
+/// A client of one of three servers that goes into lame duck mode; stream and publisher are on another.
 fn through_a_lame_duck(case: Case) -> (u64, Tally) {
     let mut nodes = cluster();
     let urls = nodes.each_ref().map(NatsServer::url).to_vec();
@@ -125,7 +125,7 @@ fn run(case: Case, (addr, receiver): (SocketAddr, Receiver), moved: impl FnOnce(
     (count, tally)
 }
 
-/// Three servers that know each other by ports that outlive them; one has a tag.
+/// A cluster of three servers on fixed route ports; one has a tag.
 fn cluster() -> [NatsServer; 3] {
     let held = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
     let routes = held.each_ref().map(|port| port.local_addr().unwrap());

@@ -1,4 +1,4 @@
-//! Promise: key versions are replaced by themselves, budgets are never exceeded, and no agent notices either.
+//! Promise: key versions are rotated automatically, budgets are never exceeded, and no agent notices either.
 #![expect(
     clippy::unwrap_used,
     clippy::arithmetic_side_effects,
@@ -24,7 +24,7 @@ fn gateway(server: &NatsServer, tables: &str) -> Gateway {
     Gateway::start(&server.url(), settings)
 }
 
-/// `[[keyring]]` tables of the keyrings `a` and `b`; `terms` are those of `a`.
+/// `[[keyring]]` tables of the keyrings `a` and `b`; `terms` go into `a`.
 fn two(terms: &str) -> String {
     format!(
         "[[keyring]]\nname = \"a\"\nsubjects = \"a.>\"\n{terms}\n\
@@ -68,7 +68,7 @@ fn versions_are_replaced_by_usage_under_traffic_and_nothing_is_lost() {
     let mut switches = 1;
     for number in 0..COUNT {
         agent.publish("a.x", number.to_string().as_bytes());
-        // Usage is looked at now and then, so that the traffic waits for it once in a while.
+        // Usage is checked periodically, so the traffic is held back now and then.
         if number % 1000 == 999 {
             switches += 1;
             let active = || {
@@ -124,7 +124,7 @@ fn a_limit_is_never_exceeded_and_stops_only_its_own_keyring() {
             .sum("keyway_publish_waiting", &[("keyring", "a")]);
         (waits >= 1.0).then_some(())
     });
-    // Others are served meanwhile.
+    // Other keyrings are served meanwhile.
     let mut other = Raw::agent(gateway.addr());
     other.subscribe("b.*");
     other.publish("b.x", b"meanwhile");
@@ -265,7 +265,7 @@ fn a_kill_at_every_step_of_a_rotation_leaves_a_start_that_completes_it() {
     assert!(steps >= 20, "a rotation had {steps} steps only");
 }
 
-/// Everything that the stream has opens.
+/// Fails unless every message of the stream opens.
 fn assert_opens(gateway: &Gateway, server: &NatsServer, step: usize) {
     let mut bare = Raw::agent(server.addr());
     bare.subscribe("info");

@@ -24,8 +24,8 @@ fn send(agent: &mut Raw, count: usize) {
     agent.flush();
 }
 
-/// Scrapes until this holds. A scrape reads one gauge after another, so it may stand before a change in one and behind it
-/// in the next: what belongs together is asked for together.
+/// Scrapes until this holds. A scrape reads gauges one after another, so related values must be checked within one scrape and may
+/// be inconsistent in it.
 fn metrics(gateway: &Gateway, what: &str, holds: impl Fn(&Metrics) -> bool) -> Metrics {
     wait::until(what, || {
         let metrics = gateway.metrics();
@@ -81,7 +81,7 @@ fn budget_of_the_active_version_adds_up() {
     });
     let granted = now.sum("keyway_grants_outstanding_messages", &[KEYRING]);
     assert!((0.0..=99_960.0).contains(&granted), "{granted}");
-    // One burst has no rate.
+    // A single burst has no rate.
     let forecast = now.sum("keyway_forecast_limit_seconds", &[KEYRING]);
     assert!(forecast > 0.0, "{forecast}");
     assert_eq!(now.sum("keyway_audit_log_closed", &[]), 0.0);

@@ -1,4 +1,4 @@
-//! Promise: no message and no client makes a keyring rotate without end.
+//! Promise: no message and no client makes a keyring rotate endlessly.
 #![expect(
     clippy::unwrap_used,
     reason = "a test stops at the first thing that is not as expected"
@@ -37,7 +37,7 @@ fn keyway(gateway: &Gateway, arguments: &[&str]) -> (bool, String) {
     )
 }
 
-/// The limit comes down under traffic; what a connection may hold takes a restart.
+/// The limit is lowered under traffic; what a connection may hold changes with a restart only.
 #[test]
 fn message_that_no_version_can_seal_is_refused_and_makes_none() {
     let server = NatsServer::start();
@@ -88,7 +88,7 @@ fn limit_that_one_message_may_exceed_is_refused_before_the_start() {
     }
 }
 
-/// Ten messages use a version up, so that this client would wait for hours.
+/// Ten messages exhaust a version, so that this client would wait for hours.
 #[test]
 fn client_that_has_gone_is_not_waited_for() {
     let server = NatsServer::start();

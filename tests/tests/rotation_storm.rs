@@ -1,5 +1,5 @@
-//! Promise: whatever rotates keys, and however often, no message is lost, doubled, put out of turn or withheld, and what is stored
-//! stays readable.
+//! Promise: however keys are rotated, and however often, no message is lost, duplicated, reordered or withheld, and stored
+//! messages stay readable.
 #![expect(
     clippy::unwrap_used,
     clippy::arithmetic_side_effects,
@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// Messages of each agent.
 const MESSAGES: usize = 30_000;
-/// Messages of each that are under way at once.
+/// Messages of each agent in flight.
 const WINDOW: usize = 1_000;
 /// Messages that are stored.
 const STORED: usize = 2_000;
@@ -26,7 +26,7 @@ const THRESHOLD: usize = 3_000;
 /// Rotations that must have happened at least, of either kind.
 const LEAST: f64 = 3.0;
 
-/// A gateway whose keys last for so few messages, and that has an operator.
+/// A gateway that rotates after this few messages, with an admin socket.
 fn gateway(server: &NatsServer) -> Gateway {
     let tables = format!(
         "[[keyring]]\nname = \"default\"\nsubjects = [\">\"]\nrotate = {{ messages = {THRESHOLD} }}\nlimit = {{ messages = {} }}\noverlap = \"1h\"\n",
@@ -39,7 +39,7 @@ fn gateway(server: &NatsServer) -> Gateway {
     Gateway::start(&server.url(), settings)
 }
 
-/// Asks the gateway for another key over its socket, as `keyway rotate` does.
+/// Rotates over the admin socket, as `keyway rotate` does.
 fn rotate(gateway: &Gateway) {
     let body = "{\"why\":\"a storm\"}";
     let mut socket = UnixStream::connect(gateway.state().join("admin.sock")).unwrap();
@@ -54,7 +54,7 @@ fn rotate(gateway: &Gateway) {
     assert!(answer.starts_with("HTTP/1.0 200"), "{answer}");
 }
 
-/// An operator who wants another key whenever it is their turn.
+/// An operator who rotates whenever `turn` holds.
 fn operate(gateway: &Gateway, over: &AtomicBool, turn: impl Fn() -> bool) {
     while !over.load(Ordering::Acquire) {
         if turn() {
@@ -68,7 +68,7 @@ fn rotations(metrics: &Metrics, trigger: &str) -> f64 {
     metrics.sum("keyway_rotations_total", &labels)
 }
 
-/// How far a publisher is, and its subscriber.
+/// How far a publisher and its subscriber are.
 #[derive(Default)]
 struct Course {
     sent: AtomicUsize,
@@ -88,7 +88,7 @@ impl Course {
             agent.send(&bytes);
             sent += 100;
             self.sent.store(sent, Ordering::Release);
-            // What is under way must not pile up.
+            // Limits the messages in flight.
             wait::until("the subscriber", || {
                 (self.heard.load(Ordering::Acquire) + WINDOW >= sent).then_some(())
             });
@@ -97,7 +97,7 @@ impl Course {
         self.over.store(true, Ordering::Release);
     }
 
-    /// Reads numbers from 0 on, each in its turn, until everything that was sent has come.
+    /// Reads numbers from 0 on, in order, until everything that was sent has come.
     fn listen(&self, agent: &mut Raw, subject: &str) {
         let mut next = 0;
         loop {
@@ -131,7 +131,7 @@ fn nothing_is_lost_doubled_out_of_turn_or_withheld_in_a_storm_of_rotations() {
         })
     };
     let enough = || happened().iter().all(|count| *count >= LEAST);
-    // Both kinds are to happen, and each makes the other late.
+    // Both kinds must happen, and each delays the other.
     let behind = || happened()[1] >= happened()[0];
     std::thread::scope(|scope| {
         let operator = scope.spawn(|| operate(&gateway, &over, behind));

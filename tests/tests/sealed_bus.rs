@@ -1,4 +1,4 @@
-//! Promise: what clients say through the gateway travels the bus as envelopes, and an agent that bypasses the gateway reads nothing.
+//! Promise: payloads through the gateway are envelopes on the bus, and a client that bypasses the gateway reads nothing.
 
 use keyway_tests::{Gateway, NatsServer, Raw, Tap};
 

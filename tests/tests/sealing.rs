@@ -1,10 +1,10 @@
-//! Promise: agents behind gateways understand each other, and the bus carries nothing that it could read.
+//! Promise: agents behind gateways can read each other's messages, and no plaintext is on the bus.
 
 use keyway_tests::agent::publish;
 use keyway_tests::sealed::{MAGIC, OVERHEAD, assert_tells_nothing};
 use keyway_tests::{NatsServer, Pair, Raw};
 
-/// Words that the bus must never carry.
+/// A plaintext that must not be on the bus.
 const SAID: &str = "the launch code is 0000";
 
 #[test]
@@ -41,7 +41,7 @@ fn the_bus_carries_envelopes_only() {
         let frame = frames.iter().find(|frame| frame.subject() == subject);
         frame.unwrap().assert_sealed(SAID.as_bytes());
     }
-    // Nor anywhere else in what the bus sent.
+    // Nor anywhere else in what the server sent.
     assert_tells_nothing(tap.received(), SAID.as_bytes());
     let headers = other.message("agents.b");
     assert_eq!(headers.headers(), b"NATS/1.0\r\nTrace: 17\r\n\r\n");

@@ -18,17 +18,17 @@ use std::process::Command;
 
 const PAYLOAD: &[u8] = b"an unmistakable payload, long enough to be no accident";
 
-/// No environment but the test's own.
+/// No extra environment.
 const NOTHING: &[(&str, &str)] = &[];
 
-/// A key version that is in use, and the clients that have used it, which stay connected.
+/// A key version in use, and the clients that have used it, which stay connected.
 struct Used {
     version: Exposed,
     lane: [u8; 32],
     _clients: [Raw; 2],
 }
 
-/// A gateway that has made its keys itself, with a glass under it.
+/// A gateway with fresh keys, whose memory can be read.
 fn transparent(server: &NatsServer) -> Gateway {
     transparent_in(server, &Glass::new(), NOTHING)
 }
@@ -54,7 +54,7 @@ fn used(server: &NatsServer, gateway: &Gateway, number: u32) -> Used {
     let mut publisher = Raw::agent(gateway.addr());
     publisher.publish("a.b", PAYLOAD);
     assert_eq!(subscriber.message("a.b").payload(), PAYLOAD);
-    // Large ones reach where no later message does.
+    // Large messages use memory that later ones do not overwrite.
     for times in [100, 1000, 10_000] {
         publisher.publish("a.b", &PAYLOAD.repeat(times));
     }
@@ -77,7 +77,7 @@ impl Used {
     }
 }
 
-/// What the memory holds of these secrets, in any form.
+/// What is in memory of these secrets, in any form.
 fn found(memory: &Memory, secrets: &[(&str, Vec<u8>)]) -> Vec<String> {
     Residue::of(secrets).left_in(memory)
 }
@@ -92,7 +92,7 @@ fn destroyed_version_leaves_no_key_in_memory() {
     let mut gateway = transparent(&server);
     let first = used(&server, &gateway, 1);
     let memory = Memory::of(gateway.process());
-    // What is needed is found, so what is not found is not there.
+    // Keys in use are found, so the search works.
     stands_in(&memory, "pseudorandom key", &first.version.prk);
     stands_in(&memory, "lane key", &first.lane);
     let root = [("root secret", first.version.root.to_vec())];
@@ -123,7 +123,7 @@ fn destroyed_version_leaves_no_key_in_memory() {
     stands_in(&memory, "lane key", &second.lane);
 }
 
-/// The keys of a gateway's state directory that are no key version's, for whoever has opened it.
+/// The long-lived keys of a gateway's state directory, those of key versions excepted.
 fn lasting(gateway: &Gateway) -> Vec<(&'static str, Vec<u8>)> {
     let state = gateway.state();
     let kek = exposed::kek(&state);
@@ -201,7 +201,7 @@ fn running_gateway_has_root_secrets_only_while_it_derives_from_them() {
     }
 }
 
-/// A piece out of the middle of each form.
+/// A match out of the middle of each form.
 fn pieces(secret: &[u8]) -> Vec<Vec<u8>> {
     let forms = residue::forms(secret).into_iter();
     forms

@@ -1,4 +1,4 @@
-//! Promise: a service manager can pass the sockets, and is told when the gateway is ready, reloads and stops.
+//! Promise: a service manager can pass sockets, and is notified when the gateway is ready, reloads and stops.
 #![expect(
     clippy::unwrap_used,
     reason = "a test stops at the first thing that is not as expected"
@@ -45,7 +45,7 @@ fn socket_that_is_passed_serves_whoever_has_waited_at_it() {
     );
     early.until("INFO", |bytes| bytes.ends_with(b"\r\n"));
     assert_eq!(gateway.terminate().code(), Some(0));
-    // While nobody serves it, clients wait.
+    // Clients wait until it is served.
     let mut patient = Raw::connect(addr);
     let gateway = activate(folder.path(), &addr.to_string(), &server, listener.into());
     patient.until("INFO", |bytes| bytes.ends_with(b"\r\n"));
@@ -81,7 +81,7 @@ fn unix_socket_that_is_passed_stays_when_the_gateway_goes() {
     assert!(path.exists());
 }
 
-/// Hears what a gateway tells its manager.
+/// A fake service manager: the notification socket (sd_notify).
 struct Manager {
     folder: tempfile::TempDir,
     socket: UnixDatagram,
@@ -95,7 +95,7 @@ impl Manager {
         Self { folder, socket }
     }
 
-    /// The next message that has such a line.
+    /// The next notification with such a line.
     fn hear(&self, line: &str) -> String {
         loop {
             let mut bytes = [0; 4096];

@@ -1,4 +1,4 @@
-//! Promise: a gateway that is asked to stop tells its clients, loses nothing of theirs, and ends when it said it would.
+//! Promise: a gateway that stops tells its clients, loses none of their messages, and ends on time.
 #![expect(
     clippy::unwrap_used,
     clippy::string_slice,
@@ -16,7 +16,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use std::net::TcpStream;
 
-/// A grace that no test waits for.
+/// A grace that outlasts any test.
 const LONG: &str = "[shutdown]\ngrace = \"1h\"";
 
 fn gateway(server: &NatsServer, tables: &str) -> Gateway {
@@ -28,7 +28,7 @@ fn gateway(server: &NatsServer, tables: &str) -> Gateway {
     Gateway::start(&server.url(), settings)
 }
 
-/// A client that reads INFO at any time.
+/// A client that accepts INFO at any time (protocol 1).
 fn agent(gateway: &Gateway) -> Raw {
     Raw::greeted(gateway.addr(), "\"protocol\":1,\"headers\":true")
 }
@@ -53,7 +53,7 @@ fn clients_that_may_hear_it_are_told_once_and_others_not() {
     let mut early = Raw::connect(gateway.addr());
     early.until("INFO", |bytes| bytes.ends_with(b"\r\n"));
     early.send(b"CONNECT {\"verbose\":false,\"protocol\":1}\r\nSUB early 1\r\n");
-    // What the server knows of this one shows that its CONNECT has gone through.
+    // The server's answer shows that its CONNECT has gone through.
     wait::until("the early client's subscription", || {
         let mut bare = Raw::agent(server.addr());
         bare.publish("early", b"");
@@ -89,7 +89,7 @@ fn client_whose_first_pong_is_still_to_come_is_told_behind_it() {
     told.until("the first is told", is_duck);
     late.send(b"CONNECT {\"verbose\":false,\"protocol\":1}\r\nPING\r\n");
     late.until("the late one is told", is_duck);
-    // The server may have something to say of its own then.
+    // The server may send an INFO of its own then.
     let frames = late.frames();
     let pong = frames.iter().position(|f| f.verb() == "PONG").unwrap();
     assert_eq!(ducks(&frames[..pong]).len(), 0);
@@ -110,7 +110,7 @@ fn stopping_is_not_ready_refuses_clients_and_serves_those_it_has() {
     agent.subscribe("a.b");
     agent.publish("a.b", b"hello");
     assert_eq!(agent.message("a.b").payload(), b"hello");
-    // The last to leave ends the grace.
+    // The grace ends with the last client.
     drop(agent);
     assert_eq!(gateway.process().wait().code(), Some(0));
 }
@@ -133,7 +133,7 @@ fn second_signal_ends_at_once() {
         gateway.process().signal(second);
         assert_eq!(gateway.process().wait().code(), Some(130));
         agent.until_end();
-        // Keys and audit log were settled all the same.
+        // Keys and audit log were closed properly all the same.
         gateway.restart();
         let log = std::fs::read_to_string(gateway.state().join("audit/log.jsonl")).unwrap();
         assert!(log.contains("gateway-stopped"), "{log}");
@@ -154,7 +154,7 @@ fn what_was_sent_before_the_close_goes_out_in_order_and_pings_get_their_pongs() 
             bytes.extend(b"PING\r\n");
         }
     }
-    // So little that all of it is on the gateway's side when the signal comes, read or not.
+    // So little that all of it is in the gateway's socket when the signal comes, read or not.
     agent.send(&bytes);
     assert_eq!(gateway.process().terminate().code(), Some(0));
     agent.until_end();

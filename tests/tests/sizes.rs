@@ -1,7 +1,7 @@
-//! Promise: the sizes that JetStream's API tells agents are those that the bare server would tell them, in both directions; those that
-//! remain the server's own are listed here and in docs/nats.md.
+//! Promise: sizes in JetStream's API are those of the bare server, in both directions; exceptions are listed here and in
+//! docs/nats.md.
 //!
-//! The same dialogue is held with a bare server and through a gateway that seals everything, and the answers are compared.
+//! The same requests go to a bare server and through a gateway that seals everything, and the answers are compared.
 
 #![expect(
     clippy::arithmetic_side_effects,
@@ -20,17 +20,17 @@ use std::net::SocketAddr;
 /// What an envelope adds.
 const OVERHEAD: i64 = 48;
 
-/// A bare server; and a gateway before another.
+/// A bare server, and a gateway in front of another.
 struct Two {
     _servers: [NatsServer; 2],
     _gateway: Gateway,
     bare: Asker,
     agent: Asker,
-    /// Somebody on the bus of the gateway.
+    /// A client on the gateway's server, without the gateway.
     stranger: Asker,
 }
 
-/// Somebody who asks the server's API.
+/// A client of the server's API.
 struct Asker {
     raw: Raw,
     asked: usize,
@@ -57,12 +57,12 @@ impl Two {
         }
     }
 
-    /// What the bare server answers, what comes through the gateway, and what the server behind that says itself.
+    /// Makes the same request of the bare server and through the gateway.
     fn each<T>(&mut self, mut ask: impl FnMut(&mut Asker) -> T) -> [T; 2] {
         [ask(&mut self.bare), ask(&mut self.agent)]
     }
 
-    /// Whether the same comes to both.
+    /// The answer, which must be the same for both.
     fn same<T: PartialEq + std::fmt::Debug>(&mut self, ask: impl FnMut(&mut Asker) -> T) -> T {
         let [bare, agent] = self.each(ask);
         assert_eq!(bare, agent);
@@ -95,7 +95,7 @@ impl Asker {
         serde_json::from_slice(self.raw.message(&reply).payload()).unwrap()
     }
 
-    /// The same, which must not be an error.
+    /// The answer, which must not be an error.
     fn made(&mut self, request: &str, body: &Value) -> Value {
         let answer = self.ask(request, body);
         assert!(answer.get("error").is_none(), "{request}: {answer}");
@@ -117,7 +117,7 @@ impl Asker {
         assert!(stored.get("error").is_none(), "{stored}");
     }
 
-    /// All that comes on the inbox up to the end that `is_end` recognises, of a request there.
+    /// All answers to a request, up to the one that `is_end` recognises.
     fn all(&mut self, subject: &str, body: &[u8], is_end: fn(&Frame) -> bool) -> Vec<Frame> {
         let reply = self.reply();
         let sid = format!("a{}", self.asked);
@@ -158,7 +158,7 @@ fn is_status(frame: &Frame) -> bool {
 /// What a size counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Counts {
-    /// What agents say: the same as on the bare server, and on the bus the overhead more.
+    /// Plaintext: the same as on the bare server; on the bus with the overhead.
     Plaintext,
     /// What a pull may ask for: the same as on the bare server, and on the bus what a pull of so many bytes is given.
     Pull,
@@ -219,7 +219,7 @@ fn sizes_of(answer: &Value) -> Vec<(String, i64)> {
     found
 }
 
-/// Walks the table through an answer of the bare server, of the gateway, and of the server behind it.
+/// Compares the sizes in the answers of the bare server, of the gateway, and of the server behind it.
 fn walk(request: &str, [bare, agent, bus]: [&Value; 3], seen: &mut Vec<&'static str>) {
     let (bare, agent, bus) = (sizes_of(bare), sizes_of(agent), sizes_of(bus));
     assert_eq!(bare.len(), agent.len(), "{request}: {bare:?} {agent:?}");
@@ -304,7 +304,7 @@ fn every_size_in_an_answer_is_the_bare_servers_or_is_listed() {
     two.same(|asker| asker.ask("STREAM.PURGE.S", &Value::Null)["purged"].clone());
 }
 
-/// A stream `S` with a consumer `C` that is pulled from, and these messages of so many bytes.
+/// A stream `S` with a pull consumer `C`, and messages of these sizes.
 fn pulled(two: &mut Two, config: &Value, sizes: &[usize]) {
     let stream = json!({"name":"S","subjects":["s.>"],"allow_direct":true});
     let mut consumer = json!({"name":"C","durable_name":"C","ack_policy":"explicit"});
@@ -320,7 +320,7 @@ fn pulled(two: &mut Two, config: &Value, sizes: &[usize]) {
     });
 }
 
-/// How many messages a pull brings, and the status that ends it.
+/// How many messages a pull delivers, and the status that ends it.
 fn fetch(asker: &mut Asker, pull: &Value) -> (usize, String, Vec<String>) {
     let body = pull.to_string();
     let frames = asker.all("$JS.API.CONSUMER.MSG.NEXT.S.C", body.as_bytes(), is_status);
@@ -338,7 +338,7 @@ fn pull_that_ends_says_what_the_bare_server_would_say_is_left_of_it() {
     pulled(&mut two, &json!({}), &[1000; 10]);
     for (pull, brings) in [
         (json!({"batch":3,"max_bytes":65536,"expires":SOON}), 3),
-        // As much as six take, and a few bytes for the numbers in their reply subjects.
+        // The size of six messages, and a few bytes for the numbers in their reply subjects.
         (json!({"batch":6,"max_bytes":65536,"expires":SOON}), 6),
         (json!({"batch":100,"max_bytes":65536,"expires":SOON}), 1),
         (json!({"batch":100,"max_bytes":65536,"expires":SOON}), 0),
@@ -417,7 +417,7 @@ fn pull_in_an_acknowledgement_brings_what_the_bare_server_would_bring() {
         let is_message = |frame: &Frame| frame.has_body() && frame.subject() == "s.a";
         let of = |bytes: &[u8]| cut(bytes).0.into_iter().find(is_message);
         let first = of(asker.raw.until("a message", |bytes| of(bytes).is_some())).unwrap();
-        // As much as one takes, and a few bytes for the numbers in its reply subject.
+        // The size of one message, and a few bytes for the numbers in its reply subject.
         let enough = first.subject().len() + first.words()[2].len() + 500 + 8;
         let next = format!("+NXT {{\"batch\":2,\"max_bytes\":{enough},\"expires\":{SOON}}}");
         let frames = asker.all(first.words()[2], next.as_bytes(), is_status);
@@ -429,7 +429,7 @@ fn pull_in_an_acknowledgement_brings_what_the_bare_server_would_bring() {
     assert_eq!(brought, "NATS/1.0 409 Message Size Exceeds MaxBytes");
 }
 
-/// The sizes in the headers of the first message of a stream, stored with these headers and this payload, that such a consumer delivers.
+/// The sizes in the headers of a message, stored with these headers and payload, as a consumer with this configuration gets it.
 fn delivered(asker: &mut Asker, (headers, payload): (&str, &[u8]), config: &Value) -> Vec<String> {
     let stream = json!({"name":"S","subjects":["s.>"],"allow_direct":true});
     asker.made("STREAM.CREATE.S", &stream);
@@ -447,7 +447,7 @@ fn headers_only() -> Value {
     json!({"name":"C","durable_name":"C","ack_policy":"explicit","headers_only":true})
 }
 
-/// Headers with a size that a client wrote itself.
+/// Headers with a client's own `Nats-Msg-Size`.
 const OWN: &str = "NATS/1.0\r\nNats-Msg-Size: 1000\r\nA: b\r\n\r\n";
 
 #[test]
@@ -566,7 +566,7 @@ fn mirror_and_aggregate_are_declared_with_the_size_of_their_origin() {
             });
             assert_eq!(told, 1000, "{name}");
         }
-        // What is as large as it may be arrives.
+        // A message of the maximum size arrives.
         two.same(|asker| {
             asker.store("s.a", "", &[b'x'; 1000]);
             wait::until("the mirror's copy", || {
@@ -578,7 +578,7 @@ fn mirror_and_aggregate_are_declared_with_the_size_of_their_origin() {
     }
 }
 
-/// Messages of these sizes on a few subjects, every other with headers of its own; and the times at which they were stored.
+/// Stores messages of these sizes on a few subjects, every other with headers; returns the times at which they were stored.
 fn gotten(two: &mut Two, sizes: &[usize]) -> [Vec<String>; 2] {
     let stream = json!({"name":"S","subjects":["s.>"],"allow_direct":true});
     two.each(|asker| {
@@ -605,7 +605,7 @@ fn many(asker: &mut Asker, asked: &Value) -> Vec<Frame> {
     )
 }
 
-/// What a message or a status says, but for the time at which it was stored.
+/// A message or status without the time at which it was stored.
 fn said(frame: &Frame) -> (String, Vec<u8>) {
     let headers = String::from_utf8_lossy(frame.headers()).into_owned();
     let lines = headers.split_inclusive("\r\n");
@@ -613,7 +613,7 @@ fn said(frame: &Frame) -> (String, Vec<u8>) {
     (but_time.collect(), frame.payload().to_vec())
 }
 
-/// Asks the same of both, with one of the times for `start_time` or `up_to_time`.
+/// Compares the same direct get on both, with one of the times for `start_time` or `up_to_time`.
 fn compare(two: &mut Two, times: &[Vec<String>; 2], asked: &Value) -> usize {
     let mut times = times.iter();
     let count = two.same(|asker| {
@@ -650,7 +650,7 @@ const MIXED: [usize; 30] = [
     100, 5, 5, 5, 5, 1000, 1,
 ];
 
-/// Every way to begin a direct get of several messages, with every bound.
+/// Compares direct gets of several messages with every start and every bound.
 fn walk_batches(two: &mut Two, times: &[Vec<String>; 2]) {
     let starts = [
         json!({"seq":1}),
@@ -706,7 +706,7 @@ fn walk_multi_last(two: &mut Two, times: &[Vec<String>; 2]) {
 #[test]
 fn direct_get_of_many_brings_what_the_bare_server_brings_message_for_message() {
     let part = "[[keyring]]\nname = \"k\"\nsubjects = [\"s.0\", \"s.1\"]\n";
-    // Everything is sealed; or some of it is not.
+    // All subjects sealed, or only some.
     for tables in ["", part] {
         let mut two = Two::with(tables);
         let times = gotten(&mut two, &MIXED);
@@ -788,7 +788,7 @@ fn appended(sequence: u64, pending: u64) -> String {
 #[test]
 fn what_is_withheld_takes_nothing_of_what_a_direct_get_may_bring_and_what_is_kept_back_is_counted()
 {
-    // Whoever publishes to the inbox before the server does, and the server, are one here, so that the order is certain.
+    // The test publishes both the injected messages and the server's, so that the order is certain.
     let server = NatsServer::start();
     let gateway = Gateway::sealing(&server.url());
     let mut bus = Raw::agent(server.addr());
@@ -824,7 +824,7 @@ fn what_is_withheld_takes_nothing_of_what_a_direct_get_may_bring_and_what_is_kep
     }
 }
 
-/// What comes on one reply subject of these requests, which go out at once, up to the end of each.
+/// The answers to these requests, sent at once with one reply subject, up to the end of each.
 fn on_one_reply(asker: &mut Asker, asked: &[Value]) -> Vec<Frame> {
     let reply = format!("_INBOX.{}.again", asker.raw.local().port());
     asker.raw.forget();

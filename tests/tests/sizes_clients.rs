@@ -1,5 +1,5 @@
-//! Promise: what a client of any language asks for with its pulls, when they are bounded by bytes, is what it asks the bare server for,
-//! however many have expired. nats.py pulls by number alone.
+//! Promise: pulls of official clients that are bounded by bytes are the same as on the bare server, however many have expired.
+//! nats.py pulls by number alone.
 #![expect(
     clippy::arithmetic_side_effects,
     clippy::indexing_slicing,
@@ -37,7 +37,7 @@ fn pulls(tap: &mut Tap, count: usize) -> Vec<Value> {
     of(&seen)[..count].to_vec()
 }
 
-/// A pull as it reaches the server behind a gateway, with room for as many envelopes as it may bring.
+/// A pull as it reaches the server behind a gateway, with room for the overhead of its messages.
 fn widened(pull: &Value) -> Value {
     let mut pull = pull.clone();
     let bytes = pull["max_bytes"].as_i64().unwrap();
@@ -79,7 +79,7 @@ fn nats_js_asks_for_the_same_with_each_pull() {
     assert_eq!(bare.1, asked);
     let wider: Vec<_> = asked.iter().map(widened).collect();
     assert_eq!(through.1, wider);
-    // Some were for what was left, others for all of it.
+    // Some were for the rest of `max_bytes`, others for all of it.
     let of = |bytes: &Value| {
         asked
             .iter()
@@ -138,7 +138,7 @@ fn asks(url: &str, server: SocketAddr) -> Vec<Value> {
             publisher.publish("bytes.x", &vec![b'x'; size]);
         }
     }
-    // The bursts are more than one pull asks for.
+    // A burst is more than one pull asks for.
     let asked = pulls(&mut tap, 6);
     publisher.publish("bytes.x", b"end");
     reader.join().unwrap();

@@ -1,5 +1,5 @@
-//! Promise: an order that failed has no effect, now or later, but for the stop of a revoked version, which the answer tells; and
-//! whatever keeps publishes waiting is seen in status, readiness, log and metrics.
+//! Promise: a failed command has no effect, now or later, except that a revoked version stops sealing, which the answer says; and
+//! whatever blocks publishes is reported by status, readiness, log and metrics.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -27,7 +27,7 @@ fn keyring(gateway: &Gateway) -> Value {
     report["keyrings"][0].clone()
 }
 
-/// Waits until the gateway says everywhere that publishes wait, for this cause, and with these words.
+/// Waits until status, readiness, log and metrics report that publishes wait, with this cause and these words.
 fn stands_still(gateway: &mut Gateway, cause: &str, words: &[&str]) {
     let field = format!("cause=\"{cause}\"");
     let line = gateway.process().line("publishes wait", |line| {
@@ -47,7 +47,7 @@ fn stands_still(gateway: &mut Gateway, cause: &str, words: &[&str]) {
     assert_eq!(told.sum("keyway_publish_stopped", &[]), 1.0);
 }
 
-/// Waits until nothing stands still, and nothing is degraded but by these words.
+/// Waits until no publish waits, and nothing but this is degraded.
 fn goes_on(gateway: &Gateway, degraded: &str) {
     wait::until("a gateway that is ready", || {
         let (status, said) = metrics::get(gateway.admin(), "/readyz");
@@ -140,7 +140,7 @@ fn revocation_that_a_closed_log_refuses_stops_the_sealing_and_says_so_everywhere
         let shown = keyway(&["revoke", "--dry-run", "--config", path(&config)]);
         let page = String::from_utf8(shown.stdout).unwrap();
         assert!(page.contains("and no more"), "{page}");
-        // As it was told.
+        // As the answer said.
         gateway.restart();
         stands_still(&mut gateway, "halted", &["audit log is closed"]);
         assert!(gateway.process().terminate().success());
@@ -157,7 +157,7 @@ fn revocation_that_a_closed_log_refuses_stops_the_sealing_and_says_so_everywhere
     }
 }
 
-/// Whether everything that tells of version 2 while no gateway runs says that it does not seal, and why.
+/// Fails unless every command that shows version 2 without a gateway says that it does not seal, and why.
 fn is_told_at_rest(gateway: &Gateway, mark: &str) {
     let config = gateway.config();
     let told = |words: &[&str]| keyway(&[words, &["--config", path(&config)]].concat());
@@ -192,7 +192,7 @@ fn rotation_that_a_full_disk_refuses_is_not_made_once_there_is_room() {
         "{said}"
     );
     fs::remove_file(filler).unwrap();
-    // What is tried again has been, by then.
+    // By then every retry has happened.
     goes_on(&gateway, "nothing");
     assert_eq!(
         gateway.states().into_iter().collect::<Vec<_>>(),

@@ -1,4 +1,4 @@
-//! Promise: whatever is wrong with the state directory, the error says what and what helps, nothing is overwritten, and running
+//! Promise: whatever is wrong with the state directory, the error names cause and remedy, nothing is overwritten, and running
 //! traffic goes on; and killing the gateway at any moment loses no key.
 #![expect(
     clippy::unwrap_used,
@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const RECORD: &str = "catalogue/default.json";
-/// Nobody connects in most of these tests.
+/// Most of these tests need no server.
 const NOWHERE: &str = "nats://127.0.0.1:9";
 
 /// A gateway that has run and was stopped.
@@ -33,7 +33,7 @@ fn a_second_gateway_is_refused_and_told_who_has_the_directory() {
     let pid = format!("process {}", first.process().id());
     assert_refused(&first, &[&pid, "in use"]);
     assert!(first.process().ended().is_none());
-    // A killed one does not stand in the way.
+    // A killed one leaves no lock.
     first.restart();
 }
 
@@ -92,7 +92,7 @@ fn below(folder: &Path) -> Vec<PathBuf> {
 #[test]
 fn whatever_of_the_state_directory_others_can_use_is_refused() {
     let mut gateway = Gateway::sealing(NOWHERE);
-    // One of what a gateway that runs has there, and what it leaves for the next start.
+    // A file of a running gateway, and one that it leaves for the next start.
     let state = gateway.state();
     let ports = fs::read(state.join("ports.json")).unwrap();
     assert!(gateway.process().terminate().success());
@@ -119,7 +119,7 @@ fn whatever_of_the_state_directory_others_can_use_is_refused() {
         fs::set_permissions(&path, right).unwrap();
     }
     gateway.restart();
-    // What is not the gateway's own is nobody's business.
+    // Files of others are not checked.
     fs::write(state.join("notes.txt"), "").unwrap();
     fs::create_dir(state.join("lost+found")).unwrap();
     gateway.restart();
@@ -175,7 +175,7 @@ fn every_damaged_file_is_named() {
         ] {
             fs::write(&path, damaged).unwrap();
             let name = match file {
-                // Another KEK may be a whole one: what it cannot unwrap is named.
+                // Another KEK may be valid: what it cannot unwrap is named.
                 "kek" => "",
                 _ => path.file_name().unwrap().to_str().unwrap(),
             };
@@ -219,7 +219,7 @@ fn a_record_damaged_under_a_running_gateway_stops_the_rotation_and_not_the_traff
     talks(&gateway);
 }
 
-/// Two agents behind the gateway understand each other.
+/// Fails unless two agents behind the gateway can read each other's messages.
 fn talks(gateway: &Gateway) {
     let mut agent = Raw::agent(gateway.addr());
     agent.subscribe("a.b");
@@ -240,7 +240,6 @@ fn a_read_only_disk_is_told() {
 fn a_full_disk_at_the_start_is_told_and_who_can_be_served_is() {
     let server = NatsServer::start();
     let mut gateway = Gateway::sealing(&server.url());
-    // It takes its addresses with it, and so leaves no room for new ones.
     gateway.process().terminate();
     let Some(mount) = Mount::small(&gateway.state(), 2048) else {
         return;

@@ -1,4 +1,4 @@
-//! Promise: how strict a keyring is, is what its configuration says; what is refused or withheld is counted, and blocks nobody.
+//! Promise: a keyring is as strict as configured; what is refused or withheld is counted, and blocks no other message.
 
 #![expect(
     clippy::large_futures,
@@ -17,7 +17,7 @@ fn pair(server: NatsServer, more: &str) -> Pair {
     Pair::with(server, "", &tables)
 }
 
-/// Asks through the delivering gateway, and answers with `answer` from the bare bus.
+/// Sends a request through the delivering gateway, and answers it with `answer` from the server itself.
 fn answered(pair: &Pair, subject: &str, answer: &[u8]) -> Option<Vec<u8>> {
     let mut bare = pair.bare();
     bare.subscribe(subject);
@@ -82,7 +82,7 @@ fn empties_are_sealed_where_asked_for_and_forged_ones_withheld() {
     pair.bare().publish("a.2", b"");
     assert_eq!(subscriber.arrived().len(), 1);
     assert_eq!(pair.withheld("empty"), 1.0);
-    // What NATS gives a meaning passes.
+    // Empty messages with a meaning in NATS pass.
     agent.publish_with("a.3", "NATS/1.0\r\nKV-Operation: DEL\r\n\r\n", b"");
     assert_eq!(tap.message("a.3").payload(), b"");
     assert_eq!(subscriber.message("a.3").payload(), b"");
@@ -181,7 +181,7 @@ fn version_that_is_gone_holds_its_consumer_up_for_no_longer_than_the_wait() {
         "[limits]\nmiss-wait = \"100ms\"\n",
     );
     let (mut agent, bare) = consumer(&pair, "explicit");
-    // Keys of a gateway whose state nobody else has, as those of a version that was destroyed.
+    // Keys that no other gateway has, like those of a destroyed version.
     let stranger = Gateway::sealing(&pair.server.url());
     let mut lost = Raw::agent(stranger.addr());
     for subject in ["s.1", "s.2", "s.3"] {
@@ -288,7 +288,7 @@ fn envelope_is_delivered_as_it_is_where_asked_for_with_the_cause() {
         substitute.headers(),
         b"NATS/1.0\r\nKeyway-Undecryptable: unauthentic\r\n\r\n"
     );
-    // Plaintext that is rejected is not delivered under this name either.
+    // Rejected plaintext is not delivered this way either.
     bare.publish("a.3", FORGED);
     assert_eq!(subscriber.message("a.3").payload(), b"");
     assert_eq!(pair.withheld("plaintext"), 1.0);

@@ -10,7 +10,7 @@ fn envelope(pair: &Pair, subject: &str, payload: &[u8]) -> Vec<u8> {
     tap.message(subject).payload().to_vec()
 }
 
-/// The subscriber has got nothing, and this many were withheld for this cause.
+/// Fails unless the subscriber has received nothing, and this many were withheld for this cause.
 fn assert_withheld(pair: &Pair, subscriber: &mut Raw, cause: &str, count: f64) {
     assert_eq!(subscriber.arrived(), []);
     assert_eq!(pair.withheld(cause), count, "{cause}");
@@ -32,7 +32,7 @@ fn one_flipped_bit_anywhere_is_withheld_and_counted_by_its_cause() {
     // The genuine one comes through behind all the others, on the same connection.
     assert_eq!(subscriber.message("a.b").payload(), b"hello");
     assert_eq!(subscriber.arrived().len(), 1);
-    // Magic; format and the unused flags; kid; an answer that nobody has asked for; the other flags, lane, counter, ciphertext and tag.
+    // Magic; format and the unused flags; kid; an answer that was not requested; the other flags, lane, counter, ciphertext, tag.
     assert_eq!(pair.withheld("plaintext"), 16.0);
     assert_eq!(pair.withheld("bad-envelope"), 12.0);
     assert_eq!(pair.withheld("answer"), 1.0);

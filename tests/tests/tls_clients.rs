@@ -8,12 +8,12 @@ use keyway_tests::driver::{Client, Outcome, assert_passed, assert_same};
 use keyway_tests::gateway::Settings;
 use keyway_tests::{Gateway, NatsServer, scenarios};
 
-/// How clients speak TLS.
+/// When clients begin TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Manner {
     /// After INFO, and with a certificate of theirs.
     AfterInfo,
-    /// The handshake first, without one.
+    /// Before INFO, without one.
     First,
 }
 
@@ -111,7 +111,7 @@ fn async_nats_sees_the_same_over_tls() {
     });
 }
 
-/// The libnats that distributions have is older than its option for the handshake first.
+/// The libnats of distributions lacks the option for the handshake before INFO.
 #[test]
 fn nats_c_sees_the_same_over_tls() {
     sees_the_same("nats.c", &[Manner::AfterInfo], |url, tls, cue| {

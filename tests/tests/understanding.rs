@@ -1,8 +1,8 @@
-//! Promise: what a gateway reads in a request to JetStream's API is what the server understands, on the newest server and on the
-//! oldest; and where the two could differ, the gateway knows.
+//! Promise: the gateway parses requests to JetStream's API as the server does, on the newest server and on the oldest; and where
+//! the two could differ, it treats them as ambiguous.
 //!
-//! Requests are drawn at random: keys given twice, in other letter cases and with escapes, nulls, numbers of all kinds, one object
-//! behind another. The server is the judge: it is asked what it has made of them.
+//! Requests are random: duplicate keys, other letter cases, escapes, nulls, numbers of all kinds, one object behind another. The
+//! server is asked for the resulting configuration, which is the reference.
 
 #![expect(
     clippy::arithmetic_side_effects,
@@ -22,7 +22,7 @@ use serde_json::Value;
 const JETSTREAM: &str = "jetstream { store_dir: \"STORE\" }";
 const ROUNDS: usize = 600;
 
-/// Somebody who asks the server's API.
+/// A client of the server's API.
 struct Asker {
     raw: Raw,
     asked: usize,
@@ -35,7 +35,7 @@ impl Asker {
         Self { raw, asked: 0 }
     }
 
-    /// The first answer. More may come, to each request on a reply subject of its own.
+    /// Sends a request on a new reply subject and returns the first answer; more may follow.
     fn ask(&mut self, subject: &str, body: &[u8]) -> Frame {
         self.asked += 1;
         let reply = format!("answer.{}", self.asked);
@@ -57,7 +57,7 @@ impl Asker {
     }
 }
 
-/// One of the spellings of a key, most often its own.
+/// A spelling of a key, most often the normal one.
 fn key(draw: &mut Draw, name: &str) -> String {
     match draw.below(60) {
         0 => name.to_uppercase(),
@@ -67,7 +67,7 @@ fn key(draw: &mut Draw, name: &str) -> String {
     }
 }
 
-/// Some of the keys, seldom one of them twice.
+/// An object with some of the keys, rarely one of them twice.
 fn object(draw: &mut Draw, keys: &[&str], value: fn(&mut Draw, &str) -> String) -> String {
     let mut members = Vec::new();
     for name in keys {
@@ -169,7 +169,7 @@ fn stream(draw: &mut Draw) -> String {
     }
 }
 
-/// A place in words.
+/// The destinations that the gateway finds in the body, as text.
 fn destinations(body: &[u8]) -> Vec<String> {
     let mut found = Vec::new();
     jetstream::destinations(Request::StreamConfig, body, |place| {
@@ -180,7 +180,7 @@ fn destinations(body: &[u8]) -> Vec<String> {
     found
 }
 
-/// Whether the gateway reads in the body what the server has made of it.
+/// Fails unless the gateway parses the body as the server did.
 fn assert_understood(asker: &mut Asker, body: &str, config: &Value) {
     let mut subjects = Vec::new();
     jetstream::subjects(body.as_bytes(), |subject| {
@@ -221,7 +221,7 @@ fn assert_understood(asker: &mut Asker, body: &str, config: &Value) {
     );
 }
 
-/// How many of the drawn requests were clear and accepted, and how many the gateway knew to be unclear.
+/// How many of the random requests were unambiguous and accepted, and how many the gateway found ambiguous.
 fn create(server: &NatsServer) -> (usize, usize) {
     let mut asker = Asker::new(server);
     let source = br#"{"name":"T","subjects":["t.>"],"storage":"memory"}"#;

@@ -1,5 +1,5 @@
-//! Promise: the binary is replaced under load, and nobody is refused, nothing that was acknowledged is lost, and no budget is
-//! exceeded; a replacement that fails leaves the gateway that ran in charge.
+//! Promise: while the binary is replaced under load, no connection is refused, nothing acknowledged is lost, and no budget is
+//! exceeded; after a failed replacement the old process stays in charge.
 #![expect(
     clippy::unwrap_used,
     clippy::arithmetic_side_effects,
@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
-/// A drain that goes on for as long as a test wants it to.
+/// A drain that outlasts any test.
 const LONG: &str = "[shutdown]\ngrace = \"1h\"";
 
 fn gateway(server: &NatsServer, tables: &str) -> Gateway {
@@ -33,7 +33,7 @@ fn agent(gateway: &Gateway) -> Raw {
     Raw::greeted(gateway.addr(), "\"protocol\":1,\"headers\":true")
 }
 
-/// Somebody who connects again and again, and fails the test if the door is ever shut.
+/// Connects again and again, and fails the test if a connection is refused.
 struct Knocker {
     over: Arc<AtomicBool>,
     greeted: Arc<AtomicUsize>,
@@ -61,7 +61,7 @@ impl Knocker {
         }
     }
 
-    /// Waits for so many more.
+    /// Waits for this many more connections.
     fn knock(&self, more: usize) {
         let target = self.greeted.load(Ordering::Acquire) + more;
         wait::until("clients that are greeted", || {
@@ -82,7 +82,7 @@ fn notes(gateway: &Gateway, note: &str) -> usize {
     log.matches(&format!("\"{note}\"")).count()
 }
 
-/// The gateway has its keys: it can make new ones.
+/// Fails unless the gateway can rotate.
 fn assert_in_charge(gateway: &Gateway) {
     wait::until("the admin socket", || {
         UnixStream::connect(gateway.state().join("admin.sock")).ok()
@@ -227,7 +227,7 @@ fn process_that_ends_before_it_serves_leaves_the_other_in_charge() {
     stays.publish("a.b", b"hello");
     assert_eq!(stays.message("a.b").payload(), b"hello");
     assert_eq!(notes(&gateway, "gateway-took-back"), 2);
-    // And the next one succeeds.
+    // The next take-over succeeds.
     drop(stays);
     assert_eq!(gateway.take_over().wait().code(), Some(0));
     assert_in_charge(&gateway);

@@ -1,5 +1,5 @@
-//! Promise: official clients that are at work while the gateway is taken over are told, come back by themselves, and lose nothing
-//! that was acknowledged; and what they are told is what a server in lame duck mode tells them.
+//! Promise: official clients in use during a take-over are notified, reconnect by themselves and lose nothing acknowledged; the
+//! notification is that of a server in lame duck mode.
 
 use keyway_tests::driver::{Client, assert_passed, assert_same};
 use keyway_tests::gateway::Settings;
@@ -7,10 +7,10 @@ use keyway_tests::traffic::{Requests, StreamTraffic};
 use keyway_tests::{Gateway, NatsServer};
 use rustix::process::Signal;
 
-/// Connections are closed soon, and not all at once.
+/// Closes connections soon, and not all at once.
 const SHORT: &str = "[shutdown]\ngrace = \"200ms\"\nspread = \"300ms\"";
 
-/// Nobody is closed before the test is over.
+/// Closes no connection before the test is over.
 const LONG: &str = "[shutdown]\ngrace = \"1h\"";
 
 fn gateway(server: &NatsServer, tables: &str) -> Gateway {

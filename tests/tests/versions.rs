@@ -1,4 +1,4 @@
-//! Promise: several key versions are open at once, and one that a gateway does not have yet is looked for where it would be.
+//! Promise: several key versions open at once, and one that a gateway has not loaded is looked up in the catalogue.
 
 use keyway_tests::agent::publish;
 use keyway_tests::{Pair, Raw, wait};
@@ -110,7 +110,7 @@ fn nothing_is_lost_or_reordered_while_keys_are_switched_under_load() {
     subscriber.subscribe("a.b");
     let mut agent = pair.publisher();
     let mut tap = pair.tap();
-    // How far the load may go: each switch comes in the middle of a part of it, however slow the machine is.
+    // Limits the load, so that each switch comes in the middle of a part of it on any machine.
     let (goal, sent) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let may_send = || sent.load(Ordering::Acquire) < goal.load(Ordering::Acquire);
     let mut send = || {
@@ -144,6 +144,6 @@ fn nothing_is_lost_or_reordered_while_keys_are_switched_under_load() {
     assert!(got.iter().copied().eq(0..count), "{} messages", got.len());
     let bus = tap.flush();
     let kids: HashSet<_> = bus.iter().map(|frame| frame.kid()).collect();
-    // Each switch has messages before and behind it, but for a last one that came late.
+    // Each switch has messages before and behind it, except a last one that came late.
     assert!(kids.len() >= SWITCHES, "{} kids", kids.len());
 }

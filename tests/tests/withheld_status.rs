@@ -1,4 +1,4 @@
-//! Promise: what was withheld is told by `status`, with its cause and what helps.
+//! Promise: `status` reports what was withheld, with cause and remedy.
 
 use keyway_tests::command::{code, json, keyway, path, text, text_of};
 use keyway_tests::{Gateway, NatsServer, Raw, wait};

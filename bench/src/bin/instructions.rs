@@ -1,6 +1,6 @@
 //! One of the message paths, over and over, for callgrind: `instructions publish|deliver|relay-publish|relay-deliver SIZE`.
 //!
-//! Counted is [`measured`] alone, [`PASSES`] reads of a socket; how many messages that is goes to the standard output.
+//! Only [`measured`] is counted, [`PASSES`] reads of a socket; the number of messages is printed.
 #![expect(
     clippy::arithmetic_side_effects,
     clippy::disallowed_macros,
@@ -13,7 +13,7 @@ use keyway_bench::{
     READ, Rig, Shape, envelopes, filled, messages, payload, publishes, run_deliver, run_publish,
 };
 
-/// How many of them are counted.
+/// Reads that are counted.
 const PASSES: usize = 20;
 
 fn main() {
@@ -57,7 +57,7 @@ fn deliver(rig: &Rig, size: usize) -> usize {
     count * PASSES
 }
 
-/// Once to get warm, and then for callgrind.
+/// Runs once as warm-up, then for callgrind.
 fn run(bytes: &[u8], mut pass: impl FnMut(&mut Buffer, &mut Buffer)) {
     let mut input = filled(bytes);
     let mut output = Buffer::new();

@@ -14,10 +14,10 @@ use crate::{Rig, SUBJECT};
 /// Payload sizes, in bytes.
 pub const SIZES: [usize; 7] = [16, 64, 128, 256, 1024, 4096, 16384];
 
-/// What the others are compared with.
+/// The step that others are compared with.
 pub const PEER: &str = "aead";
 
-/// As much additional data as an envelope bound to [`SUBJECT`] has.
+/// Additional data of the length of an envelope bound to [`SUBJECT`].
 const AAD: [u8; HEADER_LEN + 2 + SUBJECT.len()] = [1; HEADER_LEN + 2 + SUBJECT.len()];
 
 /// One step on one size of payload.
@@ -29,8 +29,7 @@ pub struct Case<'a> {
     run: Box<dyn FnMut() + 'a>,
 }
 
-/// The gateways that paths belong to: one that seals under one key version, one that knows those of an overlap, one that touches
-/// nothing.
+/// The gateways whose paths are measured: with one key version, with those of an overlap, and a relay.
 pub struct Rigs {
     sealing: Box<Rig>,
     overlap: Box<Rig>,
@@ -60,7 +59,7 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// Once.
+    /// Runs it once.
     pub fn run(&mut self) {
         (self.run)();
     }

@@ -1,4 +1,4 @@
-//! Any bytes as an envelope, and a sealed one that the input changes.
+//! Any bytes as an envelope, and a sealed envelope that the input alters.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| keyway::envelope::check::open_never_panics(data));

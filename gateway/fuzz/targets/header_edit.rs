@@ -1,4 +1,4 @@
-//! Edits of a message's header block against the same edits by lines.
+//! Edits of a header block against a naive line-by-line edit.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| keyway::wire::check::header_edit_holds(data));

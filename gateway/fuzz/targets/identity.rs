@@ -1,4 +1,4 @@
-//! Who a client is: nothing that it only says proves anything.
+//! Client identity: a client's claims alone never yield a verified name.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| keyway::dataplane::check::nothing_proves_itself(data));

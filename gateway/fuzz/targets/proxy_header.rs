@@ -1,4 +1,4 @@
-//! The header of the PROXY protocol, which load balancers send and others forge.
+//! The header of the PROXY protocol, valid or forged.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| keyway::proxy::check::header_is_read_alike_in_parts(data));

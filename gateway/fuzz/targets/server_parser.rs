@@ -1,4 +1,4 @@
-//! What a server sends: the parser against its twin, over every way to split the stream.
+//! A server's bytes: the parser against the reference parser, however the stream is split.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| keyway::wire::check::server_parser_agrees(data));

@@ -1,7 +1,7 @@
-//! The gateway's budgets under every order of their memory accesses that the language allows, as loom enumerates them.
+//! The gateway's budgets under every order of memory accesses that the memory model allows, as loom enumerates them.
 //!
-//! The files are those of the gateway, compiled over loom's atomics instead of the standard library's. Only what stands around
-//! them is a model: the snapshot that is swapped (arc-swap knows no loom), and the watch that wakes who waits. Run by `make loom`.
+//! The files are the gateway's own, compiled with loom's atomics instead of the standard library's. Only their surroundings are
+//! modelled: the swapped snapshot (arc-swap does not support loom) and the notification that wakes waiters. Run by `make loom`.
 #![cfg(all(loom, test))]
 
 #[path = "../../src/keyring/budget.rs"]
@@ -23,7 +23,7 @@ mod sync {
     pub(super) use loom::sync::Arc;
     pub(super) use loom::sync::atomic::{AtomicU64, Ordering};
 
-    /// Counts what tokio's would wake for.
+    /// Counts the notifications of tokio's `Notify`.
     #[derive(Default)]
     pub struct Notify(AtomicU64);
 
@@ -34,7 +34,7 @@ mod sync {
             Self::default()
         }
 
-        /// Notified once more.
+        /// Counts one more notification.
         pub fn notify_one(&self) {
             self.0.fetch_add(1, Ordering::AcqRel);
         }

@@ -1,4 +1,4 @@
-//! What must hold in every order.
+//! Properties that hold in every order.
 #![expect(
     clippy::arithmetic_side_effects,
     clippy::indexing_slicing,
@@ -14,15 +14,14 @@ use super::pool::Pool;
 use super::sync::{Arc, Notify};
 use super::{Budget, Used};
 
-/// Every order in which no thread is interrupted more often than this where it need not be. Two suffice to find nearly every race;
-/// three keep the run in seconds.
+/// Explores every order with at most three preemptions: two find nearly every race, three keep the run in seconds.
 fn model(body: impl Fn() + Sync + Send + 'static) {
     let mut builder = Builder::new();
     builder.preemption_bound = Some(3);
     builder.check(body);
 }
 
-/// A pool of which `left` units can be granted.
+/// A pool with `left` units to grant.
 fn pool(left: u64) -> Arc<Pool> {
     let pool = Pool::new(0, 2);
     pool.extend(left);
@@ -38,18 +37,18 @@ fn budget(messages: u64, thirst: &Arc<Notify>) -> Arc<Budget> {
     Arc::new(budget)
 }
 
-/// A lane from its first message to its end; how many it sealed.
+/// A lane from its first message to its end; returns how many messages it sealed.
 fn lane(budget: &Arc<Budget>, most: u64) -> u64 {
     let mut grant = Grant::new(budget);
     let sealed = seal(&mut grant, most);
     if most == 1 {
-        // Its batch is over before its life is.
+        // Its batch ends before it does.
         grant.settle();
     }
     sealed
 }
 
-/// Seals as a lane does: at most `most` messages of one byte; how many were sealed.
+/// Seals at most `most` messages of one byte, as a lane does; returns how many.
 fn seal(grant: &mut Grant, most: u64) -> u64 {
     let mut sealed = 0;
     while sealed < most && grant.cover(1) {
@@ -84,7 +83,7 @@ fn what_is_given_back_is_granted_again_and_nothing_is_lost() {
         let other = Arc::clone(&pool);
         let giver = thread::spawn(move || {
             let grant = other.take(2, 2).grant.unwrap_or(0);
-            // One is sealed, if there was a grant.
+            // With a grant, one message is sealed.
             other.give_back(grant.saturating_sub(1));
             grant.min(1)
         });
@@ -106,7 +105,7 @@ fn thirst_is_told_once_for_each_extension_and_never_lost() {
         pool.extend(2);
         let told: u64 = takers.map(|taker| taker.join().unwrap()).iter().sum();
         assert!(told <= 2, "{told} for two extensions");
-        // Beyond the last mark, somebody must have said so.
+        // Past the last mark, a refill must have been asked for.
         assert_eq!(pool.is_thirsty(), pool.taken() > 3);
     });
 }
@@ -131,7 +130,7 @@ fn lane_gives_back_exactly_what_it_did_not_seal() {
     });
 }
 
-/// A keyring with two versions, and which of them seals: what arc-swap does in the gateway is one atomic index here.
+/// Two versions of a keyring, and which of them seals: an atomic index models the gateway's arc-swap.
 struct Ring {
     active: AtomicUsize,
     budgets: [Arc<Budget>; 2],

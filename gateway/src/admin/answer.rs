@@ -1,4 +1,4 @@
-//! Answers in JSON, which a person may well look at in a terminal.
+//! JSON responses, safe to print on a terminal.
 
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::printable;
 
-/// A value as JSON; what steers a terminal is escaped in it.
+/// A value as JSON, with terminal control characters escaped.
 #[derive(Debug)]
 pub(super) struct Json<T>(pub(super) T);
 

@@ -1,4 +1,4 @@
-//! What a request asks, out of its body or its address: one way to read it, for every path.
+//! Axum extractors for request bodies and query strings, strict in the same way for every path.
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Query, Request};
@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use super::problem::Refusal;
 use crate::objects;
 
-/// The body: one JSON object of exactly the fields that are known, each once. Nothing stands in the address then.
+/// The body: one JSON object, without unknown or duplicate fields. A query string is refused.
 pub(super) struct Asked<T>(pub(super) T);
 
 /// No body, or an empty object.
@@ -18,7 +18,7 @@ pub(super) struct Asked<T>(pub(super) T);
 #[serde(deny_unknown_fields)]
 pub(super) struct Nothing {}
 
-/// What stands behind the path's `?`: known names, each once.
+/// The query string, without unknown or duplicate names.
 pub(super) struct Parameters<T>(pub(super) T);
 
 impl<S: Send + Sync, T: DeserializeOwned + 'static> FromRequest<S> for Asked<T> {
@@ -68,7 +68,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Parameters<T> 
     }
 }
 
-/// A parameter that nobody reads would be a wish that nobody grants.
+/// Refuses a query string where none is read: an option in it would be ignored silently.
 fn unaddressed(uri: &Uri) -> Result<(), Refusal> {
     if uri.query().is_none() {
         return Ok(());
@@ -78,7 +78,7 @@ fn unaddressed(uri: &Uri) -> Result<(), Refusal> {
     Err(Refusal::misasked(StatusCode::BAD_REQUEST, error, help))
 }
 
-/// Browsers send this type to other sites only after asking them. In JSON there is no other charset.
+/// Browsers send this type across origins only after a CORS preflight. JSON is UTF-8 (RFC 8259, section 8.1).
 fn is_json(headers: &HeaderMap) -> bool {
     let mut types = headers.get_all(header::CONTENT_TYPE).iter();
     let (Some(only), None) = (types.next(), types.next()) else {

@@ -1,4 +1,4 @@
-//! Who asks, and which way they came.
+//! Who sends a request, and how they were authenticated.
 
 use axum::extract::{Extension, Request};
 use axum::http::{HeaderValue, StatusCode, header};
@@ -14,17 +14,17 @@ use super::problem::Refusal;
 use super::socket::Peer;
 use super::tokens::Tokens;
 
-/// Whoever wants something done to keys.
+/// Who asks for a key operation; goes into the audit log.
 #[derive(Clone, Debug)]
 pub struct Asker {
-    /// Who they are.
+    /// Their identity.
     pub who: Who,
-    /// Which way they came.
+    /// The channel of the request.
     pub through: Through,
 }
 
 impl Asker {
-    /// Why something is done that they ask for.
+    /// The reason of an operation that they ask for.
     #[must_use]
     pub fn because(&self, trigger: Trigger, why: impl Into<Text>) -> Because {
         Because {
@@ -37,7 +37,7 @@ impl Asker {
     }
 }
 
-/// Whoever comes through the unix socket is who the kernel says.
+/// Authenticates by the peer credentials of the unix socket.
 pub(super) async fn by_socket(
     Extension(Peer { uid }): Extension<Peer>,
     Extension(tenure): Extension<Tenure>,
@@ -51,14 +51,14 @@ pub(super) async fn by_socket(
     admit((asker, tenure), request, next).await
 }
 
-/// Whoever comes over TCP is whose token they bear; nobody without one.
+/// Authenticates by bearer token; 401 without a known one.
 pub(super) async fn by_token(
     tokens: Arc<Tokens>,
     Extension(tenure): Extension<Tenure>,
     request: Request,
     next: Next,
 ) -> Response {
-    // Of two, a proxy in front may have checked the other.
+    // Two headers are refused: a proxy in front may have checked the other one.
     let mut all = request.headers().get_all(header::AUTHORIZATION).iter();
     let only = all.next().filter(|_| all.next().is_none());
     let Some(name) = only.and_then(|value| tokens.bearer(value.as_bytes())) else {
@@ -71,7 +71,8 @@ pub(super) async fn by_token(
     admit((asker, tenure), request, next).await
 }
 
-/// Lets through whoever is known, who keeps the connection's place until the answer is taken.
+/// Passes an authenticated request on; its connection is no longer evicted for newer ones. 503 where too many are protected
+/// already.
 async fn admit((asker, tenure): (Asker, Tenure), mut request: Request, next: Next) -> Response {
     if !tenure.keep() {
         return Refusal::busy().into_response();
@@ -80,7 +81,7 @@ async fn admit((asker, tenure): (Asker, Tenure), mut request: Request, next: Nex
     next.run(request).await
 }
 
-/// RFC 6750, section 3. Says nothing of what was shown.
+/// 401 with the challenge of RFC 6750, section 3; does not repeat what was sent.
 fn unknown() -> Response {
     let refusal = Refusal::misasked(
         StatusCode::UNAUTHORIZED,

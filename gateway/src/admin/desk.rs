@@ -1,5 +1,4 @@
-//! What is asked of rotation, whichever way it came: through a door of the running gateway, or from a command on its state
-//! directory.
+//! Key operations, for requests to the running gateway and for commands on its state directory alike.
 
 use jiff::Timestamp;
 
@@ -13,25 +12,25 @@ use super::Asker;
 use super::api;
 use super::problem::Refusal;
 
-/// How many lines of the audit log are read at once at most.
+/// The largest number of audit log lines in one answer.
 const LONGEST_TAIL: usize = 1000;
 
-/// Where orders are taken: whose, and from whom.
+/// Key operations on behalf of one caller.
 pub struct Desk {
-    /// The keys.
+    /// Carries them out.
     pub rotation: Rotation,
-    /// Who asks.
+    /// Who asks for them.
     pub asker: Asker,
-    /// What time it is.
+    /// The time.
     pub clock: Clock,
 }
 
-/// What becomes of one version that is named.
+/// A state change of one key version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// It does not seal while somebody investigates.
+    /// It stops sealing while somebody investigates.
     Suspend,
-    /// It goes back to where it was.
+    /// A suspended version returns to its former state.
     Restore,
     /// Its overlap ends now.
     Archive,
@@ -40,7 +39,7 @@ pub enum Change {
 type Answer<T> = Result<T, Refusal>;
 
 impl Desk {
-    /// Every keyring.
+    /// All keyrings.
     pub async fn keyrings(&self) -> Vec<api::Keyring> {
         let now = now(&self.clock);
         let keyrings = self.rotation.status().await.into_iter();
@@ -81,7 +80,7 @@ impl Desk {
             .ok_or_else(|| Refusal::of(&OrderError::Stopping))
     }
 
-    /// A successor now.
+    /// Switches to a new key version now.
     ///
     /// # Errors
     /// [`Refusal`].
@@ -91,7 +90,7 @@ impl Desk {
         Ok(self.rotation.rotate(keyring, because).await?.into())
     }
 
-    /// A version never seals again; yields what its secret may have told.
+    /// Revokes a version, so that it never seals again; yields its exposure.
     ///
     /// # Errors
     /// [`Refusal`]. Nothing is sealed under the version even where the revocation could not be written down yet.
@@ -105,7 +104,7 @@ impl Desk {
         let exposure = self.rotation.exposure(Which { keyring, number }).await?;
         let failure = match ordered {
             Ok(_status) => None,
-            // It is done, and what should follow is not.
+            // The version is revoked, but making its successor failed.
             Err(error @ (OrderError::Failed(_) | OrderError::UnderWay))
                 if exposure.state == State::Compromised =>
             {
@@ -155,7 +154,7 @@ impl Desk {
         Ok(self.shown(status))
     }
 
-    /// The secret of a version goes, if nothing stored needs it, or by force.
+    /// Destroys the secret of a version, if nothing stored needs it, or by force.
     ///
     /// # Errors
     /// [`Refusal`], with the evidence.
@@ -177,7 +176,7 @@ impl Desk {
         Ok(self.shown(status))
     }
 
-    /// The rotation under way ends without a successor.
+    /// Aborts the rotation under way, without a successor.
     ///
     /// # Errors
     /// [`Refusal`].
@@ -187,7 +186,7 @@ impl Desk {
         Ok(self.shown(status))
     }
 
-    /// What keeps a version.
+    /// The reasons for which a version is not destroyed.
     ///
     /// # Errors
     /// [`Refusal`].
@@ -196,7 +195,7 @@ impl Desk {
         Ok(self.rotation.why(Which { keyring, number }).await?.into())
     }
 
-    /// What the secret of a version may have told.
+    /// What was sealed under a version, and is exposed to whoever has its secret.
     ///
     /// # Errors
     /// [`Refusal`].
@@ -206,7 +205,7 @@ impl Desk {
         Ok(self.rotation.exposure(which).await?.into())
     }
 
-    /// Rehearses a revocation.
+    /// Rehearses a revocation, without revoking anything.
     ///
     /// # Errors
     /// [`Refusal`].
@@ -225,13 +224,13 @@ impl Desk {
         Ok(api::Tail { lines })
     }
 
-    /// The number of the version that an order names; one that names none is refused, and stands in the audit log.
+    /// The number of the version that a request names. A refusal is recorded in the audit log.
     async fn meant(
         &self,
         (keyring, version): (&str, Option<&str>),
         (what, because): (Action, &Because),
     ) -> Answer<u32> {
-        // Both boxed: with them in it, the future of an order would be too large.
+        // Both boxed: the caller's future would be too large with them.
         let found = Box::pin(self.rotation.number(keyring, version)).await;
         if let Err(error) = &found
             && error.is_refusal()
@@ -249,7 +248,7 @@ impl Desk {
 }
 
 impl api::Event {
-    /// The word of the audit log.
+    /// As the audit log names it.
     #[must_use]
     pub const fn trigger(self) -> Trigger {
         match self {

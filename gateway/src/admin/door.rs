@@ -1,5 +1,5 @@
-//! Where requests come in. A connection carries one request; each of its parts that is the peer's has its time, and no number of
-//! connections keeps the next one out.
+//! The HTTP server of a listener. A connection carries one request, each step of the peer has a timeout, and open connections
+//! never keep a new one out: the oldest is evicted.
 
 use std::io;
 use std::sync::Arc;
@@ -27,23 +27,23 @@ use tokio::time::{sleep, timeout};
 use super::places::{Place, Places, Tenure};
 use super::problem::Refusal;
 
-/// Connections at a time that have sent nothing yet, and such that have, each; and how many of those whose request is the owner's, or
-/// bears a token. What is left of the descriptors that are no clients' (`app::process`) is for logs and records.
+/// Concurrent connections: that have sent nothing yet, that have sent something, and that are authenticated (never evicted). The
+/// other descriptors that are reserved (`app::process`) are for logs and records.
 const WAITING: usize = 8;
 const ASKING: usize = 8;
 const TRUSTED: usize = 8;
 
-/// The longest body of a request, in bytes: a reason and a name.
+/// The longest request body, in bytes: it holds a reason and a name.
 const LONGEST: usize = 64 * 1024;
 
-/// How long a peer may take for its parts. What the gateway does in between has no limit here.
+/// How long a peer may take for each step. The gateway's own work in between is not limited here.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience {
     /// Until the first byte of the request.
     pub(super) silence: Duration,
-    /// From there to its last byte, that of the body.
+    /// From there to the last byte of its body.
     pub(super) request: Duration,
-    /// Until the answer is taken.
+    /// Until the peer has read the response.
     pub(super) answer: Duration,
 }
 
@@ -57,9 +57,9 @@ impl Default for Patience {
     }
 }
 
-/// A socket that can tell whether something has come, and leave it there.
+/// A socket whose first byte can be awaited without reading it.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Sync + Unpin + 'static {
-    /// Waits for the first byte, or the end.
+    /// Waits for the first byte, or the end of the stream.
     fn begun(&self) -> impl Future<Output = io::Result<()>> + Send;
 }
 
@@ -67,7 +67,7 @@ macro_rules! stream {
     ($socket:ty) => {
         impl Stream for $socket {
             async fn begun(&self) -> io::Result<()> {
-                // Readiness may be reported where there is nothing.
+                // Readiness can be spurious.
                 let peek = || Ok(recv(self, &mut [0; 1], RecvFlags::PEEK)?);
                 loop {
                     self.readable().await?;
@@ -84,7 +84,7 @@ macro_rules! stream {
 stream!(TcpStream);
 stream!(UnixStream);
 
-/// What all connections of a listener share.
+/// What all connections of a listener share: routes, timeouts, limits.
 struct Door {
     routes: TowerToHyperService<Router>,
     patience: Patience,
@@ -96,16 +96,16 @@ struct Door {
 /// How far a request has come.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    /// The peer sends it.
+    /// The peer sends the request.
     Asked,
-    /// The gateway works.
+    /// The gateway handles it.
     Whole,
-    /// The peer takes the answer.
+    /// The peer reads the response.
     Answered,
 }
 
-/// Serves `routes` to whoever connects; what is in them finds the peer's address and its [`Tenure`] among a request's extensions. Ends
-/// when `closing` says so and every request that has begun has its answer.
+/// Serves `routes` until `closing` is true and all requests in progress are answered. Each request has the peer's address and a
+/// [`Tenure`] among its extensions.
 pub(super) async fn serve<L>(
     mut listener: L,
     routes: Router,
@@ -131,10 +131,10 @@ pub(super) async fn serve<L>(
                 peers.spawn(async move { door.attend((stream, addr), place, closed).await });
             }
             Some(_ended) = peers.join_next() => {}
-            // A sender that is gone closes too.
+            // A dropped sender closes as well.
             _closed = closing.wait_for(|closed| *closed) => break,
         }
-        // Whoever has lost a place is gone, and what has arrived is seen, before the next is let in.
+        // Evicted connections end, and bytes that have arrived are noticed, before the next one is accepted.
         tokio::task::yield_now().await;
     }
     drop(listener);
@@ -162,7 +162,7 @@ impl Door {
         tracing::debug!(ended, "an administrative connection");
     }
 
-    /// One request and its answer; how that ended.
+    /// One request and its response; yields how that ended, for the log.
     async fn answer<S: Stream, A: Clone + Send + Sync + 'static>(
         &self,
         (stream, addr): (S, A),
@@ -197,10 +197,10 @@ impl Door {
         }
     }
 
-    /// Waits until the peer has taken too long for something.
+    /// Completes when the peer exceeds a timeout.
     async fn overdue(&self, mut reached: watch::Receiver<Stage>) {
         let asked = reached.wait_for(|stage| *stage != Stage::Asked);
-        // The sender is as long there as anybody waits here.
+        // The sender outlives this future.
         if timeout(self.patience.request, asked).await.is_err() {
             return;
         }
@@ -209,7 +209,7 @@ impl Door {
     }
 }
 
-/// A request with all of its body.
+/// Reads all of the body.
 async fn whole(request: Request<Incoming>) -> Result<Request<Body>, Refusal> {
     let (head, body) = request.into_parts();
     let body = Limited::new(body, LONGEST).collect().await;
@@ -232,7 +232,7 @@ mod tests {
     use tokio::sync::mpsc;
     use tokio::time::Instant;
 
-    /// Connections out of a channel.
+    /// A listener that accepts connections from a channel.
     struct Sockets(mpsc::UnboundedReceiver<UnixStream>);
 
     impl Listener for Sockets {
@@ -251,7 +251,7 @@ mod tests {
         }
     }
 
-    /// A door, and what closes it.
+    /// A running server: connects to it, closes it, waits for its end.
     struct Opened(
         mpsc::UnboundedSender<UnixStream>,
         watch::Sender<bool>,
@@ -278,7 +278,7 @@ mod tests {
         }
     }
 
-    /// Byte by byte, for as long as anybody takes them.
+    /// Writes byte by byte, until the peer closes.
     async fn drip(socket: &mut UnixStream, request: &str, pause: Duration) {
         for byte in request.bytes() {
             sleep(pause).await;
@@ -290,7 +290,7 @@ mod tests {
 
     async fn rest(socket: &mut UnixStream) -> String {
         let mut answer = Vec::new();
-        // A connection that is given up may also be reset.
+        // A timed-out connection may also be reset.
         drop(socket.read_to_end(&mut answer).await);
         String::from_utf8(answer).unwrap()
     }

@@ -1,4 +1,4 @@
-//! Why the doors did not open.
+//! Why the administration API did not start.
 
 use std::io;
 use std::net::SocketAddr;
@@ -29,7 +29,7 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
-    /// Somebody answers there.
+    /// Another process serves it.
     #[error("another process serves the unix socket {}; stop it, or choose another path in `[admin] socket`", path.display())]
     Taken {
         /// The path asked for.

@@ -1,4 +1,4 @@
-//! What each path answers.
+//! The handler of each path.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ type Sources = State<Arc<Shared>>;
 type Asking = Extension<Asker>;
 type OneVersion = Path<(String, String)>;
 
-/// How much of the audit log.
+/// The query string of `GET /v1/audit`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Much {
@@ -311,7 +311,7 @@ pub(super) async fn destroy(
     Ok(Json(desk.destroy(which, asked).await?))
 }
 
-/// Where orders are taken; refused where there are no keys.
+/// The key service on behalf of this caller; an error where the gateway has no keys.
 fn desk(shared: &Shared, asker: Asker) -> Result<Desk, Refusal> {
     let rotation = shared.rotation.load_full().ok_or_else(Refusal::keyless)?;
     Ok(Desk {

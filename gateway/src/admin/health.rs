@@ -9,20 +9,20 @@ use crate::rotation::{KeyringStatus, Overview, Stopped};
 
 use super::api::Readiness;
 
-/// How the gateway is. Clones share it.
+/// The state behind `/readyz`. Clones share it.
 ///
-/// It serves as long as it is there: administration starts after the listeners of clients. What can change later is that it is
-/// asked to stop, that the server cannot be reached, and that there is nothing to seal under.
+/// Administration starts after the listeners of clients. What can change later: the gateway is told to stop, the server cannot be
+/// reached, or no key version seals.
 #[derive(Clone)]
 pub struct Health {
     draining: Arc<AtomicBool>,
-    /// What is to be known of a gateway that seals nothing.
+    /// The message to show where the gateway seals nothing.
     relays: Arc<OnceLock<String>>,
     reach: Reach,
 }
 
 impl Health {
-    /// A gateway whose listeners are open, and whose dials `reach` tells of.
+    /// A gateway with open listeners; `reach` says whether its server can be reached.
     #[must_use]
     pub fn serving(reach: Reach) -> Self {
         Self {
@@ -32,17 +32,17 @@ impl Health {
         }
     }
 
-    /// From now on no client is accepted.
+    /// No client is accepted from now on.
     pub fn draining(&self) {
         self.draining.store(true, Ordering::Relaxed);
     }
 
-    /// The gateway touches no payload.
+    /// The gateway forwards payloads unsealed; `what` is shown as a degradation.
     pub fn relaying(&self, what: String) {
         self.relays.get_or_init(|| what);
     }
 
-    /// What speaks against sending clients here, and what does not work but keeps nobody from being served.
+    /// Whether clients should be sent here, and what is degraded although clients are served.
     #[must_use]
     pub fn readiness(&self, overview: &Overview) -> Readiness {
         let keyrings = &overview.keyrings;
@@ -69,12 +69,12 @@ impl Health {
     }
 }
 
-/// Why publishes on the keyring's subjects wait, and will.
+/// Why publishes on the keyring's subjects wait, where that will not end soon.
 fn stands_still(status: &KeyringStatus) -> Option<String> {
     status.standstill().filter(|_what| !is_soon_over(status))
 }
 
-/// What does not work, while clients are served.
+/// What is degraded, although clients are served.
 fn goes_on(status: &KeyringStatus) -> Option<String> {
     let keyring = &status.keyring;
     if is_soon_over(status) {
@@ -89,28 +89,25 @@ fn goes_on(status: &KeyringStatus) -> Option<String> {
     Some(format!("keyring `{keyring}`: key events fail: {failure}"))
 }
 
-/// The disk's worst moment is not provided for.
 fn unreserved(why: &str) -> String {
     format!(
         "the audit log has no reserve, so that a full disk may keep a revocation from being written: {why}"
     )
 }
 
-/// Whoever puts an older record back wants old keys to seal again.
 fn rolled_back(what: &str) -> String {
     format!(
         "a record on disk is not the one in force, so that nothing more can be written to it: {what}"
     )
 }
 
-/// What is in force goes on, and cannot be changed.
 fn unread(why: &str) -> String {
     format!(
         "the records on disk cannot be read, so that nothing more can be written to them: {why}"
     )
 }
 
-/// Nothing seals, but a version that will is being made, and nothing keeps it.
+/// No version seals yet, but one is being made, without failures so far.
 fn is_soon_over(status: &KeyringStatus) -> bool {
     status.stopped == Some(Stopped::NoVersion)
         && status.outlook.stage != Stage::None

@@ -1,8 +1,7 @@
-//! A person's or script's request to the running gateway.
+//! The administration API of a running gateway, over HTTP; `docs/openapi.json` has every path.
 //!
-//! Two doors: TCP for metrics and health, which anybody may see who can reach the port; and a unix socket in the state
-//! directory, for its owner alone, where keys are listed, switched and revoked. Whoever bears one of `[admin] tokens` may do over TCP
-//! what the owner may. Both speak HTTP; `docs/openapi.json` has every path.
+//! Two listeners: TCP with metrics and health, without authentication; and a unix socket in the state directory, for its owner
+//! alone, with key management. With one of `[admin] tokens`, a caller over TCP may do what the owner may.
 
 mod answer;
 #[expect(
@@ -59,32 +58,32 @@ use tokens::Tokens;
 /// How long requests that have begun may take once the gateway stops.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// Where operators ask.
+/// The section `[admin]` of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// Metrics and health over TCP; `None`: not served. Port 0 lets the system choose.
     pub listen: Option<SocketAddr>,
     /// The unix socket.
     pub socket: PathBuf,
-    /// What opens TCP for more than metrics and health; none: nothing does.
+    /// Bearer tokens that allow key management over TCP; empty: TCP has metrics and health only.
     pub tokens: Vec<Token>,
 }
 
-/// Whom the answers come from.
+/// What the handlers answer from.
 pub struct Sources {
-    /// The keys; `None` when the gateway relays only.
+    /// The key service; `None` when the gateway relays only.
     pub rotation: Option<Rotation>,
-    /// The numbers.
+    /// Renders the Prometheus page.
     pub metrics: PrometheusHandle,
-    /// How the gateway is.
+    /// Readiness.
     pub health: Health,
-    /// Whoever can read the configuration again; `None`: nobody.
+    /// Reloads the configuration; `None`: a reload is refused.
     pub reload: Option<Box<dyn Reload>>,
-    /// What time it is.
+    /// The time.
     pub clock: Clock,
 }
 
-/// The running doors.
+/// The running listeners of the administration API.
 pub struct Running {
     addr: Option<SocketAddr>,
     socket: PathBuf,
@@ -92,11 +91,11 @@ pub struct Running {
     sources: Arc<Shared>,
     closing: watch::Sender<bool>,
     doors: JoinSet<()>,
-    /// The TCP socket once more, for whoever comes after this process.
+    /// A second handle of the TCP socket, to be handed over to the next process.
     again: Option<TcpListener>,
 }
 
-/// What every request may ask. The way to the keys can be taken back: rotation ends only when nobody holds it.
+/// The state of all handlers. `rotation` can be cleared: the rotation thread ends only when nobody holds a handle.
 struct Shared {
     rotation: ArcSwapOption<Rotation>,
     reload: ArcSwapOption<Reloader>,
@@ -105,14 +104,14 @@ struct Shared {
     clock: Clock,
 }
 
-/// Sized, so that it can be swapped out.
+/// Sized, as `ArcSwapOption` needs it.
 struct Reloader(Box<dyn Reload>);
 
-/// Opens both doors; the TCP socket may be there already. Call within a tokio runtime, holding the lock of the state directory: a socket that a dead gateway left is
-/// replaced.
+/// Starts both listeners; `inherited` is a TCP socket that listens already. Call within a tokio runtime, holding the lock of the
+/// state directory: a stale unix socket is replaced.
 ///
 /// # Errors
-/// [`StartError`]; neither door is open then.
+/// [`StartError`]; neither listener is open then.
 pub fn serve(
     config: &Config,
     sources: Sources,
@@ -155,8 +154,8 @@ pub fn serve(
     })
 }
 
-/// What can be said of it before anything is opened: tokens that cannot be used, and a socket that cannot be made where it is wanted. The
-/// state directory may be yet to be made.
+/// Checks the configuration without opening anything: unusable tokens, and a path where no unix socket can be created. The state
+/// directory `state` need not exist yet.
 #[must_use]
 pub fn examine(config: &Config, state: &Path) -> Vec<StartError> {
     let (_known, wrong) = Tokens::sort(&config.tokens);
@@ -179,12 +178,12 @@ impl Running {
         &self.socket
     }
 
-    /// Closes both doors, lets requests that have begun finish, and lets go of the keys.
+    /// Closes both listeners, waits for requests in progress, and drops the handle of rotation.
     pub async fn stop(self) {
         drop(self.hand_over().await);
     }
 
-    /// The same, but for the TCP socket: whoever comes there waits for the next that serves it.
+    /// Stops, but keeps the TCP socket listening: connections queue until the next process accepts them.
     pub async fn hand_over(mut self) -> Option<TcpListener> {
         self.closing.send_replace(true);
         let ended = async { while self.doors.join_next().await.is_some() {} };
@@ -193,13 +192,13 @@ impl Running {
         }
         self.sources.rotation.store(None);
         self.sources.reload.store(None);
-        // Whoever looks for a gateway finds none.
+        // Commands that look for a running gateway find none.
         self.made.remove();
         self.again.take()
     }
 }
 
-/// A listener of the runtime's for a socket that `addr` asked for; where it listens.
+/// A tokio listener on a clone of the socket, and its local address.
 fn adopt(
     addr: SocketAddr,
     listener: &TcpListener,

@@ -1,4 +1,4 @@
-//! What the administration understands, as an `OpenAPI` document: made from the types and handlers themselves.
+//! The `OpenAPI` document, generated from types and handlers.
 //!
 //! After a change: `cargo test -p keyway --lib write_the_openapi_document -- --ignored`.
 
@@ -29,7 +29,7 @@ use super::handlers as on;
 )]
 struct Document;
 
-/// How TCP is opened. The unix socket asks the kernel who is there.
+/// The security scheme of TCP. The unix socket uses peer credentials instead.
 struct Bearer;
 
 impl Modify for Bearer {

@@ -1,4 +1,4 @@
-//! Places for connections: who comes when all are taken gets the place of whoever has had one for longest.
+//! A bounded number of connections, where a new one evicts the oldest.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -7,14 +7,14 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use tokio::sync::oneshot::{self, Receiver, Sender};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// So many at a time, and never a newcomer who has to wait: one is lost only when as many newer ones have come.
+/// A bound on connections. A new one never waits: it evicts the oldest.
 pub(crate) struct Places {
     most: usize,
     /// Oldest first.
     taken: Mutex<VecDeque<Sender<Infallible>>>,
 }
 
-/// A place among [`Places`]; free again when it is dropped.
+/// One of [`Places`]; released on drop.
 pub(crate) struct Place(Receiver<Infallible>);
 
 impl Places {
@@ -25,7 +25,7 @@ impl Places {
         }
     }
 
-    /// A place, which the oldest may lose by it.
+    /// Never waits; evicts the oldest holder where all are in use.
     pub(crate) fn take(&self) -> Place {
         let (holder, place) = oneshot::channel();
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
@@ -39,7 +39,7 @@ impl Places {
 }
 
 impl Place {
-    /// Waits until somebody else has it.
+    /// Waits until a newer connection has evicted this one.
     pub(crate) async fn lost(self) {
         match self.0.await {
             Ok(never) => match never {},
@@ -48,7 +48,7 @@ impl Place {
     }
 }
 
-/// What a request may do about the place of its connection: whoever is known to be trusted keeps it to the end.
+/// Exempts a connection from eviction once its request is authenticated.
 #[derive(Clone)]
 pub(super) struct Tenure {
     most: Arc<Semaphore>,
@@ -56,7 +56,7 @@ pub(super) struct Tenure {
 }
 
 impl Tenure {
-    /// For a connection of those of which `most` says how many may keep their places.
+    /// The semaphore bounds how many connections are exempt at a time.
     pub(super) fn of(most: &Arc<Semaphore>) -> Self {
         Self {
             most: Arc::clone(most),
@@ -64,13 +64,13 @@ impl Tenure {
         }
     }
 
-    /// From now on nobody gets the place. `false`: too many keep theirs.
+    /// Exempts the connection from now on; `false` where too many are exempt.
     pub(super) fn keep(&self) -> bool {
         let permit = Arc::clone(&self.most).try_acquire_owned();
         permit.is_ok_and(|permit| self.kept.set(permit).is_ok())
     }
 
-    /// Waits until somebody else has the place; for ever where it is kept.
+    /// Waits until the connection is evicted; for ever where it is exempt.
     pub(super) async fn lost(&self, place: Place) {
         place.lost().await;
         if self.kept.get().is_some() {

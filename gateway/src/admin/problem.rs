@@ -1,4 +1,4 @@
-//! An error as an HTTP answer. The status is decided here and nowhere else.
+//! Errors as HTTP responses. The status is decided here and nowhere else.
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -8,7 +8,7 @@ use crate::fault::{Fault, Faulty, Retry, Who};
 use super::answer::Json;
 use super::api::Problem;
 
-/// An answer that says what is wrong.
+/// An error response: its status, and a problem as JSON.
 #[derive(Debug)]
 pub struct Refusal {
     status: StatusCode,
@@ -16,7 +16,7 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// An error of the library. Its message has the remedy behind the first semicolon.
+    /// From an error of the library, whose message has the remedy behind the first semicolon.
     #[must_use]
     pub fn of(error: &impl Faulty) -> Self {
         let message = error.to_string();
@@ -24,32 +24,32 @@ impl Refusal {
         Self::new(status(error.fault()), error.fault().who, error_text, help)
     }
 
-    /// Nobody will know why.
+    /// 400: the reason is empty.
     pub(super) fn unreasoned() -> Self {
         let help = "say in `why` what an auditor should read";
         Self::misasked(StatusCode::BAD_REQUEST, "no reason is given", help)
     }
 
-    /// It is too late.
+    /// 409: no reload is possible any more.
     pub(super) fn stopping() -> Self {
         let error =
             "the gateway is stopping, or was started without a way to read its configuration again";
         Self::misasked(StatusCode::CONFLICT, error, "start it again")
     }
 
-    /// Others are being answered.
+    /// 503: too many authenticated requests at a time.
     pub(super) fn busy() -> Self {
         let error = "too many requests are being answered";
         Self::misasked(StatusCode::SERVICE_UNAVAILABLE, error, "ask again later")
     }
 
-    /// There are no keys.
+    /// 409: this gateway has no keys.
     pub(super) fn keyless() -> Self {
         let error = "the gateway relays only, or is stopping: it has no keys";
         Self::misasked(StatusCode::CONFLICT, error, "start it without `relay-only`")
     }
 
-    /// The configuration cannot be put in force.
+    /// 422: the configuration is not valid.
     pub(super) const fn unprocessable(problem: Problem) -> Self {
         Self {
             status: StatusCode::UNPROCESSABLE_ENTITY,
@@ -63,7 +63,7 @@ impl Refusal {
         self.problem
     }
 
-    /// The request itself is at fault.
+    /// An error of the caller's request.
     pub(super) fn misasked(status: StatusCode, error: &str, help: &str) -> Self {
         Self::new(status, Who::Client, error, help)
     }
@@ -87,7 +87,7 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// Who must act, as a status: 4xx for whoever asks, 5xx for us and those we depend on; 503 where asking again may help.
+/// Maps who must act to a status: 4xx for the caller, 5xx for us and those we depend on; 503 where a retry may help.
 const fn status(fault: Fault) -> StatusCode {
     match (fault.who, fault.retry) {
         (Who::Client, _) => StatusCode::BAD_REQUEST,

@@ -1,4 +1,4 @@
-//! The way to whoever can read the configuration again.
+//! The hook by which a request reloads the configuration.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -6,11 +6,11 @@ use std::pin::Pin;
 use super::Asker;
 use super::api::{Problem, Reloaded};
 
-/// What a reload comes to, later.
+/// The result of a reload.
 pub type Reloading<'r> = Pin<Box<dyn Future<Output = Result<Reloaded, Problem>> + Send + 'r>>;
 
-/// Reads the configuration again and puts it in force. No connection is touched.
+/// Reads the configuration again and applies it, without touching connections.
 pub trait Reload: Send + Sync {
-    /// Does it, on behalf of `asker`. A file with mistakes changes nothing.
+    /// Reloads on behalf of `asker`. A file with mistakes changes nothing.
     fn reload(&self, asker: Asker) -> Reloading<'_>;
 }

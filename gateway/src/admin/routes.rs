@@ -1,4 +1,4 @@
-//! Which path leads where, through which door.
+//! The routes of each listener.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use super::handlers as on;
 use super::problem::Refusal;
 use super::tokens::Tokens;
 
-/// What TCP shows: to anybody, and with a token what the owner may do.
+/// TCP: public routes, and those of the owner behind a token, if there are tokens.
 pub(super) fn tcp(shared: &Arc<Shared>, tokens: &Arc<Tokens>) -> Router {
     if tokens.is_empty() {
         return finished(public(), shared);
@@ -21,11 +21,11 @@ pub(super) fn tcp(shared: &Arc<Shared>, tokens: &Arc<Tokens>) -> Router {
     let known = Arc::clone(tokens);
     let guard =
         from_fn(move |tenure, request, next| by_token(Arc::clone(&known), tenure, request, next));
-    // Behind the fallbacks: a path that is not there needs no token to be told so.
+    // `route_layer`, so that an unknown path is a 404 rather than a 401.
     finished(public().merge(owner().route_layer(guard)), shared)
 }
 
-/// What the owner of the state directory may see and do.
+/// The unix socket: all routes, for the owner of the state directory.
 pub(super) fn unix(shared: &Arc<Shared>) -> Router {
     finished(
         public().merge(owner().route_layer(from_fn(by_socket))),
@@ -56,7 +56,7 @@ fn owner() -> Router<Arc<Shared>> {
         .merge(versions())
 }
 
-/// What concerns one version.
+/// Routes of one key version.
 fn versions() -> Router<Arc<Shared>> {
     Router::new()
         .route(
@@ -89,7 +89,7 @@ fn versions() -> Router<Arc<Shared>> {
         )
 }
 
-/// With answers to everything else. Comes last: the answer to a wrong method is given to the routes there are.
+/// Adds the answers 404 and 405. Call it last: the fallback for wrong methods covers only routes added before.
 fn finished(router: Router<Arc<Shared>>, shared: &Arc<Shared>) -> Router {
     router
         .fallback(nothing)

@@ -1,4 +1,4 @@
-//! The unix socket: its owner's alone, by mode and by what the system says of the peer.
+//! The unix socket: for its owner alone, by file mode and by peer credentials.
 
 use std::fs::Permissions;
 use std::io;
@@ -12,21 +12,21 @@ use tokio::net::{UnixListener, UnixStream};
 
 use super::StartError;
 
-/// How long accepting waits after the system had no descriptor to give.
+/// How long accepting pauses after an error, such as no free descriptor.
 const BREATH: Duration = Duration::from_millis(100);
 
-/// Who is at the other end, as the kernel says (`SO_PEERCRED`).
+/// The peer's credentials (`SO_PEERCRED`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Peer {
     /// Their user id.
     pub(super) uid: u32,
 }
 
-/// A listener that turns away everybody but our own user and root.
+/// A listener that accepts our own user and root only.
 pub(super) struct Guarded(UnixListener);
 
 impl Guarded {
-    /// Makes the socket with mode 0600; one that nobody serves any more is replaced.
+    /// Creates the socket with mode 0600; a stale one is replaced.
     ///
     /// # Errors
     /// [`StartError`].
@@ -68,7 +68,7 @@ impl axum::serve::Listener for Guarded {
     }
 }
 
-/// Whether the socket can be made, as far as that is to be seen; `made`: a directory that may be yet to be made.
+/// Checks whether the socket could be created, without creating it; the directory `made` need not exist yet.
 ///
 /// # Errors
 /// [`StartError`].
@@ -89,7 +89,7 @@ pub(super) fn examine(path: &Path, made: &Path) -> Result<(), StartError> {
     })
 }
 
-/// Our own user or root; nobody else.
+/// The peer, if it is our own user or root.
 fn peer(stream: &UnixStream) -> Option<Peer> {
     let uid = stream.peer_cred().ok()?.uid();
     (uid == 0 || uid == geteuid().as_raw()).then_some(Peer { uid })

@@ -1,4 +1,4 @@
-//! Tokens that open the door on TCP. Only their digests are kept.
+//! Bearer tokens for key management over TCP. Only their digests are kept.
 
 use std::path::{Path, PathBuf};
 
@@ -8,13 +8,13 @@ use aws_lc_rs::digest::{SHA256, digest};
 use crate::disk::{self, Guarded, read_guarded};
 use crate::fault::{Fault, Faulty, Retry, Who};
 
-/// The shortest token, in bytes: one that nobody guesses, if it is random.
+/// The shortest token, in bytes: too long to be guessed, if it is random.
 pub const MIN_LEN: usize = 32;
 
-/// A token: whose it is, and where it lies.
+/// A token: the name of its bearer, and its file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
-    /// The name that the audit log gets.
+    /// The name in the audit log.
     pub name: String,
     /// A file that only its owner may read.
     pub file: PathBuf,
@@ -59,7 +59,7 @@ impl Tokens {
         }
     }
 
-    /// Those that can be used, and why the others cannot.
+    /// Reads the files; yields the usable tokens, and an error for each of the others.
     pub(super) fn sort(tokens: &[Token]) -> (Self, Vec<TokenError>) {
         let (mut known, mut wrong) = (Vec::<Known>::new(), Vec::new());
         for Token { name, file } in tokens {
@@ -81,7 +81,7 @@ impl Tokens {
         self.0.is_empty()
     }
 
-    /// Whose token `Authorization` shows (RFC 6750, section 2.1). Takes as long for every token of its length.
+    /// The name of the bearer, from the `Authorization` header (RFC 6750, section 2.1). Compares in constant time.
     pub(super) fn bearer(&self, shown: &[u8]) -> Option<&str> {
         let (scheme, token) = shown.split_at_checked(b"Bearer ".len())?;
         if !scheme.eq_ignore_ascii_case(b"Bearer ") {
@@ -110,7 +110,7 @@ impl Faulty for TokenError {
     }
 }
 
-/// The digest of the file's token; line ends at its end do not count.
+/// The digest of the file's token, without line ends at its end.
 fn read(file: &Path) -> Result<[u8; 32], TokenError> {
     let bytes = read_guarded(file, Guarded::Handed)?;
     let line_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
@@ -127,7 +127,7 @@ fn read(file: &Path) -> Result<[u8; 32], TokenError> {
     digest.as_ref().try_into().map_err(|_length| content())
 }
 
-/// What the disk's words leave out.
+/// The remedy, where the message of the disk error has none.
 const fn remedy(error: &disk::Error) -> &'static str {
     if error.is_missing() {
         "; create it with mode 0600, or name the one that holds it"

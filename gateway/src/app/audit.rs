@@ -1,6 +1,6 @@
 //! The audit log of a state directory: opened, or begun when there has never been one.
 //!
-//! `audit.key` gets its name last. While it is missing, no log is in use yet: what an interrupted attempt left is finished.
+//! `audit.key` gets its name last: while it is missing no log is in use, and an interrupted attempt is completed.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::fault::{Fault, Faulty, Retry, Who};
 
 /// The log's signing key.
 const KEY: &str = "audit.key";
-/// The same until its log has begun.
+/// The key's file name until its log has begun.
 const STAGED: &str = ".audit.key.new";
 /// The log's directory.
 const DIR: &str = "audit";
@@ -55,13 +55,13 @@ pub enum AuditError {
         /// What is known of the log.
         head: Head,
     },
-    /// A log that is to be begun is there, or its key is.
+    /// A log is to be begun where one, or its key, exists.
     #[error("{} belongs to an audit log; where that is to be left, move it away together with `audit` first", path.display())]
     Exists {
         /// The key.
         path: PathBuf,
     },
-    /// A new log does not say why there is one.
+    /// The first line of a new log could not be written.
     #[error(transparent)]
     Write(#[from] WriteFailed),
     /// The key cannot be used.
@@ -104,7 +104,7 @@ impl Faulty for AuditError {
 }
 
 impl AuditError {
-    /// Whether a part of what was written is known to be missing, so that nothing tells whether the records are the newest.
+    /// Whether a part of the log is known to be missing, so that a rollback of the records could go unnoticed.
     pub(super) const fn hides_history(&self) -> bool {
         match self {
             Self::NoKey { .. } | Self::NoLog { .. } | Self::Gone { .. } | Self::Key { .. } => true,
@@ -118,7 +118,7 @@ impl AuditError {
     }
 }
 
-/// Opens the log; begins one where there is neither a log nor its key. Whoever calls holds the directory's lock.
+/// Opens the log; begins one where there is neither a log nor its key. The caller holds the directory's lock.
 ///
 /// # Errors
 /// [`AuditError`].
@@ -132,14 +132,14 @@ pub(super) fn open(
         let about = (id, now(clock)?);
         return begin_in(dir, files, custodian, about, &[]);
     };
-    // Before the log is read, which must have come as far as they say.
+    // Before the log is read: it must be at least as long as these heads say.
     let heads = catalogue::heads(&*files, dir.path());
     let place = Place::new(files, dir.subdirectory(DIR)?);
     let signer = signer(&dir.join(KEY), &content, custodian)?;
     Ok(Log::open_beside(place, signer, now(clock)?, &heads)?)
 }
 
-/// The content of the log's key; `None` where there has never been a log, or the first was not begun to its end.
+/// The content of the key file; `None` where there has never been a log, or beginning the first was interrupted.
 fn key(files: &dyn Files, state: &Path) -> Result<Option<Vec<u8>>, AuditError> {
     let path = state.join(KEY);
     let (content, log) = (read(files, &path)?, audit_directory(state));
@@ -160,11 +160,10 @@ fn key(files: &dyn Files, state: &Path) -> Result<Option<Vec<u8>>, AuditError> {
     }
 }
 
-/// Begins a log in the place of one that is gone, or was moved away: the records are believed as they are, and the new log names
-/// them.
+/// Begins a log in place of one that is gone or was moved away: the records are trusted as they are, and the new log names them.
 ///
 /// # Errors
-/// [`AuditError`]; the same again goes on where an interrupted attempt stopped.
+/// [`AuditError`]; a repeated call goes on where an interrupted attempt stopped.
 pub fn begin_audit_log(
     catalogue: &Catalogue,
     custodian: &dyn Custodian,
@@ -197,7 +196,7 @@ pub fn begin_audit_log(
     begin_in(&dir, Arc::new(disk::Real), custodian, about, &facts)
 }
 
-/// Begins a log, or goes on where an interrupted attempt stopped; says these facts in it before its key gets its name.
+/// Begins a log, or goes on where an interrupted attempt stopped; writes these facts before the key gets its name.
 fn begin_in(
     dir: &StateDir,
     files: Arc<dyn Files>,
@@ -261,7 +260,7 @@ pub fn audit_verifier(state: &Path) -> Result<VerifierKey, AuditError> {
     verifier(path, &content)
 }
 
-/// The same once log and key are known to be there; `None` where there has never been a log.
+/// [`audit_verifier`] after checking that both log and key exist; `None` where there has never been a log.
 ///
 /// # Errors
 /// [`AuditError`]: what keeps a gateway from starting on the directory.
@@ -302,7 +301,7 @@ fn is_there(files: &dyn Files, path: &Path) -> Result<bool, Error> {
     }
 }
 
-/// The wall clock, in whole milliseconds: what the log keeps.
+/// Wall-clock time in whole milliseconds, the resolution of the log.
 pub(super) fn now(clock: &Clock) -> Result<Timestamp, AuditError> {
     let round = TimestampRound::new()
         .smallest(Unit::Millisecond)

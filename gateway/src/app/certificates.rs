@@ -1,4 +1,4 @@
-//! Certificates and keys of TLS: loaded at the start, followed while the gateway runs, measured and spoken of.
+//! Certificates and keys of TLS: loaded at the start, reloaded when their files change, exported as metrics, warned of.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -8,13 +8,13 @@ use crate::dataplane::{self, Tls};
 use crate::metrics::{self, Side};
 use crate::tls::{self, Acceptor, Changed, Dialer, Doubt, Live, Settings};
 
-/// How often the files are looked at.
+/// How often the files are checked for changes.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// How often what deserves a second look is said again.
+/// How often warnings about certificates are logged again.
 const REMIND: Duration = Duration::from_hours(24);
 
-/// Both halves of a gateway's TLS.
+/// TLS with clients and with servers.
 pub(super) struct Certificates {
     tls: Tls,
     clock: Clock,
@@ -22,25 +22,25 @@ pub(super) struct Certificates {
     told: Mutex<Told>,
 }
 
-/// What the log has had.
+/// What was logged already, so that it is not repeated.
 #[derive(Default)]
 struct Told {
-    /// What is wrong with changed files, by side: said once, until it is another mistake or none.
+    /// The last error of changed files, for clients and servers.
     wrong: [Option<String>; 2],
-    /// When doubts were said last.
+    /// When warnings were logged last.
     doubts: Option<Instant>,
 }
 
-/// What a look at the files has come to.
+/// What a reload of the files has done.
 #[derive(Default)]
 pub(super) struct Looked {
-    /// The keys of the configuration whose files have changed, and are in force.
+    /// Configuration keys whose files have changed and are in use now.
     pub(super) applied: Vec<String>,
-    /// Why others are not.
+    /// Errors of changed files that cannot be used.
     pub(super) wrong: Vec<String>,
 }
 
-/// Everything that is wrong with the files that the configuration names, and what deserves a second look. Waits for the disk.
+/// Errors and warnings about the files that the configuration names. Blocks.
 #[must_use]
 pub(super) fn check_certificates(
     config: &dataplane::Config,
@@ -59,7 +59,7 @@ pub(super) fn check_certificates(
 }
 
 impl Certificates {
-    /// Reads the files. Waits for the disk.
+    /// Reads the files. Blocks.
     ///
     /// # Errors
     /// [`tls::Error`].
@@ -85,7 +85,7 @@ impl Certificates {
         self.tls.clone()
     }
 
-    /// Reads the files again; what cannot be used is said, and changes nothing. Waits for the disk.
+    /// Reads changed files again; those that cannot be used are logged, and the ones before stay in use. Blocks.
     pub(super) fn look(&self) -> Looked {
         let mut looked = Looked::default();
         if let Some(clients) = &self.tls.clients {
@@ -102,7 +102,7 @@ impl Certificates {
         looked
     }
 
-    /// Looks again and again. Runs until dropped.
+    /// Reloads changed files periodically. Runs until dropped.
     pub(super) async fn watch(self: Arc<Self>) {
         let mut due = tokio::time::interval(LOOK);
         loop {
@@ -150,7 +150,7 @@ impl Certificates {
         }
     }
 
-    /// Says what deserves a second look, unless that was said within the day.
+    /// Logs warnings, once a day at most.
     fn remind(&self) {
         let now = self.clock.instant();
         let mut told = self.told();

@@ -1,4 +1,4 @@
-//! The files that a configuration names, judged while nothing is touched yet.
+//! Checks of the files that a configuration names, without changing anything.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use super::certificates::check_certificates;
 use super::state::OpenError;
 use super::{StartError, admin};
 
-/// What keeps a gateway from starting, and the key of the configuration that it is about.
+/// An error that keeps a gateway from starting, with the configuration key that it is about.
 pub struct Wrong {
     /// The key, as `section.key`; empty when none is meant.
     pub key: &'static str,
@@ -21,17 +21,17 @@ pub struct Wrong {
     pub error: StartError,
 }
 
-/// What deserves a second look.
+/// A warning about a file.
 pub struct Doubt {
     /// The key that it is about.
     pub key: &'static str,
-    /// What is to be seen.
+    /// What is questionable.
     pub message: String,
-    /// What would be right.
+    /// The remedy.
     pub help: String,
 }
 
-/// Everything that is wrong with them. A passphrase that comes through a descriptor is left there. Waits for the disk.
+/// All errors and warnings. A passphrase on a descriptor is not read, because it can be read only once. Blocks.
 #[must_use]
 pub fn examine(checked: &Checked, clock: &Clock) -> (Vec<Wrong>, Vec<Doubt>) {
     let (certificates, doubts) = check_certificates(&checked.dataplane, clock);
@@ -51,7 +51,7 @@ pub fn examine(checked: &Checked, clock: &Clock) -> (Vec<Wrong>, Vec<Doubt>) {
     (wrong, doubts.chain(login).collect())
 }
 
-/// What is wrong with the tokens and the place of the socket, each with its key.
+/// Errors of `[admin]`'s token files and socket path, each with its configuration key.
 pub(super) fn administration(
     checked: &Checked,
 ) -> impl Iterator<Item = (&'static str, admin::StartError)> {
@@ -88,7 +88,7 @@ fn passphrase(custody: &Custody) -> Option<Wrong> {
     Some(Wrong { key, error })
 }
 
-/// A gateway starts without it, asks nobody, and destroys nothing by itself.
+/// A warning only: without this login a gateway starts, but cannot ask JetStream, and destroys no key by itself.
 fn login(control: &Control) -> Option<Doubt> {
     let error = control.login.as_ref()?.check().err()?.to_string();
     let (message, help) = error.split_once("; ").unwrap_or((&error, ""));

@@ -1,6 +1,4 @@
-//! The service manager: the sockets that it passes, and what it is told (systemd's `sd_listen_fds(3)` and `sd_notify(3)`).
-//!
-//! Without one, nothing of this does anything.
+//! The service manager: socket activation and notifications (systemd's `sd_listen_fds(3)` and `sd_notify(3)`). No-op without one.
 
 use std::io;
 use std::time::Duration;
@@ -13,7 +11,7 @@ use crate::dataplane::{Binder, Inherited, ListenSocket, Pulse};
 use crate::printable::Count;
 use crate::rotation::{Overview, Rotation};
 
-/// How often the manager may be told how the gateway is, where nothing else sets a pace.
+/// How often the status is sent, unless the watchdog needs it more often.
 const PACE: Duration = Duration::from_secs(10);
 
 /// The listening sockets that the manager has passed. Call once, before any thread is started.
@@ -43,17 +41,17 @@ fn take(passed: &mut ListenFd, index: usize) -> io::Result<Option<Inherited>> {
         .transpose()
 }
 
-/// The gateway serves.
+/// `READY=1`: the gateway serves, or a reload is done.
 pub fn ready() {
     tell(&[NotifyState::Ready]);
 }
 
-/// The gateway serves in place of the process that the manager knew.
+/// `READY=1` after a take-over: this process is the main one now.
 pub fn ready_instead() {
     tell(&[NotifyState::MainPid(std::process::id()), NotifyState::Ready]);
 }
 
-/// The configuration is read again; [`ready`] ends it.
+/// `RELOADING=1`: the configuration is read again; [`ready`] ends it.
 pub fn reloading() {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => tell(&[NotifyState::Reloading, now]),
@@ -61,7 +59,7 @@ pub fn reloading() {
     }
 }
 
-/// The gateway has been asked to stop.
+/// `STOPPING=1`.
 pub fn stopping() {
     tell(&[
         NotifyState::Stopping,
@@ -75,7 +73,7 @@ fn tell(news: &[NotifyState<'_>]) {
     }
 }
 
-/// What the manager is told from time to time.
+/// Sends status and watchdog notifications.
 pub(super) struct Reporter {
     pub(super) pulse: Pulse,
     pub(super) health: Health,
@@ -84,7 +82,7 @@ pub(super) struct Reporter {
 }
 
 impl Reporter {
-    /// Tells how the gateway is, and, where the manager watches, that it makes progress: only while every worker and rotation answer.
+    /// Sends the status when it changes, and `WATCHDOG=1` only while every worker and rotation answer.
     pub(super) async fn run(self) {
         let watchdog = sd_notify::watchdog_enabled();
         if watchdog.is_none() && std::env::var_os("NOTIFY_SOCKET").is_none() {
@@ -114,7 +112,7 @@ impl Reporter {
         }
     }
 
-    /// One line.
+    /// The status in one line.
     async fn status(&self) -> String {
         let overview = match &self.rotation {
             Some(rotation) => rotation.overview().await,

@@ -63,7 +63,7 @@ pub struct Gateway {
     upkeep: [JoinHandle<()>; 2],
 }
 
-/// What stays as it is, whoever has the seat.
+/// What a gateway keeps whether or not it owns keys and audit log ([`Seat`]).
 struct Premises {
     checked: Checked,
     clock: Clock,
@@ -75,17 +75,17 @@ struct Premises {
     custodian: Option<Arc<dyn Custodian>>,
 }
 
-/// What a gateway finds when it starts.
+/// What a gateway is started with beside its configuration.
 pub struct Surroundings {
-    /// What administration shows.
+    /// The metrics page that administration serves.
     pub metrics: PrometheusHandle,
-    /// Where the configuration can be read again; `None`: nowhere.
+    /// Reads the configuration again; `None`: it cannot be reloaded.
     pub origin: Option<Origin>,
-    /// Listening sockets for clients that are there already.
+    /// Listening sockets for clients that the service manager has passed.
     pub inherited: Vec<Inherited>,
-    /// What another gateway has handed over; it is told how this ends.
+    /// What another gateway has handed over; it is told whether this one starts.
     pub claim: Option<Claim>,
-    /// An open KEK; `None`: it is yet to be opened.
+    /// The custodian of an open KEK; `None`: it is yet to be opened.
     pub custodian: Option<Arc<dyn Custodian>>,
 }
 
@@ -105,19 +105,19 @@ pub enum StartError {
     /// The state directory, the KEK or the catalogue cannot be used.
     #[error(transparent)]
     State(#[from] OpenError),
-    /// There is nothing to seal under.
+    /// Rotation could not be started: there is no key to seal under.
     #[error(transparent)]
     Rotation(#[from] rotation::StartError),
     /// The message path could not be started.
     #[error(transparent)]
     Dataplane(#[from] dataplane::StartError),
-    /// The key that makes the gateway a trusted proxy.
+    /// The nkey seed that makes the gateway a trusted proxy cannot be used.
     #[error(transparent)]
     Proxy(#[from] KeyError),
-    /// Operators could not be served.
+    /// The HTTP server of administration could not be started.
     #[error(transparent)]
     Admin(#[from] admin::StartError),
-    /// There is no state directory.
+    /// The state directory cannot be used.
     #[error(transparent)]
     Ports(#[from] disk::Error),
 }
@@ -142,7 +142,7 @@ impl Faulty for StartError {
 }
 
 impl Surroundings {
-    /// Nothing but a place for numbers.
+    /// Metrics alone: nothing inherited, taken over or reloadable.
     #[must_use]
     pub const fn bare(metrics: PrometheusHandle) -> Self {
         Self {
@@ -155,8 +155,8 @@ impl Surroundings {
     }
 }
 
-/// Checks what can be checked while another gateway runs on the same state directory: ciphers, files, KEK and catalogue. Yields
-/// the KEK, for a passphrase may not be there to be read twice.
+/// Checks ciphers, files, KEK and catalogue while another gateway runs on the same state directory. Yields the open KEK: a
+/// passphrase on a descriptor can be read only once.
 ///
 /// # Errors
 /// [`StartError`]: a gateway with this configuration would not start.
@@ -173,8 +173,8 @@ pub fn rehearse(checked: &Checked) -> Result<Option<Arc<dyn Custodian>>, StartEr
 }
 
 impl Gateway {
-    /// Self-test, certificates, state and keys, message path, administration, in this order. Call within a tokio runtime; waits for
-    /// the disk.
+    /// Starts, in this order: self-test, certificates, state and keys, message path, administration. Call within a tokio runtime;
+    /// waits for the disk.
     ///
     /// # Errors
     /// [`StartError`].
@@ -191,7 +191,7 @@ impl Gateway {
                 if let Some(claim) = claim {
                     gateway.confirm(claim);
                 }
-                // Not before: whoever waits in the kernel is lost with a process that does not serve after all.
+                // Not before: connections accepted from the kernel's queue are lost if this process does not serve after all.
                 gateway.dataplane.accept();
                 if let Some(testimony) = testimony {
                     gateway.relays(testimony.and_then(|testimony| testimony.in_force()));
@@ -210,7 +210,7 @@ impl Gateway {
         }
     }
 
-    /// Everything but accepting clients.
+    /// [`Gateway::start`] up to, and without, accepting clients.
     fn prepare(
         checked: &Checked,
         surroundings: Surroundings,
@@ -264,7 +264,7 @@ impl Gateway {
         Ok(gateway)
     }
 
-    /// Payloads go through as they are: said where operators look, and in the audit log if it can be.
+    /// Reports relay-only mode (payloads pass unsealed) in health and log, and whether the audit log says so.
     fn relays(&mut self, testified: Result<(), Silent>) {
         self.testified = testified.is_ok();
         let mut what = "it relays only: no payload is sealed or opened".to_owned();
@@ -275,7 +275,7 @@ impl Gateway {
         self.premises.health.relaying(what);
     }
 
-    /// This gateway serves what another has handed over: tells it so, and has the paths of its unix sockets.
+    /// Tells the gateway that handed over that this one serves; the paths of its unix sockets are this one's to remove now.
     fn confirm(&self, claim: Claim) {
         self.dataplane.assign(Some(claim.paths()), PathOf::Gateway);
         if let Err(error) = claim.confirm() {
@@ -283,13 +283,13 @@ impl Gateway {
         }
     }
 
-    /// Where clients can connect.
+    /// The addresses that clients connect to.
     #[must_use]
     pub fn addrs(&self) -> &[ListenAddr] {
         self.dataplane.addrs()
     }
 
-    /// Where metrics and health are served.
+    /// The TCP address of administration: metrics and health.
     #[must_use]
     pub const fn admin_addr(&self) -> Option<SocketAddr> {
         match &self.seat {
@@ -300,7 +300,7 @@ impl Gateway {
         }
     }
 
-    /// The way to switch keys; `None` when the gateway relays only, or another process has the keys.
+    /// The handle to rotation; `None` when the gateway relays only, or another process owns the keys.
     #[must_use]
     pub fn rotation(&self) -> Option<Rotation> {
         match &self.seat {
@@ -309,7 +309,7 @@ impl Gateway {
         }
     }
 
-    /// Reads the configuration again, on behalf of `asker`, and puts in force what can change; says in the log what became of it.
+    /// Reads the configuration again for `asker`, applies what can change without a restart, and logs the outcome.
     pub async fn reload(&self, asker: Asker) {
         if !matches!(self.seat, Seat::Held(_)) {
             tracing::error!("nothing is reloaded: another process is taking over");
@@ -326,7 +326,7 @@ impl Gateway {
         }
     }
 
-    /// Stops accepting, lets sessions end, at once when `hurry` does, then ends rotation.
+    /// Stops accepting, drains the sessions (cut off as soon as `hurry` ends), then stops rotation.
     pub async fn stop(self, hurry: impl Future<Output = ()>) -> Stopped {
         self.premises.health.draining();
         if let Seat::Held(held) = &self.seat {
@@ -347,7 +347,7 @@ impl Gateway {
     }
 }
 
-/// Everything that can go wrong before the state directory is touched.
+/// The checks that need no state directory: self-test, memory lock, certificates, administration.
 fn judge(
     checked: &Checked,
     clock: &Clock,
@@ -362,7 +362,7 @@ fn judge(
     }
 }
 
-/// What the message path is told: what the configuration says of it, and the key of a proxy, which is read now.
+/// The configuration of the message path, with the proxy's nkey, which is read here.
 fn message_path(checked: &Checked) -> Result<dataplane::Config, KeyError> {
     let mut config = checked.dataplane.clone();
     if let Some(file) = &checked.proxy_seed {
@@ -373,18 +373,17 @@ fn message_path(checked: &Checked) -> Result<dataplane::Config, KeyError> {
     Ok(config)
 }
 
-/// The way to rotation and its thread; `None` when the gateway relays only.
+/// The handle to rotation and its thread; `None` when the gateway relays only.
 type Started = Option<(Rotation, rotation::Running)>;
 
-/// What there is to seal under.
+/// Keys, rotation and custodian of a gateway that has opened its state directory.
 struct Begun {
     keys: Arc<Keys>,
     rotation: Started,
     custodian: Option<Arc<dyn Custodian>>,
 }
 
-/// The keys to seal under. A gateway that relays only needs none, and touches neither KEK nor catalogue: it must start in the
-/// emergency in which these are broken.
+/// Opens the keys and starts rotation. A relay-only gateway touches neither KEK nor catalogue: it must start with these broken.
 fn begin(
     checked: &Checked,
     (custodian, drainers): (Option<Arc<dyn Custodian>>, Vec<DrainLink>),
@@ -427,7 +426,7 @@ fn stores(checked: &Checked, opened: Opened, drainers: Vec<DrainLink>) -> Stores
     }
 }
 
-/// What rotation is told of the configuration, at start and after a reload.
+/// Rotation's part of the configuration.
 #[must_use]
 pub fn rotation_config(checked: &Checked) -> rotation::Config {
     let terms = checked.keyrings.iter().map(|keyring| keyring.terms.clone());

@@ -1,4 +1,4 @@
-//! An order on the state directory of a gateway that does not run: the same driver, without traffic.
+//! Commands on the state directory of a gateway that does not run: the same rotation driver, without traffic.
 
 use crate::clock::Clock;
 use crate::config::Checked;
@@ -7,7 +7,7 @@ use crate::rotation::{self, Rotation, StartError, Stores, User};
 
 use super::{Opened, rotation_config};
 
-/// Starts rotation, has `order` give its orders, and stops it again. Waits for the disk.
+/// Starts rotation, runs `order` with its handle, and stops rotation. Waits for the disk.
 ///
 /// # Errors
 /// [`StartError`].

@@ -9,7 +9,7 @@ use crate::disk::{self, Own, Real, StateDir};
 
 const FILE: &str = "ports.json";
 
-/// Writes the addresses once clients can connect; who waits for the file need not poll the ports.
+/// Writes the addresses once clients can connect, so that scripts can wait for the file instead of polling ports.
 pub(super) fn write(
     state: &Path,
     listen: &[ListenAddr],
@@ -22,7 +22,7 @@ pub(super) fn write(
     Ok(Own::new(&path))
 }
 
-/// Takes away the addresses of a gateway that is not there any more: they mislead whoever waits for the file.
+/// Removes the file of an earlier gateway, whose addresses would mislead scripts that wait for it.
 pub(super) fn remove(state: &Path) {
     let path = state.join(FILE);
     if let Err(error) = std::fs::remove_file(&path)

@@ -1,4 +1,4 @@
-//! What the process asks of the system for itself.
+//! Process limits: core dumps, locked memory, file descriptors.
 
 use std::io;
 
@@ -10,7 +10,7 @@ use rustix::process::{
 use crate::dataplane;
 use crate::fault::{Fault, Faulty, Retry, Who};
 
-/// Keys are in memory: no core dump, and no debugger of the same user (prctl(2), `PR_SET_DUMPABLE`).
+/// Keeps keys in memory from core dumps and from debuggers of the same user (prctl(2), `PR_SET_DUMPABLE`).
 ///
 /// # Errors
 /// What the system says.
@@ -40,8 +40,8 @@ impl Faulty for NotLocked {
     }
 }
 
-/// Keeps memory, and so keys, from being swapped out (mlockall(2)): every page from when it is first used. `wanted: None` where the
-/// limit of locked memory is infinite; with a lower one, allocations would fail later.
+/// Locks memory, so that keys are not swapped out (mlockall(2)): every page from its first use. `wanted: None`: where the limit
+/// of locked memory is infinite; with a lower one, allocations would fail later.
 ///
 /// # Errors
 /// [`NotLocked`] when `wanted` and not possible.
@@ -68,8 +68,8 @@ pub fn lock_memory(wanted: Option<bool>) -> Result<(), NotLocked> {
     Ok(())
 }
 
-/// A connection takes two descriptors, and the usual soft limit of 1024 would end at 500 connections: takes all that the hard limit
-/// grants, and returns it (`None`: there is none).
+/// Raises the soft limit of descriptors to the hard limit and returns it (`None`: unlimited). A connection takes two: the usual
+/// 1024 would end at 500 connections.
 ///
 /// # Errors
 /// What the system says.
@@ -85,10 +85,11 @@ pub fn take_all_descriptors() -> io::Result<Option<u64>> {
     Ok(maximum)
 }
 
-/// Descriptors that are no connections: logs, records, administration.
+/// Descriptors kept for other uses than connections: logs, records, administration.
 const SPARE: u64 = 64;
 
-/// A connection takes two descriptors: one more than there are turns a client away with a word, instead of leaving it in the queue.
+/// Lowers the limit of connections to what the descriptors allow (two each): a client beyond it gets an error instead of waiting
+/// in the kernel's queue.
 pub(super) fn fitted(mut config: dataplane::Config) -> dataplane::Config {
     let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let room = usize::try_from(descriptors.saturating_sub(SPARE) / 2).unwrap_or(usize::MAX);

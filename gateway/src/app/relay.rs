@@ -1,7 +1,7 @@
-//! What the audit log says of a gateway that relays only, where it can be written.
+//! Audit log entries of a relay-only gateway, where the log can be written.
 //!
-//! Such a gateway must start in the emergency in which keys, catalogue or log are broken, so that nothing here keeps it from that. It
-//! takes the state directory for as long as it takes to write the lines, and leaves it to others while it runs.
+//! Such a gateway must start when keys, catalogue or log are broken, so that no error here keeps it from starting. It locks the
+//! state directory only while it writes.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,10 +17,10 @@ use crate::rotation::protection::{self, weakened};
 use super::audit::{self, AuditError};
 use super::state::{OpenError, passphrase};
 
-/// Why the log says nothing.
+/// Why nothing was written to the audit log.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Silent {
-    /// There is none.
+    /// There is no audit log.
     #[error("there is no audit log in {}", .0.display())]
     NoLog(PathBuf),
     /// The state directory or the KEK cannot be used.
@@ -29,26 +29,26 @@ pub(super) enum Silent {
     /// The log cannot be used.
     #[error(transparent)]
     Log(#[from] AuditError),
-    /// It takes no line.
+    /// A line could not be written.
     #[error(transparent)]
     Write(#[from] WriteFailed),
 }
 
-/// A log that says that a gateway is about to relay only.
+/// An open audit log in which the start of a relay-only gateway is announced.
 pub(super) struct Testimony {
     log: Log,
-    /// The lock goes last.
+    /// Released after the log is closed: fields drop in order.
     _lock: Lock,
     settings: Settings,
     weaker: Option<Pending>,
     clock: Clock,
 }
 
-/// Writes down what is weaker than before, before it is in force.
+/// Writes which protections this start weakens, before it takes effect.
 pub(super) fn testify(checked: &Checked, clock: &Clock) -> Result<Box<Testimony>, Silent> {
     let (lock, mut log) = open(checked, clock)?;
     let settings = settings(checked);
-    // A log of before may not know what was in force: that it was no relay is what is known to be better.
+    // An older log may not name the policy in force: then the gateway is taken to have sealed.
     let old = log.last_policy().cloned().unwrap_or_else(|| {
         let mut sealing = settings.clone();
         sealing.set("relay-only", false);
@@ -71,7 +71,7 @@ pub(super) fn testify(checked: &Checked, clock: &Clock) -> Result<Box<Testimony>
     }))
 }
 
-/// Says that it has stopped.
+/// Writes that the gateway has stopped.
 pub(super) fn stopped(checked: &Checked, clock: &Clock) -> Result<(), Silent> {
     let (_lock, mut log) = open(checked, clock)?;
     Ok(log.note(Fact::GatewayStopped, audit::now(clock)?)?)
@@ -85,13 +85,13 @@ fn open(checked: &Checked, clock: &Clock) -> Result<(Lock, Log), Silent> {
     let passphrase = passphrase(&checked.custody).map_err(OpenError::from)?;
     let lock = Lock::take(dir.clone()).map_err(OpenError::from)?;
     let kek = local::open(&dir, passphrase.as_ref()).map_err(OpenError::from)?;
-    // The log is there, so that the name of the catalogue is not asked for: its key may be what is broken.
+    // The log exists, so that it needs no catalogue id: the catalogue's key may be what is broken.
     let log = audit::open(&dir, Arc::new(Real), &kek, ("", clock))?;
     Ok((lock, log))
 }
 
 impl Testimony {
-    /// The gateway relays.
+    /// Writes that the gateway has started.
     pub(super) fn in_force(mut self: Box<Self>) -> Result<(), Silent> {
         let now = audit::now(&self.clock)?;
         let started = Fact::GatewayStarted {

@@ -1,4 +1,4 @@
-//! A configuration that has changed, put in force without touching a connection.
+//! Reloading the configuration without touching a connection.
 
 use std::sync::Arc;
 
@@ -16,26 +16,26 @@ use crate::rotation::{self, Rotation};
 use super::certificates::Certificates;
 use super::rotation_config;
 
-/// What reading a configuration comes to.
+/// The result of reading and checking a configuration.
 pub type Read = Result<(Checked, Vec<Warning>), Errors>;
 
-/// Where the configuration came from, and who else hears of it.
+/// Reads the configuration again, and applies its log level.
 pub struct Origin {
-    /// Reads and checks it, as at the start. Waits for the disk.
+    /// Reads and checks it, as at the start. Blocks.
     pub read: Box<dyn Fn() -> Read + Send + Sync>,
-    /// Sets the least important level that is logged.
+    /// Sets the log level.
     pub level: Box<dyn Fn(tracing::Level) + Send + Sync>,
 }
 
-/// Puts a configuration that has changed in force.
+/// Applies a changed configuration.
 pub struct Reloader {
     origin: Origin,
     /// Empty when the gateway relays only, and while another process has the keys.
     rotation: ArcSwapOption<Rotation>,
     certificates: Arc<Certificates>,
-    /// What cannot change is as it was then.
+    /// The configuration at the start, for keys that take a restart.
     started: Checked,
-    /// What can change is as it was at the last reload. Held while one is under way.
+    /// The configuration as of the last reload, for keys that can change. Locked during a reload.
     current: Mutex<Checked>,
 }
 
@@ -51,12 +51,12 @@ impl Reloader {
         }
     }
 
-    /// Whoever hears of a reload from now on.
+    /// Sets the rotation that reloads are applied to.
     pub(super) fn attach(&self, rotation: Option<Rotation>) {
         self.rotation.store(rotation.map(Arc::new));
     }
 
-    /// What is in force.
+    /// The configuration in force.
     pub(super) async fn current(&self) -> Checked {
         self.current.lock().await.clone()
     }
@@ -68,7 +68,7 @@ impl Reloader {
         let certificates = self.certificates.look();
         let mut applied = changes(&current, &next);
         applied.extend(certificates.applied);
-        // One line each, the remedy behind a semicolon, as errors have it.
+        // One line each, the remedy after a semicolon, as in errors.
         let warnings_of_all = warnings.iter().map(|warning| {
             let finding = warning.finding();
             format!("{}; {}", finding.what(), finding.help)
@@ -93,7 +93,7 @@ impl Reloader {
 }
 
 impl Reloader {
-    /// A reload that failed stands in the audit log, as every order does.
+    /// Writes a failed reload to the audit log, as every refused order.
     async fn refused(&self, asker: &Asker, problem: &Problem) {
         let Some(rotation) = self.rotation.load_full() else {
             return;
@@ -141,7 +141,7 @@ impl Reload for Arc<Reloader> {
     }
 }
 
-/// Every mistake, in the log and for whoever asked.
+/// Logs every error, and makes the caller's answer of them.
 fn invalid(errors: &Errors) -> Problem {
     for Finding {
         file,
@@ -166,7 +166,7 @@ fn invalid(errors: &Errors) -> Problem {
     }
 }
 
-/// A doubt about the configuration, in the format that the log has.
+/// Logs a warning about the configuration.
 pub fn warn_of(finding: &Finding) {
     let Finding {
         file,
@@ -179,7 +179,7 @@ pub fn warn_of(finding: &Finding) {
     tracing::warn!(file, line, column, key, help, "{message}");
 }
 
-/// Sessions and lanes know keyrings by their places: those that are there keep theirs, new ones follow.
+/// Orders keyrings as they were, new ones last: sessions and lanes refer to them by index.
 fn in_places_of(current: &Checked, mut next: Checked) -> Checked {
     let rules = current.policy.keyrings().iter();
     let places: Vec<&KeyringName> = rules.map(|rule| &rule.name).collect();
@@ -190,7 +190,7 @@ fn in_places_of(current: &Checked, mut next: Checked) -> Checked {
     next
 }
 
-/// What has changed and can change while the gateway runs, key by key.
+/// The changes that need no restart, one line for each key.
 fn changes(current: &Checked, next: &Checked) -> Vec<String> {
     let mut changes = Vec::new();
     for rule in next.policy.keyrings() {
@@ -214,12 +214,12 @@ fn changes(current: &Checked, next: &Checked) -> Vec<String> {
     changes
 }
 
-/// Whether a key of the settings takes no restart.
+/// Whether a key can change without a restart.
 fn can_change(key: &str) -> bool {
     key.starts_with("keyring.") || matches!(key, "inbox-prefixes" | "jetstream.api-prefixes")
 }
 
-/// What rotation is told of a configuration that was read again: what takes a restart is as it was at the start.
+/// Rotation's configuration after a reload: keys that take a restart stay as at the start.
 pub(super) fn reloaded_config(started: &Checked, current: &Checked) -> rotation::Config {
     let config = rotation_config(current);
     rotation::Config {
@@ -228,7 +228,7 @@ pub(super) fn reloaded_config(started: &Checked, current: &Checked) -> rotation:
     }
 }
 
-/// The keys that differ from those at the start and take a restart.
+/// The keys that differ from the start and take a restart.
 fn fixed(started: &Checked, next: &Checked) -> Vec<String> {
     let (was, is) = (&started.dataplane, &next.dataplane);
     let keys = [
@@ -275,7 +275,7 @@ fn fixed(started: &Checked, next: &Checked) -> Vec<String> {
     differ.map(|(key, _differs)| key.to_owned()).collect()
 }
 
-/// What the audit log says.
+/// The description of a reload in the audit log.
 fn said(asker: &Asker, reloaded: &Reloaded) -> String {
     let list = |items: &[String]| {
         if items.is_empty() {

@@ -1,4 +1,4 @@
-//! What only one process may have: keys that change, the audit log, the doors of operators; and how it passes to another process.
+//! Ownership of what only one process may have (keys, audit log, administration), and its hand-over to another process.
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -17,56 +17,56 @@ use crate::dataplane::{Handed, ListenAddr, PathOf, Succession};
 use crate::disk::{self, Own};
 use crate::rotation::{self, DrainLink, Rotation};
 
-/// How long the process that takes over may say nothing before clients are accepted here again.
+/// How long the process that takes over has to confirm before clients are accepted here again.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How often taking back is tried.
+/// How often a failed take-back is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Who has it.
+/// Which process owns keys, audit log and administration.
 pub(super) enum Seat {
-    /// This process.
+    /// This process owns them.
     Held(Held),
-    /// Another process has been given everything, and has yet to say that it serves.
+    /// Handed over to another process, which may not have confirmed yet that it serves.
     Offered(Offered),
-    /// That process has ended, and this one has yet to get everything back.
+    /// That process has ended or failed, and this one has yet to take everything back.
     Vacant(Vacant),
-    /// Nobody, and this process never again.
+    /// This process has lost them for good; only a restart helps.
     Lost,
 }
 
-/// Everything.
+/// What only the owner has.
 pub(super) struct Held {
     pub(super) admin: Option<admin::Running>,
     /// `None` when the gateway relays only.
     pub(super) rotation: Option<(Rotation, rotation::Running)>,
     door: Option<Door>,
-    /// Where others find the addresses.
+    /// `ports.json`, where others find the addresses.
     pub(super) ports: Option<Own>,
     reporter: JoinHandle<()>,
 }
 
-/// What is left while another process has it.
+/// What this process keeps while it is not the owner.
 pub(super) struct Vacant {
-    /// Follows what the other process does with keys.
+    /// Follows the key changes of the process that owns them.
     follower: Option<rotation::Running>,
-    /// The socket of metrics and health.
+    /// The listening socket of administration.
     admin: Option<TcpListener>,
-    /// The ways to processes that drain already, to be had back.
+    /// Links to processes that drain already, kept for a take-back.
     drainers: Vec<DrainLink>,
-    /// Ends when the clients of this process are to be moved at once.
+    /// Fires when the clients of this process must be moved at once.
     moved: Option<oneshot::Receiver<()>>,
 }
 
-/// The same, and the way to the other process.
+/// [`Vacant`], with the connection to the process that takes over.
 pub(super) struct Offered {
     offer: Offer,
     left: Vacant,
-    /// Until when it may be silent; `None` once that was said.
+    /// Its deadline to confirm; `None` once the deadline has passed and was reported.
     until: Option<Instant>,
 }
 
-/// Something about the seat has happened.
+/// A step of a hand-over that [`Gateway::attend`] has to act on.
 pub struct Due(What);
 
 enum What {
@@ -76,17 +76,17 @@ enum What {
     Retry,
 }
 
-/// What came of it.
+/// Whether the gateway goes on after a step of a hand-over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attended {
     /// The gateway goes on.
     Stays,
-    /// Another process serves: this one is to be stopped.
+    /// Another process serves: stop this one.
     HandedOver,
 }
 
 impl Gateway {
-    /// Waits until something happens between this process and one that takes over. May be dropped and called again.
+    /// Waits for the next step of a hand-over. Cancel safe.
     pub async fn due(&mut self) -> Due {
         Due(match &mut self.seat {
             Seat::Held(Held {
@@ -107,7 +107,7 @@ impl Gateway {
         })
     }
 
-    /// Acts on it.
+    /// Acts on a step of a hand-over.
     pub async fn attend(&mut self, due: Due) -> Attended {
         let seat = std::mem::replace(&mut self.seat, Seat::Lost);
         self.seat = match (due.0, seat) {
@@ -120,7 +120,7 @@ impl Gateway {
                 );
                 self.dataplane.assign(None, PathOf::Other);
                 self.succession = Succession::GoesOn;
-                // They are its own now, and are to notice when it ends.
+                // The other process has the links now; a copy kept here would hide its end from those that drain.
                 offered.left.drainers.clear();
                 self.seat = Seat::Offered(offered);
                 return Attended::HandedOver;
@@ -143,7 +143,7 @@ impl Gateway {
         Attended::Stays
     }
 
-    /// Gives everything to another process.
+    /// Pauses, releases what only one process may have, and sends the sockets to the process that asked.
     async fn hand_over(&mut self, held: Held, petition: Petition) -> Seat {
         tracing::info!("another process wants to take over");
         self.dataplane.pause().await;
@@ -186,7 +186,7 @@ impl Gateway {
         }
     }
 
-    /// Lets go of everything: another process can have it then.
+    /// Stops administration, and makes rotation a follower: another process can own keys and audit log then.
     async fn vacate(&self, held: Held, link: DrainLink) -> Vacant {
         held.reporter.abort();
         drop(held.door);
@@ -212,7 +212,7 @@ impl Gateway {
         }
     }
 
-    /// Takes back what another process let go of by ending.
+    /// Becomes the owner again after the process that took over has ended or failed.
     async fn take_back(&mut self, left: Vacant) -> Seat {
         self.dataplane.accept();
         let opened = match Box::pin(self.reopen(&left)).await {
@@ -249,7 +249,7 @@ impl Gateway {
         let Some(custodian) = &premises.custodian else {
             return Ok(None);
         };
-        // The follower alone takes the lock, and may have it.
+        // The follower shares the lock of the state directory, so that only it can promote it.
         let lock = match &left.follower {
             Some(follower) => follower.lock().await.transpose()?,
             None => None,
@@ -261,7 +261,7 @@ impl Gateway {
         opened.await.map(Some)
     }
 
-    /// Rotation for the keys that the message path has.
+    /// Restarts rotation with the keys that the message path uses. `None`: it failed, and nothing is sealed any more.
     async fn resume(
         &self,
         opened: Box<state::Opened>,
@@ -293,7 +293,7 @@ impl Gateway {
             .ok()
     }
 
-    /// Opens the doors of operators, and that of whoever takes over.
+    /// Starts administration and the hand-over socket.
     pub(super) fn sit(
         &self,
         rotation: Started,
@@ -339,7 +339,7 @@ impl Gateway {
 }
 
 impl Seat {
-    /// Ends when the clients of this process, which drains, are to be moved at once.
+    /// Ends when the process that took over wants the clients of this one moved at once; else never.
     pub(super) fn moved(&mut self) -> impl Future<Output = ()> + use<> {
         let moved = match self {
             Self::Offered(offered) => offered.left.moved.take(),
@@ -356,7 +356,7 @@ impl Seat {
         }
     }
 
-    /// Lets go for good, when the sessions have ended.
+    /// Stops administration and rotation for good, after the sessions have ended.
     pub(super) async fn leave(self) {
         let follower = match self {
             Self::Held(held) => {
@@ -375,7 +375,7 @@ impl Seat {
     }
 }
 
-/// What waits for the disk, without keeping the thread that accepts clients and serves operators.
+/// Runs blocking work off the control thread, which accepts clients and serves administration.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
@@ -390,7 +390,7 @@ async fn silence(until: Option<Instant>) {
     }
 }
 
-/// Every socket that is handed over, with its name.
+/// Every socket that is handed over, with its label.
 fn labelled(
     handed: Vec<Handed>,
     left: &Vacant,

@@ -36,10 +36,10 @@ pub enum OpenError {
     /// The catalogue that is there.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// The audit log is gone, or a part of it: nothing tells whether the records are the newest.
+    /// The audit log or a part of it is missing, so that a rollback of the records could go unnoticed.
     #[error(transparent)]
     Audit(#[from] AuditError),
-    /// The same of a log that is closed and cannot be read.
+    /// The audit log is closed and cannot be read, with the same consequence.
     #[error(
         "the audit log cannot be read, so that nothing tells whether the records are the newest: {0}"
     )]
@@ -65,7 +65,7 @@ impl Faulty for OpenError {
 pub struct Opened {
     /// The key versions.
     pub catalogue: Catalogue,
-    /// What happens to them; closed where it cannot be continued.
+    /// Their audit log; closed where it cannot be continued.
     pub audit: Log,
 }
 
@@ -74,7 +74,7 @@ pub struct Opened {
 /// # Errors
 /// [`OpenError`].
 pub fn open(state: &Path, custody: &Custody, clock: &Clock) -> Result<Opened, OpenError> {
-    // Before anything is made: without it nothing could be used.
+    // First: a state directory made without it could not be used.
     let passphrase = passphrase(custody)?;
     let lock = Lock::take(StateDir::create(state)?)?;
     let custodian: Arc<dyn Custodian> = Arc::new(if custody::local::exists(lock.dir()) {
@@ -86,7 +86,7 @@ pub fn open(state: &Path, custody: &Custody, clock: &Clock) -> Result<Opened, Op
     furnish(lock, &custodian, clock)
 }
 
-/// The same with a KEK that is open, and perhaps the lock.
+/// [`open`] with a KEK that is open already, and the lock if the caller holds it.
 ///
 /// # Errors
 /// [`OpenError`].
@@ -102,10 +102,10 @@ pub(super) fn reopen(
     furnish(lock, custodian, clock)
 }
 
-/// Opens what can be opened while another process holds the lock: KEK and catalogue, where there are any.
+/// Opens KEK and catalogue, where there are any, while another process holds the lock.
 ///
 /// # Errors
-/// [`OpenError`]: what would keep [`reopen`] from working, too.
+/// [`OpenError`]: [`reopen`] would fail for the same reason.
 pub(super) fn rehearse(
     state: &Path,
     custody: &Custody,
@@ -132,12 +132,12 @@ fn furnish(lock: Lock, custodian: &Arc<dyn Custodian>, clock: &Clock) -> Result<
     with_audit(catalogue, &**custodian, clock)
 }
 
-/// Adds the audit log, and reads the records, which must be what it says. A log that cannot be continued is closed: messages are
-/// sealed and opened as before, and no key event happens until somebody has looked into it. One of which a part is gone is an error:
-/// what it said of the records may have been in that part.
+/// Opens the audit log, and reads the records, which must be those that it names. A log that cannot be continued is closed:
+/// messages are sealed and opened as before, but no key event happens until an operator has repaired it. A log with a part
+/// missing is an error: that part may have named newer records.
 ///
 /// # Errors
-/// [`OpenError`]. Of a record that was put back the log tells.
+/// [`OpenError`]. A rollback of records is also written to the log.
 pub fn with_audit(
     mut catalogue: Catalogue,
     custodian: &dyn Custodian,
@@ -153,7 +153,7 @@ pub fn with_audit(
             Log::closed(&error, seems)
         }
     };
-    // Also with what a log seems to say that is closed: who cuts it back may have put records back as well.
+    // Also against the last line of a closed log: whoever truncates the log may have rolled records back as well.
     catalogue.compare_with(audit.last_seen());
     match catalogue.refresh() {
         Ok(()) => Ok(Opened { catalogue, audit }),
@@ -166,7 +166,7 @@ pub fn with_audit(
     }
 }
 
-/// Says in the log that a record was put back.
+/// Writes to the audit log that a record was rolled back.
 fn alarm(audit: &mut Log, error: &LoadError, clock: &Clock) {
     let what = error.to_string().into();
     let now = audit::now(clock).unwrap_or(Timestamp::MAX);
@@ -175,7 +175,7 @@ fn alarm(audit: &mut Log, error: &LoadError, clock: &Clock) {
     }
 }
 
-/// The audit log of the directory whose catalogue this is.
+/// Opens the audit log beside this catalogue.
 ///
 /// # Errors
 /// [`AuditError`].

@@ -1,4 +1,4 @@
-//! A key event: what is done, by whom, why, to what, and what came of it.
+//! A key event: the action, its actor, reason, object and outcome.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,41 +11,41 @@ use super::line::time;
 use super::tree::{Hash, sha256};
 use super::{Action, Change, IntendedUse, Text, Through, Trigger};
 
-/// An act on keys, as it is about to happen. No field can hold a secret.
+/// An action on keys. No field can hold a secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Act {
-    /// Who wants it.
+    /// The actor.
     pub who: Who,
-    /// The way by which they asked.
+    /// The interface by which it was requested.
     pub through: Through,
-    /// What set it off, where something did.
+    /// What triggered it, if something did.
     pub trigger: Option<Trigger>,
-    /// The reason, in the words of whoever gave it.
+    /// The reason, in the actor's words.
     pub why: Text,
-    /// What is done.
+    /// The action.
     #[serde(rename = "action")]
     pub what: Action,
-    /// The keyring; `None` where it concerns all.
+    /// The keyring; `None`: all of them.
     pub keyring: Option<Text>,
-    /// The key version, one that is yet to be made too; `None` where it concerns none.
+    /// The key version, also one that is yet to be generated; `None`: none.
     pub version: Option<KeyVersion>,
-    /// What the version is for afterwards.
+    /// What the version may be used for afterwards.
     pub intended_use: IntendedUse,
-    /// Of a destruction: whether somebody wants it whatever is stored.
+    /// Of a destruction: whether it was forced, whatever is still stored under the version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forced: Option<bool>,
-    /// Of a destruction: what was found when it was looked into whether anything stored needs the version; `None`: nobody did.
+    /// Of a destruction: what the search for stored messages that need the version found; `None`: there was no search.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<Text>,
-    /// Of a revocation, once it is done: what whoever has the secret may know.
+    /// Of a revocation, once it is done: what was sealed under the version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exposure: Option<Exposed>,
-    /// When the version is to stop sealing, if that is known.
+    /// When the version stops sealing, if that is known.
     #[serde(with = "time::optional")]
     pub expiry: Option<Timestamp>,
     /// The subjects that are affected.
     pub scope: Vec<Text>,
-    /// What protects less than before, where that is what is done.
+    /// Of a weakening: the settings that protect less than before.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<Change>,
 }
@@ -53,20 +53,20 @@ pub struct Act {
 /// Names a key version without its secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyVersion {
-    /// What people call it.
+    /// Its label, for people.
     pub label: Text,
-    /// What envelopes call it.
+    /// Its kid, as in envelopes.
     pub kid: Hex<8>,
-    /// What only its secret produces.
+    /// The commitment to its secret.
     pub commitment: Hex<32>,
-    /// The cipher that seals under it.
+    /// The AEAD that seals under it.
     pub algorithm: Text,
 }
 
 /// Names the exact bytes of a keyring's record in the catalogue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordRef {
-    /// Whose record.
+    /// The keyring.
     pub keyring: Text,
     /// Its epoch.
     pub epoch: u64,
@@ -83,30 +83,30 @@ pub struct Exposed {
     /// When it stopped.
     #[serde(with = "time::optional")]
     pub until: Option<Timestamp>,
-    /// Messages that are known to have been sealed, and at most.
+    /// How many messages were sealed: at least, and at most.
     pub messages: [u64; 2],
-    /// The same of bytes.
+    /// How many bytes: at least, and at most.
     pub bytes: [u64; 2],
-    /// Lanes drawn under it, at least.
+    /// How many lanes were started under it, at least.
     pub lanes: u64,
 }
 
-/// Bytes that are written as lower-case hex.
+/// Bytes whose text form is lower-case hex.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Hex<const N: usize>(pub [u8; N]);
 
-/// Who acts. Text form: `gateway`, `uid:1000`, `token:NAME`.
+/// The actor of a key event. Text form: `gateway`, `uid:1000`, `token:NAME`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Who {
-    /// The gateway by its own rules.
+    /// The gateway, by its own rules.
     Gateway,
-    /// A user of this machine, as the kernel says.
+    /// A user of this host, by the kernel's peer credentials.
     Uid(u32),
-    /// Whoever bears a token of this name.
+    /// The bearer of the token of this name.
     Token(Text),
 }
 
-/// What came of an act.
+/// The outcome of an action.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// It is done.
@@ -115,12 +115,12 @@ pub enum Outcome {
     Failed(Text),
     /// It was not tried.
     Refused(Text),
-    /// It was tried, and why it cannot be said yet what has come of it.
+    /// It was tried, and its outcome is not known yet, for this reason.
     Unknown(Text),
 }
 
 impl RecordRef {
-    /// Of a file with these bytes.
+    /// The reference to a record with these bytes.
     #[must_use]
     pub fn of(keyring: &str, epoch: u64, file: &[u8]) -> Self {
         Self {
@@ -132,7 +132,7 @@ impl RecordRef {
 }
 
 impl Act {
-    /// Whether it goes before everything else when the disk is full: a revocation, and what follows from one.
+    /// Whether it may use the reserve when the disk is full: a revocation, and what follows from one.
     #[must_use]
     pub const fn is_essential(&self) -> bool {
         matches!(

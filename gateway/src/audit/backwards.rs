@@ -1,4 +1,4 @@
-//! The lines of a log from its end: what has happened last is asked for most.
+//! Reads the lines of a log from its end.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use crate::disk::{Action, Error, Files};
 /// How much is read at a time, in bytes.
 const CHUNK: u64 = 64 * 1024;
 
-/// Reads whole lines, the last one first. What stands behind the last line end is passed over.
+/// Reads whole lines, the last one first. An incomplete last line is skipped.
 pub struct Backwards {
     files: Arc<dyn Files>,
     path: PathBuf,
@@ -20,9 +20,9 @@ pub struct Backwards {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Progress {
-    /// What stands behind the last line end is still in the way.
+    /// What stands behind the last line end is yet to be skipped.
     Untrimmed,
-    /// What is held ends where the next line does.
+    /// `held` ends where the next line does.
     Lines,
     /// The first line was read.
     Done,
@@ -32,7 +32,7 @@ impl Backwards {
     /// Begins at the end of the file as it is now.
     ///
     /// # Errors
-    /// What the disk says.
+    /// Errors of the disk.
     pub fn open(files: Arc<dyn Files>, path: PathBuf) -> Result<Self, Error> {
         let end = files.len(&path);
         let at = end.map_err(|e| Error::from_io(&path, Action::Read, e))?;
@@ -53,7 +53,7 @@ impl Backwards {
     /// The line before the one that was read last, without its line end; `None` before the first.
     ///
     /// # Errors
-    /// What the disk says.
+    /// Errors of the disk.
     pub fn next_line(&mut self) -> Result<Option<Vec<u8>>, Error> {
         while self.progress != Progress::Done {
             let (was, piece) = match memchr::memrchr(b'\n', &self.held) {
@@ -75,7 +75,7 @@ impl Backwards {
         std::mem::replace(&mut self.progress, progress)
     }
 
-    /// What stands behind this line end, which goes too.
+    /// Cuts off what stands behind this line end, and the line end.
     fn cut(&mut self, end: usize) -> Vec<u8> {
         let piece = self.held.split_off(end.saturating_add(1));
         self.held.truncate(end);

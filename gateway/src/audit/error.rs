@@ -7,29 +7,29 @@ use crate::disk;
 use crate::fault::{Fault, Faulty, Retry, Who};
 use crate::secret::NoEntropy;
 
-/// Why a log was not found whole.
+/// Why a log does not verify.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum VerifyError {
     /// It could not be read.
     #[error(transparent)]
     Disk(#[from] disk::Error),
-    /// It is not what was written.
+    /// It was altered.
     #[error("the audit log {} was altered: {wrong}; keep it as evidence, find out who can write there, and compare it with a backup", log.display())]
     Altered {
         /// The lines' file.
         log: PathBuf,
-        /// The first thing that is wrong.
+        /// The first sign of it.
         wrong: Wrong,
-        /// Whether it has fewer lines than were written, wherever it is wrong first.
+        /// Whether it has fewer lines than were written, whatever the first sign is.
         short: bool,
     },
-    /// There are lines and no checkpoint at all.
+    /// There are lines, but no checkpoint.
     #[error("nothing vouches for the audit log {}: no checkpoint is there; restore {} from a backup, or name a checkpoint that is kept elsewhere", log.display(), checkpoints.display())]
     Unvouched {
         /// The lines' file.
         log: PathBuf,
-        /// Where its checkpoints belong.
+        /// The path where its checkpoints should be.
         checkpoints: PathBuf,
     },
 }
@@ -38,7 +38,7 @@ pub enum VerifyError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// It could not be read, or begun.
+    /// It could not be read or created.
     #[error(transparent)]
     Disk(#[from] disk::Error),
     /// It does not verify.
@@ -46,7 +46,7 @@ pub enum OpenError {
     NotWhole {
         /// The lines' file.
         log: PathBuf,
-        /// What is wrong.
+        /// Why.
         source: VerifyError,
     },
     /// A later version wrote it.
@@ -54,21 +54,21 @@ pub enum OpenError {
     Newer {
         /// The lines' file.
         log: PathBuf,
-        /// Which.
+        /// The line's number.
         line: u64,
-        /// What the reader says.
+        /// Why it could not be parsed.
         why: String,
     },
-    /// The first line could not be put into words.
+    /// The first line could not be encoded.
     #[error("the audit log could not be begun ({0}): this is a defect, please report it")]
     Encode(#[from] serde_json::Error),
 }
 
-/// Why nothing was written. An act whose intent was not written must not happen.
+/// Why nothing was written. An action whose intent was not written must not happen.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WriteFailed {
-    /// The disk refused.
+    /// An error of the disk.
     #[error("the audit log cannot be written, so no key event happens: {0}")]
     Disk(#[from] disk::Error),
     /// The log was not opened at the start.
@@ -82,16 +82,16 @@ pub enum WriteFailed {
     /// No random bytes for the event's id.
     #[error(transparent)]
     NoEntropy(#[from] NoEntropy),
-    /// The event is over already.
+    /// The event has its outcome already.
     #[error("the key event {0} has its outcome already: this is a defect, please report it")]
     Finished(super::EventId),
-    /// It could not be put into words.
+    /// The line could not be encoded.
     #[error("the audit log's line could not be encoded ({0}): this is a defect, please report it")]
     Encode(#[from] serde_json::Error),
 }
 
 impl VerifyError {
-    /// Whether lines are known to be missing: what they said of the records is not known then.
+    /// Whether lines are known to be missing; then it is not known which records they named.
     #[must_use]
     pub const fn is_short(&self) -> bool {
         matches!(self, Self::Altered { short: true, .. })

@@ -1,4 +1,4 @@
-//! How far a log had come when something beside it was written: a log that ends before that was cut off.
+//! Heads: a log's number of lines when something else, such as a record of the catalogue, was written. A shorter log was cut off.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::note::VerifierKey;
 use crate::printable::{Count, Printable};
 
-/// A log, and how many lines it had. Signed by whoever writes it down.
+/// A log's name and its number of lines. Signed together with what it is recorded in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Head {
@@ -23,7 +23,7 @@ impl Head {
         }
     }
 
-    /// How many lines the log of this key had; `None`: it is about another.
+    /// How many lines the log of this key had; `None`: the head is of another log.
     pub(crate) fn about(&self, key: &VerifierKey) -> Option<u64> {
         (self.log == key.name()).then_some(self.lines)
     }

@@ -1,4 +1,4 @@
-//! What a log says last of what it is about: the state that others are compared with.
+//! The latest records and settings that a log names, with which the catalogue and the configuration are compared.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,7 +8,7 @@ use super::reader::{Piece, Pieces};
 use super::{RecordRef, Settings, Text};
 use crate::disk::{Error, Files};
 
-/// The log's last word.
+/// The latest record of each keyring, and the latest settings, by the lines of a log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LastWord {
     records: BTreeMap<String, RecordRef>,
@@ -16,10 +16,10 @@ pub struct LastWord {
 }
 
 impl LastWord {
-    /// What lines say that nobody has judged: to be put beside what is known, never in its place.
+    /// Reads the state from a log without verifying it: it may add to what is known, and must never replace that.
     ///
     /// # Errors
-    /// What the disk says; of a log that is not there nothing is known.
+    /// Errors of the disk. A log that does not exist has an empty state.
     pub fn unjudged(files: &dyn Files, log: &Path) -> Result<Self, Error> {
         let mut last = Self::default();
         let mut pieces = match Pieces::open(files, log) {
@@ -36,19 +36,19 @@ impl LastWord {
         Ok(last)
     }
 
-    /// The record of each keyring of which a line has named one.
+    /// The latest record of each keyring.
     pub fn records(&self) -> impl Iterator<Item = &RecordRef> {
         self.records.values()
     }
 
-    /// What the configuration said about protection that was in force last.
+    /// The settings that were in force last.
     #[must_use]
     pub const fn policy(&self) -> Option<&Settings> {
         self.policy.as_ref()
     }
 
-    /// Leaves out of a line what it puts in force, where the lines before it say the same. Only when it is written is it known which
-    /// these are: a full disk may have kept others out.
+    /// Omits the settings from a line if the latest ones are the same. To be called when the line is written: a full disk may
+    /// have prevented earlier lines.
     pub(super) fn leave_out(&self, body: &mut Body) {
         if let Some(policy) = body.policy_mut()
             && policy.settings == self.policy
@@ -57,8 +57,7 @@ impl LastWord {
         }
     }
 
-    /// Takes in a line; lines come in their order. An outcome that a full disk kept out of the log may come behind that of a later
-    /// record, which stands.
+    /// Applies the next line. An outcome that a full disk delayed may come behind one with a later record, which then stays.
     pub(super) fn hear(&mut self, body: &Body) {
         if let Some(settings) = body.policy().and_then(|policy| policy.settings.as_ref()) {
             self.policy = Some(settings.clone());

@@ -1,6 +1,4 @@
-//! One line of the log: JSON, ended by a line end that belongs to it.
-//!
-//! What is hashed, chained and signed are the exact bytes, so that no canonical form is needed.
+//! One line of the log: JSON, and a line end that belongs to it. The exact bytes are hashed, so that no canonical form is needed.
 
 use std::fmt;
 
@@ -16,25 +14,24 @@ use crate::secret::NoEntropy;
 /// The format that this version writes, and the highest that it reads; the first line of a log names it.
 pub(super) const FORMAT: u64 = 1;
 
-/// A line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Line {
     /// Its number, from 1: in the file, and in the Merkle tree.
     pub seq: u64,
     /// SHA-256 of the exact bytes of the line before it, its line end included; zeros in the first line.
     pub prev: Hash,
-    /// What it says.
+    /// Its content.
     #[serde(flatten)]
     pub body: Body,
 }
 
-/// What a line says.
+/// The content of a line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Body {
-    /// This is about to happen.
+    /// A key event is about to happen.
     Intent(Event),
-    /// This has come of it. Repeats the intent, so that one line tells the whole event.
+    /// The outcome of a key event. Repeats the intent, so that one line has the whole event.
     Outcome(Completed),
     /// A fact that is no key event.
     Note(Note),
@@ -49,30 +46,31 @@ pub struct Event {
     /// When it began.
     #[serde(with = "time")]
     pub initiated: Timestamp,
-    /// What is done.
+    /// The action.
     #[serde(flatten)]
     pub act: Act,
 }
 
-/// A key event that is over.
+/// A key event with its outcome.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Completed {
     /// As in the intent.
     #[serde(flatten)]
     pub event: Event,
-    /// When it ended. Of one that a crash interrupted: when it was found out how it had; of one that is `unknown`: when it was tried.
+    /// When it ended. Of one that a crash interrupted: when its outcome was found out; of one that is `unknown`: when it was
+    /// tried.
     #[serde(with = "time")]
     pub completed: Timestamp,
-    /// What came of it.
+    /// The outcome.
     pub outcome: OutcomeWord,
-    /// What went wrong, if something did.
+    /// Why it was refused, failed or is unknown.
     pub error: Option<Text>,
-    /// The record that the act led to; `None` where it led to none, and in lines of versions that did not say.
+    /// The record to which the action led; `None` where it led to none, and in lines of versions without this field.
     #[serde(default)]
     pub record: Option<RecordRef>,
 }
 
-/// A fact, and when it was so.
+/// A fact with its time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Note {
     /// When.
@@ -83,7 +81,7 @@ pub struct Note {
     pub fact: Fact,
 }
 
-/// What the log says about itself and its gateway, beside key events.
+/// A fact about the log or its gateway that is no key event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "note", rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -99,45 +97,45 @@ pub enum Fact {
     GatewayStarted {
         /// Its version.
         version: Text,
-        /// What its configuration says about protection; `None` in lines of versions that did not say.
+        /// Its settings; `None` in lines of versions without this field.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         policy: Option<InForce>,
     },
-    /// A gateway was told to stop, and has.
+    /// A gateway has stopped, as it was told to.
     GatewayStopped,
-    /// The records as they were left, before a gateway stops or hands over: budgets have changed them since the last key event.
+    /// The records before a gateway stops or hands over: budgets have changed them since the last key event.
     RecordsLeft {
         /// One for each keyring.
         records: Vec<RecordRef>,
     },
-    /// A gateway has handed keys and clients over to another process, and drains the connections that it has.
+    /// A gateway has handed its keys and listeners over to another process, and drains its connections.
     GatewayHandedOver,
-    /// The other process ended before it served: the gateway has taken the keys back.
+    /// The other process ended before it served clients: the gateway has taken its keys back.
     GatewayTookBack,
     /// The configuration was read again, with this result.
     ConfigurationReloaded {
-        /// What changed, or why nothing did.
+        /// The result: what changed, or why nothing did.
         result: Text,
-        /// Each key with its values.
+        /// The settings that changed.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         changes: Vec<Change>,
-        /// What it says about protection from now on.
+        /// The settings from now on.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         policy: Option<InForce>,
     },
-    /// A record was found, and refused, that is older than one seen before, or another one of the same epoch.
+    /// A record was refused that is older than one seen before, or differs from one of the same epoch.
     RollbackAlarm {
         /// Which record, and what was expected.
         what: Text,
     },
-    /// A line that a crash had cut off was removed; it had never been acknowledged.
+    /// An incomplete line (a crash) was removed; it had never been acknowledged.
     TailRepaired {
-        /// How many bytes of it were there.
+        /// How many bytes it had.
         bytes: u64,
         /// Their SHA-256.
         sha256: Hash,
     },
-    /// Lines that no checkpoint covered when the log was opened: a crash or a full disk came between the two.
+    /// Lines that no checkpoint covered when the log was opened, because of a crash or a full disk.
     Uncovered {
         /// The first of them.
         first: u64,
@@ -151,20 +149,20 @@ pub enum Fact {
         /// Why.
         why: Text,
     },
-    /// This log was begun in the place of another, which is gone or was moved away.
+    /// This log replaces another one, which is lost or was moved away.
     LogReplaced {
         /// By whom.
         who: Text,
         /// Why.
         why: Text,
-        /// What the records said then of logs, and how far they had come.
+        /// The heads of earlier logs in the records at that time.
         heads: Vec<Head>,
     },
-    /// The disk was full, and the reserve was given up for a revocation.
+    /// The disk was full, and the reserve was released for a revocation.
     ReserveReleased,
     /// The host's clock was set: times before and after this line cannot be compared.
     ClockSet {
-        /// By how much: ahead, or back when it is negative.
+        /// By how much; negative: back.
         seconds: i64,
     },
 }
@@ -174,7 +172,7 @@ pub enum Fact {
 #[serde(transparent)]
 pub struct EventId(pub Hex<16>);
 
-/// What must be legible in every line, of later formats too.
+/// The fields that every line has, also in later formats.
 #[derive(Deserialize)]
 pub(super) struct Probe {
     pub(super) seq: u64,
@@ -185,7 +183,7 @@ impl Line {
     /// Reads a line, with or without its line end.
     ///
     /// # Errors
-    /// When it is none, or of a later version.
+    /// If it is no line, or one of a later version.
     pub fn parse(bytes: &[u8]) -> Result<Self, serde_json::Error> {
         objects::from_slice(bytes)
     }
@@ -209,7 +207,7 @@ impl Body {
         }
     }
 
-    /// The records that it names: each is the last word on its keyring until a later line names another.
+    /// The records that it names: each is the latest of its keyring until a later line names another.
     #[must_use]
     pub fn records(&self) -> &[RecordRef] {
         match self {
@@ -235,7 +233,7 @@ impl Body {
         }
     }
 
-    /// The same, of a line that is yet to be written.
+    /// The same, for a line that is yet to be written.
     pub(super) const fn policy_mut(&mut self) -> Option<&mut InForce> {
         match self {
             Self::Note(Note {
@@ -247,7 +245,7 @@ impl Body {
         }
     }
 
-    /// When it was said.
+    /// The time in the line: of the intent, of the outcome, or of the fact.
     #[must_use]
     pub const fn time(&self) -> Timestamp {
         match self {
@@ -259,7 +257,7 @@ impl Body {
 }
 
 impl Completed {
-    /// Whether this is the last word on the event: a later line settles one that is unknown.
+    /// Whether the event is over: one whose outcome is unknown gets a later line.
     #[must_use]
     pub const fn is_final(&self) -> bool {
         !matches!(self.outcome, OutcomeWord::Unknown)

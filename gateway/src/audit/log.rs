@@ -1,4 +1,4 @@
-//! The log, open for writing.
+//! The audit log, open for writing.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,11 +16,11 @@ use super::writer::{Urgency, Writer, head, length, separate};
 use super::{Head, Hex, LastWord, OpenError, RecordRef, Settings, VerifyError, WriteFailed};
 use crate::fault::{Fault, Faulty};
 
-/// The one writer of an audit log: whoever has it holds the state directory's lock.
+/// The only writer of an audit log; its owner holds the lock of the state directory.
 ///
 /// ```text
-/// let pending = log.begin(act, now)?;         // durable; on an error the act must not happen
-/// let outcome = …                             // the act
+/// let pending = log.begin(act, now)?;         // durable; on an error the action must not happen
+/// let outcome = …                             // the action
 /// log.finish(pending, &outcome, now)?;        // durable; on an error the event stays open, and may be finished later
 /// ```
 pub struct Log(Standing);
@@ -31,29 +31,29 @@ pub struct Log(Standing);
 )]
 enum Standing {
     Open(Writer),
-    /// Not to be continued: traffic goes on, key events do not happen.
+    /// It cannot be continued: traffic goes on, key events do not happen.
     Closed {
         why: String,
         fault: Fault,
-        /// What its lines say last, which nothing vouches for.
+        /// The state by its lines, which do not verify.
         seems: LastWord,
     },
 }
 
-/// A key event whose intent is durable, and whose outcome is owed.
+/// A key event whose intent is durable, and whose outcome is to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use = "a key event that has begun has an outcome: give it to `Log::finish`"]
 pub struct Pending {
     pub(super) event: Event,
-    /// What it has led to, once that is known.
+    /// The record to which it has led, once that is known.
     pub(super) record: Option<RecordRef>,
 }
 
 impl Log {
-    /// Begins a log, whose first line names the catalogue that it is about.
+    /// Creates a log; its first line names the catalogue.
     ///
     /// # Errors
-    /// [`OpenError`]; whoever calls has made sure that no log is there, or only one that was never used.
+    /// [`OpenError`]. The caller has made sure that there is no log, or only one that was never used.
     pub fn create(
         place: Place,
         signer: Signer,
@@ -91,19 +91,19 @@ impl Log {
         Ok(Self(Standing::Open(writer)))
     }
 
-    /// Reads a log from its start, checks it against its checkpoints, and goes on with it. A line that a crash has cut off is
-    /// replaced by a note that says so.
+    /// Reads a log from its start, verifies it with its checkpoints, and opens it for writing. An incomplete last line (a crash)
+    /// is replaced by a note that says so.
     ///
     /// # Errors
-    /// [`OpenError`]; the log is as it was then.
+    /// [`OpenError`]; the log is unchanged then.
     pub fn open(place: Place, signer: Signer, now: Timestamp) -> Result<Self, OpenError> {
         Self::open_beside(place, signer, now, &[])
     }
 
-    /// The same of a log that has come so far at least.
+    /// The same, where the log must have at least the lines of `heads`, which are recorded elsewhere.
     ///
     /// # Errors
-    /// [`OpenError`]; the log is as it was then.
+    /// [`OpenError`]; the log is unchanged then.
     pub fn open_beside(
         place: Place,
         signer: Signer,
@@ -167,7 +167,7 @@ impl Log {
         Ok(Self(Standing::Open(writer)))
     }
 
-    /// A log that cannot be continued: every write fails with this reason, so that no key event happens, and traffic goes on.
+    /// A log that cannot be continued: every write fails for this reason, so that no key event happens, while traffic goes on.
     #[must_use]
     pub fn closed(why: &impl Faulty, seems: LastWord) -> Self {
         Self(Standing::Closed {
@@ -177,7 +177,7 @@ impl Log {
         })
     }
 
-    /// Why it is closed, if it is.
+    /// The reason for which it is closed, if it is.
     #[must_use]
     pub fn closed_by(&self) -> Option<&str> {
         match &self.0 {
@@ -186,10 +186,10 @@ impl Log {
         }
     }
 
-    /// Writes the intent of an act, durably.
+    /// Writes the intent of an action, durably.
     ///
     /// # Errors
-    /// [`WriteFailed`]: the act must not happen.
+    /// [`WriteFailed`]: the action must not happen.
     pub fn begin(&mut self, act: Act, now: Timestamp) -> Result<Pending, WriteFailed> {
         let writer = self.writer()?;
         let event = Event {
@@ -203,10 +203,11 @@ impl Log {
         Ok(pending)
     }
 
-    /// Writes what came of an act, durably. What is unknown stays among [`Log::open_intents`], until a later outcome settles it.
+    /// Writes the outcome of an event, durably. An event whose outcome is unknown stays in [`Log::open_intents`] until a later
+    /// outcome.
     ///
     /// # Errors
-    /// [`WriteFailed`]: the event stays among [`Log::open_intents`], to be finished when the disk works again.
+    /// [`WriteFailed`]: the event stays in [`Log::open_intents`], to be finished when the disk works again.
     pub fn finish(
         &mut self,
         pending: Pending,
@@ -229,8 +230,8 @@ impl Log {
         Ok(())
     }
 
-    /// Writes what came of an order for which nothing was begun, durably: it is refused, or met by what is under way. It never takes
-    /// the reserve: whoever may give orders may be refused as often as they like.
+    /// Writes the outcome of a request for which no intent was written, durably: it was refused, or joined an event that is under
+    /// way. Never uses the reserve, as a client may have requests refused as often as it likes.
     ///
     /// # Errors
     /// [`WriteFailed`].
@@ -259,8 +260,8 @@ impl Log {
         self.writer()?.write(Body::Note(note), Urgency::Ordinary)
     }
 
-    /// The key events whose outcome is missing or unknown: at the start, those that a crash interrupted. Whoever starts finds out what became of
-    /// each, and finishes it.
+    /// The key events whose outcome is missing or unknown; at the start, those that a crash interrupted, which are to be
+    /// finished.
     pub fn open_intents(&self) -> Vec<Pending> {
         match &self.0 {
             Standing::Open(writer) => writer.open.values().cloned().collect(),
@@ -268,7 +269,7 @@ impl Log {
         }
     }
 
-    /// What it says last; when it is closed, what its lines seem to say: enough to refuse something, and nothing is allowed by it.
+    /// The state by its lines; of a closed log, the unverified one, which may only serve to refuse something.
     #[must_use]
     pub const fn last_seen(&self) -> &LastWord {
         match &self.0 {
@@ -277,7 +278,7 @@ impl Log {
         }
     }
 
-    /// What it says last; `None` when it is closed.
+    /// The verified state; `None` when it is closed.
     #[must_use]
     pub const fn last_word(&self) -> Option<&LastWord> {
         match &self.0 {
@@ -286,8 +287,7 @@ impl Log {
         }
     }
 
-    /// The settings that it says were in force last; when it is closed, what its lines seem to say: enough to refuse something, and
-    /// nothing is allowed by it.
+    /// The settings that were in force last; of a closed log, unverified ones, which may only serve to refuse something.
     #[must_use]
     pub const fn last_policy(&self) -> Option<&Settings> {
         match &self.0 {
@@ -296,7 +296,7 @@ impl Log {
         }
     }
 
-    /// Whether its reserve for revocations is there. Looks at the disk.
+    /// Whether the reserve for revocations exists. Looks at the disk.
     #[must_use]
     pub fn has_reserve(&self) -> bool {
         match &self.0 {
@@ -305,8 +305,7 @@ impl Log {
         }
     }
 
-    /// Makes up for what a full disk has prevented: notes, a checkpoint, and the reserve. Costs nothing when nothing is
-    /// missing; to be called now and then.
+    /// Writes what a full disk has prevented: notes, a checkpoint, and the reserve. To be called now and then.
     ///
     /// # Errors
     /// [`WriteFailed`]: something is still missing.
@@ -319,8 +318,8 @@ impl Log {
         Ok(())
     }
 
-    /// Gives the reserve up, when an essential act itself finds the disk full (its record, say, not its line here).
-    /// [`Log::replenish`] makes it anew.
+    /// Releases the reserve when an essential action itself finds the disk full, for its record, say. [`Log::replenish`] restores
+    /// it.
     ///
     /// # Errors
     /// [`WriteFailed`].
@@ -328,7 +327,7 @@ impl Log {
         Ok(self.writer()?.release(now)?)
     }
 
-    /// The exact last lines, at most `count` of them, oldest first, without their line ends.
+    /// The exact bytes of the last lines, at most `count`, oldest first, without their line ends.
     ///
     /// # Errors
     /// [`WriteFailed`].
@@ -349,7 +348,7 @@ impl Log {
         Ok(lines)
     }
 
-    /// What verifies the checkpoints; `None` when it is closed.
+    /// The verifier key of the checkpoints; `None` when it is closed.
     #[must_use]
     pub const fn verifier(&self) -> Option<&VerifierKey> {
         match &self.0 {
@@ -367,7 +366,7 @@ impl Log {
         }
     }
 
-    /// How far it has come, durably; `None` when it is closed.
+    /// How many lines are durable; `None` when it is closed.
     #[must_use]
     pub fn head(&self) -> Option<Head> {
         match &self.0 {
@@ -392,7 +391,6 @@ impl Pending {
         }
     }
 
-    /// Names the event.
     #[must_use]
     pub const fn id(&self) -> EventId {
         self.event.id
@@ -404,26 +402,26 @@ impl Pending {
         self.event.initiated
     }
 
-    /// The same event, once it is known what it exposes: the outcome says so.
+    /// Adds what was sealed under a revoked version, for the outcome.
     pub fn exposing(mut self, exposure: Option<Exposed>) -> Self {
         self.event.act.exposure = exposure;
         self
     }
 
-    /// What is being done.
+    /// The action.
     #[must_use]
     pub const fn act(&self) -> &Act {
         &self.event.act
     }
 
-    /// The same event, once it is known which record it has led to: the outcome names it.
+    /// Adds the record to which the event has led, for the outcome.
     pub fn led_to(mut self, record: Option<RecordRef>) -> Self {
         self.record = record;
         self
     }
 }
 
-/// What an auditor should know about the state in which a log was found.
+/// Notes for the auditor on the state in which a log was opened.
 fn found(walked: &Walked, now: Timestamp) -> Vec<Note> {
     let torn = walked.torn.map(|torn| Fact::TailRepaired {
         bytes: torn.bytes,

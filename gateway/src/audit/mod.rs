@@ -1,21 +1,22 @@
-//! A statement that an auditor will read in a year.
+//! The audit log: key events, and facts about the gateway, for an auditor who reads them in a year.
 //!
-//! The simple answer, a file of lines that nobody guards, proves nothing: whoever can write it can rewrite it. So every line names
-//! the SHA-256 of the line before it, and after every line a signed checkpoint says how many lines there are and what the
-//! Merkle tree hash over them is (RFC 6962). One line changed, moved or taken out breaks the chain at that place and every
-//! later checkpoint; lines cut off at the end leave checkpoints that cover more than is there. Whoever cuts log and checkpoints
-//! back together is caught by a checkpoint that is kept elsewhere. The formats are those of transparency logs (C2SP signed-note
-//! and tlog-checkpoint), so that others' tools can check them; `docs/audit.md` has the recipe.
+//! A plain file of lines proves nothing: anybody who can write it can rewrite it. So every line has the SHA-256 of the line
+//! before it, and after every line a signed checkpoint says how many lines there are and what the Merkle tree hash over them is
+//! (RFC 6962). One line changed, moved or taken out breaks the chain at that place and every later checkpoint; lines cut off at
+//! the end leave checkpoints that cover more than is there. A log that was cut off together with its checkpoints is detected by a
+//! checkpoint that is kept elsewhere. The formats are those of transparency logs (C2SP signed-note and tlog-checkpoint), so that
+//! others' tools can check them; `docs/audit.md` has the recipe.
 //!
-//! A key event has two lines: the intent before the act, the outcome after it. What cannot be written does not happen.
+//! A key event has two lines: the intent before the action, the outcome after it. An action whose intent cannot be written does
+//! not happen.
 //!
 //! | you look for | it is in |
 //! |---|---|
-//! | what can be said | [`Act`], [`Fact`], `words` |
-//! | how a line looks | `line` |
+//! | what a line can record | [`Act`], [`Fact`], `words` |
+//! | the format of a line | `line` |
 //! | the Merkle tree | `tree` |
 //! | checkpoints and their signatures | `note` |
-//! | reading and judging a log | [`verify`], `walk` |
+//! | reading and verifying a log | [`verify`], `walk` |
 //! | writing | [`Log`], `writer` |
 
 mod act;

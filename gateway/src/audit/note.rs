@@ -21,7 +21,7 @@ use crate::secret::apart;
 /// The type of an Ed25519 signature in the note format.
 const TYPE: u8 = 1;
 
-/// What is signed: how many lines there are, and their Merkle tree hash.
+/// The signed content: how many lines there are, and their Merkle tree hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Checkpoint {
     /// How many lines it covers.
@@ -37,7 +37,7 @@ pub struct VerifierKey {
     public: [u8; 32],
 }
 
-/// Signs a log's checkpoints. One key is one log.
+/// Signs a log's checkpoints. Every log has a key of its own.
 pub struct Signer {
     pair: Ed25519KeyPair,
     verifier: VerifierKey,
@@ -47,10 +47,10 @@ pub struct Signer {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BadNote {
-    /// Not three lines or more, an empty one, and signatures.
+    /// Not of the form: at least three lines, an empty line, signatures.
     #[error("it is no signed checkpoint")]
     Shape,
-    /// It speaks of another log.
+    /// It belongs to another log.
     #[error("it is of the log `{found}`, this one is `{ours}`")]
     OtherLog {
         /// Its first line.
@@ -114,7 +114,7 @@ impl Checkpoint {
     fn parse(size: &str, root: &str) -> Option<Self> {
         let number: u64 = size.parse().ok()?;
         let root = BASE64.decode(root.as_bytes()).ok()?;
-        // One spelling only: no sign, no leading zero.
+        // Canonical: no sign, no leading zero.
         (number.to_string() == size).then_some(())?;
         Some(Self {
             size: number,
@@ -124,7 +124,7 @@ impl Checkpoint {
 }
 
 impl VerifierKey {
-    /// The key of the log that this public key signs. The name follows from the key, so that two logs never share one.
+    /// The verifier key of a log. Its name is derived from the key, so that no two logs share one.
     #[must_use]
     pub fn new(public: [u8; 32]) -> Self {
         let hash = sha256(&[&public]);
@@ -141,7 +141,7 @@ impl VerifierKey {
         &self.name
     }
 
-    /// Names the key in signatures.
+    /// The key id in signatures.
     fn id(&self) -> [u8; 4] {
         let hash = sha256(&[self.name.as_bytes(), b"\n", &[TYPE], &self.public]);
         hash.0.first_chunk().copied().unwrap_or_default()
@@ -173,7 +173,7 @@ impl VerifierKey {
 }
 
 impl Signer {
-    /// Signs with this key, for the log that is named after it.
+    /// Signs with this key, for the log whose name is derived from it.
     #[must_use]
     pub fn new(pair: Ed25519KeyPair) -> Self {
         let mut public = [0; 32];
@@ -186,7 +186,6 @@ impl Signer {
         }
     }
 
-    /// What verifies its signatures.
     #[must_use]
     pub const fn verifier(&self) -> &VerifierKey {
         &self.verifier

@@ -1,20 +1,20 @@
-//! Where a log is kept.
+//! The directory of an audit log.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::disk::{self, Action, Error, Files};
 
-/// The lines.
+/// The file of the lines.
 pub const LOG: &str = "log.jsonl";
-/// The signed checkpoints over them.
+/// The file of the signed checkpoints over them.
 pub const CHECKPOINTS: &str = "checkpoints";
-/// Space that is kept for revocations.
+/// The file that reserves disk space for revocations.
 const RESERVE: &str = "reserve";
-/// How much of it, in bytes.
+/// Its size, in bytes.
 const RESERVE_LEN: usize = 1024 * 1024;
 
-/// A log's directory, on a disk. Whoever writes there holds the state directory's lock.
+/// A log's directory. Its writer holds the lock of the state directory.
 #[derive(Clone)]
 pub struct Place {
     pub(super) files: Arc<dyn Files>,
@@ -22,19 +22,19 @@ pub struct Place {
     reserve: usize,
 }
 
-/// The files of a log that is only read.
+/// The files of a log, for reading.
 #[derive(Clone, Copy)]
 pub struct Source<'a> {
     /// The disk.
     pub files: &'a dyn Files,
     /// The lines.
     pub log: &'a Path,
-    /// The checkpoints that were written beside it; `None`: only those that are kept elsewhere count.
+    /// The checkpoints beside it; `None`: only those that are kept elsewhere count.
     pub checkpoints: Option<&'a Path>,
 }
 
 impl Place {
-    /// The log in this directory, which must be there.
+    /// The log in this directory, which must exist.
     #[must_use]
     pub const fn new(files: Arc<dyn Files>, dir: PathBuf) -> Self {
         Self {
@@ -44,26 +44,26 @@ impl Place {
         }
     }
 
-    /// The same with a reserve of so many bytes: a simulation has smaller disks.
+    /// Changes the size of the reserve, for the smaller disks of simulations.
     #[must_use]
     pub const fn with_reserve(mut self, bytes: usize) -> Self {
         self.reserve = bytes;
         self
     }
 
-    /// Where the lines are.
+    /// The path of the lines.
     #[must_use]
     pub fn log(&self) -> PathBuf {
         self.dir.join(LOG)
     }
 
-    /// Where the checkpoints are.
+    /// The path of the checkpoints.
     #[must_use]
     pub fn checkpoints(&self) -> PathBuf {
         self.dir.join(CHECKPOINTS)
     }
 
-    /// Where the reserve is.
+    /// The path of the reserve.
     #[must_use]
     pub fn reserve(&self) -> PathBuf {
         self.dir.join(RESERVE)
@@ -74,13 +74,13 @@ impl Place {
         done.map_err(|e| Error::from_io(path, Action::Append, e))
     }
 
-    /// Whether the reserve is there, whole.
+    /// Whether the reserve exists in its full size.
     pub(super) fn has_reserve(&self) -> bool {
         let len = self.files.len(&self.reserve());
         len.is_ok_and(|len| u64::try_from(self.reserve).is_ok_and(|wanted| len >= wanted))
     }
 
-    /// Writes the reserve: real blocks, which no file system saves by knowing their content.
+    /// Writes the reserve, with random bytes, so that no file system compresses or deduplicates it.
     pub(super) fn fill_reserve(&self) -> Result<(), Error> {
         let path = self.reserve();
         let mut bytes = vec![0; self.reserve];
@@ -98,7 +98,6 @@ impl Place {
         written
     }
 
-    /// Gives the reserve's space back.
     pub(super) fn release_reserve(&self) -> Result<(), Error> {
         let path = self.reserve();
         let removed = self.files.remove(&path);
@@ -106,7 +105,7 @@ impl Place {
         self.sync()
     }
 
-    /// Puts the first bytes of a file in its place.
+    /// Creates a file with these first bytes, atomically.
     pub(super) fn begin(&self, path: &Path, bytes: &[u8]) -> Result<(), Error> {
         disk::replace(&*self.files, path, bytes)
     }

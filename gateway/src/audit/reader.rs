@@ -5,18 +5,16 @@ use std::path::Path;
 
 use crate::disk::{Action, Error, Files};
 
-/// The longest line that is believed to be one, in bytes; ours have a few kilobytes.
+/// The longest line that is read as one, in bytes; those that keyway writes have a few kilobytes.
 const MAX_LINE: u64 = 4 * 1024 * 1024;
 
-/// A piece of a file.
 pub(super) enum Piece {
-    /// A line with its line end.
     Line(Vec<u8>),
-    /// What stands behind the last line end.
+    /// Bytes without a line end: what stands behind the last one, or a part of a line that is too long.
     Rest(Vec<u8>),
 }
 
-/// Reads a file from its start, as far as it reached when reading began: a gateway may be adding to it.
+/// Reads a file from its start to its end at the time of opening: a gateway may be appending to it.
 pub(super) struct Pieces<'a> {
     path: &'a Path,
     reader: BufReader<Reader<'a>>,
@@ -45,7 +43,7 @@ impl<'a> Pieces<'a> {
         })
     }
 
-    /// The next piece; `None` at the end. A line that is far too long comes in pieces without a line end.
+    /// The next piece; `None` at the end. A line longer than [`MAX_LINE`] comes in several.
     pub(super) fn next(&mut self) -> Result<Option<Piece>, Error> {
         let mut bytes = Vec::new();
         let mut limited = (&mut self.reader).take(MAX_LINE);

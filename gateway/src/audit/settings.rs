@@ -1,7 +1,7 @@
-//! What a configuration says about protection, key by key, as far as the log keeps it; and how two of them differ.
+//! The settings of a configuration that concern protection, as the log records them, and how two configurations differ.
 //!
-//! The log holds the settings whole where they are others than before, and their digest in every line that puts some in force: an
-//! auditor reads there what was protected when, and the next start what is weaker now.
+//! Every line that puts settings in force has their digest, and all of them where they have changed: an auditor reads what was
+//! protected when, and the next start finds what is weaker now.
 
 use std::collections::BTreeMap;
 
@@ -11,34 +11,34 @@ use serde_json::Value;
 use super::Text;
 use super::tree::{Hash, sha256};
 
-/// Every key with its value: `keyring.agents.plaintext` and so on. A key that has no value is left out.
+/// Every setting by its key (`keyring.agents.plaintext`), without those that have no value.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Settings(BTreeMap<String, Value>);
 
-/// The settings that are in force from a line on.
+/// The settings that a line puts in force.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InForce {
     /// SHA-256 of their canonical form: [`Settings::digest`].
     pub sha256: Hash,
-    /// They themselves; `None` where an earlier line has them.
+    /// The settings; `None` where an earlier line has the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settings: Option<Settings>,
 }
 
-/// A key whose value is another.
+/// A setting whose value has changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     /// The key.
     pub key: Text,
-    /// Its value before; `null`: none.
+    /// The old value; `null`: none.
     pub old: Value,
-    /// Its value now.
+    /// The new value; `null`: none.
     pub new: Value,
 }
 
 impl Settings {
-    /// Gives a key a value; `null` takes it away.
+    /// Sets a value; `null` removes the key.
     pub fn set(&mut self, key: impl Into<String>, value: impl Into<Value>) {
         let (key, value) = (key.into(), value.into());
         if value.is_null() {
@@ -54,18 +54,18 @@ impl Settings {
         self.0.get(key).unwrap_or(&Value::Null)
     }
 
-    /// The keys that have a value, in their order.
+    /// The keys that have a value, sorted.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
     }
 
-    /// SHA-256 of the canonical form: a JSON object without spaces, its keys in the order of their bytes.
+    /// SHA-256 of the canonical form: a JSON object without spaces, its keys sorted by their bytes.
     #[must_use]
     pub fn digest(&self) -> Hash {
         sha256(&[Value::from_iter(self.0.clone()).to_string().as_bytes()])
     }
 
-    /// These, but for the keys that `differ` tells: they are as in `other`.
+    /// These settings, but those for which `differ` is true are taken from `other`.
     #[must_use]
     pub fn with(&self, other: &Self, differ: impl Fn(&str) -> bool) -> Self {
         let own = self.0.iter().filter(|(key, _)| !differ(key));
@@ -74,7 +74,7 @@ impl Settings {
         Self(all.map(|(k, v)| (k.clone(), v.clone())).collect())
     }
 
-    /// What a line says that puts these in force.
+    /// The content of a line that puts these in force.
     #[must_use]
     pub fn in_force(&self) -> InForce {
         InForce {
@@ -83,7 +83,7 @@ impl Settings {
         }
     }
 
-    /// Every key that has another value in `next`.
+    /// The settings that have another value in `next`.
     #[must_use]
     pub fn changes(&self, next: &Self) -> Vec<Change> {
         let mut keys: Vec<&str> = self.keys().chain(next.keys()).collect();
@@ -98,7 +98,6 @@ impl Settings {
 }
 
 impl Change {
-    /// From one value to another.
     #[must_use]
     pub fn of(key: &str, old: &Value, new: &Value) -> Self {
         Self {
@@ -116,7 +115,6 @@ impl std::fmt::Display for Change {
     }
 }
 
-/// A value as people read it.
 struct Shown<'a>(&'a Value);
 
 impl std::fmt::Display for Shown<'_> {

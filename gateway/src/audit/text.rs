@@ -1,4 +1,4 @@
-//! Words from people and systems, of bounded length.
+//! Free text in audit lines, of bounded length.
 
 use std::fmt;
 
@@ -9,19 +9,19 @@ use crate::printable::{Count, Printable};
 /// The longest text that is kept whole, in bytes.
 const MAX_LEN: usize = 1024;
 
-/// A text of at most 1 KiB, and a note of how much was left out of a longer one.
+/// A text of at most 1 KiB; a longer one is cut, and says how much was left out.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Text(String);
 
 impl Text {
-    /// As text. It may hold control characters: not for a terminal.
+    /// The text. It may have control characters: not for a terminal.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// As text for a terminal: control characters, and those that change the direction of writing, are escaped.
+    /// The text for a terminal: control characters, and those that change the direction of writing, are escaped.
     #[must_use]
     pub fn printable(&self) -> String {
         Printable(&self.0).to_string()

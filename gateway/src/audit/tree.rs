@@ -17,12 +17,10 @@ pub(super) struct Tree {
 }
 
 impl Tree {
-    /// How many leaves there are.
     pub(super) const fn size(&self) -> u64 {
         self.size
     }
 
-    /// Adds a leaf.
     pub(super) fn push(&mut self, leaf: &[u8]) {
         let mut added = (1_u64, sha256(&[&[0], leaf]));
         while let Some(&(size, left)) = self.perfect.last()
@@ -46,7 +44,7 @@ impl Tree {
 }
 
 impl Hash {
-    /// As base64, which checkpoints use.
+    /// As base64, as in checkpoints.
     #[must_use]
     pub fn base64(&self) -> String {
         BASE64.encode(&self.0)
@@ -57,7 +55,7 @@ fn node(left: &Hash, right: &Hash) -> Hash {
     sha256(&[&[1], &left.0, &right.0])
 }
 
-/// The hash of these bytes, one after the other.
+/// The hash of the concatenated parts.
 pub(super) fn sha256(parts: &[&[u8]]) -> Hash {
     let mut context = Context::new(&SHA256);
     for part in parts {
@@ -65,7 +63,7 @@ pub(super) fn sha256(parts: &[&[u8]]) -> Hash {
     }
     let mut hash = [0; 32];
     let digest = context.finish();
-    // Both have 32 bytes: nothing is left out.
+    // Both have 32 bytes.
     for (to, from) in hash.iter_mut().zip(digest.as_ref()) {
         *to = *from;
     }
@@ -101,7 +99,7 @@ mod tests {
         "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328",
     ];
 
-    /// The definition of the RFC, word for word: slow, and without memory of what was before.
+    /// The definition of RFC 6962, section 2.1, computed anew each time.
     fn defined(leaves: &[Vec<u8>]) -> Hash {
         match leaves {
             [] => sha256(&[]),

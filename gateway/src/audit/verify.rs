@@ -1,4 +1,4 @@
-//! Whether a log is what was written: needs the verifier key, and neither a gateway nor the KEK.
+//! Verifies a log. Needs the verifier key, and neither a gateway nor the KEK.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use super::tree::Hash;
 use super::walk::{Torn, Walked, walk};
 use super::{EventId, Head, LastWord, VerifyError};
 
-/// A log that is whole.
+/// A log that verifies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified {
     /// How many lines it has.
@@ -20,25 +20,25 @@ pub struct Verified {
     pub root: Hash,
     /// How many checkpoints stand beside it.
     pub checkpoints: u64,
-    /// How many of its lines a signature covers. One more may just have been written; for others a crash or a full disk
-    /// came between the two.
+    /// How many of its lines a signed checkpoint covers. One more may just have been written; further ones were left without a
+    /// checkpoint by a crash or a full disk.
     pub covered: u64,
-    /// What stands behind the last line: it was never acknowledged, and the next start removes it.
+    /// The incomplete line at the end: it was never acknowledged, and the next start removes it.
     pub torn: Option<Torn>,
-    /// The same behind the last checkpoint.
+    /// Whether there is an incomplete checkpoint at the end.
     pub checkpoints_torn: bool,
-    /// Intents whose outcome is missing or unknown: acts that are under way, or that a crash interrupted.
+    /// Events whose outcome is missing or unknown: they are under way, or a crash interrupted them.
     pub open: Vec<EventId>,
-    /// What it says last.
+    /// The latest records and settings that it names.
     pub last: LastWord,
-    /// The latest time that a line says; `None` where no line could be understood.
+    /// The latest time of a line; `None` if no line could be parsed.
     pub latest: Option<Timestamp>,
-    /// Lines of a later version: their place and bytes are checked, what they say is not known.
+    /// How many lines are of a later version: their numbers and hashes are verified, their content is not known.
     pub unknown: u64,
 }
 
-/// Checks every line and every checkpoint, also those that are kept elsewhere, and what records beside the log say of how far it had
-/// come; these were read before the log, which only grows.
+/// Verifies every line and every checkpoint. `beside`: checkpoints that are kept elsewhere, and the heads in the records of the
+/// catalogue, which must have been read before the log, as it only grows.
 ///
 /// # Errors
 /// [`VerifyError`], which names the first line that is wrong.

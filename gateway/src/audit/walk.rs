@@ -1,8 +1,8 @@
-//! Reads a log once from its start, beside its checkpoints, and stops at the first thing that is wrong.
+//! Reads a log once from its start, together with its checkpoints, and stops at the first error.
 //!
-//! Every line must have the next number and the hash of the line before it. Wherever a checkpoint ends, the Merkle tree hash
-//! must be its own. Since a changed line breaks the chain only in the line after it, and since there may be lines without
-//! a checkpoint of their own (a crash, a full disk), the two together say which line it is.
+//! Every line must have the next number and the hash of the line before it; where a checkpoint ends, the Merkle tree hash must be
+//! that of the checkpoint. A changed line breaks the chain only in the line after it, and lines may be without a checkpoint of
+//! their own (a crash, a full disk): only the two together tell which line was changed.
 
 use super::line::Probe;
 use super::note::{Checkpoint, VerifierKey};
@@ -14,7 +14,7 @@ use super::{Head, Hex, VerifyError, Wrong};
 /// How many lines of the checkpoints' file make up one: the log's name, size, root, an empty one, the signature, an empty one.
 const NOTE_LINES: usize = 6;
 
-/// What stands behind the last line end: a write that a crash cut off, or that is under way.
+/// The incomplete line at the end: a write that a crash interrupted, or that is under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Torn {
     /// How many bytes there are.
@@ -23,25 +23,22 @@ pub struct Torn {
     pub sha256: Hash,
 }
 
-/// A log that is whole, and what it takes to go on with it.
+/// A log that verifies, with all that is needed to continue it.
 pub(super) struct Walked {
     pub(super) tree: Tree,
-    /// SHA-256 of the last line.
     pub(super) prev: Hash,
-    /// How many bytes the whole lines have.
     pub(super) len: u64,
     pub(super) torn: Option<Torn>,
-    /// How many whole checkpoints there are.
     pub(super) checkpoints: u64,
-    /// How many bytes they have.
     pub(super) checkpoints_len: u64,
-    /// Whether something stands behind them.
+    /// Whether there is an incomplete checkpoint at the end.
     pub(super) checkpoints_torn: bool,
-    /// How many lines a signature covers.
+    /// How many lines a signed checkpoint covers.
     pub(super) covered: u64,
 }
 
-/// Judges a log. `heads` are what is written beside it of how far it had come: they vouch for nothing. `visit` is shown every line in turn, with its number, before the next is judged.
+/// Verifies a log. `heads`, recorded elsewhere, say how many lines it must have at least, and prove nothing else. `visit` is
+/// called with every line and its number, before the next line is verified.
 ///
 /// # Errors
 /// [`VerifyError`].
@@ -60,7 +57,7 @@ pub(super) fn walk(
     })
 }
 
-/// How many lines there are, whatever they are.
+/// How many lines there are, valid or not.
 fn count(source: &Source<'_>) -> Result<u64, VerifyError> {
     let mut pieces = Pieces::open(source.files, source.log)?;
     let mut lines = 0_u64;
@@ -112,11 +109,10 @@ fn judge(
 struct Walk<'a> {
     source: &'a Source<'a>,
     checkpoints: Checkpoints<'a>,
-    /// Those kept elsewhere that were not reached yet, the smallest last.
+    /// Checkpoints kept elsewhere that were not reached yet, the smallest last.
     elsewhere: Vec<Checkpoint>,
-    /// How many lines there are, by what is written beside them.
+    /// How many lines there must be, by the heads recorded elsewhere.
     head: Option<u64>,
-    /// The next of those beside the log.
     next: Option<Checkpoint>,
     tree: Tree,
     prev: Hash,
@@ -136,7 +132,7 @@ impl<'a> Walk<'a> {
             }));
         }
         let hash = sha256(&[line]);
-        // Whether the next line still knows this one as it is; `None`: there is none to ask.
+        // Whether the next line has the hash of this one; `None`: there is no next line.
         let known = ahead.map(|next| probe_prev(next) == Some(hash));
         if probe.prev != self.prev {
             return Err(self.altered(self.broken(number, known)));
@@ -149,7 +145,7 @@ impl<'a> Walk<'a> {
         self.compare(known)
     }
 
-    /// The line before this one has another hash than this one says: which of the two was changed?
+    /// The line does not have the hash of the line before it: which of the two was changed?
     fn broken(&self, number: u64, known: Option<bool>) -> Wrong {
         let before = number.saturating_sub(1);
         let (first, last) = match known {
@@ -161,7 +157,7 @@ impl<'a> Walk<'a> {
         Wrong::Changed { first, last }
     }
 
-    /// The chain holds, and the tree is another than this checkpoint's.
+    /// The chain is intact, but the Merkle tree hash is not that of the checkpoint.
     fn replaced(&self, known: Option<bool>) -> Wrong {
         let last = self.tree.size();
         let first = match known {
@@ -171,7 +167,6 @@ impl<'a> Walk<'a> {
         Wrong::Changed { first, last }
     }
 
-    /// Checks every checkpoint that ends here.
     fn compare(&mut self, known: Option<bool>) -> Result<(), VerifyError> {
         let size = self.tree.size();
         while let Some(checkpoint) = self.next.filter(|next| next.size <= size) {
@@ -240,7 +235,6 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// The checkpoints beside the log, one after the other.
 struct Checkpoints<'a> {
     pieces: Option<Pieces<'a>>,
     key: &'a VerifierKey,
@@ -258,7 +252,7 @@ impl<'a> Checkpoints<'a> {
         {
             None => None,
             Some(Ok(pieces)) => Some(pieces),
-            // There may be others, kept elsewhere; if not, nothing vouches for the log.
+            // There may be checkpoints that are kept elsewhere; if not, the log does not verify.
             Some(Err(error)) if error.is_missing() => None,
             Some(Err(error)) => return Err(error.into()),
         };
@@ -298,7 +292,7 @@ impl<'a> Checkpoints<'a> {
         Ok(Some(checkpoint))
     }
 
-    /// The bytes of the next note, with the empty line behind it; what is less than a whole one is torn.
+    /// The bytes of the next note, with the empty line behind it; `torn` is set if it is incomplete.
     fn note(&mut self) -> Result<Option<Vec<u8>>, VerifyError> {
         let Some(pieces) = &mut self.pieces else {
             return Ok(None);
@@ -343,7 +337,7 @@ fn probe_prev(line: &[u8]) -> Option<Hash> {
     probe(line).ok().map(|probe| probe.prev)
 }
 
-/// The rest, and whatever follows it: a line without an end is not believed to be short.
+/// All bytes from `first` to the end of the file: an incomplete line may be longer than one piece.
 fn torn(first: Vec<u8>, pieces: &mut Pieces<'_>) -> Result<Torn, VerifyError> {
     let mut rest = first;
     while let Some(Piece::Line(more) | Piece::Rest(more)) = pieces.next()? {

@@ -1,18 +1,18 @@
-//! The words of the log: each has one spelling, and what is read is what was written.
+//! The words of the log: enums with one spelling for each variant, in both directions.
 
 use serde::{Deserialize, Serialize};
 
-/// A word that is none of those that were expected.
+/// A word that is not known.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{given}` is none of: {known}")]
 pub struct UnknownWord {
-    /// What was given.
+    /// The word.
     pub given: String,
-    /// What would be right.
+    /// The known words.
     pub known: String,
 }
 
-/// An enum of words: its variants, their spelling, and both directions between the two.
+/// An enum of words: its variants and their spelling.
 macro_rules! words {
     ($(#[$about:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $word:literal,)* }) => {
         $(#[$about])*
@@ -53,23 +53,23 @@ macro_rules! words {
 }
 
 words! {
-    /// What is done to a key version, or to what governs it.
+    /// An action on a key version, or on the configuration that governs it.
     Action {
-        /// A secret is drawn, wrapped and made durable.
+        /// A secret is generated, wrapped and made durable.
         Generate = "generate",
         /// Every member has proven that it holds the version: it may open, and become active.
         Admit = "admit",
         /// A version begins to seal; its predecessor is deactivated in the same step.
         Activate = "activate",
-        /// A version stops sealing without a successor that is named here.
+        /// A version stops sealing; the line names no successor.
         Deactivate = "deactivate",
-        /// A version is put away: loaded only when something still needs it.
+        /// A version is archived: loaded on demand only.
         Archive = "archive",
         /// An archived version is loaded again.
         Restore = "restore",
-        /// A version neither seals nor opens until somebody has looked into it.
+        /// A version neither seals nor opens until it is resumed or revoked.
         Suspend = "suspend",
-        /// A suspended version is put back to where it was.
+        /// A suspended version returns to its former state.
         Resume = "resume",
         /// A version is declared compromised.
         Compromise = "compromise",
@@ -77,37 +77,37 @@ words! {
         Destroy = "destroy",
         /// The configuration protects less than before: the line names each change.
         Weaken = "weaken",
-        /// The configuration that decides over keys is read again.
+        /// The configuration is read again.
         Reload = "reload",
-        /// The destruction of a version is asked for, and waits for a second person.
+        /// The destruction of a version is requested, and waits for approval by a second person.
         DestroyRequested = "destroy-requested",
-        /// A rotation is asked for.
+        /// A rotation is requested.
         RotateRequested = "rotate-requested",
-        /// A rotation that was under way is given up.
+        /// A rotation that was under way is aborted.
         Abort = "abort",
     }
 }
 
 words! {
-    /// What set it off.
+    /// What triggered an action.
     Trigger {
         /// The cryptoperiod, the overlap or a retention is over.
         Time = "time",
-        /// The messages that a version may seal.
+        /// The limit of messages under a version.
         Messages = "messages",
-        /// The bytes that a version may seal.
+        /// The limit of bytes under a version.
         Bytes = "bytes",
         /// A limit would be reached before a successor is in place.
         Forecast = "forecast",
-        /// A key may be known to others.
+        /// A key is compromised, or suspected to be.
         Compromise = "compromise",
-        /// Somebody left, or changed what they do.
+        /// A person with access left, or changed roles.
         Personnel = "personnel",
         /// A new deployment.
         Deployment = "deployment",
-        /// Somebody wanted it.
+        /// A person's request.
         Manual = "manual",
-        /// The gateway starts, and goes on with what it finds.
+        /// The start of a gateway.
         Start = "start",
         /// Too many messages that did not open.
         FailedOpens = "failed-opens",
@@ -115,15 +115,15 @@ words! {
 }
 
 words! {
-    /// The way by which it was asked for.
+    /// The interface by which an action was requested.
     Through {
         /// The unix socket.
         AdminSocket = "admin-socket",
         /// The administration's TCP port.
         AdminTcp = "admin-tcp",
-        /// A command on the state directory, without a gateway.
+        /// A command on the state directory, without a running gateway.
         CommandLine = "command-line",
-        /// Nobody asked: the gateway's own rules.
+        /// None: the gateway's own rules.
         Gateway = "gateway",
         /// A signal.
         Signal = "signal",
@@ -131,7 +131,7 @@ words! {
 }
 
 words! {
-    /// What the key version is for once the act is done.
+    /// What the key version may be used for after the action.
     IntendedUse {
         /// It seals and opens (NIST: originator and recipient usage).
         SealAndOpen = "seal-and-open",
@@ -143,7 +143,7 @@ words! {
 }
 
 words! {
-    /// What came of a key event, in a word.
+    /// The outcome of a key event, without the reason.
     OutcomeWord {
         /// It is done.
         Done = "done",
@@ -151,7 +151,7 @@ words! {
         Failed = "failed",
         /// It was not tried.
         Refused = "refused",
-        /// It was tried, and what came of it is not known yet: a later line for the same event says so.
+        /// It was tried, and its outcome is not known yet: a later line for the same event has it.
         Unknown = "unknown",
     }
 }

@@ -1,4 +1,4 @@
-//! Puts one line after the other on the disk, each with its checkpoint.
+//! Appends lines, each with its checkpoint.
 
 use std::collections::BTreeMap;
 
@@ -13,27 +13,24 @@ use super::tree::{Hash, Tree, sha256};
 use super::{LastWord, WriteFailed};
 use crate::disk::Error;
 
-/// An open log: what is on the disk, and what is owed to it.
+/// An open log: what is on the disk, and what is to be written yet.
 pub(super) struct Writer {
     pub(super) place: Place,
     pub(super) signer: Signer,
     pub(super) tree: Tree,
-    /// SHA-256 of the last line.
     pub(super) prev: Hash,
-    /// How many bytes the lines have: what stands behind is cut off by the next append.
+    /// The length of the whole lines, in bytes: the next append truncates what stands behind them.
     pub(super) len: u64,
-    /// The same of the checkpoints.
     pub(super) checkpoints_len: u64,
     /// How many lines a checkpoint covers; at most [`Tree::size`].
     pub(super) covered: u64,
     pub(super) open: BTreeMap<EventId, Pending>,
     /// Facts that are to be written before the next line.
     pub(super) owed: Vec<Note>,
-    /// What the lines say last.
     pub(super) last: LastWord,
 }
 
-/// Whether a line may take the reserve.
+/// Whether a line may use the reserve.
 #[derive(Clone, Copy)]
 pub(super) enum Urgency {
     Ordinary,
@@ -51,7 +48,7 @@ impl Urgency {
 }
 
 impl Writer {
-    /// What is owed goes first, so that lines stand in the order in which things happened.
+    /// Writes a line; earlier notes that are to be written yet go first, to keep the order of events.
     pub(super) fn write(&mut self, body: Body, urgency: Urgency) -> Result<(), WriteFailed> {
         while let Some(note) = self.owed.first().cloned() {
             self.put(Body::Note(note), urgency)?;
@@ -60,7 +57,7 @@ impl Writer {
         self.put(body, urgency)
     }
 
-    /// Writes what is owed, and the checkpoint that is missing.
+    /// Writes the notes and the checkpoint that are missing.
     pub(super) fn settle(&mut self) -> Result<(), WriteFailed> {
         while let Some(note) = self.owed.first().cloned() {
             self.put(Body::Note(note), Urgency::Ordinary)?;
@@ -72,7 +69,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Appends one line and its checkpoint. The line is what counts: a checkpoint that cannot be written is made up for later.
+    /// Appends one line and its checkpoint. If only the checkpoint cannot be written, the next one covers the line.
     fn put(&mut self, mut body: Body, urgency: Urgency) -> Result<(), WriteFailed> {
         self.last.leave_out(&mut body);
         let time = body.time();
@@ -101,7 +98,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Gives the reserve up if that can help; else the error stands.
+    /// Releases the reserve for an essential line on a full disk; otherwise returns the error.
     fn make_room(&mut self, error: Error, urgency: Urgency, now: Timestamp) -> Result<(), Error> {
         let full = matches!(error, Error::Full { .. });
         match urgency {
@@ -149,7 +146,7 @@ pub(super) fn head(tree: &Tree) -> Checkpoint {
     }
 }
 
-/// A checkpoint as it stands in its file: the note, and an empty line.
+/// A checkpoint as in its file: the note, and an empty line.
 pub(super) fn separate(tree: &Tree, signer: &Signer) -> Vec<u8> {
     let mut note = head(tree).sign(signer);
     note.push('\n');

@@ -1,29 +1,29 @@
-//! What is wrong with a log, by the first line where it shows.
+//! What is wrong with a log that does not verify, by the first line that shows it.
 
 use super::note::BadNote;
 use crate::printable::Count;
 
-/// The first thing that is wrong. Lines are counted from 1, as `sed -n 42p` counts them.
+/// The first sign that a log was altered. Lines are counted from 1, as by `sed -n 42p`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Wrong {
-    /// Not what keyway writes.
+    /// A line that keyway does not write.
     #[error("line {line} is not a line of an audit log: {why}")]
     NotALine {
-        /// Which.
+        /// Its number.
         line: u64,
-        /// What the reader says.
+        /// Why it could not be read.
         why: String,
     },
-    /// Another line stands where this one belongs.
+    /// A line was removed, inserted or moved.
     #[error("line {line} is missing or out of place: line {found} stands there")]
     OutOfPlace {
-        /// The line that belongs there.
+        /// The number that was expected.
         line: u64,
-        /// The number that the one there has.
+        /// The number of the line that is there.
         found: u64,
     },
-    /// Other bytes than were written.
+    /// A line was changed.
     #[error("{} changed: {}", lines(*first, *last), evidence(*first, *last))]
     Changed {
         /// The first line that may be it.
@@ -31,26 +31,26 @@ pub enum Wrong {
         /// The last line that may be it; the same wherever every line has its checkpoint.
         last: u64,
     },
-    /// Lines at the end are gone.
+    /// Lines at the end are missing: a checkpoint covers more.
     #[error("line {line} and what follows is cut off: a signed checkpoint covers {}", Count(*covered, "line"))]
     CutOff {
-        /// The first line that is not there, or not whole.
+        /// The first line that is missing, or not whole.
         line: u64,
         /// How many lines there were.
         covered: u64,
     },
-    /// Whole by itself, and shorter than it was.
+    /// Log and checkpoints fit together, but a head that was recorded elsewhere (in a record of the catalogue) has more lines.
     #[error("line {line} and what follows is cut off: a record beside the log was written when there were {}", Count(*named, "line"))]
     CutBack {
-        /// The first line that is not there.
+        /// The first line that is missing.
         line: u64,
         /// How many lines there were.
         named: u64,
     },
-    /// Nothing is left, and no checkpoint either.
+    /// The log and its checkpoints are empty.
     #[error("line 1 and what follows is cut off: it was written before the log's key got its name")]
     Empty,
-    /// Whole by itself, and another log than the one that a checkpoint kept elsewhere vouches for.
+    /// Log and checkpoints fit together, but not the checkpoint that is kept elsewhere: the log was rewritten and signed anew.
     #[error(
         "{} the checkpoint kept elsewhere vouches for: lines up to there were replaced, and the log was signed anew", forked(*size)
     )]
@@ -58,20 +58,20 @@ pub enum Wrong {
         /// How many lines that checkpoint covers.
         size: u64,
     },
-    /// A checkpoint is not one.
+    /// A checkpoint does not verify.
     #[error("checkpoint {number} is not valid: {why}")]
     Checkpoint {
-        /// Which of them, from 1.
+        /// Its number, from 1.
         number: u64,
-        /// Why.
+        /// Why it does not verify.
         why: BadNote,
     },
-    /// A checkpoint covers no more lines than the one before it.
+    /// A checkpoint does not cover more lines than the one before it.
     #[error(
         "checkpoint {number} is out of place: it covers {}, the one before it {before}", Count(*size, "line")
     )]
     NotGrowing {
-        /// Which of them, from 1.
+        /// Its number, from 1.
         number: u64,
         /// How many lines it covers.
         size: u64,
@@ -81,7 +81,6 @@ pub enum Wrong {
 }
 
 impl Wrong {
-    /// Whether it is that lines at the end are gone.
     pub(super) const fn is_cut(&self) -> bool {
         matches!(
             self,
@@ -89,7 +88,7 @@ impl Wrong {
         )
     }
 
-    /// The first wrong line, where it is a line that is wrong.
+    /// The first line that is wrong, if it is a line.
     #[must_use]
     pub const fn line(&self) -> Option<u64> {
         match self {

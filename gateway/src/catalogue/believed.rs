@@ -1,7 +1,7 @@
-//! A record that is believed, with the bytes that it was believed for.
+//! A verified record, with the bytes of its file.
 //!
-//! Every write compares with what is on disk. That is nearly always what this process has written or verified itself, to the last
-//! byte: then there is nothing to verify or parse again, and the text of every version that has not changed can be taken over.
+//! Every write compares with the file on disk. If that is, byte for byte, what this process has written or verified, it is
+//! neither verified nor parsed again, and the text of unchanged versions is copied.
 
 use std::ops::Range;
 
@@ -9,26 +9,26 @@ use super::{Record, Version};
 use crate::audit::RecordRef;
 use crate::policy::KeyringName;
 
-/// A record, and the file that says it: signed by this catalogue, within the rules.
+/// A record whose signature and rules were checked, and its file.
 pub(super) struct Believed {
     pub(super) record: Record,
     file: Vec<u8>,
-    /// Where each version stands in the file, in the record's order; none of a file that another process wrote.
+    /// Each version's byte range in the file, in the record's order; empty if another process wrote the file.
     places: Vec<Range<usize>>,
 }
 
 impl Believed {
-    /// Of a keyring that has no file yet.
+    /// An empty record, for a keyring without a file.
     pub(super) const fn absent(keyring: KeyringName) -> Self {
         Self::read(Record::empty(keyring), Vec::new())
     }
 
-    /// What a file says.
+    /// Read from a file; version ranges are not known.
     pub(super) const fn read(record: Record, file: Vec<u8>) -> Self {
         Self::written(record, file, Vec::new())
     }
 
-    /// What this process has put into a file, and read back.
+    /// Written by this process, and read back.
     pub(super) const fn written(record: Record, file: Vec<u8>, places: Vec<Range<usize>>) -> Self {
         Self {
             record,
@@ -37,23 +37,22 @@ impl Believed {
         }
     }
 
-    /// Whether the file is still what was believed; nothing less than all of it is compared.
+    /// Whether the file is byte for byte the verified one.
     pub(super) fn is_said_by(&self, file: &[u8]) -> bool {
         self.file == file
     }
 
-    /// Whether both stand in the same bytes.
     pub(super) fn is_like(&self, other: &Self) -> bool {
         self.file == other.file
     }
 
-    /// Names the file, for the audit log.
+    /// The epoch and hash of the file, for the audit log.
     pub(super) fn reference(&self) -> RecordRef {
         let Record { keyring, epoch, .. } = &self.record;
         RecordRef::of(keyring.as_str(), *epoch, &self.file)
     }
 
-    /// The text of the version at this place in the record, if it is this very one.
+    /// The JSON of the version at `index`, if the version is unchanged.
     pub(super) fn text_of(&self, index: usize, version: &Version) -> Option<&[u8]> {
         let place = self.places.get(index)?;
         let same = self.record.versions.get(index) == Some(version);

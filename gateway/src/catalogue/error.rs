@@ -9,14 +9,14 @@ use crate::fault::{Fault, Faulty, Retry, Who};
 use crate::policy::KeyringName;
 use crate::secret::NoEntropy;
 
-/// Why what is on disk is not believed. Nothing was overwritten; what was loaded before stays in force.
+/// Why the files cannot be used. Nothing was overwritten; what was loaded before stays in force.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoadError {
     /// The file or directory cannot be used.
     #[error(transparent)]
     Disk(#[from] disk::Error),
-    /// There is no catalogue.
+    /// No catalogue.
     #[error("{} holds no catalogue; create one with `keyway init`", dir.display())]
     NotInitialised {
         /// The state directory.
@@ -36,7 +36,7 @@ pub enum LoadError {
         /// Wrong KEK, or damage.
         source: UnwrapFailed,
     },
-    /// Not what keyway wrote.
+    /// The content is not as keyway writes it.
     #[error("{} is damaged: {what}; restore it from a backup", path.display())]
     Damaged {
         /// The file.
@@ -55,9 +55,9 @@ pub enum LoadError {
     OtherCatalogue {
         /// The file.
         path: PathBuf,
-        /// Who signed it.
+        /// The id of the catalogue that signed it.
         found: String,
-        /// Whom we trust.
+        /// The id of this one.
         ours: String,
     },
     /// Written by a later version.
@@ -78,7 +78,7 @@ pub enum LoadError {
         /// The highest epoch seen.
         seen: u64,
     },
-    /// A record of the same epoch as one before, with other content.
+    /// Another record of an epoch that was seen before.
     #[error("{} was exchanged: it has epoch {epoch}, but is not the record of that epoch that was seen before; put the newest copy back, and find out who can write there", path.display())]
     Exchanged {
         /// The record.
@@ -86,7 +86,7 @@ pub enum LoadError {
         /// Its epoch.
         epoch: u64,
     },
-    /// A record that was there is not.
+    /// A record is gone.
     #[error("{} is missing, but epoch {seen} of it was seen before; restore it from a backup", path.display())]
     MissingRecord {
         /// Where it belongs.
@@ -94,13 +94,13 @@ pub enum LoadError {
         /// The highest epoch seen.
         seen: u64,
     },
-    /// The memory of epochs is gone.
+    /// `seen.json` is gone.
     #[error("{} is missing, so an old copy of the records could not be noticed; restore it from a backup", path.display())]
     MissingSeen {
         /// Where it belongs.
         path: PathBuf,
     },
-    /// Signed by us, and still against the rules.
+    /// A correctly signed record breaks a rule.
     #[error("{} breaks a rule: {rule}; restore it from a backup and report this", path.display())]
     Invalid {
         /// The record.
@@ -110,32 +110,32 @@ pub enum LoadError {
     },
 }
 
-/// Why no catalogue was created.
+/// Why a catalogue was not created.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CreateError {
-    /// The disk refused, or something unusable is there.
+    /// The disk refused, or unusable files are there.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// There is no signing key.
+    /// The signing key was not made.
     #[error("cannot make the catalogue's signing key: {0}")]
     Key(#[from] SigningKeyNotMade),
 }
 
-/// Why a record was not set.
+/// Why a record was not written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SetError {
-    /// Somebody set it meanwhile; look at the record again.
+    /// Another writer has changed the record.
     #[error(
         "the record of keyring {keyring} has epoch {found}, not {expected}; read it again and decide anew"
     )]
     Conflict {
         /// Whose record.
         keyring: KeyringName,
-        /// What the caller had read.
+        /// The epoch that the caller had read.
         expected: u64,
-        /// What is there.
+        /// The epoch on disk.
         found: u64,
     },
     /// The new record breaks a rule.
@@ -146,7 +146,7 @@ pub enum SetError {
         /// The rule.
         rule: Invalid,
     },
-    /// A new or rewrapped secret in it is not what its commitment says.
+    /// A new or rewrapped secret does not fit its commitment.
     #[error("the new record of keyring {keyring} is refused: {source}")]
     Secret {
         /// Whose record.
@@ -154,24 +154,24 @@ pub enum SetError {
         /// Why.
         source: KeyError,
     },
-    /// What is on disk cannot be believed, so nothing was written.
+    /// The files on disk cannot be used, so nothing was written.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// Writing failed. The old record is in force, or the new one: the next compare-and-set or refresh finds out which.
+    /// Writing failed; the old or the new record is in force. The next compare-and-set or refresh finds out which.
     #[error("the record was not written: {0}")]
     Disk(#[from] disk::Error),
-    /// Other bytes came back than were written.
+    /// The file differs from what was written.
     #[error("{} reads back differently from what was written; check the disk", path.display())]
     ReadBack {
         /// The record.
         path: PathBuf,
     },
-    /// It could not be put into words.
+    /// It could not be encoded as JSON.
     #[error("the record could not be encoded ({0}): this is a defect, please report it")]
     Encode(#[from] serde_json::Error),
 }
 
-/// Why a key version's secret could not be had.
+/// Why a key version's secret could not be unwrapped.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {
@@ -203,7 +203,7 @@ pub enum KeyError {
         /// Wrong KEK, or damage.
         source: UnwrapFailed,
     },
-    /// It unwrapped to another secret than the record commits to.
+    /// The unwrapped secret does not fit the record's commitment.
     #[error(
         "version {number} of keyring {keyring} unwraps to a secret that its record does not commit to; it is not used; restore the record from a backup"
     )]
@@ -215,7 +215,7 @@ pub enum KeyError {
     },
 }
 
-/// Why a key version was not made or did not change its state.
+/// Why a key version was not made, or its state not changed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RotateError {
@@ -239,7 +239,7 @@ pub enum RotateError {
         /// Which version.
         number: u32,
     },
-    /// It cannot be activated from where it is.
+    /// It cannot be activated from its state.
     #[error(
         "version {number} of keyring {keyring} is {state}, so it cannot be activated; rotate to a new version"
     )]
@@ -251,16 +251,16 @@ pub enum RotateError {
         /// Its state.
         state: State,
     },
-    /// Four thousand million versions.
+    /// All version numbers are used.
     #[error("keyring {0} has used up its version numbers; start a new keyring")]
     NoNumber(KeyringName),
-    /// The wall clock shows a year that no calendar has.
+    /// The wall clock is beyond the year 9999.
     #[error("the system's clock is beyond the year 9999; set it")]
     Clock,
 }
 
 impl LoadError {
-    /// Whether something newer was there before: somebody has put an older state back, or taken a part of it away.
+    /// Whether files were rolled back, exchanged or removed.
     #[must_use]
     pub const fn is_rollback(&self) -> bool {
         matches!(
@@ -331,7 +331,7 @@ impl RotateError {
         matches!(self, Self::Set(SetError::Disk(disk::Error::Full { .. })))
     }
 
-    /// Whether what was to be written may have taken effect all the same.
+    /// Whether the write may have taken effect although it failed.
     #[must_use]
     pub const fn is_in_doubt(&self) -> bool {
         matches!(

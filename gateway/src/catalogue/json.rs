@@ -18,20 +18,20 @@ use crate::audit::Head;
 use crate::envelope::{Commitment, Suite, Used};
 use crate::policy::KeyringName;
 
-/// The highest format that this version reads: a file that says how far the audit log had come. Some of format 3 say so, too: it got
-/// a number of its own later.
+/// The highest format that this version reads: with `audited`, how far the audit log had come. Early files of format 3 may have
+/// it, too.
 pub(super) const FORMAT: u64 = 4;
 
-/// That of a record whose versions have times of the catalogue's own, or that says what was sealed of what is reserved.
+/// A record whose versions have `monotonic` times or `sealed`.
 const MEASURED: u64 = 3;
 
-/// That of a record in which a destruction waits for a second person.
+/// A record in which a destruction waits for a second person.
 const PROPOSED: u64 = 2;
 
-/// That of everything else.
+/// All other files.
 const PLAIN: u64 = 1;
 
-/// What is wrong with a payload.
+/// Why a payload cannot be read.
 #[derive(Debug)]
 pub(super) enum Unreadable {
     Newer(u64),
@@ -54,7 +54,7 @@ struct RecordJson {
     versions: Vec<VersionJson>,
 }
 
-/// What stands before the versions.
+/// The part of a record before its versions.
 #[derive(Serialize)]
 struct HeadJson<'a> {
     format: u64,
@@ -119,7 +119,7 @@ struct MonotonicJson {
 #[serde(deny_unknown_fields)]
 struct ClockJson {
     format: u64,
-    /// Both clocks when this was written, and how long the host had run, in nanoseconds, since which start.
+    /// Both clocks when this was written, the host's uptime in nanoseconds, and its boot id.
     monotonic: String,
     wall: String,
     uptime: u64,
@@ -146,10 +146,10 @@ struct SeenJson {
 /// The highest epoch seen of every keyring.
 pub(super) type Seen = BTreeMap<KeyringName, u64>;
 
-/// A record as text.
+/// A record as JSON.
 pub(super) struct Written {
     pub(super) payload: Vec<u8>,
-    /// Where each version stands in it.
+    /// Each version's byte range in the payload.
     pub(super) places: Vec<Range<usize>>,
 }
 
@@ -187,7 +187,7 @@ pub(super) fn write_record(
     Ok(Written { payload, places })
 }
 
-/// The lowest that says everything: a gateway from before goes on with a record in which nothing is new to it.
+/// The lowest sufficient format, so that an older gateway reads a record in which nothing is new to it.
 fn format(record: &Record) -> u64 {
     let any = |is: fn(&Version) -> bool| record.versions.iter().any(is);
     let timed = |version: &Version| version.monotonic != Monotonic::default();
@@ -208,7 +208,7 @@ impl UsedJson {
     }
 }
 
-/// A version as the pretty text of a record has it, two levels deep. A line end is never within a string.
+/// Appends a version as pretty JSON, indented by two levels. A line end is never within a string.
 fn put_version(payload: &mut Vec<u8>, version: &Version) -> Result<(), serde_json::Error> {
     let text = serde_json::to_vec_pretty(&write_version(version))?;
     for line in text.split_inclusive(|byte| *byte == b'\n') {
@@ -283,7 +283,7 @@ pub(super) fn read_clock(payload: &[u8]) -> Result<Kept, Unreadable> {
     })
 }
 
-/// Any of our JSON files: the format is looked at first, so that a later one is named as such.
+/// Reads any of the catalogue's JSON files. The format is read first, so that a later one is reported as such.
 pub(super) fn read<'a, T: Deserialize<'a>>(payload: &'a [u8]) -> Result<T, Unreadable> {
     let damaged = |e: serde_json::Error| Unreadable::Damaged(e.to_string());
     let Probe { format } = crate::objects::from_slice(payload).map_err(damaged)?;
@@ -410,7 +410,7 @@ fn hex<const N: usize>(name: &str, text: &str) -> Result<[u8; N], Unreadable> {
 mod tests {
     use super::*;
 
-    /// A version that says much, or little.
+    /// A version, with an activation time if it has subjects.
     fn version(number: u32, served: &[&str]) -> Version {
         let commitment = Commitment([u8::try_from(number).unwrap(); 32]);
         let keyring = "agents".parse().unwrap();
@@ -435,7 +435,7 @@ mod tests {
         }
     }
 
-    /// The same by the library alone.
+    /// The same record, written by `serde_json` in one call.
     fn defined(record: &Record) -> Vec<u8> {
         serde_json::to_vec_pretty(&RecordJson {
             format: format(record),
@@ -456,7 +456,7 @@ mod tests {
             assert_eq!(written.payload, defined(&record));
             before = Believed::written(record.clone(), written.payload, written.places);
             record.epoch += 1;
-            // One that is new, and one that changes.
+            // A new version, and a changed one.
             let served: &[&str] = if number % 2 == 0 {
                 &["a.>", "\"\n{"]
             } else {
@@ -469,7 +469,7 @@ mod tests {
 
     const PAGE: &str = include_str!("../../../docs/keys.md");
 
-    /// The members of a type, as its reader lists them to one that it does not know.
+    /// The members of a type, from serde's error for an unknown one.
     fn members<T: serde::de::DeserializeOwned>() -> Vec<String> {
         let unknown = serde_json::from_str::<T>("{\"nothing-of-this\":0}");
         let error = unknown.err().unwrap().to_string();

@@ -1,7 +1,7 @@
-//! New key versions and their steps through life, each one a compare-and-set.
+//! New key versions and their state transitions, each one a compare-and-set.
 //!
-//! A switch takes three: the new version is durable, then ready, then active while its predecessor stops sealing. Killed between
-//! any two, the record says which is next; the old version seals until the last one.
+//! A switch takes three: the new version is durable, then ready, then active while its predecessor stops sealing. After a crash
+//! between two of them the record says which is next; the old version seals until the last one.
 
 use super::store::Remember;
 use super::time::{Moment, Monotonic};
@@ -12,7 +12,7 @@ use crate::envelope::{Suite, Used, VersionKey};
 use crate::policy::KeyringName;
 use crate::secret::Secret;
 
-/// Which version seals now, and which did before.
+/// The outcome of a switch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Switched {
     /// The number of the version that seals.
@@ -21,27 +21,27 @@ pub struct Switched {
     pub predecessor: Option<u32>,
 }
 
-/// What is known of the use of a version.
+/// The use of a version, as far as it is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Account {
-    /// The version.
+    /// The version's number.
     pub number: u32,
-    /// No more than this was, or will be, sealed under it before the next account.
+    /// No more than this is sealed under it before the next report.
     pub reserved: Used,
-    /// No less than this was sealed under it.
+    /// At least this was sealed under it.
     pub sealed: Used,
     /// Lanes drawn under it.
     pub lanes: u64,
 }
 
-/// A secret that nobody has wrapped or written down yet, and what it will be: whoever announces it names it.
+/// A new version and its secret, which is neither wrapped nor stored yet: the audit log's intent names it first.
 pub struct Drawn {
     version: Version,
     root: Secret,
 }
 
 impl Drawn {
-    /// The version that it will be.
+    /// The version, without its wrapped secret.
     #[must_use]
     pub const fn version(&self) -> &Version {
         &self.version
@@ -49,7 +49,7 @@ impl Drawn {
 }
 
 impl Catalogue {
-    /// Draws the secret of a new version. Touches nothing.
+    /// Draws the secret of a new version. Writes nothing.
     ///
     /// # Errors
     /// [`RotateError`].
@@ -89,7 +89,7 @@ impl Catalogue {
         Ok(Drawn { version, root })
     }
 
-    /// Makes a drawn version: its secret is wrapped, made durable and read back. It is pre-active.
+    /// Wraps a drawn version's secret, writes it durably and reads it back. The version is pre-active.
     ///
     /// # Errors
     /// [`RotateError`].
@@ -106,8 +106,7 @@ impl Catalogue {
         Ok(version.number)
     }
 
-    /// Makes a pre-active version ready, with the first part of its budget reserved, and the subjects that it will serve, in the
-    /// same step.
+    /// Makes a pre-active version ready, and in the same write reserves the first part of its budget and sets its subjects.
     ///
     /// # Errors
     /// [`RotateError`].
@@ -129,7 +128,7 @@ impl Catalogue {
         Ok(())
     }
 
-    /// Makes a ready version active; the version that was active becomes decrypt-only in the same step.
+    /// Makes a ready version active and its predecessor decrypt-only, in one write.
     ///
     /// # Errors
     /// [`RotateError`].
@@ -164,7 +163,7 @@ impl Catalogue {
         })
     }
 
-    /// Writes down what is known of the use of versions; before any of it is sealed, where that is more than before.
+    /// Records the use of versions. A larger reservation must be recorded before any of it is sealed.
     ///
     /// # Errors
     /// [`RotateError`].
@@ -186,7 +185,7 @@ impl Catalogue {
         Ok(())
     }
 
-    /// Writes down that the keyring serves these subjects now, at every version that seals or may come to.
+    /// Adds the subjects that the keyring serves now to every version that seals or may still seal.
     ///
     /// # Errors
     /// [`RotateError`].
@@ -211,7 +210,7 @@ impl Catalogue {
         Ok(())
     }
 
-    /// Writes down that the destruction of a version is asked for.
+    /// Records that the destruction of a version is proposed.
     ///
     /// # Errors
     /// [`RotateError`].
@@ -230,7 +229,7 @@ impl Catalogue {
         Ok(())
     }
 
-    /// Takes one version to another state. The table of states decides whether that may be; `destroyed` drops the secret.
+    /// Takes a version to another state that [`State::next`] allows; `destroyed` drops the secret.
     ///
     /// # Errors
     /// [`RotateError`].
@@ -248,7 +247,7 @@ impl Catalogue {
             .ok_or_else(|| unknown(keyring, number))?;
         let from = version.state;
         version.enter(state, now);
-        // Here as well as in the record's check: a secret dropped by a forbidden step must not even be proposed.
+        // Checked here, too, and not only in the record's check: a forbidden step has dropped the secret already.
         if !from.may_become(state) {
             return Err(SetError::Refused {
                 keyring: keyring.clone(),
@@ -264,8 +263,8 @@ impl Catalogue {
         Ok(())
     }
 
-    /// What was entered at a time that is yet to come, by a clock that was ahead or that is not there any more, counts from now on:
-    /// otherwise it would never end.
+    /// Replaces times in the future, which a clock that was ahead or is lost has written, by now: periods counted from them would
+    /// never end.
     ///
     /// # Errors
     /// [`RotateError`].

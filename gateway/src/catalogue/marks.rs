@@ -1,8 +1,8 @@
-//! What the next start must know of orders that could not be written down: an empty file each, for which a full disk has room, and which
-//! a closed audit log does not keep from being made.
+//! Marker files for orders that could not be recorded, for the next start: empty files, for which a full disk has room, and which
+//! need no open audit log.
 //!
-//! Its name says all: `revoked-KID`, in the state directory. Nobody has signed it, and nothing seals because of it: whoever can make one
-//! there can as well take the record away.
+//! The name in the state directory is the content: `revoked-KID`. A marker is not signed, and can only keep a version from
+//! sealing: who can create one there can also delete the record.
 
 use data_encoding::HEXLOWER;
 
@@ -11,21 +11,21 @@ use super::{Catalogue, State, Version, View};
 use crate::disk::{Action, Error};
 use crate::envelope::Kid;
 
-/// What became of a version.
+/// What a marker file says of a version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Mark {
     /// It never seals again.
     Revoked,
-    /// It does not seal while somebody investigates.
+    /// It does not seal while an operator investigates.
     Suspended,
-    /// The rotation that it was made for has failed, and whoever asked was told so.
+    /// The rotation that it was made for was reported as failed.
     Withdrawn,
 }
 
 impl Mark {
     const ALL: [Self; 3] = [Self::Revoked, Self::Suspended, Self::Withdrawn];
 
-    /// The word in its name.
+    /// The word in the file's name.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -35,7 +35,7 @@ impl Mark {
         }
     }
 
-    /// Whether a record that has the version in this state does not say so yet.
+    /// Whether a version in this recorded state still needs the marker.
     #[must_use]
     pub const fn is_ahead_of(self, state: State) -> bool {
         match self {
@@ -48,7 +48,7 @@ impl Mark {
         }
     }
 
-    /// Which of these marks says something of a version that its record does not; revocations come first in them.
+    /// The first of these marks that a version's record does not reflect yet; `marks` has revocations first.
     #[must_use]
     pub fn ahead(marks: &[(Self, Kid)], version: &Version) -> Option<Self> {
         let mut of = marks.iter().filter(|(_mark, kid)| *kid == version.kid);
@@ -69,10 +69,10 @@ impl Mark {
 }
 
 impl Catalogue {
-    /// Marks a version, durably.
+    /// Creates a marker, durably.
     ///
     /// # Errors
-    /// [`Error`]: the next start knows nothing of it.
+    /// [`Error`]: the next start does not know of the order.
     pub fn mark(&self, mark: Mark, kid: Kid) -> Result<(), Error> {
         let path = self.view.dir.join(&mark.name(kid));
         let made = self.view.files.write(&path, &[]);
@@ -80,7 +80,7 @@ impl Catalogue {
         sync(&*self.view.files, self.view.dir.path())
     }
 
-    /// Takes a mark away; one that is gone already is no error.
+    /// Deletes a marker; a missing one is no error.
     ///
     /// # Errors
     /// [`Error`].
@@ -95,7 +95,7 @@ impl Catalogue {
 }
 
 impl View {
-    /// Every version that is marked, revocations first.
+    /// All markers, revocations first.
     ///
     /// # Errors
     /// [`Error`].
@@ -120,7 +120,7 @@ mod tests {
             (Mark::Revoked, State::Suspended, State::Destroyed),
             (Mark::Suspended, State::DecryptOnly, State::Suspended),
             (Mark::Suspended, State::Active, State::Compromised),
-            // Active all the same: the rotation has not failed.
+            // Active: the rotation has not failed after all.
             (Mark::Withdrawn, State::Ready, State::Active),
             (Mark::Withdrawn, State::PreActive, State::Destroyed),
         ] {

@@ -1,22 +1,22 @@
 //! The durable key-version records.
 //!
 //! One signed file per keyring holds all its versions, so that activating a successor and retiring its predecessor is one
-//! compare-and-set. `seen.json` remembers the highest epoch of every record outside their directory, so that an older copy put
-//! back, or a record gone, is noticed. Records are written before `seen.json`: a crash between the two leaves a record newer
-//! than its remembered epoch, which is harmless and set right by the next start. For the same reason the epochs of a version that
-//! cannot seal yet are remembered with the switch to it.
+//! compare-and-set. `seen.json`, outside the records' directory, holds the highest epoch of every record, so that an older copy
+//! put back or a missing record is noticed. Records are written before `seen.json`: a crash between the two leaves a record newer
+//! than its epoch there, which the next start corrects. For the same reason the epochs of writes that nothing is sealed under yet
+//! go to `seen.json` with the switch.
 //!
 //! | you look for | it is in |
 //! |---|---|
-//! | what may follow what | [`State`] |
+//! | states and their transitions | [`State`] |
 //! | the rules of a record | [`Record::check`], [`Record::check_step`] |
 //! | how files are signed | `signed` |
-//! | what need not be verified again | `believed` |
-//! | time that nobody can set | `time` |
+//! | records that are verified, so that unchanged files are not verified again | `believed` |
+//! | the monotonic catalogue time | `time` |
 //! | reading, without the lock | [`View`] |
-//! | orders that could not be written down | [`Mark`] |
-//! | what the audit log says of them | [`View::compare_with`], [`compare`] |
-//! | what they say of it | [`Catalogue::audited`], [`heads`] |
+//! | marker files for orders that no record holds yet | [`Mark`] |
+//! | comparing records with the audit log | [`View::compare_with`], [`compare`] |
+//! | the audit log's length in records, to notice a log cut short | [`Catalogue::audited`], [`heads`] |
 //! | writing | [`Catalogue::compare_and_set`] |
 //! | new versions, activation, use | [`Catalogue::draw`], [`Catalogue::generate`], [`Catalogue::activate`], [`Catalogue::account`] |
 

@@ -12,16 +12,16 @@ use crate::custody::Wrapped;
 use crate::envelope::{Commitment, Kid, Suite, Used};
 use crate::policy::KeyringName;
 
-/// Everything that is known about a keyring's key versions. One record, so that one write hands over from one to the next.
+/// A keyring's key versions. One record, so that one write switches from one to the next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// Whose versions they are.
+    /// The keyring.
     pub keyring: KeyringName,
     /// Grows by one with every write; 0 before the first. [`super::Catalogue::compare_and_set`] fills it in.
     pub epoch: u64,
     /// How far the audit log had come before it was written. [`super::Catalogue::compare_and_set`] fills it in.
     pub audited: Option<Head>,
-    /// Oldest first; numbers grow; none is ever left out.
+    /// Oldest first, by growing number; none is ever removed.
     pub versions: Vec<Version>,
 }
 
@@ -30,15 +30,15 @@ pub struct Record {
 pub struct Version {
     /// From 1, grows within the keyring.
     pub number: u32,
-    /// What people call it.
+    /// The name for people.
     pub label: Label,
-    /// What envelopes call it: the first 8 bytes of the commitment.
+    /// The id in envelopes: the first 8 bytes of the commitment.
     pub kid: Kid,
-    /// What only this secret, keyring and number produce.
+    /// Commits to the secret, keyring and number.
     pub commitment: Commitment,
     /// The AEAD that seals under it.
     pub suite: Suite,
-    /// Where it is in its life.
+    /// Its state.
     pub state: State,
     /// When the secret was drawn.
     pub created: Timestamp,
@@ -48,34 +48,34 @@ pub struct Version {
     pub activated: Option<Timestamp>,
     /// When it stopped sealing for good: in favour of a successor, or because it was revoked.
     pub deactivated: Option<Timestamp>,
-    /// The same by the catalogue's own time, where the wall clock showed another.
+    /// The same by catalogue time, where it differs.
     pub monotonic: Monotonic,
-    /// What has been reserved of its budget: no more than this was ever sealed under it.
+    /// The reserved part of its budget: no more than this was ever sealed under it.
     pub reserved: Used,
-    /// What is known to have been sealed of that, when its record was last written: no less than this was.
+    /// At least this was sealed under it, when the record was written.
     pub sealed: Used,
-    /// How many lanes have been drawn under it, when its record was last written.
+    /// At least so many lanes were drawn under it, when the record was written.
     pub lanes: u64,
-    /// The patterns of the subjects that the keyring has served while the version was or might be sealing.
+    /// The subject patterns that the keyring has served since the version was made, until it stopped sealing.
     pub served: Vec<String>,
-    /// That somebody has asked for its destruction, which takes a second person.
+    /// A destruction that waits for a second person's approval.
     pub proposed: Option<Proposal>,
     /// The root secret under the KEK; gone once destroyed.
     pub wrapped: Option<Wrapped>,
 }
 
-/// A destruction that is asked for.
+/// A proposed destruction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proposal {
-    /// Who asks, as the audit log has it.
+    /// Who proposes it, in the audit log's notation.
     pub who: String,
     /// Why.
     pub why: String,
-    /// Whether it is to go although something stored may need it.
+    /// Whether it is to be destroyed although stored messages may need it.
     pub forced: bool,
 }
 
-/// What people call a key version: keyring, UTC date of its making, number, as in `agents-2026-11-23.3`.
+/// A key version's name for people: keyring, UTC date of creation, number, as in `agents-2026-11-23.3`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Label(String);
 
@@ -98,7 +98,7 @@ pub enum Invalid {
     /// The label does not say keyring, date and number.
     #[error("the label of version {0} does not say its keyring, date and number")]
     Label(u32),
-    /// Destroyed but there, or there but destroyed.
+    /// Destroyed with a secret, or not destroyed and without one.
     #[error("version {0}: a secret must be there until the version is destroyed, and not after")]
     Secret(u32),
     /// Times that its state cannot have.
@@ -122,7 +122,7 @@ pub enum Invalid {
         /// What it cannot become.
         to: State,
     },
-    /// A version starts its life elsewhere than at the start.
+    /// A new version that is not pre-active.
     #[error("version {0} is new and must be pre-active")]
     Born(u32),
 }
@@ -155,7 +155,7 @@ impl Record {
         self.versions.iter_mut().find(|v| v.number == number)
     }
 
-    /// The number of the next version; `None` after four thousand million.
+    /// The number of the next version; `None` after `u32::MAX`.
     #[must_use]
     pub fn next_number(&self) -> Option<u32> {
         self.versions
@@ -164,7 +164,7 @@ impl Record {
             .checked_add(1)
     }
 
-    /// The rules that a record must keep by itself.
+    /// Checks the rules that hold for a record alone.
     ///
     /// # Errors
     /// The first rule that it breaks.
@@ -172,7 +172,7 @@ impl Record {
         self.check_after(&[])
     }
 
-    /// The same, in a keyring of which these versions were checked: one that is still the same, in its place, keeps its own rules.
+    /// The same; versions that equal those of `checked` at the same index are not checked again.
     pub(super) fn check_after(&self, checked: &[Version]) -> Result<(), Invalid> {
         let mut last = 0;
         let mut active = None;
@@ -198,7 +198,7 @@ impl Record {
         Ok(())
     }
 
-    /// The rules between a record and the one that it replaces.
+    /// Checks the rules between a record and the one that it replaces.
     ///
     /// # Errors
     /// The first rule that the step breaks.
@@ -258,22 +258,22 @@ impl Version {
         })
     }
 
-    /// When it stopped sealing; `None`: it seals, or never has.
+    /// When it stopped sealing; `None`: it seals, or never did.
     #[must_use]
     pub fn stopped(&self) -> Option<Timestamp> {
-        // One that was suspended while it was ready may be deactivated without ever having sealed.
+        // A version suspended while ready may be deactivated without ever having sealed.
         self.activated?;
         let left = (!self.state.seals()).then_some(self.since);
         self.deactivated.or(left)
     }
 
-    /// Enters a state at a time; what the state asks of the other fields follows. Says nothing about whether it may.
+    /// Sets the state and the fields that depend on it. Does not check that the transition is allowed.
     pub fn enter(&mut self, state: State, now: impl Into<Moment>) {
         if self.state == state {
             return;
         }
         let now = now.into();
-        // What is suspended or compromised does not seal: it stopped when it became so.
+        // A suspended or compromised version stopped sealing when it entered that state.
         let stopped = match self.state {
             State::Suspended | State::Compromised => (self.since, self.monotonic.since),
             State::PreActive
@@ -313,7 +313,7 @@ impl Version {
         if state == State::Destroyed {
             self.wrapped = None;
         }
-        // What is looked into, or comes back from that, is asked for anew.
+        // A proposal ends with a suspension, and with the return from one: it must be made again.
         if !matches!(state, State::Archived | State::Destroyed) {
             self.proposed = None;
         }
@@ -321,25 +321,25 @@ impl Version {
 }
 
 impl Version {
-    /// When it entered its present state, by the catalogue's own time.
+    /// When it entered its present state, by catalogue time.
     #[must_use]
     pub fn entered(&self) -> Timestamp {
         self.monotonic.since.unwrap_or(self.since)
     }
 
-    /// When it first became active, by the catalogue's own time.
+    /// When it first became active, by catalogue time.
     #[must_use]
     pub fn began(&self) -> Option<Timestamp> {
         self.monotonic.activated.or(self.activated)
     }
 
-    /// When it stopped sealing for good, by the catalogue's own time.
+    /// When it stopped sealing for good, by catalogue time.
     #[must_use]
     pub fn ceased(&self) -> Option<Timestamp> {
         self.monotonic.deactivated.or(self.deactivated)
     }
 
-    /// Whatever was entered later than now, by a clock that nobody believes any more, is entered now. Whether anything was.
+    /// Replaces times later than `now` by `now`: a clock that was ahead wrote them. Returns whether there were any.
     pub(super) fn cap(&mut self, now: Timestamp) -> bool {
         let later = |at: Option<Timestamp>| at.filter(|at| *at > now).map(|_at| now);
         let since = later(Some(self.entered()));
@@ -360,7 +360,7 @@ impl Label {
         Self(format!("{keyring}-{date}.{number}"))
     }
 
-    /// A label as a record has it; [`Record::check`] compares it with what it should be.
+    /// A label read from a record; [`Record::check`] compares it with the expected one.
     pub(super) const fn from_record(text: String) -> Self {
         Self(text)
     }

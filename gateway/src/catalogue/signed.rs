@@ -26,7 +26,7 @@ use crate::custody::{
 use crate::disk::{Action, Error, Files};
 use crate::secret::apart;
 
-/// What a signature speaks of; a signature for one is none for the other.
+/// The kind of file; a signature of one kind does not verify for another.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Kind {
     Record,
@@ -79,7 +79,7 @@ impl Signer {
             .map_err(|why| unusable(path, why))
     }
 
-    /// Names the catalogue: the first 8 bytes of SHA-256 of its public key.
+    /// The catalogue's id: the first 8 bytes of SHA-256 of its public key, hex.
     pub(super) fn id(&self) -> &str {
         &self.id
     }
@@ -97,7 +97,7 @@ impl Signer {
         payload
     }
 
-    /// The payload of a file, once the signature is known to be ours.
+    /// The payload of a file whose signature verifies.
     pub(super) fn verify<'a>(
         &self,
         kind: Kind,
@@ -105,7 +105,7 @@ impl Signer {
         file: &'a [u8],
     ) -> Result<&'a [u8], LoadError> {
         let (payload, line) = split(file).ok_or_else(|| damaged(path, "it is cut short"))?;
-        // Of a later format nothing else is known, not even how it is signed.
+        // A later format may be signed in another way.
         let format = json::read::<serde::de::IgnoredAny>(payload);
         format.map_err(|e| unreadable(path, e))?;
         let json: SignatureJson = crate::objects::from_slice(line)
@@ -172,7 +172,7 @@ pub(super) fn damaged(path: &Path, what: &str) -> LoadError {
     }
 }
 
-/// Payload with its line end, and the last line without.
+/// The payload with its line end, and the last line without it.
 fn split(file: &[u8]) -> Option<(&[u8], &[u8])> {
     let whole = file.strip_suffix(b"\n")?;
     let end = memchr::memrchr(b'\n', whole)?.checked_add(1)?;

@@ -3,22 +3,22 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// Where a key version is in its life.
+/// The state of a key version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum State {
-    /// Wrapped and durable; nobody may use it yet.
+    /// Wrapped and durable, not in use yet.
     PreActive,
-    /// Every required member holds it: opens, does not seal.
+    /// Every required member has loaded it: opens, does not seal.
     Ready,
     /// Seals and opens; at most one version of a keyring.
     Active,
     /// Its successor seals; opens for the overlap.
     DecryptOnly,
-    /// The overlap is over; loaded when a stored message needs it.
+    /// The overlap is over; loaded on demand.
     Archived,
-    /// An operator investigates.
+    /// Does not seal while an operator investigates.
     Suspended,
-    /// Known to somebody who should not know it; never seals again.
+    /// The secret may have been disclosed; never seals again.
     Compromised,
     /// The secret is gone; the record remains.
     Destroyed,
@@ -31,14 +31,14 @@ pub enum Opens {
     No,
     /// Always loaded.
     Yes,
-    /// Loaded when an envelope asks for it.
+    /// When an envelope needs it.
     OnDemand,
     /// Only if the keyring's policy says so.
     ByPolicy,
 }
 
 impl State {
-    /// Every state, in the order of a life.
+    /// Every state, in the order of the lifecycle.
     pub const ALL: [Self; 8] = [
         Self::PreActive,
         Self::Ready,
@@ -65,7 +65,7 @@ impl State {
         }
     }
 
-    /// The state of NIST SP 800-57 part 1, section 7, that it is a case of.
+    /// The corresponding state of NIST SP 800-57 part 1, section 7.
     #[must_use]
     pub const fn nist(self) -> &'static str {
         match self {
@@ -96,8 +96,8 @@ impl State {
         }
     }
 
-    /// The states that may follow. A version that was deactivated must not become active again, even by way of `suspended`:
-    /// the record's own check sees to that.
+    /// The states that may follow. [`super::Record::check`] also keeps a deactivated version from becoming active again by way of
+    /// `suspended`.
     #[must_use]
     pub const fn next(self) -> &'static [Self] {
         match self {
@@ -133,7 +133,7 @@ impl State {
         }
     }
 
-    /// Whether a version may go from this state to `next`, or stay.
+    /// Whether `next` may follow; a state may follow itself.
     #[must_use]
     pub fn may_become(self, next: Self) -> bool {
         self == next || self.next().contains(&next)
@@ -151,7 +151,7 @@ impl FromStr for State {
     }
 }
 
-/// A word that names no state.
+/// A text that is no state's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "not a state; known are pre-active, ready, active, decrypt-only, archived, suspended, compromised, destroyed"

@@ -22,26 +22,26 @@ use crate::secret::Secret;
 /// The signing key until everything else that a catalogue needs is there; then it is renamed to [`KEY`].
 const STAGED: &str = ".catalogue.key.new";
 
-/// What a rehearsal wraps a secret for.
+/// The context with which a rehearsal wraps a secret.
 const REHEARSAL: &[u8] = b"rehearsal";
 
 /// When the epoch of a new record goes to `seen.json`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Remember {
-    /// Before anybody acts on the record.
+    /// Before the record is acted on.
     Now,
-    /// With the next record that is acted on: nothing is ever sealed under what this one says, so that nothing is lost with it.
+    /// With the next record that is: until then nothing is sealed because of this one, so that nothing is lost with it.
     Later,
 }
 
-/// The catalogue, open for writing: whoever has it holds the lock. Reads like the [`View`] that it is.
+/// The catalogue, open for writing; holds the state directory's lock. Dereferences to its [`View`] for reading.
 pub struct Catalogue {
     pub(super) view: View,
     _lock: Lock,
 }
 
 impl Catalogue {
-    /// Creates an empty catalogue; goes on where an interrupted attempt stopped.
+    /// Creates an empty catalogue; continues an interrupted attempt.
     ///
     /// # Errors
     /// [`CreateError`]; a catalogue that exists is not touched.
@@ -57,7 +57,7 @@ impl Catalogue {
         Self::open_on(lock, Arc::new(Real), custodian)
     }
 
-    /// The same before anything but its signing key was read: [`Self::refresh`] does that, once what it is compared with is known.
+    /// Opens it with its signing key only, so that [`Self::compare_with`] can come before [`Self::refresh`] reads the records.
     ///
     /// # Errors
     /// [`LoadError`].
@@ -70,12 +70,12 @@ impl Catalogue {
         self.view.compare_with(last);
     }
 
-    /// From now on what is written says that the audit log had come so far; a log that is closed says nothing new.
+    /// Sets how far the audit log has come, for the following writes; `None` (a closed log) changes nothing.
     pub fn audited(&mut self, head: Option<Head>) {
         self.view.head = head.or_else(|| self.view.head.take());
     }
 
-    /// Reads a catalogue that another process may hold.
+    /// Reads a catalogue without its lock, which another process may hold.
     ///
     /// # Errors
     /// [`LoadError`].
@@ -83,7 +83,7 @@ impl Catalogue {
         Self::open_read_only_on(dir, Arc::new(Real), custodian)
     }
 
-    /// Lets go of the lock: from now on another process may write what this reads.
+    /// Releases the lock, so that another process may write.
     #[must_use]
     pub fn release(self) -> View {
         View {
@@ -92,18 +92,18 @@ impl Catalogue {
         }
     }
 
-    /// Whether the directory holds a whole catalogue.
+    /// Whether the directory holds a complete catalogue.
     #[must_use]
     pub fn exists(dir: &StateDir) -> bool {
         std::fs::symlink_metadata(dir.join(KEY)).is_ok()
     }
 
-    /// Reads everything again, as after an error, and remembers what is new.
+    /// Reads everything again, as after an error, and saves new epochs.
     ///
     /// # Errors
-    /// [`LoadError`]; what was read before stays then, or what is new is known and not remembered yet.
+    /// [`LoadError`]; what was read before stays, or new epochs are known and not saved.
     pub fn refresh(&mut self) -> Result<(), LoadError> {
-        // A rename that a failed write left behind becomes durable before anybody acts on it.
+        // A rename whose write failed later becomes durable before it is acted on.
         sync(&*self.view.files, &self.view.dir.join(RECORDS))?;
         self.view.refresh()?;
         let remembered = self.view.load_seen()?;
@@ -116,7 +116,7 @@ impl Catalogue {
     /// The same for one keyring, whatever is wrong with others.
     ///
     /// # Errors
-    /// [`LoadError`]; what was read before stays then.
+    /// [`LoadError`]; what was read before stays.
     pub fn refresh_one(&mut self, keyring: &KeyringName) -> Result<(), LoadError> {
         sync(&*self.view.files, &self.view.dir.join(RECORDS))?;
         self.reread(keyring).map(drop)
@@ -128,13 +128,12 @@ impl Catalogue {
     /// fsync the directory; read it back; remember the epoch in `seen.json` in the same way.
     ///
     /// # Errors
-    /// [`SetError`]. After [`SetError::Disk`] either record may be in force on disk; calling again or [`Self::refresh`] settles
-    /// which.
+    /// [`SetError`]. After [`SetError::Disk`] either record may be on disk; calling again or [`Self::refresh`] tells which.
     pub fn compare_and_set(&mut self, expected: u64, record: Record) -> Result<&Record, SetError> {
         self.set(expected, record, Remember::Now)
     }
 
-    /// The same; says when the epoch is remembered.
+    /// The same; `remember` says when the epoch is saved.
     pub(super) fn set(
         &mut self,
         expected: u64,
@@ -150,7 +149,7 @@ impl Catalogue {
                 found: old.record.epoch,
             });
         }
-        // Beyond 2^64 writes the epoch would stop growing, and the next write would conflict: never reached, and safe.
+        // After 2^64 writes the epoch would stop growing and the next write would conflict, which is safe.
         record.epoch = expected.saturating_add(1);
         record.audited = self.view.head.clone().or(record.audited);
         self.check(&old.record, &record)?;
@@ -170,7 +169,7 @@ impl Catalogue {
         Ok(&entry.into_mut().record)
     }
 
-    /// From now on time goes on in this process. Says what has become of the clocks since the one before.
+    /// Starts catalogue time in this process; returns how the clocks changed since the last one.
     pub fn start_clock(&mut self, clock: &Clock) -> Resumed {
         let kept = self.view.kept.as_ref();
         let resumed = kept.map_or(Resumed::Agrees, |kept| kept.compare(clock));
@@ -178,10 +177,10 @@ impl Catalogue {
         resumed
     }
 
-    /// Writes down how far time has come.
+    /// Writes `clock.json`.
     ///
     /// # Errors
-    /// [`Error`]; after a start of the host, time would go on from where it was last written down.
+    /// [`Error`]; after a reboot catalogue time continues from the last file that was written.
     pub fn keep_time(&mut self, clock: &Clock) -> Result<(), Error> {
         let moment = self.view.now(clock);
         let before = self.view.kept.take();
@@ -203,7 +202,7 @@ impl Catalogue {
         disk::replace(&*self.view.files, &path, &bytes)
     }
 
-    /// A date of the configuration has passed for a keyring, for good; it is written down with the time.
+    /// Notes that a configured date has passed for a keyring, for good; [`Self::keep_time`] saves it.
     pub fn pass(&mut self, keyring: &KeyringName, date: Timestamp, clock: &Clock) {
         let now = self.view.now(clock);
         let kept = self.view.kept.get_or_insert_with(|| Kept {
@@ -217,7 +216,7 @@ impl Catalogue {
         *passed = date.max(*passed);
     }
 
-    /// Has the custodian wrap and unwrap a secret that nobody uses.
+    /// Has the custodian wrap and unwrap an unused secret.
     ///
     /// # Errors
     /// What would keep a new version from being made.
@@ -232,7 +231,7 @@ impl Catalogue {
         }
     }
 
-    /// Writes what is remembered of the epochs once more, as every change of a record does.
+    /// Writes `seen.json` again, as every change of a record does.
     ///
     /// # Errors
     /// What would keep a record from being written.
@@ -240,7 +239,7 @@ impl Catalogue {
         self.write_seen()
     }
 
-    /// What is on disk now, which may be newer than our memory after a failed write; then memory follows.
+    /// Reads a record, which may be newer than the one in memory after a failed write, and updates memory.
     fn reread(&mut self, keyring: &KeyringName) -> Result<Arc<Believed>, LoadError> {
         let view = &mut self.view;
         let Some(found) = view.load_record(keyring, &view.seen)? else {
@@ -256,7 +255,7 @@ impl Catalogue {
         Ok(found)
     }
 
-    /// Every rule that the new record must keep.
+    /// Checks every rule for the new record, and every new secret.
     fn check(&self, old: &Record, new: &Record) -> Result<(), SetError> {
         let refused = |rule| SetError::Refused {
             keyring: new.keyring.clone(),
@@ -264,7 +263,7 @@ impl Catalogue {
         };
         new.check_after(&old.versions).map_err(refused)?;
         new.check_step(old).map_err(refused)?;
-        // Those of the old record come first, in its order: the step was checked.
+        // The old record's versions come first, in the same order: `check_step` has checked that.
         for (index, version) in new.versions.iter().enumerate() {
             let before = old.versions.get(index);
             let unchanged = before.is_some_and(|before| before.wrapped == version.wrapped);
@@ -323,7 +322,7 @@ impl Catalogue {
         Ok(view)
     }
 
-    /// The signing key gets its final name last: while that is missing, there is no catalogue yet.
+    /// Renames the signing key last: without its final name there is no catalogue.
     pub(crate) fn create_on(
         lock: Lock,
         files: Arc<dyn Files>,
@@ -371,7 +370,7 @@ impl Deref for Catalogue {
     }
 }
 
-/// A new signing key beside old records would make them worthless.
+/// Refuses files of an older catalogue: with a new signing key its records could not be verified.
 fn refuse_remains(dir: &StateDir, files: &dyn Files) -> Result<(), LoadError> {
     let path = dir.join(KEY);
     if read(files, &path)?.is_some() {
@@ -381,7 +380,7 @@ fn refuse_remains(dir: &StateDir, files: &dyn Files) -> Result<(), LoadError> {
     if records.iter().any(|name| name.ends_with(".json")) {
         return Err(LoadError::NoSigningKey { path });
     }
-    // Epochs without a key that was being made are all that is left of a catalogue that was.
+    // `seen.json` without a staged key is what is left of an older catalogue.
     let (seen, staged) = (dir.join(SEEN), dir.join(STAGED));
     if read(files, &seen)?.is_some() && read(files, &staged)?.is_none() {
         return Err(LoadError::NoSigningKey { path });
@@ -399,7 +398,7 @@ fn write_seen(view: &View) -> Result<(), Error> {
 
 pub(super) fn sync(files: &dyn Files, dir: &Path) -> Result<(), Error> {
     match files.sync_dir(dir) {
-        // No directory of records: whoever reads them next says which are missing.
+        // Without the records' directory the next read reports what is missing.
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
         done => done.map_err(|e| Error::from_io(dir, Action::SyncDir, e)),
     }

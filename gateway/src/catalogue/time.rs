@@ -1,8 +1,8 @@
-//! The catalogue's own time: it counts what has passed, and nobody can set it.
+//! Catalogue time: monotonic across processes and reboots, and nobody can set it.
 //!
-//! It began as the wall clock's at the first start, and goes on with the host's uptime. Another process of the same start of the host
-//! goes on exactly where the one before was. After a start of the host it goes on from what was last written down: how long the host was
-//! down is the wall clock's word alone, and does not count. So whatever ages by this time is never older than it is.
+//! It begins with the wall clock at the first start and advances with the host's uptime. The next process on the same boot
+//! continues exactly. After a reboot it continues from the last saved time: the downtime does not count, because only the wall
+//! clock knows it. So no age by this time is ever too high.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,70 +13,70 @@ use crate::audit::Head;
 use crate::clock::{Clock, STEP};
 use crate::policy::KeyringName;
 
-/// Both clocks agree when they are no further apart than reading one after the other takes.
+/// Clocks this close agree: reading one after the other takes some time.
 const AGREED: Duration = Duration::from_millis(10);
 
 /// A moment, on both clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {
-    /// What people call it; may be wrong, and be set.
+    /// The wall clock, which may be wrong or set.
     pub wall: Timestamp,
-    /// By the catalogue's own time.
+    /// Catalogue time.
     pub monotonic: Timestamp,
 }
 
-/// When a version entered its states by the catalogue's own time, where that is not what the wall clock has shown.
+/// A version's times by catalogue time, where they differ from the wall clock's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Monotonic {
-    /// Its present state.
+    /// When it entered its present state.
     pub since: Option<Timestamp>,
-    /// The first time that it was active.
+    /// When it first became active.
     pub activated: Option<Timestamp>,
-    /// The end of its sealing.
+    /// When it stopped sealing for good.
     pub deactivated: Option<Timestamp>,
 }
 
-/// What `clock.json` says.
+/// The content of `clock.json`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Kept {
     /// Both clocks when it was written.
     pub(super) moment: Moment,
-    /// How long the host had run then.
+    /// The host's uptime then.
     pub(super) uptime: Duration,
-    /// Since which start.
+    /// The host's boot id.
     pub(super) boot: Option<String>,
-    /// Dates of the configuration that have passed, keyring by keyring.
+    /// The latest configured date that has passed, for each keyring.
     pub(super) passed: BTreeMap<KeyringName, Timestamp>,
     /// How far the audit log had come.
     pub(super) audited: Option<Head>,
 }
 
-/// Where time goes on from.
+/// From where catalogue time continues in this process.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Anchor {
     monotonic: Timestamp,
     uptime: Duration,
 }
 
-/// What has become of the clocks since the process before.
+/// How the clocks changed since the last process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resumed {
-    /// Nothing that matters.
+    /// No change that matters.
     Agrees,
-    /// The wall clock was set by so much, at least.
+    /// The wall clock was set, by at least this.
     Set(SignedDuration),
-    /// The host was started anew, and so long before that by the wall clock, which does not count, nobody was there.
+    /// The host was rebooted; by the wall clock it was down for this long, which does not count.
     Uncounted(Duration),
 }
 
 impl Moment {
-    /// The catalogue's time, if it is another than the wall clock's.
+    /// Catalogue time, if it differs from the wall clock.
     pub(super) fn apart(self) -> Option<Timestamp> {
         let apart = self.monotonic.duration_since(self.wall).unsigned_abs();
         (apart > AGREED).then_some(self.monotonic)
     }
 
-    /// In whole milliseconds, which is what records keep. `None` in a year that no calendar has.
+    /// In whole milliseconds, as records have it. `None` beyond the year 9999.
     fn rounded(self) -> Option<Self> {
         let round = TimestampRound::new()
             .smallest(Unit::Millisecond)
@@ -99,13 +99,13 @@ impl From<Timestamp> for Moment {
 }
 
 impl Kept {
-    /// How long ago that was; `None` after another start of the host.
+    /// How long ago that was; `None` after a reboot.
     fn ago(&self, clock: &Clock) -> Option<Duration> {
         let same = self.boot.is_some() && self.boot == clock.boot();
         clock.uptime().checked_sub(self.uptime).filter(|_ago| same)
     }
 
-    /// What has become of the wall clock since.
+    /// How the wall clock has changed since.
     pub(super) fn compare(&self, clock: &Clock) -> Resumed {
         let shown = wall(clock).duration_since(self.moment.wall);
         let Some(ago) = self.ago(clock) else {
@@ -126,7 +126,7 @@ impl Kept {
 }
 
 impl Anchor {
-    /// Where time goes on from after what was written down. Where nothing was, it is no later than the records are.
+    /// Continues from the saved time; without one, from the latest time in the records or the wall clock, whichever is earlier.
     pub(super) fn after(kept: Option<&Kept>, newest: Option<Timestamp>, clock: &Clock) -> Self {
         let uptime = clock.uptime();
         let monotonic = match kept {
@@ -144,7 +144,7 @@ impl Anchor {
         }
     }
 
-    /// What records keep of it; `None` in a year that no calendar has.
+    /// Now, as records have it; `None` beyond the year 9999.
     pub(super) fn stamp(&self, clock: &Clock) -> Option<Moment> {
         Timestamp::try_from(clock.wall()).ok()?;
         self.now(clock).rounded()

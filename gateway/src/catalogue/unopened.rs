@@ -1,5 +1,4 @@
-//! The records beside an audit log, for whoever has no key: their bytes and what they say of themselves. Who signed them is not known
-//! here; that they are those that the log names is.
+//! Reading records without the signing key, to compare them with an audit log: signatures are not verified, hashes are.
 
 use std::path::Path;
 
@@ -22,8 +21,8 @@ struct Audited {
     audited: Option<Head>,
 }
 
-/// What the records, and the time beside them, say of how far the audit log had come. To be read before the log, which only grows; what
-/// cannot be read is left out, and whoever reads the records says so.
+/// How far the audit log had come, according to the records and `clock.json`. Call it before the log is read, which only grows.
+/// Unreadable files are left out: reading the records reports them.
 #[must_use]
 pub fn heads(files: &dyn Files, state: &Path) -> Vec<Head> {
     let records = state.join(RECORDS);
@@ -42,17 +41,17 @@ pub fn heads(files: &dyn Files, state: &Path) -> Vec<Head> {
     paths.chain([state.join(CLOCK)]).filter_map(head).collect()
 }
 
-/// Compares the records of a state directory with the last word of its audit log, which was read before them.
+/// Compares the records of a state directory with the last entries of its audit log, which was read before them.
 ///
 /// # Errors
-/// [`LoadError`]: the first record that is older than the log says, another one of the same epoch, gone, or none.
+/// [`LoadError`]: the first record that is older than its entry, differs at the same epoch, is missing or is no record.
 pub fn compare(files: &dyn Files, state: &Path, last: &LastWord) -> Result<(), LoadError> {
     last.records()
         .try_for_each(|record| compare_one(files, state, record))
 }
 
 fn compare_one(files: &dyn Files, state: &Path, audited: &RecordRef) -> Result<(), LoadError> {
-    // A name that is none has no file.
+    // An invalid name has no file.
     let Ok(keyring) = audited.keyring.as_str().parse::<KeyringName>() else {
         return Ok(());
     };

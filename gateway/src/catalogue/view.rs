@@ -1,4 +1,4 @@
-//! The records as last read: for whoever only reads, and as the writer's memory.
+//! The records as last read: for readers, and as the writer's cache.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ pub(super) const KEY: &str = "catalogue.key";
 pub const RECORDS: &str = "catalogue";
 /// The highest epoch seen of every record.
 pub(super) const SEEN: &str = "seen.json";
-/// How far the catalogue's own time has come.
+/// The catalogue time, when it was last saved.
 pub(super) const CLOCK: &str = "clock.json";
 
 /// A verified reading of the catalogue. Holds no secret but the signing key.
@@ -36,13 +36,13 @@ pub struct View {
     pub(super) records: BTreeMap<KeyringName, Arc<Believed>>,
     /// The highest epoch known of every keyring, on disk or in memory: only grows.
     pub(super) seen: Seen,
-    /// What the audit log says last of each record.
+    /// The last entry of the audit log about each record.
     pub(super) audited: BTreeMap<KeyringName, RecordRef>,
-    /// How far the audit log has come.
+    /// How far the audit log has come, for the next write.
     pub(super) head: Option<Head>,
-    /// The catalogue's own time, when it was last written down; `None` before the first start.
+    /// The content of `clock.json`; `None` before the first start.
     pub(super) kept: Option<Kept>,
-    /// Where it goes on from in this process; `None` for whoever only reads.
+    /// From where catalogue time continues in this process; `None` in a reader.
     pub(super) anchor: Option<Anchor>,
 }
 
@@ -58,17 +58,17 @@ impl View {
         self.records.get(keyring).map(|known| &known.record)
     }
 
-    /// Names the exact bytes of a keyring's record, for the audit log.
+    /// The epoch and hash of a keyring's record, for the audit log.
     #[must_use]
     pub fn reference(&self, keyring: &KeyringName) -> Option<RecordRef> {
         self.records.get(keyring).map(|known| known.reference())
     }
 
-    /// From now on no record is believed that is older than the audit log's last word on it, or another one of the same epoch. The
-    /// log is written after the records: a record may be newer.
+    /// From now on a record is refused that is older than the audit log's last entry about it, or differs at the same epoch. A
+    /// newer record is accepted: the log is written after the records.
     pub fn compare_with(&mut self, last: &LastWord) {
         for record in last.records() {
-            // A name that is none has no record here.
+            // An invalid name has no record here.
             let Ok(keyring) = record.keyring.as_str().parse::<KeyringName>() else {
                 continue;
             };
@@ -77,7 +77,7 @@ impl View {
         }
     }
 
-    /// Every version that a gateway keeps loaded: its state opens without further ado.
+    /// Every version that a gateway keeps loaded: its state is [`Opens::Yes`].
     pub fn versions_that_open(&self) -> impl Iterator<Item = (&KeyringName, &Version)> {
         self.versions()
             .filter(|(_, v)| v.state.opens() == Opens::Yes)
@@ -91,32 +91,31 @@ impl View {
             .flat_map(|record| record.versions.iter().map(|v| (&record.keyring, v)))
     }
 
-    /// The version that an envelope names, in whatever state it is.
+    /// The version of this kid, in any state.
     #[must_use]
     pub fn find_by_kid(&self, kid: Kid) -> Option<(&KeyringName, &Version)> {
         self.versions().find(|(_, version)| version.kid == kid)
     }
 
-    /// Names this catalogue, in signatures and status.
+    /// The catalogue's id, in signatures and status.
     #[must_use]
     pub fn id(&self) -> &str {
         self.signer.id()
     }
 
-    /// Where the state directory is.
+    /// The state directory.
     #[must_use]
     pub fn path(&self) -> &Path {
         self.dir.path()
     }
 
-    /// Whoever guards the key-encryption key.
+    /// The custodian of the key-encryption key.
     #[must_use]
     pub fn custodian(&self) -> Arc<dyn Custodian> {
         Arc::clone(&self.custodian)
     }
 
-    /// Asks the custodian for a version's secret, and derives what can be done with it. Whether its state allows that is the
-    /// caller's to judge.
+    /// Has the custodian unwrap a version's secret, and derives its key. The caller checks that the state allows it.
     ///
     /// # Errors
     /// [`KeyError`]; a secret that the record does not commit to is refused.
@@ -130,7 +129,7 @@ impl View {
         self.unwrap_version(keyring, version)
     }
 
-    /// Reads everything again; what was read before stays if anything is not believed.
+    /// Reads everything again; on an error what was read before stays.
     ///
     /// # Errors
     /// [`LoadError`].
@@ -144,7 +143,7 @@ impl View {
         Ok(())
     }
 
-    /// Whether the records on disk are, to the last byte, those that were read or written last.
+    /// Whether the records on disk are byte for byte those last read or written.
     #[must_use]
     pub fn is_unchanged(&self) -> bool {
         let listed = self.listed();
@@ -157,19 +156,19 @@ impl View {
             })
     }
 
-    /// Now, by both clocks.
+    /// Now, by the wall clock and the catalogue time.
     #[must_use]
     pub fn now(&self, clock: &Clock) -> Moment {
         self.anchor(clock).now(clock)
     }
 
-    /// The last date of the configuration that has passed for a keyring, whatever the wall clock shows now.
+    /// The latest configured date that has passed for a keyring, even if the wall clock was set back since.
     #[must_use]
     pub fn passed(&self, keyring: &KeyringName) -> Option<Timestamp> {
         self.kept.as_ref()?.passed.get(keyring).copied()
     }
 
-    /// The latest time in the records, by the catalogue's own clock.
+    /// The latest catalogue time in the records.
     fn newest(&self) -> Option<Timestamp> {
         let entered = self.versions().map(|(_keyring, version)| version.entered());
         entered.max()
@@ -205,7 +204,7 @@ impl View {
         })
     }
 
-    /// What `clock.json` says; a state directory from before there was one has none.
+    /// Reads `clock.json`, which older versions did not write.
     fn load_clock(&self) -> Result<Option<Kept>, LoadError> {
         let path = self.dir.join(CLOCK);
         let Some(file) = read(&*self.files, &path)? else {
@@ -216,8 +215,8 @@ impl View {
         Ok(Some(kept))
     }
 
-    /// Everything on disk, checked against what was seen. Epochs seen are read first: whoever writes meanwhile writes the
-    /// record first, so that the reader can only find records newer than the epochs that it read, never older.
+    /// Reads all records and checks them against `seen.json`. That is read first: a concurrent writer writes the record first, so
+    /// that the records found can only be newer than the epochs read.
     pub(super) fn load(&self) -> Result<(BTreeMap<KeyringName, Arc<Believed>>, Seen), LoadError> {
         let mut seen = self.load_seen()?;
         for (keyring, epoch) in &self.seen {
@@ -238,7 +237,6 @@ impl View {
         Ok((records, seen))
     }
 
-    /// The epochs that `seen.json` remembers.
     pub(super) fn load_seen(&self) -> Result<Seen, LoadError> {
         let path = self.dir.join(SEEN);
         let Some(file) = read(&*self.files, &path)? else {
@@ -248,8 +246,8 @@ impl View {
         json::read_seen(payload).map_err(|e| unreadable(&path, e))
     }
 
-    /// One record, if it is there and not older than seen. The file is read; it is verified and parsed unless every byte is as this
-    /// process has verified or written it last.
+    /// Reads one record, and refuses one older than `seen`. It is verified and parsed unless the file is byte for byte the one
+    /// that this process verified or wrote last.
     pub(super) fn load_record(
         &self,
         keyring: &KeyringName,
@@ -284,7 +282,7 @@ impl View {
         Ok(Some(Arc::new(found)))
     }
 
-    /// Of one epoch there is one record: the one that this process knows, and the one that the audit log names.
+    /// Refuses a record that differs, at the same epoch, from the one in memory or in the audit log.
     fn not_exchanged(&self, found: &Believed, path: &Path) -> Result<(), LoadError> {
         let Record { keyring, epoch, .. } = &found.record;
         let known = self.records.get(keyring);
@@ -345,12 +343,12 @@ impl View {
         }
     }
 
-    /// The keyrings that have a file. Hidden files are what a crash left before its rename; other endings are not ours.
+    /// The keyrings that have a file. Hidden files are left-overs of a crash before the rename.
     fn listed(&self) -> Result<Vec<KeyringName>, LoadError> {
         let dir = self.dir.join(RECORDS);
         let names = match self.files.names(&dir) {
             Ok(names) => names,
-            // Noticed by whoever compares with what was seen.
+            // The comparison with `seen.json` notices it.
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),
             Err(e) => return Err(Error::from_io(&dir, Action::List, e).into()),
         };
@@ -366,7 +364,7 @@ impl View {
     }
 }
 
-/// What a version's wrapped secret is bound to: it unwraps beside no other keyring, number or commitment.
+/// The context that a version's secret is wrapped with: keyring, number and commitment.
 pub(super) fn context(keyring: &KeyringName, number: u32, commitment: &[u8; 32]) -> Vec<u8> {
     // The name ends at the only zero byte before the fixed-length rest.
     let name = keyring.as_str().as_bytes();

@@ -1,4 +1,4 @@
-//! What may be written behind `keyway`.
+//! Commands and options, as clap reads them. The doc comments here are the help texts.
 
 use std::path::PathBuf;
 

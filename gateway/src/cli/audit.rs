@@ -1,4 +1,4 @@
-//! `keyway audit`: what happened to keys, and whether the log of it is what was written. Reads only.
+//! `keyway audit`: verifies and shows the log of key events; `begin` starts a new one.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -58,7 +58,7 @@ pub(super) fn run(command: &AuditCommand, out: &mut Output) -> Result<(), Failur
     }
 }
 
-/// What the log would have told of the records is not asked for: whoever gives this order has looked at them.
+/// Begins a new log. The records are not compared with the old log: the operator has checked them.
 fn begin(args: &AuditBegin, out: &mut Output) -> Result<(), Failure> {
     order::reasoned(&args.why)?;
     let checked = place::configuration(&args.place)?;
@@ -108,7 +108,7 @@ fn check(args: &AuditVerify, out: &mut Output) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The log, if every line and checkpoint is as written, and the records beside it are not older.
+/// Verifies every line and checkpoint, and that the records in the same state directory are not older than the log.
 fn verified(
     place: &AuditPlace,
     log: &Path,
@@ -116,7 +116,7 @@ fn verified(
     kept: &[Checkpoint],
 ) -> Result<Verified, Failure> {
     let verified = place::verify(log, key, kept).map_err(|error| not_whole(&error))?;
-    // A log that was copied elsewhere has no records beside it.
+    // A copy elsewhere has no records.
     if place.log.is_none() || place::state_of(log).join(RECORDS).is_dir() {
         compare(&Real, place::state_of(log), &verified.last)
             .map_err(|error| rolled_back(&error))?;
@@ -124,7 +124,7 @@ fn verified(
     Ok(verified)
 }
 
-/// What is no damage, and still worth a word.
+/// Warnings about a log that verifies.
 fn warn(verified: &Verified) {
     if let Some(torn) = verified.torn {
         complain(format_args!(
@@ -179,7 +179,7 @@ fn not_whole(error: &VerifyError) -> Failure {
     }
 }
 
-/// A record that is not the one that the log speaks of.
+/// A record that differs from what the log says of it.
 fn rolled_back(error: &LoadError) -> Failure {
     if error.is_rollback() {
         Failure::with_exit(Exit::Altered, error)
@@ -188,7 +188,7 @@ fn rolled_back(error: &LoadError) -> Failure {
     }
 }
 
-/// A checkpoint that somebody kept: a file with one signed note.
+/// Reads a checkpoint that is kept elsewhere: a file with one signed note.
 fn kept(path: &Path, key: &VerifierKey) -> Result<Checkpoint, Failure> {
     let note = std::fs::read_to_string(path).map_err(|error| {
         let what = format!("cannot read {}: {error}", path.display());
@@ -201,7 +201,7 @@ fn kept(path: &Path, key: &VerifierKey) -> Result<Checkpoint, Failure> {
     })
 }
 
-/// What the log says, whoever wrote it; then whether it is what was written.
+/// Prints the latest lines, then verifies the log.
 fn show(args: &AuditShow, out: &mut Output) -> Result<(), Failure> {
     let log = log(&args.place)?;
     let lines = latest(args, &log)?;
@@ -213,7 +213,7 @@ fn show(args: &AuditShow, out: &mut Output) -> Result<(), Failure> {
     }
     match app::audit_verifier(place::state_of(&log)) {
         Ok(key) => verified(&args.place, &log, &key, &[]).map(drop),
-        // A copy: the key that vouches for it is elsewhere.
+        // A copy: its verifier key is elsewhere.
         Err(error) if args.place.log.is_some() => {
             complain(format_args!(
                 "warning: nothing says whether these lines are as written: {error}"
@@ -224,7 +224,7 @@ fn show(args: &AuditShow, out: &mut Output) -> Result<(), Failure> {
     }
 }
 
-/// Newest lines first, until there are enough; then the other way round, as things happened.
+/// The latest lines that are wanted, in order of time; the log is read backwards.
 fn latest(args: &AuditShow, log: &Path) -> Result<Vec<Line>, Failure> {
     let disk = |error: crate::disk::Error| Failure::of(&error);
     let mut backwards = Backwards::open(Arc::new(Real), log.to_owned()).map_err(disk)?;
@@ -247,7 +247,7 @@ fn latest(args: &AuditShow, log: &Path) -> Result<Vec<Line>, Failure> {
     Ok(lines)
 }
 
-/// What the running gateway has at the end of its log.
+/// The last lines, from the running gateway.
 fn tail(args: &AuditTail, out: &mut Output) -> Result<(), Failure> {
     let target = Target::of(&args.how.place)?;
     let tail: api::Tail = runtime()?.block_on(async {
@@ -280,7 +280,8 @@ fn print(lines: &[Line], out: &mut Output) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The last outcome tells the whole event, so that its intent is left out, and what was unknown before. Lines come newest first.
+/// Whether a line is the latest of its event: the last outcome has everything that its intent and earlier outcomes have. Call
+/// with the newest line first.
 fn is_news(line: &Line, finished: &mut BTreeSet<EventId>) -> bool {
     match &line.body {
         Body::Intent(event) => !finished.contains(&event.id),
@@ -324,7 +325,7 @@ fn row(line: &Line) -> Vec<String> {
     }
 }
 
-/// What a destruction rests on.
+/// Why a destruction was allowed: forced, or the evidence that nothing needs the version.
 fn ground(event: &Event) -> String {
     match (event.act.forced, &event.act.evidence) {
         (Some(true), _) => " (forced)".to_owned(),
@@ -361,7 +362,7 @@ fn cells(event: &Event, ended: Option<Timestamp>, outcome: String) -> Vec<String
     ]
 }
 
-/// A fact that is no key event: who has wanted it and why, where somebody has.
+/// The row of a note, which is no key event; with who and why, where it has them.
 fn noted(time: String, fact: &Fact) -> Vec<String> {
     let none = || "-".to_owned();
     let (who, why) = match fact {
@@ -436,7 +437,7 @@ fn said(fact: &Fact) -> String {
     }
 }
 
-/// Where the log is: named, or in the state directory.
+/// The path of the log: `--log`, or in the state directory.
 fn log(args: &AuditPlace) -> Result<PathBuf, Failure> {
     if let Some(log) = &args.log {
         return Ok(log.clone());

@@ -11,7 +11,7 @@ use super::order::{self, By};
 use super::output::Output;
 use super::target::Target;
 
-/// A change of one version: its word in the API, and what it is.
+/// A state change of one version: its name in API paths, and the change.
 #[derive(Clone, Copy)]
 pub(super) struct Kind(&'static str, admin::Change);
 
@@ -70,7 +70,7 @@ pub(super) fn abort(args: &Abort, out: &mut Output) -> Result<(), Failure> {
     told(&after, ("", by), &args.how, out)
 }
 
-/// The version that was meant as it is now, and the one that seals.
+/// Prints the state of the version now, and which version seals.
 fn told(
     after: &api::Keyring,
     (version, by): (&str, By),

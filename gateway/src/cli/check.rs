@@ -58,7 +58,7 @@ pub(super) fn run(args: &Check, out: &mut Output) -> Result<(), Failure> {
     }
 }
 
-/// What is wrong with the files that it names, and what deserves a second look.
+/// Errors and warnings about the files that the configuration names.
 fn files(args: &Check, checked: &Checked) -> (Vec<Finding>, Vec<Finding>) {
     let (wrong, doubts) = app::examine(checked, &Clock::system());
     let finding = |key: &str, message: &str, help: &str| Finding {
@@ -72,7 +72,7 @@ fn files(args: &Check, checked: &Checked) -> (Vec<Finding>, Vec<Finding>) {
     let errors = wrong.iter().map(|wrong| {
         let said = wrong.error.to_string();
         let (what, help) = said.split_once("; ").unwrap_or((&said, ""));
-        // The key stands before it already.
+        // The key is printed in front of it already.
         let what = what.split_once("`: ").map_or(what, |(_key, what)| what);
         finding(wrong.key, what, help.trim_start_matches("remedy: "))
     });
@@ -90,7 +90,7 @@ fn verdict(errors: &[Finding]) -> Result<(), Failure> {
     }
 }
 
-/// What the file comes to, so that a person sees whether it is what was meant.
+/// The effective configuration in short, for a person to check.
 fn summary(checked: &Checked) -> Vec<String> {
     let list = |items: &mut dyn Iterator<Item = String>| items.collect::<Vec<_>>().join(", ");
     let clients = list(&mut checked.dataplane.listen.iter().map(ToString::to_string));

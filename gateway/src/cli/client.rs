@@ -1,4 +1,4 @@
-//! A conversation with a running gateway, through its unix socket.
+//! HTTP requests to a running gateway, through its admin socket.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,10 +21,10 @@ use crate::objects;
 use super::exit::Exit;
 use super::failure::Failure;
 
-/// How long the gateway may take: a switch waits for its disk.
+/// How long an answer may take: a switch waits for the disk.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The way to a running gateway.
+/// A connection to the admin socket, for one request.
 pub(super) struct Client {
     socket: PathBuf,
     stream: UnixStream,
@@ -34,7 +34,7 @@ impl Client {
     /// Connects; `None` when no gateway runs.
     ///
     /// # Errors
-    /// When one may run and cannot be spoken to.
+    /// The socket exists, but cannot be connected to.
     pub(super) async fn connect(socket: &Path) -> Result<Option<Self>, Failure> {
         match UnixStream::connect(socket).await {
             Ok(stream) => Ok(Some(Self {
@@ -46,10 +46,10 @@ impl Client {
         }
     }
 
-    /// The same for what only a running gateway can do.
+    /// Connects; an error with `help` when no gateway runs.
     ///
     /// # Errors
-    /// When none runs, or one cannot be spoken to.
+    /// None runs, or its socket cannot be connected to.
     pub(super) async fn required(socket: &Path, help: &str) -> Result<Self, Failure> {
         let connected = Self::connect(socket).await?;
         connected.ok_or_else(|| {
@@ -58,29 +58,29 @@ impl Client {
         })
     }
 
-    /// What is at `path`, as JSON.
+    /// GET, with a JSON answer.
     ///
     /// # Errors
-    /// What the gateway said, or why it said nothing.
+    /// The gateway's refusal, or a failed exchange.
     pub(super) async fn get<T: DeserializeOwned>(self, path: &str) -> Result<T, Failure> {
         let socket = self.socket.clone();
         let body = self.ask(Request::get(path), Vec::new()).await?;
         objects::from_slice(&body).map_err(|error| unreachable(&socket, &error))
     }
 
-    /// What is at `path`, as text.
+    /// GET, with a text answer.
     ///
     /// # Errors
-    /// What the gateway said, or why it said nothing.
+    /// The gateway's refusal, or a failed exchange.
     pub(super) async fn text(self, path: &str) -> Result<String, Failure> {
         let body = self.ask(Request::get(path), Vec::new()).await?;
         Ok(String::from_utf8_lossy(&body).into_owned())
     }
 
-    /// Sends `body` to `path` and reads the answer.
+    /// POST, with JSON in both directions.
     ///
     /// # Errors
-    /// What the gateway said, or why it said nothing.
+    /// The gateway's refusal, or a failed exchange.
     pub(super) async fn post<T: DeserializeOwned>(
         self,
         path: &str,
@@ -112,7 +112,7 @@ impl Client {
     }
 }
 
-/// What the gateway, or rotation without one, said to an order.
+/// A problem from the API, or from an operation without a gateway, as a failure.
 pub(super) fn refused(problem: Problem) -> Failure {
     let exit = if problem.mistakes.is_empty() {
         exit(&problem.who)
@@ -136,7 +136,7 @@ async fn exchange(
     tokio::pin!(ask);
     tokio::select! {
         answer = &mut ask => answer,
-        // What arrived with the end of the connection is still to be read.
+        // The answer may have arrived together with the end of the connection.
         ended = connection => match ended {
             Ok(()) => ask.await,
             Err(error) => Err(error),
@@ -144,7 +144,7 @@ async fn exchange(
     }
 }
 
-/// No socket, or one whose gateway is gone.
+/// No socket, or a stale one.
 fn nobody_there(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -163,7 +163,7 @@ fn unreachable(socket: &Path, error: &dyn std::error::Error) -> Failure {
     )
 }
 
-/// The gateway's word for who must act, as an exit code. Here a client is whoever asked.
+/// The exit code for `who` of a problem. `client` means the caller of the API here, not a NATS client.
 fn exit(who: &str) -> Exit {
     if who == Who::Client.word() {
         return Exit::Refused;

@@ -1,4 +1,4 @@
-//! How the command line ends: one code for each kind of trouble, so that a script can tell them apart.
+//! Exit codes: one for each kind of failure, for scripts.
 
 use std::process::ExitCode;
 
@@ -78,7 +78,7 @@ impl Exit {
         }
     }
 
-    /// The code for an error that names nobody's trouble in particular.
+    /// The exit code for who must act on an error.
     #[must_use]
     pub const fn of(fault: Fault) -> Self {
         match fault.who {

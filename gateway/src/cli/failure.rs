@@ -17,12 +17,12 @@ pub(super) struct Failure {
     what: Option<String>,
     /// What would help.
     help: Option<String>,
-    /// What it comes from, where that is several things.
+    /// Its causes, where there are several.
     mistakes: Vec<Mistake>,
 }
 
 impl Failure {
-    /// A failure in words of our own. Empty `help`: none is known.
+    /// A failure with its remedy; empty `help`: none is known.
     pub(super) fn new(exit: Exit, what: impl Into<String>, help: impl Into<String>) -> Self {
         let help = help.into();
         Self {
@@ -33,7 +33,7 @@ impl Failure {
         }
     }
 
-    /// A failure that was reported already, or of which nobody wants to hear.
+    /// A failure that prints nothing, because it was reported already or needs no report.
     pub(super) const fn silent(exit: Exit) -> Self {
         Self {
             exit,
@@ -43,18 +43,18 @@ impl Failure {
         }
     }
 
-    /// With what it comes from.
+    /// Adds its causes.
     pub(super) fn because_of(mut self, mistakes: Vec<Mistake>) -> Self {
         self.mistakes = mistakes;
         self
     }
 
-    /// An error of the library, which knows whose it is. Its message has the remedy behind the first semicolon.
+    /// From an error of the library, whose message has the remedy behind the first semicolon; its fault decides the exit code.
     pub(super) fn of(error: &impl Faulty) -> Self {
         Self::with_exit(Exit::of(error.fault()), error)
     }
 
-    /// The same with an exit code that only the command can know.
+    /// The same with an exit code that the command chooses.
     pub(super) fn with_exit(exit: Exit, error: &dyn std::error::Error) -> Self {
         let message = error.to_string();
         let (what, help) = message.split_once("; ").unwrap_or((&message, ""));
@@ -66,7 +66,7 @@ impl Failure {
         self.what.as_deref().unwrap_or("it was reported above")
     }
 
-    /// What to print on stderr, line by line. A line end in the remedy begins a line that is indented.
+    /// The lines for stderr. Further lines of the remedy are indented.
     pub(super) fn report(&self) -> Vec<Line> {
         let what = self.what.iter().map(|what| Line::from("error: ").and(what));
         let mistakes = self.mistakes.iter().flat_map(|mistake| {
@@ -87,7 +87,7 @@ impl Failure {
     }
 }
 
-/// Output that cannot be written. A reader that has seen enough (`| head`) is no failure.
+/// Output that cannot be written. A closed pipe (`| head`) is no failure.
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         if error.kind() == io::ErrorKind::BrokenPipe {

@@ -17,7 +17,7 @@ use super::{place, proxy_key};
 
 pub(super) fn run(args: &Init, out: &mut Output) -> Result<(), Failure> {
     let checked = place::configuration(&args.place)?;
-    // Before anything is made: without it nothing could be used.
+    // Before anything is created: without the passphrase it could not be used.
     let passphrase = place::passphrase(&checked.custody)?;
     let (catalogue, custodian) = created(&checked, passphrase.as_ref(), args)?;
     let kek = custodian.describe();
@@ -52,7 +52,7 @@ pub(super) fn run(args: &Init, out: &mut Output) -> Result<(), Failure> {
     Ok(())
 }
 
-/// An empty catalogue with its key-encryption key: new ones, or those that an interrupted `init` left.
+/// Creates an empty catalogue and its key-encryption key, or takes over those of an interrupted `init`.
 fn created(
     checked: &Checked,
     passphrase: Option<&Passphrase>,
@@ -64,7 +64,7 @@ fn created(
         if made {
             in_use(&error)
         } else {
-            // Somebody is just making it.
+            // Another process is creating it right now.
             Failure::of(&error)
         }
     })?;
@@ -78,7 +78,7 @@ fn created(
     } else {
         Catalogue::create(lock, Arc::clone(&custodian)).map_err(|error| Failure::of(&error))?
     };
-    // Versions without a log have lost it: that is not an interrupted beginning.
+    // Versions without a log: the log was lost, which is not an interrupted `init`.
     if catalogue.keyrings().next().is_some() {
         return Err(taken(checked, args));
     }
@@ -95,7 +95,7 @@ fn kek(lock: &Lock, passphrase: Option<&Passphrase>) -> Result<Arc<dyn Custodian
     Ok(Arc::new(kek))
 }
 
-/// A gateway that runs on a directory leaves nothing to be done in it.
+/// The directory is locked: it is initialised, and in use.
 fn in_use(error: &disk::Error) -> Failure {
     let disk::Error::Locked { dir, pid } = error else {
         return Failure::of(error);
@@ -119,7 +119,7 @@ fn taken(checked: &Checked, args: &Init) -> Failure {
         "{} holds a catalogue already, and nothing is overwritten",
         checked.state.display()
     );
-    // As after an `init` that was killed when only this was left.
+    // An `init` may have been killed before its last step.
     if args.proxy_key && !proxy_key::exists(&checked.state) {
         let options = place::options(&args.place);
         let help = format!(

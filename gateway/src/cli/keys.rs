@@ -1,4 +1,4 @@
-//! `keyway keys`: the key versions and their states, read from the catalogue; and what keeps one.
+//! `keyway keys`: the key versions and their states, read from the catalogue; and why one is not destroyed.
 
 use serde::Serialize;
 
@@ -25,7 +25,7 @@ struct Row {
     suite: &'static str,
     state: &'static str,
     nist: &'static str,
-    /// What became of it that its record does not say.
+    /// A mark that is ahead of its record.
     mark: Option<&'static str>,
     created: String,
     since: String,
@@ -57,7 +57,7 @@ pub(super) fn run(args: &Keys, out: &mut Output) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What keeps a version: asked of the gateway, which asks JetStream; or what the record says.
+/// Why a version is not destroyed: from the running gateway, which asks JetStream, or else from the record.
 fn why(args: &KeysWhy, out: &mut Output) -> Result<(), Failure> {
     let target = Target::of(&args.how.place)?;
     let which = match &args.keyring {

@@ -1,4 +1,4 @@
-//! Where log lines go: standard error, as text for people or JSON for machines.
+//! Logging to standard error, as text or JSON.
 
 use std::fmt::Debug;
 use std::io::{self, IsTerminal, Write};
@@ -16,12 +16,12 @@ use tracing_subscriber::{Layer, Registry, fmt, reload};
 use crate::config::{Log, LogFormat};
 use crate::printable::{self, Printable};
 
-/// What is logged can change later.
+/// Changes the level of a running log.
 #[derive(Clone)]
 pub(super) struct Levels(reload::Handle<Targets, Registry>);
 
 impl Levels {
-    /// From now on, `level` is the least important one.
+    /// Logs `level` and what is more severe.
     pub(super) fn set(&self, level: Level) {
         if let Err(error) = self.0.reload(levels(level)) {
             tracing::debug!(%error, "the log goes on with the level that it has");
@@ -29,14 +29,14 @@ impl Levels {
     }
 }
 
-/// Of other crates' lines, only warnings are of interest to an operator.
+/// Other crates log warnings and errors at most.
 fn levels(level: Level) -> Targets {
     Targets::new()
         .with_target("keyway", level)
         .with_default(level.min(Level::WARN))
 }
 
-/// The fields of a text line: whatever a value holds, it stays in its line and steers no terminal.
+/// The fields of a text line, with values escaped: none ends the line or controls the terminal.
 fn fields() -> impl for<'w> FormatFields<'w> + Send + Sync + 'static {
     let field = |writer: &mut Writer<'_>, field: &Field, value: &dyn Debug| {
         let value = Printable(format_args!("{value:?}"));
@@ -51,7 +51,7 @@ fn fields() -> impl for<'w> FormatFields<'w> + Send + Sync + 'static {
     debug_fn(field).delimited(" ")
 }
 
-/// Takes lines of JSON, each at once, and leaves nothing in them that steers a terminal.
+/// A writer of whole JSON lines that escapes terminal control characters.
 struct Json<W>(W);
 
 impl<W: Write> Write for Json<W> {
@@ -66,7 +66,7 @@ impl<W: Write> Write for Json<W> {
     }
 }
 
-/// Logs from now on.
+/// Starts logging.
 pub(super) fn start(log: Log) -> Levels {
     let (levels, handle) = reload::Layer::new(levels(log.level));
     let lines = fmt::layer();

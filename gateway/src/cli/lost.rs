@@ -1,4 +1,4 @@
-//! Messages that did not go through, as the running gateway counts them: how many for which cause, and what would help.
+//! Messages that the running gateway has refused or withheld, by cause, with the remedy for each.
 
 use serde::Serialize;
 
@@ -6,31 +6,31 @@ use crate::printable::Count;
 
 use super::output::Line;
 
-/// So many of one cause since the gateway started.
+/// The number of messages for one cause, since the gateway started.
 #[derive(Serialize)]
 pub(super) struct Lost {
     keyring: String,
-    /// `refused` on their way to the server, or `withheld` from clients.
+    /// `refused` (publish) or `withheld` (deliver).
     what: &'static str,
     cause: String,
     messages: u64,
     help: &'static str,
 }
 
-/// What the Prometheus page counts.
+/// The metrics, and the word for each.
 const COUNTERS: [(&str, &str); 2] = [
     ("keyway_refused_messages_total{", "refused"),
     ("keyway_withheld_messages_total{", "withheld"),
 ];
 
-/// All of them, those of which there are most first.
+/// All losses on a Prometheus page, the most frequent cause first.
 pub(super) fn lost(page: &str) -> Vec<Lost> {
     let mut found: Vec<_> = page.lines().filter_map(sample).collect();
     found.sort_by_key(|lost| std::cmp::Reverse(lost.messages));
     found
 }
 
-/// Two lines for each.
+/// Two lines for each loss.
 pub(super) fn lines(lost: &[Lost]) -> Vec<Line> {
     let each = lost.iter().flat_map(|lost| {
         let Lost {
@@ -74,7 +74,7 @@ fn sample(line: &str) -> Option<Lost> {
     })
 }
 
-/// What most often is behind it, and what helps.
+/// The usual reason behind a cause, and its remedy.
 fn help(cause: &str) -> &'static str {
     match cause {
         "plaintext" => {

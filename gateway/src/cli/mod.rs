@@ -2,13 +2,13 @@
 //!
 //! | you look for | it is in |
 //! |---|---|
-//! | what may be written | `args` |
-//! | how it ends | [`Exit`], `failure` |
-//! | what is printed, and how | `output` |
+//! | commands and options | `args` |
+//! | exit codes and failures | [`Exit`], `failure` |
+//! | output to terminal and scripts | `output`, `terminal` |
 //! | a command | the module of its name |
-//! | the conversation with a running gateway | `client` |
+//! | requests to a running gateway | `client` |
 //! | which gateway that is | `target` |
-//! | what is done without one | `order` |
+//! | key operations, with or without a running gateway | `order` |
 
 mod args;
 mod audit;
@@ -107,7 +107,7 @@ fn concluded(result: Result<(), Failure>) -> Exit {
     )
 }
 
-/// `--help` and `--version` are answers, everything else is a mistake; the parser has the words for both.
+/// Prints what clap says: `--help` and `--version` on stdout, anything else is a usage error on stderr.
 fn misused(error: &clap::Error) -> Exit {
     if error.use_stderr() {
         let text = error.render().to_string();
@@ -118,7 +118,7 @@ fn misused(error: &clap::Error) -> Exit {
     Exit::Done
 }
 
-/// The runtime of a command that waits for something.
+/// A single-threaded tokio runtime.
 fn runtime() -> Result<Runtime, Failure> {
     let built = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -167,14 +167,14 @@ mod tests {
         }
     }
 
-    /// The options that a command has, with those of the commands in it.
+    /// The options of a command and of its subcommands.
     fn options(command: &clap::Command) -> Vec<&str> {
         let own = command.get_arguments().filter_map(clap::Arg::get_long);
         let inner = command.get_subcommands().flat_map(options);
         own.chain(inner).chain(["help", "version"]).collect()
     }
 
-    /// What follows `keyway` wherever a page writes a command, up to the end of the code or of the command.
+    /// What follows `keyway` in each command that a page shows.
     fn commands(page: &str) -> impl Iterator<Item = &str> {
         let pieces = page
             .lines()

@@ -1,4 +1,4 @@
-//! An order: given to the running gateway, or carried out on its state directory when none runs.
+//! Key operations: sent to the running gateway, or done on its state directory when none runs.
 
 use rustix::process::getuid;
 use serde::Serialize;
@@ -18,7 +18,7 @@ use super::failure::Failure;
 use super::target::Target;
 use super::{log, place, runtime};
 
-/// Who has done what was asked.
+/// Who has carried out the operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum By {
     /// The running gateway.
@@ -27,13 +27,13 @@ pub(super) enum By {
     Command,
 }
 
-/// A keyring, and the version of it that is named.
+/// The keyring and version that the arguments select.
 pub(super) struct Meant<'t> {
     pub(super) keyring: &'t str,
     pub(super) version: Option<String>,
 }
 
-/// Has the gateway do what `body` asks at `path`; when none runs, `here` does it, under the lock that a gateway would hold.
+/// Posts `body` to `path` of the running gateway; when none runs, calls `here` under the lock of the state directory.
 pub(super) fn carry<T: DeserializeOwned>(
     (target, keyring): (&Target, Option<&str>),
     (path, body): (&str, &impl Serialize),
@@ -72,7 +72,7 @@ pub(super) fn carry<T: DeserializeOwned>(
     Ok((done, By::Command))
 }
 
-/// Refuses an order for which nobody will know the reason.
+/// Refuses an empty reason.
 pub(super) fn reasoned(why: &str) -> Result<(), Failure> {
     if why.trim().is_empty() {
         let help = "say in --why what an auditor should read";
@@ -81,7 +81,7 @@ pub(super) fn reasoned(why: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The keyring that is named; the only one without a name.
+/// The named keyring, or without a name the only one.
 pub(super) fn keyring<'t>(name: Option<&str>, target: &'t Target) -> Result<&'t str, Failure> {
     let known = || target.keyrings.join(", ");
     match (name, target.keyrings.as_slice()) {
@@ -102,7 +102,7 @@ pub(super) fn keyring<'t>(name: Option<&str>, target: &'t Target) -> Result<&'t 
     }
 }
 
-/// What `[KEYRING] [VERSION]` comes to: one word alone is a keyring if there is one of that name, else a version.
+/// Resolves `[KEYRING] [VERSION]`: one word alone is a keyring if there is one of that name, else a version.
 pub(super) fn meant<'t>(which: &Which, target: &'t Target) -> Result<Meant<'t>, Failure> {
     let (named, version) = match (&which.first, &which.second) {
         (Some(word), None) if find(word, target).is_none() => (None, Some(word.clone())),
@@ -124,7 +124,7 @@ pub(super) fn meant<'t>(which: &Which, target: &'t Target) -> Result<Meant<'t>, 
 }
 
 impl Meant<'_> {
-    /// The version, where there is no sense in leaving it out.
+    /// The version; an error where none is given.
     pub(super) fn version(&self) -> Result<&str, Failure> {
         self.version.as_deref().ok_or_else(|| {
             let help = "name it by number or label: `keyway keys` lists them";
@@ -138,7 +138,8 @@ fn find<'t>(name: &str, target: &'t Target) -> Option<&'t str> {
     keyrings.find(|keyring| *keyring == name)
 }
 
-/// Another configuration than the gateway's would add a keyring that nobody asked for, and leave the one that is meant as it is.
+/// Refuses a keyring that the catalogue does not have: with a configuration other than the gateway's, the operation would create
+/// it.
 fn refuse_stranger(catalogue: &Catalogue, asked: &str) -> Result<(), Failure> {
     let held: Vec<&str> = catalogue.keyrings().map(KeyringName::as_str).collect();
     if held.is_empty() || held.contains(&asked) {

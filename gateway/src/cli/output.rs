@@ -1,4 +1,4 @@
-//! What a command says to people and scripts: standard output, and never a panic when nobody reads it.
+//! Output of commands. A closed pipe never panics, and no value from outside reaches the terminal unescaped.
 
 use std::fmt;
 use std::io::{self, IsTerminal, StdoutLock, Write};
@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::printable::{self, Printable};
 
-/// A line for people. Whatever was put into it is printable; what else a terminal obeys is our own colours.
+/// A line for people, with all values escaped. Its only escape sequences are our own colours.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Line(String);
 
@@ -18,33 +18,33 @@ impl<T: fmt::Display> From<T> for Line {
 }
 
 impl Line {
-    /// The text in a colour of ours, as an SGR code.
+    /// The text in a colour, given as an SGR code.
     pub(super) fn coloured(text: impl fmt::Display, code: &'static str) -> Self {
         Self(format!("\u{1b}[{code}m{}\u{1b}[0m", Printable(text)))
     }
 
-    /// With more behind it.
+    /// Appends.
     pub(super) fn and(mut self, more: impl Into<Self>) -> Self {
         self.0.push_str(&more.into().0);
         self
     }
 
-    /// What goes to the terminal.
+    /// The text with its colour codes.
     pub(super) const fn as_str(&self) -> &str {
         self.0.as_str()
     }
 }
 
-/// The lines of a text whose line ends are our own.
+/// The lines of a text of our own; a line end in a value would be escaped.
 pub(super) fn lines_of(text: &str) -> impl Iterator<Item = Line> {
     text.split('\n').map(Line::from)
 }
 
-/// Standard output. Nothing that is written here steers a terminal, but for what is written as bytes.
+/// Standard output. Escapes everything but `bytes`.
 pub(super) struct Output(StdoutLock<'static>);
 
 impl Output {
-    /// The process's own.
+    /// Locks the process's standard output.
     pub(super) fn of_process() -> Self {
         Self(io::stdout().lock())
     }
@@ -57,7 +57,7 @@ impl Output {
         writeln!(self.0, "{}", line.into().as_str())
     }
 
-    /// Line after line.
+    /// Several lines.
     ///
     /// # Errors
     /// When they cannot be written.
@@ -68,7 +68,7 @@ impl Output {
         lines.into_iter().try_for_each(|line| self.line(line))
     }
 
-    /// Bytes as they are.
+    /// Bytes, unescaped.
     ///
     /// # Errors
     /// When they cannot be written.
@@ -86,7 +86,7 @@ impl Output {
         writeln!(self.0, "{}", printable::json(&text))
     }
 
-    /// What was written so far is to be seen now.
+    /// Flushes the buffer.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -95,12 +95,12 @@ impl Output {
     }
 }
 
-/// A line on standard error. That nobody reads it changes nothing.
+/// A line on standard error; write errors are ignored.
 pub(super) fn complain(line: impl Into<Line>) {
     drop(writeln!(io::stderr().lock(), "{}", line.into().as_str()));
 }
 
-/// Whether a person looks at standard output.
+/// Whether standard output is a terminal.
 pub(super) fn is_seen() -> bool {
     io::stdout().is_terminal()
 }
@@ -119,7 +119,7 @@ pub(super) fn width() -> Option<usize> {
     }
     let size = rustix::termios::tcgetwinsize(io::stdout());
     let columns = size.map_or(0, |size| usize::from(size.ws_col));
-    // Some terminals do not know how wide they are.
+    // Some terminals report 0 columns.
     Some(if columns == 0 { 80 } else { columns })
 }
 

@@ -1,4 +1,4 @@
-//! From `--config`, `--state` and the passphrase options to a configuration, a state directory and its catalogue.
+//! Loads what the options name: the configuration, the state directory with its catalogue and audit log, the passphrase.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::output::{Line, complain};
 
-/// The configuration that the options ask for. Mistakes and warnings go to stderr.
+/// The configuration. Mistakes and warnings go to stderr.
 pub(super) fn configuration(place: &Place) -> Result<Checked, Failure> {
     let (checked, warnings) = read(place)?;
     for warning in &warnings {
@@ -29,12 +29,12 @@ pub(super) fn configuration(place: &Place) -> Result<Checked, Failure> {
     Ok(checked)
 }
 
-/// The same for a command that has its own way to say the warnings.
+/// The same; the caller reports the warnings.
 pub(super) fn read(place: &Place) -> Result<(Checked, Vec<Warning>), Failure> {
     check(place).map_err(|errors| invalid(&errors))
 }
 
-/// The same for whoever has their own way to say the mistakes, too.
+/// The same; the caller reports warnings and mistakes.
 pub(super) fn check(place: &Place) -> Result<(Checked, Vec<Warning>), config::Errors> {
     let environment = environment(place);
     let (mut checked, warnings) = match &place.config {
@@ -45,13 +45,13 @@ pub(super) fn check(place: &Place) -> Result<(Checked, Vec<Warning>), config::Er
     Ok((checked, warnings))
 }
 
-/// What a file with mistakes says of where the gateway is all the same; `None` where that is not clear.
+/// State directory and admin socket from a file with mistakes; `None` where those are not clear.
 pub(super) fn glimpse(place: &Place) -> Option<config::Glimpse> {
     let file = place.config.as_deref()?;
     config::glimpse(file, &environment(place), place.state.as_deref())
 }
 
-/// The state directory, all that reading takes. Mistakes are in the way only where they concern it.
+/// The state directory. Mistakes elsewhere in the file are only warned of.
 pub(super) fn state(place: &Place) -> Result<PathBuf, Failure> {
     match check(place) {
         Ok((checked, warnings)) => {
@@ -66,7 +66,7 @@ pub(super) fn state(place: &Place) -> Result<PathBuf, Failure> {
     }
 }
 
-/// Says that the file has mistakes, which were not in the way.
+/// Warns that the file has mistakes, although the command goes on.
 pub(super) fn warn_of_mistakes(place: &Place, errors: &config::Errors) {
     let file = place.config.as_deref().unwrap_or_else(|| Path::new(""));
     let (file, count) = (file.display(), errors.findings().len());
@@ -94,19 +94,19 @@ pub(super) fn invalid(errors: &config::Errors) -> Failure {
     Failure::silent(Exit::Config)
 }
 
-/// A mistake in a configuration, and what would be right, on stderr.
+/// Prints a mistake and its remedy to stderr.
 pub(super) fn complain_of(finding: &Finding) {
     complain(finding.what());
     complain(Line::from("  help: ").and(&finding.help));
 }
 
-/// The same for what may stay as it is.
+/// The same for a warning.
 pub(super) fn warn(finding: &Finding) {
     complain(Line::from("warning: ").and(finding.what()));
     complain(Line::from("  help: ").and(&finding.help));
 }
 
-/// What the command line says goes before what the file says.
+/// Options of the command line override the file.
 fn overrule(checked: &mut Checked, place: &Place) {
     if let Some(state) = &place.state {
         if checked.admin.socket == checked.state.join("admin.sock") {
@@ -124,7 +124,7 @@ fn passphrase_source(place: &Place) -> Option<PassphraseSource> {
     file.or_else(|| place.passphrase_fd.map(PassphraseSource::Descriptor))
 }
 
-/// The passphrase that the configuration points at, if it does.
+/// Reads the passphrase, if the configuration names a source.
 pub(super) fn passphrase(custody: &Custody) -> Result<Option<Passphrase>, Failure> {
     match custody {
         Custody::File => Ok(None),
@@ -132,7 +132,7 @@ pub(super) fn passphrase(custody: &Custody) -> Result<Option<Passphrase>, Failur
     }
 }
 
-/// The catalogue, to be read; another process may hold it.
+/// The catalogue, read-only; another process may hold the lock.
 pub(super) fn view(checked: &Checked) -> Result<View, Failure> {
     let dir = open(&checked.state)?;
     let custodian = custodian(&dir, checked)?;
@@ -142,8 +142,8 @@ pub(super) fn view(checked: &Checked) -> Result<View, Failure> {
     Ok(view)
 }
 
-/// Errors if a record is older than the audit log says, or a part of the log is gone, which would keep a gateway from starting. What else
-/// is wrong with the log, `keyway audit verify` tells.
+/// An error if a record is older than the audit log says or the log is truncated: a gateway would not start either. Other defects
+/// of the log are left to `keyway audit verify`.
 fn compare_with_log(state: &Path) -> Result<(), Failure> {
     let key = app::audit_verifier_of_log(state).map_err(|error| Failure::of(&error))?;
     let Some(key) = key else {
@@ -158,7 +158,7 @@ fn compare_with_log(state: &Path) -> Result<(), Failure> {
     compare(&Real, state, &last).map_err(|error| Failure::of(&error))
 }
 
-/// An audit log with its checkpoints, those that are kept elsewhere, and what the records in its state directory say of it.
+/// Verifies an audit log against its checkpoints, those `elsewhere`, and the heads in the records of its state directory.
 ///
 /// # Errors
 /// [`VerifyError`], which names the first line that is wrong.
@@ -173,17 +173,17 @@ pub(super) fn verify(
         log,
         checkpoints: Some(&checkpoints),
     };
-    // Before the log, which a gateway may add to meanwhile.
+    // Read before the log, which a running gateway may extend meanwhile.
     let heads = heads(&Real, state_of(log));
     audit::verify(&source, key, (elsewhere, &heads))
 }
 
-/// The state directory that an audit log stands in.
+/// The state directory that contains an audit log.
 pub(super) fn state_of(log: &Path) -> &Path {
     log.parent().and_then(Path::parent).unwrap_or(log)
 }
 
-/// What the records say of a keyring while no gateway runs.
+/// A keyring as its records have it, while no gateway runs.
 pub(super) fn at_rest<'a>(
     view: &'a View,
     checked: &'a Checked,
@@ -205,13 +205,13 @@ pub(super) fn at_rest<'a>(
     })
 }
 
-/// Catalogue and audit log, to be written; nobody else may hold them.
+/// Catalogue and audit log for writing, under the lock of the state directory.
 pub(super) fn opened(checked: &Checked, clock: &Clock) -> Result<Opened, Failure> {
     let (catalogue, custodian) = unread(checked)?;
     app::with_audit(catalogue, &*custodian, clock).map_err(|error| Failure::of(&error))
 }
 
-/// The catalogue before its records are read, to be written; nobody else may hold it.
+/// The catalogue for writing, under the lock; its records are not read yet.
 pub(super) fn unread(checked: &Checked) -> Result<(Catalogue, Arc<dyn Custodian>), Failure> {
     let lock = Lock::take(open(&checked.state)?).map_err(|error| held(checked, &error))?;
     let custodian = custodian(lock.dir(), checked)?;
@@ -219,7 +219,7 @@ pub(super) fn unread(checked: &Checked) -> Result<(Catalogue, Arc<dyn Custodian>
     Ok((catalogue.map_err(|error| Failure::of(&error))?, custodian))
 }
 
-/// Whoever comes here found no gateway at the admin socket: where one runs all the same, it has another.
+/// The lock is held although no gateway answers at the admin socket: the one that runs has another socket.
 fn held(checked: &Checked, error: &disk::Error) -> Failure {
     let disk::Error::Locked { dir, pid } = error else {
         return Failure::of(error);
@@ -233,7 +233,7 @@ fn held(checked: &Checked, error: &disk::Error) -> Failure {
     )
 }
 
-/// The state directory, which must be there.
+/// The state directory, which must exist.
 pub(super) fn open(path: &Path) -> Result<StateDir, Failure> {
     StateDir::open(path).map_err(|error| {
         if error.is_missing() {
@@ -258,7 +258,7 @@ fn custodian(dir: &StateDir, checked: &Checked) -> Result<Arc<dyn Custodian>, Fa
     Ok(Arc::new(kek))
 }
 
-/// The options that lead here again, to be printed in front of a suggestion.
+/// The options as text, to be repeated in a suggested command.
 pub(super) fn options(place: &Place) -> String {
     let option = |name: &str, path: &Option<PathBuf>| {
         path.as_ref()

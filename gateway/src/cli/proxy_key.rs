@@ -1,4 +1,5 @@
-//! `keyway proxy-key`: the key that makes the gateway a proxy that servers trust, and what they need to know of it.
+//! `keyway proxy-key`: makes the nkey by which servers trust the gateway as a proxy, and prints the server's configuration for
+//! it.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +11,7 @@ use super::failure::Failure;
 use super::output::{Output, lines_of};
 use super::place;
 
-/// The seed, in the state directory.
+/// The file with the seed, in the state directory.
 const FILE: &str = "proxy.nk";
 
 pub(super) fn run(args: &ProxyKey, out: &mut Output) -> Result<(), Failure> {
@@ -20,10 +21,10 @@ pub(super) fn run(args: &ProxyKey, out: &mut Output) -> Result<(), Failure> {
     show(&dir, wanted, out)
 }
 
-/// Makes the key if there is none, and prints what it takes to use it. `used` is the file that the configuration names.
+/// Makes the key if there is none, and prints how to use it. `used` is the file that the configuration names.
 pub(super) fn show(dir: &StateDir, used: Option<&Path>, out: &mut Output) -> Result<(), Failure> {
     let (path, made) = made(dir)?;
-    // What is there counts, whoever has made it.
+    // Read back: the file may be older than this command.
     let key = Key::read(&path).map_err(|error| Failure::of(&error))?;
     let public = key.public();
     let verb = if made { "created" } else { "there already:" };
@@ -43,7 +44,7 @@ pub(super) fn show(dir: &StateDir, used: Option<&Path>, out: &mut Output) -> Res
     Ok(())
 }
 
-/// What a server's configuration says of a trusted proxy, and of users that nobody else may bring.
+/// The configuration of nats-server: the trusted proxy, and a user with `proxy_required`.
 pub(super) fn server_block(public: &str) -> String {
     format!(
         "  proxies {{\n    trusted: [ {{ key: \"{public}\" }} ]\n  }}\n  authorization {{\n    users: [\n      {{ user: \"agent\", password: \"…\", proxy_required: true }}\n    ]\n  }}"
@@ -54,12 +55,12 @@ fn gateway_block(path: &Path) -> String {
     format!("  [proxy]\n  nkey-seed-file = {path:?}")
 }
 
-/// Whether there is a key in this state directory, or something in its place.
+/// Whether the file exists in this state directory, whatever it holds.
 pub(super) fn exists(state: &Path) -> bool {
     std::fs::symlink_metadata(state.join(FILE)).is_ok()
 }
 
-/// Where the key is, and whether it was made just now.
+/// The path of the key, and whether it was created just now.
 fn made(dir: &StateDir) -> Result<(PathBuf, bool), Failure> {
     let path = std::path::absolute(dir.join(FILE))?;
     let (_key, seed) = Key::create().map_err(|error| Failure::of(&error))?;

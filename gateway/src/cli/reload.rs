@@ -13,9 +13,9 @@ use super::{place, runtime};
 
 pub(super) fn run(args: &Reload, out: &mut Output) -> Result<(), Failure> {
     let socket = match place::check(&args.how.place) {
-        // What it warns of, the gateway says.
+        // The gateway reports the warnings.
         Ok((checked, _warnings)) => checked.admin.socket,
-        // The gateway refuses it, and writes down that it was asked.
+        // Sent all the same: the gateway refuses it and audits the attempt.
         Err(errors) => Target::running(&args.how.place, &errors)?.socket,
     };
     let reloaded: api::Reloaded = runtime()?.block_on(async {

@@ -1,4 +1,4 @@
-//! `keyway revoke`: a key version never seals again, and what its secret may have told.
+//! `keyway revoke`: a key version never seals again; reports what is exposed.
 
 use std::path::Path;
 
@@ -74,7 +74,7 @@ fn told(revoked: &api::Revoked, by: By, out: &mut Output) -> Result<(), Failure>
     report_of(&revoked.exposure, out)
 }
 
-/// What whoever has the secret may know.
+/// Prints what is exposed to whoever has the secret.
 fn report_of(exposure: &api::Exposure, out: &mut Output) -> Result<(), Failure> {
     let api::Exposure {
         keyring,
@@ -134,7 +134,7 @@ fn report_of(exposure: &api::Exposure, out: &mut Output) -> Result<(), Failure> 
     Ok(())
 }
 
-/// Asks, or reads the record.
+/// The exposure, from the running gateway or else from the record.
 fn exposure(target: &Target, meant: &Meant<'_>) -> Result<api::Exposure, Failure> {
     let name = meant.keyring;
     let asked = runtime()?.block_on(async {
@@ -181,7 +181,7 @@ fn at_rest(
     resting.exposure(number).map(Into::into).map_err(refused)
 }
 
-/// The version that is meant, by the record alone.
+/// The number of the selected version, from the record.
 pub(super) fn number(
     resting: &AtRest<'_>,
     named: Option<&str>,

@@ -1,4 +1,4 @@
-//! `keyway rotate`: a new key version now; through the running gateway, or on its state directory when none runs.
+//! `keyway rotate`: switches to a new key version, through the running gateway or on its state directory when none runs.
 
 use crate::admin::api;
 
@@ -54,7 +54,7 @@ impl From<Event> for api::Event {
     }
 }
 
-/// The line that says which version seals from now on, beside those of the key events.
+/// Logs which version seals from now on.
 fn record(switch: &api::Switch, why: &str) {
     let from = switch.from.as_deref().unwrap_or("none");
     let api::Switch {

@@ -1,4 +1,4 @@
-//! `keyway run`: the gateway, until it is asked to stop.
+//! `keyway run`: runs the gateway until SIGTERM or SIGINT.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -18,7 +18,7 @@ use super::{log, place, runtime};
 pub(super) fn run(args: &Run) -> Result<(), Failure> {
     let (checked, warnings) = place::read(&args.place)?;
     let levels = log::start(checked.log);
-    // Before the runtime, whose threads could be reading the environment.
+    // Before the runtime starts threads that could read the environment.
     let inherited = manager::inherited();
     for warning in &warnings {
         app::warn_of(warning.finding());
@@ -35,10 +35,10 @@ pub(super) fn run(args: &Run) -> Result<(), Failure> {
     runtime()?.block_on(serve(&start, origin, inherited))
 }
 
-/// What is started.
+/// The arguments of a start.
 struct Start {
     checked: Checked,
-    /// In place of a gateway that runs.
+    /// Take over from a running gateway.
     take_over: bool,
 }
 
@@ -74,7 +74,7 @@ async fn serve(start: &Start, origin: Origin, inherited: Vec<Inherited>) -> Resu
     }
 }
 
-/// Checks what can be checked, then has the gateway that runs hand over, if one does.
+/// Checks what can be checked, then takes over from the running gateway, if there is one.
 async fn take_over(checked: Checked, surroundings: &mut Surroundings) -> Result<(), Failure> {
     let claimed = tokio::task::spawn_blocking(move || {
         let custodian = app::rehearse(&checked).map_err(|error| Failure::of(&error))?;
@@ -92,7 +92,7 @@ async fn take_over(checked: Checked, surroundings: &mut Surroundings) -> Result<
     Ok(())
 }
 
-/// Until the gateway is to stop.
+/// Handles signals and hand-over requests until the gateway is to stop.
 async fn attend(gateway: &mut Gateway, asked: &mut Asked) {
     loop {
         let due = tokio::select! {
@@ -121,7 +121,7 @@ async fn attend(gateway: &mut Gateway, asked: &mut Asked) {
     }
 }
 
-/// Whoever may send signals to the process; the kernel does not say who.
+/// The sender of a signal, whose identity the kernel does not report.
 const fn by_signal() -> Asker {
     Asker {
         who: Who::Gateway,
@@ -129,7 +129,7 @@ const fn by_signal() -> Asker {
     }
 }
 
-/// What a signal asks for.
+/// The action of a signal.
 enum Signalled {
     /// SIGTERM or SIGINT: its name.
     Stop(&'static str),
@@ -137,7 +137,7 @@ enum Signalled {
     Reload,
 }
 
-/// The signals that ask something of a process.
+/// The signals that the process handles.
 pub(super) struct Asked {
     term: Signal,
     int: Signal,
@@ -145,7 +145,7 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    /// From now on the signals do not end the process by themselves.
+    /// Installs the handlers; the signals no longer end the process by themselves.
     pub(super) fn listen() -> Result<Self, Failure> {
         let listen = |kind| {
             signal(kind).map_err(|error| {
@@ -169,7 +169,7 @@ impl Asked {
         }
     }
 
-    /// Waits for the next signal that asks the process to stop.
+    /// Waits for SIGTERM or SIGINT.
     async fn stop(&mut self) {
         tokio::select! {
             _ = self.term.recv() => {}
@@ -177,7 +177,7 @@ impl Asked {
         }
     }
 
-    /// Waits for any of the signals that would end a process that does not ask for them.
+    /// Waits for any of them, where SIGHUP ends the command as well.
     pub(super) async fn any(&mut self) {
         tokio::select! {
             _ = self.term.recv() => {}

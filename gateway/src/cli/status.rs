@@ -25,10 +25,10 @@ use super::{place, runtime};
 /// What `--json` prints.
 #[derive(Serialize)]
 struct Report {
-    /// `null`: none runs, and the rest is what the records say.
+    /// `null`: none runs, and the rest is from the records.
     gateway: Option<api::Status>,
     keyrings: Vec<Keyring>,
-    /// What did not go through since the gateway started.
+    /// Messages refused or withheld since the gateway started.
     lost: Vec<Lost>,
 }
 
@@ -84,7 +84,7 @@ fn at_rest(checked: &Checked) -> Result<Report, Failure> {
     })
 }
 
-/// Why the records alone speak.
+/// Says why only the records are shown.
 fn absence(target: &Target) -> Line {
     let (state, socket) = (target.state.display(), target.socket.display());
     if app::is_served(&target.state) {
@@ -93,7 +93,7 @@ fn absence(target: &Target) -> Line {
     format_args!("no gateway runs on {state}; its records say:").into()
 }
 
-/// How the gateway is.
+/// Readiness, and what is wrong.
 fn headline(status: &api::Status, paint: Paint) -> Vec<Line> {
     let state = if status.readiness.ready {
         paint.good("ready")
@@ -112,7 +112,7 @@ fn headline(status: &api::Status, paint: Paint) -> Vec<Line> {
     lines
 }
 
-/// A row for each keyring; below it one for each of its other versions that is not gone.
+/// A row for each keyring, and below it one for each other version that is not destroyed.
 fn page(keyrings: &[Keyring], said: Option<&Readiness>, paint: Paint) -> Vec<Line> {
     let head = [
         "KEYRING",
@@ -190,7 +190,7 @@ fn active_row(keyring: &Keyring, said: Option<&Readiness>, paint: Paint) -> Vec<
     ]
 }
 
-/// What comes next; of a failure that the lines above tell, no more than that it is one.
+/// The forecast; refers to the lines above for a failure that they have already.
 fn next(keyring: &Keyring, said: Option<&Readiness>) -> String {
     let failure = keyring.outlook.failure.as_ref();
     let is_said = |failure: &String| {
@@ -221,7 +221,7 @@ fn other_row(version: &KeyVersion, now: Timestamp) -> Vec<String> {
     ]
 }
 
-/// The fuller of the two dimensions of a budget.
+/// The share of the budget used, by messages or by bytes, whichever is larger.
 pub(super) fn budget(used: Amount, limit: Amount, paint: Paint) -> String {
     let messages = share(used.messages, limit.messages);
     let bytes = share(used.bytes, limit.bytes);
@@ -241,7 +241,7 @@ fn share(used: u64, limit: u64) -> u64 {
     u64::try_from(share).unwrap_or(1000).min(1000)
 }
 
-/// What comes next: what keeps it, a rotation under way, or the nearer of time and threshold.
+/// A failure, a rotation under way, or the time to the next one: by cryptoperiod or by threshold, whichever is sooner.
 pub(super) fn forecast(keyring: &Keyring) -> String {
     let outlook = &keyring.outlook;
     if let Some(failure) = &outlook.failure {

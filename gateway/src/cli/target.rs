@@ -1,5 +1,5 @@
-//! The gateway that a command is for: as the configuration has it, or, where its file has mistakes, whoever answers at the socket to which
-//! the file leads all the same.
+//! The gateway that a command is for: that of the configuration or, where its file has mistakes, the one that answers at the
+//! admin socket that the file still names.
 
 use std::path::{Path, PathBuf};
 
@@ -13,20 +13,20 @@ use super::failure::Failure;
 use super::output::complain;
 use super::{place, runtime};
 
-/// Where it is, and what it has.
+/// The gateway's location and keyrings.
 pub(super) struct Target {
     /// Its state directory.
     pub(super) state: PathBuf,
-    /// Where it takes orders.
+    /// Its admin socket.
     pub(super) socket: PathBuf,
     /// Its keyrings.
     pub(super) keyrings: Vec<String>,
-    /// `None`: the file has mistakes, and the gateway runs.
+    /// `None`: the file has mistakes, but the gateway runs.
     checked: Option<Checked>,
 }
 
 impl Target {
-    /// Reads the configuration. Mistakes are in the way only where no gateway runs.
+    /// Reads the configuration. With mistakes in it, a running gateway is used all the same.
     pub(super) fn of(place: &Place) -> Result<Self, Failure> {
         match place::check(place) {
             Ok((checked, warnings)) => {
@@ -45,7 +45,7 @@ impl Target {
         }
     }
 
-    /// The gateway that runs although its file has mistakes by now.
+    /// The running gateway, where its file has mistakes by now.
     pub(super) fn running(place: &Place, errors: &Errors) -> Result<Self, Failure> {
         let Some(config::Glimpse { state, socket }) = place::glimpse(place) else {
             drop(place::invalid(errors));
@@ -69,7 +69,7 @@ impl Target {
         })
     }
 
-    /// The configuration, for what is done where no gateway runs.
+    /// The configuration, for operations without a running gateway.
     pub(super) fn checked(&self) -> Result<&Checked, Failure> {
         self.checked.as_ref().ok_or_else(|| {
             let what = format!("the gateway at {} has just ended", self.socket.display());
@@ -77,7 +77,7 @@ impl Target {
         })
     }
 
-    /// Who has these keyrings.
+    /// Where the keyrings are from, for messages.
     pub(super) const fn whose(&self) -> &'static str {
         match self.checked {
             Some(_) => "the configuration",
@@ -86,7 +86,7 @@ impl Target {
     }
 }
 
-/// What the gateway at this socket has; `None` when there is none.
+/// The keyrings of the gateway at this socket; `None` when none runs.
 async fn keyrings(socket: &Path) -> Result<Option<Vec<String>>, Failure> {
     let Some(client) = Client::connect(socket).await? else {
         return Ok(None);

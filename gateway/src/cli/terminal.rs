@@ -1,4 +1,4 @@
-//! What makes a terminal pleasant: colours, bars, spans of time, and a screen of one's own.
+//! Terminal output: colours, bars, time spans, and the alternate screen.
 
 use std::fmt;
 use std::io::{self, IsTerminal, Read, Write};
@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use super::failure::Failure;
 use super::output::Line;
 
-/// Colours, where they are wanted.
+/// Colours text, if `colour` is set.
 #[derive(Clone, Copy)]
 pub(super) struct Paint {
     pub(super) colour: bool,
@@ -41,7 +41,7 @@ impl Paint {
     }
 }
 
-/// A bar of ten, for so many thousandths.
+/// A bar of ten characters.
 pub(super) fn bar(thousandths: u64, paint: Paint) -> String {
     let full = usize::try_from(thousandths / 100).unwrap_or(10).min(10);
     let (used, left) = if paint.colour {
@@ -69,14 +69,14 @@ pub(super) fn span(seconds: u64) -> String {
     }
 }
 
-/// A screen of one's own, with keys that arrive at once. The terminal is as it was when this is dropped.
+/// The terminal's alternate screen with unbuffered key input; restored on drop.
 pub(super) struct Screen {
     before: Termios,
     keys: mpsc::UnboundedReceiver<u8>,
 }
 
 impl Screen {
-    /// Takes the terminal; `None` where input or output is none.
+    /// Switches the terminal over; `None` where stdin or stdout is no terminal.
     ///
     /// # Errors
     /// When the terminal refuses.
@@ -86,7 +86,7 @@ impl Screen {
         }
         let before = tcgetattr(io::stdin()).map_err(io::Error::from)?;
         let mut during = before.clone();
-        // Signals stay: Ctrl-C ends the program, which gives the terminal back.
+        // ISIG stays: Ctrl-C ends the program, which restores the terminal.
         during
             .local_modes
             .remove(LocalModes::ICANON | LocalModes::ECHO);
@@ -98,7 +98,7 @@ impl Screen {
         }))
     }
 
-    /// Shows these lines, cut to what fits, and nothing of the ones before.
+    /// Replaces what is shown by these lines, cut to the size of the terminal.
     ///
     /// # Errors
     /// When the terminal takes no more.
@@ -110,14 +110,14 @@ impl Screen {
             if index != 0 {
                 frame.push_str("\r\n");
             }
-            // Lines that are too long are cut by the terminal, not wrapped.
+            // Without auto-wrap (DECAWM) the terminal cuts long lines.
             frame.push_str(&format!("\u{1b}[?7l{}\u{1b}[K\u{1b}[?7h", line.as_str()));
         }
         frame.push_str("\u{1b}[J");
         Ok(write(&frame)?)
     }
 
-    /// The next key; never when nobody types any more.
+    /// The next key; pending for ever after the end of input.
     pub(super) async fn key(&mut self) -> u8 {
         match self.keys.recv().await {
             Some(key) => key,
@@ -135,7 +135,7 @@ impl Drop for Screen {
     }
 }
 
-/// Keys, read by a thread that ends with the process: nothing else ends a read from a terminal.
+/// Reads keys on a thread that ends with the process, because a blocking read cannot be cancelled.
 fn keys() -> mpsc::UnboundedReceiver<u8> {
     let (typed, keys) = mpsc::unbounded_channel();
     let reader = std::thread::Builder::new().name("keys".to_owned());

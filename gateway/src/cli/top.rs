@@ -1,4 +1,4 @@
-//! `keyway top`: the running gateway, second by second.
+//! `keyway top`: rates, budgets and states of the running gateway, refreshed every second.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -23,7 +23,7 @@ use super::terminal::{Paint, Screen};
 /// How often the screen is drawn.
 const REFRESH: Duration = Duration::from_secs(1);
 
-/// What the gateway said, and when.
+/// The gateway's answers, and when they were read.
 struct Sample {
     at: Instant,
     status: Status,
@@ -67,7 +67,7 @@ async fn watch(socket: &Path, mut screen: Screen) -> Result<(), Failure> {
     }
 }
 
-/// Where there is no terminal: what a second shows, and the end.
+/// Without a terminal: prints the rates of one second and ends.
 async fn once(socket: &Path, out: &mut Output) -> Result<(), Failure> {
     let before = sample(socket).await?;
     tokio::time::sleep(REFRESH).await;

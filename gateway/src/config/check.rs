@@ -1,4 +1,4 @@
-//! What holds for any bytes: what the fuzzers and the property tests call.
+//! Properties that hold for any bytes, for fuzzers and property tests.
 
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -6,10 +6,10 @@ use std::time::SystemTime;
 use crate::config::Environment;
 use crate::config::finding::DEFECT;
 
-/// Checks `data` as a configuration. Any verdict will do, but mistakes must be in order, told once, and each with its remedy.
+/// Checks `data` as a configuration: errors must be in the order of the file, without duplicates, each with a remedy.
 ///
 /// # Panics
-/// When they are not.
+/// When one of these does not hold.
 pub fn never_panics(data: &[u8]) {
     let environment = Environment {
         now: SystemTime::UNIX_EPOCH,

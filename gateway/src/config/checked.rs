@@ -1,4 +1,4 @@
-//! What a configuration says once it has been checked: plain values, ready to use.
+//! The values of a checked configuration.
 
 use std::path::PathBuf;
 
@@ -9,14 +9,14 @@ use crate::dataplane;
 use crate::policy::{KeyringName, Policy};
 pub use crate::rotation::{Consent, Doubtful, Limit, Retain, Rotate, Terms};
 
-/// A whole configuration.
+/// A gateway's configuration, checked.
 #[derive(Clone, Debug)]
 pub struct Checked {
     /// Listeners, servers, and the limits of the message path.
     pub dataplane: dataplane::Config,
     /// Where the catalogue and, unless custody says otherwise, the KEK are kept. Absolute, or relative to the working directory.
     pub state: PathBuf,
-    /// Whether memory must be locked, or must not; `None`: where the system's limit is infinite.
+    /// Whether memory is locked; `None`: where the limit of locked memory is infinite.
     pub lock_memory: Option<bool>,
     /// Section `[admin]`.
     pub admin: Admin,
@@ -26,7 +26,7 @@ pub struct Checked {
     pub custody: Custody,
     /// Section `[control]`; `None` without it.
     pub control: Option<control::Config>,
-    /// Where the seed of the key is that makes the gateway a trusted proxy; `None` without one.
+    /// The file of the nkey seed that makes the gateway a trusted proxy; `None` without one.
     pub proxy_seed: Option<PathBuf>,
     /// Which subjects are sealed, compiled from the keyrings.
     pub policy: Policy,
@@ -34,7 +34,7 @@ pub struct Checked {
     pub keyrings: Vec<Keyring>,
 }
 
-/// What is logged, and how.
+/// Log format and level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Log {
     /// For people or for machines.
@@ -61,11 +61,11 @@ pub enum Custody {
     Passphrase(PassphraseSource),
 }
 
-/// The keys of a keyring: how they are made, and when they are replaced.
+/// Key management of a keyring.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Keyring {
     /// Its name.
     pub name: KeyringName,
-    /// When its versions are replaced, what they may seal, what becomes of them.
+    /// Suite, rotation, limits, retention and destruction of its versions.
     pub terms: Terms,
 }

@@ -1,4 +1,4 @@
-//! `[control]`: where the gateway's own connection goes, and as whom.
+//! `[control]`: servers and login of the gateway's own connection.
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,10 +13,10 @@ use crate::control::{Config, Login};
 use crate::dataplane::{self, ServerAddr};
 use crate::tls::ToServer;
 
-/// The keys of which at most one may be given, each a way to say who the gateway is.
+/// The keys of the login methods, of which at most one may be given.
 const LOGINS: [&str; 4] = ["user", "token-file", "credentials", "nkey-seed-file"];
 
-/// Reads `[control]`; `Some(None)` without the section, `None` when there is a mistake.
+/// Reads `[control]`; `Some(None)` without the section, `None` on an error.
 #[expect(clippy::option_option, reason = "absent and mistaken are two things")]
 pub(super) fn convert(
     root: &Section<'_>,
@@ -32,7 +32,7 @@ pub(super) fn convert(
     let deadline = section.one("deadline", |v| {
         value::duration(v, Duration::from_secs(1), Duration::from_mins(10))
     });
-    // Its mistakes are those of the keyrings', where they are recorded in the same words and place.
+    // Its errors are recorded by `keyring::convert` too, in the same words and position; duplicates are removed.
     let prefixes = root
         .section("jetstream")
         .many("api-prefixes", keyring::prefix);
@@ -58,7 +58,7 @@ pub(super) fn convert(
     Some(root.has("control").then_some(config))
 }
 
-/// Servers of the section's own. The gateway must not ask through itself: what it opens does not show what is stored.
+/// Checks the section's own servers. None may be the gateway, which opens messages and so does not show what is stored.
 fn checked(
     section: &Section<'_>,
     servers: Vec<ServerAddr>,
@@ -96,7 +96,7 @@ fn login(section: &Section<'_>, base: &Path) -> Option<Option<Login>> {
     )
 }
 
-/// Whether there is one login at most, and a whole one; what is wrong is recorded.
+/// Whether there is at most one login, and a complete one; errors are recorded.
 fn agree(section: &Section<'_>) -> bool {
     let mut given = LOGINS.iter().filter(|name| section.has(name));
     let (first, second) = (given.next(), given.next());

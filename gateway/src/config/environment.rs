@@ -1,4 +1,4 @@
-//! What the process tells the configuration: the time, and where state belongs. The only reader of environment variables.
+//! Inputs of a configuration from the process: time and environment variables. The only reader of environment variables.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -7,19 +7,19 @@ use std::time::SystemTime;
 use crate::clock::Clock;
 use crate::custody::PassphraseSource;
 
-/// What a configuration depends on beside its text.
+/// Inputs of a configuration beside its text.
 #[derive(Clone, Debug)]
 pub struct Environment {
     /// Wall-clock time, against which dates are checked.
     pub now: SystemTime,
     /// The state directory of a configuration that names none.
     pub state: Option<PathBuf>,
-    /// Where the command line says that the passphrase is read from: it goes before what the text says.
+    /// The passphrase source from the command line, used where `custody` has `kind = "passphrase"` and names none.
     pub passphrase: Option<PassphraseSource>,
 }
 
 impl Environment {
-    /// This process's own.
+    /// The environment of this process.
     #[must_use]
     pub fn of_process(clock: &Clock) -> Self {
         Self {

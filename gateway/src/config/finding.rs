@@ -1,4 +1,4 @@
-//! Mistakes and warnings, each with its place in the file.
+//! Errors and warnings with their position in the file.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::fault::{Fault, Faulty, Retry, Who};
 
-/// One thing that an operator should know about a configuration.
+/// An error or warning about a configuration.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Finding {
     /// The file, as it was named.
@@ -30,24 +30,24 @@ pub struct Finding {
 #[serde(transparent)]
 pub struct Errors(Vec<Finding>);
 
-/// What may be used, but deserves a second look.
+/// A warning: the configuration can be used.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Warning(Finding);
 
-/// What is wrong with a value, before its place is known.
+/// An invalid value, before its position is known.
 #[derive(Debug)]
 pub(super) struct Wrong {
     /// What is wrong.
     pub(super) message: String,
-    /// What would be right; `None`: the schema's example.
+    /// The remedy; `None`: the schema's example.
     pub(super) help: Option<String>,
 }
 
-/// What is said of a mistake for which nobody has found words.
+/// The message when the conversion failed without recording an error: a bug.
 pub(super) const DEFECT: &str = "this program refuses the file and cannot say why";
 
-/// Collects what the conversions find.
+/// Collects the errors and warnings of all conversions.
 pub(super) struct Findings<'t> {
     file: &'t str,
     text: &'t str,
@@ -56,7 +56,7 @@ pub(super) struct Findings<'t> {
 }
 
 impl Wrong {
-    /// A mistake that the schema's example corrects.
+    /// An error whose remedy is the schema's example.
     pub(super) fn new(message: impl Into<String>) -> Self {
         Self {
             message: message.into(),
@@ -64,7 +64,7 @@ impl Wrong {
         }
     }
 
-    /// A mistake with a remedy of its own.
+    /// An error with a remedy of its own.
     pub(super) fn with_help(message: impl Into<String>, help: impl Into<String>) -> Self {
         Self {
             message: message.into(),
@@ -83,7 +83,7 @@ impl<'t> Findings<'t> {
         }
     }
 
-    /// Records a mistake at byte `at`.
+    /// Records an error at byte `at`.
     pub(super) fn error(&self, at: usize, key: &str, message: String, help: String) {
         let finding = self.finding(at, key, message, help);
         self.errors.borrow_mut().push(finding);
@@ -95,8 +95,8 @@ impl<'t> Findings<'t> {
         self.warnings.borrow_mut().push(finding);
     }
 
-    /// Records what is not TOML. `true` when a table's header is broken: what follows then stands in the wrong table, and
-    /// complaints about it would be noise.
+    /// Records syntax errors. `true` when a table's header is broken: the keys behind it are in the wrong table, and errors about
+    /// them would be noise.
     pub(super) fn syntax(&self, mistakes: &[toml::de::Error]) -> bool {
         let mut structure_lost = false;
         for mistake in mistakes {
@@ -113,7 +113,7 @@ impl<'t> Findings<'t> {
         structure_lost
     }
 
-    /// The verdict. A value whose line is not TOML is reported for that alone.
+    /// The result. A line with a syntax error is reported for that alone.
     pub(super) fn conclude<T>(self, checked: Option<T>) -> Result<(T, Vec<Warning>), Errors> {
         let mut errors = self.errors.into_inner();
         let broken: Vec<_> = errors
@@ -149,7 +149,7 @@ impl<'t> Findings<'t> {
 }
 
 impl Errors {
-    /// What is wrong, in the order of the file; never empty.
+    /// The errors in the order of the file; never empty.
     #[must_use]
     pub fn findings(&self) -> &[Finding] {
         &self.0
@@ -175,7 +175,7 @@ impl Errors {
         errors
     }
 
-    /// No value, and nothing said of it: ours to repair, and no reason to start.
+    /// A conversion failed without recording an error.
     fn defect(file: &str) -> Self {
         Self::whole(file, DEFECT.to_owned(), "report this as a defect of keyway")
     }
@@ -193,7 +193,7 @@ impl Errors {
 }
 
 impl Warning {
-    /// What the warning says, and where.
+    /// The warning's text and position.
     #[must_use]
     pub const fn finding(&self) -> &Finding {
         &self.0
@@ -201,7 +201,7 @@ impl Warning {
 }
 
 impl Finding {
-    /// What is wrong and where, without what would be right.
+    /// Position and message, without the remedy.
     #[must_use]
     pub fn what(&self) -> String {
         let place = match (self.line, self.column) {

@@ -1,7 +1,7 @@
-//! The way to the running gateway, read out of a file that somebody is in the middle of editing.
+//! Finds state directory and admin socket of the running gateway in a configuration file with errors.
 //!
-//! An order in an emergency must not wait for the rest of the file to be right. What leads to the wrong gateway is worse than nothing,
-//! so that a key counts only where it is clear: it stands once, above any broken header, and its line is TOML.
+//! Commands in an emergency must work while somebody edits the file. Reaching the wrong gateway would be worse than failing, so
+//! that a key counts only where it is unambiguous: it occurs once, before any broken table header, and its line is valid TOML.
 
 use std::path::{Path, PathBuf};
 
@@ -12,23 +12,23 @@ use super::Environment;
 use super::finding::line_at;
 use super::value;
 
-/// Where a gateway is.
+/// How to reach a gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Glimpse {
     /// Its state directory.
     pub state: PathBuf,
-    /// The unix socket at which it takes orders.
+    /// Its admin socket.
     pub socket: PathBuf,
 }
 
-/// What the file says of one key.
+/// The value of one key.
 enum Said {
     Nothing,
     Path(PathBuf),
     Unclear,
 }
 
-/// Looks for it in the file at `path`; `named`: a state directory that goes before the file's. `None` where the file is not clear.
+/// Looks into the file at `path`; `named` is a state directory that overrides the file's. `None` where it is ambiguous.
 #[must_use]
 pub fn glimpse(path: &Path, environment: &Environment, named: Option<&Path>) -> Option<Glimpse> {
     let base = path.parent().unwrap_or_else(|| Path::new(""));
@@ -50,7 +50,7 @@ pub fn glimpse(path: &Path, environment: &Environment, named: Option<&Path>) -> 
     Some(Glimpse { state, socket })
 }
 
-/// The file's text. It was read before: a pipe would be empty by now.
+/// The file's text. Regular files only: it was read before, and a pipe would be empty by now.
 fn read(path: &Path) -> Option<String> {
     let again = std::fs::metadata(path).is_ok_and(|found| found.is_file());
     let bytes = again.then(|| std::fs::read(path).ok()).flatten()?;
@@ -67,7 +67,7 @@ fn look(text: &str, base: &Path) -> (Said, Said) {
     let lost = wrong
         .iter()
         .filter(|at| line_at(text, **at).trim_start().starts_with('['));
-    // Behind a broken header keys stand in the wrong table.
+    // Keys behind a broken header are in the wrong table.
     let end = lost.min().map_or(text.len(), |at| {
         let before = text.get(..*at).unwrap_or_default();
         before
@@ -93,7 +93,7 @@ fn look(text: &str, base: &Path) -> (Said, Said) {
     (said("state", root.get("state")), said("socket", socket))
 }
 
-/// Whether the line gives the key a value, in whichever table.
+/// Whether the line assigns the key, in any table.
 fn gives(line: &str, key: &str) -> bool {
     let code = line.split('#').next().unwrap_or_default();
     code.match_indices(key).any(|(at, _key)| {
@@ -103,7 +103,7 @@ fn gives(line: &str, key: &str) -> bool {
     })
 }
 
-/// Whether no mistake of syntax is on the line around `at`.
+/// Whether the line around `at` has no syntax error.
 fn is_whole(text: &str, at: usize, wrong: &[usize]) -> bool {
     let line = |at| text.get(..at).unwrap_or(text).matches('\n').count();
     wrong.iter().all(|wrong| line(*wrong) != line(at))

@@ -1,8 +1,8 @@
-//! The configuration: TOML in, checked values out, or every mistake at once with its place and its remedy.
+//! The configuration: TOML in, checked values out, or all errors at once with position and remedy.
 //!
 //! [`schema`] is the one table of keys: the check for unknown keys, the defaults and the page `docs/configuration.md` all come
-//! from it. A file is read in three steps: TOML with the place of every value ([`toml`]), one conversion for each section, and
-//! the checks between sections. A step that fails leaves the others to go on, so that no mistake hides another.
+//! from it. A file is read in three steps: TOML with the position of every value ([`toml`]), one conversion for each section, and
+//! the checks between sections. A failed step does not stop the others, so that no error hides another.
 
 #[cfg(any(test, feature = "twin", fuzzing))]
 pub mod check;
@@ -53,7 +53,7 @@ pub fn check(path: &Path, environment: &Environment) -> Result<(Checked, Vec<War
     }
 }
 
-/// What a gateway without a configuration file runs with: every default.
+/// The configuration of a gateway without a file: all defaults.
 ///
 /// # Errors
 /// When the environment names no state directory.
@@ -73,7 +73,7 @@ fn check_bytes(
     }
 }
 
-/// The same for a text that was read already; `name` stands for the file in messages, `base` is its directory.
+/// [`check`] for text that was read already; messages call the file `name`, and relative paths start at `base`.
 ///
 /// # Errors
 /// Everything that is wrong with it, in the order of the text.
@@ -94,7 +94,7 @@ pub fn check_text(
     findings.conclude(checked)
 }
 
-/// One conversion for each section; all of them run, whatever the others find.
+/// Converts every section, whatever errors the others have.
 fn convert(root: &Section<'_>, base: &Path, environment: &Environment) -> Option<Checked> {
     let administration = root.section("admin");
     let network = network::convert(root, base);

@@ -17,10 +17,10 @@ use crate::tls::Demand;
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
 
-/// More connections than any machine has.
+/// The upper bound of limits on connections.
 const MILLIONS: u64 = 10_000_000;
 
-/// How much, and how long.
+/// Section `[limits]`.
 struct Limits {
     max_control_line: usize,
     max_message: usize,
@@ -33,7 +33,7 @@ struct Limits {
     workers: Option<usize>,
 }
 
-/// Reads the top of the file and `[limits]`.
+/// Reads the keys before the first section, and the sections of the message path.
 pub(super) fn convert(root: &Section<'_>, base: &Path) -> Option<Config> {
     let (listen, all_listen) = root.some("listen", |v| value::listener(v, base));
     let (servers, all_servers) = root.some("servers", value::server);
@@ -115,7 +115,7 @@ fn limits(section: &Section<'_>) -> Option<Limits> {
     })
 }
 
-/// Warns of memory for messages on their way that a few large ones use up: each counts twice.
+/// Warns where `limits.pending` is so small that a few large messages use it up: each counts twice.
 fn warn_of_pending(section: &Section<'_>, pending: u64, max_message: u64) {
     if pending / 4 < max_message {
         let (pending, max_message) = (ByteSize(pending), ByteSize(max_message));
@@ -141,7 +141,8 @@ fn crowd(section: &Section<'_>) -> Option<Crowd> {
     })
 }
 
-/// What addresses must not have in common, and who may reach them. `admin` is the section and its address.
+/// Checks that listeners, servers and administration do not overlap; warns of addresses that other hosts can reach. `admin` is
+/// the section and its address.
 pub(super) fn check_addresses(
     root: &Section<'_>,
     network: &Config,
@@ -184,7 +185,7 @@ fn warn_of_networks(root: &Section<'_>, network: &Config) {
     warn_of_servers(root, &network.servers);
 }
 
-/// Warns of addresses at which other hosts' clients need no TLS.
+/// Warns of listeners that other hosts' clients can use without TLS.
 fn warn_of_listeners(root: &Section<'_>, network: &Config) {
     let (how, help) = match network.tls.as_ref().map(|tls| tls.demand) {
         Some(Demand::Required) => return,
@@ -206,7 +207,7 @@ fn warn_of_listeners(root: &Section<'_>, network: &Config) {
     }
 }
 
-/// Warns of `servers` that are reached over a network, and need not speak TLS.
+/// Warns of `servers` that are reached over a network without TLS.
 pub(super) fn warn_of_servers(section: &Section<'_>, servers: &[ServerAddr]) {
     let remote = servers
         .iter()
@@ -228,7 +229,7 @@ pub(super) fn warn_of_servers(section: &Section<'_>, servers: &[ServerAddr]) {
     }
 }
 
-/// Records addresses that stand twice in the list.
+/// Records duplicate addresses.
 fn check_distinct(root: &Section<'_>, listen: &[(ListenAddr, usize)]) {
     for (index, (address, at)) in listen.iter().enumerate() {
         let earlier = listen
@@ -264,7 +265,7 @@ pub(super) fn is_own(network: &Config, server: &ServerAddr) -> bool {
     network.listen.iter().any(|listen| same(server, listen))
 }
 
-/// Whether the server is where the gateway listens: at that address or name, or on this host where it listens everywhere.
+/// Whether the gateway listens at the server's address or name; a wildcard listener is at every address of this host.
 fn same(server: &ServerAddr, listen: &ListenAddr) -> bool {
     match listen {
         ListenAddr::Name(host, port) if *host == server.host => *port == server.port,

@@ -1,4 +1,4 @@
-//! What operators see and keep: state, administration, logs, custody.
+//! `state`, `[admin]`, `[log]` and `[custody]`.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -56,7 +56,7 @@ pub(super) fn admin(section: &Section<'_>, base: &Path, state: Option<&Path>) ->
     })
 }
 
-/// Reads `admin.tokens`; `None` when one of them is a mistake.
+/// Reads `admin.tokens`; `None` when one of them has an error.
 fn tokens(section: &Section<'_>, base: &Path) -> Option<Vec<Token>> {
     let written = section.sections("tokens");
     let mut tokens: Vec<Token> = Vec::new();
@@ -78,7 +78,7 @@ fn tokens(section: &Section<'_>, base: &Path) -> Option<Vec<Token>> {
     (tokens.len() == count).then_some(tokens)
 }
 
-/// Tokens want a door, and a network that nobody listens to.
+/// Tokens need a TCP listener, on loopback because there is no TLS.
 fn check_tokens(section: &Section<'_>, listen: Option<SocketAddr>, tokens: &[Token]) {
     if tokens.is_empty() {
         return;
@@ -101,7 +101,7 @@ fn check_tokens(section: &Section<'_>, listen: Option<SocketAddr>, tokens: &[Tok
     }
 }
 
-/// A name that stands in logs as `token:NAME`.
+/// A token's name, which logs show as `token:NAME`.
 fn token_name(value: &toml::de::DeValue<'_>) -> Result<String, Wrong> {
     let written = value::text(value)?;
     let letter = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_');

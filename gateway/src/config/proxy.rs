@@ -1,4 +1,4 @@
-//! `[proxy]`: what the server is told of clients, and whose word about them is believed.
+//! `[proxy]`: PROXY protocol headers to the server and from load balancers, and the nkey of a trusted proxy.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use crate::config::value;
 use crate::dataplane::Proxying;
 use crate::proxy::{Network, NotANetwork, Version};
 
-/// Reads `[proxy]`, but for the key.
+/// Reads `[proxy]` except `nkey-seed-file`.
 pub(super) fn convert(section: &Section<'_>) -> Option<Proxying> {
     let send = section.one("send", |v| {
         let words = [
@@ -29,7 +29,7 @@ pub(super) fn convert(section: &Section<'_>) -> Option<Proxying> {
     })
 }
 
-/// Where the key's seed is; it is read at the start. `Some(None)` without one, `None` when there is a mistake.
+/// Path of the nkey's seed, which is read at the start. `Some(None)` without one, `None` on an error.
 #[expect(clippy::option_option, reason = "absent and mistaken are two things")]
 pub(super) fn seed(section: &Section<'_>, base: &Path) -> Option<Option<PathBuf>> {
     section.optional("nkey-seed-file", |v| value::path(v, base))

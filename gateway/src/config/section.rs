@@ -1,4 +1,4 @@
-//! One table of the file, read key by key: absent keys take the schema's default, mistakes are recorded with their place.
+//! One table of the file, read key by key: absent keys take the schema's default, errors are recorded with their position.
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -10,9 +10,9 @@ use crate::config::value;
 /// A table, present or not.
 pub(super) struct Section<'t> {
     table: Option<&'t DeTable<'t>>,
-    /// Where it stands in the schema: empty, or ending in a dot.
+    /// Its path in the schema: empty, or ending in a dot.
     path: String,
-    /// Where it starts in the file.
+    /// Its byte offset in the file.
     start: usize,
     findings: &'t Findings<'t>,
 }
@@ -73,7 +73,7 @@ impl<'t> Section<'t> {
         Self::new(None, path, self.start, self.findings)
     }
 
-    /// The value of `name`, or the default. `None`: a mistake, which is recorded.
+    /// The value of `name`, or the default. `None`: an error, which is recorded.
     pub(super) fn one<T>(
         &self,
         name: &str,
@@ -93,7 +93,7 @@ impl<'t> Section<'t> {
         }
     }
 
-    /// The value of `name`; `Some(None)` when it is absent, `None` when it is a mistake.
+    /// The value of `name`; `Some(None)` when it is absent, `None` on an error.
     #[expect(clippy::option_option, reason = "absent and mistaken are two things")]
     pub(super) fn optional<T>(
         &self,
@@ -106,7 +106,7 @@ impl<'t> Section<'t> {
         }
     }
 
-    /// The values of `name`, a list or one value alone, or the default. `None`: a mistake, which is recorded.
+    /// The values of `name` (a list or one value) with their byte offsets, or the default. `None`: an error, which is recorded.
     pub(super) fn many<T>(
         &self,
         name: &str,
@@ -116,8 +116,7 @@ impl<'t> Section<'t> {
         complete.then_some(values)
     }
 
-    /// The values of `name` that are no mistakes, each with its place, and whether that is all of them. An empty list is a
-    /// mistake here.
+    /// The valid values of `name` with their byte offsets, and whether all are valid. An empty list is an error.
     pub(super) fn some<T>(
         &self,
         name: &str,
@@ -158,12 +157,12 @@ impl<'t> Section<'t> {
         self.get(name).is_some()
     }
 
-    /// Records a mistake at the value of `name`, or at the section when it is absent.
+    /// Records an error at the value of `name`, or at the section when it is absent.
     pub(super) fn error(&self, name: &str, message: String, help: String) {
         self.error_at(self.place(name), name, message, help);
     }
 
-    /// Records a mistake at byte `at`, which belongs to `name`.
+    /// Records an error at byte `at`, which belongs to `name`.
     pub(super) fn error_at(&self, at: usize, name: &str, message: String, help: String) {
         self.findings.error(at, &self.shown(name), message, help);
     }
@@ -243,7 +242,7 @@ impl<'t> Section<'t> {
     }
 }
 
-/// Every item of a list, or the one value that stands for it.
+/// Every item of a list, or a single value.
 fn each<T>(
     value: &DeValue<'_>,
     convert: &impl Fn(&DeValue<'_>) -> Result<T, Wrong>,

@@ -1,4 +1,4 @@
-//! What a configuration says about protection, as the audit log keeps it: every key that has a part in it, with its value.
+//! The settings that protection depends on, key by key, as the audit log records them.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::policy::{
 };
 use crate::tls::{Clients, Demand};
 
-/// Says it of a whole configuration.
+/// The protection settings of a configuration.
 #[must_use]
 pub fn settings(checked: &Checked) -> Settings {
     let mut settings = Settings::default();
@@ -169,7 +169,7 @@ fn kept(set: &mut impl FnMut(&str, Value), keyring: &Keyring) {
     set("destroy", Consent::word(*destroy).into());
 }
 
-/// The order of a list says nothing.
+/// A list, sorted: its order has no meaning.
 fn list<T: ToString>(items: impl IntoIterator<Item = T>) -> Value {
     let items = items.into_iter().map(|item| item.to_string());
     let mut items: Vec<String> = items.collect();

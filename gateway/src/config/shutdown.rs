@@ -1,4 +1,4 @@
-//! How a gateway that is asked to stop ends its connections.
+//! `[shutdown]`: how connections are drained when the gateway stops.
 
 use std::time::Duration;
 

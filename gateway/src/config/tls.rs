@@ -11,7 +11,7 @@ use crate::config::value;
 use crate::dataplane::ServerAddr;
 use crate::tls::{Authorities, Clients, Demand, Handshake, Listener, Pair, ToServer};
 
-/// Whether clients show a certificate, before it is known who signs it.
+/// `tls.clients`: whether clients must show a certificate.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Shown {
     None,
@@ -19,7 +19,7 @@ enum Shown {
     Required,
 }
 
-/// Who speaks first, before it is known how long that is waited for.
+/// `tls.handshake`: whether the server's INFO or the client's handshake comes first.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Speaks {
     Gateway,
@@ -27,7 +27,7 @@ enum Speaks {
     Either,
 }
 
-/// Reads `[tls]`; `Some(None)` without the section, `None` when there is a mistake.
+/// Reads `[tls]`; `Some(None)` without the section, `None` on an error.
 #[expect(clippy::option_option, reason = "absent and mistaken are two things")]
 pub(super) fn listener(root: &Section<'_>, base: &Path) -> Option<Option<Listener>> {
     let section = root.section("tls");
@@ -59,7 +59,7 @@ pub(super) fn listener(root: &Section<'_>, base: &Path) -> Option<Option<Listene
     }))
 }
 
-/// Reads `[server-tls]`; `Some(None)` when no server is to be spoken to over TLS, `None` when there is a mistake.
+/// Reads `[server-tls]`; `Some(None)` when no server uses TLS, `None` on an error.
 #[expect(clippy::option_option, reason = "absent and mistaken are two things")]
 pub(super) fn to_server(
     root: &Section<'_>,
@@ -88,7 +88,7 @@ pub(super) fn to_server(
     Some(wanted.then_some(settings))
 }
 
-/// Whether clients show certificates, and whose.
+/// Whether clients show certificates, and which CAs sign them.
 fn clients(section: &Section<'_>, base: &Path) -> Option<Clients> {
     let shown = section.one("clients", |v| {
         let words = [
@@ -153,7 +153,7 @@ fn handshake(section: &Section<'_>) -> Option<Handshake> {
     })
 }
 
-/// Whether clients without TLS can be served beside; what is wrong is recorded.
+/// Whether `plaintext` fits the other keys; errors are recorded.
 fn can_be_plaintext(section: &Section<'_>, clients: &Clients, handshake: Handshake) -> bool {
     let refused = |message: &str, help: &str| {
         section.error("plaintext", message.to_owned(), help.to_owned());

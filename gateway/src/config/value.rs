@@ -1,4 +1,4 @@
-//! What single values mean: one conversion for each kind of text that people write.
+//! Conversions of single values, one for each kind.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -11,16 +11,16 @@ use toml::de::DeValue;
 use crate::config::finding::Wrong;
 use crate::dataplane::{ListenAddr, ServerAddr};
 
-/// As `humantime` reads and writes it.
+/// A year as `humantime` reads and writes it.
 const YEAR: Duration = Duration::from_secs(31_557_600);
 
 /// Ten years: longer than any key should live.
 pub(super) const LONGEST: Duration = YEAR.saturating_mul(10);
 
-/// What a unix socket's address holds on Linux, without the final zero.
+/// The longest path of a unix socket on Linux (unix(7), `sun_path`), without the final zero.
 pub(super) const LONGEST_SOCKET: usize = 107;
 
-/// What a value is, in words.
+/// The kind of a value, for messages.
 pub(super) const fn kind(value: &DeValue<'_>) -> &'static str {
     match value {
         DeValue::String(_) => "text",
@@ -128,7 +128,7 @@ pub(super) fn choice<T: Copy>(value: &DeValue<'_>, words: &[(&str, T)]) -> Resul
     ))
 }
 
-/// A path; a relative one starts at `base`.
+/// A path, resolved against `base`.
 pub(super) fn path(value: &DeValue<'_>, base: &Path) -> Result<PathBuf, Wrong> {
     whole_path(text(value)?, base)
 }
@@ -162,7 +162,7 @@ pub(super) fn listener(value: &DeValue<'_>, base: &Path) -> Result<ListenAddr, W
     Ok(ListenAddr::Unix(path))
 }
 
-/// `IP:PORT`, `HOST:PORT`, or the port alone, as a number or behind a colon: at every address of the host then, as nats-server has it.
+/// `IP:PORT`, `HOST:PORT`, or the port alone (a number, or after a colon): then at every address of the host, as in nats-server.
 fn network_listener(value: &DeValue<'_>) -> Result<ListenAddr, Wrong> {
     let everywhere = |port: u16| ListenAddr::Tcp((Ipv4Addr::UNSPECIFIED, port).into());
     if value.as_integer().is_some() {
@@ -189,7 +189,7 @@ fn network_listener(value: &DeValue<'_>) -> Result<ListenAddr, Wrong> {
     }
 }
 
-/// The address of operators: one, of this host. Nobody looks names up for it.
+/// The address of `admin.listen`: IP address and port; of names only `localhost`, because none is looked up.
 pub(super) fn address(value: &DeValue<'_>) -> Result<SocketAddr, Wrong> {
     let of_no_use = |what: &str| Wrong::new(format!("{what} cannot stand here"));
     if value.as_str().is_some_and(|text| text.starts_with("unix:")) {
@@ -230,7 +230,7 @@ pub(super) fn server(value: &DeValue<'_>) -> Result<ServerAddr, Wrong> {
     )
 }
 
-/// The same; of credentials in it, `instead` and `help` are said.
+/// [`server`] with another message (`instead`) and remedy for credentials in the URL.
 pub(super) fn server_without(
     value: &DeValue<'_>,
     instead: &str,
@@ -280,7 +280,7 @@ fn split_port(written: &str) -> Option<(&str, Option<u16>)> {
     (port != 0).then_some((host, Some(port)))
 }
 
-/// Whether it was meant as an IPv4 address: a name does not end in a number.
+/// Whether the last label is a number, as in a mistyped IPv4 address; no host name ends so.
 fn is_numeric(host: &str) -> bool {
     let last = host.rsplit('.').next().unwrap_or(host);
     last.bytes().all(|b| b.is_ascii_digit())
@@ -324,7 +324,7 @@ fn zone_is_of_use(host: &str) -> Result<(), Wrong> {
     Err(Wrong::with_help(what, format!("leave out `%{zone}`")))
 }
 
-/// A date, as TOML or as text: the first moment after that day, in UTC.
+/// A date, as TOML date or text; yields the end of that day in UTC.
 pub(super) fn end_of_day(value: &DeValue<'_>) -> Result<SystemTime, Wrong> {
     let written = match value {
         DeValue::String(written) => written.to_string(),

@@ -1,4 +1,4 @@
-//! One request to JetStream's API, one answer, and the server's own words where there is none.
+//! Requests to JetStream's API, and why one has no answer.
 
 use std::time::Duration;
 
@@ -12,18 +12,17 @@ use crate::fault::{Fault, Faulty, Retry, Who};
 use crate::tls::{self, Dialer, ToServer};
 use crate::wire::connect::CONTROL;
 
-/// How long one server may take to greet, and one request to be answered. A cluster gathers a list of streams for some
-/// seconds; who says nothing for ten is not there.
+/// The timeout of connecting to a server, and of a request. A cluster takes up to some seconds to list its streams.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The connection of one question.
+/// The connection for one question.
 pub(super) struct Api {
     client: Client,
-    /// What the server refused, in its words. It says so beside the requests, not in answer to them.
+    /// The server's `-ERR` texts. It sends permissions violations as `-ERR`, not in answer to the request.
     refusals: watch::Receiver<Vec<String>>,
 }
 
-/// Why there is no answer.
+/// Why a request has no answer.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failed {
     /// The credentials cannot be used.
@@ -32,63 +31,63 @@ pub(super) enum Failed {
     /// The certificates for servers cannot be used.
     #[error(transparent)]
     Tls(#[from] tls::Error),
-    /// No server takes the connection.
+    /// No server accepts the connection.
     #[error(
         "no connection to {servers}: {why}; check `servers` of [control], and that a server runs there"
     )]
     Connect {
-        /// Where.
+        /// The servers.
         servers: String,
-        /// The client's words.
+        /// The kind of async-nats' error.
         why: ConnectErrorKind,
     },
-    /// The server does not know us.
+    /// The server refuses the credentials.
     #[error(
         "the server at {servers} refuses the credentials of [control]; give a user of the agents' account"
     )]
     Unauthorised {
-        /// Where.
+        /// The servers.
         servers: String,
     },
-    /// The server knows us, and does not let us ask.
+    /// A permissions violation, in the server's words.
     #[error(
         "the server refuses: {0}; allow the gateway's user to publish to $JS.API.> and to subscribe to _INBOX.>"
     )]
     Refused(String),
-    /// Nobody answers for JetStream.
+    /// No responders: JetStream is not enabled there.
     #[error(
         "nobody answers {subject}; enable JetStream for the account of [control], or name its `domains`"
     )]
     NobodyThere {
-        /// What was asked.
+        /// The request's subject.
         subject: String,
     },
-    /// Nothing came back.
+    /// No answer came.
     #[error("no answer to {subject}: {why}; ask again when JetStream has recovered")]
     Silent {
-        /// What was asked.
+        /// The request's subject.
         subject: String,
-        /// The client's words.
+        /// The kind of async-nats' error.
         why: RequestErrorKind,
     },
     /// JetStream answers with an error.
     #[error("JetStream refuses {subject}: {description} ({code}); let it answer, and ask again")]
     Error {
-        /// What was asked.
+        /// The request's subject.
         subject: String,
-        /// JetStream's words.
+        /// JetStream's description.
         description: String,
-        /// Its number: `err_code`, or else `code`.
+        /// `err_code`, or else `code`.
         code: u64,
     },
-    /// JetStream answers with something else.
+    /// The answer is not the expected JSON.
     #[error(
         "the answer to {subject} is not understood: {why}; report it, with the server's version"
     )]
     Unreadable {
-        /// What was asked.
+        /// The request's subject.
         subject: String,
-        /// What is wrong with it.
+        /// What is wrong with the answer.
         why: String,
     },
 }
@@ -116,7 +115,7 @@ impl Api {
         Ok(Self { client, refusals })
     }
 
-    /// The answer's bytes.
+    /// Sends a request; returns the answer's payload.
     ///
     /// # Errors
     /// [`Failed::Refused`], [`Failed::NobodyThere`], [`Failed::Silent`].
@@ -145,7 +144,7 @@ impl Api {
     }
 }
 
-/// As whom, how patiently, and where the server's complaints go.
+/// Credentials, TLS, timeouts, and where the server's `-ERR` texts go.
 fn options(
     config: &Config,
     said: watch::Sender<Vec<String>>,
@@ -171,7 +170,7 @@ fn options(
     }))
 }
 
-/// Adds what the files say now. The client looks for the host that it dials in the server's certificate, whatever `server_name` says.
+/// Adds TLS from its files. async-nats verifies the certificate against the host that it dials, whatever `server_name` is.
 fn with_tls(options: ConnectOptions, settings: &ToServer) -> Result<ConnectOptions, tls::Error> {
     let dialer = Dialer::load(settings.clone(), &Clock::system())?;
     let options = options.tls_client_config(dialer.config().as_ref().clone());
@@ -182,7 +181,7 @@ fn with_tls(options: ConnectOptions, settings: &ToServer) -> Result<ConnectOptio
     })
 }
 
-/// Whether the server's words are about a request to `subject`: about its publish, or about the inbox of every answer.
+/// Whether an `-ERR` is about a request to `subject`: about its publish, or about the inbox of all answers.
 pub(super) fn concerns(words: &str, subject: &str) -> bool {
     words.contains(&format!("\"{subject}\"")) || words.contains("for Subscription to")
 }

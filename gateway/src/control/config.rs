@@ -1,4 +1,4 @@
-//! Where the gateway's own connection goes, and as whom.
+//! Servers and credentials of the gateway's own connection, section `[control]`.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,31 +10,31 @@ use crate::disk::{self, Guarded, read_guarded};
 use crate::fault::{Fault, Faulty, Retry, Who};
 use crate::tls::ToServer;
 
-/// Section `[control]`. Paths, never secrets: these are read when a connection is made.
+/// Section `[control]`. Paths, never secrets: those are read when a connection is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// `HOST:PORT` of each server, tried in this order; behind `tls://` where TLS must be spoken.
+    /// `HOST:PORT` of each server, tried in this order; with `tls://` in front if TLS is required.
     pub servers: Vec<String>,
-    /// How TLS is spoken; `None`: with none of them.
+    /// TLS to the servers; `None`: without.
     pub tls: Option<ToServer>,
-    /// As whom; `None`: as a client without credentials.
+    /// The credentials; `None`: none.
     pub login: Option<Login>,
-    /// JetStream domains to ask beside the one that the server answers for.
+    /// JetStream domains to ask in addition to the server's own.
     pub domains: Vec<String>,
     /// Subjects under which this account imports another account's JetStream API, without a final dot.
     pub api_prefixes: Vec<String>,
-    /// How long a question may take in all.
+    /// How long a question may take.
     pub deadline: Duration,
 }
 
-/// What the gateway shows to the server. Every file is one that only its owner may read.
+/// The gateway's credentials. Every file must be readable by its owner only.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Login {
     /// A user and the file with its password.
     Password {
         /// The user's name.
         user: String,
-        /// Where the password is.
+        /// The file with the password.
         file: PathBuf,
     },
     /// The file with a token.
@@ -62,20 +62,20 @@ pub enum LoginError {
 }
 
 impl Login {
-    /// Adds what the files say now.
+    /// Reads the files, and adds the credentials to the options.
     ///
     /// # Errors
     /// [`LoginError`].
     pub(super) fn show(&self, options: ConnectOptions) -> Result<ConnectOptions, LoginError> {
         let text = read(self.path(), self.wanted())?;
-        // The client keeps copies of its own, which it does not wipe; they go with the connection.
+        // async-nats keeps copies, which it does not wipe; they are freed with the connection.
         let secret = || text.as_str().to_owned();
         match self {
             Self::Password { user, .. } => Ok(options.user_and_password(user.clone(), secret())),
             Self::Token(_) => Ok(options.token(secret())),
             Self::NkeySeed(_) => Ok(options.nkey(secret())),
             Self::Credentials(path) => {
-                // The client wants the last line to be ended.
+                // async-nats requires a final line end.
                 let text = Zeroizing::new(format!("{}\n", text.as_str()));
                 let shown = options.credentials(&text);
                 shown.map_err(|_may_quote_the_file| content(path, self.wanted()))
@@ -120,7 +120,7 @@ impl Faulty for LoginError {
     }
 }
 
-/// The file's text; line ends at its end do not count.
+/// The file's text without final line ends.
 fn read(path: &Path, wanted: &'static str) -> Result<Zeroizing<String>, LoginError> {
     let bytes = read_guarded(path, Guarded::Handed)?;
     let text = std::str::from_utf8(&bytes).map_err(|_quotes_it| content(path, wanted))?;
@@ -131,7 +131,7 @@ fn read(path: &Path, wanted: &'static str) -> Result<Zeroizing<String>, LoginErr
     Ok(Zeroizing::new(text.to_owned()))
 }
 
-/// What the disk's words leave out.
+/// The remedy that a disk error lacks.
 const fn remedy(error: &disk::Error) -> &'static str {
     if error.is_missing() {
         "; create it with mode 0600, or name the one that holds them"

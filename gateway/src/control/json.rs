@@ -1,4 +1,4 @@
-//! What JetStream's answers say. Members that are not needed are not read.
+//! The JSON of JetStream's answers. Members that are not needed are not read.
 
 use std::collections::BTreeMap;
 
@@ -10,10 +10,10 @@ use serde::de::DeserializeOwned;
 
 use super::api::Failed;
 
-/// JetStream's numbers for "no message found" and "stream not found".
+/// JetStream's error codes for "no message found" and "stream not found" (nats-server, `errors.json`).
 const NOTHING_THERE: [u64; 2] = [10_037, 10_059];
 
-/// The part that every answer may have.
+/// The error that any answer may have.
 #[derive(Deserialize)]
 struct Outcome {
     error: Option<Error>,
@@ -31,26 +31,24 @@ struct Error {
 /// A page of the list of streams.
 #[derive(Debug, Deserialize)]
 pub(super) struct StreamPage {
-    /// How many there are in all.
+    /// The number of streams on all pages.
     pub(super) total: usize,
-    /// Those of this page; `null` when there is none.
+    /// `null` when the page is empty.
     pub(super) streams: Option<Vec<StreamInfo>>,
-    /// Names of those whose servers did not answer.
+    /// Streams whose servers did not answer.
     #[serde(default)]
     pub(super) missing: Option<Vec<String>>,
-    /// Names of those that the servers cannot run, with the reason.
+    /// Streams that the servers cannot run, with the reason.
     #[serde(default)]
     pub(super) offline: Option<BTreeMap<String, String>>,
 }
 
-/// A stream.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct StreamInfo {
     pub(super) config: StreamConfig,
     pub(super) state: StreamState,
 }
 
-/// Its configuration.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(super) struct StreamConfig {
     pub(super) name: String,
@@ -66,47 +64,46 @@ pub(super) struct StreamConfig {
     pub(super) subject_transform: Option<Transform>,
     pub(super) sources: Option<Vec<Origin>>,
     pub(super) republish: Option<Transform>,
-    /// What is published there is stored.
+    /// The subjects that it stores.
     pub(super) subjects: Option<Vec<String>>,
     #[serde(default)]
     pub(super) allow_msg_schedules: bool,
 }
 
-/// What a mirror or a source copies.
+/// The source of a mirror or sourcing stream.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Origin {
     pub(super) name: String,
-    /// Another account or domain.
+    /// Set if it is in another account or domain.
     pub(super) external: Option<External>,
-    /// Which subjects; all where it is empty, and there are no transforms.
+    /// The subjects; empty without transforms: all.
     #[serde(default)]
     pub(super) filter_subject: String,
     pub(super) subject_transforms: Option<Vec<Transform>>,
 }
 
-/// Where another account or domain is asked.
+/// The access to another account or domain.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct External {
-    /// The prefix of its API.
+    /// Its API prefix.
     #[serde(default)]
     pub(super) api: String,
 }
 
-/// Subjects that are stored, or published again, under other names.
+/// A subject transform, or a republish.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(super) struct Transform {
-    /// Those that match; empty: all.
+    /// The matching subjects; empty: all.
     #[serde(default)]
     pub(super) src: String,
-    /// What becomes of them.
+    /// The new subjects.
     #[serde(default)]
     pub(super) dest: String,
-    /// Whether that is without their payloads.
+    /// Whether a republish leaves the payloads out.
     #[serde(default)]
     pub(super) headers_only: bool,
 }
 
-/// What it holds.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 pub(super) struct StreamState {
     #[serde(default)]
@@ -122,7 +119,6 @@ pub(super) struct ConsumerPage {
     pub(super) consumers: Option<Vec<ConsumerInfo>>,
 }
 
-/// A consumer.
 #[derive(Debug, Deserialize)]
 pub(super) struct ConsumerInfo {
     pub(super) name: String,
@@ -152,19 +148,18 @@ struct RawMessage {
 /// A stored message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Stored {
-    /// Its stored subject.
+    /// The stored subject, which may differ from the published one.
     pub(super) subject: String,
-    /// Its sequence.
     pub(super) sequence: u64,
     /// When it was stored.
     pub(super) time: Timestamp,
     /// Its header block.
     pub(super) headers: Vec<u8>,
-    /// Its payload: on a subject of ours, an envelope.
+    /// The payload: an envelope, if it was sealed.
     pub(super) payload: Vec<u8>,
 }
 
-/// Reads the answer to `subject`; `None`: there is no such message or stream.
+/// Reads the answer to a request to `subject`; `None`: there is no such message or stream.
 ///
 /// # Errors
 /// [`Failed::Error`], [`Failed::Unreadable`].

@@ -1,4 +1,4 @@
-//! All streams of the account, one after the other, and the verdict.
+//! Scanning all streams of the account, and the answer.
 
 use std::collections::BTreeSet;
 
@@ -14,28 +14,28 @@ use super::stream::{Stream, Window};
 use super::{Answer, ConsumerBehind, Holder, Question};
 use crate::policy::Pattern;
 
-/// JetStream's API, where no domain or import gives it another name.
+/// The default prefix of JetStream's API.
 const API: &str = "$JS.API";
 
-/// Where replies go. Those to sealed requests are sealed under the request's keyring, whatever its subjects are, and a stream
-/// may keep them.
+/// Reply subjects. Replies to sealed requests are sealed under the request's keyring, whatever its subjects are, and a stream may
+/// store them.
 const REPLIES: [&str; 2] = ["_INBOX.>", "_R_.>"];
 
-/// How many streams are looked into at once.
+/// How many streams are scanned at once.
 const STREAMS: usize = 8;
 
-/// What has been found so far.
+/// The findings so far.
 #[derive(Debug, Default)]
 pub(super) struct Found {
-    /// How many streams were looked into.
+    /// How many streams were scanned.
     pub(super) streams: usize,
     /// Those that hold such messages.
     pub(super) held: Vec<Holder>,
-    /// What is not known.
+    /// What could not be determined, each with its remedy behind the first `; `.
     pub(super) doubts: Vec<String>,
 }
 
-/// Asks, on this thread, with a runtime of its own.
+/// Asks on this thread, with a runtime of its own.
 pub(super) fn ask(config: &Config, question: &Question) -> Answer {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -60,14 +60,14 @@ async fn in_time(config: &Config, question: &Question) -> Answer {
     found.verdict()
 }
 
-/// The stages: connect, list, look.
+/// Connects, lists the streams, and scans them.
 async fn gather(config: &Config, question: &Question, found: &mut Found) -> Result<(), Failed> {
     let api = Box::pin(Api::connect(config)).await?;
     let patterns = patterns(&question.subjects);
     for prefix in prefixes(config) {
         let listed = list(&api, &prefix, &mut found.doubts).await;
         let infos = match listed {
-            // Whoever names domains has said where JetStream is; the server itself may have none.
+            // With `domains` configured, the server itself need not have JetStream.
             Err(Failed::NobodyThere { .. }) if prefix == API && !config.domains.is_empty() => {
                 continue;
             }
@@ -77,7 +77,7 @@ async fn gather(config: &Config, question: &Question, found: &mut Found) -> Resu
             }
             Ok(infos) => infos,
         };
-        // Copies last: what moves from one stream to another meanwhile is then met where it goes.
+        // Mirrors and sourcing streams last, so that a message that moves there meanwhile is not missed.
         let (copies, plain): (Vec<_>, Vec<_>) = Stream::of(&prefix, infos)
             .into_iter()
             .partition(Stream::copies);
@@ -88,7 +88,7 @@ async fn gather(config: &Config, question: &Question, found: &mut Found) -> Resu
     Ok(())
 }
 
-/// Looks into these streams, several at once.
+/// Scans these streams, several at once.
 async fn look(
     api: &Api,
     streams: &[Stream],
@@ -118,7 +118,7 @@ async fn look(
     }
 }
 
-/// Every stream under this prefix. A list that has gaps is a doubt.
+/// Every stream under this prefix. Gaps in the list are added to `doubts`.
 pub(super) async fn list(
     api: &Api,
     prefix: &str,
@@ -144,7 +144,7 @@ pub(super) async fn list(
             break;
         }
     }
-    // A stream that is deleted meanwhile moves the others, and one of them to a page that was read already.
+    // A stream deleted meanwhile moves the others up, one of them to a page that was read already.
     if !totals.iter().eq([&streams.len()]) {
         doubts.push(
             "the list of streams has gaps, or changed while it was read; ask again".to_owned(),
@@ -153,7 +153,7 @@ pub(super) async fn list(
     Ok(streams)
 }
 
-/// The stream's consumers that are not done. The verdict does not depend on them, so that what fails here is left out.
+/// The stream's consumers with unfinished messages. The answer does not depend on them, so that errors are left out.
 async fn behind(api: &Api, stream: &Stream) -> Vec<ConsumerBehind> {
     let subject = format!("{}.CONSUMER.LIST.{}", stream.api, stream.name());
     let mut consumers = Vec::new();
@@ -197,7 +197,7 @@ fn holder(stream: &Stream, evidence: Evidence, consumers: Vec<ConsumerBehind>) -
     }
 }
 
-/// The prefixes under which JetStream is asked: its own, each domain's, each import's.
+/// The API prefixes to ask under: the default, each domain's, each import's.
 pub(super) fn prefixes(config: &Config) -> Vec<String> {
     let own = std::iter::once(API.to_owned());
     let domains = config.domains.iter().map(|name| format!("$JS.{name}.API"));
@@ -206,7 +206,7 @@ pub(super) fn prefixes(config: &Config) -> Vec<String> {
     own.chain(domains).chain(imports).collect()
 }
 
-/// The keyring's subjects and where its replies go, without those that another of them covers.
+/// The keyring's subjects and the reply subjects, without those that another covers.
 pub(super) fn patterns(subjects: &[Pattern]) -> Vec<Pattern> {
     let replies = REPLIES.iter().filter_map(|text| text.parse().ok());
     let all: BTreeSet<Pattern> = subjects.iter().cloned().chain(replies).collect();
@@ -215,7 +215,7 @@ pub(super) fn patterns(subjects: &[Pattern]) -> Vec<Pattern> {
 }
 
 impl StreamPage {
-    /// What the servers could not tell.
+    /// Streams that the servers could not report on.
     pub(super) fn gaps(&self) -> Vec<String> {
         let missing = self.missing.iter().flatten();
         let missing = missing
@@ -229,7 +229,7 @@ impl StreamPage {
 }
 
 impl Found {
-    /// Evidence decides, then doubt.
+    /// A stored message decides, then a doubt.
     pub(super) fn verdict(self) -> Answer {
         if !self.held.is_empty() {
             return Answer::Held(self.held);

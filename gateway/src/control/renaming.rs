@@ -1,10 +1,11 @@
-//! What becomes of a subject between its publisher and the stream that stores it: the transforms of one stream after those of another.
+//! Composition of subject transforms: how a published subject is stored, behind the transforms of several streams.
 //!
-//! A pattern's wildcards are numbered, so that one transform can be applied to what another makes: `a.*.>` that becomes `b.>.$1`.
+//! A pattern's wildcards are numbered, so that a transform can be applied to the result of another: `a.*.>` that becomes
+//! `b.>.$1`.
 
 use super::json::Transform;
 
-/// How subjects are published, and how they are stored.
+/// A pattern of published subjects, and the subjects under which they are stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Way {
     from: Vec<Token>,
@@ -19,12 +20,12 @@ enum Token {
     Wildcard(usize),
     /// A final `>`.
     Tail,
-    /// What only the server can say, such as a partition.
+    /// A mapping function that only the server computes, such as `partition`.
     Function(String),
 }
 
 impl Way {
-    /// What is stored as it was published.
+    /// The identity.
     pub(super) fn unchanged(pattern: &str) -> Self {
         let from = pattern_tokens(pattern);
         let to = from.clone();
@@ -39,12 +40,12 @@ impl Way {
         }
     }
 
-    /// What becomes of it by a transform; `None` where that takes nothing of it.
+    /// Followed by a transform; `None` if that matches nothing of it.
     pub(super) fn then(&self, transform: &Transform) -> Option<Self> {
         self.through(&Self::of(transform))
     }
 
-    /// What of it is stored under a subject that matches this.
+    /// The part of it that is stored under matching subjects.
     pub(super) fn only(&self, pattern: &str) -> Option<Self> {
         self.through(&Self::unchanged(pattern))
     }
@@ -69,12 +70,12 @@ impl Way {
         })
     }
 
-    /// Whether anything is stored under another subject.
+    /// Whether the stored subjects differ.
     pub(super) fn renames(&self) -> bool {
         self.from != self.to
     }
 
-    /// Both patterns, the second in the server's notation.
+    /// Both patterns, the second in nats-server's notation.
     pub(super) fn texts(&self) -> (String, String) {
         let numbers: Vec<_> = self.from.iter().filter_map(number).collect();
         let to = |token: &Token| match token {
@@ -91,16 +92,16 @@ impl Way {
     }
 }
 
-/// What the tokens of one pattern are where they meet those of another.
+/// The intersection of two patterns.
 #[derive(Default)]
 struct Meeting {
-    /// What the wildcards of the second stand for.
+    /// The tokens for the second's wildcards.
     bound: Vec<(usize, Token)>,
-    /// What its `>` stands for.
+    /// The tokens for its `>`.
     tail: Vec<Token>,
-    /// What the wildcards of the first can be no other than.
+    /// The literals to which the first's wildcards are narrowed.
     literals: Vec<(usize, String)>,
-    /// The same for its `>`.
+    /// The tokens to which its `>` is narrowed.
     rest: Option<Vec<Token>>,
 }
 
@@ -134,7 +135,7 @@ impl Meeting {
         }
     }
 
-    /// The first's `>` is these tokens.
+    /// Narrows the first's `>` to these tokens.
     fn narrow_tail(&mut self, first: &Way, tokens: &[Token]) {
         let taken = first.from.iter().filter_map(number).max().unwrap_or(0);
         let rest = tokens.iter().map(|token| match token {
@@ -161,7 +162,7 @@ impl Meeting {
             .map(|(_, token)| token)
     }
 
-    /// A token of the first, as far as it can still be anything.
+    /// A token of the first, narrowed.
     fn narrowed(&self, token: &Token) -> Vec<Token> {
         match (token, &self.rest) {
             (Token::Wildcard(number), _) => {

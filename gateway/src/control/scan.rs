@@ -1,7 +1,7 @@
-//! The look into one stream: is any stored message sealed under the key version?
+//! Scanning one stream for messages sealed under the key version.
 //!
-//! Several readers start at places spread over the sequences in question and go on message by message. So a version that sealed
-//! for a long time is met at the first look, and the proof that there is none is a few times faster.
+//! Several readers start at sequences spread over the range and go on message by message. So a version that sealed for a long
+//! time is found at once, and the proof that there is no message is a few times faster.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -16,34 +16,33 @@ use super::stream::{Stream, Window};
 use crate::envelope::{Header, Kid, Refused};
 use crate::policy::Pattern;
 
-/// How many readers look into one stream.
+/// How many readers scan one stream.
 const READERS: u64 = 8;
 
-/// How many messages are read of one stream and pattern. Each travels whole, so that more would be a load on the bus; and a
-/// stream that passes so many of other versions by is better asked again once its limits have moved on.
+/// How many messages are read of one stream and pattern. Each is sent whole, so that more would be a load on the bus; a stream
+/// with so many messages of other versions is better asked again when its limits have removed some.
 const MOST_LOOKS: u64 = 20_000;
 
-/// What one stream says.
+/// The outcome for one stream.
 #[derive(Debug)]
 pub(super) enum Finding {
-    /// Nothing.
+    /// No message is sealed under the version.
     Clear,
     /// This message is sealed under the version.
     Held(Box<Evidence>),
-    /// It cannot be proven; why, and what would help.
+    /// It cannot be proven: the reason, and behind the first `; ` the remedy.
     Unknown(String),
 }
 
 /// A message that is sealed under the version.
 #[derive(Debug)]
 pub(super) struct Evidence {
-    /// The message.
     pub(super) stored: Stored,
-    /// How many messages of its pattern can be as old.
+    /// How many messages of the stream can be sealed under it at most.
     pub(super) at_most: u64,
 }
 
-/// One stream, one pattern.
+/// A scan of one stream for one pattern.
 struct Scan<'a> {
     api: &'a Api,
     stream: &'a Stream,
@@ -52,27 +51,27 @@ struct Scan<'a> {
     looks: AtomicU64,
 }
 
-/// The sequences in which a message under the version may stand.
+/// The sequences that a message sealed under the version can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Span {
-    /// The first that matches.
+    /// The first.
     pub(super) first: u64,
-    /// One past the last; `None`: as far as the stream goes, and grows.
+    /// One past the last; `None`: to the end of the stream.
     pub(super) end: Option<u64>,
 }
 
-/// What a stored payload is to the version in question.
+/// A stored payload, compared with the version in question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Payload {
     /// Sealed under it.
     Ours,
-    /// Sealed under another, or not an envelope.
+    /// Sealed under another, or no envelope.
     Other,
-    /// An envelope of a later format: nobody here can say.
+    /// An envelope of a later format, whose version is not known.
     Unreadable,
 }
 
-/// Looks for each of the patterns.
+/// Scans a stream for each of the patterns.
 pub(super) async fn look(
     api: &Api,
     stream: &Stream,
@@ -127,8 +126,8 @@ impl Scan<'_> {
         Ok(doubt.map_or(Finding::Clear, Finding::Unknown))
     }
 
-    /// Where to look; `None`: nowhere. A server that does not know `start_time` answers with the oldest message or a refusal: the
-    /// one begins too early, which is safe, the other ends in doubt.
+    /// The sequences to read; `None`: none. A server that does not know `start_time` answers with the oldest message, which is
+    /// safe, or with an error, which ends in [`Finding::Unknown`].
     async fn span(&self, window: Window) -> Result<Option<Span>, Failed> {
         let first = match window.from {
             Some(time) => self.since(time).await?,
@@ -151,7 +150,7 @@ impl Scan<'_> {
         }))
     }
 
-    /// Message by message to the end of the part.
+    /// Reads message by message to the end of the part.
     async fn read(&self, part: Span) -> Result<Finding, Failed> {
         let mut next = part.first;
         let mut unreadable = None;
@@ -211,13 +210,13 @@ impl Scan<'_> {
 }
 
 impl Span {
-    /// The last sequence that is known to belong to it, where the stream's last was `last_seq`.
+    /// The last sequence known to belong to it, in a stream that ends at `last_seq`.
     pub(super) fn last(&self, last_seq: u64) -> u64 {
         let known = self.end.map_or(last_seq, |end| end.saturating_sub(1));
         known.max(self.first)
     }
 
-    /// Itself in at most `count` parts of about the same width; the last part ends where it ends.
+    /// Splits it into at most `count` parts of about the same width; the last part ends where it ends.
     pub(super) fn parts(&self, last: u64, count: u64) -> Vec<Self> {
         let width = last.saturating_sub(self.first).saturating_add(1);
         let step = width.div_ceil(count.max(1)).max(1);
@@ -234,7 +233,7 @@ impl Span {
     }
 }
 
-/// Judges what is stored by its first bytes.
+/// Compares the kid in an envelope's header.
 pub(super) fn payload(bytes: &[u8], kid: Kid) -> Payload {
     match Header::parse(bytes) {
         Ok(header) if header.kid == kid => Payload::Ours,

@@ -1,4 +1,4 @@
-//! A stream: which of its times say when a message was sealed, and what ends the storage of its messages.
+//! A stream: whether its stored times are those of the publish, and what removes its messages.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,37 +8,35 @@ use jiff::Timestamp;
 use super::json::{Stored, StreamConfig, StreamInfo};
 use super::{MARGIN, Question};
 
-/// When messages under the key version were stored, in a stream that stores what agents publish.
+/// The time in which messages under the key version were stored, in a stream to which they are published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Window {
-    /// No earlier; holds for every stream: nothing is stored before it is sealed.
+    /// Not earlier, in any stream: nothing is stored before it is sealed.
     pub(super) from: Option<Timestamp>,
-    /// No later; holds where the time is that of the publish.
+    /// Not later, where the stored time is that of the publish.
     pub(super) to: Option<Timestamp>,
 }
 
-/// What a stored time says.
+/// The meaning of a stream's stored times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Dating {
-    /// When an agent published the message.
+    /// When the message was published.
     Published,
-    /// When the stream got it, maybe long after: from another stream, or by its own schedule.
+    /// When the stream stored it, maybe long after: from another stream, or by a schedule.
     Later,
 }
 
-/// A stream to look into.
+/// A stream to scan.
 #[derive(Clone, Debug)]
 pub(super) struct Stream {
-    /// The prefix of its API.
+    /// Its API prefix.
     pub(super) api: String,
-    /// What JetStream says of it.
     pub(super) info: StreamInfo,
-    /// What its times say.
     pub(super) dating: Dating,
 }
 
 impl Window {
-    /// The time in which the version sealed, and [`MARGIN`] on both sides.
+    /// The time in which the version sealed, extended by [`MARGIN`] on both sides.
     pub(super) fn of(question: &Question) -> Self {
         let earlier = |time: Timestamp| time.checked_sub(MARGIN).unwrap_or(Timestamp::MIN);
         let later = |time: Timestamp| time.checked_add(MARGIN).unwrap_or(Timestamp::MAX);
@@ -48,7 +46,7 @@ impl Window {
         }
     }
 
-    /// The same for a stream whose times say this.
+    /// The window for a stream with such times.
     pub(super) const fn dated(self, dating: Dating) -> Self {
         match dating {
             Dating::Published => self,
@@ -58,13 +56,13 @@ impl Window {
 }
 
 impl Stream {
-    /// The streams that one API lists.
+    /// The streams listed under one API prefix.
     pub(super) fn of(api: &str, infos: Vec<StreamInfo>) -> Vec<Self> {
         let configs: BTreeMap<_, _> = infos
             .iter()
             .map(|info| (info.config.name.clone(), info.config.clone()))
             .collect();
-        // What is republished late may be stored anywhere.
+        // Old messages that are republished may be stored in any stream.
         let resent = configs
             .values()
             .any(|config| config.republish.is_some() && stores_late(config));
@@ -80,17 +78,16 @@ impl Stream {
         infos.into_iter().map(stream).collect()
     }
 
-    /// Its name.
     pub(super) fn name(&self) -> &str {
         &self.info.config.name
     }
 
-    /// Whether its messages come from other streams.
+    /// Whether it mirrors or sources other streams.
     pub(super) fn copies(&self) -> bool {
         copies(&self.info.config)
     }
 
-    /// When this message is removed by its age: the stream's limit, or the message's own.
+    /// When this message expires, by the stream's `max_age` or its own `Nats-TTL`.
     pub(super) fn expires(&self, stored: &Stored) -> Option<Timestamp> {
         let limit = Some(self.info.config.max_age).filter(|age| *age != 0);
         let limit = limit.map(Duration::from_nanos);
@@ -102,7 +99,7 @@ impl Stream {
         stored.time.checked_add(age).ok()
     }
 
-    /// What ends the storage of its messages.
+    /// What removes its messages, for people.
     pub(super) fn why(&self) -> String {
         let config = &self.info.config;
         let kept = match config.retention.as_str() {
@@ -128,8 +125,8 @@ impl Stream {
     }
 }
 
-/// A mirror keeps its origin's times, a sourcing stream does not; a schedule stores an old payload anew. All three seen at
-/// nats-server 2.15.
+/// A mirror keeps its origin's times, a sourcing stream does not, and a schedule stores an old payload anew (all observed with
+/// nats-server 2.15).
 fn dating(config: &StreamConfig, configs: &BTreeMap<String, StreamConfig>) -> Dating {
     if is_sourced(config) || config.allow_msg_schedules {
         return Dating::Later;
@@ -145,7 +142,7 @@ fn dating(config: &StreamConfig, configs: &BTreeMap<String, StreamConfig>) -> Da
     }
 }
 
-/// Whether it stores, and republishes, what was published long before.
+/// Whether it may store, and republish, messages long after they were published.
 fn stores_late(config: &StreamConfig) -> bool {
     copies(config) || config.allow_msg_schedules
 }
@@ -158,7 +155,7 @@ fn is_sourced(config: &StreamConfig) -> bool {
     config.sources.as_ref().is_some_and(|all| !all.is_empty())
 }
 
-/// What a message says of its own age.
+/// A message's `Nats-TTL`.
 #[derive(Debug, PartialEq, Eq)]
 enum OwnAge {
     None,

@@ -1,5 +1,5 @@
-//! Which streams hold, or publish again, messages under other subjects than they were published on: by their own transforms, or by
-//! those of the streams that they copy, and so on.
+//! Streams that store, or republish, messages under other subjects than they were published on: by their own transforms, or by
+//! those of the streams that they mirror or source, and so on.
 
 use std::time::Duration;
 
@@ -9,21 +9,21 @@ use super::json::{Origin, StreamConfig, StreamInfo, Transform};
 use super::question;
 use super::renaming::Way;
 
-/// A stream that stores messages under other subjects than they were published on. What it says of that, in `Nats-Stream-Source` or
-/// `Nats-Subject`, is not believed, and names the last stream before it alone.
+/// A stream that stores messages under other subjects than they were published on. Its headers `Nats-Stream-Source` and
+/// `Nats-Subject` do not help: they are not authenticated, and name the last stream before it only.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Renaming {
     /// The stream.
     pub stream: String,
-    /// The streams from which it has them, the one that they were published to first.
+    /// The streams that they came through, the one that they were published to first.
     pub origins: Vec<String>,
-    /// The pattern of subjects that were published on.
+    /// The pattern of published subjects.
     pub from: String,
-    /// What becomes of them, in the server's notation.
+    /// Their stored subjects, in nats-server's notation.
     pub to: String,
 }
 
-/// A stream that takes schedules: what is published on one of its subjects may be published again on another.
+/// A stream with `allow_msg_schedules`: what is published on one of its subjects may be published again on another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scheduling {
     /// The stream.
@@ -32,33 +32,33 @@ pub struct Scheduling {
     pub subjects: Vec<String>,
 }
 
-/// A stream that copies another through a prefix of JetStream's API under which nobody was asked.
+/// A stream that mirrors or sources another through an API prefix that is not configured, and so was not asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unseen {
     /// The stream.
     pub stream: String,
-    /// The one that it copies.
+    /// The one that it mirrors or sources.
     pub origin: String,
-    /// The prefix.
+    /// The API prefix.
     pub api: String,
 }
 
-/// What JetStream was asked.
+/// The outcome of a survey of all streams.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Survey {
-    /// How many streams were looked at.
+    /// How many streams were listed.
     pub streams: usize,
     /// Those that rename.
     pub renamings: Vec<Renaming>,
-    /// Those that take schedules.
+    /// Those with schedules.
     pub schedulings: Vec<Scheduling>,
-    /// Those that copy what is not seen.
+    /// Those with a source that was not asked.
     pub unseen: Vec<Unseen>,
-    /// What is not known, each with its remedy behind the first `; `.
+    /// What could not be determined, each with its remedy behind the first `; `.
     pub doubts: Vec<String>,
 }
 
-/// Asks, on this thread, with a runtime of its own.
+/// Asks on this thread, with a runtime of its own.
 pub(super) fn ask(config: &Config) -> Survey {
     let mut survey = Survey::default();
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -103,7 +103,7 @@ fn scheduling(config: &StreamConfig) -> Option<Scheduling> {
     })
 }
 
-/// What it copies under other prefixes than these.
+/// Its sources under other prefixes than these.
 fn unseen(config: &StreamConfig, prefixes: &[String]) -> Vec<Unseen> {
     let origins = config.mirror.iter().chain(config.sources.iter().flatten());
     let unseen = origins.filter_map(|origin| {
@@ -118,11 +118,11 @@ fn unseen(config: &StreamConfig, prefixes: &[String]) -> Vec<Unseen> {
     unseen.collect()
 }
 
-/// How messages came to a stream.
+/// Subjects that a stream stores, and where they come from.
 #[derive(Clone)]
 struct Arrival<'a> {
     way: Way,
-    /// Through which streams.
+    /// The streams that they came through.
     origins: Vec<&'a str>,
 }
 
@@ -149,7 +149,7 @@ fn renamings(infos: &[StreamInfo]) -> Vec<Renaming> {
     found
 }
 
-/// What a stream holds. `above` are those for which it is asked, and itself: streams may copy each other in a circle.
+/// The subjects that a stream stores. `above` holds it and the streams that led to it: streams may source each other in a circle.
 fn arrivals<'a>(
     config: &'a StreamConfig,
     infos: &'a [StreamInfo],
@@ -159,7 +159,7 @@ fn arrivals<'a>(
     for origin in config.mirror.iter().chain(config.sources.iter().flatten()) {
         arrivals.extend(copied(origin, infos, above));
     }
-    // What it applies to whatever it stores, but to what a mirror copies.
+    // A stream's transform applies to all that it stores, but not in a mirror.
     match &config.subject_transform {
         Some(transform) if config.mirror.is_none() => {
             let changed = through(&arrivals, transform);
@@ -169,7 +169,7 @@ fn arrivals<'a>(
     }
 }
 
-/// What is published to it.
+/// The subjects published to it.
 fn published(config: &StreamConfig) -> Vec<Arrival<'_>> {
     let copies = config.mirror.is_some() || config.sources.iter().flatten().next().is_some();
     let subjects = config.subjects.iter().flatten().map(String::as_str);
@@ -184,7 +184,7 @@ fn published(config: &StreamConfig) -> Vec<Arrival<'_>> {
     own.map(unchanged).collect()
 }
 
-/// What it has of another stream.
+/// The subjects that it mirrors or sources from another stream.
 fn copied<'a>(
     origin: &'a Origin,
     infos: &'a [StreamInfo],

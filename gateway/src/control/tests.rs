@@ -1,4 +1,4 @@
-//! Tests of what answers mean; `tests/tests/gate.rs` asks a real server.
+//! Tests without a server; `tests/tests/gate.rs` asks a real one.
 
 use bytes::Bytes;
 use data_encoding::BASE64;
@@ -126,7 +126,7 @@ fn a_payload_is_judged_by_its_kid() {
     assert_eq!(payload(&envelope([2; 8]), kid), Payload::Other);
     assert_eq!(payload(b"", kid), Payload::Other);
     assert_eq!(payload(b"plaintext", kid), Payload::Other);
-    // Too short to be opened by anybody.
+    // Too short for an envelope.
     assert_eq!(payload(&envelope([1; 8])[..40], kid), Payload::Other);
     for (at, byte) in [(2, 0x21), (2, 0x13), (2, 0x1F), (3, 0xFF)] {
         let mut later = envelope([1; 8]);
@@ -176,7 +176,7 @@ fn times_are_those_of_the_publish_only_in_plain_streams_and_their_mirrors() {
         [Published, Later]
     );
     assert_eq!(dating(&[planned, mirror("T")]), [Later, Later]);
-    // A mirror that catches up republishes what is old, and any stream may store that.
+    // A mirror that catches up republishes old messages, and any stream may store those.
     let live =
         json!({"name": "L", "mirror": {"name": "P"}, "republish": {"src": ">", "dest": "x.>"}});
     assert_eq!(dating(&[plain.clone(), live]), [Later, Later]);

@@ -1,11 +1,11 @@
-//! A conversation with something that can wrap and unwrap a key.
+//! Wrapping and unwrapping keys under the key-encryption key (KEK).
 //!
-//! A [`Custodian`] guards the key-encryption key (KEK) and does three things: wrap, unwrap, describe. What it wraps is bound to
-//! a context, so that a wrapped secret means nothing beside another record. [`local`] keeps the KEK in the state directory, or
-//! derives it from a passphrase; `OpenBao`, a KMS or a PKCS#11 module are other implementations of the same trait.
+//! A [`Custodian`] guards the KEK. What it wraps is bound to a context, so that a wrapped secret is useless in another record.
+//! [`local`] keeps the KEK in the state directory, or derives it from a passphrase; `OpenBao`, a KMS or a PKCS#11 module would be
+//! other implementations of the trait.
 //!
-//! Calls block: the catalogue below them blocks on fsync as well, so both are called from a thread of the control plane and
-//! never from one that serves connections. A remote custodian waits for its answer there, with its own deadline.
+//! Calls block, as the catalogue's do on fsync, so both are called from a thread of the control plane and never from one that
+//! serves connections. A remote custodian waits for its answer there, with a deadline of its own.
 
 pub mod local;
 mod passphrase;
@@ -24,7 +24,7 @@ pub use wrapped::{KekId, NotWrapped, Wrapped};
 use crate::fault::{Fault, Faulty, Retry, Who};
 use crate::secret::{NoEntropy, Secret};
 
-/// Who guards the KEK.
+/// Guards the KEK.
 pub trait Custodian: Send + Sync {
     /// Wraps a secret; only the same context unwraps it.
     ///
@@ -38,18 +38,18 @@ pub trait Custodian: Send + Sync {
     /// [`UnwrapFailed`], which tells another KEK from damage.
     fn unwrap(&self, wrapped: &Wrapped, context: &[u8]) -> Result<Secret, UnwrapFailed>;
 
-    /// What it is, for status and logs.
+    /// A description for status and logs.
     fn describe(&self) -> Description;
 }
 
-/// What a custodian is, in words that may be logged.
+/// A custodian, in words that may be logged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Description {
-    /// The sort: `file`, `passphrase`, as the configuration calls it.
+    /// `file` or `passphrase`, as in the configuration.
     pub kind: &'static str,
-    /// Where: a path, later an address.
+    /// The path of the KEK or its parameters.
     pub place: String,
-    /// Which KEK.
+    /// The KEK's id.
     pub kek: KekId,
 }
 
@@ -60,7 +60,7 @@ pub enum WrapFailed {
     /// No random nonce.
     #[error(transparent)]
     NoEntropy(#[from] NoEntropy),
-    /// The cipher itself refused.
+    /// The cipher refused.
     #[error("the cipher refused to wrap a 32-byte secret: this is a defect, please report it")]
     Cipher,
 }
@@ -74,12 +74,12 @@ pub enum UnwrapFailed {
         "it is wrapped under the key-encryption key {wrapped}, but the one in use is {ours}; restore the `kek` (or `kek.json`) that belongs to this state directory"
     )]
     OtherKek {
-        /// The KEK that it names.
+        /// The KEK that wrapped it.
         wrapped: KekId,
         /// The KEK in use.
         ours: KekId,
     },
-    /// The right KEK, but the bytes or their context are not what was wrapped.
+    /// Wrapped under this KEK, but bytes or context differ.
     #[error(
         "the wrapped secret is damaged, or was moved here from another record; restore the file from a backup"
     )]

@@ -1,4 +1,4 @@
-//! A passphrase and the two places that it may come from; never an argument or the environment, which other processes see.
+//! A passphrase, from a file or a file descriptor; never from an argument or the environment, which other processes can see.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -9,11 +9,11 @@ use zeroize::Zeroizing;
 use crate::disk::{self, Guarded, read_guarded};
 use crate::fault::{Fault, Faulty, Retry, Who};
 
-/// The shortest passphrase for a new KEK, in bytes: it stands alone between a stolen directory and every key (NIST SP
-/// 800-63B-4, section 3.1.1.2, asks for 15 where nothing else is asked for).
+/// The shortest passphrase for a new KEK, in bytes: it alone protects a stolen directory (NIST SP 800-63B-4, section 3.1.1.2,
+/// requires 15 for a single factor).
 pub const MIN_LEN: usize = 15;
 
-/// The longest passphrase, in bytes; more is a wrong file.
+/// The longest passphrase, in bytes; a longer file is a mistake.
 const MAX_LEN: u64 = 4096;
 
 /// A passphrase, wiped when dropped. No `Debug`.
@@ -24,7 +24,7 @@ pub struct Passphrase(Zeroizing<Vec<u8>>);
 pub enum PassphraseSource {
     /// A file that only its owner may read.
     File(PathBuf),
-    /// A file descriptor that whoever started the process left open.
+    /// An inherited file descriptor.
     Descriptor(u32),
 }
 
@@ -45,10 +45,10 @@ pub enum PassphraseError {
         /// The system's answer.
         source: io::Error,
     },
-    /// Nothing was there.
+    /// Nothing was read.
     #[error("the passphrase is empty; put it into the file that is read, on one line")]
     Empty,
-    /// Too much was there.
+    /// Too much was read.
     #[error(
         "the passphrase is longer than {MAX_LEN} bytes; name the file that holds it and nothing else"
     )]
@@ -56,7 +56,7 @@ pub enum PassphraseError {
 }
 
 impl PassphraseSource {
-    /// Reads to the end; one line end there does not count.
+    /// Reads to the end; one final line end is dropped.
     ///
     /// # Errors
     /// [`PassphraseError`].
@@ -75,7 +75,7 @@ impl PassphraseSource {
 }
 
 impl Passphrase {
-    /// Takes the bytes of a file: one line end at the end does not count.
+    /// From the bytes of a file; one final line end is dropped.
     ///
     /// # Errors
     /// [`PassphraseError::Empty`] and [`PassphraseError::Long`].
@@ -109,7 +109,7 @@ impl Faulty for PassphraseError {
     }
 }
 
-/// What the disk's words leave out.
+/// The remedy that a disk error lacks.
 const fn remedy(error: &disk::Error) -> &'static str {
     if error.is_missing() {
         "; create it with mode 0600, or name the one that holds the passphrase"
@@ -119,9 +119,9 @@ const fn remedy(error: &disk::Error) -> &'static str {
 }
 
 fn read_descriptor(number: u32) -> io::Result<Zeroizing<Vec<u8>>> {
-    // The kernel's name for an open descriptor: it is opened anew, so that no unsafe adoption of a raw number is needed.
+    // Opening the descriptor by its path needs no unsafe code.
     let file = File::open(Path::new("/dev/fd").join(number.to_string()))?;
-    // Reserved up front: growing would leave copies behind.
+    // Allocated up front: growing would leave copies behind.
     let limit = MAX_LEN.saturating_add(1);
     let mut bytes = Zeroizing::new(Vec::with_capacity(8192));
     file.take(limit).read_to_end(&mut bytes)?;

@@ -1,4 +1,4 @@
-//! A signing key at rest: an Ed25519 seed under the KEK, beside its public key, which anybody may read.
+//! A signing key at rest: an Ed25519 seed wrapped under the KEK, and its public key in the clear.
 //!
 //! ```text
 //! {
@@ -15,10 +15,10 @@ use serde::{Deserialize, Serialize};
 use super::{Custodian, UnwrapFailed, WrapFailed, Wrapped};
 use crate::secret::{NoEntropy, Secret, apart};
 
-/// The highest format of the file that this version reads, and the one that it writes.
+/// The format that this version writes, and the highest that it reads.
 const FORMAT: u64 = 1;
 
-/// What a signing key is for: the context under which its seed is wrapped; the public key follows.
+/// What a signing key is for: with the public key, the context under which its seed is wrapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SigningPurpose {
     /// Records of the catalogue.
@@ -27,7 +27,7 @@ pub enum SigningPurpose {
     Audit,
 }
 
-/// Why no signing key was made.
+/// Why a signing key was not created.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SigningKeyNotMade {
@@ -39,14 +39,14 @@ pub enum SigningKeyNotMade {
     Wrap(#[from] WrapFailed),
 }
 
-/// Why the content of a signing key's file is not believed.
+/// Why the file of a signing key cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SigningKeyUnusable {
     /// Written by a later version.
     #[error("it has format {0}, this keyway reads up to {FORMAT}: upgrade keyway")]
     Newer(u64),
-    /// Not what keyway wrote.
+    /// The content is not as keyway writes it.
     #[error("it is damaged: {0}; restore it from a backup")]
     Damaged(String),
     /// The seed cannot be unwrapped.
@@ -76,7 +76,7 @@ impl SigningPurpose {
     }
 }
 
-/// Draws a signing key; returns the content of its file beside it.
+/// Generates a signing key; returns it with the content of its file.
 ///
 /// # Errors
 /// [`SigningKeyNotMade`].
@@ -96,7 +96,7 @@ pub fn create_signing_key(
     Ok((pair, json.into_bytes()))
 }
 
-/// Opens the content of the file that [`create_signing_key`] returned for the same purpose.
+/// Opens the content of a file that [`create_signing_key`] returned for the same purpose.
 ///
 /// # Errors
 /// [`SigningKeyUnusable`].
@@ -115,7 +115,7 @@ pub fn open_signing_key(
         .map_err(|_rejected| damaged("seed and public key do not belong together"))
 }
 
-/// The public key in such a file, for whoever only verifies: no custodian is asked.
+/// The public key in such a file; needs no custodian.
 ///
 /// # Errors
 /// [`SigningKeyUnusable`].
@@ -123,7 +123,7 @@ pub fn public_signing_key(content: &[u8]) -> Result<[u8; 32], SigningKeyUnusable
     read(content).map(|(_json, public)| public)
 }
 
-/// The format is looked at first, so that a later one is named as such.
+/// Reads the format first, so that a later one is reported as such.
 fn read(content: &[u8]) -> Result<(KeyJson, [u8; 32]), SigningKeyUnusable> {
     let odd = |e: serde_json::Error| damaged(e.to_string());
     let Probe { format } = crate::objects::from_slice(content).map_err(odd)?;

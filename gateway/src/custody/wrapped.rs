@@ -1,4 +1,4 @@
-//! A secret under a KEK: opaque bytes that may be stored anywhere.
+//! A secret wrapped under a KEK: bytes that may be stored anywhere.
 //!
 //! ```text
 //! offset  size  field
@@ -21,17 +21,17 @@ pub(super) const LEN: usize = 69;
 #[derive(Clone, PartialEq, Eq)]
 pub struct Wrapped(pub(super) [u8; LEN]);
 
-/// Names a KEK without saying anything about it: derived from it one way.
+/// A KEK's id, derived from it one way.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct KekId(pub(super) [u8; 8]);
 
-/// Text that is not a wrapped secret.
+/// Why a text is not a wrapped secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotWrapped {
     /// Not base64, or another length.
     #[error("not base64 of {LEN} bytes")]
     Shape,
-    /// Wrapped in a way that this version does not know.
+    /// An unknown format.
     #[error("wrapped in format {0}, this keyway knows format 1: upgrade keyway")]
     Format(u8),
 }
@@ -64,7 +64,7 @@ impl Wrapped {
         })
     }
 
-    /// `None` unless the parts are exactly as long as a wrapped secret.
+    /// `None` unless the parts have the length of a wrapped secret.
     pub(super) fn join(parts: &[&[u8]]) -> Option<Self> {
         parts.concat().try_into().ok().map(Self)
     }
@@ -94,7 +94,7 @@ impl fmt::Display for Wrapped {
     }
 }
 
-/// Ciphertext is no secret, but a log has no use for it.
+/// Ciphertext is not secret, but of no use in a log.
 impl fmt::Debug for Wrapped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Wrapped(…)")

@@ -1,38 +1,36 @@
-//! What a session makes the gateway remember, counted in bytes and given back when it ends.
+//! Memory for the state that a session makes the gateway keep: counted in bytes, given back when the session ends.
 //!
-//! A session may always hold a little (`FLOOR`). What it holds beyond that it takes from what its worker has for all of its
-//! sessions, and no session holds more than `MOST`. A table that is refused room forgets something of its own session: one client's
-//! flood costs what that client is remembered by, and never another's.
+//! A session may always hold `FLOOR` bytes. Beyond that it takes from a pool that all sessions of its worker share, up to `MOST`.
+//! A table that gets no memory evicts entries of its own session: one client's flood never costs another client's state.
 
 use std::cell::Cell;
 use std::rc::Rc;
 
-/// What a session may hold whatever the others hold.
+/// Bytes that a session may hold whatever the others hold.
 pub(super) const FLOOR: usize = 8 * 1024;
 
-/// The most that one session may hold.
+/// The most bytes that one session may hold.
 pub(super) const MOST: usize = 2 * 1024 * 1024;
 
-/// What a worker has for all of its sessions, beyond the floor of each.
+/// What the sessions of a worker share beyond the floor of each.
 pub(super) struct Memory {
     left: Cell<usize>,
 }
 
-/// What one session holds.
+/// The bytes that one session holds.
 pub(super) struct Account {
     memory: Rc<Memory>,
     held: Cell<usize>,
 }
 
 impl Memory {
-    /// This many bytes for all sessions.
     pub(super) fn new(bytes: usize) -> Rc<Self> {
         Rc::new(Self {
             left: Cell::new(bytes),
         })
     }
 
-    /// A new session's account.
+    /// For a new session.
     pub(super) fn open(self: &Rc<Self>) -> Rc<Account> {
         Rc::new(Account {
             memory: Rc::clone(self),
@@ -40,7 +38,6 @@ impl Memory {
         })
     }
 
-    /// What no session has taken.
     #[cfg(test)]
     pub(super) fn left(&self) -> usize {
         self.left.get()
@@ -48,8 +45,7 @@ impl Memory {
 }
 
 impl Account {
-    /// Takes room for so many bytes more. False: there is none, nothing was taken, and the caller forgets something of its own
-    /// instead.
+    /// Takes so many bytes more. False: nothing was taken, and the caller has to evict something of its own session.
     pub(super) fn grow(&self, bytes: usize) -> bool {
         let held = self.held.get();
         let Some(grown) = held.checked_add(bytes).filter(|grown| *grown <= MOST) else {
@@ -63,7 +59,6 @@ impl Account {
         true
     }
 
-    /// Gives back room that was taken.
     pub(super) fn shrink(&self, bytes: usize) {
         let held = self.held.get();
         let shrunk = held.saturating_sub(bytes);
@@ -72,7 +67,6 @@ impl Account {
         self.held.set(shrunk);
     }
 
-    /// How many bytes the session holds.
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {
         self.held.get()
@@ -85,7 +79,7 @@ impl Drop for Account {
     }
 }
 
-/// What the worker's memory gives to a session that held `from` bytes and then holds `to`.
+/// Bytes of the shared pool that a session needs to go from holding `from` bytes to holding `to`.
 fn more(from: usize, to: usize) -> usize {
     to.max(FLOOR).saturating_sub(from.max(FLOOR))
 }

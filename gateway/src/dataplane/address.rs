@@ -1,33 +1,33 @@
-//! Where clients connect, and where they come from.
+//! Listen addresses, and the addresses of a client's connection.
 
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
 
-/// Where clients connect.
+/// An address of `listen`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ListenAddr {
-    /// An IP address and a TCP port; port 0 lets the system choose. `0.0.0.0` and `[::]` are every address of the host, of both
-    /// families, as they are to nats-server.
+    /// An IP address and a TCP port; port 0 lets the system choose. `0.0.0.0` and `[::]` are every address of both families, as
+    /// with nats-server.
     Tcp(SocketAddr),
-    /// The name of a host, or an IPv6 address with its zone, and a TCP port: every address that it has when the gateway starts.
+    /// A host name, or an IPv6 address with a zone, and a TCP port: every address that it resolves to at the start.
     Name(String, u16),
-    /// A unix socket, for clients on the same host.
+    /// The path of a unix socket.
     Unix(PathBuf),
 }
 
 /// The two ends of a client's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ends {
-    /// Where the client is; `None`: on this host, at a unix socket.
+    /// The client's address; `None`: a unix socket.
     pub client: Option<SocketAddr>,
-    /// Where it reached us; `None`: at a unix socket.
+    /// The gateway's own address; `None`: a unix socket.
     pub gateway: Option<SocketAddr>,
 }
 
 impl ListenAddr {
-    /// The address, unless it is a unix socket's.
+    /// The TCP address, if it is one.
     #[must_use]
     pub const fn tcp(&self) -> Option<SocketAddr> {
         match self {
@@ -36,7 +36,8 @@ impl ListenAddr {
         }
     }
 
-    /// Whether other hosts may reach it: what a name leads to is not known before the start, but for this host's own.
+    /// Whether other hosts may reach it. Names other than `localhost` count as reachable, since they are not resolved before the
+    /// start.
     #[must_use]
     pub fn is_open(&self) -> bool {
         match self {
@@ -46,7 +47,7 @@ impl ListenAddr {
         }
     }
 
-    /// Whether who listens at this address is reached at `addr` too.
+    /// Whether a listener at this address also accepts connections to `addr`.
     #[must_use]
     pub fn covers(&self, addr: SocketAddr) -> bool {
         let same_port = |port: u16| port != 0 && port == addr.port();
@@ -61,10 +62,10 @@ impl ListenAddr {
         }
     }
 
-    /// The addresses that it stands for. Looks a name up, and waits for that.
+    /// Resolves a name; blocks.
     ///
     /// # Errors
-    /// When the name leads nowhere.
+    /// The resolver's.
     pub(super) fn resolve(&self) -> io::Result<Vec<Self>> {
         let Self::Name(host, port) = self else {
             return Ok(vec![self.clone()]);
@@ -79,23 +80,23 @@ impl ListenAddr {
     }
 }
 
-/// IPv4 as such, where a socket of both families shows it as IPv6.
+/// IPv4-mapped IPv6 addresses, as dual-stack sockets report them, become IPv4 addresses.
 pub(super) fn canonical(addr: SocketAddr) -> SocketAddr {
     match addr.ip().to_canonical() {
         IpAddr::V4(four) => SocketAddr::new(four.into(), addr.port()),
-        // With its zone.
+        // Keeps the zone.
         IpAddr::V6(_) => addr,
     }
 }
 
 impl Ends {
-    /// The client's IP address: that of this host at a unix socket.
+    /// The client's IP address; the loopback address at a unix socket.
     #[must_use]
     pub fn client_ip(&self) -> IpAddr {
         self.client.map_or(THIS_HOST, |addr| addr.ip())
     }
 
-    /// What INFO calls `host` and `port`. Whoever came through a unix socket cannot come through a port that is not there.
+    /// INFO's `host` and `port`. Port 0 at a unix socket: there may be no TCP listener to name.
     #[must_use]
     pub fn reached(&self) -> (IpAddr, u16) {
         let reached = self.gateway.map(|addr| (addr.ip(), addr.port()));
@@ -116,7 +117,7 @@ impl fmt::Display for ListenAddr {
     }
 }
 
-/// The client's end: what names it in logs.
+/// The client's address, for logs.
 impl fmt::Display for Ends {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.client {

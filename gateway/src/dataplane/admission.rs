@@ -1,4 +1,4 @@
-//! How many clients may be connected, and how fast they may come.
+//! Limits on client connections: in all, for each IP address, and new ones in a second.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 
 use crate::metrics::{self, Counter};
 
-/// The limits, as configured.
+/// The limits as configured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Crowd {
-    /// Client connections at a time.
+    /// Concurrent client connections.
     pub connections: usize,
-    /// The same, from one IP address; `None`: any number.
+    /// Concurrent connections from one IP address; `None`: no limit.
     pub per_address: Option<usize>,
-    /// New connections in a second; as many may come at once. `None`: any number.
+    /// New connections in a second, also the burst size; `None`: no limit.
     pub per_second: Option<u32>,
 }
 
@@ -29,18 +29,18 @@ impl Default for Crowd {
     }
 }
 
-/// Why a client is turned away.
+/// The limit that a rejected client has hit; the variants are those of the limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// As many as may be are connected.
+    /// Concurrent connections.
     Connections,
-    /// As many as may be are connected from its address.
+    /// Concurrent connections from its address.
     Address,
-    /// Too many came within a second.
+    /// New connections in a second.
     Rate,
 }
 
-/// Who is connected.
+/// Applies the limits.
 pub(super) struct Admission {
     crowd: Crowd,
     present: Mutex<Present>,
@@ -50,11 +50,11 @@ pub(super) struct Admission {
 struct Present {
     connections: usize,
     from: HashMap<IpAddr, usize>,
-    /// Up to when the rate is used up (the generic cell rate algorithm, ITU-T I.371).
+    /// The theoretical arrival time of the generic cell rate algorithm (ITU-T I.371).
     spent: Option<Instant>,
 }
 
-/// A client's place; free again when it is dropped.
+/// A client that is counted until this is dropped.
 pub(super) struct Ticket {
     admission: Arc<Admission>,
     address: Option<IpAddr>,
@@ -72,7 +72,7 @@ impl Refusal {
         }
     }
 
-    /// What the client is told: the server's own words for it.
+    /// The error that nats-server sends in this case.
     pub(super) const fn error(self) -> &'static [u8] {
         match self {
             Self::Connections | Self::Address => b"-ERR 'maximum connections exceeded'\r\n",
@@ -94,7 +94,7 @@ impl Admission {
         }
     }
 
-    /// Lets a client in, if there is room for it.
+    /// Counts a new client.
     ///
     /// # Errors
     /// The [`Refusal`], counted.
@@ -129,13 +129,13 @@ impl Admission {
     }
 
     fn present(&self) -> MutexGuard<'_, Present> {
-        // Nothing in here can be left half done.
+        // No update under the lock can panic half way.
         self.present.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Ticket {
-    /// Says where the client is, once that is known.
+    /// Counts the client for its IP address, which may come from a PROXY header.
     ///
     /// # Errors
     /// The [`Refusal`], counted.

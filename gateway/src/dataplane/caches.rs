@@ -1,14 +1,14 @@
-//! The lane caches of a worker's connections, so that a version that goes takes its lanes along from idle connections too.
+//! The lane caches of a worker's connections, so that lanes of a version that is gone are dropped from idle connections, too.
 
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
 
 use crate::keyring::{LaneCache, Snapshot, WorkerId};
 
-/// A connection's cache; the connection owns it.
+/// A connection's cache, owned by the connection.
 pub(super) type Cache = Rc<RefCell<LaneCache>>;
 
-/// All of them, as long as they live.
+/// The caches of all connections.
 #[derive(Default)]
 pub(super) struct Caches(RefCell<Vec<Weak<RefCell<LaneCache>>>>);
 
@@ -17,7 +17,7 @@ impl Caches {
     pub(super) fn open(&self, worker: WorkerId) -> Cache {
         let cache = Rc::new(RefCell::new(LaneCache::new(worker)));
         let mut caches = self.0.borrow_mut();
-        // Before it grows, those of connections that have ended go.
+        // Prunes those of ended connections before the vector grows.
         if caches.len() == caches.capacity() {
             caches.retain(|cache| cache.strong_count() > 0);
         }
@@ -25,7 +25,7 @@ impl Caches {
         cache
     }
 
-    /// Forgets everywhere the lanes of versions that are no longer in the snapshot.
+    /// Drops lanes of versions that are no longer in the snapshot from all caches.
     pub(super) fn refresh(&self, snapshot: &Snapshot) {
         for cache in self.0.borrow().iter().filter_map(Weak::upgrade) {
             cache.borrow_mut().refresh(snapshot);

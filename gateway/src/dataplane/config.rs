@@ -1,4 +1,4 @@
-//! What the message path is told at start.
+//! The settings of the message path.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -14,75 +14,75 @@ use super::admission::Crowd;
 /// Settings of listeners, sessions and workers.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where clients connect.
+    /// Listen addresses.
     pub listen: Vec<ListenAddr>,
-    /// The servers, tried in this order from the last one that worked.
+    /// Servers, tried in this order beginning with the last one that worked.
     pub servers: Vec<ServerAddr>,
-    /// What the servers check, as their operator states it.
+    /// The kinds of credentials that the servers check, as stated by the operator.
     pub verified: Vec<Credential>,
-    /// Touch no payload: for comparison and for emergencies.
+    /// Forward payloads unchanged: for comparison and emergencies.
     pub relay_only: bool,
-    /// `host:port` of every gateway a client may reconnect to, told in INFO `connect_urls`. Empty: the field is removed.
+    /// `host:port` of every gateway that a client may reconnect to: INFO's `connect_urls`. Empty: the field is removed.
     pub advertise: Vec<String>,
     /// The longest argument part of a control line, in bytes. At least the server's own.
     pub max_control_line: usize,
-    /// How many clients may be connected, and how fast they may come.
+    /// Limits on client connections.
     pub crowd: Crowd,
-    /// How long a client may take until it has said something whole.
+    /// How long a client may take to send its first whole operation.
     pub auth_timeout: Duration,
-    /// The largest message in bytes, headers and payload, that is held for one connection.
+    /// The largest message, headers and payload, in bytes.
     pub max_message: usize,
-    /// What all connections together may hold, in bytes.
+    /// Bytes in hand of all connections together (`limits.pending`).
     pub pending: usize,
     /// How long a delivery waits for an absent key version.
     pub miss_wait: Duration,
     /// How long connecting to one server may take.
     pub dial_timeout: Duration,
-    /// How long a PROXY header may take, and how long a TLS handshake.
+    /// How long a PROXY header or a TLS handshake may take.
     pub handshake_timeout: Duration,
-    /// TLS with clients; `None`: none. Unix sockets need none.
+    /// TLS with clients; never on unix sockets.
     pub tls: Option<tls::Listener>,
-    /// TLS with servers; `None`: with none of them.
+    /// TLS with servers.
     pub server_tls: Option<tls::ToServer>,
-    /// How sessions end once the gateway is asked to stop.
+    /// How connections are drained at shutdown.
     pub shutdown: Shutdown,
-    /// Threads that carry sessions; `None`: one per core.
+    /// Worker threads; `None`: one per core.
     pub workers: Option<usize>,
-    /// What is said of whose connection it is.
+    /// PROXY headers and proxy signatures.
     pub proxy: Proxying,
 }
 
-/// A kind of credential that the servers check: a client that brings nothing else is let in by that alone, or not at all. It cannot be
-/// told from what servers say.
+/// A kind of credential that the servers check: a client with no other is accepted because of it or not at all. The protocol does
+/// not tell whether a server checks it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Credential {
     /// A user and a password.
     User,
-    /// The nkey of a user whom the servers know.
+    /// The nkey of a user in the servers' configuration.
     Nkey,
-    /// The JWT of a user.
+    /// A user JWT.
     Jwt,
 }
 
-/// What the server is told of clients, and whose word about them is believed.
+/// How clients' addresses are learned from load balancers and passed on to servers.
 #[derive(Clone, Debug, Default)]
 pub struct Proxying {
-    /// Signs the server's nonce, which makes the gateway a trusted proxy.
+    /// Signs the server's nonce: makes the gateway a trusted proxy (ADR-55).
     pub key: Option<Arc<Key>>,
-    /// How the server is told the client's address; `None`: not at all.
+    /// The PROXY header version sent to servers; `None`: none is sent.
     pub send: Option<Version>,
-    /// Load balancers, which must say where their clients are.
+    /// Load balancers, which must send a PROXY header.
     pub accept_from: Vec<Network>,
 }
 
-/// How the connections of a gateway that stops are ended.
+/// How connections are drained at shutdown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shutdown {
-    /// From telling clients to closing the first of them.
+    /// From announcing lame duck mode to closing the first connection.
     pub grace: Duration,
-    /// From closing the first of a worker's connections to closing its last.
+    /// From closing a worker's first connection to closing its last.
     pub spread: Duration,
-    /// How long the last of them may take to end.
+    /// How long the last may take to end.
     pub drain: Duration,
 }
 
@@ -137,7 +137,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// How many workers this asks for.
+    /// The number of workers.
     #[must_use]
     pub fn worker_count(&self) -> usize {
         self.workers
@@ -145,14 +145,14 @@ impl Config {
             .max(1)
     }
 
-    /// What the connections of one worker may hold, in bytes.
+    /// One worker's share of `pending`.
     pub(super) fn pending_each(&self) -> usize {
         self.pending
             .checked_div(self.worker_count())
             .unwrap_or(self.pending)
     }
 
-    /// What the connections of one worker may make it remember, in bytes, beyond what each may always: a quarter as much, beside it.
+    /// Bytes of session state for one worker, beyond the floor of each session: a quarter of its share of `pending`, in addition.
     pub(super) fn memory_each(&self) -> usize {
         self.pending_each() / 4
     }

@@ -14,7 +14,7 @@ use crate::metrics::{self, Counter};
 
 use super::{ServerAddr, socket};
 
-/// The servers and which of them worked last; shared by all workers.
+/// The servers, and which of them worked last; shared by all workers.
 pub(super) struct Servers {
     addrs: Vec<ServerAddr>,
     last_good: AtomicUsize,
@@ -23,14 +23,14 @@ pub(super) struct Servers {
     failed: Counter,
 }
 
-/// Whether a server was reached last time, and greeted as one. Clones share it.
+/// Whether the last dial reached a NATS server. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Reach(Arc<AtomicBool>);
 
-/// The servers that a client has yet to be tried with, in order.
+/// Servers not yet tried for a client, in order.
 pub(super) struct Untried(Chain<Range<usize>, Range<usize>>);
 
-/// A connection to a server, and which one that is.
+/// A connection to a server, its index and its address.
 pub(super) type Dialled<'s> = (TcpStream, usize, &'s ServerAddr);
 
 /// No server could be reached.
@@ -42,20 +42,20 @@ pub(super) struct Unreachable {
 }
 
 impl Default for Reach {
-    /// Nobody has asked yet, so nothing speaks against it.
+    /// Reachable until a dial has failed.
     fn default() -> Self {
         Self(Arc::new(AtomicBool::new(true)))
     }
 }
 
 impl Reach {
-    /// Whether the last dial reached a server, and it greeted.
+    /// Whether the last dial reached a server that sent INFO.
     #[must_use]
     pub fn is_good(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// A dial reached a server, which has greeted.
+    /// A dial reached a server that sent INFO.
     pub fn found(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
@@ -84,16 +84,16 @@ impl Servers {
         }
     }
 
-    /// Tells how dials end.
+    /// Shared with the health endpoint.
     pub(super) fn reach(&self) -> Reach {
         self.reach.clone()
     }
 
-    /// The server at `index` is of no use now: the next dial begins behind it.
+    /// The server at `index` is unusable: the next dial begins with the one after it.
     pub(super) fn pass_over(&self, index: usize) {
         let next = index.saturating_add(1);
         let next = if next < self.addrs.len() { next } else { 0 };
-        // Fails when another session has passed it over already, or has found a better one: so much the better.
+        // Fails when another session has already moved on to another server, which is as good.
         _ = self
             .last_good
             .compare_exchange(index, next, Ordering::Relaxed, Ordering::Relaxed);
@@ -107,7 +107,7 @@ impl Servers {
         Untried((first..self.addrs.len()).chain(0..first))
     }
 
-    /// Connects to the first untried server that answers; counts those that do not. Says which one that is.
+    /// Connects to the first untried server that accepts; counts those that do not.
     ///
     /// # Errors
     /// [`Unreachable`] when all failed.
@@ -122,7 +122,7 @@ impl Servers {
             };
             match connect(addr, self.timeout).await {
                 Ok(stream) => {
-                    // Whether it is a NATS server, it has yet to say.
+                    // Whether it is a NATS server is known once it has sent INFO.
                     self.last_good.store(index, Ordering::Relaxed);
                     return Ok((stream, index, addr));
                 }

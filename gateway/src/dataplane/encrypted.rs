@@ -1,7 +1,7 @@
-//! A TCP connection under TLS. Nothing is held while nothing happens, but for what rustls keeps of a record that is not whole.
+//! A TCP connection under TLS. An idle one holds no buffer, but for what rustls keeps of an incomplete record.
 //!
-//! Both directions of a session use the one TLS session: one reads while the other writes. They run in one task, and a borrow never
-//! outlives a step, so a `RefCell` is all it takes.
+//! Both directions of a session use the TLS session: one reads while the other writes. They run in one task, and no borrow is
+//! held across an await, so a `RefCell` suffices.
 
 use std::cell::{RefCell, RefMut};
 use std::io::{self, BufRead, IoSlice, Read, Write};
@@ -17,25 +17,25 @@ use crate::wire::Buffer;
 use super::pool::Pool;
 use super::socket::{first, receive};
 
-/// How much is read at once during a handshake: what a client says behind it must fit what rustls keeps for us.
+/// Bytes per read during a handshake: what follows it must fit the buffer of rustls.
 const FLIGHT: usize = 4096;
 
-/// Room for what one record holds, and more.
+/// Buffer space for the plaintext of one record (RFC 8446: 16 KiB at most).
 const RECORD: usize = 32 * 1024;
 
-/// A connection with its TLS session.
+/// A TCP connection and its TLS session.
 pub(super) struct Encrypted {
     stream: TcpStream,
     session: RefCell<Connection>,
 }
 
-/// What can be had of a session without reading.
+/// What the TLS session has decrypted.
 pub(super) enum Held {
-    /// Plaintext.
+    /// Some.
     Some,
-    /// Nothing yet.
+    /// None yet.
     Nothing,
-    /// Nothing any more: the peer has closed.
+    /// None any more: the peer has closed.
     Closed,
 }
 
@@ -45,10 +45,10 @@ impl Encrypted {
         Self { stream, session }
     }
 
-    /// Runs the handshake to its end. What comes behind it is kept for [`Self::take`].
+    /// Runs the handshake to its end. Application data that follows is kept for [`Self::take`].
     ///
     /// # Errors
-    /// What is wrong with the peer, as `tls::Failure::of` reads it; it has been told.
+    /// For `tls::Failure::of`; the peer has been sent an alert.
     pub(super) async fn handshake(&self) -> io::Result<()> {
         loop {
             while !self.send()? {
@@ -62,7 +62,7 @@ impl Encrypted {
         }
     }
 
-    /// Whom the client's certificate names.
+    /// The names in the client's certificate.
     pub(super) fn peer(&self) -> Option<Peer> {
         match &*self.session.borrow() {
             Connection::Server(session) => Peer::of(session),
@@ -74,20 +74,20 @@ impl Encrypted {
         &self.stream
     }
 
-    /// What can be had without reading.
+    /// Whether there is plaintext without reading from the socket.
     pub(super) fn held(&self) -> io::Result<Held> {
         let mut session = self.session.borrow_mut();
         match session.reader().fill_buf() {
             Ok([]) => Ok(Held::Closed),
             Ok(_) => Ok(Held::Some),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Held::Nothing),
-            // Many peers close without a word; NATS tells nobody by the end of a stream what it has not said in the stream.
+            // Many peers close without `close_notify`; NATS frames its messages, so that truncation shows anyway.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(Held::Closed),
             Err(error) => Err(error),
         }
     }
 
-    /// Appends to `input` what is held, or else what comes of reading once, and no more than `most`; that may be nothing.
+    /// Appends plaintext to `input`: what is there, or what one read of at most `most` bytes brings, which may be none.
     pub(super) fn take(&self, input: &mut Buffer, (pool, most): (&Pool, usize)) -> io::Result<()> {
         let before = input.len();
         self.drain(input)?;
@@ -103,7 +103,7 @@ impl Encrypted {
         }
     }
 
-    /// Encrypts some of `bytes`; how many. [`Self::send`] sends them.
+    /// Encrypts some of `bytes` and returns how many. [`Self::send`] sends the records.
     pub(super) fn put(&self, bytes: &[u8]) -> io::Result<usize> {
         match self.session.borrow_mut().writer().write(bytes)? {
             0 => Err(io::ErrorKind::WriteZero.into()),
@@ -111,20 +111,20 @@ impl Encrypted {
         }
     }
 
-    /// Sends what the peer takes now; whether that is all that is encrypted.
+    /// Writes records as far as the socket takes them; whether that was all.
     pub(super) fn send(&self) -> io::Result<bool> {
         self.try_send(&mut self.session.borrow_mut())
     }
 
-    /// Tells the peer that nothing more will come.
+    /// Sends `close_notify`.
     pub(super) fn finish(&self) {
         let mut session = self.session.borrow_mut();
         session.send_close_notify();
-        // Fails only when the peer has gone or takes nothing; then there is nobody to tell.
+        // Fails only when the peer has gone or takes nothing.
         drop(self.try_send(&mut session));
     }
 
-    /// Reads once, no more than `most`, and decrypts all of it.
+    /// Reads once, at most `most` bytes, and decrypts all of it.
     fn read_into(
         &self,
         (encrypted, most): (&mut Buffer, usize),
@@ -137,7 +137,7 @@ impl Encrypted {
         });
         let read = count.map_or(read, Ok)?;
         if read == 0 {
-            // What rustls makes of it shows in what it holds: the end, announced or not.
+            // Tells rustls about the end of the stream; `plaintext` then reports it.
             self.session.borrow_mut().read_tls(&mut io::empty())?;
             return Ok(());
         }
@@ -162,7 +162,7 @@ impl Encrypted {
         Ok(())
     }
 
-    /// Gives the session some of `bytes`, or all; `false` when it takes none.
+    /// Hands `bytes` to rustls; `false` when it takes none.
     fn feed(&self, bytes: &mut &[u8]) -> io::Result<bool> {
         if bytes.is_empty() {
             return Ok(false);
@@ -172,14 +172,14 @@ impl Encrypted {
             return Ok(false);
         }
         if let Err(error) = session.process_new_packets() {
-            // The peer is told by an alert, if it takes it now.
+            // Sends the alert, if the socket takes it now.
             drop(self.try_send(&mut session));
             return Err(io::Error::new(io::ErrorKind::InvalidData, error));
         }
         Ok(true)
     }
 
-    /// Moves all plaintext that is there.
+    /// Moves all plaintext to `input`.
     fn drain(&self, input: &mut Buffer) -> io::Result<()> {
         let mut session = self.session.borrow_mut();
         let mut reader = session.reader();
@@ -201,7 +201,6 @@ impl Encrypted {
         }
     }
 
-    /// Sends what the peer takes now; whether that is all.
     fn try_send(&self, session: &mut RefMut<'_, Connection>) -> io::Result<bool> {
         while session.wants_write() {
             match session.write_tls(&mut Raw(&self.stream)) {
@@ -215,7 +214,7 @@ impl Encrypted {
     }
 }
 
-/// The socket as rustls writes to it: without waiting.
+/// The socket as a non-blocking `Write` for rustls.
 struct Raw<'s>(&'s TcpStream);
 
 impl Write for Raw<'_> {

@@ -1,7 +1,7 @@
-//! INFO and CONNECT: what the two sides tell each other, and what the gateway changes in it.
+//! The handshake of the NATS client protocol: INFO and CONNECT, and what the gateway changes in them.
 //!
-//! The server speaks first: [`hear`] waits for it, [`tell`] passes it on. Both may come again at any time: a server sends INFO when its cluster or an
-//! account's limits change, and a second CONNECT authenticates anew. Each goes through here.
+//! The server speaks first: [`hear`] reads its first line, [`tell`] forwards it. Both operations may come again at any time: a
+//! server sends INFO when its cluster or an account's limits change, and a second CONNECT authenticates anew.
 
 use std::cell::RefCell;
 
@@ -24,32 +24,32 @@ use super::session::Ended;
 use super::socket::{self, Patience, Socket};
 use super::worker::Worker;
 
-/// The server's API level from which it knows a proxy's signature (ADR-55).
+/// The `api_lvl` from which servers verify `proxy_sig` (ADR-55).
 const KNOWS_PROXIES: i64 = 2;
 
-/// What the server said first. The client has been told.
+/// What the server sent first; it has been forwarded to the client.
 pub(super) enum Greeting {
-    /// INFO; what came behind it is yet to be delivered.
+    /// INFO; with what followed it, yet to be delivered.
     Info(Buffer),
-    /// Something else: the server is about to close, and hears nobody.
+    /// Something else, mostly `-ERR`: the server is about to close.
     Farewell(Buffer),
 }
 
 /// The server sent an INFO that is not JSON.
 pub(super) struct NotAnInfo;
 
-/// The server will close on this CONNECT, without a word.
+/// The server will close on this CONNECT, without an error.
 pub(super) struct Refused;
 
-/// What a server has said first.
+/// The first line that a server has sent.
 pub(super) struct Said {
     line: Buffer,
-    /// What came behind it.
+    /// What followed it.
     rest: Buffer,
 }
 
 impl Said {
-    /// Whether a server of NATS may begin like that.
+    /// Whether it is INFO or `-ERR`, as NATS servers begin.
     pub(super) fn is_of_a_server(&self) -> bool {
         self.is_info() || self.begins(b"-ERR")
     }
@@ -63,7 +63,7 @@ impl Said {
         first.is_some_and(|first| first.eq_ignore_ascii_case(verb))
     }
 
-    /// TLS with the server that has said this, if it comes behind INFO.
+    /// Upgrades to TLS where it follows INFO.
     ///
     /// # Errors
     /// [`Insecure`].
@@ -89,11 +89,11 @@ impl Said {
     }
 }
 
-/// Waits for the server's first line. Nothing that the client sends is read before: it could not be judged, and TLS may come first.
-/// A server that accepts and stays silent is given up; the client is better served by another.
+/// Reads the server's first line. The client is not read before: its operations depend on INFO, and TLS may come first. A server
+/// that accepts and stays silent is given up after `limits.dial-timeout`.
 ///
 /// # Errors
-/// How the session ended already.
+/// Why the session has ended.
 pub(super) async fn hear(worker: &Worker, server: &Socket) -> Result<Said, Ended> {
     let mut input = Input::default();
     let patience = worker.shared.config.dial_timeout;
@@ -107,10 +107,10 @@ pub(super) async fn hear(worker: &Worker, server: &Socket) -> Result<Said, Ended
     Ok(Said { line, rest })
 }
 
-/// Passes it on to the client.
+/// Forwards it to the client.
 ///
 /// # Errors
-/// How the session ended already.
+/// Why the session has ended.
 pub(super) async fn tell(
     worker: &Worker,
     client: &Socket,
@@ -134,7 +134,7 @@ pub(super) async fn tell(
     })
 }
 
-/// Reads until `input` holds a whole line; its length.
+/// Reads until `input` holds a whole line; returns its length.
 async fn line<'w>(
     worker: &'w Worker,
     server: &Socket,
@@ -153,8 +153,8 @@ async fn line<'w>(
     Err(Ended::ServerMalformed)
 }
 
-/// Rewrites an INFO for the client and remembers what the server said. Every INFO is rewritten alike: a
-/// client that saw the server's own addresses would reconnect around the gateway.
+/// Rewrites an INFO for the client and keeps what it says. Every INFO is rewritten: a client that saw the server's own addresses
+/// would reconnect around the gateway.
 pub(super) fn info(
     json: &[u8],
     snapshot: &Snapshot,
@@ -171,7 +171,7 @@ pub(super) fn info(
     }
     link.info = json.into();
     link.identity.greeted(&said);
-    // Before the client has introduced itself it is not about the client.
+    // Before CONNECT it is not about this client.
     if let Some(account) = said.remote_account.filter(|_| link.protocol.is_some()) {
         link.account_named.say(account);
     }
@@ -181,7 +181,7 @@ pub(super) fn info(
     Ok(())
 }
 
-/// The server's last INFO once more, with the gateway's own word that it is about to stop.
+/// The server's last INFO once more, with `ldm` set: the gateway is about to stop.
 pub(super) fn lame_duck(
     urls: &[String],
     snapshot: &Snapshot,
@@ -197,12 +197,12 @@ pub(super) fn lame_duck(
     )
 }
 
-/// Who has something to say.
+/// Why an INFO is sent.
 #[derive(Clone, Copy)]
 enum Says<'a> {
-    /// The server.
+    /// The server has sent it.
     Server,
-    /// The gateway: it stops, and clients can go to these.
+    /// The gateway stops; clients can reconnect to these `connect_urls`.
     LameDuck(&'a [String]),
 }
 
@@ -234,8 +234,8 @@ fn rewrite(
     Ok(())
 }
 
-/// Forwards a CONNECT, credentials included and the gateway's own signature added, and applies it to `options`. A second one drops the client's subscriptions, but
-/// not what reply subjects stand for: the client may still owe answers to sealed requests.
+/// Forwards a CONNECT with its credentials, adds `proxy_sig`, and applies it to `options`. A second one drops the client's
+/// subscriptions, but not what is known of reply subjects: answers to sealed requests may still be due.
 pub(super) fn connect<'j>(
     (json, arg_len): (&'j [u8], usize),
     worker: &Worker,
@@ -260,7 +260,7 @@ pub(super) fn connect<'j>(
     Ok(credentials)
 }
 
-/// What no server takes for a CONNECT: it ends the connection, without a word.
+/// Sends an invalid CONNECT in its place: the server ends the connection, without an error.
 fn refuse(arg_len: usize, out: &mut Buffer) -> Refused {
     write::connect(out, b"{", arg_len);
     Refused

@@ -1,4 +1,4 @@
-//! Listening sockets that somebody else has bound: a service manager, or the gateway that ran before.
+//! Listening sockets that were bound by another process: a service manager, or the gateway that hands over.
 
 use std::io;
 use std::net::TcpListener;
@@ -10,57 +10,57 @@ use socket2::{SockRef, Socket};
 use super::address::ListenAddr;
 use super::listener::is_dual;
 
-/// A listening socket, ready to accept from.
+/// A listening socket.
 #[derive(Debug)]
 pub enum ListenSocket {
-    /// Reached over a network.
+    /// TCP.
     Tcp(TcpListener),
-    /// Reached within the host.
+    /// A unix socket.
     Unix(UnixListener),
 }
 
-/// A listening socket from elsewhere.
+/// A listening socket of another process.
 #[derive(Debug)]
 pub struct Inherited {
     /// The socket.
     pub socket: ListenSocket,
     /// Where it listens.
     pub addr: ListenAddr,
-    /// Whoever bound it.
+    /// Which process bound it.
     pub from: Binder,
 }
 
-/// Whoever bound a socket.
+/// Which process bound a socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Binder {
-    /// A service manager. The path of a unix socket stays its own.
+    /// A service manager, which also removes the path of a unix socket.
     Manager,
-    /// The gateway that ran before.
+    /// The gateway that hands over.
     Predecessor {
-        /// What its configuration called the address: port 0 where the system chose one.
+        /// The address as configured there: port 0 where the system chose one.
         configured: ListenAddr,
-        /// Whether the path of the unix socket is the gateways' to remove.
+        /// Who removes the path of the unix socket.
         path: PathOf,
     },
 }
 
-/// Whose the path of a unix socket is.
+/// Who removes the path of a unix socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PathOf {
-    /// It goes with the gateway.
+    /// The gateway, when it stops.
     Gateway,
-    /// It stays.
+    /// Somebody else.
     Other,
 }
 
-/// A socket for the successor.
+/// A listening socket for the process that takes over.
 #[derive(Debug)]
 pub struct Handed {
-    /// The socket: another descriptor of it.
+    /// A duplicate descriptor.
     pub socket: OwnedFd,
-    /// What the configuration calls the address.
+    /// The address as configured.
     pub configured: ListenAddr,
-    /// Whose its path is.
+    /// Who removes its path.
     pub path: PathOf,
 }
 
@@ -68,7 +68,7 @@ impl Inherited {
     /// A socket that was passed to this process.
     ///
     /// # Errors
-    /// What the system says: it does not listen, or at no address that clients can use.
+    /// The system's; or the unix socket has no path.
     pub fn new(socket: ListenSocket, from: Binder) -> io::Result<Self> {
         let addr = match &socket {
             ListenSocket::Tcp(listener) => {
@@ -85,7 +85,7 @@ impl Inherited {
         Ok(Self { socket, addr, from })
     }
 
-    /// The same for a descriptor whose kind is yet to be seen.
+    /// The same for a descriptor of either kind.
     ///
     /// # Errors
     /// As [`Inherited::new`].
@@ -99,7 +99,7 @@ impl Inherited {
         Self::new(socket, from)
     }
 
-    /// Whether this is the socket that the configuration asks for by `listen`.
+    /// Whether this is the socket for the configured address `listen`.
     #[must_use]
     pub fn serves(&self, listen: &ListenAddr) -> bool {
         if self.addr == *listen || self.covers(listen) {
@@ -111,7 +111,7 @@ impl Inherited {
         }
     }
 
-    /// `[::]` is `0.0.0.0` too, unless the socket was told otherwise: what systemd makes of a bare port.
+    /// `[::]` serves `0.0.0.0`, too, unless the socket is IPv6-only: systemd binds `[::]` for a bare port.
     fn covers(&self, listen: &ListenAddr) -> bool {
         let (Some(ours), Some(asked)) = (self.addr.tcp(), listen.tcp()) else {
             return false;
@@ -123,7 +123,7 @@ impl Inherited {
             && is_dual(&SockRef::from(&self.socket))
     }
 
-    /// Takes the socket for `listen` out of `sockets`.
+    /// Removes the socket for `listen` from `sockets`.
     pub fn take(sockets: &mut Vec<Self>, listen: &ListenAddr) -> Option<Self> {
         let at = sockets.iter().position(|socket| socket.serves(listen))?;
         Some(sockets.swap_remove(at))

@@ -1,4 +1,4 @@
-//! What one direction of a session learns and the other needs.
+//! State that both directions of a session share.
 
 use std::rc::Rc;
 
@@ -24,64 +24,64 @@ use crate::policy::LONGEST_NAME;
 #[cfg(test)]
 use crate::wire::Limits;
 
-/// Shared by both directions of one session; they run in one task, so a `RefCell` is all it takes.
+/// Shared by both directions of one session; they run in one task, so a `RefCell` suffices.
 pub struct Link {
-    /// What all of this makes the gateway remember.
+    /// Memory for all of this.
     pub(super) account: Rc<Account>,
-    /// Where the client is, and where it reached us.
+    /// The addresses of the client's connection.
     pub(super) ends: Ends,
-    /// The subject of the client's certificate, which was verified.
+    /// The subject of the client's verified certificate.
     pub(super) peer: Option<String>,
-    /// The server's own `max_payload`, headers included; `None` while it has said none.
+    /// The server's `max_payload`, headers included; `None` before INFO.
     pub(super) max_payload: Option<usize>,
-    /// What a trusted proxy signs: the newest nonce of a server that knows such signatures.
+    /// The newest nonce of a server that verifies `proxy_sig` (ADR-55).
     pub(super) nonce: Option<Vec<u8>>,
-    /// Whether the server knows headers.
+    /// Whether the server supports headers.
     pub(super) headers: bool,
-    /// Who the client is.
+    /// The client's verified identity.
     pub(super) identity: Identity,
-    /// The server's last INFO, as it was: `{…}`.
+    /// The JSON of the server's last INFO, unchanged.
     pub(super) info: Box<[u8]>,
     /// The protocol level of the client's CONNECT; `None` before it.
     pub(super) protocol: Option<i64>,
-    /// What the client asked for in its CONNECT.
+    /// Whether the client reads headers, by its CONNECT.
     pub(super) client: Reads,
-    /// The same: what the server says of each operation.
+    /// Whether the client is `verbose`, by its CONNECT.
     pub(super) told: Told,
-    /// The rule of the protocol that a peer broke, if one did: for the session's log line.
+    /// The protocol rule that a peer violated, for the session's log line.
     pub(super) broken: Option<&'static str>,
-    /// What reply subjects stand for.
+    /// What is known of reply subjects.
     pub(super) replies: Replies,
-    /// What the client is told of publishes that the gateway refused.
+    /// Errors for what the gateway refused, on their way to the client.
     pub(super) refusals: Refusals,
-    /// In which account the server has said that the client is.
+    /// The client's NATS account, as its INFO names it.
     pub(super) account_named: Named,
-    /// Since when stored messages have been withheld, while nobody says in which account the client is.
+    /// Since when stored messages have been withheld, while that is unknown.
     pub(super) timers: Timers,
-    /// What the deliver direction has to say to the server: whole operations.
+    /// Operations of the deliver direction for the server.
     pub(super) to_server: Buffer,
 }
 
-/// What a client reads of a message.
+/// What a client supports (`headers` in CONNECT).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reads {
-    /// Payloads alone: the server leaves headers out.
+    /// No headers: the server strips them.
     Payloads,
-    /// Headers too.
+    /// Headers.
     Headers,
 }
 
-/// What a client is told of its own operations.
+/// What a client is sent for its own operations (`verbose` in CONNECT).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Told {
-    /// `+OK` for each, and so for each that the gateway adds: it adds none. The server's own default.
+    /// `+OK` for each, so that the gateway must not add any. nats-server's default.
     Each,
-    /// Errors alone.
+    /// Errors only.
     Errors,
 }
 
 impl Link {
-    /// The client's handshake is over, and this is the certificate that it has shown.
+    /// Takes the names of the client's certificate, after the TLS handshake.
     pub(super) fn show(&mut self, peer: Option<Peer>) {
         let Some(peer) = peer else {
             return;
@@ -96,7 +96,6 @@ impl Link {
         self.peer = Some(peer.subject);
     }
 
-    /// What it holds, in bytes.
     #[cfg(test)]
     pub(super) fn remembered(&self) -> Vec<Remembered> {
         let of = |what, bytes, bound| Remembered { what, bytes, bound };
@@ -126,7 +125,6 @@ impl Link {
         all
     }
 
-    /// Nothing has been said yet.
     pub(super) fn new(ends: Ends, account: Rc<Account>) -> Self {
         Self {
             timers: Timers::of_connection(Rc::clone(&account)),
@@ -149,13 +147,13 @@ impl Link {
         }
     }
 
-    /// Whether the client reads an INFO that it did not ask for: it said so, and has seen that the server took it in.
+    /// Whether the client accepts an asynchronous INFO: it said so (`protocol` 1), and its first PONG has come.
     pub(super) fn hears_info(&self) -> bool {
         self.protocol.is_some_and(|protocol| protocol >= 1) && self.refusals.has_ponged()
     }
 }
 
-/// What the names in a certificate take, in bytes, its subject twice.
+/// Bytes for the names in a certificate; the subject is kept twice.
 fn size(peer: &Peer) -> usize {
     const PLACE: usize = 48;
     let Names {

@@ -23,32 +23,31 @@ use super::inherited::{Inherited, ListenSocket, PathOf};
 use super::socket;
 use super::worker::{Accepted, Arrived};
 
-/// How many connections the kernel may hold for us; it clips this to its own limit.
+/// The backlog of `listen(2)`; the kernel caps it.
 const BACKLOG: i32 = 4096;
 
-/// How long to wait after a failed accept, which mostly means that file descriptors have run out.
+/// The pause after a failed accept: mostly file descriptors have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// An open listener.
 pub(super) enum Listener {
-    /// Reached over a network.
+    /// TCP.
     Tcp(TcpListener),
-    /// Reached within the host.
+    /// A unix socket.
     Unix(UnixListener, Place),
 }
 
-/// Where a unix socket lies.
+/// The path of a unix socket.
 pub(super) struct Place {
     path: PathBuf,
-    /// Whether the path goes when the listener goes.
     goes: AtomicBool,
 }
 
 impl Listener {
-    /// Binds `addr`, so that a restart does not wait for old connections to fade, nor stumble over a socket that nobody serves any more.
+    /// Binds `addr`, with `SO_REUSEADDR`, and replaces a unix socket that nobody serves any more.
     ///
     /// # Errors
-    /// Whatever the system says: the address is taken, or not ours.
+    /// The system's.
     pub(super) fn bind(addr: &ListenAddr) -> io::Result<Self> {
         match addr {
             ListenAddr::Tcp(addr) => TcpListener::from_std(bind(*addr)?).map(Self::Tcp),
@@ -60,10 +59,10 @@ impl Listener {
         }
     }
 
-    /// Takes over a socket that somebody else has bound. Its path stays, until this is told otherwise.
+    /// Takes over a socket that another process has bound. Its path is not removed unless `set_path_owner` says so.
     ///
     /// # Errors
-    /// Whatever the system says.
+    /// The system's.
     pub(super) fn adopt(socket: Inherited) -> io::Result<Self> {
         match (socket.socket, socket.addr) {
             (ListenSocket::Unix(listener), ListenAddr::Unix(path)) => {
@@ -78,14 +77,14 @@ impl Listener {
         }
     }
 
-    /// Whose the path is from now on.
+    /// Sets who removes the path.
     pub(super) fn assign(&self, to: PathOf) {
         if let Self::Unix(_, place) = self {
             place.goes.store(to == PathOf::Gateway, Ordering::Relaxed);
         }
     }
 
-    /// Whose the path is.
+    /// Who removes the path.
     pub(super) fn path_of(&self) -> PathOf {
         match self {
             Self::Unix(_, place) if place.goes.load(Ordering::Relaxed) => PathOf::Gateway,
@@ -93,10 +92,10 @@ impl Listener {
         }
     }
 
-    /// Another descriptor of the socket.
+    /// A duplicate descriptor of the socket.
     ///
     /// # Errors
-    /// When there is none to be had.
+    /// When no file descriptor is left.
     pub(super) fn again(&self) -> io::Result<OwnedFd> {
         match self {
             Self::Tcp(listener) => listener.as_fd().try_clone_to_owned(),
@@ -104,7 +103,7 @@ impl Listener {
         }
     }
 
-    /// Where clients reach it.
+    /// The bound address.
     pub(super) fn addr(&self) -> io::Result<ListenAddr> {
         match self {
             Self::Tcp(listener) => listener.local_addr().map(ListenAddr::Tcp),
@@ -112,7 +111,7 @@ impl Listener {
         }
     }
 
-    /// Whether clients that come to `addr` come here already.
+    /// Whether connections to `addr` are accepted here already.
     pub(super) fn covers(&self, addr: SocketAddr) -> bool {
         let Self::Tcp(listener) = self else {
             return false;
@@ -160,11 +159,11 @@ impl Drop for Listener {
     }
 }
 
-/// Listens at `addr`. `0.0.0.0` and `[::]` mean every address of the host, as they do to nats-server: one socket of both families, or
-/// of IPv4 alone where the host has no IPv6.
+/// Listens at `addr`. `0.0.0.0` and `[::]` mean every address of both families, as with nats-server: one dual-stack socket, or
+/// one of IPv4 where the host has no IPv6.
 ///
 /// # Errors
-/// Whatever the system says: the address is taken, or not ours.
+/// The system's.
 pub fn bind(addr: SocketAddr) -> io::Result<StdTcpListener> {
     if !addr.ip().is_unspecified() {
         return tcp(addr);
@@ -175,7 +174,7 @@ pub fn bind(addr: SocketAddr) -> io::Result<StdTcpListener> {
     }
 }
 
-/// Whether it says that the host does not have the address, or none of its family.
+/// Whether the host lacks the address or its family.
 pub(super) fn is_missing(error: &io::Error) -> bool {
     let errno = Errno::from_io_error(error);
     matches!(errno, Some(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL))
@@ -186,7 +185,7 @@ fn tcp(addr: SocketAddr) -> io::Result<StdTcpListener> {
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     if addr.is_ipv6() && addr.ip().is_unspecified() {
-        // Whatever `net.ipv6.bindv6only` says.
+        // Regardless of `net.ipv6.bindv6only`.
         socket.set_only_v6(false)?;
     }
     socket.bind(&addr.into())?;
@@ -194,12 +193,12 @@ fn tcp(addr: SocketAddr) -> io::Result<StdTcpListener> {
     Ok(socket.into())
 }
 
-/// Whether an IPv6 socket takes IPv4, too.
+/// Whether an IPv6 socket accepts IPv4, too.
 pub(super) fn is_dual(socket: &SockRef<'_>) -> bool {
     socket.only_v6().is_ok_and(|only| !only)
 }
 
-/// Whoever may write to the socket may connect: the umask decides, or the folder's mode.
+/// Access is controlled by the socket's mode (umask) and the directory's.
 fn unix(path: &Path) -> io::Result<UnixListener> {
     if std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
         if StdUnixStream::connect(path).is_ok() {
@@ -212,15 +211,15 @@ fn unix(path: &Path) -> io::Result<UnixListener> {
     UnixListener::from_std(listener)
 }
 
-/// What all listeners share.
+/// Shared by all listeners.
 pub(super) struct Door {
-    /// The number of the next client.
+    /// The next session's number.
     pub(super) counter: AtomicU64,
     pub(super) admission: Arc<Admission>,
     pub(super) clock: Clock,
 }
 
-/// Accepts for ever; sessions go to the workers in turn.
+/// Accepts until dropped, and hands clients to the workers round-robin.
 pub(super) async fn accept(
     listener: Arc<Listener>,
     workers: Vec<mpsc::UnboundedSender<Accepted>>,
@@ -234,7 +233,7 @@ pub(super) async fn accept(
     }
 }
 
-/// The next client, however long accepting fails: one log line until it works again.
+/// The next client; while accepting fails, one log line.
 async fn next(listener: &Listener, door: &Door) -> Accepted {
     let mut said = false;
     loop {

@@ -1,6 +1,6 @@
-//! What headers and the configuration of streams mean to the server, as far as sealing depends on it.
+//! Headers that nats-server interprets, as far as sealing depends on them.
 //!
-//! Anybody who can publish can write a header: what is decided by one may only ever let an empty payload pass, or the server's own words.
+//! Whoever may publish can write any header: a decision by one may only let an empty payload pass, or text of the server's own.
 
 use memchr::memmem;
 
@@ -9,11 +9,10 @@ use crate::wire::Message;
 use crate::wire::header::{self, Number, Sender};
 use crate::wire::jetstream::{self, Delivery, Holds, Pending};
 
-/// How the headers begin that the server reads or writes.
+/// The prefix of headers that the server reads or writes.
 const SERVERS: &[u8] = b"Nats-";
 
-/// Whether NATS gives an empty message with these headers a meaning: a status, a key that was deleted, a stream that is rolled up, the
-/// end of a batch.
+/// Whether an empty message with these headers means something to NATS: a status, a deleted key, a rollup, the end of a batch.
 pub(super) fn has_meaning(headers: &[u8]) -> bool {
     header::has_status(headers)
         || memmem::find(headers, SERVERS).is_some()
@@ -25,20 +24,20 @@ pub(super) fn is_increment(headers: &[u8]) -> bool {
     has(headers, b"Nats-Incr").is_some()
 }
 
-/// Where the server is to write what became of this message (ADR-41).
+/// The subject of the message's trace events (`Nats-Trace-Dest`, ADR-41).
 pub(super) fn trace_destination(headers: &[u8]) -> Option<&[u8]> {
     has(headers, b"Nats-Trace-Dest")
 }
 
-/// What the server is to publish by itself (ADR-51).
+/// A message schedule: what the server is to publish (ADR-51).
 pub(super) struct Schedule<'a> {
-    /// The last message of this subject; if there is none, the schedule's own.
+    /// `Nats-Schedule-Source`: the subject whose last message is published; without one, the schedule's own message.
     pub(super) source: Option<&'a [u8]>,
-    /// Where.
+    /// `Nats-Schedule-Target`.
     pub(super) target: &'a [u8],
 }
 
-/// What a message has the server publish, if it is a schedule.
+/// The schedule in these headers.
 pub(super) fn schedule(headers: &[u8]) -> Option<Schedule<'_>> {
     has(headers, b"Nats-Schedule").filter(|when| !when.is_empty())?;
     Some(Schedule {
@@ -47,7 +46,7 @@ pub(super) fn schedule(headers: &[u8]) -> Option<Schedule<'_>> {
     })
 }
 
-/// The length of a stored message that was delivered without it, as the server wrote it.
+/// `Nats-Msg-Size`: the size of a stored message that a `headers_only` consumer delivers, as the server wrote it.
 pub(super) fn stored_size<'a>(message: &Message<'a>) -> Option<Number<'a>> {
     let headers = message.headers?;
     memmem::find(headers, b"Nats-Msg-Size")?;
@@ -58,15 +57,15 @@ pub(super) fn stored_size<'a>(message: &Message<'a>) -> Option<Number<'a>> {
     header::written_for_headers_only(headers, from)
 }
 
-/// What is left of a pull, as its status says.
+/// `Nats-Pending-Messages` and `Nats-Pending-Bytes` of a pull request's status.
 pub(super) fn pending<'a>(message: &Message<'a>) -> Option<(Pending, Number<'a>)> {
     let headers = message.headers?;
     memmem::find(headers, b"Nats-Pending-Bytes")?;
     jetstream::pending(headers)
 }
 
-/// Whether the `max_msg_size` of a stream that holds this must leave room for envelopes: all that is published there is sealed, or
-/// something of what it copies may be.
+/// Whether the `max_msg_size` of a stream must leave room for envelopes: everything published on this subject is sealed, or
+/// something of what it mirrors or sources may be.
 pub(super) fn holds_sealed(policy: &Policy, what: Holds<'_>) -> bool {
     match what {
         Holds::Published(subject) => policy.seals_every(subject),
@@ -74,7 +73,7 @@ pub(super) fn holds_sealed(policy: &Policy, what: Holds<'_>) -> bool {
     }
 }
 
-/// One look for the common prefix spares most messages the walk through their headers.
+/// A substring search first: most messages have no such header.
 fn has<'a>(headers: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     memmem::find(headers, name)?;
     header::get(headers, name)

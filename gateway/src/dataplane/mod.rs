@@ -1,10 +1,9 @@
-//! A socket, a buffer, a back-pressure decision, a connection's end.
+//! The message path: sockets, buffers, backpressure, and how connections end.
 //!
-//! The life of a message, stage by stage. [`session`] names the stages of a connection, [`publish`] and [`deliver`] those of
-//! a batch:
+//! [`session`] has the stages of a connection, [`publish`] and [`deliver`] those of a batch:
 //!
 //! ```text
-//! accept (listener) → PROXY header (origin) → TLS (secure) → dial → greet (INFO) → TLS where it comes behind INFO
+//! accept (listener) → PROXY header (proxy_protocol) → TLS (tls_handshake) → dial → INFO (handshake) → TLS where it follows INFO
 //!   publish:  fill from the client → parse → policy → seal → write → flush to the server
 //!   deliver:  fill from the server → parse → policy → open → write → flush to the client
 //! ```
@@ -12,8 +11,8 @@
 //! [`PublishPath`] and [`DeliverPath`] are those stages without the sockets: bytes in, bytes out. Benches and the allocation test
 //! drive the very code that sessions run.
 //!
-//! One task carries a session; both directions run in it, so that what they share needs no lock. A direction reads again only
-//! after its last batch was written: a slow peer stops its own traffic and nobody else's.
+//! One task runs both directions of a session, so that their shared state needs no lock. A direction reads again only after its
+//! last batch was written: a slow peer stops its own traffic and nobody else's.
 
 mod account;
 mod address;
@@ -92,7 +91,7 @@ pub struct Dataplane {
     door: Arc<Door>,
 }
 
-/// A listener, and what the configuration calls its address.
+/// A listener, and its address as configured.
 struct Entrance {
     configured: ListenAddr,
     listener: Arc<Listener>,
@@ -104,21 +103,21 @@ pub struct Pulse {
     shared: Arc<Shared>,
 }
 
-/// Who serves the addresses of a gateway that stops.
+/// Why a gateway stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Succession {
-    /// Nobody: clients are sent to other gateways.
+    /// It shuts down: clients are sent to the other advertised gateways.
     Ends,
-    /// Another process, which has the sockets.
+    /// Another process has taken over its listening sockets.
     GoesOn,
 }
 
-/// How the sessions have ended.
+/// How the sessions ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stopped {
-    /// Each in its turn.
+    /// One after the other, each drained.
     Drained,
-    /// At once, because somebody was in a hurry.
+    /// At once, on a second signal.
     Cut,
 }
 
@@ -156,8 +155,8 @@ impl Faulty for StartError {
 }
 
 impl Dataplane {
-    /// Binds the listeners, but for those that `inherited` has, and starts the workers; clients wait until [`Dataplane::accept`]. On
-    /// return every worker has what a first message needs. Must be called within a tokio runtime.
+    /// Binds the listeners that `inherited` lacks and starts the workers; no client is accepted before [`Dataplane::accept`]. On
+    /// return every worker has drawn its lanes. Must be called within a tokio runtime.
     ///
     /// # Errors
     /// [`StartError`]; nothing is left running then.
@@ -198,19 +197,19 @@ impl Dataplane {
         })
     }
 
-    /// Where clients can connect.
+    /// The addresses that clients can connect to.
     #[must_use]
     pub fn addrs(&self) -> &[ListenAddr] {
         &self.addrs
     }
 
-    /// Tells whether a server was reached last time; looked for every second while none is.
+    /// Whether a server was reached last time; tried every second while none is.
     #[must_use]
     pub fn reach(&self) -> Reach {
         self.reach.clone()
     }
 
-    /// A way to feel whether the workers make progress.
+    /// Probes of the workers, for a watchdog.
     #[must_use]
     pub fn pulse(&self) -> Pulse {
         Pulse {
@@ -233,7 +232,7 @@ impl Dataplane {
         }
     }
 
-    /// Accepts no more clients; those that come wait.
+    /// Accepts no more clients; new ones wait in the kernel's backlog.
     pub async fn pause(&mut self) {
         self.accepting.shutdown().await;
     }
@@ -241,7 +240,7 @@ impl Dataplane {
     /// The listening sockets, for another process.
     ///
     /// # Errors
-    /// When there is no descriptor to be had.
+    /// When no file descriptor is left.
     pub fn sockets(&self) -> io::Result<Vec<Handed>> {
         let hand = |door: &Entrance| {
             Ok(Handed {
@@ -253,7 +252,7 @@ impl Dataplane {
         self.entrances.iter().map(hand).collect()
     }
 
-    /// Whose the paths of unix sockets are from now on: of these, or of all.
+    /// Sets who removes the paths of unix sockets: of these listeners, or of all.
     pub fn assign(&self, of: Option<&[ListenAddr]>, to: PathOf) {
         let meant = |door: &&Entrance| of.is_none_or(|of| of.contains(&door.configured));
         for door in self.entrances.iter().filter(meant) {
@@ -261,8 +260,8 @@ impl Dataplane {
         }
     }
 
-    /// Stops accepting, tells clients, and after a grace closes one after the other; without waiting any longer as soon
-    /// as `moved` ends. Ends as soon as no session is left, or when `hurry` does.
+    /// Stops accepting, announces lame duck mode, and after `shutdown.grace` closes session after session; all at once as soon as
+    /// `moved` ends. Returns when no session is left; when `hurry` ends, what is left is dropped.
     pub async fn stop(
         mut self,
         succession: Succession,
@@ -283,7 +282,7 @@ impl Dataplane {
         }
     }
 
-    /// The course of stopping; for ever.
+    /// Steps through the stages of stopping; never returns.
     async fn part(&self, succession: Succession, moved: impl Future<Output = ()>) {
         let config = &self.shared.config;
         let others = match succession {
@@ -307,11 +306,11 @@ impl Dataplane {
 }
 
 impl Pulse {
-    /// Returns when every worker has shown that it makes progress; never, if one does not.
+    /// Returns when every worker has answered; never, if one hangs.
     pub async fn beat(&self) {
         for worker in &self.probes {
             let (probe, answered) = oneshot::channel();
-            // One that has ended hangs no more.
+            // A worker that has ended does not hang.
             if worker.send(probe).is_ok() {
                 drop(answered.await);
             }
@@ -339,7 +338,7 @@ impl Entrance {
     }
 }
 
-/// Until all have ended.
+/// Waits for the threads to end.
 async fn join(threads: Vec<JoinHandle<()>>) {
     let joined = tokio::task::spawn_blocking(move || {
         let ended = threads.into_iter().map(JoinHandle::join);
@@ -358,7 +357,7 @@ fn entrances(
 ) -> Result<Vec<Entrance>, StartError> {
     let mut entrances = Vec::new();
     let wide = |addr: &&ListenAddr| addr.tcp().is_some_and(|addr| addr.ip().is_unspecified());
-    // Those first that may cover others.
+    // Wildcard addresses first: they cover others.
     for asked in listen.iter().filter(wide) {
         enter(asked, &mut inherited, &mut entrances)?;
     }
@@ -377,7 +376,7 @@ fn entrances(
     Ok(entrances)
 }
 
-/// Opens what `asked` stands for, as far as it is not open. Of the addresses of a name, those that the host does not have are left out.
+/// Binds the addresses of `asked` that are not bound yet. Those of a name that this host does not have are left out.
 fn enter(
     asked: &ListenAddr,
     inherited: &mut Vec<Inherited>,

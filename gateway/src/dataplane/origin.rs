@@ -1,4 +1,4 @@
-//! Where a client really is, when somebody stands between: taken from a load balancer, and told to the server.
+//! PROXY protocol headers of load balancers, and those for servers; the signature of a trusted proxy (ADR-55).
 
 use std::cell::RefCell;
 use std::io;
@@ -13,22 +13,22 @@ use super::socket::Socket;
 use super::worker::Worker;
 use crate::proxy::{self, Header, LONGEST, Wrong};
 
-/// Why a connection ends before anybody has greeted.
+/// Why the header was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Refused {
-    /// What came is no header.
+    /// It is missing or invalid.
     #[error(transparent)]
     Wrong(#[from] Wrong),
-    /// None came in time.
+    /// It did not come within `limits.handshake-timeout`.
     #[error("no PROXY header in time; a load balancer named in `proxy.accept-from` must send one")]
     Late,
-    /// The peer went away before, as a load balancer does that looks whether somebody listens.
+    /// The peer closed before, as health checks of load balancers do.
     #[error("closed before its PROXY header")]
     Gone,
 }
 
-/// Reads the header that a load balancer must send, and nothing behind it: that may be TLS. From anybody else there is none, and
-/// what looks like one is a malformed operation.
+/// Reads the header that a load balancer of `proxy.accept-from` must send, and nothing beyond it, which may be TLS. From other
+/// peers it is not read, and a header is a malformed operation.
 ///
 /// # Errors
 /// [`Refused`], which is counted and logged.
@@ -75,7 +75,7 @@ async fn read(client: &Socket) -> Result<Header, Refused> {
         let header = Header::read(&held)?;
         let ours = header.map_or(held.len(), |header| header.len);
         held.truncate(ours);
-        // Of what was seen, what belongs to the header is taken; it is there.
+        // Consumes only the header's part of what was peeked.
         let took = client.skip(ours.saturating_sub(before));
         took.map_err(|_gone| Refused::Gone)?;
         if let Some(header) = header {
@@ -97,17 +97,17 @@ fn refuse(worker: &Worker, ends: &Ends, refused: Refused) {
     }
 }
 
-/// Counts a header from somebody whose word is not asked for.
+/// Counts a header from a peer outside `proxy.accept-from`.
 pub(super) fn unexpected(worker: &Worker, bytes: &[u8]) {
     if Header::begins(bytes) {
         worker.meters.header_refused("unexpected");
     }
 }
 
-/// Tells the server where the client is, before anything else, TLS included.
+/// Sends the server a PROXY header with the client's address, before TLS.
 ///
 /// # Errors
-/// When the server takes nothing.
+/// The socket's.
 pub(super) async fn tell(config: &Config, server: &TcpStream, ends: &Ends) -> io::Result<()> {
     let Some(version) = config.proxy.send else {
         return Ok(());
@@ -115,15 +115,15 @@ pub(super) async fn tell(config: &Config, server: &TcpStream, ends: &Ends) -> io
     let mut header = Vec::with_capacity(LONGEST);
     proxy::write(version, ends.client.zip(ends.gateway), &mut header);
     timeout(config.dial_timeout, server.writable()).await??;
-    // A connection that has just come about has room for it.
+    // A new connection has buffer space for it.
     if server.try_write(&header)? < header.len() {
         return Err(io::ErrorKind::WriteZero.into());
     }
     Ok(())
 }
 
-/// The signature that makes the server take this CONNECT for a trusted proxy's: of its newest nonce, where the gateway has a key
-/// and the server knows signatures (ADR-55). Where it has a key and the server asks for none, somebody must hear of it.
+/// The `proxy_sig` for CONNECT (ADR-55): over the newest nonce, if the gateway has a key and the server verifies it. A key that
+/// the server does not ask for is logged as an error.
 pub(super) fn signature(worker: &Worker, link: &RefCell<Link>) -> Option<String> {
     let shared = &worker.shared;
     let key = shared.config.proxy.key.as_ref()?;

@@ -1,8 +1,8 @@
-//! The pace that holders of room must keep while others wait for it.
+//! Slow peers are shed when others wait for the memory that their bytes occupy.
 //!
-//! Nobody is asked for anything while nobody waits. Then a holder is judged by what its peer has moved in the time that the gateway
-//! waited for it: the more room it holds, and the longer others have waited meanwhile, the more that must be. Those that fall short are
-//! called back, the slowest first, and as many as it takes to serve all who wait.
+//! There is no minimum rate while nobody waits. Otherwise a holder of memory is measured by the bytes that its peer has moved in
+//! the time that the gateway waited for it: the required rate grows with the memory held, and with the time for which others have
+//! waited. From those below it memory is revoked, the slowest first, until all waiters can be served.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -16,43 +16,43 @@ use crate::metrics::{self, Gauge};
 
 use super::room::Overdraws;
 
-/// How long others may wait before a holder is judged.
+/// How long others wait before a holder is measured.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How much of the time that is spent on its peer is not counted: networks pause.
+/// Idle time of a peer that is not counted: networks pause.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// Bytes in a second that are demanded of the smallest holder.
+/// The required rate of the smallest holder, in bytes per second.
 const RATE: u64 = 64 * 1024;
 
-/// As much again is demanded for each so many bytes of room.
+/// The required rate grows by `RATE` for each so many bytes held.
 const BYTES_STEP: u64 = 512 * 1024;
 
-/// And all of that again for each such time in which others have waited.
+/// And by the result for each such time in which others have waited.
 const TIME_STEP: Duration = Duration::from_secs(2);
 
-/// Who holds so many bytes and wants more comes as much later as if it had come a second later.
+/// A holder that wants more is queued one second later for each so many bytes that it holds.
 const BYTES_LATER: u64 = 8 * 1024;
 
-/// How often, at most, holders are looked at.
+/// The interval in which a waiter checks for slow holders.
 pub(super) const LOOK: Duration = Duration::from_millis(100);
 
-/// One look serves all who wait.
+/// A check within this time of another is skipped: one serves all waiters.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
-/// A holder kept room that others waited for, and moved too little.
+/// A peer was too slow while others waited for the memory that its bytes occupy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("given up: it was slow while others waited for memory")]
 pub(super) struct Shed;
 
-/// What room there is.
+/// What the memory is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// For a read and what a batch makes of it.
+    /// A read, and the output of its batch.
     Slot,
-    /// For one small read.
+    /// One small read.
     Reserve,
-    /// For operations that are not whole.
+    /// Incomplete operations.
     Loan,
 }
 
@@ -64,49 +64,49 @@ pub(super) struct Held {
     pub(super) loan: usize,
 }
 
-/// What is known of a peer.
+/// Whether a peer has been accepted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Standing {
-    /// It is a server, or a client that a server has accepted.
+    /// A server, or a client that a server has accepted.
     #[default]
     Known,
-    /// No server has accepted it: it gives way to everybody else, at once.
+    /// No server has accepted it yet: its memory is the first to be revoked, at once.
     Stranger,
 }
 
-/// What a peer has done since room was taken for it.
+/// What a peer has moved since memory was taken for it.
 #[derive(Clone, Copy, Debug, Default)]
 struct Pace {
     moved: u64,
-    /// For how long the gateway waited for it.
+    /// How long the gateway has waited for it.
     idle: Duration,
 }
 
-/// One direction of a session, as one that holds room.
+/// One direction of a session, as a holder of memory.
 #[derive(Default)]
 pub(super) struct Holder {
     held: Cell<Held>,
     pace: Cell<Pace>,
     standing: Cell<Standing>,
-    /// For how long others had waited when it took room.
+    /// How long others had waited in total when it took memory.
     begun: Cell<Duration>,
     /// Since when the gateway waits for its peer.
     since: Cell<Option<Instant>>,
-    /// Since when it waits for more room itself.
+    /// Since when it waits for more memory itself.
     queued: Cell<Option<Instant>>,
     called: Cell<bool>,
     wake: Notify,
-    /// Where it is among the watched.
+    /// Its index in `Holders`.
     place: Cell<usize>,
 }
 
-/// Those whose room can be called back, and how long it has been waited for.
+/// The holders whose memory can be revoked, and how long others have waited for memory.
 pub(super) struct Holders {
     watched: RefCell<Vec<Rc<Holder>>>,
     waiting: Cell<usize>,
-    /// When the first of those that wait began to.
+    /// Since when there are waiters.
     since: Cell<Instant>,
-    /// For how long somebody waited, before that.
+    /// How long there were waiters before that.
     waited: Cell<Duration>,
     looked: Cell<Option<Instant>>,
     gauge: Gauge,
@@ -115,13 +115,13 @@ pub(super) struct Holders {
 /// What a holder waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum WaitsFor {
-    /// Its peer, which is to move.
+    /// Its peer.
     Peer,
-    /// More room.
+    /// More memory.
     Room,
 }
 
-/// Who holds what, towards a peer that is waited for.
+/// A holder and what it holds, for waiting for its peer.
 #[derive(Clone, Copy)]
 pub(super) struct Keeper<'a> {
     pub(super) holders: &'a Holders,
@@ -145,7 +145,7 @@ impl Held {
     }
 }
 
-/// How many bytes in a second a peer must move that is lent so much, when others have waited for so long.
+/// The required rate in bytes per second, for `held` bytes when others have waited for `kept`.
 fn demanded(held: usize, kept: Duration) -> u64 {
     let held = u64::try_from(held).unwrap_or(u64::MAX);
     let by_size = RATE.saturating_add(times(RATE, held, BYTES_STEP));
@@ -164,7 +164,7 @@ fn millis(time: Duration) -> u64 {
 }
 
 impl Pace {
-    /// How much of a thousand parts of what is demanded it has moved; `None` when that is all of it, or not asked yet.
+    /// The moved part of what is required, in thousandths; `None` if it suffices or is not required yet.
     fn shortfall(self, held: usize, kept: Duration) -> Option<u64> {
         let judged = self.idle.checked_sub(PAUSE)?;
         if kept < PATIENCE {
@@ -176,24 +176,24 @@ impl Pace {
 }
 
 impl Holder {
-    /// It takes room, and held none.
+    /// It takes its first memory.
     pub(super) fn begin(&self, holders: &Holders) {
         self.begun.set(holders.waited());
     }
 
-    /// It has given all room back.
+    /// It has given all memory back.
     pub(super) fn end(&self) {
         self.pace.take();
         self.called.set(false);
         self.queued.set(None);
     }
 
-    /// It is judged by what comes now: another peer is waited for than before, or more depends on this one.
+    /// Measures from now on: another peer is waited for, or more depends on this one.
     pub(super) fn turn(&self) {
         self.pace.take();
     }
 
-    /// The peer has sent or taken so much.
+    /// The peer has sent or read so much.
     pub(super) fn moved(&self, bytes: usize) {
         let pace = self.pace.get();
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
@@ -205,8 +205,8 @@ impl Holder {
         self.standing.set(standing);
     }
 
-    /// Its turn among those that wait for room. Whoever has kept the gateway waiting comes as much later, and so does who holds much: the
-    /// quick and the small do not wait for a crowd of others, and these not for ever.
+    /// Its position in the queue for memory: the time of arrival, plus the peer's idle time, plus a penalty for memory held. Fast
+    /// and small ones pass slow and large ones, which do not starve.
     pub(super) fn turn_at(&self, held: Held) -> Instant {
         let queued = self.queued.get().unwrap_or_else(Instant::now);
         self.queued.set(Some(queued));
@@ -216,7 +216,7 @@ impl Holder {
         queued.checked_add(later).unwrap_or(queued)
     }
 
-    /// It has got what it waited for.
+    /// It has got the memory.
     pub(super) fn served(&self, overdraws: Overdraws) {
         self.queued.set(None);
         if overdraws == Overdraws::Yes {
@@ -224,7 +224,7 @@ impl Holder {
         }
     }
 
-    /// Until its room is called back.
+    /// Waits until its memory is revoked.
     pub(super) async fn called(&self) {
         while !self.called.get() {
             self.wake.notified().await;
@@ -262,7 +262,7 @@ impl Holders {
         }
     }
 
-    /// For how long somebody has waited for room by now; stands still while nobody does.
+    /// How long there have been waiters in total.
     fn waited(&self) -> Duration {
         let now = match self.waiting.get() {
             0 => Duration::ZERO,
@@ -271,7 +271,7 @@ impl Holders {
         self.waited.get().saturating_add(now)
     }
 
-    /// Calls back what `caller`, and whoever else waits, need of this kind; from those that fall short.
+    /// Revokes memory of this kind from slow holders, as much as all waiters need.
     pub(super) fn call_back(&self, (kind, needed): (Kind, usize), caller: &Rc<Holder>) {
         let now = Instant::now();
         let fresh = |looked: Instant| now.duration_since(looked) < LOOK_AGAIN;
@@ -305,7 +305,7 @@ impl Holders {
 }
 
 impl Keeper<'_> {
-    /// Waits for a peer, unless the room that is held for it is called back.
+    /// Waits for a peer, unless the memory held for it is revoked.
     ///
     /// # Errors
     /// [`Shed`] among those of `peer`.
@@ -317,7 +317,7 @@ impl Keeper<'_> {
             return peer.await;
         }
         let _watched = Watched::new(self, WaitsFor::Peer);
-        // Though the peer may have moved by now: one that drips always has.
+        // Revoked even if the peer is ready by now: one that trickles always is.
         tokio::select! {
             biased;
             () = self.holder.called() => Err(shed()),
@@ -330,7 +330,7 @@ pub(super) fn shed() -> io::Error {
     io::Error::new(io::ErrorKind::OutOfMemory, Shed)
 }
 
-/// A holder that can be called back while this lives; also when nobody waits for the end of that.
+/// Memory of the holder can be revoked while this lives.
 pub(super) struct Watched<'a>(Keeper<'a>);
 
 impl<'a> Watched<'a> {
@@ -366,7 +366,7 @@ impl Drop for Watched<'_> {
     }
 }
 
-/// One that waits for room.
+/// Counts a waiter while it lives.
 pub(super) struct Waiting<'a>(&'a Holders);
 
 impl<'a> Waiting<'a> {
@@ -424,7 +424,7 @@ mod tests {
         assert_eq!(idle.shortfall(1, Duration::from_millis(999)), None);
         assert_eq!(idle.shortfall(1, secs(1)), Some(0));
         assert_eq!(pace(0, PAUSE).shortfall(MIB, secs(60)), None);
-        // What the gateway did not wait for is nobody's fault, however long others have waited.
+        // Without idle time the peer is not slow, however long others have waited.
         assert_eq!(pace(1, Duration::ZERO).shortfall(64 * MIB, secs(60)), None);
     }
 
@@ -438,7 +438,8 @@ mod tests {
         assert_eq!(pace(10 * MIB, time).shortfall(2 * MIB, time), None);
     }
 
-    /// When a peer that moves so many bytes in a second, all the time waited for and holding what it has moved twice, may be given up.
+    /// The second in which a peer is shed that moves `rate` bytes per second, is always waited for, and holds twice what it has
+    /// moved.
     fn lasts(rate: usize) -> Option<u64> {
         (1..60).find(|&s: &u64| {
             let moved = rate.saturating_mul(usize::try_from(s).unwrap());
@@ -463,7 +464,7 @@ mod tests {
         }
     }
 
-    /// Holders of a MiB each whose peers do nothing, as futures that end when they are called back.
+    /// Holders of a MiB each with idle peers, as futures that end when memory is revoked.
     fn idle<'a>(
         holders: &'a Holders,
         all: &'a [Rc<Holder>],

@@ -1,9 +1,9 @@
-//! How a session takes leave of its client when the gateway stops, as nats-server does in its lame duck mode.
+//! Draining sessions when the gateway stops, like nats-server's lame duck mode.
 //!
-//! First the client is told, by an INFO that says `ldm`, so that whoever wants to can move on. Later the connection is closed: what
-//! the client has sent goes out, then a `PING` of the gateway's own, and when its `PONG` has come the client has been given all that
-//! the server had for it until then. Then the client reads the end of the stream, and what it sends until it closes in return goes out, too:
-//! of somebody who never pauses something is always under way.
+//! First the client gets an INFO with `ldm`, so that it can reconnect elsewhere. When its turn to be closed has come, what it has
+//! sent is forwarded, then a `PING` of the gateway's own; with its `PONG` everything that the server had for the client until
+//! then has been delivered. Then the client's stream is half-closed, and what it sends until it closes, too, is still forwarded:
+//! a busy publisher always has something in flight.
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
@@ -16,21 +16,21 @@ use tokio::time::timeout;
 
 use super::address::Ends;
 
-/// How long the names of other gateways may take to be resolved.
+/// The time to resolve the name of an advertised gateway.
 const LOOKUP: Duration = Duration::from_secs(1);
 
-/// How far stopping has come.
+/// The stages of stopping, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Stage {
-    /// Not at all.
+    /// Not stopping.
     Serves,
-    /// Clients are told.
+    /// Clients are sent `ldm`.
     LameDuck,
     /// Connections are closed, one after the other.
     Closes,
-    /// The rest of them at once: clients must not be kept.
+    /// The remaining ones are closed at once: clients have to move.
     Moves,
-    /// What is left is dropped.
+    /// Remaining sessions are dropped.
     Over,
 }
 
@@ -39,38 +39,36 @@ pub(super) enum Stage {
 pub(super) struct Other {
     /// `host:port`, as configured.
     text: String,
-    /// Where that leads, as far as it can be told.
+    /// Its resolved addresses; empty if unknown.
     leads: Vec<SocketAddr>,
 }
 
-/// Where clients of a gateway that stops can go.
+/// Gateways that clients can reconnect to.
 pub(super) type Others = Arc<[Other]>;
 
-/// What one session has been asked to say and do.
+/// What one session has been asked to do.
 #[derive(Default)]
 pub(super) struct Parting {
-    /// The client is to be told.
+    /// The INFO with `ldm` that is to be sent.
     owed: RefCell<Option<Others>>,
     closes: Cell<bool>,
     /// Wakes the deliver direction.
     pub(super) news: Notify,
-    /// Wakes the publish direction: the client reads the end of the stream.
+    /// Wakes the publish direction: the client's stream has been half-closed.
     pub(super) told: Notify,
 }
 
 impl Parting {
-    /// The client is to be told as soon as it may hear it.
+    /// Sends the client `ldm` as soon as it accepts an asynchronous INFO.
     pub(super) fn announce(&self, others: &Others) {
         self.owed.replace(Some(Arc::clone(others)));
         self.news.notify_one();
     }
 
-    /// What the client is yet to be told; once.
     pub(super) fn take(&self) -> Option<Others> {
         self.owed.take()
     }
 
-    /// Whether the client is yet to be told.
     pub(super) fn is_owed(&self) -> bool {
         self.owed.borrow().is_some()
     }
@@ -79,13 +77,12 @@ impl Parting {
         self.closes.set(true);
     }
 
-    /// Whether the connection is to be closed.
     pub(super) const fn closes(&self) -> bool {
         self.closes.get()
     }
 }
 
-/// Finds out where each `host:port` leads, so that nobody is sent back to where they are.
+/// Resolves each `host:port`, so that [`urls`] can leave out this gateway.
 pub(super) async fn resolve(advertised: &[String]) -> Others {
     let mut others = Vec::with_capacity(advertised.len());
     for text in advertised {
@@ -99,7 +96,7 @@ pub(super) async fn resolve(advertised: &[String]) -> Others {
     others.into()
 }
 
-/// The same for a gateway whose successor has its addresses.
+/// All of them, this gateway's own addresses included: another process has taken those over.
 pub(super) fn all(advertised: &[String]) -> Others {
     let other = |text: &String| Other {
         text: text.clone(),
@@ -108,7 +105,7 @@ pub(super) fn all(advertised: &[String]) -> Others {
     advertised.iter().map(other).collect()
 }
 
-/// `connect_urls` for a client that came this way.
+/// `connect_urls` for a client: the gateways at other addresses than the one that it is connected to.
 pub(super) fn urls(others: &[Other], ends: Ends) -> Vec<String> {
     let here = |other: &&Other| ends.gateway.is_none_or(|addr| !other.leads.contains(&addr));
     let elsewhere = others.iter().filter(here);

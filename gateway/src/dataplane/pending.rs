@@ -1,12 +1,12 @@
-//! Bytes that sessions have in hand, and room for them: bounded for each worker, so that slow peers cannot fill the memory.
+//! Backpressure: memory for bytes in hand is bounded for each worker (`limits.pending`), so that slow peers cannot fill it.
 //!
-//! A direction takes a slot when bytes arrive and gives it back when all of them are dealt with, or when it waits for the rest of an
-//! operation: what has come of that is kept in room that is lent for it. A message larger than a read is lent room as its bytes come,
-//! twice as much each time, and not for what it says that it will be. Who finds no room does not read on; `pace.rs` says who loses it
-//! then. What is small, a greeting above all, has slots in reserve, each for one read: it gets through whoever keeps the others.
+//! A direction takes a slot when bytes arrive and gives it back when they are processed, or when it waits for the rest of an
+//! operation, whose beginning is kept in a loan. The loan of a message larger than a read doubles as its bytes arrive, whatever
+//! size the message announces. A direction that gets no memory does not read; [`super::pace`] says from whom memory is revoked
+//! then. Small reads, of handshakes above all, have reserved slots, each for one read.
 //!
-//! Loans are taken before slots, so that whoever has a slot is never waited for by those whose loan it needs; see [`Beyond::One`] for
-//! the rest.
+//! Loans are taken before slots, so that a holder of a slot never waits for a loan of one that waits for a slot; [`Beyond::One`]
+//! resolves the remaining deadlock.
 
 use std::io;
 use std::rc::Rc;
@@ -17,39 +17,38 @@ use super::pace::{Held, Holder, Holders, Keeper, Kind, Standing};
 use super::pool::{Pool, READ_SIZE};
 use super::room::{Beyond, Lent, Room};
 
-/// What a direction may hold while it has a slot: a read, and what a batch makes of it.
+/// The bytes of a slot: a read, and the output of its batch.
 const SLOT: usize = 6 * READ_SIZE;
 
-/// A message takes its length twice: as it came, and as it goes.
+/// A message is held twice: as read, and as written.
 const COPIES: usize = 2;
 
-/// An operation of which no more than this has come is kept without room until the rest comes.
+/// The beginning of an operation up to this size is kept outside the limit; also the size of a small read.
 const MORSEL: usize = 4 * 1024;
 
-/// The least that is read at once into what is lent.
+/// The smallest read into a loan.
 const SMALLEST_READ: usize = 16 * 1024;
 
-/// One slot of so many is kept for what is small.
+/// One slot in so many is reserved for small reads.
 const RESERVE: usize = 4;
 
-/// One part of so many of what is lent is kept for who goes beyond the rest.
+/// One part in so many of the loans is kept for the one that overdraws.
 const BEYOND: usize = 4;
 
-/// A worker's room.
+/// A worker's memory for bytes in hand.
 pub(super) struct Pending {
     slots: Room,
-    /// Slots for what is small.
+    /// Slots for small reads.
     reserve: Room,
-    /// For operations that are not whole.
+    /// For incomplete operations.
     loans: Room,
     holders: Holders,
 }
 
-/// What one direction of a session has read and not dealt with.
+/// What one direction of a session has read and not processed.
 #[derive(Default)]
 pub(super) struct Input<'w> {
     pub(super) buffer: Buffer,
-    /// How its peer does since it took room.
     holder: Rc<Holder>,
     slot: Option<Lent<'w>>,
     /// A slot for one small read.
@@ -58,7 +57,7 @@ pub(super) struct Input<'w> {
 }
 
 impl Pending {
-    /// Half of `bytes` for slots, half for loans; one slot of each kind at least.
+    /// Half of `bytes` for slots, half for loans; at least one slot of each kind.
     pub(super) fn new(bytes: usize) -> Self {
         let half = bytes / 2;
         let slots = half / SLOT;
@@ -76,7 +75,7 @@ impl Pending {
 }
 
 impl<'w> Input<'w> {
-    /// What was read already, and takes no room yet.
+    /// With bytes that were read already and count as no slot yet.
     pub(super) fn holding(buffer: Buffer) -> Self {
         Self {
             buffer,
@@ -84,7 +83,7 @@ impl<'w> Input<'w> {
         }
     }
 
-    /// Who its peer is.
+    /// Whether its peer has been accepted.
     pub(super) fn stands(&self, standing: Standing) {
         self.holder.stands(standing);
     }
@@ -108,13 +107,13 @@ impl<'w> Input<'w> {
         }
     }
 
-    /// For waiting for the peer that takes what this has become.
+    /// For waiting for the peer that reads the output.
     pub(super) fn passes_on<'a>(&'a self, pending: &'a Pending) -> Keeper<'a> {
         self.holder.turn();
         self.keeper(pending)
     }
 
-    /// Makes room for a read towards `need` bytes, waiting for it if there is none. How much the read may bring.
+    /// Takes memory for a read towards `need` bytes, waiting if necessary. Returns the most bytes to read.
     ///
     /// # Errors
     /// [`Shed`](super::pace::Shed).
@@ -149,21 +148,21 @@ impl<'w> Input<'w> {
             self.buffer.put(morsel.filled());
         }
         self.buffer.reserve(read);
-        // Where nothing can be lent, what turns out to be large is not to wait with a slot.
+        // Where there are no loans, what turns out to be large must not wait with a slot.
         let lends = self.loan.is_some() || pending.loans.free() >= READ_SIZE;
         let small = need <= MORSEL && filled < MORSEL;
         Ok(if self.reserve.is_some() || small && !lends {
-            // No more than is kept without room.
+            // No more than is kept outside the limit.
             MORSEL.saturating_sub(filled).max(1)
         } else if need > READ_SIZE || pending.loans.is_scarce() {
             read
         } else {
-            // Whatever the buffer has room for.
+            // As much as the buffer takes.
             usize::MAX
         })
     }
 
-    /// So many bytes of the room that is lent, in all, if nobody need be waited for. Whether it has them.
+    /// Grows the loan to `bytes` without waiting; whether that succeeded.
     fn borrow(&mut self, bytes: usize, pending: &'w Pending) -> bool {
         let more = bytes.saturating_sub(self.loaned());
         if more == 0 {
@@ -200,7 +199,7 @@ impl<'w> Input<'w> {
         }
     }
 
-    /// It is for one read, so that whoever reads on and on leaves it to others between.
+    /// A reserved slot is for one read: continuous readers must not keep it.
     fn leave_reserve(&mut self, (pool, pending): (&Pool, &Pending)) {
         if self.reserve.is_some() {
             self.set_aside(pool);
@@ -208,7 +207,7 @@ impl<'w> Input<'w> {
         }
     }
 
-    /// A slot; or, for what is small, one of the reserve.
+    /// Waits for a slot; for a small read, for a reserved one.
     async fn wait_for_slot(&mut self, need: usize, pending: &'w Pending) -> io::Result<()> {
         let small = need <= MORSEL && self.buffer.len() < MORSEL && self.loan.is_none();
         let keeper = self.keeper(pending);
@@ -220,7 +219,7 @@ impl<'w> Input<'w> {
         Ok(())
     }
 
-    /// Gives memory and room back; the buffer must be empty, or its bytes are lost.
+    /// Gives the buffer and all memory back; bytes in the buffer are lost.
     pub(super) fn release(&mut self, pool: &Pool) {
         if self.buffer.capacity() != 0 {
             pool.give(std::mem::take(&mut self.buffer));
@@ -231,7 +230,7 @@ impl<'w> Input<'w> {
         self.holder.end();
     }
 
-    /// Keeps the beginning of an operation in no more room than it needs, while the rest is waited for.
+    /// Shrinks to the memory that the beginning of an operation needs, before the rest is waited for.
     pub(super) fn settle(&mut self, (pool, pending): (&Pool, &'w Pending)) {
         let filled = self.buffer.len();
         if filled <= MORSEL {
@@ -242,7 +241,7 @@ impl<'w> Input<'w> {
         }
         let scarce = pending.loans.is_scarce();
         let needs = match filled {
-            // An ordinary buffer stays as it is while there are enough of them.
+            // A pooled buffer is kept while memory is plentiful.
             0..=READ_SIZE if scarce => filled.next_power_of_two(),
             0..=READ_SIZE => READ_SIZE,
             _ => filled.saturating_mul(COPIES),
@@ -250,7 +249,7 @@ impl<'w> Input<'w> {
         let more = needs.saturating_sub(self.loaned());
         if more != 0 {
             let Some(lent) = pending.loans.try_lend(more) else {
-                // It is counted with its slot, then.
+                // Keeps its slot, then.
                 return;
             };
             self.take_loan(lent);
@@ -264,7 +263,7 @@ impl<'w> Input<'w> {
         self.reserve = None;
     }
 
-    /// Gives room back and keeps the bytes.
+    /// Gives all memory back and keeps the bytes.
     fn set_aside(&mut self, pool: &Pool) {
         self.move_into(Buffer::with_capacity(self.buffer.len()), pool);
         let kept = std::mem::take(&mut self.buffer);
@@ -278,8 +277,8 @@ impl<'w> Input<'w> {
     }
 }
 
-/// How much is read at once: what an ordinary buffer has room for, and then as much as has arrived, so that announcing a large message
-/// costs its sender the bytes.
+/// The size of the next read: up to a pooled buffer, then as much as has arrived, so that announcing a large message reserves
+/// nothing.
 fn read_size(filled: usize, need: usize) -> usize {
     match READ_SIZE.saturating_sub(filled) {
         rest @ SMALLEST_READ.. => rest,
@@ -296,7 +295,7 @@ mod tests {
 
     const MIB: usize = 1024 * 1024;
 
-    /// What is free of slots and of loans.
+    /// Free bytes of slots and of loans.
     fn room(pending: &Pending) -> (usize, usize) {
         (pending.slots.free(), pending.loans.free())
     }
@@ -332,7 +331,7 @@ mod tests {
             input.make_room(MIB, (&pool, &pending)).await.unwrap();
             lent.push((before.1 - room(&pending).1) / 1024);
         }
-        // An ordinary buffer; and then twice what it may grow to, as it came and as it goes.
+        // A pooled buffer; then twice what it may grow to, as read and as written.
         assert_eq!(lent, [64, 64, 200, 256, 512, 2048, 2048]);
         input.release(&pool);
         assert_eq!(room(&pending), before);
@@ -392,7 +391,6 @@ mod tests {
         assert_eq!(room(&pending), (SLOT, 0));
     }
 
-    /// Reads a MiB to its end.
     async fn ends<'w>(input: &mut Input<'w>, (pool, pending): (&Pool, &'w Pending)) {
         while input.buffer.len() < MIB {
             input.make_room(MIB, (pool, pending)).await.unwrap();
@@ -448,7 +446,7 @@ mod tests {
         let (mut first, mut second) = (Input::default(), Input::default());
         let made = first.make_room(0, (&pool, &pending)).now_or_never();
         assert!(made.is_some_and(|most| most.is_ok_and(|most| most == MORSEL)));
-        // A second read is behind whoever waits for its first.
+        // A second read comes after others' first ones.
         first.buffer.put(b"PUB a 1");
         let mut wait = Box::pin(second.make_room(0, (&pool, &pending)));
         assert!(wait.as_mut().now_or_never().is_none());
@@ -473,7 +471,7 @@ mod tests {
         assert_eq!(input.buffer.len(), MORSEL);
     }
 
-    /// Somebody to whom 8 KiB go every so often, as they are written, for a minute; out of what a slot holds.
+    /// A peer that reads 8 KiB at each interval, for a minute.
     async fn takes(input: &Input<'_>, every: Duration, pending: &Pending) -> io::Result<()> {
         let keeper = input.passes_on(pending);
         let begun = Instant::now();
@@ -488,7 +486,7 @@ mod tests {
         Ok(())
     }
 
-    /// The same, and gives its room back in the end.
+    /// The same; gives its memory back in the end.
     async fn given_up(
         input: &mut Input<'_>,
         every: Duration,
@@ -518,7 +516,7 @@ mod tests {
         }
     }
 
-    /// One that moves a MiB at this many bytes in a second.
+    /// A peer that sends a MiB at this rate.
     async fn sends(rate: usize, (pool, pending): (&Pool, &Pending)) -> io::Result<()> {
         let mut input = Input::default();
         while input.buffer.len() < MIB {

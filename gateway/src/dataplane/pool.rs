@@ -1,19 +1,19 @@
-//! Buffers lent to sessions that have bytes in hand. An idle session holds none.
+//! A worker's pool of buffers. An idle session holds none.
 
 use std::cell::RefCell;
 
 use crate::wire::Buffer;
 
-/// What one read may bring. Large enough to amortise the system call, small enough to stay in the cache.
+/// Bytes per read: enough to amortise the system call, few enough to stay in the CPU cache.
 pub(super) const READ_SIZE: usize = 64 * 1024;
 
-/// A batch ends when its output has grown to this.
+/// A batch ends when its output has this size.
 pub(super) const BATCH_OUTPUT: usize = 256 * 1024;
 
-/// How many bytes of idle buffers a worker keeps, in all; the rest goes back to the system.
+/// Bytes of idle buffers that a worker keeps.
 const KEEP: usize = 8 * 1024 * 1024;
 
-/// A worker's idle buffers; the one given last is the warmest and is lent first.
+/// A worker's idle buffers; the last one returned is still in the CPU cache and is reused first.
 #[derive(Default)]
 pub(super) struct Pool(RefCell<Idle>);
 
@@ -24,7 +24,7 @@ struct Idle {
 }
 
 impl Pool {
-    /// An empty buffer with room for a read.
+    /// An empty buffer of at least `READ_SIZE`.
     pub(super) fn take(&self) -> Buffer {
         let mut idle = self.0.borrow_mut();
         let Some(buffer) = idle.buffers.pop() else {
@@ -34,7 +34,7 @@ impl Pool {
         buffer
     }
 
-    /// Takes a buffer back, whatever it holds.
+    /// Takes a buffer back and clears it.
     pub(super) fn give(&self, mut buffer: Buffer) {
         let mut idle = self.0.borrow_mut();
         let bytes = idle.bytes.saturating_add(buffer.capacity());

@@ -1,8 +1,9 @@
-//! What a client is told of a publish that the gateway refused, in its place in the stream; and whether the server has accepted it.
+//! Errors that the gateway injects for what it refuses, in their place in the stream; and whether the server has accepted the
+//! client.
 //!
-//! The stream towards the client is the server's: `+OK`, `PONG` and messages come in an order that clients rely on. So a
-//! refused publish is replaced by a `PING`, and the server's `PONG` to it by the error. `Permissions Violation for Publish` is the one
-//! that every client survives. A `PONG` to a `PING` that was sent behind a CONNECT says that the server has accepted that.
+//! Clients rely on the order of the server's `+OK`, `PONG` and messages. So a refused publish is replaced by a `PING`, and the
+//! server's `PONG` to that by the error: `Permissions Violation for Publish`, on which no client closes. The `PONG` to a `PING`
+//! sent behind a CONNECT says that the server has accepted it.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -13,64 +14,62 @@ use crate::wire::{Buffer, write};
 
 use super::account::Account;
 
-/// How many refusals may wait for their `PONG`. A client that does not stop is told of these only.
+/// Errors that may wait for their `PONG`; beyond that the client is sent none.
 const MOST: usize = 1024;
 
-/// How many bytes they may be, their places included. Of a subject that leaves no room the client is not told.
+/// Bytes of waiting errors, `PLACE` included; beyond that the client is sent none.
 pub(super) const MOST_BYTES: usize = 128 * 1024;
 
-/// What a refusal takes beside its text, in bytes, at most.
+/// The most bytes that an error takes beside its text.
 const PLACE: usize = 64;
 
-/// The errors that wait for their place, and the count of `PING` and `PONG` that finds it.
+/// The errors that wait for their `PONG`, and the count of `PING` and `PONG` by which it is found.
 pub(super) struct Refusals {
-    /// Who pays for the texts.
     account: Rc<Account>,
     bytes: usize,
     pings: u64,
     pongs: u64,
-    /// What stands in the place of a `PONG`, and the number of its `PING`.
+    /// The number of a `PING`, and what replaces its `PONG`.
     waiting: VecDeque<(u64, Instead)>,
-    /// Whether the client has been given a `PONG`.
+    /// Whether a `PONG` has been delivered to the client.
     ponged: bool,
     acceptance: Acceptance,
-    /// Told when the server has accepted the client.
+    /// Notified when the server has accepted the client.
     news: Rc<Notify>,
 }
 
-/// Whether the server has let in the client as what it said last that it is.
+/// Whether the server has accepted the client's last CONNECT.
 #[derive(Clone, Copy, Default)]
 enum Acceptance {
-    /// It has, or there is nothing to refuse.
+    /// It has, or it requires no authentication.
     #[default]
     Given,
-    /// It has not, and has not been asked.
+    /// It has not, and no `PING` has been sent since.
     Due,
-    /// The `PONG` to the `PING` with this number will say so.
+    /// It has with the `PONG` to the `PING` of this number.
     Asked(u64),
 }
 
-/// What becomes of a `PONG` that is not the client's.
+/// What replaces a `PONG` that is not the client's.
 enum Instead {
-    /// It is this error.
+    /// This error.
     Error(Box<[u8]>),
-    /// It is the gateway's own.
+    /// Nothing: the gateway asked for acceptance.
     Nothing,
-    /// The same, and the last that matters.
+    /// Nothing: it answers [`Refusals::ping_last`].
     Last,
 }
 
-/// What a `PONG` of the server's was.
+/// What a `PONG` of the server was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pong {
-    /// One that has been dealt with.
+    /// Written to the client, replaced or dropped.
     Told,
     /// The answer to [`Refusals::ping_last`].
     Last,
 }
 
 impl Refusals {
-    /// Nothing has been refused yet.
     pub(super) fn new(account: Rc<Account>) -> Self {
         Self {
             account,
@@ -84,13 +83,12 @@ impl Refusals {
         }
     }
 
-    /// What waits, in bytes.
     #[cfg(test)]
     pub(super) const fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// A `PING` of the client's own goes to the server.
+    /// A `PING` of the client is forwarded.
     pub(super) const fn ping(&mut self) {
         self.pings = self.pings.wrapping_add(1);
         if matches!(self.acceptance, Acceptance::Due) {
@@ -98,17 +96,16 @@ impl Refusals {
         }
     }
 
-    /// The server may refuse the client for what is said next.
+    /// The server may reject the client for what is sent next.
     pub(super) const fn await_acceptance(&mut self) {
         self.acceptance = Acceptance::Due;
     }
 
-    /// Whether the server has accepted the client.
     pub(super) const fn has_accepted(&self) -> bool {
         matches!(self.acceptance, Acceptance::Given)
     }
 
-    /// Asks the server for that, unless an answer is under way.
+    /// Sends a `PING` whose `PONG` shows acceptance, unless one is in flight.
     pub(super) fn ask(&mut self, out: &mut Buffer) {
         if matches!(self.acceptance, Acceptance::Due) {
             self.ping();
@@ -117,12 +114,12 @@ impl Refusals {
         }
     }
 
-    /// Told when the server has accepted the client.
+    /// Notified when the server has accepted the client.
     pub(super) fn news(&self) -> Rc<Notify> {
         Rc::clone(&self.news)
     }
 
-    /// A publish to `subject` is refused: `out`, which goes to the server, gets what takes its place.
+    /// Refuses a publish to `subject`: writes the `PING` in its place to `out`, for the server.
     pub(super) fn refuse(&mut self, subject: &[u8], out: &mut Buffer) {
         if !self.has_room(subject.len()) {
             return;
@@ -134,7 +131,7 @@ impl Refusals {
         );
     }
 
-    /// The same, because of the reply subject that it names.
+    /// Refuses a publish because of its reply subject.
     pub(super) fn refuse_reply(&mut self, reply: &[u8], out: &mut Buffer) {
         let reply = quoted(reply);
         self.put(
@@ -143,7 +140,7 @@ impl Refusals {
         );
     }
 
-    /// A subscription is refused: the same.
+    /// Refuses a subscription.
     pub(super) fn refuse_subscription(
         &mut self,
         subject: &[u8],
@@ -162,7 +159,7 @@ impl Refusals {
         );
     }
 
-    /// Whether one more may wait, with a text of this length.
+    /// Whether one more error with a text of this length may wait.
     fn has_room(&self, text: usize) -> bool {
         let bytes = self.bytes.saturating_add(PLACE).saturating_add(text);
         self.waiting.len() < MOST && bytes <= MOST_BYTES
@@ -179,19 +176,19 @@ impl Refusals {
         }
     }
 
-    /// The gateway asks whether the server has seen everything: nothing of the client's goes to `out` after this.
+    /// Sends the last `PING`: its `PONG` shows that the server has processed everything before it.
     pub(super) fn ping_last(&mut self, out: &mut Buffer) {
         self.ping();
         self.waiting.push_back((self.pings, Instead::Last));
         write::ping(out);
     }
 
-    /// Whether the client has been given a `PONG`.
+    /// Whether a `PONG` has been delivered to the client.
     pub(super) const fn has_ponged(&self) -> bool {
         self.ponged
     }
 
-    /// The server sent a `PONG`: `out`, which goes to the client, gets it or the error that it stands for.
+    /// The server sent a `PONG`: writes it, or what replaces it, to `out`, for the client.
     pub(super) fn pong(&mut self, out: &mut Buffer) -> Pong {
         self.pongs = self.pongs.wrapping_add(1);
         if matches!(self.acceptance, Acceptance::Asked(number) if number == self.pongs) {
@@ -219,7 +216,7 @@ impl Refusals {
     }
 }
 
-/// `text` as the server quotes it, with Go's `%q`.
+/// `text` quoted as by nats-server: Go's `%q`.
 fn quoted(text: &[u8]) -> String {
     let mut out = String::from("\"");
     for chunk in text.utf8_chunks() {
@@ -248,7 +245,6 @@ mod tests {
     use super::*;
     use crate::dataplane::account::Memory;
 
-    /// Nothing refused, and nothing said.
     fn none() -> (Refusals, Buffer, Buffer) {
         let refusals = Refusals::new(Memory::new(0).open());
         (refusals, Buffer::new(), Buffer::new())

@@ -1,7 +1,6 @@
-//! Everything that a session makes the gateway remember, filled as a hostile client or a keyless bus would, against its bound.
+//! Tests: the state of a session, filled as a hostile client or an attacker on the bus would fill it, stays within its bounds.
 //!
-//! The table of ARCHITECTURE.md, "What is remembered", is this one. What is borrowed from the pool while bytes are in hand is not in it: `pending` bounds
-//! that.
+//! These are the rows of the table "What is remembered" in ARCHITECTURE.md, without bytes in hand, which `limits.pending` bounds.
 
 #![expect(
     clippy::arithmetic_side_effects,
@@ -23,7 +22,7 @@ use crate::policy::{AtLimit, Clients, LONGEST_NAME, Limit, Policy, Rule, Undecry
 use crate::secret::Secret;
 use crate::wire::Buffer;
 
-/// What is remembered, how many bytes it takes, and how many it may.
+/// The memory of one table: its bytes now, and its bound.
 pub(super) struct Remembered {
     pub(super) what: &'static str,
     pub(super) bytes: usize,
@@ -32,7 +31,7 @@ pub(super) struct Remembered {
 
 const KIB: usize = 1024;
 
-/// `open.>` may be published by everybody, `shut.>` by nobody.
+/// Everybody may publish on `open.>`, nobody on `shut.>`.
 fn worker() -> Worker {
     let rule = |name: &str, publish_by| Rule {
         name: name.parse().unwrap(),
@@ -79,7 +78,7 @@ fn link(worker: &Worker) -> RefCell<Link> {
     }))
 }
 
-/// Publishes everything in `input`; what goes to the server at last, which nobody reads.
+/// Publishes `input`; returns the last batch for the server.
 fn publish(path: &mut PublishPath<'_>, input: &[u8]) -> Vec<u8> {
     let (mut buffer, mut output) = (Buffer::new(), Buffer::new());
     buffer.put(input);
@@ -90,7 +89,7 @@ fn publish(path: &mut PublishPath<'_>, input: &[u8]) -> Vec<u8> {
     output.filled().to_vec()
 }
 
-/// Delivers everything in `input`; how often it was waited for a version.
+/// Delivers `input`; returns how often a key version was waited for.
 fn deliver(path: &mut DeliverPath<'_>, input: &[u8]) -> usize {
     let (mut buffer, mut waits) = (Buffer::new(), 0);
     buffer.put(input);
@@ -108,7 +107,7 @@ fn deliver(path: &mut DeliverPath<'_>, input: &[u8]) -> usize {
     waits
 }
 
-/// An envelope that nobody has sealed, under a kid that nobody has made.
+/// A forged envelope with an unknown kid.
 fn forged(number: u64) -> Vec<u8> {
     let mut envelope = vec![0xFA, 0x4B, 0x11, 1];
     envelope.extend_from_slice(&number.to_be_bytes());
@@ -121,7 +120,6 @@ fn message(subject: &str, reply: &str, payload: &[u8]) -> Vec<u8> {
     [line.as_bytes(), payload, b"\r\n"].concat()
 }
 
-/// What a client can send, and what it can be sent.
 fn fill(publishes: &mut PublishPath<'_>, delivers: &mut DeliverPath<'_>) {
     let info = format!(
         "INFO {{\"headers\":true,\"auth_required\":true,\"api_lvl\":2,\"max_payload\":1048576,\"nonce\":\"{}\"}}\r\n",

@@ -1,31 +1,30 @@
-//! What is said of messages that did not go through: one line per second and cause; the metrics have them all.
+//! Log lines for messages that were refused or withheld: one per second and cause; the metrics count all.
 
 use std::time::Instant;
 
 use crate::metrics::{Cause, Direction, Throttle};
 use crate::policy::Kinds;
 
-/// The throttles of all causes, shared by all workers.
+/// Throttled log lines, shared by all workers.
 #[derive(Default)]
 pub(super) struct Reports {
     causes: [Throttle; Cause::ALL.len()],
     replies: Throttle,
 }
 
-/// A message that did not go through.
+/// A message that was refused or withheld.
 pub(super) struct Report<'a> {
-    /// Publish: it was refused. Deliver: it was withheld.
+    /// Publish: refused. Deliver: withheld.
     pub(super) direction: Direction,
     /// The keyring concerned.
     pub(super) keyring: &'a str,
     pub(super) cause: Cause,
     pub(super) subject: &'a [u8],
-    /// The kinds of identity that the client has, where that is the cause.
+    /// The kinds of the client's identity, where that is the cause.
     pub(super) identity: Option<Kinds>,
 }
 
 impl Reports {
-    /// Writes a line, or counts it as left out.
     pub(super) fn tell(&self, report: &Report<'_>, now: Instant) {
         if let Some(left_out) = self.admit(report.cause, now) {
             let Report {
@@ -42,7 +41,7 @@ impl Reports {
         }
     }
 
-    /// The same of a subscription that was refused: its subject is the report's.
+    /// Logs a refused subscription, with its subject.
     pub(super) fn tell_unsubscribed(&self, report: &Report<'_>, now: Instant) {
         if let Some(left_out) = self.admit(report.cause, now) {
             let (keyring, cause) = (report.keyring, report.cause.word());
@@ -52,7 +51,7 @@ impl Reports {
         }
     }
 
-    /// A message is sealed for exactly this reply subject, which belongs to another keyring by name.
+    /// Logs a message that is sealed for exactly this reply subject, which another keyring names.
     pub(super) fn tell_reply(&self, keyring: &str, (subject, reply): (&[u8], &[u8]), now: Instant) {
         if let Some(left_out) = self.replies.admit(now) {
             let [subject, reply] = [subject, reply].map(String::from_utf8_lossy);
@@ -63,14 +62,14 @@ impl Reports {
         }
     }
 
-    /// Whether a line may be written, and how many were not before it.
+    /// If a line may be written: how many were left out before it.
     fn admit(&self, cause: Cause, now: Instant) -> Option<u64> {
         let mut throttles = self.causes.iter().zip(Cause::ALL);
         let (throttle, _of) = throttles.find(|(_throttle, of)| *of == cause)?;
         throttle.admit(now)
     }
 
-    /// Says how many were left out where nothing has happened since.
+    /// Logs how many lines were left out where none has followed.
     pub(super) fn catch_up(&self, now: Instant) {
         for (throttle, cause) in self.causes.iter().zip(Cause::ALL) {
             if let Some(left_out) = throttle.overdue(now) {

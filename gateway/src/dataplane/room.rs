@@ -1,4 +1,4 @@
-//! Room of one kind: so many bytes, lent in turn.
+//! A semaphore over bytes, fair but for slow and large holders, which may be overdrawn by one of them.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -9,42 +9,40 @@ use tokio::time::{Instant, sleep};
 
 use super::pace::{Held, Keeper, Kind, LOOK, Waiting, WaitsFor, Watched, shed};
 
-/// What happens when everything is lent.
+/// Whether more bytes than there are may be lent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Beyond {
-    /// Whoever wants more waits.
+    /// No.
     Nobody,
-    /// The first of those that wait goes beyond; one at a time, to the end of what it has begun. Otherwise those that hold some and
-    /// want more would wait for one another.
+    /// To the first waiter, one at a time, until it has given everything back: otherwise holders that want more would deadlock.
     One,
 }
 
-/// The room.
+/// The semaphore.
 pub(super) struct Room {
     kind: Kind,
     total: usize,
     beyond: Beyond,
     lent: Cell<usize>,
-    /// Whether somebody goes beyond.
+    /// Whether one overdraws.
     overdrawn: Cell<bool>,
     queue: RefCell<Vec<Rc<Place>>>,
 }
 
-/// Part of it, until this is dropped.
+/// Bytes that are held until this is dropped.
 pub(super) struct Lent<'w> {
     room: &'w Room,
     bytes: usize,
     overdraws: Overdraws,
 }
 
-/// Whether more is lent than there is.
+/// Whether a permit overdraws the semaphore.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Overdraws {
     Yes,
     No,
 }
 
-/// The place of one that waits.
 struct Place {
     turn: Instant,
     bytes: usize,
@@ -73,15 +71,15 @@ impl Room {
         self.free() < self.total / 2
     }
 
-    /// So many bytes if they are there, whoever waits.
+    /// Acquires without waiting, ahead of the queue.
     pub(super) fn try_lend(&self, bytes: usize) -> Option<Lent<'_>> {
         (bytes <= self.free()).then(|| self.lend_now(bytes, Overdraws::No))
     }
 
-    /// So many bytes, in turn.
+    /// Acquires in the order of the queue.
     ///
     /// # Errors
-    /// [`Shed`](super::pace::Shed): what the holder has already was called back.
+    /// [`Shed`](super::pace::Shed): the memory that the holder has already was revoked.
     pub(super) async fn lend<'w>(
         &'w self,
         bytes: usize,
@@ -121,7 +119,7 @@ impl Room {
         }
     }
 
-    /// What must come back before all who wait are served.
+    /// Bytes that must be given back before all waiters are served.
     fn wanted(&self) -> usize {
         let queue = self.queue.borrow();
         let all = queue.iter().fold(0_usize, |sum, place| {
@@ -131,7 +129,7 @@ impl Room {
         all.saturating_sub(self.free())
     }
 
-    /// Grants what can be, in turn.
+    /// Grants what can be granted, in the order of the queue.
     fn serve(&self) {
         loop {
             let first = {
@@ -170,12 +168,12 @@ impl Lent<'_> {
         self.bytes
     }
 
-    /// Whether it goes beyond what there is: it must not wait for anybody then, for others wait for its end.
+    /// Whether it overdraws: then its holder must not wait, since all others wait for it.
     pub(super) const fn overdraws(&self) -> bool {
         matches!(self.overdraws, Overdraws::Yes)
     }
 
-    /// So much more, when it goes beyond already.
+    /// Overdraws by so much more.
     pub(super) fn overdraw(&mut self, more: usize) {
         self.bytes = self.bytes.saturating_add(more);
         self.room
@@ -183,7 +181,6 @@ impl Lent<'_> {
             .set(self.room.lent.get().saturating_add(more));
     }
 
-    /// Takes up what else was lent.
     pub(super) fn join(&mut self, mut more: Self) {
         self.bytes = self.bytes.saturating_add(std::mem::take(&mut more.bytes));
         if more.overdraws() {
@@ -191,7 +188,7 @@ impl Lent<'_> {
         }
     }
 
-    /// Gives back what is more than `bytes`.
+    /// Gives back all but `bytes`.
     pub(super) fn shrink(&mut self, bytes: usize) {
         let more = self.bytes.saturating_sub(bytes);
         if more != 0 {
@@ -207,7 +204,7 @@ impl Drop for Lent<'_> {
     }
 }
 
-/// A place in the queue; also when nobody waits for its turn to the end.
+/// Leaves the queue when dropped, and gives back what was granted meanwhile.
 struct Queued<'w> {
     room: &'w Room,
     place: Rc<Place>,
@@ -226,7 +223,7 @@ impl<'w> Queued<'w> {
         Self { room, place }
     }
 
-    /// What was granted.
+    /// The permit, if it was granted.
     fn take(&self) -> Option<Lent<'w>> {
         let overdraws = self.place.granted.get()?;
         let mut queue = self.room.queue.borrow_mut();
@@ -272,7 +269,7 @@ mod tests {
         }
     }
 
-    /// Its peer lets the gateway wait for three seconds.
+    /// The peer is idle for three seconds.
     async fn keeps_waiting(holders: &Holders, holder: &Rc<Holder>) {
         let held = Held {
             loan: 1,

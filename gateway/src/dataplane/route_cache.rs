@@ -1,22 +1,22 @@
-//! The last subject of a direction and what policy said of it: most connections publish on one subject for a while.
+//! The last subject of a direction and its policy lookup: most connections publish on one subject for a while.
 
 use crate::policy::{Look, Policy};
 
-/// A longer subject is not remembered, but looked up each time.
+/// Longer subjects are looked up each time.
 pub(super) const LONGEST: usize = 1024;
 
-/// Remembers one answer.
+/// A cache of one lookup.
 #[derive(Default)]
 pub(super) struct RouteCache {
     subject: Vec<u8>,
     look: Option<Look>,
     generation: u64,
-    /// Whether it was the answer for the subject before the last, too.
+    /// Whether the lookup before had the same subject.
     again: bool,
 }
 
 impl RouteCache {
-    /// What `policy`, that of snapshot `generation`, says of `subject`.
+    /// Looks `subject` up in `policy`, which is that of snapshot `generation`.
     pub(super) fn look(&mut self, policy: &Policy, generation: u64, subject: &[u8]) -> Look {
         if let Some(look) = self.look
             && self.generation == generation
@@ -38,13 +38,12 @@ impl RouteCache {
         look
     }
 
-    /// What it holds, in bytes.
     #[cfg(test)]
     pub(super) const fn bytes(&self) -> usize {
         self.subject.capacity()
     }
 
-    /// What was said of the last subject, if it was that of the one before, too: others like it may follow.
+    /// The last lookup, if the one before had the same subject: a run may follow.
     pub(super) fn repeated(&self) -> Option<Look> {
         self.look.filter(|_look| self.again)
     }

@@ -1,7 +1,7 @@
-//! TLS, where it stands in a session's life: with the client before or behind INFO, with the server before or behind its.
+//! TLS handshakes of a session: with the client before or after INFO, with the server before or after its INFO.
 //!
-//! Nothing is read in the clear beyond what comes before a handshake: not a byte behind the server's INFO, and of a client
-//! at most a look at its first byte, which stays where it is.
+//! Nothing that could belong to a handshake is read in the clear: not a byte after the server's INFO, and of a client at most its
+//! first byte is peeked.
 
 use std::io;
 use std::sync::Arc;
@@ -22,26 +22,26 @@ use super::session;
 use super::socket::Socket;
 use super::worker::{Shared, Worker};
 
-/// What a TLS record of a handshake begins with. No client of NATS begins with it.
+/// The content type of a TLS handshake record (RFC 8446, section 5.1). No NATS operation begins with it.
 const HANDSHAKE: u8 = 0x16;
 
-/// TLS on both sides; new handshakes go by what it says at their time.
+/// TLS on both sides; a handshake uses the configuration of its moment.
 #[derive(Clone, Default)]
 pub struct Tls {
-    /// With clients; `None`: none.
+    /// With clients.
     pub clients: Option<Arc<Acceptor>>,
-    /// With servers; `None`: with none of them.
+    /// With servers.
     pub servers: Option<Arc<Dialer>>,
 }
 
-/// What all workers share of it.
+/// TLS configuration, metrics and log throttles, shared by all workers.
 pub(super) struct Secure {
     tls: Tls,
     handshakes: Handshakes,
     said: [[Throttle; Failure::ALL.len()]; 2],
 }
 
-/// The handshake failed, or cannot take place. It has been said.
+/// The handshake failed or cannot take place; it has been logged.
 pub(super) struct Insecure;
 
 impl Secure {
@@ -53,7 +53,7 @@ impl Secure {
         }
     }
 
-    /// What INFO says of the gateway's own TLS; nothing at a unix socket.
+    /// The TLS fields of INFO; none at a unix socket.
     pub(super) fn word(&self, ends: &Ends) -> Word {
         let (Some(acceptor), Some(_network)) = (&self.tls.clients, ends.gateway) else {
             return Word::None;
@@ -66,7 +66,7 @@ impl Secure {
         }
     }
 
-    /// Whether TLS is spoken with servers.
+    /// Whether TLS with servers is configured.
     pub(super) const fn reaches_servers(&self) -> bool {
         self.tls.servers.is_some()
     }
@@ -82,7 +82,7 @@ impl Secure {
     }
 }
 
-/// Before INFO: the handshake of a client that begins with it.
+/// Before INFO: the handshake with a client that begins with it.
 ///
 /// # Errors
 /// [`Insecure`].
@@ -99,7 +99,7 @@ pub(super) async fn before_info(worker: &Worker, socket: Socket) -> Result<Socke
     }
 }
 
-/// Behind INFO: the handshake of a client that has not done it yet.
+/// After INFO: the handshake with a client that has not done it yet.
 ///
 /// # Errors
 /// [`Insecure`].
@@ -118,7 +118,7 @@ pub(super) async fn after_info(worker: &Worker, socket: Socket) -> Result<Socket
     Box::pin(accept(worker, acceptor, stream)).await
 }
 
-/// With a server that is dialled for TLS from the first byte on.
+/// Before INFO: the handshake with a server, if `handshake-first` is set.
 ///
 /// # Errors
 /// [`Insecure`].
@@ -134,7 +134,7 @@ pub(super) async fn first(
     }
 }
 
-/// With a server that has sent `info`, if one of the two wants it.
+/// After the server's INFO: the handshake, if it or the configuration requires TLS.
 ///
 /// # Errors
 /// [`Insecure`].
@@ -177,7 +177,7 @@ pub(super) async fn behind(
     }
 }
 
-/// A server has said something else than INFO in the clear, or more. Whoever stands between could have put it there.
+/// A server has sent in the clear something else than INFO, or more than that: a man in the middle could have injected it.
 pub(super) fn interrupt(worker: &Worker, to: &ServerAddr) -> Insecure {
     refuse(
         worker,
@@ -232,13 +232,11 @@ async fn connect(
     }
 }
 
-/// A handshake with a client that has yet to begin.
 fn accepting(acceptor: &Acceptor, stream: TcpStream) -> io::Result<Box<Encrypted>> {
     let session = ServerConnection::new(acceptor.config()).map_err(io::Error::other)?;
     Ok(Box::new(Encrypted::new(stream, session)))
 }
 
-/// The same with a server.
 fn connecting(
     dialer: &Dialer,
     (stream, to): (TcpStream, &ServerAddr),
@@ -248,14 +246,14 @@ fn connecting(
     Ok(Box::new(Encrypted::new(stream, session)))
 }
 
-/// A handshake that failed, and the connection that it leaves.
+/// A failed handshake and its connection.
 struct Failed {
     error: io::Error,
     socket: Option<Socket>,
 }
 
 impl Failed {
-    /// The peer has time to read why.
+    /// Closes, so that the peer can read the alert.
     async fn part(self, worker: &Worker) -> Insecure {
         if let Some(socket) = &self.socket {
             session::part(worker, socket).await;
@@ -264,7 +262,7 @@ impl Failed {
     }
 }
 
-/// The handshake, within its time.
+/// The handshake, within `limits.handshake-timeout`.
 async fn shake(worker: &Worker, encrypted: io::Result<Box<Encrypted>>) -> Result<Socket, Failed> {
     let encrypted = encrypted.map_err(|error| Failed {
         error,
@@ -283,7 +281,7 @@ async fn shake(worker: &Worker, encrypted: io::Result<Box<Encrypted>>) -> Result
     }
 }
 
-/// Whether the peer begins a handshake within `wait`. Its first byte stays unread.
+/// Whether the peer begins a handshake within `wait`; peeks its first byte.
 async fn begins(stream: &TcpStream, wait: Duration) -> bool {
     let mut first = [0];
     match timeout(wait, stream.peek(&mut first)).await {
@@ -299,7 +297,7 @@ fn refuse(worker: &Worker, (to, failure): (&ServerAddr, Failure), why: &str, hel
 }
 
 impl Shared {
-    /// Counts a failure. How many lines were left out before it, if there may be one of it now.
+    /// Counts a failure. If it may be logged: how many lines were left out before it.
     fn failed(&self, side: Side, failure: Failure) -> Option<u64> {
         self.secure.handshakes.failed(side, failure.word());
         let throttle = self.secure.throttle(side, failure)?;

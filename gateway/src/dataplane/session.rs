@@ -24,55 +24,55 @@ use super::socket::{Patience, Socket};
 use super::worker::{Accepted, Arrived, Worker};
 use super::{deliver, publish, socket, watch};
 
-/// How long the server may take to close after the client has, and the client after the server has.
+/// How long one peer may take to close after the other has.
 pub(super) const LINGER: Duration = Duration::from_secs(10);
 
-/// How long what a peer still sends is read and discarded after the other has closed.
+/// How long a closing socket's input is read and discarded, so that the peer gets no reset.
 const DISCARD: Duration = Duration::from_secs(1);
 
-/// What both directions of a session need.
+/// What both directions of a session use.
 pub(super) struct Session {
     pub(super) client: Socket,
     pub(super) server: Socket,
     pub(super) link: RefCell<Link>,
-    /// Told when the link holds something for the server, and when the session is to end.
+    /// Wakes the publish direction: there are operations for the server, or the session is to end.
     pub(super) nudge: Notify,
-    /// What the client is told, and when it is closed, once the gateway stops.
+    /// Draining, once the gateway stops.
     pub(super) parting: Parting,
 }
 
-/// Why a session ended; one word in its log line.
+/// Why a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ended {
     /// The client closed.
     Client,
-    /// The gateway stopped, and both sides have what was theirs.
+    /// The gateway stopped; the session was drained.
     Stopped,
     /// The server closed.
     Server,
-    /// The server sent what no server may.
+    /// The server violated the protocol.
     ServerMalformed,
-    /// The server accepted the connection and did not greet.
+    /// The server accepted the connection and sent no INFO.
     ServerSilent,
-    /// The client took nothing for half a minute: a slow consumer.
+    /// The client read nothing for 30 s: a slow consumer.
     ClientStalled,
-    /// A peer was slow while others waited for the memory that its bytes take.
+    /// A peer was slow while others waited for the memory that its bytes occupy.
     Shed,
-    /// The client has said nothing whole within `limits.auth-timeout`.
+    /// The client sent no whole operation within `limits.auth-timeout`.
     Unauthenticated,
-    /// The client published more at a time than `limits.max-message` allows.
+    /// The client published a message larger than `limits.max-message`.
     TooLarge,
-    /// As many as may be are connected from its address.
+    /// The limit of connections from the client's address was reached.
     Crowded,
-    /// A load balancer did not say where the client is.
+    /// A load balancer sent no valid PROXY header.
     Unplaced,
     /// No server could be reached.
     NoServer,
-    /// There is no TLS with the client, or none with the server.
+    /// TLS with the client or the server failed.
     Insecure,
 }
 
-/// Carries one session: the stages of its life, in order.
+/// Runs one session from accept to close.
 pub(super) async fn run(worker: Rc<Worker>, accepted: Accepted) {
     let Accepted {
         socket,
@@ -93,8 +93,8 @@ pub(super) async fn run(worker: Rc<Worker>, accepted: Accepted) {
     }
 }
 
-/// Until both peers have greeted: the client's address and its place, both sockets with their TLS, the server's first line. `ends` says
-/// then where the client really is.
+/// Up to the forwarded INFO: the client's address and limits, both sockets with their TLS. `ends` then has the address from the
+/// PROXY header.
 async fn begin(
     worker: &Worker,
     arrived: Arrived,
@@ -113,7 +113,7 @@ async fn begin(
     Ok((Rc::new(Session::new(client, server, link)), greeting))
 }
 
-/// A client's socket, once it is known where the client is and that there is a place for it; with TLS where that comes first.
+/// The client's socket, after PROXY header and connection limits; with TLS where that comes before INFO.
 async fn arrive(
     worker: &Worker,
     arrived: Arrived,
@@ -132,8 +132,8 @@ async fn arrive(
     Ok(Box::pin(secure::before_info(worker, client)).await?)
 }
 
-/// A server's socket, and what it has said first. It has been told where the client is. The client has heard nothing yet, so one that does
-/// not greet costs it no more than the wait: the next in the list is dialled.
+/// A server's socket and its first line. The client has been sent nothing yet, so that after a server without INFO the next one
+/// can be dialled.
 async fn reach(worker: &Worker, ends: &Ends) -> Result<(Socket, Said), Ended> {
     let mut untried = worker.shared.servers.untried();
     loop {
@@ -148,7 +148,7 @@ async fn reach(worker: &Worker, ends: &Ends) -> Result<(Socket, Said), Ended> {
     }
 }
 
-/// Tells a server where the client is, and hears what it says first.
+/// Sends the server a PROXY header and reads its first line.
 async fn introduce(
     worker: &Worker,
     dialled: Dialled<'_>,
@@ -159,10 +159,10 @@ async fn introduce(
     Box::pin(hear(worker, dialled)).await
 }
 
-/// What a server says first, with TLS before or behind that. Its authentication time-out runs from here.
+/// Reads a server's first line, with TLS before or after it. The server's authentication timeout runs from here.
 ///
 /// # Errors
-/// How that has failed; that there is no TLS, or that it is no server of NATS, has been said.
+/// Why it failed; failed TLS, and a peer that is no NATS server, have been logged.
 pub(super) async fn hear(
     worker: &Worker,
     (stream, index, to): Dialled<'_>,
@@ -180,7 +180,7 @@ pub(super) async fn hear(
         }
     };
     let said = greet::hear(worker, &server).await.inspect_err(strange)?;
-    // Where TLS must be, what is not INFO is a failure of that.
+    // Where TLS is required, a first line other than INFO is a TLS failure.
     let server = said.secure(worker, (server, to)).await;
     let server = server.map_err(pass_over)?;
     if !said.is_of_a_server() {
@@ -190,7 +190,7 @@ pub(super) async fn hear(
     Ok((server, said))
 }
 
-/// Until both have closed.
+/// Forwards until both peers have closed.
 async fn live(worker: &Worker, session: &Session, greeting: Greeting) -> Ended {
     let ended = match greeting {
         Greeting::Info(rest) => Box::pin(carry(worker, session, rest)).await,
@@ -203,7 +203,7 @@ async fn live(worker: &Worker, session: &Session, greeting: Greeting) -> Ended {
     ended
 }
 
-/// The last thing that a client is told, both directions having ended.
+/// Sends the client a last error, after both directions have ended.
 async fn tell(session: &Session, text: &[u8]) {
     let mut last = Buffer::new();
     last.put(text);
@@ -213,7 +213,7 @@ async fn tell(session: &Session, text: &[u8]) {
     }
 }
 
-/// Counts how a session ended, and says so in the log.
+/// Counts and logs the end of a session.
 fn say(worker: &Worker, (session, client): (u64, Ends), ended: Ended, link: Option<&Link>) {
     let word = ended.word();
     let rule = link.and_then(|link| link.broken);
@@ -232,7 +232,7 @@ fn say(worker: &Worker, (session, client): (u64, Ends), ended: Ended, link: Opti
 }
 
 impl Ended {
-    /// For the log.
+    /// For metrics and log.
     const fn word(self) -> &'static str {
         match self {
             Self::Client => "client",
@@ -251,7 +251,7 @@ impl Ended {
         }
     }
 
-    /// What the client is told of an end that is the gateway's own doing: the server's words for it.
+    /// The error for the client when the gateway ends the session: that of nats-server in this case.
     const fn last_words(self) -> Option<&'static [u8]> {
         match self {
             Self::Unauthenticated => Some(b"-ERR 'Authentication Timeout'\r\n"),
@@ -270,7 +270,7 @@ impl Ended {
         }
     }
 
-    /// Whether it is this server that was of no use, so that another may be.
+    /// Whether another server may work.
     const fn is_by_server(self) -> bool {
         match self {
             Self::Server | Self::ServerMalformed | Self::ServerSilent | Self::Insecure => true,
@@ -286,7 +286,7 @@ impl Ended {
         }
     }
 
-    /// What reading from a server, or its end, means.
+    /// For an error of the server's socket.
     pub(super) fn by_server(error: &io::Error) -> Self {
         if error.kind() == io::ErrorKind::OutOfMemory {
             Self::Shed
@@ -295,7 +295,7 @@ impl Ended {
         }
     }
 
-    /// The same of a client.
+    /// For an error of the client's socket.
     pub(super) fn by_client(error: &io::Error) -> Self {
         if error.kind() == io::ErrorKind::OutOfMemory {
             Self::Shed
@@ -324,7 +324,7 @@ impl Session {
         }
     }
 
-    /// Ends the session: what the client has sent still goes out, and what the server had for it until then is delivered.
+    /// Drains the session: what both peers have sent until then is still forwarded.
     pub(super) fn close(&self) {
         self.parting.close();
         self.nudge.notify_one();
@@ -342,7 +342,7 @@ async fn dial<'w>(worker: &'w Worker, untried: &mut Untried) -> Result<Dialled<'
     })
 }
 
-/// From now on the socket is this worker's.
+/// Registers the socket with this worker's runtime.
 fn adopt(socket: Arrived) -> Result<Socket, Ended> {
     let adopted = match socket {
         Arrived::Tcp(stream) => TcpStream::from_std(stream).map(Socket::Tcp),
@@ -354,7 +354,7 @@ fn adopt(socket: Arrived) -> Result<Socket, Ended> {
     })
 }
 
-/// Both directions at once, until one ends; then what is left of the other. `rest` is what the server said behind its greeting.
+/// Runs both directions until one ends, then the rest of the other. `rest` is what followed the server's INFO.
 async fn carry(worker: &Worker, session: &Session, rest: Buffer) -> Ended {
     let mut publish = std::pin::pin!(publish::run(worker, session));
     let mut deliver = std::pin::pin!(deliver::run(worker, session, rest));
@@ -363,7 +363,7 @@ async fn carry(worker: &Worker, session: &Session, rest: Buffer) -> Ended {
         ended = &mut deliver => First::Deliver(ended),
     };
     match first {
-        // The client has closed, or said its last; the server closes when it has read that.
+        // The client has closed; the server closes when it has read everything.
         First::Publish(ended) => {
             session.server.finish();
             match timeout(LINGER, deliver).await {
@@ -371,42 +371,41 @@ async fn carry(worker: &Worker, session: &Session, rest: Buffer) -> Ended {
                 Ok(_) | Err(_) => ended,
             }
         }
-        // The server has answered, and the client has been given everything. What it sends until it hears of the end is the server's.
+        // Everything has been delivered. What the client sends until it sees the end of the stream is still forwarded.
         First::Deliver(Ended::Stopped) => {
             session.client.finish();
             session.parting.told.notify_one();
             drop(timeout(LINGER, publish).await);
             Ended::Stopped
         }
-        // The client takes no more, but what it had sent before is the server's.
+        // The client reads no more, but what it has sent is still forwarded.
         First::Deliver(ended @ (Ended::Client | Ended::ClientStalled)) => {
             drop(timeout(LINGER, publish).await);
             ended
         }
-        // The server has closed; the client has been given everything.
+        // The server has closed; everything has been delivered.
         First::Deliver(ended) => ended,
     }
 }
 
-/// Which direction ended first, and how.
+/// Which direction ended first, and why.
 enum First {
     Publish(Ended),
     Deliver(Ended),
 }
 
-/// What a server still says that has turned the client away, until it closes.
+/// Forwards what a server that rejects the client still sends, until it closes.
 async fn farewell(worker: &Worker, session: &Session, rest: Buffer) -> Ended {
     timeout(LINGER, deliver::run(worker, session, rest))
         .await
         .unwrap_or(Ended::ServerSilent)
 }
 
-/// Closes both sockets without losing what a peer has not read yet: a socket closed with unread input resets the connection, and
-/// a reset discards a final `-ERR` on one side, or a last publish on the other.
+/// Closes both sockets without losing what a peer has not read yet: closing a socket with unread input resets the connection,
+/// which discards a final `-ERR` on one side, or a last publish on the other.
 async fn close(worker: &Worker, session: &Session) {
     session.client.finish();
     session.server.finish();
-    // Whoever keeps sending for longer than this has had time to read.
     let both = async {
         tokio::join!(
             discard(worker, &session.client),
@@ -416,7 +415,7 @@ async fn close(worker: &Worker, session: &Session) {
     drop(timeout(DISCARD, both).await);
 }
 
-/// Ends a connection that never became a session, so that the peer can read why.
+/// Closes a connection that never became a session, so that the peer can read why.
 pub(super) async fn part(worker: &Worker, socket: &Socket) {
     socket.finish();
     drop(timeout(DISCARD, discard(worker, socket)).await);

@@ -1,4 +1,4 @@
-//! Reading and writing a socket without holding memory while nothing happens.
+//! Reading and writing sockets; an idle one holds no buffer.
 
 use std::io;
 use std::net::Shutdown;
@@ -21,38 +21,38 @@ use super::pace::Keeper;
 use super::pending::Input;
 use super::worker::Worker;
 
-/// A batch of so much is a turn.
+/// After a batch of this size the task yields.
 const TURN: usize = 16 * 1024;
 
-/// How long a client may take nothing at all before it counts as gone; the server gives its clients 10 s (`write_deadline`).
+/// The write deadline for clients; nats-server's `write_deadline` is 10 s.
 const CLIENT_STALLED: Duration = Duration::from_secs(30);
 
-/// How long a silent connection is trusted before it is probed, and between probes; Go's default, and so nats-server's.
+/// TCP keep-alive, idle time and interval: Go's default, and so nats-server's.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 
-/// How long a peer may take nothing.
+/// How long a write may make no progress.
 #[derive(Clone, Copy)]
 pub(super) enum Patience<'w> {
-    /// Half a minute.
+    /// `CLIENT_STALLED`.
     Client,
-    /// The same; or as [`Keeper::patiently`] has it, while others wait for the room that it takes.
+    /// The same, or less while others wait for the memory: [`Keeper::patiently`].
     Holder(Keeper<'w>),
-    /// For longer than any session: a server may be paused, and its clients are the ones who decide to leave it.
+    /// No limit: a server may be paused, and its clients decide when to leave it.
     Server,
 }
 
 /// A connection, to a client or to a server.
 pub(super) enum Socket {
-    /// Over a network.
+    /// TCP.
     Tcp(TcpStream),
-    /// Within the host.
+    /// A unix socket.
     Unix(UnixStream),
-    /// Over a network, under TLS.
+    /// TCP with TLS.
     Tls(Box<Encrypted>),
 }
 
 impl Socket {
-    /// Whom the client's certificate names; nobody without one.
+    /// The names in the client's certificate.
     pub(super) fn peer(&self) -> Option<Peer> {
         match self {
             Self::Tls(encrypted) => encrypted.peer(),
@@ -92,10 +92,10 @@ impl Socket {
         }
     }
 
-    /// Waits for bytes and shows them without taking them; 0 is the end of the stream.
+    /// Waits for bytes and peeks at them; 0 is the end of the stream.
     ///
     /// # Errors
-    /// Whatever the system says.
+    /// The socket's.
     pub(super) async fn peek(&self, shown: &mut [u8]) -> io::Result<usize> {
         loop {
             self.readable().await?;
@@ -107,10 +107,10 @@ impl Socket {
         }
     }
 
-    /// Takes so many of the bytes that [`Socket::peek`] has shown.
+    /// Consumes so many peeked bytes.
     ///
     /// # Errors
-    /// Whatever the system says.
+    /// The socket's.
     pub(super) fn skip(&self, mut count: usize) -> io::Result<()> {
         while count != 0 {
             let mut taken = [0; 128];
@@ -124,16 +124,15 @@ impl Socket {
         Ok(())
     }
 
-    /// Says why the connection ends; as far as that can be said without waiting.
+    /// Sends why the connection is refused, if the socket takes it at once.
     pub(super) fn turn_away(&self, why: &[u8]) {
-        // The runtime has yet to learn that a fresh socket can be written, and would not try.
+        // Bypasses tokio, which does not know yet that a fresh socket is writable.
         if let Err(error) = rustix::net::send(self, why, SendFlags::NOSIGNAL) {
             tracing::trace!(%error, "a client is turned away without a word");
         }
     }
 
-    /// Whether nothing can be said to the peer any more: the connection was reset, or both sides have closed. A peer that has only
-    /// said its last is not gone.
+    /// Whether the connection was reset, or both sides have closed. A peer that has half-closed is not gone.
     pub(super) fn is_gone(&self) -> bool {
         let mut watched = [PollFd::new(self, PollFlags::empty())];
         let now = Timespec::default();
@@ -142,12 +141,12 @@ impl Socket {
         polled.is_ok() && watched.iter().any(|fd| fd.revents().intersects(gone))
     }
 
-    /// Tells the peer that nothing more will come.
+    /// Half-closes: the peer reads the end of the stream.
     pub(super) fn finish(&self) {
         if let Self::Tls(encrypted) = self {
             encrypted.finish();
         }
-        // Fails only when the peer has gone; then there is nobody to tell.
+        // Fails only when the peer has gone.
         drop(SockRef::from(self).shutdown(Shutdown::Write));
     }
 }
@@ -162,10 +161,10 @@ impl AsFd for Socket {
     }
 }
 
-/// A peer that vanished is noticed, although nothing is sent.
+/// Enables TCP keep-alive, so that a vanished peer is noticed.
 ///
 /// # Errors
-/// What the system says.
+/// The socket's.
 pub(super) fn probe_while_silent(stream: &TcpStream) -> io::Result<()> {
     let keepalive = TcpKeepalive::new()
         .with_time(KEEPALIVE)
@@ -173,11 +172,11 @@ pub(super) fn probe_while_silent(stream: &TcpStream) -> io::Result<()> {
     SockRef::from(stream).set_tcp_keepalive(&keepalive)
 }
 
-/// Reads once into `input`, waiting as long as it takes; an empty `input` holds neither memory nor room meanwhile. `need` is the
-/// length at which `input` is worth another look. `Ok(0)` is the end of the stream.
+/// Waits for bytes and reads once into `input`; an empty `input` holds no memory while waiting. `need` is the length that `input`
+/// must have to be parsed further. `Ok(0)` is the end of the stream.
 ///
 /// # Errors
-/// What the system says; `OutOfMemory` when the peer kept others waiting for room.
+/// The socket's; `OutOfMemory` when the peer is shed.
 pub(super) async fn fill<'w>(
     socket: &Socket,
     input: &mut Input<'w>,
@@ -190,7 +189,7 @@ pub(super) async fn fill<'w>(
     }
 }
 
-/// The same of what the peer has sent, encrypted or not.
+/// The same without decryption.
 pub(super) async fn fill_raw<'w>(
     socket: &Socket,
     input: &mut Input<'w>,
@@ -240,7 +239,7 @@ async fn decrypt<'w>(
     }
 }
 
-/// Waits for the peer; with as little in hand as can be.
+/// Waits for the peer, after giving back what memory it can.
 async fn readable<'w>(
     socket: &Socket,
     input: &mut Input<'w>,
@@ -261,7 +260,7 @@ async fn readable<'w>(
 /// Writes all of `output` and leaves it empty.
 ///
 /// # Errors
-/// What the system says; `TimedOut` or `OutOfMemory` when a client takes nothing for too long.
+/// The socket's; `TimedOut` or `OutOfMemory` when a client reads too slowly.
 pub(super) async fn flush(
     socket: &Socket,
     output: &mut Buffer,
@@ -313,7 +312,6 @@ impl Patience<'_> {
         }
     }
 
-    /// The peer has taken so much.
     fn moved(self, count: usize) {
         if let Self::Holder(keeper) = self {
             keeper.holder.moved(count);
@@ -321,15 +319,14 @@ impl Patience<'_> {
     }
 }
 
-/// After a batch of `held` bytes, lets the worker's other sessions go on: a peer that always has more to read would keep the
-/// worker to itself, for reading and writing without waiting never yields.
+/// Yields to the worker's other sessions after a batch of `held` bytes: a peer that always has more would never let the task
+/// wait.
 pub(super) async fn take_turns(held: usize) {
     if held >= TURN {
         tokio::task::yield_now().await;
     }
 }
 
-/// No more than so much of it.
 pub(super) fn first(spare: &mut [u8], most: usize) -> &mut [u8] {
     let end = spare.len().min(most);
     spare.get_mut(..end).unwrap_or_default()
@@ -343,8 +340,8 @@ fn read_once(socket: &Socket, spare: &mut [u8]) -> io::Result<usize> {
     count.map_or(read, Ok)
 }
 
-/// A read that brought less than it could has emptied the socket: tokio is told so, which saves the read that would find nothing.
-/// What it brought is in `count`.
+/// Receives into `spare`; `count` is set to the bytes read. A short read has emptied the socket: returning `WouldBlock` then
+/// tells tokio, which saves the next, empty read.
 pub(super) fn receive(
     from: BorrowedFd<'_>,
     spare: &mut [u8],

@@ -1,4 +1,4 @@
-//! Messages in a row that differ in their payloads alone: what was decided for the first of them in a batch holds for all.
+//! The fast path: in a run of messages with identical control lines, what was decided for the first holds for all of a batch.
 
 use std::ops::Range;
 
@@ -11,30 +11,30 @@ use crate::wire::{self, Buffer};
 use super::pool::BATCH_OUTPUT;
 use super::route_cache::RouteCache;
 
-/// Longer lines are none of a streak.
+/// Longer lines take the slow path.
 pub(super) const LONGEST: usize = 2 * 1024;
 
-/// A streak in one direction of one session, and what becomes of it.
+/// The current run in one direction of one session.
 #[derive(Default)]
 pub(super) struct Streak {
     read: wire::Streak,
     written: Lines,
     fate: Option<Fate>,
-    /// The longest payload that is taken without a question.
+    /// The longest payload for the fast path.
     most: usize,
 }
 
-/// What becomes of the messages of a streak.
+/// What is done with the messages of a run.
 #[derive(Clone)]
 pub(super) enum Fate {
-    /// They go through as they are.
+    /// They are forwarded unchanged.
     Pass,
-    /// They are sealed or opened under this keyring; in that part of the line stands the normalised subject.
+    /// They are sealed or opened under this keyring; the range of the line is the normalised subject.
     Keyring(KeyringId, Range<usize>),
 }
 
 impl Fate {
-    /// That of what goes by a keyring on `subject`, which is repeated, whatever else is said on the connection. It stands behind `verb`.
+    /// For a repeated `subject` of a keyring, which follows `verb` in the line.
     pub(super) fn of_repeated(routes: &RouteCache, verb: &[u8], subject: &[u8]) -> Option<Self> {
         let look = routes.repeated()?;
         let Route::Keyring(keyring) = look.route else {
@@ -47,7 +47,7 @@ impl Fate {
 }
 
 impl Streak {
-    /// Lines that begin with `parts`, of at most `limit` bytes, with payloads of at most `most`.
+    /// Begins a run of lines that start with `parts`, of at most `limit` bytes, with payloads of at most `most` bytes.
     pub(super) fn begin(&mut self, parts: &[&[u8]], fate: Fate, (most, limit): (usize, usize)) {
         self.read.begin(parts, limit.min(LONGEST));
         self.written.end();
@@ -55,24 +55,23 @@ impl Streak {
         self.most = most;
     }
 
-    /// What it holds, in bytes.
     #[cfg(test)]
     pub(super) const fn bytes(&self) -> usize {
         self.read.bytes().saturating_add(self.written.bytes())
     }
 
-    /// What comes is like nothing that was.
+    /// Ends the run.
     pub(super) fn end(&mut self) {
         self.read.end();
         self.fate = None;
     }
 
-    /// What becomes of what is alike; `None` outside of a streak.
+    /// `None` outside of a run.
     pub(super) fn fate(&self) -> Option<Fate> {
         self.fate.clone()
     }
 
-    /// Appends what is alike at the start of `input` as it is; says how many bytes of it that was.
+    /// Appends the run at the start of `input` to `out` unchanged; returns its length in bytes.
     pub(super) fn pass(
         &mut self,
         (input, out): (&[u8], &mut Buffer),
@@ -94,7 +93,7 @@ impl Streak {
         taken
     }
 
-    /// The messages that come, and that part of how their lines begin.
+    /// The messages of the run, and that part of their line.
     #[inline]
     pub(super) fn row(&mut self, part: Range<usize>) -> (&[u8], Row<'_>) {
         let read = self.read.row();
@@ -109,7 +108,7 @@ impl Streak {
     }
 }
 
-/// The messages of a streak.
+/// The messages of a run.
 pub(super) struct Row<'s> {
     read: wire::Row<'s>,
     written: &'s mut Lines,
@@ -117,7 +116,7 @@ pub(super) struct Row<'s> {
     most: usize,
 }
 
-/// Where a message of a streak goes.
+/// The output for one message of a run.
 pub(super) struct Place<'s> {
     start: &'s [u8],
     written: &'s mut Lines,
@@ -125,8 +124,8 @@ pub(super) struct Place<'s> {
 }
 
 impl Row<'_> {
-    /// Has `one` put each payload at the start of `input` that is alike in its place; says how many bytes of `input` that was. The
-    /// streak ends at the first for which that fails, which leaves nothing: it is said and counted where it is tried again.
+    /// Has `one` write each message of the run at the start of `input`; returns their length in bytes. The run ends at the first
+    /// failure, which writes nothing: the slow path tries that message again, and reports it.
     #[inline]
     pub(super) fn each(
         mut self,
@@ -157,7 +156,7 @@ impl Row<'_> {
 }
 
 impl<'s> Place<'s> {
-    /// The line, and room for `size` bytes behind it.
+    /// Writes the line; returns the space for `size` payload bytes.
     #[inline]
     pub(super) fn of(self, size: usize) -> &'s mut [u8] {
         self.written.frame(self.out, self.start, size)

@@ -1,4 +1,4 @@
-//! What goes on beside the sessions: whether a server can be reached, and what was left out of the log.
+//! Probes a server for readiness, and logs what throttles have left out.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::worker::Worker;
 
 const TICK: Duration = Duration::from_secs(1);
 
-/// A server that was reached is looked for again after this many ticks; one that was not, at every tick.
+/// Ticks between probes while a server is reached; otherwise every tick.
 const CALM: u32 = 10;
 
 /// Runs until dropped, on one of the workers.
@@ -22,17 +22,17 @@ pub(super) async fn run(worker: Rc<Worker>) {
     let secured = shared.secure.reaches_servers();
     let mut tick = interval(TICK);
     let mut since = CALM;
-    // How often in a row a server was connected and did not greet.
+    // Successive probes that found no NATS server.
     let mut strange = 0_u32;
     loop {
         tick.tick().await;
         shared.reports.catch_up(shared.clock.instant());
         since = since.saturating_add(1);
-        // What fails behind the dial is said; not at every tick.
+        // Failures after the dial are logged: not every tick.
         let impatient = !secured && !shared.servers.reach().is_good();
         if since >= CALM || (impatient && since > strange) {
             since = 0;
-            // Readiness must not wait for a client that a load balancer sends only when we are ready.
+            // A load balancer sends clients only when readiness is reported.
             strange = match look(&worker).await {
                 Looked::Strange => strange.saturating_add(1),
                 Looked::Good | Looked::Away => 0,
@@ -41,18 +41,18 @@ pub(super) async fn run(worker: Rc<Worker>) {
     }
 }
 
-/// What was found.
+/// A probe's result.
 enum Looked {
-    /// A server that greets.
+    /// A NATS server.
     Good,
-    /// Nobody.
+    /// Nothing accepts connections.
     Away,
-    /// Somebody who does not greet as a server.
+    /// A peer that does not begin as a NATS server does.
     Strange,
 }
 
-/// Connects to a server, with TLS if that is spoken, hears its greeting, and leaves it again. A server that wants to hear where clients
-/// are complains of one that leaves without a word.
+/// Connects to a server, with TLS if configured, reads its INFO, and closes. Sends a PROXY header first, without which a server
+/// that expects one would log an error.
 async fn look(worker: &Worker) -> Looked {
     let servers = &worker.shared.servers;
     let dialled = match servers.dial(&mut servers.untried()).await {
@@ -85,7 +85,7 @@ async fn look(worker: &Worker) -> Looked {
     }
 }
 
-/// Whoever listens there is no server of NATS, or one that is stuck: the next dial begins behind it, and the log says so.
+/// The peer is no NATS server, or one that hangs: logs that, and the next dial begins with another.
 pub(super) fn stranger(worker: &Worker, (index, to): (usize, &ServerAddr), ended: Ended) {
     let shared = &worker.shared;
     shared.servers.pass_over(index);

@@ -1,4 +1,4 @@
-//! A thread that carries sessions: one runtime, one set of lanes, one set of meters.
+//! A worker thread: one runtime with its sessions, lanes and meters.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -50,21 +50,21 @@ pub struct Shared {
     pub(super) unsealed: Throttle,
     /// Client connections open now.
     pub(super) clients: AtomicUsize,
-    /// How far stopping has come.
+    /// The stage of stopping.
     pub(super) stage: stages::Sender<Stage>,
-    /// Where clients can go once the gateway stops.
+    /// Gateways that clients can reconnect to when this one stops.
     pub(super) others: OnceLock<Others>,
-    /// Of PROXY headers.
+    /// For refused PROXY headers.
     pub(super) unbelieved: Throttle,
-    /// Of servers that take no proxy's signature.
+    /// For servers that do not verify `proxy_sig`.
     pub(super) unsigned: Throttle,
-    /// Of servers that do not greet as such.
+    /// For peers that are no NATS servers.
     pub(super) strange: Throttle,
-    /// Of peers that kept memory while others waited for it.
+    /// For peers that were shed.
     pub(super) shed: Throttle,
 }
 
-/// One worker; lives on its thread.
+/// One worker; stays on its thread.
 pub struct Worker {
     pub(super) id: WorkerId,
     pub(super) shared: Arc<Shared>,
@@ -73,7 +73,7 @@ pub struct Worker {
     pub(super) meters: Meters,
     pub(super) pool: Pool,
     pub(super) pending: Pending,
-    /// For what its sessions make it remember.
+    /// For the state of its sessions.
     pub(super) memory: Rc<Memory>,
     /// Since when stored messages have been withheld.
     pub(super) withheld: RefCell<Withheld>,
@@ -85,20 +85,19 @@ pub struct Worker {
 pub(super) struct Accepted {
     pub(super) socket: Arrived,
     pub(super) ends: Ends,
-    /// Counts accepted connections; names the session in logs.
+    /// The session's number, for logs.
     pub(super) number: u64,
-    /// Its place among those that may be connected.
     pub(super) ticket: Ticket,
 }
 
-/// Its socket, on its way to the worker whose runtime will hold it.
+/// Its socket, not yet registered with a worker's runtime.
 pub(super) enum Arrived {
     Tcp(TcpStream),
     Unix(UnixStream),
 }
 
 impl Arrived {
-    /// Says why the connection ends; as far as that can be said without waiting.
+    /// Sends why the connection is refused, if the socket takes it at once.
     pub(super) fn turn_away(&self, why: &[u8]) {
         let said = match self {
             Self::Tcp(stream) => (&mut &*stream).write(why),
@@ -110,15 +109,15 @@ impl Arrived {
     }
 }
 
-/// The way to a worker. It ends once this is dropped and its last session has ended.
+/// A running worker. It ends once this is dropped and its last session has ended.
 pub(super) struct Handle {
     pub(super) accepted: mpsc::UnboundedSender<Accepted>,
-    /// Answered by a worker that makes progress.
+    /// Answered by a worker that does not hang.
     pub(super) probes: mpsc::UnboundedSender<oneshot::Sender<()>>,
     pub(super) thread: Thread<()>,
 }
 
-/// Starts the thread, which drops `prepares` as soon as it has what a first message needs.
+/// Starts the thread, which drops `prepares` once its lanes are drawn.
 pub(super) fn start(
     id: usize,
     shared: Arc<Shared>,
@@ -131,7 +130,7 @@ pub(super) fn start(
         .build()?;
     let thread = Builder::new().name(format!("worker-{id}")).spawn(move || {
         let worker = Worker::new(WorkerId(id), shared);
-        // A task like its sessions: what a local set runs is otherwise polled whenever any of them is.
+        // Spawned like a session: the future that a LocalSet runs is polled whenever any task is.
         let serve = async move { spawn_local(serve(worker, prepares, queue, probed)).await };
         let served = LocalSet::new().block_on(&runtime, serve);
         if let Err(Ok(panic)) = served.map_err(JoinError::try_into_panic) {
@@ -156,7 +155,7 @@ async fn serve(
     let mut changes = worker.shared.keys.changes();
     worker.renew();
     drop(prepares);
-    // One of the workers does it, for it is done as for a session.
+    // On one of the workers, because the probe connects like a session.
     let watching = (worker.id == WorkerId(0)).then(|| spawn_local(watch::run(Rc::clone(&worker))));
     let mut stages = worker.shared.stage.subscribe();
     let mut closing = std::pin::pin!(close_in_turn(Rc::clone(&worker)));
@@ -183,7 +182,7 @@ async fn serve(
     }
 }
 
-/// Waits until connections are to be closed, closes one after the other, and returns when those that are left are to be dropped.
+/// Waits until connections are to be closed, closes them one after the other, and returns when the rest is to be dropped.
 async fn close_in_turn(worker: Rc<Worker>) {
     let mut stages = worker.shared.stage.subscribe();
     let over = {
@@ -214,7 +213,7 @@ async fn close_in_turn(worker: Rc<Worker>) {
 }
 
 impl Shared {
-    /// Whether the keyring's subjects carry plaintext, while a migration lasts.
+    /// Whether plaintext is accepted on the keyring's subjects, during a migration.
     pub(super) fn accepts_plaintext(&self, policy: &Policy, keyring: KeyringId) -> bool {
         match policy.keyring(keyring).map(|rule| rule.plaintext) {
             Some(Plaintext::Accept { until }) => self.clock.wall() < until,
@@ -222,7 +221,7 @@ impl Shared {
         }
     }
 
-    /// Shared state of workers that have yet to start.
+    /// For workers that are yet to be started; without TLS.
     #[must_use]
     pub fn new(config: Config, keys: Arc<Keys>, clock: Clock) -> Self {
         let servers = Servers::new(config.servers.clone(), config.dial_timeout);
@@ -256,7 +255,7 @@ impl Shared {
 }
 
 impl Worker {
-    /// A worker for the thread that calls.
+    /// A worker for the calling thread.
     #[must_use]
     pub fn new(id: WorkerId, shared: Arc<Shared>) -> Self {
         let snapshot = shared.keys.load();
@@ -286,13 +285,13 @@ impl Worker {
         }
     }
 
-    /// What a new session's directions share. What it remembers is charged to the session.
+    /// The state of a new session.
     #[must_use]
     pub fn link(&self, ends: Ends) -> Link {
         Link::new(ends, self.memory.open())
     }
 
-    /// Meters for the keyrings that a reload has added; of no cost while there are none.
+    /// Adds meters for keyrings that a reload has added; costs nothing while there are none.
     pub(super) fn learn(&self, snapshot: &Snapshot) {
         let rules = snapshot.policy().keyrings().iter();
         self.meters.grow(rules.map(|rule| rule.name.as_str()));
@@ -321,8 +320,7 @@ impl Worker {
         drop(self.sessions.borrow_mut().remove(&number));
     }
 
-    /// The keys have changed: what a version that is gone has left here is wiped, and what the next one needs is made, although no
-    /// message may come for hours.
+    /// After a change of keys: drops lanes of versions that are gone and draws new ones, without waiting for a message.
     fn renew(&self) {
         let snapshot = self.shared.keys.load();
         let now = self.shared.clock.instant();
@@ -336,7 +334,7 @@ impl Worker {
         self.meters.flush();
     }
 
-    /// Stopping has come so far: those that enter later are told of it then.
+    /// Enters a stage of stopping; later sessions learn of it in `register`.
     fn reach(&self, stage: Stage) {
         let before = self.stage.replace(stage.max(self.stage.get()));
         if before < Stage::LameDuck && stage >= Stage::LameDuck {
@@ -352,7 +350,7 @@ impl Worker {
         }
     }
 
-    /// In the order in which they came.
+    /// By number: the oldest first.
     fn sessions(&self) -> Vec<Weak<Session>> {
         let sessions = self.sessions.borrow();
         let mut sessions: Vec<_> = sessions.iter().map(|(n, s)| (*n, Weak::clone(s))).collect();

@@ -1,4 +1,4 @@
-//! What a disk can refuse, sorted by the remedy.
+//! I/O errors of files and directories, sorted by remedy.
 
 use std::fmt;
 use std::io;
@@ -13,13 +13,13 @@ use crate::fault::{Fault, Faulty, Retry, Who};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Nothing is there.
+    /// The path does not exist.
     #[error("{} does not exist", path.display())]
     Missing {
         /// What was looked for.
         path: PathBuf,
     },
-    /// No directory can be made there.
+    /// The directory cannot be created.
     #[error("cannot create the directory {}: {why}; choose another state directory", path.display())]
     NoPlace {
         /// What was to be made.
@@ -43,7 +43,7 @@ pub enum Error {
         /// What failed.
         action: Action,
     },
-    /// This process may not.
+    /// Permission denied.
     #[error("cannot {action} {}: permission denied; run keyway as the owner of the state directory", path.display())]
     Denied {
         /// What was to be used.
@@ -51,27 +51,27 @@ pub enum Error {
         /// What failed.
         action: Action,
     },
-    /// Others than the owner may use it.
+    /// Its mode lets others than the owner use it.
     #[error("{} has mode {found:04o}, at most {limit:04o} is allowed, because others could use it; remedy: chmod {limit:04o} '{}'", path.display(), path.display())]
     TooOpen {
-        /// What is too open.
+        /// The file or directory.
         path: PathBuf,
         /// Its permission bits.
         found: u32,
-        /// The most that it may have.
+        /// The most permissive mode allowed.
         limit: u32,
     },
     /// It belongs to another user.
     #[error("{} belongs to uid {owner}, keyway runs as uid {us}; remedy: chown {us} '{}', or run keyway as its owner", path.display(), path.display())]
     NotOurs {
-        /// What belongs to somebody else.
+        /// The file or directory.
         path: PathBuf,
-        /// Whose it is.
+        /// Its owner.
         owner: u32,
-        /// Who we are.
+        /// This process's effective uid.
         us: u32,
     },
-    /// A directory that holds other things, and is not ours alone.
+    /// A directory with other content that other users can use: no state directory.
     #[error("{} is no state directory: it holds other things, and others use it; leave it as it is, and name a directory of keyway's own, which is made if it is missing", path.display())]
     Foreign {
         /// The directory.
@@ -80,12 +80,12 @@ pub enum Error {
     /// A link, pipe, device or the like stands where a file or directory is needed.
     #[error("{} is not a {wanted}; put a real {wanted} there (no link, pipe or device)", path.display())]
     NotRegular {
-        /// What stands there.
+        /// The path.
         path: PathBuf,
-        /// What has to stand there.
+        /// `file` or `directory`.
         wanted: &'static str,
     },
-    /// Far larger than anything that keyway writes.
+    /// Larger than any file that keyway writes.
     #[error("{} is larger than {limit} bytes, so keyway did not write it; restore it from a backup", path.display())]
     TooLarge {
         /// The file.
@@ -93,10 +93,10 @@ pub enum Error {
         /// The largest that is read.
         limit: u64,
     },
-    /// It is there already, and is not overwritten.
+    /// The file exists and is not overwritten.
     #[error("{} exists already and is not overwritten; choose another state directory, or move it away if you are sure", path.display())]
     Exists {
-        /// What is there.
+        /// The file.
         path: PathBuf,
     },
     /// Another process holds the state directory.
@@ -104,7 +104,7 @@ pub enum Error {
     Locked {
         /// The state directory.
         dir: PathBuf,
-        /// Who holds it, as far as the lock file says.
+        /// The holder, if the lock file names one.
         pid: Option<u32>,
     },
     /// Anything else.
@@ -114,7 +114,7 @@ pub enum Error {
         path: PathBuf,
         /// What failed.
         action: Action,
-        /// The system's answer.
+        /// The system's error.
         source: io::Error,
     },
 }
@@ -143,7 +143,7 @@ pub enum Action {
 }
 
 impl Error {
-    /// Sorts the system's answer.
+    /// Sorts an I/O error.
     #[must_use]
     #[expect(
         clippy::wildcard_enum_match_arm,
@@ -163,7 +163,7 @@ impl Error {
                 limit: MAX_LEN,
             },
             io::ErrorKind::AlreadyExists => Self::Exists { path },
-            // No link is followed; the system's word for that is "too many levels of symbolic links".
+            // `ELOOP`: a link that `O_NOFOLLOW` did not follow.
             _ if source.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => Self::NotRegular {
                 path,
                 wanted: "file",
@@ -176,7 +176,7 @@ impl Error {
         }
     }
 
-    /// Whether nothing is there, as opposed to something unusable.
+    /// Whether the path does not exist, as opposed to being unusable.
     #[must_use]
     pub const fn is_missing(&self) -> bool {
         matches!(self, Self::Missing { .. })

@@ -1,4 +1,4 @@
-//! The steps that touch the disk, and the two ways to put a file in its place.
+//! File operations behind a trait, and durable [`replace`] and [`create`] on top of it.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -12,7 +12,7 @@ use super::error::{Action, Error};
 /// The largest file that is read: thousands of key versions fit.
 pub(super) const MAX_LEN: u64 = 16 * 1024 * 1024;
 
-/// What a directory of durable files needs from the system. Tests put their own in its place.
+/// The file operations that durable files need; tests substitute a disk that fails or loses power.
 pub trait Files: Send + Sync {
     /// The whole file, which must be a regular one.
     ///
@@ -32,7 +32,7 @@ pub trait Files: Send + Sync {
     /// Whatever the system says.
     fn len(&self, path: &Path) -> io::Result<u64>;
 
-    /// The names in a directory.
+    /// The names in a directory, sorted.
     ///
     /// # Errors
     /// Whatever the system says.
@@ -44,20 +44,20 @@ pub trait Files: Send + Sync {
     /// Whatever the system says.
     fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
 
-    /// Makes the bytes the end of a file that exists, from `at` on, and fsyncs it. What stood behind `at` is the remains of an
-    /// append that failed, and is cut off first. On failure any part of it may be there.
+    /// Appends the bytes to an existing file of length `at`, and fsyncs it. Bytes beyond `at` are left from a failed append, and
+    /// are cut off first. On failure any part of the bytes may be there.
     ///
     /// # Errors
     /// [`io::ErrorKind::UnexpectedEof`] when the file is shorter than `at`; else whatever the system says.
     fn append(&self, path: &Path, at: u64, bytes: &[u8]) -> io::Result<()>;
 
-    /// Removes a file, and so gives its space back. Survives a power cut only after [`Files::sync_dir`].
+    /// Removes a file. Survives a power cut only after [`Files::sync_dir`].
     ///
     /// # Errors
     /// Whatever the system says.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
-    /// Puts a file in the place of another, at once. Survives a power cut only after [`Files::sync_dir`].
+    /// Renames a file over another, atomically. Survives a power cut only after [`Files::sync_dir`].
     ///
     /// # Errors
     /// Whatever the system says.
@@ -74,7 +74,7 @@ pub trait Files: Send + Sync {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Real;
 
-/// Puts `bytes` at `path`, durably; whatever was there is replaced at once.
+/// Writes `bytes` to `path`, durably and atomically: a temporary file beside it, fsync, rename, fsync of the directory.
 ///
 /// # Errors
 /// [`Error`]; the old file is intact unless the failure came after the rename, in which case either may survive a crash.
@@ -92,10 +92,10 @@ pub fn replace(files: &dyn Files, path: &Path, bytes: &[u8]) -> Result<(), Error
         .map_err(|e| Error::from_io(dir, Action::SyncDir, e))
 }
 
-/// [`replace`] for a file that must not be there yet. Whoever calls holds the lock, so that nobody creates it meanwhile.
+/// [`replace`] for a file that must not exist. The caller holds the lock, so that nobody else creates it meanwhile.
 ///
 /// # Errors
-/// [`Error::Exists`] when something is there, else as [`replace`].
+/// [`Error::Exists`] when the path exists, else as [`replace`].
 pub fn create(files: &dyn Files, path: &Path, bytes: &[u8]) -> Result<(), Error> {
     match files.read(path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => replace(files, path, bytes),
@@ -106,7 +106,7 @@ pub fn create(files: &dyn Files, path: &Path, bytes: &[u8]) -> Result<(), Error>
     }
 }
 
-/// Where a file is written before it is renamed: hidden, so that listings pass over what a crash left.
+/// The temporary file that is renamed over `path`: hidden, so that listings skip what a crash left.
 fn sibling(path: &Path) -> PathBuf {
     let mut name = std::ffi::OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
@@ -202,7 +202,7 @@ impl Files for Real {
     }
 }
 
-/// Opens without ever waiting, so that a pipe put in the place of a file cannot stall a start.
+/// Opens a regular file without blocking, so that a pipe in its place cannot stall a start.
 pub(super) fn open_regular(path: &Path, extra: OFlags) -> io::Result<File> {
     let file = OpenOptions::new()
         .read(true)
@@ -216,7 +216,7 @@ pub(super) fn open_regular(path: &Path, extra: OFlags) -> io::Result<File> {
 }
 
 pub(super) fn read_all(file: File) -> io::Result<Vec<u8>> {
-    // Room for all of it and the read that finds the end: a vector that grows leaves copies of a secret behind.
+    // Capacity for the whole file and the read that finds its end: a vector that grows leaves copies of a secret behind.
     let expected = file.metadata()?.len().min(MAX_LEN).saturating_add(32);
     let mut bytes = Vec::with_capacity(usize::try_from(expected).unwrap_or(0));
     let limit = MAX_LEN.saturating_add(1);

@@ -1,4 +1,4 @@
-//! Who may use a file or a directory, checked before anything in it is believed.
+//! Owner and permissions of files and directories, checked before their content is used.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{DirBuilder, File, Metadata};
@@ -13,10 +13,10 @@ use super::error::{Action, Error};
 use super::files::{open_regular, read_all};
 use super::lock::LOCK;
 
-/// What tells a state directory from others, also one that comes from a backup.
+/// Names of which a state directory has at least one, also one restored from a backup.
 const OF_A_STATE: [&str; 5] = [LOCK, "kek", "kek.json", "catalogue.key", "catalogue"];
 
-/// The files in it that are the gateway's own, beside [`MARKS`] and what is in [`FOLDERS`].
+/// The gateway's own files in it, beside those with a prefix of [`MARKS`] and those in [`FOLDERS`].
 const FILES: [&str; 10] = [
     LOCK,
     "kek",
@@ -32,25 +32,25 @@ const FILES: [&str; 10] = [
 const MARKS: [&str; 3] = ["revoked-", "suspended-", "withdrawn-"];
 const FOLDERS: [&str; 2] = ["catalogue", "audit"];
 
-/// The state directory: ours, and closed to everybody else.
+/// The state directory: owned by this process's user, and closed to all others.
 #[derive(Clone, Debug)]
 pub struct StateDir(PathBuf);
 
-/// Who may have put a secret file there.
+/// The users that may own a secret file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Guarded {
-    /// Our own file: owned by us, no link, nobody else may touch it.
+    /// This process's user alone; no links.
     Own,
-    /// A file that somebody handed to us (a mounted secret): ours or root's, links allowed, nobody else may touch it.
+    /// This process's user or root; links allowed, as with mounted secrets.
     Handed,
 }
 
 impl StateDir {
-    /// Opens a directory that exists, after checking it and what the gateway has put there.
+    /// Opens an existing directory, after checking it and the gateway's files in it.
     ///
     /// # Errors
-    /// [`Error::Missing`], [`Error::TooOpen`] (wider than 0700, or a file wider than 0600), [`Error::NotOurs`], [`Error::NotRegular`]; [`Error::Foreign`] where these
-    /// remedies would be the wrong ones.
+    /// [`Error::Missing`], [`Error::TooOpen`] (wider than 0700, or a file wider than 0600), [`Error::NotOurs`],
+    /// [`Error::NotRegular`]; [`Error::Foreign`] where it is no state directory, so that their remedies would be wrong.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let meta = std::fs::metadata(path).map_err(|e| Error::from_io(path, Action::Read, e))?;
         if !meta.is_dir() {
@@ -97,23 +97,23 @@ impl StateDir {
         Ok(path)
     }
 
-    /// Where it is.
+    /// Its path.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.0
     }
 
-    /// The path of something inside.
+    /// The path of a file inside.
     #[must_use]
     pub fn join(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
 }
 
-/// Reads a file that holds a secret, after checking on the opened file that nobody else could have read or written it.
+/// Reads a secret file, after checking on the open file that no other user can read or write it.
 ///
 /// # Errors
-/// [`Error::Missing`], [`Error::NotRegular`], [`Error::TooOpen`] (wider than 0600), [`Error::NotOurs`], or the system's answer.
+/// [`Error::Missing`], [`Error::NotRegular`], [`Error::TooOpen`] (wider than 0600), [`Error::NotOurs`], or the system's error.
 pub fn read_guarded(path: &Path, guarded: Guarded) -> Result<Zeroizing<Vec<u8>>, Error> {
     let read = |e| Error::from_io(path, Action::Read, e);
     let extra = match guarded {
@@ -138,10 +138,10 @@ pub fn read_guarded(path: &Path, guarded: Guarded) -> Result<Zeroizing<Vec<u8>>,
     read_all(file).map(Zeroizing::new).map_err(read)
 }
 
-/// Reads a file that is no secret, whoever may read or write it; links are followed.
+/// Reads a file that is not secret, without checking owner and mode; links are followed.
 ///
 /// # Errors
-/// [`Error::Missing`], [`Error::NotRegular`], or the system's answer.
+/// [`Error::Missing`], [`Error::NotRegular`], or the system's error.
 pub fn read_open(path: &Path) -> Result<Vec<u8>, Error> {
     let read = |e| Error::from_io(path, Action::Read, e);
     // Before opening: a device may act on being opened.
@@ -155,19 +155,19 @@ pub fn read_open(path: &Path) -> Result<Vec<u8>, Error> {
     read_all(file).map_err(read)
 }
 
-/// Whether something else is kept there: it is not empty, and nothing of a state directory is in it.
+/// Whether the directory has content, and none of a state directory's.
 fn is_foreign(path: &Path) -> bool {
     let is_empty = std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
     let is_there = |name| std::fs::symlink_metadata(path.join(name)).is_ok();
     !is_empty && !OF_A_STATE.into_iter().any(is_there)
 }
 
-/// Checks what is the gateway's own, and no more: a mounted volume has a `lost+found` of root's, and a configuration may lie beside.
+/// Checks the gateway's own files alone: a mounted volume has root's `lost+found`, and a configuration may be there too.
 fn check_content(state: &Path) -> Result<(), Error> {
     for name in names(state)? {
         let path = state.join(&name);
         if FOLDERS.iter().any(|folder| name == *folder) {
-            // As the state directory, it may be elsewhere.
+            // May be a link, as the state directory itself.
             check_own(&path, std::fs::metadata(&path))?;
             for name in names(&path)? {
                 let path = path.join(name);
@@ -186,7 +186,7 @@ fn is_own_file(name: &OsStr) -> bool {
     name.to_str().is_some_and(own)
 }
 
-/// The names in a directory; none in what is no directory, which fails where it is used.
+/// The names in a directory; none if it is not a directory, which fails where it is used.
 fn names(folder: &Path) -> Result<Vec<OsString>, Error> {
     if !folder.is_dir() {
         return Ok(Vec::new());
@@ -196,7 +196,8 @@ fn names(folder: &Path) -> Result<Vec<OsString>, Error> {
     names.map_err(|e| Error::from_io(folder, Action::List, e))
 }
 
-/// A file or directory that the gateway may be replacing or removing just now. What is neither is refused where it is read.
+/// Checks owner and mode of a file or directory. It may be gone, because the gateway replaces and removes files. Links, pipes and
+/// devices are refused where they are read.
 fn check_own(path: &Path, found: io::Result<Metadata>) -> Result<(), Error> {
     let meta = match found {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -219,7 +220,7 @@ fn make_private(path: &Path) -> Result<(), Error> {
     }
 }
 
-/// Of what the system says to a new directory, the answers that concern its parents.
+/// Sorts an error of creating a directory: some are about its parents.
 #[expect(
     clippy::wildcard_enum_match_arm,
     reason = "the system's enum has forty variants and grows"
@@ -243,7 +244,7 @@ fn uncreatable(path: &Path, source: io::Error) -> Error {
     }
 }
 
-/// Without this a power cut may take the whole directory, and with it what was written durably inside.
+/// Makes a new directory durable: without it a power cut may lose the directory with all files in it.
 fn sync_parent(path: &Path) -> io::Result<()> {
     let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
     File::open(parent.unwrap_or_else(|| Path::new(".")))?.sync_all()

@@ -1,4 +1,4 @@
-//! One writer per state directory.
+//! The lock of the state directory: one writer.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
@@ -12,13 +12,13 @@ use super::error::{Action, Error};
 use super::files::flags;
 use super::guarded::StateDir;
 
-/// The file that is locked; every state directory has it.
+/// The lock file.
 pub(super) const LOCK: &str = "lock";
 
-/// What the file says behind the process id of one that writes nothing and lets nobody else write.
+/// Follows the process id of a draining process, which shares the lock: it does not write, and keeps others from writing.
 const DRAINS: &str = "drains";
 
-/// How often the lock is asked for while a process has it that drains, and how long between: longer than such a process keeps it.
+/// Attempts, and the time between them, while a draining process shares the lock; together longer than it keeps the lock.
 const ATTEMPTS: u32 = 500;
 const BETWEEN: Duration = Duration::from_millis(20);
 
@@ -31,8 +31,7 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Takes the lock `lock` in the state directory and writes our process id into it. Waits for a process that drains, and blocks the
-    /// thread for that long.
+    /// Takes the lock and writes this process's id into the lock file. Blocks while a draining process shares the lock.
     ///
     /// # Errors
     /// [`Error::Locked`] with the holder's process id when another process has it; [`Error`] when the file cannot be used.
@@ -46,7 +45,7 @@ impl Lock {
         Err(locked(dir.path(), &mut open(&dir)?))
     }
 
-    /// The same at once; `None` while the lock is held by a process that drains, or by one that has not said yet what it does.
+    /// [`Lock::take`] without waiting; `None` while a draining process shares the lock, or its holder has written no id yet.
     fn try_take(dir: StateDir) -> Result<Option<Self>, Error> {
         let mut file = open(&dir)?;
         if attempt(&dir, file.try_lock())? {
@@ -60,7 +59,7 @@ impl Lock {
         Err(locked(dir.path(), &mut file))
     }
 
-    /// Keeps everybody from writing without being the one who may: others can have the same.
+    /// Takes a shared lock: no process can write while one is held.
     ///
     /// # Errors
     /// As [`Lock::take`], without waiting.
@@ -73,10 +72,10 @@ impl Lock {
         Ok(Self { dir, file })
     }
 
-    /// The right to write, for whoever has shared the lock until now.
+    /// Turns a shared lock into the exclusive one.
     ///
     /// # Errors
-    /// [`Error::Locked`] when others share it, or somebody was faster; what was shared may be gone then.
+    /// [`Error::Locked`] when others share the lock, or another process got it first; the shared lock may be lost then.
     pub fn promote(&self) -> Result<Self, Error> {
         let failed = |e| Error::from_io(&self.dir.join(LOCK), Action::Lock, e);
         let mut file = self.file.try_clone().map_err(failed)?;
@@ -97,7 +96,7 @@ impl Lock {
 
 fn open(dir: &StateDir) -> Result<File, Error> {
     let path = dir.join(LOCK);
-    // Before opening: a link gives a confusing answer, and opening a device may act.
+    // Before opening: a link gives a confusing error, and a device may act on being opened.
     if std::fs::symlink_metadata(&path).is_ok_and(|found| !found.is_file()) {
         return Err(Error::NotRegular {
             path,
@@ -124,8 +123,8 @@ fn attempt(dir: &StateDir, tried: Result<(), TryLockError>) -> Result<bool, Erro
     }
 }
 
-/// For people alone, and for those who wait: a full disk must not keep anybody from being served. Written over what is there and then
-/// cut, so that a reader finds an empty file only where it is new.
+/// Writes id and purpose, for messages and for processes that wait; a failure (full disk) is only logged. Overwrites and then
+/// truncates, so that a reader finds an empty file only where it is new.
 fn write_pid(file: &mut File, what: &str) {
     let text = format!("{} {what}", std::process::id());
     let text = format!("{}\n", text.trim_end());
@@ -139,7 +138,7 @@ fn write_pid(file: &mut File, what: &str) {
     }
 }
 
-/// The holder may be between taking the lock and writing its id: then nobody is named.
+/// The content of the lock file; empty if the holder has not written its id yet.
 fn said(file: &mut File) -> String {
     let mut text = String::new();
     let read = file

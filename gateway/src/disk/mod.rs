@@ -1,9 +1,9 @@
 //! Files that must survive a crash, and whose permissions matter.
 //!
-//! The state directory is opened through [`StateDir`], which refuses a directory that others may enter. Whoever writes into it
-//! holds the [`Lock`]: it is the argument that proves it. A file is replaced by [`replace`]: write a sibling, fsync it, rename it
+//! The state directory is opened through [`StateDir`], which refuses a directory that other users can enter. Writers hold its
+//! [`Lock`] and pass it as an argument. A file is replaced by [`replace`]: write a sibling, fsync it, rename it
 //! over the old one, fsync the directory; a reader sees the old bytes or the new ones, never a mixture, and after an `Ok` a power
-//! cut cannot bring the old ones back. The steps go through [`Files`], so that tests can stop at each of them.
+//! cut cannot bring the old ones back. The steps go through [`Files`], so that tests can fail each of them.
 
 mod error;
 mod files;

@@ -1,11 +1,10 @@
-//! Files that are there as long as this process serves.
+//! Files and sockets that exist as long as this process serves.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// A file or socket that this process has made, and takes away again: not what another process has put in its place since, as where
-/// the directory was moved and a copy of it is served now.
+/// A file or socket that this process has made and removes again, unless another has replaced it (told by device and inode).
 #[derive(Debug)]
 pub struct Own(Box<Made>);
 
@@ -17,7 +16,7 @@ struct Made {
 }
 
 impl Own {
-    /// What this process has just made there.
+    /// The file that this process has just made there.
     #[must_use]
     pub fn new(path: &Path) -> Self {
         Self(Box::new(Made {
@@ -26,7 +25,7 @@ impl Own {
         }))
     }
 
-    /// Takes it away, if it is still there.
+    /// Removes it, if it is still the same file.
     pub fn remove(&self) {
         let Made {
             path,

@@ -1,4 +1,4 @@
-//! A disk that forgets: what was not made durable may be gone after a crash, in part or as a whole.
+//! A disk in memory for crash tests: what was not made durable may be lost, in part or as a whole.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -7,45 +7,45 @@ use std::sync::{Mutex, MutexGuard};
 
 use super::Files;
 
-/// A disk in memory. `write`, `append`, `remove`, `rename` and `sync_dir` are counted steps, at any of which it can fail or lose
+/// A disk in memory. `write`, `append`, `remove`, `rename` and `sync_dir` are counted steps, each of which can fail or lose
 /// power. With a [`Forgetful::capacity`] it fills up.
 #[derive(Default)]
 pub(crate) struct Forgetful(Mutex<Inner>);
 
-/// What happens at the armed step.
+/// The fault at the armed step.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Trouble {
     /// This step fails, later ones work.
     Error(io::ErrorKind),
-    /// The process is dead: this step and all later ones fail, until [`Forgetful::restart`].
+    /// Power loss: this step and all later ones fail, until [`Forgetful::restart`].
     Death,
-    /// This step fails, and no record can be read, until [`Forgetful::sees_again`].
+    /// This step fails, and records cannot be read, until [`Forgetful::sees_again`].
     Blindness,
 }
 
-/// What the disk is able to do.
+/// The disk's condition.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum Ability {
     #[default]
     Whole,
-    /// It does not give back records.
+    /// Records cannot be read.
     Blind,
-    /// Nothing.
+    /// Every operation fails.
     Dead,
 }
 
 #[derive(Default)]
 struct Inner {
-    /// What a running process sees.
+    /// The files as a running process sees them.
     seen: BTreeMap<PathBuf, Vec<u8>>,
-    /// What survives a power cut for certain.
+    /// The files that survive a power cut for certain.
     durable: BTreeMap<PathBuf, Vec<u8>>,
-    /// Changes of directories that no fsync covers yet, oldest first.
+    /// Changes without an fsync, oldest first.
     pending: Vec<Change>,
     armed: Option<(usize, Trouble)>,
     ability: Ability,
     log: Vec<String>,
-    /// How many bytes fit; `None`: as many as there are.
+    /// Bytes that fit; `None`: no limit.
     capacity: Option<usize>,
 }
 
@@ -57,12 +57,12 @@ enum Change {
 }
 
 impl Forgetful {
-    /// Trouble at the step with this index, counted from now.
+    /// Arms a fault at the step with this index, counted from now.
     pub(crate) fn arm(&self, step: usize, trouble: Trouble) {
         self.inner().armed = Some((step, trouble));
     }
 
-    /// Power is back. Of the changes that were not durable yet, the oldest `kept` have survived.
+    /// Restores power: of the changes that were not durable, the oldest `kept` survive.
     pub(crate) fn restart(&self, kept: usize) {
         let mut inner = self.inner();
         let pending = std::mem::take(&mut inner.pending);
@@ -74,7 +74,7 @@ impl Forgetful {
         inner.ability = Ability::Whole;
     }
 
-    /// The process is started again, and power was never gone.
+    /// Restarts the process without a power cut.
     pub(crate) fn respawn(&self) {
         let mut inner = self.inner();
         inner.armed = None;
@@ -86,12 +86,12 @@ impl Forgetful {
         self.inner().ability = Ability::Whole;
     }
 
-    /// Whether a [`Trouble::Death`] has come.
+    /// Whether the disk has lost power.
     pub(crate) fn is_dead(&self) -> bool {
         self.inner().ability == Ability::Dead
     }
 
-    /// What survives a power cut for certain.
+    /// The files that survive a power cut for certain.
     pub(crate) fn durable(&self) -> BTreeMap<PathBuf, Vec<u8>> {
         self.inner().durable.clone()
     }
@@ -101,7 +101,7 @@ impl Forgetful {
         self.inner().pending.len()
     }
 
-    /// Whether the armed step has come.
+    /// Whether the armed fault has happened.
     pub(crate) fn struck(&self) -> bool {
         self.inner().armed.is_none()
     }
@@ -111,22 +111,22 @@ impl Forgetful {
         std::mem::take(&mut self.inner().log)
     }
 
-    /// Everything that a running process sees.
+    /// The files as a running process sees them.
     pub(crate) fn content(&self) -> BTreeMap<PathBuf, Vec<u8>> {
         self.inner().seen.clone()
     }
 
-    /// From now on a write or append fails, in part, that would make the files longer than this in sum.
+    /// Limits the sum of file sizes: a write or append beyond it fails, leaving a part.
     pub(crate) fn capacity(&self, bytes: Option<usize>) {
         self.inner().capacity = bytes;
     }
 
-    /// How many bytes the files have in sum.
+    /// The sum of file sizes.
     pub(crate) fn used(&self) -> usize {
         self.inner().seen.values().map(Vec::len).sum()
     }
 
-    /// Changes a file behind everybody's back, durably.
+    /// Changes a file durably, without counting a step.
     pub(crate) fn tamper(&self, path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
         let mut inner = self.inner();
         let mut bytes = inner.seen.get(path).cloned().unwrap_or_default();
@@ -175,7 +175,7 @@ impl Inner {
         }
     }
 
-    /// [`Inner::step`] for one that leaves a file of this length.
+    /// [`Inner::step`] for one that makes the file `len` bytes long.
     fn step_with_room(&mut self, verb: &str, path: &Path, len: usize) -> io::Result<()> {
         self.step(verb, path)?;
         let others = self.seen.iter().filter(|(other, _)| *other != path);
@@ -188,7 +188,7 @@ impl Inner {
         Ok(())
     }
 
-    /// What an append that was not confirmed may have come to, one stage after the other.
+    /// The possible results of a failed append, in order: nothing, half, all of it.
     fn leave_torn(&mut self, path: &Path, whole: &[u8], at: usize) {
         let half = whole.len().saturating_add(at).div_ceil(2);
         for len in [at, half, whole.len()] {
@@ -198,7 +198,7 @@ impl Inner {
         self.seen.insert(path.to_owned(), whole[..half].to_vec());
     }
 
-    /// The file's own fsync makes its bytes durable; its name is so already, or becomes so with its directory.
+    /// Makes the file's bytes durable, and its name too unless that still waits for an fsync of the directory.
     fn synced(&mut self, path: &Path, whole: Vec<u8>) {
         let earlier = |change: &Change| matches!(change, Change::Put(other, _) if other == path);
         self.pending.retain(|change| !earlier(change));

@@ -1,4 +1,4 @@
-//! Durable files on a disk that forgets, and who may use them.
+//! Durable files on a disk that loses power, the lock, owners and permissions.
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
@@ -325,7 +325,7 @@ fn system_errors_are_sorted_by_remedy() {
 
 #[test]
 fn full_disk_keeps_the_old_file() {
-    // A device that is always full stands in for the disk; the file system's own answer is what gets sorted.
+    // `/dev/full` stands in for a full disk, so that the system's own error is sorted.
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full");
     let Ok(mut full) = full else { return };
     let source = std::io::Write::write_all(&mut full, b"x").unwrap_err();

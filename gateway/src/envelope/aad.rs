@@ -1,18 +1,18 @@
-//! What is authenticated beside the payload: the header, and what the envelope is bound to.
+//! Additional authenticated data: the header, and what the envelope is bound to.
 
 use super::{Flags, HEADER_LEN, LaneId};
 
-/// The longest subject that an envelope can be bound to, in bytes: its length travels in the authenticated data as a u16.
+/// The longest subject that an envelope can be bound to, in bytes: the authenticated data has its length as a u16.
 pub const LONGEST_SUBJECT: usize = 65_535;
 
-/// Where the first part starts: behind the header.
+/// Offset of the first bound part, after the header.
 const TAIL_AT: usize = HEADER_LEN;
-/// Scratch for everyday subjects (≤ 94 bytes): small, because all of it is written for each [`Aad`].
+/// Scratch for subjects of at most 94 bytes: small, because each [`Aad`] initialises all of it.
 const SHORT: usize = 128;
-/// Stack scratch for subjects up to 512 bytes. Longer ones take the heap.
+/// Stack scratch for subjects of at most 512 bytes; longer ones use the heap.
 const LONG: usize = TAIL_AT + 2 + 512;
 
-/// Names one envelope under its key version: no two share a lane and a counter.
+/// Identifies an envelope under its key version: no two share lane and counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct EnvelopeId {
     /// The lane that it was sealed in.
@@ -22,29 +22,29 @@ pub struct EnvelopeId {
 }
 
 impl EnvelopeId {
-    /// Stands for a request without a payload, which is in no envelope. No lane has this id: ids are drawn at random.
+    /// Stands for a request with an empty payload, which has no envelope. No lane has this id, because ids are random.
     pub const EMPTY: Self = Self {
         lane: LaneId([0; 16]),
         counter: 0,
     };
 }
 
-/// What an envelope is bound to, and what it says of requests. For sealing: what is authenticated. For opening: what is known, of which
-/// the envelope's flags take what they need.
+/// The context that an envelope is bound to. For sealing: what is authenticated. For opening: what is known, from which the
+/// envelope's flags select.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Binding<'a> {
-    /// The publisher's subject, normalised already.
+    /// The publisher's subject, normalised.
     pub subject: Option<&'a [u8]>,
     /// The request that it answers.
     pub answers: Option<EnvelopeId>,
-    /// Its answer may come from anywhere: it names a reply subject that stands for more than this request.
+    /// It passes a request on: its reply subject stands for more than this request, so that any answer may come there.
     pub passes_on: bool,
     /// The reply subject that it was published with.
     pub reply: Option<&'a [u8]>,
 }
 
 impl<'a> Binding<'a> {
-    /// To a subject alone, or to nothing.
+    /// Bound to a subject alone, or to nothing.
     #[must_use]
     pub const fn to(subject: Option<&'a [u8]>) -> Self {
         Self {
@@ -55,7 +55,7 @@ impl<'a> Binding<'a> {
         }
     }
 
-    /// The flags of an envelope that is bound like this.
+    /// The flags of an envelope with this binding.
     #[must_use]
     pub fn flags(&self) -> Flags {
         let all = [
@@ -68,7 +68,7 @@ impl<'a> Binding<'a> {
         set.fold(Flags::default(), |flags, (_, flag)| flags.with(flag))
     }
 
-    /// The parts that an envelope with these flags is bound to; `None` when one of them is not known.
+    /// The parts that these flags select; `None` when one of them is not known.
     fn asked(&self, flags: Flags) -> Option<Self> {
         let Self {
             subject,
@@ -87,7 +87,7 @@ impl<'a> Binding<'a> {
         })
     }
 
-    /// How many bytes are authenticated beside the payload; `None` when a subject is too long to be bound.
+    /// Length of the authenticated data in bytes; `None` when a subject is too long.
     fn len(&self) -> Option<usize> {
         let mut len = HEADER_LEN;
         for subject in [self.subject, self.reply].into_iter().flatten() {
@@ -100,7 +100,7 @@ impl<'a> Binding<'a> {
         len.checked_add(answer)
     }
 
-    /// Appends each part behind the header to the room that is given: all of it is filled.
+    /// Writes the parts after the header into `room`, whose length is exact.
     fn write(&self, room: &mut [u8]) -> Option<()> {
         let rest = named(room, self.subject)?;
         let rest = match self.answers {
@@ -116,7 +116,7 @@ impl<'a> Binding<'a> {
         named(rest, self.reply).map(|_rest| ())
     }
 
-    /// For what does not fit a [`Scratch`] that was laid out before.
+    /// Calls `then` with the authenticated data where it does not fit a prepared [`Scratch`].
     #[inline(never)]
     fn with<T>(
         &self,
@@ -141,7 +141,7 @@ impl<'a> Binding<'a> {
     }
 }
 
-/// u16 length ‖ name, if there is one; what is left of the room.
+/// Writes u16 length ‖ name, if there is one; yields the rest of the room.
 #[inline]
 fn named<'r>(room: &'r mut [u8], name: Option<&[u8]>) -> Option<&'r mut [u8]> {
     let Some(name) = name else {
@@ -154,7 +154,7 @@ fn named<'r>(room: &'r mut [u8], name: Option<&[u8]>) -> Option<&'r mut [u8]> {
     Some(rest)
 }
 
-/// Room for a header, then the parts that it is bound to if they fit: laid out once for messages that are bound alike.
+/// A header and the bound parts, if they fit: prepared once for messages with the same binding.
 pub(super) struct Scratch([u8; SHORT]);
 
 impl Scratch {
@@ -162,7 +162,7 @@ impl Scratch {
         Self([0; SHORT])
     }
 
-    /// Lays out what a message is bound to. How many bytes are authenticated beside the payload; `None` when a subject is too long.
+    /// Writes the bound parts. Yields the length of the authenticated data in bytes; `None` when a subject is too long.
     #[inline]
     pub(super) fn bind(&mut self, binding: &Binding<'_>) -> Option<usize> {
         let len = binding.len()?;
@@ -178,7 +178,7 @@ impl Scratch {
         self.0.first_chunk_mut()
     }
 
-    /// Calls `then` with the header ‖ what it is bound to, as [`Self::bind`] laid out and measured it.
+    /// Calls `then` with header ‖ bound parts, as prepared and measured by [`Self::bind`].
     #[inline]
     pub(super) fn with<T>(
         &self,
@@ -193,17 +193,17 @@ impl Scratch {
     }
 }
 
-/// What is known of envelopes that are opened one after the other; ready to stand behind one header after another.
+/// Authenticated data for opening envelopes one after the other whose known context is the same.
 pub struct Aad<'s> {
     known: Binding<'s>,
-    /// The subject alone, which is all that most are bound to.
+    /// With the subject alone, which is what most envelopes are bound to.
     scratch: Scratch,
-    /// How long that is behind a header; `None` without a subject.
+    /// Its length with the header; `None` without a subject.
     len: Option<usize>,
 }
 
 impl<'s> Aad<'s> {
-    /// What is not known opens nothing that is bound to it.
+    /// An envelope bound to something that is not `known` does not open.
     #[must_use]
     #[inline]
     pub fn new(known: Binding<'s>) -> Self {
@@ -217,7 +217,7 @@ impl<'s> Aad<'s> {
         }
     }
 
-    /// Calls `then` with the header ‖ what its flags say that it is bound to; `None` when some of it is not known, or too long.
+    /// Calls `then` with header ‖ the parts that its flags select; `None` when one is not known, or too long.
     #[inline]
     pub(super) fn behind<T>(
         &mut self,

@@ -1,4 +1,4 @@
-//! Entry for fuzzers: any bytes may arrive as an envelope.
+//! Properties that hold for any bytes as an envelope, for fuzzers and property tests.
 
 use super::limits::Caps;
 use super::{Binding, Flags, Header, LaneId, OVERHEAD, Sealer, Suite, VersionKey};
@@ -9,8 +9,8 @@ const SUBJECT: &[u8] = b"fuzz.subject";
 /// Parses and opens `data` as an envelope, under its own header's lane; then seals it; then changes a sealed envelope by it.
 ///
 /// # Panics
-/// When a rule is broken: a header that does not encode to what it was read from, plaintext left after a failure, an envelope
-/// that opens although nobody sealed it, or one of ours that does not open.
+/// When a property fails: a header that does not encode to the bytes it was parsed from, plaintext left after a failure, a forged
+/// or altered envelope that opens, or a sealed one that does not.
 pub fn open_never_panics(data: &[u8]) {
     let Ok(root) = Secret::build(|bytes| {
         bytes.fill(7);
@@ -24,13 +24,13 @@ pub fn open_never_panics(data: &[u8]) {
     changed_never_opens(&version, data);
 }
 
-/// A fuzzer learns to write an envelope of ours, because it watches comparisons; no other may open.
+/// A fuzzer that watches comparisons can produce an authentic envelope; no other may open.
 fn opens_only_what_was_sealed(version: &VersionKey, data: &[u8]) {
     let (Some(plaintext), Ok(header)) = (open(version, Some(SUBJECT), data), Header::parse(data))
     else {
         return;
     };
-    // Nobody has asked, and nobody named a reply subject: what is bound to such cannot open.
+    // Opened without a request or a reply subject, so that an envelope bound to one cannot open.
     let binding = Binding {
         passes_on: header.flags.has(Flags::PASSED_ON),
         ..Binding::to(header.flags.has(Flags::BOUND).then_some(SUBJECT))
@@ -51,7 +51,7 @@ fn sealed_opens(version: &VersionKey, data: &[u8]) {
     assert_eq!(opened.as_deref(), Some(data), "what was sealed opens");
 }
 
-/// The first byte chooses suite, binding and the kind of change, the second the place, the rest is what it is changed by.
+/// The first byte selects suite, binding and kind of change, the second the position, the rest is XORed or appended.
 fn changed_never_opens(version: &VersionKey, data: &[u8]) {
     let [choice, place, change @ ..] = data else {
         return;

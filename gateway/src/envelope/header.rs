@@ -1,4 +1,4 @@
-//! The 32 bytes in front of the ciphertext, and the names that travel in them.
+//! The header of an envelope (32 bytes), and the identifiers in it.
 
 use std::fmt;
 
@@ -6,68 +6,68 @@ use crate::fault::{Fault, Faulty, Retry, Who};
 
 use super::{EnvelopeId, HEADER_LEN, MAGIC, OVERHEAD};
 
-/// Version of the format that this crate writes and reads: the high nibble of the third byte.
+/// Format version that this crate writes and reads: the high nibble of the third byte.
 const FORMAT: u8 = 1;
-/// Low nibble kept for random nonces made inside a validated module; refused until it is specified.
+/// Suite number reserved for random nonces made in a validated module; refused until it is specified.
 const RESERVED_SUITE: u8 = 3;
 
-/// Whether a payload carries our magic. One that does is parsed, and is never mistaken for plaintext.
+/// Whether a payload starts with [`MAGIC`]. Such a payload is parsed as an envelope, and never treated as plaintext.
 #[must_use]
 pub fn looks_sealed(payload: &[u8]) -> bool {
     payload.starts_with(&MAGIC)
 }
 
-/// Which AEAD sealed the payload. The discriminant is the number that travels.
+/// The AEAD of an envelope. The discriminant is its number in the header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Suite {
     /// AES-256-GCM (NIST SP 800-38D), the default.
     Aes256Gcm = 1,
-    /// AES-256-GCM-SIV (RFC 8452): a lane cloned with its host's memory leaks only equality.
+    /// AES-256-GCM-SIV (RFC 8452): a lane whose nonces repeat because its host was cloned leaks only equality of messages.
     Aes256GcmSiv = 2,
 }
 
-/// The first 8 bytes of a key version's [`Commitment`]; names the key version in an envelope.
+/// Identifies a key version in an envelope: the first 8 bytes of its [`Commitment`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Kid(pub [u8; 8]);
 
-/// Names a lane under its key version; drawn at random.
+/// Identifies a lane under its key version; random.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LaneId(pub [u8; 16]);
 
-/// 32 bytes that only one secret, keyring name and version number produce; says nothing about the secret.
+/// A commitment to one secret, keyring name and version number; reveals nothing about the secret.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Commitment(pub [u8; 32]);
 
-/// What an envelope says of itself in its fourth byte.
+/// The flags in the header's fourth byte: what the authenticated data contains.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Flags(u8);
 
-/// What the 32 bytes in front of the ciphertext say.
+/// A decoded header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
     /// The AEAD that sealed the payload.
     pub suite: Suite,
-    /// What else is part of the authenticated data.
+    /// What the authenticated data contains beside the header.
     pub flags: Flags,
     /// The key version.
     pub kid: Kid,
     /// The lane under the key version.
     pub lane: LaneId,
-    /// Position in the lane; makes the nonce.
+    /// Position in the lane, from which the nonce is made.
     pub counter: u32,
 }
 
-/// Why bytes are not an envelope that this gateway may try to open.
+/// Why a header is not valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     /// Shorter than an empty envelope.
     #[error("{0} bytes are too few for an envelope; the shortest has 48")]
     Short(usize),
-    /// Another first two bytes.
+    /// It does not start with [`MAGIC`].
     #[error("not an envelope: it does not start with FA 4B")]
     Magic,
-    /// A format from the future, or damage.
+    /// Unknown format version.
     #[error(
         "envelope of format {0}; this gateway reads format 1: upgrade it if publishers were upgraded"
     )]
@@ -77,10 +77,10 @@ pub enum Refused {
         "envelope of suite 3, which is reserved; known are 1 (AES-256-GCM) and 2 (AES-256-GCM-SIV)"
     )]
     ReservedSuite,
-    /// A suite that nobody has defined.
+    /// Unknown suite.
     #[error("envelope of unknown suite {0}; known are 1 (AES-256-GCM) and 2 (AES-256-GCM-SIV)")]
     UnknownSuite(u8),
-    /// A flag bit that must be zero is one.
+    /// A reserved flag bit is set.
     #[error("envelope with reserved flags {0:#010b}; only the four lowest bits may be set")]
     Flags(u8),
 }
@@ -95,7 +95,7 @@ impl Suite {
         }
     }
 
-    /// The number that travels in the envelope and enters the lane's derivation.
+    /// The number in the header, which is also an input of the lane's key derivation.
     #[must_use]
     pub const fn number(self) -> u8 {
         match self {
@@ -119,15 +119,15 @@ impl Flags {
     pub const BOUND: Self = Self(1);
     /// It answers a request, whose lane and counter are authenticated.
     pub const ANSWER: Self = Self(1 << 1);
-    /// It passes a request on: whoever answers it does not know which request its reply subject stands for.
+    /// It passes a request on: the responder does not know which request its reply subject stands for.
     pub const PASSED_ON: Self = Self(1 << 2);
     /// The reply subject that it was published with is authenticated.
     pub const REPLY: Self = Self(1 << 3);
 
-    /// How many different ones there are.
+    /// The number of combinations.
     pub(super) const COUNT: usize = 16;
 
-    /// From the byte that travels; `None` when a reserved bit is set.
+    /// From the header's byte; `None` when a reserved bit is set.
     pub(super) const fn from_bits(bits: u8) -> Option<Self> {
         if bits >> 4 == 0 {
             Some(Self(bits))
@@ -136,19 +136,19 @@ impl Flags {
         }
     }
 
-    /// The byte that travels.
+    /// The header's byte.
     #[must_use]
     pub const fn bits(self) -> u8 {
         self.0
     }
 
-    /// Whether this one is set.
+    /// Whether all bits of `flag` are set.
     #[must_use]
     pub const fn has(self, flag: Self) -> bool {
         self.0 & flag.0 == flag.0
     }
 
-    /// With this one.
+    /// With the bits of `flag` set.
     #[must_use]
     pub const fn with(self, flag: Self) -> Self {
         Self(self.0 | flag.0)
@@ -156,7 +156,7 @@ impl Flags {
 }
 
 impl Commitment {
-    /// The name that the key version has in envelopes.
+    /// The kid of the key version.
     #[must_use]
     pub const fn kid(&self) -> Kid {
         let [a, b, c, d, e, f, g, h, ..] = self.0;
@@ -195,7 +195,7 @@ impl Header {
         })
     }
 
-    /// The name of the envelope under its key version.
+    /// The id of the envelope under its key version.
     #[must_use]
     pub const fn id(&self) -> EnvelopeId {
         EnvelopeId {
@@ -204,7 +204,7 @@ impl Header {
         }
     }
 
-    /// Makes the 32 bytes of a message those of another, bound alike, in the same lane.
+    /// Sets the counter in an encoded header: messages of a lane with the same binding differ in nothing else.
     #[inline]
     pub(super) const fn count(bytes: &mut [u8; HEADER_LEN], counter: u32) {
         if let Some(tail) = bytes.last_chunk_mut() {
@@ -212,7 +212,7 @@ impl Header {
         }
     }
 
-    /// The 32 bytes; [`Header::parse`] reads them back.
+    /// Encodes to 32 bytes, which [`Header::parse`] decodes.
     #[must_use]
     pub fn encode(&self) -> [u8; HEADER_LEN] {
         let [m0, m1] = MAGIC;
@@ -221,7 +221,7 @@ impl Header {
         let counter = self.counter.to_be_bytes();
         let mut bytes = [0; HEADER_LEN];
         let mut rest = bytes.as_mut_slice();
-        // The four fields fill the array to its last byte, as the layout table says.
+        // The four fields fill the array (docs/envelope.md has the layout).
         for field in [&start[..], &self.kid.0, &self.lane.0, &counter] {
             let Some((place, after)) = rest.split_at_mut_checked(field.len()) else {
                 break;
@@ -261,7 +261,7 @@ fn hex(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
 }
 
-/// Hex for people, in `Display` and in `Debug` alike.
+/// `Display` and `Debug` in hex.
 macro_rules! shown_as_hex {
     ($($name:ident),*) => {$(
         impl fmt::Display for $name {

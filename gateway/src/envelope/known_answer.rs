@@ -1,4 +1,4 @@
-//! The known-answer test that runs at every start: a gateway whose cryptography is broken must not serve.
+//! The known-answer self-test that runs at every start: a gateway whose cryptography is broken must not serve.
 
 use super::limits::Caps;
 use super::{Binding, Header, LaneId, OVERHEAD, Sealer, Suite, VersionKey};

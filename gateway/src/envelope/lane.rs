@@ -4,15 +4,14 @@ use super::aead::{Aead, Chosen, KEY_LEN, NONCE_LEN, Sealed};
 use super::{Aad, Binding, HEADER_LEN, Header, Suite};
 use crate::fault::{Fault, Faulty, Retry, Who};
 
-/// One writer's private sub-key of a key version. Opens whatever that writer sealed; [`super::Sealer`] is the writer.
-///
-/// `A` is the AEAD implementation; everyone but tests and benches leaves it at its default.
+/// One writer's private sub-key of a key version. Opens what that writer, a [`super::Sealer`], sealed. `A` is the AEAD
+/// implementation, which only tests and benches choose.
 pub struct LaneKey<A: Aead = Chosen> {
     aead: A,
     iv: [u8; NONCE_LEN],
 }
 
-/// The envelope is not authentic under this lane and subject. One error for every cause: the sender learns nothing.
+/// The envelope is not authentic under this lane and binding. One error for all causes, so that a sender learns nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the envelope does not open: it was altered, moved to another subject, or sealed under another key"
@@ -35,12 +34,11 @@ impl<A: Aead> LaneKey<A> {
 
     /// Opens a whole envelope.
     ///
-    /// `header` is what [`Header::parse`] read from `envelope`, and this is the lane that it names. `known` is what is known of where it
-    /// was published; the envelope's flags say which of it count. Before: `out` is 48 bytes shorter than `envelope`.
-    /// After: `out` is the plaintext. On failure: `out` is all zero.
+    /// `header` was parsed from `envelope` and names this lane. `known` is the known context, from which the flags select. `out`
+    /// is 48 bytes shorter than `envelope`. After: `out` is the plaintext. On failure: `out` is all zero.
     ///
     /// # Errors
-    /// [`OpenFailed`], indistinct on purpose. What the envelope is bound to and is not known, and an `out` of another length, fail too.
+    /// [`OpenFailed`] for every cause, also when a bound part is not known, or `out` has another length.
     pub fn open(
         &self,
         header: &Header,
@@ -51,7 +49,7 @@ impl<A: Aead> LaneKey<A> {
         self.open_on(header, &mut Aad::new(known), envelope, out)
     }
 
-    /// [`Self::open`], for one message after another of which the same is known.
+    /// [`Self::open`] for several messages with the same known context.
     ///
     /// # Errors
     /// As of [`Self::open`].
@@ -83,7 +81,7 @@ impl<A: Aead> LaneKey<A> {
         let nonce = self.nonce(header.counter);
         let sealed = Sealed { ciphertext, tag };
         let open = |aad: &[u8]| self.aead.open(nonce, aad, sealed, out);
-        // The bytes that came are authenticated, not those that `header` would encode to: a header of another envelope fails.
+        // Authenticates the envelope's own header bytes, not an encoding of `header`: the header of another envelope fails.
         aad.behind((head, header.flags), open)?.ok()
     }
 

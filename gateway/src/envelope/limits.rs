@@ -20,7 +20,7 @@ pub const MAX_BLOCKS: u64 = 1 << 30;
 /// Blocks that all lanes of one key version may seal together: p × 2^127 / B = 2^(127 - 50 - 30).
 pub const MAX_VERSION_BLOCKS: u64 = 1 << 47;
 
-/// How long a lane may be used. Its owner keeps this: nothing here knows a clock.
+/// How long a lane may be used. Enforced by its owner: this module has no clock.
 pub const MAX_AGE: Duration = Duration::from_secs(60);
 
 /// Failed opens under one key version that raise an alarm.
@@ -31,7 +31,7 @@ pub const FAILED_OPENS_ROTATE: u64 = 1 << 28;
 
 const BLOCK: usize = 16;
 
-/// What one message costs: ⌈AAD/16⌉ + ⌈payload/16⌉ + 1 blocks, the last for the tag.
+/// Blocks of one message: ⌈AAD/16⌉ + ⌈payload/16⌉ + 1, the last for the tag.
 #[must_use]
 pub const fn blocks(aad_len: usize, payload_len: usize) -> u64 {
     let blocks = aad_len
@@ -44,7 +44,7 @@ pub const fn blocks(aad_len: usize, payload_len: usize) -> u64 {
     blocks
 }
 
-/// The caps of one lane; lowered in tests, which could not reach the real ones.
+/// The caps of a lane; tests lower them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Caps {
     pub(super) messages: u32,
@@ -52,36 +52,36 @@ pub(super) struct Caps {
 }
 
 impl Caps {
-    /// What every lane starts with.
+    /// The caps of a new lane.
     pub(super) const FULL: Self = Self {
         messages: MAX_MESSAGES,
         blocks: MAX_BLOCKS,
     };
 
-    /// What a lane has that ended.
+    /// The caps of a lane that has ended.
     pub(super) const NONE: Self = Self {
         messages: 0,
         blocks: 0,
     };
 
-    /// Whether a lane may have sealed so much.
+    /// Whether these totals are within the caps.
     pub(super) const fn allow(self, messages: u32, blocks: u64) -> bool {
         messages <= self.messages && blocks <= self.blocks
     }
 }
 
-/// What a key version may seal at most before it must be replaced.
+/// The hard limit of a key version, after which it seals nothing more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HardLimit {
     /// Messages.
     pub messages: u64,
     /// Bytes of payload.
     pub bytes: u64,
-    /// Bytes of the longest subject that envelopes are bound to; 0 when they are bound to none.
+    /// Length of the longest subject that envelopes are bound to, in bytes; 0 when they are bound to none.
     pub longest_subject: usize,
 }
 
-/// A hard limit over the bound.
+/// A hard limit beyond the bound of the cipher.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the hard limit allows {blocks} blocks of 16 bytes under one key version; at most 2^47 keep the attacker's advantage below 2^-50: lower `limit`"
@@ -92,7 +92,7 @@ pub struct OverBound {
 }
 
 impl HardLimit {
-    /// Blocks in the worst case: every payload starts a block of its own, every subject is the longest.
+    /// Blocks in the worst case: every payload leaves a block partly filled, every subject is the longest.
     #[must_use]
     pub fn blocks(&self) -> u128 {
         let aad = HEADER_LEN

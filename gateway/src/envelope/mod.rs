@@ -1,17 +1,15 @@
-//! A byte of our ciphertext format, or the arithmetic of its overhead; knows nothing of NATS.
+//! The ciphertext format and its limits; knows nothing of NATS. `docs/envelope.md` specifies the format.
 //!
-//! `docs/envelope.md` is the page that fixes the format; somebody could write a decryptor from it alone. The code follows it:
-//!
-//! | you look for | it is in |
+//! | content | item |
 //! |---|---|
-//! | the 32 bytes in front | [`Header`] |
-//! | secrets to keys | [`VersionKey`] |
-//! | plaintext to envelope, and the cap of a lane | [`Sealer`] |
-//! | envelope to plaintext | [`LaneKey`] |
-//! | what an envelope is bound to | [`Binding`] |
-//! | the two implementations of both suites | [`aead`] |
-//! | how much a key version may seal at most | [`limits`] |
-//! | how that is counted | [`Used`] |
+//! | the header, 32 bytes | [`Header`] |
+//! | key derivation, proof of possession | [`VersionKey`] |
+//! | sealing, and the cap of a lane | [`Sealer`] |
+//! | opening | [`LaneKey`] |
+//! | the authenticated context of an envelope | [`Binding`] |
+//! | the AEAD implementations | [`aead`] |
+//! | limits of lanes and key versions | [`limits`] |
+//! | amounts of sealed data | [`Used`] |
 
 mod aad;
 pub mod aead;
@@ -41,14 +39,14 @@ pub use seal::{BoundSealer, SealFailed, Sealer};
 pub use used::Used;
 pub use version::{Claim, NotProven, Proof, VersionKey};
 
-/// First bytes of every envelope: FA never starts UTF-8 or JSON.
+/// First bytes of every envelope: no UTF-8 text, and so no JSON, starts with FA.
 pub const MAGIC: [u8; 2] = [0xFA, 0x4B];
 
-/// Bytes in front of the ciphertext.
+/// Bytes of the header, before the ciphertext.
 pub const HEADER_LEN: usize = 32;
 
-/// Bytes behind the ciphertext.
+/// Bytes of the tag, after the ciphertext.
 pub const TAG_LEN: usize = 16;
 
-/// What sealing adds to a payload, in bytes; the same for every payload.
+/// Bytes that sealing adds to any payload.
 pub const OVERHEAD: usize = HEADER_LEN + TAG_LEN;

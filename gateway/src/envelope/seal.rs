@@ -17,7 +17,7 @@ use super::{
 use crate::fault::{Fault, Faulty, Retry, Who};
 use crate::secret::NoEntropy;
 
-/// The one writer of a lane. May move to another thread, but two threads can never hold it at once:
+/// The one writer of a lane. It can move to another thread, but not be shared or copied:
 ///
 /// ```compile_fail,E0277
 /// fn shared<T: Sync>() {}
@@ -34,7 +34,7 @@ use crate::secret::NoEntropy;
 pub struct Sealer<A: Aead = Chosen> {
     key: LaneKey<A>,
     header: Header,
-    /// Of the first message, by its flags.
+    /// Encoded headers with counter 0, indexed by the flags' byte.
     heads: [[u8; HEADER_LEN]; Flags::COUNT],
     aad: Scratch,
     messages: u32,
@@ -43,7 +43,7 @@ pub struct Sealer<A: Aead = Chosen> {
     not_sync: PhantomData<Cell<()>>,
 }
 
-/// A [`Sealer`], for one message after another that are bound alike: what that adds is worked out once.
+/// A [`Sealer`] for messages with the same binding, which is encoded once.
 pub struct BoundSealer<'s, A: Aead = Chosen> {
     sealer: &'s mut Sealer<A>,
     head: [u8; HEADER_LEN],
@@ -54,13 +54,13 @@ pub struct BoundSealer<'s, A: Aead = Chosen> {
 /// Why a message was not sealed. The output holds no byte of the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SealFailed {
-    /// The lane has reached its cap, and fails from now on. Draw a new one and seal again.
+    /// The lane has reached its cap, and fails from now on; draw a new lane.
     #[error("the lane has sealed as much as its key may; draw a new lane")]
     LaneEnded,
-    /// The length of the subject does not fit its field.
+    /// A subject is longer than 65535 bytes.
     #[error("the subject has {0} bytes; an envelope can be bound to at most 65535")]
     SubjectTooLong(usize),
-    /// The caller's buffer does not fit.
+    /// The output buffer has the wrong length.
     #[error("{0} bytes to write an envelope of {1} bytes into; they must be equal")]
     OutputLength(usize, usize),
 }
@@ -86,7 +86,7 @@ impl<A: Aead> Sealer<A> {
         Ok(Self::fixed(version, suite, LaneId(lane), Caps::FULL))
     }
 
-    /// A lane with a given id. Only for known answers and tests: a lane id that comes back brings its nonces back.
+    /// A lane with a given id. Only for known answers and tests: a repeated lane id repeats its nonces.
     pub(super) fn fixed(version: &VersionKey, suite: Suite, lane: LaneId, caps: Caps) -> Self {
         let header = Header {
             suite,
@@ -107,7 +107,7 @@ impl<A: Aead> Sealer<A> {
         }
     }
 
-    /// For payloads that are bound alike.
+    /// Prepares sealing of payloads with this binding.
     ///
     /// # Errors
     /// [`SealFailed::SubjectTooLong`].
@@ -131,7 +131,7 @@ impl<A: Aead> Sealer<A> {
         })
     }
 
-    /// Seals one payload. As [`BoundSealer::seal`] before and after.
+    /// Seals one payload, as [`BoundSealer::seal`].
     ///
     /// # Errors
     /// As of [`Self::on`] and [`BoundSealer::seal`].
@@ -156,19 +156,19 @@ impl<A: Aead> Sealer<A> {
         self.blocks
     }
 
-    /// Messages that the lane can still take, if their blocks allow it.
+    /// Messages that the lane can still seal, if [`Self::remaining_blocks`] suffice.
     #[must_use]
     pub const fn remaining_messages(&self) -> u32 {
         self.caps.messages.saturating_sub(self.messages)
     }
 
-    /// Blocks that the lane can still take.
+    /// Blocks that the lane can still seal.
     #[must_use]
     pub const fn remaining_blocks(&self) -> u64 {
         self.caps.blocks.saturating_sub(self.blocks)
     }
 
-    /// The name of this lane in envelopes.
+    /// The id of this lane.
     #[must_use]
     pub const fn lane(&self) -> LaneId {
         self.header.lane
@@ -186,7 +186,7 @@ impl<A: Aead> Sealer<A> {
         self.header.suite
     }
 
-    /// Takes the next counter for a message, before anything is encrypted under it.
+    /// Uses up the next counter, before anything is encrypted with it.
     #[inline]
     fn count(&mut self, aad: usize, payload: usize) -> Result<u32, SealFailed> {
         let counter = self.messages;
@@ -202,7 +202,7 @@ impl<A: Aead> Sealer<A> {
         }
     }
 
-    /// Ends the lane for good: no message, not even an empty one, fits from now on.
+    /// Ends the lane for good: not even an empty message is sealed from now on.
     const fn end(&mut self) -> SealFailed {
         self.caps = Caps::NONE;
         SealFailed::LaneEnded
@@ -236,7 +236,7 @@ impl<A: Aead> BoundSealer<'_, A> {
         let Sealer { key, aad, .. } = &mut *self.sealer;
         let (front, rest) = out.split_first_chunk_mut().ok_or(mismatch)?;
         let (ciphertext, tag) = rest.split_last_chunk_mut().ok_or(mismatch)?;
-        // Only the counter is written over, in both places: a copy of what was just changed would wait for the change.
+        // Writes the counter in both places instead of copying the header: the copy would stall on the write just before.
         *front = self.head;
         Header::count(front, counter);
         Header::count(aad.head().ok_or(mismatch)?, counter);
@@ -256,7 +256,7 @@ impl<A: Aead> BoundSealer<'_, A> {
     }
 }
 
-/// The 32 bytes of a lane's first message for each of the flags.
+/// The encoded headers of a lane's first message, for every combination of flags.
 fn heads(header: &Header) -> [[u8; HEADER_LEN]; Flags::COUNT] {
     let mut heads = [[0; HEADER_LEN]; Flags::COUNT];
     for (head, flags) in heads.iter_mut().zip((0..).map_while(Flags::from_bits)) {
@@ -276,7 +276,7 @@ impl Faulty for SealFailed {
     }
 }
 
-/// Here, because `secret` has the rank of `fault` and cannot name it.
+/// Here, because `secret` is of the rank of `fault` and must not use it.
 impl Faulty for NoEntropy {
     fn fault(&self) -> Fault {
         Fault {

@@ -1,6 +1,6 @@
-//! What sealing is counted in.
+//! Amounts of sealed data.
 
-/// Messages and plaintext bytes.
+/// A number of messages, and of their plaintext bytes: used, left, granted or reserved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Used {
     /// Messages.
@@ -10,7 +10,7 @@ pub struct Used {
 }
 
 impl Used {
-    /// Both together; at most `u64::MAX`.
+    /// The sum, saturating.
     #[must_use]
     #[inline]
     pub const fn plus(self, other: Self) -> Self {
@@ -20,7 +20,7 @@ impl Used {
         }
     }
 
-    /// What is left of `self` once `other` is gone; at least 0.
+    /// The difference, saturating at 0.
     #[must_use]
     #[inline]
     pub const fn minus(self, other: Self) -> Self {

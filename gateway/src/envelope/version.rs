@@ -1,4 +1,4 @@
-//! From the root secret of a key version to everything that is derived from it.
+//! Keys derived from the root secret of a key version.
 //!
 //! The root secret enters HKDF-Extract once and is not kept; the pseudorandom key stays, wiped on drop. It expands to the
 //! commitment (public), the confirmation key (proof of possession) and one key per lane. RFC 5869 with SHA-256.
@@ -12,28 +12,28 @@ use super::{Commitment, Kid, LaneId, LaneKey, Suite};
 use crate::fault::{Fault, Faulty, Retry, Who};
 use crate::secret::{self, Secret};
 
-/// First bytes of the salt; names the derivation.
+/// First bytes of the salt: domain separation.
 const DERIVATION: &[u8] = b"keyway/1";
-/// First bytes of what a proof of possession authenticates.
+/// First bytes of the message of a proof of possession: domain separation.
 const CONFIRMATION: &[u8] = b"keyway/1 confirm";
-/// What the derivation of a lane leaves of the stack to be wiped, in bytes: a message waits for it.
+/// Bytes of stack to wipe after deriving a lane's key, on the message path.
 const LANE_DEPTH: usize = 10 * 1024;
 
-/// Everything that one key version can do. Shared between threads; holds no root secret.
+/// The key material of a key version, without its root secret. Shared between threads.
 pub struct VersionKey {
     prk: Secret,
     commitment: Commitment,
     kid: Kid,
 }
 
-/// What a member says when it proves that it holds a key version.
+/// The statement of a proof of possession.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claim<'a> {
-    /// Who says so.
+    /// The member that proves possession.
     pub member: &'a str,
     /// The epoch of the catalogue record that lists the version.
     pub epoch: u64,
-    /// Random bytes from whoever asks, used once.
+    /// Random bytes from the verifier, used once.
     pub challenge: [u8; 32],
 }
 
@@ -41,7 +41,7 @@ pub struct Claim<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct Proof(pub [u8; 32]);
 
-/// The proof does not fit the claim and this key version.
+/// The proof does not verify for the claim and this key version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the member did not prove that it holds this key version; let it load the version again")]
 pub struct NotProven;
@@ -64,19 +64,19 @@ impl VersionKey {
         }
     }
 
-    /// The name of this version in envelopes.
+    /// The kid of this version.
     #[must_use]
     pub const fn kid(&self) -> Kid {
         self.kid
     }
 
-    /// What the catalogue record stores about the secret.
+    /// The commitment to the secret, which the catalogue record stores.
     #[must_use]
     pub const fn commitment(&self) -> Commitment {
         self.commitment
     }
 
-    /// Proves that whoever calls holds this key version.
+    /// Makes a proof of possession of this key version.
     #[must_use]
     pub fn confirm(&self, claim: &Claim<'_>) -> Proof {
         let tag = secret::apart(|| hmac::sign(&self.confirmation_key(), &claim.encode()));
@@ -118,7 +118,7 @@ impl VersionKey {
         expand(&self.prk, &info, okm);
     }
 
-    /// The 32 bytes under which possession is proven.
+    /// The confirmation key, under which proofs are made.
     pub(super) fn expand_confirmation(&self) -> Secret {
         built(|key| {
             expand(&self.prk, &[b"confirm"], key);
@@ -132,7 +132,7 @@ impl VersionKey {
 }
 
 impl Claim<'_> {
-    /// The bytes that a proof authenticates: every field has one place, so that no two claims share them.
+    /// The message that a proof authenticates, an injective encoding of the claim.
     pub(super) fn encode(&self) -> Vec<u8> {
         [
             CONFIRMATION,
@@ -180,7 +180,7 @@ impl KeyType for Len {
     }
 }
 
-/// HKDF-Extract, RFC 5869 section 2.2: HMAC with the salt as key. The provider's own would keep the root secret instead.
+/// HKDF-Extract, RFC 5869 section 2.2: HMAC with the salt as key. The provider's own function would keep the root secret.
 pub(super) fn extract(salt: &[u8], root: &[u8]) -> Secret {
     let salt = hmac::Key::new(HMAC_SHA256, salt);
     built(|prk| hmac::sign_to_buffer(&salt, root, prk).map(|_prk| ()))

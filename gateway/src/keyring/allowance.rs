@@ -1,20 +1,20 @@
-//! How often something may be done: so many times at once, and then once in a while.
+//! A rate limiter: a burst, then a steady rate.
 
 use std::time::{Duration, Instant};
 
-/// A number of times that grows again as time goes by (the generic cell rate algorithm, ITU-T I.371).
+/// A rate limiter by the generic cell rate algorithm (ITU-T I.371).
 #[derive(Clone, Copy, Debug)]
 pub struct Allowance {
-    /// What one time costs.
+    /// The emission interval.
     each: Duration,
-    /// What may be spent ahead of time.
+    /// The burst, as time.
     most: Duration,
-    /// Up to when it is spent.
+    /// The theoretical arrival time.
     spent: Option<Instant>,
 }
 
 impl Allowance {
-    /// `most` times at once; one more for every `each` that has passed.
+    /// A burst of `most`, and one more for every `each` that has passed.
     #[must_use]
     pub const fn new(most: u32, each: Duration) -> Self {
         Self {
@@ -24,7 +24,7 @@ impl Allowance {
         }
     }
 
-    /// Takes one. False: there is none now.
+    /// Takes one; false if there is none now.
     #[must_use]
     pub fn take(&mut self, now: Instant) -> bool {
         let may = self.has(now);
@@ -37,13 +37,13 @@ impl Allowance {
         may
     }
 
-    /// Whether there is one.
+    /// Whether there is one now.
     #[must_use]
     pub fn has(&self, now: Instant) -> bool {
         self.ahead(now).saturating_add(self.each) <= self.most
     }
 
-    /// How much has been taken and has not grown again.
+    /// The used part of the burst, as time; 0 when all of it is available.
     #[must_use]
     pub fn ahead(&self, now: Instant) -> Duration {
         let spent = self.spent.unwrap_or(now);

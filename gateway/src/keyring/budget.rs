@@ -9,13 +9,13 @@
 //! ```
 //!
 //! A crash loses what was reserved and not sealed: it over-counts, and never under-counts. Messages and bytes are two pools that
-//! know nothing of each other; a lane needs a grant from both.
+//! are independent of each other; a lane needs a grant from both.
 
 use super::Used;
 use super::pool::{Pool, Taken};
 use super::sync::{Arc, Notify};
 
-/// What a lane asks for while plenty is left: the pool is touched once for so many messages.
+/// The grant that a lane asks for: the shared pool is touched once for so many messages.
 const MESSAGES: u64 = 8192;
 
 /// The same for bytes: 8192 messages of 1 KiB.
@@ -43,7 +43,7 @@ impl Budget {
         }
     }
 
-    /// A budget that does not end.
+    /// An unlimited budget.
     #[must_use]
     pub fn unlimited(workers: usize) -> Self {
         let budget = Self::new(Used::default(), workers, Arc::new(Notify::new()));
@@ -61,13 +61,13 @@ impl Budget {
         self.bytes.extend(by.bytes);
     }
 
-    /// So much more is reserved, durably, and belongs to another process. By rotation alone.
+    /// Counts a durable reservation that another process uses. By rotation alone.
     pub fn lend(&self, part: Used) {
         self.messages.lend(part.messages);
         self.bytes.lend(part.bytes);
     }
 
-    /// Everything that was reserved, before and since.
+    /// Everything that was ever reserved.
     #[must_use]
     pub fn reserved(&self) -> Used {
         Used {
@@ -76,7 +76,7 @@ impl Budget {
         }
     }
 
-    /// What is sealed or in the hands of lanes; includes what was reserved before. No more than this can have been sealed.
+    /// What is sealed or granted, including all earlier reservations. No more than this can have been sealed.
     #[must_use]
     pub fn taken(&self) -> Used {
         Used {
@@ -85,7 +85,7 @@ impl Budget {
         }
     }
 
-    /// What can still be granted of what is reserved.
+    /// What can still be granted.
     #[must_use]
     pub fn left(&self) -> Used {
         Used {
@@ -94,7 +94,7 @@ impl Budget {
         }
     }
 
-    /// What is in the hands of lanes, when `sealed` has been sealed out of this budget.
+    /// What lanes hold in grants, if `sealed` has been sealed out of this budget.
     #[must_use]
     pub fn outstanding(&self, sealed: Used) -> Used {
         let drained = Used {
@@ -104,36 +104,35 @@ impl Budget {
         self.taken().minus(self.before).minus(sealed).minus(drained)
     }
 
-    /// Takes everything that is left: nothing more is granted, but for what lanes give back afterwards. Call it again for that.
+    /// Takes everything that is left, so that nothing more is granted. Call it again for what lanes give back afterwards.
     pub fn drain(&self) {
         self.messages.drain();
         self.bytes.drain();
     }
 
-    /// Whether more should be reserved: less than half of the last extension was left, or somebody was refused, since it was
-    /// made.
+    /// Whether more should be reserved: since the last extension less than half of it was left, or a grant was refused.
     #[must_use]
     pub fn is_thirsty(&self) -> bool {
         self.messages.is_thirsty() || self.bytes.is_thirsty()
     }
 
-    /// Messages for a lane that needs one.
+    /// Grants messages to a lane.
     pub(super) fn take_messages(&self) -> Option<u64> {
         self.told(self.messages.take(1, MESSAGES))
     }
 
-    /// Bytes for a lane that needs `least` of them.
+    /// Grants at least `least` bytes to a lane.
     pub(super) fn take_bytes(&self, least: u64) -> Option<u64> {
         self.told(self.bytes.take(least, BYTES))
     }
 
-    /// What a lane will not seal.
+    /// Takes back what a lane has not sealed.
     pub(super) fn give_back(&self, unused: Used) {
         self.messages.give_back(unused.messages);
         self.bytes.give_back(unused.bytes);
     }
 
-    /// The part of `held` that others may be waiting for, because little is left.
+    /// The part of a grant that has to be given back after a batch, because little is left for others.
     pub(super) fn missed(&self, held: Used) -> Used {
         let part = |pool: &Pool, wish, held| if pool.is_scarce(wish) { held } else { 0 };
         Used {

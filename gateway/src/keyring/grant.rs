@@ -1,17 +1,16 @@
-//! The part of a budget that one lane holds: plain integers, and the way back.
+//! The part of a budget that one lane holds, as plain integers.
 
 use super::Used;
 use super::budget::Budget;
 use super::sync::Arc;
 
-/// What a lane may seal without asking anybody. Dropped, it gives back what was not spent.
+/// What a lane may seal without touching the shared budget. On drop, the rest is given back.
 pub(super) struct Grant {
     budget: Arc<Budget>,
     left: Used,
 }
 
 impl Grant {
-    /// An empty one.
     pub(super) fn new(budget: &Arc<Budget>) -> Self {
         Self {
             budget: Arc::clone(budget),
@@ -19,19 +18,20 @@ impl Grant {
         }
     }
 
-    /// Makes room for one message of `bytes`. False when the budget does not have it; what is held stays usable then.
+    /// Makes sure that the grant covers one message of `bytes`. False: the budget is used up; the grant is unchanged or larger
+    /// then.
     #[inline]
     pub(super) fn cover(&mut self, bytes: u64) -> bool {
         (self.left.messages != 0 && self.left.bytes >= bytes) || self.refill(bytes)
     }
 
-    /// One message of `bytes`, for which there is room, has been sealed.
+    /// Subtracts one sealed message of `bytes`, which the grant covers.
     #[inline]
     pub(super) const fn spend(&mut self, bytes: u64) {
         self.left = self.left.minus(Used { messages: 1, bytes });
     }
 
-    /// A batch is over: leaves nothing here that others may be waiting for.
+    /// After a batch: gives back what others may be waiting for.
     pub(super) fn settle(&mut self) {
         let missed = self.budget.missed(self.left);
         self.left = self.left.minus(missed);

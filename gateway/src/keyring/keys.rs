@@ -1,4 +1,4 @@
-//! The hot-swapped snapshot and the channel through which an absent version is asked for.
+//! The hot-swapped snapshot, and the channel for misses.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,11 +10,11 @@ use crate::envelope::Kid;
 
 use super::{Allowance, Closed, Snapshot};
 
-/// How many misses may wait to be looked up; more are told to wait for their deadline.
+/// Misses that may be queued; further ones wait until their deadline.
 const MISS_QUEUE: usize = 1024;
 
-/// How often a kid is asked for that the snapshot has never heard of, by all connections together. Such kids are the bus's to make
-/// up; one that is really new is in the snapshot soon after the first of them has had the catalogue read.
+/// Limits lookups of kids unknown to the snapshot, for all connections together. Anybody who can publish can make such kids up; a
+/// real new version is in the snapshot soon after the first of its kids has caused a read of the catalogue.
 const UNKNOWN: Allowance = Allowance::new(256, Duration::from_millis(4));
 
 /// The keys of the process. Readers load, rotation installs.
@@ -26,24 +26,24 @@ pub struct Keys {
     changes: watch::Sender<u64>,
 }
 
-/// What happens to the keys from now on, for whoever waits for something to seal with.
+/// Notifies of new snapshots and extended budgets.
 pub struct Changes(watch::Receiver<u64>);
 
-/// Somebody needs a version that is not in the snapshot.
+/// A request for a version that is not in the snapshot.
 pub struct Miss {
     /// The version asked for.
     pub kid: Kid,
-    /// How much its connection has asked lately: whoever has asked less comes first.
+    /// The connection's recent use of its rate limit: the least comes first.
     pub spent: Duration,
     answer: oneshot::Sender<Verdict>,
 }
 
-/// A connection that asks for a version.
+/// What a connection states with a miss.
 #[derive(Clone, Copy, Debug)]
 pub struct Asking {
-    /// When.
+    /// The time of the miss.
     pub now: Instant,
-    /// How much it has asked lately.
+    /// Its recent use of its rate limit.
     pub spent: Duration,
 }
 
@@ -54,29 +54,29 @@ pub enum Verdict {
     Loaded,
     /// There is no such version.
     Absent,
-    /// It is known, and does not open.
+    /// It is known, and may not open.
     Closed(Closed),
     /// It may open, and its secret cannot be unwrapped.
     Unloadable,
-    /// Too much has been asked lately: nobody has looked.
+    /// Rate-limited: it was not looked up.
     Refused,
 }
 
 impl Miss {
-    /// Somebody asks, and waits at the other end.
+    /// A miss, and the receiver of its verdict.
     #[must_use]
     pub fn new(kid: Kid, spent: Duration) -> (Self, oneshot::Receiver<Verdict>) {
         let (answer, verdict) = oneshot::channel();
         (Self { kid, spent, answer }, verdict)
     }
 
-    /// Whether nobody waits any more.
+    /// Whether the receiver is gone.
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.answer.is_closed()
     }
 
-    /// Answers whoever waits.
+    /// Sends the verdict.
     pub fn answer(self, verdict: Verdict) {
         if self.answer.send(verdict).is_err() {
             tracing::trace!("whoever asked for the key version has gone");
@@ -85,7 +85,7 @@ impl Miss {
 }
 
 impl Keys {
-    /// The keys, and the misses that rotation has to answer.
+    /// The keys, and the receiver of misses, which rotation answers.
     #[must_use]
     pub fn new(snapshot: Snapshot) -> (Self, mpsc::Receiver<Miss>) {
         let (misses, asked) = mpsc::channel(MISS_QUEUE);
@@ -106,7 +106,7 @@ impl Keys {
         self.snapshot.load()
     }
 
-    /// The same, to be held for as long as it takes.
+    /// The same as an `Arc`, which may be held across an await.
     #[must_use]
     pub fn load_full(&self) -> Arc<Snapshot> {
         self.snapshot.load_full()
@@ -118,7 +118,7 @@ impl Keys {
         self.replenished();
     }
 
-    /// A budget has been extended: whoever was refused may try again.
+    /// A budget has been extended: wakes those that wait for it.
     pub fn replenished(&self) {
         self.changes
             .send_modify(|changes| *changes = changes.wrapping_add(1));
@@ -147,8 +147,8 @@ impl Keys {
 }
 
 impl Changes {
-    /// Waits for a snapshot that was installed, or a budget that was extended, since the subscription or the last wait. Waits for
-    /// ever once the keys are gone.
+    /// Waits for a snapshot that was installed, or a budget that was extended, since the subscription or the last wait; for ever,
+    /// once [`Keys`] is dropped.
     pub async fn next(&mut self) {
         if self.0.changed().await.is_err() {
             std::future::pending::<()>().await;

@@ -1,8 +1,8 @@
 //! A connection's own cache of lanes: no lock, no hash, one comparison.
 //!
-//! Two-way set-associative by bits of the lane id, which is random. It starts empty, and doubles when three lanes that are in use
-//! want one set, up to [`MOST`] places: a subscriber to one publisher holds four, a subscriber to many what it needs. Lanes end
-//! after a minute and are not heard of again; whoever finds its set full takes the place of one of those.
+//! Two-way set-associative by bits of the lane id, which is random. It starts empty, and doubles when three lanes in use map to
+//! one set, up to [`MOST`] places: a subscriber to one publisher holds four, a subscriber to many what it needs. Lanes end after
+//! a minute and are not used again; in a full set, one of those is replaced.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -14,24 +14,24 @@ use crate::policy::KeyringId;
 use super::{Snapshot, Usage, WorkerId};
 
 const FEWEST: usize = 4;
-/// Lanes are random: 256 in as many places leave six in ten of them in a set that three or more want, and so in the shared map's
-/// hands time and again; in four times as many places it is one in eleven.
+/// For 256 lanes: with 256 places, six in ten of them map to a set of three or more lanes, which is looked up in the shared map
+/// time and again; with four times as many places, one in eleven.
 const MOST: usize = 1024;
-/// A lane is in use if it has opened something in the last so many times as many envelopes as there are places.
+/// A lane is in use if it was looked up within the last `IN_USE` × places lookups.
 const IN_USE: u64 = 16;
 
-/// The cache.
+/// A connection's lane cache.
 pub struct LaneCache {
     worker: WorkerId,
     places: Vec<Option<Place>>,
     generation: u64,
-    /// Envelopes that were looked up.
+    /// Counts lookups.
     now: Cell<u64>,
 }
 
 struct Place {
     entry: Entry,
-    /// When it was found last.
+    /// The lookup that found it last.
     used: Cell<u64>,
 }
 
@@ -41,12 +41,12 @@ pub(super) struct Entry {
     pub(super) lane: LaneId,
     pub(super) keyring: KeyringId,
     pub(super) key: Arc<LaneKey>,
-    /// The version's. Not the version itself: a cache must not keep a secret alive.
+    /// The version's; not the version itself, whose secret a cache must not keep alive.
     pub(super) usage: Usage,
 }
 
 impl LaneCache {
-    /// An empty cache of a connection of `worker`'s.
+    /// An empty cache for a connection of `worker`.
     #[must_use]
     pub const fn new(worker: WorkerId) -> Self {
         Self {
@@ -57,7 +57,7 @@ impl LaneCache {
         }
     }
 
-    /// Forgets the lanes of versions that are no longer in the snapshot. Costs one comparison when nothing has changed.
+    /// Drops lanes of versions that are no longer in the snapshot. One comparison when nothing has changed.
     pub fn refresh(&mut self, snapshot: &Snapshot) {
         if self.generation == snapshot.generation() {
             return;
@@ -83,7 +83,6 @@ impl LaneCache {
         }
     }
 
-    /// How many lanes it has places for.
     #[cfg(test)]
     pub(super) const fn places(&self) -> usize {
         self.places.len()
@@ -126,7 +125,7 @@ impl LaneCache {
         }
     }
 
-    /// A place of the lane's set that is free, its own, or that of a lane which is no longer in use.
+    /// A place of the lane's set that is free, its own, or held by a lane no longer in use.
     fn room_for(&self, lane: LaneId) -> Option<usize> {
         let place = place_of(lane, self.places.len());
         let size = u64::try_from(self.places.len()).unwrap_or(u64::MAX);

@@ -1,7 +1,7 @@
-//! The lanes of one version under which something has been opened, or that were drawn here ahead of use; shared by all connections.
+//! The lane keys of one version, shared by all connections: those that have opened something, and those drawn here ahead of use.
 //!
-//! Another's lane is admitted only after a message under it has authenticated, so that made-up lane ids cost one derivation each and no
-//! memory. The map belongs to its version: when the version goes, its lanes go.
+//! Others' lanes are admitted only after a message under them has authenticated, so that forged lane ids cost one derivation each
+//! and no memory. The map is dropped with its version.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,8 +10,8 @@ use dashmap::DashMap;
 
 use crate::envelope::{LaneId, LaneKey};
 
-/// How many lanes of a version are kept; one more replaces some other. A lane lives 60 s at most, so this is enough for some
-/// hundred writers during an overlap of ten minutes, at about 1 KiB each.
+/// The most lanes kept for a version; one more replaces another. A lane lives 60 s at most: enough for several hundred writers
+/// over ten minutes, at about 1 KiB each.
 pub const LANES_PER_VERSION: usize = 8192;
 
 /// A bounded concurrent map from lane id to lane key.
@@ -44,7 +44,7 @@ impl LaneMap {
         self.lanes.get(&lane).map(|entry| Arc::clone(entry.value()))
     }
 
-    /// Keeps a lane under which a message has authenticated, or that was drawn here.
+    /// Adds a lane under which a message has authenticated, or that was drawn here.
     pub fn admit(&self, lane: LaneId, key: Arc<LaneKey>) {
         if self.held.load(Ordering::Relaxed) >= self.capacity {
             self.evict_one(lane);
@@ -66,7 +66,7 @@ impl LaneMap {
         self.len() == 0
     }
 
-    /// Any other lane will do: ids are random, and one that is still needed is derived again in a microsecond.
+    /// Evicts any other lane: one that is still needed is derived again in a microsecond.
     fn evict_one(&self, keep: LaneId) {
         let victim = self
             .lanes

@@ -1,8 +1,8 @@
-//! A worker's lanes: what it seals with.
+//! A worker's lanes, which seal.
 //!
-//! NIST SP 800-38D, section 8.2.1, asks that no two messages share key and nonce. Each lane has a fresh key, its counter is a
-//! plain integer, and the lane never leaves its worker: uniqueness needs neither a lock nor a write to disk. The lane also holds a
-//! grant of its version's budget, so that a message costs two comparisons more, and nothing shared.
+//! No two messages may share key and nonce (NIST SP 800-38D, section 8.2.1). Each lane has a fresh key, its counter is a plain
+//! integer, and the lane never leaves its worker: uniqueness needs neither a lock nor a write to disk. The lane also holds a
+//! grant of its version's budget, so that a message costs two more comparisons and touches nothing shared.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,10 +14,10 @@ use crate::secret::NoEntropy;
 use super::grant::Grant;
 use super::{Snapshot, Used, Version};
 
-/// How long a lane is used before another is drawn.
+/// The lifetime of a lane.
 const LANE_LIFE: Duration = Duration::from_secs(60);
 
-/// Which worker this is; an index from 0.
+/// A worker's index, from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WorkerId(pub usize);
 
@@ -35,14 +35,14 @@ pub enum SealRefused {
     /// The keyring has no active version: the publish has to wait for one.
     #[error("the keyring has no active key version")]
     NoActiveVersion,
-    /// Everything reserved of the active version's budget is sealed or in other lanes' hands: the publish has to wait for more,
-    /// or for a successor.
+    /// The active version's reserved budget is sealed or granted to other lanes: the publish has to wait for more, or for a
+    /// successor.
     #[error("the budget reserved for the active key version is used up")]
     BudgetExhausted,
     /// The random generator failed, so that no lane can be drawn.
     #[error("no lane can be drawn: the system's random generator failed")]
     NoEntropy,
-    /// The subject does not fit the envelope's length field.
+    /// The subject is too long to bind the envelope to.
     #[error("the subject is too long to bind an envelope to")]
     SubjectTooLong,
 }
@@ -50,13 +50,13 @@ pub enum SealRefused {
 /// A message was sealed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sealed {
-    /// Its name under its key version.
+    /// The envelope's id: lane and counter.
     pub id: EnvelopeId,
-    /// Whether a lane was drawn for it.
+    /// Whether a new lane was drawn.
     pub lane_drawn: bool,
 }
 
-/// The lane of a keyring, for one message after another that are bound alike, within a batch.
+/// A keyring's lane for successive messages of a batch with the same binding.
 pub struct BoundLane<'l> {
     sealer: BoundSealer<'l>,
     grant: &'l mut Grant,
@@ -65,9 +65,9 @@ pub struct BoundLane<'l> {
 
 /// Why a lane did not seal a message.
 enum Stopped {
-    /// The budget has nothing for it.
+    /// The budget is used up.
     Budget,
-    /// The lane or the message.
+    /// The lane has ended, or the message cannot be sealed.
     Seal(SealFailed),
 }
 
@@ -76,13 +76,12 @@ struct Lane {
     version: Arc<Version>,
     sealer: Sealer,
     grant: Grant,
-    /// When it has lived for [`LANE_LIFE`].
+    /// The end of its lifetime.
     until: Instant,
     unreported: Used,
 }
 
 impl Lanes {
-    /// No lanes yet.
     #[must_use]
     pub const fn new(worker: WorkerId, now: Instant) -> Self {
         Self {
@@ -93,8 +92,7 @@ impl Lanes {
         }
     }
 
-    /// A batch begins at `now`. Lanes of versions that no longer seal are dropped: their keys are wiped, and what is left of their
-    /// grants goes back.
+    /// Begins a batch at `now`. Drops lanes of versions that no longer seal: wipes their keys, and gives their grants back.
     pub fn begin(&mut self, snapshot: &Snapshot, now: Instant) {
         self.now = now;
         if self.generation == snapshot.generation() {
@@ -110,11 +108,11 @@ impl Lanes {
         }
     }
 
-    /// Seals `plaintext` under the keyring's active version into `out`, which is longer by [`crate::envelope::OVERHEAD`] and
-    /// is wholly overwritten.
+    /// Seals `plaintext` under the keyring's active version into `out`, which is longer by [`crate::envelope::OVERHEAD`] and is
+    /// overwritten as a whole.
     ///
     /// # Errors
-    /// [`SealRefused`]; nothing is written to `out` then.
+    /// [`SealRefused`]; `out` is unchanged then.
     pub fn seal(
         &mut self,
         snapshot: &Snapshot,
@@ -155,10 +153,10 @@ impl Lanes {
         })
     }
 
-    /// A lane for each keyring that has none, and in its version's map the key that opens it: the first message under a version derives
-    /// nothing, on either of its ways. Takes nothing of a budget. `drawn` is told of each.
+    /// Draws a lane for each keyring that has none, and puts its opening key into the version's map: the first message under a
+    /// version then derives no key. Takes no grants. Calls `drawn` for each.
     ///
-    /// Where the random generator fails, [`Self::seal`] says so.
+    /// A failing random generator is reported by [`Self::seal`].
     pub fn prepare(&mut self, snapshot: &Snapshot, now: Instant, mut drawn: impl FnMut(KeyringId)) {
         self.begin(snapshot, now);
         for active in snapshot.sealing() {
@@ -176,7 +174,8 @@ impl Lanes {
         }
     }
 
-    /// The lane that seals for a keyring now, if there is one and the subject is not too long; [`Self::seal`] draws it, or says so.
+    /// The keyring's current lane with this binding; `None` if there is none, or the subject is too long: then use
+    /// [`Self::seal`].
     #[inline]
     pub fn on<'l>(
         &'l mut self,
@@ -188,7 +187,7 @@ impl Lanes {
         self.usable(keyring, active)?.on(binding).ok()
     }
 
-    /// The batch is over: reports what was sealed.
+    /// Ends a batch: counts what was sealed, and gives back what others may be waiting for.
     pub fn report(&mut self) {
         for lane in self.current.iter_mut().flatten() {
             if lane.unreported.messages != 0 {
@@ -205,7 +204,7 @@ impl Lanes {
         (lives && Arc::ptr_eq(&lane.version, active)).then_some(lane)
     }
 
-    /// A lane that may seal `bytes`, in place of the one before, whose grant goes back first.
+    /// Replaces the lane by a new one with a grant for `bytes`; the old grant is given back first.
     fn draw(
         &mut self,
         keyring: KeyringId,
@@ -222,7 +221,6 @@ impl Lanes {
         self.put(keyring, active, grant)
     }
 
-    /// A new lane, in place of the one before.
     fn put(
         &mut self,
         keyring: KeyringId,
@@ -252,7 +250,7 @@ impl Lanes {
 }
 
 impl BoundLane<'_> {
-    /// As [`Lanes::seal`]. `None` when that has to be asked, for another lane or for the reason.
+    /// As [`Lanes::seal`], which has to be called where this returns `None`.
     #[inline]
     pub fn seal(&mut self, plaintext: &[u8], out: &mut [u8]) -> Option<EnvelopeId> {
         self.try_seal(plaintext, out).ok()
@@ -271,13 +269,12 @@ impl BoundLane<'_> {
     }
 }
 
-/// Of a lane that is first used at `now`.
 fn end_of_life(now: Instant) -> Instant {
     now.checked_add(LANE_LIFE).unwrap_or(now)
 }
 
 impl Lane {
-    /// Whether the life of a lane that was prepared begins only now, with its first message.
+    /// Starts the lifetime of a prepared lane with its first message; false if it was used before.
     #[cold]
     fn begins(&mut self, now: Instant) -> bool {
         let unused = self.sealer.messages() == 0;

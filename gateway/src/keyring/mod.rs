@@ -1,4 +1,4 @@
-//! The immutable snapshot of keys valid at this instant, and the lanes that seal.
+//! The immutable snapshot of the keys valid now, and the lanes that seal and open.
 //!
 //! ```text
 //!  rotation ── install ──▶ Keys (arc-swap) ── load, once per batch ──▶ Snapshot ──▶ Version
@@ -8,9 +8,9 @@
 //!                                      Grant (one per sealing lane) ◀── Budget ◀─────┘
 //! ```
 //!
-//! Readers take one [`Snapshot`] per batch and never wait for a writer; a writer replaces the whole snapshot. A lane that seals
-//! belongs to one worker, so its counter is a plain integer. A lane that opens is read-only and shared. What a lane may seal, it
-//! takes in large parts from its version's [`Budget`], which rotation fills with what it has reserved durably.
+//! Readers load one [`Snapshot`] per batch and never wait for a writer, which replaces the whole snapshot. A lane that seals
+//! belongs to one worker, so its counter is a plain integer. Lanes that open are read-only and shared. A sealing lane takes large
+//! grants from its version's [`Budget`], which rotation extends after reserving durably.
 
 mod allowance;
 mod budget;

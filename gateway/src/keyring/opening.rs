@@ -1,4 +1,4 @@
-//! Opening an envelope: by kid to the version, by lane to the key, by subject to the proof.
+//! Opening envelopes: the kid selects the version, the lane id the key; the subject is authenticated.
 
 use std::sync::Arc;
 
@@ -14,25 +14,25 @@ use super::{LaneCache, Snapshot};
 pub struct Opened {
     /// The keyring it was sealed under.
     pub keyring: KeyringId,
-    /// Where its lane was found.
+    /// Where its lane key was found.
     pub source: LaneSource,
-    /// What it said, authenticated.
+    /// Its authenticated header.
     pub header: Header,
 }
 
 /// Why an envelope was not opened; the output is cleared then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OpenRefused {
-    /// It is no envelope of ours.
+    /// It is not an envelope of a known format.
     #[error(transparent)]
     NotAnEnvelope(Refused),
     /// Its version is not in the snapshot.
     #[error("key version {0} is not loaded")]
     Miss(Kid),
-    /// Its version belongs to another keyring than the subject.
+    /// Its version belongs to a keyring that does not serve the subject.
     #[error("sealed under a keyring that does not serve this subject")]
     WrongKeyring,
-    /// The tag does not fit: altered, or sealed for another subject than the one given.
+    /// Authentication failed: it was altered, or sealed for another subject.
     #[error("not authentic for this subject")]
     Unauthentic(KeyringId),
 }
@@ -48,7 +48,7 @@ impl OpenRefused {
     }
 }
 
-/// Opens one envelope after another of which the same is known.
+/// Opens successive envelopes with the same binding.
 pub struct Opener<'o> {
     snapshot: &'o Snapshot,
     cache: &'o mut LaneCache,
@@ -56,7 +56,7 @@ pub struct Opener<'o> {
     aad: Aad<'o>,
 }
 
-/// Opens one; see [`Opener`].
+/// Opens one envelope; see [`Opener`].
 ///
 /// # Errors
 /// As of [`Opener::open`].
@@ -72,7 +72,7 @@ pub fn open(
 }
 
 impl<'o> Opener<'o> {
-    /// With `expected`, only that keyring's versions are tried. `known` is what is known of where the envelopes were published.
+    /// With `expected`, only versions of that keyring open. `known` is the binding that the envelopes must have been sealed with.
     #[inline]
     pub fn new(
         snapshot: &'o Snapshot,
@@ -88,9 +88,8 @@ impl<'o> Opener<'o> {
         }
     }
 
-    /// Opens `envelope` into `out`, which is shorter by [`crate::envelope::OVERHEAD`]. No key but the one that the envelope names is
-    /// tried, whatever happens. Success is counted here; failure by [`LaneCache::count_failed`], once no other subject is left to
-    /// try.
+    /// Opens `envelope` into `out`, which is shorter by [`crate::envelope::OVERHEAD`]. Only the key that the envelope names is
+    /// tried. Success is counted here; failure by [`LaneCache::count_failed`], when no other subject is left to try.
     ///
     /// # Errors
     /// [`OpenRefused`]; `out` holds no plaintext then.
@@ -155,13 +154,13 @@ impl<'o> Opener<'o> {
     }
 }
 
-/// The flags that an envelope has, and 0 for what is none. Nothing is proven by them.
+/// The flags of an envelope, not authenticated; none for anything else.
 #[must_use]
 pub fn flags(envelope: &[u8]) -> Flags {
     Header::parse(envelope).map_or_else(|_refused| Flags::default(), |header| header.flags)
 }
 
-/// The keyring of the key version that an envelope names, if it is loaded. Nothing is proven by it.
+/// The keyring of the key version that an envelope names, if it is loaded; not authenticated.
 #[must_use]
 pub fn named(snapshot: &Snapshot, envelope: &[u8]) -> Option<KeyringId> {
     let header = Header::parse(envelope).ok()?;

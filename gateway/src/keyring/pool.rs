@@ -1,38 +1,38 @@
-//! One dimension of a budget: what is reserved, and how much of it is in the hands of lanes or sealed.
+//! One dimension of a budget, messages or bytes: units reserved, and units granted to lanes or sealed.
 //!
-//! Two numbers that mean one thing would have to change together. Here each is meaningful by itself: `reserved` only grows, so
-//! that an old value of it is merely careful; and whoever moves `taken` forward does it by compare-and-swap below the `reserved`
-//! that it saw. Hence taken ≤ reserved at every moment, and every unit belongs to exactly one grant.
+//! The two counters need no common lock: `reserved` only grows, so that a stale value is merely conservative; and `taken` is
+//! advanced by compare-and-swap up to the `reserved` that was read. Hence taken ≤ reserved at every moment, and every unit is in
+//! exactly one grant.
 
 use super::sync::{AtomicU64, Ordering};
 
 /// Units reserved, and taken out of them.
 pub(super) struct Pool {
-    /// taken ≤ reserved, but for a moment of [`lend`](Self::lend). Grows by [`extend`](Self::extend) and that alone.
+    /// taken ≤ reserved, but for a moment in [`lend`](Self::lend). Only it and [`extend`](Self::extend) let it grow.
     reserved: AtomicU64,
     taken: AtomicU64,
-    /// More should be reserved once `taken` is beyond this. Written before `reserved` and read after it: whoever took a new
-    /// `reserved` for an old `low` would ask too early, and leave nobody to ask in time.
+    /// More should be reserved once `taken` exceeds this. Written before `reserved` and read after it: a new `reserved` with an
+    /// old `low` would ask too early, and then not again in time.
     low: AtomicU64,
-    /// One more than the `reserved` for which rotation was asked for more; 0 before it ever was.
+    /// One more than the `reserved` at which rotation was last asked for more; initially 0.
     asked: AtomicU64,
-    /// Units taken by nobody, when the pool was drained.
+    /// Units taken by [`drain`](Self::drain) and [`lend`](Self::lend), not by lanes.
     drained: AtomicU64,
-    /// A grant is at most this part of what is left, so that many workers share the rest.
+    /// A grant is at most one part in `shares` of what is left, so that all workers share the rest.
     shares: u64,
 }
 
-/// What came of asking for a grant.
+/// The result of asking for a grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Taken {
-    /// Units granted; none when less is left than the least that was asked for.
+    /// Units granted; `None` when less than the least is left.
     pub(super) grant: Option<u64>,
-    /// Rotation is to be told that more is needed. Once for each extension.
+    /// Whether to notify rotation that more is needed: once for each extension.
     pub(super) tell: bool,
 }
 
 impl Pool {
-    /// A pool for `workers` workers of which `used` units, all that were ever reserved, count as gone.
+    /// A pool for `workers` workers with `used` units, all that were ever reserved, counted as taken.
     pub(super) fn new(used: u64, workers: u64) -> Self {
         Self {
             reserved: AtomicU64::new(used),
@@ -46,7 +46,7 @@ impl Pool {
 
     /// Grants between `least` and `wish` units, fewer the less is left.
     pub(super) fn take(&self, least: u64, wish: u64) -> Taken {
-        // Whatever is sealed out of the grant happens after the durable write that came before `extend`.
+        // Acquire: sealing out of the grant happens after the durable write before `extend`.
         let reserved = self.reserved.load(Ordering::Acquire);
         let mut taken = self.taken.load(Ordering::Relaxed);
         loop {
@@ -81,7 +81,7 @@ impl Pool {
         }
     }
 
-    /// Takes everything that is left, so that nobody else can. Only rotation may call it.
+    /// Takes everything that is left. Only rotation may call it.
     pub(super) fn drain(&self) {
         let reserved = self.reserved.load(Ordering::Acquire);
         let before = self.taken.fetch_max(reserved, Ordering::AcqRel);
@@ -90,19 +90,19 @@ impl Pool {
         self.drained.store(drained, Ordering::Relaxed);
     }
 
-    /// Units that were drained: neither sealed nor in anybody's hands.
+    /// Units taken that are neither sealed nor granted.
     pub(super) fn drained(&self) -> u64 {
         self.drained.load(Ordering::Relaxed)
     }
 
-    /// Returns units of a grant that were not used.
+    /// Returns unused units of a grant.
     pub(super) fn give_back(&self, units: u64) {
         if units != 0 {
             self.taken.fetch_sub(units, Ordering::AcqRel);
         }
     }
 
-    /// Raises the ceiling, after it was raised durably. Only rotation may call it.
+    /// Raises `reserved`, after a durable write. Only rotation may call it.
     pub(super) fn extend(&self, by: u64) {
         if by == 0 {
             return;
@@ -113,9 +113,9 @@ impl Pool {
         self.reserved.store(reserved, Ordering::Release);
     }
 
-    /// Raises the ceiling for somebody else: what is left stays what it is. Only rotation may call it.
+    /// Raises `reserved` for another process: what is left here does not change. Only rotation may call it.
     pub(super) fn lend(&self, by: u64) {
-        // Taken first: for a moment less seems to be left than there is, never more.
+        // Taken first: for a moment less seems to be left, never more.
         self.taken.fetch_add(by, Ordering::AcqRel);
         let drained = self.drained.load(Ordering::Relaxed).saturating_add(by);
         self.drained.store(drained, Ordering::Relaxed);
@@ -130,7 +130,7 @@ impl Pool {
         self.reserved.load(Ordering::Acquire)
     }
 
-    /// Units in the hands of lanes, or sealed: no more than this can have been sealed.
+    /// Units granted or sealed: no more than this can have been sealed.
     pub(super) fn taken(&self) -> u64 {
         self.taken.load(Ordering::Acquire)
     }
@@ -140,7 +140,7 @@ impl Pool {
         self.reserved().saturating_sub(self.taken())
     }
 
-    /// Whether grants are smaller than `wish` by now.
+    /// Whether grants are smaller than `wish` now.
     pub(super) fn is_scarce(&self, wish: u64) -> bool {
         self.left() < wish.saturating_mul(self.shares)
     }
@@ -150,7 +150,7 @@ impl Pool {
         self.asked.load(Ordering::Acquire) > self.reserved.load(Ordering::Relaxed)
     }
 
-    /// Whether this is the first to find that `reserved` units are not enough.
+    /// Whether this is the first request for more than `reserved` units.
     fn ask(&self, reserved: u64) -> bool {
         let mark = reserved.saturating_add(1);
         self.asked.load(Ordering::Relaxed) < mark

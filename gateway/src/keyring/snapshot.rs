@@ -1,4 +1,4 @@
-//! What is valid now: which version each keyring seals under, and which versions open.
+//! The keys valid now: the version that each keyring seals under, and the versions that open.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -9,49 +9,49 @@ use crate::policy::{KeyringId, Policy};
 
 use super::{Budget, LaneMap, Usage};
 
-/// One key version, loaded. Whether it still seals is not its own affair but the snapshot's.
+/// One loaded key version. The snapshot says whether it seals.
 pub struct Version {
     /// The keyring it belongs to.
     pub keyring: KeyringId,
     /// Its number in that keyring, from 1.
     pub number: u32,
-    /// Its name for people.
+    /// Its label.
     pub label: String,
     /// The suite it seals with.
     pub suite: Suite,
-    /// What lanes are derived from.
+    /// The key that lane keys are derived from.
     pub key: VersionKey,
-    /// The lanes under which something has been opened.
+    /// Its shared lane keys.
     pub lanes: LaneMap,
-    /// What has been sealed and opened under it here.
+    /// What this process has sealed and opened under it.
     pub usage: Usage,
-    /// What may still be sealed under it here.
+    /// What this process may still seal under it.
     pub budget: Arc<Budget>,
 }
 
-/// Why a key version that is known does not open.
+/// Why a known key version may not open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Closed {
-    /// It is not active yet, nor ready to be.
+    /// It is not active yet.
     PreActive,
-    /// An operator investigates.
+    /// Suspended by an operator.
     Suspended,
-    /// It is known to somebody who should not know it.
+    /// Its secret may have been disclosed.
     Compromised,
-    /// Its secret is gone.
+    /// Its secret has been destroyed.
     Destroyed,
     /// Its keyring is not in the configuration.
     Unserved,
 }
 
-/// One keyring at this instant.
+/// One keyring in a snapshot.
 #[derive(Clone)]
 pub struct Ring {
     /// The version that seals; without one, publishes on the keyring's subjects wait.
     pub active: Option<Arc<Version>>,
 }
 
-/// Everything the message path needs to know, immutable.
+/// Policy and keys for the message path, immutable.
 pub struct Snapshot {
     policy: Arc<Policy>,
     rings: Box<[Ring]>,
@@ -62,7 +62,7 @@ pub struct Snapshot {
     generation: u64,
 }
 
-/// By how much the clock of a server that stores messages may be behind.
+/// The clock skew allowed to servers that store messages.
 const CLOCKS: Duration = Duration::from_mins(10);
 
 impl Version {
@@ -72,8 +72,8 @@ impl Version {
         self.key.kid()
     }
 
-    /// Takes what is left of the budget; whether no lane holds a grant any more, nor gets another. A batch that began under an older
-    /// snapshot may still ask for one, so this is asked again.
+    /// Drains the budget; whether no lane holds a grant any more. A batch that began under an older snapshot may still hold one:
+    /// call it again.
     #[must_use]
     pub fn is_settled(&self) -> bool {
         self.budget.drain();
@@ -82,7 +82,7 @@ impl Version {
 }
 
 impl Snapshot {
-    /// A snapshot of `policy` in which `active` seal (one at most per keyring) and `opening` open, besides those that seal.
+    /// A snapshot of `policy` in which `active` seal (at most one per keyring), and both `active` and `opening` open.
     #[must_use]
     pub fn new(
         policy: Arc<Policy>,
@@ -111,7 +111,7 @@ impl Snapshot {
         }
     }
 
-    /// The same, knowing which versions can be loaded when something asks for them.
+    /// Adds the versions that are loaded on demand.
     #[must_use]
     pub fn with_on_demand(self, kids: HashSet<Kid>) -> Self {
         Self {
@@ -120,7 +120,7 @@ impl Snapshot {
         }
     }
 
-    /// The same, knowing which versions do not open, and why: those whose messages are likely to come still.
+    /// Adds versions that may not open, and why: those of which messages are likely to arrive.
     #[must_use]
     pub fn with_closed(self, kids: HashMap<Kid, Closed>) -> Self {
         Self {
@@ -129,7 +129,7 @@ impl Snapshot {
         }
     }
 
-    /// The same, knowing when the first of all key versions was made, in nanoseconds since 1970.
+    /// Adds the creation time of the first of all key versions, in nanoseconds since 1970.
     #[must_use]
     pub fn with_first_key(self, made: Option<u64>) -> Self {
         Self {
@@ -138,7 +138,7 @@ impl Snapshot {
         }
     }
 
-    /// The next one, in which everything opens as in this, and nothing seals.
+    /// The next snapshot, in which the same versions open, and none seals.
     #[must_use]
     pub fn sealing_nothing(&self) -> Self {
         Self {
@@ -152,7 +152,8 @@ impl Snapshot {
         }
     }
 
-    /// Whether a message was stored, in nanoseconds since 1970, when there was no key yet, so that it is none of ours.
+    /// Whether a message was stored (nanoseconds since 1970) before the first key version was made, so that no gateway has sealed
+    /// it.
     #[must_use]
     pub fn is_older_than_keys(&self, stored: u64) -> bool {
         let later = Duration::from_nanos(stored).saturating_add(CLOCKS);
@@ -160,7 +161,7 @@ impl Snapshot {
             .is_some_and(|made| later < Duration::from_nanos(made))
     }
 
-    /// Which subjects are protected, and how.
+    /// The policy.
     #[must_use]
     pub fn policy(&self) -> &Policy {
         &self.policy
@@ -179,30 +180,30 @@ impl Snapshot {
         self.rings.iter().filter_map(|ring| ring.active.as_ref())
     }
 
-    /// The version with this kid, when it may open.
+    /// The version with this kid, if it is loaded.
     #[must_use]
     pub fn by_kid(&self, kid: Kid) -> Option<&Arc<Version>> {
         self.by_kid.get(&kid)
     }
 
-    /// The kids of versions that are loaded when something asks for them, whether or not they are loaded now.
+    /// The kids of versions that are loaded on demand, loaded now or not.
     #[must_use]
     pub const fn on_demand(&self) -> &Arc<HashSet<Kid>> {
         &self.on_demand
     }
 
-    /// Versions that are known and do not open. The oldest of many that are destroyed may be missing: [`super::Keys::miss`] knows them.
+    /// Known versions that may not open. The oldest of many destroyed ones may be missing; [`super::Keys::miss`] knows them.
     #[must_use]
     pub const fn closed(&self) -> &Arc<HashMap<Kid, Closed>> {
         &self.closed
     }
 
-    /// All versions that may open, in no order.
+    /// All loaded versions, in no order.
     pub fn versions(&self) -> impl Iterator<Item = &Arc<Version>> {
         self.by_kid.values()
     }
 
-    /// Grows with every snapshot; tells a cache that it may hold what is gone.
+    /// Grows with every snapshot; caches refresh when it has changed.
     #[must_use]
     pub const fn generation(&self) -> u64 {
         self.generation

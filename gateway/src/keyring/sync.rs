@@ -1,4 +1,4 @@
-//! What budgets are shared by. The `models` crate compiles `pool`, `budget` and `grant` over loom's twins of these.
+//! Synchronisation primitives of budgets. The `models` crate compiles `pool`, `budget` and `grant` over those of loom.
 
 pub(super) use std::sync::Arc;
 pub(super) use std::sync::atomic::{AtomicU64, Ordering};

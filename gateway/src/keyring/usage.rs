@@ -1,6 +1,6 @@
-//! What this process has done under a version.
+//! Counters of what this process has sealed and opened under a version.
 //!
-//! One cache-padded slot per worker, written by that worker alone with plain loads and stores; a reader adds the slots up. No
+//! One cache-padded slot per worker, written by that worker alone with plain loads and stores; a reader sums the slots. No
 //! message costs an atomic read-modify-write, and no worker touches another's cache line.
 
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crossbeam::utils::CachePadded;
 
 use super::{Used, WorkerId};
 
-/// Counters of one version, a slot per worker. A clone counts into the same slots.
+/// Counters of one version, a slot per worker; clones share them.
 #[derive(Clone)]
 pub struct Usage(Arc<[CachePadded<Slot>]>);
 
@@ -34,7 +34,7 @@ impl Usage {
         )
     }
 
-    /// What all workers have sealed. May lag a batch behind.
+    /// What all workers have sealed; may lag by a batch.
     #[must_use]
     pub fn total(&self) -> Used {
         Used {
@@ -43,7 +43,7 @@ impl Usage {
         }
     }
 
-    /// Lanes drawn to seal under.
+    /// Lanes drawn.
     #[must_use]
     pub fn lanes(&self) -> u64 {
         self.sum(|slot| &slot.lanes)
@@ -55,13 +55,13 @@ impl Usage {
         self.sum(|slot| &slot.opened)
     }
 
-    /// Envelopes that named the version and opened under no subject that they may have been sealed for.
+    /// Envelopes that named the version and authenticated for none of their possible subjects.
     #[must_use]
     pub fn failed_opens(&self) -> u64 {
         self.sum(|slot| &slot.failed_opens)
     }
 
-    /// Adds what `worker` has sealed. This and the rest: only that worker may call it.
+    /// Adds what `worker` has sealed. These methods may be called by that worker only.
     pub(super) fn count_sealed(&self, worker: WorkerId, used: Used) {
         if let Some(slot) = self.0.get(worker.0) {
             advance(&slot.messages, used.messages);
@@ -94,7 +94,7 @@ impl Usage {
     }
 }
 
-/// A single writer needs no read-modify-write.
+/// There is a single writer, so no read-modify-write is needed.
 fn advance(counter: &AtomicU64, by: u64) {
     counter.store(
         counter.load(Ordering::Relaxed).wrapping_add(by),

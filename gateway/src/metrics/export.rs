@@ -47,7 +47,7 @@ impl Faulty for InstallError {
     }
 }
 
-/// Installs the process-wide recorder; [`PrometheusHandle::render`] gives the page.
+/// Installs the process-wide recorder; [`PrometheusHandle::render`] renders the page.
 ///
 /// # Errors
 /// [`InstallError`] when a recorder is there already.
@@ -70,10 +70,10 @@ pub fn install() -> Result<PrometheusHandle, InstallError> {
     Ok(handle)
 }
 
-/// How often recorded samples are folded into their buckets; between scrapes they would pile up.
+/// How often histogram samples are put into their buckets; without that they accumulate between scrapes.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-/// Keeps the recorder's memory bounded, whether anybody scrapes or not. Runs until dropped.
+/// Bounds the recorder's memory even when nothing scrapes. Runs until dropped.
 pub async fn upkeep(handle: PrometheusHandle) {
     let mut due = tokio::time::interval(UPKEEP);
     loop {

@@ -1,4 +1,4 @@
-//! The names of what is counted of keys and their rotation. Beside [`super::names`], and of the same kind.
+//! Names and descriptions of the metrics of keys and rotation; [`super::names`] has the others.
 
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 
@@ -10,9 +10,9 @@ pub(super) const USED_BYTES: &str = "keyway_budget_used_bytes";
 pub(super) const LEFT_MESSAGES: &str = "keyway_budget_left_messages";
 /// Bytes that may still be sealed under it.
 pub(super) const LEFT_BYTES: &str = "keyway_budget_left_bytes";
-/// Messages in the hands of lanes, not sealed yet.
+/// Messages granted to lanes and not sealed yet.
 pub(super) const GRANTED_MESSAGES: &str = "keyway_grants_outstanding_messages";
-/// Bytes in the hands of lanes, not sealed yet.
+/// Bytes granted to lanes and not sealed yet.
 pub(super) const GRANTED_BYTES: &str = "keyway_grants_outstanding_bytes";
 /// Seconds until the soft threshold, at the present rate.
 pub(super) const THRESHOLD_SECONDS: &str = "keyway_forecast_threshold_seconds";
@@ -24,7 +24,7 @@ pub(super) const DUE: &str = "keyway_rotation_due_timestamp_seconds";
 pub(super) const STOPPED: &str = "keyway_publish_stopped";
 /// Key versions, by keyring and state.
 pub(super) const VERSIONS: &str = "keyway_key_versions";
-/// The number of the oldest version that was opened under of late.
+/// The number of the oldest version opened under in the last minute.
 pub(super) const OLDEST: &str = "keyway_oldest_opened_version";
 /// How long ago that version began to seal.
 pub(super) const OLDEST_AGE: &str = "keyway_oldest_opened_version_age_seconds";
@@ -43,7 +43,7 @@ pub(super) const AUDIT_CLOSED: &str = "keyway_audit_log_closed";
 /// Whether the audit log has its reserve.
 pub(super) const AUDIT_RESERVE: &str = "keyway_audit_reserve_present";
 pub(super) const ROLLED_BACK: &str = "keyway_catalogue_rolled_back";
-/// How often the host's clock was set, and which way.
+/// Steps of the host's wall clock, by direction.
 pub(super) const CLOCK_SET: &str = "keyway_clock_set_total";
 
 const GAUGES: [(&str, Unit, &str); 16] = [
@@ -125,7 +125,7 @@ const GAUGES: [(&str, Unit, &str); 16] = [
     ),
 ];
 
-/// Tells the recorder what they mean.
+/// Registers units and `# HELP` lines.
 pub(super) fn describe() {
     for (name, unit, text) in GAUGES {
         describe_gauge!(name, unit, text);

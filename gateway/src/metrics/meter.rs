@@ -1,4 +1,4 @@
-//! Plain cells that a worker adds to per message, and hands over once per batch.
+//! The metrics of a worker: plain cells that are counted up per message and added to the shared counters once per batch.
 
 use std::cell::{Cell, OnceCell};
 
@@ -7,7 +7,7 @@ use metrics::{Counter, Gauge, Histogram, Label, counter, gauge, histogram};
 use super::names::{self, Cause, Direction, LaneSource, MissOutcome, Side};
 use super::stopwatch::Stage;
 
-/// A counter with a cell before it.
+/// A counter with a local cell that is flushed into it.
 pub struct Meter {
     pending: Cell<u64>,
     total: Counter,
@@ -19,7 +19,7 @@ pub struct Flow {
     bytes: Meter,
 }
 
-/// What is counted per keyring.
+/// The metrics of a keyring.
 pub struct Keyring {
     /// Sealed on publish.
     pub sealed: Flow,
@@ -27,24 +27,24 @@ pub struct Keyring {
     pub opened: Flow,
     /// Lanes drawn.
     pub lanes_started: Meter,
-    /// Client connections whose publishes wait for something to seal with.
+    /// Client connections whose publishes wait for a budget or an active key version.
     pub waiting: Gauge,
     /// Delivered in plaintext on a subject of the keyring, because a migration accepts it.
     pub plaintext: Flow,
     refused: [Flow; Cause::ALL.len()],
     withheld: [Flow; Cause::ALL.len()],
-    /// Whether anything is pending in these two: most batches need not look.
+    /// Whether anything is pending in `refused` and `withheld`, which most batches need not flush.
     stopped: Cell<bool>,
 }
 
-/// Meters of keyrings in the order of their ids. Grows behind shared references, which message paths hold.
+/// The metrics of all keyrings, indexed by keyring id. Grows behind shared references, which the message path holds.
 struct Keyrings {
     known: Vec<Keyring>,
-    /// Those that a reload has added.
+    /// The metrics of keyrings that a reload has added.
     more: OnceCell<Box<Self>>,
 }
 
-/// Everything one worker counts. Belongs to its thread.
+/// The metrics of one worker; not shared between threads.
 pub struct Worker {
     keyrings: Keyrings,
     unowned: Keyring,
@@ -198,7 +198,7 @@ impl Keyrings {
 }
 
 impl Worker {
-    /// Meters for the keyrings named, in the order of their ids.
+    /// For the keyrings named, in the order of their ids.
     #[must_use]
     pub fn new<'a>(keyrings: impl Iterator<Item = &'a str>) -> Self {
         let flow = |direction: Direction| {
@@ -238,7 +238,7 @@ impl Worker {
         }
     }
 
-    /// The meters of one keyring; those of keyring `none` when there is no such id.
+    /// The metrics of one keyring; those of keyring `none` when there is no such id.
     #[must_use]
     pub fn keyring(&self, index: Option<usize>) -> &Keyring {
         index
@@ -246,13 +246,12 @@ impl Worker {
             .unwrap_or(&self.unowned)
     }
 
-    /// Adds meters for the keyrings that there are none for yet. `names` are all, in the order of their ids; cheap when there are
-    /// no new ones.
+    /// Adds metrics for new keyrings. `names` are all keyrings, in the order of their ids; cheap when none is new.
     pub fn grow<'a>(&self, names: impl ExactSizeIterator<Item = &'a str>) {
         self.keyrings.grow(names);
     }
 
-    /// The flow that goes through untouched.
+    /// Messages passed unsealed in a direction.
     #[must_use]
     pub const fn passed(&self, direction: Direction) -> &Flow {
         let [publish, deliver] = &self.passed;
@@ -288,7 +287,7 @@ impl Worker {
         self.kept_back.add(1);
     }
 
-    /// Counts a stream that broke the protocol.
+    /// Counts a byte stream that violates the NATS protocol.
     pub fn malformed(&self, side: Side) {
         let [client, server] = &self.malformed;
         match side {
@@ -302,7 +301,7 @@ impl Worker {
         counter!(names::CONNECTIONS_ENDED, "cause" => cause).increment(1);
     }
 
-    /// Counts a PROXY header, or its absence, for which a connection is closed.
+    /// Counts a connection closed for its PROXY header, or for the lack of one.
     pub fn header_refused(&self, cause: &'static str) {
         counter!(names::HEADERS_REFUSED, "cause" => cause).increment(1);
     }
@@ -316,7 +315,7 @@ impl Worker {
         }
     }
 
-    /// Hands everything pending to the shared counters.
+    /// Adds everything pending to the shared counters.
     pub fn flush(&self) {
         self.keyrings.flush();
         self.unowned.flush();
@@ -335,22 +334,22 @@ fn bump(flows: &[Flow; Cause::ALL.len()], cause: Cause, bytes: usize) {
     }
 }
 
-/// Client connections turned away because of this limit.
+/// Counter of client connections turned away because of this limit.
 pub fn connections_refused(limit: &'static str) -> Counter {
     counter!(names::CONNECTIONS_REFUSED, "limit" => limit)
 }
 
-/// Directions of connections that are not read on, because no memory is left for them.
+/// Gauge of connection directions that are not read, because no memory is left (`limits.pending`).
 pub fn pending_waiting() -> Gauge {
     gauge!(names::PENDING_WAITING)
 }
 
-/// Key versions that were unwrapped because an envelope names them.
+/// Counter of key versions unwrapped because an envelope names them.
 pub fn loads_on_demand() -> Counter {
     counter!(names::LOADS_ON_DEMAND)
 }
 
-/// Server dials that failed.
+/// Counter of failed connections to servers.
 pub fn dials_failed() -> Counter {
     counter!(names::DIALS_FAILED)
 }

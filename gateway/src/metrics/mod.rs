@@ -1,8 +1,8 @@
-//! A number that an operator will graph.
+//! Prometheus metrics.
 //!
-//! Names follow the Prometheus conventions: `keyway_` first, the unit spelled out, `_total` for counters. On the message path a
-//! number is added to a plain cell of the worker ([`Meter`]) and reaches the shared counter once per batch, so that no message
-//! costs an atomic read-modify-write.
+//! Names follow the Prometheus conventions: `keyway_` first, the unit spelled out, `_total` for counters. On the message path
+//! each worker counts in plain cells ([`Meter`]), which it adds to the shared counters once per batch: no message costs an
+//! atomic read-modify-write.
 
 mod export;
 mod key_names;

@@ -1,4 +1,4 @@
-//! Every metric's name, labels and meaning, in one place.
+//! Names, labels and descriptions of metrics.
 
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 
@@ -16,15 +16,15 @@ pub(super) const PASSED_MESSAGES: &str = "keyway_passed_messages_total";
 pub(super) const PASSED_BYTES: &str = "keyway_passed_bytes_total";
 /// Publishes that the gateway had the server refuse, by cause.
 pub(super) const REFUSED_MESSAGES: &str = "keyway_refused_messages_total";
-/// Their payload bytes.
+/// Payload bytes of refused publishes, by cause.
 pub(super) const REFUSED_BYTES: &str = "keyway_refused_bytes_total";
 /// Plaintext delivered on protected subjects while a migration accepts it, by keyring.
 pub(super) const PLAINTEXT_MESSAGES: &str = "keyway_plaintext_messages_total";
-/// Its bytes.
+/// Bytes of such plaintext, by keyring.
 pub(super) const PLAINTEXT_BYTES: &str = "keyway_plaintext_bytes_total";
 /// Deliveries withheld from the client or replaced, by keyring and cause.
 pub(super) const WITHHELD_MESSAGES: &str = "keyway_withheld_messages_total";
-/// Their payload bytes.
+/// Payload bytes of withheld or replaced deliveries, by keyring and cause.
 pub(super) const WITHHELD_BYTES: &str = "keyway_withheld_bytes_total";
 /// Messages of direct gets beyond the bytes that their clients asked for.
 pub(super) const KEPT_BACK: &str = "keyway_kept_back_messages_total";
@@ -36,7 +36,7 @@ pub(super) const LANE_LOOKUPS: &str = "keyway_lane_lookups_total";
 pub(super) const MISSES: &str = "keyway_key_misses_total";
 /// Key versions that were unwrapped because an envelope names them.
 pub(super) const LOADS_ON_DEMAND: &str = "keyway_key_loads_on_demand_total";
-/// Streams that broke the protocol, by side.
+/// Byte streams that violate the NATS protocol, by side.
 pub(super) const MALFORMED: &str = "keyway_malformed_streams_total";
 /// Client connections accepted.
 pub(super) const CONNECTIONS_ACCEPTED: &str = "keyway_connections_accepted_total";
@@ -46,9 +46,9 @@ pub(super) const CONNECTIONS: &str = "keyway_connections";
 pub(super) const CONNECTIONS_REFUSED: &str = "keyway_connections_refused_total";
 /// Client connections ended, by cause.
 pub(super) const CONNECTIONS_ENDED: &str = "keyway_connections_ended_total";
-/// Directions of connections that are not read on, because no memory is left for them.
+/// Connection directions that are not read, because no memory is left (`limits.pending`).
 pub(super) const PENDING_WAITING: &str = "keyway_pending_waiting";
-/// Client connections whose publishes wait for something to seal with, by keyring.
+/// Client connections whose publishes wait for a budget or an active key version, by keyring.
 pub(super) const PUBLISH_WAITING: &str = "keyway_publish_waiting";
 /// Server dials that failed.
 pub(super) const DIALS_FAILED: &str = "keyway_server_dials_failed_total";
@@ -57,7 +57,7 @@ pub(super) const HEADERS_REFUSED: &str = "keyway_proxy_headers_refused_total";
 /// Time spent per batch and stage; one batch in 64 is measured.
 pub(super) const BATCH_SECONDS: &str = "keyway_batch_seconds";
 
-/// One of the two ways a message travels.
+/// The direction of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     /// Client to server.
@@ -69,20 +69,20 @@ pub enum Direction {
 /// One of the two sockets of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
-    /// The agent's socket.
+    /// The client's socket.
     Client,
     /// The NATS server's socket.
     Server,
 }
 
-/// Why a message was refused or withheld. The sender learns none of this; operators do.
+/// Why a message was refused or withheld: for operators, never told to the sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
     /// A plaintext arrived on a protected subject.
     Plaintext,
-    /// It starts like an envelope and is none.
+    /// It has an envelope's magic, but no valid header.
     BadEnvelope,
-    /// No key version has this kid, here or in the catalogue.
+    /// No key version has this kid, in the snapshot or the catalogue.
     UnknownKey,
     /// Its key version is not active yet.
     PreActiveKey,
@@ -92,31 +92,31 @@ pub enum Cause {
     CompromisedKey,
     /// Its key version is destroyed.
     DestroyedKey,
-    /// Its key version may open, and its secret cannot be unwrapped.
+    /// Its key version may open, but its secret cannot be unwrapped.
     UnloadableKey,
-    /// Its key version can be loaded, and was not in time.
+    /// Its key version can be loaded, but was not within `miss-wait`.
     LateKey,
     /// The key version belongs to a keyring that does not serve this subject, or that the configuration does not have.
     WrongKeyring,
-    /// The tag does not fit: altered, moved to another subject, or sealed for another.
+    /// The AEAD tag does not verify: altered, moved to another subject, or sealed for another.
     Unauthentic,
-    /// Sealed, it would be larger than the server's `max_payload`.
+    /// Its envelope would exceed the server's `max_payload`.
     TooLarge,
-    /// It answers no request of the client's that it could answer.
+    /// It answers no pending request of the client.
     Answer,
-    /// An empty payload where empties are sealed.
+    /// An empty payload in a keyring with `empty = "seal"`.
     Empty,
-    /// A counter, which the server reads and writes in the clear.
+    /// A message of a JetStream counter (`Nats-Incr`), which the server reads and writes in plaintext.
     Counter,
-    /// A request whose answer would go where it must not, or to somebody else; or an answer of which nobody can say whose it is.
+    /// A request whose reply subject is not allowed or belongs to others; or an answer whose request is not known.
     Reply,
-    /// The client is none of those whom the keyring names.
+    /// The client is not in the keyring's `publish-by` or `deliver-to`.
     Identity,
-    /// A request to JetStream whose body can be read in two ways.
+    /// A request to JetStream whose JSON is ambiguous.
     Unclear,
-    /// A schedule, or a stream, that has the server publish or store envelopes under a subject on which they open for nobody.
+    /// A schedule or stream with which the server would publish or store envelopes under a subject where they cannot be opened.
     Destination,
-    /// An answer of JetStream's API to a request under a prefix that the configuration does not name.
+    /// An answer of JetStream's API to a request whose prefix is not in `jetstream.api-prefixes`.
     ApiPrefix,
 }
 
@@ -125,7 +125,7 @@ pub enum Cause {
 pub enum LaneSource {
     /// In the connection's own cache.
     Connection,
-    /// In the map shared by all connections.
+    /// In the key version's map, which all connections share.
     Shared,
     /// Nowhere: derived anew.
     Derived,
@@ -136,11 +136,11 @@ pub enum LaneSource {
 pub enum MissOutcome {
     /// It was loaded.
     Loaded,
-    /// The catalogue does not have it, or it may not be opened.
+    /// The catalogue does not have it, or its state forbids opening.
     Absent,
     /// The wait ended first.
     TimedOut,
-    /// Too many have been asked for lately: nobody has waited.
+    /// The budget of misses was used up: nothing was waited for.
     Refused,
 }
 
@@ -244,7 +244,7 @@ impl MissOutcome {
     }
 }
 
-/// What a counter counts, in the words of its `# HELP` line.
+/// Counters with their units and `# HELP` lines.
 const COUNTERS: [(&str, Unit, &str); 23] = [
     (SEALED_MESSAGES, Unit::Count, "Messages sealed, by keyring."),
     (
@@ -351,7 +351,7 @@ const COUNTERS: [(&str, Unit, &str); 23] = [
     (DIALS_FAILED, Unit::Count, "Server dials that failed."),
 ];
 
-/// Tells the recorder what every metric means.
+/// Registers the units and `# HELP` lines of all metrics.
 pub fn describe() {
     for (name, unit, text) in COUNTERS {
         describe_counter!(name, unit, text);

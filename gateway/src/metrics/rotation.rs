@@ -1,4 +1,4 @@
-//! What the driver of rotation sets and counts: handles that are looked up once.
+//! Metrics of keys and rotation, registered once and set by the rotation driver.
 
 use std::time::Duration;
 
@@ -6,48 +6,48 @@ use metrics::{Counter, Gauge, Histogram, Label, counter, gauge, histogram};
 
 use super::key_names as names;
 
-/// A step of a rotation, and what follows from one.
+/// A step in the life of a key version that is timed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RotationStep {
-    /// A secret is drawn, wrapped, written down.
+    /// The secret is generated, wrapped and recorded.
     Generate,
     /// Every member gets the version.
     Distribute,
     /// Every member proves that it holds it.
     Prove,
-    /// It seals, and its predecessor only opens.
+    /// The version becomes active, its predecessor decrypt-only.
     Activate,
-    /// The predecessor opens what is still on its way.
+    /// The predecessor still opens messages in flight.
     Overlap,
-    /// It opens on demand from now on.
+    /// The version is archived: it opens on demand only.
     Archive,
-    /// Its secret goes.
+    /// The secret is destroyed.
     Destroy,
 }
 
 /// How an attempt at a rotation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RotationOutcome {
-    /// The successor seals.
+    /// The successor is active.
     Done,
-    /// A step failed; it is tried again.
+    /// A step failed and is retried.
     Failed,
     /// The successor was discarded before it sealed.
     Discarded,
 }
 
-/// What the audit log can take.
+/// The condition of the audit log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuditLog {
-    /// Lines; and it has its reserve.
+    /// It takes lines, and has its reserve for a full disk.
     Whole,
-    /// Lines; its reserve is missing.
+    /// It takes lines, but its reserve is missing.
     Spent,
-    /// Nothing.
+    /// It takes no lines.
     Closed,
 }
 
-/// What is measured of a keyring.
+/// The key metrics of a keyring.
 pub struct KeyringKeys {
     keyring: String,
     states: Vec<Gauge>,
@@ -62,7 +62,7 @@ pub struct KeyringKeys {
     reservation: Histogram,
 }
 
-/// What is measured of all keyrings together.
+/// The metrics of rotation that are not per keyring.
 pub struct Keys {
     steps: [Histogram; RotationStep::ALL.len()],
     audit_closed: Gauge,
@@ -71,20 +71,20 @@ pub struct Keys {
     clock_set: [Counter; 2],
 }
 
-/// Which way a clock is set.
+/// Label values for the direction of a clock step.
 const CLOCK_WAYS: [&str; 2] = ["ahead", "back"];
 
 /// Messages and bytes.
 pub type Pair = [u64; 2];
 
-/// The active version of a keyring, as it is now.
+/// Budget and cryptoperiod of a keyring's active version.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ActiveKey {
     /// Sealed under it.
     pub used: Pair,
     /// What may still be sealed under it.
     pub left: Pair,
-    /// In the hands of lanes.
+    /// Granted to lanes and not sealed yet.
     pub granted: Pair,
     /// Time until the soft threshold, and until the hard limit; `None`: never.
     pub forecast: [Option<Duration>; 2],
@@ -132,8 +132,7 @@ impl RotationOutcome {
 }
 
 impl KeyringKeys {
-    /// The handles of a keyring whose versions have these states, whose publishes stop for these causes, and whose rotations have these
-    /// triggers.
+    /// For a keyring; `states`, `causes` and `triggers` are all values of these labels.
     #[must_use]
     pub fn new(
         keyring: &str,
@@ -162,7 +161,7 @@ impl KeyringKeys {
             failed_opens: counter!(names::FAILED_OPENS, "keyring" => keyring.to_owned()),
             reservation: histogram!(names::RESERVATION_SECONDS, "keyring" => keyring.to_owned()),
         };
-        // A counter that appears with its first event hides it from whoever graphs increases.
+        // `increase()` misses the first event of a counter that appears with it.
         keys.stopped(None);
         for trigger in triggers {
             keys.rotations(trigger, RotationOutcome::Done).increment(0);
@@ -170,21 +169,21 @@ impl KeyringKeys {
         keys
     }
 
-    /// How many versions there are in each state, in the order of the states given to [`Self::new`].
+    /// Sets the number of versions in each state, in the order of [`Self::new`]'s `states`.
     pub fn versions(&self, counts: impl Iterator<Item = u32>) {
         for (gauge, count) in self.states.iter().zip(counts) {
             gauge.set(count);
         }
     }
 
-    /// Why publishes wait; `None`: they do not.
+    /// Sets the cause for which publishes wait; `None`: they do not.
     pub fn stopped(&self, why: Option<&'static str>) {
         for (cause, gauge) in &self.stopped {
             gauge.set(u32::from(Some(*cause) == why));
         }
     }
 
-    /// What the active version has used and left; all zero, and no forecast, when there is none.
+    /// Sets the metrics of the active version; the default when there is none.
     pub fn active(&self, active: ActiveKey) {
         let pairs = [
             (&self.used, active.used),
@@ -203,7 +202,7 @@ impl KeyringKeys {
         self.due.set(signed(active.due));
     }
 
-    /// The oldest version opened under of late, and how long ago it began to seal.
+    /// Sets the oldest version opened under in the last minute, and the time since it began to seal.
     pub fn oldest(&self, oldest: Option<(u32, Duration)>) {
         let [number, age] = &self.oldest;
         let (of, since) = oldest.unwrap_or_default();
@@ -211,22 +210,22 @@ impl KeyringKeys {
         age.set(since.as_secs_f64());
     }
 
-    /// So many more envelopes did not open.
+    /// Counts envelopes that did not open.
     pub fn failed_opens(&self, count: u64) {
         self.failed_opens.increment(count);
     }
 
-    /// A reservation was durable after this time.
+    /// Records how long a reservation took to become durable.
     pub fn reserved(&self, took: Duration) {
         self.reservation.record(took.as_secs_f64());
     }
 
-    /// An attempt at a rotation has ended.
+    /// Counts the end of an attempt at a rotation.
     pub fn rotated(&self, trigger: &'static str, outcome: RotationOutcome) {
         self.rotations(trigger, outcome).increment(1);
     }
 
-    /// A key event has failed.
+    /// Counts a failed key event.
     pub fn event_failed(&self, event: &'static str) {
         counter!(names::EVENTS_FAILED, "keyring" => self.keyring.clone(), "event" => event)
             .increment(1);
@@ -256,7 +255,7 @@ impl Default for Keys {
 }
 
 impl Keys {
-    /// A step took so long.
+    /// Records the duration of a step.
     pub fn step(&self, step: RotationStep, took: Duration) {
         for (histogram, of) in self.steps.iter().zip(RotationStep::ALL) {
             if of == step {
@@ -265,14 +264,14 @@ impl Keys {
         }
     }
 
-    /// The host's clock was set, ahead or back.
+    /// Counts a step of the host's clock: `ahead` or `back`.
     pub fn clock_set(&self, way: &'static str) {
         for (counter, of) in self.clock_set.iter().zip(CLOCK_WAYS) {
             counter.increment(u64::from(of == way));
         }
     }
 
-    /// What the audit log can take.
+    /// Sets the condition of the audit log.
     pub fn audit(&self, log: AuditLog) {
         let (closed, reserve) = match log {
             AuditLog::Whole => (0, 1),
@@ -283,13 +282,13 @@ impl Keys {
         self.audit_reserve.set(reserve);
     }
 
-    /// Whether a record on disk is older than the one in force.
+    /// Sets whether a record on disk is older than the one in force.
     pub fn rolled_back(&self, what: Option<&str>) {
         self.rolled_back.set(if what.is_some() { 1 } else { 0 });
     }
 }
 
-/// Beyond 2^53 the last digits are lost, which no graph shows.
+/// As a gauge value; beyond 2^53 the last digits are lost.
 #[expect(
     clippy::cast_precision_loss,
     clippy::as_conversions,
@@ -299,7 +298,7 @@ const fn float(value: u64) -> f64 {
     value as f64
 }
 
-/// The same of a time.
+/// A Unix time as a gauge value.
 #[expect(
     clippy::cast_precision_loss,
     clippy::as_conversions,

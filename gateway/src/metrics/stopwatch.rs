@@ -9,10 +9,10 @@ use crate::clock::Clock;
 /// One batch in this many is measured: reading the clock between stages costs as much as parsing.
 const SAMPLE: u32 = 64;
 
-/// A stage of the message path.
+/// A stage of a batch on the message path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// Parsing and deciding.
+    /// Parsing, and policy decisions.
     Parse,
     /// Sealing or opening, with the writing of the control line.
     Crypto,
@@ -20,7 +20,7 @@ pub enum Stage {
     Write,
 }
 
-/// Measures one direction of one session.
+/// Times the batches of one direction of a session.
 #[derive(Default)]
 pub struct Stopwatch {
     batches: u32,
@@ -48,7 +48,7 @@ impl Stage {
 }
 
 impl Stopwatch {
-    /// A batch begins; every [`SAMPLE`]th is measured.
+    /// Begins a batch; every [`SAMPLE`]th is measured.
     pub fn start(&mut self, clock: &Clock) {
         self.batches = self.batches.wrapping_add(1);
         self.running = self.batches.is_multiple_of(SAMPLE).then(|| Running {
@@ -57,7 +57,7 @@ impl Stopwatch {
         });
     }
 
-    /// What has passed since the last lap belongs to `stage`.
+    /// Adds the time since the last lap to `stage`.
     pub fn lap(&mut self, stage: Stage, clock: &Clock) {
         if let Some(running) = &mut self.running {
             let now = clock.instant();
@@ -72,7 +72,7 @@ impl Stopwatch {
         }
     }
 
-    /// The batch is over: records what was measured.
+    /// Ends the batch and records its times.
     pub fn stop(&mut self, histograms: &[Histogram; 3]) {
         if let Some(running) = self.running.take() {
             for (histogram, spent) in histograms.iter().zip(running.spent) {

@@ -1,13 +1,13 @@
-//! One log line per second and cause, with a count of what was left out.
+//! Rate limit of log lines: one per second and cause, with a count of the suppressed ones.
 
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
-/// How long a cause stays silent after it was logged.
+/// The minimum time between two lines of a cause.
 const SILENCE: Duration = Duration::from_secs(1);
 
-/// Decides whether a cause may be logged now.
+/// The rate limit of one cause.
 #[derive(Debug, Default)]
 pub struct Throttle(Mutex<State>);
 
@@ -18,7 +18,7 @@ struct State {
 }
 
 impl Throttle {
-    /// A throttle that lets the first line through.
+    /// Admits the first line.
     #[must_use]
     pub const fn new() -> Self {
         Self(Mutex::new(State {
@@ -27,7 +27,7 @@ impl Throttle {
         }))
     }
 
-    /// `Some(lines left out since the last one)` when a line may be written now.
+    /// The number of lines suppressed since the last one, when a line may be written now.
     pub fn admit(&self, now: Instant) -> Option<u64> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if state
@@ -41,7 +41,7 @@ impl Throttle {
         Some(std::mem::take(&mut state.left_out))
     }
 
-    /// How many lines were left out, once the silence is over and nobody has written another.
+    /// The number of suppressed lines, if a second has passed since the last line and none has followed.
     pub fn overdue(&self, now: Instant) -> Option<u64> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let silent = state

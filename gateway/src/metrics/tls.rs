@@ -1,4 +1,4 @@
-//! What is counted of TLS: handshakes on both sides, and when certificates expire.
+//! Metrics of TLS: handshakes on both sides, reloads, and when certificates expire.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -6,30 +6,30 @@ use metrics::{Counter, Label, Unit, counter, describe_counter, describe_gauge, g
 
 use super::names::Side;
 
-/// Handshakes that succeeded, by side.
+/// Successful TLS handshakes, by side.
 const HANDSHAKES: &str = "keyway_tls_handshakes_total";
-/// Handshakes that failed, by side and cause.
+/// Failed TLS handshakes, by side and cause.
 const FAILED: &str = "keyway_tls_handshake_failures_total";
-/// When a file's certificate expires, by the key of the configuration that names it.
+/// Unix time at which a file's certificate expires, by the configuration key of the file.
 const EXPIRY: &str = "keyway_tls_certificate_expiry_timestamp_seconds";
-/// Attempts to take over changed files that failed, by side.
+/// Failed reloads of changed files, by side.
 const RELOADS_FAILED: &str = "keyway_tls_reload_failures_total";
 
 const SIDES: [Side; 2] = [Side::Client, Side::Server];
 
-/// Handshakes of all workers.
+/// Counters of TLS handshakes, shared by all workers.
 pub struct Handshakes {
     done: [Counter; 2],
     failed: [Vec<(&'static str, Counter)>; 2],
 }
 
-/// What is known of the files.
+/// Metrics of certificate files.
 pub struct Certificates {
     reloads_failed: [Counter; 2],
 }
 
 impl Handshakes {
-    /// Counters for these causes.
+    /// `causes` are all label values of failed handshakes.
     #[must_use]
     pub fn new(causes: impl Iterator<Item = &'static str> + Clone) -> Self {
         let failed = |side: Side| {
@@ -45,12 +45,12 @@ impl Handshakes {
         }
     }
 
-    /// One has succeeded.
+    /// Counts a successful handshake.
     pub fn done(&self, side: Side) {
         of(&self.done, side).increment(1);
     }
 
-    /// One has failed for this cause.
+    /// Counts a failed handshake.
     pub fn failed(&self, side: Side, cause: &str) {
         let causes = of(&self.failed, side).iter();
         for (_cause, counter) in causes.filter(|(of, _counter)| *of == cause) {
@@ -69,13 +69,13 @@ impl Default for Certificates {
 }
 
 impl Certificates {
-    /// The certificate in the file that this key names is valid until then.
+    /// Sets the expiry of the certificate in the file of this configuration key.
     pub fn expires(&self, role: &'static str, at: SystemTime) {
         let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
         gauge!(EXPIRY, "role" => role).set(since.as_secs_f64());
     }
 
-    /// Files have changed and cannot be used.
+    /// Counts a failed reload of changed files.
     pub fn reload_failed(&self, side: Side) {
         of(&self.reloads_failed, side).increment(1);
     }
@@ -88,7 +88,7 @@ const fn of<T>([client, server]: &[T; 2], side: Side) -> &T {
     }
 }
 
-/// Tells the recorder what they mean.
+/// Registers units and `# HELP` lines.
 pub(super) fn describe() {
     describe_counter!(HANDSHAKES, Unit::Count, "TLS handshakes done, by side.");
     describe_counter!(

@@ -1,16 +1,16 @@
-//! Subjects that the bus renames between publisher and receiver: account mappings, imports, stream transforms.
+//! Subjects that the server maps between publisher and receiver: account mappings, imports, stream transforms.
 
 use crate::policy::Pattern;
 use crate::policy::pattern::Token;
 
-/// A renaming: what was published on `from` is delivered on `to`. The wildcards of the two stand for each other in order.
+/// A mapping: what was published on `from` is delivered on `to`. The wildcards of both correspond in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Alias {
     from: Pattern,
     to: Pattern,
 }
 
-/// The two sides of an alias have different wildcards.
+/// The subjects of an alias have different wildcards.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{from}` and `{to}` have different wildcards: as many `*` on both sides, and a final `>` on both or neither"
@@ -21,10 +21,10 @@ pub struct Uneven {
 }
 
 impl Alias {
-    /// An alias from the subject of the publisher to that of the receiver.
+    /// An alias from the publisher's subject to the receiver's.
     ///
     /// # Errors
-    /// [`Uneven`] when the wildcards of one have no counterpart in the other.
+    /// [`Uneven`] if the wildcards do not correspond.
     pub fn new(from: Pattern, to: Pattern) -> Result<Self, Uneven> {
         let same = wildcards(&from).eq(wildcards(&to));
         if same {
@@ -34,20 +34,20 @@ impl Alias {
         }
     }
 
-    /// The publisher's side.
+    /// The publisher's subject.
     #[must_use]
     pub const fn from(&self) -> &Pattern {
         &self.from
     }
 
-    /// The receiver's side.
+    /// The receiver's subject.
     #[must_use]
     pub const fn to(&self) -> &Pattern {
         &self.to
     }
 
-    /// Writes into `out` the subject on which a message delivered on `delivered` was published. `false`, and `out` empty, when
-    /// the alias says nothing of that subject. `out` is cleared first; one buffer serves for many calls.
+    /// Replaces `out` by the subject that a message delivered on `delivered` was published on. `false`, and `out` empty, if the
+    /// alias does not apply to `delivered`.
     pub fn published(&self, delivered: &[u8], out: &mut Vec<u8>) -> bool {
         out.clear();
         if !self.to.matches(delivered) {
@@ -76,7 +76,7 @@ fn wildcards(pattern: &Pattern) -> impl Iterator<Item = Token<'_>> {
         .filter(|token| !matches!(token, Token::Literal(_)))
 }
 
-/// What the wildcards of `pattern` stand for in a `subject` that it matches; `>` takes the dots too.
+/// What the wildcards of `pattern` match in `subject`; `>` includes dots.
 fn captures<'a>(pattern: &'a Pattern, subject: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
     let mut rest = subject;
     pattern.tokens().filter_map(move |token| {

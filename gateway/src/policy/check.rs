@@ -1,10 +1,10 @@
-//! Checks that hold for any bytes: what the fuzzers and the property tests call.
+//! Properties that hold for any bytes, for fuzzers and property tests.
 
 use crate::policy::{KeyringName, Pattern, Plaintext, Policy, Route, Rule};
 use crate::wire;
 
-/// One keyring for each valid pattern among the lines of `data`; the last line is a subject. The trie must give it to the
-/// keyring that a plain search through the list finds, and stores to the one that covers what is stored.
+/// Makes a keyring of each valid pattern among the lines of `data`; the last line is a subject. The trie must find the same
+/// keyring as a search through the list, and for a key-value or object put the one that covers the stored subject.
 ///
 /// # Panics
 /// When the two disagree.
@@ -35,7 +35,7 @@ fn stores_lose_their_prefix(policy: &Policy, subject: &[u8]) {
     }
 }
 
-/// The twin: the most specific of all patterns that match.
+/// The reference: the most specific of all patterns that match.
 fn by_list(policy: &Policy, subject: &[u8]) -> Route {
     let all = policy.keyrings().iter().flat_map(|rule| &rule.subjects);
     let mut matching: Vec<&Pattern> = all.filter(|p| p.matches(subject)).collect();

@@ -1,19 +1,19 @@
-//! Subjects that the server and its clients use for themselves, told from those that carry payloads for people.
+//! Classes of subjects: user subjects, reply subjects, requests to JetStream's API, system subjects.
 //!
 //! Payloads on system subjects are read by the server or by every client of the account, so no keyring covers them, not even
-//! one on `>`. The list is closed: a `$…` subject that is not on it is a user subject, and is sealed when a rule covers it. A
-//! mistake then shows at once as a refused request, and never as plaintext on the bus.
+//! one on `>`. The list is closed: any other `$…` subject is a user subject, and is sealed if a rule covers it. A missing entry
+//! then shows at once as a refused request, and never as plaintext on the server.
 
 use super::pattern::{Pattern, Token};
 
-/// What kind of subject it is.
+/// The class of a subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Class<'a> {
-    /// Looked up in the rules, as the bytes given: a key-value or object put through a domain has lost its prefix.
+    /// Looked up in the rules by these bytes, which lack the domain or API prefix of a key-value or object put.
     User(&'a [u8]),
-    /// A reply subject, looked up among the patterns that name its first token.
+    /// A reply subject, looked up among the patterns whose first token is literal.
     Reply,
-    /// A request to JetStream's API: what follows `$JS.API.`, whatever stands in its place. Never sealed.
+    /// A request to JetStream's API: what follows `$JS.API.` or the prefix in its place. Never sealed.
     Api(&'a [u8]),
     /// Never sealed.
     System(&'static System),
@@ -24,7 +24,7 @@ pub(super) enum Class<'a> {
 pub(super) struct System {
     /// Its pattern.
     pub(super) pattern: &'static str,
-    /// How its subjects start.
+    /// The literal prefix of its subjects.
     start: &'static [u8],
     /// Why it is never sealed.
     pub(super) why: &'static str,
@@ -39,7 +39,7 @@ const fn system(pattern: &'static str, why: &'static str) -> System {
     }
 }
 
-/// Recognised by how they start. `$JS.ACK` and its like stand before the domains, whose place in a subject is the same.
+/// Recognised by prefix. `$JS.ACK` and the like are checked before domains, which stand at the same position.
 const STARTS: [System; 12] = [
     system("$JS.ACK.>", "the server reads acknowledgements"),
     system("$JS.FC.>", "the server reads flow control"),
@@ -71,7 +71,7 @@ pub(super) static API: System = System {
     why: "the server reads JetStream requests",
 };
 
-/// What follows the prefix in JetStream's API, beside `INFO` alone; the server maps the same list for a domain.
+/// What follows the prefix in JetStream's API, besides `INFO`; the server maps the same list for a domain.
 const VERBS: [&[u8]; 6] = [
     b"STREAM.",
     b"CONSUMER.",
@@ -105,7 +105,7 @@ pub(super) fn of<'a>(subject: &'a [u8], prefixes: &[Box<[u8]>]) -> Class<'a> {
     }
 }
 
-/// Whether a filter that is of the class `User` or `Reply` itself may match a system subject.
+/// Whether a filter of the class `User` or `Reply` may match a system subject.
 pub(super) fn may_be_system(filter: &Pattern, prefixes: &[Box<[u8]>]) -> bool {
     let first = filter.tokens().next();
     let prefixes = prefixes.iter().map(|prefix| &**prefix);
@@ -116,7 +116,7 @@ pub(super) fn may_be_system(filter: &Pattern, prefixes: &[Box<[u8]>]) -> bool {
     }
 }
 
-/// What a request to JetStream's API may be published on.
+/// Patterns of all subjects that may be requests to JetStream's API.
 pub(super) fn requests(prefixes: &[Box<[u8]>]) -> impl Iterator<Item = Pattern> {
     let configured = prefixes
         .iter()
@@ -156,7 +156,7 @@ fn special(subject: &[u8]) -> Class<'_> {
     through_domain.map_or(Class::User(subject), |after| api(after, subject))
 }
 
-/// The class of a subject of which `after` follows the API prefix.
+/// The class of a subject with an API prefix; `after` is what follows it.
 fn api<'a>(after: &'a [u8], subject: &'a [u8]) -> Class<'a> {
     if is_store(after) {
         Class::User(after)

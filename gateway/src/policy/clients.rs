@@ -1,16 +1,16 @@
-//! Whom a keyring is for: names that a client has proven, and lists of those that are admitted.
+//! The clients that a keyring admits: verified names of a client, and lists of admitted names.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// What a name is the name of.
+/// The kind of a client's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// A public user nkey, `U…`.
     Nkey,
-    /// The user of a user and a password.
+    /// The user name of user and password.
     User,
-    /// An account: the public nkey, `A…`, that signed a user's JWT, or the name that the server has for it.
+    /// An account: the public nkey, `A…`, that signed a user's JWT, or the server's name for the account.
     Account,
     /// The subject of a client certificate.
     Subject,
@@ -22,11 +22,11 @@ pub enum Kind {
     Email,
 }
 
-/// The kinds of several names, as words.
+/// A set of kinds, displayed as words.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Kinds(u8);
 
-/// A name and what it is the name of.
+/// A client's name and its kind.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ClientName {
     kind: Kind,
@@ -36,55 +36,55 @@ pub struct ClientName {
 /// An item of a list of clients.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Listed {
-    /// Who has this name.
+    /// Clients with this name.
     Name(ClientName),
-    /// Whoever has a name of this kind.
+    /// Clients with any name of this kind.
     Any(Kind),
 }
 
-/// Whom a direction of a keyring is for.
+/// The clients that one direction of a keyring admits.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Clients {
-    /// Everybody, named or not.
+    /// All clients, with or without verified names.
     #[default]
     Everybody,
-    /// Whoever has proven one of these; nobody when there are none.
+    /// Clients with one of these verified names; none if the list is empty.
     These(Vec<Listed>),
 }
 
-/// Why the text of a list's item is refused.
+/// Why an item of a list is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadClient {
-    /// No kind that is known, or none at all. Carries what stands in its place.
+    /// An unknown or missing kind: the text in its place.
     #[error("`{0}` is no kind of identity")]
     Kind(String),
     /// Nothing behind the colon.
     #[error("a name is empty: give one, or `*` for any")]
     Empty,
-    /// `*` as a part of a name.
+    /// `*` inside a name.
     #[error("`{0}` has a `*` inside a name: it stands alone, for any name of its kind")]
     Star(String),
     /// A line break or the like.
     #[error("a name holds a control character")]
     Control,
-    /// A name that must be an nkey and is none.
+    /// Not a public nkey of a user.
     #[error("`{0}` is not a public nkey of a user: they begin with `U` and have 56 characters")]
     NotUser(String),
-    /// It looks like the nkey of an account and is none.
+    /// An nkey of an account with a wrong checksum.
     #[error("`{0}` is not a public nkey of an account: its checksum does not fit")]
     NotAccount(String),
-    /// The account of clients that have no account of their own.
+    /// The global account `$G`, which holds all clients without an account of their own.
     #[error("`$G` is the account of everybody who has no other")]
     Global,
 }
 
-/// A longer name is nobody's: it need not be kept to be compared.
+/// Longest name in bytes; longer ones match nothing, so that they need not be kept.
 pub const LONGEST_NAME: usize = 4096;
 
 /// The length of a public nkey in characters.
 const NKEY_LEN: usize = 56;
 
-/// The account that clients are in when the server knows no accounts.
+/// The server's global account, for clients without one of their own.
 const GLOBAL: &str = "$G";
 
 impl Kind {
@@ -99,7 +99,7 @@ impl Kind {
         Self::Email,
     ];
 
-    /// What stands before the colon.
+    /// The word before the colon.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -127,7 +127,7 @@ impl Kind {
 }
 
 impl Kinds {
-    /// With this one.
+    /// Adds a kind.
     #[must_use]
     pub const fn with(self, kind: Kind) -> Self {
         Self(self.0 | kind.bit())
@@ -135,8 +135,7 @@ impl Kinds {
 }
 
 impl ClientName {
-    /// A name that somebody has proven. `None` for what can be nobody's: an empty text, one beyond [`LONGEST_NAME`], or the account of
-    /// everybody.
+    /// A verified name; `None` for one that identifies nobody: empty, longer than [`LONGEST_NAME`], or the global account.
     #[must_use]
     pub fn proven(kind: Kind, text: &str) -> Option<Self> {
         if text.len() > LONGEST_NAME {
@@ -147,13 +146,13 @@ impl ClientName {
         (!is_nobodys).then_some(Self { kind, text })
     }
 
-    /// How long it is.
+    /// Length in bytes.
     #[cfg(test)]
     pub(crate) const fn bytes(&self) -> usize {
         self.text.len()
     }
 
-    /// What it is the name of.
+    /// Its kind.
     #[must_use]
     pub const fn kind(&self) -> Kind {
         self.kind
@@ -161,7 +160,7 @@ impl ClientName {
 }
 
 impl Listed {
-    /// What it names.
+    /// The kind of names that it admits.
     #[must_use]
     pub const fn kind(&self) -> Kind {
         match self {
@@ -179,7 +178,7 @@ impl Listed {
 }
 
 impl Clients {
-    /// Whether somebody with these names is one of them.
+    /// Whether a client with these names is admitted.
     pub fn admit<'n>(&self, names: impl IntoIterator<Item = &'n ClientName>) -> bool {
         match self {
             Self::Everybody => true,
@@ -189,7 +188,7 @@ impl Clients {
         }
     }
 
-    /// The list as the configuration has it; `None` for everybody.
+    /// The list in the configuration's spelling; `None` for everybody.
     #[must_use]
     pub fn listed(&self) -> Option<Vec<String>> {
         match self {
@@ -199,7 +198,7 @@ impl Clients {
     }
 }
 
-/// Names as they are compared: the letter case of DNS names says nothing.
+/// A name in the form that is compared: DNS names ignore letter case.
 fn spelt(kind: Kind, text: &str) -> Box<str> {
     match kind {
         Kind::Dns => text.to_ascii_lowercase().into_boxed_str(),

@@ -1,8 +1,8 @@
-//! The answer to "is this subject sealed or passed, and under which keyring".
+//! Decides whether a subject is sealed or passed, and under which keyring.
 //!
 //! A policy is a list of [`Rule`]s, one for each keyring, compiled once into a trie of tokens and then only read. A subject is
-//! answered in three steps: the gateway's own view of it is taken (a JetStream domain or API prefix is stripped), subjects
-//! that the server or its clients use for themselves are set aside ([`class`]), and the rest is looked up in the trie.
+//! decided in three steps: it is normalised (a JetStream domain or API prefix is stripped), system subjects are passed
+//! ([`class`]), and the rest is looked up in the trie.
 //!
 //! Of several patterns that match a subject, the most specific one decides: see [`Pattern::specificity`].
 
@@ -27,30 +27,30 @@ pub use name::{BadName, KeyringName};
 pub use pattern::{BadPattern, Pattern};
 pub use strict::{Answers, AtLimit, Empty, Limit, Plaintext, Substitute, Undecryptable};
 
-/// Index of a keyring in [`Policy::keyrings`]; valid for the policy that gave it, and for no other.
+/// Index of a keyring in [`Policy::keyrings`]; valid only for the policy that it came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyringId(u16);
 
-/// What is to be done with the payloads of a subject.
+/// What happens to the payloads of a subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Route {
-    /// Left alone: a system subject, or one that no keyring covers.
+    /// Passed unchanged: a system subject, or one that no keyring covers.
     Pass,
     /// Sealed on publish and opened on deliver, under this keyring.
     Keyring(KeyringId),
-    /// A reply subject (`_INBOX.>`, `_R_.>`, and under the prefixes of inboxes): what the request was decides. Where that is not known, the keyring whose
-    /// patterns cover it, if any.
+    /// A reply subject (`_INBOX.>`, `_R_.>`, or under a configured inbox prefix): the request decides. If it is unknown, the
+    /// keyring whose patterns cover the subject, if any.
     Reply(Option<KeyringId>),
 }
 
-/// What a subject is.
+/// The result of [`Policy::look`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Look {
-    /// What becomes of its payloads.
+    /// What happens to its payloads.
     pub route: Route,
-    /// Who reads them.
+    /// Who reads its payloads.
     pub role: Role,
-    /// Whether the pattern that decided names a token, as neither `>` nor `*.>` do.
+    /// Whether the pattern that decided has a literal token, unlike `>` or `*.>`.
     pub named: bool,
     prefix: usize,
 }
@@ -58,9 +58,9 @@ pub struct Look {
 /// Who reads the payloads of a subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
-    /// Agents.
+    /// Clients: an ordinary subject.
     User,
-    /// Whoever sent the request that named it.
+    /// The requester: a reply subject.
     Reply,
     /// JetStream: a request to its API.
     Api,
@@ -71,39 +71,39 @@ pub enum Role {
 /// What envelopes of a keyring are bound to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Bind {
-    /// The publisher's subject: an envelope moved to another subject does not open.
+    /// The publisher's subject: an envelope that is moved to another subject does not open.
     Subject {
-        /// Subjects that the bus renames on the way, each with the one it was published on.
+        /// Subjects that the server maps on the way, each with the one that it was published on.
         aliases: Vec<Alias>,
     },
     /// The keyring alone: envelopes may move between its subjects.
     Keyring,
 }
 
-/// One keyring: its name, the subjects it covers, and how strictly.
+/// One keyring: its name, the subjects that it covers, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
     /// The keyring's name; unique in a policy.
     pub name: KeyringName,
-    /// What it covers. No other rule may have one of these patterns.
+    /// The patterns that it covers; no two rules may share one.
     pub subjects: Vec<Pattern>,
     /// What its envelopes are bound to.
     pub bind: Bind,
-    /// The longest payload that is sealed: a key version may not seal more in all, and no successor could.
+    /// Longest payload that may be sealed, in bytes: a longer one exceeds the whole budget of any key version.
     pub longest: u64,
-    /// Whether plaintext is delivered on its subjects.
+    /// How plaintext on its subjects is treated.
     pub plaintext: Plaintext,
     /// Which plaintext may answer a request on its subjects.
     pub answers: Answers,
-    /// Whether what answers a request is bound to it.
+    /// Whether envelopes that answer a request are bound to it.
     pub binds_answers: bool,
-    /// Whether empty payloads are sealed.
+    /// How empty payloads are treated.
     pub empty: Empty,
-    /// What becomes of a delivery that does not open.
+    /// How deliveries that do not open are treated.
     pub undecryptable: Undecryptable,
-    /// Who may publish on its subjects.
+    /// Clients that may publish on its subjects.
     pub publish_by: Clients,
-    /// To whom its plaintext may be delivered.
+    /// Clients that its decrypted payloads may be delivered to.
     pub deliver_to: Clients,
 }
 
@@ -117,16 +117,16 @@ pub struct Policy {
     awaits_acknowledgements: bool,
 }
 
-/// Where clients with an inbox prefix of their own wait for answers.
+/// A configured inbox prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Inboxes {
     /// The prefix, with its final dot.
     prefix: Box<[u8]>,
-    /// Whether a keyring names them, and not only more than them.
+    /// Whether a keyring's pattern lies under the prefix; otherwise patterns only cover it together with more.
     named: bool,
 }
 
-/// Why a rule cannot be part of a policy.
+/// Why a rule is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Invalid {
     /// Two rules have one name.
@@ -137,17 +137,17 @@ pub enum Invalid {
     PatternTaken {
         /// The pattern.
         pattern: Pattern,
-        /// Who has it.
+        /// The keyring that has it.
         holder: KeyringName,
     },
-    /// The pattern names subjects that are never sealed.
+    /// The pattern lies within system subjects, which are never sealed.
     #[error("`{pattern}` lies within `{class}`: {why}, so these subjects are never sealed")]
     System {
         /// The pattern.
         pattern: Pattern,
-        /// The class of subjects that it lies within.
+        /// The pattern of those system subjects.
         class: &'static str,
-        /// Why that class is never sealed.
+        /// Why they are never sealed.
         why: &'static str,
     },
     /// The pattern is written with a JetStream domain or API prefix, which is stripped before a subject is looked up.
@@ -155,10 +155,10 @@ pub enum Invalid {
     Prefixed {
         /// The pattern.
         pattern: Pattern,
-        /// What would match.
+        /// The pattern without the prefix, which would match.
         instead: String,
     },
-    /// A side of an alias is a subject that the rule does not cover.
+    /// A subject of an alias is not covered by the rule.
     #[error("the alias names `{0}`, which the keyring's subjects do not cover")]
     StrayAlias(Pattern),
     /// More keyrings than [`KeyringId`] can count.
@@ -166,20 +166,20 @@ pub enum Invalid {
     TooMany,
 }
 
-/// One fault of the list of rules that [`Policy::new`] was given.
+/// An error in the rules that [`Policy::new`] was given.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{why}")]
 pub struct Fault {
     /// Index of the rule.
     pub rule: usize,
-    /// Index in the rule's subjects; `None` when the rule as a whole is at fault.
+    /// Index in the rule's subjects; `None` if the error is about the rule as a whole.
     pub subject: Option<usize>,
     /// What is wrong.
     pub why: Invalid,
 }
 
 impl Route {
-    /// The keyring that seals the subject's payloads whatever was asked.
+    /// The keyring of [`Route::Keyring`].
     #[must_use]
     pub const fn keyring(self) -> Option<KeyringId> {
         match self {
@@ -188,7 +188,7 @@ impl Route {
         }
     }
 
-    /// The same, or on a reply subject the one that seals where nothing else is known.
+    /// The same, or the keyring whose patterns cover a reply subject.
     #[must_use]
     pub const fn covering(self) -> Option<KeyringId> {
         match self {
@@ -200,8 +200,8 @@ impl Route {
 }
 
 impl Look {
-    /// The subject that an envelope is bound to: the one that was looked at, without the JetStream domain or API prefix through
-    /// which a key-value or object store was written.
+    /// The subject that an envelope is bound to: `subject`, which was looked up, without the JetStream domain or API prefix
+    /// through which a key-value or object store was written.
     #[must_use]
     pub fn bare<'a>(&self, subject: &'a [u8]) -> &'a [u8] {
         match self.role {
@@ -210,20 +210,22 @@ impl Look {
         }
     }
 
-    /// The keyring of a subject that is not for answers, whoever names it for one: what is published there is work of its own.
+    /// The keyring of a subject that a pattern with a literal token covers and that is no reply subject: even as the reply
+    /// subject of a request it carries ordinary messages.
     #[must_use]
     pub fn work(&self) -> Option<KeyringId> {
         let is_work = self.named && self.role == Role::User;
         self.route.keyring().filter(|_| is_work)
     }
 
-    /// The keyring of a subject that whoever names it for an answer publishes to, as it were.
+    /// The keyring of a subject that a pattern with a literal token covers. Naming it as a reply subject amounts to publishing to
+    /// it.
     #[must_use]
     pub fn claimed(&self) -> Option<KeyringId> {
         self.route.keyring().filter(|_| self.named)
     }
 
-    /// What follows `$JS.API.`, or what stands in its place, in a request to JetStream.
+    /// What follows `$JS.API.`, or the prefix in its place, in a request to JetStream.
     #[must_use]
     pub fn request<'a>(&self, subject: &'a [u8]) -> Option<&'a [u8]> {
         (self.role == Role::Api).then(|| self.rest(subject))
@@ -235,7 +237,7 @@ impl Look {
 }
 
 impl KeyringId {
-    /// The place of the keyring in [`Policy::keyrings`].
+    /// Index of the keyring in [`Policy::keyrings`].
     #[must_use]
     pub fn index(self) -> usize {
         usize::from(self.0)
@@ -243,11 +245,11 @@ impl KeyringId {
 }
 
 impl Policy {
-    /// Compiles `rules`. `api_prefixes` are the subjects under which this account imports JetStream's API, beside
-    /// `$JS.API` and `$JS.<domain>.API`: `JS.acme.API` for example, with or without the final dot.
+    /// Compiles `rules`. `api_prefixes` are the subjects under which this account imports JetStream's API, besides `$JS.API` and
+    /// `$JS.<domain>.API`: `JS.acme.API` for example, with or without the final dot.
     ///
     /// # Errors
-    /// Every [`Fault`] of the rules, in their order.
+    /// Every [`Fault`], in the order of the rules.
     pub fn new(rules: Vec<Rule>, api_prefixes: &[String]) -> Result<Self, Vec<Fault>> {
         let api_prefixes = class::dotted(api_prefixes);
         let trie = trie::compile(&rules, &api_prefixes)?;
@@ -262,7 +264,7 @@ impl Policy {
         })
     }
 
-    /// The same, for clients that wait for answers under these prefixes too (`custom` for `custom.>`), with or without the final dot.
+    /// The same policy with custom inbox prefixes (`custom` for `custom.>`), with or without the final dot.
     #[must_use]
     pub fn with_inboxes(mut self, prefixes: &[String]) -> Self {
         let inboxes = class::dotted(prefixes).into_iter().map(|prefix| Inboxes {
@@ -275,14 +277,15 @@ impl Policy {
         self
     }
 
-    /// The same rules, those named in `places` first and in that order: a keyring keeps its [`KeyringId`] when others are added.
+    /// The same rules, those in `places` first and in that order, so that a keyring keeps its [`KeyringId`] when others are
+    /// added.
     #[must_use]
     pub fn arranged(&self, places: &[&KeyringName]) -> Self {
         let place = |rule: &Rule| places.iter().position(|name| **name == rule.name);
         let mut rules = self.rules.clone();
         rules.sort_by_key(|rule| place(rule).unwrap_or(usize::MAX));
         let Ok(trie) = trie::compile(&rules, &self.api_prefixes) else {
-            // They were compiled before.
+            // Impossible: they were compiled before.
             return self.clone();
         };
         Self {
@@ -292,7 +295,7 @@ impl Policy {
         }
     }
 
-    /// The same with plaintext rejected on the subjects of these keyrings.
+    /// The same policy, rejecting plaintext on the subjects of these keyrings.
     #[must_use]
     pub fn rejecting(&self, keyrings: &[KeyringName]) -> Self {
         let mut policy = self.clone();
@@ -316,13 +319,13 @@ impl Policy {
         inboxes.map(|own| String::from_utf8_lossy(&own.prefix).into_owned())
     }
 
-    /// Whether both know the same prefixes of JetStream's API.
+    /// Whether both policies have the same prefixes of JetStream's API.
     #[must_use]
     pub fn has_prefixes_of(&self, other: &Self) -> bool {
         self.api_prefixes == other.api_prefixes
     }
 
-    /// Whether both know the same prefixes of inboxes.
+    /// Whether both policies have the same inbox prefixes.
     #[must_use]
     pub fn has_inboxes_of(&self, other: &Self) -> bool {
         let prefixes = |policy: &Self| -> Vec<_> {
@@ -353,7 +356,7 @@ impl Policy {
         }
     }
 
-    /// What `subject`, as it stands on the wire, is in either direction.
+    /// Looks `subject` up, as it stands on the wire in either direction.
     #[must_use]
     pub fn look(&self, subject: &[u8]) -> Look {
         let look = |route, role, bare: &[u8]| Look {
@@ -389,7 +392,7 @@ impl Policy {
         }
     }
 
-    /// What becomes of a payload on `subject`.
+    /// What happens to a payload on `subject`.
     #[must_use]
     pub fn route(&self, subject: &[u8]) -> Route {
         self.look(subject).route
@@ -401,13 +404,13 @@ impl Policy {
         self.look(subject).bare(subject)
     }
 
-    /// Whether payloads on `subject` are never sealed, whatever the rules and whoever asked for them.
+    /// Whether payloads on `subject` are never sealed, whatever the rules.
     #[must_use]
     pub fn is_system(&self, subject: &[u8]) -> bool {
         matches!(self.look(subject).role, Role::Api | Role::System)
     }
 
-    /// Whether every subject that `filter`, which may have wildcards, matches is sealed, be it under several keyrings.
+    /// Whether every subject that `filter` matches is sealed, possibly under several keyrings. `filter` may have wildcards.
     #[must_use]
     pub fn seals_every(&self, filter: &[u8]) -> bool {
         let user = matches!(self.class(filter), class::Class::User(_));
@@ -425,13 +428,13 @@ impl Policy {
         &self.rules
     }
 
-    /// The rule of a keyring; `None` when `id` is another policy's.
+    /// The rule of a keyring; `None` if `id` is not of this policy.
     #[must_use]
     pub fn keyring(&self, id: KeyringId) -> Option<&Rule> {
         self.rules.get(id.index())
     }
 
-    /// What the keyring is called in logs and metrics; `none` without one.
+    /// The keyring's name in logs and metrics; `none` without one.
     #[must_use]
     pub fn name_of(&self, id: Option<KeyringId>) -> &str {
         let rule = id.and_then(|id| self.keyring(id));
@@ -448,20 +451,20 @@ impl Policy {
         u16::try_from(index).ok().map(KeyringId)
     }
 
-    /// Whether a keyring admits nothing but acknowledgements as answers.
+    /// Whether a keyring accepts only `PubAck` as responses ([`Answers::PubAck`]).
     #[must_use]
     pub const fn awaits_acknowledgements(&self) -> bool {
         self.awaits_acknowledgements
     }
 
-    /// Whether a keyring is not for everybody, in one direction at least.
+    /// Whether a keyring restricts its clients, in at least one direction.
     #[must_use]
     pub fn is_selective(&self) -> bool {
         self.rules.iter().any(Rule::is_selective)
     }
 
-    /// The keyring, among those that `closed` tells, to which every subject belongs that `filter` matches; be it that others of them
-    /// have a part of these subjects.
+    /// A keyring that `closed` selects and whose patterns cover every subject that `filter` matches. Some of these subjects may
+    /// belong to other selected keyrings, but to no others.
     pub fn closes(&self, filter: &[u8], closed: impl Fn(KeyringId) -> bool) -> Option<KeyringId> {
         let (bare, reply) = match self.class(filter) {
             class::Class::User(bare) => (bare, false),
@@ -472,7 +475,7 @@ impl Policy {
         if class::may_be_system(&filter, &self.api_prefixes) {
             return None;
         }
-        // Where they overlap, the more specific pattern decides.
+        // Where patterns overlap, the more specific one decides.
         let is_alone = |pattern: &Pattern| {
             self.patterns().all(|(id, other)| {
                 closed(id) || !other.overlaps(&filter) || pattern.specificity(other).is_lt()
@@ -486,8 +489,8 @@ impl Policy {
             .map(|(id, _)| id)
     }
 
-    /// The keyring, among those that `closed` tells, to which something that is published on `filter`, which may have wildcards, may
-    /// belong. What is no subject may belong to any.
+    /// A keyring that `closed` selects and that some subject that `filter` matches may belong to. `filter` may have wildcards;
+    /// one that is no valid subject may belong to any.
     pub fn reaches(&self, filter: &[u8], closed: impl Fn(KeyringId) -> bool) -> Option<KeyringId> {
         let (bare, reply) = match self.class(filter) {
             class::Class::User(bare) => (bare, false),
@@ -512,8 +515,8 @@ impl Policy {
         reached.next().map(|(id, _)| id)
     }
 
-    /// Whether something that is published on `filter`, which may have wildcards, may be a request to JetStream's API. Of what is no
-    /// subject nobody knows.
+    /// Whether some subject that `filter` matches may be a request to JetStream's API. `filter` may have wildcards; `true` if it
+    /// is no valid subject.
     #[must_use]
     pub fn may_request(&self, filter: &[u8]) -> bool {
         let parsed = std::str::from_utf8(filter)
@@ -535,7 +538,7 @@ impl Policy {
         class
     }
 
-    /// The inboxes of its own to which a subject belongs.
+    /// The configured inbox prefix of a subject.
     fn inboxes(&self, subject: &[u8]) -> Option<&Inboxes> {
         let mut inboxes = self.inboxes.iter();
         inboxes.find(|inboxes| subject.starts_with(&inboxes.prefix))
@@ -547,7 +550,7 @@ impl Policy {
         numbered.flat_map(|(id, rule)| rule.subjects.iter().map(move |pattern| (id, pattern)))
     }
 
-    /// Whether any subject at all is sealed; if not, the server's `max_payload` is the clients' too.
+    /// Whether any subject is sealed; if not, clients get the server's own `max_payload`.
     #[must_use]
     pub fn protects_anything(&self) -> bool {
         self.rules.iter().any(|rule| !rule.subjects.is_empty())

@@ -1,38 +1,38 @@
-//! What the bus moves to another subject, and whether it could be delivered there.
+//! Subject transforms of streams (`subject_transform`, `republish`), and whether their results could still be delivered.
 //!
-//! | published on | comes out on | delivered |
+//! | published on | result on | delivered |
 //! |---|---|---|
 //! | a keyring's subject | the same | opened |
 //! | a keyring's subject | another, by an alias of that keyring | opened |
-//! | a subject of a keyring with `bind = "keyring"` | another of that keyring's | opened |
-//! | any | a subject that no keyring covers | as it is on the bus |
-//! | any | a keyring's that accepts plaintext, or delivers what does not open | perhaps |
-//! | any other | a keyring's subject | nothing |
+//! | a subject of a keyring with `bind = "keyring"` | another subject of that keyring | opened |
+//! | any | a subject that no keyring covers | as stored |
+//! | any | a subject of a keyring that accepts plaintext or delivers what does not open | possibly |
+//! | any other | a keyring's subject | withheld |
 
 use std::collections::BTreeSet;
 
 use super::pattern::Token;
 use super::{Bind, KeyringId, Pattern, Policy, Rule, class};
 
-/// More subjects than a stream has that anybody declares by hand.
+/// Streams that are configured by hand have fewer subjects; with more, the check is skipped.
 pub const MOST_PUBLISHED: usize = 64;
 
-/// Subjects, and those on which the bus publishes or stores again what is published there.
+/// A mapping of published subjects to those that the server publishes or stores the same messages on.
 #[derive(Clone, Copy, Debug)]
 pub struct Move<'a> {
-    /// What is published: patterns.
+    /// The patterns that are published.
     pub published: &'a [Vec<u8>],
-    /// What of it is moved: a pattern.
+    /// The pattern of those that are mapped.
     pub from: &'a [u8],
-    /// A pattern that covers all that comes out. Without functions that give several tokens, its tokens are those of the transform.
+    /// A pattern that covers all results. Without functions that yield several tokens, it has the transform's tokens.
     pub to: &'a [u8],
 }
 
 impl Policy {
-    /// Whether nobody who gets what is moved could read any of it: all of it would be withheld. `strict`: of which keyrings plaintext is.
+    /// Whether every transformed message would be withheld from every receiver. `strict`: the keyrings that reject plaintext.
     ///
-    /// Asked while other sessions wait: whatever does not depend on a subject is looked at once, and of more than [`MOST_PUBLISHED`]
-    /// subjects nothing is said.
+    /// This runs on the worker: what does not depend on a published subject is computed once, and with more than
+    /// [`MOST_PUBLISHED`] subjects the answer is `false`.
     #[must_use]
     pub fn opens_nowhere(&self, moved: Move<'_>, strict: impl Fn(KeyringId) -> bool) -> bool {
         if moved.published.len() > MOST_PUBLISHED || !self.seals_every(moved.to) {
@@ -63,7 +63,7 @@ impl Policy {
         !published.is_empty() && published.iter().all(all_is_lost)
     }
 
-    /// A pattern of subjects that are neither the server's nor for answers.
+    /// The pattern, if it is of user subjects.
     fn of_agents(&self, pattern: &[u8]) -> Option<Pattern> {
         match self.class(pattern) {
             class::Class::User(bare) => std::str::from_utf8(bare).ok()?.parse().ok(),
@@ -71,7 +71,7 @@ impl Policy {
         }
     }
 
-    /// The keyrings that decide of some subject that the filter matches.
+    /// The keyrings that subjects matching the filter may belong to.
     fn deciding(&self, filter: &Pattern) -> BTreeSet<KeyringId> {
         let is_hidden = |pattern: &Pattern| {
             let mut others = self.patterns();
@@ -83,7 +83,7 @@ impl Policy {
     }
 }
 
-/// Whether something that the keyring sealed for a subject of both patterns opens on a subject of `to`, which is another.
+/// Whether an envelope sealed for a subject that `published` and `from` match opens on another subject, which `to` matches.
 fn leads(rule: &Rule, (published, from): (&Pattern, &Pattern), to: &Pattern) -> bool {
     let Bind::Subject { aliases } = &rule.bind else {
         return true;
@@ -99,7 +99,7 @@ fn leads(rule: &Rule, (published, from): (&Pattern, &Pattern), to: &Pattern) -> 
     })
 }
 
-/// Whether some subject comes out as it went in.
+/// Whether some subject may be mapped to itself.
 fn may_stay(from: &Pattern, to: &Pattern) -> bool {
     let ends_wild = |pattern: &Pattern| pattern.tokens().last() == Some(Token::Tail);
     let lengths = (from.tokens().count(), to.tokens().count());
@@ -144,7 +144,7 @@ mod tests {
         policy.opens_nowhere(moved, strict)
     }
 
-    /// Whether it is lost, with these rules.
+    /// Checks rows of `(published, from, to, expected)` with these rules.
     fn walk(rules: &[Rule], table: &[(&str, &str, &str, bool)]) {
         let policy = Policy::new(rules.to_vec(), &["JS.hub.API".to_owned()]).unwrap();
         for (published, from, to, expected) in table.iter().copied() {
@@ -173,18 +173,18 @@ mod tests {
                 ("in.a", "in.a", "out.a", true),
                 ("in.> out.>", "in.>", "copy.>", true),
                 ("in.> out.>", ">", "copy.>", true),
-                // What stays where it is opens.
+                // Subjects that are mapped to themselves open.
                 ("in.>", ">", ">", false),
                 ("in.*", "in.*", "in.*", false),
                 ("in.>", "in.*", "in.a", false),
                 ("in.a", "in.a", "in.a", false),
-                // Which wildcard stands where is not looked at.
+                // The order of wildcards is not considered.
                 ("in.a.b", "in.*.*", "in.*.*", false),
                 ("in.> copy.a", ">", "copy.a", false),
-                // Nothing of it is moved, by the server's own judgement or ours.
+                // Nothing is mapped.
                 ("in.a", "other.>", "copy.>", false),
                 ("in..a", "in..a", "copy", false),
-                // The server's and answers.
+                // System subjects and reply subjects.
                 ("in.>", "in.>", "$SYS.copy.>", false),
                 ("in.>", "in.>", "JS.hub.API.STREAM.>", false),
                 ("in.>", "in.>", "_INBOX.copy.>", false),

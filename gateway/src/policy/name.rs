@@ -1,20 +1,20 @@
-//! A keyring's name: part of file names, labels and key derivation, so its letters are few.
+//! A keyring's name: part of file names, labels and key derivation, hence the small alphabet.
 
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// How long a name may be, in bytes.
+/// Longest name in bytes.
 pub(super) const MAX_LEN: usize = 63;
 
 /// A keyring's name: `[a-z0-9][a-z0-9_-]{0,62}`. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyringName(Arc<str>);
 
-/// Why a name is refused.
+/// Why a name is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadName {
-    /// No letter at all.
+    /// Empty.
     #[error("a keyring's name is empty: give 1 to {MAX_LEN} of a-z, 0-9, `-`, `_`")]
     Empty,
     /// More than [`MAX_LEN`] bytes.
@@ -37,7 +37,7 @@ impl KeyringName {
 }
 
 impl Default for KeyringName {
-    /// The keyring of a gateway that has none configured.
+    /// The name of the keyring of a gateway without configured ones.
     fn default() -> Self {
         Self(Arc::from("default"))
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// How long a pattern may be, in bytes; bounds the depth of the trie too.
+/// Longest pattern in bytes; it also bounds the depth of the trie.
 pub(super) const MAX_LEN: usize = 1024;
 
 /// A validated subject with or without wildcards. Cheap to clone.
@@ -23,13 +23,13 @@ pub(crate) enum Token<'a> {
     Tail,
 }
 
-/// Why a pattern is refused.
+/// Why a pattern is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadPattern {
-    /// Nothing at all.
+    /// Empty.
     #[error("a subject is empty: give tokens separated by dots, such as `agents.>`")]
     Empty,
-    /// Two dots in a row, or a dot at an end.
+    /// Two adjacent dots, or a dot at the start or end.
     #[error("`{0}` has an empty token: no dot at the start or end, and no two in a row")]
     EmptyToken(String),
     /// A space or a control character.

@@ -1,8 +1,8 @@
-//! How strict a keyring is about what is not an envelope, and about envelopes that do not open.
+//! How a keyring treats plaintext, and envelopes that do not open.
 
 use std::time::{Duration, SystemTime};
 
-/// What becomes of a plaintext that arrives on a protected subject.
+/// How plaintext that arrives on a protected subject is treated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Plaintext {
     /// Withheld and counted.
@@ -14,43 +14,42 @@ pub enum Plaintext {
     },
 }
 
-/// Which plaintext may answer a request that was sealed. Envelopes, statuses and empty answers always may.
+/// What may answer a sealed request. Statuses and empty answers always may.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Answers {
-    /// None: for request/reply between agents.
+    /// Envelopes: for request/reply between clients.
     Sealed,
-    /// `JetStream`'s acknowledgement of a publish, and no envelope: for subjects that only streams listen to.
+    /// JetStream's `PubAck`, and no envelope: for subjects that only streams listen to.
     PubAck,
     /// Both.
     #[default]
     Either,
 }
 
-/// What becomes of an empty payload that is published on a protected subject.
+/// How an empty payload that is published on a protected subject is treated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Empty {
     /// It passes: NATS gives it meaning in many places.
     #[default]
     Pass,
-    /// It is sealed, and one that arrives unsealed is withheld. What NATS gives a meaning to passes all the same: headers that control a
-    /// stream or a key-value store, statuses, acknowledgements.
+    /// It is sealed, and one that arrives unsealed is withheld, unless it has a meaning in NATS: headers that control a stream or
+    /// a key-value store, statuses, acknowledgements.
     Seal,
 }
 
-/// What becomes of a delivery that does not open.
+/// How a delivery that does not open is treated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Undecryptable {
     /// What the client gets.
     pub deliver: Substitute,
-    /// A delivery from a stream is refused with `-NAK` and this delay before the server delivers it again; `None`: the server's own
-    /// `ack_wait` decides.
+    /// A delivery from a stream is answered with `-NAK` and this delay before redelivery; `None`: the consumer's `ack_wait`
+    /// applies.
     pub nak_delay: Option<Duration>,
-    /// How long one message of a stream may be withheld before its consumer goes on without it; `None`: for ever.
+    /// When a consumer gives up a withheld message of a stream; `None`: never.
     pub limit: Option<Limit>,
 }
 
 impl Undecryptable {
-    /// Whether the client gets nothing of it.
     pub(super) const fn is_nothing(self) -> bool {
         matches!(self.deliver, Substitute::Nothing)
     }
@@ -66,21 +65,21 @@ pub enum Substitute {
     Envelope,
 }
 
-/// The end of a stream message that does not open.
+/// When and how a consumer gives up a message that does not open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit {
-    /// Counted from the first delivery that was withheld.
+    /// Time since the first delivery that was withheld.
     pub after: Duration,
-    /// What happens then.
+    /// What happens after that time.
     pub then: AtLimit,
 }
 
 /// How a consumer gets past a message that does not open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AtLimit {
-    /// `+TERM`: the server delivers it no more, and a work queue deletes it.
+    /// `+TERM`: the server does not redeliver it, and a work-queue stream deletes it.
     Terminate,
-    /// The client gets the envelope as it is, with a header that names the cause. The only way past it for ordered consumers, which
-    /// acknowledge nothing.
+    /// The client gets the envelope as it is, with a header that names the cause. The only option for ordered consumers, which do
+    /// not acknowledge.
     Envelope,
 }

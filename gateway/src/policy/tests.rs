@@ -341,7 +341,7 @@ proptest! {
     }
 }
 
-/// The keyrings `k0`, `k1`, … of a policy, those in `closed` not for everybody.
+/// The index of the keyring that covers `filter`, among `closed` ones of the keyrings `k0`, `k1`, …
 fn closes(rules: &[&[&str]], closed: &[u16], filter: &str) -> Option<u16> {
     let rules = rules.iter().enumerate();
     let rules = rules.map(|(index, subjects)| rule(&format!("k{index}"), subjects));

@@ -1,13 +1,13 @@
-//! The compiled patterns: a trie of tokens that answers with the most specific match.
+//! The compiled patterns: a trie of tokens that finds the most specific match.
 //!
-//! A node tries its literal child, then its `*` child, then its `>`; the first answer of that walk is the most specific match,
-//! since the three are tried in the order of [`Pattern::specificity`]. A node stands at one depth only, so a walk visits it at
-//! most once however often it turns back, and nothing is allocated.
+//! A node tries its literal child, then its `*` child, then its `>`; the first match is the most specific one, since this is the
+//! order of [`Pattern::specificity`]. A node has one depth only, so a search visits it at most once despite backtracking, and
+//! nothing is allocated.
 
 use crate::policy::pattern::Token;
 use crate::policy::{Bind, Fault, Invalid, KeyringId, Pattern, Rule, class};
 
-/// Up to so many literals, a node looks at each.
+/// Up to this many literals, a linear search is faster than a binary one.
 const FEW: usize = 16;
 
 /// The compiled patterns.
@@ -16,22 +16,22 @@ pub(super) struct Trie {
     root: Node,
 }
 
-/// What may come after a certain run of tokens.
+/// The patterns that begin with the same tokens.
 #[derive(Clone, Debug, Default)]
 struct Node {
     /// Sorted by token.
     literals: Vec<(Box<[u8]>, Self)>,
     star: Option<Box<Self>>,
-    /// The pattern that goes on with `>`.
+    /// The pattern that ends with `>` here.
     tail: Option<Found>,
     /// The pattern that ends here.
     end: Option<Found>,
 }
 
-/// The pattern that decides.
+/// The most specific matching pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Found {
-    /// Whose it is.
+    /// The keyring that it belongs to.
     pub(super) keyring: KeyringId,
     /// Whether one of its tokens is a literal.
     pub(super) named: bool,
@@ -49,7 +49,7 @@ impl Trie {
         self.root.literal(token)?.find(rest)
     }
 
-    /// Adds a pattern; the keyring that has it already, if any.
+    /// Adds a pattern; returns the keyring that already has it, if any.
     fn insert(&mut self, pattern: &Pattern, keyring: KeyringId) -> Option<KeyringId> {
         let named = pattern
             .tokens()
@@ -68,7 +68,7 @@ impl Trie {
 }
 
 impl Node {
-    /// `subject` is what is left of it; `None` at its end.
+    /// `subject`: the remaining tokens; `None` at the end.
     fn find(&self, subject: Option<&[u8]>) -> Option<Found> {
         let Some(subject) = subject else {
             return self.end;
@@ -83,7 +83,7 @@ impl Node {
     }
 
     fn literal(&self, token: &[u8]) -> Option<&Self> {
-        // Most lengths differ, so that a short list is searched faster than it is halved.
+        // Most lengths differ, so a linear search of a short list is faster.
         if self.literals.len() <= FEW {
             let found = self.literals.iter().find(|(known, _)| **known == *token);
             return found.map(|(_, node)| node);
@@ -156,7 +156,7 @@ pub(super) fn compile(rules: &[Rule], prefixes: &[Box<[u8]>]) -> Result<Trie, Ve
     }
 }
 
-/// Why no subject that `pattern` matches is ever looked up.
+/// Why subjects that `pattern` matches are never looked up.
 fn misplaced(pattern: &Pattern, prefixes: &[Box<[u8]>]) -> Option<Invalid> {
     let bytes = pattern.as_str().as_bytes();
     let system = match class::of(bytes, prefixes) {
@@ -178,7 +178,7 @@ fn misplaced(pattern: &Pattern, prefixes: &[Box<[u8]>]) -> Option<Invalid> {
     })
 }
 
-/// The sides of aliases that the rule itself does not cover: they could never be of use.
+/// The subjects of aliases that the rule itself does not cover: they would have no effect.
 fn stray_aliases(rule: &Rule) -> Vec<Invalid> {
     let Bind::Subject { aliases } = &rule.bind else {
         return Vec::new();
@@ -188,14 +188,14 @@ fn stray_aliases(rule: &Rule) -> Vec<Invalid> {
     stray.cloned().map(Invalid::StrayAlias).collect()
 }
 
-/// Fills an empty place; the holder of a taken one.
+/// Sets `place` if it is empty; otherwise returns the keyring that has it.
 fn take(place: &mut Option<Found>, found: Found) -> Option<KeyringId> {
     let taken = place.map(|taken| taken.keyring);
     place.get_or_insert(found);
     taken
 }
 
-/// The first token, and what follows its dot. Tokens are short: a plain loop finds the dot before a vector search is set up.
+/// The first token, and what follows its dot. Tokens are short, so a plain loop is faster than `memchr`.
 fn next(subject: &[u8]) -> (&[u8], Option<&[u8]>) {
     let dot = subject.iter().position(|b| *b == b'.');
     let Some((token, rest)) = dot.and_then(|dot| subject.split_at_checked(dot)) else {

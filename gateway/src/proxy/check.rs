@@ -1,9 +1,9 @@
-//! What holds for any bytes: what the fuzzers and the property tests call.
+//! A property that holds for any bytes, for fuzzers and property tests.
 
 use super::header::{Header, LONGEST, Version, Wrong, write};
 
-/// Reads `data` as a stream that begins with a header, cut at every place. What has been said of a part must hold for more of it,
-/// a header is never longer than allowed, and what is read can be written and read again.
+/// Reads every prefix of `data`: the result for a prefix agrees with that for the whole, a header is never longer than allowed,
+/// and survives being written and read again.
 ///
 /// # Panics
 /// When it is not so.

@@ -1,49 +1,49 @@
-//! The header of the PROXY protocol, versions 1 (text) and 2 (binary), as `proxy-protocol.txt` of `HAProxy` specifies it.
+//! The header of the PROXY protocol, versions 1 (text) and 2 (binary), as specified by `HAProxy` in `proxy-protocol.txt`.
 //!
-//! The `proxy-header` crate knows the formats. What is added here: how far a header may go, so that nothing behind it is taken
-//! from the stream; and no leniency, because whoever may send a header says which address the server and its rules will see.
+//! The `proxy-header` crate has the formats. Added here: the header's length, so that nothing behind it is consumed; and
+//! strictness, because the header decides which client address the server and its rules see.
 
 use std::net::SocketAddr;
 
 use proxy_header::{ParseConfig, Protocol, ProxiedAddress, ProxyHeader};
 
-/// The longest header that is read, in bytes: the fixed part of version 2, its addresses (unix ones are the longest), and room
-/// for the fields that load balancers add.
+/// The longest header that is read, in bytes: version 2 with its longest (unix) addresses, and space for the TLVs that load
+/// balancers add.
 pub const LONGEST: usize = 536;
 
 /// The longest header of version 1, its line end included (section 2.1).
 const LONGEST_V1: usize = 107;
 const BEGIN_V1: &[u8] = b"PROXY ";
 const BEGIN_V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
-/// The part of version 2 that says how long the rest is.
+/// The length of version 2's fixed part, which has the length of the rest.
 const FIXED_V2: usize = 16;
 
-/// How the header is written.
+/// The version of the PROXY protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Version {
-    /// A line of text.
+    /// Text.
     V1,
-    /// Bytes.
+    /// Binary.
     V2,
 }
 
 /// A whole header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// Where the client is. `None`: the proxy speaks for itself (`LOCAL`, a health check) or cannot say (`UNKNOWN`, a unix
-    /// socket), so that the socket's own address counts.
+    /// The client's address. `None`: the proxy's own connection (`LOCAL`, a health check) or `UNKNOWN`; the socket's address
+    /// applies.
     pub client: Option<SocketAddr>,
-    /// How many bytes it has; what follows belongs to the next protocol.
+    /// Its length in bytes.
     pub len: usize,
 }
 
-/// Why bytes are no header that is believed.
+/// Why bytes are not a valid header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Wrong {
-    /// They begin like nothing of the kind.
+    /// They do not begin like one.
     #[error("no PROXY header; a load balancer named in `proxy.accept-from` must send one")]
     Absent,
-    /// They begin like one.
+    /// They begin like one, and are malformed.
     #[error("a malformed PROXY header; it must be that of version 1 or 2, of a TCP connection")]
     Malformed,
     /// It is longer than [`LONGEST`], or 107 bytes in version 1.
@@ -54,7 +54,7 @@ pub enum Wrong {
 }
 
 impl Wrong {
-    /// The metrics' word.
+    /// The label value.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -66,10 +66,10 @@ impl Wrong {
 }
 
 impl Header {
-    /// Reads the header at the start of `bytes`; `None` while it is not whole.
+    /// Reads the header at the start of `bytes`; `None` while it is incomplete.
     ///
     /// # Errors
-    /// [`Wrong`], as soon as no further byte could make it right.
+    /// [`Wrong`], as soon as no further byte could make it valid.
     pub fn read(bytes: &[u8]) -> Result<Option<Self>, Wrong> {
         if Self::is_begun_by(bytes, BEGIN_V1) {
             line(bytes)
@@ -80,13 +80,13 @@ impl Header {
         }
     }
 
-    /// Whether a stream that starts with `bytes` starts with a header, right or wrong.
+    /// Whether `bytes` begin like a header, valid or not.
     #[must_use]
     pub fn begins(bytes: &[u8]) -> bool {
         bytes.starts_with(BEGIN_V1) || bytes.starts_with(BEGIN_V2)
     }
 
-    /// Whether `bytes` are the beginning of `begin`, or begin with it.
+    /// Whether `bytes` and `begin` agree as far as both go.
     fn is_begun_by(bytes: &[u8], begin: &[u8]) -> bool {
         bytes.iter().zip(begin).all(|(a, b)| a == b)
     }
@@ -143,8 +143,7 @@ fn parse(whole: &[u8]) -> Result<Header, Wrong> {
     })
 }
 
-/// Appends the header of a connection from `ends.0` to `ends.1`; `None`: of one that has no such addresses. Addresses of two
-/// families are written as IPv6 ones.
+/// Appends the header for a connection from `ends.0` to `ends.1`; `None`: `LOCAL`. Addresses of two families are written as IPv6.
 pub fn write(version: Version, ends: Option<(SocketAddr, SocketAddr)>, out: &mut Vec<u8>) {
     let ends = ends.map(|(client, local)| of_one_family(canonical(client), canonical(local)));
     let header = ends.map_or_else(ProxyHeader::with_local, |(client, local)| {
@@ -154,11 +153,11 @@ pub fn write(version: Version, ends: Option<(SocketAddr, SocketAddr)>, out: &mut
         Version::V1 => header.encode_v1(out),
         Version::V2 => header.encode_v2(out),
     };
-    // A vector takes any length, there are no fields, and the families agree.
+    // Cannot fail: a vector takes any length, there are no TLVs, and the families agree.
     debug_assert!(written.is_ok());
 }
 
-/// IPv4 as such, where a socket that takes both shows it as IPv6.
+/// IPv4-mapped IPv6 addresses, as dual-stack sockets report them, become IPv4 addresses.
 fn canonical(addr: SocketAddr) -> SocketAddr {
     SocketAddr::new(addr.ip().to_canonical(), addr.port())
 }

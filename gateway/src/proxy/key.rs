@@ -1,7 +1,7 @@
 //! The key of a trusted proxy: an nkey, whose signature of the server's nonce a CONNECT carries as `proxy_sig` (ADR-55).
 //!
-//! An nkey is an Ed25519 key in the text that NATS gives it: base32 of one or two prefix bytes, the 32 bytes and a CRC-16. The
-//! text is read and written here rather than by the `nkeys` crate, which leaves copies of the seed behind.
+//! An nkey is an Ed25519 key in base32: one or two prefix bytes, the 32 bytes, a CRC-16. It is read and written here rather than
+//! by the `nkeys` crate, which leaves copies of the seed in memory.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -14,27 +14,28 @@ use crate::disk::{self, Guarded, read_guarded};
 use crate::fault::{Fault, Faulty, Retry, Who};
 use crate::secret::{self, NoEntropy, Secret, apart, wiped};
 
-/// `S`: what follows is a seed.
+/// The prefix `S`: a seed.
 const SEED: u8 = 18 << 3;
-/// `N`, an identity of a server: what new proxy keys are, so that nobody takes them for an agent's.
+/// The prefix `N`, a server: that of new proxy keys, which cannot be confused with users' then.
 const SERVER: u8 = 13 << 3;
-/// The other identities that sign: account, cluster, module, operator, user, service. A server takes any of them as a proxy.
+/// The prefixes that sign: server, account, cluster, module, operator, user, service. nats-server accepts any of them for a
+/// proxy.
 const SIGNERS: [u8; 7] = [SERVER, 0, 2 << 3, 12 << 3, 14 << 3, 20 << 3, 21 << 3];
 
 /// Two prefix bytes, the seed, two bytes of checksum.
 const SEED_LEN: usize = 36;
 const SEED_TEXT: usize = 58;
-/// What a signature leaves of the stack to be wiped, in bytes: a client's greeting waits for it.
+/// Bytes of stack that are wiped after a signature. Small, because CONNECT waits for it.
 const SIGN_DEPTH: usize = 64 * 1024;
 
-/// A signing nkey. Shows its public half.
+/// A signing nkey. `Debug` shows its public key.
 pub struct Key {
     pair: Ed25519KeyPair,
-    /// The prefix byte of the public half.
+    /// The prefix byte of the public key.
     prefix: u8,
 }
 
-/// The seed of a new key, as the text of a file. No `Debug`.
+/// The seed of a new key as a file's text. No `Debug`.
 pub struct Seed(Zeroizing<String>);
 
 /// The text is not the seed of an nkey that signs.
@@ -55,7 +56,7 @@ pub enum KeyError {
 }
 
 impl Key {
-    /// Reads a seed from a file that nobody but its owner may read; line ends at its end do not count.
+    /// Reads a seed from a file that only its owner may read; trailing line ends are ignored.
     ///
     /// # Errors
     /// [`KeyError`].
@@ -65,7 +66,7 @@ impl Key {
             .map_err(|_never_quoted| KeyError::Content(path.into()))
     }
 
-    /// Takes a seed's text.
+    /// Reads a seed's text.
     ///
     /// # Errors
     /// [`NotASeed`].
@@ -90,7 +91,7 @@ impl Key {
         Ok(Self { pair, prefix })
     }
 
-    /// A new key of a proxy, and what its file shall hold.
+    /// A new proxy key and its seed.
     ///
     /// # Errors
     /// [`NoEntropy`].
@@ -103,7 +104,7 @@ impl Key {
         Ok((Self { pair, prefix }, seed))
     }
 
-    /// The public half, as the server's configuration names it.
+    /// The public key, as in the server's configuration.
     #[must_use]
     pub fn public(&self) -> String {
         let raw = [&[self.prefix], self.pair.public_key().as_ref()].concat();
@@ -157,7 +158,6 @@ impl Faulty for KeyError {
     }
 }
 
-/// What the disk's words leave out.
 const fn remedy(error: &disk::Error) -> &'static str {
     if error.is_missing() {
         "; make one with `keyway proxy-key`, or name the file that holds it"
@@ -172,7 +172,7 @@ fn with_crc(mut raw: Vec<u8>) -> Vec<u8> {
     raw
 }
 
-/// CRC-16/XMODEM, bit by bit: 34 bytes, once.
+/// CRC-16/XMODEM.
 fn crc(bytes: &[u8]) -> u16 {
     bytes.iter().fold(0, |crc: u16, byte| {
         (0..8).fold(crc ^ u16::from(*byte) << 8, |crc, _bit| {

@@ -1,10 +1,5 @@
-//! Whose connection it is, said by a proxy: the gateway to the server, and a load balancer to the gateway.
-//!
-//! | you look for | it is in |
-//! |---|---|
-//! | the PROXY protocol's header, read and written | [`Header`], [`Version`] |
-//! | the key whose signature makes the gateway a trusted proxy of the server (ADR-55) | [`Key`] |
-//! | the hosts whose header is believed | [`Network`] |
+//! The PROXY protocol's header ([`Header`], [`Version`]), the networks that may send it ([`Network`]), and the key of a trusted
+//! proxy, whose signature the server verifies (ADR-55, [`Key`]).
 
 #[cfg(any(test, feature = "twin", fuzzing))]
 pub mod check;

@@ -1,30 +1,30 @@
-//! A range of addresses.
+//! An IP network in CIDR notation.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
-/// All addresses that share their first bits, as `10.0.0.0/8` or one address alone.
+/// An IP network such as `10.0.0.0/8`, or a single address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network {
     first: IpAddr,
-    /// How many bits are shared: at most 32 or 128.
+    /// The prefix length: at most 32 or 128.
     bits: u8,
 }
 
-/// Not a range of addresses.
+/// Not an IP network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotANetwork {
-    /// Neither an address nor an address with a length.
+    /// Neither an address nor an address with a prefix length.
     #[error("not an IP address, nor one with a length in bits")]
     Shape,
-    /// The address has bits set behind the shared ones: a slip of the pen, one way or the other.
+    /// The address has host bits set: the address or the length is a mistake.
     #[error("the address has bits set behind the first {0}")]
     HostBits(u8),
 }
 
 impl Network {
-    /// Whether `addr` is in it. An IPv4 address that came over an IPv6 socket counts as IPv4.
+    /// Whether it contains `addr`. IPv4-mapped IPv6 addresses count as IPv4.
     #[must_use]
     pub fn contains(&self, addr: IpAddr) -> bool {
         match (self.first, addr.to_canonical()) {
@@ -76,7 +76,7 @@ impl fmt::Display for Network {
     }
 }
 
-/// IPv4 in IPv6's clothes, which no comparison here would match.
+/// IPv4-mapped: no address matches such a network, since those are compared as IPv4.
 fn is_mapped(addr: &Ipv6Addr) -> bool {
     addr.to_ipv4_mapped().is_some()
 }

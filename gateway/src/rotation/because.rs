@@ -1,35 +1,35 @@
-//! What set a key event off: recorded with it, with who and why.
+//! Why a key event happens: recorded in the audit log with the event.
 
 use crate::audit::{Text, Through, Trigger, Who};
 
-/// Why something is done to a key version.
+/// Why something is done to a key version, and by whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Because {
-    /// What set it off, in one word.
+    /// What triggered it.
     pub trigger: Trigger,
-    /// Who wants it.
+    /// Who requested it.
     pub who: Who,
-    /// Which way the request came.
+    /// The interface through which the request came.
     pub through: Through,
-    /// Why, in words that an auditor will read.
+    /// Why, in words for an auditor.
     pub why: Text,
-    /// Of a destruction: what it rests on.
+    /// For a destruction only: what justifies it.
     pub ground: Option<Ground>,
 }
 
-/// What the destruction of a version rests on.
+/// What justifies the destruction of a version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ground {
-    /// It was looked into, and nothing stored needs the version: what was found.
+    /// Nothing stored needs the version: the evidence.
     Proven(Text),
-    /// Whoever wants it wants it whatever is stored.
+    /// Requested whatever is stored.
     Forced,
-    /// The keyring says so, whatever is stored.
+    /// The keyring's `retain` demands it whatever is stored.
     Configured,
 }
 
 impl Because {
-    /// The gateway's own rules say so.
+    /// A reason of the gateway's own.
     #[must_use]
     pub fn of_gateway(trigger: Trigger, why: impl Into<Text>) -> Self {
         Self {
@@ -41,7 +41,7 @@ impl Because {
         }
     }
 
-    /// The same for a destruction that rests on this.
+    /// Adds what justifies a destruction.
     #[must_use]
     pub fn on(self, ground: Ground) -> Self {
         Self {

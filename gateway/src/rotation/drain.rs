@@ -1,7 +1,7 @@
-//! What the process that has the catalogue and one that drains say to each other, for as long as the drain lasts.
+//! The protocol between the process that writes the catalogue and one that drains after a take-over, over a socket pair.
 //!
 //! ```text
-//!  drains                                          has the catalogue
+//!  draining process                                writer of the catalogue
 //!  ── more KID, how much ──────────────────────▶   reserves it durably
 //!  ◀──────────────────────── granted KID, how much
 //!  ◀────────────────────────────────── stop KID    before the record says that the version does not seal
@@ -9,11 +9,11 @@
 //!  ── unused KID, how much ────────────────────▶   what is reserved and not sealed starts no rotation
 //!  ◀──────────────────────────────── halted KID    it is revoked or suspended, whatever its record says
 //!  ◀────────────────────────────── restored KID    that order is taken back: the record decides again
-//!  ◀────────────────────────────────────── look    it has changed, or has not after all
+//!  ◀────────────────────────────────────── look    read the catalogue: it has changed, or has not after all
 //!  ◀──────────────────────── the settings' digest   where that is not the same, clients are moved at once
 //! ```
 //!
-//! The end of the stream is the end of the process, and as good as every `stopped`.
+//! End of stream means that the process has ended, and counts as `stopped` for every version.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -25,41 +25,41 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::audit::{Hex, Settings};
 use crate::envelope::{Kid, Used};
 
-/// Every message has this length: what was sent at once is read at once.
+/// Length of every message in bytes: one send is one receive.
 const LENGTH: usize = 25;
 
-/// One end of the conversation.
+/// One end of the socket pair.
 #[derive(Debug)]
 pub struct DrainLink(UnixStream);
 
-/// What is said.
+/// A message of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Said {
     /// Lanes want more of a version's budget.
     More(Kid, Used),
-    /// It is reserved; nothing, where nothing can be had.
+    /// So much has been reserved; zero where nothing is left.
     Granted(Kid, Used),
     /// Seal nothing more under a version.
     Stop(Kid),
-    /// Nothing more is sealed under it, and of what was reserved so much was not needed.
+    /// Nothing more is sealed under it; so much of what was reserved is returned.
     Stopped(Kid, Used),
-    /// So much of what was reserved has not been needed yet.
+    /// So much of what was reserved is not sealed yet.
     Unused(Kid, Used),
-    /// It is revoked or suspended, whether or not that can be written down: what the catalogue says does not make it seal again.
+    /// It is revoked or suspended, whether or not its record could be written: the catalogue does not make it seal again.
     Halted(Kid),
-    /// The order is taken back: the catalogue decides again.
+    /// That order is reverted: the catalogue decides again.
     Restored(Kid),
-    /// The catalogue has changed: what was stopped is judged by what it says now.
+    /// Read the catalogue: it decides what seals from now on.
     Look,
-    /// The digest of the settings.
+    /// The digest of the settings, see [`digest_of`].
     Policy([u8; 8]),
 }
 
 impl DrainLink {
-    /// Both ends.
+    /// Both ends of a new socket pair.
     ///
     /// # Errors
-    /// When there is no descriptor to be had.
+    /// When no descriptor is available.
     pub fn pair() -> io::Result<(Self, Self)> {
         let (one, other) = UnixStream::pair()?;
         one.set_nonblocking(true)?;
@@ -67,15 +67,15 @@ impl DrainLink {
         Ok((Self(one), Self(other)))
     }
 
-    /// The same end once more, for another process: whoever reads is one at a time.
+    /// Duplicates this end for another process. Only one process may read at a time.
     ///
     /// # Errors
-    /// When there is no descriptor to be had.
+    /// When no descriptor is available.
     pub fn again(&self) -> io::Result<Self> {
         self.0.try_clone().map(Self)
     }
 
-    /// The same for a runtime to wait for.
+    /// Registers this end with the current tokio runtime, to wait until it is readable.
     pub(super) fn watch(&self) -> io::Result<tokio::net::UnixStream> {
         tokio::net::UnixStream::from_std(self.0.try_clone()?)
     }
@@ -87,7 +87,7 @@ impl DrainLink {
         }
     }
 
-    /// What the other has said; `WouldBlock` when nothing has come.
+    /// The next message; `WouldBlock` when there is none.
     pub(super) fn hear(&self) -> io::Result<Said> {
         let mut bytes = [0; LENGTH];
         match recv(&self.0, &mut bytes, RecvFlags::empty())?.1 {
@@ -97,7 +97,7 @@ impl DrainLink {
         }
     }
 
-    /// Ends the process at the other end, which made both. It is there for as long as its end is open.
+    /// Kills the process at the other end, which created the pair (`SO_PEERCRED`). Its pid is valid while that end is open.
     pub(super) fn kill_maker(&self) -> io::Result<()> {
         let pid: Pid = rustix::net::sockopt::socket_peercred(&self.0)?.pid;
         Ok(kill_process(pid, Signal::KILL)?)
@@ -168,8 +168,7 @@ impl Said {
     }
 }
 
-/// What the process that has the catalogue alone acts on: when a version is replaced, what becomes of it afterwards, what new ones seal
-/// with, whom it asks about stored messages, and who its operators are.
+/// Settings that only the writer of the catalogue acts on: they may differ between the two processes.
 const OF_THE_WRITER: [&str; 11] = [
     ".rotate.after",
     ".rotate.jitter",
@@ -184,8 +183,8 @@ const OF_THE_WRITER: [&str; 11] = [
     "admin.tokens",
 ];
 
-/// What two processes must agree on to serve the same clients: a digest of the settings by which a process that drains serves them. A
-/// `limit` is one of them: what it has been lent may be more than a lower one allows.
+/// The digest of the settings that both processes must agree on to serve the same clients. A `limit` is one of them: what a
+/// draining process has been lent may be more than a lower limit allows.
 pub(super) fn digest_of(settings: &Settings) -> [u8; 8] {
     let is_of_the_writer = |key: &str| OF_THE_WRITER.iter().any(|end| key.ends_with(end));
     let served_by = settings.with(&Settings::default(), is_of_the_writer);

@@ -1,4 +1,4 @@
-//! Why rotation does not start, or does not do what an operator asks.
+//! Errors of starting rotation and of orders.
 
 use std::io;
 
@@ -9,7 +9,7 @@ use crate::policy::KeyringName;
 
 use super::engine::{Failure, Refused};
 
-/// Rotation could not be started: there would be nothing to seal under.
+/// Rotation could not be started.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
@@ -25,7 +25,7 @@ pub enum StartError {
     /// A version that has to open could not be unwrapped.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// The configuration protects less than the one before, and that cannot be written down.
+    /// The configuration weakens protection, which cannot be written to the audit log.
     #[error(
         "the configuration protects less than the one that was in force last, and that cannot be written down: {0}; put the configuration back, or the audit log in order"
     )]
@@ -35,16 +35,16 @@ pub enum StartError {
     Thread(io::Error),
 }
 
-/// What was asked is not done.
+/// An order was not carried out.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OrderError {
     /// There is no such keyring in the configuration.
     #[error("there is no keyring `{asked}`; the configuration has {known}")]
     UnknownKeyring {
-        /// What was asked for.
+        /// The name given.
         asked: String,
-        /// What there is.
+        /// The names that exist.
         known: String,
     },
     /// The keyring has no version of that number or label.
@@ -52,18 +52,18 @@ pub enum OrderError {
     UnknownVersion {
         /// The keyring.
         keyring: KeyringName,
-        /// What was asked for.
+        /// The name given.
         asked: String,
-        /// What there is.
+        /// The names that exist.
         known: String,
     },
     /// No version is named, and none is active.
     #[error("keyring `{0}` has no active version; name the version that is meant")]
     NoneActive(KeyringName),
-    /// It makes no sense in the state that the version is in.
+    /// Not possible in the present state.
     #[error(transparent)]
     Refused(#[from] Refused),
-    /// Something stored may need the version.
+    /// Stored messages may need the version: the evidence.
     #[error(
         "{0}; consume or purge what is stored, wait until it expires, or force it with a reason"
     )]
@@ -71,7 +71,7 @@ pub enum OrderError {
     /// It was tried and failed.
     #[error(transparent)]
     Failed(Failure),
-    /// Nothing is sealed under the version any more; the rest is owed.
+    /// Nothing is sealed under the version any more; the record is still to be written.
     #[error(
         "nothing is sealed under {version} any more, but that could not be written down: {failure}; it is tried again until it can be: until then the version opens as before, and a restart {restart}"
     )]
@@ -80,18 +80,18 @@ pub enum OrderError {
         version: String,
         /// Why not.
         failure: Failure,
-        /// What a restart does before it is.
+        /// What a restart before that does.
         restart: &'static str,
     },
-    /// Somebody has ended the rotation meanwhile.
+    /// The rotation was aborted meanwhile.
     #[error("the rotation was aborted before the new version was active; ask for another")]
     Aborted,
-    /// It goes on by itself.
+    /// Still under way; it goes on by itself.
     #[error(
         "it is under way: not every member of the fleet has proven yet that it holds the new version; `keyway status` shows how far it is"
     )]
     UnderWay,
-    /// A reload would take a keyring away.
+    /// A reload would remove a keyring, or change the order.
     #[error(
         "the running gateway has the keyrings {0}, in this order, and the new configuration leaves some out; restart the gateway to take a keyring away"
     )]
@@ -102,7 +102,7 @@ pub enum OrderError {
 }
 
 impl OrderError {
-    /// Whether it was not tried.
+    /// Whether the order was refused before anything was tried.
     #[must_use]
     pub const fn is_refusal(&self) -> bool {
         match self {

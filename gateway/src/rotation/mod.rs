@@ -1,12 +1,12 @@
-//! A decision on when a key version is born, active, decrypt-only, gone.
+//! Key version lifecycle (the states of NIST SP 800-57 part 1): when a version is generated, active, decrypt-only, destroyed.
 //!
-//! [`engine`] decides, and is a pure function; the driver, on a thread of its own because it waits for disks, does what was
-//! decided. Operators and the message path reach it through [`Rotation`] and [`Keys`].
+//! [`engine`] decides, and is a pure function; the driver, on a thread of its own because it waits for disks, carries that out.
+//! Operators reach it through [`Rotation`], the message path through [`Keys`].
 //!
 //! ```text
-//!  admin ──▶ Rotation ──▶ driver ── event ──▶ engine::step
-//!                          │  ▲ └──◀ action ─────┘
-//!      catalogue, audit ◀──┤  └── thirst, a miss ──┐
+//!  admin ──▶ Rotation ──▶ driver ── event ──▶ engine::decide
+//!                          │  ▲ └──◀ action ──────┘
+//!      catalogue, audit ◀──┤  └─ low budget, miss ─┐
 //!                          └── install, extend ──▶ keyring::Keys ──▶ sessions
 //! ```
 
@@ -55,16 +55,16 @@ use seams::{Alone, Inspector, Nobody};
 /// How many requests of operators may wait; they are rare, and each waits for a disk.
 const QUEUE: usize = 16;
 
-/// By how much the driver's thread is nicer than a worker: it gets about a third of a worker's share of a core that both want.
+/// Added to the nice value of the driver's thread: it gets about a third of a worker's share of a contended core.
 const BEHIND: i32 = 5;
 
-/// How often lanes are looked at that have been told to stop: their workers do it between two batches.
+/// Poll interval while lanes stop sealing, which their workers do between two batches.
 const SETTLING: Duration = Duration::from_millis(1);
 
-/// How often that is, at most, where nobody waits for an answer.
+/// How many polls [`stop_sealing`] makes at most.
 const SETTLING_LOOKS: u32 = 2000;
 
-/// What rotation is told at start, and again when the configuration is reloaded.
+/// The configuration of rotation, at start and at each reload.
 pub struct Config {
     /// Which subjects each keyring serves.
     pub policy: Arc<Policy>,
@@ -72,7 +72,7 @@ pub struct Config {
     pub terms: Vec<Terms>,
     /// How many workers will seal: each has a counter of its own. Does not change later.
     pub workers: usize,
-    /// What the configuration says about protection.
+    /// The settings that the audit log records.
     pub settings: Settings,
 }
 
@@ -80,62 +80,62 @@ pub struct Config {
 pub struct Reload {
     /// What changed, in words.
     pub what: String,
-    /// Who wanted it, and why.
+    /// The reason, for the audit log.
     pub because: Because,
 }
 
-/// What rotation writes to, and asks.
+/// The stores and connections that rotation owns.
 pub struct Stores {
     /// The key versions.
     pub catalogue: Catalogue,
-    /// What an auditor will read.
+    /// The audit log.
     pub audit: audit::Log,
-    /// The way to JetStream; `None`: it cannot be asked.
+    /// The gateway's own connection to JetStream; `None`: it cannot be asked.
     pub control: Option<Control>,
-    /// The ways to processes that drain after a take-over.
+    /// Links to processes that drain after a take-over.
     pub drainers: Vec<DrainLink>,
-    /// Who uses them.
+    /// Which kind of process this is.
     pub user: User,
 }
 
-/// What is left when another process has the catalogue.
+/// What the driver yields when another process takes the catalogue over.
 pub struct HandedOver {
-    /// The ways to processes that drain already.
+    /// Links to processes that drain already.
     pub drainers: Vec<DrainLink>,
-    /// Ends when the clients of this one are to be moved at once.
+    /// Completes when the clients of this process are to be disconnected at once.
     pub moved: oneshot::Receiver<()>,
 }
 
-/// What goes on while rotation starts anew: the message path has it.
+/// The message path's end of rotation, which outlives a restart of the driver.
 pub struct Held {
     /// The keys that the message path loads.
     pub keys: Arc<Keys>,
-    /// What it asks for.
+    /// The kids that it misses.
     pub misses: mpsc::Receiver<Miss>,
 }
 
-/// Who uses the state directory.
+/// Which kind of process uses the state directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum User {
-    /// A gateway: the audit log says when it comes and goes.
+    /// A gateway: the audit log records its start and stop.
     Gateway,
     /// A command while no gateway runs.
     Command,
 }
 
-/// The way to the driver. Clones lead to the same one.
+/// A handle to the driver. Clones share it.
 #[derive(Clone)]
 pub struct Rotation {
     requests: mpsc::Sender<Request>,
 }
 
-/// The driver's thread.
+/// The driver's running thread.
 pub struct Running {
     requests: mpsc::Sender<Request>,
     thread: JoinHandle<Option<mpsc::Receiver<Miss>>>,
 }
 
-/// A switch was made.
+/// The outcome of a rotation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rotated {
     /// The keyring.
@@ -148,22 +148,22 @@ pub struct Rotated {
     pub kid: Kid,
 }
 
-/// A version: of which keyring, and its number there.
+/// Names a key version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Which<'a> {
     /// The keyring.
     pub keyring: &'a str,
-    /// Its number.
+    /// Its number in the keyring.
     pub number: u32,
 }
 
-/// How a destruction is asked for.
+/// A request to destroy a key version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a word of its own")]
 pub struct Wish {
-    /// Although something stored may need the version: whoever asks has seen the evidence.
+    /// Destroy even if stored messages may need the version: the caller has seen the evidence.
     pub forced: bool,
-    /// Somebody else has asked for it, or the gateway, and this agrees.
+    /// Approves of a destruction that another person, or the gateway, has requested.
     pub approves: bool,
 }
 
@@ -171,7 +171,7 @@ pub struct Wish {
 /// for the disk.
 ///
 /// # Errors
-/// [`StartError`]; what was written is taken up by the next start.
+/// [`StartError`]; the next start goes on from what was written.
 pub fn start(
     config: Config,
     stores: Stores,
@@ -180,10 +180,10 @@ pub fn start(
     launch(config, parts(stores, clock, None))
 }
 
-/// The same for a message path that has its keys already, and goes on with them.
+/// [`start`] for a message path that has its keys already and keeps running.
 ///
 /// # Errors
-/// [`StartError`]; the message path opens what it can and seals nothing any more, and nobody looks for keys that it misses.
+/// [`StartError`]; the message path then still opens, seals nothing any more, and gets no keys that it misses.
 pub fn resume(
     config: Config,
     stores: Stores,
@@ -194,8 +194,7 @@ pub fn resume(
     Ok((rotation, running))
 }
 
-/// The message path seals nothing any more: for whoever is about to lose the lock, and keeps it until this returns. Waits for the batches
-/// that have begun, but not for ever.
+/// Stops all sealing, before the state directory's lock is given up. Waits for the current batches, two seconds at most.
 pub fn stop_sealing(keys: &Keys) {
     let before = keys.load_full();
     keys.install(before.sealing_nothing());
@@ -244,8 +243,8 @@ fn run(
     Box::pin(driver.run(asked, misses))
 }
 
-/// The thread that calls goes behind those that carry messages, wherever there are not cores enough for both; so do those that it
-/// starts, which ask JetStream. On Linux a nice value is a thread's own.
+/// Lowers the priority of the calling thread, and of those that it starts to ask JetStream, below that of the workers. On Linux a
+/// nice value is a thread's own.
 fn step_back() {
     let stepped = getpriority_process(None)
         .and_then(|nice| setpriority_process(None, nice.saturating_add(BEHIND)));
@@ -272,7 +271,7 @@ fn parts(stores: Stores, clock: Clock, held: Option<Held>) -> Parts {
 }
 
 impl Held {
-    /// Keys with nothing in them yet.
+    /// An empty snapshot.
     fn new(policy: &Arc<Policy>) -> Self {
         let empty = Snapshot::new(Arc::clone(policy), Vec::new(), Vec::new(), 0);
         let (keys, misses) = Keys::new(empty);
@@ -296,7 +295,7 @@ impl Rotation {
         .await?
     }
 
-    /// Gives any other order; yields the keyring as it is afterwards.
+    /// Carries out any other order; yields the status of the keyring afterwards.
     ///
     /// # Errors
     /// [`OrderError`].
@@ -316,7 +315,7 @@ impl Rotation {
         .await?
     }
 
-    /// Destroys a version; where that takes a second person, writes down that it is asked for, or approves of it.
+    /// Destroys a version; where that takes a second person, records the request or the approval.
     ///
     /// # Errors
     /// [`OrderError::Held`] with the evidence while something stored may need it.
@@ -342,7 +341,7 @@ impl Rotation {
         self.overview().await.keyrings
     }
 
-    /// The same, and what is wrong with what they share.
+    /// The same, with the faults of catalogue and audit log.
     pub async fn overview(&self) -> Overview {
         let overview = self.ask(|answer| Request::Overview { answer }).await;
         overview.unwrap_or_default()
@@ -357,7 +356,7 @@ impl Rotation {
         report::number(&overview.keyrings, keyring, named)
     }
 
-    /// What keeps a version from being destroyed.
+    /// Why a version is not destroyed.
     ///
     /// # Errors
     /// [`OrderError`].
@@ -371,7 +370,7 @@ impl Rotation {
         .await?
     }
 
-    /// What whoever has a version's secret may know.
+    /// What a leaked version exposes.
     ///
     /// # Errors
     /// [`OrderError`].
@@ -385,7 +384,7 @@ impl Rotation {
         .await?
     }
 
-    /// Rehearses a revocation: everything that one needs, and no revocation.
+    /// Rehearses a revocation: tries everything that one needs, without revoking.
     ///
     /// # Errors
     /// [`OrderError::Stopping`].
@@ -401,7 +400,7 @@ impl Rotation {
         self.ask(|answer| Request::Tail { count, answer }).await?
     }
 
-    /// Writes into the audit log that what was asked for is refused: `keyring` as it was named, `None` where it concerns all.
+    /// Writes into the audit log that an order was refused. `keyring` is as the caller named it; `None` concerns all.
     pub async fn refused(
         &self,
         (keyring, what): (Option<&str>, audit::Action),
@@ -424,10 +423,10 @@ impl Rotation {
         }
     }
 
-    /// Other terms and subjects. Those that protect less are written down before, or not put in force.
+    /// Puts other terms and subjects in force. What weakens protection is written to the audit log before, or is refused.
     ///
     /// # Errors
-    /// [`OrderError`]; everything is as it was then.
+    /// [`OrderError`]; nothing has changed then.
     pub async fn reload(&self, config: Config, reload: Reload) -> Result<(), OrderError> {
         self.ask(|answer| Request::Reload {
             config,
@@ -449,8 +448,8 @@ impl Rotation {
 }
 
 impl Running {
-    /// Has the driver let go of the catalogue and of the audit log: on return another process can have them, and with them the other end
-    /// of `link`. Connections go on under what that one says; operators are told that the gateway is stopping.
+    /// Has the driver close the catalogue and the audit log: on return another process can open them, with the other end of
+    /// `link`. Connections go on under what that process says; operators are told that the gateway is stopping.
     pub async fn hand_over(&self, link: DrainLink) -> HandedOver {
         let (moves, moved) = oneshot::channel();
         let (answer, answered) = oneshot::channel();
@@ -469,19 +468,19 @@ impl Running {
         }
     }
 
-    /// The lock of the state directory, to take everything back that was handed over: while the other process was gone nobody else
-    /// could write. Only the driver's thread takes it, which may hold it already. `None`: that thread has ended.
+    /// The lock of the state directory, to take back what was handed over: while the other process was gone nobody else could
+    /// write. Only the driver's thread takes it, which may hold it already. `None`: that thread has ended.
     ///
     /// # Errors
-    /// [`disk::Error`]: another process has it; to be asked for again.
+    /// [`disk::Error`]: another process has it; try again.
     pub async fn lock(&self) -> Option<Result<Lock, disk::Error>> {
         let (answer, answered) = oneshot::channel();
         self.requests.send(Request::Lock { answer }).await.ok()?;
         answered.await.ok()
     }
 
-    /// Ends the driver: an operation that has begun is finished, later ones are told that the gateway is stopping. Yields what the
-    /// message path asks for from then on; `None` when that is lost.
+    /// Ends the driver: an operation that has begun is finished, later ones are told that the gateway is stopping. Yields the
+    /// queue of misses; `None` when it is lost.
     pub async fn stop(self) -> Option<mpsc::Receiver<Miss>> {
         if self.requests.send(Request::Stop).await.is_err() {
             tracing::debug!("rotation has ended already");

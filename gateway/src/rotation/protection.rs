@@ -1,7 +1,7 @@
-//! Which way each key of the configuration weakens protection, and what a configuration weakens in place of another.
+//! Which changes of the configuration weaken protection: a table of all keys, and the comparison of two configurations.
 //!
-//! Protection is what keeps a payload from being read or made up by others, and from being lost with its key. What keeps the gateway
-//! up, or says where things are, is none.
+//! Protection is what keeps a payload from being read or forged, and from being lost with its key; availability and addresses are
+//! not.
 
 use std::time::Duration;
 
@@ -13,28 +13,28 @@ use crate::rotation::because::Because;
 
 use Direction::{Any, Clear, Down, Fewer, More, Nothing, Replaced, Subjects, Up, Words};
 
-/// Which change of a key's value protects less.
+/// Which change of a key's value weakens protection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
-    /// None: the key is not about protection, or its parts are.
+    /// None: the key is not about protection, or only its parts are.
     Nothing,
-    /// From a word to one behind it. No value is as good as the first.
+    /// From a word to a later one. An absent value counts as the first.
     Words(&'static [&'static str]),
     /// To a higher number, a longer time, a later date.
     Up,
-    /// To a lower number or a shorter time. No value is the highest.
+    /// To a lower number or a shorter time. An absent value counts as the highest.
     Down,
-    /// To a list with other items. A word in place of a list stands for everything.
+    /// To a list with additional items. A word in place of a list stands for everything.
     More,
-    /// To a list without some of the items.
+    /// To a list with fewer items.
     Fewer,
-    /// To a list with other items of the kind `nats://`: spoken to in the clear.
+    /// To a list with additional `nats://` items: plaintext connections.
     Clear,
-    /// To any other value: which one is better cannot be told.
+    /// To any other value: which one is weaker cannot be told.
     Any,
-    /// The same, where there was a value before.
+    /// To any other value, if there was one before.
     Replaced,
-    /// To patterns that do not cover those before.
+    /// To patterns that do not cover the former ones.
     Subjects,
 }
 
@@ -45,7 +45,7 @@ pub const KEYS: &[(&str, Direction)] = &[
     ("listen", Nothing),
     ("servers", Clear),
     ("servers-verify", More),
-    // Another directory is another history: nothing there can be compared.
+    // Another directory has another audit log: there is nothing to compare with.
     ("state", Nothing),
     ("lock-memory", Words(&["true", "auto", "false"])),
     ("relay-only", TRUE_IS_LESS),
@@ -53,7 +53,7 @@ pub const KEYS: &[(&str, Direction)] = &[
     ("admin", Nothing),
     ("admin.listen", Nothing),
     ("admin.socket", Nothing),
-    // Whoever has one gives orders.
+    // A token permits all orders.
     ("admin.tokens", More),
     ("admin.tokens[].name", Nothing),
     ("admin.tokens[].file", Nothing),
@@ -77,17 +77,17 @@ pub const KEYS: &[(&str, Direction)] = &[
     ("shutdown.spread", Nothing),
     ("shutdown.drain", Nothing),
     ("proxy", Nothing),
-    // Without it clients that must come through the gateway do not come at all.
+    // Without it clients that must come through a proxy are refused: that is availability.
     ("proxy.nkey-seed-file", Nothing),
     ("proxy.send", Nothing),
-    // An address is nobody's name.
+    // Identities do not depend on addresses.
     ("proxy.accept-from", Nothing),
-    // What lies under them is sealed as its request was, whatever the keyrings cover.
+    // Replies under these are sealed as their request was, whatever the keyrings cover.
     ("inbox-prefixes", More),
     ("jetstream", Nothing),
-    // What lies under them passes.
+    // Subjects under these pass as they are.
     ("jetstream.api-prefixes", More),
-    // The state directory decides: another kind does not open it.
+    // The state directory does not open under another kind.
     ("custody", Nothing),
     ("custody.kind", Nothing),
     ("custody.passphrase-file", Nothing),
@@ -99,7 +99,7 @@ pub const KEYS: &[(&str, Direction)] = &[
     ("control.token-file", Nothing),
     ("control.credentials", Nothing),
     ("control.nkey-seed-file", Nothing),
-    // What is stored there is not looked for before its key goes.
+    // Domains that are not listed are not searched before a key is destroyed.
     ("control.domains", Fewer),
     ("control.deadline", Nothing),
     ("keyring", Nothing),
@@ -163,14 +163,14 @@ pub const KEYS: &[(&str, Direction)] = &[
     ("server-tls.handshake-first", Nothing),
 ];
 
-/// Which way the key at this path of the configuration weakens; `None` for none that is known.
+/// How changes of the key at this path weaken protection; `None` for an unknown key.
 #[must_use]
 pub fn direction(path: &str) -> Option<Direction> {
     let mut keys = KEYS.iter();
     keys.find(|(key, _)| *key == path).map(|(_, way)| *way)
 }
 
-/// What `new` protects less than `old`.
+/// The changes by which `new` protects less than `old`.
 #[must_use]
 pub fn weakened(old: &Settings, new: &Settings) -> Vec<Change> {
     let changes = old.changes(new).into_iter();
@@ -187,7 +187,7 @@ pub fn weakened(old: &Settings, new: &Settings) -> Vec<Change> {
     weaker
 }
 
-/// In the words of the audit log.
+/// The audit log entry of such changes.
 #[must_use]
 pub fn act(changes: Vec<Change>, old: &Settings, because: Because) -> Act {
     let scope = scope(&changes, old).into_iter();
@@ -229,12 +229,12 @@ fn is_weaker(change: &Change, old: &Settings, new: &Settings) -> bool {
     if name == SUBJECTS {
         return is_lost(keyring, old, new);
     }
-    // Of a keyring that goes its subjects tell; one that comes is judged by those from which it takes some.
+    // A removed keyring shows in its subjects; a new one is compared with those from which it takes subjects.
     let has = |settings: &Settings| !settings.get(&key(keyring, SUBJECTS)).is_null();
     has(old) && has(new) && weakens(of_keyring(name), before, after)
 }
 
-/// Whether subjects are taken out of a keyring.
+/// Whether a keyring loses subjects.
 fn is_lost(keyring: &str, old: &Settings, new: &Settings) -> bool {
     let kept = patterns(new, keyring);
     let others: Vec<Pattern> = keyrings(new)
@@ -248,7 +248,7 @@ fn is_lost(keyring: &str, old: &Settings, new: &Settings) -> bool {
     !patterns(old, keyring).iter().all(is_kept)
 }
 
-/// What is weaker in a keyring than it was in those from which it takes subjects.
+/// What is weaker in a keyring than in those from which it takes subjects.
 fn taken(keyring: &str, old: &Settings, new: &Settings) -> Vec<Change> {
     let known = patterns(old, keyring);
     let mut added = patterns(new, keyring);
@@ -282,7 +282,7 @@ fn of_keyring(name: &str) -> Option<Direction> {
     direction(&format!("keyring[].{name}"))
 }
 
-/// Whether a change of a value protects less. Of a key that is not known here nobody can tell.
+/// Whether a change of a value weakens protection. Any change of an unknown key counts as weaker.
 fn weakens(way: Option<Direction>, old: &Value, new: &Value) -> bool {
     if old == new {
         return false;
@@ -302,7 +302,7 @@ fn weakens(way: Option<Direction>, old: &Value, new: &Value) -> bool {
     }
 }
 
-/// How far behind the first word; beyond the last for what is none of them.
+/// The position among the words; beyond the last for any other value.
 fn place(words: &[&str], value: &Value) -> usize {
     let said = match value {
         Value::Null => return 0,
@@ -326,7 +326,7 @@ fn measure(value: &Value) -> Option<i128> {
     duration.or_else(|| Some(text.parse::<jiff::Timestamp>().ok()?.as_nanosecond()))
 }
 
-/// Whether `new` has items that begin so and that `old` neither has nor covers.
+/// Whether `new` has items with this prefix that `old` neither has nor covers.
 fn has_more(old: &Value, new: &Value, kind: &str) -> bool {
     if old.is_string() {
         return false;
@@ -366,7 +366,7 @@ fn key(keyring: &str, name: &str) -> String {
     format!("{KEYRING}{keyring}.{name}")
 }
 
-/// The keyring of a key, and the key's name there; `None` for one of the gateway's own.
+/// Splits `keyring.NAME.KEY`; `None` for a key that belongs to no keyring.
 fn parts(key: &str) -> Option<(&str, &str)> {
     key.strip_prefix(KEYRING)?.split_once('.')
 }

@@ -1,4 +1,4 @@
-//! What operators are told.
+//! The status reports for operators.
 
 use std::time::Duration;
 
@@ -12,20 +12,20 @@ use super::OrderError;
 use super::engine::{Now, Outlook, Ring};
 use super::terms::{Retain, Terms};
 
-/// Every keyring, and what is wrong with what they share.
+/// Every keyring, and the faults of catalogue and audit log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Overview {
     /// The keyrings.
     pub keyrings: Vec<KeyringStatus>,
     /// Why a full disk may keep a revocation from being written: the audit log has no reserve.
     pub unreserved: Option<String>,
-    /// Which record on disk is older than the one in force: whoever put it there wants old keys back.
+    /// Which record on disk is older than the one in force: a rollback.
     pub rolled_back: Option<String>,
     /// Why the records on disk cannot be read; what was read before is in force.
     pub unread: Option<String>,
 }
 
-/// A keyring, its versions, and what is to be expected of it.
+/// A keyring, its versions, and its outlook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyringStatus {
     /// Its name.
@@ -36,11 +36,11 @@ pub struct KeyringStatus {
     pub subjects: Vec<String>,
     /// Who may publish on them.
     pub publish_by: Clients,
-    /// Who may get what is sealed under it.
+    /// Who may receive what is sealed under it.
     pub deliver_to: Clients,
     /// Oldest first.
     pub versions: Vec<VersionStatus>,
-    /// When the next rotation is due, what keeps it.
+    /// When the next rotation is due, and what delays it.
     pub outlook: Outlook,
     /// Why publishes on its subjects wait; `None`: they do not, or no gateway runs.
     pub stopped: Option<Stopped>,
@@ -67,17 +67,17 @@ pub enum Stopped {
 pub struct VersionStatus {
     /// Its number in the keyring.
     pub number: u32,
-    /// Its name for people.
+    /// Its label.
     pub label: String,
-    /// Its name in envelopes.
+    /// Its key id in envelopes.
     pub kid: Kid,
-    /// What only its secret produces.
+    /// The commitment to its secret.
     pub commitment: Commitment,
     /// The suite it seals with.
     pub suite: Suite,
-    /// Where it is in its life.
+    /// Its lifecycle state.
     pub state: State,
-    /// When it was drawn.
+    /// When it was generated.
     pub created: Timestamp,
     /// When it entered its state.
     pub since: Timestamp,
@@ -87,26 +87,25 @@ pub struct VersionStatus {
     pub deactivated: Option<Timestamp>,
     /// When its overlap ends, while it lasts.
     pub overlap_ends: Option<Timestamp>,
-    /// How long it has been in its state, of the active one since it first became active: time that has passed, whatever the wall
-    /// clock was set to.
+    /// How long it has been in its state, the active one since it first became active; independent of changes of the wall clock.
     pub age: Duration,
     /// What is known to have been sealed under it.
     pub sealed: Used,
-    /// What counts against its limit: that, and what a process that was killed had reserved.
+    /// What counts against its limit: sealed, and reserved by processes that were killed.
     pub used: Used,
     /// What may still be sealed under it.
     pub left: Used,
-    /// Whether nothing more can be sealed under it: its hard limit is reached, or no more of it can be reserved.
+    /// Whether its hard limit is reached, or no more of it can be reserved.
     pub exhausted: bool,
-    /// Whether nothing is sealed under it although its record says so: it was revoked or suspended, and that could not be written yet.
+    /// Whether it was revoked or suspended and its record could not be written yet: nothing is sealed under it.
     pub halted: bool,
-    /// What lanes hold of its budget and have not sealed yet.
+    /// Granted to lanes and not sealed yet.
     pub outstanding: Used,
     /// Lanes drawn under it.
     pub lanes: u64,
     /// What this process has opened; `None` when it is not loaded.
     pub opened: Option<Opened>,
-    /// Why it is not destroyed yet, where that was asked.
+    /// Why it is not destroyed yet, where that was checked.
     pub kept: Option<String>,
 }
 
@@ -115,24 +114,24 @@ pub struct VersionStatus {
 pub struct Opened {
     /// Envelopes opened.
     pub messages: u64,
-    /// Envelopes that named the version and did not open.
+    /// Envelopes of this version that did not open.
     pub failed: u64,
-    /// How long ago the last one was opened, to the tick.
+    /// How long ago the last one was opened, to the tick (200 ms).
     pub ago: Option<Duration>,
 }
 
-/// What keeps a version alive.
+/// Why a version is not destroyed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kept {
     /// The version.
     pub label: String,
-    /// Where it is in its life.
+    /// Its lifecycle state.
     pub state: State,
     /// Each reason, in words.
     pub reasons: Vec<String>,
 }
 
-/// What may be known to whoever has a version's secret.
+/// What a leaked version exposes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(
     clippy::struct_excessive_bools,
@@ -143,29 +142,29 @@ pub struct Exposure {
     pub keyring: KeyringName,
     /// The version.
     pub label: String,
-    /// Its name in envelopes.
+    /// Its key id in envelopes.
     pub kid: Kid,
-    /// Where it is in its life.
+    /// Its lifecycle state.
     pub state: State,
     /// What it may have sealed.
     pub subjects: Vec<String>,
     /// When it began to seal.
     pub from: Option<Timestamp>,
-    /// When it stopped; `None`: it seals, or its record says so.
+    /// When it stopped; `None`: it seals according to its record.
     pub until: Option<Timestamp>,
-    /// Whether nothing is sealed under it although its record says so: it was revoked or suspended, and that could not be written yet.
+    /// Whether it was revoked or suspended and its record could not be written yet: nothing is sealed under it.
     pub halted: bool,
     /// Messages and bytes sealed under it, at most.
     pub used: Used,
-    /// Whether that is exact: nothing of it was reserved by a process that ended without saying what it used.
+    /// Whether that is exact: no process that was killed had reserved some of it.
     pub exact: bool,
     /// Lanes drawn under it, at least.
     pub lanes: u64,
-    /// Whether what was sealed under it is still opened here.
+    /// Whether this gateway still opens what was sealed under it.
     pub opens: bool,
 }
 
-/// A part of a rehearsal and how it went.
+/// One part of a rehearsal and its outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rehearsal {
     /// What was tried.
@@ -177,13 +176,13 @@ pub struct Rehearsal {
 }
 
 impl KeyringStatus {
-    /// The version that seals, unless something keeps it from that: see [`Self::stopped`].
+    /// The active version. Whether it seals: see [`Self::stopped`].
     #[must_use]
     pub fn active(&self) -> Option<&VersionStatus> {
         self.versions.iter().find(|version| version.state.seals())
     }
 
-    /// What publishes wait for, why, and what would help; `None` while they do not wait.
+    /// Why publishes wait, and the remedy; `None` while they do not wait.
     #[must_use]
     pub fn standstill(&self) -> Option<String> {
         let stopped = self.stopped?;
@@ -237,7 +236,7 @@ impl Stopped {
         Self::NotReserved,
     ];
 
-    /// The word in status, metrics and log.
+    /// The name in status, metrics and log.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -251,7 +250,7 @@ impl Stopped {
 }
 
 impl VersionStatus {
-    /// What the record says; what was reserved counts as used.
+    /// From the record alone; what was reserved counts as used.
     pub(super) fn of_record(ring: &Ring, version: &Version, now: Now) -> Self {
         let limit = ring.terms().limit;
         let limit = Used {
@@ -288,7 +287,7 @@ impl VersionStatus {
 }
 
 impl Kept {
-    /// What the record alone says about it, and the mark that is ahead of it.
+    /// From the record and the mark that is ahead of it.
     pub(super) fn of_record(
         ring: &Ring,
         version: &Version,
@@ -303,7 +302,7 @@ impl Kept {
     }
 }
 
-/// What became of a version that its record does not say.
+/// What a mark says that the record does not.
 fn unwritten(mark: Mark) -> String {
     match mark {
         Mark::Revoked | Mark::Suspended => format!(
@@ -317,7 +316,7 @@ fn unwritten(mark: Mark) -> String {
     }
 }
 
-/// What the state that a version is in says for keeping it.
+/// Why a version in its state is kept.
 fn reason(ring: &Ring, version: &Version, now: Now) -> Option<String> {
     let reason = match version.state {
         State::PreActive | State::Ready => "it is about to become active".to_owned(),
@@ -367,7 +366,7 @@ pub fn number(
         let active = status.active().map(|version| version.number);
         return active.ok_or_else(|| OrderError::NoneActive(status.keyring.clone()));
     };
-    // A number has one spelling: neither `01` nor `+1`.
+    // A number in its canonical form only, not `01` or `+1`.
     let is_meant =
         |version: &&VersionStatus| version.label == named || version.number.to_string() == named;
     let meant = status.versions.iter().find(is_meant);

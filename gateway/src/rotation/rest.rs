@@ -1,4 +1,4 @@
-//! What can be told of a keyring while no gateway runs: from its record, its terms, and what could not be written into the record.
+//! The status of a keyring while no gateway runs: from its record, its terms, and the marks of orders not yet in the record.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -11,17 +11,17 @@ use super::engine::{Life, Now, Refused, Ring};
 use super::report::{Exposure, Kept, KeyringStatus, VersionStatus};
 use super::{OrderError, Terms};
 
-/// A keyring that nobody seals or opens under. What was reserved counts as used.
+/// A keyring that no process uses. What was reserved counts as used.
 pub struct AtRest<'a> {
-    /// What it covers.
+    /// Its policy rule.
     pub rule: &'a Rule,
     /// Its terms.
     pub terms: &'a Terms,
     /// Its versions; `None` before the first.
     pub record: Option<&'a Record>,
-    /// What could not be written into it.
+    /// Orders that could not be written into the record.
     pub marks: Vec<(Mark, Kid)>,
-    /// Now.
+    /// The current time.
     pub now: Moment,
 }
 
@@ -50,7 +50,7 @@ impl AtRest<'_> {
         }
     }
 
-    /// What whoever has the version's secret may know.
+    /// What a leaked version exposes.
     ///
     /// # Errors
     /// [`OrderError::Refused`] when there is no such version.
@@ -77,7 +77,7 @@ impl AtRest<'_> {
         })
     }
 
-    /// What keeps a version, as far as its record says.
+    /// Why a version is not destroyed, as far as its record says.
     ///
     /// # Errors
     /// [`OrderError::Refused`] when there is no such version.
@@ -94,7 +94,7 @@ impl AtRest<'_> {
         Mark::ahead(&self.marks, version)
     }
 
-    /// Whether no start would seal under it, whatever its record says.
+    /// Whether a mark keeps every later start from sealing under it, whatever its record says.
     fn is_halted(&self, version: &Version) -> bool {
         matches!(self.mark(version), Some(Mark::Revoked | Mark::Suspended))
     }

@@ -1,4 +1,4 @@
-//! What a driver asks of the world outside: the bus, and the other members of a fleet.
+//! The interfaces through which the driver reaches JetStream and the other members of a fleet.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -8,37 +8,37 @@ use crate::envelope::{Claim, Kid, Proof, VersionKey};
 
 use super::engine::Member;
 
-/// What may still be stored under a key version, as far as it is known at once.
+/// The answer to what is stored under a key version, or a future of it.
 pub enum Inspection {
-    /// This.
+    /// Known at once.
     Answered(Answer),
-    /// The bus is asked; the answer comes within a bounded time.
+    /// JetStream is asked; the answer comes within a bounded time.
     Later(Pin<Box<dyn Future<Output = Answer> + Send>>),
 }
 
 /// Finds out what is stored under a key version.
 pub trait Inspector: Send {
-    /// Asks. Does not wait.
+    /// Starts asking. Does not block.
     fn inspect(&self, question: Question) -> Inspection;
 }
 
-/// What has become of a member.
+/// A change among the members of the fleet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum News {
     /// It has joined, or come back.
     Joined(Member),
     /// It has left, or is counted as lost.
     Left(Member),
-    /// It has proven that it holds the version with this kid: a number would be one in every keyring.
+    /// It has proven that it holds the version with this kid; a version number would be ambiguous between keyrings.
     Proven(Member, Kid),
 }
 
 /// The gateways that share a catalogue.
 pub trait Fleet: Send {
-    /// Those that are there at the start.
+    /// The members at the start.
     fn members(&self) -> Vec<Member>;
 
-    /// Who has joined, left or proven since the last call.
+    /// The changes since the last call.
     fn events(&mut self) -> Vec<News>;
 
     /// Has a member prove that it holds the version; `None`: it does not answer, or its answer comes as an event. `key` is this
@@ -46,10 +46,10 @@ pub trait Fleet: Send {
     fn prove(&self, claim: &Claim<'_>, number: u32, key: &VersionKey) -> Option<Proof>;
 }
 
-/// Nobody to ask: there is no `[control]`.
+/// Stands in where there is no `[control]`: JetStream cannot be asked.
 pub(super) struct Nobody;
 
-/// A gateway alone is a fleet of one.
+/// A fleet of one gateway.
 pub(super) struct Alone;
 
 impl Inspector for Control {

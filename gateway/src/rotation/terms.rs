@@ -1,11 +1,11 @@
-//! The terms of a keyring: when its versions are replaced, what they may seal at most, and what becomes of them.
+//! The terms of a keyring: cryptoperiod, limits, overlap and retention of its key versions.
 
 use std::time::Duration;
 
 use crate::catalogue::State;
 use crate::envelope::{Kid, Suite};
 
-/// Everything that the configuration says about a keyring's key versions.
+/// The configuration of a keyring's key versions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Terms {
     /// What new key versions seal with.
@@ -14,26 +14,26 @@ pub struct Terms {
     pub rotate: Rotate,
     /// What a version may seal at most.
     pub limit: Limit,
-    /// How long a replaced version still opens without being asked for.
+    /// How long a replaced version stays loaded and opens (decrypt-only).
     pub overlap: Duration,
     /// What becomes of it afterwards.
     pub retain: Retain,
-    /// How long after the overlap its destruction is not thought of.
+    /// How long after the overlap a version is kept before it may be destroyed.
     pub hold: Duration,
-    /// Who has to agree to that.
+    /// Who has to approve of a destruction.
     pub destroy: Consent,
-    /// What still opens although its version is in doubt.
+    /// Whether suspended and compromised versions still open.
     pub open: Doubtful,
 }
 
-/// Which versions in doubt still open what was sealed under them.
+/// Which suspended or compromised versions still open what was sealed under them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Doubtful {
-    /// None.
+    /// Neither.
     Nothing,
-    /// Those that are suspended while an operator investigates.
+    /// Suspended ones.
     Suspended,
-    /// Those that are compromised.
+    /// Compromised ones.
     Compromised,
     /// Both.
     Both,
@@ -44,8 +44,7 @@ pub enum Doubtful {
 pub struct Rotate {
     /// The cryptoperiod.
     pub after: Duration,
-    /// How much earlier than that it may be, in percent of it: each version draws its own, so that many keyrings do not rotate at
-    /// once.
+    /// How much earlier it may be, in percent: each version draws its own share, so that keyrings do not rotate all at once.
     pub jitter: u8,
     /// Messages sealed.
     pub messages: u64,
@@ -53,7 +52,7 @@ pub struct Rotate {
     pub bytes: u64,
 }
 
-/// Hard limits: never exceeded by one message.
+/// Hard limits: never exceeded, not even by one message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit {
     /// Messages sealed.
@@ -73,12 +72,12 @@ pub enum Retain {
     Shred,
 }
 
-/// Who has to agree before a secret goes.
+/// Who has to approve before a secret is destroyed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Consent {
-    /// Nobody else.
+    /// Nobody.
     Automatic,
-    /// Somebody else than whoever wants it.
+    /// A second person (dual control).
     Approved,
 }
 

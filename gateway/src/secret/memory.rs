@@ -1,6 +1,6 @@
-//! In unit tests: how deep the stack was used by what is wiped afterwards, and what is left of a secret in the whole process.
+//! For unit tests: measures how deep wiped work used the stack, and scans the process's memory for copies of a secret.
 //!
-//! A secret that is looked for must not be there for that reason: it is kept [`masked`], and so is what is read.
+//! The scan must not find its own pattern: secrets are kept [`masked`], and memory is masked after it was read.
 #![expect(
     clippy::arithmetic_side_effects,
     reason = "a test may stop where numbers are not as expected"
@@ -12,19 +12,19 @@ use std::hint::black_box;
 use std::os::unix::fs::FileExt;
 use std::process::Command;
 
-/// What no work leaves in its place.
+/// The pattern that the stack is filled with before the work.
 const PAINT: [u8; 64] = [0x5a; 64];
 
-/// The frames of looking begin deeper than those of painting, by less than this.
+/// The frames of [`used`] begin deeper than those of [`paint`], by less than this.
 const SLACK: usize = 1024;
 
-/// Added to every byte of a secret, and to none of what is done to one.
+/// XORed to every byte of a secret.
 const MASK: u8 = 0xa7;
 
-/// How many bytes in a row are no accident.
+/// The shortest match, in bytes, that is no accident.
 const PIECE: usize = 16;
 
-/// The variable in which AWS-LC finds what to leave out of what the processor can: two sets of bits of CPUID's leaves 1 and 7.
+/// The environment variable that masks CPU features for AWS-LC: bits of CPUID's leaves 1 and 7.
 const PROCESSOR: &str = "OPENSSL_ia32cap";
 
 /// No SHA instructions; no AVX2 either; nor AVX; nor any vector, nor AES.
@@ -39,18 +39,17 @@ thread_local! {
     static NOBODY_LOOKS: Cell<bool> = const { Cell::new(false) };
 }
 
-/// On this thread nobody will look for secrets: no stack is painted or wiped, no thread begun for it. Half of the time of a simulation,
-/// which is about something else.
+/// Turns off stack painting, wiping and extra threads on this thread: they would take half of a simulation's time.
 pub(crate) fn look_for_nothing() {
     NOBODY_LOOKS.set(true);
 }
 
-/// Whether nobody will look for secrets on this thread.
+/// Whether [`look_for_nothing`] was called on this thread.
 pub(super) fn nobody_looks() -> bool {
     NOBODY_LOOKS.get()
 }
 
-/// Paints what will be wiped.
+/// Fills the stack that will be wiped with [`PAINT`].
 #[inline(never)]
 pub(super) fn paint<const DEPTH: usize>() {
     let [paint, ..] = PAINT;
@@ -58,7 +57,7 @@ pub(super) fn paint<const DEPTH: usize>() {
     black_box(&mut frames);
 }
 
-/// A quarter of what will be wiped still has its paint: on other processors frames may be larger.
+/// Checks that a quarter of it is still painted: frames may be larger on other processors.
 #[inline(never)]
 pub(super) fn check<const DEPTH: usize>() {
     let used = used::<DEPTH>();
@@ -78,13 +77,13 @@ fn used<const DEPTH: usize>() -> usize {
         .unwrap();
     let painted = frames[SLACK..].chunks(PAINT.len());
     let painted = painted.take_while(|chunk| *chunk == PAINT).count();
-    // What was read is what will be looked for. (`zeroize` takes a millisecond for it, unoptimised.)
+    // This copy of the stack must not be found by a scan. (`zeroize` takes a millisecond for it, unoptimised.)
     frames.fill(0);
     black_box(&mut frames);
     DEPTH - painted * PAINT.len()
 }
 
-/// Does the work where the stack is deeper than looking reaches, which would overwrite what is looked for.
+/// Does the work deeper in the stack than the scan's own frames reach, which would overwrite copies.
 pub(crate) fn deep<T>(work: impl FnOnce() -> T) -> T {
     below::<{ 64 * 1024 }, T>(work)
 }
@@ -98,12 +97,12 @@ fn below<const FRAMES: usize, T>(work: impl FnOnce() -> T) -> T {
     result
 }
 
-/// A secret, to be looked for when it is gone.
+/// A masked copy of a secret, to scan for after the secret was dropped.
 pub(crate) fn masked(secret: &[u8]) -> Vec<u8> {
     secret.iter().map(|byte| byte ^ MASK).collect()
 }
 
-/// Where pieces of a secret that is [`masked`] are left: as they are, or as an HMAC's padded key, or in words or blocks swapped.
+/// Where pieces of a [`masked`] secret are in memory: as they are, as an HMAC's padded key, or with words or blocks byte-swapped.
 pub(crate) fn left(masked: &[u8]) -> Vec<String> {
     let forms = forms(masked);
     let memory = File::open("/proc/self/mem").unwrap();
@@ -147,7 +146,7 @@ fn holds(bytes: &[u8], form: &[u8]) -> bool {
     pieces.any(|piece| memchr::memmem::find(bytes, piece).is_some())
 }
 
-/// Runs the test of this name once more on each lesser processor, in a process of its own.
+/// Runs the test of this name again for each of [`PROCESSORS`], in a process of its own.
 pub(crate) fn on_lesser_processors(test: &str) {
     if std::env::var_os(PROCESSOR).is_some() {
         return;
@@ -170,7 +169,7 @@ fn work_that_goes_deeper_than_is_wiped_is_noticed() {
     });
 }
 
-/// Copies the secret to where nobody wipes it.
+/// Leaves copies of the secret on the stack.
 #[inline(never)]
 fn copied(secret: &super::Secret) {
     let mut frames = [0_u8; 2048];

@@ -1,8 +1,8 @@
-//! 32 bytes whose disclosure is an incident.
+//! Key material in memory: 32 bytes that are wiped, and never printed.
 //!
-//! A [`Secret`] has no `Debug`, no `Clone` and no `Display`; it lives on the heap in one place and is wiped when dropped. Code
-//! that needs the bytes says so by calling [`Secret::expose`], which is easy to search for, and works with them [`apart`], or where
-//! a message waits on a stack that is [`wiped`].
+//! A [`Secret`] has no `Debug`, no `Clone` and no `Display`; it stays in one place on the heap and is wiped when dropped. Code
+//! that needs the bytes calls [`Secret::expose`], which is easy to search for: within [`apart`], or on the message path
+//! within [`wiped`].
 
 #[cfg(test)]
 pub(crate) mod memory;
@@ -54,7 +54,7 @@ impl Secret {
         })
     }
 
-    /// The bytes. Every caller is a place to review.
+    /// The bytes. Review every caller.
     #[must_use]
     pub fn expose(&self) -> &[u8; LEN] {
         &self.0

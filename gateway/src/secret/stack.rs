@@ -1,25 +1,24 @@
-//! Where secrets are worked with: on a part of the stack that is wiped afterwards, or on a thread of its own.
+//! Stack hygiene for work with secrets: on a part of the stack that is wiped afterwards, or on a thread of its own.
 //!
-//! Whoever reads a key copies it: the compiler into frames that it reuses, the C library and ciphers into registers and into frames
-//! of theirs. Which copies stay behind differs by processor. So nobody tries to know them: [`wiped`] overwrites all of the stack that
-//! the work has used, and [`apart`] has that done by a thread that ends with it, whose registers nobody sees again. (What is left in
-//! the registers of a thread that goes on, the next signal writes to its stack: AVX-512 has sixteen that hardly any code uses, and
-//! AWS-LC leaves what it has decrypted there.)
+//! Code that reads a key copies it: the compiler into stack frames, the C library and ciphers into registers and frames of
+//! theirs, differently on each processor. [`wiped`] overwrites all of the stack that the work has used;
+//! [`apart`] does so on a thread that then ends, so that its registers are gone too. (The next signal writes the registers
+//! of a thread that goes on to its stack: AVX-512 has sixteen that little code uses, and AWS-LC leaves decrypted bytes there.)
 //!
-//! What the work returns is not wiped: a [`super::Secret`] is a pointer, and bytes that the work shall write are lent to it.
+//! What the work returns is not wiped: return a [`super::Secret`], which is a pointer, or write into bytes lent by the caller.
 
 use std::hint::black_box;
 use std::thread::{Builder, scope};
 
-/// What [`apart`] wipes, in bytes.
+/// Bytes of stack that [`apart`] wipes.
 const APART: usize = 64 * 1024;
 
-/// How much more stack its thread has, to begin and to end.
+/// More bytes of stack for its thread, to start and to end.
 const SPARE: usize = 64 * 1024;
 
-/// Does the work on a thread of its own and wipes its stack. Some 40 µs: for whatever no message waits for.
+/// Does the work on a thread of its own and wipes its stack. Takes some 40 µs: not for the message path.
 ///
-/// Where the system gives no thread, the work is done here, and the stack is wiped all the same.
+/// If no thread can be started, the work is done on this one, and the stack is wiped too.
 #[expect(
     clippy::missing_panics_doc,
     clippy::expect_used,
@@ -45,7 +44,7 @@ pub fn apart<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     done.expect("the work is done, there or here")
 }
 
-/// Does the work and wipes `DEPTH` bytes of the stack below here: a quarter more than it uses, which every unit test checks.
+/// Does the work and wipes `DEPTH` bytes of stack below here. `DEPTH` must leave a quarter unused, which every unit test checks.
 pub fn wiped<const DEPTH: usize, T>(work: impl FnOnce() -> T) -> T {
     #[cfg(test)]
     if super::memory::nobody_looks() {
@@ -60,7 +59,7 @@ pub fn wiped<const DEPTH: usize, T>(work: impl FnOnce() -> T) -> T {
     result
 }
 
-/// The work's frames begin deeper than those of [`wipe`], whose own edge is not wiped.
+/// Makes the work's frames begin deeper than those of [`wipe`], which does not wipe its own first bytes.
 #[inline(never)]
 fn below<T>(work: impl FnOnce() -> T) -> T {
     let mut edge = [0_u8; 128];

@@ -1,4 +1,5 @@
-//! Messages that are alike take a shorter way through both paths. What goes in together must come out as if each had come alone.
+//! Runs of identical control lines take the fast path in both directions: messages that arrive in one batch must come out as if
+//! each had arrived alone.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use crate::wire::{Buffer, ClientOp, ClientParser, Limits, Publish, Step};
 const INFO: &[u8] = b"INFO {\"headers\":true,\"max_payload\":100}\r\n";
 const CONNECT: &[u8] = b"CONNECT {\"verbose\":false,\"headers\":true}\r\n";
 
-/// What an agent publishes.
+/// What a client publishes.
 #[derive(Clone, Debug)]
 struct Message {
     subject: &'static str,
@@ -37,7 +38,7 @@ enum Spelling {
     TwoBlanks,
 }
 
-/// What happens to it between the two gateways.
+/// What happens to a message between the two gateways.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Way {
     Whole,
@@ -48,7 +49,7 @@ enum Way {
     Moved,
 }
 
-/// With a version of each keyring, and those versions.
+/// A worker with one version of each keyring, and those versions.
 fn worker(config: Config, policy: Policy) -> (Worker, Vec<Arc<Version>>) {
     let names = policy.keyrings().iter().map(|rule| rule.name.as_str());
     let versions = names.map(|name| {
@@ -70,7 +71,7 @@ fn worker(config: Config, policy: Policy) -> (Worker, Vec<Arc<Version>>) {
     (Worker::new(WorkerId(0), Arc::new(shared)), versions)
 }
 
-/// Two keyrings: one whose envelopes may be moved between subjects and which seals empty payloads, and one for the rest.
+/// Two keyrings: one with `bind = "keyring"` that seals empty payloads, and one for all other subjects.
 fn two_keyrings() -> Policy {
     let loose = Rule {
         name: "loose".parse().unwrap(),
@@ -89,7 +90,7 @@ fn link(worker: &Worker) -> RefCell<Link> {
     }))
 }
 
-/// What comes out of the publish path of a new session, for each of `parts`.
+/// The output of the publish path of a new session, with one batch for each of `parts`.
 fn published(worker: &Worker, parts: &[Vec<u8>]) -> Vec<u8> {
     let link = link(worker);
     DeliverPath::new(worker, &link).batch(&mut filled(INFO), &mut Buffer::new());
@@ -105,7 +106,7 @@ fn published(worker: &Worker, parts: &[Vec<u8>]) -> Vec<u8> {
     output.filled().to_vec()
 }
 
-/// What comes out of the deliver path of a new session, for each of `parts`.
+/// The output of the deliver path of a new session, with one batch for each of `parts`.
 fn delivered(worker: &Worker, parts: &[Vec<u8>]) -> Vec<u8> {
     let link = link(worker);
     let mut path = DeliverPath::new(worker, &link);
@@ -139,7 +140,7 @@ impl Message {
         }
     }
 
-    /// As the agent writes it.
+    /// As the client writes it.
     fn publish(&self) -> Vec<u8> {
         let (verb, gap, zero) = match self.spelling {
             Spelling::Usual => ("PUB", " ", ""),
@@ -195,7 +196,7 @@ impl Message {
         }
     }
 
-    /// What the server makes of what the gateway has published: one delivery.
+    /// The server's delivery of what the gateway has published.
     fn carried(&self, publish: &Publish<'_>) -> Vec<u8> {
         assert_eq!(publish.subject, self.subject.as_bytes());
         let mut payload = publish.payload.to_vec();
@@ -208,7 +209,7 @@ impl Message {
         self.deliver(&payload, self.zero())
     }
 
-    /// Whether the agent behind the second gateway gets it.
+    /// Whether the client behind the second gateway gets it.
     fn arrives(&self) -> bool {
         self.way == Way::Whole || self.size == 0
     }
@@ -227,7 +228,7 @@ fn message() -> impl Strategy<Value = Message> {
     let subject = prop_oneof![
         6 => Just("a.b"), 3 => Just("a.bc"), 1 => Just("x.y"), 1 => Just("$JS.hub.API.$KV.b.k"),
     ];
-    // To the limit of the server that greets above, which is sealed; of 100 bytes, headers take 18 and an envelope 53.
+    // Up to the `max_payload` of 100 bytes in `INFO`, of which headers take 18 and an envelope 53.
     let size = prop_oneof![8 => 0_usize..30, 1 => 45_usize..48];
     (
         subject,
@@ -310,7 +311,7 @@ fn holds(messages: &[Message], config: &Config, policy: Policy) {
             .filter_map(|message| message.reply)
             .collect();
         let distinct: std::collections::HashSet<_> = replies.iter().collect();
-        // One request at a time waits on a reply subject.
+        // Only one request may be pending on a reply subject.
         let whole = messages.iter().all(|message| message.way == Way::Whole);
         if whole && distinct.len() == replies.len() {
             assert_eq!(shown(&alone), shown(&expected));

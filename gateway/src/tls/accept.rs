@@ -1,4 +1,4 @@
-//! What clients meet: the gateway's certificate, and whether theirs is believed.
+//! TLS with clients: the gateway's certificate, and the verification of theirs.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use super::read::Contents;
 use super::settings::{Authorities, Clients, Listener, Role};
 use super::{Time, provider, revocation};
 
-/// Who is believed, and what is known of them.
+/// The verifier of client certificates, and what its files say.
 struct Believed {
     verifier: Arc<dyn ClientCertVerifier>,
     facts: Vec<Fact>,

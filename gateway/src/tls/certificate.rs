@@ -1,4 +1,4 @@
-//! What a certificate says: whose it is, and when it is valid.
+//! Names and validity of certificates and revocation lists.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -14,45 +14,45 @@ use x509_cert::ext::pkix::name::GeneralName;
 
 use super::settings::Role;
 
-/// How long before its end a certificate is spoken of.
+/// How long before its expiry there is a warning.
 const SOON: Duration = Duration::from_hours(24 * 30);
 
-/// What a file says of one certificate, or of one revocation list, in it.
+/// One certificate or revocation list in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fact {
     /// What the file is for.
     pub role: Role,
     /// The file.
     pub path: PathBuf,
-    /// Whose certificate it is, as RFC 4514 writes names; of a revocation list: who has made it.
+    /// The subject as in RFC 4514; of a revocation list: its issuer.
     pub subject: String,
-    /// From when on it is valid.
+    /// The start of its validity.
     pub not_before: SystemTime,
-    /// Until when it is valid; `None` for a list that does not say.
+    /// The end of its validity; `None` for a list without `nextUpdate`.
     pub not_after: Option<SystemTime>,
 }
 
-/// What should be looked after although it works, or used to.
+/// Something that works now and needs attention, or a certificate that has expired.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Doubt {
     /// What the file is for.
     pub role: Role,
-    /// What is to be seen.
+    /// What is wrong.
     pub message: String,
-    /// What would be right.
+    /// The remedy.
     pub help: &'static str,
 }
 
-/// Whom a client's certificate names. There is no other way to one than a handshake that has verified it.
+/// The names in a client's verified certificate; made by a completed handshake only.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
-    /// The subject, as RFC 4514 writes names: the most specific part first, `CN=agent-7,OU=billing,O=Example`.
+    /// The subject as in RFC 4514, the most specific part first: `CN=agent-7,OU=billing,O=Example`.
     pub subject: String,
-    /// What else the certificate names it by.
+    /// The subject alternative names.
     pub names: Names,
 }
 
-/// The alternative names in a certificate, by kind, in its order.
+/// The subject alternative names of a certificate, by kind, in its order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names {
     /// Host names.
@@ -86,7 +86,7 @@ impl Fact {
         self.not_before <= now && self.not_after.is_none_or(|end| now <= end)
     }
 
-    /// What is to be said of its time.
+    /// The warning about its validity, if there is one.
     fn doubt(&self, now: SystemTime) -> Option<Doubt> {
         let end = self.not_after?;
         let (what, subject, path) = (self.what(), &self.subject, self.path.display());
@@ -117,7 +117,7 @@ impl Fact {
     }
 }
 
-/// What is to be said of `facts`. A file of many CAs is fine as long as one of them is: old ones are left in such files.
+/// Warnings about `facts`. A file of CAs is fine as long as one is valid: expired ones are often left in such files.
 pub(super) fn doubts(facts: &[Fact], now: SystemTime) -> Vec<Doubt> {
     let said = |fact: &Fact| {
         let of_a_good_file = fact.role.is_ca()
@@ -129,7 +129,7 @@ pub(super) fn doubts(facts: &[Fact], now: SystemTime) -> Vec<Doubt> {
     facts.iter().filter_map(said).collect()
 }
 
-/// When the file of this role stops working: the first of our own certificates to expire, the last of CAs.
+/// The expiry of the file of this role: that of the first of our own certificates, or of the last CA.
 pub(super) fn expiry(facts: &[Fact], role: Role) -> Option<SystemTime> {
     let ends = facts.iter().filter(|fact| fact.role == role);
     let ends = ends.filter_map(|fact| fact.not_after);
@@ -137,8 +137,7 @@ pub(super) fn expiry(facts: &[Fact], role: Role) -> Option<SystemTime> {
 }
 
 impl Peer {
-    /// Whom the first of the certificates names, which the handshake has verified. `None` without one, or when it cannot be
-    /// read: a certificate that says nothing identifies nobody.
+    /// The names in the end-entity certificate, which the handshake has verified. `None` without one, or when it cannot be read.
     #[must_use]
     pub fn of(connection: &rustls::ServerConnection) -> Option<Self> {
         if connection.is_handshaking() {
@@ -187,7 +186,7 @@ impl fmt::Display for Doubt {
     }
 }
 
-/// A moment as people write it: `2027-01-31T12:00:00Z`.
+/// RFC 3339: `2027-01-31T12:00:00Z`.
 pub(super) fn date(moment: SystemTime) -> String {
     Timestamp::try_from(moment).map_or_else(
         |_beyond_the_calendar| "a time beyond the calendar".to_owned(),

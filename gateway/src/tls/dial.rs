@@ -1,4 +1,4 @@
-//! What the gateway shows to servers, and which servers it believes.
+//! TLS with servers: the verification of their certificates, and the gateway's own.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -56,19 +56,19 @@ impl Settings for ToServer {
 }
 
 impl ToServer {
-    /// The name that the certificate of the server at `host` must have.
+    /// The name that the certificate of the server at `host` must be valid for.
     ///
     /// # Errors
     /// When it is neither a host name nor an IP address.
     pub fn name(&self, host: &str) -> Result<ServerName<'static>, InvalidDnsNameError> {
-        // A zone says how an address is reached, and stands in no certificate.
+        // No certificate has the zone of an IPv6 address.
         let (host, _zone) = host.split_once('%').unwrap_or((host, ""));
         let name = self.server_name.as_deref().unwrap_or(host);
         ServerName::try_from(name.to_owned())
     }
 }
 
-/// The CAs that the system trusts, as far as they can be read.
+/// The system's trusted CAs, as far as they can be read.
 fn of_the_system() -> Result<RootCertStore, Error> {
     let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();

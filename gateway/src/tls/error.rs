@@ -1,4 +1,4 @@
-//! What can be wrong with the files of TLS: which one, what, and what would be right.
+//! Errors in TLS files: the file, the mistake, the remedy.
 
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -9,7 +9,7 @@ use crate::fault::{Fault, Faulty, Retry, Who};
 use super::certificate::date;
 use super::settings::Role;
 
-/// Why the files cannot be used. What was in force before stays so. Never repeats what is in a file.
+/// Why the files cannot be used; the configuration in use stays. Never quotes contents of a file.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -33,7 +33,7 @@ pub enum Error {
         /// What would be right.
         help: &'static str,
     },
-    /// It is PEM, but what is needed is not in it.
+    /// It is PEM without the needed section.
     #[error("`{role}`: {} holds no {wanted}{found}; name the PEM file that holds it", path.display())]
     Absent {
         /// What it is for.
@@ -42,7 +42,7 @@ pub enum Error {
         path: PathBuf,
         /// What should be in it.
         wanted: &'static str,
-        /// What is in it instead, in words; empty when nothing is.
+        /// The sections in it, in words; may be empty.
         found: String,
     },
     /// A certificate in it cannot be read.
@@ -59,7 +59,7 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
-    /// The key is of no kind that can sign here.
+    /// The key is of an unsupported kind.
     #[error("`{role}`: the key in {} cannot be used: {why}; use an ECDSA (P-256, P-384, P-521), Ed25519 or RSA key (2048 bits or more) without a passphrase", path.display())]
     Key {
         /// What it is for.
@@ -69,7 +69,7 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
-    /// Key and certificate are of two pairs.
+    /// Key and certificate do not match.
     #[error("`{role}`: the key in {} does not belong to the first certificate in {}; name the key that the certificate was made for, and put that certificate first in its file", key.display(), certificate.display())]
     Mismatch {
         /// What the key is for.
@@ -79,7 +79,7 @@ pub enum Error {
         /// The certificate's file.
         certificate: PathBuf,
     },
-    /// A replacement that nobody would accept now; only a reload says so.
+    /// A new certificate that is not valid now; an error at a reload only.
     #[error("`{role}`: the new certificate of {subject} in {} is not valid now: {}; the old one stays in use, put a valid one there", path.display(), period(*not_before, *not_after))]
     OutOfDate {
         /// What it is for.
@@ -93,7 +93,7 @@ pub enum Error {
         /// Until when.
         not_after: SystemTime,
     },
-    /// The list was not made by a CA that is believed.
+    /// The list is not signed by a trusted CA.
     #[error("`{role}`: the revocation list of {issuer} in {} is not to be believed: {why}; {help}", path.display())]
     Revocation {
         /// What it is for.
@@ -107,7 +107,7 @@ pub enum Error {
         /// What would be right.
         help: &'static str,
     },
-    /// Nobody vouches for servers.
+    /// There is no CA for servers.
     #[error(
         "no CA is known that vouches for servers: {why}; set `ca` in [server-tls] to the PEM file of the CA that signs the servers' certificates"
     )]
@@ -115,13 +115,13 @@ pub enum Error {
         /// What the system says.
         why: String,
     },
-    /// What nobody foresaw.
+    /// An unexpected error of rustls.
     #[error("TLS cannot be set up: {0}; report this as a defect of keyway")]
     Setup(String),
 }
 
 impl Error {
-    /// Which file is meant, if one is.
+    /// The role of the file concerned, if there is one.
     #[must_use]
     pub const fn role(&self) -> Option<Role> {
         match self {
@@ -162,7 +162,6 @@ impl Faulty for Error {
     }
 }
 
-/// What the disk's words leave out.
 const fn remedy(error: &disk::Error) -> &'static str {
     if error.is_missing() {
         "; put it there, or correct the path"

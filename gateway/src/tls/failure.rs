@@ -1,31 +1,31 @@
-//! Why a handshake failed, in few words.
+//! Causes of failed handshakes.
 
 use std::io;
 
 use rustls::{AlertDescription, CertificateError, Error};
 
-/// Why a handshake failed: the label of the metric, and a word for the log.
+/// Why a handshake failed, for metrics and log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// The peer speaks something else.
+    /// The peer does not speak TLS.
     NotTls,
-    /// No version, cipher or signature in common.
+    /// No common version, cipher suite or signature scheme.
     Incompatible,
-    /// The peer showed no certificate, and needs one.
+    /// The peer sent no certificate, which is required.
     NoCertificate,
-    /// The peer's certificate is out of date.
+    /// The peer's certificate is not valid now.
     Expired,
-    /// It was revoked, or may have been: there is no list of its CA.
+    /// It was revoked, or there is no revocation list of its CA.
     Revoked,
-    /// No CA that is believed has signed it.
+    /// No trusted CA has signed it.
     UnknownCa,
     /// It is for another name.
     WrongName,
     /// Something else is wrong with it.
     BadCertificate,
-    /// The peer ended the handshake, which mostly means that it does not believe our certificate.
+    /// The peer sent an alert, mostly because it does not trust our certificate.
     Declined,
-    /// The peer has gone.
+    /// The peer closed.
     Closed,
     /// It took too long.
     TimedOut,
@@ -69,7 +69,7 @@ impl Failure {
         }
     }
 
-    /// What a socket's error comes from; TLS wraps its own in them.
+    /// The cause of a socket's error, which may wrap one of rustls.
     #[must_use]
     #[expect(
         clippy::wildcard_enum_match_arm,

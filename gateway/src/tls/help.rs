@@ -1,4 +1,4 @@
-//! Where to look when a handshake has failed: the file or the key of the configuration.
+//! Remedies for failed handshakes, with the file or configuration key to look at.
 
 use super::failure::Failure;
 use super::settings::{Listener, ToServer};
@@ -6,7 +6,7 @@ use super::settings::{Listener, ToServer};
 const NO_VERSION: &str = "needs TLS 1.2 or 1.3, with a cipher of forward secrecy (ECDHE)";
 
 impl Listener {
-    /// Where to look when a client's handshake has failed.
+    /// The remedy after a failed handshake with a client; may be empty.
     #[must_use]
     pub fn help(&self, failure: Failure) -> String {
         let own = self.own.certificate.display();
@@ -50,7 +50,7 @@ impl Listener {
 }
 
 impl ToServer {
-    /// Where to look when a server's handshake has failed.
+    /// The remedy after a failed handshake with a server; may be empty.
     #[must_use]
     pub fn help(&self, failure: Failure) -> String {
         match failure {

@@ -1,4 +1,4 @@
-//! A configuration of TLS that follows its files.
+//! A TLS configuration that is reloaded from its files.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,46 +13,46 @@ use super::error::Error;
 use super::read::{Contents, Digest};
 use super::settings::Role;
 
-/// Settings from which, and from the files that they name, a configuration of TLS is made.
+/// Settings whose files make up a TLS configuration.
 pub trait Settings {
-    /// What a handshake needs.
+    /// The configuration of rustls.
     type Config;
 
     /// The files, each once.
     fn files(&self) -> Vec<(Role, &Path)>;
 
-    /// Makes the configuration of their contents.
+    /// Builds the configuration from their contents.
     ///
     /// # Errors
     /// [`Error`].
     fn build(&self, contents: &Contents, clock: &Clock) -> Result<Built<Self::Config>, Error>;
 }
 
-/// What was made of files.
+/// A configuration built from files.
 pub struct Built<C> {
     /// For new handshakes.
     pub(super) config: Arc<C>,
-    /// What the files say.
+    /// The certificates and revocation lists in the files.
     pub(super) facts: Vec<Fact>,
-    /// What is to be said of them at any time.
+    /// Warnings that do not depend on the time.
     pub(super) doubts: Vec<Doubt>,
 }
 
-/// Whether a reload has found anything new.
+/// What a reload has found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Changed {
-    /// The files are as they were.
+    /// The files are unchanged.
     Nothing,
-    /// These have changed; new handshakes go by them.
+    /// These have changed; new handshakes use them.
     Files(Vec<Role>),
 }
 
-/// One half of the gateway's TLS. Connections keep the configuration that they began with.
+/// The TLS configuration of one side. Connections keep the configuration that they began with.
 pub struct Live<S: Settings> {
     settings: S,
     clock: Clock,
     current: ArcSwap<Current<S::Config>>,
-    /// One reload at a time, so that an older reading never replaces a newer one.
+    /// One reload at a time, so that older contents never replace newer ones.
     reloading: Mutex<()>,
 }
 
@@ -62,8 +62,8 @@ struct Current<C> {
 }
 
 impl<S: Settings> Live<S> {
-    /// Reads the files. Certificates that are out of date are used, and are a [`Doubt`]: a gateway must be able to start in an
-    /// emergency. Waits for the disk.
+    /// Reads the files. An expired certificate is used, with a [`Doubt`]: a gateway must be able to start in an emergency.
+    /// Blocks.
     ///
     /// # Errors
     /// [`Error`].
@@ -77,24 +77,24 @@ impl<S: Settings> Live<S> {
         })
     }
 
-    /// What the configuration file says.
+    /// The settings.
     pub const fn settings(&self) -> &S {
         &self.settings
     }
 
-    /// For a handshake that begins now.
+    /// The configuration for a new handshake.
     #[must_use]
     pub fn config(&self) -> Arc<S::Config> {
         Arc::clone(&self.current.load().built.config)
     }
 
-    /// What the files in force say.
+    /// The certificates and revocation lists in use.
     #[must_use]
     pub fn facts(&self) -> Vec<Fact> {
         self.current.load().built.facts.clone()
     }
 
-    /// What somebody should look after, as of now.
+    /// Warnings, as of now.
     #[must_use]
     pub fn doubts(&self) -> Vec<Doubt> {
         let current = self.current.load();
@@ -103,7 +103,7 @@ impl<S: Settings> Live<S> {
         doubts
     }
 
-    /// For each file with certificates when it stops working: the first of our own to expire, the last of CAs.
+    /// The expiry of each file with certificates: that of the first of our own certificates, or of the last CA.
     #[must_use]
     pub fn expiries(&self) -> Vec<(Role, SystemTime)> {
         let current = self.current.load();
@@ -115,10 +115,10 @@ impl<S: Settings> Live<S> {
         certificates.filter_map(expiry).collect()
     }
 
-    /// Reads the files again, and if they have changed, lets new handshakes go by them. Waits for the disk.
+    /// Reads the files again; if they have changed, new handshakes use them. Blocks.
     ///
     /// # Errors
-    /// [`Error`]; what was in force stays so. A new certificate of ours that is not valid now is an error here.
+    /// [`Error`]; the configuration in use stays. A new certificate of ours that is not valid now is an error, too.
     pub fn reload(&self) -> Result<Changed, Error> {
         let _one_at_a_time = self
             .reloading

@@ -1,12 +1,11 @@
-//! A certificate: whose it is, what is wrong with it, when it expires.
+//! TLS configuration from files: certificates, keys, CAs and revocation lists.
 //!
-//! Two halves, each configured for itself: [`Acceptor`] is what clients meet at the listener, [`Dialer`] what the gateway shows and
-//! believes when it connects to a server. Each is made of files by [`Live::load`], which says of every mistake which file it is in;
-//! [`Live::reload`] reads them again and swaps the whole configuration, or keeps the one that works. A handshake takes the
-//! configuration of its moment; connections that are there keep theirs.
+//! [`Acceptor`] is for clients, [`Dialer`] for servers. Each is made of files by [`Live::load`], whose errors name the file;
+//! [`Live::reload`] reads them again and swaps the whole configuration, or keeps the one that works. A handshake uses the
+//! configuration of its moment; existing connections keep theirs.
 //!
-//! TLS 1.2 and 1.3 with the one provider of the crate, no ALPN (NATS has none). Sessions are not resumed: connections to a bus live
-//! long, and so every handshake checks the peer's certificate by today's revocation list.
+//! TLS 1.2 and 1.3 with the crate's one provider, no ALPN (NATS has none). Sessions are not resumed: connections are long-lived,
+//! and so every handshake checks the peer's certificate by the current revocation list.
 
 mod accept;
 mod certificate;
@@ -38,18 +37,18 @@ pub use live::{Built, Changed, Live, Settings};
 pub use read::Contents;
 pub use settings::{Authorities, Clients, Demand, Handshake, Listener, Pair, Role, ToServer};
 
-/// What clients meet at the listener.
+/// TLS with clients.
 pub type Acceptor = Live<Listener>;
 
-/// What the gateway shows to servers, and believes of them.
+/// TLS with servers.
 pub type Dialer = Live<ToServer>;
 
-/// The one provider: that of the envelopes.
+/// The crate's one provider, which also seals envelopes.
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
-/// The crate's clock, as rustls asks it.
+/// The crate's clock, for rustls.
 #[derive(Debug)]
 struct Time(Clock);
 

@@ -1,4 +1,4 @@
-//! A private key out of its PEM text, without a copy that stays behind: the library's own reader does not wipe what it gathers.
+//! Reads a private key from PEM without leaving copies in memory: the library's reader does not wipe its buffers.
 
 use data_encoding::BASE64;
 use rustls::pki_types::pem;
@@ -10,14 +10,14 @@ use zeroize::Zeroizing;
 
 use crate::secret;
 
-/// What a signature leaves of the stack to be wiped, in bytes: a handshake waits for it.
+/// Bytes of stack that are wiped after a signature. Small, because a handshake waits for it.
 const SIGN_DEPTH: usize = 64 * 1024;
 
-/// A key that wipes the stack after each use.
+/// A signing key that wipes the stack after each use.
 #[derive(Debug)]
 struct Wiped<Key>(Key);
 
-/// What a key's section may be.
+/// The format of a key's section.
 #[derive(Clone, Copy)]
 enum Kind {
     Pkcs1,
@@ -28,14 +28,14 @@ enum Kind {
 /// The first private key in `text`, which the caller wipes.
 ///
 /// # Errors
-/// As the library's reader: `NoItemsFound`, `MissingSectionEnd`, `Base64Decode`; without a word of the text.
+/// As the library's reader: `NoItemsFound`, `MissingSectionEnd`, `Base64Decode`; never quotes the text.
 pub(super) fn key(text: &[u8]) -> Result<PrivateKeyDer<'static>, pem::Error> {
     let mut lines = text
         .split(|byte| matches!(byte, b'\n' | b'\r'))
         .map(<[u8]>::trim_ascii);
     let kind = lines.find_map(Kind::begun_by);
     let kind = kind.ok_or(pem::Error::NoItemsFound)?;
-    // Sized at once: growing would leave a copy behind.
+    // Growing would leave a copy in memory.
     let mut base64 = Zeroizing::new(Vec::with_capacity(text.len()));
     loop {
         let line = lines.next().ok_or(pem::Error::MissingSectionEnd {
@@ -58,7 +58,6 @@ fn decode(base64: &[u8]) -> Option<Vec<u8>> {
     Some(std::mem::take(&mut *der))
 }
 
-/// The key, wiping the stack after each use.
 pub(super) fn wiped(key: Arc<dyn SigningKey>) -> Arc<dyn SigningKey> {
     Arc::new(Wiped(key))
 }
@@ -89,7 +88,7 @@ impl Signer for Wiped<Box<dyn Signer>> {
 }
 
 impl Kind {
-    /// RFC 7468 and what came before it.
+    /// The labels of RFC 7468 and of OpenSSL.
     fn begun_by(line: &[u8]) -> Option<Self> {
         match line {
             b"-----BEGIN RSA PRIVATE KEY-----" => Some(Self::Pkcs1),
@@ -114,7 +113,7 @@ mod tests {
 
     use super::*;
 
-    /// Line ends and blanks as editors leave them, and another section before it.
+    /// A key with various line ends and blanks, after another section.
     fn text(label: &str, end: &str) -> String {
         let body = format!("MIIBAAEC{end}  AwQFBgc= {end}");
         format!(

@@ -1,4 +1,4 @@
-//! Files, read once: their bytes, and what PEM is in them.
+//! The contents of TLS files, and the PEM sections in them.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,10 +19,10 @@ use super::error::Error;
 use super::private;
 use super::settings::{Pair, Place, Role};
 
-/// What tells one content of a file from another.
+/// SHA-256 of a file's contents.
 pub(super) type Digest = [u8; 32];
 
-/// The files of one half, as they were when they were read. The bytes are wiped with it: keys are among them.
+/// The contents of one side's files; wiped on drop, since keys are among them.
 pub struct Contents(Vec<File>);
 
 pub(super) struct File {
@@ -41,7 +41,7 @@ impl Contents {
         places.iter().map(read).collect::<Result<_, _>>().map(Self)
     }
 
-    /// In the order in which they were asked for.
+    /// In the order of the files.
     pub(super) fn digests(&self) -> Vec<(Role, Digest)> {
         let of = |file: &File| {
             let mut bytes = [0; 32];
@@ -54,13 +54,13 @@ impl Contents {
     /// The file of this role.
     ///
     /// # Errors
-    /// [`Error::Setup`] when it was not asked for, which is a defect.
+    /// [`Error::Setup`] when it was not read, which is a defect.
     pub(super) fn file(&self, role: Role) -> Result<&File, Error> {
         let found = self.0.iter().find(|file| file.role == role);
         found.ok_or_else(|| Error::Setup(format!("`{role}` was not read")))
     }
 
-    /// The certificate chain and its key, which belong together, and what the certificates say.
+    /// The certificate chain and its matching key, with facts about the certificates.
     pub(super) fn pair(
         &self,
         certificate: Role,
@@ -84,7 +84,7 @@ impl Contents {
         }
     }
 
-    /// CAs, and what they say of themselves.
+    /// CAs, with facts about them.
     pub(super) fn roots(&self, role: Role) -> Result<(RootCertStore, Vec<Fact>), Error> {
         let file = self.file(role)?;
         let certificates = file.certificates()?;
@@ -142,7 +142,7 @@ impl File {
         Ok(all)
     }
 
-    /// The key in it; its text is wiped, what is left of it is inside the provider.
+    /// The key in it; afterwards only the provider holds a copy.
     fn signing(&self) -> Result<Arc<dyn SigningKey>, Error> {
         apart(|| {
             let mut key = self.key()?;
@@ -164,7 +164,7 @@ impl File {
         }
     }
 
-    /// What the certificates say, in their order.
+    /// In the order of the certificates.
     fn facts(&self, certificates: &[CertificateDer<'_>]) -> Result<Vec<Fact>, Error> {
         let numbered = certificates.iter().enumerate();
         let fact = |(index, certificate): (usize, &CertificateDer<'_>)| {
@@ -198,7 +198,7 @@ impl File {
         }
     }
 
-    /// The library's own words would repeat the line that it could not read, which may be one of a key.
+    /// The library's message is not used: it quotes the line, which may be one of a key.
     #[expect(
         clippy::wildcard_enum_match_arm,
         reason = "the library's enum is not exhaustive"
@@ -220,7 +220,7 @@ impl File {
 
     fn absent(&self, wanted: &'static str) -> Error {
         let (role, path) = (self.role, self.path.clone());
-        // What every certificate, key and list begins with in DER: a sequence with a length of two bytes.
+        // DER: a SEQUENCE with a length of two bytes.
         if self.bytes.starts_with(&[0x30, 0x82]) {
             return Error::NotPem {
                 role,
@@ -246,7 +246,7 @@ impl File {
         self.labels().iter().any(|found| found == label)
     }
 
-    /// The kinds of the sections in it, in its own words; each once.
+    /// The labels of its PEM sections, each once.
     fn labels(&self) -> Vec<String> {
         let mut labels = Vec::new();
         for line in self.bytes.split(|byte| *byte == b'\n') {

@@ -1,6 +1,6 @@
-//! Revocation lists: whose they are, and whether they are believed.
+//! Certificate revocation lists, and their signatures.
 //!
-//! A list that no CA has signed would be found out at the first handshake only, and turn away every client.
+//! Signatures are checked on loading: rustls would notice a bad one at the first handshake, and reject every client.
 
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 use x509_cert::Certificate;
@@ -12,17 +12,17 @@ use super::error::Error;
 use super::provider;
 use super::read::File;
 
-/// What of a certificate or a list its issuer has signed.
+/// The signed part of a revocation list, and its signature.
 struct Signed<'d> {
     /// The bytes under the signature.
     body: &'d [u8],
-    /// How it was signed: the contents of the algorithm identifier.
+    /// The contents of the AlgorithmIdentifier.
     algorithm: Vec<u8>,
     /// The signature.
     signature: Vec<u8>,
 }
 
-/// The lists in `file`, each signed by one of `authorities`, and what they say.
+/// The lists in `file`, each signed by one of `authorities`, with facts about them.
 pub(super) fn lists(
     file: &File,
     authorities: &[CertificateDer<'_>],
@@ -46,7 +46,7 @@ pub(super) fn lists(
     Ok((lists, facts))
 }
 
-/// CAs without a list: what they have signed is not believed, because it might be revoked.
+/// Warnings about CAs without a list: certificates that they have signed are rejected, because they might be revoked.
 pub(super) fn unlisted(file: &File, cas: &[Fact], lists: &[Fact]) -> Vec<Doubt> {
     let listed = |ca: &&Fact| !lists.iter().any(|list| list.subject == ca.subject);
     let doubt = |ca: &Fact| Doubt {
@@ -97,7 +97,7 @@ fn check(
 }
 
 impl<'d> Signed<'d> {
-    /// Takes the three parts of what is signed in X.509 (RFC 5280, sections 4.1 and 5.1).
+    /// Reads the three parts of a signed structure (RFC 5280, sections 4.1 and 5.1).
     fn read(list: &'d CertificateRevocationListDer<'_>) -> der::Result<Self> {
         let mut reader = SliceReader::new(list)?;
         reader.sequence(|inner| {
@@ -133,7 +133,7 @@ impl<'d> Signed<'d> {
     }
 }
 
-/// What an element holds, without its tag and length: the form in which algorithms are named.
+/// The value of a DER element, without tag and length.
 fn contents(element: &[u8]) -> der::Result<Vec<u8>> {
     let any = der::asn1::AnyRef::from_der(element)?;
     Ok(any.value().to_vec())

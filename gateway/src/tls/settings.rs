@@ -1,79 +1,79 @@
-//! What the configuration says of TLS: files and manners, no contents.
+//! TLS settings: paths and modes, no contents.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How the gateway's listener does TLS.
+/// TLS with clients: section `[tls]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
     /// The gateway's certificate and its key.
     pub own: Pair,
-    /// Whether clients show a certificate of theirs.
+    /// Whether clients have to show a certificate.
     pub clients: Clients,
     /// Whether clients without TLS are served too.
     pub demand: Demand,
-    /// Who speaks first.
+    /// Whether the handshake comes before or after INFO.
     pub handshake: Handshake,
 }
 
-/// A certificate chain and the key that belongs to it, both PEM files.
+/// PEM files of a certificate chain and its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pair {
-    /// The certificate, then those that lead to its CA.
+    /// The certificate, then the intermediate ones.
     pub certificate: PathBuf,
-    /// The key, which nobody but its owner may read.
+    /// The key, which only its owner may read.
     pub key: PathBuf,
 }
 
-/// Whether clients show a certificate. One that is shown is always checked.
+/// Whether clients have to show a certificate. One that is shown is always verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Clients {
-    /// It is not asked for.
+    /// It is not requested.
     Unasked,
-    /// It is asked for; a client may have none.
+    /// It is requested; a client may have none.
     Optional(Authorities),
-    /// A client without one is turned away.
+    /// A client without one is rejected.
     Required(Authorities),
 }
 
-/// Who signs clients' certificates.
+/// The CAs of clients' certificates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Authorities {
-    /// Their CAs.
+    /// The CAs.
     pub ca: PathBuf,
-    /// What the CAs have revoked: a list for each of them. `None`: nothing.
+    /// Revocation lists, one for each CA; `None`: revocation is not checked.
     pub crl: Option<PathBuf>,
 }
 
 /// Whether a client has to use TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Demand {
-    /// It has to.
+    /// Yes.
     Required,
-    /// It may; the first byte that it sends decides (`allow_non_tls` of nats-server).
+    /// No; the first byte that it sends decides (nats-server's `allow_non_tls`).
     Optional,
 }
 
-/// Who speaks first.
+/// Whether the handshake comes before or after INFO.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Handshake {
-    /// The gateway, in the clear: INFO, then the handshake.
+    /// INFO in the clear, then the handshake.
     AfterInfo,
-    /// The client: the handshake, then INFO (`handshake_first` of nats-server).
+    /// The handshake, then INFO (nats-server's `handshake_first`).
     First,
-    /// The client, if it does so within this time; else INFO comes first.
+    /// The handshake first if the client begins it within this time, otherwise INFO.
     Automatic(Duration),
 }
 
-/// How the gateway does TLS with servers.
+/// TLS with servers: section `[server-tls]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ToServer {
-    /// The CAs that sign servers' certificates; `None`: those that the system trusts.
+    /// The CAs of servers' certificates; `None`: the system's.
     pub ca: Option<PathBuf>,
-    /// What the gateway shows to servers that ask for it.
+    /// The gateway's client certificate, for servers that request one.
     pub own: Option<Pair>,
-    /// The name in servers' certificates, in place of the host that is dialled.
+    /// The expected name in servers' certificates; `None`: the dialled host.
     pub server_name: Option<String>,
     /// The handshake comes before the server's INFO.
     pub handshake_first: bool,
@@ -82,24 +82,24 @@ pub struct ToServer {
 /// What a file is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// The certificate that clients see.
+    /// The gateway's certificate for clients.
     Certificate,
     /// Its key.
     Key,
     /// The CAs of clients' certificates.
     ClientCa,
-    /// What these have revoked.
+    /// Their revocation lists.
     Crl,
     /// The CAs of servers' certificates.
     ServerCa,
-    /// The certificate that servers see.
+    /// The gateway's client certificate for servers.
     ServerCertificate,
     /// Its key.
     ServerKey,
 }
 
 impl Listener {
-    /// Who signs clients' certificates; `None` when they are not asked for any.
+    /// The CAs of clients' certificates; `None` when none are requested.
     #[must_use]
     pub const fn authorities(&self) -> Option<&Authorities> {
         match &self.clients {
@@ -110,7 +110,7 @@ impl Listener {
 }
 
 impl Role {
-    /// The key of the configuration that names the file; also the label value.
+    /// The configuration key; also the label value.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -124,12 +124,12 @@ impl Role {
         }
     }
 
-    /// Whether nobody but its owner may read the file.
+    /// Whether only the owner may read the file.
     pub(super) const fn is_secret(self) -> bool {
         matches!(self, Self::Key | Self::ServerKey)
     }
 
-    /// Whether the file holds CAs of others, not a certificate of ours.
+    /// Whether the file holds CAs, not a certificate of ours.
     pub(super) const fn is_ca(self) -> bool {
         matches!(self, Self::ClientCa | Self::ServerCa)
     }
@@ -141,5 +141,5 @@ impl fmt::Display for Role {
     }
 }
 
-/// A file, where it is named.
+/// A file's role and path.
 pub(super) type Place<'a> = (Role, &'a Path);

@@ -1,17 +1,17 @@
-//! A growable run of bytes that is read at the front and written at the back.
+//! A growable byte buffer that is read at the front and written at the back.
 //!
 //! ```text
 //! 0 ............ start ............ end ............ bytes.len()
 //!    consumed          filled           spare
 //! ```
 //!
-//! Storage is initialised once, when it grows, so that filling it from a socket or from a cipher costs no clearing. It is wiped before
-//! it goes back to the system, for plaintext has passed through it.
+//! Memory is initialised once, when it grows, so that filling it from a socket or a cipher costs no clearing. It is wiped before
+//! it is freed, for it held plaintext.
 
-/// What is copied at once; see [`copy_in_pieces`].
+/// Bytes copied at once; see [`copy_in_pieces`].
 const PIECE: usize = 2048;
 
-/// The buffer. `start <= end <= bytes.len()` always.
+/// The buffer. Invariant: `start <= end <= bytes.len()`.
 #[derive(Default)]
 pub struct Buffer {
     bytes: Vec<u8>,
@@ -79,8 +79,8 @@ impl Buffer {
         self.end = 0;
     }
 
-    /// Room behind the filled bytes, as it is; [`Self::reserve`] makes more. What is written there counts once
-    /// [`Self::advance`] says so.
+    /// The spare room behind the filled bytes; [`Self::reserve`] makes more. Bytes written there are filled after
+    /// [`Self::advance`].
     pub fn spare(&mut self) -> &mut [u8] {
         self.bytes.get_mut(self.end..).unwrap_or_default()
     }
@@ -111,7 +111,7 @@ impl Buffer {
         }
     }
 
-    /// Moves the filled bytes, which are at the front, to other storage; growing in place might move them and leave a copy.
+    /// Moves the filled bytes, which are at the front, to new memory; growing in place might leave a copy that is not wiped.
     fn grow(&mut self, capacity: usize) {
         let mut grown = vec![0; capacity];
         if let Some(front) = grown.get_mut(..self.end) {
@@ -121,7 +121,7 @@ impl Buffer {
         self.bytes = grown;
     }
 
-    /// Fills `count` bytes with whatever the memory holds and returns them for overwriting.
+    /// Marks `count` bytes of unspecified content as filled and returns them for overwriting.
     #[inline]
     pub fn claim(&mut self, count: usize) -> &mut [u8] {
         self.reserve(count);
@@ -146,7 +146,7 @@ impl Buffer {
         self.end = self.start.saturating_add(len).min(self.end);
     }
 
-    /// The same, of what nobody may find in memory.
+    /// [`Self::truncate`], and wipes what is cut off.
     pub fn wipe(&mut self, len: usize) {
         let start = self.start.saturating_add(len);
         wipe(self.bytes.get_mut(start..self.end).unwrap_or_default());
@@ -160,15 +160,15 @@ impl Drop for Buffer {
     }
 }
 
-/// The C library copies more than some kilobytes by `rep movsb`, which on some processors is thirty times slower when the destination
-/// stands a few bytes behind the source modulo 4096.
+/// The C library copies more than some kilobytes by `rep movsb`, which on some processors is thirty times slower when the
+/// destination is a few bytes past the source modulo 4096.
 fn copy_in_pieces(to: &mut [u8], from: &[u8]) {
     for (to, from) in to.chunks_mut(PIECE).zip(from.chunks(PIECE)) {
         to.copy_from_slice(from);
     }
 }
 
-/// Clears at the speed of `memset`, which `zeroize` would not. That the compiler leaves it in is what `tests/tests/secrets.rs` holds.
+/// Clears at the speed of `memset`, which `zeroize` would not. `tests/tests/secrets.rs` checks that the compiler keeps it.
 fn wipe(bytes: &mut [u8]) {
     bytes.fill(0);
     std::hint::black_box(bytes);

@@ -1,7 +1,6 @@
-//! What must hold for any bytes: each function asserts it for `data`, for property tests and fuzzers alike.
+//! Properties that hold for any bytes: each function asserts one for `data`, for property tests and fuzzers.
 //!
-//! The first bytes of `data` choose limits and split points, the rest is the stream, so that a fuzzer reaches every corner
-//! through one argument.
+//! The first bytes of `data` choose limits and split points, the rest is the stream.
 
 use super::twin::{self, Op, Outcome, Rules};
 use super::write::{self, PublishLine};
@@ -10,9 +9,9 @@ use super::{Buffer, ClientOp, ClientParser, Limits, Malformed, ServerOp, ServerP
 pub use super::check_jetstream::jetstream_holds;
 pub use super::check_text::{header_edit_holds, info_connect_edit_holds};
 
-/// The publish direction: the parser and its twin see the same operations in the same order and end for the same reason,
-/// whatever the splits; a malformed line's [`Malformed::forward`] is judged alike and carries no operation; and what the
-/// writers make of an operation reads as the same operation with the same length.
+/// The publish direction: the parser and the reference parser yield the same operations in the same order and fail for the same
+/// reason, however the stream is split; [`Malformed::forward`] fails likewise and carries no operation; and a written operation
+/// parses as the same operation with the same length.
 ///
 /// # Panics
 /// When it does not hold.
@@ -34,7 +33,7 @@ pub fn client_parser_agrees(data: &[u8]) {
     }
 }
 
-/// The deliver direction: the parser and its twin agree, whatever the splits, and what the writers make of an operation is
+/// The deliver direction: the parser and the reference parser agree, however the stream is split, and operations are written in
 /// the server's own spelling.
 ///
 /// # Panics
@@ -54,14 +53,14 @@ pub fn server_parser_agrees(data: &[u8]) {
     }
 }
 
-/// How a stream arrives.
+/// How a stream is split.
 #[derive(Clone, Copy, Debug)]
 enum Cuts {
     /// All at once.
     None,
     /// Byte by byte, the parser asked after each.
     Every,
-    /// Byte by byte, the parser asked only when it said so, and at the end.
+    /// Byte by byte, the parser called only when it has what it needs, and at the end.
     AsNeeded,
     /// In pieces of varying length.
     Seed(u8),
@@ -72,7 +71,7 @@ impl Cuts {
         [Self::None, Self::Every, Self::AsNeeded, Self::Seed(seed)]
     }
 
-    /// How much of `len` bytes has arrived after the next piece.
+    /// How many of `len` bytes have arrived after the next piece.
     fn next(self, arrived: usize, len: usize) -> usize {
         let piece = match self {
             Self::None => len,
@@ -89,9 +88,9 @@ impl Cuts {
     }
 }
 
-/// One direction's parser, with what is checked at each of its operations.
+/// One direction's parser, with checks for each operation.
 trait Direction {
-    /// The operation, the bytes it took and the length of its argument part; `Err(Ok)` asks for more, `Err(Err)` is the end.
+    /// The operation, its length and the length of its argument part; `Err(Ok)`: incomplete, `Err(Err)`: malformed.
     fn step(&mut self, buf: &[u8]) -> Result<(Op, usize, usize), Result<usize, &'static str>>;
 }
 

@@ -1,5 +1,4 @@
-//! What must hold for JetStream's requests and answers, with `serde_json` as the judge of JSON and the rules of Go's decoder
-//! applied to what it read.
+//! Properties of JetStream's requests and responses, compared with `serde_json` and the rules of Go's decoder.
 
 use std::num::NonZeroU64;
 
@@ -13,8 +12,8 @@ use super::jetstream::{self, Batch, Delivery, Holds, Request, Stored};
 const OVERHEAD: usize = 48;
 const LARGEST: i64 = 0x7FFF_FFFF;
 
-/// For any bytes, taken for every kind of request, answer and subject: what is rewritten means what it should mean, member by
-/// member; the rest passes; what is left alone leaves nothing behind.
+/// For any bytes, taken for every kind of request, response and subject: rewrites change the right members, everything else
+/// passes, and a rewrite that changes nothing appends nothing.
 ///
 /// # Panics
 /// When it does not hold.
@@ -72,7 +71,7 @@ pub fn jetstream_holds(data: &[u8]) {
     }
 }
 
-/// What a function appends, which must be nothing when it says so.
+/// What a rewrite appends: nothing if it returns `false`.
 fn rewritten(data: &[u8], rewrite: impl Fn(&mut Buffer) -> bool) -> Option<Vec<u8>> {
     let mut out = Buffer::new();
     out.put(b"before");
@@ -88,7 +87,7 @@ fn covered(what: Holds<'_>) -> bool {
     subject.starts_with(b"a")
 }
 
-/// Replaces the last integer called `name`, as Go would read it, by what `change` makes of it.
+/// Applies `change` to the last integer called `name`, as Go would read it.
 fn change_last(tree: &mut Tree, name: &str, change: impl FnOnce(i64) -> Option<i64>) {
     let Tree::Object(pairs) = tree else { return };
     let numbers = pairs.iter_mut().rev();
@@ -105,7 +104,7 @@ fn wider_pull(tree: &mut Tree) {
     wider(tree, |max| (max / 40).saturating_add(1));
 }
 
-/// A direct get has more room: up to 1 MiB of overhead for messages of two bytes.
+/// A direct get gets more: up to 1 MiB of overhead for messages of two bytes.
 fn wider_get(tree: &mut Tree) {
     wider(tree, |max| {
         let short = (max / 2).saturating_add(1).min(21_845);
@@ -113,7 +112,7 @@ fn wider_get(tree: &mut Tree) {
     });
 }
 
-/// 48 bytes more for each message of the batch for which there is `room`.
+/// Adds 48 bytes for each message of the batch that fits, according to `room`.
 fn wider(tree: &mut Tree, room: impl Fn(i64) -> i64) {
     let batch = tree.last_integer("batch").filter(|&batch| batch > 0);
     let several = matches!(tree.last("multi_last"), Some(Tree::Array(list)) if !list.is_empty());
@@ -145,7 +144,7 @@ fn batch(tree: &Tree) -> Option<Batch> {
     })
 }
 
-/// Nothing is said of what a stream copies, and a place that comes out is one.
+/// No transforms are reported for a stream that copies others, and no empty target.
 fn renames_hold(tree: &Tree, data: &[u8]) {
     let copies = |name| {
         let value = tree.last(name);
@@ -158,7 +157,7 @@ fn renames_hold(tree: &Tree, data: &[u8]) {
     });
 }
 
-/// Whatever is known as a request that is answered in JSON looks like one under a prefix that is not known, too.
+/// A request with a JSON response is recognised under an unknown prefix, too.
 fn answered_request_is_recognised(data: &[u8]) {
     let foreign = [&b"$JS.elsewhere.API."[..], data].concat();
     match Request::of(data) {
@@ -186,7 +185,6 @@ fn shown_get(tree: &mut Tree) {
     }
 }
 
-/// What names places and judges bodies, whatever it is given.
 fn never_panics(data: &[u8]) {
     let requests = [
         Request::Next,
@@ -325,7 +323,7 @@ fn counts(config: &Tree) -> bool {
     config.last_but_null("allow_msg_counter") == Some(&Tree::Flag(true))
 }
 
-/// An acknowledgement is of a form that the server writes, and every such form is one.
+/// Exactly the forms that the server writes are acknowledgements.
 fn acknowledgement_holds(tree: &Tree, data: &[u8]) {
     let text = tree.to_string();
     let is_form = is_form(tree);
@@ -390,7 +388,7 @@ fn is_error(tree: &Tree) -> bool {
         })
 }
 
-/// What is decoded encodes to the same text, and another payload in its place reads back.
+/// A decoded payload encodes to the same text, and another payload in its place is read back.
 fn stored_holds(stored: &Stored<'_>, json: &[u8]) {
     let mut data = b"before".to_vec();
     if !stored.decode(&mut data) {
@@ -411,7 +409,7 @@ fn stored_holds(stored: &Stored<'_>, json: &[u8]) {
 
 type Read = (Vec<u8>, u64, Vec<u8>);
 
-/// What [`Stored`] makes of an answer.
+/// How [`Stored`] reads a response.
 fn stored_is(json: &[u8]) -> Option<Read> {
     let stored = Stored::parse(json).ok().flatten()?;
     let mut data = Vec::new();
@@ -419,7 +417,7 @@ fn stored_is(json: &[u8]) -> Option<Read> {
     decoded.then(|| (stored.subject.to_vec(), stored.sequence, data))
 }
 
-/// What a message of the server's own spelling holds: `None` for an answer that the server would not write.
+/// The message in a response of the server's own spelling; `None` for a response that the server would not write.
 fn plain_message(tree: &Tree) -> Option<Option<Read>> {
     let message = tree.only("message")?;
     let Tree::Text(subject) = message.only("subject")? else {
@@ -429,7 +427,7 @@ fn plain_message(tree: &Tree) -> Option<Option<Read>> {
     let (Some(Tree::Text(text)), None) = (message.only("data"), message.last("hdrs")) else {
         return None;
     };
-    // It decodes two texts, one behind the other, which is not standard.
+    // `BASE64` also decodes two concatenated texts, which is not standard.
     let data = BASE64.decode(text.as_bytes()).ok()?;
     if BASE64.encode(&data) != *text {
         return None;
@@ -437,7 +435,7 @@ fn plain_message(tree: &Tree) -> Option<Option<Read>> {
     Some(Some((subject.clone().into_bytes(), sequence, data)))
 }
 
-/// Reply subjects and sizes, against the plainest way to read them.
+/// Reply subjects and sizes, compared with a naive reading.
 fn subjects_hold(data: &[u8]) {
     let text = std::str::from_utf8(data).unwrap_or_default();
     let digits = |text: &str| {

@@ -1,4 +1,4 @@
-//! What must hold for edits of headers, INFO and CONNECT, with `serde_json` as the judge of JSON.
+//! Properties of edits of headers, INFO and CONNECT, compared with `serde_json`.
 
 use std::fmt;
 
@@ -92,8 +92,8 @@ fn naive_edit(block: &[u8], name: &[u8], edit: Edit<'_>) -> Vec<u8> {
     out
 }
 
-/// INFO and CONNECT: for every text that `serde_json` takes for an object, reading and editing mean what they would mean to
-/// Go's decoder, member by member; what is not named in an edit passes byte for byte.
+/// INFO and CONNECT: every object that `serde_json` accepts is read and edited as Go's decoder would read it; everything else
+/// passes byte for byte.
 ///
 /// # Panics
 /// When it does not hold.
@@ -193,7 +193,7 @@ fn info_matches(pairs: &[(String, Value)], rewritten: Result<(), NotAnObject>, w
     assert_eq!(pairs_of(written).as_ref(), Some(&expected));
 }
 
-/// To `serde_json`, `-0` and `-0.0` are one value; to Go, only the first is an integer. It cannot judge them.
+/// `serde_json` does not tell `-0` and `-0.0` apart; to Go, only the first is an integer.
 fn is_negative_zero(value: &Value) -> bool {
     value
         .as_f64()

@@ -13,7 +13,7 @@ pub(super) enum Tree {
     Null,
     Flag(bool),
     Integer(i64),
-    /// Above `i64`'s.
+    /// Above the range of `i64`.
     Natural(u64),
     Float(f64),
     Text(String),
@@ -22,7 +22,7 @@ pub(super) enum Tree {
 }
 
 impl Tree {
-    /// `None` for what is no JSON, and for what `serde_json` cannot judge: `-0` is an integer to Go.
+    /// `None` if this is not JSON, or has a `-0`, which is an integer to Go and not to `serde_json`.
     pub(super) fn read(json: &[u8]) -> Option<Self> {
         let tree: Self = serde_json::from_slice(json).ok()?;
         (!tree.has_negative_zero()).then_some(tree)
@@ -92,7 +92,7 @@ impl From<&str> for Tree {
     }
 }
 
-/// As the server writes it: no escape that is not needed.
+/// As the server writes it: without unnecessary escapes.
 impl fmt::Display for Tree {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

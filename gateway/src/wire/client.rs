@@ -5,15 +5,15 @@ use super::{ClientOp, Limits, Malformed, Publish, Step};
 
 /// Parses one client's bytes, one operation per call.
 ///
-/// It keeps only how far it has looked, so that an operation that arrives in many pieces is not scanned again and again.
+/// It keeps its scan position, so that an operation that arrives in many pieces is scanned only once.
 pub struct ClientParser {
     limits: Limits,
-    /// The largest body the server accepts; `None`: any.
+    /// Largest body that the server accepts; `None`: any.
     max_payload: Option<usize>,
-    /// Whether both sides agreed on headers.
+    /// Whether headers were negotiated.
     headers: bool,
     progress: Progress,
-    /// Where the body that is awaited ends; 0 while none is.
+    /// Buffer length at which an incomplete body will be complete; 0 if none is expected.
     body_end: usize,
     /// See [`Self::arg_len`].
     arg_len: usize,
@@ -35,12 +35,12 @@ impl ClientParser {
         }
     }
 
-    /// The server's real `max_payload` in bytes, headers included; `None` where it says -1.
+    /// Sets the server's own `max_payload` in bytes, headers included; `None` where it announces -1.
     pub const fn set_max_payload(&mut self, max: Option<usize>) {
         self.max_payload = max;
     }
 
-    /// Whether `HPUB` is legal: the server offers headers and the client's CONNECT accepted them.
+    /// Sets whether `HPUB` is legal: the server offers headers and the client's CONNECT accepted them.
     #[expect(
         clippy::fn_params_excessive_bools,
         reason = "one flag, named by the method"
@@ -49,18 +49,18 @@ impl ClientParser {
         self.headers = headers;
     }
 
-    /// The length of the argument part of the operation last yielded, as the client spelt it: what the server would have held
-    /// against its `max_control_line`. Writers pad to it, so that no line becomes legal by having its redundant blanks dropped.
+    /// Length of the last operation's argument part, as the client spelt it: what the server compares with `max_control_line`.
+    /// Writers pad to it, so that no line becomes legal because its redundant blanks were dropped.
     #[must_use]
     pub const fn arg_len(&self) -> usize {
         self.arg_len
     }
 
-    /// The operation at the start of `buf`. After [`Step::Op`] the next call wants what follows it; after [`Step::More`], the
-    /// same bytes and some more.
+    /// The operation at the start of `buf`. After [`Step::Op`], call again with what follows it;
+    /// after [`Step::More`], with the same bytes and more.
     ///
     /// # Errors
-    /// [`Malformed`] as soon as a byte says so; the connection is over.
+    /// [`Malformed`] at the first wrong byte; the connection is over.
     #[inline]
     pub fn next<'b>(&mut self, buf: &'b [u8]) -> Outcome<'b> {
         if buf.len() < self.body_end {
@@ -78,7 +78,7 @@ impl ClientParser {
         step
     }
 
-    /// Everything but the usual spelling of the usual verbs.
+    /// Every spelling that [`Self::next`] does not recognise at once.
     fn other<'b>(&mut self, buf: &'b [u8]) -> Outcome<'b> {
         let Some(first) = buf.first() else {
             return Ok(Step::More { need: 1 });
@@ -176,7 +176,7 @@ impl ClientParser {
         })
     }
 
-    /// The body behind `line`, or the buffer length at which it will be whole.
+    /// The body behind `line`, or the buffer length at which it will be complete.
     fn body<'b>(
         &mut self,
         buf: &'b [u8],
@@ -197,7 +197,7 @@ impl ClientParser {
         }
     }
 
-    /// A body is awaited and not whole: only its closing CR can be wrong already.
+    /// While a body is incomplete, only its closing CR can be wrong.
     #[cold]
     fn await_body<'b>(&self, buf: &'b [u8]) -> Outcome<'b> {
         let end = self.body_end.saturating_sub(2);
@@ -276,7 +276,7 @@ impl ClientParser {
         })
     }
 
-    /// Verbs without arguments, which swallow whatever stands before the line feed.
+    /// Verbs without arguments; whatever stands before the line feed is ignored.
     fn bare<'b>(&mut self, buf: &'b [u8], verb: &[u8], op: ClientOp<'b>) -> Outcome<'b> {
         if !spells(buf, verb)? {
             return more(buf);
@@ -352,14 +352,14 @@ pub(super) fn trailer(buf: &[u8], end: usize) -> Option<bool> {
     }
 }
 
-/// SUB and UNSUB are split by a function of the server that also separates at line ends; one can stand at the very start.
+/// The server splits SUB and UNSUB at line ends, too; one can stand at the very start.
 const fn is_separator(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }
 
 type Names<'b> = (&'b [u8], Option<&'b [u8]>);
 
-/// `subject [reply] size`, however it is spelt.
+/// `subject [reply] size` in any spelling.
 #[cold]
 fn publish_args(arg: &[u8]) -> Option<(Names<'_>, Size<'_>)> {
     match split(arg, is_blank) {
@@ -369,7 +369,7 @@ fn publish_args(arg: &[u8]) -> Option<(Names<'_>, Size<'_>)> {
     }
 }
 
-/// `subject [reply] header-size total-size`, however it is spelt.
+/// `subject [reply] header-size total-size` in any spelling.
 #[cold]
 fn header_publish_args(arg: &[u8]) -> Option<(Names<'_>, Size<'_>, Size<'_>)> {
     match split(arg, is_blank) {

@@ -1,19 +1,19 @@
-//! CONNECT: read with the server's semantics, and edited.
+//! CONNECT, read and edited with the server's semantics.
 //!
 //! The server decodes it with Go's `encoding/json` into the options that the connection already has: keys in any letter case,
 //! the last of several wins, `null` changes nothing, unknown keys are ignored, and a value of the wrong type closes the
-//! connection without a word. Credentials pass through and are never kept here. All of it is one pass over a text whose shape is
-//! bounded: anybody can send a CONNECT.
+//! connection without an error. Credentials pass through and are never kept here. All of it is one pass over a text of bounded
+//! depth and size, for clients that send it are not yet authenticated.
 
 use super::json::{Members, means, quote};
 use super::{Buffer, Credentials};
 
-/// What a client asked for. A second CONNECT changes what it names and leaves the rest.
+/// The options of a client. A second CONNECT changes those that it names and leaves the rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Connect {
     /// One bit per [`Option`].
     bits: u8,
-    /// 1 or more: the client reads INFO after the first.
+    /// From 1 on the client reads INFO at any time.
     protocol: i64,
 }
 
@@ -27,41 +27,41 @@ enum Flag {
     NoResponders,
 }
 
-/// The server closes a connection whose CONNECT reads like this.
+/// Why the server closes a connection because of its CONNECT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// Not JSON, no object, or one that nests deeper than any client's.
+    /// Not a JSON object, or one that nests deeper than any client's.
     #[error(
         "CONNECT with an argument that is not a JSON object of values at most {DEEPEST} deep; would be right: one"
     )]
     NotAnObject,
-    /// It is, but a known key has a value of the wrong type.
+    /// A known key has a value of the wrong type.
     #[error(
         "CONNECT with a value of the wrong type; would be right: the types of the NATS protocol"
     )]
     WrongType,
-    /// The server would take it, and no client writes it.
+    /// More members than any client writes; the server would accept them.
     #[error(
         "CONNECT with more members than any client has; would be right: at most {MOST_MEMBERS}"
     )]
     TooMany,
 }
 
-/// How deep values may nest. None that the server reads nests deeper than two.
+/// How deep values may nest; those that the server reads nest two deep at most.
 const DEEPEST: usize = 16;
 
 /// The server knows 22.
 const MOST_MEMBERS: usize = 256;
 
-/// What a rewrite changes. `proxy_sig` of the client is always dropped, however it is spelt.
+/// What a rewrite changes. The client's own `proxy_sig` is always dropped, in any spelling.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Edits<'a> {
-    /// A `proxy_sig` of our own.
+    /// The gateway's `proxy_sig` (ADR-55).
     pub proxy_sig: Option<&'a str>,
 }
 
 impl Default for Connect {
-    /// What holds before any CONNECT and for keys that it does not name.
+    /// The server's defaults, for keys that no CONNECT has named.
     fn default() -> Self {
         let on = [Flag::Verbose, Flag::Pedantic, Flag::Echo];
         Self {
@@ -71,8 +71,8 @@ impl Default for Connect {
     }
 }
 
-/// The name under which a gateway's own connection introduces itself. It must see the bus as it is, so that a gateway that it
-/// reaches by mistake, where everything would look opened, ends it.
+/// The client name of a gateway's own connection. It has to read what is stored on the server, so a gateway closes it if it
+/// connects there by mistake: through one it would see everything decrypted.
 pub const CONTROL: &str = "keyway control";
 
 /// Whether a CONNECT is that of a gateway's own connection.
@@ -86,18 +86,19 @@ impl Connect {
     /// The options after a first CONNECT.
     ///
     /// # Errors
-    /// [`Refused`] when the server would close; forward the line and let it.
+    /// [`Refused`] when the server would close the connection: forward the line.
     pub fn read(json: &[u8]) -> Result<Self, Refused> {
         let mut options = Self::default();
         options.take(json, &Edits::default(), &mut Buffer::new())?;
         Ok(options)
     }
 
-    /// Changes what `json` names, and appends `json` with `edits`; without a `proxy_sig` in it and none to add, the same bytes.
+    /// Sets the options that `json` names, and appends `json` with `edits`: byte for byte where no `proxy_sig` is dropped or
+    /// added.
     ///
     /// # Errors
-    /// [`Refused`] when the server would close; what was read before the error may have been changed, as it is in the server, and what
-    /// was appended is good for nothing.
+    /// [`Refused`] when the server would close the connection. Options read before the error may have changed, as in the server;
+    /// discard what was appended.
     pub fn take<'a>(
         &mut self,
         json: &'a [u8],
@@ -138,8 +139,8 @@ impl Connect {
             quote(signature, out);
         }
         out.put(tail);
-        // The shape was ours to walk; the grammar of scalars and strings is serde_json's to judge. Both are needed: Go accepts
-        // invalid UTF-8 in strings and serde_json does not, so its verdict counts only for text that is UTF-8.
+        // `Members` checks the structure, serde_json the grammar of scalars and strings. Go accepts invalid UTF-8 in strings and
+        // serde_json does not, so it gets the lossy text.
         let text = String::from_utf8_lossy(json);
         if serde_json::from_str::<serde::de::IgnoredAny>(&text).is_err() {
             return Err(Refused::NotAnObject);

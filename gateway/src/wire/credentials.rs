@@ -1,30 +1,30 @@
-//! What a CONNECT says of who the client is: claims, none of which the text itself proves.
+//! The credentials in a CONNECT: unverified claims.
 
 use std::borrow::Cow;
 
 use super::json::{means, text};
 
-/// The credentials in a CONNECT, as the server reads them: keys in any letter case, the last of several wins, `null` changes nothing,
-/// and an empty text is none. There is no `Debug`: passwords and tokens are secrets.
+/// Credentials as the server reads them: keys in any letter case, the last of several wins, `null` changes nothing, an empty text
+/// is absent. No `Debug`: passwords and tokens are secrets.
 #[derive(Clone, Default)]
 pub struct Credentials<'a> {
-    /// A name, to go with a password.
+    /// User name.
     pub user: Option<Cow<'a, str>>,
-    /// A password.
+    /// Password.
     pub pass: Option<Present>,
-    /// A token.
+    /// Token (`auth_token`).
     pub token: Option<Present>,
-    /// A public user nkey.
+    /// Public nkey of a user.
     pub nkey: Option<Cow<'a, str>>,
-    /// A user's JWT.
+    /// User JWT.
     pub jwt: Option<Cow<'a, str>>,
-    /// A signature of the server's nonce, in base64.
+    /// Signature of the server's nonce, in base64.
     pub signature: Option<Cow<'a, str>>,
-    /// Some of them was text that is not UTF-8: what the server makes of it is another text.
+    /// One of them is not UTF-8; the server replaces the invalid bytes and so reads another text.
     pub unclear: bool,
 }
 
-/// A secret that is there and is nobody's business.
+/// A secret that is present; its value is not kept.
 #[derive(Clone, Copy)]
 pub struct Present;
 
@@ -35,7 +35,7 @@ impl Present {
 }
 
 impl<'a> Credentials<'a> {
-    /// Whether there is any, for the server to refuse.
+    /// Whether there are any.
     #[must_use]
     pub const fn are_given(&self) -> bool {
         self.user.is_some()
@@ -47,7 +47,7 @@ impl<'a> Credentials<'a> {
             || self.unclear
     }
 
-    /// Takes in a member of a CONNECT.
+    /// Reads a member of a CONNECT.
     pub(super) fn take(&mut self, key: &[u8], value: &'a [u8]) {
         let Some(text) = text(value) else {
             return;

@@ -1,7 +1,6 @@
 //! Header blocks: `NATS/1.0[ code[ description]]`, then `Name: value` lines, then an empty line; every line ends with CRLF.
 //!
-//! Names are compared as the server compares them: byte by byte. Nothing is checked beyond what a question needs, so a block
-//! that a peer made up answers "absent", never an error.
+//! Names are compared byte by byte, as the server does. Malformed blocks are no error: a header that can't be read is absent.
 
 use memchr::memmem;
 
@@ -10,7 +9,7 @@ use super::json::natural;
 
 const VERSION: &[u8] = b"NATS/1.0";
 
-/// Where a block's first header begins.
+/// Length of a block without headers, but for its final CRLF.
 const NO_HEADERS: usize = VERSION.len() + 2;
 
 /// The value of the first header called `name`, without the blanks before it; `None` when there is none.
@@ -27,7 +26,7 @@ pub fn status(block: &[u8]) -> Option<&[u8]> {
     status_line(block).map(|(code, _)| code)
 }
 
-/// The status code and the description behind it, which may be empty.
+/// The status code and its description, which may be empty.
 #[must_use]
 pub fn status_line(block: &[u8]) -> Option<(&[u8], &[u8])> {
     let line = block.strip_prefix(VERSION)?;
@@ -122,16 +121,16 @@ impl<'a> Iterator for Lines<'a> {
     }
 }
 
-/// What becomes of a header.
+/// An edit of a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Edit<'a> {
-    /// The first header of that name, the one that [`get`] finds, gets this value.
+    /// Replaces the value of the first header of that name, which [`get`] finds.
     Replace(&'a [u8]),
-    /// Every header of that name goes.
+    /// Removes every header of that name.
     Remove,
 }
 
-/// The length of the block after `edit`, for the control line that goes out before it.
+/// Length of the block after `edit`, for the control line before it.
 #[must_use]
 pub fn edited_len(block: &[u8], name: &[u8], edit: Edit<'_>) -> usize {
     let mut len = block.len();
@@ -144,8 +143,7 @@ pub fn edited_len(block: &[u8], name: &[u8], edit: Edit<'_>) -> usize {
     len
 }
 
-/// Appends the block after `edit`: [`edited_len`] bytes. What is not edited passes byte for byte, and all of it when there is
-/// no such header.
+/// Appends the block after `edit`: [`edited_len`] bytes. Everything else is copied byte for byte.
 pub fn edit(block: &[u8], name: &[u8], edit: Edit<'_>, out: &mut Buffer) {
     let mut copied = 0_usize;
     for (at, line, value) in matching(block, name) {
@@ -168,7 +166,7 @@ pub fn edit(block: &[u8], name: &[u8], edit: Edit<'_>, out: &mut Buffer) {
     out.put(block.get(copied..).unwrap_or_default());
 }
 
-/// The lines of the headers called `name`: where each begins in `block`, its bytes, its value.
+/// The lines of the headers called `name`: offset in `block`, bytes, value.
 fn matching<'a>(block: &'a [u8], name: &[u8]) -> impl Iterator<Item = (usize, &'a [u8], &'a [u8])> {
     let mut lines = Lines::new(block);
     let mut at = block.len().saturating_sub(lines.rest.len());
@@ -184,31 +182,31 @@ fn matching<'a>(block: &'a [u8], name: &[u8]) -> impl Iterator<Item = (usize, &'
     })
 }
 
-/// What the server says of a stored message, in the headers that it appends in its answer to a direct get.
+/// The headers that the server appends to a stored message in its response to a direct get.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DirectGet<'a> {
-    /// The stream that answers: where a mirror does, the mirror.
+    /// The stream that responds, which may be a mirror.
     pub stream: &'a [u8],
     /// The subject that the message is stored under.
     pub subject: &'a [u8],
     /// Its sequence in the stream.
     pub sequence: u64,
-    /// `Nats-Num-Pending` of an answer to a batch.
+    /// `Nats-Num-Pending`, in responses to a batch.
     pub pending: Option<u64>,
-    /// How long the block is that it is stored with. One without a header is taken for none.
+    /// Length of the stored header block in bytes; 0 also for a block without headers.
     pub stored_len: usize,
 }
 
-/// Reads what the server appended to the headers of a stored message in its answer to a direct get, from the end of the block:
+/// Reads the headers that the server appended in a response to a direct get, from the end of the block:
 ///
 /// ```text
 /// Nats-Stream: …     Nats-Subject: …     Nats-Sequence: …     Nats-Time-Stamp: …
-/// Nats-Num-Pending: …     Nats-Last-Sequence: …                     (these two in answers to a batch)
+/// Nats-Num-Pending: …     Nats-Last-Sequence: …                     (these two in responses to a batch)
 /// ```
 ///
-/// `None` unless the last lines are exactly these, each as the server spells it. Nothing that a publisher wrote can be taken for
-/// them, for it stands before them. The server cuts two bytes off the stored block, whatever they are, and appends: behind a block
-/// that had no empty line, `Nats-Stream` begins in the middle of a line, and it is found there, for no name of a stream has a blank.
+/// `None` unless the last lines are exactly these, in the server's spelling. A publisher's own headers stand before them, so they
+/// can't be mistaken for them. The server cuts two bytes off the stored block, whatever they are, and appends: if the block had
+/// no empty line, `Nats-Stream` begins in mid-line, and is found there because names of streams have no blanks.
 #[must_use]
 pub fn written_by_direct_get(block: &[u8]) -> Option<DirectGet<'_>> {
     let mut rest = block.strip_suffix(b"\r\n")?;
@@ -240,25 +238,25 @@ pub fn written_by_direct_get(block: &[u8]) -> Option<DirectGet<'_>> {
     })
 }
 
-/// A number that the server has written into a block, and what stands around it.
+/// A number in a header block, and the bytes around it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Number<'a> {
-    /// The block before it.
+    /// The bytes before it.
     pub before: &'a [u8],
     /// Its digits.
     pub digits: &'a [u8],
-    /// The block behind it.
+    /// The bytes after it.
     pub after: &'a [u8],
 }
 
 impl Number<'_> {
-    /// Its value, if it is one of 64 bits.
+    /// Its value, if it fits 64 bits.
     #[must_use]
     pub fn value(&self) -> Option<u64> {
         natural(self.digits)
     }
 
-    /// The length of the block with `digits` in its place.
+    /// Length of the block with `digits` in its place.
     #[must_use]
     pub const fn len_with(&self, digits: &[u8]) -> usize {
         let around = self.before.len().saturating_add(self.after.len());
@@ -273,15 +271,14 @@ impl Number<'_> {
     }
 }
 
-/// The size of a stored message that the server delivers without its payload, if it has written one: the last line, but for the
-/// `Nats-Pin-Id` of a pinned client, of what a consumer delivers (`by_consumer`), and the last of those that a stream appends to what it
-/// republishes:
+/// `Nats-Msg-Size` of a message that the server delivers without its payload (`headers_only`). It is the last line of what a
+/// consumer delivers, but for the `Nats-Pin-Id` of a pinned client, and the last that a stream appends to what it republishes:
 ///
 /// ```text
 /// Nats-Stream: …     Nats-Subject: …     Nats-Sequence: …     Nats-Time-Stamp: …     Nats-Last-Sequence: …     Nats-Msg-Size: …
 /// ```
 ///
-/// A publisher's own header of that name stands before it, or in a message that comes from nowhere else.
+/// A publisher's own header of that name stands before these lines, or in a message without them.
 #[must_use]
 pub fn written_for_headers_only(block: &[u8], from: Sender) -> Option<Number<'_>> {
     let mut rest = block.strip_suffix(b"\r\n")?;
@@ -300,16 +297,16 @@ pub fn written_for_headers_only(block: &[u8], from: Sender) -> Option<Number<'_>
     number_at(block, at, digits.len())
 }
 
-/// Who delivers a message, as its reply subject says.
+/// What delivers a message, according to its reply subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sender {
-    /// A consumer.
+    /// A JetStream consumer.
     Consumer,
-    /// Anybody else.
+    /// Anything else.
     Other,
 }
 
-/// Whether these lines end as a stream's do that republishes headers alone.
+/// Whether these lines end as those of a stream that republishes only headers.
 fn is_republished(lines: &[u8]) -> bool {
     const LINES: [&[u8]; 5] = [
         b"Nats-Last-Sequence: ",
@@ -324,7 +321,7 @@ fn is_republished(lines: &[u8]) -> bool {
         .all(|start| last_line(&mut rest).is_some_and(|line| line.starts_with(start)))
 }
 
-/// The number that the first header called `name` is, if there is one.
+/// The value of the first header called `name`, if it is a number.
 #[must_use]
 pub fn number<'a>(block: &'a [u8], name: &[u8]) -> Option<Number<'a>> {
     let (at, line, digits) = matching(block, name).next()?;
@@ -343,7 +340,7 @@ fn number_at(block: &[u8], at: usize, len: usize) -> Option<Number<'_>> {
     })
 }
 
-/// Takes the last line off `rest`, and gives it without its CRLF.
+/// Removes the last line from `rest`; returns it without its CRLF.
 fn last_line<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     let lines = rest.strip_suffix(b"\r\n")?;
     let start = memmem::rfind(lines, b"\r\n").map_or(0, |at| at.saturating_add(2));
@@ -352,7 +349,7 @@ fn last_line<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     Some(line)
 }
 
-/// Whether this can be a subject or a name: nothing that ends an argument of the protocol.
+/// Whether this can be one argument of a control line.
 fn is_word(text: &[u8]) -> bool {
     !text.is_empty()
         && !text
@@ -360,7 +357,7 @@ fn is_word(text: &[u8]) -> bool {
             .any(|b| matches!(b, b' ' | b'\t' | b'\r' | b'\n'))
 }
 
-/// Whether this is a moment as the server writes it: RFC 3339 in UTC, to the nanosecond, without zeros behind.
+/// Whether this is a time in the server's spelling: RFC 3339 in UTC, up to nanoseconds, no trailing zeros.
 fn is_time(text: &[u8]) -> bool {
     const LIKE: &[u8] = b"0000-00-00T00:00:00";
     let Some((seconds, rest)) = text.split_at_checked(LIKE.len()) else {

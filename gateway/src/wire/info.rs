@@ -1,62 +1,62 @@
-//! INFO: what the session needs from it, and the edit that every one of them gets on its way to a client.
+//! INFO: the fields that a session needs, and the rewrite of every INFO for the client.
 
 use super::Buffer;
 use super::json::{Member, Members, NotAnObject, means, quote};
 use super::write::Decimal;
 
-/// What a server announced. Borrowed from its INFO; keep what you need.
+/// What a server announces, borrowed from its INFO.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Info<'a> {
-    /// The largest body in bytes, headers included; -1: any; 0: not said.
+    /// Largest body in bytes, headers included; -1: any; 0: absent.
     pub max_payload: i64,
     /// The protocol level.
     pub proto: i64,
     /// From 2 on the server understands `proxy_sig` (ADR-55).
     pub api_lvl: i64,
-    /// The server's number for this connection.
+    /// The server's id of this connection.
     pub client_id: u64,
-    /// What the client, and a trusted proxy, must sign. Without its quotes; its alphabet needs no escapes.
+    /// What the client, and a trusted proxy, must sign, without its quotes; its alphabet needs no escapes.
     pub nonce: Option<&'a [u8]>,
-    /// The server's name for itself, without its quotes, escapes unresolved.
+    /// The server's name without its quotes, escapes unresolved.
     pub server_name: Option<&'a [u8]>,
     /// The server's version, without its quotes.
     pub version: Option<&'a [u8]>,
-    /// The account that the client is in, without its quotes, escapes unresolved; said once, after CONNECT has been accepted.
+    /// The client's account without its quotes, escapes unresolved; in the INFO that follows an accepted CONNECT.
     pub remote_account: Option<&'a [u8]>,
     /// One bit per flag.
     bits: u8,
 }
 
-/// How the gateway's own listener does TLS.
+/// TLS of the gateway's own listener.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Tls {
-    /// Not at all.
+    /// No TLS.
     #[default]
     None,
-    /// For clients that want it.
+    /// Clients may use it.
     Available,
-    /// For every client.
+    /// Every client must use it.
     Required,
-    /// For every client, with a certificate of its own.
+    /// Every client must use it, with a client certificate.
     Verified,
 }
 
-/// What a rewrite makes of an INFO. Keys that are not named here pass byte for byte.
+/// What a rewrite changes. Other keys pass byte for byte.
 #[derive(Clone, Copy, Debug)]
 pub struct Edits<'a> {
-    /// Taken from a positive `max_payload`, in bytes; never below 0.
+    /// Subtracted from a positive `max_payload`, in bytes; the result is 0 at least.
     pub overhead: usize,
-    /// Where the gateway listens, as clients reach it.
+    /// The gateway's host, as clients reach it.
     pub host: &'a str,
-    /// The port to it.
+    /// The gateway's port.
     pub port: u16,
-    /// In place of the server's `connect_urls`, which would lead around the gateway; empty: no such key.
+    /// Replaces the server's `connect_urls`, which would bypass the gateway; empty: no such key.
     pub connect_urls: &'a [String],
-    /// In place of `client_ip`, where the server says one.
+    /// Replaces `client_ip` where the server has one.
     pub client_ip: Option<&'a str>,
-    /// The gateway's own TLS, in place of the server's.
+    /// The gateway's own TLS, which replaces the server's.
     pub tls: Tls,
-    /// Whether the gateway itself is about to stop; the server's own word passes otherwise.
+    /// Whether the gateway enters lame duck mode; if not, the server's `ldm` passes.
     pub lame_duck: bool,
 }
 
@@ -77,10 +77,10 @@ const FLAGS: [(&str, u8); 6] = [
 ];
 
 impl<'a> Info<'a> {
-    /// Reads an INFO. Keys that are absent, or have a type that no server gives them, count as not said.
+    /// Reads an INFO. A key of the wrong type counts as absent.
     ///
     /// # Errors
-    /// [`NotAnObject`]: no server writes that.
+    /// [`NotAnObject`], which no server writes.
     pub fn read(json: &'a [u8]) -> Result<Self, NotAnObject> {
         Members::frame(json)?;
         let mut info = Self {
@@ -131,7 +131,7 @@ impl<'a> Info<'a> {
         }
     }
 
-    /// The largest body in bytes for [`super::ClientParser::set_max_payload`]: `None` when the server sets no limit.
+    /// Largest body in bytes for [`super::ClientParser::set_max_payload`]; `None`: no limit.
     #[must_use]
     pub fn payload_limit(&self) -> Option<usize> {
         usize::try_from(self.max_payload)
@@ -139,25 +139,25 @@ impl<'a> Info<'a> {
             .filter(|&max| max > 0)
     }
 
-    /// The server reads and writes headers.
+    /// The server supports headers.
     #[must_use]
     pub const fn headers(&self) -> bool {
         self.bits & HEADERS != 0
     }
 
-    /// The server wants credentials.
+    /// The server requires credentials.
     #[must_use]
     pub const fn auth_required(&self) -> bool {
         self.bits & AUTH_REQUIRED != 0
     }
 
-    /// The server is about to stop.
+    /// The server is in lame duck mode.
     #[must_use]
     pub const fn lame_duck(&self) -> bool {
         self.bits & LAME_DUCK != 0
     }
 
-    /// The server wants TLS.
+    /// The server requires TLS.
     #[must_use]
     pub const fn tls_required(&self) -> bool {
         self.bits & TLS_REQUIRED != 0
@@ -185,8 +185,8 @@ fn text(value: &[u8]) -> Option<&[u8]> {
     value.strip_prefix(b"\"")?.strip_suffix(b"\"")
 }
 
-/// Appends `json` as the client shall read it. Keys are recognised in any letter case, for some clients read them so; a key
-/// given twice is written once.
+/// Appends `json` with `edits`. Keys are recognised in any letter case, as some clients do; an edited key given twice is written
+/// once.
 ///
 /// # Errors
 /// [`NotAnObject`], with nothing appended; the session is over.
@@ -207,7 +207,7 @@ pub fn rewrite(json: &[u8], edits: &Edits<'_>, out: &mut Buffer) -> Result<(), N
     Ok(())
 }
 
-/// The keys that an edit concerns.
+/// Keys that are edited.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Key {
     MaxPayload,
@@ -238,7 +238,7 @@ const KEYS: [(&str, Key); 10] = [
 struct Writer<'e, 'b> {
     edits: &'e Edits<'e>,
     out: &'b mut Buffer,
-    /// How many members were written.
+    /// Members written so far.
     members: usize,
     /// One bit per index into [`KEYS`].
     seen: u16,
@@ -286,7 +286,7 @@ impl Writer<'_, '_> {
         }
     }
 
-    /// What the gateway says whether or not the server said anything.
+    /// Writes a key that does not depend on the server's value, if the gateway has one.
     fn ours(&mut self, name: &str, key: Key) {
         let says = match key {
             Key::ConnectUrls => !self.edits.connect_urls.is_empty(),
@@ -304,7 +304,7 @@ impl Writer<'_, '_> {
         }
     }
 
-    /// What was not among the server's keys and is to be said.
+    /// Writes the gateway's keys that the server's INFO lacks.
     fn missing(&mut self) {
         for (at, (name, key)) in (0_u32..).zip(KEYS) {
             if self.seen & 1_u16.checked_shl(at).unwrap_or_default() == 0 {

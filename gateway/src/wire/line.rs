@@ -4,32 +4,31 @@ use memchr::memchr2;
 
 use super::Malformed;
 
-/// More digits than these are no size to a server, whatever their value.
+/// nats-server rejects a size with more digits, whatever its value.
 pub(super) const MAX_SIZE_DIGITS: usize = 9;
 
-/// A whole control line at the start of a buffer.
+/// A complete control line at the start of a buffer.
 #[derive(Clone, Copy)]
 pub(super) struct Line<'b> {
-    /// From the first byte that is not a blank to the line end, trailing blanks included: what the server measures.
+    /// From the first non-blank byte to the line end, trailing blanks included: what the server compares with `max_control_line`.
     pub(super) arg: &'b [u8],
-    /// The bytes that the line took, line feed included.
+    /// Length in bytes, line feed included.
     pub(super) len: usize,
 }
 
-/// How far an unfinished line has been looked at. All zero at the start of an operation.
+/// How far an unfinished line has been scanned. All zero at the start of an operation.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Progress {
-    /// Where the argument part begins; 0 while only blanks were seen.
+    /// Offset of the argument part; 0 while only blanks were seen.
     arg: usize,
     /// No line end before this offset.
     scanned: usize,
 }
 
 impl Progress {
-    /// The line of `buf` whose verb takes `verb` bytes; `None` while its end is not there.
+    /// The line of `buf` whose verb takes `verb` bytes; `None` while it is incomplete.
     ///
-    /// The first byte of an argument never ends a line, not even a line feed: so says the state machine of the server, and of
-    /// every client that was built after it.
+    /// The first byte of an argument never ends a line, not even a line feed (nats-server's `parser.go`).
     #[inline]
     pub(super) fn line<'b>(
         &mut self,
@@ -43,7 +42,7 @@ impl Progress {
         }
     }
 
-    /// The same for every line, however it is spelt and split.
+    /// The same for lines that are unusual or arrived in pieces.
     #[cold]
     fn resumed<'b>(
         &mut self,
@@ -89,7 +88,7 @@ impl Progress {
         Ok(Some(Line { arg, len: end }))
     }
 
-    /// The length of a line whose verb takes `verb` bytes and swallows whatever follows up to the line feed.
+    /// The length of a line whose verb takes `verb` bytes and ignores whatever follows up to the line feed.
     pub(super) fn filling(
         &mut self,
         buf: &[u8],
@@ -105,7 +104,7 @@ impl Progress {
     }
 }
 
-/// The usual line, at first sight: one blank behind the verb, CRLF at the end.
+/// A canonical line: one blank behind the verb, CRLF at the end.
 #[inline]
 fn fresh(buf: &[u8], verb: usize) -> Option<Line<'_>> {
     let (blank, rest) = buf.get(verb..)?.split_first()?;
@@ -118,7 +117,7 @@ fn fresh(buf: &[u8], verb: usize) -> Option<Line<'_>> {
     end.starts_with(b"\r\n").then_some(Line { arg, len })
 }
 
-/// `Ok(None)` as long as what lies between the verb and `at` is not beyond the limit.
+/// Fails if more than `limit` bytes stand between the verb and `at`.
 const fn within<T>(at: usize, verb: usize, limit: usize) -> Result<Option<T>, Malformed> {
     if at.saturating_sub(verb) > limit {
         Err(Malformed::EndlessFilling)
@@ -127,7 +126,6 @@ const fn within<T>(at: usize, verb: usize, limit: usize) -> Result<Option<T>, Ma
     }
 }
 
-/// What separates arguments.
 pub(super) const fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t')
 }
@@ -151,7 +149,7 @@ pub(super) fn split(arg: &[u8], is_separator: impl Fn(u8) -> bool) -> ([&[u8]; 4
     (args, count)
 }
 
-/// A size as the server reads it: one to nine decimal digits, leading zeros allowed.
+/// Parses a size as nats-server does: one to nine decimal digits, leading zeros allowed.
 pub(super) fn size(digits: &[u8]) -> Option<Size<'_>> {
     if digits.is_empty() || digits.len() > MAX_SIZE_DIGITS {
         return None;
@@ -170,8 +168,7 @@ pub(super) struct Size<'b> {
     pub(super) value: usize,
 }
 
-/// A canonical argument part, split from its end: everything before the last blank, and the size behind it. `None` when it is
-/// spelt in any other way, which the general splitter then judges.
+/// Splits a canonical argument part at its last blank: what stands before it, and the size. `None` for any other spelling.
 #[inline]
 pub(super) fn pop_size(arg: &[u8]) -> Option<(&[u8], Size<'_>)> {
     let mut n = 0_usize;
@@ -194,7 +191,7 @@ pub(super) fn pop_size(arg: &[u8]) -> Option<(&[u8], Size<'_>)> {
     None
 }
 
-/// One or two arguments separated by a single space: `None` when they are spelt in any other way.
+/// One or two arguments separated by a single space; `None` for any other spelling.
 pub(super) fn one_or_two(args: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
     match memchr2(b' ', b'\t', args) {
         None => (!args.is_empty()).then_some((args, None)),

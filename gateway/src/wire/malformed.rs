@@ -1,21 +1,21 @@
-//! What no peer may send, and what makes the server kill the connection with its own words.
+//! Protocol errors, and what to forward so that the server itself answers and closes the connection.
 
 use std::borrow::Cow;
 
 use crate::fault::{Fault, Faulty, Retry, Who};
 
-/// A rule that the peer's bytes broke; the parser that reported it must not be used again.
+/// A protocol error; the parser that reported it must not be used again.
 ///
-/// A client's connection is ended by the server, in order and in the server's words: send [`Self::forward`] and nothing after it. A
-/// server's malformed bytes end the session on both sides.
+/// The server ends a client's connection, in order and with its own error: send [`Self::forward`] and nothing after it. Malformed
+/// bytes of a server end the session on both sides.
 ///
-/// "Seen" below is what nats-server 2.15.1 answered, after a PING that it still answered with PONG, to the forwarded bytes. Of a
-/// connection that has yet to authenticate it is `Authorization Violation` wherever the first byte is not a `C`, for the
-/// client's own bytes and for ours alike.
+/// "Seen" below is what nats-server 2.15.1 answered to the forwarded bytes, after answering an earlier PING. Before
+/// authentication it is `Authorization Violation` wherever the first byte is not a `C`, for the client's own bytes and for the
+/// forwarded ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
-    /// A byte that no operation has in this place; detected at that byte, not at the end of the line. Forwarded: the verb up to
-    /// that byte. Seen: `-ERR 'Unknown Protocol Operation'`, closed.
+    /// A byte that no operation has in this place; detected at that byte, not at the line's end. Forwarded: everything up to that
+    /// byte. Seen: `-ERR 'Unknown Protocol Operation'`, closed.
     #[error(
         "no operation begins like this; would be right: a verb of the NATS protocol and a blank"
     )]
@@ -33,8 +33,7 @@ pub enum Malformed {
     #[error("a carriage return inside an argument; would be right: only before the line feed")]
     CarriageReturn,
     /// An argument part longer than [`super::Limits`] allows. Forwarded: what is there of the line, never its line feed. Seen:
-    /// `-ERR 'maximum control line exceeded'`, closed (with a reset, for the server leaves the rest unread; so it does to a
-    /// client that talks to it directly).
+    /// `-ERR 'maximum control line exceeded'`, closed (with a reset, as for a client without a gateway: the rest stays unread).
     #[error(
         "an argument part beyond the control line limit; raise max-control-line if the server allows more"
     )]
@@ -43,12 +42,12 @@ pub enum Malformed {
         len: usize,
     },
     /// More blanks before an argument, or more bytes after `PING`, `PONG` or `+OK`, than [`super::Limits`] allows for an
-    /// argument. The server goes on skipping them (seen with 100,000 of each); we do not hold them for it. Forwarded and seen: as
-    /// for [`Self::CarriageReturn`].
+    /// argument. The server skips any number (seen with 100,000 of each); the gateway does not buffer them. Forwarded and seen:
+    /// as for [`Self::CarriageReturn`].
     #[error("a control line of nothing but filling; would be right: a line feed at its end")]
     EndlessFilling,
-    /// A wrong number of arguments, a size that is no size, a header longer than its message, headers that were not negotiated.
-    /// Forwarded: the line. Seen: closed without a word.
+    /// A wrong number of arguments, an invalid size, headers longer than the message, headers that were not negotiated.
+    /// Forwarded: the line. Seen: closed without an error.
     #[error(
         "wrong arguments; would be right: the count and sizes that the verb asks for, headers only when negotiated"
     )]
@@ -56,27 +55,27 @@ pub enum Malformed {
         /// The whole line, line feed included.
         len: usize,
     },
-    /// Headers and payload together exceed the server's `max_payload`. Forwarded: the line, whose size the server judges
-    /// before it reads a body. Seen: `-ERR 'Maximum Payload Violation'`, closed.
+    /// Headers and payload together exceed the server's `max_payload`. Forwarded: the line; the server checks its size before it
+    /// reads a body. Seen: `-ERR 'Maximum Payload Violation'`, closed.
     #[error("a message larger than the server's max_payload")]
     PayloadTooLarge {
         /// The whole line, line feed included.
         len: usize,
     },
-    /// The body is not followed by CRLF: its size was announced wrongly. Forwarded: a wrong byte, for the body must not be. Seen:
-    /// `-ERR 'Unknown Protocol Operation'`, closed, for both.
+    /// The body is not followed by CRLF: its size is wrong. Forwarded: a wrong byte, as the body must not be. Seen: `-ERR
+    /// 'Unknown Protocol Operation'`, closed, for either.
     #[error("the body is not followed by CRLF; would be right: a body of the announced size")]
     Trailer,
 }
 
 /// A byte that no operation starts with.
 const WRONG: &[u8] = b"X";
-/// The same for a server that still waits for CONNECT and would answer any other first byte with `Authorization Violation`.
+/// The same for a server that still waits for CONNECT, which answers any other first byte with `Authorization Violation`.
 const WRONG_AFTER_CONNECT: &[u8] = b"CX";
 
 impl Malformed {
-    /// What to send to the server, as the last bytes of this client, so that the server ends the connection with the words
-    /// that it would have had for the client's own bytes. `buf` is the buffer that the parser refused.
+    /// What to send to the server, as the last bytes of this client, so that it closes the connection with the error that it has
+    /// for the client's own bytes. `buf` is the buffer that the parser refused.
     ///
     /// Never contains a payload, nor anything from behind the offending line.
     #[must_use]
@@ -97,7 +96,7 @@ impl Malformed {
         }
     }
 
-    /// The text of the `-ERR` that the server sends for this, `None` where it closes without a word.
+    /// The text of the server's `-ERR`; `None` where it closes without one.
     #[must_use]
     pub const fn words(&self) -> Option<&'static str> {
         match self {
@@ -112,7 +111,7 @@ impl Malformed {
         }
     }
 
-    /// The word used in metric labels.
+    /// The value of metric labels.
     #[must_use]
     pub const fn word(&self) -> &'static str {
         match self {
@@ -128,7 +127,7 @@ impl Malformed {
     }
 }
 
-/// As a client's; what [`super::ServerParser`] refuses is the server's to mend, and the session says so.
+/// For a client's bytes; the session blames the server for what [`super::ServerParser`] refuses.
 impl Faulty for Malformed {
     fn fault(&self) -> Fault {
         Fault {

@@ -5,12 +5,12 @@
 //! | `ops` | what a parser yields: one borrowed operation at a time |
 //! | `client` | the publish direction: what a client may send, exactly as permissive as nats-server's `parser.go` |
 //! | `server` | the deliver direction: what a server writes |
-//! | `streak` | messages in a row whose lines differ in their sizes alone, at the cost of one comparison |
-//! | `malformed` | what no peer may send, and what makes the server kill the connection with its own words |
-//! | `write` | control lines: upper case, single blanks, CRLF, sizes as the publisher wrote them |
+//! | `streak` | the fast path: consecutive control lines that differ only in their sizes, found by one comparison |
+//! | `malformed` | protocol errors, and what to forward so that the server itself answers and closes |
+//! | `write` | serialises control lines: upper case, single blanks, CRLF, sizes as the publisher wrote them |
 //! | `subject`, `header`, `info`, `connect`, `credentials` | the parts of a line that the gateway reads or edits |
-//! | `jetstream` | the requests and answers of JetStream's API whose numbers or payloads change with sealing |
-//! | `twin`, `check` | a naive second parser, and the claims that tests and fuzzers hold both to |
+//! | `jetstream` | JetStream API requests and responses whose sizes or payloads change with sealing |
+//! | `twin`, `check` | a naive reference parser, and the properties that tests and fuzzers check both for |
 
 pub mod buffer;
 #[cfg(any(test, feature = "twin", fuzzing))]

@@ -1,19 +1,19 @@
 //! What a parser yields: one operation, borrowed from the buffer that it was parsed from.
 
-/// What one call of a parser came to.
+/// The result of one call of a parser.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step<Op> {
-    /// A whole operation.
+    /// A complete operation.
     Op {
         /// The operation.
         op: Op,
-        /// How many bytes of the buffer it took, payload and line ends included.
+        /// Its length in the buffer in bytes, payload and line ends included.
         len: usize,
     },
-    /// Not all of it is here yet.
+    /// The buffer does not hold a complete operation yet.
     More {
-        /// The total buffer length, from the start of the operation, at which the answer is sure to differ when a payload is
-        /// awaited; one more than the buffer holds when a line is. Calling earlier is cheap and correct.
+        /// Buffer length in bytes, from the start of the operation, at which to call again: the whole message while a payload is
+        /// incomplete, one byte more while a line is. Calling earlier is cheap and correct.
         need: usize,
     },
 }
@@ -41,14 +41,14 @@ pub enum ClientOp<'a> {
     Unsubscribe {
         /// The subscription id.
         sid: &'a [u8],
-        /// After how many messages; what is not a size means "now" to the server.
+        /// After how many messages; the server takes anything but a size for "now".
         max: Option<&'a [u8]>,
     },
     /// `PING`.
     Ping,
     /// `PONG`.
     Pong,
-    /// `INFO {json}`: the server reads and ignores it, and closes when it is not JSON.
+    /// `INFO {json}`: the server ignores it, and closes the connection if it is not JSON.
     Info {
         /// The argument, as the client wrote it.
         json: &'a [u8],
@@ -72,9 +72,9 @@ pub struct Publish<'a> {
     /// The size of the header block in digits, as the client wrote it: the server repeats it to receivers, leading zeros
     /// included. `None` for `PUB`.
     pub header_size: Option<&'a [u8]>,
-    /// The size of headers and payload together, likewise.
+    /// The size of headers and payload together, in digits as the client wrote it.
     pub size: &'a [u8],
-    /// The whole header block with its final blank line; `None` for `PUB`, empty for `HPUB` with a header length of 0.
+    /// The header block with its final empty line; `None` for `PUB`, empty for `HPUB` with a header size of 0.
     pub headers: Option<&'a [u8]>,
     /// What follows the header block, without the closing CRLF.
     pub payload: &'a [u8],
@@ -106,7 +106,7 @@ pub enum ServerOp<'a> {
 /// `MSG` or `HMSG` with its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Message<'a> {
-    /// The control line as the server wrote it, CRLF included. Its last word is the size of headers and payload together.
+    /// The control line as the server wrote it, CRLF included. Its last argument is the size of headers and payload together.
     pub line: &'a [u8],
     /// The subject, never empty.
     pub subject: &'a [u8],
@@ -120,16 +120,16 @@ pub struct Message<'a> {
     pub payload: &'a [u8],
 }
 
-/// How much of a peer's bytes a parser is willing to hold.
+/// The longest lines and messages that a parser accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// The longest argument part of a client's control line, in bytes. At least the server's own `max_control_line` (4096 unless
-    /// an operator says otherwise), so that the server is the one who judges.
+    /// Longest argument part of a client's control line, in bytes. At least the server's `max_control_line` (default 4096), so
+    /// that the server is the one that rejects a line.
     pub max_control_line: usize,
-    /// The longest control line of a server, in bytes. An INFO with many `connect_urls` is the longest there is.
+    /// Longest control line of a server, in bytes. An INFO with many `connect_urls` is the longest there is.
     pub max_server_line: usize,
-    /// The largest message of a server, headers and payload, in bytes: a sanity cap, for a server may deliver more than the
-    /// `max_payload` that it announces.
+    /// Largest message of a server, headers and payload, in bytes: a sanity cap, as servers may deliver more than their
+    /// `max_payload`.
     pub max_message: usize,
 }
 

@@ -4,12 +4,12 @@ use super::client::trailer;
 use super::line::{one_or_two, pop_size};
 use super::{Limits, Malformed, Message, ServerOp, Step};
 
-/// Parses one server's bytes, one operation per call. It keeps only how far it has looked.
+/// Parses one server's bytes, one operation per call. It keeps only its scan position.
 pub struct ServerParser {
     limits: Limits,
     /// No line end before this offset.
     scanned: usize,
-    /// Where the body that is awaited ends; 0 while none is.
+    /// Buffer length at which an incomplete body will be complete; 0 if none is expected.
     body_end: usize,
 }
 
@@ -26,11 +26,11 @@ impl ServerParser {
         }
     }
 
-    /// The operation at the start of `buf`. After [`Step::Op`] the next call wants what follows it; after [`Step::More`], the
-    /// same bytes and some more.
+    /// The operation at the start of `buf`. After [`Step::Op`], call again with what follows it;
+    /// after [`Step::More`], with the same bytes and more.
     ///
     /// # Errors
-    /// [`Malformed`] as soon as a byte says so; the session is over.
+    /// [`Malformed`] at the first wrong byte; the session is over.
     #[inline]
     pub fn next<'b>(&mut self, buf: &'b [u8]) -> Outcome<'b> {
         if buf.len() < self.body_end {
@@ -134,8 +134,8 @@ impl ServerParser {
 
     /// The argument part behind `verb` and the length of the line.
     ///
-    /// A subject may hold anything but blanks, so a line ends at CRLF only, and not at its very first byte: what the bus allows
-    /// one client to publish must not end the session of another.
+    /// A subject may hold anything but blanks, so a line ends at CRLF only, and not at its very first byte: what one client may
+    /// publish must not end the session of another.
     fn line<'b>(
         &mut self,
         buf: &'b [u8],
@@ -170,7 +170,7 @@ impl ServerParser {
             .ok_or(Malformed::Arguments { len })
     }
 
-    /// The body behind a line of `line` bytes, or the buffer length at which it will be whole.
+    /// The body behind a line of `line` bytes, or the buffer length at which it will be complete.
     fn body<'b>(
         &mut self,
         buf: &'b [u8],
@@ -191,7 +191,7 @@ impl ServerParser {
         }
     }
 
-    /// A body is awaited and not whole: only its closing CR can be wrong already.
+    /// While a body is incomplete, only its closing CR can be wrong.
     #[cold]
     fn await_body<'b>(&self, buf: &'b [u8]) -> Outcome<'b> {
         if trailer(buf, self.body_end.saturating_sub(2)) == Some(false) {
@@ -209,7 +209,7 @@ const fn more<'b>(buf: &[u8]) -> Outcome<'b> {
     })
 }
 
-/// A line that is always spelt the same.
+/// A line without arguments, which the server always spells the same.
 fn whole_line<'b>(buf: &'b [u8], line: &[u8], op: ServerOp<'b>) -> Outcome<'b> {
     let mismatch = buf.iter().zip(line).position(|(b, l)| b != l);
     match mismatch {
@@ -227,8 +227,8 @@ fn whole_line<'b>(buf: &'b [u8], line: &[u8], op: ServerOp<'b>) -> Outcome<'b> {
 /// Subject, subscription id, reply.
 type Names<'b> = (&'b [u8], &'b [u8], Option<&'b [u8]>);
 
-/// `subject sid [reply]`, single spaces. What a server says itself, an advisory or a trace, has an empty reply instead of none:
-/// two spaces before the size.
+/// `subject sid [reply]`, single spaces. A server's own messages (advisories, traces) have an empty reply: two spaces before the
+/// size.
 #[inline]
 fn names_of(names: &[u8]) -> Option<Names<'_>> {
     let at = memchr::memchr(b' ', names)?;

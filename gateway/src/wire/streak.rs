@@ -1,40 +1,41 @@
-//! Messages in a row whose control lines differ in their sizes alone: most of what a busy connection carries. One comparison
-//! stands for finding the line, splitting it, and looking its subject up. What is unusual in any way is left to the parsers.
+//! The fast path: a run of consecutive messages whose control lines differ only in the size, which is most of what a busy
+//! connection carries. One comparison replaces finding the line's end, splitting it and looking up its subject. Anything unusual
+//! is left to the parsers.
 
 use super::line::MAX_SIZE_DIGITS;
 
-/// How the control lines of such messages begin, up to the size. No messages are alike while it is empty.
+/// A run: how its control lines begin, up to the size. Empty outside of a run.
 #[derive(Default)]
 pub struct Streak {
     start: Vec<u8>,
     last: Last,
 }
 
-/// The whole line of the message before, CRLF included, and the size that it says: the next is likely to be the same.
+/// The previous control line, CRLF included, and its size: the next line is probably the same.
 #[derive(Default)]
 struct Last {
     line: Vec<u8>,
     size: usize,
 }
 
-/// One message after another.
+/// Reads the messages of a run, one after another.
 pub struct Row<'s> {
-    /// How their lines begin.
+    /// How the control lines begin.
     pub start: &'s [u8],
     last: &'s mut Last,
 }
 
-/// One more message.
+/// A message of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Alike<'b> {
-    /// Not empty.
+    /// Never empty.
     pub payload: &'b [u8],
-    /// How many bytes of the buffer line, payload and CRLF take.
+    /// Length of control line, payload and CRLF in the buffer, in bytes.
     pub len: usize,
 }
 
 impl Streak {
-    /// Lines that begin with these parts, the last of them a blank. None are alike if one of them could be longer than `limit`.
+    /// Starts a run of lines that begin with `parts`, the last of which is a blank. No run if a line could exceed `limit` bytes.
     pub fn begin(&mut self, parts: &[&[u8]], limit: usize) {
         self.end();
         let length: usize = parts.iter().map(|part| part.len()).sum();
@@ -45,7 +46,7 @@ impl Streak {
         }
     }
 
-    /// What it holds, in bytes.
+    /// Allocated bytes.
     #[cfg(test)]
     pub(crate) const fn bytes(&self) -> usize {
         self.start
@@ -53,13 +54,13 @@ impl Streak {
             .saturating_add(self.last.line.capacity())
     }
 
-    /// What comes is like nothing that was.
+    /// Ends the run.
     pub fn end(&mut self) {
         self.start.clear();
         self.last.line.clear();
     }
 
-    /// The messages that come.
+    /// Reads the messages that follow.
     pub fn row(&mut self) -> Row<'_> {
         Row {
             start: &self.start,
@@ -69,8 +70,8 @@ impl Streak {
 }
 
 impl Row<'_> {
-    /// The message at the start of `buf`, if it is alike: whole, its size spelt without leading zeros, and with a payload of 1 to
-    /// `most` bytes.
+    /// The message at the start of `buf` if it belongs to the run: complete, size without leading zeros, payload of 1 to `most`
+    /// bytes.
     #[inline]
     pub fn next<'b>(&mut self, buf: &'b [u8], most: usize) -> Option<Alike<'b>> {
         let rest = match buf.strip_prefix(self.last.line.as_slice()) {
@@ -89,7 +90,7 @@ impl Row<'_> {
         })
     }
 
-    /// Reads a line that says another size than the one before; what is behind it.
+    /// Reads a line with another size than the previous one; returns what follows it.
     fn line<'b>(&mut self, buf: &'b [u8]) -> Option<&'b [u8]> {
         let rest = buf.strip_prefix(self.start)?;
         let (size, rest) = size(rest)?;
@@ -104,7 +105,7 @@ impl Row<'_> {
     }
 }
 
-/// A size that is not 0, and what comes behind its CRLF.
+/// A non-zero size, and what follows its CRLF.
 #[inline]
 fn size(buf: &[u8]) -> Option<(usize, &[u8])> {
     let (&first, mut rest) = buf.split_first()?;

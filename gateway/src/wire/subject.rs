@@ -1,6 +1,6 @@
 //! Subjects: tokens between dots.
 //!
-//! Validity is nats-server's `sublist.go`; a server that is not in pedantic mode routes invalid subjects all the same.
+//! Validity follows nats-server's `sublist.go`; a server that is not in pedantic mode routes invalid subjects, too.
 
 use std::borrow::Cow;
 
@@ -46,8 +46,8 @@ pub fn is_valid_publish(subject: &[u8]) -> bool {
     is_valid_filter(subject) && is_literal(subject)
 }
 
-/// Whether a pedantic connection may publish to `subject` without `Invalid Publish Subject` (`IsValidLiteralSubject`): it
-/// checks tokens for emptiness and wildcards, and nothing else.
+/// Whether a pedantic connection may publish to `subject` (`IsValidLiteralSubject`): no empty token, no wildcard; nothing else is
+/// checked. The server refuses others with `Invalid Publish Subject`.
 #[must_use]
 pub fn is_pedantic_publish(subject: &[u8]) -> bool {
     !tokens(subject).any(|token| matches!(token, b"" | b"*" | b">"))
@@ -58,7 +58,7 @@ const API: &[u8] = b"$JS.API.";
 /// The subject that policy decides on: `$JS.<domain>.API.` and each of `api_prefixes` (with or without a final dot) become
 /// `$JS.API.`; then `$JS.API.$KV.` becomes `$KV.` and `$JS.API.$OBJ.` becomes `$OBJ.`, as the server maps them.
 ///
-/// Owned only for an API request through a domain or a prefix; everything else is borrowed.
+/// Allocates only for an API request through a domain or a prefix.
 #[must_use]
 pub fn normalise<'a>(subject: &'a [u8], api_prefixes: &[impl AsRef<[u8]>]) -> Cow<'a, [u8]> {
     let request = if subject.starts_with(b"$JS.") {

@@ -1,11 +1,12 @@
-//! Control lines. Towards the server canonical ones: upper case, single blanks, CRLF. Towards the client the server's own.
+//! Serialises control lines: to the server in canonical form (upper case, single blanks, CRLF), to the client as the server wrote
+//! them.
 //!
-//! Sizes keep the digits that the publisher wrote, because the server repeats them to every receiver. A size that sealing or
-//! opening changes keeps its leading zeros, so that opening restores what sealing changed.
+//! Sizes keep the publisher's digits, because the server repeats them to every receiver. A size that sealing or opening changes
+//! keeps its leading zeros, so that opening restores what sealing changed.
 //!
 //! `arg_len` is the length of the argument part as the client spelt it ([`super::ClientParser::arg_len`]); a shorter one is
-//! filled up with trailing blanks, which the server counts and ignores, so that its `max_control_line` judges the client's own
-//! length. 0 asks for no filling.
+//! padded with trailing blanks, which the server counts and ignores, so that its `max_control_line` applies to the client's own
+//! length. 0: no padding.
 
 use super::line::MAX_SIZE_DIGITS;
 use super::{Buffer, Message};
@@ -17,11 +18,11 @@ pub struct PublishLine<'a> {
     pub subject: &'a [u8],
     /// The reply subject.
     pub reply: Option<&'a [u8]>,
-    /// The digits of the length of the header block: `HPUB` when there is one, be it 0.
+    /// Digits of the size of the header block; `Some` writes `HPUB`, also for 0.
     pub header_size: Option<&'a [u8]>,
-    /// The digits of the length of headers and payload together: as the client wrote them, or a [`Decimal`].
+    /// Digits of the size of headers and payload together: the client's own, or a [`Decimal`].
     pub size: &'a [u8],
-    /// See the module's page.
+    /// See the module's documentation.
     pub arg_len: usize,
 }
 
@@ -51,7 +52,7 @@ pub fn publish(out: &mut Buffer, line: &PublishLine<'_>) {
     }
 }
 
-/// Appends a whole `PUB` that the gateway itself has to say, without reply subject and headers.
+/// Appends a `PUB` of the gateway itself with its payload, without reply subject and headers.
 pub fn own_publish(out: &mut Buffer, subject: &[u8], payload: &[u8]) {
     let size = Decimal::new(payload.len());
     let line = PublishLine {
@@ -65,7 +66,7 @@ pub fn own_publish(out: &mut Buffer, subject: &[u8], payload: &[u8]) {
     put(out, &[payload, b"\r\n"]);
 }
 
-/// Appends a whole `HPUB` without payload, whose headers say that nobody is there to answer: what a request fails on at once.
+/// Appends a no-responders status (503) to `subject`, with which a request fails at once.
 pub fn own_no_responders(out: &mut Buffer, subject: &[u8]) {
     const HEADERS: &[u8] = b"NATS/1.0 503\r\n\r\n";
     let size = Decimal::new(HEADERS.len());
@@ -80,8 +81,8 @@ pub fn own_no_responders(out: &mut Buffer, subject: &[u8]) {
     put(out, &[HEADERS, b"\r\n"]);
 }
 
-/// Appends the control line of a message as the server wrote it ([`super::Message::line`]), except for the length of headers and
-/// payload together, which becomes `total`.
+/// Appends the control line of a message as the server wrote it ([`super::Message::line`]), with `total` as the size of headers
+/// and payload together.
 #[inline]
 pub fn message(out: &mut Buffer, line: &[u8], total: usize) {
     let line = line.strip_suffix(b"\r\n").unwrap_or(line);
@@ -90,7 +91,7 @@ pub fn message(out: &mut Buffer, line: &[u8], total: usize) {
     put(out, &[before, Decimal::like(size, total).digits(), b"\r\n"]);
 }
 
-/// Appends the control line of a message whose header block changes in length; `header_len` is `None` for a message without one.
+/// Appends the control line of a message whose header block changes in length; `header_len` is `None` for `MSG`.
 pub fn message_anew(
     out: &mut Buffer,
     message: &Message<'_>,
@@ -171,7 +172,7 @@ pub fn err(out: &mut Buffer, text: &[u8]) {
     put(out, &[b"-ERR ", text, b"\r\n"]);
 }
 
-/// Fills up to `arg_len` and ends the line.
+/// Pads to `arg_len` and ends the line.
 #[inline]
 fn end(out: &mut Buffer, written: usize, arg_len: usize) {
     if written < arg_len {
@@ -186,7 +187,7 @@ fn optional(arg: Option<&[u8]>) -> (&[u8], &[u8]) {
     arg.map_or((b"", b""), |arg| (b" ", arg))
 }
 
-/// Lines that differ in their sizes alone. The last one is kept: the next is likely to be the same.
+/// Writes the control lines of a run, which differ only in their sizes. It keeps the last one: the next is probably the same.
 #[derive(Default)]
 pub struct Lines {
     line: Vec<u8>,
@@ -194,19 +195,19 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// What it holds, in bytes.
+    /// Allocated bytes.
     #[cfg(test)]
     pub(crate) const fn bytes(&self) -> usize {
         self.line.capacity()
     }
 
-    /// What comes begins with something else.
+    /// The next line begins differently.
     pub fn end(&mut self) {
         self.line.clear();
     }
 
-    /// Appends a line that begins with `start` and ends with `size`, room for as many bytes, and CRLF; returns the room. `start` is
-    /// the same until [`Self::end`].
+    /// Appends `start`, `size`, CRLF, space for a payload of `size` bytes, and CRLF; returns the space for the payload. `start`
+    /// must be the same until [`Self::end`].
     #[inline]
     pub fn frame<'o>(&mut self, out: &'o mut Buffer, start: &[u8], size: usize) -> &'o mut [u8] {
         if size != self.size || self.line.is_empty() {
@@ -226,7 +227,7 @@ impl Lines {
     }
 }
 
-/// Line, room, end: the room in between.
+/// Writes `line` and `end` at both ends of `frame`; returns what is between.
 #[inline]
 fn framed<'o>(frame: &'o mut [u8], line: &[u8], end: &[u8; 2]) -> Option<&'o mut [u8]> {
     let (before, rest) = frame.split_at_mut_checked(line.len())?;
@@ -250,7 +251,7 @@ fn put(out: &mut Buffer, parts: &[&[u8]]) {
     }
 }
 
-/// A number in decimal digits, on the stack.
+/// A number in decimal digits, without allocation.
 #[derive(Clone, Copy, Debug)]
 pub struct Decimal {
     bytes: [u8; 20],
@@ -268,7 +269,7 @@ impl Decimal {
         Self { bytes, start }
     }
 
-    /// The digits of `n` with as many leading zeros as `size` has, as far as the nine digits allow that a server reads.
+    /// The digits of `n` with as many leading zeros as `size` has, up to the nine digits that a server reads.
     #[inline]
     #[must_use]
     pub fn like(size: &[u8], n: usize) -> Self {
@@ -290,7 +291,7 @@ impl Decimal {
     }
 }
 
-/// Writes the digits of `n` at the end of `room`, which has at least 20 bytes, and says how many there are.
+/// Writes the digits of `n` at the end of `room`, which has at least 20 bytes; returns their number.
 #[inline]
 fn digits_at_end(mut n: usize, room: &mut [u8]) -> usize {
     let mut digits = 0_usize;

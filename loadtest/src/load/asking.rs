@@ -1,4 +1,4 @@
-//! Questions on one connection, and their answers in the same order.
+//! Requests on one connection, whose answers come in the same order.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -11,30 +11,30 @@ use super::pace::{Pace, Timetable, wake_on_time};
 use super::times::{Times, nanos, now};
 use crate::failed::Failed;
 
-/// How often to look for the last answers.
+/// How often to check for the last answers.
 const LAST: Duration = Duration::from_millis(100);
 
 /// How long an answer may take.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// What to ask, how often, and at which pace.
+/// Requests, how many, and at which pace.
 pub(crate) struct Asking<Q> {
     pub(crate) pace: Pace,
     pub(crate) count: u64,
-    /// Appends the question of this number.
+    /// Appends the request of this number.
     pub(crate) question: Q,
 }
 
-/// Questions that are under way.
+/// Requests without an answer yet.
 struct Open {
-    /// When each was asked, or should have been.
+    /// When each was sent, or should have been.
     since: VecDeque<Instant>,
     asked: u64,
     answered: u64,
     times: Times,
 }
 
-/// Asks, and has `check` look at every answer.
+/// Sends all requests, and passes every answer to `check`.
 ///
 /// # Errors
 /// Also when an answer is wrong, or does not come.
@@ -96,7 +96,7 @@ impl Open {
         })
     }
 
-    /// Writes down what may be asked now.
+    /// Appends the requests that may be sent now.
     fn send<Q>(&mut self, asking: &mut Asking<Q>, begun: Instant, bytes: &mut Vec<u8>)
     where
         Q: FnMut(&mut Vec<u8>, u64),
@@ -126,7 +126,7 @@ impl Open {
         Ok(())
     }
 
-    /// Whether the oldest question has waited too long.
+    /// Whether the oldest request has waited too long.
     fn overdue(&self) -> bool {
         let waits = |since: &Instant| now().duration_since(*since) > DEADLINE;
         self.since.front().is_some_and(waits)

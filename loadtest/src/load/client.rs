@@ -12,7 +12,6 @@ use crate::failed::Failed;
 
 const CONNECT: &[u8] = b"CONNECT {\"verbose\":false,\"pedantic\":false,\"lang\":\"loadtest\",\"version\":\"0\",\"protocol\":1,\"headers\":true,\"no_responders\":true}\r\n";
 
-/// What a subscriber does.
 const COUNTING: &str = "counting messages";
 
 /// One connection.
@@ -22,7 +21,7 @@ pub(crate) struct Client {
     input: Buffer,
 }
 
-/// What whoever takes messages wants next.
+/// Whether a receiver of messages goes on.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wish {
     More,
@@ -30,7 +29,7 @@ pub(crate) enum Wish {
 }
 
 impl Client {
-    /// Connects, says CONNECT, and waits until the other side has read it.
+    /// Connects, sends CONNECT and waits for a PONG.
     pub(crate) fn connect(door: &Door) -> Result<Self, Failed> {
         let mut client = Self {
             stream: door.open()?,
@@ -42,7 +41,7 @@ impl Client {
         Ok(client)
     }
 
-    /// Subscribes with sid 1 and waits until the other side knows.
+    /// Subscribes with sid 1 and waits for a PONG.
     pub(crate) fn subscribe(&mut self, subject: &str) -> Result<(), Failed> {
         self.send(format!("SUB {subject} 1\r\n").as_bytes())?;
         self.flush()
@@ -63,7 +62,7 @@ impl Client {
         })
     }
 
-    /// What `take` makes of the next message.
+    /// Waits for the next message and passes it to `take`.
     pub(crate) fn message<T>(
         &mut self,
         mut take: impl FnMut(&Message<'_>) -> T,
@@ -71,7 +70,7 @@ impl Client {
         self.until("waiting for a message", |op| of_message(op, &mut take))
     }
 
-    /// The same of a message that is there already.
+    /// The same for a message that has been read already.
     pub(crate) fn held<T>(
         &mut self,
         mut take: impl FnMut(&Message<'_>) -> T,
@@ -84,7 +83,7 @@ impl Client {
         Ok(None)
     }
 
-    /// Waits at most so long for bytes, and reads them.
+    /// Waits for bytes at most this long, and reads them.
     pub(crate) fn wait(&mut self, longest: Duration) -> Result<(), Failed> {
         let longest = Timespec::try_from(longest)
             .map_err(|error| Failed::Limit(format!("waiting for {longest:?}: {error}")))?;
@@ -94,7 +93,7 @@ impl Client {
         if found > 0 { self.read() } else { Ok(()) }
     }
 
-    /// Gives the memory of the buffers back: an idle connection is to cost little on this side too.
+    /// Frees empty buffers, so that an idle connection costs little on this side.
     pub(crate) fn rest(&mut self) {
         if self.input.is_empty() {
             self.input = Buffer::new();
@@ -102,31 +101,31 @@ impl Client {
         self.stream.rest();
     }
 
-    /// From now on neither reading nor writing waits.
+    /// Makes the socket non-blocking.
     pub(crate) fn do_not_wait(&self) -> Result<(), Failed> {
         self.stream
             .do_not_wait()
             .map_err(|source| Failed::io("setting up a socket", source))
     }
 
-    /// From now on both wait.
+    /// Makes the socket blocking again.
     pub(crate) fn wait_again(&self) -> Result<(), Failed> {
         self.stream
             .wait_again()
             .map_err(|source| Failed::io("setting up a socket", source))
     }
 
-    /// Takes some of `bytes`; none where that had to wait.
+    /// Sends some of `bytes`; 0 where that would block.
     pub(crate) fn try_send(&mut self, bytes: &[u8]) -> Result<usize, Failed> {
         unless_waiting(self.stream.put(bytes), 0)
     }
 
-    /// Whether all that was taken is sent.
+    /// Whether everything accepted is sent.
     pub(crate) fn try_push(&mut self) -> Result<bool, Failed> {
         unless_waiting(self.stream.push().map(|()| true), false)
     }
 
-    /// Reads what is there, if anything is.
+    /// Reads what is available.
     pub(crate) fn try_read(&mut self) -> Result<(), Failed> {
         let read = self.stream.fill(&mut self.input);
         if unless_waiting(read, 1)? == 0 {
@@ -135,7 +134,7 @@ impl Client {
         Ok(())
     }
 
-    /// Hands every payload that has been read to `take`, until it wants no more. All messages begin with `head` and have
+    /// Passes every payload that has been read to `take`, until it returns `Enough`. All messages begin with `head` and have
     /// `len` bytes of payload.
     #[inline]
     pub(crate) fn payloads(
@@ -163,7 +162,7 @@ impl Client {
         }
     }
 
-    /// Deals with an operation between two messages, so that there may be messages behind it; whether there was one.
+    /// Handles an operation between two messages; whether there was one.
     fn pass_aside(&mut self, head: &[u8], whole: usize) -> Result<bool, Failed> {
         let rest = self.input.filled();
         if rest.is_empty() || rest.starts_with(b"MSG ") {
@@ -196,7 +195,7 @@ impl Client {
         }
     }
 
-    /// What `pick` makes of the next operation; `None` when it is not there yet. A PING is answered, an error ends the run.
+    /// Passes the next operation to `pick`; `None` where it is incomplete. A PING is answered, an error ends the run.
     fn next<T>(
         &mut self,
         what: &str,
@@ -224,7 +223,7 @@ impl Client {
         Ok(Some(picked))
     }
 
-    /// Reads until there is something new.
+    /// Blocks until something new is read.
     pub(crate) fn read(&mut self) -> Result<(), Failed> {
         let count = self
             .stream

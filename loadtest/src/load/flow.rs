@@ -13,13 +13,13 @@ use super::stream::Door;
 use super::{Moved, now};
 use crate::failed::Failed;
 
-/// What may be under way in all, in bytes: more, and the server would call a subscriber slow.
+/// Bytes in flight at most: with more the server would count a subscriber as slow.
 const WINDOW: u64 = 16 * 1024 * 1024;
 
-/// The time at which a message should have gone, in nanoseconds since the flow began: the first bytes of the payload.
+/// Length of the time at which a message should have been sent, in nanoseconds since the start: the first bytes of the payload.
 pub(super) const STAMP: usize = 8;
 
-/// Who publishes to whom.
+/// Numbers of publishers and subscribers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Shape {
     pub(crate) publishers: u64,
@@ -33,12 +33,12 @@ pub(crate) struct Flow {
     pub(crate) shape: Shape,
     /// Payload in bytes; at least 8 where times are measured.
     pub(crate) size: usize,
-    /// Messages to deliver in all, about.
+    /// Approximate number of messages to deliver in all.
     pub(crate) count: u64,
     pub(crate) pace: Pace,
 }
 
-/// A subject, with those who publish to it and those who get it.
+/// A subject with its publishers and subscribers.
 pub(super) struct Track {
     pub(super) subject: String,
     /// Messages of each of its publishers.
@@ -47,16 +47,16 @@ pub(super) struct Track {
     pub(super) subscribers: u64,
     /// How many have been sent.
     pub(super) sent: AtomicU64,
-    /// How many the slowest subscriber has.
+    /// How many the slowest subscriber has received.
     pub(super) received: AtomicU64,
 }
 
-/// What both sides know.
+/// State shared by the publishing and the receiving thread.
 pub(super) struct Plan {
     pub(super) tracks: Vec<Track>,
     pub(super) size: usize,
     pub(super) pace: Pace,
-    /// The most that may be under way on a track.
+    /// Messages in flight at most on a track.
     pub(super) window: u64,
     pub(super) begun: Instant,
 }
@@ -70,10 +70,10 @@ impl Shape {
 }
 
 impl Flow {
-    /// Sends it all through a door, until it has arrived.
+    /// Sends everything by way of this target, and waits until it has arrived.
     ///
     /// # Errors
-    /// Also when a message is missing for half a minute.
+    /// Also when no message arrives for half a minute.
     pub(crate) fn run(&self, door: &Door) -> Result<Moved, Failed> {
         let mut plan = self.plan();
         let (mut publishers, mut subscribers) = (Vec::new(), Vec::new());
@@ -152,14 +152,14 @@ impl Plan {
         self.tracks.iter().map(of).sum()
     }
 
-    /// Ends publishers that wait for subscribers.
+    /// Makes publishers that wait for subscribers stop.
     fn give_up(&self) {
         for track in &self.tracks {
             track.received.store(u64::MAX / 2, Ordering::Relaxed);
         }
     }
 
-    /// How many more may go on a track now, by the window.
+    /// How many more messages the window of a track allows now.
     pub(super) fn room(&self, track: &Track) -> u64 {
         let received = track.received.load(Ordering::Relaxed);
         let sent = track.sent.load(Ordering::Relaxed);

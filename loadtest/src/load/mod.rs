@@ -1,4 +1,4 @@
-//! The generator: connections that are little more than sockets, and what they send at which pace.
+//! The load generator: thin client connections, and what they send at which pace.
 
 mod asking;
 mod client;
@@ -16,7 +16,7 @@ pub(crate) use pace::{Pace, whole};
 pub(crate) use stream::Door;
 pub(crate) use times::{Times, nanos, now};
 
-/// What one load came to.
+/// The result of one load.
 pub(crate) struct Moved {
     /// Messages that arrived, or answers.
     pub(crate) count: u64,

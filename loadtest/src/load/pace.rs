@@ -1,4 +1,4 @@
-//! When the next message may go: as soon as an earlier one has arrived, or when its time has come.
+//! When the next message may be sent: once an earlier one has arrived (closed loop), or at its time (open loop).
 
 use std::num::NonZeroU64;
 use std::time::Duration;
@@ -6,25 +6,25 @@ use std::time::Duration;
 use rustix::thread::set_current_timer_slack;
 use serde::Serialize;
 
-/// A rate above this goes out in bursts, one per [`BEAT`].
+/// Higher rates are sent in bursts at this interval.
 const BEAT: Duration = Duration::from_micros(100);
 
-/// What decides when to send.
+/// When to send.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Pace {
-    /// Closed loop: at most so many are under way.
+    /// Closed loop: this many messages in flight at most.
     Window(u64),
-    /// Open loop: so many a second, whatever arrives. Times count from when a message should have gone.
+    /// Open loop: this many a second, whatever arrives. Latency counts from when a message should have been sent.
     Rate(f64),
 }
 
-/// The timetable of an open loop.
+/// The schedule of an open loop.
 #[derive(Clone, Copy)]
 pub(crate) struct Timetable {
-    /// Nanoseconds between two departures.
+    /// Nanoseconds between two bursts.
     beat: f64,
-    /// Messages of one departure.
+    /// Messages of one burst.
     burst: f64,
 }
 
@@ -38,13 +38,13 @@ impl Timetable {
         }
     }
 
-    /// How many messages should have gone by `nanos` after the beginning.
+    /// How many messages should have been sent by `nanos` after the start.
     pub(crate) fn due(self, nanos: u64) -> u64 {
         let departures = (crate::report::float(nanos) / self.beat).floor() + 1.0;
         whole((departures * self.burst).floor())
     }
 
-    /// When the message of this number, the first being 0, should go; nanoseconds after the beginning.
+    /// When the message of this number (from 0) should be sent, in nanoseconds after the start.
     pub(crate) fn departure(self, number: u64) -> u64 {
         let number = crate::report::float(number);
         let before = ((number + 1.0) / self.burst).ceil() - 1.0;
@@ -52,13 +52,13 @@ impl Timetable {
     }
 }
 
-/// Has the kernel wake this thread when it asked to be woken, and not some 50 µs later.
+/// Sets the timer slack of this thread to the minimum: by default it is woken some 50 µs late.
 pub(crate) fn wake_on_time() {
-    // Where it is refused, messages leave later; their times count from when they should have gone.
+    // Where it is refused, messages leave late, which counts as latency.
     set_current_timer_slack(NonZeroU64::new(1)).unwrap_or_default();
 }
 
-/// Without its fraction; numbers here are positive and far below 2^53.
+/// The integer part; numbers here are positive and far below 2^53.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,

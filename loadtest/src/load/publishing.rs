@@ -1,4 +1,4 @@
-//! One thread that sends for all publishers: whoever may send does, a write each in turn.
+//! One thread that sends for all publishers, in turns of one write each.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -14,13 +14,13 @@ use super::pace::{Pace, Timetable, wake_on_time};
 use super::times::nanos;
 use crate::failed::Failed;
 
-/// What one write hands to the system, in bytes.
+/// Bytes of one write.
 const WRITE: usize = 64 * 1024;
 
-/// How often to look whether the window has opened.
+/// How often to check whether the window has opened.
 const LOOK: Duration = Duration::from_micros(50);
 
-/// How long no socket may take anything.
+/// Time-out when no socket is writable.
 const DEADLINE: Timespec = Timespec {
     tv_sec: 30,
     tv_nsec: 0,
@@ -30,11 +30,11 @@ const DEADLINE: Timespec = Timespec {
 struct Publisher<'p> {
     client: Client,
     track: &'p Track,
-    /// Where the flow's messages that this one sends lie in the timetable: `turn`, `turn + of`, `turn + 2 × of`, …
+    /// Which messages of the schedule this one sends: `turn`, `turn + of`, `turn + 2 × of`, …
     turn: u64,
     of: u64,
     sent: u64,
-    /// Messages, one behind the other, of which `at..end` have still to go.
+    /// Encoded messages, of which the bytes `at..end` have still to be sent.
     chunk: Vec<u8>,
     at: usize,
     end: usize,
@@ -46,13 +46,13 @@ struct Publisher<'p> {
 /// Why a publisher stopped.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// Only because it was the others' turn.
+    /// Its turn was over.
     Ready,
-    /// Its socket takes nothing.
+    /// Its socket is full.
     Blocked,
-    /// Nothing may go before this time, in nanoseconds since the beginning; 0: before messages have arrived.
+    /// Nothing is due before this time, in nanoseconds since the start; 0: the window is full.
     Waiting(u64),
-    /// All of it has gone.
+    /// Everything is sent.
     Done,
 }
 
@@ -81,7 +81,7 @@ pub(super) fn publish(plan: &Plan, clients: Vec<(usize, Client)>) -> Result<(), 
     Ok(())
 }
 
-/// Sockets that take bytes again are told once each time they do.
+/// An edge-triggered epoll for writability of all sockets.
 fn watch(publishers: &[Publisher<'_>]) -> Result<OwnedFd, Failed> {
     let failed = |error: rustix::io::Errno| Failed::io("watching sockets", error.into());
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(failed)?;
@@ -94,7 +94,7 @@ fn watch(publishers: &[Publisher<'_>]) -> Result<OwnedFd, Failed> {
     Ok(epoll)
 }
 
-/// Sleeps while nobody can send.
+/// Waits until a publisher can send.
 fn rest(epoll: &OwnedFd, plan: &Plan, states: &mut [State]) -> Result<(), Failed> {
     let has = |wanted: State| states.contains(&wanted);
     let blocked = has(State::Blocked);
@@ -159,7 +159,7 @@ impl<'p> Publisher<'p> {
         self
     }
 
-    /// Sends what may go, a write at most.
+    /// Sends what is due, one write at most.
     fn go(&mut self, plan: &Plan) -> Result<State, Failed> {
         if self.at == self.end
             && let Some(state) = self.load(plan)
@@ -178,7 +178,7 @@ impl<'p> Publisher<'p> {
         })
     }
 
-    /// Makes ready what may go now, as much as a write holds; why nothing may, if so.
+    /// Encodes what is due now, as much as one write holds; `Some` where nothing is.
     fn load(&mut self, plan: &Plan) -> Option<State> {
         let left = self.track.goal.saturating_sub(self.sent);
         let may = match plan.pace {
@@ -201,7 +201,7 @@ impl<'p> Publisher<'p> {
         None
     }
 
-    /// Writes into each message when it should leave.
+    /// Writes into each message when it should be sent.
     fn stamp(&mut self, pace: Pace) {
         let Pace::Rate(rate) = pace else { return };
         let timetable = Timetable::new(rate);
@@ -230,7 +230,7 @@ impl<'p> Publisher<'p> {
     }
 }
 
-/// What messages carry behind their stamp.
+/// The payload behind the time stamp.
 pub(super) fn payload(size: usize) -> Vec<u8> {
     (b'a'..=b'z').cycle().take(size).collect()
 }

@@ -13,7 +13,7 @@ use super::publishing::payload;
 use super::times::{Times, nanos};
 use crate::failed::Failed;
 
-/// How long nothing may arrive.
+/// Time-out when nothing arrives.
 const DEADLINE: Timespec = Timespec {
     tv_sec: 30,
     tv_nsec: 0,
@@ -24,15 +24,15 @@ struct Subscriber<'p> {
     client: Client,
     /// The number of its track.
     number: usize,
-    /// Messages that it has, and gets.
+    /// Messages that it has received, and will receive.
     seen: u64,
     goal: u64,
-    /// What stands before every payload.
+    /// The bytes before every payload.
     head: String,
     track: &'p Track,
 }
 
-/// Reads until everybody has everything; the times, where messages carry theirs.
+/// Reads until every subscriber has all its messages; returns the latencies, where messages carry time stamps.
 pub(super) fn receive(plan: &Plan, clients: Vec<(usize, Client)>) -> Result<Option<Times>, Failed> {
     let begin = |(number, client)| Subscriber::new(client, number, plan);
     let mut subscribers: Vec<_> = clients.into_iter().filter_map(begin).collect();
@@ -78,7 +78,7 @@ fn watch(subscribers: &[Subscriber<'_>]) -> Result<OwnedFd, Failed> {
     Ok(epoll)
 }
 
-/// Says how far the slowest of the track is on which this one has just read.
+/// Publishes the progress of the slowest subscriber on this one's track.
 fn tell(subscribers: &[Subscriber<'_>], number: usize) {
     let Some(reader) = subscribers.get(number) else {
         return;
@@ -133,7 +133,7 @@ impl<'p> Subscriber<'p> {
         }
     }
 
-    /// Counts what has been read, and takes its times: from when a message should have gone to now.
+    /// Counts what has been read, and records latencies: from when a message should have been sent to now.
     fn time(&mut self, plan: &Plan, times: &mut Times) -> Result<(), Failed> {
         let (now, mut seen) = (nanos(plan.begun), 0);
         let head = self.head.as_bytes();

@@ -1,4 +1,4 @@
-//! A socket, with TLS or without, and where it leads.
+//! A socket, with TLS or without, and its address.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -12,24 +12,24 @@ use rustls::{ClientConfig, ClientConnection};
 
 use crate::failed::Failed;
 
-/// Nothing may take longer between two bytes: a run that hangs ends.
+/// Socket time-out, so that a run that hangs ends.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// What one read may bring.
+/// Bytes of one read at most.
 const READ: usize = 256 * 1024;
 
-/// Plaintext that rustls may hold: a write, so that its records leave in one.
+/// Plaintext that rustls may buffer: one write.
 const HOLD: usize = 256 * 1024;
 
-/// Where a bus is entered.
+/// Address and TLS configuration of a target.
 #[derive(Clone)]
 pub(crate) struct Door {
     pub(crate) addr: SocketAddr,
-    /// How TLS is spoken there, if it is.
+    /// The TLS configuration, with TLS.
     pub(crate) tls: Option<Arc<ClientConfig>>,
 }
 
-/// One connection's bytes.
+/// A connected socket.
 pub(crate) struct Stream {
     socket: TcpStream,
     tls: Option<Box<Tls>>,
@@ -37,17 +37,17 @@ pub(crate) struct Stream {
 
 struct Tls {
     session: ClientConnection,
-    /// What was read and not yet decrypted.
+    /// Bytes read and not yet decrypted.
     encrypted: Buffer,
 }
 
 impl Door {
-    /// A door without TLS.
+    /// An address without TLS.
     pub(crate) const fn plain(addr: SocketAddr) -> Self {
         Self { addr, tls: None }
     }
 
-    /// Connects, and begins TLS behind the server's INFO.
+    /// Connects, and begins TLS after INFO.
     pub(crate) fn open(&self) -> Result<Stream, Failed> {
         self.try_open()
             .map_err(|source| Failed::io(format!("connecting to {}", self.addr), source))
@@ -78,17 +78,17 @@ impl Door {
 }
 
 impl Stream {
-    /// From now on neither reading nor writing waits.
+    /// Makes the socket non-blocking.
     pub(crate) fn do_not_wait(&self) -> io::Result<()> {
         self.socket.set_nonblocking(true)
     }
 
-    /// From now on both wait.
+    /// Makes the socket blocking again.
     pub(crate) fn wait_again(&self) -> io::Result<()> {
         self.socket.set_nonblocking(false)
     }
 
-    /// Reads until there is something new in `input`; how much the socket held, which is 0 at its end.
+    /// Reads until there is something new in `input`; returns the bytes read from the socket, 0 at its end.
     pub(crate) fn fill(&mut self, input: &mut Buffer) -> io::Result<usize> {
         let Some(tls) = &mut self.tls else {
             return read(&mut self.socket, input);
@@ -103,7 +103,7 @@ impl Stream {
         }
     }
 
-    /// Takes some of `bytes`, as [`Write::write`] does. With TLS, what was taken may still have to be [pushed](Self::push).
+    /// Accepts some of `bytes`, as [`Write::write`] does. With TLS they may still have to be [pushed](Self::push).
     pub(crate) fn put(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let Some(tls) = &mut self.tls else {
             return self.socket.write(bytes);
@@ -116,14 +116,14 @@ impl Stream {
         }
     }
 
-    /// Sends what was taken.
+    /// Sends what was accepted.
     pub(crate) fn push(&mut self) -> io::Result<()> {
         self.tls
             .as_mut()
             .map_or(Ok(()), |tls| tls.push(&mut self.socket))
     }
 
-    /// Sends all of `bytes`, waiting as long as it takes.
+    /// Sends all of `bytes`, blocking.
     pub(crate) fn put_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             let taken = self.put(bytes)?;
@@ -132,7 +132,7 @@ impl Stream {
         self.push()
     }
 
-    /// Gives back memory that an idle connection does not need.
+    /// Frees memory that an idle connection does not need.
     pub(crate) fn rest(&mut self) {
         if let Some(tls) = &mut self.tls
             && tls.encrypted.is_empty()
@@ -149,7 +149,7 @@ impl AsFd for Stream {
 }
 
 impl Tls {
-    /// Moves all plaintext that there is to `input`.
+    /// Moves all available plaintext to `input`.
     fn decrypt(&mut self, input: &mut Buffer) -> io::Result<()> {
         loop {
             let mut bytes = self.encrypted.filled();
@@ -191,7 +191,7 @@ fn read(socket: &mut TcpStream, input: &mut Buffer) -> io::Result<usize> {
     Ok(count)
 }
 
-/// Reads up to the end of the first line and no further.
+/// Reads the first line, and no byte behind it.
 fn pass_line(socket: &mut TcpStream) -> io::Result<()> {
     let mut byte = [0];
     while byte != *b"\n" {

@@ -1,4 +1,4 @@
-//! How long things took: nanoseconds in a histogram of constant size.
+//! A latency histogram of constant size, in nanoseconds.
 
 use std::time::{Duration, Instant};
 
@@ -8,10 +8,10 @@ use keyway::clock::Clock;
 use crate::failed::Failed;
 use crate::report::float;
 
-/// What is told apart: up to a minute, with three digits.
+/// The highest value: a minute.
 const LONGEST: u64 = 60_000_000_000;
 
-/// Times of many messages.
+/// Latencies of many messages.
 #[derive(Clone)]
 pub(crate) struct Times(Histogram<u64>);
 
@@ -26,12 +26,12 @@ impl Times {
         self.record_nanos(u64::try_from(took.as_nanos()).unwrap_or(LONGEST));
     }
 
-    /// What is longer than the longest counts as that.
+    /// Records a time; longer ones count as [`LONGEST`].
     pub(crate) fn record_nanos(&mut self, nanos: u64) {
         self.0.saturating_record(nanos.max(1));
     }
 
-    /// Takes in all of the other's.
+    /// Adds all of the other's.
     pub(crate) fn add(&mut self, other: &Self) -> Result<(), Failed> {
         self.0
             .add(&other.0)
@@ -42,7 +42,7 @@ impl Times {
         self.0.len()
     }
 
-    /// The time that this part of all, 0 to 1, did not exceed; microseconds.
+    /// The quantile of `part` (0 to 1), in microseconds.
     pub(crate) fn micros(&self, part: f64) -> f64 {
         float(self.0.value_at_quantile(part)) / 1e3
     }
@@ -53,12 +53,10 @@ impl Times {
     }
 }
 
-/// The time.
 pub(crate) fn now() -> Instant {
     Clock::system().instant()
 }
 
-/// Nanoseconds since then.
 pub(crate) fn nanos(begun: Instant) -> u64 {
     u64::try_from(now().duration_since(begun).as_nanos()).unwrap_or(u64::MAX)
 }

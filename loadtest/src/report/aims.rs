@@ -1,4 +1,4 @@
-//! What the project aims at, end to end, and whether a run reached it.
+//! The project's end-to-end performance aims, and whether a run reached them.
 
 use std::io::{self, Write};
 
@@ -15,13 +15,13 @@ pub(crate) struct Aim {
     pub(crate) scenario: Scenario,
     pub(crate) size: usize,
     pub(crate) target: Kind,
-    /// What it is compared to; else the figure itself counts.
+    /// The base of the ratio; `None`: the figure itself counts.
     pub(crate) base: Option<Kind>,
     measure: Measure,
     bound: Bound,
 }
 
-/// Which side of a number is the right one.
+/// A lower or upper bound.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Bound {
@@ -29,7 +29,7 @@ pub(crate) enum Bound {
     AtMost(f64),
 }
 
-/// An aim, and what a run came to.
+/// An aim, and the result of a run.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Judged {
     what: String,
@@ -41,7 +41,7 @@ pub(crate) struct Judged {
     pub(crate) reached: bool,
 }
 
-/// All that are end to end.
+/// All end-to-end aims.
 pub(crate) const AIMS: &[Aim] = &[
     rate(16, Kind::Sealing, Kind::Haproxy, 0.9),
     rate(128, Kind::Sealing, Kind::Haproxy, 1.0),
@@ -139,7 +139,7 @@ impl Aim {
 }
 
 impl Judged {
-    /// Its columns: what, aim, measured, spread, verdict.
+    /// Its columns: figure, aim, measured, spread, verdict.
     pub(super) fn cells(&self) -> [String; 5] {
         let bound = match self.bound {
             Bound::AtLeast(bound) => format!("at least {bound:.2}"),

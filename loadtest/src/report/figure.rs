@@ -1,4 +1,4 @@
-//! Figures: what was measured of one target in each round, and how it stands to the other targets of the same run.
+//! Figures: measurements of one target in each round, and ratios to the other targets of the same run.
 
 use std::collections::BTreeMap;
 
@@ -10,24 +10,24 @@ use crate::load::Times;
 use crate::scenarios::{Case, Played, Scenario};
 use crate::targets::{Cost, Kind, Role};
 
-/// Parts of all messages whose times an HTML page draws.
+/// The quantiles that an HTML page draws.
 const PARTS: [f64; 9] = [0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999, 0.9999];
 
-/// What a figure is of.
+/// What a figure measures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Measure {
     /// Messages, answers or connections a second.
     Rate,
-    /// Microseconds that half of them took at most.
+    /// Median latency in microseconds.
     P50,
     P90,
     P99,
-    /// The same of 999 in 1000.
+    /// The 99.9th percentile.
     P999,
     Longest,
     /// Seconds of CPU per million messages.
     Cpu(Role),
-    /// The most resident memory at once, in MiB.
+    /// Peak resident memory, in MiB.
     Peak(Role),
     /// Resident KiB per connection.
     Held(Role),
@@ -40,7 +40,7 @@ pub(crate) struct Figure {
     pub(crate) unit: &'static str,
     pub(crate) rounds: Vec<f64>,
     pub(crate) spread: Spread,
-    /// The same divided by that of what it is compared to.
+    /// Ratios to the bases.
     pub(crate) against: Vec<Against>,
 }
 
@@ -50,7 +50,7 @@ pub(crate) struct Against {
     pub(crate) base: Kind,
     /// Of the medians over all rounds.
     pub(crate) of_medians: f64,
-    /// Of the two in the same round.
+    /// Of the two in each round.
     pub(crate) within_rounds: Spread,
 }
 
@@ -59,11 +59,11 @@ pub(crate) struct Against {
 pub(crate) struct Row {
     pub(crate) target: Kind,
     pub(crate) figures: Vec<Figure>,
-    /// Parts of all messages, and microseconds that these took at most; of all rounds together.
+    /// Quantiles and latencies in microseconds, of all rounds together.
     pub(crate) percentiles: Vec<(f64, f64)>,
 }
 
-/// A case and what came of it.
+/// A case and its results.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Table {
     pub(crate) case: Case,
@@ -85,7 +85,7 @@ struct Collected {
 }
 
 impl Measure {
-    /// A word for programs.
+    /// Its name in JSON and CSV.
     pub(crate) fn name(self) -> String {
         match self {
             Self::Rate => "rate".to_owned(),
@@ -130,7 +130,7 @@ impl Series {
         }
     }
 
-    /// Takes in one round of one target.
+    /// Adds one round of one target.
     pub(crate) fn add(
         &mut self,
         kind: Kind,
@@ -234,7 +234,7 @@ impl Collected {
 }
 
 impl Table {
-    /// What was measured of a target.
+    /// The figure of a target.
     pub(crate) fn figure(&self, target: Kind, measure: Measure) -> Option<&Figure> {
         let row = self.rows.iter().find(|row| row.target == target)?;
         row.figure(measure)
@@ -256,7 +256,7 @@ impl Against {
 }
 
 impl Figure {
-    /// How it stands to another target.
+    /// The ratio to another target.
     pub(crate) fn of(&self, base: Kind) -> Option<Against> {
         self.against
             .iter()

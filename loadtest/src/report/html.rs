@@ -1,4 +1,4 @@
-//! One page that needs nothing else: no script, no picture, no font of anybody's.
+//! A self-contained HTML page, without scripts, images or fonts.
 
 use std::fmt::Write as _;
 
@@ -106,6 +106,6 @@ fn escaped(text: &str) -> String {
 }
 
 fn put(page: &mut String, words: std::fmt::Arguments<'_>) {
-    // A String takes everything.
+    // Writing to a String cannot fail.
     page.write_fmt(words).unwrap_or_default();
 }

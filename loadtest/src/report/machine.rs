@@ -1,4 +1,4 @@
-//! What a run ran on.
+//! The machine and the programs of a run.
 
 use std::io::{self, Write};
 use std::time::UNIX_EPOCH;
@@ -17,7 +17,7 @@ pub(crate) struct Machine {
     pub(crate) versions: Versions,
     /// Seconds since 1970.
     begun: u64,
-    /// Running processes in the minute before: above 0, the machine was not ours alone.
+    /// Load average of the minute before: above 0, other processes were running.
     pub(crate) load: f64,
     pub(crate) optimised: bool,
 }

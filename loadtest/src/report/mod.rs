@@ -1,4 +1,4 @@
-//! What a run has measured: tables for people, JSON and CSV for programs, a page for a browser.
+//! The results of a run as tables, JSON, CSV and HTML.
 
 mod aims;
 mod csv;
@@ -26,7 +26,7 @@ use crate::failed::Failed;
 use crate::targets::Programs;
 use crate::trials::Trials;
 
-/// What a run has measured.
+/// The results of a run.
 #[derive(Serialize)]
 pub(crate) struct Report {
     machine: Machine,
@@ -36,7 +36,7 @@ pub(crate) struct Report {
     pub(crate) trials: Trials,
 }
 
-/// Where a report goes besides the terminal.
+/// Output files of a report.
 #[derive(Clone, Default, clap::Args)]
 pub(crate) struct Outputs {
     /// Write JSON to this file; `-` prints it instead of tables.
@@ -60,7 +60,7 @@ impl Report {
         }
     }
 
-    /// Prints it, and writes the files that are wanted.
+    /// Prints it, and writes the files.
     pub(crate) fn deliver(&self, outputs: &Outputs) -> Result<(), Failed> {
         let json = || {
             serde_json::to_string_pretty(self)

@@ -1,4 +1,4 @@
-//! Plots as SVG: bars with their spread, and curves of how long messages took. Nothing but rectangles, lines and words.
+//! SVG plots: bars with their spread, and latency curves.
 
 use std::fmt::Write as _;
 
@@ -7,14 +7,14 @@ use super::spread::float;
 use crate::targets::Kind;
 
 const WIDTH: f64 = 720.0;
-/// Where bars begin and end.
+/// The x range of bars.
 const LEFT: f64 = 110.0;
 const RIGHT: f64 = 560.0;
 const BAR: f64 = 22.0;
 /// Height of the curves.
 const HEIGHT: f64 = 240.0;
 
-/// One colour for each way.
+/// One colour for each target.
 const fn colour(kind: Kind) -> &'static str {
     match kind {
         Kind::Bare => "#7f7f7f",
@@ -75,7 +75,7 @@ pub(super) fn bars(table: &Table, measure: Measure) -> String {
     )
 }
 
-/// How long messages took: the part of them on the one axis, microseconds on the other, which is logarithmic.
+/// Latency curves: quantiles on one axis, microseconds on the other, which is logarithmic.
 pub(super) fn curves(table: &Table) -> String {
     let rows = table.rows.iter().filter(|row| !row.percentiles.is_empty());
     let all = || rows.clone().flat_map(|row| &row.percentiles);
@@ -156,7 +156,7 @@ fn frame(content: &str, height: f64) -> String {
     )
 }
 
-/// With as many digits as anybody reads.
+/// A number with three significant digits.
 fn number(value: f64) -> String {
     let digits = match value {
         _ if value.fract() == 0.0 || value >= 1000.0 => 0,
@@ -167,7 +167,7 @@ fn number(value: f64) -> String {
 }
 
 fn put(svg: &mut String, words: std::fmt::Arguments<'_>) {
-    // A String takes everything.
+    // Writing to a String cannot fail.
     svg.write_fmt(words).unwrap_or_default();
 }
 

@@ -1,4 +1,4 @@
-//! A line that says how far a run is, for whoever watches; nothing where nobody does.
+//! A progress line on a terminal; nothing where standard error is none.
 
 use std::io::{IsTerminal, Write, stderr};
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use super::spread::float;
 /// Columns of the bar.
 const BAR: usize = 24;
 
-/// How far a run is.
+/// The progress of a run.
 pub(crate) struct Progress {
     steps: usize,
     done: usize,
@@ -19,7 +19,7 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Of a run of so many steps.
+    /// Starts a run of this many steps.
     pub(crate) fn new(steps: usize) -> Self {
         Self {
             steps,
@@ -29,7 +29,7 @@ impl Progress {
         }
     }
 
-    /// The next step begins.
+    /// Begins the next step.
     pub(crate) fn step(&mut self, what: &str) {
         if self.shown {
             let line = line(
@@ -52,7 +52,7 @@ impl Drop for Progress {
     }
 }
 
-/// Nobody is left to tell when it fails.
+/// Prints the line, ignoring errors.
 fn show(line: &str) {
     let mut out = stderr().lock();
     drop(write!(out, "\r\x1b[2K{line}"));

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-/// What rounds came to.
+/// Median and range of rounds.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(crate) struct Spread {
     /// The middle round.
@@ -28,7 +28,7 @@ impl Spread {
     }
 }
 
-/// Of each round of one, divided by the same round of the other.
+/// Each round of one, divided by the same round of the other.
 pub(crate) fn ratio(of: &[f64], to: &[f64]) -> Spread {
     Spread::of(of.iter().zip(to).map(|(of, to)| of / to))
 }

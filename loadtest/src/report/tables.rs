@@ -7,7 +7,7 @@ use super::spread::{scaled, show};
 use crate::scenarios::Scenario;
 use crate::targets::{Kind, Role};
 
-/// What rows are compared to in columns, where it is in the run.
+/// The targets that have a column of ratios, where they are in the run.
 const BASES: [Kind; 3] = [Kind::Bare, Kind::Haproxy, Kind::NatsTls];
 
 /// Characters for the names of targets.
@@ -84,7 +84,7 @@ fn times(out: &mut impl Write, table: &Table) -> io::Result<()> {
     beside_twins(out, table, &measures)
 }
 
-/// Each gateway beside the one that differs from it in a single thing.
+/// Each gateway compared with the target that differs from it in a single thing.
 fn beside_twins(out: &mut impl Write, table: &Table, measures: &[Measure]) -> io::Result<()> {
     let twins = [
         (Kind::Relay, Kind::RelayBefore),
@@ -96,7 +96,7 @@ fn beside_twins(out: &mut impl Write, table: &Table, measures: &[Measure]) -> io
         .try_for_each(|(target, base)| ratios(out, table, target, base, measures))
 }
 
-/// How one target stands to another; nothing when one of them is not in the run.
+/// The ratios of one target to another, where both are in the run.
 fn ratios(
     out: &mut impl Write,
     table: &Table,

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::Scenario;
 use crate::load::{Pace, Shape};
 
-/// What a round of a flow moves, headers and a guess of what each message costs included: about a second's worth.
+/// Bytes of a round of a flow, with an estimate of the cost of each message: about a second's worth.
 const ROUND: u64 = 400_000_000;
 
 /// Messages a second of an open loop, and how many bytes a second at most.
@@ -26,7 +26,7 @@ const FAN: u64 = 16;
 const MESH: u64 = 8;
 const PAIRS: u64 = 64;
 
-/// What is played.
+/// A scenario with its parameters.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Case {
     pub(crate) scenario: Scenario,
@@ -38,7 +38,7 @@ pub(crate) struct Case {
     pub(crate) pace: Pace,
 }
 
-/// What the command line wants otherwise.
+/// Parameters of the command line.
 #[derive(Clone, Default, clap::Args)]
 pub(crate) struct Overrides {
     /// Messages, requests or connections of a round; chosen by scenario and size when not given.
@@ -47,7 +47,7 @@ pub(crate) struct Overrides {
     /// Messages a second of `steady`, 50,000 when not given; of `steady-request`, 2,000.
     #[arg(long)]
     rate: Option<f64>,
-    /// Messages that are under way at most in a closed loop.
+    /// Messages in flight at most in a closed loop.
     #[arg(long)]
     window: Option<u64>,
     /// Publishers of `fan-in`, `mesh` and `pairs`.
@@ -59,7 +59,7 @@ pub(crate) struct Overrides {
 }
 
 impl Overrides {
-    /// Only so many messages.
+    /// Overrides the number of messages alone.
     pub(crate) fn messages(messages: Option<u64>) -> Self {
         Self {
             messages,
@@ -69,7 +69,7 @@ impl Overrides {
 }
 
 impl Case {
-    /// With the numbers that are usual.
+    /// With the default parameters.
     pub(crate) fn new(scenario: Scenario, size: usize, wanted: &Overrides) -> Self {
         let pace = pace(scenario, size, wanted);
         Self {
@@ -84,7 +84,7 @@ impl Case {
         }
     }
 
-    /// A tenth of it, to warm up.
+    /// A tenth of it, as warm-up.
     pub(crate) fn tenth(&self) -> Self {
         Self {
             count: self.count / 10 + 1,
@@ -101,7 +101,7 @@ impl Case {
         format!("{name} {} B", self.size)
     }
 
-    /// What a round of it is, in words.
+    /// Describes a round.
     pub(crate) fn words(&self) -> String {
         let Shape {
             publishers,

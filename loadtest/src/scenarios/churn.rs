@@ -1,14 +1,14 @@
-//! Connections that come, say one thing to themselves, and go.
+//! Connections that send one message to themselves, and close.
 
 use std::time::Duration;
 
 use crate::failed::Failed;
 use crate::load::{Client, Door, Moved, Times, now};
 
-/// Connections that come and go at once.
+/// Concurrent connections.
 const AT_ONCE: u64 = 4;
 
-/// So many connections in all; times are from the first packet to the message.
+/// Runs this many connections in all; latency is from the first packet to the message.
 pub(super) fn play(door: &Door, size: usize, count: u64) -> Result<Moved, Failed> {
     let each = count.div_ceil(AT_ONCE);
     let begun = now();

@@ -1,4 +1,4 @@
-//! Connections that say nothing: what each of them costs the processes on the way.
+//! Idle connections: the memory that each of them costs the processes on the way.
 
 use super::Played;
 use crate::failed::Failed;
@@ -9,9 +9,9 @@ use crate::targets::{Kind, Programs, Role, Target, open_files};
 /// Open files of a process besides connections.
 const OTHER_FILES: u64 = 100;
 
-/// Connections with one subscription each, to a target that has had none before: what an earlier load has left would hide them.
+/// Connections with one subscription each, to a fresh target: memory of an earlier load would hide them.
 pub(super) fn play(programs: &Programs, kind: Kind, count: u64) -> Result<Played, Failed> {
-    // What stands between needs two files for each.
+    // A proxy needs two files for each.
     let most = open_files().saturating_sub(OTHER_FILES) / 2;
     if count > most {
         return Err(Failed::Limit(format!(
@@ -20,7 +20,7 @@ pub(super) fn play(programs: &Programs, kind: Kind, count: u64) -> Result<Played
     }
     let begun = now();
     let target = Target::start(programs, kind)?;
-    // Threads, buffers and tables that any traffic brings about are not a connection's.
+    // Excludes threads, buffers and tables that any traffic allocates.
     let mut first = Client::connect(&target.door)?;
     converse(&mut first)?;
     let before = resident(&target)?;
@@ -52,7 +52,7 @@ fn connect(door: &Door, count: u64) -> Result<Vec<Client>, Failed> {
         .collect()
 }
 
-/// One message to itself.
+/// Sends one message to itself.
 fn converse(client: &mut Client) -> Result<(), Failed> {
     client.subscribe("idle.first")?;
     let payload = "x".repeat(128);

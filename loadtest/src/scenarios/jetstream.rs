@@ -1,4 +1,4 @@
-//! Streams and buckets, in the server's memory: a disk would say more about itself than about the way to it.
+//! Streams and buckets in memory: with files the disk would dominate.
 
 use keyway::wire::Message;
 
@@ -79,17 +79,17 @@ fn with_bucket(door: &Door) -> Result<Client, Failed> {
     fresh(door, "KV_load", BUCKET)
 }
 
-/// A connection, and a stream with nothing in it.
+/// Connects, and creates an empty stream.
 fn fresh(door: &Door, name: &str, config: &str) -> Result<Client, Failed> {
     let mut client = Client::connect(door)?;
     client.subscribe(&format!("{INBOX}.*"))?;
-    // Fails when there is none.
+    // Fails where there is none.
     drop(request(&mut client, &format!("STREAM.DELETE.{name}"), ""));
     request(&mut client, &format!("STREAM.CREATE.{name}"), config)?;
     Ok(client)
 }
 
-/// Asks the server's API.
+/// Sends a request to the server's API.
 fn request(client: &mut Client, what: &str, body: &str) -> Result<(), Failed> {
     let len = body.len();
     client.send(format!("PUB $JS.API.{what} {INBOX}.api {len}\r\n{body}\r\n").as_bytes())?;
@@ -104,7 +104,7 @@ fn request(client: &mut Client, what: &str, body: &str) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Messages that the server acknowledges when it has stored them.
+/// Publishes messages that the server acknowledges when they are stored.
 fn store(
     client: &mut Client,
     case: &Case,
@@ -124,7 +124,7 @@ fn store(
     ask(client, asking, |answer| stored(answer.payload))
 }
 
-/// Whether the server says that it has stored something.
+/// Checks that an answer is an acknowledgement of the stream.
 fn stored(answer: &[u8]) -> Result<(), Failed> {
     let said = String::from_utf8_lossy(answer);
     if said.contains("\"seq\":") && !said.contains("\"error\"") {
@@ -136,7 +136,7 @@ fn stored(answer: &[u8]) -> Result<(), Failed> {
     })
 }
 
-/// Asks for a window of messages at a time, half of one ahead, and acknowledges each.
+/// Pulls a window of messages at a time, half a window ahead, and acknowledges each.
 fn pull(client: &mut Client, case: &Case) -> Result<Moved, Failed> {
     let window = match case.pace {
         Pace::Window(window) => window,

@@ -1,4 +1,4 @@
-//! What is done with a bus: each scenario makes itself ready, then is played once per round and target.
+//! Scenarios: each prepares, then runs once per round and target.
 
 mod case;
 mod churn;
@@ -49,14 +49,14 @@ pub(crate) enum Scenario {
     Churn,
 }
 
-/// What one round on one target came to.
+/// The result of one round on one target.
 pub(crate) struct Played {
     pub(crate) moved: Moved,
-    /// Resident bytes of each process per connection, where that is what was looked at.
+    /// Resident bytes of each process per connection, in the scenario `idle`.
     pub(crate) held: Vec<(Role, f64)>,
 }
 
-/// A scenario that only has to be begun.
+/// A scenario that is prepared.
 pub(crate) type Ready<'t> = Box<dyn FnOnce() -> Result<Played, Failed> + 't>;
 
 impl Scenario {
@@ -77,7 +77,7 @@ impl Scenario {
         Self::Churn,
     ];
 
-    /// As the command line has it.
+    /// Its name on the command line.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Pubsub => "pubsub",
@@ -99,7 +99,7 @@ impl Scenario {
 }
 
 impl Case {
-    /// Does what must be there before the round begins.
+    /// Prepares a round.
     pub(crate) fn prepare<'t>(
         &'t self,
         programs: &'t Programs,

@@ -8,7 +8,7 @@ use crate::load::{Asking, Client, Door, Moved, Pace, ask};
 const SUBJECT: &str = "load.service";
 const INBOX: &str = "_INBOX.loadtest.1";
 
-/// So many requests, answered with as many bytes.
+/// Runs requests that are answered with payloads of the same size.
 pub(crate) fn play(door: &Door, size: usize, count: u64, pace: Pace) -> Result<Moved, Failed> {
     let mut responder = Client::connect(door)?;
     responder.subscribe(SUBJECT)?;
@@ -31,7 +31,7 @@ pub(crate) fn play(door: &Door, size: usize, count: u64, pace: Pace) -> Result<M
     })
 }
 
-/// Whether a message holds so many bytes.
+/// Checks the payload size of a message.
 pub(super) fn sized(message: &Message<'_>, size: usize) -> Result<(), Failed> {
     let len = message.payload.len();
     if len == size {

@@ -1,4 +1,4 @@
-//! A certificate for the server's own TLS, and a client that believes it.
+//! A certificate for the server's own TLS, and a client configuration that trusts it.
 
 use std::fs;
 use std::net::Ipv4Addr;
@@ -14,7 +14,7 @@ use crate::failed::Failed;
 pub(super) struct Certificate {
     pub(super) certificate: PathBuf,
     pub(super) key: PathBuf,
-    /// How to speak TLS with whoever shows it.
+    /// The client configuration that trusts it.
     pub(super) client: Arc<ClientConfig>,
 }
 

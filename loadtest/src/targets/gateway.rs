@@ -1,4 +1,4 @@
-//! Keyway before a server.
+//! Keyway in front of a server.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -12,18 +12,18 @@ use super::process::Process;
 use super::programs::{Programs, folder};
 use crate::failed::Failed;
 
-/// A gateway that runs.
+/// A running gateway.
 pub(crate) struct Gateway {
     pub(crate) process: Process,
     pub(crate) addr: SocketAddr,
-    /// Where metrics are.
+    /// The address of its metrics.
     pub(crate) admin: Option<SocketAddr>,
     /// Its state directory.
     pub(crate) state: PathBuf,
     _folder: TempDir,
 }
 
-/// What a gateway does with payloads.
+/// Whether a gateway seals.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
     Relay,

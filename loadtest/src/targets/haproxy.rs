@@ -1,4 +1,4 @@
-//! HAProxy in TCP mode, configured as its manual would have it: nothing is tuned, one thread per core.
+//! HAProxy in TCP mode with the defaults of its manual: one thread per core.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -13,7 +13,7 @@ use super::programs::{Programs, folder};
 use crate::failed::Failed;
 use crate::load::{Client, Door};
 
-/// HAProxy before a server.
+/// HAProxy in front of a server.
 pub(super) struct Haproxy {
     pub(super) process: Process,
     pub(super) addr: SocketAddr,
@@ -21,7 +21,7 @@ pub(super) struct Haproxy {
 }
 
 impl Programs {
-    /// Starts it; its socket is made here, so that the system chooses the port.
+    /// Starts it with an inherited socket, as it cannot bind port 0.
     pub(super) fn haproxy(&self, server: SocketAddr) -> Result<Haproxy, Failed> {
         let folder = folder()?;
         let file = folder.path().join("haproxy.cfg");
@@ -36,7 +36,7 @@ impl Programs {
         let log = folder.path().join("log");
         let (process, ()) = Process::start(command, &log, || Some(()))?;
         drop(listener);
-        // Answers once it is up; or refuses, because it is not and our socket has gone.
+        // Answers once it is up; refuses where it has failed and the inherited socket is closed.
         Client::connect(&Door::plain(addr)).map_err(|failed| Failed::Program {
             program: self.haproxy.display().to_string(),
             why: format!("{failed}; {}", fs::read_to_string(&log).unwrap_or_default()),

@@ -1,4 +1,4 @@
-//! What is measured: ways to a bus, each with a server of its own and whatever stands before it.
+//! Targets: a server of its own each, and what is in front of it.
 //!
 //! ```text
 //! bare       agent ──────────────────────────────────────► nats-server
@@ -10,7 +10,7 @@
 //! chain      agent ──► Keyway ──────────► Keyway ────────► nats-server
 //! ```
 //!
-//! `relay-before` and `sealing-before` are the same with another build of Keyway: what a change has brought shows in one run.
+//! `relay-before` and `sealing-before` are the same with another build of Keyway, to compare a change in one run.
 
 mod certificate;
 mod gateway;
@@ -36,14 +36,14 @@ use crate::load::Door;
 use haproxy::Haproxy;
 use server::Server;
 
-/// How often keys are replaced in a storm.
+/// How often a rotation is requested in `storm`.
 const STORM: Duration = Duration::from_millis(100);
 
-/// A gateway whose keys are replaced all the time: what was replaced opens for a second, and goes. Versions must not pile up.
+/// A keyring with an overlap of a second, so that versions do not pile up under constant rotation.
 pub(crate) const SHORT_LIVED: &str =
     "[[keyring]]\nname = \"default\"\nsubjects = [\">\"]\noverlap = \"1s\"\nretain = \"shred\"\n";
 
-/// A way to the bus.
+/// A kind of target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Kind {
@@ -57,46 +57,46 @@ pub(crate) enum Kind {
     Relay,
     /// Keyway that seals and opens.
     Sealing,
-    /// The same while its keys are replaced as often as they may be: once a second.
+    /// The same under constant rotation, which is limited to once a second.
     Storm,
     /// Two sealing gateways in a row, each with keys of its own.
     Chain,
-    /// What `relay` is, with the program of `--before`.
+    /// `relay` with the program of `--before`.
     RelayBefore,
-    /// What `sealing` is, with the program of `--before`.
+    /// `sealing` with the program of `--before`.
     SealingBefore,
 }
 
-/// One of them, running.
+/// A running target.
 pub(crate) struct Target {
     pub(crate) kind: Kind,
-    /// Where agents enter.
+    /// Where clients connect.
     pub(crate) door: Door,
     haproxy: Option<Haproxy>,
-    /// From the agent to the server.
+    /// In the order from client to server.
     gateways: Vec<Gateway>,
     server: Server,
 }
 
-/// A process on the way.
+/// A process of a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Role {
-    /// This program.
+    /// The load generator: this program.
     Generator,
     Haproxy,
     Gateway,
-    /// The one behind the first.
+    /// The second one of `chain`.
     SecondGateway,
     Server,
 }
 
-/// What a process has used.
+/// Resource use of a process.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Cost {
     pub(crate) role: Role,
     pub(crate) cpu: Duration,
-    /// The most memory that it had at once, in bytes; unknown of the generator.
+    /// Peak memory in bytes; unknown for the generator.
     pub(crate) peak: Option<u64>,
 }
 
@@ -113,7 +113,7 @@ impl Kind {
         Self::SealingBefore,
     ];
 
-    /// What its figures are compared to, where that is in the run.
+    /// The targets that its figures are compared to, where they are in the run.
     pub(crate) const fn bases(self) -> &'static [Self] {
         match self {
             Self::Bare => &[],
@@ -138,7 +138,7 @@ impl Kind {
         matches!(self, Self::RelayBefore | Self::SealingBefore)
     }
 
-    /// As `--targets` has it.
+    /// Its name in `--targets`.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Bare => "bare",
@@ -175,7 +175,7 @@ impl Role {
 }
 
 impl Target {
-    /// Starts a server and what belongs before it.
+    /// Starts a server and what is in front of it.
     pub(crate) fn start(programs: &Programs, kind: Kind) -> Result<Self, Failed> {
         let mut server = match kind {
             Kind::NatsTls => programs.tls_server()?,
@@ -218,7 +218,7 @@ impl Target {
         })
     }
 
-    /// Plays something, while happens what makes this target what it is.
+    /// Runs `play`; for `storm` with rotations meanwhile.
     pub(crate) fn during<T>(&self, play: impl FnOnce() -> Result<T, Failed>) -> Result<T, Failed> {
         match (self.kind, self.gateways.first()) {
             (Kind::Storm, Some(gateway)) => storm(gateway, STORM, play),
@@ -226,7 +226,7 @@ impl Target {
         }
     }
 
-    /// Every process on the way, from the agent to the server.
+    /// Every process, from client to server.
     pub(crate) fn processes(&self) -> impl Iterator<Item = (Role, &Process)> {
         let haproxy = self.haproxy.iter();
         let haproxy = haproxy.map(|proxy| (Role::Haproxy, &proxy.process));
@@ -237,7 +237,7 @@ impl Target {
             .chain([(Role::Server, &self.server.process)])
     }
 
-    /// What `play` costs every process.
+    /// Runs `play`, and measures the cost in every process.
     pub(crate) fn costs_of<T>(
         &self,
         play: impl FnOnce() -> Result<T, Failed>,

@@ -1,4 +1,4 @@
-//! What a load test asks of a gateway's administration: its metrics, and another key.
+//! Admin requests to a gateway: metrics and rotations.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -9,11 +9,11 @@ use crate::failed::Failed;
 use crate::load::now;
 use crate::targets::Gateway;
 
-/// One look at the metrics.
+/// One scrape.
 pub(crate) struct Metrics(String);
 
 impl Gateway {
-    /// What it has counted so far.
+    /// Scrapes its metrics.
     pub(crate) fn metrics(&self) -> Result<Metrics, Failed> {
         let missing = || Failed::Limit("the gateway serves no metrics".to_owned());
         let addr = self.admin.ok_or_else(missing)?;
@@ -28,12 +28,12 @@ impl Gateway {
         Ok(Metrics(answer))
     }
 
-    /// Has the gateway switch to a new key version, and says how long that took.
+    /// Rotates the default keyring; returns how long that took.
     pub(crate) fn rotate(&self) -> Result<Duration, Failed> {
         self.rotate_keyring("default")
     }
 
-    /// The same of any keyring.
+    /// Rotates a keyring; returns how long that took.
     pub(crate) fn rotate_keyring(&self, keyring: &str) -> Result<Duration, Failed> {
         let body = "{\"why\":\"a load test\"}";
         let ask = || -> std::io::Result<String> {
@@ -59,7 +59,7 @@ impl Gateway {
         })
     }
 
-    /// The size of the record of its keys, in bytes.
+    /// The size of its keyring's record, in bytes.
     pub(crate) fn record(&self) -> Result<u64, Failed> {
         let path = self.state.join("catalogue/default.json");
         let found = std::fs::metadata(path);

@@ -13,7 +13,7 @@ use crate::load::now;
 /// How long a program may take to be ready.
 const START: Duration = Duration::from_secs(20);
 
-/// How often what it writes is looked at.
+/// How often its output is polled.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// A running program; its log goes to a file.
@@ -22,7 +22,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts `command` and waits until `ready` yields what it announces.
+    /// Starts `command` and waits until `ready` yields a value.
     pub(crate) fn start<T>(
         mut command: Command,
         log: &Path,
@@ -66,12 +66,12 @@ impl Process {
         self.memory("smaps_rollup", "Rss:")
     }
 
-    /// The most resident memory at once, in bytes, since it was forgotten.
+    /// Peak resident memory in bytes since the last reset.
     pub(crate) fn peak(&self) -> Result<u64, Failed> {
         self.memory("status", "VmHWM:")
     }
 
-    /// Begins to measure the most resident memory anew.
+    /// Resets the peak of resident memory.
     pub(crate) fn forget_peak(&self) {
         // Where the kernel refuses, the peak is that since the start.
         drop(fs::write(
@@ -110,7 +110,7 @@ impl Process {
             .map_err(|source| Failed::io(format!("reading {folder}"), source))?;
         let mut spent = 0;
         for thread in threads.flatten() {
-            // A thread may end while we look.
+            // A thread may end meanwhile.
             let text = fs::read_to_string(thread.path().join("schedstat")).unwrap_or_default();
             spent += text
                 .split(' ')
@@ -124,13 +124,13 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Both fail only when it has ended by itself.
+        // Both fail only where it has ended by itself.
         drop(self.child.kill());
         drop(self.child.wait());
     }
 }
 
-/// CPU time of this program, of threads that have ended too.
+/// CPU time of this program, including threads that have ended.
 pub(crate) fn own_cpu() -> Duration {
     let spent = clock_gettime(ClockId::ProcessCPUTime);
     Duration::try_from(spent).unwrap_or_default()

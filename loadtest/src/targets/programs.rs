@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use crate::cli::ProgramArgs;
 use crate::failed::Failed;
 
-/// Where they are.
+/// Their paths.
 #[derive(Clone)]
 pub(crate) struct Programs {
     pub(super) server: PathBuf,
@@ -18,7 +18,7 @@ pub(crate) struct Programs {
     pub(super) haproxy: PathBuf,
 }
 
-/// What they call themselves.
+/// Their versions.
 #[derive(serde::Serialize)]
 pub(crate) struct Versions {
     pub(crate) server: String,
@@ -48,7 +48,7 @@ impl Programs {
         })
     }
 
-    /// The same with the gateway of before a change.
+    /// The same with the gateway of `--before`.
     pub(super) fn before(&self) -> Result<Self, Failed> {
         let gateway = self.before.clone().ok_or_else(|| {
             Failed::Limit("there is no gateway of before; name it with --before".to_owned())
@@ -59,7 +59,7 @@ impl Programs {
         })
     }
 
-    /// Nothing where a program does not run: whether it is needed shows later.
+    /// Empty where a program does not run; a target that needs it fails later.
     pub(crate) fn versions(&self) -> Versions {
         let first = |program: &Path, flag: &str| {
             let said = Command::new(program).arg(flag).output();
@@ -76,19 +76,19 @@ impl Programs {
     }
 }
 
-/// How many files a process may have open.
+/// The limit of open files of a process.
 pub(crate) fn open_files() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
-/// As many open files as the system lets us have; children inherit it.
+/// Raises the limit of open files to the hard limit; children inherit it.
 fn raise_open_files() {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: limit.maximum,
         maximum: limit.maximum,
     };
-    // Where it is refused, the limit as it is has to do.
+    // Where it is refused, the limit stays as it is.
     setrlimit(Resource::Nofile, raised).unwrap_or_default();
 }
 

@@ -1,4 +1,4 @@
-//! `nats-server`, with JetStream in memory of its own.
+//! `nats-server` with JetStream.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -13,17 +13,17 @@ use super::process::Process;
 use super::programs::{Programs, folder};
 use crate::failed::Failed;
 
-/// A server that runs.
+/// A running server.
 pub(crate) struct Server {
     pub(crate) process: Process,
     pub(crate) addr: SocketAddr,
-    /// How TLS is spoken with it, if it is.
+    /// The TLS client configuration, with TLS.
     pub(super) tls: Option<Arc<ClientConfig>>,
     _folder: TempDir,
 }
 
 impl Programs {
-    /// A server with JetStream, whose store goes with it.
+    /// A server with JetStream, its store in a temporary folder.
     pub(crate) fn server(&self) -> Result<Server, Failed> {
         start(Command::new(&self.server), folder()?)
     }

@@ -1,4 +1,4 @@
-//! An operator who wants another key all the time.
+//! Constant rotation by an operator.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -7,7 +7,7 @@ use super::Gateway;
 use crate::failed::Failed;
 use crate::load::now;
 
-/// Plays something while `gateway` gets another key each `every`.
+/// Runs `play` while `gateway` is rotated at the interval `every`.
 pub(crate) fn storm<T>(
     gateway: &Gateway,
     every: Duration,

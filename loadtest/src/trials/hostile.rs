@@ -1,8 +1,8 @@
-//! A client that asks and one that answers, while others attack the port: how much longer an answer takes.
+//! Latency of requests while other clients attack the port.
 //!
-//! Attackers are paced, each so many connections a second, so that what is measured is what the gateway makes of them and not how
-//! fast this machine can attack itself. The bare server under the same attack stands beside it: attackers, server, gateway and the
-//! two clients share the cores. Rounds alternate between quiet and every attack, on each target.
+//! Attackers are paced, so that the gateway is measured and not how fast this machine can attack itself. The bare server under
+//! the same attack is measured beside it, as attackers, server, gateway and the two clients share the cores. Rounds alternate
+//! between quiet and every attack, on each target.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -18,10 +18,10 @@ use crate::report::{Spread, ratio, show};
 use crate::scenarios::request;
 use crate::targets::{Mode, Programs};
 
-/// How long an attacker waits for a peer that takes or says nothing.
+/// Socket time-out of an attacker.
 const PATIENCE: Duration = Duration::from_millis(200);
 
-/// What a client that never reads is sent at a time, in bytes.
+/// Bytes that a client that never reads is sent at a time.
 const FLOOD: usize = 16 * 1024;
 
 const CONNECT: &[u8] = b"CONNECT {\"verbose\":false}\r\n";
@@ -71,7 +71,7 @@ pub(crate) struct Hostile {
     pub(crate) p99_of_quiet: Spread,
 }
 
-/// What attackers do.
+/// An attack.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Attack {
     /// Nothing.
@@ -82,7 +82,7 @@ enum Attack {
     Line,
     /// A CONNECT whose JSON nests 20,000 deep.
     Json,
-    /// A `ClientHello`, and what is no TLS either.
+    /// A `ClientHello`, and bytes that are not TLS.
     Garbage,
     /// A request of HTTP.
     Http,
@@ -103,7 +103,7 @@ const ATTACKS: [(Attack, &str); 8] = [
     (Attack::Deaf, "never reads"),
 ];
 
-/// What rounds came to.
+/// Results of rounds.
 #[derive(Default)]
 struct Rounds {
     requests: u64,
@@ -157,7 +157,7 @@ impl Rounds {
         };
         let times = std::thread::scope(|scope| {
             let attacking = scope.spawn(|| attacker.attack(attack, args.slow));
-            // The attack has begun, or could not be.
+            // The attack has begun, or could not begin.
             while acts.load(Ordering::Relaxed) == 0 && !attacking.is_finished() {
                 std::thread::park_timeout(attacker.beat);
             }
@@ -188,14 +188,14 @@ impl Rounds {
     }
 }
 
-/// So many requests, one at a time; how long each took.
+/// Runs requests one at a time; returns their latencies.
 fn requests(addr: SocketAddr, size: usize, count: u64) -> Result<Times, Failed> {
     let moved = request::play(&Door::plain(addr), size, count, Pace::Window(1))?;
     let missing = || Failed::Limit("requests were not timed".to_owned());
     moved.times.ok_or_else(missing)
 }
 
-/// Whoever attacks, until it is over.
+/// An attacker, until the round is over.
 struct Attacker<'a> {
     addr: SocketAddr,
     over: &'a AtomicBool,
@@ -226,11 +226,11 @@ impl Attacker<'_> {
         }
     }
 
-    /// Connections that send these bytes, and read until they are sent away.
+    /// Opens connections that send these bytes, and read until they are closed.
     fn send(&self, bytes: &[u8]) -> Result<(), Failed> {
         self.paced(|| {
             let mut socket = self.connect()?;
-            // Being sent away is what the attack is about.
+            // Being closed is expected.
             if socket.write_all(bytes).is_ok() {
                 drop(socket.read_to_end(&mut Vec::new()));
             }
@@ -242,7 +242,7 @@ impl Attacker<'_> {
         let half = [CONNECT, b"PUB load.reset 1000\r\nhalf a message"].concat();
         self.paced(|| {
             let mut socket = self.connect()?;
-            // Both fail only when it has been sent away already.
+            // Both fail only where it is closed already.
             drop(socket.read(&mut [0; 4096]));
             drop(socket.write_all(&half));
             set_socket_linger(&socket, Some(Duration::ZERO))
@@ -278,7 +278,7 @@ impl Attacker<'_> {
         self.paced(|| publisher.send(message.as_bytes()))
     }
 
-    /// Acts at every beat. One that is late is not made up for.
+    /// Acts at a fixed interval; late actions are not made up for.
     fn paced(&self, mut act: impl FnMut() -> Result<(), Failed>) -> Result<(), Failed> {
         while !self.over.load(Ordering::Relaxed) {
             let begun = now();

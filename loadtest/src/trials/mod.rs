@@ -1,4 +1,4 @@
-//! Runs that ask one question about the gateway alone, and bring their own tables.
+//! Runs that answer one question about the gateway alone, with tables of their own.
 
 pub(crate) mod hostile;
 pub(crate) mod outstanding;
@@ -10,7 +10,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-/// What they found.
+/// Their results.
 #[derive(Default, Serialize)]
 pub(crate) struct Trials {
     pub(crate) outstanding: Option<outstanding::Outstanding>,

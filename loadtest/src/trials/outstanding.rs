@@ -1,4 +1,4 @@
-//! Many requests that nobody has answered yet: what each of them costs the gateway.
+//! Memory per unanswered request in the gateway.
 
 use std::io::{self, Write};
 
@@ -33,16 +33,16 @@ impl Default for Args {
 pub(crate) struct Outstanding {
     pub(crate) requests: u64,
     pub(crate) connections: u64,
-    /// The gateway of those who ask.
+    /// The requesters' gateway.
     pub(crate) asking: f64,
-    /// The gateway of those who owe the answers.
+    /// The responders' gateway.
     pub(crate) answering: f64,
 }
 
 pub(crate) fn run(programs: &Programs, args: &Args) -> Result<Option<Outstanding>, Failed> {
     let server = programs.server()?;
     let asking = programs.gateway(server.addr, Mode::Sealing)?;
-    // A second gateway would have keys of its own: those who owe answers get plaintext requests on a subject of the system.
+    // A second gateway would have keys of its own, so responders get plaintext requests on a system subject.
     let answering = programs.gateway(server.addr, Mode::Sealing)?;
     let mut pairs = (0..args.connections)
         .map(|number| {

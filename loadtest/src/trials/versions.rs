@@ -1,4 +1,4 @@
-//! How much longer a rotation takes the more versions the record holds.
+//! Duration of a rotation by the number of versions in the record.
 
 use std::io::{self, Write};
 
@@ -10,7 +10,7 @@ use crate::targets::{Mode, Programs};
 
 #[derive(Clone, clap::Args)]
 pub(crate) struct Args {
-    /// How many versions to make; each tenth part is looked at.
+    /// How many versions to make; each tenth of them is measured.
     #[arg(long, default_value_t = 500)]
     versions: u32,
 }
@@ -28,7 +28,7 @@ pub(crate) struct Versions {
     pub(crate) versions: u32,
     /// Bytes of the record.
     pub(crate) record: u64,
-    /// What a rotation took, in milliseconds.
+    /// Duration of a rotation, in milliseconds.
     pub(crate) rotation: Spread,
 }
 

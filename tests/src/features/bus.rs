@@ -1,4 +1,4 @@
-//! One server with two pairs of gateways before it, and a tap on it.
+//! One server with two pairs of gateways, and a subscriber that records everything on the bus.
 
 use crate::frame::{self, Frame};
 use crate::{NatsServer, Pair, Raw};
@@ -6,10 +6,10 @@ use std::cell::Cell;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// How the drivers are told the four gateways, in the order of [`Bus::urls`].
+/// The drivers' options for the four gateways, in the order of [`Bus::urls`].
 pub(super) const ARGUMENTS: [&str; 4] = ["--url", "--peer", "--mixed", "--mixed-peer"];
 
-/// The tap must not make a responder out of itself, so there are subjects that it does not hear.
+/// The tap is not subscribed to the subjects of no-responders tests, as it would count as a responder there.
 const SERVER: &str = r#"
 jetstream { store_dir: "STORE", domain: hub }
 accounts {
@@ -25,7 +25,7 @@ accounts {
 no_auth_user: agent
 "#;
 
-/// What a bus that renames subjects, and a stream of counters, need.
+/// Keyrings for a bus that renames subjects, and for a stream of counters.
 const MIXED: &str = r#"
 [[keyring]]
 name = "moved"
@@ -39,7 +39,7 @@ aliases = [{ from = "renamed.*.in.*", to = "renamed.*.out.*" }]
 
 const LAST: &[u8] = b"tap.last";
 
-/// A bus whose agents are behind gateways.
+/// A server whose agents are behind gateways.
 pub struct Bus {
     pair: Pair,
     mixed: [crate::Gateway; 2],
@@ -64,13 +64,13 @@ impl Bus {
         &self.pair.server
     }
 
-    /// The gateways: for publishers and for subscribers where everything is sealed, then the same where two keyrings are.
+    /// The gateways for publishers and for subscribers: first those that seal everything, then those with two keyrings.
     pub fn urls(&self) -> [String; 4] {
         let [publish, deliver] = &self.mixed;
         [&self.pair.publish, &self.pair.deliver, publish, deliver].map(crate::Gateway::url)
     }
 
-    /// Stops the gateways; yields all that went over the bus, and the server.
+    /// Stops the gateways; returns everything that went over the bus, and the server.
     pub fn end(self) -> (Vec<Frame>, NatsServer) {
         let mut agent = self.pair.bare();
         agent.send(&crate::agent::publish("tap.last", None, b""));
@@ -79,7 +79,7 @@ impl Bus {
     }
 }
 
-/// Reads all the time: a tap that does not would be cut off as a slow consumer.
+/// Reads all the time, or the server would close it as a slow consumer.
 fn tap(server: &NatsServer) -> JoinHandle<Vec<Frame>> {
     let mut raw = Raw::greeted(server.addr(), r#""headers":true,"user":"tap","pass":"tap""#);
     raw.send(b"SUB > 1\r\n");

@@ -41,13 +41,13 @@ async fn three(world: World, config: pull::Config) -> (Made, PullConsumer) {
     (made, consumer)
 }
 
-/// What there is now.
+/// The messages that are available now.
 async fn fetched(consumer: &PullConsumer) -> Vec<Message> {
     let messages = consumer.fetch().max_messages(10).messages().await.unwrap();
     messages.try_collect().await.unwrap()
 }
 
-/// The next message, which may come later.
+/// Waits for the next message.
 async fn awaited(consumer: &PullConsumer) -> Message {
     let mut messages = consumer.batch().max_messages(1).messages().await.unwrap();
     next(&mut messages).await.unwrap()
@@ -84,7 +84,7 @@ async fn consumer_pull_max_bytes(world: World) {
         first.reply.as_ref().unwrap().len(),
         first.payload.len(),
     ];
-    // As much as one message takes, and a few bytes for another sequence in its reply subject.
+    // The size of one message, and a few bytes for a longer sequence in its reply subject.
     let enough = parts.iter().sum::<usize>() + 8;
     let other = pull::Config {
         durable_name: Some("others".into()),
@@ -172,7 +172,7 @@ async fn consumer_flow_control(world: World) {
     let consumer = made.stream.create_consumer(config).await.unwrap();
     let mut messages = consumer.messages().await.unwrap();
     settle(&made.reader.client()).await;
-    // More than the server sends before it asks whether the client follows.
+    // More than the server sends before it asks for flow control.
     let filler = ".".repeat(100_000);
     let mut acks = Vec::new();
     for number in 0..80 {
@@ -226,7 +226,7 @@ async fn consumer_acknowledgements(world: World) {
     term.double_ack_with(AckKind::Term).await.unwrap();
     let delay = Duration::from_millis(50);
     nak.ack_with(AckKind::Nak(Some(delay))).await.unwrap();
-    // First what was refused, then, without an acknowledgement, the same when the time is over.
+    // First the message of the NAK, then, unacknowledged, the same after `ack_wait`.
     for delivered in [2, 3] {
         let message = awaited(&worker).await;
         assert_eq!(message.payload, made.world.said(0));

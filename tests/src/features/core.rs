@@ -1,4 +1,4 @@
-//! Messages that nothing stores.
+//! Core NATS.
 
 use super::world::{World, next, settle};
 use async_nats::{Client, ConnectOptions, HeaderMap, RequestErrorKind, Subscriber};
@@ -177,7 +177,7 @@ async fn request_many(world: World) {
         let expected = world.said(format!("? {number}"));
         assert_eq!(next(&mut answers).await.payload, expected);
     }
-    // The empty message by which request-many knows its end.
+    // The empty message that ends request-many.
     assert_eq!(next(&mut answers).await.payload, Bytes::new());
 }
 

@@ -1,4 +1,4 @@
-//! What scenarios of streams, consumers and stores share.
+//! Helpers for scenarios with streams, consumers and stores.
 
 use super::world::{World, next};
 use async_nats::jetstream::{Context, Message, consumer, stream};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::future::Future;
 use std::time::Duration;
 
-/// A stream of the scenario's subjects, seen by a publisher and by a reader.
+/// A stream of the scenario's subjects, with the contexts of a publisher and of a reader.
 pub(super) struct Made {
     pub(super) world: World,
     pub(super) publisher: Context,
@@ -17,7 +17,7 @@ pub(super) struct Made {
 }
 
 impl Made {
-    /// Makes the stream; `more` goes into its configuration.
+    /// Creates the stream; `more` is merged into its configuration.
     pub(super) async fn with(world: World, more: Value) -> Self {
         let (publisher, reader) = world.contexts().await;
         let subjects = world.subject(">");
@@ -51,7 +51,7 @@ impl Made {
         }
     }
 
-    /// Publishes with headers; yields the sequence.
+    /// Publishes with headers; returns the sequence.
     pub(super) async fn put(&self, last: &str, said: Bytes, headers: &[(&str, &str)]) -> u64 {
         let subject = self.world.subject(last);
         let sent = self
@@ -81,7 +81,7 @@ impl Made {
     }
 }
 
-/// Reads the first `count` messages of a stream, in an ordered consumer.
+/// Reads the first `count` messages of a stream with an ordered consumer.
 pub(super) async fn read(stream: &stream::Stream, count: usize) -> Vec<Message> {
     let config = consumer::pull::OrderedConfig::default();
     let consumer = stream.create_consumer(config).await.unwrap();
@@ -93,7 +93,7 @@ pub(super) async fn read(stream: &stream::Stream, count: usize) -> Vec<Message> 
     read
 }
 
-/// Looks until the condition holds; the scenario's own time limit ends it otherwise.
+/// Polls until the condition holds; the scenario's own time limit ends it otherwise.
 pub(super) async fn until<F: Future<Output = bool>>(mut probe: impl FnMut() -> F) {
     while !probe().await {
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -118,7 +118,7 @@ pub(super) async fn api(agent: &Client, request: &str, body: &Value) -> Value {
     answer
 }
 
-/// Makes a stream with this configuration; yields the answer.
+/// Creates a stream with this configuration; returns the answer.
 pub(super) async fn create(agent: &Client, name: &str, mut config: Value) -> Value {
     merge(&mut config, json!({ "name": name }));
     api(agent, &format!("STREAM.CREATE.{name}"), &config).await

@@ -104,7 +104,7 @@ async fn kv_history(world: World) {
 }
 
 async fn kv_watch(world: World) {
-    // With a history, so that a deletion cannot take away what is not delivered yet.
+    // With a history, so that a deletion does not remove what is not delivered yet.
     let config = Config {
         history: 5,
         ..Config::default()

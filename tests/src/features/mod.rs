@@ -1,8 +1,8 @@
-//! Every NATS feature through two sealing gateways, in every client that has it, while the bus is searched for what they say.
+//! Every NATS feature through two sealing gateways, in every client that has it, while the bus is searched for plaintext.
 //!
-//! A client runs its scenarios once, on a bus of its own; each row of `docs/nats.md` then asks for its scenario's outcome. What a
-//! scenario says begins with [`MARKER`] and the scenario's name: when the marker is found on the bus or in what the server has
-//! stored, plain or in base64, the scenario that said it fails.
+//! A client runs its scenarios once, on a bus of its own; each row of `docs/nats.md` then checks its scenario's outcome. Payloads
+//! of a scenario begin with [`MARKER`] and its name: where the marker is found on the bus or in what the server has stored, plain
+//! or in base64, that scenario fails.
 #![expect(
     clippy::large_futures,
     clippy::large_stack_frames,
@@ -31,13 +31,13 @@ use crate::driver::{Client, Outcome};
 use std::pin::Pin;
 use std::sync::LazyLock;
 
-/// How everything begins that must stay hidden.
+/// The first bytes of every payload that must be sealed.
 pub const MARKER: &str = "never-in-clear";
 
 /// A scenario in Rust; it panics when the feature does not work.
 type Scenario = fn(World) -> Pin<Box<dyn Future<Output = ()>>>;
 
-/// Lists scenarios under their own names.
+/// Lists scenarios with their function names.
 macro_rules! scenarios {
     ($($name:ident),+ $(,)?) => {
         pub(super) const LIST: &[(&str, super::Scenario)] =
@@ -56,7 +56,7 @@ const LISTS: &[&[(&str, Scenario)]] = &[
     services::LIST,
 ];
 
-/// Starting interpreters is dear, so each client runs its whole list once, for all the tests of one program.
+/// Starting interpreters is slow, so each client runs its whole list once for all tests of one program.
 static REPORTS: LazyLock<Vec<Report>> = LazyLock::new(|| {
     std::thread::scope(|scope| {
         [Report::rust, Report::python, Report::javascript]
@@ -67,22 +67,22 @@ static REPORTS: LazyLock<Vec<Report>> = LazyLock::new(|| {
     })
 });
 
-/// What each client's run led to.
+/// The report of each client.
 pub fn reports() -> &'static [Report] {
     &REPORTS
 }
 
-/// Fails unless the row's feature works, and hides what is said, in every client that has it.
+/// Fails unless the row's feature works, and its payloads are hidden, in every client that has it.
 pub fn shown(row: &str) {
     let have = reports().iter().filter(|report| report.judge(row));
     assert!(have.count() > 0, "no client shows {row}");
 }
 
-/// What a client's run led to.
+/// The result of a client's run.
 pub struct Report {
     /// The client's name.
     pub client: &'static str,
-    /// What each scenario led to.
+    /// The outcome of each scenario.
     pub outcomes: Vec<Outcome>,
     /// Where the marker was found.
     pub leaks: Vec<Leak>,
@@ -144,7 +144,7 @@ fn driven(client: Client, bus: &Bus) -> Vec<Outcome> {
     client.features(&args)
 }
 
-/// The one scenario that whoever runs the tests is interested in.
+/// The one scenario to run, where the environment names one.
 fn only() -> Option<String> {
     std::env::var("KEYWAY_ONLY").ok()
 }

@@ -1,4 +1,4 @@
-//! Ways of putting messages into a stream, and what a stream keeps of them.
+//! Publishing to streams, and their limits and retention.
 
 use super::jetstream::{Made, create, head, read, until};
 use super::world::{World, next};
@@ -98,7 +98,7 @@ async fn stream_limits_memory(world: World) {
     limits(world, "memory").await;
 }
 
-/// The stream keeps messages until they are acknowledged.
+/// With this retention, the stream keeps messages until they are acknowledged.
 async fn kept_until_acknowledged(world: World, retention: &str) {
     let made = Made::with(world, json!({ "retention": retention })).await;
     let config = consumer::pull::Config {
@@ -238,7 +238,7 @@ async fn stream_schedule(world: World) {
         ]);
         let sent = publisher.publish_with_headers(of("in"), headers, world.said(keyring));
         sent.await.unwrap().await.unwrap();
-        // A schedule whose time has come is deleted, and its target stands in its place.
+        // A schedule whose time has come is replaced by the message to its target.
         let stream = reader.get_stream(name).await.unwrap();
         until(async || {
             stream
@@ -254,7 +254,7 @@ async fn stream_schedule(world: World) {
 }
 
 async fn stream_counter(world: World) {
-    // Where its subject would be sealed, a stream of counters is not made.
+    // A counter stream on a sealed subject is refused.
     let agent = world.publisher().await;
     let config = json!({ "name": "c", "subjects": ["rs.c"], "allow_msg_counter": true });
     let asked = agent.request("$JS.API.STREAM.CREATE.c", config.to_string().into());

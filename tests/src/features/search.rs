@@ -1,17 +1,17 @@
-//! Looking for the marker.
+//! Searches for the marker.
 
 use super::MARKER;
 use crate::frame::Frame;
 use data_encoding::{BASE64, BASE64_NOPAD};
 
-/// Bytes to be searched, each with where they were found.
+/// Bytes to be searched, each with its place.
 #[derive(Default)]
 pub struct Places(Vec<(String, Vec<u8>)>);
 
 /// A place where the marker was found.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Leak {
-    /// Who said it; `None` if that cannot be told.
+    /// The row whose scenario wrote it; `None` if unknown.
     pub row: Option<String>,
     /// Where it was found.
     pub place: String,
@@ -23,7 +23,7 @@ impl Places {
         self.0.push((place, bytes));
     }
 
-    /// Adds what was heard on the bus: subjects, headers and payloads.
+    /// Adds the subjects, headers and payloads of operations.
     pub fn frames(&mut self, frames: &[Frame]) {
         for frame in frames {
             let bytes = [frame.line.as_bytes(), &frame.body].concat();
@@ -32,7 +32,7 @@ impl Places {
     }
 }
 
-/// Where the marker stands. It is put on the account of the row that is named after it, else of the row that the place is named after.
+/// Every place of the marker, attributed to the row that is named behind it, else to the row that the place is named after.
 pub fn search(places: &Places, rows: &[&str]) -> Vec<Leak> {
     let needles = needles();
     let found = places.0.iter().filter_map(|(place, bytes)| {
@@ -52,7 +52,7 @@ pub fn search(places: &Places, rows: &[&str]) -> Vec<Leak> {
     found.collect()
 }
 
-/// The marker as it is, and what is sure to stand in its base64 wherever it begins.
+/// The marker, and the parts of its base64 that are the same whatever surrounds it, at each of the three alignments.
 fn needles() -> Vec<Vec<u8>> {
     let mut needles = vec![MARKER.as_bytes().to_vec()];
     for before in 0..3_usize {

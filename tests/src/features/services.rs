@@ -9,7 +9,7 @@ use serde_json::Value;
 
 super::scenarios!(service_request, service_errors, service_discovery);
 
-/// A service whose endpoint answers with what it is asked, or with an error when that ends so.
+/// A service whose endpoint echoes the request, or answers with an error where the request asks for one.
 async fn service(world: &World) -> (Service, Client) {
     let reader = world.reader().await;
     let service = reader.service_builder().start(world.named(), "1.0.0");

@@ -1,4 +1,4 @@
-//! Everything that a server has stored.
+//! Collects everything that a server has stored.
 
 use super::search::Places;
 use crate::NatsServer;
@@ -6,7 +6,7 @@ use async_nats::jetstream::{self, Context};
 use futures_util::TryStreamExt as _;
 use std::path::Path;
 
-/// Gathers every message of every stream, asked for on a direct connection, and every file of the store.
+/// Adds every message of every stream, read on a direct connection, and every file of the store.
 pub fn stored(server: &NatsServer, places: &mut Places) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

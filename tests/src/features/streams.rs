@@ -1,4 +1,4 @@
-//! Ways in which stored messages come back.
+//! Reading stored messages: mirrors, sources, republish, direct gets, backups.
 
 use super::jetstream::{Made, api, create, read};
 use super::world::{World, next, settle};
@@ -20,7 +20,7 @@ super::scenarios!(
     stream_compression,
 );
 
-/// Another stream copies this one.
+/// A stream with this configuration copies the scenario's.
 async fn copied(world: World, config: impl Fn(&str) -> Value) {
     let made = Made::with(world, json!({})).await;
     made.fill("x", 3).await;
@@ -113,7 +113,7 @@ async fn stream_direct_get(world: World) {
     assert_eq!(last.unwrap().payload, made.world.said(2));
 }
 
-/// The answers of a direct get of many messages, up to the empty one that ends them.
+/// The answers to a batched direct get, up to the empty one that ends it.
 async fn many(agent: &Client, made: &Made, asked: Value) -> Vec<Bytes> {
     let inbox = agent.new_inbox();
     let mut answers = agent.subscribe(inbox.clone()).await.unwrap();
@@ -161,7 +161,7 @@ async fn stream_direct_get_no_headers(world: World) {
     by_sequence(made.world, "moved").await;
 }
 
-/// Nothing names the subject of what is asked for by its sequence.
+/// A direct get by sequence, where the request does not name the subject.
 async fn by_sequence(world: World, keyring: &str) {
     let (publisher, reader) = world.mixed_contexts().await;
     let subject = format!("{keyring}.rs.in.stream_direct_get_no_headers");

@@ -1,4 +1,4 @@
-//! What a scenario in Rust works with, and how its end is noted.
+//! The clients of a scenario in Rust, and the runner of scenarios.
 
 use super::{MARKER, Scenario};
 use crate::driver::Outcome;
@@ -10,12 +10,12 @@ use futures_util::{Stream, StreamExt as _};
 use std::sync::Mutex;
 use tokio::time::timeout;
 
-/// Scenarios that run at the same time; most of them wait for the server.
+/// Scenarios that run at the same time; they mostly wait for the server.
 const AT_ONCE: usize = 6;
 /// async-nats has large futures.
 const STACK: usize = 16 << 20;
 
-/// The agents of one scenario.
+/// Creates the clients, subjects and payloads of one scenario.
 #[derive(Clone)]
 pub struct World {
     name: &'static str,
@@ -38,7 +38,7 @@ impl World {
         connect(&self.urls[1], options).await
     }
 
-    /// `JetStream`, for a publisher and for a subscriber.
+    /// `JetStream` contexts of a publisher and of a subscriber.
     pub async fn contexts(&self) -> (Context, Context) {
         let pair = (self.publisher().await, self.reader().await);
         (jetstream::new(pair.0), jetstream::new(pair.1))
@@ -51,7 +51,7 @@ impl World {
         (jetstream::new(publisher), jetstream::new(reader))
     }
 
-    /// A payload that must stay hidden.
+    /// A payload with the marker, which must be sealed.
     pub fn said(&self, what: impl std::fmt::Display) -> Bytes {
         format!("{MARKER} {} {what}", self.name).into()
     }
@@ -67,13 +67,13 @@ impl World {
     }
 }
 
-/// The next item, which must come.
+/// Waits for the next item, which must come.
 pub(super) async fn next<T>(stream: &mut (impl Stream<Item = T> + Unpin)) -> T {
     let item = timeout(DEADLINE, stream.next()).await;
     item.expect("nothing came").expect("the end came")
 }
 
-/// The server has processed what this agent sent: a round trip, as flushing only empties the agent's buffer.
+/// Waits until the server has processed what this agent sent: a round trip, as flushing only empties the agent's buffer.
 pub(super) async fn settle(agent: &Client) {
     let error = agent.request("nobody.rs", Bytes::new()).await.unwrap_err();
     assert_eq!(error.kind(), RequestErrorKind::NoResponders);

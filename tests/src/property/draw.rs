@@ -1,4 +1,4 @@
-//! Numbers that look random and are the same for the same seed.
+//! A pseudorandom number generator with a seed.
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -6,12 +6,12 @@ use std::hash::{BuildHasher, RandomState};
 pub struct Draw(u64);
 
 impl Draw {
-    /// The numbers of this seed.
+    /// A generator with this seed.
     pub fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// A seed that nobody has chosen.
+    /// A random seed.
     pub fn seed() -> u64 {
         RandomState::new().hash_one(0)
     }
@@ -22,12 +22,12 @@ impl Draw {
         usize::try_from(self.next() % bound).unwrap()
     }
 
-    /// One of these.
+    /// A random element.
     pub fn one<T: Copy>(&mut self, of: &[T]) -> T {
         of[self.below(of.len())]
     }
 
-    /// So many bytes.
+    /// `count` random bytes.
     pub fn bytes(&mut self, count: usize) -> Vec<u8> {
         (0..count).map(|_| self.next().to_le_bytes()[0]).collect()
     }

@@ -1,7 +1,7 @@
-//! Random sequences of what several agents do, played on two buses, so that what is delivered can be compared.
+//! Random sequences of operations of several agents, run on two buses so that deliveries can be compared.
 //!
-//! [`plan`] draws a sequence from a seed, [`play()`] carries it out step by step and yields what every agent was delivered. Each step
-//! ends when all that it causes has arrived, so that a sequence has one outcome.
+//! [`plan`] draws a sequence from a seed, [`play()`] runs it step by step and returns what each agent was delivered. A step ends
+//! when everything that it causes has arrived, so that a sequence is deterministic.
 
 pub mod draw;
 pub mod plan;
@@ -11,7 +11,7 @@ pub use draw::Draw;
 pub use plan::Step;
 pub use play::{Agents, Delivered, play};
 
-/// Leaves out steps for as long as `fails` still holds of the rest: what remains is what it takes.
+/// Removes steps as long as `fails` holds of the rest: a minimal failing sequence.
 pub fn shrink(mut steps: Vec<Step>, mut fails: impl FnMut(&[Step]) -> bool) -> Vec<Step> {
     let mut piece = steps.len() / 2;
     while piece > 0 {

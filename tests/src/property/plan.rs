@@ -1,4 +1,4 @@
-//! What agents do: the steps, and how they are drawn.
+//! The steps that agents carry out, and how they are drawn.
 
 use super::draw::Draw;
 use std::fmt;
@@ -6,41 +6,41 @@ use std::fmt;
 /// How many agents there are. The even ones publish through one gateway, the odd ones through the other.
 pub const AGENTS: usize = 4;
 
-/// One thing that one agent does. Subjects and filters come without the part that names the case.
+/// One action of one agent. Subjects and filters lack the prefix that names the case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// Who.
+    /// The number of the agent.
     pub agent: usize,
-    /// What.
+    /// Its action.
     pub act: Act,
 }
 
-/// What an agent can do.
+/// Actions of an agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Act {
     /// `SUB`, with this sid.
     Subscribe(&'static str, usize),
     /// `UNSUB`, after so many messages if it says so.
     Unsubscribe(usize, Option<usize>),
-    /// `PUB` or `HPUB`, without an answer in mind.
+    /// `PUB` or `HPUB` without a reply subject.
     Publish(&'static str, Body),
     /// The same with a reply subject of this kind.
     Request(&'static str, Inbox, Body),
-    /// Answers whatever has been asked of this agent.
+    /// Answers all requests that this agent has received.
     Answer(Body),
     /// Publishes to the stream and waits for the acknowledgement.
     Store(&'static str, Inbox, Body),
-    /// Publishes to the stream with a message id that may have been used.
+    /// Publishes to the stream with a message id, which may be a duplicate.
     StoreOnce(usize, Body),
-    /// Fetches all that the consumer has not delivered, or hears that there is nothing.
+    /// Fetches everything that the consumer has not delivered, or the status that there is nothing.
     Fetch,
-    /// Acknowledges all that was fetched.
+    /// Acknowledges everything that was fetched.
     Acknowledge,
     /// Writes a value of the store.
     Put(&'static str, Body),
     /// Reads a value by a direct get.
     Get(&'static str),
-    /// Reads a value by its message in JSON.
+    /// Reads a value by `STREAM.MSG.GET`.
     Message(&'static str),
     /// Deletes a value.
     Delete(&'static str),
@@ -49,7 +49,7 @@ pub enum Act {
 /// Headers and payload.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Body {
-    /// The header block; empty: none.
+    /// The header block; no headers where it is empty.
     pub headers: &'static str,
     /// The payload.
     pub payload: Vec<u8>,
@@ -60,7 +60,7 @@ pub struct Body {
 pub enum Inbox {
     /// `_INBOX.…`
     Usual,
-    /// Below a prefix of the agent's own.
+    /// Below a custom inbox prefix.
     Custom,
 }
 
@@ -82,7 +82,7 @@ const HEADERS: [&str; 5] = [
     "NATS/1.0\r\n\r\n",
 ];
 
-/// So many steps.
+/// Draws this many steps.
 pub fn steps(draw: &mut Draw, count: usize) -> Vec<Step> {
     (0..count)
         .map(|_| Step {

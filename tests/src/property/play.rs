@@ -1,4 +1,4 @@
-//! Carries steps out, with raw sockets, and keeps what came of them.
+//! Runs steps over raw sockets, and records what was delivered.
 
 use super::plan::{AGENTS, Act, Body, Inbox, Step};
 use crate::frame::Frame;
@@ -19,9 +19,9 @@ pub struct Agents {
 /// What one agent was delivered, without what differs from run to run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Delivered {
-    /// On each of its subscriptions, in order. Which of two gets a message first is chance.
+    /// Per subscription, in order; the order between subscriptions is not deterministic.
     pub heard: BTreeMap<String, Vec<String>>,
-    /// On its inboxes, by subject: their order among each other is JetStream's own.
+    /// Per inbox subject; the order between them is JetStream's.
     pub answered: BTreeMap<String, Vec<String>>,
     /// Errors of the server.
     pub errors: Vec<String>,
@@ -32,11 +32,11 @@ struct Agent {
     case: String,
     number: usize,
     asked: usize,
-    /// How many of its messages have been looked at for requests, and for fetched ones.
+    /// How many of its messages have been scanned for requests, and for fetched messages.
     looked: [usize; 2],
 }
 
-/// Plays the steps on the bus that these addresses lead to, in turn for each agent, and yields what everybody was delivered.
+/// Runs the steps on one bus, whose addresses agents use in turn, and returns what each agent was delivered.
 pub fn play(addrs: [SocketAddr; 2], case: &str, steps: &[Step]) -> Vec<Delivered> {
     let mut agents = Agents::new(addrs, case);
     for step in steps {
@@ -140,7 +140,7 @@ impl Agents {
         self.flush(step.agent);
     }
 
-    /// The stream's acknowledgement has come: a new message waits for the consumer, unless it was there before.
+    /// Handles the stream's acknowledgement: a new message waits for the consumer, unless it was a duplicate.
     fn acknowledged(&mut self, agent: usize, inbox: &str) {
         let answer = self.agents[agent].answers(inbox, 1).remove(0);
         let said: serde_json::Value = serde_json::from_slice(answer.payload()).unwrap();
@@ -167,7 +167,7 @@ impl Agents {
         self.waiting = 0;
     }
 
-    /// Who acted has been heard by the server, and everybody has got what came of it.
+    /// Waits until the server has processed what this agent sent, and all agents have received what it caused.
     fn flush(&mut self, acted: usize) {
         self.agents[acted].raw.flush();
         for agent in &mut self.agents {
@@ -228,7 +228,7 @@ impl Agent {
         self.answers(&inbox, 1).remove(0)
     }
 
-    /// Waits for so many messages on an inbox.
+    /// Waits for this many messages on an inbox.
     fn answers(&mut self, inbox: &str, count: usize) -> Vec<Frame> {
         let of = |frames: Vec<Frame>| -> Vec<Frame> {
             frames
@@ -242,7 +242,7 @@ impl Agent {
         of(self.raw.frames())
     }
 
-    /// Waits for so many more messages of the stream, or statuses in their place.
+    /// Waits for this many more messages of the stream, or statuses in their place.
     fn fetched(&mut self, inbox: &str, count: usize) {
         let already = self.fetched_so_far().len();
         self.raw.until("what was fetched", |bytes| {
@@ -255,7 +255,7 @@ impl Agent {
         });
     }
 
-    /// Answers what was asked since it was last looked at.
+    /// Answers the requests received since the last call.
     fn answer(&mut self, body: &Body) {
         let messages = self.raw.messages();
         let requests = messages.iter().skip(self.looked[0]).filter_map(reply);
@@ -312,7 +312,7 @@ fn is_from_stream(frame: &Frame) -> bool {
     frame.has_body() && reply(frame).is_some_and(|reply| reply.starts_with("$JS.ACK."))
 }
 
-/// A message without what differs from run to run: times, and how much was waiting just then.
+/// A message without what differs from run to run: times, and pending counts.
 fn lasting(frame: &Frame) -> String {
     let mut address: Vec<String> = frame.address().iter().map(ToString::to_string).collect();
     if is_from_stream(frame) {
@@ -332,7 +332,7 @@ fn lasting(frame: &Frame) -> String {
     )
 }
 
-/// A payload without the time at which a message was stored, where the server's JSON tells it.
+/// A payload without the time at which a message was stored, where it is the server's JSON.
 fn timeless(payload: &[u8]) -> &[u8] {
     let time = b"\"time\":\"";
     let at = payload.windows(time.len()).position(|part| part == time);

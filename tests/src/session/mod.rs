@@ -12,20 +12,20 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-/// A session: what a client sends once it has seen INFO, and by what we know that the answer is complete.
+/// A session: what a client sends after INFO, and what completes the answer.
 #[derive(Clone, Debug)]
 pub struct Session {
-    /// A fact, for messages.
+    /// What it shows, for failure messages.
     pub name: &'static str,
     /// Which of the [`SERVERS`] it is for.
     pub server: usize,
     /// The bytes to send.
     pub script: Vec<u8>,
-    /// Where cutting it begins to tell something: sessions share their first bytes.
+    /// Where the split positions begin: sessions share their first bytes.
     pub cut_from: usize,
     /// How it ends.
     pub end: End,
-    /// Whether no sealing gateway can answer it as the server does: `tests/tests/differential.rs` says why.
+    /// Whether a sealing gateway cannot answer it as the server does, for a reason in `tests/tests/differential.rs`.
     pub relay_only: bool,
 }
 
@@ -38,7 +38,7 @@ pub enum End {
     Closed,
 }
 
-/// Configurations of the servers that sessions are for.
+/// The configurations of the servers.
 pub const SERVERS: &[&str] = &[
     "max_payload: 1024",
     "max_payload: 1024\nauthorization { users = [ \
@@ -46,7 +46,7 @@ pub const SERVERS: &[&str] = &[
     "max_payload: 1024\nmax_subscriptions: 2\nmax_control_line: 512",
 ];
 
-/// How the answer to a session looks when nothing is in it that may differ from run to run.
+/// The answer to a session, without what differs from run to run.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Answer {
     /// One line per operation.
@@ -55,14 +55,14 @@ pub struct Answer {
     pub end: Outcome,
 }
 
-/// How long a server says nothing when it means to say nothing more.
+/// After this silence nothing more is expected from a server.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The queue group in scripts. Each play has a group of its own in its place: a server may not yet have noticed that the play
-/// before it is over, and would go on dealing messages to it.
+/// The queue group in scripts, replaced by a fresh one in each play: the server may not yet have noticed the end of the play
+/// before, and would go on delivering to its member.
 const GROUP: &str = "crew";
 
-/// Plays a session in pieces, cutting the script at `cuts` (ascending byte positions).
+/// Plays a session with the script split at `cuts` (ascending byte positions).
 pub fn play(addr: SocketAddr, session: &Session, cuts: &[usize]) -> Answer {
     play_via(addr, session, cuts, &Via::Plain)
 }
@@ -90,7 +90,7 @@ pub fn play_via(addr: SocketAddr, session: &Session, cuts: &[usize], via: &Via) 
     Answer { lines, end }
 }
 
-/// A name as long as [`GROUP`] that no other play has.
+/// A unique name as long as [`GROUP`].
 fn fresh_group() -> String {
     static PLAYS: AtomicU32 = AtomicU32::new(0);
     format!("q{:03x}", PLAYS.fetch_add(1, Ordering::Relaxed) & 0xfff)

@@ -1,18 +1,18 @@
-//! The table of sessions: valid and hostile scripts, most of them after a rule of the protocol that clients rely on.
+//! The table of sessions: valid and hostile scripts, most of them for a protocol rule that clients rely on.
 
 #![expect(clippy::too_many_lines, reason = "tables")]
 
 use super::{End, Session};
 
-/// CONNECT of a usual client: quiet, no checks, headers.
+/// CONNECT of a usual client: not verbose, not pedantic, with headers.
 const QUIET: &str = "CONNECT {\"verbose\":false,\"pedantic\":false,\"headers\":true,\"no_responders\":true,\"protocol\":1}\r\n";
 
-/// Sends this after [`QUIET`]; the answer is complete when a last PING is answered, which is added.
+/// Sends this after [`QUIET`], and a last PING whose PONG completes the answer.
 fn quiet(name: &'static str, script: &str) -> Session {
     after_quiet(open(name, &format!("{QUIET}{script}")))
 }
 
-/// Sends this without a CONNECT; the answer is complete when a last PING is answered, which is added.
+/// Sends this without a CONNECT, and a last PING whose PONG completes the answer.
 fn open(name: &'static str, script: &str) -> Session {
     bytes(name, format!("{script}PING\r\n").into_bytes())
 }
@@ -68,7 +68,7 @@ fn relay_only(session: Session) -> Session {
     }
 }
 
-/// A session whose script holds the word PING inside a payload, so that the answers cannot be counted from it.
+/// Sets the count of PONGs, for a script with the word PING inside a payload.
 fn answered(count: usize, session: Session) -> Session {
     Session {
         end: End::Pongs(count),
@@ -88,7 +88,7 @@ pub fn all() -> Vec<Session> {
     sessions
 }
 
-/// Everything that the grammar lets through, in odd spellings.
+/// Everything that the grammar accepts, in unusual spellings.
 fn accepted() -> Vec<Session> {
     vec![
         quiet("publish_and_deliver", "SUB a 1\r\nPUB a 5\r\nhello\r\n"),
@@ -305,7 +305,7 @@ fn refused() -> Vec<Session> {
     ]
 }
 
-/// What the server kills, with its own words or without any.
+/// What the server closes the connection for, with or without an error.
 fn malformed() -> Vec<Session> {
     vec![
         killed_quiet("unknown_verb", "SUB a 1\r\nFOO a 1\r\n"),

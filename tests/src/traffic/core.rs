@@ -1,7 +1,7 @@
-//! Core NATS over raw sockets, exactly: each pair of a publisher and a subscriber works in rounds whose end both have confirmed.
+//! Core NATS over raw sockets: pairs of a publisher and a subscriber work in rounds, each of which both confirm by PING and PONG.
 //!
-//! What a direct connection promises is this: what comes, comes in order and without a gap; and when a publisher's `PONG` is back,
-//! and after it a subscriber's, everything published before has come. Nothing more is promised of a connection that breaks.
+//! What a direct connection guarantees: messages come in order and without a gap; and once a publisher's `PONG`, and after it a
+//! subscriber's, has come, so has everything published before. Nothing more is guaranteed of a connection that breaks.
 
 use crate::agent::publish;
 use crate::frame::{self, Frame};
@@ -17,7 +17,7 @@ use std::time::Duration;
 /// Messages of a round.
 const ROUND: u64 = 50;
 
-/// Rounds that show that traffic flows.
+/// Rounds that count as progress.
 const SOME: u64 = 5;
 
 /// How long to wait before connecting again.
@@ -34,7 +34,7 @@ pub struct CoreTraffic {
 pub struct Tally {
     /// Messages that had to come, and came.
     pub confirmed: u64,
-    /// How often a pair has connected.
+    /// How often pairs have connected.
     pub lives: u64,
 }
 
@@ -61,7 +61,7 @@ struct Pair {
 }
 
 impl CoreTraffic {
-    /// So many pairs behind whoever listens there.
+    /// Starts this many pairs that connect to this address.
     pub fn start(addr: SocketAddr, pairs: usize) -> Self {
         let shared = Arc::new(Shared {
             addr,
@@ -78,7 +78,7 @@ impl CoreTraffic {
         }
     }
 
-    /// Waits until every pair has got some more rounds through.
+    /// Waits until every pair has completed some more rounds.
     pub fn flows(&self) {
         for (number, pair) in self.shared.pairs.iter().enumerate() {
             let target = pair.done.load(Ordering::Acquire) + SOME;
@@ -90,7 +90,7 @@ impl CoreTraffic {
         }
     }
 
-    /// Waits until every pair has sent something that is not confirmed: of use while nothing can be.
+    /// Waits until every pair has begun an unconfirmed round, for use while nothing can be confirmed.
     pub fn waits(&self) {
         for pair in &self.shared.pairs {
             wait::until("core traffic that waits", || {
@@ -100,7 +100,7 @@ impl CoreTraffic {
         }
     }
 
-    /// Ends all pairs; fails if one has lost a message, or got one that is not what was sent, twice or out of turn.
+    /// Stops all pairs; fails if one has lost a message, or received one altered, twice or out of order.
     pub fn finish(self) -> Tally {
         self.shared.over.store(true, Ordering::Release);
         let ended = self.threads.into_iter();
@@ -120,7 +120,7 @@ impl Add for Tally {
 }
 
 impl Shared {
-    /// One pair: life after life of its connections.
+    /// Runs one pair, connection after connection.
     fn carry(&self, number: usize) -> Tally {
         let subject = format!("core.{number}");
         let (mut tally, mut next) = (Tally::default(), 0);
@@ -137,7 +137,7 @@ impl Shared {
         tally
     }
 
-    /// Round after round: how many messages were confirmed, and the number of the next one.
+    /// Runs rounds; returns how many messages were confirmed, and the number of the next one.
     fn live(&self, mut pair: Pair, progress: &Progress, first: u64) -> (u64, u64) {
         let mut next = first;
         while !self.is_over() {
@@ -156,11 +156,11 @@ impl Shared {
 }
 
 impl Progress {
-    /// One round; whether both have confirmed it.
+    /// Runs a round; whether both have confirmed it.
     fn round(&self, pair: &mut Pair, first: u64) -> bool {
         self.begun.fetch_add(1, Ordering::AcqRel);
         let confirmed = pair.round(first);
-        // One that was cut off is none that waits.
+        // An interrupted round no longer waits.
         if confirmed {
             self.done.fetch_add(1, Ordering::AcqRel);
         } else {
@@ -171,7 +171,7 @@ impl Progress {
 }
 
 impl Pair {
-    /// Both connected, and the server knows of the subscription.
+    /// Connects both and subscribes.
     fn connect(addr: SocketAddr, subject: &str, due: u64) -> Option<Self> {
         let mut subscriber = greeted(addr)?;
         subscriber.send(format!("SUB {subject} 1\r\n").as_bytes());
@@ -224,7 +224,7 @@ fn greeted(addr: SocketAddr) -> Option<Raw> {
     greeted.then_some(raw)
 }
 
-/// Sends PING: whether its PONG comes; an earlier one must be forgotten. A peer that neither answers nor closes fails the test.
+/// Sends PING; whether its PONG comes. Earlier ones must have been discarded. Panics where the peer neither answers nor closes.
 fn confirmed(raw: &mut Raw) -> bool {
     raw.send(b"PING\r\n");
     let is_pong = |frame: &Frame| frame.verb() == "PONG";

@@ -1,4 +1,4 @@
-//! Agents that go on whatever happens to their connections, and remember what was acknowledged to them and what they received.
+//! Agents that reconnect by themselves, and remember what was acknowledged to them and what they received.
 
 mod core;
 mod requests;
@@ -10,7 +10,7 @@ pub use stream::StreamTraffic;
 
 use crate::gateway::Gateway;
 
-/// Both kinds of agents at once, through one gateway.
+/// Core NATS and JetStream agents at once, through one gateway.
 pub struct Traffic {
     /// Three pairs of raw sockets.
     pub core: CoreTraffic,
@@ -19,7 +19,7 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    /// They begin.
+    /// Starts them.
     pub fn start(gateway: &Gateway) -> Self {
         Self {
             core: CoreTraffic::start(gateway.addr(), 3),
@@ -27,13 +27,13 @@ impl Traffic {
         }
     }
 
-    /// Waits until both get on.
+    /// Waits until both make progress.
     pub fn flows(&self) {
         self.core.flows();
         self.stream.flows();
     }
 
-    /// Waits until both get on once more, and ends them: nothing that was acknowledged is lost.
+    /// Waits until both make progress once more, and stops them; fails if anything acknowledged was lost.
     pub fn finish(self, server: &str) -> Tally {
         self.flows();
         let tally = self.core.finish();

@@ -1,4 +1,4 @@
-//! Core NATS by official clients that come back by themselves: one asks, one answers, one talks and one listens.
+//! Core NATS by official clients that reconnect by themselves: a requester, a responder, a publisher and a subscriber.
 #![expect(
     clippy::large_futures,
     clippy::large_stack_frames,
@@ -14,13 +14,13 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// How long an answer may take before the question is asked again.
+/// How long an answer may take before the request is repeated.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How long whoever talks says nothing in between.
+/// The publisher's pause between two messages.
 const BREATH: Duration = Duration::from_millis(2);
 
-/// What has to be answered, and heard, to show that traffic flows.
+/// Requests answered, and messages received, that count as progress.
 const SOME: usize = 20;
 
 /// The four clients.
@@ -41,7 +41,7 @@ struct Shared {
     lives: [Life; CLIENTS],
 }
 
-/// What a client was told of its connection.
+/// Connection events of a client.
 #[derive(Default)]
 struct Life {
     ducks: AtomicUsize,
@@ -49,7 +49,7 @@ struct Life {
 }
 
 impl Requests {
-    /// Behind whoever serves at this URL.
+    /// Starts clients of this URL.
     pub fn start(url: &str) -> Self {
         let shared = Arc::new(Shared::default());
         let (url, working) = (url.to_owned(), Arc::clone(&shared));
@@ -61,7 +61,7 @@ impl Requests {
         requests
     }
 
-    /// Waits until some more requests are answered, and some more messages are heard.
+    /// Waits until some more requests are answered, and some more messages are received.
     pub fn flow(&self) {
         let (answered, heard) = self.shared.counts();
         self.until(
@@ -73,7 +73,7 @@ impl Requests {
         );
     }
 
-    /// Waits until every client has been told so often that its gateway is about to stop, and has come back after each.
+    /// Waits until every client has been told of a lame duck this many times, and has reconnected after each.
     pub fn came_back(&self, times: usize) {
         self.until("clients that were told, and are back", |shared| {
             shared.lives.iter().all(|life| {
@@ -83,7 +83,7 @@ impl Requests {
         });
     }
 
-    /// Ends all; fails if an answer was none to its question, or a message was heard twice or out of turn.
+    /// Stops all; fails if an answer did not match its request, or a message came twice or out of order.
     pub fn finish(self) {
         self.shared.over.store(true, Ordering::Release);
         self.thread.join().unwrap();
@@ -109,7 +109,7 @@ impl Shared {
         self.over.load(Ordering::Acquire)
     }
 
-    /// The client of this number.
+    /// Connects the client of this number.
     async fn connect(self: &Arc<Self>, url: &str, number: usize) -> Client {
         let shared = Arc::clone(self);
         let options = ConnectOptions::new()
@@ -144,7 +144,7 @@ async fn work(url: &str, shared: &Arc<Shared>) {
     let mut talk = listens.subscribe("core.x").await.unwrap();
     for client in [&answers, &listens] {
         client.flush().await.unwrap();
-        // The flush says that it is sent; an answer, that the server has it.
+        // A flush means that it was sent; an answer, that the server has processed it.
         client.request("nobody", "".into()).await.unwrap_err();
     }
     shared.ready.store(true, Ordering::Release);
@@ -171,7 +171,7 @@ async fn work(url: &str, shared: &Arc<Shared>) {
     }
 }
 
-/// Question after question, each until it is answered.
+/// Sends requests, each until it is answered.
 async fn ask(client: &Client, shared: &Shared) {
     while !shared.is_over() {
         let question = format!("question {}", shared.answered.load(Ordering::Acquire));
@@ -184,7 +184,7 @@ async fn ask(client: &Client, shared: &Shared) {
     }
 }
 
-/// Number after number, to whoever listens.
+/// Publishes consecutive numbers.
 async fn say(client: &Client, shared: &Shared) {
     let mut number = 0_u64;
     while !shared.is_over() {

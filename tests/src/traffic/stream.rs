@@ -1,4 +1,4 @@
-//! JetStream by official clients: publishers that know what was acknowledged, and a consumer that knows what it has read.
+//! JetStream by official clients: publishers that remember what was acknowledged, and a consumer that remembers what it has read.
 #![expect(
     clippy::large_futures,
     clippy::large_stack_frames,
@@ -21,10 +21,10 @@ use std::time::Duration;
 
 const STREAM: &str = "TRAFFIC";
 
-/// How long an answer may take before the question is asked again.
+/// How long an answer may take before the request is repeated.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// What has to be acknowledged, and read, to show that traffic flows.
+/// Messages acknowledged, and read, that count as progress.
 const SOME: usize = 40;
 
 /// Publishers of one stream and its consumer.
@@ -44,16 +44,16 @@ struct Way {
 
 #[derive(Default)]
 struct Shared {
-    /// Nothing more is published.
+    /// Stops the publishers.
     enough: AtomicBool,
-    /// Nothing more is read.
+    /// Stops the consumer.
     over: AtomicBool,
     acknowledged: Mutex<BTreeSet<usize>>,
     read: Mutex<BTreeSet<String>>,
 }
 
 impl StreamTraffic {
-    /// Makes a stream with so many replicas, and has so many clients publish to it.
+    /// Creates a stream with this many replicas, and starts this many publishers.
     pub fn start(url: &str, replicas: usize, publishers: usize) -> Self {
         let way = Way {
             url: url.to_owned(),
@@ -91,7 +91,7 @@ impl StreamTraffic {
         }
     }
 
-    /// Waits until some more messages have been acknowledged, and some more were read.
+    /// Waits until some more messages have been acknowledged, and some more read.
     pub fn flows(&self) {
         let acknowledged = || self.shared.acknowledged.lock().unwrap().len();
         let read = || self.shared.read.lock().unwrap().len();
@@ -104,7 +104,7 @@ impl StreamTraffic {
         });
     }
 
-    /// Waits until the stream has a leader, and so many other nodes that are as far as it is.
+    /// Waits until the stream has a leader and this many replicas that are current.
     pub fn is_replicated(&self, others: usize) {
         wait::until("a stream whose replicas are current", || {
             let info = block_on(info(&self.way))?;
@@ -115,9 +115,8 @@ impl StreamTraffic {
         });
     }
 
-    /// Ends the publishers, and waits until everything acknowledged has been read, opened. Each is in the stream once, sealed: the
-    /// server knows by its id what was published again. `server` is a server's own URL, with TLS as the clients have it. The number of
-    /// messages.
+    /// Stops the publishers, and waits until every acknowledged message has been read in plaintext. Fails unless each is in the
+    /// stream once (the server drops duplicates by their id), sealed. `server` is a server's own URL. Returns how many there are.
     pub fn finish(self, server: &str) -> usize {
         self.shared.enough.store(true, Ordering::Release);
         for publisher in self.publishers {
@@ -156,7 +155,7 @@ async fn make_stream(way: &Way, replicas: usize) {
         num_replicas: replicas,
         ..stream::Config::default()
     };
-    // A cluster needs a while until it can.
+    // A new cluster needs a while until it can.
     let stream = until(async || context.get_or_create_stream(config()).await.ok()).await;
     let consumer = || pull::Config {
         durable_name: Some(STREAM.to_owned()),
@@ -168,7 +167,7 @@ async fn make_stream(way: &Way, replicas: usize) {
     until(async || stream.get_or_create_consumer(STREAM, consumer()).await.ok()).await;
 }
 
-/// Number after number, each until it is acknowledged; `every` other is another publisher's.
+/// Publishes the numbers `first`, `first + every`, …, each until it is acknowledged.
 async fn publish(way: &Way, (first, every): (usize, usize), shared: &Shared) {
     let context = context(way).await;
     let mut number = first;
@@ -195,11 +194,11 @@ async fn consume(way: &Way, shared: &Shared) {
         let Ok(mut messages) = batch.messages().await else {
             continue;
         };
-        // A request that was lost with its connection is not waited for.
+        // A pull that was lost with its connection times out soon.
         while let Ok(Some(Ok(message))) = tokio::time::timeout(PATIENCE, messages.next()).await {
             let text = String::from_utf8_lossy(&message.payload).into_owned();
             shared.read.lock().unwrap().insert(text);
-            // One that is not acknowledged comes again.
+            // A message that is not acknowledged comes again.
             drop(message.ack().await);
         }
     }
@@ -240,7 +239,7 @@ fn text(number: usize) -> String {
     format!("message {number}")
 }
 
-/// Asks until there is an answer.
+/// Repeats until there is an answer.
 async fn until<T>(ask: impl AsyncFn() -> Option<T>) -> T {
     loop {
         if let Some(answer) = ask().await {

@@ -1,4 +1,4 @@
-//! Requests and their answers, statuses and empties.
+//! Requests and their answers, statuses and empty messages.
 
 use super::{SAID, arrived, assert_nothing_withheld, assert_withheld, envelope, these};
 use keyway_tests::frame::Frame;
@@ -9,7 +9,7 @@ fn answer(inbox: &str, payload: &[u8]) -> Frame {
     Frame::delivery(inbox, "1", payload)
 }
 
-/// Somebody who has asked a protected subject, which nobody has answered; its `SUB` has the sid 1.
+/// A client with an unanswered request on a protected subject; its `SUB` has the sid 1.
 fn requester(hostile: &Hostile) -> Raw {
     let mut victim = hostile.victim("_INBOX.v.*");
     victim.request("a.ask", "_INBOX.v.1", SAID);
@@ -194,7 +194,7 @@ fn an_answer_that_the_server_lures_to_where_streams_are_acknowledged_is_sealed()
     responder.publish(reply, SAID);
     tap.message(reply).assert_sealed(SAID);
     tap.forget();
-    // What is an acknowledgement stays one.
+    // A true acknowledgement stays one.
     responder.publish(reply, b"-NAK {\"delay\":5}");
     assert_eq!(tap.message(reply).payload(), b"-NAK {\"delay\":5}");
 }
@@ -261,7 +261,7 @@ fn where_empties_are_sealed_a_forged_one_is_withheld() {
         empty.with_headers("NATS/1.0\r\nA: b\r\n\r\n"),
     ]);
     assert_withheld(&hostile, &mut victim, "empty", 2.0);
-    // A genuine one comes through; and what NATS gives a meaning to can still be forged.
+    // A genuine one comes through; empty messages with a meaning in NATS can still be forged.
     hostile.pair.publisher().publish("a.b", b"");
     let controls = [
         "NATS/1.0 503\r\n\r\n",
@@ -290,7 +290,7 @@ fn a_forged_trace_event_is_delivered_only_where_the_client_asked_for_one() {
     assert_eq!(hostile.pair.withheld("plaintext"), 1.0);
 }
 
-/// Whoever holds a keyring can seal under it for any inbox: it is enough to be asked there.
+/// Any client of a keyring can seal under it for any inbox to which it is asked to answer.
 #[test]
 fn an_answer_under_another_keyring_than_the_request_is_withheld() {
     let tables = "[[keyring]]\nname = \"a\"\nsubjects = \"a.>\"\n[[keyring]]\nname = \"b\"\nsubjects = \"b.>\"\n";

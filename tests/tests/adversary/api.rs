@@ -1,11 +1,11 @@
-//! Answers of JetStream's API: forged, broken, and bombs.
+//! Answers of JetStream's API: forged, malformed, and JSON bombs.
 
 use super::{SAID, arrived, assert_gateway_lives, envelope, these};
 use data_encoding::BASE64;
 use keyway_tests::frame::Frame;
 use keyway_tests::{Hostile, Raw};
 
-/// JSON that is hard on whoever reads it, with a name for a failing test.
+/// JSON that is expensive to parse, with names.
 fn bombs() -> Vec<(&'static str, Vec<u8>)> {
     let nested = |open: &str, close: &str, times: usize| {
         format!("{}1{}", open.repeat(times), close.repeat(times)).into_bytes()
@@ -56,7 +56,7 @@ fn bombs() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// Somebody who has asked this of the server's API, which has not answered.
+/// A client with this unanswered request to the server's API.
 fn asking(hostile: &Hostile, subject: &str, body: &[u8]) -> Raw {
     let mut victim = hostile.victim("_INBOX.v.*");
     hostile.adversary.on_message("_INBOX.v.1", |_frame| vec![]);
@@ -86,7 +86,7 @@ fn a_json_bomb_that_is_no_answer_of_the_api_is_withheld_and_the_gateway_lives() 
         let mut victim = asking(&hostile, "$JS.API.STREAM.INFO.s", b"");
         hostile.forge(&[answer(&bomb)]);
         let seen = victim.arrived();
-        // Whether clients can bear it is theirs to judge where it is one.
+        // Where it is an answer of the API, it is the client that must cope with it.
         assert_eq!(
             seen.len(),
             usize::from(name == "a million escapes"),
@@ -104,14 +104,14 @@ fn stored(subject: &str, data: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-/// What somebody sees who asks for the stored message of `a.b`, and is answered with this.
+/// What a client receives that asks for the stored message of `a.b`, where the server answers with this.
 fn seen(hostile: &Hostile, payload: &[u8]) -> Vec<u8> {
     let mut victim = asking(hostile, "$JS.API.STREAM.MSG.GET.s", br#"{"seq":1}"#);
     hostile.forge(&[answer(payload)]);
     victim.message("_INBOX.v.1").payload().to_vec()
 }
 
-/// The requester gets an error in place of the message, so that the request fails at once; and it is counted.
+/// Fails unless the requester gets an error in place of the message, and it is counted.
 fn assert_refused(hostile: &Hostile, payload: &[u8], cause: &str) {
     let before = hostile.pair.withheld(cause);
     let seen = seen(hostile, payload);
@@ -213,7 +213,7 @@ fn a_stored_message_that_clients_would_read_differently_is_answered_with_an_erro
         let said: serde_json::Value = serde_json::from_slice(&seen).unwrap();
         assert_eq!(said["error"]["code"], 500, "{answer}\n{said}");
     }
-    // An answer of the API that no client finds a message in is passed on.
+    // An answer of the API without a message is passed on.
     let none = format!(r#"{{{kind},"error":{{"code":404}}}}"#).into_bytes();
     assert_eq!(seen(&hostile, &none), none);
 }

@@ -1,6 +1,6 @@
 //! Promise: what a hostile server can do to an agent is what SECURITY.md says, row by row, and the gateway lives on.
 //!
-//! The adversary stands between the gateway and a real server. Each test is one attack, and its name says what the client sees of it.
+//! The adversary is between the gateway and a real server. Each test is one attack; its name says what the client sees.
 
 #![expect(
     clippy::unwrap_used,
@@ -20,14 +20,14 @@ use keyway_tests::{Hostile, Raw};
 
 const SAID: &[u8] = b"the launch code is 0000";
 
-/// What has arrived, by subject and payload.
+/// The messages received, by subject and payload.
 fn arrived(agent: &mut Raw) -> Vec<(String, Vec<u8>)> {
     let messages = agent.arrived();
     let parts = |frame: &Frame| (frame.subject().to_owned(), frame.payload().to_vec());
     messages.iter().map(parts).collect()
 }
 
-/// The same, written down in a test.
+/// The expected value of [`arrived`].
 fn these(expected: &[(&str, &[u8])]) -> Vec<(String, Vec<u8>)> {
     let owned = |(subject, payload): &(&str, &[u8])| ((*subject).to_owned(), payload.to_vec());
     expected.iter().map(owned).collect()
@@ -40,7 +40,7 @@ fn envelope(hostile: &Hostile, subject: &str, payload: &[u8]) -> Vec<u8> {
     tap.message(subject).payload().to_vec()
 }
 
-/// The victim has got nothing, and this many were withheld for this cause and no other.
+/// Fails unless the victim has received nothing, and this many were withheld for this cause and no other.
 fn assert_withheld(hostile: &Hostile, victim: &mut Raw, cause: &str, count: f64) {
     assert_eq!(arrived(victim), []);
     assert_eq!(hostile.pair.withheld(cause), count, "{cause}");
@@ -48,13 +48,13 @@ fn assert_withheld(hostile: &Hostile, victim: &mut Raw, cause: &str, count: f64)
     assert_eq!(all.sum("keyway_withheld_messages_total", &[]), count);
 }
 
-/// Nothing was withheld at all.
+/// Fails if anything was withheld.
 fn assert_nothing_withheld(hostile: &Hostile) {
     let all = hostile.pair.deliver.metrics();
     assert_eq!(all.sum("keyway_withheld_messages_total", &[]), 0.0);
 }
 
-/// A new agent behind the deceived gateway still gets what another publishes: nothing of the attack is left.
+/// Fails unless a new agent behind the attacked gateway receives what another publishes.
 fn assert_gateway_lives(hostile: &Hostile) {
     let mut agent = Raw::agent(hostile.pair.deliver.addr());
     agent.subscribe("lives.on");

@@ -1,4 +1,4 @@
-//! The connection itself: what the server announces, nonsense, and too much of anything.
+//! The connection itself: forged INFO, malformed operations, floods.
 
 use super::{SAID, arrived, assert_gateway_lives, envelope, these};
 use keyway_tests::frame::Frame;
@@ -7,10 +7,10 @@ use keyway_tests::sealed::assert_tells_nothing;
 use keyway_tests::{Hostile, Raw, agent, wait};
 use std::fmt::Write as _;
 
-/// What the gateway may take more than before, whatever it is told, in KiB: some buffers for some sessions.
+/// Growth of memory that is allowed, in KiB: some buffers for some sessions.
 const ROOM: u64 = 48 * 1024;
 
-/// The memory of the gateway at its highest, in KiB.
+/// The gateway's peak resident memory, in KiB.
 fn peak(gateway: &mut Gateway) -> u64 {
     let path = format!("/proc/{}/status", gateway.process().id());
     let status = std::fs::read_to_string(path).unwrap();
@@ -23,7 +23,7 @@ fn peak(gateway: &mut Gateway) -> u64 {
         .unwrap()
 }
 
-/// The last INFO that the client got.
+/// The last INFO that the client has received.
 fn last_info(agent: &Raw) -> serde_json::Value {
     let frames = agent.frames();
     let info = frames.iter().rfind(|frame| frame.verb() == "INFO").unwrap();
@@ -234,7 +234,7 @@ fn a_flood_of_requests_with_new_reply_subjects_takes_little_memory() {
     }
     let after = peak(&mut hostile.pair.deliver);
     assert!(after < before + ROOM / 2, "{before} to {after} KiB");
-    // The first is long forgotten, and its answer is sealed all the same.
+    // The first request is forgotten by now, and its answer is sealed all the same.
     let mut tap = hostile.pair.tap();
     victim.publish("_INBOX.0.0", SAID);
     tap.message("_INBOX.0.0").assert_sealed(SAID);

@@ -1,4 +1,4 @@
-//! Streams and stores: what the server keeps and hands back.
+//! Streams and stores: altered stored messages.
 
 use super::{SAID, arrived, assert_withheld, envelope, these};
 use keyway_tests::agent::publish;
@@ -12,7 +12,7 @@ fn stored(subject: &str) -> String {
     )
 }
 
-/// Somebody who has asked for the value of the key `a`, and was not answered.
+/// A client with an unanswered direct get of the key `a`.
 fn reader(hostile: &Hostile) -> Raw {
     let mut victim = hostile.victim("_INBOX.v.*");
     hostile.adversary.on_message("_INBOX.v.1", |_frame| vec![]);
@@ -23,7 +23,7 @@ fn reader(hostile: &Hostile) -> Raw {
     victim
 }
 
-/// The same for whatever is stored first.
+/// The same for the first stored message.
 fn reader_of_any(hostile: &Hostile) -> Raw {
     let mut victim = hostile.victim("_INBOX.v.*");
     hostile.adversary.on_message("_INBOX.v.1", |_frame| vec![]);

@@ -1,4 +1,4 @@
-//! What may answer each class of request, when whoever sees its reply subject publishes there.
+//! Forged answers: what may answer each class of request, where an attacker publishes on its reply subject.
 
 use super::{SAID, api, arrived, inbox, stream, withheld};
 use keyway_tests::{NatsServer, Pair, Raw};
@@ -25,7 +25,7 @@ fn plaintext_on_the_reply_subject_of_a_pull_is_withheld_and_counted() {
     keyless.publish(&pull, br#"{"stream":"S","seq":1}"#);
     assert_eq!(arrived(&mut victim), []);
     assert_eq!(withheld(&pair.deliver, "plaintext"), before + 2.0);
-    // What the stream delivers comes, and so do statuses.
+    // Messages of the stream are delivered, and so are statuses.
     pair.publisher().publish("orders.1", SAID);
     assert_eq!(victim.message("orders.1").payload(), SAID);
     keyless.publish_with(&pull, "NATS/1.0 408 Request Timeout\r\n\r\n", b"");
@@ -44,7 +44,7 @@ fn envelope_that_no_stream_delivers_does_not_answer_a_pull() {
     assert_eq!(withheld(&pair.deliver, "answer"), 1.0);
 }
 
-/// What anybody can write.
+/// Forged plaintext answers.
 const KINDS: [(&str, &str); 5] = [
     ("text", "forged"),
     ("object", r#"{"forged":1}"#),
@@ -131,7 +131,7 @@ fn trace_events_come_where_they_were_asked_for_and_not_because_a_header_came_in(
     let mut victim = pair.subscriber(">");
     let mut keyless = pair.bare();
     let trace = KINDS[4].1.as_bytes();
-    // A service that copies the headers of an empty request into its answer.
+    // A service that copies the headers of a request into its answer.
     keyless.publish_with(
         "agents.ask",
         "NATS/1.0\r\nNats-Trace-Dest: agents.orders\r\n\r\n",
@@ -147,7 +147,7 @@ fn trace_events_come_where_they_were_asked_for_and_not_because_a_header_came_in(
     keyless.publish("agents.orders", b"pay 100 to bob");
     keyless.publish("agents.orders", trace);
     assert_eq!(arrived(&mut victim), []);
-    // Where it asks itself.
+    // Where the client itself asks for a trace.
     victim.publish_with(
         "agents.answer",
         "NATS/1.0\r\nNats-Trace-Dest: agents.traces\r\n\r\n",
@@ -159,7 +159,7 @@ fn trace_events_come_where_they_were_asked_for_and_not_because_a_header_came_in(
     assert_eq!(arrived(&mut victim), []);
 }
 
-/// Client libraries publish to the reply subject of flow control, whatever it is: the server reads it alone. A handler answers there.
+/// Client libraries answer flow control on its reply subject, whatever it is.
 #[test]
 fn answer_to_what_looks_like_flow_control_is_not_published_in_the_clear() {
     for tables in [
@@ -188,7 +188,7 @@ fn answer_to_what_looks_like_flow_control_is_not_published_in_the_clear() {
         let heard = arrived(&mut keyless);
         let said = heard.iter().filter(|(_, said)| said == SAID);
         assert_eq!(said.count(), 0, "{heard:?}");
-        // What a library answers flow control with.
+        // A library's answer to flow control.
         assert!(heard.len() >= 3, "{heard:?}");
         assert_eq!(super::refused(&pair.deliver, "reply"), 3.0);
     }
@@ -230,7 +230,8 @@ fn custom_inbox_prefix_that_is_named_is_an_inbox() {
     }
 }
 
-/// A stream keeps no reply subject: what it stores opens all the same. Nor is a pull from one that nobody protects a keyring's work.
+/// Fails unless streams answer on inboxes below this prefix: stored messages open without their reply subject, and plaintext of
+/// an unprotected stream is delivered.
 fn streams_answer_at(agent: &mut Raw, prefix: &str) {
     let ask = |agent: &mut Raw, subject: &str, body: &str| {
         let reply = format!("{prefix}.{}", inbox().replace('.', "-"));
@@ -261,7 +262,7 @@ fn streams_answer_at(agent: &mut Raw, prefix: &str) {
     ask(agent, "$JS.API.STREAM.DELETE.FREE", "");
 }
 
-/// Somebody sends the agent a request with the agent's own inbox as its reply subject, and it is passed on.
+/// An attacker sends the agent a request whose reply subject is the agent's own inbox, and the agent passes it on.
 #[test]
 fn what_an_agent_passes_on_lets_nothing_more_come_where_it_waits_itself() {
     let tables = "[[keyring]]\nname = \"a\"\nsubjects = [\"agents.>\"]\nreply = \"sealed\"\nempty = \"seal\"\n";

@@ -1,4 +1,4 @@
-//! A guest that a keyring admits in neither direction.
+//! A client that a keyring denies in both directions.
 
 use super::{SAID, answers, api, arrived, errors, inbox, stream, withheld};
 use keyway_tests::{Gateway, NatsServer, Raw, gateway, wait};
@@ -30,7 +30,7 @@ fn migration(subjects: &str) -> (NatsServer, Gateway, Raw) {
     let mut planner = Raw::greeted(gateway.addr(), PLANNER);
     planner.subscribe("_INBOX.test.*");
     stream(&mut planner, "S", subjects);
-    // Before there was a gateway.
+    // Stored before the gateway was there.
     Raw::greeted(server.addr(), PLANNER).publish("plans.old", SAID);
     (server, gateway, planner)
 }
@@ -86,7 +86,7 @@ fn guest_reads_no_old_plaintext_by_any_direct_get_during_a_migration() {
     assert!(errors(&mut guest).is_empty());
 }
 
-/// The answer to a request for a stored message comes to whoever listens, and streams store it.
+/// Every subscriber of a reply subject receives the answer with a stored message, and streams store it.
 #[test]
 fn guest_reads_no_old_plaintext_out_of_an_answer_that_goes_elsewhere() {
     let (_server, gateway, _planner) = migration(r#""plans.>""#);
@@ -98,7 +98,7 @@ fn guest_reads_no_old_plaintext_out_of_an_answer_that_goes_elsewhere() {
     for place in places {
         other.subscribe(place);
     }
-    // Whatever may answer this.
+    // Every form of the request.
     other.request("free.z", "_INBOX.open", b"");
     other.flush();
     let gets = [
@@ -107,7 +107,7 @@ fn guest_reads_no_old_plaintext_out_of_an_answer_that_goes_elsewhere() {
         ("$JS.API.DIRECT.GET.S", r#"{"seq":1,"no_hdr":true}"#),
         ("$JS.API.STREAM.MSG.GET.S", r#"{"seq":1}"#),
     ];
-    // Nor where this connection itself waits for anything at all.
+    // Nor where this connection has an open request itself.
     guest.subscribe("_INBOX.any");
     guest.request("free.z", "_INBOX.any", b"");
     for (subject, body) in gets {
@@ -129,7 +129,7 @@ fn guest_reads_no_old_plaintext_out_of_an_answer_that_goes_elsewhere() {
         }
     }
     let heard = arrived(&mut guest);
-    // An answer fails, and does not stay away.
+    // The request fails at once instead of timing out.
     let failed = heard
         .iter()
         .filter(|(_, said)| String::from_utf8_lossy(said).contains("withheld: identity"));
@@ -142,7 +142,7 @@ fn guest_reads_no_old_plaintext_out_of_an_answer_that_goes_elsewhere() {
     );
 }
 
-/// The server leaves headers out for a client that does not read them, and nothing says which message an answer is.
+/// For a client without headers the server omits them, so that nothing identifies the message of an answer.
 #[test]
 fn guest_that_reads_no_headers_gets_no_plaintext() {
     let (_server, gateway, mut planner) = migration(r#""plans.>""#);
@@ -173,7 +173,7 @@ fn headers_that_only_end_like_the_servers_keep_nothing_from_a_guest() {
     assert_eq!(guest.message("free.a").payload(), b"y");
 }
 
-/// What the server asks of another domain is its own.
+/// Requests of the server itself to another domain are not the client's.
 #[test]
 fn guest_mirrors_its_own_bucket_through_a_domain() {
     let (_server, gateway) = gateway("");
@@ -194,7 +194,7 @@ fn data_of(answer: &[u8]) -> Option<Vec<u8>> {
     data_encoding::BASE64.decode(data.as_bytes()).ok()
 }
 
-/// The server carries out what is published there, whoever has it published.
+/// The server carries out a request to its API, whoever made another client publish it.
 #[test]
 fn guest_has_nobody_ask_jetstream_in_his_place() {
     let (_server, gateway) = gateway("");
@@ -251,7 +251,7 @@ fn guest_has_nobody_ask_jetstream_in_his_place() {
     }
 }
 
-/// What the guest may have: its own streams.
+/// A client may republish its own streams.
 #[test]
 fn guest_republishes_all_that_its_own_stream_holds() {
     let (_server, gateway) = gateway("");

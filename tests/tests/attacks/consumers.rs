@@ -1,11 +1,11 @@
-//! Consumers that somebody else makes, or pulls from, with a subscription of the victim's as the place where they deliver.
+//! Consumers of an attacker that deliver to a subscription of the victim.
 
 use super::{SAID, api, arrived, stream, withheld};
 use keyway_tests::{NatsServer, Pair, Raw, wait};
 
 const TABLES: &str = "[[keyring]]\nname = \"plans\"\nsubjects = [\"plans.>\", \"svc.>\"]\n";
 
-/// A stream `Z` that holds a plaintext on `free.z`, which nobody protects.
+/// A stream `Z` that holds a plaintext on the unprotected subject `free.z`.
 fn scene() -> (Pair, Raw) {
     let pair = Pair::with(NatsServer::jetstream(), "", TABLES);
     let mut keyless = pair.bare();
@@ -16,7 +16,7 @@ fn scene() -> (Pair, Raw) {
     (pair, keyless)
 }
 
-/// Has the stream delivered to `to`.
+/// Creates a push consumer of the stream that delivers to `to`.
 fn push(keyless: &mut Raw, name: &str, to: &str) {
     let config = format!(
         r#"{{"stream_name":"Z","config":{{"name":"{name}","deliver_subject":"{to}","deliver_policy":"all","ack_policy":"none"}}}}"#
@@ -28,7 +28,7 @@ fn push(keyless: &mut Raw, name: &str, to: &str) {
 #[test]
 fn plaintext_of_a_stream_does_not_come_on_a_subscription_to_a_protected_subject() {
     let (pair, mut keyless) = scene();
-    // With one that is the subject itself the server delivers to all that match.
+    // Where a subscription is for the exact subject, the server delivers to all that match.
     let mut victims = ["plans.a", "plans.*", "plans.>"].map(|filter| pair.subscriber(filter));
     let mut everything = pair.subscriber(">");
     push(&mut keyless, "A", "plans.a");
@@ -89,7 +89,7 @@ fn what_is_published_where_the_server_reads_acknowledgements_and_is_none_is_refu
     assert_eq!(super::refused(&pair.deliver, "reply"), 1.0);
 }
 
-/// A pull by whoever is on the bus, answered to `to`.
+/// A pull by a client on the bus itself, answered to `to`.
 fn pull(keyless: &mut Raw, to: &str) {
     let config = r#"{"stream_name":"Z","config":{"name":"P","durable_name":"P","deliver_policy":"all","ack_policy":"none"}}"#;
     let made = api(keyless, "CONSUMER.CREATE.Z.P", config);
@@ -98,7 +98,7 @@ fn pull(keyless: &mut Raw, to: &str) {
     keyless.flush();
 }
 
-/// A client that listens under wildcards for the answers to all its requests, as most libraries do.
+/// A client with a wildcard subscription for the answers to all its requests, as in most libraries.
 #[test]
 fn message_of_a_stream_that_was_not_asked_does_not_come_to_an_inbox_with_wildcards() {
     type Has = fn(&mut Raw, &str);
@@ -118,7 +118,7 @@ fn message_of_a_stream_that_was_not_asked_does_not_come_to_an_inbox_with_wildcar
             let inbox = inbox.replace('>', "*").replace('*', "1");
             victim.request("svc.a", &inbox, b"what?");
             service.message("svc.a");
-            // The server delivers to wildcards where somebody listens for the subject itself.
+            // The server delivers to wildcards where a subscription for the exact subject exists.
             keyless.subscribe(&inbox);
             keyless.flush();
             delivers(&mut keyless, &inbox);
@@ -212,7 +212,7 @@ fn subscription_with_the_sid_of_another_changes_nothing() {
     assert_eq!(arrived(&mut victim), []);
 }
 
-/// `empty = "seal"`: an empty message is work, and one that nobody sealed is none.
+/// With `empty = "seal"` an empty message that was not sealed is withheld.
 #[test]
 fn empty_message_of_a_stream_is_withheld_as_if_it_were_published() {
     let tables = "[[keyring]]\nname = \"calls\"\nsubjects = \"calls.>\"\nempty = \"seal\"\n";
@@ -229,7 +229,7 @@ fn empty_message_of_a_stream_is_withheld_as_if_it_were_published() {
     assert_eq!(arrived(&mut service), []);
 }
 
-/// The server still answers a pull of an earlier connection, once somebody listens there again.
+/// The server still answers a pull of an earlier connection, once its reply subject is subscribed to again.
 #[test]
 fn pull_of_an_earlier_connection_is_answered_while_nothing_is_awaited() {
     let (pair, mut keyless) = scene();
@@ -239,7 +239,7 @@ fn pull_of_an_earlier_connection_is_answered_while_nothing_is_awaited() {
     assert_eq!(agent.message("free.z").payload(), SAID);
 }
 
-/// A stream may keep inboxes, which no keyring covers here.
+/// A stream may store inbox subjects, which no keyring covers here.
 #[test]
 fn message_that_is_stored_under_an_inbox_does_not_come_on_a_protected_subscription() {
     let tables = "[[keyring]]\nname = \"a\"\nsubjects = [\"agents.>\", \"_INBOX.cov.>\"]\nreply = \"sealed\"\nempty = \"seal\"\n";
@@ -271,12 +271,12 @@ fn message_that_is_stored_under_an_inbox_does_not_come_on_a_protected_subscripti
             .iter()
             .sum::<f64>()
     };
-    // Of six messages, to two subjects and to the wildcards that match the second and a third.
+    // Of six messages: to two subjects, and to the wildcards that match the second and a third.
     wait::until("all are withheld", || (metric() >= 18.0).then_some(()));
     assert_eq!(arrived(&mut victim), []);
 }
 
-/// As where it is pulled from: statuses, and what the stream delivers.
+/// As with pulls: only statuses, and what the stream delivers.
 #[test]
 fn plaintext_does_not_come_where_a_consumer_of_the_clients_pushes() {
     let (pair, mut keyless) = scene();

@@ -1,10 +1,11 @@
-//! Every way in which a client can name a place where the server or another agent will publish: judged as a publish by that client there.
+//! Every way in which a client can name a subject where the server or another agent will publish: decided like a publish of that
+//! client there.
 
 use super::barred::{GUEST, PLANNER, gateway};
 use super::{SAID, api, arrived, errors, inbox, refused, stream, withheld};
 use keyway_tests::Raw;
 
-/// What names `plans.x`: a subject, a reply subject, headers, a body.
+/// A publish that names `plans.x` as a destination.
 struct Naming {
     what: &'static str,
     subject: &'static str,
@@ -134,7 +135,7 @@ const NAMINGS: [Naming; 22] = [
     ),
 ];
 
-/// Those of them that bring to a keyring what it did not seal.
+/// Those by which messages would come out under a keyring that did not seal them.
 const LOST: [&str; 4] = [
     "target of a schedule",
     "source of a schedule",
@@ -142,7 +143,7 @@ const LOST: [&str; 4] = [
     "subject transform",
 ];
 
-/// Says it as this client would, and what it was told.
+/// Publishes it, and returns the errors that the client receives.
 fn say(agent: &mut Raw, naming: &Naming) -> Vec<String> {
     let own = || inbox().replace("test", "named");
     let reply = naming.reply.map_or_else(own, str::to_owned);
@@ -190,7 +191,7 @@ fn who_may_publish_there_may_name_every_destination() {
     let mut planner = Raw::greeted(gateway.addr(), PLANNER);
     planner.subscribe("_INBOX.test.*");
     stream(&mut planner, "S", r#""plans.>","open.t""#);
-    // What comes out under a keyring that did not seal it is refused to everybody, for that reason.
+    // What comes out under a keyring that did not seal it is refused to everybody, with that cause.
     let mut lost = Vec::new();
     for naming in &NAMINGS {
         let told = say(&mut planner, naming);
@@ -235,7 +236,7 @@ fn request_has_its_answer_published_under_another_keyring_only_if_it_was_sealed_
     service.publish("plans.order", SAID);
     assert_eq!(planner.message("plans.order").payload(), SAID);
     service.take();
-    // The same envelope with another reply subject; an empty request; one in the clear.
+    // The same envelope with another reply subject; an empty request; one in plaintext.
     let mut keyless = Raw::greeted(server.addr(), PLANNER);
     keyless.subscribe("open.echo");
     planner.request("open.echo", "_INBOX.planner.1", b"plan it");

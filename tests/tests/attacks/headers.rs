@@ -1,4 +1,4 @@
-//! Headers that a publisher writes and the server is believed to have written.
+//! Headers of a publisher that imitate the server's own.
 
 use super::{SAID, answers, api, arrived, inbox, stream, withheld};
 use data_encoding::BASE64;

@@ -1,6 +1,6 @@
-//! Promise: who has no key gains nothing by what the bus lets everybody do, and a client that is barred gains nothing by having others do it.
+//! Promise: a client without keys gains nothing by what the bus lets everybody do, nor a denied client by what others do for it.
 //!
-//! The attacker is a client of the bus itself, without a gateway, or a client behind one that a keyring does not admit.
+//! The attacker is a client on the bus itself, without a gateway, or a client behind one that a keyring denies.
 
 #![expect(
     clippy::unwrap_used,
@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 const SAID: &[u8] = b"the launch code is 0000";
 
-/// An inbox that nobody has used, under the subscription `_INBOX.test.*`.
+/// A fresh inbox below the subscription `_INBOX.test.*`.
 fn inbox() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(1);
     format!("_INBOX.test.{}", NEXT.fetch_add(1, Ordering::Relaxed))
@@ -43,7 +43,7 @@ fn stream(agent: &mut Raw, name: &str, subjects: &str) {
     assert!(made.get("error").is_none(), "{made}");
 }
 
-/// The payloads that answer a request, once something has come or was withheld.
+/// The payloads of the answers to a request, once something has come or was withheld.
 fn answers(agent: &mut Raw, gateway: &Gateway, subject: &str, body: &str) -> Vec<Vec<u8>> {
     let all = || {
         let metrics = gateway.metrics();
@@ -60,13 +60,13 @@ fn answers(agent: &mut Raw, gateway: &Gateway, subject: &str, body: &str) -> Vec
     payloads.filter(|payload| !payload.is_empty()).collect()
 }
 
-/// What has arrived, by subject and payload.
+/// The messages received, by subject and payload.
 fn arrived(agent: &mut Raw) -> Vec<(String, Vec<u8>)> {
     let parts = |frame: &Frame| (frame.subject().to_owned(), frame.payload().to_vec());
     agent.take_arrived().iter().map(parts).collect()
 }
 
-/// The errors that a client has been told since it was last asked.
+/// The errors that a client has received since the last call.
 fn errors(agent: &mut Raw) -> Vec<String> {
     agent.flush();
     let mut frames = agent.take();

@@ -1,9 +1,9 @@
-//! Requests and envelopes that are sent again by somebody who cannot read them.
+//! Requests and envelopes that are replayed by an attacker who cannot read them.
 
 use super::{SAID, arrived, inbox, withheld};
 use keyway_tests::{NatsServer, Pair, Raw};
 
-/// A service behind the delivering gateway, and the envelope of a request that A has sent it and that is answered.
+/// A service behind the delivering gateway, and the envelope of an answered request of A to it.
 struct Scene {
     pair: Pair,
     service: Raw,
@@ -30,7 +30,7 @@ fn scene(tables: &str) -> Scene {
     }
 }
 
-/// Sends a captured request again, with another reply subject.
+/// Replays the captured request with another reply subject.
 fn replay(scene: &Scene, reply: &str) {
     scene
         .pair
@@ -46,7 +46,7 @@ fn replayed_request_is_not_answered_to_another_requester() {
     // B waits for another service.
     b.request("elsewhere", "_INBOX.b.1", b"of B");
     b.take();
-    // One that has not had the request itself.
+    // One that has not received the request itself.
     let mut other = scene.pair.subscriber("svc.*");
     replay(&scene, "_INBOX.b.1");
     assert_eq!(other.message("svc.balance").payload(), b"of A");
@@ -88,7 +88,7 @@ fn answer_to_an_empty_request_is_none_to_a_sealed_one() {
     other.publish("_INBOX.b.1", b"the list of all");
     assert_eq!(arrived(&mut b), []);
     assert_eq!(withheld(&pair.publish, "unauthentic"), 1.0);
-    // Who has asked in envelopes alone so far.
+    // A client that has sent sealed requests only so far.
     let mut a = pair.publisher();
     a.subscribe("_INBOX.a.*");
     for (request, inbox) in [

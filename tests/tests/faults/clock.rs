@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 const HOURS: i64 = 3600;
 const DAYS: i64 = 24 * HOURS;
 
-/// A new key every hour, which opens for an hour more.
+/// Rotation every hour, with an overlap of an hour.
 const HOURLY: &str = "[[keyring]]\nname = \"default\"\nsubjects = [\">\"]\n\
                       rotate = { after = \"1h\", jitter = 0 }\noverlap = \"1h\"\n";
 
@@ -83,24 +83,24 @@ fn clock_that_jumps_forth_and_back_rotates_early_at_most_and_destroys_nothing() 
     };
     seal(&gateway);
     core.flows();
-    // Two hours at once: one new version, not two.
+    // Two hours forward: one new version, not two.
     clock.shift(2 * HOURS);
     seals(&gateway, 2);
     seal(&gateway);
     core.flows();
-    // Back again: it began in what is the future now, and is replaced.
+    // Back again: that version began in the future, and is replaced.
     clock.shift(0);
     seals(&gateway, 3);
     core.flows();
     seal(&gateway);
-    // Further back than the gateway is old, and a rotation by hand all the same.
+    // Back before the start of the gateway; a manual rotation works all the same.
     clock.shift(-48 * HOURS);
     seals(&gateway, 4);
     core.flows();
     gateway.rotate("default");
     seals(&gateway, 5);
     seal(&gateway);
-    // Right again: what began two days ago is over.
+    // Correct again: what began two days ago is over.
     clock.shift(0);
     seals(&gateway, 6);
     core.flows();
@@ -119,7 +119,7 @@ fn clock_that_jumps_forth_and_back_rotates_early_at_most_and_destroys_nothing() 
     let activated = activations(&gateway);
     assert_eq!(activated.len(), 6, "{activated:?}");
     assert!(activated.values().all(|times| *times == 1), "{activated:?}");
-    // Whatever was sealed before, between and after still opens.
+    // Everything that was sealed before, between and after still opens.
     let (mut bare, mut reader) = (Raw::agent(server.addr()), Raw::agent(gateway.addr()));
     reader.subscribe("kept.a");
     for envelope in &sealed {
@@ -143,12 +143,12 @@ fn active(gateway: &Gateway) -> u64 {
     active.next().unwrap().0
 }
 
-/// By how many hours the audit log says that the clock was set.
+/// The clock changes in the audit log, in hours.
 fn told(gateway: &Gateway) -> Vec<i64> {
     let log = std::fs::read_to_string(gateway.state().join("audit/log.jsonl")).unwrap();
     let lines = log.lines().map(|line| serde_json::from_str(line).unwrap());
     let set = lines.filter(|line: &serde_json::Value| line["note"] == "clock-set");
-    // A reading now and a reading then are up to a moment apart.
+    // Two readings are a moment apart, so round.
     let hours = |line: serde_json::Value| (line["seconds"].as_i64().unwrap() + 60).div_euclid(3600);
     set.map(hours).collect()
 }
@@ -168,10 +168,10 @@ fn key_that_is_to_be_shredded_is_there_for_its_whole_overlap_although_the_clock_
     let envelope = bare.message("kept.a").payload().to_vec();
     gateway.rotate("default");
     clock.shift(2 * DAYS);
-    // Of the successor the wall clock says that it is over, and is believed: early is harmless.
+    // By the wall clock the successor has expired, and is rotated: early is harmless.
     seals(&gateway, 3);
     assert_eq!(versions(&gateway)[&1], "decrypt-only");
-    // The clock is right again, and then wrong, while no gateway runs.
+    // The clock is corrected, and then wrong again, while no gateway runs.
     for shift in [0, 2 * DAYS, -DAYS] {
         clock.shift(shift);
         clock.rule(&mut gateway);
@@ -244,7 +244,7 @@ fn clock_that_is_set_whenever_it_may_be_is_in_the_log_before_any_line_of_its_tim
     clock.shift_at_next_write(-10 * DAYS);
     let done = keyway(&["rotate", "--why", "a", "--config", path(&gateway.config())]);
     assert_eq!(code(&done), 0, "{}", text_of(&done));
-    // An order that is refused, and the end, each at once after the clock was set.
+    // A refused command, and the end, each right after the clock was set.
     clock.shift(20 * DAYS);
     let refused = keyway(&["abort", "--why", "a", "--config", path(&gateway.config())]);
     assert_ne!(code(&refused), 0);
@@ -253,7 +253,7 @@ fn clock_that_is_set_whenever_it_may_be_is_in_the_log_before_any_line_of_its_tim
     lines_are_of_the_time_that_the_log_says(&gateway);
 }
 
-/// Of each line, every time is the one before or after the last `clock-set`: that of an intent may be older than its outcome.
+/// Fails unless every time in a line fits the clock before or after the last `clock-set`: an intent may precede its outcome.
 fn lines_are_of_the_time_that_the_log_says(gateway: &Gateway) {
     let log = std::fs::read_to_string(gateway.state().join("audit/log.jsonl")).unwrap();
     let lines = log.lines().map(serde_json::from_str);

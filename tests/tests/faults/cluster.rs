@@ -5,7 +5,7 @@ use keyway_tests::traffic::StreamTraffic;
 use keyway_tests::{Gateway, NatsServer};
 use std::net::TcpListener;
 
-/// Three servers that know each other by ports that outlive them.
+/// A cluster of three servers on fixed route ports.
 fn cluster() -> [NatsServer; 3] {
     let held = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
     let routes = held.each_ref().map(|port| port.local_addr().unwrap());

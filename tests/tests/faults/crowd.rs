@@ -1,4 +1,4 @@
-//! Ten thousand clients come at once.
+//! Ten thousand clients connect at once.
 
 use crate::resident;
 use keyway_tests::gateway::Settings;
@@ -9,28 +9,28 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-/// As many as may come, where the system lets a process have so many files.
+/// The number of clients, where the limit of open files allows it.
 const CROWD: u64 = 10_000;
 
-/// Files that are no connections of the crowd: of this process, and of the tests beside this one.
+/// Open files besides these clients' connections: of this process, and of concurrent tests.
 const OTHERS: u64 = 400;
 
-/// How a client was received.
+/// The result of connecting.
 enum Received {
     Greeted(Agent),
     Told(String),
-    /// Not even connected, or closed without a word.
+    /// Not connected, or closed without an error.
     Neither(String),
 }
 
-/// A client with what it has heard and not understood yet.
+/// A connected client with unparsed input.
 struct Agent {
     socket: TcpStream,
     heard: Vec<u8>,
 }
 
 impl Agent {
-    /// Reads until this was heard, and forgets it; whether it ever came.
+    /// Reads up to this line and discards it; whether it came.
     async fn until(&mut self, line: &[u8]) -> bool {
         while !self.heard.windows(line.len()).any(|part| part == line) {
             match self.socket.read_buf(&mut self.heard).await {
@@ -53,7 +53,7 @@ async fn come(addr: SocketAddr) -> Received {
         heard: Vec::new(),
     };
     let hello = b"CONNECT {\"verbose\":false}\r\nPING\r\n";
-    // One that is told that there is no room may have been closed by now.
+    // A client that is refused may have been closed by now.
     drop(agent.socket.write_all(hello).await);
     if agent.until(b"PONG\r\n").await {
         return Received::Greeted(agent);
@@ -66,7 +66,7 @@ async fn come(addr: SocketAddr) -> Received {
     }
 }
 
-/// A message to itself.
+/// Sends a message to itself.
 async fn converse(mut agent: Agent, number: usize) -> Agent {
     let text = format!("SUB crowd.{number} 1\r\nPUB crowd.{number} 5\r\nhello\r\n");
     agent.socket.write_all(text.as_bytes()).await.unwrap();
@@ -74,7 +74,7 @@ async fn converse(mut agent: Agent, number: usize) -> Agent {
     agent
 }
 
-/// How many may come: each takes a file here, and two in the gateway.
+/// How many clients the limit of open files allows: each takes a file here, and two in the gateway.
 fn crowd() -> usize {
     let limit = getrlimit(Resource::Nofile).maximum;
     let all = Rlimit {
@@ -89,7 +89,7 @@ fn crowd() -> usize {
 #[tokio::test]
 async fn clients_that_come_all_at_once_are_greeted_or_told_and_can_all_be_used() {
     let server = NatsServer::start();
-    // On a busy machine the server takes its time to greet so many.
+    // A busy server takes its time to send INFO to so many.
     let tables = "[limits]\ndial-timeout = \"1m\"\nauth-timeout = \"1m\"\n".to_owned();
     let mut gateway = Gateway::start(
         &server.url(),

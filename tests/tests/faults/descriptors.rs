@@ -7,10 +7,10 @@ use std::net::TcpStream;
 
 const CROWDED: &[u8] = b"-ERR 'maximum connections exceeded'\r\n";
 
-/// All that the gateway may open.
+/// The gateway's limit of open files.
 const FILES: u32 = 128;
 
-/// Clients that come in as long as they are let.
+/// Connects clients until one is refused.
 fn fill(gateway: &Gateway) -> Vec<Raw> {
     let mut inside = Vec::new();
     loop {
@@ -31,7 +31,7 @@ fn clients_beyond_the_open_files_are_told_and_all_else_goes_on() {
     let mut gateway = Gateway::sealing(&server.url());
     gateway.restart_with_files(FILES);
     let mut inside = fill(&gateway);
-    // Two files for each; the rest is for administration and keys.
+    // Two files for each; the rest is reserved for administration and keys.
     assert!((20..64).contains(&inside.len()), "{}", inside.len());
     for round in 0..3 {
         gateway.rotate("default");
@@ -49,7 +49,7 @@ fn clients_beyond_the_open_files_are_told_and_all_else_goes_on() {
             raw.flush();
             raw.forget();
         }
-        // Some leave, and as many others get in.
+        // Some leave, and as many others are accepted.
         let stay = inside.len() - 5;
         inside.truncate(stay);
         wait::until("places that are free again", || {
@@ -59,13 +59,13 @@ fn clients_beyond_the_open_files_are_told_and_all_else_goes_on() {
     }
 }
 
-/// Whoever can reach the port of metrics and health must not be able to take what rotation and clients need.
+/// Connections to the port of metrics and health must not exhaust the files that rotation and clients need.
 #[test]
 fn connections_to_the_admin_port_take_no_file_from_clients_and_keys() {
     let server = NatsServer::start();
     let mut gateway = Gateway::sealing(&server.url());
     gateway.restart_with_files(FILES);
-    // More than are left of the files, and no more than a kernel queues.
+    // More than the files that are left, and no more than a kernel queues.
     let idle: Vec<TcpStream> = (0..100)
         .map(|_| TcpStream::connect(gateway.admin()).unwrap())
         .collect();

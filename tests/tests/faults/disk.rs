@@ -11,11 +11,11 @@ use keyway_tests::{Gateway, NatsServer, Raw, metrics, wait};
 /// More than is reserved of a budget at a time.
 const MANY: usize = 12_000;
 
-/// Such a keyring that the disk is needed for every four thousand messages.
+/// A keyring that writes its record every four thousand messages.
 const SMALL: &str = "[[keyring]]\nname = \"default\"\nsubjects = [\">\"]\n\
                      rotate = { messages = 1_000_000 }\nlimit = { messages = 15_000 }\n";
 
-/// Takes what has come, which must come in order.
+/// Counts the messages received, which must be in order.
 fn hear(subscriber: &mut Raw, heard: &mut usize) {
     for frame in subscriber.take_arrived() {
         assert_eq!(frame.payload(), heard.to_string().as_bytes());
@@ -23,7 +23,7 @@ fn hear(subscriber: &mut Raw, heard: &mut usize) {
     }
 }
 
-/// Waits until the gateway says that it is not ready, and why.
+/// Waits until the gateway is not ready, and returns the reason.
 fn not_ready(gateway: &Gateway) -> String {
     wait::until("a gateway that is not ready", || {
         let (status, why) = metrics::get(gateway.admin(), "/readyz");
@@ -63,12 +63,12 @@ fn full_disk_stops_traffic_when_the_reserved_budget_is_used_up_and_not_before_an
         (waiting > 0.5).then_some(())
     });
     let mut heard = 0;
-    // What was reserved is sealed, and the reason is told where one looks for it.
+    // What was reserved is sealed, and the reason is reported.
     hear(&mut subscriber, &mut heard);
     assert!((500..MANY).contains(&heard), "{heard}");
     bystander.flush();
     assert!(not_ready(&gateway).contains("no space left"));
-    // Not that all of it is sealed: of a process that was killed, what it had reserved is gone, too.
+    // Not necessarily all: a process that was killed loses what it had reserved.
     let shown = keyway(&["status", "--config", path(&gateway.config())]);
     let shown = text(&shown.stdout);
     assert!(
@@ -170,7 +170,7 @@ fn reserve_that_a_revocation_took_is_missed_until_the_disk_has_room() {
         "{status} {said}"
     );
     std::fs::remove_file(filler).unwrap();
-    // The next start does not wait for the next look.
+    // A start creates it at once.
     gateway.restart();
     assert_eq!(ready(&gateway), (200, "ready\n".to_owned()));
 }

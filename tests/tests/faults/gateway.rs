@@ -29,7 +29,7 @@ fn gateway_that_is_paused_under_load_loses_no_message_and_no_connection() {
         traffic.flows();
         gateway.process().pause();
         traffic.core.waits();
-        // The kernel takes newcomers in meanwhile.
+        // The kernel accepts new connections meanwhile.
         let mut newcomer = Raw::connect(gateway.addr());
         newcomer.send(b"CONNECT {\"verbose\":false}\r\nSUB early 1\r\nPUB early 2\r\nhi\r\n");
         gateway.process().resume();

@@ -1,4 +1,4 @@
-//! The server hangs up at every stage of the greeting, properly or by a reset.
+//! The server closes the connection at every stage of the handshake, by FIN or by RST.
 
 use crate::has_clients;
 use keyway_tests::gateway::Settings;
@@ -11,14 +11,14 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-/// How far the server comes before it hangs up.
+/// The part of the handshake that the server does before it closes.
 #[derive(Clone, Copy, Debug)]
 struct Stage {
-    /// What it says first.
+    /// What it sends first.
     says: &'static [u8],
     /// What it waits for then.
     hears: &'static [u8],
-    /// What it says to that.
+    /// What it sends in answer.
     answers: &'static [u8],
     /// How the last line that reaches the client begins; empty: none does.
     last: &'static [u8],
@@ -74,14 +74,14 @@ enum End {
     Reset,
 }
 
-/// Between the gateway and a server: carries connections, but for those that the test wants to end.
+/// A proxy in front of a server that relays connections, except those that the test lets end.
 struct Fickle {
     addr: SocketAddr,
-    /// What becomes of the next connection.
+    /// How the next connection ends; `None`: it is relayed.
     next: Arc<Mutex<Option<(Stage, End)>>>,
-    /// The server has come as far as it is to come.
+    /// Signals that the stage is reached.
     reached: Receiver<()>,
-    /// It may hang up.
+    /// Lets it close the connection.
     go: Sender<()>,
 }
 
@@ -109,7 +109,7 @@ impl Fickle {
     }
 }
 
-/// Plays a server that hangs up.
+/// Plays a server that closes at this stage.
 fn play(mut gateway: TcpStream, stage: Stage, end: End, (at, go): (&Sender<()>, &Receiver<()>)) {
     gateway.write_all(stage.says).unwrap();
     let mut heard = Vec::new();
@@ -167,7 +167,7 @@ fn server_that_hangs_up_at_any_stage_of_the_greeting_ends_that_session_only() {
                 heard.escape_ascii()
             );
             assert_eq!(heard.is_empty(), stage.last.is_empty(), "{what}");
-            // The next one is served.
+            // The next client is served.
             Raw::agent(gateway.addr()).publish("a.b", what.as_bytes());
             assert_eq!(bystander.message("a.b").payload(), what.as_bytes());
             bystander.forget();
@@ -178,7 +178,7 @@ fn server_that_hangs_up_at_any_stage_of_the_greeting_ends_that_session_only() {
     assert!(malformed < 0.5, "{malformed}");
 }
 
-/// What a client is served in spite of, by the next server of the list.
+/// Servers that send no INFO, in spite of which a client is served by the next of the list.
 const STRANGE: [(Stage, Hangs); 4] = [
     (stage(b"", b"", b"", b""), Hangs::On),
     (stage(b"INFO {", b"", b"", b""), Hangs::On),
@@ -186,7 +186,7 @@ const STRANGE: [(Stage, Hangs); 4] = [
     (stage(b"220 mail\r\n", b"", b"", b""), Hangs::On),
 ];
 
-/// Whether a server closes the connection when it has said what it says.
+/// Whether a server closes the connection after its bytes.
 #[derive(Clone, Copy, Debug)]
 enum Hangs {
     On,
@@ -204,7 +204,7 @@ fn client_is_served_by_the_next_server_when_one_does_not_greet() {
         };
         let first = format!("nats://{}", fickle.addr);
         let gateway = Gateway::before(&[&first, &server.url()], settings);
-        // It greets until now, so that the gateway has no reason to begin with the other.
+        // It works until now, so that the gateway begins with it.
         Raw::agent(gateway.addr());
         *fickle.next.lock().unwrap() = Some((stage, End::Fin));
         if matches!(hangs, Hangs::Up) {

@@ -1,7 +1,7 @@
-//! Promise: whatever fails around the gateway, or in it, what was acknowledged is not lost, and what has failed hurts only itself.
+//! Promise: whatever fails around the gateway or in it, nothing acknowledged is lost, and no other connection is affected.
 //!
-//! Each file is one kind of fault on real processes. JetStream: no acknowledged message is lost, and each is delivered at least once,
-//! opened. Core: nothing is lost but what a direct connection would lose too. docs/testing.md has the table.
+//! Each file is one kind of fault on real processes. JetStream: no acknowledged message is lost, and each is delivered in
+//! plaintext at least once. Core: only what a direct connection would lose too is lost. docs/testing.md has the table.
 
 #![expect(
     clippy::unwrap_used,
@@ -32,7 +32,7 @@ fn resident(gateway: &mut Gateway) -> u64 {
     words.rev().nth(1).unwrap().parse().unwrap()
 }
 
-/// Waits until the gateway has just so many clients.
+/// Waits until the gateway has exactly this many clients.
 fn has_clients(gateway: &Gateway, count: u32) {
     let wanted = f64::from(count);
     wait::until("sessions that end", || {
@@ -41,7 +41,7 @@ fn has_clients(gateway: &Gateway, count: u32) {
     });
 }
 
-/// Two new agents behind the gateway understand each other.
+/// Fails unless two new agents behind the gateway can read each other's messages.
 fn talks(gateway: &Gateway) {
     let mut agent = Raw::agent(gateway.addr());
     agent.subscribe("talks.on");

@@ -1,4 +1,4 @@
-//! Clients that are slow, each in its way, hurt themselves alone.
+//! Slow clients harm only themselves.
 
 use crate::{has_clients, resident, talks};
 use keyway_tests::agent::publish;
@@ -10,13 +10,13 @@ use keyway_tests::{Gateway, NatsServer, Raw};
 const BURST: usize = 1024;
 const SIZE: usize = 64 * 1024;
 
-/// Subscribers that do not read: their bursts together are 512 MiB.
+/// Subscribers that do not read: together they are sent 512 MiB.
 const SLOW: usize = 8;
 
-/// What the gateway may take more than before, in KiB: some buffers for some sessions.
+/// Growth of memory that is allowed, in KiB: some buffers for some sessions.
 const ROOM: u64 = 64 * 1024;
 
-/// Message number so-and-so of a burst.
+/// The message of this number in a burst.
 fn large(number: usize) -> Vec<u8> {
     let mut payload = format!("{number:08}").into_bytes();
     payload.resize(SIZE, b'x');
@@ -38,7 +38,7 @@ fn client_that_sends_a_byte_at_a_time_is_served_and_keeps_nobody_waiting() {
     .concat();
     for byte in said {
         slow.send(&[byte]);
-        // Everybody else has been served meanwhile.
+        // Others have been served meanwhile.
         quick.publish("quick.a", b"x");
     }
     assert_eq!(slow.message("slow.a").payload(), b"said at last");
@@ -51,7 +51,7 @@ fn holds_one(bytes: &[u8]) -> bool {
     !frame::cut(bytes).0.is_empty()
 }
 
-/// Reads what the burst brings until its end, or the connection's; how many messages came, each whole and in its turn.
+/// Reads to the end of the burst or of the connection; how many messages came, which must be whole and in order.
 fn hear(raw: &mut Raw) -> (usize, Outcome) {
     let mut heard = 0;
     loop {
@@ -89,7 +89,7 @@ fn burst_into_subscribers_that_do_not_read_reaches_all_others_and_stays_out_of_m
     for number in 0..BURST {
         publisher.send(&publish("burst.a", None, &large(number)));
         if number % 64 == 0 {
-            // Whoever reads keeps up with this pace; 4 MiB are far from what the server lets wait.
+            // A subscriber that reads keeps up with this pace; 4 MiB are far below the server's limit of pending bytes.
             publisher.flush();
             peak = peak.max(resident(&mut gateway));
         }
@@ -100,7 +100,7 @@ fn burst_into_subscribers_that_do_not_read_reaches_all_others_and_stays_out_of_m
     peak = peak.max(resident(&mut gateway));
     assert!(peak < before + ROOM, "{before} to {peak} KiB");
     talks(&gateway);
-    // Each slow one gets a beginning without a gap, then the end of the stream: what the server had for it then is lost, as ever.
+    // Each slow one gets a beginning without a gap, then the end of the stream; the rest is lost, as on the server itself.
     for raw in &mut slow {
         let (heard, outcome) = hear(raw);
         assert!(

@@ -1,4 +1,4 @@
-//! A peer vanishes without a word: no FIN, no reset, and nothing answers any more.
+//! A dead peer: no FIN, no RST, and no answers any more.
 
 use crate::has_clients;
 use async_nats::ConnectOptions;
@@ -7,7 +7,7 @@ use keyway_tests::{Adversary, Gateway, NatsServer, Raw, wait};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// The timer that runs for a connection, as proc(5) numbers them in `/proc/net/tcp`, by its two ports.
+/// The timer of a connection with these ports, as proc(5) numbers them in `/proc/net/tcp`.
 fn timer(local: u16, remote: impl Fn(u16) -> bool) -> Option<u8> {
     let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
     let port = |end: &str| u16::from_str_radix(end.rsplit(':').next().unwrap(), 16).ok();
@@ -41,7 +41,7 @@ fn both_connections_of_a_session_are_probed_while_nothing_is_said() {
     let mut gateway = Gateway::sealing(&server.url());
     let _agent = Raw::agent(gateway.addr());
     let listening = gateway.addr().port();
-    // What was sent last is acknowledged at some time; then this timer is the only one.
+    // Once everything sent is acknowledged, this is the only timer.
     wait::until("keepalive towards the client", || {
         (timer(listening, |_any| true) == Some(KEEPALIVE)).then_some(())
     });
@@ -59,7 +59,7 @@ fn client_that_vanishes_is_given_up_by_the_servers_pings_and_leaves_nothing() {
     let gateway = Gateway::sealing(&server.url());
     let mut vanished = Raw::agent(gateway.addr());
     vanished.send(b"SUB talk.a 1\r\n");
-    // It holds its socket, and answers no PING.
+    // It keeps its socket, and answers no PING.
     has_clients(&gateway, 0);
     let end = vanished.until_end().escape_ascii().to_string();
     assert!(end.ends_with("-ERR \\'Stale Connection\\'\\r\\n"), "{end}");
@@ -83,7 +83,7 @@ async fn server_that_vanishes_is_left_by_its_clients_and_leaves_nothing() {
     };
     adversary.on_publish(silence);
     adversary.on_deliver(silence);
-    // The client's own pings find out, and it connects anew.
+    // The client notices by its own pings, and reconnects.
     let mut sequence = 0;
     let heard = loop {
         agent

@@ -1,4 +1,4 @@
-//! Rows that need a server or a configuration of their own, and those that are refused.
+//! Rows that need a server or a configuration of their own, and features that are refused.
 
 use async_nats::jetstream::{self, kv, stream};
 use keyway_tests::features::{MARKER, Places, search, stored};
@@ -50,7 +50,7 @@ fn account_mapping() {
         if opens {
             assert_eq!(reader.message("map.a.out").payload(), said("mapped"));
         } else {
-            // An envelope that was moved is what the binding is against.
+            // The binding rejects an envelope on another subject.
             tap.message("map.a.out");
             assert!(reader.arrived().is_empty());
         }
@@ -177,7 +177,7 @@ async fn leafnode_domain() {
     let mut taps = [Tap::open(leaf.addr()), Tap::open(hub.addr())];
     let client = Box::pin(async_nats::connect(at_leaf.url())).await.unwrap();
     let edge = jetstream::with_domain(client, "hub");
-    // The leaf learns a moment after it has connected what the hub listens to.
+    // The leaf learns of the hub's subscriptions a moment after it has connected.
     let reached = async { while edge.query_account().await.is_err() {} };
     tokio::time::timeout(wait::DEADLINE, reached).await.unwrap();
     let config = stream::Config {
@@ -213,7 +213,7 @@ async fn leafnode_domain() {
     assert_eq!(search(&places.await.unwrap(), &[]), []);
 }
 
-/// Sends what another protocol begins with; the client port says that it does not know it, and closes.
+/// Fails unless the client port answers another protocol's first bytes with an error, and closes.
 fn refused(begin: &[u8]) {
     let server = NatsServer::start();
     let gateway = Gateway::sealing(&server.url());
@@ -235,7 +235,7 @@ fn websocket() {
 #[test]
 fn leafnode() {
     refused(b"CONNECT {\"verbose\":false}\r\nLS+ x\r\n");
-    // A real leaf finds out too.
+    // A real leaf is refused too.
     let server = NatsServer::start();
     let gateway = Gateway::sealing(&server.url());
     let mut leaf = NatsServer::configured(&format!(

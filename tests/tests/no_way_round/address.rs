@@ -1,10 +1,10 @@
-//! Where agents come from: the PROXY protocol, to the server and from a load balancer.
+//! Client addresses: the PROXY protocol, to the server and from a load balancer.
 
 use super::*;
 use keyway_tests::{metrics, wait};
 use serde_json::Value;
 
-/// A server that reads PROXY headers, and where it is monitored.
+/// A server that reads PROXY headers, with monitoring.
 pub(super) fn reads_headers() -> (NatsServer, SocketAddr) {
     let mut server = NatsServer::configured("proxy_protocol: true\nhttp: \"127.0.0.1:-1\"\n");
     let monitor = monitor(&mut server);
@@ -18,7 +18,7 @@ fn monitor(server: &mut NatsServer) -> SocketAddr {
     })
 }
 
-/// Where the server thinks that the client of this name is.
+/// The server's address of the client of this name.
 pub(super) fn seen(monitor: SocketAddr, name: &str) -> (String, u16) {
     wait::until("the connection in connz", || {
         let (_, body) = metrics::get(monitor, "/connz");
@@ -33,13 +33,13 @@ pub(super) fn seen(monitor: SocketAddr, name: &str) -> (String, u16) {
     })
 }
 
-/// The fixed part of a header of version 2, and these bytes.
+/// A PROXY header of version 2 with these address bytes.
 fn v2(command: u8, family: u8, rest: &[u8]) -> Vec<u8> {
     let len = u16::try_from(rest.len()).unwrap().to_be_bytes();
     [b"\r\n\r\n\0\r\nQUIT\n", &[command, family][..], &len, rest].concat()
 }
 
-/// An agent that a load balancer announces with these bytes.
+/// An agent behind a load balancer that sends this PROXY header.
 fn announced(addr: SocketAddr, header: &[u8], name: &str) -> Raw {
     let mut raw = Raw::connect(addr);
     raw.send(header);
@@ -79,7 +79,7 @@ fn address_from_a_load_balancer_reaches_the_server() {
     assert_eq!(seen(monitor, "four"), ("203.0.113.7".to_owned(), 4711));
     let _six = announced(gateway.addr(), &six, "six");
     assert_eq!(seen(monitor, "six"), ("2001:db8::7".to_owned(), 7));
-    // Who speaks for himself is seen where he is.
+    // A client without a load balancer is seen at its own address.
     let local = announced(gateway.addr(), &v2(0x20, 0, &[]), "local");
     let itself = ("127.0.0.1".to_owned(), local.local().port());
     assert_eq!(seen(monitor, "local"), itself);

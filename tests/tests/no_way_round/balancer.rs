@@ -12,13 +12,13 @@ use std::thread::JoinHandle;
 
 const BOTH: [(&str, &str); 2] = [("send-proxy", "v1"), ("send-proxy-v2", "v2")];
 
-/// A gateway behind a load balancer on this host, which tells the server where agents are.
+/// A gateway behind a load balancer on this host, which sends PROXY headers to the server.
 fn told(server: &NatsServer, version: &str, more: &str) -> Gateway {
     let section = format!("[proxy]\nsend = \"{version}\"\naccept-from = [\"127.0.0.1\"]\n{more}");
     Gateway::start(&server.url(), with(&section))
 }
 
-/// Greets by this name; the port from which it does so.
+/// Connects with this name; returns also the local port.
 fn greet(addr: SocketAddr, via: &Via, name: &str) -> (Raw, u16) {
     let mut raw = Raw::informed(addr, via, keyway_tests::wait::DEADLINE);
     raw.send(format!("CONNECT {{\"verbose\":false,\"name\":\"{name}\"}}\r\n").as_bytes());
@@ -74,7 +74,7 @@ fn header_stands_in_front_of_tls() {
 fn health_checks_of_haproxy_are_no_agents_and_no_mistakes() {
     let (server, _monitor) = reads_headers();
     let gateway = told(&server, "v2", "");
-    // Each check connects and closes; one with `check-send-proxy` says LOCAL before.
+    // Each check connects and closes; one with `check-send-proxy` sends LOCAL first.
     for words in [
         "check inter 20 send-proxy-v2",
         "check inter 20 check-send-proxy send-proxy-v2",
@@ -110,8 +110,7 @@ fn haproxy_that_sends_no_header_is_refused() {
     assert_eq!(raw.until_end(), b"");
 }
 
-/// A server as a socket that says INFO to everybody. What the first agent is announced by; the gateway's own looks send no
-/// CONNECT.
+/// A fake server that sends INFO; returns the PROXY header of the first agent. The gateway's server probe sends no CONNECT.
 fn announced(listener: TcpListener) -> JoinHandle<Vec<u8>> {
     std::thread::spawn(move || {
         let mut sockets = listener.incoming().map_while(Result::ok);
@@ -121,7 +120,7 @@ fn announced(listener: TcpListener) -> JoinHandle<Vec<u8>> {
     })
 }
 
-/// What comes before CONNECT, if that comes.
+/// The bytes before CONNECT, if that comes.
 fn before_connect(socket: &mut TcpStream) -> Option<Vec<u8>> {
     let info = b"INFO {\"server_id\":\"S\",\"version\":\"2.12.0\",\"max_payload\":1048576}\r\n";
     socket.write_all(info).ok()?;

@@ -8,17 +8,17 @@ use serde_json::Value;
 use std::path::Path;
 use std::process::Output;
 
-/// A server with JetStream and room for envelopes, whose agents must come through the gateway, and whose gateway need not.
+/// A server with JetStream and room for envelopes, whose agents must come through the gateway; the gateway's own user need not.
 pub(super) const HEALTHY: &str = "max_payload: 1048640\njetstream { store_dir: \"STORE\" }\nauthorization { users: [ { user: agent, password: secret, proxy_required: true }, { user: keyway, password: 0ther } ] }\n";
 
-/// A deployment, and what the doctor is told of it.
+/// A server and a gateway's configuration, for `keyway doctor`.
 pub(super) struct Deployment {
     key: ProxyKey,
     server: NatsServer,
     pub(super) gateway: Gateway,
 }
 
-/// A file that nobody else may read.
+/// A file that only its owner may read.
 fn secret(folder: &Path, name: &str, content: &str) -> PathBuf {
     let file = folder.join(name);
     std::fs::write(&file, content).unwrap();
@@ -66,7 +66,7 @@ impl Deployment {
         keyway(&[&words[..], &["--password-file", path(&password)], more].concat())
     }
 
-    /// Its findings of this severity: check and words.
+    /// Its findings of this severity: check and text.
     pub(super) fn found(&self, severity: &str, more: &[&str]) -> Vec<(String, String)> {
         let report = json(&self.doctor(&[&["--json"], more].concat()));
         findings(&report, severity)
@@ -118,7 +118,7 @@ fn healthy_deployment_has_no_findings_and_is_left_as_it_was() {
     assert!(text(&said.stdout).contains("0 problems, 0 warnings"));
     let after = keyway_tests::operator::contents(&deployment.gateway.state());
     assert!(before == after, "the state directory was changed");
-    // Nor did it say a secret.
+    // Nor did it print a secret.
     let seed = std::fs::read_to_string(deployment.key.file()).unwrap();
     for hidden in [seed.trim(), "secret", "0ther"] {
         assert!(!text(&said.stdout).contains(hidden), "{hidden}");
@@ -209,7 +209,7 @@ fn key_that_the_server_does_not_trust_is_a_problem() {
     let [(check, what)] = &problems[..] else {
         panic!("{problems:?}");
     };
-    // Nobody is there who would get in without the key.
+    // No login is accepted without the key.
     assert_eq!(check, "login");
     assert!(
         what.contains("turns away the agent that comes through") && what.contains("does not say"),

@@ -1,4 +1,4 @@
-//! `keyway doctor` behind TLS, and on times that cannot be.
+//! `keyway doctor` with TLS, and with records of the future.
 
 use super::doctor::{Deployment, HEALTHY};
 use super::*;
@@ -6,7 +6,7 @@ use keyway_tests::certificates::Authority;
 use keyway_tests::clock::WallClock;
 use keyway_tests::command::json;
 
-/// What is added to a server's configuration for TLS, and to a gateway's.
+/// The TLS configuration of a server, and of a gateway.
 fn tls(ca: &Authority, clients: &str) -> (String, String) {
     let server = ca.sign("server", 1);
     let (certificate, key, ca) = (server.certificate, server.key, ca.ca());
@@ -70,7 +70,7 @@ fn certificate_that_the_server_demands_keeps_agents_out_and_lets_the_gateway_in(
             "{gateway}certificate = {:?}\nkey = {:?}\n{more}",
             own.certificate, own.key
         );
-        // Nothing else binds agents to the gateway.
+        // Only the certificate forces agents through the gateway.
         let open = HEALTHY.replace(", proxy_required: true", "");
         let deployment = Deployment::new(&(open + &server), &shows);
         assert_eq!(deployment.found("problem", &[]), []);

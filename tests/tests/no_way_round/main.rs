@@ -1,5 +1,4 @@
-//! Promise: agents come through a gateway or not at all, the server and the gateway know where they come from, and `keyway
-//! doctor` finds the holes.
+//! Promise: agents cannot bypass the gateway, server and gateway know their addresses, and `keyway doctor` finds mistakes.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -24,7 +23,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use tempfile::TempDir;
 
-/// A proxy's key, as `keyway proxy-key` makes it, in a folder that vanishes with it.
+/// A proxy key, as `keyway proxy-key` makes it, in a temporary folder.
 struct ProxyKey {
     folder: TempDir,
     public: String,
@@ -46,7 +45,7 @@ impl ProxyKey {
         self.folder.path().join("state/proxy.nk")
     }
 
-    /// What a server says that trusts it.
+    /// The configuration of a server that trusts it.
     fn trusted(&self) -> String {
         format!("proxies {{ trusted: [ {{ key: {} }} ] }}\n", self.public)
     }
@@ -66,7 +65,7 @@ fn with(tables: &str) -> Settings {
     }
 }
 
-/// Whether the server at the other end takes a client with these members of CONNECT, made from its nonce.
+/// Whether the server accepts a client with these CONNECT members, made from its nonce.
 fn lets_in(addr: SocketAddr, members: impl Fn(&str) -> String) -> bool {
     let mut raw = Raw::connect(addr);
     raw.until("INFO", |bytes| bytes.ends_with(b"\r\n"));

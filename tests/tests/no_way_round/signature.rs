@@ -47,7 +47,7 @@ fn clients_own_signature_is_removed_in_any_letter_case() {
     let key = ProxyKey::new();
     let seed = std::fs::read_to_string(key.file()).unwrap();
     let server = NatsServer::configured(&(key.trusted() + USERS));
-    // A key that the server trusts, in the hands of an agent: the gateway has none, and makes nobody a proxy.
+    // An agent has a key that the server trusts; the gateway has none, and passes no proxy signature on.
     let without = Gateway::sealing(&server.url());
     let gateway = key.gateway(&server);
     for name in ["proxy_sig", "PROXY_SIG", "Proxy_Sig", "pro\\u0078y_sig"] {

@@ -1,5 +1,5 @@
-//! What is said in the clear before a handshake is never taken for what was said within it (compare CVE-2011-0411, the injection of
-//! commands before STARTTLS).
+//! Plaintext before a handshake is never treated as if it came within TLS (compare CVE-2011-0411, command injection before
+//! STARTTLS).
 
 use super::*;
 use keyway_tests::Tap;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 const INFO: &[u8] = b"INFO {\"server_id\":\"S\",\"version\":\"2.12.0\",\"proto\":1,\"headers\":true,\"max_payload\":1048576,\"tls_required\":true}\r\n";
 
-/// What somebody on the way would like the other side to hear.
+/// Plaintext that an attacker on the path injects.
 const FORGED: [&[u8]; 5] = [
     b"MSG a 1 6\r\nforged\r\n",
     b"PING\r\n",
@@ -19,14 +19,14 @@ const FORGED: [&[u8]; 5] = [
     b"-ERR 'forged'\r\n",
 ];
 
-/// A server as a script: what it says in the clear, then TLS, then as much of NATS as a greeting takes.
+/// A scripted server: plaintext, then TLS, then a NATS handshake.
 #[derive(Clone, Copy)]
 struct Script {
-    /// Before anything else.
+    /// Sent first.
     first: &'static [u8],
     /// In the same packet.
     behind: &'static [u8],
-    /// When the gateway has begun its handshake.
+    /// After the gateway has begun its handshake.
     later: &'static [u8],
 }
 
@@ -37,7 +37,7 @@ impl Script {
         later: b"",
     };
 
-    /// Plays it to everybody who connects.
+    /// Plays it on every connection.
     fn play(self, scene: &Scene) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
@@ -45,7 +45,7 @@ impl Script {
         std::thread::spawn(move || {
             for socket in listener.incoming().map_while(Result::ok) {
                 let config = Arc::clone(&config);
-                // A gateway that ends the connection ends the script too.
+                // The script ends with the connection.
                 std::thread::spawn(move || drop(self.say(socket, config)));
             }
         });
@@ -71,7 +71,7 @@ impl Script {
         Ok(())
     }
 
-    /// What a client of a gateway before it hears, and how that ends.
+    /// A gateway in front of it, what its client receives, and how that ends.
     fn heard(self, scheme: &str) -> (Gateway, Vec<u8>, Outcome) {
         let scene = Scene::new();
         let url = format!("{scheme}://{}", self.play(&scene));
@@ -142,17 +142,17 @@ fn server_that_says_no_info_at_all_is_not_heard_where_tls_must_be() {
     }
 }
 
-/// What a client's session would be, in the clear.
+/// A client's session in plaintext.
 const INJECTED: &[u8] = b"CONNECT {\"verbose\":false}\r\nPUB injected 2\r\nhi\r\nPING\r\n";
 
-/// How a client's first words in the clear and those of its handshake follow each other, in one packet.
+/// Whether plaintext precedes or follows the begin of the handshake in one packet.
 #[derive(Clone, Copy, Debug)]
 enum Order {
     Before,
     Behind,
 }
 
-/// How a connection ends on which somebody has put more than the handshake.
+/// How a connection ends on which plaintext was injected beside the handshake.
 fn inject(addr: SocketAddr, scene: &Scene, (informed, order): (bool, Order)) -> Outcome {
     let name = "127.0.0.1".try_into().unwrap();
     let mut session = ClientConnection::new(scene.client(), name).unwrap();
@@ -209,11 +209,11 @@ fn what_stands_before_an_optional_handshake_is_a_session_of_its_own_in_the_clear
     };
     let gateway = Gateway::start(&bus.url(), settings);
     let mut tap = Tap::open(bus.addr());
-    // Behind the handshake's first byte nothing in the clear counts.
+    // Behind the first byte of a handshake plaintext is not accepted.
     let ended = inject(gateway.addr(), &scene, (true, Order::Behind));
     assert_eq!(ended, Outcome::Closed);
     assert_eq!(tap.flush(), []);
-    // Who speaks in the clear is served in the clear; a handshake behind that is a malformed operation, and never TLS.
+    // A plaintext session stays plaintext; a handshake behind it is a malformed operation.
     let mut raw = Raw::informed(gateway.addr(), &Via::Plain, PATIENCE);
     raw.send(INJECTED);
     raw.until("PONG", |bytes| bytes.ends_with(b"PONG\r\n"));

@@ -1,4 +1,4 @@
-//! Which clients are served.
+//! Which clients are accepted.
 
 use super::*;
 
@@ -13,7 +13,7 @@ fn client_that_does_not_begin_is_spoken_to_when_the_wait_is_over() {
     }
 }
 
-/// What each of the server and the gateway does with a client that it does not want.
+/// Fails unless server and gateway refuse a client alike.
 fn both_refuse(mode: &Mode, via: impl Fn(&Scene) -> Via) {
     let scene = Scene::new();
     let server = scene.server(mode, "");

@@ -1,4 +1,4 @@
-//! Files: taken over when they change, and what is said of them.
+//! Certificate files: reloading, and errors.
 
 use super::*;
 
@@ -31,7 +31,7 @@ fn new_certificate_is_shown_to_new_connections_and_old_ones_go_on() {
         frames.iter().any(|frame| frame.verb() == "MSG"),
         "{frames:?}"
     );
-    // And one that is no certificate changes nothing, says so, and names the file.
+    // An invalid certificate changes nothing, and is logged with the file.
     std::fs::write(&scene.gateway.certificate, "no certificate").unwrap();
     reload(&mut gateway, "those before stay in use");
     assert!(

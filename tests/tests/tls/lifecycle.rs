@@ -1,4 +1,4 @@
-//! Stopping, and being taken over, over TLS.
+//! Stops and take-overs over TLS.
 
 use super::*;
 use keyway_tests::certificates::ClientTls;
@@ -6,10 +6,10 @@ use keyway_tests::traffic::StreamTraffic;
 
 const JETSTREAM: &str = "jetstream { store_dir: \"STORE\" }";
 
-/// A drain that goes on for as long as a test wants it to.
+/// A drain that outlasts any test.
 const LONG: &str = "[shutdown]\ngrace = \"1h\"\n";
 
-/// One that is over soon, and does not throw everybody out at once.
+/// A short drain that does not close all connections at once.
 const SHORT: &str = "[shutdown]\ngrace = \"100ms\"\nspread = \"300ms\"\n";
 
 fn gateway(scene: &Scene, server: &NatsServer, shutdown: &str) -> Gateway {
@@ -27,7 +27,7 @@ fn traffic(scene: &Scene, gateway: &Gateway) -> StreamTraffic {
     StreamTraffic::over_tls(&gateway.url(), tls, 3)
 }
 
-/// An agent that reads INFO at any time.
+/// An agent that accepts INFO at any time (protocol 1).
 fn agent(scene: &Scene, gateway: &Gateway) -> Raw {
     let mut raw = Raw::informed(
         gateway.addr(),
@@ -81,7 +81,7 @@ fn what_was_sent_before_a_stop_arrives_and_the_client_is_told_the_end_of_tls() {
     assert!(agent.ended_by_word(), "TLS ended without close_notify");
 }
 
-/// What happens to the gateway three times under load must cost nothing that was acknowledged.
+/// Fails if something acknowledged is lost when this happens to the gateway three times under load.
 fn survive(happens: impl Fn(&mut Gateway)) {
     let scene = Scene::new();
     let server = scene.server(&AFTER_INFO, JETSTREAM);
@@ -126,7 +126,7 @@ fn connections_stay_with_the_old_process_and_new_ones_meet_the_same_certificate(
     before.publish("b.old", b"from the old process");
     assert_eq!(after.message("b.old").payload(), b"from the old process");
     assert!(old.ended().is_none());
-    // The new process reads its own files: the one that drains has no part in it.
+    // The new process reads the files itself.
     scene.ca.sign("gateway", 4);
     files::reload(&mut gateway, "new certificates are in use");
     let renewed = agent(&scene, &gateway);

@@ -1,5 +1,5 @@
-//! Promise: TLS at the gateway is the server's own, in every mode, on both sides; and files that change are taken over without
-//! touching a connection.
+//! Promise: TLS of the gateway behaves as the server's own, in every mode, on both sides; and changed files are reloaded without
+//! affecting connections.
 
 #![expect(
     clippy::unwrap_used,
@@ -21,15 +21,15 @@ use keyway_tests::raw::{Outcome, Raw, Via};
 use keyway_tests::{Gateway, NatsServer, wait};
 use std::time::Duration;
 
-/// How long nobody says anything who means to say nothing more.
+/// After this silence nothing more is expected.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A way to do TLS: the same words for the server, and for the gateway's `[tls]` and `[server-tls]`.
+/// A TLS mode: configuration of the server, and the gateway's `[tls]` and `[server-tls]`.
 struct Mode {
     server: &'static str,
     clients: &'static str,
     to_server: &'static str,
-    /// Whether the URL of the server says `tls://`.
+    /// Whether the gateway uses TLS with the server because of `tls://` in its URL, or of INFO.
     secured: Secured,
 }
 
@@ -70,7 +70,7 @@ const VERIFIED: Mode = Mode {
     secured: Secured::ByInfo,
 };
 
-/// A CA with the certificates that everybody here needs.
+/// A CA with the certificates of server, gateway and client.
 struct Scene {
     ca: Authority,
     server: Pair,
@@ -132,13 +132,13 @@ impl Scene {
         Gateway::start(&url, self.settings(mode))
     }
 
-    /// A client that shows a certificate where that is wanted.
+    /// A client configuration with a certificate.
     fn client(&self) -> std::sync::Arc<rustls::ClientConfig> {
         self.ca.client(Some(&self.own))
     }
 }
 
-/// What a greeting comes to: the answer to a PING, or how it ends without.
+/// The answer to a PING, or how the connection ends without.
 fn greet(addr: std::net::SocketAddr, via: &Via) -> (Option<Vec<u8>>, Outcome) {
     let mut raw = Raw::informed(addr, via, PATIENCE);
     raw.send(b"CONNECT {\"verbose\":false}\r\nPING\r\n");

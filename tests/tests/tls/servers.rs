@@ -1,4 +1,4 @@
-//! Which servers are believed, and what does without.
+//! Which servers are trusted, and connections without TLS.
 
 use super::*;
 use std::path::Path;

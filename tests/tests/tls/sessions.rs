@@ -1,14 +1,14 @@
-//! What a client sees over TLS is what it sees of the server over TLS.
+//! A client sees the same over TLS as on the server over TLS.
 
 use super::*;
 use keyway_tests::session::{self, End, SERVERS, Session, play_via};
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
-/// The most that a TLS record holds.
+/// The maximum plaintext of a TLS record.
 const RECORD: usize = 16 * 1024;
 
-/// Plays every session on the server itself and through the gateway before it, over TLS on both sides.
+/// Plays every session on the server itself and through the gateway, over TLS on both sides.
 pub(super) fn compare(mode: &Mode, via: impl Fn(&Scene) -> Via) {
     let scene = Scene::new();
     let via = via(&scene);
@@ -21,11 +21,11 @@ pub(super) fn compare(mode: &Mode, via: impl Fn(&Scene) -> Via) {
     same((&directly, &through), &via);
 }
 
-/// Plays every session on these servers and through these gateways, whole and in two; fails where the answers differ.
+/// Plays every session on these servers and through these gateways, whole and split in two; fails where the answers differ.
 pub(super) fn same((directly, through): (&[SocketAddr], &[SocketAddr]), via: &Via) {
     let mut found = String::new();
     let sessions = session::all();
-    // The server resets a connection with more records behind the one that it kills it for, and its last words may go with it.
+    // The server resets a connection with further unread records, by which its last error may be lost.
     let heard = |session: &&Session| session.end != End::Closed || session.script.len() < RECORD;
     let included = |session: &&Session| !session.relay_only && heard(session);
     for session in sessions.iter().filter(included) {

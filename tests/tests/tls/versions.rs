@@ -1,4 +1,4 @@
-//! TLS 1.2 and later are spoken, and nothing before.
+//! TLS 1.2 and later are supported, and nothing older.
 
 use super::*;
 use keyway_tests::haproxy::Haproxy;
@@ -19,7 +19,7 @@ fn client_of_tls_1_2_alone_sees_sessions_that_are_the_server_s_own() {
     }
 }
 
-/// HAProxy before a server, speaking this version of TLS alone, which it begins with; and a gateway before that.
+/// HAProxy with this TLS version alone in front of a server, with the handshake first; and a gateway in front of that.
 fn behind(scene: &Scene, server: SocketAddr, version: &str) -> (Haproxy, Gateway) {
     let file = scene.server.joined();
     let bind = format!(
@@ -70,7 +70,7 @@ fn server_before_tls_1_2_is_refused_with_its_cause() {
     assert!(failures >= 1.0, "{}", gateway.metrics().text());
 }
 
-/// The first flight of a client that speaks no later version than this (RFC 5246, section 7.4.1.2).
+/// The ClientHello of a client whose latest version is this one (RFC 5246, section 7.4.1.2).
 fn hello(version: u8) -> Vec<u8> {
     let suites = [0xc02b_u16, 0xc02f, 0xc009, 0xc013, 0xc00a, 0xc014, 0x002f];
     let suites: Vec<u8> = suites.into_iter().flat_map(u16::to_be_bytes).collect();
@@ -97,7 +97,7 @@ fn hello(version: u8) -> Vec<u8> {
     [&[0x16, 3, 1][..], &sized(&handshake)].concat()
 }
 
-/// What is said to that, in the clear: the kind of the first record, and what is in it of an alert.
+/// The answer to it: the content type of the first record, and the alert in it, if any.
 fn answer(addr: SocketAddr, version: u8) -> (u8, Option<[u8; 2]>) {
     const ALERT: u8 = 21;
     let mut raw = Raw::informed(addr, &Via::Plain, PATIENCE);

@@ -14,34 +14,34 @@ use crate::fault::{Fault, Faulty, Retry, Who};
 use crate::objects;
 use crate::rotation::DrainLink;
 
-/// How long the other may take to let go of everything.
+/// How long the running gateway may take to release everything.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// What a gateway that ran has handed over. Dropped before [`Claim::confirm`], it takes everything back.
+/// What a running gateway has handed over. Dropped before [`Claim::confirm`], that gateway takes everything back.
 #[derive(Debug)]
 pub struct Claim {
     stream: UnixStream,
     sockets: Vec<Inherited>,
     admin: Option<TcpListener>,
-    /// The ways to processes that drain.
+    /// Links to processes that drain.
     drainers: Vec<DrainLink>,
-    /// The unix sockets whose paths are the gateways' to remove.
+    /// The unix sockets whose paths the gateway removes when it ends.
     paths: Vec<ListenAddr>,
 }
 
-/// Why nothing was taken over. The gateway that runs goes on.
+/// Why nothing was taken over. The running gateway goes on.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClaimError {
-    /// The conversation broke off.
+    /// The connection failed, or an answer made no sense.
     #[error("cannot take over from the gateway at {}: {source}; look into its log, and try again", path.display())]
     Broken {
-        /// Where it was held.
+        /// The hand-over socket.
         path: PathBuf,
-        /// What the system said.
+        /// The I/O error.
         source: io::Error,
     },
-    /// The other side does not want to.
+    /// The running gateway refuses, with its reason.
     #[error(
         "the running gateway does not hand over: {0}; stop it, and start without `--take-over`"
     )]
@@ -60,7 +60,7 @@ impl Faulty for ClaimError {
     }
 }
 
-/// Asks the gateway that runs on this state directory to hand over, and waits until it has; `None` when none runs.
+/// Asks the gateway that runs on this state directory to hand over, and waits until it has; `None` when none runs. Blocks.
 ///
 /// # Errors
 /// [`ClaimError`].
@@ -147,36 +147,36 @@ impl Claim {
         Ok(claim)
     }
 
-    /// The sockets that clients connect to; once.
+    /// The listening sockets for clients; empty the second time.
     pub fn take_sockets(&mut self) -> Vec<Inherited> {
         std::mem::take(&mut self.sockets)
     }
 
-    /// The ways to processes that drain, the one that hands over among them; once.
+    /// Links to processes that drain, the one that hands over among them; empty the second time.
     pub fn take_drainers(&mut self) -> Vec<DrainLink> {
         std::mem::take(&mut self.drainers)
     }
 
-    /// The socket of metrics and health; once.
+    /// The listening socket of administration; `None` the second time.
     pub const fn take_admin(&mut self) -> Option<TcpListener> {
         self.admin.take()
     }
 
-    /// The unix sockets whose paths are this process's to remove, once it serves.
+    /// The unix sockets whose paths this process removes when it ends, once it serves.
     #[must_use]
     pub fn paths(&self) -> &[ListenAddr] {
         &self.paths
     }
 
-    /// Says that this process serves: the other drains.
+    /// Tells the other gateway that this process serves: it drains.
     ///
     /// # Errors
-    /// What the system says: the other has ended.
+    /// The I/O error, where the other gateway has ended.
     pub fn confirm(mut self) -> io::Result<()> {
         writeln!(self.stream, "{SERVING}")
     }
 
-    /// Says why this process does not serve: the other takes everything back.
+    /// Tells the other gateway why this process does not serve: it takes everything back.
     pub fn fail(mut self, why: &str) {
         let why = why.replace('\n', " ");
         if let Err(error) = writeln!(self.stream, "{FAILED}{why}") {

@@ -1,4 +1,4 @@
-//! The side of the gateway that runs.
+//! The hand-over socket of the running gateway.
 
 use std::fs::Permissions;
 use std::io;
@@ -19,41 +19,41 @@ use super::message::{self, FAILED, LONGEST, Label, REFUSED, SERVING, SOCKETS, TA
 use crate::admin::{Place, Places};
 use crate::disk::Own;
 
-/// How long whoever connects may take to say what they want.
+/// How long a connection may take to send its request.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How many may be about to say it at a time: the oldest makes room for the next.
+/// Connections without a complete request at a time: the oldest is closed for the next.
 const VISITORS: usize = 8;
 
-/// How long accepting waits after it has failed.
+/// Pause after a failed accept.
 const BREATH: Duration = Duration::from_millis(100);
 
-/// Where another process asks to take over. Gone when dropped.
+/// The listening unix socket for take-over requests; its file is removed on drop.
 pub(in crate::app) struct Door {
     listener: UnixListener,
     socket: Own,
 }
 
-/// Another process wants to take over.
+/// A connection whose request to take over has been read.
 pub(in crate::app) struct Petition(UnixStream);
 
-/// It has been given everything.
+/// The connection to a process that has been sent the sockets, and has yet to answer.
 pub(in crate::app) struct Offer {
     stream: UnixStream,
     heard: Vec<u8>,
 }
 
-/// What became of that.
+/// The answer of the process that takes over.
 #[derive(Debug)]
 pub(in crate::app) enum Answer {
-    /// The other process serves.
+    /// It serves.
     Serves,
-    /// It does not, and will not: in its own words, if it had any.
+    /// It does not serve, or has ended; with its reason, or an I/O error.
     Gone(String),
 }
 
 impl Door {
-    /// Call holding the lock of the state directory: what an earlier gateway left there is replaced.
+    /// Binds the socket, replacing one that an earlier gateway left. The caller holds the state directory's lock.
     pub(in crate::app) fn open(state: &Path) -> io::Result<Self> {
         let path = state.join(SOCKET);
         if std::fs::symlink_metadata(&path).is_ok_and(|found| found.file_type().is_socket()) {
@@ -66,7 +66,7 @@ impl Door {
         Ok(Self { listener, socket })
     }
 
-    /// Waits until another process wants to take over.
+    /// Waits for a request to take over.
     pub(in crate::app) async fn petition(&self) -> Petition {
         let places = Places::new(VISITORS);
         let mut visitors = FuturesUnordered::new();
@@ -93,7 +93,7 @@ impl Drop for Door {
     }
 }
 
-/// What whoever has this place wants, unless somebody else gets the place before it is said.
+/// Reads a request, unless a newer connection gets the place first.
 async fn received(stream: UnixStream, place: Place) -> Option<Petition> {
     tokio::select! {
         petition = heard(stream) => petition,
@@ -101,7 +101,7 @@ async fn received(stream: UnixStream, place: Place) -> Option<Petition> {
     }
 }
 
-/// Whether this is our own user or root, and wants what can be had.
+/// Reads a request from a peer of our own user or root; refuses one of another protocol version.
 async fn heard(stream: UnixStream) -> Option<Petition> {
     let uid = stream.peer_cred().ok()?.uid();
     if uid != 0 && uid != geteuid().as_raw() {
@@ -126,7 +126,7 @@ async fn heard(stream: UnixStream) -> Option<Petition> {
 }
 
 impl Petition {
-    /// Says why not.
+    /// Sends the reason why nothing is handed over.
     pub(in crate::app) async fn refuse(self, why: &str) {
         let line = format!("{REFUSED}{why}\n");
         if let Err(error) = send(&self.0, &line, Vec::new()).await {
@@ -134,7 +134,7 @@ impl Petition {
         }
     }
 
-    /// Gives everything.
+    /// Sends the sockets with their labels.
     pub(in crate::app) async fn grant(self, sockets: Vec<(Label, OwnedFd)>) -> io::Result<Offer> {
         let (labels, descriptors): (Vec<_>, _) = sockets.into_iter().unzip();
         let line = format!("{SOCKETS}{}\n", serde_json::to_string(&labels)?);
@@ -147,7 +147,7 @@ impl Petition {
 }
 
 impl Offer {
-    /// Waits for the other process, or for its end. May be dropped and called again.
+    /// Waits for the other process's answer, or its end. Cancel safe.
     pub(in crate::app) async fn answer(&mut self) -> Answer {
         match self.line().await {
             Ok(said) if said == SERVING => Answer::Serves,
@@ -178,7 +178,7 @@ impl Offer {
     }
 }
 
-/// The descriptors go with the first bytes.
+/// Sends a line; the descriptors go with its first bytes.
 async fn send(stream: &UnixStream, line: &str, descriptors: Vec<OwnedFd>) -> io::Result<()> {
     let mut rest = line.as_bytes();
     let mut passed: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();

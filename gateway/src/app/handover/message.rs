@@ -1,4 +1,4 @@
-//! What the two processes say to each other.
+//! The lines of the hand-over protocol, and sending them with descriptors.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -13,18 +13,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::dataplane::{ListenAddr, PathOf};
 
-/// The request; the number is the version of all this.
+/// The request; the number is the protocol's version.
 pub(super) const TAKE_OVER: &str = "take-over 2";
 /// Begins the line that comes with the sockets; JSON follows.
 pub(super) const SOCKETS: &str = "sockets ";
-/// Begins the line that says why there are none.
+/// Begins the line that refuses; the reason follows.
 pub(super) const REFUSED: &str = "refused ";
 /// The new process serves.
 pub(super) const SERVING: &str = "serving";
-/// Begins the line in which it says why it does not.
+/// The new process does not serve; the reason follows.
 pub(super) const FAILED: &str = "failed ";
 
-/// The longest line.
+/// The longest line, in bytes.
 pub(super) const LONGEST: usize = 64 * 1024;
 
 /// As many descriptors as the kernel passes at once (`SCM_MAX_FD`).
@@ -38,23 +38,23 @@ pub(in crate::app) enum Purpose {
     Clients,
     /// Metrics and health.
     Admin,
-    /// The way to a process that drains.
+    /// Link to a process that drains.
     Drain,
 }
 
-/// Names a socket that is passed on; the labels come in the order of the descriptors.
+/// Describes a socket that is passed on; labels come in the order of the descriptors.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::app) struct Label {
     /// What it is for.
     pub(in crate::app) purpose: Purpose,
-    /// What the configuration calls its address.
+    /// Its address as the configuration has it.
     pub(in crate::app) configured: String,
-    /// Whether its path is to be removed in the end.
+    /// Whether the gateway removes its path when it ends.
     pub(in crate::app) removes_path: bool,
 }
 
 impl Label {
-    /// For a socket of clients.
+    /// For a listening socket of clients.
     pub(in crate::app) fn of(configured: &ListenAddr, path: PathOf) -> Self {
         Self {
             purpose: Purpose::Clients,
@@ -63,7 +63,7 @@ impl Label {
         }
     }
 
-    /// For the way to a process that drains.
+    /// For a link to a process that drains.
     pub(in crate::app) const fn drains() -> Self {
         Self {
             purpose: Purpose::Drain,
@@ -72,7 +72,7 @@ impl Label {
         }
     }
 
-    /// The address, as the configuration has it.
+    /// Its address; `None` where it cannot be parsed.
     pub(super) fn address(&self) -> Option<ListenAddr> {
         match self.configured.strip_prefix("unix:") {
             Some(path) => Some(ListenAddr::Unix(PathBuf::from(path))),
@@ -81,7 +81,7 @@ impl Label {
     }
 }
 
-/// Sends bytes and descriptors at once; how many bytes were taken. Where none were, no descriptor was either.
+/// Sends bytes and descriptors in one `sendmsg`; yields how many bytes were sent. On an error no descriptor was sent either.
 pub(super) fn send(
     socket: impl AsFd,
     bytes: &[u8],
@@ -96,7 +96,7 @@ pub(super) fn send(
     Ok(sendmsg(socket, &bytes, &mut control, SendFlags::NOSIGNAL)?)
 }
 
-/// Reads what has come, and the descriptors that came with it. `Ok(0)`: the end.
+/// Reads bytes and the descriptors that come with them, in one `recvmsg`. `Ok(0)`: end of stream.
 pub(super) fn receive(
     socket: impl AsFd,
     into: &mut [u8],
@@ -114,7 +114,7 @@ pub(super) fn receive(
     Ok(got.bytes)
 }
 
-/// A whole line of what was heard, without its end.
+/// The first complete line, without its line feed.
 pub(super) fn line(heard: &[u8]) -> Option<String> {
     let end = heard.iter().position(|byte| *byte == b'\n')?;
     Some(String::from_utf8_lossy(heard.get(..end)?).into_owned())

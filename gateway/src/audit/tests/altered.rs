@@ -1,11 +1,11 @@
-//! Whatever somebody does to the files, the first wrong line is named.
+//! However the files are altered, the first wrong line is named.
 
 use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::*;
 
-/// What somebody does to the lines.
+/// An alteration of the lines.
 #[derive(Clone, Debug)]
 enum Damage {
     Remove(Index),
@@ -65,7 +65,7 @@ impl Damage {
     }
 }
 
-/// Changes a line, and makes every hash from there on fit, as somebody without the key can.
+/// Changes a line, and recomputes every hash behind it, as an attacker without the key can.
 fn rewrite(lines: &mut [Vec<u8>], at: usize) {
     let mut prev: Option<Hash> = None;
     for bytes in &mut lines[at..] {
@@ -84,7 +84,7 @@ fn rewrite(lines: &mut [Vec<u8>], at: usize) {
     }
 }
 
-/// The first line that is not as it was.
+/// The first line that differs.
 fn first_difference(before: &[u8], after: &[u8]) -> u64 {
     let (before, after) = (split(before), split(after));
     let same = before.iter().zip(&after).take_while(|(b, a)| b == a);
@@ -109,7 +109,7 @@ proptest! {
                 return Err(TestCaseError::fail(format!("{found:?}")));
             };
             prop_assert_eq!(wrong.line(), Some(first_difference(&before, &after)), "{}", wrong);
-            // And the gateway does not go on with it.
+            // And the gateway does not open it.
             let opened = home.open(99);
             let refused = matches!(opened, Err(OpenError::NotWhole { .. }));
             prop_assert!(refused);
@@ -126,7 +126,7 @@ proptest! {
         home.disk.tamper(&path, |bytes| bytes[at.index(len)] ^= by);
         match home.verify(&[]) {
             Err(VerifyError::Altered { wrong: Wrong::Checkpoint { .. }, .. }) => {}
-            // A line end of the last note is gone: as good as not written, and its line without a checkpoint.
+            // A line end of the last note is missing: the note is incomplete, and its line has no checkpoint.
             Ok(verified) => {
                 prop_assert!(verified.checkpoints_torn);
                 prop_assert_eq!((verified.covered, verified.lines), (lines as u64 - 1, lines as u64));
@@ -191,7 +191,7 @@ fn cutting_log_and_checkpoints_together_is_noticed_with_a_checkpoint_kept_elsewh
         covered: 9,
     };
     assert!(matches!(error, VerifyError::Altered { wrong, .. } if wrong == cut));
-    // Whoever has the key as well can go on from there, but not to the same log.
+    // An attacker who has the key, too, can continue it, but not to the same log.
     let mut log = home.open(50).unwrap();
     for second in 50..53 {
         log.note(Fact::GatewayStopped, at(second)).unwrap();

@@ -1,4 +1,4 @@
-//! Whatever step a crash comes at, the log opens again and has every line that was acknowledged.
+//! After a crash at any step, the log opens again and has every line that was acknowledged.
 
 use std::io::ErrorKind;
 
@@ -12,7 +12,7 @@ struct Acknowledged {
     finished: Vec<EventId>,
 }
 
-/// A short life; what fails is passed over, as a driver that goes on with traffic would.
+/// Begins and finishes three events; goes on when one fails, as the driver does.
 fn live(log: &mut Log, acknowledged: &mut Acknowledged) {
     for second in 1..4 {
         let Ok(pending) = log.begin(act(Action::Generate, None), at(second)) else {

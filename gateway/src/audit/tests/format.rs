@@ -1,4 +1,4 @@
-//! The bytes that others read.
+//! The format of lines and checkpoints, byte by byte.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
@@ -6,7 +6,7 @@ use data_encoding::{BASE64, HEXLOWER};
 
 use super::*;
 
-/// A reader of notes that shares nothing with ours: the page of C2SP, read again.
+/// An independent reader of signed notes, after C2SP signed-note and tlog-checkpoint.
 fn independent(note: &str, vkey: &str) -> (String, u64, Vec<u8>) {
     let mut parts = vkey.splitn(3, '+');
     let (name, hash) = (parts.next().unwrap(), parts.next().unwrap());
@@ -142,7 +142,7 @@ fn every_line_reads_back_as_it_was_written() {
     }
 }
 
-/// A line as a version wrote it that named no record and no policy.
+/// A line of a version that wrote neither `record` nor `policy`.
 #[test]
 fn line_that_names_no_record_is_read_as_one_that_led_to_none() {
     let home = Home::new();
@@ -174,7 +174,7 @@ fn last_word_on_a_record_is_the_highest_epoch_that_was_named_and_outlasts_a_rest
         .unwrap();
     let next = next.led_to(Some(record(9, b"nine")));
     log.finish(next, &Outcome::Done, at(3)).unwrap();
-    // The line that a full disk kept out comes late.
+    // The line that a full disk delayed.
     let owed = owed.led_to(Some(record(7, b"seven")));
     log.finish(owed, &Outcome::Done, at(4)).unwrap();
     let last = |log: &Log| {
@@ -300,7 +300,7 @@ fn tail_is_the_exact_last_lines() {
         let from = lines.len().saturating_sub(count);
         assert_eq!(log.tail(count).unwrap(), lines[from..]);
     }
-    // A line that is longer than what is read at a time, and a torn one behind it.
+    // A line that is longer than one read, and an incomplete one behind it.
     let mut log = home.open(10).unwrap();
     let mut wide = act(Action::Reload, None);
     wide.scope = vec![Text::from("x".repeat(1000)); 200];
@@ -328,7 +328,7 @@ fn settings_stand_in_every_line_before_which_the_log_says_others() {
         changes: Vec::new(),
         policy: Some(to.in_force()),
     };
-    // The second and third were made while the log said the old ones.
+    // The second and the third were made while the log had the old settings.
     let facts = [&old, &new, &old, &old].map(reloaded);
     for fact in facts {
         log.note(fact, at(1)).unwrap();

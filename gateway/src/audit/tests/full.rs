@@ -1,9 +1,9 @@
-//! A full disk stops key events, and no revocation.
+//! A full disk prevents key events, but no revocation.
 
 use super::*;
 use crate::disk::Files;
 
-/// No byte more fits.
+/// Makes the disk full.
 fn fill(home: &Home) {
     home.disk.capacity(Some(home.disk.used()));
 }
@@ -24,7 +24,7 @@ fn event_that_cannot_be_written_does_not_begin_on_a_full_disk() {
     assert!(refused.contains("no space left"), "{refused}");
     assert!(has_reserve(&home));
     assert_eq!(log.open_intents(), []);
-    // There is room again: it goes on where it was.
+    // With room again, the log continues.
     home.disk.capacity(None);
     drop(log.begin(act(Action::Generate, None), at(2)).unwrap());
     assert_eq!(home.lines().len(), before.len() + 1);
@@ -51,7 +51,7 @@ fn revocation_is_written_from_the_reserve_and_the_reserve_comes_back() {
             (verified.lines, verified.covered, verified.open.len()),
             (4, 4, 0)
         );
-        // What is not essential may use what is left, as long as it lasts; the reserve is not made where it does not fit.
+        // Ordinary lines may use the space that is left; a reserve that does not fit is not created.
         assert!(log.replenish().is_err());
         assert!(!has_reserve(&home));
         home.disk.capacity(None);
@@ -96,7 +96,7 @@ fn log_without_a_reserve_gets_one_when_it_is_opened() {
         home.disk.len(&home.place().reserve()).unwrap(),
         RESERVE as u64
     );
-    // One that cannot be made is no reason not to open.
+    // A log opens even if its reserve cannot be created.
     home.disk.remove(&home.place().reserve()).unwrap();
     fill(&home);
     drop(home.open(2).unwrap());

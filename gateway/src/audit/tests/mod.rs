@@ -1,4 +1,4 @@
-//! What every test of the log needs: a key, a disk that forgets, and things to say.
+//! Fixtures for the tests of the log: a key, a disk that loses unsynced writes, events and facts.
 
 #![expect(
     clippy::arithmetic_side_effects,

@@ -9,7 +9,7 @@ use super::*;
 
 const PAGE: &str = include_str!("../../../../docs/audit.md");
 
-/// A line of every kind, and what any of them can hold.
+/// A line of every kind, with all of its fields.
 fn lines() -> Vec<Line> {
     let home = Home::new();
     let mut log = home.create().unwrap();
@@ -35,7 +35,7 @@ fn lines() -> Vec<Line> {
     home.lines()
 }
 
-/// The names of its members, and of theirs; but not of settings, which are keys of the configuration.
+/// The names of all members, nested ones included; not of settings, which are keys of the configuration.
 fn names(value: &Value, found: &mut BTreeSet<String>) {
     match value {
         Value::Object(members) => {
@@ -93,7 +93,7 @@ fn words() -> BTreeSet<&'static str> {
         .collect()
 }
 
-/// The names of all kinds of notes, as their reader lists them to one that it does not know.
+/// The names of all kinds of notes, taken from the parser's error about an unknown one.
 fn kinds_of_notes() -> BTreeSet<String> {
     let unknown = serde_json::json!({"note": "nothing-of-this"});
     let error = serde_json::from_value::<Fact>(unknown).unwrap_err();

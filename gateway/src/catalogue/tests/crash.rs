@@ -1,4 +1,4 @@
-//! Power cuts and full disks at every step, on a disk that forgets what was not made durable.
+//! Power cuts and full disks at every write, on a disk that forgets what was not synced.
 
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
@@ -12,7 +12,7 @@ use crate::envelope::Kid;
 /// More than any operation here takes.
 const STEPS: usize = 40;
 
-/// Opens after a crash; creation may have been cut off, and is then gone on with.
+/// Opens after a crash; continues an interrupted creation.
 fn reopen(home: &Home, disk: &Arc<Forgetful>) -> Catalogue {
     match home.open_on(disk) {
         Err(LoadError::NotInitialised { .. }) => home.create_on(disk).unwrap(),
@@ -20,7 +20,7 @@ fn reopen(home: &Home, disk: &Arc<Forgetful>) -> Catalogue {
     }
 }
 
-/// Every version that may have sealed opens still, and at most one seals.
+/// Checks that every version that may have sealed still opens, and that at most one is active.
 fn check(catalogue: &Catalogue, sealed: &BTreeSet<Kid>) {
     for kid in sealed {
         let (keyring, version) = catalogue.find_by_kid(*kid).unwrap();
@@ -34,7 +34,7 @@ fn check(catalogue: &Catalogue, sealed: &BTreeSet<Kid>) {
     }
 }
 
-/// What a gateway would have sealed with.
+/// Adds the active versions, which a gateway may have sealed with.
 fn note(catalogue: &Catalogue, sealed: &mut BTreeSet<Kid>) {
     let active = catalogue.versions().filter(|(_, v)| v.state.seals());
     sealed.extend(active.map(|(_, v)| v.kid));
@@ -187,7 +187,7 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// One operation, and when trouble comes during it.
+/// An operation, the step and kind of the fault during it, and how many unsynced writes survive a crash.
 fn troubled() -> impl Strategy<Value = (Op, Option<(usize, bool)>, usize)> {
     (
         op(),
@@ -197,7 +197,7 @@ fn troubled() -> impl Strategy<Value = (Op, Option<(usize, bool)>, usize)> {
 }
 
 fn perform(catalogue: &mut Catalogue, op: &Op, clock: &Clock) {
-    // Failure is the point: what it leaves behind is judged afterwards.
+    // It may fail: what it leaves behind is checked afterwards.
     let _failed = match op {
         Op::Rotate(k) => catalogue.rotate(k, SUITE, clock).is_err(),
         Op::Prepare(k) => catalogue.prepare(k, SUITE, clock).is_err(),
@@ -230,7 +230,7 @@ proptest! {
                 catalogue = home.open_on(&disk).unwrap();
             }
             disk.arm(usize::MAX, Trouble::Death);
-            // Destroyed on purpose, and durably so: the only way for a version to be lost.
+            // Only a durable destruction may lose a version.
             sealed.retain(|kid| catalogue.find_by_kid(*kid).unwrap().1.state != State::Destroyed);
             check(&catalogue, &sealed);
         }

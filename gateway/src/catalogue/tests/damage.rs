@@ -1,4 +1,4 @@
-//! Files lost, altered, moved or put back: each its own error, and nothing overwritten.
+//! Files lost, altered, moved or rolled back: each has its own error, and nothing is overwritten.
 
 use super::*;
 use crate::custody::UnwrapFailed;
@@ -16,7 +16,7 @@ fn filled() -> Home {
     home
 }
 
-/// The error of an open that must fail, after checking that it changed no file.
+/// The error of an open that must fail without changing a file.
 fn refused(home: &Home) -> LoadError {
     let before = home.content();
     let error = home.open().err().unwrap();
@@ -30,7 +30,7 @@ fn edit(home: &Home, file: &str, edit: impl FnOnce(String) -> String) {
     std::fs::write(path, edit(text)).unwrap();
 }
 
-/// The text with a properly signed edit of its payload.
+/// Edits a file's payload and signs it again.
 fn resigned(home: &Home, file: &str, change: impl FnOnce(String) -> String) {
     let view = home.view();
     edit(home, file, |text| {
@@ -166,7 +166,7 @@ fn older_copy_put_back_under_a_running_gateway_is_never_written_over() {
     assert!(rolled_back, "{error}");
     assert!(catalogue.refresh().is_err());
     assert_eq!(home.content(), before);
-    // What was loaded stays in force.
+    // The loaded records stay in force.
     let active = catalogue.record(&agents()).unwrap().active().unwrap();
     assert_eq!(active.number, 3);
     assert!(catalogue.version_key(&agents(), 3).is_ok());
@@ -296,7 +296,7 @@ fn record_newer_than_remembered_is_believed_and_remembered() {
     assert_eq!(std::fs::read(home.dir.join("seen.json")).unwrap(), new);
 }
 
-/// The error of a write that must be refused, after checking that it changed no file.
+/// The error of a write that must be refused without changing a file.
 fn unwritten(home: &Home, catalogue: &mut Catalogue) -> LoadError {
     let before = home.content();
     let error = catalogue.rotate(&agents(), SUITE, &home.clock).unwrap_err();
@@ -329,7 +329,7 @@ fn record_altered_between_two_writes_is_never_written_over() {
     let home = filled();
     let mut catalogue = home.open().unwrap();
     catalogue.rotate(&agents(), SUITE, &home.clock).unwrap();
-    // As long as what stood there.
+    // Of the same length.
     edit(&home, RECORD, |text| text.replace("active", "actixe"));
     let error = unwritten(&home, &mut catalogue);
     assert!(matches!(error, LoadError::Signature { .. }), "{error}");
@@ -340,7 +340,7 @@ fn record_rolled_back_between_two_writes_is_never_written_over() {
     let home = filled();
     let mut catalogue = home.open().unwrap();
     let path = home.dir.join(RECORD);
-    // Ours, verified when it was read, and written over since.
+    // Signed by this catalogue, verified when it was read, and overwritten since.
     let old = std::fs::read(&path).unwrap();
     catalogue.make(&agents(), SUITE, &home.clock).unwrap();
     std::fs::write(&path, old).unwrap();

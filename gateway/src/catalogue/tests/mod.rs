@@ -1,4 +1,4 @@
-//! What every test of the catalogue needs: a state directory, a KEK and a clock.
+//! Fixtures for the catalogue's tests: a state directory, a KEK and a clock.
 
 mod crash;
 mod damage;
@@ -22,7 +22,7 @@ use crate::policy::KeyringName;
 const START: Duration = Duration::from_secs(1_795_428_000);
 const SUITE: Suite = Suite::Aes256Gcm;
 
-/// The steps of a switch in one call, as rotation takes them one by one.
+/// A switch in one call; rotation takes its steps one by one.
 trait Switch {
     fn prepare(
         &mut self,
@@ -135,7 +135,7 @@ impl Home {
         Catalogue::open_read_only(self.dir.clone(), Arc::clone(&self.custodian)).unwrap()
     }
 
-    /// Every file with its bytes, but the lock, which takes our process id.
+    /// Every file with its bytes, except the lock, which holds the process id.
     fn content(&self) -> BTreeMap<PathBuf, Vec<u8>> {
         [self.dir.path().to_owned(), self.dir.join("catalogue")]
             .iter()

@@ -1,4 +1,4 @@
-//! What the catalogue does when nothing goes wrong, and what it refuses to write.
+//! Reading and writing without faults, and what is refused.
 
 use super::*;
 use crate::disk;
@@ -145,7 +145,7 @@ fn secret_that_its_record_does_not_commit_to_is_never_used() {
     let mut catalogue = home.create();
     catalogue.rotate(&agents(), SUITE, &home.clock).unwrap();
     let mut version = catalogue.record(&agents()).unwrap().versions[0].clone();
-    // Whoever holds the KEK wraps another secret, properly, for this very version.
+    // Another secret, correctly wrapped under the KEK for this version.
     let other = crate::secret::Secret::random().unwrap();
     let context = view::context(&agents(), 1, &version.commitment.0);
     version.wrapped = Some(home.custodian.wrap(&other, &context).unwrap());

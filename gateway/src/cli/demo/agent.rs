@@ -1,4 +1,4 @@
-//! An agent: an ordinary NATS client with a name, a subject of its own, and no idea of keys.
+//! An agent: an ordinary NATS client with a subject of its own.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,10 +11,9 @@ use futures_util::StreamExt;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 
-/// How long anything may take before the demo gives up.
+/// How long any operation may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// An agent.
 pub(super) struct Agent {
     pub(super) client: Client,
     heard: Subscriber,
@@ -22,7 +21,7 @@ pub(super) struct Agent {
 }
 
 impl Agent {
-    /// Connects to `addr` and listens on `subject`; on return the server knows.
+    /// Connects to `addr` and subscribes to `subject`; on return the server has processed that.
     pub(super) async fn join(name: &str, addr: SocketAddr, subject: &str) -> Result<Self, Failure> {
         let lost = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&lost);
@@ -61,7 +60,7 @@ impl Agent {
         soon("flush", self.client.flush()).await
     }
 
-    /// Another subject to listen on; on return the server knows.
+    /// Subscribes to another subject; on return the server has processed that.
     pub(super) async fn listen(&self, subject: &str) -> Result<Subscriber, Failure> {
         let heard = soon("subscribe", self.client.subscribe(subject.to_owned())).await?;
         self.settle().await?;
@@ -73,7 +72,7 @@ impl Agent {
         self.lost.load(Ordering::Relaxed)
     }
 
-    /// A message to oneself: when it is back, the server has done everything before it.
+    /// A round trip to itself: on return the server has processed everything sent before.
     async fn settle(&self) -> Result<(), Failure> {
         let inbox = self.client.new_inbox();
         let mut own = soon("subscribe", self.client.subscribe(inbox.clone())).await?;
@@ -90,7 +89,7 @@ pub(super) async fn heard(subscriber: &mut Subscriber) -> Result<Message, Failur
         .ok_or_else(|| broken("hear", &"nothing came"))
 }
 
-/// What `doing` yields, unless it fails or takes too long.
+/// The result of `doing`; an error where it fails or takes too long.
 pub(super) async fn soon<T, E: std::fmt::Display>(
     what: &str,
     doing: impl IntoFuture<Output = Result<T, E>>,

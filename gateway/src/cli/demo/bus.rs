@@ -1,4 +1,4 @@
-//! The bus of the demo: a real `nats-server` on a free port, gone when the demo is.
+//! The `nats-server` of the demo, on a free port, stopped with the demo.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -11,14 +11,14 @@ use tokio::process::{Child, ChildStderr, Command};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 
-/// What the server logs before its address.
+/// Precedes the address in the server's log.
 const LISTENING: &str = "Listening for client connections on ";
-/// What it logs last.
+/// The last log line of its start.
 const READY: &str = "Server is ready";
-/// How long it may take to say so.
+/// How long the start may take.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// A running server. It is killed when dropped; [`Bus::stop`] also waits for its end.
+/// A running server, killed on drop; [`Bus::stop`] also waits for its end.
 pub(super) struct Bus {
     addr: SocketAddr,
     child: Child,
@@ -53,7 +53,7 @@ impl Bus {
         self.addr
     }
 
-    /// Reads the server's log for ever: a full pipe would stop it.
+    /// Reads the server's log for ever: a full pipe would block the server.
     pub(super) async fn drain(&mut self) {
         while let Ok(Some(_line)) = self.log.next_line().await {}
         std::future::pending::<()>().await;
@@ -67,7 +67,7 @@ impl Bus {
     }
 }
 
-/// The address, once the server is ready; otherwise the last thing that it said.
+/// The address, once the server is ready; else its last log line.
 async fn ready(log: &mut Lines<BufReader<ChildStderr>>) -> Result<SocketAddr, String> {
     let (mut addr, mut last) = (None, "it ended at once".to_owned());
     while let Ok(Some(line)) = log.next_line().await {

@@ -1,4 +1,4 @@
-//! The words before and after the table: who is where, what was counted, what to try next.
+//! What is printed before and after the table: the topology, the measured numbers, what to try next.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -13,30 +13,30 @@ use super::keys::{Readings, grouped};
 use super::layout::Tone;
 use super::screen::Screen;
 
-/// How often the counters are looked at, and how many times at most: they follow the messages by a moment.
+/// How often the counters are polled, and how many times at most: they follow the messages with a short delay.
 const LOOK: Duration = Duration::from_millis(10);
 const LOOKS: usize = 200;
 
-/// How many messages are to be withheld: a forgery, one that was moved, one under a revoked key.
+/// How many messages are to be withheld: a forged one, one moved to another subject, one sealed under a revoked key.
 pub(super) const WITHHELD: u64 = 3;
 
-/// What was counted.
+/// The measured numbers.
 pub(super) struct Tally {
-    /// Messages that agents said.
+    /// Messages that agents sent.
     pub(super) said: usize,
-    /// How often an agent heard exactly what was said.
+    /// Of these, received unchanged.
     pub(super) understood: usize,
-    /// How many of them stood readable on the bus.
+    /// Of these, readable on the bus.
     pub(super) read_outside: usize,
     /// Connections that agents lost.
     pub(super) lost: usize,
-    /// A stream of messages during which keys were replaced.
+    /// The stream of messages during which keys were replaced.
     pub(super) readings: Readings,
     /// Messages that the gateway withheld.
     pub(super) withheld: u64,
 }
 
-/// Who is where.
+/// Prints the topology.
 pub(super) fn prologue(
     screen: &mut Screen,
     front: SocketAddr,
@@ -57,7 +57,7 @@ pub(super) fn prologue(
     screen.say(Tone::Plain, "")
 }
 
-/// What was counted, and what to try next. Fails if anything is not as promised.
+/// Prints the numbers, and what to try next. An error if any promise was not kept.
 pub(super) fn epilogue(screen: &mut Screen, tally: &Tally, server: &Path) -> Result<(), Failure> {
     screen.say(Tone::Plain, "")?;
     for (kept, promise) in &promises(tally) {
@@ -80,7 +80,7 @@ pub(super) fn epilogue(screen: &mut Screen, tally: &Tally, server: &Path) -> Res
     next(screen, server)
 }
 
-/// What was promised, and whether it was kept.
+/// Each promise, and whether it was kept.
 fn promises(tally: &Tally) -> [(bool, String); 4] {
     let Readings {
         sent,
@@ -122,7 +122,7 @@ fn promises(tally: &Tally) -> [(bool, String); 4] {
     ]
 }
 
-/// Exact commands, for the programs that run now.
+/// Commands to try, with the paths of the running programs.
 fn next(screen: &mut Screen, server: &Path) -> Result<(), Failure> {
     let called = std::env::args_os().next().map(PathBuf::from);
     let keyway = nearby(&called.unwrap_or_else(|| PathBuf::from("keyway")));
@@ -174,7 +174,7 @@ fn next(screen: &mut Screen, server: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A path as short as it can be typed here.
+/// The path relative to the current directory, if it is below that.
 fn nearby(path: &Path) -> String {
     let here = std::env::current_dir().ok();
     let short = here.and_then(|here| path.strip_prefix(here).map(Path::to_owned).ok());
@@ -184,7 +184,7 @@ fn nearby(path: &Path) -> String {
         .to_string()
 }
 
-/// How many messages the gateway has withheld; waits a moment for it to be `expected`.
+/// How many messages the gateway has withheld; polls until that is `expected`.
 pub(super) async fn withheld(metrics: &PrometheusHandle, expected: u64) -> u64 {
     let mut count = 0;
     for _look in 0..LOOKS {

@@ -1,4 +1,4 @@
-//! What happens to keys while agents talk: replaced by hand, replaced because they are used up, revoked because one leaked.
+//! Key operations under live traffic: a manual rotation, rotations by usage, a revocation after a leak.
 
 use std::time::Duration;
 
@@ -21,17 +21,17 @@ use super::story::{Cast, request};
 /// The only keyring of the embedded defaults.
 const KEYRING: &str = "default";
 
-/// After how many messages the demo has a key replaced; the default is a billion.
+/// The rotation threshold of the demo, in messages; the default is a billion.
 pub(super) const THRESHOLD: u64 = 1_000;
 
-/// Where readings go.
+/// The subject of the sensor readings.
 const READINGS: &str = "sensors.line.7";
 
-/// How many readings are under way at once, and how long the sensor rests between two such volleys.
+/// Readings in a batch, and the pause between batches.
 const VOLLEY: u32 = 25;
 const BEAT: Duration = Duration::from_millis(8);
 
-/// How often the key is to be replaced, and after how many readings that should have happened by far.
+/// How many rotations to wait for, and a bound on the readings meanwhile.
 const SWITCHES: usize = 2;
 const MOST: u32 = 1_000_000;
 
@@ -40,30 +40,30 @@ const RENEWED: &str = "New door code of hall 3: 52 90 16. Did an old message com
 const RENEWED_SUBJECT: &str = "agents.researcher";
 const NOTHING: &str = "Only yours. Code noted.";
 
-/// What came of a stream of readings.
+/// The results of a stream of readings.
 #[derive(Default)]
 pub(super) struct Readings {
     /// How many were sent.
     pub(super) sent: u32,
-    /// How many were heard, each in its turn.
+    /// How many were received unchanged and in order.
     pub(super) in_turn: u32,
-    /// How many stood readable on the bus.
+    /// How many were readable on the bus.
     pub(super) readable: u32,
-    /// The key versions that sealed them, in their order.
+    /// The key versions that sealed them, in order.
     pub(super) kids: Vec<Kid>,
 }
 
-/// A reading, seen from three sides.
+/// A reading, as the receiver, the tap and the outsider got it.
 struct Reading {
     number: u32,
-    /// What the sensor said.
+    /// What the sensor sent.
     said: String,
     heard: Bytes,
     carried: Bytes,
     seen: Bytes,
 }
 
-/// The demo's operator: whoever runs it.
+/// A reason in the name of the user who runs the demo.
 fn because(trigger: Trigger, why: &str) -> Because {
     Because {
         trigger,
@@ -75,7 +75,7 @@ fn because(trigger: Trigger, why: &str) -> Because {
 }
 
 impl Cast {
-    /// A new key, because somebody wants one.
+    /// A manual rotation.
     pub(super) async fn switch(
         &self,
         screen: &mut Screen,
@@ -92,7 +92,7 @@ impl Cast {
         screen.announce(&[&text, rest]).await
     }
 
-    /// A sensor talks without a pause until its key was replaced some times, each time because it has sealed enough.
+    /// Publishes readings until the key was rotated by usage [`SWITCHES`] times.
     pub(super) async fn stream(
         &mut self,
         screen: &mut Screen,
@@ -130,7 +130,7 @@ impl Cast {
         })
     }
 
-    /// A key is known to somebody: it is revoked, and says nothing any more.
+    /// Revokes a key version that may have leaked.
     pub(super) async fn revoke(
         &mut self,
         screen: &mut Screen,
@@ -165,7 +165,7 @@ impl Cast {
         self.replay(screen, &kept).await
     }
 
-    /// What the revoked key has sealed does not open any more; what its successor seals does.
+    /// Replays a message sealed under the revoked version, which is withheld; one sealed under its successor opens.
     async fn replay(&mut self, screen: &mut Screen, kept: &Bytes) -> Result<(), Failure> {
         let stranger = &self.outsider.agent;
         stranger.publish(RENEWED_SUBJECT, kept.clone()).await?;
@@ -198,7 +198,7 @@ impl Cast {
 }
 
 impl Readings {
-    /// Counts a reading; yields its key version if that is another than before.
+    /// Counts a reading; yields the kid of its key version, if that is new.
     fn take(&mut self, reading: &Reading) -> Option<Kid> {
         let in_turn = reading.heard == reading.said.as_bytes();
         self.in_turn = self.in_turn.saturating_add(u32::from(in_turn));
@@ -213,13 +213,13 @@ impl Readings {
         })
     }
 
-    /// How often the key was replaced meanwhile.
+    /// How often the key was rotated meanwhile.
     pub(super) fn switches(&self) -> usize {
         self.kids.len().saturating_sub(1)
     }
 }
 
-/// The first reading under another key, if it is one: what happened, and what it looks like.
+/// Shows the first reading under a new key version, and why the key was rotated; nothing where `kid` is `None`.
 async fn turn(
     screen: &mut Screen,
     rotation: &Rotation,
@@ -256,7 +256,7 @@ async fn turn(
     screen.show(scene).await
 }
 
-/// Why the last key was activated.
+/// Why the last key version was activated, from the audit log.
 async fn why(rotation: &Rotation) -> String {
     let lines = rotation.tail(8).await.unwrap_or_default();
     let told = lines.iter().rev().find_map(|line| {
@@ -267,7 +267,7 @@ async fn why(rotation: &Rotation) -> String {
     told.unwrap_or_default()
 }
 
-/// The version that an envelope names.
+/// The key version that sealed an envelope.
 async fn leaked(rotation: &Rotation, envelope: &[u8]) -> Result<VersionStatus, Failure> {
     let kid = Header::parse(envelope).ok().map(|header| header.kid);
     let versions = status(rotation).await?.versions;
@@ -289,7 +289,7 @@ fn active(keyring: &KeyringStatus) -> Result<&VersionStatus, Failure> {
     found.ok_or_else(|| Failure::new(Exit::Failed, "nothing seals after the revocation", ""))
 }
 
-/// What whoever has the key may know, in a line.
+/// The exposure report of the revoked version, in a line.
 fn report(exposed: &Exposure) -> String {
     let time = |at: Option<jiff::Timestamp>| {
         at.map_or_else(String::new, |at| at.strftime("%H:%M:%S%.3f").to_string())
@@ -305,7 +305,7 @@ fn report(exposed: &Exposure) -> String {
     )
 }
 
-/// What the sensor says.
+/// The payload of a reading.
 fn reading(number: u32) -> String {
     format!(
         "{{\"n\":{number},\"bar\":{}.{}}}",

@@ -2,29 +2,29 @@
 
 use crate::cli::output::Line;
 
-/// How a piece of text is meant.
+/// The role of a piece of text, which decides its colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tone {
     /// Plain text.
     Plain,
     /// A name, a heading.
     Strong,
-    /// What is there to be seen, not read.
+    /// Less important text.
     Faint,
-    /// Ciphertext under the key version of this place, from 0.
+    /// Ciphertext under the key version with this index, from 0.
     Sealed(usize),
-    /// As it should be.
+    /// A success.
     Good,
-    /// What somebody without keys gets.
+    /// What an outsider without keys gets, and failures.
     Outside,
 }
 
-/// Characters for lines and marks.
+/// Characters for borders and marks.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Glyphs {
     pub(super) across: char,
     pub(super) down: char,
-    /// Where lines meet, first to last: top, middle and bottom row; start, crossing and end in each.
+    /// Corners and crossings: rows top, middle, bottom; in each left, middle, right.
     pub(super) corners: [[char; 3]; 3],
     pub(super) arrow: &'static str,
     pub(super) back: &'static str,
@@ -34,7 +34,7 @@ pub(super) struct Glyphs {
     pub(super) hidden: char,
 }
 
-/// Which row of corners a rule has.
+/// A horizontal rule, by where it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rule {
     /// Above the table.
@@ -49,7 +49,7 @@ pub(super) enum Rule {
     Bottom,
 }
 
-/// Where and how to draw.
+/// Width, colours and characters to draw with.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Style {
     /// Columns of the terminal that are used.
@@ -66,7 +66,7 @@ pub(super) type Cell = Vec<(Tone, String)>;
 /// Borders and their spaces: `│ a │ b │ c │`.
 const FRAME: usize = 10;
 
-/// Narrower, and nothing fits a column; wider, and the eye loses the row.
+/// Bounds of the width: narrower, nothing fits a column; wider, rows are hard to follow.
 const NARROWEST: usize = 60;
 const WIDEST: usize = 132;
 
@@ -143,7 +143,7 @@ impl Style {
         Line::coloured(text, code)
     }
 
-    /// A line across the table.
+    /// A horizontal rule.
     pub(super) fn rule(&self, rule: Rule) -> Line {
         let [top, middle, bottom] = self.glyphs.corners;
         let [start, crossing, end] = match rule {
@@ -192,7 +192,7 @@ impl Style {
         text
     }
 
-    /// A text across all columns.
+    /// A text that spans all columns.
     pub(super) fn banner(&self, tone: Tone, text: &str) -> Vec<Line> {
         let width = self.width.saturating_sub(4);
         let bar = self.paint(Tone::Faint, &self.glyphs.down.to_string());
@@ -206,7 +206,7 @@ impl Style {
     }
 }
 
-/// Lines of at most `width` characters, broken at spaces; a longer word is cut.
+/// Wraps at spaces to `width` characters; longer words are split.
 pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
     let width = width.max(1);
     let mut lines = Vec::new();

@@ -1,7 +1,8 @@
-//! `keyway demo`: a bus, a gateway and agents, side by side with what a tap and a stranger see.
+//! `keyway demo`: a NATS server, a gateway and agents, side by side with what subscribers on the server itself see.
 //!
-//! Everything is real: a `nats-server`, the gateway with its embedded defaults (but for a threshold that is reached soon), clients that know nothing of it, and a stranger
-//! on the bare bus. What is claimed at the end has been counted. `story` is the script, `screen` and `layout` draw.
+//! Everything is real: a `nats-server`, the gateway with its embedded defaults (but for a low rotation threshold), ordinary
+//! clients, and an outsider that bypasses the gateway. The summary has measured numbers. `story` is the script, `screen` and
+//! `layout` draw.
 
 mod agent;
 mod bus;
@@ -49,7 +50,7 @@ pub(super) fn run(args: &Demo, out: Output) -> Result<(), Failure> {
     shown.and(emptied)
 }
 
-/// However it ends, the server has ended too when this returns.
+/// Runs the demo with its own nats-server, which has ended when this returns.
 async fn perform(args: &Demo, folder: &TempDir, mut screen: Screen) -> Result<(), Failure> {
     let mut asked = Asked::listen()?;
     let metrics = metrics::install().map_err(|error| Failure::of(&error))?;
@@ -72,7 +73,7 @@ async fn perform(args: &Demo, folder: &TempDir, mut screen: Screen) -> Result<()
     )
 }
 
-/// However it ends, nothing writes into the folder any more when this returns.
+/// Runs the demo with its own gateway, which no longer writes into the folder when this returns.
 async fn act(
     bus: std::net::SocketAddr,
     folder: &Path,
@@ -91,7 +92,7 @@ async fn act(
     told
 }
 
-/// The embedded defaults, on free ports and in a directory of its own, with keys that are replaced soon.
+/// The embedded defaults, on free ports and in a directory of its own, with a low rotation threshold.
 fn configuration(bus: std::net::SocketAddr, folder: &Path) -> Result<Checked, Failure> {
     let state = folder.join("state");
     let text = format!(
@@ -104,7 +105,7 @@ fn configuration(bus: std::net::SocketAddr, folder: &Path) -> Result<Checked, Fa
         .map_err(|errors| place::invalid(&errors))
 }
 
-/// A billion messages are more than a demo can say.
+/// Lowers the threshold, which is a billion messages by default.
 fn soon_replaced(mut checked: Checked) -> Checked {
     for keyring in &mut checked.keyrings {
         keyring.terms.rotate.messages = keys::THRESHOLD;

@@ -1,4 +1,4 @@
-//! A JetStream stream, in which a message outlives the key version that sealed it.
+//! A JetStream stream, whose message is read after the key version that sealed it was replaced.
 
 use async_nats::Client;
 use async_nats::jetstream::{self, consumer, stream};
@@ -46,7 +46,7 @@ pub(super) async fn read(client: &Client) -> Result<Bytes, Failure> {
     Ok(message.message.payload.clone())
 }
 
-/// The note as whoever runs the bus has it.
+/// The note as it is stored on the server.
 pub(super) async fn stored(client: &Client) -> Result<Bytes, Failure> {
     let context = jetstream::new(client.clone());
     let stream = soon("find the stream", Box::pin(context.get_stream(STREAM))).await?;

@@ -1,4 +1,4 @@
-//! What the demo shows: rows of the table, and the words around it.
+//! Prints the demo: the rows of its table, and the text around it.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -9,13 +9,13 @@ use crate::envelope::{HEADER_LEN, Header, Kid};
 
 use super::layout::{Cell, Rule, Style, Tone};
 
-/// How long a row stays alone on a terminal, so that a person can follow.
+/// The pause after each row on a terminal, so that a person can follow.
 const PACE: Duration = Duration::from_millis(260);
 
-/// How many characters a line has where there is no terminal.
+/// The width of a line, in characters, without a terminal.
 const LOG_WIDTH: usize = 100;
 
-/// The page as it grows.
+/// The output of the demo.
 pub(super) struct Screen {
     out: Output,
     style: Style,
@@ -23,23 +23,23 @@ pub(super) struct Screen {
     /// Label and colour of the key versions.
     keys: HashMap<Kid, (String, Tone)>,
     newest: Option<String>,
-    /// The line above the next row.
+    /// The rule above the next row.
     open: Rule,
 }
 
-/// One message, seen from three sides.
+/// A row: one message, as agents, the bus and an outsider have it.
 pub(super) struct Scene<'a> {
-    /// Who speaks to whom.
+    /// Sender and receiver.
     pub(super) title: [&'a str; 2],
-    /// What the agents say or hear.
+    /// What the agent receives.
     pub(super) heard: (Tone, &'a str),
     /// The subject on the bus.
     pub(super) subject: &'a str,
     /// What the bus carries.
     pub(super) carried: &'a [u8],
-    /// Words of our own about it.
+    /// A remark, or empty.
     pub(super) remark: &'a str,
-    /// What whoever bypasses the gateway has.
+    /// What an outsider that bypasses the gateway gets.
     pub(super) outside: Cell,
 }
 
@@ -65,7 +65,7 @@ impl Screen {
         &self.style
     }
 
-    /// From now on `kid` is shown as `label`.
+    /// Shows `kid` as `label` from now on.
     pub(super) fn learn(&mut self, kid: Kid, label: &str) {
         let tone = Tone::Sealed(self.keys.len());
         self.newest = Some(label.to_owned());
@@ -77,7 +77,7 @@ impl Screen {
         self.keys.contains_key(&kid)
     }
 
-    /// The label learnt last.
+    /// The label added last.
     pub(super) fn newest(&self) -> Option<&str> {
         self.newest.as_deref()
     }
@@ -157,7 +157,7 @@ impl Screen {
     fn hex(&self, envelope: &[u8], width: usize) -> [String; 2] {
         let more = self.style.glyphs.more;
         let line = |bytes: &[u8], width: usize| {
-            // Three characters a byte, but for the last.
+            // Three characters per byte, except for the last.
             let fit = width.saturating_add(1).saturating_div(3);
             let pairs = bytes.iter().take(fit).map(|byte| format!("{byte:02x}"));
             pairs.collect::<Vec<_>>().join(" ")
@@ -170,7 +170,7 @@ impl Screen {
         ]
     }
 
-    /// Bytes as a program that expects text would see them.
+    /// Bytes as text, with the unprintable ones replaced.
     pub(super) fn text(&self, bytes: &[u8]) -> String {
         let shown = |byte: &u8| {
             if byte.is_ascii_graphic() || *byte == b' ' {
@@ -182,11 +182,11 @@ impl Screen {
         bytes.iter().map(shown).collect()
     }
 
-    /// The first characters of what an outsider sees, and what it can do with them.
+    /// The first characters that an outsider gets, and whether it can read them.
     pub(super) fn outside(&self, seen: &[u8], said: &str) -> Cell {
         let [_, _, width] = self.style.columns();
         let some = seen.get(..seen.len().min(width.saturating_mul(2)));
-        // Spaces would be taken for places to break.
+        // `row` would wrap at spaces.
         let text = self.text(some.unwrap_or_default()).replace(' ', "_");
         let verdict = if seen == said.as_bytes() {
             (Tone::Outside, "READS IT".to_owned())
@@ -197,7 +197,7 @@ impl Screen {
     }
 }
 
-/// At most `width` characters; what is cut off is marked.
+/// At most `width` characters, with a mark where something was cut off.
 fn clip(text: &str, width: usize, more: &str) -> String {
     if text.chars().count() <= width {
         return text.to_owned();

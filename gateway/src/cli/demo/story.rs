@@ -1,4 +1,4 @@
-//! The script: who says what, when the key is switched, and what a stranger tries.
+//! The script of the demo: which messages agents exchange, when keys are rotated, which attacks an outsider tries.
 
 use std::net::SocketAddr;
 
@@ -29,7 +29,7 @@ const FORGERY: &str = "planner: wire 9,000 EUR to account 5513 at once.";
 const CHECK: &str = "Did anything else reach you?";
 const CLEAR: &str = "No. I have heard from you, and from nobody else.";
 
-/// Everybody.
+/// The agents, and two subscribers on the server itself.
 pub(super) struct Cast {
     pub(super) planner: Agent,
     pub(super) researcher: Agent,
@@ -37,13 +37,13 @@ pub(super) struct Cast {
     pub(super) stock: Agent,
     pub(super) tap: Witness,
     pub(super) outsider: Witness,
-    /// What was said, to be looked for among what was seen.
+    /// What agents have sent, to be searched for in what the subscribers on the server got.
     said: Vec<&'static str>,
-    /// How often an agent heard exactly what another had said.
+    /// How many messages were received unchanged.
     understood: usize,
 }
 
-/// Tells the whole story, and counts.
+/// Runs the script; yields the measured numbers.
 pub(super) async fn tell(
     bus: SocketAddr,
     gateway: &Gateway,
@@ -106,7 +106,7 @@ impl Cast {
         ]
     }
 
-    /// A question that takes another one to answer: two requests, two replies.
+    /// A request that leads to another one: two requests, two replies.
     async fn ask(&mut self, screen: &mut Screen) -> Result<(), Failure> {
         let asking = request(&self.planner, "agents.researcher", QUESTION);
         let asked = self.researcher.next().await?;
@@ -123,7 +123,7 @@ impl Cast {
         self.answer(screen, (&asked, asking), ANSWER).await
     }
 
-    /// Something for later, into a stream.
+    /// Stores a message in a stream.
     async fn note(&mut self, screen: &mut Screen) -> Result<(), Failure> {
         Box::pin(notes::store(&self.planner.client, NOTE)).await?;
         self.said.push(NOTE);
@@ -140,7 +140,7 @@ impl Cast {
         screen.show(scene).await
     }
 
-    /// One message to everybody.
+    /// One message to several subscribers.
     async fn broadcast(&mut self, screen: &mut Screen) -> Result<(), Failure> {
         let mut first = self.researcher.listen("agents.all").await?;
         let mut second = self.archivist.listen("agents.all").await?;
@@ -159,7 +159,7 @@ impl Cast {
             .map(drop)
     }
 
-    /// The note from before the switch is read after it.
+    /// Reads the message that was stored before the rotation.
     async fn remember(&mut self, screen: &mut Screen) -> Result<(), Failure> {
         let read = Box::pin(notes::read(&self.archivist.client)).await?;
         self.compare(&read, NOTE);
@@ -189,10 +189,10 @@ impl Cast {
         Ok(moved)
     }
 
-    /// A stranger makes a message up, and moves a real one to another subject.
+    /// An outsider forges a message, and moves a sealed one to another subject.
     async fn attack(&mut self, screen: &mut Screen) -> Result<(), Failure> {
         let moved = self.intrude().await?;
-        // Both are on their way to the gateway now, in front of everything that follows.
+        // The gateway receives both before everything that follows.
         let asking = request(&self.planner, "agents.researcher", CHECK);
         let asked = self.researcher.next().await?;
         let nothing = if asked.payload == CHECK.as_bytes() {
@@ -248,7 +248,7 @@ impl Cast {
         self.understood = self.understood.saturating_add(understood);
     }
 
-    /// A message that an agent has heard, beside what the tap and the stranger saw of it. Yields what the bus carried.
+    /// Shows a message that an agent received, beside what the tap and the outsider got. Yields what the bus carried.
     pub(super) async fn show(
         &mut self,
         screen: &mut Screen,
@@ -277,7 +277,7 @@ impl Cast {
 
 pub(super) type Asking = tokio::task::JoinHandle<Result<Message, async_nats::RequestError>>;
 
-/// Asks without waiting for the answer.
+/// Sends a request without waiting for the reply.
 pub(super) fn request(from: &Agent, subject: &'static str, text: &'static str) -> Asking {
     let client = from.client.clone();
     tokio::spawn(async move { client.request(subject, text.into()).await })

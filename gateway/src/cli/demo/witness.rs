@@ -1,4 +1,4 @@
-//! Somebody on the bare bus, who subscribes to everything and holds no key.
+//! A subscriber of everything on the server itself, without keys.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -9,17 +9,17 @@ use crate::cli::failure::Failure;
 
 use super::agent::Agent;
 
-/// A subscriber of `>` on the server itself.
+/// Subscribes to `>` past the gateway.
 pub(super) struct Witness {
     pub(super) agent: Agent,
-    /// Seen and not asked for yet.
+    /// Received, and not yet returned by `see`.
     waiting: VecDeque<Message>,
     /// Every payload so far.
     seen: Vec<bytes::Bytes>,
 }
 
 impl Witness {
-    /// From now on every message on the bus is seen.
+    /// On return, every further message on the bus is received.
     pub(super) async fn open(name: &str, bus: SocketAddr) -> Result<Self, Failure> {
         Ok(Self {
             agent: Box::pin(Agent::join(name, bus, ">")).await?,
@@ -47,7 +47,7 @@ impl Witness {
         }
     }
 
-    /// Whether `text` stood readable in anything that was seen.
+    /// Whether any payload contains `text`.
     pub(super) fn has_read(&self, text: &[u8]) -> bool {
         let within = |payload: &bytes::Bytes| memchr::memmem::find(payload, text).is_some();
         self.seen.iter().any(within)

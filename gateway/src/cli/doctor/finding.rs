@@ -1,4 +1,4 @@
-//! What a check says.
+//! The result of a check.
 
 use serde::Serialize;
 
@@ -8,23 +8,23 @@ use crate::config::Warning;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Severity {
-    /// As it should be.
+    /// Nothing to do.
     Ok,
-    /// It works; somebody should look, or nobody could.
+    /// It works but should be looked at, or could not be checked.
     Warning,
-    /// It does not work, or it does not protect.
+    /// It does not work, or it leaves messages unprotected.
     Problem,
 }
 
-/// One thing that was looked at.
+/// One result.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Finding {
-    /// The check: a word that stays.
+    /// The check: a stable word for scripts.
     pub(super) check: &'static str,
     pub(super) severity: Severity,
     /// What was found.
     pub(super) what: String,
-    /// What would help; none where nothing needs to.
+    /// What would help.
     pub(super) remedy: Option<String>,
 }
 
@@ -74,7 +74,7 @@ impl Finding {
         }
     }
 
-    /// An error of the library, whose remedy stands behind the first semicolon.
+    /// A problem from an error of the library, whose message has the remedy behind the first semicolon.
     pub(super) fn of_error(check: &'static str, error: &dyn std::error::Error) -> Self {
         let message = error.to_string();
         let (what, remedy) = message
@@ -83,7 +83,7 @@ impl Finding {
         Self::problem(check, what, remedy)
     }
 
-    /// What `keyway check` warns of.
+    /// A warning of the configuration, as `keyway check` has it.
     pub(super) fn of_warning(warning: &Warning) -> Self {
         let finding = warning.finding();
         let what = format!("{}: {}", finding.key, finding.message);

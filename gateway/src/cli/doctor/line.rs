@@ -1,4 +1,4 @@
-//! A connection to a server, with TLS where and as the gateway has it.
+//! A blocking connection to a server, with TLS and PROXY header as the gateway has them.
 
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
@@ -11,27 +11,27 @@ use crate::dataplane::ServerAddr;
 use crate::proxy::{self, Version};
 use crate::tls::{self, Dialer, Failure, ToServer};
 
-/// How long a server may take for an answer.
+/// How long a server may take to answer.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Which server, and in what manner.
+/// How to connect to a server.
 #[derive(Clone, Copy)]
 pub(super) struct Way<'a> {
     pub(super) server: &'a ServerAddr,
-    /// How long a connection may take.
+    /// The connect timeout of each address.
     pub(super) within: Duration,
-    /// For TLS; `None`: none is spoken.
+    /// `None`: no TLS.
     pub(super) tls: Option<&'a Dialer>,
-    /// Sends a PROXY header first, as a gateway does.
+    /// Sends a PROXY protocol header of this version first.
     pub(super) header: Option<Version>,
 }
 
-/// TLS with servers.
+/// TLS with servers, with and without the gateway's client certificate.
 #[derive(Default)]
 pub(super) struct Dialers {
-    /// As the gateway has it.
+    /// As the gateway connects.
     pub(super) gateway: Option<Dialer>,
-    /// As whoever has no certificate would have it.
+    /// As a client without certificate connects.
     pub(super) stranger: Option<Dialer>,
 }
 
@@ -41,7 +41,7 @@ pub(super) enum Line {
     Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
 }
 
-/// What a server's INFO says of TLS.
+/// TLS by a server's INFO: `tls_required`, `tls_available`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Says {
     Required,
@@ -50,7 +50,7 @@ pub(super) enum Says {
 }
 
 impl Dialers {
-    /// As the configuration says. Reads its files.
+    /// Reads the files of the configuration.
     ///
     /// # Errors
     /// [`tls::Error`].
@@ -68,13 +68,13 @@ impl Dialers {
         })
     }
 
-    /// Whether the gateway shows servers a certificate.
+    /// Whether the gateway has a client certificate.
     pub(super) fn show_a_certificate(&self) -> bool {
         let settings = self.gateway.as_ref().map(Dialer::settings);
         settings.is_some_and(|settings| settings.own.is_some())
     }
 
-    /// What is to be said of whoever comes past the gateway, where that makes a difference.
+    /// An addition to findings about connections that bypass the gateway, where a certificate makes the difference.
     pub(super) fn unless(&self) -> &'static str {
         if self.show_a_certificate() {
             " (without a certificate)"
@@ -83,7 +83,7 @@ impl Dialers {
         }
     }
 
-    /// What would help where TLS with a server has failed; none for other errors.
+    /// The remedy for a TLS error; none for other errors.
     pub(super) fn help(&self, error: &io::Error) -> Option<String> {
         let settings = self.gateway.as_ref()?.settings();
         let is_tls = error.get_ref()?.is::<rustls::Error>();
@@ -93,7 +93,7 @@ impl Dialers {
 }
 
 impl Way<'_> {
-    /// Whether the handshake comes before INFO.
+    /// Whether the TLS handshake comes before INFO (`handshake_first` of nats-server).
     pub(super) fn is_first(&self) -> bool {
         let settings = self.tls.map(Dialer::settings);
         settings.is_some_and(|settings| settings.handshake_first)
@@ -101,10 +101,10 @@ impl Way<'_> {
 }
 
 impl Line {
-    /// Up to the server's INFO, which may come behind a handshake.
+    /// Connects, up to where the server sends INFO.
     ///
     /// # Errors
-    /// What the system says, or why there is no TLS.
+    /// The connection or the TLS handshake failed.
     pub(super) fn open(way: Way<'_>) -> io::Result<Self> {
         let mut socket = dial(way)?;
         socket.set_nodelay(true)?;
@@ -121,10 +121,10 @@ impl Line {
         }
     }
 
-    /// Behind the server's INFO, which says this of TLS.
+    /// Upgrades to TLS after INFO, where the server or the gateway demands it.
     ///
     /// # Errors
-    /// Why there is none.
+    /// The handshake failed, or the server does not offer TLS.
     pub(super) fn secure(self, way: Way<'_>, says: Says) -> io::Result<Self> {
         let socket = match self {
             Self::Plain(socket) => socket,

@@ -1,4 +1,4 @@
-//! The gateway's own addresses.
+//! The gateway's own listen addresses.
 
 use crate::admin;
 use crate::dataplane::ListenAddr;
@@ -17,7 +17,7 @@ pub(super) fn check(patient: &Patient) -> Vec<Finding> {
     }
     let wrong = admin::examine(&checked.admin, &checked.state);
     findings.extend(wrong.iter().map(|error| Finding::of_error("admin", error)));
-    // `keyway check` warns of the others, and its warnings are part of this report.
+    // Other addresses are among the warnings of the configuration, which this report includes.
     findings.push(match checked.admin.listen {
         Some(addr) if !addr.ip().is_loopback() => Finding::warning(
             "admin",

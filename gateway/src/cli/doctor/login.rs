@@ -1,4 +1,4 @@
-//! As whom the doctor comes: as an agent would.
+//! The credentials with which the doctor connects.
 
 use std::path::Path;
 
@@ -12,14 +12,14 @@ use crate::control;
 use crate::disk::{Guarded, read_guarded};
 use crate::proxy::Key;
 
-/// What an agent shows to the server.
+/// A client's credentials in CONNECT.
 pub(super) enum Login {
     Password {
         user: String,
         password: Zeroizing<String>,
     },
     Token(Zeroizing<String>),
-    /// A JWT, and the key that it names.
+    /// A user JWT, and the nkey that it names.
     Jwt {
         jwt: Zeroizing<String>,
         key: Key,
@@ -28,7 +28,7 @@ pub(super) enum Login {
 }
 
 impl Login {
-    /// What the command line names, if anything.
+    /// From the options, if any names credentials.
     pub(super) fn given(args: &AgentLogin) -> Result<Option<Self>, Failure> {
         if let (Some(user), Some(file)) = (&args.user, &args.password_file) {
             let (user, password) = (user.clone(), text(file)?);
@@ -44,7 +44,7 @@ impl Login {
         args.creds.as_deref().map(credentials).transpose()
     }
 
-    /// As whom the gateway itself comes; `None` where its file cannot be used.
+    /// From `[control]`; `None` where the file cannot be used.
     pub(super) fn of_gateway(login: &control::Login) -> Option<Self> {
         match login {
             control::Login::Password { user, file } => {
@@ -57,7 +57,7 @@ impl Login {
         }
     }
 
-    /// Adds it to a CONNECT that answers this nonce.
+    /// Adds the fields to a CONNECT, with the signature of the nonce.
     pub(super) fn show(&self, nonce: &[u8], connect: &mut Map<String, Value>) {
         let mut set = |name: &str, value: Value| drop(connect.insert(name.to_owned(), value));
         match self {
@@ -78,7 +78,7 @@ impl Login {
     }
 }
 
-/// A `.creds` file: two blocks, a JWT and a seed.
+/// Reads a `.creds` file: a JWT block and a seed block.
 fn credentials(file: &Path) -> Result<Login, Failure> {
     let text = text(file)?;
     let mut blocks = text.lines().scan(false, |inside, line| {

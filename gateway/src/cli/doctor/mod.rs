@@ -1,14 +1,14 @@
-//! `keyway doctor`: a deployment, looked at from the outside. Each check says what it found and what would help; none takes the lock
-//! of the state directory, and none writes but a file that it removes again.
+//! `keyway doctor`: checks a deployment from the outside. Each check reports findings with a remedy; none takes the lock of the
+//! state directory, and none writes more than a test file that it removes again.
 //!
 //! | you look for | it is in |
 //! |---|---|
-//! | what a check says | `finding` |
-//! | a connection that says what an agent, or a gateway, would say | `visitor` |
-//! | what that connection is: TCP, TLS | `line` |
-//! | as whom | `login` |
-//! | servers: reached, versions, room, who is let in | `servers`, `passage` |
-//! | subjects that the bus renames | `renamed`, `streams` |
+//! | the result of a check | `finding` |
+//! | a minimal NATS client that connects as an agent, or as a gateway | `visitor` |
+//! | its connection: TCP, TLS, PROXY header | `line` |
+//! | its credentials | `login` |
+//! | servers: reachable, version, `max_payload`, clock; who may connect | `servers`, `passage` |
+//! | subjects that the bus maps or transforms | `renamed`, `streams` |
 //! | the state directory, custody, catalogue, audit log | `state` |
 //! | the gateway's own addresses | `listeners` |
 
@@ -49,15 +49,15 @@ struct Report<'a> {
     findings: &'a [Finding],
 }
 
-/// What the checks go by.
+/// The deployment that is checked.
 struct Patient {
     checked: Checked,
     clock: Clock,
     /// The key of a trusted proxy, where there is one that can be used.
     key: Option<Key>,
-    /// TLS with servers, where there is any that can be used.
+    /// TLS with servers, where it is configured and its files can be used.
     dialers: Dialers,
-    /// As whom agents connect.
+    /// An agent's credentials.
     agent: Option<Login>,
     /// Whether messages may be published.
     probe: bool,
@@ -109,7 +109,7 @@ fn key(checked: &Checked, findings: &mut Vec<Finding>) -> Option<Key> {
     }
 }
 
-/// What the files of `[server-tls]` come to, if they can be used.
+/// TLS as `[server-tls]` has it, if its files can be used.
 fn dialers(checked: &Checked, clock: &Clock, findings: &mut Vec<Finding>) -> Dialers {
     let settings = checked.dataplane.server_tls.as_ref();
     Dialers::load(settings, clock).unwrap_or_else(|error| {

@@ -1,4 +1,4 @@
-//! Whom a server lets in: agents that come past the gateway, and the gateway.
+//! Whom a server accepts: clients that bypass the gateway, and the gateway.
 
 use std::io;
 
@@ -13,14 +13,14 @@ use super::line::Way;
 use super::login::Login;
 use super::visitor::{Card, Reception, Visitor};
 
-/// As whom a connection is made: with the gateway's certificate, if it has one, or without.
+/// Connect as the gateway (with its certificate, and a PROXY header of this version), or without either.
 #[derive(Clone, Copy)]
 enum By {
     Gateway(Option<Version>),
     Stranger,
 }
 
-/// Reaches a server, as the gateway would.
+/// Connects as the gateway would, up to INFO.
 pub(super) fn reach(patient: &Patient, server: &ServerAddr) -> io::Result<Visitor> {
     Visitor::reach(way(patient, server, By::Gateway(None)))
 }
@@ -38,11 +38,11 @@ fn way<'a>(patient: &'a Patient, server: &'a ServerAddr, by: By) -> Way<'a> {
     }
 }
 
-/// What becomes of this visitor at this server.
+/// Connects and authenticates.
 fn try_to_enter(way: Way<'_>, card: Card<'_>) -> io::Result<Reception> {
     match Visitor::reach(way) {
         Ok(mut visitor) => visitor.enter(card),
-        // Without a certificate that it wants, some servers say so, and some just close.
+        // A server that misses the client certificate sends an alert, or just closes.
         Err(error)
             if way.tls.is_some()
                 && matches!(Failure::of(&error), Failure::Declined | Failure::Closed) =>
@@ -78,7 +78,7 @@ pub(super) fn check(patient: &Patient, server: &ServerAddr) -> Vec<Finding> {
     findings
 }
 
-/// Whoever comes without credentials.
+/// Whether clients without credentials are accepted.
 fn strangers(patient: &Patient, server: &ServerAddr, how: io::Result<Reception>) -> Finding {
     match how {
         Ok(Reception::LetIn) => Finding::problem(
@@ -97,7 +97,7 @@ fn strangers(patient: &Patient, server: &ServerAddr, how: io::Result<Reception>)
     }
 }
 
-/// An agent that comes past the gateway, and through it.
+/// Whether an agent is accepted when it bypasses the gateway, and through the gateway.
 fn agents(
     patient: &Patient,
     server: &ServerAddr,
@@ -148,8 +148,8 @@ fn agents(
     findings
 }
 
-/// The agent gets in neither way, and the server does not say whether it is the key or the agent that it does not know. The gateway's own
-/// login tells: a wrong signature keeps out whoever shows it.
+/// The agent is refused both directly and through the gateway, and the server does not say whether for the proxy key or for the
+/// agent's credentials. The gateway's own login tells them apart: a wrong signature gets any user refused.
 fn turned_away(patient: &Patient, server: &ServerAddr, words: &str) -> Finding {
     let control = patient.checked.control.as_ref();
     let own = control.and_then(|control| Login::of_gateway(control.login.as_ref()?));
@@ -189,7 +189,7 @@ fn turned_away(patient: &Patient, server: &ServerAddr, words: &str) -> Finding {
     )
 }
 
-/// The agent gets in neither way, and the gateway proves nothing.
+/// The agent is refused both directly and through the gateway, which has neither proxy key nor certificate to show.
 fn unproven(server: &ServerAddr) -> Finding {
     Finding::warning(
         "bypass",
@@ -198,7 +198,7 @@ fn unproven(server: &ServerAddr) -> Finding {
     )
 }
 
-/// Whether the server reads the header that the gateway sends.
+/// Whether the server reads the PROXY header of `proxy.send`.
 fn header(patient: &Patient, server: &ServerAddr) -> Option<Finding> {
     let version = patient.checked.dataplane.proxy.send?;
     let card = Card {
@@ -212,7 +212,7 @@ fn header(patient: &Patient, server: &ServerAddr) -> Option<Finding> {
             "proxy-header",
             format!("{server} reads the header that `proxy.send` puts first"),
         ),
-        // Before it knows somebody, a server says the same to whatever it does not understand.
+        // Before authentication, a server answers the same to anything that it does not understand.
         (Ok(Reception::Refused(_)), Ok(Reception::Refused(_))) => Finding::warning(
             "proxy-header",
             format!(
@@ -236,7 +236,7 @@ fn silent(server: &ServerAddr, error: &io::Error) -> Finding {
     )
 }
 
-/// What makes the gateway the only way.
+/// How to close the bypass: `proxy_required` for the agents, and a trusted proxy key.
 fn remedy(patient: &Patient) -> String {
     match &patient.key {
         Some(key) => format!(

@@ -1,9 +1,9 @@
-//! Subjects that the bus renames between publisher and receiver: an envelope that is bound to its subject opens under another only by
-//! an alias.
+//! Subjects that the bus changes between publisher and receiver: an envelope that is bound to its subject opens on another one
+//! only with an alias.
 //!
-//! What is seen: transforms of streams, mirrors and sources, one after another, and what is republished, which JetStream tells the
-//! control connection; and with `--probe` the mappings of the agents' account, by a message that is published and comes back, or does not. What is not seen: imports of other accounts,
-//! and transforms on leaf nodes and gateways between clusters.
+//! What is checked: subject transforms of streams, mirrors and sources, also in sequence, and republish, which JetStream tells
+//! the control connection; and with `--probe` the mappings of the agents' account, by publishing a test message. Not checked:
+//! imports of other accounts, and transforms on leaf nodes and gateways between clusters.
 
 use data_encoding::BASE32_NOPAD;
 
@@ -15,7 +15,7 @@ use super::finding::Finding;
 use super::visitor::{Card, Reception, Visitor};
 use super::{Patient, passage, streams};
 
-/// What a probe says, to whoever meets it.
+/// The payload of a test message.
 const PROBE: &str = "keyway doctor: a probe, to be ignored";
 
 pub(super) fn check(patient: &Patient) -> Vec<Finding> {
@@ -26,7 +26,7 @@ pub(super) fn check(patient: &Patient) -> Vec<Finding> {
     findings
 }
 
-/// A word that nobody else uses.
+/// A random subject token.
 pub(super) fn token() -> Option<String> {
     let mut bytes = [0; 10];
     aws_lc_rs::rand::fill(&mut bytes).ok()?;
@@ -71,7 +71,7 @@ fn doubted(doubt: &str) -> Finding {
     Finding::warning("streams", what, remedy)
 }
 
-/// What a renaming takes of a keyring: nothing, or an alias.
+/// A problem where a keyring needs an alias for a transform.
 fn renamed(rule: &Rule, renaming: &Renaming) -> Option<Finding> {
     let from = renaming.from.as_str();
     if !streams::holds(rule, from) {
@@ -105,7 +105,7 @@ fn renamed(rule: &Rule, renaming: &Renaming) -> Option<Finding> {
     Some(Finding::problem("streams", what, remedy))
 }
 
-/// Whether an alias gives back what was published, whatever the wildcards of both patterns stand for.
+/// Whether an alias maps the new subject back to the published one, for any tokens of the wildcards.
 fn undoes(alias: &Alias, from: &str, to: &str) -> bool {
     let example = |pattern: &str| {
         let mut count = 0_usize;
@@ -123,7 +123,7 @@ fn undoes(alias: &Alias, from: &str, to: &str) -> bool {
     alias.published(example(to).as_bytes(), &mut published) && published == example(from).as_bytes()
 }
 
-/// The server's destination as a pattern, where its wildcards come in order: `{{wildcard(1)}}` and `$1` are the first `*`.
+/// A transform's destination as a pattern, if its wildcards are in order: `{{wildcard(1)}}` and `$1` are the first `*`.
 pub(super) fn pattern_of(dest: &str) -> Option<String> {
     let mut count = 0_usize;
     let mut tokens = Vec::new();
@@ -164,7 +164,7 @@ pub(super) fn overlap(one: &str, other: &str) -> bool {
     }
 }
 
-/// Publishes on a subject of each pattern that leaves its last token open, and looks where the message comes out.
+/// Publishes on a subject of each pattern that ends in a wildcard, and checks where the message arrives.
 fn mappings(patient: &Patient) -> Vec<Finding> {
     let Some(mut visitor) = guest(patient) else {
         return vec![Finding::warning(
@@ -185,7 +185,7 @@ fn mappings(patient: &Patient) -> Vec<Finding> {
     findings
 }
 
-/// A connection that a server accepts: as an agent through the gateway, if there is a key.
+/// A connection that a server accepts, with the agent's credentials and the proxy key, if there is one.
 fn guest(patient: &Patient) -> Option<Visitor> {
     patient.checked.dataplane.servers.iter().find_map(|server| {
         let mut visitor = passage::reach(patient, server).ok()?;
@@ -233,7 +233,7 @@ fn mapping(visitor: &mut Visitor, rule: &Rule, pattern: &str) -> Finding {
     )
 }
 
-/// A subject that nobody uses, if the pattern's last token leaves room for one.
+/// An unused subject of the pattern, if that ends in a wildcard.
 fn example(pattern: &str) -> Option<String> {
     let (before, last) = pattern.rsplit_once('.').map_or(("", pattern), |p| p);
     if !matches!(last, "*" | ">") {

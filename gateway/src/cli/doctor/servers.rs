@@ -1,4 +1,4 @@
-//! Servers: reached, of which version, with room for envelopes, of one cluster, at the same time.
+//! Servers: reachable, supported version, `max_payload` with room for envelopes, one cluster, synchronised clocks.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
@@ -15,13 +15,13 @@ use super::{Patient, passage};
 
 /// The oldest server that is supported.
 const OLDEST: (u64, u64) = (2, 12);
-/// What clients expect to be able to publish.
+/// The default `max_payload` of nats-server, which clients expect.
 const USUAL_PAYLOAD: i64 = 1 << 20;
-/// What a server should add to it for envelopes, with some room.
+/// The recommended addition for the envelope, in bytes.
 const ROOM: i64 = 64;
-/// The control line that servers take unless told otherwise.
+/// The default `max_control_line` of nats-server, in bytes.
 const USUAL_LINE: usize = 4096;
-/// How far clocks may lie apart.
+/// How far clocks may differ.
 pub(super) const CLOCKS_APART: Duration = Duration::from_secs(2);
 
 pub(super) fn check(patient: &Patient) -> Vec<Finding> {
@@ -89,7 +89,7 @@ fn version(server: &ServerAddr, greeting: &Greeting) -> Finding {
     Finding::ok("server", what)
 }
 
-/// What clients are told is what the server takes, less the envelope.
+/// Clients are told the server's `max_payload` less the envelope.
 fn room(server: &ServerAddr, greeting: &Greeting) -> Finding {
     let limit = greeting.number("max_payload");
     let overhead = i64::try_from(OVERHEAD).unwrap_or(i64::MAX);
@@ -105,7 +105,7 @@ fn room(server: &ServerAddr, greeting: &Greeting) -> Finding {
     )
 }
 
-/// Whether the server asks for what the gateway's key signs.
+/// Whether the server accepts proxy signatures: it sends a nonce, and its `api_lvl` is 2 or more.
 fn signature(patient: &Patient, server: &ServerAddr, greeting: &Greeting) -> Option<Finding> {
     let key = patient.key.as_ref()?;
     let asks = greeting.nonce.is_some() && greeting.number("api_lvl") >= 2;
@@ -121,7 +121,7 @@ fn signature(patient: &Patient, server: &ServerAddr, greeting: &Greeting) -> Opt
     })
 }
 
-/// A server that no client of the gateway reaches; nothing where files are to blame, which has been said.
+/// The server requires TLS, and the gateway has none configured. With unusable files, that was reported already.
 fn unencrypted(patient: &Patient, server: &ServerAddr) -> Option<Finding> {
     let is_blind = patient.checked.dataplane.server_tls.is_none();
     is_blind.then(|| {
@@ -133,7 +133,7 @@ fn unencrypted(patient: &Patient, server: &ServerAddr) -> Option<Finding> {
     })
 }
 
-/// The server's time, which it tells any user that may ask who it is.
+/// Compares the clocks, by the server's time in the reply to `$SYS.REQ.USER.INFO`.
 fn clock(patient: &Patient, server: &ServerAddr) -> Finding {
     let Some(told) = time(patient, server) else {
         return Finding::warning(
@@ -174,7 +174,7 @@ fn time(patient: &Patient, server: &ServerAddr) -> Option<SystemTime> {
     SystemTime::try_from(time).ok()
 }
 
-/// What the server takes it does not say.
+/// Information only: servers do not announce their `max_control_line`.
 fn control_line(patient: &Patient) -> Finding {
     let ours = patient.checked.dataplane.max_control_line;
     let what = format!(

@@ -1,4 +1,4 @@
-//! The state directory, custody, catalogue and audit log, as a gateway would find them; the lock is left alone.
+//! The state directory, custody, catalogue and audit log, as a gateway would find them; without taking the lock.
 
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -18,9 +18,9 @@ use super::Patient;
 use super::finding::Finding;
 use super::servers::CLOCKS_APART;
 
-/// Less room than this, in bytes, and key events will soon fail.
+/// With less free space than this, in bytes, key events will soon fail.
 const LITTLE_ROOM: u64 = 64 << 20;
-/// Is made and removed again.
+/// A test file, removed again.
 const PROBE: &str = ".doctor.tmp";
 
 pub(super) fn check(patient: &Patient) -> Vec<Finding> {
@@ -100,7 +100,7 @@ fn running(patient: &Patient) -> Finding {
     }
 }
 
-/// The key-encryption key opens, and every record that it vouches for is as it was written.
+/// Whether the key-encryption key opens, and every record verifies.
 fn keys(patient: &Patient, dir: &StateDir) -> Vec<Finding> {
     if !local::exists(dir) && !Catalogue::exists(dir) {
         return vec![Finding::warning(
@@ -142,14 +142,14 @@ fn keys(patient: &Patient, dir: &StateDir) -> Vec<Finding> {
     findings
 }
 
-/// The latest time that a version's record says.
+/// The latest time in a version's record.
 fn latest(version: &Version) -> Timestamp {
     let more = [version.activated, version.deactivated];
     let more = more.into_iter().flatten().chain([version.created]);
     more.fold(version.since, Timestamp::max)
 }
 
-/// What was written by a clock that was ahead, or is read by one that is behind.
+/// A warning about a time in the future: the clock was ahead then, or is behind now.
 fn in_the_future(patient: &Patient, whose: &str, time: Timestamp) -> Option<Finding> {
     let now = Timestamp::try_from(patient.clock.wall()).ok()?;
     let ahead = Duration::try_from(time.duration_since(now)).ok()?;
@@ -166,7 +166,7 @@ fn in_the_future(patient: &Patient, whose: &str, time: Timestamp) -> Option<Find
     ))
 }
 
-/// The audit log, by its own key: every line and checkpoint.
+/// Verifies every line and checkpoint of the audit log with its own key.
 fn log(patient: &Patient, dir: &StateDir) -> Vec<Finding> {
     let key = match app::audit_verifier_of_log(dir.path()) {
         Ok(Some(key)) => key,

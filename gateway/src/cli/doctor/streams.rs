@@ -1,5 +1,5 @@
-//! Streams by which messages come to subjects where no alias could help, or may come there: out of a keyring, into one, by schedules, and
-//! from where nobody looks.
+//! Streams that move messages to subjects where they may not open: out of a keyring, into one, by message schedules, or from an
+//! API prefix that the gateway does not know.
 
 use crate::control::{Renaming, Scheduling, Unseen};
 use crate::policy::{Bind, Pattern, Plaintext, Rule};
@@ -7,13 +7,13 @@ use crate::policy::{Bind, Pattern, Plaintext, Rule};
 use super::finding::Finding;
 use super::renamed::{overlap, pattern_of};
 
-/// Whether a keyring has some subject of a pattern.
+/// Whether the subjects of a keyring overlap a pattern.
 pub(super) fn holds(rule: &Rule, filter: &str) -> bool {
     let mut patterns = rule.subjects.iter();
     patterns.any(|pattern| overlap(pattern.as_str(), filter))
 }
 
-/// What a keyring that binds to itself has sealed opens among its own subjects alone.
+/// A transform out of a keyring with `bind = "keyring"`: envelopes open on subjects of their keyring only.
 pub(super) fn strayed(rule: &Rule, renaming: &Renaming) -> Option<Finding> {
     let to = pattern_of(&renaming.to)?;
     if holds(rule, &to) {
@@ -29,7 +29,7 @@ pub(super) fn strayed(rule: &Rule, renaming: &Renaming) -> Option<Finding> {
     ))
 }
 
-/// What nobody has sealed is withheld where a keyring covers the subject that it gets.
+/// A transform of plaintext into a keyring that rejects plaintext.
 pub(super) fn uncovered(rules: &[Rule], renaming: &Renaming) -> Option<Finding> {
     let to = pattern_of(&renaming.to)?;
     let pattern: Pattern = to.parse().ok()?;
@@ -56,7 +56,8 @@ pub(super) fn uncovered(rules: &[Rule], renaming: &Renaming) -> Option<Finding> 
     ))
 }
 
-/// Schedules are messages: that there are none which nobody can read once they are published, no configuration says.
+/// A stream with message schedules, whose published messages need an alias. Schedules are messages themselves, so that the
+/// stream's configuration does not say which there are.
 pub(super) fn scheduled(rule: &Rule, scheduling: &Scheduling) -> Option<Finding> {
     let Bind::Subject { aliases } = &rule.bind else {
         return None;
@@ -85,7 +86,8 @@ pub(super) fn scheduled(rule: &Rule, scheduling: &Scheduling) -> Option<Finding>
     ))
 }
 
-/// Under which subjects that was published is not known; and clients that ask under such a prefix are not understood.
+/// A stream that copies through an API prefix that the gateway does not know: neither the original subjects nor requests of
+/// clients under that prefix are recognised.
 pub(super) fn unseen(unseen: &Unseen) -> Finding {
     let Unseen {
         stream,

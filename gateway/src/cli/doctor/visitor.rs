@@ -1,5 +1,5 @@
-//! A connection to a server that says just what it is told: with or without a login, with or without a proxy's signature. The client
-//! library signs nothing for proxies, so that this one is made by hand.
+//! A minimal NATS client for probing a server, with or without credentials and a proxy's signature (`proxy_sig`), which the
+//! client library does not support.
 #![expect(
     clippy::wildcard_enum_match_arm,
     reason = "a visitor waits for one operation and passes over all others, whatever they are"
@@ -18,23 +18,23 @@ use crate::wire::{Buffer, Limits, ServerOp, ServerParser, Step};
 use super::line::{Line, Says, Way};
 use super::login::Login;
 
-/// Who comes.
+/// What a CONNECT proves.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Card<'a> {
     pub(super) login: Option<&'a Login>,
-    /// Signs the nonce, as a gateway does.
+    /// The proxy key, which signs the nonce as a gateway does.
     pub(super) key: Option<&'a Key>,
 }
 
-/// What a server says of itself.
+/// A server's INFO.
 #[derive(Clone, Debug)]
 pub(super) struct Greeting {
     pub(super) info: Map<String, Value>,
-    /// What there is to sign.
+    /// The nonce to be signed.
     pub(super) nonce: Option<Vec<u8>>,
 }
 
-/// A server that was reached and has greeted.
+/// A connection that has received INFO.
 pub(super) struct Visitor {
     socket: Line,
     input: Buffer,
@@ -42,20 +42,20 @@ pub(super) struct Visitor {
     pub(super) greeting: Greeting,
 }
 
-/// How the server took a CONNECT.
+/// The server's answer to a CONNECT.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Reception {
-    /// It answers.
+    /// PONG.
     LetIn,
-    /// It closes, with these words.
+    /// `-ERR` with this text, or the end of the connection.
     Refused(String),
 }
 
 impl Visitor {
-    /// Reaches the server and hears its greeting; TLS is there where the gateway would have it.
+    /// Connects and reads INFO, with TLS where the gateway would have it.
     ///
     /// # Errors
-    /// What the system says, why there is no TLS, or that the server says nothing that a NATS server would.
+    /// The connection or the TLS handshake failed, or the peer is no NATS server.
     pub(super) fn reach(way: Way<'_>) -> io::Result<Self> {
         let mut visitor = Self {
             socket: Line::open(way)?,
@@ -79,15 +79,14 @@ impl Visitor {
         Ok(Self { socket, ..visitor })
     }
 
-    /// Whether what is said here is encrypted.
     pub(super) const fn is_encrypted(&self) -> bool {
         matches!(self.socket, Line::Tls(_))
     }
 
-    /// Says who comes, and hears whether that is somebody.
+    /// Sends CONNECT and PING, and waits for PONG or `-ERR`.
     ///
     /// # Errors
-    /// When the server says nothing.
+    /// The server does not answer in time.
     pub(super) fn enter(&mut self, card: Card<'_>) -> io::Result<Reception> {
         let nonce = self.greeting.nonce.clone().unwrap_or_default();
         let mut connect = Map::new();
@@ -118,7 +117,7 @@ impl Visitor {
             Err(error) if gone.contains(&error.kind()) => {
                 Ok(Reception::Refused("connection closed".to_owned()))
             }
-            // With TLS 1.3 a server says only now what it makes of the certificate, or of none.
+            // With TLS 1.3 a server refuses a client certificate, or its absence, only after the handshake (RFC 8446).
             Err(error) if Failure::of(&error) == Failure::Declined => {
                 Ok(Reception::Refused(error.to_string()))
             }
@@ -126,7 +125,7 @@ impl Visitor {
         }
     }
 
-    /// Asks, and waits for one answer; `None` where nobody answers, or nobody may ask.
+    /// Sends a request and waits for one reply; `None` without responders or permission.
     pub(super) fn ask(&mut self, subject: &str) -> Option<Vec<u8>> {
         let inbox = format!("_INBOX.{}", super::renamed::token()?);
         let line = format!("SUB {inbox} 1\r\nPUB {subject} {inbox} 0\r\n\r\n");
@@ -139,7 +138,7 @@ impl Visitor {
         answer.ok()?.filter(|payload| !payload.is_empty())
     }
 
-    /// Publishes to itself: the subjects under which that comes back. `None` where the server refuses.
+    /// Subscribes to `pattern` and publishes; yields the subjects on which the message arrives. `None` where the server refuses.
     pub(super) fn echo(
         &mut self,
         pattern: &str,
@@ -166,7 +165,7 @@ impl Visitor {
         (!refused).then_some(delivered)
     }
 
-    /// Operation after operation until `pick` picks one, or the stream ends.
+    /// Reads operations until `pick` yields something, or the stream ends; answers PING.
     fn next<T>(&mut self, mut pick: impl FnMut(ServerOp<'_>) -> Option<T>) -> io::Result<T> {
         loop {
             let step = self.parser.next(self.input.filled());
@@ -211,17 +210,17 @@ impl Greeting {
         }
     }
 
-    /// A number that it says, or 0.
+    /// A number of INFO, or 0.
     pub(super) fn number(&self, name: &str) -> i64 {
         self.info.get(name).and_then(Value::as_i64).unwrap_or(0)
     }
 
-    /// A text that it says, or nothing.
+    /// A text of INFO, or an empty one.
     pub(super) fn text(&self, name: &str) -> &str {
         self.info.get(name).and_then(Value::as_str).unwrap_or("")
     }
 
-    /// Whether it says so.
+    /// Whether a flag of INFO is set.
     pub(super) fn says(&self, name: &str) -> bool {
         self.info.get(name).and_then(Value::as_bool) == Some(true)
     }

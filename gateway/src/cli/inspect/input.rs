@@ -1,4 +1,4 @@
-//! The envelope as a person has it: raw, hex or base64, in a file or on standard input.
+//! Reads an envelope: raw, hex or base64, from a file or standard input.
 
 use std::io::{self, Read};
 use std::path::Path;
@@ -24,13 +24,13 @@ pub(super) fn read(args: &Inspect) -> Result<Vec<u8>, Failure> {
     }
 }
 
-/// Without the line end that may have been put behind it; `None`: there is none, or nothing would be left of an envelope.
+/// The envelope without a line end that a tool may have appended; `None`: there is none, or the rest would be too short.
 pub(super) fn without_line_end(envelope: &[u8]) -> Option<&[u8]> {
     let shorter = envelope.strip_suffix(b"\n")?;
     (shorter.len() >= OVERHEAD).then_some(shorter)
 }
 
-/// The name of the request's envelope, if one is given.
+/// The id of the request's envelope, if one is given.
 pub(super) fn request(args: &Inspect) -> Result<Option<EnvelopeId>, Failure> {
     let Some(path) = &args.request else {
         return Ok(None);
@@ -55,7 +55,7 @@ fn whole(source: Option<&Path>) -> Result<Vec<u8>, Failure> {
     })
 }
 
-/// Everything up to the end; `None` when that is more than `limit` bytes.
+/// Reads to the end; `None` when there are more than `limit` bytes.
 fn all(from: impl Read, limit: u64) -> io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     let mut from = from.take(limit);
@@ -73,7 +73,7 @@ fn unread(source: Option<&Path>, error: &io::Error) -> Failure {
     )
 }
 
-/// Raw bytes are known by the magic; of hex and base64, the one that yields it is meant.
+/// Detects the notation: raw, hex or base64, whichever begins with the magic.
 fn decode(bytes: &[u8]) -> Result<Vec<u8>, Failure> {
     if looks_sealed(bytes) {
         return Ok(bytes.to_vec());
@@ -88,7 +88,7 @@ fn decode(bytes: &[u8]) -> Result<Vec<u8>, Failure> {
         })
 }
 
-/// Without white space, and without what hex is dressed in.
+/// Without white space, a `0x` prefix and colons.
 fn compact(bytes: &[u8]) -> Vec<u8> {
     let bytes = bytes.trim_ascii();
     let bytes = bytes.strip_prefix(b"0x").unwrap_or(bytes);

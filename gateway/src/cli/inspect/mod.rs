@@ -1,4 +1,4 @@
-//! `keyway inspect`: what an envelope says to everybody, and its plaintext for whoever holds the state directory.
+//! `keyway inspect`: the header of an envelope, and with the state directory its plaintext.
 
 mod input;
 
@@ -36,7 +36,7 @@ struct Report {
     plaintext_base64: Option<String>,
 }
 
-/// What an envelope says of requests: in JSON, and in words.
+/// The flags about requests: their words in JSON, and their explanations.
 const REQUEST: [(Flags, &str, &str); 3] = [
     (
         Flags::ANSWER,
@@ -77,7 +77,7 @@ pub(super) fn run(args: &Inspect, out: &mut Output) -> Result<(), Failure> {
     if args.open {
         return reveal(args, &checked, &header, &envelope, out);
     }
-    // Without a state directory there is still much to say.
+    // The header can be shown without a state directory.
     let view = place::view(&checked);
     let known = view
         .as_ref()
@@ -142,7 +142,7 @@ fn reveal(
         reply: args.reply.as_ref().map(String::as_bytes),
     };
     let attempt = |envelope: &[u8]| open(&view, known, (header, binding), envelope);
-    // What opens is authentic, so that trying it without the line end that a pipe has put behind it guesses nothing.
+    // Trying it again without an appended line end is safe: what opens is authentic.
     let plaintext =
         attempt(envelope).or_else(|failure| match input::without_line_end(envelope) {
             Some(shorter) => attempt(shorter).map_err(|_same| failure),
@@ -207,7 +207,7 @@ fn report(header: &Header, len: usize, known: Option<(&KeyringName, &Version)>) 
     }
 }
 
-/// `why` says why the key version is not known, where it is not.
+/// `why`: the reason for which the key version is unknown, where it is.
 fn page(report: &Report, why: &str) -> [String; 8] {
     let version = report.key_version.as_ref().map_or_else(
         || format!("unknown: {why}"),

@@ -1,4 +1,4 @@
-//! Whom a keyring is for.
+//! `publish-by` and `deliver-to`: the clients that may use a keyring.
 
 use toml::de::DeValue;
 
@@ -9,7 +9,7 @@ use crate::config::value;
 use crate::dataplane::Credential;
 use crate::policy::{BadClient, Clients, Kind, Listed};
 
-/// Who may publish, and to whom is delivered; `None`: a mistake, which is recorded.
+/// Clients that may publish, and clients that are delivered to; `None`: an error, which is recorded.
 pub(super) fn convert(section: &Section<'_>) -> Option<(Clients, Clients)> {
     let publish_by = list(section, "publish-by");
     let deliver_to = list(section, "deliver-to");
@@ -24,7 +24,7 @@ fn list(section: &Section<'_>, name: &str) -> Option<Clients> {
     Some(Clients::These(listed.map(|(item, _place)| item).collect()))
 }
 
-/// Records what stands in a list and nobody can prove, servers checking these alone.
+/// Records entries that no client can match, because servers verify only these credentials.
 pub(super) fn check(section: &Section<'_>, verified: &[Credential]) {
     let proves = |credentials: &[Credential]| credentials.iter().any(|one| verified.contains(one));
     let lists = ["publish-by", "deliver-to"];
@@ -69,7 +69,7 @@ fn listed(value: &DeValue<'_>) -> Result<Listed, Wrong> {
     })
 }
 
-/// What may have been meant by `written`, which begins with a `word` that is no kind.
+/// A remedy for `written`, which begins with the unknown kind `word`.
 fn in_its_place(written: &str, word: &str) -> String {
     let kinds = Kind::ALL.map(Kind::word);
     let name = written.get(word.len()..).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What concerns the keys of a keyring rather than its subjects: how they are made, and when they are replaced.
+//! Key management of a keyring: suite, rotation, limits, retention and destruction.
 
 use std::time::Duration;
 
@@ -12,14 +12,14 @@ use crate::policy::{Bind, Rule};
 /// Longest subject that an envelope can be bound to, in bytes.
 const LONGEST_SUBJECT: usize = 65_535;
 
-/// What a version may seal, soft or hard, as far as it could be read.
+/// A soft threshold or hard limit of a key version; `None` where a value has an error.
 #[derive(Clone, Copy)]
 struct Budget {
     messages: Option<u64>,
     bytes: Option<u64>,
 }
 
-/// Reads what concerns the keys of a keyring rather than its subjects.
+/// Reads the key management of a keyring.
 pub(super) fn convert(section: &Section<'_>, rule: &Rule, control_line: usize) -> Option<Keyring> {
     let suites = [Suite::Aes256Gcm, Suite::Aes256GcmSiv].map(|suite| (suite.name(), suite));
     let suite = section.one("suite", |v| value::choice(v, &suites));
@@ -78,7 +78,7 @@ fn rotate(section: &Section<'_>) -> (Option<Duration>, Option<u8>, Budget) {
     (after, jitter, budget(section))
 }
 
-/// What goes at the end of its overlap, whatever is stored, waits for nobody.
+/// `retain = "shred"` destroys without approval, and only `retain = "destroy"` holds.
 fn check_destruction(section: &Section<'_>, retain: Option<Retain>, destroy: Option<Consent>) {
     if retain == Some(Retain::Shred) && destroy == Some(Consent::Approved) {
         let message = "with `retain = \"shred\"` a version is destroyed at the end of its overlap, whoever approves of it";
@@ -121,7 +121,7 @@ fn limit(hard: Budget) -> Option<Limit> {
     })
 }
 
-/// The bytes of subject that a bound envelope authenticates at most.
+/// The longest subject that an envelope authenticates, in bytes.
 fn longest_subject(rule: &Rule, control_line: usize) -> usize {
     match rule.bind {
         Bind::Subject { .. } => control_line.min(LONGEST_SUBJECT),
@@ -143,7 +143,7 @@ fn check_bound(section: &Section<'_>, limit: Limit, longest_subject: usize) {
     }
 }
 
-/// A successor must be made before the limit stops all sealing.
+/// Each soft threshold must be below its hard limit, so that a successor exists before sealing stops.
 fn check_thresholds(section: &Section<'_>, soft: Budget, hard: Budget) {
     let pairs = [
         ("messages", soft.messages.zip(hard.messages)),

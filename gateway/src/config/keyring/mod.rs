@@ -1,4 +1,4 @@
-//! `[[keyring]]`: the rules of the policy, and when their keys are replaced.
+//! `[[keyring]]`: policy rules and key management.
 
 mod clients;
 mod keys;
@@ -13,14 +13,14 @@ use crate::config::value;
 use crate::dataplane::Credential;
 use crate::policy::{Alias, Bind, Fault, Invalid, KeyringName, Pattern, Policy, Rule};
 
-/// How the names start that stand for those that could not be read.
+/// Prefix of placeholder names for keyrings whose name has an error.
 const UNREAD: &str = "0-unread-";
 
-/// One `[[keyring]]` as far as it could be read.
+/// One `[[keyring]]`, as far as it has no errors.
 struct Entry<'t> {
     section: Section<'t>,
     rule: Rule,
-    /// Where each of the rule's subjects stands.
+    /// Byte offset of each of the rule's subjects.
     places: Vec<usize>,
     keys: Option<Keyring>,
 }
@@ -49,14 +49,14 @@ pub(super) fn convert(
     Some((policy?, keyrings?))
 }
 
-/// Records names in lists of clients that nobody can prove. For lists that hold no other mistake.
+/// Records clients in lists that no client can match. For lists without other errors.
 pub(super) fn check_clients(root: &Section<'_>, verified: &[Credential]) {
     for section in root.sections("keyring") {
         clients::check(&section, verified);
     }
 }
 
-/// Warns of what keyrings promise and a gateway that touches no payload does not keep.
+/// Warns of client lists, which a relay-only gateway does not enforce.
 pub(super) fn warn_of_relay(root: &Section<'_>) {
     for section in root.sections("keyring") {
         for name in ["publish-by", "deliver-to"]
@@ -83,7 +83,7 @@ fn default_entry(section: Section<'_>, control_line: usize) -> Entry<'_> {
     }
 }
 
-/// Reads one `[[keyring]]`. What could not be read is replaced by what hides no other mistake; `keys` is `None` then.
+/// Reads one `[[keyring]]`. Values with errors are replaced so that they hide no other error; `keys` is `None` then.
 fn entry(section: Section<'_>, index: usize, control_line: usize, now: SystemTime) -> Entry<'_> {
     let name = section.one("name", parsed::<KeyringName>);
     let (subjects, complete) = section.some("subjects", parsed::<Pattern>);
@@ -117,12 +117,12 @@ fn entry(section: Section<'_>, index: usize, control_line: usize, now: SystemTim
     }
 }
 
-/// What no message may exceed, because no key version may.
+/// The largest payload, in bytes: the limit of a key version.
 fn longest(keys: Option<&Keyring>) -> u64 {
     keys.map_or(u64::MAX, |keys| keys.terms.limit.bytes)
 }
 
-/// A message that clients may send must fit a key version: it would be refused under every one.
+/// Every `limit.bytes` must be at least `limits.max-message`: a larger message could never be sealed.
 pub(super) fn check_sizes(root: &Section<'_>, max_message: usize, keyrings: &[Keyring]) {
     let most = u64::try_from(max_message).unwrap_or(u64::MAX);
     let limits = root.section("limits");
@@ -145,12 +145,12 @@ pub(super) fn check_sizes(root: &Section<'_>, max_message: usize, keyrings: &[Ke
     }
 }
 
-/// A name that no other keyring of the file has.
+/// A placeholder name, unique in the file.
 fn unread(index: usize) -> KeyringName {
     format!("{UNREAD}{index}").parse().unwrap_or_default()
 }
 
-/// What was read of `bind` and `aliases`, and whether that is all.
+/// `bind` and `aliases`, and whether they have no errors.
 fn bind(section: &Section<'_>) -> (Bind, bool) {
     let words = [("subject", true), ("keyring", false)];
     let to_subject = section.one("bind", |v| value::choice(v, &words));
@@ -179,7 +179,7 @@ fn alias(section: &Section<'_>) -> Option<Alias> {
     alias.ok()
 }
 
-/// Compiles the rules; mistakes are recorded where they stand.
+/// Compiles the rules; errors are recorded at their position.
 fn compile(entries: &[Entry<'_>], prefixes: &[String]) -> Option<Policy> {
     let rules = entries.iter().map(|entry| entry.rule.clone()).collect();
     let faults = match Policy::new(rules, prefixes) {
@@ -231,7 +231,7 @@ fn bare(prefixes: Option<&Vec<(String, usize)>>) -> Vec<String> {
     prefixes.map(|(prefix, _place)| prefix.clone()).collect()
 }
 
-/// The same, which is no system subject's and no store's.
+/// A [`prefix`] that does not begin with `$`, as those of system subjects and stores do.
 fn inbox_prefix(value: &toml::de::DeValue<'_>) -> Result<String, Wrong> {
     let prefix = prefix(value)?;
     if prefix.starts_with('$') {
@@ -258,7 +258,7 @@ pub(super) fn prefix(value: &toml::de::DeValue<'_>) -> Result<String, Wrong> {
     }
 }
 
-/// A value with a text form of its own.
+/// A value that is parsed from text.
 fn parsed<T>(value: &toml::de::DeValue<'_>) -> Result<T, Wrong>
 where
     T: std::str::FromStr<Err: std::fmt::Display>,

@@ -1,4 +1,4 @@
-//! How strict a keyring is: about plaintext, about empty payloads, about what does not open.
+//! What a keyring does with plaintext, empty payloads, answers, and messages that do not open.
 
 use std::time::{Duration, SystemTime};
 
@@ -14,10 +14,10 @@ const SHORTEST_DELAY: Duration = Duration::from_millis(1);
 /// Longest delay of a `-NAK`.
 const LONGEST_DELAY: Duration = Duration::from_hours(24);
 
-/// How long a message of a stream may be withheld, at least.
+/// Shortest time for which a message of a stream is withheld.
 const SHORTEST_LIMIT: Duration = Duration::from_secs(1);
 
-/// How long a message of a stream may be withheld, at most.
+/// Longest time for which a message of a stream is withheld.
 const LONGEST_LIMIT: Duration = Duration::from_hours(24 * 30);
 
 /// How the subjects of key-value and object stores start.
@@ -44,7 +44,7 @@ impl Default for Strict {
     }
 }
 
-/// Reads what a keyring withholds; `None`: a mistake, which is recorded.
+/// Reads the strictness of a keyring; `None`: an error, which is recorded.
 pub(super) fn convert(
     section: &Section<'_>,
     subjects: &[Pattern],
@@ -172,7 +172,7 @@ fn deliver(section: &Section<'_>) -> Option<Substitute> {
     Some(deliver)
 }
 
-/// A message comes back when its delay is over; the limit is then looked at, and not before.
+/// `nak-delay` must be below `limit`, which is checked only when the message is delivered again.
 fn check_delay(section: &Section<'_>, pair: Option<(Duration, Duration)>) {
     let Some((delay, limit)) = pair.filter(|(delay, limit)| delay >= limit) else {
         return;

@@ -1,4 +1,4 @@
-//! The table of keys: every key of the configuration, with all that is said about it anywhere.
+//! The table of keys: every key of the configuration with its default, unit, example and description.
 
 mod gateway;
 mod keyring;
@@ -7,15 +7,15 @@ mod tls;
 /// A key of the configuration.
 #[derive(Clone, Copy, Debug)]
 pub struct Key {
-    /// Where it stands: `section.key`, with `[]` behind a list of tables.
+    /// `section.key`, with `[]` after a list of tables.
     pub path: &'static str,
-    /// What its values are.
+    /// The kind of its values.
     pub kind: &'static str,
-    /// What a value counts or measures, and how it is written.
+    /// The unit of its values, and how they are written.
     pub unit: &'static str,
     /// What an absent key means.
     pub default: Default,
-    /// A line that could stand in a file.
+    /// An example line.
     pub example: &'static str,
     /// What it does.
     pub effect: &'static str,
@@ -24,15 +24,15 @@ pub struct Key {
 /// What an absent key means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Default {
-    /// This value, as the file would say it.
+    /// This value, in TOML.
     Value(&'static str),
-    /// What the words say.
+    /// A default that depends on something else, described in words.
     Otherwise(&'static str),
     /// The key cannot be absent.
     Required,
 }
 
-/// Every key, in the order of the reference page. A table stands before the keys it holds.
+/// Every key, in the order of the reference page; a table comes before its keys.
 pub fn keys() -> impl Iterator<Item = &'static Key> {
     gateway::KEYS.iter().chain(tls::KEYS).chain(keyring::KEYS)
 }
@@ -68,7 +68,7 @@ fn child(path: &str, key: &Key) -> Option<&'static str> {
     (!name.contains('.')).then_some(name)
 }
 
-/// The name that a slip of the finger would turn into `name`.
+/// The name most similar to `name`, if it may be a typo of that.
 pub(super) fn closest<'n>(name: &str, names: &[&'n str]) -> Option<&'n str> {
     let scored = names
         .iter()

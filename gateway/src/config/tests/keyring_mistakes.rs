@@ -1,4 +1,4 @@
-//! Every mistake in keyrings, with its exact words.
+//! The exact text of every error in keyrings.
 
 use super::*;
 

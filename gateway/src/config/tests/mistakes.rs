@@ -1,4 +1,4 @@
-//! Every mistake outside keyrings, with its exact words.
+//! The exact text of every error outside keyrings.
 
 use super::*;
 

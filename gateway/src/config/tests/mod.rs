@@ -48,7 +48,7 @@ fn warnings(text: &str) -> Vec<String> {
     warnings.iter().map(ToString::to_string).collect()
 }
 
-/// What is said of `text`, without the name of the file.
+/// The errors of `text`, without the file name.
 #[track_caller]
 fn said(text: &str, expected: &[&str]) {
     let errors = read(text).expect_err("a mistake");
@@ -353,7 +353,7 @@ proptest! {
     }
 }
 
-/// Lines that the parser takes, with values that may be wrong.
+/// Lines that are valid TOML, with values that may be invalid.
 fn line() -> impl Strategy<Value = String> {
     let names: Vec<_> = schema::keys()
         .filter_map(|key| key.path.rsplit('.').next())

@@ -1,4 +1,4 @@
-//! The pages of the documentation name no key that there is not.
+//! The documentation names only keys that exist.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -29,7 +29,7 @@ fn pages() -> Vec<(String, String)> {
     pages
 }
 
-/// What stands in code outside of blocks.
+/// Inline code.
 fn spans(page: &str) -> impl Iterator<Item = &str> {
     let text = page.split("```").step_by(2);
     text.flat_map(str::lines)
@@ -89,7 +89,7 @@ fn named(span: &str, known: &BTreeSet<String>) -> Option<String> {
     }
 }
 
-/// Whether the schema has the key, or one of which this is the end: pages leave out the section where it is plain.
+/// Whether the schema has the key, or one that ends with it: pages omit the section where it is clear.
 fn is_known(name: &str, known: &BTreeSet<String>) -> bool {
     known.iter().any(|key| {
         let behind = key.strip_suffix(name);

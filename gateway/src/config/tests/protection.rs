@@ -1,4 +1,4 @@
-//! Every key of the configuration has been judged: which way it weakens protection, and that this is noticed.
+//! For every key of the configuration: whether a change weakens protection, and that the audit log then says so.
 
 use super::*;
 use crate::audit::Settings;
@@ -6,14 +6,14 @@ use crate::rotation::protection::{Direction, KEYS, direction, weakened};
 
 const USER: &str = "user:planner";
 
-/// A keyring that has every key that can stand beside the others.
+/// A keyring with all keys that can be combined.
 const KEYRING: &str = r#"servers-verify = ["user"]
 [[keyring]]
 name = "agents"
 subjects = ["agents.>"]
 "#;
 
-/// For each key that can weaken: a configuration, and a weaker one.
+/// For each key that can weaken protection: a configuration, and a weaker one.
 const PAIRS: &[(&str, &str, &str)] = &[
     (
         "servers",
@@ -140,7 +140,7 @@ const PAIRS: &[(&str, &str, &str)] = &[
     ),
 ];
 
-/// The configuration with this text in the place where the key stands.
+/// The configuration with this text in place of the key.
 fn with(path: &str, text: &str) -> Settings {
     let file = match path.strip_prefix("keyring[].") {
         Some("subjects") if !text.is_empty() => KEYRING.replace("subjects = [\"agents.>\"]", text),
@@ -208,7 +208,7 @@ fn new_keyring_is_judged_by_those_from_which_it_takes_subjects() {
     let lax = "[[keyring]]\nname = \"lax\"\nsubjects = [\"a.>\"]\nbind = \"keyring\"\n";
     let both = of(&format!("{all}{lax}"));
     assert_eq!(weaker(&of(all), &both), ["keyring.lax.bind"]);
-    // What nobody covered before, and what a more specific pattern keeps, is not taken.
+    // Subjects that no keyring covered before, or that a more specific pattern keeps, are not taken from another keyring.
     let agents = all.replace('>', "b.>");
     assert!(weaker(&of(&agents), &of(&format!("{agents}{lax}"))).is_empty());
     assert!(weaker(&of(lax), &of(&format!("{lax}{all}"))).is_empty());
@@ -235,7 +235,7 @@ fn subjects_that_other_patterns_of_the_keyring_cover_are_not_taken_out() {
     );
 }
 
-/// Keys by which the message path serves clients in another way, and which weaken nothing.
+/// Keys that change how clients are served without weakening protection.
 const OTHER_PAIRS: &[(&str, &str, &str)] = &[
     (
         "keyring[].subjects",

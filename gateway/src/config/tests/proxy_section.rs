@@ -1,4 +1,4 @@
-//! `[proxy]`: whose connection it is.
+//! `[proxy]`.
 
 use super::*;
 use crate::proxy::Version;

@@ -1,4 +1,4 @@
-//! The page `docs/configuration.md` says what the schema says: its part between the two marks is written from the schema.
+//! `docs/configuration.md` agrees with the schema: the part between its two marks is generated.
 //!
 //! After a change of the schema: `cargo test -p keyway --lib write_the_reference_page -- --ignored`.
 
@@ -84,7 +84,7 @@ fn write_the_reference_page() {
     fs::write(path, page).unwrap();
 }
 
-/// A file in which the key's example stands where it belongs, and where what else it needs is there too.
+/// A file with the key's example in its section, and the other keys that it needs.
 fn around(key: &Key) -> String {
     let keyring = "[[keyring]]\nname = \"x\"\nsubjects = [\"orders.*\", \"eu.orders.*\"]\n";
     let section = key.path.rsplit_once('.').map_or("", |(section, _)| section);
@@ -132,7 +132,7 @@ fn around(key: &Key) -> String {
     }
 }
 
-/// The section with the two keys that it must have, but for `name`.
+/// The section with its two required keys, except `name`.
 fn tls_without(name: &str) -> String {
     let two = ["certificate", "key"];
     let lines = two.into_iter().filter(|key| *key != name);

@@ -1,4 +1,4 @@
-//! What a keyring withholds: the keys, every mistake in them with its exact words, and the warnings.
+//! Strictness of a keyring: keys, the exact text of every error, warnings.
 
 use super::*;
 use crate::policy::{Answers, AtLimit, Empty, Limit, Rule, Substitute, Undecryptable};

@@ -1,4 +1,4 @@
-//! The file `kek.json`: what turns a passphrase into the KEK, and how a wrong one is noticed.
+//! The file `kek.json`: the parameters for deriving the KEK from a passphrase, and for noticing a wrong one.
 //!
 //! Argon2id, version 0x13, with the second recommended option of RFC 9106, section 4: 3 passes, 4 lanes, 64 MiB, a salt of
 //! 128 bits, 256 bits of output.
@@ -20,7 +20,7 @@ const FORMAT: u64 = 1;
 const MEMORY_KIB: u32 = 64 * 1024;
 const PASSES: u32 = 3;
 const LANES: u32 = 4;
-/// The most that a file may ask for, so that an altered one cannot exhaust the host: 4 GiB, 64 passes, 64 lanes.
+/// The highest parameters that a file may have, so that an altered one cannot exhaust the host: 4 GiB, 64 passes, 64 lanes.
 const MOST: (u32, u32, u32) = (4 * 1024 * 1024, 64, 64);
 
 /// The file, field by field.
@@ -34,13 +34,13 @@ struct Parameters {
     lanes: u32,
     /// 16 bytes, base64.
     salt: String,
-    /// The id of the KEK that comes out, hex: tells a wrong passphrase.
+    /// The id of the derived KEK, hex: tells a wrong passphrase.
     kek: String,
-    /// Over the fields above, hex: tells a damaged file from a wrong passphrase.
+    /// A checksum of the fields above, hex: tells a damaged file from a wrong passphrase.
     checksum: String,
 }
 
-/// Read first, so that a later format is named as such.
+/// Read first, so that a later format is reported as such.
 #[derive(Deserialize)]
 struct Probe {
     format: u64,
@@ -139,7 +139,7 @@ fn derive(
     )
     .map_err(|_refused| Underivable)?;
     let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-    // The library frees its own as they are.
+    // The library does not wipe blocks that it allocates itself.
     let mut blocks = Zeroizing::new(Vec::new());
     let count = argon2.params().block_count();
     blocks

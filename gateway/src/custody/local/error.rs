@@ -20,7 +20,7 @@ pub enum InitError {
         /// What is wrapped.
         path: PathBuf,
     },
-    /// Too easy to guess.
+    /// The passphrase is too short.
     #[error("the passphrase has fewer than {PASSPHRASE_MIN_LEN} bytes; choose a longer one")]
     ShortPassphrase,
     /// No randomness.
@@ -35,13 +35,13 @@ pub enum InitError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// No KEK of either sort.
+    /// No KEK of either kind.
     #[error("{} holds no key-encryption key (neither `kek` nor `kek.json`); if it is new, run `keyway init`; otherwise restore that file from a backup", dir.display())]
     Missing {
         /// The state directory.
         dir: PathBuf,
     },
-    /// A KEK of each sort.
+    /// A KEK of each kind.
     #[error("both {} and {} exist; keep the one that belongs to this state directory and move the other away", file.display(), parameters.display())]
     Both {
         /// The KEK file.
@@ -52,7 +52,7 @@ pub enum OpenError {
     /// The file cannot be used.
     #[error(transparent)]
     Disk(#[from] disk::Error),
-    /// The file is not what keyway wrote.
+    /// The content is not as keyway writes it.
     #[error("{} is damaged: {what}; restore it from a backup", path.display())]
     Damaged {
         /// The file.
@@ -68,19 +68,19 @@ pub enum OpenError {
         /// Its format.
         found: u64,
     },
-    /// Nobody gave a passphrase.
+    /// No passphrase was given.
     #[error("{} asks for a passphrase; give it with --passphrase-file or --passphrase-fd", path.display())]
     PassphraseNeeded {
         /// The passphrase's parameters.
         path: PathBuf,
     },
-    /// A passphrase was given, but the KEK lies in a file.
+    /// A passphrase was given, but the KEK is in a file.
     #[error("a passphrase was given, but the key-encryption key is in the file {}; leave the passphrase out", path.display())]
     PassphraseUnneeded {
         /// The KEK file.
         path: PathBuf,
     },
-    /// The parameters are intact, and another passphrase made them.
+    /// The parameters are intact, but belong to another passphrase.
     #[error("wrong passphrase for {}; give the one that it was made with: there is no other way in, and nothing was changed", path.display())]
     WrongPassphrase {
         /// The passphrase's parameters.
@@ -91,7 +91,7 @@ pub enum OpenError {
     Derivation(#[from] Underivable),
 }
 
-/// The key derivation function refused parameters that were checked before, or found no memory.
+/// The key derivation function refused its parameters, or found no memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the key-encryption key could not be derived; is there enough free memory for Argon2id (64 MiB)?"

@@ -11,10 +11,10 @@ use crate::custody::wrapped::{FORMAT, KekId, Wrapped};
 use crate::custody::{Custodian, Description, UnwrapFailed, WrapFailed};
 use crate::secret::{NoEntropy, Secret, apart};
 
-/// First bytes of what a tag authenticates; no other use of AES-GCM here starts so.
+/// The first bytes of the additional data; no other use of AES-GCM in keyway begins with them.
 const DOMAIN: &[u8] = b"keyway/1 wrap";
 
-/// A KEK held in this process. It encrypts nothing itself: id and wrapping key are derived from it (HKDF, RFC 5869).
+/// A KEK in this process: only its id and the wrapping key, which are derived from it (HKDF, RFC 5869).
 pub struct Kek {
     key: LessSafeKey,
     id: KekId,
@@ -31,7 +31,7 @@ impl KeyType for Len {
 }
 
 impl Kek {
-    /// Derives it; whoever calls does so [`apart`].
+    /// Derives id and wrapping key; to be called within [`apart`].
     pub(super) fn new(
         secret: &Secret,
         kind: &'static str,
@@ -51,7 +51,7 @@ impl Kek {
         })
     }
 
-    /// Names this KEK.
+    /// The KEK's id.
     #[must_use]
     pub const fn id(&self) -> KekId {
         self.id
@@ -59,7 +59,8 @@ impl Kek {
 }
 
 impl Custodian for Kek {
-    /// The nonce is random, 96 bits: fewer than 2^32 wraps under one KEK (NIST SP 800-38D, section 8.3), far beyond any catalogue.
+    /// The nonce is random, 96 bits: fewer than 2^32 wraps under one KEK (NIST SP 800-38D, section 8.3), far beyond any
+    /// catalogue.
     fn wrap(&self, secret: &Secret, context: &[u8]) -> Result<Wrapped, WrapFailed> {
         let mut nonce = [0; 12];
         aws_lc_rs::rand::fill(&mut nonce).map_err(|_unspecified| NoEntropy)?;

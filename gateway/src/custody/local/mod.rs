@@ -1,4 +1,4 @@
-//! The KEK in the state directory itself: a file `kek`, or a passphrase whose parameters stand in `kek.json`.
+//! A KEK in the state directory: the file `kek`, or a passphrase with its parameters in `kek.json`.
 
 mod argon;
 mod error;
@@ -18,9 +18,9 @@ use crate::secret::{Secret, apart};
 
 /// The KEK as text.
 const FILE: &str = "kek";
-/// The parameters that turn a passphrase into the KEK.
+/// The parameters for deriving the KEK from a passphrase.
 const PARAMETERS: &str = "kek.json";
-/// What only a KEK can open: if one of these is there, a new KEK would be the wrong one.
+/// Files wrapped under a KEK: where one exists, a new KEK would be the wrong one.
 const WRAPPED_ALREADY: [&str; 4] = [
     "catalogue.key",
     ".catalogue.key.new",
@@ -28,7 +28,8 @@ const WRAPPED_ALREADY: [&str; 4] = [
     "audit.key",
 ];
 
-/// Creates the KEK: random in a file, or from a passphrase. Never replaces one, and never adds one where keys are wrapped already.
+/// Creates the KEK: random in a file, or from a passphrase. Never replaces one, and never adds one where keys are wrapped
+/// already.
 ///
 /// # Errors
 /// [`InitError`].
@@ -36,7 +37,7 @@ pub fn init(lock: &Lock, passphrase: Option<&Passphrase>) -> Result<Kek, InitErr
     init_on(&Real, lock.dir(), passphrase)
 }
 
-/// Opens the KEK that [`init`] created. The directory says which sort it is.
+/// Opens the KEK that [`init`] created, of the kind that the directory holds.
 ///
 /// # Errors
 /// [`OpenError`].
@@ -60,7 +61,7 @@ pub fn open(dir: &StateDir, passphrase: Option<&Passphrase>) -> Result<Kek, Open
     }
 }
 
-/// Whether the directory holds a KEK of either sort.
+/// Whether the directory holds a KEK of either kind.
 #[must_use]
 pub fn exists(dir: &StateDir) -> bool {
     present(dir, FILE) || present(dir, PARAMETERS)

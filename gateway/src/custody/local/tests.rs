@@ -1,4 +1,4 @@
-//! What a local KEK refuses, and how it says so.
+//! Tests of the local KEK, its refusals and their messages.
 
 use std::os::unix::fs::PermissionsExt;
 

@@ -19,7 +19,7 @@ pub(super) fn write(secret: &Secret) -> Zeroizing<String> {
     bytes.extend_from_slice(secret.expose());
     bytes.extend_from_slice(&checksum(secret));
     let text = Zeroizing::new(BASE64.encode(&bytes));
-    // Sized at once: growing would leave a copy behind.
+    // Allocated up front: growing would leave a copy behind.
     let mut line = Zeroizing::new(String::with_capacity(80));
     for part in [NAME, FORMAT, ":", &text, "\n"] {
         line.push_str(part);
@@ -47,7 +47,7 @@ pub(super) fn parse(path: &Path, text: &[u8]) -> Result<Secret, OpenError> {
             Err(_) => damaged("it does not start with `keyway-kek-1:`"),
         });
     }
-    // Written where it is wiped, even of a text that is wrong only at its end.
+    // Decoded into memory that is wiped, even when the text turns out to be wrong.
     let mut bytes = Zeroizing::new([0; 36]);
     if BASE64.decode_len(value.len()) != Ok(bytes.len()) {
         return Err(damaged("the key is not base64 of 36 bytes"));

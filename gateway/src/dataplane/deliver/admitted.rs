@@ -1,22 +1,22 @@
-//! What may answer a request of the client's, by what it has asked.
+//! What may answer a request of the client, by the class of the request.
 //!
-//! | asked | plaintext that may answer | an envelope |
+//! | request to | plaintext that may answer | an envelope |
 //! |---|---|---|
 //! | JetStream's API | an API response | no |
 //! | the configuration of a stream, a list of them | the same, its sizes narrowed | no |
 //! | `STREAM.MSG.GET` | the same, its message opened or withheld by its own subject | no |
-//! | a direct get | with the headers that the server appends: what the subject there says | likewise |
+//! | a direct get | with the headers that the server appends: as the subject in them decides | likewise |
 //! | a consumer (`CONSUMER.MSG.NEXT`, `+NXT`) | none: messages come on their own subjects | one that a stream delivers |
 //! | the server (`$SYS`) | anything | if it opens for the subject |
 //! | every client of the account (`$SRV`) | a JSON object | the same |
-//! | a backup, where its chunks go | anything: they are pieces of a compressed stream | no |
+//! | a snapshot, where its chunks go | anything: they are pieces of a compressed stream | no |
 //! | a trace (`Nats-Trace-Dest`) | a trace event | no |
-//! | agents, on a subject that nobody protects | anything | if it opens for the subject |
-//! | agents or a stream, on a protected subject | an acknowledgement of a publish, if the keyring admits it | under that keyring; bound to the request (an empty one: to being empty), or to none |
-//! | the same, by what may be JetStream's API under a prefix that is not named | the same; in place of an API response an error that says so | the same |
+//! | clients, on an unprotected subject | anything | if it opens for the subject |
+//! | clients or a stream, on a protected subject | an acknowledgement of a publish, if the keyring admits it | under that keyring; bound to the request (an empty one: to being empty), or to none |
+//! | the same, where it may be JetStream's API under a prefix that is not configured | the same; in place of an API response an error that says so | the same |
 //!
-//! Statuses and empty messages may answer anything. Whoever may publish to an inbox can write whatever may come there: where the server
-//! answers, its form is all that is known of it.
+//! Statuses and empty messages may answer any request. Anybody who may publish to an inbox can forge what is accepted there: of
+//! an answer of the server only the form can be checked.
 
 use crate::dataplane::replies::{Asked, Class};
 use crate::envelope::Flags;
@@ -29,13 +29,13 @@ use super::fate::{
     Fate, From, Judge, NO_REQUEST, Opening, Otherwise, is_envelope, unprotected, wants_no_headers,
 };
 
-/// How the reply subjects begin that acknowledge the chunks of a backup.
+/// The prefix of the reply subjects on which the chunks of a snapshot are acknowledged.
 pub(super) const CHUNK: &[u8] = b"$JS.SNAPSHOT.";
 
 const DIRECT: [Class; 2] = [Class::Direct, Class::DirectBare];
 
 impl Judge<'_> {
-    /// An envelope on a reply subject on which this was asked; `covering` would seal it if nothing else were known.
+    /// Decides about an envelope on the reply subject of these requests. `covering` is the keyring of the subject itself.
     pub(super) fn of_sealed_answer(
         &self,
         asked: &Asked,
@@ -63,8 +63,8 @@ impl Judge<'_> {
         Fate::Withhold(covering, Cause::Answer)
     }
 
-    /// An envelope that answers a request on a protected subject. A responder seals under the request's keyring, and binds to the
-    /// request: who holds another, or answers another, must not answer in its place.
+    /// Decides about an envelope that answers a request on a protected subject. It must be sealed under the request's keyring and
+    /// bound to the request, so that nobody with another keyring, and no answer to another request, can take its place.
     fn of_sealed_to(
         &self,
         asked: &Asked,
@@ -88,7 +88,7 @@ impl Judge<'_> {
         let Fate::Open(opening) = fate else {
             return fate;
         };
-        // Who publishes on a subject that a keyring covers by itself may do so whatever was asked.
+        // An ordinary publish under the keyring of the subject itself is admitted, too.
         let other = covering.filter(|_| !answers && keyring.is_some());
         Fate::Open(Opening {
             expected: [keyring, other],
@@ -96,7 +96,7 @@ impl Judge<'_> {
         })
     }
 
-    /// Plaintext on a reply subject on which this was asked.
+    /// Decides about plaintext on the reply subject of these requests.
     pub(super) fn of_plain_answer(
         &self,
         asked: &Asked,
@@ -137,7 +137,7 @@ impl Judge<'_> {
                 let fate = self.of_plaintext(keyring, message);
                 let is_lost = matches!(fate, Fate::Withhold(_, Cause::Plaintext));
                 let may_be_api = asked.is(Class::Foreign) && message.reply.is_none();
-                // Of what came, the client is given nothing.
+                // The client gets an error in place of the response, nothing of its content.
                 if is_lost && may_be_api && api() {
                     Fate::Unnamed(keyring)
                 } else {
@@ -148,7 +148,7 @@ impl Judge<'_> {
         }
     }
 
-    /// Plaintext on an inbox on which nothing was asked, as far as is known: an acknowledgement may be late.
+    /// Decides about plaintext on an inbox for which no request is known: it may be a late acknowledgement.
     pub(super) fn of_unasked_plaintext(
         &self,
         covering: Option<KeyringId>,
@@ -160,15 +160,15 @@ impl Judge<'_> {
         }
     }
 
-    /// Whether a keyring lets this be the acknowledgement of a publish.
+    /// Whether the keyring admits plaintext acknowledgements of publishes, and this is one.
     fn admits(&self, keyring: KeyringId, message: &Message<'_>) -> bool {
         self.rule(keyring).is_some_and(|rule| {
             rule.answers != Answers::Sealed && jetstream::is_acknowledgement(message.payload)
         })
     }
 
-    /// The answer to a direct get: what its own subject says of it. `None` when the server has not written what it is, and it answers
-    /// something else, if anything.
+    /// Decides about the answer to a direct get by the subject in its headers. `None` without the server's headers: then it
+    /// answers another request, if any.
     fn of_stored(&self, asked: &Asked, message: &Message<'_>) -> Option<Fate> {
         let headers = message.headers.unwrap_or_default();
         let stored = header::written_by_direct_get(headers)?;

@@ -1,4 +1,4 @@
-//! What the server says of stored messages and their sizes, as the agent that stored them would say it.
+//! Answers of JetStream with sizes and stored messages, rewritten to those of plaintext.
 
 use crate::dataplane::meaning;
 use crate::dataplane::replies::Asked;
@@ -16,12 +16,12 @@ use super::fate::Fate;
 use super::revealed::Shut;
 use super::stored::{self, Found, Terms};
 
-/// What a client gets in place of an answer of JetStream's API under a prefix that the configuration does not name. The number is the
-/// server's for any failure.
+/// What a client gets in place of an answer of JetStream's API under a prefix that the configuration does not name. The code is
+/// that of nats-server's `JSStreamGeneralErrorF`.
 const UNNAMED: &[u8] = br#"{"type":"io.nats.jetstream.api.v1.error_response","error":{"code":500,"err_code":10051,"description":"keyway: this prefix of JetStream's API is not known here, so that the request was sealed: name it in jetstream.api-prefixes, and reload"}}"#;
 
 impl DeliverPath<'_> {
-    /// An answer of JetStream's API that cannot be read as one.
+    /// Replaces an API response to a request under an unknown prefix by an error.
     pub(super) fn unnamed(
         &self,
         snapshot: &Snapshot,
@@ -35,7 +35,8 @@ impl DeliverPath<'_> {
         out.put(b"\r\n");
     }
 
-    /// A stored message in JSON. What may not be had is answered with an error, so that the request fails at once.
+    /// Opens the stored message in an answer to `STREAM.MSG.GET`. One that is withheld becomes an error, so that the request
+    /// fails at once.
     pub(super) fn open_stored(
         &self,
         snapshot: &Snapshot,
@@ -91,7 +92,7 @@ impl DeliverPath<'_> {
         Ok(())
     }
 
-    /// The configuration of streams: what agents wrote, and what the server stored is larger by the overhead.
+    /// Reduces `max_msg_size` in the configuration of streams to what clients wrote: the server has it with the overhead.
     pub(super) fn narrow_config(
         &self,
         snapshot: &Snapshot,
@@ -154,7 +155,7 @@ impl DeliverPath<'_> {
         }
     }
 
-    /// The status of a pull: what is left of it has room for envelopes.
+    /// Reduces `Nats-Pending-Bytes` in the status of a pull, which was widened for envelopes.
     pub(super) fn narrow_pending(
         &self,
         snapshot: &Snapshot,
@@ -172,7 +173,7 @@ impl DeliverPath<'_> {
         }
     }
 
-    /// Whether the bare server would have ended a batch before this message, as its client counts.
+    /// Whether a direct get of plaintext would have ended before this message.
     pub(super) fn is_surplus(&self, message: &Message<'_>) -> bool {
         let Some(stored) = self.of_batch(message) else {
             return false;
@@ -184,7 +185,7 @@ impl DeliverPath<'_> {
         replies.is_surplus(message.subject, (stored.sequence, pending))
     }
 
-    /// A message that has gone on to the client: what is withheld takes nothing of what a batch may bring, as anybody can send that.
+    /// Counts a message of a direct get that was forwarded. One that is withheld does not count, as anybody can send those.
     pub(super) fn count_batched(&self, fate: Fate, message: &Message<'_>) {
         let Some(stored) = self.of_batch(message) else {
             return;
@@ -202,7 +203,7 @@ impl DeliverPath<'_> {
         replies.batch_came(message.subject, &stored, bytes);
     }
 
-    /// What the server says of a stored message, where a batch of them is awaited.
+    /// The server's headers of a stored message, while a direct get of several messages is under way.
     fn of_batch<'m>(&self, message: &Message<'m>) -> Option<DirectGet<'m>> {
         let headers = message.headers?;
         let awaits = self.link.borrow().replies.awaits_batches();
@@ -211,7 +212,7 @@ impl DeliverPath<'_> {
             .flatten()
     }
 
-    /// The end of a batch, with the numbers of the last message that the client got.
+    /// Writes the status that ends a direct get, with the numbers of the last message that the client got.
     pub(super) fn end_batch(&self, snapshot: &Snapshot, message: &Message<'_>, out: &mut Buffer) {
         let headers = message.headers.unwrap_or_default();
         let last = header::number(headers, b"Nats-Last-Sequence");
@@ -243,7 +244,7 @@ impl DeliverPath<'_> {
         self.worker.meters.passed(Direction::Deliver).add(0);
     }
 
-    /// Writes an empty message with another number in its headers.
+    /// Writes an empty message with a number in its headers replaced.
     fn renumber(
         &self,
         snapshot: &Snapshot,
@@ -251,7 +252,7 @@ impl DeliverPath<'_> {
         message: &Message<'_>,
         out: &mut Buffer,
     ) {
-        // Anybody can write the header: whoever asks with it must not be answered in the clear.
+        // Anybody can write the header: a request that has it must not be answered in plaintext.
         if !self.admits(snapshot, message, out) {
             return;
         }
@@ -263,7 +264,6 @@ impl DeliverPath<'_> {
     }
 }
 
-/// Writes the message with another payload.
 fn replace(message: &Message<'_>, payload: &[u8], out: &mut Buffer) {
     let headers = message.headers.unwrap_or_default();
     let total = headers.len().saturating_add(payload.len());
@@ -284,12 +284,12 @@ mod tests {
     use crate::keyring::{Keys, WorkerId};
     use crate::policy::{Policy, Rule};
 
-    /// When the first key was made.
+    /// When the first key was generated.
     const MADE: u64 = 1_790_000_000_000_000_000;
 
     const TEN_MINUTES: u64 = 600_000_000_000;
 
-    /// What the client gets of a message of 500 bytes that was stored then and is delivered without them.
+    /// What the client gets of a delivery of headers alone whose message, of 500 bytes, was stored at `stored`.
     fn told(stored: u64) -> String {
         let policy = Arc::new(Policy::new(vec![Rule::everything()], &[]).unwrap());
         let snapshot = Snapshot::new(policy, Vec::new(), Vec::new(), 1).with_first_key(Some(MADE));

@@ -35,39 +35,36 @@ pub struct DeliverPath<'s> {
     parser: ServerParser,
     pub(super) routes: RouteCache,
     pub(super) streak: Streak,
-    /// The keyrings whose messages the client may not get.
     pub(super) deaf: Barred,
     pub(super) lanes: Cache,
     pub(super) misses: Misses,
     pub(super) watch: Stopwatch,
-    /// When the batch began.
     pub(super) now: Instant,
 }
 
 /// How a batch ended.
 pub enum DeliverBatch {
-    /// It needs this many bytes, counted from the first that is left.
+    /// Needs this many bytes of input, counted from the first that is left.
     More(usize),
-    /// The output is full; go on with what is left.
+    /// The output is full: flush it, then run the next batch.
     Full,
     /// The next message is sealed under a version that is not in the snapshot.
     Miss(Kid),
-    /// The server broke the protocol.
+    /// The server violated the protocol.
     Malformed,
-    /// The server has answered the gateway's last `PING`: it has seen everything that the client has sent.
+    /// The `PONG` to the gateway's last `PING` has come: the server has processed everything that the client has sent.
     Last,
 }
 
-/// The subject for which a message was opened.
+/// The subject under which an envelope opened.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Tried {
-    /// That it came on.
+    /// The one that it was delivered on, or stored under.
     Own,
-    /// One that it names, or an alias.
+    /// Another one for which it may have been sealed.
     Other,
 }
 
-/// Why an operation was not forwarded.
 enum Stop {
     Miss(Kid),
     NotAnInfo,
@@ -95,21 +92,21 @@ impl<'s> DeliverPath<'s> {
         }
     }
 
-    /// The output of the last batch has been written.
+    /// To be called when the output of the last batch has been written.
     pub fn written(&mut self) {
         self.watch.lap(Stage::Write, &self.worker.shared.clock);
         self.watch
             .stop(self.worker.meters.batch_seconds(Direction::Deliver));
     }
 
-    /// The wait for this version ended without it: messages under it are not worth another wait for a while.
-    /// `cause` is what was found out about it.
+    /// The wait for this version ended without it: for a while no message waits for it again. `cause` is what was found out about
+    /// it.
     pub fn give_up(&mut self, kid: Kid, cause: Option<Cause>) {
         let now = self.worker.shared.clock.instant();
         self.misses.give_up((kid, cause), now);
     }
 
-    /// Everything that a batch does, without waiting: one snapshot, operation by operation.
+    /// Runs one batch, without waiting: one snapshot, one clock reading, operation by operation.
     pub fn batch(&mut self, input: &mut Buffer, output: &mut Buffer) -> DeliverBatch {
         self.watch.start(&self.worker.shared.clock);
         let snapshot = self.worker.shared.keys.load();
@@ -242,7 +239,7 @@ impl<'s> DeliverPath<'s> {
         let look = self
             .routes
             .look(policy, snapshot.generation(), message.subject);
-        // Clients heed it in what is empty to them, sealed or not, also where the status is one of the headers.
+        // Clients act on it in messages that are empty to them, sealed or not, also where the status is an ordinary header.
         let may_be_empty = matches!(message.payload.len(), 0 | OVERHEAD);
         let controls = |headers| controls_elsewhere(headers, message.reply);
         if may_be_empty && message.headers.is_some_and(controls) {
@@ -258,7 +255,7 @@ impl<'s> DeliverPath<'s> {
         judge.fate(look, message)
     }
 
-    /// What a stream delivers without an envelope takes less of a pull than it was granted.
+    /// Counts messages of streams without an envelope: they use less of a pull's bytes than was added for them.
     fn count_unsealed(&self, fate: Fate, message: &Message<'_>) {
         let is_unsealed = matches!(fate, Fate::Pass | Fate::Accept(_) | Fate::NarrowSize);
         let is_stored = |reply: &[u8]| reply.starts_with(FROM_STREAM);
@@ -377,7 +374,7 @@ impl<'s> DeliverPath<'s> {
         })
     }
 
-    /// Whether the client may have what was opened. Then it is counted.
+    /// Whether the client may have what was opened, for the sake of its reply subject; then it is counted.
     fn opened(&self, snapshot: &Snapshot, opened: Opened, message: &Message<'_>) -> bool {
         let meters = &self.worker.meters;
         meters.lane_lookup(opened.source);
@@ -391,7 +388,7 @@ impl<'s> DeliverPath<'s> {
         admitted
     }
 
-    /// Why the message is withheld, unless it is worth waiting for.
+    /// Why the message is withheld; `Err` if its key version is worth a wait.
     fn cause(&self, refused: OpenRefused) -> Result<Cause, Kid> {
         match refused {
             OpenRefused::Miss(kid) if !self.is_absent(kid) => Err(kid),
@@ -410,7 +407,7 @@ impl<'s> DeliverPath<'s> {
         }
     }
 
-    /// The same of a stored message, without the headers that the gateway has asked for.
+    /// Passes a stored message without its headers, which the gateway has asked for, and the client has not.
     fn pass_bare(&self, snapshot: &Snapshot, message: &Message<'_>, out: &mut Buffer) {
         if self.admits(snapshot, message, out) {
             write::message_anew(out, message, None, message.payload.len());
@@ -428,7 +425,7 @@ impl<'s> DeliverPath<'s> {
         self.go_on(message);
     }
 
-    /// The chunks of a backup come for as long as it takes.
+    /// Renews what is remembered of a snapshot with each chunk: they may come for hours.
     fn go_on(&self, message: &Message<'_>) {
         if !message.reply.is_some_and(|reply| reply.starts_with(CHUNK)) {
             return;
@@ -440,7 +437,7 @@ impl<'s> DeliverPath<'s> {
         }
     }
 
-    /// Whether nobody waits for this version now.
+    /// Whether no message waits for this key version now.
     pub(super) fn is_absent(&self, kid: Kid) -> bool {
         if self.misses.is_absent(kid, self.now) {
             return true;

@@ -1,14 +1,15 @@
-//! The subjects, besides the one delivered on, for which a bound envelope may have been sealed.
+//! The subjects, besides that of the delivery, for which a bound envelope may have been sealed.
 //!
-//! JetStream and account mappings deliver on another subject than was published on. Anybody who can publish can write a header, and a
-//! stream keeps it for as long as it keeps the message: so a header counts only where the server must have written it, behind whatever
-//! was stored, in its answer to a direct get. (`Nats-Stream-Source` does not: before 2.15 the server took it from publishers, and what it
-//! took then is still stored.) A subject that is named so must be one that the envelope's own keyring serves. Then the keyring's aliases.
+//! JetStream and account mappings deliver on another subject than was published on. Anybody who can publish can forge a header,
+//! and a stream stores it: so a header counts only where the server must have written it, behind the stored headers, in its
+//! answer to a direct get. (`Nats-Stream-Source` does not: before 2.15 the server accepted it from publishers, and such messages
+//! are still stored.) The subject in it must be served by the envelope's own keyring. Behind it come the keyring's aliases.
 
 use crate::policy::{Alias, Bind, KeyringId, Policy, Route};
 
-/// The first `Some` that `attempt` gives for one of the subjects, besides the one delivered on. Only an envelope that did not open
-/// at once gets here. `stored` is the subject that it is stored under, if the server has said so.
+/// Calls `attempt` with one subject after the other, until it returns `Some`. For envelopes that did not open under their own
+/// subject. `shown` is the subject of the delivery, `stored` the one that the message is stored under, if the server has written
+/// it.
 pub(super) fn others<T>(
     policy: &Policy,
     keyring: KeyringId,

@@ -1,4 +1,4 @@
-//! What becomes of a delivered message, before any key is touched.
+//! Decides about a delivered message, before any key is touched.
 
 use std::time::Instant;
 
@@ -16,20 +16,18 @@ use crate::wire::{Message, header};
 
 use super::revealed::Shut;
 
-/// What becomes of a message.
+/// What is done with a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
-    /// The client gets it as it is.
     Pass,
-    /// The same, of a stored message, whose headers the client does not want.
+    /// The client gets it without its headers: a stored message, asked for with `no_hdr`.
     PassBare,
-    /// The client gets it as it is, although it is plaintext on a subject of this keyring: a migration.
+    /// The client gets it as it is, although it is plaintext on a subject of this keyring, which accepts plaintext (migration).
     Accept(KeyringId),
-    /// The client gets the plaintext.
     Open(Opening),
-    /// A stored message in JSON: what is sealed in it is opened.
+    /// The answer to `STREAM.MSG.GET`: the stored message in its JSON is opened.
     OpenStored,
-    /// The configuration of streams in JSON: its sizes become those of plaintext.
+    /// The configuration of streams in JSON: `max_msg_size` is reduced to that of plaintext.
     NarrowConfig,
     /// The configuration of consumers in JSON: the most that a pull may ask for becomes that of plaintext.
     NarrowLimits,
@@ -39,48 +37,46 @@ pub(super) enum Fate {
     NarrowExceeded,
     /// The status of a pull, whose bytes become those that the client asked for.
     NarrowPending,
-    /// The client gets an error in its place: JetStream was asked under a prefix that the configuration does not name, and the request
-    /// was sealed under this keyring.
+    /// The client gets an error in place of an API response: the request went to JetStream under a prefix that the configuration
+    /// does not name, and so was sealed under this keyring.
     Unnamed(KeyringId),
-    /// The end of a direct get of several messages.
+    /// The status that ends a direct get of several messages.
     EndBatch,
-    /// The client does not get it.
     Withhold(Option<KeyringId>, Cause),
 }
 
-/// How an envelope is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Opening {
-    /// The keyring that must have sealed it, or one of several; with none, any may have, if the envelope is bound to its subject.
+    /// The keyrings one of which must have sealed it; if there is none, any may have, provided that the envelope is bound to its
+    /// subject.
     pub(super) expected: [Option<KeyringId>; 2],
-    /// The requests of this connection's of which it answers one, if it answers any.
+    /// The requests of this connection one of which it must answer, if it is bound to a request.
     pub(super) requests: [Option<EnvelopeId>; 2],
-    /// Where it comes from.
     pub(super) from: From,
     pub(super) or: Otherwise,
 }
 
-/// What may come where a consumer pushes, besides what is stored.
+/// What may come on the deliver subject of a push consumer, besides stored messages: statuses.
 const PUSHED: Asked = Asked::of(Class::Pull);
 
-/// It answers no request.
+/// For an envelope that is bound to no request.
 pub(super) const NO_REQUEST: [Option<EnvelopeId>; 2] = [None; 2];
 
-/// Where an envelope comes from.
+/// Where an envelope comes from, which decides the subject that it must be bound to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum From {
-    /// Its publisher, on the subject that it is delivered on.
+    /// Its publisher: the subject is that of the delivery.
     Publisher,
-    /// A stream, in the answer to a direct get: its subject is in the headers that the server has appended.
+    /// A stream, in the answer to a direct get: the subject is in the headers that the server has appended.
     Stream,
-    /// The same, and the client does not want the headers.
+    /// The same, and the client gets no headers.
     StreamBare,
 }
 
-/// What becomes of an envelope that does not open.
+/// What is done with an envelope that does not open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Otherwise {
-    /// On a subject that nobody protects, it may be anything.
+    /// It is passed: on an unprotected subject it may be any data that looks like an envelope.
     Pass,
     Withhold,
 }
@@ -91,14 +87,13 @@ pub(super) struct Judge<'a> {
     pub(super) shared: &'a Shared,
     pub(super) policy: &'a Policy,
     pub(super) link: &'a Link,
-    /// The keyrings whose messages the client may not get.
     pub(super) deaf: &'a Barred,
     pub(super) now: Instant,
 }
 
 impl Judge<'_> {
-    /// Empties pass, envelopes are opened, plaintext on a protected subject is withheld unless it answers what the client itself
-    /// asked. A status line changes nothing: whoever can publish can write one.
+    /// Empty payloads pass, envelopes are opened, plaintext on a protected subject is withheld unless it may answer a request of
+    /// this client. A status line proves nothing: anybody who can publish can write one.
     pub(super) fn fate(&self, look: Look, message: &Message<'_>) -> Fate {
         if let Some(keyring) = self.closed(look, message) {
             return Fate::Withhold(Some(keyring), Cause::Identity);
@@ -113,7 +108,7 @@ impl Judge<'_> {
             return self.of_empty(look, message);
         }
         match look.route {
-            // Nobody is asked for an answer there.
+            // Requests do not name such subjects for their answers.
             Route::Keyring(keyring) if look.work().is_some() && is_envelope(message.payload) => {
                 self.of_sealed(Some(keyring), NO_REQUEST, message)
             }
@@ -124,14 +119,14 @@ impl Judge<'_> {
         }
     }
 
-    /// On a subject that may have been named for an answer.
+    /// Decides on a subject that a request of the client may have named as its reply subject.
     fn by_what_was_asked(&self, route: Route, message: &Message<'_>) -> Fate {
         let sealed = is_envelope(message.payload);
         if !self.policy.protects_anything() {
             return Fate::Pass;
         }
         let replies = &self.link.replies;
-        // Where a consumer of the client's pushes, its statuses come, as where it is pulled from.
+        // A push consumer of the client's sends statuses to its deliver subject, as a pull does to its reply subject.
         let pushes = || route != Route::Pass && replies.is_pushed_to(message.subject, self.now);
         let asked = self.asked(message).or_else(|| pushes().then_some(&PUSHED));
         match (asked, route) {
@@ -147,8 +142,8 @@ impl Judge<'_> {
         }
     }
 
-    /// The keyring of the subject, or of that which a stored message has, if it is not for this client, whatever the client has asked
-    /// for. A status is the server's own.
+    /// The keyring of the subject, or of a stored message in the content, if the client may not receive its messages, whatever it
+    /// has asked for. Statuses are the server's own.
     fn closed(&self, look: Look, message: &Message<'_>) -> Option<KeyringId> {
         if !self.deaf.any() {
             return None;
@@ -162,26 +157,27 @@ impl Judge<'_> {
         own.or_else(|| self.revealed(headers, message))
     }
 
-    /// A stored message that is not for this client, whatever it comes for.
+    /// The keyring of a stored message in headers or payload that the client may not receive.
     fn revealed(&self, headers: &[u8], message: &Message<'_>) -> Option<KeyringId> {
         let (policy, deaf) = (self.policy, self.deaf);
         let shut = Shut { policy, deaf };
         let payload = message.payload;
-        // The server leaves headers out, and nothing says whose it is.
+        // To a client without headers nothing says which subject a stored message has.
         let is_bare = self.link.client == Reads::Payloads && message.headers.is_none();
         if is_bare && !payload.is_empty() && !is_envelope(payload) {
             return deaf.first();
         }
         let asked = self.asked(message);
-        // The answer becomes an error where it is not for this client.
+        // The payload is checked when it is opened: the answer becomes an error there.
         if asked.is_some_and(|asked| asked.is_only(Class::Message)) {
             return shut.named_in(headers);
         }
         shut.revealed(headers, payload)
     }
 
-    /// Whether an answer to it would be published where nothing is ever sealed. Anybody on the bus can send a sealed request again with
-    /// such a reply subject, or an empty one; but for acknowledgements, which no client may name, and flow control, nobody else does.
+    /// Whether the answer would be published on a system subject, where nothing is sealed. Anybody on the bus can replay a sealed
+    /// request, or send an empty one, with such a reply subject. Honest messages have one for two purposes only:
+    /// acknowledgements, which the server lets no client name, and flow control.
     fn draws_plaintext(&self, look: Look, message: &Message<'_>) -> bool {
         let clear = |reply: &[u8]| !reply.starts_with(FROM_STREAM) && self.policy.is_system(reply);
         let Some(reply) = message.reply.filter(|reply| clear(reply)) else {
@@ -198,9 +194,10 @@ impl Judge<'_> {
         strict && !(status && reply.starts_with(FLOW_CONTROL))
     }
 
-    /// What a consumer sends to a subscription, under the subject that it is stored under, where it must not come. Whoever may create
-    /// consumers or pull can have one send what is stored on a subject of their own to where the client waits for an answer, or for what
-    /// another stream holds, or for what is published on a protected subject. Many clients do not look at the subject of what comes there.
+    /// Withholds a message that a consumer sends to a subscription whose filter does not match the message's subject, where the
+    /// client did not ask for that. Anybody who may create consumers or pull can direct stored messages of their own to a
+    /// subscription on which the client awaits an answer, another stream's messages, or those of a protected subject. Many
+    /// clients ignore the subject there.
     fn sent_elsewhere(&self, look: Look, message: &Message<'_>) -> Option<Fate> {
         let reply = message
             .reply
@@ -269,7 +266,7 @@ impl Judge<'_> {
         Fate::Pass
     }
 
-    /// Plaintext on a subject of this keyring, which the client did not ask for.
+    /// Decides about plaintext on a subject of this keyring that answers no request.
     pub(super) fn of_plaintext(&self, keyring: KeyringId, message: &Message<'_>) -> Fate {
         if self.shared.accepts_plaintext(self.policy, keyring) {
             if self.deaf.has(keyring) {
@@ -280,7 +277,8 @@ impl Judge<'_> {
         Fate::Withhold(Some(keyring), cause_of(message.payload))
     }
 
-    /// An envelope on a subject of this keyring, or of any. What answers a request opens for nobody else.
+    /// Decides about an envelope on a subject of this keyring, or of any. One that answers a request opens for the requester
+    /// alone.
     pub(super) fn of_sealed(
         &self,
         keyring: Option<KeyringId>,
@@ -298,8 +296,8 @@ impl Judge<'_> {
         })
     }
 
-    /// An envelope on an inbox on which nothing was asked, as far as is known. What is bound to the inbox was sealed for whoever reads
-    /// it; what is bound to a keyring alone may be anything that somebody had the client pass on.
+    /// Decides about an envelope on an inbox for which no request is known. Bound to the inbox, it was sealed for its reader;
+    /// bound to a keyring alone, it may be any message that was replayed there.
     fn of_unasked(&self, covering: Option<KeyringId>, message: &Message<'_>) -> Fate {
         let bound = keyring::flags(message.payload).has(Flags::BOUND);
         self.of_sealed(covering.filter(|_| !bound), NO_REQUEST, message)
@@ -314,13 +312,13 @@ impl Judge<'_> {
     }
 }
 
-/// Whether all that was asked on a reply subject wants messages without headers.
+/// Whether all requests on a reply subject asked for messages without headers.
 pub(super) fn wants_no_headers(asked: &Asked) -> bool {
     asked.is(Class::DirectBare) && !asked.is_any(&[Class::Direct, Class::Protected, Class::Open])
 }
 
-/// What is an envelope is opened where it can be; the rest is plaintext, also what only begins like one: one random payload in 65,536
-/// does. What is bound to a keyring alone is none of this subject's.
+/// Decides on an unprotected subject: an envelope that is bound to its subject is opened if that is possible; all else passes,
+/// also what only begins like an envelope, as one random payload in 65,536 does.
 pub(super) fn unprotected(message: &Message<'_>) -> Fate {
     if is_bound(message.payload) {
         Fate::Open(Opening {
@@ -334,7 +332,6 @@ pub(super) fn unprotected(message: &Message<'_>) -> Fate {
     }
 }
 
-/// Whether it is an envelope that is bound to its subject.
 fn is_bound(payload: &[u8]) -> bool {
     keyring::flags(payload).has(Flags::BOUND)
 }
@@ -343,7 +340,7 @@ pub(super) fn is_envelope(payload: &[u8]) -> bool {
     looks_sealed(payload) && Header::parse(payload).is_ok()
 }
 
-/// Why what is no envelope is withheld.
+/// Why a payload that is no envelope is withheld.
 pub(super) fn cause_of(payload: &[u8]) -> Cause {
     if looks_sealed(payload) {
         Cause::BadEnvelope

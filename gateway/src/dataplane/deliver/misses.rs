@@ -1,7 +1,7 @@
-//! Which key versions a connection waits for, and how often.
+//! Misses: envelopes whose key version is not in the snapshot. Which versions a connection waits for, and how often.
 //!
-//! Kids are the bus's to make up, and old ones to repeat. A connection waits for a version that can be loaded, as often as it has
-//! waits left; for one that the snapshot has never heard of, unless it has asked for many such within a second.
+//! Anybody on the bus can make up kids and replay old ones. A connection waits for a version that can be loaded while its rate
+//! limit permits it; for a kid that the snapshot does not know, it must not have asked for many such within a second, either.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -14,30 +14,28 @@ use crate::metrics::Cause;
 /// How long a kid that could not be loaded is not asked for again.
 const ABSENT_FOR: Duration = Duration::from_secs(1);
 
-/// How many such kids a session remembers. As long as these are as many, no other is asked for that the snapshot does not know.
+/// How many such kids a session remembers. While there are as many, no further unknown kid is asked for.
 const MOST_ABSENT: usize = 16;
 
-/// How often a connection waits: a replay of as many versions at once, and then of sixteen in a second.
+/// The rate limit for waits of a connection: 256 at once, then 16 a second.
 const WAITS: Allowance = Allowance::new(256, Duration::from_micros(62_500));
 
-/// Of one connection.
 pub(super) struct Misses {
     waits: Allowance,
-    /// What could not be loaded.
+    /// Versions that could not be loaded, latest first.
     absent: VecDeque<Absent>,
-    /// What can be loaded, as the snapshot of this generation says.
+    /// Versions that can be loaded on demand, by the snapshot of this generation.
     on_demand: Arc<HashSet<Kid>>,
-    /// What is known and does not open, as it says.
+    /// Versions that are known and do not open, by the same.
     closed: Arc<HashMap<Kid, Closed>>,
     generation: u64,
 }
 
-/// A version that could not be loaded.
 struct Absent {
     kid: Kid,
     /// Until when nobody waits for it.
     until: Instant,
-    /// Why not, where that was found out.
+    /// Why it could not be loaded, where that is known.
     cause: Option<Cause>,
 }
 
@@ -54,7 +52,7 @@ impl Default for Misses {
 }
 
 impl Misses {
-    /// Costs one comparison when nothing has changed.
+    /// Takes over what a new snapshot says; one comparison if there is none.
     pub(super) fn refresh(&mut self, snapshot: &Snapshot) {
         if self.generation != snapshot.generation() {
             self.generation = snapshot.generation();
@@ -63,7 +61,7 @@ impl Misses {
         }
     }
 
-    /// The wait for this version ended without it: messages under it are not worth another wait for a while.
+    /// The wait for this version ended without it: for a while no message waits for it again.
     pub(super) fn give_up(&mut self, (kid, cause): (Kid, Option<Cause>), now: Instant) {
         self.absent
             .retain(|known| known.kid != kid && now < known.until);
@@ -73,14 +71,14 @@ impl Misses {
         }
     }
 
-    /// Whether this version is not worth a wait. One that is about to be active is.
+    /// Whether waiting for this version is pointless. A pre-active one may become active at any moment.
     pub(super) fn is_absent(&self, kid: Kid, now: Instant) -> bool {
         let closed = self.closed.get(&kid);
         closed.is_some_and(|closed| *closed != Closed::PreActive)
             || self.absent(now).any(|known| known.kid == kid)
     }
 
-    /// Why messages under a version that is not worth a wait do not open.
+    /// The cause under which a message is withheld whose version is not waited for.
     pub(super) fn cause(&self, kid: Kid, now: Instant) -> Cause {
         let closed = self.closed.get(&kid).map(|closed| Cause::from(*closed));
         let found = || self.absent(now).find(|known| known.kid == kid)?.cause;
@@ -89,18 +87,18 @@ impl Misses {
         cause.unwrap_or(Cause::UnknownKey)
     }
 
-    /// Whether it may be, but the connection has asked for too much.
+    /// Whether the connection has exceeded its limits, so that it does not wait for this version.
     pub(super) fn is_refused(&self, kid: Kid, now: Instant) -> bool {
         let may = self.on_demand.contains(&kid) || self.absent(now).count() < MOST_ABSENT;
         !may || !self.waits.has(now)
     }
 
-    /// What could not be loaded, and is not asked for yet.
+    /// Versions that could not be loaded and are not asked for again yet.
     fn absent(&self, now: Instant) -> impl Iterator<Item = &Absent> {
         self.absent.iter().filter(move |known| now < known.until)
     }
 
-    /// What is remembered, and what may be, in bytes.
+    /// What is held and what the bound is, in bytes.
     #[cfg(test)]
     pub(super) fn bytes(&self) -> (usize, usize) {
         let place = size_of::<Absent>();
@@ -111,13 +109,13 @@ impl Misses {
     /// The connection begins to wait.
     pub(super) fn ask(&mut self, now: Instant) -> Asking {
         let spent = self.waits.ahead(now);
-        // Whether there was one left has been looked at; one that was not is no reason to wait for nothing.
+        // Whether a wait is left was checked before; if one was not, this wait is over anyway.
         let _had_one = self.waits.take(now);
         Asking { now, spent }
     }
 }
 
-/// What a verdict says of messages under the version; `None`: nobody has looked.
+/// The cause that a verdict gives for messages under the version; `None`: nobody has looked.
 pub(super) fn cause_of(verdict: Verdict) -> Option<Cause> {
     match verdict {
         Verdict::Loaded | Verdict::Refused => None,
@@ -180,7 +178,7 @@ mod tests {
         let expected = expected.chain(verdicts.map(|(number, _, word)| (number, word)));
         for (number, word) in expected {
             assert_eq!(misses.cause(kid(number), now).word(), word, "{number}");
-            // Only what is about to be active is worth a wait.
+            // Only a pre-active version is worth a wait.
             assert_eq!(misses.is_absent(kid(number), now), number != 1);
         }
     }

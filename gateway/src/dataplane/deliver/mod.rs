@@ -1,4 +1,4 @@
-//! Server to client: what agents hear, opened.
+//! The deliver direction, server to client: envelopes are opened.
 
 mod admitted;
 mod answers;
@@ -35,13 +35,14 @@ pub(super) use timers::{Named, Timers, Withheld};
 #[cfg(test)]
 pub(super) use withheld::MOST_TO_SERVER;
 
-/// When the server has been silent for so long behind its last `PONG`, nobody answers the client any more.
+/// While draining: a server that has been silent for this long behind its last `PONG` has no more answers for the client.
 const ANSWERED: Duration = Duration::from_millis(100);
 
-/// How long answers are waited for behind it: a stream acknowledges what it has stored, not what has arrived.
+/// While draining: how long answers are awaited behind it. A stream acknowledges what it has stored, which takes longer than a
+/// `PONG`.
 const MOST_ANSWERS: Duration = Duration::from_secs(1);
 
-/// Runs until the server closes or the client does not take more. `input` is what the server has said already.
+/// Runs until the server closes or the client stops reading. `rest` is what has been read from the server already.
 pub(super) async fn run(worker: &Worker, session: &Session, rest: Buffer) -> Ended {
     let mut path = DeliverPath::new(worker, &session.link);
     let mut input = Input::holding(rest);
@@ -96,7 +97,7 @@ async fn carry<'w>(
     }
 }
 
-/// Ends when the server has been silent behind its last `PONG`.
+/// Ends when the server has been silent for long enough behind its last `PONG`.
 async fn lull(until: Option<Instant>) {
     match until {
         Some(_) => sleep(ANSWERED).await,
@@ -133,7 +134,8 @@ async fn drain(
     }
 }
 
-/// Tells the client that the gateway stops, if it may hear that yet. Between two batches, so between two operations.
+/// Sends the client an INFO with `ldm` (lame duck mode), if it accepts an INFO by now. Called between two batches, so between two
+/// operations.
 async fn announce(worker: &Worker, session: &Session) -> Result<(), Ended> {
     if !session.link.borrow().hears_info() {
         return Ok(());
@@ -157,7 +159,7 @@ async fn announce(worker: &Worker, session: &Session) -> Result<(), Ended> {
         .map_err(|error| Ended::by_client(&error))
 }
 
-/// The connection waits while rotation looks for the version; its own traffic only.
+/// Waits while `rotation` looks for a key version; no other connection waits.
 async fn miss(worker: &Worker, path: &mut DeliverPath<'_>, kid: Kid) {
     let shared = &worker.shared;
     let asking = path.misses.ask(shared.clock.instant());
@@ -177,7 +179,6 @@ async fn miss(worker: &Worker, path: &mut DeliverPath<'_>, kid: Kid) {
 
 #[cfg(test)]
 impl DeliverPath<'_> {
-    /// What it holds, in bytes.
     pub(super) fn remembered(&self) -> Vec<super::remembered::Remembered> {
         use super::remembered::Remembered;
         use super::{route_cache, streak};

@@ -1,8 +1,9 @@
-//! Requests that come to the client: which of them it may have, and what is remembered so that its answers are sealed as they must be.
+//! Requests that are delivered to the client: which of them are admitted, and what is remembered so that their answers are sealed
+//! right.
 //!
-//! A reply subject is a destination. What a keyring names as its own is work, which only a request that was sealed for exactly this
-//! reply subject, or under the same keyring, may have the client publish. Any other is an inbox, whose
-//! answers are bound to the latest request that can be told from others (`replies/owed.rs`).
+//! A reply subject decides where the client will publish. One that a keyring names explicitly is admitted only from a request
+//! that is sealed under that keyring, or bound to exactly this reply subject. Any other is an inbox, whose answers are bound to
+//! the latest request that can be told from others (`replies::owed`).
 
 use crate::dataplane::meaning;
 use crate::dataplane::replies::{self, Request, Taken};
@@ -14,20 +15,20 @@ use crate::wire::{Buffer, Message};
 
 use super::batch::DeliverPath;
 
-/// How a message comes.
+/// How a message was delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Comes {
-    /// In an envelope of this keyring's that has opened.
+    /// In an envelope of this keyring that has opened.
     Sealed(KeyringId, Header),
-    /// Empty, on a subject of this keyring's, on which no plaintext is accepted. It looks the same from behind a gateway and from
-    /// elsewhere: a client on the bare bus must not get a plaintext answer by asking for nothing.
+    /// Empty, on a subject of this keyring, which accepts no plaintext. Nothing tells whether it comes from behind a gateway: a
+    /// client on the bare bus must not get a plaintext answer by sending an empty request.
     Empty(KeyringId),
-    /// In plaintext. On a subject of this keyring, if of any.
+    /// In plaintext, on a subject of this keyring, if of any.
     Plain(Option<KeyringId>),
 }
 
 impl DeliverPath<'_> {
-    /// Whether the client may have what comes in plaintext or empty; otherwise it is withheld.
+    /// Whether the client may have a plaintext or empty message; if not, it is withheld here.
     pub(super) fn admits(
         &self,
         snapshot: &Snapshot,
@@ -55,8 +56,8 @@ impl DeliverPath<'_> {
         admitted
     }
 
-    /// Whether the client may have a message, for the sake of the reply subject that it names. Then an answer there is sealed under the
-    /// request's keyring and bound to it, or published in plaintext as it came.
+    /// Whether the client may have a message with this reply subject. If so, the request is remembered: its answer is sealed
+    /// under the request's keyring and bound to it, or published in plaintext as the request was.
     pub(super) fn admits_request(
         &self,
         snapshot: &Snapshot,

@@ -1,8 +1,8 @@
-//! What was stored for others, in the plaintext of an answer that has gone astray.
+//! Finds stored messages that a client may not receive in plaintext answers to requests for stored messages.
 //!
-//! An answer to a request for a stored message comes to whoever listens, and a stream may store it under a subject of its own: a client
-//! that is barred from a keyring could read its old plaintext (of a migration) on another connection, or out of that stream. So whatever
-//! comes to such a client is looked through for what the server writes beside a stored message.
+//! Anybody who subscribes to the reply subject receives such an answer, and a stream may store it under a subject of its own. A
+//! client that is denied a keyring could so read the keyring's old plaintext (from a migration). Every delivery to such a client
+//! is searched for what the server writes beside a stored message.
 
 use memchr::memmem;
 
@@ -10,28 +10,27 @@ use crate::dataplane::identity::Barred;
 use crate::policy::{KeyringId, Policy};
 use crate::wire::jetstream::Stored;
 
-/// The server's header with the subject of a stored message. A stored block may have one already, from an earlier answer.
+/// The server's header with the subject of a stored message. Stored headers may have one already, from an earlier answer.
 const SUBJECT: &[u8] = b"\nNats-Subject:";
 
-/// An answer within an answer, and so on, is looked through down to here; no honest one is one.
+/// How deep answers that are stored within answers are searched; honest ones are not nested.
 const DEPTH: usize = 8;
 
-/// What a client may not have.
+/// Searches deliveries for messages of keyrings that the client is denied.
 #[derive(Clone, Copy)]
 pub(super) struct Shut<'a> {
     pub(super) policy: &'a Policy,
-    /// The keyrings whose messages it may not get.
     pub(super) deaf: &'a Barred,
 }
 
 impl Shut<'_> {
-    /// The keyring of a stored message that this is, or that is within it, if it is shut.
+    /// The denied keyring of a stored message in these headers or this payload.
     pub(super) fn revealed(self, headers: &[u8], payload: &[u8]) -> Option<KeyringId> {
         self.named_in(headers)
             .or_else(|| self.stored_in(payload, DEPTH))
     }
 
-    /// The same of the answer to `STREAM.MSG.GET`.
+    /// The same for an answer to `STREAM.MSG.GET`.
     pub(super) fn is_or_has(self, stored: &Stored<'_>) -> Option<KeyringId> {
         if !self.deaf.any() {
             return None;
@@ -40,7 +39,6 @@ impl Shut<'_> {
             .or_else(|| self.deep_within(stored, DEPTH))
     }
 
-    /// The keyring of a subject, if it is shut.
     fn of(self, subject: &[u8]) -> Option<KeyringId> {
         let keyring = self.policy.route(subject).covering();
         keyring.filter(|keyring| self.deaf.has(*keyring))

@@ -1,21 +1,21 @@
-//! Where flow control has the client publish.
+//! Forged flow control.
 //!
-//! A stream asks for flow control with a status whose reply subject client libraries publish to, whatever it is, with the client's
-//! permissions. A consumer that has stalled says so in its heartbeat, and they publish to the subject that it names. Anybody on the bus
-//! can write both: to have a stream deleted, or an empty message sealed as the client's own.
+//! A consumer requests flow control with a status 100 and a reply subject, to which client libraries publish, whatever it is,
+//! with the client's permissions. One that has stalled says so in its heartbeat, and they publish to the subject in that header.
+//! Anybody on the bus can forge both: to have the client delete a stream, or publish an empty message that is sealed as its own.
 
 use crate::dataplane::replies::FLOW_CONTROL;
 
-/// The header's name.
+/// The header of heartbeats that names the flow control subject of a stalled consumer.
 const NAME: &[u8] = b"Nats-Consumer-Stalled";
 
-/// Whether flow control has the client publish where the server would not have it.
+/// Whether the client would publish to a subject that the server does not use for flow control.
 pub(super) fn controls_elsewhere(headers: &[u8], reply: Option<&[u8]>) -> bool {
     let elsewhere = reply.is_some_and(|reply| !is_flow_control(reply));
     elsewhere && is_control(headers) || stalled_elsewhere(headers)
 }
 
-/// Whether a client library may take it for flow control or a heartbeat.
+/// Whether a client library may take the message for flow control or a heartbeat.
 fn is_control(headers: &[u8]) -> bool {
     let code = headers.strip_prefix(b"NATS/1.0").unwrap_or_default();
     let header = |line: &[u8]| value(line, b"Status").is_some_and(is_code);
@@ -26,9 +26,9 @@ fn is_code(text: &[u8]) -> bool {
     text.starts_with(b"100")
 }
 
-/// Whether the headers name a subject there that the server would not, or more than one.
+/// Whether [`NAME`] has a subject that is not for flow control, or there are several.
 ///
-/// Client libraries differ in letter case, blanks and line ends, and some read on behind an empty line: what any of them would read
+/// Client libraries differ in letter case, blanks and line ends, and some read on behind an empty line: what any of them reads
 /// counts.
 fn stalled_elsewhere(headers: &[u8]) -> bool {
     let mut named = lines(headers).filter_map(|line| value(line, NAME));
@@ -51,7 +51,8 @@ fn value<'l>(line: &'l [u8], wanted: &[u8]) -> Option<&'l [u8]> {
     is_named.then(|| value.get(1..).unwrap_or_default().trim_ascii())
 }
 
-/// Whether libraries would differ in where a line ends: at half a line end, or not where the next begins with a blank.
+/// Whether client libraries would differ in where a line ends: there is a lone CR or LF, or a line that begins with a blank
+/// (folding).
 fn has_odd_lines(headers: &[u8]) -> bool {
     let before = std::iter::once(&b' ').chain(headers);
     let ends_oddly = |(one, next): (&u8, &u8)| {
@@ -60,7 +61,7 @@ fn has_odd_lines(headers: &[u8]) -> bool {
     before.zip(headers).any(ends_oddly) || headers.ends_with(b"\r")
 }
 
-/// A blank would have the client name a reply subject too.
+/// Whether a subject is one for flow control. Behind a blank the client's `PUB` line would have a reply subject.
 fn is_flow_control(subject: &[u8]) -> bool {
     subject.starts_with(FLOW_CONTROL) && subject.iter().all(u8::is_ascii_graphic)
 }

@@ -1,4 +1,4 @@
-//! `STREAM.MSG.GET`: a stored message that comes as base64 in JSON.
+//! Answers to `STREAM.MSG.GET`: a stored message as base64 in JSON.
 
 use crate::envelope::{Binding, Flags, Kid, OVERHEAD};
 use crate::keyring::{self, LaneCache, OpenRefused, Snapshot};
@@ -11,30 +11,28 @@ use super::candidates;
 use super::fate;
 use super::revealed::Shut;
 
-/// What the requester gets in place of a message that it may not have: a request fails at once, and says why. The number is
-/// `JSStreamGeneralErrorF`, the server's for any failure of a stream: clients report it and do nothing else. "No message found" (10037)
-/// would be taken for a key that does not exist.
+/// The beginning of the error that replaces a message that is withheld. The code is that of nats-server's
+/// `JSStreamGeneralErrorF`, which clients only report: "no message found" (10037) would be taken for a key that does not exist.
 const WITHHELD: &str = r#"{"type":"io.nats.jetstream.api.v1.stream_msg_get_response","error":{"code":500,"err_code":10051,"description":"keyway: the stored message is withheld: "#;
 
-/// What an answer comes to.
+/// The outcome for an answer.
 pub(super) enum Found {
-    /// Nothing in it was sealed.
+    /// Nothing in it was sealed: it passes as it is.
     Plain,
-    /// `out` has the answer with the plaintext of so many bytes.
+    /// `out` has the answer with the plaintext, of so many bytes.
     Opened(KeyringId, usize),
-    /// `out` has an error in its place.
+    /// `out` has an error instead.
     Withheld(Option<KeyringId>, Cause),
 }
 
-/// What may not be had.
+/// Which stored messages are withheld.
 pub(super) struct Terms<'a, S> {
-    /// Tells the keyrings that admit no plaintext.
+    /// Whether a keyring accepts no plaintext.
     pub(super) strict: S,
-    /// What is not for this client.
     pub(super) shut: Shut<'a>,
 }
 
-/// Opens what an answer holds. `is_other` tells a subject that the request has not named from the one that it has.
+/// Opens the stored message in an answer. `is_other` is true of subjects other than the one that the request named.
 ///
 /// # Errors
 /// The kid of a version that is not loaded.
@@ -79,7 +77,7 @@ pub(super) fn open(
         return Ok(withheld(Some(keyring), Cause::Identity, out));
     }
     if keyring.is_none() && !keyring::flags(&data).has(Flags::BOUND) {
-        // On a subject that nobody protects, it may be anything.
+        // On an unprotected subject it may be any data.
         return Ok(Found::Plain);
     }
     let mut plaintext = vec![0; data.len().saturating_sub(OVERHEAD)];
@@ -102,13 +100,13 @@ pub(super) fn open(
             Ok(Found::Opened(opened.keyring, plaintext.len()))
         }
         Err(OpenRefused::Miss(kid)) => Err(kid),
-        // On a subject that nobody protects, it may be anything.
+        // On an unprotected subject it may be any data.
         Err(_) if keyring.is_none() => Ok(Found::Plain),
         Err(refused) => Ok(withheld(refused.keyring().or(keyring), cause(refused), out)),
     }
 }
 
-/// The same for an answer whose version is not loaded, for this cause.
+/// Writes the error for a message whose key version is not loaded, for this cause.
 pub(super) fn unopened(cause: Cause, out: &mut Buffer) -> Found {
     withheld(None, cause, out)
 }
@@ -120,7 +118,7 @@ fn withheld(keyring: Option<KeyringId>, cause: Cause, out: &mut Buffer) -> Found
     Found::Withheld(keyring, cause)
 }
 
-/// What an envelope that does not open is counted as.
+/// The cause under which an envelope that does not open is counted.
 pub(super) const fn cause(refused: OpenRefused) -> Cause {
     match refused {
         OpenRefused::Miss(_) => Cause::UnknownKey,

@@ -1,4 +1,4 @@
-//! Deliveries that are alike.
+//! The fast path of delivering: runs of `MSG` with identical control lines, but for the size.
 
 use std::ops::Range;
 
@@ -14,8 +14,8 @@ use super::batch::DeliverPath;
 const VERB: &[u8] = b"MSG ";
 
 impl DeliverPath<'_> {
-    /// After a message that was delivered as it should, opened under `keyring` for its own subject if it was opened: those behind it may
-    /// be like it.
+    /// Begins a run behind a message without headers and reply subject that was forwarded. `keyring` is the one under which it
+    /// opened, for its own subject.
     pub(super) fn expect_alike(
         &mut self,
         snapshot: &Snapshot,
@@ -41,7 +41,7 @@ impl DeliverPath<'_> {
         }
     }
 
-    /// Carries what is alike at the start of `input`; says how many bytes of it that was.
+    /// Forwards the messages at the start of `input` that belong to the run; how many bytes of input those were.
     pub(super) fn alike(&mut self, snapshot: &Snapshot, input: &[u8], out: &mut Buffer) -> usize {
         match self.streak.fate() {
             None => 0,

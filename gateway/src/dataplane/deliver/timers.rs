@@ -1,10 +1,10 @@
-//! Since when stored messages have been withheld.
+//! How long stored messages have been withheld, for the time limit of `undecryptable`.
 //!
-//! A message is one by its account, its stream, its sequence and the time at which it was stored: what another account holds, or
-//! held a stream of that name before, is another message. Where the server does not say in which account a client is, the client's
-//! connection counts for itself. Each account has its own places: whoever fills them keeps nobody else's messages from being timed.
-//! A place is kept until its message is given up, or has not been seen for long; as long as all are taken others are not timed, and
-//! so stay withheld longer. A flood thus delays what it hides among, and ends nothing early.
+//! A message is identified by account, stream, sequence and time of storage, so that a message of another account, or of an
+//! earlier stream of the same name, is another one. Where the server does not name the client's account, each connection counts
+//! for itself. Every account has entries of its own, so that a flood in one affects no other. An entry is kept until its message
+//! is given up, or has not been seen for long; while all are in use, further messages are not timed and stay withheld longer. A
+//! flood thus can delay the end of a message in its account, and never bring it about early.
 
 use std::collections::HashMap;
 use std::hash::BuildHasher as _;
@@ -14,47 +14,46 @@ use std::time::{Duration, Instant};
 use crate::dataplane::account::Account;
 use crate::wire::jetstream::Delivery;
 
-/// How many stored messages are timed at once, of one account by one worker, or of one connection.
+/// How many stored messages are timed at once, for an account in a worker, or for a connection.
 pub(in crate::dataplane) const MOST: usize = 1024;
 
-/// How many accounts have places.
 pub(in crate::dataplane) const MOST_ACCOUNTS: usize = 64;
 
 /// The longest name of an account that is kept.
 const LONGEST: usize = 256;
 
-/// What a place takes, in bytes, at most.
+/// What a timer takes, in bytes, at most.
 pub(in crate::dataplane) const PLACE: usize = 128;
 
-/// How often it is looked for such.
+/// How often timers are swept while all are in use.
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// A message that has not been seen for this long, or for as long as its limit if that is longer, has its place taken.
+/// The timer of a message that has not been seen for this long, or for as long as its limit if that is longer, is dropped.
 const UNSEEN: Duration = Duration::from_secs(3600);
 
-/// By account, as the server has named it.
+/// The timers of a worker, by account as the server names it.
 #[derive(Default)]
 pub(in crate::dataplane) struct Withheld(HashMap<Box<[u8]>, Timers>);
 
 /// The account in which a client is, as the server names it.
 #[derive(Default)]
 pub(in crate::dataplane) enum Named {
-    /// Not yet, or not at all.
+    /// The server has not named it.
     #[default]
     Unsaid,
-    /// Always the same.
+    /// It has always been this one.
     Said(Box<[u8]>),
-    /// Two different ones, or one that is too long to be kept. For good.
+    /// The server named two, or one that is too long to be kept. This is final.
     Unclear,
 }
 
-/// Those of one account, or of one connection.
+/// The timers of one account, or of one connection.
 #[derive(Default)]
 pub(in crate::dataplane) struct Timers {
     hasher: foldhash::quality::RandomState,
     since: HashMap<u64, Timer, foldhash::fast::RandomState>,
     swept: Option<Instant>,
-    /// Who pays; `None` for those of an account.
+    /// The connection's memory account; `None` for the timers of a NATS account.
     account: Option<Rc<Account>>,
 }
 
@@ -75,7 +74,7 @@ impl Named {
 }
 
 impl Withheld {
-    /// Those of an account; `None` if too many others have some.
+    /// The timers of an account; `None` if too many other accounts have some.
     pub(super) fn of(&mut self, account: &[u8], now: Instant) -> Option<&mut Timers> {
         if !self.0.contains_key(account) {
             if self.0.len() >= MOST_ACCOUNTS {
@@ -90,7 +89,6 @@ impl Withheld {
         self.0.get_mut(account)
     }
 
-    /// How many places are taken.
     #[cfg(test)]
     pub(in crate::dataplane) fn len(&self) -> usize {
         self.0.values().map(Timers::len).sum()
@@ -98,7 +96,7 @@ impl Withheld {
 }
 
 impl Timers {
-    /// Those of a connection, which pays for them.
+    /// The timers of a connection, on its memory account.
     pub(in crate::dataplane) fn of_connection(account: Rc<Account>) -> Self {
         Self {
             account: Some(account),
@@ -106,7 +104,7 @@ impl Timers {
         }
     }
 
-    /// When this message was first withheld; `now` for one that finds no place.
+    /// When this message was first withheld; `now` if it cannot be timed.
     pub(super) fn first(
         &mut self,
         stored: &Delivery<'_>,
@@ -138,14 +136,14 @@ impl Timers {
         now
     }
 
-    /// This message is given up: it does not come again.
+    /// Drops the timer of a message that is given up.
     pub(super) fn end(&mut self, stored: &Delivery<'_>) {
         if self.since.remove(&self.place(stored)).is_some() {
             self.give_back(1);
         }
     }
 
-    /// Takes the places of those that have not been seen for so long; how many are left.
+    /// Drops the timers of messages that have not been seen for so long; how many are left.
     fn sweep(&mut self, now: Instant, unseen: Duration) -> usize {
         let before = self.since.len();
         self.since

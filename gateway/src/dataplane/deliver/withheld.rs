@@ -1,7 +1,6 @@
-//! What happens when a message is withheld: the client may get a substitute, and a stream an answer.
+//! The setting `undecryptable` of a keyring: what the client and the stream get when a message is withheld.
 //!
-//! A stream's consumer waits for an acknowledgement that nobody will send. The keyring's `undecryptable` says how long that may go on
-//! and what ends it.
+//! A consumer waits for an acknowledgement that the client cannot send. The setting says after how long that ends, and how.
 
 use std::time::{Duration, Instant};
 
@@ -14,24 +13,22 @@ use crate::wire::{Buffer, Message, write};
 use super::fate::is_envelope;
 use super::timers::{Named, Timers, Withheld};
 
-/// How much may wait until the server reads it. Beyond that a stream is told nothing, and delivers again when its `ack_wait` is over.
+/// How many bytes may wait for the server to read them. Beyond that a stream is told nothing, and redelivers after `ack_wait`.
 pub(in crate::dataplane) const MOST_TO_SERVER: usize = 64 * 1024;
 
-/// Names the cause in a substitute.
+/// The header of a substitute that has the cause.
 const HEADER: &str = "Keyway-Undecryptable";
 
-/// What is done about a withheld message.
+/// How a withheld message is disposed of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Done {
-    /// The client gets nothing.
     Nothing,
-    /// The client gets a substitute.
     Substitute,
-    /// The stream delivers it no more.
+    /// The stream was told `+TERM`: it does not redeliver the message.
     Terminated,
 }
 
-/// Decides what is done, and tells the stream, unless its `+OK` would reach the client.
+/// Decides by `rule`, and tells the stream, unless the client is verbose and would get an additional `+OK`.
 pub(super) fn settle(
     rule: Undecryptable,
     message: &Message<'_>,
@@ -39,7 +36,8 @@ pub(super) fn settle(
     withheld: &mut Withheld,
     link: &mut Link,
 ) -> Done {
-    // Somebody else may have it: whoever may not gets no envelope, and nothing is given up for their sake.
+    // Another client may receive the message: a client that may not gets no envelope, and must not cause the message to be
+    // terminated.
     let barred = cause == Cause::Identity;
     let done = match rule.deliver {
         Substitute::Envelope if !barred => Done::Substitute,
@@ -73,7 +71,7 @@ pub(super) fn settle(
     }
 }
 
-/// Whether the message has been withheld for so long, in the client's account.
+/// Whether the message has been withheld for as long as `after`, in the client's account.
 fn is_late(
     (stored, after): (&Delivery<'_>, Duration),
     now: Instant,
@@ -87,7 +85,7 @@ fn is_late(
     now.saturating_duration_since(since) >= after
 }
 
-/// Those of the client's account, or of its connection where the server does not say which that is.
+/// The timers of the client's account, or those of its connection where the account is not known.
 fn timers<'t>(
     (withheld, link): (&'t mut Withheld, &'t mut Link),
     now: Instant,
@@ -98,8 +96,8 @@ fn timers<'t>(
     }
 }
 
-/// Writes the message with its envelope as it is, or with nothing in place of a plaintext, and a header that names the cause. To a
-/// client that reads no headers it is the message alone.
+/// Writes the message with its envelope as it is, or without a payload if that is plaintext, and with a header that has the
+/// cause, unless the client reads no headers.
 pub(super) fn substitute(message: &Message<'_>, cause: Cause, client: Reads, out: &mut Buffer) {
     let payload = if is_envelope(message.payload) {
         message.payload
@@ -140,7 +138,7 @@ mod tests {
         }
     }
 
-    /// A client in that account, as the server says it.
+    /// The state of a client whose account the server names so.
     fn client(account: Option<&str>) -> Link {
         let nowhere = Ends {
             client: None,
@@ -201,7 +199,7 @@ mod tests {
             done((&mut again, &text), later, &mut withheld),
             Done::Terminated
         );
-        // What was given up begins anew, should it come again.
+        // A message that was terminated is timed anew, should it come again.
         assert_eq!(done((&mut again, &text), later, &mut withheld), nothing);
     }
 

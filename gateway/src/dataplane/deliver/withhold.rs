@@ -1,4 +1,4 @@
-//! A message that the client does not get: who hears of it, and what the client gets in its place.
+//! Withholds messages: counts and logs them, tells their stream, and writes a substitute where the keyring has one.
 
 use crate::dataplane::reports::Report;
 use crate::keyring::{self, Snapshot};
@@ -11,7 +11,8 @@ use super::requests::Comes;
 use super::withheld::{self, Done};
 
 impl DeliverPath<'_> {
-    /// The keyring that must have sealed it, or whose key it names, if that is not for this client. No key has been touched yet.
+    /// The keyring that must have sealed an envelope, or whose kid it has, if the client may not receive its messages. Touches no
+    /// key.
     pub(super) fn closed(
         &self,
         snapshot: &Snapshot,
@@ -50,7 +51,7 @@ impl DeliverPath<'_> {
                 let client = link.client;
                 drop(link);
                 let comes = keyring.map_or(Comes::Plain(None), Comes::Empty);
-                // What is withheld for the sake of its reply subject gets no second chance.
+                // The substitute would have the same reply subject, for which the message is withheld.
                 if cause != Cause::Reply && self.admits_request(snapshot, comes, message) {
                     withheld::substitute(message, cause, client, out);
                 }

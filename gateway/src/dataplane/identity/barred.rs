@@ -1,4 +1,4 @@
-//! Which keyrings are not for a client, decided once and looked up for each message.
+//! The keyrings that are denied to a client (`publish-by`, `deliver-to`): decided once, looked up for each message.
 
 use crate::keyring::Snapshot;
 use crate::metrics::Direction;
@@ -6,19 +6,18 @@ use crate::policy::{KeyringId, Rule};
 
 use super::Identity;
 
-/// The keyrings that are closed to one client in one direction.
+/// The keyrings that are denied to one client in one direction.
 pub(in crate::dataplane) struct Barred {
     direction: Direction,
-    /// By the keyring's place; empty when none is.
+    /// By the keyring's index; empty when none is denied.
     keyrings: Vec<bool>,
-    /// One that is.
+    /// The first denied one.
     first: Option<KeyringId>,
-    /// The snapshot's generation and the identity's epoch that it was decided for.
+    /// The snapshot's generation and the identity's epoch of the decision.
     decided: Option<(u64, u64)>,
 }
 
 impl Barred {
-    /// Nothing has been decided yet.
     pub(in crate::dataplane) const fn new(direction: Direction) -> Self {
         Self {
             direction,
@@ -28,7 +27,7 @@ impl Barred {
         }
     }
 
-    /// Decides anew if the keyrings or the client's names may have changed.
+    /// Decides again if the keyrings or the client's names may have changed.
     pub(in crate::dataplane) fn refresh(&mut self, snapshot: &Snapshot, identity: &Identity) {
         let now = (snapshot.generation(), identity.epoch());
         if self.decided == Some(now) {
@@ -53,17 +52,15 @@ impl Barred {
         }
     }
 
-    /// Whether any keyring is.
+    /// Whether any keyring is denied.
     pub(in crate::dataplane) const fn any(&self) -> bool {
         !self.keyrings.is_empty()
     }
 
-    /// The first that is.
     pub(in crate::dataplane) const fn first(&self) -> Option<KeyringId> {
         self.first
     }
 
-    /// Whether this one is.
     pub(in crate::dataplane) fn has(&self, keyring: KeyringId) -> bool {
         self.keyrings
             .get(keyring.index())

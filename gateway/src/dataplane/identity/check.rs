@@ -1,4 +1,4 @@
-//! A check that holds for any bytes: what the fuzzers and the property tests call.
+//! A property that holds for any bytes, for fuzzers and property tests.
 
 use super::Identity;
 use crate::clock::Clock;
@@ -6,11 +6,10 @@ use crate::dataplane::Credential;
 use crate::wire::Buffer;
 use crate::wire::connect::{Connect, Edits};
 
-/// Whatever a client says and however a server greets: without a signature over the nonce and without a password there is no name, and
-/// nothing panics.
+/// Without a signature over the nonce and without a password, no CONNECT proves a name.
 ///
 /// # Panics
-/// When there is one.
+/// When one does.
 pub fn nothing_proves_itself(data: &[u8]) {
     let (nonce, json) = data.split_at_checked(8).unwrap_or((data, b"{}"));
     let mut options = Connect::default();

@@ -1,7 +1,7 @@
-//! Who a client is, as far as somebody has verified it; what nobody has verified is nothing here.
+//! The verified identity of a client.
 //!
-//! A certificate's names come from the TLS handshake. In which account a client is, the server says. A user, an nkey and the key that
-//! signed a JWT count where the operator states that the servers check them. Of credentials nothing is kept but the names.
+//! A certificate's names come from the TLS handshake, the account from the server's INFO. A user, an nkey and the key that signed
+//! a JWT count where the operator states that the servers check them. Of credentials only the names are kept.
 
 mod barred;
 #[cfg(any(test, fuzzing))]
@@ -22,44 +22,44 @@ use super::config::Credential;
 pub(super) use barred::Barred;
 use proof::{Greeted, Proof};
 
-/// Who one client is. Grows and shrinks: see [`Identity::epoch`].
+/// The verified names of one client; they may change: see [`Identity::epoch`].
 #[derive(Default)]
 pub(in crate::dataplane) struct Identity {
-    /// Holds for the connection, whatever is said on it.
+    /// From its certificate; fixed for the connection.
     certificate: Vec<ClientName>,
-    /// By its CONNECT.
+    /// From its CONNECT.
     claims: Claims,
-    /// By the server's word.
+    /// From the server's INFO.
     account: Account,
     server: Greeted,
     epoch: u64,
 }
 
-/// What the client has said of itself.
+/// What the client's CONNECT has proven.
 #[derive(Default)]
 enum Claims {
-    /// Nothing, and nothing else either.
+    /// It has sent nothing yet.
     #[default]
     Silent,
-    /// Its first operation was a CONNECT that proves these, until its JWT runs out, if it came with one.
+    /// Its first operation was a CONNECT that proves these names, until its JWT expires, if it has one.
     Proven(Vec<ClientName>, Option<Instant>),
-    /// It spoke before its CONNECT, and may have been somebody else then; or a later CONNECT named somebody else, and what is
-    /// delivered may still be the earlier one's; or its JWT has run out. For good.
+    /// For good: it sent something before CONNECT, under another user perhaps; or a later CONNECT named another user, while
+    /// messages for the earlier one may still arrive; or its JWT has expired.
     Unclear,
 }
 
-/// In which account the client is, as the server says it once CONNECT has been accepted.
+/// The client's account, as the server's INFO names it after CONNECT was accepted.
 #[derive(Default)]
 enum Account {
     #[default]
     Unsaid,
     Said(ClientName),
-    /// Two different ones. For good.
+    /// For good: two different ones were named.
     Unclear,
 }
 
 impl Identity {
-    /// The client showed this certificate, which has been verified.
+    /// Takes the names of the client's verified certificate.
     pub(super) fn shown(&mut self, peer: &Peer) {
         let Names {
             dns, uris, emails, ..
@@ -73,7 +73,6 @@ impl Identity {
         self.certificate(names);
     }
 
-    /// The same, name by name.
     pub(super) fn certificate(&mut self, names: impl IntoIterator<Item = (Kind, String)>) {
         let names = names.into_iter();
         self.certificate = names
@@ -82,19 +81,19 @@ impl Identity {
         self.changed();
     }
 
-    /// The client's first operation is no CONNECT.
+    /// The client's first operation is not CONNECT.
     pub(super) fn spoke(&mut self) {
         self.claims = Claims::Unclear;
         self.changed();
     }
 
-    /// The server sent an INFO.
+    /// Reads an INFO of the server.
     pub(super) fn greeted(&mut self, said: &Info<'_>) {
         self.server.auth_required = said.auth_required();
         if let Some(nonce) = said.nonce {
             nonce.clone_into(&mut self.server.nonce);
         }
-        // What is said before the client has introduced itself, perhaps in the clear, cannot be about it.
+        // Before CONNECT, perhaps in the clear, it cannot be about this client.
         if let Some(account) = said.remote_account
             && !matches!(self.claims, Claims::Silent)
         {
@@ -102,12 +101,12 @@ impl Identity {
         }
     }
 
-    /// Whether the server asks for credentials.
+    /// Whether the server requires credentials.
     pub(super) const fn is_asked(&self) -> bool {
         self.server.auth_required
     }
 
-    /// The client sent a CONNECT. The server takes it, or ends the connection. A later one must prove the same names again.
+    /// Reads a CONNECT, which the server accepts, or else ends the connection. A later one must prove the same names again.
     pub(super) fn connect(
         &mut self,
         credentials: &Credentials<'_>,
@@ -130,7 +129,7 @@ impl Identity {
         self.changed();
     }
 
-    /// It is `now`: who came with a JWT that has run out is nobody. The server ends the connection, too, but in its own time.
+    /// Drops the names if the JWT has expired. The server ends the connection, too, but in its own time.
     pub(super) fn grow_old(&mut self, now: Instant) {
         if matches!(self.claims, Claims::Proven(_, Some(until)) if until <= now) {
             self.claims = Claims::Unclear;
@@ -138,7 +137,7 @@ impl Identity {
         }
     }
 
-    /// The server said in which account the client is.
+    /// The server named the client's account.
     fn account(&mut self, said: &[u8]) {
         let name = std::str::from_utf8(said).ok();
         let name = name.and_then(|name| ClientName::proven(Kind::Account, name));
@@ -151,7 +150,7 @@ impl Identity {
         self.changed();
     }
 
-    /// Everything that it has proven to be.
+    /// All verified names.
     pub(super) fn names(&self) -> impl Iterator<Item = &ClientName> {
         let (claimed, account) = match (&self.claims, &self.account) {
             (Claims::Proven(names, _), Account::Said(name)) => (names.as_slice(), Some(name)),
@@ -163,7 +162,6 @@ impl Identity {
         self.certificate.iter().chain(claimed).chain(account)
     }
 
-    /// What its names take, in bytes.
     #[cfg(test)]
     pub(super) fn bytes(&self) -> usize {
         self.names().map(ClientName::bytes).sum()

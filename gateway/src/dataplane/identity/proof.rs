@@ -1,8 +1,8 @@
-//! What a CONNECT proves.
+//! The names that a CONNECT proves.
 //!
-//! A server's acceptance proves less than it seems, for a server ignores what it does not ask for, and a signature proves less still:
-//! anybody can make a key. So a name counts only where the servers are known to check credentials of its kind, this one asks for
-//! some, and CONNECT has no others by which the client might have been let in. Signatures are verified here all the same.
+//! A server's acceptance alone proves nothing, since it ignores credentials that it does not ask for; nor does a signature alone,
+//! since anybody can make a key. So a name counts only where the servers are stated to check credentials of its kind, this server
+//! requires some, and CONNECT has no others by which the client might have been accepted. Signatures are verified here, too.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -14,27 +14,27 @@ use crate::dataplane::config::Credential;
 use crate::policy::{ClientName, Kind, is_account_key, is_user_key};
 use crate::wire::Credentials;
 
-/// How the server has greeted.
+/// What the server's INFO says of authentication.
 #[derive(Debug, Default)]
 pub(super) struct Greeted {
-    /// What a client has to sign; from the newest INFO that has one.
+    /// The newest nonce, which a client has to sign.
     pub(super) nonce: Vec<u8>,
-    /// Whether it turns away clients without credentials. One that has a user for them says that it does not.
+    /// Whether clients without credentials are rejected; false with `no_auth_user`.
     pub(super) auth_required: bool,
 }
 
-/// What credentials prove.
+/// The names that credentials prove.
 #[derive(Debug, Default)]
 pub(super) struct Proof {
     pub(super) names: Vec<ClientName>,
-    /// From now on; for good where there is none. Goes for what the server says of the client, too.
+    /// From now on; `None`: no limit. Applies to the account named by the server, too.
     pub(super) lasts: Option<Duration>,
 }
 
-/// How the JWTs are signed that are verified here: over their first two parts, as text.
+/// The `alg` of NATS JWTs: Ed25519 over the first two parts as text.
 const ALGORITHM: &str = "ed25519-nkey";
 
-/// What these credentials prove to a server that has greeted like this, where the servers check those that are `verified`.
+/// What `credentials` prove at this server, where the servers check the kinds in `verified`.
 pub(super) fn proof(
     credentials: &Credentials<'_>,
     server: &Greeted,
@@ -96,11 +96,11 @@ fn signed_by(user: &str, nonce: &[u8], signature: &str) -> Option<ClientName> {
     ClientName::proven(Kind::Nkey, user).filter(|_| proves)
 }
 
-/// A user's JWT, which an account's key has signed.
+/// A user JWT, signed by an account key.
 struct Jwt {
-    /// Whom it is about.
+    /// `sub`.
     user: String,
-    /// The account's own key or one of its signing keys.
+    /// `iss`: the account's key or one of its signing keys.
     account: String,
 }
 
@@ -122,7 +122,7 @@ struct Nats {
     r#type: String,
 }
 
-/// From when on and until when, in seconds since 1970; 0 is no limit.
+/// Validity in seconds since 1970; 0: no limit.
 #[derive(Deserialize)]
 struct Times {
     #[serde(default)]
@@ -131,7 +131,7 @@ struct Times {
     exp: i64,
 }
 
-/// How long a JWT still holds, whoever has signed it; nothing at all when it cannot be read.
+/// How long a JWT is still valid, whoever has signed it; zero when it cannot be read.
 fn lifetime(jwt: &str, now: SystemTime) -> Option<Duration> {
     let none = Some(Duration::ZERO);
     let Some(Times { nbf, exp }) = jwt.split('.').nth(1).and_then(decoded) else {
@@ -146,7 +146,7 @@ fn lifetime(jwt: &str, now: SystemTime) -> Option<Duration> {
     }
 }
 
-/// Reads a user's JWT and verifies who has signed it. Its revocation and its hours are the server's to judge, which ends the
+/// Reads a user JWT and verifies its signature. Revocation and permitted times are checked by the server, which ends the
 /// connection.
 fn read_jwt(text: &str) -> Option<Jwt> {
     let (signed, signature) = text.rsplit_once('.')?;
@@ -155,7 +155,7 @@ fn read_jwt(text: &str) -> Option<Jwt> {
     let head: Head<'_> = serde_json::from_slice(&head).ok()?;
     let claims: Claims = decoded(claims)?;
     let signature = BASE64URL_NOPAD.decode(signature.as_bytes()).ok()?;
-    // Accounts sign other things too: of another account, for example, what it may import.
+    // Accounts sign other JWTs, too: activations for imports, for example.
     let genuine = claims.nats.r#type == "user"
         && head.alg == ALGORITHM
         && is_account_key(&claims.iss)
@@ -166,7 +166,7 @@ fn read_jwt(text: &str) -> Option<Jwt> {
     })
 }
 
-/// A part of a JWT.
+/// Decodes a part of a JWT.
 fn decoded<T: serde::de::DeserializeOwned>(part: &str) -> Option<T> {
     let json = BASE64URL_NOPAD.decode(part.as_bytes()).ok()?;
     serde_json::from_slice(&json).ok()

@@ -1,4 +1,4 @@
-//! Who a client is, and who it only says it is.
+//! Verified identities, and unverified claims.
 
 use data_encoding::{BASE64, BASE64URL_NOPAD};
 use nkeys::KeyPair;
@@ -17,7 +17,7 @@ const NONCE: &str = "SvNsb2xwPq4";
 /// All kinds of credentials.
 const ALL: &[Credential] = &[Credential::User, Credential::Nkey, Credential::Jwt];
 
-/// How a server greets, and what it checks.
+/// A server's INFO, and the credentials that it checks.
 #[derive(Clone, Copy)]
 struct Server {
     nonce: &'static str,
@@ -25,7 +25,7 @@ struct Server {
     verified: &'static [Credential],
 }
 
-/// A server that wants credentials, sends a nonce, and checks whatever it is given.
+/// A server that requires credentials, sends a nonce, and checks all kinds.
 const fn server() -> Server {
     Server {
         nonce: NONCE,
@@ -53,7 +53,7 @@ fn say(identity: &mut Identity, json: &str, verified: &[Credential], clock: &Clo
     identity.connect(&taken.unwrap(), verified, clock);
 }
 
-/// Before anybody but the server has spoken.
+/// After INFO, before CONNECT.
 fn silent() -> Identity {
     let mut identity = Identity::default();
     let info = format!("{{\"nonce\":\"{NONCE}\",\"auth_required\":true}}");
@@ -189,7 +189,7 @@ fn several_credentials_prove_nothing() {
             assert_eq!(count(&connected(&json, server())), 0, "{json}");
         }
     }
-    // Some clients say both, and mean one.
+    // Some clients send both.
     let same = with(&jwt, json!({"nkey": keys.user.public_key()}));
     assert!(is(&connected(&same, server()), "account:*"));
 }

@@ -36,41 +36,36 @@ pub struct PublishPath<'s> {
     pub(super) options: Connect,
     pub(super) routes: RouteCache,
     pub(super) streak: Streak,
-    /// The keyrings under which the client may not publish.
     pub(super) mute: Barred,
-    /// The keyrings whose messages it may not get.
     pub(super) deaf: Barred,
-    /// Whether the client has said anything yet.
     spoken: bool,
     pub(super) watch: Stopwatch,
-    /// When the batch began.
     pub(super) now: Instant,
 }
 
 /// How a batch ended.
 pub enum PublishBatch {
-    /// It needs this many bytes, counted from the first that is left.
+    /// Needs this many bytes of input, counted from the first that is left.
     More(usize),
-    /// The output is full; go on with what is left.
+    /// The output is full: flush it, then run the next batch.
     Full,
-    /// Nothing can be sealed under this keyring now; wait for [`Keys::changes`](crate::keyring::Keys::changes) and try again. The
-    /// message is the first that is left.
+    /// Nothing can be sealed under this keyring now (no active version, no budget, no entropy). The message stays first in the
+    /// input: wait for [`Keys::changes`](crate::keyring::Keys::changes) and try again.
     Waits(KeyringId),
-    /// The server has not accepted the client yet, and nothing is sealed for whom it may refuse, nor read that is large. It has been
-    /// asked; the message is the first that is left.
+    /// The server has not accepted the client yet; before that nothing is sealed and nothing large is read. A `PING` has been
+    /// sent to find out; the message stays first in the input.
     Unaccepted,
-    /// The client broke the protocol; the server has been given what it ends the connection for.
+    /// The client violated the protocol; the server has been sent bytes for which it closes the connection with its own error.
     Killed,
-    /// The client publishes more at a time than is held for a connection, and not more than the server would take.
+    /// A message exceeds the gateway's own `max_message`, although the server would take it.
     TooLarge,
 }
 
-/// Why an operation was not forwarded.
 enum Stop {
     Waits(KeyringId),
     Unaccepted,
     TooLarge,
-    /// The operation went out, and the server will close on it.
+    /// The operation went out, and the server will close the connection for it.
     Closes,
 }
 
@@ -98,14 +93,14 @@ impl<'s> PublishPath<'s> {
         }
     }
 
-    /// The output of the last batch has been written.
+    /// To be called when the output of the last batch has been written.
     pub fn written(&mut self) {
         self.watch.lap(Stage::Write, &self.worker.shared.clock);
         self.watch
             .stop(self.worker.meters.batch_seconds(Direction::Publish));
     }
 
-    /// Everything that a batch does, without waiting: one snapshot, one clock reading, operation by operation.
+    /// Runs one batch, without waiting: one snapshot, one clock reading, operation by operation.
     pub fn batch(&mut self, input: &mut Buffer, output: &mut Buffer) -> PublishBatch {
         let shared = &self.worker.shared;
         self.watch.start(&shared.clock);
@@ -155,13 +150,13 @@ impl<'s> PublishPath<'s> {
         ended
     }
 
-    /// Whether more is announced than is read for whom the server may refuse: what is large and no CONNECT waits for its word.
+    /// Whether an operation is too large to be read before the server has accepted the client. CONNECT is exempt.
     fn is_early(&self, rest: &[u8], need: usize) -> bool {
         let connects = rest.first().is_some_and(|verb| matches!(verb, b'C' | b'c'));
         need > READ_SIZE && !connects && !self.link.borrow().refusals.has_accepted()
     }
 
-    /// What the deliver direction has learned of the server since the last batch.
+    /// Takes over what the deliver direction has learned from the server's INFO since the last batch.
     fn learn(&mut self, snapshot: &Snapshot) {
         self.link.borrow_mut().identity.grow_old(self.now);
         let link = self.link.borrow();
@@ -172,13 +167,13 @@ impl<'s> PublishPath<'s> {
             .set_headers(link.headers && self.options.headers());
     }
 
-    /// The longest body that is taken from the client.
+    /// The largest body (headers and payload) that is taken from the client.
     pub(super) fn most_payload(&self) -> usize {
         let most = self.worker.shared.config.max_message;
         self.most_sealed().min(most)
     }
 
-    /// The longest body that the server takes.
+    /// The largest body that the server takes: its `max_payload`.
     pub(super) fn most_sealed(&self) -> usize {
         self.link.borrow().max_payload.unwrap_or(usize::MAX)
     }
@@ -238,7 +233,7 @@ impl<'s> PublishPath<'s> {
         }
     }
 
-    /// Who speaks before its CONNECT may be anybody, as far as the server is concerned.
+    /// A client that sends an operation before its CONNECT is unauthenticated: it has no names.
     fn speaks(&mut self, snapshot: &Snapshot, op: &ClientOp<'_>) {
         self.spoken = true;
         if !matches!(op, ClientOp::Connect { .. }) {
@@ -274,7 +269,7 @@ impl<'s> PublishPath<'s> {
         Ok(())
     }
 
-    /// An empty payload and a system subject pass, a protected subject is sealed, a reply is what its request was.
+    /// Empty payloads and system subjects pass; a protected subject is sealed; an answer is sealed as its request was.
     fn publish(
         &mut self,
         snapshot: &Snapshot,
@@ -307,7 +302,7 @@ impl<'s> PublishPath<'s> {
             let why = (look.route, Cause::Counter, request::COUNTER_REFUSED);
             self.refuse(snapshot, why, publish, out);
         } else if self.is_misdirected(policy, (look, keyring), publish) {
-            // So that the answer may come.
+            // The refusal is published to the reply subject, and comes back as an answer.
             self.remember(policy, what, None, publish);
             let why = (look.route, Cause::Destination, request::SCHEDULE_REFUSED);
             self.refuse(snapshot, why, publish, out);
@@ -401,7 +396,7 @@ impl<'s> PublishPath<'s> {
             .add(publish.payload.len());
     }
 
-    /// The control line, with `size` for headers and payload together.
+    /// Writes the control line, with `size` for headers and payload together.
     pub(super) fn line(&self, publish: &Publish<'_>, size: &[u8], out: &mut Buffer) {
         let line = PublishLine {
             subject: publish.subject,
@@ -413,7 +408,7 @@ impl<'s> PublishPath<'s> {
         write::publish(out, &line);
     }
 
-    /// Counts and tells of a publish that does not go out.
+    /// Counts and logs a publish that is not forwarded.
     pub(super) fn refused(
         &self,
         snapshot: &Snapshot,
@@ -433,7 +428,7 @@ impl<'s> PublishPath<'s> {
         self.worker.shared.reports.tell(&report, self.now);
     }
 
-    /// Whether it breaks a limit that is not the server's.
+    /// Whether the payload exceeds the gateway's own limit, but not the server's.
     fn is_ours(&self, malformed: Malformed) -> bool {
         let most = self.worker.shared.config.max_message;
         let server = self.link.borrow().max_payload;
@@ -441,7 +436,8 @@ impl<'s> PublishPath<'s> {
             && server.is_none_or(|limit| limit > most)
     }
 
-    /// The last of this client's operations. The server is given what makes it end the connection, unless the limit is ours.
+    /// Ends publishing. The server gets bytes for which it closes the connection, unless only the gateway's own limit is
+    /// exceeded.
     fn refuse_all(&self, malformed: Malformed, rest: &[u8], out: &mut Buffer) -> PublishBatch {
         if self.is_ours(malformed) {
             PublishBatch::TooLarge
@@ -463,7 +459,7 @@ pub(super) fn binds(snapshot: &Snapshot, keyring: KeyringId) -> bool {
     !rule.is_some_and(|rule| rule.bind == Bind::Keyring)
 }
 
-/// The server ends the connection, in order and in its own words; nothing of the client's goes out after this.
+/// Has the server close the connection with its own error. Nothing more of the client's is forwarded.
 fn kill(last: &[u8], out: &mut Buffer) -> PublishBatch {
     out.put(last);
     PublishBatch::Killed

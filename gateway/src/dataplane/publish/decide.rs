@@ -1,4 +1,5 @@
-//! What becomes of a publish: the keyring it is sealed under, what it is bound to, what its answer will be, and what is refused.
+//! Decides about a publish: the keyring it is sealed under, what the envelope is bound to, which answers to expect, what is
+//! refused.
 
 use crate::dataplane::meaning::{self, Schedule};
 use crate::dataplane::replies::{
@@ -15,14 +16,13 @@ use crate::wire::{Buffer, Publish, jetstream};
 use super::batch::{PublishPath, binds};
 use super::request;
 
-/// Under what a publish is sealed, as if an empty payload were any other.
+/// Under which keyring a publish is sealed, leaving aside that its payload may be empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Seals {
-    /// Nothing.
     Never,
-    /// This keyring; the request that it answers, if it is known.
+    /// Under this keyring; with the request that it answers, if that is known.
     Under(KeyringId, Option<EnvelopeId>),
-    /// It answers somebody, and nobody can say under which keyring.
+    /// It is an answer, and it is not known under which keyring.
     Unclear,
 }
 
@@ -36,7 +36,7 @@ impl Seals {
 }
 
 impl PublishPath<'_> {
-    /// What the subject says, and the requests that were delivered with it as their reply subject.
+    /// Decides by the subject, and by the requests that were delivered with it as their reply subject.
     pub(super) fn seals(&self, policy: &Policy, look: Look, publish: &Publish<'_>) -> Seals {
         let of_route = match look.route.covering() {
             Some(keyring) => Seals::Under(keyring, None),
@@ -54,13 +54,13 @@ impl PublishPath<'_> {
         match self.link.borrow_mut().replies.answer_to(publish.subject) {
             Answer::Sealed(keyring, request) => Seals::Under(keyring, request),
             Answer::Unclear => Seals::Unclear,
-            // A subject that a keyring covers by itself is never in plaintext, whoever has asked.
+            // A subject that a keyring names explicitly is never published in plaintext, whatever the request was.
             Answer::Plain if look.route.keyring().is_none() => Seals::Never,
             Answer::Plain | Answer::Unknown => of_route,
         }
     }
 
-    /// What is published where the server reads acknowledgements and is none is an answer to a message from a stream. The server
+    /// On an acknowledgement subject (`$JS.ACK.`), a payload that is no acknowledgement answers a message of a stream; the server
     /// ignores it.
     fn in_place_of_an_acknowledgement(&self, policy: &Policy, publish: &Publish<'_>) -> Seals {
         if jetstream::acknowledges(publish.payload) {
@@ -73,7 +73,7 @@ impl PublishPath<'_> {
         }
     }
 
-    /// The keyring to seal under, if any.
+    /// The keyring to seal under, if any; empty payloads mostly pass.
     pub(super) fn keyring_for(
         &self,
         policy: &Policy,
@@ -87,7 +87,7 @@ impl PublishPath<'_> {
         seals.keyring()
     }
 
-    /// What an envelope is bound to.
+    /// What the envelope is bound to: subject, request, reply subject.
     pub(super) fn binding<'p>(
         &self,
         snapshot: &Snapshot,
@@ -108,7 +108,8 @@ impl PublishPath<'_> {
         if let Some(reply) = publish.reply {
             let named = policy.look(reply);
             if let Some(work) = named.work() {
-                // Whoever answers would publish under another keyring: only what was sealed for just this may have them do it.
+                // The responder would publish under another keyring: it does so only for an envelope that is bound to this reply
+                // subject.
                 binding.reply = (work != keyring).then_some(reply);
             } else if binds_answers && replies::are_answers(named) {
                 let replies = &self.link.borrow().replies;
@@ -123,7 +124,7 @@ impl PublishPath<'_> {
         binding
     }
 
-    /// Answers have to be known when they come. `id` names the envelope that was sealed, if answers are to be bound to it.
+    /// Records which answers the client may receive. `id` names the envelope that was sealed, if answers are to be bound to it.
     pub(super) fn remember(
         &self,
         policy: &Policy,
@@ -139,7 +140,7 @@ impl PublishPath<'_> {
                     let name = |subject: &[u8]| replies.name(subject);
                     request::of_jetstream(request, publish.payload, name)
                 }
-                // Also with an empty payload, which is not sealed.
+                // Also with an empty payload, which is not sealed itself.
                 (None, Seals::Under(keyring, _))
                     if look.role == Role::User && jetstream::resembles_request(publish.subject) =>
                 {
@@ -151,8 +152,8 @@ impl PublishPath<'_> {
             };
             replies.request_published(reply, asked, self.now);
         }
-        // The server, unasked by name, writes there in plaintext: trace events, chunks of a backup. A client that copies the headers of
-        // what it got has not asked for them.
+        // The server publishes trace events and the chunks of a snapshot in plaintext. A client that copies the headers of a
+        // message that it received has not asked for a trace.
         let traced = publish.headers.and_then(meaning::trace_destination);
         if let Some(to) = traced.filter(|to| !policy.is_system(to) && !replies.has_come_in(to)) {
             replies.request_published(to, Asked::of(Class::Trace), self.now);
@@ -165,7 +166,7 @@ impl PublishPath<'_> {
         } else if let Some(reply) = publish.reply
             && let Some(delivery) = jetstream::Delivery::of(publish.subject)
         {
-            // `+NXT`
+            // `+NXT`: an acknowledgement that pulls the next message.
             replies.stream_asked((delivery.stream, reply), Delivers::Once, self.now);
         }
         let pull = request::pull(request, publish).filter(|_| policy.protects_anything());
@@ -186,7 +187,7 @@ impl PublishPath<'_> {
         }
     }
 
-    /// Whether this is an increment of a counter on a subject whose plaintext, such as the counter's value, would be withheld.
+    /// Whether this increments a counter (ADR-49) on a subject where plaintext, such as the counter's value, would be withheld.
     pub(super) fn is_counted(&self, policy: &Policy, look: Look, publish: &Publish<'_>) -> bool {
         let Route::Keyring(keyring) = look.route else {
             return false;
@@ -195,7 +196,7 @@ impl PublishPath<'_> {
             && !self.worker.shared.accepts_plaintext(policy, keyring)
     }
 
-    /// Whether this is a schedule that would have the server publish what opens for nobody.
+    /// Whether this is a schedule (ADR-51) that has the server publish on a subject under which the message opens for nobody.
     pub(super) fn is_misdirected(
         &self,
         policy: &Policy,
@@ -207,7 +208,7 @@ impl PublishPath<'_> {
         else {
             return false;
         };
-        // The server takes no other.
+        // The server takes no wildcards.
         if !is_literal(to) {
             return false;
         }
@@ -229,14 +230,14 @@ impl PublishPath<'_> {
             None => !publish.payload.is_empty() && is_lost(own, &strict),
         };
         match source {
-            // The payload of such a schedule is mostly empty; it is published where the source has nothing.
+            // The schedule's own payload, mostly empty, is published only while the source subject has no message.
             Some(source) if publish.payload.is_empty() => is_lost(source, &strict),
             Some(source) => is_lost(source, &strict) && own_is_lost(),
             None => own_is_lost(),
         }
     }
 
-    /// A request to JetStream's API, with room for envelopes in the sizes that it names.
+    /// Forwards a request to JetStream's API, its sizes widened by the envelopes' overhead.
     pub(super) fn request(
         &self,
         snapshot: &Snapshot,
@@ -268,7 +269,7 @@ impl PublishPath<'_> {
         }
     }
 
-    /// What the server reads that is no request to its API.
+    /// Forwards what is published on a system subject and is no API request.
     pub(super) fn pass_read(&self, policy: &Policy, publish: &Publish<'_>, out: &mut Buffer) {
         let mut edited = Buffer::new();
         if request::edit_next(policy, publish, &mut edited) {
@@ -291,7 +292,8 @@ impl PublishPath<'_> {
             .add(edited.len());
     }
 
-    /// The client survives the error, and a request fails at once.
+    /// Refuses a publish: injects an error that leaves the connection open, and answers a request with `answer`, so that it fails
+    /// at once.
     pub(super) fn refuse(
         &self,
         snapshot: &Snapshot,
@@ -300,7 +302,8 @@ impl PublishPath<'_> {
         out: &mut Buffer,
     ) {
         self.refused(snapshot, route.keyring(), cause, publish);
-        // To the client's own inbox, through the server: only the server knows its subscriptions. A verbose client would get one `+OK` too many.
+        // Published through the server, which alone knows the client's subscriptions. A verbose client would get one `+OK` too
+        // many.
         if let Some(reply) = publish.reply.filter(|_| !self.options.verbose()) {
             write::own_publish(out, reply, answer);
         }
@@ -309,8 +312,8 @@ impl PublishPath<'_> {
     }
 }
 
-/// The server reads nothing there but the subject. What a client publishes there beyond that answers somebody who has named it for an
-/// answer, with a status that looked like flow control.
+/// On a flow control subject (`$JS.FC.`) the server ignores payloads. A payload there answers a message that named it as its
+/// reply subject, with a status that looked like flow control.
 fn outside_flow_control(policy: &Policy, publish: &Publish<'_>) -> Seals {
     if publish.payload.is_empty() || !policy.protects_anything() {
         Seals::Never
@@ -319,7 +322,7 @@ fn outside_flow_control(policy: &Policy, publish: &Publish<'_>) -> Seals {
     }
 }
 
-/// Whether the keyring of a subject seals empties too, and NATS gives this one no meaning.
+/// Whether the keyring has empty payloads sealed, too, and this one means nothing to NATS.
 fn seals_empty(policy: &Policy, look: Look, publish: &Publish<'_>) -> bool {
     let Route::Keyring(keyring) = look.route else {
         return false;

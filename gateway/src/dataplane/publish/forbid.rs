@@ -1,5 +1,5 @@
-//! What a client may not publish or subscribe to: because of who it is not, because no key version could seal it, or because it is unclear
-//! for whom it is.
+//! Publishes and subscriptions that are refused: the keyring does not admit the client, no key version could seal the payload, or
+//! it is not known which keyring an answer belongs to.
 
 use crate::dataplane::link::Reads;
 use crate::dataplane::reports::Report;
@@ -12,16 +12,15 @@ use crate::wire::{Buffer, Publish, write};
 use super::batch::PublishPath;
 use super::decide::Seals;
 
-/// Why a publish is not sent on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Forbidden {
     cause: Cause,
     keyring: Option<KeyringId>,
-    /// Whether it is its reply subject that is.
+    /// Whether it is for its reply subject.
     is_reply: bool,
 }
 
-/// Whether the payload is longer than all that a key version of the keyring may seal: no rotation would help.
+/// Whether the payload exceeds the whole byte budget of a key version: no rotation would help.
 fn is_beyond(policy: &Policy, keyring: KeyringId, publish: &Publish<'_>) -> bool {
     let rule = policy.keyring(keyring);
     let len = u64::try_from(publish.payload.len()).unwrap_or(u64::MAX);
@@ -29,8 +28,9 @@ fn is_beyond(policy: &Policy, keyring: KeyringId, publish: &Publish<'_>) -> bool
 }
 
 impl PublishPath<'_> {
-    /// Why a publish is not sent on, if it is not: it is unclear whom it answers; it is more than a key version may seal; or a keyring does
-    /// not admit the client where it would publish (empty messages are signals too), or would have others or the server publish.
+    /// Why a publish is not forwarded, if it is not: it is not known which request it answers; it exceeds what a key version may
+    /// seal; or a keyring does not admit the client on the subject (empty messages are signals, too), or on one where it has a
+    /// responder or the server publish.
     pub(super) fn forbidden(
         &self,
         policy: &Policy,
@@ -45,7 +45,7 @@ impl PublishPath<'_> {
         if seals == Seals::Unclear {
             return Some(because(Cause::Reply, None, false));
         }
-        // What is read out of its body, here and in the rest of the gateway, must be what the server reads.
+        // The gateway must read the same out of the body as the server does.
         let request = look.request(publish.subject).map(Request::of);
         if request.is_some_and(|request| !jetstream::is_clear(request, publish.payload)) {
             return Some(because(Cause::Unclear, None, false));
@@ -71,14 +71,15 @@ impl PublishPath<'_> {
         Some(because(Cause::Identity, Some(keyring), false))
     }
 
-    /// The keyring that does not admit the client where its request or its headers have the server publish, store or copy.
+    /// The keyring that does not admit the client on a subject that its request or its headers have the server publish to, store
+    /// or copy.
     fn destination(&self, policy: &Policy, look: Look, publish: &Publish<'_>) -> Option<KeyringId> {
         let mut closed = None;
         let is_mute = |keyring| self.mute.has(keyring);
         let is_barred = |keyring| self.mute.has(keyring) || self.deaf.has(keyring);
         let mut judge = |place: Place<'_>| {
             let found = match place {
-                // What becomes a request there is judged by nobody.
+                // What the server publishes to an API subject becomes a request that nobody checks.
                 Place::To(subject) => policy
                     .reaches(subject, is_mute)
                     .or_else(|| self.barred().filter(|_| policy.may_request(subject))),
@@ -97,12 +98,12 @@ impl PublishPath<'_> {
         closed
     }
 
-    /// A keyring that does not admit the client in one direction.
+    /// A keyring that does not admit the client in one direction or the other.
     fn barred(&self) -> Option<KeyringId> {
         self.mute.first().or_else(|| self.deaf.first())
     }
 
-    /// The client survives the error, and a request fails at once.
+    /// Refuses a publish: injects an error that leaves the connection open, and answers a request with 503 (no responders).
     pub(super) fn forbid(
         &self,
         snapshot: &Snapshot,
@@ -127,16 +128,16 @@ impl PublishPath<'_> {
         }
     }
 
-    /// Whether the answer goes to an inbox, and to a client that understands it: without headers it would be an empty answer, and a
-    /// verbose client would get one `+OK` too many.
+    /// Whether a 503 may be published to the reply subject: only to an inbox, and not to a client without headers, for which it
+    /// would be an empty answer, nor to a verbose client, which would get one `+OK` too many.
     fn may_tell(&self, policy: &Policy, reply: &[u8]) -> bool {
         let inbox = !matches!(policy.route(reply), Route::Keyring(_)) && !policy.is_system(reply);
         let reads = self.link.borrow().client == Reads::Headers;
         inbox && reads && !self.options.verbose()
     }
 
-    /// Whether nothing could come of a subscription that the client may have: then it is refused, so that the client knows, and a queue
-    /// group loses no messages to it.
+    /// Refuses a subscription that matches nothing that the client may receive, so that the client learns of it, and a queue
+    /// group loses no messages to it. `false`: it goes on.
     pub(super) fn refuses_subscription(
         &self,
         snapshot: &Snapshot,

@@ -1,4 +1,4 @@
-//! Client to server: what agents say, sealed.
+//! The publish direction, client to server: payloads are sealed.
 
 mod batch;
 mod decide;
@@ -27,17 +27,16 @@ use waiting::Waiting;
 
 pub use batch::{PublishBatch, PublishPath};
 
-/// When a client that is to be closed has sent nothing for so long, all that it had sent has arrived.
+/// While draining: a client that has sent nothing for this long has nothing in flight.
 const QUIET: Duration = Duration::from_millis(10);
 
-/// How long one that never pauses is read before it is told the end.
+/// While draining: how long a client that never pauses is read before its stream is ended.
 const MOST_LAST: Duration = Duration::from_millis(100);
 
-/// How long a client that has been told the end may be silent without closing.
+/// How long a client whose stream has been ended may be silent without closing.
 const SILENT: Duration = Duration::from_secs(1);
 
-/// Runs until the client closes, the server does not take more, or the protocol is broken; or until the session is to end, and the client
-/// has seen that.
+/// Runs until the client closes, the server stops reading, the protocol is violated, or the session has drained.
 pub(super) async fn run(worker: &Worker, session: &Session) -> Ended {
     let mut path = PublishPath::new(worker, &session.link);
     let mut input = Input::default();
@@ -99,9 +98,9 @@ fn standing(session: &Session) -> Standing {
     }
 }
 
-/// The gateway stops: what has arrived of the client's goes out, and behind it a `PING`. Once the client has been given all that the
-/// server had for it, it is told the end, and what it has sent until it hears of that goes out, too: it counts as sent. A client that has
-/// not introduced itself gets no answer to a `PING`; the server closes when it has read all.
+/// Drains when the gateway stops: forwards what has arrived from the client, then sends a `PING` to the server. Once its `PONG`
+/// is back and the client's stream has been ended, what the client sent before it saw that is forwarded, too. Before CONNECT the
+/// server does not answer a `PING`; it closes when it has read everything.
 async fn last<'w>(
     worker: &'w Worker,
     session: &Session,
@@ -124,7 +123,7 @@ async fn last<'w>(
     Ok(ended.break_value().unwrap_or(Ended::Stopped))
 }
 
-/// Until the client has been told the end. Meanwhile the server still gets what the deliver direction has for it.
+/// Waits until the client's stream has been ended; meanwhile flushes what the deliver direction has for the server.
 async fn until_told(session: &Session) -> io::Result<()> {
     loop {
         tokio::select! {
@@ -134,7 +133,7 @@ async fn until_told(session: &Session) -> io::Result<()> {
     }
 }
 
-/// Sends on what the client has sent, until it closes, is silent for too long, or has been read for long enough.
+/// Forwards what the client sends, until it closes, has been silent for `silent`, or `until` is over.
 async fn remainder<'w>(
     (worker, session): (&'w Worker, &Session),
     path: &mut PublishPath<'_>,
@@ -159,7 +158,7 @@ async fn remainder<'w>(
     Ok(ControlFlow::Continue(()))
 }
 
-/// Batch after batch until the input holds no whole operation; or publishing is to end.
+/// Runs batches until the input holds no whole operation, or publishing ends.
 async fn drain(
     worker: &Worker,
     session: &Session,
@@ -178,7 +177,7 @@ async fn drain(
             PublishBatch::Full => waiting = None,
             PublishBatch::Waits(keyring) => match &mut waiting {
                 Some(waiting) if waiting.keyring() == keyring => waiting.pause(session).await?,
-                // What was installed or reserved since the batch began is found by the next, which comes at once.
+                // Tried again at once: a version or a budget may have come since the batch began.
                 _ => waiting = Some(Waiting::new(worker, keyring)),
             },
             PublishBatch::Unaccepted => accepted(session).await?,
@@ -188,7 +187,7 @@ async fn drain(
     }
 }
 
-/// Until the server has accepted the client. If it does not, it ends the connection.
+/// Waits until the server has accepted the client. If it does not, it closes the connection.
 async fn accepted(session: &Session) -> io::Result<()> {
     let news = session.link.borrow().refusals.news();
     while !session.link.borrow().refusals.has_accepted() {
@@ -200,7 +199,7 @@ async fn accepted(session: &Session) -> io::Result<()> {
     Ok(())
 }
 
-/// What the deliver direction has for the server. Between two batches, so between two operations.
+/// Flushes what the deliver direction has for the server. Called between two batches, so between two operations.
 async fn flush_link(session: &Session) -> io::Result<()> {
     let mut output = std::mem::take(&mut session.link.borrow_mut().to_server);
     socket::flush(&session.server, &mut output, Patience::Server).await
@@ -208,7 +207,6 @@ async fn flush_link(session: &Session) -> io::Result<()> {
 
 #[cfg(test)]
 impl PublishPath<'_> {
-    /// What it holds, in bytes.
     pub(super) fn remembered(&self) -> Vec<super::remembered::Remembered> {
         use super::remembered::Remembered;
         use super::{route_cache, streak};

@@ -1,7 +1,7 @@
-//! Requests: what their answers will be, and the sizes in those to JetStream's API.
+//! Requests to JetStream's API and to the server: which answers they get, and the sizes that they name.
 //!
-//! Sizes that agents name are of plaintext, sizes that the server compares them to are of envelopes. Both directions of a size are
-//! changed together, here and in `deliver::answer`, so that an agent reads back what it wrote.
+//! Clients name sizes of plaintext, the server counts envelopes. Requests are widened here, answers are narrowed in `deliver`, so
+//! that a client reads back what it wrote.
 
 use std::borrow::Cow;
 
@@ -13,21 +13,22 @@ use crate::wire::jetstream::{self, Batch, Place, Request};
 use crate::wire::subject::is_literal;
 use crate::wire::{Buffer, Publish};
 
-/// The answer to whoever asks for a stream of counters on a subject that is sealed. The error is `JSMessageIncrDisabledErr` of the server.
+/// The answer to a request for a stream of counters (ADR-49) on a sealed subject, with the code of nats-server's
+/// `JSMessageIncrDisabledErr`.
 pub(super) const COUNTERS_REFUSED: &[u8] = br#"{"type":"io.nats.jetstream.api.v1.stream_create_response","error":{"code":400,"err_code":10168,"description":"keyway: counters cannot be sealed: take their subjects out of the keyring"}}"#;
 
-/// The same for whoever adds to one.
+/// The answer to an increment of a counter on such a subject.
 pub(super) const COUNTER_REFUSED: &[u8] = br#"{"error":{"code":400,"err_code":10168,"description":"keyway: counters cannot be sealed: take their subjects out of the keyring"},"stream":"","seq":0}"#;
 
-/// The answer to whoever asks for a stream whose messages would open for nobody under the subject that it gives them. The error is
-/// `JSStreamInvalidConfigF` of the server. The remedy is one for every case: where only one of the subjects has a keyring, or each another,
-/// an alias alone changes nothing.
+/// The answer to a request for a stream that republishes or transforms subjects so that its messages open for nobody, with the
+/// code of nats-server's `JSStreamInvalidConfigF`. One remedy for every case: where only one of the subjects has a keyring, or
+/// each another, an alias alone changes nothing.
 pub(super) const RENAMING_REFUSED: &[u8] = br#"{"type":"io.nats.jetstream.api.v1.stream_create_response","error":{"code":400,"err_code":10052,"description":"keyway: messages that are republished or renamed so would open for nobody: let one keyring cover both subjects, with an alias from the one that they are published on to the new one, or with bind = 'keyring', and reload"}}"#;
 
-/// The same for a schedule: `JSMessageSchedulesTargetInvalidErr`.
+/// The same for a schedule (ADR-51): `JSMessageSchedulesTargetInvalidErr`.
 pub(super) const SCHEDULE_REFUSED: &[u8] = br#"{"error":{"code":400,"err_code":10190,"description":"keyway: what the schedule publishes would open for nobody: let one keyring cover its target and the schedule's subject, or its source's, with an alias from that one to the target, or with bind = 'keyring', and reload"},"stream":"","seq":0}"#;
 
-/// What a request to JetStream's API asks. `name` stands for the subject of a stored message.
+/// Classifies a request to JetStream's API by what may answer it. `name` hashes the subject of a stored message.
 pub(super) fn of_jetstream(request: &[u8], body: &[u8], name: impl Fn(&[u8]) -> u32) -> Asked {
     let stored = |class, subject: Option<&[u8]>| Asked::stored(class, subject.map(&name));
     let named = jetstream::named_subject(body);
@@ -52,13 +53,13 @@ pub(super) fn of_jetstream(request: &[u8], body: &[u8], name: impl Fn(&[u8]) -> 
     }
 }
 
-/// What a request to the server itself asks, or one to every client of the account.
+/// Classifies a publish on any other system subject.
 pub(super) fn of_system(subject: &[u8]) -> Asked {
     Asked::of(if subject.starts_with(FROM_STREAM) {
         // `+NXT` is a pull.
         Class::Pull
     } else if subject.starts_with(b"$JS.SNAPSHOT.RESTORE.") {
-        // A piece of a backup; the answer to the last has the stream that is restored.
+        // A chunk of a snapshot that is restored; the last is answered with the stream's configuration.
         Class::Config
     } else if subject.starts_with(b"$SRV.") {
         Class::Services
@@ -67,7 +68,7 @@ pub(super) fn of_system(subject: &[u8]) -> Asked {
     })
 }
 
-/// Calls `each` with every stream that a request has deliver, where, and for how long.
+/// Calls `each` with the stream, the subject and the kind of consumer of every delivery for which a request asks.
 pub(super) fn deliveries(
     request: &[u8],
     (body, reply): (&[u8], Option<&[u8]>),
@@ -88,7 +89,7 @@ pub(super) fn deliveries(
     }
 }
 
-/// The body of a pull, if a publish to JetStream is one: of a request to the API, or of an acknowledgement.
+/// The body of a pull request, if a publish is one: `CONSUMER.MSG.NEXT`, or an acknowledgement with `+NXT`.
 pub(super) fn pull<'a>(request: Option<&[u8]>, publish: &Publish<'a>) -> Option<&'a [u8]> {
     match request.map(Request::of) {
         Some(Request::Next) => Some(publish.payload),
@@ -101,14 +102,14 @@ pub(super) fn pull<'a>(request: Option<&[u8]>, publish: &Publish<'a>) -> Option<
     }
 }
 
-/// The messages for which a direct get asks, if there may be several.
+/// The bounds of a direct get that asks for several messages.
 pub(super) fn batch(request: &[u8], body: &[u8]) -> Option<Batch> {
     matches!(Request::of(request), Request::DirectGet { .. })
         .then(|| jetstream::batch(body))
         .flatten()
 }
 
-/// Makes room for envelopes in an acknowledgement that pulls. `false`: nothing to change, `out` is untouched.
+/// Widens the sizes in an acknowledgement that pulls (`+NXT`). `false`: nothing to change, `out` is untouched.
 pub(super) fn edit_next(policy: &Policy, publish: &Publish<'_>, out: &mut Buffer) -> bool {
     let pull = pull(None, publish).filter(|_| policy.protects_anything());
     let Some(pull) = pull else {
@@ -124,14 +125,14 @@ pub(super) fn edit_next(policy: &Policy, publish: &Publish<'_>, out: &mut Buffer
     widened
 }
 
-/// Where a backup is to be written.
+/// The subject on which a stream snapshot is to be delivered.
 pub(super) fn deliver_subject<'a>(request: &[u8], body: &'a [u8]) -> Option<Cow<'a, [u8]>> {
     matches!(Request::of(request), Request::Snapshot)
         .then(|| jetstream::deliver_subject(body))
         .flatten()
 }
 
-/// The subject for which a stream of counters is asked, made or restored, if it is one that `strict` holds of.
+/// A subject of a stream of counters that is to be created, updated or restored, if `strict` is true of it.
 pub(super) fn counter_subject(
     request: &[u8],
     body: &[u8],
@@ -150,10 +151,10 @@ pub(super) fn counter_subject(
     found
 }
 
-/// How many moves of a stream are looked at: it has one, unless its body says the same thing several times.
+/// How many subject transforms of a stream are looked at: there is one, unless the body repeats a member.
 const MOST_MOVES: u32 = 4;
 
-/// Whether a stream is asked for that republishes or renames what `lost` says opens for nobody then.
+/// Whether the request is for a stream that republishes or transforms subjects so that `lost` says that messages open for nobody.
 pub(super) fn is_misdirected(request: &[u8], body: &[u8], lost: impl Fn(Move<'_>) -> bool) -> bool {
     let Some(config) = jetstream::stream_config(Request::of(request), body) else {
         return false;
@@ -178,8 +179,8 @@ pub(super) fn is_misdirected(request: &[u8], body: &[u8], lost: impl Fn(Move<'_>
     found
 }
 
-/// Makes room for envelopes in the sizes that a request names, and has a direct get answered with headers: without them nothing says
-/// which message it is. `false`: nothing to change, `out` is untouched.
+/// Widens the sizes that a request names, and removes `no_hdr` from a direct get: the headers of the answer say which message it
+/// is. `false`: nothing to change, `out` is untouched.
 pub(super) fn edit(policy: &Policy, request: &[u8], body: &[u8], out: &mut Buffer) -> bool {
     if !policy.protects_anything() {
         return false;

@@ -1,4 +1,4 @@
-//! Publishes that are alike.
+//! The fast path of publishing: runs of `PUB` with identical control lines, but for the size.
 
 use std::ops::Range;
 
@@ -14,7 +14,7 @@ use super::batch::{PublishPath, binds};
 
 const VERB: &[u8] = b"PUB ";
 
-/// The longest payload that a key version of the keyring may seal.
+/// The largest payload that a key version of the keyring may seal.
 fn longest(policy: &Policy, fate: &Fate) -> usize {
     let longest = match fate {
         Fate::Pass => None,
@@ -26,7 +26,7 @@ fn longest(policy: &Policy, fate: &Fate) -> usize {
 }
 
 impl PublishPath<'_> {
-    /// After a publish that went out as it should: those behind it may be like it.
+    /// Begins a run behind a publish without headers and reply subject that has been forwarded.
     pub(super) fn expect_alike(&mut self, snapshot: &Snapshot, publish: &Publish<'_>) {
         if publish.reply.is_some() || publish.headers.is_some() {
             return;
@@ -43,7 +43,7 @@ impl PublishPath<'_> {
         }
     }
 
-    /// What becomes of more like this one. An answer is bound to its request, and takes the long way.
+    /// The decision for further publishes on this subject; `None` for answers, which are bound to their requests one by one.
     fn fate_of_repeated(&self, publish: &Publish<'_>) -> Option<Fate> {
         let look = self.routes.repeated()?;
         let is_answer = replies::are_answers(look)
@@ -51,7 +51,7 @@ impl PublishPath<'_> {
         Fate::of_repeated(&self.routes, VERB, publish.subject).filter(|_| !is_answer)
     }
 
-    /// Carries what is alike at the start of `input`; says how many bytes of it that was.
+    /// Forwards the messages at the start of `input` that belong to the run; how many bytes of input those were.
     pub(super) fn alike(&mut self, snapshot: &Snapshot, input: &[u8], out: &mut Buffer) -> usize {
         match self.streak.fate() {
             None => 0,

@@ -1,4 +1,4 @@
-//! A publish that has nothing to be sealed with waits, and nothing else does.
+//! A publish for which there is no budget waits, and so does what follows it on that connection, and nothing else.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -98,7 +98,7 @@ fn link(worker: &Worker) -> Link {
     })
 }
 
-/// Room for so many messages, of any size.
+/// A budget of so many messages, of any size.
 const fn messages(messages: u64) -> Used {
     Used {
         messages,
@@ -203,7 +203,7 @@ async fn session_that_waits_goes_on_as_soon_as_more_is_reserved() {
     tokio::join!(script, run(&rig.worker, &session));
 }
 
-/// A link whose server has said this.
+/// The state of a session whose server has sent this INFO.
 fn greeted(rig: &Rig, info: &str) -> RefCell<Link> {
     let link = RefCell::new(link(&rig.worker));
     let (mut said, mut told) = (Buffer::new(), Buffer::new());

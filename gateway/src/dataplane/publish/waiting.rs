@@ -1,4 +1,4 @@
-//! A publish that nothing can be sealed for now: its session does not read on, and nothing is lost.
+//! The wait of a session whose next publish cannot be sealed now: it stops reading from its client, and nothing is lost.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -12,21 +12,21 @@ use crate::policy::KeyringId;
 use crate::dataplane::session::{LINGER, Session};
 use crate::dataplane::worker::Worker;
 
-/// The batch is tried again after this, should nobody announce a change.
+/// The batch is tried again after this at the latest.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// A session that waits for a keyring. Counted as such while this lives.
+/// A wait for a keyring; counted in the gauge of waiting sessions while it lives.
 pub(super) struct Waiting<'w> {
     keyring: KeyringId,
     changes: Changes,
     gauge: &'w Gauge,
     worker: &'w Worker,
-    /// Since when the client is known to be gone, having waited.
+    /// When the client was first seen to be gone.
     gone: Option<Instant>,
 }
 
 impl<'w> Waiting<'w> {
-    /// From now on every change ends a pause; the batch is to be tried once more before the first.
+    /// Subscribes to changes of the keys. To miss none, try the batch once more before the first pause.
     pub(super) fn new(worker: &'w Worker, keyring: KeyringId) -> Self {
         let gauge = &worker.meters.keyring(Some(keyring.index())).waiting;
         gauge.increment(1.0);
@@ -43,11 +43,11 @@ impl<'w> Waiting<'w> {
         self.keyring
     }
 
-    /// Until something has changed; serves the deliver direction meanwhile. A client that has closed gets its publishes out all the
-    /// same; one whose connection is gone keeps nobody waiting, nor asking for budget, for longer than it would have to close.
+    /// Waits for a change; meanwhile flushes what the deliver direction has for the server. Publishes of a client that has
+    /// half-closed still go out; a client whose connection is gone may hold the wait, and its claim to budget, for `LINGER` only.
     ///
     /// # Errors
-    /// `ConnectionReset` once that time is over; whatever the server's socket says.
+    /// `ConnectionReset` when `LINGER` is over, and errors of the server's socket.
     pub(super) async fn pause(&mut self, session: &Session) -> io::Result<()> {
         if session.client.is_gone() {
             let now = self.worker.shared.clock.instant();

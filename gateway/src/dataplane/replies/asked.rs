@@ -1,7 +1,7 @@
-//! Requests of the client: what may answer them on their reply subjects.
+//! Requests that the client has published: what may answer them on their reply subjects.
 //!
-//! What a request asks decides what its answer can be, and nothing else is taken for one: see [`Class`]. A client may use one reply
-//! subject for several requests; then whatever may answer one of them may come.
+//! The class of a request decides what may answer it, and nothing else is admitted: see [`Class`]. If a client uses one reply
+//! subject for several requests, whatever may answer one of them is admitted.
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -12,44 +12,46 @@ use crate::policy::KeyringId;
 
 use super::table::{Entry, Hash, Table};
 
-/// How long an answer is awaited at least: as long as a gateway remembers what its client owes, so that no answer comes too late that is
-/// still bound to its request.
+/// How long an answer is awaited at least: as long as the responder's gateway remembers the request, so that an answer that is
+/// still bound to it does not come too late.
 const LIFE: Duration = Duration::from_hours(1);
 
-/// What a request asks, by what may answer it in plaintext.
+/// The class of a request: whom it asks, and what may answer it in plaintext.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::dataplane) enum Class {
     /// JetStream's API: an API response.
     Api,
-    /// JetStream, for the configuration of streams: an API response, whose sizes are narrowed.
+    /// JetStream, for the configuration of streams: an API response, whose sizes are reduced.
     Config,
     /// JetStream, for the configuration of consumers: the same.
     Consumer,
     /// JetStream, for a stored message in JSON: an API response, whose message is opened.
     Message,
-    /// JetStream, for stored messages: with the headers that the server appends, judged by the subject that these name.
+    /// JetStream, for stored messages (direct get): a message with the headers that the server appends; the subject in them
+    /// decides.
     Direct,
-    /// The same, of a client that wants no headers.
+    /// The same, with `no_hdr`.
     DirectBare,
-    /// A consumer: statuses. The messages come on their own subjects.
+    /// A pull consumer: statuses. Messages come on their own subjects.
     Pull,
     /// The server itself (`$SYS`): anything.
     Server,
     /// Every client of the account (`$SRV`): a JSON object.
     Services,
-    /// The chunks of a backup: anything.
+    /// The chunks of a stream snapshot: anything.
     Snapshot,
     /// The server's trace events.
     Trace,
-    /// Agents on a subject that nobody protects: anything.
+    /// Clients, on an unprotected subject: anything.
     Open,
-    /// Agents, or a stream, on a subject that a keyring protects: envelopes, and what the keyring admits.
+    /// Clients, or a stream, on a subject that a keyring protects: envelopes, and plaintext acknowledgements if the keyring
+    /// admits them.
     Protected,
-    /// The same, where it may be JetStream that is asked, by an import that the configuration does not name.
+    /// Besides `Protected`: it may be a request to JetStream's API under a prefix that the configuration does not name.
     Foreign,
 }
 
-/// Several classes: a bit for each.
+/// A set of classes, as bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Classes(u16);
 
@@ -78,35 +80,34 @@ impl Classes {
     }
 }
 
-/// What may answer on a subject.
+/// The requests on one reply subject, merged: what may answer there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::dataplane) struct Asked {
     classes: Classes,
-    /// The keyring that was asked.
     keyring: Option<Keyring>,
     about: About,
-    /// A request without a payload was among them, whose answer says so.
+    /// Whether a request without a payload is among them.
     empty: bool,
 }
 
-/// Which keyrings were asked.
+/// The keyrings of protected requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Keyring {
     One(KeyringId),
     Several,
 }
 
-/// What else is known of the request.
+/// What else an answer must fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum About {
     Nothing,
-    /// The envelope to which an answer is bound: the first on this reply subject.
+    /// The envelope to which an answer must be bound: the first request on this reply subject.
     Request(EnvelopeId),
-    /// The subject of the stored message that it names.
+    /// The short hash of the subject that the stored message must have.
     Named(u32),
 }
 
-/// What the client waits for.
+/// The requests of the client, by the hash of their reply subject.
 pub(super) struct Asking {
     table: Table<Asked>,
 }
@@ -118,7 +119,6 @@ impl Entry for Asked {
 }
 
 impl Asked {
-    /// A request of this class.
     pub(in crate::dataplane) const fn of(class: Class) -> Self {
         Self {
             classes: Classes::of(class),
@@ -128,7 +128,7 @@ impl Asked {
         }
     }
 
-    /// A request that was sealed under a keyring, or is empty and would be. With the name of its envelope, if answers are bound to it.
+    /// A request on a protected subject, sealed or empty. `id`: the name of its envelope, if answers are bound to it.
     pub(in crate::dataplane) fn protected(keyring: KeyringId, id: Option<EnvelopeId>) -> Self {
         let sealed = id.filter(|id| *id != EnvelopeId::EMPTY);
         Self {
@@ -139,7 +139,7 @@ impl Asked {
         }
     }
 
-    /// The same, and it may be JetStream's API that was asked.
+    /// The same, where it may be a request to JetStream's API.
     pub(in crate::dataplane) const fn foreign(self) -> Self {
         let foreign = Classes::of(Class::Foreign);
         Self {
@@ -148,7 +148,7 @@ impl Asked {
         }
     }
 
-    /// A request for the stored message of that subject, if it names one.
+    /// A request for a stored message; `named`: the short hash of its subject, if the request has one.
     pub(in crate::dataplane) fn stored(class: Class, named: Option<u32>) -> Self {
         Self {
             about: named.map_or(About::Nothing, About::Named),
@@ -156,22 +156,22 @@ impl Asked {
         }
     }
 
-    /// Whether a request of this class waits.
+    /// Whether a request of this class is among them.
     pub(in crate::dataplane) const fn is(&self, class: Class) -> bool {
         self.classes.has(Classes::of(class))
     }
 
-    /// Whether requests of this class wait, and no others. Where JetStream's API may be meant is no class of its own.
+    /// Whether all are of this class, not counting [`Class::Foreign`].
     pub(in crate::dataplane) const fn is_only(&self, class: Class) -> bool {
         self.classes.0 & !Classes::of(Class::Foreign).0 == Classes::of(class).0
     }
 
-    /// Whether a request of any of these classes waits.
+    /// Whether a request of any of these classes is among them.
     pub(in crate::dataplane) fn is_any(&self, classes: &[Class]) -> bool {
         classes.iter().any(|class| self.is(*class))
     }
 
-    /// The keyring that was asked; `None` too when several were.
+    /// The keyring of the protected requests; `None` if there is none, or several.
     pub(in crate::dataplane) const fn keyring(&self) -> Option<KeyringId> {
         match self.keyring {
             Some(Keyring::One(keyring)) => Some(keyring),
@@ -179,7 +179,7 @@ impl Asked {
         }
     }
 
-    /// The requests that an answer may be bound to: one in an envelope, and those without a payload.
+    /// The requests to which an answer may be bound: the sealed one, and the empty ones.
     pub(in crate::dataplane) fn requests(&self) -> [Option<EnvelopeId>; 2] {
         let sealed = match self.about {
             About::Request(id) => Some(id),
@@ -188,7 +188,7 @@ impl Asked {
         [sealed, self.empty.then_some(EnvelopeId::EMPTY)]
     }
 
-    /// The subject that the answer must be stored under.
+    /// The short hash of the subject that the stored message must have.
     pub(in crate::dataplane) const fn named(&self) -> Option<u32> {
         match self.about {
             About::Named(hash) => Some(hash),
@@ -196,7 +196,7 @@ impl Asked {
         }
     }
 
-    /// What may answer this one or a later one.
+    /// Merges a later request on the same reply subject.
     fn or(self, later: Self) -> Self {
         let keyring = match (self.keyring, later.keyring) {
             (Some(one), Some(other)) if one != other => Some(Keyring::Several),

@@ -1,12 +1,12 @@
-//! The answers to direct gets of several messages, counted as the bare server counts them.
+//! Direct gets of several messages (ADR-31), bounded by the bytes of plaintext.
 //!
-//! A direct get that is bounded by bytes asks the server for more than the client did (`wire/jetstream/pull.rs`), as envelopes are
-//! larger than what is in them. What comes beyond the client's bound goes no further, and the status behind it says what the bare
-//! server's would: it has the numbers of the last message that has gone on. A client with two subscriptions there gets each message twice,
-//! one behind the other.
+//! A direct get that is bounded by bytes asks the server for more than the client did (`wire/jetstream/pull.rs`), as envelopes
+//! are larger than their plaintext. Messages beyond the client's bound are dropped, and the status that ends the batch gets the
+//! numbers of the last message that was forwarded. A client with two subscriptions gets each message twice in a row.
 //!
-//! The headers by which a batch is counted are clear, and no message says to which request it belongs. So only what the client gets
-//! counts, and where batches have overlapped on a reply subject none is bounded: what comes for one must not use up another.
+//! The headers by which a batch is counted can be forged, and no message says to which request it belongs. So only forwarded
+//! messages count, and once batches have overlapped on a reply subject none there is bounded: messages for one must not use up
+//! another.
 
 use std::num::NonZeroU64;
 use std::rc::Rc;
@@ -21,29 +21,29 @@ use super::table::{Entry, Hash, Table};
 /// How long the end of a batch is awaited at least.
 const LIFE: Duration = Duration::from_mins(10);
 
-/// The batches that were asked for.
+/// The batches that were asked for, by reply subject.
 pub(super) struct Batches {
     table: Table<Counted>,
 }
 
-/// What is awaited on a reply subject, and what has come there.
+/// What was asked for on a reply subject, and what has come.
 #[derive(Clone, Copy, Default)]
 struct Counted {
     progress: Progress,
-    /// The latest. `None` once two have overlapped, until the reply subject is forgotten: what comes goes on as it is.
+    /// The latest batch. `None` once two have overlapped, until the reply subject is forgotten: everything is forwarded.
     batch: Option<Batch>,
-    /// The sequence of the last message that has come, whatever became of it.
+    /// The sequence of the last message from the server, forwarded or not.
     seen: u64,
-    /// The bytes of the messages that have gone on.
+    /// The bytes of the forwarded messages.
     bytes: u64,
-    /// One more than the `Nats-Num-Pending` of the first message: that was pending, too.
+    /// One more than the `Nats-Num-Pending` of the first message, which was pending itself.
     at_first: Option<NonZeroU64>,
-    /// The last message that has gone on.
     last: Last,
+    /// Whether a message was dropped.
     surplus: bool,
 }
 
-/// Of the latest batch.
+/// The state of the latest batch.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum Progress {
     #[default]
@@ -51,14 +51,14 @@ enum Progress {
     Ended,
 }
 
-/// What a message of a batch says.
+/// The numbers of the last message that was forwarded.
 #[derive(Clone, Copy, Default)]
 struct Last {
     sequence: u64,
     pending: u64,
 }
 
-/// What the bare server would say at the end of a batch, where that is something else.
+/// The numbers to be put in the status that ends a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::dataplane) struct End {
     /// `Nats-Num-Pending`.
@@ -80,7 +80,7 @@ impl Counted {
         full && self.last.sequence != sequence
     }
 
-    /// Without headers the server says at the end what was pending at the beginning.
+    /// With `no_hdr`, which the gateway removes, the server would say at the end what was pending at the beginning.
     fn end(&self) -> Option<End> {
         let bare = self.batch?.without_headers;
         let pending = match self.at_first {
@@ -111,7 +111,7 @@ impl Batches {
         self.table.insert(reply, counted, now);
     }
 
-    /// A message comes. Whether it is one too many.
+    /// A message comes: whether it exceeds the client's bound.
     pub(super) fn is_surplus(&mut self, reply: Hash, (sequence, pending): (u64, u64)) -> bool {
         let Some(counted) = self.table.get_mut(reply) else {
             return false;
@@ -124,7 +124,7 @@ impl Batches {
         is_surplus
     }
 
-    /// A message has gone on, of so many bytes: its subject, its headers and what was published.
+    /// A message was forwarded: subject, headers and plaintext have so many bytes.
     pub(super) fn came(&mut self, reply: Hash, stored: &DirectGet<'_>, bytes: usize) {
         let (Some(counted), Some(pending)) = (self.table.get_mut(reply), stored.pending) else {
             return;
@@ -145,8 +145,8 @@ impl Batches {
         self.table.live(reply, now).is_some()
     }
 
-    /// A status ends one: the latest only if `sequence`, which it says was the last, is what has come last. The end of an earlier one may
-    /// come again, on another subscription.
+    /// A status ends a batch: the latest one only if `sequence`, its last message by the status, was the last to come. The end of
+    /// an earlier batch may come again, on another subscription.
     pub(super) fn ended(&mut self, reply: Hash, sequence: Option<u64>) -> Option<End> {
         let counted = self.table.get_mut(reply)?;
         if sequence.unwrap_or_default() == counted.seen {
@@ -177,7 +177,7 @@ mod tests {
     struct Getting {
         batches: Batches,
         now: Instant,
-        /// The sequence that the server's next end names.
+        /// The sequence in the server's next status.
         seen: u64,
     }
 
@@ -197,7 +197,7 @@ mod tests {
             self.batches.asked(INBOX, batch, self.now);
         }
 
-        /// Messages of 100 bytes, of which so many are left behind the first; the sequences of those that go on.
+        /// Sends messages of 100 bytes, with `left` pending behind the first; the sequences of those that are forwarded.
         fn come(&mut self, sequences: std::ops::RangeInclusive<u64>, left: u64) -> Vec<u64> {
             let come = sequences.zip((0..=left).rev());
             let gone_on = come.filter(|&(sequence, pending)| self.goes_on(sequence, pending));

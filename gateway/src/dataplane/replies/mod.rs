@@ -1,6 +1,7 @@
-//! What reply subjects stand for, on one connection: what the client owes requests that were delivered to it (`owed`), what may
-//! answer those that it has published (`asked`), where it listens (`subscribed`), what streams it has asked to deliver there
-//! (`sources`), and how many bytes (`pulls`, `batches`).
+//! What a connection remembers by reply subject: the requests that were delivered to the client, which decide how its answers
+//! are sealed (`owed::`), the requests that it has published, which decide what may answer them
+//! (`asked::`), its subscriptions (`subscribed::`), the streams that it has asked to deliver (`sources`), and the
+//! bytes of its pulls and direct gets (`pulls`, `batches::`).
 
 mod asked;
 mod batches;
@@ -38,19 +39,19 @@ use sources::Sources;
 use subscribed::{Kind, Subscribed, Subscription};
 use table::Hash;
 
-/// The reply subject of every delivery from a stream; the server refuses a publish that names such a one.
+/// The prefix of the reply subject of every delivery from a stream. The server refuses a publish that has such a reply subject.
 pub(super) const FROM_STREAM: &[u8] = b"$JS.ACK.";
 
-/// How the only subjects begin that the server names as the reply subjects of flow control, and in heartbeats of a consumer that has stalled.
+/// The prefix of the subjects that the server names for flow control: as reply subjects, and in heartbeats of a stalled consumer.
 pub(super) const FLOW_CONTROL: &[u8] = b"$JS.FC.";
 
-/// How many of a subject's first tokens are told apart, besides all of them.
+/// How many prefixes of a subject are remembered, the subject itself included.
 const DEPTH: usize = 8;
 
-/// How many destinations of traces are told apart that came in with messages.
+/// How many trace destinations of delivered messages are remembered.
 const TRACES: usize = 64;
 
-/// Reply subjects seen on one connection.
+/// What one connection remembers by reply subject.
 pub(super) struct Replies {
     hasher: foldhash::quality::RandomState,
     owed: Owed,
@@ -60,34 +61,30 @@ pub(super) struct Replies {
     pulls: Pulls,
     batches: Batches,
     stored: Stored,
-    /// Where messages that came in want to be traced, unless there are too many.
+    /// Trace destinations of delivered messages; if there are more than [`TRACES`], any subject counts as one.
     traces: HashSet<Hash, foldhash::fast::RandomState>,
 }
 
-/// Under which keyrings streams have delivered.
+/// The keyrings under which streams have delivered messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stored {
-    /// None.
     Nothing,
-    /// One alone.
     One(KeyringId),
-    /// Several.
     Several,
 }
 
-/// A message of a stream that comes under another subject than was subscribed to.
+/// A stream's message whose subject the filter of its subscription does not match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Elsewhere<'r> {
-    /// A keyring, if all that is published on the subscription is sealed.
+    /// A keyring, if everything that is published where the filter matches is sealed.
     pub(super) keyring: Option<KeyringId>,
-    /// What the client has asked for there.
+    /// The client's requests whose reply subject the subscription is.
     pub(super) asked: Option<&'r Asked>,
-    /// Whether the client may have asked this stream to deliver there.
+    /// Whether the client may have asked this stream to deliver to the subscription.
     pub(super) is_expected: bool,
 }
 
 impl Replies {
-    /// Nothing has been seen.
     pub(super) fn new(account: &Rc<Account>) -> Self {
         Self {
             hasher: foldhash::quality::RandomState::default(),
@@ -102,7 +99,7 @@ impl Replies {
         }
     }
 
-    /// A request comes that wants its answer on `reply`.
+    /// A request with this reply subject is about to be delivered.
     ///
     /// # Errors
     /// [`Taken`]: it must not be delivered.
@@ -119,7 +116,7 @@ impl Replies {
         self.owed.delivered(hashes, request, now)
     }
 
-    /// A message of this keyring was delivered that a stream wants acknowledged.
+    /// A stream has delivered a message of this keyring, to be acknowledged.
     pub(super) fn stored_delivered(&mut self, keyring: KeyringId) {
         self.stored = match self.stored {
             Stored::Nothing => Stored::One(keyring),
@@ -128,12 +125,13 @@ impl Replies {
         };
     }
 
-    /// Under which keyrings streams have delivered: what is published in the place of an acknowledgement and is none answers one of them.
+    /// The keyrings under which streams have delivered: a publish on an acknowledgement subject that is no acknowledgement
+    /// answers such a message.
     pub(super) const fn stored(&self) -> Stored {
         self.stored
     }
 
-    /// What the client owes whoever waits on a subject to which it publishes.
+    /// How a publish to this subject is sealed, if it answers a delivered request.
     pub(super) fn answer_to(&mut self, subject: &[u8]) -> Answer {
         if self.owed.is_empty() {
             return Answer::Unknown;
@@ -142,13 +140,13 @@ impl Replies {
         self.owed.answer(hashes)
     }
 
-    /// Whether the client has asked anything of late, so that answers may be on their way.
+    /// Whether the client has published requests lately, so that answers may be on their way.
     pub(super) fn awaits_answers(&self) -> bool {
         !self.asked.is_empty()
     }
 
-    /// Whether a request with this reply subject would be one of several: the client passes on what it was given, or has asked on it
-    /// before.
+    /// Whether a request with this reply subject would be one of several: the client forwards a request that it received, or has
+    /// published another one with it.
     pub(super) fn is_shared(&self, reply: &[u8], now: Instant) -> bool {
         if self.owed.is_empty() && self.asked.is_empty() {
             return false;
@@ -158,8 +156,8 @@ impl Replies {
         asked.is_some_and(|asked| asked.is(Class::Protected)) || self.owed.knows(hash, now)
     }
 
-    /// The client asked for an answer on `reply`. What it passes on with a reply subject that it was given, which may be one on which it
-    /// waits itself, lets nothing more come there than before.
+    /// The client has published a request with this reply subject. If it forwards a request that it received, nothing more may
+    /// answer there than before: the reply subject may be one of its own.
     pub(super) fn request_published(&mut self, reply: &[u8], asked: Asked, now: Instant) {
         let hash = self.hash(batch(reply));
         let widens = !asked.is_only(Class::Protected) && !asked.is_only(Class::Pull);
@@ -174,7 +172,7 @@ impl Replies {
         self.asked.published(hash, asked, now);
     }
 
-    /// The client asked a stream to deliver on `subject`.
+    /// The client has asked a stream to deliver on `subject`.
     pub(super) fn stream_asked(
         &mut self,
         (stream, subject): (&[u8], &[u8]),
@@ -189,12 +187,13 @@ impl Replies {
         self.sources.delivers(places, delivers, now);
     }
 
-    /// The client pulls so many bytes at most; with what was granted, where its statuses do not tell.
+    /// The client has published a pull that is bounded by bytes. `grant`: its bounds as widened, where its statuses do not have
+    /// them.
     pub(super) fn pulled(&mut self, reply: &[u8], grant: Option<Grant>, now: Instant) {
         self.pulls.pulled(self.hash(batch(reply)), grant, now);
     }
 
-    /// A stream has delivered on this subscription what is no envelope.
+    /// A stream has delivered a message without an envelope to this subscription.
     pub(super) fn delivered_unsealed(&mut self, sid: &[u8], now: Instant) {
         if self.pulls.is_empty() {
             return;
@@ -210,43 +209,43 @@ impl Replies {
         }
     }
 
-    /// The bytes that are left of a pull whose status says this, as the client counts.
+    /// The bytes that are left of a pull with this status, in plaintext.
     pub(super) fn left(&mut self, reply: &[u8], told: Pending) -> Option<u64> {
         self.pulls.left(self.hash(batch(reply)), told)
     }
 
-    /// The client asks for several stored messages.
+    /// The client has published a direct get for several messages.
     pub(super) fn batch_asked(&mut self, reply: &[u8], batch: Batch, now: Instant) {
         self.batches.asked(self.hash(reply), batch, now);
     }
 
-    /// Whether it has of late.
+    /// Whether it has done so lately.
     pub(super) fn awaits_batches(&self) -> bool {
         !self.batches.is_empty()
     }
 
-    /// A message of a batch comes. Whether it is beyond what the client has asked for.
+    /// A message of a direct get comes: whether it exceeds the client's bound.
     pub(super) fn is_surplus(&mut self, reply: &[u8], (sequence, pending): (u64, u64)) -> bool {
         let reply = self.hash(reply);
         self.batches.is_surplus(reply, (sequence, pending))
     }
 
-    /// A message of a batch has gone on: its subject, its headers and what was published are so many bytes.
+    /// A message of a direct get was forwarded: subject, headers and plaintext have so many bytes.
     pub(super) fn batch_came(&mut self, reply: &[u8], stored: &DirectGet<'_>, bytes: usize) {
         self.batches.came(self.hash(reply), stored, bytes);
     }
 
-    /// Whether a status there is the end of a batch.
+    /// Whether a status on this subject ends a direct get.
     pub(super) fn ends_batch(&self, reply: &[u8], now: Instant) -> bool {
         self.awaits_batches() && self.batches.knows(self.hash(reply), now)
     }
 
-    /// A batch ends, with this message as the last; what the bare server would say, if that is something else.
+    /// A direct get ends, this message being the last: the numbers to be put in the status, if they differ from the server's.
     pub(super) fn batch_ended(&mut self, reply: &[u8], sequence: Option<u64>) -> Option<End> {
         self.batches.ended(self.hash(reply), sequence)
     }
 
-    /// The client subscribes; with a keyring, if all that is published where `filter` matches is sealed.
+    /// The client subscribes. `keyring`: everything that is published where `filter` matches is sealed under it, or another.
     pub(super) fn subscribed(
         &mut self,
         sid: &[u8],
@@ -259,7 +258,7 @@ impl Replies {
         } else {
             Kind::Wildcards(covers)
         };
-        // What begins with a wildcard may match anything.
+        // A filter that begins with a wildcard may match any subject.
         if start.is_empty() && keyring.is_none() {
             return;
         }
@@ -273,7 +272,7 @@ impl Replies {
             .subscribed(self.hash(sid), subscription, now);
     }
 
-    /// The client ends a subscription, at once or after so many messages in all.
+    /// The client unsubscribes, at once or after `max` messages.
     pub(super) fn unsubscribed(&mut self, sid: &[u8], max: Option<&[u8]>) {
         if self.subscribed.is_empty() {
             return;
@@ -285,8 +284,7 @@ impl Replies {
         }
     }
 
-    /// The subscription on which a message comes from a stream whose subject is not what was subscribed to, and what the client has
-    /// asked for there.
+    /// The subscription of a stream's message, if its filter does not match the message's subject.
     pub(super) fn comes_elsewhere(
         &self,
         sid: &[u8],
@@ -305,23 +303,23 @@ impl Replies {
         };
         let expected = self.sources.at(start, now);
         let judged = match subscription.kind {
-            // A consumer that was made before, or by somebody else, may deliver where nothing was asked.
+            // A consumer that existed before, or was created by others, may deliver where this client has asked no stream to.
             Kind::Subject => expected.streams.is_some(),
-            // It may match, and is published there then.
+            // It may match: then it may be an ordinary publish.
             Kind::Wildcards(_) if start == self.hash(first(subject, subscription.tokens)) => false,
             Kind::Wildcards(Covers::Inboxes) => true,
-            // What was asked on an earlier connection may still come while nothing is awaited on this one.
+            // While nothing is awaited on this connection, deliveries that were asked for on an earlier one may come.
             Kind::Wildcards(Covers::Other) => expected.streams.is_some() || expected.answers,
         };
         Some(Elsewhere {
             keyring: subscription.keyring,
-            // Who asks under wildcards tells answers apart by their subjects.
+            // Clients with a wildcard subscription tell answers apart by their subjects.
             asked: is_subject.then(|| self.asked.get(start, now)).flatten(),
             is_expected: !judged || comes_from_asked(),
         })
     }
 
-    /// What the client asked for on `subject`.
+    /// The client's requests with this reply subject.
     pub(super) fn asked(&self, subject: &[u8], now: Instant) -> Option<&Asked> {
         if self.asked.is_empty() {
             return None;
@@ -329,7 +327,7 @@ impl Replies {
         self.asked.get(self.hash(batch(subject)), now)
     }
 
-    /// Whether a stream pushes there, as far as the client has asked it to on this connection.
+    /// Whether it is the deliver subject of a push consumer that the client has created on this connection.
     pub(super) fn is_pushed_to(&self, subject: &[u8], now: Instant) -> bool {
         if self.sources.is_empty() {
             return false;
@@ -338,14 +336,14 @@ impl Replies {
         expected.streams == Some(Delivers::FromNowOn)
     }
 
-    /// What stands for the subject of a stored message in [`Asked::stored`].
+    /// The short hash of a stored message's subject, for [`Asked::stored`].
     pub(super) fn name(&self, subject: &[u8]) -> u32 {
-        // Half of a keyed hash tells two subjects apart.
+        // Half of a keyed hash is enough to tell two subjects apart.
         let [a, b, c, d, ..] = self.hash(subject).to_le_bytes();
         u32::from_le_bytes([a, b, c, d])
     }
 
-    /// What is remembered of each, in bytes.
+    /// What each table holds, in bytes.
     #[cfg(test)]
     pub(super) fn bytes(&self) -> [(&'static str, usize); 6] {
         [
@@ -362,27 +360,27 @@ impl Replies {
         self.hasher.hash_one(subject)
     }
 
-    /// A message came in that is to be traced to this subject.
+    /// A message with this trace destination was delivered.
     pub(super) fn trace_delivered(&mut self, destination: &[u8]) {
         if self.traces.len() <= TRACES {
             self.traces.insert(self.hash(destination));
         }
     }
 
-    /// Whether a message that came in may have been the one that is to be traced to this subject.
+    /// Whether a message with this trace destination may have been delivered.
     pub(super) fn has_come_in(&self, destination: &[u8]) -> bool {
         self.traces.len() > TRACES
             || !self.traces.is_empty() && self.traces.contains(&self.hash(destination))
     }
 }
 
-/// Whether a subject, when it is named for an answer, stands for the request that named it. What a keyring names is work of its own,
-/// and what the server reads, such as JetStream's acknowledgements, is no answer to anybody.
+/// Whether publishes on this subject may be answers to requests that had it as their reply subject. Subjects that a keyring names
+/// explicitly are not, nor those that the server reads, such as JetStream's acknowledgements.
 pub(super) fn are_answers(look: Look) -> bool {
     matches!(look.role, Role::User | Role::Reply) && look.work().is_none()
 }
 
-/// All but the last token: what the reply subjects of one requester have in common.
+/// All tokens but the last: what the reply subjects of one requester have in common.
 fn prefix(reply: &[u8]) -> &[u8] {
     let dot = memchr::memrchr(b'.', reply);
     dot.and_then(|dot| reply.get(..dot)).unwrap_or_default()
@@ -399,7 +397,7 @@ fn literal(filter: &[u8]) -> &[u8] {
     )
 }
 
-/// The first so many tokens of a subject; all if it has fewer.
+/// The first `count` tokens of a subject; all if it has fewer.
 fn first(subject: &[u8], count: usize) -> &[u8] {
     let mut dots = memchr::memchr_iter(b'.', subject);
     match count.checked_sub(1) {
@@ -411,14 +409,15 @@ fn first(subject: &[u8], count: usize) -> &[u8] {
     }
 }
 
-/// A subject, and what it begins with: a token less each time.
+/// A subject and its prefixes, one token less each time.
 fn starts(subject: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::successors(Some(subject), |subject| Some(prefix(subject)))
         .take_while(|start| !start.is_empty())
 }
 
-/// Fast ingest names a new reply subject with each message, `<inbox>.<id>.<flow>.<gap>.<sequence>.<operation>.$FI`: what comes before
-/// the flow is the batch's own.
+/// The part of a reply subject that identifies a fast-ingest batch. Each message of a batch has a reply subject of its own,
+/// `<inbox>.<id>.<flow>.<gap>.<sequence>.<operation>.$FI`: the part before the flow is that of the batch. Other reply subjects
+/// stay whole.
 fn batch(reply: &[u8]) -> &[u8] {
     if !reply.ends_with(b".$FI") {
         return reply;

@@ -1,21 +1,22 @@
-//! Requests that were delivered to the client: what it owes them when it publishes to their reply subjects.
+//! Requests that were delivered to the client: how its publishes to their reply subjects are sealed.
 //!
-//! An answer to a sealed request is sealed under the request's keyring and bound to the request; an answer to a plaintext request stays
-//! plaintext. Anybody on the bus can send a request that was captured once more, an empty one, or a plaintext one, with the reply subject
-//! of another. So an answer is bound to one request on its reply subject, the latest that can be told from others; what would have it go to
-//! somebody else is not delivered ([`Taken`]), and no reply subject ever changes its keyring while it is live.
+//! An answer to a sealed request is sealed under the request's keyring and bound to the request; an answer to a plaintext request
+//! stays plaintext. Anybody on the bus can replay a captured request, or send an empty or a plaintext one, with the reply subject
+//! of another. So an answer is bound to one request on its reply subject, the latest that can be told from others; a request that
+//! would divert it is not delivered ([`Taken`]), and no reply subject changes its keyring while it is live.
 //!
-//! | waits ↓, comes → | sealed | empty | passed on | in plaintext |
+//! | known ↓, delivered → | sealed | empty | forwarded | plaintext |
 //! |---|---|---|---|---|
-//! | sealed, no answer yet | takes its place | taken | stays | taken |
-//! | sealed, answered | takes its place | takes its place | stays | taken |
-//! | empty | takes its place | stays | takes its place | taken |
-//! | passed on | takes its place | stays | stays | taken |
-//! | in plaintext | takes its place | takes its place | takes its place | stays |
-//! | another keyring's | taken | taken | taken | taken |
+//! | sealed, no answer yet | replaces | refused | keeps | refused |
+//! | sealed, answered | replaces | replaces | keeps | refused |
+//! | empty | replaces | keeps | replaces | refused |
+//! | forwarded | replaces | keeps | keeps | refused |
+//! | plaintext | replaces | replaces | replaces | keeps |
+//! | of another keyring | refused | refused | refused | refused |
 //!
-//! A request that comes with another reply subject than it came with before was captured by somebody, and is not delivered either. Each
-//! keyring has a table of its own, so that a flood pushes out none but its own; what waits for an answer outlasts what has had one.
+//! A request that is delivered with another reply subject than before was captured and replayed, and is refused, too. Each
+//! keyring has a table of its own, so that a flood pushes out requests of its own keyring only; unanswered requests are kept
+//! longer than answered ones.
 
 use std::collections::HashSet;
 use std::rc::Rc;
@@ -27,31 +28,31 @@ use crate::policy::KeyringId;
 
 use super::table::{Entry, Hash, Table};
 
-/// How long a sealed request is known at least.
+/// How long a sealed request is remembered at least.
 const SEALED: Duration = Duration::from_mins(30);
 /// The same for plaintext requests, which anybody can send.
 const PLAIN: Duration = Duration::from_mins(5);
 
-/// How many different beginnings of reply subjects are told apart.
+/// How many prefixes of reply subjects are remembered for each keyring.
 const PREFIXES: usize = 4096;
-/// What one of them takes, in bytes.
+/// What a prefix takes, in bytes.
 const PREFIX: usize = 2 * (size_of::<Hash>() + 1);
 
-/// A request, as it came.
+/// A request, as it was delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::dataplane) enum Request {
     /// In plaintext.
     Plain,
-    /// Without a payload, on a subject that admits no plaintext: it looks the same from behind a gateway and from elsewhere, and its
-    /// answer says that it answers such a one.
+    /// Without a payload, on a subject that accepts no plaintext. Nothing tells whether it comes from behind a gateway; its
+    /// answer is bound to [`EnvelopeId::EMPTY`].
     Empty(KeyringId),
     /// Sealed.
     Sealed(KeyringId, EnvelopeId),
-    /// Sealed, and its reply subject stands for more than this request.
+    /// Sealed, and its reply subject is shared with other requests (it was forwarded).
     PassedOn(KeyringId, EnvelopeId),
 }
 
-/// Another request waits on its reply subject, or it waits on another reply subject itself.
+/// A request is refused: its reply subject is in use by another request, or it was delivered before with another reply subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::dataplane) struct Taken;
 
@@ -62,13 +63,13 @@ pub(in crate::dataplane) enum Answer {
     Sealed(KeyringId, Option<EnvelopeId>),
     /// The request was plaintext.
     Plain,
-    /// No request has named it.
+    /// No request had this reply subject.
     Unknown,
-    /// It may answer a request that is not known any more, and nobody can say which.
+    /// It may answer a request that was forgotten, and it is not known which.
     Unclear,
 }
 
-/// What is kept of a request.
+/// What is remembered of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Waiting {
     /// The request, if an answer can be bound to it.
@@ -80,19 +81,19 @@ struct Waiting {
 struct Place {
     keyring: Option<KeyringId>,
     table: Table<Waiting>,
-    /// The reply subjects with which sealed requests came.
+    /// The reply subject of each sealed request, by the hash of its envelope's name.
     came: Table<Came>,
-    /// How their reply subjects begin: all but the last token.
+    /// The prefixes of the reply subjects of sealed requests: all tokens but the last.
     prefixes: HashSet<Hash, foldhash::fast::RandomState>,
-    /// Whether there are more than that.
+    /// Whether there are more prefixes than are remembered: then any counts as one.
     any_prefix: bool,
 }
 
-/// With which reply subject a request came.
+/// The hash of the reply subject with which a request was first delivered.
 #[derive(Clone, Copy)]
 struct Came(Hash);
 
-/// What the client owes.
+/// The requests that were delivered to the client, by keyring.
 pub(super) struct Owed {
     account: Rc<Account>,
     places: Vec<Place>,
@@ -120,7 +121,7 @@ impl Request {
         }
     }
 
-    /// What an answer can be bound to.
+    /// The name to which an answer can be bound.
     const fn id(self) -> Option<EnvelopeId> {
         match self {
             Self::Sealed(_, id) => Some(id),
@@ -139,7 +140,7 @@ impl Request {
 }
 
 impl Waiting {
-    /// What waits on a subject once this request of the same keyring has come, too.
+    /// What is remembered of a reply subject once another request of the same keyring was delivered with it: see the table above.
     fn met_by(self, request: Request) -> Result<Self, Taken> {
         let takes_its_place = Self {
             id: request.id(),
@@ -165,7 +166,8 @@ impl Owed {
         }
     }
 
-    /// A request comes. `prefix` is the hash of all but the last token of its reply subject, `envelope` that of its envelope's name.
+    /// A request is about to be delivered. `prefix`: the hash of its reply subject's prefix; `envelope`: that of its envelope's
+    /// name.
     pub(super) fn delivered(
         &mut self,
         (reply, prefix, envelope): (Hash, Hash, Option<Hash>),
@@ -198,7 +200,7 @@ impl Owed {
         if let Some(envelope) = envelope {
             place.came.insert(envelope, Came(reply), now);
         }
-        // What it takes the place of.
+        // It replaces a plaintext request.
         let plain = self.places.iter_mut().find(|place| place.keyring.is_none());
         if let Some(plain) = plain.filter(|_| keyring.is_some()) {
             plain.table.remove(reply);
@@ -206,7 +208,7 @@ impl Owed {
         Ok(())
     }
 
-    /// What the client owes whoever waits on a subject to which it publishes.
+    /// How a publish to this subject is sealed; marks the request as answered.
     pub(super) fn answer(&mut self, (subject, prefix): (Hash, Hash)) -> Answer {
         let mut found = self.places.iter_mut().filter_map(|place| {
             let waiting = place.table.get_mut(subject)?;
@@ -214,16 +216,16 @@ impl Owed {
             Some((place.keyring, waiting.id))
         });
         match (found.next(), found.next()) {
-            // One has come after the other was too old to be in its way.
+            // The older one had expired when the other was delivered.
             (Some(_), Some(_)) => Answer::Unclear,
             (Some((Some(keyring), id)), None) => Answer::Sealed(keyring, id),
-            // It has come after another that is not known any more, perhaps.
+            // A sealed request with this reply subject may have been forgotten before it.
             (Some((None, _)), None) => self.forgotten(prefix).unwrap_or(Answer::Plain),
             (None, _) => self.forgotten(prefix).unwrap_or(Answer::Unknown),
         }
     }
 
-    /// Whether a sealed request that is not known any more can have named a subject that begins like this.
+    /// The answer to a sealed request that was forgotten, if one with this prefix may have been.
     fn forgotten(&self, prefix: Hash) -> Option<Answer> {
         let mut keyrings = self
             .places
@@ -237,14 +239,13 @@ impl Owed {
         }
     }
 
-    /// Whether a reply subject is known here: whoever publishes a request with it passes on what it was given.
+    /// Whether a delivered request had this reply subject: a request that the client publishes with it is forwarded.
     pub(super) fn knows(&self, reply: Hash, now: Instant) -> bool {
         self.places
             .iter()
             .any(|place| place.table.live(reply, now).is_some())
     }
 
-    /// Whether nothing has been delivered that wants an answer.
     pub(super) fn is_empty(&self) -> bool {
         self.places.is_empty()
     }
@@ -281,7 +282,6 @@ impl Owed {
 }
 
 impl Place {
-    /// A reply subject begins like this.
     fn begins(&mut self, prefix: Hash, account: &Account) {
         if self.keyring.is_none() || self.any_prefix || self.prefixes.contains(&prefix) {
             return;

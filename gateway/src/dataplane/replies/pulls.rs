@@ -1,9 +1,9 @@
-//! What the statuses of the client's pulls say of bytes, as it counts them.
+//! Pulls that are bounded by bytes: `Nats-Pending-Bytes` in their statuses, in bytes of plaintext.
 //!
-//! A pull that is bounded by bytes is granted more than the client asked for (`wire/jetstream/pull.rs`): an envelope's overhead for each
-//! message that it may bring. What a status says is left of it has the overhead of those that have not come. Those that came without an
-//! envelope, or brought more than was asked for because they were small, are made up for by what is told next on the same reply subject:
-//! clients add up what they are told there, often of several pulls at a time.
+//! Such a pull is widened (`wire/jetstream/pull.rs`) by an envelope's overhead for each message that it may bring, so that a
+//! status counts the overhead of messages that have not come. Messages without an envelope, or small ones that brought more than
+//! was asked for, are corrected for in the next status on the same reply subject: clients add up what these say, often of several
+//! pulls at a time.
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -14,23 +14,23 @@ use crate::wire::jetstream::{Grant, Pending};
 
 use super::table::{Entry, Hash, Table};
 
-/// How long a pull is known at least.
+/// How long a pull is remembered at least.
 const LIFE: Duration = Duration::from_mins(10);
 
-/// How many grants are told apart on a reply subject.
+/// How many pulls are told apart on a reply subject.
 const GRANTS: usize = 3;
 
-/// The pulls that are bounded by bytes.
+/// The pulls that are bounded by bytes, by reply subject.
 pub(super) struct Pulls {
     table: Table<Granted>,
 }
 
-/// What was granted on a reply subject.
+/// The pulls on a reply subject.
 #[derive(Clone, Copy, Default)]
 struct Granted {
-    /// The latest first.
+    /// The widened bounds, latest first.
     grants: [Option<Grant>; GRANTS],
-    /// The bytes that the client has had, or not had, other than it was told.
+    /// Bytes to be subtracted from the next statuses, besides overheads.
     owed: u64,
 }
 
@@ -41,7 +41,7 @@ impl Entry for Granted {
 }
 
 impl Granted {
-    /// What is left, as the client counts; `None` where it may be of a pull that is known no more.
+    /// The bytes that are left, in plaintext; `None` if the status may be that of a pull that was forgotten.
     fn left(&mut self, told: Pending) -> Option<u64> {
         let mut grants = self.grants.iter().flatten();
         let room = grants.find_map(|grant| grant.room_left(overhead(1), told));
@@ -63,7 +63,7 @@ impl Pulls {
         }
     }
 
-    /// The client pulls; with what was granted, where its statuses do not tell.
+    /// The client has published a pull. `grant`: its bounds as widened, where its statuses do not have them.
     pub(super) fn pulled(&mut self, reply: Hash, grant: Option<Grant>, now: Instant) {
         let mut granted = self.table.live(reply, now).copied().unwrap_or_default();
         if let Some(grant) = grant {
@@ -73,14 +73,14 @@ impl Pulls {
         self.table.insert(reply, granted, now);
     }
 
-    /// A message came that the server has not counted the overhead of.
+    /// A message came without an envelope, so without overhead.
     pub(super) fn unsealed(&mut self, reply: Hash) {
         if let Some(granted) = self.table.get_mut(reply) {
             granted.owed = granted.owed.saturating_add(overhead(1));
         }
     }
 
-    /// What is left of a pull, as the client counts; `None` where that is not known.
+    /// The bytes that are left of a pull, in plaintext; `None` if that is not known.
     pub(super) fn left(&mut self, reply: Hash, told: Pending) -> Option<u64> {
         match self.table.get_mut(reply) {
             Some(granted) => granted.left(told),
@@ -98,7 +98,7 @@ impl Pulls {
     }
 }
 
-/// That of so many envelopes.
+/// The overhead of so many envelopes.
 fn overhead(messages: u64) -> u64 {
     let one = u64::try_from(OVERHEAD).unwrap_or_default();
     messages.saturating_mul(one)

@@ -1,6 +1,6 @@
-//! Which streams the client has asked to deliver where, and where it waits for answers.
+//! Which streams the client has asked to deliver to which subjects, and on which subjects it awaits answers.
 //!
-//! A place is a subject that the client has named, or the tokens that it begins with: filters with wildcards match more than one.
+//! Each is remembered for the subject and for its prefixes, as a subscription with wildcards matches more than one subject.
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -9,26 +9,26 @@ use crate::dataplane::account::Account;
 
 use super::table::{Entry, Hash, Table};
 
-/// What the client expects where.
+/// What the client expects, by the hash of a subject or prefix, and by the hash of such a one and a stream together.
 pub(super) struct Sources {
     table: Table<Expected>,
 }
 
-/// What is expected at a place; of a place and a stream together, that this stream is.
+/// What is expected on a subject or prefix; for one and a stream together: that this stream delivers there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Expected {
-    /// The answers of agents.
+    /// Answers of clients.
     pub(super) answers: bool,
-    /// What some stream holds.
+    /// Messages of some stream.
     pub(super) streams: Option<Delivers>,
 }
 
-/// For how long a stream is to deliver.
+/// The kind of consumer that is to deliver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::dataplane) enum Delivers {
-    /// It answers a pull.
+    /// A pull consumer, in answer to a request.
     Once,
-    /// A push consumer does.
+    /// A push consumer, until it is deleted.
     FromNowOn,
 }
 
@@ -46,7 +46,7 @@ impl Sources {
         }
     }
 
-    /// Agents are to answer at these places, of which the first is the most exact: most requests of a client share it.
+    /// Answers are expected on these subjects, the longest first: most requests of a client share it.
     pub(super) fn awaits_answers(&mut self, places: impl Iterator<Item = Hash>, now: Instant) {
         for place in places {
             if self.at(place, now).answers {
@@ -56,7 +56,8 @@ impl Sources {
         }
     }
 
-    /// A stream is to deliver at these places, each with the same of this stream alone.
+    /// A stream is to deliver to these subjects: each is a pair of the subject's hash and that of the subject and the stream
+    /// together.
     pub(super) fn delivers(
         &mut self,
         places: impl Iterator<Item = [Hash; 2]>,
@@ -76,7 +77,7 @@ impl Sources {
         self.table.insert(key, expected, now);
     }
 
-    /// What is expected at a place, or of a stream at a place.
+    /// What is expected under a key.
     pub(super) fn at(&self, key: Hash, now: Instant) -> Expected {
         self.table.live(key, now).copied().unwrap_or_default()
     }

@@ -1,9 +1,10 @@
-//! The client's subscriptions, as far as what comes on one is judged by its filter.
+//! The client's subscriptions.
 //!
-//! The server delivers to a subscription what is published where it matches, under that subject, and what a consumer sends there,
-//! under the subject that it is stored under. Whoever may create consumers or pull on the bus can name what somebody else has
-//! subscribed to. A filter with wildcards gets it too, once anybody has subscribed to the subject itself (measured with 2.15.1).
-//! The newest 14,336 are known at least; one that ends by itself (`UNSUB` with a maximum) is forgotten before others.
+//! The server delivers to a subscription what is published where its filter matches, under that subject, and what a consumer
+//! sends there, under the subject that the message is stored under. Anybody who may create consumers or pull can have messages
+//! sent to a subject to which another client has subscribed. A filter with wildcards gets them, too, once anybody has subscribed
+//! to the subject itself (measured with nats-server 2.15.1). At least the newest 14,336 are remembered; one that ends by itself
+//! (`UNSUB` with a maximum) is forgotten before others.
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -16,21 +17,19 @@ use super::table::{Entry, Hash, Table};
 /// A subscription of the client's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::dataplane) struct Subscription {
-    /// The tokens of the filter before its first wildcard.
+    /// The hash of the filter's tokens before its first wildcard.
     pub(super) start: Hash,
     /// How many those are.
     pub(super) tokens: usize,
     pub(super) kind: Kind,
-    /// A keyring, if all that is published where it matches is sealed.
+    /// A keyring, if everything that is published where the filter matches is sealed.
     pub(in crate::dataplane) keyring: Option<KeyringId>,
 }
 
-/// What a filter is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// A subject.
+    /// A literal subject.
     Subject,
-    /// It has wildcards.
     Wildcards(Covers),
 }
 
@@ -43,14 +42,14 @@ pub(in crate::dataplane) enum Covers {
     Other,
 }
 
-/// What the client has subscribed to.
+/// The subscriptions, by the hash of their sid.
 pub(super) struct Subscribed {
     table: Table<Live>,
 }
 
 struct Live {
     subscription: Subscription,
-    /// Whether it lasts until the client ends it.
+    /// Whether it lasts until the client unsubscribes.
     lasts: bool,
 }
 
@@ -63,12 +62,12 @@ impl Entry for Live {
 impl Subscribed {
     pub(super) fn new(account: Rc<Account>) -> Self {
         Self {
-            // No age makes a subscription end.
+            // Subscriptions do not expire.
             table: Table::new(Duration::MAX, account),
         }
     }
 
-    /// The server takes no notice of a `SUB` whose sid stands for another subscription.
+    /// Ignores a `SUB` whose sid is in use, as the server does.
     pub(super) fn subscribed(&mut self, sid: Hash, subscription: Subscription, now: Instant) {
         let before = self.table.live(sid, now);
         if !before.is_some_and(|live| live.lasts) {
@@ -80,12 +79,11 @@ impl Subscribed {
         }
     }
 
-    /// The client ends it.
     pub(super) fn unsubscribed(&mut self, sid: Hash) {
         self.table.remove(sid);
     }
 
-    /// The server will end it.
+    /// The server will end it by itself (`UNSUB` with a maximum).
     pub(super) fn limited(&mut self, sid: Hash) {
         if let Some(live) = self.table.get_mut(sid) {
             live.lasts = false;

@@ -1,7 +1,7 @@
-//! What is remembered of reply subjects: bounded in number, in time and in bytes.
+//! A table by the hash of a subject, bounded in entries, in age and in bytes.
 //!
-//! Two generations: when the young one is full or old enough it takes the place of the old one, which is forgotten. Subjects are kept as
-//! keyed 64-bit hashes, so that a long one costs no more than a short one.
+//! It has two generations: when the young one is full or old enough it replaces the old one, which is forgotten. Keyed 64-bit
+//! hashes make a long subject cost no more than a short one.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -9,29 +9,29 @@ use std::time::{Duration, Instant};
 
 use crate::dataplane::account::Account;
 
-/// What a hash map of 2^14 places holds: one more would double it.
+/// How many entries a hash map of 2^14 slots holds: one more would double it.
 pub(super) const FULL: usize = 14_336;
 
-/// How many pending entries move from a generation that is forgotten to the next.
+/// How many pending entries are carried from a generation that is forgotten to the next.
 const CARRIED: usize = FULL / 4;
 
 /// The hash of a subject.
 pub(in crate::dataplane) type Hash = u64;
 
-/// What is kept of one subject.
+/// What is remembered of one subject.
 pub(super) trait Entry {
     /// Whether it is worth keeping longer than others.
     fn is_pending(&self) -> bool;
 }
 
-/// The table. At least [`FULL`] of the latest entries, if the session's account has room for them, and at most twice as many; each for
-/// at least `life`, and at most twice as long.
+/// Remembers at least the latest [`FULL`] entries, if the session's memory account has room for them, and at most twice as many;
+/// each for at least `life`, and at most twice as long.
 pub(super) struct Table<V> {
     life: Duration,
     account: Rc<Account>,
     young: Generation<V>,
     old: Generation<V>,
-    /// Whether anything was.
+    /// Whether an entry was forgotten.
     forgot: bool,
 }
 
@@ -50,13 +50,13 @@ impl<V> Default for Generation<V> {
 }
 
 impl<V> Generation<V> {
-    /// Whether it has been taking entries for as long as `life`.
+    /// Whether its first entry is older than `life`.
     fn is_older_than(&self, life: Duration, now: Instant) -> bool {
         self.since
             .is_some_and(|since| now.saturating_duration_since(since) >= life)
     }
 
-    /// What its map takes, in bytes: the standard library's has a byte beside each place, and an eighth of its places free.
+    /// What its map takes, in bytes: that of the standard library has a byte beside each slot, and an eighth of the slots free.
     fn bytes(&self) -> usize {
         bytes::<V>(self.entries.capacity())
     }
@@ -83,13 +83,13 @@ impl<V: Entry> Table<V> {
         }
     }
 
-    /// What is known of a subject, however long ago it was heard of.
+    /// The entry of a subject, whatever its age.
     pub(super) fn get_mut(&mut self, hash: Hash) -> Option<&mut V> {
         let young = self.young.entries.get_mut(&hash);
         young.or_else(|| self.old.entries.get_mut(&hash))
     }
 
-    /// What is known of a subject that was heard of lately.
+    /// The entry of a subject, unless it has expired.
     pub(super) fn live(&self, hash: Hash, now: Instant) -> Option<&V> {
         let twice = self.life.saturating_mul(2);
         [&self.young, &self.old]
@@ -98,23 +98,21 @@ impl<V: Entry> Table<V> {
             .find_map(|generation| generation.entries.get(&hash))
     }
 
-    /// Forgets a subject.
     pub(super) fn remove(&mut self, hash: Hash) {
         self.young.entries.remove(&hash);
         self.old.entries.remove(&hash);
     }
 
-    /// Whether it knows nothing.
     pub(super) fn is_empty(&self) -> bool {
         self.young.entries.is_empty() && self.old.entries.is_empty()
     }
 
-    /// Whether anything that was remembered no longer is.
+    /// Whether an entry was forgotten.
     pub(super) const fn has_forgotten(&self) -> bool {
         self.forgot
     }
 
-    /// Remembers or refreshes.
+    /// Inserts or renews an entry.
     pub(super) fn insert(&mut self, hash: Hash, entry: V, now: Instant) {
         self.old.entries.remove(&hash);
         if self.young.entries.contains_key(&hash) || self.make_room(now) {
@@ -125,7 +123,7 @@ impl<V: Entry> Table<V> {
         }
     }
 
-    /// Makes room for one more entry among the young ones; `false` when the account has none at all.
+    /// Makes room for one more young entry; `false` when the memory account has none at all.
     fn make_room(&mut self, now: Instant) -> bool {
         if self.young.is_older_than(self.life, now) {
             self.give_back();
@@ -137,13 +135,13 @@ impl<V: Entry> Table<V> {
             if self.young.entries.is_empty() && self.old.entries.capacity() == 0 {
                 return false;
             }
-            // Its own session's older ones make room.
+            // Older entries of the same session make room.
             self.turn(0);
         }
         true
     }
 
-    /// Doubles the young map, if the account has room for that.
+    /// Doubles the young map, if the memory account has room for that.
     fn grow(&mut self) -> bool {
         let entries = &mut self.young.entries;
         let (now, next) = (entries.capacity(), entries.capacity().saturating_add(1));
@@ -155,8 +153,8 @@ impl<V: Entry> Table<V> {
         grows
     }
 
-    /// The young generation becomes the old one, which is forgotten, but for `carried` of its pending entries at most. The map of the
-    /// old one is used again.
+    /// The young generation becomes the old one, which is forgotten, but for at most `carried` of its pending entries. The map of
+    /// the old one is reused.
     fn turn(&mut self, carried: usize) {
         let mut map = std::mem::take(&mut self.old.entries);
         let held = map.len();

@@ -1,4 +1,4 @@
-//! What is remembered of requests, walked through.
+//! Requests that are remembered by their reply subjects.
 
 use super::*;
 use crate::clock::Clock;
@@ -47,7 +47,7 @@ fn latest_request_that_can_be_told_from_others_is_the_one_that_is_answered() {
     let bound = |counter| Ok(Answer::Sealed(a, Some(id(counter))));
     let unbound = Ok(Answer::Sealed(a, None));
     let nothing = Ok(Answer::Sealed(a, Some(EnvelopeId::EMPTY)));
-    // What waits, whether it has been answered, what comes, and what an answer is then.
+    // The known request, whether it has been answered, the delivered request, and the answer then.
     let mut rows = vec![
         (one, false, one, bound(1)),
         (one, false, two, bound(2)),
@@ -104,7 +104,7 @@ fn envelope_that_came_as_a_request_with_one_reply_subject_is_none_with_another()
     }
 }
 
-/// As many requests of a keyring, or plaintext ones, as make a table forget; each of another requester.
+/// Sends as many requests as make a table forget, each of another requester.
 fn flood(replies: &mut Replies, name: &str, request: impl Fn(u32) -> Request, now: Instant) {
     for number in 0..FLOOD {
         let reply = format!("_INBOX.{name}.{number}");
@@ -114,7 +114,7 @@ fn flood(replies: &mut Replies, name: &str, request: impl Fn(u32) -> Request, no
     }
 }
 
-/// Requests of a keyring that come one after the other, so late that nothing is known of those before; and when that is.
+/// Sends requests of a keyring so late that all earlier ones have expired; the time of the last.
 fn later(replies: &mut Replies, keyring: KeyringId, now: Instant) -> Instant {
     let after = |hours| {
         now.checked_add(std::time::Duration::from_hours(hours))
@@ -225,12 +225,12 @@ fn first_request_of_several_on_a_reply_subject_is_the_one_that_answers_are_bound
     assert_eq!(replies.asked(INBOX, now).unwrap().keyring(), None);
 }
 
-/// Which of them an answer is to, is in the answer.
+/// The answer says which of the two it answers.
 #[test]
 fn empty_request_beside_a_sealed_one_may_be_answered_too() {
     let [a, _] = keyrings();
     let (sealed, empty) = (Some(id(1)), Some(EnvelopeId::EMPTY));
-    // The second that is sealed says that it is one of several: its answer is bound to none.
+    // A second sealed request has the flag for a shared reply subject: its answer is bound to no request.
     for (order, bound) in [([sealed, empty], sealed), ([empty, None], None)] {
         let (mut replies, now) = start();
         for request in order {
@@ -263,7 +263,7 @@ fn reply_subject_that_was_given_is_passed_on() {
         .request_delivered(INBOX, Request::Sealed(a, id(1)), now)
         .unwrap();
     assert!(replies.is_shared(INBOX, now) && !replies.is_shared(b"_INBOX.own.1", now));
-    // A sealed request with it is the client's own all the same, also one that may be JetStream's.
+    // A sealed request with it counts as the client's own, also one that may be for JetStream's API.
     let asked = Asked::protected(a, Some(id(2))).foreign();
     replies.request_published(INBOX, asked, now);
     assert!(replies.asked(INBOX, now).is_some());

@@ -1,4 +1,4 @@
-//! AES-256-GCM and AES-256-GCM-SIV of aws-lc-rs, which cleanses its contexts.
+//! AES-256-GCM and AES-256-GCM-SIV of aws-lc-rs, which wipes its contexts.
 
 use aws_lc_rs::aead::{AES_256_GCM, AES_256_GCM_SIV, Aad, LessSafeKey, Nonce, UnboundKey};
 

@@ -1,9 +1,7 @@
-//! The two implementations of both suites, behind one small trait.
+//! Two implementations of both suites behind one trait. The caller keeps nonces unique.
 //!
-//! [`aws`] is what runs. `pure` is its twin in pure Rust: compiled for tests and with the feature `twin`, where every envelope of
-//! the one is opened with the other; the feature `pure-rust-aead` makes it the one that runs.
-//!
-//! Neither of them chooses a nonce: the caller keeps it unique under its key.
+//! [`aws`] is the default. `pure` is in pure Rust: compiled for tests and with the feature `twin`, where each opens the envelopes
+//! of the other; the feature `pure-rust-aead` makes it the default.
 
 pub mod aws;
 #[cfg(any(test, feature = "twin"))]
@@ -22,7 +20,7 @@ pub use aws::Aws as Chosen;
 #[cfg(feature = "pure-rust-aead")]
 pub use pure::Pure as Chosen;
 
-/// A key schedule of one suite that seals and opens between separate buffers, without copying or allocating.
+/// An AEAD key schedule that seals and opens between separate buffers, without allocating.
 pub trait Aead: Sized + Send + Sync {
     /// Expands `key`; wipes what it keeps when dropped.
     fn new(suite: Suite, key: &[u8; KEY_LEN]) -> Self;
@@ -53,7 +51,7 @@ pub trait Aead: Sized + Send + Sync {
     ) -> Result<(), Failed>;
 }
 
-/// What an AEAD makes of a plaintext.
+/// The output of an AEAD.
 #[derive(Debug)]
 pub struct Sealed<Text, Tag> {
     /// As long as the plaintext.
@@ -62,6 +60,6 @@ pub struct Sealed<Text, Tag> {
     pub tag: Tag,
 }
 
-/// The AEAD refused; it does not say why.
+/// The AEAD failed; no cause is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Failed;

@@ -1,4 +1,4 @@
-//! AES-256-GCM and AES-256-GCM-SIV in pure Rust: the twin that checks the other.
+//! AES-256-GCM and AES-256-GCM-SIV in pure Rust.
 
 use aes_gcm::aead::inout::InOutBuf;
 use aes_gcm::{AeadInOut, Aes256Gcm, KeyInit};
@@ -7,7 +7,7 @@ use aes_gcm_siv::Aes256GcmSiv;
 use super::{Aead, Failed, KEY_LEN, NONCE_LEN, Sealed};
 use crate::envelope::{Suite, TAG_LEN};
 
-/// A key schedule of the `RustCrypto` crates; boxed, because they are hundreds of bytes and unlike in size.
+/// A key schedule of the `RustCrypto` crates; boxed, because they are large and differ in size.
 pub struct Pure(Schedule);
 
 enum Schedule {

@@ -1,4 +1,4 @@
-//! The format's promises, one test each.
+//! Properties of the format.
 
 use super::{Claim, Flags, Header, LaneId, NotProven, Suite, VersionKey, looks_sealed, self_test};
 use crate::secret::memory::{deep, left, masked, on_lesser_processors};
@@ -46,7 +46,7 @@ fn kid_commits_to_secret_keyring_and_number() {
     assert_ne!(one, kid(version("agents", 1, 2)));
     assert_ne!(one, kid(version("agents", 2, 1)));
     assert_ne!(one, kid(version("agent", 1, 1)));
-    // Longer than the length field can say: still told apart.
+    // Longer than the length field can express: still distinct.
     let long = "a".repeat(65_535);
     let longer = "a".repeat(65_536);
     assert_ne!(kid(version(&long, 1, 1)), kid(version(&longer, 1, 1)));

@@ -93,7 +93,7 @@ fn keep(counters: &mut Counters, lane: LaneId, count: u32) {
     assert_eq!(before, None, "a lane came back");
 }
 
-/// Threads race; the counters of all lanes, none of which two threads have used.
+/// Threads seal concurrently; returns the counters of all lanes, none of which two threads have used.
 fn race(threads: usize, version: &Arc<Version>, size: usize, most: u64) -> Counters {
     let snapshot = snapshot(&[version], &[], 1);
     let mut all = Counters::new();

@@ -1,4 +1,4 @@
-//! What a keyring promises, over real keys and no sockets.
+//! Keyrings with real keys, without sockets.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};

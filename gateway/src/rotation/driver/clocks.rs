@@ -1,5 +1,4 @@
-//! What the driver does about time: it notices that the wall clock was set, writes down how far time has come, and lets dates of the
-//! configuration pass for good.
+//! Time: notices changes of the wall clock, stores the catalogue's own time, and makes passed dates of the configuration final.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,10 +13,9 @@ use crate::rotation::engine::Life;
 
 use super::Driver;
 
-/// How often it is written down how far time has come: after a start of the host, no more than this is forgotten.
+/// How often the catalogue's own time is stored: a reboot of the host loses no more than this.
 const KEEP: Duration = Duration::from_secs(60);
 
-/// What the driver remembers of its clocks.
 pub(super) struct Clocks {
     steps: Steps,
     kept: Option<Instant>,
@@ -32,7 +30,7 @@ impl Clocks {
     }
 }
 
-/// Keyrings that accept plaintext until a date that has passed: by the wall clock, or at any time before as far as is written down.
+/// Keyrings that accept plaintext until a date that has passed, by the wall clock now or as recorded earlier.
 pub(super) fn passed(
     policy: &Policy,
     view: &View,
@@ -51,7 +49,7 @@ pub(super) fn passed(
 }
 
 impl Driver {
-    /// Time goes on where the process before left it, and nothing is left that would begin in the future.
+    /// Resumes the catalogue's own time, and caps times of records that lie in the future.
     pub(super) fn start_clock(&mut self) {
         match self.catalogue.start_clock(&self.clock) {
             Resumed::Agrees => {}
@@ -71,7 +69,7 @@ impl Driver {
         self.keep_time();
     }
 
-    /// Says so in the log and in the audit log when the wall clock was set, before anything is written by its new time.
+    /// Reports a change of the wall clock to log and audit log, before anything is written with the new time.
     pub(super) fn look_at_clock(&mut self) {
         if let Some(step) = self.clocks.steps.look(&self.clock) {
             self.was_set(step);
@@ -79,7 +77,7 @@ impl Driver {
         }
     }
 
-    /// At each tick: dates pass, and time is written down when it is due.
+    /// At each tick: dates pass, and time is stored when that is due.
     pub(super) fn pass_time(&mut self) {
         self.look_at_clock();
         if self.let_dates_pass() {
@@ -93,7 +91,7 @@ impl Driver {
         }
     }
 
-    /// Writes down how far time has come. Without it nothing ends too early, only later after a start of the host.
+    /// Stores the catalogue's own time. If that fails, durations end later after a reboot, never earlier.
     pub(super) fn keep_time(&mut self) {
         self.clocks.kept = Some(self.clock.instant());
         self.catalogue.audited(self.journal.head());
@@ -102,7 +100,7 @@ impl Driver {
         }
     }
 
-    /// Plaintext is rejected from a keyring's date on, whatever a clock shows afterwards. Whether a date has passed that had not before.
+    /// Rejects plaintext from a keyring's date on, whatever a clock shows afterwards. Yields whether a date has newly passed.
     pub(super) fn let_dates_pass(&mut self) -> bool {
         let over = passed(&self.policy, &self.catalogue, self.wall());
         for (keyring, date) in &over {
@@ -130,7 +128,7 @@ impl Driver {
         }
     }
 
-    /// A version that became active at a time that is yet to come is replaced at once.
+    /// Warns of an active version whose activation time lies in the future; it is replaced at once.
     fn warn_of_birth(&self, keyring: &KeyringName) {
         let now = self.now();
         let active = self

@@ -1,4 +1,4 @@
-//! Processes that drain after a take-over: they seal under what this one's catalogue says, out of what it reserves for them.
+//! Processes that drain after a take-over: they seal by the catalogue of this process, out of budget that it reserves for them.
 
 use std::collections::HashMap;
 use std::io;
@@ -17,36 +17,36 @@ use super::Driver;
 use super::loaded::Held;
 use super::reserve::{LEAST, fair};
 
-/// How long one may say nothing when it is to stop, in seconds. Who does not answer for so long serves nobody, and is ended: what it
-/// would seal when it wakes up would be under a version that no record says anything of.
+/// How many seconds a draining process has to confirm that it has stopped sealing under a version. One that does not is killed:
+/// if it woke up later it would seal under a version that does not seal by its record.
 const PATIENCE: i64 = 5;
 
-/// Those there are.
+/// The draining processes.
 #[derive(Default)]
 pub(super) struct Drainers {
     present: Vec<Drainer>,
-    /// What those that have ended are known to have sealed.
+    /// Known to be sealed by processes that have ended.
     ended: HashMap<Kid, Used>,
 }
 
 struct Drainer {
-    /// Its place among those that there were at the start.
+    /// Its index at the start, which identifies it.
     name: usize,
     link: DrainLink,
-    /// The same end, registered with the runtime of the driver's loop.
+    /// The same end, registered with the driver's runtime.
     watched: Option<UnixStream>,
-    /// Whether it has yet to say that it has stopped.
+    /// Whether it has yet to confirm that it has stopped.
     owes: bool,
-    /// What is reserved for it, as far as it has said so.
+    /// What is reserved for it, as far as known.
     parts: HashMap<Kid, Part>,
 }
 
-/// The part of a version's budget that a process has.
+/// The part of a version's budget that is lent to a process.
 #[derive(Clone, Copy, Default)]
 struct Part {
-    /// All of it that is known: what was not sealed yet when it was first heard of, and what came since.
+    /// All that is known of: unused at the first report, and lent since.
     known: Used,
-    /// What it had not sealed of that when it last said so.
+    /// Of that, not sealed by the last report.
     unused: Used,
 }
 
@@ -66,7 +66,7 @@ impl Drainers {
         }
     }
 
-    /// For the process that takes over from this one.
+    /// Duplicates of the links, for the process that takes over from this one.
     pub(super) fn links(&self) -> Vec<DrainLink> {
         let again = self.present.iter().map(|drainer| drainer.link.again());
         let again = again.inspect(|link| {
@@ -77,14 +77,14 @@ impl Drainers {
         again.filter_map(Result::ok).collect()
     }
 
-    /// Within the runtime that is to wait for them. One that cannot be waited for is heard at every tick.
+    /// Registers the links with the current runtime. One that cannot be registered is polled at every tick.
     pub(super) fn watch(&mut self) {
         for drainer in &mut self.present {
             drainer.watched = drainer.link.watch().ok();
         }
     }
 
-    /// Waits until one of them has said something.
+    /// Waits for a message of any of them.
     pub(super) async fn ready(&self) {
         let watched = self
             .present
@@ -97,13 +97,13 @@ impl Drainers {
         let waits = watched.iter().map(|end| Box::pin(end.readable()));
         let (_ready, index, _others) = select_all(waits).await;
         if let Some(end) = watched.get(index) {
-            // Before it is read: what comes after that is news again.
+            // Clears the readiness before the messages are read: later ones set it again.
             let nothing: io::Result<()> = Err(io::ErrorKind::WouldBlock.into());
             drop(end.try_io(Interest::READABLE, || nothing));
         }
     }
 
-    /// What each of them has said; those that have ended are forgotten.
+    /// The messages of all of them; those that have ended are removed.
     fn heard(&mut self) -> Vec<(usize, Said)> {
         let mut heard = Vec::new();
         let Self { present, ended } = self;
@@ -119,7 +119,6 @@ impl Drainers {
         heard
     }
 
-    /// Tells all of them.
     pub(super) fn tell(&self, said: Said) {
         for drainer in &self.present {
             drainer.say(said);
@@ -132,7 +131,7 @@ impl Drainers {
         }
     }
 
-    /// Each of them is to say that it seals nothing more under a version.
+    /// Tells all of them to stop sealing under a version, and to confirm that.
     fn stop(&mut self, kid: Kid) {
         self.tell(Said::Stop(kid));
         for drainer in &mut self.present {
@@ -140,20 +139,19 @@ impl Drainers {
         }
     }
 
-    /// This one has.
     fn has_stopped(&mut self, name: usize) {
         if let Some(drainer) = self.named(name) {
             drainer.owes = false;
         }
     }
 
-    /// What is reserved for them and has not been sealed.
+    /// Reserved for them and not sealed.
     pub(super) fn unused(&self, kid: Kid) -> Used {
         self.parts(kid)
             .fold(Used::default(), |sum, part| sum.plus(part.unused))
     }
 
-    /// What they, and those that have ended, are known to have sealed.
+    /// Known to be sealed by them and by those that have ended.
     pub(super) fn sealed(&self, kid: Kid) -> Used {
         let ended = self.ended.get(&kid).copied().unwrap_or_default();
         self.parts(kid)
@@ -166,7 +164,6 @@ impl Drainers {
             .filter_map(move |drainer| drainer.parts.get(&kid))
     }
 
-    /// This one has been given a part of a version's budget.
     fn gave(&mut self, name: usize, kid: Kid, part: Used) {
         if let Some(drainer) = self.named(name) {
             let known = drainer.parts.entry(kid).or_default();
@@ -175,7 +172,7 @@ impl Drainers {
         }
     }
 
-    /// This one says what it has not sealed yet.
+    /// Takes a report of unused budget.
     fn note(&mut self, name: usize, kid: Kid, unused: Used) {
         if let Some(drainer) = self.named(name) {
             let known = unused;
@@ -184,7 +181,7 @@ impl Drainers {
         }
     }
 
-    /// This one seals no more under a version; what it is known to have sealed.
+    /// Forgets the part of a process that seals no more under a version; yields what it is known to have sealed.
     fn forget(&mut self, name: usize, kid: Kid, unused: Used) -> Used {
         let drainer = self.named(name);
         let part = drainer.and_then(|drainer| drainer.parts.remove(&kid));
@@ -199,7 +196,7 @@ impl Drainers {
         self.present.iter().any(|drainer| drainer.owes)
     }
 
-    /// Waits until one of them has said something, or has ended, for as long as patience lasts. Whether one has.
+    /// Blocks until one of them has sent something or has ended; `false` after [`PATIENCE`].
     fn wait(&self) -> bool {
         let ends = self.present.iter().map(|drainer| &drainer.link);
         let mut ends: Vec<_> = ends.map(|link| PollFd::new(link, PollFlags::IN)).collect();
@@ -210,7 +207,7 @@ impl Drainers {
         poll(&mut ends, Some(&patience)).is_ok_and(|count| count != 0)
     }
 
-    /// Ends those that do not answer: the end of their streams is as good as an answer, and comes next.
+    /// Kills those that have not confirmed: the end of their streams counts as confirmation, and is read next.
     fn kill(&mut self) {
         let Self { present, ended } = self;
         present.retain(|drainer| {
@@ -237,7 +234,7 @@ impl Part {
 }
 
 impl Drainer {
-    /// Everything that it has said; why there is no more.
+    /// Reads all its messages; yields the error that ended that.
     fn hear(&self, heard: &mut Vec<(usize, Said)>) -> io::Error {
         loop {
             match self.link.hear() {
@@ -247,7 +244,7 @@ impl Drainer {
         }
     }
 
-    /// What it is known to have sealed counts also when it is gone.
+    /// Keeps what it is known to have sealed when it ends.
     fn bequeath(&self, ended: &mut HashMap<Kid, Used>) {
         for (kid, part) in &self.parts {
             let sealed = ended.entry(*kid).or_default();
@@ -263,7 +260,6 @@ impl Drainer {
 }
 
 impl Driver {
-    /// Does what processes that drain have asked for.
     pub(super) fn hear_drainers(&mut self) {
         for (name, said) in self.drainers.heard() {
             self.heed(name, said);
@@ -288,7 +284,7 @@ impl Driver {
         }
     }
 
-    /// Before the record says that a version seals no more: no other process seals under it. What they ask for meanwhile waits.
+    /// Stops draining processes from sealing under a version, before its record says so. Their requests wait meanwhile.
     pub(super) fn stop_elsewhere(&mut self, index: usize, deed: &Deed) {
         let Some(kid) = self.stops(index, deed) else {
             return;
@@ -310,7 +306,7 @@ impl Driver {
             if let Said::Stopped(stopped, unused) = said {
                 self.returned(name, (stopped, unused));
             } else if let Said::More(wanted, _) = said {
-                // It is asked for again once the record says what seals.
+                // It repeats the request once the record says what seals.
                 self.drainers
                     .answer(name, Said::Granted(wanted, Used::default()));
             }
@@ -322,7 +318,7 @@ impl Driver {
         self.loaded.returned(kid, unused, sealed);
     }
 
-    /// The version under which a deed has nothing more sealed.
+    /// The version that an action stops from sealing.
     fn stops(&self, index: usize, deed: &Deed) -> Option<Kid> {
         let record = self.record(index)?;
         let version = match deed {
@@ -343,12 +339,12 @@ impl Driver {
         version.map(|version| version.kid)
     }
 
-    /// What is known to have been sealed under a version, by this process, those before it, and those that drain.
+    /// Known to be sealed under a version by this process, earlier ones, and those that drain.
     pub(super) fn sealed(&self, kid: Kid, held: &Held) -> Used {
         held.sealed().plus(self.drainers.sealed(kid))
     }
 
-    /// Reserves a part of the active version's budget for another process; nothing while none may be sealed under it.
+    /// Reserves a part of the active version's budget for another process; zero while nothing may be sealed under it.
     fn lend(&mut self, kid: Kid, wish: Used) -> Used {
         let active = |index: &usize| self.ring(*index)?.1.active().map(|life| life.kid);
         let index = (0..self.rings.len()).find(|index| active(index) == Some(kid));
@@ -376,7 +372,7 @@ impl Driver {
         }
     }
 
-    /// All of the limit is reserved, and another process needs more of it than that.
+    /// Reports to the engine that all of the limit is reserved and another process needs more.
     fn spent(&mut self, index: usize) {
         if let Some(mut event) = self.usage(index) {
             if let Event::Usage { supply, .. } = &mut event {
@@ -394,7 +390,7 @@ impl Driver {
     ) -> Result<(), RotateError> {
         if let Some(kid) = self.write_reserved(index, number, part)? {
             self.loaded.lent(kid, part);
-            // Whoever found less than there is for a moment tries again.
+            // A lane may have seen too little for a moment: it tries again.
             self.keys.replenished();
         }
         Ok(())

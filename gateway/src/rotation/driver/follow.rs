@@ -1,10 +1,10 @@
-//! What goes on once another process is the writer: this one's connections drain.
+//! Draining after a take-over: another process is the writer, and this one follows it until its connections have ended.
 //!
-//! Nothing is written down any more. What seals is what the catalogue says, out of what the other process reserves; before it says
-//! otherwise that process is told here that nothing more is sealed. What it makes is read, so that it opens here too.
+//! Nothing is written here any more. What seals is what the catalogue says, out of budget that the writer reserves; before the
+//! writer records that a version stops sealing, this process confirms that it has stopped. New versions open here, too.
 //!
-//! When that process ends, whoever writes next knows nothing of this one. So something is sealed only while the lock of the state
-//! directory is held here, under what the catalogue said then, and only for so long as nobody waits in vain for the lock.
+//! When the writer ends, its successor knows nothing of this process. So sealing then needs the lock of the state directory, goes
+//! by what the catalogue said when it was acquired, and ends after [`KEPT`], so that the next gateway gets the lock.
 
 use std::collections::HashMap;
 use std::io;
@@ -35,60 +35,60 @@ use super::misses::{Misses, REREAD};
 use super::reserve::Pace;
 use super::run::{Request, TICK, Way, give};
 
-/// How long an answer may take before it is asked again: the other process may not have started yet.
+/// How long an answer may take before the request is repeated: the other process may not have started yet.
 const UNANSWERED: Duration = Duration::from_secs(1);
 
-/// How long the lock is kept once the other process has ended: clients are moved at once, and a new process waits for longer.
+/// How long the lock is kept once the writer has ended: clients are disconnected at once, and a new gateway waits longer for it.
 pub(super) const KEPT: Duration = Duration::from_secs(5);
 
-/// Keeps the snapshot in step with a catalogue that another process writes.
+/// Keeps the snapshot up to date with a catalogue that another process writes.
 pub(super) struct Follower {
     view: View,
     loaded: Loaded,
     misses: Misses,
-    /// When a miss last had the catalogue read.
+    /// When the catalogue was last read for a miss.
     reread: Option<Instant>,
     keys: Arc<Keys>,
     clock: Clock,
     doubts: Throttle,
     thirst: Arc<Notify>,
-    /// The way to the other process; `None` once that has ended.
+    /// The link to the writer; `None` once that has ended.
     link: Option<DrainLink>,
-    /// The same end, registered with the runtime of [`Follower::run`]. Without it the other is heard at every tick.
+    /// The same end, registered with the runtime of [`Follower::run`]; without it the link is polled at every tick.
     watched: Option<UnixStream>,
-    /// Nobody writes: held once the other process has ended.
+    /// The shared lock, once the writer has ended: nobody else writes.
     lock: Option<Lock>,
-    /// Until when, where this process does not take everything back.
+    /// When the lock is given up, unless this process takes over again.
     until: Option<Instant>,
     policy: Arc<Policy>,
-    /// Told when clients are to be moved at once.
+    /// Completed when clients are to be disconnected at once.
     moved: Option<oneshot::Sender<()>>,
     policy_digest: [u8; 8],
-    /// Versions that seal no more, as soon as no lane does.
+    /// Versions that are to stop sealing and under which a lane may still seal.
     stopping: Vec<Kid>,
-    /// Those of which that has been said.
+    /// Versions that have stopped sealing and are confirmed.
     stopped: Vec<Kid>,
-    /// The catalogue is to be read, and decides on those.
+    /// The catalogue must be read, and then decides on the stopped versions.
     looks: bool,
-    /// Versions that were revoked or suspended, which the other process could not write down yet.
+    /// Versions that the writer has marked as revoked or suspended.
     revoked: Vec<Kid>,
-    /// What was given back of what was reserved.
+    /// Reserved budget that was returned.
     returned: HashMap<Kid, Used>,
     asked: HashMap<Kid, Asked>,
 }
 
-/// More of a version's budget has been asked for.
+/// The state of requests for more of a version's budget.
 #[derive(Default)]
 struct Asked {
     pace: Pace,
-    /// When, as long as there is no answer.
+    /// When the last one was sent, until it is answered.
     since: Option<Instant>,
-    /// What was last said to be unused.
+    /// The unused budget that was last reported.
     reported: Option<Used>,
 }
 
 impl Driver {
-    /// Lets go of the catalogue and of the audit log. What is reserved stays reserved, for the lanes that live on it.
+    /// Closes the catalogue and the audit log. What is reserved stays reserved for the lanes of this process.
     pub(super) fn hand_over(mut self, way: Way, thirst: Arc<Notify>) -> Follower {
         self.provide_for_the_hand_over();
         self.leave_records();
@@ -121,7 +121,7 @@ impl Driver {
 }
 
 impl Follower {
-    /// Follows until it is asked to stop; whatever else is asked for is not done.
+    /// Runs until it is stopped. Other requests than that and the lock are dropped.
     pub(super) async fn run(
         mut self,
         mut requests: mpsc::Receiver<Request>,
@@ -139,7 +139,7 @@ impl Follower {
                         return misses;
                     }
                     None => {
-                        // The lock goes with this.
+                        // The lock is released with `self`.
                         self.loaded.forbid_sealing();
                         self.install();
                         return misses;
@@ -169,7 +169,7 @@ impl Follower {
         self.serve_misses();
     }
 
-    /// Registers the stream with the runtime, tried again until there is a descriptor for it.
+    /// Registers the link with the runtime; retried until a descriptor is available.
     fn watch(&mut self) {
         if self.watched.is_none()
             && let Some(link) = &self.link
@@ -184,7 +184,6 @@ impl Follower {
         }
     }
 
-    /// Does what the other process has said.
     fn hear(&mut self) {
         while let Some(link) = &self.link {
             match link.hear() {
@@ -226,7 +225,7 @@ impl Follower {
         }
     }
 
-    /// Says of versions that nothing more is sealed under them, once that is so.
+    /// Confirms stopped versions once no lane seals under them.
     pub(super) fn confirm(&mut self) {
         for kid in std::mem::take(&mut self.stopping) {
             let held = self.loaded.get(kid);
@@ -240,7 +239,7 @@ impl Follower {
         }
     }
 
-    /// What is reserved for this process and not sealed, but for what was given back before.
+    /// Reserved for this process and neither sealed nor returned.
     fn unused(&self, kid: Kid) -> Used {
         let returned = self.returned.get(&kid).copied().unwrap_or_default();
         let held = self.loaded.get(kid);
@@ -255,7 +254,7 @@ impl Follower {
         unused
     }
 
-    /// Says what has not been needed yet, where that has changed.
+    /// Reports unused budget where it has changed.
     fn report(&mut self) {
         for kid in self.loaded.sealing(&self.view) {
             let unused = self.unused(kid);
@@ -266,7 +265,7 @@ impl Follower {
         }
     }
 
-    /// Asks for more of the budgets of which lanes have little left.
+    /// Requests more of the budgets that are low.
     fn ask(&mut self) {
         let now = self.clock.instant();
         for kid in self.loaded.sealing(&self.view) {
@@ -293,7 +292,7 @@ impl Follower {
         if let Some(asked) = self.asked.get_mut(&kid) {
             asked.since = None;
         }
-        // Of nothing there may be more at the next tick, or a successor.
+        // After an empty grant there may be more at the next tick, or a successor.
         if part != Used::default()
             && let Some(held) = self.loaded.get(kid)
         {
@@ -303,7 +302,7 @@ impl Follower {
         }
     }
 
-    /// Without the other process nobody says any more what seals: clients go where they find somebody who does.
+    /// The writer has ended, and with it the authority on what seals: clients are disconnected, to connect to another gateway.
     pub(super) fn orphaned(&mut self, error: &io::Error) {
         tracing::warn!(%error, "the process that took over has ended");
         self.until = self.clock.instant().checked_add(KEPT);
@@ -311,7 +310,7 @@ impl Follower {
         self.move_clients("the process that took over has ended");
     }
 
-    /// Hears no more of the other process, and goes by the lock.
+    /// Drops the link; from now on the lock decides.
     fn let_go(&mut self) {
         self.link = None;
         self.watched = None;
@@ -319,13 +318,13 @@ impl Follower {
         self.lock();
     }
 
-    /// Whether what the catalogue says goes on being so: another process writes, and says what it does, or nobody does.
+    /// Whether this process may rely on the catalogue: its writer reports changes, or the lock keeps everybody from writing.
     fn may_seal(&self) -> bool {
         let is_over = |until| self.clock.instant() >= until;
         self.link.is_some() || (self.lock.is_some() && !self.until.is_some_and(is_over))
     }
 
-    /// Nobody but a writer knows that what the catalogue says goes on being so: without one, what has the lock does.
+    /// Without a writer: acquires the shared lock, and gives it up in time.
     fn lock(&mut self) {
         if self.link.is_some() {
             return;
@@ -347,7 +346,7 @@ impl Follower {
         }
     }
 
-    /// Lets others write, once no lane seals any more.
+    /// Releases the lock, once no lane seals any more.
     fn unlock(&mut self) {
         let sealing = self.loaded.sealing(&self.view);
         if !sealing.is_empty() {
@@ -360,11 +359,11 @@ impl Follower {
         }
     }
 
-    /// The lock for this process to take everything back, which goes on sealing meanwhile. Whoever asks knows that the other process does
-    /// not serve, although its stream may not have ended yet.
+    /// The exclusive lock, for this process to take over again; it goes on sealing meanwhile. The caller knows that the other
+    /// process does not serve, although its stream may not have ended yet.
     ///
     /// # Errors
-    /// [`disk::Error`]: somebody else has it, who writes or drains.
+    /// [`disk::Error`]: another process has it, which writes or drains.
     pub(super) fn lock_to_write(&mut self) -> Result<Lock, disk::Error> {
         self.until = None;
         self.let_go();
@@ -376,7 +375,7 @@ impl Follower {
             }
         };
         if promoted.is_err() {
-            // What was shared may be gone, and the catalogue may be another when it is shared again.
+            // The shared lock may be lost, and the catalogue may have changed by the time it is acquired again.
             self.lock = None;
             self.lock();
         }
@@ -390,7 +389,7 @@ impl Follower {
         }
     }
 
-    /// All connections have ended.
+    /// All connections have ended: returns unused budget.
     fn part(&mut self) {
         for kid in self.loaded.sealing(&self.view) {
             let unused = self.give_back(kid);
@@ -410,7 +409,7 @@ impl Follower {
         let before = states(&self.view);
         let read = self.view.refresh();
         let resumes = read.is_ok() && std::mem::take(&mut self.looks) && self.resume();
-        // Whatever is wrong with records: what is revoked is revoked.
+        // Marks of revocations count even if records cannot be read.
         let revokes = self.heed_marks();
         if resumes || revokes || states(&self.view) != before {
             self.install();
@@ -422,7 +421,7 @@ impl Follower {
         }
     }
 
-    /// The catalogue has been read, and decides; whether that is news.
+    /// The catalogue has been read, and decides again on what seals. Yields whether anything changed.
     fn resume(&mut self) -> bool {
         let was_stopped = !self.stopped.is_empty();
         for kid in self.stopped.drain(..) {
@@ -432,7 +431,7 @@ impl Follower {
         was_stopped || was_forbidden
     }
 
-    /// What the other process has revoked seals nothing here either, whether or not it could write that down. Whether that is news.
+    /// Stops sealing under versions that the writer has revoked and could not record. Yields whether anything changed.
     fn heed_marks(&mut self) -> bool {
         let marks = match self.view.marks() {
             Ok(marks) => marks,
@@ -455,7 +454,7 @@ impl Follower {
         is_new
     }
 
-    /// A version that may not open yet, as far as was read, may do so by now; that is looked at once a second.
+    /// Serves misses; the catalogue is read again for unknown kids, once a second.
     fn serve_misses(&mut self) {
         let now = self.clock.instant();
         let due = |last: Instant| now.saturating_duration_since(last) >= REREAD;
@@ -470,7 +469,7 @@ impl Follower {
         served.answer();
     }
 
-    /// A keyring's date passes here, too, for good.
+    /// Rejects plaintext from a keyring's date on, for good.
     fn let_dates_pass(&mut self) {
         let wall = Timestamp::try_from(self.clock.wall()).unwrap_or(Timestamp::MAX);
         let over = passed(&self.policy, &self.view, wall).into_iter();
@@ -487,7 +486,7 @@ impl Follower {
             tracing::error!(%error, "a key version that should open cannot be loaded");
         }
         if !self.may_seal() {
-            // The lock is kept until no lane seals any more.
+            // The lock must be kept until no lane seals any more.
             let sealing = self.loaded.sealing(&self.view);
             let sealing = sealing.into_iter().filter(|_kid| self.lock.is_some());
             self.stopping.extend(sealing);
@@ -505,13 +504,13 @@ fn states(view: &View) -> Vec<(Kid, State)> {
         .collect()
 }
 
-/// Waits until the other process has said something; for ever where that cannot be waited for.
+/// Waits for a message; for ever where the link is not registered.
 async fn readable(watched: Option<&UnixStream>) {
     let Some(watched) = watched else {
         return std::future::pending().await;
     };
     if watched.readable().await.is_ok() {
-        // Before it is read: what comes after that is news again.
+        // Clears the readiness before the messages are read: later ones set it again.
         let nothing: io::Result<()> = Err(io::ErrorKind::WouldBlock.into());
         drop(watched.try_io(Interest::READABLE, || nothing));
     }

@@ -1,4 +1,4 @@
-//! What a process that drains does once the one that took over has ended, and what dates do to it.
+//! Tests of a draining process: after the process that took over has ended, and when dates pass.
 #![expect(
     clippy::arithmetic_side_effects,
     reason = "a test adds days of its own"
@@ -33,12 +33,12 @@ use super::run::Way;
 const START: Duration = Duration::from_secs(1_795_428_000);
 const DAY: Duration = Duration::from_hours(24);
 
-/// A state directory, and the clock of all who use it.
+/// A state directory and the clock of its processes.
 struct Home {
     _root: tempfile::TempDir,
     dir: StateDir,
     kek: Arc<dyn Custodian>,
-    /// Whether the custodian unwraps nothing.
+    /// Whether the custodian refuses to unwrap.
     refuses: Arc<AtomicBool>,
     clock: Clock,
     winder: Winder,
@@ -209,7 +209,7 @@ async fn orphan_seals_only_while_nobody_else_can_write() {
     let before = drains.sealing();
     assert!(before.is_some());
     home.winder.advance(DAY);
-    // Another process was faster: what it writes is not known here.
+    // Another process has the lock: what it writes is not known here.
     drains.orphan();
     assert_eq!(drains.sealing(), None);
     drop(writer.take());
@@ -232,7 +232,7 @@ async fn orphan_goes_on_sealing_and_lets_others_write_in_the_end() {
     home.winder.advance(KEPT);
     drains.follower.tick();
     assert_eq!(drains.sealing(), None);
-    // Once it is known that no lane seals, and not before.
+    // Only once it is known that no lane seals.
     assert!(!home.is_free());
     drains.follower.confirm();
     drains.follower.tick();

@@ -1,4 +1,4 @@
-//! The audit log, and what is owed to it.
+//! The audit log, with outcomes and facts that could not be written yet.
 
 use std::time::{Duration, Instant};
 
@@ -13,34 +13,34 @@ use crate::envelope::{Kid, Used};
 use crate::policy::{KeyringName, Rule};
 use crate::rotation::because::{Because, Ground};
 
-/// The log, and the outcomes that a full disk kept out of it.
+/// The log, and what is still to be written to it.
 pub(super) struct Journal {
     log: audit::Log,
     owed: Vec<Owed>,
-    /// Facts that a full disk kept out of it, and when they were so.
+    /// Facts that a full disk has kept out of it, with their times.
     unsaid: Vec<(Fact, Timestamp)>,
-    /// Events of which it is not known yet what came of them.
+    /// Events whose outcome is not known yet.
     unsettled: Vec<Pending>,
-    /// When the reserve is looked at again: filling it takes what is left of a full disk.
+    /// When filling the reserve is tried again: it takes what is left of a full disk.
     again: Option<Instant>,
-    /// Why it could not be filled then.
+    /// Why filling it failed last.
     unfilled: Option<String>,
 }
 
-/// An outcome that is to be written, and when the act ended.
+/// An outcome that is still to be written, and when the event ended.
 struct Owed {
     pending: Pending,
     outcome: Outcome,
     completed: Timestamp,
 }
 
-/// How many facts are remembered: whoever may reload may do so as often as they like.
+/// How many facts are kept: reloads could produce any number.
 const MOST_UNSAID: usize = 16;
 
-/// How often that is.
+/// How often filling the reserve is tried.
 const REPLENISH: Duration = Duration::from_secs(60);
 
-/// What is about to be done.
+/// An event that is about to begin.
 pub(super) struct Statement<'d> {
     pub(super) what: Action,
     pub(super) because: Because,
@@ -63,8 +63,8 @@ impl Journal {
         }
     }
 
-    /// Finishes what a crash has interrupted: the catalogue says what became of it. Yields the rotations that had begun, and of
-    /// which nothing else is left, each with the kid of the version that it was to make.
+    /// Writes the outcomes of events that a crash has interrupted, from the catalogue. Yields rotations of which no more than the
+    /// intent is left, each with the kid of the version to be generated.
     pub(super) fn take_up(
         &mut self,
         view: &View,
@@ -78,8 +78,8 @@ impl Journal {
         lost
     }
 
-    /// Writes the intent; what cannot be audited does not happen. Outcomes that are owed go first, so that one event of a keyring
-    /// at most is open when a process dies: what the record says is what came of that one.
+    /// Writes the intent; what cannot be audited must not happen. Outstanding outcomes go first, so that at most one event of a
+    /// keyring is open when a process dies, and the record shows its outcome.
     pub(super) fn begin(&mut self, act: Act, now: Timestamp) -> Result<Pending, WriteFailed> {
         let mut paid = self.pay();
         if paid.is_err() && act.is_essential() {
@@ -90,7 +90,7 @@ impl Journal {
         self.log.begin(act, now)
     }
 
-    /// Writes the outcome, now or when the disk works again. One that is unknown is settled by [`Journal::settle_by`].
+    /// Writes the outcome, now or when the disk works again. An unknown one is resolved by [`Journal::settle_by`].
     pub(super) fn finish(&mut self, pending: Pending, outcome: Outcome, completed: Timestamp) {
         if matches!(outcome, Outcome::Unknown(_)) {
             self.unsettled.push(pending.clone());
@@ -107,7 +107,7 @@ impl Journal {
         }
     }
 
-    /// Says what came of an order for which nothing was begun.
+    /// Writes the single line of an order for which nothing was begun.
     pub(super) fn conclude(&mut self, act: Act, outcome: &Outcome, now: Timestamp) {
         let said = self.log.conclude(act, outcome, now);
         if let Err(error) = said {
@@ -115,7 +115,7 @@ impl Journal {
         }
     }
 
-    /// The same by what the record says, also of what is exposed.
+    /// Writes the outcome that the record shows.
     fn finish_by(&mut self, pending: Pending, view: &View, now: Timestamp) {
         let outcome = fate(&pending, view);
         let done = outcome == Outcome::Done;
@@ -129,7 +129,7 @@ impl Journal {
         self.finish(pending.led_to(record).exposing(exposure), outcome, now);
     }
 
-    /// Versions of a keyring that could not be made, or of which that is not known, as long as the log does not say so.
+    /// Versions of a keyring whose generation has failed, or may have, and whose outcome is not in the log yet.
     pub(super) fn unmade(&self, keyring: &KeyringName) -> Vec<Kid> {
         let pending = self.owed.iter().map(|owed| &owed.pending);
         let pending = pending.chain(&self.unsettled);
@@ -144,12 +144,12 @@ impl Journal {
         open.iter().any(|pending| kid(pending) == Some(version))
     }
 
-    /// Whether it is not known what came of the last event of a keyring.
+    /// Whether the outcome of the last event of a keyring is unknown.
     pub(super) fn doubts(&self, keyring: &KeyringName) -> bool {
         self.unsettled.iter().any(|pending| is_of(pending, keyring))
     }
 
-    /// Says what came of the events of a keyring of which that was not known: its record has been read.
+    /// Writes the unknown outcomes of a keyring, once its record has been read.
     pub(super) fn settle_by(&mut self, view: &View, keyring: &KeyringName, now: Timestamp) {
         let of = |pending: &mut Pending| is_of(pending, keyring);
         let settled: Vec<_> = self.unsettled.extract_if(.., of).collect();
@@ -158,17 +158,17 @@ impl Journal {
         }
     }
 
-    /// How far the log has come.
+    /// The head of the hash chain.
     pub(super) fn head(&self) -> Option<Head> {
         self.log.head()
     }
 
-    /// A fact that is no key event.
+    /// Writes a fact that is no key event.
     pub(super) fn note(&mut self, fact: Fact, now: Timestamp) -> Result<(), WriteFailed> {
         self.log.note(fact, now)
     }
 
-    /// The same of a fact that is to be in the log whatever the disk is like: it is written before the next event.
+    /// Writes a fact that must not be lost: if the disk is full it is written before the next event.
     pub(super) fn say(&mut self, fact: Fact, now: Timestamp) -> Result<(), WriteFailed> {
         let said = self.pay().and_then(|()| self.log.note(fact.clone(), now));
         if matches!(said, Err(WriteFailed::Disk(_))) && self.unsaid.len() < MOST_UNSAID {
@@ -177,12 +177,12 @@ impl Journal {
         said
     }
 
-    /// What the log says of the settings that were in force last; where it is closed, what it seems to say.
+    /// The last settings in force according to the log; unverified where the log is closed.
     pub(super) const fn last_policy(&self) -> Option<&Settings> {
         self.log.last_policy()
     }
 
-    /// The records as they are left, as far as the log does not know them.
+    /// Names the final records, as far as the log does not have them.
     pub(super) fn leave(
         &mut self,
         mut records: Vec<RecordRef>,
@@ -197,7 +197,7 @@ impl Journal {
         self.log.note(Fact::RecordsLeft { records }, now)
     }
 
-    /// Makes up for what a full disk has prevented.
+    /// Retries what a full disk has prevented.
     pub(super) fn settle(&mut self, instant: Instant) {
         if self.log.closed_by().is_some() {
             return;
@@ -212,7 +212,7 @@ impl Journal {
         let replenished = self.log.replenish();
         self.unfilled = replenished.err().map(|error| {
             if let WriteFailed::Disk(error) = error {
-                // Events may happen all the same: the reserve takes more room than a line.
+                // Events are still possible: the reserve needs more room than a line.
                 return error.to_string();
             }
             error.to_string()
@@ -222,7 +222,7 @@ impl Journal {
         }
     }
 
-    /// Writes the outcomes that are owed, in the order in which they came, and then the facts.
+    /// Writes outstanding outcomes in order, and then facts.
     fn pay(&mut self) -> Result<(), WriteFailed> {
         while let Some(owed) = self.owed.first() {
             let Owed {
@@ -240,29 +240,27 @@ impl Journal {
         Ok(())
     }
 
-    /// The last lines, as they are.
     pub(super) fn tail(&self, count: usize) -> Result<Vec<Vec<u8>>, WriteFailed> {
         self.log.tail(count)
     }
 
-    /// Frees what is reserved for the disk's worst moment.
+    /// Frees the reserve of a full disk.
     pub(super) fn release(&mut self, now: Timestamp) {
         if let Err(error) = self.log.release(now) {
             tracing::error!(%error, "the audit log's reserve cannot be given up");
         }
     }
 
-    /// Why nothing can be written.
+    /// Why the log is closed, if it is.
     pub(super) fn closed_by(&self) -> Option<&str> {
         self.log.closed_by()
     }
 
-    /// Whether the disk's worst moment is provided for.
     pub(super) fn has_reserve(&self) -> bool {
         self.log.has_reserve()
     }
 
-    /// Why it is not; a log that is closed has none, and says more.
+    /// Why there is no reserve; `None` also where the log is closed.
     pub(super) fn unreserved(&self) -> Option<String> {
         if self.closed_by().is_some() || self.has_reserve() {
             return None;
@@ -273,7 +271,7 @@ impl Journal {
 }
 
 impl Statement<'_> {
-    /// In the words of the audit log.
+    /// As the audit log records it.
     pub(super) fn act(self) -> Act {
         let subjects = self.rule.map(|rule| rule.subjects.as_slice());
         let scope = subjects.unwrap_or_default().iter();
@@ -298,7 +296,7 @@ impl Statement<'_> {
     }
 }
 
-/// Of the end of a version: whether it is forced, and what was found out before.
+/// Of a destruction: whether it is forced, and the evidence.
 pub(super) fn rests_on(what: Action, ground: Ground) -> (Option<bool>, Option<Text>) {
     if !matches!(what, Action::Destroy | Action::DestroyRequested) {
         return (None, None);
@@ -330,7 +328,7 @@ fn is_of(pending: &Pending, keyring: &KeyringName) -> bool {
     named == Some(keyring.as_str())
 }
 
-/// The rotation whose first step this is.
+/// The rotation that an event began.
 fn begun(act: &Act) -> Option<(String, Because)> {
     let keyring = act.keyring.as_ref()?.as_str().to_owned();
     let because = Because {
@@ -343,7 +341,7 @@ fn begun(act: &Act) -> Option<(String, Because)> {
     (act.what == Action::Generate).then_some((keyring, because))
 }
 
-/// What was sealed under a version that is revoked, at least and at most.
+/// What was sealed under a revoked version, at least and at most.
 pub(super) fn exposed(version: &Version, (least, most): (Used, Used), lanes: u64) -> Exposed {
     Exposed {
         from: version.activated,
@@ -359,13 +357,13 @@ fn kid(pending: &Pending) -> Option<Kid> {
     pending.act().version.as_ref().map(|named| Kid(named.kid.0))
 }
 
-/// The same, if the record has it.
+/// The version that an event names, if a record has it.
 fn found<'v>(pending: &Pending, view: &'v View) -> Option<&'v Version> {
     let found = view.find_by_kid(kid(pending)?);
     found.map(|(_keyring, version)| version)
 }
 
-/// What became of an act whose outcome nobody wrote, or knew: nothing else has happened to the version since.
+/// The outcome of an event that has none in the log: no other has changed the version since.
 fn fate(pending: &Pending, view: &View) -> Outcome {
     let act = pending.act();
     let reached = match (act.what, found(pending, view)) {
@@ -392,7 +390,7 @@ fn fate(pending: &Pending, view: &View) -> Outcome {
     Outcome::Failed("it was cut off, and has changed nothing".into())
 }
 
-/// Logs of earlier versions do not say what is to be made: it is the last that was, if that was later.
+/// Logs of earlier releases do not name the version to be generated: it is the last one, if it is younger than the event.
 fn was_made(pending: &Pending, view: &View) -> bool {
     let keyring = pending.act().keyring.as_ref();
     let keyring = keyring.and_then(|keyring| keyring.as_str().parse().ok());

@@ -1,4 +1,4 @@
-//! The versions that are loaded: their secrets derived, their lanes, counters and budgets alive across snapshots.
+//! The loaded key versions: secrets, lanes, counters and budgets, which outlive a snapshot.
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -15,41 +15,40 @@ use crate::keyring::{Budget, Closed, LaneMap, Snapshot, Usage, Version};
 use crate::policy::{KeyringId, KeyringName, Policy};
 use crate::rotation::terms::Doubtful;
 
-/// How many versions that open on demand are kept loaded; one more unloads the one asked for longest ago.
+/// How many versions that open on demand are kept loaded (LRU).
 pub(super) const ON_DEMAND: u32 = 256;
 
-/// How many versions that do not open the message path knows of.
+/// How many versions that do not open the snapshot names.
 const MOST_CLOSED: usize = 4096;
 
-/// How many lanes of such a version are kept: it is read again, by few at a time.
+/// How many lanes of a version that opens on demand are kept: few connections read it at a time.
 const LANES_ON_DEMAND: usize = 512;
 
-/// Loaded versions.
 pub(super) struct Loaded {
     policy: Arc<Policy>,
-    /// What opens although its version is in doubt, keyring by keyring.
+    /// Whether suspended and compromised versions open, by keyring.
     open: HashMap<KeyringName, Doubtful>,
     workers: usize,
     thirst: Arc<Notify>,
     versions: HashMap<Kid, Held>,
     on_demand: VecDeque<Kid>,
-    /// Versions under which nothing is sealed, whatever the catalogue says, and why.
+    /// Versions under which nothing may be sealed, whatever the catalogue says, and why.
     halted: HashSet<(Kid, Halt)>,
     /// Whether anything may be sealed at all.
     sealing: Sealing,
-    /// What is left of versions in doubt that were unloaded: no secret, but what a report on them needs.
+    /// The counts of suspended and compromised versions that were unloaded, for reports.
     remains: HashMap<Kid, Count>,
     generation: u64,
 }
 
-/// Why nothing is sealed under a version, whatever the catalogue says. Each reason ends by itself, and none ends another.
+/// Why nothing may be sealed under a version, whatever the catalogue says. Reasons are set and cleared independently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Halt {
-    /// It was revoked or suspended, whether or not that could be written down. Ends when that order is taken back.
+    /// It was revoked or suspended, whether or not that could be recorded. Ends when the order is reverted.
     Ordered,
-    /// A mark in the state directory says that it was. Ends with the mark.
+    /// A mark in the state directory says so. Ends with the mark.
     Marked,
-    /// Another process is about to write that it seals no more. Ends when that has been read, or has not come about.
+    /// The writer is about to record that it stops sealing. Ends when the catalogue has been read after that.
     Stopping,
 }
 
@@ -57,7 +56,7 @@ pub(super) enum Halt {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sealing {
     Allowed,
-    /// It neither holds the lock of the state directory nor hears from who does.
+    /// It neither holds the lock of the state directory nor has a link to the process that does.
     Forbidden,
 }
 
@@ -66,42 +65,42 @@ enum Sealing {
 pub(super) struct Count {
     usage: Usage,
     budget: Arc<Budget>,
-    /// What had been reserved before it was loaded, and what is known to have been sealed of that.
+    /// Reserved before it was loaded, and known to be sealed of that.
     reserved_before: Used,
     sealed_before: Used,
     lanes_before: u64,
 }
 
-/// A loaded version, and what was known of it when it was loaded.
+/// A loaded version and its counts.
 pub(super) struct Held {
     pub(super) version: Arc<Version>,
     count: Count,
-    /// Envelopes opened at the last look, and when that number last grew.
+    /// Envelopes opened at the last tick, and when that number last grew.
     opened: u64,
     pub(super) last_opened: Option<Instant>,
-    /// Envelopes that did not open, at the last look.
+    /// Envelopes that did not open, at the last tick.
     failed: u64,
 }
 
-/// What a look at the versions has found since the one before.
+/// Changes of counters since the last tick.
 #[derive(Default)]
 pub(super) struct Seen {
-    /// Keyrings, and how many envelopes more did not open.
+    /// Keyrings, and how many more envelopes did not open.
     pub(super) failed: Vec<(KeyringId, u64)>,
-    /// Versions of which too many did not: keyring, label, how many.
+    /// Versions that reached the alarm threshold: keyring, label, failed opens.
     pub(super) alarms: Vec<(String, String, u64)>,
 }
 
-/// What loading a version came to.
+/// The outcome of loading a version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Found {
-    /// There is none.
+    /// There is no such version.
     Nothing,
     /// It does not open.
     Closed(Closed),
     /// It was loaded before.
     Already,
-    /// It is loaded now; the snapshot does not have it yet.
+    /// It is loaded now, and not in the snapshot yet.
     Newly,
 }
 
@@ -121,18 +120,17 @@ impl Loaded {
         }
     }
 
-    /// Snapshots are numbered from here on.
+    /// Numbers snapshots from here on.
     pub(super) const fn number_from(&mut self, generation: u64) {
         self.generation = generation;
     }
 
-    /// Another configuration: policy, and what opens in doubt.
     pub(super) fn configure(&mut self, policy: Arc<Policy>, open: HashMap<KeyringName, Doubtful>) {
         self.policy = policy;
         self.open = open;
     }
 
-    /// The same keyrings, with other rules.
+    /// Replaces the rules of the same keyrings.
     pub(super) fn follow_policy(&mut self, policy: Arc<Policy>) {
         self.policy = policy;
     }
@@ -141,13 +139,13 @@ impl Loaded {
         self.versions.get(&kid)
     }
 
-    /// What has been sealed under a version that this process has had, whether or not it is loaded still.
+    /// The counts of a version that is loaded, or was.
     pub(super) fn count(&self, kid: Kid) -> Option<&Count> {
         let held = self.versions.get(&kid).map(|held| &held.count);
         held.or_else(|| self.remains.get(&kid))
     }
 
-    /// A part of a version's budget, which is durably reserved, is another process's.
+    /// Accounts for a durable reservation that is lent to another process.
     pub(super) fn lent(&mut self, kid: Kid, part: Used) {
         if let Some(held) = self.versions.get_mut(&kid) {
             held.version.budget.lend(part);
@@ -155,7 +153,7 @@ impl Loaded {
         }
     }
 
-    /// Another process seals no more under a version: so much of what was reserved for it was not needed, and so much was sealed.
+    /// Accounts for the end of sealing in another process: what it returns unused, and what it has sealed.
     pub(super) fn returned(&mut self, kid: Kid, unused: Used, sealed: Used) {
         let held = self.versions.get_mut(&kid).map(|held| &mut held.count);
         if let Some(count) = held.or_else(|| self.remains.get_mut(&kid)) {
@@ -164,34 +162,31 @@ impl Loaded {
         }
     }
 
-    /// Forgets a version, to be loaded anew with what its record says.
+    /// Unloads a version, to be loaded anew from its record.
     pub(super) fn forget(&mut self, kid: Kid) {
         self.versions.remove(&kid);
     }
 
-    /// From now on nothing is sealed under this version, whatever the catalogue says.
     pub(super) fn halt(&mut self, kid: Kid, why: Halt) {
         self.halted.insert((kid, why));
     }
 
-    /// Whether nothing is sealed under this version, whatever the catalogue says.
     pub(super) fn is_halted(&self, kid: Kid) -> bool {
         let whys = [Halt::Ordered, Halt::Marked, Halt::Stopping];
         let mut halts = whys.into_iter().map(|why| (kid, why));
         self.sealing == Sealing::Forbidden || halts.any(|halt| self.halted.contains(&halt))
     }
 
-    /// This reason is none any more: but for others, the catalogue has the last word again.
+    /// Clears one reason; without others the catalogue decides again.
     pub(super) fn release(&mut self, kid: Kid, why: Halt) {
         self.halted.remove(&(kid, why));
     }
 
-    /// From now on nothing is sealed under any version.
     pub(super) const fn forbid_sealing(&mut self) {
         self.sealing = Sealing::Forbidden;
     }
 
-    /// The catalogue decides again; whether that is news.
+    /// Lets the catalogue decide again; yields whether anything changed.
     pub(super) fn allow_sealing(&mut self) -> bool {
         std::mem::replace(&mut self.sealing, Sealing::Allowed) == Sealing::Forbidden
     }
@@ -212,7 +207,7 @@ impl Loaded {
         Ok(found)
     }
 
-    /// Loads a version that waits to be activated, so that activating it cannot fail for want of its secret.
+    /// Loads a successor before its activation, which then cannot fail because its secret does not unwrap.
     pub(super) fn hold_prepared(
         &mut self,
         view: &View,
@@ -227,7 +222,7 @@ impl Loaded {
         })
     }
 
-    /// Loads everything that opens without being asked for; one that cannot be loaded keeps no other from it.
+    /// Loads all versions that always open. A failure does not keep the others from being loaded.
     pub(super) fn load_all(&mut self, view: &View) -> Result<(), KeyError> {
         let kids = view
             .versions_that_open()
@@ -236,7 +231,7 @@ impl Loaded {
         outcomes.into_iter().collect()
     }
 
-    /// Notes which versions have opened something since the last look, and which have failed to.
+    /// Samples the counters of opened envelopes and of those that did not open.
     pub(super) fn look(&mut self, now: Instant) -> Seen {
         let mut seen = Seen::default();
         for held in self.versions.values_mut() {
@@ -262,7 +257,7 @@ impl Loaded {
         seen
     }
 
-    /// The number of the oldest version of a keyring that has opened something since then.
+    /// The number of the oldest version of a keyring that has opened something since.
     pub(super) fn oldest_opened(&self, keyring: KeyringId, since: Option<Instant>) -> Option<u32> {
         let late = |held: &&Held| {
             held.version.keyring == keyring && held.last_opened.is_some_and(|at| Some(at) >= since)
@@ -287,7 +282,7 @@ impl Loaded {
         Ok(Found::Newly)
     }
 
-    /// What may seal: whatever is active in the catalogue, and has not been halted.
+    /// The versions that seal: active in the catalogue, and not halted.
     pub(super) fn sealing(&self, view: &View) -> Vec<Kid> {
         let names = self.policy.keyrings().iter().map(|rule| &rule.name);
         let active = names.filter_map(|name| view.record(name)?.active());
@@ -295,7 +290,7 @@ impl Loaded {
         kids.filter(|kid| !self.is_halted(*kid)).collect()
     }
 
-    /// The snapshot that the catalogue and what is loaded make now. What may no longer open is unloaded by it.
+    /// A new snapshot. Unloads what may no longer open.
     pub(super) fn snapshot(&mut self, view: &View) -> Snapshot {
         self.unload(view);
         let active = self.sealing(view).into_iter();
@@ -347,7 +342,7 @@ impl Loaded {
         }
     }
 
-    /// What can be loaded when something asks for it, whether or not it is loaded now.
+    /// The versions that can be loaded on demand, whether or not they are loaded.
     fn on_demand(&self, view: &View) -> HashSet<Kid> {
         let versions = view.versions().filter(|(keyring, version)| {
             let known = self.policy.by_name(keyring.as_str()).is_some();
@@ -424,7 +419,7 @@ impl Loaded {
         })
     }
 
-    /// Keeps a version that opens on demand, as the one asked for last.
+    /// Marks a version that opens on demand as most recently used; unloads the least recently used one.
     pub(super) fn remember(&mut self, kid: Kid) {
         self.on_demand.retain(|remembered| *remembered != kid);
         self.on_demand.push_back(kid);
@@ -436,7 +431,7 @@ impl Loaded {
     }
 }
 
-/// At most so many: of those that are destroyed the latest, because their messages are the likeliest to come still.
+/// At most so many; of destroyed versions the latest, because messages sealed under these most probably still arrive.
 fn likeliest(
     closed: impl Iterator<Item = (Kid, Closed, Timestamp)>,
     most: usize,
@@ -453,17 +448,16 @@ fn likeliest(
 }
 
 impl Held {
-    /// What counts against the limit: what was sealed, and what a process that was killed had reserved.
+    /// Counts against the limit: sealed, and reserved by processes that were killed.
     pub(super) fn used(&self) -> Used {
         self.count.used()
     }
 
-    /// What is known to have been sealed under the version.
+    /// Known to be sealed under the version.
     pub(super) fn sealed(&self) -> Used {
         self.count.sealed()
     }
 
-    /// Lanes drawn under it.
     pub(super) fn lanes(&self) -> u64 {
         self.count.lanes()
     }
@@ -475,29 +469,28 @@ impl Held {
 }
 
 impl Count {
-    /// What counts against the limit: exact for this process, and what was reserved for those before it.
+    /// Counts against the limit: sealed by this process, and reserved by earlier ones.
     pub(super) fn used(&self) -> Used {
         self.reserved_before.plus(self.usage.total())
     }
 
-    /// What has been sealed at least: exact for this process, and what is known of those before it.
+    /// The lower bound of what was sealed: exact for this process, as far as known for earlier ones.
     pub(super) fn sealed(&self) -> Used {
         self.sealed_before.plus(self.usage.total())
     }
 
-    /// What can have been sealed at most, also by a batch that is under way.
+    /// The upper bound of what was sealed, batches under way included.
     pub(super) fn most(&self) -> Used {
         let total = self.usage.total();
         let held = self.budget.outstanding(total);
         self.reserved_before.plus(total).plus(held)
     }
 
-    /// Whether [`Count::used`] is exact: nothing that was reserved by a process before this one was lost.
+    /// Whether [`Count::used`] is exact: no earlier process was killed with a reservation.
     pub(super) fn is_exact(&self) -> bool {
         self.reserved_before == self.sealed_before
     }
 
-    /// Lanes drawn.
     pub(super) fn lanes(&self) -> u64 {
         self.lanes_before.saturating_add(self.usage.lanes())
     }

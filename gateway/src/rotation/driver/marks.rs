@@ -1,4 +1,4 @@
-//! What an order that could not be written down leaves to the next start: a version that is not to seal, or is not to be gone on with.
+//! Marks in the state directory (revoked, suspended, withdrawn): orders that no record has, for the next start.
 
 use crate::audit::Trigger;
 use crate::catalogue::Mark;
@@ -10,7 +10,7 @@ use crate::rotation::engine::{Asked, Event, Order, Ring};
 use super::Driver;
 
 impl Driver {
-    /// Reads what a process before has left; nothing is sealed from now on under what it could not revoke.
+    /// Reads the marks of earlier processes; revoked and suspended versions do not seal from now on.
     pub(super) fn read_marks(&mut self) {
         match self.catalogue.marks() {
             Ok(marks) => self.marks = marks,
@@ -26,7 +26,7 @@ impl Driver {
         }
     }
 
-    /// Goes on with the orders that a process before could not write down.
+    /// Goes on with the marked orders.
     pub(super) fn resume(&mut self) {
         for (mark, kid) in self.marks.clone() {
             let Some((index, number)) = self.find(kid) else {
@@ -42,9 +42,9 @@ impl Driver {
         self.drop_marks(|_kid| true);
     }
 
-    /// Marks a version, so that a restart does not forget it; whether that is durable.
+    /// Marks a version; yields whether the mark is durable.
     pub(super) fn mark(&mut self, mark: Mark, kid: Kid) -> bool {
-        // Also one that may be there although making it failed is taken away later.
+        // Noted first: a mark may exist although creating it failed, and must be removed later.
         if !self.marks.contains(&(mark, kid)) {
             self.marks.push((mark, kid));
         }
@@ -56,7 +56,7 @@ impl Driver {
         made.is_ok()
     }
 
-    /// Marks what a rotation that is withdrawn has left behind and could not discard; whether all of that is durable.
+    /// Marks the successor that a withdrawn rotation could not discard; yields whether all marks are durable.
     pub(super) fn mark_withdrawn(&mut self, index: usize) -> bool {
         let left = self
             .ring(index)
@@ -67,11 +67,11 @@ impl Driver {
         let mut kids = unmade.unwrap_or_default();
         kids.extend(left);
         let marked = kids.into_iter().map(|kid| self.mark(Mark::Withdrawn, kid));
-        // Each is tried.
+        // `count`, so that every mark is tried.
         marked.filter(|marked| !marked).count() == 0
     }
 
-    /// Takes away the marks of what is written down by now.
+    /// Removes the marks that records reflect by now.
     pub(super) fn drop_marks(&mut self, of: impl Fn(Kid) -> bool) {
         for (mark, kid) in self.marks.clone() {
             if of(kid) && !self.holds((mark, kid)) && self.catalogue.unmark(mark, kid).is_ok() {
@@ -87,7 +87,7 @@ impl Driver {
     /// Whether a mark says something that the record does not.
     fn holds(&self, (mark, kid): (Mark, Kid)) -> bool {
         let Some((_keyring, version)) = self.catalogue.find_by_kid(kid) else {
-            // Not made, and the audit log does not say so yet; or of a record that is to be put back.
+            // Not generated, with the outcome not in the audit log yet; or of a record that is yet to be restored.
             return mark != Mark::Withdrawn || self.journal.is_open(kid);
         };
         match mark {

@@ -1,4 +1,4 @@
-//! What operators graph: set at each tick, counted as it happens.
+//! Metrics of keys: gauges are set at each tick, counters as it happens.
 
 use std::time::{Duration, Instant};
 
@@ -15,17 +15,16 @@ use super::Driver;
 use super::loaded::Seen;
 use super::reserve::used;
 
-/// What was opened within this time counts as opened of late.
+/// Versions that opened something within this time count for the age of the oldest one in use.
 const LATE: Duration = Duration::from_secs(60);
 
-/// A deed that is about to be done.
+/// Measures an action.
 pub(super) struct Begun {
     at: Instant,
-    /// How long the version has only opened.
+    /// How long the overlap of the version lasted, where the action ends it.
     overlap: Option<Duration>,
 }
 
-/// The handles of a keyring.
 pub(super) fn handles(keyring: &KeyringName) -> KeyringKeys {
     KeyringKeys::new(
         keyring.as_str(),
@@ -36,7 +35,7 @@ pub(super) fn handles(keyring: &KeyringName) -> KeyringKeys {
 }
 
 impl Driver {
-    /// Sets every gauge. `seen` is what the versions in memory have opened since the last time.
+    /// Sets every gauge.
     pub(super) fn measure(&self, seen: &Seen) {
         self.meters.audit(match self.journal.closed_by() {
             Some(_why) => AuditLog::Closed,
@@ -96,7 +95,7 @@ impl Driver {
         })
     }
 
-    /// The oldest version opened under of late, and how long ago it began to seal.
+    /// The oldest version that recently opened something, and how long ago it began to seal.
     fn oldest(&self, index: usize) -> Option<(u32, Duration)> {
         let since = self.clock.instant().checked_sub(LATE);
         let policy = self
@@ -108,7 +107,6 @@ impl Driver {
         Some((number, since_then(begun, self.now().monotonic)))
     }
 
-    /// A deed begins.
     pub(super) fn begin(&self, index: usize, deed: &Deed) -> Begun {
         let ends = matches!(deed, Deed::Archive(_) | Deed::Destroy(_));
         let number = deed.number().filter(|_number| ends);
@@ -120,7 +118,6 @@ impl Driver {
         }
     }
 
-    /// It has ended.
     pub(super) fn ends(
         &mut self,
         index: usize,
@@ -170,7 +167,7 @@ impl Driver {
         }
     }
 
-    /// Members are asked to prove; the first time counts.
+    /// Notes the first challenge of members.
     pub(super) fn challenged(&mut self, index: usize) {
         let now = self.clock.instant();
         if let Some(driven) = self.rings.get_mut(index) {
@@ -179,7 +176,7 @@ impl Driver {
     }
 }
 
-/// Whether it is a step towards a switch.
+/// Whether it is part of a rotation.
 const fn leads_to_switch(deed: &Deed) -> bool {
     matches!(
         deed,
@@ -187,7 +184,7 @@ const fn leads_to_switch(deed: &Deed) -> bool {
     )
 }
 
-/// None before that.
+/// Saturating.
 fn since_then(then: jiff::Timestamp, now: jiff::Timestamp) -> Duration {
     Duration::try_from(now.duration_since(then)).unwrap_or(Duration::ZERO)
 }

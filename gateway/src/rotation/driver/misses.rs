@@ -1,9 +1,9 @@
-//! Kids that are not in the snapshot: looked for in the catalogue, and loaded, as often as is affordable.
+//! Misses, which are kids not in the snapshot: looked up in the catalogue and loaded, at a limited rate.
 //!
-//! Whoever writes to the bus can name any kid, in any number. A connection asks for one version at a time. One that opens on demand
-//! is loaded when its turn comes: loads are limited over the whole process, and the connection that has asked for the fewest lately
-//! comes first, so that no flood makes another connection's wait end without an answer. A kid that the catalogue has never heard
-//! of has it read again, which is done once a second.
+//! Whoever writes to the bus can name any kid, in any number. A connection asks for one version at a time. One that opens on
+//! demand is loaded when its turn comes: loads are limited over the whole process, and the connection that has asked for the
+//! fewest lately comes first, so that no flood makes another connection's wait end without an answer. For a kid that no record
+//! has, the catalogue is read again, once a second at most.
 
 use std::time::{Duration, Instant};
 
@@ -18,26 +18,26 @@ use crate::metrics::{self, Counter};
 use super::Driver;
 use super::loaded::{Found, Loaded, ON_DEMAND};
 
-/// A miss reads the catalogue again at most this often: kids are the bus's to make up.
+/// The least interval of reads of the catalogue for misses: anybody on the bus can invent kids.
 pub(super) const REREAD: Duration = Duration::from_secs(1);
 
-/// How often the records on disk are compared with what was read or written last, whoever asks for what.
+/// How often the records on disk are compared with what was read or written last.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// Loads on demand: as many at once as are kept loaded, and then 32 in a second. A version that was loaded is kept for eight seconds
-/// at least while a flood lasts, and loads take a hundredth of a core at most.
+/// Loads on demand: as many at once as are kept loaded, and then 32 in a second. A version that was loaded is kept for eight
+/// seconds at least while a flood lasts, and loads take a hundredth of a core at most.
 const LOADS: Allowance = Allowance::new(ON_DEMAND, Duration::from_micros(31_250));
 
-/// Those that wait for a version.
+/// The connections that wait for a version.
 pub(super) struct Misses {
     waiting: Vec<Miss>,
     loads: Allowance,
     loaded: Counter,
 }
 
-/// What became of those that could be served.
+/// The answers to misses that could be served.
 pub(super) struct Served {
-    /// Whether something was loaded that the snapshot does not have yet.
+    /// Whether a version was loaded that is not in the snapshot yet.
     pub(super) newly: bool,
     answers: Vec<(Miss, Verdict)>,
 }
@@ -53,7 +53,7 @@ impl Default for Misses {
 }
 
 impl Misses {
-    /// These wait, too.
+    /// Queues misses.
     pub(super) fn put(&mut self, first: Miss, more: &mut mpsc::Receiver<Miss>) {
         self.waiting.push(first);
         while let Ok(miss) = more.try_recv() {
@@ -61,13 +61,13 @@ impl Misses {
         }
     }
 
-    /// Whether one waits for a version that the catalogue has never heard of.
+    /// Whether one waits for a kid that no record has.
     pub(super) fn asks_for_a_stranger(&self, view: &View) -> bool {
         let strange = |miss: &Miss| view.find_by_kid(miss.kid).is_none();
         self.waiting.iter().any(strange)
     }
 
-    /// Serves whom it can; those whose version is to be loaded later wait on.
+    /// Serves misses, least spent first; those that exceed the rate of loads keep waiting.
     pub(super) fn serve(&mut self, loaded: &mut Loaded, view: &View, now: Instant) -> Served {
         let mut waiting = std::mem::take(&mut self.waiting);
         waiting.retain(|miss| !miss.is_over());
@@ -110,7 +110,7 @@ impl From<Found> for Verdict {
 }
 
 impl Served {
-    /// The snapshot has what was loaded.
+    /// Sends the answers, once the snapshot has what was loaded.
     pub(super) fn answer(self) {
         for (miss, verdict) in self.answers {
             miss.answer(verdict);
@@ -119,7 +119,6 @@ impl Served {
 }
 
 impl Driver {
-    /// Serves those that wait for a version, as far as it is their turn.
     pub(super) fn serve_misses(&mut self) {
         if self.misses.asks_for_a_stranger(&self.catalogue) {
             self.read_again();
@@ -132,7 +131,7 @@ impl Driver {
         served.answer();
     }
 
-    /// A record that somebody put into the directory, from another copy of it, counts from now on.
+    /// Reads the catalogue again: an operator may have copied a record into the directory.
     fn read_again(&mut self) {
         let now = self.clock.instant();
         if self
@@ -144,7 +143,7 @@ impl Driver {
         self.reread = Some(now);
         let read = self.catalogue.refresh();
         self.in_doubt = read.is_err();
-        // What could be read counts, even where remembering it failed.
+        // What could be read counts, even if storing its epoch failed.
         self.install();
         self.follow();
         self.watch_for_rollback(&read);
@@ -153,8 +152,8 @@ impl Driver {
         }
     }
 
-    /// Whether the records have to be read: the last attempt has failed, or a look finds others than are known. An older one that was put back
-    /// is noticed although nobody asks for anything.
+    /// Whether the records have to be read: the last attempt has failed, or they have changed on disk. That way a rollback is
+    /// noticed without any request.
     pub(super) fn must_read(&mut self) -> bool {
         let now = self.clock.instant();
         let due = |last| now.saturating_duration_since(last) >= LOOK;
@@ -165,7 +164,7 @@ impl Driver {
         !self.catalogue.is_unchanged()
     }
 
-    /// Raises the alarm when an older record was put back, once for each, until the catalogue can be read again.
+    /// Raises an alarm when a record was rolled back, once for each.
     pub(super) fn watch_for_rollback(&mut self, read: &Result<(), LoadError>) {
         let failed = read.as_ref().err();
         let found = failed.filter(|error| error.is_rollback());
@@ -177,7 +176,7 @@ impl Driver {
         {
             self.alarm(what);
         }
-        // While it cannot be read for another reason, nobody has put it right.
+        // A read that fails for another reason does not clear it.
         if read.is_ok() || found.is_some() {
             self.rolled_back = found;
         }
@@ -197,7 +196,7 @@ impl Driver {
         );
     }
 
-    /// Asks as a connection does that has never asked before.
+    /// Looks a kid up as a new connection does.
     #[cfg(test)]
     pub(super) fn look_for(&mut self, kid: Kid) -> Verdict {
         let (miss, mut verdict) = Miss::new(kid, Duration::ZERO);

@@ -1,25 +1,25 @@
-//! The one writer of the catalogue, of the audit log and of the snapshot: does what the engine decides, and says how it ended.
+//! The only writer of the catalogue, the audit log and the snapshot: carries out the actions of the engine, and reports outcomes.
 //!
-//! Everything here is done in turn on one thread, which may wait for disks and custodians. [`Driver::tick`] and the functions
-//! beside it need no runtime, so that a simulation drives them with its own clock, disk and custodian.
+//! Everything runs in turn on one thread, which may block on disks and custodians. [`Driver::tick`] and the functions beside it
+//! need no runtime, so that a simulation drives them with its own clock, disk and custodian.
 //!
 //! | you look for | it is in |
 //! |---|---|
-//! | the loop that waits for what happens | `run` |
+//! | the event loop | `run` |
 //! | what each deed of the engine does | `perform` |
 //! | reservations of budgets | `reserve` |
-//! | what operators ask | `orders` |
-//! | what is refused to them | `refusals` |
-//! | what a configuration protects less than the one before | `protect` |
-//! | what they are told | `report` |
-//! | what keeps publishes waiting | `standstill` |
+//! | orders of operators | `orders` |
+//! | audit lines of orders for which nothing is begun | `refusals` |
+//! | configurations that weaken protection | `protect` |
+//! | status for operators | `report` |
+//! | why publishes wait | `standstill` |
 //! | kids that are not in the snapshot | `misses` |
 //! | versions in memory | `loaded` |
-//! | orders that could not be written down | `marks` |
-//! | what goes on once another process is the writer | `follow` |
-//! | what such a process is told and given by the writer | `drainers` |
-//! | clocks that are set | `clocks` |
-//! | what operators graph | `measure` |
+//! | orders that could not be written to the record | `marks` |
+//! | following another process that took over as writer | `follow` |
+//! | processes that drain, as the writer serves them | `drainers` |
+//! | changes of the wall clock, and dates of the configuration | `clocks` |
+//! | metrics | `measure` |
 
 mod clocks;
 mod drainers;
@@ -78,10 +78,10 @@ use run::Caller;
 pub(super) use refusals::Ordered;
 pub(super) use run::{Request, Way};
 
-/// Keeps the catalogue, the audit log and the snapshot in step with what the engine decides.
+/// Owns the catalogue, the audit log and the snapshot.
 pub(super) struct Driver {
     policy: Arc<Policy>,
-    /// What the configuration in force says about protection.
+    /// The settings in force, as the audit log records them.
     settings: Settings,
     rings: Vec<Driven>,
     catalogue: Catalogue,
@@ -93,7 +93,7 @@ pub(super) struct Driver {
     inspector: Box<dyn Inspector>,
     fleet: Box<dyn Fleet>,
     drainers: Drainers,
-    /// The digest of what is configured.
+    /// The digest of the settings, see [`drain::digest_of`].
     policy_digest: [u8; 8],
     user: User,
     inquiries: FuturesUnordered<Inquiry>,
@@ -104,47 +104,47 @@ pub(super) struct Driver {
     /// When the records on disk were last compared with what is known.
     looked: Option<Instant>,
     meters: metrics::Keys,
-    /// What the next start must know of orders that could not be written down.
+    /// Orders that could not be written to the record, for the next start.
     marks: Vec<(Mark, Kid)>,
-    /// A write has failed, and what became of it could not be read.
+    /// A write has failed, and its outcome could not be read.
     in_doubt: bool,
-    /// What was found when the catalogue was read last: an older record than was known.
+    /// The older record that the last read of the catalogue found: a rollback.
     rolled_back: Option<String>,
-    /// The same: why it could not be read.
+    /// Why the catalogue could not be read last.
     unread: Option<String>,
-    /// Keeps what is tried again at every tick from filling the log.
+    /// Limits log lines about reads that are retried at every tick.
     doubts: Throttle,
-    /// A version that should be loaded could not be: when that was tried last, and why.
+    /// The last attempt to load a version that should be loaded, if it failed, and why.
     unloaded: Option<(Instant, String)>,
-    /// Who asked for a rotation that the one before is too close to.
+    /// Callers whose rotation is held back because the last one is too recent.
     callers: Vec<Caller>,
     haste: Throttle,
-    /// The order that is being given, until an event of its own stands in the audit log.
+    /// The reason of the order under way, until the audit log has an event of it.
     unsaid: Option<Because>,
 }
 
 /// A keyring and its engine.
 struct Driven {
     keyring: KeyringName,
-    /// Taken only while a step is made of it.
+    /// `None` only within [`Driver::step`].
     ring: Option<Ring>,
     pace: Pace,
     /// Why no more of the budget could be reserved, when that was tried last.
     unreserved: Option<String>,
-    /// Why publishes waited at the last look.
+    /// Why publishes waited at the last tick.
     stopped: Option<Stopped>,
     meters: metrics::KeyringKeys,
     /// When members were first asked to prove that they hold the successor.
     challenged: Option<Instant>,
 }
 
-/// Everything outside that a driver works with.
+/// What a driver works with.
 pub(super) struct Parts {
     pub(super) catalogue: Catalogue,
     pub(super) audit: audit::Log,
     pub(super) inspector: Box<dyn Inspector>,
     pub(super) fleet: Box<dyn Fleet>,
-    /// The ways to processes that drain after a take-over.
+    /// Links to processes that drain after a take-over.
     pub(super) drainers: Vec<DrainLink>,
     pub(super) user: User,
     pub(super) clock: Clock,
@@ -152,7 +152,7 @@ pub(super) struct Parts {
 }
 
 impl Driver {
-    /// Takes up what the catalogue says: every keyring gets an active version, and what opens is loaded.
+    /// Starts from the catalogue: every keyring gets an active version, and what opens is loaded.
     pub(super) fn start(
         config: Config,
         parts: Parts,
@@ -229,7 +229,7 @@ impl Driver {
         Ok(())
     }
 
-    /// Settles what the process before has left open; yields the rotations that are to go on.
+    /// Settles what an earlier process has left open; yields the rotations that are to go on.
     fn take_up(&mut self) -> Vec<(Option<Kid>, (String, Because))> {
         self.read_marks();
         let wall = self.wall();
@@ -238,7 +238,7 @@ impl Driver {
         lost
     }
 
-    /// Rotations that had begun when a process ended, and of which nothing else is left.
+    /// Goes on with rotations of which an earlier process has left no more than the intent.
     fn go_on_with(&mut self, lost: Vec<(Option<Kid>, (String, Because))>) {
         self.resume();
         for (_kid, (keyring, because)) in lost {
@@ -249,7 +249,7 @@ impl Driver {
         }
     }
 
-    /// Says in the audit log that the gateway comes or goes.
+    /// Writes a start or stop of the gateway to the audit log.
     fn say(&mut self, fact: Fact) {
         if self.user == User::Command {
             return;
@@ -260,7 +260,7 @@ impl Driver {
         }
     }
 
-    /// Says in the audit log which records are left behind, where budgets have changed them since it named them: a start compares.
+    /// Names the final records in the audit log, where reservations have changed them since it last did: the next start compares.
     fn leave_records(&mut self) {
         let keyrings = self.catalogue.keyrings();
         let records = keyrings.filter_map(|keyring| self.catalogue.reference(keyring));
@@ -275,7 +275,7 @@ impl Driver {
         Arc::clone(&self.keys)
     }
 
-    /// Terms in the order of the policy's keyrings; those that are new get an engine.
+    /// Applies terms, in the order of the policy's keyrings; new keyrings get an engine.
     fn adopt(&mut self, terms: Vec<Terms>) {
         self.let_dates_pass();
         let policy = Arc::clone(&self.policy);
@@ -304,7 +304,7 @@ impl Driver {
         }
     }
 
-    /// Looks at everything that time or traffic may have brought about.
+    /// The periodic work, every [`run::TICK`].
     pub(super) fn tick(&mut self) {
         let now = self.clock.instant();
         let seen = self.loaded.look(now);
@@ -339,7 +339,7 @@ impl Driver {
         self.measure(&seen);
     }
 
-    /// Tells the engines of records that have changed otherwise than by what they decided.
+    /// Tells the engines of records that others have changed.
     fn follow(&mut self) {
         for index in 0..self.rings.len() {
             let Some((keyring, ring)) = self.ring(index) else {
@@ -360,7 +360,7 @@ impl Driver {
         }
     }
 
-    /// What news of a member mean to a keyring.
+    /// The event for a keyring.
     fn heard(&self, index: usize, news: &News) -> Option<Event> {
         match news {
             News::Joined(member) => Some(Event::Joined(member.clone())),
@@ -373,7 +373,7 @@ impl Driver {
         }
     }
 
-    /// Gives the engine an event, does what it decides, and so on until it has nothing more to do.
+    /// Gives the engine an event and carries out its actions until there are none.
     fn feed(&mut self, index: usize, event: Event) {
         self.look_at_clock();
         let mut events = VecDeque::from([event]);

@@ -1,4 +1,4 @@
-//! What operators ask for, done at once or refused with the reason.
+//! Orders of operators: carried out at once, or refused.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +23,7 @@ use super::perform::{Wanted, failure, verdict};
 use super::refusals::Ordered;
 
 impl Driver {
-    /// A successor now; yields the version that sealed until then. With others in the fleet it takes until they have proven.
+    /// Begins a rotation; yields the keyring and the version that was active before. In a fleet it ends later.
     pub(super) fn rotate(
         &mut self,
         keyring: &str,
@@ -37,13 +37,13 @@ impl Driver {
         self.unsaid = Some(because.clone());
         self.feed(index, Event::Asked(Asked { order, because }));
         if self.unsaid.take().is_some() {
-            // It joins the rotation that is under way, whose cause is another.
+            // It joins the rotation under way, which has another reason.
             self.conclude(wanted, &Outcome::Done);
         }
         Ok((index, before))
     }
 
-    /// What has come of a rotation since `before` sealed.
+    /// The outcome of a rotation, `before` having been active.
     pub(super) fn rotated(
         &self,
         (index, before): (usize, Option<u32>),
@@ -67,13 +67,13 @@ impl Driver {
         })
     }
 
-    /// How long a rotation has to wait because the one before is so close.
+    /// How long a rotation has to wait because the last one is so recent.
     pub(super) fn held_back(&self, index: usize) -> Option<Duration> {
         let (_keyring, ring) = self.ring(index)?;
         ring.held_back(self.now())
     }
 
-    /// Any other order; yields the keyring as it is afterwards.
+    /// Any other order; yields the status of the keyring afterwards.
     pub(super) fn order(
         &mut self,
         keyring: &str,
@@ -102,7 +102,7 @@ impl Driver {
             self.say_if_unsaid(index, order, &Outcome::Done);
             return self.status_of(index).ok_or(OrderError::Stopping);
         }
-        // An order that was owed before it may have left nothing else to seal under.
+        // A pending order that went first may have left no other version to seal under.
         let error = match self.judge(index, order) {
             Err(refused) if order == Order::Abort => refused,
             Ok(()) | Err(_) => {
@@ -111,17 +111,17 @@ impl Driver {
             }
         };
         if error.is_refusal() {
-            // Whoever answers it says so.
+            // The caller writes the refusal.
             self.unsaid = None;
         }
         let failed = Outcome::Failed(error.to_string().into());
         self.say_if_unsaid(index, order, &failed);
-        // What is told to have failed does not happen later; a revocation is owed.
+        // What is answered with a failure must not happen later, except for a revocation, which is retried.
         self.feed(index, Event::Withdrawn(order));
         Err(error)
     }
 
-    /// An order that has left no event of its own is a line in the audit log all the same.
+    /// Writes an order that has caused no event of its own to the audit log.
     fn say_if_unsaid(&mut self, index: usize, order: Order, outcome: &Outcome) {
         let driven = self.rings.get(index);
         let keyring = driven.map(|driven| driven.keyring.to_string());
@@ -141,15 +141,14 @@ impl Driver {
         Ok(())
     }
 
-    /// The safe direction needs no permission: under a version that is revoked sealing stops before anything is written, and
-    /// although orders before this one may wait for a disk.
+    /// Fail-safe: a revocation stops sealing before anything is written, and although earlier orders may wait for a disk.
     fn halt(&mut self, index: usize, order: Order) {
         let (Some((mark, deed)), Some(number)) = (stops_sealing(order), order.number()) else {
             return;
         };
         if let Some(kid) = self.kid(index, number) {
             tracing::warn!(%kid, number, "nothing is sealed under this key version any more");
-            // What lanes have is all that may still be sealed: the exposure has an upper bound.
+            // Only what lanes hold may still be sealed: that bounds the exposure.
             if let (Mark::Revoked, Some(held)) = (mark, self.loaded.get(kid)) {
                 held.version.budget.drain();
             }
@@ -159,13 +158,13 @@ impl Driver {
         }
     }
 
-    /// A version that is revoked or suspended: whatever becomes of records, nothing is sealed under it here, nor by processes that drain.
+    /// Stops sealing under a revoked or suspended version, here and in draining processes, whatever becomes of its record.
     pub(super) fn halt_everywhere(&mut self, kid: Kid) {
         self.loaded.halt(kid, Halt::Ordered);
         self.drainers.tell(Said::Halted(kid));
     }
 
-    /// What the caller is told of an order that is not carried out yet.
+    /// The error of an order that is not carried out yet.
     fn unfinished(&self, index: usize) -> OrderError {
         let Some((_keyring, ring)) = self.ring(index) else {
             return OrderError::Stopping;
@@ -177,7 +176,7 @@ impl Driver {
         }
     }
 
-    /// The same of a revocation, of which a part is done: a gateway that runs seals nothing more under the version.
+    /// The same for a revocation, of which a part is done: a running gateway seals nothing more under the version.
     fn halted(&mut self, index: usize, order: Order, error: OrderError) -> OrderError {
         let (Some((mark, _deed)), Some(number)) = (stops_sealing(order), order.number()) else {
             return error;
@@ -200,7 +199,7 @@ impl Driver {
         }
     }
 
-    /// Whether the version may be destroyed, as far as that can be said without the bus.
+    /// Whether the version may be destroyed, JetStream not being asked.
     pub(super) fn may_destroy(&self, index: usize, order: Order) -> Result<(), OrderError> {
         let number = order.number().ok_or(OrderError::Stopping)?;
         self.judge(index, order)?;
@@ -215,13 +214,13 @@ impl Driver {
         }
     }
 
-    /// Asks the bus; the verdict may come later.
+    /// Asks JetStream.
     pub(super) fn inquire(&self, index: usize, number: u32) -> Option<Inspection> {
         let question = self.question(index, number)?;
         Some(self.inspector.inspect(question))
     }
 
-    /// What a wish comes to in this keyring. A second person must know that it is forced.
+    /// The order for a destruction in this keyring. A second person must state that it is forced.
     pub(super) fn order_for(
         &self,
         (index, number): (usize, u32),
@@ -242,14 +241,14 @@ impl Driver {
         })
     }
 
-    /// Whether somebody has asked for its destruction although something stored may need it.
+    /// Whether its destruction was requested by force.
     pub(super) fn is_forced(&self, (index, number): (usize, u32)) -> bool {
         let version = self.record(index).and_then(|record| record.version(number));
         let proposed = version.and_then(|version| version.proposed.as_ref());
         proposed.is_some_and(|proposal| proposal.forced)
     }
 
-    /// Gives the order; an approval says whose wish it approves of.
+    /// Gives the order; an approval names the request that it approves of.
     pub(super) fn give_wish(
         &mut self,
         (index, order): (usize, Order),
@@ -270,7 +269,7 @@ impl Driver {
         self.give_order(index, order, because)
     }
 
-    /// Destroys the version if the verdict allows it, or asks for that.
+    /// Destroys the version, or requests that, if nothing stored needs it.
     pub(super) fn destroy_if(
         &mut self,
         (index, number): (usize, u32),
@@ -287,7 +286,7 @@ impl Driver {
         }
     }
 
-    /// What whoever has the version's secret may know.
+    /// What a leaked version exposes.
     pub(super) fn exposure(&self, keyring: &str, number: u32) -> Result<Exposure, OrderError> {
         let index = self.index(keyring)?;
         let version = self.record(index).and_then(|record| record.version(number));
@@ -310,7 +309,7 @@ impl Driver {
         })
     }
 
-    /// What the audit log says of a version that has been revoked: what was sealed at least, and at most.
+    /// For the audit log: what was sealed under a version that has been revoked, at least and at most.
     pub(super) fn exposed(&self, index: usize, deed: &Deed) -> Option<Exposed> {
         let Deed::Compromise(number) = deed else {
             return None;
@@ -323,7 +322,7 @@ impl Driver {
         (version.state == State::Compromised).then(|| exposed(version, (least, most), lanes))
     }
 
-    /// Everything that a revocation needs, short of revoking anything.
+    /// Tries everything that a revocation needs, without revoking.
     pub(super) fn drill(&mut self, because: &Because) -> Vec<Rehearsal> {
         let mut parts = Vec::new();
         let since = self.clock.instant();
@@ -376,7 +375,7 @@ impl Driver {
         Ok(lines.into_iter().map(text).collect())
     }
 
-    /// Other terms and other subjects, without touching a connection. Keyrings keep their places.
+    /// Puts other terms and subjects in force without touching connections. Keyrings keep their order.
     pub(super) fn reload(&mut self, config: Config, reload: Reload) -> Result<(), OrderError> {
         let names = config.policy.keyrings().iter().map(|rule| &rule.name);
         let kept = self.rings.iter().map(|driven| &driven.keyring);
@@ -404,7 +403,7 @@ impl Driver {
         Ok(())
     }
 
-    /// What speaks against destroying a version from what this gateway itself has seen.
+    /// Evidence against destroying a version: that this gateway has recently opened messages sealed under it.
     pub(super) fn opened_of_late(&self, index: usize, number: u32) -> Option<String> {
         let kid = self.kid(index, number)?;
         let held = self.loaded.get(kid)?;
@@ -452,7 +451,7 @@ impl Driver {
     }
 }
 
-/// Of a revocation or suspension: the mark that stands for it while it cannot be written down, and what it does to the version.
+/// For a revocation or suspension: its mark for when it cannot be recorded, and its step.
 const fn stops_sealing(order: Order) -> Option<(Mark, Deed)> {
     match order {
         Order::Compromise(number) => Some((Mark::Revoked, Deed::Compromise(number))),
@@ -467,7 +466,7 @@ const fn stops_sealing(order: Order) -> Option<(Mark, Deed)> {
     }
 }
 
-/// What has been opened within this time speaks against destroying its version.
+/// A version that has opened something within this time must not be destroyed.
 fn recent(ring: &Ring) -> Duration {
     ring.terms().overlap.max(Duration::from_secs(60))
 }

@@ -1,4 +1,4 @@
-//! What each deed of the engine does to catalogue, snapshot and audit log.
+//! Carries out the actions of the engine on catalogue, snapshot and audit log.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -23,10 +23,10 @@ use super::Driver;
 use super::journal::Statement;
 use super::loaded::Halt;
 
-/// A question to the bus that has not been answered yet.
+/// A question to JetStream that is under way.
 pub(super) type Inquiry = Pin<Box<dyn Future<Output = Told> + Send>>;
 
-/// What the bus has said about a version, and who wants to know.
+/// The answer of JetStream about a version, and what it is for.
 pub(super) struct Told {
     pub(super) index: usize,
     pub(super) number: u32,
@@ -34,7 +34,7 @@ pub(super) struct Told {
     pub(super) then: Then,
 }
 
-/// A destruction that an operator wants.
+/// A destruction that an operator has ordered.
 pub(super) struct Wanted {
     pub(super) wish: Wish,
     pub(super) because: Because,
@@ -43,22 +43,22 @@ pub(super) struct Wanted {
 /// A write that failed.
 struct Undone {
     error: RotateError,
-    /// Whether it is certain that it has not taken effect.
+    /// Whether it certainly has not taken effect.
     known: bool,
 }
 
-/// Who wants to know what is stored under a version.
+/// What a question to JetStream is for.
 pub(super) enum Then {
-    /// The engine, before it destroys it.
+    /// The engine, before it destroys the version.
     Engine,
-    /// An operator, who wants it destroyed if nothing needs it.
+    /// An order to destroy the version if nothing needs it.
     Destroy(Wanted, oneshot::Sender<Result<KeyringStatus, OrderError>>),
-    /// An operator, who asks what keeps it.
+    /// A query why the version is kept.
     Why(oneshot::Sender<Result<Kept, OrderError>>),
 }
 
 impl Driver {
-    /// Does what the engine wants done; yields what the engine is to be told at once.
+    /// Carries out an action; yields the events that follow at once.
     pub(super) fn perform(&mut self, index: usize, action: Action) -> Vec<Event> {
         let Action { deed, because } = action;
         match deed {
@@ -81,7 +81,7 @@ impl Driver {
                 let begun = self.begin(index, &deed);
                 let outcome = if let Deed::Distribute(number) = deed {
                     let given = self.distribute(index, number);
-                    // Somebody may have put a record right meanwhile; a transition that fails reads by itself.
+                    // An operator may have repaired a record meanwhile. A failed transition reads by itself.
                     given.inspect_err(|_failed| self.read_anew())
                 } else {
                     self.transition(index, &deed, &because)
@@ -93,15 +93,14 @@ impl Driver {
         }
     }
 
-    /// How it ended, and what the record says now.
     fn ended(&self, index: usize, outcome: Result<(), Failure>) -> Event {
         let keyring = self.rings.get(index).map(|driven| driven.keyring.clone());
         let lives = keyring.map(|keyring| self.lives(&keyring));
         Event::Ended(outcome, lives.unwrap_or_default())
     }
 
-    /// After a failure: a write may have taken effect all the same, and then counts for the message path, too. Until that is
-    /// known, it is asked again at every tick.
+    /// Reads the catalogue after a failure: a write may have taken effect all the same, and then counts for the message path,
+    /// too. Repeated at every tick until it succeeds.
     pub(super) fn read_anew(&mut self) {
         let read = self.catalogue.refresh();
         self.in_doubt = read.is_err();
@@ -112,7 +111,7 @@ impl Driver {
         {
             tracing::warn!(%error, left_out, "the catalogue cannot be read again; going on with what was read before");
         }
-        // What came of events in doubt, keyring by keyring: one record that cannot be read keeps no other's from being known.
+        // Outcomes in doubt are resolved for each keyring by itself: an unreadable record must not block the others.
         for index in 0..self.rings.len() {
             if let Err(error) = self.must_know(index) {
                 tracing::debug!(%error, "what came of a key event is not known yet");
@@ -121,7 +120,7 @@ impl Driver {
         self.install();
     }
 
-    /// One transition of a record: intent, compare-and-set, outcome; then the snapshot.
+    /// One transition of a record: intent in the audit log, compare-and-set, outcome, new snapshot.
     fn transition(&mut self, index: usize, deed: &Deed, because: &Because) -> Result<(), Failure> {
         self.must_know(index)?;
         if self.is_so(index, deed) {
@@ -129,7 +128,7 @@ impl Driver {
         }
         let drawn = self.draw(index, deed).map_err(|error| failure(&error))?;
         let made = drawn.as_ref().map(Drawn::version);
-        // A rotation is many acts in a row, and the clock may be set between any two.
+        // The wall clock may have been set since the last action.
         self.look_at_clock();
         let statement = self.statement((index, deed), made, because);
         let act = statement.map(Statement::act);
@@ -165,12 +164,12 @@ impl Driver {
         outcome
     }
 
-    /// Names the record that a deed has led to.
+    /// The present record, as the audit log names it.
     fn record_now(&self, index: usize) -> Option<RecordRef> {
         self.catalogue.reference(&self.rings.get(index)?.keyring)
     }
 
-    /// Nothing more is done to a keyring of which it is not known what came of the last event.
+    /// Resolves an unknown outcome before anything more is done to a keyring.
     fn must_know(&mut self, index: usize) -> Result<(), Failure> {
         let keyring = self.rings.get(index).map(|driven| driven.keyring.clone());
         let Some(keyring) = keyring.filter(|keyring| self.journal.doubts(keyring)) else {
@@ -185,7 +184,7 @@ impl Driver {
         Ok(())
     }
 
-    /// Whether the record, which the engine has yet to hear of, says that it is done: by a write that failed and took effect all the same.
+    /// Whether the record shows the step as done, by a write that failed and took effect; the engine does not know yet.
     fn is_so(&self, index: usize, deed: &Deed) -> bool {
         let Some((keyring, ring)) = self.ring(index) else {
             return false;
@@ -201,7 +200,7 @@ impl Driver {
         }
     }
 
-    /// The secret of a new version, so that the intent can name it.
+    /// Generates the secret of a new version before the intent, which names it.
     fn draw(&self, index: usize, deed: &Deed) -> Result<Option<Drawn>, RotateError> {
         let Some((keyring, ring)) = self.ring(index).filter(|_ring| *deed == Deed::Generate) else {
             return Ok(None);
@@ -212,7 +211,7 @@ impl Driver {
         drawn.map(Some)
     }
 
-    /// Writes; what failed and took effect all the same is done, and the audit log says so.
+    /// Writes the record. A write that failed and took effect all the same counts as done.
     fn attempt(
         &mut self,
         (index, deed): (usize, &Deed),
@@ -251,7 +250,7 @@ impl Driver {
         })
     }
 
-    /// The compare-and-set itself.
+    /// The compare-and-set of the record.
     fn write(
         &mut self,
         index: usize,
@@ -281,7 +280,7 @@ impl Driver {
             }
             Deed::Activate(number) => self.catalogue.activate(&keyring, *number, &clock).map(drop),
             Deed::Restore(number, state) => {
-                // Before the write, which may fail and take effect all the same: until it does, the record lets nothing seal.
+                // Before the write, because that may fail and take effect all the same. Until then the record prevents sealing.
                 if let Some(kid) = self.kid(index, *number) {
                     self.loaded.release(kid, Halt::Ordered);
                     self.drainers.tell(Said::Restored(kid));
@@ -309,7 +308,7 @@ impl Driver {
         }
     }
 
-    /// Step 2: this gateway loads the version; others of a fleet read it from the catalogue.
+    /// Rotation, part 2: this gateway loads the version; others of a fleet read it from the catalogue.
     fn distribute(&mut self, index: usize, number: u32) -> Result<(), Failure> {
         let Some(keyring) = self.rings.get(index).map(|driven| driven.keyring.clone()) else {
             return Ok(());
@@ -318,7 +317,7 @@ impl Driver {
         held.map(drop).map_err(|error| failure(&error))
     }
 
-    /// Step 3: members prove that they hold this very secret, for this record and once.
+    /// Rotation, part 3: members prove possession of the secret, for this record and a fresh challenge.
     fn challenge(&self, index: usize, number: u32, members: &[Member]) -> Vec<Event> {
         let Some(record) = self.record(index) else {
             return Vec::new();
@@ -345,7 +344,7 @@ impl Driver {
         claims.collect()
     }
 
-    /// Before a version is destroyed: what was opened here of late, and what JetStream still holds.
+    /// Before a version is destroyed: what was opened here recently, and what JetStream still holds.
     fn inspect(&self, index: usize, number: u32) -> Vec<Event> {
         if let Some(recent) = self.opened_of_late(index, number) {
             return vec![Event::Inspected(number, Verdict::Held(recent))];
@@ -362,7 +361,7 @@ impl Driver {
         }
     }
 
-    /// Waits for the bus on behalf of whoever asked.
+    /// Queues a question for the event loop.
     pub(super) fn await_answer(
         &self,
         (index, number): (usize, u32),
@@ -380,7 +379,7 @@ impl Driver {
         self.inquiries.push(Box::pin(inquiry));
     }
 
-    /// What the bus is asked about a version.
+    /// The question to JetStream about a version.
     pub(super) fn question(&self, index: usize, number: u32) -> Option<Question> {
         let (keyring, _ring) = self.ring(index)?;
         let version = self.record(index)?.version(number)?;
@@ -396,7 +395,7 @@ impl Driver {
         })
     }
 
-    /// What the audit log says of a deed; nothing of those that change no record.
+    /// The audit entry of a step; `None` for those that change no record.
     fn statement<'d>(
         &'d self,
         (index, deed): (usize, &Deed),
@@ -459,7 +458,7 @@ impl Driver {
 }
 
 impl Undone {
-    /// In the words of the audit log.
+    /// As the audit log records it.
     fn said(&self) -> Outcome {
         let error = &self.error;
         if self.known {
@@ -485,7 +484,6 @@ fn reach(rule: &Rule, version: &Version) -> Vec<Pattern> {
     reach
 }
 
-/// A failure as the engine keeps it.
 pub(super) fn failure(error: &impl Faulty) -> Failure {
     Failure {
         text: error.to_string(),
@@ -508,7 +506,7 @@ pub(super) fn verdict(answer: &Answer) -> Verdict {
                     holder.stream, holder.sequence, holder.subject, holder.stored
                 )
             });
-            // A semicolon would cut the message in two: what is wrong, and what would help.
+            // No semicolon: it separates the cause from the remedy.
             Verdict::Held(held.collect::<Vec<_>>().join(", and "))
         }
         Answer::Unknown(why) => Verdict::Held(format!(

@@ -1,4 +1,4 @@
-//! A configuration that protects less than the one before: a key event, written down before it is in force, or not put in force.
+//! Configurations that weaken protection: the audit log has the intent before one is in force.
 
 use crate::audit::{Fact, Outcome, Pending, Settings, Trigger, WriteFailed};
 use crate::rotation::because::Because;
@@ -8,8 +8,8 @@ use crate::rotation::{StartError, User};
 use super::Driver;
 
 impl Driver {
-    /// What a start protects less than the log says last. What is in force already, because this process takes
-    /// the keys back, is not refused.
+    /// Compares the configuration at a start with the last one in the audit log. Refused if that cannot be written, unless this
+    /// process takes the keys back and the configuration is in force already.
     pub(super) fn begin_weaker(&mut self, began: &Fact) -> Result<Option<Pending>, StartError> {
         let runs = *began == Fact::GatewayTookBack;
         if self.user == User::Command {
@@ -23,7 +23,7 @@ impl Driver {
         let because = Because::of_gateway(Trigger::Start, why);
         let weaker = self.weaken(&before, &settings, because);
         if runs && before != settings {
-            // The other process may have put its own in force.
+            // The other process may have put another one in force.
             self.say_reloaded("taken back from another process".to_owned(), &before);
         }
         match weaker {
@@ -52,7 +52,7 @@ impl Driver {
         self.journal.begin(act, wall).map(Some)
     }
 
-    /// It is in force.
+    /// Writes the outcome: the weaker configuration is in force.
     pub(super) fn weakened(&mut self, weaker: Option<Pending>) {
         let Some(pending) = weaker else {
             return;
@@ -64,7 +64,7 @@ impl Driver {
         self.journal.finish(pending, Outcome::Done, wall);
     }
 
-    /// What is in force from now on, and what was before.
+    /// Writes a reload, with what changed.
     pub(super) fn say_reloaded(&mut self, what: String, before: &Settings) {
         let fact = Fact::ConfigurationReloaded {
             result: what.into(),

@@ -1,4 +1,4 @@
-//! Orders for which nothing is begun: refused, or met by what is under way. Each is a line of the audit log.
+//! Orders for which nothing is begun: refused, or covered by what is under way. Each is one line of the audit log.
 
 use crate::audit::{Act, Action, IntendedUse, Outcome};
 use crate::rotation::OrderError;
@@ -8,16 +8,16 @@ use crate::rotation::engine::Order;
 use super::Driver;
 use super::journal::{named, rests_on};
 
-/// What an order is for.
+/// An order as the audit log records it.
 #[derive(Clone, Debug)]
 pub(in crate::rotation) struct Ordered {
-    /// The keyring, as it was named; `None`: it concerns all.
+    /// The keyring as the caller named it; `None` concerns all.
     pub(in crate::rotation) keyring: Option<String>,
-    /// What was to be done.
+    /// The action that was ordered.
     pub(in crate::rotation) what: Action,
     /// The number of the version, where there is one.
     pub(in crate::rotation) number: Option<u32>,
-    /// Who wants it, and why.
+    /// Its reason.
     pub(in crate::rotation) because: Because,
 }
 
@@ -43,7 +43,7 @@ impl Ordered {
 }
 
 impl Driver {
-    /// An answer to whoever has given an order: a refusal is written down.
+    /// Passes the answer of an order on; a refusal is written to the audit log.
     pub(super) fn answered<T>(
         &mut self,
         wanted: Ordered,
@@ -71,7 +71,7 @@ impl Driver {
         let known = index.and_then(|index| self.record(index)?.version(number?));
         let name = index.and_then(|index| Some(&self.rings.get(index)?.keyring));
         let scope = name.map(|name| self.subjects(name)).unwrap_or_default();
-        // One that was refused before anybody asked has no ground.
+        // An order that was refused before the evidence was looked at has none.
         let ground = because.ground.map(|ground| rests_on(what, ground));
         let (forced, evidence) = ground.unwrap_or_default();
         let act = Act {
@@ -95,7 +95,6 @@ impl Driver {
     }
 }
 
-/// What the version would have been for.
 const fn intended_use(what: Action) -> IntendedUse {
     match what {
         Action::RotateRequested | Action::Activate | Action::Reload => IntendedUse::SealAndOpen,

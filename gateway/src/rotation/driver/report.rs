@@ -1,4 +1,4 @@
-//! What operators are told of keyrings, versions, and what keeps them.
+//! Status of keyrings and versions for operators.
 
 use crate::catalogue::{self, Mark, State};
 use crate::envelope::Used;
@@ -12,11 +12,10 @@ use crate::rotation::terms::Consent;
 use super::Driver;
 use super::reserve::used;
 
-/// How somebody approves.
+/// The command that approves.
 const APPROVE: &str = "`keyway destroy --approve`";
 
 impl Driver {
-    /// Every keyring, and what is wrong with what they share.
     pub(super) fn overview(&self) -> Overview {
         Overview {
             keyrings: self.status(),
@@ -26,7 +25,6 @@ impl Driver {
         }
     }
 
-    /// Every keyring.
     pub(super) fn status(&self) -> Vec<KeyringStatus> {
         (0..self.rings.len())
             .filter_map(|index| self.status_of(index))
@@ -119,7 +117,7 @@ impl Driver {
         }
     }
 
-    /// Whom or what the destruction of a version waits for, whatever is stored.
+    /// What the destruction of a version waits for, apart from what is stored.
     fn waits_for(&self, ring: &Ring, version: &catalogue::Version) -> Option<String> {
         if let Some(proposal) = version
             .proposed
@@ -140,7 +138,7 @@ impl Driver {
         (until > self.wall()).then(|| format!("it is held until {until:.0}, whatever is stored"))
     }
 
-    /// Whether nothing more can be sealed under the version; until more can be reserved, what is reserved is all that can.
+    /// Whether the budget of a version is used up; while reservations fail, what is reserved is all of it.
     pub(super) fn is_exhausted(&self, index: usize, version: &catalogue::Version) -> bool {
         let Some((ring, driven)) = self
             .ring(index)
@@ -159,7 +157,7 @@ impl Driver {
         version.state.seals() && is_used_up(budget, most, held.used())
     }
 
-    /// What keeps a version, as far as this gateway knows; what JetStream says is added by whoever asks it.
+    /// Why a version is kept, as far as this gateway knows. The caller adds the answer of JetStream.
     pub(super) fn kept(&self, index: usize, number: u32) -> Result<Kept, OrderError> {
         let unknown = OrderError::Refused(Refused::Unknown(number));
         let (_keyring, ring) = self.ring(index).ok_or(OrderError::Stopping)?;
@@ -173,7 +171,7 @@ impl Driver {
     }
 }
 
-/// Whether all of `most` is reserved, and what is not in the hands of lanes holds no average message.
+/// Whether all of `most` is reserved, and what is not granted to lanes is too little for an average message.
 fn is_used_up(budget: &Budget, most: Used, sealed: Used) -> bool {
     let (reserved, left) = (budget.reserved(), budget.left());
     let mean = sealed.bytes.checked_div(sealed.messages).unwrap_or(1);

@@ -1,4 +1,4 @@
-//! Budgets: how much of one is reserved at a time, durably, before lanes may seal out of it.
+//! Budgets: parts are reserved durably in the record before lanes may seal out of them.
 
 use std::time::{Duration, Instant};
 
@@ -11,34 +11,33 @@ use crate::rotation::terms::Limit;
 use super::Driver;
 use super::loaded::Held;
 
-/// What is reserved first, where thresholds are large.
+/// The first reservation, where thresholds are large.
 const FIRST: Used = Used {
     messages: 1 << 16,
     bytes: 64 << 20,
 };
-/// What a kill loses of the soft threshold at most, as long as little is sealed: one part of so many.
+/// A first reservation, which a kill would lose, is at most this fraction (1/16) of the soft threshold.
 const SHARE: u64 = 16;
-/// The least, so that a disk is not written for a handful of messages.
+/// The least reservation, to bound the rate of disk writes.
 pub(super) const LEAST: Used = Used {
     messages: 1 << 12,
     bytes: 4 << 20,
 };
-/// The most.
+/// The largest reservation.
 const MOST: Used = Used {
     messages: 1 << 24,
     bytes: 16 << 30,
 };
 
-/// A reservation that was used up faster than this was too small.
+/// A reservation that was used up faster than this was too small: the next is doubled.
 const FAST: Duration = Duration::from_millis(500);
-/// One that lasted longer than this was too large.
+/// One that lasted longer than this was too large: the next is halved.
 const SLOW: Duration = Duration::from_secs(10);
 
-/// How many such parts are reserved at a hand-over, until the other process serves and can be asked for more: each lasts for half a second
-/// at least.
+/// How many parts are reserved at a hand-over, until the other process serves requests: each lasts half a second at least.
 const HAND_OVER: u64 = 4;
 
-/// How much to reserve next: as much as lasts some seconds.
+/// The size of the next reservation, which is to last some seconds.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pace {
     part: Used,
@@ -58,8 +57,8 @@ impl Default for Pace {
 }
 
 impl Pace {
-    /// The next part, out of what is left of the limit: a quarter of it at most, so that workers can share the rest; and about a
-    /// quarter of the soft threshold, because use is looked at whenever more is asked for.
+    /// The next part: at most a quarter of what is left of the limit, so that workers can share the rest, and about a quarter of
+    /// the soft threshold, because usage is compared with it at each reservation.
     pub(super) fn next(&mut self, now: Instant, left: Used, soft: Used) -> Used {
         if let Some(last) = self.last {
             let lasted = now.saturating_duration_since(last);
@@ -79,7 +78,7 @@ impl Pace {
         fair(self.part, left, soft)
     }
 
-    /// What is reserved next, but for what is left: until something has been used up, little, because a kill loses it.
+    /// The next part before bounds: small until something has been used up, because a kill loses it.
     fn begun(&self, soft: Used) -> Used {
         if self.last.is_some() {
             return self.part;
@@ -91,7 +90,7 @@ impl Pace {
     }
 }
 
-/// As much of `part` as leaves something for others.
+/// Bounds `part` so that something is left for others.
 pub(super) fn fair(part: Used, left: Used, soft: Used) -> Used {
     let fair = |part: u64, least: u64, left: u64, soft: u64| {
         part.min((left / 4).min(soft / 4).max(least)).min(left)
@@ -112,7 +111,7 @@ fn least(soft: Used) -> Used {
 }
 
 impl Driver {
-    /// What has been sealed under the active version, for the engine.
+    /// The use of the active version, for the engine.
     pub(super) fn usage(&self, index: usize) -> Option<Event> {
         let (_keyring, ring) = self.ring(index)?;
         let active = ring.active()?;
@@ -126,7 +125,7 @@ impl Driver {
         })
     }
 
-    /// Reserves more of the active version's budget, if lanes have asked for it or hold all there is.
+    /// Reserves more of the active version's budget, if it is low or all granted.
     pub(super) fn reserve(&mut self, index: usize) {
         let now = self.clock.instant();
         let Some(pace) = self.rings.get(index).map(|driven| driven.pace) else {
@@ -162,7 +161,7 @@ impl Driver {
         }
     }
 
-    /// Reserves what the keyrings that are in use may need until the other process can be asked.
+    /// Reserves what keyrings in use may need until the other process can be asked.
     pub(super) fn provide_for_the_hand_over(&mut self) {
         let now = self.clock.instant();
         for index in 0..self.rings.len() {
@@ -187,8 +186,8 @@ impl Driver {
         }
     }
 
-    /// The active version, what is left of its limit, and its budget; `None` while nothing may be sealed under it. Nothing is reserved but
-    /// by this, for whichever process.
+    /// The active version, what is left of its limit, and its budget; `None` while nothing may be sealed under it. All
+    /// reservations, also for other processes, go through this.
     fn spendable(&self, index: usize) -> Option<(u32, Used, &Budget)> {
         let (_keyring, ring) = self.ring(index)?;
         let active = ring.active()?;
@@ -200,13 +199,12 @@ impl Driver {
         Some((active.number, left, budget))
     }
 
-    /// The same without the budget.
+    /// The active version, and what is left of its limit.
     pub(super) fn left(&self, index: usize) -> Option<(u32, Used)> {
         let (number, left, _budget) = self.spendable(index)?;
         Some((number, left))
     }
 
-    /// Remembers why no more can be reserved.
     fn unreserved(&mut self, index: usize, why: Option<&RotateError>) {
         if let Some(driven) = self.rings.get_mut(index) {
             driven.unreserved = why.map(ToString::to_string);
@@ -218,7 +216,7 @@ impl Driver {
         let (number, left, budget) = self.spendable(index)?;
         let empty = budget.left();
         let wanted = budget.is_thirsty() || empty.messages == 0 || empty.bytes == 0;
-        // Where one dimension is at its end, the other is of no use to anybody.
+        // Once messages or bytes are used up, more of the other is useless.
         if (left.messages == 0 && empty.messages == 0) || (left.bytes == 0 && empty.bytes == 0) {
             return None;
         }
@@ -237,7 +235,7 @@ impl Driver {
         Ok(())
     }
 
-    /// Makes it durable that so much more of a version's budget is reserved; which version that is, if it is loaded.
+    /// Reserves so much more of a version's budget durably; yields its kid, if it is loaded.
     pub(super) fn write_reserved(
         &mut self,
         index: usize,
@@ -260,7 +258,7 @@ impl Driver {
         Ok(Some(kid))
     }
 
-    /// Writes down what the keyring serves, before a version is destroyed that has sealed it: subjects come by a reload.
+    /// Records the subjects that a version has sealed, for the search before it is destroyed: a reload may have extended them.
     pub(super) fn serve_subjects(&mut self, index: usize) {
         let Some((keyring, ring)) = self.ring(index) else {
             return;
@@ -278,13 +276,13 @@ impl Driver {
         }
         if let Err(error) = self.catalogue.serve(&keyring, &subjects) {
             tracing::error!(%error, %keyring, "the subjects of the keyring cannot be written down; tried again");
-            // The attempt may have read what an earlier one had left.
+            // The attempt may have read the result of an earlier one.
             self.read_anew();
             self.follow();
         }
     }
 
-    /// A limit below what is reserved: nothing more is sealed out of what was reserved under another limit.
+    /// Applies a limit below what is reserved: the version is loaded anew, so that the earlier reservation is not used.
     pub(super) fn cap(&mut self, index: usize) {
         let Some((_keyring, ring)) = self.ring(index) else {
             return;
@@ -303,7 +301,7 @@ impl Driver {
         }
     }
 
-    /// What a successor may seal at once, as soon as it is active.
+    /// The reservation with which a successor becomes active.
     pub(super) fn first_part(&self, index: usize) -> Used {
         let limit = self
             .ring(index)
@@ -324,7 +322,7 @@ impl Driver {
         }
     }
 
-    /// What starts a rotation.
+    /// The soft thresholds.
     pub(super) fn soft(&self, index: usize) -> Used {
         let terms = self.ring(index).map(|(_keyring, ring)| ring.terms());
         terms.map_or_else(Used::default, |terms| Used {
@@ -333,7 +331,7 @@ impl Driver {
         })
     }
 
-    /// What is durable may be sealed.
+    /// Releases a durable reservation to the lanes.
     pub(super) fn extend(&self, index: usize, number: u32, part: Used) {
         let kid = self.kid(index, number);
         if let Some(held) = kid.and_then(|kid| self.loaded.get(kid)) {
@@ -342,7 +340,7 @@ impl Driver {
         }
     }
 
-    /// Once no lane can seal under a version any more, what was reserved and not sealed is written off the account.
+    /// Writes the exact use of a version, in place of what was reserved, once no lane can seal under it any more.
     pub(super) fn settle(&mut self, index: usize, number: u32) -> Result<(), RotateError> {
         let kid = self.kid(index, number);
         let held = kid.and_then(|kid| Some((kid, self.loaded.get(kid)?)));
@@ -369,7 +367,7 @@ impl Driver {
         })
     }
 
-    /// The workers have ended: nothing that was reserved and not sealed needs to count.
+    /// The same for all active versions, once the workers have ended.
     pub(super) fn settle_all(&mut self) {
         self.keep_time();
         for index in 0..self.rings.len() {
@@ -387,8 +385,8 @@ impl Driver {
     }
 }
 
-/// Spent once all of the limit is reserved in a dimension of which little or nothing is left, and lanes have asked for more: grants may lie
-/// in lanes that are idle, so that the soft threshold is never reached. Where no lane has anything either, nobody needs to ask.
+/// Spent once all messages or bytes of the limit are reserved and little is left while lanes ask for more, or nothing at all is
+/// left. Grants may lie in idle lanes, so that the soft threshold is never reached.
 fn supply(held: &Held, limit: Used) -> Supply {
     let budget = &held.version.budget;
     let (reserved, left) = (budget.reserved(), budget.left());

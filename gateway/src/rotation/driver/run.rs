@@ -1,4 +1,4 @@
-//! The loop: waits for what happens, and has the driver act on it.
+//! The event loop of the driver.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -23,35 +23,33 @@ use super::Driver;
 use super::perform::{Then, Told, Wanted, verdict};
 use super::refusals::Ordered;
 
-/// How often the driver looks at what time and traffic have brought about.
+/// The interval of [`Driver::tick`].
 pub(super) const TICK: Duration = Duration::from_millis(200);
 
-/// A rotation that waits for longer than this is worth a line in the log.
+/// A rotation that is held back for longer than this is logged.
 const HASTE: Duration = Duration::from_secs(1);
 
-/// What whoever asked for a rotation that failed has to know, too.
+/// Appended to the error of a failed rotation whose successor could not be marked as withdrawn.
 const FORGOTTEN: &str =
     "; what it has made could not be discarded, and a restart before it can be goes on with it";
 
-/// The way back to whoever asked.
 type Answer<T> = oneshot::Sender<T>;
 
-/// Somebody who has asked for a rotation that the one before is too close to.
+/// A caller of a rotation.
 pub(super) struct Caller {
-    /// Of which keyring, and the version that sealed before.
+    /// The index of the keyring, and the version that was active before.
     asked: (usize, Option<u32>),
     answer: Answer<Result<Rotated, OrderError>>,
 }
 
-/// How a process that drains is told what it has to know.
+/// The channels of a process that begins to drain.
 pub(in crate::rotation) struct Way {
-    /// Its end.
+    /// Its link to the writer of the catalogue.
     pub(in crate::rotation) link: DrainLink,
-    /// Told when its clients are to be moved at once.
+    /// Completed when its clients are to be disconnected at once.
     pub(in crate::rotation) moved: oneshot::Sender<()>,
 }
 
-/// What operators ask for.
 pub(in crate::rotation) enum Request {
     Rotate {
         keyring: String,
@@ -64,7 +62,7 @@ pub(in crate::rotation) enum Request {
         because: Because,
         answer: Answer<Result<KeyringStatus, OrderError>>,
     },
-    /// Destroy a version, ask for that, or approve of it.
+    /// Destroy a version, request that, or approve of it.
     Destroy {
         keyring: String,
         number: u32,
@@ -93,7 +91,7 @@ pub(in crate::rotation) enum Request {
         count: usize,
         answer: Answer<Result<Vec<String>, OrderError>>,
     },
-    /// An order was refused before it came here.
+    /// Record an order that the admin interface has refused.
     Refused {
         wanted: Ordered,
         why: String,
@@ -104,7 +102,7 @@ pub(in crate::rotation) enum Request {
         reload: Reload,
         answer: Answer<Result<(), OrderError>>,
     },
-    /// Let go of the catalogue and the audit log; both are settled when the answer comes: the ways to those that drain already.
+    /// Close the catalogue and the audit log. The answer comes when that is done: links to processes that drain already.
     HandOver {
         way: Way,
         answer: Answer<Vec<DrainLink>>,
@@ -170,7 +168,7 @@ impl Driver {
         misses
     }
 
-    /// Lanes want more of a budget: what has been sealed may ask for a successor, too.
+    /// Lanes want more of a budget: reserves it. The use of the version may make a successor due, too.
     pub(super) fn quench(&mut self) {
         for index in 0..self.rings.len() {
             self.reserve(index);
@@ -235,14 +233,13 @@ impl Driver {
 }
 
 impl Driver {
-    /// Tells whoever asked for a rotation what has come of it, as soon as nothing but time is missing for it any more. That the time has
-    /// come is not enough: the engine takes notice of it at the next tick.
+    /// Answers the caller of a rotation, later if only time is missing: the engine notices that at a tick.
     pub(super) fn answer_rotation(&mut self, caller: Caller) {
         self.answer_rotations(vec![caller]);
     }
 
-    /// What they are told to have failed does not happen later: it is withdrawn. Where what it has left could not be discarded, and the next
-    /// start would not know of that, they are told.
+    /// A rotation that is answered with a failure must not happen later: it is withdrawn. Where its successor can neither be
+    /// discarded nor be marked for the next start, the answer says so.
     fn answer_rotations(&mut self, callers: Vec<Caller>) {
         let mut failed = BTreeSet::new();
         let mut answers = Vec::new();
@@ -270,13 +267,13 @@ impl Driver {
         }
     }
 
-    /// A rotation of which it was told that it has failed does not go on; whether the next start knows that, too.
+    /// Withdraws a failed rotation; yields whether the next start knows that, too.
     fn withdraw(&mut self, index: usize) -> bool {
         self.feed(index, Event::Withdrawn(Order::Rotate));
         self.mark_withdrawn(index)
     }
 
-    /// Tells those whose rotation has been held back until now.
+    /// Answers callers whose rotation was held back.
     pub(super) fn call_back(&mut self) {
         let callers = std::mem::take(&mut self.callers);
         self.answer_rotations(callers);
@@ -291,8 +288,7 @@ impl Driver {
         }
     }
 
-    /// Destroys a version once the bus has said that nothing stored needs it; at once where that is forced. The same of asking for it and
-    /// of approving.
+    /// Destroys a version, or requests or approves that: by force at once, otherwise once JetStream holds nothing that needs it.
     fn destroy(
         &mut self,
         keyring: &str,
@@ -321,7 +317,7 @@ impl Driver {
         }
     }
 
-    /// What keeps a version, the bus asked anew where that matters.
+    /// Why a version is kept; asks JetStream where that matters.
     fn why(&mut self, keyring: &str, number: u32, answer: Answer<Result<Kept, OrderError>>) {
         let index = self.index(keyring);
         let kept = index.and_then(|index| Ok((index, self.kept(index, number)?)));
@@ -379,7 +375,7 @@ impl Driver {
     }
 }
 
-/// A destruction that may be refused.
+/// The audit entry of a destruction that may be refused.
 fn ordered((keyring, number): (&str, u32), wanted: &Wanted) -> Ordered {
     let order = if wanted.wish.approves {
         Order::Approve(number)

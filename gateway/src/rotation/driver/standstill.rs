@@ -1,4 +1,4 @@
-//! What keeps publishes of a keyring waiting: found out from what the message path has, and said as soon as it changes.
+//! Why publishes of a keyring wait: determined from the snapshot, and logged when it changes.
 
 use crate::catalogue::Record;
 use crate::rotation::report::Stopped;
@@ -6,8 +6,8 @@ use crate::rotation::report::Stopped;
 use super::Driver;
 
 impl Driver {
-    /// Why nothing can be sealed under a keyring now. The record says what should seal, the snapshot what does. That no lane can be drawn for
-    /// want of random bytes is none of it: the library ends the process then.
+    /// Why nothing can be sealed under a keyring now. The record says what should seal, the snapshot what does. Failing random
+    /// bytes are no case of it: the library aborts the process then.
     pub(super) fn stopped(&self, index: usize) -> Option<Stopped> {
         let driven = self.rings.get(index)?;
         let keyring = self.policy.by_name(driven.keyring.as_str())?;
@@ -31,7 +31,7 @@ impl Driver {
         })
     }
 
-    /// Says in log and metrics which keyrings have come to a standstill since the last look, and which have gone on.
+    /// Reports in log and metrics for which keyrings publishes have begun to wait since the last tick, and for which they go on.
     pub(super) fn announce(&mut self) {
         for index in 0..self.rings.len() {
             let stopped = self.stopped(index);

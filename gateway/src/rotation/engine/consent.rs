@@ -1,4 +1,4 @@
-//! How long a secret is held after its overlap, and who has to agree that it goes.
+//! How long a version is held after its overlap, and who has to approve of its destruction.
 
 use jiff::Timestamp;
 
@@ -11,7 +11,7 @@ use super::order::{Order, Refused};
 use super::ring::Ring;
 
 impl Ring {
-    /// Whether an order is given in the way in which the keyring wants a destruction to be ordered.
+    /// Whether a destruction is requested in the way that the keyring demands (`destroy`).
     pub(super) const fn permits(&self, order: Order) -> Result<(), Refused> {
         match (order, self.terms.destroy) {
             (Order::Destroy(number), Consent::Approved) => Err(Refused::Unapproved(number)),
@@ -20,8 +20,8 @@ impl Ring {
         }
     }
 
-    /// Whether this person's approval is all that the destruction of a version waits for, but for what is stored: another has asked for
-    /// it, or the gateway wants it.
+    /// Whether this person may approve of the destruction of a version: another person, or the gateway, has requested it. What is
+    /// stored is checked elsewhere.
     ///
     /// # Errors
     /// Why not.
@@ -37,17 +37,17 @@ impl Ring {
         }
     }
 
-    /// Whether the gateway itself wants to destroy a version, as soon as that may be.
+    /// Whether the gateway itself is to destroy a version, once nothing stored needs it.
     fn is_over(&self, life: &Life) -> bool {
         life.state == State::Archived && self.terms.retain == Retain::Destroy
     }
 
-    /// Whether it is too early to destroy a version whose overlap is over.
+    /// Whether the `hold` of a version is not over yet.
     pub(super) fn is_held(&self, life: &Life, now: Now) -> bool {
         life.age(now) < self.terms.hold
     }
 
-    /// Until when a version whose overlap is over is kept, whatever is stored; `None` where that says nothing.
+    /// When the `hold` of a version ends; `None` for a version that the gateway does not destroy by itself.
     #[must_use]
     pub fn held_until(&self, number: u32, now: Now) -> Option<Timestamp> {
         let life = self.life(number)?;

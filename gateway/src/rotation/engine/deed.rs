@@ -1,52 +1,52 @@
-//! What the engine wants done, and the drawing of what may become of a key version.
+//! The actions that the engine decides on, and the diagram of the key states.
 
 use crate::catalogue::{Opens, Proposal, State};
 use crate::rotation::because::Because;
 
 use super::life::Member;
 
-/// Something to be done, and what for.
+/// Something to be done, with its reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Action {
-    /// What is to be done.
+    /// The step to take.
     pub deed: Deed,
-    /// What set it off.
+    /// Its reason.
     pub because: Because,
 }
 
-/// Something to be done. Each one is a single step after which the process may die.
+/// One step in the lifecycle of a key version. The process may crash after any of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Deed {
-    /// Draw a secret, wrap it, write it down as pre-active, read it back.
+    /// Generate a secret, wrap it, write it as pre-active, read it back.
     Generate,
     /// Give every member the version.
     Distribute(u32),
-    /// Have these members prove that they hold it.
+    /// Have these members prove possession of the secret.
     Challenge(u32, Vec<Member>),
     /// All have proven: pre-active becomes ready.
     Admit(u32),
     /// The agreed time has come: ready becomes active, and its predecessor decrypt-only in the same step.
     Activate(u32),
-    /// A version that never sealed is not needed.
+    /// Destroy a version that never sealed and is not needed.
     Discard(u32),
     /// The overlap is over, or an operator says so.
     Archive(u32),
-    /// Find out whether anything stored still needs it.
+    /// Ask JetStream whether a stored message still needs it.
     Inspect(u32),
-    /// Somebody asks for its destruction, which takes a second person.
+    /// Record a request for its destruction, which takes a second person.
     Propose(u32, Proposal),
-    /// The secret goes, the record stays.
+    /// Destroy the secret; the record stays.
     Destroy(u32),
     /// It never seals again.
     Compromise(u32),
     /// It does not seal while an operator investigates.
     Suspend(u32),
-    /// The investigation found nothing: back to this state.
+    /// End a suspension: back to this state.
     Restore(u32, State),
 }
 
 impl Deed {
-    /// The version it is about; `None`: one that is yet to be.
+    /// The number of the version; `None`: it is yet to be generated.
     #[must_use]
     pub const fn number(&self) -> Option<u32> {
         match self {
@@ -66,7 +66,7 @@ impl Deed {
         }
     }
 
-    /// The word in logs, metrics and the drawing.
+    /// The name in logs and metrics.
     #[must_use]
     pub const fn word(&self) -> &'static str {
         match self {
@@ -86,7 +86,7 @@ impl Deed {
         }
     }
 
-    /// Whether it goes before everything else when the disk is full.
+    /// Whether the audit log's reserve is freed for it when the disk is full.
     #[must_use]
     pub const fn is_urgent(&self) -> bool {
         matches!(
@@ -114,7 +114,7 @@ impl Deed {
     }
 }
 
-/// The deed that leads from one state to another, as the drawing names it; `None` when none does.
+/// The label of a transition in the diagram; `None` for one that is not allowed.
 #[must_use]
 pub const fn leads(from: State, to: State) -> Option<&'static str> {
     match (from, to) {

@@ -1,4 +1,4 @@
-//! What the engine knows: of a key version, of the time, of the members.
+//! The engine's view of a key version, of the time, and of members of the fleet.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::catalogue::{self, Proposal, State};
 use crate::clock::STEP;
 use crate::envelope::{Kid, Suite};
 
-/// Became active so far in the future: a clock was wrong. Less is put right by itself.
+/// A version that became active this far in the future means a wrong clock. Smaller differences are tolerated.
 const AHEAD: Duration = Duration::from_secs(60);
 
 /// A key version as its record has it.
@@ -16,34 +16,34 @@ const AHEAD: Duration = Duration::from_secs(60);
 pub struct Life {
     /// Its number in the keyring.
     pub number: u32,
-    /// The name that envelopes have for it.
+    /// Its key id in envelopes.
     pub kid: Kid,
     /// The suite it seals with.
     pub suite: Suite,
-    /// Where it is in its life.
+    /// Its lifecycle state.
     pub state: State,
-    /// Since when, as the wall clock had it.
+    /// When it entered its state, by the wall clock.
     pub since: Timestamp,
-    /// When it first became active, as the wall clock had it.
+    /// When it first became active, by the wall clock.
     pub activated: Option<Timestamp>,
-    /// Since when it is in its state, by the catalogue's own time.
+    /// When it entered its state, by the catalogue's own time.
     pub entered: Timestamp,
     /// When it first became active, by the catalogue's own time.
     pub began: Option<Timestamp>,
     /// When it stopped sealing for good.
     pub deactivated: Option<Timestamp>,
-    /// That somebody has asked for its destruction, which takes a second person.
+    /// The request for its destruction that waits for a second person.
     pub proposed: Option<Proposal>,
 }
 
 /// The time, on three clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {
-    /// What records and people say; may jump. Can make a rotation early, and nothing else.
+    /// The wall clock; may jump. It can make a rotation earlier, and decides nothing else.
     pub wall: Timestamp,
-    /// The catalogue's own time, which counts what has passed; only grows. What is put off, held or destroyed goes by it.
+    /// The catalogue's own time, which survives restarts and only grows. Overlap, hold and destruction go by it.
     pub monotonic: Timestamp,
-    /// Since the engine's start; only grows. Moves retries and rates.
+    /// Since the engine's start; only grows. Retries and rates go by it.
     pub elapsed: Duration,
 }
 
@@ -52,7 +52,7 @@ pub struct Now {
 pub struct Member(pub String);
 
 impl Life {
-    /// Made and not yet active.
+    /// Generated and not yet active.
     #[must_use]
     pub const fn waits(&self) -> bool {
         matches!(self.state, State::PreActive | State::Ready)
@@ -64,12 +64,12 @@ impl Life {
         now.ago(self.entered)
     }
 
-    /// When it will have been in its state for so long, as the wall clock will have it if nobody sets it.
+    /// The wall-clock time at which it will have been in its state for so long.
     pub(super) fn ends(&self, after: Duration, now: Now) -> Timestamp {
         now.shows(self.entered, self.since, after)
     }
 
-    /// How far in the future it became active, by the wall clock: that was ahead then, or is behind now.
+    /// How far in the future it became active by the wall clock, which was ahead then or is behind now.
     #[must_use]
     pub fn ahead(&self, now: Now) -> Option<Duration> {
         let ahead = between(now.wall, self.activated?);
@@ -84,8 +84,8 @@ impl Now {
         between(then, self.monotonic)
     }
 
-    /// What the wall clock will show when so long has passed since a moment that both clocks have a time for. That is what it showed
-    /// then and so much more, unless it has been set meanwhile.
+    /// The wall-clock time at which so long has passed since a moment known by both clocks: the recorded time plus `after`,
+    /// unless the clock was set meanwhile.
     fn shows(self, monotonic: Timestamp, wall: Timestamp, after: Duration) -> Timestamp {
         let left = later(monotonic, after).duration_since(self.monotonic);
         let counted = self.wall.saturating_add(left).unwrap_or(Timestamp::MAX);
@@ -94,15 +94,14 @@ impl Now {
         if apart < STEP { written } else { counted }
     }
 
-    /// What the wall clock will show when a version that became active then has sealed for so long. It is followed where it says
-    /// that this is earlier.
+    /// The wall-clock time at which a version that became active then has sealed for so long; the earlier of the two clocks.
     pub(super) fn due(self, began: Timestamp, activated: Timestamp, after: Duration) -> Timestamp {
         self.shows(began, activated, after)
             .min(later(activated, after))
     }
 
-    /// The times between which a version sealed, as others may have them: widened by what this host's clock was set, and none at all
-    /// where it was ahead.
+    /// The wall-clock times between which a version sealed, for comparison with time stamps of JetStream: widened by changes of
+    /// this host's clock, and without a start where the clock was ahead.
     #[must_use]
     pub fn span(self, version: &catalogue::Version) -> (Option<Timestamp>, Option<Timestamp>) {
         let counted = |monotonic: Option<Timestamp>, wall: Option<Timestamp>| {
@@ -136,12 +135,12 @@ impl From<&catalogue::Version> for Life {
     }
 }
 
-/// The time from one to the other; none when the clock has gone back.
+/// The time from one to the other; zero when the clock has gone back.
 pub(super) fn between(from: Timestamp, to: Timestamp) -> Duration {
     Duration::try_from(to.duration_since(from)).unwrap_or(Duration::ZERO)
 }
 
-/// So much later; the end of time when there is no such time.
+/// So much later, saturating.
 pub(super) fn later(from: Timestamp, by: Duration) -> Timestamp {
     let by = SignedDuration::try_from(by).unwrap_or(SignedDuration::MAX);
     from.saturating_add(by).unwrap_or(Timestamp::MAX)

@@ -1,8 +1,8 @@
-//! When a key version is born, active, decrypt-only, gone: decided here, done elsewhere.
+//! The state machine of key versions: decides what is to be done; the driver does it.
 //!
-//! [`step`] is a function from a state, the time and an event to the next state and what is to be done. It asks no clock, no
-//! disk and no custodian; whoever calls does what is asked and says how it ended. One action is under way at a time, so that a
-//! crash leaves at most one step half done, and the record says which: the state after a restart is made from the record alone.
+//! [`step`] is a pure function from a state, the time and an event to the next state and the actions to take; the caller carries
+//! them out and reports the outcome. One action is under way at a time, so that a crash leaves at most one half done. The state
+//! after a restart is made from the record alone.
 //!
 //! A rotation has six steps, and the engine knows from the record which is next:
 //!
@@ -39,25 +39,25 @@ use super::terms::Terms;
 /// What is left to reserve of a version's limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Supply {
-    /// As much as lanes want.
+    /// As much as lanes ask for.
     #[default]
     Lasts,
-    /// Less than they want.
+    /// Less than they ask for.
     Spent,
 }
 
-/// What has happened.
+/// An input of the state machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// Time has passed.
     Tick,
-    /// So much has been sealed under the version, and so many envelopes that name it did not open.
+    /// The use of the active version.
     Usage {
         /// The version.
         number: u32,
-        /// Messages and bytes that are known to be sealed: what thresholds are about.
+        /// Messages and bytes known to be sealed; compared with the soft thresholds.
         sealed: Used,
-        /// The same, and what was reserved and lost with a process: what the limit is about.
+        /// The same and what killed processes had reserved; compared with the hard limit.
         used: Used,
         /// Envelopes that did not open.
         failed_opens: u64,
@@ -70,24 +70,24 @@ pub enum Event {
     Left(Member),
     /// The member has proven that it holds the version.
     Proven(Member, u32),
-    /// An operator asks for something; [`Ring::judge`] has said that it may be done.
+    /// An order that [`Ring::judge`] has accepted.
     Asked(Asked),
-    /// Whoever asked has been told that it failed: it does not happen later, but for a revocation.
+    /// The caller was told that the order has failed: it must not happen later, except for a revocation.
     Withdrawn(Order),
-    /// A process before has left this successor of such a rotation behind.
+    /// An earlier process has left this successor of a withdrawn rotation behind.
     LeftOver(u32),
-    /// The action under way has ended, and the record is this now.
+    /// The action under way has ended; the versions in the record now.
     Ended(Result<(), Failure>, Vec<Life>),
-    /// The record was read anew, and is this now.
+    /// The record was read again; the versions in it.
     Record(Vec<Life>),
-    /// What was found out about a version that is to be destroyed.
+    /// The answer to [`Deed::Inspect`].
     Inspected(u32, Verdict),
     /// The configuration has changed.
     Terms(Terms),
 }
 
-/// The next state, and what is to be done: every action but [`Deed::Inspect`] and [`Deed::Challenge`] ends with one
-/// [`Event::Ended`]. Total: any event may come at any time.
+/// The next state and the actions to take. Every action but [`Deed::Inspect`] and [`Deed::Challenge`] must be followed by one
+/// [`Event::Ended`]. Any event may come at any time.
 #[must_use]
 pub fn step(mut ring: Ring, now: Now, event: Event) -> (Ring, Vec<Action>) {
     ring.take(now, event);

@@ -1,4 +1,4 @@
-//! What operators ask for, and why it may be refused.
+//! Orders of operators, and why they are refused.
 
 use crate::catalogue::State;
 use crate::fault::{Fault, Faulty, Retry, Who};
@@ -6,33 +6,33 @@ use crate::rotation::because::Because;
 
 use super::deed::Deed;
 
-/// What an operator asks of a keyring.
+/// An order to a keyring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// A successor for the active version.
+    /// Replace the active version.
     Rotate,
-    /// This version never seals again.
+    /// Revoke a version: it never seals again.
     Compromise(u32),
-    /// This version does not seal while somebody investigates.
+    /// Suspend a version during an investigation: it does not seal.
     Suspend(u32),
-    /// A suspended version goes back to where it was.
+    /// End a suspension.
     Restore(u32),
-    /// The overlap of this version ends now.
+    /// End the overlap of a version now.
     Archive(u32),
-    /// The secret of this version goes, whatever is stored: whoever asks has seen the evidence.
+    /// Destroy the secret of a version, whatever is stored: the caller has seen the evidence.
     Destroy(u32),
-    /// The same where it takes a second person; `true`: it is asked for whatever is stored.
+    /// Request that where it takes a second person; `true`: by force, whatever is stored.
     Propose(u32, bool),
-    /// The second person agrees.
+    /// Approve of such a request.
     Approve(u32),
-    /// The rotation under way ends without a successor.
+    /// Abort the rotation under way.
     Abort,
 }
 
-/// An order and what set it off.
+/// An order and its reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
-    /// What.
+    /// The order.
     pub order: Order,
     /// Who and why.
     pub because: Because,
@@ -47,10 +47,10 @@ pub enum Refused {
     /// Its secret is gone for good.
     #[error("version {0} is destroyed; nothing can be done with it")]
     Destroyed(u32),
-    /// It is in that state already.
+    /// Already in that state.
     #[error("version {0} is {1} already; nothing is left to do")]
     Already(u32, State),
-    /// What is compromised stays so.
+    /// A compromised version stays so.
     #[error("version {0} is compromised; it can only be destroyed")]
     Compromised(u32),
     /// It is in use.
@@ -77,7 +77,7 @@ pub enum Refused {
         "nobody has asked for the destruction of version {0}, and the gateway does not want it yet; `keyway keys why` says what keeps it"
     )]
     NothingAsked(u32),
-    /// One person is not two.
+    /// The request and the approval come from one person.
     #[error(
         "{who} has asked for the destruction of version {number}, and cannot approve of it too; somebody else has to"
     )]
@@ -87,7 +87,7 @@ pub enum Refused {
         /// The version.
         number: u32,
     },
-    /// The second person does not know that it is forced.
+    /// The approval does not say that it is by force.
     #[error(
         "the destruction of version {0} is asked for although something stored may need it; approve of that by force, too, or not at all"
     )]
@@ -95,12 +95,12 @@ pub enum Refused {
     /// Nothing to abort.
     #[error("no rotation is under way that could be aborted; nothing is left to do")]
     NoRotation,
-    /// Without it nothing could be sealed.
+    /// Without the rotation nothing could be sealed.
     #[error(
         "the keyring has no other version to seal under; the rotation goes on, because traffic waits for it"
     )]
     Needed,
-    /// The next would begin at once.
+    /// Another rotation would begin at once.
     #[error(
         "the active version is due for a successor ({0}): another rotation would begin at once; let this one go on, or raise `rotate` and `limit` and `keyway reload` first"
     )]
@@ -108,13 +108,13 @@ pub enum Refused {
 }
 
 impl Order {
-    /// Whether it takes the right to seal from a version: owed until it is done, and a successor follows.
+    /// Whether it stops a version from sealing: then it is retried until it succeeds, and a rotation follows.
     #[must_use]
     pub const fn takes_away(self) -> bool {
         matches!(self, Self::Compromise(_) | Self::Suspend(_))
     }
 
-    /// The version it is about.
+    /// The number of the version.
     #[must_use]
     pub const fn number(self) -> Option<u32> {
         match self {
@@ -129,7 +129,7 @@ impl Order {
         }
     }
 
-    /// Whether a version in this state can take it.
+    /// Whether the order is possible for a version in this state.
     pub(super) fn fits(self, state: State) -> Result<(), Refused> {
         if let (Some(number), State::Destroyed) = (self.number(), state) {
             return Err(Refused::Destroyed(number));
@@ -152,7 +152,7 @@ impl Order {
 }
 
 impl Asked {
-    /// Whether the deed is what was asked for.
+    /// Whether this step carries the order out.
     pub(super) fn met_by(&self, deed: &Deed) -> bool {
         match (self.order, deed) {
             (Order::Compromise(asked), Deed::Compromise(done))

@@ -1,4 +1,4 @@
-//! How soon after one rotation of a keyring the next may come, whatever it is for; but that of a version that was revoked.
+//! The least time between two rotations of a keyring. A rotation after a revocation does not wait.
 
 use std::time::Duration;
 
@@ -9,22 +9,22 @@ use super::life::{Life, Now, between};
 /// No version of a keyring is replaced sooner than this after it became active.
 const LEAST: Duration = Duration::from_secs(1);
 
-/// The gateway's own reasons are never held back for longer than this.
+/// Rotations by thresholds are held back for this long at most.
 const MOST: Duration = Duration::from_mins(1);
 
-/// What is known of the rotations that there have been.
+/// The past rotations of a keyring.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Pace {
     /// How many versions have ever become active.
     activations: usize,
-    /// How far the last is to be from the next that the gateway's own rules ask for.
+    /// The least time until the next rotation by thresholds.
     apart: Duration,
-    /// How long ago the last was, and when that was so; `None` before the first look at the clock.
+    /// How long ago the last was, and the time of that measurement; `None` before the first.
     seen: Option<(Duration, Duration)>,
 }
 
 impl Pace {
-    /// As the record has it: a restart forgets no rotation.
+    /// From the record, so that a restart forgets no rotation.
     pub(super) fn of(lives: &[Life]) -> Self {
         let times = activations(lives);
         let gaps = times
@@ -38,7 +38,7 @@ impl Pace {
         }
     }
 
-    /// Takes notice of a version that has become active. The wall clock has no say in it.
+    /// Notices a version that has become active, independently of the wall clock.
     pub(super) fn look(&mut self, now: Now, lives: &[Life]) {
         if self.seen.is_none() {
             let last = activations(lives).last().copied();
@@ -55,12 +55,12 @@ impl Pace {
         self.activations = count;
     }
 
-    /// How long a rotation that was asked for has to wait still.
+    /// How long a requested rotation still has to wait.
     pub(super) fn wait_if_asked(&self, now: Now) -> Duration {
         self.wait_for(LEAST, now)
     }
 
-    /// The same of one that thresholds ask for.
+    /// How long a rotation by thresholds still has to wait.
     pub(super) fn wait(&self, now: Now) -> Duration {
         self.wait_for(self.apart, now)
     }
@@ -79,13 +79,13 @@ impl Pace {
     }
 }
 
-/// A rotation that comes nearly as soon as it may doubles the distance; any other sets it back.
+/// Exponential back-off: a rotation that comes nearly as soon as permitted doubles the distance; any other resets it.
 fn next(apart: Duration, gap: Duration) -> Duration {
     let twice = apart.saturating_mul(2);
     if gap < twice { twice.min(MOST) } else { LEAST }
 }
 
-/// When versions became active, in turn, by the catalogue's own time.
+/// When versions became active, sorted, by the catalogue's own time.
 fn activations(lives: &[Life]) -> Vec<Timestamp> {
     let mut times: Vec<_> = lives.iter().filter_map(|life| life.began).collect();
     times.sort_unstable();

@@ -1,4 +1,4 @@
-//! What is to be done next, from the state alone.
+//! Decides the next actions from the state alone.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ const PROOF: Duration = Duration::from_secs(5);
 const AGREED: Duration = Duration::from_secs(2);
 
 impl Ring {
-    /// What is to be done now; what that is, is noted as under way.
+    /// The actions to take now; they are noted as under way.
     pub(super) fn decide(&mut self, now: Now) -> Vec<Action> {
         let mut actions = Vec::new();
         self.wake(now);
@@ -45,7 +45,7 @@ impl Ring {
         }
     }
 
-    /// Orders that came true or impossible by themselves since they were given.
+    /// Drops orders that have been met, or have become impossible, since they were accepted.
     fn drop_void_orders(&mut self, now: Now) {
         while let Some(front) = self.orders.front()
             && front.deed(self, now).is_none()
@@ -57,7 +57,7 @@ impl Ring {
         }
     }
 
-    /// Begins a rotation when the active version asks for a successor, or when there is none.
+    /// Begins a rotation when the active version is due for a successor, or when there is none.
     fn begin(&mut self, now: Now) {
         if self.succession.is_some() {
             return;
@@ -67,7 +67,7 @@ impl Ring {
                 let why = "the keyring has no active key version";
                 Some(Because::of_gateway(Trigger::Start, why))
             }
-            // A rotation that a crash cut off.
+            // A rotation that a crash interrupted.
             (Some(_), Some(successor)) if self.leftover != Some(successor.number) => {
                 let why = "a rotation that was cut off goes on";
                 Some(Because::of_gateway(Trigger::Start, why))
@@ -79,7 +79,7 @@ impl Ring {
         }
     }
 
-    /// Why a version asks for a successor by itself.
+    /// Why a version is due for a successor.
     fn is_due(&self, active: &Life, now: Now) -> Option<Because> {
         let used = self
             .usage
@@ -87,7 +87,7 @@ impl Ring {
         used.or_else(|| self.over(active, now))
     }
 
-    /// Whether a rotation would stay away once it is aborted.
+    /// Whether an aborted rotation would not begin again at once.
     ///
     /// # Errors
     /// Why not.
@@ -109,7 +109,7 @@ impl Ring {
         })
     }
 
-    /// The first of: what operators ask for, the next step of a rotation, the end of a version.
+    /// The first of: an order, the next step of a rotation, archiving or destroying a version.
     fn next(&mut self, now: Now) -> Option<Action> {
         if let Some(front) = self.orders.front() {
             let because = front.because.clone();
@@ -122,7 +122,7 @@ impl Ring {
         self.advance(now).or_else(|| self.end(now))
     }
 
-    /// Once all have proven, the time of the change is agreed. A clock that goes back does not put it off.
+    /// Sets the activation time once all members have proven possession. A clock that goes back does not defer it.
     fn agree(&mut self, now: Now) {
         let alone = self.members.len() <= 1;
         let at = later(now.wall, if alone { Duration::ZERO } else { AGREED });
@@ -163,7 +163,7 @@ impl Ring {
         })
     }
 
-    /// A successor that nobody wants any more.
+    /// Discards the successor of a withdrawn rotation.
     fn discard(&self) -> Option<Action> {
         let number = self.successor()?.number;
         let why =
@@ -174,7 +174,6 @@ impl Ring {
         })
     }
 
-    /// Members that have yet to prove that they hold the successor.
     fn missing(&self) -> Vec<Member> {
         let proven = |member: &&Member| {
             let succession = self.succession.as_ref();
@@ -183,7 +182,7 @@ impl Ring {
         self.members.iter().filter(proven).cloned().collect()
     }
 
-    /// Asks the members that have yet to prove; again and again, as they may vanish and return.
+    /// Challenges the members that have yet to prove, repeatedly, as they may vanish and return.
     fn challenge(&mut self, now: Now) -> Option<Action> {
         let members = self.missing();
         let number = self
@@ -205,7 +204,7 @@ impl Ring {
         })
     }
 
-    /// The end of a version: the overlap is over, or nothing stored needs it any more.
+    /// Archives a version after its overlap, or destroys it once nothing stored needs it.
     fn end(&self, now: Now) -> Option<Action> {
         self.lives.iter().find_map(|life| self.end_of(life, now))
     }
@@ -243,7 +242,7 @@ impl Ring {
         }
     }
 
-    /// One question at a time about a version that may be destroyed.
+    /// Asks JetStream about a version that may be destroyed, one at a time.
     fn inspect(&mut self, now: Now) -> Option<Action> {
         if self.terms.retain != Retain::Destroy || self.gates.values().any(|gate| gate.asking) {
             return None;
@@ -264,7 +263,7 @@ impl Ring {
 }
 
 impl Asked {
-    /// What carries the order out in this state; `None` when nothing is left to do, or it can no longer be done.
+    /// The step that carries the order out; `None` when it is done already, or has become impossible.
     pub(super) fn deed(&self, ring: &Ring, now: Now) -> Option<Deed> {
         let number = match self.order {
             Order::Abort => ring.successor().filter(|_| ring.active().is_some())?.number,
@@ -306,7 +305,7 @@ impl Asked {
 }
 
 impl Ring {
-    /// Where a suspended version belongs: it seals again only if it was never replaced; otherwise its overlap begins anew.
+    /// The state after a suspension: active only if the version was never replaced; otherwise its overlap begins anew.
     fn origin(&self, life: &Life) -> State {
         let replaced = life.activated.is_none() || life.deactivated.is_some();
         if replaced || self.active().is_some() {

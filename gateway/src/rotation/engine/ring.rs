@@ -1,4 +1,4 @@
-//! The state of one keyring, and what can be told from it.
+//! The state of one keyring, and queries on it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -19,9 +19,9 @@ use super::usage::Usage;
 
 /// The first pause after a failure; it doubles.
 pub(super) const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// How long after an answer the gate is asked again; it doubles.
+/// How long after an answer JetStream is asked again; it doubles.
 const FIRST_WAIT: Duration = Duration::from_secs(60);
-/// What a rotation is believed to take until one has been seen.
+/// How long a rotation is assumed to take before one has been measured.
 pub(super) const FIRST_LEAD: Duration = Duration::from_secs(10);
 
 /// The state of one keyring.
@@ -34,34 +34,34 @@ pub struct Ring {
     pub(super) usage: Usage,
     pub(super) pace: Pace,
     pub(super) succession: Option<Succession>,
-    /// The successor that an operator's rotation has left behind when it failed: whoever asked was told so.
+    /// The unused successor of a withdrawn rotation, to be discarded.
     pub(super) leftover: Option<u32>,
     pub(super) orders: VecDeque<Asked>,
     pub(super) work: Work,
     pub(super) gates: BTreeMap<u32, Gate>,
     /// How long the next pause after a failure is.
     pub(super) pause: Duration,
-    /// After a failure the end of versions has its turn: a rotation that goes on failing must not keep a secret alive.
+    /// After every other failure archiving and destroying go first: a rotation that keeps failing must not keep a secret alive.
     pub(super) ends_first: bool,
-    /// How long a rotation takes: the last one, or a guess.
+    /// How long a rotation takes: the last one, or an assumption.
     pub(super) lead: Duration,
 }
 
 /// A rotation under way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Succession {
-    /// The first is its cause; later ones were coalesced.
+    /// The first is the cause; later ones joined.
     pub(super) reasons: Vec<Because>,
     pub(super) begun: Duration,
     /// The version that the members have been given.
     pub(super) distributed: Option<u32>,
     pub(super) proven: BTreeSet<Member>,
     pub(super) challenged: Option<Duration>,
-    /// When the members have agreed to change over.
+    /// The agreed time of activation.
     pub(super) at: Option<Timestamp>,
 }
 
-/// What is under way.
+/// The action under way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Work {
     Idle,
@@ -86,19 +86,19 @@ pub struct Failure {
     pub fault: Fault,
 }
 
-/// What was found out about a version that is to be destroyed.
+/// Whether stored messages may need a version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Nothing stored can need it: what was looked at.
+    /// None does: the evidence.
     Clear(String),
-    /// Something does, or may.
+    /// Some do, or may: the evidence.
     Held(String),
 }
 
-/// What keeps a version from being destroyed.
+/// The state of asking JetStream whether a version may be destroyed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gate {
-    /// The last answer; `None` while the first question is open.
+    /// The last answer; `None` before the first.
     pub verdict: Option<Verdict>,
     /// When to ask again.
     pub(super) again: Duration,
@@ -122,7 +122,7 @@ pub enum Stage {
     Activate,
 }
 
-/// What is to be expected of a keyring.
+/// The next rotation of a keyring, and how far the present one is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outlook {
     /// When the cryptoperiod of the active version ends.
@@ -133,12 +133,12 @@ pub struct Outlook {
     pub limit: Option<Duration>,
     /// How far a rotation has come.
     pub stage: Stage,
-    /// Why it does not get on; it is tried again.
+    /// Why it failed; it is tried again.
     pub failure: Option<String>,
 }
 
 impl Stage {
-    /// The word in status and metrics.
+    /// The name in status and metrics.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -193,7 +193,7 @@ impl Ring {
         &self.lives
     }
 
-    /// What keeps this version from being destroyed, as far as it was asked.
+    /// The last check whether this version may be destroyed, if there was one.
     #[must_use]
     pub fn gate(&self, number: u32) -> Option<&Gate> {
         self.gates.get(&number)
@@ -218,7 +218,7 @@ impl Ring {
         self.active().map(drop).ok_or(Refused::Needed)
     }
 
-    /// Whether what the order wants is so.
+    /// Whether the order has been carried out.
     #[must_use]
     pub fn has_done(&self, order: Order) -> bool {
         let state = |number| self.life(number).map(|life| life.state);
@@ -240,7 +240,7 @@ impl Ring {
         }
     }
 
-    /// The successor that a failed rotation has left behind, as long as nothing else is to be done with it.
+    /// The unused successor that a withdrawn rotation has left behind.
     #[must_use]
     pub fn leftover(&self) -> Option<u32> {
         let waits = |number: &u32| self.life(*number).is_some_and(Life::waits);
@@ -253,20 +253,20 @@ impl Ring {
         self.succession.is_some()
     }
 
-    /// Whether an order has been given and not carried out.
+    /// Whether an order has been accepted and not carried out yet.
     #[must_use]
     pub fn owes(&self, order: Order) -> bool {
         self.orders.iter().any(|asked| asked.order == order)
     }
 
-    /// When the overlap of a version ends; `None` when it has none, or it is over.
+    /// When the overlap of a version ends; `None` outside an overlap.
     #[must_use]
     pub fn overlap_ends(&self, number: u32, now: Now) -> Option<Timestamp> {
         let life = self.life(number)?;
         (life.state == State::DecryptOnly).then(|| life.ends(self.terms.overlap, now))
     }
 
-    /// When a version is to stop sealing; `None`, of one that is yet to be: a cryptoperiod from now.
+    /// When a version is to stop sealing. `None` names a version yet to be generated: a cryptoperiod from now.
     #[must_use]
     pub fn expiry(&self, number: Option<u32>, now: Now) -> Option<Timestamp> {
         match number.map(|number| self.life(number)) {
@@ -276,7 +276,7 @@ impl Ring {
         }
     }
 
-    /// What is to be expected.
+    /// The next rotation, and how far the present one is.
     #[must_use]
     pub fn outlook(&self, now: Now) -> Outlook {
         let active = self.active();
@@ -294,8 +294,8 @@ impl Ring {
         }
     }
 
-    /// How long a successor that everybody has waits still, because the rotation before is so short a time ago; `None` when nothing
-    /// does. Where nothing seals, as after a revocation, nothing waits.
+    /// How long a successor that is ready still has to wait because the last rotation was so recent; `None` when none waits.
+    /// After a revocation, when nothing seals, there is no wait.
     #[must_use]
     pub fn held_back(&self, now: Now) -> Option<Duration> {
         let succession = self.succession.as_ref()?;
@@ -310,7 +310,7 @@ impl Ring {
         (!wait.is_zero()).then_some(wait)
     }
 
-    /// Everybody has the successor and nothing failed: the next look at the clock, or a later one, makes it active.
+    /// Whether all members have the successor and nothing failed, so that only time is missing until it becomes active.
     #[must_use]
     pub fn waits_for_time(&self) -> bool {
         let ready = self.successor().map(|life| life.state) == Some(State::Ready);
@@ -333,8 +333,7 @@ impl Ring {
         self.lives.iter().find(|life| life.number == number)
     }
 
-    /// When the cryptoperiod of this version ends. A wall clock that says so is followed: early is harmless. One that says the
-    /// contrary is not.
+    /// When the cryptoperiod of this version ends. A wall clock may make that earlier, which is harmless, but not later.
     pub(super) fn due(&self, life: &Life, now: Now) -> Timestamp {
         let period = self.terms.rotate.cryptoperiod(life.kid);
         if life.ahead(now).is_some() {
@@ -369,7 +368,7 @@ impl Gate {
 }
 
 impl Succession {
-    /// Every member has been given the version; nobody has proven yet.
+    /// Every member has the version; none has proven that yet.
     pub(super) fn given(&mut self, number: u32) {
         self.distributed = Some(number);
         self.proven.clear();
@@ -377,7 +376,7 @@ impl Succession {
         self.at = None;
     }
 
-    /// Whether anything but thresholds that were reached has asked for it.
+    /// Whether it has another reason than thresholds.
     pub(super) fn is_asked_for(&self) -> bool {
         let threshold = |because: &Because| {
             matches!(
@@ -392,7 +391,7 @@ impl Succession {
         !self.reasons.iter().all(threshold)
     }
 
-    /// What set the rotation off.
+    /// The reason of the rotation.
     pub(super) fn cause(&self) -> Because {
         let unknown = || Because::of_gateway(Trigger::Start, "a rotation goes on");
         self.reasons.first().cloned().unwrap_or_else(unknown)

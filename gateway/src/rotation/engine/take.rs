@@ -1,4 +1,4 @@
-//! What an event does to the state of a keyring.
+//! Applies events to the state of a keyring.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -19,7 +19,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
 impl Ring {
-    /// What an event does to the state.
     pub(super) fn take(&mut self, now: Now, event: Event) {
         match event {
             Event::Tick => {}
@@ -88,13 +87,13 @@ impl Ring {
             | Order::Approve(_)
             | Order::Abort => self.orders.push_back(asked),
         }
-        // Whoever asks has a reason to believe that it works now.
+        // An order is tried at once: the operator may have removed what made the last attempt fail.
         if let Work::Resting(_) = self.work {
             self.work = Work::Idle;
         }
     }
 
-    /// Begins a rotation, or adds a trigger to the one under way.
+    /// Begins a rotation, or adds a reason to the one under way.
     pub(super) fn succeed(&mut self, now: Now, because: Because) {
         self.leftover = None;
         match &mut self.succession {
@@ -112,8 +111,8 @@ impl Ring {
         }
     }
 
-    /// A rotation that an operator was told has failed does not go on by itself, unless the gateway wants one, too. Without a version
-    /// that seals it does.
+    /// A rotation of which an operator was told that it failed must not go on, unless the gateway has a reason of its own or
+    /// there is no active version.
     fn withdraw_rotation(&mut self) {
         if self.active().is_none() {
             return;
@@ -127,7 +126,7 @@ impl Ring {
         }
         self.succession = None;
         self.leftover = self.successor().map(|life| life.number);
-        // What it has left is discarded at once, if the disk lets it.
+        // Its successor is discarded at once, if the disk allows it.
         if self.leftover.is_some() && matches!(self.work, Work::Resting(_)) {
             self.work = Work::Idle;
         }
@@ -191,7 +190,7 @@ impl Ring {
     }
 
     fn failed(&mut self, now: Now, failure: Failure) {
-        // A revocation is owed until it is done; what else an operator wants, they may ask for again.
+        // A revocation is retried until it succeeds; other orders fail.
         if self.orders.front().is_some_and(|asked| !asked.takes_away()) {
             self.orders.pop_front();
         }
@@ -203,7 +202,7 @@ impl Ring {
         self.pause = self.pause.saturating_mul(2).min(LONGEST_PAUSE);
     }
 
-    /// The rotation ends, unless nothing would seal without it.
+    /// Ends an aborted rotation, unless there is no active version.
     fn abort(&mut self) {
         let asked = self
             .orders
@@ -224,7 +223,7 @@ impl Ring {
     }
 }
 
-/// Whether somebody has asked for it: neither a threshold, nor what the gateway found at its start.
+/// Whether a person has asked for it, rather than a threshold or the start of the gateway.
 const fn is_ordered(because: &Because) -> bool {
     matches!(
         because.trigger,

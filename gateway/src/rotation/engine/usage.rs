@@ -1,4 +1,4 @@
-//! How fast a version is used up.
+//! The rate at which the active version is used, and when that calls for a successor.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -13,13 +13,13 @@ use crate::rotation::terms::{Limit, Terms};
 use super::Supply;
 use super::life::Now;
 
-/// Over how long the rate is taken.
+/// The window of the rate.
 const WINDOW: Duration = Duration::from_secs(120);
 
-/// How far apart samples are at least.
+/// The least distance of samples.
 const SPACING: Duration = Duration::from_secs(1);
 
-/// What is known of the use of the active version.
+/// The use of the active version over time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Usage {
     last: Report,
@@ -27,20 +27,20 @@ pub(super) struct Usage {
     samples: VecDeque<(Duration, Used)>,
 }
 
-/// What is known of the use of a version.
+/// The use of a version at one time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Report {
     pub(super) number: u32,
-    /// What is known to be sealed.
+    /// Known to be sealed.
     pub(super) sealed: Used,
-    /// What counts against the limit.
+    /// Counts against the limit.
     pub(super) used: Used,
     pub(super) failed_opens: u64,
     pub(super) supply: Supply,
 }
 
 impl Usage {
-    /// Takes a report. One about another version than the last begins anew.
+    /// Takes a report. Another version than the last resets the samples.
     pub(super) fn report(&mut self, now: Now, report: Report) {
         if self.last.number != report.number {
             self.samples.clear();
@@ -61,7 +61,7 @@ impl Usage {
         self.until(now, number, (self.last.sealed, goal))
     }
 
-    /// The same until nothing is left of the limit, against which what a process had reserved and lost counts too.
+    /// The same for the hard limit, against which reservations of killed processes count, too.
     pub(super) fn until_used(&self, now: Now, number: u32, goal: Limit) -> Option<Duration> {
         self.until(now, number, (self.last.used, goal))
     }
@@ -85,7 +85,7 @@ impl Usage {
         messages.into_iter().chain(bytes).min()
     }
 
-    /// Why the use of the version asks for a successor, which takes `lead` to be in place.
+    /// Why the use of the version calls for a successor, which takes `lead` to be in place.
     pub(super) fn trigger(
         &self,
         number: u32,

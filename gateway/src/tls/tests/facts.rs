@@ -1,4 +1,4 @@
-//! Whose a certificate is, and until when.
+//! Names and validity of certificates.
 
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};

@@ -1,4 +1,4 @@
-//! What is said of files that cannot be used.
+//! Errors of unusable files.
 
 use super::made::{Ca, Folder, Leaf, THIS_YEAR, named, open_up};
 use crate::disk;

@@ -1,4 +1,4 @@
-//! Handshakes through buffers: who believes whom.
+//! Handshakes through buffers: which certificates are trusted.
 
 use std::io;
 use std::sync::Arc;
@@ -64,7 +64,7 @@ fn clients_certificates_are_required_optional_or_unasked() {
     assert_eq!(with(Clients::Required(authorities()), None), none);
     for clients in [Clients::Optional, Clients::Required] {
         let outcome = with(clients(authorities()), Some(&impostor));
-        // The impostor's CA has the name of the right one, and so its signature is tried.
+        // The impostor's CA has the trusted CA's name, so that its signature is checked.
         assert!(
             outcome == unknown || outcome == Err(("server", Failure::BadCertificate)),
             "{outcome:?}"

@@ -1,4 +1,4 @@
-//! Certificates of every kind, in files of a folder that vanishes.
+//! Test certificates in a temporary directory.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -16,7 +16,7 @@ use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection};
 use crate::clock::{Clock, Winder};
 use crate::tls::{Acceptor, Authorities, Clients, Demand, Handshake, Listener, Pair, ToServer};
 
-/// 2026-11-23, noon, in UTC; what is made here is valid all year.
+/// 2026-11-23T12:00:00Z, within the validity of the certificates.
 const NOON: Duration = Duration::from_secs(1_795_435_200);
 
 /// A folder with files, and a clock.
@@ -26,16 +26,16 @@ pub(super) struct Folder {
     pub(super) winder: Winder,
 }
 
-/// Who signs certificates.
+/// A CA.
 pub(super) struct Ca(pub(super) CertifiedIssuer<'static, KeyPair>);
 
-/// A certificate and its key, as text.
+/// A certificate and its key in PEM.
 pub(super) struct Leaf {
     pub(super) certificate: String,
     pub(super) key: String,
 }
 
-/// Years in which something is valid, both from New Year's Day.
+/// Validity from one New Year's Day to another.
 pub(super) const THIS_YEAR: [i32; 2] = [2026, 2028];
 
 impl Ca {
@@ -64,7 +64,7 @@ impl Ca {
         }
     }
 
-    /// A list of what it has revoked, by serial number.
+    /// Its revocation list, by serial numbers.
     pub(super) fn list(&self, revoked: &[u64]) -> String {
         self.list_until(revoked, 2028)
     }
@@ -113,7 +113,7 @@ impl Folder {
         self.dir.path().join(name)
     }
 
-    /// Puts a file in its place, closed to others.
+    /// Writes a file that only its owner may read.
     pub(super) fn put(&self, name: &str, text: &str) -> PathBuf {
         let path = self.path(name);
         fs::write(&path, text).unwrap();
@@ -150,7 +150,7 @@ impl Folder {
         Acceptor::load(listener, &self.clock).unwrap()
     }
 
-    /// What is said of the files of `listener`, without the folder's name.
+    /// The error for the files of `listener`, without the directory.
     pub(super) fn said(&self, listener: Listener) -> String {
         let error = Acceptor::load(listener, &self.clock)
             .err()
@@ -162,7 +162,7 @@ impl Folder {
         text.replace(&format!("{}/", self.dir.path().display()), "")
     }
 
-    /// A client that believes `ca` and may show a certificate of its own.
+    /// A client that trusts `ca` and may show a certificate.
     pub(super) fn client(&self, ca: &Ca, own: Option<&Leaf>) -> Arc<ClientConfig> {
         let settings = ToServer {
             ca: Some(self.put("ca.pem", &ca.0.pem())),
@@ -175,7 +175,7 @@ impl Folder {
     }
 }
 
-/// Both ends after a handshake through buffers, or what the first to fail says of it, and which one that was.
+/// Both ends after a handshake through buffers; or the first error, and the side that it occurred on.
 pub(super) fn shake(
     server: Arc<ServerConfig>,
     client: Arc<ClientConfig>,

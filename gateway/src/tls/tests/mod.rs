@@ -1,4 +1,4 @@
-//! Tests of TLS: certificates made here, handshakes through buffers.
+//! Tests of TLS with generated certificates and handshakes through buffers.
 
 mod facts;
 mod files;

@@ -1,13 +1,12 @@
-//! What JetStream itself answers a publish with.
+//! JetStream's acknowledgements of a publish.
 
 use super::shape::{Key, Shape, key, maybe};
 
 /// Whether `payload` is an acknowledgement that JetStream writes: a `PubAck`, its error form, the acknowledgement of an atomic
 /// batch, or one of fast ingest's (acknowledgement, gap, error).
 ///
-/// Strict: one JSON object of at most 2048 bytes, only keys that the server writes, each once and in its letter case, with
-/// values of the server's types, and none missing that the server always writes. Anybody can write such text: it proves nothing
-/// about who did.
+/// Strict: one JSON object of at most 2048 bytes with only keys that the server writes, each once and in its letter case, with
+/// values of the server's types, and none missing that the server always writes. This does not prove that the server wrote it.
 #[must_use]
 pub fn is_acknowledgement(payload: &[u8]) -> bool {
     let is_object = payload.first() == Some(&b'{') && payload.last() == Some(&b'}');

@@ -1,19 +1,18 @@
-//! Whether the body of a request can be read in one way only.
+//! Whether every reader reads the body of a request alike.
 //!
-//! The server reads with Go's `encoding/json`, one value behind another into the same place, for as long as there are any. So a key
-//! given twice is merged with itself in ways that nobody would guess (a `null` in a second array keeps what the first array had in
-//! that place), letter case is ignored, and `{…}{…}` is one request. No client writes such bodies, and nobody should have to guess
-//! what they mean.
+//! The server decodes with Go's `encoding/json`, all values of the body one after another into the same variable. So duplicate
+//! keys are merged in surprising ways (a `null` in a second array keeps the first array's element), letter case is ignored, and
+//! `{…}{…}` is one request. No client writes such bodies, so the gateway refuses them instead of imitating the decoder.
 
 use super::super::json::{Elements, Members, is_text, means};
 use super::Request;
 
-/// Whether what counts for a gateway in the `body` of `request` has one meaning to every reader: no key that counts is given twice, in
-/// another letter case, or with escapes, no array that counts has a `null` in it, no text that counts is broken UTF-8, and nothing
-/// stands behind the object.
+/// Whether every reader agrees on the keys of the `body` of `request` that this crate reads: none is given twice, in another
+/// letter case or with escapes, none of their arrays has a `null`, none of their strings is invalid UTF-8, and nothing follows
+/// the object.
 ///
-/// Also `true` for what the server certainly refuses: another type, no JSON at all. What else this crate reads out of a body holds
-/// only where this is `true`.
+/// Also `true` for what the server certainly refuses: a value of another type, or no JSON. The other functions of this module are
+/// right about a body only where this is `true`.
 #[must_use]
 pub fn is_clear(request: Request<'_>, body: &[u8]) -> bool {
     let part = match request {
@@ -34,13 +33,13 @@ pub fn is_clear(request: Request<'_>, body: &[u8]) -> bool {
     (behind.is_empty() || !is_read_on) && part.is_clear(first)
 }
 
-/// What counts in a value.
+/// The parts of a value that this crate reads.
 enum Part {
     /// A number or a flag.
     Scalar,
     Text,
     List(&'static Self),
-    /// These keys, and no others.
+    /// These keys; others are ignored.
     Object(&'static [(&'static str, Self)]),
 }
 
@@ -84,7 +83,7 @@ const CONSUMER: Part =
 const DELIVERED: Part = Part::Object(&[("deliver_subject", Part::Text)]);
 
 impl Part {
-    /// `value` has no blanks around it. One of another type is clear: the server refuses it.
+    /// `value` has no blanks around it. One of another type is fine: the server refuses it.
     fn is_clear(&self, value: &[u8]) -> bool {
         match (self, value.first()) {
             (Self::Text, Some(b'"')) => is_text(value),
@@ -97,7 +96,7 @@ impl Part {
     }
 }
 
-/// Whether each of the keys is given at most once, as it is spelled, and clear.
+/// Whether each of the keys is given at most once, in this spelling, with an unambiguous value.
 fn has_once(object: &[u8], keys: &[(&str, Part)]) -> bool {
     let mut seen = 0_u32;
     for member in Members::new(object).flatten() {

@@ -1,4 +1,5 @@
-//! Stream configurations: in CREATE, UPDATE and RESTORE requests, and in the answers of CREATE, UPDATE, INFO, LIST and SNAPSHOT.
+//! Stream configurations: in CREATE, UPDATE and RESTORE requests, and in the responses of CREATE, UPDATE, INFO, LIST and
+//! SNAPSHOT.
 
 use std::borrow::Cow;
 
@@ -7,21 +8,22 @@ use super::super::json::{Elements, Members, NotAnObject, means, text};
 use super::answer::{Change, change_configs};
 use super::{Request, integer, replace};
 
-/// What a stream stores, by where it comes from.
+/// Where the messages of a stream come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Holds<'a> {
-    /// What is published on this subject.
+    /// Published on this subject, or on subjects that match it.
     Published(&'a [u8]),
-    /// What other streams hold under subjects that match this.
+    /// Copied from other streams, from subjects that match this filter.
     Copied(&'a [u8]),
 }
 
 /// Appends the stream configuration `body` with its `max_msg_size` raised by `overhead` bytes; the server counts sealed bytes.
 ///
-/// Only a positive `max_msg_size`, and only if `covered` is true of every subject of the stream, or of anything that it copies: the
-/// server refuses a mirror, and a stream with sources, whose `max_msg_size` is less than its origin's, which may have been raised. It is
-/// called with each text in `subjects`, escapes resolved, or with the stream's name where the server would take that for its subject;
-/// and with what `mirror` and `sources` are limited to, `>` where they are not. `false`: nothing to change, and `out` is as it was.
+/// Only a positive `max_msg_size`, and only if `covered` is true of every subject of the stream, or of anything that it copies:
+/// the server refuses a mirror or a stream with sources whose `max_msg_size` is less than its origin's, which may have been
+/// raised. `covered` is called with each string in `subjects`, escapes resolved, or with the stream's name where the server uses
+/// that as its subject; and with the filters of `mirror` and `sources`, `>` where there are none. `false`: nothing to change,
+/// `out` is unchanged.
 pub fn widen_max_msg_size(
     body: &[u8],
     overhead: usize,
@@ -67,9 +69,8 @@ fn wider(
 }
 
 /// Appends `answer` with each `max_msg_size` above `overhead` lowered by it: of its `config`, or of the `config` of each of its
-/// `streams`. `covered` decides for each configuration by itself, as in [`widen_max_msg_size`].
-///
-/// `false`: nothing to change, and `out` is as it was.
+/// `streams`. `covered` is asked for each configuration, as in [`widen_max_msg_size`]. `false`: nothing to change, `out` is
+/// unchanged.
 pub fn narrow_max_msg_size(
     answer: &[u8],
     overhead: usize,
@@ -90,7 +91,7 @@ pub fn narrow_max_msg_size(
     change_configs(answer, b"streams", narrow, out)
 }
 
-/// The stream configuration in the `body` of a request for a stream: all of it, or the `config` of [`Request::Restore`].
+/// The stream configuration in the `body` of a request: all of it, or the `config` of [`Request::Restore`].
 #[must_use]
 pub fn stream_config<'a>(request: Request<'_>, body: &'a [u8]) -> Option<&'a [u8]> {
     match request {
@@ -114,7 +115,7 @@ pub fn counts(body: &[u8]) -> bool {
     Config::read(body).is_ok_and(|config| config.counts)
 }
 
-/// Calls `each` with every subject on which the stream configuration `body` stores what is published, as [`widen_max_msg_size`] does.
+/// Calls `each` with every subject that a stream with the configuration `body` listens to, as [`widen_max_msg_size`] does.
 pub fn subjects(body: &[u8], mut each: impl FnMut(&[u8])) {
     if let Ok(config) = Config::read(body) {
         config.subjects(|subject| each(subject.unwrap_or_default()));
@@ -124,7 +125,7 @@ pub fn subjects(body: &[u8], mut each: impl FnMut(&[u8])) {
 /// The server keeps `max_msg_size` in 32 bits.
 const LARGEST: i64 = 0x7FFF_FFFF;
 
-/// What counts in a stream configuration, borrowed from its text.
+/// The keys of a stream configuration that matter here, borrowed from its text.
 #[derive(Default)]
 struct Config<'a> {
     name: Option<&'a [u8]>,
@@ -169,7 +170,7 @@ impl<'a> Config<'a> {
         Ok(config)
     }
 
-    /// Calls `each` with every subject; with `None` for what is none, which the server refuses.
+    /// Calls `each` with every subject; with `None` for a value that is not a string, which the server refuses.
     fn subjects(&self, mut each: impl FnMut(Option<&[u8]>)) {
         let mut none = true;
         for element in self.subjects.into_iter().flat_map(Elements::new) {
@@ -205,7 +206,7 @@ impl<'a> Config<'a> {
     }
 }
 
-/// Calls `each` with what a mirror or a source takes of its origin.
+/// Calls `each` with the filters of a mirror or source.
 fn filters(origin: &[u8], mut each: impl FnMut(&[u8])) {
     const ALL: &[u8] = b">";
     let Ok(filter) = last_text(origin, b"filter_subject") else {
@@ -237,7 +238,7 @@ fn last<'a>(object: &'a [u8], key: &[u8]) -> Result<Option<&'a [u8]>, NotAnObjec
     Ok(value)
 }
 
-/// The last text of this key but `null`, unless it is empty.
+/// The last value of this key other than `null`, if it is a string that is not empty.
 fn last_text<'a>(object: &'a [u8], key: &[u8]) -> Result<Option<Cow<'a, [u8]>>, NotAnObject> {
     let mut value = None;
     for member in Members::new(object) {

@@ -1,11 +1,10 @@
-//! What stands beside a delivered payload: the reply subject that acknowledges it, and its announced size; and what a status says of a
-//! pull.
+//! Deliveries of consumers: reply subjects for acknowledgements, acknowledgements, `Nats-Msg-Size`, and the statuses of pulls.
 
 use super::super::header::{self, Number};
 use super::super::write::Decimal;
 use super::Pending;
 
-/// Which stored message a delivery is, read from its reply subject; it tells one stored message from another.
+/// The stored message that a delivery carries, read from its reply subject, which identifies it.
 ///
 /// ```text
 /// $JS.ACK.<stream>.<consumer>.<delivered>.<sequence>.<consumer sequence>.<time>.<pending>
@@ -13,7 +12,7 @@ use super::Pending;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Delivery<'a> {
-    /// The domain and the account's hash; `None` in the short form. A domain `_` stands for none, and is left as it is.
+    /// The domain (`_`: none) and the account's hash; `None` in the short form.
     pub origin: Option<(&'a [u8], &'a [u8])>,
     /// The stream.
     pub stream: &'a [u8],
@@ -23,11 +22,11 @@ pub struct Delivery<'a> {
     pub delivered: u64,
     /// The message's sequence in the stream.
     pub sequence: u64,
-    /// When it was stored, in nanoseconds since 1970. A stream that was deleted and made anew counts from 1 again, at another time.
+    /// When it was stored, in nanoseconds since 1970; a stream that was deleted and created again repeats sequences, not times.
     pub time: u64,
 }
 
-/// Whether the server would take this for an acknowledgement of a delivery: it compares bytes, and ignores anything else.
+/// Whether the server takes this body for an acknowledgement of a delivery; it ignores any other.
 #[must_use]
 pub fn acknowledges(body: &[u8]) -> bool {
     const WORDS: [&[u8]; 4] = [b"", b"+ACK", b"+OK", b"+WPI"];
@@ -36,7 +35,7 @@ pub fn acknowledges(body: &[u8]) -> bool {
 }
 
 impl<'a> Delivery<'a> {
-    /// Reads a reply subject; `None` for one that acknowledges nothing.
+    /// Parses a reply subject; `None` unless it is a `$JS.ACK` subject.
     #[must_use]
     pub fn of(reply: &'a [u8]) -> Option<Self> {
         let mut tokens = reply.strip_prefix(b"$JS.ACK.")?.split(|&b| b == b'.');
@@ -61,7 +60,7 @@ impl<'a> Delivery<'a> {
     }
 }
 
-/// The value of `Nats-Msg-Size` without `overhead`; `None` when it is no number above that.
+/// The value of `Nats-Msg-Size` less `overhead`; `None` unless it is a number above that.
 #[must_use]
 pub fn narrow_msg_size(value: &[u8], overhead: usize) -> Option<Decimal> {
     let size = usize::try_from(number(value)?).ok()?;
@@ -69,13 +68,13 @@ pub fn narrow_msg_size(value: &[u8], overhead: usize) -> Option<Decimal> {
     (narrowed > 0).then(|| Decimal::new(narrowed))
 }
 
-/// The pull in an acknowledgement that asks for more, behind `+NXT`.
+/// The pull request behind `+NXT`, in an acknowledgement that asks for more messages.
 #[must_use]
 pub fn next(body: &[u8]) -> Option<&[u8]> {
     body.strip_prefix(b"+NXT")
 }
 
-/// What the status of a pull says is left of it, and where it says of how many bytes.
+/// What remains of a pull according to its status, and the number of bytes in that header block.
 #[must_use]
 pub fn pending(headers: &[u8]) -> Option<(Pending, Number<'_>)> {
     header::status(headers)?;

@@ -1,4 +1,4 @@
-//! Where a request or a header tells the server to publish or to store, and what it tells it to copy.
+//! Subjects in requests and headers that the server is to publish to, to send requests to, or to copy from.
 //!
 //! | request | names |
 //! |---|---|
@@ -7,8 +7,8 @@
 //! | `STREAM.CREATE`, `STREAM.UPDATE`, `STREAM.RESTORE` (in `config`) | `republish` and `subject_transform`: `src`, `dest` |
 //! | the same, in `mirror` and in each of `sources` | `name`, `filter_subject`; `subject_transforms`: `src`, `dest`; `external`: `api`, `deliver`; `consumer.deliver_subject` |
 //!
-//! Everything that could be read as one of these is named, whatever the server makes of duplicates. A `src` that is absent, empty or
-//! `null` is `>` to the server, and here.
+//! Every key that could be read as one of these is reported, however the server treats duplicates. A `src` that is absent, empty
+//! or `null` is `>`, as for the server.
 
 use std::borrow::Cow;
 
@@ -16,20 +16,20 @@ use super::super::json::{Elements, Member, Members, means, text};
 use super::super::subject::tokens;
 use super::Request;
 
-/// A place that a request or a header names.
+/// A subject that a request or a header names, and what the server does with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place<'a> {
-    /// The server will publish or store there: a pattern that covers every subject that can come out.
+    /// The server publishes or stores on it: a pattern that covers every possible target.
     To(&'a [u8]),
-    /// The server will publish requests of its own there: a pattern.
+    /// The server publishes requests of its own on it: a pattern.
     Asked(&'a [u8]),
-    /// The server will copy what is stored there: a pattern.
+    /// The server copies what is stored under it: a pattern.
     From(&'a [u8]),
-    /// The server will copy all of this stream, unless a [`Place::From`] comes with it.
+    /// The server copies all of this stream, unless there is a [`Place::From`], too.
     FromStream(&'a [u8]),
 }
 
-/// Calls `each` with every place that the `body` of a request names. A body that is no JSON object names none; the server refuses it.
+/// Calls `each` with every subject that the `body` of a request names; none if it is no JSON object, which the server refuses.
 pub fn destinations(request: Request<'_>, body: &[u8], mut each: impl FnMut(Place<'_>)) {
     let each: Each<'_> = &mut each;
     match request {
@@ -49,9 +49,9 @@ pub fn destinations(request: Request<'_>, body: &[u8], mut each: impl FnMut(Plac
     }
 }
 
-/// Calls `each` with what a stream that is asked for publishes again, unless headers alone, or stores under another subject: a pattern,
-/// and one that covers all that comes out. What it copies, and what it republishes of what it has renamed, may have been published anywhere;
-/// of that nothing is said.
+/// Calls `each` with the source pattern and a covering target pattern of a stream's `subject_transform`, else of its `republish`
+/// unless that is for headers only. Nothing for a stream that copies others, whose messages may have been published on any
+/// subject, nor for what is republished after a transform.
 pub fn renamed(config: &[u8], mut each: impl FnMut(&[u8], &[u8])) {
     let has = |name| named(config, name).any(|member| !matches!(member.value, b"null" | b"[]"));
     if has("mirror") || has("sources") {
@@ -69,7 +69,7 @@ pub fn renamed(config: &[u8], mut each: impl FnMut(&[u8], &[u8])) {
         strings(transform, "dest", |subject| {
             to = pattern(subject).into_owned()
         });
-        // A function that gives several tokens may give any.
+        // A mapping function that yields several tokens can yield any.
         let known = to.ends_with(b">") == from.ends_with(b">");
         if known && !bare && !to.is_empty() {
             each(&from, &to);
@@ -77,7 +77,7 @@ pub fn renamed(config: &[u8], mut each: impl FnMut(&[u8], &[u8])) {
     });
 }
 
-/// The headers of a publish that name a place: `true` for where the server will publish, `false` for what it will copy.
+/// The headers of a publish that name a subject: `true` if the server publishes to it, `false` if it copies from it.
 const HEADERS: [(&[u8], bool); 5] = [
     (b"Nats-Trace-Dest", true),
     (b"Nats-Schedule-Target", true),
@@ -87,10 +87,10 @@ const HEADERS: [(&[u8], bool); 5] = [
     (b"Nats-Schedule-Source", false),
 ];
 
-/// Calls `each` with every place that the headers of a publish name.
+/// Calls `each` with every subject that the headers of a publish name.
 ///
-/// The server compares names byte by byte, and takes one of several; some of its readers go on behind the empty line. So each line of
-/// the block counts. (A `traceparent` names no place: the server's configuration says where its events go.)
+/// The server compares names byte by byte and takes one of several; some of its code reads on behind the empty line. So every
+/// line of the block is read. (`traceparent` names no subject: the server's configuration says where its events go.)
 pub fn header_destinations(headers: &[u8], mut each: impl FnMut(Place<'_>)) {
     for colon in memchr::memchr_iter(b':', headers) {
         let (before, rest) = headers.split_at_checked(colon).unwrap_or_default();
@@ -113,7 +113,7 @@ pub fn header_destinations(headers: &[u8], mut each: impl FnMut(Place<'_>)) {
     }
 }
 
-/// Whether `name` is all that stands in the last line.
+/// Whether the last line is `name`.
 fn is_last_line(lines: &[u8], name: &[u8]) -> bool {
     let before = lines.strip_suffix(name);
     before.is_some_and(|before| before.ends_with(b"\r\n"))
@@ -131,7 +131,7 @@ fn stream(config: &[u8], each: Each<'_>) {
     elements(config, "sources", |source| copied(source, each));
 }
 
-/// What a `mirror` or one of `sources` names.
+/// The subjects of a `mirror` or one of `sources`.
 fn copied(source: &[u8], each: Each<'_>) {
     strings(source, "name", |name| each(Place::FromStream(name)));
     strings(source, "filter_subject", |subject| {
@@ -153,7 +153,7 @@ fn copied(source: &[u8], each: Each<'_>) {
     });
 }
 
-/// Whatever a stream may hold: what its own subjects match, unless it copies others.
+/// Everything that a stream may store: its own subjects, or any subject if it copies other streams.
 fn stored(config: &[u8], each: Each<'_>) {
     let copies = |name| named(config, name).next().is_some();
     let copies = copies("mirror") || copies("sources");
@@ -167,7 +167,7 @@ fn stored(config: &[u8], each: Each<'_>) {
     }
 }
 
-/// `all`: names what a transform of everything copies.
+/// The subjects of a transform; `all` reports what one without a `src` copies.
 fn transformed(transform: &[u8], each: Each<'_>, all: &mut dyn FnMut(Each<'_>)) {
     let (mut has_source, mut has_target) = (false, false);
     strings(transform, "src", |subject| {
@@ -177,7 +177,7 @@ fn transformed(transform: &[u8], each: Each<'_>, all: &mut dyn FnMut(Each<'_>)) 
         }
     });
     strings(transform, "dest", |_| has_target = true);
-    // Without a target nothing is renamed, and what is copied is what a source without a filter copies.
+    // Without a target nothing is renamed: the same as a source without a filter.
     if has_target && !has_source {
         all(each);
     }
@@ -188,8 +188,8 @@ fn to(object: &[u8], name: &str, each: Each<'_>) {
     strings(object, name, |subject| each(Place::To(&pattern(subject))));
 }
 
-/// A pattern that covers whatever a transform to `subject` can give: a token that is a mapping becomes `*`, and `>` ends the pattern
-/// where a mapping can give several tokens.
+/// A pattern that covers every result of a transform to `subject`: a mapping function becomes `*`, or a final `>` if it can yield
+/// several tokens.
 fn pattern(subject: &[u8]) -> Cow<'_, [u8]> {
     if !subject.iter().any(|b| matches!(b, b'{' | b'$')) {
         return Cow::Borrowed(subject);
@@ -217,7 +217,7 @@ fn pattern(subject: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(pattern)
 }
 
-/// Whether a mapping is one of those that replace a token by one token.
+/// Whether a mapping function yields exactly one token.
 fn gives_one_token(mapping: &[u8]) -> bool {
     const ONE: [&[u8]; 5] = [b"wildcard", b"partition", b"random", b"left", b"right"];
     let Some(inner) = mapping.strip_prefix(b"{{") else {
@@ -244,7 +244,7 @@ fn elements<'a>(object: &'a [u8], name: &str, mut each: impl FnMut(&'a [u8])) {
     values.flatten().for_each(|(_, value)| each(value));
 }
 
-/// The strings called `name` that are not empty.
+/// Calls `each` with the non-empty strings called `name`.
 fn strings(object: &[u8], name: &str, mut each: impl FnMut(&[u8])) {
     for member in named(object, name) {
         if let Some(text) = text(member.value).filter(|text| !text.is_empty()) {

@@ -1,9 +1,9 @@
-//! JetStream's API, as far as a gateway that changes the length of payloads has to know it: what a request is, which numbers in
-//! it and in its answer count bytes, and where stored bytes come back inside JSON.
+//! JetStream's API, as far as it depends on the length of payloads: which request a subject is, which numbers in requests and
+//! responses count bytes, and where stored payloads are returned inside JSON.
 //!
-//! Pure functions over text. What they do not name passes byte for byte: they cut and replace spans, and never write an object
-//! anew. Keys mean what they mean to Go's decoder: any letter case, the last one wins. That is not all that Go does with keys given
-//! twice: what is read out of a request's body is what the server reads only where [`is_clear`] says so.
+//! Pure functions over text, which replace spans and copy everything else byte for byte. Keys match as in Go's `encoding/json`:
+//! any letter case, the last one wins. Go merges duplicate keys in other ways, too: what is read from a request's body is certain
+//! to be what the server reads only where [`is_clear`] holds.
 //!
 //! | file | what it holds |
 //! |---|---|
@@ -18,7 +18,7 @@
 //! | `acknowledgement` | the payloads that JetStream itself answers a publish with |
 //! | `response` | whether a payload is an answer of the API |
 //! | `trace` | whether a payload is a message-trace event |
-//! | `shape` | what those three compare a payload with |
+//! | `shape` | the JSON schemas that `acknowledgement` and `trace` match payloads against |
 //! | `delivery` | `$JS.ACK…` replies, `Nats-Msg-Size`, the status of a pull |
 
 mod acknowledgement;
@@ -53,7 +53,7 @@ pub use trace::is_trace_event;
 
 use super::json::natural;
 
-/// An integer as Go reads it: no sign but a minus, no leading zeros, no fraction, no exponent.
+/// An integer as Go reads it: an optional minus, no leading zeros, no fraction, no exponent.
 fn integer(value: &[u8]) -> Option<i64> {
     natural(value.strip_prefix(b"-").unwrap_or(value))?;
     std::str::from_utf8(value).ok()?.parse().ok()

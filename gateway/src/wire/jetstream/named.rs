@@ -1,12 +1,12 @@
-//! Which subject a request for a stored message names: without headers (`no_hdr`, ADR-52) the answer does not.
+//! The subject that a request for a stored message names; a response without headers (`no_hdr`, ADR-52) does not.
 
 use std::borrow::Cow;
 
 use super::super::json::{Elements, Members, means, text};
 use super::super::subject::is_literal;
 
-/// The subject of the stored message that the body of `DIRECT.GET` or `STREAM.MSG.GET` asks for. `None` where it names none, several, or
-/// one with wildcards.
+/// The subject that the body of `DIRECT.GET` or `STREAM.MSG.GET` asks for; `None` if it names none, several, or one with
+/// wildcards.
 #[must_use]
 pub fn named_subject(body: &[u8]) -> Option<Cow<'_, [u8]>> {
     let mut subject = None;

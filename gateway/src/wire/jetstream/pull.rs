@@ -1,9 +1,9 @@
-//! `max_bytes` and `no_hdr` of requests for stored messages, and what the statuses of pulls say of bytes.
+//! `max_bytes` and `no_hdr` in requests for stored messages, and the bytes in the statuses of pulls.
 //!
-//! What nats-server 2.12 to 2.15 makes of `no_hdr` (ADR-52) in a direct get: a message, alone or of a batch, comes without any
-//! headers (`MSG`), neither those that the server appends nor the stored ones. Statuses are the same with and without it: 404, 408,
-//! and the `204 EOB` behind a batch, but for its `Nats-Num-Pending`, which without headers counts what was pending at the beginning,
-//! not what is left. `multi_last` takes no notice of `no_hdr`: its messages have headers.
+//! `no_hdr` (ADR-52) in a direct get, as of nats-server 2.12 to 2.15: messages, single or of a batch, have no headers at all
+//! (`MSG`), neither stored ones nor those that the server appends. Statuses (404, 408, and the `204 EOB` after a batch) are the
+//! same, but for the `Nats-Num-Pending` of `204 EOB`, which then counts what was pending at the start, not what remains. With
+//! `multi_last` the server ignores `no_hdr`.
 
 use std::num::NonZeroU64;
 
@@ -16,21 +16,21 @@ use super::integer;
 /// messages than `max_bytes` has room for are never sent, whatever the batch: clients that mean "any number" ask for a million.
 pub(super) const SHORTEST: u64 = 40;
 
-/// The same in a direct get: a subject and a payload of a byte each; reply subjects do not count.
+/// The same for a direct get: a subject and a payload of one byte each; reply subjects do not count.
 const SHORTEST_STORED: u64 = 2;
 
-/// For how many of these there is room in a direct get, whatever its `max_bytes`: 1 MiB of overhead, of what a server has for a
-/// connection (`max_pending`, 64 MiB).
+/// How many such messages a direct get is widened for at most: 1 MiB of overhead, of the 64 MiB that a server buffers for a
+/// connection (`max_pending`).
 const SHORT: u64 = 21_845;
 
 /// How many messages a `multi_last` without `batch` yields at most.
 const MULTI_LAST: i64 = 1024;
 
-/// Appends `body` with its `max_bytes` raised by `overhead` bytes for each message that it may bring, so that the server, which
-/// counts sealed bytes, sends as many messages as the client meant: those of its batch, as far as `max_bytes` has room for them.
+/// Appends `body`, of [`super::Request::Next`], with its `max_bytes` raised by `overhead` bytes for each message that may come,
+/// so that the server, which counts sealed bytes, sends as many as the client meant: its batch, or as many as fit `max_bytes`.
 ///
-/// The body is one of [`super::Request::Next`]. `false`: nothing to change, and `out` is as it was. That is so for a body that is no
-/// JSON object (empty, or a bare batch size) and for a `max_bytes` that is absent or not positive.
+/// `false`: nothing to change, `out` is unchanged. So for a body that is no JSON object (empty, or just a batch size), and for a
+/// `max_bytes` that is absent or not positive.
 pub fn widen_max_bytes(body: &[u8], overhead: usize, out: &mut Buffer) -> bool {
     let Ok(asked) = Asked::read(body) else {
         return false;
@@ -38,17 +38,17 @@ pub fn widen_max_bytes(body: &[u8], overhead: usize, out: &mut Buffer) -> bool {
     write(body, asked.wider(overhead, room), None, out)
 }
 
-/// A pull that asks for more messages than its `max_bytes` has room for, or does not say for how many: what its statuses say is not
-/// enough to tell how much of what it was granted for envelopes is left.
+/// A pull with `max_bytes` whose batch is larger than can fit them, or absent: its statuses alone do not tell how much of the
+/// overhead that was added for it remains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grant {
-    /// The messages that it asks for; 0, one of them, where it does not say.
+    /// Messages requested; 0 if absent, which is one message.
     batch: u64,
-    /// The bytes that it asks for.
+    /// Bytes requested.
     max_bytes: NonZeroU64,
 }
 
-/// What the status of a pull says is left of it.
+/// What remains of a pull, according to its status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pending {
     /// `Nats-Pending-Messages`.
@@ -57,7 +57,7 @@ pub struct Pending {
     pub bytes: u64,
 }
 
-/// Whether the body of a pull has a `max_bytes`; with the [`Grant`] of one whose statuses do not tell.
+/// `Some` if the body of a pull has a `max_bytes`; with a [`Grant`] if its statuses are not enough to undo the overhead.
 #[must_use]
 pub fn bounded(body: &[u8]) -> Option<Option<Grant>> {
     let asked = Asked::read(body).ok()?;
@@ -69,8 +69,7 @@ pub fn bounded(body: &[u8]) -> Option<Option<Grant>> {
 }
 
 impl Grant {
-    /// For how many of the messages that are left there is room, if each was granted `overhead` bytes. `None`: this is no status of that
-    /// pull.
+    /// For how many of the remaining messages `overhead` bytes each are left; `None` if this is not a status of that pull.
     #[must_use]
     pub fn room_left(self, overhead: u64, left: Pending) -> Option<u64> {
         let room = self.batch.max(1).min(room(self.max_bytes.get()));
@@ -85,7 +84,7 @@ impl Grant {
     }
 }
 
-/// What [`direct_get`] did, and what was asked.
+/// The result of [`direct_get`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(
     clippy::struct_excessive_bools,
@@ -94,12 +93,12 @@ impl Grant {
 pub struct Edited {
     /// Whether anything was appended; otherwise the body stays as it is.
     pub changed: bool,
-    /// Whether the client asked for messages without headers, of a server that would have sent them so.
+    /// Whether the client's request was for messages without headers.
     pub without_headers: bool,
 }
 
-/// Appends `body`, of [`super::Request::DirectGet`], with its `max_bytes` raised as [`widen_max_bytes`] does, and with every `no_hdr`
-/// that is `true` set to `false`, so that the answer says which message it is.
+/// Appends `body`, of [`super::Request::DirectGet`], with its `max_bytes` raised as in [`widen_max_bytes`], and with every
+/// `no_hdr` set to `false`, so that the response's headers tell which message it is.
 pub fn direct_get(body: &[u8], overhead: usize, out: &mut Buffer) -> Edited {
     let Ok(asked) = Asked::read(body) else {
         return Edited {
@@ -118,10 +117,10 @@ pub fn direct_get(body: &[u8], overhead: usize, out: &mut Buffer) -> Edited {
     }
 }
 
-/// A direct get of several messages, which are followed by a `204 EOB`.
+/// A direct get of several messages, which end with a `204 EOB`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Batch {
-    /// With the message that brings so many bytes the server ends.
+    /// The server stops after the message that reaches this many bytes.
     pub max_bytes: Option<NonZeroU64>,
     /// [`Edited::without_headers`].
     pub without_headers: bool,
@@ -138,7 +137,7 @@ pub fn batch(body: &[u8]) -> Option<Batch> {
     })
 }
 
-/// Appends `body` with the two edits; nothing when there is nothing to change. `no_hdr` takes the place of a `true` of that key.
+/// Appends `body` with both edits, or nothing if neither applies. `no_hdr` replaces a `true` of that key.
 fn write(body: &[u8], wider: Option<(Span, i64)>, no_hdr: Option<&[u8]>, out: &mut Buffer) -> bool {
     let mut copied = 0;
     for member in Members::new(body).flatten() {
@@ -158,20 +157,20 @@ fn write(body: &[u8], wider: Option<(Span, i64)>, no_hdr: Option<&[u8]>, out: &m
     copied > 0
 }
 
-/// Where a `max_bytes` begins in the body, and what it says.
+/// A `max_bytes` and its offset in the body.
 #[derive(Clone, Copy)]
 struct Span {
     at: usize,
     max_bytes: i64,
 }
 
-/// What counts in a body.
+/// The keys of a body that matter here.
 #[derive(Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a key of the body")]
 struct Asked {
     max_bytes: Option<Span>,
     batch: i64,
-    /// Whether `multi_last` names anything.
+    /// Whether `multi_last` is not empty.
     several: bool,
     no_hdr: bool,
 }
@@ -202,7 +201,7 @@ impl Asked {
         self.no_hdr && !self.several
     }
 
-    /// A positive `max_bytes`, and what becomes of it where there is `room` for so many messages.
+    /// A positive `max_bytes`, and what it is raised to; `room`: how many messages fit.
     fn wider(&self, overhead: usize, room: fn(u64) -> u64) -> Option<(Span, i64)> {
         let span = self.max_bytes.filter(|span| span.max_bytes > 0)?;
         let overhead = i64::try_from(overhead).unwrap_or(i64::MAX);
@@ -228,7 +227,8 @@ pub(super) const fn room(max_bytes: u64) -> u64 {
     (max_bytes / SHORTEST).saturating_add(1)
 }
 
-/// The same of a direct get, whose answers the gateway counts itself: too much costs a few messages that go no further.
+/// The same for a direct get. The gateway counts its responses itself, so that too large a result costs a few messages that are
+/// dropped.
 fn direct_room(max_bytes: u64) -> u64 {
     let short = (max_bytes / SHORTEST_STORED).saturating_add(1);
     room(max_bytes).max(short.min(SHORT))

@@ -4,27 +4,27 @@ use std::borrow::Cow;
 
 use super::super::json::{Members, means, text};
 
-/// A request to JetStream's API, by what must be done to its body or its answer.
+/// A request to JetStream's API, by how its body or its response is rewritten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Request<'a> {
-    /// `CONSUMER.MSG.NEXT.<stream>.<consumer>`: the body may name `max_bytes`; the answers are stored messages and statuses.
+    /// `CONSUMER.MSG.NEXT.<stream>.<consumer>`: the body may have `max_bytes`; the responses are stored messages and statuses.
     Next,
-    /// `DIRECT.GET.<stream>[.<subject>]`: the body may name `max_bytes`; the answers are stored messages and statuses.
+    /// `DIRECT.GET.<stream>[.<subject>]`: the body may have `max_bytes`; the responses are stored messages and statuses.
     DirectGet {
         /// The subject whose last message is asked for.
         subject: Option<&'a [u8]>,
     },
-    /// `STREAM.MSG.GET.<stream>`: the answer is for [`super::Stored`].
+    /// `STREAM.MSG.GET.<stream>`: the response is a [`super::Stored`].
     MessageGet,
-    /// `STREAM.CREATE.<stream>`, `STREAM.UPDATE.<stream>`: the body is a stream configuration, the answer has a `config`.
+    /// `STREAM.CREATE.<stream>`, `STREAM.UPDATE.<stream>`: the body is a stream configuration, the response has a `config`.
     StreamConfig,
-    /// `STREAM.INFO.<stream>`: the answer has a `config`.
+    /// `STREAM.INFO.<stream>`: the response has a `config`.
     StreamInfo,
-    /// `STREAM.LIST`: the answer has `streams`, each with a `config`.
+    /// `STREAM.LIST`: the response has `streams`, each with a `config`.
     StreamList,
-    /// `STREAM.SNAPSHOT.<stream>`: the body names a [`deliver_subject`], the answer has a `config`.
+    /// `STREAM.SNAPSHOT.<stream>`: the body has a [`deliver_subject`], the response a `config`.
     Snapshot,
-    /// `STREAM.RESTORE.<stream>`: the body has a `config`, of a stream.
+    /// `STREAM.RESTORE.<stream>`: the body has a stream `config`.
     Restore,
     /// `CONSUMER.CREATE.<stream>[.<consumer>[.<filter>]]`, `CONSUMER.DURABLE.CREATE.<stream>.<consumer>`: the body has a `config`, of a
     /// consumer, and so has the answer.
@@ -36,7 +36,7 @@ pub enum Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// Reads what follows `$JS.API.` in a subject (of [`super::super::subject::normalise`]).
+    /// Parses what follows `$JS.API.` in a subject (of [`super::super::subject::normalise`]).
     #[must_use]
     pub fn of(request: &'a [u8]) -> Self {
         if let Some(rest) = request.strip_prefix(b"DIRECT.GET.") {
@@ -72,7 +72,7 @@ impl<'a> Request<'a> {
     }
 }
 
-/// Whether a subject may be a request to JetStream's API that is answered in JSON, whatever prefix it has.
+/// Whether a subject may be a request to JetStream's API with a JSON response, under an unknown prefix.
 #[must_use]
 pub fn resembles_request(subject: &[u8]) -> bool {
     const VERBS: [&[u8]; 2] = [b".STREAM.", b".CONSUMER."];
@@ -80,7 +80,7 @@ pub fn resembles_request(subject: &[u8]) -> bool {
     subject.ends_with(b".INFO") || VERBS.iter().any(has)
 }
 
-/// The stream that a request about one of its consumers names, in what follows `$JS.API.`.
+/// The stream of a request about a consumer; `request` is what follows `$JS.API.`.
 #[must_use]
 pub fn stream_of_consumer(request: &[u8]) -> Option<&[u8]> {
     const STARTS: [&[u8]; 3] = [
@@ -104,7 +104,7 @@ fn direct_get(rest: &[u8]) -> Request<'_> {
     }
 }
 
-/// Where a snapshot's chunks go: `deliver_subject` of the body of [`Request::Snapshot`]. `None` when the body names none.
+/// `deliver_subject` in the body of [`Request::Snapshot`], to which the server publishes the snapshot's chunks.
 #[must_use]
 pub fn deliver_subject(body: &[u8]) -> Option<Cow<'_, [u8]>> {
     let mut subject = None;

@@ -1,12 +1,12 @@
-//! The answers of JetStream's API.
+//! The responses of JetStream's API.
 
 use super::super::json::{Members, means};
 
-/// Whether `payload` is an answer of JetStream's API: one JSON object whose only `type` is `io.nats.jetstream.api.v1.…_response`.
+/// Whether `payload` is a response of JetStream's API: one JSON object whose only `type` is
+/// `io.nats.jetstream.api.v1.…_response`.
 ///
-/// Every answer of nats-server 2.12 to 2.15 is one, of success and of error, but for those of `CONSUMER.MSG.NEXT` and `DIRECT.GET`,
-/// which are stored messages and statuses, and for the chunks of a snapshot. Anybody can write such text: it proves nothing about
-/// who did.
+/// All responses of nats-server 2.12 to 2.15 are, also errors, except those of `CONSUMER.MSG.NEXT` and `DIRECT.GET` (stored
+/// messages and statuses) and the chunks of a snapshot. This does not prove that the server wrote it.
 #[must_use]
 pub fn is_api_response(payload: &[u8]) -> bool {
     let mut kind = None;

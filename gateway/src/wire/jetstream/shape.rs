@@ -1,14 +1,13 @@
-//! What a server writes, as a shape: which keys an object has, and of which types. Strict, for what has none of its shapes was
-//! written by somebody else.
+//! A small JSON schema: which keys an object has, of which types. Strict, so that only what a server could have written matches.
 
 use super::super::json::{Elements, Members, is_string, is_text, natural};
 
-/// What a value must be.
+/// A schema of a value.
 pub(super) enum Shape {
     Text,
     /// Text of at most so many bytes between its quotes.
     Short(usize),
-    /// The name of a stream or a domain, as the server admits it: at most 255 bytes, and nothing in it that a subject treats specially.
+    /// The name of a stream or a domain, as the server admits it: at most 255 bytes, no character with a meaning in subjects.
     Name,
     /// This text, quotes included.
     Word(&'static [u8]),
@@ -24,14 +23,14 @@ pub(super) enum Shape {
     AnyOf(&'static [Self]),
 }
 
-/// A key that an object has.
+/// A key of an object.
 pub(super) struct Key {
     name: &'static [u8],
     shape: Shape,
     required: bool,
 }
 
-/// A key that is always there.
+/// A required key.
 pub(super) const fn key(name: &'static str, shape: Shape) -> Key {
     Key {
         name: name.as_bytes(),
@@ -40,7 +39,7 @@ pub(super) const fn key(name: &'static str, shape: Shape) -> Key {
     }
 }
 
-/// A key that may be missing.
+/// An optional key.
 pub(super) const fn maybe(name: &'static str, shape: Shape) -> Key {
     Key {
         required: false,
@@ -49,14 +48,14 @@ pub(super) const fn maybe(name: &'static str, shape: Shape) -> Key {
 }
 
 impl Shape {
-    /// A number of Go's `int` that counts.
+    /// A non-negative Go `int`.
     pub(super) const COUNT: Self = Self::Number(i64::MAX.cast_unsigned());
-    /// A number of Go's `uint64`.
+    /// A Go `uint64`.
     pub(super) const U64: Self = Self::Number(u64::MAX);
-    /// A number of Go's `uint16`.
+    /// A Go `uint16`.
     pub(super) const U16: Self = Self::Number(0xFFFF);
 
-    /// Whether a value, without blanks around it, has this shape.
+    /// Whether a value, without blanks around it, matches.
     pub(super) fn fits(&self, value: &[u8]) -> bool {
         match self {
             Self::Text => is_text(value),
@@ -79,7 +78,6 @@ impl Shape {
     }
 }
 
-/// Whether what stands between the quotes is a name.
 fn is_name(value: &[u8]) -> bool {
     let name = value.get(1..value.len().saturating_sub(1));
     let name = name.unwrap_or_default();
@@ -87,7 +85,7 @@ fn is_name(value: &[u8]) -> bool {
     (1..=255).contains(&name.len()) && !name.iter().any(special)
 }
 
-/// Whether a value is an object of these keys, at most 32.
+/// Whether a value is an object of these keys (at most 32).
 fn has_keys(value: &[u8], keys: &[Key]) -> bool {
     let mut seen = 0_u32;
     for member in Members::new(value) {

@@ -1,4 +1,4 @@
-//! The answer of `STREAM.MSG.GET`: `{"type":…,"message":{"subject":…,"seq":…,"hdrs":base64,"data":base64,"time":…}}`.
+//! The response of `STREAM.MSG.GET`: `{"type":…,"message":{"subject":…,"seq":…,"hdrs":base64,"data":base64,"time":…}}`.
 
 use std::borrow::Cow;
 
@@ -7,13 +7,13 @@ use data_encoding::BASE64;
 use super::super::Buffer;
 use super::super::json::{Member, Members, means, text};
 
-/// The text is none that a server writes: no JSON object, or a key that counts stands in it twice or in another letter case, so
-/// that two clients could read two messages out of it. Whoever reads it for a sealed subject must withhold it.
+/// No server writes this text: it is no JSON object, or a relevant key is given twice or in another letter case, so that two
+/// clients could read two different messages. For a sealed subject it must be withheld.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an answer of STREAM.MSG.GET that can be read in more than one way")]
 pub struct Unclear;
 
-/// A stored message, borrowed from the answer that carries it.
+/// A stored message, borrowed from the response that carries it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored<'a> {
     /// The subject that the message is stored under, escapes resolved.
@@ -24,12 +24,12 @@ pub struct Stored<'a> {
     headers: Option<&'a [u8]>,
     /// The payload in base64; absent when it is empty.
     data: Option<&'a [u8]>,
-    /// The answer before the payload's base64, and after it.
+    /// The response before the payload's base64, and after it.
     around: (&'a [u8], &'a [u8]),
 }
 
 impl<'a> Stored<'a> {
-    /// Reads an answer. `None`: there is no message in it, as in an error's, and it may pass.
+    /// Parses a response; `None` if there is no message in it, as in an error: it may pass.
     ///
     /// # Errors
     /// [`Unclear`].
@@ -80,13 +80,13 @@ impl<'a> Stored<'a> {
         })
     }
 
-    /// The length in bytes of the payload, 0 when there is none: exact when [`Self::decode`] succeeds.
+    /// Length of the payload in bytes, 0 if there is none; exact if [`Self::decode`] succeeds.
     #[must_use]
     pub fn data_len(&self) -> usize {
         self.data.map_or(0, decoded_len)
     }
 
-    /// Appends the payload to `out`. `false`: it is not standard base64 with padding, and `out` is as it was.
+    /// Appends the payload to `out`. `false`: it is not standard base64 with padding; `out` is unchanged.
     #[must_use]
     pub fn decode(&self, out: &mut Vec<u8>) -> bool {
         self.data.is_none_or(|data| decode(data, out))
@@ -98,7 +98,7 @@ impl<'a> Stored<'a> {
         self.headers.is_none_or(|headers| decode(headers, out))
     }
 
-    /// Appends the same answer with `data` for its payload; an answer without a payload as it is.
+    /// Appends the response with `data` as its payload; one without a payload is appended unchanged.
     pub fn rewrite(&self, data: &[u8], out: &mut Buffer) {
         out.put(self.around.0);
         if self.data.is_some() {
@@ -108,7 +108,7 @@ impl<'a> Stored<'a> {
     }
 }
 
-/// Whether a member is the one called `name`; an error in any other spelling that some client would take for it.
+/// Whether a member is the one called `name`; an error for any other spelling that some client would take for it.
 fn is(member: &Member<'_>, name: &str) -> Result<bool, Unclear> {
     if member.key == name.as_bytes() {
         return Ok(true);
@@ -161,7 +161,7 @@ fn decoded_len(base64: &[u8]) -> usize {
 }
 
 fn decode(base64: &[u8], out: &mut Vec<u8>) -> bool {
-    // Padding in the middle would be two texts, one behind the other.
+    // Padding in the middle would be two concatenated texts.
     let padded = memchr::memchr(b'=', base64);
     if padded.is_some_and(|at| at.saturating_add(2) < base64.len()) {
         return false;

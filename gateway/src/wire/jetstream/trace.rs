@@ -1,11 +1,11 @@
-//! Message-trace events (ADR-41): what a server publishes to the `Nats-Trace-Dest` of a message that it has handled.
+//! Message-trace events (ADR-41), which a server publishes to the `Nats-Trace-Dest` of a message.
 
 use super::shape::{Key, Shape, key, maybe};
 
-/// Whether `payload` is a trace event as a server writes it, not compressed.
+/// Whether `payload` is an uncompressed trace event as a server writes it.
 ///
-/// Strict: one JSON object, only keys that the server writes, each once and in its letter case, with values of the server's types,
-/// and none missing that the server always writes. Anybody can write such text: it proves nothing about who did.
+/// Strict: one JSON object with only keys that the server writes, each once and in its letter case, with values of the server's
+/// types, and none missing that the server always writes. This does not prove that the server wrote it.
 #[must_use]
 pub fn is_trace_event(payload: &[u8]) -> bool {
     payload.first() == Some(&b'{') && EVENT.fits(payload)
@@ -40,7 +40,7 @@ const SERVER: Shape = Shape::Object(&[
     key("time", Shape::Text),
 ]);
 
-/// What happened to the message: it came in, was mapped, went to another account, was stored, went out.
+/// What happened to the message: egress, ingress, JetStream, subject mapping, stream export, service import.
 const STEP: Shape = Shape::AnyOf(&[
     Shape::Object(&[
         key("type", Shape::Word(b"\"eg\"")),

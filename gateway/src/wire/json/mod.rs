@@ -1,18 +1,18 @@
-//! The members of a JSON object, as spans of its text, so that an edit touches nothing but what it changes.
+//! The members of a JSON object as spans of its text, so that an edit copies everything else byte for byte.
 //!
-//! Only the shape is checked that spans depend on: strings, brackets, separators. A scalar may be anything without a blank or a
-//! separator, for the peer that wrote it and the peer that reads it judge it between them.
+//! Only what spans depend on is checked: strings, brackets, separators. A scalar may be anything without a blank or a separator:
+//! the peers check it themselves.
 
 mod text;
 
 pub(super) use text::{is_string, is_text, means, natural, quote, text};
 
-/// The text is not a JSON object, or nested deeper than any reader would follow.
+/// The text is not a JSON object, or nests too deep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a JSON object; would be right: {{\"key\": value, …}} and nothing behind it")]
 pub struct NotAnObject;
 
-/// How deep Go's `encoding/json` follows before it refuses, not counting the outermost object.
+/// The limit of Go's `encoding/json`, not counting the outermost object.
 const DEEPEST: usize = 9_999;
 
 /// One member of the outermost object.
@@ -22,7 +22,7 @@ pub(super) struct Member<'a> {
     pub(super) key: &'a [u8],
     /// The value without blanks around it.
     pub(super) value: &'a [u8],
-    /// Where the value begins in the object's text.
+    /// Offset of the value in the object's text.
     pub(super) at: usize,
     /// Everything between the separators around the member, blanks included.
     pub(super) text: &'a [u8],
@@ -44,7 +44,7 @@ enum State {
     Ended,
 }
 
-/// Where the object's text begins behind its brace, and what follows the last member.
+/// What stands before the first member and after the last.
 pub(super) struct Frame<'a> {
     /// Up to and including the opening brace.
     pub(super) head: &'a [u8],
@@ -52,13 +52,13 @@ pub(super) struct Frame<'a> {
     pub(super) tail: &'a [u8],
 }
 
-/// The brackets around a place in a value, a bit for each: set for a brace. Allocates from the 65th on.
+/// The open brackets at a position, one bit each: set for a brace. Allocates from the 65th on.
 #[derive(Default)]
 struct Brackets {
     depth: usize,
-    /// The innermost up to 64, the last of them in the lowest bit.
+    /// The innermost 64 at most, the last of them in the lowest bit.
     near: u64,
-    /// Those further out, 64 in each.
+    /// The outer ones, 64 in each.
     far: Vec<u64>,
 }
 
@@ -104,7 +104,7 @@ impl<'a> Members<'a> {
         self.json.get(..=open)
     }
 
-    /// What is left of the text: before the first member all behind the opening brace, then from the last one's separator on.
+    /// The rest of the text: before the first member everything behind the opening brace, then from the separator on.
     pub(super) fn rest(&self) -> &'a [u8] {
         let from = if self.state == State::First {
             self.head().map_or(0, <[u8]>::len)
@@ -114,7 +114,7 @@ impl<'a> Members<'a> {
         self.json.get(from..).unwrap_or_default()
     }
 
-    /// Reads everything once: what stands around the members, or that this is no object.
+    /// Reads the whole text: what stands around the members, or an error.
     pub(super) fn frame(json: &'a [u8]) -> Result<Frame<'a>, NotAnObject> {
         let mut members = Self::new(json);
         let head = members.head().ok_or(NotAnObject)?;
@@ -126,7 +126,7 @@ impl<'a> Members<'a> {
         Ok(Frame { head, tail })
     }
 
-    /// The first value of a text, and what stands behind it, both without blanks around them. `None`: it begins with none.
+    /// The first value of a text and what follows it, both without blanks around them; `None` if there is no value.
     pub(super) fn split_first(json: &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
         let mut text = Self::new(json);
         text.skip_blanks();
@@ -177,7 +177,7 @@ impl<'a> Members<'a> {
         self.close(b'}').map(|()| None)
     }
 
-    /// The last bracket, and nothing but blanks behind it.
+    /// The closing bracket, followed by nothing but blanks.
     fn close(&mut self, bracket: u8) -> Result<(), NotAnObject> {
         self.expect(bracket)?;
         self.state = State::Ended;
@@ -189,7 +189,7 @@ impl<'a> Members<'a> {
         }
     }
 
-    /// Moves behind one value, however deep, without recursion.
+    /// Moves behind one value, without recursion.
     fn value(&mut self) -> Result<(), NotAnObject> {
         let mut open = Brackets::default();
         loop {
@@ -226,7 +226,7 @@ impl<'a> Members<'a> {
         if len == 0 { Err(NotAnObject) } else { Ok(()) }
     }
 
-    /// Moves behind a string and yields what stands between its quotes.
+    /// Moves behind a string; returns what stands between its quotes.
     fn string(&mut self) -> Result<&'a [u8], NotAnObject> {
         self.expect(b'"')?;
         let from = self.at;
@@ -281,13 +281,13 @@ impl<'a> Iterator for Members<'a> {
     }
 }
 
-/// Whether the text is a JSON object, as far as its shape says.
+/// Whether the text has the structure of a JSON object.
 #[must_use]
 pub fn is_object(text: &[u8]) -> bool {
     Members::frame(text).is_ok()
 }
 
-/// Iterates over the values of an array, each with where it begins in the array's text; ends after the first error.
+/// Iterates over the values of an array, each with its offset in the array's text; ends after the first error.
 pub(super) struct Elements<'a>(Members<'a>);
 
 impl<'a> Elements<'a> {

@@ -1,11 +1,11 @@
-//! Keys, strings and numbers: what their text means to Go, and how ours is written.
+//! Keys, strings and numbers: read as Go's `encoding/json` does, and written.
 
 use std::borrow::Cow;
 
 use super::super::Buffer;
 
-/// Whether a key means `name` (ASCII, lower case) to Go: any letter case, escapes resolved, and the two letters outside ASCII
-/// that Unicode folds into it.
+/// Whether Go's `encoding/json` matches a key with `name` (ASCII, lower case): any letter case, escapes resolved, and the two
+/// letters outside ASCII that Unicode folds into it.
 pub(in crate::wire) fn means(key: &[u8], name: &[u8]) -> bool {
     let mut rest = key;
     for &wanted in name {
@@ -20,7 +20,7 @@ pub(in crate::wire) fn means(key: &[u8], name: &[u8]) -> bool {
     rest.is_empty()
 }
 
-/// The first character of a string's text, folded, and what follows it; `None` for whatever cannot be in a name.
+/// The first character of a key, folded, and what follows it; `None` for one that cannot be in a name.
 fn folded(text: &[u8]) -> Option<(u8, &[u8])> {
     match text {
         [b'\\', b'u', hex @ ..] => {
@@ -48,8 +48,8 @@ fn fold(c: char) -> Option<u8> {
     }
 }
 
-/// What stands between the quotes of a string, escapes resolved as Go does: half a surrogate pair and an escape that no grammar
-/// knows become U+FFFD. `None` for any other value.
+/// The value of a string, escapes resolved as Go does: half a surrogate pair and an unknown escape become U+FFFD. `None` for any
+/// other value.
 pub(in crate::wire) fn text(value: &[u8]) -> Option<Cow<'_, [u8]>> {
     let inner = value.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
     let Some(escape) = memchr::memchr(b'\\', inner) else {
@@ -130,7 +130,7 @@ pub(in crate::wire) fn quote(text: &str, out: &mut Buffer) {
     out.put(b"\"");
 }
 
-/// A number of JSON's grammar without sign, fraction and exponent.
+/// A JSON number without sign, fraction and exponent.
 pub(in crate::wire) fn natural(value: &[u8]) -> Option<u64> {
     match value {
         b"0" => Some(0),
@@ -141,7 +141,7 @@ pub(in crate::wire) fn natural(value: &[u8]) -> Option<u64> {
     }
 }
 
-/// Whether a value is a string of JSON's grammar.
+/// Whether a value is a valid JSON string.
 pub(in crate::wire) fn is_text(value: &[u8]) -> bool {
     let inner = value
         .strip_prefix(b"\"")

@@ -1,10 +1,10 @@
-//! Property tests: the parsers against their twins, the edits against `serde_json`, for streams that look like NATS.
+//! Property tests: the parsers against the reference parser, the edits against `serde_json`, for streams that resemble NATS.
 
 use proptest::prelude::*;
 
 use super::super::check;
 
-/// Pieces of protocol, right and wrong; concatenations of them reach most states.
+/// Valid and invalid fragments of the protocol, whose concatenations reach most states.
 fn pieces() -> impl Strategy<Value = Vec<u8>> {
     let fixed = prop::sample::select(PIECES);
     prop_oneof![

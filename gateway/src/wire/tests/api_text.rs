@@ -1,10 +1,10 @@
-//! Random text for the property test of JetStream's requests and answers.
+//! Random text for the property test of JetStream's requests and responses.
 
 use proptest::prelude::*;
 
 use super::jetstream::{ACKNOWLEDGEMENTS, MESSAGE};
 
-/// Text that looks like JetStream's API, right and wrong.
+/// Text that resembles JetStream's API, valid and invalid.
 pub(super) fn api_text() -> impl Strategy<Value = Vec<u8>> {
     let scalar = prop::sample::select(SCALARS).prop_map(str::to_owned);
     let value = scalar.prop_recursive(3, 24, 5, |inner| {

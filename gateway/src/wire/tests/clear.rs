@@ -1,4 +1,4 @@
-//! Bodies with one meaning, and others. What the server makes of them is in `tests/tests/understanding.rs`.
+//! Unambiguous and ambiguous bodies. `tests/tests/understanding.rs` tests how the server reads them.
 
 use super::super::jetstream::{Request, is_clear};
 

@@ -1,4 +1,4 @@
-//! Where requests and headers tell the server to publish.
+//! Subjects that requests and headers name for the server to publish to or to copy from.
 
 use super::super::jetstream::{Place, Request, destinations, header_destinations};
 
@@ -102,7 +102,6 @@ fn transform_without_a_source_takes_everything() {
     }
 }
 
-/// A stream holds what its own subjects match.
 #[test]
 fn transform_of_everything_takes_what_the_stream_can_hold() {
     for name in ["republish", "subject_transform"] {
@@ -161,7 +160,7 @@ fn every_occurrence_of_a_header_that_names_a_place_counts() {
         ),
         ["to a", "to b", "to c", "from d", "to e"]
     );
-    // The server's reader goes on behind an empty line.
+    // The server reads on behind an empty line.
     assert_eq!(
         in_headers("NATS/1.0\r\n\r\nA:b\r\nNats-Trace-Dest: a\r\n\r\n"),
         ["to a"]

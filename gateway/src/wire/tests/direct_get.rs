@@ -1,4 +1,5 @@
-//! Direct gets: what is asked for, and what the server appends to a stored message's headers. The blocks are those of nats-server 2.12.8, 2.14.6 and 2.15.1.
+//! Direct gets: requests, and what the server appends to a stored message's headers. The blocks are those of nats-server 2.12.8,
+//! 2.14.6 and 2.15.1.
 
 use std::num::NonZeroU64;
 
@@ -21,7 +22,7 @@ fn says(block: &[u8]) -> Option<Says<'_>> {
     Some((written.stream, written.subject, written.sequence))
 }
 
-/// The block of an answer for a message that is stored with this one.
+/// The header block of a response for a message that is stored with `stored`.
 fn answered(stored: &[u8], appended: &str) -> Vec<u8> {
     let cut = stored.len().saturating_sub(2);
     let stored = if cut == 0 {
@@ -66,7 +67,7 @@ fn headers_that_a_publisher_wrote_are_not_taken_for_the_servers() {
     let tricks = [
         format!("NATS/1.0\r\n{admin}\r\n"),
         format!("NATS/1.0\r\n{admin}{BATCH}\r\n"),
-        // Cut two bytes short by the server, one line becomes two or two become one.
+        // The server cuts two bytes off, so that one line becomes two or two become one.
         format!("NATS/1.0\r\n{admin}"),
         format!("NATS/1.0\r\n{admin}\r"),
         format!("NATS/1.0\r\n{admin}{BATCH}Nats-Stream: Tx"),
@@ -176,7 +177,7 @@ fn direct_get_asks_for_headers_and_knows_who_did_not_want_them() {
             r#"{"no_hdr":false,"NO_HDR":false}"#,
             false,
         ),
-        // The server sends these with headers, whatever is asked.
+        // The server sends these with headers in any case.
         (
             r#"{"multi_last":["a"],"no_hdr":true}"#,
             r#"{"multi_last":["a"],"no_hdr":false}"#,
@@ -216,7 +217,7 @@ fn direct_get_of_many_has_room_for_the_envelopes_of_the_smallest_messages_within
     assert_eq!(asked(10, 1000), 10 * 48);
     assert_eq!(asked(1_000_000, 1000), 501 * 48);
     assert_eq!(asked(1_000_000, 100_000), 21_845 * 48);
-    // For those of 40 bytes there is room whatever is asked for.
+    // Messages of 40 bytes and more fit, whatever is asked for.
     assert_eq!(asked(1_000_000, 4_000_000), 100_001 * 48);
 }
 

@@ -1,4 +1,4 @@
-//! Rules of the greeting: INFO and CONNECT.
+//! Rules of the handshake: INFO and CONNECT.
 
 use super::super::connect::{Connect, Edits, Refused};
 use super::super::info::{self, Info, Tls};
@@ -275,7 +275,7 @@ fn r24_a_connect_without_proxy_sig_passes_byte_for_byte() {
     }
 }
 
-/// Each line was sent to nats-server 2.15.1, which took the first kind and closed on the second.
+/// Each line was sent to nats-server 2.15.1, which accepted the first kind and closed the connection on the second.
 #[test]
 fn r23_odd_json_is_judged_as_the_server_was_seen_to_judge_it() {
     let depth = |n: usize| format!("{{\"x\":{}{}}}", "[".repeat(n), "]".repeat(n)).into_bytes();
@@ -308,7 +308,7 @@ fn r23_odd_json_is_judged_as_the_server_was_seen_to_judge_it() {
     }
 }
 
-/// The server would take these; no client writes them.
+/// The server would accept these; no client writes them.
 #[test]
 fn connect_that_nests_or_lists_more_than_any_client_s_is_refused() {
     let deep = format!("{{\"x\":{}{}}}", "{\"x\":".repeat(17), "}".repeat(17));

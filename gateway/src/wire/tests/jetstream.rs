@@ -1,4 +1,4 @@
-//! JetStream's requests and answers. The answers are those of nats-server 2.15.1.
+//! JetStream's requests and responses; the responses are those of nats-server 2.15.1.
 
 use super::super::Buffer;
 use super::super::jetstream::{

@@ -1,4 +1,4 @@
-//! The rules of the protocol as facts, and the parsers against their twins.
+//! Tests of the protocol's rules, and of the parsers against the reference parser.
 
 mod agree;
 mod api_text;
@@ -24,7 +24,7 @@ fn connected() -> ClientParser {
     parser
 }
 
-/// Every operation of a client's stream, and how it ends.
+/// Every operation of a client's stream, and the error at its end, if any.
 fn client_stream(stream: &[u8]) -> (Vec<ClientOp<'_>>, Result<(), Malformed>) {
     let mut parser = connected();
     let (mut ops, mut rest) = (Vec::new(), stream);
@@ -40,7 +40,7 @@ fn client_stream(stream: &[u8]) -> (Vec<ClientOp<'_>>, Result<(), Malformed>) {
     }
 }
 
-/// A publish without the spelling of its sizes, which are right; other tests look at them.
+/// A publish without its size digits, which are checked here; other tests check how they are spelt.
 fn unsized_op(op: ClientOp<'_>) -> ClientOp<'_> {
     let ClientOp::Publish(publish) = op else {
         return op;
@@ -72,7 +72,7 @@ fn refused(stream: &[u8]) -> Malformed {
     end.expect_err("accepted")
 }
 
-/// The only operation of a server's stream; a message without its line, which is right.
+/// The only operation of a server's stream; a message without its line, which is checked here.
 fn server(stream: &[u8]) -> ServerOp<'_> {
     match ServerParser::new(Limits::default()).next(stream) {
         Ok(Step::Op {

@@ -1,4 +1,4 @@
-//! What the server itself writes: message-trace events and answers of the API, as nats-server 2.12.8, 2.14.6 and 2.15.1 write them.
+//! JSON of the server: message-trace events and API responses of nats-server 2.12.8, 2.14.6 and 2.15.1.
 
 use super::super::jetstream::{is_api_response, is_trace_event};
 

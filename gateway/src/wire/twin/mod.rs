@@ -1,5 +1,5 @@
-//! A second parser for both directions that is too simple to be wrong: one byte at a time, the states of nats-server's
-//! `parser.go`, everything copied. Tests and fuzzers hold the real ones to it.
+//! A naive reference parser for both directions: one byte at a time, with the states of nats-server's `parser.go`, everything
+//! copied. Tests and fuzzers compare the real parsers with it.
 
 mod ops;
 
@@ -7,16 +7,16 @@ pub(super) use ops::Op;
 
 use super::Limits;
 
-/// What a stream came to.
+/// What was parsed from a stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Outcome {
     /// The operations, each with the length of its argument part (publish direction only).
     pub(super) ops: Vec<(Op, usize)>,
-    /// Why it ended: [`super::Malformed::word`].
+    /// Why parsing failed: [`super::Malformed::word`].
     pub(super) killed: Option<&'static str>,
 }
 
-/// What a direction allows.
+/// The limits of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rules {
     pub(super) limits: Limits,
@@ -38,7 +38,7 @@ enum Cr {
     NotSeen,
 }
 
-/// A body on its way: sizes, the bytes so far with the trailer, the length of the argument part.
+/// An incomplete body: sizes, the bytes so far with the trailer, the length of the argument part.
 struct Pending {
     header: Option<usize>,
     total: usize,
@@ -48,7 +48,7 @@ struct Pending {
 
 const START: State = State::Verb(Vec::new());
 
-/// Judges a client's stream.
+/// Parses a client's stream.
 pub(super) fn client(stream: &[u8], rules: &Rules) -> Outcome {
     let mut outcome = Outcome::default();
     let mut state = START;
@@ -226,7 +226,7 @@ fn number(digits: &[u8]) -> Option<usize> {
     if plain { text.parse().ok() } else { None }
 }
 
-/// The sizes in numbers; they come last one first.
+/// The sizes as numbers, from the last one to the first.
 fn header_and_total(sizes: &[Vec<u8>]) -> Option<(Option<usize>, usize)> {
     match sizes {
         [total] => Some((None, number(total)?)),
@@ -239,7 +239,7 @@ const SERVER_VERBS: [&str; 7] = [
     "MSG ", "HMSG ", "INFO ", "-ERR ", "PING\r\n", "PONG\r\n", "+OK\r\n",
 ];
 
-/// Judges a server's stream.
+/// Parses a server's stream.
 pub(super) fn server(stream: &[u8], limits: &Limits) -> Outcome {
     let mut outcome = Outcome::default();
     let mut state = START;

@@ -1,4 +1,4 @@
-//! Operations as the twins copy them, and the real ones turned into the same, for comparing.
+//! Operations as the reference parser yields them, and conversions of the real ones, for comparison.
 
 use crate::wire::{ClientOp, Message, Publish, ServerOp};
 

@@ -1,9 +1,8 @@
-//! A storm of rotations under full load: what it costs, and that nothing is lost, doubled or withheld in it.
+//! Constant rotation under full load: its cost, and that nothing is lost, duplicated or withheld.
 //!
-//! One publisher keeps a window of messages under way to one subscriber through one gateway. Each message carries its number
-//! and when it was written, so that the subscriber finds what is missing or comes twice, and how long each took. Rounds
-//! alternate between a gateway that keeps its key, one that replaces it by usage, and one whose operator wants another all the
-//! time.
+//! One publisher keeps a window of messages in flight to one subscriber through one gateway. Each message carries its number and
+//! when it was written, so that the subscriber finds missing and duplicate ones, and latencies. Rounds alternate between a
+//! gateway that keeps its key, one that rotates by usage, and one that an operator rotates all the time.
 
 mod table;
 
@@ -25,7 +24,7 @@ const DIGITS: usize = 16;
 /// How many messages one write holds.
 const WRITE: u64 = 64;
 
-/// How often the publisher looks whether it may go on.
+/// How often the publisher checks whether the window has opened.
 const LOOK: Duration = Duration::from_micros(50);
 
 #[derive(Clone, clap::Args)]
@@ -63,7 +62,7 @@ impl Default for Args {
     }
 }
 
-/// What a run came to.
+/// The result of a run.
 #[derive(Serialize)]
 pub(crate) struct Rotation {
     pub(crate) size: usize,
@@ -72,16 +71,16 @@ pub(crate) struct Rotation {
     pub(crate) ways: Vec<Way>,
 }
 
-/// One way to treat keys. Times in microseconds.
+/// The result of one rotation mode. Times in microseconds.
 #[derive(Serialize)]
 pub(crate) struct Way {
     pub(crate) name: &'static str,
     pub(crate) messages_per_second: Spread,
-    /// Of the way without rotations, in the same round.
+    /// Ratio to the mode without rotations, in the same round.
     pub(crate) of_without: Spread,
     /// Median, 99th and 99.9th percentile of each round.
     pub(crate) latency: [Spread; 3],
-    /// The same, of the way without rotations in the same round.
+    /// The same as ratios to the mode without rotations, in the same round.
     pub(crate) latency_of_without: [Spread; 3],
     /// The longest of all rounds.
     pub(crate) longest: f64,
@@ -95,11 +94,11 @@ pub(crate) struct Way {
     pub(crate) withheld: u64,
 }
 
-/// A way while it is measured.
+/// A rotation mode while it is measured.
 struct Measured {
     name: &'static str,
     gateway: Gateway,
-    /// How often its operator wants another key.
+    /// How often its operator rotates.
     every: Option<Duration>,
     rates: Vec<f64>,
     latency: [Vec<f64>; 3],
@@ -109,7 +108,7 @@ struct Measured {
     doubled: u64,
 }
 
-/// What a subscriber makes of the numbers.
+/// What a subscriber has received.
 struct Arrivals {
     begun: Instant,
     next: u64,
@@ -136,7 +135,7 @@ pub(crate) fn run(programs: &Programs, args: &Args) -> Result<Option<Rotation>, 
     }
     for round in 0..args.rounds {
         let mut turns: Vec<&mut Measured> = ways.iter_mut().collect();
-        // Who comes first in a round must not matter.
+        // Rotates the order, so that it does not matter.
         let first = round % turns.len();
         turns.rotate_left(first);
         for way in turns {
@@ -184,7 +183,7 @@ impl Measured {
         Ok(())
     }
 
-    /// Moves `messages`, while the operator wants keys.
+    /// Sends `messages`, while the operator rotates.
     fn once(&self, args: &Args, messages: u64) -> Result<(Duration, Arrivals), Failed> {
         let play = || round(&self.gateway, args, messages);
         match self.every {
@@ -212,7 +211,7 @@ impl Measured {
             latency_of_without: [ratio(p50, of50), ratio(p99, of99), ratio(p999, of999)],
             longest: self.longest,
             gateway_ns: all(&self.cpu),
-            // The first one gave the keyring its key.
+            // The first activation is no rotation.
             rotations: rotations.saturating_sub(1),
             lost: self.lost,
             doubled: self.doubled,
@@ -221,7 +220,7 @@ impl Measured {
     }
 }
 
-/// Moves messages from one connection to another; how long that took, and how they arrived.
+/// Sends messages from one connection to another; returns how long that took, and how they arrived.
 fn round(gateway: &Gateway, args: &Args, messages: u64) -> Result<(Duration, Arrivals), Failed> {
     let size = args.size.max(2 * DIGITS);
     let door = Door::plain(gateway.addr);
@@ -252,7 +251,7 @@ fn round(gateway: &Gateway, args: &Args, messages: u64) -> Result<(Duration, Arr
             }
         });
         if heard.is_err() {
-            // Ends a publisher that waits for us.
+            // Makes a waiting publisher stop.
             received.store(u64::MAX, Ordering::Relaxed);
         }
         let took = now().duration_since(begun);
@@ -265,7 +264,7 @@ fn round(gateway: &Gateway, args: &Args, messages: u64) -> Result<(Duration, Arr
     })
 }
 
-/// Hands every payload to `take` until it wants no more.
+/// Passes every payload to `take` until it returns `Enough`.
 fn hear(
     client: &mut Client,
     head: &[u8],
@@ -280,7 +279,7 @@ fn hear(
     }
 }
 
-/// What a publisher is to do.
+/// The task of a publisher.
 struct Sending {
     begun: Instant,
     size: usize,
@@ -289,7 +288,7 @@ struct Sending {
 }
 
 impl Sending {
-    /// Messages 1 to `messages`, and never more than a window of them under way.
+    /// Publishes messages 1 to `messages`, with at most a window of them in flight.
     fn publish(&self, client: &mut Client, received: &AtomicU64) -> Result<(), Failed> {
         let head = format!("PUB {SUBJECT} {}\r\n", self.size);
         let filler = "x".repeat(self.size - 2 * DIGITS);
@@ -327,7 +326,7 @@ impl Arrivals {
         })
     }
 
-    /// Takes a message; its number. What is not a number counts as lost, because the one that should have come did not.
+    /// Records a message; returns its number. An invalid number counts as a lost message.
     fn take(&mut self, payload: &[u8]) -> u64 {
         let number = payload.get(..DIGITS).and_then(unhex).unwrap_or(0);
         let written = payload.get(DIGITS..2 * DIGITS).and_then(unhex).unwrap_or(0);

@@ -1,4 +1,4 @@
-//! The table of a storm.
+//! The table of a rotation run.
 
 use std::io::{self, Write};
 

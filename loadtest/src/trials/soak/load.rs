@@ -1,4 +1,4 @@
-//! The agents of a soak.
+//! The clients of a soak test.
 #![expect(
     clippy::large_stack_frames,
     reason = "async-nats works in large futures, which the agents' one thread holds"
@@ -24,31 +24,31 @@ use crate::failed::Failed;
 /// How long any answer may take.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// Pause of each agent between two of its rounds: the load is to last, not to be the highest.
+/// Pause of each client between two rounds: the load is steady, not maximal.
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// Messages of a round of publishing.
 const ROUND: usize = 50;
 
-/// How often somebody does not read, and for how long.
+/// How often a client does not read, and for how long.
 const SLOW_EVERY: Duration = Duration::from_secs(7);
 const SLOW_FOR: Duration = Duration::from_secs(1);
 
-/// A message for whoever does not read, and how many of them: more than sockets hold.
+/// Size and number of messages for a client that does not read: more than sockets hold.
 const LARGE: usize = 64 * 1024;
 const MANY: usize = 128;
 
 /// Keys of the bucket.
 const KEYS: usize = 64;
 
-/// Agents at work on a thread of their own.
+/// Running clients, on a thread of their own.
 pub(crate) struct Load {
     over: watch::Sender<bool>,
     thread: JoinHandle<()>,
     errors: Arc<Mutex<BTreeSet<String>>>,
 }
 
-/// What agents need.
+/// State of the clients.
 #[derive(Clone)]
 struct Agents {
     addr: SocketAddr,
@@ -57,7 +57,7 @@ struct Agents {
 }
 
 impl Load {
-    /// Everybody begins.
+    /// Starts all clients.
     pub(crate) fn start(addr: SocketAddr) -> Result<Self, Failed> {
         let (over, seen) = watch::channel(false);
         let errors = Arc::default();
@@ -78,7 +78,7 @@ impl Load {
         })
     }
 
-    /// Everybody leaves; what went wrong, each kind once.
+    /// Stops all clients; returns their errors, each kind once.
     pub(crate) fn finish(self) -> Vec<String> {
         self.over.send_replace(true);
         let ended = self.thread.join();
@@ -107,7 +107,7 @@ impl Agents {
         );
     }
 
-    /// Until the end; what an agent could not do is remembered.
+    /// Runs a client until the end, and records its error.
     async fn go_on(&self, who: &str, work: impl Future<Output = Result<(), Error>>) {
         if let Err(error) = Box::pin(work).await {
             let mut errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
@@ -130,14 +130,14 @@ impl Agents {
     }
 }
 
-/// What is awaited comes in time.
+/// Waits with a deadline.
 async fn soon<T>(what: impl Future<Output = Option<T>>) -> Result<T, Error> {
     timeout(DEADLINE, what)
         .await?
         .ok_or_else(|| "the connection is gone".into())
 }
 
-/// Everything published arrives, in its turn.
+/// Publishes; every message must arrive in order.
 async fn talk(agents: &Agents) -> Result<(), Error> {
     let (publisher, subscriber) = (agents.connect().await?, agents.connect().await?);
     let subject = publisher.new_inbox().replace("_INBOX", "soak.talk");
@@ -163,7 +163,7 @@ async fn talk(agents: &Agents) -> Result<(), Error> {
     Ok(())
 }
 
-/// Every question is answered.
+/// Sends requests, which must be answered.
 async fn ask(agents: &Agents) -> Result<(), Error> {
     let (asker, responder) = (agents.connect().await?, agents.connect().await?);
     let mut questions = responder.subscribe("soak.ask").await?;
@@ -191,7 +191,7 @@ async fn ask(agents: &Agents) -> Result<(), Error> {
     Ok(())
 }
 
-/// What is acknowledged is read again.
+/// Publishes to a stream, and reads what was acknowledged.
 async fn store(agents: &Agents) -> Result<(), Error> {
     let context = jetstream::new(agents.connect().await?);
     let config = stream::Config {
@@ -227,7 +227,7 @@ async fn put(context: &Context, number: u64) -> Result<(), Error> {
     Ok(())
 }
 
-/// What is put is got, and seen by whoever watches.
+/// Puts values, which must be got and watched.
 async fn keep(agents: &Agents) -> Result<(), Error> {
     let context = jetstream::new(agents.connect().await?);
     let config = kv::Config {
@@ -251,7 +251,7 @@ async fn keep(agents: &Agents) -> Result<(), Error> {
     Ok(())
 }
 
-/// A client for one message to itself, again and again.
+/// Connects for one message to itself, again and again.
 async fn come_and_go(agents: &Agents) -> Result<(), Error> {
     while agents.after(4 * PAUSE).await {
         let client = agents.connect().await?;
@@ -263,7 +263,7 @@ async fn come_and_go(agents: &Agents) -> Result<(), Error> {
     Ok(())
 }
 
-/// Somebody subscribes to more than its socket holds, reads nothing, and leaves.
+/// Subscribes to more than its socket holds, reads nothing, and closes.
 async fn do_not_read(agents: &Agents) -> Result<(), Error> {
     let publisher = agents.connect().await?;
     let large = "x".repeat(LARGE);

@@ -1,8 +1,8 @@
-//! Everything at once, for as long as one likes, with a rotation every minute: whether anything grows.
+//! A soak test: all kinds of load at once, with a rotation every minute; fails where resources grow.
 //!
-//! Official clients publish and subscribe, ask and answer, fill and read a stream and a bucket, come and go; now and then one does
-//! not read what it gets. All of it goes through one sealing gateway. Overlaps are short, so that versions end along the way: those
-//! of core subjects are destroyed, those of stored ones archived. Each minute the gateway is looked at from outside.
+//! Official clients publish and subscribe, send requests, fill and read a stream and a bucket, connect and close; now and then
+//! one does not read. All goes through one sealing gateway. Overlaps are short, so that versions end meanwhile: those of core
+//! subjects are destroyed, those of stored ones archived. Each minute the gateway is sampled from outside.
 
 mod load;
 mod verdict;
@@ -19,13 +19,13 @@ use crate::targets::{Gateway, Mode, Programs};
 use load::Load;
 use verdict::Finding;
 
-/// How often the gateway is looked at; a twelfth of a shorter run.
+/// Interval of samples; a twelfth of a shorter run.
 const LOOK: Duration = Duration::from_secs(60);
 
-/// How long the gateway may take until it has forgotten everybody.
+/// How long the gateway may take to release all clients.
 const GONE: Duration = Duration::from_secs(30);
 
-/// How often to look whether it has.
+/// How often to check that.
 const AGAIN: Duration = Duration::from_millis(100);
 
 /// The keyrings: core subjects, and stored ones.
@@ -41,18 +41,18 @@ pub(crate) struct Args {
     rotate_every: Duration,
 }
 
-/// What a run came to.
+/// The result of a run.
 #[derive(Serialize)]
 pub(crate) struct Soak {
     rotations: u64,
     samples: Vec<Sample>,
-    /// What grows, and what does not.
+    /// The checks for growth.
     pub(crate) findings: Vec<Finding>,
-    /// What went wrong for clients, each kind once.
+    /// Errors of clients, each kind once.
     errors: Vec<String>,
 }
 
-/// The gateway at one moment.
+/// A sample of the gateway.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(crate) struct Sample {
     /// Seconds since the load began.
@@ -67,7 +67,7 @@ pub(crate) struct Sample {
     pub(crate) loaded: u64,
     pub(crate) archived: u64,
     pub(crate) destroyed: u64,
-    /// Lanes drawn since the last look.
+    /// Lanes drawn since the last sample.
     pub(crate) lanes: u64,
     /// Messages sealed so far.
     pub(crate) sealed: u64,
@@ -75,11 +75,11 @@ pub(crate) struct Sample {
     pub(crate) withheld: u64,
 }
 
-/// A run while it lasts.
+/// A run in progress.
 struct Run<'g> {
     gateway: &'g Gateway,
     begun: Instant,
-    /// Lanes drawn until the last look.
+    /// Lanes drawn until the last sample.
     drawn: u64,
 }
 
@@ -115,7 +115,7 @@ pub(crate) fn run(programs: &Programs, args: &Args) -> Result<Option<Soak>, Fail
 }
 
 impl Run<'_> {
-    /// Until the time is over: looks, and rotations.
+    /// Samples and rotates until the time is over.
     fn watch(&mut self, total: Duration, every: Duration) -> Result<(Vec<Sample>, u64), Failed> {
         let look = LOOK.min(total / 12);
         let (mut samples, mut rotations) = (Vec::new(), 0);
@@ -138,7 +138,7 @@ impl Run<'_> {
         Ok((samples, rotations))
     }
 
-    /// A new key version in every keyring.
+    /// Rotates every keyring.
     fn rotate(&self) -> Result<(), Failed> {
         KEYRINGS
             .iter()
@@ -176,7 +176,7 @@ impl Run<'_> {
         })
     }
 
-    /// How the gateway is once everybody has gone, or has had the time to.
+    /// A sample once all clients are gone, or after [`GONE`].
     fn quiet(&mut self, idle: Sample) -> Result<Sample, Failed> {
         let begun = now();
         loop {
@@ -194,7 +194,7 @@ impl Soak {
     /// Whether nothing grew.
     ///
     /// # Errors
-    /// What did.
+    /// Names what grew.
     pub(crate) fn judge(&self) -> Result<(), Failed> {
         let grown = self.findings.iter().filter(|finding| !finding.holds);
         let names: Vec<&str> = grown.map(|finding| finding.what).collect();
@@ -241,10 +241,10 @@ impl Soak {
     }
 }
 
-/// A line while the run lasts, for whoever waits.
+/// Prints a progress line.
 fn progress(sample: &Sample) {
     let mut out = io::stderr().lock();
-    // Nobody may be watching.
+    // Errors do not matter.
     drop(row(&mut out, sample));
 }
 

@@ -1,21 +1,21 @@
-//! Whether anything grew: the highest value of the last third of a run against that of its middle third. The first third is left
-//! out: threads, buffers and tables fill there. And what is left once everybody has gone, against what was there before.
+//! Checks for growth: the highest value of the last third of a run against that of its middle third. The first third is left out:
+//! threads, buffers and tables fill there. And what remains once all clients are gone, against what was there before.
 
 use serde::Serialize;
 
 use super::Sample;
 
-/// Memory may differ by one part in so many (5 %), and by so many bytes, whichever is more: a busy minute and an allocator's mood.
+/// Memory may differ by 1/`PART` (5 %) or by this many bytes, whichever is more: load and allocator vary.
 const PART: u64 = 20;
 const MOOD: u64 = 2 << 20;
 
-/// Clients that come and go are caught in different numbers.
+/// Clients that connect and close are sampled in different numbers.
 const CHURN: u64 = 8;
 
-/// Threads that the runtime lends to a file or a name for some seconds.
+/// Threads that the runtime starts for files or name lookups for some seconds.
 const LENT: u64 = 2;
 
-/// One thing that must not grow.
+/// A quantity that must not grow.
 #[derive(Debug, Serialize)]
 pub(crate) struct Finding {
     pub(crate) what: &'static str,
@@ -23,7 +23,7 @@ pub(crate) struct Finding {
     pub(crate) before: u64,
     /// What it may be in the last third.
     pub(crate) allowed: u64,
-    /// Its highest value there.
+    /// Its highest value in the last third.
     pub(crate) then: u64,
     pub(crate) holds: bool,
 }
@@ -41,7 +41,7 @@ impl Finding {
     }
 }
 
-/// What a run shows.
+/// The checks of a run.
 pub(crate) fn of(samples: &[Sample]) -> Vec<Finding> {
     let third = samples.len() / 3;
     let middle = samples
@@ -61,13 +61,13 @@ pub(crate) fn of(samples: &[Sample]) -> Vec<Finding> {
             both(|sample| sample.connections),
             CHURN,
         ),
-        // A look may come in the middle of a rotation of both keyrings.
+        // A sample may come in the middle of a rotation of both keyrings.
         Finding::of("key versions in memory", both(|sample| sample.loaded), 2),
         Finding::of("lanes drawn between two looks", lanes, lanes[0] / 2 + CHURN),
     ]
 }
 
-/// What is left when everybody has gone.
+/// The checks once all clients are gone.
 pub(crate) fn afterwards(idle: Sample, quiet: Sample) -> [Finding; 2] {
     let clients = [idle.connections, quiet.connections];
     [
@@ -80,7 +80,7 @@ pub(crate) fn afterwards(idle: Sample, quiet: Sample) -> [Finding; 2] {
     ]
 }
 
-/// What clients saw that they should not have.
+/// The check of clients' errors.
 pub(crate) fn errors(errors: &[String]) -> Finding {
     let count = u64::try_from(errors.len()).unwrap_or(u64::MAX);
     Finding::of("kinds of errors that clients saw", [0, count], 0)

@@ -92,7 +92,7 @@ fn of_suite(suite: u8) -> Vec<Vector> {
     all.iter().map(Vector::derived::<Aws>).collect()
 }
 
-/// What is said of requests and bound to them.
+/// Envelopes of requests and answers.
 fn of_requests(suite: u8, suite_name: &str) -> [Vector; 6] {
     let request = || Some(hex(&[&[0xB7; 16][..], &[0, 0, 1, 2]].concat()));
     let inbox = || Some("_INBOX.alice.1".to_owned());
@@ -163,7 +163,7 @@ fn payload(size: usize) -> Vec<u8> {
     (0..=250).cycle().take(size).collect()
 }
 
-/// Everything that can be wrong with an envelope, once.
+/// One envelope for each defect.
 fn refusals(good: &Vector) -> Vec<Refusal> {
     let refusal = |what: &str, subject: Option<&str>, envelope: Vec<u8>, expect: &str| Refusal {
         name: format!("{}: {what}", good.name),
@@ -269,7 +269,7 @@ fn refusals_of_requests(good: &Vector) -> Vec<Refusal> {
     all
 }
 
-/// What is altered, the byte, the bits, and what must come of it.
+/// Field, byte offset, flipped bits, and the expected error.
 fn flips() -> [(&'static str, usize, u8, &'static str); 23] {
     [
         ("first magic byte", 0, 0x01, "magic"),

@@ -95,7 +95,7 @@ fn published() -> File {
     serde_json::from_str(include_str!("../../../../../docs/envelope-vectors.json")).unwrap()
 }
 
-/// As it stands in the data file.
+/// As in the data file.
 fn binding<'a>(
     subject: &'a Option<String>,
     answers: &Option<String>,
@@ -151,7 +151,7 @@ impl Vector {
         VersionKey::derive(&self.keyring, self.number, &root.unwrap())
     }
 
-    /// What stands behind the header in the authenticated data.
+    /// The authenticated data after the header.
     fn bound_to(&self) -> Vec<u8> {
         let len = |name: &str| u16::try_from(name.len()).unwrap().to_be_bytes();
         let named = |name: &Option<String>| {

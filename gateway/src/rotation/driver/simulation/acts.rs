@@ -1,4 +1,4 @@
-//! The actions of a run: what traffic, operators, time, members and the bus do.
+//! The random actions of a run: of traffic, operators, clocks, members and the bus.
 
 use std::time::Duration;
 
@@ -53,7 +53,7 @@ impl Play<'_> {
         }
     }
 
-    /// A number that there is, or nearly.
+    /// The number of one of the last versions, or the next.
     fn number(&mut self, ring: usize) -> u32 {
         let record = self.driver().catalogue.record(&self.names[ring]);
         let count = record.map_or(0, |record| record.versions.len());
@@ -99,7 +99,7 @@ impl Play<'_> {
                 self.known.forced.insert((ring, number));
                 self.known.wanted.insert((ring, number));
                 self.destroy(ring, number, (true, false), operator());
-                // Whoever has asked approves too, which is worth nothing; or somebody else does.
+                // The proposer approves, which does not count; or somebody else does.
                 match self.tally.actions % 3 {
                     0 => self.destroy(ring, number, (true, true), operator()),
                     1 => {
@@ -112,7 +112,7 @@ impl Play<'_> {
         }
     }
 
-    /// From the order on nothing is sealed, whatever else goes wrong; and what is said to be done stays done.
+    /// From the order on nothing is sealed under the version, whatever else fails; and a confirmed revocation stays.
     fn revoke(&mut self, ring: usize, order: Order) {
         let keyring = self.names[ring].to_string();
         let done = self.driver_mut().order(&keyring, order, operator());
@@ -178,7 +178,7 @@ impl Play<'_> {
         self.known.wanted.insert((ring, number));
         self.destroy(ring, number, (false, false), operator());
         if self.tally.actions.is_multiple_of(2) {
-            // The bus may take until later to answer.
+            // The bus may answer later.
             self.known.approved.insert((ring, number));
             self.destroy(ring, number, (false, true), second());
         }
@@ -220,7 +220,7 @@ impl Play<'_> {
         drop(self.driver_mut().reload(config, reload));
     }
 
-    /// What was reserved under an older limit may be sealed still.
+    /// What was reserved under an older limit may still be sealed.
     fn note_reserved(&self, ring: usize, name: &KeyringName) {
         let record = self.driver().catalogue.record(name);
         let mut path = self.traffic.path();
@@ -233,7 +233,7 @@ impl Play<'_> {
         }
     }
 
-    /// A subscriber reads something; it may have to wait for the key.
+    /// A subscriber reads a stored message, whose version may have to be loaded.
     fn read(&mut self) {
         let stored = self.traffic.path().ledger.stored.clone();
         let whose = self.dice.index(stored.len().max(1));
@@ -249,7 +249,7 @@ impl Play<'_> {
         self.traffic.path().open(message).ok();
     }
 
-    /// A kid that nobody made.
+    /// Looks for an unknown kid, and runs a drill.
     fn stranger(&mut self) {
         let kid = Kid(self.dice.below(u64::MAX).to_be_bytes());
         self.driver_mut().look_for(kid);

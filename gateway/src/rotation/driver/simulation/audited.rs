@@ -1,4 +1,4 @@
-//! What the audit log says of an act is what happened, at whatever step of the disk it is cut off.
+//! The audit log is true of every act, at whatever write a crash interrupts it.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -15,10 +15,10 @@ use crate::rotation::driver::perform::Wanted;
 use crate::rotation::engine::Order;
 use crate::rotation::{Terms, Wish};
 
-/// More than any order here takes.
+/// More writes than any order here makes.
 const STEPS: usize = 60;
 
-/// The last word on every event.
+/// The last outcome of every event.
 fn outcomes(lines: &[Line]) -> BTreeMap<EventId, Completed> {
     let outcomes = lines.iter().filter_map(|line| match &line.body {
         Body::Outcome(completed) => Some((completed.event.id, completed.clone())),
@@ -37,7 +37,7 @@ fn version(bench: &Bench, completed: &Completed) -> Option<Version> {
     found.map(|(_keyring, version)| version.clone())
 }
 
-/// The log's last word on every act is what the record says; none is open.
+/// Checks that the last outcome of every act agrees with the record, and that no intent is open.
 fn assert_true(bench: &Bench, step: usize) {
     let lines = bench.lines();
     let outcomes = outcomes(&lines);
@@ -80,7 +80,7 @@ fn assert_true(bench: &Bench, step: usize) {
             | Action::Weaken
             | Action::Abort => panic!("nobody has asked for {what}"),
         };
-        // What failed once may have been done later.
+        // An act that failed may have been repeated.
         let same =
             |other: &&Completed| other.event.act.what == *what && other.event.act.version == *named;
         let same = outcomes.values().filter(same);
@@ -93,7 +93,7 @@ fn assert_true(bench: &Bench, step: usize) {
     }
 }
 
-/// Kills the process at every step that `order` takes.
+/// Kills the process at every write of `order`.
 fn killed_at_every_step(order: Order, revive: impl Fn(&Forgetful)) {
     let home = Home::new();
     for step in 0..STEPS {
@@ -125,7 +125,7 @@ fn act_cut_off_by_a_power_cut_at_any_step_is_done_in_the_log_if_the_record_has_i
     }
 }
 
-/// A write that fails and takes effect, on a disk that does not give back what it has.
+/// A write that fails and takes effect, on a disk that cannot be read then.
 #[test]
 fn act_of_which_nobody_knows_whether_it_took_effect_is_unknown_until_the_record_can_be_read() {
     let home = Home::new();
@@ -165,7 +165,7 @@ fn version_that_could_not_be_made_is_the_one_that_the_failure_names() {
     assert!(version.label.as_str().ends_with(".2"), "{version:?}");
 }
 
-/// What an order to destroy version 1 leaves in the log: by what the bus has said, or by force.
+/// The outcome in the log of destroying version 1: with the bus' answer as evidence, or forced.
 fn destroyed(bench: &mut Bench, stored: Option<&Answer>) -> Completed {
     for order in [Order::Rotate, Order::Archive(1)] {
         bench.ask(order);
@@ -244,7 +244,7 @@ fn rotation_that_joins_the_one_under_way_is_a_line() {
     let mut bench = Bench::new(&home);
     bench.ask(Order::Rotate);
     let because = |why: &str| Because::of_gateway(Trigger::Manual, why);
-    // The first of these waits, because the last rotation is so close.
+    // The first of these waits, because the last rotation is less than a second ago.
     for why in ["first", "second"] {
         bench.driver.rotate("default", because(why)).unwrap();
     }

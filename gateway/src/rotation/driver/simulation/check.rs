@@ -1,4 +1,4 @@
-//! What must be true after every action, and whenever a process has begun.
+//! Checks after every action and every start of a process.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -12,54 +12,54 @@ use crate::catalogue::{Opens, Record, State, Version};
 use crate::envelope::{Kid, Used};
 use crate::keyring::Verdict;
 
-/// What was seen to be so, and stays so.
+/// Observations that later checks rely on.
 #[derive(Default)]
 pub(super) struct Known {
-    /// The bytes of the records at the last look, and their epochs.
+    /// The records' bytes and epochs at the last check.
     pub(super) records: BTreeMap<usize, (Vec<u8>, u64)>,
     destroyed: BTreeSet<Id>,
     admitted: BTreeSet<Id>,
-    /// How secrets are written in records.
+    /// Wrapped secrets, as records have them.
     wrapped: BTreeMap<Id, String>,
-    /// Versions that may be destroyed whatever is stored.
+    /// Versions that an operator ordered to be destroyed whatever is stored.
     pub(super) forced: BTreeSet<Id>,
-    /// Keyrings whose versions were, at some time, to be destroyed whatever is stored.
+    /// Keyrings that were configured at some time to destroy versions whatever is stored.
     pub(super) shredding: BTreeSet<usize>,
-    /// Keyrings in which a destruction has, at some time, taken one person.
+    /// Keyrings in which destruction needed no approval at some time.
     pub(super) automatic: BTreeSet<usize>,
-    /// Versions whose destruction two have agreed on, or that somebody has approved of.
+    /// Versions whose destruction a second person approved.
     pub(super) approved: BTreeSet<Id>,
-    /// How long after its overlap a version has been held, at least.
+    /// The shortest hold after the overlap that was configured.
     pub(super) hold: BTreeMap<usize, Duration>,
-    /// How long the overlap was, at least.
+    /// The shortest overlap that was configured.
     pub(super) overlap: BTreeMap<usize, Duration>,
-    /// Since when versions are decrypt-only, and archived, by time that does not jump.
+    /// When versions became decrypt-only and archived, by elapsed time.
     entered: BTreeMap<(Id, State), Duration>,
-    /// Versions whose overlap an operator may have ended.
+    /// Versions whose overlap an operator may have cut short.
     pub(super) hastened: BTreeSet<Id>,
-    /// Versions that an operator wants destroyed.
+    /// Versions that an operator asked to destroy.
     pub(super) wanted: BTreeSet<Id>,
-    /// What an operator was told is done.
+    /// Versions whose revocation was confirmed.
     pub(super) compromised: BTreeSet<Id>,
     /// When versions were seen to have become active.
     activated: BTreeMap<Id, Timestamp>,
-    /// The last of them in each keyring.
+    /// The last activation in each keyring.
     last: BTreeMap<usize, Last>,
 }
 
-/// A version that became active.
+/// The activation of a version.
 struct Last {
     id: Id,
-    /// On a clock that does not jump.
+    /// By elapsed time.
     at: Duration,
     /// How far ahead of that the wall clock was.
     ahead: Duration,
-    /// By which process.
+    /// The number of the process that saw it.
     start: u64,
 }
 
 impl Play<'_> {
-    /// Everything that holds at every moment.
+    /// The safety checks.
     pub(super) fn check(&mut self) {
         for index in 0..self.names.len() {
             let record = self.driver().catalogue.record(&self.names[index]).cloned();
@@ -75,7 +75,7 @@ impl Play<'_> {
         }
     }
 
-    /// What was destroyed without evidence was forced, if the log says so, or was to be shredded.
+    /// A destruction without evidence was forced, as the log says, or its keyring shreds.
     fn check_unproven(&self, (kid, forced): (Kid, bool)) {
         let Some(id) = self.traffic.path().ledger.ids.get(&kid).copied() else {
             return;
@@ -88,7 +88,7 @@ impl Play<'_> {
         assert!(right, "{id:?} is destroyed, and forced is {forced}");
     }
 
-    /// What the driver knows, it has written down.
+    /// Checks the record in the driver's memory.
     fn check_record(&mut self, index: usize, record: &Record) {
         one_active(record);
         for version in &record.versions {
@@ -114,7 +114,7 @@ impl Play<'_> {
         }
     }
 
-    /// No version is replaced within a second, unless it was revoked; or a clock has gone on between two processes.
+    /// No version is replaced within a second, unless it was revoked, or the clock was set forward between two processes.
     fn check_pace(&mut self, index: usize, record: &Record) {
         let ahead = self.ahead();
         let start = self.tally.starts;
@@ -129,13 +129,13 @@ impl Play<'_> {
         for (activated, id) in new {
             let at = self.truly(activated);
             let last = self.known.last.get(&index);
-            // What did not survive a power cut has never been.
+            // Not one that a power cut has undone.
             let last = last.filter(|last| last.id != id && self.was_replaced(record, last.id));
             if let Some(last) = last
                 && (last.start == start || ahead <= last.ahead)
             {
-                // Records keep whole milliseconds. What was in doubt may be seen only after the wall clock was set: the catalogue's own
-                // time tells then.
+                // Records have whole milliseconds. A write in doubt may be seen only after the wall clock was set: catalogue time
+                // decides then.
                 let own = own_time(record, id.1).duration_since(own_time(record, last.id.1));
                 let own = Duration::try_from(own).unwrap_or_default();
                 let gap = at.saturating_sub(last.at).max(own) + Duration::from_millis(1);
@@ -156,7 +156,7 @@ impl Play<'_> {
         }
     }
 
-    /// Whether a version became active when that was seen, and has only been replaced since.
+    /// Whether a version became active when it was seen to, and was replaced, not revoked.
     fn was_replaced(&self, record: &Record, id: Id) -> bool {
         record.version(id.1).is_some_and(|version| {
             version.activated == self.known.activated.get(&id).copied()
@@ -215,7 +215,7 @@ impl Play<'_> {
                 );
             }
         }
-        // One that has never sealed is discarded.
+        // A version that was never active is discarded without approval.
         let agreed = self.known.automatic.contains(&id.0) || self.known.approved.contains(&id);
         assert!(
             agreed || version.activated.is_none(),
@@ -230,7 +230,7 @@ impl Play<'_> {
         );
     }
 
-    /// A version that nobody wanted destroyed has had its overlap, and was held; in whole milliseconds, as records keep them.
+    /// A version destroyed without an order has had its overlap and hold; in whole milliseconds, as records have them.
     fn check_lasted(&self, id: Id, version: &Version) {
         if self.known.wanted.contains(&id) {
             return;
@@ -241,7 +241,7 @@ impl Play<'_> {
         if let Some(replaced) = since(State::DecryptOnly)
             && !self.known.hastened.contains(&id)
         {
-            // What was in doubt may be seen only after the wall clock was set: the catalogue's own time tells then.
+            // A write in doubt may be seen only after the wall clock was set: catalogue time decides then.
             let own = version
                 .ceased()
                 .map(|ceased| version.entered().duration_since(ceased));
@@ -265,7 +265,7 @@ impl Play<'_> {
         }
     }
 
-    /// What the wall clock has just said, by a clock that does not jump.
+    /// A recent time of the wall clock as elapsed time.
     fn truly(&self, wall: Timestamp) -> Duration {
         let at = Duration::try_from(wall.duration_since(Timestamp::UNIX_EPOCH)).unwrap();
         at.saturating_sub(self.ahead())
@@ -300,7 +300,7 @@ impl Play<'_> {
         }
     }
 
-    /// What another member reads now.
+    /// Checks the record on the disk, as another member reads it.
     fn check_visible(&mut self, index: usize) {
         let path = self
             .home
@@ -320,7 +320,7 @@ impl Play<'_> {
         *epoch = record.epoch;
         *before = bytes;
         one_active(record);
-        // As soon as it can be read, even if this gateway does not know yet: a member that comes later has nothing to prove.
+        // As soon as it can be read, even if this gateway does not know yet: a member that joins later need not prove anything.
         for version in &record.versions {
             let id = (index, version.number);
             let admitted = matches!(version.state, State::Ready | State::Active);
@@ -334,7 +334,7 @@ impl Play<'_> {
         }
     }
 
-    /// Everything stored opens, or its version may not; for this gateway and for another member.
+    /// Stored messages open unless their version may not, for this gateway and for another member.
     pub(super) fn check_opens(&mut self) {
         let ids: Vec<Id> = self.traffic.path().ledger.stored.keys().copied().collect();
         for id in ids {
@@ -391,7 +391,7 @@ impl Play<'_> {
         );
     }
 
-    /// The audit log is whole, and nothing is open.
+    /// The audit log verifies, without open intents.
     pub(super) fn check_audit(&self) {
         let files: std::sync::Arc<dyn crate::disk::Files> =
             std::sync::Arc::<crate::disk::testing::Forgetful>::clone(&self.disk);
@@ -431,7 +431,7 @@ fn opens_with(
     lane.open(&header, known, envelope, &mut out).is_ok()
 }
 
-/// When a version became active, by the catalogue's own time.
+/// When a version became active, by catalogue time.
 fn own_time(record: &Record, number: u32) -> Timestamp {
     let version = record.version(number).unwrap();
     version.monotonic.activated.or(version.activated).unwrap()

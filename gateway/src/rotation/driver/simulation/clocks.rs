@@ -1,5 +1,5 @@
-//! Clocks that are set while a gateway runs and between two of its processes, hosts that are started anew, and what is known of time that is
-//! gone: nothing is destroyed early, nothing stays for ever, no date is taken back.
+//! Clocks that are set while a gateway runs and between two of its processes, reboots, and a lost `clock.json`: nothing is
+//! destroyed early, nothing stays for ever, and a date that has passed stays passed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use crate::rotation::{Because, Config, Terms, User};
 const DAY: u64 = 86_400;
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A state directory, and the processes that have it in turn.
+/// A state directory, and one process after another.
 struct Place<'h> {
     home: &'h Home,
     disk: Arc<Forgetful>,
@@ -33,12 +33,12 @@ struct Place<'h> {
     driver: Option<Driver>,
 }
 
-/// What lies between two processes.
+/// What happens between two processes.
 #[derive(Clone, Copy, Debug)]
 enum Between {
     /// The first was killed.
     Processes,
-    /// The host was started anew.
+    /// The host was rebooted.
     Boots,
 }
 
@@ -95,7 +95,7 @@ impl<'h> Place<'h> {
         self.driver = Some(driver);
     }
 
-    /// The process ends, for so long, with the clock set by so much meanwhile.
+    /// Ends the process for `time`, sets the clock by `set` seconds, and starts another.
     fn down(&mut self, between: Between, time: Duration, set: i64) {
         self.driver = None;
         self.disk.respawn();
@@ -151,7 +151,7 @@ impl<'h> Place<'h> {
         }
     }
 
-    /// By how much the audit log says that the clock was set.
+    /// The `clock-set` notes of the audit log, in seconds.
     fn told(&mut self) -> Vec<i64> {
         let lines = self.driver().tail(1000).unwrap();
         let lines = lines.iter().map(|line| {
@@ -163,7 +163,7 @@ impl<'h> Place<'h> {
     }
 }
 
-/// Every way in which a clock is set behind a gateway's back.
+/// Every combination of an end of the process and a change of the clock meanwhile, in seconds.
 fn walk(mut each: impl FnMut(Between, i64)) {
     let day = i64::try_from(DAY).unwrap();
     for between in [Between::Processes, Between::Boots] {
@@ -185,7 +185,7 @@ fn key_is_shredded_after_its_overlap_and_not_by_a_clock_that_was_set_between_two
         place.set(-set);
         place.pass(Duration::from_mins(6) - SECOND);
         assert_eq!(place.state(1), State::DecryptOnly, "{between:?}, {set}");
-        // After a start of the host, what passed since the last minute was written down is lived again.
+        // A reboot loses the time since the last save, up to a minute.
         place.pass(SECOND + Duration::from_secs(60));
         assert_eq!(place.state(1), State::Destroyed, "{between:?}, {set}");
     });
@@ -203,7 +203,7 @@ fn downtime_counts_as_far_as_the_host_was_there_to_see_it() {
         place.down(between, Duration::from_secs(2 * DAY), 0);
         assert_eq!(place.state(1), after, "{between:?}");
         assert_eq!(place.told(), [0; 0], "{between:?}");
-        // The cryptoperiod is over by the wall clock, which is enough for a rotation; some seconds after those that there were.
+        // The cryptoperiod is over by the wall clock, which is enough for a rotation, some seconds after the last ones.
         place.pass(SECOND * 4);
         assert_eq!(place.active(), 3, "{between:?}");
         place.pass(Duration::from_mins(10));
@@ -233,7 +233,7 @@ fn rotation_by_time_goes_on_after_every_start_whatever_the_clock_shows() {
 fn version_whose_record_alone_says_that_it_began_in_the_future_ends_in_time() {
     let home = Home::new();
     let mut place = Place::new(&home, Retain::Shred);
-    // As an older keyway would have left it: no time but the wall clock's, which was a year ahead.
+    // As an older keyway left it: times of the wall clock only, which was a year ahead.
     place.driver = None;
     place.disk = home.disk();
     place
@@ -286,7 +286,7 @@ fn clock_that_is_set_is_in_the_audit_log_with_its_size_before_anything_by_its_ne
     place.down(Between::Processes, SECOND, -7200);
     place.down(Between::Boots, SECOND, -7200);
     assert_eq!(place.told()[..2], [7200, -7200]);
-    // How long a host was down nobody knows: by so much at least.
+    // The downtime is not known, so that the step is a minimum.
     assert!(
         matches!(place.told()[2..], [-7200..=-7100]),
         "{:?}",

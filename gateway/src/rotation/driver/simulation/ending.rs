@@ -1,4 +1,4 @@
-//! The end of a run: nothing goes wrong any more, and everything comes to its end.
+//! Liveness at the end of a run, once faults have stopped.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::catalogue::State;
 use crate::rotation::terms::{Consent, Retain, Terms};
 
 impl Play<'_> {
-    /// From here on nothing goes wrong, and everything comes to its end.
+    /// Stops all faults, and checks that everything recovers.
     pub(super) fn faults_stop(&mut self) {
         self.weather.clear();
         self.bus.be_prompt();
@@ -35,7 +35,7 @@ impl Play<'_> {
         self.check_audit();
     }
 
-    /// Something seals, also beyond a limit, and a rotation that is asked for is made.
+    /// Every keyring seals, also beyond a limit, and a rotation that is ordered is made.
     fn goes_on(&mut self) {
         for _ in 0..8 {
             self.wait(Duration::from_secs(30));
@@ -61,7 +61,7 @@ impl Play<'_> {
         }
     }
 
-    /// A version whose cryptoperiod is over is replaced, whatever the clocks were set to and show.
+    /// A version whose cryptoperiod is over is replaced, whatever the clocks show.
     fn comes_round(&mut self) {
         let before: Vec<u32> = (0..self.names.len())
             .map(|ring| self.active(ring))
@@ -105,7 +105,7 @@ impl Play<'_> {
         );
     }
 
-    /// What was replaced comes to the end that the configuration has for it.
+    /// Replaced versions are archived or destroyed, as configured.
     fn finishes(&mut self) {
         let numbers: Vec<u32> = (0..self.names.len())
             .map(|ring| self.active(ring))
@@ -139,7 +139,7 @@ impl Play<'_> {
     }
 }
 
-/// Whether nothing is destroyed unless somebody wants it, or approves.
+/// Whether versions stay archived without an order or approval.
 fn stays_archived(terms: &Terms) -> bool {
     terms.retain == Retain::Archive || terms.destroy == Consent::Approved
 }

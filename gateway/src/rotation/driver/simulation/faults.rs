@@ -1,15 +1,15 @@
-//! What goes wrong, and when: drawn from the seed alone.
+//! Injected faults, from the seed alone.
 
 use std::io::ErrorKind;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::disk::testing::Trouble;
 
-/// Numbers from a seed (splitmix64).
+/// Pseudo-random numbers from a seed (SplitMix64).
 #[derive(Clone, Debug)]
 pub(super) struct Dice(u64);
 
-/// What the disk and the custodian are like at the moment.
+/// The present faults of disk and custodian.
 #[derive(Clone)]
 pub(super) struct Weather(Arc<Mutex<Sky>>);
 
@@ -17,13 +17,13 @@ struct Sky {
     dice: Dice,
     disk: Option<u64>,
     custody: Option<u64>,
-    /// The process dies at this step of the disk, counted from now.
+    /// The process dies at this write, counted from now.
     death: Option<u64>,
     slow: bool,
     seen: Seen,
 }
 
-/// What has been injected.
+/// Counts of injected faults.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Seen {
     pub(super) disk: u64,
@@ -72,7 +72,7 @@ impl Dice {
 }
 
 impl Weather {
-    /// Fair, until [`Weather::turn`].
+    /// Without faults until [`Weather::turn`].
     pub(super) fn new(seed: u64) -> Self {
         Self(Arc::new(Mutex::new(Sky {
             dice: Dice::new(seed, 1),
@@ -84,7 +84,7 @@ impl Weather {
         })))
     }
 
-    /// What the next action meets.
+    /// Draws the faults of the next action.
     pub(super) fn turn(&self) {
         let mut sky = self.sky();
         let sky = &mut *sky;
@@ -100,13 +100,13 @@ impl Weather {
         sky.slow = dice.one_in(10);
     }
 
-    /// Nothing goes wrong any more.
+    /// Ends all faults.
     pub(super) fn clear(&self) {
         let mut sky = self.sky();
         (sky.disk, sky.custody, sky.death, sky.slow) = (None, None, None, false);
     }
 
-    /// What happens to this step of the disk.
+    /// The fault of this write.
     pub(super) fn strikes(&self) -> Option<Trouble> {
         let mut sky = self.sky();
         let sky = &mut *sky;
@@ -130,7 +130,7 @@ impl Weather {
         })
     }
 
-    /// Whether the disk does not give back what it has.
+    /// Whether this read fails.
     pub(super) fn blinds(&self) -> bool {
         let mut sky = self.sky();
         let often = sky.disk.map(|often| often * 8);
@@ -148,7 +148,7 @@ impl Weather {
         refused
     }
 
-    /// Milliseconds that the custodian takes.
+    /// The custodian's delay in milliseconds.
     pub(super) fn delay(&self) -> u64 {
         let mut sky = self.sky();
         if sky.slow { sky.dice.below(3000) } else { 0 }

@@ -1,4 +1,4 @@
-//! The other gateways that share the catalogue: they vanish, return, and do not always tell the truth.
+//! The other gateways that share the catalogue: they leave, return, and do not always prove what they should.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -14,9 +14,9 @@ pub(super) enum Manner {
     Honest,
     /// It does not answer.
     Silent,
-    /// It answers with something else.
+    /// It answers with a wrong proof.
     Wrong,
-    /// Its answer comes as an event.
+    /// Its proof comes later, as an event.
     Late,
 }
 
@@ -28,13 +28,13 @@ struct Crew {
     manners: BTreeMap<Member, Manner>,
     here: BTreeSet<Member>,
     news: Vec<News>,
-    /// Those who were here when the driver last asked.
+    /// Those present when the driver last asked.
     known: BTreeSet<Member>,
-    /// Those who were here before that, too: of the others it may hear only after a version is admitted.
+    /// Those present the time before, too: of others the driver may hear only after an admission.
     bound: BTreeSet<Member>,
-    /// Who has shown that it holds what.
+    /// Which member has proven which version.
     proven: BTreeSet<(Member, Kid)>,
-    /// What all have shown to hold when a record was replaced.
+    /// Versions proven by all when a record was replaced.
     complete: BTreeSet<Kid>,
     view: View,
 }
@@ -66,7 +66,7 @@ impl Members {
         self.crew().view = view;
     }
 
-    /// Another than this gateway.
+    /// A member other than this gateway.
     pub(super) fn other(&self, index: usize) -> Member {
         Member(format!("m{}", index + 1))
     }
@@ -89,7 +89,7 @@ impl Members {
         self.crew().manners.insert(member, manner);
     }
 
-    /// A record is about to be replaced: what every member that the driver must have heard of has shown to hold may be admitted by it.
+    /// To be called before a record is replaced: it may admit versions proven by every member that the driver must know of.
     pub(super) fn admits(&self) {
         let mut crew = self.crew();
         let kids: BTreeSet<Kid> = crew.proven.iter().map(|(_member, kid)| *kid).collect();
@@ -101,7 +101,7 @@ impl Members {
         crew.complete.extend(complete);
     }
 
-    /// Whether the version was so when a record was replaced.
+    /// Whether all had proven the version when a record was replaced.
     pub(super) fn all_proven(&self, kid: Kid) -> bool {
         self.crew().complete.contains(&kid)
     }
@@ -112,7 +112,7 @@ impl Members {
 }
 
 impl Crew {
-    /// The member's own key, which it reads from the catalogue.
+    /// The version's key, as the member reads it from the catalogue.
     fn key(&mut self, kid: Kid) -> Option<VersionKey> {
         self.view.refresh().ok()?;
         let (keyring, version) = self.view.find_by_kid(kid)?;

@@ -1,4 +1,4 @@
-//! Floods of kids that are not in the snapshot, against the real driver.
+//! Floods of misses (kids that are not in the snapshot), against the real driver.
 
 use std::io::ErrorKind;
 use std::sync::atomic::Ordering;
@@ -22,14 +22,14 @@ use crate::rotation::terms::Doubtful;
 /// More archived versions than are kept loaded.
 const ARCHIVED: u32 = ON_DEMAND + 20;
 
-/// A connection's miss.
+/// Serves a connection's miss.
 fn ask(bench: &mut Bench, kid: Kid, spent: Duration) -> Receiver<Verdict> {
     let verdict = put(bench, kid, spent);
     bench.driver.serve_misses();
     verdict
 }
 
-/// The same, not looked at yet.
+/// Enqueues a miss.
 fn put(bench: &mut Bench, kid: Kid, spent: Duration) -> Receiver<Verdict> {
     let (miss, verdict) = Miss::new(kid, spent);
     let (_nobody, mut none) = mpsc::channel(1);
@@ -37,7 +37,7 @@ fn put(bench: &mut Bench, kid: Kid, spent: Duration) -> Receiver<Verdict> {
     verdict
 }
 
-/// How often something was loaded, or the catalogue read anew: each makes a snapshot.
+/// How many snapshots were made: one for each version loaded, and for each read of the catalogue.
 fn snapshots(bench: &Bench) -> u64 {
     bench.driver.keys().load().generation()
 }
@@ -118,7 +118,7 @@ fn made_up_kids_have_the_catalogue_read_once_a_second() {
     }
 }
 
-/// What is told of a version that does not open, by the snapshot and to whoever asks.
+/// Why a version does not open, which the snapshot and the answer to a miss must agree on.
 fn closed(bench: &mut Bench, number: u32) -> Option<Closed> {
     let kid = bench.driver.kid(0, number).unwrap();
     let known = bench.driver.keys().load().closed().get(&kid).copied();

@@ -1,39 +1,37 @@
-//! The whole of rotation in a world that fails: the real engine, driver, catalogue, audit log, lanes and budgets, over a disk, a
-//! custodian, a clock, a bus and other members that are simulated.
+//! Deterministic simulation of rotation under faults: the real engine, driver, catalogue, audit log, lanes and budgets over a
+//! simulated disk, custodian, clock, bus and other members.
 //!
-//! A run is made from its seed alone. Secrets, kids and lane ids are drawn by the system's generator as ever: nothing depends on
-//! their values.
+//! A run depends on its seed alone. Secrets, kids and lane ids come from the system's generator: nothing depends on their values.
 //!
-//! In every run, at every moment:
-//! - one version of a keyring at most is active, in memory, on disk, and for the message path;
-//! - what is stored opens, here and for another member, unless its version may not open or was to be destroyed whatever is stored;
-//! - no version has sealed more than its limit, nor more than is written down durably;
+//! Safety, at every moment of every run:
+//! - at most one version of a keyring is active, in memory, on disk, and for the message path;
+//! - stored messages open, here and for another member, unless their version may not open or was to be destroyed regardless;
+//! - no version has sealed more than its limit, nor more than is durably recorded;
 //! - no nonce is used twice;
 //! - the secret of a destroyed version is neither loaded nor on the disk;
-//! - a version that is revoked seals nothing more, and a revocation that was confirmed survives;
-//! - no version is admitted that a member has not proven to hold;
+//! - a revoked version seals nothing more, and a confirmed revocation survives;
+//! - no version is admitted that a member has not proven to have;
 //! - no version is replaced within a second, unless it was revoked;
-//! - every line of the audit log is true: what is to be made, what came of it, when, how much, by force or proven;
-//! - no version is destroyed before its overlap has lasted and it has been held for as long as it must be, by time that has really
-//!   passed, nor unapproved where that takes a second person.
+//! - every line of the audit log is true: intent, outcome, times, amounts, forced or proven;
+//! - no version is destroyed before its overlap and hold are over, by elapsed time, nor without approval where that is required.
 //!
-//! And when faults stop, within bounded time: every keyring seals, also beyond a limit; a rotation is made; what was replaced is
-//! archived or destroyed; a cryptoperiod that is over ends, whatever the clocks were set to and show still; the audit log is whole and
-//! owes nothing.
+//! Liveness, once faults stop, within bounded time: every keyring seals, also beyond a limit; a rotation is made; replaced
+//! versions are archived or destroyed; a cryptoperiod ends in time, whatever the clocks were set to and still show; the audit log
+//! is complete, without open intents.
 //!
 //! | you look for | it is in |
 //! |---|---|
-//! | what goes wrong, and when | `faults` |
+//! | injected faults | `faults` |
 //! | disk, custodian, bus | `world` |
 //! | other members | `members` |
 //! | workers that seal meanwhile | `traffic` |
 //! | a run, its processes and their ends | `play` |
 //! | its actions | `acts` |
-//! | how it goes on without faults | `ending` |
-//! | what must be true | `check` |
+//! | liveness without faults | `ending` |
+//! | safety checks | `check` |
 //! | clocks alone | `clocks` |
-//! | whether the audit log says what happened | `oracle` |
-//! | whether orders are what their callers are told | `told` |
+//! | whether the audit log is true | `oracle` |
+//! | whether orders have the outcome that is reported | `told` |
 
 #![expect(
     clippy::arithmetic_side_effects,
@@ -67,13 +65,13 @@ use world::Home;
 
 use crate::secret::memory;
 
-/// What an ordinary test run takes.
+/// The seeds of an ordinary test run.
 const SLICE: Range<u64> = 0..1000;
 
 /// Seeds to run instead: `a..b`, or one.
 const SEEDS: &str = "KEYWAY_SIMULATION_SEEDS";
 
-/// What all runs came to.
+/// The totals of all runs.
 #[derive(Debug, Default)]
 struct Sum {
     runs: u64,
@@ -103,11 +101,11 @@ fn keys_are_safe_in_every_run_and_rotation_goes_on_once_faults_stop() {
     assert_eq!(sum.runs, seeds.end - seeds.start);
 }
 
-/// What long runs have found, beyond the slice: a reading that an attempt to write had taken unseen (2754, 24324); an active version that
-/// could not be loaded again, and was not tried again (44099); members that came between an admission and the moment at which this
-/// gateway, or the check, knew of it (4307, 21043, 47473); an exposure that ended and had never begun (2324); an order that another had
-/// carried out, and that did not say what it rests on (11258); and checks that took an intent of the last process for one of the clock's
-/// present stretch (3380), and a destruction in doubt for one at the time that the clock was set to (25919).
+/// Found by long runs: a failed write that had reread the record unnoticed (2754, 24324); an active version whose loading failed
+/// and was not retried (44099); members that joined between an admission and the moment at which this gateway, or the check, knew
+/// of it (4307, 21043, 47473); an exposure with an end and no beginning (2324); an order that another had carried out, logged
+/// without its evidence (11258); and checks that mistook an intent before a clock jump for one after it (3380), and a destruction
+/// in doubt for one at the time to which the clock was set (25919).
 #[test]
 fn seeds_that_failed_once_hold() {
     let home = Home::new();

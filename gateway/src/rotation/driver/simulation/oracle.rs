@@ -1,8 +1,7 @@
-//! What the audit log says, compared with what happened: a witness of every record and line that reaches the disk.
+//! An oracle for the audit log: compares every line with the records on the disk.
 //!
-//! It reads the disk beside the gateway, and trusts nothing that the gateway has in memory. An intent comes before its effect and
-//! names it; what is `done` is so on the disk, what has `failed` is not; what is completed is so after the effect; numbers are those
-//! of the ledger.
+//! It reads the disk independently of the gateway's memory. An intent precedes its effect and names it; what is `done` is on the
+//! disk, what has `failed` is not; a completion follows the effect; amounts are those of the ledger.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -17,7 +16,7 @@ use crate::clock::Clock;
 use crate::disk::testing::Forgetful;
 use crate::envelope::{Kid, Used};
 
-/// The witness, shared with the disk.
+/// Shared with the disk.
 #[derive(Clone)]
 pub(super) struct Oracle(Arc<Mutex<Witness>>);
 
@@ -27,15 +26,16 @@ struct Witness {
     traffic: Traffic,
     /// Every version on the disk, by its kid as text.
     versions: HashMap<String, Value>,
-    /// When a version was seen to enter a state, on which stretch of the clock.
+    /// When a version was seen to enter a state, and after how many clock jumps.
     entered: HashMap<(String, String), (Timestamp, u64)>,
-    /// Intents without a last word.
+    /// Intents without a final outcome.
     open: BTreeMap<EventId, Event>,
-    /// The stretch of the clock on which each intent was written: it outlives the process, and an outcome that a power cut took.
+    /// How often the clock had jumped when each intent was written. Kept when a process ends, because a power cut may take an
+    /// outcome.
     stretches: HashMap<EventId, u64>,
     /// How often the clock has jumped.
     jumps: u64,
-    /// Destructions that rest on no evidence, and whether somebody has forced them.
+    /// Destructions without evidence, and whether they were forced.
     unproven: Vec<(Kid, bool)>,
 }
 
@@ -56,7 +56,7 @@ impl Oracle {
         oracle
     }
 
-    /// A process has ended: the disk is what it is.
+    /// Reads the disk anew after the end of a process.
     pub(super) fn begin_anew(&self) {
         let mut witness = self.witness();
         witness.versions.clear();
@@ -69,7 +69,7 @@ impl Oracle {
         for line in lines(&content) {
             witness.remember(&line.body);
         }
-        // When these were entered is not known.
+        // It is not known when these states were entered.
         witness.entered.clear();
     }
 
@@ -77,7 +77,7 @@ impl Oracle {
         self.witness().jumps += 1;
     }
 
-    /// A file has been renamed to this.
+    /// To be called after a rename to `path`.
     pub(super) fn renamed(&self, path: &Path) {
         if is_record(path) {
             let mut witness = self.witness();
@@ -87,7 +87,7 @@ impl Oracle {
         }
     }
 
-    /// This has been appended to a file.
+    /// To be called after an append to `path`.
     pub(super) fn appended(&self, path: &Path, bytes: &[u8]) {
         if is_log(path) {
             let line = Line::parse(bytes).unwrap();
@@ -102,12 +102,12 @@ impl Oracle {
         }
     }
 
-    /// Destructions since the last call that rest on no evidence, and whether somebody has forced them.
+    /// Destructions without evidence since the last call, and whether they were forced.
     pub(super) fn unproven(&self) -> Vec<(Kid, bool)> {
         std::mem::take(&mut self.witness().unproven)
     }
 
-    /// Everything that is so on the disk was said to be done.
+    /// Every effect on the disk was logged as done.
     pub(super) fn check_that_all_is_said(&self) {
         let witness = self.witness();
         let of = |line: Line| match line.body {
@@ -147,7 +147,7 @@ impl Oracle {
 }
 
 impl Witness {
-    /// Takes notice of a record: the first of its two documents.
+    /// Reads a record: the first of the file's two JSON documents.
     fn read(&mut self, content: &[u8]) {
         let mut documents = serde_json::Deserializer::from_slice(content).into_iter::<Value>();
         let record = documents.next().unwrap().unwrap();
@@ -208,7 +208,7 @@ impl Witness {
         }
     }
 
-    /// What is said to have been sealed was sealed, under some version of the keyring.
+    /// The amount in the reason of a rotation was sealed under some version.
     fn judge_threshold(&self, act: &Act) {
         let why = act.why.as_str();
         let words = why.split_once(" of ").filter(|_| why.ends_with(" sealed"));
@@ -246,7 +246,7 @@ impl Witness {
         }
     }
 
-    /// While the clock has not jumped: begun before the effect, completed after it.
+    /// Begun before the effect, completed after it, unless the clock has jumped.
     fn judge_times(&self, completed: &Completed) {
         if self.stretches[&completed.event.id] != self.jumps {
             return;
@@ -314,7 +314,7 @@ impl Witness {
         }
     }
 
-    /// Whether the disk has what the act was to bring about.
+    /// Whether the act's effect is on the disk.
     fn is_so(&self, act: &Act) -> bool {
         let kid = act.version.as_ref().unwrap().kid.to_string();
         let Some(version) = self.versions.get(&kid) else {
@@ -345,7 +345,7 @@ impl Witness {
         }
     }
 
-    /// The wall clock, as precisely as the log has it.
+    /// The wall clock in whole milliseconds, as the log has it.
     fn now(&self) -> Timestamp {
         let now = Timestamp::try_from(self.clock.wall()).unwrap();
         Timestamp::from_millisecond(now.as_millisecond()).unwrap()

@@ -1,4 +1,4 @@
-//! A run: a gateway among faults, from the seed's first action to the last.
+//! A simulated run of a gateway, from the seed's first action to the last.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -25,7 +25,7 @@ use crate::rotation::driver::{Driver, Parts};
 use crate::rotation::terms::{Consent, Doubtful, Limit, Retain, Rotate, Terms};
 use crate::rotation::{Config, User};
 
-/// A gateway and its world.
+/// A gateway and its simulated environment.
 pub(super) struct Play<'h> {
     pub(super) home: &'h Home,
     pub(super) dice: Dice,
@@ -35,7 +35,7 @@ pub(super) struct Play<'h> {
     pub(super) members: Members,
     pub(super) known: Known,
     pub(super) oracle: Oracle,
-    /// What another member reads.
+    /// The catalogue as another member reads it.
     pub(super) view: View,
     pub(super) names: Vec<KeyringName>,
     pub(super) terms: Vec<Terms>,
@@ -51,7 +51,7 @@ pub(super) struct Play<'h> {
     workers: usize,
 }
 
-/// What a run came to.
+/// The counts of a run.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Tally {
     pub(super) actions: u64,
@@ -66,9 +66,9 @@ pub(super) struct Tally {
 /// How much a version may seal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Size {
-    /// So little that limits are met.
+    /// So little that limits are reached.
     Small,
-    /// So much that it is reserved in many parts.
+    /// So much that it is reserved in many steps.
     Large,
 }
 
@@ -142,7 +142,7 @@ impl<'h> Play<'h> {
         play
     }
 
-    /// The run itself; panics at the first thing that is not as it must be.
+    /// Runs to the end; panics at the first failed check.
     pub(super) fn run(mut self) -> (Tally, super::faults::Seen) {
         for _ in 0..self.dice.between(8, 28) {
             self.weather.turn();
@@ -164,7 +164,7 @@ impl<'h> Play<'h> {
         self.driver.as_mut().unwrap()
     }
 
-    /// What an action has left to be done, and whether everything is as it must be.
+    /// Delivers answers, restarts a process that has died, and checks.
     fn after(&mut self) {
         if self.dice.one_in(2) {
             let fate = if self.dice.one_in(6) {
@@ -182,7 +182,7 @@ impl<'h> Play<'h> {
         self.check();
     }
 
-    /// The driver takes the answers that have come.
+    /// Hands the answers that have arrived to the driver.
     pub(super) fn hear(&mut self) {
         let driver = self.driver_mut();
         while let Some(Some(told)) = driver.inquiries.next().now_or_never() {
@@ -196,7 +196,7 @@ impl<'h> Play<'h> {
         self.driver_mut().tick();
     }
 
-    /// How far the wall clock is ahead of the time that has passed.
+    /// How far the wall clock is ahead of the elapsed time.
     pub(super) fn ahead(&self) -> Duration {
         let wall = self.clock.wall().duration_since(SystemTime::UNIX_EPOCH);
         wall.unwrap() - (self.clock.instant() - self.begun)
@@ -226,7 +226,7 @@ impl<'h> Play<'h> {
         }
     }
 
-    /// The process ends, and another begins.
+    /// Ends the process, and starts another.
     pub(super) fn end(&mut self, how: End) {
         self.traffic.path().end();
         let mut driver = self.driver.take().unwrap();
@@ -243,7 +243,7 @@ impl<'h> Play<'h> {
             End::PowerCut => {
                 let kept = self.dice.index(self.disk.pending() + 1);
                 self.disk.restart(kept);
-                // Others have read what has not survived, from a disk that is their own in truth.
+                // Other members have read writes that did not survive, so that they must read the disk anew.
                 self.view = self.home.view(&self.disk).unwrap();
                 self.members.read_anew(self.home.view(&self.disk).unwrap());
                 self.known.records.clear();
@@ -254,7 +254,7 @@ impl<'h> Play<'h> {
         self.oracle.begin_anew();
     }
 
-    /// Starts until it works, as an operator would; the weather improves at last.
+    /// Starts until it works, as an operator would; without faults at the last attempt.
     pub(super) fn start(&mut self) {
         for attempt in 0..5 {
             if attempt == 4 {
@@ -291,7 +291,7 @@ impl<'h> Play<'h> {
         let place = place(Arc::clone(&self.files), self.home.dir());
         let audit = match Log::open(place, signer(), now) {
             Ok(log) => log,
-            // Traffic goes on without key events, until somebody has looked into it.
+            // Traffic goes on without key events, until an operator repairs the log.
             Err(error) if self.dice.one_in(2) && !self.disk.is_dead() => {
                 Log::closed(&error, LastWord::default())
             }
@@ -347,7 +347,7 @@ fn policy(count: usize) -> Arc<Policy> {
     Arc::new(Policy::new(rules, &[]).unwrap())
 }
 
-/// Terms as a configuration may have them: soft thresholds below hard limits. Small, so that limits are met.
+/// Random terms as a configuration may have them: thresholds for rotation below hard limits.
 pub(super) fn terms(dice: &mut Dice, size: Size) -> Terms {
     let messages = if size == Size::Large {
         dice.between(6000, 20_000)
@@ -359,7 +359,7 @@ pub(super) fn terms(dice: &mut Dice, size: Size) -> Terms {
     } else {
         dice.between(300, 6000)
     };
-    // Drawn from what is drawn already: older seeds stay what they were.
+    // Derived from an earlier number, so that older seeds stay the same.
     let hold = Duration::from_secs([0, 60, 3600][usize::try_from(messages % 3).unwrap()]);
     let soft = |dice: &mut Dice, hard: u64| match dice.below(3) {
         0 => hard - 1,
@@ -369,7 +369,7 @@ pub(super) fn terms(dice: &mut Dice, size: Size) -> Terms {
         suite: dice.pick(&[Suite::Aes256Gcm, Suite::Aes256Gcm, Suite::Aes256GcmSiv]),
         rotate: Rotate {
             after: Duration::from_hours(dice.pick(&[10, 20, 48])),
-            // A kid is drawn by chance, not by the seed: its share of a jitter would not replay.
+            // Jitter depends on the kid, which does not come from the seed.
             jitter: 0,
             messages: soft(dice, messages),
             bytes: soft(dice, bytes),

@@ -1,4 +1,4 @@
-//! What runs have found, each at every step of the disk: a write may fail and take effect all the same.
+//! Regressions found by runs, each with a fault at every write: a failed write may take effect.
 
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::rotation::seams::{Alone, Nobody};
 use crate::rotation::terms::Retain;
 use crate::rotation::{Because, Config, OrderError, Reload, Rotated, Terms, User};
 
-/// More than any order here takes.
+/// More writes than any order here makes.
 const STEPS: usize = 60;
 
 /// A gateway without traffic.
@@ -39,7 +39,7 @@ impl Bench {
         Self::with(home, home.kek(), Terms::default())
     }
 
-    /// The same with this custodian, and on these terms, but nothing is destroyed.
+    /// The same with this custodian and these terms, except that nothing is destroyed.
     pub(super) fn with(home: &Home, custodian: Arc<dyn Custodian>, terms: Terms) -> Self {
         let (clock, winder) = Home::clock();
         let disk = home.disk();
@@ -53,7 +53,8 @@ impl Bench {
         }
     }
 
-    /// The process is killed at any step of what `act` does, and another one starts; `revive` says what the disk keeps.
+    /// Ends the process after `act`, which may have been cut off by its death, and starts another; `revive` says what the disk
+    /// keeps.
     pub(super) fn killed(
         mut self,
         home: &Home,
@@ -101,9 +102,9 @@ impl Bench {
 
     pub(super) fn ask(&mut self, order: Order) {
         let because = Because::of_gateway(Trigger::Manual, "a test says so");
-        // A rotation right behind another would wait.
+        // Less than a second after another, a rotation would wait.
         self.winder.advance(Duration::from_secs(1));
-        // What it came to is read from the record.
+        // The outcome is read from the record.
         if order == Order::Rotate {
             drop(self.rotate());
         } else {
@@ -111,7 +112,7 @@ impl Bench {
         }
     }
 
-    /// What the operator is told; `None`: nothing yet.
+    /// The operator's answer, if there is one yet.
     fn rotate(&mut self) -> Option<Result<Rotated, OrderError>> {
         let (answer, mut told) = tokio::sync::oneshot::channel();
         self.driver.serve(Request::Rotate {
@@ -122,7 +123,7 @@ impl Bench {
         told.try_recv().ok()
     }
 
-    /// An hour passes in which nothing is wrong.
+    /// An hour passes without faults.
     fn rest(&mut self) {
         for _ in 0..60 {
             self.winder.advance(Duration::from_mins(1));
@@ -159,7 +160,7 @@ impl Bench {
         lines.iter().map(parse).collect()
     }
 
-    /// The message path seals under what the record calls active, and opens nothing that the record calls destroyed.
+    /// The message path seals under the record's active version, and opens under no destroyed one.
     fn assert_in_step(&self, step: usize) {
         let keys = self.driver.keys();
         let snapshot = keys.load();
@@ -208,7 +209,7 @@ fn start(
     driver
 }
 
-/// Gives the order once for every step of the disk that can fail in it, and judges what it leaves.
+/// Gives the order once for every write that can fail in it, and checks the outcome.
 fn at_every_step(prepare: &[Order], order: Order, judge: impl Fn(&mut Bench, usize)) {
     let home = Home::new();
     for step in 0..STEPS {
@@ -260,7 +261,7 @@ fn regression_revocation_behind_one_that_waits_for_the_disk_stops_the_sealing_at
     let home = Home::new();
     let mut bench = Bench::new(&home);
     bench.ask(Order::Rotate);
-    // The first order is owed: its intent cannot be written.
+    // The first order waits: its intent cannot be written.
     bench.disk.arm(0, Trouble::Error(ErrorKind::Other));
     bench.ask(Order::Compromise(1));
     bench.disk.arm(0, Trouble::Error(ErrorKind::Other));
@@ -330,7 +331,7 @@ fn act_that_failed_and_took_effect_is_done_in_the_audit_log() {
     });
 }
 
-/// The clock goes on between the engine's look at it and the answer.
+/// The clock advances between the engine's reading it and the answer.
 #[test]
 fn rotation_whose_time_comes_between_two_ticks_is_answered_when_it_is_done() {
     let home = Home::new();
@@ -378,7 +379,7 @@ fn rotation_that_was_told_to_have_failed_is_not_made_later_and_leaves_no_version
     panic!("more than {STEPS} steps");
 }
 
-/// Whatever order it is, what the operator is told to have failed is as it was before, an hour later, too. Revocations are owed.
+/// An order that is reported as failed has no effect, also later. Revocations are not among them: they are retried.
 #[test]
 fn order_that_was_told_to_have_failed_is_not_carried_out_later() {
     let orders: [(&[Order], Order); 4] = [

@@ -1,4 +1,4 @@
-//! Whatever keeps publishes of a keyring waiting is told by the next look, and its end too.
+//! Whatever keeps a keyring's publishes waiting is reported at the next tick, and so is its end.
 
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -16,14 +16,14 @@ use crate::rotation::engine::Order;
 use crate::rotation::report::Stopped;
 use crate::secret::Secret;
 
-/// A custodian that can be away.
+/// A custodian that can be made unavailable.
 pub(super) struct Absent {
     kek: Arc<dyn Custodian>,
     away: Arc<AtomicBool>,
 }
 
 impl Absent {
-    /// It is away while the switch says so.
+    /// Unavailable while the flag is set.
     pub(super) fn new(home: &Home) -> (Arc<Self>, Arc<AtomicBool>) {
         let away = Arc::new(AtomicBool::new(false));
         let custodian = Self {
@@ -54,7 +54,7 @@ impl Custodian for Absent {
     }
 }
 
-/// A gateway whose custodian can be away, with a worker that seals.
+/// A gateway whose custodian can be unavailable, with a worker that seals.
 struct Stage {
     bench: Bench,
     away: Arc<AtomicBool>,
@@ -69,7 +69,7 @@ impl Stage {
         Self { bench, away, lanes }
     }
 
-    /// Seals until nothing more is to be had.
+    /// Seals until that is refused.
     fn exhaust(&mut self) -> SealRefused {
         let snapshot = Arc::clone(&self.bench.driver.keys().load());
         self.lanes
@@ -88,7 +88,7 @@ impl Stage {
         }
     }
 
-    /// What is told, which is what was announced, after a look at it.
+    /// The reported standstill after a tick, which must also be the announced one.
     fn told(&mut self) -> Option<Stopped> {
         self.bench.driver.tick();
         let status = self.bench.driver.status_of(0).unwrap();
@@ -105,7 +105,7 @@ fn terms(limit: u64) -> Terms {
     terms
 }
 
-/// What brings it about.
+/// Causes the standstill.
 fn bring_about(stopped: Stopped, stage: &mut Stage) {
     let away = |stage: &Stage| stage.away.store(true, Ordering::Relaxed);
     match stopped {

@@ -1,5 +1,5 @@
-//! What an operator is told of an order is what is: at every write that can fail in it, on a disk that is full from there on, with an audit log
-//! that is closed, for as long as the process lives and after its end.
+//! An order has the outcome that the operator is told: at every write that can fail, on a disk that is full from any write on,
+//! and with the audit log closed; in the same process and after a restart.
 use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,24 +23,24 @@ use crate::rotation::seams::{Alone, Nobody};
 use crate::rotation::terms::{Consent, Retain};
 use crate::rotation::{Because, Config, OrderError, Reload, Rotated, Terms, User};
 
-/// More than any order here takes.
+/// More writes than any order here makes.
 const STEPS: usize = 80;
 
-/// What a disk has too little of.
+/// The step in which a disk's free bytes grow from case to case.
 const ROOM: usize = 400;
 
-/// What is wrong while the order is given.
+/// The fault while the order is given.
 #[derive(Clone, Copy, Debug)]
 enum Fault {
     /// One write fails.
     Step(usize),
-    /// The disk has so many bytes left, and none for a reserve.
+    /// The disk has so many bytes left, and the audit log no reserve.
     Room(usize),
     /// The audit log takes no line.
     Closed,
 }
 
-/// What happens between the order and the last look.
+/// What happens between the order and the last check.
 #[derive(Clone, Copy, Debug)]
 enum Then {
     Rest,
@@ -54,12 +54,12 @@ struct Bench<'h> {
     winder: Winder,
     consent: Consent,
     driver: Option<Driver>,
-    /// The way to a process that drains, for the next start.
+    /// The link to a draining process, for the next start.
     drainer: Option<DrainLink>,
 }
 
 impl Home {
-    /// With an active version 1, and what these orders have made of it.
+    /// A gateway with an active version 1, after these orders.
     fn bench(&self, prepare: &[Order]) -> Bench<'_> {
         self.bench_with(prepare, Consent::Automatic)
     }
@@ -87,7 +87,7 @@ fn home() -> Home {
     Home::with_log_at(place)
 }
 
-/// With a reserve that a disk has room for that has room for little else.
+/// With a small reserve, for nearly full disks.
 fn place(files: Arc<dyn Files>, dir: &StateDir) -> Place {
     world::place(files, dir).with_reserve(64)
 }
@@ -97,7 +97,7 @@ fn because() -> Because {
 }
 
 impl Bench<'_> {
-    /// A process ends, whatever it was doing, and another one starts.
+    /// Ends the process, if there is one, and starts another.
     fn start(&mut self, closed: Option<&WriteFailed>) {
         drop(self.driver.take());
         self.disk.respawn();
@@ -126,7 +126,7 @@ impl Bench<'_> {
         self.driver = Some(Driver::start(config, parts).unwrap().0);
     }
 
-    /// A configuration with this value of what weakens protection.
+    /// A configuration with this value of a setting that weakens protection.
     fn config(&self, relay_only: &str) -> Config {
         let mut settings = Settings::default();
         settings.set("relay-only", relay_only == "true");
@@ -143,7 +143,7 @@ impl Bench<'_> {
         }
     }
 
-    /// How many lines of the audit log have all of these words.
+    /// How many lines of the audit log contain all of these words.
     fn lines(&mut self, words: &[&str]) -> usize {
         let lines = self.driver().tail(1000).unwrap();
         let have = |line: &&String| words.iter().all(|word| line.contains(word));
@@ -159,7 +159,7 @@ impl Bench<'_> {
     }
 
     fn ask(&mut self, order: Order) -> Result<(), OrderError> {
-        // A rotation right behind another would wait.
+        // Less than a second after another, a rotation would wait.
         self.winder.advance(Duration::from_secs(1));
         if order != Order::Rotate {
             let mut because = because();
@@ -197,7 +197,7 @@ impl Bench<'_> {
         }
     }
 
-    /// Nothing is wrong any more.
+    /// Removes the fault.
     fn heal(&mut self, then: Then, fault: Fault) {
         self.disk.respawn();
         self.disk.capacity(None);
@@ -210,7 +210,7 @@ impl Bench<'_> {
         }
     }
 
-    /// Every version that is neither on its way nor was discarded from there, and what somebody wants of it.
+    /// Every version that is or was active, its state, and whether its destruction is proposed.
     fn seen(&mut self) -> Vec<(u32, State, bool)> {
         let record = self.driver().record(0).unwrap();
         let ever = record.versions.iter().filter(|version| {
@@ -254,7 +254,7 @@ fn sealing(keys: &Keys) -> Option<u32> {
     snapshot.active(keyring).map(|version| version.number)
 }
 
-/// What the order leads to, where it is carried out.
+/// The version and state that the order leads to.
 fn reached(order: Order) -> Option<(u32, State)> {
     match order {
         Order::Rotate => Some((1, State::DecryptOnly)),
@@ -267,13 +267,13 @@ fn reached(order: Order) -> Option<(u32, State)> {
     }
 }
 
-/// What has come of an order, and whether the fault was met at all.
+/// The outcome of an order, and whether the fault occurred at all.
 struct Judged {
     told: Result<(), OrderError>,
     struck: bool,
 }
 
-/// One order, one fault, and what becomes of it.
+/// Gives one order under one fault, and checks the outcome.
 fn judge(home: &Home, (prepare, order): (&[Order], Order), fault: Fault, then: Then) -> Judged {
     let case = format!("{order:?} after {prepare:?}, {fault:?}, {then:?}");
     let second = matches!(order, Order::Propose(..) | Order::Approve(_));
@@ -373,7 +373,7 @@ fn order_that_a_closed_log_refuses_is_what_it_is_told_to_be_when_it_is_open_agai
     }
 }
 
-/// Whether a reload that weakens failed, whatever that came to.
+/// Reloads a weaker setting under a fault, and checks the outcome.
 fn judge_reload(home: &Home, fault: Fault) -> Judged {
     let mut bench = home.bench(&[]);
     bench.suffer(fault);
@@ -445,7 +445,7 @@ async fn revocation_that_cannot_be_written_down_holds_in_a_process_that_drains_t
     assert_eq!(sealing(&keys), Some(2));
 }
 
-/// Neither the intent of the order can be written down, nor a mark of it.
+/// Neither the order's intent nor its mark can be written.
 #[tokio::test]
 async fn order_that_cannot_be_written_down_stops_a_process_that_drains_and_lends_it_nothing() {
     let home = home();
@@ -461,11 +461,11 @@ async fn order_that_cannot_be_written_down_stops_a_process_that_drains_and_lends
         bench.drainer = Some(theirs);
         bench.suffer(Fault::Closed);
         bench.suffer(Fault::Step(0));
-        // What the process that drains answers in time.
+        // The draining process answers in time.
         says.say(Said::Stopped(kid, Used::default())).unwrap();
         let told = bench.ask(order).unwrap_err().to_string();
         assert!(told.contains("a restart forgets the order"), "{told}");
-        // A mark that may be there although making it failed would do.
+        // A mark may exist although creating it failed.
         for mark in ["revoked", "suspended"] {
             drop(
                 bench
@@ -475,7 +475,7 @@ async fn order_that_cannot_be_written_down_stops_a_process_that_drains_and_lends
         }
         follower.tick();
         assert_eq!(sealing(&keys), None, "{order:?}");
-        // Whatever else becomes of records.
+        // Even when records can be written again.
         bench.disk.respawn();
         let wish = Used {
             messages: 10,
@@ -509,7 +509,7 @@ fn log_that_ends_before_a_record_says_is_not_continued() {
     let lines: Vec<_> = whole.split_inclusive(|byte| *byte == b'\n').collect();
     let notes = bench.disk.read(&checkpoints).unwrap();
     let notes: Vec<_> = notes.split_inclusive(|byte| *byte == b'\n').collect();
-    // What came of the last act is in the log alone.
+    // The last act's outcome is in the log only.
     for kept in 1..lines.len() - 1 {
         bench
             .disk

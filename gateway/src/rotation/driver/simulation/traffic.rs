@@ -1,4 +1,4 @@
-//! Workers that seal whatever the driver is doing, and the ledger of all that they have sealed.
+//! Workers that seal at any moment, and the ledger of everything sealed.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -11,13 +11,13 @@ use crate::keyring::{Keys, LaneCache, Lanes, OpenRefused, SealRefused, Snapshot,
 use crate::policy::{KeyringId, Policy};
 use crate::rotation::terms::Limit;
 
-/// A version: the index of its keyring, its number there.
+/// A version: its keyring's index, and its number.
 pub(super) type Id = (usize, u32);
 
 /// A sealed message and the subject that it was sealed for.
 pub(super) type Message = (Vec<u8>, Vec<u8>);
 
-/// The message path, shared with the disk: every step that the disk takes is a moment in which others seal.
+/// The simulated message path, shared with the disk, which lets workers seal before each write.
 #[derive(Clone)]
 pub(super) struct Traffic(Arc<Mutex<Path>>);
 
@@ -34,24 +34,24 @@ pub(super) struct Path {
 struct Worker {
     lanes: Lanes,
     cache: LaneCache,
-    /// A batch that has begun under an older snapshot.
+    /// The snapshot of an unfinished batch.
     begun: Option<Arc<Snapshot>>,
 }
 
-/// Everything that was ever sealed, in whatever process.
+/// Everything that was ever sealed, by any process.
 #[derive(Default)]
 pub(super) struct Ledger {
     pub(super) ids: HashMap<Kid, Id>,
     pub(super) sealed: BTreeMap<Id, Used>,
-    /// Keyring by keyring, the limit in force.
+    /// The limit in force, for each keyring.
     pub(super) limits: Vec<Limit>,
     /// What was reserved before the limit was lowered.
     pub(super) caps: BTreeMap<Id, Used>,
     nonces: HashSet<(Kid, LaneId, u32)>,
     lanes: HashSet<(Kid, LaneId)>,
-    /// What streams hold.
+    /// Messages that streams hold.
     pub(super) stored: BTreeMap<Id, Vec<Message>>,
-    /// Whose revocation has been asked for in this process, and whether it is for good.
+    /// Versions revoked in this process, and whether for good.
     pub(super) barred: BTreeSet<(Id, bool)>,
 }
 
@@ -80,7 +80,7 @@ impl Traffic {
         })))
     }
 
-    /// Some messages, perhaps, from some worker.
+    /// A random worker seals some messages, at random.
     pub(super) fn pulse(&self) {
         let mut path = self.path();
         if path.keys.is_some() && path.dice.one_in(2) {
@@ -95,7 +95,7 @@ impl Traffic {
 }
 
 impl Path {
-    /// A process begins to serve.
+    /// A process starts.
     pub(super) fn begin(&mut self, keys: Arc<Keys>, workers: usize) {
         let now = self.clock.instant();
         let worker = |index| Worker {
@@ -114,14 +114,14 @@ impl Path {
         self.ledger.barred.clear();
     }
 
-    /// Batches that had begun are through.
+    /// Ends all unfinished batches.
     pub(super) fn settle(&mut self) {
         for worker in &mut self.workers {
             worker.begun = None;
         }
     }
 
-    /// One worker seals so many messages of one keyring, or fewer.
+    /// A random worker seals up to `count` messages of a random keyring.
     pub(super) fn burst(&mut self, count: u64) -> Result<(), SealRefused> {
         let (worker, keyring) = (
             self.dice.index(self.workers.len()),
@@ -178,7 +178,7 @@ impl Path {
         Ok(())
     }
 
-    /// Opens what the snapshot has the key of.
+    /// Opens a message with the current snapshot.
     pub(super) fn open(&mut self, message: &Message) -> Result<(), OpenRefused> {
         let keys = self.keys.clone().unwrap();
         let snapshot = Arc::clone(&keys.load());
@@ -236,7 +236,7 @@ impl Ledger {
         }
     }
 
-    /// Whether streams hold something sealed under it.
+    /// Whether streams hold messages sealed under it.
     pub(super) fn holds(&self, id: Id) -> bool {
         self.stored.get(&id).is_some_and(|held| !held.is_empty())
     }

@@ -1,4 +1,4 @@
-//! Everything outside a driver: a disk that fails, a custodian that refuses, a bus that stores.
+//! The simulated environment of a driver: a disk that fails, a custodian that refuses, a bus that stores.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -28,10 +28,10 @@ use crate::secret::Secret;
 /// 2026-11-23T10:00:00Z.
 const START: Duration = Duration::from_secs(1_795_428_000);
 
-/// What the audit log keeps for revocations here.
+/// The audit log's reserve for revocations, in bytes.
 const RESERVE: usize = 4096;
 
-/// What all runs of a thread share: a lock needs a real directory, and an empty catalogue takes a while to make.
+/// Shared by all runs of a thread: a lock needs a real directory, and an empty catalogue takes a while to create.
 pub(super) struct Home {
     _root: tempfile::TempDir,
     dir: StateDir,
@@ -44,7 +44,7 @@ impl Home {
         Self::with_log_at(place)
     }
 
-    /// With an audit log at another place.
+    /// With another location of the audit log.
     pub(super) fn with_log_at(place: fn(Arc<dyn Files>, &StateDir) -> Place) -> Self {
         let root = tempfile::tempdir().unwrap();
         let dir = StateDir::create(&root.path().join("state")).unwrap();
@@ -101,7 +101,7 @@ impl Home {
         })
     }
 
-    /// The custodian, in no mood at all.
+    /// The custodian without faults.
     pub(super) fn kek(&self) -> Arc<dyn Custodian> {
         Arc::<local::Kek>::clone(&self.kek)
     }
@@ -123,7 +123,7 @@ pub(super) fn signer() -> Signer {
     Signer::new(Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap())
 }
 
-/// A disk at each of whose steps workers seal, and anything may go wrong.
+/// A disk on which workers seal before each write, and faults occur.
 pub(super) struct Busy {
     pub(super) disk: Arc<Forgetful>,
     pub(super) weather: Weather,
@@ -203,7 +203,7 @@ impl Files for Busy {
     }
 }
 
-/// A custodian that takes its time, and refuses at times.
+/// A custodian that is slow or refuses at times.
 struct Moody {
     kek: Arc<local::Kek>,
     weather: Weather,
@@ -244,15 +244,15 @@ impl Custodian for Moody {
     }
 }
 
-/// What becomes of an answer.
+/// Whether an answer arrives.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Fate {
     Told,
-    /// Nobody knows.
+    /// The answer is [`Answer::Unknown`].
     Lost,
 }
 
-/// The bus: what it stores is in the ledger.
+/// The bus; the messages that it stores are in the ledger.
 #[derive(Clone)]
 pub(super) struct Bus {
     traffic: Traffic,
@@ -261,7 +261,7 @@ pub(super) struct Bus {
 
 #[derive(Default)]
 struct Post {
-    /// Answers come at once.
+    /// Whether answers come at once.
     prompt: bool,
     waiting: Vec<(Kid, oneshot::Sender<Answer>)>,
 }
@@ -278,7 +278,7 @@ impl Bus {
         self.post().prompt = true;
     }
 
-    /// The answer to the oldest question, if there is one.
+    /// Answers the oldest question; returns whether there was one.
     pub(super) fn deliver(&self, fate: Fate) -> bool {
         let mut post = self.post();
         if post.waiting.is_empty() {
@@ -290,7 +290,7 @@ impl Bus {
             Fate::Lost => unknown(),
             Fate::Told => self.answer(kid),
         };
-        // Whoever asked may be dead by now.
+        // The asking process may have ended.
         sender.send(answer).ok();
         true
     }

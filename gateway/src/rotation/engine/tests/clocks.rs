@@ -1,5 +1,5 @@
-//! Every duration of a version's life while the wall clock is set as badly as can be: none ends early, none is late, and what is shown is
-//! what happens.
+//! Every duration of a version while the wall clock is set as badly as can be: none ends early, none is late, and what is shown
+//! is what happens.
 
 use jiff::SignedDuration;
 

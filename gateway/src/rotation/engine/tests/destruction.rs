@@ -1,4 +1,4 @@
-//! When a secret may go: how long it is held, and who has to agree.
+//! When a secret may be destroyed: how long it is held, and who has to approve.
 
 use super::*;
 use State::{Active, Archived, Compromised, Destroyed};
@@ -100,10 +100,10 @@ fn person_cannot_approve_of_what_they_have_asked_for() {
         number: 1,
     };
     assert_eq!(world.ring().may_approve(1, &Uid(1), world.now), Err(same));
-    // Even if whoever drives the engine does not ask first.
+    // Even if the caller does not check first.
     world.ask_as(Order::Approve(1), Uid(1)).unwrap();
     assert_eq!(world.states()[0], Archived);
-    // A restart forgets neither the wish nor whose it is.
+    // A restart forgets neither the request nor who made it.
     world.ring = Some(Ring::new(approved(), world.lives.clone(), [me()].into()));
     world.ask_as(Order::Approve(1), Uid(1)).unwrap();
     assert_eq!(world.states()[0], Archived);

@@ -1,4 +1,4 @@
-//! One fact a test.
+//! Single scenarios.
 
 use super::*;
 use State::{Active, Archived, Compromised, DecryptOnly, Destroyed, PreActive, Ready, Suspended};

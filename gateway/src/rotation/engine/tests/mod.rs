@@ -1,4 +1,4 @@
-//! The engine against a world that does what it is told, or fails to.
+//! The engine against a simulated record, clock, custodian and fleet, any of which may fail.
 #![expect(
     clippy::arithmetic_side_effects,
     clippy::wildcard_enum_match_arm,
@@ -61,7 +61,7 @@ fn operator() -> Because {
     }
 }
 
-/// A record and a clock that obey the engine.
+/// A record and a clock that the engine drives.
 #[expect(clippy::struct_excessive_bools, reason = "each is a fault of its own")]
 struct World {
     ring: Option<Ring>,
@@ -69,7 +69,7 @@ struct World {
     now: Now,
     /// What was done, with the trigger.
     done: Vec<(Deed, Trigger)>,
-    /// Deeds that are to fail, however often.
+    /// Every write fails.
     broken: bool,
     /// The custodian wraps no new secret.
     no_secrets: bool,

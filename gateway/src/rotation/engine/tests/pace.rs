@@ -1,9 +1,9 @@
-//! How soon after one rotation the next may come.
+//! The least time between two rotations.
 
 use super::*;
 use State::{Active, DecryptOnly, Ready};
 
-/// As much as asks for a successor, whenever it is reported.
+/// As much use as makes a successor due.
 fn spend(world: &mut World) {
     world.used(1000, 0);
 }
@@ -96,7 +96,7 @@ fn restart_forgets_no_rotation() {
         world.activated = None;
         world.tick();
     };
-    // What a crash has cut off goes on after a second at most: nobody knows who had asked for it.
+    // A rotation that a crash interrupted goes on after a second at most: its reason is not known any more.
     let before = active(&world);
     restart(&mut world);
     assert_eq!(active(&world), before + 1);

@@ -1,4 +1,4 @@
-//! Whatever happens, in whatever order.
+//! Property test: random events in random order.
 
 use proptest::prelude::*;
 
@@ -69,7 +69,7 @@ fn take(world: &mut World, turn: Turn) {
                 world.used(messages, bytes);
             }
         }
-        // A refusal is as good an answer as any; the record judges the rest.
+        // The order may be refused; what counts is the record.
         Turn::Ask(order) => {
             drop(world.ask(order));
             if world.ring().failure().is_some() {
