@@ -18,7 +18,7 @@ mod wire;
 
 use cpu_time::CpuTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput};
-use keyway_bench::cases::{self, Case, Rigs, SIZES};
+use keyway_bench::cases::{self, Case, Fixtures, SIZES};
 use std::time::Duration;
 
 fn main() {
@@ -33,12 +33,12 @@ fn main() {
         .sample_size(30)
         .nresamples(10_000)
         .configure_from_args();
-    let rigs = Rigs::default();
+    let fixtures = Fixtures::default();
     group(&mut criterion, "seal", |group| {
-        steps(group, |size| cases::seal(&rigs, size))
+        steps(group, |size| cases::seal(&fixtures, size))
     });
     group(&mut criterion, "open", |group| {
-        steps(group, |size| cases::open(&rigs, size))
+        steps(group, |size| cases::open(&fixtures, size))
     });
     group(&mut criterion, "wire", wire::all);
     group(&mut criterion, "keys", keys::all);

@@ -14,7 +14,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::Parser;
-use keyway_bench::cases::{self, Case, PEER, Rigs, SIZES};
+use keyway_bench::cases::{self, BASELINE, Case, Fixtures, SIZES};
 use keyway_bench::{cpu, folder};
 use serde_json::{Value, json};
 
@@ -57,24 +57,24 @@ struct Measured {
     /// Nanoseconds per message, of each round.
     times: Vec<f64>,
     /// The raw AEAD's, of the same rounds.
-    peer: Vec<f64>,
+    baseline: Vec<f64>,
 }
 
 fn main() -> io::Result<()> {
     let options = Options::parse();
-    let rigs = Rigs::default();
+    let fixtures = Fixtures::default();
     let mut measured = Vec::new();
     for &size in &options.sizes {
         measured.extend(alternate(
             "seal",
             size,
-            cases::seal(&rigs, size),
+            cases::seal(&fixtures, size),
             options.rounds,
         ));
         measured.extend(alternate(
             "open",
             size,
-            cases::open(&rigs, size),
+            cases::open(&fixtures, size),
             options.rounds,
         ));
     }
@@ -106,14 +106,14 @@ fn alternate(
             times.get_mut(index).unwrap().push(time);
         }
     }
-    let peer = steps.iter().position(|case| case.step == PEER).unwrap();
-    let peer: Vec<f64> = times.get(peer).unwrap().clone();
+    let baseline = steps.iter().position(|case| case.step == BASELINE).unwrap();
+    let baseline: Vec<f64> = times.get(baseline).unwrap().clone();
     let measured = |(case, times): (&Case<'_>, Vec<f64>)| Measured {
         direction,
         step: case.step,
         size,
         times,
-        peer: peer.clone(),
+        baseline: baseline.clone(),
     };
     steps.iter().zip(times).map(measured).collect()
 }
@@ -143,13 +143,13 @@ fn time(case: &mut Case<'_>, runs: usize) -> f64 {
 
 impl Measured {
     fn ratio(&self) -> f64 {
-        quantile(&self.peer, 0.5) / quantile(&self.times, 0.5)
+        quantile(&self.baseline, 0.5) / quantile(&self.times, 0.5)
     }
 
     /// The middle half of the rounds' own ratios.
     fn spread(&self) -> [f64; 2] {
-        let rounds = self.peer.iter().zip(&self.times);
-        let ratios: Vec<f64> = rounds.map(|(peer, own)| peer / own).collect();
+        let rounds = self.baseline.iter().zip(&self.times);
+        let ratios: Vec<f64> = rounds.map(|(baseline, own)| baseline / own).collect();
         [0.25, 0.75].map(|part| quantile(&ratios, part))
     }
 

@@ -3,8 +3,8 @@
 
 use crate::cpu_time::CpuTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Throughput};
-use keyway::wire::{Buffer, ClientOp, ClientParser, Limits, Publish, Step};
-use keyway_bench::{Rig, SUBJECT, filled, payload, run_deliver, run_publish};
+use keyway::wire::{Buffer, ClientOp, ClientParser, Limits, Parsed, Publish};
+use keyway_bench::{SUBJECT, SessionFixture, filled, payload, run_deliver, run_publish};
 
 /// The payload of requests and answers.
 const SIZE: usize = 128;
@@ -14,8 +14,8 @@ const COUNT: usize = 256;
 
 pub(crate) fn all(group: &mut BenchmarkGroup<'_, CpuTime>) {
     group.throughput(Throughput::Elements(COUNT as u64));
-    let rig = Rig::sealing(1);
-    let (mut publish, mut deliver) = rig.paths();
+    let fixture = SessionFixture::sealing(1);
+    let (mut publish, mut deliver) = fixture.paths();
     let mut publishes = |group: &mut BenchmarkGroup<'_, CpuTime>, step: &str, bytes: &[u8]| {
         bench(group, step, bytes, |input, output| {
             run_publish(&mut publish, input, output);
@@ -78,7 +78,7 @@ fn through_the_bus(published: &[u8]) -> Vec<u8> {
     let mut rest = published;
     let mut delivered = Vec::new();
     let mut count = 0;
-    while let Ok(Step::Op { op, len }) = parser.next(rest) {
+    while let Ok(Parsed::Op { op, len }) = parser.next(rest) {
         if let ClientOp::Publish(publish) = op {
             delivered.extend(delivery(&publish));
             count += 1;

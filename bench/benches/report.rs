@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use keyway_bench::cases::PEER;
+use keyway_bench::cases::BASELINE;
 use serde_json::{Value, json};
 
 /// Nanoseconds per message, medians: direction, then size, then step, in the order measured.
@@ -44,7 +44,7 @@ pub(crate) fn show(folder: &Path, begun: SystemTime) -> io::Result<()> {
 }
 
 fn table(out: &mut impl Write, direction: &str, sizes: &Sizes) -> io::Result<()> {
-    if !sizes.values().any(|steps| steps.contains_key(PEER)) {
+    if !sizes.values().any(|steps| steps.contains_key(BASELINE)) {
         return list(out, direction, sizes);
     }
     let mut steps: Vec<&String> = sizes.values().flat_map(BTreeMap::keys).collect();
@@ -75,7 +75,7 @@ fn list(out: &mut impl Write, of: &str, sizes: &Sizes) -> io::Result<()> {
 }
 
 fn cell(medians: &BTreeMap<String, f64>, step: &str) -> String {
-    match (medians.get(step), medians.get(PEER)) {
+    match (medians.get(step), medians.get(BASELINE)) {
         (Some(own), Some(peer)) => format!("{own:.1} ({:.2}×)", own / peer),
         (Some(own), None) => format!("{own:.1}"),
         (None, _) => String::new(),

@@ -6,7 +6,7 @@ use crate::cpu_time::CpuTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Throughput};
 use keyway::policy::Policy;
 use keyway::wire::write::{self, Decimal, PublishLine};
-use keyway::wire::{Buffer, ClientParser, Limits, ServerParser, Step};
+use keyway::wire::{Buffer, ClientParser, Limits, Parsed, ServerParser};
 use keyway_bench::{SUBJECT, Shape, messages, payload, publishes};
 
 const SIZE: usize = 128;
@@ -34,7 +34,7 @@ fn parse_client(group: &mut BenchmarkGroup<'_, CpuTime>, name: &str, shape: Shap
     group.bench_function(BenchmarkId::new(name, SIZE), |bench| {
         bench.iter(|| {
             let mut rest = &*bytes;
-            while let Ok(Step::Op { op, len }) = parser.next(rest) {
+            while let Ok(Parsed::Op { op, len }) = parser.next(rest) {
                 black_box(op);
                 rest = rest.get(len..).unwrap();
             }
@@ -49,7 +49,7 @@ fn parse_server(group: &mut BenchmarkGroup<'_, CpuTime>, name: &str, shape: Shap
     group.bench_function(BenchmarkId::new(name, SIZE), |bench| {
         bench.iter(|| {
             let mut rest = &*bytes;
-            while let Ok(Step::Op { op, len }) = parser.next(rest) {
+            while let Ok(Parsed::Op { op, len }) = parser.next(rest) {
                 black_box(op);
                 rest = rest.get(len..).unwrap();
             }

@@ -18,7 +18,7 @@ pub const SUBJECT: &[u8] = b"agents.planner.17.tasks";
 pub fn version(policy: &Policy, number: u32) -> Arc<Version> {
     let root = Secret::random().unwrap();
     Arc::new(Version {
-        keyring: ring(policy),
+        keyring: keyring_id(policy),
         number,
         label: format!("{KEYRING}.{number}"),
         suite: Suite::Aes256Gcm,
@@ -31,7 +31,7 @@ pub fn version(policy: &Policy, number: u32) -> Arc<Version> {
 
 /// The id of [`KEYRING`].
 #[must_use]
-pub fn ring(policy: &Policy) -> KeyringId {
+pub fn keyring_id(policy: &Policy) -> KeyringId {
     policy.by_name(KEYRING).unwrap()
 }
 

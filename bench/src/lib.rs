@@ -9,12 +9,12 @@
 
 pub mod cases;
 pub mod cpu;
+mod fixture;
 mod folder;
 mod keys;
-mod rig;
 mod traffic;
 
+pub use fixture::{SessionFixture, filled, run_deliver, run_publish};
 pub use folder::folder;
-pub use keys::{KEYRING, SUBJECT, ring, snapshot, version};
-pub use rig::{Rig, filled, run_deliver, run_publish};
+pub use keys::{KEYRING, SUBJECT, keyring_id, snapshot, version};
 pub use traffic::{READ, Shape, envelopes, messages, payload, publishes};

@@ -10,11 +10,11 @@ use rustix::time::{ClockId, clock_gettime};
 
 /// A source of monotonic and wall-clock time.
 #[derive(Clone, Debug, Default)]
-pub struct Clock(Option<Arc<Mutex<Hand>>>);
+pub struct Clock(Option<Arc<Mutex<ManualTime>>>);
 
 /// The time of a manual clock.
 #[derive(Debug)]
-struct Hand {
+struct ManualTime {
     instant: Instant,
     wall: SystemTime,
     uptime: Duration,
@@ -25,21 +25,21 @@ struct Hand {
 pub const STEP: Duration = Duration::from_secs(1);
 
 /// Two readings further apart cannot be compared: the process was stopped between them.
-const TOGETHER: Duration = Duration::from_millis(100);
+const MAX_READ_GAP: Duration = Duration::from_millis(100);
 
 /// The initial uptime of a manual clock.
 const FIRST_UPTIME: Duration = Duration::from_hours(1);
 
 /// Detects steps of the wall clock.
 #[derive(Clone, Copy, Debug)]
-pub struct Steps {
+pub struct StepDetector {
     wall: SystemTime,
     uptime: Duration,
 }
 
 /// Sets the time of a manual [`Clock`].
 #[derive(Clone, Debug)]
-pub struct Winder(Arc<Mutex<Hand>>);
+pub struct ManualClock(Arc<Mutex<ManualTime>>);
 
 impl Clock {
     /// The system's clocks.
@@ -48,16 +48,16 @@ impl Clock {
         Self(None)
     }
 
-    /// A clock that stands still at `wall` until its [`Winder`] moves it.
+    /// A clock that stands still at `wall` until its [`ManualClock`] moves it.
     #[must_use]
-    pub fn by_hand(wall: SystemTime) -> (Self, Winder) {
-        let hand = Arc::new(Mutex::new(Hand {
+    pub fn manual(wall: SystemTime) -> (Self, ManualClock) {
+        let hand = Arc::new(Mutex::new(ManualTime {
             instant: system_instant(),
             wall,
             uptime: FIRST_UPTIME,
             boot: 0,
         }));
-        (Self(Some(Arc::clone(&hand))), Winder(hand))
+        (Self(Some(Arc::clone(&hand))), ManualClock(hand))
     }
 
     /// Monotonic time.
@@ -94,7 +94,7 @@ impl Clock {
     }
 }
 
-impl Steps {
+impl StepDetector {
     /// Starts from the present time.
     #[must_use]
     pub fn new(clock: &Clock) -> Self {
@@ -107,7 +107,7 @@ impl Steps {
     /// The step of the wall clock since the last call; `None`: there was none, or the clocks cannot be compared now.
     pub fn look(&mut self, clock: &Clock) -> Option<SignedDuration> {
         let now = Self::new(clock);
-        if clock.uptime().saturating_sub(now.uptime) > TOGETHER {
+        if clock.uptime().saturating_sub(now.uptime) > MAX_READ_GAP {
             return None;
         }
         let passed = now.uptime.saturating_sub(self.uptime);
@@ -118,7 +118,7 @@ impl Steps {
     }
 }
 
-impl Winder {
+impl ManualClock {
     /// Moves both clocks forward.
     pub fn advance(&self, by: Duration) {
         let mut hand = lock(&self.0);
@@ -144,7 +144,7 @@ impl Winder {
     }
 }
 
-fn lock(hand: &Mutex<Hand>) -> std::sync::MutexGuard<'_, Hand> {
+fn lock(hand: &Mutex<ManualTime>) -> std::sync::MutexGuard<'_, ManualTime> {
     hand.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -170,7 +170,7 @@ fn system_uptime() -> Duration {
     Duration::try_from(passed).unwrap_or_default()
 }
 
-/// The kernel's boot id and this process's time namespace, in which uptime has an offset (time_namespaces(7)).
+/// The kernel's boot id and this process's time namespace, in which uptime has an offset (`time_namespaces(7)`).
 fn system_boot() -> Option<String> {
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     let space = std::fs::read_link("/proc/self/ns/time").unwrap_or_default();
@@ -187,10 +187,10 @@ mod tests {
 
     #[test]
     fn hand_driven_clock_moves_only_when_wound() {
-        let (clock, winder) = Clock::by_hand(SystemTime::UNIX_EPOCH);
+        let (clock, manual_clock) = Clock::manual(SystemTime::UNIX_EPOCH);
         let before = clock.instant();
         assert_eq!(clock.instant(), before);
-        winder.advance(Duration::from_secs(5));
+        manual_clock.advance(Duration::from_secs(5));
         assert_eq!(clock.instant() - before, Duration::from_secs(5));
         assert_eq!(
             clock.wall(),
@@ -199,19 +199,20 @@ mod tests {
     }
     #[test]
     fn wall_clock_that_is_set_is_noticed_once_with_its_size_and_time_that_passes_is_not() {
-        let (clock, winder) = Clock::by_hand(SystemTime::UNIX_EPOCH + Duration::from_hours(48));
-        let mut steps = Steps::new(&clock);
-        winder.advance(Duration::from_hours(2));
+        let (clock, manual_clock) =
+            Clock::manual(SystemTime::UNIX_EPOCH + Duration::from_hours(48));
+        let mut steps = StepDetector::new(&clock);
+        manual_clock.advance(Duration::from_hours(2));
         assert_eq!(steps.look(&clock), None);
         for hours in [24, -25] {
             let by = SignedDuration::from_hours(hours);
             let wall = clock.wall();
-            winder.set_wall(if hours > 0 {
+            manual_clock.set_wall(if hours > 0 {
                 wall + by.unsigned_abs()
             } else {
                 wall - by.unsigned_abs()
             });
-            winder.advance(Duration::from_secs(9));
+            manual_clock.advance(Duration::from_secs(9));
             assert_eq!(steps.look(&clock), Some(by));
             assert_eq!(steps.look(&clock), None);
         }

@@ -14,7 +14,7 @@ pub enum Who {
     /// The operator: configuration, disk, permissions.
     Operator,
     /// The developers: a bug in this program.
-    Us,
+    Internal,
 }
 
 /// Whether the same operation can succeed later without anybody's help.
@@ -50,7 +50,7 @@ impl Who {
             Self::Server => "server",
             Self::Custodian => "custodian",
             Self::Operator => "operator",
-            Self::Us => "internal",
+            Self::Internal => "internal",
         }
     }
 }

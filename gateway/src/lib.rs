@@ -10,7 +10,7 @@
 //! | 0 | [`clock`] | time as an argument: the system's, or set manually in tests |
 //! | 0 | [`disk`] | files that must survive a crash, or whose permissions matter |
 //! | 0 | [`fault`] | who must act on an error, and whether retrying can help |
-//! | 0 | [`objects`] | strict reading of JSON in files and requests |
+//! | 0 | [`strict_json`] | strict reading of JSON in files and requests |
 //! | 0 | [`printable`] | escaping of untrusted text for terminals and logs |
 //! | 0 | [`secret`] | key material in memory: wiped, never printed |
 //! | 0 | [`wire`] | the NATS client protocol; knows nothing of keys |
@@ -23,7 +23,7 @@
 //! | 1 | [`tls`] | TLS certificates, keys and settings for clients and servers |
 //! | 2 | [`keyring`] | the immutable snapshot of keys valid at this instant, and the lanes that seal |
 //! | 2 | [`catalogue`] | the durable key-version records |
-//! | 2 | [`control`] | queries to JetStream on the gateway's own connection |
+//! | 2 | [`retention`] | queries to JetStream on the gateway's own connection |
 //! | 3 | [`dataplane`] | the message path: sockets, buffers, backpressure, drain |
 //! | 3 | [`rotation`] | the life cycle of key versions |
 //! | 4 | [`admin`] | the HTTP API of the running gateway |
@@ -38,7 +38,6 @@ pub mod catalogue;
 pub mod cli;
 pub mod clock;
 pub mod config;
-pub mod control;
 pub mod custody;
 pub mod dataplane;
 pub mod disk;
@@ -46,12 +45,13 @@ pub mod envelope;
 pub mod fault;
 pub mod keyring;
 pub mod metrics;
-pub mod objects;
 pub mod policy;
 pub mod printable;
 pub mod proxy;
+pub mod retention;
 pub mod rotation;
 pub mod secret;
+pub mod strict_json;
 #[cfg(test)]
 mod tests;
 pub mod tls;

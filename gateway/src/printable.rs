@@ -9,7 +9,7 @@ pub struct Printable<T>(pub T);
 
 impl<T: fmt::Display> fmt::Display for Printable<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(Escaping(f), "{}", self.0)
+        write!(EscapingWriter(f), "{}", self.0)
     }
 }
 
@@ -30,7 +30,7 @@ impl<N: fmt::Display + PartialEq + From<u8>> fmt::Display for Count<N> {
 pub fn bytes(bytes: &[u8]) -> String {
     let mut shown = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
-        shown.extend(chunk.valid().chars().flat_map(Letter::of));
+        shown.extend(chunk.valid().chars().flat_map(EscapedChar::of));
         let invalid = chunk.invalid().iter();
         shown.extend(invalid.flat_map(|byte| std::ascii::escape_default(*byte).map(char::from)));
     }
@@ -42,7 +42,7 @@ pub fn bytes(bytes: &[u8]) -> String {
 pub fn json(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for letter in text.chars() {
-        if letter != '\n' && steers(letter) {
+        if letter != '\n' && is_unsafe(letter) {
             for unit in letter.encode_utf16(&mut [0; 2]) {
                 // Writing to a String cannot fail.
                 let _written = write!(shown, "\\u{unit:04x}");
@@ -55,7 +55,7 @@ pub fn json(text: &str) -> String {
 }
 
 /// Control characters (C0, DEL, C1), marks that direct writing, and separators of lines and paragraphs.
-fn steers(letter: char) -> bool {
+fn is_unsafe(letter: char) -> bool {
     letter.is_control()
         || matches!(
             letter,
@@ -64,16 +64,16 @@ fn steers(letter: char) -> bool {
 }
 
 /// A writer that escapes.
-struct Escaping<W>(W);
+struct EscapingWriter<W>(W);
 
-impl<W: Write> Write for Escaping<W> {
+impl<W: Write> Write for EscapingWriter<W> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let mut rest = text;
-        while let Some(at) = rest.find(steers) {
+        while let Some(at) = rest.find(is_unsafe) {
             let (before, from) = rest.split_at_checked(at).unwrap_or((rest, ""));
             self.0.write_str(before)?;
             let mut letters = from.chars();
-            for shown in letters.next().into_iter().flat_map(Letter::of) {
+            for shown in letters.next().into_iter().flat_map(EscapedChar::of) {
                 self.0.write_char(shown)?;
             }
             rest = letters.as_str();
@@ -83,14 +83,14 @@ impl<W: Write> Write for Escaping<W> {
 }
 
 /// The characters that one character is shown as.
-enum Letter {
+enum EscapedChar {
     Plain(std::option::IntoIter<char>),
     Escaped(std::char::EscapeDefault),
 }
 
-impl Letter {
+impl EscapedChar {
     fn of(letter: char) -> Self {
-        if steers(letter) {
+        if is_unsafe(letter) {
             Self::Escaped(letter.escape_default())
         } else {
             Self::Plain(Some(letter).into_iter())
@@ -98,7 +98,7 @@ impl Letter {
     }
 }
 
-impl Iterator for Letter {
+impl Iterator for EscapedChar {
     type Item = char;
 
     fn next(&mut self) -> Option<char> {
@@ -124,7 +124,7 @@ mod tests {
             "a\\u{1b}[2K\\r\\nok\\tb\\u{7f}\\u{9b}1mc\\u{202e}d\\u{2066}\\u{2028}\\u{85}e\\u{0}"
         );
         assert_eq!(bytes(HOSTILE.as_bytes()), shown);
-        assert!(!shown.contains(steers));
+        assert!(!shown.contains(is_unsafe));
     }
 
     #[test]
@@ -150,7 +150,7 @@ mod tests {
     fn json_says_the_same_and_holds_nothing_that_steers() {
         let value = serde_json::json!({ "k\u{7f}": [HOSTILE, "\u{202e}"] });
         let shown = json(&serde_json::to_string_pretty(&value).unwrap());
-        assert!(!shown.replace('\n', "").contains(steers), "{shown}");
+        assert!(!shown.replace('\n', "").contains(is_unsafe), "{shown}");
         let read: serde_json::Value = serde_json::from_str(&shown).unwrap();
         assert_eq!(read, value);
     }

@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::report::{AIMS, Outputs};
 use crate::run::{Plan, Planned};
 use crate::scenarios::{Case, Overrides, Scenario};
-use crate::targets::Kind;
+use crate::targets::TargetKind;
 use crate::trials::{hostile, outstanding, rotation, soak, versions};
 
 /// Payload sizes when none are given.
@@ -76,7 +76,7 @@ pub(crate) struct RunArgs {
     scenarios: Vec<Scenario>,
     /// Only these targets.
     #[arg(long, value_delimiter = ',')]
-    targets: Vec<Kind>,
+    targets: Vec<TargetKind>,
     /// Payload sizes in bytes; for `pubsub` 16, 128, 1024 and 16,384 when not given, else 128.
     #[arg(long, value_delimiter = ',')]
     sizes: Vec<usize>,
@@ -120,8 +120,8 @@ impl Default for RunArgs {
 impl RunArgs {
     pub(crate) fn plan(&self, programs: &ProgramArgs) -> Plan {
         let targets = if self.targets.is_empty() {
-            let there = |kind: &Kind| programs.before.is_some() || !kind.is_before();
-            Kind::ALL.into_iter().filter(there).collect()
+            let there = |kind: &TargetKind| programs.before.is_some() || !kind.is_before();
+            TargetKind::ALL.into_iter().filter(there).collect()
         } else {
             self.targets.clone()
         };

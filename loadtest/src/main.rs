@@ -15,7 +15,7 @@
 )]
 
 mod cli;
-mod failed;
+mod error;
 mod load;
 mod report;
 mod run;
@@ -29,7 +29,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use cli::{Cli, RunArgs, What};
-use failed::Failed;
+use error::RunError;
 use report::{Report, judge};
 use run::run;
 use targets::Programs;
@@ -46,7 +46,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve(cli: &Cli) -> Result<(), Failed> {
+fn serve(cli: &Cli) -> Result<(), RunError> {
     let programs = Programs::find(&cli.programs)?;
     let mut report = Report::begin(&programs);
     let trials = &mut report.trials;
@@ -74,13 +74,13 @@ fn serve(cli: &Cli) -> Result<(), Failed> {
 }
 
 /// The error of a run with a missed aim or a lost message.
-fn verdict(cli: &Cli, report: &Report) -> Result<(), Failed> {
+fn verdict(cli: &Cli, report: &Report) -> Result<(), RunError> {
     let missed = report.aims.iter().filter(|judged| !judged.reached).count();
     if let What::Aims(args) = &cli.what
         && args.strict
         && missed > 0
     {
-        return Err(Failed::Limit(format!("{missed} aims are missed")));
+        return Err(RunError::Limit(format!("{missed} aims are missed")));
     }
     let soak = report.trials.soak.as_ref();
     soak.map_or(Ok(()), soak::Soak::judge)

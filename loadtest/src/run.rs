@@ -1,9 +1,9 @@
 //! A run: every case, round by round, on every target.
 
-use crate::failed::Failed;
+use crate::error::RunError;
 use crate::report::{Progress, Series, Table};
 use crate::scenarios::Case;
-use crate::targets::{Kind, Programs, Target};
+use crate::targets::{Programs, Target, TargetKind};
 
 /// What to run.
 pub(crate) struct Plan {
@@ -14,12 +14,12 @@ pub(crate) struct Plan {
 /// A case, and where.
 pub(crate) struct Planned {
     pub(crate) case: Case,
-    pub(crate) targets: Vec<Kind>,
+    pub(crate) targets: Vec<TargetKind>,
 }
 
 /// Starts every target once; then for each case warms up, and in each round prepares, runs and measures target after target, with
 /// another one first each time; compares at the end.
-pub(crate) fn run(programs: &Programs, plan: &Plan) -> Result<Vec<Table>, Failed> {
+pub(crate) fn run(programs: &Programs, plan: &Plan) -> Result<Vec<Table>, RunError> {
     let targets = start(programs, plan)?;
     let mut progress = Progress::new(plan.steps());
     let mut tables = Vec::new();
@@ -57,18 +57,18 @@ impl Plan {
 }
 
 /// Starts every target that a case needs.
-fn start(programs: &Programs, plan: &Plan) -> Result<Vec<Target>, Failed> {
-    let needed = |kind: &Kind| {
+fn start(programs: &Programs, plan: &Plan) -> Result<Vec<Target>, RunError> {
+    let needed = |kind: &TargetKind| {
         plan.cases
             .iter()
             .any(|planned| planned.targets.contains(kind))
     };
-    let kinds = Kind::ALL.into_iter().filter(needed);
+    let kinds = TargetKind::ALL.into_iter().filter(needed);
     kinds.map(|kind| Target::start(programs, kind)).collect()
 }
 
 /// The targets of a case, rotated each round, so that the order does not matter.
-fn in_turn<'t>(targets: &'t [Target], kinds: &[Kind], round: usize) -> Vec<&'t Target> {
+fn in_turn<'t>(targets: &'t [Target], kinds: &[TargetKind], round: usize) -> Vec<&'t Target> {
     let wanted = |target: &&Target| kinds.contains(&target.kind);
     let mut turns: Vec<&Target> = targets.iter().filter(wanted).collect();
     if !turns.is_empty() {

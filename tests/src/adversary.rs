@@ -5,8 +5,8 @@
 
 use crate::frame::{self, Frame};
 use crate::gateway::{Gateway, Settings};
-use crate::pair::Pair;
-use crate::raw::Raw;
+use crate::gateway_pair::GatewayPair;
+use crate::raw_client::RawClient;
 use crate::server::NatsServer;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -21,9 +21,9 @@ pub struct Adversary {
 }
 
 /// A bus with two gateways: one connected to the server itself, the other to the adversary.
-pub struct Hostile {
+pub struct HostileBus {
     /// The bus; its `deliver` gateway is behind the adversary.
-    pub pair: Pair,
+    pub pair: GatewayPair,
     /// The server that the `deliver` gateway connects to.
     pub adversary: Adversary,
     /// The connection number of the last victim.
@@ -37,21 +37,21 @@ struct Shared {
     server: SocketAddr,
     deliver: Mutex<Option<Rule>>,
     publish: Mutex<Option<Rule>>,
-    newest: AtomicUsize,
+    latest_connection: AtomicUsize,
     /// The gateway's side of every connection. Locked while whole operations are written.
     gateways: Mutex<Vec<Arc<Mutex<TcpStream>>>>,
 }
 
 impl Adversary {
     /// A proxy to the server at this address.
-    pub fn before(server: SocketAddr) -> Self {
+    pub fn in_front_of(server: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             server,
             deliver: Mutex::new(None),
             publish: Mutex::new(None),
-            newest: AtomicUsize::new(0),
+            latest_connection: AtomicUsize::new(0),
             gateways: Mutex::new(Vec::new()),
         });
         let accepting = Arc::clone(&shared);
@@ -94,12 +94,12 @@ impl Adversary {
     }
 
     /// The number of the last connection on which a client has sent CONNECT.
-    pub fn newest(&self) -> usize {
-        self.shared.newest.load(Ordering::Relaxed)
+    pub fn latest_connection(&self) -> usize {
+        self.shared.latest_connection.load(Ordering::Relaxed)
     }
 
     /// Sends this to the gateway on a connection, between two operations of the server. A closed connection is no error.
-    pub fn say(&self, connection: usize, bytes: &[u8]) {
+    pub fn inject(&self, connection: usize, bytes: &[u8]) {
         let gateway = Arc::clone(&locked(&self.shared.gateways)[connection]);
         drop(locked(&gateway).write_all(bytes));
     }
@@ -122,14 +122,14 @@ impl Shared {
         let server = Mutex::new(server);
         let (delivering, publishing) = (Arc::clone(self), Arc::clone(self));
         thread::spawn(move || {
-            carry(from_server, &gateway, |frame| {
-                ruled(connection, frame, &delivering.deliver)
+            relay_operations(from_server, &gateway, |frame| {
+                apply_rule(connection, frame, &delivering.deliver)
             });
         });
         thread::spawn(move || {
-            carry(from_gateway, &server, |frame| {
+            relay_operations(from_gateway, &server, |frame| {
                 publishing.note(connection, &frame);
-                ruled(connection, frame, &publishing.publish)
+                apply_rule(connection, frame, &publishing.publish)
             });
         });
     }
@@ -137,12 +137,12 @@ impl Shared {
     /// Remembers the last connection with a CONNECT: the gateway's server probe sends none.
     fn note(&self, connection: usize, frame: &Frame) {
         if frame.verb() == "CONNECT" {
-            self.newest.store(connection, Ordering::Relaxed);
+            self.latest_connection.store(connection, Ordering::Relaxed);
         }
     }
 }
 
-impl Hostile {
+impl HostileBus {
     /// A server without JetStream, under the default policy, which seals everything.
     pub fn start() -> Self {
         Self::with(NatsServer::start(), "")
@@ -150,7 +150,7 @@ impl Hostile {
 
     /// With these configuration tables in both gateways.
     pub fn with(server: NatsServer, tables: &str) -> Self {
-        let adversary = Adversary::before(server.addr());
+        let adversary = Adversary::in_front_of(server.addr());
         let mut settings = Settings {
             tables: tables.to_owned(),
             ..Settings::default()
@@ -158,7 +158,7 @@ impl Hostile {
         let publish = Gateway::start(&server.url(), settings.clone());
         settings.state = Some(publish.state());
         let deliver = Gateway::start(&adversary.url(), settings);
-        let pair = Pair {
+        let pair = GatewayPair {
             server,
             publish,
             deliver,
@@ -171,10 +171,10 @@ impl Hostile {
     }
 
     /// An agent behind the adversary, with one subscription, whose sid is 1.
-    pub fn victim(&self, filter: &str) -> Raw {
-        let mut agent = Raw::agent(self.pair.deliver.addr());
+    pub fn victim(&self, filter: &str) -> RawClient {
+        let mut agent = RawClient::agent(self.pair.deliver.addr());
         self.victim
-            .store(self.adversary.newest(), Ordering::Relaxed);
+            .store(self.adversary.latest_connection(), Ordering::Relaxed);
         agent.send(format!("SUB {filter} 1\r\n").as_bytes());
         agent.flush();
         agent
@@ -183,24 +183,28 @@ impl Hostile {
     /// Injects these operations on the last victim's connection.
     pub fn forge(&self, frames: &[Frame]) {
         let bytes: Vec<u8> = frames.iter().flat_map(Frame::to_bytes).collect();
-        self.say(&bytes);
+        self.inject(&bytes);
     }
 
     /// Injects these bytes on the last victim's connection.
-    pub fn say(&self, bytes: &[u8]) {
+    pub fn inject(&self, bytes: &[u8]) {
         let victim = self.victim.load(Ordering::Relaxed);
-        self.adversary.say(victim, bytes);
+        self.adversary.inject(victim, bytes);
     }
 }
 
 /// Relays one direction, operation by operation, until it ends.
-fn carry(mut from: TcpStream, to: &Mutex<TcpStream>, mut rule: impl FnMut(Frame) -> Vec<Frame>) {
+fn relay_operations(
+    mut from: TcpStream,
+    to: &Mutex<TcpStream>,
+    mut rule: impl FnMut(Frame) -> Vec<Frame>,
+) {
     let (mut held, mut chunk) = (Vec::new(), vec![0; 65_536]);
     while let Ok(count) = from.read(&mut chunk)
         && count > 0
     {
         held.extend_from_slice(&chunk[..count]);
-        let (frames, rest) = frame::cut(&held);
+        let (frames, rest) = frame::split_frames(&held);
         let cut = held.len() - rest.len();
         let said = frames.into_iter().flat_map(&mut rule);
         let said: Vec<u8> = said.flat_map(|frame| frame.to_bytes()).collect();
@@ -215,7 +219,7 @@ fn carry(mut from: TcpStream, to: &Mutex<TcpStream>, mut rule: impl FnMut(Frame)
     drop(to.shutdown(Shutdown::Write));
 }
 
-fn ruled(connection: usize, frame: Frame, rule: &Mutex<Option<Rule>>) -> Vec<Frame> {
+fn apply_rule(connection: usize, frame: Frame, rule: &Mutex<Option<Rule>>) -> Vec<Frame> {
     match &mut *locked(rule) {
         Some(rule) => rule(connection, frame),
         None => vec![frame],

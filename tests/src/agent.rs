@@ -1,14 +1,14 @@
 //! NATS operations of a client over a raw socket: subscribe, publish, request, receive.
 
 use crate::frame::Frame;
-use crate::raw::Raw;
+use crate::raw_client::RawClient;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-impl Raw {
+impl RawClient {
     /// Connects with headers and no-responders enabled, as every official client does.
     pub fn agent(addr: SocketAddr) -> Self {
-        Self::greeted(addr, "\"headers\":true,\"no_responders\":true")
+        Self::handshake(addr, "\"headers\":true,\"no_responders\":true")
     }
 
     /// Subscribes; on return the server has processed it.
@@ -63,7 +63,7 @@ impl Raw {
     /// Waits for the first message on a subject.
     pub fn message(&mut self, subject: &str) -> Frame {
         let of = |bytes: &[u8]| {
-            let frames = crate::frame::cut(bytes).0;
+            let frames = crate::frame::split_frames(bytes).0;
             frames
                 .into_iter()
                 .find(|frame| matches!(frame.verb(), "MSG" | "HMSG") && frame.subject() == subject)

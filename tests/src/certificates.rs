@@ -24,7 +24,7 @@ pub struct Authority {
 
 /// A certificate and its key, in files.
 #[derive(Clone, Debug)]
-pub struct Pair {
+pub struct CertificateFiles {
     /// The certificate.
     pub certificate: PathBuf,
     /// Its key.
@@ -37,7 +37,7 @@ pub struct ClientTls {
     /// The file of the CA that it trusts.
     pub ca: PathBuf,
     /// The client certificate, if any.
-    pub own: Option<Pair>,
+    pub own: Option<CertificateFiles>,
     /// Whether the handshake comes before INFO.
     pub first: bool,
 }
@@ -46,7 +46,7 @@ impl ClientTls {
     /// As command line arguments of the drivers in `tests/clients`.
     pub fn args(&self) -> Vec<String> {
         let mut args = vec!["--tls-ca".to_owned(), shown(&self.ca)];
-        if let Some(Pair { certificate, key }) = &self.own {
+        if let Some(CertificateFiles { certificate, key }) = &self.own {
             args.extend(["--tls-certificate".to_owned(), shown(certificate)]);
             args.extend(["--tls-key".to_owned(), shown(key)]);
         }
@@ -62,7 +62,7 @@ impl ClientTls {
             .require_tls(true)
             .add_root_certificates(self.ca.clone());
         let options = match &self.own {
-            Some(Pair { certificate, key }) => {
+            Some(CertificateFiles { certificate, key }) => {
                 options.add_client_certificate(certificate.clone(), key.clone())
             }
             None => options,
@@ -98,11 +98,11 @@ impl Authority {
     }
 
     /// Signs a certificate of this name for 127.0.0.1 and `localhost`, and puts it into files of that name, which it replaces.
-    pub fn sign(&self, name: &str, serial: u64) -> Pair {
+    pub fn sign(&self, name: &str, serial: u64) -> CertificateFiles {
         let key = KeyPair::generate().unwrap();
         let certificate = params(name, serial).signed_by(&key, &self.issuer).unwrap();
         let file = |kind: &str| self.folder.path().join(format!("{name}.{kind}"));
-        let pair = Pair {
+        let pair = CertificateFiles {
             certificate: file("pem"),
             key: file("key"),
         };
@@ -134,14 +134,14 @@ impl Authority {
     }
 
     /// A client configuration that trusts this CA, with this client certificate, if any.
-    pub fn client(&self, own: Option<&Pair>) -> Arc<ClientConfig> {
-        self.client_of(own, rustls::DEFAULT_VERSIONS)
+    pub fn client(&self, own: Option<&CertificateFiles>) -> Arc<ClientConfig> {
+        self.client_with_versions(own, rustls::DEFAULT_VERSIONS)
     }
 
     /// The same, restricted to these TLS versions.
-    pub fn client_of(
+    pub fn client_with_versions(
         &self,
-        own: Option<&Pair>,
+        own: Option<&CertificateFiles>,
         versions: &[&'static SupportedProtocolVersion],
     ) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
@@ -164,7 +164,7 @@ impl Authority {
     }
 }
 
-impl Pair {
+impl CertificateFiles {
     /// A server configuration with this certificate that asks for no client certificate.
     pub fn server(&self) -> Arc<ServerConfig> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -178,7 +178,7 @@ impl Pair {
     }
 
     /// Writes certificate and key into one PEM file, as HAProxy reads them.
-    pub fn joined(&self) -> PathBuf {
+    pub fn joined_pem(&self) -> PathBuf {
         let file = self.certificate.with_extension("both");
         let halves = [&self.certificate, &self.key].map(|half| fs::read_to_string(half).unwrap());
         put(&file, &halves.concat());

@@ -24,8 +24,8 @@ impl WallClock {
     }
 
     /// Restarts the gateway under this clock.
-    pub fn rule(&self, gateway: &mut Gateway) {
-        gateway.restart_in(&[
+    pub fn restart_gateway(&self, gateway: &mut Gateway) {
+        gateway.restart_with_env(&[
             ("LD_PRELOAD", self.library.path()),
             ("CLOCK_BY", self.by().as_os_str()),
         ]);

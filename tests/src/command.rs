@@ -30,7 +30,7 @@ pub fn code(output: &Output) -> i32 {
 }
 
 /// Its standard error.
-pub fn text_of(output: &Output) -> &str {
+pub fn stderr_of(output: &Output) -> &str {
     text(&output.stderr)
 }
 

@@ -137,7 +137,7 @@ impl fmt::Debug for Frame {
 }
 
 /// The complete operations at the front of `bytes`, and the remaining bytes.
-pub fn cut(mut bytes: &[u8]) -> (Vec<Frame>, &[u8]) {
+pub fn split_frames(mut bytes: &[u8]) -> (Vec<Frame>, &[u8]) {
     let mut frames = Vec::new();
     while let Some((frame, rest)) = first(bytes) {
         frames.push(frame);

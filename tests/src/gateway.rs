@@ -60,11 +60,11 @@ impl Gateway {
 
     /// A gateway with these settings.
     pub fn start(server: &str, settings: Settings) -> Self {
-        Self::before(&[server], settings)
+        Self::in_front_of(&[server], settings)
     }
 
     /// A gateway in front of the first of these servers that answers.
-    pub fn before(servers: &[&str], settings: Settings) -> Self {
+    pub fn in_front_of(servers: &[&str], settings: Settings) -> Self {
         let folder = scratch::folder("gateway");
         if let Some(from) = &settings.state {
             copy(from, &folder.path().join("state"));
@@ -134,7 +134,7 @@ impl Gateway {
     }
 
     /// The same with these environment variables.
-    pub fn restart_in(&mut self, environment: &[(&str, &OsStr)]) {
+    pub fn restart_with_env(&mut self, environment: &[(&str, &OsStr)]) {
         self.process.kill();
         let (process, ports) = launch_in(self.folder.path(), environment);
         self.process = process;
@@ -151,7 +151,7 @@ impl Gateway {
             socket.display()
         );
         std::fs::write(self.config(), format!("{listen}\n{rest}")).unwrap();
-        self.restart_in(&[]);
+        self.restart_with_env(&[]);
     }
 
     /// Starts another process that takes over with the same configuration, and waits until it serves. Returns the old process,
@@ -171,7 +171,7 @@ impl Gateway {
     }
 
     /// Restarts it with this hard limit of open files.
-    pub fn restart_with_files(&mut self, files: u32) {
+    pub fn restart_with_open_files(&mut self, files: u32) {
         self.process.kill();
         let mut command = Command::new("sh");
         let limited = format!("ulimit -n {files} && exec \"$0\" \"$@\"");

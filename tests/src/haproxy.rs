@@ -1,7 +1,7 @@
 //! A real HAProxy in TCP mode, on a port of its own: in front of the gateway, or between it and the server.
 
 use crate::process::Process;
-use crate::{raw::Raw, scratch, tools, wait};
+use crate::{raw_client::RawClient, scratch, tools, wait};
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
@@ -17,12 +17,12 @@ pub struct Haproxy {
 
 impl Haproxy {
     /// Forwards connections to this address, with these options on its `server` line, such as `send-proxy-v2`.
-    pub fn before(to: SocketAddr, words: &str) -> Self {
-        Self::speaking("", to, words)
+    pub fn in_front_of(to: SocketAddr, words: &str) -> Self {
+        Self::with_bind_options("", to, words)
     }
 
     /// The same with these options on its `bind` line, such as `ssl crt FILE`.
-    pub fn speaking(bind: &str, to: SocketAddr, words: &str) -> Self {
+    pub fn with_bind_options(bind: &str, to: SocketAddr, words: &str) -> Self {
         let folder = scratch::folder("haproxy");
         let config = folder.path().join("haproxy.cfg");
         // HAProxy cannot bind port 0; it inherits a listener bound here, as its standard input.
@@ -41,7 +41,7 @@ impl Haproxy {
         // The port is open from the start, so readiness shows only in a connection that is forwarded, or in its exit.
         wait::until("haproxy", || {
             assert!(process.ended().is_none(), "{}", process.log());
-            Raw::try_connect(addr).map(drop)
+            RawClient::try_connect(addr).map(drop)
         });
         Self {
             addr,

@@ -23,12 +23,12 @@ impl Identity {
     }
 
     /// Fresh keys. The user's JWT has expired.
-    pub fn run_out() -> Self {
+    pub fn expired() -> Self {
         Self::with(&json!({"type": "user", "version": 2}), 1_700_000_001)
     }
 
     /// Fresh keys. The user must come through a trusted proxy.
-    pub fn behind_proxies() -> Self {
+    pub fn requiring_proxy() -> Self {
         Self::with(
             &json!({"type": "user", "version": 2, "subs": -1, "data": -1, "payload": -1, "proxy_required": true}),
             0,

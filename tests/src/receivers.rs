@@ -1,4 +1,4 @@
-//! Official clients that receive and count the messages of [`Steady`](crate::steady::Steady), and reconnect.
+//! Official clients that receive and count the messages of [`SteadyPublisher`](crate::steady_publisher::SteadyPublisher), and reconnect.
 #![expect(
     clippy::large_futures,
     clippy::large_stack_frames,
@@ -20,17 +20,17 @@ use tokio::sync::oneshot;
 const NAME: &str = "steady";
 
 /// More than is ever unacknowledged.
-const MANY: usize = 1 << 20;
+const MAX_ACK_PENDING: usize = 1 << 20;
 
 /// How often the counts are checked.
-const LOOK: Duration = Duration::from_millis(100);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// `ack_wait` of the consumers.
 const ACK_WAIT: Duration = Duration::from_secs(2);
 
 /// How a client receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum By {
+pub enum ReceiverKind {
     /// A core subscription.
     Core,
     /// A push consumer, each message acknowledged.
@@ -43,7 +43,7 @@ pub enum By {
 
 /// What has been received.
 #[derive(Clone, Debug, Default)]
-pub struct Tally {
+pub struct Received {
     /// How often each message came, by the publisher's numbers.
     times: Vec<u32>,
     /// The longest gap between two messages.
@@ -55,13 +55,13 @@ pub struct Tally {
 
 /// One client.
 pub struct Receiver {
-    tally: Arc<Mutex<Tally>>,
+    tally: Arc<Mutex<Received>>,
     over: oneshot::Sender<()>,
     thread: JoinHandle<()>,
 }
 
 /// Creates the stream, on a server with this placement tag, if any.
-pub fn store(url: &str, tag: Option<&str>) {
+pub fn create_stream(url: &str, tag: Option<&str>) {
     let config = || stream::Config {
         name: NAME.to_owned(),
         subjects: vec!["steady.>".to_owned()],
@@ -83,8 +83,8 @@ pub fn store(url: &str, tag: Option<&str>) {
 
 impl Receiver {
     /// Starts a client of the first of these servers; on return it receives.
-    pub fn start(urls: Vec<String>, by: By) -> Self {
-        let tally = Arc::<Mutex<Tally>>::default();
+    pub fn start(urls: Vec<String>, by: ReceiverKind) -> Self {
+        let tally = Arc::<Mutex<Received>>::default();
         let ((over, until), (ready, is_ready)) = (oneshot::channel(), channel());
         let counts = Arc::clone(&tally);
         let thread =
@@ -98,7 +98,7 @@ impl Receiver {
     }
 
     /// Waits until `enough` holds or nothing has come for [`DEADLINE`](crate::wait::DEADLINE), and returns the counts.
-    pub fn tally(&self, enough: impl Fn(&Tally) -> bool) -> Tally {
+    pub fn tally(&self, enough: impl Fn(&Received) -> bool) -> Received {
         let mut since = Instant::now();
         loop {
             let tally = self.tally.lock().unwrap().clone();
@@ -106,7 +106,7 @@ impl Receiver {
             if since.elapsed() > wait::DEADLINE / 2 || enough(&tally) {
                 return tally;
             }
-            std::thread::park_timeout(LOOK);
+            std::thread::park_timeout(POLL_INTERVAL);
         }
     }
 
@@ -117,7 +117,7 @@ impl Receiver {
     }
 }
 
-impl Tally {
+impl Received {
     /// Counts a message by its subject.
     fn count(&mut self, subject: &str) {
         let Some((publisher, number)) = subject.trim_start_matches("steady.").split_once('.')
@@ -147,22 +147,22 @@ impl Tally {
     }
 
     /// How many messages came more than once.
-    pub fn twice(&self) -> usize {
+    pub fn duplicates(&self) -> usize {
         self.times.iter().filter(|times| **times > 1).count()
     }
 }
 
 async fn receive(
     urls: &[String],
-    by: By,
-    (tally, mut over, ready): (&Mutex<Tally>, oneshot::Receiver<()>, Sender<()>),
+    by: ReceiverKind,
+    (tally, mut over, ready): (&Mutex<Received>, oneshot::Receiver<()>, Sender<()>),
 ) {
     let client = connect(urls).await;
     let mut messages = match by {
-        By::Core => core(&client).await,
-        By::Push => push(&client).await,
-        By::Ordered => ordered(&client).await,
-        By::Pull => pull(&client).await,
+        ReceiverKind::Core => core(&client).await,
+        ReceiverKind::Push => push(&client).await,
+        ReceiverKind::Ordered => ordered(&client).await,
+        ReceiverKind::Pull => pull(&client).await,
     };
     client.flush().await.unwrap();
     ready.send(()).unwrap();
@@ -190,7 +190,7 @@ async fn push(client: &Client) -> Subjects {
         deliver_subject: client.new_inbox(),
         ack_policy: consumer::AckPolicy::Explicit,
         ack_wait: ACK_WAIT,
-        max_ack_pending: i64::try_from(MANY).unwrap(),
+        max_ack_pending: i64::try_from(MAX_ACK_PENDING).unwrap(),
         ..consumer::push::Config::default()
     };
     let made = stream(client).await.create_consumer(config).await.unwrap();
@@ -212,7 +212,7 @@ async fn pull(client: &Client) -> Subjects {
         durable_name: Some(NAME.to_owned()),
         ack_policy: consumer::AckPolicy::Explicit,
         ack_wait: ACK_WAIT,
-        max_ack_pending: i64::try_from(MANY).unwrap(),
+        max_ack_pending: i64::try_from(MAX_ACK_PENDING).unwrap(),
         ..consumer::pull::Config::default()
     };
     let made = stream(client).await.create_consumer(config).await.unwrap();
@@ -248,7 +248,7 @@ fn context(client: &Client) -> Context {
 async fn connect(urls: &[String]) -> Client {
     let options = ConnectOptions::new()
         .retain_servers_order()
-        .subscription_capacity(MANY);
+        .subscription_capacity(MAX_ACK_PENDING);
     let servers: Vec<async_nats::ServerAddr> =
         urls.iter().map(|url| url.parse().unwrap()).collect();
     Box::pin(options.connect(servers)).await.unwrap()

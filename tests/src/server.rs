@@ -30,7 +30,7 @@ impl NatsServer {
 
     /// A server with this configuration text; `STORE` in it becomes the path of a fresh folder.
     pub fn configured(text: &str) -> Self {
-        Self::launched(newest_or_oldest(), text)
+        Self::launched(server_program(), text)
     }
 
     /// The same with the oldest supported series, which accepts what newer ones refuse.
@@ -106,7 +106,7 @@ fn launch(program: &'static str, folder: &TempDir, port: &str) -> (Process, Sock
 }
 
 /// The default program: `KEYWAY_TEST_SERVER=oldest` selects the oldest supported series.
-fn newest_or_oldest() -> &'static str {
+fn server_program() -> &'static str {
     match std::env::var("KEYWAY_TEST_SERVER").as_deref() {
         Ok("oldest") => "server-oldest",
         _ => "server",

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// How often a condition is polled.
-const LOOK: Duration = Duration::from_millis(5);
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Polls `probe` until it yields a value; fails with `what` after [`DEADLINE`].
 pub fn until<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
@@ -20,6 +20,6 @@ pub fn until<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
             begun.elapsed() < DEADLINE,
             "not within {DEADLINE:?}: {what}"
         );
-        std::thread::park_timeout(LOOK);
+        std::thread::park_timeout(POLL_INTERVAL);
     }
 }

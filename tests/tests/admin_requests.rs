@@ -5,7 +5,7 @@
     reason = "a test stops at the first thing that is not as expected"
 )]
 
-use keyway_tests::command::{code, keyway, text_of};
+use keyway_tests::command::{code, keyway, stderr_of};
 use keyway_tests::{Gateway, NatsServer, metrics};
 use serde_json::{Value, json};
 use std::io::{ErrorKind, Read, Write};
@@ -18,7 +18,7 @@ const NO_SERVER: &str = "nats://127.0.0.1:9";
 const MANY: usize = 64;
 
 /// Connections that have all sent these bytes and nothing more.
-fn stuck(admin: SocketAddr, sent: &str) -> Vec<TcpStream> {
+fn idle_connections(admin: SocketAddr, sent: &str) -> Vec<TcpStream> {
     let connect = |_index| {
         let mut socket = TcpStream::connect(admin).unwrap();
         socket.write_all(sent.as_bytes()).unwrap();
@@ -49,7 +49,7 @@ fn health_is_answered_however_many_connections_are_idle_or_slow() {
         "GET /metr",
         "POST /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf",
     ] {
-        all.extend(stuck(admin, sent));
+        all.extend(idle_connections(admin, sent));
         is_healthy(admin);
     }
     for _round in 0..8 {
@@ -273,5 +273,5 @@ fn body_that_is_not_exactly_the_object_is_refused_by_every_path_and_nothing_is_d
     );
     assert_eq!(status, 200, "{said}");
     let reloaded = keyway(&["reload", "--config", gateway.config().to_str().unwrap()]);
-    assert_eq!(code(&reloaded), 0, "{}", text_of(&reloaded));
+    assert_eq!(code(&reloaded), 0, "{}", stderr_of(&reloaded));
 }

@@ -5,9 +5,9 @@
     reason = "a test stops at the first thing that is not as expected"
 )]
 
-use keyway_tests::command::{code, json, keyway, path, text, text_of};
+use keyway_tests::command::{code, json, keyway, path, stderr_of, text};
 use keyway_tests::frame::Frame;
-use keyway_tests::{Gateway, NatsServer, Raw, Tap, gateway, metrics, scratch, wait};
+use keyway_tests::{BusTap, Gateway, NatsServer, RawClient, gateway, metrics, scratch, wait};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::io::{Read, Write};
@@ -35,14 +35,14 @@ fn run(gateway: &Gateway, words: &[&str]) -> Output {
 /// The JSON of a command that must succeed.
 fn done(gateway: &Gateway, words: &[&str]) -> Value {
     let output = run(gateway, &[words, &["--json"]].concat());
-    assert_eq!(code(&output), 0, "{words:?}: {}", text_of(&output));
+    assert_eq!(code(&output), 0, "{words:?}: {}", stderr_of(&output));
     json(&output)
 }
 
 /// Fails unless the command exits with this code and names a cause and a remedy.
 fn refused(gateway: &Gateway, words: &[&str], exit: i32, said: &[&str]) {
     let output = run(gateway, words);
-    let text = text_of(&output);
+    let text = stderr_of(&output);
     assert_eq!(code(&output), exit, "{words:?}: {text}");
     for word in said.iter().chain(&["error: ", "help: "]) {
         assert!(text.contains(word), "{words:?}: no `{word}` in {text}");
@@ -90,8 +90,8 @@ fn tcp(addr: SocketAddr) -> TcpStream {
 fn revoked_version_seals_nothing_more_and_its_exposure_is_exact() {
     let server = NatsServer::start();
     let gateway = agents(&server.url(), "");
-    let mut tap = Tap::open(server.addr());
-    let mut client = Raw::greeted(gateway.addr(), "");
+    let mut tap = BusTap::open(server.addr());
+    let mut client = RawClient::handshake(gateway.addr(), "");
     client.send(b"SUB agents.> 1\r\n");
     for number in 0..7 {
         client.publish(&format!("agents.{number}"), b"secret");
@@ -219,7 +219,7 @@ fn tells_who(gateway: &Gateway, actions: &[&str]) {
     assert!(
         text(&shown.stdout).contains("destroy"),
         "{}",
-        text_of(&shown)
+        stderr_of(&shown)
     );
 }
 
@@ -255,7 +255,7 @@ fn status_and_top_show_what_is_used_without_colours_in_a_log() {
     let server = NatsServer::start();
     let limits = "rotate = { messages = 900 }\nlimit = { messages = 1000 }\n";
     let gateway = agents(&server.url(), limits);
-    let mut client = Raw::greeted(gateway.addr(), "");
+    let mut client = RawClient::handshake(gateway.addr(), "");
     for _ in 0..5 {
         client.send(b"PUB agents.a 2\r\nhi\r\n");
     }
@@ -270,7 +270,7 @@ fn status_and_top_show_what_is_used_without_colours_in_a_log() {
     for words in [&["status"][..], &["top"]] {
         let shown = run(&gateway, words);
         let page = text(&shown.stdout);
-        assert_eq!(code(&shown), 0, "{}", text_of(&shown));
+        assert_eq!(code(&shown), 0, "{}", stderr_of(&shown));
         assert!(page.is_ascii() && !page.contains('\u{1b}'), "{page}");
         assert!(
             page.contains("[----------] 0.5 % of 1000 messages"),
@@ -284,8 +284,8 @@ fn status_and_top_show_what_is_used_without_colours_in_a_log() {
 fn reload_changes_thresholds_and_subjects_under_live_connections() {
     let server = NatsServer::start();
     let mut gateway = agents(&server.url(), "");
-    let mut tap = Tap::open(server.addr());
-    let mut client = Raw::greeted(gateway.addr(), "");
+    let mut tap = BusTap::open(server.addr());
+    let mut client = RawClient::handshake(gateway.addr(), "");
     client.send(b"SUB > 1\r\n");
     client.publish("agents.a", b"one");
     client.publish("tools.a", b"clear");
@@ -444,11 +444,11 @@ fn tcp_takes_a_token_for_what_the_owner_may_do_and_shows_the_rest() {
     assert!(!log.contains(TOKEN), "{log}");
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
     let again = keyway(&["run", "--config", path(&gateway.config())]);
-    assert_eq!(code(&again), 4, "{}", text_of(&again));
+    assert_eq!(code(&again), 4, "{}", stderr_of(&again));
     assert!(
-        text_of(&again).contains("token of [admin]"),
+        stderr_of(&again).contains("token of [admin]"),
         "{}",
-        text_of(&again)
+        stderr_of(&again)
     );
 }
 

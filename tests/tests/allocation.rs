@@ -4,7 +4,9 @@
 
 use allocation_counter::{AllocationInfo, measure};
 use keyway::wire::Buffer;
-use keyway_bench::{Rig, Shape, envelopes, messages, payload, publishes, run_deliver, run_publish};
+use keyway_bench::{
+    SessionFixture, Shape, envelopes, messages, payload, publishes, run_deliver, run_publish,
+};
 
 /// Batches counted. With those before them they stay below 64, of which one is timed: its samples go to the recorder of metrics,
 /// which allocates a block for every few hundred of them, whatever the number of messages.
@@ -47,8 +49,8 @@ fn assert_none(what: &str, info: &AllocationInfo) {
 fn publish_path_allocates_nothing_per_message() {
     for (what, shape) in [("PUB", PLAIN), ("HPUB", HEADERS), ("request", REQUEST)] {
         for size in [0, 16, 1024, 16 * 1024] {
-            let rig = Rig::sealing(1);
-            let (mut path, _deliver) = rig.paths();
+            let fixture = SessionFixture::sealing(1);
+            let (mut path, _deliver) = fixture.paths();
             let bytes = publishes(MESSAGES.min(200_000 / (size + 1)), &payload(size), shape);
             let (mut input, mut output) = (Buffer::new(), Buffer::new());
             let info = counted(|| {
@@ -82,10 +84,10 @@ fn deliver_path_allocates_nothing_per_message() {
 }
 
 fn delivering(shape: Shape<'_>, size: usize, (versions, lanes): (u32, usize)) -> AllocationInfo {
-    let rig = Rig::sealing(versions);
-    let (_publish, mut path) = rig.paths();
+    let fixture = SessionFixture::sealing(versions);
+    let (_publish, mut path) = fixture.paths();
     let text = payload(size);
-    let sealed = envelopes(&rig.keys.load(), lanes, MESSAGES, &text);
+    let sealed = envelopes(&fixture.keys.load(), lanes, MESSAGES, &text);
     let bytes = messages(sealed.iter().map(Vec::as_slice), shape);
     let opened = messages(std::iter::repeat_n(&*text, MESSAGES), shape);
     let (mut input, mut output) = (Buffer::new(), Buffer::new());
@@ -98,9 +100,9 @@ fn delivering(shape: Shape<'_>, size: usize, (versions, lanes): (u32, usize)) ->
 
 #[test]
 fn answering_requests_allocates_nothing_per_message() {
-    let rig = Rig::sealing(1);
-    let (mut publish, mut deliver) = rig.paths();
-    let sealed = envelopes(&rig.keys.load(), 1, MESSAGES, &payload(128));
+    let fixture = SessionFixture::sealing(1);
+    let (mut publish, mut deliver) = fixture.paths();
+    let sealed = envelopes(&fixture.keys.load(), 1, MESSAGES, &payload(128));
     let requests = messages(sealed.iter().map(Vec::as_slice), REQUEST);
     let answers = "PUB _INBOX.r4nd0mInb0x.17 3\r\nyes\r\n".repeat(MESSAGES);
     let (mut input, mut output) = (Buffer::new(), Buffer::new());
@@ -116,9 +118,9 @@ fn answering_requests_allocates_nothing_per_message() {
 
 #[test]
 fn withholding_a_forgery_in_a_known_lane_allocates_nothing_per_message() {
-    let rig = Rig::sealing(1);
-    let (_publish, mut path) = rig.paths();
-    let mut sealed = envelopes(&rig.keys.load(), 1, MESSAGES, &payload(128));
+    let fixture = SessionFixture::sealing(1);
+    let (_publish, mut path) = fixture.paths();
+    let mut sealed = envelopes(&fixture.keys.load(), 1, MESSAGES, &payload(128));
     for envelope in sealed.iter_mut().skip(1) {
         *envelope.last_mut().unwrap() ^= 1;
     }

@@ -12,7 +12,7 @@ use futures_util::StreamExt as _;
 use keyway_tests::agent::publish;
 use keyway_tests::identity::{Identity, sign};
 use keyway_tests::wait::DEADLINE;
-use keyway_tests::{Gateway, NatsServer, Raw};
+use keyway_tests::{Gateway, NatsServer, RawClient};
 use nkeys::KeyPair;
 
 /// Fails unless an official client connects with these options through a sealing gateway, and receives its own message.
@@ -32,7 +32,7 @@ async fn connects(server: &NatsServer, options: ConnectOptions) {
 fn refused(server: &NatsServer, members: impl Fn(&str) -> String) -> String {
     let gateway = Gateway::sealing(&server.url());
     let said = [server.addr(), gateway.addr()].map(|addr| {
-        let mut agent = Raw::connect(addr);
+        let mut agent = RawClient::connect(addr);
         agent.until("INFO", |bytes| bytes.ends_with(b"\r\n"));
         let nonce = agent.info()["nonce"]
             .as_str()
@@ -108,7 +108,7 @@ async fn jwt_credentials() {
 fn authentication_time_out_is_reported() {
     let server = NatsServer::configured("authorization { user: ann, password: pw, timeout: 0.2 }");
     let gateway = Gateway::sealing(&server.url());
-    let mut silent = Raw::connect(gateway.addr());
+    let mut silent = RawClient::connect(gateway.addr());
     let said = silent.until_end();
     assert!(
         said.ends_with(b"-ERR 'Authentication Timeout'\r\n"),
@@ -124,7 +124,7 @@ fn a_permission_violation_is_reported_and_the_connection_lives_on() {
     );
     let gateway = Gateway::sealing(&server.url());
     let said = [server.addr(), gateway.addr()].map(|addr| {
-        let mut agent = Raw::greeted(addr, "\"user\":\"ann\",\"pass\":\"pw\"");
+        let mut agent = RawClient::handshake(addr, "\"user\":\"ann\",\"pass\":\"pw\"");
         agent.forget();
         agent.publish("b.c", b"hello");
         agent.subscribe("b.c");
@@ -145,7 +145,7 @@ fn the_max_payload_of_a_users_jwt_is_told_less_the_overhead_and_enforced() {
     let server = NatsServer::configured(&identity.server());
     let gateway = Gateway::sealing(&server.url());
     let connect = || {
-        let mut agent = Raw::connect(gateway.addr());
+        let mut agent = RawClient::connect(gateway.addr());
         agent.until("INFO", |bytes| bytes.ends_with(b"\r\n"));
         let nonce = agent.info()["nonce"].as_str().unwrap().to_owned();
         let members = identity.connect(&nonce);

@@ -4,9 +4,11 @@
     reason = "a test stops at the first thing that is not as expected"
 )]
 
-use keyway_tests::command::{code, json, keyway, keyway_reading, path, text, text_of};
-use keyway_tests::death::Death;
-use keyway_tests::{Gateway, NatsServer, Raw, Tap, gateway, metrics, scratch, tools, wait};
+use keyway_tests::command::{code, json, keyway, keyway_reading, path, stderr_of, text};
+use keyway_tests::crash_injection::CrashInjection;
+use keyway_tests::{
+    BusTap, Gateway, NatsServer, RawClient, gateway, metrics, scratch, tools, wait,
+};
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -49,15 +51,15 @@ fn init_makes_a_state_directory_once_and_overwrites_nothing() {
 }
 
 /// The state directory of an `init` with these arguments that was killed at this step; `None` if it finished before.
-fn killed_at(step: usize, death: &Death, words: &[&str]) -> Option<(TempDir, PathBuf)> {
+fn killed_at(step: usize, death: &CrashInjection, words: &[&str]) -> Option<(TempDir, PathBuf)> {
     let folder = scratch::folder("killed-init");
     let state = folder.path().join("state");
-    let ended = death.threaten(step, |environment| {
+    let ended = death.with_kill_at(step, |environment| {
         let mut command = Command::new(gateway::binary());
         command.args(words).arg("--state").arg(&state);
         command
             .envs(environment.iter().copied())
-            .envs([Death::FINELY]);
+            .envs([CrashInjection::EVERY_CHANGE]);
         command.output().unwrap()
     });
     ended.status.code().is_none().then_some((folder, state))
@@ -65,13 +67,13 @@ fn killed_at(step: usize, death: &Death, words: &[&str]) -> Option<(TempDir, Pat
 
 #[test]
 fn init_that_was_killed_is_finished_by_the_next_or_by_what_it_says() {
-    let death = Death::new();
+    let death = CrashInjection::new();
     death.arm();
     let (mut killed, mut told) = (0, 0);
     while let Some((_folder, state)) = killed_at(killed, &death, &["init", "--proxy-key"]) {
         let had_key = state.join("proxy.nk").exists();
         let next = keyway(&["init", "--proxy-key", "--state", path(&state)]);
-        let said = text_of(&next);
+        let said = stderr_of(&next);
         if code(&next) != 0 {
             assert!(
                 said.contains("holds a catalogue already"),
@@ -82,10 +84,10 @@ fn init_that_was_killed_is_finished_by_the_next_or_by_what_it_says() {
             told += usize::from(!had_key);
         }
         let shown = keyway(&["proxy-key", "--state", path(&state)]);
-        assert_eq!(code(&shown), 0, "{killed}: {}", text_of(&shown));
+        assert_eq!(code(&shown), 0, "{killed}: {}", stderr_of(&shown));
         assert!(text(&shown.stdout).contains("proxy key "), "{killed}");
         let verified = keyway(&["audit", "verify", "--state", path(&state)]);
-        assert_eq!(code(&verified), 0, "{killed}: {}", text_of(&verified));
+        assert_eq!(code(&verified), 0, "{killed}: {}", stderr_of(&verified));
         killed += 1;
     }
     assert!(killed > 40 && told > 0, "{killed} {told}");
@@ -125,7 +127,7 @@ fn passphrase_comes_from_a_file_and_a_wrong_one_is_refused() {
     // Keyway must be able to write there.
     for fd in ["1", "2"] {
         let misused = keyway(&["keys", "--passphrase-fd", fd]);
-        assert_eq!(code(&misused), 2, "{}", text_of(&misused));
+        assert_eq!(code(&misused), 2, "{}", stderr_of(&misused));
     }
 }
 
@@ -148,8 +150,8 @@ fn inspect_explains_every_published_vector() {
     assert_eq!(code(&refused), 6, "{}", text(&refused.stderr));
     for unreadable in ["/nonexistent", path(folder.path())] {
         let refused = keyway(&["inspect", unreadable]);
-        assert_eq!(code(&refused), 4, "{}", text_of(&refused));
-        assert!(text_of(&refused).contains("help: name a readable file"));
+        assert_eq!(code(&refused), 4, "{}", stderr_of(&refused));
+        assert!(stderr_of(&refused).contains("help: name a readable file"));
     }
 }
 
@@ -157,8 +159,8 @@ fn inspect_explains_every_published_vector() {
 fn inspect_opens_what_the_gateway_sealed_and_only_for_its_subject() {
     let server = NatsServer::start();
     let gateway = Gateway::sealing(&server.url());
-    let mut tap = Tap::open(server.addr());
-    Raw::greeted(gateway.addr(), "").publish("talk.a", b"secret");
+    let mut tap = BusTap::open(server.addr());
+    RawClient::handshake(gateway.addr(), "").publish("talk.a", b"secret");
     let sealed = tap.message("talk.a");
     let state = gateway.state();
     let open = |more: &[&str]| {
@@ -174,7 +176,7 @@ fn inspect_opens_what_the_gateway_sealed_and_only_for_its_subject() {
     let opened = keyway_reading(&words, &piped);
     assert_eq!(opened.stdout, b"secret", "{}", text(&opened.stderr));
     let explained = keyway_reading(&["inspect", "--state", path(&state)], &piped);
-    assert!(text_of(&explained).contains("line end"));
+    assert!(stderr_of(&explained).contains("line end"));
     assert_eq!(
         json(&open(&["--subject", "talk.a", "--json"]))["plaintext_base64"],
         "c2VjcmV0"
@@ -194,7 +196,7 @@ fn readiness_follows_the_server_and_health_does_not() {
     assert_eq!(ready(), (200, "ready\n".to_owned()));
     server.kill();
     // The gateway notices it with the first client that finds no server.
-    Raw::connect(gateway.addr()).until_end();
+    RawClient::connect(gateway.addr()).until_end();
     let (status, reasons) = ready();
     assert_eq!(status, 503);
     assert!(reasons.contains("no NATS server"), "{reasons}");
@@ -203,7 +205,7 @@ fn readiness_follows_the_server_and_health_does_not() {
         (200, "ok\n".to_owned())
     );
     server.restart();
-    Raw::greeted(gateway.addr(), "");
+    RawClient::handshake(gateway.addr(), "");
     wait::until("readiness", || (ready().0 == 200).then_some(()));
     // Key operations are not offered on TCP.
     assert_eq!(metrics::get(gateway.admin(), "/v1/keyrings").0, 404);
@@ -272,7 +274,7 @@ fn every_metric_that_is_served_is_on_its_page_with_its_labels() {
     let page = std::fs::read_to_string(scratch::repository().join("docs/metrics.md")).unwrap();
     let server = NatsServer::start();
     let gateway = Gateway::sealing(&server.url());
-    Raw::greeted(gateway.addr(), "").publish("talk.a", b"secret");
+    RawClient::handshake(gateway.addr(), "").publish("talk.a", b"secret");
     let served = gateway.metrics();
     let samples = served
         .text()

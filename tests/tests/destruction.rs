@@ -5,7 +5,7 @@
 )]
 
 use keyway_tests::gateway::{Settings, binary};
-use keyway_tests::{Gateway, NatsServer, Raw, Tap, scratch, wait};
+use keyway_tests::{BusTap, Gateway, NatsServer, RawClient, scratch, wait};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
@@ -144,8 +144,8 @@ fn approval_forces_nothing_that_was_not_asked_for_by_force() {
     let folder = scratch::folder("second");
     let lines = "retain = \"archive\"\ndestroy = \"approved\"";
     let gateway = started(&server, &second(folder.path()), lines);
-    let mut tap = Tap::open(server.addr());
-    let mut agent = Raw::agent(gateway.addr());
+    let mut tap = BusTap::open(server.addr());
+    let mut agent = RawClient::agent(gateway.addr());
     agent.publish("a.b", b"secret");
     let sealed = tap.message("a.b");
     archive(&gateway);
@@ -153,7 +153,7 @@ fn approval_forces_nothing_that_was_not_asked_for_by_force() {
     assert!(done && is(&gateway, "archived"), "{said}");
     // The version is needed again since.
     agent.subscribe("a.b");
-    let mut bus = Raw::agent(server.addr());
+    let mut bus = RawClient::agent(server.addr());
     bus.publish("a.b", sealed.payload());
     agent.until("what was sealed before", |bytes| {
         bytes.windows(6).any(|part| part == b"secret")

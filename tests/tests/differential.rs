@@ -16,7 +16,7 @@
 )]
 
 use keyway_tests::gateway::Settings;
-use keyway_tests::raw::Raw;
+use keyway_tests::raw_client::RawClient;
 use keyway_tests::session::{self, Answer, SERVERS, Session, play};
 use keyway_tests::{Gateway, NatsServer, frame};
 use std::net::SocketAddr;
@@ -170,10 +170,10 @@ fn a_trace_comes_through_the_relay_as_the_server_spells_it() {
     };
     let gateway = Gateway::start(&server.url(), settings);
     let spellings = [server.addr(), gateway.addr()].map(|addr| {
-        let mut raw = Raw::greeted(addr, "\"headers\":true");
+        let mut raw = RawClient::handshake(addr, "\"headers\":true");
         raw.send(b"SUB trace 1\r\nHPUB a 36 36\r\nNATS/1.0\r\nNats-Trace-Dest: trace\r\n\r\n\r\n");
         raw.until("the trace", |bytes| {
-            frame::cut(bytes)
+            frame::split_frames(bytes)
                 .0
                 .iter()
                 .any(|frame| frame.verb() == "MSG")

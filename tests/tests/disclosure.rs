@@ -6,14 +6,14 @@
 )]
 
 use data_encoding::{BASE64, BASE64URL, HEXLOWER, HEXUPPER};
-use keyway_tests::certificates::{Authority, Pair};
-use keyway_tests::command::{keyway, keyway_reading, path, text, text_of};
-use keyway_tests::exposed::{self, Exposed, spellings};
+use keyway_tests::certificates::{Authority, CertificateFiles};
+use keyway_tests::command::{keyway, keyway_reading, path, stderr_of, text};
 use keyway_tests::gateway::Settings;
 use keyway_tests::identity::sign;
 use keyway_tests::process::Process;
-use keyway_tests::raw::Via;
-use keyway_tests::{Gateway, NatsServer, Raw, Tap, operator, scratch, wait};
+use keyway_tests::raw_client::TlsMode;
+use keyway_tests::state_secrets::{self, VersionSecrets, encodings};
+use keyway_tests::{BusTap, Gateway, NatsServer, RawClient, operator, scratch, wait};
 use nkeys::KeyPair;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -24,52 +24,52 @@ use std::process::Command;
 const PAYLOAD: &[u8] = b"an unmistakable payload, long enough to be no accident";
 
 /// Secrets, and the output of everything that used them.
-struct Said {
+struct CapturedOutput {
     secrets: Vec<(&'static str, Vec<u8>)>,
     said: Vec<(String, String)>,
 }
 
-impl Said {
-    fn note(&mut self, who: &str, said: impl Into<String>) {
+impl CapturedOutput {
+    fn record(&mut self, who: &str, said: impl Into<String>) {
         self.said.push((who.to_owned(), said.into()));
     }
 
     /// Runs the program, and records both its outputs.
     fn run(&mut self, words: &[&str]) {
         let output = keyway(words);
-        self.note(words[0], text(&output.stdout));
-        self.note(words[0], text(&output.stderr));
+        self.record(words[0], text(&output.stdout));
+        self.record(words[0], text(&output.stderr));
     }
 
     /// Sends an admin request over TCP, and records the answer.
     fn ask(&mut self, gateway: &Gateway, request: &str, token: &str) {
-        let mut door = TcpStream::connect(gateway.admin()).unwrap();
+        let mut admin = TcpStream::connect(gateway.admin()).unwrap();
         write!(
-            door,
+            admin,
             "{request} HTTP/1.0\r\nHost: keyway\r\nAuthorization: Bearer {token}\r\n\r\n"
         )
         .unwrap();
         let mut answer = String::new();
-        door.read_to_string(&mut answer).unwrap();
-        self.note(request, answer);
+        admin.read_to_string(&mut answer).unwrap();
+        self.record(request, answer);
     }
 
-    fn holds_none(&self) {
+    fn assert_no_secret(&self) {
         assert!(self.said.iter().any(|(_, said)| said.len() > 1000));
-        assert_eq!(self.teller(), None);
+        assert_eq!(self.find_leak(), None);
     }
 
     /// The first output that contains a secret: its source, the secret's name, and the output.
-    fn teller(&self) -> Option<(&str, &str, &str)> {
+    fn find_leak(&self) -> Option<(&str, &str, &str)> {
         let spelt = self.secrets.iter().flat_map(|(name, secret)| {
-            let spellings = spellings(secret).into_iter();
-            spellings.map(move |bytes| (*name, String::from_utf8(bytes)))
+            let encodings = encodings(secret).into_iter();
+            encodings.map(move |bytes| (*name, String::from_utf8(bytes)))
         });
         // Encodings that are not UTF-8 cannot be in a text.
         let mut spelt = spelt.filter_map(|(name, text)| Some((name, text.ok()?)));
         spelt.find_map(|(name, text)| {
-            let teller = self.said.iter().find(|(_, said)| said.contains(&text));
-            teller.map(|(who, said)| (who.as_str(), name, said.as_str()))
+            let find_leak = self.said.iter().find(|(_, said)| said.contains(&text));
+            find_leak.map(|(who, said)| (who.as_str(), name, said.as_str()))
         })
     }
 }
@@ -89,11 +89,11 @@ fn secret_would_be_found_however_it_is_spelt() {
     texts.extend([HEXLOWER.encode(&secret), HEXUPPER.encode(&secret)]);
     texts.push(format!("{secret:?}"));
     for text in texts {
-        let said = Said {
+        let said = CapturedOutput {
             secrets: vec![("secret", secret.to_vec())],
             said: vec![("somebody".to_owned(), text.clone())],
         };
-        assert!(said.teller().is_some(), "{text}");
+        assert!(said.find_leak().is_some(), "{text}");
     }
 }
 
@@ -113,11 +113,11 @@ const WRONG: &str = "wr0ng-password-of-an-agent";
 /// Client traffic, valid and invalid.
 fn converse(server: &NatsServer, gateway: &Gateway, user: &KeyPair) {
     let ann = format!("\"headers\":true,\"user\":\"ann\",\"pass\":\"{AGENT}\"");
-    let mut agent = Raw::greeted(gateway.addr(), &ann);
+    let mut agent = RawClient::handshake(gateway.addr(), &ann);
     agent.subscribe(">");
     agent.publish("a.b", PAYLOAD);
     assert_eq!(agent.message("a.b").payload(), PAYLOAD);
-    let mut bare = Raw::greeted(server.addr(), &ann);
+    let mut bare = RawClient::handshake(server.addr(), &ann);
     // Plaintext, a broken envelope and an invalid header block: all withheld or refused.
     bare.publish("a.b", PAYLOAD);
     bare.publish(
@@ -128,13 +128,13 @@ fn converse(server: &NatsServer, gateway: &Gateway, user: &KeyPair) {
     agent.flush();
     agent.send(&[b"PUB a.b 3\r\n", PAYLOAD, b"\r\n"].concat());
     agent.until_end();
-    let mut wrong = Raw::connect(gateway.addr());
+    let mut wrong = RawClient::connect(gateway.addr());
     wrong.send(format!("CONNECT {{\"user\":\"ann\",\"pass\":\"{WRONG}\"}}\r\n").as_bytes());
     wrong.until_end();
-    let mut broken = Raw::connect(gateway.addr());
+    let mut broken = RawClient::connect(gateway.addr());
     broken.send(format!("CONNECT {{\"user\":\"ann\",\"pass\":\"{AGENT}\",}}\r\n").as_bytes());
     broken.until_end();
-    let mut keyed = Raw::connect(gateway.addr());
+    let mut keyed = RawClient::connect(gateway.addr());
     keyed.until("INFO", |bytes| bytes.ends_with(b"\r\n"));
     let nonce = keyed.info()["nonce"].as_str().unwrap().to_owned();
     let (key, signature) = (user.public_key(), sign(&user.seed().unwrap(), &nonce));
@@ -188,7 +188,7 @@ fn users(user: &KeyPair) -> String {
 fn full_of_secrets(folder: &Path, server: &NatsServer, ca: &Authority) -> (Gateway, PathBuf) {
     let token = guarded(folder, "token", TOKEN);
     let password = guarded(folder, "password", CONTROL);
-    let Pair { certificate, key } = ca.sign("gateway", 1);
+    let CertificateFiles { certificate, key } = ca.sign("gateway", 1);
     let tables = format!(
         "tokens = [{{ name = \"ci\", file = {token:?} }}]\n[log]\nlevel = \"trace\"\n\
          [control]\nuser = \"keyway\"\npassword-file = {password:?}\n\
@@ -208,9 +208,9 @@ fn nothing_that_is_said_holds_a_secret() {
     let server = NatsServer::configured(&users(&user));
     let (mut gateway, key) = full_of_secrets(folder.path(), &server, &ca);
     converse(&server, &gateway, &user);
-    let via = Via::AfterInfo(ca.client(None));
-    Raw::informed(gateway.addr(), &via, wait::DEADLINE).send(b"CONNECT {}\r\n");
-    let mut said = Said {
+    let via = TlsMode::AfterInfo(ca.client(None));
+    RawClient::connect_until_info(gateway.addr(), &via, wait::DEADLINE).send(b"CONNECT {}\r\n");
+    let mut said = CapturedOutput {
         secrets: vec![
             ("payload", PAYLOAD.to_vec()),
             ("operator's token", TOKEN.into()),
@@ -218,8 +218,8 @@ fn nothing_that_is_said_holds_a_secret() {
             ("agent's password", AGENT.into()),
             ("wrong password", WRONG.into()),
             ("agent's seed", user.seed().unwrap().into_bytes()),
-            ("KEK", exposed::kek(&gateway.state()).to_vec()),
-            ("private key", exposed::scalar(&key)),
+            ("KEK", state_secrets::kek(&gateway.state()).to_vec()),
+            ("private key", state_secrets::private_scalar(&key)),
         ],
         said: Vec::new(),
     };
@@ -228,7 +228,7 @@ fn nothing_that_is_said_holds_a_secret() {
         said.run(&[words, &["--config", path(&config)][..]].concat());
     }
     for number in [1, 2] {
-        let version = Exposed::version(&gateway.state(), "default", number);
+        let version = VersionSecrets::version(&gateway.state(), "default", number);
         said.secrets.push(("root secret", version.root.to_vec()));
         said.secrets
             .push(("pseudorandom key", version.prk.to_vec()));
@@ -240,10 +240,10 @@ fn nothing_that_is_said_holds_a_secret() {
     gateway.process().terminate();
     let log = gateway.process().whole_log();
     assert!(log.contains("stopped"), "{log}");
-    said.note("log", log);
+    said.record("log", log);
     let trail = std::fs::read_to_string(gateway.state().join("audit/log.jsonl"));
-    said.note("audit log", trail.unwrap());
-    said.holds_none();
+    said.record("audit log", trail.unwrap());
+    said.assert_no_secret();
 }
 
 #[test]
@@ -254,7 +254,7 @@ fn error_about_a_secret_does_not_say_it() {
     let file = guarded(folder.path(), "file", SHORT);
     let open = folder.path().join("open");
     std::fs::write(&open, TEXT).unwrap();
-    let mut said = Said {
+    let mut said = CapturedOutput {
         secrets: vec![("secret", SHORT.into())],
         said: vec![(String::new(), " ".repeat(1001))],
     };
@@ -278,11 +278,11 @@ fn error_about_a_secret_does_not_say_it() {
         let top = format!("listen = \"127.0.0.1:0\"\nstate = {state:?}\n{lines}\n");
         std::fs::write(&config, top).unwrap();
         let output = keyway(&["check", "--config", path(&config)]);
-        said.note(&lines, text(&output.stdout));
-        said.note(&lines, text_of(&output));
-        said.note(&lines, log_of(&config, &state));
+        said.record(&lines, text(&output.stdout));
+        said.record(&lines, stderr_of(&output));
+        said.record(&lines, log_of(&config, &state));
     }
-    said.holds_none();
+    said.assert_no_secret();
 }
 
 /// The log of a gateway that starts and stops, or does not start.
@@ -343,24 +343,24 @@ fn passphrase_is_said_nowhere_be_it_right_or_wrong() {
     assert!(!status.success());
     assert!(wrong.contains("wrong passphrase"), "{wrong}");
     let log = gateway.process().whole_log();
-    let said = Said {
+    let said = CapturedOutput {
         secrets: vec![("right one", RIGHT.into()), ("wrong one", WRONG.into())],
         said: vec![("log".to_owned(), log), ("error".to_owned(), wrong)],
     };
     assert!(said.said.iter().all(|(_, said)| said.len() > 50));
-    assert_eq!(said.teller(), None);
+    assert_eq!(said.find_leak(), None);
 }
 
 #[test]
 fn inspection_of_an_envelope_says_nothing_of_what_is_in_it() {
     let server = NatsServer::start();
     let gateway = Gateway::sealing(&server.url());
-    let mut tap = Tap::open(server.addr());
-    Raw::agent(gateway.addr()).publish("a.b", PAYLOAD);
+    let mut tap = BusTap::open(server.addr());
+    RawClient::agent(gateway.addr()).publish("a.b", PAYLOAD);
     let envelope = tap.message("a.b").payload().to_vec();
     let config = gateway.config();
     let output = keyway_reading(&["inspect", "-", "--config", path(&config)], &envelope);
-    let said = format!("{}{}", text(&output.stdout), text_of(&output));
+    let said = format!("{}{}", text(&output.stdout), stderr_of(&output));
     assert!(said.len() > 50, "{said}");
     assert!(!said.contains("unmistakable"), "{said}");
 }

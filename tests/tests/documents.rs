@@ -18,7 +18,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// External words: of NATS and its clients, of TLS and certificates, of the system and of other programs; and of examples.
-const FOREIGN: &[&str] = &[
+const EXTERNAL_WORDS: &[&str] = &[
     "account_mapping connz client_info default_sentinel deny_purge issuer_account jsz varz leafnode max_value_size no_auth_user",
     "rate_limit_bps tls_handshake_first trusted_keys websocket Nats-Msg-Id Nats-Service-Error Nats-Stream-Source handshakeFirst",
     "CN OU agent-7 billing block_size ADVISORY",
@@ -127,7 +127,7 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
         .filter(|word| word.bytes().filter(u8::is_ascii_alphabetic).count() > 1)
 }
 
-fn spelled(word: &str) -> String {
+fn normalized(word: &str) -> String {
     word.to_ascii_lowercase().replace(['-', '_'], "")
 }
 
@@ -140,13 +140,16 @@ fn spans(page: &str) -> impl Iterator<Item = &str> {
 #[test]
 fn every_word_in_code_is_one_of_the_code_s() {
     let sources = sources();
-    let mut known: BTreeSet<String> = words(&sources).map(spelled).collect();
+    let mut known: BTreeSet<String> = words(&sources).map(normalized).collect();
     known.extend(
         words(&sources)
             .flat_map(|word| word.split(['-', '_']))
-            .map(spelled),
+            .map(normalized),
     );
-    let foreign: BTreeSet<&str> = FOREIGN.iter().flat_map(|line| line.split(' ')).collect();
+    let external: BTreeSet<&str> = EXTERNAL_WORDS
+        .iter()
+        .flat_map(|line| line.split(' '))
+        .collect();
     let (mut wrong, mut seen) = (Vec::new(), BTreeSet::new());
     for (path, page) in pages() {
         let name = path.file_name().unwrap().to_str().unwrap();
@@ -155,19 +158,19 @@ fn every_word_in_code_is_one_of_the_code_s() {
         }
         let found = spans(&page).flat_map(|span| words(span).map(move |word| (span, word)));
         for (span, word) in found {
-            let begins = |known: &String| known.starts_with(&spelled(word));
-            if foreign.contains(word) {
+            let begins = |known: &String| known.starts_with(&normalized(word));
+            if external.contains(word) {
                 seen.insert(word.to_owned());
                 continue;
             }
             let is_cut = span.contains('…') && known.iter().any(begins);
-            if !is_cut && !known.contains(&spelled(word)) {
+            if !is_cut && !known.contains(&normalized(word)) {
                 wrong.push(format!("{name}: {word}"));
             }
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
-    let unused: Vec<_> = foreign
+    let unused: Vec<_> = external
         .iter()
         .filter(|word| !seen.contains(**word))
         .collect();

@@ -10,12 +10,12 @@
 
 use data_encoding::HEXLOWER;
 use jiff::Timestamp;
+use keyway_tests::audit_log;
 use keyway_tests::command::{json, keyway, path};
 use keyway_tests::gateway::Settings;
-use keyway_tests::load::{self, Publishers};
-use keyway_tests::logged;
-use keyway_tests::steady::{Seen, Sent, Steady, Witness, lost};
-use keyway_tests::{Gateway, NatsServer, Raw, Tap, wait};
+use keyway_tests::steady_publisher::{BusRecorder, RecordedMessage, Sent, SteadyPublisher, lost};
+use keyway_tests::stream_publishers::{self, Publishers};
+use keyway_tests::{BusTap, Gateway, NatsServer, RawClient, wait};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::time::SystemTime;
@@ -34,18 +34,18 @@ fn gateway(server: &NatsServer, tables: &str) -> Gateway {
 /// A drain that outlasts any test.
 const LONG: &str = "[shutdown]\ngrace = \"1h\"";
 
-fn agent(gateway: &Gateway) -> Raw {
-    Raw::greeted(gateway.addr(), "\"protocol\":1,\"headers\":true")
+fn agent(gateway: &Gateway) -> RawClient {
+    RawClient::handshake(gateway.addr(), "\"protocol\":1,\"headers\":true")
 }
 
 /// The kid under which an agent's publish is sealed now.
-fn kid(agent: &mut Raw, tap: &mut Tap, subject: &str) -> Vec<u8> {
+fn kid(agent: &mut RawClient, tap: &mut BusTap, subject: &str) -> Vec<u8> {
     agent.publish(subject, b"hello");
     tap.message(subject).kid()
 }
 
 /// Runs a command, which must succeed.
-fn order(gateway: &Gateway, words: &[&str]) {
+fn run_command(gateway: &Gateway, words: &[&str]) {
     let config = gateway.config();
     let rest = ["--why", "a test", "--config", config.to_str().unwrap()];
     let output = keyway(&[words, &rest].concat());
@@ -56,8 +56,8 @@ fn order(gateway: &Gateway, words: &[&str]) {
 fn publishers_that_never_pause_lose_nothing() {
     let server = NatsServer::start();
     let mut gateway = gateway(&server, SHORT);
-    let witness = Witness::open(server.addr());
-    let publisher = Steady::start(gateway.addr(), "a", 5000);
+    let recorder = BusRecorder::open(server.addr());
+    let publisher = SteadyPublisher::start(gateway.addr(), "a", 5000);
     for _ in 0..2 {
         publisher.send(1000);
         let mut old = gateway.take_over();
@@ -67,7 +67,7 @@ fn publishers_that_never_pause_lose_nothing() {
     }
     publisher.send(1000);
     let count = publisher.finish();
-    assert_eq!(lost(&witness.finish(), "a", count), 0, "of {count}");
+    assert_eq!(lost(&recorder.finish(), "a", count), 0, "of {count}");
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn publishers_that_always_wait_for_the_next_acknowledgement_are_drained() {
     assert!(!log.contains("have not ended"), "{log}");
     publishers.acknowledge(100);
     let acknowledged = publishers.finish();
-    let stored = load::stored(&gateway.url());
+    let stored = stream_publishers::stored_payloads(&gateway.url());
     assert_eq!(acknowledged.difference(&stored).count(), 0);
 }
 
@@ -90,7 +90,7 @@ fn publishers_that_always_wait_for_the_next_acknowledgement_are_drained() {
 fn drained_connections_seal_under_what_is_active_at_every_moment() {
     let server = NatsServer::start();
     let mut gateway = gateway(&server, LONG);
-    let mut tap = Tap::open(server.addr());
+    let mut tap = BusTap::open(server.addr());
     let mut before = agent(&gateway);
     let first = kid(&mut before, &mut tap, "a.1");
     let _old = gateway.take_over();
@@ -100,7 +100,7 @@ fn drained_connections_seal_under_what_is_active_at_every_moment() {
     let second = kid(&mut before, &mut tap, "a.3");
     assert_ne!(second, first);
     assert_eq!(kid(&mut after, &mut tap, "a.4"), second);
-    order(&gateway, &["revoke"]);
+    run_command(&gateway, &["revoke"]);
     let third = kid(&mut before, &mut tap, "a.5");
     assert!(third != second && third != first);
     assert_eq!(kid(&mut after, &mut tap, "a.6"), third);
@@ -118,7 +118,7 @@ fn replaced(gateway: &Gateway) -> Vec<Vec<u8>> {
 }
 
 /// Its number in the sequence of its publisher.
-fn number(seen: &Seen) -> u64 {
+fn number(seen: &RecordedMessage) -> u64 {
     let number = seen.subject.rsplit('.').next();
     number.unwrap().parse().unwrap()
 }
@@ -127,7 +127,7 @@ fn number(seen: &Seen) -> u64 {
 fn no_envelope_is_under_a_version_that_was_replaced_before() {
     let server = NatsServer::start();
     let mut gateway = gateway(&server, LONG);
-    let publisher = Steady::start(gateway.addr(), "a", 5000);
+    let publisher = SteadyPublisher::start(gateway.addr(), "a", 5000);
     publisher.send(1000);
     let old = gateway.take_over();
     for _ in 0..3 {
@@ -138,9 +138,9 @@ fn no_envelope_is_under_a_version_that_was_replaced_before() {
         publisher.send(1);
         let first = publisher.sent();
         let now = wait::until("messages of after the switch", || {
-            let witness = Witness::open(server.addr());
+            let recorder = BusRecorder::open(server.addr());
             publisher.send(500);
-            let seen = witness.finish().into_iter();
+            let seen = recorder.finish().into_iter();
             let now: Vec<_> = seen.filter(|seen| number(seen) >= first).collect();
             (!now.is_empty()).then_some(now)
         });
@@ -158,15 +158,15 @@ fn drained_connections_have_budget_for_as_long_as_there_is_any() {
         "[[keyring]]\nname = \"default\"\nsubjects = \">\"\nrotate = {{ messages = 3000 }}\nlimit = {{ messages = {LIMIT} }}\n{LONG}"
     );
     let mut gateway = gateway(&server, &tables);
-    let witness = Witness::open(server.addr());
-    let publisher = Steady::start(gateway.addr(), "a", 1000);
+    let recorder = BusRecorder::open(server.addr());
+    let publisher = SteadyPublisher::start(gateway.addr(), "a", 1000);
     publisher.send(500);
     let mut old = gateway.take_over();
     publisher.send(2 * LIMIT);
     assert!(old.ended().is_none());
     let count = publisher.finish();
     assert_eq!(old.wait().code(), Some(0));
-    let seen = witness.finish();
+    let seen = recorder.finish();
     assert_eq!(lost(&seen, "a", count), 0, "of {count}");
     let mut sealed = BTreeMap::<_, u64>::new();
     for seen in &seen {
@@ -182,7 +182,7 @@ fn another_configuration_moves_those_that_are_served_under_the_one_before() {
     let mut before = agent(&gateway);
     let mut old = gateway.take_over();
     // The same for both processes: nobody is moved.
-    order(&gateway, &["rotate"]);
+    run_command(&gateway, &["rotate"]);
     before.flush();
     assert!(old.ended().is_none());
     let text = std::fs::read_to_string(gateway.config()).unwrap();
@@ -195,7 +195,7 @@ fn another_configuration_moves_those_that_are_served_under_the_one_before() {
     // Settings that only the new process acts on.
     reload("subjects = \">\"\nrotate = { after = \"7h\" }\noverlap = \"3m\"");
     before.flush();
-    order(&gateway, &["rotate"]);
+    run_command(&gateway, &["rotate"]);
     before.flush();
     assert!(old.ended().is_none());
     reload("subjects = \"a.>\"");
@@ -220,7 +220,7 @@ fn drain_ends_soon_when_the_new_process_does() {
 fn process_that_drains_alone_seals_nothing_that_whoever_writes_next_knows_nothing_of() {
     let server = NatsServer::start();
     let mut gateway = gateway(&server, "[shutdown]\ngrace = \"1h\"\ndrain = \"1h\"");
-    let mut tap = Tap::open(server.addr());
+    let mut tap = BusTap::open(server.addr());
     let mut before = agent(&gateway);
     let replaced = kid(&mut before, &mut tap, "a.1");
     let _old = gateway.take_over();
@@ -230,7 +230,7 @@ fn process_that_drains_alone_seals_nothing_that_whoever_writes_next_knows_nothin
     let mut socket = before.into_socket();
     socket.write_all(b"PUB a.2 5\r\nhello\r\n").unwrap();
     assert_eq!(tap.message("a.2").kid(), replaced);
-    order(&gateway, &["rotate", "default"]);
+    run_command(&gateway, &["rotate", "default"]);
     let late = socket.write_all(b"PUB a.3 5\r\nhello\r\n");
     let end = late.and_then(|()| socket.read_to_end(&mut Vec::new()));
     println!("the end of a client that goes on: {end:?}");
@@ -243,7 +243,7 @@ fn process_that_drains_alone_seals_nothing_that_whoever_writes_next_knows_nothin
 fn those_that_drain_already_are_passed_on_to_the_next_process() {
     let server = NatsServer::start();
     let mut gateway = gateway(&server, LONG);
-    let mut tap = Tap::open(server.addr());
+    let mut tap = BusTap::open(server.addr());
     let mut first = agent(&gateway);
     let mut oldest = gateway.take_over();
     let mut second = agent(&gateway);
@@ -276,8 +276,8 @@ fn process_that_does_not_say_that_it_has_stopped_is_ended() {
 
 /// Fails unless every envelope is under a version that, by the audit log, was activated before it was seen and had not been
 /// replaced or revoked when its message was sent. The log has whole milliseconds.
-fn assert_is_what_the_log_says(gateway: &Gateway, seen: &[Seen], all: &[Sent]) {
-    let log = logged::sealed(&gateway.state());
+fn assert_is_what_the_log_says(gateway: &Gateway, seen: &[RecordedMessage], all: &[Sent]) {
+    let log = audit_log::sealing_periods(&gateway.state());
     let whole = |time: SystemTime| Timestamp::try_from(time).unwrap().as_millisecond();
     for seen in seen {
         let kid = HEXLOWER.encode(&seen.kid);
@@ -306,8 +306,8 @@ fn assert_is_what_the_log_says(gateway: &Gateway, seen: &[Seen], all: &[Sent]) {
 fn every_envelope_is_under_what_the_log_says_was_active_when_its_message_was_sent() {
     let server = NatsServer::start();
     let mut gateway = gateway(&server, LONG);
-    let witness = Witness::open(server.addr());
-    let publisher = Steady::start(gateway.addr(), "a", 2000);
+    let recorder = BusRecorder::open(server.addr());
+    let publisher = SteadyPublisher::start(gateway.addr(), "a", 2000);
     publisher.send(500);
     let _old = gateway.take_over();
     for words in [
@@ -316,11 +316,11 @@ fn every_envelope_is_under_what_the_log_says_was_active_when_its_message_was_sen
         &["rotate", "default"],
     ] {
         publisher.send(500);
-        order(&gateway, words);
+        run_command(&gateway, words);
     }
     publisher.send(500);
     let sent = publisher.finish_with_times("a");
-    let seen = witness.finish();
+    let seen = recorder.finish();
     let kids: BTreeSet<_> = seen.iter().map(|seen| &seen.kid).collect();
     assert_eq!(kids.len(), 4);
     assert_eq!(lost(&seen, "a", sent.count), 0);
@@ -362,16 +362,16 @@ fn run(case: Case) {
     let server = NatsServer::jetstream();
     let mut gateway = gateway(&server, "[shutdown]\ngrace = \"3s\"\nspread = \"1s\"");
     if let Bus::Stream = case.bus {
-        load::keep(&gateway.url(), "steady", "steady.>");
+        stream_publishers::create_stream(&gateway.url(), "steady", "steady.>");
     }
-    let witness = Witness::open(server.addr());
+    let recorder = BusRecorder::open(server.addr());
     let each = case.rate / 2;
-    let publishers = NAMES.map(|name| Steady::start(gateway.addr(), name, each));
+    let publishers = NAMES.map(|name| SteadyPublisher::start(gateway.addr(), name, each));
     publishers[0].send(case.before / 2);
     let mut old = gateway.take_over();
     gateway.rotate("default");
-    order(&gateway, &["revoke", "default"]);
-    order(&gateway, &["destroy", "default", "1", "--force"]);
+    run_command(&gateway, &["revoke", "default"]);
+    run_command(&gateway, &["destroy", "default", "1", "--force"]);
     assert_eq!(old.wait().code(), Some(0), "{case:?}");
     assert!(!old.whole_log().contains("have not ended"), "{case:?}");
     publishers[0].send(each);
@@ -380,7 +380,7 @@ fn run(case: Case) {
         first.finish_with_times(NAMES[0]),
         second.finish_with_times(NAMES[1]),
     ];
-    let seen = witness.finish();
+    let seen = recorder.finish();
     let lost: usize = all
         .iter()
         .map(|sent| lost(&seen, sent.name, sent.count))
@@ -394,6 +394,10 @@ fn run(case: Case) {
     );
     assert_eq!(lost, 0, "{case:?}");
     if let Bus::Stream = case.bus {
-        assert_eq!(load::subjects(&gateway.url(), "steady"), sent, "{case:?}");
+        assert_eq!(
+            stream_publishers::subject_count(&gateway.url(), "steady"),
+            sent,
+            "{case:?}"
+        );
     }
 }

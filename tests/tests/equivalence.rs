@@ -10,9 +10,9 @@
 )]
 
 use keyway_tests::gateway::Settings;
-use keyway_tests::property::plan::{self, Act};
-use keyway_tests::property::{Delivered, Draw, Step, play, shrink};
-use keyway_tests::{Gateway, NatsServer, Pair};
+use keyway_tests::property::plan::{self, Action};
+use keyway_tests::property::{Delivered, Rng, Step, play, shrink};
+use keyway_tests::{Gateway, GatewayPair, NatsServer};
 use std::net::SocketAddr;
 
 /// How many sequences are played for each policy.
@@ -67,12 +67,12 @@ impl Buses {
 
 fn compare(tables: &str) {
     let bare = NatsServer::jetstream();
-    let pair = Pair::with(NatsServer::jetstream(), "", tables);
+    let pair = GatewayPair::with(NatsServer::jetstream(), "", tables);
     let mut buses = Buses::new(&bare, [&pair.publish, &pair.deliver]);
     for _ in 0..CASES {
-        let seed = AGAIN.unwrap_or_else(Draw::seed);
+        let seed = AGAIN.unwrap_or_else(Rng::random_seed);
         eprintln!("seed {seed}");
-        let steps = plan::steps(&mut Draw::new(seed), STEPS);
+        let steps = plan::steps(&mut Rng::new(seed), STEPS);
         if let Some((steps, difference)) = buses.fewest(steps) {
             eprintln!("{steps:?}\n{difference}");
             assert_eq!(seed, 0, "the seed of a sequence that makes a difference");
@@ -112,11 +112,11 @@ fn a_gateway_that_opens_nothing_is_found_out_in_two_steps() {
         },
     );
     let mut buses = Buses::new(&bare, [&sealing, &relay]);
-    let mut steps = plan::steps(&mut Draw::new(1), 400);
+    let mut steps = plan::steps(&mut Rng::new(1), 400);
     steps.retain(|step| {
         matches!(
             (&step.act, step.agent % 2),
-            (Act::Publish(..), 0) | (Act::Subscribe(..), 1)
+            (Action::Publish(..), 0) | (Action::Subscribe(..), 1)
         )
     });
     let (steps, _difference) = buses.fewest(steps).unwrap();

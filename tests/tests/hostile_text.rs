@@ -9,7 +9,7 @@
 )]
 
 use keyway_tests::command::{keyway, path};
-use keyway_tests::{Gateway, NatsServer, Raw, gateway, scratch};
+use keyway_tests::{Gateway, NatsServer, RawClient, gateway, scratch};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -267,11 +267,11 @@ fn reasons_and_subjects_of_strangers_steer_no_log_and_no_reader_of_one() {
                 ..Default::default()
             },
         );
-        let mut client = Raw::greeted(gateway.addr(), "");
+        let mut client = RawClient::handshake(gateway.addr(), "");
         client.send(b"SUB > 1\r\n");
         client.flush();
         // On the bus itself: plaintext that the gateway withholds and logs.
-        let mut stranger = Raw::greeted(server.addr(), "");
+        let mut stranger = RawClient::handshake(server.addr(), "");
         let subject: String = HOSTILE.split_ascii_whitespace().collect();
         stranger.publish(&subject, b"forged");
         stranger.flush();

@@ -9,10 +9,10 @@
 use async_nats::ConnectOptions;
 use async_nats::client::RequestErrorKind;
 use futures_util::StreamExt as _;
-use keyway_tests::command::{code, keyway, path, text_of};
+use keyway_tests::command::{code, keyway, path, stderr_of};
 use keyway_tests::identity::{Identity, sign};
 use keyway_tests::wait::DEADLINE;
-use keyway_tests::{Gateway, NatsServer, Raw, gateway, wait};
+use keyway_tests::{Gateway, NatsServer, RawClient, gateway, wait};
 use nkeys::KeyPair;
 
 const SAID: &[u8] = b"the launch code is 0000";
@@ -48,8 +48,8 @@ fn quoted(words: &str) -> String {
 }
 
 /// A client whose CONNECT has these members, made for the server's nonce.
-fn connected(gateway: &Gateway, members: &dyn Fn(&str) -> String) -> Raw {
-    let mut agent = Raw::connect(gateway.addr());
+fn connected(gateway: &Gateway, members: &dyn Fn(&str) -> String) -> RawClient {
+    let mut agent = RawClient::connect(gateway.addr());
     agent.until("INFO", |bytes| bytes.ends_with(b"\r\n"));
     let nonce = agent.info()["nonce"]
         .as_str()
@@ -76,14 +76,14 @@ fn users() -> (NatsServer, Gateway) {
 }
 
 /// The errors that a client has received so far.
-fn errors(agent: &mut Raw) -> Vec<String> {
+fn errors(agent: &mut RawClient) -> Vec<String> {
     let frames = agent.flush();
     let errors = frames.into_iter().filter(|frame| frame.verb() == "-ERR");
     errors.map(|frame| frame.line).collect()
 }
 
 /// Whether a client receives in plaintext what the planner publishes.
-fn hears(agent: &mut Raw, planner: &mut Raw) -> bool {
+fn hears(agent: &mut RawClient, planner: &mut RawClient) -> bool {
     agent.send(b"SUB > 77\r\nSUB a.> 78\r\n");
     agent.flush();
     planner.publish("a.x", SAID);
@@ -116,7 +116,7 @@ fn refused(gateway: &Gateway) -> f64 {
 fn who_publishes_and_who_gets_it_are_two_lists() {
     let (_server, mut gateway) = users();
     let [mut planner, mut worker, mut guest] =
-        [PLANNER, WORKER, GUEST].map(|user| Raw::greeted(gateway.addr(), user));
+        [PLANNER, WORKER, GUEST].map(|user| RawClient::handshake(gateway.addr(), user));
     worker.subscribe("a.>");
     planner.publish("a.1", SAID);
     assert_eq!(worker.message("a.1").payload(), SAID);
@@ -153,7 +153,7 @@ fn who_publishes_and_who_gets_it_are_two_lists() {
 #[test]
 fn refusals_stand_where_the_servers_would() {
     let (_server, gateway) = users();
-    let mut guest = Raw::greeted(gateway.addr(), GUEST);
+    let mut guest = RawClient::handshake(gateway.addr(), GUEST);
     guest.forget();
     guest.send(b"PING\r\nSUB a.b 1\r\nPING\r\nPUB a.c 1\r\nx\r\nPING\r\n");
     let pongs = |bytes: &[u8]| String::from_utf8_lossy(bytes).matches("PONG").count() == 3;
@@ -166,7 +166,7 @@ fn refusals_stand_where_the_servers_would() {
 #[test]
 fn verbose_client_gets_one_line_for_each_operation() {
     let (_server, gateway) = users();
-    let mut guest = Raw::greeted(gateway.addr(), &format!("{GUEST},\"verbose\":true"));
+    let mut guest = RawClient::handshake(gateway.addr(), &format!("{GUEST},\"verbose\":true"));
     guest.forget();
     guest.send(b"SUB a.b 1\r\nPUB a.c _INBOX.1 1\r\nx\r\nPUB b.c 1\r\nx\r\nPING\r\n");
     let pong = |bytes: &[u8]| bytes.ends_with(b"PONG\r\n");
@@ -180,7 +180,7 @@ fn verbose_client_gets_one_line_for_each_operation() {
 fn answers_are_the_keyrings_own() {
     let (_server, gateway) = users();
     let [mut planner, mut worker] =
-        [PLANNER, WORKER].map(|user| Raw::greeted(gateway.addr(), user));
+        [PLANNER, WORKER].map(|user| RawClient::handshake(gateway.addr(), user));
     worker.subscribe("a.>");
     planner.subscribe("_INBOX.p.*");
     planner.request("a.ask", "_INBOX.p.1", SAID);
@@ -205,7 +205,7 @@ fn answer_under_a_keyring_is_for_those_whom_it_names() {
     let lines = "publish-by = [\"user:*\"]\ndeliver-to = [\"user:worker\"]\n";
     let gateway = gateway(&server, lines);
     let [mut planner, mut worker] =
-        [PLANNER, WORKER].map(|user| Raw::greeted(gateway.addr(), user));
+        [PLANNER, WORKER].map(|user| RawClient::handshake(gateway.addr(), user));
     worker.subscribe("a.>");
     planner.subscribe("_INBOX.p.*");
     planner.request("a.ask", "_INBOX.p.1", SAID);
@@ -232,7 +232,7 @@ fn user_that_the_server_need_not_check_is_nobody() {
         let server = NatsServer::configured(server);
         let lines = "publish-by = [\"user:planner\"]\ndeliver-to = [\"user:planner\"]\n";
         let gateway = gateway(&server, lines);
-        let mut liar = Raw::greeted(gateway.addr(), &format!("{claim},\"headers\":true"));
+        let mut liar = RawClient::handshake(gateway.addr(), &format!("{claim},\"headers\":true"));
         liar.subscribe("a.x");
         liar.publish("a.x", SAID);
         let said = errors(&mut liar);
@@ -272,7 +272,7 @@ fn nkey_counts_by_its_signature_and_by_nothing_else() {
         signed(&KeyPair::new_user(), &key, ""),
         signed(&planner, &key, ""),
     ] {
-        let mut liar = Raw::greeted(gateway.addr(), &claim);
+        let mut liar = RawClient::handshake(gateway.addr(), &claim);
         liar.subscribe("a.x");
         assert_eq!(errors(&mut liar).len(), 1);
     }
@@ -296,7 +296,7 @@ fn account_of_a_jwt_counts_and_anothers_does_not() {
     // A JWT alone, or with another key's signature, proves nothing.
     let careless = NatsServer::start();
     let gateway = Gateway::start(&careless.url(), gateway.settings().clone());
-    let mut thief = Raw::greeted(gateway.addr(), &ours.connect("nonce"));
+    let mut thief = RawClient::handshake(gateway.addr(), &ours.connect("nonce"));
     thief.subscribe("a.x");
     assert_eq!(errors(&mut thief).len(), 1);
 }
@@ -346,14 +346,14 @@ fn is_refused(gateway: &Gateway, members: &dyn Fn(&str) -> String) -> bool {
 
 #[test]
 fn self_made_keys_prove_nothing_to_a_server_that_has_not_judged_by_them() {
-    let (fresh, ours, old) = (KeyPair::new_user(), Identity::new(-1), Identity::run_out());
+    let (fresh, ours, old) = (KeyPair::new_user(), Identity::new(-1), Identity::expired());
     let nkey = |nonce: &str| {
         let sig = sign(&fresh.seed().unwrap(), nonce);
         format!("\"nkey\":\"{}\",\"sig\":\"{sig}\"", fresh.public_key())
     };
     let jwt = |nonce: &str| ours.connect(nonce);
-    let run_out = |nonce: &str| old.connect(nonce);
-    let claims: [&dyn Fn(&str) -> String; 3] = [&nkey, &jwt, &run_out];
+    let expired = |nonce: &str| old.connect(nonce);
+    let claims: [&dyn Fn(&str) -> String; 3] = [&nkey, &jwt, &expired];
     let (users, all) = (format!("authorization {{ {USERS} }}"), "user nkey jwt");
     let guests = "authorization { users: [ {user: any, password: x} ] }\nno_auth_user: any";
     let system = "accounts { $SYS: { users: [ {user: s, password: s} ] } }";
@@ -378,7 +378,7 @@ fn self_made_keys_prove_nothing_to_a_server_that_has_not_judged_by_them() {
 
 #[test]
 fn jwt_that_has_run_out_is_nobodys_where_the_server_does_not_look_at_it() {
-    let old = Identity::run_out();
+    let old = Identity::expired();
     let account = old.account_key();
     let server = NatsServer::configured(&format!("{}authorization {{ {USERS} }}", proxies()));
     let lines =
@@ -412,7 +412,7 @@ fn account_by_name_is_what_the_server_says() {
     let lines = "publish-by = [\"account:ACME\"]\ndeliver-to = [\"account:ACME\"]\n";
     let gateway = gateway(&server, lines);
     let told = |user: &str| {
-        let mut agent = Raw::greeted(gateway.addr(), &format!("{user},\"protocol\":1"));
+        let mut agent = RawClient::handshake(gateway.addr(), &format!("{user},\"protocol\":1"));
         agent.until("the account", |bytes| {
             String::from_utf8_lossy(bytes).contains("remote_account")
         });
@@ -432,15 +432,15 @@ fn client_that_spoke_before_its_connect_is_nobody() {
     let lines = "publish-by = [\"account:ACME\"]\ndeliver-to = [\"account:ACME\"]\n";
     let gateway = gateway(&server, lines);
     let anonymous = "\"protocol\":1";
-    let mut first = Raw::greeted(gateway.addr(), anonymous);
+    let mut first = RawClient::handshake(gateway.addr(), anonymous);
     first.flush();
-    let mut late = Raw::connect(gateway.addr());
+    let mut late = RawClient::connect(gateway.addr());
     late.until("INFO", |bytes| bytes.ends_with(b"\r\n"));
     late.send(format!("SUB c.x 1\r\nCONNECT {{\"verbose\":false,{anonymous}}}\r\n").as_bytes());
     late.flush();
     assert!(!hears(&mut late, &mut first));
     assert!(hears(
-        &mut Raw::greeted(gateway.addr(), anonymous),
+        &mut RawClient::handshake(gateway.addr(), anonymous),
         &mut first
     ));
 }
@@ -448,8 +448,8 @@ fn client_that_spoke_before_its_connect_is_nobody() {
 #[test]
 fn second_connect_as_somebody_else_ends_the_identity_for_good() {
     let (_server, gateway) = users();
-    let mut planner = Raw::greeted(gateway.addr(), PLANNER);
-    let mut worker = Raw::greeted(gateway.addr(), WORKER);
+    let mut planner = RawClient::handshake(gateway.addr(), PLANNER);
+    let mut worker = RawClient::handshake(gateway.addr(), WORKER);
     let connect = |user: &str| format!("CONNECT {{\"verbose\":false,{user}}}\r\n");
     worker.send(connect(WORKER).as_bytes());
     assert!(hears(&mut worker, &mut planner));
@@ -465,12 +465,13 @@ fn plaintext_of_a_migration_is_for_those_whom_the_keyring_names() {
     let server = NatsServer::configured(&format!("authorization {{ {USERS} }}"));
     let lines = "deliver-to = [\"user:worker\"]\nplaintext = \"accept\"\nuntil = 2099-01-01\n";
     let gateway = gateway(&server, lines);
-    let [mut worker, mut guest] = [WORKER, GUEST].map(|user| Raw::greeted(gateway.addr(), user));
+    let [mut worker, mut guest] =
+        [WORKER, GUEST].map(|user| RawClient::handshake(gateway.addr(), user));
     worker.subscribe(">");
     guest.subscribe(">");
     // Also where it looks like an answer to a request of the guest.
     guest.request("c.ask", "a.inbox", b"?");
-    let mut bare = Raw::greeted(server.addr(), PLANNER);
+    let mut bare = RawClient::handshake(server.addr(), PLANNER);
     bare.publish("a.inbox", SAID);
     bare.publish("a.x", SAID);
     assert_eq!(worker.message("a.x").payload(), SAID);
@@ -483,7 +484,7 @@ fn plaintext_of_a_migration_is_for_those_whom_the_keyring_names() {
 }
 
 /// JetStream's answer on this inbox, to which the agent has subscribed.
-fn ask(agent: &mut Raw, inbox: &str, subject: &str, body: &[u8]) -> String {
+fn ask(agent: &mut RawClient, inbox: &str, subject: &str, body: &[u8]) -> String {
     agent.forget();
     let reply = format!("_INBOX.{inbox}.1");
     agent.request(subject, &reply, body);
@@ -496,13 +497,13 @@ fn stored_messages_are_for_those_whom_the_keyring_names() {
     let (server, gateway) = by_direction(&format!(
         "jetstream {{ store_dir: \"STORE\" }}\nauthorization {{ {USERS} }}"
     ));
-    let mut bare = Raw::greeted(server.addr(), PLANNER);
+    let mut bare = RawClient::handshake(server.addr(), PLANNER);
     bare.subscribe("_INBOX.bare.*");
     let stream =
         br#"{"name":"S","subjects":["a.>","$KV.K.>"],"storage":"memory","allow_direct":true}"#;
     ask(&mut bare, "bare", "$JS.API.STREAM.CREATE.S", stream);
     let [mut planner, mut worker, mut guest] =
-        [PLANNER, WORKER, GUEST].map(|user| Raw::greeted(gateway.addr(), user));
+        [PLANNER, WORKER, GUEST].map(|user| RawClient::handshake(gateway.addr(), user));
     planner.subscribe("_INBOX.planner.*");
     // The acknowledgement is the server's.
     assert!(ask(&mut planner, "planner", "a.x", SAID).contains("\"seq\":1"));
@@ -545,13 +546,13 @@ fn stored_messages_are_for_those_whom_the_keyring_names() {
 fn reload_takes_a_right_away_and_gives_it_back() {
     let (_server, gateway) = users();
     let [mut planner, mut worker] =
-        [PLANNER, WORKER].map(|user| Raw::greeted(gateway.addr(), user));
+        [PLANNER, WORKER].map(|user| RawClient::handshake(gateway.addr(), user));
     assert!(hears(&mut worker, &mut planner));
     let written = std::fs::read_to_string(gateway.config()).unwrap();
     let reload = |text: &str| {
         std::fs::write(gateway.config(), text).unwrap();
         let output = keyway(&["reload", "--config", path(&gateway.config())]);
-        assert_eq!(code(&output), 0, "{}", text_of(&output));
+        assert_eq!(code(&output), 0, "{}", stderr_of(&output));
     };
     reload(&written.replace("user:worker", "user:nobody"));
     worker.forget();

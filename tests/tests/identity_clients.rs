@@ -8,7 +8,7 @@
 
 use keyway_tests::driver::{Client, Outcome, assert_passed, assert_same};
 use keyway_tests::gateway::Settings;
-use keyway_tests::{Gateway, NatsServer, Raw};
+use keyway_tests::{Gateway, NatsServer, RawClient};
 
 const PLANNER: &str = r#""user":"planner","pass":"p","headers":true"#;
 
@@ -34,7 +34,7 @@ fn play(client: Client, url: &str, scenario: &str) -> Vec<Outcome> {
     let addr = url.trim_start_matches("nats://").parse().unwrap();
     client.edge(url, scenario, |cue| {
         assert_eq!(cue, "speak");
-        let mut planner = Raw::greeted(addr, PLANNER);
+        let mut planner = RawClient::handshake(addr, PLANNER);
         planner.publish("b.first", b"open");
         planner.publish("a.x", b"secret");
         planner.publish("a.y", b"secret");

@@ -8,7 +8,7 @@
 
 use async_nats::jetstream::{self, Context, consumer, kv, stream};
 use futures_util::StreamExt as _;
-use keyway_tests::{Gateway, NatsServer, Tap};
+use keyway_tests::{BusTap, Gateway, NatsServer};
 
 const SAID: &[u8] = b"the launch code is 0000";
 
@@ -20,7 +20,7 @@ async fn context(gateway: &Gateway) -> Context {
 async fn a_stream_is_made_published_to_and_consumed() {
     let server = NatsServer::jetstream();
     let gateway = Gateway::sealing(&server.url());
-    let mut tap = Tap::open(server.addr());
+    let mut tap = BusTap::open(server.addr());
     let context = context(&gateway).await;
     let config = stream::Config {
         name: "orders".into(),
@@ -60,7 +60,7 @@ async fn a_stream_is_made_published_to_and_consumed() {
 async fn a_key_value_store_is_written_read_and_watched() {
     let server = NatsServer::jetstream();
     let gateway = Gateway::sealing(&server.url());
-    let mut tap = Tap::open(server.addr());
+    let mut tap = BusTap::open(server.addr());
     let context = context(&gateway).await;
     let config = kv::Config {
         bucket: "b".into(),

@@ -6,8 +6,8 @@
 
 use keyway_tests::agent::publish;
 use keyway_tests::gateway::Settings;
-use keyway_tests::raw::Outcome;
-use keyway_tests::{Gateway, NatsServer, Raw, Tap, metrics, wait};
+use keyway_tests::raw_client::WaitOutcome;
+use keyway_tests::{BusTap, Gateway, NatsServer, RawClient, metrics, wait};
 use std::net::TcpListener;
 
 /// Of messages that are published at once.
@@ -19,9 +19,9 @@ fn a_dead_server_is_passed_over_for_the_next_of_the_list() {
     let url = format!("nats://{}", dead.local_addr().unwrap());
     drop(dead);
     let server = NatsServer::start();
-    let gateway = Gateway::before(&[&url, &server.url()], Settings::default());
-    let mut tap = Tap::open(server.addr());
-    Raw::agent(gateway.addr()).publish("a.b", b"hello");
+    let gateway = Gateway::in_front_of(&[&url, &server.url()], Settings::default());
+    let mut tap = BusTap::open(server.addr());
+    RawClient::agent(gateway.addr()).publish("a.b", b"hello");
     tap.message("a.b");
     assert!(
         gateway
@@ -35,19 +35,19 @@ fn a_dead_server_is_passed_over_for_the_next_of_the_list() {
 fn clients_of_a_server_that_dies_are_closed_and_land_on_the_next() {
     let (mut first, mut second) = (NatsServer::start(), NatsServer::start());
     let servers = [first.url(), second.url()];
-    let gateway = Gateway::before(&[&servers[0], &servers[1]], Settings::default());
+    let gateway = Gateway::in_front_of(&[&servers[0], &servers[1]], Settings::default());
     for round in 0..3 {
         let (dying, living) = match round % 2 {
             0 => (&mut first, &mut second),
             _ => (&mut second, &mut first),
         };
-        let mut agent = Raw::agent(gateway.addr());
-        let id = Raw::agent(dying.addr()).info()["server_id"].clone();
+        let mut agent = RawClient::agent(gateway.addr());
+        let id = RawClient::agent(dying.addr()).info()["server_id"].clone();
         assert_eq!(agent.info()["server_id"], id, "round {round}");
         dying.kill();
         agent.until_end();
-        let mut again = Raw::agent(gateway.addr());
-        let id = Raw::agent(living.addr()).info()["server_id"].clone();
+        let mut again = RawClient::agent(gateway.addr());
+        let id = RawClient::agent(living.addr()).info()["server_id"].clone();
         assert_eq!(again.info()["server_id"], id, "round {round}");
         again.subscribe("a.b");
         again.publish("a.b", b"hello");
@@ -62,7 +62,7 @@ fn without_a_server_clients_are_turned_away_and_the_gateway_is_not_ready() {
     let gateway = Gateway::sealing(&server.url());
     assert_eq!(metrics::get(gateway.admin(), "/readyz").0, 200);
     server.kill();
-    assert_eq!(Raw::connect(gateway.addr()).until_end(), b"");
+    assert_eq!(RawClient::connect(gateway.addr()).until_end(), b"");
     let (status, reason) = metrics::get(gateway.admin(), "/readyz");
     assert_eq!(status, 503);
     assert!(reason.contains("server"), "{reason}");
@@ -72,7 +72,7 @@ fn without_a_server_clients_are_turned_away_and_the_gateway_is_not_ready() {
     wait::until("the gateway is ready again", || {
         (metrics::get(gateway.admin(), "/readyz").0 == 200).then_some(())
     });
-    Raw::agent(gateway.addr());
+    RawClient::agent(gateway.addr());
 }
 
 /// A listener that is no NATS server: sends these bytes and closes each connection, or sends nothing and keeps it.
@@ -106,7 +106,7 @@ fn whoever_listens_and_does_not_greet_is_no_server_and_is_named() {
             tables: "[limits]\ndial-timeout = \"200ms\"\n".to_owned(),
             ..Settings::default()
         };
-        let mut gateway = Gateway::before(&[&strange], settings.clone());
+        let mut gateway = Gateway::in_front_of(&[&strange], settings.clone());
         wait::until("a gateway that is not ready", || {
             (metrics::get(gateway.admin(), "/readyz").0 == 503).then_some(())
         });
@@ -115,11 +115,11 @@ fn whoever_listens_and_does_not_greet_is_no_server_and_is_named() {
             (line.contains("ERROR") && line.contains(&addr) && line.contains(why)).then_some(())
         });
         // A server behind it in the list is found each time.
-        let gateway = Gateway::before(&[&strange, &server.url()], settings);
+        let gateway = Gateway::in_front_of(&[&strange, &server.url()], settings);
         wait::until("a client that is served", || {
-            let mut raw = Raw::connect(gateway.addr());
+            let mut raw = RawClient::connect(gateway.addr());
             let greeted = raw.outcome(|bytes| bytes.starts_with(b"INFO {"));
-            (greeted == Outcome::Enough).then_some(())
+            (greeted == WaitOutcome::Enough).then_some(())
         });
         wait::until("a gateway that is ready", || {
             (metrics::get(gateway.admin(), "/readyz").0 == 200).then_some(())
@@ -134,8 +134,8 @@ fn what_a_client_published_before_it_closed_is_delivered() {
         Gateway::relay(&server.url()),
         Gateway::sealing(&server.url()),
     ] {
-        let mut tap = Tap::open(server.addr());
-        let mut agent = Raw::agent(gateway.addr());
+        let mut tap = BusTap::open(server.addr());
+        let mut agent = RawClient::agent(gateway.addr());
         agent.send(&publish("a.b", None, &[b'x'; 100]).repeat(MANY));
         drop(agent);
         let all = |frames: &[keyway_tests::frame::Frame]| frames.len() == MANY;
@@ -147,8 +147,8 @@ fn what_a_client_published_before_it_closed_is_delivered() {
 fn what_a_client_published_before_it_closed_with_unread_messages_is_delivered() {
     let server = NatsServer::start();
     let gateway = Gateway::sealing(&server.url());
-    let mut tap = Tap::open(server.addr());
-    let mut agent = Raw::agent(gateway.addr());
+    let mut tap = BusTap::open(server.addr());
+    let mut agent = RawClient::agent(gateway.addr());
     agent.subscribe("a.b");
     let some = 300;
     agent.send(&publish("a.b", None, b"once").repeat(some));
@@ -164,7 +164,7 @@ fn what_was_published_in_front_of_a_mistake_is_delivered_and_the_mistake_reporte
     let gateway = Gateway::sealing(&server.url());
     let mut said = Vec::new();
     for addr in [server.addr(), gateway.addr()] {
-        let mut agent = Raw::agent(addr);
+        let mut agent = RawClient::agent(addr);
         agent.subscribe("a.b");
         agent.forget();
         agent.send(&publish("a.b", None, b"hello").repeat(MANY));
@@ -184,7 +184,7 @@ fn a_half_closed_client_still_gets_its_answers() {
     let server = NatsServer::start();
     let gateway = Gateway::sealing(&server.url());
     for addr in [server.addr(), gateway.addr()] {
-        let mut agent = Raw::agent(addr);
+        let mut agent = RawClient::agent(addr);
         agent.subscribe("a.b");
         agent.forget();
         agent.send(&publish("a.b", None, b"hello").repeat(50));
@@ -200,7 +200,7 @@ fn a_half_closed_client_still_gets_its_answers() {
 fn a_client_that_answers_no_ping_is_told_that_it_is_stale() {
     let server = NatsServer::configured("ping_interval: \"100ms\"\nping_max: 1");
     let gateway = Gateway::sealing(&server.url());
-    let mut agent = Raw::agent(gateway.addr());
+    let mut agent = RawClient::agent(gateway.addr());
     let said = agent.until_end();
     assert!(
         said.ends_with(b"-ERR 'Stale Connection'\r\n"),
@@ -213,9 +213,9 @@ fn a_client_that_answers_no_ping_is_told_that_it_is_stale() {
 fn a_stopped_server_closes_its_clients_after_all_that_it_had_for_them() {
     let mut server = NatsServer::start();
     let gateway = Gateway::sealing(&server.url());
-    let mut subscriber = Raw::agent(gateway.addr());
+    let mut subscriber = RawClient::agent(gateway.addr());
     subscriber.subscribe("a.b");
-    let mut agent = Raw::agent(gateway.addr());
+    let mut agent = RawClient::agent(gateway.addr());
     agent.send(&publish("a.b", None, b"hello").repeat(MANY));
     agent.flush();
     server.process().terminate();
@@ -227,9 +227,9 @@ fn a_stopped_server_closes_its_clients_after_all_that_it_had_for_them() {
 fn sigterm_drains_what_had_arrived_exits_with_0_and_frees_the_port() {
     let server = NatsServer::start();
     let mut gateway = Gateway::sealing(&server.url());
-    let mut tap = Tap::open(server.addr());
-    let mut idle = Raw::agent(gateway.addr());
-    let mut agent = Raw::agent(gateway.addr());
+    let mut tap = BusTap::open(server.addr());
+    let mut idle = RawClient::agent(gateway.addr());
+    let mut agent = RawClient::agent(gateway.addr());
     // So little that all of it is in the gateway's socket when the signal comes, read or not.
     agent.send(&publish("a.b", None, &[b'x'; 100]).repeat(200));
     let status = gateway.process().terminate();
@@ -238,7 +238,7 @@ fn sigterm_drains_what_had_arrived_exits_with_0_and_frees_the_port() {
     idle.until_end();
     agent.until_end();
     gateway.restart();
-    Raw::agent(gateway.addr()).publish("a.c", b"hello");
+    RawClient::agent(gateway.addr()).publish("a.c", b"hello");
     tap.message("a.c");
 }
 
@@ -250,9 +250,9 @@ fn sigterm_does_not_wait_for_a_client_that_does_not_read() {
         ..Settings::default()
     };
     let mut gateway = Gateway::start(&server.url(), settings);
-    let mut deaf = Raw::agent(gateway.addr());
+    let mut deaf = RawClient::agent(gateway.addr());
     deaf.subscribe("a.b");
-    let mut bare = Raw::agent(gateway.addr());
+    let mut bare = RawClient::agent(gateway.addr());
     let payload = vec![b'x'; 500_000];
     for _ in 0..30 {
         bare.publish("a.b", &payload);
@@ -264,11 +264,11 @@ fn sigterm_does_not_wait_for_a_client_that_does_not_read() {
 fn a_killed_gateway_comes_back_and_serves() {
     let server = NatsServer::start();
     let mut gateway = Gateway::sealing(&server.url());
-    let mut agent = Raw::agent(gateway.addr());
+    let mut agent = RawClient::agent(gateway.addr());
     agent.publish("a.b", b"hello");
     gateway.restart();
     agent.until_end();
-    let mut agent = Raw::agent(gateway.addr());
+    let mut agent = RawClient::agent(gateway.addr());
     agent.subscribe("a.b");
     agent.publish("a.b", b"again");
     assert_eq!(agent.message("a.b").payload(), b"again");
@@ -278,7 +278,7 @@ fn a_killed_gateway_comes_back_and_serves() {
 fn the_connection_gauge_returns_to_zero() {
     let server = NatsServer::start();
     let gateway = Gateway::sealing(&server.url());
-    let agents: Vec<Raw> = (0..10).map(|_| Raw::agent(gateway.addr())).collect();
+    let agents: Vec<RawClient> = (0..10).map(|_| RawClient::agent(gateway.addr())).collect();
     let open = || gateway.metrics().sum("keyway_connections", &[]);
     wait::until("ten connections", || (open() == 10.0).then_some(()));
     drop(agents);

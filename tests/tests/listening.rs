@@ -6,7 +6,7 @@
 )]
 
 use keyway_tests::gateway::{Gateway, Settings};
-use keyway_tests::raw::{Outcome, Raw};
+use keyway_tests::raw_client::{RawClient, WaitOutcome};
 use keyway_tests::server::NatsServer;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _};
 
@@ -20,7 +20,7 @@ fn listening(server: &NatsServer, listen: &str, settings: Settings) -> Gateway {
     let (_, rest) = text.split_once('\n').unwrap();
     let listen = listen.replace("PORT", &gateway.addr().port().to_string());
     std::fs::write(gateway.config(), format!("listen = {listen}\n{rest}")).unwrap();
-    gateway.restart_in(&[]);
+    gateway.restart_with_env(&[]);
     gateway
 }
 
@@ -28,10 +28,10 @@ fn listening(server: &NatsServer, listen: &str, settings: Settings) -> Gateway {
 fn reached(gateway: &Gateway) -> Vec<IpAddr> {
     let port = gateway.addr().port();
     let greets = |ip: &IpAddr| {
-        let raw = Raw::try_connect(SocketAddr::new(*ip, port));
+        let raw = RawClient::try_connect(SocketAddr::new(*ip, port));
         raw.is_some_and(|mut raw| {
             raw.outcome(|bytes| bytes.starts_with(b"INFO ") && bytes.ends_with(b"\r\n"))
-                == Outcome::Enough
+                == WaitOutcome::Enough
         })
     };
     [FOUR, SIX].into_iter().filter(greets).collect()
@@ -93,13 +93,13 @@ fn client_of_ipv4_is_one_of_ipv4_at_a_socket_of_both() {
     };
     let gateway = listening(&server, "\"0.0.0.0:PORT\"", settings);
     let port = gateway.addr().port();
-    let four = Raw::greeted(SocketAddr::new(FOUR, port), "");
+    let four = RawClient::handshake(SocketAddr::new(FOUR, port), "");
     assert_eq!(four.info()["host"], "127.0.0.1");
     assert_eq!(four.info()["client_ip"], "127.0.0.1");
-    let six = Raw::greeted(SocketAddr::new(SIX, port), "");
+    let six = RawClient::handshake(SocketAddr::new(SIX, port), "");
     assert_eq!(six.info()["client_ip"], "::1");
-    let mut more = Raw::connect(SocketAddr::new(FOUR, port));
-    assert_eq!(more.outcome(|_| false), Outcome::Closed);
+    let mut more = RawClient::connect(SocketAddr::new(FOUR, port));
+    assert_eq!(more.outcome(|_| false), WaitOutcome::Closed);
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn load_balancer_of_ipv4_is_believed_at_a_socket_of_both() {
         ..Settings::default()
     };
     let gateway = listening(&server, "\"0.0.0.0:PORT\"", settings);
-    let mut raw = Raw::connect(SocketAddr::new(FOUR, gateway.addr().port()));
+    let mut raw = RawClient::connect(SocketAddr::new(FOUR, gateway.addr().port()));
     raw.send(b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n");
     raw.until("INFO", |bytes| bytes.ends_with(b"\r\n"));
     assert_eq!(raw.info()["client_ip"], "192.0.2.1");
@@ -127,7 +127,7 @@ fn operators_are_served_at_every_address_where_that_is_asked_for() {
         &format!("listen = \"0.0.0.0:{port}\""),
     );
     std::fs::write(gateway.config(), wide).unwrap();
-    gateway.restart_in(&[]);
+    gateway.restart_with_env(&[]);
     for ip in [FOUR, SIX] {
         let addr = SocketAddr::new(ip, port);
         let metrics = keyway_tests::metrics::scrape(addr);

@@ -1,9 +1,11 @@
 //! Promise: every row of `docs/nats.md` is true in every client that has the feature, and no plaintext is on the bus.
 
-#[path = "nats/alone.rs"]
-mod alone;
+#[path = "nats/dedicated_server.rs"]
+mod dedicated_server;
 
-use keyway_tests::features::{Bus, Leak, MARKER, Places, reports, search, shown, stored};
+use keyway_tests::features::{
+    Bus, Leak, MARKER, SearchedData, assert_supported, reports, search, stored,
+};
 use keyway_tests::scratch::repository;
 use std::collections::BTreeSet;
 
@@ -12,7 +14,7 @@ macro_rules! rows {
     ($($row:ident)+) => {
         $(#[test]
         fn $row() {
-            shown(stringify!($row));
+            assert_supported(stringify!($row));
         })+
         const ROWS: &[&str] = &[$(stringify!($row)),+];
     };
@@ -35,7 +37,7 @@ rows!(
 );
 
 /// Rows with a server or a configuration of their own, in `alone`.
-const ALONE: &[&str] = &[
+const DEDICATED: &[&str] = &[
     "account_mapping",
     "stream_import",
     "service_import",
@@ -58,15 +60,15 @@ fn every_scenario_is_a_row() {
 
 #[test]
 fn the_page_and_the_tests_name_the_same_rows() {
-    let source = include_str!("nats/alone.rs");
-    for row in ALONE {
+    let source = include_str!("nats/dedicated_server.rs");
+    for row in DEDICATED {
         assert!(source.contains(&format!("fn {row}()")), "{row}");
     }
     let page = std::fs::read_to_string(repository().join("docs/nats.md")).unwrap();
     let rows = page.lines().filter_map(|line| line.strip_prefix("| `"));
     let rows: Vec<_> = rows.filter_map(|row| row.split('`').next()).collect();
     let named: BTreeSet<_> = rows.iter().copied().collect();
-    let tested: BTreeSet<_> = ROWS.iter().chain(ALONE).copied().collect();
+    let tested: BTreeSet<_> = ROWS.iter().chain(DEDICATED).copied().collect();
     assert_eq!(named, tested);
     assert_eq!(rows.len(), named.len(), "a row stands twice");
 }
@@ -74,7 +76,7 @@ fn the_page_and_the_tests_name_the_same_rows() {
 #[test]
 fn the_search_finds_what_is_published_and_stored_in_clear() {
     let bus = Bus::start();
-    let mut agent = keyway_tests::Raw::agent(bus.server().addr());
+    let mut agent = keyway_tests::RawClient::agent(bus.server().addr());
     agent.subscribe("made");
     let create = br#"{"name":"S_stream_dedup","subjects":["in.>"],"storage":"file"}"#;
     agent.request("$JS.API.STREAM.CREATE.S_stream_dedup", "made", create);
@@ -88,7 +90,7 @@ fn the_search_finds_what_is_published_and_stored_in_clear() {
     agent.publish("out.stream_dedup", MARKER.as_bytes());
     agent.publish("out", MARKER.as_bytes());
     let (seen, server) = bus.end();
-    let mut places = Places::default();
+    let mut places = SearchedData::default();
     places.frames(&seen);
     stored(&server, &mut places);
     let leaks = search(&places, &["stream", "stream_dedup", "kv_put"]);

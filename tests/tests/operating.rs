@@ -1,16 +1,16 @@
 //! Promise: an operator's commands reach the intended gateway and no other, and what it writes to the state directory and the log
 //! is true.
 
-use keyway_tests::command::{code, json, keyway, path, text, text_of};
-use keyway_tests::{Gateway, NatsServer, Raw, Tap, gateway, scratch};
+use keyway_tests::command::{code, json, keyway, path, stderr_of, text};
+use keyway_tests::{BusTap, Gateway, NatsServer, RawClient, gateway, scratch};
 use serde_json::Value;
 
 #[test]
 fn rotate_switches_versions_under_traffic_and_the_old_one_still_opens() {
     let server = NatsServer::start();
     let mut gateway = Gateway::sealing(&server.url());
-    let mut tap = Tap::open(server.addr());
-    let mut client = Raw::greeted(gateway.addr(), "");
+    let mut tap = BusTap::open(server.addr());
+    let mut client = RawClient::handshake(gateway.addr(), "");
     client.send(b"SUB talk.> 1\r\n");
     client.publish("talk.before", b"one");
     let config = gateway.config();
@@ -27,7 +27,7 @@ fn rotate_switches_versions_under_traffic_and_the_old_one_still_opens() {
     let (before, after) = (tap.message("talk.before"), tap.message("talk.after"));
     assert_ne!(before.payload()[4..12], after.payload()[4..12], "the kid");
     // What the bus delivers late is still opened.
-    let mut bus = Raw::greeted(server.addr(), "");
+    let mut bus = RawClient::handshake(server.addr(), "");
     bus.send(format!("PUB talk.before {}\r\n", before.payload().len()).as_bytes());
     bus.send(&[before.payload(), b"\r\n"].concat());
     bus.flush();
@@ -50,7 +50,7 @@ fn rotate_switches_versions_under_traffic_and_the_old_one_still_opens() {
     // Without a gateway the same command works on the state directory.
     gateway.process().kill();
     let third = keyway(&words);
-    let line = text_of(&third).to_owned();
+    let line = stderr_of(&third).to_owned();
     assert!(
         line.contains("rotated") && line.contains("a test"),
         "{line}"
@@ -58,7 +58,7 @@ fn rotate_switches_versions_under_traffic_and_the_old_one_still_opens() {
     let third = json(&third);
     assert_eq!(third["from"], switched["to"]);
     gateway.restart();
-    Raw::greeted(gateway.addr(), "").publish("talk.third", b"three");
+    RawClient::handshake(gateway.addr(), "").publish("talk.third", b"three");
     let kid = third["kid"].as_str().unwrap();
     let carried = tap.message("talk.third");
     let hex: String = carried.payload()[4..12]
@@ -78,7 +78,7 @@ fn rotate_and_init_beside_a_gateway_that_they_do_not_reach_say_so() {
     std::fs::write(&elsewhere, written).unwrap();
     let lost = keyway(&["rotate", "--why", "x", "--config", path(&elsewhere)]);
     assert_eq!(code(&lost), 4);
-    let said = text_of(&lost);
+    let said = stderr_of(&lost);
     assert!(
         said.contains("elsewhere.sock") && said.contains("pass the `--config`"),
         "{said}"
@@ -92,9 +92,9 @@ fn rotate_and_init_beside_a_gateway_that_they_do_not_reach_say_so() {
     let again = keyway(&["init", "--config", path(&config)]);
     assert_eq!(code(&again), 4);
     assert!(
-        text_of(&again).contains("initialised already"),
+        stderr_of(&again).contains("initialised already"),
         "{}",
-        text_of(&again)
+        stderr_of(&again)
     );
 }
 
@@ -109,7 +109,7 @@ fn rotate_without_a_gateway_adds_no_keyring_to_those_of_another_configuration() 
     let configured = ["rotate", "--why", "x", "--config", path(&config)];
     assert_eq!(code(&keyway(&configured)), 0);
     let stranger = keyway(&["rotate", "--why", "x", "--state", path(&state)]);
-    let said = text_of(&stranger);
+    let said = stderr_of(&stranger);
     assert_eq!(code(&stranger), 4, "{said}");
     assert!(
         said.contains("agents") && said.contains("`--config`"),
@@ -127,7 +127,7 @@ fn announced_addresses_are_those_of_a_gateway_that_runs() {
     // A failed start removes the addresses of the process before.
     let taken = std::net::TcpListener::bind(gateway.addr()).unwrap();
     let failed = keyway(&["run", "--config", path(&gateway.config())]);
-    assert_eq!(code(&failed), 4, "{}", text_of(&failed));
+    assert_eq!(code(&failed), 4, "{}", stderr_of(&failed));
     assert!(!announced.exists());
     drop(taken);
     gateway.restart();
@@ -173,5 +173,5 @@ fn rotate_asks_for_a_reason_and_a_keyring_that_exists() {
     );
     let unknown = keyway(&["rotate", "nope", "--why", "x", "--config", config]);
     assert_eq!(code(&unknown), 2);
-    assert!(text_of(&unknown).contains("name one of: default"));
+    assert!(stderr_of(&unknown).contains("name one of: default"));
 }

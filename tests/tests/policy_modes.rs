@@ -2,7 +2,7 @@
 
 use keyway_tests::gateway::Settings;
 use keyway_tests::operator::refused;
-use keyway_tests::{Gateway, NatsServer, Pair, Raw, wait};
+use keyway_tests::{Gateway, GatewayPair, NatsServer, RawClient, wait};
 use std::path::Path;
 
 const SAID: &[u8] = b"the launch code is 0000";
@@ -20,7 +20,7 @@ subjects = "a.*.call"
 name = "one"
 subjects = ["a.b.call", "x.y"]
 "#;
-    let pair = Pair::with(NatsServer::start(), "", tables);
+    let pair = GatewayPair::with(NatsServer::start(), "", tables);
     let (mut tap, mut subscriber) = (pair.tap(), pair.subscriber(">"));
     let mut agent = pair.publisher();
     let mut kids = Vec::new();
@@ -58,7 +58,7 @@ subjects = ["a.b.call", "x.y"]
 
 #[test]
 fn system_subjects_stay_clear_under_the_default_policy() {
-    let pair = Pair::start();
+    let pair = GatewayPair::start();
     let mut tap = pair.tap();
     let mut agent = pair.publisher();
     for subject in [
@@ -82,7 +82,7 @@ fn system_subjects_stay_clear_under_the_default_policy() {
 
 #[test]
 fn a_service_that_is_discovered_answers_in_the_clear() {
-    let pair = Pair::start();
+    let pair = GatewayPair::start();
     let mut service = pair.subscriber("$SRV.PING");
     let mut bare = pair.bare();
     bare.subscribe("_INBOX.x.*");
@@ -95,7 +95,7 @@ fn a_service_that_is_discovered_answers_in_the_clear() {
 #[test]
 fn plaintext_is_accepted_in_a_migration_beside_envelopes() {
     let tables = "[[keyring]]\nname = \"a\"\nsubjects = \"a.>\"\nplaintext = \"accept\"\nuntil = 2999-12-31\n";
-    let pair = Pair::with(NatsServer::start(), "", tables);
+    let pair = GatewayPair::with(NatsServer::start(), "", tables);
     let (mut tap, mut subscriber) = (pair.tap(), pair.subscriber("a.>"));
     let mut bare = pair.bare();
     bare.publish("a.1", b"not moved yet");
@@ -122,7 +122,7 @@ fn plaintext_is_accepted_in_a_migration_beside_envelopes() {
 #[test]
 fn in_a_migration_who_asks_in_plaintext_is_answered_in_plaintext() {
     let tables = "[[keyring]]\nname = \"a\"\nsubjects = \"a.>\"\nplaintext = \"accept\"\nuntil = 2999-12-31\n";
-    let pair = Pair::with(NatsServer::start(), "", tables);
+    let pair = GatewayPair::with(NatsServer::start(), "", tables);
     let mut tap = pair.tap();
     let mut responder = pair.subscriber("a.ask");
     let (mut bare, mut agent) = (pair.bare(), pair.publisher());
@@ -166,14 +166,17 @@ fn a_relay_touches_nothing_and_needs_no_keys() {
     let catalogue = |state: &Path| state.join("catalogue.key");
     std::fs::write(catalogue(&sealing.state()), b"not a key").unwrap();
     let relay = Gateway::start(&server.url(), broken);
-    let mut tap = keyway_tests::Tap::open(server.addr());
-    let (mut agent, mut other) = (Raw::agent(relay.addr()), Raw::agent(relay.addr()));
+    let mut tap = keyway_tests::BusTap::open(server.addr());
+    let (mut agent, mut other) = (
+        RawClient::agent(relay.addr()),
+        RawClient::agent(relay.addr()),
+    );
     other.subscribe("a.>");
     agent.publish("a.1", SAID);
     assert_eq!(tap.message("a.1").payload(), SAID);
     assert_eq!(other.message("a.1").payload(), SAID);
     // The running gateway goes on sealing with the keys it has loaded; the relay passes envelopes on unchanged.
-    Raw::agent(sealing.addr()).publish("a.2", SAID);
+    RawClient::agent(sealing.addr()).publish("a.2", SAID);
     let bus = tap.message("a.2");
     bus.assert_sealed(SAID);
     assert_eq!(other.message("a.2").payload(), bus.payload());

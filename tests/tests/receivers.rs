@@ -9,21 +9,26 @@
 )]
 
 use keyway_tests::gateway::Settings;
-use keyway_tests::receivers::{By, Receiver, Tally, store};
-use keyway_tests::steady::Steady;
-use keyway_tests::{Gateway, NatsServer, Raw};
+use keyway_tests::receivers::{Received, Receiver, ReceiverKind, create_stream};
+use keyway_tests::steady_publisher::SteadyPublisher;
+use keyway_tests::{Gateway, NatsServer, RawClient};
 use rustix::process::Signal;
 use std::net::{SocketAddr, TcpListener};
 
 /// As short as the server's configuration lets its lame duck mode be.
 const SHORT: &str = "[shutdown]\ngrace = \"300ms\"\nspread = \"100ms\"";
 
-const ALL: [By; 4] = [By::Core, By::Push, By::Ordered, By::Pull];
+const ALL: [ReceiverKind; 4] = [
+    ReceiverKind::Core,
+    ReceiverKind::Push,
+    ReceiverKind::Ordered,
+    ReceiverKind::Pull,
+];
 
 /// A case of `make upgrade`.
 #[derive(Clone, Copy, Debug)]
 struct Case {
-    by: By,
+    by: ReceiverKind,
     /// Messages a second.
     rate: u64,
     /// Messages sent before the take-over or the lame duck mode.
@@ -32,7 +37,11 @@ struct Case {
 
 #[test]
 fn nothing_that_a_stream_keeps_is_lost_to_who_receives_it() {
-    for by in [By::Push, By::Ordered, By::Pull] {
+    for by in [
+        ReceiverKind::Push,
+        ReceiverKind::Ordered,
+        ReceiverKind::Pull,
+    ] {
         let case = Case {
             by,
             rate: 500,
@@ -68,13 +77,13 @@ fn compare(case: Case) {
         row(&bare),
         row(&ours)
     );
-    if case.by != By::Core {
+    if case.by != ReceiverKind::Core {
         assert_eq!(ours.1.lost(ours.0), 0, "{case:?}");
     }
 }
 
-fn row((count, tally): &(u64, Tally)) -> String {
-    let (lost, twice) = (tally.lost(*count), tally.twice());
+fn row((count, tally): &(u64, Received)) -> String {
+    let (lost, twice) = (tally.lost(*count), tally.duplicates());
     format!(
         "{lost}, {twice} of {count}, {} ms",
         tally.longest.as_millis()
@@ -82,14 +91,14 @@ fn row((count, tally): &(u64, Tally)) -> String {
 }
 
 /// A client of a gateway that is replaced.
-fn through_a_take_over(case: Case) -> (u64, Tally) {
+fn through_a_take_over(case: Case) -> (u64, Received) {
     let server = NatsServer::jetstream();
     let settings = Settings {
         tables: SHORT.to_owned(),
         ..Settings::default()
     };
     let mut gateway = Gateway::start(&server.url(), settings);
-    store(&gateway.url(), None);
+    create_stream(&gateway.url(), None);
     let receiver = Receiver::start(vec![gateway.url()], case.by);
     let addr = gateway.addr();
     run(case, (addr, receiver), || {
@@ -98,10 +107,10 @@ fn through_a_take_over(case: Case) -> (u64, Tally) {
 }
 
 /// A client of one of three servers that goes into lame duck mode; stream and publisher are on another.
-fn through_a_lame_duck(case: Case) -> (u64, Tally) {
+fn through_a_lame_duck(case: Case) -> (u64, Received) {
     let mut nodes = cluster();
     let urls = nodes.each_ref().map(NatsServer::url).to_vec();
-    store(&urls[1], Some("home"));
+    create_stream(&urls[1], Some("home"));
     let receiver = Receiver::start(urls, case.by);
     let addr = nodes[1].addr();
     run(case, (addr, receiver), || {
@@ -110,16 +119,20 @@ fn through_a_lame_duck(case: Case) -> (u64, Tally) {
     })
 }
 
-fn run(case: Case, (addr, receiver): (SocketAddr, Receiver), moved: impl FnOnce()) -> (u64, Tally) {
-    let publisher = Steady::start(addr, "a", case.rate);
+fn run(
+    case: Case,
+    (addr, receiver): (SocketAddr, Receiver),
+    moved: impl FnOnce(),
+) -> (u64, Received) {
+    let publisher = SteadyPublisher::start(addr, "a", case.rate);
     publisher.send(case.before);
     moved();
     publisher.send(case.rate);
     let count = publisher.finish();
-    let mut last = Raw::greeted(addr, "\"protocol\":1");
+    let mut last = RawClient::handshake(addr, "\"protocol\":1");
     last.publish("steady.end.0", b"hello");
     last.flush();
-    let stored = case.by != By::Core;
+    let stored = case.by != ReceiverKind::Core;
     let tally = receiver.tally(|tally| tally.ended && !(stored && tally.lost(count) != 0));
     receiver.finish();
     (count, tally)

@@ -7,13 +7,13 @@
 )]
 
 use keyway_tests::agent::publish;
-use keyway_tests::command::{code, keyway, path, text_of};
-use keyway_tests::death::Death;
+use keyway_tests::command::{code, keyway, path, stderr_of};
+use keyway_tests::crash_injection::CrashInjection;
 use keyway_tests::frame::Frame;
 use keyway_tests::gateway::Settings;
 use keyway_tests::metrics::get;
 use keyway_tests::mount::Mount;
-use keyway_tests::{Gateway, NatsServer, Raw, Tap, wait};
+use keyway_tests::{BusTap, Gateway, NatsServer, RawClient, wait};
 use std::collections::HashMap;
 
 fn gateway(server: &NatsServer, tables: &str) -> Gateway {
@@ -34,7 +34,7 @@ fn two(terms: &str) -> String {
 
 /// A stream of everything that the keyring `a` seals.
 fn make_stream(server: &NatsServer) {
-    let mut bare = Raw::agent(server.addr());
+    let mut bare = RawClient::agent(server.addr());
     bare.subscribe("made");
     let config = br#"{"name":"S","subjects":["a.>"]}"#;
     bare.request("$JS.API.STREAM.CREATE.S", "made", config);
@@ -61,10 +61,10 @@ fn versions_are_replaced_by_usage_under_traffic_and_nothing_is_lost() {
     let server = NatsServer::start();
     let terms = "rotate = { messages = 500 }\nlimit = { messages = 20_000 }\noverlap = \"1h\"";
     let gateway = gateway(&server, &two(terms));
-    let mut subscriber = Raw::agent(gateway.addr());
+    let mut subscriber = RawClient::agent(gateway.addr());
     subscriber.subscribe("a.*");
-    let mut tap = Tap::open(server.addr());
-    let mut agent = Raw::agent(gateway.addr());
+    let mut tap = BusTap::open(server.addr());
+    let mut agent = RawClient::agent(gateway.addr());
     let mut switches = 1;
     for number in 0..COUNT {
         agent.publish("a.x", number.to_string().as_bytes());
@@ -110,10 +110,10 @@ fn a_limit_is_never_exceeded_and_stops_only_its_own_keyring() {
         return;
     };
     gateway.restart();
-    let mut subscriber = Raw::agent(gateway.addr());
+    let mut subscriber = RawClient::agent(gateway.addr());
     subscriber.subscribe("a.*");
-    let mut tap = Tap::open(server.addr());
-    let mut agent = Raw::agent(gateway.addr());
+    let mut tap = BusTap::open(server.addr());
+    let mut agent = RawClient::agent(gateway.addr());
     let filler = mount.fill();
     for number in 0..COUNT {
         agent.send(&publish("a.x", None, number.to_string().as_bytes()));
@@ -125,7 +125,7 @@ fn a_limit_is_never_exceeded_and_stops_only_its_own_keyring() {
         (waits >= 1.0).then_some(())
     });
     // Other keyrings are served meanwhile.
-    let mut other = Raw::agent(gateway.addr());
+    let mut other = RawClient::agent(gateway.addr());
     other.subscribe("b.*");
     other.publish("b.x", b"meanwhile");
     assert_eq!(other.message("b.x").payload(), b"meanwhile");
@@ -155,9 +155,9 @@ fn a_limit_holds_over_kills() {
         LIMIT - 1
     );
     let mut gateway = gateway(&server, &two(&terms));
-    let mut tap = Tap::open(server.addr());
+    let mut tap = BusTap::open(server.addr());
     for _ in 0..6 {
-        let mut agent = Raw::agent(gateway.addr());
+        let mut agent = RawClient::agent(gateway.addr());
         for number in 0..250 {
             agent.send(&publish("a.x", None, number.to_string().as_bytes()));
         }
@@ -175,7 +175,7 @@ fn an_overlap_ends_in_the_archive_from_which_stored_messages_still_open() {
     let server = NatsServer::jetstream();
     let mut gateway = gateway(&server, &two("overlap = \"1s\""));
     make_stream(&server);
-    let mut agent = Raw::agent(gateway.addr());
+    let mut agent = RawClient::agent(gateway.addr());
     agent.subscribe("got");
     agent.publish("a.x", b"before");
     gateway.rotate("a");
@@ -184,7 +184,7 @@ fn an_overlap_ends_in_the_archive_from_which_stored_messages_still_open() {
         (gateway.states().get("archived") == Some(&1)).then_some(())
     });
     gateway.restart();
-    let mut agent = Raw::agent(gateway.addr());
+    let mut agent = RawClient::agent(gateway.addr());
     agent.subscribe("got");
     agent.request("$JS.API.STREAM.MSG.GET.S", "got", br#"{"seq":1}"#);
     let answer = agent.message("got");
@@ -205,7 +205,7 @@ fn a_version_that_nothing_stored_needs_is_destroyed_and_one_that_is_stored_is_ke
     wait::until("the end of the first version", || {
         (gateway.states().get("destroyed") == Some(&1)).then_some(())
     });
-    Raw::agent(gateway.addr()).publish("a.x", b"stored");
+    RawClient::agent(gateway.addr()).publish("a.x", b"stored");
     gateway.rotate("a");
     wait::until("the archive", || {
         (gateway.states().get("archived") == Some(&1)).then_some(())
@@ -220,13 +220,13 @@ fn a_kill_at_every_step_of_a_rotation_leaves_a_start_that_completes_it() {
     let server = NatsServer::jetstream();
     let mut gateway = gateway(&server, &two("overlap = \"1h\""));
     make_stream(&server);
-    let death = Death::new();
+    let death = CrashInjection::new();
     let mut said = 0;
     let mut steps = 0;
     loop {
-        death.await_in(&mut gateway, steps);
+        death.restart_with_kill_at(&mut gateway, steps);
         let before = gateway.states().values().sum::<usize>();
-        let mut agent = Raw::agent(gateway.addr());
+        let mut agent = RawClient::agent(gateway.addr());
         agent.subscribe("stored");
         death.arm();
         let mut rotation = gateway.begin_rotation("a");
@@ -256,7 +256,7 @@ fn a_kill_at_every_step_of_a_rotation_leaves_a_start_that_completes_it() {
         assert_opens(&gateway, &server, steps);
         let config = gateway.config();
         let verified = keyway(&["audit", "verify", "--config", path(&config)]);
-        assert_eq!(code(&verified), 0, "step {steps}: {}", text_of(&verified));
+        assert_eq!(code(&verified), 0, "step {steps}: {}", stderr_of(&verified));
         if survived {
             break;
         }
@@ -267,13 +267,13 @@ fn a_kill_at_every_step_of_a_rotation_leaves_a_start_that_completes_it() {
 
 /// Fails unless every message of the stream opens.
 fn assert_opens(gateway: &Gateway, server: &NatsServer, step: usize) {
-    let mut bare = Raw::agent(server.addr());
+    let mut bare = RawClient::agent(server.addr());
     bare.subscribe("info");
     bare.request("$JS.API.STREAM.INFO.S", "info", b"");
     let info = bare.message("info");
     let info: serde_json::Value = serde_json::from_slice(info.payload()).unwrap();
     let stored = usize::try_from(info["state"]["messages"].as_u64().unwrap()).unwrap();
-    let mut agent = Raw::agent(gateway.addr());
+    let mut agent = RawClient::agent(gateway.addr());
     agent.subscribe("all");
     let consumer = r#"{"stream_name":"S","config":{"deliver_subject":"all","ack_policy":"none","deliver_policy":"all"}}"#;
     agent.request("$JS.API.CONSUMER.CREATE.S", "made", consumer.as_bytes());

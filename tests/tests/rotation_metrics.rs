@@ -3,7 +3,7 @@
 use keyway_tests::agent::publish;
 use keyway_tests::gateway::Settings;
 use keyway_tests::metrics::Metrics;
-use keyway_tests::{Gateway, NatsServer, Raw, Tap, wait};
+use keyway_tests::{BusTap, Gateway, NatsServer, RawClient, wait};
 
 const KEYRING: (&str, &str) = ("keyring", "busy");
 
@@ -17,7 +17,7 @@ fn gateway(server: &NatsServer) -> Gateway {
     Gateway::start(&server.url(), settings)
 }
 
-fn send(agent: &mut Raw, count: usize) {
+fn send(agent: &mut RawClient, count: usize) {
     for _ in 0..count {
         agent.send(&publish("busy.a", None, b"1234"));
     }
@@ -44,7 +44,7 @@ fn rotation_by_usage_is_counted_with_its_trigger_its_steps_and_its_versions() {
     let before = gateway.metrics();
     assert_eq!(rotations(&before, "start"), 1.0);
     assert_eq!(rotations(&before, "messages"), 0.0);
-    let mut agent = Raw::agent(gateway.addr());
+    let mut agent = RawClient::agent(gateway.addr());
     send(&mut agent, 100);
     let states =
         |metrics: &Metrics, state| metrics.sum("keyway_key_versions", &[KEYRING, ("state", state)]);
@@ -72,7 +72,7 @@ fn rotation_by_usage_is_counted_with_its_trigger_its_steps_and_its_versions() {
 fn budget_of_the_active_version_adds_up() {
     let server = NatsServer::start();
     let gateway = gateway(&server);
-    let mut agent = Raw::agent(gateway.addr());
+    let mut agent = RawClient::agent(gateway.addr());
     send(&mut agent, 40);
     let now = metrics(&gateway, "40 messages sealed", |now| {
         now.sum("keyway_budget_used_messages", &[KEYRING]) == 40.0
@@ -92,10 +92,10 @@ fn budget_of_the_active_version_adds_up() {
 fn versions_that_are_read_and_envelopes_that_do_not_open_are_seen() {
     let server = NatsServer::start();
     let gateway = gateway(&server);
-    let mut tap = Tap::open(server.addr());
-    let mut subscriber = Raw::agent(gateway.addr());
+    let mut tap = BusTap::open(server.addr());
+    let mut subscriber = RawClient::agent(gateway.addr());
     subscriber.subscribe("busy.a");
-    let mut agent = Raw::agent(gateway.addr());
+    let mut agent = RawClient::agent(gateway.addr());
     send(&mut agent, 1);
     let sealed = tap.message("busy.a").payload().to_vec();
     metrics(&gateway, "a version that is read", |now| {
@@ -105,7 +105,7 @@ fn versions_that_are_read_and_envelopes_that_do_not_open_are_seen() {
     send(&mut agent, 1);
     let mut forged = sealed;
     *forged.last_mut().unwrap() ^= 1;
-    let mut bare = Raw::agent(server.addr());
+    let mut bare = RawClient::agent(server.addr());
     bare.publish("busy.a", &forged);
     let now = metrics(&gateway, "a forgery", |now| {
         now.sum("keyway_failed_opens_total", &[KEYRING]) == 1.0

@@ -6,7 +6,7 @@
 
 use keyway_tests::agent::publish;
 use keyway_tests::gateway::{Settings, binary};
-use keyway_tests::{Gateway, NatsServer, Raw, wait};
+use keyway_tests::{Gateway, NatsServer, RawClient, wait};
 use std::process::Command;
 
 /// A gateway before this server, with these tables.
@@ -48,9 +48,9 @@ fn message_that_no_version_can_seal_is_refused_and_makes_none() {
     let (done, said) = keyway(&gateway, &["reload", "--config"]);
     assert!(done, "{said}");
     let before: usize = gateway.states().values().sum();
-    let mut subscriber = Raw::agent(gateway.addr());
+    let mut subscriber = RawClient::agent(gateway.addr());
     subscriber.subscribe("a.*");
-    let mut agent = Raw::agent(gateway.addr());
+    let mut agent = RawClient::agent(gateway.addr());
     let refused = "-ERR 'Permissions Violation for Publish to \"a.large\"'\r\n";
     agent.publish("a.large", &[b'x'; 5001]);
     agent.publish("a.small", b"said before");
@@ -95,7 +95,7 @@ fn client_that_has_gone_is_not_waited_for() {
     let tables = "[[keyring]]\nname = \"a\"\nsubjects = \"a.>\"\n\
         rotate = { messages = 9 }\nlimit = { messages = 10 }\n";
     let gateway = gateway(&server, tables);
-    let mut agent = Raw::agent(gateway.addr());
+    let mut agent = RawClient::agent(gateway.addr());
     agent.send(&publish("a.x", None, b"said").repeat(1000));
     let waiting = || {
         let name = "keyway_publish_waiting";

@@ -9,7 +9,7 @@
 use keyway_tests::agent::publish;
 use keyway_tests::gateway::Settings;
 use keyway_tests::metrics::Metrics;
-use keyway_tests::{Gateway, NatsServer, Raw, wait};
+use keyway_tests::{Gateway, NatsServer, RawClient, wait};
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -70,15 +70,15 @@ fn rotations(metrics: &Metrics, trigger: &str) -> f64 {
 
 /// How far a publisher and its subscriber are.
 #[derive(Default)]
-struct Course {
+struct PublishProgress {
     sent: AtomicUsize,
     heard: AtomicUsize,
     over: AtomicBool,
 }
 
-impl Course {
+impl PublishProgress {
     /// Publishes numbers from 0 on, at least `MESSAGES` of them and until `enough`.
-    fn talk(&self, agent: &mut Raw, subject: &str, enough: impl Fn() -> bool) {
+    fn talk(&self, agent: &mut RawClient, subject: &str, enough: impl Fn() -> bool) {
         let mut sent = 0;
         while sent < MESSAGES || !enough() {
             let mut bytes = Vec::new();
@@ -98,7 +98,7 @@ impl Course {
     }
 
     /// Reads numbers from 0 on, in order, until everything that was sent has come.
-    fn listen(&self, agent: &mut Raw, subject: &str) {
+    fn listen(&self, agent: &mut RawClient, subject: &str) {
         let mut next = 0;
         loop {
             let over = self.over.load(Ordering::Acquire);
@@ -121,7 +121,7 @@ fn nothing_is_lost_doubled_out_of_turn_or_withheld_in_a_storm_of_rotations() {
     let server = NatsServer::start();
     let gateway = gateway(&server);
     let subjects = ["storm.one", "storm.two"];
-    let courses = subjects.map(|_subject| Course::default());
+    let courses = subjects.map(|_subject| PublishProgress::default());
     let over = AtomicBool::new(false);
     let happened = || {
         let metrics = gateway.metrics();
@@ -136,9 +136,9 @@ fn nothing_is_lost_doubled_out_of_turn_or_withheld_in_a_storm_of_rotations() {
     std::thread::scope(|scope| {
         let operator = scope.spawn(|| operate(&gateway, &over, behind));
         let talking = subjects.iter().zip(&courses).map(|(subject, course)| {
-            let mut subscriber = Raw::agent(gateway.addr());
+            let mut subscriber = RawClient::agent(gateway.addr());
             subscriber.subscribe(subject);
-            let mut publisher = Raw::agent(gateway.addr());
+            let mut publisher = RawClient::agent(gateway.addr());
             let heard = scope.spawn(move || course.listen(&mut subscriber, subject));
             let enough = &enough;
             (
@@ -169,7 +169,7 @@ fn nothing_is_lost_doubled_out_of_turn_or_withheld_in_a_storm_of_rotations() {
 fn everything_that_was_stored_in_a_storm_of_rotations_opens_afterwards() {
     let server = NatsServer::jetstream();
     let mut gateway = gateway(&server);
-    let mut agent = Raw::agent(gateway.addr());
+    let mut agent = RawClient::agent(gateway.addr());
     let inbox = "_INBOX.storm.1";
     agent.subscribe(inbox);
     let stream = "{\"name\":\"STORM\",\"subjects\":[\"stored.>\"],\"storage\":\"memory\"}";
@@ -190,7 +190,7 @@ fn everything_that_was_stored_in_a_storm_of_rotations_opens_afterwards() {
     agent.forget();
     // Also by a gateway that has to load every version anew.
     for restarted in [false, true] {
-        let mut reader = Raw::agent(gateway.addr());
+        let mut reader = RawClient::agent(gateway.addr());
         reader.subscribe("read.storm");
         let consumer = "{\"stream_name\":\"STORM\",\"config\":{\"deliver_subject\":\"read.storm\",\"ack_policy\":\"none\",\"deliver_policy\":\"all\"}}";
         reader.subscribe(inbox);
@@ -216,7 +216,7 @@ fn everything_that_was_stored_in_a_storm_of_rotations_opens_afterwards() {
 }
 
 /// A request to JetStream that must work.
-fn ask(agent: &mut Raw, subject: &str, body: &str) {
+fn ask(agent: &mut RawClient, subject: &str, body: &str) {
     let inbox = "_INBOX.storm.1";
     agent.send(&publish(subject, Some(inbox), body.as_bytes()));
     let answer = agent.message(inbox);

@@ -1,6 +1,6 @@
 //! Promise: payloads through the gateway are envelopes on the bus, and a client that bypasses the gateway reads nothing.
 
-use keyway_tests::{Gateway, NatsServer, Raw, Tap};
+use keyway_tests::{BusTap, Gateway, NatsServer, RawClient};
 
 /// The first bytes of every envelope.
 const MAGIC: &[u8] = b"\xfaK";
@@ -9,8 +9,8 @@ const MAGIC: &[u8] = b"\xfaK";
 fn the_bus_carries_envelopes_and_the_subscriber_gets_plaintext() {
     let server = NatsServer::start();
     let gateway = Gateway::sealing(&server.url());
-    let mut tap = Tap::open(server.addr());
-    let mut client = Raw::greeted(gateway.addr(), "\"headers\":true");
+    let mut tap = BusTap::open(server.addr());
+    let mut client = RawClient::handshake(gateway.addr(), "\"headers\":true");
     client.send(b"SUB talk.* 1\r\nPUB talk.a 6\r\nsecret\r\nPUB talk.b 0\r\n\r\n");
     let heard = client.flush();
     assert!(
@@ -35,7 +35,8 @@ fn the_bus_carries_envelopes_and_the_subscriber_gets_plaintext() {
 fn the_relay_changes_no_payload() {
     let server = NatsServer::start();
     let gateway = Gateway::relay(&server.url());
-    let mut tap = Tap::open(server.addr());
-    Raw::greeted(gateway.addr(), "\"headers\":true").send(b"PUB talk.a 6\r\nsecret\r\nPING\r\n");
+    let mut tap = BusTap::open(server.addr());
+    RawClient::handshake(gateway.addr(), "\"headers\":true")
+        .send(b"PUB talk.a 6\r\nsecret\r\nPING\r\n");
     assert_eq!(tap.message("talk.a").payload(), b"secret");
 }

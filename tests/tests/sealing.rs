@@ -1,15 +1,15 @@
 //! Promise: agents behind gateways can read each other's messages, and no plaintext is on the bus.
 
 use keyway_tests::agent::publish;
-use keyway_tests::sealed::{MAGIC, OVERHEAD, assert_tells_nothing};
-use keyway_tests::{NatsServer, Pair, Raw};
+use keyway_tests::envelope::{MAGIC, OVERHEAD, assert_no_plaintext};
+use keyway_tests::{GatewayPair, NatsServer, RawClient};
 
 /// A plaintext that must not be on the bus.
 const SAID: &str = "the launch code is 0000";
 
 #[test]
 fn two_gateways_on_copies_of_a_state_directory_understand_each_other_also_after_restarts() {
-    let mut pair = Pair::start();
+    let mut pair = GatewayPair::start();
     for round in 0..3 {
         let mut subscriber = pair.subscriber("agents.*");
         pair.publisher().publish("agents.a", SAID.as_bytes());
@@ -24,8 +24,8 @@ fn two_gateways_on_copies_of_a_state_directory_understand_each_other_also_after_
 
 #[test]
 fn the_bus_carries_envelopes_only() {
-    let pair = Pair::start();
-    let mut tap = Raw::agent(pair.server.addr());
+    let pair = GatewayPair::start();
+    let mut tap = RawClient::agent(pair.server.addr());
     tap.subscribe(">");
     let (mut agent, mut other) = (pair.publisher(), pair.subscriber(">"));
     agent.publish("agents.a", SAID.as_bytes());
@@ -42,7 +42,7 @@ fn the_bus_carries_envelopes_only() {
         frame.unwrap().assert_sealed(SAID.as_bytes());
     }
     // Nor anywhere else in what the server sent.
-    assert_tells_nothing(tap.received(), SAID.as_bytes());
+    assert_no_plaintext(tap.received(), SAID.as_bytes());
     let headers = other.message("agents.b");
     assert_eq!(headers.headers(), b"NATS/1.0\r\nTrace: 17\r\n\r\n");
     assert_eq!(headers.payload(), SAID.as_bytes());
@@ -62,7 +62,7 @@ name = "siv"
 subjects = "s.>"
 suite = "aes-256-gcm-siv"
 "#;
-    let pair = Pair::with(NatsServer::start(), "", tables);
+    let pair = GatewayPair::with(NatsServer::start(), "", tables);
     let (mut tap, mut subscriber) = (pair.tap(), pair.subscriber(">"));
     let mut agent = pair.publisher();
     for (subject, suite) in [("g.x", 1), ("s.x", 2)] {
@@ -76,7 +76,7 @@ suite = "aes-256-gcm-siv"
 
 #[test]
 fn a_payload_that_looks_like_an_envelope_is_sealed_again_and_arrives_unchanged() {
-    let pair = Pair::start();
+    let pair = GatewayPair::start();
     let (mut tap, mut subscriber) = (pair.tap(), pair.subscriber("a.*"));
     let mut agent = pair.publisher();
     agent.publish("a.1", SAID.as_bytes());
@@ -92,7 +92,7 @@ fn a_payload_that_looks_like_an_envelope_is_sealed_again_and_arrives_unchanged()
 
 #[test]
 fn an_empty_payload_passes_unchanged() {
-    let pair = Pair::start();
+    let pair = GatewayPair::start();
     let (mut tap, mut subscriber) = (pair.tap(), pair.subscriber("a.*"));
     let mut agent = pair.publisher();
     agent.publish("a.1", b"");
@@ -110,7 +110,7 @@ fn an_empty_payload_passes_unchanged() {
 #[test]
 fn a_payload_of_the_max_payload_that_info_names_arrives() {
     let server = NatsServer::configured("max_payload: 70000");
-    let pair = Pair::with(server, "", "");
+    let pair = GatewayPair::with(server, "", "");
     let mut subscriber = pair.subscriber("big.*");
     let mut agent = pair.publisher();
     let most = agent.info()["max_payload"].as_u64().unwrap();
@@ -128,7 +128,7 @@ fn a_payload_of_the_max_payload_that_info_names_arrives() {
 #[test]
 fn one_byte_more_than_the_max_payload_that_info_names_is_refused_in_the_servers_words() {
     let server = NatsServer::configured("max_payload: 70000");
-    let pair = Pair::with(server, "", "");
+    let pair = GatewayPair::with(server, "", "");
     let mut subscriber = pair.subscriber("big.*");
     for more in [1, 48, 49] {
         let mut agent = pair.publisher();
@@ -149,7 +149,7 @@ fn one_byte_more_than_the_max_payload_that_info_names_is_refused_in_the_servers_
 #[test]
 fn a_reply_is_sealed_as_its_request_was_whatever_the_inbox() {
     let tables = "[[keyring]]\nname = \"agents\"\nsubjects = \"agents.>\"\n";
-    let pair = Pair::with(NatsServer::start(), "", tables);
+    let pair = GatewayPair::with(NatsServer::start(), "", tables);
     let mut tap = pair.tap();
     let mut responder = pair.subscriber("*.ask");
     for inbox in ["_INBOX.abc.1", "_INBOX_me.abc.2", "my.inbox.3", "solo"] {
@@ -171,7 +171,7 @@ fn a_reply_is_sealed_as_its_request_was_whatever_the_inbox() {
 #[test]
 fn a_reply_to_a_plaintext_request_on_an_unprotected_subject_is_plaintext() {
     let tables = "[[keyring]]\nname = \"agents\"\nsubjects = \"agents.>\"\n";
-    let pair = Pair::with(NatsServer::start(), "", tables);
+    let pair = GatewayPair::with(NatsServer::start(), "", tables);
     let mut responder = pair.subscriber("*.ask");
     let mut bare = pair.bare();
     for inbox in ["_INBOX.abc.1", "my.inbox.2"] {
@@ -185,7 +185,7 @@ fn a_reply_to_a_plaintext_request_on_an_unprotected_subject_is_plaintext() {
 
 #[test]
 fn an_inbox_under_the_default_policy_is_sealed_also_on_a_prefix_of_ones_own() {
-    let pair = Pair::start();
+    let pair = GatewayPair::start();
     let mut tap = pair.tap();
     let mut responder = pair.subscriber("ask");
     for inbox in ["_INBOX.abc.1", "mine.1"] {
@@ -206,7 +206,7 @@ fn a_reply_to_an_empty_request_on_a_protected_subject_is_sealed() {
         "",
         "[[keyring]]\nname = \"agents\"\nsubjects = \"agents.>\"\n",
     ] {
-        let pair = Pair::with(NatsServer::start(), "", tables);
+        let pair = GatewayPair::with(NatsServer::start(), "", tables);
         let mut tap = pair.tap();
         let mut responder = pair.subscriber("agents.ask");
         for inbox in ["_INBOX.abc.1", "my.inbox.2"] {
@@ -224,7 +224,7 @@ fn a_reply_to_an_empty_request_on_a_protected_subject_is_sealed() {
 
 #[test]
 fn no_responders_reaches_the_requester() {
-    let pair = Pair::start();
+    let pair = GatewayPair::start();
     let mut requester = pair.publisher();
     requester.subscribe("_INBOX.abc.*");
     requester.request("nobody.home", "_INBOX.abc.1", b"hello?");
@@ -249,7 +249,7 @@ fn a_mapped_subject_opens_by_its_alias_and_not_without() {
         let tables = format!(
             "[[keyring]]\nname = \"orders\"\nsubjects = [\"orders.>\", \"eu.orders.>\"]\n{aliases}\n"
         );
-        let pair = Pair::with(server, "", &tables);
+        let pair = GatewayPair::with(server, "", &tables);
         let mut subscriber = pair.subscriber("eu.>");
         pair.publisher().publish("orders.7", SAID.as_bytes());
         if opens {
@@ -266,7 +266,7 @@ fn a_mapped_subject_opens_by_its_alias_and_not_without() {
 fn an_envelope_bound_to_its_keyring_opens_on_any_subject_of_it() {
     let server = NatsServer::configured("mappings = { \"orders.*\": \"eu.orders.$1\" }");
     let tables = "[[keyring]]\nname = \"orders\"\nsubjects = [\"orders.>\", \"eu.orders.>\"]\nbind = \"keyring\"\n";
-    let pair = Pair::with(server, "", tables);
+    let pair = GatewayPair::with(server, "", tables);
     let mut tap = pair.tap();
     let mut subscriber = pair.subscriber("eu.>");
     pair.publisher().publish("orders.7", SAID.as_bytes());
@@ -277,7 +277,7 @@ fn an_envelope_bound_to_its_keyring_opens_on_any_subject_of_it() {
 
 #[test]
 fn equal_messages_look_different_and_name_one_key_version() {
-    let pair = Pair::start();
+    let pair = GatewayPair::start();
     let mut tap = pair.tap();
     let mut agent = pair.publisher();
     agent.publish("a.1", SAID.as_bytes());

@@ -2,14 +2,14 @@
 #![expect(clippy::unwrap_used, reason = "a test's own functions may stop it too")]
 
 use keyway_tests::certificates::Authority;
-use keyway_tests::command::{code, keyway, path, text_of};
-use keyway_tests::exposed::{self, Exposed};
+use keyway_tests::command::{code, keyway, path, stderr_of};
 use keyway_tests::gateway::Settings;
-use keyway_tests::glass::{Glass, Memory};
+use keyway_tests::process_memory::{Memory, MemoryAccess};
 use keyway_tests::processor::{PROCESSORS, Processor};
-use keyway_tests::raw::Via;
-use keyway_tests::residue::{self, Residue};
-use keyway_tests::{Gateway, NatsServer, Raw, Tap, scratch, wait};
+use keyway_tests::raw_client::TlsMode;
+use keyway_tests::secret_scan::{self, SecretScan};
+use keyway_tests::state_secrets::{self, VersionSecrets};
+use keyway_tests::{BusTap, Gateway, NatsServer, RawClient, scratch, wait};
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStringExt;
@@ -22,36 +22,36 @@ const PAYLOAD: &[u8] = b"an unmistakable payload, long enough to be no accident"
 const NOTHING: &[(&str, &str)] = &[];
 
 /// A key version in use, and the clients that have used it, which stay connected.
-struct Used {
-    version: Exposed,
+struct UsedVersion {
+    version: VersionSecrets,
     lane: [u8; 32],
-    _clients: [Raw; 2],
+    _clients: [RawClient; 2],
 }
 
 /// A gateway with fresh keys, whose memory can be read.
-fn transparent(server: &NatsServer) -> Gateway {
-    transparent_in(server, &Glass::new(), NOTHING)
+fn readable_gateway(server: &NatsServer) -> Gateway {
+    readable_gateway_with_env(server, &MemoryAccess::new(), NOTHING)
 }
 
 /// The same in this environment.
-fn transparent_in(
+fn readable_gateway_with_env(
     server: &NatsServer,
-    glass: &Glass,
+    memory_access: &MemoryAccess,
     environment: &[(&str, impl AsRef<OsStr>)],
 ) -> Gateway {
     let mut gateway = Gateway::sealing(&server.url());
     gateway.process().kill();
     std::fs::remove_dir_all(gateway.state()).unwrap();
-    glass.put_under_in(&mut gateway, environment);
+    memory_access.restart_readable_with_env(&mut gateway, environment);
     gateway
 }
 
 /// Has a message sealed and opened under a keyring's version of this number.
-fn used(server: &NatsServer, gateway: &Gateway, number: u32) -> Used {
-    let mut tap = Tap::open(server.addr());
-    let mut subscriber = Raw::agent(gateway.addr());
+fn use_version(server: &NatsServer, gateway: &Gateway, number: u32) -> UsedVersion {
+    let mut tap = BusTap::open(server.addr());
+    let mut subscriber = RawClient::agent(gateway.addr());
     subscriber.subscribe("a.b");
-    let mut publisher = Raw::agent(gateway.addr());
+    let mut publisher = RawClient::agent(gateway.addr());
     publisher.publish("a.b", PAYLOAD);
     assert_eq!(subscriber.message("a.b").payload(), PAYLOAD);
     // Large messages use memory that later ones do not overwrite.
@@ -59,15 +59,15 @@ fn used(server: &NatsServer, gateway: &Gateway, number: u32) -> Used {
         publisher.publish("a.b", &PAYLOAD.repeat(times));
     }
     subscriber.flush();
-    let version = Exposed::version(&gateway.state(), "default", number);
-    Used {
+    let version = VersionSecrets::version(&gateway.state(), "default", number);
+    UsedVersion {
         lane: version.lane(tap.message("a.b").payload()),
         version,
         _clients: [publisher, subscriber],
     }
 }
 
-impl Used {
+impl UsedVersion {
     fn keys(&self) -> [(&'static str, Vec<u8>); 3] {
         [
             ("root secret", self.version.root.to_vec()),
@@ -79,27 +79,27 @@ impl Used {
 
 /// What is in memory of these secrets, in any form.
 fn found(memory: &Memory, secrets: &[(&str, Vec<u8>)]) -> Vec<String> {
-    Residue::of(secrets).left_in(memory)
+    SecretScan::of(secrets).find_in(memory)
 }
 
-fn stands_in(memory: &Memory, name: &str, secret: &[u8]) {
+fn assert_in_memory(memory: &Memory, name: &str, secret: &[u8]) {
     assert!(!memory.places(secret).is_empty(), "no {name} is found");
 }
 
 #[test]
 fn destroyed_version_leaves_no_key_in_memory() {
     let server = NatsServer::start();
-    let mut gateway = transparent(&server);
-    let first = used(&server, &gateway, 1);
+    let mut gateway = readable_gateway(&server);
+    let first = use_version(&server, &gateway, 1);
     let memory = Memory::of(gateway.process());
     // Keys in use are found, so the search works.
-    stands_in(&memory, "pseudorandom key", &first.version.prk);
-    stands_in(&memory, "lane key", &first.lane);
+    assert_in_memory(&memory, "pseudorandom key", &first.version.prk);
+    assert_in_memory(&memory, "lane key", &first.lane);
     let root = [("root secret", first.version.root.to_vec())];
     assert_eq!(found(&memory, &root), Vec::<String>::new());
 
     gateway.rotate("default");
-    let second = used(&server, &gateway, 2);
+    let second = use_version(&server, &gateway, 2);
     let config = gateway.config();
     let output = keyway(&[
         "destroy",
@@ -110,7 +110,7 @@ fn destroyed_version_leaves_no_key_in_memory() {
         "--config",
         path(&config),
     ]);
-    assert_eq!(code(&output), 0, "{}", text_of(&output));
+    assert_eq!(code(&output), 0, "{}", stderr_of(&output));
     let mut looks = 0;
     let left = wait::until("the keys of the destroyed version are wiped", || {
         looks += 1;
@@ -119,41 +119,49 @@ fn destroyed_version_leaves_no_key_in_memory() {
     });
     assert_eq!(left, Vec::<String>::new());
     let memory = Memory::of(gateway.process());
-    stands_in(&memory, "pseudorandom key", &second.version.prk);
-    stands_in(&memory, "lane key", &second.lane);
+    assert_in_memory(&memory, "pseudorandom key", &second.version.prk);
+    assert_in_memory(&memory, "lane key", &second.lane);
 }
 
 /// The long-lived keys of a gateway's state directory, those of key versions excepted.
-fn lasting(gateway: &Gateway) -> Vec<(&'static str, Vec<u8>)> {
+fn long_lived_keys(gateway: &Gateway) -> Vec<(&'static str, Vec<u8>)> {
     let state = gateway.state();
-    let kek = exposed::kek(&state);
-    let [prk, wrapping] = exposed::wrapping(&kek);
-    let catalogue = exposed::signing_seed(&state, "catalogue.key", b"catalogue signing seed");
-    let audit = exposed::signing_seed(&state, "audit.key", b"audit signing seed");
+    let kek = state_secrets::kek(&state);
+    let [prk, wrapping] = state_secrets::wrapping_keys(&kek);
+    let catalogue = state_secrets::signing_seed(&state, "catalogue.key", b"catalogue signing seed");
+    let audit = state_secrets::signing_seed(&state, "audit.key", b"audit signing seed");
     vec![
         ("KEK", kek.to_vec()),
         ("KEK as text", std::fs::read(state.join("kek")).unwrap()),
         ("KEK's pseudorandom key", prk.to_vec()),
         ("wrapping key", wrapping.to_vec()),
         ("catalogue's seed", catalogue.to_vec()),
-        ("catalogue's expanded seed", residue::expanded(&catalogue)),
+        (
+            "catalogue's expanded seed",
+            secret_scan::expanded(&catalogue),
+        ),
         ("audit log's seed", audit.to_vec()),
-        ("audit log's expanded seed", residue::expanded(&audit)),
+        ("audit log's expanded seed", secret_scan::expanded(&audit)),
     ]
 }
 
 #[test]
 fn gateway_that_has_ended_leaves_neither_key_nor_payload_in_memory() {
     let server = NatsServer::start();
-    let glass = Glass::new();
+    let memory_access = MemoryAccess::new();
     for Processor { name, environment } in PROCESSORS {
-        let mut gateway = transparent_in(&server, &glass, environment);
-        let first = used(&server, &gateway, 1);
+        let mut gateway = readable_gateway_with_env(&server, &memory_access, environment);
+        let first = use_version(&server, &gateway, 1);
         gateway.rotate("default");
-        let second = used(&server, &gateway, 2);
-        let keys = [lasting(&gateway), first.keys().into(), second.keys().into()].concat();
-        let memory = Memory::at_the_end_of(gateway.process());
-        stands_in(&memory, "argument", b"keyway.toml");
+        let second = use_version(&server, &gateway, 2);
+        let keys = [
+            long_lived_keys(&gateway),
+            first.keys().into(),
+            second.keys().into(),
+        ]
+        .concat();
+        let memory = Memory::at_exit_of(gateway.process());
+        assert_in_memory(&memory, "argument", b"keyway.toml");
         assert_eq!(found(&memory, &keys), Vec::<String>::new(), "{name}");
         assert_eq!(memory.places(PAYLOAD).first(), None, "{name}");
     }
@@ -162,19 +170,19 @@ fn gateway_that_has_ended_leaves_neither_key_nor_payload_in_memory() {
 #[test]
 fn gateway_that_was_restarted_and_has_ended_leaves_no_key_in_memory() {
     let server = NatsServer::start();
-    let glass = Glass::new();
+    let memory_access = MemoryAccess::new();
     for Processor { name, environment } in PROCESSORS {
         let mut gateway = Gateway::sealing(&server.url());
         gateway.rotate("default");
-        glass.put_under_in(&mut gateway, environment);
-        let second = used(&server, &gateway, 2);
-        let first = Exposed::version(&gateway.state(), "default", 1);
-        let mut keys = lasting(&gateway);
+        memory_access.restart_readable_with_env(&mut gateway, environment);
+        let second = use_version(&server, &gateway, 2);
+        let first = VersionSecrets::version(&gateway.state(), "default", 1);
+        let mut keys = long_lived_keys(&gateway);
         keys.push(("first root secret", first.root.to_vec()));
         keys.push(("first pseudorandom key", first.prk.to_vec()));
         keys.extend(second.keys());
-        let memory = Memory::at_the_end_of(gateway.process());
-        stands_in(&memory, "argument", b"keyway.toml");
+        let memory = Memory::at_exit_of(gateway.process());
+        assert_in_memory(&memory, "argument", b"keyway.toml");
         assert_eq!(found(&memory, &keys), Vec::<String>::new(), "{name}");
     }
 }
@@ -182,17 +190,17 @@ fn gateway_that_was_restarted_and_has_ended_leaves_no_key_in_memory() {
 #[test]
 fn running_gateway_has_root_secrets_only_while_it_derives_from_them() {
     let server = NatsServer::start();
-    let glass = Glass::new();
+    let memory_access = MemoryAccess::new();
     for Processor { name, environment } in PROCESSORS {
         let mut gateway = Gateway::sealing(&server.url());
-        glass.put_under_in(&mut gateway, environment);
+        memory_access.restart_readable_with_env(&mut gateway, environment);
         let at_start = Memory::of(gateway.process());
         gateway.rotate("default");
         let rotated = Memory::of(gateway.process());
-        let kek = exposed::kek(&gateway.state());
+        let kek = state_secrets::kek(&gateway.state());
         let mut secrets = vec![("KEK", kek.to_vec())];
         for (name, number) in [("first root secret", 1), ("second root secret", 2)] {
-            let version = Exposed::version(&gateway.state(), "default", number);
+            let version = VersionSecrets::version(&gateway.state(), "default", number);
             secrets.push((name, version.root.to_vec()));
         }
         for memory in [at_start, rotated] {
@@ -203,9 +211,14 @@ fn running_gateway_has_root_secrets_only_while_it_derives_from_them() {
 
 /// A match out of the middle of each form.
 fn pieces(secret: &[u8]) -> Vec<Vec<u8>> {
-    let forms = residue::forms(secret).into_iter();
+    let forms = secret_scan::forms(secret).into_iter();
     forms
-        .map(|(_, form)| form.into_iter().skip(7).take(residue::PIECE).collect())
+        .map(|(_, form)| {
+            form.into_iter()
+                .skip(7)
+                .take(secret_scan::MIN_MATCH)
+                .collect()
+        })
         .collect()
 }
 
@@ -213,13 +226,13 @@ fn pieces(secret: &[u8]) -> Vec<Vec<u8>> {
 #[test]
 fn secret_in_any_form_is_found_on_the_stack_where_it_is_planted() {
     let server = NatsServer::start();
-    let glass = Glass::new();
+    let memory_access = MemoryAccess::new();
     let mut gateway = Gateway::sealing(&server.url());
     // An environment holds any byte but zero.
     let mut secrets = (0_u8..).map(|first| (first..).step_by(5).take(32).collect::<Vec<u8>>());
     let whole = |secret: &Vec<u8>| secret.len() == 32 && !pieces(secret).concat().contains(&0);
     let secret = secrets.find(whole).unwrap();
-    let forms = residue::forms(&secret);
+    let forms = secret_scan::forms(&secret);
     assert!(forms.len() > 12);
     let names: Vec<String> = (0..forms.len()).map(|at| format!("PLANTED_{at}")).collect();
     let pieces: Vec<OsString> = pieces(&secret)
@@ -230,7 +243,7 @@ fn secret_in_any_form_is_found_on_the_stack_where_it_is_planted() {
     let planted: Vec<_> = planted
         .map(|(name, piece)| (name.as_str(), piece.as_os_str()))
         .collect();
-    glass.put_under_in(&mut gateway, &planted);
+    memory_access.restart_readable_with_env(&mut gateway, &planted);
     let memory = Memory::of(gateway.process());
     let found = found(&memory, &[("planted", secret)]);
     for (form, _) in forms {
@@ -255,20 +268,20 @@ fn gateway_that_has_ended_leaves_no_private_key_in_memory() {
         ..Settings::default()
     };
     let mut gateway = Gateway::start(&server.url(), settings);
-    Glass::new().put_under(&mut gateway);
-    let via = Via::AfterInfo(ca.client(None));
-    let mut client = Raw::informed(gateway.addr(), &via, wait::DEADLINE);
+    MemoryAccess::new().restart_readable(&mut gateway);
+    let via = TlsMode::AfterInfo(ca.client(None));
+    let mut client = RawClient::connect_until_info(gateway.addr(), &via, wait::DEADLINE);
     client.send(b"CONNECT {\"verbose\":false}\r\n");
     client.flush();
-    let scalar = exposed::scalar(&tls.key);
+    let scalar = state_secrets::private_scalar(&tls.key);
     let backwards: Vec<u8> = scalar.iter().rev().copied().collect();
     let text = std::fs::read_to_string(&tls.key).unwrap();
     let line = text.lines().nth(1).unwrap().as_bytes().to_vec();
     // The provider holds it as a number, lowest byte first.
     let memory = Memory::of(gateway.process());
-    stands_in(&memory, "private key", &backwards);
-    let memory = Memory::at_the_end_of(gateway.process());
-    stands_in(&memory, "argument", b"keyway.toml");
+    assert_in_memory(&memory, "private key", &backwards);
+    let memory = Memory::at_exit_of(gateway.process());
+    assert_in_memory(&memory, "argument", b"keyway.toml");
     let keys = [("key", scalar), ("number", backwards), ("text", line)];
     assert_eq!(found(&memory, &keys), Vec::<String>::new());
 }
@@ -276,9 +289,9 @@ fn gateway_that_has_ended_leaves_no_private_key_in_memory() {
 #[test]
 fn running_gateway_is_not_dumpable() {
     let server = NatsServer::start();
-    let mut gateway = transparent(&server);
+    let mut gateway = readable_gateway(&server);
     let log = gateway.process().log();
-    assert!(log.contains("glass: was not dumpable"), "{log}");
+    assert!(log.contains("memory_access: was not dumpable"), "{log}");
 }
 
 #[test]
@@ -315,7 +328,7 @@ fn gateway_that_dies_of_a_signal_leaves_no_core_dump() {
     );
     let server = NatsServer::start();
     let mut gateway = Gateway::sealing(&server.url());
-    Raw::agent(gateway.addr()).publish("a.b", PAYLOAD);
+    RawClient::agent(gateway.addr()).publish("a.b", PAYLOAD);
     // Not SIGQUIT: whatever a shell starts in the background ignores it.
     for signal in [Signal::ABORT, Signal::SEGV, Signal::TRAP] {
         // The first SIGSEGV that no fault has caused only takes the runtime's handler away.

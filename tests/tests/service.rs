@@ -6,7 +6,7 @@
 
 use keyway_tests::gateway::{Settings, binary};
 use keyway_tests::process::Process;
-use keyway_tests::{Gateway, NatsServer, Raw, scratch, wait};
+use keyway_tests::{Gateway, NatsServer, RawClient, scratch, wait};
 use rustix::process::Signal;
 use std::io::Read;
 use std::net::TcpListener;
@@ -36,7 +36,7 @@ fn socket_that_is_passed_serves_whoever_has_waited_at_it() {
     let folder = scratch::folder("activated");
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
-    let mut early = Raw::connect(addr);
+    let mut early = RawClient::connect(addr);
     let mut gateway = activate(
         folder.path(),
         &addr.to_string(),
@@ -46,7 +46,7 @@ fn socket_that_is_passed_serves_whoever_has_waited_at_it() {
     early.until("INFO", |bytes| bytes.ends_with(b"\r\n"));
     assert_eq!(gateway.terminate().code(), Some(0));
     // Clients wait until it is served.
-    let mut patient = Raw::connect(addr);
+    let mut patient = RawClient::connect(addr);
     let gateway = activate(folder.path(), &addr.to_string(), &server, listener.into());
     patient.until("INFO", |bytes| bytes.ends_with(b"\r\n"));
     drop(gateway);
@@ -61,7 +61,7 @@ fn socket_that_no_address_names_is_served_too() {
     let gateway = activate(folder.path(), "127.0.0.1:0", &server, listener.into());
     let says = |line: &str| line.contains("`listen` does not name").then_some(());
     gateway.line("what it does", says);
-    Raw::agent(addr);
+    RawClient::agent(addr);
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn unix_socket_that_is_passed_stays_when_the_gateway_goes() {
     assert!(path.exists());
 }
 
-/// A fake service manager: the notification socket (sd_notify).
+/// A fake service manager: the notification socket (`sd_notify`).
 struct Manager {
     folder: tempfile::TempDir,
     socket: UnixDatagram,
@@ -125,7 +125,7 @@ fn manager_is_told_of_start_reload_progress_and_stop() {
     let manager = Manager::new();
     let mut gateway = Gateway::start(&server.url(), Settings::default());
     let path = manager.folder.path().join("notify");
-    gateway.restart_in(&[
+    gateway.restart_with_env(&[
         ("NOTIFY_SOCKET", path.as_os_str()),
         ("WATCHDOG_USEC", "200000".as_ref()),
     ]);

@@ -10,8 +10,8 @@ use async_nats::{ConnectOptions, Event};
 use keyway_tests::agent::publish;
 use keyway_tests::frame::Frame;
 use keyway_tests::gateway::Settings;
-use keyway_tests::load::{self, Publishers};
-use keyway_tests::{Gateway, NatsServer, Raw, Tap, metrics, wait};
+use keyway_tests::stream_publishers::{self, Publishers};
+use keyway_tests::{BusTap, Gateway, NatsServer, RawClient, metrics, wait};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::net::TcpStream;
@@ -29,19 +29,19 @@ fn gateway(server: &NatsServer, tables: &str) -> Gateway {
 }
 
 /// A client that accepts INFO at any time (protocol 1).
-fn agent(gateway: &Gateway) -> Raw {
-    Raw::greeted(gateway.addr(), "\"protocol\":1,\"headers\":true")
+fn agent(gateway: &Gateway) -> RawClient {
+    RawClient::handshake(gateway.addr(), "\"protocol\":1,\"headers\":true")
 }
 
 /// The INFOs that said `ldm`.
-fn ducks(frames: &[Frame]) -> Vec<Value> {
+fn lame_duck_infos(frames: &[Frame]) -> Vec<Value> {
     let infos = frames.iter().filter(|frame| frame.verb() == "INFO");
     let infos = infos.map(|frame| serde_json::from_str(&frame.line[5..]).unwrap());
     infos.filter(|info: &Value| info["ldm"] == true).collect()
 }
 
-fn is_duck(bytes: &[u8]) -> bool {
-    !ducks(&keyway_tests::frame::cut(bytes).0).is_empty()
+fn is_lame_duck(bytes: &[u8]) -> bool {
+    !lame_duck_infos(&keyway_tests::frame::split_frames(bytes).0).is_empty()
 }
 
 #[test]
@@ -49,32 +49,32 @@ fn clients_that_may_hear_it_are_told_once_and_others_not() {
     let server = NatsServer::start();
     let mut gateway = gateway(&server, "");
     let mut told = agent(&gateway);
-    let mut old = Raw::greeted(gateway.addr(), "\"protocol\":0");
-    let mut early = Raw::connect(gateway.addr());
+    let mut old = RawClient::handshake(gateway.addr(), "\"protocol\":0");
+    let mut early = RawClient::connect(gateway.addr());
     early.until("INFO", |bytes| bytes.ends_with(b"\r\n"));
     early.send(b"CONNECT {\"verbose\":false,\"protocol\":1}\r\nSUB early 1\r\n");
     // The server's answer shows that its CONNECT has gone through.
     wait::until("the early client's subscription", || {
-        let mut bare = Raw::agent(server.addr());
+        let mut bare = RawClient::agent(server.addr());
         bare.publish("early", b"");
         early.set_patience(std::time::Duration::from_millis(50));
         let came = early.outcome(|bytes| bytes.windows(4).any(|bytes| bytes == b"MSG "));
-        (came == keyway_tests::raw::Outcome::Enough).then_some(())
+        (came == keyway_tests::raw_client::WaitOutcome::Enough).then_some(())
     });
     assert_eq!(gateway.process().terminate().code(), Some(0));
     told.until_end();
     old.until_end();
     early.until_end();
     let first = told.info();
-    let said = ducks(&told.frames());
+    let said = lame_duck_infos(&told.frames());
     assert_eq!(said.len(), 1, "{said:?}");
     for key in ["host", "port", "max_payload", "connect_urls", "client_id"] {
         assert_eq!(said[0][key], first[key], "{key}");
     }
     assert_eq!(said[0]["connect_urls"][1], "192.0.2.2:4223");
-    assert!(ducks(&old.frames()).is_empty());
-    assert!(ducks(&early.frames()).is_empty());
-    let pongs = |agent: &Raw| agent.frames().iter().filter(|f| f.verb() == "PONG").count();
+    assert!(lame_duck_infos(&old.frames()).is_empty());
+    assert!(lame_duck_infos(&early.frames()).is_empty());
+    let pongs = |agent: &RawClient| agent.frames().iter().filter(|f| f.verb() == "PONG").count();
     assert_eq!((pongs(&told), pongs(&old), pongs(&early)), (1, 1, 0));
 }
 
@@ -83,17 +83,17 @@ fn client_whose_first_pong_is_still_to_come_is_told_behind_it() {
     let server = NatsServer::start();
     let mut gateway = gateway(&server, LONG);
     let mut told = agent(&gateway);
-    let mut late = Raw::connect(gateway.addr());
+    let mut late = RawClient::connect(gateway.addr());
     late.until("INFO", |bytes| bytes.ends_with(b"\r\n"));
     gateway.process().signal(Signal::TERM);
-    told.until("the first is told", is_duck);
+    told.until("the first is told", is_lame_duck);
     late.send(b"CONNECT {\"verbose\":false,\"protocol\":1}\r\nPING\r\n");
-    late.until("the late one is told", is_duck);
+    late.until("the late one is told", is_lame_duck);
     // The server may send an INFO of its own then.
     let frames = late.frames();
     let pong = frames.iter().position(|f| f.verb() == "PONG").unwrap();
-    assert_eq!(ducks(&frames[..pong]).len(), 0);
-    assert_eq!(ducks(&frames[pong..]).len(), 1);
+    assert_eq!(lame_duck_infos(&frames[..pong]).len(), 0);
+    assert_eq!(lame_duck_infos(&frames[pong..]).len(), 1);
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn stopping_is_not_ready_refuses_clients_and_serves_those_it_has() {
     let mut gateway = gateway(&server, LONG);
     let mut agent = agent(&gateway);
     gateway.process().signal(Signal::TERM);
-    agent.until("told", is_duck);
+    agent.until("told", is_lame_duck);
     let (status, reason) = metrics::get(gateway.admin(), "/readyz");
     assert_eq!(status, 503);
     assert!(reason.contains("stopping"), "{reason}");
@@ -129,7 +129,7 @@ fn second_signal_ends_at_once() {
         let mut gateway = gateway(&server, LONG);
         let mut agent = agent(&gateway);
         gateway.process().signal(Signal::TERM);
-        agent.until("told", is_duck);
+        agent.until("told", is_lame_duck);
         gateway.process().signal(second);
         assert_eq!(gateway.process().wait().code(), Some(130));
         agent.until_end();
@@ -144,7 +144,7 @@ fn second_signal_ends_at_once() {
 fn what_was_sent_before_the_close_goes_out_in_order_and_pings_get_their_pongs() {
     let server = NatsServer::start();
     let mut gateway = gateway(&server, "");
-    let mut tap = Tap::open(server.addr());
+    let mut tap = BusTap::open(server.addr());
     let mut agent = agent(&gateway);
     agent.send(b"SUB a.b 1\r\n");
     let mut bytes = Vec::new();
@@ -178,7 +178,7 @@ fn what_was_sent_before_the_close_goes_out_in_order_and_pings_get_their_pongs() 
 fn message_that_has_not_arrived_whole_is_not_sent_on() {
     let server = NatsServer::start();
     let mut gateway = gateway(&server, "");
-    let mut tap = Tap::open(server.addr());
+    let mut tap = BusTap::open(server.addr());
     let mut agent = agent(&gateway);
     agent.send(b"PUB a.b 5\r\nwhole\r\nPUB a.b 5\r\nhal");
     assert_eq!(gateway.process().terminate().code(), Some(0));
@@ -199,7 +199,7 @@ fn acknowledged_messages_survive_a_stop_under_load() {
     }
     publishers.acknowledge(200);
     let acknowledged = publishers.finish();
-    let stored = load::stored(&gateway.url());
+    let stored = stream_publishers::stored_payloads(&gateway.url());
     let lost: Vec<_> = acknowledged.difference(&stored).collect();
     assert!(lost.is_empty(), "{lost:?}");
 }

@@ -11,9 +11,9 @@
     reason = "a test stops at the first thing that is not as expected"
 )]
 
-use keyway_tests::frame::{Frame, cut};
+use keyway_tests::frame::{Frame, split_frames};
 use keyway_tests::gateway::Settings;
-use keyway_tests::{Gateway, NatsServer, Raw, wait};
+use keyway_tests::{Gateway, NatsServer, RawClient, wait};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 
@@ -21,22 +21,22 @@ use std::net::SocketAddr;
 const OVERHEAD: i64 = 48;
 
 /// A bare server, and a gateway in front of another.
-struct Two {
+struct SideBySide {
     _servers: [NatsServer; 2],
     _gateway: Gateway,
-    bare: Asker,
-    agent: Asker,
+    bare: ApiClient,
+    agent: ApiClient,
     /// A client on the gateway's server, without the gateway.
-    stranger: Asker,
+    stranger: ApiClient,
 }
 
 /// A client of the server's API.
-struct Asker {
-    raw: Raw,
+struct ApiClient {
+    raw: RawClient,
     asked: usize,
 }
 
-impl Two {
+impl SideBySide {
     fn start() -> Self {
         Self::with("")
     }
@@ -49,30 +49,30 @@ impl Two {
         };
         let gateway = Gateway::start(&servers[1].url(), settings);
         Self {
-            bare: Asker::new(servers[0].addr()),
-            agent: Asker::new(gateway.addr()),
-            stranger: Asker::new(servers[1].addr()),
+            bare: ApiClient::new(servers[0].addr()),
+            agent: ApiClient::new(gateway.addr()),
+            stranger: ApiClient::new(servers[1].addr()),
             _servers: servers,
             _gateway: gateway,
         }
     }
 
     /// Makes the same request of the bare server and through the gateway.
-    fn each<T>(&mut self, mut ask: impl FnMut(&mut Asker) -> T) -> [T; 2] {
+    fn each<T>(&mut self, mut ask: impl FnMut(&mut ApiClient) -> T) -> [T; 2] {
         [ask(&mut self.bare), ask(&mut self.agent)]
     }
 
     /// The answer, which must be the same for both.
-    fn same<T: PartialEq + std::fmt::Debug>(&mut self, ask: impl FnMut(&mut Asker) -> T) -> T {
+    fn same<T: PartialEq + std::fmt::Debug>(&mut self, ask: impl FnMut(&mut ApiClient) -> T) -> T {
         let [bare, agent] = self.each(ask);
         assert_eq!(bare, agent);
         agent
     }
 }
 
-impl Asker {
+impl ApiClient {
     fn new(addr: SocketAddr) -> Self {
-        let mut raw = Raw::agent(addr);
+        let mut raw = RawClient::agent(addr);
         raw.send(format!("SUB _INBOX.{}.* inbox\r\n", raw.local().port()).as_bytes());
         Self { raw, asked: 0 }
     }
@@ -126,7 +126,7 @@ impl Asker {
         let line = format!("PUB {subject} {reply} {}\r\n", body.len());
         self.raw.send(&[line.as_bytes(), body, b"\r\n"].concat());
         let of = |bytes: &[u8]| {
-            let mut frames = cut(bytes).0;
+            let mut frames = split_frames(bytes).0;
             frames.retain(|frame| frame.has_body() && frame.words()[1] == sid);
             frames
         };
@@ -220,7 +220,7 @@ fn sizes_of(answer: &Value) -> Vec<(String, i64)> {
 }
 
 /// Compares the sizes in the answers of the bare server, of the gateway, and of the server behind it.
-fn walk(request: &str, [bare, agent, bus]: [&Value; 3], seen: &mut Vec<&'static str>) {
+fn compare_sizes(request: &str, [bare, agent, bus]: [&Value; 3], seen: &mut Vec<&'static str>) {
     let (bare, agent, bus) = (sizes_of(bare), sizes_of(agent), sizes_of(bus));
     assert_eq!(bare.len(), agent.len(), "{request}: {bare:?} {agent:?}");
     for ((path, bare), (_, agent)) in bare.into_iter().zip(agent) {
@@ -256,7 +256,7 @@ fn walk(request: &str, [bare, agent, bus]: [&Value; 3], seen: &mut Vec<&'static 
 
 #[test]
 fn every_size_in_an_answer_is_the_bare_servers_or_is_listed() {
-    let mut two = Two::start();
+    let mut two = SideBySide::start();
     let stream = json!({"name":"S","subjects":["s.>"],"max_msg_size":1000,"max_bytes":1_000_000,"storage":"file","allow_direct":true});
     let mirror = json!({"name":"M","mirror":{"name":"S"},"max_msg_size":1000,"storage":"memory"});
     let all = json!({"name":"A","sources":[{"name":"S","filter_subject":"s.a"}],"max_msg_size":1000,"storage":"memory"});
@@ -277,7 +277,7 @@ fn every_size_in_an_answer_is_the_bare_servers_or_is_listed() {
     ] {
         let [bare, agent] = two.each(|asker| asker.made(request, body));
         let bus = two.stranger.made(stored, &Value::Null);
-        walk(request, [&bare, &agent, &bus], &mut seen);
+        compare_sizes(request, [&bare, &agent, &bus], &mut seen);
     }
     two.each(|asker| asker.store("s.a", "", &[b'x'; 1000]));
     for request in [
@@ -290,14 +290,14 @@ fn every_size_in_an_answer_is_the_bare_servers_or_is_listed() {
     ] {
         let [bare, agent] = two.each(|asker| asker.made(request, &Value::Null));
         let bus = two.stranger.made(request, &Value::Null);
-        walk(request, [&bare, &agent, &bus], &mut seen);
+        compare_sizes(request, [&bare, &agent, &bus], &mut seen);
     }
     let [bare, agent] = two.each(|asker| {
         let snapshot = json!({"deliver_subject":"_INBOX.chunks","no_consumers":true});
         asker.made("STREAM.SNAPSHOT.S", &snapshot)
     });
     let bus = two.stranger.made("STREAM.INFO.S", &Value::Null);
-    walk("STREAM.SNAPSHOT.S", [&bare, &agent, &bus], &mut seen);
+    compare_sizes("STREAM.SNAPSHOT.S", [&bare, &agent, &bus], &mut seen);
     for (last, _) in SIZES {
         assert!(seen.contains(last), "{last} was in no answer");
     }
@@ -305,7 +305,7 @@ fn every_size_in_an_answer_is_the_bare_servers_or_is_listed() {
 }
 
 /// A stream `S` with a pull consumer `C`, and messages of these sizes.
-fn pulled(two: &mut Two, config: &Value, sizes: &[usize]) {
+fn pulled(two: &mut SideBySide, config: &Value, sizes: &[usize]) {
     let stream = json!({"name":"S","subjects":["s.>"],"allow_direct":true});
     let mut consumer = json!({"name":"C","durable_name":"C","ack_policy":"explicit"});
     let more = config.as_object().unwrap().clone();
@@ -321,7 +321,7 @@ fn pulled(two: &mut Two, config: &Value, sizes: &[usize]) {
 }
 
 /// How many messages a pull delivers, and the status that ends it.
-fn fetch(asker: &mut Asker, pull: &Value) -> (usize, String, Vec<String>) {
+fn fetch(asker: &mut ApiClient, pull: &Value) -> (usize, String, Vec<String>) {
     let body = pull.to_string();
     let frames = asker.all("$JS.API.CONSUMER.MSG.NEXT.S.C", body.as_bytes(), is_status);
     let end = frames.iter().find(|frame| is_status(frame)).unwrap();
@@ -334,7 +334,7 @@ const SOON: u64 = 100_000_000;
 
 #[test]
 fn pull_that_ends_says_what_the_bare_server_would_say_is_left_of_it() {
-    let mut two = Two::start();
+    let mut two = SideBySide::start();
     pulled(&mut two, &json!({}), &[1000; 10]);
     for (pull, brings) in [
         (json!({"batch":3,"max_bytes":65536,"expires":SOON}), 3),
@@ -354,7 +354,7 @@ fn pull_that_ends_says_what_the_bare_server_would_say_is_left_of_it() {
 }
 
 /// The status with which a pull ends of which nothing comes.
-fn refusal(asker: &mut Asker, pull: &Value) -> String {
+fn refusal(asker: &mut ApiClient, pull: &Value) -> String {
     let (came, status, left) = fetch(asker, pull);
     assert_eq!((came, left), (0, Vec::new()));
     status
@@ -362,7 +362,7 @@ fn refusal(asker: &mut Asker, pull: &Value) -> String {
 
 #[test]
 fn pull_of_as_much_as_its_consumer_allows_is_taken_and_of_more_is_refused_in_the_clients_numbers() {
-    let mut two = Two::start();
+    let mut two = SideBySide::start();
     pulled(&mut two, &json!({"max_bytes":1000}), &[100; 3]);
     let pull = |batch, max_bytes| json!({"batch":batch,"max_bytes":max_bytes,"expires":SOON,"no_wait":true});
     for (batch, max_bytes) in [(1, 1000), (26, 1000), (1_000_000, 1000), (3, 953)] {
@@ -388,7 +388,7 @@ fn pull_of_as_much_as_its_consumer_allows_is_taken_and_of_more_is_refused_in_the
 
 #[test]
 fn pulls_of_what_was_not_sealed_say_what_the_bare_server_would_say() {
-    let mut two = Two::with("[[keyring]]\nname = \"k\"\nsubjects = [\"k.>\"]\n");
+    let mut two = SideBySide::with("[[keyring]]\nname = \"k\"\nsubjects = [\"k.>\"]\n");
     // On a subject that no keyring covers.
     pulled(&mut two, &json!({}), &[1000; 10]);
     let pull = json!({"batch":3,"max_bytes":65536,"expires":SOON});
@@ -399,7 +399,7 @@ fn pulls_of_what_was_not_sealed_say_what_the_bare_server_would_say() {
 
 #[test]
 fn pulls_for_headers_alone_say_what_the_bare_server_would_say() {
-    let mut two = Two::start();
+    let mut two = SideBySide::start();
     pulled(&mut two, &json!({"headers_only":true}), &[1000, 900]);
     let pull = json!({"batch":2,"max_bytes":65536,"expires":SOON});
     assert_eq!(two.same(|asker| fetch(asker, &pull)).0, 2);
@@ -407,7 +407,7 @@ fn pulls_for_headers_alone_say_what_the_bare_server_would_say() {
 
 #[test]
 fn pull_in_an_acknowledgement_brings_what_the_bare_server_would_bring() {
-    let mut two = Two::start();
+    let mut two = SideBySide::start();
     pulled(&mut two, &json!({}), &[500; 4]);
     let (one, brought) = two.same(|asker| {
         let reply = asker.reply();
@@ -415,7 +415,7 @@ fn pull_in_an_acknowledgement_brings_what_the_bare_server_would_bring() {
             .raw
             .request("$JS.API.CONSUMER.MSG.NEXT.S.C", &reply, b"{\"batch\":1}");
         let is_message = |frame: &Frame| frame.has_body() && frame.subject() == "s.a";
-        let of = |bytes: &[u8]| cut(bytes).0.into_iter().find(is_message);
+        let of = |bytes: &[u8]| split_frames(bytes).0.into_iter().find(is_message);
         let first = of(asker.raw.until("a message", |bytes| of(bytes).is_some())).unwrap();
         // The size of one message, and a few bytes for the numbers in its reply subject.
         let enough = first.subject().len() + first.words()[2].len() + 500 + 8;
@@ -430,7 +430,11 @@ fn pull_in_an_acknowledgement_brings_what_the_bare_server_would_bring() {
 }
 
 /// The sizes in the headers of a message, stored with these headers and payload, as a consumer with this configuration gets it.
-fn delivered(asker: &mut Asker, (headers, payload): (&str, &[u8]), config: &Value) -> Vec<String> {
+fn delivered(
+    asker: &mut ApiClient,
+    (headers, payload): (&str, &[u8]),
+    config: &Value,
+) -> Vec<String> {
     let stream = json!({"name":"S","subjects":["s.>"],"allow_direct":true});
     asker.made("STREAM.CREATE.S", &stream);
     let consumer = json!({"stream_name":"S","config":config});
@@ -458,19 +462,19 @@ fn size_that_the_server_writes_is_that_of_the_plaintext() {
         (OWN, vec!["1000", "500"]),
     ] {
         let message = (headers, &[b'x'; 500][..]);
-        let found = Two::start().same(|asker| delivered(asker, message, &headers_only()));
+        let found = SideBySide::start().same(|asker| delivered(asker, message, &headers_only()));
         assert_eq!(found, sizes);
     }
-    let empty = Two::start().same(|asker| delivered(asker, (OWN, b""), &headers_only()));
+    let empty = SideBySide::start().same(|asker| delivered(asker, (OWN, b""), &headers_only()));
     assert_eq!(empty, ["1000", "0"]);
 }
 
 #[test]
 fn size_that_a_client_wrote_itself_is_left_alone() {
     let whole = json!({"name":"C","durable_name":"C","ack_policy":"explicit"});
-    let stored = Two::start().same(|asker| delivered(asker, (OWN, b""), &whole));
+    let stored = SideBySide::start().same(|asker| delivered(asker, (OWN, b""), &whole));
     assert_eq!(stored, ["1000"]);
-    let mut two = Two::start();
+    let mut two = SideBySide::start();
     for headers in [OWN, "NATS/1.0\r\nNats-Msg-Size: 1000\r\n\r\n"] {
         let heard = two.same(|asker| {
             asker.raw.subscribe("plain.a");
@@ -488,7 +492,7 @@ fn size_in_what_a_stream_republishes_is_that_of_the_plaintext() {
     let republish = json!({"src":"s.>","dest":"r.>","headers_only":true});
     let stream = json!({"name":"S","subjects":["s.>"],"republish":republish});
     for headers in ["", "NATS/1.0\r\nA: b\r\n\r\n", OWN] {
-        let sizes = Two::start().same(|asker| {
+        let sizes = SideBySide::start().same(|asker| {
             asker.made("STREAM.CREATE.S", &stream);
             asker.raw.subscribe("r.>");
             asker.store("s.a", headers, &[b'x'; 500]);
@@ -500,7 +504,7 @@ fn size_in_what_a_stream_republishes_is_that_of_the_plaintext() {
 
 #[test]
 fn size_is_told_to_the_client_that_a_consumer_is_pinned_to() {
-    let mut two = Two::start();
+    let mut two = SideBySide::start();
     let group = json!({"headers_only":true,"priority_groups":["g"],"priority_policy":"pinned_client","priority_timeout":120_000_000_000_u64});
     pulled(&mut two, &group, &[500]);
     let size = two.same(|asker| {
@@ -516,7 +520,7 @@ fn size_is_told_to_the_client_that_a_consumer_is_pinned_to() {
 
 #[test]
 fn stored_message_that_is_withheld_is_a_failure_of_the_stream_and_no_other() {
-    let mut two = Two::start();
+    let mut two = SideBySide::start();
     two.agent
         .made("STREAM.CREATE.S", &json!({"name":"S","subjects":["s.>"]}));
     two.stranger.store("s.a", "", b"in the clear");
@@ -530,7 +534,7 @@ fn stored_message_that_is_withheld_is_a_failure_of_the_stream_and_no_other() {
 #[test]
 fn mirror_and_aggregate_are_declared_with_the_size_of_their_origin() {
     for tables in ["", "[[keyring]]\nname = \"k\"\nsubjects = [\"s.>\"]\n"] {
-        let mut two = Two::with(tables);
+        let mut two = SideBySide::with(tables);
         let size = |config: Value| {
             let mut config = config;
             config["max_msg_size"] = json!(1000);
@@ -579,7 +583,7 @@ fn mirror_and_aggregate_are_declared_with_the_size_of_their_origin() {
 }
 
 /// Stores messages of these sizes on a few subjects, every other with headers; returns the times at which they were stored.
-fn gotten(two: &mut Two, sizes: &[usize]) -> [Vec<String>; 2] {
+fn gotten(two: &mut SideBySide, sizes: &[usize]) -> [Vec<String>; 2] {
     let stream = json!({"name":"S","subjects":["s.>"],"allow_direct":true});
     two.each(|asker| {
         asker.made("STREAM.CREATE.S", &stream);
@@ -597,7 +601,7 @@ fn gotten(two: &mut Two, sizes: &[usize]) -> [Vec<String>; 2] {
     })
 }
 
-fn many(asker: &mut Asker, asked: &Value) -> Vec<Frame> {
+fn many(asker: &mut ApiClient, asked: &Value) -> Vec<Frame> {
     asker.all(
         "$JS.API.DIRECT.GET.S",
         asked.to_string().as_bytes(),
@@ -614,7 +618,7 @@ fn said(frame: &Frame) -> (String, Vec<u8>) {
 }
 
 /// Compares the same direct get on both, with one of the times for `start_time` or `up_to_time`.
-fn compare(two: &mut Two, times: &[Vec<String>; 2], asked: &Value) -> usize {
+fn compare(two: &mut SideBySide, times: &[Vec<String>; 2], asked: &Value) -> usize {
     let mut times = times.iter();
     let count = two.same(|asker| {
         let times = times.next().unwrap();
@@ -651,7 +655,7 @@ const MIXED: [usize; 30] = [
 ];
 
 /// Compares direct gets of several messages with every start and every bound.
-fn walk_batches(two: &mut Two, times: &[Vec<String>; 2]) {
+fn walk_batches(two: &mut SideBySide, times: &[Vec<String>; 2]) {
     let starts = [
         json!({"seq":1}),
         json!({"seq":9}),
@@ -687,7 +691,7 @@ fn bounded(asked: &Value, bound: Option<i64>) -> Value {
     asked
 }
 
-fn walk_multi_last(two: &mut Two, times: &[Vec<String>; 2]) {
+fn walk_multi_last(two: &mut SideBySide, times: &[Vec<String>; 2]) {
     let ways = [
         json!({"multi_last":["s.>"]}),
         json!({"multi_last":["s.0","s.2"],"batch":2}),
@@ -708,7 +712,7 @@ fn direct_get_of_many_brings_what_the_bare_server_brings_message_for_message() {
     let part = "[[keyring]]\nname = \"k\"\nsubjects = [\"s.0\", \"s.1\"]\n";
     // All subjects sealed, or only some.
     for tables in ["", part] {
-        let mut two = Two::with(tables);
+        let mut two = SideBySide::with(tables);
         let times = gotten(&mut two, &MIXED);
         walk_batches(&mut two, &times);
         walk_multi_last(&mut two, &times);
@@ -717,7 +721,7 @@ fn direct_get_of_many_brings_what_the_bare_server_brings_message_for_message() {
 
 #[test]
 fn direct_get_of_the_smallest_messages_brings_as_many_as_the_bare_server() {
-    let mut two = Two::start();
+    let mut two = SideBySide::start();
     let times = gotten(&mut two, &[1; 300]);
     for (asked, brings) in [
         (json!({"seq":1,"batch":1000,"max_bytes":1000}), 56),
@@ -733,7 +737,7 @@ fn direct_get_of_the_smallest_messages_brings_as_many_as_the_bare_server() {
 
 #[test]
 fn pages_of_direct_gets_read_a_stream_once_from_end_to_end() {
-    let mut two = Two::start();
+    let mut two = SideBySide::start();
     gotten(&mut two, &MIXED);
     let pages = two.same(|asker| {
         let (mut next, mut pages) = (1, Vec::new());
@@ -755,7 +759,7 @@ fn pages_of_direct_gets_read_a_stream_once_from_end_to_end() {
 
 #[test]
 fn direct_get_of_one_message_without_headers_is_what_the_bare_server_answers() {
-    let mut two = Two::start();
+    let mut two = SideBySide::start();
     gotten(&mut two, &[100, 200, 300]);
     for asked in [
         json!({"seq":2,"no_hdr":true}),
@@ -791,10 +795,10 @@ fn what_is_withheld_takes_nothing_of_what_a_direct_get_may_bring_and_what_is_kep
     // The test publishes both the injected messages and the server's, so that the order is certain.
     let server = NatsServer::start();
     let gateway = Gateway::sealing(&server.url());
-    let mut bus = Raw::agent(server.addr());
+    let mut bus = RawClient::agent(server.addr());
     bus.subscribe("$JS.API.DIRECT.GET.S");
     bus.subscribe("s.a");
-    let mut agent = Raw::agent(gateway.addr());
+    let mut agent = RawClient::agent(gateway.addr());
     agent.publish("s.a", &[b'x'; 100]);
     let sealed = bus.message("s.a").payload().to_vec();
     agent.subscribe("_INBOX.b");
@@ -807,8 +811,8 @@ fn what_is_withheld_takes_nothing_of_what_a_direct_get_may_bring_and_what_is_kep
     }
     let end = "NATS/1.0 204 EOB\r\nNats-Num-Pending: 6\r\nNats-Last-Sequence: 3\r\n\r\n";
     bus.publish_with("_INBOX.b", end, b"");
-    let is_end = |bytes: &[u8]| cut(bytes).0.iter().any(is_status);
-    let mut frames = cut(agent.until("the end", is_end)).0;
+    let is_end = |bytes: &[u8]| split_frames(bytes).0.iter().any(is_status);
+    let mut frames = split_frames(agent.until("the end", is_end)).0;
     frames.retain(Frame::has_body);
     let told = frames.pop().unwrap();
     let payloads: Vec<_> = frames.iter().map(Frame::payload).collect();
@@ -825,7 +829,7 @@ fn what_is_withheld_takes_nothing_of_what_a_direct_get_may_bring_and_what_is_kep
 }
 
 /// The answers to these requests, sent at once with one reply subject, up to the end of each.
-fn on_one_reply(asker: &mut Asker, asked: &[Value]) -> Vec<Frame> {
+fn on_one_reply(asker: &mut ApiClient, asked: &[Value]) -> Vec<Frame> {
     let reply = format!("_INBOX.{}.again", asker.raw.local().port());
     asker.raw.forget();
     let lines = asked.iter().map(|asked| {
@@ -838,7 +842,7 @@ fn on_one_reply(asker: &mut Asker, asked: &[Value]) -> Vec<Frame> {
     let lines: String = lines.collect();
     asker.raw.send(lines.as_bytes());
     let of = |bytes: &[u8]| {
-        let mut frames = cut(bytes).0;
+        let mut frames = split_frames(bytes).0;
         frames.retain(|frame| frame.has_body() && frame.subject() == reply);
         frames
     };
@@ -851,7 +855,7 @@ fn on_one_reply(asker: &mut Asker, asked: &[Value]) -> Vec<Frame> {
 
 #[test]
 fn direct_gets_one_after_another_on_one_reply_subject_bring_what_the_bare_server_brings() {
-    let mut two = Two::start();
+    let mut two = SideBySide::start();
     gotten(&mut two, &MIXED);
     let pages = two.same(|asker| {
         let (mut next, mut pages) = (1, 0);
@@ -873,7 +877,7 @@ fn direct_gets_one_after_another_on_one_reply_subject_bring_what_the_bare_server
 
 #[test]
 fn direct_gets_at_the_same_time_on_one_reply_subject_bring_all_that_the_bare_server_brings() {
-    let mut two = Two::start();
+    let mut two = SideBySide::start();
     gotten(&mut two, &MIXED);
     let asked = json!({"seq":1,"batch":100,"max_bytes":400});
     for at_once in [2, 3, 1, 2] {

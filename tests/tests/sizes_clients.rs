@@ -12,9 +12,9 @@
 
 use async_nats::jetstream::{self, consumer::pull};
 use futures_util::TryStreamExt as _;
+use keyway_tests::bus_tap::BusTap;
 use keyway_tests::driver::{Client, Outcome, assert_passed, assert_same};
-use keyway_tests::tap::Tap;
-use keyway_tests::{Gateway, NatsServer, Raw};
+use keyway_tests::{Gateway, NatsServer, RawClient};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -25,7 +25,7 @@ const OVERHEAD: i64 = 48;
 const MAX_BYTES: usize = 65_536;
 
 /// The bodies of the pulls that have reached a server.
-fn pulls(tap: &mut Tap, count: usize) -> Vec<Value> {
+fn pulls(tap: &mut BusTap, count: usize) -> Vec<Value> {
     let of = |frames: &[keyway_tests::frame::Frame]| -> Vec<Value> {
         let pulls = frames
             .iter()
@@ -57,7 +57,7 @@ fn nats_js_asks_for_the_same_with_each_pull() {
     let gateway = Gateway::sealing(&servers[1].url());
     let (bare, through) = std::thread::scope(|scope| {
         let ask = |url: String, server: SocketAddr| {
-            let mut tap = Tap::open(server);
+            let mut tap = BusTap::open(server);
             let run = scope.spawn(move || consumes(&url));
             move || {
                 let outcomes = run.join().unwrap();
@@ -123,7 +123,7 @@ async fn read(url: String) {
 
 /// The pulls of async-nats over idle expiries and two bursts.
 fn asks(url: &str, server: SocketAddr) -> Vec<Value> {
-    let mut tap = Tap::open(server);
+    let mut tap = BusTap::open(server);
     let url = url.to_owned();
     let addr = url.trim_start_matches("nats://").parse().unwrap();
     let reader = std::thread::spawn(move || {
@@ -132,7 +132,7 @@ fn asks(url: &str, server: SocketAddr) -> Vec<Value> {
         runtime.block_on(Box::pin(read(url)));
     });
     pulls(&mut tap, 3);
-    let mut publisher = Raw::agent(addr);
+    let mut publisher = RawClient::agent(addr);
     for (count, size) in [(10, 1000), (40, 2000)] {
         for _ in 0..count {
             publisher.publish("bytes.x", &vec![b'x'; size]);

@@ -9,7 +9,7 @@ use keyway_tests::gateway::{Settings, binary};
 use keyway_tests::mount::Mount;
 use keyway_tests::operator::{assert_refused, contents, refused};
 use keyway_tests::process::Process;
-use keyway_tests::{Gateway, NatsServer, Raw, Tap};
+use keyway_tests::{BusTap, Gateway, NatsServer, RawClient};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -152,8 +152,8 @@ fn an_audit_log_that_was_altered_stops_key_events_and_no_traffic() {
         .replacen("begun", "begot", 1);
     fs::write(&log, &altered).unwrap();
     gateway.restart();
-    let mut tap = Tap::open(server.addr());
-    Raw::greeted(gateway.addr(), "").publish("talk.a", b"secret");
+    let mut tap = BusTap::open(server.addr());
+    RawClient::handshake(gateway.addr(), "").publish("talk.a", b"secret");
     assert_ne!(tap.message("talk.a").payload(), b"secret");
     assert_eq!(fs::read_to_string(&log).unwrap(), altered);
     server.kill();
@@ -221,7 +221,7 @@ fn a_record_damaged_under_a_running_gateway_stops_the_rotation_and_not_the_traff
 
 /// Fails unless two agents behind the gateway can read each other's messages.
 fn talks(gateway: &Gateway) {
-    let mut agent = Raw::agent(gateway.addr());
+    let mut agent = RawClient::agent(gateway.addr());
     agent.subscribe("a.b");
     agent.publish("a.b", b"hello");
     assert_eq!(agent.message("a.b").payload(), b"hello");
@@ -251,7 +251,7 @@ fn a_full_disk_at_the_start_is_told_and_who_can_be_served_is() {
     let full = |line: &str| line.contains("no space left").then_some(());
     started.line("the full disk", full);
     started.line("ready", |line| line.contains(": ready ").then_some(()));
-    let mut agent = Raw::agent(gateway.addr());
+    let mut agent = RawClient::agent(gateway.addr());
     agent.subscribe("a.b");
     agent.flush();
     fs::remove_file(filler).unwrap();
@@ -306,17 +306,17 @@ fn a_disk_that_fills_up_stops_the_rotation_and_not_the_traffic() {
 fn a_kill_at_any_step_of_a_rotation_loses_no_key_and_activates_none_twice() {
     let server = NatsServer::start();
     let mut gateway = Gateway::sealing(&server.url());
-    let mut bare = Raw::agent(server.addr());
+    let mut bare = RawClient::agent(server.addr());
     let mut sealed = Vec::new();
     for round in 0..8 {
-        let mut tap = Tap::open(server.addr());
-        Raw::agent(gateway.addr()).publish("a.b", round.to_string().as_bytes());
+        let mut tap = BusTap::open(server.addr());
+        RawClient::agent(gateway.addr()).publish("a.b", round.to_string().as_bytes());
         sealed.push(tap.message("a.b").payload().to_vec());
         let record = gateway.state().join(RECORD);
         gateway.kill_in_rotation(&record, round % 4);
         gateway.restart();
         assert_eq!(gateway.states()["active"], 1, "round {round}");
-        let mut subscriber = Raw::agent(gateway.addr());
+        let mut subscriber = RawClient::agent(gateway.addr());
         subscriber.subscribe("a.b");
         for envelope in &sealed {
             bare.publish("a.b", envelope);

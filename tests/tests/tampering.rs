@@ -1,24 +1,24 @@
 //! Promise: what was altered, moved, forged or injected on the bus is withheld and counted by its cause; the connection lives on.
 
 use keyway_tests::agent::publish;
-use keyway_tests::{NatsServer, Pair, Raw};
+use keyway_tests::{GatewayPair, NatsServer, RawClient};
 
 /// An envelope on the bus, and the subject that it was published on.
-fn envelope(pair: &Pair, subject: &str, payload: &[u8]) -> Vec<u8> {
+fn envelope(pair: &GatewayPair, subject: &str, payload: &[u8]) -> Vec<u8> {
     let mut tap = pair.tap();
     pair.publisher().publish(subject, payload);
     tap.message(subject).payload().to_vec()
 }
 
 /// Fails unless the subscriber has received nothing, and this many were withheld for this cause.
-fn assert_withheld(pair: &Pair, subscriber: &mut Raw, cause: &str, count: f64) {
+fn assert_withheld(pair: &GatewayPair, subscriber: &mut RawClient, cause: &str, count: f64) {
     assert_eq!(subscriber.arrived(), []);
     assert_eq!(pair.withheld(cause), count, "{cause}");
 }
 
 #[test]
 fn one_flipped_bit_anywhere_is_withheld_and_counted_by_its_cause() {
-    let pair = Pair::start();
+    let pair = GatewayPair::start();
     let sealed = envelope(&pair, "a.b", b"hello");
     assert_eq!(sealed.len(), 48 + 5);
     let mut subscriber = pair.subscriber("a.b");
@@ -45,7 +45,7 @@ fn one_flipped_bit_anywhere_is_withheld_and_counted_by_its_cause() {
 
 #[test]
 fn a_flipped_bit_in_a_reply_is_withheld_also_where_plaintext_replies_pass() {
-    let pair = Pair::start();
+    let pair = GatewayPair::start();
     let inbox = "_INBOX.abc.1";
     let sealed = envelope(&pair, inbox, b"hello");
     let mut requester = pair.subscriber(inbox);
@@ -61,7 +61,7 @@ fn a_flipped_bit_in_a_reply_is_withheld_also_where_plaintext_replies_pass() {
 
 #[test]
 fn an_envelope_cut_short_or_lengthened_is_withheld() {
-    let pair = Pair::start();
+    let pair = GatewayPair::start();
     let sealed = envelope(&pair, "a.b", b"hello");
     let mut subscriber = pair.subscriber("a.b");
     let mut bare = pair.bare();
@@ -77,7 +77,7 @@ fn an_envelope_cut_short_or_lengthened_is_withheld() {
 
 #[test]
 fn an_envelope_moved_to_another_subject_is_withheld() {
-    let pair = Pair::start();
+    let pair = GatewayPair::start();
     let sealed = envelope(&pair, "a.b", b"hello");
     let mut subscriber = pair.subscriber(">");
     let mut bare = pair.bare();
@@ -90,7 +90,7 @@ fn an_envelope_moved_to_another_subject_is_withheld() {
 
 #[test]
 fn plaintext_injected_on_a_protected_subject_is_withheld() {
-    let pair = Pair::start();
+    let pair = GatewayPair::start();
     let mut subscriber = pair.subscriber(">");
     let mut bare = pair.bare();
     bare.publish("a.b", b"trust me");
@@ -102,7 +102,7 @@ fn plaintext_injected_on_a_protected_subject_is_withheld() {
 
 #[test]
 fn plaintext_under_a_forged_status_line_is_withheld() {
-    let pair = Pair::start();
+    let pair = GatewayPair::start();
     let mut subscriber = pair.subscriber(">");
     let mut bare = pair.bare();
     let lines = [
@@ -125,7 +125,7 @@ fn plaintext_under_a_forged_status_line_is_withheld() {
 fn an_envelope_of_another_keyring_is_withheld() {
     let tables = "[[keyring]]\nname = \"a\"\nsubjects = \"a.>\"\nbind = \"keyring\"\n\
         [[keyring]]\nname = \"b\"\nsubjects = \"b.>\"\nbind = \"keyring\"\n";
-    let pair = Pair::with(NatsServer::start(), "", tables);
+    let pair = GatewayPair::with(NatsServer::start(), "", tables);
     let sealed = envelope(&pair, "a.x", b"hello");
     let mut subscriber = pair.subscriber(">");
     let mut bare = pair.bare();
@@ -137,8 +137,8 @@ fn an_envelope_of_another_keyring_is_withheld() {
 
 #[test]
 fn envelopes_of_a_stranger_are_withheld_while_others_go_on() {
-    let pair = Pair::start();
-    let stranger = Pair::start();
+    let pair = GatewayPair::start();
+    let stranger = GatewayPair::start();
     let foreign = envelope(&stranger, "a.b", b"hello");
     let mut flooded = pair.subscriber("a.b");
     let mut other = pair.subscriber("a.c");
@@ -159,8 +159,8 @@ fn envelopes_of_a_stranger_are_withheld_while_others_go_on() {
 
 #[test]
 fn plaintext_on_an_inbox_that_nobody_was_told_of_is_withheld() {
-    let pair = Pair::start();
-    let mut agent = Raw::agent(pair.deliver.addr());
+    let pair = GatewayPair::start();
+    let mut agent = RawClient::agent(pair.deliver.addr());
     agent.subscribe("mine.1");
     let mut bare = pair.bare();
     bare.publish("mine.1", b"unasked");
@@ -171,7 +171,7 @@ fn plaintext_on_an_inbox_that_nobody_was_told_of_is_withheld() {
 #[test]
 fn on_an_unprotected_subject_everything_passes_unchanged() {
     let tables = "[[keyring]]\nname = \"a\"\nsubjects = \"a.>\"\n";
-    let pair = Pair::with(NatsServer::start(), "", tables);
+    let pair = GatewayPair::with(NatsServer::start(), "", tables);
     let mut sealed = envelope(&pair, "a.b", b"hello");
     sealed[40] ^= 1;
     let mut subscriber = pair.subscriber("open.>");

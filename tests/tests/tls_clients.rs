@@ -3,24 +3,24 @@
 //! Each client runs the scenario list of its driver over TLS against the bare server and through a gateway that seals everything, and
 //! must see the same: with the handshake after INFO and a certificate of its own, and with the handshake first.
 
-use keyway_tests::certificates::{Authority, ClientTls, Pair};
+use keyway_tests::certificates::{Authority, CertificateFiles, ClientTls};
 use keyway_tests::driver::{Client, Outcome, assert_passed, assert_same};
 use keyway_tests::gateway::Settings;
 use keyway_tests::{Gateway, NatsServer, scenarios};
 
 /// When clients begin TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Manner {
+enum HandshakeOrder {
     /// After INFO, and with a certificate of theirs.
     AfterInfo,
     /// Before INFO, without one.
     First,
 }
 
-const BOTH: [Manner; 2] = [Manner::AfterInfo, Manner::First];
+const BOTH: [HandshakeOrder; 2] = [HandshakeOrder::AfterInfo, HandshakeOrder::First];
 
 /// The server, the gateway before it, and how clients speak to both.
-fn places(manner: Manner) -> (NatsServer, Gateway, ClientTls, Authority) {
+fn places(manner: HandshakeOrder) -> (NatsServer, Gateway, ClientTls, Authority) {
     let ca = Authority::new("CA");
     let (server, gateway, own) = (
         ca.sign("server", 1),
@@ -28,15 +28,15 @@ fn places(manner: Manner) -> (NatsServer, Gateway, ClientTls, Authority) {
         ca.sign("own", 3),
     );
     let file = ca.ca();
-    let Pair { certificate, key } = &server;
+    let CertificateFiles { certificate, key } = &server;
     let (verify, says, does, shows) = match manner {
-        Manner::AfterInfo => (
+        HandshakeOrder::AfterInfo => (
             format!(", ca_file: {file:?}, verify: true"),
             format!("clients = \"required\"\nclient-ca = {file:?}"),
             "",
             format!("certificate = {:?}\nkey = {:?}", own.certificate, own.key),
         ),
-        Manner::First => (
+        HandshakeOrder::First => (
             ", handshake_first: true".to_owned(),
             "handshake = \"first\"".to_owned(),
             "handshake-first = true",
@@ -58,15 +58,15 @@ fn places(manner: Manner) -> (NatsServer, Gateway, ClientTls, Authority) {
     let gateway = Gateway::start(&url, settings);
     let tls = ClientTls {
         ca: file,
-        own: (manner == Manner::AfterInfo).then_some(own),
-        first: manner == Manner::First,
+        own: (manner == HandshakeOrder::AfterInfo).then_some(own),
+        first: manner == HandshakeOrder::First,
     };
     (server, gateway, tls, ca)
 }
 
 fn sees_the_same(
     name: &str,
-    manners: &[Manner],
+    manners: &[HandshakeOrder],
     mut run: impl FnMut(&str, &ClientTls, &mut dyn FnMut(&str)) -> Vec<Outcome>,
 ) {
     for &manner in manners {
@@ -114,7 +114,7 @@ fn async_nats_sees_the_same_over_tls() {
 /// The libnats of distributions lacks the option for the handshake before INFO.
 #[test]
 fn nats_c_sees_the_same_over_tls() {
-    sees_the_same("nats.c", &[Manner::AfterInfo], |url, tls, cue| {
+    sees_the_same("nats.c", &[HandshakeOrder::AfterInfo], |url, tls, cue| {
         driven(Client::C, url, tls, cue)
     });
 }

@@ -6,10 +6,10 @@
     reason = "a test stops at the first thing that is not as expected; its counts are its own"
 )]
 
-use keyway_tests::death::Death;
+use keyway_tests::crash_injection::CrashInjection;
 use keyway_tests::gateway::Settings;
-use keyway_tests::load::{self, Publishers};
-use keyway_tests::{Gateway, NatsServer, Raw, Tap, wait};
+use keyway_tests::stream_publishers::{self, Publishers};
+use keyway_tests::{BusTap, Gateway, NatsServer, RawClient, wait};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -29,18 +29,18 @@ fn gateway(server: &NatsServer, tables: &str) -> Gateway {
     Gateway::start(&server.url(), settings)
 }
 
-fn agent(gateway: &Gateway) -> Raw {
-    Raw::greeted(gateway.addr(), "\"protocol\":1,\"headers\":true")
+fn agent(gateway: &Gateway) -> RawClient {
+    RawClient::handshake(gateway.addr(), "\"protocol\":1,\"headers\":true")
 }
 
 /// Connects again and again, and fails the test if a connection is refused.
-struct Knocker {
+struct ConnectLoop {
     over: Arc<AtomicBool>,
     greeted: Arc<AtomicUsize>,
     thread: JoinHandle<()>,
 }
 
-impl Knocker {
+impl ConnectLoop {
     fn start(addr: SocketAddr) -> Self {
         let (over, greeted) = <(Arc<AtomicBool>, Arc<AtomicUsize>)>::default();
         let (until, count) = (Arc::clone(&over), Arc::clone(&greeted));
@@ -62,7 +62,7 @@ impl Knocker {
     }
 
     /// Waits for this many more connections.
-    fn knock(&self, more: usize) {
+    fn await_connections(&self, more: usize) {
         let target = self.greeted.load(Ordering::Acquire) + more;
         wait::until("clients that are greeted", || {
             assert!(!self.thread.is_finished(), "somebody was refused");
@@ -99,10 +99,10 @@ fn nobody_is_refused_and_nothing_acknowledged_is_lost_under_load() {
     let server = NatsServer::jetstream();
     let mut gateway = gateway(&server, "[shutdown]\ngrace = \"100ms\"\nspread = \"300ms\"");
     let publishers = Publishers::start(&gateway.url(), 2);
-    let knocker = Knocker::start(gateway.addr());
+    let knocker = ConnectLoop::start(gateway.addr());
     for round in 1..=3 {
         publishers.acknowledge(100);
-        knocker.knock(20);
+        knocker.await_connections(20);
         let admin = gateway.admin();
         let mut old = gateway.take_over();
         assert_eq!(old.wait().code(), Some(0), "round {round}");
@@ -112,10 +112,10 @@ fn nobody_is_refused_and_nothing_acknowledged_is_lost_under_load() {
         assert_eq!(notes(&gateway, "gateway-started"), round + 1);
     }
     publishers.acknowledge(100);
-    knocker.knock(20);
+    knocker.await_connections(20);
     knocker.finish();
     let acknowledged = publishers.finish();
-    let stored = load::stored(&gateway.url());
+    let stored = stream_publishers::stored_payloads(&gateway.url());
     let lost: Vec<_> = acknowledged.difference(&stored).collect();
     assert!(lost.is_empty(), "{lost:?}");
     assert_in_charge(&gateway);
@@ -129,7 +129,7 @@ fn budget_is_not_exceeded_by_two_processes() {
         "[[keyring]]\nname = \"default\"\nsubjects = \">\"\nrotate = {{ messages = 2500 }}\nlimit = {{ messages = {LIMIT} }}\n[shutdown]\ngrace = \"100ms\"\nspread = \"300ms\""
     );
     let mut gateway = gateway(&server, &tables);
-    let mut tap = Tap::open(server.addr());
+    let mut tap = BusTap::open(server.addr());
     let publishers = Publishers::start(&gateway.url(), 3);
     for _ in 0..3 {
         publishers.acknowledge(LIMIT);
@@ -183,7 +183,7 @@ fn connections_that_drain_hear_what_the_new_process_seals() {
 fn revoked_key_seals_nothing_more_in_a_connection_that_drains() {
     let server = NatsServer::start();
     let mut gateway = gateway(&server, LONG);
-    let mut tap = Tap::open(server.addr());
+    let mut tap = BusTap::open(server.addr());
     let mut before = agent(&gateway);
     before.publish("a.b", b"fine");
     let revoked = tap.message("a.b").kid();
@@ -209,7 +209,7 @@ fn process_that_ends_before_it_serves_leaves_the_other_in_charge() {
     let mut stays = agent(&gateway);
     stays.subscribe("a.b");
     for reads in [false, true] {
-        let knocker = Knocker::start(gateway.addr());
+        let knocker = ConnectLoop::start(gateway.addr());
         let mut socket = UnixStream::connect(gateway.state().join("handover.sock")).unwrap();
         socket.write_all(b"take-over 2\n").unwrap();
         if reads {
@@ -221,7 +221,7 @@ fn process_that_ends_before_it_serves_leaves_the_other_in_charge() {
         let tells = |line: &str| line.contains("everything is taken back").then_some(());
         gateway.process().line("taken back", tells);
         assert_in_charge(&gateway);
-        knocker.knock(3);
+        knocker.await_connections(3);
         knocker.finish();
     }
     stays.publish("a.b", b"hello");
@@ -237,13 +237,13 @@ fn process_that_ends_before_it_serves_leaves_the_other_in_charge() {
 fn process_killed_at_any_step_of_its_start_leaves_the_other_in_charge() {
     let server = NatsServer::start();
     let gateway = gateway(&server, LONG);
-    let death = Death::new();
+    let death = CrashInjection::new();
     death.arm();
-    let knocker = Knocker::start(gateway.addr());
+    let knocker = ConnectLoop::start(gateway.addr());
     let mut steps = 0;
     let serves = loop {
         let begin = |environment: &[(&str, &std::ffi::OsStr)]| gateway.begin_take_over(environment);
-        let mut process = death.threaten(steps, begin);
+        let mut process = death.with_kill_at(steps, begin);
         let served = wait::until("it serves or dies", || {
             let served = process.log().contains(": ready ");
             (served || process.ended().is_some()).then_some(served)
@@ -252,11 +252,11 @@ fn process_killed_at_any_step_of_its_start_leaves_the_other_in_charge() {
             break process;
         }
         assert_in_charge(&gateway);
-        knocker.knock(2);
+        knocker.await_connections(2);
         steps += 1;
     };
     assert!(steps >= 3, "{steps}");
-    knocker.knock(2);
+    knocker.await_connections(2);
     knocker.finish();
     drop(serves);
 }
@@ -315,8 +315,8 @@ fn unix_socket_passes_and_goes_with_the_last() {
 fn relay_is_taken_over_too() {
     let server = NatsServer::start();
     let mut gateway = Gateway::relay(&server.url());
-    let knocker = Knocker::start(gateway.addr());
+    let knocker = ConnectLoop::start(gateway.addr());
     assert_eq!(gateway.take_over().wait().code(), Some(0));
-    knocker.knock(5);
+    knocker.await_connections(5);
     knocker.finish();
 }

@@ -28,13 +28,13 @@ fn async_nats_works_through_take_overs() {
     let stream = StreamTraffic::start(&gateway.url(), 1, 2);
     let requests = Requests::start(&gateway.url());
     for round in 1..=3 {
-        stream.flows();
-        requests.flow();
+        stream.await_progress();
+        requests.await_progress();
         assert_eq!(gateway.take_over().wait().code(), Some(0));
-        requests.came_back(round);
+        requests.await_reconnects(round);
     }
-    stream.flows();
-    requests.flow();
+    stream.await_progress();
+    requests.await_progress();
     requests.finish();
     assert!(stream.finish(&server.url()) > 0);
 }

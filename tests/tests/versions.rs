@@ -1,15 +1,15 @@
 //! Promise: several key versions open at once, and one that a gateway has not loaded is looked up in the catalogue.
 
 use keyway_tests::agent::publish;
-use keyway_tests::{Pair, Raw, wait};
+use keyway_tests::{GatewayPair, RawClient, wait};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 #[test]
 fn agents_notice_nothing_of_a_rotation_between_messages() {
-    let pair = Pair::start();
+    let pair = GatewayPair::start();
     let (mut tap, mut agent) = (pair.tap(), pair.publisher());
-    let mut subscriber = Raw::agent(pair.publish.addr());
+    let mut subscriber = RawClient::agent(pair.publish.addr());
     subscriber.subscribe("a.*");
     for round in 0..5 {
         agent.publish(&format!("a.{round}"), b"hello");
@@ -26,7 +26,7 @@ fn agents_notice_nothing_of_a_rotation_between_messages() {
 
 #[test]
 fn an_older_version_opens_beside_the_one_that_seals() {
-    let mut pair = Pair::start();
+    let mut pair = GatewayPair::start();
     let (mut tap, mut bare) = (pair.tap(), pair.bare());
     let mut sealed = Vec::new();
     for round in 0..3 {
@@ -37,7 +37,7 @@ fn an_older_version_opens_beside_the_one_that_seals() {
         pair.publish.rotate("default");
     }
     for restarted in [false, true] {
-        let mut subscriber = Raw::agent(pair.publish.addr());
+        let mut subscriber = RawClient::agent(pair.publish.addr());
         subscriber.subscribe("a.b");
         for envelope in sealed.iter().rev() {
             bare.publish("a.b", envelope);
@@ -54,7 +54,7 @@ fn an_older_version_opens_beside_the_one_that_seals() {
 
 #[test]
 fn a_record_that_is_there_when_it_is_missed_is_loaded_and_the_message_delivered() {
-    let pair = Pair::start();
+    let pair = GatewayPair::start();
     let mut subscriber = pair.subscriber("a.*");
     pair.publish.rotate("default");
     pair.copy_record("default");
@@ -72,7 +72,7 @@ fn a_record_that_is_there_when_it_is_missed_is_loaded_and_the_message_delivered(
 
 #[test]
 fn a_record_that_is_put_there_after_it_was_missed_is_loaded_later() {
-    let pair = Pair::start();
+    let pair = GatewayPair::start();
     let mut subscriber = pair.subscriber("a.*");
     pair.publish.rotate("default");
     let mut agent = pair.publisher();
@@ -89,7 +89,7 @@ fn a_record_that_is_put_there_after_it_was_missed_is_loaded_later() {
 
 #[test]
 fn a_gateway_seals_under_a_version_that_came_by_copy_with_its_log_after_its_restart() {
-    let mut pair = Pair::start();
+    let mut pair = GatewayPair::start();
     pair.publish.rotate("default");
     pair.deliver.process().kill();
     pair.copy_record("default");
@@ -97,7 +97,7 @@ fn a_gateway_seals_under_a_version_that_came_by_copy_with_its_log_after_its_rest
     pair.deliver.restart();
     let mut tap = pair.tap();
     pair.publisher().publish("a.1", b"hello");
-    Raw::agent(pair.deliver.addr()).publish("a.2", b"hello");
+    RawClient::agent(pair.deliver.addr()).publish("a.2", b"hello");
     assert_eq!(tap.message("a.1").kid(), tap.message("a.2").kid());
 }
 
@@ -105,8 +105,8 @@ fn a_gateway_seals_under_a_version_that_came_by_copy_with_its_log_after_its_rest
 fn nothing_is_lost_or_reordered_while_keys_are_switched_under_load() {
     const SWITCHES: usize = 5;
     const PART: usize = 4_000;
-    let pair = Pair::start();
-    let mut subscriber = Raw::agent(pair.publish.addr());
+    let pair = GatewayPair::start();
+    let mut subscriber = RawClient::agent(pair.publish.addr());
     subscriber.subscribe("a.b");
     let mut agent = pair.publisher();
     let mut tap = pair.tap();

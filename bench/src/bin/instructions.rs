@@ -10,7 +10,8 @@
 
 use keyway::wire::Buffer;
 use keyway_bench::{
-    READ, Rig, Shape, envelopes, filled, messages, payload, publishes, run_deliver, run_publish,
+    READ, SessionFixture, Shape, envelopes, filled, messages, payload, publishes, run_deliver,
+    run_publish,
 };
 
 /// Reads that are counted.
@@ -23,21 +24,21 @@ fn main() {
         .next()
         .and_then(|size| size.parse().ok())
         .unwrap_or(128);
-    let rig = if path.starts_with("relay") {
-        Rig::relay()
+    let fixture = if path.starts_with("relay") {
+        SessionFixture::relay()
     } else {
-        Rig::sealing(1)
+        SessionFixture::sealing(1)
     };
     let messages = if path.ends_with("publish") {
-        publish(&rig, size)
+        publish(&fixture, size)
     } else {
-        deliver(&rig, size)
+        deliver(&fixture, size)
     };
     println!("{messages}");
 }
 
-fn publish(rig: &Rig, size: usize) -> usize {
-    let (mut path, _deliver) = rig.paths();
+fn publish(fixture: &SessionFixture, size: usize) -> usize {
+    let (mut path, _deliver) = fixture.paths();
     let count = READ / publishes(1, &payload(size), Shape::default()).len();
     let bytes = publishes(count, &payload(size), Shape::default());
     run(&bytes, |input, output| {
@@ -46,10 +47,10 @@ fn publish(rig: &Rig, size: usize) -> usize {
     count * PASSES
 }
 
-fn deliver(rig: &Rig, size: usize) -> usize {
-    let (_publish, mut path) = rig.paths();
+fn deliver(fixture: &SessionFixture, size: usize) -> usize {
+    let (_publish, mut path) = fixture.paths();
     let count = READ / messages([&*payload(size + 48)].into_iter(), Shape::default()).len();
-    let sealed = envelopes(&rig.keys.load(), 1, count, &payload(size));
+    let sealed = envelopes(&fixture.keys.load(), 1, count, &payload(size));
     let bytes = messages(sealed.iter().map(Vec::as_slice), Shape::default());
     run(&bytes, |input, output| {
         run_deliver(&mut path, input, output)

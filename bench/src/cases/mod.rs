@@ -9,13 +9,13 @@ pub use seal::seal;
 use aws_lc_rs::aead::{AES_256_GCM, LessSafeKey, UnboundKey};
 use keyway::envelope::HEADER_LEN;
 
-use crate::{Rig, SUBJECT};
+use crate::{SUBJECT, SessionFixture};
 
 /// Payload sizes, in bytes.
 pub const SIZES: [usize; 7] = [16, 64, 128, 256, 1024, 4096, 16384];
 
 /// The step that others are compared with.
-pub const PEER: &str = "aead";
+pub const BASELINE: &str = "aead";
 
 /// Additional data of the length of an envelope bound to [`SUBJECT`].
 const AAD: [u8; HEADER_LEN + 2 + SUBJECT.len()] = [1; HEADER_LEN + 2 + SUBJECT.len()];
@@ -30,18 +30,18 @@ pub struct Case<'a> {
 }
 
 /// The gateways whose paths are measured: with one key version, with those of an overlap, and a relay.
-pub struct Rigs {
-    sealing: Box<Rig>,
-    overlap: Box<Rig>,
-    relay: Box<Rig>,
+pub struct Fixtures {
+    sealing: Box<SessionFixture>,
+    overlap: Box<SessionFixture>,
+    relay: Box<SessionFixture>,
 }
 
-impl Default for Rigs {
+impl Default for Fixtures {
     fn default() -> Self {
         Self {
-            sealing: Box::new(Rig::sealing(1)),
-            overlap: Box::new(Rig::sealing(open::MANY.0)),
-            relay: Box::new(Rig::relay()),
+            sealing: Box::new(SessionFixture::sealing(1)),
+            overlap: Box::new(SessionFixture::sealing(open::MANY.0)),
+            relay: Box::new(SessionFixture::relay()),
         }
     }
 }

@@ -7,9 +7,10 @@ use keyway::envelope::{Binding, Header, TAG_LEN};
 use keyway::keyring::{LaneCache, Opener, WorkerId};
 use keyway::wire::Buffer;
 
-use super::{AAD, Case, PEER, Rigs, raw_key};
+use super::{AAD, BASELINE, Case, Fixtures, raw_key};
 use crate::{
-    READ, Rig, SUBJECT, Shape, envelopes, filled, messages, payload, ring, run_deliver, snapshot,
+    READ, SUBJECT, SessionFixture, Shape, envelopes, filled, keyring_id, messages, payload,
+    run_deliver, snapshot,
 };
 
 /// Key versions, lanes of each, and envelopes, of the steps `…-256-lanes`: an overlap with many publishers.
@@ -17,18 +18,18 @@ pub(super) const MANY: (u32, usize, usize) = (4, 64, 256);
 
 /// The steps of opening `size` bytes.
 #[must_use]
-pub fn open(rigs: &Rigs, size: usize) -> Vec<Case<'_>> {
+pub fn open(fixtures: &Fixtures, size: usize) -> Vec<Case<'_>> {
     let one = messages([&*payload(size)].into_iter(), Shape::default()).len();
     let read = (1, (READ / (one + 48)).max(1));
     vec![
-        aead(PEER, &[], size),
+        aead(BASELINE, &[], size),
         aead("aead-aad", &AAD, size),
         envelope(size),
         by_keyring("keyring", (1, 1, MANY.2), size),
         by_keyring("keyring-256-lanes", MANY, size),
-        path("path", &rigs.sealing, read, size),
-        path("path-256-lanes", &rigs.overlap, (MANY.1, MANY.2), size),
-        path("relay", &rigs.relay, read, size),
+        path("path", &fixtures.sealing, read, size),
+        path("path-256-lanes", &fixtures.overlap, (MANY.1, MANY.2), size),
+        path("relay", &fixtures.relay, read, size),
     ]
 }
 
@@ -69,7 +70,7 @@ fn by_keyring(
     size: usize,
 ) -> Case<'static> {
     let keys = snapshot(versions);
-    let expected = Some(ring(keys.policy()));
+    let expected = Some(keyring_id(keys.policy()));
     let sealed = envelopes(&keys, lanes, count, &payload(size));
     let mut cache = LaneCache::new(WorkerId(0));
     let mut out = vec![0; size];
@@ -84,12 +85,12 @@ fn by_keyring(
 
 fn path<'a>(
     step: &'static str,
-    rig: &'a Rig,
+    fixture: &'a SessionFixture,
     (lanes, count): (usize, usize),
     size: usize,
 ) -> Case<'a> {
-    let (_publish, mut path) = rig.paths();
-    let sealed = envelopes(&rig.keys.load(), lanes, count, &payload(size));
+    let (_publish, mut path) = fixture.paths();
+    let sealed = envelopes(&fixture.keys.load(), lanes, count, &payload(size));
     let bytes = messages(sealed.iter().map(Vec::as_slice), Shape::default());
     let mut input = filled(&bytes);
     let mut output = Buffer::new();

@@ -6,18 +6,20 @@ use aws_lc_rs::aead::{Aad, Nonce};
 use keyway::envelope::{Binding, OVERHEAD, SealFailed, Sealer, TAG_LEN};
 use keyway::wire::Buffer;
 
-use super::{AAD, Case, PEER, Rigs, raw_key};
-use crate::{READ, Rig, SUBJECT, Shape, filled, payload, publishes, run_publish, snapshot};
+use super::{AAD, BASELINE, Case, Fixtures, raw_key};
+use crate::{
+    READ, SUBJECT, SessionFixture, Shape, filled, payload, publishes, run_publish, snapshot,
+};
 
 /// The steps of sealing `size` bytes.
 #[must_use]
-pub fn seal(rigs: &Rigs, size: usize) -> Vec<Case<'_>> {
+pub fn seal(fixtures: &Fixtures, size: usize) -> Vec<Case<'_>> {
     vec![
-        aead(PEER, &[], size),
+        aead(BASELINE, &[], size),
         aead("aead-aad", &AAD, size),
         envelope(size),
-        path("path", &rigs.sealing, size),
-        path("relay", &rigs.relay, size),
+        path("path", &fixtures.sealing, size),
+        path("relay", &fixtures.relay, size),
     ]
 }
 
@@ -62,8 +64,8 @@ fn envelope(size: usize) -> Case<'static> {
     })
 }
 
-fn path<'a>(step: &'static str, rig: &'a Rig, size: usize) -> Case<'a> {
-    let (mut path, _deliver) = rig.paths();
+fn path<'a>(step: &'static str, fixture: &'a SessionFixture, size: usize) -> Case<'a> {
+    let (mut path, _deliver) = fixture.paths();
     let one = publishes(1, &payload(size), Shape::default()).len();
     let count = (READ / one).max(1);
     let bytes = publishes(count, &payload(size), Shape::default());

@@ -10,12 +10,12 @@ mod budget;
 mod grant;
 #[path = "../../src/keyring/pool.rs"]
 mod pool;
-#[path = "../../src/envelope/used.rs"]
-mod used;
+#[path = "../../src/envelope/volume.rs"]
+mod volume;
 
 pub use budget::Budget;
 pub use sync::Notify;
-pub use used::Used;
+pub use volume::Volume;
 
 mod tests;
 

@@ -12,7 +12,7 @@ use loom::thread;
 use super::grant::Grant;
 use super::pool::Pool;
 use super::sync::{Arc, Notify};
-use super::{Budget, Used};
+use super::{Budget, Volume};
 
 /// Explores every order with at most three preemptions: two find nearly every race, three keep the run in seconds.
 fn model(body: impl Fn() + Sync + Send + 'static) {
@@ -28,9 +28,9 @@ fn pool(left: u64) -> Arc<Pool> {
     Arc::new(pool)
 }
 
-fn budget(messages: u64, thirst: &Arc<Notify>) -> Arc<Budget> {
-    let budget = Budget::new(Used::default(), 2, Arc::clone(thirst));
-    budget.extend(Used {
+fn budget(messages: u64, refill: &Arc<Notify>) -> Arc<Budget> {
+    let budget = Budget::new(Volume::default(), 2, Arc::clone(refill));
+    budget.extend(Volume {
         messages,
         bytes: messages,
     });
@@ -95,7 +95,7 @@ fn what_is_given_back_is_granted_again_and_nothing_is_lost() {
 }
 
 #[test]
-fn thirst_is_told_once_for_each_extension_and_never_lost() {
+fn refill_is_asked_once_for_each_extension_and_never_lost() {
     model(|| {
         let pool = pool(2);
         let takers = [(), ()].map(|()| {
@@ -106,7 +106,7 @@ fn thirst_is_told_once_for_each_extension_and_never_lost() {
         let told: u64 = takers.map(|taker| taker.join().unwrap()).iter().sum();
         assert!(told <= 2, "{told} for two extensions");
         // Past the last mark, a refill must have been asked for.
-        assert_eq!(pool.is_thirsty(), pool.taken() > 3);
+        assert_eq!(pool.needs_refill(), pool.taken() > 3);
     });
 }
 
@@ -122,7 +122,7 @@ fn lane_gives_back_exactly_what_it_did_not_seal() {
         let sealed: u64 = lanes.map(|lane| lane.join().unwrap()).iter().sum();
         assert_eq!(
             budget.taken(),
-            Used {
+            Volume {
                 messages: sealed,
                 bytes: sealed
             }
@@ -131,21 +131,21 @@ fn lane_gives_back_exactly_what_it_did_not_seal() {
 }
 
 /// Two versions of a keyring, and which of them seals: an atomic index models the gateway's arc-swap.
-struct Ring {
+struct Keyring {
     active: AtomicUsize,
     budgets: [Arc<Budget>; 2],
 }
 
 /// A worker of two batches, as `keyring::Lanes` does it: the snapshot is loaded once for a batch, and a lane whose version is no
 /// longer the snapshot's active one is dropped before anything is sealed.
-fn worker(ring: &Ring) -> [u64; 2] {
+fn worker(keyring: &Keyring) -> [u64; 2] {
     let mut sealed = [0; 2];
     let mut lane: Option<(usize, Grant)> = None;
     for _batch in 0..2 {
-        let active = ring.active.load(Ordering::Acquire);
+        let active = keyring.active.load(Ordering::Acquire);
         lane = lane.filter(|(version, _grant)| *version == active);
         let (_version, grant) =
-            lane.get_or_insert_with(|| (active, Grant::new(&ring.budgets[active])));
+            lane.get_or_insert_with(|| (active, Grant::new(&keyring.budgets[active])));
         sealed[active] += seal(grant, 1);
     }
     sealed
@@ -154,18 +154,18 @@ fn worker(ring: &Ring) -> [u64; 2] {
 #[test]
 fn switch_under_workers_that_seal_leaves_each_version_with_what_was_sealed_under_it() {
     model(|| {
-        let thirst = Arc::default();
-        let ring = Arc::new(Ring {
+        let refill = Arc::default();
+        let keyring = Arc::new(Keyring {
             active: AtomicUsize::new(0),
-            budgets: [budget(12, &thirst), budget(1, &thirst)],
+            budgets: [budget(12, &refill), budget(1, &refill)],
         });
-        let other = Arc::clone(&ring);
+        let other = Arc::clone(&keyring);
         let first = thread::spawn(move || worker(&other));
-        ring.active.store(1, Ordering::Release);
-        let mine = worker(&ring);
+        keyring.active.store(1, Ordering::Release);
+        let mine = worker(&keyring);
         let theirs = first.join().unwrap();
         assert_eq!(mine[0], 0, "the snapshot was installed before");
-        for (version, budget) in ring.budgets.iter().enumerate() {
+        for (version, budget) in keyring.budgets.iter().enumerate() {
             let sealed = mine[version] + theirs[version];
             assert!(sealed <= budget.reserved().messages);
             assert_eq!(budget.taken().messages, sealed);

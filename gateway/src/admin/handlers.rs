@@ -7,33 +7,33 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
-use super::answer::Json;
-use super::asked::{Asked, Nothing, Parameters};
-use super::desk::{Change, Desk};
-use super::problem::Refusal;
-use super::{Asker, Shared, api, openapi as document};
+use super::api_error::ApiError;
+use super::extract::{JsonBody, NoBody, QueryParameters};
+use super::json::Json;
+use super::key_service::{KeyService, StateChange};
+use super::{Caller, Shared, api, openapi as document};
 use crate::printable::Printable;
 use crate::rotation::Overview;
 
 /// Prometheus' text format.
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-type Answer<T> = Result<Json<T>, Refusal>;
-type Sources = State<Arc<Shared>>;
-type Asking = Extension<Asker>;
-type OneVersion = Path<(String, String)>;
+type JsonResult<T> = Result<Json<T>, ApiError>;
+type AdminState = State<Arc<Shared>>;
+type CallerExtension = Extension<Caller>;
+type VersionPath = Path<(String, String)>;
 
 /// The query string of `GET /v1/audit`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Much {
+pub(super) struct TailQuery {
     /// How many lines, at most 1000; 20 when absent.
     count: Option<usize>,
 }
 
 /// Numbers for a scraper.
 #[utoipa::path(get, path = "/metrics", tag = "open", responses((status = 200, body = String, content_type = "text/plain")))]
-pub(super) async fn metrics(State(shared): Sources) -> impl IntoResponse {
+pub(super) async fn metrics(State(shared): AdminState) -> impl IntoResponse {
     shared.metrics.run_upkeep();
     (
         [(header::CONTENT_TYPE, PROMETHEUS)],
@@ -51,7 +51,7 @@ pub(super) async fn health() -> &'static str {
 #[utoipa::path(get, path = "/readyz", tag = "open", responses(
     (status = 200, description = "It would be", body = api::Readiness),
     (status = 503, description = "It would not be", body = api::Readiness)))]
-pub(super) async fn ready(State(shared): Sources, headers: HeaderMap) -> Response {
+pub(super) async fn ready(State(shared): AdminState, headers: HeaderMap) -> Response {
     let readiness = readiness(&shared).await;
     let status = if readiness.ready {
         StatusCode::OK
@@ -82,7 +82,7 @@ pub(super) async fn openapi() -> impl IntoResponse {
 
 /// What the gateway is and how it is.
 #[utoipa::path(get, path = "/v1/status", tag = "gateway", responses((status = 200, body = api::Status)))]
-pub(super) async fn status(State(shared): Sources) -> Json<api::Status> {
+pub(super) async fn status(State(shared): AdminState) -> Json<api::Status> {
     let relay_only = shared.rotation.load().is_none();
     Json(api::Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -95,24 +95,24 @@ pub(super) async fn status(State(shared): Sources) -> Json<api::Status> {
 #[utoipa::path(post, path = "/v1/reload", tag = "gateway", responses(
     (status = 200, body = api::Reloaded), (status = "default", description = "Refused", body = api::Problem)))]
 pub(super) async fn reload(
-    State(shared): Sources,
-    Extension(asker): Asking,
-    _nothing: Nothing,
-) -> Answer<api::Reloaded> {
+    State(shared): AdminState,
+    Extension(caller): CallerExtension,
+    _no_body: NoBody,
+) -> JsonResult<api::Reloaded> {
     let reload = shared.reload.load_full();
-    let reload = reload.ok_or_else(Refusal::stopping)?;
-    let reloaded = reload.0.reload(asker).await;
-    reloaded.map(Json).map_err(Refusal::unprocessable)
+    let reload = reload.ok_or_else(ApiError::stopping)?;
+    let reloaded = reload.0.reload(caller).await;
+    reloaded.map(Json).map_err(ApiError::unprocessable)
 }
 
 /// Every keyring.
 #[utoipa::path(get, path = "/v1/keyrings", tag = "keyrings", responses((status = 200, body = [api::Keyring])))]
 pub(super) async fn keyrings(
-    State(shared): Sources,
-    Extension(asker): Asking,
+    State(shared): AdminState,
+    Extension(caller): CallerExtension,
 ) -> Json<Vec<api::Keyring>> {
-    match desk(&shared, asker) {
-        Ok(desk) => Json(desk.keyrings().await),
+    match key_service(&shared, caller) {
+        Ok(key_service) => Json(key_service.keyrings().await),
         Err(_keyless) => Json(Vec::new()),
     }
 }
@@ -121,11 +121,11 @@ pub(super) async fn keyrings(
 #[utoipa::path(post, path = "/v1/drill", tag = "gateway", request_body = api::Reason, responses(
     (status = 200, body = [api::Rehearsal]), (status = "default", description = "Refused", body = api::Problem)))]
 pub(super) async fn drill(
-    State(shared): Sources,
-    Extension(asker): Asking,
-    Asked(asked): Asked<api::Reason>,
-) -> Answer<Vec<api::Rehearsal>> {
-    Ok(Json(desk(&shared, asker)?.drill(asked).await?))
+    State(shared): AdminState,
+    Extension(caller): CallerExtension,
+    JsonBody(asked): JsonBody<api::Reason>,
+) -> JsonResult<Vec<api::Rehearsal>> {
+    Ok(Json(key_service(&shared, caller)?.drill(asked).await?))
 }
 
 /// The last lines of the audit log.
@@ -133,12 +133,12 @@ pub(super) async fn drill(
     ("count" = Option<usize>, Query, description = "How many lines, at most 1000; 20 when absent")), responses(
     (status = 200, body = api::Tail), (status = "default", description = "Refused", body = api::Problem)))]
 pub(super) async fn audit(
-    State(shared): Sources,
-    Extension(asker): Asking,
-    Parameters(much): Parameters<Much>,
-) -> Answer<api::Tail> {
-    let count = much.count.unwrap_or(20);
-    Ok(Json(desk(&shared, asker)?.tail(count).await?))
+    State(shared): AdminState,
+    Extension(caller): CallerExtension,
+    QueryParameters(query): QueryParameters<TailQuery>,
+) -> JsonResult<api::Tail> {
+    let count = query.count.unwrap_or(20);
+    Ok(Json(key_service(&shared, caller)?.tail(count).await?))
 }
 
 /// One keyring.
@@ -146,11 +146,11 @@ pub(super) async fn audit(
     ("keyring" = String, Path, description = "Its name")), responses(
     (status = 200, body = api::Keyring), (status = "default", description = "Refused", body = api::Problem)))]
 pub(super) async fn keyring(
-    State(shared): Sources,
-    Extension(asker): Asking,
+    State(shared): AdminState,
+    Extension(caller): CallerExtension,
     Path(keyring): Path<String>,
-) -> Answer<api::Keyring> {
-    Ok(Json(desk(&shared, asker)?.keyring(&keyring).await?))
+) -> JsonResult<api::Keyring> {
+    Ok(Json(key_service(&shared, caller)?.keyring(&keyring).await?))
 }
 
 /// Switches to a new key version now.
@@ -158,12 +158,16 @@ pub(super) async fn keyring(
     ("keyring" = String, Path, description = "Its name")), request_body = api::Rotate, responses(
     (status = 200, body = api::Switch), (status = "default", description = "Refused", body = api::Problem)))]
 pub(super) async fn rotate(
-    State(shared): Sources,
-    Extension(asker): Asking,
+    State(shared): AdminState,
+    Extension(caller): CallerExtension,
     Path(keyring): Path<String>,
-    Asked(asked): Asked<api::Rotate>,
-) -> Answer<api::Switch> {
-    Ok(Json(desk(&shared, asker)?.rotate(&keyring, asked).await?))
+    JsonBody(asked): JsonBody<api::Rotate>,
+) -> JsonResult<api::Switch> {
+    Ok(Json(
+        key_service(&shared, caller)?
+            .rotate(&keyring, asked)
+            .await?,
+    ))
 }
 
 /// A key version never seals again, and a successor follows; says what its secret may have told.
@@ -171,12 +175,16 @@ pub(super) async fn rotate(
     ("keyring" = String, Path, description = "Its name")), request_body = api::Revoke, responses(
     (status = 200, body = api::Revoked), (status = "default", description = "Refused", body = api::Problem)))]
 pub(super) async fn revoke(
-    State(shared): Sources,
-    Extension(asker): Asking,
+    State(shared): AdminState,
+    Extension(caller): CallerExtension,
     Path(keyring): Path<String>,
-    Asked(asked): Asked<api::Revoke>,
-) -> Answer<api::Revoked> {
-    Ok(Json(desk(&shared, asker)?.revoke(&keyring, asked).await?))
+    JsonBody(asked): JsonBody<api::Revoke>,
+) -> JsonResult<api::Revoked> {
+    Ok(Json(
+        key_service(&shared, caller)?
+            .revoke(&keyring, asked)
+            .await?,
+    ))
 }
 
 /// The rotation under way ends without a successor.
@@ -184,12 +192,14 @@ pub(super) async fn revoke(
     ("keyring" = String, Path, description = "Its name")), request_body = api::Reason, responses(
     (status = 200, body = api::Keyring), (status = "default", description = "Refused", body = api::Problem)))]
 pub(super) async fn abort(
-    State(shared): Sources,
-    Extension(asker): Asking,
+    State(shared): AdminState,
+    Extension(caller): CallerExtension,
     Path(keyring): Path<String>,
-    Asked(asked): Asked<api::Reason>,
-) -> Answer<api::Keyring> {
-    Ok(Json(desk(&shared, asker)?.abort(&keyring, asked).await?))
+    JsonBody(asked): JsonBody<api::Reason>,
+) -> JsonResult<api::Keyring> {
+    Ok(Json(
+        key_service(&shared, caller)?.abort(&keyring, asked).await?,
+    ))
 }
 
 /// The key versions of a keyring, oldest first.
@@ -197,11 +207,11 @@ pub(super) async fn abort(
     ("keyring" = String, Path, description = "Its name")), responses(
     (status = 200, body = [api::KeyVersion]), (status = "default", description = "Refused", body = api::Problem)))]
 pub(super) async fn versions(
-    State(shared): Sources,
-    Extension(asker): Asking,
+    State(shared): AdminState,
+    Extension(caller): CallerExtension,
     Path(keyring): Path<String>,
-) -> Answer<Vec<api::KeyVersion>> {
-    let keyring = desk(&shared, asker)?.keyring(&keyring).await?;
+) -> JsonResult<Vec<api::KeyVersion>> {
+    let keyring = key_service(&shared, caller)?.keyring(&keyring).await?;
     Ok(Json(keyring.versions))
 }
 
@@ -211,12 +221,12 @@ pub(super) async fn versions(
     ("version" = String, Path, description = "Its number or label")), responses(
     (status = 200, body = api::KeyVersion), (status = "default", description = "Refused", body = api::Problem)))]
 pub(super) async fn version(
-    State(shared): Sources,
-    Extension(asker): Asking,
-    Path((keyring, version)): OneVersion,
-) -> Answer<api::KeyVersion> {
-    let desk = desk(&shared, asker)?;
-    Ok(Json(desk.version(&keyring, &version).await?))
+    State(shared): AdminState,
+    Extension(caller): CallerExtension,
+    Path((keyring, version)): VersionPath,
+) -> JsonResult<api::KeyVersion> {
+    let key_service = key_service(&shared, caller)?;
+    Ok(Json(key_service.version(&keyring, &version).await?))
 }
 
 /// What keeps a key version from being destroyed.
@@ -225,12 +235,12 @@ pub(super) async fn version(
     ("version" = String, Path, description = "Its number or label")), responses(
     (status = 200, body = api::Kept), (status = "default", description = "Refused", body = api::Problem)))]
 pub(super) async fn why(
-    State(shared): Sources,
-    Extension(asker): Asking,
-    Path((keyring, version)): OneVersion,
-) -> Answer<api::Kept> {
-    let desk = desk(&shared, asker)?;
-    Ok(Json(desk.why(&keyring, &version).await?))
+    State(shared): AdminState,
+    Extension(caller): CallerExtension,
+    Path((keyring, version)): VersionPath,
+) -> JsonResult<api::Kept> {
+    let key_service = key_service(&shared, caller)?;
+    Ok(Json(key_service.why(&keyring, &version).await?))
 }
 
 /// What whoever has the secret of a key version may know.
@@ -239,12 +249,12 @@ pub(super) async fn why(
     ("version" = String, Path, description = "Its number or label")), responses(
     (status = 200, body = api::Exposure), (status = "default", description = "Refused", body = api::Problem)))]
 pub(super) async fn exposure(
-    State(shared): Sources,
-    Extension(asker): Asking,
-    Path((keyring, version)): OneVersion,
-) -> Answer<api::Exposure> {
-    let desk = desk(&shared, asker)?;
-    Ok(Json(desk.exposure(&keyring, Some(&version)).await?))
+    State(shared): AdminState,
+    Extension(caller): CallerExtension,
+    Path((keyring, version)): VersionPath,
+) -> JsonResult<api::Exposure> {
+    let key_service = key_service(&shared, caller)?;
+    Ok(Json(key_service.exposure(&keyring, Some(&version)).await?))
 }
 
 /// A key version does not seal while somebody investigates.
@@ -253,14 +263,18 @@ pub(super) async fn exposure(
     ("version" = String, Path, description = "Its number or label")), request_body = api::Reason, responses(
     (status = 200, body = api::Keyring), (status = "default", description = "Refused", body = api::Problem)))]
 pub(super) async fn suspend(
-    State(shared): Sources,
-    Extension(asker): Asking,
-    Path((keyring, version)): OneVersion,
-    Asked(asked): Asked<api::Reason>,
-) -> Answer<api::Keyring> {
-    let desk = desk(&shared, asker)?;
+    State(shared): AdminState,
+    Extension(caller): CallerExtension,
+    Path((keyring, version)): VersionPath,
+    JsonBody(asked): JsonBody<api::Reason>,
+) -> JsonResult<api::Keyring> {
+    let key_service = key_service(&shared, caller)?;
     let which = (keyring.as_str(), version.as_str());
-    Ok(Json(desk.change(which, Change::Suspend, asked).await?))
+    Ok(Json(
+        key_service
+            .change(which, StateChange::Suspend, asked)
+            .await?,
+    ))
 }
 
 /// A suspended key version goes back to where it was.
@@ -269,14 +283,18 @@ pub(super) async fn suspend(
     ("version" = String, Path, description = "Its number or label")), request_body = api::Reason, responses(
     (status = 200, body = api::Keyring), (status = "default", description = "Refused", body = api::Problem)))]
 pub(super) async fn restore(
-    State(shared): Sources,
-    Extension(asker): Asking,
-    Path((keyring, version)): OneVersion,
-    Asked(asked): Asked<api::Reason>,
-) -> Answer<api::Keyring> {
-    let desk = desk(&shared, asker)?;
+    State(shared): AdminState,
+    Extension(caller): CallerExtension,
+    Path((keyring, version)): VersionPath,
+    JsonBody(asked): JsonBody<api::Reason>,
+) -> JsonResult<api::Keyring> {
+    let key_service = key_service(&shared, caller)?;
     let which = (keyring.as_str(), version.as_str());
-    Ok(Json(desk.change(which, Change::Restore, asked).await?))
+    Ok(Json(
+        key_service
+            .change(which, StateChange::Restore, asked)
+            .await?,
+    ))
 }
 
 /// The overlap of a key version ends now.
@@ -285,14 +303,18 @@ pub(super) async fn restore(
     ("version" = String, Path, description = "Its number or label")), request_body = api::Reason, responses(
     (status = 200, body = api::Keyring), (status = "default", description = "Refused", body = api::Problem)))]
 pub(super) async fn archive(
-    State(shared): Sources,
-    Extension(asker): Asking,
-    Path((keyring, version)): OneVersion,
-    Asked(asked): Asked<api::Reason>,
-) -> Answer<api::Keyring> {
-    let desk = desk(&shared, asker)?;
+    State(shared): AdminState,
+    Extension(caller): CallerExtension,
+    Path((keyring, version)): VersionPath,
+    JsonBody(asked): JsonBody<api::Reason>,
+) -> JsonResult<api::Keyring> {
+    let key_service = key_service(&shared, caller)?;
     let which = (keyring.as_str(), version.as_str());
-    Ok(Json(desk.change(which, Change::Archive, asked).await?))
+    Ok(Json(
+        key_service
+            .change(which, StateChange::Archive, asked)
+            .await?,
+    ))
 }
 
 /// The secret of a key version goes, if nothing stored needs it, or by force.
@@ -301,22 +323,22 @@ pub(super) async fn archive(
     ("version" = String, Path, description = "Its number or label")), request_body = api::Destroy, responses(
     (status = 200, body = api::Keyring), (status = "default", description = "Refused", body = api::Problem)))]
 pub(super) async fn destroy(
-    State(shared): Sources,
-    Extension(asker): Asking,
-    Path((keyring, version)): OneVersion,
-    Asked(asked): Asked<api::Destroy>,
-) -> Answer<api::Keyring> {
-    let desk = desk(&shared, asker)?;
+    State(shared): AdminState,
+    Extension(caller): CallerExtension,
+    Path((keyring, version)): VersionPath,
+    JsonBody(asked): JsonBody<api::Destroy>,
+) -> JsonResult<api::Keyring> {
+    let key_service = key_service(&shared, caller)?;
     let which = (keyring.as_str(), version.as_str());
-    Ok(Json(desk.destroy(which, asked).await?))
+    Ok(Json(key_service.destroy(which, asked).await?))
 }
 
 /// The key service on behalf of this caller; an error where the gateway has no keys.
-fn desk(shared: &Shared, asker: Asker) -> Result<Desk, Refusal> {
-    let rotation = shared.rotation.load_full().ok_or_else(Refusal::keyless)?;
-    Ok(Desk {
+fn key_service(shared: &Shared, caller: Caller) -> Result<KeyService, ApiError> {
+    let rotation = shared.rotation.load_full().ok_or_else(ApiError::no_keys)?;
+    Ok(KeyService {
         rotation: (*rotation).clone(),
-        asker,
+        caller,
         clock: shared.clock.clone(),
     })
 }

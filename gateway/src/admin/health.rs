@@ -3,9 +3,9 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use crate::dataplane::Reach;
-use crate::rotation::engine::Stage;
-use crate::rotation::{KeyringStatus, Overview, Stopped};
+use crate::dataplane::Reachability;
+use crate::rotation::engine::RotationStage;
+use crate::rotation::{KeyringStatus, Overview, PublishStall};
 
 use super::api::Readiness;
 
@@ -17,29 +17,29 @@ use super::api::Readiness;
 pub struct Health {
     draining: Arc<AtomicBool>,
     /// The message to show where the gateway seals nothing.
-    relays: Arc<OnceLock<String>>,
-    reach: Reach,
+    relay_only: Arc<OnceLock<String>>,
+    reach: Reachability,
 }
 
 impl Health {
     /// A gateway with open listeners; `reach` says whether its server can be reached.
     #[must_use]
-    pub fn serving(reach: Reach) -> Self {
+    pub fn serving(reach: Reachability) -> Self {
         Self {
             draining: Arc::default(),
-            relays: Arc::default(),
+            relay_only: Arc::default(),
             reach,
         }
     }
 
     /// No client is accepted from now on.
-    pub fn draining(&self) {
+    pub fn set_draining(&self) {
         self.draining.store(true, Ordering::Relaxed);
     }
 
     /// The gateway forwards payloads unsealed; `what` is shown as a degradation.
-    pub fn relaying(&self, what: String) {
-        self.relays.get_or_init(|| what);
+    pub fn set_relay_only(&self, what: String) {
+        self.relay_only.get_or_init(|| what);
     }
 
     /// Whether clients should be sent here, and what is degraded although clients are served.
@@ -50,17 +50,17 @@ impl Health {
         if self.draining.load(Ordering::Relaxed) {
             reasons.push("the gateway is stopping and accepts no clients".to_owned());
         }
-        if !self.reach.is_good() {
+        if !self.reach.is_reachable() {
             reasons.push("no NATS server can be reached".to_owned());
         }
-        reasons.extend(keyrings.iter().filter_map(stands_still));
+        reasons.extend(keyrings.iter().filter_map(blocked_reason));
         Readiness {
             ready: reasons.is_empty(),
             reasons,
             degraded: keyrings
                 .iter()
-                .filter_map(goes_on)
-                .chain(self.relays.get().cloned())
+                .filter_map(degraded_reason)
+                .chain(self.relay_only.get().cloned())
                 .chain(overview.rolled_back.as_deref().map(rolled_back))
                 .chain(overview.unread.as_deref().map(unread))
                 .chain(overview.unreserved.as_deref().map(unreserved))
@@ -70,20 +70,22 @@ impl Health {
 }
 
 /// Why publishes on the keyring's subjects wait, where that will not end soon.
-fn stands_still(status: &KeyringStatus) -> Option<String> {
-    status.standstill().filter(|_what| !is_soon_over(status))
+fn blocked_reason(status: &KeyringStatus) -> Option<String> {
+    status
+        .standstill()
+        .filter(|_what| !is_version_pending(status))
 }
 
 /// What is degraded, although clients are served.
-fn goes_on(status: &KeyringStatus) -> Option<String> {
+fn degraded_reason(status: &KeyringStatus) -> Option<String> {
     let keyring = &status.keyring;
-    if is_soon_over(status) {
+    if is_version_pending(status) {
         return Some(format!(
             "keyring `{keyring}` has no active key version yet; one is being made"
         ));
     }
     let failure = status.outlook.failure.as_ref()?;
-    if stands_still(status).is_some_and(|why| why.contains(failure)) {
+    if blocked_reason(status).is_some_and(|why| why.contains(failure)) {
         return None;
     }
     Some(format!("keyring `{keyring}`: key events fail: {failure}"))
@@ -108,9 +110,9 @@ fn unread(why: &str) -> String {
 }
 
 /// No version seals yet, but one is being made, without failures so far.
-fn is_soon_over(status: &KeyringStatus) -> bool {
-    status.stopped == Some(Stopped::NoVersion)
-        && status.outlook.stage != Stage::None
+fn is_version_pending(status: &KeyringStatus) -> bool {
+    status.stopped == Some(PublishStall::NoVersion)
+        && status.outlook.stage != RotationStage::None
         && status.outlook.failure.is_none()
 }
 
@@ -130,7 +132,7 @@ mod tests {
             deliver_to: Clients::default(),
             versions: Vec::new(),
             outlook,
-            stopped: Some(Stopped::NoVersion),
+            stopped: Some(PublishStall::NoVersion),
         };
         Overview {
             keyrings: vec![keyring],
@@ -140,12 +142,12 @@ mod tests {
 
     #[test]
     fn every_reason_is_told_and_none_is_made_up() {
-        let reach = Reach::default();
+        let reach = Reachability::default();
         let health = Health::serving(reach.clone());
         let nothing = Overview::default();
         assert!(health.readiness(&nothing).ready);
         reach.lost();
-        health.draining();
+        health.set_draining();
         let reasons = health.readiness(&idle(Outlook::default())).reasons;
         let reasons = reasons.join("\n");
         for word in ["stopping", "NATS server", "`agents`"] {
@@ -157,7 +159,7 @@ mod tests {
 
     #[test]
     fn log_without_a_reserve_degrades_and_keeps_no_client_away() {
-        let health = Health::serving(Reach::default());
+        let health = Health::serving(Reachability::default());
         let overview = Overview {
             unreserved: Some("the disk is full".to_owned()),
             ..Overview::default()
@@ -173,9 +175,9 @@ mod tests {
 
     #[test]
     fn version_that_is_being_made_degrades_and_one_that_cannot_be_made_keeps_clients_away() {
-        let health = Health::serving(Reach::default());
+        let health = Health::serving(Reachability::default());
         let mut outlook = Outlook {
-            stage: Stage::Generate,
+            stage: RotationStage::Generate,
             ..Outlook::default()
         };
         let soon = health.readiness(&idle(outlook.clone()));

@@ -3,28 +3,28 @@
 //! Two listeners: TCP with metrics and health, without authentication; and a unix socket in the state directory, for its owner
 //! alone, with key management. With one of `[admin] tokens`, a caller over TCP may do what the owner may.
 
-mod answer;
 #[expect(
     clippy::large_stack_frames,
     reason = "what describes them for OpenAPI is generated, and runs when somebody asks for it"
 )]
 pub mod api;
-mod asked;
-mod asker;
-mod desk;
-mod door;
+mod api_error;
+mod caller;
 mod error;
+mod extract;
 #[expect(
     clippy::large_stack_frames,
     reason = "what describes them for OpenAPI is generated, and runs when somebody asks for it"
 )]
 mod handlers;
 mod health;
+mod http_server;
+mod json;
+mod key_service;
 mod openapi;
-mod places;
-mod problem;
 mod reload;
 mod routes;
+mod slots;
 mod socket;
 mod tokens;
 
@@ -39,28 +39,28 @@ use tokio::task::JoinSet;
 
 use crate::clock::Clock;
 use crate::dataplane;
-use crate::disk::Own;
+use crate::disk::OwnedFile;
 use crate::metrics::PrometheusHandle;
 use crate::rotation::Rotation;
 
-pub use asker::Asker;
-pub use desk::{Change, Desk};
+pub use api_error::ApiError;
+pub use caller::Caller;
 pub use error::StartError;
 pub use health::Health;
-pub(crate) use places::{Place, Places};
-pub use problem::Refusal;
-pub use reload::{Reload, Reloading};
-pub use tokens::{MIN_LEN as SHORTEST_TOKEN, Token, TokenError};
+pub use key_service::{KeyService, StateChange};
+pub use reload::{Reload, ReloadFuture};
+pub(crate) use slots::{ConnectionSlot, ConnectionSlots};
+pub use tokens::{MIN_LEN as MIN_TOKEN_LEN, Token, TokenError};
 
-use door::Patience;
+use http_server::Timeouts;
 use tokens::Tokens;
 
 /// How long requests that have begun may take once the gateway stops.
-const GRACE: Duration = Duration::from_secs(2);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The section `[admin]` of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Config {
+pub struct AdminConfig {
     /// Metrics and health over TCP; `None`: not served. Port 0 lets the system choose.
     pub listen: Option<SocketAddr>,
     /// The unix socket.
@@ -70,7 +70,7 @@ pub struct Config {
 }
 
 /// What the handlers answer from.
-pub struct Sources {
+pub struct Dependencies {
     /// The key service; `None` when the gateway relays only.
     pub rotation: Option<Rotation>,
     /// Renders the Prometheus page.
@@ -84,15 +84,15 @@ pub struct Sources {
 }
 
 /// The running listeners of the administration API.
-pub struct Running {
+pub struct AdminServer {
     addr: Option<SocketAddr>,
     socket: PathBuf,
-    made: Own,
-    sources: Arc<Shared>,
+    owned_socket: OwnedFile,
+    shared: Arc<Shared>,
     closing: watch::Sender<bool>,
-    doors: JoinSet<()>,
+    listeners: JoinSet<()>,
     /// A second handle of the TCP socket, to be handed over to the next process.
-    again: Option<TcpListener>,
+    tcp_listener: Option<TcpListener>,
 }
 
 /// The state of all handlers. `rotation` can be cleared: the rotation thread ends only when nobody holds a handle.
@@ -113,51 +113,61 @@ struct Reloader(Box<dyn Reload>);
 /// # Errors
 /// [`StartError`]; neither listener is open then.
 pub fn serve(
-    config: &Config,
-    sources: Sources,
+    config: &AdminConfig,
+    dependencies: Dependencies,
     inherited: Option<TcpListener>,
-) -> Result<Running, StartError> {
+) -> Result<AdminServer, StartError> {
     let tokens = Arc::new(Tokens::read(&config.tokens)?);
-    let (tcp, again) = match (config.listen, inherited) {
-        (Some(addr), Some(listener)) => (Some(adopt(addr, &listener)?), Some(listener)),
+    let (tcp, tcp_listener) = match (config.listen, inherited) {
+        (Some(addr), Some(listener)) => (Some(tokio_listener(addr, &listener)?), Some(listener)),
         (Some(addr), None) => {
             let listener = dataplane::bind(addr).map_err(|e| failed(addr, e))?;
-            (Some(adopt(addr, &listener)?), Some(listener))
+            (Some(tokio_listener(addr, &listener)?), Some(listener))
         }
         (None, _) => (None, None),
     };
     let addr = tcp.as_ref().map(|(addr, _listener)| *addr);
-    let unix = socket::Guarded::bind(&config.socket)?;
+    let unix = socket::OwnerListener::bind(&config.socket)?;
     let shared = Arc::new(Shared {
-        rotation: ArcSwapOption::from_pointee(sources.rotation),
-        reload: ArcSwapOption::from_pointee(sources.reload.map(Reloader)),
-        metrics: sources.metrics,
-        health: sources.health,
-        clock: sources.clock,
+        rotation: ArcSwapOption::from_pointee(dependencies.rotation),
+        reload: ArcSwapOption::from_pointee(dependencies.reload.map(Reloader)),
+        metrics: dependencies.metrics,
+        health: dependencies.health,
+        clock: dependencies.clock,
     });
-    let (closing, patience) = (watch::Sender::new(false), Patience::default());
-    let mut doors = JoinSet::new();
+    let (closing, timeouts) = (watch::Sender::new(false), Timeouts::default());
+    let mut listeners = JoinSet::new();
     if let Some((_addr, listener)) = tcp {
         let routes = routes::tcp(&shared, &tokens);
-        doors.spawn(door::serve(listener, routes, patience, closing.subscribe()));
+        listeners.spawn(http_server::serve(
+            listener,
+            routes,
+            timeouts,
+            closing.subscribe(),
+        ));
     }
     let owner = routes::unix(&shared);
-    doors.spawn(door::serve(unix, owner, patience, closing.subscribe()));
-    Ok(Running {
+    listeners.spawn(http_server::serve(
+        unix,
+        owner,
+        timeouts,
+        closing.subscribe(),
+    ));
+    Ok(AdminServer {
         addr,
-        made: Own::new(&config.socket),
+        owned_socket: OwnedFile::new(&config.socket),
         socket: config.socket.clone(),
-        sources: shared,
+        shared,
         closing,
-        doors,
-        again,
+        listeners,
+        tcp_listener,
     })
 }
 
 /// Checks the configuration without opening anything: unusable tokens, and a path where no unix socket can be created. The state
 /// directory `state` need not exist yet.
 #[must_use]
-pub fn examine(config: &Config, state: &Path) -> Vec<StartError> {
+pub fn examine(config: &AdminConfig, state: &Path) -> Vec<StartError> {
     let (_known, wrong) = Tokens::sort(&config.tokens);
     let wrong = wrong.into_iter().map(StartError::from);
     wrong
@@ -165,7 +175,7 @@ pub fn examine(config: &Config, state: &Path) -> Vec<StartError> {
         .collect()
 }
 
-impl Running {
+impl AdminServer {
     /// Where metrics and health are served.
     #[must_use]
     pub const fn addr(&self) -> Option<SocketAddr> {
@@ -186,20 +196,20 @@ impl Running {
     /// Stops, but keeps the TCP socket listening: connections queue until the next process accepts them.
     pub async fn hand_over(mut self) -> Option<TcpListener> {
         self.closing.send_replace(true);
-        let ended = async { while self.doors.join_next().await.is_some() {} };
-        if tokio::time::timeout(GRACE, ended).await.is_err() {
+        let ended = async { while self.listeners.join_next().await.is_some() {} };
+        if tokio::time::timeout(SHUTDOWN_TIMEOUT, ended).await.is_err() {
             tracing::debug!("an administrative connection did not end in time");
         }
-        self.sources.rotation.store(None);
-        self.sources.reload.store(None);
+        self.shared.rotation.store(None);
+        self.shared.reload.store(None);
         // Commands that look for a running gateway find none.
-        self.made.remove();
-        self.again.take()
+        self.owned_socket.remove();
+        self.tcp_listener.take()
     }
 }
 
 /// A tokio listener on a clone of the socket, and its local address.
-fn adopt(
+fn tokio_listener(
     addr: SocketAddr,
     listener: &TcpListener,
 ) -> Result<(SocketAddr, tokio::net::TcpListener), StartError> {

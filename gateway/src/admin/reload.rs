@@ -3,14 +3,14 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use super::Asker;
+use super::Caller;
 use super::api::{Problem, Reloaded};
 
 /// The result of a reload.
-pub type Reloading<'r> = Pin<Box<dyn Future<Output = Result<Reloaded, Problem>> + Send + 'r>>;
+pub type ReloadFuture<'r> = Pin<Box<dyn Future<Output = Result<Reloaded, Problem>> + Send + 'r>>;
 
 /// Reads the configuration again and applies it, without touching connections.
 pub trait Reload: Send + Sync {
-    /// Reloads on behalf of `asker`. A file with mistakes changes nothing.
-    fn reload(&self, asker: Asker) -> Reloading<'_>;
+    /// Reloads on behalf of `caller`. A file with mistakes changes nothing.
+    fn reload(&self, caller: Caller) -> ReloadFuture<'_>;
 }

@@ -8,27 +8,28 @@ use axum::middleware::from_fn;
 use axum::routing::{get, post};
 
 use super::Shared;
-use super::asker::{by_socket, by_token};
+use super::api_error::ApiError;
+use super::caller::{authenticate_socket, authenticate_token};
 use super::handlers as on;
-use super::problem::Refusal;
 use super::tokens::Tokens;
 
 /// TCP: public routes, and those of the owner behind a token, if there are tokens.
 pub(super) fn tcp(shared: &Arc<Shared>, tokens: &Arc<Tokens>) -> Router {
     if tokens.is_empty() {
-        return finished(public(), shared);
+        return with_fallbacks(public(), shared);
     }
     let known = Arc::clone(tokens);
-    let guard =
-        from_fn(move |tenure, request, next| by_token(Arc::clone(&known), tenure, request, next));
+    let guard = from_fn(move |eviction_guard, request, next| {
+        authenticate_token(Arc::clone(&known), eviction_guard, request, next)
+    });
     // `route_layer`, so that an unknown path is a 404 rather than a 401.
-    finished(public().merge(owner().route_layer(guard)), shared)
+    with_fallbacks(public().merge(owner().route_layer(guard)), shared)
 }
 
 /// The unix socket: all routes, for the owner of the state directory.
 pub(super) fn unix(shared: &Arc<Shared>) -> Router {
-    finished(
-        public().merge(owner().route_layer(from_fn(by_socket))),
+    with_fallbacks(
+        public().merge(owner().route_layer(from_fn(authenticate_socket))),
         shared,
     )
 }
@@ -90,21 +91,21 @@ fn versions() -> Router<Arc<Shared>> {
 }
 
 /// Adds the answers 404 and 405. Call it last: the fallback for wrong methods covers only routes added before.
-fn finished(router: Router<Arc<Shared>>, shared: &Arc<Shared>) -> Router {
+fn with_fallbacks(router: Router<Arc<Shared>>, shared: &Arc<Shared>) -> Router {
     router
-        .fallback(nothing)
-        .method_not_allowed_fallback(not_so)
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
         .with_state(Arc::clone(shared))
 }
 
-async fn nothing(uri: Uri) -> Refusal {
+async fn not_found(uri: Uri) -> ApiError {
     let error = format!("there is nothing at {}", uri.path());
     let help = "TCP: /metrics, /healthz, /readyz, and with `[admin] tokens` what the unix socket has; GET /v1/openapi.json lists that";
-    Refusal::misasked(StatusCode::NOT_FOUND, &error, help)
+    ApiError::request_error(StatusCode::NOT_FOUND, &error, help)
 }
 
-async fn not_so() -> Refusal {
+async fn method_not_allowed() -> ApiError {
     let help = "what changes something takes POST, everything else takes GET; GET /v1/openapi.json lists both";
     let error = "this path does not take this method";
-    Refusal::misasked(StatusCode::METHOD_NOT_ALLOWED, error, help)
+    ApiError::request_error(StatusCode::METHOD_NOT_ALLOWED, error, help)
 }

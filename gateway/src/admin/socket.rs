@@ -13,7 +13,7 @@ use tokio::net::{UnixListener, UnixStream};
 use super::StartError;
 
 /// How long accepting pauses after an error, such as no free descriptor.
-const BREATH: Duration = Duration::from_millis(100);
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
 /// The peer's credentials (`SO_PEERCRED`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,9 +23,9 @@ pub(super) struct Peer {
 }
 
 /// A listener that accepts our own user and root only.
-pub(super) struct Guarded(UnixListener);
+pub(super) struct OwnerListener(UnixListener);
 
-impl Guarded {
+impl OwnerListener {
     /// Creates the socket with mode 0600; a stale one is replaced.
     ///
     /// # Errors
@@ -35,7 +35,7 @@ impl Guarded {
             path: path.to_owned(),
             source,
         };
-        make_way(path)?;
+        remove_stale(path)?;
         let listener = UnixListener::bind(path).map_err(failed)?;
         // Until the mode is set, the peer's user id alone keeps others out.
         std::fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(failed)?;
@@ -43,7 +43,7 @@ impl Guarded {
     }
 }
 
-impl axum::serve::Listener for Guarded {
+impl axum::serve::Listener for OwnerListener {
     type Io = UnixStream;
     type Addr = Peer;
 
@@ -56,7 +56,7 @@ impl axum::serve::Listener for Guarded {
                 },
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept on the admin socket");
-                    tokio::time::sleep(BREATH).await;
+                    tokio::time::sleep(ACCEPT_BACKOFF).await;
                 }
             }
         }
@@ -95,7 +95,7 @@ fn peer(stream: &UnixStream) -> Option<Peer> {
     (uid == 0 || uid == geteuid().as_raw()).then_some(Peer { uid })
 }
 
-fn make_way(path: &Path) -> Result<(), StartError> {
+fn remove_stale(path: &Path) -> Result<(), StartError> {
     let path_taken = || path.to_owned();
     let Ok(found) = std::fs::symlink_metadata(path) else {
         return Ok(());
@@ -120,15 +120,15 @@ mod tests {
     async fn socket_of_a_dead_gateway_is_replaced_and_a_live_one_is_not() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("admin.sock");
-        let first = Guarded::bind(&path).unwrap();
+        let first = OwnerListener::bind(&path).unwrap();
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert!(matches!(
-            Guarded::bind(&path),
+            OwnerListener::bind(&path),
             Err(StartError::Taken { .. })
         ));
         drop(first);
-        assert!(Guarded::bind(&path).is_ok());
+        assert!(OwnerListener::bind(&path).is_ok());
     }
 
     #[test]
@@ -149,7 +149,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("admin.sock");
         std::fs::write(&path, "precious").unwrap();
-        let refused = Guarded::bind(&path);
+        let refused = OwnerListener::bind(&path);
         assert!(matches!(refused, Err(StartError::NotASocket { .. })));
         assert_eq!(std::fs::read(&path).unwrap(), b"precious");
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
 
-use crate::disk::{self, Guarded, read_guarded};
+use crate::disk::{self, AllowedOwner, read_secret_file};
 use crate::fault::{Fault, Faulty, Retry, Who};
 
 /// The shortest token, in bytes: too long to be guessed, if it is random.
@@ -112,7 +112,7 @@ impl Faulty for TokenError {
 
 /// The digest of the file's token, without line ends at its end.
 fn read(file: &Path) -> Result<[u8; 32], TokenError> {
-    let bytes = read_guarded(file, Guarded::Handed)?;
+    let bytes = read_secret_file(file, AllowedOwner::UsOrRoot)?;
     let line_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
     let len = bytes
         .iter()

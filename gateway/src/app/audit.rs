@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 
-use crate::audit::{self, Fact, Head, LOG, Log, Place, Signer, Text, VerifierKey, WriteFailed};
+use crate::audit::{self, Fact, Head, LOG, Log, LogDir, Signer, Text, VerifierKey, WriteFailed};
 use crate::catalogue::{self, Catalogue};
 use crate::clock::Clock;
 use crate::custody::{
@@ -133,27 +133,27 @@ pub(super) fn open(
         return begin_in(dir, files, custodian, about, &[]);
     };
     // Before the log is read: it must be at least as long as these heads say.
-    let heads = catalogue::heads(&*files, dir.path());
-    let place = Place::new(files, dir.subdirectory(DIR)?);
+    let heads = catalogue::audit_heads(&*files, dir.path());
+    let place = LogDir::new(files, dir.subdirectory(DIR)?);
     let signer = signer(&dir.join(KEY), &content, custodian)?;
-    Ok(Log::open_beside(place, signer, now(clock)?, &heads)?)
+    Ok(Log::open_with_heads(place, signer, now(clock)?, &heads)?)
 }
 
 /// The content of the key file; `None` where there has never been a log, or beginning the first was interrupted.
 fn key(files: &dyn Files, state: &Path) -> Result<Option<Vec<u8>>, AuditError> {
     let path = state.join(KEY);
     let (content, log) = (read(files, &path)?, audit_directory(state));
-    let has_log = is_there(files, &log.join(LOG))?;
+    let has_log = exists(files, &log.join(LOG))?;
     match content {
         Some(content) if has_log => Ok(Some(content)),
         Some(_) => Err(AuditError::NoLog {
             path,
             log: log.join(LOG),
         }),
-        None if has_log && !is_there(files, &state.join(STAGED))? => {
+        None if has_log && !exists(files, &state.join(STAGED))? => {
             Err(AuditError::NoKey { path, log })
         }
-        None => match catalogue::heads(files, state).pop() {
+        None => match catalogue::audit_heads(files, state).pop() {
             Some(head) => Err(AuditError::Gone { path, head }),
             None => Ok(None),
         },
@@ -172,10 +172,10 @@ pub fn begin_audit_log(
 ) -> Result<Log, AuditError> {
     let dir = StateDir::open(catalogue.path())?;
     let path = dir.join(KEY);
-    if is_there(&disk::Real, &path)? {
+    if exists(&disk::Real, &path)? {
         return Err(AuditError::Exists { path });
     }
-    let heads = catalogue::heads(&disk::Real, dir.path());
+    let heads = catalogue::audit_heads(&disk::Real, dir.path());
     // The key of a log that has been in use begins no other.
     let path = dir.join(STAGED);
     if let Some(content) = read(&disk::Real, &path)?
@@ -204,11 +204,11 @@ fn begin_in(
     (id, now): (&str, Timestamp),
     facts: &[Fact],
 ) -> Result<Log, AuditError> {
-    let place = Place::new(Arc::clone(&files), dir.subdirectory(DIR)?);
+    let place = LogDir::new(Arc::clone(&files), dir.subdirectory(DIR)?);
     let (path, staged) = (dir.join(KEY), dir.join(STAGED));
     let signer = match read(&*files, &staged)? {
         Some(content) => signer(&staged, &content, custodian)?,
-        None if is_there(&*files, &place.log())? => {
+        None if exists(&*files, &place.log())? => {
             let log = dir.join(DIR);
             return Err(AuditError::NoKey { path, log });
         }
@@ -219,7 +219,7 @@ fn begin_in(
         }
     };
     // The checkpoint is written last: once it is there, the log has begun.
-    let mut log = if is_there(&*files, &place.checkpoints())? {
+    let mut log = if exists(&*files, &place.checkpoints())? {
         Log::open(place, signer, now)?
     } else {
         Log::create(place, signer, id, now)?
@@ -293,7 +293,7 @@ fn read(files: &dyn Files, path: &Path) -> Result<Option<Vec<u8>>, Error> {
     }
 }
 
-fn is_there(files: &dyn Files, path: &Path) -> Result<bool, Error> {
+fn exists(files: &dyn Files, path: &Path) -> Result<bool, Error> {
     match files.len(path) {
         Ok(_) => Ok(true),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(false),
@@ -316,20 +316,20 @@ mod tests {
     use super::*;
     use crate::custody::local;
     use crate::disk::Lock;
-    use crate::disk::testing::{Forgetful, Trouble};
+    use crate::disk::testing::{CrashDisk, DiskFault};
 
     struct Home {
         _root: tempfile::TempDir,
         dir: StateDir,
         kek: local::Kek,
-        disk: Arc<Forgetful>,
+        disk: Arc<CrashDisk>,
     }
 
     impl Home {
         fn new() -> Self {
             let root = tempfile::tempdir().unwrap();
             let dir = StateDir::create(&root.path().join("state")).unwrap();
-            let kek = local::init(&Lock::take(dir.clone()).unwrap(), None).unwrap();
+            let kek = local::init(&Lock::acquire(dir.clone()).unwrap(), None).unwrap();
             Self {
                 _root: root,
                 dir,
@@ -339,7 +339,7 @@ mod tests {
         }
 
         fn open(&self) -> Result<Log, AuditError> {
-            let files = Arc::<Forgetful>::clone(&self.disk);
+            let files = Arc::<CrashDisk>::clone(&self.disk);
             open(&self.dir, files, &self.kek, ("5f0c", &Clock::system()))
         }
     }
@@ -350,7 +350,7 @@ mod tests {
         for step in 0..14 {
             for kept in 0..5 {
                 let home = Home::new();
-                home.disk.arm(step, Trouble::Death);
+                home.disk.arm(step, DiskFault::Crash);
                 drop(home.open());
                 home.disk.restart(kept);
                 let log = home.open().unwrap();

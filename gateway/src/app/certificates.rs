@@ -6,25 +6,25 @@ use std::time::{Duration, Instant};
 use crate::clock::Clock;
 use crate::dataplane::{self, Tls};
 use crate::metrics::{self, Side};
-use crate::tls::{self, Acceptor, Changed, Dialer, Doubt, Live, Settings};
+use crate::tls::{self, Acceptor, Changed, Dialer, ReloadableConfig, Settings};
 
 /// How often the files are checked for changes.
-const LOOK: Duration = Duration::from_secs(5);
+const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How often warnings about certificates are logged again.
-const REMIND: Duration = Duration::from_hours(24);
+const WARNING_INTERVAL: Duration = Duration::from_hours(24);
 
 /// TLS with clients and with servers.
 pub(super) struct Certificates {
     tls: Tls,
     clock: Clock,
-    meters: metrics::Certificates,
-    told: Mutex<Told>,
+    meters: metrics::CertificateMetrics,
+    logged: Mutex<Logged>,
 }
 
 /// What was logged already, so that it is not repeated.
 #[derive(Default)]
-struct Told {
+struct Logged {
     /// The last error of changed files, for clients and servers.
     wrong: [Option<String>; 2],
     /// When warnings were logged last.
@@ -33,7 +33,7 @@ struct Told {
 
 /// What a reload of the files has done.
 #[derive(Default)]
-pub(super) struct Looked {
+pub(super) struct ReloadedFiles {
     /// Configuration keys whose files have changed and are in use now.
     pub(super) applied: Vec<String>,
     /// Errors of changed files that cannot be used.
@@ -45,14 +45,14 @@ pub(super) struct Looked {
 pub(super) fn check_certificates(
     config: &dataplane::Config,
     clock: &Clock,
-) -> (Vec<tls::Error>, Vec<Doubt>) {
+) -> (Vec<tls::Error>, Vec<tls::Warning>) {
     let (mut wrong, mut doubts) = (Vec::new(), Vec::new());
     match load(config.tls.as_ref(), clock) {
-        Ok(clients) => doubts.extend(clients.iter().flat_map(Live::doubts)),
+        Ok(clients) => doubts.extend(clients.iter().flat_map(ReloadableConfig::warnings)),
         Err(error) => wrong.push(error),
     }
     match load(config.server_tls.as_ref(), clock) {
-        Ok(servers) => doubts.extend(servers.iter().flat_map(Live::doubts)),
+        Ok(servers) => doubts.extend(servers.iter().flat_map(ReloadableConfig::warnings)),
         Err(error) => wrong.push(error),
     }
     (wrong, doubts)
@@ -72,11 +72,11 @@ impl Certificates {
                 servers: servers.map(Arc::new),
             },
             clock: clock.clone(),
-            meters: metrics::Certificates::default(),
-            told: Mutex::default(),
+            meters: metrics::CertificateMetrics::default(),
+            logged: Mutex::default(),
         };
-        certificates.measure();
-        certificates.remind();
+        certificates.export_expiries();
+        certificates.log_warnings();
         Ok(certificates)
     }
 
@@ -86,52 +86,57 @@ impl Certificates {
     }
 
     /// Reads changed files again; those that cannot be used are logged, and the ones before stay in use. Blocks.
-    pub(super) fn look(&self) -> Looked {
-        let mut looked = Looked::default();
+    pub(super) fn reload(&self) -> ReloadedFiles {
+        let mut reloaded = ReloadedFiles::default();
         if let Some(clients) = &self.tls.clients {
-            self.follow(Side::Client, clients, &mut looked);
+            self.reload_side(Side::Client, clients, &mut reloaded);
         }
         if let Some(servers) = &self.tls.servers {
-            self.follow(Side::Server, servers, &mut looked);
+            self.reload_side(Side::Server, servers, &mut reloaded);
         }
-        self.measure();
-        if !looked.applied.is_empty() {
-            self.told().doubts = None;
+        self.export_expiries();
+        if !reloaded.applied.is_empty() {
+            self.logged().doubts = None;
         }
-        self.remind();
-        looked
+        self.log_warnings();
+        reloaded
     }
 
     /// Reloads changed files periodically. Runs until dropped.
     pub(super) async fn watch(self: Arc<Self>) {
-        let mut due = tokio::time::interval(LOOK);
+        let mut due = tokio::time::interval(POLL_INTERVAL);
         loop {
             due.tick().await;
             let certificates = Arc::clone(&self);
-            let looked = tokio::task::spawn_blocking(move || certificates.look()).await;
-            if let Err(error) = looked {
+            let reloaded = tokio::task::spawn_blocking(move || certificates.reload()).await;
+            if let Err(error) = reloaded {
                 tracing::error!(%error, "certificates are not looked at");
             }
         }
     }
 
-    fn follow<S: Settings>(&self, side: Side, live: &Live<S>, looked: &mut Looked) {
+    fn reload_side<S: Settings>(
+        &self,
+        side: Side,
+        live: &ReloadableConfig<S>,
+        reloaded: &mut ReloadedFiles,
+    ) {
         let wrong = match live.reload() {
             Ok(Changed::Nothing) => None,
             Ok(Changed::Files(roles)) => {
                 let files: Vec<_> = roles.iter().map(|role| role.word().to_owned()).collect();
                 tracing::info!(?files, "new certificates are in use; connections go on");
-                looked.applied.extend(files);
+                reloaded.applied.extend(files);
                 None
             }
             Err(error) => Some(error.to_string()),
         };
         if let Some(wrong) = &wrong {
             self.meters.reload_failed(side);
-            looked.wrong.push(wrong.clone());
+            reloaded.wrong.push(wrong.clone());
         }
-        let mut told = self.told();
-        let [client, server] = &mut told.wrong;
+        let mut logged = self.logged();
+        let [client, server] = &mut logged.wrong;
         let said = match side {
             Side::Client => client,
             Side::Server => server,
@@ -142,7 +147,7 @@ impl Certificates {
         *said = wrong;
     }
 
-    fn measure(&self) {
+    fn export_expiries(&self) {
         let clients = self.tls.clients.iter().flat_map(|live| live.expiries());
         let servers = self.tls.servers.iter().flat_map(|live| live.expiries());
         for (role, at) in clients.chain(servers) {
@@ -151,17 +156,17 @@ impl Certificates {
     }
 
     /// Logs warnings, once a day at most.
-    fn remind(&self) {
+    fn log_warnings(&self) {
         let now = self.clock.instant();
-        let mut told = self.told();
-        let due = |last: Instant| now.saturating_duration_since(last) >= REMIND;
-        if !told.doubts.is_none_or(due) {
+        let mut logged = self.logged();
+        let due = |last: Instant| now.saturating_duration_since(last) >= WARNING_INTERVAL;
+        if !logged.doubts.is_none_or(due) {
             return;
         }
-        told.doubts = Some(now);
-        let clients = self.tls.clients.iter().flat_map(|live| live.doubts());
-        let servers = self.tls.servers.iter().flat_map(|live| live.doubts());
-        for Doubt {
+        logged.doubts = Some(now);
+        let clients = self.tls.clients.iter().flat_map(|live| live.warnings());
+        let servers = self.tls.servers.iter().flat_map(|live| live.warnings());
+        for tls::Warning {
             role,
             message,
             help,
@@ -171,17 +176,17 @@ impl Certificates {
         }
     }
 
-    fn told(&self) -> std::sync::MutexGuard<'_, Told> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    fn logged(&self) -> std::sync::MutexGuard<'_, Logged> {
+        self.logged.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 fn load<S: Settings + Clone>(
     settings: Option<&S>,
     clock: &Clock,
-) -> Result<Option<Live<S>>, tls::Error> {
+) -> Result<Option<ReloadableConfig<S>>, tls::Error> {
     let settings = settings.cloned();
     settings
-        .map(|settings| Live::load(settings, clock))
+        .map(|settings| ReloadableConfig::load(settings, clock))
         .transpose()
 }

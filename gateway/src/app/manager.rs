@@ -7,12 +7,12 @@ use listenfd::ListenFd;
 use sd_notify::NotifyState;
 
 use crate::admin::Health;
-use crate::dataplane::{Binder, Inherited, ListenSocket, Pulse};
+use crate::dataplane::{BoundBy, Inherited, ListenSocket, Liveness};
 use crate::printable::Count;
 use crate::rotation::{Overview, Rotation};
 
 /// How often the status is sent, unless the watchdog needs it more often.
-const PACE: Duration = Duration::from_secs(10);
+const STATUS_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The listening sockets that the manager has passed. Call once, before any thread is started.
 #[must_use]
@@ -37,37 +37,37 @@ fn take(passed: &mut ListenFd, index: usize) -> io::Result<Option<Inherited>> {
         Err(_another_kind) => passed.take_tcp_listener(index)?.map(ListenSocket::Tcp),
     };
     socket
-        .map(|socket| Inherited::new(socket, Binder::Manager))
+        .map(|socket| Inherited::new(socket, BoundBy::Manager))
         .transpose()
 }
 
 /// `READY=1`: the gateway serves, or a reload is done.
 pub fn ready() {
-    tell(&[NotifyState::Ready]);
+    notify(&[NotifyState::Ready]);
 }
 
 /// `READY=1` after a take-over: this process is the main one now.
-pub fn ready_instead() {
-    tell(&[NotifyState::MainPid(std::process::id()), NotifyState::Ready]);
+pub fn ready_after_take_over() {
+    notify(&[NotifyState::MainPid(std::process::id()), NotifyState::Ready]);
 }
 
 /// `RELOADING=1`: the configuration is read again; [`ready`] ends it.
 pub fn reloading() {
     match NotifyState::monotonic_usec_now() {
-        Ok(now) => tell(&[NotifyState::Reloading, now]),
+        Ok(now) => notify(&[NotifyState::Reloading, now]),
         Err(error) => tracing::warn!(%error, "the service manager is not told of a reload"),
     }
 }
 
 /// `STOPPING=1`.
 pub fn stopping() {
-    tell(&[
+    notify(&[
         NotifyState::Stopping,
         NotifyState::Status("stopping: connections are being drained"),
     ]);
 }
 
-fn tell(news: &[NotifyState<'_>]) {
+fn notify(news: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(news) {
         tracing::warn!(%error, "the service manager cannot be told");
     }
@@ -75,7 +75,7 @@ fn tell(news: &[NotifyState<'_>]) {
 
 /// Sends status and watchdog notifications.
 pub(super) struct Reporter {
-    pub(super) pulse: Pulse,
+    pub(super) liveness: Liveness,
     pub(super) health: Health,
     /// `None` when the gateway relays only.
     pub(super) rotation: Option<Rotation>,
@@ -91,12 +91,12 @@ impl Reporter {
         let mut pace = tokio::time::interval(
             watchdog
                 .and_then(|limit| limit.checked_div(2))
-                .map_or(PACE, |half| half.min(PACE)),
+                .map_or(STATUS_INTERVAL, |half| half.min(STATUS_INTERVAL)),
         );
         let mut told = String::new();
         loop {
             pace.tick().await;
-            self.pulse.beat().await;
+            self.liveness.probe_workers().await;
             let status = self.status().await;
             let mut news = Vec::new();
             if watchdog.is_some() {
@@ -106,7 +106,7 @@ impl Reporter {
                 news.push(NotifyState::Status(&status));
             }
             if !news.is_empty() {
-                tell(&news);
+                notify(&news);
             }
             told = status;
         }
@@ -119,7 +119,7 @@ impl Reporter {
             None => Overview::default(),
         };
         let readiness = self.health.readiness(&overview);
-        let mut words = vec![Count(self.pulse.clients(), "client").to_string()];
+        let mut words = vec![Count(self.liveness.clients(), "client").to_string()];
         if readiness.ready && readiness.degraded.is_empty() {
             words.push("ready".to_owned());
         }

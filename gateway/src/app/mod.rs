@@ -4,15 +4,15 @@
 
 mod audit;
 mod certificates;
-mod examine;
+mod check_files;
 mod handover;
 pub mod manager;
 mod offline;
+mod ownership;
 mod ports;
 pub mod process;
 mod relay;
 mod reload;
-mod seat;
 mod state;
 
 use std::net::SocketAddr;
@@ -20,52 +20,52 @@ use std::sync::Arc;
 
 use tokio::task::JoinHandle;
 
-use crate::admin::{self, Asker, Reload as _};
+use crate::admin::{self, Caller, Reload as _};
 use crate::clock::Clock;
-use crate::config::{Checked, settings};
-use crate::control::Control;
+use crate::config::{GatewayConfig, settings};
 use crate::custody::Custodian;
-use crate::dataplane::{self, Dataplane, Inherited, ListenAddr, PathOf, Stopped, Succession};
+use crate::dataplane::{self, Dataplane, Inherited, ListenAddr, PathOwner, StopKind, Stopped};
 use crate::disk;
-use crate::envelope::{self, WrongAnswer};
+use crate::envelope::{self, SelfTestFailed};
 use crate::fault::{Fault, Faulty, Retry, Who};
 use crate::keyring::{Keys, Snapshot};
 use crate::metrics::{self, PrometheusHandle};
 use crate::policy::Policy;
 use crate::proxy::{Key, KeyError};
-use crate::rotation::{self, DrainLink, Rotation, Stores, User};
+use crate::retention::JetStream;
+use crate::rotation::{self, DrainLink, ProcessKind, Rotation, Stores};
 use crate::tls;
 
-use seat::{Held, Seat};
+use ownership::{Owned, Ownership};
 
 pub use audit::{
     AuditError, audit_directory, audit_verifier, audit_verifier_of_log, begin_audit_log,
     has_audit_log,
 };
-pub use examine::{Doubt, Wrong, examine};
-pub use handover::{Claim, ClaimError, claim, is_served};
+pub use check_files::{FileError, FileWarning, check_files};
+pub use handover::{TakeOver, TakeOverError, is_gateway_running, take_over};
 pub use offline::offline;
-pub use reload::{Origin, Read, Reloader, warn_of};
-pub use seat::{Attended, Due};
-pub use state::{OpenError, Opened, open, open_audit, with_audit};
+pub use ownership::{HandoverEvent, HandoverOutcome};
+pub use reload::{ConfigSource, ReadResult, Reloader, warn_of};
+pub use state::{OpenError, OpenState, open, open_audit, with_audit};
 
 use certificates::Certificates;
-use relay::Silent;
+use relay::RelayAuditError;
 
 /// A running gateway.
 pub struct Gateway {
     dataplane: Dataplane,
-    premises: Box<Premises>,
-    seat: Seat,
-    succession: Succession,
+    context: Box<GatewayContext>,
+    ownership: Ownership,
+    succession: StopKind,
     /// Whether the audit log says that this gateway relays only.
-    testified: bool,
-    upkeep: [JoinHandle<()>; 2],
+    relay_logged: bool,
+    background_tasks: [JoinHandle<()>; 2],
 }
 
-/// What a gateway keeps whether or not it owns keys and audit log ([`Seat`]).
-struct Premises {
-    checked: Checked,
+/// What a gateway keeps whether or not it owns keys and audit log ([`Ownership`]).
+struct GatewayContext {
+    checked: GatewayConfig,
     clock: Clock,
     metrics: PrometheusHandle,
     health: admin::Health,
@@ -76,15 +76,15 @@ struct Premises {
 }
 
 /// What a gateway is started with beside its configuration.
-pub struct Surroundings {
+pub struct StartOptions {
     /// The metrics page that administration serves.
     pub metrics: PrometheusHandle,
     /// Reads the configuration again; `None`: it cannot be reloaded.
-    pub origin: Option<Origin>,
+    pub config_source: Option<ConfigSource>,
     /// Listening sockets for clients that the service manager has passed.
     pub inherited: Vec<Inherited>,
     /// What another gateway has handed over; it is told whether this one starts.
-    pub claim: Option<Claim>,
+    pub take_over: Option<TakeOver>,
     /// The custodian of an open KEK; `None`: it is yet to be opened.
     pub custodian: Option<Arc<dyn Custodian>>,
 }
@@ -95,7 +95,7 @@ pub struct Surroundings {
 pub enum StartError {
     /// The ciphers do not compute what they must; nothing may be sealed with them.
     #[error("the self-test failed: {0}; this build or this machine must not be used")]
-    SelfTest(#[from] WrongAnswer),
+    SelfTest(#[from] SelfTestFailed),
     /// Memory was to be locked, and cannot be.
     #[error(transparent)]
     NotLocked(#[from] process::NotLocked),
@@ -126,7 +126,7 @@ impl Faulty for StartError {
     fn fault(&self) -> Fault {
         match self {
             Self::SelfTest(_) => Fault {
-                who: Who::Us,
+                who: Who::Internal,
                 retry: Retry::Never,
             },
             Self::NotLocked(error) => error.fault(),
@@ -141,15 +141,15 @@ impl Faulty for StartError {
     }
 }
 
-impl Surroundings {
+impl StartOptions {
     /// Metrics alone: nothing inherited, taken over or reloadable.
     #[must_use]
-    pub const fn bare(metrics: PrometheusHandle) -> Self {
+    pub const fn new(metrics: PrometheusHandle) -> Self {
         Self {
             metrics,
-            origin: None,
+            config_source: None,
             inherited: Vec::new(),
-            claim: None,
+            take_over: None,
             custodian: None,
         }
     }
@@ -160,16 +160,18 @@ impl Surroundings {
 ///
 /// # Errors
 /// [`StartError`]: a gateway with this configuration would not start.
-pub fn rehearse(checked: &Checked) -> Result<Option<Arc<dyn Custodian>>, StartError> {
+pub fn check_without_lock(
+    checked: &GatewayConfig,
+) -> Result<Option<Arc<dyn Custodian>>, StartError> {
     envelope::self_test()?;
-    let (wrong, _doubts) = examine(checked, &Clock::system());
+    let (wrong, _doubts) = check_files(checked, &Clock::system());
     if let Some(first) = wrong.into_iter().next() {
         return Err(first.error);
     }
     if checked.dataplane.relay_only {
         return Ok(None);
     }
-    Ok(state::rehearse(&checked.state, &checked.custody)?)
+    Ok(state::check_without_lock(&checked.state, &checked.custody)?)
 }
 
 impl Gateway {
@@ -179,22 +181,23 @@ impl Gateway {
     /// # Errors
     /// [`StartError`].
     pub fn start(
-        checked: &Checked,
-        mut surroundings: Surroundings,
+        checked: &GatewayConfig,
+        mut options: StartOptions,
         clock: &Clock,
     ) -> Result<Self, StartError> {
-        let mut claim = surroundings.claim.take();
+        let mut take_over = options.take_over.take();
         let relay_only = checked.dataplane.relay_only;
-        let testimony = relay_only.then(|| relay::testify(checked, clock));
-        match Self::prepare(checked, surroundings, claim.as_mut(), clock) {
+        let relay_audit = relay_only.then(|| relay::log_relay_start(checked, clock));
+        match Self::prepare(checked, options, take_over.as_mut(), clock) {
             Ok(mut gateway) => {
-                if let Some(claim) = claim {
-                    gateway.confirm(claim);
+                if let Some(take_over) = take_over {
+                    gateway.confirm(take_over);
                 }
                 // Not before: connections accepted from the kernel's queue are lost if this process does not serve after all.
                 gateway.dataplane.accept();
-                if let Some(testimony) = testimony {
-                    gateway.relays(testimony.and_then(|testimony| testimony.in_force()));
+                if let Some(relay_audit) = relay_audit {
+                    gateway
+                        .set_relaying(relay_audit.and_then(|relay_audit| relay_audit.in_force()));
                 }
                 let addrs = gateway.dataplane.addrs().iter();
                 let listen: Vec<_> = addrs.map(ToString::to_string).collect();
@@ -202,8 +205,8 @@ impl Gateway {
                 Ok(gateway)
             }
             Err(error) => {
-                if let Some(claim) = claim {
-                    claim.fail(&error.to_string());
+                if let Some(take_over) = take_over {
+                    take_over.fail(&error.to_string());
                 }
                 Err(error)
             }
@@ -212,73 +215,76 @@ impl Gateway {
 
     /// [`Gateway::start`] up to, and without, accepting clients.
     fn prepare(
-        checked: &Checked,
-        surroundings: Surroundings,
-        mut claim: Option<&mut Claim>,
+        checked: &GatewayConfig,
+        options: StartOptions,
+        mut take_over: Option<&mut TakeOver>,
         clock: &Clock,
     ) -> Result<Self, StartError> {
-        let (config, certificates) = judge(checked, clock)?;
-        let drainers = claim.as_mut().map(|claim| claim.take_drainers());
+        let (config, certificates) = preflight(checked, clock)?;
+        let drainers = take_over
+            .as_mut()
+            .map(|take_over| take_over.take_drainers());
         let drainers = drainers.unwrap_or_default();
-        let Begun {
+        let KeySetup {
             keys,
             rotation,
             custodian,
-        } = begin(checked, (surroundings.custodian, drainers), clock)?;
-        let mut inherited = surroundings.inherited;
-        let admin = claim.and_then(|claim| {
-            inherited.extend(claim.take_sockets());
-            claim.take_admin()
+        } = open_keys(checked, (options.custodian, drainers), clock)?;
+        let mut inherited = options.inherited;
+        let admin = take_over.and_then(|take_over| {
+            inherited.extend(take_over.take_sockets());
+            take_over.take_admin()
         });
         let dataplane = Dataplane::start(
-            process::fitted(*config),
+            process::limit_connections(*config),
             inherited,
             (Arc::clone(&keys), certificates.tls()),
             clock.clone(),
         )?;
-        let reloader = surroundings.origin;
-        let reloader =
-            reloader.map(|origin| Reloader::new(origin, Arc::clone(&certificates), checked));
+        let reloader = options.config_source;
+        let reloader = reloader
+            .map(|config_source| Reloader::new(config_source, Arc::clone(&certificates), checked));
         let reloader = reloader.map(Arc::new);
-        let premises = Box::new(Premises {
+        let context = Box::new(GatewayContext {
             checked: checked.clone(),
             clock: clock.clone(),
-            metrics: surroundings.metrics.clone(),
+            metrics: options.metrics.clone(),
             health: admin::Health::serving(dataplane.reach()),
             reloader,
             keys,
             custodian,
         });
         let mut gateway = Self {
-            upkeep: [
-                tokio::spawn(metrics::upkeep(surroundings.metrics)),
+            background_tasks: [
+                tokio::spawn(metrics::upkeep(options.metrics)),
                 tokio::spawn(certificates.watch()),
             ],
             dataplane,
-            premises,
-            seat: Seat::Lost,
-            succession: Succession::Ends,
-            testified: false,
+            context,
+            ownership: Ownership::Lost,
+            succession: StopKind::Shutdown,
+            relay_logged: false,
         };
-        gateway.seat = Seat::Held(gateway.sit(rotation, admin)?);
+        gateway.ownership = Ownership::Owned(gateway.take_ownership(rotation, admin)?);
         Ok(gateway)
     }
 
     /// Reports relay-only mode (payloads pass unsealed) in health and log, and whether the audit log says so.
-    fn relays(&mut self, testified: Result<(), Silent>) {
-        self.testified = testified.is_ok();
+    fn set_relaying(&mut self, relay_logged: Result<(), RelayAuditError>) {
+        self.relay_logged = relay_logged.is_ok();
         let mut what = "it relays only: no payload is sealed or opened".to_owned();
-        if let Err(error) = testified {
+        if let Err(error) = relay_logged {
             tracing::error!(%error, "relays only, and nothing vouches for when and for how long: the audit log cannot say so");
             what = format!("{what}, and the audit log does not say so: {error}");
         }
-        self.premises.health.relaying(what);
+        self.context.health.set_relay_only(what);
     }
 
     /// Tells the gateway that handed over that this one serves; the paths of its unix sockets are this one's to remove now.
-    fn confirm(&self, claim: Claim) {
-        self.dataplane.assign(Some(claim.paths()), PathOf::Gateway);
-        if let Err(error) = claim.confirm() {
+    fn confirm(&self, take_over: TakeOver) {
+        self.dataplane
+            .set_path_owner(Some(take_over.paths()), PathOwner::Gateway);
+        if let Err(error) = take_over.confirm() {
             tracing::warn!(%error, "the gateway that handed over has ended by itself");
         }
     }
@@ -292,31 +298,34 @@ impl Gateway {
     /// The TCP address of administration: metrics and health.
     #[must_use]
     pub const fn admin_addr(&self) -> Option<SocketAddr> {
-        match &self.seat {
-            Seat::Held(Held {
+        match &self.ownership {
+            Ownership::Owned(Owned {
                 admin: Some(admin), ..
             }) => admin.addr(),
-            Seat::Held(_) | Seat::Offered(_) | Seat::Vacant(_) | Seat::Lost => None,
+            Ownership::Owned(_)
+            | Ownership::Offered(_)
+            | Ownership::Released(_)
+            | Ownership::Lost => None,
         }
     }
 
     /// The handle to rotation; `None` when the gateway relays only, or another process owns the keys.
     #[must_use]
     pub fn rotation(&self) -> Option<Rotation> {
-        match &self.seat {
-            Seat::Held(held) => held.rotation.as_ref().map(|(rotation, _)| rotation.clone()),
-            Seat::Offered(_) | Seat::Vacant(_) | Seat::Lost => None,
+        match &self.ownership {
+            Ownership::Owned(held) => held.rotation.as_ref().map(|(rotation, _)| rotation.clone()),
+            Ownership::Offered(_) | Ownership::Released(_) | Ownership::Lost => None,
         }
     }
 
-    /// Reads the configuration again for `asker`, applies what can change without a restart, and logs the outcome.
-    pub async fn reload(&self, asker: Asker) {
-        if !matches!(self.seat, Seat::Held(_)) {
+    /// Reads the configuration again for `caller`, applies what can change without a restart, and logs the outcome.
+    pub async fn reload(&self, caller: Caller) {
+        if !matches!(self.ownership, Ownership::Owned(_)) {
             tracing::error!("nothing is reloaded: another process is taking over");
             return;
         }
-        if let Some(reloader) = &self.premises.reloader
-            && let Err(problem) = reloader.reload(asker).await
+        if let Some(reloader) = &self.context.reloader
+            && let Err(problem) = reloader.reload(caller).await
         {
             tracing::error!(
                 error = problem.error,
@@ -328,17 +337,19 @@ impl Gateway {
 
     /// Stops accepting, drains the sessions (cut off as soon as `hurry` ends), then stops rotation.
     pub async fn stop(self, hurry: impl Future<Output = ()>) -> Stopped {
-        self.premises.health.draining();
-        if let Seat::Held(held) = &self.seat {
-            held.ports.iter().for_each(disk::Own::remove);
+        self.context.health.set_draining();
+        if let Ownership::Owned(held) = &self.ownership {
+            held.ports.iter().for_each(disk::OwnedFile::remove);
         }
-        self.upkeep.iter().for_each(JoinHandle::abort);
-        let mut seat = self.seat;
-        let stopped = self.dataplane.stop(self.succession, (seat.moved(), hurry));
+        self.background_tasks.iter().for_each(JoinHandle::abort);
+        let mut ownership = self.ownership;
+        let stopped = self
+            .dataplane
+            .stop(self.succession, (ownership.moved(), hurry));
         let stopped = stopped.await;
-        seat.leave().await;
-        if self.testified
-            && let Err(error) = relay::stopped(&self.premises.checked, &self.premises.clock)
+        ownership.shut_down().await;
+        if self.relay_logged
+            && let Err(error) = relay::log_relay_stop(&self.context.checked, &self.context.clock)
         {
             tracing::warn!(%error, "the audit log does not say that the gateway stopped");
         }
@@ -348,22 +359,22 @@ impl Gateway {
 }
 
 /// The checks that need no state directory: self-test, memory lock, certificates, administration.
-fn judge(
-    checked: &Checked,
+fn preflight(
+    checked: &GatewayConfig,
     clock: &Clock,
 ) -> Result<(Box<dataplane::Config>, Arc<Certificates>), StartError> {
     envelope::self_test()?;
     process::lock_memory(checked.lock_memory)?;
     let config = Box::new(message_path(checked)?);
     let certificates = Arc::new(Certificates::load(&config, clock)?);
-    match examine::administration(checked).next() {
+    match check_files::administration(checked).next() {
         Some((_key, error)) => Err(error.into()),
         None => Ok((config, certificates)),
     }
 }
 
 /// The configuration of the message path, with the proxy's nkey, which is read here.
-fn message_path(checked: &Checked) -> Result<dataplane::Config, KeyError> {
+fn message_path(checked: &GatewayConfig) -> Result<dataplane::Config, KeyError> {
     let mut config = checked.dataplane.clone();
     if let Some(file) = &checked.proxy_seed {
         let key = Key::read(file)?;
@@ -374,25 +385,25 @@ fn message_path(checked: &Checked) -> Result<dataplane::Config, KeyError> {
 }
 
 /// The handle to rotation and its thread; `None` when the gateway relays only.
-type Started = Option<(Rotation, rotation::Running)>;
+type StartedRotation = Option<(Rotation, rotation::Running)>;
 
 /// Keys, rotation and custodian of a gateway that has opened its state directory.
-struct Begun {
+struct KeySetup {
     keys: Arc<Keys>,
-    rotation: Started,
+    rotation: StartedRotation,
     custodian: Option<Arc<dyn Custodian>>,
 }
 
 /// Opens the keys and starts rotation. A relay-only gateway touches neither KEK nor catalogue: it must start with these broken.
-fn begin(
-    checked: &Checked,
+fn open_keys(
+    checked: &GatewayConfig,
     (custodian, drainers): (Option<Arc<dyn Custodian>>, Vec<DrainLink>),
     clock: &Clock,
-) -> Result<Begun, StartError> {
+) -> Result<KeySetup, StartError> {
     if checked.dataplane.relay_only {
         let nothing = Arc::new(Policy::nothing());
         let (keys, _nobody_misses) = Keys::new(Snapshot::new(nothing, Vec::new(), Vec::new(), 0));
-        return Ok(Begun {
+        return Ok(KeySetup {
             keys: Arc::new(keys),
             rotation: None,
             custodian: None,
@@ -409,28 +420,28 @@ fn begin(
         stores(checked, opened, drainers),
         clock.clone(),
     )?;
-    Ok(Begun {
+    Ok(KeySetup {
         keys,
         rotation: Some((rotation, running)),
         custodian: Some(custodian),
     })
 }
 
-fn stores(checked: &Checked, opened: Opened, drainers: Vec<DrainLink>) -> Stores {
+fn stores(checked: &GatewayConfig, opened: OpenState, drainers: Vec<DrainLink>) -> Stores {
     Stores {
         catalogue: opened.catalogue,
         audit: opened.audit,
-        control: checked.control.clone().map(Control::new),
+        control: checked.control.clone().map(JetStream::new),
         drainers,
-        user: User::Gateway,
+        user: ProcessKind::Gateway,
     }
 }
 
 /// Rotation's part of the configuration.
 #[must_use]
-pub fn rotation_config(checked: &Checked) -> rotation::Config {
+pub fn rotation_config(checked: &GatewayConfig) -> rotation::RotationConfig {
     let terms = checked.keyrings.iter().map(|keyring| keyring.terms.clone());
-    rotation::Config {
+    rotation::RotationConfig {
         policy: Arc::new(checked.policy.clone()),
         terms: terms.collect(),
         workers: checked.dataplane.worker_count(),

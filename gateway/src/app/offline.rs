@@ -1,27 +1,27 @@
 //! Commands on the state directory of a gateway that does not run: the same rotation driver, without traffic.
 
 use crate::clock::Clock;
-use crate::config::Checked;
-use crate::control::Control;
-use crate::rotation::{self, Rotation, StartError, Stores, User};
+use crate::config::GatewayConfig;
+use crate::retention::JetStream;
+use crate::rotation::{self, ProcessKind, Rotation, StartError, Stores};
 
-use super::{Opened, rotation_config};
+use super::{OpenState, rotation_config};
 
 /// Starts rotation, runs `order` with its handle, and stops rotation. Waits for the disk.
 ///
 /// # Errors
 /// [`StartError`].
 pub async fn offline<T>(
-    checked: &Checked,
-    opened: Opened,
+    checked: &GatewayConfig,
+    opened: OpenState,
     order: impl AsyncFnOnce(Rotation) -> T,
 ) -> Result<T, StartError> {
     let stores = Stores {
         catalogue: opened.catalogue,
         audit: opened.audit,
-        control: checked.control.clone().map(Control::new),
+        control: checked.control.clone().map(JetStream::new),
         drainers: Vec::new(),
-        user: User::Command,
+        user: ProcessKind::Command,
     };
     let (rotation, _keys, running) =
         rotation::start(rotation_config(checked), stores, Clock::system())?;

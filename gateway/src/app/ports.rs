@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use crate::dataplane::ListenAddr;
-use crate::disk::{self, Own, Real, StateDir};
+use crate::disk::{self, OwnedFile, Real, StateDir};
 
 const FILE: &str = "ports.json";
 
@@ -14,12 +14,12 @@ pub(super) fn write(
     state: &Path,
     listen: &[ListenAddr],
     admin: Option<SocketAddr>,
-) -> Result<Own, disk::Error> {
+) -> Result<OwnedFile, disk::Error> {
     let path = StateDir::create(state)?.join(FILE);
     let tcp: Vec<_> = listen.iter().filter_map(ListenAddr::tcp).collect();
     let text = serde_json::json!({ "listen": tcp, "admin": admin });
     disk::replace(&Real, &path, format!("{text}\n").as_bytes())?;
-    Ok(Own::new(&path))
+    Ok(OwnedFile::new(&path))
 }
 
 /// Removes the file of an earlier gateway, whose addresses would mislead scripts that wait for it.

@@ -14,7 +14,7 @@ use crate::fault::{Fault, Faulty, Retry, Who};
 ///
 /// # Errors
 /// What the system says.
-pub fn keep_out_of_dumps() -> io::Result<()> {
+pub fn disable_core_dumps() -> io::Result<()> {
     let none = Rlimit {
         current: Some(0),
         maximum: Some(0),
@@ -73,7 +73,7 @@ pub fn lock_memory(wanted: Option<bool>) -> Result<(), NotLocked> {
 ///
 /// # Errors
 /// What the system says.
-pub fn take_all_descriptors() -> io::Result<Option<u64>> {
+pub fn raise_descriptor_limit() -> io::Result<Option<u64>> {
     let maximum = getrlimit(Resource::Nofile).maximum;
     setrlimit(
         Resource::Nofile,
@@ -86,23 +86,24 @@ pub fn take_all_descriptors() -> io::Result<Option<u64>> {
 }
 
 /// Descriptors kept for other uses than connections: logs, records, administration.
-const SPARE: u64 = 64;
+const RESERVED_DESCRIPTORS: u64 = 64;
 
 /// Lowers the limit of connections to what the descriptors allow (two each): a client beyond it gets an error instead of waiting
 /// in the kernel's queue.
-pub(super) fn fitted(mut config: dataplane::Config) -> dataplane::Config {
+pub(super) fn limit_connections(mut config: dataplane::Config) -> dataplane::Config {
     let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    let room = usize::try_from(descriptors.saturating_sub(SPARE) / 2).unwrap_or(usize::MAX);
-    if config.crowd.connections > room {
+    let room =
+        usize::try_from(descriptors.saturating_sub(RESERVED_DESCRIPTORS) / 2).unwrap_or(usize::MAX);
+    if config.connection_limits.connections > room {
         let connections = room.max(1);
         tracing::info!(
             descriptors,
             connections,
-            asked = config.crowd.connections,
+            asked = config.connection_limits.connections,
             help = "raise the limit of open files (LimitNOFILE=) for more",
             "file descriptors limit how many clients may be connected"
         );
-        config.crowd.connections = connections;
+        config.connection_limits.connections = connections;
     }
     config
 }

@@ -6,12 +6,12 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::audit::{Fact, Log, Outcome, Pending, Settings, Trigger, WriteFailed};
+use crate::audit::{Fact, Log, Outcome, PendingEvent, Settings, Trigger, WriteFailed};
 use crate::clock::Clock;
-use crate::config::{Checked, settings};
+use crate::config::{GatewayConfig, settings};
 use crate::custody::local;
 use crate::disk::{Lock, Real, StateDir};
-use crate::rotation::Because;
+use crate::rotation::Reason;
 use crate::rotation::protection::{self, weakened};
 
 use super::audit::{self, AuditError};
@@ -19,7 +19,7 @@ use super::state::{OpenError, passphrase};
 
 /// Why nothing was written to the audit log.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Silent {
+pub(super) enum RelayAuditError {
     /// There is no audit log.
     #[error("there is no audit log in {}", .0.display())]
     NoLog(PathBuf),
@@ -35,17 +35,20 @@ pub(super) enum Silent {
 }
 
 /// An open audit log in which the start of a relay-only gateway is announced.
-pub(super) struct Testimony {
+pub(super) struct RelayAudit {
     log: Log,
     /// Released after the log is closed: fields drop in order.
     _lock: Lock,
     settings: Settings,
-    weaker: Option<Pending>,
+    weaker: Option<PendingEvent>,
     clock: Clock,
 }
 
 /// Writes which protections this start weakens, before it takes effect.
-pub(super) fn testify(checked: &Checked, clock: &Clock) -> Result<Box<Testimony>, Silent> {
+pub(super) fn log_relay_start(
+    checked: &GatewayConfig,
+    clock: &Clock,
+) -> Result<Box<RelayAudit>, RelayAuditError> {
     let (lock, mut log) = open(checked, clock)?;
     let settings = settings(checked);
     // An older log may not name the policy in force: then the gateway is taken to have sealed.
@@ -58,11 +61,11 @@ pub(super) fn testify(checked: &Checked, clock: &Clock) -> Result<Box<Testimony>
     let weaker = if changes.is_empty() {
         None
     } else {
-        let because = Because::of_gateway(Trigger::Start, "the gateway is started to relay only");
-        let act = protection::act(changes, &old, because);
+        let reason = Reason::of_gateway(Trigger::Start, "the gateway is started to relay only");
+        let act = protection::weaken_act(changes, &old, reason);
         Some(log.begin(act, audit::now(clock)?)?)
     };
-    Ok(Box::new(Testimony {
+    Ok(Box::new(RelayAudit {
         log,
         _lock: lock,
         settings,
@@ -72,27 +75,30 @@ pub(super) fn testify(checked: &Checked, clock: &Clock) -> Result<Box<Testimony>
 }
 
 /// Writes that the gateway has stopped.
-pub(super) fn stopped(checked: &Checked, clock: &Clock) -> Result<(), Silent> {
+pub(super) fn log_relay_stop(
+    checked: &GatewayConfig,
+    clock: &Clock,
+) -> Result<(), RelayAuditError> {
     let (_lock, mut log) = open(checked, clock)?;
     Ok(log.note(Fact::GatewayStopped, audit::now(clock)?)?)
 }
 
-fn open(checked: &Checked, clock: &Clock) -> Result<(Lock, Log), Silent> {
+fn open(checked: &GatewayConfig, clock: &Clock) -> Result<(Lock, Log), RelayAuditError> {
     let dir = StateDir::open(&checked.state).map_err(OpenError::from)?;
     if audit::audit_verifier(dir.path()).is_err() {
-        return Err(Silent::NoLog(dir.path().to_owned()));
+        return Err(RelayAuditError::NoLog(dir.path().to_owned()));
     }
     let passphrase = passphrase(&checked.custody).map_err(OpenError::from)?;
-    let lock = Lock::take(dir.clone()).map_err(OpenError::from)?;
+    let lock = Lock::acquire(dir.clone()).map_err(OpenError::from)?;
     let kek = local::open(&dir, passphrase.as_ref()).map_err(OpenError::from)?;
     // The log exists, so that it needs no catalogue id: the catalogue's key may be what is broken.
     let log = audit::open(&dir, Arc::new(Real), &kek, ("", clock))?;
     Ok((lock, log))
 }
 
-impl Testimony {
+impl RelayAudit {
     /// Writes that the gateway has started.
-    pub(super) fn in_force(mut self: Box<Self>) -> Result<(), Silent> {
+    pub(super) fn in_force(mut self: Box<Self>) -> Result<(), RelayAuditError> {
         let now = audit::now(&self.clock)?;
         let started = Fact::GatewayStarted {
             version: env!("CARGO_PKG_VERSION").into(),

@@ -1,4 +1,4 @@
-//! Reloading the configuration without touching a connection.
+//! `ReloadFuture` the configuration without touching a connection.
 
 use std::sync::Arc;
 
@@ -6,9 +6,9 @@ use arc_swap::ArcSwapOption;
 use tokio::sync::Mutex;
 
 use crate::admin::api::{Mistake, Problem, Reloaded};
-use crate::admin::{Asker, Refusal, Reload, Reloading};
+use crate::admin::{ApiError, Caller, Reload, ReloadFuture};
 use crate::audit::{Action, Change, Trigger};
-use crate::config::{Checked, Errors, Finding, Keyring, Warning, settings};
+use crate::config::{Errors, Finding, GatewayConfig, Keyring, Warning, settings};
 use crate::fault::Who;
 use crate::policy::KeyringName;
 use crate::rotation::{self, Rotation};
@@ -17,33 +17,37 @@ use super::certificates::Certificates;
 use super::rotation_config;
 
 /// The result of reading and checking a configuration.
-pub type Read = Result<(Checked, Vec<Warning>), Errors>;
+pub type ReadResult = Result<(GatewayConfig, Vec<Warning>), Errors>;
 
 /// Reads the configuration again, and applies its log level.
-pub struct Origin {
+pub struct ConfigSource {
     /// Reads and checks it, as at the start. Blocks.
-    pub read: Box<dyn Fn() -> Read + Send + Sync>,
+    pub read: Box<dyn Fn() -> ReadResult + Send + Sync>,
     /// Sets the log level.
     pub level: Box<dyn Fn(tracing::Level) + Send + Sync>,
 }
 
 /// Applies a changed configuration.
 pub struct Reloader {
-    origin: Origin,
+    source: ConfigSource,
     /// Empty when the gateway relays only, and while another process has the keys.
     rotation: ArcSwapOption<Rotation>,
     certificates: Arc<Certificates>,
     /// The configuration at the start, for keys that take a restart.
-    started: Checked,
+    started: GatewayConfig,
     /// The configuration as of the last reload, for keys that can change. Locked during a reload.
-    current: Mutex<Checked>,
+    current: Mutex<GatewayConfig>,
 }
 
 impl Reloader {
     /// For a gateway that was started with `checked`.
-    pub(super) fn new(origin: Origin, certificates: Arc<Certificates>, checked: &Checked) -> Self {
+    pub(super) fn new(
+        source: ConfigSource,
+        certificates: Arc<Certificates>,
+        checked: &GatewayConfig,
+    ) -> Self {
         Self {
-            origin,
+            source,
             rotation: ArcSwapOption::empty(),
             certificates,
             started: checked.clone(),
@@ -57,15 +61,15 @@ impl Reloader {
     }
 
     /// The configuration in force.
-    pub(super) async fn current(&self) -> Checked {
+    pub(super) async fn current(&self) -> GatewayConfig {
         self.current.lock().await.clone()
     }
 
-    async fn run(&self, asker: Asker) -> Result<Reloaded, Problem> {
+    async fn run(&self, caller: Caller) -> Result<Reloaded, Problem> {
         let mut current = self.current.lock().await;
-        let (read, warnings) = (self.origin.read)().map_err(|errors| invalid(&errors))?;
-        let next = in_places_of(&current, read);
-        let certificates = self.certificates.look();
+        let (read, warnings) = (self.source.read)().map_err(|errors| invalid(&errors))?;
+        let next = keep_keyring_order(&current, read);
+        let certificates = self.certificates.reload();
         let mut applied = changes(&current, &next);
         applied.extend(certificates.applied);
         // One line each, the remedy after a semicolon, as in errors.
@@ -75,11 +79,11 @@ impl Reloader {
         });
         let reloaded = Reloaded {
             applied,
-            restart: fixed(&self.started, &next),
+            restart: restart_keys(&self.started, &next),
             warnings: warnings_of_all.chain(certificates.wrong).collect(),
         };
-        Box::pin(self.put_in_force(&next, &asker, &reloaded)).await?;
-        (self.origin.level)(next.log.level);
+        Box::pin(self.put_in_force(&next, &caller, &reloaded)).await?;
+        (self.source.level)(next.log.level);
         *current = next;
         for warning in &warnings {
             warn_of(warning.finding());
@@ -87,14 +91,14 @@ impl Reloader {
         let Reloaded {
             applied, restart, ..
         } = &reloaded;
-        tracing::info!(who = %asker.who, ?applied, ?restart, "configuration reloaded");
+        tracing::info!(who = %caller.who, ?applied, ?restart, "configuration reloaded");
         Ok(reloaded)
     }
 }
 
 impl Reloader {
     /// Writes a failed reload to the audit log, as every refused order.
-    async fn refused(&self, asker: &Asker, problem: &Problem) {
+    async fn refused(&self, caller: &Caller, problem: &Problem) {
         let Some(rotation) = self.rotation.load_full() else {
             return;
         };
@@ -102,39 +106,39 @@ impl Reloader {
         let why: Vec<_> = std::iter::once(problem.error.as_str())
             .chain(mistakes)
             .collect();
-        let because = asker.because(Trigger::Manual, "the configuration is to be read again");
+        let because = caller.reason(Trigger::Manual, "the configuration is to be read again");
         let asked = (None, Action::Reload);
         rotation.refused(asked, because, why.join("; ")).await;
     }
 
     async fn put_in_force(
         &self,
-        next: &Checked,
-        asker: &Asker,
+        next: &GatewayConfig,
+        caller: &Caller,
         reloaded: &Reloaded,
     ) -> Result<(), Problem> {
         let Some(rotation) = self.rotation.load_full() else {
             return Ok(());
         };
         let reload = rotation::Reload {
-            what: said(asker, reloaded),
-            because: asker.because(Trigger::Manual, "the configuration was read again"),
+            what: audit_text(caller, reloaded),
+            reason: caller.reason(Trigger::Manual, "the configuration was read again"),
         };
         let config = reloaded_config(&self.started, next);
         let done = rotation.reload(config, reload).await;
         done.map_err(|error| {
             tracing::error!(%error, "the configuration is not reloaded");
-            Refusal::of(&error).into_problem()
+            ApiError::of(&error).into_problem()
         })
     }
 }
 
 impl Reload for Arc<Reloader> {
-    fn reload(&self, asker: Asker) -> Reloading<'_> {
+    fn reload(&self, caller: Caller) -> ReloadFuture<'_> {
         Box::pin(async move {
-            let done = self.run(asker.clone()).await;
+            let done = self.run(caller.clone()).await;
             if let Err(problem) = &done {
-                self.refused(&asker, problem).await;
+                self.refused(&caller, problem).await;
             }
             done
         })
@@ -180,10 +184,10 @@ pub fn warn_of(finding: &Finding) {
 }
 
 /// Orders keyrings as they were, new ones last: sessions and lanes refer to them by index.
-fn in_places_of(current: &Checked, mut next: Checked) -> Checked {
+fn keep_keyring_order(current: &GatewayConfig, mut next: GatewayConfig) -> GatewayConfig {
     let rules = current.policy.keyrings().iter();
     let places: Vec<&KeyringName> = rules.map(|rule| &rule.name).collect();
-    next.policy = next.policy.arranged(&places);
+    next.policy = next.policy.reordered(&places);
     let place = |keyring: &Keyring| places.iter().position(|name| **name == keyring.name);
     next.keyrings
         .sort_by_key(|keyring| place(keyring).unwrap_or(usize::MAX));
@@ -191,7 +195,7 @@ fn in_places_of(current: &Checked, mut next: Checked) -> Checked {
 }
 
 /// The changes that need no restart, one line for each key.
-fn changes(current: &Checked, next: &Checked) -> Vec<String> {
+fn changes(current: &GatewayConfig, next: &GatewayConfig) -> Vec<String> {
     let mut changes = Vec::new();
     for rule in next.policy.keyrings() {
         if current.policy.by_name(rule.name.as_str()).is_none() {
@@ -206,7 +210,7 @@ fn changes(current: &Checked, next: &Checked) -> Vec<String> {
         })
     };
     let told = settings(current).changes(&settings(next)).into_iter();
-    let told = told.filter(|change| can_change(change.key.as_str()) && known(change));
+    let told = told.filter(|change| is_reloadable(change.key.as_str()) && known(change));
     changes.extend(told.map(|change| change.to_string()));
     if current.log.level != next.log.level {
         changes.push(format!("log.level: {}", next.log.level));
@@ -215,21 +219,24 @@ fn changes(current: &Checked, next: &Checked) -> Vec<String> {
 }
 
 /// Whether a key can change without a restart.
-fn can_change(key: &str) -> bool {
+fn is_reloadable(key: &str) -> bool {
     key.starts_with("keyring.") || matches!(key, "inbox-prefixes" | "jetstream.api-prefixes")
 }
 
 /// Rotation's configuration after a reload: keys that take a restart stay as at the start.
-pub(super) fn reloaded_config(started: &Checked, current: &Checked) -> rotation::Config {
+pub(super) fn reloaded_config(
+    started: &GatewayConfig,
+    current: &GatewayConfig,
+) -> rotation::RotationConfig {
     let config = rotation_config(current);
-    rotation::Config {
-        settings: settings(started).with(&config.settings, can_change),
+    rotation::RotationConfig {
+        settings: settings(started).with(&config.settings, is_reloadable),
         ..config
     }
 }
 
 /// The keys that differ from the start and take a restart.
-fn fixed(started: &Checked, next: &Checked) -> Vec<String> {
+fn restart_keys(started: &GatewayConfig, next: &GatewayConfig) -> Vec<String> {
     let (was, is) = (&started.dataplane, &next.dataplane);
     let keys = [
         ("listen", was.listen != is.listen),
@@ -243,7 +250,10 @@ fn fixed(started: &Checked, next: &Checked) -> Vec<String> {
         ),
         ("limits.max-message", was.max_message != is.max_message),
         ("limits.pending", was.pending != is.pending),
-        ("limits.connections", was.crowd != is.crowd),
+        (
+            "limits.connections",
+            was.connection_limits != is.connection_limits,
+        ),
         ("limits.auth-timeout", was.auth_timeout != is.auth_timeout),
         ("limits.miss-wait", was.miss_wait != is.miss_wait),
         ("limits.dial-timeout", was.dial_timeout != is.dial_timeout),
@@ -276,7 +286,7 @@ fn fixed(started: &Checked, next: &Checked) -> Vec<String> {
 }
 
 /// The description of a reload in the audit log.
-fn said(asker: &Asker, reloaded: &Reloaded) -> String {
+fn audit_text(caller: &Caller, reloaded: &Reloaded) -> String {
     let list = |items: &[String]| {
         if items.is_empty() {
             "nothing".to_owned()
@@ -286,8 +296,8 @@ fn said(asker: &Asker, reloaded: &Reloaded) -> String {
     };
     format!(
         "by {} through {}: {} changed; {} takes a restart",
-        asker.who,
-        asker.through,
+        caller.who,
+        caller.through,
         list(&reloaded.applied),
         list(&reloaded.restart)
     )

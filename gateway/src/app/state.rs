@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::audit::{self, AuditError, audit_directory};
-use crate::audit::{Fact, LOG, LastWord, Log};
+use crate::audit::{Fact, LOG, Log, LoggedState};
 use crate::catalogue::{Catalogue, CreateError, LoadError};
 use crate::clock::Clock;
 use crate::config::Custody;
@@ -62,7 +62,7 @@ impl Faulty for OpenError {
 }
 
 /// An open state directory. The catalogue holds its lock.
-pub struct Opened {
+pub struct OpenState {
     /// The key versions.
     pub catalogue: Catalogue,
     /// Their audit log; closed where it cannot be continued.
@@ -73,17 +73,17 @@ pub struct Opened {
 ///
 /// # Errors
 /// [`OpenError`].
-pub fn open(state: &Path, custody: &Custody, clock: &Clock) -> Result<Opened, OpenError> {
+pub fn open(state: &Path, custody: &Custody, clock: &Clock) -> Result<OpenState, OpenError> {
     // First: a state directory made without it could not be used.
     let passphrase = passphrase(custody)?;
-    let lock = Lock::take(StateDir::create(state)?)?;
+    let lock = Lock::acquire(StateDir::create(state)?)?;
     let custodian: Arc<dyn Custodian> = Arc::new(if custody::local::exists(lock.dir()) {
         custody::local::open(lock.dir(), passphrase.as_ref())?
     } else {
         tracing::info!(state = %state.display(), "making a new key-encryption key");
         custody::local::init(&lock, passphrase.as_ref())?
     });
-    furnish(lock, &custodian, clock)
+    open_catalogue(lock, &custodian, clock)
 }
 
 /// [`open`] with a KEK that is open already, and the lock if the caller holds it.
@@ -94,19 +94,19 @@ pub(super) fn reopen(
     state: &Path,
     custodian: &Arc<dyn Custodian>,
     (clock, lock): (&Clock, Option<Lock>),
-) -> Result<Opened, OpenError> {
+) -> Result<OpenState, OpenError> {
     let lock = match lock {
         Some(lock) => lock,
-        None => Lock::take(StateDir::create(state)?)?,
+        None => Lock::acquire(StateDir::create(state)?)?,
     };
-    furnish(lock, custodian, clock)
+    open_catalogue(lock, custodian, clock)
 }
 
 /// Opens KEK and catalogue, where there are any, while another process holds the lock.
 ///
 /// # Errors
 /// [`OpenError`]: [`reopen`] would fail for the same reason.
-pub(super) fn rehearse(
+pub(super) fn check_without_lock(
     state: &Path,
     custody: &Custody,
 ) -> Result<Option<Arc<dyn Custodian>>, OpenError> {
@@ -123,9 +123,13 @@ pub(super) fn rehearse(
     Ok(Some(custodian))
 }
 
-fn furnish(lock: Lock, custodian: &Arc<dyn Custodian>, clock: &Clock) -> Result<Opened, OpenError> {
+fn open_catalogue(
+    lock: Lock,
+    custodian: &Arc<dyn Custodian>,
+    clock: &Clock,
+) -> Result<OpenState, OpenError> {
     let catalogue = if Catalogue::exists(lock.dir()) {
-        Catalogue::unread(lock, Arc::clone(custodian))?
+        Catalogue::open_without_records(lock, Arc::clone(custodian))?
     } else {
         Catalogue::create(lock, Arc::clone(custodian))?
     };
@@ -142,24 +146,24 @@ pub fn with_audit(
     mut catalogue: Catalogue,
     custodian: &dyn Custodian,
     clock: &Clock,
-) -> Result<Opened, OpenError> {
+) -> Result<OpenState, OpenError> {
     let mut audit = match open_audit(&catalogue, custodian, clock) {
         Ok(log) => log,
         Err(error) if error.hides_history() => return Err(error.into()),
         Err(error) => {
             tracing::error!(%error, "the audit log is closed; no key event happens");
             let log = audit_directory(catalogue.path()).join(LOG);
-            let seems = LastWord::unjudged(&Real, &log).map_err(OpenError::Unread)?;
+            let seems = LoggedState::read_unverified(&Real, &log).map_err(OpenError::Unread)?;
             Log::closed(&error, seems)
         }
     };
     // Also against the last line of a closed log: whoever truncates the log may have rolled records back as well.
-    catalogue.compare_with(audit.last_seen());
+    catalogue.compare_with(audit.logged_state());
     match catalogue.refresh() {
-        Ok(()) => Ok(Opened { catalogue, audit }),
+        Ok(()) => Ok(OpenState { catalogue, audit }),
         Err(error) => {
             if error.is_rollback() {
-                alarm(&mut audit, &error, clock);
+                log_rollback(&mut audit, &error, clock);
             }
             Err(error.into())
         }
@@ -167,7 +171,7 @@ pub fn with_audit(
 }
 
 /// Writes to the audit log that a record was rolled back.
-fn alarm(audit: &mut Log, error: &LoadError, clock: &Clock) {
+fn log_rollback(audit: &mut Log, error: &LoadError, clock: &Clock) {
     let what = error.to_string().into();
     let now = audit::now(clock).unwrap_or(Timestamp::MAX);
     if let Err(error) = audit.note(Fact::RollbackAlarm { what }, now) {

@@ -9,15 +9,15 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::line::time;
 use super::tree::{Hash, sha256};
-use super::{Action, Change, IntendedUse, Text, Through, Trigger};
+use super::{Action, Change, Channel, IntendedUse, Text, Trigger};
 
 /// An action on keys. No field can hold a secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Act {
     /// The actor.
-    pub who: Who,
+    pub who: Actor,
     /// The interface by which it was requested.
-    pub through: Through,
+    pub through: Channel,
     /// What triggered it, if something did.
     pub trigger: Option<Trigger>,
     /// The reason, in the actor's words.
@@ -39,7 +39,7 @@ pub struct Act {
     pub evidence: Option<Text>,
     /// Of a revocation, once it is done: what was sealed under the version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub exposure: Option<Exposed>,
+    pub exposure: Option<ExposedData>,
     /// When the version stops sealing, if that is known.
     #[serde(with = "time::optional")]
     pub expiry: Option<Timestamp>,
@@ -76,7 +76,7 @@ pub struct RecordRef {
 
 /// What was sealed under a version that is revoked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Exposed {
+pub struct ExposedData {
     /// When it began to seal; `None`: it never did.
     #[serde(with = "time::optional")]
     pub from: Option<Timestamp>,
@@ -97,7 +97,7 @@ pub struct Hex<const N: usize>(pub [u8; N]);
 
 /// The actor of a key event. Text form: `gateway`, `uid:1000`, `token:NAME`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Who {
+pub enum Actor {
     /// The gateway, by its own rules.
     Gateway,
     /// A user of this host, by the kernel's peer credentials.
@@ -142,7 +142,7 @@ impl Act {
     }
 }
 
-impl fmt::Display for Who {
+impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Gateway => f.write_str("gateway"),
@@ -152,7 +152,7 @@ impl fmt::Display for Who {
     }
 }
 
-impl FromStr for Who {
+impl FromStr for Actor {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -168,13 +168,13 @@ impl FromStr for Who {
     }
 }
 
-impl Serialize for Who {
+impl Serialize for Actor {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
-impl<'de> Deserialize<'de> for Who {
+impl<'de> Deserialize<'de> for Actor {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         text.parse().map_err(de::Error::custom)

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::Wrong;
+use super::Tampering;
 use crate::disk;
 use crate::fault::{Fault, Faulty, Retry, Who};
 use crate::secret::NoEntropy;
@@ -15,18 +15,18 @@ pub enum VerifyError {
     #[error(transparent)]
     Disk(#[from] disk::Error),
     /// It was altered.
-    #[error("the audit log {} was altered: {wrong}; keep it as evidence, find out who can write there, and compare it with a backup", log.display())]
+    #[error("the audit log {} was altered: {tampering}; keep it as evidence, find out who can write there, and compare it with a backup", log.display())]
     Altered {
         /// The lines' file.
         log: PathBuf,
         /// The first sign of it.
-        wrong: Wrong,
+        tampering: Tampering,
         /// Whether it has fewer lines than were written, whatever the first sign is.
         short: bool,
     },
     /// There are lines, but no checkpoint.
     #[error("nothing vouches for the audit log {}: no checkpoint is there; restore {} from a backup, or name a checkpoint that is kept elsewhere", log.display(), checkpoints.display())]
-    Unvouched {
+    NoCheckpoint {
         /// The lines' file.
         log: PathBuf,
         /// The path where its checkpoints should be.
@@ -43,7 +43,7 @@ pub enum OpenError {
     Disk(#[from] disk::Error),
     /// It does not verify.
     #[error("the audit log {} cannot be continued: {source}. Once that is done: move the directory `audit` and the file `audit.key` away together, and begin a new log with `keyway audit begin --why REASON`", log.display())]
-    NotWhole {
+    NotVerified {
         /// The lines' file.
         log: PathBuf,
         /// Why.
@@ -102,7 +102,7 @@ impl OpenError {
     /// See [`VerifyError::is_short`].
     #[must_use]
     pub const fn is_short(&self) -> bool {
-        matches!(self, Self::NotWhole { source, .. } if source.is_short())
+        matches!(self, Self::NotVerified { source, .. } if source.is_short())
     }
 }
 
@@ -110,7 +110,7 @@ impl Faulty for VerifyError {
     fn fault(&self) -> Fault {
         match self {
             Self::Disk(error) => error.fault(),
-            Self::Altered { .. } | Self::Unvouched { .. } => OPERATOR,
+            Self::Altered { .. } | Self::NoCheckpoint { .. } => OPERATOR,
         }
     }
 }
@@ -119,7 +119,7 @@ impl Faulty for OpenError {
     fn fault(&self) -> Fault {
         match self {
             Self::Disk(error) => error.fault(),
-            Self::NotWhole { source, .. } => source.fault(),
+            Self::NotVerified { source, .. } => source.fault(),
             Self::Newer { .. } => OPERATOR,
             Self::Encode(_) => DEFECT,
         }
@@ -145,6 +145,6 @@ const OPERATOR: Fault = Fault {
     retry: Retry::Never,
 };
 const DEFECT: Fault = Fault {
-    who: Who::Us,
+    who: Who::Internal,
     retry: Retry::Never,
 };

@@ -7,13 +7,14 @@ use serde::{Deserialize, Serialize};
 
 use super::act::{Act, Hex, Outcome};
 use super::tree::Hash;
-use super::{Change, Head, InForce, OutcomeWord, RecordRef, Text};
-use crate::objects;
+use super::{Change, Head, InForce, OutcomeKind, RecordRef, Text};
 use crate::secret::NoEntropy;
+use crate::strict_json;
 
 /// The format that this version writes, and the highest that it reads; the first line of a log names it.
 pub(super) const FORMAT: u64 = 1;
 
+/// One line of the audit log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Line {
     /// Its number, from 1: in the file, and in the Merkle tree.
@@ -62,7 +63,7 @@ pub struct Completed {
     #[serde(with = "time")]
     pub completed: Timestamp,
     /// The outcome.
-    pub outcome: OutcomeWord,
+    pub outcome: OutcomeKind,
     /// Why it was refused, failed or is unknown.
     pub error: Option<Text>,
     /// The record to which the action led; `None` where it led to none, and in lines of versions without this field.
@@ -185,7 +186,7 @@ impl Line {
     /// # Errors
     /// If it is no line, or one of a later version.
     pub fn parse(bytes: &[u8]) -> Result<Self, serde_json::Error> {
-        objects::from_slice(bytes)
+        strict_json::from_slice(bytes)
     }
 
     /// Its exact bytes.
@@ -260,7 +261,7 @@ impl Completed {
     /// Whether the event is over: one whose outcome is unknown gets a later line.
     #[must_use]
     pub const fn is_final(&self) -> bool {
-        !matches!(self.outcome, OutcomeWord::Unknown)
+        !matches!(self.outcome, OutcomeKind::Unknown)
     }
 
     pub(super) fn new(
@@ -269,10 +270,10 @@ impl Completed {
         completed: Timestamp,
     ) -> Self {
         let (word, error) = match outcome {
-            Outcome::Done => (OutcomeWord::Done, None),
-            Outcome::Failed(error) => (OutcomeWord::Failed, Some(error.clone())),
-            Outcome::Refused(error) => (OutcomeWord::Refused, Some(error.clone())),
-            Outcome::Unknown(why) => (OutcomeWord::Unknown, Some(why.clone())),
+            Outcome::Done => (OutcomeKind::Done, None),
+            Outcome::Failed(error) => (OutcomeKind::Failed, Some(error.clone())),
+            Outcome::Refused(error) => (OutcomeKind::Refused, Some(error.clone())),
+            Outcome::Unknown(why) => (OutcomeKind::Unknown, Some(why.clone())),
         };
         Self {
             event,

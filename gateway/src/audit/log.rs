@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::act::{Act, Exposed, Outcome};
-use super::backwards::Backwards;
+use super::act::{Act, ExposedData, Outcome};
 use super::line::{Body, Completed, Event, EventId, FORMAT, Fact, Line, Note};
+use super::log_dir::{LogDir, LogFiles};
 use super::note::{Signer, VerifierKey};
-use super::place::{Place, Source};
+use super::reverse_lines::ReverseLines;
 use super::tree::{Tree, sha256};
 use super::walk::{Walked, walk};
-use super::writer::{Urgency, Writer, head, length, separate};
-use super::{Head, Hex, LastWord, OpenError, RecordRef, Settings, VerifyError, WriteFailed};
+use super::writer::{Urgency, Writer, checkpoint, checkpoint_entry, length};
+use super::{Head, Hex, LoggedState, OpenError, RecordRef, Settings, VerifyError, WriteFailed};
 use crate::fault::{Fault, Faulty};
 
 /// The only writer of an audit log; its owner holds the lock of the state directory.
@@ -23,27 +23,27 @@ use crate::fault::{Fault, Faulty};
 /// let outcome = …                             // the action
 /// log.finish(pending, &outcome, now)?;        // durable; on an error the event stays open, and may be finished later
 /// ```
-pub struct Log(Standing);
+pub struct Log(LogState);
 
 #[expect(
     clippy::large_enum_variant,
     reason = "there is one, for as long as the process lives"
 )]
-enum Standing {
+enum LogState {
     Open(Writer),
     /// It cannot be continued: traffic goes on, key events do not happen.
     Closed {
         why: String,
         fault: Fault,
         /// The state by its lines, which do not verify.
-        seems: LastWord,
+        unverified: LoggedState,
     },
 }
 
 /// A key event whose intent is durable, and whose outcome is to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use = "a key event that has begun has an outcome: give it to `Log::finish`"]
-pub struct Pending {
+pub struct PendingEvent {
     pub(super) event: Event,
     /// The record to which it has led, once that is known.
     pub(super) record: Option<RecordRef>,
@@ -55,7 +55,7 @@ impl Log {
     /// # Errors
     /// [`OpenError`]. The caller has made sure that there is no log, or only one that was never used.
     pub fn create(
-        place: Place,
+        dir: LogDir,
         signer: Signer,
         catalogue: &str,
         now: Timestamp,
@@ -72,11 +72,11 @@ impl Log {
         let bytes = line.bytes()?;
         let mut tree = Tree::default();
         tree.push(&bytes);
-        let note = separate(&tree, &signer);
-        place.begin(&place.log(), &bytes)?;
-        place.begin(&place.checkpoints(), &note)?;
+        let note = checkpoint_entry(&tree, &signer);
+        dir.begin(&dir.log(), &bytes)?;
+        dir.begin(&dir.checkpoints(), &note)?;
         let writer = Writer {
-            place,
+            dir,
             signer,
             covered: tree.size(),
             tree,
@@ -84,11 +84,11 @@ impl Log {
             len: length(&bytes),
             checkpoints_len: length(&note),
             open: BTreeMap::new(),
-            owed: Vec::new(),
-            last: LastWord::default(),
+            unwritten: Vec::new(),
+            last: LoggedState::default(),
         };
         writer.fill_reserve();
-        Ok(Self(Standing::Open(writer)))
+        Ok(Self(LogState::Open(writer)))
     }
 
     /// Reads a log from its start, verifies it with its checkpoints, and opens it for writing. An incomplete last line (a crash)
@@ -96,30 +96,30 @@ impl Log {
     ///
     /// # Errors
     /// [`OpenError`]; the log is unchanged then.
-    pub fn open(place: Place, signer: Signer, now: Timestamp) -> Result<Self, OpenError> {
-        Self::open_beside(place, signer, now, &[])
+    pub fn open(dir: LogDir, signer: Signer, now: Timestamp) -> Result<Self, OpenError> {
+        Self::open_with_heads(dir, signer, now, &[])
     }
 
     /// The same, where the log must have at least the lines of `heads`, which are recorded elsewhere.
     ///
     /// # Errors
     /// [`OpenError`]; the log is unchanged then.
-    pub fn open_beside(
-        place: Place,
+    pub fn open_with_heads(
+        dir: LogDir,
         signer: Signer,
         now: Timestamp,
         heads: &[Head],
     ) -> Result<Self, OpenError> {
-        let (log, checkpoints) = (place.log(), place.checkpoints());
-        let source = Source {
-            files: &*place.files,
+        let (log, checkpoints) = (dir.log(), dir.checkpoints());
+        let source = LogFiles {
+            files: &*dir.files,
             log: &log,
             checkpoints: Some(&checkpoints),
         };
         let mut open = BTreeMap::new();
-        let mut last = LastWord::default();
+        let mut last = LoggedState::default();
         let mut unknown = None;
-        let mut hear = |number, bytes: &[u8]| {
+        let mut apply = |number, bytes: &[u8]| {
             let body = match Line::parse(bytes) {
                 Ok(line) => line.body,
                 Err(why) => {
@@ -127,29 +127,29 @@ impl Log {
                     return;
                 }
             };
-            last.hear(&body);
+            last.apply(&body);
             match body {
-                Body::Intent(event) => drop(open.insert(event.id, Pending::new(event))),
+                Body::Intent(event) => drop(open.insert(event.id, PendingEvent::new(event))),
                 Body::Outcome(completed) if completed.is_final() => {
                     open.remove(&completed.event.id);
                 }
                 Body::Outcome(_) | Body::Note(_) => {}
             }
         };
-        let walked = walk(&source, signer.verifier(), (&[], heads), &mut hear);
+        let walked = walk(&source, signer.verifier(), (&[], heads), &mut apply);
         let walked = walked.map_err(|source| match source {
             VerifyError::Disk(error) => OpenError::Disk(error),
-            source @ (VerifyError::Altered { .. } | VerifyError::Unvouched { .. }) => {
+            source @ (VerifyError::Altered { .. } | VerifyError::NoCheckpoint { .. }) => {
                 let log = log.clone();
-                OpenError::NotWhole { log, source }
+                OpenError::NotVerified { log, source }
             }
         })?;
         if let Some((line, why)) = unknown {
             return Err(OpenError::Newer { log, line, why });
         }
-        let owed = found(&walked, now);
+        let unwritten = notes_at_open(&walked, now);
         let mut writer = Writer {
-            place,
+            dir,
             signer,
             tree: walked.tree,
             prev: walked.prev,
@@ -157,23 +157,23 @@ impl Log {
             checkpoints_len: walked.checkpoints_len,
             covered: walked.covered,
             open,
-            owed,
+            unwritten,
             last,
         };
-        if let Err(error) = writer.settle() {
+        if let Err(error) = writer.write_missing() {
             tracing::warn!(%error, "what was found in the audit log at the start is written with the next line");
         }
         writer.fill_reserve();
-        Ok(Self(Standing::Open(writer)))
+        Ok(Self(LogState::Open(writer)))
     }
 
     /// A log that cannot be continued: every write fails for this reason, so that no key event happens, while traffic goes on.
     #[must_use]
-    pub fn closed(why: &impl Faulty, seems: LastWord) -> Self {
-        Self(Standing::Closed {
+    pub fn closed(why: &impl Faulty, unverified: LoggedState) -> Self {
+        Self(LogState::Closed {
             why: why.to_string(),
             fault: why.fault(),
-            seems,
+            unverified,
         })
     }
 
@@ -181,8 +181,8 @@ impl Log {
     #[must_use]
     pub fn closed_by(&self) -> Option<&str> {
         match &self.0 {
-            Standing::Open(_) => None,
-            Standing::Closed { why, .. } => Some(why),
+            LogState::Open(_) => None,
+            LogState::Closed { why, .. } => Some(why),
         }
     }
 
@@ -190,7 +190,7 @@ impl Log {
     ///
     /// # Errors
     /// [`WriteFailed`]: the action must not happen.
-    pub fn begin(&mut self, act: Act, now: Timestamp) -> Result<Pending, WriteFailed> {
+    pub fn begin(&mut self, act: Act, now: Timestamp) -> Result<PendingEvent, WriteFailed> {
         let writer = self.writer()?;
         let event = Event {
             id: EventId::random()?,
@@ -198,7 +198,7 @@ impl Log {
             act,
         };
         writer.write(Body::Intent(event.clone()), Urgency::of(&event.act))?;
-        let pending = Pending::new(event);
+        let pending = PendingEvent::new(event);
         writer.open.insert(pending.id(), pending.clone());
         Ok(pending)
     }
@@ -210,7 +210,7 @@ impl Log {
     /// [`WriteFailed`]: the event stays in [`Log::open_intents`], to be finished when the disk works again.
     pub fn finish(
         &mut self,
-        pending: Pending,
+        pending: PendingEvent,
         outcome: &Outcome,
         now: Timestamp,
     ) -> Result<(), WriteFailed> {
@@ -219,7 +219,7 @@ impl Log {
         if !writer.open.contains_key(&id) {
             return Err(WriteFailed::Finished(id));
         }
-        let Pending { event, record } = pending;
+        let PendingEvent { event, record } = pending;
         let urgency = Urgency::of(&event.act);
         let completed = Completed::new(event, (outcome, record), now);
         let settled = completed.is_final();
@@ -262,28 +262,28 @@ impl Log {
 
     /// The key events whose outcome is missing or unknown; at the start, those that a crash interrupted, which are to be
     /// finished.
-    pub fn open_intents(&self) -> Vec<Pending> {
+    pub fn open_intents(&self) -> Vec<PendingEvent> {
         match &self.0 {
-            Standing::Open(writer) => writer.open.values().cloned().collect(),
-            Standing::Closed { .. } => Vec::new(),
+            LogState::Open(writer) => writer.open.values().cloned().collect(),
+            LogState::Closed { .. } => Vec::new(),
         }
     }
 
     /// The state by its lines; of a closed log, the unverified one, which may only serve to refuse something.
     #[must_use]
-    pub const fn last_seen(&self) -> &LastWord {
+    pub const fn logged_state(&self) -> &LoggedState {
         match &self.0 {
-            Standing::Open(writer) => &writer.last,
-            Standing::Closed { seems, .. } => seems,
+            LogState::Open(writer) => &writer.last,
+            LogState::Closed { unverified, .. } => unverified,
         }
     }
 
     /// The verified state; `None` when it is closed.
     #[must_use]
-    pub const fn last_word(&self) -> Option<&LastWord> {
+    pub const fn verified_state(&self) -> Option<&LoggedState> {
         match &self.0 {
-            Standing::Open(writer) => Some(&writer.last),
-            Standing::Closed { .. } => None,
+            LogState::Open(writer) => Some(&writer.last),
+            LogState::Closed { .. } => None,
         }
     }
 
@@ -291,8 +291,8 @@ impl Log {
     #[must_use]
     pub const fn last_policy(&self) -> Option<&Settings> {
         match &self.0 {
-            Standing::Open(writer) => writer.last.policy(),
-            Standing::Closed { seems, .. } => seems.policy(),
+            LogState::Open(writer) => writer.last.policy(),
+            LogState::Closed { unverified, .. } => unverified.policy(),
         }
     }
 
@@ -300,8 +300,8 @@ impl Log {
     #[must_use]
     pub fn has_reserve(&self) -> bool {
         match &self.0 {
-            Standing::Open(writer) => writer.place.has_reserve(),
-            Standing::Closed { .. } => false,
+            LogState::Open(writer) => writer.dir.has_reserve(),
+            LogState::Closed { .. } => false,
         }
     }
 
@@ -311,9 +311,9 @@ impl Log {
     /// [`WriteFailed`]: something is still missing.
     pub fn replenish(&mut self) -> Result<(), WriteFailed> {
         let writer = self.writer()?;
-        writer.settle()?;
-        if !writer.place.has_reserve() {
-            writer.place.fill_reserve()?;
+        writer.write_missing()?;
+        if !writer.dir.has_reserve() {
+            writer.dir.fill_reserve()?;
         }
         Ok(())
     }
@@ -333,11 +333,11 @@ impl Log {
     /// [`WriteFailed`].
     pub fn tail(&self, count: usize) -> Result<Vec<Vec<u8>>, WriteFailed> {
         let writer = match &self.0 {
-            Standing::Open(writer) => writer,
-            Standing::Closed { why, fault, .. } => return Err(closed(why, *fault)),
+            LogState::Open(writer) => writer,
+            LogState::Closed { why, fault, .. } => return Err(closed(why, *fault)),
         };
-        let place = &writer.place;
-        let mut backwards = Backwards::from(Arc::clone(&place.files), place.log(), writer.len);
+        let dir = &writer.dir;
+        let mut backwards = ReverseLines::from(Arc::clone(&dir.files), dir.log(), writer.len);
         let mut lines = Vec::new();
         while lines.len() < count
             && let Some(line) = backwards.next_line()?
@@ -352,8 +352,8 @@ impl Log {
     #[must_use]
     pub const fn verifier(&self) -> Option<&VerifierKey> {
         match &self.0 {
-            Standing::Open(writer) => Some(writer.signer.verifier()),
-            Standing::Closed { .. } => None,
+            LogState::Open(writer) => Some(writer.signer.verifier()),
+            LogState::Closed { .. } => None,
         }
     }
 
@@ -361,8 +361,8 @@ impl Log {
     #[must_use]
     pub fn checkpoint(&self) -> Option<String> {
         match &self.0 {
-            Standing::Open(writer) => Some(head(&writer.tree).sign(&writer.signer)),
-            Standing::Closed { .. } => None,
+            LogState::Open(writer) => Some(checkpoint(&writer.tree).sign(&writer.signer)),
+            LogState::Closed { .. } => None,
         }
     }
 
@@ -370,20 +370,20 @@ impl Log {
     #[must_use]
     pub fn head(&self) -> Option<Head> {
         match &self.0 {
-            Standing::Open(writer) => Some(Head::of(writer.signer.verifier(), writer.tree.size())),
-            Standing::Closed { .. } => None,
+            LogState::Open(writer) => Some(Head::of(writer.signer.verifier(), writer.tree.size())),
+            LogState::Closed { .. } => None,
         }
     }
 
     fn writer(&mut self) -> Result<&mut Writer, WriteFailed> {
         match &mut self.0 {
-            Standing::Open(writer) => Ok(writer),
-            Standing::Closed { why, fault, .. } => Err(closed(why, *fault)),
+            LogState::Open(writer) => Ok(writer),
+            LogState::Closed { why, fault, .. } => Err(closed(why, *fault)),
         }
     }
 }
 
-impl Pending {
+impl PendingEvent {
     const fn new(event: Event) -> Self {
         Self {
             event,
@@ -391,6 +391,7 @@ impl Pending {
         }
     }
 
+    /// The id that its intent and its outcome share.
     #[must_use]
     pub const fn id(&self) -> EventId {
         self.event.id
@@ -403,7 +404,7 @@ impl Pending {
     }
 
     /// Adds what was sealed under a revoked version, for the outcome.
-    pub fn exposing(mut self, exposure: Option<Exposed>) -> Self {
+    pub fn with_exposure(mut self, exposure: Option<ExposedData>) -> Self {
         self.event.act.exposure = exposure;
         self
     }
@@ -415,14 +416,14 @@ impl Pending {
     }
 
     /// Adds the record to which the event has led, for the outcome.
-    pub fn led_to(mut self, record: Option<RecordRef>) -> Self {
+    pub fn with_record(mut self, record: Option<RecordRef>) -> Self {
         self.record = record;
         self
     }
 }
 
 /// Notes for the auditor on the state in which a log was opened.
-fn found(walked: &Walked, now: Timestamp) -> Vec<Note> {
+fn notes_at_open(walked: &Walked, now: Timestamp) -> Vec<Note> {
     let torn = walked.torn.map(|torn| Fact::TailRepaired {
         bytes: torn.bytes,
         sha256: torn.sha256,

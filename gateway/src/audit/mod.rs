@@ -20,16 +20,17 @@
 //! | writing | [`Log`], `writer` |
 
 mod act;
-mod backwards;
 mod error;
 mod head;
-mod last;
 mod line;
 mod log;
+mod log_dir;
+mod logged_state;
 mod note;
-mod place;
 mod reader;
+mod reverse_lines;
 mod settings;
+mod tampering;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -38,21 +39,20 @@ mod verify;
 mod walk;
 mod words;
 mod writer;
-mod wrong;
 
-pub use act::{Act, Exposed, Hex, KeyVersion, Outcome, RecordRef, Who};
-pub use backwards::Backwards;
+pub use act::{Act, Actor, ExposedData, Hex, KeyVersion, Outcome, RecordRef};
 pub use error::{OpenError, VerifyError, WriteFailed};
 pub use head::Head;
-pub use last::LastWord;
 pub use line::{Body, Completed, Event, EventId, Fact, Line, Note};
-pub use log::{Log, Pending};
+pub use log::{Log, PendingEvent};
+pub use log_dir::{CHECKPOINTS, LOG, LogDir, LogFiles};
+pub use logged_state::LoggedState;
 pub use note::{BadNote, BadVerifier, Checkpoint, Signer, VerifierKey};
-pub use place::{CHECKPOINTS, LOG, Place, Source};
+pub use reverse_lines::ReverseLines;
 pub use settings::{Change, InForce, Settings};
+pub use tampering::Tampering;
 pub use text::Text;
 pub use tree::Hash;
 pub use verify::{Verified, verify};
 pub use walk::Torn;
-pub use words::{Action, IntendedUse, OutcomeWord, Through, Trigger, UnknownWord};
-pub use wrong::Wrong;
+pub use words::{Action, Channel, IntendedUse, OutcomeKind, Trigger, UnknownWord};

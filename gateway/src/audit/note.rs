@@ -16,7 +16,7 @@ use data_encoding::{BASE64, HEXLOWER};
 
 use super::tree::{Hash, sha256};
 use super::{Hex, Text};
-use crate::secret::apart;
+use crate::secret::on_wiped_thread;
 
 /// The type of an Ed25519 signature in the note format.
 const TYPE: u8 = 1;
@@ -82,7 +82,7 @@ impl Checkpoint {
     pub(super) fn sign(&self, signer: &Signer) -> String {
         let name = &signer.verifier.name;
         let text = format!("{name}\n{}\n{}\n", self.size, self.root.base64());
-        let signature = apart(|| signer.pair.sign(text.as_bytes()));
+        let signature = on_wiped_thread(|| signer.pair.sign(text.as_bytes()));
         let blob = [&signer.verifier.id()[..], signature.as_ref()].concat();
         format!("{text}\n— {name} {}\n", BASE64.encode(&blob))
     }
@@ -186,6 +186,7 @@ impl Signer {
         }
     }
 
+    /// The key that verifies its signatures.
     #[must_use]
     pub const fn verifier(&self) -> &VerifierKey {
         &self.verifier

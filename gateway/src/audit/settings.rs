@@ -98,6 +98,7 @@ impl Settings {
 }
 
 impl Change {
+    /// The change of one setting.
     #[must_use]
     pub fn of(key: &str, old: &Value, new: &Value) -> Self {
         Self {

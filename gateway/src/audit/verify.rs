@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use super::line::{Body, Line};
+use super::log_dir::LogFiles;
 use super::note::{Checkpoint, VerifierKey};
-use super::place::Source;
 use super::tree::Hash;
 use super::walk::{Torn, Walked, walk};
-use super::{EventId, Head, LastWord, VerifyError};
+use super::{EventId, Head, LoggedState, VerifyError};
 
 /// A log that verifies.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub struct Verified {
     /// Events whose outcome is missing or unknown: they are under way, or a crash interrupted them.
     pub open: Vec<EventId>,
     /// The latest records and settings that it names.
-    pub last: LastWord,
+    pub last: LoggedState,
     /// The latest time of a line; `None` if no line could be parsed.
     pub latest: Option<Timestamp>,
     /// How many lines are of a later version: their numbers and hashes are verified, their content is not known.
@@ -43,21 +43,21 @@ pub struct Verified {
 /// # Errors
 /// [`VerifyError`], which names the first line that is wrong.
 pub fn verify(
-    source: &Source<'_>,
+    source: &LogFiles<'_>,
     key: &VerifierKey,
     beside: (&[Checkpoint], &[Head]),
 ) -> Result<Verified, VerifyError> {
     let mut open = BTreeSet::new();
     let mut unknown = 0_u64;
     let mut latest = None;
-    let mut last = LastWord::default();
+    let mut last = LoggedState::default();
     let walked = walk(source, key, beside, &mut |_number, bytes| {
         let Ok(line) = Line::parse(bytes) else {
             unknown = unknown.saturating_add(1);
             return;
         };
         latest = latest.max(Some(line.body.time()));
-        last.hear(&line.body);
+        last.apply(&line.body);
         match line.body {
             Body::Intent(event) => drop(open.insert(event.id)),
             Body::Outcome(completed) if completed.is_final() => {

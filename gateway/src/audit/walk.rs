@@ -5,11 +5,11 @@
 //! their own (a crash, a full disk): only the two together tell which line was changed.
 
 use super::line::Probe;
+use super::log_dir::LogFiles;
 use super::note::{Checkpoint, VerifierKey};
-use super::place::Source;
 use super::reader::{Piece, Pieces};
 use super::tree::{Hash, Tree, sha256};
-use super::{Head, Hex, VerifyError, Wrong};
+use super::{Head, Hex, Tampering, VerifyError};
 
 /// How many lines of the checkpoints' file make up one: the log's name, size, root, an empty one, the signature, an empty one.
 const NOTE_LINES: usize = 6;
@@ -43,13 +43,13 @@ pub(super) struct Walked {
 /// # Errors
 /// [`VerifyError`].
 pub(super) fn walk(
-    source: &Source<'_>,
+    source: &LogFiles<'_>,
     key: &VerifierKey,
     (elsewhere, heads): (&[Checkpoint], &[Head]),
     visit: &mut dyn FnMut(u64, &[u8]),
 ) -> Result<Walked, VerifyError> {
     let head = heads.iter().filter_map(|head| head.about(key)).max();
-    judge(source, key, (elsewhere, head), visit).or_else(|mut error| {
+    verify_lines(source, key, (elsewhere, head), visit).or_else(|mut error| {
         if let VerifyError::Altered { short, .. } = &mut error {
             *short = *short || head > Some(count(source)?);
         }
@@ -58,7 +58,7 @@ pub(super) fn walk(
 }
 
 /// How many lines there are, valid or not.
-fn count(source: &Source<'_>) -> Result<u64, VerifyError> {
+fn count(source: &LogFiles<'_>) -> Result<u64, VerifyError> {
     let mut pieces = Pieces::open(source.files, source.log)?;
     let mut lines = 0_u64;
     while let Some(piece) = pieces.next()? {
@@ -67,8 +67,8 @@ fn count(source: &Source<'_>) -> Result<u64, VerifyError> {
     Ok(lines)
 }
 
-fn judge(
-    source: &Source<'_>,
+fn verify_lines(
+    source: &LogFiles<'_>,
     key: &VerifierKey,
     (elsewhere, head): (&[Checkpoint], Option<u64>),
     visit: &mut dyn FnMut(u64, &[u8]),
@@ -107,7 +107,7 @@ fn judge(
 }
 
 struct Walk<'a> {
-    source: &'a Source<'a>,
+    source: &'a LogFiles<'a>,
     checkpoints: Checkpoints<'a>,
     /// Checkpoints kept elsewhere that were not reached yet, the smallest last.
     elsewhere: Vec<Checkpoint>,
@@ -124,9 +124,9 @@ impl<'a> Walk<'a> {
     fn step(&mut self, line: &[u8], ahead: Option<&[u8]>) -> Result<(), VerifyError> {
         let number = self.tree.size().saturating_add(1);
         let probe =
-            probe(line).map_err(|why| self.altered(Wrong::NotALine { line: number, why }))?;
+            probe(line).map_err(|why| self.altered(Tampering::NotALine { line: number, why }))?;
         if probe.seq != number {
-            return Err(self.altered(Wrong::OutOfPlace {
+            return Err(self.altered(Tampering::OutOfPlace {
                 line: number,
                 found: probe.seq,
             }));
@@ -146,7 +146,7 @@ impl<'a> Walk<'a> {
     }
 
     /// The line does not have the hash of the line before it: which of the two was changed?
-    fn broken(&self, number: u64, known: Option<bool>) -> Wrong {
+    fn broken(&self, number: u64, known: Option<bool>) -> Tampering {
         let before = number.saturating_sub(1);
         let (first, last) = match known {
             _ if self.covered >= before => (number, number),
@@ -154,17 +154,17 @@ impl<'a> Walk<'a> {
             Some(false) => (number, number),
             None => (before, number),
         };
-        Wrong::Changed { first, last }
+        Tampering::Changed { first, last }
     }
 
     /// The chain is intact, but the Merkle tree hash is not that of the checkpoint.
-    fn replaced(&self, known: Option<bool>) -> Wrong {
+    fn replaced(&self, known: Option<bool>) -> Tampering {
         let last = self.tree.size();
         let first = match known {
             Some(false) => last,
             Some(true) | None => self.covered.saturating_add(1),
         };
-        Wrong::Changed { first, last }
+        Tampering::Changed { first, last }
     }
 
     fn compare(&mut self, known: Option<bool>) -> Result<(), VerifyError> {
@@ -178,7 +178,7 @@ impl<'a> Walk<'a> {
         }
         while let Some(checkpoint) = self.elsewhere.pop_if(|next| next.size <= size) {
             if checkpoint.root != self.tree.root() {
-                return Err(self.altered(Wrong::Forked { size }));
+                return Err(self.altered(Tampering::Forked { size }));
             }
             self.covered = size;
         }
@@ -194,22 +194,22 @@ impl<'a> Walk<'a> {
             self.next = self.checkpoints.next(self.source)?;
         }
         if covered > size {
-            return Err(self.altered(Wrong::CutOff {
+            return Err(self.altered(Tampering::Truncated {
                 line: size.saturating_add(1),
                 covered,
             }));
         }
         if let Some(named) = self.head.filter(|head| *head > size) {
-            return Err(self.altered(Wrong::CutBack {
+            return Err(self.altered(Tampering::ShorterThanHead {
                 line: size.saturating_add(1),
                 named,
             }));
         }
         if size == 0 {
-            return Err(self.altered(Wrong::Empty));
+            return Err(self.altered(Tampering::Empty));
         }
         if self.covered == 0 {
-            return Err(VerifyError::Unvouched {
+            return Err(VerifyError::NoCheckpoint {
                 log: self.source.log.to_owned(),
                 checkpoints: self
                     .source
@@ -230,8 +230,8 @@ impl<'a> Walk<'a> {
         })
     }
 
-    fn altered(&self, wrong: Wrong) -> VerifyError {
-        altered(self.source, wrong)
+    fn altered(&self, tampering: Tampering) -> VerifyError {
+        altered(self.source, tampering)
     }
 }
 
@@ -245,7 +245,7 @@ struct Checkpoints<'a> {
 }
 
 impl<'a> Checkpoints<'a> {
-    fn open(source: &Source<'a>, key: &'a VerifierKey) -> Result<Self, VerifyError> {
+    fn open(source: &LogFiles<'a>, key: &'a VerifierKey) -> Result<Self, VerifyError> {
         let pieces = match source
             .checkpoints
             .map(|path| Pieces::open(source.files, path))
@@ -266,18 +266,18 @@ impl<'a> Checkpoints<'a> {
         })
     }
 
-    fn next(&mut self, source: &Source<'_>) -> Result<Option<Checkpoint>, VerifyError> {
+    fn next(&mut self, source: &LogFiles<'_>) -> Result<Option<Checkpoint>, VerifyError> {
         let Some(note) = self.note()? else {
             return Ok(None);
         };
         let number = self.number.saturating_add(1);
-        let wrong = |why| altered(source, Wrong::Checkpoint { number, why });
+        let wrong = |why| altered(source, Tampering::Checkpoint { number, why });
         let checkpoint =
             Checkpoint::open(&String::from_utf8_lossy(&note), self.key).map_err(wrong)?;
         if checkpoint.size <= self.last {
             return Err(altered(
                 source,
-                Wrong::NotGrowing {
+                Tampering::NotGrowing {
                     number,
                     size: checkpoint.size,
                     before: self.last,
@@ -321,16 +321,16 @@ fn sorted(checkpoints: &[Checkpoint]) -> Vec<Checkpoint> {
     sorted
 }
 
-fn altered(source: &Source<'_>, wrong: Wrong) -> VerifyError {
+fn altered(source: &LogFiles<'_>, tampering: Tampering) -> VerifyError {
     VerifyError::Altered {
         log: source.log.to_owned(),
-        short: wrong.is_cut(),
-        wrong,
+        short: tampering.is_truncation(),
+        tampering,
     }
 }
 
 fn probe(line: &[u8]) -> Result<Probe, String> {
-    crate::objects::from_slice(line).map_err(|error| error.to_string())
+    crate::strict_json::from_slice(line).map_err(|error| error.to_string())
 }
 
 fn probe_prev(line: &[u8]) -> Option<Hash> {

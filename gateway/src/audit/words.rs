@@ -116,7 +116,7 @@ words! {
 
 words! {
     /// The interface by which an action was requested.
-    Through {
+    Channel {
         /// The unix socket.
         AdminSocket = "admin-socket",
         /// The administration's TCP port.
@@ -144,7 +144,7 @@ words! {
 
 words! {
     /// The outcome of a key event, without the reason.
-    OutcomeWord {
+    OutcomeKind {
         /// It is done.
         Done = "done",
         /// It was tried and failed.

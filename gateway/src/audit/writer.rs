@@ -6,16 +6,16 @@ use jiff::Timestamp;
 
 use super::act::Act;
 use super::line::{Body, EventId, Fact, Line, Note};
-use super::log::Pending;
+use super::log::PendingEvent;
+use super::log_dir::LogDir;
 use super::note::{Checkpoint, Signer};
-use super::place::Place;
 use super::tree::{Hash, Tree, sha256};
-use super::{LastWord, WriteFailed};
+use super::{LoggedState, WriteFailed};
 use crate::disk::Error;
 
 /// An open log: what is on the disk, and what is to be written yet.
 pub(super) struct Writer {
-    pub(super) place: Place,
+    pub(super) dir: LogDir,
     pub(super) signer: Signer,
     pub(super) tree: Tree,
     pub(super) prev: Hash,
@@ -24,10 +24,10 @@ pub(super) struct Writer {
     pub(super) checkpoints_len: u64,
     /// How many lines a checkpoint covers; at most [`Tree::size`].
     pub(super) covered: u64,
-    pub(super) open: BTreeMap<EventId, Pending>,
+    pub(super) open: BTreeMap<EventId, PendingEvent>,
     /// Facts that are to be written before the next line.
-    pub(super) owed: Vec<Note>,
-    pub(super) last: LastWord,
+    pub(super) unwritten: Vec<Note>,
+    pub(super) last: LoggedState,
 }
 
 /// Whether a line may use the reserve.
@@ -50,18 +50,18 @@ impl Urgency {
 impl Writer {
     /// Writes a line; earlier notes that are to be written yet go first, to keep the order of events.
     pub(super) fn write(&mut self, body: Body, urgency: Urgency) -> Result<(), WriteFailed> {
-        while let Some(note) = self.owed.first().cloned() {
+        while let Some(note) = self.unwritten.first().cloned() {
             self.put(Body::Note(note), urgency)?;
-            self.owed.remove(0);
+            self.unwritten.remove(0);
         }
         self.put(body, urgency)
     }
 
     /// Writes the notes and the checkpoint that are missing.
-    pub(super) fn settle(&mut self) -> Result<(), WriteFailed> {
-        while let Some(note) = self.owed.first().cloned() {
+    pub(super) fn write_missing(&mut self) -> Result<(), WriteFailed> {
+        while let Some(note) = self.unwritten.first().cloned() {
             self.put(Body::Note(note), Urgency::Ordinary)?;
-            self.owed.remove(0);
+            self.unwritten.remove(0);
         }
         if self.covered < self.tree.size() {
             self.sign()?;
@@ -71,7 +71,7 @@ impl Writer {
 
     /// Appends one line and its checkpoint. If only the checkpoint cannot be written, the next one covers the line.
     fn put(&mut self, mut body: Body, urgency: Urgency) -> Result<(), WriteFailed> {
-        self.last.leave_out(&mut body);
+        self.last.omit_unchanged(&mut body);
         let time = body.time();
         let line = Line {
             seq: self.tree.size().saturating_add(1),
@@ -79,14 +79,14 @@ impl Writer {
             body,
         };
         let bytes = line.bytes()?;
-        let path = self.place.log();
-        if let Err(error) = self.place.append(&path, self.len, &bytes) {
+        let path = self.dir.log();
+        if let Err(error) = self.dir.append(&path, self.len, &bytes) {
             self.make_room(error, urgency, time)?;
-            self.place.append(&path, self.len, &bytes)?;
+            self.dir.append(&path, self.len, &bytes)?;
         }
         self.tree.push(&bytes);
         self.prev = sha256(&[&bytes]);
-        self.last.hear(&line.body);
+        self.last.apply(&line.body);
         self.len = self.len.saturating_add(length(&bytes));
         let signed = self.sign().or_else(|error| {
             self.make_room(error, urgency, time)?;
@@ -102,18 +102,18 @@ impl Writer {
     fn make_room(&mut self, error: Error, urgency: Urgency, now: Timestamp) -> Result<(), Error> {
         let full = matches!(error, Error::Full { .. });
         match urgency {
-            Urgency::Essential if full && self.place.has_reserve() => self.release(now),
+            Urgency::Essential if full && self.dir.has_reserve() => self.release(now),
             Urgency::Essential | Urgency::Ordinary => Err(error),
         }
     }
 
     pub(super) fn release(&mut self, now: Timestamp) -> Result<(), Error> {
-        if !self.place.has_reserve() {
+        if !self.dir.has_reserve() {
             return Ok(());
         }
-        self.place.release_reserve()?;
+        self.dir.release_reserve()?;
         tracing::warn!("the disk is full; the audit log's reserve was given up for a revocation");
-        self.owed.push(Note {
+        self.unwritten.push(Note {
             time: now,
             fact: Fact::ReserveReleased,
         });
@@ -121,25 +121,25 @@ impl Writer {
     }
 
     fn sign(&mut self) -> Result<(), Error> {
-        let note = separate(&self.tree, &self.signer);
-        let path = self.place.checkpoints();
-        self.place.append(&path, self.checkpoints_len, &note)?;
+        let note = checkpoint_entry(&self.tree, &self.signer);
+        let path = self.dir.checkpoints();
+        self.dir.append(&path, self.checkpoints_len, &note)?;
         self.checkpoints_len = self.checkpoints_len.saturating_add(length(&note));
         self.covered = self.tree.size();
         Ok(())
     }
 
     pub(super) fn fill_reserve(&self) {
-        if self.place.has_reserve() {
+        if self.dir.has_reserve() {
             return;
         }
-        if let Err(error) = self.place.fill_reserve() {
+        if let Err(error) = self.dir.fill_reserve() {
             tracing::warn!(%error, "the audit log has no reserve for revocations");
         }
     }
 }
 
-pub(super) fn head(tree: &Tree) -> Checkpoint {
+pub(super) fn checkpoint(tree: &Tree) -> Checkpoint {
     Checkpoint {
         size: tree.size(),
         root: tree.root(),
@@ -147,8 +147,8 @@ pub(super) fn head(tree: &Tree) -> Checkpoint {
 }
 
 /// A checkpoint as in its file: the note, and an empty line.
-pub(super) fn separate(tree: &Tree, signer: &Signer) -> Vec<u8> {
-    let mut note = head(tree).sign(signer);
+pub(super) fn checkpoint_entry(tree: &Tree, signer: &Signer) -> Vec<u8> {
+    let mut note = checkpoint(tree).sign(signer);
     note.push('\n');
     note.into_bytes()
 }

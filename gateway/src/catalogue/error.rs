@@ -60,7 +60,7 @@ pub enum LoadError {
         /// The id of this one.
         ours: String,
     },
-    /// Written by a later version.
+    /// `RecordText` by a later version.
     #[error("{} has format {found}, this keyway reads up to {}: upgrade keyway", path.display(), super::json::FORMAT)]
     Newer {
         /// The file.
@@ -364,6 +364,6 @@ const LATER: Fault = Fault {
     retry: Retry::Later,
 };
 const DEFECT: Fault = Fault {
-    who: Who::Us,
+    who: Who::Internal,
     retry: Retry::Never,
 };

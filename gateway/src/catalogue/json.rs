@@ -11,11 +11,11 @@ use data_encoding::HEXLOWER;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::believed::Believed;
 use super::record::{Label, Proposal, Record, Version};
-use super::time::{Kept, Moment, Monotonic};
+use super::time::{ClockState, Moment, Monotonic};
+use super::verified::VerifiedRecord;
 use crate::audit::Head;
-use crate::envelope::{Commitment, Suite, Used};
+use crate::envelope::{Commitment, Suite, Volume};
 use crate::policy::KeyringName;
 
 /// The highest format that this version reads: with `audited`, how far the audit log had come. Early files of format 3 may have
@@ -144,20 +144,20 @@ struct SeenJson {
 }
 
 /// The highest epoch seen of every keyring.
-pub(super) type Seen = BTreeMap<KeyringName, u64>;
+pub(super) type SeenEpochs = BTreeMap<KeyringName, u64>;
 
 /// A record as JSON.
-pub(super) struct Written {
+pub(super) struct RecordText {
     pub(super) payload: Vec<u8>,
     /// Each version's byte range in the payload.
-    pub(super) places: Vec<Range<usize>>,
+    pub(super) ranges: Vec<Range<usize>>,
 }
 
 /// Writes a record; versions that are as they were `before` are copied from there.
 pub(super) fn write_record(
     record: &Record,
-    before: &Believed,
-) -> Result<Written, serde_json::Error> {
+    before: &VerifiedRecord,
+) -> Result<RecordText, serde_json::Error> {
     let mut payload = serde_json::to_vec_pretty(&HeadJson {
         format: format(record),
         keyring: record.keyring.as_str(),
@@ -167,7 +167,7 @@ pub(super) fn write_record(
     // The end of the object comes after the versions.
     payload.truncate(payload.len().saturating_sub(b"\n}".len()));
     payload.extend_from_slice(b",\n  \"versions\": [");
-    let mut places = Vec::with_capacity(record.versions.len());
+    let mut ranges = Vec::with_capacity(record.versions.len());
     for (index, version) in record.versions.iter().enumerate() {
         let separator: &[u8] = if index == 0 { b"\n    " } else { b",\n    " };
         payload.extend_from_slice(separator);
@@ -176,15 +176,15 @@ pub(super) fn write_record(
             Some(text) => payload.extend_from_slice(text),
             None => put_version(&mut payload, version)?,
         }
-        places.push(begin..payload.len());
+        ranges.push(begin..payload.len());
     }
-    let end: &[u8] = if places.is_empty() {
+    let end: &[u8] = if ranges.is_empty() {
         b"]\n}"
     } else {
         b"\n  ]\n}"
     };
     payload.extend_from_slice(end);
-    Ok(Written { payload, places })
+    Ok(RecordText { payload, ranges })
 }
 
 /// The lowest sufficient format, so that an older gateway reads a record in which nothing is new to it.
@@ -193,7 +193,7 @@ fn format(record: &Record) -> u64 {
     let timed = |version: &Version| version.monotonic != Monotonic::default();
     if record.audited.is_some() {
         FORMAT
-    } else if any(timed) || any(|version| version.sealed != Used::default()) {
+    } else if any(timed) || any(|version| version.sealed != Volume::default()) {
         MEASURED
     } else if any(|version| version.proposed.is_some()) {
         PROPOSED
@@ -231,14 +231,14 @@ pub(super) fn read_record(payload: &[u8]) -> Result<Record, Unreadable> {
     })
 }
 
-pub(super) fn write_seen(seen: &Seen) -> Result<Vec<u8>, serde_json::Error> {
+pub(super) fn write_seen(seen: &SeenEpochs) -> Result<Vec<u8>, serde_json::Error> {
     serde_json::to_vec_pretty(&SeenJson {
         format: PLAIN,
         epochs: seen.iter().map(|(k, e)| (k.to_string(), *e)).collect(),
     })
 }
 
-pub(super) fn read_seen(payload: &[u8]) -> Result<Seen, Unreadable> {
+pub(super) fn read_seen(payload: &[u8]) -> Result<SeenEpochs, Unreadable> {
     let json: SeenJson = read(payload)?;
     json.epochs
         .iter()
@@ -246,30 +246,30 @@ pub(super) fn read_seen(payload: &[u8]) -> Result<Seen, Unreadable> {
         .collect()
 }
 
-pub(super) fn write_clock(kept: &Kept) -> Result<Vec<u8>, serde_json::Error> {
-    let passed = kept.passed.iter();
-    let format = if kept.audited.is_some() {
+pub(super) fn write_clock(clock_state: &ClockState) -> Result<Vec<u8>, serde_json::Error> {
+    let passed = clock_state.passed.iter();
+    let format = if clock_state.audited.is_some() {
         FORMAT
     } else {
         PLAIN
     };
     serde_json::to_vec_pretty(&ClockJson {
         format,
-        monotonic: kept.moment.monotonic.to_string(),
-        wall: kept.moment.wall.to_string(),
-        uptime: u64::try_from(kept.uptime.as_nanos()).unwrap_or(u64::MAX),
-        boot: kept.boot.clone(),
+        monotonic: clock_state.moment.monotonic.to_string(),
+        wall: clock_state.moment.wall.to_string(),
+        uptime: u64::try_from(clock_state.uptime.as_nanos()).unwrap_or(u64::MAX),
+        boot: clock_state.boot.clone(),
         passed: passed
             .map(|(k, at)| (k.to_string(), at.to_string()))
             .collect(),
-        audited: kept.audited.clone(),
+        audited: clock_state.audited.clone(),
     })
 }
 
-pub(super) fn read_clock(payload: &[u8]) -> Result<Kept, Unreadable> {
+pub(super) fn read_clock(payload: &[u8]) -> Result<ClockState, Unreadable> {
     let json: ClockJson = read(payload)?;
     let passed = json.passed.iter();
-    Ok(Kept {
+    Ok(ClockState {
         moment: Moment {
             monotonic: field("monotonic", &json.monotonic)?,
             wall: field("wall", &json.wall)?,
@@ -286,11 +286,11 @@ pub(super) fn read_clock(payload: &[u8]) -> Result<Kept, Unreadable> {
 /// Reads any of the catalogue's JSON files. The format is read first, so that a later one is reported as such.
 pub(super) fn read<'a, T: Deserialize<'a>>(payload: &'a [u8]) -> Result<T, Unreadable> {
     let damaged = |e: serde_json::Error| Unreadable::Damaged(e.to_string());
-    let Probe { format } = crate::objects::from_slice(payload).map_err(damaged)?;
+    let Probe { format } = crate::strict_json::from_slice(payload).map_err(damaged)?;
     if format > FORMAT {
         return Err(Unreadable::Newer(format));
     }
-    crate::objects::from_slice(payload).map_err(damaged)
+    crate::strict_json::from_slice(payload).map_err(damaged)
 }
 
 pub(super) fn field<T: std::str::FromStr>(name: &str, text: &str) -> Result<T, Unreadable>
@@ -361,11 +361,11 @@ fn read_version(json: VersionJson) -> Result<Version, Unreadable> {
             activated: time("activated", &json.monotonic.activated)?,
             deactivated: time("deactivated", &json.monotonic.deactivated)?,
         },
-        reserved: Used {
+        reserved: Volume {
             messages: json.reserved.messages,
             bytes: json.reserved.bytes,
         },
-        sealed: Used {
+        sealed: Volume {
             messages: json.sealed.messages,
             bytes: json.sealed.bytes,
         },
@@ -426,8 +426,8 @@ mod tests {
             activated: (!served.is_empty()).then_some(Timestamp::UNIX_EPOCH),
             deactivated: None,
             monotonic: Monotonic::default(),
-            reserved: Used::default(),
-            sealed: Used::default(),
+            reserved: Volume::default(),
+            sealed: Volume::default(),
             lanes: 7,
             served: served.iter().map(ToString::to_string).collect(),
             proposed: None,
@@ -449,12 +449,12 @@ mod tests {
 
     #[test]
     fn record_in_parts_is_the_record_in_one() {
-        let mut before = Believed::absent("agents".parse().unwrap());
+        let mut before = VerifiedRecord::absent("agents".parse().unwrap());
         let mut record = before.record.clone();
         for number in 0..6 {
             let written = write_record(&record, &before).unwrap();
             assert_eq!(written.payload, defined(&record));
-            before = Believed::written(record.clone(), written.payload, written.places);
+            before = VerifiedRecord::written(record.clone(), written.payload, written.ranges);
             record.epoch += 1;
             // A new version, and a changed one.
             let served: &[&str] = if number % 2 == 0 {
@@ -518,7 +518,7 @@ mod tests {
 
     #[test]
     fn record_is_of_the_lowest_format_that_says_everything() {
-        let before = Believed::absent("agents".parse().unwrap());
+        let before = VerifiedRecord::absent("agents".parse().unwrap());
         let mut record = before.record.clone();
         record.versions = vec![version(1, &["a"]), version(2, &[])];
         let written = write_record(&record, &before).unwrap().payload;
@@ -561,7 +561,7 @@ mod tests {
 
     #[test]
     fn time_is_of_the_lowest_format_that_says_everything() {
-        let mut kept = Kept {
+        let mut clock_state = ClockState {
             moment: Moment {
                 monotonic: Timestamp::UNIX_EPOCH,
                 wall: Timestamp::MAX,
@@ -572,11 +572,11 @@ mod tests {
             audited: None,
         };
         for (audited, format) in [(None, "\"format\": 1,"), (Some(head()), "\"format\": 4,")] {
-            kept.audited = audited;
-            let written = write_clock(&kept).unwrap();
+            clock_state.audited = audited;
+            let written = write_clock(&clock_state).unwrap();
             assert!(String::from_utf8_lossy(&written).contains(format));
             let read = read_clock(&written);
-            assert!(read.is_ok_and(|read| read.audited == kept.audited));
+            assert!(read.is_ok_and(|read| read.audited == clock_state.audited));
         }
     }
 
@@ -584,7 +584,8 @@ mod tests {
     fn head_of_the_log_is_read_of_the_formats_in_which_it_was_written_at_first() {
         let mut record = Record::empty("agents".parse().unwrap());
         record.audited = Some(head());
-        let written = write_record(&record, &Believed::absent(record.keyring.clone())).unwrap();
+        let written =
+            write_record(&record, &VerifiedRecord::absent(record.keyring.clone())).unwrap();
         let text = String::from_utf8(written.payload).unwrap();
         let third = text.replacen("\"format\": 4", "\"format\": 3", 1);
         assert!(read_record(third.as_bytes()).is_ok_and(|read| read == record));
@@ -594,13 +595,14 @@ mod tests {
     fn unchanged_version_is_copied_and_a_changed_one_is_not() {
         let mut record = Record::empty("agents".parse().unwrap());
         record.versions = vec![version(1, &[]), version(2, &["a"])];
-        let written = write_record(&record, &Believed::absent(record.keyring.clone())).unwrap();
-        let before = Believed::written(record.clone(), written.payload, written.places);
+        let written =
+            write_record(&record, &VerifiedRecord::absent(record.keyring.clone())).unwrap();
+        let before = VerifiedRecord::written(record.clone(), written.payload, written.ranges);
         assert!(before.text_of(0, &record.versions[0]).is_some());
         assert!(before.text_of(0, &record.versions[1]).is_none());
         record.versions[1].lanes += 1;
         assert!(before.text_of(1, &record.versions[1]).is_none());
-        let read = Believed::read(record.clone(), Vec::new());
+        let read = VerifiedRecord::read(record.clone(), Vec::new());
         assert!(read.text_of(0, &record.versions[0]).is_none());
     }
 }

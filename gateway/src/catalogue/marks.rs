@@ -37,7 +37,7 @@ impl Mark {
 
     /// Whether a version in this recorded state still needs the marker.
     #[must_use]
-    pub const fn is_ahead_of(self, state: State) -> bool {
+    pub const fn is_unrecorded_in(self, state: State) -> bool {
         match self {
             Self::Revoked => !matches!(state, State::Compromised | State::Destroyed),
             Self::Suspended => !matches!(
@@ -50,9 +50,9 @@ impl Mark {
 
     /// The first of these marks that a version's record does not reflect yet; `marks` has revocations first.
     #[must_use]
-    pub fn ahead(marks: &[(Self, Kid)], version: &Version) -> Option<Self> {
+    pub fn unrecorded(marks: &[(Self, Kid)], version: &Version) -> Option<Self> {
         let mut of = marks.iter().filter(|(_mark, kid)| *kid == version.kid);
-        let ahead = of.find(|(mark, _kid)| mark.is_ahead_of(version.state));
+        let ahead = of.find(|(mark, _kid)| mark.is_unrecorded_in(version.state));
         ahead.map(|(mark, _kid)| *mark)
     }
 
@@ -124,8 +124,8 @@ mod tests {
             (Mark::Withdrawn, State::Ready, State::Active),
             (Mark::Withdrawn, State::PreActive, State::Destroyed),
         ] {
-            assert!(mark.is_ahead_of(ahead), "{mark:?} {ahead}");
-            assert!(!mark.is_ahead_of(level), "{mark:?} {level}");
+            assert!(mark.is_unrecorded_in(ahead), "{mark:?} {ahead}");
+            assert!(!mark.is_unrecorded_in(level), "{mark:?} {level}");
         }
     }
 }

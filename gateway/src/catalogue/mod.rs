@@ -11,37 +11,37 @@
 //! | states and their transitions | [`State`] |
 //! | the rules of a record | [`Record::check`], [`Record::check_step`] |
 //! | how files are signed | `signed` |
-//! | records that are verified, so that unchanged files are not verified again | `believed` |
+//! | records that are verified, so that unchanged files are not verified again | `verified` |
 //! | the monotonic catalogue time | `time` |
 //! | reading, without the lock | [`View`] |
 //! | marker files for orders that no record holds yet | [`Mark`] |
-//! | comparing records with the audit log | [`View::compare_with`], [`compare`] |
-//! | the audit log's length in records, to notice a log cut short | [`Catalogue::audited`], [`heads`] |
+//! | comparing records with the audit log | [`View::compare_with`], [`compare_records`] |
+//! | the audit log's length in records, to notice a log cut short | [`Catalogue::set_audit_head`], [`audit_heads`] |
 //! | writing | [`Catalogue::compare_and_set`] |
-//! | new versions, activation, use | [`Catalogue::draw`], [`Catalogue::generate`], [`Catalogue::activate`], [`Catalogue::account`] |
+//! | new versions, activation, use | [`Catalogue::draw`], [`Catalogue::generate`], [`Catalogue::activate`], [`Catalogue::record_usage`] |
 
-mod believed;
 mod error;
 mod json;
-mod life;
+mod lifecycle;
 mod marks;
 mod record;
 mod signed;
 mod state;
 mod store;
 mod time;
-mod unopened;
+mod unverified;
+mod verified;
 mod view;
 
 #[cfg(test)]
 mod tests;
 
 pub use error::{CreateError, KeyError, LoadError, RotateError, SetError};
-pub use life::{Account, Drawn, Switched};
+pub use lifecycle::{DrawnVersion, Switched, VersionUsage};
 pub use marks::Mark;
 pub use record::{Invalid, Label, Proposal, Record, Version};
 pub use state::{Opens, State, UnknownState};
 pub use store::Catalogue;
-pub use time::{Moment, Monotonic, Resumed};
-pub use unopened::{compare, heads};
+pub use time::{ClockChange, Moment, Monotonic};
+pub use unverified::{audit_heads, compare_records};
 pub use view::{RECORDS, View};

@@ -9,7 +9,7 @@ use super::State;
 use super::time::{Moment, Monotonic};
 use crate::audit::Head;
 use crate::custody::Wrapped;
-use crate::envelope::{Commitment, Kid, Suite, Used};
+use crate::envelope::{Commitment, Kid, Suite, Volume};
 use crate::policy::KeyringName;
 
 /// A keyring's key versions. One record, so that one write switches from one to the next.
@@ -51,9 +51,9 @@ pub struct Version {
     /// The same by catalogue time, where it differs.
     pub monotonic: Monotonic,
     /// The reserved part of its budget: no more than this was ever sealed under it.
-    pub reserved: Used,
+    pub reserved: Volume,
     /// At least this was sealed under it, when the record was written.
-    pub sealed: Used,
+    pub sealed: Volume,
     /// At least so many lanes were drawn under it, when the record was written.
     pub lanes: u64,
     /// The subject patterns that the keyring has served since the version was made, until it stopped sealing.
@@ -124,7 +124,7 @@ pub enum Invalid {
     },
     /// A new version that is not pre-active.
     #[error("version {0} is new and must be pre-active")]
-    Born(u32),
+    NewNotPreActive(u32),
 }
 
 impl Record {
@@ -213,7 +213,7 @@ impl Record {
             after.check_step(before)?;
         }
         match new.find(|version| version.state != State::PreActive) {
-            Some(version) => Err(Invalid::Born(version.number)),
+            Some(version) => Err(Invalid::NewNotPreActive(version.number)),
             None => Ok(()),
         }
     }
@@ -260,7 +260,7 @@ impl Version {
 
     /// When it stopped sealing; `None`: it seals, or never did.
     #[must_use]
-    pub fn stopped(&self) -> Option<Timestamp> {
+    pub fn stopped_sealing(&self) -> Option<Timestamp> {
         // A version suspended while ready may be deactivated without ever having sealed.
         self.activated?;
         let left = (!self.state.seals()).then_some(self.since);
@@ -281,19 +281,19 @@ impl Version {
             | State::Active
             | State::DecryptOnly
             | State::Archived
-            | State::Destroyed => (now.wall, now.apart()),
+            | State::Destroyed => (now.wall, now.monotonic_if_different()),
         };
         self.state = state;
         self.since = now.wall;
-        self.monotonic.since = now.apart();
+        self.monotonic.since = now.monotonic_if_different();
         match state {
             State::Active if self.activated.is_none() => {
                 self.activated = Some(now.wall);
-                self.monotonic.activated = now.apart();
+                self.monotonic.activated = now.monotonic_if_different();
             }
             State::DecryptOnly | State::Archived if self.deactivated.is_none() => {
                 self.deactivated = Some(now.wall);
-                self.monotonic.deactivated = now.apart();
+                self.monotonic.deactivated = now.monotonic_if_different();
             }
             State::Compromised | State::Destroyed
                 if self.activated.is_some() && self.deactivated.is_none() =>
@@ -323,27 +323,30 @@ impl Version {
 impl Version {
     /// When it entered its present state, by catalogue time.
     #[must_use]
-    pub fn entered(&self) -> Timestamp {
+    pub fn monotonic_since(&self) -> Timestamp {
         self.monotonic.since.unwrap_or(self.since)
     }
 
     /// When it first became active, by catalogue time.
     #[must_use]
-    pub fn began(&self) -> Option<Timestamp> {
+    pub fn monotonic_activated(&self) -> Option<Timestamp> {
         self.monotonic.activated.or(self.activated)
     }
 
     /// When it stopped sealing for good, by catalogue time.
     #[must_use]
-    pub fn ceased(&self) -> Option<Timestamp> {
+    pub fn monotonic_deactivated(&self) -> Option<Timestamp> {
         self.monotonic.deactivated.or(self.deactivated)
     }
 
     /// Replaces times later than `now` by `now`: a clock that was ahead wrote them. Returns whether there were any.
-    pub(super) fn cap(&mut self, now: Timestamp) -> bool {
+    pub(super) fn cap_future_times(&mut self, now: Timestamp) -> bool {
         let later = |at: Option<Timestamp>| at.filter(|at| *at > now).map(|_at| now);
-        let since = later(Some(self.entered()));
-        let (activated, deactivated) = (later(self.began()), later(self.ceased()));
+        let since = later(Some(self.monotonic_since()));
+        let (activated, deactivated) = (
+            later(self.monotonic_activated()),
+            later(self.monotonic_deactivated()),
+        );
         let times = &mut self.monotonic;
         times.since = since.or(times.since);
         times.activated = activated.or(times.activated);

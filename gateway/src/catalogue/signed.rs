@@ -24,11 +24,11 @@ use crate::custody::{
     Custodian, SigningKeyUnusable, SigningPurpose, create_signing_key, open_signing_key,
 };
 use crate::disk::{Action, Error, Files};
-use crate::secret::apart;
+use crate::secret::on_wiped_thread;
 
 /// The kind of file; a signature of one kind does not verify for another.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Kind {
+pub(super) enum FileKind {
     Record,
     Seen,
     Clock,
@@ -47,7 +47,7 @@ struct SignatureJson {
     signature: String,
 }
 
-impl Kind {
+impl FileKind {
     const fn domain(self) -> &'static [u8] {
         match self {
             Self::Record => b"keyway/1 record\0",
@@ -85,9 +85,9 @@ impl Signer {
     }
 
     /// The whole file for a payload of JSON.
-    pub(super) fn sign(&self, kind: Kind, mut payload: Vec<u8>) -> Vec<u8> {
+    pub(super) fn sign(&self, kind: FileKind, mut payload: Vec<u8>) -> Vec<u8> {
         payload.push(b'\n');
-        let signature = apart(|| self.pair.sign(&kind.message(&payload)));
+        let signature = on_wiped_thread(|| self.pair.sign(&kind.message(&payload)));
         let line = format!(
             "{{\"catalogue\":\"{}\",\"signature\":\"{}\"}}\n",
             self.id,
@@ -100,7 +100,7 @@ impl Signer {
     /// The payload of a file whose signature verifies.
     pub(super) fn verify<'a>(
         &self,
-        kind: Kind,
+        kind: FileKind,
         path: &Path,
         file: &'a [u8],
     ) -> Result<&'a [u8], LoadError> {
@@ -108,7 +108,7 @@ impl Signer {
         // A later format may be signed in another way.
         let format = json::read::<serde::de::IgnoredAny>(payload);
         format.map_err(|e| unreadable(path, e))?;
-        let json: SignatureJson = crate::objects::from_slice(line)
+        let json: SignatureJson = crate::strict_json::from_slice(line)
             .map_err(|e| damaged(path, &format!("its last line is no signature: {e}")))?;
         let signature = BASE64
             .decode(json.signature.as_bytes())

@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::believed::Believed;
-use super::json::{self, Written};
-use super::signed::{Kind, Signer, read};
-use super::time::{Kept, Resumed};
-use super::view::{CLOCK, KEY, RECORDS, SEEN, View, raise};
+use super::json::{self, RecordText};
+use super::signed::{FileKind, Signer, read};
+use super::time::{ClockChange, ClockState};
+use super::verified::VerifiedRecord;
+use super::view::{CLOCK, KEY, RECORDS, SEEN, View, raise_epoch};
 use super::{CreateError, Invalid, LoadError, Record, RotateError, SetError, Version};
-use crate::audit::{Head, LastWord};
+use crate::audit::{Head, LoggedState};
 use crate::clock::Clock;
 use crate::custody::{Custodian, UnwrapFailed};
 use crate::disk::{self, Action, Error, Files, Lock, Real, StateDir};
@@ -61,18 +61,21 @@ impl Catalogue {
     ///
     /// # Errors
     /// [`LoadError`].
-    pub fn unread(lock: Lock, custodian: Arc<dyn Custodian>) -> Result<Self, LoadError> {
-        Self::unread_on(lock, Arc::new(Real), custodian)
+    pub fn open_without_records(
+        lock: Lock,
+        custodian: Arc<dyn Custodian>,
+    ) -> Result<Self, LoadError> {
+        Self::open_without_records_on(lock, Arc::new(Real), custodian)
     }
 
     /// See [`View::compare_with`].
-    pub fn compare_with(&mut self, last: &LastWord) {
+    pub fn compare_with(&mut self, last: &LoggedState) {
         self.view.compare_with(last);
     }
 
     /// Sets how far the audit log has come, for the following writes; `None` (a closed log) changes nothing.
-    pub fn audited(&mut self, head: Option<Head>) {
-        self.view.head = head.or_else(|| self.view.head.take());
+    pub fn set_audit_head(&mut self, head: Option<Head>) {
+        self.view.audit_head = head.or_else(|| self.view.audit_head.take());
     }
 
     /// Reads a catalogue without its lock, which another process may hold.
@@ -119,7 +122,7 @@ impl Catalogue {
     /// [`LoadError`]; what was read before stays.
     pub fn refresh_one(&mut self, keyring: &KeyringName) -> Result<(), LoadError> {
         sync(&*self.view.files, &self.view.dir.join(RECORDS))?;
-        self.reread(keyring).map(drop)
+        self.reload_record(keyring).map(drop)
     }
 
     /// Replaces the record of a keyring, durably, if its epoch is `expected` (0: there is none yet); the epoch grows by one.
@@ -141,7 +144,7 @@ impl Catalogue {
         remember: Remember,
     ) -> Result<&Record, SetError> {
         let keyring = record.keyring.clone();
-        let old = self.reread(&keyring)?;
+        let old = self.reload_record(&keyring)?;
         if old.record.epoch != expected {
             return Err(SetError::Conflict {
                 keyring,
@@ -151,28 +154,30 @@ impl Catalogue {
         }
         // After 2^64 writes the epoch would stop growing and the next write would conflict, which is safe.
         record.epoch = expected.saturating_add(1);
-        record.audited = self.view.head.clone().or(record.audited);
+        record.audited = self.view.audit_head.clone().or(record.audited);
         self.check(&old.record, &record)?;
         let path = self.view.record_path(&keyring);
-        let Written { payload, places } = json::write_record(&record, &old)?;
-        let bytes = self.view.signer.sign(Kind::Record, payload);
+        let RecordText { payload, ranges } = json::write_record(&record, &old)?;
+        let bytes = self.view.signer.sign(FileKind::Record, payload);
         disk::replace(&*self.view.files, &path, &bytes)?;
         if read(&*self.view.files, &path)?.as_ref() != Some(&bytes) {
             return Err(SetError::ReadBack { path });
         }
-        raise(&mut self.view.seen, &keyring, record.epoch);
+        raise_epoch(&mut self.view.seen, &keyring, record.epoch);
         if remember == Remember::Now {
             self.write_seen()?;
         }
-        let known = Arc::new(Believed::written(record, bytes, places));
+        let known = Arc::new(VerifiedRecord::written(record, bytes, ranges));
         let entry = self.view.records.entry(keyring).insert_entry(known);
         Ok(&entry.into_mut().record)
     }
 
     /// Starts catalogue time in this process; returns how the clocks changed since the last one.
-    pub fn start_clock(&mut self, clock: &Clock) -> Resumed {
-        let kept = self.view.kept.as_ref();
-        let resumed = kept.map_or(Resumed::Agrees, |kept| kept.compare(clock));
+    pub fn start_clock(&mut self, clock: &Clock) -> ClockChange {
+        let clock_state = self.view.clock_state.as_ref();
+        let resumed = clock_state.map_or(ClockChange::Agrees, |clock_state| {
+            clock_state.compare(clock)
+        });
         self.view.anchor = Some(self.view.anchor(clock));
         resumed
     }
@@ -181,38 +186,38 @@ impl Catalogue {
     ///
     /// # Errors
     /// [`Error`]; after a reboot catalogue time continues from the last file that was written.
-    pub fn keep_time(&mut self, clock: &Clock) -> Result<(), Error> {
+    pub fn save_clock(&mut self, clock: &Clock) -> Result<(), Error> {
         let moment = self.view.now(clock);
-        let before = self.view.kept.take();
+        let before = self.view.clock_state.take();
         let (passed, audited) = before
-            .map(|kept| (kept.passed, kept.audited))
+            .map(|clock_state| (clock_state.passed, clock_state.audited))
             .unwrap_or_default();
-        let kept = Kept {
+        let clock_state = ClockState {
             moment,
             uptime: clock.uptime(),
             boot: clock.boot(),
             passed,
-            audited: self.view.head.clone().or(audited),
+            audited: self.view.audit_head.clone().or(audited),
         };
         let path = self.view.dir.join(CLOCK);
-        let payload = json::write_clock(&kept);
-        self.view.kept = Some(kept);
+        let payload = json::write_clock(&clock_state);
+        self.view.clock_state = Some(clock_state);
         let payload = payload.map_err(|e| Error::from_io(&path, Action::Write, e.into()))?;
-        let bytes = self.view.signer.sign(Kind::Clock, payload);
+        let bytes = self.view.signer.sign(FileKind::Clock, payload);
         disk::replace(&*self.view.files, &path, &bytes)
     }
 
-    /// Notes that a configured date has passed for a keyring, for good; [`Self::keep_time`] saves it.
-    pub fn pass(&mut self, keyring: &KeyringName, date: Timestamp, clock: &Clock) {
+    /// Notes that a configured date has passed for a keyring, for good; [`Self::save_clock`] saves it.
+    pub fn record_passed_date(&mut self, keyring: &KeyringName, date: Timestamp, clock: &Clock) {
         let now = self.view.now(clock);
-        let kept = self.view.kept.get_or_insert_with(|| Kept {
+        let clock_state = self.view.clock_state.get_or_insert_with(|| ClockState {
             moment: now,
             uptime: clock.uptime(),
             boot: clock.boot(),
             passed: std::collections::BTreeMap::new(),
             audited: None,
         });
-        let passed = kept.passed.entry(keyring.clone()).or_insert(date);
+        let passed = clock_state.passed.entry(keyring.clone()).or_insert(date);
         *passed = date.max(*passed);
     }
 
@@ -240,15 +245,15 @@ impl Catalogue {
     }
 
     /// Reads a record, which may be newer than the one in memory after a failed write, and updates memory.
-    fn reread(&mut self, keyring: &KeyringName) -> Result<Arc<Believed>, LoadError> {
+    fn reload_record(&mut self, keyring: &KeyringName) -> Result<Arc<VerifiedRecord>, LoadError> {
         let view = &mut self.view;
         let Some(found) = view.load_record(keyring, &view.seen)? else {
-            return Ok(Arc::new(Believed::absent(keyring.clone())));
+            return Ok(Arc::new(VerifiedRecord::absent(keyring.clone())));
         };
         let epoch = found.record.epoch;
         if view.record(keyring).map_or(0, |known| known.epoch) < epoch {
             sync(&*view.files, &view.dir.join(RECORDS))?;
-            raise(&mut view.seen, keyring, epoch);
+            raise_epoch(&mut view.seen, keyring, epoch);
             view.records.insert(keyring.clone(), Arc::clone(&found));
             self.write_seen()?;
         }
@@ -270,7 +275,7 @@ impl Catalogue {
             if unchanged || version.wrapped.is_none() {
                 continue;
             }
-            if self.elsewhere(&new.keyring, version) {
+            if self.kid_is_taken(&new.keyring, version) {
                 return Err(refused(Invalid::SameKid(version.number)));
             }
             self.view
@@ -284,7 +289,7 @@ impl Catalogue {
     }
 
     /// Whether another keyring has a version of this kid.
-    fn elsewhere(&self, keyring: &KeyringName, version: &Version) -> bool {
+    fn kid_is_taken(&self, keyring: &KeyringName, version: &Version) -> bool {
         let found = self.view.find_by_kid(version.kid);
         found.is_some_and(|(other, _)| other != keyring)
     }
@@ -298,17 +303,17 @@ impl Catalogue {
         files: Arc<dyn Files>,
         custodian: Arc<dyn Custodian>,
     ) -> Result<Self, LoadError> {
-        let mut catalogue = Self::unread_on(lock, files, custodian)?;
+        let mut catalogue = Self::open_without_records_on(lock, files, custodian)?;
         catalogue.refresh()?;
         Ok(catalogue)
     }
 
-    pub(crate) fn unread_on(
+    pub(crate) fn open_without_records_on(
         lock: Lock,
         files: Arc<dyn Files>,
         custodian: Arc<dyn Custodian>,
     ) -> Result<Self, LoadError> {
-        let view = View::bare(lock.dir().clone(), files, custodian)?;
+        let view = View::without_records(lock.dir().clone(), files, custodian)?;
         Ok(Self { view, _lock: lock })
     }
 
@@ -317,7 +322,7 @@ impl Catalogue {
         files: Arc<dyn Files>,
         custodian: Arc<dyn Custodian>,
     ) -> Result<View, LoadError> {
-        let mut view = View::bare(dir, files, custodian)?;
+        let mut view = View::without_records(dir, files, custodian)?;
         view.refresh()?;
         Ok(view)
     }
@@ -329,7 +334,7 @@ impl Catalogue {
         custodian: Arc<dyn Custodian>,
     ) -> Result<Self, CreateError> {
         let dir = lock.dir().clone();
-        refuse_remains(&dir, &*files)?;
+        refuse_leftovers(&dir, &*files)?;
         dir.subdirectory(RECORDS).map_err(LoadError::from)?;
         let staged = dir.join(STAGED);
         let signer = match read(&*files, &staged).map_err(LoadError::from)? {
@@ -346,10 +351,10 @@ impl Catalogue {
             custodian: Arc::clone(&custodian),
             signer,
             records: std::collections::BTreeMap::new(),
-            seen: json::Seen::new(),
-            audited: std::collections::BTreeMap::new(),
-            head: None,
-            kept: None,
+            seen: json::SeenEpochs::new(),
+            audited_records: std::collections::BTreeMap::new(),
+            audit_head: None,
+            clock_state: None,
             anchor: None,
         };
         write_seen(&view).map_err(LoadError::from)?;
@@ -371,7 +376,7 @@ impl Deref for Catalogue {
 }
 
 /// Refuses files of an older catalogue: with a new signing key its records could not be verified.
-fn refuse_remains(dir: &StateDir, files: &dyn Files) -> Result<(), LoadError> {
+fn refuse_leftovers(dir: &StateDir, files: &dyn Files) -> Result<(), LoadError> {
     let path = dir.join(KEY);
     if read(files, &path)?.is_some() {
         return Err(Error::Exists { path }.into());
@@ -392,7 +397,7 @@ fn write_seen(view: &View) -> Result<(), Error> {
     let path = view.dir.join(SEEN);
     let payload =
         json::write_seen(&view.seen).map_err(|e| Error::from_io(&path, Action::Write, e.into()))?;
-    let bytes = view.signer.sign(Kind::Seen, payload);
+    let bytes = view.signer.sign(FileKind::Seen, payload);
     disk::replace(&*view.files, &path, &bytes)
 }
 

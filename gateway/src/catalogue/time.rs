@@ -14,7 +14,7 @@ use crate::clock::{Clock, STEP};
 use crate::policy::KeyringName;
 
 /// Clocks this close agree: reading one after the other takes some time.
-const AGREED: Duration = Duration::from_millis(10);
+const CLOCK_TOLERANCE: Duration = Duration::from_millis(10);
 
 /// A moment, on both clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub struct Monotonic {
 
 /// The content of `clock.json`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Kept {
+pub(super) struct ClockState {
     /// Both clocks when it was written.
     pub(super) moment: Moment,
     /// The host's uptime then.
@@ -60,20 +60,20 @@ pub(super) struct Anchor {
 
 /// How the clocks changed since the last process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Resumed {
+pub enum ClockChange {
     /// No change that matters.
     Agrees,
     /// The wall clock was set, by at least this.
     Set(SignedDuration),
     /// The host was rebooted; by the wall clock it was down for this long, which does not count.
-    Uncounted(Duration),
+    UncountedDowntime(Duration),
 }
 
 impl Moment {
     /// Catalogue time, if it differs from the wall clock.
-    pub(super) fn apart(self) -> Option<Timestamp> {
+    pub(super) fn monotonic_if_different(self) -> Option<Timestamp> {
         let apart = self.monotonic.duration_since(self.wall).unsigned_abs();
-        (apart > AGREED).then_some(self.monotonic)
+        (apart > CLOCK_TOLERANCE).then_some(self.monotonic)
     }
 
     /// In whole milliseconds, as records have it. `None` beyond the year 9999.
@@ -98,7 +98,7 @@ impl From<Timestamp> for Moment {
     }
 }
 
-impl Kept {
+impl ClockState {
     /// How long ago that was; `None` after a reboot.
     fn ago(&self, clock: &Clock) -> Option<Duration> {
         let same = self.boot.is_some() && self.boot == clock.boot();
@@ -106,31 +106,38 @@ impl Kept {
     }
 
     /// How the wall clock has changed since.
-    pub(super) fn compare(&self, clock: &Clock) -> Resumed {
+    pub(super) fn compare(&self, clock: &Clock) -> ClockChange {
         let shown = wall(clock).duration_since(self.moment.wall);
         let Some(ago) = self.ago(clock) else {
             return match Duration::try_from(shown) {
-                Ok(down) => Resumed::Uncounted(down),
-                Err(_back) if shown.unsigned_abs() < STEP => Resumed::Agrees,
-                Err(_back) => Resumed::Set(shown),
+                Ok(down) => ClockChange::UncountedDowntime(down),
+                Err(_back) if shown.unsigned_abs() < STEP => ClockChange::Agrees,
+                Err(_back) => ClockChange::Set(shown),
             };
         };
         let ago = SignedDuration::try_from(ago).unwrap_or(SignedDuration::MAX);
         let step = shown.saturating_sub(ago);
         if step.unsigned_abs() < STEP {
-            Resumed::Agrees
+            ClockChange::Agrees
         } else {
-            Resumed::Set(step)
+            ClockChange::Set(step)
         }
     }
 }
 
 impl Anchor {
     /// Continues from the saved time; without one, from the latest time in the records or the wall clock, whichever is earlier.
-    pub(super) fn after(kept: Option<&Kept>, newest: Option<Timestamp>, clock: &Clock) -> Self {
+    pub(super) fn after(
+        clock_state: Option<&ClockState>,
+        newest: Option<Timestamp>,
+        clock: &Clock,
+    ) -> Self {
         let uptime = clock.uptime();
-        let monotonic = match kept {
-            Some(kept) => later(kept.moment.monotonic, kept.ago(clock).unwrap_or_default()),
+        let monotonic = match clock_state {
+            Some(clock_state) => later(
+                clock_state.moment.monotonic,
+                clock_state.ago(clock).unwrap_or_default(),
+            ),
             None => newest.unwrap_or(Timestamp::MAX).min(wall(clock)),
         };
         Self { monotonic, uptime }

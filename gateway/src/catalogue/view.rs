@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::believed::Believed;
-use super::json::{self, Seen};
-use super::signed::{Kind, Signer, damaged, read, unreadable};
-use super::time::{Anchor, Kept, Moment};
+use super::json::{self, SeenEpochs};
+use super::signed::{FileKind, Signer, damaged, read, unreadable};
+use super::time::{Anchor, ClockState, Moment};
+use super::verified::VerifiedRecord;
 use super::{KeyError, LoadError, Opens, Record, Version};
-use crate::audit::{Head, LastWord, RecordRef};
+use crate::audit::{Head, LoggedState, RecordRef};
 use crate::clock::Clock;
 use crate::custody::Custodian;
 use crate::disk::{Action, Error, Files, StateDir};
@@ -33,15 +33,15 @@ pub struct View {
     pub(super) files: Arc<dyn Files>,
     pub(super) custodian: Arc<dyn Custodian>,
     pub(super) signer: Signer,
-    pub(super) records: BTreeMap<KeyringName, Arc<Believed>>,
+    pub(super) records: BTreeMap<KeyringName, Arc<VerifiedRecord>>,
     /// The highest epoch known of every keyring, on disk or in memory: only grows.
-    pub(super) seen: Seen,
+    pub(super) seen: SeenEpochs,
     /// The last entry of the audit log about each record.
-    pub(super) audited: BTreeMap<KeyringName, RecordRef>,
+    pub(super) audited_records: BTreeMap<KeyringName, RecordRef>,
     /// How far the audit log has come, for the next write.
-    pub(super) head: Option<Head>,
+    pub(super) audit_head: Option<Head>,
     /// The content of `clock.json`; `None` before the first start.
-    pub(super) kept: Option<Kept>,
+    pub(super) clock_state: Option<ClockState>,
     /// From where catalogue time continues in this process; `None` in a reader.
     pub(super) anchor: Option<Anchor>,
 }
@@ -66,14 +66,14 @@ impl View {
 
     /// From now on a record is refused that is older than the audit log's last entry about it, or differs at the same epoch. A
     /// newer record is accepted: the log is written after the records.
-    pub fn compare_with(&mut self, last: &LastWord) {
+    pub fn compare_with(&mut self, last: &LoggedState) {
         for record in last.records() {
             // An invalid name has no record here.
             let Ok(keyring) = record.keyring.as_str().parse::<KeyringName>() else {
                 continue;
             };
-            raise(&mut self.seen, &keyring, record.epoch);
-            self.audited.insert(keyring, record.clone());
+            raise_epoch(&mut self.seen, &keyring, record.epoch);
+            self.audited_records.insert(keyring, record.clone());
         }
     }
 
@@ -136,7 +136,7 @@ impl View {
     pub fn refresh(&mut self) -> Result<(), LoadError> {
         let (records, seen) = self.load()?;
         if self.anchor.is_none() {
-            self.kept = self.load_clock()?;
+            self.clock_state = self.load_clock()?;
         }
         self.records = records;
         self.seen = seen;
@@ -146,13 +146,13 @@ impl View {
     /// Whether the records on disk are byte for byte those last read or written.
     #[must_use]
     pub fn is_unchanged(&self) -> bool {
-        let listed = self.listed();
+        let listed = self.keyrings_on_disk();
         let known = listed.is_ok_and(|listed| listed.len() == self.records.len());
         known
             && self.load_seen().is_ok()
             && self.records.iter().all(|(keyring, known)| {
                 let file = read(&*self.files, &self.record_path(keyring));
-                file.is_ok_and(|file| file.is_some_and(|file| known.is_said_by(&file)))
+                file.is_ok_and(|file| file.is_some_and(|file| known.is_same_file(&file)))
             })
     }
 
@@ -164,30 +164,32 @@ impl View {
 
     /// The latest configured date that has passed for a keyring, even if the wall clock was set back since.
     #[must_use]
-    pub fn passed(&self, keyring: &KeyringName) -> Option<Timestamp> {
-        self.kept.as_ref()?.passed.get(keyring).copied()
+    pub fn passed_date(&self, keyring: &KeyringName) -> Option<Timestamp> {
+        self.clock_state.as_ref()?.passed.get(keyring).copied()
     }
 
     /// The latest catalogue time in the records.
-    fn newest(&self) -> Option<Timestamp> {
-        let entered = self.versions().map(|(_keyring, version)| version.entered());
+    fn latest_time(&self) -> Option<Timestamp> {
+        let entered = self
+            .versions()
+            .map(|(_keyring, version)| version.monotonic_since());
         entered.max()
     }
 
     pub(super) fn anchor(&self, clock: &Clock) -> Anchor {
         self.anchor
-            .unwrap_or_else(|| Anchor::after(self.kept.as_ref(), self.newest(), clock))
+            .unwrap_or_else(|| Anchor::after(self.clock_state.as_ref(), self.latest_time(), clock))
     }
 
     /// A view with no records, once the signing key is open.
-    pub(super) fn bare(
+    pub(super) fn without_records(
         dir: StateDir,
         files: Arc<dyn Files>,
         custodian: Arc<dyn Custodian>,
     ) -> Result<Self, LoadError> {
         let path = dir.join(KEY);
         let Some(content) = read(&*files, &path)? else {
-            return Err(absent(&dir, &*files));
+            return Err(missing_signing_key(&dir, &*files));
         };
         let signer = Signer::open(&path, &content, &*custodian)?;
         Ok(Self {
@@ -196,36 +198,38 @@ impl View {
             custodian,
             signer,
             records: BTreeMap::new(),
-            seen: Seen::new(),
-            audited: BTreeMap::new(),
-            head: None,
-            kept: None,
+            seen: SeenEpochs::new(),
+            audited_records: BTreeMap::new(),
+            audit_head: None,
+            clock_state: None,
             anchor: None,
         })
     }
 
     /// Reads `clock.json`, which older versions did not write.
-    fn load_clock(&self) -> Result<Option<Kept>, LoadError> {
+    fn load_clock(&self) -> Result<Option<ClockState>, LoadError> {
         let path = self.dir.join(CLOCK);
         let Some(file) = read(&*self.files, &path)? else {
             return Ok(None);
         };
-        let payload = self.signer.verify(Kind::Clock, &path, &file)?;
-        let kept = json::read_clock(payload).map_err(|e| unreadable(&path, e))?;
-        Ok(Some(kept))
+        let payload = self.signer.verify(FileKind::Clock, &path, &file)?;
+        let clock_state = json::read_clock(payload).map_err(|e| unreadable(&path, e))?;
+        Ok(Some(clock_state))
     }
 
     /// Reads all records and checks them against `seen.json`. That is read first: a concurrent writer writes the record first, so
     /// that the records found can only be newer than the epochs read.
-    pub(super) fn load(&self) -> Result<(BTreeMap<KeyringName, Arc<Believed>>, Seen), LoadError> {
+    pub(super) fn load(
+        &self,
+    ) -> Result<(BTreeMap<KeyringName, Arc<VerifiedRecord>>, SeenEpochs), LoadError> {
         let mut seen = self.load_seen()?;
         for (keyring, epoch) in &self.seen {
-            raise(&mut seen, keyring, *epoch);
+            raise_epoch(&mut seen, keyring, *epoch);
         }
         let mut records = BTreeMap::new();
-        for keyring in self.listed()? {
+        for keyring in self.keyrings_on_disk()? {
             if let Some(known) = self.load_record(&keyring, &seen)? {
-                raise(&mut seen, &keyring, known.record.epoch);
+                raise_epoch(&mut seen, &keyring, known.record.epoch);
                 records.insert(keyring, known);
             }
         }
@@ -237,12 +241,12 @@ impl View {
         Ok((records, seen))
     }
 
-    pub(super) fn load_seen(&self) -> Result<Seen, LoadError> {
+    pub(super) fn load_seen(&self) -> Result<SeenEpochs, LoadError> {
         let path = self.dir.join(SEEN);
         let Some(file) = read(&*self.files, &path)? else {
             return Err(LoadError::MissingSeen { path });
         };
-        let payload = self.signer.verify(Kind::Seen, &path, &file)?;
+        let payload = self.signer.verify(FileKind::Seen, &path, &file)?;
         json::read_seen(payload).map_err(|e| unreadable(&path, e))
     }
 
@@ -251,8 +255,8 @@ impl View {
     pub(super) fn load_record(
         &self,
         keyring: &KeyringName,
-        seen: &Seen,
-    ) -> Result<Option<Arc<Believed>>, LoadError> {
+        seen: &SeenEpochs,
+    ) -> Result<Option<Arc<VerifiedRecord>>, LoadError> {
         let seen = seen.get(keyring).copied().unwrap_or(0);
         let path = self.record_path(keyring);
         let Some(file) = read(&*self.files, &path)? else {
@@ -262,33 +266,33 @@ impl View {
             };
         };
         let known = self.records.get(keyring);
-        if let Some(known) = known.filter(|known| known.is_said_by(&file)) {
-            not_older(&known.record, seen, &path)?;
-            self.not_exchanged(known, &path)?;
+        if let Some(known) = known.filter(|known| known.is_same_file(&file)) {
+            check_not_older(&known.record, seen, &path)?;
+            self.check_not_exchanged(known, &path)?;
             return Ok(Some(Arc::clone(known)));
         }
-        let payload = self.signer.verify(Kind::Record, &path, &file)?;
+        let payload = self.signer.verify(FileKind::Record, &path, &file)?;
         let record = json::read_record(payload).map_err(|e| unreadable(&path, e))?;
         if record.keyring != *keyring {
             let what = format!("it is the record of keyring {}", record.keyring);
             return Err(damaged(&path, &what));
         }
-        not_older(&record, seen, &path)?;
+        check_not_older(&record, seen, &path)?;
         if let Err(rule) = record.check() {
             return Err(LoadError::Invalid { path, rule });
         }
-        let found = Believed::read(record, file);
-        self.not_exchanged(&found, &path)?;
+        let found = VerifiedRecord::read(record, file);
+        self.check_not_exchanged(&found, &path)?;
         Ok(Some(Arc::new(found)))
     }
 
     /// Refuses a record that differs, at the same epoch, from the one in memory or in the audit log.
-    fn not_exchanged(&self, found: &Believed, path: &Path) -> Result<(), LoadError> {
+    fn check_not_exchanged(&self, found: &VerifiedRecord, path: &Path) -> Result<(), LoadError> {
         let Record { keyring, epoch, .. } = &found.record;
         let known = self.records.get(keyring);
         let is_known =
-            known.is_none_or(|known| known.record.epoch != *epoch || known.is_like(found));
-        let audited = self.audited.get(keyring);
+            known.is_none_or(|known| known.record.epoch != *epoch || known.has_same_bytes(found));
+        let audited = self.audited_records.get(keyring);
         let is_audited =
             audited.is_none_or(|audited| audited.epoch != *epoch || *audited == found.reference());
         if is_known && is_audited {
@@ -344,7 +348,7 @@ impl View {
     }
 
     /// The keyrings that have a file. Hidden files are left-overs of a crash before the rename.
-    fn listed(&self) -> Result<Vec<KeyringName>, LoadError> {
+    fn keyrings_on_disk(&self) -> Result<Vec<KeyringName>, LoadError> {
         let dir = self.dir.join(RECORDS);
         let names = match self.files.names(&dir) {
             Ok(names) => names,
@@ -378,7 +382,7 @@ pub(super) fn context(keyring: &KeyringName, number: u32, commitment: &[u8; 32])
     .concat()
 }
 
-fn not_older(record: &Record, seen: u64, path: &Path) -> Result<(), LoadError> {
+fn check_not_older(record: &Record, seen: u64, path: &Path) -> Result<(), LoadError> {
     if record.epoch >= seen {
         return Ok(());
     }
@@ -389,13 +393,13 @@ fn not_older(record: &Record, seen: u64, path: &Path) -> Result<(), LoadError> {
     })
 }
 
-pub(super) fn raise(seen: &mut Seen, keyring: &KeyringName, epoch: u64) {
+pub(super) fn raise_epoch(seen: &mut SeenEpochs, keyring: &KeyringName, epoch: u64) {
     let known = seen.entry(keyring.clone()).or_default();
     *known = epoch.max(*known);
 }
 
 /// No signing key: a directory that never had one, or one that lost it.
-fn absent(dir: &StateDir, files: &dyn Files) -> LoadError {
+fn missing_signing_key(dir: &StateDir, files: &dyn Files) -> LoadError {
     let records = files.names(&dir.join(RECORDS)).unwrap_or_default();
     if records.iter().any(|name| name.ends_with(".json")) {
         LoadError::NoSigningKey {

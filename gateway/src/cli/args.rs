@@ -65,7 +65,7 @@ pub(super) enum Command {
 
 /// Which state directory, and what opens it.
 #[derive(Args, Clone, Debug, Default)]
-pub(super) struct Place {
+pub(super) struct StateOptions {
     /// Configuration file; without one the embedded defaults apply
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
@@ -105,7 +105,7 @@ pub(super) struct Demo {
 #[derive(Args, Debug)]
 pub(super) struct Run {
     #[command(flatten)]
-    pub(super) place: Place,
+    pub(super) options: StateOptions,
     /// Take over from the gateway that runs on the same state directory, without refusing a connection; it drains and ends
     #[arg(long)]
     pub(super) take_over: bool,
@@ -115,7 +115,7 @@ pub(super) struct Run {
 #[derive(Args, Debug)]
 pub(super) struct Init {
     #[command(flatten)]
-    pub(super) place: Place,
+    pub(super) options: StateOptions,
     /// Make the key of a trusted proxy, too: see `keyway proxy-key`
     #[arg(long)]
     pub(super) proxy_key: bool,
@@ -125,7 +125,7 @@ pub(super) struct Init {
 #[derive(Args, Debug)]
 pub(super) struct ProxyKey {
     #[command(flatten)]
-    pub(super) place: Place,
+    pub(super) options: StateOptions,
 }
 
 /// `keyway check`
@@ -147,7 +147,7 @@ pub(super) struct Check {
 )]
 pub(super) struct Doctor {
     #[command(flatten)]
-    pub(super) place: Place,
+    pub(super) options: StateOptions,
     #[command(flatten)]
     pub(super) agent: AgentLogin,
     /// Publish a marked message on a subject of each keyring, to see whether the account maps it
@@ -182,7 +182,7 @@ pub(super) struct AgentLogin {
 #[derive(Args, Debug)]
 pub(super) struct Status {
     #[command(flatten)]
-    pub(super) place: Place,
+    pub(super) options: StateOptions,
     /// Print JSON
     #[arg(long)]
     pub(super) json: bool,
@@ -192,7 +192,7 @@ pub(super) struct Status {
 #[derive(Args, Debug)]
 pub(super) struct Top {
     #[command(flatten)]
-    pub(super) place: Place,
+    pub(super) options: StateOptions,
 }
 
 /// `keyway keys`
@@ -202,7 +202,7 @@ pub(super) struct Keys {
     #[command(subcommand)]
     pub(super) command: Option<KeysCommand>,
     #[command(flatten)]
-    pub(super) place: Place,
+    pub(super) options: StateOptions,
     /// Print JSON
     #[arg(long)]
     pub(super) json: bool,
@@ -240,7 +240,7 @@ pub(super) struct Inspect {
     #[arg(long)]
     pub(super) json: bool,
     #[command(flatten)]
-    pub(super) place: Place,
+    pub(super) options: StateOptions,
 }
 
 /// What else is to be known of key versions.
@@ -260,22 +260,22 @@ pub(super) struct KeysWhy {
     #[arg(long, value_name = "KEYRING")]
     pub(super) keyring: Option<String>,
     #[command(flatten)]
-    pub(super) how: How,
+    pub(super) common: CommonOptions,
 }
 
 /// How it is answered, and where the state directory is.
 #[derive(Args, Clone, Debug)]
-pub(super) struct How {
+pub(super) struct CommonOptions {
     /// Print JSON
     #[arg(long)]
     pub(super) json: bool,
     #[command(flatten)]
-    pub(super) place: Place,
+    pub(super) options: StateOptions,
 }
 
 /// Which key version.
 #[derive(Args, Debug)]
-pub(super) struct Which {
+pub(super) struct VersionSelector {
     /// The keyring; may be left out where there is only one, and before a label
     #[arg(value_name = "KEYRING")]
     pub(super) first: Option<String>,
@@ -297,7 +297,7 @@ pub(super) struct Rotate {
     #[arg(long, value_name = "EVENT", value_enum, default_value_t = Event::Manual)]
     pub(super) event: Event,
     #[command(flatten)]
-    pub(super) how: How,
+    pub(super) common: CommonOptions,
 }
 
 /// What set a rotation off.
@@ -317,7 +317,7 @@ pub(super) enum Event {
 #[derive(Args, Debug)]
 pub(super) struct Revoke {
     #[command(flatten)]
-    pub(super) which: Which,
+    pub(super) which: VersionSelector,
     /// Why, in words that an auditor will read
     #[arg(long, value_name = "TEXT", required_unless_present = "dry_run")]
     pub(super) why: Option<String>,
@@ -325,19 +325,19 @@ pub(super) struct Revoke {
     #[arg(long)]
     pub(super) dry_run: bool,
     #[command(flatten)]
-    pub(super) how: How,
+    pub(super) common: CommonOptions,
 }
 
 /// `keyway suspend`, `restore`, `archive`
 #[derive(Args, Debug)]
 pub(super) struct Change {
     #[command(flatten)]
-    pub(super) which: Which,
+    pub(super) which: VersionSelector,
     /// Why, in words that an auditor will read
     #[arg(long, value_name = "TEXT")]
     pub(super) why: String,
     #[command(flatten)]
-    pub(super) how: How,
+    pub(super) common: CommonOptions,
 }
 
 /// `keyway destroy`
@@ -345,7 +345,7 @@ pub(super) struct Change {
 #[expect(clippy::struct_excessive_bools, reason = "each is a word of its own")]
 pub(super) struct Destroy {
     #[command(flatten)]
-    pub(super) which: Which,
+    pub(super) which: VersionSelector,
     /// Why, in words that an auditor will read
     #[arg(long, value_name = "TEXT")]
     pub(super) why: String,
@@ -358,7 +358,7 @@ pub(super) struct Destroy {
     #[arg(long)]
     pub(super) approve: bool,
     #[command(flatten)]
-    pub(super) how: How,
+    pub(super) common: CommonOptions,
 }
 
 /// `keyway abort`
@@ -371,7 +371,7 @@ pub(super) struct Abort {
     #[arg(long, value_name = "TEXT")]
     pub(super) why: String,
     #[command(flatten)]
-    pub(super) how: How,
+    pub(super) common: CommonOptions,
 }
 
 /// `keyway drill`
@@ -381,14 +381,14 @@ pub(super) struct Drill {
     #[arg(long, value_name = "TEXT", default_value = "a drill")]
     pub(super) why: String,
     #[command(flatten)]
-    pub(super) how: How,
+    pub(super) common: CommonOptions,
 }
 
 /// `keyway reload`
 #[derive(Args, Debug)]
 pub(super) struct Reload {
     #[command(flatten)]
-    pub(super) how: How,
+    pub(super) common: CommonOptions,
 }
 
 /// `keyway audit`
@@ -413,7 +413,7 @@ pub(super) enum AuditCommand {
 
 /// Which audit log.
 #[derive(Args, Debug)]
-pub(super) struct AuditPlace {
+pub(super) struct AuditLogOptions {
     /// Configuration file; without one the embedded defaults apply
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
@@ -432,7 +432,7 @@ pub(super) struct AuditPlace {
 #[derive(Args, Debug)]
 pub(super) struct AuditVerify {
     #[command(flatten)]
-    pub(super) place: AuditPlace,
+    pub(super) options: AuditLogOptions,
     /// A checkpoint that is kept elsewhere: cutting back log and checkpoints together is noticed with it
     #[arg(long, value_name = "FILE")]
     pub(super) checkpoint: Vec<PathBuf>,
@@ -445,7 +445,7 @@ pub(super) struct AuditVerify {
 #[derive(Args, Debug)]
 pub(super) struct AuditShow {
     #[command(flatten)]
-    pub(super) place: AuditPlace,
+    pub(super) options: AuditLogOptions,
     /// Only what concerns this keyring
     #[arg(long, value_name = "KEYRING")]
     pub(super) keyring: Option<String>,
@@ -461,7 +461,7 @@ pub(super) struct AuditTail {
     #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
     pub(super) lines: usize,
     #[command(flatten)]
-    pub(super) how: How,
+    pub(super) common: CommonOptions,
 }
 
 /// `keyway audit begin`
@@ -471,7 +471,7 @@ pub(super) struct AuditBegin {
     #[arg(long, value_name = "TEXT")]
     pub(super) why: String,
     #[command(flatten)]
-    pub(super) place: Place,
+    pub(super) options: StateOptions,
 }
 
 /// `keyway completions`

@@ -12,21 +12,23 @@ use serde::Serialize;
 use crate::admin::api;
 use crate::app;
 use crate::audit::{
-    Backwards, Body, Checkpoint, Event, EventId, Fact, LOG, Line, Text, Verified, VerifierKey,
-    VerifyError, Who,
+    Actor, Body, Checkpoint, Event, EventId, Fact, LOG, Line, ReverseLines, Text, Verified,
+    VerifierKey, VerifyError,
 };
-use crate::catalogue::{LoadError, RECORDS, compare};
+use crate::catalogue::{LoadError, RECORDS, compare_records};
 use crate::clock::Clock;
 use crate::disk::Real;
 use crate::printable::{Count, Printable};
 
-use super::args::{AuditBegin, AuditCommand, AuditPlace, AuditShow, AuditTail, AuditVerify, Place};
-use super::client::Client;
+use super::admin_client::AdminClient;
+use super::args::{
+    AuditBegin, AuditCommand, AuditLogOptions, AuditShow, AuditTail, AuditVerify, StateOptions,
+};
 use super::exit::Exit;
 use super::failure::Failure;
-use super::output::{Output, complain, table};
+use super::output::{Output, eprint_line, table};
 use super::target::Target;
-use super::{order, place, runtime};
+use super::{load, order, runtime};
 
 /// What `verify --json` prints.
 #[derive(Serialize)]
@@ -51,7 +53,7 @@ struct Listing {
 
 pub(super) fn run(command: &AuditCommand, out: &mut Output) -> Result<(), Failure> {
     match command {
-        AuditCommand::Verify(args) => check(args, out),
+        AuditCommand::Verify(args) => verify(args, out),
         AuditCommand::Show(args) => show(args, out),
         AuditCommand::Tail(args) => tail(args, out),
         AuditCommand::Begin(args) => begin(args, out),
@@ -60,11 +62,11 @@ pub(super) fn run(command: &AuditCommand, out: &mut Output) -> Result<(), Failur
 
 /// Begins a new log. The records are not compared with the old log: the operator has checked them.
 fn begin(args: &AuditBegin, out: &mut Output) -> Result<(), Failure> {
-    order::reasoned(&args.why)?;
-    let checked = place::configuration(&args.place)?;
-    let (mut catalogue, custodian) = place::unread(&checked)?;
+    order::require_reason(&args.why)?;
+    let checked = load::configuration(&args.options)?;
+    let (mut catalogue, custodian) = load::unread(&checked)?;
     catalogue.refresh().map_err(|error| Failure::of(&error))?;
-    let who = Who::Uid(getuid().as_raw()).to_string();
+    let who = Actor::Uid(getuid().as_raw()).to_string();
     let said = (who.into(), args.why.as_str().into());
     let begun = app::begin_audit_log(&catalogue, &*custodian, said, &Clock::system());
     let log = begun.map_err(|error| Failure::of(&error))?;
@@ -77,17 +79,20 @@ fn begin(args: &AuditBegin, out: &mut Output) -> Result<(), Failure> {
     Ok(())
 }
 
-fn check(args: &AuditVerify, out: &mut Output) -> Result<(), Failure> {
-    let log = log(&args.place)?;
+fn verify(args: &AuditVerify, out: &mut Output) -> Result<(), Failure> {
+    let log = log(&args.options)?;
     let key = match &args.key {
         Some(key) => key.clone(),
-        None => app::audit_verifier(place::state_of(&log)).map_err(|error| Failure::of(&error))?,
+        None => app::audit_verifier(load::state_of(&log)).map_err(|error| Failure::of(&error))?,
     };
-    let kept = args.checkpoint.iter().map(|path| kept(path, &key));
+    let kept = args
+        .checkpoint
+        .iter()
+        .map(|path| read_checkpoint(path, &key));
     let kept = kept.collect::<Result<Vec<_>, _>>()?;
-    let verified = verified(&args.place, &log, &key, &kept)?;
+    let verified = verified(&args.options, &log, &key, &kept)?;
     warn(&verified);
-    if args.place.json {
+    if args.options.json {
         return Ok(out.json(&report(&log, &key, &verified))?);
     }
     out.line(format_args!(
@@ -110,15 +115,15 @@ fn check(args: &AuditVerify, out: &mut Output) -> Result<(), Failure> {
 
 /// Verifies every line and checkpoint, and that the records in the same state directory are not older than the log.
 fn verified(
-    place: &AuditPlace,
+    options: &AuditLogOptions,
     log: &Path,
     key: &VerifierKey,
     kept: &[Checkpoint],
 ) -> Result<Verified, Failure> {
-    let verified = place::verify(log, key, kept).map_err(|error| not_whole(&error))?;
+    let verified = load::verify(log, key, kept).map_err(|error| verify_failure(&error))?;
     // A copy elsewhere has no records.
-    if place.log.is_none() || place::state_of(log).join(RECORDS).is_dir() {
-        compare(&Real, place::state_of(log), &verified.last)
+    if options.log.is_none() || load::state_of(log).join(RECORDS).is_dir() {
+        compare_records(&Real, load::state_of(log), &verified.last)
             .map_err(|error| rolled_back(&error))?;
     }
     Ok(verified)
@@ -127,7 +132,7 @@ fn verified(
 /// Warnings about a log that verifies.
 fn warn(verified: &Verified) {
     if let Some(torn) = verified.torn {
-        complain(format_args!(
+        eprint_line(format_args!(
             "warning: behind the last line stands no whole one ({}): it is being written now, or was cut off by a crash; it was never acknowledged, and the next start removes it",
             Count(torn.bytes, "byte")
         ));
@@ -139,17 +144,17 @@ fn warn(verified: &Verified) {
         } else {
             format!("lines {first} to {} have", verified.lines)
         };
-        complain(format_args!(
+        eprint_line(format_args!(
             "warning: {which} no checkpoint yet, so that a change of the last one would not show"
         ));
     }
     for event in &verified.open {
-        complain(format_args!(
+        eprint_line(format_args!(
             "warning: the event {event} has no outcome: it is under way, or a crash interrupted it"
         ));
     }
     if verified.unknown > 0 {
-        complain(format_args!(
+        eprint_line(format_args!(
             "warning: {} of a later version: what is said there is not known here, but stands where it was written",
             Count(verified.unknown, "line")
         ));
@@ -170,9 +175,9 @@ fn report(log: &Path, key: &VerifierKey, verified: &Verified) -> Report {
     }
 }
 
-fn not_whole(error: &VerifyError) -> Failure {
+fn verify_failure(error: &VerifyError) -> Failure {
     match error {
-        VerifyError::Altered { .. } | VerifyError::Unvouched { .. } => {
+        VerifyError::Altered { .. } | VerifyError::NoCheckpoint { .. } => {
             Failure::with_exit(Exit::Altered, error)
         }
         VerifyError::Disk(error) => Failure::of(error),
@@ -189,7 +194,7 @@ fn rolled_back(error: &LoadError) -> Failure {
 }
 
 /// Reads a checkpoint that is kept elsewhere: a file with one signed note.
-fn kept(path: &Path, key: &VerifierKey) -> Result<Checkpoint, Failure> {
+fn read_checkpoint(path: &Path, key: &VerifierKey) -> Result<Checkpoint, Failure> {
     let note = std::fs::read_to_string(path).map_err(|error| {
         let what = format!("cannot read {}: {error}", path.display());
         Failure::new(Exit::Operator, what, "name a file with a signed checkpoint")
@@ -203,19 +208,19 @@ fn kept(path: &Path, key: &VerifierKey) -> Result<Checkpoint, Failure> {
 
 /// Prints the latest lines, then verifies the log.
 fn show(args: &AuditShow, out: &mut Output) -> Result<(), Failure> {
-    let log = log(&args.place)?;
+    let log = log(&args.options)?;
     let lines = latest(args, &log)?;
-    if args.place.json {
+    if args.options.json {
         let log = log.display().to_string();
         out.json(&Listing { log, lines })?;
     } else {
         print(&lines, out)?;
     }
-    match app::audit_verifier(place::state_of(&log)) {
-        Ok(key) => verified(&args.place, &log, &key, &[]).map(drop),
+    match app::audit_verifier(load::state_of(&log)) {
+        Ok(key) => verified(&args.options, &log, &key, &[]).map(drop),
         // A copy: its verifier key is elsewhere.
-        Err(error) if args.place.log.is_some() => {
-            complain(format_args!(
+        Err(error) if args.options.log.is_some() => {
+            eprint_line(format_args!(
                 "warning: nothing says whether these lines are as written: {error}"
             ));
             Ok(())
@@ -227,14 +232,14 @@ fn show(args: &AuditShow, out: &mut Output) -> Result<(), Failure> {
 /// The latest lines that are wanted, in order of time; the log is read backwards.
 fn latest(args: &AuditShow, log: &Path) -> Result<Vec<Line>, Failure> {
     let disk = |error: crate::disk::Error| Failure::of(&error);
-    let mut backwards = Backwards::open(Arc::new(Real), log.to_owned()).map_err(disk)?;
+    let mut backwards = ReverseLines::open(Arc::new(Real), log.to_owned()).map_err(disk)?;
     let mut lines = Vec::new();
     let mut finished = BTreeSet::new();
     while lines.len() < args.lines
         && let Some(bytes) = backwards.next_line().map_err(disk)?
     {
         let Ok(line) = Line::parse(&bytes) else {
-            complain(
+            eprint_line(
                 "warning: a line is none that this keyway knows; `keyway audit verify` says whether it was altered",
             );
             continue;
@@ -249,19 +254,19 @@ fn latest(args: &AuditShow, log: &Path) -> Result<Vec<Line>, Failure> {
 
 /// The last lines, from the running gateway.
 fn tail(args: &AuditTail, out: &mut Output) -> Result<(), Failure> {
-    let target = Target::of(&args.how.place)?;
+    let target = Target::of(&args.common.options)?;
     let tail: api::Tail = runtime()?.block_on(async {
         let help = "`keyway audit show` reads the log without a gateway";
-        let client = Client::required(&target.socket, help).await?;
+        let client = AdminClient::required(&target.socket, help).await?;
         client.get(&format!("/v1/audit?count={}", args.lines)).await
     })?;
-    if args.how.json {
+    if args.common.json {
         return Ok(out.json(&tail)?);
     }
     let mut finished = BTreeSet::new();
     let lines = tail.lines.iter().rev();
     let lines = lines.filter_map(|line| Line::parse(line.as_bytes()).ok());
-    let lines = lines.filter(|line| is_news(line, &mut finished));
+    let lines = lines.filter(|line| is_latest_of_event(line, &mut finished));
     let mut lines: Vec<Line> = lines.collect();
     lines.reverse();
     print(&lines, out)
@@ -282,7 +287,7 @@ fn print(lines: &[Line], out: &mut Output) -> Result<(), Failure> {
 
 /// Whether a line is the latest of its event: the last outcome has everything that its intent and earlier outcomes have. Call
 /// with the newest line first.
-fn is_news(line: &Line, finished: &mut BTreeSet<EventId>) -> bool {
+fn is_latest_of_event(line: &Line, finished: &mut BTreeSet<EventId>) -> bool {
     match &line.body {
         Body::Intent(event) => !finished.contains(&event.id),
         Body::Outcome(completed) => finished.insert(completed.event.id),
@@ -291,7 +296,7 @@ fn is_news(line: &Line, finished: &mut BTreeSet<EventId>) -> bool {
 }
 
 fn is_wanted(line: &Line, args: &AuditShow, finished: &mut BTreeSet<EventId>) -> bool {
-    if !is_news(line, finished) {
+    if !is_latest_of_event(line, finished) {
         return false;
     }
     let Some(wanted) = &args.keyring else {
@@ -317,16 +322,16 @@ fn row(line: &Line) -> Vec<String> {
             } else {
                 format!(": {changes}")
             };
-            let ground = ground(&completed.event);
-            let outcome = format!("{}{ground}{changes}{error}", completed.outcome);
+            let evidence = evidence(&completed.event);
+            let outcome = format!("{}{evidence}{changes}{error}", completed.outcome);
             cells(&completed.event, Some(completed.completed), outcome)
         }
-        Body::Note(note) => noted(shown(note.time), &note.fact),
+        Body::Note(note) => note_row(timestamp(note.time), &note.fact),
     }
 }
 
 /// Why a destruction was allowed: forced, or the evidence that nothing needs the version.
-fn ground(event: &Event) -> String {
+fn evidence(event: &Event) -> String {
     match (event.act.forced, &event.act.evidence) {
         (Some(true), _) => " (forced)".to_owned(),
         (_, Some(evidence)) => format!(" ({})", evidence.printable()),
@@ -334,7 +339,7 @@ fn ground(event: &Event) -> String {
     }
 }
 
-fn shown(time: Timestamp) -> String {
+fn timestamp(time: Timestamp) -> String {
     format!("{time:.0}")
 }
 
@@ -348,8 +353,8 @@ fn cells(event: &Event, ended: Option<Timestamp>, outcome: String) -> Vec<String
         scope.join(", ")
     };
     vec![
-        shown(event.initiated),
-        ended.map_or_else(|| "-".to_owned(), shown),
+        timestamp(event.initiated),
+        ended.map_or_else(|| "-".to_owned(), timestamp),
         Text::from(act.who.to_string()).printable(),
         act.what.to_string(),
         act.trigger
@@ -363,7 +368,7 @@ fn cells(event: &Event, ended: Option<Timestamp>, outcome: String) -> Vec<String
 }
 
 /// The row of a note, which is no key event; with who and why, where it has them.
-fn noted(time: String, fact: &Fact) -> Vec<String> {
+fn note_row(time: String, fact: &Fact) -> Vec<String> {
     let none = || "-".to_owned();
     let (who, why) = match fact {
         Fact::Drill { who, why } | Fact::LogReplaced { who, why, .. } => {
@@ -393,12 +398,12 @@ fn noted(time: String, fact: &Fact) -> Vec<String> {
         keyring,
         version,
         scope,
-        said(fact),
+        describe(fact),
         why,
     ]
 }
 
-fn said(fact: &Fact) -> String {
+fn describe(fact: &Fact) -> String {
     match fact {
         Fact::Begun { catalogue, .. } => {
             format!("log begun for catalogue {}", catalogue.printable())
@@ -438,16 +443,16 @@ fn said(fact: &Fact) -> String {
 }
 
 /// The path of the log: `--log`, or in the state directory.
-fn log(args: &AuditPlace) -> Result<PathBuf, Failure> {
+fn log(args: &AuditLogOptions) -> Result<PathBuf, Failure> {
     if let Some(log) = &args.log {
         return Ok(log.clone());
     }
-    let place = Place {
+    let options = StateOptions {
         config: args.config.clone(),
         state: args.state.clone(),
-        ..Place::default()
+        ..StateOptions::default()
     };
-    let log = app::audit_directory(&place::state(&place)?).join(LOG);
+    let log = app::audit_directory(&load::state(&options)?).join(LOG);
     if log.exists() {
         return Ok(log);
     }

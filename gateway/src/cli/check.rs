@@ -4,13 +4,13 @@ use serde::Serialize;
 
 use crate::app;
 use crate::clock::Clock;
-use crate::config::{self, Checked, Environment, Finding, Warning};
+use crate::config::{self, Environment, Finding, GatewayConfig, Warning};
 
 use super::args::Check;
 use super::exit::Exit;
 use super::failure::Failure;
+use super::load;
 use super::output::Output;
-use super::place;
 
 /// What `--json` prints.
 #[derive(Serialize)]
@@ -22,7 +22,7 @@ struct Report<'a> {
 }
 
 pub(super) fn run(args: &Check, out: &mut Output) -> Result<(), Failure> {
-    let environment = Environment::of_process(&Clock::system());
+    let environment = Environment::from_process(&Clock::system());
     match (config::check(&args.config, &environment), args.json) {
         (Ok((checked, warnings)), true) => {
             let (errors, doubts) = files(args, &checked);
@@ -38,9 +38,9 @@ pub(super) fn run(args: &Check, out: &mut Output) -> Result<(), Failure> {
             let (errors, doubts) = files(args, &checked);
             let warnings = warnings.iter().map(Warning::finding);
             for warning in warnings.chain(&doubts) {
-                place::warn(warning);
+                load::warn(warning);
             }
-            errors.iter().for_each(place::complain_of);
+            errors.iter().for_each(load::eprint_finding);
             verdict(&errors)?;
             out.line(format_args!("{}: ok", args.config.display()))?;
             out.lines(summary(&checked))?;
@@ -54,13 +54,13 @@ pub(super) fn run(args: &Check, out: &mut Output) -> Result<(), Failure> {
             })?;
             Err(Failure::silent(Exit::Config))
         }
-        (Err(errors), false) => Err(place::invalid(&errors)),
+        (Err(errors), false) => Err(load::invalid(&errors)),
     }
 }
 
 /// Errors and warnings about the files that the configuration names.
-fn files(args: &Check, checked: &Checked) -> (Vec<Finding>, Vec<Finding>) {
-    let (wrong, doubts) = app::examine(checked, &Clock::system());
+fn files(args: &Check, checked: &GatewayConfig) -> (Vec<Finding>, Vec<Finding>) {
+    let (wrong, doubts) = app::check_files(checked, &Clock::system());
     let finding = |key: &str, message: &str, help: &str| Finding {
         file: args.config.display().to_string(),
         line: None,
@@ -91,7 +91,7 @@ fn verdict(errors: &[Finding]) -> Result<(), Failure> {
 }
 
 /// The effective configuration in short, for a person to check.
-fn summary(checked: &Checked) -> Vec<String> {
+fn summary(checked: &GatewayConfig) -> Vec<String> {
     let list = |items: &mut dyn Iterator<Item = String>| items.collect::<Vec<_>>().join(", ");
     let clients = list(&mut checked.dataplane.listen.iter().map(ToString::to_string));
     let servers = list(&mut checked.dataplane.servers.iter().map(ToString::to_string));

@@ -85,7 +85,7 @@ impl Exit {
             Who::Client => Self::Data,
             Who::Server => Self::Unreachable,
             Who::Custodian | Who::Operator => Self::Operator,
-            Who::Us => Self::Failed,
+            Who::Internal => Self::Failed,
         }
     }
 

@@ -44,7 +44,7 @@ impl Failure {
     }
 
     /// Adds its causes.
-    pub(super) fn because_of(mut self, mistakes: Vec<Mistake>) -> Self {
+    pub(super) fn with_mistakes(mut self, mistakes: Vec<Mistake>) -> Self {
         self.mistakes = mistakes;
         self
     }
@@ -139,7 +139,7 @@ mod tests {
             help: "c".to_owned(),
         };
         let failure = Failure::new(Exit::Config, "not valid", "correct it");
-        let failure = failure.because_of(vec![mistake("a\nok"), mistake("b\u{1b}")]);
+        let failure = failure.with_mistakes(vec![mistake("a\nok"), mistake("b\u{1b}")]);
         let shown = [
             "error: not valid",
             "a\\nok",

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::app;
 use crate::catalogue::Catalogue;
 use crate::clock::Clock;
-use crate::config::{Checked, Custody};
+use crate::config::{Custody, GatewayConfig};
 use crate::custody::{Custodian, Passphrase, local};
 use crate::disk::{self, Lock, StateDir};
 
@@ -13,13 +13,13 @@ use super::args::Init;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::output::{Output, lines_of};
-use super::{place, proxy_key};
+use super::{load, proxy_key};
 
 pub(super) fn run(args: &Init, out: &mut Output) -> Result<(), Failure> {
-    let checked = place::configuration(&args.place)?;
+    let checked = load::configuration(&args.options)?;
     // Before anything is created: without the passphrase it could not be used.
-    let passphrase = place::passphrase(&checked.custody)?;
-    let (catalogue, custodian) = created(&checked, passphrase.as_ref(), args)?;
+    let passphrase = load::passphrase(&checked.custody)?;
+    let (catalogue, custodian) = create_catalogue(&checked, passphrase.as_ref(), args)?;
     let kek = custodian.describe();
     let audit = app::open_audit(&catalogue, &*custodian, &Clock::system())
         .map_err(|error| Failure::of(&error))?;
@@ -36,7 +36,7 @@ pub(super) fn run(args: &Init, out: &mut Output) -> Result<(), Failure> {
         out.line(format_args!("  audit log, verifier key {key}"))?;
     }
     out.line("")?;
-    out.lines(lines_of(keep(&checked.custody)))?;
+    out.lines(lines_of(custody_advice(&checked.custody)))?;
     out.line(
         "Keep the verifier key elsewhere as well: `keyway audit verify --key` then needs to believe nothing on this host.",
     )?;
@@ -45,7 +45,7 @@ pub(super) fn run(args: &Init, out: &mut Output) -> Result<(), Failure> {
         let dir = StateDir::open(catalogue.path()).map_err(|error| Failure::of(&error))?;
         proxy_key::show(&dir, checked.proxy_seed.as_deref(), out)?;
     }
-    let options = place::options(&args.place);
+    let options = load::options_text(&args.options);
     out.lines(["", "next"])?;
     out.line(format_args!("  keyway run{options}"))?;
     out.line(format_args!("  keyway keys{options}"))?;
@@ -53,14 +53,14 @@ pub(super) fn run(args: &Init, out: &mut Output) -> Result<(), Failure> {
 }
 
 /// Creates an empty catalogue and its key-encryption key, or takes over those of an interrupted `init`.
-fn created(
-    checked: &Checked,
+fn create_catalogue(
+    checked: &GatewayConfig,
     passphrase: Option<&Passphrase>,
     args: &Init,
 ) -> Result<(Catalogue, Arc<dyn Custodian>), Failure> {
     let dir = StateDir::create(&checked.state).map_err(|error| Failure::of(&error))?;
     let made = Catalogue::exists(&dir);
-    let lock = Lock::take(dir).map_err(|error| {
+    let lock = Lock::acquire(dir).map_err(|error| {
         if made {
             in_use(&error)
         } else {
@@ -70,7 +70,7 @@ fn created(
     })?;
     let begun = Catalogue::exists(lock.dir());
     if begun && app::has_audit_log(lock.dir()) {
-        return Err(taken(checked, args));
+        return Err(already_initialised(checked, args));
     }
     let custodian = kek(&lock, passphrase)?;
     let catalogue = if begun {
@@ -80,7 +80,7 @@ fn created(
     };
     // Versions without a log: the log was lost, which is not an interrupted `init`.
     if catalogue.keyrings().next().is_some() {
-        return Err(taken(checked, args));
+        return Err(already_initialised(checked, args));
     }
     Ok((catalogue, custodian))
 }
@@ -114,14 +114,14 @@ fn in_use(error: &disk::Error) -> Failure {
     )
 }
 
-fn taken(checked: &Checked, args: &Init) -> Failure {
+fn already_initialised(checked: &GatewayConfig, args: &Init) -> Failure {
     let what = format!(
         "{} holds a catalogue already, and nothing is overwritten",
         checked.state.display()
     );
     // An `init` may have been killed before its last step.
     if args.proxy_key && !proxy_key::exists(&checked.state) {
-        let options = place::options(&args.place);
+        let options = load::options_text(&args.options);
         let help = format!(
             "`keyway proxy-key{options}` makes the key of the proxy, which is not there yet; see the verifier key with `keyway audit verify{options}`"
         );
@@ -134,7 +134,7 @@ fn taken(checked: &Checked, args: &Init) -> Failure {
     )
 }
 
-fn keep(custody: &Custody) -> &'static str {
+fn custody_advice(custody: &Custody) -> &'static str {
     match custody {
         Custody::File => {
             "Keep a copy of the file `kek` apart from the rest of the directory: whoever has both can open everything, and\nwithout it nobody can open anything."

@@ -2,18 +2,18 @@
 
 use serde::Serialize;
 
-use crate::admin::{Refusal, api};
+use crate::admin::{ApiError, api};
 use crate::app;
 use crate::catalogue::{Mark, Version, View};
 use crate::envelope::Kid;
 use crate::policy::KeyringName;
 
-use super::args::{Keys, KeysCommand, KeysWhy, Which};
-use super::client::{Client, refused};
+use super::admin_client::{AdminClient, refused};
+use super::args::{Keys, KeysCommand, KeysWhy, VersionSelector};
 use super::failure::Failure;
 use super::output::{Output, table};
 use super::target::Target;
-use super::{order, place, revoke, runtime};
+use super::{load, order, revoke, runtime};
 
 /// A key version in JSON.
 #[derive(Serialize)]
@@ -45,7 +45,7 @@ pub(super) fn run(args: &Keys, out: &mut Output) -> Result<(), Failure> {
     if let Some(KeysCommand::Why(args)) = &args.command {
         return why(args, out);
     }
-    let view = place::view(&place::configuration(&args.place)?)?;
+    let view = load::view(&load::configuration(&args.options)?)?;
     let marks = view.marks().map_err(|error| Failure::of(&error))?;
     if args.json {
         out.json(&listing(&view, &marks))?;
@@ -59,21 +59,21 @@ pub(super) fn run(args: &Keys, out: &mut Output) -> Result<(), Failure> {
 
 /// Why a version is not destroyed: from the running gateway, which asks JetStream, or else from the record.
 fn why(args: &KeysWhy, out: &mut Output) -> Result<(), Failure> {
-    let target = Target::of(&args.how.place)?;
+    let target = Target::of(&args.common.options)?;
     let which = match &args.keyring {
-        Some(keyring) => Which {
+        Some(keyring) => VersionSelector {
             first: Some(keyring.clone()),
             second: Some(args.version.clone()),
         },
-        None => Which {
+        None => VersionSelector {
             first: None,
             second: Some(args.version.clone()),
         },
     };
-    let meant = order::meant(&which, &target)?;
-    let (keyring, version) = (meant.keyring, meant.version()?);
+    let selected = order::select_version(&which, &target)?;
+    let (keyring, version) = (selected.keyring, selected.version()?);
     let asked = runtime()?.block_on(async {
-        let Some(client) = Client::connect(&target.socket).await? else {
+        let Some(client) = AdminClient::connect(&target.socket).await? else {
             return Ok(None);
         };
         let path = format!("/v1/keyrings/{keyring}/versions/{version}/why");
@@ -84,15 +84,15 @@ fn why(args: &KeysWhy, out: &mut Output) -> Result<(), Failure> {
         Some(kept) => kept,
         None => {
             let checked = target.checked()?;
-            let view = place::view(checked)?;
-            let resting = place::at_rest(&view, checked, keyring)?;
-            let told = revoke::number(&resting, Some(version));
-            let told = told.and_then(|number| resting.kept(number));
-            told.map_err(|error| refused(Refusal::of(&error).into_problem()))?
+            let view = load::view(checked)?;
+            let offline = load::offline(&view, checked, keyring)?;
+            let told = revoke::number(&offline, Some(version));
+            let told = told.and_then(|number| offline.kept(number));
+            told.map_err(|error| refused(ApiError::of(&error).into_problem()))?
                 .into()
         }
     };
-    if args.how.json {
+    if args.common.json {
         return Ok(out.json(&kept)?);
     }
     out.line(format_args!("{} is {}", kept.label, kept.state))?;
@@ -100,7 +100,7 @@ fn why(args: &KeysWhy, out: &mut Output) -> Result<(), Failure> {
         out.line(format_args!("  {reason}"))?;
     }
     if !running {
-        let who = if app::is_served(&target.state) {
+        let who = if app::is_gateway_running(&target.state) {
             "the gateway that runs has another admin socket"
         } else {
             "no gateway runs"
@@ -131,7 +131,7 @@ fn row((keyring, version): (&KeyringName, &Version), marks: &[(Mark, Kid)]) -> R
         suite: version.suite.name(),
         state: version.state.name(),
         nist: version.state.nist(),
-        mark: Mark::ahead(marks, version).map(Mark::word),
+        mark: Mark::unrecorded(marks, version).map(Mark::word),
         created: version.created.to_string(),
         since: version.since.to_string(),
         activated: version.activated.map(|time| time.to_string()),

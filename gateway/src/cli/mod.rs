@@ -10,11 +10,11 @@
 //! | which gateway that is | `target` |
 //! | key operations, with or without a running gateway | `order` |
 
+mod admin_client;
 mod args;
 mod audit;
 mod change;
 mod check;
-mod client;
 #[expect(
     clippy::large_stack_frames,
     reason = "the client library's futures are large; the demo runs once, on the main thread"
@@ -26,11 +26,11 @@ mod failure;
 mod init;
 mod inspect;
 mod keys;
+mod load;
 mod log;
 mod lost;
 mod order;
 mod output;
-mod place;
 mod proxy_key;
 mod reload;
 mod revoke;
@@ -57,8 +57,8 @@ use output::Output;
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
-    if let Err(error) = process::keep_out_of_dumps() {
-        output::complain(format_args!(
+    if let Err(error) = process::disable_core_dumps() {
+        output::eprint_line(format_args!(
             "warning: core dumps cannot be switched off: {error}"
         ));
     }
@@ -100,7 +100,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
 fn concluded(result: Result<(), Failure>) -> Exit {
     result.map_or_else(
         |failure| {
-            failure.report().into_iter().for_each(output::complain);
+            failure.report().into_iter().for_each(output::eprint_line);
             failure.exit
         },
         |()| Exit::Done,
@@ -111,7 +111,7 @@ fn concluded(result: Result<(), Failure>) -> Exit {
 fn misused(error: &clap::Error) -> Exit {
     if error.use_stderr() {
         let text = error.render().to_string();
-        output::lines_of(text.trim_end()).for_each(output::complain);
+        output::lines_of(text.trim_end()).for_each(output::eprint_line);
         return Exit::Usage;
     }
     drop(error.print());

@@ -4,23 +4,23 @@ use rustix::process::getuid;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::admin::{Asker, Desk, Refusal};
+use crate::admin::{ApiError, Caller, KeyService};
 use crate::app;
-use crate::audit::{Through, Who};
+use crate::audit::{Actor, Channel};
 use crate::catalogue::Catalogue;
 use crate::clock::Clock;
 use crate::policy::KeyringName;
 
-use super::args::Which;
-use super::client::{Client, refused};
+use super::admin_client::{AdminClient, refused};
+use super::args::VersionSelector;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::target::Target;
-use super::{log, place, runtime};
+use super::{load, log, runtime};
 
 /// Who has carried out the operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum By {
+pub(super) enum ExecutedBy {
     /// The running gateway.
     Gateway,
     /// This process.
@@ -28,40 +28,40 @@ pub(super) enum By {
 }
 
 /// The keyring and version that the arguments select.
-pub(super) struct Meant<'t> {
+pub(super) struct SelectedVersion<'t> {
     pub(super) keyring: &'t str,
     pub(super) version: Option<String>,
 }
 
 /// Posts `body` to `path` of the running gateway; when none runs, calls `here` under the lock of the state directory.
-pub(super) fn carry<T: DeserializeOwned>(
+pub(super) fn execute<T: DeserializeOwned>(
     (target, keyring): (&Target, Option<&str>),
     (path, body): (&str, &impl Serialize),
-    here: impl AsyncFnOnce(Desk) -> Result<T, Refusal>,
-) -> Result<(T, By), Failure> {
+    here: impl AsyncFnOnce(KeyService) -> Result<T, ApiError>,
+) -> Result<(T, ExecutedBy), Failure> {
     let asked = runtime()?.block_on(async {
-        match Client::connect(&target.socket).await? {
+        match AdminClient::connect(&target.socket).await? {
             Some(client) => client.post(path, body).await.map(Some),
             None => Ok(None),
         }
     })?;
     if let Some(answer) = asked {
-        return Ok((answer, By::Gateway));
+        return Ok((answer, ExecutedBy::Gateway));
     }
     let (checked, clock) = (target.checked()?, Clock::system());
-    let opened = place::opened(checked, &clock)?;
+    let opened = load::opened(checked, &clock)?;
     if let Some(keyring) = keyring {
-        refuse_stranger(&opened.catalogue, keyring)?;
+        refuse_unknown_keyring(&opened.catalogue, keyring)?;
     }
     drop(log::start(checked.log));
-    let asker = Asker {
-        who: Who::Uid(getuid().as_raw()),
-        through: Through::CommandLine,
+    let caller = Caller {
+        who: Actor::Uid(getuid().as_raw()),
+        through: Channel::CommandLine,
     };
     let order = async move |rotation| {
-        here(Desk {
+        here(KeyService {
             rotation,
-            asker,
+            caller,
             clock,
         })
         .await
@@ -69,11 +69,11 @@ pub(super) fn carry<T: DeserializeOwned>(
     let done = runtime()?.block_on(app::offline(checked, opened, order));
     let done = done.map_err(|error| Failure::of(&error))?;
     let done = done.map_err(|refusal| refused(refusal.into_problem()))?;
-    Ok((done, By::Command))
+    Ok((done, ExecutedBy::Command))
 }
 
 /// Refuses an empty reason.
-pub(super) fn reasoned(why: &str) -> Result<(), Failure> {
+pub(super) fn require_reason(why: &str) -> Result<(), Failure> {
     if why.trim().is_empty() {
         let help = "say in --why what an auditor should read";
         return Err(Failure::new(Exit::Usage, "no reason is given", help));
@@ -92,7 +92,7 @@ pub(super) fn keyring<'t>(name: Option<&str>, target: &'t Target) -> Result<&'t 
             format!("name one of: {}", known()),
         )),
         (Some(name), _) => find(name, target).ok_or_else(|| {
-            let what = format!("{} has no keyring `{name}`", target.whose());
+            let what = format!("{} has no keyring `{name}`", target.keyrings_source());
             let help = format!(
                 "name one of: {}; or the file that has it with --config",
                 known()
@@ -103,7 +103,10 @@ pub(super) fn keyring<'t>(name: Option<&str>, target: &'t Target) -> Result<&'t 
 }
 
 /// Resolves `[KEYRING] [VERSION]`: one word alone is a keyring if there is one of that name, else a version.
-pub(super) fn meant<'t>(which: &Which, target: &'t Target) -> Result<Meant<'t>, Failure> {
+pub(super) fn select_version<'t>(
+    which: &VersionSelector,
+    target: &'t Target,
+) -> Result<SelectedVersion<'t>, Failure> {
     let (named, version) = match (&which.first, &which.second) {
         (Some(word), None) if find(word, target).is_none() => (None, Some(word.clone())),
         (first, second) => (first.as_deref(), second.clone()),
@@ -120,10 +123,10 @@ pub(super) fn meant<'t>(which: &Which, target: &'t Target) -> Result<Meant<'t>, 
         (None, Some(owner)) => owner.as_str(),
         (named, _) => keyring(named, target)?,
     };
-    Ok(Meant { keyring, version })
+    Ok(SelectedVersion { keyring, version })
 }
 
-impl Meant<'_> {
+impl SelectedVersion<'_> {
     /// The version; an error where none is given.
     pub(super) fn version(&self) -> Result<&str, Failure> {
         self.version.as_deref().ok_or_else(|| {
@@ -140,7 +143,7 @@ fn find<'t>(name: &str, target: &'t Target) -> Option<&'t str> {
 
 /// Refuses a keyring that the catalogue does not have: with a configuration other than the gateway's, the operation would create
 /// it.
-fn refuse_stranger(catalogue: &Catalogue, asked: &str) -> Result<(), Failure> {
+fn refuse_unknown_keyring(catalogue: &Catalogue, asked: &str) -> Result<(), Failure> {
     let held: Vec<&str> = catalogue.keyrings().map(KeyringName::as_str).collect();
     if held.is_empty() || held.contains(&asked) {
         return Ok(());

@@ -96,17 +96,17 @@ impl Output {
 }
 
 /// A line on standard error; write errors are ignored.
-pub(super) fn complain(line: impl Into<Line>) {
+pub(super) fn eprint_line(line: impl Into<Line>) {
     drop(writeln!(io::stderr().lock(), "{}", line.into().as_str()));
 }
 
 /// Whether standard output is a terminal.
-pub(super) fn is_seen() -> bool {
+pub(super) fn stdout_is_terminal() -> bool {
     io::stdout().is_terminal()
 }
 
 /// Whether colours and box drawing are wanted on standard output: a terminal, and no `NO_COLOR` (no-color.org).
-pub(super) fn is_fancy() -> bool {
+pub(super) fn wants_colour() -> bool {
     let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
     let dumb = set("TERM").is_none_or(|term| term == "dumb");
     io::stdout().is_terminal() && set("NO_COLOR").is_none() && !dumb

@@ -8,22 +8,22 @@ use crate::proxy::Key;
 
 use super::args::ProxyKey;
 use super::failure::Failure;
+use super::load;
 use super::output::{Output, lines_of};
-use super::place;
 
 /// The file with the seed, in the state directory.
 const FILE: &str = "proxy.nk";
 
 pub(super) fn run(args: &ProxyKey, out: &mut Output) -> Result<(), Failure> {
-    let checked = place::configuration(&args.place)?;
-    let dir = place::open(&checked.state)?;
+    let checked = load::configuration(&args.options)?;
+    let dir = load::open(&checked.state)?;
     let wanted = checked.proxy_seed.as_deref();
     show(&dir, wanted, out)
 }
 
 /// Makes the key if there is none, and prints how to use it. `used` is the file that the configuration names.
 pub(super) fn show(dir: &StateDir, used: Option<&Path>, out: &mut Output) -> Result<(), Failure> {
-    let (path, made) = made(dir)?;
+    let (path, made) = find_or_create(dir)?;
     // Read back: the file may be older than this command.
     let key = Key::read(&path).map_err(|error| Failure::of(&error))?;
     let public = key.public();
@@ -61,7 +61,7 @@ pub(super) fn exists(state: &Path) -> bool {
 }
 
 /// The path of the key, and whether it was created just now.
-fn made(dir: &StateDir) -> Result<(PathBuf, bool), Failure> {
+fn find_or_create(dir: &StateDir) -> Result<(PathBuf, bool), Failure> {
     let path = std::path::absolute(dir.join(FILE))?;
     let (_key, seed) = Key::create().map_err(|error| Failure::of(&error))?;
     match disk::create(&Real, &path, seed.expose()) {

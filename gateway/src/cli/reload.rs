@@ -4,33 +4,33 @@ use serde_json::json;
 
 use crate::admin::api;
 
+use super::admin_client::AdminClient;
 use super::args::Reload;
-use super::client::Client;
 use super::failure::Failure;
-use super::output::{Output, complain};
+use super::output::{Output, eprint_line};
 use super::target::Target;
-use super::{place, runtime};
+use super::{load, runtime};
 
 pub(super) fn run(args: &Reload, out: &mut Output) -> Result<(), Failure> {
-    let socket = match place::check(&args.how.place) {
+    let socket = match load::check(&args.common.options) {
         // The gateway reports the warnings.
         Ok((checked, _warnings)) => checked.admin.socket,
         // Sent all the same: the gateway refuses it and audits the attempt.
-        Err(errors) => Target::running(&args.how.place, &errors)?.socket,
+        Err(errors) => Target::running(&args.common.options, &errors)?.socket,
     };
     let reloaded: api::Reloaded = runtime()?.block_on(async {
         let help = "start one with `keyway run`, which reads its configuration then; or name the `--config` of the one that runs";
-        let client = Client::required(&socket, help).await?;
+        let client = AdminClient::required(&socket, help).await?;
         client.post("/v1/reload", &json!({})).await
     })?;
-    if args.how.json {
+    if args.common.json {
         return Ok(out.json(&reloaded)?);
     }
     for warning in &reloaded.warnings {
         let (what, help) = warning.split_once("; ").unwrap_or((warning, ""));
-        complain(format_args!("warning: {what}"));
+        eprint_line(format_args!("warning: {what}"));
         if !help.is_empty() {
-            complain(format_args!("  help: {help}"));
+            eprint_line(format_args!("  help: {help}"));
         }
     }
     if reloaded.applied.is_empty() {

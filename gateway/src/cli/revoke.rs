@@ -4,46 +4,46 @@ use std::path::Path;
 
 use crate::admin::api;
 use crate::catalogue::View;
-use crate::config::Checked;
-use crate::rotation::{AtRest, report};
+use crate::config::GatewayConfig;
+use crate::rotation::{OfflineKeyring, report};
 
+use super::admin_client::AdminClient;
 use super::args::Revoke;
-use super::client::Client;
 use super::exit::Exit;
 use super::failure::Failure;
-use super::order::{self, By, Meant};
+use super::order::{self, ExecutedBy, SelectedVersion};
 use super::output::Output;
 use super::target::Target;
-use super::{place, runtime};
+use super::{load, runtime};
 
 pub(super) fn run(args: &Revoke, out: &mut Output) -> Result<(), Failure> {
-    let target = Target::of(&args.how.place)?;
-    let meant = order::meant(&args.which, &target)?;
+    let target = Target::of(&args.common.options)?;
+    let selected = order::select_version(&args.which, &target)?;
     if args.dry_run {
-        let exposure = exposure(&target, &meant)?;
-        if args.how.json {
+        let exposure = exposure(&target, &selected)?;
+        if args.common.json {
             return Ok(out.json(&exposure)?);
         }
-        report_of(&exposure, out)?;
+        print_exposure(&exposure, out)?;
         out.line("nothing is revoked: this was a dry run")?;
         return Ok(());
     }
     let why = args.why.clone().unwrap_or_default();
-    order::reasoned(&why)?;
-    let name = meant.keyring;
+    order::require_reason(&why)?;
+    let name = selected.keyring;
     let asked = api::Revoke {
         why,
-        version: meant.version.clone(),
+        version: selected.version.clone(),
     };
-    let (revoked, by) = order::carry(
+    let (revoked, by) = order::execute(
         (&target, Some(name)),
         (&format!("/v1/keyrings/{name}/revoke"), &asked),
-        async |desk| desk.revoke(name, asked.clone()).await,
+        async |key_service| key_service.revoke(name, asked.clone()).await,
     )?;
-    if args.how.json {
+    if args.common.json {
         out.json(&revoked)?;
     } else {
-        told(&revoked, by, out)?;
+        print_result(&revoked, by, out)?;
     }
     match revoked.failure {
         None => Ok(()),
@@ -58,24 +58,24 @@ pub(super) fn run(args: &Revoke, out: &mut Output) -> Result<(), Failure> {
     }
 }
 
-fn told(revoked: &api::Revoked, by: By, out: &mut Output) -> Result<(), Failure> {
+fn print_result(revoked: &api::Revoked, by: ExecutedBy, out: &mut Output) -> Result<(), Failure> {
     out.line(format_args!(
         "{} is revoked: it never seals again",
         revoked.exposure.label
     ))?;
     match (&revoked.sealing, by) {
-        (Some(label), By::Gateway) => out.line(format_args!("{label} seals now"))?,
-        (Some(label), By::Command) => {
+        (Some(label), ExecutedBy::Gateway) => out.line(format_args!("{label} seals now"))?,
+        (Some(label), ExecutedBy::Command) => {
             out.line(format_args!("{label} seals as soon as a gateway runs"))?;
         }
         (None, _) => {}
     }
     out.line("")?;
-    report_of(&revoked.exposure, out)
+    print_exposure(&revoked.exposure, out)
 }
 
 /// Prints what is exposed to whoever has the secret.
-fn report_of(exposure: &api::Exposure, out: &mut Output) -> Result<(), Failure> {
+fn print_exposure(exposure: &api::Exposure, out: &mut Output) -> Result<(), Failure> {
     let api::Exposure {
         keyring,
         label,
@@ -135,13 +135,13 @@ fn report_of(exposure: &api::Exposure, out: &mut Output) -> Result<(), Failure> 
 }
 
 /// The exposure, from the running gateway or else from the record.
-fn exposure(target: &Target, meant: &Meant<'_>) -> Result<api::Exposure, Failure> {
-    let name = meant.keyring;
+fn exposure(target: &Target, selected: &SelectedVersion<'_>) -> Result<api::Exposure, Failure> {
+    let name = selected.keyring;
     let asked = runtime()?.block_on(async {
-        let Some(client) = Client::connect(&target.socket).await? else {
+        let Some(client) = AdminClient::connect(&target.socket).await? else {
             return Ok(None);
         };
-        let version = match &meant.version {
+        let version = match &selected.version {
             Some(version) => version.clone(),
             None => active(&target.socket, name).await?,
         };
@@ -152,14 +152,14 @@ fn exposure(target: &Target, meant: &Meant<'_>) -> Result<api::Exposure, Failure
         Some(exposure) => Ok(exposure),
         None => {
             let checked = target.checked()?;
-            at_rest(&place::view(checked)?, (checked, meant))
+            offline(&load::view(checked)?, (checked, selected))
         }
     }
 }
 
 /// The label of the version that seals.
 async fn active(socket: &Path, keyring: &str) -> Result<String, Failure> {
-    let client = Client::required(socket, "it may just have ended").await?;
+    let client = AdminClient::required(socket, "it may just have ended").await?;
     let keyring: api::Keyring = client.get(&format!("/v1/keyrings/{keyring}")).await?;
     let active = keyring.active().map(|version| version.label.clone());
     active.ok_or_else(|| {
@@ -171,21 +171,22 @@ async fn active(socket: &Path, keyring: &str) -> Result<String, Failure> {
     })
 }
 
-fn at_rest(
+fn offline(
     view: &View,
-    (checked, meant): (&Checked, &Meant<'_>),
+    (checked, selected): (&GatewayConfig, &SelectedVersion<'_>),
 ) -> Result<api::Exposure, Failure> {
-    let refused = |error| super::client::refused(crate::admin::Refusal::of(&error).into_problem());
-    let resting = place::at_rest(view, checked, meant.keyring)?;
-    let number = number(&resting, meant.version.as_deref()).map_err(refused)?;
-    resting.exposure(number).map(Into::into).map_err(refused)
+    let refused =
+        |error| super::admin_client::refused(crate::admin::ApiError::of(&error).into_problem());
+    let offline = load::offline(view, checked, selected.keyring)?;
+    let number = number(&offline, selected.version.as_deref()).map_err(refused)?;
+    offline.exposure(number).map(Into::into).map_err(refused)
 }
 
 /// The number of the selected version, from the record.
 pub(super) fn number(
-    resting: &AtRest<'_>,
+    offline: &OfflineKeyring<'_>,
     named: Option<&str>,
 ) -> Result<u32, crate::rotation::OrderError> {
-    let name = resting.rule.name.as_str();
-    report::number(&[resting.status()], name, named)
+    let name = offline.rule.name.as_str();
+    report::number(&[offline.status()], name, named)
 }

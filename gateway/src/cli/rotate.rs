@@ -4,27 +4,27 @@ use crate::admin::api;
 
 use super::args::{Event, Rotate};
 use super::failure::Failure;
-use super::order::{self, By};
+use super::order::{self, ExecutedBy};
 use super::output::Output;
 use super::target::Target;
 
 pub(super) fn run(args: &Rotate, out: &mut Output) -> Result<(), Failure> {
-    order::reasoned(&args.why)?;
-    let target = Target::of(&args.how.place)?;
+    order::require_reason(&args.why)?;
+    let target = Target::of(&args.common.options)?;
     let name = order::keyring(args.keyring.as_deref(), &target)?;
     let asked = api::Rotate {
         why: args.why.clone(),
         event: args.event.into(),
     };
-    let (switch, by) = order::carry(
+    let (switch, by) = order::execute(
         (&target, Some(name)),
         (&format!("/v1/keyrings/{name}/rotate"), &asked),
-        async |desk| desk.rotate(name, asked.clone()).await,
+        async |key_service| key_service.rotate(name, asked.clone()).await,
     )?;
-    if by == By::Command {
+    if by == ExecutedBy::Command {
         record(&switch, &args.why);
     }
-    if args.how.json {
+    if args.common.json {
         return Ok(out.json(&switch)?);
     }
     let api::Switch {
@@ -35,7 +35,7 @@ pub(super) fn run(args: &Rotate, out: &mut Output) -> Result<(), Failure> {
     } = switch;
     let from = from.unwrap_or_else(|| "no version".to_owned());
     out.line(format_args!("{keyring}: {from} -> {to} (kid {kid})"))?;
-    if by == By::Command {
+    if by == ExecutedBy::Command {
         out.line(
             "no gateway runs on this state directory; the next one seals under the new version",
         )?;

@@ -2,109 +2,113 @@
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::admin::Asker;
-use crate::app::{self, Attended, Gateway, Origin, Surroundings, manager, process};
-use crate::audit::{Through, Who};
+use crate::admin::Caller;
+use crate::app::{self, ConfigSource, Gateway, HandoverOutcome, StartOptions, manager, process};
+use crate::audit::{Actor, Channel};
 use crate::clock::Clock;
-use crate::config::Checked;
+use crate::config::GatewayConfig;
 use crate::dataplane::{Inherited, Stopped};
 use crate::metrics;
 
 use super::args::Run;
 use super::exit::Exit;
 use super::failure::Failure;
-use super::{log, place, runtime};
+use super::{load, log, runtime};
 
 pub(super) fn run(args: &Run) -> Result<(), Failure> {
-    let (checked, warnings) = place::read(&args.place)?;
+    let (checked, warnings) = load::read(&args.options)?;
     let levels = log::start(checked.log);
     // Before the runtime starts threads that could read the environment.
     let inherited = manager::inherited();
     for warning in &warnings {
         app::warn_of(warning.finding());
     }
-    let place = args.place.clone();
-    let origin = Origin {
-        read: Box::new(move || place::check(&place)),
+    let options = args.options.clone();
+    let source = ConfigSource {
+        read: Box::new(move || load::check(&options)),
         level: Box::new(move |level| levels.set(level)),
     };
     let start = Start {
         checked,
         take_over: args.take_over,
     };
-    runtime()?.block_on(serve(&start, origin, inherited))
+    runtime()?.block_on(serve(&start, source, inherited))
 }
 
 /// The arguments of a start.
 struct Start {
-    checked: Checked,
+    checked: GatewayConfig,
     /// Take over from a running gateway.
     take_over: bool,
 }
 
-async fn serve(start: &Start, origin: Origin, inherited: Vec<Inherited>) -> Result<(), Failure> {
+async fn serve(
+    start: &Start,
+    source: ConfigSource,
+    inherited: Vec<Inherited>,
+) -> Result<(), Failure> {
     // Before anything else, so that a signal during the start is not lost.
-    let mut asked = Asked::listen()?;
-    match process::take_all_descriptors() {
+    let mut signals = Signals::listen()?;
+    match process::raise_descriptor_limit() {
         Ok(descriptors) => tracing::debug!(descriptors, "descriptors"),
         Err(error) => tracing::warn!(%error, "the limit of descriptors cannot be raised"),
     }
     let metrics = metrics::install().map_err(|error| Failure::of(&error))?;
-    let mut surroundings = Surroundings::bare(metrics);
-    surroundings.origin = Some(origin);
-    surroundings.inherited = inherited;
+    let mut options = StartOptions::new(metrics);
+    options.config_source = Some(source);
+    options.inherited = inherited;
     if start.take_over {
         tokio::select! {
-            taken = Box::pin(take_over(start.checked.clone(), &mut surroundings)) => taken?,
-            () = asked.stop() => return Ok(()),
+            taken = Box::pin(take_over(start.checked.clone(), &mut options)) => taken?,
+            () = signals.stop() => return Ok(()),
         }
     }
-    let instead = surroundings.claim.is_some();
-    let mut gateway = Gateway::start(&start.checked, surroundings, &Clock::system())
+    let took_over = options.take_over.is_some();
+    let mut gateway = Gateway::start(&start.checked, options, &Clock::system())
         .map_err(|error| Failure::of(&error))?;
-    if instead {
-        manager::ready_instead();
+    if took_over {
+        manager::ready_after_take_over();
     } else {
         manager::ready();
     }
-    Box::pin(attend(&mut gateway, &mut asked)).await;
-    match Box::pin(gateway.stop(asked.stop())).await {
+    Box::pin(event_loop(&mut gateway, &mut signals)).await;
+    match Box::pin(gateway.stop(signals.stop())).await {
         Stopped::Drained => Ok(()),
-        Stopped::Cut => Err(Failure::silent(Exit::Interrupted)),
+        Stopped::Aborted => Err(Failure::silent(Exit::Interrupted)),
     }
 }
 
 /// Checks what can be checked, then takes over from the running gateway, if there is one.
-async fn take_over(checked: Checked, surroundings: &mut Surroundings) -> Result<(), Failure> {
+async fn take_over(checked: GatewayConfig, options: &mut StartOptions) -> Result<(), Failure> {
     let claimed = tokio::task::spawn_blocking(move || {
-        let custodian = app::rehearse(&checked).map_err(|error| Failure::of(&error))?;
-        let claim = app::claim(&checked.state).map_err(|error| Failure::of(&error))?;
-        Ok((custodian, claim))
+        let custodian = app::check_without_lock(&checked).map_err(|error| Failure::of(&error))?;
+        let take_over = app::take_over(&checked.state).map_err(|error| Failure::of(&error))?;
+        Ok((custodian, take_over))
     });
     let claimed = claimed.await.unwrap_or_else(|error| {
         let what = format!("taking over ended early: {error}");
         Err(Failure::new(Exit::Failed, what, ""))
     });
-    (surroundings.custodian, surroundings.claim) = claimed?;
-    if surroundings.claim.is_none() {
+    (options.custodian, options.take_over) = claimed?;
+    if options.take_over.is_none() {
         tracing::info!("no gateway runs on this state directory: nothing to take over");
     }
     Ok(())
 }
 
 /// Handles signals and hand-over requests until the gateway is to stop.
-async fn attend(gateway: &mut Gateway, asked: &mut Asked) {
+async fn event_loop(gateway: &mut Gateway, signals: &mut Signals) {
     loop {
         let due = tokio::select! {
-            signal = asked.next() => match signal {
-                Signalled::Stop(name) => {
+            signal = signals.next() => match signal {
+                SignalAction::Stop(name) => {
                     tracing::info!(signal = name, "stopping");
                     manager::stopping();
                     return;
                 }
-                Signalled::Reload => None,
+                SignalAction::Reload => None,
             },
-            due = gateway.due() => Some(due),
+            due = gateway.handover_event() => Some(due),
         };
         match due {
             None => {
@@ -113,7 +117,7 @@ async fn attend(gateway: &mut Gateway, asked: &mut Asked) {
                 manager::ready();
             }
             Some(due) => {
-                if gateway.attend(due).await == Attended::HandedOver {
+                if gateway.handle_handover(due).await == HandoverOutcome::HandedOver {
                     return;
                 }
             }
@@ -122,15 +126,15 @@ async fn attend(gateway: &mut Gateway, asked: &mut Asked) {
 }
 
 /// The sender of a signal, whose identity the kernel does not report.
-const fn by_signal() -> Asker {
-    Asker {
-        who: Who::Gateway,
-        through: Through::Signal,
+const fn by_signal() -> Caller {
+    Caller {
+        who: Actor::Gateway,
+        through: Channel::Signal,
     }
 }
 
 /// The action of a signal.
-enum Signalled {
+enum SignalAction {
     /// SIGTERM or SIGINT: its name.
     Stop(&'static str),
     /// SIGHUP.
@@ -138,13 +142,13 @@ enum Signalled {
 }
 
 /// The signals that the process handles.
-pub(super) struct Asked {
+pub(super) struct Signals {
     term: Signal,
     int: Signal,
     hup: Signal,
 }
 
-impl Asked {
+impl Signals {
     /// Installs the handlers; the signals no longer end the process by themselves.
     pub(super) fn listen() -> Result<Self, Failure> {
         let listen = |kind| {
@@ -161,11 +165,11 @@ impl Asked {
     }
 
     /// Waits for the next signal.
-    async fn next(&mut self) -> Signalled {
+    async fn next(&mut self) -> SignalAction {
         tokio::select! {
-            _ = self.term.recv() => Signalled::Stop("SIGTERM"),
-            _ = self.int.recv() => Signalled::Stop("SIGINT"),
-            _ = self.hup.recv() => Signalled::Reload,
+            _ = self.term.recv() => SignalAction::Stop("SIGTERM"),
+            _ = self.int.recv() => SignalAction::Stop("SIGINT"),
+            _ = self.hup.recv() => SignalAction::Reload,
         }
     }
 

@@ -10,17 +10,17 @@ use crate::admin::api::{self, Amount, KeyVersion, Keyring, Readiness};
 use crate::app;
 use crate::catalogue::State;
 use crate::clock::Clock;
-use crate::config::Checked;
+use crate::config::GatewayConfig;
 use crate::printable::Count;
 
+use super::admin_client::AdminClient;
 use super::args::Status;
-use super::client::Client;
 use super::failure::Failure;
 use super::lost::{self, Lost};
-use super::output::{Line, Output, is_fancy, table};
+use super::output::{Line, Output, table, wants_colour};
 use super::target::Target;
 use super::terminal::{Paint, bar, span};
-use super::{place, runtime};
+use super::{load, runtime};
 
 /// What `--json` prints.
 #[derive(Serialize)]
@@ -33,35 +33,37 @@ struct Report {
 }
 
 pub(super) fn run(args: &Status, out: &mut Output) -> Result<(), Failure> {
-    let target = Target::of(&args.place)?;
+    let target = Target::of(&args.options)?;
     let asked = runtime()?.block_on(ask(&target.socket))?;
     let report = match asked {
         Some(report) => report,
-        None => at_rest(target.checked()?)?,
+        None => offline(target.checked()?)?,
     };
     if args.json {
         return Ok(out.json(&report)?);
     }
-    let paint = Paint { colour: is_fancy() };
+    let paint = Paint {
+        colour: wants_colour(),
+    };
     match &report.gateway {
         Some(gateway) => out.lines(headline(gateway, paint))?,
-        None => out.lines([absence(&target), Line::default()])?,
+        None => out.lines([offline_headline(&target), Line::default()])?,
     }
-    let said = report.gateway.as_ref().map(|gateway| &gateway.readiness);
-    out.lines(page(&report.keyrings, said, paint))?;
+    let readiness = report.gateway.as_ref().map(|gateway| &gateway.readiness);
+    out.lines(page(&report.keyrings, readiness, paint))?;
     out.lines(lost::lines(&report.lost))?;
     Ok(())
 }
 
 async fn ask(socket: &Path) -> Result<Option<Report>, Failure> {
-    let Some(client) = Client::connect(socket).await? else {
+    let Some(client) = AdminClient::connect(socket).await? else {
         return Ok(None);
     };
     let gateway: api::Status = client.get("/v1/status").await?;
     let help = "it may just have ended";
-    let client = Client::required(socket, help).await?;
+    let client = AdminClient::required(socket, help).await?;
     let keyrings = client.get("/v1/keyrings").await?;
-    let client = Client::required(socket, help).await?;
+    let client = AdminClient::required(socket, help).await?;
     let metrics = client.text("/metrics").await?;
     Ok(Some(Report {
         gateway: Some(gateway),
@@ -70,13 +72,13 @@ async fn ask(socket: &Path) -> Result<Option<Report>, Failure> {
     }))
 }
 
-fn at_rest(checked: &Checked) -> Result<Report, Failure> {
-    let view = place::view(checked)?;
-    let resting = checked
+fn offline(checked: &GatewayConfig) -> Result<Report, Failure> {
+    let view = load::view(checked)?;
+    let offline = checked
         .keyrings
         .iter()
-        .map(|keyring| place::at_rest(&view, checked, keyring.name.as_str()));
-    let keyrings = resting.map(|resting| Ok(Keyring::at(now(), resting?.status())));
+        .map(|keyring| load::offline(&view, checked, keyring.name.as_str()));
+    let keyrings = offline.map(|offline| Ok(Keyring::at(now(), offline?.status())));
     Ok(Report {
         gateway: None,
         keyrings: keyrings.collect::<Result<_, Failure>>()?,
@@ -85,9 +87,9 @@ fn at_rest(checked: &Checked) -> Result<Report, Failure> {
 }
 
 /// Says why only the records are shown.
-fn absence(target: &Target) -> Line {
+fn offline_headline(target: &Target) -> Line {
     let (state, socket) = (target.state.display(), target.socket.display());
-    if app::is_served(&target.state) {
+    if app::is_gateway_running(&target.state) {
         return format_args!("a gateway runs on {state}, but not with its admin socket at {socket}: pass the `--config` that it runs with; the records say:").into();
     }
     format_args!("no gateway runs on {state}; its records say:").into()
@@ -107,13 +109,13 @@ fn headline(status: &api::Status, paint: Paint) -> Vec<Line> {
     let reasons = status.readiness.reasons.iter();
     lines.extend(reasons.map(|reason| paint.bad(format_args!("  {reason}"))));
     let degraded = status.readiness.degraded.iter();
-    lines.extend(degraded.map(|what| paint.doubtful(format_args!("  degraded: {what}"))));
+    lines.extend(degraded.map(|what| paint.warning(format_args!("  degraded: {what}"))));
     lines.push(Line::default());
     lines
 }
 
 /// A row for each keyring, and below it one for each other version that is not destroyed.
-fn page(keyrings: &[Keyring], said: Option<&Readiness>, paint: Paint) -> Vec<Line> {
+fn page(keyrings: &[Keyring], readiness: Option<&Readiness>, paint: Paint) -> Vec<Line> {
     let head = [
         "KEYRING",
         "VERSION",
@@ -126,7 +128,7 @@ fn page(keyrings: &[Keyring], said: Option<&Readiness>, paint: Paint) -> Vec<Lin
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     let mut tones = vec![Tone::Plain];
     for keyring in keyrings {
-        rows.push(active_row(keyring, said, paint));
+        rows.push(active_row(keyring, readiness, paint));
         tones.push(tone(keyring));
         let others = keyring.versions.iter().rev();
         for version in others.filter(|version| is_worth_a_line(version)) {
@@ -165,13 +167,13 @@ fn is_worth_a_line(version: &KeyVersion) -> bool {
     gone.iter().all(|state| version.state != state.name())
 }
 
-fn active_row(keyring: &Keyring, said: Option<&Readiness>, paint: Paint) -> Vec<String> {
+fn active_row(keyring: &Keyring, readiness: Option<&Readiness>, paint: Paint) -> Vec<String> {
     let Some(active) = keyring.active() else {
         let none = "none".to_owned();
         let dash = "-".to_owned();
         let state = "publishes wait".to_owned();
         let row = [keyring.keyring.clone(), none, state, dash.clone(), dash];
-        return row.into_iter().chain([next(keyring, said)]).collect();
+        return row.into_iter().chain([next(keyring, readiness)]).collect();
     };
     let state = match keyring.stopped.as_deref() {
         _ if active.halted => "halted: does not seal".to_owned(),
@@ -186,18 +188,18 @@ fn active_row(keyring: &Keyring, said: Option<&Readiness>, paint: Paint) -> Vec<
         state,
         span(active.age_seconds),
         budget(active.used, keyring.terms.limit, paint),
-        next(keyring, said),
+        next(keyring, readiness),
     ]
 }
 
 /// The forecast; refers to the lines above for a failure that they have already.
-fn next(keyring: &Keyring, said: Option<&Readiness>) -> String {
+fn next(keyring: &Keyring, readiness: Option<&Readiness>) -> String {
     let failure = keyring.outlook.failure.as_ref();
-    let is_said = |failure: &String| {
-        let lines = said.map(|said| said.reasons.iter().chain(&said.degraded));
+    let is_listed = |failure: &String| {
+        let lines = readiness.map(|readiness| readiness.reasons.iter().chain(&readiness.degraded));
         lines.is_some_and(|mut lines| lines.any(|line| line.contains(failure)))
     };
-    if failure.is_some_and(is_said) {
+    if failure.is_some_and(is_listed) {
         return "fails: see above".to_owned();
     }
     forecast(keyring)

@@ -4,14 +4,14 @@
 use std::path::{Path, PathBuf};
 
 use crate::admin::api;
-use crate::config::{self, Checked, Errors};
+use crate::config::{self, Errors, GatewayConfig};
 
-use super::args::Place;
-use super::client::Client;
+use super::admin_client::AdminClient;
+use super::args::StateOptions;
 use super::exit::Exit;
 use super::failure::Failure;
-use super::output::complain;
-use super::{place, runtime};
+use super::output::eprint_line;
+use super::{load, runtime};
 
 /// The gateway's location and keyrings.
 pub(super) struct Target {
@@ -22,16 +22,16 @@ pub(super) struct Target {
     /// Its keyrings.
     pub(super) keyrings: Vec<String>,
     /// `None`: the file has mistakes, but the gateway runs.
-    checked: Option<Checked>,
+    checked: Option<GatewayConfig>,
 }
 
 impl Target {
     /// Reads the configuration. With mistakes in it, a running gateway is used all the same.
-    pub(super) fn of(place: &Place) -> Result<Self, Failure> {
-        match place::check(place) {
+    pub(super) fn of(options: &StateOptions) -> Result<Self, Failure> {
+        match load::check(options) {
             Ok((checked, warnings)) => {
                 for warning in &warnings {
-                    place::warn(warning.finding());
+                    load::warn(warning.finding());
                 }
                 let names = checked.keyrings.iter().map(|keyring| &keyring.name);
                 Ok(Self {
@@ -41,24 +41,26 @@ impl Target {
                     checked: Some(checked),
                 })
             }
-            Err(errors) => Self::running(place, &errors),
+            Err(errors) => Self::running(options, &errors),
         }
     }
 
     /// The running gateway, where its file has mistakes by now.
-    pub(super) fn running(place: &Place, errors: &Errors) -> Result<Self, Failure> {
-        let Some(config::Glimpse { state, socket }) = place::glimpse(place) else {
-            drop(place::invalid(errors));
-            return Err(lost("where the gateway is was not said clearly"));
+    pub(super) fn running(options: &StateOptions, errors: &Errors) -> Result<Self, Failure> {
+        let Some(config::GatewayLocation { state, socket }) = load::locate_gateway(options) else {
+            drop(load::invalid(errors));
+            return Err(no_gateway("where the gateway is was not said clearly"));
         };
         let Some(keyrings) = runtime()?.block_on(keyrings(&socket))? else {
-            drop(place::invalid(errors));
+            drop(load::invalid(errors));
             let socket = socket.display();
-            return Err(lost(&format!("no gateway answers at {socket} either")));
+            return Err(no_gateway(&format!(
+                "no gateway answers at {socket} either"
+            )));
         };
-        place::warn_of_mistakes(place, errors);
+        load::warn_of_mistakes(options, errors);
         let asked = socket.display();
-        complain(format_args!(
+        eprint_line(format_args!(
             "warning: the gateway at {asked} is asked all the same"
         ));
         Ok(Self {
@@ -70,7 +72,7 @@ impl Target {
     }
 
     /// The configuration, for operations without a running gateway.
-    pub(super) fn checked(&self) -> Result<&Checked, Failure> {
+    pub(super) fn checked(&self) -> Result<&GatewayConfig, Failure> {
         self.checked.as_ref().ok_or_else(|| {
             let what = format!("the gateway at {} has just ended", self.socket.display());
             Failure::new(Exit::Unreachable, what, "correct the configuration")
@@ -78,7 +80,7 @@ impl Target {
     }
 
     /// Where the keyrings are from, for messages.
-    pub(super) const fn whose(&self) -> &'static str {
+    pub(super) const fn keyrings_source(&self) -> &'static str {
         match self.checked {
             Some(_) => "the configuration",
             None => "the running gateway",
@@ -88,7 +90,7 @@ impl Target {
 
 /// The keyrings of the gateway at this socket; `None` when none runs.
 async fn keyrings(socket: &Path) -> Result<Option<Vec<String>>, Failure> {
-    let Some(client) = Client::connect(socket).await? else {
+    let Some(client) = AdminClient::connect(socket).await? else {
         return Ok(None);
     };
     let keyrings: Vec<api::Keyring> = client.get("/v1/keyrings").await?;
@@ -96,7 +98,7 @@ async fn keyrings(socket: &Path) -> Result<Option<Vec<String>>, Failure> {
     Ok(Some(names.collect()))
 }
 
-fn lost(what: &str) -> Failure {
+fn no_gateway(what: &str) -> Failure {
     let help =
         "correct the file; or name the state directory of the gateway that runs: --state DIR";
     Failure::new(Exit::Config, what, help)

@@ -20,7 +20,7 @@ impl Paint {
         self.with("32", text)
     }
 
-    pub(super) fn doubtful(self, text: impl fmt::Display) -> Line {
+    pub(super) fn warning(self, text: impl fmt::Display) -> Line {
         self.with("33", text)
     }
 
@@ -70,17 +70,17 @@ pub(super) fn span(seconds: u64) -> String {
 }
 
 /// The terminal's alternate screen with unbuffered key input; restored on drop.
-pub(super) struct Screen {
+pub(super) struct FullScreen {
     before: Termios,
     keys: mpsc::UnboundedReceiver<u8>,
 }
 
-impl Screen {
+impl FullScreen {
     /// Switches the terminal over; `None` where stdin or stdout is no terminal.
     ///
     /// # Errors
     /// When the terminal refuses.
-    pub(super) fn take() -> Result<Option<Self>, Failure> {
+    pub(super) fn enter() -> Result<Option<Self>, Failure> {
         if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
             return Ok(None);
         }
@@ -126,7 +126,7 @@ impl Screen {
     }
 }
 
-impl Drop for Screen {
+impl Drop for FullScreen {
     fn drop(&mut self) {
         drop(write("\u{1b}[?25h\u{1b}[?1049l"));
         if tcsetattr(io::stdin(), OptionalActions::Now, &self.before).is_err() {

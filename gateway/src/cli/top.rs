@@ -10,15 +10,15 @@ use crate::admin::api::{Keyring, Status};
 use crate::clock::Clock;
 use crate::printable::Count;
 
+use super::admin_client::AdminClient;
 use super::args::Top;
-use super::client::Client;
 use super::failure::Failure;
-use super::output::{Line, Output, is_fancy, table};
-use super::run::Asked;
+use super::output::{Line, Output, table, wants_colour};
+use super::run::Signals;
 use super::runtime;
 use super::status::{budget, forecast};
 use super::target::Target;
-use super::terminal::{Paint, Screen};
+use super::terminal::{FullScreen, Paint};
 
 /// How often the screen is drawn.
 const REFRESH: Duration = Duration::from_secs(1);
@@ -32,8 +32,8 @@ struct Sample {
 }
 
 pub(super) fn run(args: &Top, out: &mut Output) -> Result<(), Failure> {
-    let target = Target::of(&args.place)?;
-    let screen = Screen::take()?;
+    let target = Target::of(&args.options)?;
+    let screen = FullScreen::enter()?;
     runtime()?.block_on(async {
         match screen {
             Some(screen) => watch(&target.socket, screen).await,
@@ -43,15 +43,17 @@ pub(super) fn run(args: &Top, out: &mut Output) -> Result<(), Failure> {
 }
 
 /// Draws until q or a signal.
-async fn watch(socket: &Path, mut screen: Screen) -> Result<(), Failure> {
-    let mut asked = Asked::listen()?;
+async fn watch(socket: &Path, mut screen: FullScreen) -> Result<(), Failure> {
+    let mut signals = Signals::listen()?;
     let mut before = sample(socket).await?;
-    let paint = Paint { colour: is_fancy() };
+    let paint = Paint {
+        colour: wants_colour(),
+    };
     screen.show(&lines(&before, &before, paint))?;
     let mut due = tokio::time::interval(REFRESH);
     loop {
         tokio::select! {
-            () = asked.any() => return Ok(()),
+            () = signals.any() => return Ok(()),
             key = screen.key() => if matches!(key, b'q' | b'Q' | 3) {
                 return Ok(());
             },
@@ -80,7 +82,7 @@ async fn once(socket: &Path, out: &mut Output) -> Result<(), Failure> {
 
 async fn sample(socket: &Path) -> Result<Sample, Failure> {
     let help = "start one with `keyway run`, or name the `--config` of the one that runs";
-    let client = async || Client::required(socket, help).await;
+    let client = async || AdminClient::required(socket, help).await;
     let status = client().await?.get("/v1/status").await?;
     let keyrings = client().await?.get("/v1/keyrings").await?;
     let metrics = client().await?.text("/metrics").await?;
@@ -118,11 +120,11 @@ fn lines(before: &Sample, after: &Sample, paint: Paint) -> Vec<Line> {
     let clients = after.counters.get("keyway_connections");
     let clients = clients.copied().unwrap_or(0.0);
     let head = Line::from(format_args!("keyway {}: ", after.status.version));
-    let clients = Count(whole(clients), "client");
+    let clients = Count(rounded(clients), "client");
     let mut lines = vec![head.and(state).and(format_args!(", {clients}"))];
     let readiness = &after.status.readiness;
     let wrong = readiness.reasons.iter().chain(&readiness.degraded);
-    lines.extend(wrong.map(|what| paint.doubtful(format_args!("  {what}"))));
+    lines.extend(wrong.map(|what| paint.warning(format_args!("  {what}"))));
     lines.push(Line::default());
     let head = [
         "KEYRING",
@@ -158,7 +160,7 @@ fn row(keyring: &Keyring, (before, after): (&Sample, &Sample), paint: Paint) -> 
         }
     };
     let messages = |counter| format!("{:.0}", rate(counter));
-    let bytes = |counter| ByteSize(whole(rate(counter))).to_string();
+    let bytes = |counter| ByteSize(rounded(rate(counter))).to_string();
     let active = keyring.active();
     vec![
         name.to_owned(),
@@ -177,6 +179,6 @@ fn row(keyring: &Keyring, (before, after): (&Sample, &Sample), paint: Paint) -> 
 }
 
 /// A rate without its fraction.
-fn whole(rate: f64) -> u64 {
+fn rounded(rate: f64) -> u64 {
     format!("{rate:.0}").parse().unwrap_or(0)
 }

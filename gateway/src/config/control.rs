@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
-use crate::config::finding::Wrong;
-use crate::config::network::{self, bare};
+use crate::config::finding::ValueError;
+use crate::config::network::{self, without_positions};
 use crate::config::section::Section;
 use crate::config::{keyring, value};
-use crate::control::{Config, Login};
 use crate::dataplane::{self, ServerAddr};
-use crate::tls::ToServer;
+use crate::retention::{Config, Login};
+use crate::tls::ServerTls;
 
 /// The keys of the login methods, of which at most one may be given.
 const LOGINS: [&str; 4] = ["user", "token-file", "credentials", "nkey-seed-file"];
@@ -26,19 +26,19 @@ pub(super) fn convert(
     let section = root.section("control");
     let own = section
         .has("servers")
-        .then(|| section.some("servers", server));
+        .then(|| section.non_empty_list("servers", server));
     let login = login(&section, base);
-    let domains = section.many("domains", domain);
+    let domains = section.list("domains", domain);
     let deadline = section.one("deadline", |v| {
         value::duration(v, Duration::from_secs(1), Duration::from_mins(10))
     });
     // Its errors are recorded by `keyring::convert` too, in the same words and position; duplicates are removed.
     let prefixes = root
         .section("jetstream")
-        .many("api-prefixes", keyring::prefix);
+        .list("api-prefixes", keyring::prefix);
     let servers = match own {
         Some((_, false)) => None,
-        Some((servers, true)) => Some(checked(&section, bare(servers), network)),
+        Some((servers, true)) => Some(checked(&section, without_positions(servers), network)),
         None => network.map(|network| network.servers.clone()),
     };
     let servers = servers?;
@@ -46,13 +46,13 @@ pub(super) fn convert(
     let own = servers
         .iter()
         .any(|server| server.tls)
-        .then(ToServer::default);
+        .then(ServerTls::default);
     let config = Config {
         servers: servers.iter().map(ToString::to_string).collect(),
         tls: tls.or(own),
         login: login?,
-        domains: bare(domains?),
-        api_prefixes: bare(prefixes?),
+        domains: without_positions(domains?),
+        api_prefixes: without_positions(prefixes?),
         deadline: deadline?,
     };
     Some(root.has("control").then_some(config))
@@ -121,7 +121,7 @@ fn agree(section: &Section<'_>) -> bool {
     }
 }
 
-fn server(value: &DeValue<'_>) -> Result<ServerAddr, Wrong> {
+fn server(value: &DeValue<'_>) -> Result<ServerAddr, ValueError> {
     value::server_without(
         value,
         "which belong in files",
@@ -129,20 +129,20 @@ fn server(value: &DeValue<'_>) -> Result<ServerAddr, Wrong> {
     )
 }
 
-fn name(value: &DeValue<'_>) -> Result<String, Wrong> {
+fn name(value: &DeValue<'_>) -> Result<String, ValueError> {
     let written = value::text(value)?;
     if written.is_empty() {
-        return Err(Wrong::new("the user's name is empty"));
+        return Err(ValueError::new("the user's name is empty"));
     }
     Ok(written.to_owned())
 }
 
 /// A JetStream domain: one token of a subject.
-fn domain(value: &DeValue<'_>) -> Result<String, Wrong> {
+fn domain(value: &DeValue<'_>) -> Result<String, ValueError> {
     let written = value::text(value)?;
     let letter = |c: char| !c.is_whitespace() && !c.is_control() && !matches!(c, '.' | '*' | '>');
     if written.is_empty() || !written.chars().all(letter) {
-        return Err(Wrong::new(format!(
+        return Err(ValueError::new(format!(
             "`{written}` is not a JetStream domain: one word, without dots or wildcards"
         )));
     }

@@ -21,7 +21,7 @@ pub struct Environment {
 impl Environment {
     /// The environment of this process.
     #[must_use]
-    pub fn of_process(clock: &Clock) -> Self {
+    pub fn from_process(clock: &Clock) -> Self {
         Self {
             now: clock.wall(),
             state: state_directory(|name| std::env::var_os(name)),

@@ -37,7 +37,7 @@ pub struct Warning(Finding);
 
 /// An invalid value, before its position is known.
 #[derive(Debug)]
-pub(super) struct Wrong {
+pub(super) struct ValueError {
     /// What is wrong.
     pub(super) message: String,
     /// The remedy; `None`: the schema's example.
@@ -55,7 +55,7 @@ pub(super) struct Findings<'t> {
     warnings: RefCell<Vec<Finding>>,
 }
 
-impl Wrong {
+impl ValueError {
     /// An error whose remedy is the schema's example.
     pub(super) fn new(message: impl Into<String>) -> Self {
         Self {

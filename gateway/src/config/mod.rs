@@ -6,12 +6,12 @@
 
 #[cfg(any(test, feature = "twin", fuzzing))]
 pub mod check;
-mod checked;
 mod control;
 mod environment;
 mod finding;
-mod glimpse;
+mod gateway_config;
 mod keyring;
+mod locate;
 mod network;
 mod operation;
 mod proxy;
@@ -26,13 +26,13 @@ mod value;
 
 use std::path::Path;
 
-pub use checked::{
-    Admin, Checked, Consent, Custody, Doubtful, Keyring, Limit, Log, LogFormat, Retain, Rotate,
-    Terms,
-};
 pub use environment::Environment;
 pub use finding::{Errors, Finding, Warning};
-pub use glimpse::{Glimpse, glimpse};
+pub use gateway_config::{
+    Admin, Custody, DestroyApproval, GatewayConfig, Keyring, Limit, Log, LogFormat, OpenPolicy,
+    Retain, Rotate, Terms,
+};
+pub use locate::{GatewayLocation, locate_gateway};
 pub use settings::settings;
 
 use finding::Findings;
@@ -42,7 +42,10 @@ use section::Section;
 ///
 /// # Errors
 /// Everything that is wrong with it, in the order of the file.
-pub fn check(path: &Path, environment: &Environment) -> Result<(Checked, Vec<Warning>), Errors> {
+pub fn check(
+    path: &Path,
+    environment: &Environment,
+) -> Result<(GatewayConfig, Vec<Warning>), Errors> {
     let name = path.display().to_string();
     match std::fs::read(path) {
         Ok(bytes) => {
@@ -57,7 +60,7 @@ pub fn check(path: &Path, environment: &Environment) -> Result<(Checked, Vec<War
 ///
 /// # Errors
 /// When the environment names no state directory.
-pub fn embedded(environment: &Environment) -> Result<(Checked, Vec<Warning>), Errors> {
+pub fn defaults(environment: &Environment) -> Result<(GatewayConfig, Vec<Warning>), Errors> {
     check_text("(defaults)", "", Path::new(""), environment)
 }
 
@@ -66,7 +69,7 @@ fn check_bytes(
     bytes: &[u8],
     base: &Path,
     environment: &Environment,
-) -> Result<(Checked, Vec<Warning>), Errors> {
+) -> Result<(GatewayConfig, Vec<Warning>), Errors> {
     match std::str::from_utf8(bytes) {
         Ok(text) => check_text(name, text, base, environment),
         Err(error) => Err(Errors::not_utf8(name, bytes, error)),
@@ -82,7 +85,7 @@ pub fn check_text(
     text: &str,
     base: &Path,
     environment: &Environment,
-) -> Result<(Checked, Vec<Warning>), Errors> {
+) -> Result<(GatewayConfig, Vec<Warning>), Errors> {
     let findings = Findings::new(name, text);
     let (root, mistakes) = toml::de::DeTable::parse_recoverable(text);
     let structure_lost = findings.syntax(&mistakes);
@@ -95,11 +98,11 @@ pub fn check_text(
 }
 
 /// Converts every section, whatever errors the others have.
-fn convert(root: &Section<'_>, base: &Path, environment: &Environment) -> Option<Checked> {
+fn convert(root: &Section<'_>, base: &Path, environment: &Environment) -> Option<GatewayConfig> {
     let administration = root.section("admin");
     let network = network::convert(root, base);
     let state = operation::state(root, base, environment);
-    let lock_memory = root.optional("lock-memory", value::truth);
+    let lock_memory = root.optional("lock-memory", value::boolean);
     let admin = operation::admin(&administration, base, state.as_deref());
     let log = operation::log(&root.section("log"));
     let custody = operation::custody(&root.section("custody"), base, environment);
@@ -118,7 +121,7 @@ fn convert(root: &Section<'_>, base: &Path, environment: &Environment) -> Option
     if network.relay_only {
         keyring::warn_of_relay(root);
     }
-    Some(Checked {
+    Some(GatewayConfig {
         dataplane: network,
         state: state?,
         lock_memory: lock_memory?,

@@ -7,25 +7,25 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use toml::de::DeValue;
 
-use crate::config::finding::Wrong;
+use crate::config::finding::ValueError;
 use crate::config::proxy;
 use crate::config::section::Section;
 use crate::config::{shutdown, tls, value};
-use crate::dataplane::{Config, Credential, Crowd, ListenAddr, ServerAddr};
-use crate::tls::Demand;
+use crate::dataplane::{Config, ConnectionLimits, Credential, ListenAddr, ServerAddr};
+use crate::tls::TlsPolicy;
 
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
 
 /// The upper bound of limits on connections.
-const MILLIONS: u64 = 10_000_000;
+const MAX_CONNECTIONS: u64 = 10_000_000;
 
 /// Section `[limits]`.
 struct Limits {
     max_control_line: usize,
     max_message: usize,
     pending: usize,
-    crowd: Crowd,
+    connection_limits: ConnectionLimits,
     auth_timeout: Duration,
     miss_wait: Duration,
     dial_timeout: Duration,
@@ -35,15 +35,15 @@ struct Limits {
 
 /// Reads the keys before the first section, and the sections of the message path.
 pub(super) fn convert(root: &Section<'_>, base: &Path) -> Option<Config> {
-    let (listen, all_listen) = root.some("listen", |v| value::listener(v, base));
-    let (servers, all_servers) = root.some("servers", value::server);
-    let verified = root.many("servers-verify", credential);
-    let relay_only = root.one("relay-only", value::truth);
-    let advertise = root.many("advertise", value::host_and_port);
+    let (listen, all_listen) = root.non_empty_list("listen", |v| value::listener(v, base));
+    let (servers, all_servers) = root.non_empty_list("servers", value::server);
+    let verified = root.list("servers-verify", credential);
+    let relay_only = root.one("relay-only", value::boolean);
+    let advertise = root.list("advertise", value::host_and_port);
     let limits = limits(&root.section("limits"));
     let shutdown = shutdown::convert(&root.section("shutdown"));
     let clients = tls::listener(root, base);
-    let servers = bare(servers);
+    let servers = without_positions(servers);
     let to_server = tls::to_server(root, base, &servers);
     let proxy = proxy::convert(&root.section("proxy"));
     check_distinct(root, &listen);
@@ -56,15 +56,15 @@ pub(super) fn convert(root: &Section<'_>, base: &Path) -> Option<Config> {
     }
     let limits = limits.filter(|_| all_listen && all_servers)?;
     Some(Config {
-        listen: bare(listen),
+        listen: without_positions(listen),
         servers,
-        verified: bare(verified?),
+        verified: without_positions(verified?),
         relay_only: relay_only?,
-        advertise: bare(advertise?),
+        advertise: without_positions(advertise?),
         max_control_line: limits.max_control_line,
         max_message: limits.max_message,
         pending: limits.pending,
-        crowd: limits.crowd,
+        connection_limits: limits.connection_limits,
         auth_timeout: limits.auth_timeout,
         miss_wait: limits.miss_wait,
         dial_timeout: limits.dial_timeout,
@@ -77,7 +77,7 @@ pub(super) fn convert(root: &Section<'_>, base: &Path) -> Option<Config> {
     })
 }
 
-fn credential(value: &DeValue<'_>) -> Result<Credential, Wrong> {
+fn credential(value: &DeValue<'_>) -> Result<Credential, ValueError> {
     let words = [
         ("user", Credential::User),
         ("nkey", Credential::Nkey),
@@ -94,7 +94,7 @@ fn limits(section: &Section<'_>) -> Option<Limits> {
     if let (Some(pending), Some(max_message)) = (pending, max_message) {
         warn_of_pending(section, pending, max_message);
     }
-    let crowd = crowd(section);
+    let connection_limits = connection_limits(section);
     let auth_timeout = section.one("auth-timeout", |v| value::duration(v, second, HOUR));
     let miss_wait = section.one("miss-wait", |v| value::duration(v, Duration::ZERO, MINUTE));
     let dial_timeout = section.one("dial-timeout", |v| value::duration(v, millisecond, MINUTE));
@@ -106,7 +106,7 @@ fn limits(section: &Section<'_>) -> Option<Limits> {
         max_control_line: usize::try_from(max_control_line?).ok()?,
         max_message: usize::try_from(max_message?).ok()?,
         pending: usize::try_from(pending?).ok()?,
-        crowd: crowd?,
+        connection_limits: connection_limits?,
         auth_timeout: auth_timeout?,
         miss_wait: miss_wait?,
         dial_timeout: dial_timeout?,
@@ -130,11 +130,15 @@ fn warn_of_pending(section: &Section<'_>, pending: u64, max_message: u64) {
 }
 
 /// How many clients may be connected, and how fast they may come.
-fn crowd(section: &Section<'_>) -> Option<Crowd> {
-    let connections = section.one("connections", |v| value::count(v, 1, MILLIONS));
-    let per_address = section.optional("connections-per-address", |v| value::count(v, 1, MILLIONS));
-    let per_second = section.optional("connections-per-second", |v| value::count(v, 1, MILLIONS));
-    Some(Crowd {
+fn connection_limits(section: &Section<'_>) -> Option<ConnectionLimits> {
+    let connections = section.one("connections", |v| value::count(v, 1, MAX_CONNECTIONS));
+    let per_address = section.optional("connections-per-address", |v| {
+        value::count(v, 1, MAX_CONNECTIONS)
+    });
+    let per_second = section.optional("connections-per-second", |v| {
+        value::count(v, 1, MAX_CONNECTIONS)
+    });
+    Some(ConnectionLimits {
         connections: usize::try_from(connections?).ok()?,
         per_address: per_address?.and_then(|most| usize::try_from(most).ok()),
         per_second: per_second?.and_then(|rate| u32::try_from(rate).ok()),
@@ -188,8 +192,8 @@ fn warn_of_networks(root: &Section<'_>, network: &Config) {
 /// Warns of listeners that other hosts' clients can use without TLS.
 fn warn_of_listeners(root: &Section<'_>, network: &Config) {
     let (how, help) = match network.tls.as_ref().map(|tls| tls.demand) {
-        Some(Demand::Required) => return,
-        Some(Demand::Optional) => (
+        Some(TlsPolicy::Required) => return,
+        Some(TlsPolicy::Optional) => (
             "may speak to it without TLS",
             "remove `plaintext` from [tls] as soon as every client speaks TLS",
         ),
@@ -284,6 +288,6 @@ fn same(server: &ServerAddr, listen: &ListenAddr) -> bool {
     }
 }
 
-pub(super) fn bare<T>(placed: Vec<(T, usize)>) -> Vec<T> {
+pub(super) fn without_positions<T>(placed: Vec<(T, usize)>) -> Vec<T> {
     placed.into_iter().map(|(value, _place)| value).collect()
 }

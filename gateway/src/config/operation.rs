@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use tracing::Level;
 
 use crate::admin::Token;
-use crate::config::checked::{Admin, Custody, Log, LogFormat};
 use crate::config::environment::Environment;
-use crate::config::finding::Wrong;
+use crate::config::finding::ValueError;
+use crate::config::gateway_config::{Admin, Custody, Log, LogFormat};
 use crate::config::section::Section;
-use crate::config::value::{self, LONGEST_SOCKET};
+use crate::config::value::{self, MAX_SOCKET_PATH};
 use crate::custody::PassphraseSource;
 
 /// Reads `state`.
@@ -36,9 +36,9 @@ pub(super) fn admin(section: &Section<'_>, base: &Path, state: Option<&Path>) ->
     let tokens = tokens(section, base);
     let socket = section.optional("socket", |v| value::path(v, base))?;
     let socket = socket.or_else(|| Some(state?.join("admin.sock")))?;
-    if socket.as_os_str().len() > LONGEST_SOCKET {
+    if socket.as_os_str().len() > MAX_SOCKET_PATH {
         let message = format!(
-            "the path has {} bytes, at most {LONGEST_SOCKET} fit a socket's address",
+            "the path has {} bytes, at most {MAX_SOCKET_PATH} fit a socket's address",
             socket.as_os_str().len()
         );
         section.error(
@@ -102,11 +102,11 @@ fn check_tokens(section: &Section<'_>, listen: Option<SocketAddr>, tokens: &[Tok
 }
 
 /// A token's name, which logs show as `token:NAME`.
-fn token_name(value: &toml::de::DeValue<'_>) -> Result<String, Wrong> {
+fn token_name(value: &toml::de::DeValue<'_>) -> Result<String, ValueError> {
     let written = value::text(value)?;
     let letter = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_');
     if written.is_empty() || written.len() > 63 || !written.chars().all(letter) {
-        return Err(Wrong::new(format!(
+        return Err(ValueError::new(format!(
             "`{written}` is no name: 1 to 63 of a-z, 0-9, `-`, `_`"
         )));
     }
@@ -189,11 +189,11 @@ pub(super) fn custody(
 }
 
 /// A file descriptor that can be read from: not the standard output or error.
-fn descriptor(value: &toml::de::DeValue<'_>) -> Result<u32, Wrong> {
+fn descriptor(value: &toml::de::DeValue<'_>) -> Result<u32, ValueError> {
     let number = value::count(value, 0, 65_535)?;
     match u32::try_from(number) {
         Ok(fd) if !matches!(fd, 1 | 2) => Ok(fd),
-        _ => Err(Wrong::new(format!(
+        _ => Err(ValueError::new(format!(
             "{number} is where the gateway writes: the passphrase cannot be read from it"
         ))),
     }

@@ -4,15 +4,15 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeValue;
 
-use crate::config::finding::Wrong;
-use crate::config::network::bare;
+use crate::config::finding::ValueError;
+use crate::config::network::without_positions;
 use crate::config::section::Section;
 use crate::config::value;
-use crate::dataplane::Proxying;
-use crate::proxy::{Network, NotANetwork, Version};
+use crate::dataplane::ProxySettings;
+use crate::proxy::{InvalidNetwork, Network, Version};
 
 /// Reads `[proxy]` except `nkey-seed-file`.
-pub(super) fn convert(section: &Section<'_>) -> Option<Proxying> {
+pub(super) fn convert(section: &Section<'_>) -> Option<ProxySettings> {
     let send = section.one("send", |v| {
         let words = [
             ("off", None),
@@ -21,11 +21,11 @@ pub(super) fn convert(section: &Section<'_>) -> Option<Proxying> {
         ];
         value::choice(v, &words)
     });
-    let accept_from = section.many("accept-from", network);
-    Some(Proxying {
+    let accept_from = section.list("accept-from", network);
+    Some(ProxySettings {
         key: None,
         send: send?,
-        accept_from: bare(accept_from?),
+        accept_from: without_positions(accept_from?),
     })
 }
 
@@ -35,13 +35,13 @@ pub(super) fn seed(section: &Section<'_>, base: &Path) -> Option<Option<PathBuf>
     section.optional("nkey-seed-file", |v| value::path(v, base))
 }
 
-fn network(value: &DeValue<'_>) -> Result<Network, Wrong> {
+fn network(value: &DeValue<'_>) -> Result<Network, ValueError> {
     let written = value::text(value)?;
     written.parse().map_err(|wrong| match wrong {
-        NotANetwork::Shape => Wrong::new(format!(
+        InvalidNetwork::Shape => ValueError::new(format!(
             "`{written}` is neither an IP address nor a range of them"
         )),
-        NotANetwork::HostBits(bits) => Wrong::with_help(
+        InvalidNetwork::HostBits(bits) => ValueError::with_help(
             format!("`{written}` has bits set behind the first {bits}"),
             "write the first address of the range, or another length",
         ),

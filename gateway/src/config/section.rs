@@ -3,7 +3,7 @@
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::config::finding::{Findings, Wrong};
+use crate::config::finding::{Findings, ValueError};
 use crate::config::schema::{self, Default};
 use crate::config::value;
 
@@ -77,7 +77,7 @@ impl<'t> Section<'t> {
     pub(super) fn one<T>(
         &self,
         name: &str,
-        convert: impl Fn(&DeValue<'_>) -> Result<T, Wrong>,
+        convert: impl Fn(&DeValue<'_>) -> Result<T, ValueError>,
     ) -> Option<T> {
         if let Some(found) = self.get(name) {
             return self.converted(name, found, &convert);
@@ -89,7 +89,7 @@ impl<'t> Section<'t> {
                 self.error_at(self.start, name, message, self.example(name));
                 None
             }
-            Default::Otherwise(_) => None,
+            Default::Described(_) => None,
         }
     }
 
@@ -98,7 +98,7 @@ impl<'t> Section<'t> {
     pub(super) fn optional<T>(
         &self,
         name: &str,
-        convert: impl Fn(&DeValue<'_>) -> Result<T, Wrong>,
+        convert: impl Fn(&DeValue<'_>) -> Result<T, ValueError>,
     ) -> Option<Option<T>> {
         match self.get(name) {
             Some(found) => self.converted(name, found, &convert).map(Some),
@@ -107,20 +107,20 @@ impl<'t> Section<'t> {
     }
 
     /// The values of `name` (a list or one value) with their byte offsets, or the default. `None`: an error, which is recorded.
-    pub(super) fn many<T>(
+    pub(super) fn list<T>(
         &self,
         name: &str,
-        convert: impl Fn(&DeValue<'_>) -> Result<T, Wrong>,
+        convert: impl Fn(&DeValue<'_>) -> Result<T, ValueError>,
     ) -> Option<Vec<(T, usize)>> {
         let (values, complete) = self.valid(name, convert);
         complete.then_some(values)
     }
 
     /// The valid values of `name` with their byte offsets, and whether all are valid. An empty list is an error.
-    pub(super) fn some<T>(
+    pub(super) fn non_empty_list<T>(
         &self,
         name: &str,
-        convert: impl Fn(&DeValue<'_>) -> Result<T, Wrong>,
+        convert: impl Fn(&DeValue<'_>) -> Result<T, ValueError>,
     ) -> (Vec<(T, usize)>, bool) {
         let (values, complete) = self.valid(name, convert);
         if values.is_empty() && complete {
@@ -133,7 +133,7 @@ impl<'t> Section<'t> {
     fn valid<T>(
         &self,
         name: &str,
-        convert: impl Fn(&DeValue<'_>) -> Result<T, Wrong>,
+        convert: impl Fn(&DeValue<'_>) -> Result<T, ValueError>,
     ) -> (Vec<(T, usize)>, bool) {
         let Some(found) = self.get(name) else {
             let values = self.one(name, |value| each(value, &convert));
@@ -208,7 +208,7 @@ impl<'t> Section<'t> {
         &self,
         name: &str,
         found: &Spanned<DeValue<'_>>,
-        convert: &impl Fn(&DeValue<'_>) -> Result<T, Wrong>,
+        convert: &impl Fn(&DeValue<'_>) -> Result<T, ValueError>,
     ) -> Option<T> {
         let wrong = match convert(found.get_ref()) {
             Ok(value) => return Some(value),
@@ -245,8 +245,8 @@ impl<'t> Section<'t> {
 /// Every item of a list, or a single value.
 fn each<T>(
     value: &DeValue<'_>,
-    convert: &impl Fn(&DeValue<'_>) -> Result<T, Wrong>,
-) -> Result<Vec<T>, Wrong> {
+    convert: &impl Fn(&DeValue<'_>) -> Result<T, ValueError>,
+) -> Result<Vec<T>, ValueError> {
     match value.as_array() {
         Some(list) => list.iter().map(|item| convert(item.get_ref())).collect(),
         None => Ok(vec![convert(value)?]),

@@ -5,17 +5,17 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::checked::{Checked, Consent, Doubtful, Keyring, Retain, Terms};
+use super::gateway_config::{DestroyApproval, GatewayConfig, Keyring, OpenPolicy, Retain, Terms};
 use crate::audit::Settings;
 use crate::dataplane::{self, Credential, ServerAddr};
 use crate::policy::{
     Alias, Answers, AtLimit, Bind, Empty, Plaintext, Rule, Substitute, Undecryptable,
 };
-use crate::tls::{Clients, Demand};
+use crate::tls::{ClientAuth, TlsPolicy};
 
 /// The protection settings of a configuration.
 #[must_use]
-pub fn settings(checked: &Checked) -> Settings {
+pub fn settings(checked: &GatewayConfig) -> Settings {
     let mut settings = Settings::default();
     gateway(&mut settings, checked);
     tls(&mut settings, &checked.dataplane);
@@ -23,14 +23,14 @@ pub fn settings(checked: &Checked) -> Settings {
         let mut set = |name: &str, value: Value| {
             settings.set(format!("keyring.{}.{name}", keyring.name), value);
         };
-        covered(&mut set, rule);
+        subject_settings(&mut set, rule);
         strict(&mut set, rule);
-        kept(&mut set, keyring);
+        key_settings(&mut set, keyring);
     }
     settings
 }
 
-fn gateway(settings: &mut Settings, checked: &Checked) {
+fn gateway(settings: &mut Settings, checked: &GatewayConfig) {
     let path = &checked.dataplane;
     let memory = match checked.lock_memory {
         None => "auto",
@@ -59,16 +59,16 @@ fn gateway(settings: &mut Settings, checked: &Checked) {
 
 fn tls(settings: &mut Settings, path: &dataplane::Config) {
     let (shown, authorities) = match path.tls.as_ref().map(|tls| &tls.clients) {
-        None | Some(Clients::Unasked) => ("none", None),
-        Some(Clients::Optional(authorities)) => ("optional", Some(authorities)),
-        Some(Clients::Required(authorities)) => ("required", Some(authorities)),
+        None | Some(ClientAuth::NotRequested) => ("none", None),
+        Some(ClientAuth::Optional(authorities)) => ("optional", Some(authorities)),
+        Some(ClientAuth::Required(authorities)) => ("required", Some(authorities)),
     };
     let demand = path.tls.as_ref().map(|tls| tls.demand);
     let crl = authorities.and_then(|authorities| authorities.crl.as_ref());
     let servers = path.server_tls.as_ref();
     let ca = servers.and_then(|servers| servers.ca.as_ref());
     settings.set("tls.clients", shown);
-    settings.set("tls.plaintext", demand != Some(Demand::Required));
+    settings.set("tls.plaintext", demand != Some(TlsPolicy::Required));
     settings.set("tls.client-ca", authorities.map(|all| shown_path(&all.ca)));
     settings.set("tls.crl", crl.map(|path| shown_path(path)));
     settings.set("server-tls.ca", ca.map(|path| shown_path(path)));
@@ -77,7 +77,7 @@ fn tls(settings: &mut Settings, path: &dataplane::Config) {
 }
 
 /// Which subjects, bound to what, and for whom.
-fn covered(set: &mut impl FnMut(&str, Value), rule: &Rule) {
+fn subject_settings(set: &mut impl FnMut(&str, Value), rule: &Rule) {
     let (bind, aliases) = match &rule.bind {
         Bind::Subject { aliases } => ("subject", aliases.as_slice()),
         Bind::Keyring => ("keyring", &[][..]),
@@ -142,7 +142,7 @@ fn strict(set: &mut impl FnMut(&str, Value), rule: &Rule) {
 }
 
 /// How long keys are kept, and how much they may seal.
-fn kept(set: &mut impl FnMut(&str, Value), keyring: &Keyring) {
+fn key_settings(set: &mut impl FnMut(&str, Value), keyring: &Keyring) {
     let Terms {
         suite,
         rotate,
@@ -153,7 +153,7 @@ fn kept(set: &mut impl FnMut(&str, Value), keyring: &Keyring) {
         destroy,
         open,
     } = &keyring.terms;
-    let opens = |one| Value::from(*open == one || *open == Doubtful::Both);
+    let opens = |one| Value::from(*open == one || *open == OpenPolicy::Both);
     set("suite", suite.name().into());
     set("rotate.after", time(rotate.after).into());
     set("rotate.jitter", rotate.jitter.into());
@@ -162,11 +162,11 @@ fn kept(set: &mut impl FnMut(&str, Value), keyring: &Keyring) {
     set("limit.messages", limit.messages.into());
     set("limit.bytes", limit.bytes.into());
     set("overlap", time(*overlap).into());
-    set("open-suspended", opens(Doubtful::Suspended));
-    set("open-compromised", opens(Doubtful::Compromised));
+    set("open-suspended", opens(OpenPolicy::Suspended));
+    set("open-compromised", opens(OpenPolicy::Compromised));
     set("retain", Retain::word(*retain).into());
     set("hold", time(*hold).into());
-    set("destroy", Consent::word(*destroy).into());
+    set("destroy", DestroyApproval::word(*destroy).into());
 }
 
 /// A list, sorted: its order has no meaning.

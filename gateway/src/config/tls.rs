@@ -5,15 +5,17 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
-use crate::config::finding::Wrong;
+use crate::config::finding::ValueError;
 use crate::config::section::Section;
 use crate::config::value;
 use crate::dataplane::ServerAddr;
-use crate::tls::{Authorities, Clients, Demand, Handshake, Listener, Pair, ToServer};
+use crate::tls::{
+    Authorities, ClientAuth, HandshakeOrder, ListenerTls, Pair, ServerTls, TlsPolicy,
+};
 
 /// `tls.clients`: whether clients must show a certificate.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Shown {
+enum ClientCertificates {
     None,
     Optional,
     Required,
@@ -21,7 +23,7 @@ enum Shown {
 
 /// `tls.handshake`: whether the server's INFO or the client's handshake comes first.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Speaks {
+enum FirstSpeaker {
     Gateway,
     Client,
     Either,
@@ -29,7 +31,7 @@ enum Speaks {
 
 /// Reads `[tls]`; `Some(None)` without the section, `None` on an error.
 #[expect(clippy::option_option, reason = "absent and mistaken are two things")]
-pub(super) fn listener(root: &Section<'_>, base: &Path) -> Option<Option<Listener>> {
+pub(super) fn listener(root: &Section<'_>, base: &Path) -> Option<Option<ListenerTls>> {
     let section = root.section("tls");
     if !root.has("tls") {
         return Some(None);
@@ -37,21 +39,21 @@ pub(super) fn listener(root: &Section<'_>, base: &Path) -> Option<Option<Listene
     let certificate = section.one("certificate", |v| value::path(v, base));
     let key = section.one("key", |v| value::path(v, base));
     let clients = clients(&section, base);
-    let plaintext = section.one("plaintext", value::truth);
+    let plaintext = section.one("plaintext", value::boolean);
     let handshake = handshake(&section);
     let demand = match plaintext? {
-        true => Demand::Optional,
-        false => Demand::Required,
+        true => TlsPolicy::Optional,
+        false => TlsPolicy::Required,
     };
     let (clients, handshake) = (clients?, handshake?);
-    if demand == Demand::Optional && !can_be_plaintext(&section, &clients, handshake) {
+    if demand == TlsPolicy::Optional && !can_be_plaintext(&section, &clients, handshake) {
         return None;
     }
     let own = Pair {
         certificate: certificate?,
         key: key?,
     };
-    Some(Some(Listener {
+    Some(Some(ListenerTls {
         own,
         clients,
         demand,
@@ -65,14 +67,14 @@ pub(super) fn to_server(
     root: &Section<'_>,
     base: &Path,
     servers: &[ServerAddr],
-) -> Option<Option<ToServer>> {
+) -> Option<Option<ServerTls>> {
     let section = root.section("server-tls");
     let file = |name| section.optional(name, |v| value::path(v, base));
     let (ca, certificate, key) = (file("ca"), file("certificate"), file("key"));
     let server_name = section.optional("server-name", server_name);
-    let handshake_first = section.one("handshake-first", value::truth);
+    let handshake_first = section.one("handshake-first", value::boolean);
     let own = pair(&section, certificate?, key?)?;
-    let settings = ToServer {
+    let settings = ServerTls {
         ca: ca?,
         own,
         server_name: server_name?,
@@ -89,22 +91,26 @@ pub(super) fn to_server(
 }
 
 /// Whether clients show certificates, and which CAs sign them.
-fn clients(section: &Section<'_>, base: &Path) -> Option<Clients> {
+fn clients(section: &Section<'_>, base: &Path) -> Option<ClientAuth> {
     let shown = section.one("clients", |v| {
         let words = [
-            ("none", Shown::None),
-            ("optional", Shown::Optional),
-            ("required", Shown::Required),
+            ("none", ClientCertificates::None),
+            ("optional", ClientCertificates::Optional),
+            ("required", ClientCertificates::Required),
         ];
         value::choice(v, &words)
     });
     let ca = section.optional("client-ca", |v| value::path(v, base));
     let crl = section.optional("crl", |v| value::path(v, base));
     match (shown?, ca?, crl?) {
-        (Shown::None, None, None) => Some(Clients::Unasked),
-        (Shown::Optional, Some(ca), crl) => Some(Clients::Optional(Authorities { ca, crl })),
-        (Shown::Required, Some(ca), crl) => Some(Clients::Required(Authorities { ca, crl })),
-        (Shown::None, Some(_), _) => {
+        (ClientCertificates::None, None, None) => Some(ClientAuth::NotRequested),
+        (ClientCertificates::Optional, Some(ca), crl) => {
+            Some(ClientAuth::Optional(Authorities { ca, crl }))
+        }
+        (ClientCertificates::Required, Some(ca), crl) => {
+            Some(ClientAuth::Required(Authorities { ca, crl }))
+        }
+        (ClientCertificates::None, Some(_), _) => {
             let message =
                 "CAs of clients' certificates are given, but clients are not asked for any";
             let help =
@@ -112,13 +118,13 @@ fn clients(section: &Section<'_>, base: &Path) -> Option<Clients> {
             section.error("client-ca", message.to_owned(), help.to_owned());
             None
         }
-        (Shown::None, None, Some(_)) => {
+        (ClientCertificates::None, None, Some(_)) => {
             let message = "revocation lists are given, but clients are not asked for certificates";
             let help = "write `clients = \"required\"` and `client-ca`, or remove this line";
             section.error("crl", message.to_owned(), help.to_owned());
             None
         }
-        (Shown::Optional | Shown::Required, None, _) => {
+        (ClientCertificates::Optional | ClientCertificates::Required, None, _) => {
             let message = "clients are asked for certificates, but nothing says who signs these";
             let help = "add `client-ca`, the PEM file of the CAs that sign clients' certificates";
             section.error("clients", message.to_owned(), help.to_owned());
@@ -127,12 +133,12 @@ fn clients(section: &Section<'_>, base: &Path) -> Option<Clients> {
     }
 }
 
-fn handshake(section: &Section<'_>) -> Option<Handshake> {
+fn handshake(section: &Section<'_>) -> Option<HandshakeOrder> {
     let speaks = section.one("handshake", |v| {
         let words = [
-            ("after-info", Speaks::Gateway),
-            ("first", Speaks::Client),
-            ("automatic", Speaks::Either),
+            ("after-info", FirstSpeaker::Gateway),
+            ("first", FirstSpeaker::Client),
+            ("automatic", FirstSpeaker::Either),
         ];
         value::choice(v, &words)
     });
@@ -140,35 +146,39 @@ fn handshake(section: &Section<'_>) -> Option<Handshake> {
         value::duration(v, Duration::from_millis(1), Duration::from_secs(10))
     });
     let speaks = speaks?;
-    if section.has("wait") && speaks != Speaks::Either {
+    if section.has("wait") && speaks != FirstSpeaker::Either {
         let message = "nothing is waited for with this `handshake`".to_owned();
         let help = "write `handshake = \"automatic\"`, or remove this line".to_owned();
         section.error("wait", message, help);
         return None;
     }
     Some(match speaks {
-        Speaks::Gateway => Handshake::AfterInfo,
-        Speaks::Client => Handshake::First,
-        Speaks::Either => Handshake::Automatic(wait?),
+        FirstSpeaker::Gateway => HandshakeOrder::AfterInfo,
+        FirstSpeaker::Client => HandshakeOrder::First,
+        FirstSpeaker::Either => HandshakeOrder::Automatic(wait?),
     })
 }
 
 /// Whether `plaintext` fits the other keys; errors are recorded.
-fn can_be_plaintext(section: &Section<'_>, clients: &Clients, handshake: Handshake) -> bool {
+fn can_be_plaintext(
+    section: &Section<'_>,
+    clients: &ClientAuth,
+    handshake: HandshakeOrder,
+) -> bool {
     let refused = |message: &str, help: &str| {
         section.error("plaintext", message.to_owned(), help.to_owned());
         false
     };
     match (clients, handshake) {
-        (Clients::Required(_), _) => refused(
+        (ClientAuth::Required(_), _) => refused(
             "a client without TLS shows no certificate, and `clients = \"required\"` wants one",
             "write `clients = \"optional\"`, or remove this line",
         ),
-        (_, Handshake::First) => refused(
+        (_, HandshakeOrder::First) => refused(
             "a client without TLS waits for an INFO that `handshake = \"first\"` does not send",
             "write `handshake = \"automatic\"`, or remove this line",
         ),
-        (Clients::Unasked | Clients::Optional(_), _) => true,
+        (ClientAuth::NotRequested | ClientAuth::Optional(_), _) => true,
     }
 }
 
@@ -193,11 +203,11 @@ fn pair(
     }
 }
 
-fn server_name(value: &DeValue<'_>) -> Result<String, Wrong> {
+fn server_name(value: &DeValue<'_>) -> Result<String, ValueError> {
     let written = value::text(value)?;
-    let settings = ToServer::default();
+    let settings = ServerTls::default();
     if settings.name(written).is_err() {
-        return Err(Wrong::new(format!(
+        return Err(ValueError::new(format!(
             "`{written}` is not a host name or an IP address"
         )));
     }

@@ -8,17 +8,17 @@ use std::time::{Duration, SystemTime};
 use bytesize::ByteSize;
 use toml::de::DeValue;
 
-use crate::config::finding::Wrong;
+use crate::config::finding::ValueError;
 use crate::dataplane::{ListenAddr, ServerAddr};
 
 /// A year as `humantime` reads and writes it.
 const YEAR: Duration = Duration::from_secs(31_557_600);
 
 /// Ten years: longer than any key should live.
-pub(super) const LONGEST: Duration = YEAR.saturating_mul(10);
+pub(super) const MAX_DURATION: Duration = YEAR.saturating_mul(10);
 
 /// The longest path of a unix socket on Linux (unix(7), `sun_path`), without the final zero.
-pub(super) const LONGEST_SOCKET: usize = 107;
+pub(super) const MAX_SOCKET_PATH: usize = 107;
 
 /// The kind of a value, for messages.
 pub(super) const fn kind(value: &DeValue<'_>) -> &'static str {
@@ -33,34 +33,34 @@ pub(super) const fn kind(value: &DeValue<'_>) -> &'static str {
     }
 }
 
-fn mismatch(wanted: &str, value: &DeValue<'_>) -> Wrong {
-    Wrong::new(format!("expected {wanted}, found {}", kind(value)))
+fn mismatch(wanted: &str, value: &DeValue<'_>) -> ValueError {
+    ValueError::new(format!("expected {wanted}, found {}", kind(value)))
 }
 
-pub(super) fn text<'v>(value: &'v DeValue<'_>) -> Result<&'v str, Wrong> {
+pub(super) fn text<'v>(value: &'v DeValue<'_>) -> Result<&'v str, ValueError> {
     value
         .as_str()
         .ok_or_else(|| mismatch("text in quotes", value))
 }
 
-pub(super) fn truth(value: &DeValue<'_>) -> Result<bool, Wrong> {
+pub(super) fn boolean(value: &DeValue<'_>) -> Result<bool, ValueError> {
     value
         .as_bool()
         .ok_or_else(|| mismatch("`true` or `false`", value))
 }
 
 /// An integer from `least` to `most`.
-pub(super) fn count(value: &DeValue<'_>, least: u64, most: u64) -> Result<u64, Wrong> {
+pub(super) fn count(value: &DeValue<'_>, least: u64, most: u64) -> Result<u64, ValueError> {
     let integer = value
         .as_integer()
         .ok_or_else(|| mismatch("an integer", value))?;
     let parsed = u64::from_str_radix(integer.as_str(), integer.radix());
     let in_range = parsed.ok().filter(|n| (least..=most).contains(n));
-    in_range.ok_or_else(|| Wrong::new(format!("{integer} is not from {least} to {most}")))
+    in_range.ok_or_else(|| ValueError::new(format!("{integer} is not from {least} to {most}")))
 }
 
 /// Bytes: an integer, or text with a unit.
-pub(super) fn size(value: &DeValue<'_>, least: u64, most: u64) -> Result<u64, Wrong> {
+pub(super) fn size(value: &DeValue<'_>, least: u64, most: u64) -> Result<u64, ValueError> {
     let Some(written) = value.as_str() else {
         let integer = value
             .as_integer()
@@ -69,7 +69,7 @@ pub(super) fn size(value: &DeValue<'_>, least: u64, most: u64) -> Result<u64, Wr
         return within(parsed.ok(), &integer.to_string(), least, most);
     };
     let Ok(parsed) = ByteSize::from_str(written) else {
-        return Err(Wrong::with_help(
+        return Err(ValueError::with_help(
             format!("`{written}` is not a size"),
             "write a number and a unit: B, kB, MB, GB, TB (powers of 1000) or KiB, MiB, GiB, TiB (powers of 1024)",
         ));
@@ -77,11 +77,11 @@ pub(super) fn size(value: &DeValue<'_>, least: u64, most: u64) -> Result<u64, Wr
     within(Some(parsed.as_u64()), written, least, most)
 }
 
-fn within(bytes: Option<u64>, written: &str, least: u64, most: u64) -> Result<u64, Wrong> {
+fn within(bytes: Option<u64>, written: &str, least: u64, most: u64) -> Result<u64, ValueError> {
     let in_range = bytes.filter(|n| (least..=most).contains(n));
     in_range.ok_or_else(|| {
         let (least, most) = (ByteSize(least), ByteSize(most));
-        Wrong::new(format!("{written} is not from {least} to {most}"))
+        ValueError::new(format!("{written} is not from {least} to {most}"))
     })
 }
 
@@ -89,12 +89,12 @@ pub(super) fn duration(
     value: &DeValue<'_>,
     least: Duration,
     most: Duration,
-) -> Result<Duration, Wrong> {
+) -> Result<Duration, ValueError> {
     let Some(written) = value.as_str() else {
         return Err(mismatch("a duration such as \"24h\"", value));
     };
     let Ok(parsed) = humantime::parse_duration(written) else {
-        return Err(Wrong::with_help(
+        return Err(ValueError::with_help(
             format!("`{written}` is not a duration"),
             "write numbers with units: ms, s, m, h, d, for example \"90d\" or \"1h 30m\"",
         ));
@@ -106,14 +106,14 @@ pub(super) fn duration(
         humantime::format_duration(least),
         humantime::format_duration(most),
     );
-    Err(Wrong::new(format!(
+    Err(ValueError::new(format!(
         "{written} is not from {} to {}",
         range.0, range.1
     )))
 }
 
 /// One of the `words`.
-pub(super) fn choice<T: Copy>(value: &DeValue<'_>, words: &[(&str, T)]) -> Result<T, Wrong> {
+pub(super) fn choice<T: Copy>(value: &DeValue<'_>, words: &[(&str, T)]) -> Result<T, ValueError> {
     let written = text(value)?;
     if let Some((_, chosen)) = words.iter().find(|(word, _)| *word == written) {
         return Ok(*chosen);
@@ -122,23 +122,23 @@ pub(super) fn choice<T: Copy>(value: &DeValue<'_>, words: &[(&str, T)]) -> Resul
         .iter()
         .map(|(word, _)| format!("\"{word}\""))
         .collect();
-    Err(Wrong::with_help(
+    Err(ValueError::with_help(
         format!("`{written}` is not one of the words known here"),
         format!("write {}", known.join(" or ")),
     ))
 }
 
 /// A path, resolved against `base`.
-pub(super) fn path(value: &DeValue<'_>, base: &Path) -> Result<PathBuf, Wrong> {
-    whole_path(text(value)?, base)
+pub(super) fn path(value: &DeValue<'_>, base: &Path) -> Result<PathBuf, ValueError> {
+    full_path(text(value)?, base)
 }
 
-fn whole_path(written: &str, base: &Path) -> Result<PathBuf, Wrong> {
+fn full_path(written: &str, base: &Path) -> Result<PathBuf, ValueError> {
     if written.is_empty() || written.contains('\0') {
-        return Err(Wrong::new("the path is empty or holds a zero byte"));
+        return Err(ValueError::new("the path is empty or holds a zero byte"));
     }
     if written.starts_with('~') || written.contains('$') {
-        return Err(Wrong::with_help(
+        return Err(ValueError::with_help(
             format!("`{written}` would be taken as it stands: `~` and `$` mean nothing here"),
             "write the path in full",
         ));
@@ -147,15 +147,15 @@ fn whole_path(written: &str, base: &Path) -> Result<PathBuf, Wrong> {
 }
 
 /// The address of a listener: what nats-server takes for `listen`, or `unix:` and a path; a relative path starts at `base`.
-pub(super) fn listener(value: &DeValue<'_>, base: &Path) -> Result<ListenAddr, Wrong> {
+pub(super) fn listener(value: &DeValue<'_>, base: &Path) -> Result<ListenAddr, ValueError> {
     let unix = value.as_str().and_then(|text| text.strip_prefix("unix:"));
     let Some(path) = unix else {
         return network_listener(value);
     };
-    let path = whole_path(path, base)?;
-    if path.as_os_str().len() > LONGEST_SOCKET {
-        return Err(Wrong::new(format!(
-            "{} is longer than {LONGEST_SOCKET} bytes, which a unix socket cannot be",
+    let path = full_path(path, base)?;
+    if path.as_os_str().len() > MAX_SOCKET_PATH {
+        return Err(ValueError::new(format!(
+            "{} is longer than {MAX_SOCKET_PATH} bytes, which a unix socket cannot be",
             path.display()
         )));
     }
@@ -163,13 +163,13 @@ pub(super) fn listener(value: &DeValue<'_>, base: &Path) -> Result<ListenAddr, W
 }
 
 /// `IP:PORT`, `HOST:PORT`, or the port alone (a number, or after a colon): then at every address of the host, as in nats-server.
-fn network_listener(value: &DeValue<'_>) -> Result<ListenAddr, Wrong> {
+fn network_listener(value: &DeValue<'_>) -> Result<ListenAddr, ValueError> {
     let everywhere = |port: u16| ListenAddr::Tcp((Ipv4Addr::UNSPECIFIED, port).into());
     if value.as_integer().is_some() {
         let port = u16::try_from(count(value, 0, u16::MAX.into())?);
         return port
             .map(everywhere)
-            .map_err(|error| Wrong::new(error.to_string()));
+            .map_err(|error| ValueError::new(error.to_string()));
     }
     let written = text(value)?;
     if let Ok(addr) = written.parse() {
@@ -180,20 +180,20 @@ fn network_listener(value: &DeValue<'_>) -> Result<ListenAddr, Wrong> {
     match port.parse().ok().filter(|_| digits) {
         Some(port) if host.is_empty() => Ok(everywhere(port)),
         Some(port) if is_host(host) && !is_numeric(host) => {
-            zone_is_of_use(host)?;
+            check_zone(host)?;
             Ok(ListenAddr::Name(unbracketed(host), port))
         }
-        _ => Err(Wrong::new(format!(
+        _ => Err(ValueError::new(format!(
             "`{written}` is not an address with a port"
         ))),
     }
 }
 
 /// The address of `admin.listen`: IP address and port; of names only `localhost`, because none is looked up.
-pub(super) fn address(value: &DeValue<'_>) -> Result<SocketAddr, Wrong> {
-    let of_no_use = |what: &str| Wrong::new(format!("{what} cannot stand here"));
+pub(super) fn address(value: &DeValue<'_>) -> Result<SocketAddr, ValueError> {
+    let not_allowed = |what: &str| ValueError::new(format!("{what} cannot stand here"));
     if value.as_str().is_some_and(|text| text.starts_with("unix:")) {
-        return Err(of_no_use("a unix socket"));
+        return Err(not_allowed("a unix socket"));
     }
     match network_listener(value)? {
         ListenAddr::Tcp(addr) => Ok(addr),
@@ -201,28 +201,32 @@ pub(super) fn address(value: &DeValue<'_>) -> Result<SocketAddr, Wrong> {
             Ok((Ipv4Addr::LOCALHOST, port).into())
         }
         ListenAddr::Name(..) | ListenAddr::Unix(_) => {
-            Err(of_no_use("a host's name other than `localhost`"))
+            Err(not_allowed("a host's name other than `localhost`"))
         }
     }
 }
 
 /// `HOST:PORT`, kept as it is written.
-pub(super) fn host_and_port(value: &DeValue<'_>) -> Result<String, Wrong> {
+pub(super) fn host_and_port(value: &DeValue<'_>) -> Result<String, ValueError> {
     let written = text(value)?;
     if written.contains("://") || written.contains('@') {
-        return Err(Wrong::new("expected a host and a port alone, found a URL"));
+        return Err(ValueError::new(
+            "expected a host and a port alone, found a URL",
+        ));
     }
     match split_port(written) {
         Some((host, Some(_port))) if is_host(host) => {
-            zone_is_of_use(host)?;
+            check_zone(host)?;
             Ok(written.to_owned())
         }
-        _ => Err(Wrong::new(format!("`{written}` is not a host with a port"))),
+        _ => Err(ValueError::new(format!(
+            "`{written}` is not a host with a port"
+        ))),
     }
 }
 
 /// The URL of a server. Credentials are never repeated in a message.
-pub(super) fn server(value: &DeValue<'_>) -> Result<ServerAddr, Wrong> {
+pub(super) fn server(value: &DeValue<'_>) -> Result<ServerAddr, ValueError> {
     server_without(
         value,
         "but the gateway has none: each client brings its own",
@@ -235,10 +239,10 @@ pub(super) fn server_without(
     value: &DeValue<'_>,
     instead: &str,
     help: &str,
-) -> Result<ServerAddr, Wrong> {
+) -> Result<ServerAddr, ValueError> {
     let written = text(value)?;
     if written.contains('@') {
-        return Err(Wrong::with_help(
+        return Err(ValueError::with_help(
             format!("a server's URL holds credentials, {instead}"),
             help,
         ));
@@ -247,7 +251,7 @@ pub(super) fn server_without(
     // Clients take a path, and ignore it.
     let rest = rest.strip_suffix('/').unwrap_or(rest);
     if matches!(scheme, "ws" | "wss") {
-        return Err(Wrong::with_help(
+        return Err(ValueError::with_help(
             format!("`{written}`: `{scheme}://` to the server is not supported yet"),
             "write `tls://`, or `nats://` where the way to the server is private",
         ));
@@ -255,9 +259,11 @@ pub(super) fn server_without(
     let known = matches!(scheme, "nats" | "tls");
     let parts = split_port(rest).filter(|(host, _)| known && is_host(host));
     let Some((host, port)) = parts else {
-        return Err(Wrong::new(format!("`{written}` is not a server's URL")));
+        return Err(ValueError::new(format!(
+            "`{written}` is not a server's URL"
+        )));
     };
-    zone_is_of_use(host)?;
+    check_zone(host)?;
     Ok(ServerAddr {
         host: unbracketed(host),
         port: port.unwrap_or(4222),
@@ -311,7 +317,7 @@ fn is_host(host: &str) -> bool {
 }
 
 /// Only a link-local address takes a zone (RFC 4007, section 6); resolvers know no other with one.
-fn zone_is_of_use(host: &str) -> Result<(), Wrong> {
+fn check_zone(host: &str) -> Result<(), ValueError> {
     let Some((ip, zone)) = host.trim_start_matches('[').split_once('%') else {
         return Ok(());
     };
@@ -321,11 +327,11 @@ fn zone_is_of_use(host: &str) -> Result<(), Wrong> {
     }
     let zone = zone.trim_end_matches(']');
     let what = format!("`{host}`: only a link-local address (fe80::/10) takes a zone");
-    Err(Wrong::with_help(what, format!("leave out `%{zone}`")))
+    Err(ValueError::with_help(what, format!("leave out `%{zone}`")))
 }
 
 /// A date, as TOML date or text; yields the end of that day in UTC.
-pub(super) fn end_of_day(value: &DeValue<'_>) -> Result<SystemTime, Wrong> {
+pub(super) fn end_of_day(value: &DeValue<'_>) -> Result<SystemTime, ValueError> {
     let written = match value {
         DeValue::String(written) => written.to_string(),
         DeValue::Datetime(written) => written.to_string(),
@@ -338,7 +344,7 @@ pub(super) fn end_of_day(value: &DeValue<'_>) -> Result<SystemTime, Wrong> {
         }
     };
     let next = (written.len() == 10).then(|| day_after(&written)).flatten();
-    next.ok_or_else(|| Wrong::new(format!("`{written}` is not a date (year-month-day)")))
+    next.ok_or_else(|| ValueError::new(format!("`{written}` is not a date (year-month-day)")))
 }
 
 fn day_after(written: &str) -> Option<SystemTime> {

@@ -19,7 +19,7 @@ pub use signing::{
     SigningKeyNotMade, SigningKeyUnusable, SigningPurpose, create_signing_key, open_signing_key,
     public_signing_key,
 };
-pub use wrapped::{KekId, NotWrapped, Wrapped};
+pub use wrapped::{KekId, ParseWrappedError, Wrapped};
 
 use crate::fault::{Fault, Faulty, Retry, Who};
 use crate::secret::{NoEntropy, Secret};
@@ -94,7 +94,7 @@ impl Faulty for WrapFailed {
                 retry: Retry::Later,
             },
             Self::Cipher => Fault {
-                who: Who::Us,
+                who: Who::Internal,
                 retry: Retry::Never,
             },
         }

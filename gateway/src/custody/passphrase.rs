@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use crate::disk::{self, Guarded, read_guarded};
+use crate::disk::{self, AllowedOwner, read_secret_file};
 use crate::fault::{Fault, Faulty, Retry, Who};
 
 /// The shortest passphrase for a new KEK, in bytes: it alone protects a stolen directory (NIST SP 800-63B-4, section 3.1.1.2,
@@ -62,7 +62,7 @@ impl PassphraseSource {
     /// [`PassphraseError`].
     pub fn read(&self) -> Result<Passphrase, PassphraseError> {
         let bytes = match self {
-            Self::File(path) => read_guarded(path, Guarded::Handed)?,
+            Self::File(path) => read_secret_file(path, AllowedOwner::UsOrRoot)?,
             Self::Descriptor(number) => {
                 read_descriptor(*number).map_err(|source| PassphraseError::Descriptor {
                     number: *number,

@@ -13,7 +13,7 @@ use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
 
 use super::{Custodian, UnwrapFailed, WrapFailed, Wrapped};
-use crate::secret::{NoEntropy, Secret, apart};
+use crate::secret::{NoEntropy, Secret, on_wiped_thread};
 
 /// The format that this version writes, and the highest that it reads.
 const FORMAT: u64 = 1;
@@ -85,7 +85,7 @@ pub fn create_signing_key(
     custodian: &dyn Custodian,
 ) -> Result<(Ed25519KeyPair, Vec<u8>), SigningKeyNotMade> {
     let seed = Secret::random()?;
-    let pair = apart(|| Ed25519KeyPair::from_seed_unchecked(seed.expose()))
+    let pair = on_wiped_thread(|| Ed25519KeyPair::from_seed_unchecked(seed.expose()))
         .map_err(|_rejected| WrapFailed::Cipher)?;
     let public = pair.public_key().as_ref();
     let wrapped = custodian.wrap(&seed, &[purpose.context(), public].concat())?;
@@ -111,7 +111,7 @@ pub fn open_signing_key(
         .parse()
         .map_err(|e| damaged(format!("`wrapped`: {e}")))?;
     let seed = custodian.unwrap(&wrapped, &[purpose.context(), &public].concat())?;
-    apart(|| Ed25519KeyPair::from_seed_and_public_key(seed.expose(), &public))
+    on_wiped_thread(|| Ed25519KeyPair::from_seed_and_public_key(seed.expose(), &public))
         .map_err(|_rejected| damaged("seed and public key do not belong together"))
 }
 
@@ -126,11 +126,11 @@ pub fn public_signing_key(content: &[u8]) -> Result<[u8; 32], SigningKeyUnusable
 /// Reads the format first, so that a later one is reported as such.
 fn read(content: &[u8]) -> Result<(KeyJson, [u8; 32]), SigningKeyUnusable> {
     let odd = |e: serde_json::Error| damaged(e.to_string());
-    let Probe { format } = crate::objects::from_slice(content).map_err(odd)?;
+    let Probe { format } = crate::strict_json::from_slice(content).map_err(odd)?;
     if format > FORMAT {
         return Err(SigningKeyUnusable::Newer(format));
     }
-    let json: KeyJson = crate::objects::from_slice(content).map_err(odd)?;
+    let json: KeyJson = crate::strict_json::from_slice(content).map_err(odd)?;
     let public = BASE64
         .decode(json.public.as_bytes())
         .ok()
@@ -148,13 +148,13 @@ mod tests {
     use super::*;
     use crate::custody::local;
     use crate::disk::{Lock, StateDir};
-    use crate::secret::memory::{deep, left, masked, on_lesser_processors};
+    use crate::secret::memory::{find_in_memory, masked, on_deep_stack, with_fewer_cpu_features};
 
     #[test]
     fn signing_key_opens_for_its_purpose_only_and_shows_its_public_half_to_all() {
         let root = tempfile::tempdir().unwrap();
         let dir = StateDir::create(&root.path().join("state")).unwrap();
-        let kek = local::init(&Lock::take(dir).unwrap(), None).unwrap();
+        let kek = local::init(&Lock::acquire(dir).unwrap(), None).unwrap();
         let (pair, content) = create_signing_key(SigningPurpose::Audit, &kek).unwrap();
         let public = pair.public_key().as_ref();
         assert_eq!(public_signing_key(&content).unwrap(), public);
@@ -177,21 +177,21 @@ mod tests {
 
     #[test]
     fn signing_leaves_no_copy_of_the_seed_in_memory() {
-        on_lesser_processors(
+        with_fewer_cpu_features(
             "custody::signing::tests::signing_leaves_no_copy_of_the_seed_in_memory",
         );
-        let seed = deep(|| {
+        let seed = on_deep_stack(|| {
             let root = tempfile::tempdir().unwrap();
             let dir = StateDir::create(&root.path().join("state")).unwrap();
-            let kek = local::init(&Lock::take(dir).unwrap(), None).unwrap();
+            let kek = local::init(&Lock::acquire(dir).unwrap(), None).unwrap();
             let (made, content) = create_signing_key(SigningPurpose::Audit, &kek).unwrap();
             let opened = open_signing_key(&content, SigningPurpose::Audit, &kek).unwrap();
-            drop((made, apart(|| opened.sign(b"what"))));
+            drop((made, on_wiped_thread(|| opened.sign(b"what"))));
             let (json, public) = read(&content).unwrap();
             let context = [SigningPurpose::Audit.context(), &public].concat();
             let seed = kek.unwrap(&json.wrapped.parse().unwrap(), &context);
             masked(seed.ok().unwrap().expose())
         });
-        assert_eq!(left(&seed), Vec::<String>::new());
+        assert_eq!(find_in_memory(&seed), Vec::<String>::new());
     }
 }

@@ -27,7 +27,7 @@ pub struct KekId(pub(super) [u8; 8]);
 
 /// Why a text is not a wrapped secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotWrapped {
+pub enum ParseWrappedError {
     /// Not base64, or another length.
     #[error("not base64 of {LEN} bytes")]
     Shape,
@@ -71,19 +71,19 @@ impl Wrapped {
 }
 
 impl FromStr for Wrapped {
-    type Err = NotWrapped;
+    type Err = ParseWrappedError;
 
-    fn from_str(text: &str) -> Result<Self, NotWrapped> {
+    fn from_str(text: &str) -> Result<Self, ParseWrappedError> {
         let bytes = BASE64
             .decode(text.as_bytes())
-            .map_err(|_where| NotWrapped::Shape)?;
+            .map_err(|_where| ParseWrappedError::Shape)?;
         match bytes.first() {
             Some(&FORMAT) => bytes
                 .try_into()
                 .map(Self)
-                .map_err(|_bytes| NotWrapped::Shape),
-            Some(&other) => Err(NotWrapped::Format(other)),
-            None => Err(NotWrapped::Shape),
+                .map_err(|_bytes| ParseWrappedError::Shape),
+            Some(&other) => Err(ParseWrappedError::Format(other)),
+            None => Err(ParseWrappedError::Shape),
         }
     }
 }

@@ -19,7 +19,7 @@ pub enum ListenAddr {
 
 /// The two ends of a client's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ends {
+pub struct Endpoints {
     /// The client's address; `None`: a unix socket.
     pub client: Option<SocketAddr>,
     /// The gateway's own address; `None`: a unix socket.
@@ -89,7 +89,7 @@ pub(super) fn canonical(addr: SocketAddr) -> SocketAddr {
     }
 }
 
-impl Ends {
+impl Endpoints {
     /// The client's IP address; the loopback address at a unix socket.
     #[must_use]
     pub fn client_ip(&self) -> IpAddr {
@@ -118,7 +118,7 @@ impl fmt::Display for ListenAddr {
 }
 
 /// The client's address, for logs.
-impl fmt::Display for Ends {
+impl fmt::Display for Endpoints {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.client {
             Some(addr) => addr.fmt(f),

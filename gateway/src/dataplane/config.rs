@@ -9,7 +9,7 @@ use crate::proxy::{Key, Network, Version};
 use crate::tls;
 
 use super::address::ListenAddr;
-use super::admission::Crowd;
+use super::connection_limits::ConnectionLimits;
 
 /// Settings of listeners, sessions and workers.
 #[derive(Clone, Debug)]
@@ -27,7 +27,7 @@ pub struct Config {
     /// The longest argument part of a control line, in bytes. At least the server's own.
     pub max_control_line: usize,
     /// Limits on client connections.
-    pub crowd: Crowd,
+    pub connection_limits: ConnectionLimits,
     /// How long a client may take to send its first whole operation.
     pub auth_timeout: Duration,
     /// The largest message, headers and payload, in bytes.
@@ -41,15 +41,15 @@ pub struct Config {
     /// How long a PROXY header or a TLS handshake may take.
     pub handshake_timeout: Duration,
     /// TLS with clients; never on unix sockets.
-    pub tls: Option<tls::Listener>,
+    pub tls: Option<tls::ListenerTls>,
     /// TLS with servers.
-    pub server_tls: Option<tls::ToServer>,
+    pub server_tls: Option<tls::ServerTls>,
     /// How connections are drained at shutdown.
     pub shutdown: Shutdown,
     /// Worker threads; `None`: one per core.
     pub workers: Option<usize>,
     /// PROXY headers and proxy signatures.
-    pub proxy: Proxying,
+    pub proxy: ProxySettings,
 }
 
 /// A kind of credential that the servers check: a client with no other is accepted because of it or not at all. The protocol does
@@ -66,7 +66,7 @@ pub enum Credential {
 
 /// How clients' addresses are learned from load balancers and passed on to servers.
 #[derive(Clone, Debug, Default)]
-pub struct Proxying {
+pub struct ProxySettings {
     /// Signs the server's nonce: makes the gateway a trusted proxy (ADR-55).
     pub key: Option<Arc<Key>>,
     /// The PROXY header version sent to servers; `None`: none is sent.
@@ -120,7 +120,7 @@ impl Default for Config {
             relay_only: false,
             advertise: Vec::new(),
             max_control_line: 65_536,
-            crowd: Crowd::default(),
+            connection_limits: ConnectionLimits::default(),
             auth_timeout: Duration::from_secs(30),
             max_message: 65 << 20,
             pending: 1 << 30,
@@ -131,7 +131,7 @@ impl Default for Config {
             server_tls: None,
             shutdown: Shutdown::default(),
             workers: None,
-            proxy: Proxying::default(),
+            proxy: ProxySettings::default(),
         }
     }
 }

@@ -19,13 +19,13 @@ pub(super) struct Servers {
     addrs: Vec<ServerAddr>,
     last_good: AtomicUsize,
     timeout: Duration,
-    reach: Reach,
+    reach: Reachability,
     failed: Counter,
 }
 
 /// Whether the last dial reached a NATS server. Clones share it.
 #[derive(Clone, Debug)]
-pub struct Reach(Arc<AtomicBool>);
+pub struct Reachability(Arc<AtomicBool>);
 
 /// Servers not yet tried for a client, in order.
 pub(super) struct Untried(Chain<Range<usize>, Range<usize>>);
@@ -41,17 +41,17 @@ pub(super) struct Unreachable {
     source: io::Error,
 }
 
-impl Default for Reach {
+impl Default for Reachability {
     /// Reachable until a dial has failed.
     fn default() -> Self {
         Self(Arc::new(AtomicBool::new(true)))
     }
 }
 
-impl Reach {
+impl Reachability {
     /// Whether the last dial reached a server that sent INFO.
     #[must_use]
-    pub fn is_good(&self) -> bool {
+    pub fn is_reachable(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 
@@ -79,13 +79,13 @@ impl Servers {
             addrs,
             last_good: AtomicUsize::new(0),
             timeout,
-            reach: Reach::default(),
+            reach: Reachability::default(),
             failed: metrics::dials_failed(),
         }
     }
 
     /// Shared with the health endpoint.
-    pub(super) fn reach(&self) -> Reach {
+    pub(super) fn reach(&self) -> Reachability {
         self.reach.clone()
     }
 
@@ -147,6 +147,6 @@ async fn connect(addr: &ServerAddr, within: Duration) -> io::Result<TcpStream> {
         .await
         .map_err(|_elapsed| io::Error::from(io::ErrorKind::TimedOut))??;
     stream.set_nodelay(true)?;
-    socket::probe_while_silent(&stream)?;
+    socket::set_keepalive(&stream)?;
     Ok(stream)
 }

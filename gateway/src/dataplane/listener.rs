@@ -17,11 +17,11 @@ use tokio::sync::mpsc;
 
 use crate::clock::Clock;
 
-use super::address::{Ends, ListenAddr, canonical};
-use super::admission::Admission;
-use super::inherited::{Inherited, ListenSocket, PathOf};
+use super::address::{Endpoints, ListenAddr, canonical};
+use super::connection_limits::Admission;
+use super::inherited_sockets::{Inherited, ListenSocket, PathOwner};
 use super::socket;
-use super::worker::{Accepted, Arrived};
+use super::worker::{Accepted, AcceptedSocket};
 
 /// The backlog of `listen(2)`; the kernel caps it.
 const BACKLOG: i32 = 4096;
@@ -34,13 +34,13 @@ pub(super) enum Listener {
     /// TCP.
     Tcp(TcpListener),
     /// A unix socket.
-    Unix(UnixListener, Place),
+    Unix(UnixListener, UnixPath),
 }
 
 /// The path of a unix socket.
-pub(super) struct Place {
+pub(super) struct UnixPath {
     path: PathBuf,
-    goes: AtomicBool,
+    removed_on_drop: AtomicBool,
 }
 
 impl Listener {
@@ -53,8 +53,14 @@ impl Listener {
             ListenAddr::Tcp(addr) => TcpListener::from_std(bind(*addr)?).map(Self::Tcp),
             ListenAddr::Name(..) => Err(io::ErrorKind::InvalidInput.into()),
             ListenAddr::Unix(path) => unix(path).map(|listener| {
-                let (path, goes) = (path.clone(), AtomicBool::new(true));
-                Self::Unix(listener, Place { path, goes })
+                let (path, removed_on_drop) = (path.clone(), AtomicBool::new(true));
+                Self::Unix(
+                    listener,
+                    UnixPath {
+                        path,
+                        removed_on_drop,
+                    },
+                )
             }),
         }
     }
@@ -66,9 +72,16 @@ impl Listener {
     pub(super) fn adopt(socket: Inherited) -> io::Result<Self> {
         match (socket.socket, socket.addr) {
             (ListenSocket::Unix(listener), ListenAddr::Unix(path)) => {
-                let goes = AtomicBool::new(false);
-                UnixListener::from_std(listener)
-                    .map(|listener| Self::Unix(listener, Place { path, goes }))
+                let removed_on_drop = AtomicBool::new(false);
+                UnixListener::from_std(listener).map(|listener| {
+                    Self::Unix(
+                        listener,
+                        UnixPath {
+                            path,
+                            removed_on_drop,
+                        },
+                    )
+                })
             }
             (ListenSocket::Tcp(listener), _) => TcpListener::from_std(listener).map(Self::Tcp),
             (ListenSocket::Unix(_), ListenAddr::Tcp(_) | ListenAddr::Name(..)) => {
@@ -78,17 +91,20 @@ impl Listener {
     }
 
     /// Sets who removes the path.
-    pub(super) fn assign(&self, to: PathOf) {
-        if let Self::Unix(_, place) = self {
-            place.goes.store(to == PathOf::Gateway, Ordering::Relaxed);
+    pub(super) fn set_path_owner(&self, to: PathOwner) {
+        if let Self::Unix(_, unix) = self {
+            unix.removed_on_drop
+                .store(to == PathOwner::Gateway, Ordering::Relaxed);
         }
     }
 
     /// Who removes the path.
-    pub(super) fn path_of(&self) -> PathOf {
+    pub(super) fn path_owner(&self) -> PathOwner {
         match self {
-            Self::Unix(_, place) if place.goes.load(Ordering::Relaxed) => PathOf::Gateway,
-            Self::Unix(..) | Self::Tcp(_) => PathOf::Other,
+            Self::Unix(_, unix) if unix.removed_on_drop.load(Ordering::Relaxed) => {
+                PathOwner::Gateway
+            }
+            Self::Unix(..) | Self::Tcp(_) => PathOwner::Other,
         }
     }
 
@@ -96,7 +112,7 @@ impl Listener {
     ///
     /// # Errors
     /// When no file descriptor is left.
-    pub(super) fn again(&self) -> io::Result<OwnedFd> {
+    pub(super) fn duplicate(&self) -> io::Result<OwnedFd> {
         match self {
             Self::Tcp(listener) => listener.as_fd().try_clone_to_owned(),
             Self::Unix(listener, _) => listener.as_fd().try_clone_to_owned(),
@@ -107,7 +123,7 @@ impl Listener {
     pub(super) fn addr(&self) -> io::Result<ListenAddr> {
         match self {
             Self::Tcp(listener) => listener.local_addr().map(ListenAddr::Tcp),
-            Self::Unix(_, place) => Ok(ListenAddr::Unix(place.path.clone())),
+            Self::Unix(_, unix) => Ok(ListenAddr::Unix(unix.path.clone())),
         }
     }
 
@@ -124,25 +140,25 @@ impl Listener {
         })
     }
 
-    async fn take(&self) -> io::Result<(Arrived, Ends)> {
+    async fn accept_one(&self) -> io::Result<(AcceptedSocket, Endpoints)> {
         match self {
             Self::Tcp(listener) => {
                 let (socket, client) = listener.accept().await?;
                 socket.set_nodelay(true)?;
-                socket::probe_while_silent(&socket)?;
-                let ends = Ends {
+                socket::set_keepalive(&socket)?;
+                let ends = Endpoints {
                     client: Some(canonical(client)),
                     gateway: Some(canonical(socket.local_addr()?)),
                 };
-                Ok((Arrived::Tcp(socket.into_std()?), ends))
+                Ok((AcceptedSocket::Tcp(socket.into_std()?), ends))
             }
             Self::Unix(listener, _) => {
                 let (socket, _unnamed) = listener.accept().await?;
-                let ends = Ends {
+                let ends = Endpoints {
                     client: None,
                     gateway: None,
                 };
-                Ok((Arrived::Unix(socket.into_std()?), ends))
+                Ok((AcceptedSocket::Unix(socket.into_std()?), ends))
             }
         }
     }
@@ -150,8 +166,14 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        if let Self::Unix(_, Place { path, goes }) = self
-            && *goes.get_mut()
+        if let Self::Unix(
+            _,
+            UnixPath {
+                path,
+                removed_on_drop,
+            },
+        ) = self
+            && *removed_on_drop.get_mut()
             && let Err(error) = std::fs::remove_file(&*path)
         {
             tracing::debug!(%error, path = %path.display(), "a socket stays behind");
@@ -212,7 +234,7 @@ fn unix(path: &Path) -> io::Result<UnixListener> {
 }
 
 /// Shared by all listeners.
-pub(super) struct Door {
+pub(super) struct AcceptState {
     /// The next session's number.
     pub(super) counter: AtomicU64,
     pub(super) admission: Arc<Admission>,
@@ -223,10 +245,10 @@ pub(super) struct Door {
 pub(super) async fn accept(
     listener: Arc<Listener>,
     workers: Vec<mpsc::UnboundedSender<Accepted>>,
-    door: Arc<Door>,
+    state: Arc<AcceptState>,
 ) {
     for worker in workers.iter().cycle() {
-        let accepted = next(&listener, &door).await;
+        let accepted = next(&listener, &state).await;
         if worker.send(accepted).is_err() {
             return;
         }
@@ -234,21 +256,21 @@ pub(super) async fn accept(
 }
 
 /// The next client; while accepting fails, one log line.
-async fn next(listener: &Listener, door: &Door) -> Accepted {
+async fn next(listener: &Listener, state: &AcceptState) -> Accepted {
     let mut said = false;
     loop {
-        match listener.take().await {
-            Ok((socket, ends)) => match door.admission.enter(door.clock.instant()) {
+        match listener.accept_one().await {
+            Ok((socket, ends)) => match state.admission.admit(state.clock.instant()) {
                 Ok(ticket) => {
                     return Accepted {
                         socket,
                         ends,
-                        number: door.counter.fetch_add(1, Ordering::Relaxed),
+                        number: state.counter.fetch_add(1, Ordering::Relaxed),
                         ticket,
                     };
                 }
                 Err(refusal) => {
-                    socket.turn_away(refusal.error());
+                    socket.reject(refusal.error());
                     tracing::debug!(client = %ends, limit = refusal.word(), "client turned away");
                     continue;
                 }

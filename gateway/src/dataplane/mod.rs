@@ -14,38 +14,38 @@
 //! One task runs both directions of a session, so that their shared state needs no lock. A direction reads again only after its
 //! last batch was written: a slow peer stops its own traffic and nobody else's.
 
-mod account;
 mod address;
-mod admission;
-mod caches;
+mod backpressure;
+mod buffer_pool;
+mod byte_semaphore;
 mod config;
+mod connection_limits;
 mod deliver;
 mod dial;
-mod encrypted;
-mod greet;
+mod drain;
+mod fast_path;
+mod handshake;
+mod headers;
 mod identity;
-mod inherited;
-mod link;
+mod inherited_sockets;
+mod injected_errors;
+mod lane_caches;
 mod listener;
-mod meaning;
-mod origin;
-mod pace;
-mod parting;
-mod pending;
-mod pool;
-mod publish;
-mod refusals;
+mod memory;
 #[cfg(test)]
-mod remembered;
+mod memory_bounds;
+mod proxy_protocol;
+mod publish;
+mod refusal_log;
 mod replies;
-mod reports;
-mod room;
 mod route_cache;
-mod secure;
+mod server_probe;
 mod session;
+mod session_state;
+mod slow_peers;
 mod socket;
-mod streak;
-mod watch;
+mod tls_handshake;
+mod tls_stream;
 mod worker;
 
 use std::io;
@@ -61,55 +61,55 @@ use crate::clock::Clock;
 use crate::fault::{Fault, Faulty, Retry, Who};
 use crate::keyring::Keys;
 
-pub use address::{Ends, ListenAddr};
-pub use admission::Crowd;
-pub use config::{Config, Credential, Proxying, ServerAddr, Shutdown};
+pub use address::{Endpoints, ListenAddr};
+pub use config::{Config, Credential, ProxySettings, ServerAddr, Shutdown};
+pub use connection_limits::ConnectionLimits;
 pub use deliver::{DeliverBatch, DeliverPath};
-pub use dial::Reach;
+pub use dial::Reachability;
 #[cfg(any(test, fuzzing))]
 pub use identity::check;
-pub use inherited::{Binder, Handed, Inherited, ListenSocket, PathOf};
-pub use link::Link;
+pub use inherited_sockets::{BoundBy, HandoverSocket, Inherited, ListenSocket, PathOwner};
 pub use listener::bind;
 pub use publish::{PublishBatch, PublishPath};
-pub use secure::Tls;
+pub use session_state::SessionState;
+pub use tls_handshake::Tls;
 pub use worker::{Shared, Worker};
 
-use admission::Admission;
-use listener::{Door, Listener};
-use parting::Stage;
-use worker::Handle;
+use connection_limits::Admission;
+use drain::DrainStage;
+use listener::{AcceptState, Listener};
+use worker::WorkerHandle;
 
 /// The running message path.
 pub struct Dataplane {
     addrs: Vec<ListenAddr>,
-    reach: Reach,
+    reach: Reachability,
     shared: Arc<Shared>,
-    entrances: Vec<Entrance>,
+    listeners: Vec<BoundListener>,
     accepting: JoinSet<()>,
-    workers: Vec<Handle>,
-    door: Arc<Door>,
+    workers: Vec<WorkerHandle>,
+    accept_state: Arc<AcceptState>,
 }
 
 /// A listener, and its address as configured.
-struct Entrance {
+struct BoundListener {
     configured: ListenAddr,
     listener: Arc<Listener>,
 }
 
 /// Whether the workers make progress, and how many clients they have.
-pub struct Pulse {
+pub struct Liveness {
     probes: Vec<mpsc::UnboundedSender<oneshot::Sender<()>>>,
     shared: Arc<Shared>,
 }
 
 /// Why a gateway stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Succession {
+pub enum StopKind {
     /// It shuts down: clients are sent to the other advertised gateways.
-    Ends,
+    Shutdown,
     /// Another process has taken over its listening sockets.
-    GoesOn,
+    Handover,
 }
 
 /// How the sessions ended.
@@ -118,7 +118,7 @@ pub enum Stopped {
     /// One after the other, each drained.
     Drained,
     /// At once, on a second signal.
-    Cut,
+    Aborted,
 }
 
 /// The message path could not be started.
@@ -166,13 +166,13 @@ impl Dataplane {
         (keys, tls): (Arc<Keys>, Tls),
         clock: Clock,
     ) -> Result<Self, StartError> {
-        let entrances = entrances(&config.listen, inherited)?;
-        let addrs = entrances
+        let listeners = bind_all(&config.listen, inherited)?;
+        let addrs = listeners
             .iter()
-            .map(Entrance::addr)
+            .map(BoundListener::addr)
             .collect::<Result<_, _>>()?;
         let count = config.worker_count();
-        let shared = Arc::new(Shared::new(config, keys, clock).with(tls));
+        let shared = Arc::new(Shared::new(config, keys, clock).with_tls(tls));
         let (prepares, prepared) = threads::channel();
         let workers = (0..count)
             .map(|id| worker::start(id, Arc::clone(&shared), prepares.clone()))
@@ -181,19 +181,19 @@ impl Dataplane {
         drop(prepares);
         // Ends when the last worker has dropped its end.
         let Err(threads::RecvError) = prepared.recv();
-        let door = Door {
+        let accept_state = AcceptState {
             counter: AtomicU64::new(1),
-            admission: Arc::new(Admission::new(shared.config.crowd)),
+            admission: Arc::new(Admission::new(shared.config.connection_limits)),
             clock: shared.clock.clone(),
         };
         Ok(Self {
             addrs,
             reach: shared.servers.reach(),
             shared,
-            entrances,
+            listeners,
             accepting: JoinSet::new(),
             workers,
-            door: Arc::new(door),
+            accept_state: Arc::new(accept_state),
         })
     }
 
@@ -205,14 +205,14 @@ impl Dataplane {
 
     /// Whether a server was reached last time; tried every second while none is.
     #[must_use]
-    pub fn reach(&self) -> Reach {
+    pub fn reach(&self) -> Reachability {
         self.reach.clone()
     }
 
     /// Probes of the workers, for a watchdog.
     #[must_use]
-    pub fn pulse(&self) -> Pulse {
-        Pulse {
+    pub fn liveness(&self) -> Liveness {
+        Liveness {
             probes: self.workers.iter().map(|w| w.probes.clone()).collect(),
             shared: Arc::clone(&self.shared),
         }
@@ -223,12 +223,12 @@ impl Dataplane {
         if !self.accepting.is_empty() {
             return;
         }
-        for entrance in &self.entrances {
+        for bound in &self.listeners {
             let workers = self.workers.iter().map(|worker| worker.accepted.clone());
-            let listener = Arc::clone(&entrance.listener);
-            let door = Arc::clone(&self.door);
+            let listener = Arc::clone(&bound.listener);
+            let accept_state = Arc::clone(&self.accept_state);
             self.accepting
-                .spawn(listener::accept(listener, workers.collect(), door));
+                .spawn(listener::accept(listener, workers.collect(), accept_state));
         }
     }
 
@@ -241,22 +241,22 @@ impl Dataplane {
     ///
     /// # Errors
     /// When no file descriptor is left.
-    pub fn sockets(&self) -> io::Result<Vec<Handed>> {
-        let hand = |door: &Entrance| {
-            Ok(Handed {
-                socket: door.listener.again()?,
-                configured: door.configured.clone(),
-                path: door.listener.path_of(),
+    pub fn sockets(&self) -> io::Result<Vec<HandoverSocket>> {
+        let hand = |bound: &BoundListener| {
+            Ok(HandoverSocket {
+                socket: bound.listener.duplicate()?,
+                configured: bound.configured.clone(),
+                path: bound.listener.path_owner(),
             })
         };
-        self.entrances.iter().map(hand).collect()
+        self.listeners.iter().map(hand).collect()
     }
 
     /// Sets who removes the paths of unix sockets: of these listeners, or of all.
-    pub fn assign(&self, of: Option<&[ListenAddr]>, to: PathOf) {
-        let meant = |door: &&Entrance| of.is_none_or(|of| of.contains(&door.configured));
-        for door in self.entrances.iter().filter(meant) {
-            door.listener.assign(to);
+    pub fn set_path_owner(&self, of: Option<&[ListenAddr]>, to: PathOwner) {
+        let meant = |bound: &&BoundListener| of.is_none_or(|of| of.contains(&bound.configured));
+        for bound in self.listeners.iter().filter(meant) {
+            bound.listener.set_path_owner(to);
         }
     }
 
@@ -264,50 +264,50 @@ impl Dataplane {
     /// `moved` ends. Returns when no session is left; when `hurry` ends, what is left is dropped.
     pub async fn stop(
         mut self,
-        succession: Succession,
+        kind: StopKind,
         (moved, hurry): (impl Future<Output = ()>, impl Future<Output = ()>),
     ) -> Stopped {
         self.pause().await;
-        self.entrances.clear();
+        self.listeners.clear();
         let threads: Vec<_> = self.workers.drain(..).map(|worker| worker.thread).collect();
         let mut ended = std::pin::pin!(join(threads));
         tokio::select! {
             () = &mut ended => Stopped::Drained,
-            () = self.part(succession, moved) => Stopped::Drained,
+            () = self.drain(kind, moved) => Stopped::Drained,
             () = hurry => {
-                self.shared.stage.send_replace(Stage::Over);
+                self.shared.stage.send_replace(DrainStage::Over);
                 ended.await;
-                Stopped::Cut
+                Stopped::Aborted
             }
         }
     }
 
     /// Steps through the stages of stopping; never returns.
-    async fn part(&self, succession: Succession, moved: impl Future<Output = ()>) {
+    async fn drain(&self, kind: StopKind, moved: impl Future<Output = ()>) {
         let config = &self.shared.config;
-        let others = match succession {
-            Succession::Ends => parting::resolve(&config.advertise).await,
-            Succession::GoesOn => parting::all(&config.advertise),
+        let others = match kind {
+            StopKind::Shutdown => drain::resolve(&config.advertise).await,
+            StopKind::Handover => drain::all(&config.advertise),
         };
         self.shared.others.get_or_init(|| others);
-        self.shared.stage.send_replace(Stage::LameDuck);
+        self.shared.stage.send_replace(DrainStage::LameDuck);
         let grace = async {
             tokio::time::sleep(config.shutdown.grace).await;
-            self.shared.stage.send_replace(Stage::Closes);
+            self.shared.stage.send_replace(DrainStage::Closes);
             std::future::pending().await
         };
         tokio::select! {
             () = grace => {}
             () = moved => {}
         }
-        self.shared.stage.send_replace(Stage::Moves);
+        self.shared.stage.send_replace(DrainStage::Moves);
         std::future::pending().await
     }
 }
 
-impl Pulse {
+impl Liveness {
     /// Returns when every worker has answered; never, if one hangs.
-    pub async fn beat(&self) {
+    pub async fn probe_workers(&self) {
         for worker in &self.probes {
             let (probe, answered) = oneshot::channel();
             // A worker that has ended does not hang.
@@ -327,11 +327,11 @@ impl Pulse {
 impl Drop for Dataplane {
     /// However the gateway ends, no session outlives it.
     fn drop(&mut self) {
-        self.shared.stage.send_replace(Stage::Over);
+        self.shared.stage.send_replace(DrainStage::Over);
     }
 }
 
-impl Entrance {
+impl BoundListener {
     fn addr(&self) -> Result<ListenAddr, StartError> {
         let addr = self.listener.addr();
         addr.map_err(|source| cannot_listen(&self.configured, source))
@@ -351,36 +351,36 @@ async fn join(threads: Vec<JoinHandle<()>>) {
 }
 
 /// A listener for every address, inherited or bound.
-fn entrances(
+fn bind_all(
     listen: &[ListenAddr],
     mut inherited: Vec<Inherited>,
-) -> Result<Vec<Entrance>, StartError> {
-    let mut entrances = Vec::new();
+) -> Result<Vec<BoundListener>, StartError> {
+    let mut listeners = Vec::new();
     let wide = |addr: &&ListenAddr| addr.tcp().is_some_and(|addr| addr.ip().is_unspecified());
     // Wildcard addresses first: they cover others.
     for asked in listen.iter().filter(wide) {
-        enter(asked, &mut inherited, &mut entrances)?;
+        bind_one(asked, &mut inherited, &mut listeners)?;
     }
     for asked in listen.iter().filter(|asked| !wide(asked)) {
-        enter(asked, &mut inherited, &mut entrances)?;
+        bind_one(asked, &mut inherited, &mut listeners)?;
     }
     for socket in inherited {
         let addr = socket.addr.clone();
-        if socket.from == Binder::Manager {
+        if socket.from == BoundBy::Manager {
             tracing::info!(%addr, "listening on a socket of the service manager that `listen` does not name");
-            entrances.push(entrance(&addr, Listener::adopt(socket))?);
+            listeners.push(bound_listener(&addr, Listener::adopt(socket))?);
         } else {
             tracing::warn!(%addr, "`listen` does not name this address any more: it is closed");
         }
     }
-    Ok(entrances)
+    Ok(listeners)
 }
 
 /// Binds the addresses of `asked` that are not bound yet. Those of a name that this host does not have are left out.
-fn enter(
+fn bind_one(
     asked: &ListenAddr,
     inherited: &mut Vec<Inherited>,
-    entrances: &mut Vec<Entrance>,
+    listeners: &mut Vec<BoundListener>,
 ) -> Result<(), StartError> {
     let addrs = asked.resolve();
     let addrs = addrs.map_err(|source| cannot_listen(asked, source))?;
@@ -388,7 +388,7 @@ fn enter(
     for addr in addrs {
         let listener = match Inherited::take(inherited, &addr) {
             Some(socket) => Listener::adopt(socket),
-            None if is_covered(entrances, &addr) => {
+            None if is_covered(listeners, &addr) => {
                 tracing::info!(%addr, "another address of `listen` covers this one");
                 open = true;
                 continue;
@@ -401,7 +401,7 @@ fn enter(
                 missing = Some(error);
             }
             listener => {
-                entrances.push(entrance(&addr, listener)?);
+                listeners.push(bound_listener(&addr, listener)?);
                 open = true;
             }
         }
@@ -413,10 +413,10 @@ fn enter(
     Err(cannot_listen(asked, missing.unwrap_or_else(none)))
 }
 
-fn is_covered(entrances: &[Entrance], addr: &ListenAddr) -> bool {
-    let mut open = entrances.iter();
+fn is_covered(listeners: &[BoundListener], addr: &ListenAddr) -> bool {
+    let mut open = listeners.iter();
     addr.tcp()
-        .is_some_and(|addr| open.any(|entrance| entrance.listener.covers(addr)))
+        .is_some_and(|addr| open.any(|bound| bound.listener.covers(addr)))
 }
 
 fn cannot_listen(addr: &ListenAddr, source: io::Error) -> StartError {
@@ -426,12 +426,12 @@ fn cannot_listen(addr: &ListenAddr, source: io::Error) -> StartError {
     }
 }
 
-fn entrance(
+fn bound_listener(
     configured: &ListenAddr,
     listener: io::Result<Listener>,
-) -> Result<Entrance, StartError> {
+) -> Result<BoundListener, StartError> {
     let listener = listener.map_err(|source| cannot_listen(configured, source))?;
-    Ok(Entrance {
+    Ok(BoundListener {
         configured: configured.clone(),
         listener: Arc::new(listener),
     })

@@ -1,6 +1,6 @@
 //! The last subject of a direction and its policy lookup: most connections publish on one subject for a while.
 
-use crate::policy::{Look, Policy};
+use crate::policy::{Lookup, Policy};
 
 /// Longer subjects are looked up each time.
 pub(super) const LONGEST: usize = 1024;
@@ -9,7 +9,7 @@ pub(super) const LONGEST: usize = 1024;
 #[derive(Default)]
 pub(super) struct RouteCache {
     subject: Vec<u8>,
-    look: Option<Look>,
+    lookup: Option<Lookup>,
     generation: u64,
     /// Whether the lookup before had the same subject.
     again: bool,
@@ -17,25 +17,25 @@ pub(super) struct RouteCache {
 
 impl RouteCache {
     /// Looks `subject` up in `policy`, which is that of snapshot `generation`.
-    pub(super) fn look(&mut self, policy: &Policy, generation: u64, subject: &[u8]) -> Look {
-        if let Some(look) = self.look
+    pub(super) fn lookup(&mut self, policy: &Policy, generation: u64, subject: &[u8]) -> Lookup {
+        if let Some(lookup) = self.lookup
             && self.generation == generation
             && self.subject == subject
         {
             self.again = true;
-            return look;
+            return lookup;
         }
         self.again = false;
-        let look = policy.look(subject);
+        let lookup = policy.lookup(subject);
         if subject.len() > LONGEST {
-            self.look = None;
-            return look;
+            self.lookup = None;
+            return lookup;
         }
         self.subject.clear();
         self.subject.extend_from_slice(subject);
         self.generation = generation;
-        self.look = Some(look);
-        look
+        self.lookup = Some(lookup);
+        lookup
     }
 
     #[cfg(test)]
@@ -44,7 +44,7 @@ impl RouteCache {
     }
 
     /// The last lookup, if the one before had the same subject: a run may follow.
-    pub(super) fn repeated(&self) -> Option<Look> {
-        self.look.filter(|_look| self.again)
+    pub(super) fn repeated(&self) -> Option<Lookup> {
+        self.lookup.filter(|_look| self.again)
     }
 }

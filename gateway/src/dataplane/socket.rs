@@ -16,13 +16,13 @@ use tokio::time::timeout;
 use crate::tls::Peer;
 use crate::wire::Buffer;
 
-use super::encrypted::{Encrypted, Held};
-use super::pace::Keeper;
-use super::pending::Input;
+use super::backpressure::Input;
+use super::slow_peers::PeerWait;
+use super::tls_stream::{Plaintext, TlsStream};
 use super::worker::Worker;
 
 /// After a batch of this size the task yields.
-const TURN: usize = 16 * 1024;
+const YIELD_SIZE: usize = 16 * 1024;
 
 /// The write deadline for clients; nats-server's `write_deadline` is 10 s.
 const CLIENT_STALLED: Duration = Duration::from_secs(30);
@@ -32,11 +32,11 @@ const KEEPALIVE: Duration = Duration::from_secs(15);
 
 /// How long a write may make no progress.
 #[derive(Clone, Copy)]
-pub(super) enum Patience<'w> {
+pub(super) enum WriteTimeout<'w> {
     /// `CLIENT_STALLED`.
     Client,
-    /// The same, or less while others wait for the memory: [`Keeper::patiently`].
-    Holder(Keeper<'w>),
+    /// The same, or less while others wait for the memory: [`PeerWait::unless_revoked`].
+    Holder(PeerWait<'w>),
     /// No limit: a server may be paused, and its clients decide when to leave it.
     Server,
 }
@@ -48,7 +48,7 @@ pub(super) enum Socket {
     /// A unix socket.
     Unix(UnixStream),
     /// TCP with TLS.
-    Tls(Box<Encrypted>),
+    Tls(Box<TlsStream>),
 }
 
 impl Socket {
@@ -125,7 +125,7 @@ impl Socket {
     }
 
     /// Sends why the connection is refused, if the socket takes it at once.
-    pub(super) fn turn_away(&self, why: &[u8]) {
+    pub(super) fn reject(&self, why: &[u8]) {
         // Bypasses tokio, which does not know yet that a fresh socket is writable.
         if let Err(error) = rustix::net::send(self, why, SendFlags::NOSIGNAL) {
             tracing::trace!(%error, "a client is turned away without a word");
@@ -165,7 +165,7 @@ impl AsFd for Socket {
 ///
 /// # Errors
 /// The socket's.
-pub(super) fn probe_while_silent(stream: &TcpStream) -> io::Result<()> {
+pub(super) fn set_keepalive(stream: &TcpStream) -> io::Result<()> {
     let keepalive = TcpKeepalive::new()
         .with_time(KEEPALIVE)
         .with_interval(KEEPALIVE);
@@ -202,7 +202,7 @@ pub(super) async fn fill_raw<'w>(
             .make_room(need, (&worker.pool, &worker.pending))
             .await?;
         let buffer = &mut input.buffer;
-        match read_once(socket, first(buffer.spare(), most)) {
+        match read_once(socket, truncated(buffer.spare(), most)) {
             Ok(count) => {
                 buffer.advance(count);
                 input.moved(count);
@@ -215,22 +215,22 @@ pub(super) async fn fill_raw<'w>(
 }
 
 async fn decrypt<'w>(
-    (socket, encrypted): (&Socket, &Encrypted),
+    (socket, encrypted): (&Socket, &TlsStream),
     input: &mut Input<'w>,
     need: usize,
     worker: &'w Worker,
 ) -> io::Result<usize> {
     let before = input.buffer.len();
     loop {
-        match encrypted.held()? {
-            Held::Closed => return Ok(0),
-            Held::Nothing => readable(socket, input, worker).await?,
-            Held::Some => {}
+        match encrypted.plaintext()? {
+            Plaintext::Closed => return Ok(0),
+            Plaintext::None => readable(socket, input, worker).await?,
+            Plaintext::Available => {}
         }
         let most = input
             .make_room(need, (&worker.pool, &worker.pending))
             .await?;
-        encrypted.take(&mut input.buffer, (&worker.pool, most))?;
+        encrypted.decrypt(&mut input.buffer, (&worker.pool, most))?;
         let count = input.buffer.len().saturating_sub(before);
         if count != 0 {
             input.moved(count);
@@ -253,8 +253,8 @@ async fn readable<'w>(
         return ready;
     }
     input.settle((&worker.pool, &worker.pending));
-    let keeper = input.keeper(&worker.pending);
-    keeper.patiently(socket.readable()).await
+    let peer_wait = input.peer_wait(&worker.pending);
+    peer_wait.unless_revoked(socket.readable()).await
 }
 
 /// Writes all of `output` and leaves it empty.
@@ -264,20 +264,20 @@ async fn readable<'w>(
 pub(super) async fn flush(
     socket: &Socket,
     output: &mut Buffer,
-    patience: Patience<'_>,
+    timeout_rule: WriteTimeout<'_>,
 ) -> io::Result<()> {
     if let Socket::Tls(encrypted) = socket {
-        return encrypt((socket, encrypted), output, patience).await;
+        return encrypt((socket, encrypted), output, timeout_rule).await;
     }
     while !output.is_empty() {
         match socket.try_write(output.filled()) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(count) => {
                 output.consume(count);
-                patience.moved(count);
+                timeout_rule.moved(count);
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                patience.writable(socket).await?;
+                timeout_rule.writable(socket).await?;
             }
             Err(error) => return Err(error),
         }
@@ -286,48 +286,48 @@ pub(super) async fn flush(
 }
 
 async fn encrypt(
-    (socket, encrypted): (&Socket, &Encrypted),
+    (socket, encrypted): (&Socket, &TlsStream),
     output: &mut Buffer,
-    patience: Patience<'_>,
+    timeout_rule: WriteTimeout<'_>,
 ) -> io::Result<()> {
     while !output.is_empty() {
-        let count = encrypted.put(output.filled())?;
+        let count = encrypted.encrypt(output.filled())?;
         output.consume(count);
-        while !encrypted.send()? {
-            patience.writable(socket).await?;
+        while !encrypted.flush_records()? {
+            timeout_rule.writable(socket).await?;
         }
-        patience.moved(count);
+        timeout_rule.moved(count);
     }
     Ok(())
 }
 
-impl Patience<'_> {
+impl WriteTimeout<'_> {
     async fn writable(self, socket: &Socket) -> io::Result<()> {
         match self {
             Self::Client => timeout(CLIENT_STALLED, socket.writable()).await?,
-            Self::Holder(keeper) => {
-                timeout(CLIENT_STALLED, keeper.patiently(socket.writable())).await?
+            Self::Holder(peer_wait) => {
+                timeout(CLIENT_STALLED, peer_wait.unless_revoked(socket.writable())).await?
             }
             Self::Server => socket.writable().await,
         }
     }
 
     fn moved(self, count: usize) {
-        if let Self::Holder(keeper) = self {
-            keeper.holder.moved(count);
+        if let Self::Holder(peer_wait) = self {
+            peer_wait.holder.moved(count);
         }
     }
 }
 
 /// Yields to the worker's other sessions after a batch of `held` bytes: a peer that always has more would never let the task
 /// wait.
-pub(super) async fn take_turns(held: usize) {
-    if held >= TURN {
+pub(super) async fn yield_after_batch(held: usize) {
+    if held >= YIELD_SIZE {
         tokio::task::yield_now().await;
     }
 }
 
-pub(super) fn first(spare: &mut [u8], most: usize) -> &mut [u8] {
+pub(super) fn truncated(spare: &mut [u8], most: usize) -> &mut [u8] {
     let end = spare.len().min(most);
     spare.get_mut(..end).unwrap_or_default()
 }

@@ -19,24 +19,24 @@ use tokio::time::sleep;
 
 use crate::clock::Clock;
 use crate::keyring::{Keys, Lanes, Snapshot, WorkerId};
-use crate::metrics::{Throttle, Worker as Meters};
+use crate::metrics::{Throttle, WorkerMetrics as Meters};
 use crate::policy::{KeyringId, Plaintext, Policy};
 
 use super::Config;
-use super::account::Memory;
-use super::address::Ends;
-use super::admission::Ticket;
-use super::caches::Caches;
-use super::deliver::Withheld;
+use super::address::Endpoints;
+use super::backpressure::PendingMemory;
+use super::buffer_pool::BufferPool;
+use super::connection_limits::Ticket;
+use super::deliver::AccountTimers;
 use super::dial::Servers;
-use super::link::Link;
-use super::parting::{Others, Stage};
-use super::pending::Pending;
-use super::pool::Pool;
-use super::reports::Reports;
-use super::secure::{Secure, Tls};
+use super::drain::{AdvertisedGateways, DrainStage};
+use super::lane_caches::Caches;
+use super::memory::MemoryPool;
+use super::refusal_log::RefusalLog;
+use super::server_probe;
 use super::session::{self, Session};
-use super::watch;
+use super::session_state::SessionState;
+use super::tls_handshake::{Tls, TlsState};
 
 /// What all workers share.
 pub struct Shared {
@@ -44,22 +44,22 @@ pub struct Shared {
     pub(super) keys: Arc<Keys>,
     pub(super) clock: Clock,
     pub(super) servers: Servers,
-    pub(super) secure: Secure,
-    pub(super) reports: Reports,
+    pub(super) tls: TlsState,
+    pub(super) refusal_log: RefusalLog,
     pub(super) unreachable: Throttle,
     pub(super) unsealed: Throttle,
     /// Client connections open now.
     pub(super) clients: AtomicUsize,
     /// The stage of stopping.
-    pub(super) stage: stages::Sender<Stage>,
+    pub(super) stage: stages::Sender<DrainStage>,
     /// Gateways that clients can reconnect to when this one stops.
-    pub(super) others: OnceLock<Others>,
+    pub(super) others: OnceLock<AdvertisedGateways>,
     /// For refused PROXY headers.
-    pub(super) unbelieved: Throttle,
+    pub(super) refused_headers: Throttle,
     /// For servers that do not verify `proxy_sig`.
     pub(super) unsigned: Throttle,
     /// For peers that are no NATS servers.
-    pub(super) strange: Throttle,
+    pub(super) not_nats: Throttle,
     /// For peers that were shed.
     pub(super) shed: Throttle,
 }
@@ -71,34 +71,34 @@ pub struct Worker {
     pub(super) lanes: RefCell<Lanes>,
     pub(super) caches: Caches,
     pub(super) meters: Meters,
-    pub(super) pool: Pool,
-    pub(super) pending: Pending,
+    pub(super) pool: BufferPool,
+    pub(super) pending: PendingMemory,
     /// For the state of its sessions.
-    pub(super) memory: Rc<Memory>,
+    pub(super) memory: Rc<MemoryPool>,
     /// Since when stored messages have been withheld.
-    pub(super) withheld: RefCell<Withheld>,
+    pub(super) withheld: RefCell<AccountTimers>,
     sessions: RefCell<HashMap<u64, Weak<Session>>>,
-    stage: Cell<Stage>,
+    stage: Cell<DrainStage>,
 }
 
 /// A client that was accepted.
 pub(super) struct Accepted {
-    pub(super) socket: Arrived,
-    pub(super) ends: Ends,
+    pub(super) socket: AcceptedSocket,
+    pub(super) ends: Endpoints,
     /// The session's number, for logs.
     pub(super) number: u64,
     pub(super) ticket: Ticket,
 }
 
 /// Its socket, not yet registered with a worker's runtime.
-pub(super) enum Arrived {
+pub(super) enum AcceptedSocket {
     Tcp(TcpStream),
     Unix(UnixStream),
 }
 
-impl Arrived {
+impl AcceptedSocket {
     /// Sends why the connection is refused, if the socket takes it at once.
-    pub(super) fn turn_away(&self, why: &[u8]) {
+    pub(super) fn reject(&self, why: &[u8]) {
         let said = match self {
             Self::Tcp(stream) => (&mut &*stream).write(why),
             Self::Unix(stream) => (&mut &*stream).write(why),
@@ -110,7 +110,7 @@ impl Arrived {
 }
 
 /// A running worker. It ends once this is dropped and its last session has ended.
-pub(super) struct Handle {
+pub(super) struct WorkerHandle {
     pub(super) accepted: mpsc::UnboundedSender<Accepted>,
     /// Answered by a worker that does not hang.
     pub(super) probes: mpsc::UnboundedSender<oneshot::Sender<()>>,
@@ -122,7 +122,7 @@ pub(super) fn start(
     id: usize,
     shared: Arc<Shared>,
     prepares: Sender<Infallible>,
-) -> io::Result<Handle> {
+) -> io::Result<WorkerHandle> {
     let (accepted, queue) = mpsc::unbounded_channel();
     let (probes, probed) = mpsc::unbounded_channel();
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -137,7 +137,7 @@ pub(super) fn start(
             std::panic::resume_unwind(panic);
         }
     })?;
-    Ok(Handle {
+    Ok(WorkerHandle {
         accepted,
         probes,
         thread,
@@ -153,10 +153,11 @@ async fn serve(
     let worker = Rc::new(worker);
     let mut sessions = JoinSet::new();
     let mut changes = worker.shared.keys.changes();
-    worker.renew();
+    worker.refresh_keys();
     drop(prepares);
     // On one of the workers, because the probe connects like a session.
-    let watching = (worker.id == WorkerId(0)).then(|| spawn_local(watch::run(Rc::clone(&worker))));
+    let watching =
+        (worker.id == WorkerId(0)).then(|| spawn_local(server_probe::run(Rc::clone(&worker))));
     let mut stages = worker.shared.stage.subscribe();
     let mut closing = std::pin::pin!(close_in_turn(Rc::clone(&worker)));
     let mut accepts = true;
@@ -167,9 +168,9 @@ async fn serve(
                 None => accepts = false,
             },
             Some(_ended) = sessions.join_next() => {}
-            () = changes.next() => worker.renew(),
+            () = changes.next() => worker.refresh_keys(),
             Some(probe) = probes.recv() => drop(probe.send(())),
-            Ok(()) = stages.changed() => worker.reach(*stages.borrow_and_update()),
+            Ok(()) = stages.changed() => worker.set_drain_stage(*stages.borrow_and_update()),
             () = &mut closing => break,
         }
     }
@@ -187,11 +188,11 @@ async fn close_in_turn(worker: Rc<Worker>) {
     let mut stages = worker.shared.stage.subscribe();
     let over = {
         let mut stages = worker.shared.stage.subscribe();
-        async move { drop(stages.wait_for(|stage| *stage == Stage::Over).await) }
+        async move { drop(stages.wait_for(|stage| *stage == DrainStage::Over).await) }
     };
     let course = async {
-        drop(stages.wait_for(|stage| *stage >= Stage::Closes).await);
-        worker.reach(Stage::Closes);
+        drop(stages.wait_for(|stage| *stage >= DrainStage::Closes).await);
+        worker.set_drain_stage(DrainStage::Closes);
         let shutdown = worker.shared.config.shutdown;
         let turns = worker.sessions();
         let pause = u32::try_from(turns.len()).ok();
@@ -201,7 +202,7 @@ async fn close_in_turn(worker: Rc<Worker>) {
             drop(session);
             tokio::select! {
                 () = sleep(pause.unwrap_or(Duration::ZERO)) => {}
-                _moves = stages.wait_for(|stage| *stage >= Stage::Moves) => {}
+                _moves = stages.wait_for(|stage| *stage >= DrainStage::Moves) => {}
             }
         }
         sleep(shutdown.drain).await;
@@ -230,16 +231,16 @@ impl Shared {
             keys,
             clock,
             servers,
-            secure: Secure::new(Tls::default()),
-            reports: Reports::default(),
+            tls: TlsState::new(Tls::default()),
+            refusal_log: RefusalLog::default(),
             unreachable: Throttle::new(),
             unsealed: Throttle::new(),
             clients: AtomicUsize::new(0),
-            stage: stages::Sender::new(Stage::Serves),
+            stage: stages::Sender::new(DrainStage::Serves),
             others: OnceLock::new(),
-            unbelieved: Throttle::new(),
+            refused_headers: Throttle::new(),
             unsigned: Throttle::new(),
-            strange: Throttle::new(),
+            not_nats: Throttle::new(),
             shed: Throttle::new(),
         }
     }
@@ -248,9 +249,9 @@ impl Shared {
 impl Shared {
     /// The same, with TLS.
     #[must_use]
-    pub fn with(self, tls: Tls) -> Self {
-        let secure = Secure::new(tls);
-        Self { secure, ..self }
+    pub fn with_tls(self, tls: Tls) -> Self {
+        let tls = TlsState::new(tls);
+        Self { tls, ..self }
     }
 }
 
@@ -266,8 +267,8 @@ impl Worker {
                 .iter()
                 .map(|rule| rule.name.as_str()),
         );
-        let pending = Pending::new(shared.config.pending_each());
-        let memory = Memory::new(shared.config.memory_each());
+        let pending = PendingMemory::new(shared.config.pending_each());
+        let memory = MemoryPool::new(shared.config.memory_each());
         let lanes = RefCell::new(Lanes::new(id, shared.clock.instant()));
         drop(snapshot);
         Self {
@@ -276,28 +277,28 @@ impl Worker {
             lanes,
             caches: Caches::default(),
             meters,
-            pool: Pool::default(),
+            pool: BufferPool::default(),
             pending,
             memory,
             withheld: RefCell::default(),
             sessions: RefCell::default(),
-            stage: Cell::new(Stage::Serves),
+            stage: Cell::new(DrainStage::Serves),
         }
     }
 
     /// The state of a new session.
     #[must_use]
-    pub fn link(&self, ends: Ends) -> Link {
-        Link::new(ends, self.memory.open())
+    pub fn session_state(&self, ends: Endpoints) -> SessionState {
+        SessionState::new(ends, self.memory.open())
     }
 
     /// Adds meters for keyrings that a reload has added; costs nothing while there are none.
-    pub(super) fn learn(&self, snapshot: &Snapshot) {
+    pub(super) fn add_keyring_meters(&self, snapshot: &Snapshot) {
         let rules = snapshot.policy().keyrings().iter();
         self.meters.grow(rules.map(|rule| rule.name.as_str()));
     }
 
-    pub(super) fn enter(&self, number: u64, session: &Rc<Session>) {
+    pub(super) fn register(&self, number: u64, session: &Rc<Session>) {
         self.meters.connections.increment(1.0);
         drop(
             self.sessions
@@ -306,25 +307,25 @@ impl Worker {
         );
         self.shared.clients.fetch_add(1, Ordering::Relaxed);
         let stage = self.stage.get();
-        if stage >= Stage::LameDuck {
+        if stage >= DrainStage::LameDuck {
             self.announce(session);
         }
-        if stage >= Stage::Closes {
+        if stage >= DrainStage::Closes {
             session.close();
         }
     }
 
-    pub(super) fn leave(&self, number: u64) {
+    pub(super) fn unregister(&self, number: u64) {
         self.meters.connections.decrement(1.0);
         self.shared.clients.fetch_sub(1, Ordering::Relaxed);
         drop(self.sessions.borrow_mut().remove(&number));
     }
 
     /// After a change of keys: drops lanes of versions that are gone and draws new ones, without waiting for a message.
-    fn renew(&self) {
+    fn refresh_keys(&self) {
         let snapshot = self.shared.keys.load();
         let now = self.shared.clock.instant();
-        self.learn(&snapshot);
+        self.add_keyring_meters(&snapshot);
         let drawn = |keyring: KeyringId| {
             let meters = self.meters.keyring(Some(keyring.index()));
             meters.lanes_started.add(1);
@@ -335,9 +336,9 @@ impl Worker {
     }
 
     /// Enters a stage of stopping; later sessions learn of it in `register`.
-    fn reach(&self, stage: Stage) {
+    fn set_drain_stage(&self, stage: DrainStage) {
         let before = self.stage.replace(stage.max(self.stage.get()));
-        if before < Stage::LameDuck && stage >= Stage::LameDuck {
+        if before < DrainStage::LameDuck && stage >= DrainStage::LameDuck {
             for session in self.sessions().iter().filter_map(Weak::upgrade) {
                 self.announce(&session);
             }
@@ -346,7 +347,7 @@ impl Worker {
 
     fn announce(&self, session: &Session) {
         if let Some(others) = self.shared.others.get() {
-            session.parting.announce(others);
+            session.drain.announce(others);
         }
     }
 

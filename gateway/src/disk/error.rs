@@ -21,7 +21,7 @@ pub enum Error {
     },
     /// The directory cannot be created.
     #[error("cannot create the directory {}: {why}; choose another state directory", path.display())]
-    NoPlace {
+    NotCreatable {
         /// What was to be made.
         path: PathBuf,
         /// What is in the way.
@@ -189,7 +189,7 @@ impl Faulty for Error {
             Self::Full { .. } | Self::ReadOnly { .. } | Self::Locked { .. } => Retry::Later,
             Self::Other { .. } => Retry::Later,
             Self::Missing { .. }
-            | Self::NoPlace { .. }
+            | Self::NotCreatable { .. }
             | Self::Denied { .. }
             | Self::TooOpen { .. }
             | Self::NotOurs { .. }

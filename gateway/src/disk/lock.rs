@@ -10,7 +10,7 @@ use rustix::fs::OFlags;
 
 use super::error::{Action, Error};
 use super::files::flags;
-use super::guarded::StateDir;
+use super::permissions::StateDir;
 
 /// The lock file.
 pub(super) const LOCK: &str = "lock";
@@ -20,7 +20,7 @@ const DRAINS: &str = "drains";
 
 /// Attempts, and the time between them, while a draining process shares the lock; together longer than it keeps the lock.
 const ATTEMPTS: u32 = 500;
-const BETWEEN: Duration = Duration::from_millis(20);
+const RETRY_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The right to write into a state directory; ends when dropped, or with the process however it ends.
 #[derive(Debug)]
@@ -35,24 +35,24 @@ impl Lock {
     ///
     /// # Errors
     /// [`Error::Locked`] with the holder's process id when another process has it; [`Error`] when the file cannot be used.
-    pub fn take(dir: StateDir) -> Result<Self, Error> {
+    pub fn acquire(dir: StateDir) -> Result<Self, Error> {
         for _attempt in 0..ATTEMPTS {
-            if let Some(lock) = Self::try_take(dir.clone())? {
+            if let Some(lock) = Self::try_acquire(dir.clone())? {
                 return Ok(lock);
             }
-            std::thread::park_timeout(BETWEEN);
+            std::thread::park_timeout(RETRY_INTERVAL);
         }
         Err(locked(dir.path(), &mut open(&dir)?))
     }
 
-    /// [`Lock::take`] without waiting; `None` while a draining process shares the lock, or its holder has written no id yet.
-    fn try_take(dir: StateDir) -> Result<Option<Self>, Error> {
+    /// [`Lock::acquire`] without waiting; `None` while a draining process shares the lock, or its holder has written no id yet.
+    fn try_acquire(dir: StateDir) -> Result<Option<Self>, Error> {
         let mut file = open(&dir)?;
-        if attempt(&dir, file.try_lock())? {
+        if acquired(&dir, file.try_lock())? {
             write_pid(&mut file, "");
             return Ok(Some(Self { dir, file }));
         }
-        let holder = said(&mut file);
+        let holder = read_holder(&mut file);
         if holder.is_empty() || holder.ends_with(DRAINS) {
             return Ok(None);
         }
@@ -62,10 +62,10 @@ impl Lock {
     /// Takes a shared lock: no process can write while one is held.
     ///
     /// # Errors
-    /// As [`Lock::take`], without waiting.
+    /// As [`Lock::acquire`], without waiting.
     pub fn share(dir: StateDir) -> Result<Self, Error> {
         let mut file = open(&dir)?;
-        if !attempt(&dir, file.try_lock_shared())? {
+        if !acquired(&dir, file.try_lock_shared())? {
             return Err(locked(dir.path(), &mut file));
         }
         write_pid(&mut file, DRAINS);
@@ -79,7 +79,7 @@ impl Lock {
     pub fn promote(&self) -> Result<Self, Error> {
         let failed = |e| Error::from_io(&self.dir.join(LOCK), Action::Lock, e);
         let mut file = self.file.try_clone().map_err(failed)?;
-        if !attempt(&self.dir, file.try_lock())? {
+        if !acquired(&self.dir, file.try_lock())? {
             return Err(locked(self.dir.path(), &mut file));
         }
         write_pid(&mut file, "");
@@ -115,7 +115,7 @@ fn open(dir: &StateDir) -> Result<File, Error> {
 }
 
 /// Whether the lock was free.
-fn attempt(dir: &StateDir, tried: Result<(), TryLockError>) -> Result<bool, Error> {
+fn acquired(dir: &StateDir, tried: Result<(), TryLockError>) -> Result<bool, Error> {
     match tried {
         Ok(()) => Ok(true),
         Err(TryLockError::WouldBlock) => Ok(false),
@@ -139,7 +139,7 @@ fn write_pid(file: &mut File, what: &str) {
 }
 
 /// The content of the lock file; empty if the holder has not written its id yet.
-fn said(file: &mut File) -> String {
+fn read_holder(file: &mut File) -> String {
     let mut text = String::new();
     let read = file
         .rewind()
@@ -148,7 +148,7 @@ fn said(file: &mut File) -> String {
 }
 
 fn locked(dir: &Path, file: &mut File) -> Error {
-    let text = said(file);
+    let text = read_holder(file);
     let pid = text.split(' ').next().and_then(|pid| pid.parse().ok());
     Error::Locked {
         dir: dir.to_owned(),
@@ -165,12 +165,12 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let dir = StateDir::create(&root.path().join("state")).unwrap();
         let drains = Lock::share(dir.clone()).unwrap();
-        assert!(Lock::try_take(dir.clone()).unwrap().is_none());
+        assert!(Lock::try_acquire(dir.clone()).unwrap().is_none());
         std::fs::write(dir.join(LOCK), "").unwrap();
-        assert!(Lock::try_take(dir.clone()).unwrap().is_none());
+        assert!(Lock::try_acquire(dir.clone()).unwrap().is_none());
         drop(drains);
-        let writer = Lock::try_take(dir.clone()).unwrap();
-        assert!(matches!(Lock::try_take(dir), Err(Error::Locked { .. })));
+        let writer = Lock::try_acquire(dir.clone()).unwrap();
+        assert!(matches!(Lock::try_acquire(dir), Err(Error::Locked { .. })));
         drop(writer);
     }
 }

@@ -7,9 +7,9 @@
 
 mod error;
 mod files;
-mod guarded;
 mod lock;
-mod own;
+mod owned_file;
+mod permissions;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -17,6 +17,6 @@ mod tests;
 
 pub use error::{Action, Error};
 pub use files::{Files, Real, create, replace};
-pub use guarded::{Guarded, StateDir, read_guarded, read_open};
 pub use lock::Lock;
-pub use own::Own;
+pub use owned_file::OwnedFile;
+pub use permissions::{AllowedOwner, StateDir, read_public_file, read_secret_file};

@@ -8,19 +8,19 @@ use std::sync::{Mutex, MutexGuard};
 use super::Files;
 
 /// A disk in memory. `write`, `append`, `remove`, `rename` and `sync_dir` are counted steps, each of which can fail or lose
-/// power. With a [`Forgetful::capacity`] it fills up.
+/// power. With a [`CrashDisk::capacity`] it fills up.
 #[derive(Default)]
-pub(crate) struct Forgetful(Mutex<Inner>);
+pub(crate) struct CrashDisk(Mutex<Inner>);
 
 /// The fault at the armed step.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Trouble {
+pub(crate) enum DiskFault {
     /// This step fails, later ones work.
     Error(io::ErrorKind),
-    /// Power loss: this step and all later ones fail, until [`Forgetful::restart`].
-    Death,
-    /// This step fails, and records cannot be read, until [`Forgetful::sees_again`].
-    Blindness,
+    /// Power loss: this step and all later ones fail, until [`CrashDisk::restart`].
+    Crash,
+    /// This step fails, and records cannot be read, until [`CrashDisk::make_readable`].
+    Unreadable,
 }
 
 /// The disk's condition.
@@ -42,7 +42,7 @@ struct Inner {
     durable: BTreeMap<PathBuf, Vec<u8>>,
     /// Changes without an fsync, oldest first.
     pending: Vec<Change>,
-    armed: Option<(usize, Trouble)>,
+    armed: Option<(usize, DiskFault)>,
     ability: Ability,
     log: Vec<String>,
     /// Bytes that fit; `None`: no limit.
@@ -56,9 +56,9 @@ enum Change {
     Rename(PathBuf, PathBuf),
 }
 
-impl Forgetful {
+impl CrashDisk {
     /// Arms a fault at the step with this index, counted from now.
-    pub(crate) fn arm(&self, step: usize, trouble: Trouble) {
+    pub(crate) fn arm(&self, step: usize, trouble: DiskFault) {
         self.inner().armed = Some((step, trouble));
     }
 
@@ -82,7 +82,7 @@ impl Forgetful {
     }
 
     /// Records can be read again.
-    pub(crate) fn sees_again(&self) {
+    pub(crate) fn make_readable(&self) {
         self.inner().ability = Ability::Whole;
     }
 
@@ -102,7 +102,7 @@ impl Forgetful {
     }
 
     /// Whether the armed fault has happened.
-    pub(crate) fn struck(&self) -> bool {
+    pub(crate) fn has_fired(&self) -> bool {
         self.inner().armed.is_none()
     }
 
@@ -153,16 +153,16 @@ impl Inner {
         let name = path.file_name().unwrap().to_string_lossy();
         self.log.push(format!("{verb} {name}"));
         match self.armed {
-            Some((0, Trouble::Error(kind))) => {
+            Some((0, DiskFault::Error(kind))) => {
                 self.armed = None;
                 Err(kind.into())
             }
-            Some((0, Trouble::Death)) => {
+            Some((0, DiskFault::Crash)) => {
                 self.armed = None;
                 self.ability = Ability::Dead;
                 Err(io::Error::other("no power"))
             }
-            Some((0, Trouble::Blindness)) => {
+            Some((0, DiskFault::Unreadable)) => {
                 self.armed = None;
                 self.ability = Ability::Blind;
                 Err(io::Error::other("it is not confirmed"))
@@ -240,7 +240,7 @@ impl Change {
     }
 }
 
-impl Files for Forgetful {
+impl Files for CrashDisk {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         let inner = self.inner();
         inner.alive()?;

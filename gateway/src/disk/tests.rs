@@ -3,7 +3,7 @@
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
-use super::testing::{Forgetful, Trouble};
+use super::testing::{CrashDisk, DiskFault};
 use super::*;
 
 fn set_mode(path: &Path, mode: u32) {
@@ -56,18 +56,18 @@ fn state_directory_that_cannot_be_made_says_what_is_in_the_way() {
         assert!(error.contains(&is), "{error}");
     }
     let error = StateDir::create(Path::new("/proc/x")).unwrap_err();
-    assert!(matches!(error, Error::NoPlace { .. }), "{error}");
+    assert!(matches!(error, Error::NotCreatable { .. }), "{error}");
 }
 
 #[test]
 fn second_lock_names_the_holder() {
     let (_root, dir) = state();
-    let lock = Lock::take(dir.clone()).unwrap();
-    let error = Lock::take(dir.clone()).unwrap_err();
+    let lock = Lock::acquire(dir.clone()).unwrap();
+    let error = Lock::acquire(dir.clone()).unwrap_err();
     assert!(matches!(error, Error::Locked { pid: Some(pid), .. } if pid == std::process::id()));
     assert!(error.to_string().contains("in use by process"));
     drop(lock);
-    Lock::take(dir).unwrap();
+    Lock::acquire(dir).unwrap();
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn shared_lock_keeps_writers_waiting_and_becomes_the_writer_s_once_it_is_shared_
     ));
     drop(writer);
     let drains = Lock::share(dir.clone()).unwrap();
-    let waits = std::thread::spawn(move || Lock::take(dir).map(drop));
+    let waits = std::thread::spawn(move || Lock::acquire(dir).map(drop));
     drop(drains);
     waits.join().unwrap().unwrap();
 }
@@ -99,11 +99,11 @@ fn guarded_file_with_any_other_bit_is_refused() {
     std::fs::write(&path, "x").unwrap();
     for mode in [0o600, 0o400] {
         set_mode(&path, mode);
-        assert_eq!(&**read_guarded(&path, Guarded::Own).unwrap(), b"x");
+        assert_eq!(&**read_secret_file(&path, AllowedOwner::Us).unwrap(), b"x");
     }
     for mode in [0o640, 0o604, 0o620, 0o700, 0o644, 0o666] {
         set_mode(&path, mode);
-        let error = read_guarded(&path, Guarded::Own).unwrap_err();
+        let error = read_secret_file(&path, AllowedOwner::Us).unwrap_err();
         assert!(matches!(error, Error::TooOpen { found, .. } if found == mode));
     }
 }
@@ -115,7 +115,7 @@ fn lock_that_is_a_link_is_refused_and_what_it_names_stays() {
     std::fs::write(&target, "precious").unwrap();
     symlink(&target, dir.join("lock")).unwrap();
     assert!(matches!(
-        Lock::take(dir.clone()),
+        Lock::acquire(dir.clone()),
         Err(Error::NotRegular { .. })
     ));
     assert_eq!(std::fs::read(&target).unwrap(), b"precious");
@@ -186,10 +186,13 @@ fn guarded_file_may_be_a_link_only_when_handed_to_us() {
     set_mode(&target, 0o600);
     symlink(&target, &link).unwrap();
     assert!(matches!(
-        read_guarded(&link, Guarded::Own),
+        read_secret_file(&link, AllowedOwner::Us),
         Err(Error::NotRegular { .. })
     ));
-    assert_eq!(&**read_guarded(&link, Guarded::Handed).unwrap(), b"x");
+    assert_eq!(
+        &**read_secret_file(&link, AllowedOwner::UsOrRoot).unwrap(),
+        b"x"
+    );
 }
 
 #[test]
@@ -198,7 +201,7 @@ fn pipe_in_the_place_of_a_file_is_refused_without_waiting() {
     let path = dir.join("pipe");
     rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RUSR).unwrap();
     assert!(matches!(
-        read_guarded(&path, Guarded::Own),
+        read_secret_file(&path, AllowedOwner::Us),
         Err(Error::NotRegular { .. })
     ));
     assert!(Real.read(&path).is_err());
@@ -212,7 +215,7 @@ fn file_beyond_the_limit_is_refused() {
     file.set_len(files::MAX_LEN + 1).unwrap();
     set_mode(&path, 0o600);
     assert!(matches!(
-        read_guarded(&path, Guarded::Own),
+        read_secret_file(&path, AllowedOwner::Us),
         Err(Error::TooLarge { .. })
     ));
 }
@@ -244,7 +247,7 @@ fn created_file_never_replaces_one() {
 
 #[test]
 fn replace_writes_then_renames_then_syncs_the_directory() {
-    let disk = Forgetful::default();
+    let disk = CrashDisk::default();
     replace(&disk, Path::new("/d/f"), b"x").unwrap();
     assert_eq!(disk.take_log(), ["write .f.tmp", "rename f", "sync d"]);
 }
@@ -253,10 +256,10 @@ fn replace_writes_then_renames_then_syncs_the_directory() {
 fn replaced_file_is_old_or_new_after_a_power_cut_at_any_step() {
     for step in 0..3 {
         for kept in 0..3 {
-            let disk = Forgetful::default();
+            let disk = CrashDisk::default();
             let path = Path::new("/d/f");
             replace(&disk, path, b"old").unwrap();
-            disk.arm(step, Trouble::Death);
+            disk.arm(step, DiskFault::Crash);
             replace(&disk, path, b"new").unwrap_err();
             disk.restart(kept);
             let found = disk.read(path).unwrap();
@@ -287,9 +290,9 @@ fn append_cuts_off_what_a_failed_one_left() {
 fn append_that_a_power_cut_tears_keeps_what_was_there() {
     let path = Path::new("/d/f");
     for (kept, found) in [(0, &b"one"[..]), (1, b"one"), (2, b"onetw"), (3, b"onetwo")] {
-        let disk = Forgetful::default();
+        let disk = CrashDisk::default();
         replace(&disk, path, b"one").unwrap();
-        disk.arm(0, Trouble::Death);
+        disk.arm(0, DiskFault::Crash);
         disk.append(path, 3, b"two").unwrap_err();
         disk.restart(kept);
         assert_eq!(disk.read(path).unwrap(), found);
@@ -301,7 +304,7 @@ fn append_that_a_power_cut_tears_keeps_what_was_there() {
 
 #[test]
 fn full_test_disk_takes_again_what_a_removed_file_gives_back() {
-    let disk = Forgetful::default();
+    let disk = CrashDisk::default();
     let (one, two) = (Path::new("/d/one"), Path::new("/d/two"));
     replace(&disk, one, b"1").unwrap();
     replace(&disk, two, b"22").unwrap();

@@ -3,7 +3,7 @@
 use super::{Flags, HEADER_LEN, LaneId};
 
 /// The longest subject that an envelope can be bound to, in bytes: the authenticated data has its length as a u16.
-pub const LONGEST_SUBJECT: usize = 65_535;
+pub const MAX_SUBJECT_LEN: usize = 65_535;
 
 /// Offset of the first bound part, after the header.
 const TAIL_AT: usize = HEADER_LEN;
@@ -69,7 +69,7 @@ impl<'a> Binding<'a> {
     }
 
     /// The parts that these flags select; `None` when one of them is not known.
-    fn asked(&self, flags: Flags) -> Option<Self> {
+    fn select(&self, flags: Flags) -> Option<Self> {
         let Self {
             subject,
             answers,
@@ -91,7 +91,7 @@ impl<'a> Binding<'a> {
     fn len(&self) -> Option<usize> {
         let mut len = HEADER_LEN;
         for subject in [self.subject, self.reply].into_iter().flatten() {
-            if subject.len() > LONGEST_SUBJECT {
+            if subject.len() > MAX_SUBJECT_LEN {
                 return None;
             }
             len = len.checked_add(2)?.checked_add(subject.len())?;
@@ -102,7 +102,7 @@ impl<'a> Binding<'a> {
 
     /// Writes the parts after the header into `room`, whose length is exact.
     fn write(&self, room: &mut [u8]) -> Option<()> {
-        let rest = named(room, self.subject)?;
+        let rest = write_name(room, self.subject)?;
         let rest = match self.answers {
             None => rest,
             Some(EnvelopeId { lane, counter }) => {
@@ -113,7 +113,7 @@ impl<'a> Binding<'a> {
                 rest
             }
         };
-        named(rest, self.reply).map(|_rest| ())
+        write_name(rest, self.reply).map(|_rest| ())
     }
 
     /// Calls `then` with the authenticated data where it does not fit a prepared [`Scratch`].
@@ -143,7 +143,7 @@ impl<'a> Binding<'a> {
 
 /// Writes u16 length ‖ name, if there is one; yields the rest of the room.
 #[inline]
-fn named<'r>(room: &'r mut [u8], name: Option<&[u8]>) -> Option<&'r mut [u8]> {
+fn write_name<'r>(room: &'r mut [u8], name: Option<&[u8]>) -> Option<&'r mut [u8]> {
     let Some(name) = name else {
         return Some(room);
     };
@@ -219,7 +219,7 @@ impl<'s> Aad<'s> {
 
     /// Calls `then` with header ‖ the parts that its flags select; `None` when one is not known, or too long.
     #[inline]
-    pub(super) fn behind<T>(
+    pub(super) fn with_header<T>(
         &mut self,
         (header, flags): (&[u8; HEADER_LEN], Flags),
         then: impl FnOnce(&[u8]) -> T,
@@ -234,7 +234,7 @@ impl<'s> Aad<'s> {
             *self.scratch.head()? = *header;
             return self.scratch.0.get(..len).map(then);
         }
-        let asked = self.known.asked(flags)?;
-        asked.with(header, asked.len()?, then)
+        let selected = self.known.select(flags)?;
+        selected.with(header, selected.len()?, then)
     }
 }

@@ -51,7 +51,7 @@ fn sealed_opens(version: &VersionKey, data: &[u8]) {
     assert_eq!(opened.as_deref(), Some(data), "what was sealed opens");
 }
 
-/// The first byte selects suite, binding and kind of change, the second the position, the rest is XORed or appended.
+/// The first byte selects suite, binding and kind of change, the second the position, the rest is `XORed` or appended.
 fn changed_never_opens(version: &VersionKey, data: &[u8]) {
     let [choice, place, change @ ..] = data else {
         return;
@@ -81,7 +81,7 @@ fn changed_never_opens(version: &VersionKey, data: &[u8]) {
 }
 
 fn seal(version: &VersionKey, suite: Suite, binding: Binding<'_>, data: &[u8]) -> Option<Vec<u8>> {
-    let mut sealer: Sealer = Sealer::fixed(version, suite, LaneId([9; 16]), Caps::FULL);
+    let mut sealer: Sealer = Sealer::with_lane_id(version, suite, LaneId([9; 16]), Caps::FULL);
     let mut envelope = vec![0; data.len().saturating_add(OVERHEAD)];
     sealer.seal(binding, data, &mut envelope).ok()?;
     Some(envelope)

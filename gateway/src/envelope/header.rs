@@ -60,7 +60,7 @@ pub struct Header {
 
 /// Why a header is not valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
+pub enum HeaderError {
     /// Shorter than an empty envelope.
     #[error("{0} bytes are too few for an envelope; the shortest has 48")]
     Short(usize),
@@ -104,12 +104,12 @@ impl Suite {
         }
     }
 
-    fn from_nibble(nibble: u8) -> Result<Self, Refused> {
+    fn from_nibble(nibble: u8) -> Result<Self, HeaderError> {
         match nibble {
             1 => Ok(Self::Aes256Gcm),
             2 => Ok(Self::Aes256GcmSiv),
-            RESERVED_SUITE => Err(Refused::ReservedSuite),
-            other => Err(Refused::UnknownSuite(other)),
+            RESERVED_SUITE => Err(HeaderError::ReservedSuite),
+            other => Err(HeaderError::UnknownSuite(other)),
         }
     }
 }
@@ -168,21 +168,21 @@ impl Header {
     /// Reads the header of a whole envelope.
     ///
     /// # Errors
-    /// [`Refused`], with the first rule that the bytes break.
-    pub fn parse(envelope: &[u8]) -> Result<Self, Refused> {
+    /// [`HeaderError`], with the first rule that the bytes break.
+    pub fn parse(envelope: &[u8]) -> Result<Self, HeaderError> {
         if !looks_sealed(envelope) {
-            return Err(Refused::Magic);
+            return Err(HeaderError::Magic);
         }
-        let short = Refused::Short(envelope.len());
+        let short = HeaderError::Short(envelope.len());
         if envelope.len() < OVERHEAD {
             return Err(short);
         }
         let (&[_, _, format, flags], rest) = envelope.split_first_chunk().ok_or(short)?;
         if format >> 4 != FORMAT {
-            return Err(Refused::Version(format >> 4));
+            return Err(HeaderError::Version(format >> 4));
         }
         let suite = Suite::from_nibble(format & 0x0F)?;
-        let flags = Flags::from_bits(flags).ok_or(Refused::Flags(flags))?;
+        let flags = Flags::from_bits(flags).ok_or(HeaderError::Flags(flags))?;
         let (&kid, rest) = rest.split_first_chunk().ok_or(short)?;
         let (&lane, rest) = rest.split_first_chunk().ok_or(short)?;
         let (&counter, _) = rest.split_first_chunk().ok_or(short)?;
@@ -233,7 +233,7 @@ impl Header {
     }
 }
 
-impl Refused {
+impl HeaderError {
     /// The word used in metric labels.
     #[must_use]
     pub const fn word(self) -> &'static str {
@@ -248,7 +248,7 @@ impl Refused {
     }
 }
 
-impl Faulty for Refused {
+impl Faulty for HeaderError {
     fn fault(&self) -> Fault {
         Fault {
             who: Who::Server,

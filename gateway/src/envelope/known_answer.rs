@@ -41,7 +41,7 @@ const ANSWERS: [(Suite, [u8; SEALED_LEN]); 2] = [
     "self-test of {suite} failed: {what}; the gateway does not serve with broken cryptography. Reinstall it, then suspect the machine",
     suite = .suite.name()
 )]
-pub struct WrongAnswer {
+pub struct SelfTestFailed {
     /// The suite that was under test.
     pub suite: Suite,
     /// What differed.
@@ -51,22 +51,22 @@ pub struct WrongAnswer {
 /// Derives, seals and opens known answers with both suites, and checks that an altered envelope does not open.
 ///
 /// # Errors
-/// [`WrongAnswer`]: the gateway must not serve.
-pub fn self_test() -> Result<(), WrongAnswer> {
-    let first = |what| WrongAnswer {
+/// [`SelfTestFailed`]: the gateway must not serve.
+pub fn self_test() -> Result<(), SelfTestFailed> {
+    let first = |what| SelfTestFailed {
         suite: Suite::Aes256Gcm,
         what,
     };
     let root = Secret::build(|bytes| {
         bytes.fill(0x5A);
-        Ok::<(), WrongAnswer>(())
+        Ok::<(), SelfTestFailed>(())
     })?;
     let version = VersionKey::derive(KEYRING, 1, &root);
     if version.kid() != version.commitment().kid() {
         return Err(first("the kid is not the start of the commitment"));
     }
     ANSWERS.iter().try_for_each(|(suite, answer)| {
-        answers(&version, *suite, answer).map_err(|what| WrongAnswer {
+        answers(&version, *suite, answer).map_err(|what| SelfTestFailed {
             suite: *suite,
             what,
         })
@@ -79,7 +79,7 @@ fn answers(
     suite: Suite,
     answer: &[u8; SEALED_LEN],
 ) -> Result<(), &'static str> {
-    let mut sealer: Sealer = Sealer::fixed(version, suite, LANE, Caps::FULL);
+    let mut sealer: Sealer = Sealer::with_lane_id(version, suite, LANE, Caps::FULL);
     let mut envelope = [0; SEALED_LEN];
     sealer
         .seal(Binding::to(Some(SUBJECT)), PLAINTEXT, &mut envelope)
@@ -115,10 +115,10 @@ fn answers(
     Ok(())
 }
 
-impl Faulty for WrongAnswer {
+impl Faulty for SelfTestFailed {
     fn fault(&self) -> Fault {
         Fault {
-            who: Who::Us,
+            who: Who::Internal,
             retry: Retry::Never,
         }
     }

@@ -1,12 +1,12 @@
 //! The key of one lane, and opening with it.
 
-use super::aead::{Aead, Chosen, KEY_LEN, NONCE_LEN, Sealed};
+use super::aead::{Aead, DefaultAead, KEY_LEN, NONCE_LEN, Sealed};
 use super::{Aad, Binding, HEADER_LEN, Header, Suite};
 use crate::fault::{Fault, Faulty, Retry, Who};
 
 /// One writer's private sub-key of a key version. Opens what that writer, a [`super::Sealer`], sealed. `A` is the AEAD
 /// implementation, which only tests and benches choose.
-pub struct LaneKey<A: Aead = Chosen> {
+pub struct LaneKey<A: Aead = DefaultAead> {
     aead: A,
     iv: [u8; NONCE_LEN],
 }
@@ -46,7 +46,7 @@ impl<A: Aead> LaneKey<A> {
         envelope: &[u8],
         out: &mut [u8],
     ) -> Result<(), OpenFailed> {
-        self.open_on(header, &mut Aad::new(known), envelope, out)
+        self.open_with(header, &mut Aad::new(known), envelope, out)
     }
 
     /// [`Self::open`] for several messages with the same known context.
@@ -54,7 +54,7 @@ impl<A: Aead> LaneKey<A> {
     /// # Errors
     /// As of [`Self::open`].
     #[inline]
-    pub fn open_on(
+    pub fn open_with(
         &self,
         header: &Header,
         aad: &mut Aad<'_>,
@@ -82,7 +82,7 @@ impl<A: Aead> LaneKey<A> {
         let sealed = Sealed { ciphertext, tag };
         let open = |aad: &[u8]| self.aead.open(nonce, aad, sealed, out);
         // Authenticates the envelope's own header bytes, not an encoding of `header`: the header of another envelope fails.
-        aad.behind((head, header.flags), open)?.ok()
+        aad.with_header((head, header.flags), open)?.ok()
     }
 
     /// The AEAD, for the sealer of this lane.

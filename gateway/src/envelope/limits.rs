@@ -145,7 +145,7 @@ mod tests {
         let limit = HardLimit {
             messages: 1 << 32,
             bytes: 4 << 40,
-            longest_subject: super::super::LONGEST_SUBJECT,
+            longest_subject: super::super::MAX_SUBJECT_LEN,
         };
         assert_eq!(limit.check(), Ok(()));
     }

@@ -9,7 +9,7 @@
 //! | the authenticated context of an envelope | [`Binding`] |
 //! | the AEAD implementations | [`aead`] |
 //! | limits of lanes and key versions | [`limits`] |
-//! | amounts of sealed data | [`Used`] |
+//! | amounts of sealed data | [`Volume`] |
 
 mod aad;
 pub mod aead;
@@ -20,8 +20,8 @@ mod known_answer;
 mod lane;
 pub mod limits;
 mod seal;
-mod used;
 mod version;
+mod volume;
 
 #[cfg(test)]
 #[expect(
@@ -30,14 +30,14 @@ mod version;
 )]
 mod tests;
 
-pub use aad::{Aad, Binding, EnvelopeId, LONGEST_SUBJECT};
-pub use header::{Commitment, Flags, Header, Kid, LaneId, Refused, Suite, looks_sealed};
-pub use known_answer::{WrongAnswer, self_test};
+pub use aad::{Aad, Binding, EnvelopeId, MAX_SUBJECT_LEN};
+pub use header::{Commitment, Flags, Header, HeaderError, Kid, LaneId, Suite, looks_sealed};
+pub use known_answer::{SelfTestFailed, self_test};
 pub use lane::{LaneKey, OpenFailed};
 pub use limits::{MAX_BLOCKS, MAX_MESSAGES};
 pub use seal::{BoundSealer, SealFailed, Sealer};
-pub use used::Used;
 pub use version::{Claim, NotProven, Proof, VersionKey};
+pub use volume::Volume;
 
 /// First bytes of every envelope: no UTF-8 text, and so no JSON, starts with FA.
 pub const MAGIC: [u8; 2] = [0xFA, 0x4B];

@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::marker::PhantomData;
 
 use super::aad::Scratch;
-use super::aead::{Aead, Chosen, Sealed};
+use super::aead::{Aead, DefaultAead, Sealed};
 use super::limits::{Caps, blocks};
 use super::{
     Binding, EnvelopeId, Flags, HEADER_LEN, Header, Kid, LaneId, LaneKey, OVERHEAD, Suite,
@@ -31,11 +31,11 @@ use crate::secret::NoEntropy;
 /// fn moved<T: Send>() {}
 /// moved::<keyway::envelope::Sealer>();
 /// ```
-pub struct Sealer<A: Aead = Chosen> {
+pub struct Sealer<A: Aead = DefaultAead> {
     key: LaneKey<A>,
     header: Header,
     /// Encoded headers with counter 0, indexed by the flags' byte.
-    heads: [[u8; HEADER_LEN]; Flags::COUNT],
+    header_templates: [[u8; HEADER_LEN]; Flags::COUNT],
     aad: Scratch,
     messages: u32,
     blocks: u64,
@@ -44,7 +44,7 @@ pub struct Sealer<A: Aead = Chosen> {
 }
 
 /// A [`Sealer`] for messages with the same binding, which is encoded once.
-pub struct BoundSealer<'s, A: Aead = Chosen> {
+pub struct BoundSealer<'s, A: Aead = DefaultAead> {
     sealer: &'s mut Sealer<A>,
     head: [u8; HEADER_LEN],
     binding: Binding<'s>,
@@ -83,11 +83,16 @@ impl<A: Aead> Sealer<A> {
     pub fn with_aead(version: &VersionKey, suite: Suite) -> Result<Self, NoEntropy> {
         let mut lane = [0; 16];
         aws_lc_rs::rand::fill(&mut lane).map_err(|_unspecified| NoEntropy)?;
-        Ok(Self::fixed(version, suite, LaneId(lane), Caps::FULL))
+        Ok(Self::with_lane_id(version, suite, LaneId(lane), Caps::FULL))
     }
 
     /// A lane with a given id. Only for known answers and tests: a repeated lane id repeats its nonces.
-    pub(super) fn fixed(version: &VersionKey, suite: Suite, lane: LaneId, caps: Caps) -> Self {
+    pub(super) fn with_lane_id(
+        version: &VersionKey,
+        suite: Suite,
+        lane: LaneId,
+        caps: Caps,
+    ) -> Self {
         let header = Header {
             suite,
             flags: Flags::default(),
@@ -98,7 +103,7 @@ impl<A: Aead> Sealer<A> {
         Self {
             key: version.lane_with(suite, lane),
             header,
-            heads: heads(&header),
+            header_templates: header_templates(&header),
             aad: Scratch::new(),
             messages: 0,
             blocks: 0,
@@ -112,13 +117,15 @@ impl<A: Aead> Sealer<A> {
     /// # Errors
     /// [`SealFailed::SubjectTooLong`].
     #[inline]
-    pub fn on<'s>(&'s mut self, binding: Binding<'s>) -> Result<BoundSealer<'s, A>, SealFailed> {
+    pub fn bind<'s>(&'s mut self, binding: Binding<'s>) -> Result<BoundSealer<'s, A>, SealFailed> {
         let too_long = || {
             let names = [binding.subject, binding.reply].into_iter().flatten();
             SealFailed::SubjectTooLong(names.map(<[u8]>::len).max().unwrap_or(0))
         };
         let aad_len = self.aad.bind(&binding).ok_or_else(too_long)?;
-        let head = self.heads.get(usize::from(binding.flags().bits()));
+        let head = self
+            .header_templates
+            .get(usize::from(binding.flags().bits()));
         let head = *head.ok_or_else(too_long)?;
         if let Some(place) = self.aad.head() {
             *place = head;
@@ -134,14 +141,14 @@ impl<A: Aead> Sealer<A> {
     /// Seals one payload, as [`BoundSealer::seal`].
     ///
     /// # Errors
-    /// As of [`Self::on`] and [`BoundSealer::seal`].
+    /// As of [`Self::bind`] and [`BoundSealer::seal`].
     pub fn seal(
         &mut self,
         binding: Binding<'_>,
         plaintext: &[u8],
         out: &mut [u8],
     ) -> Result<EnvelopeId, SealFailed> {
-        self.on(binding)?.seal(plaintext, out)
+        self.bind(binding)?.seal(plaintext, out)
     }
 
     /// Messages sealed in this lane.
@@ -257,20 +264,23 @@ impl<A: Aead> BoundSealer<'_, A> {
 }
 
 /// The encoded headers of a lane's first message, for every combination of flags.
-fn heads(header: &Header) -> [[u8; HEADER_LEN]; Flags::COUNT] {
-    let mut heads = [[0; HEADER_LEN]; Flags::COUNT];
-    for (head, flags) in heads.iter_mut().zip((0..).map_while(Flags::from_bits)) {
+fn header_templates(header: &Header) -> [[u8; HEADER_LEN]; Flags::COUNT] {
+    let mut header_templates = [[0; HEADER_LEN]; Flags::COUNT];
+    for (head, flags) in header_templates
+        .iter_mut()
+        .zip((0..).map_while(Flags::from_bits))
+    {
         *head = Header { flags, ..*header }.encode();
     }
-    heads
+    header_templates
 }
 
 impl Faulty for SealFailed {
     fn fault(&self) -> Fault {
         let (who, retry) = match self {
-            Self::LaneEnded => (Who::Us, Retry::Later),
+            Self::LaneEnded => (Who::Internal, Retry::Later),
             Self::SubjectTooLong(_) => (Who::Client, Retry::Never),
-            Self::OutputLength(..) => (Who::Us, Retry::Never),
+            Self::OutputLength(..) => (Who::Internal, Retry::Never),
         };
         Fault { who, retry }
     }

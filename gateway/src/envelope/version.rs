@@ -7,7 +7,7 @@ use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Prk};
 use aws_lc_rs::hmac::{self, HMAC_SHA256};
 use zeroize::Zeroizing;
 
-use super::aead::{Aead, Chosen, KEY_LEN, NONCE_LEN};
+use super::aead::{Aead, DefaultAead, KEY_LEN, NONCE_LEN};
 use super::{Commitment, Kid, LaneId, LaneKey, Suite};
 use crate::fault::{Fault, Faulty, Retry, Who};
 use crate::secret::{self, Secret};
@@ -51,7 +51,7 @@ impl VersionKey {
     #[must_use]
     pub fn derive(keyring: &str, number: u32, root: &Secret) -> Self {
         let mut commitment = [0; 32];
-        let prk = secret::apart(|| {
+        let prk = secret::on_wiped_thread(|| {
             let prk = extract(&salt(keyring, number), root.expose());
             expand(&prk, &[b"commit"], &mut commitment);
             prk
@@ -79,7 +79,7 @@ impl VersionKey {
     /// Makes a proof of possession of this key version.
     #[must_use]
     pub fn confirm(&self, claim: &Claim<'_>) -> Proof {
-        let tag = secret::apart(|| hmac::sign(&self.confirmation_key(), &claim.encode()));
+        let tag = secret::on_wiped_thread(|| hmac::sign(&self.confirmation_key(), &claim.encode()));
         let mut proof = [0; 32];
         for (byte, tag) in proof.iter_mut().zip(tag.as_ref()) {
             *byte = *tag;
@@ -92,20 +92,22 @@ impl VersionKey {
     /// # Errors
     /// [`NotProven`] when it was made for another claim or under another secret.
     pub fn verify(&self, claim: &Claim<'_>, proof: &Proof) -> Result<(), NotProven> {
-        secret::apart(|| hmac::verify(&self.confirmation_key(), &claim.encode(), &proof.0))
-            .map_err(|_unspecified| NotProven)
+        secret::on_wiped_thread(|| {
+            hmac::verify(&self.confirmation_key(), &claim.encode(), &proof.0)
+        })
+        .map_err(|_unspecified| NotProven)
     }
 
     /// The key of one lane, to open what the lane's writer sealed.
     #[must_use]
     pub fn lane(&self, suite: Suite, lane: LaneId) -> LaneKey {
-        self.lane_with::<Chosen>(suite, lane)
+        self.lane_with::<DefaultAead>(suite, lane)
     }
 
     /// [`VersionKey::lane`] with a named AEAD implementation.
     #[must_use]
     pub fn lane_with<A: Aead>(&self, suite: Suite, lane: LaneId) -> LaneKey<A> {
-        secret::wiped::<LANE_DEPTH, _>(|| {
+        secret::with_wiped_stack::<LANE_DEPTH, _>(|| {
             let mut okm = Zeroizing::new([0; KEY_LEN + NONCE_LEN]);
             self.expand_lane(suite, lane, &mut okm);
             LaneKey::new(suite, &okm)

@@ -3,7 +3,7 @@
 //! ```text
 //!  catalogue record ◀── reserve, durably ── rotation ── extend ──▶ Budget: reserved ≥ taken
 //!                                              ▲                      │ grant     ▲ what is left of it
-//!                                              └──── thirst ──────────┤           │
+//!                                              └──── refill ──────────┤           │
 //!                                                                     ▼           │
 //!                                                        Grant, one for each lane ┘ ── spend ──▶ sealed
 //! ```
@@ -11,7 +11,7 @@
 //! A crash loses what was reserved and not sealed: it over-counts, and never under-counts. Messages and bytes are two pools that
 //! are independent of each other; a lane needs a grant from both.
 
-use super::Used;
+use super::Volume;
 use super::pool::{Pool, Taken};
 use super::sync::{Arc, Notify};
 
@@ -25,29 +25,29 @@ const BYTES: u64 = 8 << 20;
 pub struct Budget {
     messages: Pool,
     bytes: Pool,
-    before: Used,
-    thirst: Arc<Notify>,
+    before: Volume,
+    refill: Arc<Notify>,
 }
 
 impl Budget {
     /// A budget of which `used`, everything that was ever reserved, counts as used. Nothing can be sealed before
-    /// [`extend`](Self::extend). `thirst` is notified when more should be reserved.
+    /// [`extend`](Self::extend). `refill` is notified when more should be reserved.
     #[must_use]
-    pub fn new(used: Used, workers: usize, thirst: Arc<Notify>) -> Self {
+    pub fn new(used: Volume, workers: usize, refill: Arc<Notify>) -> Self {
         let workers = u64::try_from(workers).unwrap_or(u64::MAX);
         Self {
             messages: Pool::new(used.messages, workers),
             bytes: Pool::new(used.bytes, workers),
             before: used,
-            thirst,
+            refill,
         }
     }
 
     /// An unlimited budget.
     #[must_use]
     pub fn unlimited(workers: usize) -> Self {
-        let budget = Self::new(Used::default(), workers, Arc::new(Notify::new()));
-        budget.extend(Used {
+        let budget = Self::new(Volume::default(), workers, Arc::new(Notify::new()));
+        budget.extend(Volume {
             messages: u64::MAX,
             bytes: u64::MAX,
         });
@@ -56,21 +56,21 @@ impl Budget {
 
     /// Allows `by` more to be sealed. Only after it was reserved durably, and by rotation alone: two callers would lose one
     /// extension.
-    pub fn extend(&self, by: Used) {
+    pub fn extend(&self, by: Volume) {
         self.messages.extend(by.messages);
         self.bytes.extend(by.bytes);
     }
 
     /// Counts a durable reservation that another process uses. By rotation alone.
-    pub fn lend(&self, part: Used) {
+    pub fn lend(&self, part: Volume) {
         self.messages.lend(part.messages);
         self.bytes.lend(part.bytes);
     }
 
     /// Everything that was ever reserved.
     #[must_use]
-    pub fn reserved(&self) -> Used {
-        Used {
+    pub fn reserved(&self) -> Volume {
+        Volume {
             messages: self.messages.reserved(),
             bytes: self.bytes.reserved(),
         }
@@ -78,8 +78,8 @@ impl Budget {
 
     /// What is sealed or granted, including all earlier reservations. No more than this can have been sealed.
     #[must_use]
-    pub fn taken(&self) -> Used {
-        Used {
+    pub fn taken(&self) -> Volume {
+        Volume {
             messages: self.messages.taken(),
             bytes: self.bytes.taken(),
         }
@@ -87,8 +87,8 @@ impl Budget {
 
     /// What can still be granted.
     #[must_use]
-    pub fn left(&self) -> Used {
-        Used {
+    pub fn left(&self) -> Volume {
+        Volume {
             messages: self.messages.left(),
             bytes: self.bytes.left(),
         }
@@ -96,8 +96,8 @@ impl Budget {
 
     /// What lanes hold in grants, if `sealed` has been sealed out of this budget.
     #[must_use]
-    pub fn outstanding(&self, sealed: Used) -> Used {
-        let drained = Used {
+    pub fn outstanding(&self, sealed: Volume) -> Volume {
+        let drained = Volume {
             messages: self.messages.drained(),
             bytes: self.bytes.drained(),
         };
@@ -112,38 +112,38 @@ impl Budget {
 
     /// Whether more should be reserved: since the last extension less than half of it was left, or a grant was refused.
     #[must_use]
-    pub fn is_thirsty(&self) -> bool {
-        self.messages.is_thirsty() || self.bytes.is_thirsty()
+    pub fn needs_refill(&self) -> bool {
+        self.messages.needs_refill() || self.bytes.needs_refill()
     }
 
     /// Grants messages to a lane.
     pub(super) fn take_messages(&self) -> Option<u64> {
-        self.told(self.messages.take(1, MESSAGES))
+        self.notify_if_low(self.messages.take(1, MESSAGES))
     }
 
     /// Grants at least `least` bytes to a lane.
     pub(super) fn take_bytes(&self, least: u64) -> Option<u64> {
-        self.told(self.bytes.take(least, BYTES))
+        self.notify_if_low(self.bytes.take(least, BYTES))
     }
 
     /// Takes back what a lane has not sealed.
-    pub(super) fn give_back(&self, unused: Used) {
+    pub(super) fn give_back(&self, unused: Volume) {
         self.messages.give_back(unused.messages);
         self.bytes.give_back(unused.bytes);
     }
 
     /// The part of a grant that has to be given back after a batch, because little is left for others.
-    pub(super) fn missed(&self, held: Used) -> Used {
+    pub(super) fn surplus(&self, held: Volume) -> Volume {
         let part = |pool: &Pool, wish, held| if pool.is_scarce(wish) { held } else { 0 };
-        Used {
+        Volume {
             messages: part(&self.messages, MESSAGES, held.messages),
             bytes: part(&self.bytes, BYTES, held.bytes),
         }
     }
 
-    fn told(&self, taken: Taken) -> Option<u64> {
+    fn notify_if_low(&self, taken: Taken) -> Option<u64> {
         if taken.tell {
-            self.thirst.notify_one();
+            self.refill.notify_one();
         }
         taken.grant
     }

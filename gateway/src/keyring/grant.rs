@@ -1,20 +1,20 @@
 //! The part of a budget that one lane holds, as plain integers.
 
-use super::Used;
+use super::Volume;
 use super::budget::Budget;
 use super::sync::Arc;
 
 /// What a lane may seal without touching the shared budget. On drop, the rest is given back.
 pub(super) struct Grant {
     budget: Arc<Budget>,
-    left: Used,
+    left: Volume,
 }
 
 impl Grant {
     pub(super) fn new(budget: &Arc<Budget>) -> Self {
         Self {
             budget: Arc::clone(budget),
-            left: Used::default(),
+            left: Volume::default(),
         }
     }
 
@@ -28,14 +28,14 @@ impl Grant {
     /// Subtracts one sealed message of `bytes`, which the grant covers.
     #[inline]
     pub(super) const fn spend(&mut self, bytes: u64) {
-        self.left = self.left.minus(Used { messages: 1, bytes });
+        self.left = self.left.minus(Volume { messages: 1, bytes });
     }
 
     /// After a batch: gives back what others may be waiting for.
     pub(super) fn settle(&mut self) {
-        let missed = self.budget.missed(self.left);
-        self.left = self.left.minus(missed);
-        self.budget.give_back(missed);
+        let surplus = self.budget.surplus(self.left);
+        self.left = self.left.minus(surplus);
+        self.budget.give_back(surplus);
     }
 
     #[cold]

@@ -8,20 +8,20 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::envelope::Kid;
 
-use super::{Allowance, Closed, Snapshot};
+use super::{Closed, RateLimiter, Snapshot};
 
 /// Misses that may be queued; further ones wait until their deadline.
 const MISS_QUEUE: usize = 1024;
 
 /// Limits lookups of kids unknown to the snapshot, for all connections together. Anybody who can publish can make such kids up; a
 /// real new version is in the snapshot soon after the first of its kids has caused a read of the catalogue.
-const UNKNOWN: Allowance = Allowance::new(256, Duration::from_millis(4));
+const UNKNOWN: RateLimiter = RateLimiter::new(256, Duration::from_millis(4));
 
 /// The keys of the process. Readers load, rotation installs.
 pub struct Keys {
     snapshot: ArcSwap<Snapshot>,
     misses: mpsc::Sender<Miss>,
-    unknown: Mutex<Allowance>,
+    unknown: Mutex<RateLimiter>,
     /// Counts what [`Changes`] wait for.
     changes: watch::Sender<u64>,
 }
@@ -40,7 +40,7 @@ pub struct Miss {
 
 /// What a connection states with a miss.
 #[derive(Clone, Copy, Debug)]
-pub struct Asking {
+pub struct MissRequest {
     /// The time of the miss.
     pub now: Instant,
     /// Its recent use of its rate limit.
@@ -131,7 +131,7 @@ impl Keys {
     }
 
     /// Asks for an absent version and waits for the verdict. The caller bounds the wait.
-    pub async fn miss(&self, kid: Kid, Asking { now, spent }: Asking) -> Verdict {
+    pub async fn miss(&self, kid: Kid, MissRequest { now, spent }: MissRequest) -> Verdict {
         if !self.load().on_demand().contains(&kid) {
             let mut unknown = self.unknown.lock().unwrap_or_else(PoisonError::into_inner);
             if !unknown.take(now) {

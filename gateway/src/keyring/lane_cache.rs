@@ -1,7 +1,7 @@
 //! A connection's own cache of lanes: no lock, no hash, one comparison.
 //!
 //! Two-way set-associative by bits of the lane id, which is random. It starts empty, and doubles when three lanes in use map to
-//! one set, up to [`MOST`] places: a subscriber to one publisher holds four, a subscriber to many what it needs. Lanes end after
+//! one set, up to [`MAX_PLACES`] places: a subscriber to one publisher holds four, a subscriber to many what it needs. Lanes end after
 //! a minute and are not used again; in a full set, one of those is replaced.
 
 use std::cell::Cell;
@@ -13,10 +13,10 @@ use crate::policy::KeyringId;
 
 use super::{Snapshot, Usage, WorkerId};
 
-const FEWEST: usize = 4;
+const MIN_PLACES: usize = 4;
 /// For 256 lanes: with 256 places, six in ten of them map to a set of three or more lanes, which is looked up in the shared map
 /// time and again; with four times as many places, one in eleven.
-const MOST: usize = 1024;
+const MAX_PLACES: usize = 1024;
 /// A lane is in use if it was looked up within the last `IN_USE` × places lookups.
 const IN_USE: u64 = 16;
 
@@ -111,10 +111,10 @@ impl LaneCache {
 
     pub(super) fn put(&mut self, entry: Entry) {
         if self.places.is_empty() {
-            self.places.resize_with(FEWEST, || None);
+            self.places.resize_with(MIN_PLACES, || None);
         }
         let mut place = self.room_for(entry.lane);
-        while place.is_none() && self.places.len() < MOST {
+        while place.is_none() && self.places.len() < MAX_PLACES {
             self.double();
             place = self.room_for(entry.lane);
         }

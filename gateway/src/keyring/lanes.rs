@@ -12,7 +12,7 @@ use crate::policy::KeyringId;
 use crate::secret::NoEntropy;
 
 use super::grant::Grant;
-use super::{Snapshot, Used, Version};
+use super::{Snapshot, Version, Volume};
 
 /// The lifetime of a lane.
 const LANE_LIFE: Duration = Duration::from_secs(60);
@@ -60,7 +60,7 @@ pub struct Sealed {
 pub struct BoundLane<'l> {
     sealer: BoundSealer<'l>,
     grant: &'l mut Grant,
-    unreported: &'l mut Used,
+    unreported: &'l mut Volume,
 }
 
 /// Why a lane did not seal a message.
@@ -78,10 +78,11 @@ struct Lane {
     grant: Grant,
     /// The end of its lifetime.
     until: Instant,
-    unreported: Used,
+    unreported: Volume,
 }
 
 impl Lanes {
+    /// No lanes yet.
     #[must_use]
     pub const fn new(worker: WorkerId, now: Instant) -> Self {
         Self {
@@ -177,7 +178,7 @@ impl Lanes {
     /// The keyring's current lane with this binding; `None` if there is none, or the subject is too long: then use
     /// [`Self::seal`].
     #[inline]
-    pub fn on<'l>(
+    pub fn bound<'l>(
         &'l mut self,
         snapshot: &Snapshot,
         keyring: KeyringId,
@@ -244,7 +245,7 @@ impl Lanes {
             sealer,
             grant,
             until: end_of_life(self.now),
-            unreported: Used::default(),
+            unreported: Volume::default(),
         }))
     }
 }
@@ -264,7 +265,7 @@ impl BoundLane<'_> {
         }
         let id = self.sealer.seal(plaintext, out).map_err(Stopped::Seal)?;
         self.grant.spend(bytes);
-        *self.unreported = self.unreported.plus(Used { messages: 1, bytes });
+        *self.unreported = self.unreported.plus(Volume { messages: 1, bytes });
         Ok(id)
     }
 }
@@ -287,7 +288,7 @@ impl Lane {
     #[inline]
     fn on<'l>(&'l mut self, binding: Binding<'l>) -> Result<BoundLane<'l>, SealFailed> {
         Ok(BoundLane {
-            sealer: self.sealer.on(binding)?,
+            sealer: self.sealer.bind(binding)?,
             grant: &mut self.grant,
             unreported: &mut self.unreported,
         })

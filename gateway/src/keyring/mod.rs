@@ -12,7 +12,6 @@
 //! belongs to one worker, so its counter is a plain integer. Lanes that open are read-only and shared. A sealing lane takes large
 //! grants from its version's [`Budget`], which rotation extends after reserving durably.
 
-mod allowance;
 mod budget;
 mod grant;
 mod keys;
@@ -21,21 +20,22 @@ mod lane_map;
 mod lanes;
 mod opening;
 mod pool;
+mod rate_limiter;
 mod snapshot;
 mod sync;
 mod usage;
 
-pub use allowance::Allowance;
 pub use budget::Budget;
-pub use keys::{Asking, Changes, Keys, Miss, Verdict};
+pub use keys::{Changes, Keys, Miss, MissRequest, Verdict};
 pub use lane_cache::LaneCache;
 pub use lane_map::{LANES_PER_VERSION, LaneMap};
 pub use lanes::{BoundLane, Lanes, SealRefused, Sealed, WorkerId};
-pub use opening::{OpenRefused, Opened, Opener, flags, named, open};
-pub use snapshot::{Closed, Ring, Snapshot, Version};
+pub use opening::{OpenRefused, Opened, Opener, flags, keyring_of, open};
+pub use rate_limiter::RateLimiter;
+pub use snapshot::{Closed, KeyringEntry, Snapshot, Version};
 pub use usage::Usage;
 
-pub use crate::envelope::Used;
+pub use crate::envelope::Volume;
 
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::envelope::{Aad, Binding, Flags, Header, Kid, OpenFailed, Refused};
+use crate::envelope::{Aad, Binding, Flags, Header, HeaderError, Kid, OpenFailed};
 use crate::metrics::LaneSource;
 use crate::policy::KeyringId;
 
@@ -25,7 +25,7 @@ pub struct Opened {
 pub enum OpenRefused {
     /// It is not an envelope of a known format.
     #[error(transparent)]
-    NotAnEnvelope(Refused),
+    NotAnEnvelope(HeaderError),
     /// Its version is not in the snapshot.
     #[error("key version {0} is not loaded")]
     Miss(Kid),
@@ -102,7 +102,7 @@ impl<'o> Opener<'o> {
         let keyring = allowed(entry.keyring, self.expected)?;
         entry
             .key
-            .open_on(&header, &mut self.aad, envelope, out)
+            .open_with(&header, &mut self.aad, envelope, out)
             .map_err(|OpenFailed| OpenRefused::Unauthentic(keyring))?;
         entry.usage.count_opened(self.cache.worker());
         Ok(Opened {
@@ -133,7 +133,7 @@ impl<'o> Opener<'o> {
             },
             |key| (key, LaneSource::Shared),
         );
-        key.open_on(header, &mut self.aad, envelope, out)
+        key.open_with(header, &mut self.aad, envelope, out)
             .map_err(|OpenFailed| OpenRefused::Unauthentic(keyring))?;
         if source == LaneSource::Derived {
             version.lanes.admit(header.lane, Arc::clone(&key));
@@ -162,7 +162,7 @@ pub fn flags(envelope: &[u8]) -> Flags {
 
 /// The keyring of the key version that an envelope names, if it is loaded; not authenticated.
 #[must_use]
-pub fn named(snapshot: &Snapshot, envelope: &[u8]) -> Option<KeyringId> {
+pub fn keyring_of(snapshot: &Snapshot, envelope: &[u8]) -> Option<KeyringId> {
     let header = Header::parse(envelope).ok()?;
     snapshot.by_kid(header.kid).map(|version| version.keyring)
 }

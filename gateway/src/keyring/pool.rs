@@ -146,7 +146,7 @@ impl Pool {
     }
 
     /// Whether more was asked for since the last extension.
-    pub(super) fn is_thirsty(&self) -> bool {
+    pub(super) fn needs_refill(&self) -> bool {
         self.asked.load(Ordering::Acquire) > self.reserved.load(Ordering::Relaxed)
     }
 

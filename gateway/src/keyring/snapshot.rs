@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::envelope::{Kid, Suite, Used, VersionKey};
+use crate::envelope::{Kid, Suite, VersionKey, Volume};
 use crate::policy::{KeyringId, Policy};
 
 use super::{Budget, LaneMap, Usage};
@@ -46,7 +46,7 @@ pub enum Closed {
 
 /// One keyring in a snapshot.
 #[derive(Clone)]
-pub struct Ring {
+pub struct KeyringEntry {
     /// The version that seals; without one, publishes on the keyring's subjects wait.
     pub active: Option<Arc<Version>>,
 }
@@ -54,7 +54,7 @@ pub struct Ring {
 /// Policy and keys for the message path, immutable.
 pub struct Snapshot {
     policy: Arc<Policy>,
-    rings: Box<[Ring]>,
+    entries: Box<[KeyringEntry]>,
     by_kid: HashMap<Kid, Arc<Version>, foldhash::fast::RandomState>,
     on_demand: Arc<HashSet<Kid>>,
     closed: Arc<HashMap<Kid, Closed>>,
@@ -77,7 +77,7 @@ impl Version {
     #[must_use]
     pub fn is_settled(&self) -> bool {
         self.budget.drain();
-        self.budget.outstanding(self.usage.total()) == Used::default()
+        self.budget.outstanding(self.usage.total()) == Volume::default()
     }
 }
 
@@ -90,19 +90,20 @@ impl Snapshot {
         opening: Vec<Arc<Version>>,
         generation: u64,
     ) -> Self {
-        let mut rings = vec![Ring { active: None }; policy.keyrings().len()].into_boxed_slice();
+        let mut entries =
+            vec![KeyringEntry { active: None }; policy.keyrings().len()].into_boxed_slice();
         let mut by_kid = HashMap::default();
         for version in opening.into_iter().chain(active.iter().cloned()) {
             by_kid.insert(version.kid(), version);
         }
         for version in active {
-            if let Some(ring) = rings.get_mut(version.keyring.index()) {
-                ring.active = Some(version);
+            if let Some(entry) = entries.get_mut(version.keyring.index()) {
+                entry.active = Some(version);
             }
         }
         Self {
             policy,
-            rings,
+            entries,
             by_kid,
             on_demand: Arc::default(),
             closed: Arc::default(),
@@ -143,7 +144,7 @@ impl Snapshot {
     pub fn sealing_nothing(&self) -> Self {
         Self {
             policy: Arc::clone(&self.policy),
-            rings: vec![Ring { active: None }; self.rings.len()].into_boxed_slice(),
+            entries: vec![KeyringEntry { active: None }; self.entries.len()].into_boxed_slice(),
             by_kid: self.by_kid.clone(),
             on_demand: Arc::clone(&self.on_demand),
             closed: Arc::clone(&self.closed),
@@ -170,14 +171,16 @@ impl Snapshot {
     /// The version that the keyring seals under.
     #[must_use]
     pub fn active(&self, keyring: KeyringId) -> Option<&Arc<Version>> {
-        self.rings
+        self.entries
             .get(keyring.index())
-            .and_then(|ring| ring.active.as_ref())
+            .and_then(|entry| entry.active.as_ref())
     }
 
     /// The versions that seal, one at most per keyring.
     pub fn sealing(&self) -> impl Iterator<Item = &Arc<Version>> {
-        self.rings.iter().filter_map(|ring| ring.active.as_ref())
+        self.entries
+            .iter()
+            .filter_map(|entry| entry.active.as_ref())
     }
 
     /// The version with this kid, if it is loaded.

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam::utils::CachePadded;
 
-use super::{Used, WorkerId};
+use super::{Volume, WorkerId};
 
 /// Counters of one version, a slot per worker; clones share them.
 #[derive(Clone)]
@@ -36,8 +36,8 @@ impl Usage {
 
     /// What all workers have sealed; may lag by a batch.
     #[must_use]
-    pub fn total(&self) -> Used {
-        Used {
+    pub fn total(&self) -> Volume {
+        Volume {
             messages: self.sum(|slot| &slot.messages),
             bytes: self.sum(|slot| &slot.bytes),
         }
@@ -62,7 +62,7 @@ impl Usage {
     }
 
     /// Adds what `worker` has sealed. These methods may be called by that worker only.
-    pub(super) fn count_sealed(&self, worker: WorkerId, used: Used) {
+    pub(super) fn count_sealed(&self, worker: WorkerId, used: Volume) {
         if let Some(slot) = self.0.get(worker.0) {
             advance(&slot.messages, used.messages);
             advance(&slot.bytes, used.bytes);

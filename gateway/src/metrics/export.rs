@@ -41,7 +41,7 @@ pub struct InstallError(#[from] BuildError);
 impl Faulty for InstallError {
     fn fault(&self) -> Fault {
         Fault {
-            who: Who::Us,
+            who: Who::Internal,
             retry: Retry::Never,
         }
     }

@@ -5,28 +5,28 @@ use std::cell::{Cell, OnceCell};
 use metrics::{Counter, Gauge, Histogram, Label, counter, gauge, histogram};
 
 use super::names::{self, Cause, Direction, LaneSource, MissOutcome, Side};
-use super::stopwatch::Stage;
+use super::stopwatch::BatchStage;
 
 /// A counter with a local cell that is flushed into it.
-pub struct Meter {
+pub struct LocalCounter {
     pending: Cell<u64>,
     total: Counter,
 }
 
 /// Messages and their payload bytes.
 pub struct Flow {
-    messages: Meter,
-    bytes: Meter,
+    messages: LocalCounter,
+    bytes: LocalCounter,
 }
 
 /// The metrics of a keyring.
-pub struct Keyring {
+pub struct KeyringMetrics {
     /// Sealed on publish.
     pub sealed: Flow,
     /// Opened on delivery.
     pub opened: Flow,
     /// Lanes drawn.
-    pub lanes_started: Meter,
+    pub lanes_started: LocalCounter,
     /// Client connections whose publishes wait for a budget or an active key version.
     pub waiting: Gauge,
     /// Delivered in plaintext on a subject of the keyring, because a migration accepts it.
@@ -38,20 +38,20 @@ pub struct Keyring {
 }
 
 /// The metrics of all keyrings, indexed by keyring id. Grows behind shared references, which the message path holds.
-struct Keyrings {
-    known: Vec<Keyring>,
+struct AllKeyringMetrics {
+    known: Vec<KeyringMetrics>,
     /// The metrics of keyrings that a reload has added.
     more: OnceCell<Box<Self>>,
 }
 
 /// The metrics of one worker; not shared between threads.
-pub struct Worker {
-    keyrings: Keyrings,
-    unowned: Keyring,
+pub struct WorkerMetrics {
+    keyrings: AllKeyringMetrics,
+    unowned: KeyringMetrics,
     passed: [Flow; 2],
-    lookups: [Meter; 3],
-    misses: [Meter; 4],
-    kept_back: Meter,
+    lookups: [LocalCounter; 3],
+    misses: [LocalCounter; 4],
+    kept_back: LocalCounter,
     malformed: [Counter; 2],
     batch_seconds: [[Histogram; 3]; 2],
     /// Client connections accepted.
@@ -60,7 +60,7 @@ pub struct Worker {
     pub connections: Gauge,
 }
 
-impl Meter {
+impl LocalCounter {
     const fn new(total: Counter) -> Self {
         Self {
             pending: Cell::new(0),
@@ -84,8 +84,8 @@ impl Meter {
 impl Flow {
     const fn new(messages: Counter, bytes: Counter) -> Self {
         Self {
-            messages: Meter::new(messages),
-            bytes: Meter::new(bytes),
+            messages: LocalCounter::new(messages),
+            bytes: LocalCounter::new(bytes),
         }
     }
 
@@ -101,7 +101,7 @@ impl Flow {
     }
 }
 
-impl Keyring {
+impl KeyringMetrics {
     fn new(keyring: &str) -> Self {
         let keyring = keyring.to_owned();
         let by_cause = |messages: &'static str, bytes: &'static str| {
@@ -125,7 +125,9 @@ impl Keyring {
                 counter!(names::OPENED_MESSAGES, "keyring" => keyring.clone()),
                 counter!(names::OPENED_BYTES, "keyring" => keyring.clone()),
             ),
-            lanes_started: Meter::new(counter!(names::LANES_STARTED, "keyring" => keyring.clone())),
+            lanes_started: LocalCounter::new(
+                counter!(names::LANES_STARTED, "keyring" => keyring.clone()),
+            ),
             waiting: gauge!(names::PUBLISH_WAITING, "keyring" => keyring.clone()),
             plaintext: Flow::new(
                 counter!(names::PLAINTEXT_MESSAGES, "keyring" => keyring.clone()),
@@ -161,15 +163,15 @@ impl Keyring {
     }
 }
 
-impl Keyrings {
+impl AllKeyringMetrics {
     fn new<'a>(names: impl Iterator<Item = &'a str>) -> Self {
         Self {
-            known: names.map(Keyring::new).collect(),
+            known: names.map(KeyringMetrics::new).collect(),
             more: OnceCell::new(),
         }
     }
 
-    fn get(&self, index: usize) -> Option<&Keyring> {
+    fn get(&self, index: usize) -> Option<&KeyringMetrics> {
         match index.checked_sub(self.known.len()) {
             None => self.known.get(index),
             Some(behind) => self.more.get()?.get(behind),
@@ -190,14 +192,14 @@ impl Keyrings {
     }
 
     fn flush(&self) {
-        self.known.iter().for_each(Keyring::flush);
+        self.known.iter().for_each(KeyringMetrics::flush);
         if let Some(more) = self.more.get() {
             more.flush();
         }
     }
 }
 
-impl Worker {
+impl WorkerMetrics {
     /// For the keyrings named, in the order of their ids.
     #[must_use]
     pub fn new<'a>(keyrings: impl Iterator<Item = &'a str>) -> Self {
@@ -208,28 +210,30 @@ impl Worker {
             )
         };
         let seconds = |direction: Direction| {
-            Stage::ALL.map(
+            BatchStage::ALL.map(
                 |stage| histogram!(names::BATCH_SECONDS, "direction" => direction.word(), "stage" => stage.word()),
             )
         };
         Self {
-            keyrings: Keyrings::new(keyrings),
-            unowned: Keyring::new("none"),
+            keyrings: AllKeyringMetrics::new(keyrings),
+            unowned: KeyringMetrics::new("none"),
             passed: [flow(Direction::Publish), flow(Direction::Deliver)],
             lookups: [
                 LaneSource::Connection,
                 LaneSource::Shared,
                 LaneSource::Derived,
             ]
-            .map(|source| Meter::new(counter!(names::LANE_LOOKUPS, "found" => source.word()))),
+            .map(|source| {
+                LocalCounter::new(counter!(names::LANE_LOOKUPS, "found" => source.word()))
+            }),
             misses: [
                 MissOutcome::Loaded,
                 MissOutcome::Absent,
                 MissOutcome::TimedOut,
                 MissOutcome::Refused,
             ]
-            .map(|outcome| Meter::new(counter!(names::MISSES, "outcome" => outcome.word()))),
-            kept_back: Meter::new(counter!(names::KEPT_BACK)),
+            .map(|outcome| LocalCounter::new(counter!(names::MISSES, "outcome" => outcome.word()))),
+            kept_back: LocalCounter::new(counter!(names::KEPT_BACK)),
             malformed: [Side::Client, Side::Server]
                 .map(|side| counter!(names::MALFORMED, "side" => side.word())),
             batch_seconds: [seconds(Direction::Publish), seconds(Direction::Deliver)],
@@ -240,7 +244,7 @@ impl Worker {
 
     /// The metrics of one keyring; those of keyring `none` when there is no such id.
     #[must_use]
-    pub fn keyring(&self, index: Option<usize>) -> &Keyring {
+    pub fn keyring(&self, index: Option<usize>) -> &KeyringMetrics {
         index
             .and_then(|index| self.keyrings.get(index))
             .unwrap_or(&self.unowned)
@@ -306,7 +310,7 @@ impl Worker {
         counter!(names::HEADERS_REFUSED, "cause" => cause).increment(1);
     }
 
-    /// The histograms of a direction's stages, in the order of [`Stage::ALL`].
+    /// The histograms of a direction's stages, in the order of [`BatchStage::ALL`].
     pub const fn batch_seconds(&self, direction: Direction) -> &[Histogram; 3] {
         let [publish, deliver] = &self.batch_seconds;
         match direction {
@@ -320,8 +324,8 @@ impl Worker {
         self.keyrings.flush();
         self.unowned.flush();
         self.passed.iter().for_each(Flow::flush);
-        self.lookups.iter().for_each(Meter::flush);
-        self.misses.iter().for_each(Meter::flush);
+        self.lookups.iter().for_each(LocalCounter::flush);
+        self.misses.iter().for_each(LocalCounter::flush);
         self.kept_back.flush();
     }
 }
@@ -360,9 +364,9 @@ mod tests {
 
     #[test]
     fn keyrings_that_are_added_are_counted_for_themselves() {
-        let worker = Worker::new(["a", "b"].into_iter());
-        let first: *const Keyring = worker.keyring(Some(0));
-        let none: *const Keyring = worker.keyring(None);
+        let worker = WorkerMetrics::new(["a", "b"].into_iter());
+        let first: *const KeyringMetrics = worker.keyring(Some(0));
+        let none: *const KeyringMetrics = worker.keyring(None);
         for names in [
             &["a", "b", "c"][..],
             &["a", "b", "c"],

@@ -1,7 +1,7 @@
 //! Prometheus metrics.
 //!
 //! Names follow the Prometheus conventions: `keyway_` first, the unit spelled out, `_total` for counters. On the message path
-//! each worker counts in plain cells ([`Meter`]), which it adds to the shared counters once per batch: no message costs an
+//! each worker counts in plain cells ([`LocalCounter`]), which it adds to the shared counters once per batch: no message costs an
 //! atomic read-modify-write.
 
 mod export;
@@ -15,13 +15,16 @@ mod tls;
 
 pub use export::{InstallError, install, upkeep};
 pub use meter::{
-    Flow, Keyring, Meter, Worker, connections_refused, dials_failed, loads_on_demand,
-    pending_waiting,
+    Flow, KeyringMetrics, LocalCounter, WorkerMetrics, connections_refused, dials_failed,
+    loads_on_demand, pending_waiting,
 };
 pub use metrics::{Counter, Gauge};
 pub use metrics_exporter_prometheus::PrometheusHandle;
 pub use names::{Cause, Direction, LaneSource, MissOutcome, Side, describe};
-pub use rotation::{ActiveKey, AuditLog, KeyringKeys, Keys, Pair, RotationOutcome, RotationStep};
-pub use stopwatch::{Stage, Stopwatch};
+pub use rotation::{
+    ActiveKey, AuditLogState, KeyringKeyMetrics, MessagesAndBytes, RotationMetrics,
+    RotationOutcome, RotationStep,
+};
+pub use stopwatch::{BatchStage, Stopwatch};
 pub use throttle::Throttle;
-pub use tls::{Certificates, Handshakes};
+pub use tls::{CertificateMetrics, HandshakeMetrics};

@@ -38,17 +38,17 @@ pub enum RotationOutcome {
 
 /// The condition of the audit log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AuditLog {
+pub enum AuditLogState {
     /// It takes lines, and has its reserve for a full disk.
-    Whole,
+    Ready,
     /// It takes lines, but its reserve is missing.
-    Spent,
+    ReserveUsed,
     /// It takes no lines.
     Closed,
 }
 
 /// The key metrics of a keyring.
-pub struct KeyringKeys {
+pub struct KeyringKeyMetrics {
     keyring: String,
     states: Vec<Gauge>,
     stopped: Vec<(&'static str, Gauge)>,
@@ -63,7 +63,7 @@ pub struct KeyringKeys {
 }
 
 /// The metrics of rotation that are not per keyring.
-pub struct Keys {
+pub struct RotationMetrics {
     steps: [Histogram; RotationStep::ALL.len()],
     audit_closed: Gauge,
     audit_reserve: Gauge,
@@ -75,17 +75,17 @@ pub struct Keys {
 const CLOCK_WAYS: [&str; 2] = ["ahead", "back"];
 
 /// Messages and bytes.
-pub type Pair = [u64; 2];
+pub type MessagesAndBytes = [u64; 2];
 
 /// Budget and cryptoperiod of a keyring's active version.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ActiveKey {
     /// Sealed under it.
-    pub used: Pair,
+    pub used: MessagesAndBytes,
     /// What may still be sealed under it.
-    pub left: Pair,
+    pub left: MessagesAndBytes,
     /// Granted to lanes and not sealed yet.
-    pub granted: Pair,
+    pub granted: MessagesAndBytes,
     /// Time until the soft threshold, and until the hard limit; `None`: never.
     pub forecast: [Option<Duration>; 2],
     /// Unix time in seconds at which its cryptoperiod ends.
@@ -131,7 +131,7 @@ impl RotationOutcome {
     }
 }
 
-impl KeyringKeys {
+impl KeyringKeyMetrics {
     /// For a keyring; `states`, `causes` and `triggers` are all values of these labels.
     #[must_use]
     pub fn new(
@@ -241,7 +241,7 @@ impl KeyringKeys {
     }
 }
 
-impl Default for Keys {
+impl Default for RotationMetrics {
     fn default() -> Self {
         Self {
             steps: RotationStep::ALL
@@ -254,7 +254,7 @@ impl Default for Keys {
     }
 }
 
-impl Keys {
+impl RotationMetrics {
     /// Records the duration of a step.
     pub fn step(&self, step: RotationStep, took: Duration) {
         for (histogram, of) in self.steps.iter().zip(RotationStep::ALL) {
@@ -272,11 +272,11 @@ impl Keys {
     }
 
     /// Sets the condition of the audit log.
-    pub fn audit(&self, log: AuditLog) {
+    pub fn audit(&self, log: AuditLogState) {
         let (closed, reserve) = match log {
-            AuditLog::Whole => (0, 1),
-            AuditLog::Spent => (0, 0),
-            AuditLog::Closed => (1, 0),
+            AuditLogState::Ready => (0, 1),
+            AuditLogState::ReserveUsed => (0, 0),
+            AuditLogState::Closed => (1, 0),
         };
         self.audit_closed.set(closed);
         self.audit_reserve.set(reserve);

@@ -11,7 +11,7 @@ const SAMPLE: u32 = 64;
 
 /// A stage of a batch on the message path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
+pub enum BatchStage {
     /// Parsing, and policy decisions.
     Parse,
     /// Sealing or opening, with the writing of the control line.
@@ -32,7 +32,7 @@ struct Running {
     spent: [Duration; 3],
 }
 
-impl Stage {
+impl BatchStage {
     /// All stages, in the order in which they happen.
     pub const ALL: [Self; 3] = [Self::Parse, Self::Crypto, Self::Write];
 
@@ -58,14 +58,14 @@ impl Stopwatch {
     }
 
     /// Adds the time since the last lap to `stage`.
-    pub fn lap(&mut self, stage: Stage, clock: &Clock) {
+    pub fn lap(&mut self, stage: BatchStage, clock: &Clock) {
         if let Some(running) = &mut self.running {
             let now = clock.instant();
             let [parse, crypto, write] = &mut running.spent;
             let spent = match stage {
-                Stage::Parse => parse,
-                Stage::Crypto => crypto,
-                Stage::Write => write,
+                BatchStage::Parse => parse,
+                BatchStage::Crypto => crypto,
+                BatchStage::Write => write,
             };
             *spent = spent.saturating_add(now.saturating_duration_since(running.last));
             running.last = now;

@@ -64,23 +64,23 @@ mod tests {
 
     #[test]
     fn second_line_within_a_second_is_left_out_and_counted() {
-        let (clock, winder) = Clock::by_hand(SystemTime::UNIX_EPOCH);
+        let (clock, manual_clock) = Clock::manual(SystemTime::UNIX_EPOCH);
         let throttle = Throttle::new();
         assert_eq!(throttle.admit(clock.instant()), Some(0));
         assert_eq!(throttle.admit(clock.instant()), None);
         assert_eq!(throttle.admit(clock.instant()), None);
-        winder.advance(SILENCE);
+        manual_clock.advance(SILENCE);
         assert_eq!(throttle.admit(clock.instant()), Some(2));
     }
 
     #[test]
     fn lines_left_out_are_overdue_once_the_second_is_over() {
-        let (clock, winder) = Clock::by_hand(SystemTime::UNIX_EPOCH);
+        let (clock, manual_clock) = Clock::manual(SystemTime::UNIX_EPOCH);
         let throttle = Throttle::new();
         throttle.admit(clock.instant());
         throttle.admit(clock.instant());
         assert_eq!(throttle.overdue(clock.instant()), None);
-        winder.advance(SILENCE);
+        manual_clock.advance(SILENCE);
         assert_eq!(throttle.overdue(clock.instant()), Some(1));
         assert_eq!(throttle.overdue(clock.instant()), None);
     }

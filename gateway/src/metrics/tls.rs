@@ -18,17 +18,17 @@ const RELOADS_FAILED: &str = "keyway_tls_reload_failures_total";
 const SIDES: [Side; 2] = [Side::Client, Side::Server];
 
 /// Counters of TLS handshakes, shared by all workers.
-pub struct Handshakes {
+pub struct HandshakeMetrics {
     done: [Counter; 2],
     failed: [Vec<(&'static str, Counter)>; 2],
 }
 
 /// Metrics of certificate files.
-pub struct Certificates {
+pub struct CertificateMetrics {
     reloads_failed: [Counter; 2],
 }
 
-impl Handshakes {
+impl HandshakeMetrics {
     /// `causes` are all label values of failed handshakes.
     #[must_use]
     pub fn new(causes: impl Iterator<Item = &'static str> + Clone) -> Self {
@@ -59,7 +59,7 @@ impl Handshakes {
     }
 }
 
-impl Default for Certificates {
+impl Default for CertificateMetrics {
     fn default() -> Self {
         let failed = |side: Side| counter!(RELOADS_FAILED, "side" => side.word());
         Self {
@@ -68,7 +68,7 @@ impl Default for Certificates {
     }
 }
 
-impl Certificates {
+impl CertificateMetrics {
     /// Sets the expiry of the certificate in the file of this configuration key.
     pub fn expires(&self, role: &'static str, at: SystemTime) {
         let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -15,7 +15,7 @@ pub struct Alias {
 #[error(
     "`{from}` and `{to}` have different wildcards: as many `*` on both sides, and a final `>` on both or neither"
 )]
-pub struct Uneven {
+pub struct WildcardMismatch {
     from: Pattern,
     to: Pattern,
 }
@@ -24,13 +24,13 @@ impl Alias {
     /// An alias from the publisher's subject to the receiver's.
     ///
     /// # Errors
-    /// [`Uneven`] if the wildcards do not correspond.
-    pub fn new(from: Pattern, to: Pattern) -> Result<Self, Uneven> {
+    /// [`WildcardMismatch`] if the wildcards do not correspond.
+    pub fn new(from: Pattern, to: Pattern) -> Result<Self, WildcardMismatch> {
         let same = wildcards(&from).eq(wildcards(&to));
         if same {
             Ok(Self { from, to })
         } else {
-            Err(Uneven { from, to })
+            Err(WildcardMismatch { from, to })
         }
     }
 
@@ -96,7 +96,7 @@ fn captures<'a>(pattern: &'a Pattern, subject: &'a [u8]) -> impl Iterator<Item =
 mod tests {
     use super::*;
 
-    fn alias(from: &str, to: &str) -> Result<Alias, Uneven> {
+    fn alias(from: &str, to: &str) -> Result<Alias, WildcardMismatch> {
         Alias::new(from.parse().unwrap(), to.parse().unwrap())
     }
 

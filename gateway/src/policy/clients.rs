@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 /// The kind of a client's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
+pub enum IdentityKind {
     /// A public user nkey, `U…`.
     Nkey,
     /// The user name of user and password.
@@ -24,22 +24,22 @@ pub enum Kind {
 
 /// A set of kinds, displayed as words.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Kinds(u8);
+pub struct IdentityKinds(u8);
 
 /// A client's name and its kind.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ClientName {
-    kind: Kind,
+    kind: IdentityKind,
     text: Box<str>,
 }
 
 /// An item of a list of clients.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Listed {
+pub enum AllowedClient {
     /// Clients with this name.
     Name(ClientName),
     /// Clients with any name of this kind.
-    Any(Kind),
+    Any(IdentityKind),
 }
 
 /// The clients that one direction of a keyring admits.
@@ -49,7 +49,7 @@ pub enum Clients {
     #[default]
     Everybody,
     /// Clients with one of these verified names; none if the list is empty.
-    These(Vec<Listed>),
+    These(Vec<AllowedClient>),
 }
 
 /// Why an item of a list is invalid.
@@ -79,7 +79,7 @@ pub enum BadClient {
 }
 
 /// Longest name in bytes; longer ones match nothing, so that they need not be kept.
-pub const LONGEST_NAME: usize = 4096;
+pub const MAX_NAME_LEN: usize = 4096;
 
 /// The length of a public nkey in characters.
 const NKEY_LEN: usize = 56;
@@ -87,7 +87,7 @@ const NKEY_LEN: usize = 56;
 /// The server's global account, for clients without one of their own.
 const GLOBAL: &str = "$G";
 
-impl Kind {
+impl IdentityKind {
     /// All kinds.
     pub const ALL: [Self; 7] = [
         Self::Nkey,
@@ -126,23 +126,23 @@ impl Kind {
     }
 }
 
-impl Kinds {
+impl IdentityKinds {
     /// Adds a kind.
     #[must_use]
-    pub const fn with(self, kind: Kind) -> Self {
+    pub const fn with(self, kind: IdentityKind) -> Self {
         Self(self.0 | kind.bit())
     }
 }
 
 impl ClientName {
-    /// A verified name; `None` for one that identifies nobody: empty, longer than [`LONGEST_NAME`], or the global account.
+    /// A verified name; `None` for one that identifies nobody: empty, longer than [`MAX_NAME_LEN`], or the global account.
     #[must_use]
-    pub fn proven(kind: Kind, text: &str) -> Option<Self> {
-        if text.len() > LONGEST_NAME {
+    pub fn proven(kind: IdentityKind, text: &str) -> Option<Self> {
+        if text.len() > MAX_NAME_LEN {
             return None;
         }
         let text = spelt(kind, text);
-        let is_nobodys = text.is_empty() || kind == Kind::Account && &*text == GLOBAL;
+        let is_nobodys = text.is_empty() || kind == IdentityKind::Account && &*text == GLOBAL;
         (!is_nobodys).then_some(Self { kind, text })
     }
 
@@ -154,15 +154,15 @@ impl ClientName {
 
     /// Its kind.
     #[must_use]
-    pub const fn kind(&self) -> Kind {
+    pub const fn kind(&self) -> IdentityKind {
         self.kind
     }
 }
 
-impl Listed {
+impl AllowedClient {
     /// The kind of names that it admits.
     #[must_use]
-    pub const fn kind(&self) -> Kind {
+    pub const fn kind(&self) -> IdentityKind {
         match self {
             Self::Name(name) => name.kind,
             Self::Any(kind) => *kind,
@@ -199,12 +199,15 @@ impl Clients {
 }
 
 /// A name in the form that is compared: DNS names ignore letter case.
-fn spelt(kind: Kind, text: &str) -> Box<str> {
+fn spelt(kind: IdentityKind, text: &str) -> Box<str> {
     match kind {
-        Kind::Dns => text.to_ascii_lowercase().into_boxed_str(),
-        Kind::Nkey | Kind::User | Kind::Account | Kind::Subject | Kind::Uri | Kind::Email => {
-            text.into()
-        }
+        IdentityKind::Dns => text.to_ascii_lowercase().into_boxed_str(),
+        IdentityKind::Nkey
+        | IdentityKind::User
+        | IdentityKind::Account
+        | IdentityKind::Subject
+        | IdentityKind::Uri
+        | IdentityKind::Email => text.into(),
     }
 }
 
@@ -224,12 +227,14 @@ pub(crate) fn is_account_key(text: &str) -> bool {
     text.starts_with('A') && nkeys::from_public_key(text).is_ok()
 }
 
-impl FromStr for Listed {
+impl FromStr for AllowedClient {
     type Err = BadClient;
 
     fn from_str(text: &str) -> Result<Self, BadClient> {
         let (word, name) = text.split_once(':').unwrap_or((text, ""));
-        let kind = Kind::ALL.into_iter().find(|kind| kind.word() == word);
+        let kind = IdentityKind::ALL
+            .into_iter()
+            .find(|kind| kind.word() == word);
         let kind = kind.ok_or_else(|| BadClient::Kind(word.to_owned()))?;
         if name == "*" {
             return Ok(Self::Any(kind));
@@ -241,27 +246,27 @@ impl FromStr for Listed {
             return Err(BadClient::Control);
         }
         match kind {
-            Kind::Nkey if !name.is_empty() && !is_user_key(name) => {
+            IdentityKind::Nkey if !name.is_empty() && !is_user_key(name) => {
                 return Err(BadClient::NotUser(name.to_owned()));
             }
-            Kind::Account if looks_like_account_key(name) && !is_account_key(name) => {
+            IdentityKind::Account if looks_like_account_key(name) && !is_account_key(name) => {
                 return Err(BadClient::NotAccount(name.to_owned()));
             }
-            Kind::Account if name == GLOBAL => return Err(BadClient::Global),
-            Kind::Nkey
-            | Kind::Account
-            | Kind::User
-            | Kind::Subject
-            | Kind::Dns
-            | Kind::Uri
-            | Kind::Email => {}
+            IdentityKind::Account if name == GLOBAL => return Err(BadClient::Global),
+            IdentityKind::Nkey
+            | IdentityKind::Account
+            | IdentityKind::User
+            | IdentityKind::Subject
+            | IdentityKind::Dns
+            | IdentityKind::Uri
+            | IdentityKind::Email => {}
         }
         let named = ClientName::proven(kind, name).ok_or(BadClient::Empty)?;
         Ok(Self::Name(named))
     }
 }
 
-impl fmt::Display for Listed {
+impl fmt::Display for AllowedClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Name(ClientName { kind, text }) => write!(f, "{}:{text}", kind.word()),
@@ -270,11 +275,11 @@ impl fmt::Display for Listed {
     }
 }
 
-impl fmt::Display for Kinds {
+impl fmt::Display for IdentityKinds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut before = "";
-        let has = |kind: &Kind| self.0 & kind.bit() != 0;
-        for kind in Kind::ALL.into_iter().filter(has) {
+        let has = |kind: &IdentityKind| self.0 & kind.bit() != 0;
+        for kind in IdentityKind::ALL.into_iter().filter(has) {
             write!(f, "{before}{}", kind.word())?;
             before = " ";
         }
@@ -289,11 +294,11 @@ impl fmt::Display for Kinds {
 mod tests {
     use super::*;
 
-    fn listed(text: &str) -> Result<Listed, BadClient> {
+    fn listed(text: &str) -> Result<AllowedClient, BadClient> {
         text.parse()
     }
 
-    fn name(kind: Kind, text: &str) -> ClientName {
+    fn name(kind: IdentityKind, text: &str) -> ClientName {
         ClientName::proven(kind, text).unwrap()
     }
 
@@ -302,24 +307,29 @@ mod tests {
         let list = ["user:planner", "dns:Planner.Example", "account:*"];
         let clients = Clients::These(list.map(|text| listed(text).unwrap()).into());
         let admits = |kind, text| clients.admit(&[name(kind, text)]);
-        assert!(admits(Kind::User, "planner") && admits(Kind::Dns, "planner.EXAMPLE"));
-        assert!(admits(Kind::Account, "any"));
+        assert!(
+            admits(IdentityKind::User, "planner") && admits(IdentityKind::Dns, "planner.EXAMPLE")
+        );
+        assert!(admits(IdentityKind::Account, "any"));
         for (kind, text) in [
-            (Kind::User, "Planner"),
-            (Kind::User, "planner "),
-            (Kind::User, "*"),
-            (Kind::Email, "planner"),
-            (Kind::Subject, "planner"),
+            (IdentityKind::User, "Planner"),
+            (IdentityKind::User, "planner "),
+            (IdentityKind::User, "*"),
+            (IdentityKind::Email, "planner"),
+            (IdentityKind::Subject, "planner"),
         ] {
             assert!(!admits(kind, text), "{kind:?} {text}");
         }
         assert!(!clients.admit([]));
-        assert!(clients.admit(&[name(Kind::User, "x"), name(Kind::User, "planner")]));
+        assert!(clients.admit(&[
+            name(IdentityKind::User, "x"),
+            name(IdentityKind::User, "planner")
+        ]));
     }
 
     #[test]
     fn empty_list_admits_nobody_and_none_admits_everybody() {
-        let somebody = [name(Kind::User, "planner")];
+        let somebody = [name(IdentityKind::User, "planner")];
         assert!(!Clients::These(Vec::new()).admit(&somebody));
         assert!(Clients::Everybody.admit(&somebody) && Clients::Everybody.admit([]));
     }
@@ -373,15 +383,17 @@ mod tests {
 
     #[test]
     fn account_of_everybody_is_nobodys() {
-        let account = |text| ClientName::proven(Kind::Account, text);
+        let account = |text| ClientName::proven(IdentityKind::Account, text);
         assert_eq!((account("$G"), account("")), (None, None));
         assert!(account("ACME").is_some());
     }
 
     #[test]
     fn kinds_are_told_as_words() {
-        let kinds = Kinds::default().with(Kind::Account).with(Kind::Nkey);
+        let kinds = IdentityKinds::default()
+            .with(IdentityKind::Account)
+            .with(IdentityKind::Nkey);
         assert_eq!(kinds.to_string(), "nkey account");
-        assert_eq!(Kinds::default().to_string(), "none");
+        assert_eq!(IdentityKinds::default().to_string(), "none");
     }
 }

@@ -11,21 +11,23 @@ mod alias;
 pub mod check;
 mod class;
 mod clients;
-mod moved;
 mod name;
 mod pattern;
 mod strict;
+mod subject_transform;
 #[cfg(test)]
 mod tests;
 mod trie;
 
-pub use alias::{Alias, Uneven};
-pub use clients::{BadClient, ClientName, Clients, Kind, Kinds, LONGEST_NAME, Listed};
+pub use alias::{Alias, WildcardMismatch};
+pub use clients::{
+    AllowedClient, BadClient, ClientName, Clients, IdentityKind, IdentityKinds, MAX_NAME_LEN,
+};
 pub(crate) use clients::{is_account_key, is_user_key};
-pub use moved::{MOST_PUBLISHED, Move};
 pub use name::{BadName, KeyringName};
 pub use pattern::{BadPattern, Pattern};
 pub use strict::{Answers, AtLimit, Empty, Limit, Plaintext, Substitute, Undecryptable};
+pub use subject_transform::{MAX_PUBLISHED_SUBJECTS, SubjectTransform};
 
 /// Index of a keyring in [`Policy::keyrings`]; valid only for the policy that it came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -43,15 +45,15 @@ pub enum Route {
     Reply(Option<KeyringId>),
 }
 
-/// The result of [`Policy::look`].
+/// The result of [`Policy::lookup`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Look {
+pub struct Lookup {
     /// What happens to its payloads.
     pub route: Route,
     /// Who reads its payloads.
     pub role: Role,
     /// Whether the pattern that decided has a literal token, unlike `>` or `*.>`.
-    pub named: bool,
+    pub explicit: bool,
     prefix: usize,
 }
 
@@ -90,7 +92,7 @@ pub struct Rule {
     /// What its envelopes are bound to.
     pub bind: Bind,
     /// Longest payload that may be sealed, in bytes: a longer one exceeds the whole budget of any key version.
-    pub longest: u64,
+    pub max_payload_len: u64,
     /// How plaintext on its subjects is treated.
     pub plaintext: Plaintext,
     /// Which plaintext may answer a request on its subjects.
@@ -114,7 +116,7 @@ pub struct Policy {
     api_prefixes: Vec<Box<[u8]>>,
     inboxes: Vec<Inboxes>,
     trie: trie::Trie,
-    awaits_acknowledgements: bool,
+    awaits_pub_acks: bool,
 }
 
 /// A configured inbox prefix.
@@ -123,7 +125,7 @@ struct Inboxes {
     /// The prefix, with its final dot.
     prefix: Box<[u8]>,
     /// Whether a keyring's pattern lies under the prefix; otherwise patterns only cover it together with more.
-    named: bool,
+    explicit: bool,
 }
 
 /// Why a rule is invalid.
@@ -169,7 +171,7 @@ pub enum Invalid {
 /// An error in the rules that [`Policy::new`] was given.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{why}")]
-pub struct Fault {
+pub struct RuleFault {
     /// Index of the rule.
     pub rule: usize,
     /// Index in the rule's subjects; `None` if the error is about the rule as a whole.
@@ -190,7 +192,7 @@ impl Route {
 
     /// The same, or the keyring whose patterns cover a reply subject.
     #[must_use]
-    pub const fn covering(self) -> Option<KeyringId> {
+    pub const fn covering_keyring(self) -> Option<KeyringId> {
         match self {
             Self::Keyring(keyring) => Some(keyring),
             Self::Reply(covering) => covering,
@@ -199,11 +201,11 @@ impl Route {
     }
 }
 
-impl Look {
+impl Lookup {
     /// The subject that an envelope is bound to: `subject`, which was looked up, without the JetStream domain or API prefix
     /// through which a key-value or object store was written.
     #[must_use]
-    pub fn bare<'a>(&self, subject: &'a [u8]) -> &'a [u8] {
+    pub fn normalise<'a>(&self, subject: &'a [u8]) -> &'a [u8] {
         match self.role {
             Role::User => self.rest(subject),
             Role::Reply | Role::Api | Role::System => subject,
@@ -213,16 +215,16 @@ impl Look {
     /// The keyring of a subject that a pattern with a literal token covers and that is no reply subject: even as the reply
     /// subject of a request it carries ordinary messages.
     #[must_use]
-    pub fn work(&self) -> Option<KeyringId> {
-        let is_work = self.named && self.role == Role::User;
+    pub fn explicit_user_keyring(&self) -> Option<KeyringId> {
+        let is_work = self.explicit && self.role == Role::User;
         self.route.keyring().filter(|_| is_work)
     }
 
     /// The keyring of a subject that a pattern with a literal token covers. Naming it as a reply subject amounts to publishing to
     /// it.
     #[must_use]
-    pub fn claimed(&self) -> Option<KeyringId> {
-        self.route.keyring().filter(|_| self.named)
+    pub fn explicit_keyring(&self) -> Option<KeyringId> {
+        self.route.keyring().filter(|_| self.explicit)
     }
 
     /// What follows `$JS.API.`, or the prefix in its place, in a request to JetStream.
@@ -249,14 +251,14 @@ impl Policy {
     /// `$JS.<domain>.API`: `JS.acme.API` for example, with or without the final dot.
     ///
     /// # Errors
-    /// Every [`Fault`], in the order of the rules.
-    pub fn new(rules: Vec<Rule>, api_prefixes: &[String]) -> Result<Self, Vec<Fault>> {
+    /// Every [`RuleFault`], in the order of the rules.
+    pub fn new(rules: Vec<Rule>, api_prefixes: &[String]) -> Result<Self, Vec<RuleFault>> {
         let api_prefixes = class::dotted(api_prefixes);
         let trie = trie::compile(&rules, &api_prefixes)?;
         let mut answers = rules.iter().map(|rule| rule.answers);
-        let awaits_acknowledgements = answers.any(|answers| answers == Answers::PubAck);
+        let awaits_pub_acks = answers.any(|answers| answers == Answers::PubAck);
         Ok(Self {
-            awaits_acknowledgements,
+            awaits_pub_acks,
             rules,
             api_prefixes,
             inboxes: Vec::new(),
@@ -268,7 +270,7 @@ impl Policy {
     #[must_use]
     pub fn with_inboxes(mut self, prefixes: &[String]) -> Self {
         let inboxes = class::dotted(prefixes).into_iter().map(|prefix| Inboxes {
-            named: self
+            explicit: self
                 .patterns()
                 .any(|(_, pattern)| pattern.as_str().as_bytes().starts_with(&prefix)),
             prefix,
@@ -280,7 +282,7 @@ impl Policy {
     /// The same rules, those in `places` first and in that order, so that a keyring keeps its [`KeyringId`] when others are
     /// added.
     #[must_use]
-    pub fn arranged(&self, places: &[&KeyringName]) -> Self {
+    pub fn reordered(&self, places: &[&KeyringName]) -> Self {
         let place = |rule: &Rule| places.iter().position(|name| **name == rule.name);
         let mut rules = self.rules.clone();
         rules.sort_by_key(|rule| place(rule).unwrap_or(usize::MAX));
@@ -297,7 +299,7 @@ impl Policy {
 
     /// The same policy, rejecting plaintext on the subjects of these keyrings.
     #[must_use]
-    pub fn rejecting(&self, keyrings: &[KeyringName]) -> Self {
+    pub fn rejecting_plaintext(&self, keyrings: &[KeyringName]) -> Self {
         let mut policy = self.clone();
         for rule in &mut policy.rules {
             if keyrings.contains(&rule.name) {
@@ -321,13 +323,13 @@ impl Policy {
 
     /// Whether both policies have the same prefixes of JetStream's API.
     #[must_use]
-    pub fn has_prefixes_of(&self, other: &Self) -> bool {
+    pub fn has_same_api_prefixes(&self, other: &Self) -> bool {
         self.api_prefixes == other.api_prefixes
     }
 
     /// Whether both policies have the same inbox prefixes.
     #[must_use]
-    pub fn has_inboxes_of(&self, other: &Self) -> bool {
+    pub fn has_same_inbox_prefixes(&self, other: &Self) -> bool {
         let prefixes = |policy: &Self| -> Vec<_> {
             policy
                 .inboxes
@@ -352,62 +354,63 @@ impl Policy {
             api_prefixes: Vec::new(),
             inboxes: Vec::new(),
             trie: trie::Trie::default(),
-            awaits_acknowledgements: false,
+            awaits_pub_acks: false,
         }
     }
 
     /// Looks `subject` up, as it stands on the wire in either direction.
     #[must_use]
-    pub fn look(&self, subject: &[u8]) -> Look {
-        let look = |route, role, bare: &[u8]| Look {
+    pub fn lookup(&self, subject: &[u8]) -> Lookup {
+        let lookup = |route, role, bare: &[u8]| Lookup {
             route,
             role,
-            named: false,
+            explicit: false,
             prefix: subject.len().saturating_sub(bare.len()),
         };
         match self.class(subject) {
             class::Class::User(bare) => {
                 let found = self.trie.find(bare);
                 let route = found.map_or(Route::Pass, |found| Route::Keyring(found.keyring));
-                Look {
-                    named: found.is_some_and(|found| found.named),
-                    ..look(route, Role::User, bare)
+                Lookup {
+                    explicit: found.is_some_and(|found| found.explicit),
+                    ..lookup(route, Role::User, bare)
                 }
             }
             class::Class::Reply => {
                 let covering = || self.trie.find(subject).map(|found| found.keyring);
-                let named = self.trie.find_named(subject);
-                let named = named.filter(|_| self.inboxes(subject).is_none_or(|own| own.named));
-                let route = named.map_or_else(
+                let explicit = self.trie.find_below_literal(subject);
+                let explicit =
+                    explicit.filter(|_| self.inboxes(subject).is_none_or(|own| own.explicit));
+                let route = explicit.map_or_else(
                     || Route::Reply(covering()),
                     |found| Route::Keyring(found.keyring),
                 );
-                Look {
-                    named: named.is_some(),
-                    ..look(route, Role::Reply, subject)
+                Lookup {
+                    explicit: explicit.is_some(),
+                    ..lookup(route, Role::Reply, subject)
                 }
             }
-            class::Class::Api(request) => look(Route::Pass, Role::Api, request),
-            class::Class::System(_) => look(Route::Pass, Role::System, subject),
+            class::Class::Api(request) => lookup(Route::Pass, Role::Api, request),
+            class::Class::System(_) => lookup(Route::Pass, Role::System, subject),
         }
     }
 
     /// What happens to a payload on `subject`.
     #[must_use]
     pub fn route(&self, subject: &[u8]) -> Route {
-        self.look(subject).route
+        self.lookup(subject).route
     }
 
-    /// The subject that an envelope is bound to: see [`Look::bare`].
+    /// The subject that an envelope is bound to: see [`Lookup::normalise`].
     #[must_use]
     pub fn normalise<'a>(&self, subject: &'a [u8]) -> &'a [u8] {
-        self.look(subject).bare(subject)
+        self.lookup(subject).normalise(subject)
     }
 
     /// Whether payloads on `subject` are never sealed, whatever the rules.
     #[must_use]
     pub fn is_system(&self, subject: &[u8]) -> bool {
-        matches!(self.look(subject).role, Role::Api | Role::System)
+        matches!(self.lookup(subject).role, Role::Api | Role::System)
     }
 
     /// Whether every subject that `filter` matches is sealed, possibly under several keyrings. `filter` may have wildcards.
@@ -453,19 +456,23 @@ impl Policy {
 
     /// Whether a keyring accepts only `PubAck` as responses ([`Answers::PubAck`]).
     #[must_use]
-    pub const fn awaits_acknowledgements(&self) -> bool {
-        self.awaits_acknowledgements
+    pub const fn awaits_pub_acks(&self) -> bool {
+        self.awaits_pub_acks
     }
 
     /// Whether a keyring restricts its clients, in at least one direction.
     #[must_use]
-    pub fn is_selective(&self) -> bool {
-        self.rules.iter().any(Rule::is_selective)
+    pub fn restricts_clients(&self) -> bool {
+        self.rules.iter().any(Rule::restricts_clients)
     }
 
     /// A keyring that `closed` selects and whose patterns cover every subject that `filter` matches. Some of these subjects may
     /// belong to other selected keyrings, but to no others.
-    pub fn closes(&self, filter: &[u8], closed: impl Fn(KeyringId) -> bool) -> Option<KeyringId> {
+    pub fn find_covering(
+        &self,
+        filter: &[u8],
+        closed: impl Fn(KeyringId) -> bool,
+    ) -> Option<KeyringId> {
         let (bare, reply) = match self.class(filter) {
             class::Class::User(bare) => (bare, false),
             class::Class::Reply => (filter, true),
@@ -491,7 +498,11 @@ impl Policy {
 
     /// A keyring that `closed` selects and that some subject that `filter` matches may belong to. `filter` may have wildcards;
     /// one that is no valid subject may belong to any.
-    pub fn reaches(&self, filter: &[u8], closed: impl Fn(KeyringId) -> bool) -> Option<KeyringId> {
+    pub fn find_overlapping(
+        &self,
+        filter: &[u8],
+        closed: impl Fn(KeyringId) -> bool,
+    ) -> Option<KeyringId> {
         let (bare, reply) = match self.class(filter) {
             class::Class::User(bare) => (bare, false),
             class::Class::Reply => (filter, true),
@@ -505,8 +516,8 @@ impl Policy {
         };
         let filter: Pattern = filter;
         if filter.is_literal() {
-            let look = self.look(bare);
-            let keyring = look.route.keyring().filter(|_| !reply || look.named);
+            let lookup = self.lookup(bare);
+            let keyring = lookup.route.keyring().filter(|_| !reply || lookup.explicit);
             return keyring.filter(|keyring| closed(*keyring));
         }
         let mut reached = self.patterns().filter(|(id, pattern)| {
@@ -518,12 +529,12 @@ impl Policy {
     /// Whether some subject that `filter` matches may be a request to JetStream's API. `filter` may have wildcards; `true` if it
     /// is no valid subject.
     #[must_use]
-    pub fn may_request(&self, filter: &[u8]) -> bool {
+    pub fn may_match_api_request(&self, filter: &[u8]) -> bool {
         let parsed = std::str::from_utf8(filter)
             .ok()
             .and_then(|text| text.parse::<Pattern>().ok());
         match parsed {
-            Some(literal) if literal.is_literal() => self.look(filter).role == Role::Api,
+            Some(literal) if literal.is_literal() => self.lookup(filter).role == Role::Api,
             Some(wild) => class::requests(&self.api_prefixes).any(|api| api.overlaps(&wild)),
             None => true,
         }
@@ -558,7 +569,7 @@ impl Policy {
 }
 
 impl Rule {
-    fn is_selective(&self) -> bool {
+    fn restricts_clients(&self) -> bool {
         let both = [&self.publish_by, &self.deliver_to];
         both.into_iter()
             .any(|clients| *clients != Clients::Everybody)
@@ -570,7 +581,7 @@ impl Rule {
         Self {
             name: KeyringName::default(),
             subjects: vec![Pattern::everything()],
-            longest: u64::MAX,
+            max_payload_len: u64::MAX,
             bind: Bind::Subject {
                 aliases: Vec::new(),
             },
@@ -585,7 +596,7 @@ impl Rule {
     }
 }
 
-impl crate::fault::Faulty for Fault {
+impl crate::fault::Faulty for RuleFault {
     fn fault(&self) -> crate::fault::Fault {
         crate::fault::Fault {
             who: crate::fault::Who::Operator,

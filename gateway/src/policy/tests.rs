@@ -346,7 +346,7 @@ fn closes(rules: &[&[&str]], closed: &[u16], filter: &str) -> Option<u16> {
     let rules = rules.iter().enumerate();
     let rules = rules.map(|(index, subjects)| rule(&format!("k{index}"), subjects));
     let policy = Policy::new(rules.collect(), &["JS.acme.API".to_owned()]).unwrap();
-    let found = policy.closes(filter.as_bytes(), |id| closed.contains(&id.0));
+    let found = policy.find_covering(filter.as_bytes(), |id| closed.contains(&id.0));
     found.map(|id| id.0)
 }
 

@@ -5,10 +5,10 @@
 //! nothing is allocated.
 
 use crate::policy::pattern::Token;
-use crate::policy::{Bind, Fault, Invalid, KeyringId, Pattern, Rule, class};
+use crate::policy::{Bind, Invalid, KeyringId, Pattern, Rule, RuleFault, class};
 
 /// Up to this many literals, a linear search is faster than a binary one.
-const FEW: usize = 16;
+const MAX_LINEAR_SEARCH: usize = 16;
 
 /// The compiled patterns.
 #[derive(Clone, Debug, Default)]
@@ -34,7 +34,7 @@ pub(super) struct Found {
     /// The keyring that it belongs to.
     pub(super) keyring: KeyringId,
     /// Whether one of its tokens is a literal.
-    pub(super) named: bool,
+    pub(super) explicit: bool,
 }
 
 impl Trie {
@@ -44,26 +44,26 @@ impl Trie {
     }
 
     /// The same among the patterns whose first token is a literal.
-    pub(super) fn find_named(&self, subject: &[u8]) -> Option<Found> {
+    pub(super) fn find_below_literal(&self, subject: &[u8]) -> Option<Found> {
         let (token, rest) = next(subject);
         self.root.literal(token)?.find(rest)
     }
 
     /// Adds a pattern; returns the keyring that already has it, if any.
     fn insert(&mut self, pattern: &Pattern, keyring: KeyringId) -> Option<KeyringId> {
-        let named = pattern
+        let explicit = pattern
             .tokens()
             .any(|token| matches!(token, Token::Literal(_)));
-        let found = Found { keyring, named };
+        let found = Found { keyring, explicit };
         let mut node = &mut self.root;
         for token in pattern.tokens() {
             node = match token {
                 Token::Literal(bytes) => node.literal_mut(bytes),
                 Token::Star => node.star.get_or_insert_default(),
-                Token::Tail => return take(&mut node.tail, found),
+                Token::Tail => return fill(&mut node.tail, found),
             };
         }
-        take(&mut node.end, found)
+        fill(&mut node.end, found)
     }
 }
 
@@ -84,7 +84,7 @@ impl Node {
 
     fn literal(&self, token: &[u8]) -> Option<&Self> {
         // Most lengths differ, so a linear search of a short list is faster.
-        if self.literals.len() <= FEW {
+        if self.literals.len() <= MAX_LINEAR_SEARCH {
             let found = self.literals.iter().find(|(known, _)| **known == *token);
             return found.map(|(_, node)| node);
         }
@@ -112,12 +112,12 @@ impl Node {
 ///
 /// # Errors
 /// Every fault, in the order of the rules.
-pub(super) fn compile(rules: &[Rule], prefixes: &[Box<[u8]>]) -> Result<Trie, Vec<Fault>> {
+pub(super) fn compile(rules: &[Rule], prefixes: &[Box<[u8]>]) -> Result<Trie, Vec<RuleFault>> {
     let mut trie = Trie::default();
     let mut faults = Vec::new();
     for (index, rule) in rules.iter().enumerate() {
         let mut fault = |subject, why| {
-            faults.push(Fault {
+            faults.push(RuleFault {
                 rule: index,
                 subject,
                 why,
@@ -135,7 +135,7 @@ pub(super) fn compile(rules: &[Rule], prefixes: &[Box<[u8]>]) -> Result<Trie, Ve
             fault(None, Invalid::NameTaken(rule.name.clone()));
         }
         for (place, pattern) in rule.subjects.iter().enumerate() {
-            if let Some(why) = misplaced(pattern, prefixes) {
+            if let Some(why) = never_matches(pattern, prefixes) {
                 fault(Some(place), why);
             } else if let Some(holder) = trie
                 .insert(pattern, id)
@@ -157,7 +157,7 @@ pub(super) fn compile(rules: &[Rule], prefixes: &[Box<[u8]>]) -> Result<Trie, Ve
 }
 
 /// Why subjects that `pattern` matches are never looked up.
-fn misplaced(pattern: &Pattern, prefixes: &[Box<[u8]>]) -> Option<Invalid> {
+fn never_matches(pattern: &Pattern, prefixes: &[Box<[u8]>]) -> Option<Invalid> {
     let bytes = pattern.as_str().as_bytes();
     let system = match class::of(bytes, prefixes) {
         class::Class::System(system) => Some(system),
@@ -189,7 +189,7 @@ fn stray_aliases(rule: &Rule) -> Vec<Invalid> {
 }
 
 /// Sets `place` if it is empty; otherwise returns the keyring that has it.
-fn take(place: &mut Option<Found>, found: Found) -> Option<KeyringId> {
+fn fill(place: &mut Option<Found>, found: Found) -> Option<KeyringId> {
     let taken = place.map(|taken| taken.keyring);
     place.get_or_insert(found);
     taken

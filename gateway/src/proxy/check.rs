@@ -1,6 +1,6 @@
 //! A property that holds for any bytes, for fuzzers and property tests.
 
-use super::header::{Header, LONGEST, Version, Wrong, write};
+use super::header::{Header, LONGEST, ProxyHeaderError, Version, write};
 
 /// Reads every prefix of `data`: the result for a prefix agrees with that for the whole, a header is never longer than allowed,
 /// and survives being written and read again.
@@ -19,7 +19,7 @@ pub fn header_is_read_alike_in_parts(data: &[u8]) {
                 assert!(header.len <= cut);
                 assert_eq!(whole, Ok(Some(header)));
             }
-            Err(wrong) => assert!(whole == Err(wrong) || wrong == Wrong::Absent),
+            Err(wrong) => assert!(whole == Err(wrong) || wrong == ProxyHeaderError::Absent),
         }
     }
     let Ok(Some(header)) = whole else {

@@ -39,7 +39,7 @@ pub struct Header {
 
 /// Why bytes are not a valid header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Wrong {
+pub enum ProxyHeaderError {
     /// They do not begin like one.
     #[error("no PROXY header; a load balancer named in `proxy.accept-from` must send one")]
     Absent,
@@ -50,17 +50,17 @@ pub enum Wrong {
     #[error(
         "a PROXY header of more than {LONGEST} bytes; have the load balancer send fewer fields"
     )]
-    Long,
+    TooLong,
 }
 
-impl Wrong {
+impl ProxyHeaderError {
     /// The label value.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
             Self::Absent => "absent",
             Self::Malformed => "malformed",
-            Self::Long => "long",
+            Self::TooLong => "long",
         }
     }
 }
@@ -69,14 +69,14 @@ impl Header {
     /// Reads the header at the start of `bytes`; `None` while it is incomplete.
     ///
     /// # Errors
-    /// [`Wrong`], as soon as no further byte could make it valid.
-    pub fn read(bytes: &[u8]) -> Result<Option<Self>, Wrong> {
+    /// [`ProxyHeaderError`], as soon as no further byte could make it valid.
+    pub fn read(bytes: &[u8]) -> Result<Option<Self>, ProxyHeaderError> {
         if Self::is_begun_by(bytes, BEGIN_V1) {
             line(bytes)
         } else if Self::is_begun_by(bytes, BEGIN_V2) {
             binary(bytes)
         } else {
-            Err(Wrong::Absent)
+            Err(ProxyHeaderError::Absent)
         }
     }
 
@@ -92,27 +92,27 @@ impl Header {
     }
 }
 
-fn line(bytes: &[u8]) -> Result<Option<Header>, Wrong> {
+fn line(bytes: &[u8]) -> Result<Option<Header>, ProxyHeaderError> {
     let within = bytes.get(..LONGEST_V1).unwrap_or(bytes);
     let Some(at) = memchr::memmem::find(within, b"\r\n") else {
         return if within.len() < LONGEST_V1 {
             Ok(None)
         } else {
-            Err(Wrong::Long)
+            Err(ProxyHeaderError::TooLong)
         };
     };
     let len = at.saturating_add(2);
     parse(bytes.get(..len).unwrap_or_default()).map(Some)
 }
 
-fn binary(bytes: &[u8]) -> Result<Option<Header>, Wrong> {
+fn binary(bytes: &[u8]) -> Result<Option<Header>, ProxyHeaderError> {
     let Some((fixed, _rest)) = bytes.split_first_chunk::<FIXED_V2>() else {
         return Ok(None);
     };
     let [.., high, low] = *fixed;
     let len = usize::from(u16::from_be_bytes([high, low])).saturating_add(FIXED_V2);
     if len > LONGEST {
-        return Err(Wrong::Long);
+        return Err(ProxyHeaderError::TooLong);
     }
     match bytes.get(..len) {
         Some(whole) => parse(whole).map(Some),
@@ -121,21 +121,21 @@ fn binary(bytes: &[u8]) -> Result<Option<Header>, Wrong> {
 }
 
 /// Reads exactly these bytes as a header.
-fn parse(whole: &[u8]) -> Result<Header, Wrong> {
+fn parse(whole: &[u8]) -> Result<Header, ProxyHeaderError> {
     let config = ParseConfig {
         include_tlvs: false,
         allow_v1: true,
         allow_v2: true,
     };
-    let (header, len) =
-        ProxyHeader::parse(whole, config).map_err(|_variants_say_no_more| Wrong::Malformed)?;
+    let (header, len) = ProxyHeader::parse(whole, config)
+        .map_err(|_variants_say_no_more| ProxyHeaderError::Malformed)?;
     let client = match header.proxied_address() {
         None => None,
         Some(proxied) if proxied.protocol == Protocol::Stream => Some(proxied.source),
-        Some(_datagrams) => return Err(Wrong::Malformed),
+        Some(_datagrams) => return Err(ProxyHeaderError::Malformed),
     };
     if len != whole.len() {
-        return Err(Wrong::Malformed);
+        return Err(ProxyHeaderError::Malformed);
     }
     Ok(Header {
         client: client.map(canonical),

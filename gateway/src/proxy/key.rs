@@ -10,9 +10,9 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use data_encoding::{BASE32_NOPAD, BASE64URL_NOPAD};
 use zeroize::Zeroizing;
 
-use crate::disk::{self, Guarded, read_guarded};
+use crate::disk::{self, AllowedOwner, read_secret_file};
 use crate::fault::{Fault, Faulty, Retry, Who};
-use crate::secret::{self, NoEntropy, Secret, apart, wiped};
+use crate::secret::{self, NoEntropy, Secret, on_wiped_thread, with_wiped_stack};
 
 /// The prefix `S`: a seed.
 const SEED: u8 = 18 << 3;
@@ -41,7 +41,7 @@ pub struct Seed(Zeroizing<String>);
 /// The text is not the seed of an nkey that signs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not the seed of a signing nkey, which has 58 characters and begins with S")]
-pub struct NotASeed;
+pub struct InvalidSeed;
 
 /// Why the key in a file cannot be used. Never repeats the contents.
 #[derive(Debug, thiserror::Error)]
@@ -61,33 +61,33 @@ impl Key {
     /// # Errors
     /// [`KeyError`].
     pub fn read(path: &Path) -> Result<Self, KeyError> {
-        let bytes = read_guarded(path, Guarded::Handed)?;
-        apart(|| Self::parse(bytes.trim_ascii_end()))
+        let bytes = read_secret_file(path, AllowedOwner::UsOrRoot)?;
+        on_wiped_thread(|| Self::parse(bytes.trim_ascii_end()))
             .map_err(|_never_quoted| KeyError::Content(path.into()))
     }
 
     /// Reads a seed's text.
     ///
     /// # Errors
-    /// [`NotASeed`].
-    pub fn parse(text: &[u8]) -> Result<Self, NotASeed> {
+    /// [`InvalidSeed`].
+    pub fn parse(text: &[u8]) -> Result<Self, InvalidSeed> {
         if text.len() != SEED_TEXT {
-            return Err(NotASeed);
+            return Err(InvalidSeed);
         }
         let mut raw = Zeroizing::new([0; SEED_LEN]);
         let decoded = BASE32_NOPAD.decode_mut(text, raw.as_mut_slice());
-        if decoded.map_err(|_may_quote| NotASeed)? != SEED_LEN {
-            return Err(NotASeed);
+        if decoded.map_err(|_may_quote| InvalidSeed)? != SEED_LEN {
+            return Err(InvalidSeed);
         }
-        let (checked, sum) = raw.split_last_chunk::<2>().ok_or(NotASeed)?;
-        let ([first, second], seed) = checked.split_first_chunk().ok_or(NotASeed)?;
+        let (checked, sum) = raw.split_last_chunk::<2>().ok_or(InvalidSeed)?;
+        let ([first, second], seed) = checked.split_first_chunk().ok_or(InvalidSeed)?;
         let prefix = (first & 7) << 5 | (second & 0xf8) >> 3;
         let is_seed = first & 0xf8 == SEED && second & 7 == 0 && SIGNERS.contains(&prefix);
         if !is_seed || crc(checked) != u16::from_le_bytes(*sum) {
-            return Err(NotASeed);
+            return Err(InvalidSeed);
         }
         let pair = Ed25519KeyPair::from_seed_unchecked(seed);
-        let pair = pair.map_err(|_rejected| NotASeed)?;
+        let pair = pair.map_err(|_rejected| InvalidSeed)?;
         Ok(Self { pair, prefix })
     }
 
@@ -97,8 +97,8 @@ impl Key {
     /// [`NoEntropy`].
     pub fn create() -> Result<(Self, Seed), NoEntropy> {
         let secret = Secret::random()?;
-        let seed = apart(|| Seed::of(&secret));
-        let pair = apart(|| Ed25519KeyPair::from_seed_unchecked(secret.expose()));
+        let seed = on_wiped_thread(|| Seed::of(&secret));
+        let pair = on_wiped_thread(|| Ed25519KeyPair::from_seed_unchecked(secret.expose()));
         let pair = pair.map_err(|_rejected| NoEntropy)?;
         let prefix = SERVER;
         Ok((Self { pair, prefix }, seed))
@@ -114,7 +114,7 @@ impl Key {
     /// The signature of a nonce, as CONNECT carries it.
     #[must_use]
     pub fn sign(&self, nonce: &[u8]) -> String {
-        let signature = wiped::<SIGN_DEPTH, _>(|| self.pair.sign(nonce));
+        let signature = with_wiped_stack::<SIGN_DEPTH, _>(|| self.pair.sign(nonce));
         BASE64URL_NOPAD.encode(signature.as_ref())
     }
 }

@@ -9,6 +9,6 @@ mod network;
 #[cfg(test)]
 mod tests;
 
-pub use header::{Header, LONGEST, Version, Wrong, write};
-pub use key::{Key, KeyError, NotASeed, Seed};
-pub use network::{Network, NotANetwork};
+pub use header::{Header, LONGEST, ProxyHeaderError, Version, write};
+pub use key::{InvalidSeed, Key, KeyError, Seed};
+pub use network::{InvalidNetwork, Network};

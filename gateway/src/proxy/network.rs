@@ -14,7 +14,7 @@ pub struct Network {
 
 /// Not an IP network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotANetwork {
+pub enum InvalidNetwork {
     /// Neither an address nor an address with a prefix length.
     #[error("not an IP address, nor one with a length in bits")]
     Shape,
@@ -40,13 +40,13 @@ impl Network {
 }
 
 impl FromStr for Network {
-    type Err = NotANetwork;
+    type Err = InvalidNetwork;
 
-    fn from_str(text: &str) -> Result<Self, NotANetwork> {
+    fn from_str(text: &str) -> Result<Self, InvalidNetwork> {
         let (addr, bits) = text
             .split_once('/')
             .map_or((text, None), |(addr, bits)| (addr, Some(bits)));
-        let first: IpAddr = addr.parse().map_err(|_shape| NotANetwork::Shape)?;
+        let first: IpAddr = addr.parse().map_err(|_shape| InvalidNetwork::Shape)?;
         let most = if first.is_ipv4() { 32 } else { 128 };
         let digits = bits.filter(|bits| bits.bytes().all(|b| b.is_ascii_digit()));
         let bits = match (bits, digits) {
@@ -54,17 +54,17 @@ impl FromStr for Network {
             (Some(_), digits) => digits
                 .and_then(|digits| digits.parse().ok())
                 .filter(|bits| *bits <= most)
-                .ok_or(NotANetwork::Shape)?,
+                .ok_or(InvalidNetwork::Shape)?,
         };
         let behind = match first {
             IpAddr::V4(first) => u128::from(first.to_bits() & !mask4(bits)),
             IpAddr::V6(first) => first.to_bits() & !mask6(bits),
         };
         if behind != 0 {
-            return Err(NotANetwork::HostBits(bits));
+            return Err(InvalidNetwork::HostBits(bits));
         }
         if matches!(first, IpAddr::V6(first) if is_mapped(&first)) {
-            return Err(NotANetwork::Shape);
+            return Err(InvalidNetwork::Shape);
         }
         Ok(Self { first, bits })
     }

@@ -3,14 +3,14 @@ use std::net::SocketAddr;
 use proptest::prelude::*;
 
 use super::*;
-use crate::secret::apart;
-use crate::secret::memory::{deep, left, masked, on_lesser_processors};
+use crate::secret::memory::{find_in_memory, masked, on_deep_stack, with_fewer_cpu_features};
+use crate::secret::on_wiped_thread;
 
 fn addr(text: &str) -> SocketAddr {
     text.parse().unwrap()
 }
 
-fn read(bytes: &[u8]) -> Result<Option<Header>, Wrong> {
+fn read(bytes: &[u8]) -> Result<Option<Header>, ProxyHeaderError> {
     Header::read(bytes)
 }
 
@@ -95,34 +95,40 @@ fn header_of_two_families_is_written_in_ipv6() {
 #[test]
 fn wrong_headers_are_refused_each_for_its_cause() {
     let long_line = [&b"PROXY UNKNOWN "[..], &[b'x'; 100]].concat();
-    let cases: Vec<(Vec<u8>, Wrong)> = vec![
-        (b"CONNECT {}\r\n".to_vec(), Wrong::Absent),
-        (b"PROXX".to_vec(), Wrong::Absent),
-        (b"\r\n\r\n\0\r\nQUIX".to_vec(), Wrong::Absent),
+    let cases: Vec<(Vec<u8>, ProxyHeaderError)> = vec![
+        (b"CONNECT {}\r\n".to_vec(), ProxyHeaderError::Absent),
+        (b"PROXX".to_vec(), ProxyHeaderError::Absent),
+        (b"\r\n\r\n\0\r\nQUIX".to_vec(), ProxyHeaderError::Absent),
         (
             b"PROXY  TCP4 1.2.3.4 5.6.7.8 1 2\r\n".to_vec(),
-            Wrong::Malformed,
+            ProxyHeaderError::Malformed,
         ),
         (
             b"PROXY TCP4 1.2.3.4 5.6.7.8 1\r\n".to_vec(),
-            Wrong::Malformed,
+            ProxyHeaderError::Malformed,
         ),
-        (b"PROXY TCP4 ::1 ::1 1 2\r\n".to_vec(), Wrong::Malformed),
+        (
+            b"PROXY TCP4 ::1 ::1 1 2\r\n".to_vec(),
+            ProxyHeaderError::Malformed,
+        ),
         (
             b"PROXY TCP4 1.2.3.4 5.6.7.8 1 65536\r\n".to_vec(),
-            Wrong::Malformed,
+            ProxyHeaderError::Malformed,
         ),
         (
             b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2 3\r\n".to_vec(),
-            Wrong::Malformed,
+            ProxyHeaderError::Malformed,
         ),
-        (b"PROXY \r\n".to_vec(), Wrong::Malformed),
-        (long_line, Wrong::Long),
-        (v2(0x11, 0x11, &[0; 12]), Wrong::Malformed),
-        (v2(0x21, 0x11, &[0; 11]), Wrong::Malformed),
-        (v2(0x21, 0x12, &[0; 12]), Wrong::Malformed),
-        (v2(0x21, 0x41, &[0; 12]), Wrong::Malformed),
-        (v2(0x21, 0x11, &[0; 521])[..16].to_vec(), Wrong::Long),
+        (b"PROXY \r\n".to_vec(), ProxyHeaderError::Malformed),
+        (long_line, ProxyHeaderError::TooLong),
+        (v2(0x11, 0x11, &[0; 12]), ProxyHeaderError::Malformed),
+        (v2(0x21, 0x11, &[0; 11]), ProxyHeaderError::Malformed),
+        (v2(0x21, 0x12, &[0; 12]), ProxyHeaderError::Malformed),
+        (v2(0x21, 0x41, &[0; 12]), ProxyHeaderError::Malformed),
+        (
+            v2(0x21, 0x11, &[0; 521])[..16].to_vec(),
+            ProxyHeaderError::TooLong,
+        ),
     ];
     for (bytes, wrong) in cases {
         assert_eq!(read(&bytes), Err(wrong), "{}", bytes.escape_ascii());
@@ -172,11 +178,15 @@ fn network_contains_its_addresses_and_no_other() {
         "host",
         "::ffff:10.0.0.0/104",
     ] {
-        assert_eq!(text.parse::<Network>(), Err(NotANetwork::Shape), "{text}");
+        assert_eq!(
+            text.parse::<Network>(),
+            Err(InvalidNetwork::Shape),
+            "{text}"
+        );
     }
     assert_eq!(
         "10.0.0.1/8".parse::<Network>(),
-        Err(NotANetwork::HostBits(8))
+        Err(InvalidNetwork::HostBits(8))
     );
 }
 
@@ -220,7 +230,11 @@ fn seeds_of_every_signing_nkey_are_read_and_others_refused() {
     let damaged = String::from_utf8(damaged).unwrap();
     let short = seed.trim_start_matches('S');
     for text in [short, &curve, &public, &damaged, "", &seed.to_lowercase()] {
-        assert_eq!(Key::parse(text.as_bytes()).err(), Some(NotASeed), "{text}");
+        assert_eq!(
+            Key::parse(text.as_bytes()).err(),
+            Some(InvalidSeed),
+            "{text}"
+        );
     }
 }
 
@@ -269,15 +283,15 @@ proptest! {
 
 #[test]
 fn proxy_key_leaves_no_copy_of_its_seed_in_memory() {
-    on_lesser_processors("proxy::tests::proxy_key_leaves_no_copy_of_its_seed_in_memory");
-    let secrets = deep(|| {
+    with_fewer_cpu_features("proxy::tests::proxy_key_leaves_no_copy_of_its_seed_in_memory");
+    let secrets = on_deep_stack(|| {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("seed");
         let (made, seed) = Key::create().unwrap();
         crate::disk::create(&crate::disk::Real, &path, seed.expose()).unwrap();
         let read = Key::read(&path).unwrap();
         assert_eq!(made.sign(b"nonce"), read.sign(b"nonce"));
-        let raw = apart(|| {
+        let raw = on_wiped_thread(|| {
             let mut raw = zeroize::Zeroizing::new([0; 36]);
             let text = seed.expose().trim_ascii_end();
             let decoded = data_encoding::BASE32_NOPAD.decode_mut(text, &mut *raw);
@@ -287,6 +301,6 @@ fn proxy_key_leaves_no_copy_of_its_seed_in_memory() {
         [raw, masked(seed.expose())]
     });
     for secret in secrets {
-        assert_eq!(left(&secret), Vec::<String>::new());
+        assert_eq!(find_in_memory(&secret), Vec::<String>::new());
     }
 }

@@ -23,7 +23,7 @@ use rustix::net::{RecvFlags, SendFlags, recv, send};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::audit::{Hex, Settings};
-use crate::envelope::{Kid, Used};
+use crate::envelope::{Kid, Volume};
 
 /// Length of every message in bytes: one send is one receive.
 const LENGTH: usize = 25;
@@ -34,23 +34,23 @@ pub struct DrainLink(UnixStream);
 
 /// A message of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Said {
+pub(super) enum DrainMessage {
     /// Lanes want more of a version's budget.
-    More(Kid, Used),
+    NeedBudget(Kid, Volume),
     /// So much has been reserved; zero where nothing is left.
-    Granted(Kid, Used),
+    Granted(Kid, Volume),
     /// Seal nothing more under a version.
     Stop(Kid),
     /// Nothing more is sealed under it; so much of what was reserved is returned.
-    Stopped(Kid, Used),
+    Stopped(Kid, Volume),
     /// So much of what was reserved is not sealed yet.
-    Unused(Kid, Used),
+    Unused(Kid, Volume),
     /// It is revoked or suspended, whether or not its record could be written: the catalogue does not make it seal again.
     Halted(Kid),
     /// That order is reverted: the catalogue decides again.
     Restored(Kid),
     /// Read the catalogue: it decides what seals from now on.
-    Look,
+    CatalogueChanged,
     /// The digest of the settings, see [`digest_of`].
     Policy([u8; 8]),
 }
@@ -71,34 +71,34 @@ impl DrainLink {
     ///
     /// # Errors
     /// When no descriptor is available.
-    pub fn again(&self) -> io::Result<Self> {
+    pub fn try_clone(&self) -> io::Result<Self> {
         self.0.try_clone().map(Self)
     }
 
     /// Registers this end with the current tokio runtime, to wait until it is readable.
-    pub(super) fn watch(&self) -> io::Result<tokio::net::UnixStream> {
+    pub(super) fn readable_end(&self) -> io::Result<tokio::net::UnixStream> {
         tokio::net::UnixStream::from_std(self.0.try_clone()?)
     }
 
-    pub(super) fn say(&self, said: Said) -> io::Result<()> {
-        match send(&self.0, &said.bytes(), SendFlags::NOSIGNAL)? {
+    pub(super) fn send(&self, message: DrainMessage) -> io::Result<()> {
+        match send(&self.0, &message.bytes(), SendFlags::NOSIGNAL)? {
             LENGTH => Ok(()),
             _ => Err(io::ErrorKind::WriteZero.into()),
         }
     }
 
     /// The next message; `WouldBlock` when there is none.
-    pub(super) fn hear(&self) -> io::Result<Said> {
+    pub(super) fn receive(&self) -> io::Result<DrainMessage> {
         let mut bytes = [0; LENGTH];
         match recv(&self.0, &mut bytes, RecvFlags::empty())?.1 {
-            LENGTH => Said::of(&bytes).ok_or_else(|| io::ErrorKind::InvalidData.into()),
+            LENGTH => DrainMessage::of(&bytes).ok_or_else(|| io::ErrorKind::InvalidData.into()),
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
             _ => Err(io::ErrorKind::InvalidData.into()),
         }
     }
 
     /// Kills the process at the other end, which created the pair (`SO_PEERCRED`). Its pid is valid while that end is open.
-    pub(super) fn kill_maker(&self) -> io::Result<()> {
+    pub(super) fn kill_creator(&self) -> io::Result<()> {
         let pid: Pid = rustix::net::sockopt::socket_peercred(&self.0)?.pid;
         Ok(kill_process(pid, Signal::KILL)?)
     }
@@ -122,18 +122,18 @@ impl AsFd for DrainLink {
     }
 }
 
-impl Said {
+impl DrainMessage {
     fn bytes(self) -> [u8; LENGTH] {
-        let nothing = Used::default();
+        let nothing = Volume::default();
         let (word, name, used) = match self {
-            Self::More(kid, used) => (b'm', kid.0, used),
+            Self::NeedBudget(kid, used) => (b'm', kid.0, used),
             Self::Granted(kid, used) => (b'g', kid.0, used),
             Self::Stop(kid) => (b's', kid.0, nothing),
             Self::Stopped(kid, used) => (b'd', kid.0, used),
             Self::Unused(kid, used) => (b'u', kid.0, used),
             Self::Halted(kid) => (b'h', kid.0, nothing),
             Self::Restored(kid) => (b'r', kid.0, nothing),
-            Self::Look => (b'l', [0; 8], nothing),
+            Self::CatalogueChanged => (b'l', [0; 8], nothing),
             Self::Policy(digest) => (b'p', digest, nothing),
         };
         let mut bytes = [0; LENGTH];
@@ -148,20 +148,20 @@ impl Said {
         let (word, rest) = bytes.split_first()?;
         let (name, rest) = rest.split_first_chunk::<8>()?;
         let (messages, rest) = rest.split_first_chunk::<8>()?;
-        let used = Used {
+        let used = Volume {
             messages: u64::from_be_bytes(*messages),
             bytes: u64::from_be_bytes(rest.try_into().ok()?),
         };
         let kid = Kid(*name);
         Some(match word {
-            b'm' => Self::More(kid, used),
+            b'm' => Self::NeedBudget(kid, used),
             b'g' => Self::Granted(kid, used),
             b's' => Self::Stop(kid),
             b'd' => Self::Stopped(kid, used),
             b'u' => Self::Unused(kid, used),
             b'h' => Self::Halted(kid),
             b'r' => Self::Restored(kid),
-            b'l' => Self::Look,
+            b'l' => Self::CatalogueChanged,
             b'p' => Self::Policy(*name),
             _ => return None,
         })
@@ -229,34 +229,34 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_is_heard_and_the_end_is_the_end() {
+    fn messages_arrive_in_order_and_eof_is_the_end() {
         let (one, other) = DrainLink::pair().unwrap();
         let kid = Kid(*b"12345678");
-        let used = Used {
+        let used = Volume {
             messages: 3,
             bytes: 1 << 40,
         };
         let all = [
-            Said::More(kid, used),
-            Said::Granted(kid, used),
-            Said::Stop(kid),
-            Said::Stopped(kid, used),
-            Said::Unused(kid, used),
-            Said::Halted(kid),
-            Said::Restored(kid),
-            Said::Look,
-            Said::Policy(*b"abcdefgh"),
+            DrainMessage::NeedBudget(kid, used),
+            DrainMessage::Granted(kid, used),
+            DrainMessage::Stop(kid),
+            DrainMessage::Stopped(kid, used),
+            DrainMessage::Unused(kid, used),
+            DrainMessage::Halted(kid),
+            DrainMessage::Restored(kid),
+            DrainMessage::CatalogueChanged,
+            DrainMessage::Policy(*b"abcdefgh"),
         ];
-        for said in all {
-            one.say(said).unwrap();
+        for message in all {
+            one.send(message).unwrap();
         }
-        for said in all {
-            assert_eq!(other.hear().unwrap(), said);
+        for message in all {
+            assert_eq!(other.receive().unwrap(), message);
         }
-        let nothing = other.hear().unwrap_err();
+        let nothing = other.receive().unwrap_err();
         assert_eq!(nothing.kind(), io::ErrorKind::WouldBlock);
         drop(one);
-        let end = other.hear().unwrap_err();
+        let end = other.receive().unwrap_err();
         assert_eq!(end.kind(), io::ErrorKind::UnexpectedEof);
     }
 }

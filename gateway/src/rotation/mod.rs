@@ -10,15 +10,15 @@
 //!                          └── install, extend ──▶ keyring::Keys ──▶ sessions
 //! ```
 
-pub mod because;
 mod drain;
 mod driver;
 pub mod engine;
 mod error;
+pub mod external;
+mod offline;
 pub mod protection;
+pub mod reason;
 pub mod report;
-mod rest;
-pub mod seams;
 pub mod terms;
 
 use std::io;
@@ -33,39 +33,40 @@ use tokio::sync::{mpsc, oneshot};
 use crate::audit::{self, Settings};
 use crate::catalogue::Catalogue;
 use crate::clock::Clock;
-use crate::control::Control;
 use crate::disk::{self, Lock};
 use crate::envelope::Kid;
 use crate::keyring::{Keys, Miss, Snapshot};
 use crate::policy::{KeyringName, Policy};
+use crate::retention::JetStream;
 
-pub use because::Because;
 pub use drain::DrainLink;
 pub use error::{OrderError, StartError};
+pub use offline::OfflineKeyring;
+pub use reason::Reason;
 pub use report::{
-    Exposure, Kept, KeyringStatus, Opened, Overview, Rehearsal, Stopped, VersionStatus,
+    Exposure, KeyringStatus, Opened, Overview, PublishStall, Rehearsal, RetentionReasons,
+    VersionStatus,
 };
-pub use rest::AtRest;
-pub use terms::{Consent, Doubtful, Limit, Retain, Rotate, Terms};
+pub use terms::{DestroyApproval, Limit, OpenPolicy, Retain, Rotate, Terms};
 
-use driver::{Driver, Ordered, Parts, Request, Way};
+use driver::{AuditedOrder, DrainChannel, Driver, Parts, Request};
 use engine::Order;
-use seams::{Alone, Inspector, Nobody};
+use external::{Inspector, NoInspector, SingleMember};
 
 /// How many requests of operators may wait; they are rare, and each waits for a disk.
 const QUEUE: usize = 16;
 
 /// Added to the nice value of the driver's thread: it gets about a third of a worker's share of a contended core.
-const BEHIND: i32 = 5;
+const NICE_INCREMENT: i32 = 5;
 
 /// Poll interval while lanes stop sealing, which their workers do between two batches.
-const SETTLING: Duration = Duration::from_millis(1);
+const SETTLE_POLL: Duration = Duration::from_millis(1);
 
 /// How many polls [`stop_sealing`] makes at most.
-const SETTLING_LOOKS: u32 = 2000;
+const SETTLE_POLLS: u32 = 2000;
 
 /// The configuration of rotation, at start and at each reload.
-pub struct Config {
+pub struct RotationConfig {
     /// Which subjects each keyring serves.
     pub policy: Arc<Policy>,
     /// The terms of each keyring, in the order of [`Policy::keyrings`].
@@ -81,7 +82,7 @@ pub struct Reload {
     /// What changed, in words.
     pub what: String,
     /// The reason, for the audit log.
-    pub because: Because,
+    pub reason: Reason,
 }
 
 /// The stores and connections that rotation owns.
@@ -91,11 +92,11 @@ pub struct Stores {
     /// The audit log.
     pub audit: audit::Log,
     /// The gateway's own connection to JetStream; `None`: it cannot be asked.
-    pub control: Option<Control>,
+    pub control: Option<JetStream>,
     /// Links to processes that drain after a take-over.
     pub drainers: Vec<DrainLink>,
     /// Which kind of process this is.
-    pub user: User,
+    pub user: ProcessKind,
 }
 
 /// What the driver yields when another process takes the catalogue over.
@@ -107,7 +108,7 @@ pub struct HandedOver {
 }
 
 /// The message path's end of rotation, which outlives a restart of the driver.
-pub struct Held {
+pub struct MessagePath {
     /// The keys that the message path loads.
     pub keys: Arc<Keys>,
     /// The kids that it misses.
@@ -116,7 +117,7 @@ pub struct Held {
 
 /// Which kind of process uses the state directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum User {
+pub enum ProcessKind {
     /// A gateway: the audit log records its start and stop.
     Gateway,
     /// A command while no gateway runs.
@@ -150,7 +151,7 @@ pub struct Rotated {
 
 /// Names a key version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Which<'a> {
+pub struct VersionRef<'a> {
     /// The keyring.
     pub keyring: &'a str,
     /// Its number in the keyring.
@@ -160,7 +161,7 @@ pub struct Which<'a> {
 /// A request to destroy a key version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a word of its own")]
-pub struct Wish {
+pub struct DestroyRequest {
     /// Destroy even if stored messages may need the version: the caller has seen the evidence.
     pub forced: bool,
     /// Approves of a destruction that another person, or the gateway, has requested.
@@ -173,7 +174,7 @@ pub struct Wish {
 /// # Errors
 /// [`StartError`]; the next start goes on from what was written.
 pub fn start(
-    config: Config,
+    config: RotationConfig,
     stores: Stores,
     clock: Clock,
 ) -> Result<(Rotation, Arc<Keys>, Running), StartError> {
@@ -185,10 +186,10 @@ pub fn start(
 /// # Errors
 /// [`StartError`]; the message path then still opens, seals nothing any more, and gets no keys that it misses.
 pub fn resume(
-    config: Config,
+    config: RotationConfig,
     stores: Stores,
     clock: Clock,
-    held: Held,
+    held: MessagePath,
 ) -> Result<(Rotation, Running), StartError> {
     let (rotation, _keys, running) = launch(config, parts(stores, clock, Some(held)))?;
     Ok((rotation, running))
@@ -198,16 +199,19 @@ pub fn resume(
 pub fn stop_sealing(keys: &Keys) {
     let before = keys.load_full();
     keys.install(before.sealing_nothing());
-    for _look in 0..SETTLING_LOOKS {
+    for _look in 0..SETTLE_POLLS {
         if before.sealing().all(|version| version.is_settled()) {
             return;
         }
-        std::thread::park_timeout(SETTLING);
+        std::thread::park_timeout(SETTLE_POLL);
     }
     tracing::error!("a worker does not end its batch: it may seal while another process writes");
 }
 
-fn launch(config: Config, parts: Parts) -> Result<(Rotation, Arc<Keys>, Running), StartError> {
+fn launch(
+    config: RotationConfig,
+    parts: Parts,
+) -> Result<(Rotation, Arc<Keys>, Running), StartError> {
     let (requests, asked) = mpsc::channel(QUEUE);
     // First what needs no keys: a driver that has started runs.
     let (gives, given) = std::sync::mpsc::channel::<Box<(Driver, mpsc::Receiver<Miss>)>>();
@@ -218,7 +222,7 @@ fn launch(config: Config, parts: Parts) -> Result<(Rotation, Arc<Keys>, Running)
     let thread = Builder::new()
         .name("rotation".to_owned())
         .spawn(move || {
-            step_back();
+            lower_priority();
             let started = given.recv().ok()?;
             Some(runtime.block_on(run(started, asked)))
         })
@@ -245,24 +249,24 @@ fn run(
 
 /// Lowers the priority of the calling thread, and of those that it starts to ask JetStream, below that of the workers. On Linux a
 /// nice value is a thread's own.
-fn step_back() {
+fn lower_priority() {
     let stepped = getpriority_process(None)
-        .and_then(|nice| setpriority_process(None, nice.saturating_add(BEHIND)));
+        .and_then(|nice| setpriority_process(None, nice.saturating_add(NICE_INCREMENT)));
     if let Err(error) = stepped {
         tracing::trace!(%error, "the rotation thread has the priority of a worker");
     }
 }
 
-fn parts(stores: Stores, clock: Clock, held: Option<Held>) -> Parts {
+fn parts(stores: Stores, clock: Clock, held: Option<MessagePath>) -> Parts {
     let inspector: Box<dyn Inspector> = match stores.control {
         Some(control) => Box::new(control),
-        None => Box::new(Nobody),
+        None => Box::new(NoInspector),
     };
     Parts {
         catalogue: stores.catalogue,
         audit: stores.audit,
         inspector,
-        fleet: Box::new(Alone),
+        fleet: Box::new(SingleMember),
         drainers: stores.drainers,
         user: stores.user,
         clock,
@@ -270,7 +274,7 @@ fn parts(stores: Stores, clock: Clock, held: Option<Held>) -> Parts {
     }
 }
 
-impl Held {
+impl MessagePath {
     /// An empty snapshot.
     fn new(policy: &Arc<Policy>) -> Self {
         let empty = Snapshot::new(Arc::clone(policy), Vec::new(), Vec::new(), 0);
@@ -285,11 +289,11 @@ impl Rotation {
     ///
     /// # Errors
     /// [`OrderError`]; the active version goes on sealing.
-    pub async fn rotate(&self, keyring: &str, because: Because) -> Result<Rotated, OrderError> {
+    pub async fn rotate(&self, keyring: &str, reason: Reason) -> Result<Rotated, OrderError> {
         let keyring = keyring.to_owned();
         self.ask(|answer| Request::Rotate {
             keyring,
-            because,
+            reason,
             answer,
         })
         .await?
@@ -303,13 +307,13 @@ impl Rotation {
         &self,
         keyring: &str,
         order: Order,
-        because: Because,
+        reason: Reason,
     ) -> Result<KeyringStatus, OrderError> {
         let keyring = keyring.to_owned();
         self.ask(|answer| Request::Order {
             keyring,
             order,
-            because,
+            reason,
             answer,
         })
         .await?
@@ -321,16 +325,16 @@ impl Rotation {
     /// [`OrderError::Held`] with the evidence while something stored may need it.
     pub async fn destroy(
         &self,
-        which: Which<'_>,
-        wish: Wish,
-        because: Because,
+        which: VersionRef<'_>,
+        request: DestroyRequest,
+        reason: Reason,
     ) -> Result<KeyringStatus, OrderError> {
         let keyring = which.keyring.to_owned();
         self.ask(|answer| Request::Destroy {
             keyring,
             number: which.number,
-            wish,
-            because,
+            request,
+            reason,
             answer,
         })
         .await?
@@ -360,7 +364,7 @@ impl Rotation {
     ///
     /// # Errors
     /// [`OrderError`].
-    pub async fn why(&self, which: Which<'_>) -> Result<Kept, OrderError> {
+    pub async fn why(&self, which: VersionRef<'_>) -> Result<RetentionReasons, OrderError> {
         let keyring = which.keyring.to_owned();
         self.ask(|answer| Request::Why {
             keyring,
@@ -374,7 +378,7 @@ impl Rotation {
     ///
     /// # Errors
     /// [`OrderError`].
-    pub async fn exposure(&self, which: Which<'_>) -> Result<Exposure, OrderError> {
+    pub async fn exposure(&self, which: VersionRef<'_>) -> Result<Exposure, OrderError> {
         let keyring = which.keyring.to_owned();
         self.ask(|answer| Request::Exposure {
             keyring,
@@ -388,8 +392,8 @@ impl Rotation {
     ///
     /// # Errors
     /// [`OrderError::Stopping`].
-    pub async fn drill(&self, because: Because) -> Result<Vec<Rehearsal>, OrderError> {
-        self.ask(|answer| Request::Drill { because, answer }).await
+    pub async fn drill(&self, reason: Reason) -> Result<Vec<Rehearsal>, OrderError> {
+        self.ask(|answer| Request::Drill { reason, answer }).await
     }
 
     /// The last lines of the audit log.
@@ -404,14 +408,14 @@ impl Rotation {
     pub async fn refused(
         &self,
         (keyring, what): (Option<&str>, audit::Action),
-        because: Because,
+        reason: Reason,
         why: String,
     ) {
-        let wanted = Ordered {
+        let wanted = AuditedOrder {
             keyring: keyring.map(str::to_owned),
             what,
             number: None,
-            because,
+            reason,
         };
         let asked = self.ask(|answer| Request::Refused {
             wanted,
@@ -427,7 +431,7 @@ impl Rotation {
     ///
     /// # Errors
     /// [`OrderError`]; nothing has changed then.
-    pub async fn reload(&self, config: Config, reload: Reload) -> Result<(), OrderError> {
+    pub async fn reload(&self, config: RotationConfig, reload: Reload) -> Result<(), OrderError> {
         self.ask(|answer| Request::Reload {
             config,
             reload,
@@ -453,8 +457,11 @@ impl Running {
     pub async fn hand_over(&self, link: DrainLink) -> HandedOver {
         let (moves, moved) = oneshot::channel();
         let (answer, answered) = oneshot::channel();
-        let way = Way { link, moved: moves };
-        let asked = self.requests.send(Request::HandOver { way, answer }).await;
+        let channel = DrainChannel { link, moved: moves };
+        let asked = self
+            .requests
+            .send(Request::HandOver { channel, answer })
+            .await;
         let drainers = match asked {
             Ok(()) => answered.await.ok(),
             Err(_ended) => None,

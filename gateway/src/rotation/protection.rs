@@ -9,13 +9,13 @@ use serde_json::Value;
 
 use crate::audit::{Act, Action, Change, IntendedUse, Settings, Text};
 use crate::policy::Pattern;
-use crate::rotation::because::Because;
+use crate::rotation::reason::Reason;
 
-use Direction::{Any, Clear, Down, Fewer, More, Nothing, Replaced, Subjects, Up, Words};
+use Weakening::{Any, Clear, Down, Fewer, More, Nothing, Replaced, Subjects, Up, Words};
 
 /// Which change of a key's value weakens protection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
+pub enum Weakening {
     /// None: the key is not about protection, or only its parts are.
     Nothing,
     /// From a word to a later one. An absent value counts as the first.
@@ -38,17 +38,17 @@ pub enum Direction {
     Subjects,
 }
 
-const TRUE_IS_LESS: Direction = Words(&["false", "true"]);
+const TRUE_IS_WEAKER: Weakening = Words(&["false", "true"]);
 
 /// Every key of the configuration.
-pub const KEYS: &[(&str, Direction)] = &[
+pub const KEYS: &[(&str, Weakening)] = &[
     ("listen", Nothing),
     ("servers", Clear),
     ("servers-verify", More),
     // Another directory has another audit log: there is nothing to compare with.
     ("state", Nothing),
     ("lock-memory", Words(&["true", "auto", "false"])),
-    ("relay-only", TRUE_IS_LESS),
+    ("relay-only", TRUE_IS_WEAKER),
     ("advertise", Nothing),
     ("admin", Nothing),
     ("admin.listen", Nothing),
@@ -118,8 +118,8 @@ pub const KEYS: &[(&str, Direction)] = &[
     ("keyring[].limit.messages", Up),
     ("keyring[].limit.bytes", Up),
     ("keyring[].overlap", Down),
-    ("keyring[].open-suspended", TRUE_IS_LESS),
-    ("keyring[].open-compromised", TRUE_IS_LESS),
+    ("keyring[].open-suspended", TRUE_IS_WEAKER),
+    ("keyring[].open-compromised", TRUE_IS_WEAKER),
     ("keyring[].retain", Words(&["archive", "destroy", "shred"])),
     ("keyring[].hold", Down),
     ("keyring[].destroy", Words(&["approved", "automatic"])),
@@ -152,7 +152,7 @@ pub const KEYS: &[(&str, Direction)] = &[
     ("tls.client-ca", Replaced),
     ("tls.crl", Replaced),
     // Without the section everything is plaintext.
-    ("tls.plaintext", TRUE_IS_LESS),
+    ("tls.plaintext", TRUE_IS_WEAKER),
     ("tls.handshake", Nothing),
     ("tls.wait", Nothing),
     ("server-tls", Nothing),
@@ -165,7 +165,7 @@ pub const KEYS: &[(&str, Direction)] = &[
 
 /// How changes of the key at this path weaken protection; `None` for an unknown key.
 #[must_use]
-pub fn direction(path: &str) -> Option<Direction> {
+pub fn weakening(path: &str) -> Option<Weakening> {
     let mut keys = KEYS.iter();
     keys.find(|(key, _)| *key == path).map(|(_, way)| *way)
 }
@@ -178,7 +178,7 @@ pub fn weakened(old: &Settings, new: &Settings) -> Vec<Change> {
         .filter(|change| is_weaker(change, old, new))
         .collect();
     for keyring in keyrings(new) {
-        for change in taken(keyring, old, new) {
+        for change in weaker_for_moved_subjects(keyring, old, new) {
             if weaker.iter().all(|known| known.key != change.key) {
                 weaker.push(change);
             }
@@ -189,13 +189,13 @@ pub fn weakened(old: &Settings, new: &Settings) -> Vec<Change> {
 
 /// The audit log entry of such changes.
 #[must_use]
-pub fn act(changes: Vec<Change>, old: &Settings, because: Because) -> Act {
+pub fn weaken_act(changes: Vec<Change>, old: &Settings, reason: Reason) -> Act {
     let scope = scope(&changes, old).into_iter();
     Act {
-        who: because.who,
-        through: because.through,
-        trigger: Some(because.trigger),
-        why: because.why,
+        who: reason.who,
+        through: reason.through,
+        trigger: Some(reason.trigger),
+        why: reason.why,
         what: Action::Weaken,
         keyring: None,
         version: None,
@@ -224,10 +224,10 @@ fn is_weaker(change: &Change, old: &Settings, new: &Settings) -> bool {
     let path = change.key.as_str();
     let (before, after) = (&change.old, &change.new);
     let Some((keyring, name)) = parts(path) else {
-        return weakens(direction(path), before, after);
+        return weakens(weakening(path), before, after);
     };
     if name == SUBJECTS {
-        return is_lost(keyring, old, new);
+        return loses_subjects(keyring, old, new);
     }
     // A removed keyring shows in its subjects; a new one is compared with those from which it takes subjects.
     let has = |settings: &Settings| !settings.get(&key(keyring, SUBJECTS)).is_null();
@@ -235,7 +235,7 @@ fn is_weaker(change: &Change, old: &Settings, new: &Settings) -> bool {
 }
 
 /// Whether a keyring loses subjects.
-fn is_lost(keyring: &str, old: &Settings, new: &Settings) -> bool {
+fn loses_subjects(keyring: &str, old: &Settings, new: &Settings) -> bool {
     let kept = patterns(new, keyring);
     let others: Vec<Pattern> = keyrings(new)
         .filter(|other| *other != keyring)
@@ -249,7 +249,7 @@ fn is_lost(keyring: &str, old: &Settings, new: &Settings) -> bool {
 }
 
 /// What is weaker in a keyring than in those from which it takes subjects.
-fn taken(keyring: &str, old: &Settings, new: &Settings) -> Vec<Change> {
+fn weaker_for_moved_subjects(keyring: &str, old: &Settings, new: &Settings) -> Vec<Change> {
     let known = patterns(old, keyring);
     let mut added = patterns(new, keyring);
     added.retain(|pattern| !known.contains(pattern));
@@ -278,21 +278,21 @@ fn weaker_than(other: &str, keyring: &str, old: &Settings, new: &Settings) -> Ve
     names.filter_map(change).collect()
 }
 
-fn of_keyring(name: &str) -> Option<Direction> {
-    direction(&format!("keyring[].{name}"))
+fn of_keyring(name: &str) -> Option<Weakening> {
+    weakening(&format!("keyring[].{name}"))
 }
 
 /// Whether a change of a value weakens protection. Any change of an unknown key counts as weaker.
-fn weakens(way: Option<Direction>, old: &Value, new: &Value) -> bool {
+fn weakens(way: Option<Weakening>, old: &Value, new: &Value) -> bool {
     if old == new {
         return false;
     }
-    let (before, after) = (measure(old), measure(new));
+    let (before, after) = (magnitude(old), magnitude(new));
     match way.unwrap_or(Any) {
         Nothing | Subjects => false,
         Any => true,
         Replaced => !old.is_null(),
-        Words(words) => place(words, new) > place(words, old),
+        Words(words) => rank(words, new) > rank(words, old),
         Up => after > before,
         // No value is the highest.
         Down => after.is_some_and(|after| before.is_none_or(|before| after < before)),
@@ -303,7 +303,7 @@ fn weakens(way: Option<Direction>, old: &Value, new: &Value) -> bool {
 }
 
 /// The position among the words; beyond the last for any other value.
-fn place(words: &[&str], value: &Value) -> usize {
+fn rank(words: &[&str], value: &Value) -> usize {
     let said = match value {
         Value::Null => return 0,
         Value::String(word) => word.clone(),
@@ -316,7 +316,7 @@ fn place(words: &[&str], value: &Value) -> usize {
 }
 
 /// A number, a time in nanoseconds, or a date.
-fn measure(value: &Value) -> Option<i128> {
+fn magnitude(value: &Value) -> Option<i128> {
     if let Some(number) = value.as_u64() {
         return Some(i128::from(number));
     }

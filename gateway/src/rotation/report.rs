@@ -5,11 +5,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::catalogue::{Mark, State, Version};
-use crate::envelope::{Commitment, Kid, Suite, Used};
+use crate::envelope::{Commitment, Kid, Suite, Volume};
 use crate::policy::{Clients, KeyringName};
 
 use super::OrderError;
-use super::engine::{Now, Outlook, Ring};
+use super::engine::{KeyringState, Now, Outlook};
 use super::terms::{Retain, Terms};
 
 /// Every keyring, and the faults of catalogue and audit log.
@@ -43,12 +43,12 @@ pub struct KeyringStatus {
     /// When the next rotation is due, and what delays it.
     pub outlook: Outlook,
     /// Why publishes on its subjects wait; `None`: they do not, or no gateway runs.
-    pub stopped: Option<Stopped>,
+    pub stopped: Option<PublishStall>,
 }
 
 /// Why publishes on the subjects of a keyring wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stopped {
+pub enum PublishStall {
     /// No version is active.
     NoVersion,
     /// The active version was revoked or suspended, which could not be written down yet.
@@ -90,17 +90,17 @@ pub struct VersionStatus {
     /// How long it has been in its state, the active one since it first became active; independent of changes of the wall clock.
     pub age: Duration,
     /// What is known to have been sealed under it.
-    pub sealed: Used,
+    pub sealed: Volume,
     /// What counts against its limit: sealed, and reserved by processes that were killed.
-    pub used: Used,
+    pub used: Volume,
     /// What may still be sealed under it.
-    pub left: Used,
+    pub left: Volume,
     /// Whether its hard limit is reached, or no more of it can be reserved.
     pub exhausted: bool,
     /// Whether it was revoked or suspended and its record could not be written yet: nothing is sealed under it.
     pub halted: bool,
     /// Granted to lanes and not sealed yet.
-    pub outstanding: Used,
+    pub outstanding: Volume,
     /// Lanes drawn under it.
     pub lanes: u64,
     /// What this process has opened; `None` when it is not loaded.
@@ -122,7 +122,7 @@ pub struct Opened {
 
 /// Why a version is not destroyed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Kept {
+pub struct RetentionReasons {
     /// The version.
     pub label: String,
     /// Its lifecycle state.
@@ -155,7 +155,7 @@ pub struct Exposure {
     /// Whether it was revoked or suspended and its record could not be written yet: nothing is sealed under it.
     pub halted: bool,
     /// Messages and bytes sealed under it, at most.
-    pub used: Used,
+    pub used: Volume,
     /// Whether that is exact: no process that was killed had reserved some of it.
     pub exact: bool,
     /// Lanes drawn under it, at least.
@@ -189,33 +189,33 @@ impl KeyringStatus {
         let keyring = &self.keyring;
         let label = self.active().map_or("", |active| active.label.as_str());
         let failure = self.outlook.failure.as_ref();
-        let because = failure.map_or_else(String::new, |failure| format!(" ({failure})"));
+        let failed = failure.map_or_else(String::new, |failure| format!(" ({failure})"));
         let again = format!("`keyway rotate {keyring} --why …` tries again at once");
         let (what, help) = match stopped {
-            Stopped::NoVersion => (
-                format!("has no active key version{because}"),
+            PublishStall::NoVersion => (
+                format!("has no active key version{failed}"),
                 format!("`keyway rotate {keyring} --why …` makes one"),
             ),
-            Stopped::Halted => (
+            PublishStall::Halted => (
                 format!(
-                    "{label} was revoked or suspended and seals nothing, which could not be written down yet{because}"
+                    "{label} was revoked or suspended and seals nothing, which could not be written down yet{failed}"
                 ),
                 "it is tried again until it can be, also after a restart, unless the answer to the order says otherwise"
                     .to_owned(),
             ),
-            Stopped::NotLoaded => (
-                format!("{label} is to seal and cannot be loaded{because}"),
+            PublishStall::NotLoaded => (
+                format!("{label} is to seal and cannot be loaded{failed}"),
                 "it is tried again every second".to_owned(),
             ),
-            Stopped::UsedUp => (
+            PublishStall::UsedUp => (
                 format!(
-                    "nothing is left of the limit of {label}, and its successor is not active yet{because}"
+                    "nothing is left of the limit of {label}, and its successor is not active yet{failed}"
                 ),
                 again,
             ),
-            Stopped::NotReserved => (
+            PublishStall::NotReserved => (
                 format!(
-                    "nothing is left of what is reserved of the limit of {label}, and no more can be reserved{because}"
+                    "nothing is left of what is reserved of the limit of {label}, and no more can be reserved{failed}"
                 ),
                 again,
             ),
@@ -226,7 +226,7 @@ impl KeyringStatus {
     }
 }
 
-impl Stopped {
+impl PublishStall {
     /// All of them.
     pub const ALL: [Self; 5] = [
         Self::NoVersion,
@@ -251,14 +251,14 @@ impl Stopped {
 
 impl VersionStatus {
     /// From the record alone; what was reserved counts as used.
-    pub(super) fn of_record(ring: &Ring, version: &Version, now: Now) -> Self {
-        let limit = ring.terms().limit;
-        let limit = Used {
+    pub(super) fn of_record(state: &KeyringState, version: &Version, now: Now) -> Self {
+        let limit = state.terms().limit;
+        let limit = Volume {
             messages: limit.messages,
             bytes: limit.bytes,
         };
         let seals = version.state.seals();
-        let began = version.began().filter(|_began| seals);
+        let began = version.monotonic_activated().filter(|_began| seals);
         let left = limit.minus(version.reserved);
         Self {
             number: version.number,
@@ -271,14 +271,14 @@ impl VersionStatus {
             since: version.since,
             activated: version.activated,
             deactivated: version.deactivated,
-            overlap_ends: ring.overlap_ends(version.number, now),
-            age: now.ago(began.unwrap_or_else(|| version.entered())),
+            overlap_ends: state.overlap_ends(version.number, now),
+            age: now.ago(began.unwrap_or_else(|| version.monotonic_since())),
             sealed: version.sealed,
             used: version.reserved,
-            left: if seals { left } else { Used::default() },
+            left: if seals { left } else { Volume::default() },
             exhausted: seals && (left.messages == 0 || left.bytes == 0),
             halted: false,
-            outstanding: Used::default(),
+            outstanding: Volume::default(),
             lanes: version.lanes,
             opened: None,
             kept: None,
@@ -286,14 +286,14 @@ impl VersionStatus {
     }
 }
 
-impl Kept {
+impl RetentionReasons {
     /// From the record and the mark that is ahead of it.
     pub(super) fn of_record(
-        ring: &Ring,
+        state: &KeyringState,
         version: &Version,
         (now, mark): (Now, Option<Mark>),
     ) -> Self {
-        let reason = mark.map(unwritten).or_else(|| reason(ring, version, now));
+        let reason = mark.map(unwritten).or_else(|| reason(state, version, now));
         Self {
             label: version.label.to_string(),
             state: version.state,
@@ -317,17 +317,17 @@ fn unwritten(mark: Mark) -> String {
 }
 
 /// Why a version in its state is kept.
-fn reason(ring: &Ring, version: &Version, now: Now) -> Option<String> {
+fn reason(state: &KeyringState, version: &Version, now: Now) -> Option<String> {
     let reason = match version.state {
         State::PreActive | State::Ready => "it is about to become active".to_owned(),
         State::Active => "it is active: everything new is sealed under it".to_owned(),
         State::DecryptOnly => {
-            let ends = ring
+            let ends = state
                 .overlap_ends(version.number, now)
                 .map(|ends| format!("{ends:.0}"));
             format!("its overlap lasts until {}", ends.unwrap_or_default())
         }
-        State::Archived => match ring.terms().retain {
+        State::Archived => match state.terms().retain {
             Retain::Archive => "retain = \"archive\": it is never destroyed by itself".to_owned(),
             Retain::Destroy | Retain::Shred => return None,
         },

@@ -21,14 +21,14 @@ pub struct Terms {
     /// How long after the overlap a version is kept before it may be destroyed.
     pub hold: Duration,
     /// Who has to approve of a destruction.
-    pub destroy: Consent,
+    pub destroy: DestroyApproval,
     /// Whether suspended and compromised versions still open.
-    pub open: Doubtful,
+    pub open: OpenPolicy,
 }
 
 /// Which suspended or compromised versions still open what was sealed under them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Doubtful {
+pub enum OpenPolicy {
     /// Neither.
     Nothing,
     /// Suspended ones.
@@ -74,7 +74,7 @@ pub enum Retain {
 
 /// Who has to approve before a secret is destroyed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Consent {
+pub enum DestroyApproval {
     /// Nobody.
     Automatic,
     /// A second person (dual control).
@@ -99,13 +99,13 @@ impl Default for Terms {
             overlap: Duration::from_mins(10),
             retain: Retain::Destroy,
             hold: Duration::from_hours(24),
-            destroy: Consent::Automatic,
-            open: Doubtful::Suspended,
+            destroy: DestroyApproval::Automatic,
+            open: OpenPolicy::Suspended,
         }
     }
 }
 
-impl Doubtful {
+impl OpenPolicy {
     /// Whether a version in this state still opens.
     #[must_use]
     pub const fn includes(self, state: State) -> bool {
@@ -134,7 +134,7 @@ impl Retain {
     }
 }
 
-impl Consent {
+impl DestroyApproval {
     /// The word in the configuration and in status.
     #[must_use]
     pub const fn word(self) -> &'static str {

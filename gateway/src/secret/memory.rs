@@ -18,17 +18,17 @@ const PAINT: [u8; 64] = [0x5a; 64];
 /// The frames of [`used`] begin deeper than those of [`paint`], by less than this.
 const SLACK: usize = 1024;
 
-/// XORed to every byte of a secret.
+/// `XORed` to every byte of a secret.
 const MASK: u8 = 0xa7;
 
 /// The shortest match, in bytes, that is no accident.
-const PIECE: usize = 16;
+const MIN_MATCH: usize = 16;
 
 /// The environment variable that masks CPU features for AWS-LC: bits of CPUID's leaves 1 and 7.
-const PROCESSOR: &str = "OPENSSL_ia32cap";
+const CPU_FEATURES_VARIABLE: &str = "OPENSSL_ia32cap";
 
 /// No SHA instructions; no AVX2 either; nor AVX; nor any vector, nor AES.
-const PROCESSORS: [&str; 4] = [
+const CPU_FEATURES: [&str; 4] = [
     "~0x0:~0x20000000",
     "~0x0:~0x600f0230120",
     "~0x1000000000000000:~0x600f0230120",
@@ -36,17 +36,17 @@ const PROCESSORS: [&str; 4] = [
 ];
 
 thread_local! {
-    static NOBODY_LOOKS: Cell<bool> = const { Cell::new(false) };
+    static MEMORY_SCANS_SKIPPED: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Turns off stack painting, wiping and extra threads on this thread: they would take half of a simulation's time.
-pub(crate) fn look_for_nothing() {
-    NOBODY_LOOKS.set(true);
+pub(crate) fn skip_memory_scans() {
+    MEMORY_SCANS_SKIPPED.set(true);
 }
 
-/// Whether [`look_for_nothing`] was called on this thread.
-pub(super) fn nobody_looks() -> bool {
-    NOBODY_LOOKS.get()
+/// Whether [`skip_memory_scans`] was called on this thread.
+pub(super) fn memory_scans_skipped() -> bool {
+    MEMORY_SCANS_SKIPPED.get()
 }
 
 /// Fills the stack that will be wiped with [`PAINT`].
@@ -84,7 +84,7 @@ fn used<const DEPTH: usize>() -> usize {
 }
 
 /// Does the work deeper in the stack than the scan's own frames reach, which would overwrite copies.
-pub(crate) fn deep<T>(work: impl FnOnce() -> T) -> T {
+pub(crate) fn on_deep_stack<T>(work: impl FnOnce() -> T) -> T {
     below::<{ 64 * 1024 }, T>(work)
 }
 
@@ -103,7 +103,7 @@ pub(crate) fn masked(secret: &[u8]) -> Vec<u8> {
 }
 
 /// Where pieces of a [`masked`] secret are in memory: as they are, as an HMAC's padded key, or with words or blocks byte-swapped.
-pub(crate) fn left(masked: &[u8]) -> Vec<String> {
+pub(crate) fn find_in_memory(masked: &[u8]) -> Vec<String> {
     let forms = forms(masked);
     let memory = File::open("/proc/self/mem").unwrap();
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
@@ -114,10 +114,10 @@ pub(crate) fn left(masked: &[u8]) -> Vec<String> {
         let [from, to] = [from, to].map(|hex| u64::from_str_radix(hex, 16).unwrap());
         // A page at a time: regions of other tests come and go.
         for page in (from..to).step_by(4096) {
-            let mut bytes = [0; 4096 + PIECE];
+            let mut bytes = [0; 4096 + MIN_MATCH];
             let wanted = bytes.len().min(usize::try_from(to - page).unwrap());
             let read = memory.read_exact_at(&mut bytes[..wanted], page);
-            if read.is_err() || bytes == [0; 4096 + PIECE] {
+            if read.is_err() || bytes == [0; 4096 + MIN_MATCH] {
                 continue;
             }
             bytes.iter_mut().for_each(|byte| *byte ^= MASK);
@@ -142,18 +142,20 @@ fn forms(masked: &[u8]) -> Vec<(String, Vec<u8>)> {
 }
 
 fn holds(bytes: &[u8], form: &[u8]) -> bool {
-    let mut pieces = form.windows(PIECE);
+    let mut pieces = form.windows(MIN_MATCH);
     pieces.any(|piece| memchr::memmem::find(bytes, piece).is_some())
 }
 
-/// Runs the test of this name again for each of [`PROCESSORS`], in a process of its own.
-pub(crate) fn on_lesser_processors(test: &str) {
-    if std::env::var_os(PROCESSOR).is_some() {
+/// Runs the test of this name again for each of [`CPU_FEATURES`], in a process of its own.
+pub(crate) fn with_fewer_cpu_features(test: &str) {
+    if std::env::var_os(CPU_FEATURES_VARIABLE).is_some() {
         return;
     }
-    for processor in PROCESSORS {
+    for processor in CPU_FEATURES {
         let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", test]).env(PROCESSOR, processor);
+        command
+            .args(["--exact", test])
+            .env(CPU_FEATURES_VARIABLE, processor);
         let output = command.output().unwrap();
         let said = String::from_utf8_lossy(&output.stdout);
         assert!(said.contains("1 passed"), "{processor}: {said}");
@@ -163,7 +165,7 @@ pub(crate) fn on_lesser_processors(test: &str) {
 #[test]
 #[should_panic(expected = "are wiped")]
 fn work_that_goes_deeper_than_is_wiped_is_noticed() {
-    super::wiped::<8192, _>(|| {
+    super::with_wiped_stack::<8192, _>(|| {
         let mut deep = [7_u8; 12 * 1024];
         black_box(&mut deep);
     });
@@ -192,13 +194,13 @@ fn copies_on_the_stack_are_found_and_none_is_left_of_what_was_done_apart_or_wipe
     let trace = |work: fn(&super::Secret)| {
         let secret = super::Secret::random().unwrap();
         let mask = masked(secret.expose());
-        deep(|| work(&secret));
+        on_deep_stack(|| work(&secret));
         drop(secret);
-        left(&mask)
+        find_in_memory(&mask)
     };
     assert!(!trace(copied).is_empty());
-    let apart = trace(|secret| super::apart(|| copied(secret)));
+    let apart = trace(|secret| super::on_wiped_thread(|| copied(secret)));
     assert_eq!(apart, Vec::<String>::new());
-    let wiped = trace(|secret| super::wiped::<8192, _>(|| copied(secret)));
+    let wiped = trace(|secret| super::with_wiped_stack::<8192, _>(|| copied(secret)));
     assert_eq!(wiped, Vec::<String>::new());
 }

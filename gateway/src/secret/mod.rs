@@ -1,14 +1,14 @@
 //! Key material in memory: 32 bytes that are wiped, and never printed.
 //!
 //! A [`Secret`] has no `Debug`, no `Clone` and no `Display`; it stays in one place on the heap and is wiped when dropped. Code
-//! that needs the bytes calls [`Secret::expose`], which is easy to search for: within [`apart`], or on the message path
-//! within [`wiped`].
+//! that needs the bytes calls [`Secret::expose`], which is easy to search for: within [`on_wiped_thread`], or on the message path
+//! within [`with_wiped_stack`].
 
 #[cfg(test)]
 pub(crate) mod memory;
 mod stack;
 
-pub use stack::{apart, wiped};
+pub use stack::{on_wiped_thread, with_wiped_stack};
 
 use zeroize::Zeroizing;
 
@@ -50,7 +50,7 @@ impl Secret {
     /// [`NoEntropy`] when the generator fails.
     pub fn random() -> Result<Self, NoEntropy> {
         Self::build(|bytes| {
-            apart(|| aws_lc_rs::rand::fill(bytes).map_err(|_unspecified| NoEntropy))
+            on_wiped_thread(|| aws_lc_rs::rand::fill(bytes).map_err(|_unspecified| NoEntropy))
         })
     }
 

@@ -1,8 +1,8 @@
 //! Stack hygiene for work with secrets: on a part of the stack that is wiped afterwards, or on a thread of its own.
 //!
 //! Code that reads a key copies it: the compiler into stack frames, the C library and ciphers into registers and frames of
-//! theirs, differently on each processor. [`wiped`] overwrites all of the stack that the work has used;
-//! [`apart`] does so on a thread that then ends, so that its registers are gone too. (The next signal writes the registers
+//! theirs, differently on each processor. [`with_wiped_stack`] overwrites all of the stack that the work has used;
+//! [`on_wiped_thread`] does so on a thread that then ends, so that its registers are gone too. (The next signal writes the registers
 //! of a thread that goes on to its stack: AVX-512 has sixteen that little code uses, and AWS-LC leaves decrypted bytes there.)
 //!
 //! What the work returns is not wiped: return a [`super::Secret`], which is a pointer, or write into bytes lent by the caller.
@@ -10,11 +10,11 @@
 use std::hint::black_box;
 use std::thread::{Builder, scope};
 
-/// Bytes of stack that [`apart`] wipes.
-const APART: usize = 64 * 1024;
+/// Bytes of stack that [`on_wiped_thread`] wipes.
+const THREAD_DEPTH: usize = 64 * 1024;
 
 /// More bytes of stack for its thread, to start and to end.
-const SPARE: usize = 64 * 1024;
+const THREAD_MARGIN: usize = 64 * 1024;
 
 /// Does the work on a thread of its own and wipes its stack. Takes some 40 µs: not for the message path.
 ///
@@ -24,20 +24,20 @@ const SPARE: usize = 64 * 1024;
     clippy::expect_used,
     reason = "a panic of the work has gone on already"
 )]
-pub fn apart<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+pub fn on_wiped_thread<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     #[cfg(test)]
-    if super::memory::nobody_looks() {
+    if super::memory::memory_scans_skipped() {
         return work();
     }
     let mut work = Some(work);
     let mut done = None;
     let mut once = || {
         if let Some(work) = work.take() {
-            done = Some(wiped::<APART, T>(work));
+            done = Some(with_wiped_stack::<THREAD_DEPTH, T>(work));
         }
     };
     scope(|scope| {
-        let thread = Builder::new().stack_size(APART.saturating_add(SPARE));
+        let thread = Builder::new().stack_size(THREAD_DEPTH.saturating_add(THREAD_MARGIN));
         drop(thread.spawn_scoped(scope, &mut once));
     });
     once();
@@ -45,9 +45,9 @@ pub fn apart<T: Send>(work: impl FnOnce() -> T + Send) -> T {
 }
 
 /// Does the work and wipes `DEPTH` bytes of stack below here. `DEPTH` must leave a quarter unused, which every unit test checks.
-pub fn wiped<const DEPTH: usize, T>(work: impl FnOnce() -> T) -> T {
+pub fn with_wiped_stack<const DEPTH: usize, T>(work: impl FnOnce() -> T) -> T {
     #[cfg(test)]
-    if super::memory::nobody_looks() {
+    if super::memory::memory_scans_skipped() {
         return work();
     }
     #[cfg(test)]

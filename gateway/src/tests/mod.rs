@@ -1,4 +1,4 @@
 //! Tests that span modules.
 
 mod corpus;
-mod streaks;
+mod line_runs;

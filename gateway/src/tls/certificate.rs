@@ -19,7 +19,7 @@ const SOON: Duration = Duration::from_hours(24 * 30);
 
 /// One certificate or revocation list in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fact {
+pub struct CertificateInfo {
     /// What the file is for.
     pub role: Role,
     /// The file.
@@ -34,7 +34,7 @@ pub struct Fact {
 
 /// Something that works now and needs attention, or a certificate that has expired.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Doubt {
+pub struct Warning {
     /// What the file is for.
     pub role: Role,
     /// What is wrong.
@@ -65,7 +65,7 @@ pub struct Names {
     pub ips: Vec<IpAddr>,
 }
 
-impl Fact {
+impl CertificateInfo {
     pub(super) fn of_certificate(
         role: Role,
         path: &Path,
@@ -87,7 +87,7 @@ impl Fact {
     }
 
     /// The warning about its validity, if there is one.
-    fn doubt(&self, now: SystemTime) -> Option<Doubt> {
+    fn warning(&self, now: SystemTime) -> Option<Warning> {
         let end = self.not_after?;
         let (what, subject, path) = (self.what(), &self.subject, self.path.display());
         let when = if now > end {
@@ -99,7 +99,7 @@ impl Fact {
         } else {
             return None;
         };
-        Some(Doubt {
+        Some(Warning {
             role: self.role,
             message: format!("the {what} of {subject} in {path} {when}"),
             help: "replace the file; it is read again by itself",
@@ -118,19 +118,19 @@ impl Fact {
 }
 
 /// Warnings about `facts`. A file of CAs is fine as long as one is valid: expired ones are often left in such files.
-pub(super) fn doubts(facts: &[Fact], now: SystemTime) -> Vec<Doubt> {
-    let said = |fact: &Fact| {
+pub(super) fn warnings(facts: &[CertificateInfo], now: SystemTime) -> Vec<Warning> {
+    let said = |fact: &CertificateInfo| {
         let of_a_good_file = fact.role.is_ca()
             && facts
                 .iter()
-                .any(|other| other.role == fact.role && other.doubt(now).is_none());
-        fact.doubt(now).filter(|_| !of_a_good_file)
+                .any(|other| other.role == fact.role && other.warning(now).is_none());
+        fact.warning(now).filter(|_| !of_a_good_file)
     };
     facts.iter().filter_map(said).collect()
 }
 
 /// The expiry of the file of this role: that of the first of our own certificates, or of the last CA.
-pub(super) fn expiry(facts: &[Fact], role: Role) -> Option<SystemTime> {
+pub(super) fn expiry(facts: &[CertificateInfo], role: Role) -> Option<SystemTime> {
     let ends = facts.iter().filter(|fact| fact.role == role);
     let ends = ends.filter_map(|fact| fact.not_after);
     if role.is_ca() { ends.max() } else { ends.min() }
@@ -180,7 +180,7 @@ fn ip(bytes: &[u8]) -> Option<IpAddr> {
     four.or(six).ok()
 }
 
-impl fmt::Display for Doubt {
+impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "`{}`: {}; {}", self.role, self.message, self.help)
     }

@@ -11,18 +11,18 @@ use rustls::{ClientConfig, RootCertStore};
 use crate::clock::Clock;
 
 use super::error::Error;
-use super::live::{Built, Settings};
-use super::read::Contents;
-use super::settings::{Role, ToServer};
+use super::files::Contents;
+use super::reloadable::{Built, Settings};
+use super::settings::{Role, ServerTls};
 use super::{Time, provider};
 
-impl Settings for ToServer {
+impl Settings for ServerTls {
     type Config = ClientConfig;
 
     fn files(&self) -> Vec<(Role, &Path)> {
         let mut files = Vec::new();
         if let Some(own) = &self.own {
-            files.extend(own.places(Role::ServerCertificate, Role::ServerKey));
+            files.extend(own.files(Role::ServerCertificate, Role::ServerKey));
         }
         files.extend(self.ca.as_deref().map(|ca| (Role::ServerCa, ca)));
         files
@@ -50,12 +50,12 @@ impl Settings for ToServer {
         Ok(Built {
             config: Arc::new(config),
             facts,
-            doubts: Vec::new(),
+            warnings: Vec::new(),
         })
     }
 }
 
-impl ToServer {
+impl ServerTls {
     /// The name that the certificate of the server at `host` must be valid for.
     ///
     /// # Errors

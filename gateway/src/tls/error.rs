@@ -155,7 +155,7 @@ impl Faulty for Error {
                 retry: Retry::Never,
             },
             Self::Setup(_) => Fault {
-                who: Who::Us,
+                who: Who::Internal,
                 retry: Retry::Never,
             },
         }

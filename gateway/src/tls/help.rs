@@ -1,11 +1,11 @@
 //! Remedies for failed handshakes, with the file or configuration key to look at.
 
 use super::failure::Failure;
-use super::settings::{Listener, ToServer};
+use super::settings::{ListenerTls, ServerTls};
 
 const NO_VERSION: &str = "needs TLS 1.2 or 1.3, with a cipher of forward secrecy (ECDHE)";
 
-impl Listener {
+impl ListenerTls {
     /// The remedy after a failed handshake with a client; may be empty.
     #[must_use]
     pub fn help(&self, failure: Failure) -> String {
@@ -49,7 +49,7 @@ impl Listener {
     }
 }
 
-impl ToServer {
+impl ServerTls {
     /// The remedy after a failed handshake with a server; may be empty.
     #[must_use]
     pub fn help(&self, failure: Failure) -> String {

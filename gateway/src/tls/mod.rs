@@ -1,7 +1,7 @@
 //! TLS configuration from files: certificates, keys, CAs and revocation lists.
 //!
-//! [`Acceptor`] is for clients, [`Dialer`] for servers. Each is made of files by [`Live::load`], whose errors name the file;
-//! [`Live::reload`] reads them again and swaps the whole configuration, or keeps the one that works. A handshake uses the
+//! [`Acceptor`] is for clients, [`Dialer`] for servers. Each is made of files by [`ReloadableConfig::load`], whose errors name the file;
+//! [`ReloadableConfig::reload`] reads them again and swaps the whole configuration, or keeps the one that works. A handshake uses the
 //! configuration of its moment; existing connections keep theirs.
 //!
 //! TLS 1.2 and 1.3 with the crate's one provider, no ALPN (NATS has none). Sessions are not resumed: connections are long-lived,
@@ -12,10 +12,10 @@ mod certificate;
 mod dial;
 mod error;
 mod failure;
+mod files;
 mod help;
-mod live;
-mod private;
-mod read;
+mod private_key;
+mod reloadable;
 mod revocation;
 mod settings;
 #[cfg(test)]
@@ -30,18 +30,20 @@ use rustls::time_provider::TimeProvider;
 
 use crate::clock::Clock;
 
-pub use certificate::{Doubt, Fact, Names, Peer};
+pub use certificate::{CertificateInfo, Names, Peer, Warning};
 pub use error::Error;
 pub use failure::Failure;
-pub use live::{Built, Changed, Live, Settings};
-pub use read::Contents;
-pub use settings::{Authorities, Clients, Demand, Handshake, Listener, Pair, Role, ToServer};
+pub use files::Contents;
+pub use reloadable::{Built, Changed, ReloadableConfig, Settings};
+pub use settings::{
+    Authorities, ClientAuth, HandshakeOrder, ListenerTls, Pair, Role, ServerTls, TlsPolicy,
+};
 
 /// TLS with clients.
-pub type Acceptor = Live<Listener>;
+pub type Acceptor = ReloadableConfig<ListenerTls>;
 
 /// TLS with servers.
-pub type Dialer = Live<ToServer>;
+pub type Dialer = ReloadableConfig<ServerTls>;
 
 /// The crate's one provider, which also seals envelopes.
 fn provider() -> Arc<CryptoProvider> {

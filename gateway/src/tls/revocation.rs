@@ -7,16 +7,16 @@ use x509_cert::Certificate;
 use x509_cert::crl::CertificateList;
 use x509_cert::der::{self, Decode, Encode, Reader, SliceReader};
 
-use super::certificate::{Doubt, Fact};
+use super::certificate::{CertificateInfo, Warning};
 use super::error::Error;
+use super::files::File;
 use super::provider;
-use super::read::File;
 
 /// The signed part of a revocation list, and its signature.
 struct Signed<'d> {
     /// The bytes under the signature.
     body: &'d [u8],
-    /// The contents of the AlgorithmIdentifier.
+    /// The contents of the `AlgorithmIdentifier`.
     algorithm: Vec<u8>,
     /// The signature.
     signature: Vec<u8>,
@@ -26,7 +26,13 @@ struct Signed<'d> {
 pub(super) fn lists(
     file: &File,
     authorities: &[CertificateDer<'_>],
-) -> Result<(Vec<CertificateRevocationListDer<'static>>, Vec<Fact>), Error> {
+) -> Result<
+    (
+        Vec<CertificateRevocationListDer<'static>>,
+        Vec<CertificateInfo>,
+    ),
+    Error,
+> {
     let lists = file.lists()?;
     let mut facts = Vec::new();
     for (index, list) in lists.iter().enumerate() {
@@ -35,7 +41,7 @@ pub(super) fn lists(
         let signed = Signed::read(list);
         let signed = signed.map_err(|error| file.malformed("revocation list", index, &error))?;
         check(file, &said, &signed, authorities)?;
-        facts.push(Fact {
+        facts.push(CertificateInfo {
             role: file.role(),
             path: file.path().to_owned(),
             subject: said.tbs_cert_list.issuer.to_string(),
@@ -47,9 +53,13 @@ pub(super) fn lists(
 }
 
 /// Warnings about CAs without a list: certificates that they have signed are rejected, because they might be revoked.
-pub(super) fn unlisted(file: &File, cas: &[Fact], lists: &[Fact]) -> Vec<Doubt> {
-    let listed = |ca: &&Fact| !lists.iter().any(|list| list.subject == ca.subject);
-    let doubt = |ca: &Fact| Doubt {
+pub(super) fn unlisted(
+    file: &File,
+    cas: &[CertificateInfo],
+    lists: &[CertificateInfo],
+) -> Vec<Warning> {
+    let listed = |ca: &&CertificateInfo| !lists.iter().any(|list| list.subject == ca.subject);
+    let warning = |ca: &CertificateInfo| Warning {
         role: file.role(),
         message: format!(
             "{} has no revocation list of {}: clients whose certificates it has signed are turned away",
@@ -58,7 +68,7 @@ pub(super) fn unlisted(file: &File, cas: &[Fact], lists: &[Fact]) -> Vec<Doubt> 
         ),
         help: "add its list to the file; an empty one will do",
     };
-    cas.iter().filter(listed).map(doubt).collect()
+    cas.iter().filter(listed).map(warning).collect()
 }
 
 fn check(

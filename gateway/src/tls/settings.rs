@@ -6,15 +6,15 @@ use std::time::Duration;
 
 /// TLS with clients: section `[tls]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listener {
+pub struct ListenerTls {
     /// The gateway's certificate and its key.
     pub own: Pair,
     /// Whether clients have to show a certificate.
-    pub clients: Clients,
+    pub clients: ClientAuth,
     /// Whether clients without TLS are served too.
-    pub demand: Demand,
+    pub demand: TlsPolicy,
     /// Whether the handshake comes before or after INFO.
-    pub handshake: Handshake,
+    pub handshake: HandshakeOrder,
 }
 
 /// PEM files of a certificate chain and its key.
@@ -28,9 +28,9 @@ pub struct Pair {
 
 /// Whether clients have to show a certificate. One that is shown is always verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Clients {
+pub enum ClientAuth {
     /// It is not requested.
-    Unasked,
+    NotRequested,
     /// It is requested; a client may have none.
     Optional(Authorities),
     /// A client without one is rejected.
@@ -48,7 +48,7 @@ pub struct Authorities {
 
 /// Whether a client has to use TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Demand {
+pub enum TlsPolicy {
     /// Yes.
     Required,
     /// No; the first byte that it sends decides (nats-server's `allow_non_tls`).
@@ -57,7 +57,7 @@ pub enum Demand {
 
 /// Whether the handshake comes before or after INFO.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Handshake {
+pub enum HandshakeOrder {
     /// INFO in the clear, then the handshake.
     AfterInfo,
     /// The handshake, then INFO (nats-server's `handshake_first`).
@@ -68,7 +68,7 @@ pub enum Handshake {
 
 /// TLS with servers: section `[server-tls]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ToServer {
+pub struct ServerTls {
     /// The CAs of servers' certificates; `None`: the system's.
     pub ca: Option<PathBuf>,
     /// The gateway's client certificate, for servers that request one.
@@ -98,13 +98,15 @@ pub enum Role {
     ServerKey,
 }
 
-impl Listener {
+impl ListenerTls {
     /// The CAs of clients' certificates; `None` when none are requested.
     #[must_use]
     pub const fn authorities(&self) -> Option<&Authorities> {
         match &self.clients {
-            Clients::Unasked => None,
-            Clients::Optional(authorities) | Clients::Required(authorities) => Some(authorities),
+            ClientAuth::NotRequested => None,
+            ClientAuth::Optional(authorities) | ClientAuth::Required(authorities) => {
+                Some(authorities)
+            }
         }
     }
 }
@@ -142,4 +144,4 @@ impl fmt::Display for Role {
 }
 
 /// A file's role and path.
-pub(super) type Place<'a> = (Role, &'a Path);
+pub(super) type RoleFile<'a> = (Role, &'a Path);

@@ -2,12 +2,12 @@
 //!
 //! The first bytes of `data` choose limits and split points, the rest is the stream.
 
-use super::twin::{self, Op, Outcome, Rules};
+use super::reference::{self, Op, Outcome, Rules};
 use super::write::{self, PublishLine};
-use super::{Buffer, ClientOp, ClientParser, Limits, Malformed, ServerOp, ServerParser, Step};
+use super::{Buffer, ClientOp, ClientParser, Limits, Malformed, Parsed, ServerOp, ServerParser};
 
+pub use super::check_edits::{header_edit_holds, info_connect_edit_holds};
 pub use super::check_jetstream::jetstream_holds;
-pub use super::check_text::{header_edit_holds, info_connect_edit_holds};
 
 /// The publish direction: the parser and the reference parser yield the same operations in the same order and fail for the same
 /// reason, however the stream is split; [`Malformed::forward`] fails likewise and carries no operation; and a written operation
@@ -26,7 +26,7 @@ pub fn client_parser_agrees(data: &[u8]) {
         headers: first & 2 == 0,
         max_payload: (first & 4 == 0).then_some(16),
     };
-    let expected = twin::client(stream, &rules);
+    let expected = reference::client(stream, &rules);
     for cuts in Cuts::all(choice.get(1).copied().unwrap_or(0)) {
         let seen = drive(stream, cuts, &mut Client::new(rules));
         assert_eq!(seen, expected, "{cuts:?}, {rules:?}, {stream:?}");
@@ -46,7 +46,7 @@ pub fn server_parser_agrees(data: &[u8]) {
         max_message: if first & 2 == 0 { 16 } else { 1 << 20 },
         ..Limits::default()
     };
-    let expected = twin::server(stream, &limits);
+    let expected = reference::server(stream, &limits);
     for cuts in Cuts::all(choice.get(1).copied().unwrap_or(0)) {
         let seen = drive(stream, cuts, &mut Server(ServerParser::new(limits)));
         assert_eq!(seen, expected, "{cuts:?}, {limits:?}, {stream:?}");
@@ -146,7 +146,7 @@ impl Client {
     }
 
     fn killed(&self, malformed: &Malformed, buf: &[u8]) -> &'static str {
-        let forwarded = twin::client(&malformed.forward(buf), &self.rules);
+        let forwarded = reference::client(&malformed.forward(buf), &self.rules);
         assert!(
             forwarded.ops.is_empty(),
             "{malformed:?} forwards an operation"
@@ -173,11 +173,11 @@ impl Client {
 impl Direction for Client {
     fn step(&mut self, buf: &[u8]) -> Result<(Op, usize, usize), Result<usize, &'static str>> {
         match self.parser.next(buf) {
-            Ok(Step::More { need }) => Err(Ok(need)),
+            Ok(Parsed::Incomplete { need }) => Err(Ok(need)),
             Err(malformed) => Err(Err(self.killed(&malformed, buf))),
-            Ok(Step::Op { op, len }) => {
+            Ok(Parsed::Op { op, len }) => {
                 let arg_len = self.parser.arg_len();
-                let rewritten = twin::client(rewritten(&op, arg_len).filled(), &self.rules);
+                let rewritten = reference::client(rewritten(&op, arg_len).filled(), &self.rules);
                 let expected = vec![(Op::from(op), arg_len)];
                 assert_eq!(rewritten.ops, expected, "the writer changed an operation");
                 Ok((op.into(), len, arg_len))
@@ -223,9 +223,9 @@ struct Server(ServerParser);
 impl Direction for Server {
     fn step(&mut self, buf: &[u8]) -> Result<(Op, usize, usize), Result<usize, &'static str>> {
         match self.0.next(buf) {
-            Ok(Step::More { need }) => Err(Ok(need)),
+            Ok(Parsed::Incomplete { need }) => Err(Ok(need)),
             Err(malformed) => Err(Err(malformed.word())),
-            Ok(Step::Op { op, len }) => {
+            Ok(Parsed::Op { op, len }) => {
                 let text = buf.get(..len).unwrap_or_default();
                 assert_eq!(
                     delivered(&op).filled(),

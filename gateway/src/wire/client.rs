@@ -1,7 +1,7 @@
 //! The publish direction: what a client may send, exactly as permissive as nats-server's `parser.go`.
 
 use super::line::{Line, Progress, Size, is_blank, one_or_two, pop_size, size, split};
-use super::{ClientOp, Limits, Malformed, Publish, Step};
+use super::{ClientOp, Limits, Malformed, Parsed, Publish};
 
 /// Parses one client's bytes, one operation per call.
 ///
@@ -19,7 +19,7 @@ pub struct ClientParser {
     arg_len: usize,
 }
 
-type Outcome<'b> = Result<Step<ClientOp<'b>>, Malformed>;
+type Outcome<'b> = Result<Parsed<ClientOp<'b>>, Malformed>;
 
 impl ClientParser {
     /// A parser for a new connection: no headers yet, no limit on the payload until INFO announces one.
@@ -56,8 +56,8 @@ impl ClientParser {
         self.arg_len
     }
 
-    /// The operation at the start of `buf`. After [`Step::Op`], call again with what follows it;
-    /// after [`Step::More`], with the same bytes and more.
+    /// The operation at the start of `buf`. After [`Parsed::Op`], call again with what follows it;
+    /// after [`Parsed::Incomplete`], with the same bytes and more.
     ///
     /// # Errors
     /// [`Malformed`] at the first wrong byte; the connection is over.
@@ -71,7 +71,7 @@ impl ClientParser {
             Some(b"HPUB") => self.header_publish(buf),
             _ => self.other(buf),
         };
-        if !matches!(step, Ok(Step::More { .. })) {
+        if !matches!(step, Ok(Parsed::Incomplete { .. })) {
             self.progress = Progress::default();
             self.body_end = 0;
         }
@@ -81,10 +81,10 @@ impl ClientParser {
     /// Every spelling that [`Self::next`] does not recognise at once.
     fn other<'b>(&mut self, buf: &'b [u8]) -> Outcome<'b> {
         let Some(first) = buf.first() else {
-            return Ok(Step::More { need: 1 });
+            return Ok(Parsed::Incomplete { need: 1 });
         };
         match first.to_ascii_uppercase() {
-            b'P' => self.p(buf),
+            b'P' => self.verb_with_p(buf),
             b'H' => match buf.get(1).map(u8::to_ascii_uppercase) {
                 Some(b'M') => Err(Malformed::ServerVerb),
                 _ => self.header_publish(buf),
@@ -93,17 +93,17 @@ impl ClientParser {
             b'U' => self.unsubscribe(buf),
             b'C' => self.json(buf, b"CONNECT", |json| ClientOp::Connect { json }),
             b'I' => self.json(buf, b"INFO", |json| ClientOp::Info { json }),
-            b'+' => self.bare(buf, b"+OK", ClientOp::Ok),
+            b'+' => self.without_arguments(buf, b"+OK", ClientOp::Ok),
             b'-' => self.error(buf),
             _ => Err(Malformed::UnknownOperation { len: 1 }),
         }
     }
 
-    fn p<'b>(&mut self, buf: &'b [u8]) -> Outcome<'b> {
+    fn verb_with_p<'b>(&mut self, buf: &'b [u8]) -> Outcome<'b> {
         match buf.get(1).map(u8::to_ascii_uppercase) {
             None => more(buf),
-            Some(b'I') => self.bare(buf, b"PING", ClientOp::Ping),
-            Some(b'O') => self.bare(buf, b"PONG", ClientOp::Pong),
+            Some(b'I') => self.without_arguments(buf, b"PING", ClientOp::Ping),
+            Some(b'O') => self.without_arguments(buf, b"PONG", ClientOp::Pong),
             Some(_) if verb_and_blank(buf, b"PUB")? => self.publish(buf, 3),
             Some(_) => more(buf),
         }
@@ -121,7 +121,7 @@ impl ClientParser {
         };
         let body = self.body(buf, line, total.value)?;
         Ok(match body {
-            Err(need) => Step::More { need },
+            Err(need) => Parsed::Incomplete { need },
             Ok(payload) => {
                 let op = ClientOp::Publish(Publish {
                     subject,
@@ -160,7 +160,7 @@ impl ClientParser {
         }
         let body = self.body(buf, line, total.value)?;
         Ok(match body.map(|body| body.split_at_checked(header.value)) {
-            Err(need) => Step::More { need },
+            Err(need) => Parsed::Incomplete { need },
             Ok(parts) => {
                 let (headers, payload) = parts.ok_or(wrong)?;
                 let op = ClientOp::Publish(Publish {
@@ -204,7 +204,7 @@ impl ClientParser {
         if trailer(buf, end) == Some(false) {
             return Err(Malformed::Trailer);
         }
-        Ok(Step::More {
+        Ok(Parsed::Incomplete {
             need: self.body_end,
         })
     }
@@ -277,24 +277,29 @@ impl ClientParser {
     }
 
     /// Verbs without arguments; whatever stands before the line feed is ignored.
-    fn bare<'b>(&mut self, buf: &'b [u8], verb: &[u8], op: ClientOp<'b>) -> Outcome<'b> {
+    fn without_arguments<'b>(
+        &mut self,
+        buf: &'b [u8],
+        verb: &[u8],
+        op: ClientOp<'b>,
+    ) -> Outcome<'b> {
         if !spells(buf, verb)? {
             return more(buf);
         }
         self.arg_len = 0;
-        let len = self
-            .progress
-            .filling(buf, verb.len(), self.limits.max_control_line)?;
-        len.map_or_else(|| more(buf), |len| Ok(Step::Op { op, len }))
+        let len =
+            self.progress
+                .line_without_arguments(buf, verb.len(), self.limits.max_control_line)?;
+        len.map_or_else(|| more(buf), |len| Ok(Parsed::Op { op, len }))
     }
 
     fn line<'b>(&mut self, buf: &'b [u8], verb: usize) -> Result<Option<Line<'b>>, Malformed> {
         self.progress.line(buf, verb, self.limits.max_control_line)
     }
 
-    const fn done<'b>(&mut self, op: ClientOp<'b>, line: Line<'b>) -> Step<ClientOp<'b>> {
+    const fn done<'b>(&mut self, op: ClientOp<'b>, line: Line<'b>) -> Parsed<ClientOp<'b>> {
         self.arg_len = line.arg.len();
-        Step::Op { op, len: line.len }
+        Parsed::Op { op, len: line.len }
     }
 
     const fn whole<'b>(
@@ -302,15 +307,15 @@ impl ClientParser {
         op: ClientOp<'b>,
         line: Line<'b>,
         total: usize,
-    ) -> Step<ClientOp<'b>> {
+    ) -> Parsed<ClientOp<'b>> {
         self.arg_len = line.arg.len();
         let len = line.len.saturating_add(total).saturating_add(2);
-        Step::Op { op, len }
+        Parsed::Op { op, len }
     }
 }
 
 const fn more<'b>(buf: &[u8]) -> Outcome<'b> {
-    Ok(Step::More {
+    Ok(Parsed::Incomplete {
         need: buf.len().saturating_add(1),
     })
 }

@@ -5,7 +5,7 @@
 //! connection without an error. Credentials pass through and are never kept here. All of it is one pass over a text of bounded
 //! depth and size, for clients that send it are not yet authenticated.
 
-use super::json::{Members, means, quote};
+use super::json::{Members, key_is, quote};
 use super::{Buffer, Credentials};
 
 /// The options of a client. A second CONNECT changes those that it names and leaves the rest.
@@ -32,7 +32,7 @@ enum Flag {
 pub enum Refused {
     /// Not a JSON object, or one that nests deeper than any client's.
     #[error(
-        "CONNECT with an argument that is not a JSON object of values at most {DEEPEST} deep; would be right: one"
+        "CONNECT with an argument that is not a JSON object of values at most {MAX_DEPTH} deep; would be right: one"
     )]
     NotAnObject,
     /// A known key has a value of the wrong type.
@@ -41,17 +41,15 @@ pub enum Refused {
     )]
     WrongType,
     /// More members than any client writes; the server would accept them.
-    #[error(
-        "CONNECT with more members than any client has; would be right: at most {MOST_MEMBERS}"
-    )]
+    #[error("CONNECT with more members than any client has; would be right: at most {MAX_MEMBERS}")]
     TooMany,
 }
 
 /// How deep values may nest; those that the server reads nest two deep at most.
-const DEEPEST: usize = 16;
+const MAX_DEPTH: usize = 16;
 
 /// The server knows 22.
-const MOST_MEMBERS: usize = 256;
+const MAX_MEMBERS: usize = 256;
 
 /// What a rewrite changes. The client's own `proxy_sig` is always dropped, in any spelling.
 #[derive(Clone, Copy, Debug, Default)]
@@ -73,12 +71,12 @@ impl Default for Connect {
 
 /// The client name of a gateway's own connection. It has to read what is stored on the server, so a gateway closes it if it
 /// connects there by mistake: through one it would see everything decrypted.
-pub const CONTROL: &str = "keyway control";
+pub const CONTROL_CLIENT_NAME: &str = "keyway control";
 
 /// Whether a CONNECT is that of a gateway's own connection.
 #[must_use]
-pub fn is_control(json: &[u8]) -> bool {
-    let name = format!("\"name\":\"{CONTROL}\"");
+pub fn is_control_client(json: &[u8]) -> bool {
+    let name = format!("\"name\":\"{CONTROL_CLIENT_NAME}\"");
     memchr::memmem::find(json, name.as_bytes()).is_some()
 }
 
@@ -89,7 +87,7 @@ impl Connect {
     /// [`Refused`] when the server would close the connection: forward the line.
     pub fn read(json: &[u8]) -> Result<Self, Refused> {
         let mut options = Self::default();
-        options.take(json, &Edits::default(), &mut Buffer::new())?;
+        options.apply(json, &Edits::default(), &mut Buffer::new())?;
         Ok(options)
     }
 
@@ -99,7 +97,7 @@ impl Connect {
     /// # Errors
     /// [`Refused`] when the server would close the connection. Options read before the error may have changed, as in the server;
     /// discard what was appended.
-    pub fn take<'a>(
+    pub fn apply<'a>(
         &mut self,
         json: &'a [u8],
         edits: &Edits<'_>,
@@ -110,7 +108,7 @@ impl Connect {
             out.put(json);
             return Ok(credentials);
         }
-        let mut members = Members::within(json, DEEPEST);
+        let mut members = Members::with_max_depth(json, MAX_DEPTH);
         let mut outcome = Ok(());
         let mut separator: &[u8] = b"";
         out.put(members.head().ok_or(Refused::NotAnObject)?);
@@ -119,15 +117,15 @@ impl Connect {
             let Some(member) = members.next() else {
                 break;
             };
-            if count == MOST_MEMBERS {
+            if count == MAX_MEMBERS {
                 return Err(Refused::TooMany);
             }
             let member = member.map_err(|_shape| Refused::NotAnObject)?;
             tail = members.rest();
             let set = self.set(member.key, member.value);
             outcome = outcome.and(set);
-            credentials.take(member.key, member.value);
-            if !means(member.key, b"proxy_sig") {
+            credentials.read_member(member.key, member.value);
+            if !key_is(member.key, b"proxy_sig") {
                 out.put(separator);
                 out.put(member.text);
                 separator = b",";
@@ -189,7 +187,7 @@ impl Connect {
     }
 
     fn set(&mut self, key: &[u8], value: &[u8]) -> Result<(), Refused> {
-        let Some(field) = FIELDS.iter().find(|(name, _)| means(key, name.as_bytes())) else {
+        let Some(field) = FIELDS.iter().find(|(name, _)| key_is(key, name.as_bytes())) else {
             return Ok(());
         };
         if value == b"null" {

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::json::{means, text};
+use super::json::{key_is, text};
 
 /// Credentials as the server reads them: keys in any letter case, the last of several wins, `null` changes nothing, an empty text
 /// is absent. No `Debug`: passwords and tokens are secrets.
@@ -21,7 +21,7 @@ pub struct Credentials<'a> {
     /// Signature of the server's nonce, in base64.
     pub signature: Option<Cow<'a, str>>,
     /// One of them is not UTF-8; the server replaces the invalid bytes and so reads another text.
-    pub unclear: bool,
+    pub has_invalid_utf8: bool,
 }
 
 /// A secret that is present; its value is not kept.
@@ -37,43 +37,43 @@ impl Present {
 impl<'a> Credentials<'a> {
     /// Whether there are any.
     #[must_use]
-    pub const fn are_given(&self) -> bool {
+    pub const fn is_any_given(&self) -> bool {
         self.user.is_some()
             || self.pass.is_some()
             || self.token.is_some()
             || self.nkey.is_some()
             || self.jwt.is_some()
             || self.signature.is_some()
-            || self.unclear
+            || self.has_invalid_utf8
     }
 
     /// Reads a member of a CONNECT.
-    pub(super) fn take(&mut self, key: &[u8], value: &'a [u8]) {
+    pub(super) fn read_member(&mut self, key: &[u8], value: &'a [u8]) {
         let Some(text) = text(value) else {
             return;
         };
-        let is = |name: &str| means(key, name.as_bytes());
+        let is = |name: &str| key_is(key, name.as_bytes());
         if is("pass") {
             self.pass = Present::of(&text);
         } else if is("auth_token") {
             self.token = Present::of(&text);
         } else if is("user") {
-            self.user = self.clear(text);
+            self.user = self.utf8(text);
         } else if is("nkey") {
-            self.nkey = self.clear(text);
+            self.nkey = self.utf8(text);
         } else if is("jwt") {
-            self.jwt = self.clear(text);
+            self.jwt = self.utf8(text);
         } else if is("sig") {
-            self.signature = self.clear(text);
+            self.signature = self.utf8(text);
         }
     }
 
-    fn clear(&mut self, text: Cow<'a, [u8]>) -> Option<Cow<'a, str>> {
+    fn utf8(&mut self, text: Cow<'a, [u8]>) -> Option<Cow<'a, str>> {
         let read = match text {
             Cow::Borrowed(bytes) => std::str::from_utf8(bytes).ok().map(Cow::Borrowed),
             Cow::Owned(bytes) => String::from_utf8(bytes).ok().map(Cow::Owned),
         };
-        self.unclear |= read.is_none();
+        self.has_invalid_utf8 |= read.is_none();
         read.filter(|text| !text.is_empty())
     }
 }
@@ -86,7 +86,7 @@ mod tests {
 
     fn read(json: &[u8]) -> Credentials<'_> {
         let mut options = Connect::default();
-        let taken = options.take(json, &Edits::default(), &mut Buffer::new());
+        let taken = options.apply(json, &Edits::default(), &mut Buffer::new());
         taken.expect("a CONNECT")
     }
 
@@ -111,6 +111,6 @@ mod tests {
     #[test]
     fn text_that_is_not_utf8_names_nobody() {
         let credentials = read(b"{\"user\":\"pl\xffanner\",\"pass\":\"x\"}");
-        assert!(credentials.user.is_none() && credentials.unclear);
+        assert!(credentials.user.is_none() && credentials.has_invalid_utf8);
     }
 }

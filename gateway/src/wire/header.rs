@@ -39,7 +39,7 @@ pub fn status_line(block: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// The number of so many digits at the end of the first line's description, and what stands around it.
 #[must_use]
-pub fn status_number(block: &[u8], digits: usize) -> Option<Number<'_>> {
+pub fn status_number(block: &[u8], digits: usize) -> Option<HeaderNumber<'_>> {
     let end = memmem::find(block, b"\r\n")?;
     let line = block.get(..end)?.trim_ascii_end();
     let number = number_at(block, line.len().checked_sub(digits)?, digits)?;
@@ -70,12 +70,12 @@ impl<'a> Iterator for Headers<'a> {
     type Item = (&'a [u8], &'a [u8]);
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.lines.find_map(parts)
+        self.lines.find_map(name_and_value)
     }
 }
 
 /// The name and the value of a header line, its CRLF included.
-fn parts(line: &[u8]) -> Option<(&[u8], &[u8])> {
+fn name_and_value(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let line = line.strip_suffix(b"\r\n")?;
     let colon = memchr::memchr(b':', line)?;
     let name = line.get(..colon)?;
@@ -177,14 +177,14 @@ fn matching<'a>(block: &'a [u8], name: &[u8]) -> impl Iterator<Item = (usize, &'
         Some((from, line))
     })
     .filter_map(move |(from, line)| {
-        let (key, value) = parts(line)?;
+        let (key, value) = name_and_value(line)?;
         (key == name).then_some((from, line, value))
     })
 }
 
 /// The headers that the server appends to a stored message in its response to a direct get.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DirectGet<'a> {
+pub struct DirectGetHeaders<'a> {
     /// The stream that responds, which may be a mirror.
     pub stream: &'a [u8],
     /// The subject that the message is stored under.
@@ -208,7 +208,7 @@ pub struct DirectGet<'a> {
 /// can't be mistaken for them. The server cuts two bytes off the stored block, whatever they are, and appends: if the block had
 /// no empty line, `Nats-Stream` begins in mid-line, and is found there because names of streams have no blanks.
 #[must_use]
-pub fn written_by_direct_get(block: &[u8]) -> Option<DirectGet<'_>> {
+pub fn direct_get_headers(block: &[u8]) -> Option<DirectGetHeaders<'_>> {
     let mut rest = block.strip_suffix(b"\r\n")?;
     let mut line = last_line(&mut rest)?;
     let mut pending = None;
@@ -226,7 +226,7 @@ pub fn written_by_direct_get(block: &[u8]) -> Option<DirectGet<'_>> {
     let at = memmem::rfind(line, name)?;
     let stream = line.get(at.checked_add(name.len())?..)?;
     let before = rest.len().checked_add(at)?;
-    (is_word(stream) && is_word(subject)).then_some(DirectGet {
+    (is_argument(stream) && is_argument(subject)).then_some(DirectGetHeaders {
         stream,
         subject,
         sequence: natural(sequence)?,
@@ -240,7 +240,7 @@ pub fn written_by_direct_get(block: &[u8]) -> Option<DirectGet<'_>> {
 
 /// A number in a header block, and the bytes around it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Number<'a> {
+pub struct HeaderNumber<'a> {
     /// The bytes before it.
     pub before: &'a [u8],
     /// Its digits.
@@ -249,7 +249,7 @@ pub struct Number<'a> {
     pub after: &'a [u8],
 }
 
-impl Number<'_> {
+impl HeaderNumber<'_> {
     /// Its value, if it fits 64 bits.
     #[must_use]
     pub fn value(&self) -> Option<u64> {
@@ -280,7 +280,7 @@ impl Number<'_> {
 ///
 /// A publisher's own header of that name stands before these lines, or in a message without them.
 #[must_use]
-pub fn written_for_headers_only(block: &[u8], from: Sender) -> Option<Number<'_>> {
+pub fn headers_only_size(block: &[u8], from: Sender) -> Option<HeaderNumber<'_>> {
     let mut rest = block.strip_suffix(b"\r\n")?;
     let mut line = last_line(&mut rest)?;
     if line.starts_with(b"Nats-Pin-Id: ") {
@@ -323,17 +323,17 @@ fn is_republished(lines: &[u8]) -> bool {
 
 /// The value of the first header called `name`, if it is a number.
 #[must_use]
-pub fn number<'a>(block: &'a [u8], name: &[u8]) -> Option<Number<'a>> {
+pub fn number<'a>(block: &'a [u8], name: &[u8]) -> Option<HeaderNumber<'a>> {
     let (at, line, digits) = matching(block, name).next()?;
     natural(digits)?;
     let end = at.saturating_add(line.len()).saturating_sub(b"\r\n".len());
     number_at(block, end.saturating_sub(digits.len()), digits.len())
 }
 
-fn number_at(block: &[u8], at: usize, len: usize) -> Option<Number<'_>> {
+fn number_at(block: &[u8], at: usize, len: usize) -> Option<HeaderNumber<'_>> {
     let (before, rest) = block.split_at_checked(at)?;
     let (digits, after) = rest.split_at_checked(len)?;
-    Some(Number {
+    Some(HeaderNumber {
         before,
         digits,
         after,
@@ -350,7 +350,7 @@ fn last_line<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
 }
 
 /// Whether this can be one argument of a control line.
-fn is_word(text: &[u8]) -> bool {
+fn is_argument(text: &[u8]) -> bool {
     !text.is_empty()
         && !text
             .iter()

@@ -1,7 +1,7 @@
 //! INFO: the fields that a session needs, and the rewrite of every INFO for the client.
 
 use super::Buffer;
-use super::json::{Member, Members, NotAnObject, means, quote};
+use super::json::{Member, Members, NotAnObject, key_is, quote};
 use super::write::Decimal;
 
 /// What a server announces, borrowed from its INFO.
@@ -95,13 +95,13 @@ impl<'a> Info<'a> {
             bits: 0,
         };
         for member in Members::new(json).flatten() {
-            info.take(&member);
+            info.read_member(&member);
         }
         Ok(info)
     }
 
-    fn take(&mut self, member: &Member<'a>) {
-        let is = |name: &str| means(member.key, name.as_bytes());
+    fn read_member(&mut self, member: &Member<'a>) {
+        let is = |name: &str| key_is(member.key, name.as_bytes());
         if is("max_payload") {
             self.max_payload = number(member.value).unwrap_or(self.max_payload);
         } else if is("proto") {
@@ -124,7 +124,7 @@ impl<'a> Info<'a> {
     }
 
     fn flag(&mut self, member: &Member<'_>) {
-        let is = |name: &str| means(member.key, name.as_bytes());
+        let is = |name: &str| key_is(member.key, name.as_bytes());
         for (_, bit) in FLAGS.iter().filter(|(name, _)| is(name)) {
             let on = if member.value == b"true" { *bit } else { 0 };
             self.bits = self.bits & !bit | on;
@@ -249,7 +249,7 @@ impl Writer<'_, '_> {
         let found = KEYS
             .iter()
             .enumerate()
-            .find(|(_, (name, _))| means(member.key, name.as_bytes()));
+            .find(|(_, (name, _))| key_is(member.key, name.as_bytes()));
         let Some((at, (name, key))) = found else {
             return self.keep(member);
         };
@@ -281,13 +281,13 @@ impl Writer<'_, '_> {
             | Key::ConnectUrls
             | Key::TlsRequired
             | Key::TlsAvailable
-            | Key::TlsVerify => self.ours(name, key),
+            | Key::TlsVerify => self.gateway_key(name, key),
             Key::WsConnectUrls => {}
         }
     }
 
     /// Writes a key that does not depend on the server's value, if the gateway has one.
-    fn ours(&mut self, name: &str, key: Key) {
+    fn gateway_key(&mut self, name: &str, key: Key) {
         let says = match key {
             Key::ConnectUrls => !self.edits.connect_urls.is_empty(),
             Key::TlsRequired => matches!(self.edits.tls, Tls::Required | Tls::Verified),
@@ -299,7 +299,7 @@ impl Writer<'_, '_> {
         };
         match says {
             true if key == Key::ConnectUrls => self.urls(name),
-            true => self.yes(name),
+            true => self.write_true(name),
             false => {}
         }
     }
@@ -308,7 +308,7 @@ impl Writer<'_, '_> {
     fn missing(&mut self) {
         for (at, (name, key)) in (0_u32..).zip(KEYS) {
             if self.seen & 1_u16.checked_shl(at).unwrap_or_default() == 0 {
-                self.ours(name, key);
+                self.gateway_key(name, key);
             }
         }
     }
@@ -341,7 +341,7 @@ impl Writer<'_, '_> {
         quote(value, self.out);
     }
 
-    fn yes(&mut self, name: &str) {
+    fn write_true(&mut self, name: &str) {
         self.name(name);
         self.out.put(b"true");
     }

@@ -36,15 +36,15 @@ impl Progress {
         verb: usize,
         limit: usize,
     ) -> Result<Option<Line<'b>>, Malformed> {
-        match fresh(buf, verb) {
+        match canonical_line(buf, verb) {
             Some(line) if self.scanned == 0 && line.arg.len() <= limit => Ok(Some(line)),
-            _ => self.resumed(buf, verb, limit),
+            _ => self.any_line(buf, verb, limit),
         }
     }
 
     /// The same for lines that are unusual or arrived in pieces.
     #[cold]
-    fn resumed<'b>(
+    fn any_line<'b>(
         &mut self,
         buf: &'b [u8],
         verb: usize,
@@ -55,7 +55,7 @@ impl Progress {
             let rest = buf.get(from..).unwrap_or_default();
             let Some(blanks) = rest.iter().position(|&b| !is_blank(b)) else {
                 self.scanned = buf.len();
-                return within(buf.len(), verb, limit);
+                return check_padding(buf.len(), verb, limit);
             };
             self.arg = from.saturating_add(blanks);
             self.scanned = self.arg;
@@ -89,7 +89,7 @@ impl Progress {
     }
 
     /// The length of a line whose verb takes `verb` bytes and ignores whatever follows up to the line feed.
-    pub(super) fn filling(
+    pub(super) fn line_without_arguments(
         &mut self,
         buf: &[u8],
         verb: usize,
@@ -99,14 +99,14 @@ impl Progress {
         let found = memchr::memchr(b'\n', buf.get(from..).unwrap_or_default());
         let at = found.map_or(buf.len(), |offset| from.saturating_add(offset));
         self.scanned = at;
-        within::<()>(at, verb, limit)?;
+        check_padding::<()>(at, verb, limit)?;
         Ok(found.map(|_| at.saturating_add(1)))
     }
 }
 
 /// A canonical line: one blank behind the verb, CRLF at the end.
 #[inline]
-fn fresh(buf: &[u8], verb: usize) -> Option<Line<'_>> {
+fn canonical_line(buf: &[u8], verb: usize) -> Option<Line<'_>> {
     let (blank, rest) = buf.get(verb..)?.split_first()?;
     if !is_blank(*blank) || *rest.first()? <= b' ' {
         return None;
@@ -118,7 +118,7 @@ fn fresh(buf: &[u8], verb: usize) -> Option<Line<'_>> {
 }
 
 /// Fails if more than `limit` bytes stand between the verb and `at`.
-const fn within<T>(at: usize, verb: usize, limit: usize) -> Result<Option<T>, Malformed> {
+const fn check_padding<T>(at: usize, verb: usize, limit: usize) -> Result<Option<T>, Malformed> {
     if at.saturating_sub(verb) > limit {
         Err(Malformed::EndlessFilling)
     } else {

@@ -69,7 +69,7 @@ pub enum Malformed {
 }
 
 /// A byte that no operation starts with.
-const WRONG: &[u8] = b"X";
+const WRONG_BYTE: &[u8] = b"X";
 /// The same for a server that still waits for CONNECT, which answers any other first byte with `Authorization Violation`.
 const WRONG_AFTER_CONNECT: &[u8] = b"CX";
 
@@ -91,14 +91,14 @@ impl Malformed {
                 Cow::Borrowed(WRONG_AFTER_CONNECT)
             }
             Self::ServerVerb | Self::CarriageReturn | Self::EndlessFilling | Self::Trailer => {
-                Cow::Borrowed(WRONG)
+                Cow::Borrowed(WRONG_BYTE)
             }
         }
     }
 
     /// The text of the server's `-ERR`; `None` where it closes without one.
     #[must_use]
-    pub const fn words(&self) -> Option<&'static str> {
+    pub const fn server_error(&self) -> Option<&'static str> {
         match self {
             Self::UnknownOperation { .. }
             | Self::ServerVerb

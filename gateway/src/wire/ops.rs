@@ -2,7 +2,7 @@
 
 /// The result of one call of a parser.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step<Op> {
+pub enum Parsed<Op> {
     /// A complete operation.
     Op {
         /// The operation.
@@ -11,7 +11,7 @@ pub enum Step<Op> {
         len: usize,
     },
     /// The buffer does not hold a complete operation yet.
-    More {
+    Incomplete {
         /// Buffer length in bytes, from the start of the operation, at which to call again: the whole message while a payload is
         /// incomplete, one byte more while a line is. Calling earlier is cheap and correct.
         need: usize,

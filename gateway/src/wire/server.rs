@@ -2,7 +2,7 @@
 
 use super::client::trailer;
 use super::line::{one_or_two, pop_size};
-use super::{Limits, Malformed, Message, ServerOp, Step};
+use super::{Limits, Malformed, Message, Parsed, ServerOp};
 
 /// Parses one server's bytes, one operation per call. It keeps only its scan position.
 pub struct ServerParser {
@@ -13,7 +13,7 @@ pub struct ServerParser {
     body_end: usize,
 }
 
-type Outcome<'b> = Result<Step<ServerOp<'b>>, Malformed>;
+type Outcome<'b> = Result<Parsed<ServerOp<'b>>, Malformed>;
 
 impl ServerParser {
     /// A parser for a new connection.
@@ -26,8 +26,8 @@ impl ServerParser {
         }
     }
 
-    /// The operation at the start of `buf`. After [`Step::Op`], call again with what follows it;
-    /// after [`Step::More`], with the same bytes and more.
+    /// The operation at the start of `buf`. After [`Parsed::Op`], call again with what follows it;
+    /// after [`Parsed::Incomplete`], with the same bytes and more.
     ///
     /// # Errors
     /// [`Malformed`] at the first wrong byte; the session is over.
@@ -41,7 +41,7 @@ impl ServerParser {
             Some(b"HMSG") => self.header_message(buf),
             _ => self.other(buf),
         };
-        if !matches!(step, Ok(Step::More { .. })) {
+        if !matches!(step, Ok(Parsed::Incomplete { .. })) {
             self.scanned = 0;
             self.body_end = 0;
         }
@@ -69,8 +69,8 @@ impl ServerParser {
         let (names, total) = pop_size(arg).ok_or(Malformed::Arguments { len: line })?;
         let (subject, sid, reply) = names_of(names).ok_or(Malformed::Arguments { len: line })?;
         Ok(match self.body(buf, line, total.value)? {
-            Err(need) => Step::More { need },
-            Ok(payload) => Step::Op {
+            Err(need) => Parsed::Incomplete { need },
+            Ok(payload) => Parsed::Op {
                 op: ServerOp::Message(Message {
                     line: buf.get(..line).unwrap_or_default(),
                     subject,
@@ -100,10 +100,10 @@ impl ServerParser {
                 .body(buf, line, total.value)?
                 .map(|body| body.split_at_checked(header.value))
             {
-                Err(need) => Step::More { need },
+                Err(need) => Parsed::Incomplete { need },
                 Ok(parts) => {
                     let (headers, payload) = parts.ok_or(wrong)?;
-                    Step::Op {
+                    Parsed::Op {
                         op: ServerOp::Message(Message {
                             line: buf.get(..line).unwrap_or_default(),
                             subject,
@@ -127,7 +127,7 @@ impl ServerParser {
         op: impl Fn(&'b [u8]) -> ServerOp<'b>,
     ) -> Outcome<'b> {
         Ok(match self.line(buf, verb)? {
-            Some((arg, len)) => Step::Op { op: op(arg), len },
+            Some((arg, len)) => Parsed::Op { op: op(arg), len },
             None => return more(buf),
         })
     }
@@ -197,14 +197,14 @@ impl ServerParser {
         if trailer(buf, self.body_end.saturating_sub(2)) == Some(false) {
             return Err(Malformed::Trailer);
         }
-        Ok(Step::More {
+        Ok(Parsed::Incomplete {
             need: self.body_end,
         })
     }
 }
 
 const fn more<'b>(buf: &[u8]) -> Outcome<'b> {
-    Ok(Step::More {
+    Ok(Parsed::Incomplete {
         need: buf.len().saturating_add(1),
     })
 }
@@ -216,8 +216,8 @@ fn whole_line<'b>(buf: &'b [u8], line: &[u8], op: ServerOp<'b>) -> Outcome<'b> {
         Some(at) => Err(Malformed::UnknownOperation {
             len: at.saturating_add(1),
         }),
-        None if buf.len() < line.len() => Ok(Step::More { need: line.len() }),
-        None => Ok(Step::Op {
+        None if buf.len() < line.len() => Ok(Parsed::Incomplete { need: line.len() }),
+        None => Ok(Parsed::Op {
             op,
             len: line.len(),
         }),

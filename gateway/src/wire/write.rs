@@ -92,7 +92,7 @@ pub fn message(out: &mut Buffer, line: &[u8], total: usize) {
 }
 
 /// Appends the control line of a message whose header block changes in length; `header_len` is `None` for `MSG`.
-pub fn message_anew(
+pub fn message_with_lengths(
     out: &mut Buffer,
     message: &Message<'_>,
     header_len: Option<usize>,
@@ -189,12 +189,12 @@ fn optional(arg: Option<&[u8]>) -> (&[u8], &[u8]) {
 
 /// Writes the control lines of a run, which differ only in their sizes. It keeps the last one: the next is probably the same.
 #[derive(Default)]
-pub struct Lines {
+pub struct LineTemplate {
     line: Vec<u8>,
     size: usize,
 }
 
-impl Lines {
+impl LineTemplate {
     /// Allocated bytes.
     #[cfg(test)]
     pub(crate) const fn bytes(&self) -> usize {
@@ -312,7 +312,7 @@ mod tests {
 
     #[test]
     fn lines_say_their_own_start_and_size() {
-        let (mut lines, mut out) = (Lines::default(), Buffer::new());
+        let (mut lines, mut out) = (LineTemplate::default(), Buffer::new());
         for (start, size) in [("PUB a ", 2), ("PUB a ", 2), ("PUB a ", 10), ("PUB a ", 1)] {
             let room = lines.frame(&mut out, start.as_bytes(), size);
             assert_eq!(room.len(), size);

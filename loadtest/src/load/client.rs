@@ -4,11 +4,11 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use keyway::wire::{Buffer, Limits, Message, ServerOp, ServerParser, Step};
+use keyway::wire::{Buffer, Limits, Message, Parsed, ServerOp, ServerParser};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::stream::{Door, Stream};
-use crate::failed::Failed;
+use super::stream::{Endpoint, Stream};
+use crate::error::RunError;
 
 const CONNECT: &[u8] = b"CONNECT {\"verbose\":false,\"pedantic\":false,\"lang\":\"loadtest\",\"version\":\"0\",\"protocol\":1,\"headers\":true,\"no_responders\":true}\r\n";
 
@@ -23,16 +23,16 @@ pub(crate) struct Client {
 
 /// Whether a receiver of messages goes on.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Wish {
+pub(crate) enum Continue {
     More,
     Enough,
 }
 
 impl Client {
     /// Connects, sends CONNECT and waits for a PONG.
-    pub(crate) fn connect(door: &Door) -> Result<Self, Failed> {
+    pub(crate) fn connect(endpoint: &Endpoint) -> Result<Self, RunError> {
         let mut client = Self {
-            stream: door.open()?,
+            stream: endpoint.open()?,
             parser: ServerParser::new(Limits::default()),
             input: Buffer::new(),
         };
@@ -42,20 +42,20 @@ impl Client {
     }
 
     /// Subscribes with sid 1 and waits for a PONG.
-    pub(crate) fn subscribe(&mut self, subject: &str) -> Result<(), Failed> {
+    pub(crate) fn subscribe(&mut self, subject: &str) -> Result<(), RunError> {
         self.send(format!("SUB {subject} 1\r\n").as_bytes())?;
         self.flush()
     }
 
     /// Sends bytes.
-    pub(crate) fn send(&mut self, bytes: &[u8]) -> Result<(), Failed> {
+    pub(crate) fn send(&mut self, bytes: &[u8]) -> Result<(), RunError> {
         self.stream
             .put_all(bytes)
-            .map_err(|source| Failed::io("sending", source))
+            .map_err(|source| RunError::io("sending", source))
     }
 
     /// Sends PING and reads up to its PONG; what was sent before has been processed then.
-    pub(crate) fn flush(&mut self) -> Result<(), Failed> {
+    pub(crate) fn flush(&mut self) -> Result<(), RunError> {
         self.send(b"PING\r\n")?;
         self.until("waiting for PONG", |op| {
             matches!(op, ServerOp::Pong).then_some(())
@@ -66,7 +66,7 @@ impl Client {
     pub(crate) fn message<T>(
         &mut self,
         mut take: impl FnMut(&Message<'_>) -> T,
-    ) -> Result<T, Failed> {
+    ) -> Result<T, RunError> {
         self.until("waiting for a message", |op| of_message(op, &mut take))
     }
 
@@ -74,7 +74,7 @@ impl Client {
     pub(crate) fn held<T>(
         &mut self,
         mut take: impl FnMut(&Message<'_>) -> T,
-    ) -> Result<Option<T>, Failed> {
+    ) -> Result<Option<T>, RunError> {
         while let Some(next) = self.next("reading messages", |op| of_message(op, &mut take))? {
             if next.is_some() {
                 return Ok(next);
@@ -84,49 +84,49 @@ impl Client {
     }
 
     /// Waits for bytes at most this long, and reads them.
-    pub(crate) fn wait(&mut self, longest: Duration) -> Result<(), Failed> {
+    pub(crate) fn wait(&mut self, longest: Duration) -> Result<(), RunError> {
         let longest = Timespec::try_from(longest)
-            .map_err(|error| Failed::Limit(format!("waiting for {longest:?}: {error}")))?;
+            .map_err(|error| RunError::Limit(format!("waiting for {longest:?}: {error}")))?;
         let mut ready = [PollFd::new(&self.stream, PollFlags::IN)];
         let found = poll(&mut ready, Some(&longest))
-            .map_err(|error| Failed::io("waiting for bytes", error.into()))?;
+            .map_err(|error| RunError::io("waiting for bytes", error.into()))?;
         if found > 0 { self.read() } else { Ok(()) }
     }
 
     /// Frees empty buffers, so that an idle connection costs little on this side.
-    pub(crate) fn rest(&mut self) {
+    pub(crate) fn shrink_buffers(&mut self) {
         if self.input.is_empty() {
             self.input = Buffer::new();
         }
-        self.stream.rest();
+        self.stream.shrink_buffers();
     }
 
     /// Makes the socket non-blocking.
-    pub(crate) fn do_not_wait(&self) -> Result<(), Failed> {
+    pub(crate) fn set_nonblocking(&self) -> Result<(), RunError> {
         self.stream
-            .do_not_wait()
-            .map_err(|source| Failed::io("setting up a socket", source))
+            .set_nonblocking()
+            .map_err(|source| RunError::io("setting up a socket", source))
     }
 
     /// Makes the socket blocking again.
-    pub(crate) fn wait_again(&self) -> Result<(), Failed> {
+    pub(crate) fn set_blocking(&self) -> Result<(), RunError> {
         self.stream
-            .wait_again()
-            .map_err(|source| Failed::io("setting up a socket", source))
+            .set_blocking()
+            .map_err(|source| RunError::io("setting up a socket", source))
     }
 
     /// Sends some of `bytes`; 0 where that would block.
-    pub(crate) fn try_send(&mut self, bytes: &[u8]) -> Result<usize, Failed> {
+    pub(crate) fn try_send(&mut self, bytes: &[u8]) -> Result<usize, RunError> {
         unless_waiting(self.stream.put(bytes), 0)
     }
 
     /// Whether everything accepted is sent.
-    pub(crate) fn try_push(&mut self) -> Result<bool, Failed> {
+    pub(crate) fn try_push(&mut self) -> Result<bool, RunError> {
         unless_waiting(self.stream.push().map(|()| true), false)
     }
 
     /// Reads what is available.
-    pub(crate) fn try_read(&mut self) -> Result<(), Failed> {
+    pub(crate) fn try_read(&mut self) -> Result<(), RunError> {
         let read = self.stream.fill(&mut self.input);
         if unless_waiting(read, 1)? == 0 {
             return Err(peer("reading", b"goodbye"));
@@ -141,13 +141,13 @@ impl Client {
         &mut self,
         head: &[u8],
         len: usize,
-        mut take: impl FnMut(&[u8]) -> Wish,
-    ) -> Result<Wish, Failed> {
+        mut take: impl FnMut(&[u8]) -> Continue,
+    ) -> Result<Continue, RunError> {
         let whole = head.len() + len + 2;
         loop {
             let mut rest = self.input.filled();
-            let mut wish = Wish::More;
-            while wish == Wish::More
+            let mut wish = Continue::More;
+            while wish == Continue::More
                 && let Some((message, behind)) = rest.split_at_checked(whole)
                 && message.starts_with(head)
             {
@@ -156,14 +156,14 @@ impl Client {
             }
             let taken = self.input.len() - rest.len();
             self.input.consume(taken);
-            if wish == Wish::Enough || !self.pass_aside(head, whole)? {
+            if wish == Continue::Enough || !self.pass_aside(head, whole)? {
                 return Ok(wish);
             }
         }
     }
 
     /// Handles an operation between two messages; whether there was one.
-    fn pass_aside(&mut self, head: &[u8], whole: usize) -> Result<bool, Failed> {
+    fn pass_aside(&mut self, head: &[u8], whole: usize) -> Result<bool, RunError> {
         let rest = self.input.filled();
         if rest.is_empty() || rest.starts_with(b"MSG ") {
             let wrong = rest.len() >= whole && !rest.starts_with(head);
@@ -176,7 +176,7 @@ impl Client {
         let message = self.next(COUNTING, |op| Some(matches!(op, ServerOp::Message(_))))?;
         match message {
             None => Ok(false),
-            Some(Some(true)) => Err(Failed::Limit("a message with headers".to_owned())),
+            Some(Some(true)) => Err(RunError::Limit("a message with headers".to_owned())),
             Some(Some(false) | None) => Ok(true),
         }
     }
@@ -185,7 +185,7 @@ impl Client {
         &mut self,
         what: &str,
         mut pick: impl FnMut(&ServerOp<'_>) -> Option<T>,
-    ) -> Result<T, Failed> {
+    ) -> Result<T, RunError> {
         loop {
             match self.next(what, &mut pick)? {
                 Some(Some(picked)) => return Ok(picked),
@@ -200,23 +200,23 @@ impl Client {
         &mut self,
         what: &str,
         pick: impl FnOnce(&ServerOp<'_>) -> Option<T>,
-    ) -> Result<Option<Option<T>>, Failed> {
+    ) -> Result<Option<Option<T>>, RunError> {
         let (len, picked) = match self.parser.next(self.input.filled()) {
-            Ok(Step::More { .. }) => return Ok(None),
-            Ok(Step::Op {
+            Ok(Parsed::Incomplete { .. }) => return Ok(None),
+            Ok(Parsed::Op {
                 op: ServerOp::Err { text },
                 ..
             }) => return Err(peer(what, text)),
-            Ok(Step::Op {
+            Ok(Parsed::Op {
                 op: ServerOp::Ping,
                 len,
             }) => {
                 self.stream
                     .put_all(b"PONG\r\n")
-                    .map_err(|source| Failed::io("answering PING", source))?;
+                    .map_err(|source| RunError::io("answering PING", source))?;
                 (len, None)
             }
-            Ok(Step::Op { op, len }) => (len, pick(&op)),
+            Ok(Parsed::Op { op, len }) => (len, pick(&op)),
             Err(_) => return Err(peer(what, self.input.filled())),
         };
         self.input.consume(len);
@@ -224,11 +224,11 @@ impl Client {
     }
 
     /// Blocks until something new is read.
-    pub(crate) fn read(&mut self) -> Result<(), Failed> {
+    pub(crate) fn read(&mut self) -> Result<(), RunError> {
         let count = self
             .stream
             .fill(&mut self.input)
-            .map_err(|source| Failed::io("reading", source))?;
+            .map_err(|source| RunError::io("reading", source))?;
         if count == 0 {
             return Err(peer("reading", b"goodbye"));
         }
@@ -253,16 +253,16 @@ fn of_message<T>(op: &ServerOp<'_>, take: impl FnOnce(&Message<'_>) -> T) -> Opt
     }
 }
 
-fn unless_waiting<T>(done: io::Result<T>, waiting: T) -> Result<T, Failed> {
+fn unless_waiting<T>(done: io::Result<T>, waiting: T) -> Result<T, RunError> {
     match done {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(waiting),
-        done => done.map_err(|source| Failed::io("on a connection", source)),
+        done => done.map_err(|source| RunError::io("on a connection", source)),
     }
 }
 
-fn peer(what: &str, said: &[u8]) -> Failed {
+fn peer(what: &str, said: &[u8]) -> RunError {
     let said = said.get(..said.len().min(80)).unwrap_or_default();
-    Failed::Peer {
+    RunError::Peer {
         what: what.to_owned(),
         said: said.escape_ascii().to_string(),
     }
@@ -277,7 +277,7 @@ mod tests {
     #[test]
     fn ping_between_two_messages_hides_none() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let door = Door::plain(listener.local_addr().unwrap());
+        let endpoint = Endpoint::plain(listener.local_addr().unwrap());
         let server = std::thread::spawn(move || {
             let (mut socket, _) = listener.accept().unwrap();
             let message = "MSG a 1 2\r\nhi\r\n";
@@ -285,14 +285,18 @@ mod tests {
             socket.write_all(words.as_bytes()).unwrap();
             socket
         });
-        let mut client = Client::connect(&door).unwrap();
+        let mut client = Client::connect(&endpoint).unwrap();
         let mut seen = 0;
         let mut take = |payload: &[u8]| {
             assert_eq!(payload, b"hi");
             seen += 1;
-            if seen == 2 { Wish::Enough } else { Wish::More }
+            if seen == 2 {
+                Continue::Enough
+            } else {
+                Continue::More
+            }
         };
-        while client.payloads(b"MSG a 1 2\r\n", 2, &mut take).unwrap() == Wish::More {
+        while client.payloads(b"MSG a 1 2\r\n", 2, &mut take).unwrap() == Continue::More {
             client.read().unwrap();
         }
         drop(server.join().unwrap());

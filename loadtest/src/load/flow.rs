@@ -9,9 +9,9 @@ use super::client::Client;
 use super::pace::Pace;
 use super::publishing::publish;
 use super::receiving::receive;
-use super::stream::Door;
-use super::{Moved, now};
-use crate::failed::Failed;
+use super::stream::Endpoint;
+use super::{LoadResult, now};
+use crate::error::RunError;
 
 /// Bytes in flight at most: with more the server would count a subscriber as slow.
 const WINDOW: u64 = 16 * 1024 * 1024;
@@ -74,17 +74,17 @@ impl Flow {
     ///
     /// # Errors
     /// Also when no message arrives for half a minute.
-    pub(crate) fn run(&self, door: &Door) -> Result<Moved, Failed> {
+    pub(crate) fn run(&self, endpoint: &Endpoint) -> Result<LoadResult, RunError> {
         let mut plan = self.plan();
         let (mut publishers, mut subscribers) = (Vec::new(), Vec::new());
         for (number, track) in plan.tracks.iter().enumerate() {
             for _ in 0..track.subscribers {
-                let mut client = Client::connect(door)?;
+                let mut client = Client::connect(endpoint)?;
                 client.subscribe(&track.subject)?;
                 subscribers.push((number, client));
             }
             for _ in 0..track.publishers {
-                publishers.push((number, Client::connect(door)?));
+                publishers.push((number, Client::connect(endpoint)?));
             }
         }
         plan.begun = now();
@@ -98,10 +98,10 @@ impl Flow {
             }
             let published = publishing
                 .join()
-                .unwrap_or_else(|_panic| Err(Failed::Limit("the publisher panicked".to_owned())));
+                .unwrap_or_else(|_panic| Err(RunError::Limit("the publisher panicked".to_owned())));
             let times = received?;
             published?;
-            Ok(Moved {
+            Ok(LoadResult {
                 count: plan.deliveries(),
                 took,
                 times,

@@ -7,7 +7,7 @@ use rustix::thread::set_current_timer_slack;
 use serde::Serialize;
 
 /// Higher rates are sent in bursts at this interval.
-const BEAT: Duration = Duration::from_micros(100);
+const BURST_INTERVAL: Duration = Duration::from_micros(100);
 
 /// When to send.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -31,7 +31,7 @@ pub(crate) struct Timetable {
 impl Timetable {
     /// `rate` messages a second.
     pub(crate) fn new(rate: f64) -> Self {
-        let beat = BEAT.as_secs_f64().max(1.0 / rate.max(1e-3));
+        let beat = BURST_INTERVAL.as_secs_f64().max(1.0 / rate.max(1e-3));
         Self {
             beat: beat * 1e9,
             burst: beat * rate.max(1e-3),

@@ -12,13 +12,13 @@ use super::client::Client;
 use super::flow::{Plan, STAMP, Track};
 use super::pace::{Pace, Timetable, wake_on_time};
 use super::times::nanos;
-use crate::failed::Failed;
+use crate::error::RunError;
 
 /// Bytes of one write.
 const WRITE: usize = 64 * 1024;
 
 /// How often to check whether the window has opened.
-const LOOK: Duration = Duration::from_micros(50);
+const POLL_INTERVAL: Duration = Duration::from_micros(50);
 
 /// Time-out when no socket is writable.
 const DEADLINE: Timespec = Timespec {
@@ -57,14 +57,14 @@ enum State {
 }
 
 /// Sends everything.
-pub(super) fn publish(plan: &Plan, clients: Vec<(usize, Client)>) -> Result<(), Failed> {
+pub(super) fn publish(plan: &Plan, clients: Vec<(usize, Client)>) -> Result<(), RunError> {
     wake_on_time();
     let all = u64::try_from(clients.len()).unwrap_or(u64::MAX);
     let begin = |((track, client), turn)| -> Option<Publisher<'_>> {
         Some(Publisher::new(client, plan.tracks.get(track)?, turn, plan.size).of(all))
     };
     let mut publishers: Vec<_> = clients.into_iter().zip(0..).filter_map(begin).collect();
-    let epoll = watch(&publishers)?;
+    let epoll = register_all(&publishers)?;
     let mut states = vec![State::Ready; publishers.len()];
     while states.iter().any(|state| *state != State::Done) {
         for (publisher, state) in publishers.iter_mut().zip(&mut states) {
@@ -72,21 +72,21 @@ pub(super) fn publish(plan: &Plan, clients: Vec<(usize, Client)>) -> Result<(), 
                 *state = publisher.go(plan)?;
             }
         }
-        rest(&epoll, plan, &mut states)?;
+        wait_writable(&epoll, plan, &mut states)?;
     }
     for publisher in &mut publishers {
-        publisher.client.wait_again()?;
+        publisher.client.set_blocking()?;
         publisher.client.flush()?;
     }
     Ok(())
 }
 
 /// An edge-triggered epoll for writability of all sockets.
-fn watch(publishers: &[Publisher<'_>]) -> Result<OwnedFd, Failed> {
-    let failed = |error: rustix::io::Errno| Failed::io("watching sockets", error.into());
+fn register_all(publishers: &[Publisher<'_>]) -> Result<OwnedFd, RunError> {
+    let failed = |error: rustix::io::Errno| RunError::io("watching sockets", error.into());
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(failed)?;
     for (publisher, number) in publishers.iter().zip(0..) {
-        publisher.client.do_not_wait()?;
+        publisher.client.set_nonblocking()?;
         let data = epoll::EventData::new_u64(number);
         let flags = EventFlags::OUT | EventFlags::ET;
         epoll::add(&epoll, &publisher.client, data, flags).map_err(failed)?;
@@ -95,14 +95,14 @@ fn watch(publishers: &[Publisher<'_>]) -> Result<OwnedFd, Failed> {
 }
 
 /// Waits until a publisher can send.
-fn rest(epoll: &OwnedFd, plan: &Plan, states: &mut [State]) -> Result<(), Failed> {
+fn wait_writable(epoll: &OwnedFd, plan: &Plan, states: &mut [State]) -> Result<(), RunError> {
     let has = |wanted: State| states.contains(&wanted);
     let blocked = has(State::Blocked);
     let longest = if has(State::Ready) {
         Some(Duration::ZERO)
     } else {
         let waiting = states.iter().filter_map(|state| match state {
-            State::Waiting(0) => Some(LOOK),
+            State::Waiting(0) => Some(POLL_INTERVAL),
             State::Waiting(until) => Some(Duration::from_nanos(
                 until.saturating_sub(nanos(plan.begun)).max(1),
             )),
@@ -122,10 +122,10 @@ fn rest(epoll: &OwnedFd, plan: &Plan, states: &mut [State]) -> Result<(), Failed
     let found = epoll::wait(epoll, spare_capacity(&mut events), Some(&timeout));
     match found {
         Ok(0) if longest.is_none() => {
-            return Err(Failed::Limit("no socket takes anything".to_owned()));
+            return Err(RunError::Limit("no socket takes anything".to_owned()));
         }
         Ok(_) | Err(rustix::io::Errno::INTR) => {}
-        Err(error) => return Err(Failed::io("watching sockets", error.into())),
+        Err(error) => return Err(RunError::io("watching sockets", error.into())),
     }
     for event in events {
         let number = usize::try_from(event.data.u64()).unwrap_or(usize::MAX);
@@ -160,7 +160,7 @@ impl<'p> Publisher<'p> {
     }
 
     /// Sends what is due, one write at most.
-    fn go(&mut self, plan: &Plan) -> Result<State, Failed> {
+    fn go(&mut self, plan: &Plan) -> Result<State, RunError> {
         if self.at == self.end
             && let Some(state) = self.load(plan)
         {

@@ -7,11 +7,11 @@ use rustix::event::Timespec;
 use rustix::event::epoll::{self, EventFlags};
 use rustix::fd::OwnedFd;
 
-use super::client::{Client, Wish};
+use super::client::{Client, Continue};
 use super::flow::{Plan, STAMP, Track};
 use super::publishing::payload;
 use super::times::{Times, nanos};
-use crate::failed::Failed;
+use crate::error::RunError;
 
 /// Time-out when nothing arrives.
 const DEADLINE: Timespec = Timespec {
@@ -33,10 +33,13 @@ struct Subscriber<'p> {
 }
 
 /// Reads until every subscriber has all its messages; returns the latencies, where messages carry time stamps.
-pub(super) fn receive(plan: &Plan, clients: Vec<(usize, Client)>) -> Result<Option<Times>, Failed> {
+pub(super) fn receive(
+    plan: &Plan,
+    clients: Vec<(usize, Client)>,
+) -> Result<Option<Times>, RunError> {
     let begin = |(number, client)| Subscriber::new(client, number, plan);
     let mut subscribers: Vec<_> = clients.into_iter().filter_map(begin).collect();
-    let epoll = watch(&subscribers)?;
+    let epoll = register_all(&subscribers)?;
     let payload = payload(plan.size);
     let mut times = plan.stamped().then(Times::new).transpose()?;
     let mut missing = subscribers.len();
@@ -45,7 +48,7 @@ pub(super) fn receive(plan: &Plan, clients: Vec<(usize, Client)>) -> Result<Opti
         match epoll::wait(&epoll, spare_capacity(&mut events), Some(&DEADLINE)) {
             Ok(0) => return Err(lost(&subscribers)),
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(Failed::io("watching sockets", error.into())),
+            Err(error) => return Err(RunError::io("watching sockets", error.into())),
         }
         for event in events.drain(..) {
             let number = usize::try_from(event.data.u64()).unwrap_or(usize::MAX);
@@ -61,17 +64,17 @@ pub(super) fn receive(plan: &Plan, clients: Vec<(usize, Client)>) -> Result<Opti
             if before < subscriber.goal && subscriber.seen >= subscriber.goal {
                 missing -= 1;
             }
-            tell(&subscribers, number);
+            report_slowest(&subscribers, number);
         }
     }
     Ok(times)
 }
 
-fn watch(subscribers: &[Subscriber<'_>]) -> Result<OwnedFd, Failed> {
-    let failed = |error: rustix::io::Errno| Failed::io("watching sockets", error.into());
+fn register_all(subscribers: &[Subscriber<'_>]) -> Result<OwnedFd, RunError> {
+    let failed = |error: rustix::io::Errno| RunError::io("watching sockets", error.into());
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(failed)?;
     for (subscriber, number) in subscribers.iter().zip(0..) {
-        subscriber.client.do_not_wait()?;
+        subscriber.client.set_nonblocking()?;
         let data = epoll::EventData::new_u64(number);
         epoll::add(&epoll, &subscriber.client, data, EventFlags::IN).map_err(failed)?;
     }
@@ -79,7 +82,7 @@ fn watch(subscribers: &[Subscriber<'_>]) -> Result<OwnedFd, Failed> {
 }
 
 /// Publishes the progress of the slowest subscriber on this one's track.
-fn tell(subscribers: &[Subscriber<'_>], number: usize) {
+fn report_slowest(subscribers: &[Subscriber<'_>], number: usize) {
     let Some(reader) = subscribers.get(number) else {
         return;
     };
@@ -93,10 +96,10 @@ fn tell(subscribers: &[Subscriber<'_>], number: usize) {
     reader.track.received.store(slowest, Ordering::Relaxed);
 }
 
-fn lost(subscribers: &[Subscriber<'_>]) -> Failed {
+fn lost(subscribers: &[Subscriber<'_>]) -> RunError {
     let seen: u64 = subscribers.iter().map(|one| one.seen).sum();
     let goal: u64 = subscribers.iter().map(|one| one.goal).sum();
-    Failed::Limit(format!(
+    RunError::Limit(format!(
         "{seen} of {goal} messages arrived, and no more for half a minute"
     ))
 }
@@ -115,7 +118,7 @@ impl<'p> Subscriber<'p> {
     }
 
     /// Counts what has been read. The first payload of each read is compared.
-    fn count(&mut self, payload: &[u8]) -> Result<(), Failed> {
+    fn count(&mut self, payload: &[u8]) -> Result<(), RunError> {
         let (mut seen, mut right) = (0, true);
         let head = self.head.as_bytes();
         self.client.payloads(head, payload.len(), |found| {
@@ -123,18 +126,20 @@ impl<'p> Subscriber<'p> {
                 right = found == payload;
             }
             seen += 1;
-            Wish::More
+            Continue::More
         })?;
         self.seen += seen;
         if right {
             Ok(())
         } else {
-            Err(Failed::Limit("a payload was changed on the way".to_owned()))
+            Err(RunError::Limit(
+                "a payload was changed on the way".to_owned(),
+            ))
         }
     }
 
     /// Counts what has been read, and records latencies: from when a message should have been sent to now.
-    fn time(&mut self, plan: &Plan, times: &mut Times) -> Result<(), Failed> {
+    fn time(&mut self, plan: &Plan, times: &mut Times) -> Result<(), RunError> {
         let (now, mut seen) = (nanos(plan.begun), 0);
         let head = self.head.as_bytes();
         self.client.payloads(head, plan.size, |found| {
@@ -142,7 +147,7 @@ impl<'p> Subscriber<'p> {
                 times.record_nanos(now.saturating_sub(u64::from_be_bytes(*stamp)));
             }
             seen += 1;
-            Wish::More
+            Continue::More
         })?;
         self.seen += seen;
         Ok(())

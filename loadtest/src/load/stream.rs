@@ -10,7 +10,7 @@ use keyway::wire::Buffer;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection};
 
-use crate::failed::Failed;
+use crate::error::RunError;
 
 /// Socket time-out, so that a run that hangs ends.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -23,7 +23,7 @@ const HOLD: usize = 256 * 1024;
 
 /// Address and TLS configuration of a target.
 #[derive(Clone)]
-pub(crate) struct Door {
+pub(crate) struct Endpoint {
     pub(crate) addr: SocketAddr,
     /// The TLS configuration, with TLS.
     pub(crate) tls: Option<Arc<ClientConfig>>,
@@ -41,16 +41,16 @@ struct Tls {
     encrypted: Buffer,
 }
 
-impl Door {
+impl Endpoint {
     /// An address without TLS.
     pub(crate) const fn plain(addr: SocketAddr) -> Self {
         Self { addr, tls: None }
     }
 
     /// Connects, and begins TLS after INFO.
-    pub(crate) fn open(&self) -> Result<Stream, Failed> {
+    pub(crate) fn open(&self) -> Result<Stream, RunError> {
         self.try_open()
-            .map_err(|source| Failed::io(format!("connecting to {}", self.addr), source))
+            .map_err(|source| RunError::io(format!("connecting to {}", self.addr), source))
     }
 
     fn try_open(&self) -> io::Result<Stream> {
@@ -79,12 +79,12 @@ impl Door {
 
 impl Stream {
     /// Makes the socket non-blocking.
-    pub(crate) fn do_not_wait(&self) -> io::Result<()> {
+    pub(crate) fn set_nonblocking(&self) -> io::Result<()> {
         self.socket.set_nonblocking(true)
     }
 
     /// Makes the socket blocking again.
-    pub(crate) fn wait_again(&self) -> io::Result<()> {
+    pub(crate) fn set_blocking(&self) -> io::Result<()> {
         self.socket.set_nonblocking(false)
     }
 
@@ -133,7 +133,7 @@ impl Stream {
     }
 
     /// Frees memory that an idle connection does not need.
-    pub(crate) fn rest(&mut self) {
+    pub(crate) fn shrink_buffers(&mut self) {
         if let Some(tls) = &mut self.tls
             && tls.encrypted.is_empty()
         {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use keyway::clock::Clock;
 
-use crate::failed::Failed;
+use crate::error::RunError;
 use crate::report::float;
 
 /// The highest value: a minute.
@@ -16,10 +16,10 @@ const LONGEST: u64 = 60_000_000_000;
 pub(crate) struct Times(Histogram<u64>);
 
 impl Times {
-    pub(crate) fn new() -> Result<Self, Failed> {
+    pub(crate) fn new() -> Result<Self, RunError> {
         Histogram::new_with_bounds(1, LONGEST, 3)
             .map(Self)
-            .map_err(|error| Failed::Limit(error.to_string()))
+            .map_err(|error| RunError::Limit(error.to_string()))
     }
 
     pub(crate) fn record(&mut self, took: Duration) {
@@ -32,10 +32,10 @@ impl Times {
     }
 
     /// Adds all of the other's.
-    pub(crate) fn add(&mut self, other: &Self) -> Result<(), Failed> {
+    pub(crate) fn add(&mut self, other: &Self) -> Result<(), RunError> {
         self.0
             .add(&other.0)
-            .map_err(|error| Failed::Limit(error.to_string()))
+            .map_err(|error| RunError::Limit(error.to_string()))
     }
 
     pub(crate) fn len(&self) -> u64 {

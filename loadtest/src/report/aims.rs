@@ -7,16 +7,16 @@ use serde::Serialize;
 use super::figure::{Measure, Table};
 use super::spread::Spread;
 use crate::scenarios::Scenario;
-use crate::targets::{Kind, Role};
+use crate::targets::{Role, TargetKind};
 
 /// One aim.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Aim {
     pub(crate) scenario: Scenario,
     pub(crate) size: usize,
-    pub(crate) target: Kind,
+    pub(crate) target: TargetKind,
     /// The base of the ratio; `None`: the figure itself counts.
-    pub(crate) base: Option<Kind>,
+    pub(crate) base: Option<TargetKind>,
     measure: Measure,
     bound: Bound,
 }
@@ -31,7 +31,7 @@ pub(crate) enum Bound {
 
 /// An aim, and the result of a run.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Judged {
+pub(crate) struct AimResult {
     what: String,
     bound: Bound,
     /// The ratio of medians, or the median.
@@ -43,39 +43,49 @@ pub(crate) struct Judged {
 
 /// All end-to-end aims.
 pub(crate) const AIMS: &[Aim] = &[
-    rate(16, Kind::Sealing, Kind::Haproxy, 0.9),
-    rate(128, Kind::Sealing, Kind::Haproxy, 1.0),
-    rate(1024, Kind::Sealing, Kind::Haproxy, 1.0),
-    rate(16_384, Kind::Sealing, Kind::Haproxy, 1.0),
-    rate(128, Kind::Sealing, Kind::NatsTls, 2.0),
-    rate(1024, Kind::Sealing, Kind::NatsTls, 1.6),
-    rate(16_384, Kind::Sealing, Kind::NatsTls, 2.0),
-    rate(16, Kind::Relay, Kind::Haproxy, 1.1),
-    rate(128, Kind::Relay, Kind::Haproxy, 1.1),
-    rate(1024, Kind::Relay, Kind::Haproxy, 1.1),
-    rate(16_384, Kind::Relay, Kind::Haproxy, 1.1),
-    rate(128, Kind::Storm, Kind::Sealing, 0.98),
+    rate(16, TargetKind::Sealing, TargetKind::Haproxy, 0.9),
+    rate(128, TargetKind::Sealing, TargetKind::Haproxy, 1.0),
+    rate(1024, TargetKind::Sealing, TargetKind::Haproxy, 1.0),
+    rate(16_384, TargetKind::Sealing, TargetKind::Haproxy, 1.0),
+    rate(128, TargetKind::Sealing, TargetKind::NatsTls, 2.0),
+    rate(1024, TargetKind::Sealing, TargetKind::NatsTls, 1.6),
+    rate(16_384, TargetKind::Sealing, TargetKind::NatsTls, 2.0),
+    rate(16, TargetKind::Relay, TargetKind::Haproxy, 1.1),
+    rate(128, TargetKind::Relay, TargetKind::Haproxy, 1.1),
+    rate(1024, TargetKind::Relay, TargetKind::Haproxy, 1.1),
+    rate(16_384, TargetKind::Relay, TargetKind::Haproxy, 1.1),
+    rate(128, TargetKind::Storm, TargetKind::Sealing, 0.98),
     Aim {
         scenario: Scenario::Pairs,
-        ..rate(128, Kind::Sealing, Kind::Haproxy, 1.0)
+        ..rate(128, TargetKind::Sealing, TargetKind::Haproxy, 1.0)
     },
-    time(Scenario::SteadyRequest, Measure::P50, Kind::Haproxy, 1.0),
-    time(Scenario::SteadyRequest, Measure::P99, Kind::Haproxy, 1.05),
+    time(
+        Scenario::SteadyRequest,
+        Measure::P50,
+        TargetKind::Haproxy,
+        1.0,
+    ),
+    time(
+        Scenario::SteadyRequest,
+        Measure::P99,
+        TargetKind::Haproxy,
+        1.05,
+    ),
     Aim {
-        target: Kind::Storm,
-        ..time(Scenario::Steady, Measure::P999, Kind::Sealing, 1.1)
+        target: TargetKind::Storm,
+        ..time(Scenario::Steady, Measure::P999, TargetKind::Sealing, 1.1)
     },
     Aim {
         scenario: Scenario::Idle,
         size: 128,
-        target: Kind::Sealing,
+        target: TargetKind::Sealing,
         base: None,
         measure: Measure::Held(Role::Gateway),
         bound: Bound::AtMost(16.0),
     },
 ];
 
-const fn rate(size: usize, target: Kind, base: Kind, at_least: f64) -> Aim {
+const fn rate(size: usize, target: TargetKind, base: TargetKind, at_least: f64) -> Aim {
     Aim {
         scenario: Scenario::Pubsub,
         size,
@@ -86,11 +96,11 @@ const fn rate(size: usize, target: Kind, base: Kind, at_least: f64) -> Aim {
     }
 }
 
-const fn time(scenario: Scenario, measure: Measure, base: Kind, at_most: f64) -> Aim {
+const fn time(scenario: Scenario, measure: Measure, base: TargetKind, at_most: f64) -> Aim {
     Aim {
         scenario,
         size: 128,
-        target: Kind::Sealing,
+        target: TargetKind::Sealing,
         base: Some(base),
         measure,
         bound: Bound::AtMost(at_most),
@@ -98,12 +108,12 @@ const fn time(scenario: Scenario, measure: Measure, base: Kind, at_most: f64) ->
 }
 
 /// Every aim for which these tables have figures.
-pub(crate) fn judge(tables: &[Table]) -> Vec<Judged> {
+pub(crate) fn judge(tables: &[Table]) -> Vec<AimResult> {
     AIMS.iter().filter_map(|aim| aim.judge(tables)).collect()
 }
 
 impl Aim {
-    fn judge(&self, tables: &[Table]) -> Option<Judged> {
+    fn judge(&self, tables: &[Table]) -> Option<AimResult> {
         let of =
             |table: &&Table| table.case.scenario == self.scenario && table.case.size == self.size;
         let table = tables.iter().find(of)?;
@@ -119,7 +129,7 @@ impl Aim {
             Bound::AtLeast(bound) => measured >= bound,
             Bound::AtMost(bound) => measured <= bound,
         };
-        Some(Judged {
+        Some(AimResult {
             what: self.words(table),
             bound: self.bound,
             measured,
@@ -138,7 +148,7 @@ impl Aim {
     }
 }
 
-impl Judged {
+impl AimResult {
     /// Its columns: figure, aim, measured, spread, verdict.
     pub(super) fn cells(&self) -> [String; 5] {
         let bound = match self.bound {
@@ -157,7 +167,7 @@ impl Judged {
 }
 
 /// For people.
-pub(super) fn print(out: &mut impl Write, aims: &[Judged]) -> io::Result<()> {
+pub(super) fn print(out: &mut impl Write, aims: &[AimResult]) -> io::Result<()> {
     if aims.is_empty() {
         return Ok(());
     }

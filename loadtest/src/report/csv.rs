@@ -1,7 +1,7 @@
 //! CSV, one line for each figure and for each of its ratios. No field holds a comma or a quote.
 
 use super::figure::{Figure, Table};
-use crate::targets::Kind;
+use crate::targets::TargetKind;
 
 const HEAD: &str = "scenario,bytes,publishers,subscribers,messages,rounds,target,measure,unit,median,lowest,highest,base,ratio_of_medians,ratio_median,ratio_lowest,ratio_highest\n";
 
@@ -18,7 +18,7 @@ pub(super) fn of(tables: &[Table]) -> String {
     text
 }
 
-fn lines(text: &mut String, table: &Table, target: Kind, figure: &Figure) {
+fn lines(text: &mut String, table: &Table, target: TargetKind, figure: &Figure) {
     let case = &table.case;
     let head = format!(
         "{},{},{},{},{},{},{},{},{},{},{},{}",
@@ -53,7 +53,7 @@ fn lines(text: &mut String, table: &Table, target: Kind, figure: &Figure) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::Moved;
+    use crate::load::LoadResult;
     use crate::report::Series;
     use crate::scenarios::{Case, Overrides, Scenario};
     use std::time::Duration;
@@ -61,10 +61,10 @@ mod tests {
     #[test]
     fn every_line_has_the_columns_of_the_head() {
         let case = Case::new(Scenario::Pubsub, 128, &Overrides::default());
-        let kinds = [Kind::Bare, Kind::Sealing];
+        let kinds = [TargetKind::Bare, TargetKind::Sealing];
         let mut series = Series::new(&case, &kinds);
         for kind in kinds {
-            let moved = Moved {
+            let moved = LoadResult {
                 count: 100,
                 took: Duration::from_secs(1),
                 times: None,

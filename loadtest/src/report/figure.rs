@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use serde::{Serialize, Serializer};
 
 use super::spread::{Spread, float, ratio};
-use crate::failed::Failed;
+use crate::error::RunError;
 use crate::load::Times;
-use crate::scenarios::{Case, Played, Scenario};
-use crate::targets::{Cost, Kind, Role};
+use crate::scenarios::{Case, RoundResult, Scenario};
+use crate::targets::{Cost, Role, TargetKind};
 
 /// The quantiles that an HTML page draws.
 const PARTS: [f64; 9] = [0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999, 0.9999];
@@ -41,13 +41,13 @@ pub(crate) struct Figure {
     pub(crate) rounds: Vec<f64>,
     pub(crate) spread: Spread,
     /// Ratios to the bases.
-    pub(crate) against: Vec<Against>,
+    pub(crate) against: Vec<TargetRatio>,
 }
 
 /// A ratio to another target.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub(crate) struct Against {
-    pub(crate) base: Kind,
+pub(crate) struct TargetRatio {
+    pub(crate) base: TargetKind,
     /// Of the medians over all rounds.
     pub(crate) of_medians: f64,
     /// Of the two in each round.
@@ -57,7 +57,7 @@ pub(crate) struct Against {
 /// A target in one case.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Row {
-    pub(crate) target: Kind,
+    pub(crate) target: TargetKind,
     pub(crate) figures: Vec<Figure>,
     /// Quantiles and latencies in microseconds, of all rounds together.
     pub(crate) percentiles: Vec<(f64, f64)>,
@@ -79,7 +79,7 @@ pub(crate) struct Series {
 }
 
 struct Collected {
-    kind: Kind,
+    kind: TargetKind,
     rounds: BTreeMap<Measure, Vec<f64>>,
     times: Option<Times>,
 }
@@ -118,8 +118,8 @@ impl Serialize for Measure {
 }
 
 impl Series {
-    pub(crate) fn new(case: &Case, targets: &[Kind]) -> Self {
-        let none = |kind: &Kind| Collected {
+    pub(crate) fn new(case: &Case, targets: &[TargetKind]) -> Self {
+        let none = |kind: &TargetKind| Collected {
             kind: *kind,
             rounds: BTreeMap::new(),
             times: None,
@@ -133,10 +133,10 @@ impl Series {
     /// Adds one round of one target.
     pub(crate) fn add(
         &mut self,
-        kind: Kind,
-        played: &Played,
+        kind: TargetKind,
+        played: &RoundResult,
         costs: &[Cost],
-    ) -> Result<(), Failed> {
+    ) -> Result<(), RunError> {
         let mut targets = self.targets.iter_mut();
         let Some(target) = targets.find(|target| target.kind == kind) else {
             return Ok(());
@@ -190,14 +190,14 @@ impl Series {
         }
     }
 
-    fn against(&self, kind: Kind, measure: Measure, rounds: &[f64]) -> Vec<Against> {
+    fn against(&self, kind: TargetKind, measure: Measure, rounds: &[f64]) -> Vec<TargetRatio> {
         let median = |rounds: &[f64]| Spread::of(rounds.iter().copied()).median;
         let bases = kind.bases();
         let others = self.targets.iter();
         let others = others.filter(|other| bases.contains(&other.kind));
         let of = |other: &Collected| {
             let base = other.rounds.get(&measure)?;
-            (median(base) > 0.0).then(|| Against {
+            (median(base) > 0.0).then(|| TargetRatio {
                 base: other.kind,
                 of_medians: median(rounds) / median(base),
                 within_rounds: ratio(rounds, base),
@@ -212,7 +212,7 @@ impl Collected {
         self.rounds.entry(measure).or_default().push(value);
     }
 
-    fn take(&mut self, times: &Times) -> Result<(), Failed> {
+    fn take(&mut self, times: &Times) -> Result<(), RunError> {
         let parts = [
             (Measure::P50, 0.5),
             (Measure::P90, 0.9),
@@ -235,7 +235,7 @@ impl Collected {
 
 impl Table {
     /// The figure of a target.
-    pub(crate) fn figure(&self, target: Kind, measure: Measure) -> Option<&Figure> {
+    pub(crate) fn figure(&self, target: TargetKind, measure: Measure) -> Option<&Figure> {
         let row = self.rows.iter().find(|row| row.target == target)?;
         row.figure(measure)
     }
@@ -247,7 +247,7 @@ impl Row {
     }
 }
 
-impl Against {
+impl TargetRatio {
     /// The ratio of medians; in brackets the lowest and the highest within a round.
     pub(crate) fn words(self) -> String {
         let Spread { low, high, .. } = self.within_rounds;
@@ -257,7 +257,7 @@ impl Against {
 
 impl Figure {
     /// The ratio to another target.
-    pub(crate) fn of(&self, base: Kind) -> Option<Against> {
+    pub(crate) fn of(&self, base: TargetKind) -> Option<TargetRatio> {
         self.against
             .iter()
             .find(|ratio| ratio.base == base)
@@ -268,7 +268,7 @@ impl Figure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::Moved;
+    use crate::load::LoadResult;
     use crate::report::show;
     use crate::scenarios::Overrides;
     use std::time::Duration;
@@ -276,14 +276,14 @@ mod tests {
     #[test]
     fn ratios_are_of_medians_and_of_each_round_with_its_own() {
         let case = Case::new(Scenario::Pubsub, 128, &Overrides::default());
-        let mut series = Series::new(&case, &[Kind::Haproxy, Kind::Sealing]);
+        let mut series = Series::new(&case, &[TargetKind::Haproxy, TargetKind::Sealing]);
         let rounds = [
-            (Kind::Haproxy, [100, 200, 400]),
-            (Kind::Sealing, [100, 100, 100]),
+            (TargetKind::Haproxy, [100, 200, 400]),
+            (TargetKind::Sealing, [100, 100, 100]),
         ];
         for (kind, counts) in rounds {
             for count in counts {
-                let moved = Moved {
+                let moved = LoadResult {
                     count,
                     took: Duration::from_secs(1),
                     times: None,
@@ -292,8 +292,8 @@ mod tests {
             }
         }
         let table = series.table(3);
-        let figure = table.figure(Kind::Sealing, Measure::Rate).unwrap();
-        let ratio = figure.of(Kind::Haproxy).unwrap();
+        let figure = table.figure(TargetKind::Sealing, Measure::Rate).unwrap();
+        let ratio = figure.of(TargetKind::Haproxy).unwrap();
         assert!((ratio.of_medians - 0.5).abs() < 1e-9);
         assert_eq!(show(ratio.within_rounds, 2), "0.50 (0.25 to 1.00)");
     }

@@ -2,12 +2,12 @@
 
 use std::fmt::Write as _;
 
-use super::aims::Judged;
-use super::figure::{Against, Figure, Measure, Table};
+use super::aims::AimResult;
+use super::figure::{Figure, Measure, Table, TargetRatio};
 use super::machine::Machine;
 use super::plot::{bars, curves};
 use super::spread::show;
-use crate::targets::{Kind, Role};
+use crate::targets::{Role, TargetKind};
 
 const STYLE: &str = "body{font:14px/1.4 system-ui,sans-serif;max-width:60em;margin:2em auto;padding:0 1em;color:#222}\
 h2{margin:2em 0 .2em}p{margin:.3em 0 1em}table{border-collapse:collapse;margin:.6em 0}\
@@ -15,7 +15,7 @@ th,td{padding:.15em .8em;text-align:right;border-bottom:1px solid #ddd}th:first-
 svg{display:block;font-size:12px}.spread{stroke:#000;stroke-width:1.5}.grid{stroke:#ddd}.missed{color:#b00;font-weight:bold}";
 
 /// The whole report.
-pub(super) fn page(machine: &Machine, tables: &[Table], aims: &[Judged]) -> String {
+pub(super) fn page(machine: &Machine, tables: &[Table], aims: &[AimResult]) -> String {
     let mut page = format!(
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>Keyway load test</title><style>{STYLE}</style></head><body>\n<h1>Keyway load test</h1>\n<p>{} cores, {}; {}; {}; load before the run: {:.1}{}</p>\n",
         machine.cores,
@@ -38,7 +38,7 @@ pub(super) fn page(machine: &Machine, tables: &[Table], aims: &[Judged]) -> Stri
     page
 }
 
-fn verdicts(page: &mut String, aims: &[Judged]) {
+fn verdicts(page: &mut String, aims: &[AimResult]) {
     if aims.is_empty() {
         return;
     }
@@ -88,8 +88,8 @@ fn figures(page: &mut String, table: &Table) {
                     figure.measure.name(),
                     figure.unit,
                     show(figure.spread, 2),
-                    against(figure, Kind::Bare),
-                    against(figure, Kind::Haproxy)
+                    against(figure, TargetKind::Bare),
+                    against(figure, TargetKind::Haproxy)
                 ),
             );
         }
@@ -97,8 +97,8 @@ fn figures(page: &mut String, table: &Table) {
     page.push_str("</table></details>\n");
 }
 
-fn against(figure: &Figure, base: Kind) -> String {
-    figure.of(base).map_or_else(String::new, Against::words)
+fn against(figure: &Figure, base: TargetKind) -> String {
+    figure.of(base).map_or_else(String::new, TargetRatio::words)
 }
 
 fn escaped(text: &str) -> String {

@@ -16,13 +16,13 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-pub(crate) use aims::{AIMS, Judged, judge};
+pub(crate) use aims::{AIMS, AimResult, judge};
 pub(crate) use figure::{Series, Table};
 pub(crate) use machine::Machine;
 pub(crate) use progress::Progress;
 pub(crate) use spread::{Spread, float, ratio, scaled, show};
 
-use crate::failed::Failed;
+use crate::error::RunError;
 use crate::targets::Programs;
 use crate::trials::Trials;
 
@@ -31,7 +31,7 @@ use crate::trials::Trials;
 pub(crate) struct Report {
     machine: Machine,
     pub(crate) tables: Vec<Table>,
-    pub(crate) aims: Vec<Judged>,
+    pub(crate) aims: Vec<AimResult>,
     #[serde(flatten)]
     pub(crate) trials: Trials,
 }
@@ -61,10 +61,10 @@ impl Report {
     }
 
     /// Prints it, and writes the files.
-    pub(crate) fn deliver(&self, outputs: &Outputs) -> Result<(), Failed> {
+    pub(crate) fn deliver(&self, outputs: &Outputs) -> Result<(), RunError> {
         let json = || {
             serde_json::to_string_pretty(self)
-                .map_err(|error| Failed::io("writing JSON", error.into()))
+                .map_err(|error| RunError::io("writing JSON", error.into()))
         };
         match &outputs.json {
             Some(file) if file == Path::new("-") => {
@@ -77,7 +77,7 @@ impl Report {
             }
             None => self.print(),
         }
-        .map_err(|source| Failed::io("printing the report", source))?;
+        .map_err(|source| RunError::io("printing the report", source))?;
         if let Some(file) = &outputs.csv {
             write(file, &csv::of(&self.tables))?;
         }
@@ -99,7 +99,7 @@ impl Report {
     }
 }
 
-fn write(file: &Path, text: &str) -> Result<(), Failed> {
+fn write(file: &Path, text: &str) -> Result<(), RunError> {
     fs::write(file, text)
-        .map_err(|source| Failed::io(format!("writing {}", file.display()), source))
+        .map_err(|source| RunError::io(format!("writing {}", file.display()), source))
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::figure::{Measure, Table};
 use super::spread::float;
-use crate::targets::Kind;
+use crate::targets::TargetKind;
 
 const WIDTH: f64 = 720.0;
 /// The x range of bars.
@@ -15,17 +15,17 @@ const BAR: f64 = 22.0;
 const HEIGHT: f64 = 240.0;
 
 /// One colour for each target.
-const fn colour(kind: Kind) -> &'static str {
+const fn colour(kind: TargetKind) -> &'static str {
     match kind {
-        Kind::Bare => "#7f7f7f",
-        Kind::Haproxy => "#1f77b4",
-        Kind::NatsTls => "#9467bd",
-        Kind::Relay => "#2ca02c",
-        Kind::Sealing => "#d62728",
-        Kind::Storm => "#ff7f0e",
-        Kind::Chain => "#8c564b",
-        Kind::RelayBefore => "#98df8a",
-        Kind::SealingBefore => "#ff9896",
+        TargetKind::Bare => "#7f7f7f",
+        TargetKind::Haproxy => "#1f77b4",
+        TargetKind::NatsTls => "#9467bd",
+        TargetKind::Relay => "#2ca02c",
+        TargetKind::Sealing => "#d62728",
+        TargetKind::Storm => "#ff7f0e",
+        TargetKind::Chain => "#8c564b",
+        TargetKind::RelayBefore => "#98df8a",
+        TargetKind::SealingBefore => "#ff9896",
     }
 }
 

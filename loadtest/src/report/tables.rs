@@ -2,13 +2,13 @@
 
 use std::io::{self, Write};
 
-use super::figure::{Against, Figure, Measure, Row, Table};
+use super::figure::{Figure, Measure, Row, Table, TargetRatio};
 use super::spread::{scaled, show};
 use crate::scenarios::Scenario;
-use crate::targets::{Kind, Role};
+use crate::targets::{Role, TargetKind};
 
 /// The targets that have a column of ratios, where they are in the run.
-const BASES: [Kind; 3] = [Kind::Bare, Kind::Haproxy, Kind::NatsTls];
+const BASES: [TargetKind; 3] = [TargetKind::Bare, TargetKind::Haproxy, TargetKind::NatsTls];
 
 /// Characters for the names of targets.
 const NAMES: usize = 16;
@@ -54,7 +54,7 @@ fn rates(out: &mut impl Write, table: &Table) -> io::Result<()> {
         }
         writeln!(out)?;
     }
-    beside_twins(out, table, &[Measure::Rate])
+    similar_targets(out, table, &[Measure::Rate])
 }
 
 fn times(out: &mut impl Write, table: &Table) -> io::Result<()> {
@@ -78,18 +78,23 @@ fn times(out: &mut impl Write, table: &Table) -> io::Result<()> {
         let longest = longest.map_or(0.0, |figure| figure.spread.high);
         writeln!(out, "{longest:>14.0}")?;
     }
-    for target in [Kind::NatsTls, Kind::Relay, Kind::Sealing, Kind::Chain] {
-        ratios(out, table, target, Kind::Haproxy, &measures)?;
+    for target in [
+        TargetKind::NatsTls,
+        TargetKind::Relay,
+        TargetKind::Sealing,
+        TargetKind::Chain,
+    ] {
+        ratios(out, table, target, TargetKind::Haproxy, &measures)?;
     }
-    beside_twins(out, table, &measures)
+    similar_targets(out, table, &measures)
 }
 
 /// Each gateway compared with the target that differs from it in a single thing.
-fn beside_twins(out: &mut impl Write, table: &Table, measures: &[Measure]) -> io::Result<()> {
+fn similar_targets(out: &mut impl Write, table: &Table, measures: &[Measure]) -> io::Result<()> {
     let twins = [
-        (Kind::Relay, Kind::RelayBefore),
-        (Kind::Sealing, Kind::SealingBefore),
-        (Kind::Storm, Kind::Sealing),
+        (TargetKind::Relay, TargetKind::RelayBefore),
+        (TargetKind::Sealing, TargetKind::SealingBefore),
+        (TargetKind::Storm, TargetKind::Sealing),
     ];
     twins
         .into_iter()
@@ -100,8 +105,8 @@ fn beside_twins(out: &mut impl Write, table: &Table, measures: &[Measure]) -> io
 fn ratios(
     out: &mut impl Write,
     table: &Table,
-    target: Kind,
-    base: Kind,
+    target: TargetKind,
+    base: TargetKind,
     measures: &[Measure],
 ) -> io::Result<()> {
     let figures = measures
@@ -161,11 +166,11 @@ fn held(out: &mut impl Write, table: &Table) -> io::Result<()> {
 }
 
 /// Those of this table.
-fn bases(table: &Table) -> Vec<Kind> {
-    let there = |base: &Kind| table.rows.iter().any(|row| row.target == *base);
+fn bases(table: &Table) -> Vec<TargetKind> {
+    let there = |base: &TargetKind| table.rows.iter().any(|row| row.target == *base);
     BASES.into_iter().filter(there).collect()
 }
 
-fn against(figure: &Figure, base: Kind) -> String {
-    figure.of(base).map_or_else(String::new, Against::words)
+fn against(figure: &Figure, base: TargetKind) -> String {
+    figure.of(base).map_or_else(String::new, TargetRatio::words)
 }

@@ -3,9 +3,9 @@
 use keyway::wire::Message;
 
 use super::request::sized;
-use super::{Case, Played, Ready};
-use crate::failed::Failed;
-use crate::load::{Asking, Client, Door, Moved, Pace, ask, now};
+use super::{Case, Ready, RoundResult};
+use crate::error::RunError;
+use crate::load::{Client, Endpoint, LoadResult, Pace, RequestPlan, ask, now};
 
 const INBOX: &str = "_INBOX.load";
 const STREAM: &str = "{\"name\":\"load\",\"subjects\":[\"load.stored\"],\"storage\":\"memory\"}";
@@ -16,37 +16,39 @@ const CONSUMER: &str = "{\"stream_name\":\"load\",\"config\":{\"durable_name\":\
 const KEYS: u64 = 64;
 
 /// Publishes to a stream, with acknowledgements.
-pub(super) fn publish<'t>(case: &'t Case, door: &Door) -> Result<Ready<'t>, Failed> {
-    let mut client = with_stream(door)?;
+pub(super) fn publish<'t>(case: &'t Case, endpoint: &Endpoint) -> Result<Ready<'t>, RunError> {
+    let mut client = with_stream(endpoint)?;
     Ok(Box::new(move || {
         store(&mut client, case, case.pace, |_number| {
             "load.stored".to_owned()
         })
-        .map(Played::from)
+        .map(RoundResult::from)
     }))
 }
 
 /// Reads a stream that has been filled.
-pub(super) fn consume<'t>(case: &'t Case, door: &Door) -> Result<Ready<'t>, Failed> {
-    let mut client = with_stream(door)?;
+pub(super) fn consume<'t>(case: &'t Case, endpoint: &Endpoint) -> Result<Ready<'t>, RunError> {
+    let mut client = with_stream(endpoint)?;
     store(&mut client, case, Pace::Window(256), |_number| {
         "load.stored".to_owned()
     })?;
     request(&mut client, "CONSUMER.CREATE.load.load", CONSUMER)?;
-    Ok(Box::new(move || pull(&mut client, case).map(Played::from)))
+    Ok(Box::new(move || {
+        pull(&mut client, case).map(RoundResult::from)
+    }))
 }
 
 /// Puts values into a bucket.
-pub(super) fn put<'t>(case: &'t Case, door: &Door) -> Result<Ready<'t>, Failed> {
-    let mut client = with_bucket(door)?;
+pub(super) fn put<'t>(case: &'t Case, endpoint: &Endpoint) -> Result<Ready<'t>, RunError> {
+    let mut client = with_bucket(endpoint)?;
     Ok(Box::new(move || {
-        store(&mut client, case, case.pace, key).map(Played::from)
+        store(&mut client, case, case.pace, key).map(RoundResult::from)
     }))
 }
 
 /// Gets values from a bucket that has been filled.
-pub(super) fn get<'t>(case: &'t Case, door: &Door) -> Result<Ready<'t>, Failed> {
-    let mut client = with_bucket(door)?;
+pub(super) fn get<'t>(case: &'t Case, endpoint: &Endpoint) -> Result<Ready<'t>, RunError> {
+    let mut client = with_bucket(endpoint)?;
     let filling = Case {
         count: KEYS,
         ..case.clone()
@@ -58,12 +60,12 @@ pub(super) fn get<'t>(case: &'t Case, door: &Door) -> Result<Ready<'t>, Failed> 
         bytes.extend_from_slice(line.as_bytes());
     };
     Ok(Box::new(move || {
-        let asking = Asking {
+        let asking = RequestPlan {
             pace: case.pace,
             count: case.count,
             question,
         };
-        ask(&mut client, asking, |answer| sized(answer, case.size)).map(Played::from)
+        ask(&mut client, asking, |answer| sized(answer, case.size)).map(RoundResult::from)
     }))
 }
 
@@ -71,17 +73,17 @@ fn key(number: u64) -> String {
     format!("$KV.load.key{}", number % KEYS)
 }
 
-fn with_stream(door: &Door) -> Result<Client, Failed> {
-    fresh(door, "load", STREAM)
+fn with_stream(endpoint: &Endpoint) -> Result<Client, RunError> {
+    fresh(endpoint, "load", STREAM)
 }
 
-fn with_bucket(door: &Door) -> Result<Client, Failed> {
-    fresh(door, "KV_load", BUCKET)
+fn with_bucket(endpoint: &Endpoint) -> Result<Client, RunError> {
+    fresh(endpoint, "KV_load", BUCKET)
 }
 
 /// Connects, and creates an empty stream.
-fn fresh(door: &Door, name: &str, config: &str) -> Result<Client, Failed> {
-    let mut client = Client::connect(door)?;
+fn fresh(endpoint: &Endpoint, name: &str, config: &str) -> Result<Client, RunError> {
+    let mut client = Client::connect(endpoint)?;
     client.subscribe(&format!("{INBOX}.*"))?;
     // Fails where there is none.
     drop(request(&mut client, &format!("STREAM.DELETE.{name}"), ""));
@@ -90,13 +92,13 @@ fn fresh(door: &Door, name: &str, config: &str) -> Result<Client, Failed> {
 }
 
 /// Sends a request to the server's API.
-fn request(client: &mut Client, what: &str, body: &str) -> Result<(), Failed> {
+fn request(client: &mut Client, what: &str, body: &str) -> Result<(), RunError> {
     let len = body.len();
     client.send(format!("PUB $JS.API.{what} {INBOX}.api {len}\r\n{body}\r\n").as_bytes())?;
     let said = client.message(|answer| answer.payload.to_vec())?;
     let said = String::from_utf8_lossy(&said).into_owned();
     if said.contains("\"error\"") {
-        return Err(Failed::Peer {
+        return Err(RunError::Peer {
             what: what.to_owned(),
             said,
         });
@@ -110,9 +112,9 @@ fn store(
     case: &Case,
     pace: Pace,
     subject: impl Fn(u64) -> String,
-) -> Result<Moved, Failed> {
+) -> Result<LoadResult, RunError> {
     let (payload, size) = ("x".repeat(case.size), case.size);
-    let asking = Asking {
+    let asking = RequestPlan {
         pace,
         count: case.count,
         question: |bytes: &mut Vec<u8>, number| {
@@ -125,19 +127,19 @@ fn store(
 }
 
 /// Checks that an answer is an acknowledgement of the stream.
-fn stored(answer: &[u8]) -> Result<(), Failed> {
+fn stored(answer: &[u8]) -> Result<(), RunError> {
     let said = String::from_utf8_lossy(answer);
     if said.contains("\"seq\":") && !said.contains("\"error\"") {
         return Ok(());
     }
-    Err(Failed::Peer {
+    Err(RunError::Peer {
         what: "waiting for an acknowledgement".to_owned(),
         said: said.into_owned(),
     })
 }
 
 /// Pulls a window of messages at a time, half a window ahead, and acknowledges each.
-fn pull(client: &mut Client, case: &Case) -> Result<Moved, Failed> {
+fn pull(client: &mut Client, case: &Case) -> Result<LoadResult, RunError> {
     let window = match case.pace {
         Pace::Window(window) => window,
         Pace::Rate(_) => u64::MAX,
@@ -166,7 +168,7 @@ fn pull(client: &mut Client, case: &Case) -> Result<Moved, Failed> {
     }
     client.send(&bytes)?;
     client.flush()?;
-    Ok(Moved {
+    Ok(LoadResult {
         count: case.count,
         took: now().duration_since(begun),
         times: None,
@@ -174,7 +176,7 @@ fn pull(client: &mut Client, case: &Case) -> Result<Moved, Failed> {
 }
 
 /// Acknowledges a message of a stream.
-fn take(message: &Message<'_>, size: usize, bytes: &mut Vec<u8>) -> Result<(), Failed> {
+fn take(message: &Message<'_>, size: usize, bytes: &mut Vec<u8>) -> Result<(), RunError> {
     bytes.extend_from_slice(b"PUB ");
     bytes.extend_from_slice(message.reply.unwrap_or_default());
     bytes.extend_from_slice(b" 4\r\n+ACK\r\n");

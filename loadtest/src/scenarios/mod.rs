@@ -11,8 +11,8 @@ use serde::Serialize;
 
 pub(crate) use case::{Case, Overrides};
 
-use crate::failed::Failed;
-use crate::load::{Flow, Moved};
+use crate::error::RunError;
+use crate::load::{Flow, LoadResult};
 use crate::targets::{Programs, Role, Target};
 
 /// A way to use a bus.
@@ -50,14 +50,14 @@ pub(crate) enum Scenario {
 }
 
 /// The result of one round on one target.
-pub(crate) struct Played {
-    pub(crate) moved: Moved,
+pub(crate) struct RoundResult {
+    pub(crate) moved: LoadResult,
     /// Resident bytes of each process per connection, in the scenario `idle`.
     pub(crate) held: Vec<(Role, f64)>,
 }
 
 /// A scenario that is prepared.
-pub(crate) type Ready<'t> = Box<dyn FnOnce() -> Result<Played, Failed> + 't>;
+pub(crate) type Ready<'t> = Box<dyn FnOnce() -> Result<RoundResult, RunError> + 't>;
 
 impl Scenario {
     pub(crate) const ALL: [Self; 14] = [
@@ -104,8 +104,8 @@ impl Case {
         &'t self,
         programs: &'t Programs,
         target: &'t Target,
-    ) -> Result<Ready<'t>, Failed> {
-        let door = &target.door;
+    ) -> Result<Ready<'t>, RunError> {
+        let endpoint = &target.endpoint;
         Ok(match self.scenario {
             Scenario::Pubsub
             | Scenario::FanIn
@@ -119,25 +119,25 @@ impl Case {
                     count: self.count,
                     pace: self.pace,
                 };
-                Box::new(move || flow.run(door).map(Played::from))
+                Box::new(move || flow.run(endpoint).map(RoundResult::from))
             }
             Scenario::Request | Scenario::SteadyRequest => Box::new(move || {
-                request::play(door, self.size, self.count, self.pace).map(Played::from)
+                request::play(endpoint, self.size, self.count, self.pace).map(RoundResult::from)
             }),
-            Scenario::JsPublish => jetstream::publish(self, door)?,
-            Scenario::JsConsume => jetstream::consume(self, door)?,
-            Scenario::KvPut => jetstream::put(self, door)?,
-            Scenario::KvGet => jetstream::get(self, door)?,
+            Scenario::JsPublish => jetstream::publish(self, endpoint)?,
+            Scenario::JsConsume => jetstream::consume(self, endpoint)?,
+            Scenario::KvPut => jetstream::put(self, endpoint)?,
+            Scenario::KvGet => jetstream::get(self, endpoint)?,
             Scenario::Idle => Box::new(move || idle::play(programs, target.kind, self.count)),
-            Scenario::Churn => {
-                Box::new(move || churn::play(door, self.size, self.count).map(Played::from))
-            }
+            Scenario::Churn => Box::new(move || {
+                churn::play(endpoint, self.size, self.count).map(RoundResult::from)
+            }),
         })
     }
 }
 
-impl From<Moved> for Played {
-    fn from(moved: Moved) -> Self {
+impl From<LoadResult> for RoundResult {
+    fn from(moved: LoadResult) -> Self {
         Self {
             moved,
             held: Vec::new(),

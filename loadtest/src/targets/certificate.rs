@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rcgen::{CertificateParams, KeyPair, SanType};
 use rustls::{ClientConfig, RootCertStore};
 
-use crate::failed::Failed;
+use crate::error::RunError;
 
 /// A certificate and its key, in files.
 pub(super) struct Certificate {
@@ -20,8 +20,8 @@ pub(super) struct Certificate {
 
 impl Certificate {
     /// A new one, signed by itself, for 127.0.0.1.
-    pub(super) fn new(folder: &Path) -> Result<Self, Failed> {
-        let failed = |why: &dyn std::error::Error| Failed::Limit(format!("a certificate: {why}"));
+    pub(super) fn new(folder: &Path) -> Result<Self, RunError> {
+        let failed = |why: &dyn std::error::Error| RunError::Limit(format!("a certificate: {why}"));
         let key = KeyPair::generate().map_err(|error| failed(&error))?;
         let mut params = CertificateParams::default();
         params
@@ -42,7 +42,7 @@ impl Certificate {
             let path = folder.join(name);
             fs::write(&path, text)
                 .map(|()| path)
-                .map_err(|source| Failed::io("writing a certificate", source))
+                .map_err(|source| RunError::io("writing a certificate", source))
         };
         Ok(Self {
             certificate: file("server.pem", made.pem())?,

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::process::Process;
 use super::programs::{Programs, folder};
-use crate::failed::Failed;
+use crate::error::RunError;
 
 /// A running gateway.
 pub(crate) struct Gateway {
@@ -38,7 +38,7 @@ struct Ports {
 }
 
 impl Programs {
-    pub(crate) fn gateway(&self, server: SocketAddr, mode: Mode) -> Result<Gateway, Failed> {
+    pub(crate) fn gateway(&self, server: SocketAddr, mode: Mode) -> Result<Gateway, RunError> {
         self.configured(server, mode, "")
     }
 
@@ -48,7 +48,7 @@ impl Programs {
         server: SocketAddr,
         mode: Mode,
         tables: &str,
-    ) -> Result<Gateway, Failed> {
+    ) -> Result<Gateway, RunError> {
         let folder = folder()?;
         let state = folder.path().join("state");
         let config = folder.path().join("keyway.toml");
@@ -56,7 +56,8 @@ impl Programs {
         let text = format!(
             "listen = \"127.0.0.1:0\"\nservers = [\"nats://{server}\"]\nstate = {state:?}\nrelay-only = {relay_only}\n\n[admin]\nlisten = \"127.0.0.1:0\"\n{tables}"
         );
-        fs::write(&config, text).map_err(|source| Failed::io("writing a configuration", source))?;
+        fs::write(&config, text)
+            .map_err(|source| RunError::io("writing a configuration", source))?;
         let mut command = Command::new(&self.gateway);
         command.arg("run").arg("--config").arg(&config);
         let (process, (addr, admin)) = Process::start(command, &folder.path().join("log"), || {

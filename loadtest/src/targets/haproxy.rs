@@ -10,8 +10,8 @@ use tempfile::TempDir;
 
 use super::process::Process;
 use super::programs::{Programs, folder};
-use crate::failed::Failed;
-use crate::load::{Client, Door};
+use crate::error::RunError;
+use crate::load::{Client, Endpoint};
 
 /// HAProxy in front of a server.
 pub(super) struct Haproxy {
@@ -22,22 +22,22 @@ pub(super) struct Haproxy {
 
 impl Programs {
     /// Starts it with an inherited socket, as it cannot bind port 0.
-    pub(super) fn haproxy(&self, server: SocketAddr) -> Result<Haproxy, Failed> {
+    pub(super) fn haproxy(&self, server: SocketAddr) -> Result<Haproxy, RunError> {
         let folder = folder()?;
         let file = folder.path().join("haproxy.cfg");
-        let failed = |source| Failed::io("making HAProxy's socket", source);
+        let failed = |source| RunError::io("making HAProxy's socket", source);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed)?;
         let addr = listener.local_addr().map_err(failed)?;
         fcntl_setfd(&listener, FdFlags::empty()).map_err(|error| failed(error.into()))?;
         let text = configuration(listener.as_raw_fd(), server);
-        fs::write(&file, text).map_err(|source| Failed::io("writing a configuration", source))?;
+        fs::write(&file, text).map_err(|source| RunError::io("writing a configuration", source))?;
         let mut command = Command::new(&self.haproxy);
         command.arg("-db").arg("-f").arg(&file);
         let log = folder.path().join("log");
         let (process, ()) = Process::start(command, &log, || Some(()))?;
         drop(listener);
         // Answers once it is up; refuses where it has failed and the inherited socket is closed.
-        Client::connect(&Door::plain(addr)).map_err(|failed| Failed::Program {
+        Client::connect(&Endpoint::plain(addr)).map_err(|failed| RunError::Program {
             program: self.haproxy.display().to_string(),
             why: format!("{failed}; {}", fs::read_to_string(&log).unwrap_or_default()),
         })?;

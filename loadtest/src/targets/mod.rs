@@ -31,8 +31,8 @@ pub(crate) use process::{Process, own_cpu};
 pub(crate) use programs::{Programs, Versions, open_files};
 pub(crate) use storm::storm;
 
-use crate::failed::Failed;
-use crate::load::Door;
+use crate::error::RunError;
+use crate::load::Endpoint;
 use haproxy::Haproxy;
 use server::Server;
 
@@ -46,7 +46,7 @@ pub(crate) const SHORT_LIVED: &str =
 /// A kind of target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Kind {
+pub(crate) enum TargetKind {
     /// The server alone.
     Bare,
     /// HAProxy in TCP mode.
@@ -69,9 +69,9 @@ pub(crate) enum Kind {
 
 /// A running target.
 pub(crate) struct Target {
-    pub(crate) kind: Kind,
+    pub(crate) kind: TargetKind,
     /// Where clients connect.
-    pub(crate) door: Door,
+    pub(crate) endpoint: Endpoint,
     haproxy: Option<Haproxy>,
     /// In the order from client to server.
     gateways: Vec<Gateway>,
@@ -100,7 +100,7 @@ pub(crate) struct Cost {
     pub(crate) peak: Option<u64>,
 }
 
-impl Kind {
+impl TargetKind {
     pub(crate) const ALL: [Self; 9] = [
         Self::Bare,
         Self::Haproxy,
@@ -176,42 +176,42 @@ impl Role {
 
 impl Target {
     /// Starts a server and what is in front of it.
-    pub(crate) fn start(programs: &Programs, kind: Kind) -> Result<Self, Failed> {
+    pub(crate) fn start(programs: &Programs, kind: TargetKind) -> Result<Self, RunError> {
         let mut server = match kind {
-            Kind::NatsTls => programs.tls_server()?,
-            Kind::Bare
-            | Kind::Haproxy
-            | Kind::Relay
-            | Kind::Sealing
-            | Kind::Storm
-            | Kind::Chain
-            | Kind::RelayBefore
-            | Kind::SealingBefore => programs.server()?,
+            TargetKind::NatsTls => programs.tls_server()?,
+            TargetKind::Bare
+            | TargetKind::Haproxy
+            | TargetKind::Relay
+            | TargetKind::Sealing
+            | TargetKind::Storm
+            | TargetKind::Chain
+            | TargetKind::RelayBefore
+            | TargetKind::SealingBefore => programs.server()?,
         };
         let bus = server.addr;
         let gateways = match kind {
-            Kind::Bare | Kind::Haproxy | Kind::NatsTls => vec![],
-            Kind::Relay => vec![programs.gateway(bus, Mode::Relay)?],
-            Kind::Sealing => vec![programs.gateway(bus, Mode::Sealing)?],
-            Kind::RelayBefore => vec![programs.before()?.gateway(bus, Mode::Relay)?],
-            Kind::SealingBefore => vec![programs.before()?.gateway(bus, Mode::Sealing)?],
-            Kind::Storm => vec![programs.configured(bus, Mode::Sealing, SHORT_LIVED)?],
-            Kind::Chain => {
+            TargetKind::Bare | TargetKind::Haproxy | TargetKind::NatsTls => vec![],
+            TargetKind::Relay => vec![programs.gateway(bus, Mode::Relay)?],
+            TargetKind::Sealing => vec![programs.gateway(bus, Mode::Sealing)?],
+            TargetKind::RelayBefore => vec![programs.before()?.gateway(bus, Mode::Relay)?],
+            TargetKind::SealingBefore => vec![programs.before()?.gateway(bus, Mode::Sealing)?],
+            TargetKind::Storm => vec![programs.configured(bus, Mode::Sealing, SHORT_LIVED)?],
+            TargetKind::Chain => {
                 let inner = programs.gateway(bus, Mode::Sealing)?;
                 vec![programs.gateway(inner.addr, Mode::Sealing)?, inner]
             }
         };
-        let haproxy = (kind == Kind::Haproxy).then(|| programs.haproxy(bus));
+        let haproxy = (kind == TargetKind::Haproxy).then(|| programs.haproxy(bus));
         let haproxy = haproxy.transpose()?;
         let before = gateways.first().map(|gateway| gateway.addr);
         let before = before.or_else(|| haproxy.as_ref().map(|proxy| proxy.addr));
-        let door = Door {
+        let endpoint = Endpoint {
             addr: before.unwrap_or(bus),
             tls: server.tls.take(),
         };
         Ok(Self {
             kind,
-            door,
+            endpoint,
             haproxy,
             gateways,
             server,
@@ -219,9 +219,12 @@ impl Target {
     }
 
     /// Runs `play`; for `storm` with rotations meanwhile.
-    pub(crate) fn during<T>(&self, play: impl FnOnce() -> Result<T, Failed>) -> Result<T, Failed> {
+    pub(crate) fn during<T>(
+        &self,
+        play: impl FnOnce() -> Result<T, RunError>,
+    ) -> Result<T, RunError> {
         match (self.kind, self.gateways.first()) {
-            (Kind::Storm, Some(gateway)) => storm(gateway, STORM, play),
+            (TargetKind::Storm, Some(gateway)) => storm(gateway, STORM, play),
             _ => play(),
         }
     }
@@ -240,8 +243,8 @@ impl Target {
     /// Runs `play`, and measures the cost in every process.
     pub(crate) fn costs_of<T>(
         &self,
-        play: impl FnOnce() -> Result<T, Failed>,
-    ) -> Result<(T, Vec<Cost>), Failed> {
+        play: impl FnOnce() -> Result<T, RunError>,
+    ) -> Result<(T, Vec<Cost>), RunError> {
         let mut before = vec![own_cpu()];
         for (_, process) in self.processes() {
             process.forget_peak();

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use crate::failed::Failed;
+use crate::error::RunError;
 use crate::load::now;
 use crate::targets::Gateway;
 
@@ -14,8 +14,8 @@ pub(crate) struct Metrics(String);
 
 impl Gateway {
     /// Scrapes its metrics.
-    pub(crate) fn metrics(&self) -> Result<Metrics, Failed> {
-        let missing = || Failed::Limit("the gateway serves no metrics".to_owned());
+    pub(crate) fn metrics(&self) -> Result<Metrics, RunError> {
+        let missing = || RunError::Limit("the gateway serves no metrics".to_owned());
         let addr = self.admin.ok_or_else(missing)?;
         let ask = || -> std::io::Result<String> {
             let mut socket = TcpStream::connect(addr)?;
@@ -24,17 +24,17 @@ impl Gateway {
             socket.read_to_string(&mut answer)?;
             Ok(answer)
         };
-        let answer = ask().map_err(|source| Failed::io("asking for metrics", source))?;
+        let answer = ask().map_err(|source| RunError::io("asking for metrics", source))?;
         Ok(Metrics(answer))
     }
 
     /// Rotates the default keyring; returns how long that took.
-    pub(crate) fn rotate(&self) -> Result<Duration, Failed> {
+    pub(crate) fn rotate(&self) -> Result<Duration, RunError> {
         self.rotate_keyring("default")
     }
 
     /// Rotates a keyring; returns how long that took.
-    pub(crate) fn rotate_keyring(&self, keyring: &str) -> Result<Duration, Failed> {
+    pub(crate) fn rotate_keyring(&self, keyring: &str) -> Result<Duration, RunError> {
         let body = "{\"why\":\"a load test\"}";
         let ask = || -> std::io::Result<String> {
             let mut socket = UnixStream::connect(self.state.join("admin.sock"))?;
@@ -48,22 +48,22 @@ impl Gateway {
             Ok(answer)
         };
         let begun = now();
-        let answer = ask().map_err(|source| Failed::io("asking for another key", source))?;
+        let answer = ask().map_err(|source| RunError::io("asking for another key", source))?;
         let took = now().duration_since(begun);
         if answer.split(' ').nth(1) == Some("200") {
             return Ok(took);
         }
-        Err(Failed::Peer {
+        Err(RunError::Peer {
             what: "asking for another key".to_owned(),
             said: answer,
         })
     }
 
     /// The size of its keyring's record, in bytes.
-    pub(crate) fn record(&self) -> Result<u64, Failed> {
+    pub(crate) fn record(&self) -> Result<u64, RunError> {
         let path = self.state.join("catalogue/default.json");
         let found = std::fs::metadata(path);
-        let found = found.map_err(|source| Failed::io("looking at the record", source))?;
+        let found = found.map_err(|source| RunError::io("looking at the record", source))?;
         Ok(found.len())
     }
 }

@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::failed::Failed;
+use crate::error::RunError;
 use crate::load::now;
 
 /// How long a program may take to be ready.
 const START: Duration = Duration::from_secs(20);
 
 /// How often its output is polled.
-const LOOK: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// A running program; its log goes to a file.
 pub(crate) struct Process {
@@ -27,16 +27,17 @@ impl Process {
         mut command: Command,
         log: &Path,
         ready: impl Fn() -> Option<T>,
-    ) -> Result<(Self, T), Failed> {
+    ) -> Result<(Self, T), RunError> {
         let program = command.get_program().to_string_lossy().into_owned();
-        let failed = |why: String| Failed::Program {
+        let failed = |why: String| RunError::Program {
             program: program.clone(),
             why,
         };
-        let file = File::create(log).map_err(|source| Failed::io("creating a log file", source))?;
+        let file =
+            File::create(log).map_err(|source| RunError::io("creating a log file", source))?;
         let other = file
             .try_clone()
-            .map_err(|source| Failed::io("creating a log file", source))?;
+            .map_err(|source| RunError::io("creating a log file", source))?;
         let child = command
             .stdin(Stdio::null())
             .stdout(file)
@@ -57,17 +58,17 @@ impl Process {
                 let said = fs::read_to_string(log).unwrap_or_default();
                 return Err(failed(said));
             }
-            std::thread::park_timeout(LOOK);
+            std::thread::park_timeout(POLL_INTERVAL);
         }
     }
 
     /// Resident memory in bytes.
-    pub(crate) fn resident(&self) -> Result<u64, Failed> {
+    pub(crate) fn resident(&self) -> Result<u64, RunError> {
         self.memory("smaps_rollup", "Rss:")
     }
 
     /// Peak resident memory in bytes since the last reset.
-    pub(crate) fn peak(&self) -> Result<u64, Failed> {
+    pub(crate) fn peak(&self) -> Result<u64, RunError> {
         self.memory("status", "VmHWM:")
     }
 
@@ -80,7 +81,7 @@ impl Process {
         ));
     }
 
-    fn memory(&self, file: &str, name: &str) -> Result<u64, Failed> {
+    fn memory(&self, file: &str, name: &str) -> Result<u64, RunError> {
         let path = format!("/proc/{}/{file}", self.child.id());
         let text = read(&path)?;
         let kib = text
@@ -89,25 +90,25 @@ impl Process {
             .and_then(|rest| rest.trim().strip_suffix("kB"))
             .and_then(|number| number.trim().parse::<u64>().ok());
         kib.map(|kib| kib * 1024)
-            .ok_or_else(|| Failed::Limit(format!("{path} has no {name}")))
+            .ok_or_else(|| RunError::Limit(format!("{path} has no {name}")))
     }
 
     /// Open files, and threads.
-    pub(crate) fn files_and_threads(&self) -> Result<(u64, u64), Failed> {
-        let count = |what: &str| -> Result<u64, Failed> {
+    pub(crate) fn files_and_threads(&self) -> Result<(u64, u64), RunError> {
+        let count = |what: &str| -> Result<u64, RunError> {
             let folder = format!("/proc/{}/{what}", self.child.id());
             let found = fs::read_dir(&folder)
-                .map_err(|source| Failed::io(format!("reading {folder}"), source))?;
+                .map_err(|source| RunError::io(format!("reading {folder}"), source))?;
             Ok(u64::try_from(found.count()).unwrap_or(u64::MAX))
         };
         Ok((count("fd")?, count("task")?))
     }
 
     /// CPU time of all its threads that still run.
-    pub(crate) fn cpu(&self) -> Result<Duration, Failed> {
+    pub(crate) fn cpu(&self) -> Result<Duration, RunError> {
         let folder = format!("/proc/{}/task", self.child.id());
         let threads = fs::read_dir(&folder)
-            .map_err(|source| Failed::io(format!("reading {folder}"), source))?;
+            .map_err(|source| RunError::io(format!("reading {folder}"), source))?;
         let mut spent = 0;
         for thread in threads.flatten() {
             // A thread may end meanwhile.
@@ -136,6 +137,6 @@ pub(crate) fn own_cpu() -> Duration {
     Duration::try_from(spent).unwrap_or_default()
 }
 
-fn read(path: &str) -> Result<String, Failed> {
-    fs::read_to_string(path).map_err(|source| Failed::io(format!("reading {path}"), source))
+fn read(path: &str) -> Result<String, RunError> {
+    fs::read_to_string(path).map_err(|source| RunError::io(format!("reading {path}"), source))
 }

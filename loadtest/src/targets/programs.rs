@@ -7,7 +7,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tempfile::TempDir;
 
 use crate::cli::ProgramArgs;
-use crate::failed::Failed;
+use crate::error::RunError;
 
 /// Their paths.
 #[derive(Clone)]
@@ -26,15 +26,16 @@ pub(crate) struct Versions {
 }
 
 impl Programs {
-    pub(crate) fn find(args: &ProgramArgs) -> Result<Self, Failed> {
-        let here = std::env::current_exe()
-            .map_err(|source| Failed::io("looking for the gateway beside this program", source))?;
+    pub(crate) fn find(args: &ProgramArgs) -> Result<Self, RunError> {
+        let here = std::env::current_exe().map_err(|source| {
+            RunError::io("looking for the gateway beside this program", source)
+        })?;
         let beside = || here.with_file_name("keyway");
         let gateway = args.gateway.clone().unwrap_or_else(beside);
         for program in args.before.iter().chain([&gateway]) {
             if !program.is_file() {
                 let program = program.display();
-                return Err(Failed::Limit(format!(
+                return Err(RunError::Limit(format!(
                     "there is no program {program}; build it (`cargo build --release -p keyway`) or name it with --gateway or --before"
                 )));
             }
@@ -49,9 +50,9 @@ impl Programs {
     }
 
     /// The same with the gateway of `--before`.
-    pub(super) fn before(&self) -> Result<Self, Failed> {
+    pub(super) fn before(&self) -> Result<Self, RunError> {
         let gateway = self.before.clone().ok_or_else(|| {
-            Failed::Limit("there is no gateway of before; name it with --before".to_owned())
+            RunError::Limit("there is no gateway of before; name it with --before".to_owned())
         })?;
         Ok(Self {
             gateway,
@@ -92,9 +93,9 @@ fn raise_open_files() {
     setrlimit(Resource::Nofile, raised).unwrap_or_default();
 }
 
-pub(super) fn folder() -> Result<TempDir, Failed> {
+pub(super) fn folder() -> Result<TempDir, RunError> {
     tempfile::Builder::new()
         .prefix("keyway-loadtest-")
         .tempdir()
-        .map_err(|source| Failed::io("creating a folder", source))
+        .map_err(|source| RunError::io("creating a folder", source))
 }

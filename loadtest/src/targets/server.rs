@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use super::certificate::Certificate;
 use super::process::Process;
 use super::programs::{Programs, folder};
-use crate::failed::Failed;
+use crate::error::RunError;
 
 /// A running server.
 pub(crate) struct Server {
@@ -24,12 +24,12 @@ pub(crate) struct Server {
 
 impl Programs {
     /// A server with JetStream, its store in a temporary folder.
-    pub(crate) fn server(&self) -> Result<Server, Failed> {
+    pub(crate) fn server(&self) -> Result<Server, RunError> {
         start(Command::new(&self.server), folder()?)
     }
 
     /// The same with its own TLS.
-    pub(super) fn tls_server(&self) -> Result<Server, Failed> {
+    pub(super) fn tls_server(&self) -> Result<Server, RunError> {
         let folder = folder()?;
         let files = Certificate::new(folder.path())?;
         let mut command = Command::new(&self.server);
@@ -41,7 +41,7 @@ impl Programs {
     }
 }
 
-fn start(mut command: Command, folder: TempDir) -> Result<Server, Failed> {
+fn start(mut command: Command, folder: TempDir) -> Result<Server, RunError> {
     let log = folder.path().join("log");
     command
         .args(["--addr", "127.0.0.1", "--port", "-1", "--jetstream"])

@@ -4,15 +4,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::Gateway;
-use crate::failed::Failed;
+use crate::error::RunError;
 use crate::load::now;
 
 /// Runs `play` while `gateway` is rotated at the interval `every`.
 pub(crate) fn storm<T>(
     gateway: &Gateway,
     every: Duration,
-    play: impl FnOnce() -> Result<T, Failed>,
-) -> Result<T, Failed> {
+    play: impl FnOnce() -> Result<T, RunError>,
+) -> Result<T, RunError> {
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let operator = scope.spawn(|| operate(gateway, every, &over));
@@ -21,12 +21,12 @@ pub(crate) fn storm<T>(
         operator.thread().unpark();
         let operated = operator
             .join()
-            .unwrap_or_else(|_panic| Err(Failed::Limit("the operator panicked".to_owned())));
+            .unwrap_or_else(|_panic| Err(RunError::Limit("the operator panicked".to_owned())));
         operated.and(played)
     })
 }
 
-fn operate(gateway: &Gateway, every: Duration, over: &AtomicBool) -> Result<(), Failed> {
+fn operate(gateway: &Gateway, every: Duration, over: &AtomicBool) -> Result<(), RunError> {
     let mut due = now();
     while !over.load(Ordering::Acquire) {
         if now() < due {

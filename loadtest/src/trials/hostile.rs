@@ -12,8 +12,8 @@ use std::time::Duration;
 use rustix::net::sockopt::set_socket_linger;
 use serde::Serialize;
 
-use crate::failed::Failed;
-use crate::load::{Client, Door, Pace, Times, now};
+use crate::error::RunError;
+use crate::load::{Client, Endpoint, Pace, Times, now};
 use crate::report::{Spread, ratio, show};
 use crate::scenarios::request;
 use crate::targets::{Mode, Programs};
@@ -89,7 +89,7 @@ enum Attack {
     /// A reset in the middle of a message.
     Reset,
     /// A subscriber that never reads, and 16 KiB to it at each beat.
-    Deaf,
+    NeverReads,
 }
 
 const ATTACKS: [(Attack, &str); 8] = [
@@ -100,7 +100,7 @@ const ATTACKS: [(Attack, &str); 8] = [
     (Attack::Garbage, "TLS garbage"),
     (Attack::Http, "HTTP"),
     (Attack::Reset, "resets"),
-    (Attack::Deaf, "never reads"),
+    (Attack::NeverReads, "never reads"),
 ];
 
 /// Results of rounds.
@@ -112,7 +112,7 @@ struct Rounds {
     p99: Vec<f64>,
 }
 
-pub(crate) fn run(programs: &Programs, args: &Args) -> Result<Vec<Hostile>, Failed> {
+pub(crate) fn run(programs: &Programs, args: &Args) -> Result<Vec<Hostile>, RunError> {
     let server = programs.server()?;
     let sealing = programs.gateway(server.addr, Mode::Sealing)?;
     let targets = [
@@ -147,7 +147,7 @@ pub(crate) fn run(programs: &Programs, args: &Args) -> Result<Vec<Hostile>, Fail
 }
 
 impl Rounds {
-    fn add(&mut self, attack: Attack, addr: SocketAddr, args: &Args) -> Result<(), Failed> {
+    fn add(&mut self, attack: Attack, addr: SocketAddr, args: &Args) -> Result<(), RunError> {
         let (over, acts) = (AtomicBool::new(false), AtomicU64::new(0));
         let attacker = Attacker {
             addr,
@@ -165,7 +165,7 @@ impl Rounds {
             over.store(true, Ordering::Relaxed);
             let attacked = attacking
                 .join()
-                .unwrap_or_else(|_panic| Err(Failed::Limit("an attacker panicked".to_owned())));
+                .unwrap_or_else(|_panic| Err(RunError::Limit("an attacker panicked".to_owned())));
             attacked.and(times)
         })?;
         self.requests += times.len();
@@ -189,9 +189,9 @@ impl Rounds {
 }
 
 /// Runs requests one at a time; returns their latencies.
-fn requests(addr: SocketAddr, size: usize, count: u64) -> Result<Times, Failed> {
-    let moved = request::play(&Door::plain(addr), size, count, Pace::Window(1))?;
-    let missing = || Failed::Limit("requests were not timed".to_owned());
+fn requests(addr: SocketAddr, size: usize, count: u64) -> Result<Times, RunError> {
+    let moved = request::play(&Endpoint::plain(addr), size, count, Pace::Window(1))?;
+    let missing = || RunError::Limit("requests were not timed".to_owned());
     moved.times.ok_or_else(missing)
 }
 
@@ -204,7 +204,7 @@ struct Attacker<'a> {
 }
 
 impl Attacker<'_> {
-    fn attack(&self, attack: Attack, slow: usize) -> Result<(), Failed> {
+    fn attack(&self, attack: Attack, slow: usize) -> Result<(), RunError> {
         match attack {
             Attack::None => Ok(()),
             Attack::Slow => self.drip(slow),
@@ -222,12 +222,12 @@ impl Attacker<'_> {
             ),
             Attack::Http => self.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"),
             Attack::Reset => self.reset(),
-            Attack::Deaf => self.flood(),
+            Attack::NeverReads => self.flood(),
         }
     }
 
     /// Opens connections that send these bytes, and read until they are closed.
-    fn send(&self, bytes: &[u8]) -> Result<(), Failed> {
+    fn send(&self, bytes: &[u8]) -> Result<(), RunError> {
         self.paced(|| {
             let mut socket = self.connect()?;
             // Being closed is expected.
@@ -238,7 +238,7 @@ impl Attacker<'_> {
         })
     }
 
-    fn reset(&self) -> Result<(), Failed> {
+    fn reset(&self) -> Result<(), RunError> {
         let half = [CONNECT, b"PUB load.reset 1000\r\nhalf a message"].concat();
         self.paced(|| {
             let mut socket = self.connect()?;
@@ -246,11 +246,11 @@ impl Attacker<'_> {
             drop(socket.read(&mut [0; 4096]));
             drop(socket.write_all(&half));
             set_socket_linger(&socket, Some(Duration::ZERO))
-                .map_err(|error| Failed::io("setting a socket to reset", error.into()))
+                .map_err(|error| RunError::io("setting a socket to reset", error.into()))
         })
     }
 
-    fn drip(&self, slow: usize) -> Result<(), Failed> {
+    fn drip(&self, slow: usize) -> Result<(), RunError> {
         let mut sockets = Vec::new();
         for _ in 0..slow {
             let mut socket = self.connect()?;
@@ -269,17 +269,17 @@ impl Attacker<'_> {
         })
     }
 
-    fn flood(&self) -> Result<(), Failed> {
-        let mut deaf = Client::connect(&Door::plain(self.addr))?;
+    fn flood(&self) -> Result<(), RunError> {
+        let mut deaf = Client::connect(&Endpoint::plain(self.addr))?;
         deaf.subscribe("load.flood")?;
-        let mut publisher = Client::connect(&Door::plain(self.addr))?;
+        let mut publisher = Client::connect(&Endpoint::plain(self.addr))?;
         let payload = "x".repeat(FLOOD);
         let message = format!("PUB load.flood {FLOOD}\r\n{payload}\r\n");
         self.paced(|| publisher.send(message.as_bytes()))
     }
 
     /// Acts at a fixed interval; late actions are not made up for.
-    fn paced(&self, mut act: impl FnMut() -> Result<(), Failed>) -> Result<(), Failed> {
+    fn paced(&self, mut act: impl FnMut() -> Result<(), RunError>) -> Result<(), RunError> {
         while !self.over.load(Ordering::Relaxed) {
             let begun = now();
             act()?;
@@ -289,14 +289,14 @@ impl Attacker<'_> {
         Ok(())
     }
 
-    fn connect(&self) -> Result<TcpStream, Failed> {
+    fn connect(&self) -> Result<TcpStream, RunError> {
         let open = || {
             let socket = TcpStream::connect_timeout(&self.addr, Duration::from_secs(30))?;
             socket.set_read_timeout(Some(PATIENCE))?;
             socket.set_write_timeout(Some(PATIENCE))?;
             Ok(socket)
         };
-        open().map_err(|source| Failed::io(format!("connecting to {}", self.addr), source))
+        open().map_err(|source| RunError::io(format!("connecting to {}", self.addr), source))
     }
 }
 

@@ -4,8 +4,8 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use crate::failed::Failed;
-use crate::load::{Client, Door};
+use crate::error::RunError;
+use crate::load::{Client, Endpoint};
 use crate::report::float;
 use crate::targets::{Mode, Programs};
 
@@ -39,18 +39,18 @@ pub(crate) struct Outstanding {
     pub(crate) answering: f64,
 }
 
-pub(crate) fn run(programs: &Programs, args: &Args) -> Result<Option<Outstanding>, Failed> {
+pub(crate) fn run(programs: &Programs, args: &Args) -> Result<Option<Outstanding>, RunError> {
     let server = programs.server()?;
     let asking = programs.gateway(server.addr, Mode::Sealing)?;
     // A second gateway would have keys of its own, so responders get plaintext requests on a system subject.
     let answering = programs.gateway(server.addr, Mode::Sealing)?;
     let mut pairs = (0..args.connections)
         .map(|number| {
-            let mut responder = Client::connect(&Door::plain(answering.addr))?;
+            let mut responder = Client::connect(&Endpoint::plain(answering.addr))?;
             responder.subscribe(&format!("$SRV.PING.{number}"))?;
-            Ok((Client::connect(&Door::plain(asking.addr))?, responder))
+            Ok((Client::connect(&Endpoint::plain(asking.addr))?, responder))
         })
-        .collect::<Result<Vec<_>, Failed>>()?;
+        .collect::<Result<Vec<_>, RunError>>()?;
     let (before_asking, before_answering) =
         (asking.process.resident()?, answering.process.resident()?);
     for (number, (requester, responder)) in pairs.iter_mut().enumerate() {
@@ -60,8 +60,8 @@ pub(crate) fn run(programs: &Programs, args: &Args) -> Result<Option<Outstanding
             responder.message(|_request| ())?;
         }
         requester.flush()?;
-        requester.rest();
-        responder.rest();
+        requester.shrink_buffers();
+        responder.shrink_buffers();
     }
     let requests = args.connections.saturating_mul(args.requests);
     let each = |after: u64, before: u64| float(after.saturating_sub(before)) / float(requests);

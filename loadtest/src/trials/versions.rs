@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use crate::failed::Failed;
+use crate::error::RunError;
 use crate::report::{Spread, show};
 use crate::targets::{Mode, Programs};
 
@@ -32,7 +32,7 @@ pub(crate) struct Versions {
     pub(crate) rotation: Spread,
 }
 
-pub(crate) fn run(programs: &Programs, args: &Args) -> Result<Vec<Versions>, Failed> {
+pub(crate) fn run(programs: &Programs, args: &Args) -> Result<Vec<Versions>, RunError> {
     let server = programs.server()?;
     let tables = "[[keyring]]\nname = \"default\"\nsubjects = [\">\"]\noverlap = \"1d\"\n";
     let gateway = programs.configured(server.addr, Mode::Sealing, tables)?;

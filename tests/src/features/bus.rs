@@ -1,7 +1,7 @@
 //! One server with two pairs of gateways, and a subscriber that records everything on the bus.
 
 use crate::frame::{self, Frame};
-use crate::{NatsServer, Pair, Raw};
+use crate::{GatewayPair, NatsServer, RawClient};
 use std::cell::Cell;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -41,7 +41,7 @@ const LAST: &[u8] = b"tap.last";
 
 /// A server whose agents are behind gateways.
 pub struct Bus {
-    pair: Pair,
+    pair: GatewayPair,
     mixed: [crate::Gateway; 2],
     tap: JoinHandle<Vec<Frame>>,
 }
@@ -51,9 +51,9 @@ impl Bus {
     pub fn start() -> Self {
         let server = NatsServer::configured(SERVER);
         let tap = tap(&server);
-        let mixed = Pair::gateways(&server, "", MIXED);
+        let mixed = GatewayPair::gateways(&server, "", MIXED);
         Self {
-            pair: Pair::with(server, "", ""),
+            pair: GatewayPair::with(server, "", ""),
             mixed,
             tap,
         }
@@ -81,7 +81,8 @@ impl Bus {
 
 /// Reads all the time, or the server would close it as a slow consumer.
 fn tap(server: &NatsServer) -> JoinHandle<Vec<Frame>> {
-    let mut raw = Raw::greeted(server.addr(), r#""headers":true,"user":"tap","pass":"tap""#);
+    let mut raw =
+        RawClient::handshake(server.addr(), r#""headers":true,"user":"tap","pass":"tap""#);
     raw.send(b"SUB > 1\r\n");
     raw.flush();
     raw.forget();
@@ -93,6 +94,6 @@ fn tap(server: &NatsServer) -> JoinHandle<Vec<Frame>> {
             bytes[from..].windows(LAST.len()).any(|part| part == LAST)
         };
         raw.until("the last message", ended);
-        frame::cut(raw.received()).0
+        frame::split_frames(raw.received()).0
     })
 }

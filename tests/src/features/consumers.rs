@@ -1,6 +1,6 @@
 //! Consumers of every kind.
 
-use super::jetstream::{Made, api, head, until};
+use super::jetstream::{StreamFixture, api, head, until};
 use super::world::{World, next, settle};
 use async_nats::jetstream::consumer::{
     AckPolicy, DeliverPolicy, PriorityPolicy, ReplayPolicy, pull, push,
@@ -34,8 +34,8 @@ fn worker() -> pull::Config {
 }
 
 /// A stream with three messages, and a consumer of it.
-async fn three(world: World, config: pull::Config) -> (Made, PullConsumer) {
-    let made = Made::with(world, json!({})).await;
+async fn three(world: World, config: pull::Config) -> (StreamFixture, PullConsumer) {
+    let made = StreamFixture::with(world, json!({})).await;
     made.fill("x", 3).await;
     let consumer = made.stream.create_consumer(config).await.unwrap();
     (made, consumer)
@@ -97,7 +97,7 @@ async fn consumer_pull_max_bytes(world: World) {
 }
 
 async fn consumer_push(world: World) {
-    let made = Made::with(world, json!({})).await;
+    let made = StreamFixture::with(world, json!({})).await;
     let config = push::Config {
         deliver_subject: made.world.subject("deliver").replacen("rs.", "deliver.", 1),
         ..push::Config::default()
@@ -114,7 +114,7 @@ async fn consumer_push(world: World) {
 }
 
 async fn consumer_push_queue(world: World) {
-    let made = Made::with(world, json!({})).await;
+    let made = StreamFixture::with(world, json!({})).await;
     let config = push::Config {
         deliver_subject: "deliver.rs.consumer_push_queue".into(),
         deliver_group: Some("crew".into()),
@@ -145,7 +145,7 @@ async fn consumer_push_queue(world: World) {
 }
 
 async fn consumer_ordered(world: World) {
-    let made = Made::with(world, json!({})).await;
+    let made = StreamFixture::with(world, json!({})).await;
     made.fill("x", 20).await;
     let config = push::OrderedConfig {
         deliver_subject: made.reader.client().new_inbox(),
@@ -161,7 +161,7 @@ async fn consumer_ordered(world: World) {
 }
 
 async fn consumer_flow_control(world: World) {
-    let made = Made::with(world, json!({})).await;
+    let made = StreamFixture::with(world, json!({})).await;
     let config = push::Config {
         deliver_subject: made.reader.client().new_inbox(),
         ack_policy: AckPolicy::None,
@@ -267,7 +267,7 @@ async fn consumer_pause(world: World) {
 }
 
 async fn consumer_filter(world: World) {
-    let made = Made::with(world, json!({})).await;
+    let made = StreamFixture::with(world, json!({})).await;
     for (number, last) in ["a", "b.c", "d", "b.e"].into_iter().enumerate() {
         made.put(last, made.world.said(number), &[]).await;
     }
@@ -281,7 +281,7 @@ async fn consumer_filter(world: World) {
 }
 
 async fn consumer_replay(world: World) {
-    let made = Made::with(world, json!({})).await;
+    let made = StreamFixture::with(world, json!({})).await;
     made.fill("x", 3).await;
     made.put("y", made.world.said(3), &[]).await;
     let by_sequence = DeliverPolicy::ByStartSequence { start_sequence: 2 };

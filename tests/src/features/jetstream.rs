@@ -9,14 +9,14 @@ use std::future::Future;
 use std::time::Duration;
 
 /// A stream of the scenario's subjects, with the contexts of a publisher and of a reader.
-pub(super) struct Made {
+pub(super) struct StreamFixture {
     pub(super) world: World,
     pub(super) publisher: Context,
     pub(super) reader: Context,
     pub(super) stream: stream::Stream,
 }
 
-impl Made {
+impl StreamFixture {
     /// Creates the stream; `more` is merged into its configuration.
     pub(super) async fn with(world: World, more: Value) -> Self {
         let (publisher, reader) = world.contexts().await;

@@ -23,32 +23,32 @@ super::scenarios!(
 );
 
 /// The same bucket, for a writer and for a reader.
-struct Pair {
+struct SharedBucket {
     world: World,
     writer: Store,
     reader: Store,
 }
 
-async fn bucket(world: World, config: Config) -> Pair {
+async fn bucket(world: World, config: Config) -> SharedBucket {
     let contexts = world.contexts().await;
     bucket_in(world, contexts, config).await
 }
 
-async fn bucket_in(world: World, contexts: (Context, Context), config: Config) -> Pair {
+async fn bucket_in(world: World, contexts: (Context, Context), config: Config) -> SharedBucket {
     let config = Config {
         bucket: world.named(),
         ..config
     };
     let writer = contexts.0.create_key_value(config).await.unwrap();
     let reader = contexts.1.get_key_value(world.named()).await.unwrap();
-    Pair {
+    SharedBucket {
         world,
         writer,
         reader,
     }
 }
 
-impl Pair {
+impl SharedBucket {
     async fn put(&self, key: &str, what: &str) -> u64 {
         let value = self.world.said(what);
         self.writer.put(key, value).await.unwrap()

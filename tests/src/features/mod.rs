@@ -23,7 +23,7 @@ mod streams;
 mod world;
 
 pub use bus::Bus;
-pub use search::{Leak, Places, search};
+pub use search::{Leak, SearchedData, search};
 pub use stored::stored;
 pub use world::World;
 
@@ -73,8 +73,8 @@ pub fn reports() -> &'static [Report] {
 }
 
 /// Fails unless the row's feature works, and its payloads are hidden, in every client that has it.
-pub fn shown(row: &str) {
-    let have = reports().iter().filter(|report| report.judge(row));
+pub fn assert_supported(row: &str) {
+    let have = reports().iter().filter(|report| report.check(row));
     assert!(have.count() > 0, "no client shows {row}");
 }
 
@@ -90,11 +90,11 @@ pub struct Report {
 
 impl Report {
     fn python() -> Self {
-        Self::of("nats-py", |bus| driven(Client::Python, bus))
+        Self::of("nats-py", |bus| run_client(Client::Python, bus))
     }
 
     fn javascript() -> Self {
-        Self::of("nats.js", |bus| driven(Client::JavaScript, bus))
+        Self::of("nats.js", |bus| run_client(Client::JavaScript, bus))
     }
 
     fn rust() -> Self {
@@ -110,7 +110,7 @@ impl Report {
         let outcomes = run(&bus);
         let (seen, server) = bus.end();
         let rows: Vec<_> = outcomes.iter().map(|outcome| &*outcome.name).collect();
-        let mut places = Places::default();
+        let mut places = SearchedData::default();
         places.frames(&seen);
         stored(&server, &mut places);
         Self {
@@ -121,7 +121,7 @@ impl Report {
     }
 
     /// Whether this client has the row's feature; fails if it has and the feature does not work, or something leaked.
-    fn judge(&self, row: &str) -> bool {
+    fn check(&self, row: &str) -> bool {
         let Some(outcome) = self.outcomes.iter().find(|outcome| outcome.name == row) else {
             return false;
         };
@@ -133,7 +133,7 @@ impl Report {
     }
 }
 
-fn driven(client: Client, bus: &Bus) -> Vec<Outcome> {
+fn run_client(client: Client, bus: &Bus) -> Vec<Outcome> {
     let (urls, only) = (bus.urls(), only());
     let gateways = bus::ARGUMENTS.into_iter().zip(urls.iter());
     let chosen = only.iter().map(|name| ("--only", name));

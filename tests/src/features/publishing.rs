@@ -1,6 +1,6 @@
 //! Publishing to streams, and their limits and retention.
 
-use super::jetstream::{Made, create, head, read, until};
+use super::jetstream::{StreamFixture, create, head, read, until};
 use super::world::{World, next};
 use async_nats::jetstream::context::PublishErrorKind;
 use async_nats::jetstream::{consumer, message::PublishMessage};
@@ -27,7 +27,7 @@ super::scenarios!(
 );
 
 async fn stream_publish(world: World) {
-    let made = Made::with(world, json!({})).await;
+    let made = StreamFixture::with(world, json!({})).await;
     for number in 0..5_u64 {
         let sequence = made.put("x", made.world.said(number), &[]).await;
         assert_eq!(sequence, number + 1);
@@ -36,7 +36,7 @@ async fn stream_publish(world: World) {
 }
 
 async fn stream_publish_async(world: World) {
-    let made = Made::with(world, json!({})).await;
+    let made = StreamFixture::with(world, json!({})).await;
     let mut acks = Vec::new();
     for number in 0..100_u64 {
         let (subject, said) = (made.world.subject("x"), made.world.said(number));
@@ -49,7 +49,7 @@ async fn stream_publish_async(world: World) {
 }
 
 async fn stream_dedup(world: World) {
-    let made = Made::with(world, json!({})).await;
+    let made = StreamFixture::with(world, json!({})).await;
     for again in [false, true] {
         let publish = PublishMessage::build()
             .message_id("once")
@@ -64,7 +64,7 @@ async fn stream_dedup(world: World) {
 }
 
 async fn stream_expected_headers(world: World) {
-    let made = Made::with(world, json!({})).await;
+    let made = StreamFixture::with(world, json!({})).await;
     for (expected, right) in [(0, true), (0, false), (1, true)] {
         let publish = PublishMessage::build()
             .expected_last_sequence(expected)
@@ -85,7 +85,7 @@ async fn stream_expected_headers(world: World) {
 
 async fn limits(world: World, storage: &str) {
     let more = json!({ "max_msgs": 3, "discard": "old", "storage": storage });
-    let made = Made::with(world, more).await;
+    let made = StreamFixture::with(world, more).await;
     made.fill("x", 5).await;
     made.holds(2..5).await;
 }
@@ -100,7 +100,7 @@ async fn stream_limits_memory(world: World) {
 
 /// With this retention, the stream keeps messages until they are acknowledged.
 async fn kept_until_acknowledged(world: World, retention: &str) {
-    let made = Made::with(world, json!({ "retention": retention })).await;
+    let made = StreamFixture::with(world, json!({ "retention": retention })).await;
     let config = consumer::pull::Config {
         durable_name: Some("worker".into()),
         ..consumer::pull::Config::default()
@@ -126,7 +126,7 @@ async fn stream_work_queue(world: World) {
 }
 
 async fn stream_rollup(world: World) {
-    let made = Made::with(world, json!({ "allow_rollup_hdrs": true })).await;
+    let made = StreamFixture::with(world, json!({ "allow_rollup_hdrs": true })).await;
     made.fill("x", 3).await;
     let said = made.world.said(7);
     made.put("x", said, &[("Nats-Rollup", "sub")]).await;
@@ -134,7 +134,7 @@ async fn stream_rollup(world: World) {
 }
 
 async fn stream_message_ttl(world: World) {
-    let made = Made::with(world, json!({ "allow_msg_ttl": true })).await;
+    let made = StreamFixture::with(world, json!({ "allow_msg_ttl": true })).await;
     made.put("stays", made.world.said(0), &[]).await;
     let said = made.world.said(1);
     made.put("goes", said, &[("Nats-TTL", "1s")]).await;
@@ -143,7 +143,7 @@ async fn stream_message_ttl(world: World) {
 }
 
 async fn stream_purge_and_delete(world: World) {
-    let made = Made::with(world, json!({})).await;
+    let made = StreamFixture::with(world, json!({})).await;
     made.fill("x", 3).await;
     made.put("y", made.world.said(3), &[]).await;
     assert!(made.stream.delete_message(2).await.unwrap());
@@ -154,7 +154,7 @@ async fn stream_purge_and_delete(world: World) {
 }
 
 async fn stream_max_msg_size(world: World) {
-    let made = Made::with(world, json!({ "max_msg_size": 100 })).await;
+    let made = StreamFixture::with(world, json!({ "max_msg_size": 100 })).await;
     assert_eq!(made.stream.cached_info().config.max_message_size, 100);
     let text = made.world.said("").to_vec();
     let of = |size: usize| Bytes::from([&text[..], &vec![b'.'; size - text.len()]].concat());
@@ -166,7 +166,7 @@ async fn stream_max_msg_size(world: World) {
 }
 
 async fn stream_atomic_batch(world: World) {
-    let made = Made::with(world, json!({ "allow_atomic": true })).await;
+    let made = StreamFixture::with(world, json!({ "allow_atomic": true })).await;
     let agent = made.publisher.client();
     for number in 0..3_usize {
         let place = (number + 1).to_string();
@@ -192,7 +192,7 @@ async fn stream_atomic_batch(world: World) {
 }
 
 async fn stream_fast_ingest(world: World) {
-    let made = Made::with(world, json!({ "allow_batched": true })).await;
+    let made = StreamFixture::with(world, json!({ "allow_batched": true })).await;
     let agent = made.publisher.client();
     let inbox = agent.new_inbox();
     let mut answers = agent.subscribe(format!("{inbox}.>")).await.unwrap();
@@ -264,7 +264,7 @@ async fn stream_counter(world: World) {
     let (publisher, reader) = world.mixed_contexts().await;
     let subject = "counter.rs.stream_counter";
     let more = json!({ "allow_msg_counter": true, "allow_direct": true });
-    let made = Made::on(world, publisher, reader, subject, more).await;
+    let made = StreamFixture::on(world, publisher, reader, subject, more).await;
     let agent = made.publisher.client();
     for (step, value) in [("+1", "1"), ("+5", "6"), ("-2", "4")] {
         let headers = head(&[("Nats-Incr", step)]);

@@ -6,7 +6,7 @@ use data_encoding::{BASE64, BASE64_NOPAD};
 
 /// Bytes to be searched, each with its place.
 #[derive(Default)]
-pub struct Places(Vec<(String, Vec<u8>)>);
+pub struct SearchedData(Vec<(String, Vec<u8>)>);
 
 /// A place where the marker was found.
 #[derive(Debug, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub struct Leak {
     pub place: String,
 }
 
-impl Places {
+impl SearchedData {
     /// Adds bytes.
     pub fn add(&mut self, place: String, bytes: Vec<u8>) {
         self.0.push((place, bytes));
@@ -33,11 +33,11 @@ impl Places {
 }
 
 /// Every place of the marker, attributed to the row that is named behind it, else to the row that the place is named after.
-pub fn search(places: &Places, rows: &[&str]) -> Vec<Leak> {
+pub fn search(places: &SearchedData, rows: &[&str]) -> Vec<Leak> {
     let needles = needles();
     let found = places.0.iter().filter_map(|(place, bytes)| {
         let at = needles.iter().find_map(|needle| position(bytes, needle))?;
-        let named = speaker(bytes).or_else(|| speaker(&decoded(bytes, at)));
+        let named = marker_owner(bytes).or_else(|| marker_owner(&decoded(bytes, at)));
         let mut candidates: Vec<_> = rows.iter().filter(|row| place.contains(**row)).collect();
         candidates.sort_by_key(|row| row.len());
         let row = rows
@@ -69,7 +69,7 @@ fn position(bytes: &[u8], needle: &[u8]) -> Option<usize> {
 }
 
 /// The word after the marker.
-fn speaker(bytes: &[u8]) -> Option<String> {
+fn marker_owner(bytes: &[u8]) -> Option<String> {
     let after = &bytes[position(bytes, MARKER.as_bytes())? + MARKER.len()..];
     let word = after.strip_prefix(b" ")?;
     let end = word

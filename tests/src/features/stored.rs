@@ -1,13 +1,13 @@
 //! Collects everything that a server has stored.
 
-use super::search::Places;
+use super::search::SearchedData;
 use crate::NatsServer;
 use async_nats::jetstream::{self, Context};
 use futures_util::TryStreamExt as _;
 use std::path::Path;
 
 /// Adds every message of every stream, read on a direct connection, and every file of the store.
-pub fn stored(server: &NatsServer, places: &mut Places) {
+pub fn stored(server: &NatsServer, places: &mut SearchedData) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -23,7 +23,7 @@ pub fn stored(server: &NatsServer, places: &mut Places) {
     files(&server.store(), places);
 }
 
-async fn messages(context: &Context, name: &str, places: &mut Places) {
+async fn messages(context: &Context, name: &str, places: &mut SearchedData) {
     let stream = context.get_stream(name).await.unwrap();
     let state = &stream.cached_info().state;
     for sequence in state.first_sequence..=state.last_sequence {
@@ -36,7 +36,7 @@ async fn messages(context: &Context, name: &str, places: &mut Places) {
     }
 }
 
-fn files(folder: &Path, places: &mut Places) {
+fn files(folder: &Path, places: &mut SearchedData) {
     for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
         let path = entry.path();
         if entry.file_type().unwrap().is_dir() {

@@ -1,6 +1,6 @@
 //! Reading stored messages: mirrors, sources, republish, direct gets, backups.
 
-use super::jetstream::{Made, api, create, read};
+use super::jetstream::{StreamFixture, api, create, read};
 use super::world::{World, next, settle};
 use async_nats::Client;
 use bytes::Bytes;
@@ -22,7 +22,7 @@ super::scenarios!(
 
 /// A stream with this configuration copies the scenario's.
 async fn copied(world: World, config: impl Fn(&str) -> Value) {
-    let made = Made::with(world, json!({})).await;
+    let made = StreamFixture::with(world, json!({})).await;
     made.fill("x", 3).await;
     let copy = format!("{}_copy", made.world.named());
     let agent = made.publisher.client();
@@ -86,7 +86,7 @@ async fn stream_subject_transform(world: World) {
 }
 
 async fn stream_message_get(world: World) {
-    let made = Made::with(world, json!({})).await;
+    let made = StreamFixture::with(world, json!({})).await;
     made.fill("x", 3).await;
     let second = made.stream.get_raw_message(2).await.unwrap();
     assert_eq!(second.payload, made.world.said(1));
@@ -95,8 +95,8 @@ async fn stream_message_get(world: World) {
     assert_eq!(last.unwrap().payload, made.world.said(2));
 }
 
-async fn direct(world: World, more: usize) -> Made {
-    let made = Made::with(world, json!({ "allow_direct": true })).await;
+async fn direct(world: World, more: usize) -> StreamFixture {
+    let made = StreamFixture::with(world, json!({ "allow_direct": true })).await;
     made.fill("x", 3).await;
     for number in 3..3 + more {
         made.put("y", made.world.said(number), &[]).await;
@@ -114,7 +114,7 @@ async fn stream_direct_get(world: World) {
 }
 
 /// The answers to a batched direct get, up to the empty one that ends it.
-async fn many(agent: &Client, made: &Made, asked: Value) -> Vec<Bytes> {
+async fn many(agent: &Client, made: &StreamFixture, asked: Value) -> Vec<Bytes> {
     let inbox = agent.new_inbox();
     let mut answers = agent.subscribe(inbox.clone()).await.unwrap();
     let subject = format!("$JS.API.DIRECT.GET.{}", made.world.named());
@@ -178,7 +178,7 @@ async fn by_sequence(world: World, keyring: &str) {
 }
 
 async fn stream_backup_restore(world: World) {
-    let made = Made::with(world, json!({})).await;
+    let made = StreamFixture::with(world, json!({})).await;
     made.fill("x", 5).await;
     let (agent, name) = (made.reader.client(), made.world.named());
     let inbox = agent.new_inbox();
@@ -209,7 +209,7 @@ async fn stream_backup_restore(world: World) {
 }
 
 async fn stream_compression(world: World) {
-    let made = Made::with(world, json!({ "compression": "s2" })).await;
+    let made = StreamFixture::with(world, json!({ "compression": "s2" })).await;
     made.fill("x", 20).await;
     made.holds(0..20).await;
 }

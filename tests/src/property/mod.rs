@@ -3,13 +3,13 @@
 //! [`plan`] draws a sequence from a seed, [`play()`] runs it step by step and returns what each agent was delivered. A step ends
 //! when everything that it causes has arrived, so that a sequence is deterministic.
 
-pub mod draw;
 pub mod plan;
 pub mod play;
+pub mod rng;
 
-pub use draw::Draw;
 pub use plan::Step;
 pub use play::{Agents, Delivered, play};
+pub use rng::Rng;
 
 /// Removes steps as long as `fails` holds of the rest: a minimal failing sequence.
 pub fn shrink(mut steps: Vec<Step>, mut fails: impl FnMut(&[Step]) -> bool) -> Vec<Step> {

@@ -1,6 +1,6 @@
 //! The steps that agents carry out, and how they are drawn.
 
-use super::draw::Draw;
+use super::rng::Rng;
 use std::fmt;
 
 /// How many agents there are. The even ones publish through one gateway, the odd ones through the other.
@@ -12,12 +12,12 @@ pub struct Step {
     /// The number of the agent.
     pub agent: usize,
     /// Its action.
-    pub act: Act,
+    pub act: Action,
 }
 
 /// Actions of an agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Act {
+pub enum Action {
     /// `SUB`, with this sid.
     Subscribe(&'static str, usize),
     /// `UNSUB`, after so many messages if it says so.
@@ -83,61 +83,61 @@ const HEADERS: [&str; 5] = [
 ];
 
 /// Draws this many steps.
-pub fn steps(draw: &mut Draw, count: usize) -> Vec<Step> {
+pub fn steps(rng: &mut Rng, count: usize) -> Vec<Step> {
     (0..count)
         .map(|_| Step {
-            agent: draw.below(AGENTS),
-            act: act(draw),
+            agent: rng.below(AGENTS),
+            act: act(rng),
         })
         .collect()
 }
 
-fn act(draw: &mut Draw) -> Act {
-    match draw.below(21) {
-        0..=3 => Act::Subscribe(draw.one(&FILTERS), draw.below(6)),
+fn act(rng: &mut Rng) -> Action {
+    match rng.below(21) {
+        0..=3 => Action::Subscribe(rng.pick(&FILTERS), rng.below(6)),
         4 => {
-            let max = draw.below(4);
-            Act::Unsubscribe(draw.below(6), (max > 0).then_some(max))
+            let max = rng.below(4);
+            Action::Unsubscribe(rng.below(6), (max > 0).then_some(max))
         }
-        5..=8 => Act::Publish(draw.one(&SUBJECTS), body(draw)),
-        9..=10 => Act::Request(draw.one(&SUBJECTS), inbox(draw), body(draw)),
-        11..=12 => Act::Answer(body(draw)),
-        13 => Act::Store(draw.one(&STORED), inbox(draw), body(draw)),
-        14 => Act::StoreOnce(draw.below(3), body(draw)),
-        15 => Act::Fetch,
-        16 => Act::Acknowledge,
-        17 => Act::Put(draw.one(&KEYS), body(draw)),
-        18 => Act::Get(draw.one(&KEYS)),
-        19 => Act::Message(draw.one(&KEYS)),
-        _ => Act::Delete(draw.one(&KEYS)),
+        5..=8 => Action::Publish(rng.pick(&SUBJECTS), body(rng)),
+        9..=10 => Action::Request(rng.pick(&SUBJECTS), inbox(rng), body(rng)),
+        11..=12 => Action::Answer(body(rng)),
+        13 => Action::Store(rng.pick(&STORED), inbox(rng), body(rng)),
+        14 => Action::StoreOnce(rng.below(3), body(rng)),
+        15 => Action::Fetch,
+        16 => Action::Acknowledge,
+        17 => Action::Put(rng.pick(&KEYS), body(rng)),
+        18 => Action::Get(rng.pick(&KEYS)),
+        19 => Action::Message(rng.pick(&KEYS)),
+        _ => Action::Delete(rng.pick(&KEYS)),
     }
 }
 
-fn inbox(draw: &mut Draw) -> Inbox {
-    draw.one(&[Inbox::Usual, Inbox::Usual, Inbox::Custom])
+fn inbox(rng: &mut Rng) -> Inbox {
+    rng.pick(&[Inbox::Usual, Inbox::Usual, Inbox::Custom])
 }
 
-fn body(draw: &mut Draw) -> Body {
+fn body(rng: &mut Rng) -> Body {
     Body {
-        headers: draw.one(&HEADERS),
-        payload: payload(draw),
+        headers: rng.pick(&HEADERS),
+        payload: payload(rng),
     }
 }
 
-fn payload(draw: &mut Draw) -> Vec<u8> {
-    match draw.below(8) {
+fn payload(rng: &mut Rng) -> Vec<u8> {
+    match rng.below(8) {
         0 => Vec::new(),
-        1 => vec![draw.one(b"\0+{\xFA")],
+        1 => vec![rng.pick(b"\0+{\xFA")],
         2 => b"{\"stream\":\"orders\",\"seq\":7}".to_vec(),
-        3 => [&[0xFA, 0x4B, 0x11, 1], &draw.bytes(60)[..]].concat(),
+        3 => [&[0xFA, 0x4B, 0x11, 1], &rng.bytes(60)[..]].concat(),
         4 => b"MSG a.x 1 5\r\nhello\r\n".to_vec(),
         5 => {
-            let count = draw.below(6000);
-            draw.bytes(count)
+            let count = rng.below(6000);
+            rng.bytes(count)
         }
         _ => {
-            let count = 1 + draw.below(40);
-            draw.bytes(count)
+            let count = 1 + rng.below(40);
+            rng.bytes(count)
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Runs steps over raw sockets, and records what was delivered.
 
-use super::plan::{AGENTS, Act, Body, Inbox, Step};
+use super::plan::{AGENTS, Action, Body, Inbox, Step};
 use crate::frame::Frame;
-use crate::raw::Raw;
+use crate::raw_client::RawClient;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
@@ -28,7 +28,7 @@ pub struct Delivered {
 }
 
 struct Agent {
-    raw: Raw,
+    raw: RawClient,
     case: String,
     number: usize,
     asked: usize,
@@ -86,28 +86,28 @@ impl Agents {
         let case = self.case.clone();
         let agent = &mut self.agents[step.agent];
         match &step.act {
-            Act::Subscribe(filter, sid) => {
+            Action::Subscribe(filter, sid) => {
                 agent.say(&format!("SUB {case}.{filter} {sid}\r\n"));
             }
-            Act::Unsubscribe(sid, max) => {
+            Action::Unsubscribe(sid, max) => {
                 let max = max.map_or_else(String::new, |max| format!(" {max}"));
                 agent.say(&format!("UNSUB {sid}{max}\r\n"));
             }
-            Act::Publish(subject, body) => {
+            Action::Publish(subject, body) => {
                 agent.publish(&format!("{case}.{subject}"), None, body);
             }
-            Act::Request(subject, inbox, body) => {
+            Action::Request(subject, inbox, body) => {
                 let inbox = agent.inbox(*inbox);
                 agent.publish(&format!("{case}.{subject}"), Some(&inbox), body);
             }
-            Act::Answer(body) => agent.answer(body),
-            Act::Store(subject, inbox, body) => {
+            Action::Answer(body) => agent.answer(body),
+            Action::Store(subject, inbox, body) => {
                 let subject = format!("{case}.{subject}");
                 let inbox = agent.inbox(*inbox);
                 agent.publish(&subject, Some(&inbox), body);
                 self.acknowledged(step.agent, &inbox);
             }
-            Act::StoreOnce(id, body) => {
+            Action::StoreOnce(id, body) => {
                 let inbox = agent.inbox(Inbox::Usual);
                 let headers = format!("NATS/1.0\r\nNats-Msg-Id: {id}\r\n\r\n");
                 agent.send(
@@ -118,21 +118,21 @@ impl Agents {
                 );
                 self.acknowledged(step.agent, &inbox);
             }
-            Act::Fetch => self.fetch(step.agent),
-            Act::Acknowledge => agent.acknowledge(),
-            Act::Put(key, body) => {
+            Action::Fetch => self.fetch(step.agent),
+            Action::Acknowledge => agent.acknowledge(),
+            Action::Put(key, body) => {
                 agent.ask(&format!("$KV.{case}.{key}"), body.headers, &body.payload);
             }
-            Act::Get(key) => {
+            Action::Get(key) => {
                 let subject = format!("$JS.API.DIRECT.GET.KV_{case}.$KV.{case}.{key}");
                 agent.ask(&subject, "", b"");
             }
-            Act::Message(key) => {
+            Action::Message(key) => {
                 let body = format!(r#"{{"last_by_subj":"$KV.{case}.{key}"}}"#);
                 let subject = format!("$JS.API.STREAM.MSG.GET.KV_{case}");
                 agent.ask(&subject, "", body.as_bytes());
             }
-            Act::Delete(key) => {
+            Action::Delete(key) => {
                 let headers = "NATS/1.0\r\nKV-Operation: DEL\r\n\r\n";
                 agent.ask(&format!("$KV.{case}.{key}"), headers, b"");
             }
@@ -182,7 +182,7 @@ impl Agents {
 
 impl Agent {
     fn new(addr: SocketAddr, case: &str, number: usize) -> Self {
-        let mut raw = Raw::agent(addr);
+        let mut raw = RawClient::agent(addr);
         raw.send(
             format!("SUB _INBOX.{case}{number}.* inbox\r\nSUB mine.{case}{number}.* mine\r\n")
                 .as_bytes(),
@@ -237,7 +237,7 @@ impl Agent {
                 .collect()
         };
         self.raw.until("an answer", |bytes| {
-            of(crate::frame::cut(bytes).0).len() >= count
+            of(crate::frame::split_frames(bytes).0).len() >= count
         });
         of(self.raw.frames())
     }
@@ -246,7 +246,7 @@ impl Agent {
     fn fetched(&mut self, inbox: &str, count: usize) {
         let already = self.fetched_so_far().len();
         self.raw.until("what was fetched", |bytes| {
-            let frames = crate::frame::cut(bytes).0;
+            let frames = crate::frame::split_frames(bytes).0;
             let statuses = frames
                 .iter()
                 .filter(|frame| frame.has_body() && frame.subject() == inbox);

@@ -5,7 +5,7 @@ mod table;
 pub use table::all;
 
 use crate::frame::{self, Frame};
-use crate::raw::{Outcome, Raw, Via};
+use crate::raw_client::{RawClient, TlsMode, WaitOutcome};
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -52,7 +52,7 @@ pub struct Answer {
     /// One line per operation.
     pub lines: Vec<String>,
     /// How the session ended.
-    pub end: Outcome,
+    pub end: WaitOutcome,
 }
 
 /// After this silence nothing more is expected from a server.
@@ -64,14 +64,14 @@ const GROUP: &str = "crew";
 
 /// Plays a session with the script split at `cuts` (ascending byte positions).
 pub fn play(addr: SocketAddr, session: &Session, cuts: &[usize]) -> Answer {
-    play_via(addr, session, cuts, &Via::Plain)
+    play_via(addr, session, cuts, &TlsMode::Plain)
 }
 
 /// The same, over TLS or not.
-pub fn play_via(addr: SocketAddr, session: &Session, cuts: &[usize], via: &Via) -> Answer {
+pub fn play_via(addr: SocketAddr, session: &Session, cuts: &[usize], via: &TlsMode) -> Answer {
     let group = fresh_group();
     let script = replace(&session.script, GROUP, &group);
-    let mut raw = Raw::informed(addr, via, PATIENCE);
+    let mut raw = RawClient::connect_until_info(addr, via, PATIENCE);
     let mut pieces = Vec::new();
     let mut from = 0;
     for &to in cuts.iter().chain([&script.len()]) {
@@ -81,7 +81,7 @@ pub fn play_via(addr: SocketAddr, session: &Session, cuts: &[usize], via: &Via) 
     raw.send_split(&pieces);
     let mut end =
         raw.outcome(|bytes| matches!(session.end, End::Pongs(count) if pongs(bytes) >= count));
-    if let (End::Pongs(count), Outcome::Enough) = (session.end, end) {
+    if let (End::Pongs(count), WaitOutcome::Enough) = (session.end, end) {
         // A barrier: the server announces itself once more right behind its first PONG, be it in the same read or in the next.
         raw.send(b"PING\r\n");
         end = raw.outcome(|bytes| pongs(bytes) > count);
@@ -108,7 +108,7 @@ fn replace(bytes: &[u8], from: &str, to: &str) -> Vec<u8> {
 }
 
 fn pongs(bytes: &[u8]) -> usize {
-    frame::cut(bytes)
+    frame::split_frames(bytes)
         .0
         .iter()
         .filter(|frame| frame.verb() == "PONG")
@@ -117,7 +117,7 @@ fn pongs(bytes: &[u8]) -> usize {
 
 /// One line per operation; INFO without what names the connection or the listener, the server's own PINGs left out.
 fn normalise(bytes: &[u8]) -> Vec<String> {
-    let (frames, rest) = frame::cut(bytes);
+    let (frames, rest) = frame::split_frames(bytes);
     let mut lines: Vec<String> = frames
         .iter()
         .filter(|frame| frame.line != "PING")

@@ -5,7 +5,7 @@
 
 use crate::agent::publish;
 use crate::frame::{self, Frame};
-use crate::raw::{Outcome, Raw};
+use crate::raw_client::{RawClient, WaitOutcome};
 use crate::wait;
 use std::net::SocketAddr;
 use std::ops::Add;
@@ -18,24 +18,24 @@ use std::time::Duration;
 const ROUND: u64 = 50;
 
 /// Rounds that count as progress.
-const SOME: u64 = 5;
+const MIN_ROUNDS: u64 = 5;
 
 /// How long to wait before connecting again.
-const AGAIN: Duration = Duration::from_millis(5);
+const RECONNECT_DELAY: Duration = Duration::from_millis(5);
 
 /// Pairs of agents, each on a thread of its own.
 pub struct CoreTraffic {
     shared: Arc<Shared>,
-    threads: Vec<JoinHandle<Tally>>,
+    threads: Vec<JoinHandle<Totals>>,
 }
 
 /// What all pairs have seen.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Tally {
+pub struct Totals {
     /// Messages that had to come, and came.
     pub confirmed: u64,
     /// How often pairs have connected.
-    pub lives: u64,
+    pub connections: u64,
 }
 
 struct Shared {
@@ -52,10 +52,10 @@ struct Progress {
 }
 
 /// Two agents while they are connected.
-struct Pair {
+struct AgentPair {
     subject: String,
-    publisher: Raw,
-    subscriber: Raw,
+    publisher: RawClient,
+    subscriber: RawClient,
     /// The next number that must come.
     due: u64,
 }
@@ -79,9 +79,9 @@ impl CoreTraffic {
     }
 
     /// Waits until every pair has completed some more rounds.
-    pub fn flows(&self) {
+    pub fn await_progress(&self) {
         for (number, pair) in self.shared.pairs.iter().enumerate() {
-            let target = pair.done.load(Ordering::Acquire) + SOME;
+            let target = pair.done.load(Ordering::Acquire) + MIN_ROUNDS;
             wait::until("core traffic that flows", || {
                 let failed = self.threads[number].is_finished();
                 assert!(!failed, "pair {number} has failed");
@@ -91,7 +91,7 @@ impl CoreTraffic {
     }
 
     /// Waits until every pair has begun an unconfirmed round, for use while nothing can be confirmed.
-    pub fn waits(&self) {
+    pub fn await_unconfirmed(&self) {
         for pair in &self.shared.pairs {
             wait::until("core traffic that waits", || {
                 let done = pair.done.load(Ordering::Acquire);
@@ -101,36 +101,38 @@ impl CoreTraffic {
     }
 
     /// Stops all pairs; fails if one has lost a message, or received one altered, twice or out of order.
-    pub fn finish(self) -> Tally {
+    pub fn finish(self) -> Totals {
         self.shared.over.store(true, Ordering::Release);
         let ended = self.threads.into_iter();
-        ended.fold(Tally::default(), |sum, thread| sum + thread.join().unwrap())
+        ended.fold(Totals::default(), |sum, thread| {
+            sum + thread.join().unwrap()
+        })
     }
 }
 
-impl Add for Tally {
+impl Add for Totals {
     type Output = Self;
 
     fn add(self, other: Self) -> Self {
         Self {
             confirmed: self.confirmed + other.confirmed,
-            lives: self.lives + other.lives,
+            connections: self.connections + other.connections,
         }
     }
 }
 
 impl Shared {
     /// Runs one pair, connection after connection.
-    fn carry(&self, number: usize) -> Tally {
+    fn carry(&self, number: usize) -> Totals {
         let subject = format!("core.{number}");
-        let (mut tally, mut next) = (Tally::default(), 0);
+        let (mut tally, mut next) = (Totals::default(), 0);
         while !self.is_over() {
-            let Some(pair) = Pair::connect(self.addr, &subject, next) else {
-                std::thread::park_timeout(AGAIN);
+            let Some(pair) = AgentPair::connect(self.addr, &subject, next) else {
+                std::thread::park_timeout(RECONNECT_DELAY);
                 continue;
             };
             let (confirmed, after) = self.live(pair, &self.pairs[number], next);
-            tally.lives += 1;
+            tally.connections += 1;
             tally.confirmed += confirmed;
             next = after;
         }
@@ -138,7 +140,7 @@ impl Shared {
     }
 
     /// Runs rounds; returns how many messages were confirmed, and the number of the next one.
-    fn live(&self, mut pair: Pair, progress: &Progress, first: u64) -> (u64, u64) {
+    fn live(&self, mut pair: AgentPair, progress: &Progress, first: u64) -> (u64, u64) {
         let mut next = first;
         while !self.is_over() {
             let confirmed = progress.round(&mut pair, next);
@@ -157,7 +159,7 @@ impl Shared {
 
 impl Progress {
     /// Runs a round; whether both have confirmed it.
-    fn round(&self, pair: &mut Pair, first: u64) -> bool {
+    fn round(&self, pair: &mut AgentPair, first: u64) -> bool {
         self.begun.fetch_add(1, Ordering::AcqRel);
         let confirmed = pair.round(first);
         // An interrupted round no longer waits.
@@ -170,7 +172,7 @@ impl Progress {
     }
 }
 
-impl Pair {
+impl AgentPair {
     /// Connects both and subscribes.
     fn connect(addr: SocketAddr, subject: &str, due: u64) -> Option<Self> {
         let mut subscriber = greeted(addr)?;
@@ -216,8 +218,8 @@ fn text(number: u64) -> String {
     format!("message {number:>100}")
 }
 
-fn greeted(addr: SocketAddr) -> Option<Raw> {
-    let mut raw = Raw::try_connect(addr)?;
+fn greeted(addr: SocketAddr) -> Option<RawClient> {
+    let mut raw = RawClient::try_connect(addr)?;
     raw.send(b"CONNECT {\"verbose\":false,\"headers\":true,\"no_responders\":true}\r\n");
     let greeted = confirmed(&mut raw);
     raw.forget();
@@ -225,10 +227,10 @@ fn greeted(addr: SocketAddr) -> Option<Raw> {
 }
 
 /// Sends PING; whether its PONG comes. Earlier ones must have been discarded. Panics where the peer neither answers nor closes.
-fn confirmed(raw: &mut Raw) -> bool {
+fn confirmed(raw: &mut RawClient) -> bool {
     raw.send(b"PING\r\n");
     let is_pong = |frame: &Frame| frame.verb() == "PONG";
-    let outcome = raw.outcome(|bytes| frame::cut(bytes).0.iter().any(is_pong));
-    assert_ne!(outcome, Outcome::Silent, "no answer and no end");
-    outcome == Outcome::Enough
+    let outcome = raw.outcome(|bytes| frame::split_frames(bytes).0.iter().any(is_pong));
+    assert_ne!(outcome, WaitOutcome::Silent, "no answer and no end");
+    outcome == WaitOutcome::Enough
 }

@@ -4,7 +4,7 @@ mod core;
 mod requests;
 mod stream;
 
-pub use self::core::{CoreTraffic, Tally};
+pub use self::core::{CoreTraffic, Totals};
 pub use requests::Requests;
 pub use stream::StreamTraffic;
 
@@ -28,14 +28,14 @@ impl Traffic {
     }
 
     /// Waits until both make progress.
-    pub fn flows(&self) {
-        self.core.flows();
-        self.stream.flows();
+    pub fn await_progress(&self) {
+        self.core.await_progress();
+        self.stream.await_progress();
     }
 
     /// Waits until both make progress once more, and stops them; fails if anything acknowledged was lost.
-    pub fn finish(self, server: &str) -> Tally {
-        self.flows();
+    pub fn finish(self, server: &str) -> Totals {
+        self.await_progress();
         let tally = self.core.finish();
         assert!(self.stream.finish(server) > 0);
         tally

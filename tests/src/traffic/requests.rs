@@ -15,13 +15,13 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// How long an answer may take before the request is repeated.
-const PATIENCE: Duration = Duration::from_secs(1);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The publisher's pause between two messages.
-const BREATH: Duration = Duration::from_millis(2);
+const PAUSE: Duration = Duration::from_millis(2);
 
 /// Requests answered, and messages received, that count as progress.
-const SOME: usize = 20;
+const MIN_PROGRESS: usize = 20;
 
 /// The four clients.
 const CLIENTS: usize = 4;
@@ -38,13 +38,13 @@ struct Shared {
     ready: AtomicBool,
     answered: AtomicUsize,
     heard: Mutex<Vec<u64>>,
-    lives: [Life; CLIENTS],
+    lives: [ConnectionEvents; CLIENTS],
 }
 
 /// Connection events of a client.
 #[derive(Default)]
-struct Life {
-    ducks: AtomicUsize,
+struct ConnectionEvents {
+    lame_ducks: AtomicUsize,
     connected: AtomicUsize,
 }
 
@@ -62,22 +62,22 @@ impl Requests {
     }
 
     /// Waits until some more requests are answered, and some more messages are received.
-    pub fn flow(&self) {
+    pub fn await_progress(&self) {
         let (answered, heard) = self.shared.counts();
         self.until(
             "requests that are answered, and messages that are heard",
             |shared| {
                 let now = shared.counts();
-                now.0 >= answered + SOME && now.1 >= heard + SOME
+                now.0 >= answered + MIN_PROGRESS && now.1 >= heard + MIN_PROGRESS
             },
         );
     }
 
     /// Waits until every client has been told of a lame duck this many times, and has reconnected after each.
-    pub fn came_back(&self, times: usize) {
+    pub fn await_reconnects(&self, times: usize) {
         self.until("clients that were told, and are back", |shared| {
             shared.lives.iter().all(|life| {
-                life.ducks.load(Ordering::Acquire) >= times
+                life.lame_ducks.load(Ordering::Acquire) >= times
                     && life.connected.load(Ordering::Acquire) > times
             })
         });
@@ -113,7 +113,7 @@ impl Shared {
     async fn connect(self: &Arc<Self>, url: &str, number: usize) -> Client {
         let shared = Arc::clone(self);
         let options = ConnectOptions::new()
-            .request_timeout(Some(PATIENCE))
+            .request_timeout(Some(ANSWER_TIMEOUT))
             .reconnect_delay_callback(|_attempts| Duration::from_millis(20))
             .event_callback(move |event| {
                 shared.lives[number].note(&event);
@@ -123,10 +123,10 @@ impl Shared {
     }
 }
 
-impl Life {
+impl ConnectionEvents {
     fn note(&self, event: &Event) {
         if *event == Event::LameDuckMode {
-            self.ducks.fetch_add(1, Ordering::AcqRel);
+            self.lame_ducks.fetch_add(1, Ordering::AcqRel);
         } else if *event == Event::Connected {
             self.connected.fetch_add(1, Ordering::AcqRel);
         }
@@ -176,7 +176,7 @@ async fn ask(client: &Client, shared: &Shared) {
     while !shared.is_over() {
         let question = format!("question {}", shared.answered.load(Ordering::Acquire));
         let Ok(answer) = client.request("ask.x", question.clone().into()).await else {
-            tokio::time::sleep(BREATH).await;
+            tokio::time::sleep(PAUSE).await;
             continue;
         };
         assert_eq!(answer.payload, format!("re: {question}"));
@@ -190,7 +190,7 @@ async fn say(client: &Client, shared: &Shared) {
     while !shared.is_over() {
         drop(client.publish("core.x", number.to_string().into()).await);
         number += 1;
-        tokio::time::sleep(BREATH).await;
+        tokio::time::sleep(PAUSE).await;
     }
 }
 

@@ -6,7 +6,7 @@
 )]
 
 use crate::certificates::ClientTls;
-use crate::sealed::MAGIC;
+use crate::envelope::MAGIC;
 use crate::wait;
 use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
 use async_nats::jetstream::{self, Context, stream};
@@ -22,14 +22,14 @@ use std::time::Duration;
 const STREAM: &str = "TRAFFIC";
 
 /// How long an answer may take before the request is repeated.
-const PATIENCE: Duration = Duration::from_secs(1);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Messages acknowledged, and read, that count as progress.
-const SOME: usize = 40;
+const MIN_PROGRESS: usize = 40;
 
 /// Publishers of one stream and its consumer.
 pub struct StreamTraffic {
-    way: Way,
+    endpoint: Endpoint,
     shared: Arc<Shared>,
     publishers: Vec<JoinHandle<()>>,
     consumer: JoinHandle<()>,
@@ -37,7 +37,7 @@ pub struct StreamTraffic {
 
 /// How clients connect.
 #[derive(Clone)]
-struct Way {
+struct Endpoint {
     url: String,
     tls: Option<ClientTls>,
 }
@@ -55,36 +55,36 @@ struct Shared {
 impl StreamTraffic {
     /// Creates a stream with this many replicas, and starts this many publishers.
     pub fn start(url: &str, replicas: usize, publishers: usize) -> Self {
-        let way = Way {
+        let endpoint = Endpoint {
             url: url.to_owned(),
             tls: None,
         };
-        Self::by(way, replicas, publishers)
+        Self::by(endpoint, replicas, publishers)
     }
 
     /// The same over TLS.
     pub fn over_tls(url: &str, tls: ClientTls, publishers: usize) -> Self {
-        let way = Way {
+        let endpoint = Endpoint {
             url: url.to_owned(),
             tls: Some(tls),
         };
-        Self::by(way, 1, publishers)
+        Self::by(endpoint, 1, publishers)
     }
 
-    fn by(way: Way, replicas: usize, publishers: usize) -> Self {
-        block_on(make_stream(&way, replicas));
+    fn by(endpoint: Endpoint, replicas: usize, publishers: usize) -> Self {
+        block_on(make_stream(&endpoint, replicas));
         let shared = Arc::new(Shared::default());
         let publishing = (0..publishers).map(|first| {
-            let (way, shared) = (way.clone(), Arc::clone(&shared));
-            std::thread::spawn(move || block_on(publish(&way, (first, publishers), &shared)))
+            let (endpoint, shared) = (endpoint.clone(), Arc::clone(&shared));
+            std::thread::spawn(move || block_on(publish(&endpoint, (first, publishers), &shared)))
         });
         let publishing = publishing.collect();
         let consumer = {
-            let (way, shared) = (way.clone(), Arc::clone(&shared));
-            std::thread::spawn(move || block_on(consume(&way, &shared)))
+            let (endpoint, shared) = (endpoint.clone(), Arc::clone(&shared));
+            std::thread::spawn(move || block_on(consume(&endpoint, &shared)))
         };
         Self {
-            way,
+            endpoint,
             shared,
             publishers: publishing,
             consumer,
@@ -92,22 +92,22 @@ impl StreamTraffic {
     }
 
     /// Waits until some more messages have been acknowledged, and some more read.
-    pub fn flows(&self) {
+    pub fn await_progress(&self) {
         let acknowledged = || self.shared.acknowledged.lock().unwrap().len();
         let read = || self.shared.read.lock().unwrap().len();
         let (before, read_before) = (acknowledged(), read());
         wait::until("acknowledged messages", || {
-            (acknowledged() >= before + SOME).then_some(())
+            (acknowledged() >= before + MIN_PROGRESS).then_some(())
         });
         wait::until("messages that are read", || {
-            (read() >= read_before + SOME).then_some(())
+            (read() >= read_before + MIN_PROGRESS).then_some(())
         });
     }
 
     /// Waits until the stream has a leader and this many replicas that are current.
-    pub fn is_replicated(&self, others: usize) {
+    pub fn await_replication(&self, others: usize) {
         wait::until("a stream whose replicas are current", || {
-            let info = block_on(info(&self.way))?;
+            let info = block_on(info(&self.endpoint))?;
             let cluster = info.cluster?;
             let current = |peer: &&stream::PeerInfo| peer.current && !peer.offline;
             let count = cluster.replicas.iter().filter(current).count();
@@ -138,17 +138,17 @@ impl StreamTraffic {
             sent,
             "read, but never sent"
         );
-        let server = Way {
+        let server = Endpoint {
             url: server.to_owned(),
-            tls: self.way.tls,
+            tls: self.endpoint.tls,
         };
         block_on(assert_stored(&server, acknowledged.len()));
         acknowledged.len()
     }
 }
 
-async fn make_stream(way: &Way, replicas: usize) {
-    let context = context(way).await;
+async fn make_stream(endpoint: &Endpoint, replicas: usize) {
+    let context = context(endpoint).await;
     let config = || stream::Config {
         name: STREAM.to_owned(),
         subjects: vec!["traffic.>".to_owned()],
@@ -160,7 +160,7 @@ async fn make_stream(way: &Way, replicas: usize) {
     let consumer = || pull::Config {
         durable_name: Some(STREAM.to_owned()),
         ack_policy: AckPolicy::Explicit,
-        ack_wait: 2 * PATIENCE,
+        ack_wait: 2 * ANSWER_TIMEOUT,
         max_ack_pending: 10_000,
         ..pull::Config::default()
     };
@@ -168,8 +168,8 @@ async fn make_stream(way: &Way, replicas: usize) {
 }
 
 /// Publishes the numbers `first`, `first + every`, …, each until it is acknowledged.
-async fn publish(way: &Way, (first, every): (usize, usize), shared: &Shared) {
-    let context = context(way).await;
+async fn publish(endpoint: &Endpoint, (first, every): (usize, usize), shared: &Shared) {
+    let context = context(endpoint).await;
     let mut number = first;
     while !shared.enough.load(Ordering::Acquire) {
         let mut headers = HeaderMap::new();
@@ -185,17 +185,19 @@ async fn publish(way: &Way, (first, every): (usize, usize), shared: &Shared) {
     }
 }
 
-async fn consume(way: &Way, shared: &Shared) {
-    let context = context(way).await;
+async fn consume(endpoint: &Endpoint, shared: &Shared) {
+    let context = context(endpoint).await;
     let stream = until(async || context.get_stream(STREAM).await.ok()).await;
     let consumer: PullConsumer = until(async || stream.get_consumer(STREAM).await.ok()).await;
     while !shared.over.load(Ordering::Acquire) {
-        let batch = consumer.fetch().max_messages(200).expires(PATIENCE);
+        let batch = consumer.fetch().max_messages(200).expires(ANSWER_TIMEOUT);
         let Ok(mut messages) = batch.messages().await else {
             continue;
         };
         // A pull that was lost with its connection times out soon.
-        while let Ok(Some(Ok(message))) = tokio::time::timeout(PATIENCE, messages.next()).await {
+        while let Ok(Some(Ok(message))) =
+            tokio::time::timeout(ANSWER_TIMEOUT, messages.next()).await
+        {
             let text = String::from_utf8_lossy(&message.payload).into_owned();
             shared.read.lock().unwrap().insert(text);
             // A message that is not acknowledged comes again.
@@ -204,13 +206,13 @@ async fn consume(way: &Way, shared: &Shared) {
     }
 }
 
-async fn info(way: &Way) -> Option<stream::Info> {
-    let context = context(way).await;
+async fn info(endpoint: &Endpoint) -> Option<stream::Info> {
+    let context = context(endpoint).await;
     let stream = context.get_stream(STREAM).await.ok()?;
     Some(stream.cached_info().clone())
 }
 
-async fn assert_stored(server: &Way, count: usize) {
+async fn assert_stored(server: &Endpoint, count: usize) {
     let context = context(server).await;
     let stream = until(async || context.get_stream(STREAM).await.ok()).await;
     let state = &stream.cached_info().state;
@@ -221,17 +223,17 @@ async fn assert_stored(server: &Way, count: usize) {
     }
 }
 
-async fn context(way: &Way) -> Context {
+async fn context(endpoint: &Endpoint) -> Context {
     let options = ConnectOptions::new()
         .retry_on_initial_connect()
-        .request_timeout(Some(PATIENCE))
+        .request_timeout(Some(ANSWER_TIMEOUT))
         .reconnect_delay_callback(|_attempts| Duration::from_millis(20));
-    let options = match &way.tls {
+    let options = match &endpoint.tls {
         Some(tls) => tls.of(options),
         None => options,
     };
-    let mut context = jetstream::new(Box::pin(options.connect(&way.url)).await.unwrap());
-    context.set_timeout(PATIENCE);
+    let mut context = jetstream::new(Box::pin(options.connect(&endpoint.url)).await.unwrap());
+    context.set_timeout(ANSWER_TIMEOUT);
     context
 }
 

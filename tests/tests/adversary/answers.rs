@@ -2,7 +2,7 @@
 
 use super::{SAID, arrived, assert_nothing_withheld, assert_withheld, envelope, these};
 use keyway_tests::frame::Frame;
-use keyway_tests::{Hostile, NatsServer, Raw};
+use keyway_tests::{HostileBus, NatsServer, RawClient};
 
 /// An answer to a request on this inbox.
 fn answer(inbox: &str, payload: &[u8]) -> Frame {
@@ -10,7 +10,7 @@ fn answer(inbox: &str, payload: &[u8]) -> Frame {
 }
 
 /// A client with an unanswered request on a protected subject; its `SUB` has the sid 1.
-fn requester(hostile: &Hostile) -> Raw {
+fn requester(hostile: &HostileBus) -> RawClient {
     let mut victim = hostile.victim("_INBOX.v.*");
     victim.request("a.ask", "_INBOX.v.1", SAID);
     victim.request("a.ask", "_INBOX.v.2", SAID);
@@ -20,7 +20,7 @@ fn requester(hostile: &Hostile) -> Raw {
 
 #[test]
 fn forged_statuses_are_delivered() {
-    let hostile = Hostile::start();
+    let hostile = HostileBus::start();
     let mut victim = requester(&hostile);
     let lines = [
         "503",
@@ -47,7 +47,7 @@ fn forged_statuses_are_delivered() {
 
 #[test]
 fn plaintext_under_a_forged_status_is_withheld_on_a_protected_subject() {
-    let hostile = Hostile::start();
+    let hostile = HostileBus::start();
     let mut victim = hostile.victim("a.>");
     for line in ["503", "100 Idle Heartbeat", "404 No Messages"] {
         let status = Frame::delivery("a.b", "1", b"trust me");
@@ -59,7 +59,7 @@ fn plaintext_under_a_forged_status_is_withheld_on_a_protected_subject() {
 
 #[test]
 fn a_forged_empty_message_is_delivered() {
-    let hostile = Hostile::start();
+    let hostile = HostileBus::start();
     let mut victim = hostile.victim("a.>");
     let empty = Frame::delivery("a.b", "1", b"");
     hostile.forge(&[empty]);
@@ -69,7 +69,7 @@ fn a_forged_empty_message_is_delivered() {
 
 #[test]
 fn a_payload_emptied_on_the_way_is_delivered_empty() {
-    let hostile = Hostile::start();
+    let hostile = HostileBus::start();
     let mut victim = hostile.victim("a.>");
     hostile
         .adversary
@@ -80,7 +80,7 @@ fn a_payload_emptied_on_the_way_is_delivered_empty() {
 
 #[test]
 fn a_forged_acknowledgement_is_delivered_to_who_asked() {
-    let hostile = Hostile::start();
+    let hostile = HostileBus::start();
     let mut victim = requester(&hostile);
     let acknowledgement = br#"{"stream":"orders","seq":99}"#;
     hostile.forge(&[answer("_INBOX.v.1", acknowledgement)]);
@@ -92,7 +92,7 @@ fn a_forged_acknowledgement_is_delivered_to_who_asked() {
 
 #[test]
 fn answers_swapped_between_two_requests_are_withheld() {
-    let hostile = Hostile::start();
+    let hostile = HostileBus::start();
     let mut victim = requester(&hostile);
     let yes = envelope(&hostile, "_INBOX.v.1", b"yes");
     let no = envelope(&hostile, "_INBOX.v.2", b"no");
@@ -105,7 +105,7 @@ fn answers_swapped_between_two_requests_are_withheld() {
 
 #[test]
 fn an_answer_given_twice_is_delivered_twice() {
-    let hostile = Hostile::start();
+    let hostile = HostileBus::start();
     let mut victim = requester(&hostile);
     hostile
         .adversary
@@ -117,7 +117,7 @@ fn an_answer_given_twice_is_delivered_twice() {
 
 #[test]
 fn an_altered_answer_is_withheld() {
-    let hostile = Hostile::start();
+    let hostile = HostileBus::start();
     let mut victim = requester(&hostile);
     let mut sealed = envelope(&hostile, "_INBOX.v.1", b"yes");
     victim.flush();
@@ -130,7 +130,7 @@ fn an_altered_answer_is_withheld() {
 #[test]
 fn an_answer_is_sealed_whatever_reply_subject_the_server_names() {
     let tables = "[[keyring]]\nname = \"a\"\nsubjects = \"a.>\"\n";
-    let hostile = Hostile::with(NatsServer::start(), tables);
+    let hostile = HostileBus::with(NatsServer::start(), tables);
     let mut responder = hostile.victim("a.ask");
     let mut tap = hostile.pair.tap();
     let subjects = [
@@ -155,7 +155,7 @@ fn an_answer_is_sealed_whatever_reply_subject_the_server_names() {
 /// A client on the bus can do this too, without a key.
 #[test]
 fn a_request_whose_answer_would_be_published_in_plaintext_is_withheld() {
-    let hostile = Hostile::start();
+    let hostile = HostileBus::start();
     let mut responder = hostile.victim("a.ask");
     let sealed = envelope(&hostile, "a.ask", b"what?");
     assert_eq!(arrived(&mut responder), these(&[("a.ask", b"what?")]));
@@ -179,7 +179,7 @@ fn a_request_whose_answer_would_be_published_in_plaintext_is_withheld() {
 
 #[test]
 fn an_answer_that_the_server_lures_to_where_streams_are_acknowledged_is_sealed() {
-    let hostile = Hostile::start();
+    let hostile = HostileBus::start();
     let mut responder = hostile.victim("a.ask");
     let mut tap = hostile.pair.tap();
     let reply = "$JS.ACK.s.c.1.1.1.1.0";
@@ -201,7 +201,7 @@ fn an_answer_that_the_server_lures_to_where_streams_are_acknowledged_is_sealed()
 
 #[test]
 fn a_plaintext_answer_to_a_sealed_request_is_withheld() {
-    let hostile = Hostile::start();
+    let hostile = HostileBus::start();
     let mut victim = requester(&hostile);
     let status = "NATS/1.0 200 OK\r\n\r\n";
     hostile.forge(&[
@@ -219,7 +219,7 @@ fn a_plaintext_answer_to_a_sealed_request_is_withheld() {
 
 #[test]
 fn plaintext_on_an_inbox_where_nothing_was_asked_is_withheld() {
-    let hostile = Hostile::start();
+    let hostile = HostileBus::start();
     let mut victim = hostile.victim("_INBOX.v.*");
     hostile.forge(&[answer("_INBOX.v.1", b"trust me")]);
     assert_withheld(&hostile, &mut victim, "plaintext", 1.0);
@@ -228,7 +228,7 @@ fn plaintext_on_an_inbox_where_nothing_was_asked_is_withheld() {
 #[test]
 fn under_sealed_answers_a_forged_acknowledgement_is_withheld() {
     let tables = "[[keyring]]\nname = \"a\"\nsubjects = \">\"\nreply = \"sealed\"\n";
-    let hostile = Hostile::with(NatsServer::start(), tables);
+    let hostile = HostileBus::with(NatsServer::start(), tables);
     let mut victim = requester(&hostile);
     let acknowledgement = br#"{"stream":"orders","seq":99}"#;
     hostile.forge(&[answer("_INBOX.v.1", acknowledgement)]);
@@ -240,7 +240,7 @@ fn under_sealed_answers_a_forged_acknowledgement_is_withheld() {
 #[test]
 fn under_acknowledgements_only_an_envelope_as_answer_is_withheld() {
     let tables = "[[keyring]]\nname = \"a\"\nsubjects = \">\"\nreply = \"puback\"\n";
-    let hostile = Hostile::with(NatsServer::start(), tables);
+    let hostile = HostileBus::with(NatsServer::start(), tables);
     let mut victim = requester(&hostile);
     hostile.pair.publisher().publish("_INBOX.v.1", b"yes");
     assert_withheld(&hostile, &mut victim, "answer", 1.0);
@@ -253,7 +253,7 @@ fn under_acknowledgements_only_an_envelope_as_answer_is_withheld() {
 #[test]
 fn where_empties_are_sealed_a_forged_one_is_withheld() {
     let tables = "[[keyring]]\nname = \"a\"\nsubjects = \">\"\nempty = \"seal\"\n";
-    let hostile = Hostile::with(NatsServer::start(), tables);
+    let hostile = HostileBus::with(NatsServer::start(), tables);
     let mut victim = hostile.victim("a.>");
     let empty = Frame::delivery("a.b", "1", b"");
     hostile.forge(&[
@@ -274,7 +274,7 @@ fn where_empties_are_sealed_a_forged_one_is_withheld() {
 
 #[test]
 fn a_forged_trace_event_is_delivered_only_where_the_client_asked_for_one() {
-    let hostile = Hostile::start();
+    let hostile = HostileBus::start();
     let mut victim = hostile.victim("trace.>");
     let headers = "NATS/1.0\r\nNats-Trace-Dest: trace.asked\r\n\r\n";
     hostile
@@ -294,7 +294,7 @@ fn a_forged_trace_event_is_delivered_only_where_the_client_asked_for_one() {
 #[test]
 fn an_answer_under_another_keyring_than_the_request_is_withheld() {
     let tables = "[[keyring]]\nname = \"a\"\nsubjects = \"a.>\"\n[[keyring]]\nname = \"b\"\nsubjects = \"b.>\"\n";
-    let hostile = Hostile::with(NatsServer::start(), tables);
+    let hostile = HostileBus::with(NatsServer::start(), tables);
     let (pair, mut victim) = (&hostile.pair, requester(&hostile));
     let mut tap = pair.tap();
     let (mut accomplice, mut peer) = (pair.publisher(), pair.publisher());

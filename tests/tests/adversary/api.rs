@@ -3,7 +3,7 @@
 use super::{SAID, arrived, assert_gateway_lives, envelope, these};
 use data_encoding::BASE64;
 use keyway_tests::frame::Frame;
-use keyway_tests::{Hostile, Raw};
+use keyway_tests::{HostileBus, RawClient};
 
 /// JSON that is expensive to parse, with names.
 fn bombs() -> Vec<(&'static str, Vec<u8>)> {
@@ -57,7 +57,7 @@ fn bombs() -> Vec<(&'static str, Vec<u8>)> {
 }
 
 /// A client with this unanswered request to the server's API.
-fn asking(hostile: &Hostile, subject: &str, body: &[u8]) -> Raw {
+fn asking(hostile: &HostileBus, subject: &str, body: &[u8]) -> RawClient {
     let mut victim = hostile.victim("_INBOX.v.*");
     hostile.adversary.on_message("_INBOX.v.1", |_frame| vec![]);
     victim.request(subject, "_INBOX.v.1", body);
@@ -71,7 +71,7 @@ fn answer(payload: &[u8]) -> Frame {
 
 #[test]
 fn a_forged_answer_of_the_api_is_delivered() {
-    let hostile = Hostile::start();
+    let hostile = HostileBus::start();
     let mut victim = asking(&hostile, "$JS.API.STREAM.INFO.s", b"");
     let forged =
         br#"{"type":"io.nats.jetstream.api.v1.stream_info_response","state":{"messages":0}}"#;
@@ -81,7 +81,7 @@ fn a_forged_answer_of_the_api_is_delivered() {
 
 #[test]
 fn a_json_bomb_that_is_no_answer_of_the_api_is_withheld_and_the_gateway_lives() {
-    let hostile = Hostile::start();
+    let hostile = HostileBus::start();
     for (name, bomb) in bombs() {
         let mut victim = asking(&hostile, "$JS.API.STREAM.INFO.s", b"");
         hostile.forge(&[answer(&bomb)]);
@@ -105,14 +105,14 @@ fn stored(subject: &str, data: &str) -> Vec<u8> {
 }
 
 /// What a client receives that asks for the stored message of `a.b`, where the server answers with this.
-fn seen(hostile: &Hostile, payload: &[u8]) -> Vec<u8> {
+fn seen(hostile: &HostileBus, payload: &[u8]) -> Vec<u8> {
     let mut victim = asking(hostile, "$JS.API.STREAM.MSG.GET.s", br#"{"seq":1}"#);
     hostile.forge(&[answer(payload)]);
     victim.message("_INBOX.v.1").payload().to_vec()
 }
 
 /// Fails unless the requester gets an error in place of the message, and it is counted.
-fn assert_refused(hostile: &Hostile, payload: &[u8], cause: &str) {
+fn assert_refused(hostile: &HostileBus, payload: &[u8], cause: &str) {
     let before = hostile.pair.withheld(cause);
     let seen = seen(hostile, payload);
     let said: serde_json::Value = serde_json::from_slice(&seen).unwrap();
@@ -124,7 +124,7 @@ fn assert_refused(hostile: &Hostile, payload: &[u8], cause: &str) {
 
 #[test]
 fn a_stored_message_that_was_altered_moved_or_never_sealed_is_answered_with_an_error() {
-    let hostile = Hostile::start();
+    let hostile = HostileBus::start();
     let sealed = envelope(&hostile, "a.b", SAID);
     let genuine = stored("a.b", &BASE64.encode(&sealed));
     let opened = stored("a.b", &BASE64.encode(SAID));
@@ -147,7 +147,7 @@ fn a_stored_message_that_was_altered_moved_or_never_sealed_is_answered_with_an_e
 
 #[test]
 fn a_stored_message_in_broken_base64_is_answered_with_an_error() {
-    let hostile = Hostile::start();
+    let hostile = HostileBus::start();
     let sealed = envelope(&hostile, "a.b", SAID);
     let data = BASE64.encode(&sealed);
     let half = data.len() / 2;
@@ -167,7 +167,7 @@ fn a_stored_message_in_broken_base64_is_answered_with_an_error() {
 /// SECURITY.md: the server says which subject a stored message has.
 #[test]
 fn another_stored_message_than_was_asked_for_is_delivered_under_its_true_subject() {
-    let hostile = Hostile::start();
+    let hostile = HostileBus::start();
     let other = envelope(&hostile, "a.other", SAID);
     let answer = stored("a.other", &BASE64.encode(&other));
     let opened = stored("a.other", &BASE64.encode(SAID));
@@ -176,7 +176,7 @@ fn another_stored_message_than_was_asked_for_is_delivered_under_its_true_subject
 
 #[test]
 fn a_stored_message_that_clients_would_read_differently_is_answered_with_an_error() {
-    let hostile = Hostile::start();
+    let hostile = HostileBus::start();
     let sealed = envelope(&hostile, "a.b", SAID);
     let (sealed, forged) = (BASE64.encode(&sealed), BASE64.encode(b"trust me"));
     let kind = r#""type":"io.nats.jetstream.api.v1.stream_msg_get_response""#;
@@ -220,7 +220,7 @@ fn a_stored_message_that_clients_would_read_differently_is_answered_with_an_erro
 
 #[test]
 fn a_json_bomb_as_stored_message_shows_nothing_and_the_gateway_lives() {
-    let hostile = Hostile::start();
+    let hostile = HostileBus::start();
     for (name, bomb) in bombs() {
         let seen = seen(&hostile, &bomb);
         let refused = seen.starts_with(

@@ -2,7 +2,7 @@
 
 use super::{SAID, arrived, assert_nothing_withheld, assert_withheld, envelope, these};
 use keyway_tests::frame::Frame;
-use keyway_tests::{Hostile, NatsServer};
+use keyway_tests::{HostileBus, NatsServer};
 use std::collections::VecDeque;
 
 const TWO: &str = "[[keyring]]\nname = \"a\"\nsubjects = [\"a.>\", \"_INBOX.>\"]\n\
@@ -10,7 +10,7 @@ const TWO: &str = "[[keyring]]\nname = \"a\"\nsubjects = [\"a.>\", \"_INBOX.>\"]
 
 #[test]
 fn a_dropped_message_is_missed_and_nothing_tells() {
-    let hostile = Hostile::start();
+    let hostile = HostileBus::start();
     let mut victim = hostile.victim("a.>");
     let mut number = 0;
     hostile.adversary.on_message("a.b", move |frame| {
@@ -30,7 +30,7 @@ fn a_dropped_message_is_missed_and_nothing_tells() {
 
 #[test]
 fn a_replayed_message_is_delivered_again() {
-    let hostile = Hostile::start();
+    let hostile = HostileBus::start();
     let mut victim = hostile.victim("a.>");
     hostile
         .adversary
@@ -42,7 +42,7 @@ fn a_replayed_message_is_delivered_again() {
 
 #[test]
 fn reordered_messages_are_delivered_in_the_servers_order() {
-    let hostile = Hostile::start();
+    let hostile = HostileBus::start();
     let mut victim = hostile.victim("a.>");
     let mut held = VecDeque::new();
     hostile.adversary.on_message("a.b", move |frame| {
@@ -64,7 +64,7 @@ fn reordered_messages_are_delivered_in_the_servers_order() {
 
 #[test]
 fn envelopes_swapped_between_subjects_are_withheld() {
-    let hostile = Hostile::start();
+    let hostile = HostileBus::start();
     let mut victim = hostile.victim("a.>");
     let sealed = [
         envelope(&hostile, "x.b", b"buy"),
@@ -79,7 +79,7 @@ fn envelopes_swapped_between_subjects_are_withheld() {
 
 #[test]
 fn a_message_relabelled_with_another_subject_is_withheld() {
-    let hostile = Hostile::start();
+    let hostile = HostileBus::start();
     let mut victim = hostile.victim("a.>");
     let relabel = |frame: Frame| vec![frame.with_subject("a.payroll")];
     hostile.adversary.on_message("a.b", relabel);
@@ -89,7 +89,7 @@ fn a_message_relabelled_with_another_subject_is_withheld() {
 
 #[test]
 fn envelopes_swapped_between_keyrings_are_withheld() {
-    let hostile = Hostile::with(NatsServer::start(), TWO);
+    let hostile = HostileBus::with(NatsServer::start(), TWO);
     let mut victim = hostile.victim(">");
     let sealed = envelope(&hostile, "a.x", SAID);
     // The genuine one has arrived by the time it is swapped.
@@ -103,7 +103,7 @@ fn envelopes_swapped_between_keyrings_are_withheld() {
 #[test]
 fn in_a_keyring_without_subject_binding_a_moved_envelope_is_delivered() {
     let tables = "[[keyring]]\nname = \"a\"\nsubjects = \"a.>\"\nbind = \"keyring\"\n";
-    let hostile = Hostile::with(NatsServer::start(), tables);
+    let hostile = HostileBus::with(NatsServer::start(), tables);
     let mut victim = hostile.victim("a.>");
     hostile
         .adversary
@@ -114,7 +114,7 @@ fn in_a_keyring_without_subject_binding_a_moved_envelope_is_delivered() {
 
 #[test]
 fn a_message_given_to_another_subscription_is_delivered_there() {
-    let hostile = Hostile::start();
+    let hostile = HostileBus::start();
     let mut victim = hostile.victim("a.b");
     victim.send(b"SUB a.c 2\r\n");
     victim.flush();
@@ -128,7 +128,7 @@ fn a_message_given_to_another_subscription_is_delivered_there() {
 
 #[test]
 fn plaintext_in_place_of_an_envelope_is_withheld() {
-    let hostile = Hostile::start();
+    let hostile = HostileBus::start();
     let mut victim = hostile.victim("a.>");
     let forge = |frame: Frame| vec![frame.with_payload(b"trust me")];
     hostile.adversary.on_message("a.b", forge);
@@ -140,7 +140,7 @@ fn plaintext_in_place_of_an_envelope_is_withheld() {
 
 #[test]
 fn headers_stripped_added_or_changed_are_delivered_so_around_the_payload() {
-    let hostile = Hostile::start();
+    let hostile = HostileBus::start();
     let mut victim = hostile.victim("a.>");
     let mut forged = VecDeque::from([
         "",
@@ -167,7 +167,7 @@ fn headers_stripped_added_or_changed_are_delivered_so_around_the_payload() {
 
 #[test]
 fn headers_that_name_the_subject_count_for_nothing_between_agents() {
-    let hostile = Hostile::start();
+    let hostile = HostileBus::start();
     let mut victim = hostile.victim("a.>");
     let sealed = envelope(&hostile, "x.b", SAID);
     let moved = Frame::delivery("a.c", "1", &sealed);
@@ -182,7 +182,7 @@ fn headers_that_name_the_subject_count_for_nothing_between_agents() {
 
 #[test]
 fn as_a_sourced_stream_message_an_envelope_is_withheld_under_any_subject_but_its_own() {
-    let hostile = Hostile::with(NatsServer::start(), TWO);
+    let hostile = HostileBus::with(NatsServer::start(), TWO);
     let mut victim = hostile.victim("*.c");
     let sealed = envelope(&hostile, "a.b", SAID);
     let moved = |subject: &str, origin: &str| {

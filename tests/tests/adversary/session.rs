@@ -1,10 +1,10 @@
 //! The connection itself: forged INFO, malformed operations, floods.
 
 use super::{SAID, arrived, assert_gateway_lives, envelope, these};
+use keyway_tests::envelope::assert_no_plaintext;
 use keyway_tests::frame::Frame;
 use keyway_tests::gateway::Gateway;
-use keyway_tests::sealed::assert_tells_nothing;
-use keyway_tests::{Hostile, Raw, agent, wait};
+use keyway_tests::{HostileBus, RawClient, agent, wait};
 use std::fmt::Write as _;
 
 /// Growth of memory that is allowed, in KiB: some buffers for some sessions.
@@ -24,24 +24,24 @@ fn peak(gateway: &mut Gateway) -> u64 {
 }
 
 /// The last INFO that the client has received.
-fn last_info(agent: &Raw) -> serde_json::Value {
+fn last_info(agent: &RawClient) -> serde_json::Value {
     let frames = agent.frames();
     let info = frames.iter().rfind(|frame| frame.verb() == "INFO").unwrap();
     serde_json::from_str(info.line.split_once(' ').unwrap().1).unwrap()
 }
 
-fn malformed(hostile: &Hostile) -> f64 {
+fn malformed(hostile: &HostileBus) -> f64 {
     let metrics = hostile.pair.deliver.metrics();
     metrics.sum("keyway_malformed_streams_total", &[("side", "server")])
 }
 
 #[test]
 fn a_forged_info_sends_no_client_around_the_gateway() {
-    let hostile = Hostile::start();
+    let hostile = HostileBus::start();
     let mut victim = hostile.victim("a.>");
     let own = last_info(&victim);
     let forged = r#"INFO {"server_id":"E","host":"evil.example","port":1,"connect_urls":["evil.example:4222"],"ws_connect_urls":["evil.example:8080"],"client_ip":"192.0.2.1","tls_required":true,"tls_available":true,"headers":true,"max_payload":2000,"proto":1,"ldm":true}"#;
-    hostile.say(format!("{forged}\r\n").as_bytes());
+    hostile.inject(format!("{forged}\r\n").as_bytes());
     victim.flush();
     let seen = last_info(&victim);
     for key in [
@@ -62,11 +62,11 @@ fn a_forged_info_sends_no_client_around_the_gateway() {
 
 #[test]
 fn after_a_forged_payload_limit_a_larger_publish_ends_as_the_server_ends_it_and_leaks_nothing() {
-    let hostile = Hostile::start();
+    let hostile = HostileBus::start();
     let mut victim = hostile.victim("a.>");
     let mut tap = hostile.pair.tap();
     let info = r#"INFO {"server_id":"E","headers":true,"max_payload":60,"proto":1}"#;
-    hostile.say(format!("{info}\r\n").as_bytes());
+    hostile.inject(format!("{info}\r\n").as_bytes());
     victim.flush();
     victim.send(&agent::publish("a.b", None, SAID));
     let end = victim.until_end().escape_ascii().to_string();
@@ -77,13 +77,13 @@ fn after_a_forged_payload_limit_a_larger_publish_ends_as_the_server_ends_it_and_
 
 #[test]
 fn after_an_info_without_headers_a_publish_with_headers_ends_the_session_and_leaks_nothing() {
-    let hostile = Hostile::start();
+    let hostile = HostileBus::start();
     let mut victim = hostile.victim("a.>");
     let mut tap = hostile.pair.tap();
     hostile
         .adversary
         .on_publish(|_connection, frame| vec![frame]);
-    hostile.say(b"INFO {\"server_id\":\"E\",\"headers\":false,\"max_payload\":1048576}\r\n");
+    hostile.inject(b"INFO {\"server_id\":\"E\",\"headers\":false,\"max_payload\":1048576}\r\n");
     victim.flush();
     let headers = "NATS/1.0\r\nA: b\r\n\r\n";
     let line = format!(
@@ -95,15 +95,15 @@ fn after_an_info_without_headers_a_publish_with_headers_ends_the_session_and_lea
     victim.half_close();
     victim.until_end();
     for frame in tap.flush() {
-        assert_tells_nothing(&frame.body, SAID);
+        assert_no_plaintext(&frame.body, SAID);
     }
     assert_gateway_lives(&hostile);
 }
 
 #[test]
 fn what_no_server_says_ends_that_session_only_and_is_counted() {
-    let hostile = Hostile::start();
-    let mut bystander = Raw::agent(hostile.pair.deliver.addr());
+    let hostile = HostileBus::start();
+    let mut bystander = RawClient::agent(hostile.pair.deliver.addr());
     bystander.subscribe("a.b");
     let deep = format!("INFO {{\"a\":{}\r\n", "[".repeat(100_000));
     let closed = format!(
@@ -132,7 +132,7 @@ fn what_no_server_says_ends_that_session_only_and_is_counted() {
     ];
     for (number, said) in nonsense.iter().enumerate() {
         let mut victim = hostile.victim("a.b");
-        hostile.say(said.as_bytes());
+        hostile.inject(said.as_bytes());
         victim.until_end();
         let counted = f64::from(u32::try_from(number + 1).unwrap());
         wait::until("the count", || {
@@ -145,11 +145,11 @@ fn what_no_server_says_ends_that_session_only_and_is_counted() {
 
 #[test]
 fn a_server_that_hangs_up_ends_that_session_only() {
-    let hostile = Hostile::start();
-    let mut bystander = Raw::agent(hostile.pair.deliver.addr());
+    let hostile = HostileBus::start();
+    let mut bystander = RawClient::agent(hostile.pair.deliver.addr());
     bystander.subscribe("a.b");
     let mut victim = hostile.victim("a.b");
-    hostile.say(b"-ERR 'Stale Connection'\r\n");
+    hostile.inject(b"-ERR 'Stale Connection'\r\n");
     victim.flush();
     assert!(
         victim
@@ -163,11 +163,11 @@ fn a_server_that_hangs_up_ends_that_session_only() {
 
 #[test]
 fn a_server_that_says_nothing_holds_up_that_session_only() {
-    let hostile = Hostile::start();
-    let mut bystander = Raw::agent(hostile.pair.deliver.addr());
+    let hostile = HostileBus::start();
+    let mut bystander = RawClient::agent(hostile.pair.deliver.addr());
     bystander.subscribe("a.b");
     let mut victim = hostile.victim("a.b");
-    let silenced = hostile.adversary.newest();
+    let silenced = hostile.adversary.latest_connection();
     hostile
         .adversary
         .on_deliver(move |connection, frame| match connection == silenced {
@@ -182,12 +182,12 @@ fn a_server_that_says_nothing_holds_up_that_session_only() {
 
 #[test]
 fn large_messages_that_are_only_announced_take_no_memory() {
-    let mut hostile = Hostile::start();
+    let mut hostile = HostileBus::start();
     let before = peak(&mut hostile.pair.deliver);
-    let victims: Vec<Raw> = (0..20)
+    let victims: Vec<RawClient> = (0..20)
         .map(|_| {
             let victim = hostile.victim("a.b");
-            hostile.say(b"MSG a.b 1 67000000\r\nand no more of it");
+            hostile.inject(b"MSG a.b 1 67000000\r\nand no more of it");
             victim
         })
         .collect();
@@ -200,7 +200,7 @@ fn large_messages_that_are_only_announced_take_no_memory() {
 
 #[test]
 fn a_flood_of_made_up_lanes_takes_no_memory() {
-    let mut hostile = Hostile::start();
+    let mut hostile = HostileBus::start();
     let sealed = envelope(&hostile, "a.b", SAID);
     let mut victim = hostile.victim("a.b");
     let before = peak(&mut hostile.pair.deliver);
@@ -219,7 +219,7 @@ fn a_flood_of_made_up_lanes_takes_no_memory() {
 
 #[test]
 fn a_flood_of_requests_with_new_reply_subjects_takes_little_memory() {
-    let mut hostile = Hostile::start();
+    let mut hostile = HostileBus::start();
     let sealed = envelope(&hostile, "a.ask", SAID);
     let mut victim = hostile.victim("a.ask");
     let before = peak(&mut hostile.pair.deliver);
@@ -242,7 +242,7 @@ fn a_flood_of_requests_with_new_reply_subjects_takes_little_memory() {
 
 #[test]
 fn a_flood_of_infos_takes_no_memory_and_reaches_the_client() {
-    let mut hostile = Hostile::start();
+    let mut hostile = HostileBus::start();
     let mut victim = hostile.victim("a.b");
     let before = peak(&mut hostile.pair.deliver);
     let mut info = String::from(r#"INFO {"server_id":"E","headers":true,"max_payload":1048576"#);
@@ -251,7 +251,7 @@ fn a_flood_of_infos_takes_no_memory_and_reaches_the_client() {
     }
     info.push_str("}\r\n");
     for _ in 0..50 {
-        hostile.say(info.as_bytes());
+        hostile.inject(info.as_bytes());
         victim.flush();
         assert_eq!(last_info(&victim)["k1999"]["deep"][0][0][0][0], 1);
         victim.forget();

@@ -3,7 +3,7 @@
 use super::{SAID, arrived, assert_withheld, envelope, these};
 use keyway_tests::agent::publish;
 use keyway_tests::frame::Frame;
-use keyway_tests::{Hostile, NatsServer, Raw};
+use keyway_tests::{HostileBus, NatsServer, RawClient};
 
 /// The headers of a stored message in the answer to a direct get.
 fn stored(subject: &str) -> String {
@@ -13,7 +13,7 @@ fn stored(subject: &str) -> String {
 }
 
 /// A client with an unanswered direct get of the key `a`.
-fn reader(hostile: &Hostile) -> Raw {
+fn reader(hostile: &HostileBus) -> RawClient {
     let mut victim = hostile.victim("_INBOX.v.*");
     hostile.adversary.on_message("_INBOX.v.1", |_frame| vec![]);
     let subject = "$JS.API.DIRECT.GET.KV_b.$KV.b.a";
@@ -24,7 +24,7 @@ fn reader(hostile: &Hostile) -> Raw {
 }
 
 /// The same for the first stored message.
-fn reader_of_any(hostile: &Hostile) -> Raw {
+fn reader_of_any(hostile: &HostileBus) -> RawClient {
     let mut victim = hostile.victim("_INBOX.v.*");
     hostile.adversary.on_message("_INBOX.v.1", |_frame| vec![]);
     let body = br#"{"seq":1}"#;
@@ -39,7 +39,7 @@ fn answer(payload: &[u8]) -> Frame {
 
 #[test]
 fn a_forged_deletion_is_delivered() {
-    let hostile = Hostile::start();
+    let hostile = HostileBus::start();
     let mut watcher = hostile.victim("$KV.b.>");
     let headers = "NATS/1.0\r\nKV-Operation: DEL\r\n\r\n";
     let deletion = Frame::delivery("$KV.b.a", "1", b"").with_headers(headers);
@@ -53,7 +53,7 @@ fn a_forged_deletion_is_delivered() {
 
 #[test]
 fn a_put_made_a_deletion_by_its_header_is_delivered_so() {
-    let hostile = Hostile::start();
+    let hostile = HostileBus::start();
     let mut watcher = hostile.victim("$KV.b.>");
     let headers = "NATS/1.0\r\nKV-Operation: DEL\r\n\r\n";
     hostile
@@ -66,7 +66,7 @@ fn a_put_made_a_deletion_by_its_header_is_delivered_so() {
 
 #[test]
 fn a_value_of_another_key_is_withheld_in_a_watch() {
-    let hostile = Hostile::start();
+    let hostile = HostileBus::start();
     let mut watcher = hostile.victim("$KV.b.>");
     let sealed = envelope(&hostile, "$KV.c.a", SAID);
     hostile.forge(&[Frame::delivery("$KV.b.a", "1", &sealed)]);
@@ -75,7 +75,7 @@ fn a_value_of_another_key_is_withheld_in_a_watch() {
 
 #[test]
 fn a_message_id_stripped_on_the_way_lets_a_repeated_publish_be_stored_twice() {
-    let hostile = Hostile::with(NatsServer::jetstream(), "");
+    let hostile = HostileBus::with(NatsServer::jetstream(), "");
     let mut bare = hostile.pair.bare();
     bare.subscribe("_INBOX.b.*");
     let config = br#"{"name":"s","subjects":["s.>"]}"#;
@@ -101,7 +101,7 @@ fn a_message_id_stripped_on_the_way_lets_a_repeated_publish_be_stored_twice() {
 /// SECURITY.md: in the answer to a direct get the server names the subject that a message was stored under.
 #[test]
 fn a_direct_get_answered_with_another_key_of_the_keyring_is_delivered_under_its_true_name_only() {
-    let hostile = Hostile::start();
+    let hostile = HostileBus::start();
     let sealed = envelope(&hostile, "$KV.b.z", SAID);
     let mut victim = reader_of_any(&hostile);
     let true_name = answer(&sealed).with_headers(&stored("$KV.b.z"));
@@ -116,7 +116,7 @@ fn a_direct_get_answered_with_another_key_of_the_keyring_is_delivered_under_its_
 
 #[test]
 fn a_direct_get_answered_without_a_subject_is_withheld() {
-    let hostile = Hostile::start();
+    let hostile = HostileBus::start();
     let asked = envelope(&hostile, "$KV.b.a", SAID);
     let other = envelope(&hostile, "$KV.b.z", SAID);
     let mut victim = reader(&hostile);
@@ -127,7 +127,7 @@ fn a_direct_get_answered_without_a_subject_is_withheld() {
 
 #[test]
 fn a_direct_get_of_a_subject_answered_with_another_is_withheld() {
-    let hostile = Hostile::start();
+    let hostile = HostileBus::start();
     let sealed = envelope(&hostile, "$KV.b.z", SAID);
     let mut victim = reader(&hostile);
     hostile.forge(&[answer(&sealed).with_headers(&stored("$KV.b.z"))]);
@@ -136,7 +136,7 @@ fn a_direct_get_of_a_subject_answered_with_another_is_withheld() {
 
 #[test]
 fn a_direct_get_of_the_last_of_one_subject_answered_with_another_is_withheld() {
-    let hostile = Hostile::start();
+    let hostile = HostileBus::start();
     let asked = envelope(&hostile, "$KV.b.a", SAID);
     let other = envelope(&hostile, "$KV.b.z", SAID);
     let mut victim = hostile.victim("_INBOX.v.*");
@@ -152,7 +152,7 @@ fn a_direct_get_of_the_last_of_one_subject_answered_with_another_is_withheld() {
 
 #[test]
 fn a_subject_named_where_nothing_stored_was_asked_for_counts_for_nothing() {
-    let hostile = Hostile::start();
+    let hostile = HostileBus::start();
     let sealed = envelope(&hostile, "$KV.b.a", SAID);
     let mut victim = hostile.victim("_INBOX.v.*");
     victim.request("a.ask", "_INBOX.v.1", SAID);
@@ -163,7 +163,7 @@ fn a_subject_named_where_nothing_stored_was_asked_for_counts_for_nothing() {
 
 #[test]
 fn a_value_that_is_out_of_date_is_delivered() {
-    let hostile = Hostile::start();
+    let hostile = HostileBus::start();
     let old = envelope(&hostile, "$KV.b.a", b"old");
     let _new = envelope(&hostile, "$KV.b.a", b"new");
     let mut victim = reader(&hostile);
@@ -173,7 +173,7 @@ fn a_value_that_is_out_of_date_is_delivered() {
 
 #[test]
 fn plaintext_in_the_answer_to_a_direct_get_is_withheld() {
-    let hostile = Hostile::start();
+    let hostile = HostileBus::start();
     let mut victim = reader(&hostile);
     hostile.forge(&[
         answer(b"trust me").with_headers(&stored("$KV.b.a")),
@@ -186,7 +186,7 @@ fn plaintext_in_the_answer_to_a_direct_get_is_withheld() {
 #[test]
 fn plaintext_of_an_unprotected_subject_is_withheld_where_a_protected_one_was_asked_for() {
     let tables = "[[keyring]]\nname = \"a\"\nsubjects = \"$KV.b.>\"\n";
-    let hostile = Hostile::with(NatsServer::start(), tables);
+    let hostile = HostileBus::with(NatsServer::start(), tables);
     let mut victim = reader(&hostile);
     hostile.forge(&[
         answer(b"trust me").with_headers(&stored("$KV.b.a")),
@@ -200,7 +200,7 @@ fn plaintext_of_an_unprotected_subject_is_withheld_where_a_protected_one_was_ask
 #[test]
 fn a_direct_get_answered_from_another_keyring_is_delivered_under_its_true_name_only() {
     let tables = "[[keyring]]\nname = \"a\"\nsubjects = \"$KV.b.>\"\n[[keyring]]\nname = \"b\"\nsubjects = \"c.>\"\n";
-    let hostile = Hostile::with(NatsServer::start(), tables);
+    let hostile = HostileBus::with(NatsServer::start(), tables);
     let sealed = envelope(&hostile, "c.x", SAID);
     let mut victim = reader_of_any(&hostile);
     let named = |subject: &str| answer(&sealed).with_headers(&stored(subject));

@@ -1,16 +1,16 @@
 //! Forged answers: what may answer each class of request, where an attacker publishes on its reply subject.
 
 use super::{SAID, api, arrived, inbox, stream, withheld};
-use keyway_tests::{NatsServer, Pair, Raw};
+use keyway_tests::{GatewayPair, NatsServer, RawClient};
 
 /// An agent behind the delivering gateway, with an inbox.
-fn victim(pair: &Pair) -> Raw {
+fn victim(pair: &GatewayPair) -> RawClient {
     pair.subscriber("_INBOX.test.*")
 }
 
 #[test]
 fn plaintext_on_the_reply_subject_of_a_pull_is_withheld_and_counted() {
-    let pair = Pair::with(NatsServer::jetstream(), "", "");
+    let pair = GatewayPair::with(NatsServer::jetstream(), "", "");
     let mut victim = victim(&pair);
     stream(&mut victim, "S", r#""orders.>""#);
     let consumer = r#"{"stream_name":"S","config":{"durable_name":"C","ack_policy":"explicit"}}"#;
@@ -34,7 +34,7 @@ fn plaintext_on_the_reply_subject_of_a_pull_is_withheld_and_counted() {
 
 #[test]
 fn envelope_that_no_stream_delivers_does_not_answer_a_pull() {
-    let pair = Pair::with(NatsServer::jetstream(), "", "");
+    let pair = GatewayPair::with(NatsServer::jetstream(), "", "");
     let mut victim = victim(&pair);
     let pull = inbox();
     victim.request("$JS.API.CONSUMER.MSG.NEXT.S.C", &pull, b"");
@@ -59,7 +59,7 @@ const KINDS: [(&str, &str); 5] = [
     ),
 ];
 
-/// The requests, by class, and which of [`KINDS`] may answer each in plaintext; in the order of the table in `deliver/admitted.rs`.
+/// The requests, by class, and which of [`KINDS`] may answer each in plaintext; in the order of the table in `deliver/allowed_answers.rs`.
 const CLASSES: [(&str, &str, &[&str]); 11] = [
     ("$JS.API.STREAM.NAMES", "", &["API response"]),
     ("$JS.API.STREAM.INFO.S", "", &["API response"]),
@@ -88,7 +88,7 @@ const CLASSES: [(&str, &str, &[&str]); 11] = [
 
 #[test]
 fn only_what_a_request_asks_for_answers_it_in_plaintext() {
-    let pair = Pair::with(NatsServer::jetstream(), "", "");
+    let pair = GatewayPair::with(NatsServer::jetstream(), "", "");
     let mut victim = victim(&pair);
     let mut keyless = pair.bare();
     for (subject, body, expected) in CLASSES {
@@ -110,7 +110,7 @@ fn only_what_a_request_asks_for_answers_it_in_plaintext() {
 
 #[test]
 fn chunks_of_a_backup_come_where_they_were_asked_for() {
-    let pair = Pair::with(NatsServer::jetstream(), "", "");
+    let pair = GatewayPair::with(NatsServer::jetstream(), "", "");
     let mut victim = victim(&pair);
     // The oldest server makes no backup of a stream in memory.
     let config = r#"{"name":"S","subjects":["orders.>"],"storage":"file"}"#;
@@ -127,7 +127,7 @@ fn chunks_of_a_backup_come_where_they_were_asked_for() {
 
 #[test]
 fn trace_events_come_where_they_were_asked_for_and_not_because_a_header_came_in() {
-    let pair = Pair::with(NatsServer::jetstream(), "", "");
+    let pair = GatewayPair::with(NatsServer::jetstream(), "", "");
     let mut victim = pair.subscriber(">");
     let mut keyless = pair.bare();
     let trace = KINDS[4].1.as_bytes();
@@ -166,7 +166,7 @@ fn answer_to_what_looks_like_flow_control_is_not_published_in_the_clear() {
         "",
         "[[keyring]]\nname = \"c\"\nsubjects = [\"calls.>\", \"_INBOX.>\"]\nreply = \"sealed\"\nempty = \"seal\"\n",
     ] {
-        let pair = Pair::with(NatsServer::start(), "", tables);
+        let pair = GatewayPair::with(NatsServer::start(), "", tables);
         let mut service = pair.subscriber("calls.vault");
         let mut keyless = pair.bare();
         keyless.subscribe("$JS.FC.>");
@@ -199,7 +199,7 @@ fn answer_to_what_looks_like_flow_control_is_not_published_in_the_clear() {
 fn custom_inbox_prefix_that_is_named_is_an_inbox() {
     let tables = "[[keyring]]\nname = \"agents\"\nsubjects = [\"agents.>\"]\n[[keyring]]\nname = \"inboxes\"\nsubjects = [\"cust.>\"]\n";
     let top = "inbox-prefixes = [\"cust\", \"agents.alice.inbox\"]\n";
-    let pair = Pair::with(NatsServer::jetstream(), top, tables);
+    let pair = GatewayPair::with(NatsServer::jetstream(), top, tables);
     let mut service = pair.subscriber("agents.e");
     for filter in ["open.e", "$SRV.PING"] {
         service.subscribe(filter);
@@ -232,8 +232,8 @@ fn custom_inbox_prefix_that_is_named_is_an_inbox() {
 
 /// Fails unless streams answer on inboxes below this prefix: stored messages open without their reply subject, and plaintext of
 /// an unprotected stream is delivered.
-fn streams_answer_at(agent: &mut Raw, prefix: &str) {
-    let ask = |agent: &mut Raw, subject: &str, body: &str| {
+fn streams_answer_at(agent: &mut RawClient, prefix: &str) {
+    let ask = |agent: &mut RawClient, subject: &str, body: &str| {
         let reply = format!("{prefix}.{}", inbox().replace('.', "-"));
         agent.request(subject, &reply, body.as_bytes());
         if subject.contains(".NEXT.") {
@@ -266,7 +266,7 @@ fn streams_answer_at(agent: &mut Raw, prefix: &str) {
 #[test]
 fn what_an_agent_passes_on_lets_nothing_more_come_where_it_waits_itself() {
     let tables = "[[keyring]]\nname = \"a\"\nsubjects = [\"agents.>\"]\nreply = \"sealed\"\nempty = \"seal\"\n";
-    let pair = Pair::with(NatsServer::jetstream(), "", tables);
+    let pair = GatewayPair::with(NatsServer::jetstream(), "", tables);
     let mut service = pair.subscriber("agents.svc");
     let mut keyless = pair.bare();
     for (number, onwards) in [
@@ -284,7 +284,7 @@ fn what_an_agent_passes_on_lets_nothing_more_come_where_it_waits_itself() {
             agent.subscribe("open.fw");
             agent.flush();
             let inbox = format!("_INBOX.own.{number}{}", u8::from(reflected_first));
-            let asks = |agent: &mut Raw| agent.request("agents.svc", &inbox, b"what?");
+            let asks = |agent: &mut RawClient| agent.request("agents.svc", &inbox, b"what?");
             if !reflected_first {
                 asks(&mut agent);
             }

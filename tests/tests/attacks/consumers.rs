@@ -1,13 +1,13 @@
 //! Consumers of an attacker that deliver to a subscription of the victim.
 
 use super::{SAID, api, arrived, stream, withheld};
-use keyway_tests::{NatsServer, Pair, Raw, wait};
+use keyway_tests::{GatewayPair, NatsServer, RawClient, wait};
 
 const TABLES: &str = "[[keyring]]\nname = \"plans\"\nsubjects = [\"plans.>\", \"svc.>\"]\n";
 
 /// A stream `Z` that holds a plaintext on the unprotected subject `free.z`.
-fn scene() -> (Pair, Raw) {
-    let pair = Pair::with(NatsServer::jetstream(), "", TABLES);
+fn fixture() -> (GatewayPair, RawClient) {
+    let pair = GatewayPair::with(NatsServer::jetstream(), "", TABLES);
     let mut keyless = pair.bare();
     keyless.subscribe("_INBOX.test.*");
     stream(&mut keyless, "Z", r#""free.z""#);
@@ -17,7 +17,7 @@ fn scene() -> (Pair, Raw) {
 }
 
 /// Creates a push consumer of the stream that delivers to `to`.
-fn push(keyless: &mut Raw, name: &str, to: &str) {
+fn push(keyless: &mut RawClient, name: &str, to: &str) {
     let config = format!(
         r#"{{"stream_name":"Z","config":{{"name":"{name}","deliver_subject":"{to}","deliver_policy":"all","ack_policy":"none"}}}}"#
     );
@@ -27,7 +27,7 @@ fn push(keyless: &mut Raw, name: &str, to: &str) {
 
 #[test]
 fn plaintext_of_a_stream_does_not_come_on_a_subscription_to_a_protected_subject() {
-    let (pair, mut keyless) = scene();
+    let (pair, mut keyless) = fixture();
     // Where a subscription is for the exact subject, the server delivers to all that match.
     let mut victims = ["plans.a", "plans.*", "plans.>"].map(|filter| pair.subscriber(filter));
     let mut everything = pair.subscriber(">");
@@ -42,7 +42,7 @@ fn plaintext_of_a_stream_does_not_come_on_a_subscription_to_a_protected_subject(
 
 #[test]
 fn message_of_a_stream_is_no_answer_to_a_request() {
-    let (pair, mut keyless) = scene();
+    let (pair, mut keyless) = fixture();
     let mut service = pair.subscriber("svc.a");
     let mut victim = pair.publisher();
     victim.subscribe("_INBOX.own.1");
@@ -58,7 +58,7 @@ fn message_of_a_stream_is_no_answer_to_a_request() {
 
 #[test]
 fn consumers_of_the_clients_own_deliver_what_nobody_protects() {
-    let (pair, _keyless) = scene();
+    let (pair, _keyless) = fixture();
     let mut agent = pair.publisher();
     agent.subscribe("_INBOX.test.*");
     agent.subscribe("deliver.here");
@@ -78,7 +78,7 @@ fn consumers_of_the_clients_own_deliver_what_nobody_protects() {
 
 #[test]
 fn what_is_published_where_the_server_reads_acknowledgements_and_is_none_is_refused() {
-    let (pair, mut keyless) = scene();
+    let (pair, mut keyless) = fixture();
     let mut victim = pair.subscriber("free.z2");
     push(&mut keyless, "C", "free.z2");
     let ack = victim.message("free.z").words()[2].to_owned();
@@ -90,7 +90,7 @@ fn what_is_published_where_the_server_reads_acknowledgements_and_is_none_is_refu
 }
 
 /// A pull by a client on the bus itself, answered to `to`.
-fn pull(keyless: &mut Raw, to: &str) {
+fn pull(keyless: &mut RawClient, to: &str) {
     let config = r#"{"stream_name":"Z","config":{"name":"P","durable_name":"P","deliver_policy":"all","ack_policy":"none"}}"#;
     let made = api(keyless, "CONSUMER.CREATE.Z.P", config);
     assert!(made.get("error").is_none(), "{made}");
@@ -101,14 +101,14 @@ fn pull(keyless: &mut Raw, to: &str) {
 /// A client with a wildcard subscription for the answers to all its requests, as in most libraries.
 #[test]
 fn message_of_a_stream_that_was_not_asked_does_not_come_to_an_inbox_with_wildcards() {
-    type Has = fn(&mut Raw, &str);
+    type Has = fn(&mut RawClient, &str);
     let ways: [(&str, Has); 2] = [
         ("push", |keyless, to| push(keyless, "A", to)),
         ("pull", pull),
     ];
     for (what, delivers) in ways {
         for filter in ["_INBOX.own.*", "_INBOX.own.>", "_INBOX.>", "own.*.x.*"] {
-            let (pair, mut keyless) = scene();
+            let (pair, mut keyless) = fixture();
             let mut service = pair.subscriber("svc.a");
             let mut victim = pair.publisher();
             victim.subscribe(filter);
@@ -135,7 +135,7 @@ fn message_of_a_stream_that_was_not_asked_does_not_come_to_an_inbox_with_wildcar
 /// The attacker sees the reply subject of a pull, and the subject to which a consumer is to push, on the bus.
 #[test]
 fn message_of_another_stream_does_not_come_where_a_consumer_of_the_clients_delivers() {
-    let (pair, mut keyless) = scene();
+    let (pair, mut keyless) = fixture();
     let mut agent = pair.publisher();
     for filter in [
         "_INBOX.test.*",
@@ -192,7 +192,7 @@ fn message_of_another_stream_does_not_come_where_a_consumer_of_the_clients_deliv
 /// After a connection was lost client libraries subscribe again to where their consumers push, and make none anew.
 #[test]
 fn consumer_that_was_made_before_the_connection_delivers() {
-    let (pair, mut keyless) = scene();
+    let (pair, mut keyless) = fixture();
     for (name, to) in [("A", "_INBOX.before.x"), ("B", "deliver.here")] {
         let mut agent = pair.subscriber(to);
         push(&mut keyless, name, to);
@@ -202,7 +202,7 @@ fn consumer_that_was_made_before_the_connection_delivers() {
 
 #[test]
 fn subscription_with_the_sid_of_another_changes_nothing() {
-    let (pair, mut keyless) = scene();
+    let (pair, mut keyless) = fixture();
     let mut victim = pair.publisher();
     victim.send(b"SUB plans.a 9\r\nSUB deliver.here 9\r\n");
     victim.flush();
@@ -216,7 +216,7 @@ fn subscription_with_the_sid_of_another_changes_nothing() {
 #[test]
 fn empty_message_of_a_stream_is_withheld_as_if_it_were_published() {
     let tables = "[[keyring]]\nname = \"calls\"\nsubjects = \"calls.>\"\nempty = \"seal\"\n";
-    let pair = Pair::with(NatsServer::jetstream(), "", tables);
+    let pair = GatewayPair::with(NatsServer::jetstream(), "", tables);
     let mut keyless = pair.bare();
     keyless.subscribe("_INBOX.test.*");
     stream(&mut keyless, "Z", r#""free.z""#);
@@ -232,7 +232,7 @@ fn empty_message_of_a_stream_is_withheld_as_if_it_were_published() {
 /// The server still answers a pull of an earlier connection, once its reply subject is subscribed to again.
 #[test]
 fn pull_of_an_earlier_connection_is_answered_while_nothing_is_awaited() {
-    let (pair, mut keyless) = scene();
+    let (pair, mut keyless) = fixture();
     let mut agent = pair.subscriber("_INBOX.again.*");
     keyless.subscribe("_INBOX.again.1");
     pull(&mut keyless, "_INBOX.again.1");
@@ -244,7 +244,7 @@ fn pull_of_an_earlier_connection_is_answered_while_nothing_is_awaited() {
 fn message_that_is_stored_under_an_inbox_does_not_come_on_a_protected_subscription() {
     let tables = "[[keyring]]\nname = \"a\"\nsubjects = [\"agents.>\", \"_INBOX.cov.>\"]\nreply = \"sealed\"\nempty = \"seal\"\n";
     let top = "inbox-prefixes = [\"acme\"]\n";
-    let pair = Pair::with(NatsServer::jetstream(), top, tables);
+    let pair = GatewayPair::with(NatsServer::jetstream(), top, tables);
     let mut keyless = pair.bare();
     keyless.subscribe("_INBOX.test.*");
     stream(&mut keyless, "Z", r#""_INBOX.evil","acme.evil","_R_.evil""#);
@@ -279,7 +279,7 @@ fn message_that_is_stored_under_an_inbox_does_not_come_on_a_protected_subscripti
 /// As with pulls: only statuses, and what the stream delivers.
 #[test]
 fn plaintext_does_not_come_where_a_consumer_of_the_clients_pushes() {
-    let (pair, mut keyless) = scene();
+    let (pair, mut keyless) = fixture();
     let mut agent = pair.publisher();
     for filter in ["_INBOX.test.*", "_INBOX.pushed"] {
         agent.subscribe(filter);

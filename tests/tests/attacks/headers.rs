@@ -2,13 +2,13 @@
 
 use super::{SAID, answers, api, arrived, inbox, stream, withheld};
 use data_encoding::BASE64;
-use keyway_tests::{NatsServer, Pair, Raw};
+use keyway_tests::{GatewayPair, NatsServer, RawClient};
 
 /// An agent behind the delivering gateway, and a stream that holds a sealed `k.admin` (1), its envelope on `k.guest` with a forged
 /// header (2), and a forged plaintext on `k.plain` with another (3).
-fn scene(server: NatsServer) -> (Pair, Raw) {
+fn fixture(server: NatsServer) -> (GatewayPair, RawClient) {
     let tables = "[[keyring]]\nname = \"k\"\nsubjects = \"k.>\"\n";
-    let pair = Pair::with(server, "", tables);
+    let pair = GatewayPair::with(server, "", tables);
     let mut victim = pair.subscriber("_INBOX.test.*");
     stream(&mut victim, "S", r#""k.>""#);
     let mut tap = pair.tap();
@@ -24,7 +24,7 @@ fn scene(server: NatsServer) -> (Pair, Raw) {
 
 #[test]
 fn moved_envelope_stays_closed_in_every_direct_get_whatever_its_publisher_has_written() {
-    let (pair, mut victim) = scene(NatsServer::jetstream());
+    let (pair, mut victim) = fixture(NatsServer::jetstream());
     let get = "$JS.API.DIRECT.GET.S";
     let requests = [
         ("$JS.API.DIRECT.GET.S.k.guest", ""),
@@ -60,7 +60,7 @@ fn moved_envelope_stays_closed_in_every_direct_get_whatever_its_publisher_has_wr
 #[test]
 fn plaintext_on_a_sealed_subject_is_withheld_in_every_direct_get_whatever_its_publisher_has_written()
  {
-    let (pair, mut victim) = scene(NatsServer::jetstream());
+    let (pair, mut victim) = fixture(NatsServer::jetstream());
     let get = "$JS.API.DIRECT.GET.S";
     for (subject, body) in [
         ("$JS.API.DIRECT.GET.S.k.plain", ""),
@@ -81,7 +81,7 @@ fn plaintext_on_a_sealed_subject_is_withheld_in_every_direct_get_whatever_its_pu
 
 #[test]
 fn copy_of_a_message_with_the_headers_of_its_direct_get_is_readable() {
-    let (pair, mut victim) = scene(NatsServer::jetstream());
+    let (pair, mut victim) = fixture(NatsServer::jetstream());
     let reply = inbox();
     victim.request("$JS.API.DIRECT.GET.S.k.admin", &reply, b"");
     let got = victim.message(&reply);
@@ -98,7 +98,7 @@ fn copy_of_a_message_with_the_headers_of_its_direct_get_is_readable() {
 
 #[test]
 fn answer_without_headers_is_what_the_client_asked_for() {
-    let (_pair, mut victim) = scene(NatsServer::jetstream());
+    let (_pair, mut victim) = fixture(NatsServer::jetstream());
     let reply = inbox();
     let body = br#"{"last_by_subj":"k.admin","no_hdr":true}"#;
     victim.request("$JS.API.DIRECT.GET.S", &reply, body);
@@ -108,7 +108,7 @@ fn answer_without_headers_is_what_the_client_asked_for() {
 
 /// What a consumer, a direct get and a get deliver of a moved envelope that says where it comes from.
 fn moved_by_its_source(server: NatsServer) {
-    let (pair, mut victim) = scene(server);
+    let (pair, mut victim) = fixture(server);
     let mut tap = pair.tap();
     pair.publisher().publish("k.admin", SAID);
     let envelope = tap.message("k.admin").payload().to_vec();
@@ -146,7 +146,7 @@ fn source_that_a_publisher_has_written_opens_nothing() {
 
 #[test]
 fn heartbeat_that_would_have_the_client_publish_to_a_protected_subject_is_withheld() {
-    let (pair, mut victim) = scene(NatsServer::jetstream());
+    let (pair, mut victim) = fixture(NatsServer::jetstream());
     victim.subscribe("push");
     victim.subscribe("k.push");
     victim.take();

@@ -9,14 +9,14 @@
 )]
 
 mod answers;
-mod barred;
 mod consumers;
+mod denied_clients;
 mod destinations;
 mod headers;
 mod replay;
 
 use keyway_tests::frame::Frame;
-use keyway_tests::{Gateway, Raw, wait};
+use keyway_tests::{Gateway, RawClient, wait};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 const SAID: &[u8] = b"the launch code is 0000";
@@ -28,14 +28,14 @@ fn inbox() -> String {
 }
 
 /// Asks JetStream's API; the agent must have subscribed to `_INBOX.test.*`.
-fn api(agent: &mut Raw, request: &str, body: &str) -> serde_json::Value {
+fn api(agent: &mut RawClient, request: &str, body: &str) -> serde_json::Value {
     let inbox = inbox();
     agent.request(&format!("$JS.API.{request}"), &inbox, body.as_bytes());
     serde_json::from_slice(agent.message(&inbox).payload()).unwrap()
 }
 
 /// A stream of this name on these subjects, which answers direct gets.
-fn stream(agent: &mut Raw, name: &str, subjects: &str) {
+fn stream(agent: &mut RawClient, name: &str, subjects: &str) {
     let body = format!(
         r#"{{"name":"{name}","subjects":[{subjects}],"storage":"memory","allow_direct":true}}"#
     );
@@ -44,7 +44,7 @@ fn stream(agent: &mut Raw, name: &str, subjects: &str) {
 }
 
 /// The payloads of the answers to a request, once something has come or was withheld.
-fn answers(agent: &mut Raw, gateway: &Gateway, subject: &str, body: &str) -> Vec<Vec<u8>> {
+fn answers(agent: &mut RawClient, gateway: &Gateway, subject: &str, body: &str) -> Vec<Vec<u8>> {
     let all = || {
         let metrics = gateway.metrics();
         metrics.sum("keyway_withheld_messages_total", &[])
@@ -61,13 +61,13 @@ fn answers(agent: &mut Raw, gateway: &Gateway, subject: &str, body: &str) -> Vec
 }
 
 /// The messages received, by subject and payload.
-fn arrived(agent: &mut Raw) -> Vec<(String, Vec<u8>)> {
+fn arrived(agent: &mut RawClient) -> Vec<(String, Vec<u8>)> {
     let parts = |frame: &Frame| (frame.subject().to_owned(), frame.payload().to_vec());
     agent.take_arrived().iter().map(parts).collect()
 }
 
 /// The errors that a client has received since the last call.
-fn errors(agent: &mut Raw) -> Vec<String> {
+fn errors(agent: &mut RawClient) -> Vec<String> {
     agent.flush();
     let mut frames = agent.take();
     frames.retain(|frame| frame.verb() == "-ERR");

@@ -1,17 +1,17 @@
 //! Requests and envelopes that are replayed by an attacker who cannot read them.
 
 use super::{SAID, arrived, inbox, withheld};
-use keyway_tests::{NatsServer, Pair, Raw};
+use keyway_tests::{GatewayPair, NatsServer, RawClient};
 
 /// A service behind the delivering gateway, and the envelope of an answered request of A to it.
-struct Scene {
-    pair: Pair,
-    service: Raw,
+struct ReplayFixture {
+    pair: GatewayPair,
+    service: RawClient,
     request: Vec<u8>,
 }
 
-fn scene(tables: &str) -> Scene {
-    let pair = Pair::with(NatsServer::start(), "", tables);
+fn fixture(tables: &str) -> ReplayFixture {
+    let pair = GatewayPair::with(NatsServer::start(), "", tables);
     let mut service = pair.subscriber("svc.*");
     service.subscribe("$SRV.PING");
     let mut tap = pair.tap();
@@ -23,7 +23,7 @@ fn scene(tables: &str) -> Scene {
     service.publish("_INBOX.a.1", b"A has 7");
     assert_eq!(a.message("_INBOX.a.1").payload(), b"A has 7");
     service.take();
-    Scene {
+    ReplayFixture {
         pair,
         service,
         request,
@@ -31,53 +31,56 @@ fn scene(tables: &str) -> Scene {
 }
 
 /// Replays the captured request with another reply subject.
-fn replay(scene: &Scene, reply: &str) {
-    scene
+fn replay(fixture: &ReplayFixture, reply: &str) {
+    fixture
         .pair
         .bare()
-        .request("svc.balance", reply, &scene.request);
+        .request("svc.balance", reply, &fixture.request);
 }
 
 #[test]
 fn replayed_request_is_not_answered_to_another_requester() {
-    let mut scene = scene("");
-    let mut b = scene.pair.publisher();
+    let mut fixture = fixture("");
+    let mut b = fixture.pair.publisher();
     b.subscribe("_INBOX.b.*");
     // B waits for another service.
     b.request("elsewhere", "_INBOX.b.1", b"of B");
     b.take();
     // One that has not received the request itself.
-    let mut other = scene.pair.subscriber("svc.*");
-    replay(&scene, "_INBOX.b.1");
+    let mut other = fixture.pair.subscriber("svc.*");
+    replay(&fixture, "_INBOX.b.1");
     assert_eq!(other.message("svc.balance").payload(), b"of A");
     other.publish("_INBOX.b.1", b"A has 7");
     assert_eq!(arrived(&mut b), []);
-    assert_eq!(arrived(&mut scene.service), []);
-    assert_eq!(withheld(&scene.pair.deliver, "reply"), 1.0);
-    assert_eq!(withheld(&scene.pair.publish, "unauthentic"), 1.0);
+    assert_eq!(arrived(&mut fixture.service), []);
+    assert_eq!(withheld(&fixture.pair.deliver, "reply"), 1.0);
+    assert_eq!(withheld(&fixture.pair.publish, "unauthentic"), 1.0);
 }
 
 #[test]
 fn replayed_request_does_not_reach_a_service_on_a_reply_subject_on_which_another_waits() {
-    let mut scene = scene("");
-    let mut b = scene.pair.publisher();
+    let mut fixture = fixture("");
+    let mut b = fixture.pair.publisher();
     b.subscribe("_INBOX.b.*");
     b.request("svc.balance", "_INBOX.b.1", b"of B");
-    scene.service.message("svc.balance");
-    scene.service.take();
-    replay(&scene, "_INBOX.b.1");
+    fixture.service.message("svc.balance");
+    fixture.service.take();
+    replay(&fixture, "_INBOX.b.1");
     // Nor does an empty one, nor one in plaintext.
-    scene.pair.bare().request("svc.balance", "_INBOX.b.1", b"");
-    assert_eq!(arrived(&mut scene.service), []);
-    assert_eq!(withheld(&scene.pair.deliver, "reply"), 2.0);
-    scene.service.publish("_INBOX.b.1", b"B has 9");
+    fixture
+        .pair
+        .bare()
+        .request("svc.balance", "_INBOX.b.1", b"");
+    assert_eq!(arrived(&mut fixture.service), []);
+    assert_eq!(withheld(&fixture.pair.deliver, "reply"), 2.0);
+    fixture.service.publish("_INBOX.b.1", b"B has 9");
     assert_eq!(b.message("_INBOX.b.1").payload(), b"B has 9");
 }
 
 /// A service with several connections: on another than the request's nobody knows of it.
 #[test]
 fn answer_to_an_empty_request_is_none_to_a_sealed_one() {
-    let Scene { pair, .. } = scene("");
+    let ReplayFixture { pair, .. } = fixture("");
     let mut other = pair.subscriber("other");
     let mut b = pair.publisher();
     b.subscribe("_INBOX.b.*");
@@ -108,10 +111,10 @@ fn answer_to_an_empty_request_is_none_to_a_sealed_one() {
 
 #[test]
 fn unbound_answers_are_opened_by_whoever_listens() {
-    let scene = scene("[[keyring]]\nname = \"all\"\nsubjects = \">\"\nanswers = \"unbound\"\n");
-    let Scene {
+    let fixture = fixture("[[keyring]]\nname = \"all\"\nsubjects = \">\"\nanswers = \"unbound\"\n");
+    let ReplayFixture {
         pair, mut service, ..
-    } = scene;
+    } = fixture;
     let mut asks = pair.publisher();
     let mut listens = pair.publisher();
     listens.subscribe("_INBOX.both.*");
@@ -123,9 +126,9 @@ fn unbound_answers_are_opened_by_whoever_listens() {
 
 #[test]
 fn bound_answer_does_not_open_on_a_connection_that_has_not_asked() {
-    let Scene {
+    let ReplayFixture {
         pair, mut service, ..
-    } = scene("");
+    } = fixture("");
     let mut asks = pair.publisher();
     let mut listens = pair.publisher();
     listens.subscribe("_INBOX.both.*");
@@ -138,9 +141,9 @@ fn bound_answer_does_not_open_on_a_connection_that_has_not_asked() {
 
 #[test]
 fn several_requests_on_one_reply_subject_are_all_answered() {
-    let Scene {
+    let ReplayFixture {
         pair, mut service, ..
-    } = scene("");
+    } = fixture("");
     let mut asks = pair.publisher();
     asks.subscribe("_INBOX.fixed");
     for number in 0..3 {
@@ -167,9 +170,9 @@ fn several_requests_on_one_reply_subject_are_all_answered() {
 
 #[test]
 fn requests_on_a_fixed_reply_subject_arrive_whatever_came_with_it_before_and_is_not_answered() {
-    let Scene {
+    let ReplayFixture {
         pair, mut service, ..
-    } = scene("");
+    } = fixture("");
     let mut keyless = pair.bare();
     for (number, first) in ["", "in the clear", "sealed"].into_iter().enumerate() {
         let reply = format!("_INBOX.fixed{number}");
@@ -196,9 +199,9 @@ fn requests_on_a_fixed_reply_subject_arrive_whatever_came_with_it_before_and_is_
 #[test]
 fn requests_under_unbound_answers_on_one_reply_subject_all_arrive() {
     let tables = "[[keyring]]\nname = \"all\"\nsubjects = \">\"\nanswers = \"unbound\"\n";
-    let Scene {
+    let ReplayFixture {
         pair, mut service, ..
-    } = scene(tables);
+    } = fixture(tables);
     for _ in 0..3 {
         pair.publisher()
             .request("svc.balance", "_INBOX.fixed", b"again");
@@ -209,9 +212,9 @@ fn requests_under_unbound_answers_on_one_reply_subject_all_arrive() {
 
 #[test]
 fn request_that_is_passed_on_is_answered_by_whoever_gets_it() {
-    let Scene {
+    let ReplayFixture {
         pair, mut service, ..
-    } = scene("");
+    } = fixture("");
     let mut worker = pair.subscriber("work.*");
     let mut asks = pair.publisher();
     asks.subscribe("_INBOX.asks.*");
@@ -226,7 +229,7 @@ fn request_that_is_passed_on_is_answered_by_whoever_gets_it() {
 #[test]
 fn envelope_that_is_bound_to_its_keyring_alone_opens_on_none_but_its_subjects() {
     let tables = "[[keyring]]\nname = \"loose\"\nsubjects = \"loose.>\"\nbind = \"keyring\"\n";
-    let pair = Pair::with(NatsServer::start(), "", tables);
+    let pair = GatewayPair::with(NatsServer::start(), "", tables);
     let mut tap = pair.tap();
     pair.publisher().publish("loose.a", SAID);
     let envelope = tap.message("loose.a").payload().to_vec();

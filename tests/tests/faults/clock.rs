@@ -1,10 +1,10 @@
 //! The wall clock jumps.
 
 use keyway_tests::clock::WallClock;
-use keyway_tests::command::{code, keyway, path, text_of};
+use keyway_tests::command::{code, keyway, path, stderr_of};
 use keyway_tests::gateway::Settings;
 use keyway_tests::traffic::CoreTraffic;
-use keyway_tests::{Gateway, NatsServer, Raw, wait};
+use keyway_tests::{Gateway, NatsServer, RawClient, wait};
 use std::collections::BTreeMap;
 
 const HOURS: i64 = 3600;
@@ -71,41 +71,41 @@ fn clock_that_jumps_forth_and_back_rotates_early_at_most_and_destroys_nothing() 
     };
     let mut gateway = Gateway::start(&server.url(), settings);
     let clock = WallClock::new();
-    clock.rule(&mut gateway);
+    clock.restart_gateway(&mut gateway);
     let core = CoreTraffic::start(gateway.addr(), 2);
-    let mut bare = Raw::agent(server.addr());
+    let mut bare = RawClient::agent(server.addr());
     bare.subscribe("kept.a");
     let mut sealed = Vec::new();
     let mut seal = |gateway: &Gateway| {
-        Raw::agent(gateway.addr()).publish("kept.a", b"said");
+        RawClient::agent(gateway.addr()).publish("kept.a", b"said");
         sealed.push(bare.message("kept.a").payload().to_vec());
         bare.forget();
     };
     seal(&gateway);
-    core.flows();
+    core.await_progress();
     // Two hours forward: one new version, not two.
     clock.shift(2 * HOURS);
     seals(&gateway, 2);
     seal(&gateway);
-    core.flows();
+    core.await_progress();
     // Back again: that version began in the future, and is replaced.
     clock.shift(0);
     seals(&gateway, 3);
-    core.flows();
+    core.await_progress();
     seal(&gateway);
     // Back before the start of the gateway; a manual rotation works all the same.
     clock.shift(-48 * HOURS);
     seals(&gateway, 4);
-    core.flows();
+    core.await_progress();
     gateway.rotate("default");
     seals(&gateway, 5);
     seal(&gateway);
     // Correct again: what began two days ago is over.
     clock.shift(0);
     seals(&gateway, 6);
-    core.flows();
+    core.await_progress();
     seal(&gateway);
-    assert_eq!(core.finish().lives, 2);
+    assert_eq!(core.finish().connections, 2);
     let found = versions(&gateway);
     assert_eq!(
         found.keys().copied().collect::<Vec<_>>(),
@@ -120,7 +120,7 @@ fn clock_that_jumps_forth_and_back_rotates_early_at_most_and_destroys_nothing() 
     assert_eq!(activated.len(), 6, "{activated:?}");
     assert!(activated.values().all(|times| *times == 1), "{activated:?}");
     // Everything that was sealed before, between and after still opens.
-    let (mut bare, mut reader) = (Raw::agent(server.addr()), Raw::agent(gateway.addr()));
+    let [mut bare, mut reader] = [server.addr(), gateway.addr()].map(RawClient::agent);
     reader.subscribe("kept.a");
     for envelope in &sealed {
         bare.publish("kept.a", envelope);
@@ -161,8 +161,11 @@ fn key_that_is_to_be_shredded_is_there_for_its_whole_overlap_although_the_clock_
         keyring("overlap = \"10m\"\nretain = \"shred\"\nrotate = { after = \"24h\", jitter = 0 }");
     let mut gateway = Gateway::start(&server.url(), settings);
     let clock = WallClock::new();
-    clock.rule(&mut gateway);
-    let (mut bare, mut agent) = (Raw::agent(server.addr()), Raw::agent(gateway.addr()));
+    clock.restart_gateway(&mut gateway);
+    let (mut bare, mut agent) = (
+        RawClient::agent(server.addr()),
+        RawClient::agent(gateway.addr()),
+    );
     bare.subscribe("kept.a");
     agent.publish("kept.a", b"said");
     let envelope = bare.message("kept.a").payload().to_vec();
@@ -174,9 +177,9 @@ fn key_that_is_to_be_shredded_is_there_for_its_whole_overlap_although_the_clock_
     // The clock is corrected, and then wrong again, while no gateway runs.
     for shift in [0, 2 * DAYS, -DAYS] {
         clock.shift(shift);
-        clock.rule(&mut gateway);
+        clock.restart_gateway(&mut gateway);
         assert_eq!(versions(&gateway)[&1], "decrypt-only", "{shift}");
-        let mut reader = Raw::agent(gateway.addr());
+        let mut reader = RawClient::agent(gateway.addr());
         reader.subscribe("kept.a");
         bare.publish("kept.a", &envelope);
         assert_eq!(reader.message("kept.a").payload(), b"said", "{shift}");
@@ -193,7 +196,7 @@ fn version_born_a_year_ahead_is_replaced_and_rotation_by_time_goes_on() {
     let mut gateway = Gateway::start(&server.url(), settings);
     let clock = WallClock::new();
     clock.shift(364 * DAYS);
-    clock.rule(&mut gateway);
+    clock.restart_gateway(&mut gateway);
     seals(&gateway, active(&gateway) + 1);
     for shift in [0, -DAYS] {
         let before = active(&gateway);
@@ -211,10 +214,10 @@ fn date_on_which_plaintext_ended_is_not_taken_back_by_a_clock_that_is_set_back()
     let settings = keyring("plaintext = \"accept\"\nuntil = 2099-12-31");
     let mut gateway = Gateway::start(&server.url(), settings);
     let clock = WallClock::new();
-    clock.rule(&mut gateway);
-    let mut bare = Raw::agent(server.addr());
+    clock.restart_gateway(&mut gateway);
+    let mut bare = RawClient::agent(server.addr());
     let mut arrives = |gateway: &Gateway| {
-        let mut reader = Raw::agent(gateway.addr());
+        let mut reader = RawClient::agent(gateway.addr());
         reader.subscribe("plain.a");
         bare.publish("plain.a", b"clear");
         !reader.arrived().is_empty()
@@ -231,7 +234,7 @@ fn date_on_which_plaintext_ended_is_not_taken_back_by_a_clock_that_is_set_back()
         (told(&gateway).len() == 2).then_some(())
     });
     assert!(!arrives(&gateway));
-    clock.rule(&mut gateway);
+    clock.restart_gateway(&mut gateway);
     assert!(!arrives(&gateway));
 }
 
@@ -240,10 +243,10 @@ fn clock_that_is_set_whenever_it_may_be_is_in_the_log_before_any_line_of_its_tim
     let server = NatsServer::start();
     let mut gateway = Gateway::start(&server.url(), Settings::default());
     let clock = WallClock::new();
-    clock.rule(&mut gateway);
+    clock.restart_gateway(&mut gateway);
     clock.shift_at_next_write(-10 * DAYS);
     let done = keyway(&["rotate", "--why", "a", "--config", path(&gateway.config())]);
-    assert_eq!(code(&done), 0, "{}", text_of(&done));
+    assert_eq!(code(&done), 0, "{}", stderr_of(&done));
     // A refused command, and the end, each right after the clock was set.
     clock.shift(20 * DAYS);
     let refused = keyway(&["abort", "--why", "a", "--config", path(&gateway.config())]);

@@ -25,16 +25,16 @@ fn cluster_that_loses_its_nodes_one_by_one_loses_nothing_acknowledged() {
     let mut nodes = cluster();
     let urls = nodes.each_ref().map(NatsServer::url);
     let servers = urls.each_ref().map(String::as_str);
-    let gateway = Gateway::before(&servers, Settings::default());
+    let gateway = Gateway::in_front_of(&servers, Settings::default());
     let stream = StreamTraffic::start(&gateway.url(), 3, 4);
     for node in &mut nodes {
-        stream.is_replicated(2);
-        stream.flows();
+        stream.await_replication(2);
+        stream.await_progress();
         node.kill();
-        stream.flows();
+        stream.await_progress();
         node.restart();
     }
-    stream.is_replicated(2);
-    stream.flows();
+    stream.await_replication(2);
+    stream.await_progress();
     assert!(stream.finish(&urls[0]) > 0);
 }

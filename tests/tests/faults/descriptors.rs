@@ -1,8 +1,8 @@
 //! File descriptors run out.
 
 use crate::talks;
-use keyway_tests::raw::Outcome;
-use keyway_tests::{Gateway, NatsServer, Raw, metrics, wait};
+use keyway_tests::raw_client::WaitOutcome;
+use keyway_tests::{Gateway, NatsServer, RawClient, metrics, wait};
 use std::net::TcpStream;
 
 const CROWDED: &[u8] = b"-ERR 'maximum connections exceeded'\r\n";
@@ -11,10 +11,10 @@ const CROWDED: &[u8] = b"-ERR 'maximum connections exceeded'\r\n";
 const FILES: u32 = 128;
 
 /// Connects clients until one is refused.
-fn fill(gateway: &Gateway) -> Vec<Raw> {
+fn fill(gateway: &Gateway) -> Vec<RawClient> {
     let mut inside = Vec::new();
     loop {
-        let mut raw = Raw::connect(gateway.addr());
+        let mut raw = RawClient::connect(gateway.addr());
         raw.outcome(|bytes| bytes.ends_with(b"\r\n"));
         if raw.received() == CROWDED {
             return inside;
@@ -29,7 +29,7 @@ fn fill(gateway: &Gateway) -> Vec<Raw> {
 fn clients_beyond_the_open_files_are_told_and_all_else_goes_on() {
     let server = NatsServer::start();
     let mut gateway = Gateway::sealing(&server.url());
-    gateway.restart_with_files(FILES);
+    gateway.restart_with_open_files(FILES);
     let mut inside = fill(&gateway);
     // Two files for each; the rest is reserved for administration and keys.
     assert!((20..64).contains(&inside.len()), "{}", inside.len());
@@ -64,7 +64,7 @@ fn clients_beyond_the_open_files_are_told_and_all_else_goes_on() {
 fn connections_to_the_admin_port_take_no_file_from_clients_and_keys() {
     let server = NatsServer::start();
     let mut gateway = Gateway::sealing(&server.url());
-    gateway.restart_with_files(FILES);
+    gateway.restart_with_open_files(FILES);
     // More than the files that are left, and no more than a kernel queues.
     let idle: Vec<TcpStream> = (0..100)
         .map(|_| TcpStream::connect(gateway.admin()).unwrap())
@@ -74,9 +74,9 @@ fn connections_to_the_admin_port_take_no_file_from_clients_and_keys() {
     gateway.rotate("default");
     drop(inside);
     wait::until("a place that is free again", || {
-        let mut raw = Raw::connect(gateway.addr());
+        let mut raw = RawClient::connect(gateway.addr());
         let greeted = raw.outcome(|bytes| bytes.starts_with(b"INFO"));
-        (greeted == Outcome::Enough).then_some(())
+        (greeted == WaitOutcome::Enough).then_some(())
     });
     talks(&gateway);
     drop(idle);

@@ -2,11 +2,11 @@
 
 use crate::talks;
 use keyway_tests::agent::publish;
-use keyway_tests::command::{code, keyway, path, text, text_of};
+use keyway_tests::command::{code, keyway, path, stderr_of, text};
 use keyway_tests::gateway::Settings;
 use keyway_tests::mount::Mount;
 use keyway_tests::traffic::CoreTraffic;
-use keyway_tests::{Gateway, NatsServer, Raw, metrics, wait};
+use keyway_tests::{Gateway, NatsServer, RawClient, metrics, wait};
 
 /// More than is reserved of a budget at a time.
 const MANY: usize = 12_000;
@@ -16,7 +16,7 @@ const SMALL: &str = "[[keyring]]\nname = \"default\"\nsubjects = [\">\"]\n\
                      rotate = { messages = 1_000_000 }\nlimit = { messages = 15_000 }\n";
 
 /// Counts the messages received, which must be in order.
-fn hear(subscriber: &mut Raw, heard: &mut usize) {
+fn hear(subscriber: &mut RawClient, heard: &mut usize) {
     for frame in subscriber.take_arrived() {
         assert_eq!(frame.payload(), heard.to_string().as_bytes());
         *heard += 1;
@@ -46,10 +46,10 @@ fn full_disk_stops_traffic_when_the_reserved_budget_is_used_up_and_not_before_an
     let Some(mount) = Mount::under(&mut gateway, 2304) else {
         return;
     };
-    let mut subscriber = Raw::agent(gateway.addr());
+    let mut subscriber = RawClient::agent(gateway.addr());
     subscriber.subscribe("a.b");
-    let mut publisher = Raw::agent(gateway.addr());
-    let mut bystander = Raw::agent(gateway.addr());
+    let mut publisher = RawClient::agent(gateway.addr());
+    let mut bystander = RawClient::agent(gateway.addr());
     let filler = mount.fill();
     let all: Vec<u8> = (0..MANY)
         .flat_map(|number| publish("a.b", None, number.to_string().as_bytes()))
@@ -99,22 +99,22 @@ fn disk_that_turns_read_only_under_load_stops_the_rotation_and_not_the_traffic()
     let server = NatsServer::start();
     let gateway = Gateway::sealing(&server.url());
     let core = CoreTraffic::start(gateway.addr(), 3);
-    core.flows();
+    core.await_progress();
     let Some(mount) = Mount::read_only(&gateway.state()) else {
         return;
     };
     let (status, said) = gateway.try_rotate("default");
     assert!(!status.success(), "{said}");
     assert!(said.contains("read-only"), "{said}");
-    core.flows();
+    core.await_progress();
     let (_status, ready) = metrics::get(gateway.admin(), "/readyz");
     assert!(ready.contains("read-only"), "{ready}");
     drop(mount);
     wait::until("a rotation that works again", || {
         gateway.try_rotate("default").0.success().then_some(())
     });
-    core.flows();
-    assert_eq!(core.finish().lives, 3);
+    core.await_progress();
+    assert_eq!(core.finish().connections, 3);
     assert_eq!(gateway.states()["active"], 1);
 }
 
@@ -163,7 +163,7 @@ fn reserve_that_a_revocation_took_is_missed_until_the_disk_has_room() {
     let filler = mount.fill();
     let config = gateway.config();
     let revoked = keyway(&["revoke", "--why", "lost", "--config", path(&config)]);
-    assert_eq!(code(&revoked), 0, "{}", text_of(&revoked));
+    assert_eq!(code(&revoked), 0, "{}", stderr_of(&revoked));
     let (status, said) = ready(&gateway);
     assert!(
         status == 200 && said.contains("no reserve"),

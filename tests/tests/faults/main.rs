@@ -12,16 +12,16 @@
 
 mod clock;
 mod cluster;
-mod crowd;
+mod dead_peer;
 mod descriptors;
 mod disk;
 mod gateway;
-mod greeting;
+mod handshake;
+mod many_clients;
 mod server;
 mod slow;
-mod vanished;
 
-use keyway_tests::{Gateway, Raw, wait};
+use keyway_tests::{Gateway, RawClient, wait};
 
 /// Resident memory of the gateway now, in KiB.
 fn resident(gateway: &mut Gateway) -> u64 {
@@ -43,7 +43,7 @@ fn has_clients(gateway: &Gateway, count: u32) {
 
 /// Fails unless two new agents behind the gateway can read each other's messages.
 fn talks(gateway: &Gateway) {
-    let mut agent = Raw::agent(gateway.addr());
+    let mut agent = RawClient::agent(gateway.addr());
     agent.subscribe("talks.on");
     agent.publish("talks.on", b"hello");
     assert_eq!(agent.message("talks.on").payload(), b"hello");

@@ -9,7 +9,7 @@ fn server_that_is_killed_and_stopped_under_load_costs_nothing_acknowledged() {
     let gateway = Gateway::sealing(&server.url());
     let traffic = Traffic::start(&gateway);
     for round in 0..4 {
-        traffic.flows();
+        traffic.await_progress();
         if round % 2 == 0 {
             server.kill();
         } else {
@@ -18,7 +18,7 @@ fn server_that_is_killed_and_stopped_under_load_costs_nothing_acknowledged() {
         server.restart();
     }
     let tally = traffic.finish(&server.url());
-    assert!(tally.lives >= 3 * 5, "{tally:?}");
+    assert!(tally.connections >= 3 * 5, "{tally:?}");
 }
 
 #[test]
@@ -27,10 +27,10 @@ fn server_that_is_paused_under_load_costs_no_message_and_no_connection() {
     let gateway = Gateway::sealing(&server.url());
     let traffic = Traffic::start(&gateway);
     for _round in 0..3 {
-        traffic.flows();
+        traffic.await_progress();
         server.process().pause();
-        traffic.core.waits();
+        traffic.core.await_unconfirmed();
         server.process().resume();
     }
-    assert_eq!(traffic.finish(&server.url()).lives, 3);
+    assert_eq!(traffic.finish(&server.url()).connections, 3);
 }

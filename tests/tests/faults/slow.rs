@@ -3,8 +3,8 @@
 use crate::{has_clients, resident, talks};
 use keyway_tests::agent::publish;
 use keyway_tests::frame;
-use keyway_tests::raw::Outcome;
-use keyway_tests::{Gateway, NatsServer, Raw};
+use keyway_tests::raw_client::WaitOutcome;
+use keyway_tests::{Gateway, NatsServer, RawClient};
 
 /// Messages of a burst, and the payload of each: 64 MiB in all.
 const BURST: usize = 1024;
@@ -27,9 +27,9 @@ fn large(number: usize) -> Vec<u8> {
 fn client_that_sends_a_byte_at_a_time_is_served_and_keeps_nobody_waiting() {
     let server = NatsServer::start();
     let gateway = Gateway::sealing(&server.url());
-    let mut quick = Raw::agent(gateway.addr());
+    let mut quick = RawClient::agent(gateway.addr());
     quick.subscribe("slow.a");
-    let mut slow = Raw::connect(gateway.addr());
+    let mut slow = RawClient::connect(gateway.addr());
     let said = [
         b"CONNECT {\"verbose\":false}\r\nSUB slow.a 1\r\n".to_vec(),
         publish("slow.a", None, b"said at last"),
@@ -48,11 +48,11 @@ fn client_that_sends_a_byte_at_a_time_is_served_and_keeps_nobody_waiting() {
 
 /// Whether there is a whole operation.
 fn holds_one(bytes: &[u8]) -> bool {
-    !frame::cut(bytes).0.is_empty()
+    !frame::split_frames(bytes).0.is_empty()
 }
 
 /// Reads to the end of the burst or of the connection; how many messages came, which must be whole and in order.
-fn hear(raw: &mut Raw) -> (usize, Outcome) {
+fn hear(raw: &mut RawClient) -> (usize, WaitOutcome) {
     let mut heard = 0;
     loop {
         let outcome = raw.outcome(holds_one);
@@ -62,7 +62,7 @@ fn hear(raw: &mut Raw) -> (usize, Outcome) {
                 heard += 1;
             }
         }
-        if heard == BURST || outcome != Outcome::Enough {
+        if heard == BURST || outcome != WaitOutcome::Enough {
             return (heard, outcome);
         }
     }
@@ -73,16 +73,16 @@ fn burst_into_subscribers_that_do_not_read_reaches_all_others_and_stays_out_of_m
     // The server's own rule for slow consumers, a little stricter than its default.
     let server = NatsServer::configured("max_pending: 16777216\nwrite_deadline: \"2s\"");
     let mut gateway = Gateway::sealing(&server.url());
-    let mut slow: Vec<Raw> = (0..SLOW)
+    let mut slow: Vec<RawClient> = (0..SLOW)
         .map(|_| {
-            let mut raw = Raw::agent(gateway.addr());
+            let mut raw = RawClient::agent(gateway.addr());
             raw.subscribe("burst.a");
             raw
         })
         .collect();
-    let mut quick = Raw::agent(gateway.addr());
+    let mut quick = RawClient::agent(gateway.addr());
     quick.subscribe("burst.a");
-    let mut publisher = Raw::agent(gateway.addr());
+    let mut publisher = RawClient::agent(gateway.addr());
     let before = resident(&mut gateway);
     let hearing = std::thread::spawn(move || hear(&mut quick));
     let mut peak = 0;
@@ -104,7 +104,7 @@ fn burst_into_subscribers_that_do_not_read_reaches_all_others_and_stays_out_of_m
     for raw in &mut slow {
         let (heard, outcome) = hear(raw);
         assert!(
-            heard == BURST || outcome == Outcome::Closed,
+            heard == BURST || outcome == WaitOutcome::Closed,
             "{heard} messages, {outcome:?}"
         );
     }
@@ -117,11 +117,11 @@ fn burst_into_subscribers_that_do_not_read_reaches_all_others_and_stays_out_of_m
 fn client_that_never_reads_keeps_nobody_waiting() {
     let server = NatsServer::start();
     let gateway = Gateway::sealing(&server.url());
-    let mut deaf = Raw::agent(gateway.addr());
+    let mut deaf = RawClient::agent(gateway.addr());
     deaf.subscribe("noise.a");
     // It asks for more answers than any socket holds, beside what it is sent.
-    let mut noise = Raw::agent(gateway.addr());
-    let mut quick = Raw::agent(gateway.addr());
+    let mut noise = RawClient::agent(gateway.addr());
+    let mut quick = RawClient::agent(gateway.addr());
     quick.subscribe("quick.a");
     for number in 0..256 {
         noise.publish("noise.a", &large(number));
@@ -133,7 +133,7 @@ fn client_that_never_reads_keeps_nobody_waiting() {
     }
     let mut heard = 0;
     while heard < 256 {
-        assert_eq!(deaf.outcome(holds_one), Outcome::Enough, "{heard}");
+        assert_eq!(deaf.outcome(holds_one), WaitOutcome::Enough, "{heard}");
         for frame in deaf.take().iter().filter(|frame| frame.has_body()) {
             assert!(frame.payload() == large(heard), "message {heard}");
             heard += 1;

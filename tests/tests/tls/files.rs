@@ -12,18 +12,18 @@ pub(super) fn reload(gateway: &mut Gateway, line: &str) {
 
 #[test]
 fn new_certificate_is_shown_to_new_connections_and_old_ones_go_on() {
-    let scene = Scene::new();
-    let server = scene.server(&AFTER_INFO, "");
-    let mut gateway = scene.gateway(&AFTER_INFO, &server);
-    let via = Via::AfterInfo(scene.client());
-    let mut old = Raw::informed(gateway.addr(), &via, PATIENCE);
+    let fixture = TlsFixture::new();
+    let server = fixture.server(&AFTER_INFO, "");
+    let mut gateway = fixture.gateway(&AFTER_INFO, &server);
+    let via = TlsMode::AfterInfo(fixture.client());
+    let mut old = RawClient::connect_until_info(gateway.addr(), &via, PATIENCE);
     old.send(b"CONNECT {\"verbose\":false}\r\nSUB a 1\r\n");
     old.flush();
     let before = old.certificate().unwrap();
-    scene.ca.sign("gateway", 4);
+    fixture.ca.sign("gateway", 4);
     reload(&mut gateway, "new certificates are in use");
     let (shown, outcome) = greet(gateway.addr(), &via);
-    assert_eq!(outcome, Outcome::Enough);
+    assert_eq!(outcome, WaitOutcome::Enough);
     assert_ne!(shown.unwrap(), before);
     old.send(b"PUB a 2\r\nhi\r\n");
     let frames = old.flush();
@@ -32,7 +32,7 @@ fn new_certificate_is_shown_to_new_connections_and_old_ones_go_on() {
         "{frames:?}"
     );
     // An invalid certificate changes nothing, and is logged with the file.
-    std::fs::write(&scene.gateway.certificate, "no certificate").unwrap();
+    std::fs::write(&fixture.gateway.certificate, "no certificate").unwrap();
     reload(&mut gateway, "those before stay in use");
     assert!(
         gateway
@@ -40,55 +40,59 @@ fn new_certificate_is_shown_to_new_connections_and_old_ones_go_on() {
             .log()
             .contains("gateway.pem holds no certificate")
     );
-    assert_eq!(greet(gateway.addr(), &via).1, Outcome::Enough);
+    assert_eq!(greet(gateway.addr(), &via).1, WaitOutcome::Enough);
     old.flush();
 }
 
 #[test]
 fn files_are_looked_at_without_being_asked() {
-    let scene = Scene::new();
-    let server = scene.server(&AFTER_INFO, "");
-    let gateway = scene.gateway(&AFTER_INFO, &server);
-    let via = Via::AfterInfo(scene.client());
+    let fixture = TlsFixture::new();
+    let server = fixture.server(&AFTER_INFO, "");
+    let gateway = fixture.gateway(&AFTER_INFO, &server);
+    let via = TlsMode::AfterInfo(fixture.client());
     let (before, _) = greet(gateway.addr(), &via);
-    scene.ca.sign("gateway", 4);
+    fixture.ca.sign("gateway", 4);
     wait::until("the new certificate", || {
         let (shown, outcome) = greet(gateway.addr(), &via);
-        (outcome == Outcome::Enough && shown != before).then_some(())
+        (outcome == WaitOutcome::Enough && shown != before).then_some(())
     });
 }
 
 #[test]
 fn revoked_certificate_is_refused_from_the_next_handshake_on() {
-    let scene = Scene::new();
+    let fixture = TlsFixture::new();
     let server = NatsServer::start();
-    let crl = scene.ca.revoke(&[]);
+    let crl = fixture.ca.revoke(&[]);
     let clients = format!("clients = \"required\"\nclient-ca = CA\ncrl = {crl:?}");
     let settings = Settings {
-        tables: scene.tables(&clients, ""),
+        tables: fixture.tables(&clients, ""),
         ..Settings::default()
     };
     let mut gateway = Gateway::start(&server.url(), settings);
-    let via = Via::AfterInfo(scene.client());
-    let mut old = Raw::informed(gateway.addr(), &via, PATIENCE);
+    let via = TlsMode::AfterInfo(fixture.client());
+    let mut old = RawClient::connect_until_info(gateway.addr(), &via, PATIENCE);
     old.send(b"CONNECT {\"verbose\":false}\r\n");
     old.flush();
-    scene.ca.revoke(&[3]);
+    fixture.ca.revoke(&[3]);
     reload(&mut gateway, "new certificates are in use");
-    assert_eq!(greet(gateway.addr(), &via).1, Outcome::Closed);
+    assert_eq!(greet(gateway.addr(), &via).1, WaitOutcome::Closed);
     old.flush();
 }
 
 #[test]
 fn check_names_the_file_and_what_is_wrong_with_it() {
     use keyway_tests::command::{code, json, keyway, path, text};
-    let scene = Scene::new();
+    let fixture = TlsFixture::new();
     let folder = keyway_tests::scratch::folder("check");
     let config = folder.path().join("keyway.toml");
-    std::fs::write(&config, format!("state = \"s\"\n{}", scene.tables("", ""))).unwrap();
+    std::fs::write(
+        &config,
+        format!("state = \"s\"\n{}", fixture.tables("", "")),
+    )
+    .unwrap();
     assert_eq!(code(&keyway(&["check", path(&config)])), 0);
-    std::fs::copy(&scene.own.key, &scene.gateway.key).unwrap();
-    std::fs::remove_file(scene.ca.ca()).unwrap();
+    std::fs::copy(&fixture.own.key, &fixture.gateway.key).unwrap();
+    std::fs::remove_file(fixture.ca.ca()).unwrap();
     let plain = keyway(&["check", path(&config)]);
     let said = text(&plain.stderr);
     assert_eq!(code(&plain), 3, "{said}");
@@ -107,9 +111,9 @@ fn check_names_the_file_and_what_is_wrong_with_it() {
 
 #[test]
 fn expiry_is_a_metric() {
-    let scene = Scene::new();
-    let server = scene.server(&AFTER_INFO, "");
-    let gateway = scene.gateway(&AFTER_INFO, &server);
+    let fixture = TlsFixture::new();
+    let server = fixture.server(&AFTER_INFO, "");
+    let gateway = fixture.gateway(&AFTER_INFO, &server);
     let metrics = gateway.metrics();
     for role in ["tls.certificate", "server-tls.ca"] {
         let at = metrics.sum(

@@ -12,15 +12,15 @@ const LONG: &str = "[shutdown]\ngrace = \"1h\"\n";
 /// A short drain that does not close all connections at once.
 const SHORT: &str = "[shutdown]\ngrace = \"100ms\"\nspread = \"300ms\"\n";
 
-fn gateway(scene: &Scene, server: &NatsServer, shutdown: &str) -> Gateway {
-    let mut settings = scene.settings(&AFTER_INFO);
+fn gateway(fixture: &TlsFixture, server: &NatsServer, shutdown: &str) -> Gateway {
+    let mut settings = fixture.settings(&AFTER_INFO);
     settings.tables.push_str(shutdown);
     Gateway::start(&server.url(), settings)
 }
 
-fn traffic(scene: &Scene, gateway: &Gateway) -> StreamTraffic {
+fn traffic(fixture: &TlsFixture, gateway: &Gateway) -> StreamTraffic {
     let tls = ClientTls {
-        ca: scene.ca.ca(),
+        ca: fixture.ca.ca(),
         own: None,
         first: false,
     };
@@ -28,10 +28,10 @@ fn traffic(scene: &Scene, gateway: &Gateway) -> StreamTraffic {
 }
 
 /// An agent that accepts INFO at any time (protocol 1).
-fn agent(scene: &Scene, gateway: &Gateway) -> Raw {
-    let mut raw = Raw::informed(
+fn agent(fixture: &TlsFixture, gateway: &Gateway) -> RawClient {
+    let mut raw = RawClient::connect_until_info(
         gateway.addr(),
-        &Via::AfterInfo(scene.client()),
+        &TlsMode::AfterInfo(fixture.client()),
         wait::DEADLINE,
     );
     raw.send(b"CONNECT {\"verbose\":false,\"protocol\":1,\"headers\":true}\r\n");
@@ -39,19 +39,19 @@ fn agent(scene: &Scene, gateway: &Gateway) -> Raw {
     raw
 }
 
-fn is_duck(bytes: &[u8]) -> bool {
+fn is_lame_duck(bytes: &[u8]) -> bool {
     bytes.windows(10).any(|part| part == b"\"ldm\":true")
 }
 
 #[test]
 fn lame_duck_is_said_within_tls_and_the_session_goes_on_until_it_is_closed() {
-    let scene = Scene::new();
-    let server = scene.server(&AFTER_INFO, "");
-    let mut gateway = gateway(&scene, &server, LONG);
-    let mut agent = agent(&scene, &gateway);
+    let fixture = TlsFixture::new();
+    let server = fixture.server(&AFTER_INFO, "");
+    let mut gateway = gateway(&fixture, &server, LONG);
+    let mut agent = agent(&fixture, &gateway);
     agent.subscribe("a.b");
     gateway.process().signal(rustix::process::Signal::TERM);
-    agent.until("the lame duck", is_duck);
+    agent.until("the lame duck", is_lame_duck);
     agent.publish("a.b", b"still here");
     assert_eq!(agent.message("a.b").payload(), b"still here");
     drop(agent);
@@ -60,13 +60,13 @@ fn lame_duck_is_said_within_tls_and_the_session_goes_on_until_it_is_closed() {
 
 #[test]
 fn what_was_sent_before_a_stop_arrives_and_the_client_is_told_the_end_of_tls() {
-    let scene = Scene::new();
-    let server = scene.server(&AFTER_INFO, "");
-    let mut gateway = gateway(&scene, &server, "");
-    let mut agent = agent(&scene, &gateway);
-    let mut listener = Raw::informed(
+    let fixture = TlsFixture::new();
+    let server = fixture.server(&AFTER_INFO, "");
+    let mut gateway = gateway(&fixture, &server, "");
+    let mut agent = agent(&fixture, &gateway);
+    let mut listener = RawClient::connect_until_info(
         server.addr(),
-        &Via::AfterInfo(scene.client()),
+        &TlsMode::AfterInfo(fixture.client()),
         wait::DEADLINE,
     );
     listener.send(b"CONNECT {\"verbose\":false}\r\n");
@@ -78,20 +78,23 @@ fn what_was_sent_before_a_stop_arrives_and_the_client_is_told_the_end_of_tls() {
     agent.until_end();
     listener.message("a.499");
     assert_eq!(listener.messages().len(), 500);
-    assert!(agent.ended_by_word(), "TLS ended without close_notify");
+    assert!(
+        agent.ended_with_close_notify(),
+        "TLS ended without close_notify"
+    );
 }
 
 /// Fails if something acknowledged is lost when this happens to the gateway three times under load.
 fn survive(happens: impl Fn(&mut Gateway)) {
-    let scene = Scene::new();
-    let server = scene.server(&AFTER_INFO, JETSTREAM);
-    let mut gateway = gateway(&scene, &server, SHORT);
-    let traffic = traffic(&scene, &gateway);
+    let fixture = TlsFixture::new();
+    let server = fixture.server(&AFTER_INFO, JETSTREAM);
+    let mut gateway = gateway(&fixture, &server, SHORT);
+    let traffic = traffic(&fixture, &gateway);
     for _ in 0..3 {
-        traffic.flows();
+        traffic.await_progress();
         happens(&mut gateway);
     }
-    traffic.flows();
+    traffic.await_progress();
     assert!(traffic.finish(&server.url()) > 0);
 }
 
@@ -110,14 +113,14 @@ fn acknowledged_messages_survive_take_overs_under_load() {
 
 #[test]
 fn connections_stay_with_the_old_process_and_new_ones_meet_the_same_certificate() {
-    let scene = Scene::new();
-    let server = scene.server(&AFTER_INFO, "");
-    let mut gateway = gateway(&scene, &server, LONG);
-    let mut before = agent(&scene, &gateway);
+    let fixture = TlsFixture::new();
+    let server = fixture.server(&AFTER_INFO, "");
+    let mut gateway = gateway(&fixture, &server, LONG);
+    let mut before = agent(&fixture, &gateway);
     before.subscribe("a.>");
     let mut old = gateway.take_over();
-    before.until("the lame duck", is_duck);
-    let mut after = agent(&scene, &gateway);
+    before.until("the lame duck", is_lame_duck);
+    let mut after = agent(&fixture, &gateway);
     after.subscribe("b.>");
     assert_eq!(after.certificate().unwrap(), before.certificate().unwrap());
     gateway.rotate("default");
@@ -127,9 +130,9 @@ fn connections_stay_with_the_old_process_and_new_ones_meet_the_same_certificate(
     assert_eq!(after.message("b.old").payload(), b"from the old process");
     assert!(old.ended().is_none());
     // The new process reads the files itself.
-    scene.ca.sign("gateway", 4);
+    fixture.ca.sign("gateway", 4);
     files::reload(&mut gateway, "new certificates are in use");
-    let renewed = agent(&scene, &gateway);
+    let renewed = agent(&fixture, &gateway);
     assert_ne!(renewed.certificate().unwrap(), after.certificate().unwrap());
     drop(before);
     assert_eq!(old.wait().code(), Some(0));

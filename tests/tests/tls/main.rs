@@ -7,17 +7,17 @@
     reason = "a test stops at the first thing that is not as expected"
 )]
 
-mod clear;
 mod clients;
 mod files;
 mod lifecycle;
+mod plaintext_injection;
 mod servers;
 mod sessions;
 mod versions;
 
-use keyway_tests::certificates::{Authority, Pair};
+use keyway_tests::certificates::{Authority, CertificateFiles};
 use keyway_tests::gateway::Settings;
-use keyway_tests::raw::{Outcome, Raw, Via};
+use keyway_tests::raw_client::{RawClient, TlsMode, WaitOutcome};
 use keyway_tests::{Gateway, NatsServer, wait};
 use std::time::Duration;
 
@@ -71,14 +71,14 @@ const VERIFIED: Mode = Mode {
 };
 
 /// A CA with the certificates of server, gateway and client.
-struct Scene {
+struct TlsFixture {
     ca: Authority,
-    server: Pair,
-    gateway: Pair,
-    own: Pair,
+    server: CertificateFiles,
+    gateway: CertificateFiles,
+    own: CertificateFiles,
 }
 
-impl Scene {
+impl TlsFixture {
     fn new() -> Self {
         let ca = Authority::new("CA");
         Self {
@@ -102,7 +102,7 @@ impl Scene {
     /// The gateway's two sections.
     fn tables(&self, clients: &str, to_server: &str) -> String {
         let ca = format!("{:?}", self.ca.ca());
-        let pair = |pair: &Pair| {
+        let pair = |pair: &CertificateFiles| {
             format!(
                 "certificate = {:?}\nkey = {:?}\n",
                 pair.certificate, pair.key
@@ -139,8 +139,8 @@ impl Scene {
 }
 
 /// The answer to a PING, or how the connection ends without.
-fn greet(addr: std::net::SocketAddr, via: &Via) -> (Option<Vec<u8>>, Outcome) {
-    let mut raw = Raw::informed(addr, via, PATIENCE);
+fn greet(addr: std::net::SocketAddr, via: &TlsMode) -> (Option<Vec<u8>>, WaitOutcome) {
+    let mut raw = RawClient::connect_until_info(addr, via, PATIENCE);
     raw.send(b"CONNECT {\"verbose\":false}\r\nPING\r\n");
     let outcome = raw.outcome(|bytes| bytes.ends_with(b"PONG\r\n"));
     (raw.certificate(), outcome)

@@ -5,10 +5,10 @@ use std::path::Path;
 
 #[test]
 fn server_of_another_ca_is_not_believed_and_the_log_says_which_file() {
-    let (scene, stranger) = (Scene::new(), Authority::new("Another"));
-    let server = scene.server(&AFTER_INFO, "");
-    let tables = scene.tables("", "").replace(
-        &format!("[server-tls]\nca = {:?}", scene.ca.ca()),
+    let (fixture, stranger) = (TlsFixture::new(), Authority::new("Another"));
+    let server = fixture.server(&AFTER_INFO, "");
+    let tables = fixture.tables("", "").replace(
+        &format!("[server-tls]\nca = {:?}", fixture.ca.ca()),
         &format!("[server-tls]\nca = {:?}", stranger.ca()),
     );
     let settings = Settings {
@@ -17,8 +17,8 @@ fn server_of_another_ca_is_not_believed_and_the_log_says_which_file() {
     };
     let url = format!("tls://{}", server.addr());
     let mut gateway = Gateway::start(&url, settings);
-    let (_, outcome) = greet(gateway.addr(), &Via::AfterInfo(scene.client()));
-    assert_eq!(outcome, Outcome::Closed);
+    let (_, outcome) = greet(gateway.addr(), &TlsMode::AfterInfo(fixture.client()));
+    assert_eq!(outcome, WaitOutcome::Closed);
     let wanted = format!("no CA in {} has signed", stranger.ca().display());
     let log = gateway.process();
     let _seen: () = log.line("the CA", |line| line.contains(&wanted).then_some(()));
@@ -26,13 +26,13 @@ fn server_of_another_ca_is_not_believed_and_the_log_says_which_file() {
 
 #[test]
 fn next_server_is_tried_after_one_with_which_there_is_no_tls() {
-    let scene = Scene::new();
-    let (plain, server) = (NatsServer::start(), scene.server(&AFTER_INFO, ""));
+    let fixture = TlsFixture::new();
+    let (plain, server) = (NatsServer::start(), fixture.server(&AFTER_INFO, ""));
     let urls = [&plain, &server].map(|server| format!("tls://{}", server.addr()));
-    let mut gateway = Gateway::before(&[&urls[0], &urls[1]], scene.settings(&AFTER_INFO));
-    let via = Via::AfterInfo(scene.client());
+    let mut gateway = Gateway::in_front_of(&[&urls[0], &urls[1]], fixture.settings(&AFTER_INFO));
+    let via = TlsMode::AfterInfo(fixture.client());
     wait::until("a session with the second", || {
-        (greet(gateway.addr(), &via).1 == Outcome::Enough).then_some(())
+        (greet(gateway.addr(), &via).1 == WaitOutcome::Enough).then_some(())
     });
     let _seen: () = gateway.process().line("why", |line| {
         line.contains("does not offer TLS").then_some(())
@@ -41,10 +41,13 @@ fn next_server_is_tried_after_one_with_which_there_is_no_tls() {
 
 #[test]
 fn server_that_requires_tls_is_refused_in_the_clear_with_the_remedy() {
-    let scene = Scene::new();
-    let server = scene.server(&AFTER_INFO, "");
+    let fixture = TlsFixture::new();
+    let server = fixture.server(&AFTER_INFO, "");
     let mut gateway = Gateway::sealing(&server.url());
-    assert_eq!(greet(gateway.addr(), &Via::Plain).1, Outcome::Closed);
+    assert_eq!(
+        greet(gateway.addr(), &TlsMode::Plain).1,
+        WaitOutcome::Closed
+    );
     let log = gateway.process();
     let _seen: () = log.line("the remedy", |line| {
         (line.contains("it requires TLS") && line.contains("[server-tls]")).then_some(())
@@ -54,12 +57,12 @@ fn server_that_requires_tls_is_refused_in_the_clear_with_the_remedy() {
 #[test]
 fn sidecar_at_a_unix_socket_needs_no_tls() {
     use std::io::{Read as _, Write as _};
-    let scene = Scene::new();
-    let server = scene.server(&AFTER_INFO, "");
+    let fixture = TlsFixture::new();
+    let server = fixture.server(&AFTER_INFO, "");
     let folder = keyway_tests::scratch::folder("sidecar");
     let socket = folder.path().join("nats.sock");
     let config = folder.path().join("keyway.toml");
-    write_config(&config, &socket, &server, &scene);
+    write_config(&config, &socket, &server, &fixture);
     let mut command = std::process::Command::new(keyway_tests::gateway::binary());
     command.arg("run").arg("--config").arg(&config);
     let mut gateway = keyway_tests::process::Process::start("keyway", &mut command);
@@ -83,13 +86,13 @@ fn sidecar_at_a_unix_socket_needs_no_tls() {
     assert!(text.contains("MSG a 1 2\r\nhi\r\n"), "{text}");
 }
 
-fn write_config(config: &Path, socket: &Path, server: &NatsServer, scene: &Scene) {
+fn write_config(config: &Path, socket: &Path, server: &NatsServer, fixture: &TlsFixture) {
     let state = config.with_file_name("state");
     let text = format!(
         "listen = \"unix:{}\"\nservers = \"tls://{}\"\nstate = {state:?}\n[admin]\nlisten = \"off\"\n{}",
         socket.display(),
         server.addr(),
-        scene.tables("", "")
+        fixture.tables("", "")
     );
     std::fs::write(config, text).unwrap();
 }

@@ -9,12 +9,12 @@ use std::net::SocketAddr;
 const RECORD: usize = 16 * 1024;
 
 /// Plays every session on the server itself and through the gateway, over TLS on both sides.
-pub(super) fn compare(mode: &Mode, via: impl Fn(&Scene) -> Via) {
-    let scene = Scene::new();
-    let via = via(&scene);
-    let servers = SERVERS.iter().map(|text| scene.server(mode, text));
+pub(super) fn compare(mode: &Mode, via: impl Fn(&TlsFixture) -> TlsMode) {
+    let fixture = TlsFixture::new();
+    let via = via(&fixture);
+    let servers = SERVERS.iter().map(|text| fixture.server(mode, text));
     let servers: Vec<_> = servers.collect();
-    let gateways = servers.iter().map(|server| scene.gateway(mode, server));
+    let gateways = servers.iter().map(|server| fixture.gateway(mode, server));
     let gateways: Vec<_> = gateways.collect();
     let directly: Vec<_> = servers.iter().map(NatsServer::addr).collect();
     let through: Vec<_> = gateways.iter().map(Gateway::addr).collect();
@@ -22,7 +22,7 @@ pub(super) fn compare(mode: &Mode, via: impl Fn(&Scene) -> Via) {
 }
 
 /// Plays every session on these servers and through these gateways, whole and split in two; fails where the answers differ.
-pub(super) fn same((directly, through): (&[SocketAddr], &[SocketAddr]), via: &Via) {
+pub(super) fn same((directly, through): (&[SocketAddr], &[SocketAddr]), via: &TlsMode) {
     let mut found = String::new();
     let sessions = session::all();
     // The server resets a connection with further unread records, by which its last error may be lost.
@@ -48,30 +48,30 @@ pub(super) fn same((directly, through): (&[SocketAddr], &[SocketAddr]), via: &Vi
 
 #[test]
 fn sessions_are_the_server_s_own_with_tls_after_info() {
-    compare(&AFTER_INFO, |scene| Via::AfterInfo(scene.client()));
+    compare(&AFTER_INFO, |fixture| TlsMode::AfterInfo(fixture.client()));
 }
 
 #[test]
 fn sessions_are_the_server_s_own_with_the_handshake_first() {
-    compare(&FIRST, |scene| Via::First(scene.client()));
+    compare(&FIRST, |fixture| TlsMode::First(fixture.client()));
 }
 
 #[test]
 fn sessions_are_the_server_s_own_where_the_client_may_begin_and_does() {
-    compare(&AUTOMATIC, |scene| Via::First(scene.client()));
+    compare(&AUTOMATIC, |fixture| TlsMode::First(fixture.client()));
 }
 
 #[test]
 fn sessions_are_the_server_s_own_with_optional_tls_that_is_used() {
-    compare(&OPTIONAL, |scene| Via::AfterInfo(scene.client()));
+    compare(&OPTIONAL, |fixture| TlsMode::AfterInfo(fixture.client()));
 }
 
 #[test]
 fn sessions_are_the_server_s_own_with_optional_tls_that_is_not_used() {
-    compare(&OPTIONAL, |_scene| Via::Plain);
+    compare(&OPTIONAL, |_scene| TlsMode::Plain);
 }
 
 #[test]
 fn sessions_are_the_server_s_own_with_certificates_of_clients() {
-    compare(&VERIFIED, |scene| Via::AfterInfo(scene.client()));
+    compare(&VERIFIED, |fixture| TlsMode::AfterInfo(fixture.client()));
 }

@@ -9,28 +9,30 @@ use std::net::SocketAddr;
 #[test]
 fn client_of_tls_1_2_alone_sees_sessions_that_are_the_server_s_own() {
     for mode in [&AFTER_INFO, &FIRST] {
-        sessions::compare(mode, |scene| {
-            let client = scene.ca.client_of(Some(&scene.own), &[&TLS12]);
+        sessions::compare(mode, |fixture| {
+            let client = fixture
+                .ca
+                .client_with_versions(Some(&fixture.own), &[&TLS12]);
             match mode.secured {
-                Secured::ByInfo => Via::AfterInfo(client),
-                Secured::ByUrl => Via::First(client),
+                Secured::ByInfo => TlsMode::AfterInfo(client),
+                Secured::ByUrl => TlsMode::First(client),
             }
         });
     }
 }
 
 /// HAProxy with this TLS version alone in front of a server, with the handshake first; and a gateway in front of that.
-fn behind(scene: &Scene, server: SocketAddr, version: &str) -> (Haproxy, Gateway) {
-    let file = scene.server.joined();
+fn behind(fixture: &TlsFixture, server: SocketAddr, version: &str) -> (Haproxy, Gateway) {
+    let file = fixture.server.joined_pem();
     let bind = format!(
         "ssl crt {} ciphers DEFAULT@SECLEVEL=0 ssl-min-ver {version} ssl-max-ver {version}",
         file.display()
     );
-    let haproxy = Haproxy::speaking(&bind, server, "");
+    let haproxy = Haproxy::with_bind_options(&bind, server, "");
     let settings = Settings {
         tables: format!(
             "[server-tls]\nca = {:?}\nhandshake-first = true\n",
-            scene.ca.ca()
+            fixture.ca.ca()
         ),
         ..Settings::default()
     };
@@ -40,16 +42,16 @@ fn behind(scene: &Scene, server: SocketAddr, version: &str) -> (Haproxy, Gateway
 
 #[test]
 fn server_of_tls_1_2_alone_is_served_as_it_answers_itself() {
-    let scene = Scene::new();
+    let fixture = TlsFixture::new();
     let servers = SERVERS.iter().map(|text| NatsServer::configured(text));
     let servers: Vec<_> = servers.collect();
     let places = servers.iter();
     let places: Vec<_> = places
-        .map(|server| behind(&scene, server.addr(), "TLSv1.2"))
+        .map(|server| behind(&fixture, server.addr(), "TLSv1.2"))
         .collect();
     let directly: Vec<_> = servers.iter().map(NatsServer::addr).collect();
     let through: Vec<_> = places.iter().map(|(_, gateway)| gateway.addr()).collect();
-    sessions::same((&directly, &through), &Via::Plain);
+    sessions::same((&directly, &through), &TlsMode::Plain);
     let done = places[0]
         .1
         .metrics()
@@ -59,10 +61,13 @@ fn server_of_tls_1_2_alone_is_served_as_it_answers_itself() {
 
 #[test]
 fn server_before_tls_1_2_is_refused_with_its_cause() {
-    let scene = Scene::new();
+    let fixture = TlsFixture::new();
     let server = NatsServer::start();
-    let (_haproxy, gateway) = behind(&scene, server.addr(), "TLSv1.1");
-    assert_eq!(greet(gateway.addr(), &Via::Plain).1, Outcome::Closed);
+    let (_haproxy, gateway) = behind(&fixture, server.addr(), "TLSv1.1");
+    assert_eq!(
+        greet(gateway.addr(), &TlsMode::Plain).1,
+        WaitOutcome::Closed
+    );
     let labels = [("side", "server"), ("cause", "incompatible")];
     let failures = gateway
         .metrics()
@@ -70,7 +75,7 @@ fn server_before_tls_1_2_is_refused_with_its_cause() {
     assert!(failures >= 1.0, "{}", gateway.metrics().text());
 }
 
-/// The ClientHello of a client whose latest version is this one (RFC 5246, section 7.4.1.2).
+/// The `ClientHello` of a client whose latest version is this one (RFC 5246, section 7.4.1.2).
 fn hello(version: u8) -> Vec<u8> {
     let suites = [0xc02b_u16, 0xc02f, 0xc009, 0xc013, 0xc00a, 0xc014, 0x002f];
     let suites: Vec<u8> = suites.into_iter().flat_map(u16::to_be_bytes).collect();
@@ -100,7 +105,7 @@ fn hello(version: u8) -> Vec<u8> {
 /// The answer to it: the content type of the first record, and the alert in it, if any.
 fn answer(addr: SocketAddr, version: u8) -> (u8, Option<[u8; 2]>) {
     const ALERT: u8 = 21;
-    let mut raw = Raw::informed(addr, &Via::Plain, PATIENCE);
+    let mut raw = RawClient::connect_until_info(addr, &TlsMode::Plain, PATIENCE);
     raw.forget();
     raw.send(&hello(version));
     raw.outcome(|bytes| bytes.len() >= 7);
@@ -108,7 +113,7 @@ fn answer(addr: SocketAddr, version: u8) -> (u8, Option<[u8; 2]>) {
     assert!(said.len() >= 7, "{}", said.escape_ascii());
     let alert = (said[0] == ALERT).then(|| [said[5], said[6]]);
     if alert.is_some() {
-        assert_eq!(raw.outcome(|_| false), Outcome::Closed);
+        assert_eq!(raw.outcome(|_| false), WaitOutcome::Closed);
     }
     (raw.received()[0], alert)
 }
@@ -118,9 +123,9 @@ fn client_before_tls_1_2_is_refused_as_the_server_refuses_it() {
     /// RFC 5246, section 7.2: fatal, `protocol_version`.
     const REFUSED: (u8, Option<[u8; 2]>) = (21, Some([2, 70]));
     const SERVED: (u8, Option<[u8; 2]>) = (22, None);
-    let scene = Scene::new();
-    let server = scene.server(&AFTER_INFO, "");
-    let gateway = scene.gateway(&AFTER_INFO, &server);
+    let fixture = TlsFixture::new();
+    let server = fixture.server(&AFTER_INFO, "");
+    let gateway = fixture.gateway(&AFTER_INFO, &server);
     for addr in [server.addr(), gateway.addr()] {
         assert_eq!(answer(addr, 3), SERVED);
         for version in [0, 1, 2] {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::catalogue::State;
-use crate::envelope::Used;
+use crate::envelope::Volume;
 use crate::rotation::{self, KeyringStatus, VersionStatus};
 
 /// A keyring and its key versions.
@@ -298,8 +298,8 @@ impl From<VersionStatus> for KeyVersion {
     }
 }
 
-impl From<Used> for Amount {
-    fn from(used: Used) -> Self {
+impl From<Volume> for Amount {
+    fn from(used: Volume) -> Self {
         Self {
             messages: used.messages,
             bytes: used.bytes,
@@ -307,8 +307,8 @@ impl From<Used> for Amount {
     }
 }
 
-impl From<rotation::Kept> for Kept {
-    fn from(kept: rotation::Kept) -> Self {
+impl From<rotation::RetentionReasons> for Kept {
+    fn from(kept: rotation::RetentionReasons) -> Self {
         Self {
             label: kept.label,
             state: kept.state.name().to_owned(),

@@ -11,7 +11,7 @@ use rustix::net::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::dataplane::{ListenAddr, PathOf};
+use crate::dataplane::{ListenAddr, PathOwner};
 
 /// The request; the number is the protocol's version.
 pub(super) const TAKE_OVER: &str = "take-over 2";
@@ -25,10 +25,10 @@ pub(super) const SERVING: &str = "serving";
 pub(super) const FAILED: &str = "failed ";
 
 /// The longest line, in bytes.
-pub(super) const LONGEST: usize = 64 * 1024;
+pub(super) const MAX_LINE: usize = 64 * 1024;
 
 /// As many descriptors as the kernel passes at once (`SCM_MAX_FD`).
-pub(super) const MOST: usize = 253;
+pub(super) const MAX_DESCRIPTORS: usize = 253;
 
 /// What a socket is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,11 +55,11 @@ pub(in crate::app) struct Label {
 
 impl Label {
     /// For a listening socket of clients.
-    pub(in crate::app) fn of(configured: &ListenAddr, path: PathOf) -> Self {
+    pub(in crate::app) fn of(configured: &ListenAddr, path: PathOwner) -> Self {
         Self {
             purpose: Purpose::Clients,
             configured: configured.to_string(),
-            removes_path: path == PathOf::Gateway,
+            removes_path: path == PathOwner::Gateway,
         }
     }
 
@@ -87,7 +87,7 @@ pub(super) fn send(
     bytes: &[u8],
     descriptors: &[BorrowedFd<'_>],
 ) -> io::Result<usize> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !descriptors.is_empty() && !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
         return Err(io::ErrorKind::InvalidInput.into());
@@ -102,7 +102,7 @@ pub(super) fn receive(
     into: &mut [u8],
     descriptors: &mut Vec<OwnedFd>,
 ) -> io::Result<usize> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut bytes = [IoSliceMut::new(into)];
     let got = recvmsg(socket, &mut bytes, &mut control, RecvFlags::CMSG_CLOEXEC)?;
@@ -115,9 +115,9 @@ pub(super) fn receive(
 }
 
 /// The first complete line, without its line feed.
-pub(super) fn line(heard: &[u8]) -> Option<String> {
-    let end = heard.iter().position(|byte| *byte == b'\n')?;
-    Some(String::from_utf8_lossy(heard.get(..end)?).into_owned())
+pub(super) fn line(received: &[u8]) -> Option<String> {
+    let end = received.iter().position(|byte| *byte == b'\n')?;
+    Some(String::from_utf8_lossy(received.get(..end)?).into_owned())
 }
 
 #[cfg(test)]
@@ -147,7 +147,7 @@ mod tests {
             ListenAddr::Tcp(([127, 0, 0, 1], 0).into()),
             ListenAddr::Unix("/run/keyway/nats.sock".into()),
         ] {
-            assert_eq!(Label::of(&addr, PathOf::Other).address(), Some(addr));
+            assert_eq!(Label::of(&addr, PathOwner::Other).address(), Some(addr));
         }
     }
 }

@@ -16,20 +16,20 @@
 //! They meet at `handover.sock` in the state directory, mode 0600, each line ended by a line feed. If the connection ends before
 //! `serving`, the running gateway takes everything back.
 
-mod claim;
-mod door;
+mod listener;
 mod message;
+mod take_over;
 
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-pub use claim::{Claim, ClaimError, claim};
-pub(super) use door::{Answer, Door, Offer, Petition};
+pub(super) use listener::{Answer, HandoverListener, Offer, TakeOverRequest};
 pub(super) use message::{Label, Purpose};
+pub use take_over::{TakeOver, TakeOverError, take_over};
 
 /// Whether a gateway runs on this state directory: its hand-over socket accepts connections.
 #[must_use]
-pub fn is_served(state: &Path) -> bool {
+pub fn is_gateway_running(state: &Path) -> bool {
     UnixStream::connect(state.join(SOCKET)).is_ok()
 }
 

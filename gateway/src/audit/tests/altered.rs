@@ -100,18 +100,18 @@ proptest! {
         drop(filled(&home, lines));
         let before = home.bytes();
         let after = damage.apply(&before);
-        home.disk.tamper(&home.place().log(), |bytes| bytes.clone_from(&after));
+        home.disk.tamper(&home.dir().log(), |bytes| bytes.clone_from(&after));
         let found = home.verify(&[]);
         if before == after {
             prop_assert_eq!(found.unwrap().lines, lines as u64);
         } else {
-            let Err(VerifyError::Altered { wrong, .. }) = found else {
+            let Err(VerifyError::Altered { tampering, .. }) = found else {
                 return Err(TestCaseError::fail(format!("{found:?}")));
             };
-            prop_assert_eq!(wrong.line(), Some(first_difference(&before, &after)), "{}", wrong);
+            prop_assert_eq!(tampering.line(), Some(first_difference(&before, &after)), "{}", tampering);
             // And the gateway does not open it.
             let opened = home.open(99);
-            let refused = matches!(opened, Err(OpenError::NotWhole { .. }));
+            let refused = matches!(opened, Err(OpenError::NotVerified { .. }));
             prop_assert!(refused);
             prop_assert_eq!(home.bytes(), after);
         }
@@ -121,17 +121,17 @@ proptest! {
     fn changed_checkpoint_is_named(lines in 1_usize..6, at: Index, by in 1_u8..) {
         let home = Home::new();
         drop(filled(&home, lines));
-        let path = home.place().checkpoints();
+        let path = home.dir().checkpoints();
         let len = home.notes().len();
         home.disk.tamper(&path, |bytes| bytes[at.index(len)] ^= by);
         match home.verify(&[]) {
-            Err(VerifyError::Altered { wrong: Wrong::Checkpoint { .. }, .. }) => {}
+            Err(VerifyError::Altered { tampering: Tampering::Checkpoint { .. }, .. }) => {}
             // A line end of the last note is missing: the note is incomplete, and its line has no checkpoint.
             Ok(verified) => {
                 prop_assert!(verified.checkpoints_torn);
                 prop_assert_eq!((verified.covered, verified.lines), (lines as u64 - 1, lines as u64));
             }
-            Err(VerifyError::Unvouched { .. }) => prop_assert_eq!(lines, 1),
+            Err(VerifyError::NoCheckpoint { .. }) => prop_assert_eq!(lines, 1),
             other => return Err(TestCaseError::fail(format!("{other:?}"))),
         }
     }
@@ -142,7 +142,7 @@ fn lines_without_their_own_checkpoint_are_told_apart_by_the_chain() {
     let home = Home::new();
     drop(filled(&home, 9));
     // Only the first and the last checkpoint are left.
-    home.disk.tamper(&home.place().checkpoints(), |bytes| {
+    home.disk.tamper(&home.dir().checkpoints(), |bytes| {
         let text = String::from_utf8(bytes.clone()).unwrap();
         let notes: Vec<&str> = text.split_inclusive("\n\n").collect();
         *bytes = [&notes[..2], &notes[16..]].concat().concat().into_bytes();
@@ -150,19 +150,19 @@ fn lines_without_their_own_checkpoint_are_told_apart_by_the_chain() {
     let whole = home.bytes();
     assert_eq!(home.verify(&[]).unwrap().checkpoints, 2);
     for line in 2..=8_usize {
-        home.disk.tamper(&home.place().log(), |bytes| {
+        home.disk.tamper(&home.dir().log(), |bytes| {
             let mut lines = split(&whole);
             let text = String::from_utf8(lines[line - 1].clone()).unwrap();
             lines[line - 1] = text.replacen("2026-", "2027-", 1).into_bytes();
             *bytes = lines.concat();
         });
-        let Err(VerifyError::Altered { wrong, .. }) = home.verify(&[]) else {
+        let Err(VerifyError::Altered { tampering, .. }) = home.verify(&[]) else {
             panic!("line {line} was changed");
         };
         let line = line as u64;
         assert_eq!(
-            wrong,
-            Wrong::Changed {
+            tampering,
+            Tampering::Changed {
                 first: line,
                 last: if line == 8 { 9 } else { line }
             }
@@ -176,29 +176,29 @@ fn cutting_log_and_checkpoints_together_is_noticed_with_a_checkpoint_kept_elsewh
     let note = filled(&home, 9).checkpoint().unwrap();
     let kept = Checkpoint::open(&note, signer().verifier()).unwrap();
     assert_eq!(home.verify(&[kept]).unwrap().lines, 9);
-    home.disk.tamper(&home.place().log(), |bytes| {
+    home.disk.tamper(&home.dir().log(), |bytes| {
         *bytes = split(bytes)[..6].concat()
     });
-    home.disk.tamper(&home.place().checkpoints(), |bytes| {
+    home.disk.tamper(&home.dir().checkpoints(), |bytes| {
         let text = String::from_utf8(bytes.clone()).unwrap();
         let notes: Vec<&str> = text.split_inclusive("\n\n").collect();
         *bytes = notes[..12].concat().into_bytes();
     });
     assert_eq!(home.verify(&[]).unwrap().lines, 6);
     let error = home.verify(&[kept]).unwrap_err();
-    let cut = Wrong::CutOff {
+    let cut = Tampering::Truncated {
         line: 7,
         covered: 9,
     };
-    assert!(matches!(error, VerifyError::Altered { wrong, .. } if wrong == cut));
+    assert!(matches!(error, VerifyError::Altered { tampering, .. } if tampering == cut));
     // An attacker who has the key, too, can continue it, but not to the same log.
     let mut log = home.open(50).unwrap();
     for second in 50..53 {
         log.note(Fact::GatewayStopped, at(second)).unwrap();
     }
     let error = home.verify(&[kept]).unwrap_err();
-    let forked = Wrong::Forked { size: 9 };
-    assert!(matches!(error, VerifyError::Altered { wrong, .. } if wrong == forked));
+    let forked = Tampering::Forked { size: 9 };
+    assert!(matches!(error, VerifyError::Altered { tampering, .. } if tampering == forked));
 }
 
 #[test]
@@ -207,36 +207,35 @@ fn record_beside_the_log_tells_that_lines_are_gone_and_vouches_for_none() {
     let head = filled(&home, 9).head().unwrap();
     let whole = home.bytes();
     let beside = |head: &Head| {
-        let (log, checkpoints) = (home.place().log(), home.place().checkpoints());
-        let source = Source {
+        let (log, checkpoints) = (home.dir().log(), home.dir().checkpoints());
+        let source = LogFiles {
             files: &*home.disk,
             log: &log,
             checkpoints: Some(&checkpoints),
         };
         let heads = [head.clone()];
         match verify(&source, signer().verifier(), (&[], &heads)) {
-            Err(VerifyError::Altered { wrong, .. }) => Err(Some(wrong)),
+            Err(VerifyError::Altered { tampering, .. }) => Err(Some(tampering)),
             found => found.map_err(|_unvouched| None),
         }
     };
     assert_eq!(beside(&head).unwrap().lines, 9);
-    home.disk.tamper(&home.place().log(), |bytes| {
+    home.disk.tamper(&home.dir().log(), |bytes| {
         *bytes = split(bytes)[..6].concat()
     });
-    let notes = crate::disk::Files::read(&*home.disk, &home.place().checkpoints()).unwrap();
-    home.disk.tamper(&home.place().checkpoints(), |bytes| {
+    let notes = crate::disk::Files::read(&*home.disk, &home.dir().checkpoints()).unwrap();
+    home.disk.tamper(&home.dir().checkpoints(), |bytes| {
         let text = String::from_utf8(bytes.clone()).unwrap();
         let notes: Vec<&str> = text.split_inclusive("\n\n").collect();
         *bytes = notes[..12].concat().into_bytes();
     });
-    let cut = Wrong::CutBack { line: 7, named: 9 };
+    let cut = Tampering::ShorterThanHead { line: 7, named: 9 };
     assert_eq!(beside(&head), Err(Some(cut)));
+    home.disk.tamper(&home.dir().log(), |bytes| *bytes = whole);
     home.disk
-        .tamper(&home.place().log(), |bytes| *bytes = whole);
-    home.disk
-        .tamper(&home.place().checkpoints(), |bytes| *bytes = notes);
+        .tamper(&home.dir().checkpoints(), |bytes| *bytes = notes);
     assert!(beside(&head).is_ok());
-    crate::disk::Files::remove(&*home.disk, &home.place().checkpoints()).unwrap();
+    crate::disk::Files::remove(&*home.disk, &home.dir().checkpoints()).unwrap();
     assert_eq!(beside(&head), Err(None));
 }
 
@@ -244,10 +243,10 @@ fn record_beside_the_log_tells_that_lines_are_gone_and_vouches_for_none() {
 fn log_without_any_checkpoint_is_not_believed() {
     let home = Home::new();
     drop(filled(&home, 3));
-    home.disk.tamper(&home.place().checkpoints(), Vec::clear);
+    home.disk.tamper(&home.dir().checkpoints(), Vec::clear);
     assert!(matches!(
         home.verify(&[]),
-        Err(VerifyError::Unvouched { .. })
+        Err(VerifyError::NoCheckpoint { .. })
     ));
     let error = home.open(1).err().unwrap().to_string();
     assert!(
@@ -260,7 +259,7 @@ fn log_without_any_checkpoint_is_not_believed() {
 fn checkpoints_that_do_not_grow_are_refused() {
     let home = Home::new();
     drop(filled(&home, 3));
-    home.disk.tamper(&home.place().checkpoints(), |bytes| {
+    home.disk.tamper(&home.dir().checkpoints(), |bytes| {
         bytes.extend_from_within(..)
     });
     let error = home.verify(&[]).unwrap_err().to_string();
@@ -285,10 +284,10 @@ fn line_of_a_later_version_verifies_and_is_not_continued() {
         notes.push_str(&checkpoint.sign(&signer()));
         notes.push('\n');
     }
-    home.disk.tamper(&home.place().log(), |bytes| {
+    home.disk.tamper(&home.dir().log(), |bytes| {
         *bytes = later.clone().into_bytes()
     });
-    home.disk.tamper(&home.place().checkpoints(), |bytes| {
+    home.disk.tamper(&home.dir().checkpoints(), |bytes| {
         *bytes = notes.clone().into_bytes()
     });
     assert_eq!(home.verify(&[]).unwrap().unknown, 1);

@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 
 use super::*;
-use crate::disk::testing::Trouble;
+use crate::disk::testing::DiskFault;
 
 /// What was acknowledged: the numbers of events begun and finished, by their ids.
 #[derive(Default)]
@@ -62,10 +62,10 @@ fn log_opens_after_a_power_cut_at_any_step_and_has_every_acknowledged_line() {
             let home = Home::new();
             let mut log = home.create().unwrap();
             let mut acknowledged = Acknowledged::default();
-            home.disk.arm(step, Trouble::Death);
+            home.disk.arm(step, DiskFault::Crash);
             live(&mut log, &mut acknowledged);
             drop(log);
-            reached |= !home.disk.struck();
+            reached |= !home.disk.has_fired();
             home.disk.restart(kept);
             check(&home, &acknowledged);
         }
@@ -80,7 +80,7 @@ fn log_goes_on_after_an_error_at_any_step() {
             let home = Home::new();
             let mut log = home.create().unwrap();
             let mut acknowledged = Acknowledged::default();
-            home.disk.arm(step, Trouble::Error(ErrorKind::Other));
+            home.disk.arm(step, DiskFault::Error(ErrorKind::Other));
             live(&mut log, &mut acknowledged);
             assert!(acknowledged.begun.len() >= 2);
             log.replenish().unwrap();
@@ -99,13 +99,12 @@ fn log_opens_after_a_power_cut_while_it_was_being_opened() {
             let home = Home::new();
             let mut log = home.create().unwrap();
             let mut acknowledged = Acknowledged::default();
-            home.disk.arm(3, Trouble::Death);
+            home.disk.arm(3, DiskFault::Crash);
             live(&mut log, &mut acknowledged);
             home.disk.restart(1);
-            home.disk.tamper(&home.place().log(), |bytes| {
-                bytes.extend_from_slice(b"{\"se")
-            });
-            home.disk.arm(step, Trouble::Death);
+            home.disk
+                .tamper(&home.dir().log(), |bytes| bytes.extend_from_slice(b"{\"se"));
+            home.disk.arm(step, DiskFault::Crash);
             drop(home.open(59));
             home.disk.restart(kept);
             check(&home, &acknowledged);
@@ -117,7 +116,7 @@ fn log_opens_after_a_power_cut_while_it_was_being_opened() {
 fn torn_last_line_is_dropped_and_said() {
     let home = Home::new();
     drop(filled(&home, 3));
-    home.disk.tamper(&home.place().log(), |bytes| {
+    home.disk.tamper(&home.dir().log(), |bytes| {
         bytes.extend_from_slice(b"{\"seq\":4,")
     });
     let torn = home.verify(&[]).unwrap().torn.unwrap();
@@ -158,7 +157,7 @@ fn outcome_that_could_not_be_written_can_be_written_later() {
     let home = Home::new();
     let mut log = home.create().unwrap();
     let pending = log.begin(act(Action::Activate, None), at(1)).unwrap();
-    home.disk.arm(0, Trouble::Error(ErrorKind::Other));
+    home.disk.arm(0, DiskFault::Error(ErrorKind::Other));
     log.finish(pending, &Outcome::Done, at(2)).unwrap_err();
     let [pending] = log.open_intents().try_into().unwrap();
     log.finish(pending, &Outcome::Done, at(3)).unwrap();
@@ -187,8 +186,8 @@ fn event_whose_outcome_is_unknown_stays_open_until_a_later_line_settles_it() {
 fn closed_log_lets_nothing_happen_and_says_why() {
     let home = Home::new();
     drop(filled(&home, 2));
-    home.disk.tamper(&home.place().log(), |bytes| bytes[5] ^= 1);
-    let mut log = Log::closed(&home.open(1).err().unwrap(), LastWord::default());
+    home.disk.tamper(&home.dir().log(), |bytes| bytes[5] ^= 1);
+    let mut log = Log::closed(&home.open(1).err().unwrap(), LoggedState::default());
     let refused = log.begin(act(Action::Generate, None), at(2)).unwrap_err();
     assert!(refused.to_string().contains("line 1"), "{refused}");
     assert!(log.note(Fact::GatewayStopped, at(2)).is_err());

@@ -172,13 +172,13 @@ fn last_word_on_a_record_is_the_highest_epoch_that_was_named_and_outlasts_a_rest
     let next = log
         .begin(act(Action::Archive, Some(Trigger::Time)), at(2))
         .unwrap();
-    let next = next.led_to(Some(record(9, b"nine")));
+    let next = next.with_record(Some(record(9, b"nine")));
     log.finish(next, &Outcome::Done, at(3)).unwrap();
     // The line that a full disk delayed.
-    let owed = owed.led_to(Some(record(7, b"seven")));
+    let owed = owed.with_record(Some(record(7, b"seven")));
     log.finish(owed, &Outcome::Done, at(4)).unwrap();
     let last = |log: &Log| {
-        log.last_word()
+        log.verified_state()
             .unwrap()
             .records()
             .cloned()
@@ -204,10 +204,14 @@ fn words_read_back() {
     }
     all(Action::ALL, Action::word);
     all(Trigger::ALL, Trigger::word);
-    all(Through::ALL, Through::word);
+    all(Channel::ALL, Channel::word);
     all(IntendedUse::ALL, IntendedUse::word);
-    for who in [Who::Gateway, Who::Uid(0), Who::Token("gateway:x".into())] {
-        assert_eq!(who.to_string().parse::<Who>().unwrap(), who);
+    for who in [
+        Actor::Gateway,
+        Actor::Uid(0),
+        Actor::Token("gateway:x".into()),
+    ] {
+        assert_eq!(who.to_string().parse::<Actor>().unwrap(), who);
     }
 }
 
@@ -305,11 +309,11 @@ fn tail_is_the_exact_last_lines() {
     let mut wide = act(Action::Reload, None);
     wide.scope = vec![Text::from("x".repeat(1000)); 200];
     drop(log.begin(wide, at(11)).unwrap());
-    home.disk.tamper(&home.place().log(), |bytes| {
+    home.disk.tamper(&home.dir().log(), |bytes| {
         bytes.extend_from_slice(b"{\"torn")
     });
-    let files = Arc::<Forgetful>::clone(&home.disk);
-    let mut backwards = Backwards::open(files, home.place().log()).unwrap();
+    let files = Arc::<CrashDisk>::clone(&home.disk);
+    let mut backwards = ReverseLines::open(files, home.dir().log()).unwrap();
     let mut count = 0;
     while let Some(line) = backwards.next_line().unwrap() {
         assert_eq!(Line::parse(&line).unwrap().seq, 10 - count);

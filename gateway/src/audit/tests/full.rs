@@ -9,7 +9,7 @@ fn fill(home: &Home) {
 }
 
 fn has_reserve(home: &Home) -> bool {
-    home.disk.len(&home.place().reserve()).is_ok()
+    home.disk.len(&home.dir().reserve()).is_ok()
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn revocation_is_written_from_the_reserve_and_the_reserve_comes_back() {
 fn revocation_without_a_reserve_fails_on_a_full_disk() {
     let home = Home::new();
     let mut log = home.create().unwrap();
-    home.disk.remove(&home.place().reserve()).unwrap();
+    home.disk.remove(&home.dir().reserve()).unwrap();
     fill(&home);
     assert!(log.begin(act(Action::Compromise, None), at(1)).is_err());
 }
@@ -90,14 +90,14 @@ fn log_without_a_reserve_gets_one_when_it_is_opened() {
     let home = Home::new();
     drop(home.create().unwrap());
     home.disk
-        .tamper(&home.place().reserve(), |bytes| bytes.truncate(7));
+        .tamper(&home.dir().reserve(), |bytes| bytes.truncate(7));
     drop(home.open(1).unwrap());
     assert_eq!(
-        home.disk.len(&home.place().reserve()).unwrap(),
+        home.disk.len(&home.dir().reserve()).unwrap(),
         RESERVE as u64
     );
     // A log opens even if its reserve cannot be created.
-    home.disk.remove(&home.place().reserve()).unwrap();
+    home.disk.remove(&home.dir().reserve()).unwrap();
     fill(&home);
     drop(home.open(2).unwrap());
 }

@@ -20,37 +20,37 @@ use aws_lc_rs::signature::Ed25519KeyPair;
 use jiff::Timestamp;
 
 use super::*;
-use crate::disk::testing::Forgetful;
+use crate::disk::testing::CrashDisk;
 
 const RESERVE: usize = 4096;
 
 struct Home {
-    disk: Arc<Forgetful>,
+    disk: Arc<CrashDisk>,
 }
 
 impl Home {
     fn new() -> Self {
         Self {
-            disk: Arc::new(Forgetful::default()),
+            disk: Arc::new(CrashDisk::default()),
         }
     }
 
-    fn place(&self) -> Place {
-        let files = Arc::<Forgetful>::clone(&self.disk);
-        Place::new(files, PathBuf::from("/state/audit")).with_reserve(RESERVE)
+    fn dir(&self) -> LogDir {
+        let files = Arc::<CrashDisk>::clone(&self.disk);
+        LogDir::new(files, PathBuf::from("/state/audit")).with_reserve(RESERVE)
     }
 
     fn create(&self) -> Result<Log, OpenError> {
-        Log::create(self.place(), signer(), "5f0c7a1be2d94c36", at(0))
+        Log::create(self.dir(), signer(), "5f0c7a1be2d94c36", at(0))
     }
 
     fn open(&self, second: i64) -> Result<Log, OpenError> {
-        Log::open(self.place(), signer(), at(second))
+        Log::open(self.dir(), signer(), at(second))
     }
 
     fn verify(&self, elsewhere: &[Checkpoint]) -> Result<Verified, VerifyError> {
-        let (log, checkpoints) = (self.place().log(), self.place().checkpoints());
-        let source = Source {
+        let (log, checkpoints) = (self.dir().log(), self.dir().checkpoints());
+        let source = LogFiles {
             files: &*self.disk,
             log: &log,
             checkpoints: Some(&checkpoints),
@@ -59,11 +59,11 @@ impl Home {
     }
 
     fn bytes(&self) -> Vec<u8> {
-        crate::disk::Files::read(&*self.disk, &self.place().log()).unwrap()
+        crate::disk::Files::read(&*self.disk, &self.dir().log()).unwrap()
     }
 
     fn notes(&self) -> String {
-        let bytes = crate::disk::Files::read(&*self.disk, &self.place().checkpoints()).unwrap();
+        let bytes = crate::disk::Files::read(&*self.disk, &self.dir().checkpoints()).unwrap();
         String::from_utf8(bytes).unwrap()
     }
 
@@ -86,8 +86,8 @@ fn at(second: i64) -> Timestamp {
 
 fn act(what: Action, trigger: Option<Trigger>) -> Act {
     Act {
-        who: Who::Uid(1000),
-        through: Through::AdminSocket,
+        who: Actor::Uid(1000),
+        through: Channel::AdminSocket,
         trigger,
         why: "quarterly".into(),
         what,

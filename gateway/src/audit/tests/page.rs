@@ -19,7 +19,7 @@ fn lines() -> Vec<Line> {
     let act = Act {
         forced: Some(true),
         evidence: Some("nothing".into()),
-        exposure: Some(Exposed {
+        exposure: Some(ExposedData {
             from: Some(at(0)),
             until: None,
             messages: [1, 2],
@@ -30,7 +30,7 @@ fn lines() -> Vec<Line> {
         ..act(Action::Compromise, Some(Trigger::Manual))
     };
     let pending = log.begin(act, at(2)).unwrap();
-    let pending = pending.led_to(Some(RecordRef::of("agents", 1, b"{}")));
+    let pending = pending.with_record(Some(RecordRef::of("agents", 1, b"{}")));
     log.finish(pending, &Outcome::Done, at(3)).unwrap();
     home.lines()
 }
@@ -82,9 +82,9 @@ fn in_code(text: &str) -> Vec<&str> {
 fn words() -> BTreeSet<&'static str> {
     let actions = Action::ALL.iter().map(|word| word.word());
     let triggers = Trigger::ALL.iter().map(|word| word.word());
-    let ways = Through::ALL.iter().map(|word| word.word());
+    let ways = Channel::ALL.iter().map(|word| word.word());
     let uses = IntendedUse::ALL.iter().map(|word| word.word());
-    let outcomes = OutcomeWord::ALL.iter().map(|word| word.word());
+    let outcomes = OutcomeKind::ALL.iter().map(|word| word.word());
     actions
         .chain(triggers)
         .chain(ways)

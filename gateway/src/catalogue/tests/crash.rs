@@ -6,16 +6,16 @@ use std::io::ErrorKind;
 use proptest::prelude::*;
 
 use super::*;
-use crate::disk::testing::Trouble;
+use crate::disk::testing::DiskFault;
 use crate::envelope::Kid;
 
 /// More than any operation here takes.
 const STEPS: usize = 40;
 
 /// Opens after a crash; continues an interrupted creation.
-fn reopen(home: &Home, disk: &Arc<Forgetful>) -> Catalogue {
-    match home.open_on(disk) {
-        Err(LoadError::NotInitialised { .. }) => home.create_on(disk).unwrap(),
+fn reopen(fixture: &Fixture, disk: &Arc<CrashDisk>) -> Catalogue {
+    match fixture.open_on(disk) {
+        Err(LoadError::NotInitialised { .. }) => fixture.create_on(disk).unwrap(),
         opened => opened.unwrap(),
     }
 }
@@ -35,40 +35,40 @@ fn check(catalogue: &Catalogue, sealed: &BTreeSet<Kid>) {
 }
 
 /// Adds the active versions, which a gateway may have sealed with.
-fn note(catalogue: &Catalogue, sealed: &mut BTreeSet<Kid>) {
+fn note_active(catalogue: &Catalogue, sealed: &mut BTreeSet<Kid>) {
     let active = catalogue.versions().filter(|(_, v)| v.state.seals());
     sealed.extend(active.map(|(_, v)| v.kid));
 }
 
 #[test]
 fn creation_cut_off_at_any_step_is_gone_on_with() {
-    let home = Home::new();
+    let fixture = Fixture::new();
     for (step, kept) in (0..STEPS).flat_map(|s| (0..4).map(move |k| (s, k))) {
-        let disk = Arc::new(Forgetful::default());
-        disk.arm(step, Trouble::Death);
-        let done = home.create_on(&disk).is_ok();
-        assert_eq!(done, !disk.struck());
+        let disk = Arc::new(CrashDisk::default());
+        disk.arm(step, DiskFault::Crash);
+        let done = fixture.create_on(&disk).is_ok();
+        assert_eq!(done, !disk.has_fired());
         disk.restart(kept);
-        let mut catalogue = reopen(&home, &disk);
-        catalogue.rotate(&agents(), SUITE, &home.clock).unwrap();
+        let mut catalogue = reopen(&fixture, &disk);
+        catalogue.rotate(&agents(), SUITE, &fixture.clock).unwrap();
     }
 }
 
 #[test]
 fn switch_cut_off_at_any_step_goes_on_to_the_same_end() {
-    let home = Home::new();
+    let fixture = Fixture::new();
     for (step, kept) in (0..STEPS).flat_map(|s| (0..4).map(move |k| (s, k))) {
-        let disk = Arc::new(Forgetful::default());
-        let mut catalogue = home.create_on(&disk).unwrap();
+        let disk = Arc::new(CrashDisk::default());
+        let mut catalogue = fixture.create_on(&disk).unwrap();
         let mut sealed = BTreeSet::new();
-        catalogue.rotate(&agents(), SUITE, &home.clock).unwrap();
-        note(&catalogue, &mut sealed);
-        disk.arm(step, Trouble::Death);
-        let done = catalogue.rotate(&agents(), SUITE, &home.clock).is_ok();
-        note(&catalogue, &mut sealed);
+        catalogue.rotate(&agents(), SUITE, &fixture.clock).unwrap();
+        note_active(&catalogue, &mut sealed);
+        disk.arm(step, DiskFault::Crash);
+        let done = catalogue.rotate(&agents(), SUITE, &fixture.clock).is_ok();
+        note_active(&catalogue, &mut sealed);
         drop(catalogue);
         disk.restart(kept);
-        let mut catalogue = home.open_on(&disk).unwrap();
+        let mut catalogue = fixture.open_on(&disk).unwrap();
         check(&catalogue, &sealed);
         let seals = catalogue
             .record(&agents())
@@ -78,7 +78,7 @@ fn switch_cut_off_at_any_step_goes_on_to_the_same_end() {
             .number;
         assert!(!done || seals == 2);
         if seals == 1 {
-            catalogue.rotate(&agents(), SUITE, &home.clock).unwrap();
+            catalogue.rotate(&agents(), SUITE, &fixture.clock).unwrap();
         }
         assert_eq!(
             states(&catalogue, &agents()),
@@ -89,15 +89,15 @@ fn switch_cut_off_at_any_step_goes_on_to_the_same_end() {
 
 #[test]
 fn full_or_read_only_disk_keeps_the_active_version_and_recovers() {
-    let home = Home::new();
+    let fixture = Fixture::new();
     for kind in [ErrorKind::StorageFull, ErrorKind::ReadOnlyFilesystem] {
         for step in 0..STEPS {
-            let disk = Arc::new(Forgetful::default());
-            let mut catalogue = home.create_on(&disk).unwrap();
-            catalogue.rotate(&agents(), SUITE, &home.clock).unwrap();
-            disk.arm(step, Trouble::Error(kind));
-            let failed = catalogue.rotate(&agents(), SUITE, &home.clock).err();
-            assert_eq!(failed.is_some(), disk.struck());
+            let disk = Arc::new(CrashDisk::default());
+            let mut catalogue = fixture.create_on(&disk).unwrap();
+            catalogue.rotate(&agents(), SUITE, &fixture.clock).unwrap();
+            disk.arm(step, DiskFault::Error(kind));
+            let failed = catalogue.rotate(&agents(), SUITE, &fixture.clock).err();
+            assert_eq!(failed.is_some(), disk.has_fired());
             let Some(error) = failed else { break };
             let text = error.to_string();
             assert!(
@@ -114,7 +114,7 @@ fn full_or_read_only_disk_keeps_the_active_version_and_recovers() {
                 .number
                 == 1
             {
-                catalogue.rotate(&agents(), SUITE, &home.clock).unwrap();
+                catalogue.rotate(&agents(), SUITE, &fixture.clock).unwrap();
             }
             assert_eq!(
                 states(&catalogue, &agents()),
@@ -126,40 +126,45 @@ fn full_or_read_only_disk_keeps_the_active_version_and_recovers() {
 
 #[test]
 fn full_disk_changes_no_file_but_its_own_remains() {
-    let home = Home::new();
-    let disk = Arc::new(Forgetful::default());
-    let mut catalogue = home.create_on(&disk).unwrap();
-    catalogue.rotate(&agents(), SUITE, &home.clock).unwrap();
+    let fixture = Fixture::new();
+    let disk = Arc::new(CrashDisk::default());
+    let mut catalogue = fixture.create_on(&disk).unwrap();
+    catalogue.rotate(&agents(), SUITE, &fixture.clock).unwrap();
     let visible = || {
         let mut content = disk.content();
         content.retain(|path, _| !path.to_string_lossy().ends_with(".tmp"));
         content
     };
     let before = visible();
-    disk.arm(0, Trouble::Error(ErrorKind::StorageFull));
-    catalogue.rotate(&agents(), SUITE, &home.clock).unwrap_err();
+    disk.arm(0, DiskFault::Error(ErrorKind::StorageFull));
+    catalogue
+        .rotate(&agents(), SUITE, &fixture.clock)
+        .unwrap_err();
     assert_eq!(visible(), before);
 }
 
 #[test]
 fn failed_write_that_took_effect_is_a_conflict_and_then_goes_on() {
-    let home = Home::new();
-    let disk = Arc::new(Forgetful::default());
-    let mut catalogue = home.create_on(&disk).unwrap();
+    let fixture = Fixture::new();
+    let disk = Arc::new(CrashDisk::default());
+    let mut catalogue = fixture.create_on(&disk).unwrap();
     // Write and rename succeed; only the directory's fsync fails.
-    disk.arm(2, Trouble::Error(ErrorKind::Other));
+    disk.arm(2, DiskFault::Error(ErrorKind::Other));
     catalogue
-        .prepare(&agents(), SUITE, &home.clock)
+        .prepare(&agents(), SUITE, &fixture.clock)
         .unwrap_err();
     assert!(catalogue.record(&agents()).is_none());
     let conflict = catalogue
-        .prepare(&agents(), SUITE, &home.clock)
+        .prepare(&agents(), SUITE, &fixture.clock)
         .unwrap_err();
     assert!(matches!(
         conflict,
         RotateError::Set(SetError::Conflict { found: 1, .. })
     ));
-    assert_eq!(catalogue.prepare(&agents(), SUITE, &home.clock).unwrap(), 1);
+    assert_eq!(
+        catalogue.prepare(&agents(), SUITE, &fixture.clock).unwrap(),
+        1
+    );
     assert_eq!(disk.pending(), 0);
 }
 
@@ -212,24 +217,24 @@ proptest! {
 
     #[test]
     fn whatever_sealed_opens_after_any_operations_and_crashes(ops in prop::collection::vec(troubled(), 1..25)) {
-        let home = Home::new();
-        let disk = Arc::new(Forgetful::default());
-        let mut catalogue = home.create_on(&disk).unwrap();
+        let fixture = Fixture::new();
+        let disk = Arc::new(CrashDisk::default());
+        let mut catalogue = fixture.create_on(&disk).unwrap();
         let mut sealed = BTreeSet::new();
         for (op, trouble, kept) in ops {
             if let Some((step, deadly)) = trouble {
-                let error = Trouble::Error(ErrorKind::StorageFull);
-                disk.arm(step, if deadly { Trouble::Death } else { error });
+                let error = DiskFault::Error(ErrorKind::StorageFull);
+                disk.arm(step, if deadly { DiskFault::Crash } else { error });
             }
-            perform(&mut catalogue, &op, &home.clock);
-            note(&catalogue, &mut sealed);
-            let died = trouble.is_some_and(|(_, deadly)| deadly) && disk.struck();
+            perform(&mut catalogue, &op, &fixture.clock);
+            note_active(&catalogue, &mut sealed);
+            let died = trouble.is_some_and(|(_, deadly)| deadly) && disk.has_fired();
             if died || matches!(op, Op::Crash) {
                 drop(catalogue);
                 disk.restart(kept);
-                catalogue = home.open_on(&disk).unwrap();
+                catalogue = fixture.open_on(&disk).unwrap();
             }
-            disk.arm(usize::MAX, Trouble::Death);
+            disk.arm(usize::MAX, DiskFault::Crash);
             // Only a durable destruction may lose a version.
             sealed.retain(|kid| catalogue.find_by_kid(*kid).unwrap().1.state != State::Destroyed);
             check(&catalogue, &sealed);

@@ -11,11 +11,11 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::*;
-use crate::clock::{Clock, Winder};
+use crate::clock::{Clock, ManualClock};
 use crate::custody::{Custodian, local};
-use crate::disk::testing::Forgetful;
+use crate::disk::testing::CrashDisk;
 use crate::disk::{Lock, StateDir};
-use crate::envelope::{Suite, Used};
+use crate::envelope::{Suite, Volume};
 use crate::policy::KeyringName;
 
 /// 2026-11-23T10:00:00Z.
@@ -85,32 +85,33 @@ impl Switch for Catalogue {
     }
 }
 
-struct Home {
+struct Fixture {
     _root: tempfile::TempDir,
     dir: StateDir,
     custodian: Arc<dyn Custodian>,
     clock: Clock,
-    winder: Winder,
+    manual_clock: ManualClock,
 }
 
-impl Home {
+impl Fixture {
     fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
         let dir = StateDir::create(&root.path().join("state")).unwrap();
-        let lock = Lock::take(dir.clone()).unwrap();
+        let lock = Lock::acquire(dir.clone()).unwrap();
         let kek = local::init(&lock, None).unwrap();
-        let (clock, winder) = Clock::by_hand(SystemTime::UNIX_EPOCH.checked_add(START).unwrap());
+        let (clock, manual_clock) =
+            Clock::manual(SystemTime::UNIX_EPOCH.checked_add(START).unwrap());
         Self {
             _root: root,
             dir,
             custodian: Arc::new(kek),
             clock,
-            winder,
+            manual_clock,
         }
     }
 
     fn lock(&self) -> Lock {
-        Lock::take(self.dir.clone()).unwrap()
+        Lock::acquire(self.dir.clone()).unwrap()
     }
 
     fn create(&self) -> Catalogue {
@@ -121,13 +122,13 @@ impl Home {
         Catalogue::open(self.lock(), Arc::clone(&self.custodian))
     }
 
-    fn create_on(&self, files: &Arc<Forgetful>) -> Result<Catalogue, CreateError> {
-        let files = Arc::<Forgetful>::clone(files);
+    fn create_on(&self, files: &Arc<CrashDisk>) -> Result<Catalogue, CreateError> {
+        let files = Arc::<CrashDisk>::clone(files);
         Catalogue::create_on(self.lock(), files, Arc::clone(&self.custodian))
     }
 
-    fn open_on(&self, files: &Arc<Forgetful>) -> Result<Catalogue, LoadError> {
-        let files = Arc::<Forgetful>::clone(files);
+    fn open_on(&self, files: &Arc<CrashDisk>) -> Result<Catalogue, LoadError> {
+        let files = Arc::<CrashDisk>::clone(files);
         Catalogue::open_on(self.lock(), files, Arc::clone(&self.custodian))
     }
 

@@ -4,12 +4,12 @@ use super::*;
 
 /// Versions 1 to 4: decrypt-only, decrypt-only, active, pre-active.
 fn record() -> Record {
-    let home = Home::new();
-    let mut catalogue = home.create();
+    let fixture = Fixture::new();
+    let mut catalogue = fixture.create();
     for _ in 0..3 {
-        catalogue.rotate(&agents(), SUITE, &home.clock).unwrap();
+        catalogue.rotate(&agents(), SUITE, &fixture.clock).unwrap();
     }
-    catalogue.prepare(&agents(), SUITE, &home.clock).unwrap();
+    catalogue.prepare(&agents(), SUITE, &fixture.clock).unwrap();
     catalogue.record(&agents()).unwrap().clone()
 }
 
@@ -121,7 +121,7 @@ fn version_that_was_never_active_has_never_stopped_sealing() {
         State::Compromised,
     ] {
         version.enter(state, now);
-        assert_eq!(version.stopped(), None, "{state:?}");
+        assert_eq!(version.stopped_sealing(), None, "{state:?}");
     }
     assert_eq!((version.activated, version.deactivated), (None, Some(now)));
 }
@@ -179,5 +179,5 @@ fn version_born_in_another_state_is_refused() {
         version.state = State::Ready;
         r.versions.push(version);
     });
-    assert_eq!(broken, Some(Invalid::Born(5)));
+    assert_eq!(broken, Some(Invalid::NewNotPreActive(5)));
 }

@@ -12,10 +12,10 @@ const SEEN_WRITTEN: [&str; 3] = ["write .seen.json.tmp", "rename seen.json", "sy
 
 #[test]
 fn first_version_is_active_and_labelled() {
-    let home = Home::new();
-    let mut catalogue = home.create();
+    let fixture = Fixture::new();
+    let mut catalogue = fixture.create();
     let number = catalogue
-        .rotate(&agents(), SUITE, &home.clock)
+        .rotate(&agents(), SUITE, &fixture.clock)
         .unwrap()
         .active;
     let record = catalogue.record(&agents()).unwrap();
@@ -28,11 +28,11 @@ fn first_version_is_active_and_labelled() {
 
 #[test]
 fn successor_is_active_in_the_same_write_as_its_predecessor_stops() {
-    let home = Home::new();
-    let mut catalogue = home.create();
-    catalogue.rotate(&agents(), SUITE, &home.clock).unwrap();
-    home.winder.advance(Duration::from_hours(24));
-    let switched = catalogue.rotate(&agents(), SUITE, &home.clock).unwrap();
+    let fixture = Fixture::new();
+    let mut catalogue = fixture.create();
+    catalogue.rotate(&agents(), SUITE, &fixture.clock).unwrap();
+    fixture.manual_clock.advance(Duration::from_hours(24));
+    let switched = catalogue.rotate(&agents(), SUITE, &fixture.clock).unwrap();
     assert_eq!(
         switched,
         Switched {
@@ -51,13 +51,13 @@ fn successor_is_active_in_the_same_write_as_its_predecessor_stops() {
 
 #[test]
 fn version_keys_are_the_same_after_reopening() {
-    let home = Home::new();
-    let mut catalogue = home.create();
-    catalogue.rotate(&agents(), SUITE, &home.clock).unwrap();
-    catalogue.rotate(&agents(), SUITE, &home.clock).unwrap();
+    let fixture = Fixture::new();
+    let mut catalogue = fixture.create();
+    catalogue.rotate(&agents(), SUITE, &fixture.clock).unwrap();
+    catalogue.rotate(&agents(), SUITE, &fixture.clock).unwrap();
     let records = catalogue.record(&agents()).cloned();
     drop(catalogue);
-    let catalogue = home.open().unwrap();
+    let catalogue = fixture.open().unwrap();
     assert_eq!(catalogue.record(&agents()).cloned(), records);
     assert_eq!(catalogue.versions_that_open().count(), 2);
     for (keyring, version) in catalogue.versions_that_open() {
@@ -70,9 +70,12 @@ fn version_keys_are_the_same_after_reopening() {
 
 #[test]
 fn record_file_is_json_that_people_can_read() {
-    let home = Home::new();
-    home.create().rotate(&agents(), SUITE, &home.clock).unwrap();
-    let text = std::fs::read_to_string(home.dir.join("catalogue/agents.json")).unwrap();
+    let fixture = Fixture::new();
+    fixture
+        .create()
+        .rotate(&agents(), SUITE, &fixture.clock)
+        .unwrap();
+    let text = std::fs::read_to_string(fixture.dir.join("catalogue/agents.json")).unwrap();
     for part in [
         "\"keyring\": \"agents\"",
         "\"label\": \"agents-2026-11-23.1\"",
@@ -92,10 +95,10 @@ fn record_file_is_json_that_people_can_read() {
 
 #[test]
 fn other_expected_epoch_is_a_conflict() {
-    let home = Home::new();
-    let mut catalogue = home.create();
-    catalogue.rotate(&agents(), SUITE, &home.clock).unwrap();
-    let before = home.content();
+    let fixture = Fixture::new();
+    let mut catalogue = fixture.create();
+    catalogue.rotate(&agents(), SUITE, &fixture.clock).unwrap();
+    let before = fixture.content();
     let record = catalogue.record(&agents()).unwrap().clone();
     for expected in [0, 1, 2, 4, u64::MAX] {
         let error = catalogue
@@ -103,16 +106,19 @@ fn other_expected_epoch_is_a_conflict() {
             .unwrap_err();
         assert!(matches!(error, SetError::Conflict { found: 3, .. }));
     }
-    assert_eq!(home.content(), before);
+    assert_eq!(fixture.content(), before);
     catalogue.compare_and_set(3, record).unwrap();
 }
 
 #[test]
 fn refused_record_leaves_disk_and_memory_alone() {
-    let home = Home::new();
-    let mut catalogue = home.create();
-    catalogue.rotate(&agents(), SUITE, &home.clock).unwrap();
-    let (before, good) = (home.content(), catalogue.record(&agents()).unwrap().clone());
+    let fixture = Fixture::new();
+    let mut catalogue = fixture.create();
+    catalogue.rotate(&agents(), SUITE, &fixture.clock).unwrap();
+    let (before, good) = (
+        fixture.content(),
+        catalogue.record(&agents()).unwrap().clone(),
+    );
     let mut bad = good.clone();
     bad.versions.clear();
     let error = catalogue.compare_and_set(3, bad).unwrap_err();
@@ -123,16 +129,16 @@ fn refused_record_leaves_disk_and_memory_alone() {
             ..
         }
     ));
-    assert_eq!(home.content(), before);
+    assert_eq!(fixture.content(), before);
     assert_eq!(catalogue.record(&agents()), Some(&good));
 }
 
 #[test]
 fn secret_of_another_version_is_refused() {
-    let home = Home::new();
-    let mut catalogue = home.create();
-    catalogue.rotate(&agents(), SUITE, &home.clock).unwrap();
-    catalogue.rotate(&agents(), SUITE, &home.clock).unwrap();
+    let fixture = Fixture::new();
+    let mut catalogue = fixture.create();
+    catalogue.rotate(&agents(), SUITE, &fixture.clock).unwrap();
+    catalogue.rotate(&agents(), SUITE, &fixture.clock).unwrap();
     let mut moved = catalogue.record(&agents()).unwrap().clone();
     moved.versions[1].wrapped = moved.versions[0].wrapped.clone();
     let error = catalogue.compare_and_set(6, moved).unwrap_err();
@@ -141,23 +147,23 @@ fn secret_of_another_version_is_refused() {
 
 #[test]
 fn secret_that_its_record_does_not_commit_to_is_never_used() {
-    let home = Home::new();
-    let mut catalogue = home.create();
-    catalogue.rotate(&agents(), SUITE, &home.clock).unwrap();
+    let fixture = Fixture::new();
+    let mut catalogue = fixture.create();
+    catalogue.rotate(&agents(), SUITE, &fixture.clock).unwrap();
     let mut version = catalogue.record(&agents()).unwrap().versions[0].clone();
     // Another secret, correctly wrapped under the KEK for this version.
     let other = crate::secret::Secret::random().unwrap();
     let context = view::context(&agents(), 1, &version.commitment.0);
-    version.wrapped = Some(home.custodian.wrap(&other, &context).unwrap());
+    version.wrapped = Some(fixture.custodian.wrap(&other, &context).unwrap());
     let error = catalogue.unwrap_version(&agents(), &version).err();
     assert!(matches!(error, Some(KeyError::Commitment { .. })));
 }
 
 #[test]
 fn kid_of_another_keyring_is_refused() {
-    let home = Home::new();
-    let mut catalogue = home.create();
-    catalogue.prepare(&agents(), SUITE, &home.clock).unwrap();
+    let fixture = Fixture::new();
+    let mut catalogue = fixture.create();
+    catalogue.prepare(&agents(), SUITE, &fixture.clock).unwrap();
     let tools: KeyringName = "tools".parse().unwrap();
     let mut record = catalogue.record(&agents()).unwrap().clone();
     record.keyring = tools.clone();
@@ -174,20 +180,20 @@ fn kid_of_another_keyring_is_refused() {
 
 #[test]
 fn destroyed_version_has_no_secret_and_says_so() {
-    let home = Home::new();
-    let mut catalogue = home.create();
-    catalogue.rotate(&agents(), SUITE, &home.clock).unwrap();
-    let refused = catalogue.set_state(&agents(), 1, State::Destroyed, &home.clock);
+    let fixture = Fixture::new();
+    let mut catalogue = fixture.create();
+    catalogue.rotate(&agents(), SUITE, &fixture.clock).unwrap();
+    let refused = catalogue.set_state(&agents(), 1, State::Destroyed, &fixture.clock);
     assert!(matches!(
         refused,
         Err(RotateError::Set(SetError::Refused { .. }))
     ));
-    catalogue.rotate(&agents(), SUITE, &home.clock).unwrap();
+    catalogue.rotate(&agents(), SUITE, &fixture.clock).unwrap();
     catalogue
-        .set_state(&agents(), 1, State::Destroyed, &home.clock)
+        .set_state(&agents(), 1, State::Destroyed, &fixture.clock)
         .unwrap();
     drop(catalogue);
-    let catalogue = home.open().unwrap();
+    let catalogue = fixture.open().unwrap();
     assert!(
         catalogue.record(&agents()).unwrap().versions[0]
             .wrapped
@@ -202,33 +208,33 @@ fn destroyed_version_has_no_secret_and_says_so() {
 
 #[test]
 fn only_a_ready_version_is_activated() {
-    let home = Home::new();
-    let mut catalogue = home.create();
-    let number = catalogue.make(&agents(), SUITE, &home.clock).unwrap();
+    let fixture = Fixture::new();
+    let mut catalogue = fixture.create();
+    let number = catalogue.make(&agents(), SUITE, &fixture.clock).unwrap();
     for state in [State::PreActive, State::Destroyed] {
         catalogue
-            .set_state(&agents(), number, state, &home.clock)
+            .set_state(&agents(), number, state, &fixture.clock)
             .unwrap();
-        let error = catalogue.activate(&agents(), number, &home.clock);
+        let error = catalogue.activate(&agents(), number, &fixture.clock);
         assert!(matches!(error, Err(RotateError::NotReady { .. })));
     }
 }
 
 #[test]
 fn account_is_kept_and_lanes_only_grow() {
-    let home = Home::new();
-    let mut catalogue = home.create();
-    catalogue.rotate(&agents(), SUITE, &home.clock).unwrap();
+    let fixture = Fixture::new();
+    let mut catalogue = fixture.create();
+    catalogue.rotate(&agents(), SUITE, &fixture.clock).unwrap();
     for (messages, lanes) in [(1000, 7), (600, 3)] {
-        let reserved = Used { messages, bytes: 5 };
-        let account = Account {
+        let reserved = Volume { messages, bytes: 5 };
+        let usage = VersionUsage {
             number: 1,
             reserved,
-            sealed: Used::default(),
+            sealed: Volume::default(),
             lanes,
         };
-        catalogue.account(&agents(), &[account]).unwrap();
-        let view = home.view();
+        catalogue.record_usage(&agents(), &[usage]).unwrap();
+        let view = fixture.view();
         let version = view.record(&agents()).unwrap().version(1).unwrap();
         assert_eq!((version.reserved, version.lanes), (reserved, 7));
     }
@@ -236,11 +242,11 @@ fn account_is_kept_and_lanes_only_grow() {
 
 #[test]
 fn reader_without_the_lock_follows_the_writer() {
-    let home = Home::new();
-    let mut catalogue = home.create();
-    catalogue.rotate(&agents(), SUITE, &home.clock).unwrap();
-    let mut view = home.view();
-    catalogue.rotate(&agents(), SUITE, &home.clock).unwrap();
+    let fixture = Fixture::new();
+    let mut catalogue = fixture.create();
+    catalogue.rotate(&agents(), SUITE, &fixture.clock).unwrap();
+    let mut view = fixture.view();
+    catalogue.rotate(&agents(), SUITE, &fixture.clock).unwrap();
     assert_eq!(states(&view, &agents()), [(1, State::Active)]);
     view.refresh().unwrap();
     assert_eq!(
@@ -251,71 +257,76 @@ fn reader_without_the_lock_follows_the_writer() {
 
 #[test]
 fn reader_writes_nothing() {
-    let home = Home::new();
-    home.create().rotate(&agents(), SUITE, &home.clock).unwrap();
-    let before = home.content();
-    home.view().refresh().unwrap();
-    assert_eq!(home.content(), before);
+    let fixture = Fixture::new();
+    fixture
+        .create()
+        .rotate(&agents(), SUITE, &fixture.clock)
+        .unwrap();
+    let before = fixture.content();
+    fixture.view().refresh().unwrap();
+    assert_eq!(fixture.content(), before);
 }
 
 #[test]
 fn record_is_durable_before_its_epoch_is_remembered() {
-    let home = Home::new();
-    let disk = Arc::new(Forgetful::default());
-    let mut catalogue = home.create_on(&disk).unwrap();
-    catalogue.prepare(&agents(), SUITE, &home.clock).unwrap();
+    let fixture = Fixture::new();
+    let disk = Arc::new(CrashDisk::default());
+    let mut catalogue = fixture.create_on(&disk).unwrap();
+    catalogue.prepare(&agents(), SUITE, &fixture.clock).unwrap();
     disk.take_log();
     catalogue
-        .set_state(&agents(), 1, State::Ready, &home.clock)
+        .set_state(&agents(), 1, State::Ready, &fixture.clock)
         .unwrap();
     assert_eq!(disk.take_log(), [RECORD_WRITTEN, SEEN_WRITTEN].concat());
 }
 
 #[test]
 fn epochs_of_versions_that_cannot_seal_are_remembered_with_the_one_that_can() {
-    let home = Home::new();
-    let disk = Arc::new(Forgetful::default());
-    let mut catalogue = home.create_on(&disk).unwrap();
-    catalogue.rotate(&agents(), SUITE, &home.clock).unwrap();
+    let fixture = Fixture::new();
+    let disk = Arc::new(CrashDisk::default());
+    let mut catalogue = fixture.create_on(&disk).unwrap();
+    catalogue.rotate(&agents(), SUITE, &fixture.clock).unwrap();
     disk.take_log();
-    let number = catalogue.make(&agents(), SUITE, &home.clock).unwrap();
-    let account = Account {
+    let number = catalogue.make(&agents(), SUITE, &fixture.clock).unwrap();
+    let usage = VersionUsage {
         number,
-        reserved: Used::default(),
-        sealed: Used::default(),
+        reserved: Volume::default(),
+        sealed: Volume::default(),
         lanes: 0,
     };
     catalogue
-        .admit(&agents(), (account, Vec::new()), &home.clock)
+        .admit(&agents(), (usage, Vec::new()), &fixture.clock)
         .unwrap();
     assert_eq!(disk.take_log(), [RECORD_WRITTEN, RECORD_WRITTEN].concat());
     assert_eq!(catalogue.load_seen().unwrap()[&agents()], 3);
-    catalogue.activate(&agents(), number, &home.clock).unwrap();
+    catalogue
+        .activate(&agents(), number, &fixture.clock)
+        .unwrap();
     assert_eq!(disk.take_log(), [RECORD_WRITTEN, SEEN_WRITTEN].concat());
     assert_eq!(catalogue.load_seen().unwrap()[&agents()], 6);
 }
 
 #[test]
 fn catalogue_is_created_once() {
-    let home = Home::new();
-    home.create();
-    let before = home.content();
-    let error = Catalogue::create(home.lock(), Arc::clone(&home.custodian)).err();
+    let fixture = Fixture::new();
+    fixture.create();
+    let before = fixture.content();
+    let error = Catalogue::create(fixture.lock(), Arc::clone(&fixture.custodian)).err();
     assert!(matches!(
         error,
         Some(CreateError::Load(LoadError::Disk(
             disk::Error::Exists { .. }
         )))
     ));
-    assert_eq!(home.content(), before);
+    assert_eq!(fixture.content(), before);
 }
 
 #[test]
 fn second_writer_is_kept_off() {
-    let home = Home::new();
-    let _catalogue = home.create();
+    let fixture = Fixture::new();
+    let _catalogue = fixture.create();
     assert!(matches!(
-        Lock::take(home.dir),
+        Lock::acquire(fixture.dir),
         Err(disk::Error::Locked { .. })
     ));
 }

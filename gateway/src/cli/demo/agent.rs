@@ -12,7 +12,7 @@ use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 
 /// How long any operation may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(super) struct Agent {
     pub(super) client: Client,
@@ -22,7 +22,11 @@ pub(super) struct Agent {
 
 impl Agent {
     /// Connects to `addr` and subscribes to `subject`; on return the server has processed that.
-    pub(super) async fn join(name: &str, addr: SocketAddr, subject: &str) -> Result<Self, Failure> {
+    pub(super) async fn connect(
+        name: &str,
+        addr: SocketAddr,
+        subject: &str,
+    ) -> Result<Self, Failure> {
         let lost = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&lost);
         let options = ConnectOptions::new()
@@ -33,20 +37,20 @@ impl Agent {
                 }
                 std::future::ready(())
             });
-        let client = soon("connect", Box::pin(options.connect(addr.to_string()))).await?;
-        let heard = soon("subscribe", client.subscribe(subject.to_owned())).await?;
+        let client = with_timeout("connect", Box::pin(options.connect(addr.to_string()))).await?;
+        let heard = with_timeout("subscribe", client.subscribe(subject.to_owned())).await?;
         let agent = Self {
             client,
             heard,
             lost,
         };
-        agent.settle().await?;
+        agent.sync().await?;
         Ok(agent)
     }
 
     /// The next message on the agent's subject.
     pub(super) async fn next(&mut self) -> Result<Message, Failure> {
-        heard(&mut self.heard).await
+        next_message(&mut self.heard).await
     }
 
     /// Publishes a message.
@@ -56,14 +60,14 @@ impl Agent {
         text: impl Into<bytes::Bytes>,
     ) -> Result<(), Failure> {
         let sent = self.client.publish(subject.into(), text.into());
-        soon("publish", sent).await?;
-        soon("flush", self.client.flush()).await
+        with_timeout("publish", sent).await?;
+        with_timeout("flush", self.client.flush()).await
     }
 
     /// Subscribes to another subject; on return the server has processed that.
-    pub(super) async fn listen(&self, subject: &str) -> Result<Subscriber, Failure> {
-        let heard = soon("subscribe", self.client.subscribe(subject.to_owned())).await?;
-        self.settle().await?;
+    pub(super) async fn subscribe(&self, subject: &str) -> Result<Subscriber, Failure> {
+        let heard = with_timeout("subscribe", self.client.subscribe(subject.to_owned())).await?;
+        self.sync().await?;
         Ok(heard)
     }
 
@@ -73,28 +77,28 @@ impl Agent {
     }
 
     /// A round trip to itself: on return the server has processed everything sent before.
-    async fn settle(&self) -> Result<(), Failure> {
+    async fn sync(&self) -> Result<(), Failure> {
         let inbox = self.client.new_inbox();
-        let mut own = soon("subscribe", self.client.subscribe(inbox.clone())).await?;
+        let mut own = with_timeout("subscribe", self.client.subscribe(inbox.clone())).await?;
         self.publish(inbox, bytes::Bytes::new()).await?;
-        heard(&mut own).await.map(drop)
+        next_message(&mut own).await.map(drop)
     }
 }
 
 /// The next message of a subscription.
-pub(super) async fn heard(subscriber: &mut Subscriber) -> Result<Message, Failure> {
-    let next = tokio::time::timeout(PATIENCE, subscriber.next()).await;
+pub(super) async fn next_message(subscriber: &mut Subscriber) -> Result<Message, Failure> {
+    let next = tokio::time::timeout(TIMEOUT, subscriber.next()).await;
     next.ok()
         .flatten()
         .ok_or_else(|| broken("hear", &"nothing came"))
 }
 
 /// The result of `doing`; an error where it fails or takes too long.
-pub(super) async fn soon<T, E: std::fmt::Display>(
+pub(super) async fn with_timeout<T, E: std::fmt::Display>(
     what: &str,
     doing: impl IntoFuture<Output = Result<T, E>>,
 ) -> Result<T, Failure> {
-    match tokio::time::timeout(PATIENCE, doing).await {
+    match tokio::time::timeout(TIMEOUT, doing).await {
         Ok(done) => done.map_err(|error| broken(what, &error)),
         Err(elapsed) => Err(broken(what, &elapsed)),
     }

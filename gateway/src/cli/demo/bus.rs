@@ -16,7 +16,7 @@ const LISTENING: &str = "Listening for client connections on ";
 /// The last log line of its start.
 const READY: &str = "Server is ready";
 /// How long the start may take.
-const PATIENCE: Duration = Duration::from_secs(15);
+const START_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A running server, killed on drop; [`Bus::stop`] also waits for its end.
 pub(super) struct Bus {
@@ -38,13 +38,13 @@ impl Bus {
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
-            .map_err(|error| absent(&program, &error.to_string()))?;
-        let ended = || absent(&program, "it has no output");
+            .map_err(|error| start_failure(&program, &error.to_string()))?;
+        let ended = || start_failure(&program, "it has no output");
         let mut log = BufReader::new(child.stderr.take().ok_or_else(ended)?).lines();
-        match tokio::time::timeout(PATIENCE, ready(&mut log)).await {
+        match tokio::time::timeout(START_TIMEOUT, ready(&mut log)).await {
             Ok(Ok(addr)) => Ok(Self { addr, child, log }),
-            Ok(Err(last)) => Err(absent(&program, &last)),
-            Err(_elapsed) => Err(absent(&program, "it did not get ready in time")),
+            Ok(Err(last)) => Err(start_failure(&program, &last)),
+            Err(_elapsed) => Err(start_failure(&program, "it did not get ready in time")),
         }
     }
 
@@ -54,7 +54,7 @@ impl Bus {
     }
 
     /// Reads the server's log for ever: a full pipe would block the server.
-    pub(super) async fn drain(&mut self) {
+    pub(super) async fn read_log(&mut self) {
         while let Ok(Some(_line)) = self.log.next_line().await {}
         std::future::pending::<()>().await;
     }
@@ -82,7 +82,7 @@ async fn ready(log: &mut Lines<BufReader<ChildStderr>>) -> Result<SocketAddr, St
     Err(last)
 }
 
-fn absent(program: &Path, why: &str) -> Failure {
+fn start_failure(program: &Path, why: &str) -> Failure {
     Failure::new(
         Exit::Unreachable,
         format!("cannot start {}: {why}", program.display()),

@@ -5,18 +5,18 @@ use std::time::Duration;
 use async_nats::{Message, Subscriber};
 use bytes::Bytes;
 
-use crate::audit::{Through, Trigger, Who};
+use crate::audit::{Actor, Channel, Trigger};
 use crate::catalogue::State;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::envelope::{Header, Kid};
 use crate::rotation::engine::Order;
-use crate::rotation::{Because, Exposure, KeyringStatus, Rotation, VersionStatus, Which};
+use crate::rotation::{Exposure, KeyringStatus, Reason, Rotation, VersionRef, VersionStatus};
 
-use super::agent::heard;
+use super::agent::next_message;
 use super::layout::Tone;
-use super::screen::{Scene, Screen};
-use super::story::{Cast, request};
+use super::scenario::{Participants, request};
+use super::screen::{MessageRow, Screen};
 
 /// The only keyring of the embedded defaults.
 const KEYRING: &str = "default";
@@ -28,16 +28,16 @@ pub(super) const THRESHOLD: u64 = 1_000;
 const READINGS: &str = "sensors.line.7";
 
 /// Readings in a batch, and the pause between batches.
-const VOLLEY: u32 = 25;
-const BEAT: Duration = Duration::from_millis(8);
+const BATCH: u32 = 25;
+const BATCH_PAUSE: Duration = Duration::from_millis(8);
 
 /// How many rotations to wait for, and a bound on the readings meanwhile.
 const SWITCHES: usize = 2;
-const MOST: u32 = 1_000_000;
+const MAX_READINGS: u32 = 1_000_000;
 
 const SECRET: &str = "The door code of hall 3 is 88 41 07.";
-const RENEWED: &str = "New door code of hall 3: 52 90 16. Did an old message come again?";
-const RENEWED_SUBJECT: &str = "agents.researcher";
+const NEW_SECRET: &str = "New door code of hall 3: 52 90 16. Did an old message come again?";
+const SECRET_SUBJECT: &str = "agents.researcher";
 const NOTHING: &str = "Only yours. Code noted.";
 
 /// The results of a stream of readings.
@@ -64,24 +64,24 @@ struct Reading {
 }
 
 /// A reason in the name of the user who runs the demo.
-fn because(trigger: Trigger, why: &str) -> Because {
-    Because {
+fn reason(trigger: Trigger, why: &str) -> Reason {
+    Reason {
         trigger,
-        who: Who::Uid(rustix::process::getuid().as_raw()),
-        through: Through::CommandLine,
+        who: Actor::Uid(rustix::process::getuid().as_raw()),
+        through: Channel::CommandLine,
         why: why.into(),
-        ground: None,
+        basis: None,
     }
 }
 
-impl Cast {
+impl Participants {
     /// A manual rotation.
     pub(super) async fn switch(
         &self,
         screen: &mut Screen,
         rotation: &Rotation,
     ) -> Result<(), Failure> {
-        let why = because(Trigger::Manual, "shown by the demo");
+        let why = reason(Trigger::Manual, "shown by the demo");
         let rotated = rotation.rotate(KEYRING, why).await;
         let rotated = rotated.map_err(|error| Failure::of(&error))?;
         screen.learn(rotated.kid, &rotated.to);
@@ -98,20 +98,20 @@ impl Cast {
         screen: &mut Screen,
         rotation: &Rotation,
     ) -> Result<Readings, Failure> {
-        let mut subscription = self.archivist.listen(READINGS).await?;
+        let mut subscription = self.archivist.subscribe(READINGS).await?;
         let mut readings = Readings::default();
-        while readings.kids.len() <= SWITCHES && readings.sent < MOST {
+        while readings.kids.len() <= SWITCHES && readings.sent < MAX_READINGS {
             let begun = readings.sent.saturating_add(1);
-            readings.sent = readings.sent.saturating_add(VOLLEY);
+            readings.sent = readings.sent.saturating_add(BATCH);
             for number in begun..=readings.sent {
                 self.stock.publish(READINGS, reading(number)).await?;
             }
             for number in begun..=readings.sent {
                 let reading = self.reading(&mut subscription, number).await?;
-                let turned = readings.take(&reading);
-                turn(screen, rotation, (turned, &reading)).await?;
+                let new_kid = readings.count(&reading);
+                show_switch(screen, rotation, (new_kid, &reading)).await?;
             }
-            tokio::time::sleep(BEAT).await;
+            tokio::time::sleep(BATCH_PAUSE).await;
         }
         Ok(readings)
     }
@@ -124,7 +124,7 @@ impl Cast {
         Ok(Reading {
             number,
             said: reading(number),
-            heard: heard(subscription).await?.payload,
+            heard: next_message(subscription).await?.payload,
             carried: self.tap.see(READINGS).await?,
             seen: self.outsider.see(READINGS).await?,
         })
@@ -136,17 +136,17 @@ impl Cast {
         screen: &mut Screen,
         rotation: &Rotation,
     ) -> Result<(), Failure> {
-        self.planner.publish(RENEWED_SUBJECT, SECRET).await?;
+        self.planner.publish(SECRET_SUBJECT, SECRET).await?;
         let told = self.researcher.next().await?;
         let kept = self
             .show(screen, ["planner", "researcher"], &told, SECRET)
             .await?;
         let leaked = leaked(rotation, &kept).await?;
         let order = Order::Compromise(leaked.number);
-        let why = because(Trigger::Compromise, "a copy of it may have been made");
+        let why = reason(Trigger::Compromise, "a copy of it may have been made");
         let after = rotation.order(KEYRING, order, why).await;
         let after = after.map_err(|error| Failure::of(&error))?;
-        let which = Which {
+        let which = VersionRef {
             keyring: KEYRING,
             number: leaked.number,
         };
@@ -168,21 +168,21 @@ impl Cast {
     /// Replays a message sealed under the revoked version, which is withheld; one sealed under its successor opens.
     async fn replay(&mut self, screen: &mut Screen, kept: &Bytes) -> Result<(), Failure> {
         let stranger = &self.outsider.agent;
-        stranger.publish(RENEWED_SUBJECT, kept.clone()).await?;
-        while self.outsider.see(RENEWED_SUBJECT).await? != *kept {}
-        while self.tap.see(RENEWED_SUBJECT).await? != *kept {}
-        let asking = request(&self.planner, RENEWED_SUBJECT, RENEWED);
+        stranger.publish(SECRET_SUBJECT, kept.clone()).await?;
+        while self.outsider.see(SECRET_SUBJECT).await? != *kept {}
+        while self.tap.see(SECRET_SUBJECT).await? != *kept {}
+        let pending_reply = request(&self.planner, SECRET_SUBJECT, NEW_SECRET);
         let asked: Message = self.researcher.next().await?;
-        let nothing = if asked.payload == RENEWED.as_bytes() {
+        let nothing = if asked.payload == NEW_SECRET.as_bytes() {
             (Tone::Good, "hears nothing: withheld, and counted")
         } else {
             (Tone::Outside, "HEARS IT")
         };
         let did = "sends an old message again, sealed under the revoked key";
-        let scene = Scene {
+        let message_row = MessageRow {
             title: ["outsider", "researcher"],
             heard: nothing,
-            subject: RENEWED_SUBJECT,
+            subject: SECRET_SUBJECT,
             carried: kept,
             remark: "revoked",
             outside: vec![
@@ -190,16 +190,16 @@ impl Cast {
                 (Tone::Plain, did.to_owned()),
             ],
         };
-        screen.show(scene).await?;
-        self.show(screen, ["planner", "researcher"], &asked, RENEWED)
+        screen.show(message_row).await?;
+        self.show(screen, ["planner", "researcher"], &asked, NEW_SECRET)
             .await?;
-        self.answer(screen, (&asked, asking), NOTHING).await
+        self.answer(screen, (&asked, pending_reply), NOTHING).await
     }
 }
 
 impl Readings {
     /// Counts a reading; yields the kid of its key version, if that is new.
-    fn take(&mut self, reading: &Reading) -> Option<Kid> {
+    fn count(&mut self, reading: &Reading) -> Option<Kid> {
         let in_turn = reading.heard == reading.said.as_bytes();
         self.in_turn = self.in_turn.saturating_add(u32::from(in_turn));
         let Ok(header) = Header::parse(&reading.carried) else {
@@ -220,7 +220,7 @@ impl Readings {
 }
 
 /// Shows the first reading under a new key version, and why the key was rotated; nothing where `kid` is `None`.
-async fn turn(
+async fn show_switch(
     screen: &mut Screen,
     rotation: &Rotation,
     (kid, first): (Option<Kid>, &Reading),
@@ -245,7 +245,7 @@ async fn turn(
         screen.announce(&[&lines[0], &lines[1]]).await?;
     }
     let remark = format!("reading {}", grouped(u64::from(first.number)));
-    let scene = Scene {
+    let message_row = MessageRow {
         title: ["sensor", "archivist"],
         heard: (Tone::Plain, &first.said),
         subject: READINGS,
@@ -253,7 +253,7 @@ async fn turn(
         remark: &remark,
         outside: screen.outside(&first.seen, &first.said),
     };
-    screen.show(scene).await
+    screen.show(message_row).await
 }
 
 /// Why the last key version was activated, from the audit log.

@@ -6,33 +6,33 @@
 
 mod agent;
 mod bus;
-mod ending;
 mod keys;
 mod layout;
 mod notes;
+mod observer;
+mod scenario;
 mod screen;
-mod story;
-mod witness;
+mod summary;
 
 use std::path::Path;
 
 use tempfile::TempDir;
 
-use crate::app::{Gateway, Surroundings};
+use crate::app::{Gateway, StartOptions};
 use crate::clock::Clock;
-use crate::config::{self, Checked, Environment};
+use crate::config::{self, Environment, GatewayConfig};
 use crate::metrics::{self, PrometheusHandle};
 
 use super::args::Demo;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::output::Output;
-use super::run::Asked;
-use super::{place, runtime};
+use super::run::Signals;
+use super::{load, runtime};
 
 use bus::Bus;
-use ending::Tally;
 use screen::Screen;
+use summary::Totals;
 
 pub(super) fn run(args: &Demo, out: Output) -> Result<(), Failure> {
     let folder = tempfile::Builder::new()
@@ -42,7 +42,7 @@ pub(super) fn run(args: &Demo, out: Output) -> Result<(), Failure> {
             let what = format!("cannot make a temporary directory: {error}");
             Failure::new(Exit::Operator, what, "name a writable one in TMPDIR")
         })?;
-    let shown = runtime()?.block_on(Box::pin(perform(args, &folder, Screen::new(out))));
+    let shown = runtime()?.block_on(Box::pin(run_with_bus(args, &folder, Screen::new(out))));
     let emptied = folder.close().map_err(|error| {
         let what = format!("a temporary directory stays behind: {error}");
         Failure::new(Exit::Operator, what, "remove it by hand")
@@ -51,22 +51,22 @@ pub(super) fn run(args: &Demo, out: Output) -> Result<(), Failure> {
 }
 
 /// Runs the demo with its own nats-server, which has ended when this returns.
-async fn perform(args: &Demo, folder: &TempDir, mut screen: Screen) -> Result<(), Failure> {
-    let mut asked = Asked::listen()?;
+async fn run_with_bus(args: &Demo, folder: &TempDir, mut screen: Screen) -> Result<(), Failure> {
+    let mut signals = Signals::listen()?;
     let metrics = metrics::install().map_err(|error| Failure::of(&error))?;
     let store = folder.path().join("bus");
     let mut bus = tokio::select! {
         bus = Bus::start(args.nats_server.as_deref(), &store) => bus?,
-        () = asked.any() => return Err(Failure::silent(Exit::Interrupted)),
+        () = signals.any() => return Err(Failure::silent(Exit::Interrupted)),
     };
     let addr = bus.addr();
     let shown = tokio::select! {
-        shown = act(addr, folder.path(), metrics, (&mut screen, &mut asked)) => shown,
-        () = bus.drain() => Err(Failure::new(Exit::Unreachable, "the bus fell silent", "")),
+        shown = run_with_gateway(addr, folder.path(), metrics, (&mut screen, &mut signals)) => shown,
+        () = bus.read_log() => Err(Failure::new(Exit::Unreachable, "the bus fell silent", "")),
     };
     bus.stop().await;
     let server = args.nats_server.as_deref();
-    ending::epilogue(
+    summary::print_summary(
         &mut screen,
         &shown?,
         server.unwrap_or_else(|| Path::new("nats-server")),
@@ -74,39 +74,39 @@ async fn perform(args: &Demo, folder: &TempDir, mut screen: Screen) -> Result<()
 }
 
 /// Runs the demo with its own gateway, which no longer writes into the folder when this returns.
-async fn act(
+async fn run_with_gateway(
     bus: std::net::SocketAddr,
     folder: &Path,
     metrics: PrometheusHandle,
-    (screen, asked): (&mut Screen, &mut Asked),
-) -> Result<Tally, Failure> {
+    (screen, signals): (&mut Screen, &mut Signals),
+) -> Result<Totals, Failure> {
     let checked = configuration(bus, folder)?;
-    let surroundings = Surroundings::bare(metrics.clone());
-    let gateway = Gateway::start(&checked, surroundings, &Clock::system())
-        .map_err(|error| Failure::of(&error))?;
+    let options = StartOptions::new(metrics.clone());
+    let gateway =
+        Gateway::start(&checked, options, &Clock::system()).map_err(|error| Failure::of(&error))?;
     let told = tokio::select! {
-        told = Box::pin(story::tell(bus, &gateway, &metrics, screen)) => told,
-        () = asked.any() => Err(Failure::silent(Exit::Interrupted)),
+        told = Box::pin(scenario::run(bus, &gateway, &metrics, screen)) => told,
+        () = signals.any() => Err(Failure::silent(Exit::Interrupted)),
     };
     gateway.stop(std::future::ready(())).await;
     told
 }
 
 /// The embedded defaults, on free ports and in a directory of its own, with a low rotation threshold.
-fn configuration(bus: std::net::SocketAddr, folder: &Path) -> Result<Checked, Failure> {
+fn configuration(bus: std::net::SocketAddr, folder: &Path) -> Result<GatewayConfig, Failure> {
     let state = folder.join("state");
     let text = format!(
         "listen = \"127.0.0.1:0\"\nservers = [\"nats://{bus}\"]\nstate = {state:?}\n[admin]\nlisten = \"off\"\n"
     );
-    let environment = Environment::of_process(&Clock::system());
+    let environment = Environment::from_process(&Clock::system());
     let checked = config::check_text("(demo)", &text, folder, &environment);
     checked
         .map(|(checked, _warnings)| soon_replaced(checked))
-        .map_err(|errors| place::invalid(&errors))
+        .map_err(|errors| load::invalid(&errors))
 }
 
 /// Lowers the threshold, which is a billion messages by default.
-fn soon_replaced(mut checked: Checked) -> Checked {
+fn soon_replaced(mut checked: GatewayConfig) -> GatewayConfig {
     for keyring in &mut checked.keyrings {
         keyring.terms.rotate.messages = keys::THRESHOLD;
     }

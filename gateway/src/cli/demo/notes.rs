@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 
 use crate::cli::failure::Failure;
 
-use super::agent::soon;
+use super::agent::with_timeout;
 
 /// The stream.
 const STREAM: &str = "notes";
@@ -23,33 +23,34 @@ pub(super) async fn store(client: &Client, note: &'static str) -> Result<(), Fai
         subjects: vec![SUBJECT.to_owned()],
         ..stream::Config::default()
     };
-    soon("make a stream", Box::pin(context.create_stream(config))).await?;
+    with_timeout("make a stream", Box::pin(context.create_stream(config))).await?;
     let stored = context.publish(SUBJECT, note.into());
-    let stored = soon("store a note", Box::pin(stored.into_future())).await?;
-    soon("store a note", stored).await.map(drop)
+    let stored = with_timeout("store a note", Box::pin(stored.into_future())).await?;
+    with_timeout("store a note", stored).await.map(drop)
 }
 
 /// Reads the note as an agent would: with a consumer of its own.
 pub(super) async fn read(client: &Client) -> Result<Bytes, Failure> {
     let context = jetstream::new(client.clone());
-    let stream = soon("find the stream", Box::pin(context.get_stream(STREAM))).await?;
+    let stream = with_timeout("find the stream", Box::pin(context.get_stream(STREAM))).await?;
     let config = consumer::pull::Config::default();
-    let consumer = soon("make a consumer", Box::pin(stream.create_consumer(config))).await?;
+    let consumer =
+        with_timeout("make a consumer", Box::pin(stream.create_consumer(config))).await?;
     let fetch = consumer.fetch().max_messages(1).messages();
-    let mut messages = soon("fetch the note", Box::pin(fetch)).await?;
+    let mut messages = with_timeout("fetch the note", Box::pin(fetch)).await?;
     let next = async {
         let next = messages.next().await;
         next.ok_or_else(|| "nothing came".into()).flatten()
     };
-    let message = soon::<_, async_nats::Error>("fetch the note", Box::pin(next)).await?;
-    soon("acknowledge the note", message.ack()).await?;
+    let message = with_timeout::<_, async_nats::Error>("fetch the note", Box::pin(next)).await?;
+    with_timeout("acknowledge the note", message.ack()).await?;
     Ok(message.message.payload.clone())
 }
 
 /// The note as it is stored on the server.
 pub(super) async fn stored(client: &Client) -> Result<Bytes, Failure> {
     let context = jetstream::new(client.clone());
-    let stream = soon("find the stream", Box::pin(context.get_stream(STREAM))).await?;
-    let stored = soon("read the stream", Box::pin(stream.get_raw_message(1))).await?;
+    let stream = with_timeout("find the stream", Box::pin(context.get_stream(STREAM))).await?;
+    let stored = with_timeout("read the stream", Box::pin(stream.get_raw_message(1))).await?;
     Ok(stored.payload)
 }

@@ -28,7 +28,7 @@ pub(super) struct Screen {
 }
 
 /// A row: one message, as agents, the bus and an outsider have it.
-pub(super) struct Scene<'a> {
+pub(super) struct MessageRow<'a> {
     /// Sender and receiver.
     pub(super) title: [&'a str; 2],
     /// What the agent receives.
@@ -49,7 +49,7 @@ impl Screen {
         let width = terminal.unwrap_or(LOG_WIDTH);
         Self {
             out,
-            style: if output::is_fancy() {
+            style: if output::wants_colour() {
                 Style::fancy(width)
             } else {
                 Style::plain(width)
@@ -97,18 +97,18 @@ impl Screen {
     }
 
     /// A row of the table.
-    pub(super) async fn show(&mut self, scene: Scene<'_>) -> Result<(), Failure> {
-        let bus = self.on_the_bus(&scene);
-        let [from, to] = scene.title;
+    pub(super) async fn show(&mut self, message_row: MessageRow<'_>) -> Result<(), Failure> {
+        let bus = self.on_the_bus(&message_row);
+        let [from, to] = message_row.title;
         let arrow = self.style.glyphs.arrow;
         let agents = vec![
             (Tone::Strong, format!("{from} {arrow} {to}")),
-            (scene.heard.0, scene.heard.1.to_owned()),
+            (message_row.heard.0, message_row.heard.1.to_owned()),
         ];
         let rule = std::mem::replace(&mut self.open, Rule::Middle);
         self.out.line(self.style.rule(rule))?;
         self.out
-            .lines(self.style.row([agents, bus, scene.outside]))?;
+            .lines(self.style.row([agents, bus, message_row.outside]))?;
         self.out.flush()?;
         tokio::time::sleep(self.pace).await;
         Ok(())
@@ -131,24 +131,27 @@ impl Screen {
         Ok(self.out.line(self.style.rule(Rule::Bottom))?)
     }
 
-    fn on_the_bus(&self, scene: &Scene<'_>) -> Cell {
+    fn on_the_bus(&self, message_row: &MessageRow<'_>) -> Cell {
         let [_, width, _] = self.style.columns();
         let mut cell = vec![(
             Tone::Strong,
-            clip(scene.subject, width, self.style.glyphs.more),
+            clip(message_row.subject, width, self.style.glyphs.more),
         )];
-        let size = scene.carried.len();
-        if let Ok(header) = Header::parse(scene.carried) {
+        let size = message_row.carried.len();
+        if let Ok(header) = Header::parse(message_row.carried) {
             let unknown = || (header.kid.to_string(), Tone::Sealed(0));
             let (label, tone) = self.keys.get(&header.kid).cloned().unwrap_or_else(unknown);
-            cell.extend(self.hex(scene.carried, width).map(|line| (tone, line)));
+            cell.extend(
+                self.hex(message_row.carried, width)
+                    .map(|line| (tone, line)),
+            );
             cell.push((tone, format!("{size} B {label}")));
         } else {
-            cell.push((Tone::Plain, self.text(scene.carried)));
+            cell.push((Tone::Plain, self.text(message_row.carried)));
             cell.push((Tone::Outside, format!("{size} B not sealed")));
         }
-        if !scene.remark.is_empty() {
-            cell.push((Tone::Faint, scene.remark.to_owned()));
+        if !message_row.remark.is_empty() {
+            cell.push((Tone::Faint, message_row.remark.to_owned()));
         }
         cell
     }

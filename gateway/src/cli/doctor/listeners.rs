@@ -3,11 +3,11 @@
 use crate::admin;
 use crate::dataplane::ListenAddr;
 
-use super::Patient;
+use super::Deployment;
 use super::finding::Finding;
 
-pub(super) fn check(patient: &Patient) -> Vec<Finding> {
-    let checked = &patient.checked;
+pub(super) fn check(deployment: &Deployment) -> Vec<Finding> {
+    let checked = &deployment.checked;
     let mut findings = Vec::new();
     if !checked.dataplane.listen.iter().any(ListenAddr::is_open) {
         findings.push(Finding::ok(

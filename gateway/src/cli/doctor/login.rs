@@ -8,9 +8,9 @@ use zeroize::Zeroizing;
 use crate::cli::args::AgentLogin;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
-use crate::control;
-use crate::disk::{Guarded, read_guarded};
+use crate::disk::{AllowedOwner, read_secret_file};
 use crate::proxy::Key;
+use crate::retention;
 
 /// A client's credentials in CONNECT.
 pub(super) enum Login {
@@ -45,15 +45,15 @@ impl Login {
     }
 
     /// From `[control]`; `None` where the file cannot be used.
-    pub(super) fn of_gateway(login: &control::Login) -> Option<Self> {
+    pub(super) fn of_gateway(login: &retention::Login) -> Option<Self> {
         match login {
-            control::Login::Password { user, file } => {
+            retention::Login::Password { user, file } => {
                 let (user, password) = (user.clone(), text(file).ok()?);
                 Some(Self::Password { user, password })
             }
-            control::Login::Token(file) => text(file).ok().map(Self::Token),
-            control::Login::Credentials(file) => credentials(file).ok(),
-            control::Login::NkeySeed(file) => Key::read(file).ok().map(Self::Nkey),
+            retention::Login::Token(file) => text(file).ok().map(Self::Token),
+            retention::Login::Credentials(file) => credentials(file).ok(),
+            retention::Login::NkeySeed(file) => Key::read(file).ok().map(Self::Nkey),
         }
     }
 
@@ -104,7 +104,8 @@ fn credentials(file: &Path) -> Result<Login, Failure> {
 }
 
 fn text(file: &Path) -> Result<Zeroizing<String>, Failure> {
-    let bytes = read_guarded(file, Guarded::Handed).map_err(|error| Failure::of(&error))?;
+    let bytes =
+        read_secret_file(file, AllowedOwner::UsOrRoot).map_err(|error| Failure::of(&error))?;
     let text = std::str::from_utf8(&bytes).map_err(|_never_quoted| {
         let what = format!("{} is not text", file.display());
         Failure::new(

@@ -4,41 +4,41 @@
 //! | you look for | it is in |
 //! |---|---|
 //! | the result of a check | `finding` |
-//! | a minimal NATS client that connects as an agent, or as a gateway | `visitor` |
-//! | its connection: TCP, TLS, PROXY header | `line` |
+//! | a minimal NATS client that connects as an agent, or as a gateway | `probe_client` |
+//! | its connection: TCP, TLS, PROXY header | `connection` |
 //! | its credentials | `login` |
-//! | servers: reachable, version, `max_payload`, clock; who may connect | `servers`, `passage` |
+//! | servers: reachable, version, `max_payload`, clock; who may connect | `servers`, `access` |
 //! | subjects that the bus maps or transforms | `renamed`, `streams` |
 //! | the state directory, custody, catalogue, audit log | `state` |
 //! | the gateway's own addresses | `listeners` |
 
+mod access;
+mod connection;
 mod finding;
-mod line;
 mod listeners;
 mod login;
-mod passage;
+mod probe_client;
 mod renamed;
 mod servers;
 mod state;
 mod streams;
-mod visitor;
 
 use serde::Serialize;
 
 use crate::clock::Clock;
-use crate::config::Checked;
+use crate::config::GatewayConfig;
 use crate::printable::Count;
 use crate::proxy::Key;
 
 use super::args::Doctor;
 use super::exit::Exit;
 use super::failure::Failure;
-use super::output::{Line, Output, is_fancy};
-use super::place;
+use super::load;
+use super::output::{Line, Output, wants_colour};
 use super::terminal::Paint;
 
+use connection::Dialers;
 use finding::{Finding, Severity};
-use line::Dialers;
 use login::Login;
 
 /// What `--json` prints.
@@ -50,8 +50,8 @@ struct Report<'a> {
 }
 
 /// The deployment that is checked.
-struct Patient {
-    checked: Checked,
+struct Deployment {
+    checked: GatewayConfig,
     clock: Clock,
     /// The key of a trusted proxy, where there is one that can be used.
     key: Option<Key>,
@@ -64,13 +64,13 @@ struct Patient {
 }
 
 pub(super) fn run(args: &Doctor, out: &mut Output) -> Result<(), Failure> {
-    let (checked, warnings) = place::read(&args.place)?;
+    let (checked, warnings) = load::read(&args.options)?;
     let agent = Login::given(&args.agent)?;
     let mut findings: Vec<Finding> = warnings.iter().map(Finding::of_warning).collect();
     let clock = Clock::system();
     let key = key(&checked, &mut findings);
     let dialers = dialers(&checked, &clock, &mut findings);
-    let patient = Patient {
+    let deployment = Deployment {
         checked,
         clock,
         key,
@@ -78,10 +78,10 @@ pub(super) fn run(args: &Doctor, out: &mut Output) -> Result<(), Failure> {
         agent,
         probe: args.probe,
     };
-    findings.extend(servers::check(&patient));
-    findings.extend(renamed::check(&patient));
-    findings.extend(state::check(&patient));
-    findings.extend(listeners::check(&patient));
+    findings.extend(servers::check(&deployment));
+    findings.extend(renamed::check(&deployment));
+    findings.extend(state::check(&deployment));
+    findings.extend(listeners::check(&deployment));
     let ok = !findings.iter().any(|f| f.severity == Severity::Problem);
     if args.json {
         out.json(&Report {
@@ -99,7 +99,7 @@ pub(super) fn run(args: &Doctor, out: &mut Output) -> Result<(), Failure> {
 }
 
 /// The key that the configuration names, if it can be used.
-fn key(checked: &Checked, findings: &mut Vec<Finding>) -> Option<Key> {
+fn key(checked: &GatewayConfig, findings: &mut Vec<Finding>) -> Option<Key> {
     match Key::read(checked.proxy_seed.as_ref()?) {
         Ok(key) => Some(key),
         Err(error) => {
@@ -110,7 +110,7 @@ fn key(checked: &Checked, findings: &mut Vec<Finding>) -> Option<Key> {
 }
 
 /// TLS as `[server-tls]` has it, if its files can be used.
-fn dialers(checked: &Checked, clock: &Clock, findings: &mut Vec<Finding>) -> Dialers {
+fn dialers(checked: &GatewayConfig, clock: &Clock, findings: &mut Vec<Finding>) -> Dialers {
     let settings = checked.dataplane.server_tls.as_ref();
     Dialers::load(settings, clock).unwrap_or_else(|error| {
         findings.push(Finding::of_error("server-tls", &error));
@@ -119,12 +119,14 @@ fn dialers(checked: &Checked, clock: &Clock, findings: &mut Vec<Finding>) -> Dia
 }
 
 fn print(findings: &[Finding], out: &mut Output) -> Result<(), Failure> {
-    let paint = Paint { colour: is_fancy() };
+    let paint = Paint {
+        colour: wants_colour(),
+    };
     for finding in findings {
         let word = format!("{:<8}", finding.severity.word());
         let word = match finding.severity {
             Severity::Ok => paint.good(&word),
-            Severity::Warning => paint.doubtful(&word),
+            Severity::Warning => paint.warning(&word),
             Severity::Problem => paint.bad(&word),
         };
         out.line(word.and(format_args!(" {}: {}", finding.check, finding.what)))?;

@@ -7,21 +7,21 @@
 
 use data_encoding::BASE32_NOPAD;
 
-use crate::control::{Control, Renaming};
 use crate::policy::{Alias, Bind, Rule};
 use crate::printable::Count;
+use crate::retention::{JetStream, Renaming};
 
 use super::finding::Finding;
-use super::visitor::{Card, Reception, Visitor};
-use super::{Patient, passage, streams};
+use super::probe_client::{ConnectOutcome, Credentials, ProbeClient};
+use super::{Deployment, access, streams};
 
 /// The payload of a test message.
 const PROBE: &str = "keyway doctor: a probe, to be ignored";
 
-pub(super) fn check(patient: &Patient) -> Vec<Finding> {
-    let mut findings = streams(patient);
-    if patient.probe {
-        findings.extend(mappings(patient));
+pub(super) fn check(deployment: &Deployment) -> Vec<Finding> {
+    let mut findings = streams(deployment);
+    if deployment.probe {
+        findings.extend(mappings(deployment));
     }
     findings
 }
@@ -33,24 +33,28 @@ pub(super) fn token() -> Option<String> {
     Some(BASE32_NOPAD.encode(&bytes))
 }
 
-fn streams(patient: &Patient) -> Vec<Finding> {
-    let Some(config) = &patient.checked.control else {
+fn streams(deployment: &Deployment) -> Vec<Finding> {
+    let Some(config) = &deployment.checked.control else {
         return vec![Finding::warning(
             "streams",
             "without [control] nobody can ask JetStream which streams rename subjects",
             "add a section [control]: see docs/configuration.md",
         )];
     };
-    let survey = Control::new(config.clone()).survey();
-    let mut findings: Vec<_> = survey.doubts.iter().map(|doubt| doubted(doubt)).collect();
-    let rules = patient.checked.policy.keyrings();
+    let survey = JetStream::new(config.clone()).survey();
+    let mut findings: Vec<_> = survey
+        .doubts
+        .iter()
+        .map(|doubt| doubt_finding(doubt))
+        .collect();
+    let rules = deployment.checked.policy.keyrings();
     for renaming in &survey.renamings {
         findings.extend(rules.iter().filter_map(|rule| renamed(rule, renaming)));
-        findings.extend(streams::uncovered(rules, renaming));
+        findings.extend(streams::enters_keyring(rules, renaming));
     }
     for scheduling in &survey.schedulings {
         let each = rules.iter();
-        findings.extend(each.filter_map(|rule| streams::scheduled(rule, scheduling)));
+        findings.extend(each.filter_map(|rule| streams::schedules(rule, scheduling)));
     }
     findings.extend(survey.unseen.iter().map(streams::unseen));
     if findings.is_empty() {
@@ -66,7 +70,7 @@ fn streams(patient: &Patient) -> Vec<Finding> {
     findings
 }
 
-fn doubted(doubt: &str) -> Finding {
+fn doubt_finding(doubt: &str) -> Finding {
     let (what, remedy) = doubt.split_once("; ").unwrap_or((doubt, "ask again"));
     Finding::warning("streams", what, remedy)
 }
@@ -74,15 +78,15 @@ fn doubted(doubt: &str) -> Finding {
 /// A problem where a keyring needs an alias for a transform.
 fn renamed(rule: &Rule, renaming: &Renaming) -> Option<Finding> {
     let from = renaming.from.as_str();
-    if !streams::holds(rule, from) {
+    if !streams::overlaps(rule, from) {
         return None;
     }
     let Bind::Subject { aliases } = &rule.bind else {
-        return streams::strayed(rule, renaming);
+        return streams::leaves_keyring(rule, renaming);
     };
     let (stream, name) = (&renaming.stream, &rule.name);
     let to = pattern_of(&renaming.to);
-    let is_known = |to: &str| aliases.iter().any(|alias| undoes(alias, from, to));
+    let is_known = |to: &str| aliases.iter().any(|alias| inverts(alias, from, to));
     if to.as_deref().is_some_and(is_known) {
         return None;
     }
@@ -106,7 +110,7 @@ fn renamed(rule: &Rule, renaming: &Renaming) -> Option<Finding> {
 }
 
 /// Whether an alias maps the new subject back to the published one, for any tokens of the wildcards.
-fn undoes(alias: &Alias, from: &str, to: &str) -> bool {
+fn inverts(alias: &Alias, from: &str, to: &str) -> bool {
     let example = |pattern: &str| {
         let mut count = 0_usize;
         let tokens = pattern.split('.').map(|token| match token {
@@ -165,8 +169,8 @@ pub(super) fn overlap(one: &str, other: &str) -> bool {
 }
 
 /// Publishes on a subject of each pattern that ends in a wildcard, and checks where the message arrives.
-fn mappings(patient: &Patient) -> Vec<Finding> {
-    let Some(mut visitor) = guest(patient) else {
+fn mappings(deployment: &Deployment) -> Vec<Finding> {
+    let Some(mut client) = accepted_client(deployment) else {
         return vec![Finding::warning(
             "mappings",
             "no server lets the doctor in, so that nothing could be published",
@@ -174,30 +178,35 @@ fn mappings(patient: &Patient) -> Vec<Finding> {
         )];
     };
     let mut findings = Vec::new();
-    for rule in patient.checked.policy.keyrings() {
+    for rule in deployment.checked.policy.keyrings() {
         if matches!(rule.bind, Bind::Keyring) {
             continue;
         }
         for pattern in &rule.subjects {
-            findings.push(mapping(&mut visitor, rule, pattern.as_str()));
+            findings.push(mapping(&mut client, rule, pattern.as_str()));
         }
     }
     findings
 }
 
 /// A connection that a server accepts, with the agent's credentials and the proxy key, if there is one.
-fn guest(patient: &Patient) -> Option<Visitor> {
-    patient.checked.dataplane.servers.iter().find_map(|server| {
-        let mut visitor = passage::reach(patient, server).ok()?;
-        let card = Card {
-            login: patient.agent.as_ref(),
-            key: patient.key.as_ref(),
-        };
-        (visitor.enter(card).ok()? == Reception::LetIn).then_some(visitor)
-    })
+fn accepted_client(deployment: &Deployment) -> Option<ProbeClient> {
+    deployment
+        .checked
+        .dataplane
+        .servers
+        .iter()
+        .find_map(|server| {
+            let mut client = access::connect(deployment, server).ok()?;
+            let credentials = Credentials {
+                login: deployment.agent.as_ref(),
+                key: deployment.key.as_ref(),
+            };
+            (client.authenticate(credentials).ok()? == ConnectOutcome::Accepted).then_some(client)
+        })
 }
 
-fn mapping(visitor: &mut Visitor, rule: &Rule, pattern: &str) -> Finding {
+fn mapping(client: &mut ProbeClient, rule: &Rule, pattern: &str) -> Finding {
     let Some(subject) = example(pattern) else {
         return Finding::warning(
             "mappings",
@@ -205,7 +214,7 @@ fn mapping(visitor: &mut Visitor, rule: &Rule, pattern: &str) -> Finding {
             "look for it among `mappings` in the server's configuration",
         );
     };
-    match visitor.echo(&subject, (&subject, PROBE)) {
+    match client.echo(&subject, (&subject, PROBE)) {
         Some(back) if !back.is_empty() => {
             return Finding::ok("mappings", format!("`{pattern}` is not mapped"));
         }
@@ -218,7 +227,7 @@ fn mapping(visitor: &mut Visitor, rule: &Rule, pattern: &str) -> Finding {
             );
         }
     }
-    let elsewhere = visitor.echo(">", (&subject, PROBE)).unwrap_or_default();
+    let elsewhere = client.echo(">", (&subject, PROBE)).unwrap_or_default();
     let name = &rule.name;
     let what = match elsewhere.first() {
         Some(other) => format!("`{subject}` arrives as `{other}`"),

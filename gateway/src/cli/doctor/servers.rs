@@ -10,44 +10,44 @@ use crate::dataplane::ServerAddr;
 use crate::envelope::OVERHEAD;
 
 use super::finding::Finding;
-use super::visitor::{Card, Greeting, Reception};
-use super::{Patient, passage};
+use super::probe_client::{ConnectOutcome, Credentials, ServerInfo};
+use super::{Deployment, access};
 
 /// The oldest server that is supported.
-const OLDEST: (u64, u64) = (2, 12);
+const MIN_VERSION: (u64, u64) = (2, 12);
 /// The default `max_payload` of nats-server, which clients expect.
-const USUAL_PAYLOAD: i64 = 1 << 20;
+const DEFAULT_MAX_PAYLOAD: i64 = 1 << 20;
 /// The recommended addition for the envelope, in bytes.
-const ROOM: i64 = 64;
+const ENVELOPE_ROOM: i64 = 64;
 /// The default `max_control_line` of nats-server, in bytes.
-const USUAL_LINE: usize = 4096;
+const DEFAULT_MAX_CONTROL_LINE: usize = 4096;
 /// How far clocks may differ.
-pub(super) const CLOCKS_APART: Duration = Duration::from_secs(2);
+pub(super) const MAX_CLOCK_SKEW: Duration = Duration::from_secs(2);
 
-pub(super) fn check(patient: &Patient) -> Vec<Finding> {
+pub(super) fn check(deployment: &Deployment) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut clusters = BTreeSet::new();
-    for server in &patient.checked.dataplane.servers {
-        match passage::reach(patient, server) {
-            Ok(visitor) => {
-                let greeting = &visitor.greeting;
-                clusters.insert(greeting.text("cluster").to_owned());
-                findings.push(version(server, greeting));
-                findings.push(room(server, greeting));
-                findings.extend(signature(patient, server, greeting));
-                if greeting.says("tls_required") && !visitor.is_encrypted() {
-                    findings.extend(unencrypted(patient, server));
+    for server in &deployment.checked.dataplane.servers {
+        match access::connect(deployment, server) {
+            Ok(client) => {
+                let server_info = &client.server_info;
+                clusters.insert(server_info.text("cluster").to_owned());
+                findings.push(version(server, server_info));
+                findings.push(max_payload(server, server_info));
+                findings.extend(signature(deployment, server, server_info));
+                if server_info.flag("tls_required") && !client.is_encrypted() {
+                    findings.extend(unencrypted(deployment, server));
                     continue;
                 }
-                if visitor.is_encrypted() {
+                if client.is_encrypted() {
                     let what = format!("{server} speaks TLS, and its certificate is believed");
                     findings.push(Finding::ok("server-tls", what));
                 }
-                findings.extend(passage::check(patient, server));
-                findings.push(clock(patient, server));
+                findings.extend(access::check(deployment, server));
+                findings.push(clock(deployment, server));
             }
             Err(error) => {
-                let help = patient.dialers.help(&error);
+                let help = deployment.dialers.help(&error);
                 findings.push(Finding::problem(
                     "server",
                     format!("{server} cannot be reached: {error}"),
@@ -66,13 +66,13 @@ pub(super) fn check(patient: &Patient) -> Vec<Finding> {
             "name servers of one cluster: a client that reconnects finds its streams on any of them",
         ));
     }
-    findings.push(control_line(patient));
+    findings.push(control_line(deployment));
     findings
 }
 
-fn version(server: &ServerAddr, greeting: &Greeting) -> Finding {
-    let version = greeting.text("version");
-    let with = if greeting.says("jetstream") {
+fn version(server: &ServerAddr, server_info: &ServerInfo) -> Finding {
+    let version = server_info.text("version");
+    let with = if server_info.flag("jetstream") {
         "with JetStream"
     } else {
         "without JetStream"
@@ -80,8 +80,8 @@ fn version(server: &ServerAddr, greeting: &Greeting) -> Finding {
     let what = format!("{server} runs nats-server {version}, {with}");
     let mut parts = version.split('.').map(|part| part.parse().unwrap_or(0));
     let found = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
-    if found < OLDEST {
-        let (major, minor) = OLDEST;
+    if found < MIN_VERSION {
+        let (major, minor) = MIN_VERSION;
         let remedy =
             format!("upgrade it to {major}.{minor} or later: only then can it trust a proxy");
         return Finding::warning("server", what, remedy);
@@ -90,14 +90,14 @@ fn version(server: &ServerAddr, greeting: &Greeting) -> Finding {
 }
 
 /// Clients are told the server's `max_payload` less the envelope.
-fn room(server: &ServerAddr, greeting: &Greeting) -> Finding {
-    let limit = greeting.number("max_payload");
+fn max_payload(server: &ServerAddr, server_info: &ServerInfo) -> Finding {
+    let limit = server_info.number("max_payload");
     let overhead = i64::try_from(OVERHEAD).unwrap_or(i64::MAX);
     let told = limit.saturating_sub(overhead);
-    if limit <= 0 || told >= USUAL_PAYLOAD {
+    if limit <= 0 || told >= DEFAULT_MAX_PAYLOAD {
         return Finding::ok("max-payload", format!("{server} has room for the envelope"));
     }
-    let raised = limit.max(USUAL_PAYLOAD).saturating_add(ROOM);
+    let raised = limit.max(DEFAULT_MAX_PAYLOAD).saturating_add(ENVELOPE_ROOM);
     Finding::warning(
         "max-payload",
         format!("{server} takes {limit} bytes, so that clients are told {told}"),
@@ -106,9 +106,13 @@ fn room(server: &ServerAddr, greeting: &Greeting) -> Finding {
 }
 
 /// Whether the server accepts proxy signatures: it sends a nonce, and its `api_lvl` is 2 or more.
-fn signature(patient: &Patient, server: &ServerAddr, greeting: &Greeting) -> Option<Finding> {
-    let key = patient.key.as_ref()?;
-    let asks = greeting.nonce.is_some() && greeting.number("api_lvl") >= 2;
+fn signature(
+    deployment: &Deployment,
+    server: &ServerAddr,
+    server_info: &ServerInfo,
+) -> Option<Finding> {
+    let key = deployment.key.as_ref()?;
+    let asks = server_info.nonce.is_some() && server_info.number("api_lvl") >= 2;
     (!asks).then(|| {
         Finding::problem(
             "proxy-key",
@@ -122,9 +126,9 @@ fn signature(patient: &Patient, server: &ServerAddr, greeting: &Greeting) -> Opt
 }
 
 /// The server requires TLS, and the gateway has none configured. With unusable files, that was reported already.
-fn unencrypted(patient: &Patient, server: &ServerAddr) -> Option<Finding> {
-    let is_blind = patient.checked.dataplane.server_tls.is_none();
-    is_blind.then(|| {
+fn unencrypted(deployment: &Deployment, server: &ServerAddr) -> Option<Finding> {
+    let lacks_tls = deployment.checked.dataplane.server_tls.is_none();
+    lacks_tls.then(|| {
         Finding::problem(
             "server-tls",
             format!("{server} requires TLS, and the gateway speaks none with servers"),
@@ -134,8 +138,8 @@ fn unencrypted(patient: &Patient, server: &ServerAddr) -> Option<Finding> {
 }
 
 /// Compares the clocks, by the server's time in the reply to `$SYS.REQ.USER.INFO`.
-fn clock(patient: &Patient, server: &ServerAddr) -> Finding {
-    let Some(told) = time(patient, server) else {
+fn clock(deployment: &Deployment, server: &ServerAddr) -> Finding {
+    let Some(told) = time(deployment, server) else {
         return Finding::warning(
             "clock",
             format!(
@@ -144,12 +148,12 @@ fn clock(patient: &Patient, server: &ServerAddr) -> Finding {
             "name an agent's credentials, or compare the clocks by hand",
         );
     };
-    let ours = patient.clock.wall();
+    let ours = deployment.clock.wall();
     let apart = ours
         .duration_since(told)
         .unwrap_or_else(|earlier| earlier.duration());
     let shown = humantime::format_duration(Duration::from_secs(apart.as_secs()));
-    if apart <= CLOCKS_APART {
+    if apart <= MAX_CLOCK_SKEW {
         return Finding::ok("clock", format!("{server} has the same time, within 2 s"));
     }
     Finding::warning(
@@ -159,26 +163,26 @@ fn clock(patient: &Patient, server: &ServerAddr) -> Finding {
     )
 }
 
-fn time(patient: &Patient, server: &ServerAddr) -> Option<SystemTime> {
-    let card = Card {
-        login: patient.agent.as_ref(),
-        key: patient.key.as_ref(),
+fn time(deployment: &Deployment, server: &ServerAddr) -> Option<SystemTime> {
+    let credentials = Credentials {
+        login: deployment.agent.as_ref(),
+        key: deployment.key.as_ref(),
     };
-    let strangers = [card, Card::default()];
-    let mut visitor = strangers.into_iter().find_map(|card| {
-        let mut visitor = passage::reach(patient, server).ok()?;
-        (visitor.enter(card).ok()? == Reception::LetIn).then_some(visitor)
+    let attempts = [credentials, Credentials::default()];
+    let mut client = attempts.into_iter().find_map(|credentials| {
+        let mut client = access::connect(deployment, server).ok()?;
+        (client.authenticate(credentials).ok()? == ConnectOutcome::Accepted).then_some(client)
     })?;
-    let answer: Value = serde_json::from_slice(&visitor.ask("$SYS.REQ.USER.INFO")?).ok()?;
+    let answer: Value = serde_json::from_slice(&client.request("$SYS.REQ.USER.INFO")?).ok()?;
     let time: Timestamp = answer.get("server")?.get("time")?.as_str()?.parse().ok()?;
     SystemTime::try_from(time).ok()
 }
 
 /// Information only: servers do not announce their `max_control_line`.
-fn control_line(patient: &Patient) -> Finding {
-    let ours = patient.checked.dataplane.max_control_line;
+fn control_line(deployment: &Deployment) -> Finding {
+    let ours = deployment.checked.dataplane.max_control_line;
     let what = format!(
-        "the gateway takes control lines of {ours} bytes; servers take {USUAL_LINE} unless told otherwise"
+        "the gateway takes control lines of {ours} bytes; servers take {DEFAULT_MAX_CONTROL_LINE} unless told otherwise"
     );
     Finding::ok("max-control-line", what)
 }

@@ -8,23 +8,23 @@ use jiff::Timestamp;
 
 use crate::app;
 use crate::audit::LOG;
-use crate::catalogue::{Catalogue, Version, compare};
-use crate::cli::place;
+use crate::catalogue::{Catalogue, Version, compare_records};
+use crate::cli::load;
 use crate::custody::local;
 use crate::disk::{self, Action, Files as _, Real, StateDir};
 use crate::printable::Count;
 
-use super::Patient;
+use super::Deployment;
 use super::finding::Finding;
-use super::servers::CLOCKS_APART;
+use super::servers::MAX_CLOCK_SKEW;
 
 /// With less free space than this, in bytes, key events will soon fail.
-const LITTLE_ROOM: u64 = 64 << 20;
+const LOW_DISK_SPACE: u64 = 64 << 20;
 /// A test file, removed again.
 const PROBE: &str = ".doctor.tmp";
 
-pub(super) fn check(patient: &Patient) -> Vec<Finding> {
-    let path = &patient.checked.state;
+pub(super) fn check(deployment: &Deployment) -> Vec<Finding> {
+    let path = &deployment.checked.state;
     let dir = match StateDir::open(path) {
         Ok(dir) => dir,
         Err(error) if error.is_missing() => {
@@ -36,12 +36,12 @@ pub(super) fn check(patient: &Patient) -> Vec<Finding> {
         }
         Err(error) => return vec![Finding::of_error("state", &error)],
     };
-    let mut findings = vec![writable(&dir), room(&dir), running(patient)];
-    if patient.checked.dataplane.relay_only {
+    let mut findings = vec![writable(&dir), disk_space(&dir), running(deployment)];
+    if deployment.checked.dataplane.relay_only {
         return findings;
     }
-    findings.extend(keys(patient, &dir));
-    findings.extend(log(patient, &dir));
+    findings.extend(keys(deployment, &dir));
+    findings.extend(log(deployment, &dir));
     findings
 }
 
@@ -61,13 +61,13 @@ fn try_writing(dir: &StateDir) -> Result<(), disk::Error> {
     std::fs::remove_file(&path).map_err(|error| failed(Action::Remove, error))
 }
 
-fn room(dir: &StateDir) -> Finding {
+fn disk_space(dir: &StateDir) -> Finding {
     let shown = dir.path().display();
     match rustix::fs::statvfs(dir.path()) {
         Ok(found) => {
             let free = found.f_bavail.saturating_mul(found.f_frsize);
             let size = bytesize::ByteSize(free);
-            if free < LITTLE_ROOM {
+            if free < LOW_DISK_SPACE {
                 return Finding::warning(
                     "disk",
                     format!("{shown} has {size} left"),
@@ -84,11 +84,11 @@ fn room(dir: &StateDir) -> Finding {
     }
 }
 
-fn running(patient: &Patient) -> Finding {
-    let socket = &patient.checked.admin.socket;
+fn running(deployment: &Deployment) -> Finding {
+    let socket = &deployment.checked.admin.socket;
     match UnixStream::connect(socket) {
         Ok(_stream) => Finding::ok("gateway", "a gateway runs on this state directory"),
-        Err(_nobody) if app::is_served(&patient.checked.state) => Finding::warning(
+        Err(_nobody) if app::is_gateway_running(&deployment.checked.state) => Finding::warning(
             "gateway",
             format!(
                 "a gateway runs on this state directory, but not with its admin socket at {}",
@@ -101,7 +101,7 @@ fn running(patient: &Patient) -> Finding {
 }
 
 /// Whether the key-encryption key opens, and every record verifies.
-fn keys(patient: &Patient, dir: &StateDir) -> Vec<Finding> {
+fn keys(deployment: &Deployment, dir: &StateDir) -> Vec<Finding> {
     if !local::exists(dir) && !Catalogue::exists(dir) {
         return vec![Finding::warning(
             "custody",
@@ -109,7 +109,7 @@ fn keys(patient: &Patient, dir: &StateDir) -> Vec<Finding> {
             "`keyway init` makes it, or the first `keyway run`",
         )];
     }
-    let passphrase = match place::passphrase(&patient.checked.custody) {
+    let passphrase = match load::passphrase(&deployment.checked.custody) {
         Ok(passphrase) => passphrase,
         Err(failure) => {
             return vec![Finding::problem(
@@ -134,7 +134,7 @@ fn keys(patient: &Patient, dir: &StateDir) -> Vec<Finding> {
                 .map(|(_, version)| (&version.label, latest(version)));
             let latest = latest.max_by_key(|(_, time)| *time);
             findings.extend(latest.and_then(|(label, time)| {
-                in_the_future(patient, &format!("the record of {label}"), time)
+                in_the_future(deployment, &format!("the record of {label}"), time)
             }));
         }
         Err(error) => findings.push(Finding::of_error("catalogue", &error)),
@@ -150,10 +150,10 @@ fn latest(version: &Version) -> Timestamp {
 }
 
 /// A warning about a time in the future: the clock was ahead then, or is behind now.
-fn in_the_future(patient: &Patient, whose: &str, time: Timestamp) -> Option<Finding> {
-    let now = Timestamp::try_from(patient.clock.wall()).ok()?;
+fn in_the_future(deployment: &Deployment, whose: &str, time: Timestamp) -> Option<Finding> {
+    let now = Timestamp::try_from(deployment.clock.wall()).ok()?;
     let ahead = Duration::try_from(time.duration_since(now)).ok()?;
-    if ahead <= CLOCKS_APART {
+    if ahead <= MAX_CLOCK_SKEW {
         return None;
     }
     let shown = humantime::format_duration(Duration::from_secs(ahead.as_secs()));
@@ -167,19 +167,19 @@ fn in_the_future(patient: &Patient, whose: &str, time: Timestamp) -> Option<Find
 }
 
 /// Verifies every line and checkpoint of the audit log with its own key.
-fn log(patient: &Patient, dir: &StateDir) -> Vec<Finding> {
+fn log(deployment: &Deployment, dir: &StateDir) -> Vec<Finding> {
     let key = match app::audit_verifier_of_log(dir.path()) {
         Ok(Some(key)) => key,
         Ok(None) => return Vec::new(),
         Err(error) => return vec![Finding::of_error("audit", &error)],
     };
     let log = app::audit_directory(dir.path()).join(LOG);
-    match place::verify(&log, &key, &[]) {
+    match load::verify(&log, &key, &[]) {
         Ok(verified) => {
             let holds = "every line and checkpoint of the audit log holds";
-            let compared = compare(&Real, dir.path(), &verified.last);
+            let compared = compare_records(&Real, dir.path(), &verified.last);
             let latest = verified.latest;
-            let ahead = latest.and_then(|time| in_the_future(patient, "the audit log", time));
+            let ahead = latest.and_then(|time| in_the_future(deployment, "the audit log", time));
             let records = match compared {
                 Ok(()) => Finding::ok("records", "as the audit log says, or newer"),
                 Err(error) => Finding::of_error("records", &error),

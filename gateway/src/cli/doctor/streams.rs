@@ -1,22 +1,22 @@
 //! Streams that move messages to subjects where they may not open: out of a keyring, into one, by message schedules, or from an
 //! API prefix that the gateway does not know.
 
-use crate::control::{Renaming, Scheduling, Unseen};
 use crate::policy::{Bind, Pattern, Plaintext, Rule};
+use crate::retention::{Renaming, Scheduling, UnaskedSource};
 
 use super::finding::Finding;
 use super::renamed::{overlap, pattern_of};
 
 /// Whether the subjects of a keyring overlap a pattern.
-pub(super) fn holds(rule: &Rule, filter: &str) -> bool {
+pub(super) fn overlaps(rule: &Rule, filter: &str) -> bool {
     let mut patterns = rule.subjects.iter();
     patterns.any(|pattern| overlap(pattern.as_str(), filter))
 }
 
 /// A transform out of a keyring with `bind = "keyring"`: envelopes open on subjects of their keyring only.
-pub(super) fn strayed(rule: &Rule, renaming: &Renaming) -> Option<Finding> {
+pub(super) fn leaves_keyring(rule: &Rule, renaming: &Renaming) -> Option<Finding> {
     let to = pattern_of(&renaming.to)?;
-    if holds(rule, &to) {
+    if overlaps(rule, &to) {
         return None;
     }
     let (Renaming { stream, from, .. }, name) = (renaming, &rule.name);
@@ -30,7 +30,7 @@ pub(super) fn strayed(rule: &Rule, renaming: &Renaming) -> Option<Finding> {
 }
 
 /// A transform of plaintext into a keyring that rejects plaintext.
-pub(super) fn uncovered(rules: &[Rule], renaming: &Renaming) -> Option<Finding> {
+pub(super) fn enters_keyring(rules: &[Rule], renaming: &Renaming) -> Option<Finding> {
     let to = pattern_of(&renaming.to)?;
     let pattern: Pattern = to.parse().ok()?;
     let covers = |rule: &&Rule| {
@@ -39,7 +39,7 @@ pub(super) fn uncovered(rules: &[Rule], renaming: &Renaming) -> Option<Finding> 
     };
     let rule = rules.iter().find(covers)?;
     let (Renaming { stream, from, .. }, name) = (renaming, &rule.name);
-    if rules.iter().any(|rule| holds(rule, from)) {
+    if rules.iter().any(|rule| overlaps(rule, from)) {
         return None;
     }
     Some(Finding::problem(
@@ -58,12 +58,12 @@ pub(super) fn uncovered(rules: &[Rule], renaming: &Renaming) -> Option<Finding> 
 
 /// A stream with message schedules, whose published messages need an alias. Schedules are messages themselves, so that the
 /// stream's configuration does not say which there are.
-pub(super) fn scheduled(rule: &Rule, scheduling: &Scheduling) -> Option<Finding> {
+pub(super) fn schedules(rule: &Rule, scheduling: &Scheduling) -> Option<Finding> {
     let Bind::Subject { aliases } = &rule.bind else {
         return None;
     };
     let Scheduling { stream, subjects } = scheduling;
-    if !subjects.iter().any(|subject| holds(rule, subject)) {
+    if !subjects.iter().any(|subject| overlaps(rule, subject)) {
         return None;
     }
     let touches = |pattern: &Pattern| {
@@ -88,8 +88,8 @@ pub(super) fn scheduled(rule: &Rule, scheduling: &Scheduling) -> Option<Finding>
 
 /// A stream that copies through an API prefix that the gateway does not know: neither the original subjects nor requests of
 /// clients under that prefix are recognised.
-pub(super) fn unseen(unseen: &Unseen) -> Finding {
-    let Unseen {
+pub(super) fn unseen(unseen: &UnaskedSource) -> Finding {
+    let UnaskedSource {
         stream,
         origin,
         api,
@@ -156,7 +156,11 @@ mod tests {
             (">", false),
             ("b.$2.$1", false),
         ] {
-            assert_eq!(strayed(&rule, &renaming("a.>", to)).is_some(), told, "{to}");
+            assert_eq!(
+                leaves_keyring(&rule, &renaming("a.>", to)).is_some(),
+                told,
+                "{to}"
+            );
         }
     }
 
@@ -170,7 +174,7 @@ mod tests {
             ("plain.>", ">", false),
             (">", "a.>", false),
         ] {
-            let found = uncovered(&rules, &renaming(from, to));
+            let found = enters_keyring(&rules, &renaming(from, to));
             assert_eq!(found.is_some(), told, "{from} {to}");
         }
     }
@@ -188,7 +192,7 @@ mod tests {
             (&[">"], Bind::Keyring, false),
             (&["other.>"], bound(&[]), false),
         ] {
-            let found = scheduled(&rule(subjects, bind), &scheduling);
+            let found = schedules(&rule(subjects, bind), &scheduling);
             assert_eq!(found.is_some(), told, "{subjects:?}");
         }
     }

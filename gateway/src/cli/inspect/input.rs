@@ -11,15 +11,15 @@ use crate::cli::failure::Failure;
 use crate::envelope::{EnvelopeId, Header, OVERHEAD, looks_sealed};
 
 /// The longest input, in bytes: the largest payload of a server (64 MiB) in an envelope, in hex, with room for line ends.
-const LONGEST: u64 = 130 * 1024 * 1024;
+const MAX_INPUT: u64 = 130 * 1024 * 1024;
 
 /// Reads and decodes the envelope.
 pub(super) fn read(args: &Inspect) -> Result<Vec<u8>, Failure> {
     let source = args.file.as_deref().filter(|path| *path != Path::new("-"));
-    let bytes = whole(source)?;
+    let bytes = read_all(source)?;
     match (args.hex, args.base64) {
-        (true, _) => hex(&compact(&bytes)).ok_or_else(|| unreadable("it is not hex")),
-        (_, true) => base64(&compact(&bytes)).ok_or_else(|| unreadable("it is not base64")),
+        (true, _) => hex(&compact(&bytes)).ok_or_else(|| not_an_envelope("it is not hex")),
+        (_, true) => base64(&compact(&bytes)).ok_or_else(|| not_an_envelope("it is not base64")),
         (false, false) => decode(&bytes),
     }
 }
@@ -35,28 +35,28 @@ pub(super) fn request(args: &Inspect) -> Result<Option<EnvelopeId>, Failure> {
     let Some(path) = &args.request else {
         return Ok(None);
     };
-    let envelope = decode(&whole(Some(path))?)?;
+    let envelope = decode(&read_all(Some(path))?)?;
     let header =
         Header::parse(&envelope).map_err(|error| Failure::with_exit(Exit::Data, &error))?;
     Ok(Some(header.id()))
 }
 
-fn whole(source: Option<&Path>) -> Result<Vec<u8>, Failure> {
+fn read_all(source: Option<&Path>) -> Result<Vec<u8>, Failure> {
     let bytes = match source {
-        Some(path) => std::fs::File::open(path).and_then(|file| all(file, LONGEST)),
-        None => all(io::stdin().lock(), LONGEST),
+        Some(path) => std::fs::File::open(path).and_then(|file| read_limited(file, MAX_INPUT)),
+        None => read_limited(io::stdin().lock(), MAX_INPUT),
     };
-    let bytes = bytes.map_err(|error| unread(source, &error))?;
+    let bytes = bytes.map_err(|error| read_error(source, &error))?;
     bytes.ok_or_else(|| {
-        let most = LONGEST >> 20;
-        unreadable(&format!(
+        let most = MAX_INPUT >> 20;
+        not_an_envelope(&format!(
             "it has more than {most} MiB, and no server carries so large a payload"
         ))
     })
 }
 
 /// Reads to the end; `None` when there are more than `limit` bytes.
-fn all(from: impl Read, limit: u64) -> io::Result<Option<Vec<u8>>> {
+fn read_limited(from: impl Read, limit: u64) -> io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     let mut from = from.take(limit);
     from.read_to_end(&mut bytes)?;
@@ -64,7 +64,7 @@ fn all(from: impl Read, limit: u64) -> io::Result<Option<Vec<u8>>> {
     Ok((more == 0).then_some(bytes))
 }
 
-fn unread(source: Option<&Path>, error: &io::Error) -> Failure {
+fn read_error(source: Option<&Path>, error: &io::Error) -> Failure {
     let name = source.map_or_else(|| "standard input".into(), Path::to_string_lossy);
     Failure::new(
         Exit::Operator,
@@ -84,7 +84,7 @@ fn decode(bytes: &[u8]) -> Result<Vec<u8>, Failure> {
     decoded
         .or_else(|| base64(&text).filter(sealed))
         .ok_or_else(|| {
-            unreadable("neither raw, nor as hex, nor as base64, does it start with FA 4B")
+            not_an_envelope("neither raw, nor as hex, nor as base64, does it start with FA 4B")
         })
 }
 
@@ -111,7 +111,7 @@ fn base64(text: &[u8]) -> Option<Vec<u8>> {
         .or_else(|| BASE64URL_NOPAD.decode(text).ok())
 }
 
-fn unreadable(why: &str) -> Failure {
+fn not_an_envelope(why: &str) -> Failure {
     Failure::new(
         Exit::Data,
         format!("this is not an envelope: {why}"),
@@ -142,9 +142,9 @@ mod tests {
 
     #[test]
     fn input_is_read_to_its_limit_and_no_further() {
-        assert_eq!(all(&b"1234"[..], 4).unwrap().unwrap(), b"1234");
-        assert!(all(&b"12345"[..], 4).unwrap().is_none());
-        assert!(all(io::repeat(0), 4).unwrap().is_none());
+        assert_eq!(read_limited(&b"1234"[..], 4).unwrap().unwrap(), b"1234");
+        assert!(read_limited(&b"12345"[..], 4).unwrap().is_none());
+        assert!(read_limited(io::repeat(0), 4).unwrap().is_none());
     }
 
     #[test]

@@ -5,7 +5,7 @@ mod input;
 use serde::Serialize;
 
 use crate::catalogue::{Version, View};
-use crate::config::Checked;
+use crate::config::GatewayConfig;
 use crate::envelope::{Binding, Flags, Header, OVERHEAD};
 use crate::policy::KeyringName;
 use crate::printable;
@@ -13,8 +13,8 @@ use crate::printable;
 use super::args::Inspect;
 use super::exit::Exit;
 use super::failure::Failure;
-use super::output::{self, Output, complain};
-use super::place;
+use super::load;
+use super::output::{self, Output, eprint_line};
 
 /// What `--json` prints.
 #[derive(Serialize)]
@@ -67,18 +67,18 @@ struct KeyVersion {
 pub(super) fn run(args: &Inspect, out: &mut Output) -> Result<(), Failure> {
     let envelope = input::read(args)?;
     if !args.open && input::without_line_end(&envelope).is_some() {
-        complain(
+        eprint_line(
             "warning: it ends in a line end, which counts as a byte of the envelope here; tools that print messages add one (--open tries both)",
         );
     }
     let header =
         Header::parse(&envelope).map_err(|error| Failure::with_exit(Exit::Data, &error))?;
-    let checked = place::configuration(&args.place)?;
+    let checked = load::configuration(&args.options)?;
     if args.open {
-        return reveal(args, &checked, &header, &envelope, out);
+        return open_envelope(args, &checked, &header, &envelope, out);
     }
     // The header can be shown without a state directory.
-    let view = place::view(&checked);
+    let view = load::view(&checked);
     let known = view
         .as_ref()
         .ok()
@@ -96,9 +96,9 @@ pub(super) fn run(args: &Inspect, out: &mut Output) -> Result<(), Failure> {
     Ok(())
 }
 
-fn reveal(
+fn open_envelope(
     args: &Inspect,
-    checked: &Checked,
+    checked: &GatewayConfig,
     header: &Header,
     envelope: &[u8],
     out: &mut Output,
@@ -129,7 +129,7 @@ fn reveal(
             return Err(Failure::new(Exit::Usage, what, help));
         }
     }
-    let view = place::view(checked)?;
+    let view = load::view(checked)?;
     let known = view
         .find_by_kid(header.kid)
         .ok_or_else(|| unknown(header, checked))?;
@@ -152,7 +152,7 @@ fn reveal(
         let mut report = report(header, envelope.len(), Some(known));
         report.plaintext_base64 = Some(data_encoding::BASE64.encode(&plaintext));
         out.json(&report)?;
-    } else if output::is_seen() {
+    } else if output::stdout_is_terminal() {
         out.line(printable::bytes(&plaintext))?;
     } else {
         out.bytes(&plaintext)?;
@@ -247,7 +247,7 @@ fn page(report: &Report, why: &str) -> [String; 8] {
     ]
 }
 
-fn unknown(header: &Header, checked: &Checked) -> Failure {
+fn unknown(header: &Header, checked: &GatewayConfig) -> Failure {
     let state = checked.state.display();
     Failure::new(
         Exit::Data,

@@ -2,12 +2,12 @@
 
 use toml::de::DeValue;
 
-use crate::config::finding::Wrong;
+use crate::config::finding::ValueError;
 use crate::config::schema;
 use crate::config::section::Section;
 use crate::config::value;
 use crate::dataplane::Credential;
-use crate::policy::{BadClient, Clients, Kind, Listed};
+use crate::policy::{AllowedClient, BadClient, Clients, IdentityKind};
 
 /// Clients that may publish, and clients that are delivered to; `None`: an error, which is recorded.
 pub(super) fn convert(section: &Section<'_>) -> Option<(Clients, Clients)> {
@@ -20,7 +20,7 @@ fn list(section: &Section<'_>, name: &str) -> Option<Clients> {
     if !section.has(name) {
         return Some(Clients::Everybody);
     }
-    let listed = section.many(name, listed)?.into_iter();
+    let listed = section.list(name, listed)?.into_iter();
     Some(Clients::These(listed.map(|(item, _place)| item).collect()))
 }
 
@@ -29,19 +29,19 @@ pub(super) fn check(section: &Section<'_>, verified: &[Credential]) {
     let proves = |credentials: &[Credential]| credentials.iter().any(|one| verified.contains(one));
     let lists = ["publish-by", "deliver-to"];
     for name in lists.into_iter().filter(|name| section.has(name)) {
-        for (item, place) in section.many(name, listed).into_iter().flatten() {
+        for (item, place) in section.list(name, listed).into_iter().flatten() {
             let help = match item.kind() {
-                Kind::User if !proves(&[Credential::User]) => "servers-verify = \"user\"",
-                Kind::Nkey if !proves(&[Credential::Nkey, Credential::Jwt]) => {
+                IdentityKind::User if !proves(&[Credential::User]) => "servers-verify = \"user\"",
+                IdentityKind::Nkey if !proves(&[Credential::Nkey, Credential::Jwt]) => {
                     "servers-verify = \"nkey\", or \"jwt\","
                 }
-                Kind::User
-                | Kind::Nkey
-                | Kind::Account
-                | Kind::Subject
-                | Kind::Dns
-                | Kind::Uri
-                | Kind::Email => continue,
+                IdentityKind::User
+                | IdentityKind::Nkey
+                | IdentityKind::Account
+                | IdentityKind::Subject
+                | IdentityKind::Dns
+                | IdentityKind::Uri
+                | IdentityKind::Email => continue,
             };
             section.error_at(
                 place,
@@ -53,25 +53,27 @@ pub(super) fn check(section: &Section<'_>, verified: &[Credential]) {
     }
 }
 
-fn listed(value: &DeValue<'_>) -> Result<Listed, Wrong> {
+fn listed(value: &DeValue<'_>) -> Result<AllowedClient, ValueError> {
     let written = value::text(value)?;
     written.parse().map_err(|bad: BadClient| {
         let message = bad.to_string();
         match bad {
-            BadClient::Kind(word) => Wrong::with_help(message, in_its_place(written, &word)),
-            BadClient::Global => Wrong::with_help(message, "leave the list out to admit everybody"),
+            BadClient::Kind(word) => ValueError::with_help(message, in_its_place(written, &word)),
+            BadClient::Global => {
+                ValueError::with_help(message, "leave the list out to admit everybody")
+            }
             BadClient::Empty
             | BadClient::Star(_)
             | BadClient::Control
             | BadClient::NotUser(_)
-            | BadClient::NotAccount(_) => Wrong::new(message),
+            | BadClient::NotAccount(_) => ValueError::new(message),
         }
     })
 }
 
 /// A remedy for `written`, which begins with the unknown kind `word`.
 fn in_its_place(written: &str, word: &str) -> String {
-    let kinds = Kind::ALL.map(Kind::word);
+    let kinds = IdentityKind::ALL.map(IdentityKind::word);
     let name = written.get(word.len()..).unwrap_or_default();
     match schema::closest(word, &kinds) {
         Some(kind) if !name.is_empty() => format!("did you mean `{kind}{name}`?"),

@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
-use crate::config::checked::{Consent, Doubtful, Keyring, Limit, Retain, Rotate, Terms};
+use crate::config::gateway_config::{
+    DestroyApproval, Keyring, Limit, OpenPolicy, Retain, Rotate, Terms,
+};
 use crate::config::section::Section;
-use crate::config::value::{self, LONGEST};
+use crate::config::value::{self, MAX_DURATION};
 use crate::envelope::Suite;
 use crate::envelope::limits::HardLimit;
 use crate::policy::{Bind, Rule};
 
 /// Longest subject that an envelope can be bound to, in bytes.
-const LONGEST_SUBJECT: usize = 65_535;
+const MAX_SUBJECT_LEN: usize = 65_535;
 
 /// A soft threshold or hard limit of a key version; `None` where a value has an error.
 #[derive(Clone, Copy)]
@@ -26,7 +28,9 @@ pub(super) fn convert(section: &Section<'_>, rule: &Rule, control_line: usize) -
     let thresholds = section.section("rotate");
     let (after, jitter, soft) = rotate(&thresholds);
     let hard = budget(&section.section("limit"));
-    let overlap = section.one("overlap", |v| value::duration(v, Duration::ZERO, LONGEST));
+    let overlap = section.one("overlap", |v| {
+        value::duration(v, Duration::ZERO, MAX_DURATION)
+    });
     let retain = section.one("retain", |v| {
         let words = [
             ("destroy", Retain::Destroy),
@@ -35,17 +39,17 @@ pub(super) fn convert(section: &Section<'_>, rule: &Rule, control_line: usize) -
         ];
         value::choice(v, &words)
     });
-    let hold = section.one("hold", |v| value::duration(v, Duration::ZERO, LONGEST));
+    let hold = section.one("hold", |v| value::duration(v, Duration::ZERO, MAX_DURATION));
     let destroy = section.one("destroy", |v| {
-        let words =
-            [Consent::Automatic, Consent::Approved].map(|consent| (consent.word(), consent));
+        let words = [DestroyApproval::Automatic, DestroyApproval::Approved]
+            .map(|approval| (approval.word(), approval));
         value::choice(v, &words)
     });
     check_destruction(section, retain, destroy);
-    let open = doubtful(section);
+    let open = open_policy(section);
     let limit = limit(hard);
     if let Some(limit) = limit {
-        check_bound(section, limit, longest_subject(rule, control_line));
+        check_cipher_bound(section, limit, longest_subject(rule, control_line));
     }
     check_thresholds(&thresholds, soft, hard);
     Some(Keyring {
@@ -70,7 +74,7 @@ pub(super) fn convert(section: &Section<'_>, rule: &Rule, control_line: usize) -
 
 fn rotate(section: &Section<'_>) -> (Option<Duration>, Option<u8>, Budget) {
     let after = section.one("after", |v| {
-        value::duration(v, Duration::from_secs(1), LONGEST)
+        value::duration(v, Duration::from_secs(1), MAX_DURATION)
     });
     let jitter = section.one("jitter", |v| {
         value::count(v, 0, 50).map(|percent| u8::try_from(percent).unwrap_or(u8::MAX))
@@ -79,8 +83,12 @@ fn rotate(section: &Section<'_>) -> (Option<Duration>, Option<u8>, Budget) {
 }
 
 /// `retain = "shred"` destroys without approval, and only `retain = "destroy"` holds.
-fn check_destruction(section: &Section<'_>, retain: Option<Retain>, destroy: Option<Consent>) {
-    if retain == Some(Retain::Shred) && destroy == Some(Consent::Approved) {
+fn check_destruction(
+    section: &Section<'_>,
+    retain: Option<Retain>,
+    destroy: Option<DestroyApproval>,
+) {
+    if retain == Some(Retain::Shred) && destroy == Some(DestroyApproval::Approved) {
         let message = "with `retain = \"shred\"` a version is destroyed at the end of its overlap, whoever approves of it";
         let help = "write `retain = \"destroy\"` to wait for a second person, or remove `destroy`";
         section.error("destroy", message.to_owned(), help.to_owned());
@@ -96,14 +104,14 @@ fn check_destruction(section: &Section<'_>, retain: Option<Retain>, destroy: Opt
     }
 }
 
-fn doubtful(section: &Section<'_>) -> Option<Doubtful> {
-    let suspended = section.one("open-suspended", value::truth);
-    let compromised = section.one("open-compromised", value::truth);
+fn open_policy(section: &Section<'_>) -> Option<OpenPolicy> {
+    let suspended = section.one("open-suspended", value::boolean);
+    let compromised = section.one("open-compromised", value::boolean);
     Some(match (suspended?, compromised?) {
-        (false, false) => Doubtful::Nothing,
-        (true, false) => Doubtful::Suspended,
-        (false, true) => Doubtful::Compromised,
-        (true, true) => Doubtful::Both,
+        (false, false) => OpenPolicy::Nothing,
+        (true, false) => OpenPolicy::Suspended,
+        (false, true) => OpenPolicy::Compromised,
+        (true, true) => OpenPolicy::Both,
     })
 }
 
@@ -124,13 +132,13 @@ fn limit(hard: Budget) -> Option<Limit> {
 /// The longest subject that an envelope authenticates, in bytes.
 fn longest_subject(rule: &Rule, control_line: usize) -> usize {
     match rule.bind {
-        Bind::Subject { .. } => control_line.min(LONGEST_SUBJECT),
+        Bind::Subject { .. } => control_line.min(MAX_SUBJECT_LEN),
         Bind::Keyring => 0,
     }
 }
 
 /// The multi-key bound of the cipher, which no limit may exceed.
-fn check_bound(section: &Section<'_>, limit: Limit, longest_subject: usize) {
+fn check_cipher_bound(section: &Section<'_>, limit: Limit, longest_subject: usize) {
     let hard = HardLimit {
         messages: limit.messages,
         bytes: limit.bytes,

@@ -6,15 +6,15 @@ mod strict;
 
 use std::time::SystemTime;
 
-use crate::config::checked::Keyring;
-use crate::config::finding::Wrong;
+use crate::config::finding::ValueError;
+use crate::config::gateway_config::Keyring;
 use crate::config::section::Section;
 use crate::config::value;
 use crate::dataplane::Credential;
-use crate::policy::{Alias, Bind, Fault, Invalid, KeyringName, Pattern, Policy, Rule};
+use crate::policy::{Alias, Bind, Invalid, KeyringName, Pattern, Policy, Rule, RuleFault};
 
 /// Prefix of placeholder names for keyrings whose name has an error.
-const UNREAD: &str = "0-unread-";
+const PLACEHOLDER: &str = "0-unread-";
 
 /// One `[[keyring]]`, as far as it has no errors.
 struct Entry<'t> {
@@ -31,8 +31,8 @@ pub(super) fn convert(
     control_line: usize,
     now: SystemTime,
 ) -> Option<(Policy, Vec<Keyring>)> {
-    let prefixes = root.section("jetstream").many("api-prefixes", prefix);
-    let inboxes = root.many("inbox-prefixes", inbox_prefix);
+    let prefixes = root.section("jetstream").list("api-prefixes", prefix);
+    let inboxes = root.list("inbox-prefixes", inbox_prefix);
     let sections = root.sections("keyring");
     let entries: Vec<_> = if sections.is_empty() {
         vec![default_entry(root.absent("keyring"), control_line)]
@@ -42,8 +42,8 @@ pub(super) fn convert(
             .map(|(index, section)| entry(section, index, control_line, now))
             .collect()
     };
-    let policy = compile(&entries, &bare(prefixes.as_ref()));
-    let policy = policy.map(|policy| policy.with_inboxes(&bare(inboxes.as_ref())));
+    let policy = compile(&entries, &prefix_texts(prefixes.as_ref()));
+    let policy = policy.map(|policy| policy.with_inboxes(&prefix_texts(inboxes.as_ref())));
     let keyrings: Option<_> = entries.into_iter().map(|entry| entry.keys).collect();
     prefixes.and(inboxes)?;
     Some((policy?, keyrings?))
@@ -74,7 +74,7 @@ pub(super) fn warn_of_relay(root: &Section<'_>) {
 fn default_entry(section: Section<'_>, control_line: usize) -> Entry<'_> {
     let mut rule = Rule::everything();
     let keys = keys::convert(&section, &rule, control_line);
-    rule.longest = longest(keys.as_ref());
+    rule.max_payload_len = longest(keys.as_ref());
     Entry {
         section,
         rule,
@@ -86,7 +86,7 @@ fn default_entry(section: Section<'_>, control_line: usize) -> Entry<'_> {
 /// Reads one `[[keyring]]`. Values with errors are replaced so that they hide no other error; `keys` is `None` then.
 fn entry(section: Section<'_>, index: usize, control_line: usize, now: SystemTime) -> Entry<'_> {
     let name = section.one("name", parsed::<KeyringName>);
-    let (subjects, complete) = section.some("subjects", parsed::<Pattern>);
+    let (subjects, complete) = section.non_empty_list("subjects", parsed::<Pattern>);
     let (bind, bound) = bind(&section);
     let (subjects, places): (Vec<_>, _) = subjects.into_iter().unzip();
     let strict = strict::convert(&section, &subjects, now);
@@ -95,9 +95,9 @@ fn entry(section: Section<'_>, index: usize, control_line: usize, now: SystemTim
     let (publish_by, deliver_to) = clients.unwrap_or_default();
     let strict = strict.unwrap_or_default();
     let mut rule = Rule {
-        name: name.unwrap_or_else(|| unread(index)),
+        name: name.unwrap_or_else(|| placeholder_name(index)),
         subjects,
-        longest: u64::MAX,
+        max_payload_len: u64::MAX,
         bind,
         plaintext: strict.plaintext,
         answers: strict.answers,
@@ -108,7 +108,7 @@ fn entry(section: Section<'_>, index: usize, control_line: usize, now: SystemTim
         deliver_to,
     };
     let keys = keys::convert(&section, &rule, control_line).filter(|_| whole);
-    rule.longest = longest(keys.as_ref());
+    rule.max_payload_len = longest(keys.as_ref());
     Entry {
         section,
         rule,
@@ -146,8 +146,8 @@ pub(super) fn check_sizes(root: &Section<'_>, max_message: usize, keyrings: &[Ke
 }
 
 /// A placeholder name, unique in the file.
-fn unread(index: usize) -> KeyringName {
-    format!("{UNREAD}{index}").parse().unwrap_or_default()
+fn placeholder_name(index: usize) -> KeyringName {
+    format!("{PLACEHOLDER}{index}").parse().unwrap_or_default()
 }
 
 /// `bind` and `aliases`, and whether they have no errors.
@@ -194,7 +194,7 @@ fn compile(entries: &[Entry<'_>], prefixes: &[String]) -> Option<Policy> {
     None
 }
 
-fn record(entry: &Entry<'_>, fault: &Fault) {
+fn record(entry: &Entry<'_>, fault: &RuleFault) {
     let (name, mut help) = match &fault.why {
         Invalid::NameTaken(_) => ("name", "give each keyring a name of its own".to_owned()),
         Invalid::PatternTaken { .. } => (
@@ -215,7 +215,7 @@ fn record(entry: &Entry<'_>, fault: &Fault) {
         if own.into_iter().any(|earlier| earlier == pattern) {
             message = format!("the pattern `{pattern}` is in the list twice");
             help = "remove one of the two".to_owned();
-        } else if holder.as_str().starts_with(UNREAD) {
+        } else if holder.as_str().starts_with(PLACEHOLDER) {
             message = format!("the pattern `{pattern}` is already in another keyring");
         }
     }
@@ -226,16 +226,16 @@ fn record(entry: &Entry<'_>, fault: &Fault) {
     }
 }
 
-fn bare(prefixes: Option<&Vec<(String, usize)>>) -> Vec<String> {
+fn prefix_texts(prefixes: Option<&Vec<(String, usize)>>) -> Vec<String> {
     let prefixes = prefixes.into_iter().flatten();
     prefixes.map(|(prefix, _place)| prefix.clone()).collect()
 }
 
 /// A [`prefix`] that does not begin with `$`, as those of system subjects and stores do.
-fn inbox_prefix(value: &toml::de::DeValue<'_>) -> Result<String, Wrong> {
+fn inbox_prefix(value: &toml::de::DeValue<'_>) -> Result<String, ValueError> {
     let prefix = prefix(value)?;
     if prefix.starts_with('$') {
-        return Err(Wrong::new(format!(
+        return Err(ValueError::new(format!(
             "`{prefix}` is the server's or a store's, and clients wait for no answers there"
         )));
     }
@@ -243,27 +243,27 @@ fn inbox_prefix(value: &toml::de::DeValue<'_>) -> Result<String, Wrong> {
 }
 
 /// A subject without wildcards.
-pub(super) fn prefix(value: &toml::de::DeValue<'_>) -> Result<String, Wrong> {
+pub(super) fn prefix(value: &toml::de::DeValue<'_>) -> Result<String, ValueError> {
     let written = value::text(value)?;
     let bare = written.strip_suffix('.').unwrap_or(written);
     let pattern: Pattern = bare
         .parse()
-        .map_err(|bad: crate::policy::BadPattern| Wrong::new(bad.to_string()))?;
+        .map_err(|bad: crate::policy::BadPattern| ValueError::new(bad.to_string()))?;
     if pattern.is_literal() {
         Ok(bare.to_owned())
     } else {
-        Err(Wrong::new(format!(
+        Err(ValueError::new(format!(
             "`{written}` has wildcards, a prefix has none"
         )))
     }
 }
 
 /// A value that is parsed from text.
-fn parsed<T>(value: &toml::de::DeValue<'_>) -> Result<T, Wrong>
+fn parsed<T>(value: &toml::de::DeValue<'_>) -> Result<T, ValueError>
 where
     T: std::str::FromStr<Err: std::fmt::Display>,
 {
     value::text(value)?
         .parse()
-        .map_err(|bad: T::Err| Wrong::new(bad.to_string()))
+        .map_err(|bad: T::Err| ValueError::new(bad.to_string()))
 }

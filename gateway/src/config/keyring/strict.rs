@@ -9,16 +9,16 @@ use crate::policy::{
 };
 
 /// Shortest delay of a `-NAK`.
-const SHORTEST_DELAY: Duration = Duration::from_millis(1);
+const MIN_NAK_DELAY: Duration = Duration::from_millis(1);
 
 /// Longest delay of a `-NAK`.
-const LONGEST_DELAY: Duration = Duration::from_hours(24);
+const MAX_NAK_DELAY: Duration = Duration::from_hours(24);
 
 /// Shortest time for which a message of a stream is withheld.
-const SHORTEST_LIMIT: Duration = Duration::from_secs(1);
+const MIN_LIMIT: Duration = Duration::from_secs(1);
 
 /// Longest time for which a message of a stream is withheld.
-const LONGEST_LIMIT: Duration = Duration::from_hours(24 * 30);
+const MAX_LIMIT: Duration = Duration::from_hours(24 * 30);
 
 /// How the subjects of key-value and object stores start.
 const STORES: [&str; 3] = ["$KV.", "$O.", "$OBJ."];
@@ -136,11 +136,9 @@ fn in_store(pattern: &Pattern) -> bool {
 fn undecryptable(section: &Section<'_>) -> Option<Undecryptable> {
     let deliver = deliver(section);
     let nak_delay = section.optional("nak-delay", |v| {
-        value::duration(v, SHORTEST_DELAY, LONGEST_DELAY)
+        value::duration(v, MIN_NAK_DELAY, MAX_NAK_DELAY)
     });
-    let after = section.optional("limit", |v| {
-        value::duration(v, SHORTEST_LIMIT, LONGEST_LIMIT)
-    });
+    let after = section.optional("limit", |v| value::duration(v, MIN_LIMIT, MAX_LIMIT));
     let words = [
         ("terminate", AtLimit::Terminate),
         ("envelope", AtLimit::Envelope),

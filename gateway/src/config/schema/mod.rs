@@ -27,7 +27,7 @@ pub enum Default {
     /// This value, in TOML.
     Value(&'static str),
     /// A default that depends on something else, described in words.
-    Otherwise(&'static str),
+    Described(&'static str),
     /// The key cannot be absent.
     Required,
 }

@@ -1,6 +1,6 @@
 //! The keys of TLS, on both sides.
 
-use super::Default::{Otherwise, Required, Value};
+use super::Default::{Described, Required, Value};
 use super::Key;
 
 /// In the order of the reference page.
@@ -9,7 +9,7 @@ pub(super) const KEYS: &[Key] = &[
         path: "tls",
         kind: "table",
         unit: "",
-        default: Otherwise("no TLS with clients"),
+        default: Described("no TLS with clients"),
         example: "[tls]",
         effect: "TLS with clients, on every address of `listen` but unix sockets: see docs/tls.md. The files are read again when they change; connections are not touched.",
     },
@@ -41,7 +41,7 @@ pub(super) const KEYS: &[Key] = &[
         path: "tls.client-ca",
         kind: "text",
         unit: "path of a PEM file",
-        default: Otherwise("none"),
+        default: Described("none"),
         example: "client-ca = \"/etc/keyway/agents-ca.pem\"",
         effect: "The CAs that sign clients' certificates.",
     },
@@ -49,7 +49,7 @@ pub(super) const KEYS: &[Key] = &[
         path: "tls.crl",
         kind: "text",
         unit: "path of a PEM file",
-        default: Otherwise("none: no certificate counts as revoked"),
+        default: Described("none: no certificate counts as revoked"),
         example: "crl = \"/etc/keyway/agents.crl\"",
         effect: "Revocation lists, one for every CA of `client-ca` and for every CA between it and clients. A client whose CA has none is turned away. A list beyond its date goes on to be used, with a warning.",
     },
@@ -81,7 +81,7 @@ pub(super) const KEYS: &[Key] = &[
         path: "server-tls",
         kind: "table",
         unit: "",
-        default: Otherwise(
+        default: Described(
             "every default, if a server is named `tls://`; else no TLS with servers",
         ),
         example: "[server-tls]",
@@ -91,7 +91,7 @@ pub(super) const KEYS: &[Key] = &[
         path: "server-tls.ca",
         kind: "text",
         unit: "path of a PEM file",
-        default: Otherwise("the CAs that the system trusts"),
+        default: Described("the CAs that the system trusts"),
         example: "ca = \"/etc/keyway/nats-ca.pem\"",
         effect: "The CAs that sign servers' certificates.",
     },
@@ -99,7 +99,7 @@ pub(super) const KEYS: &[Key] = &[
         path: "server-tls.certificate",
         kind: "text",
         unit: "path of a PEM file",
-        default: Otherwise("none"),
+        default: Described("none"),
         example: "certificate = \"/etc/keyway/gw-client.pem\"",
         effect: "What the gateway shows to servers that verify clients, followed by the certificates that lead to its CA. With `key`.",
     },
@@ -107,7 +107,7 @@ pub(super) const KEYS: &[Key] = &[
         path: "server-tls.key",
         kind: "text",
         unit: "path of a PEM file",
-        default: Otherwise("none"),
+        default: Described("none"),
         example: "key = \"/run/credentials/keyway/gw-client.key\"",
         effect: "The certificate's key, without a passphrase; nobody but its owner may read the file. With `certificate`.",
     },
@@ -115,7 +115,7 @@ pub(super) const KEYS: &[Key] = &[
         path: "server-tls.server-name",
         kind: "text",
         unit: "host name or IP address",
-        default: Otherwise("the host in `servers`"),
+        default: Described("the host in `servers`"),
         example: "server-name = \"nats.example\"",
         effect: "The name that servers' certificates must have, when it is not the one that is dialled.",
     },

@@ -1,9 +1,9 @@
 //! `[control]`: the gateway's own connection.
 
 use super::*;
-use crate::control::Login;
+use crate::retention::Login;
 
-fn control(text: &str) -> crate::control::Config {
+fn control(text: &str) -> crate::retention::Config {
     checked(text).control.unwrap()
 }
 

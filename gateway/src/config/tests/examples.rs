@@ -10,7 +10,7 @@ pub(super) fn repository() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-fn example(name: &str) -> (Checked, Vec<Warning>) {
+fn example(name: &str) -> (GatewayConfig, Vec<Warning>) {
     let path = repository().join("configs").join(name);
     match check(&path, &environment()) {
         Ok(checked) => checked,

@@ -440,7 +440,7 @@ fn state_directory_that_nothing_names_is_refused() {
     let mut environment = environment();
     environment.state = None;
     assert_eq!(
-        embedded(&environment).unwrap_err().to_string(),
+        defaults(&environment).unwrap_err().to_string(),
         "(defaults):1:1: state: no state directory: neither `state` nor $KEYWAY_STATE_DIR, $XDG_STATE_HOME or $HOME is set\n  help: for example: state = \"/var/lib/keyway\""
     );
 }

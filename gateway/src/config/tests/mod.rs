@@ -32,11 +32,11 @@ fn environment() -> Environment {
     }
 }
 
-fn read(text: &str) -> Result<(Checked, Vec<Warning>), Errors> {
+fn read(text: &str) -> Result<(GatewayConfig, Vec<Warning>), Errors> {
     check_text("gw.toml", text, Path::new("/etc/keyway"), &environment())
 }
 
-fn checked(text: &str) -> Checked {
+fn checked(text: &str) -> GatewayConfig {
     match read(text) {
         Ok((checked, _)) => checked,
         Err(errors) => panic!("{errors}"),
@@ -62,7 +62,7 @@ fn said(text: &str, expected: &[&str]) {
 
 #[test]
 fn empty_file_is_every_default() {
-    let (checked, warnings) = embedded(&environment()).unwrap();
+    let (checked, warnings) = defaults(&environment()).unwrap();
     assert!(warnings.is_empty());
     let (ours, theirs) = (&checked.dataplane, crate::dataplane::Config::default());
     assert_eq!(format!("{ours:?}"), format!("{theirs:?}"));
@@ -102,8 +102,8 @@ fn file_without_keyrings_seals_everything_under_default() {
             overlap: Duration::from_mins(10),
             retain: Retain::Destroy,
             hold: Duration::from_hours(24),
-            destroy: Consent::Automatic,
-            open: Doubtful::Suspended,
+            destroy: DestroyApproval::Automatic,
+            open: OpenPolicy::Suspended,
         },
     };
     assert_eq!(checked.keyrings, [expected]);
@@ -241,8 +241,8 @@ fn every_key_of_a_keyring_is_read() {
             overlap: Duration::from_hours(1),
             retain: Retain::Archive,
             hold: Duration::from_hours(24 * 7),
-            destroy: Consent::Approved,
-            open: Doubtful::Compromised,
+            destroy: DestroyApproval::Approved,
+            open: OpenPolicy::Compromised,
         },
     };
     assert_eq!(checked.keyrings, [expected]);

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::audit::Settings;
-use crate::rotation::protection::{Direction, KEYS, direction, weakened};
+use crate::rotation::protection::{KEYS, Weakening, weakened, weakening};
 
 const USER: &str = "user:planner";
 
@@ -169,7 +169,7 @@ fn every_key_that_can_weaken_is_in_the_settings_and_noticed_that_way_round_alone
     for (path, way) in KEYS {
         let pairs = PAIRS.iter().filter(|(key, ..)| key == path);
         let pairs: Vec<_> = pairs.collect();
-        assert_eq!(pairs.is_empty(), *way == Direction::Nothing, "{path}");
+        assert_eq!(pairs.is_empty(), *way == Weakening::Nothing, "{path}");
         for (_, strong, weak) in pairs {
             let (strong, weak) = (with(path, strong), with(path, weak));
             let key = path.replace("[]", ".agents");
@@ -177,7 +177,7 @@ fn every_key_that_can_weaken_is_in_the_settings_and_noticed_that_way_round_alone
             let back = weaker(&weak, &strong);
             assert_eq!(
                 back.contains(&key),
-                *way == Direction::Any || *path == "tls.client-ca",
+                *way == Weakening::Any || *path == "tls.client-ca",
                 "{path} {back:?}"
             );
         }
@@ -191,7 +191,7 @@ fn every_setting_is_a_key_of_the_configuration() {
         for key in settings.keys() {
             let path = key.replace("keyring.agents", "keyring[]");
             let path = path.replace("keyring.default", "keyring[]");
-            assert!(direction(&path).is_some(), "{key}");
+            assert!(weakening(&path).is_some(), "{key}");
         }
     }
 }

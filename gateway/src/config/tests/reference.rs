@@ -51,7 +51,7 @@ fn render(page: &mut String, key: &Key) -> std::fmt::Result {
     writeln!(page, "- type: {}{unit}", key.kind)?;
     match key.default {
         Default::Value(text) => writeln!(page, "- default: `{text}`")?,
-        Default::Otherwise(words) => writeln!(page, "- default: {words}")?,
+        Default::Described(words) => writeln!(page, "- default: {words}")?,
         Default::Required => writeln!(page, "- required")?,
     }
     writeln!(page, "- example: `{}`", key.example)

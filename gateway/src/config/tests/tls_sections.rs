@@ -1,15 +1,17 @@
 //! `[tls]` and `[server-tls]`.
 
 use super::*;
-use crate::tls::{Authorities, Clients, Demand, Handshake, Listener, Pair, ToServer};
+use crate::tls::{
+    Authorities, ClientAuth, HandshakeOrder, ListenerTls, Pair, ServerTls, TlsPolicy,
+};
 
 const OWN: &str = "[tls]\ncertificate = \"gw.pem\"\nkey = \"/run/gw.key\"\n";
 
-fn listener(more: &str) -> Listener {
+fn listener(more: &str) -> ListenerTls {
     checked(&format!("{OWN}{more}")).dataplane.tls.unwrap()
 }
 
-fn to_server(text: &str) -> Option<ToServer> {
+fn to_server(text: &str) -> Option<ServerTls> {
     checked(text).dataplane.server_tls
 }
 
@@ -21,14 +23,14 @@ fn without_the_sections_there_is_no_tls() {
 
 #[test]
 fn certificate_and_key_are_enough() {
-    let expected = Listener {
+    let expected = ListenerTls {
         own: Pair {
             certificate: "/etc/keyway/gw.pem".into(),
             key: "/run/gw.key".into(),
         },
-        clients: Clients::Unasked,
-        demand: Demand::Required,
-        handshake: Handshake::AfterInfo,
+        clients: ClientAuth::NotRequested,
+        demand: TlsPolicy::Required,
+        handshake: HandshakeOrder::AfterInfo,
     };
     assert_eq!(listener(""), expected);
 }
@@ -42,14 +44,14 @@ fn every_key_of_the_listener_is_read() {
     let required = listener("clients = \"required\"\nclient-ca = \"ca.pem\"\ncrl = \"/crl.pem\"");
     assert_eq!(
         required.clients,
-        Clients::Required(authorities(Some("/crl.pem")))
+        ClientAuth::Required(authorities(Some("/crl.pem")))
     );
     let optional = listener("clients = \"optional\"\nclient-ca = \"ca.pem\"\nplaintext = true");
-    assert_eq!(optional.clients, Clients::Optional(authorities(None)));
-    assert_eq!(optional.demand, Demand::Optional);
+    assert_eq!(optional.clients, ClientAuth::Optional(authorities(None)));
+    assert_eq!(optional.demand, TlsPolicy::Optional);
     let handshake = |more| listener(more).handshake;
-    assert_eq!(handshake("handshake = \"first\""), Handshake::First);
-    let automatic = |millis| Handshake::Automatic(Duration::from_millis(millis));
+    assert_eq!(handshake("handshake = \"first\""), HandshakeOrder::First);
+    let automatic = |millis| HandshakeOrder::Automatic(Duration::from_millis(millis));
     assert_eq!(handshake("handshake = \"automatic\""), automatic(50));
     let patient = handshake("handshake = \"automatic\"\nwait = \"1s\"");
     assert_eq!(patient, automatic(1000));
@@ -66,7 +68,7 @@ fn every_key_to_the_server_is_read() {
         server-name = "nats.example"
         handshake-first = true
         "#;
-    let expected = ToServer {
+    let expected = ServerTls {
         ca: Some("/etc/keyway/ca.pem".into()),
         own: Some(Pair {
             certificate: "/etc/keyway/c.pem".into(),
@@ -88,7 +90,7 @@ fn every_key_to_the_server_is_read() {
 #[test]
 fn server_named_tls_needs_no_section() {
     let servers = "servers = [\"tls://n1.example\", \"nats://localhost:1\"]";
-    assert_eq!(to_server(servers), Some(ToServer::default()));
+    assert_eq!(to_server(servers), Some(ServerTls::default()));
     let servers: Vec<_> = checked(servers)
         .dataplane
         .servers
@@ -199,5 +201,5 @@ fn own_connection_does_as_the_servers_do() {
     assert_eq!(first.servers, ["tls://a:4222"]);
     assert_eq!(first.tls.unwrap().ca, Some("/ca.pem".into()));
     let own = control("[control]\nservers = \"tls://a\"");
-    assert_eq!(own.tls, Some(ToServer::default()));
+    assert_eq!(own.tls, Some(ServerTls::default()));
 }

@@ -11,7 +11,7 @@ use data_encoding::{BASE64, HEXLOWER};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::error::{InitError, OpenError, Underivable};
+use super::error::{InitError, KeyDerivationFailed, OpenError};
 use super::kek::Kek;
 use crate::custody::Passphrase;
 use crate::secret::{NoEntropy, Secret};
@@ -21,7 +21,7 @@ const MEMORY_KIB: u32 = 64 * 1024;
 const PASSES: u32 = 3;
 const LANES: u32 = 4;
 /// The highest parameters that a file may have, so that an altered one cannot exhaust the host: 4 GiB, 64 passes, 64 lanes.
-const MOST: (u32, u32, u32) = (4 * 1024 * 1024, 64, 64);
+const MAX_COST: (u32, u32, u32) = (4 * 1024 * 1024, 64, 64);
 
 /// The file, field by field.
 #[derive(Serialize, Deserialize)]
@@ -61,8 +61,9 @@ pub(super) fn create(path: &Path, passphrase: &Passphrase) -> Result<(Kek, Strin
     };
     let kek = Kek::new(&derive(&parameters, &salt, passphrase)?, "passphrase", path)?;
     parameters.kek = kek.id().to_string();
-    parameters.checksum = parameters.sum();
-    let mut json = serde_json::to_string_pretty(&parameters).map_err(|_never| Underivable)?;
+    parameters.checksum = parameters.compute_checksum();
+    let mut json =
+        serde_json::to_string_pretty(&parameters).map_err(|_never| KeyDerivationFailed)?;
     json.push('\n');
     Ok((kek, json))
 }
@@ -85,22 +86,22 @@ pub(super) fn open(path: &Path, json: &[u8], passphrase: &Passphrase) -> Result<
 
 fn parse(path: &Path, json: &[u8]) -> Result<Parameters, OpenError> {
     let not_json = |e: serde_json::Error| damaged(path, &e.to_string());
-    let Probe { format } = crate::objects::from_slice(json).map_err(not_json)?;
+    let Probe { format } = crate::strict_json::from_slice(json).map_err(not_json)?;
     if format > FORMAT {
         return Err(OpenError::Newer {
             path: path.to_owned(),
             found: format,
         });
     }
-    let parameters: Parameters = crate::objects::from_slice(json).map_err(not_json)?;
+    let parameters: Parameters = crate::strict_json::from_slice(json).map_err(not_json)?;
     let asked = (parameters.memory_kib, parameters.passes, parameters.lanes);
     if parameters.algorithm != "argon2id" {
         return Err(damaged(path, "the algorithm is not argon2id"));
     }
-    if parameters.checksum != parameters.sum() {
+    if parameters.checksum != parameters.compute_checksum() {
         return Err(damaged(path, "its checksum does not fit"));
     }
-    if asked.0 > MOST.0 || asked.1 > MOST.1 || asked.2 > MOST.2 {
+    if asked.0 > MAX_COST.0 || asked.1 > MAX_COST.1 || asked.2 > MAX_COST.2 {
         return Err(damaged(
             path,
             "it asks for more than 4 GiB, 64 passes or 64 lanes",
@@ -110,7 +111,7 @@ fn parse(path: &Path, json: &[u8]) -> Result<Parameters, OpenError> {
 }
 
 impl Parameters {
-    fn sum(&self) -> String {
+    fn compute_checksum(&self) -> String {
         let text = format!(
             "{}\n{}\n{}\n{}\n{}\n{}\n{}\n",
             self.format,
@@ -130,26 +131,26 @@ fn derive(
     parameters: &Parameters,
     salt: &[u8],
     passphrase: &Passphrase,
-) -> Result<Secret, Underivable> {
+) -> Result<Secret, KeyDerivationFailed> {
     let params = Params::new(
         parameters.memory_kib,
         parameters.passes,
         parameters.lanes,
         Some(crate::secret::LEN),
     )
-    .map_err(|_refused| Underivable)?;
+    .map_err(|_refused| KeyDerivationFailed)?;
     let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
     // The library does not wipe blocks that it allocates itself.
     let mut blocks = Zeroizing::new(Vec::new());
     let count = argon2.params().block_count();
     blocks
         .try_reserve_exact(count)
-        .map_err(|_no_memory| Underivable)?;
+        .map_err(|_no_memory| KeyDerivationFailed)?;
     blocks.resize(count, Block::new());
     Secret::build(|out| {
         argon2
             .hash_password_into_with_memory(passphrase.expose(), salt, out, blocks.as_mut_slice())
-            .map_err(|_refused| Underivable)
+            .map_err(|_refused| KeyDerivationFailed)
     })
 }
 

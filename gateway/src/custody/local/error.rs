@@ -28,7 +28,7 @@ pub enum InitError {
     NoEntropy(#[from] NoEntropy),
     /// The key derivation failed.
     #[error(transparent)]
-    Derivation(#[from] Underivable),
+    Derivation(#[from] KeyDerivationFailed),
 }
 
 /// Why the KEK could not be opened.
@@ -88,7 +88,7 @@ pub enum OpenError {
     },
     /// The key derivation failed.
     #[error(transparent)]
-    Derivation(#[from] Underivable),
+    Derivation(#[from] KeyDerivationFailed),
 }
 
 /// The key derivation function refused its parameters, or found no memory.
@@ -96,7 +96,7 @@ pub enum OpenError {
 #[error(
     "the key-encryption key could not be derived; is there enough free memory for Argon2id (64 MiB)?"
 )]
-pub struct Underivable;
+pub struct KeyDerivationFailed;
 
 impl Faulty for InitError {
     fn fault(&self) -> Fault {

@@ -6,10 +6,10 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Prk, Salt};
 use zeroize::Zeroizing;
 
-use super::error::Underivable;
+use super::error::KeyDerivationFailed;
 use crate::custody::wrapped::{FORMAT, KekId, Wrapped};
 use crate::custody::{Custodian, Description, UnwrapFailed, WrapFailed};
-use crate::secret::{NoEntropy, Secret, apart};
+use crate::secret::{NoEntropy, Secret, on_wiped_thread};
 
 /// The first bytes of the additional data; no other use of AES-GCM in keyway begins with them.
 const DOMAIN: &[u8] = b"keyway/1 wrap";
@@ -36,13 +36,13 @@ impl Kek {
         secret: &Secret,
         kind: &'static str,
         place: &Path,
-    ) -> Result<Self, Underivable> {
+    ) -> Result<Self, KeyDerivationFailed> {
         let prk = Salt::new(HKDF_SHA256, b"keyway/1 kek").extract(secret.expose());
         let mut id = [0; 8];
         expand(&prk, b"id", &mut id)?;
         let wrapping = Secret::build(|out| expand(&prk, b"wrap", out))?;
-        let key =
-            UnboundKey::new(&AES_256_GCM, wrapping.expose()).map_err(|_unspecified| Underivable)?;
+        let key = UnboundKey::new(&AES_256_GCM, wrapping.expose())
+            .map_err(|_unspecified| KeyDerivationFailed)?;
         Ok(Self {
             key: LessSafeKey::new(key),
             id: KekId(id),
@@ -66,7 +66,7 @@ impl Custodian for Kek {
         aws_lc_rs::rand::fill(&mut nonce).map_err(|_unspecified| NoEntropy)?;
         let prefix = [&[FORMAT][..], &self.id.0].concat();
         let aad = Aad::from([DOMAIN, &prefix, context].concat());
-        apart(|| {
+        on_wiped_thread(|| {
             let mut sealed = Zeroizing::new(*secret.expose());
             let nonced = Nonce::assume_unique_for_key(nonce);
             let tag = self
@@ -89,8 +89,10 @@ impl Custodian for Kek {
         let nonce = Nonce::assume_unique_for_key(parts.nonce);
         Secret::build(|out| {
             let key = &self.key;
-            apart(|| key.open_separate_gather(nonce, aad, parts.ciphertext, parts.tag, out))
-                .map_err(|_unspecified| UnwrapFailed::Damaged)
+            on_wiped_thread(|| {
+                key.open_separate_gather(nonce, aad, parts.ciphertext, parts.tag, out)
+            })
+            .map_err(|_unspecified| UnwrapFailed::Damaged)
         })
     }
 
@@ -103,8 +105,8 @@ impl Custodian for Kek {
     }
 }
 
-fn expand(prk: &Prk, info: &[u8], out: &mut [u8]) -> Result<(), Underivable> {
+fn expand(prk: &Prk, info: &[u8], out: &mut [u8]) -> Result<(), KeyDerivationFailed> {
     prk.expand(&[info], Len(out.len()))
         .and_then(|okm| okm.fill(out))
-        .map_err(|_unspecified| Underivable)
+        .map_err(|_unspecified| KeyDerivationFailed)
 }

@@ -3,18 +3,18 @@
 mod argon;
 mod error;
 mod kek;
+mod kek_file;
 #[cfg(test)]
 mod tests;
-mod text;
 
-pub use error::{InitError, OpenError, Underivable};
+pub use error::{InitError, KeyDerivationFailed, OpenError};
 pub use kek::Kek;
 
 use std::path::Path;
 
 use super::{PASSPHRASE_MIN_LEN, Passphrase};
-use crate::disk::{self, Files, Guarded, Lock, Real, StateDir, read_guarded};
-use crate::secret::{Secret, apart};
+use crate::disk::{self, AllowedOwner, Files, Lock, Real, StateDir, read_secret_file};
+use crate::secret::{Secret, on_wiped_thread};
 
 /// The KEK as text.
 const FILE: &str = "kek";
@@ -48,15 +48,15 @@ pub fn open(dir: &StateDir, passphrase: Option<&Passphrase>) -> Result<Kek, Open
         (None, None) => Err(OpenError::Missing {
             dir: dir.path().to_owned(),
         }),
-        (Some(text), None) if passphrase.is_none() => apart(|| {
-            text::parse(&file, &text).and_then(|secret| Ok(Kek::new(&secret, "file", &file)?))
+        (Some(text), None) if passphrase.is_none() => on_wiped_thread(|| {
+            kek_file::parse(&file, &text).and_then(|secret| Ok(Kek::new(&secret, "file", &file)?))
         }),
         (Some(_), None) => Err(OpenError::PassphraseUnneeded { path: file }),
         (None, Some(json)) => {
             let passphrase = passphrase.ok_or_else(|| OpenError::PassphraseNeeded {
                 path: parameters.clone(),
             })?;
-            apart(|| argon::open(&parameters, &json, passphrase))
+            on_wiped_thread(|| argon::open(&parameters, &json, passphrase))
         }
     }
 }
@@ -92,16 +92,16 @@ fn init_on(
     match passphrase {
         None => {
             let (secret, path) = (Secret::random()?, dir.join(FILE));
-            let line = apart(|| text::write(&secret));
+            let line = on_wiped_thread(|| kek_file::write(&secret));
             disk::create(files, &path, line.as_bytes())?;
-            Ok(apart(|| Kek::new(&secret, "file", &path))?)
+            Ok(on_wiped_thread(|| Kek::new(&secret, "file", &path))?)
         }
         Some(passphrase) if passphrase.expose().len() < PASSPHRASE_MIN_LEN => {
             Err(InitError::ShortPassphrase)
         }
         Some(passphrase) => {
             let path = dir.join(PARAMETERS);
-            let (kek, json) = apart(|| argon::create(&path, passphrase))?;
+            let (kek, json) = on_wiped_thread(|| argon::create(&path, passphrase))?;
             disk::create(files, &path, json.as_bytes())?;
             Ok(kek)
         }
@@ -113,7 +113,7 @@ fn present(dir: &StateDir, name: &str) -> bool {
 }
 
 fn read(path: &Path) -> Result<Option<zeroize::Zeroizing<Vec<u8>>>, OpenError> {
-    match read_guarded(path, Guarded::Own) {
+    match read_secret_file(path, AllowedOwner::Us) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(e) if e.is_missing() => Ok(None),
         Err(e) => Err(e.into()),

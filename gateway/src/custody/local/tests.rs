@@ -6,15 +6,15 @@ use zeroize::Zeroizing;
 
 use super::*;
 use crate::custody::{Custodian, UnwrapFailed, Wrapped};
-use crate::disk::testing::{Forgetful, Trouble};
-use crate::secret::memory::{deep, left, masked, on_lesser_processors};
+use crate::disk::testing::{CrashDisk, DiskFault};
+use crate::secret::memory::{find_in_memory, masked, on_deep_stack, with_fewer_cpu_features};
 
 const WORDS: &[u8] = b"correct horse battery staple\n";
 
 fn state() -> (tempfile::TempDir, Lock) {
     let root = tempfile::tempdir().unwrap();
     let dir = StateDir::create(&root.path().join("state")).unwrap();
-    (root, Lock::take(dir).unwrap())
+    (root, Lock::acquire(dir).unwrap())
 }
 
 fn passphrase(words: &[u8]) -> Passphrase {
@@ -211,8 +211,8 @@ fn full_and_read_only_disks_leave_no_kek() {
         (std::io::ErrorKind::ReadOnlyFilesystem, "read-only"),
     ] {
         for step in 0..2 {
-            let disk = Forgetful::default();
-            disk.arm(step, Trouble::Error(kind));
+            let disk = CrashDisk::default();
+            disk.arm(step, DiskFault::Error(kind));
             let e = init_on(&disk, lock.dir(), None).err().unwrap();
             assert!(e.to_string().contains(words), "{e}");
             assert!(disk.read(&lock.dir().join(FILE)).is_err());
@@ -222,28 +222,28 @@ fn full_and_read_only_disks_leave_no_kek() {
 
 #[test]
 fn wrapping_leaves_no_copy_of_a_secret_in_memory() {
-    on_lesser_processors("custody::local::tests::wrapping_leaves_no_copy_of_a_secret_in_memory");
-    let secrets = deep(|| {
+    with_fewer_cpu_features("custody::local::tests::wrapping_leaves_no_copy_of_a_secret_in_memory");
+    let secrets = on_deep_stack(|| {
         let (_root, lock) = state();
         let secret = Secret::random().unwrap();
         let wrapped = init(&lock, None).unwrap().wrap(&secret, b"here").unwrap();
         let kek = open(lock.dir(), None).unwrap();
         drop(kek.unwrap(&wrapped, b"here").ok().unwrap());
         let path = lock.dir().join(FILE);
-        let kek = apart(|| {
+        let kek = on_wiped_thread(|| {
             let text = read(&path).unwrap().unwrap();
-            masked(text::parse(&path, &text).ok().unwrap().expose())
+            masked(kek_file::parse(&path, &text).ok().unwrap().expose())
         });
         [masked(secret.expose()), kek]
     });
     for secret in secrets {
-        assert_eq!(left(&secret), Vec::<String>::new());
+        assert_eq!(find_in_memory(&secret), Vec::<String>::new());
     }
 }
 
 #[test]
 fn passphrase_leaves_no_copy_in_memory() {
-    let words = deep(|| {
+    let words = on_deep_stack(|| {
         let (_root, lock) = state();
         let words = Secret::random().unwrap();
         let phrase = passphrase(words.expose());
@@ -251,5 +251,5 @@ fn passphrase_leaves_no_copy_in_memory() {
         drop(open(lock.dir(), Some(&phrase)).unwrap());
         masked(words.expose())
     });
-    assert_eq!(left(&words), Vec::<String>::new());
+    assert_eq!(find_in_memory(&words), Vec::<String>::new());
 }

@@ -5,37 +5,37 @@ use std::time::Instant;
 
 use crate::envelope::{Binding, Flags, Kid, OVERHEAD};
 use crate::keyring::{self, OpenRefused, Opened, Snapshot};
-use crate::metrics::{Cause, Direction, MissOutcome, Side, Stage, Stopwatch};
+use crate::metrics::{BatchStage, Cause, Direction, MissOutcome, Side, Stopwatch};
 use crate::policy::KeyringId;
-use crate::wire::{Buffer, Limits, Message, ServerOp, ServerParser, Step, header, write};
+use crate::wire::{Buffer, Limits, Message, Parsed, ServerOp, ServerParser, header, write};
 
-use crate::dataplane::caches::Cache;
-use crate::dataplane::greet;
-use crate::dataplane::identity::Barred;
-use crate::dataplane::link::Link;
-use crate::dataplane::pool::BATCH_OUTPUT;
-use crate::dataplane::refusals::Pong;
-use crate::dataplane::replies::{Asked, Class, FROM_STREAM};
+use crate::dataplane::buffer_pool::BATCH_OUTPUT;
+use crate::dataplane::fast_path::FastPath;
+use crate::dataplane::handshake;
+use crate::dataplane::identity::DeniedKeyrings;
+use crate::dataplane::injected_errors::Pong;
+use crate::dataplane::lane_caches::Cache;
+use crate::dataplane::replies::{Class, FROM_STREAM, PublishedRequest};
 use crate::dataplane::route_cache::RouteCache;
-use crate::dataplane::streak::Streak;
+use crate::dataplane::session_state::SessionState;
 use crate::dataplane::worker::Worker;
 
-use super::admitted::CHUNK;
-use super::candidates;
-use super::fate::{Fate, From, Judge, Opening, Otherwise};
+use super::allowed_answers::SNAPSHOT_ACK;
+use super::decision::{Decision, DecisionContext, EnvelopeSource, OnFailure, Opening};
+use super::flow_control::is_forged_flow_control;
 use super::misses::Misses;
-use super::requests::Comes;
-use super::stalled::controls_elsewhere;
-use super::stored;
+use super::msg_get;
+use super::other_subjects;
+use super::requests::DeliveredAs;
 
 /// The deliver path of one session, from bytes to bytes: no sockets, no waiting.
 pub struct DeliverPath<'s> {
     pub(super) worker: &'s Worker,
-    pub(super) link: &'s RefCell<Link>,
+    pub(super) state: &'s RefCell<SessionState>,
     parser: ServerParser,
     pub(super) routes: RouteCache,
-    pub(super) streak: Streak,
-    pub(super) deaf: Barred,
+    pub(super) fast_path: FastPath,
+    pub(super) deliver_denied: DeniedKeyrings,
     pub(super) lanes: Cache,
     pub(super) misses: Misses,
     pub(super) watch: Stopwatch,
@@ -53,7 +53,7 @@ pub enum DeliverBatch {
     /// The server violated the protocol.
     Malformed,
     /// The `PONG` to the gateway's last `PING` has come: the server has processed everything that the client has sent.
-    Last,
+    Drained,
 }
 
 /// The subject under which an envelope opened.
@@ -67,24 +67,24 @@ enum Tried {
 
 enum Stop {
     Miss(Kid),
-    NotAnInfo,
-    Last,
+    InvalidInfo,
+    Drained,
 }
 
 impl<'s> DeliverPath<'s> {
     /// The path of a new session.
     #[must_use]
-    pub fn new(worker: &'s Worker, link: &'s RefCell<Link>) -> Self {
+    pub fn new(worker: &'s Worker, state: &'s RefCell<SessionState>) -> Self {
         Self {
             worker,
-            link,
+            state,
             parser: ServerParser::new(Limits {
                 max_message: worker.shared.config.max_message,
                 ..Limits::default()
             }),
             routes: RouteCache::default(),
-            streak: Streak::default(),
-            deaf: Barred::new(Direction::Deliver),
+            fast_path: FastPath::default(),
+            deliver_denied: DeniedKeyrings::new(Direction::Deliver),
             lanes: worker.caches.open(worker.id),
             misses: Misses::default(),
             watch: Stopwatch::default(),
@@ -94,7 +94,7 @@ impl<'s> DeliverPath<'s> {
 
     /// To be called when the output of the last batch has been written.
     pub fn written(&mut self) {
-        self.watch.lap(Stage::Write, &self.worker.shared.clock);
+        self.watch.lap(BatchStage::Write, &self.worker.shared.clock);
         self.watch
             .stop(self.worker.meters.batch_seconds(Direction::Deliver));
     }
@@ -113,36 +113,37 @@ impl<'s> DeliverPath<'s> {
         self.now = self.worker.shared.clock.instant();
         self.lanes.borrow_mut().refresh(&snapshot);
         self.misses.refresh(&snapshot);
-        self.worker.learn(&snapshot);
-        self.link.borrow_mut().identity.grow_old(self.now);
-        self.deaf.refresh(&snapshot, &self.link.borrow().identity);
+        self.worker.add_keyring_meters(&snapshot);
+        self.state.borrow_mut().identity.expire(self.now);
+        self.deliver_denied
+            .refresh(&snapshot, &self.state.borrow().identity);
         let mut taken = 0;
         let ended = loop {
             if output.len() >= BATCH_OUTPUT {
                 break DeliverBatch::Full;
             }
             let rest = input.filled().get(taken..).unwrap_or_default();
-            let alike = self.alike(&snapshot, rest, output);
-            if alike != 0 {
-                taken = taken.saturating_add(alike);
+            let run_len = self.forward_run(&snapshot, rest, output);
+            if run_len != 0 {
+                taken = taken.saturating_add(run_len);
                 continue;
             }
-            self.streak.end();
+            self.fast_path.end();
             match self.parser.next(rest) {
-                Ok(Step::More { need }) => break DeliverBatch::More(need),
-                Ok(Step::Op { op, len }) => match self.forward(&snapshot, op, output) {
+                Ok(Parsed::Incomplete { need }) => break DeliverBatch::More(need),
+                Ok(Parsed::Op { op, len }) => match self.forward(&snapshot, op, output) {
                     Ok(()) => taken = taken.saturating_add(len),
                     Err(Stop::Miss(kid)) => break DeliverBatch::Miss(kid),
-                    Err(Stop::NotAnInfo) => break self.malformed("info"),
-                    Err(Stop::Last) => {
+                    Err(Stop::InvalidInfo) => break self.malformed("info"),
+                    Err(Stop::Drained) => {
                         taken = taken.saturating_add(len);
-                        break DeliverBatch::Last;
+                        break DeliverBatch::Drained;
                     }
                 },
                 Err(malformed) => break self.malformed(malformed.word()),
             }
         };
-        self.streak.end();
+        self.fast_path.end();
         input.consume(taken);
         self.worker.meters.flush();
         ended
@@ -150,7 +151,7 @@ impl<'s> DeliverPath<'s> {
 
     fn malformed(&self, rule: &'static str) -> DeliverBatch {
         self.worker.meters.malformed(Side::Server);
-        self.link.borrow_mut().broken = Some(rule);
+        self.state.borrow_mut().violated_rule = Some(rule);
         DeliverBatch::Malformed
     }
 
@@ -165,20 +166,21 @@ impl<'s> DeliverPath<'s> {
                 return self.message(snapshot, &message, out).map_err(Stop::Miss);
             }
             ServerOp::Info { json } => {
-                greet::info(
+                handshake::info(
                     json,
                     snapshot,
                     self.worker,
-                    &mut self.link.borrow_mut(),
+                    &mut self.state.borrow_mut(),
                     out,
                 )
-                .map_err(|greet::NotAnInfo| Stop::NotAnInfo)?;
-                self.deaf.refresh(snapshot, &self.link.borrow().identity);
+                .map_err(|handshake::InvalidInfo| Stop::InvalidInfo)?;
+                self.deliver_denied
+                    .refresh(snapshot, &self.state.borrow().identity);
             }
             ServerOp::Ping => write::ping(out),
-            ServerOp::Pong => match self.link.borrow_mut().refusals.pong(out) {
-                Pong::Told => {}
-                Pong::Last => return Err(Stop::Last),
+            ServerOp::Pong => match self.state.borrow_mut().injected_errors.pong(out) {
+                Pong::Handled => {}
+                Pong::Last => return Err(Stop::Drained),
             },
             ServerOp::Ok => write::ok(out),
             ServerOp::Err { text } => write::err(out, text),
@@ -197,70 +199,76 @@ impl<'s> DeliverPath<'s> {
             return Ok(());
         }
         let before = out.len();
-        let fate = self.fate(snapshot, message);
-        self.count_unsealed(fate, message);
-        self.watch.lap(Stage::Parse, &self.worker.shared.clock);
-        match fate {
-            Fate::Pass => {
+        let decision = self.decide(snapshot, message);
+        self.count_unsealed(decision, message);
+        self.watch.lap(BatchStage::Parse, &self.worker.shared.clock);
+        match decision {
+            Decision::Pass => {
                 self.pass(snapshot, message, out);
-                self.expect_alike(snapshot, message, None);
+                self.begin_run(snapshot, message, None);
             }
-            Fate::Accept(keyring) => {
+            Decision::Accept(keyring) => {
                 let meters = self.worker.meters.keyring(Some(keyring.index()));
                 meters.plaintext.add(message.payload.len());
                 self.pass(snapshot, message, out);
             }
-            Fate::PassBare => self.pass_bare(snapshot, message, out),
-            Fate::Open(opening) => self.open(snapshot, message, opening, out)?,
-            Fate::OpenStored => self.open_stored(snapshot, message, out)?,
-            Fate::NarrowConfig => self.narrow_config(snapshot, message, out),
-            Fate::NarrowLimits => self.narrow_limits(snapshot, message, out),
-            Fate::NarrowSize => self.narrow_size(snapshot, message, out),
-            Fate::NarrowExceeded => self.narrow_exceeded(snapshot, message, out),
-            Fate::NarrowPending => self.narrow_pending(snapshot, message, out),
-            Fate::Unnamed(keyring) => self.unnamed(snapshot, keyring, message, out),
-            Fate::EndBatch => self.end_batch(snapshot, message, out),
-            Fate::Withhold(keyring, cause) => {
+            Decision::PassWithoutHeaders => self.pass_without_headers(snapshot, message, out),
+            Decision::Open(opening) => self.open(snapshot, message, opening, out)?,
+            Decision::OpenStored => self.open_stored(snapshot, message, out)?,
+            Decision::NarrowConfig => self.narrow_config(snapshot, message, out),
+            Decision::NarrowLimits => self.narrow_limits(snapshot, message, out),
+            Decision::NarrowSize => self.narrow_size(snapshot, message, out),
+            Decision::NarrowExceeded => self.narrow_exceeded(snapshot, message, out),
+            Decision::NarrowPending => self.narrow_pending(snapshot, message, out),
+            Decision::UnknownApiPrefix(keyring) => {
+                self.unknown_api_prefix(snapshot, keyring, message, out)
+            }
+            Decision::EndBatch => self.end_batch(snapshot, message, out),
+            Decision::Withhold(keyring, cause) => {
                 self.withhold(snapshot, (keyring, cause), message, out);
             }
         }
         if out.len() > before {
-            self.count_batched(fate, message);
+            self.count_batched(decision, message);
         }
-        self.watch.lap(Stage::Crypto, &self.worker.shared.clock);
+        self.watch
+            .lap(BatchStage::Crypto, &self.worker.shared.clock);
         Ok(())
     }
 
-    fn fate(&mut self, snapshot: &Snapshot, message: &Message<'_>) -> Fate {
+    fn decide(&mut self, snapshot: &Snapshot, message: &Message<'_>) -> Decision {
         if self.worker.shared.config.relay_only {
-            return Fate::Pass;
+            return Decision::Pass;
         }
         let policy = snapshot.policy();
-        let look = self
+        let lookup = self
             .routes
-            .look(policy, snapshot.generation(), message.subject);
+            .lookup(policy, snapshot.generation(), message.subject);
         // Clients act on it in messages that are empty to them, sealed or not, also where the status is an ordinary header.
         let may_be_empty = matches!(message.payload.len(), 0 | OVERHEAD);
-        let controls = |headers| controls_elsewhere(headers, message.reply);
+        let controls = |headers| is_forged_flow_control(headers, message.reply);
         if may_be_empty && message.headers.is_some_and(controls) {
-            return Fate::Withhold(look.route.keyring(), Cause::Reply);
+            return Decision::Withhold(lookup.route.keyring(), Cause::Reply);
         }
-        let judge = Judge {
+        let context = DecisionContext {
             shared: &self.worker.shared,
             policy,
-            link: &self.link.borrow(),
-            deaf: &self.deaf,
+            state: &self.state.borrow(),
+            deliver_denied: &self.deliver_denied,
             now: self.now,
         };
-        judge.fate(look, message)
+        context.decide(lookup, message)
     }
 
     /// Counts messages of streams without an envelope: they use less of a pull's bytes than was added for them.
-    fn count_unsealed(&self, fate: Fate, message: &Message<'_>) {
-        let is_unsealed = matches!(fate, Fate::Pass | Fate::Accept(_) | Fate::NarrowSize);
+    fn count_unsealed(&self, decision: Decision, message: &Message<'_>) {
+        let is_unsealed = matches!(
+            decision,
+            Decision::Pass | Decision::Accept(_) | Decision::NarrowSize
+        );
         let is_stored = |reply: &[u8]| reply.starts_with(FROM_STREAM);
         if is_unsealed && message.reply.is_some_and(is_stored) {
-            let replies = &mut self.link.borrow_mut().replies;
+            let replies = &mut self.state.borrow_mut().replies;
             replies.delivered_unsealed(message.sid, self.now);
         }
     }
@@ -274,7 +282,7 @@ impl<'s> DeliverPath<'s> {
         out: &mut Buffer,
     ) -> Result<(), Kid> {
         let [expected, other] = opening.expected;
-        if let Some(keyring) = self.closed(snapshot, expected.or(other), message.payload) {
+        if let Some(keyring) = self.denied_keyring(snapshot, expected.or(other), message.payload) {
             self.withhold(snapshot, (Some(keyring), Cause::Identity), message, out);
             return Ok(());
         }
@@ -282,20 +290,20 @@ impl<'s> DeliverPath<'s> {
         match self.try_open(snapshot, message, &opening, out) {
             Ok((opened, by)) => {
                 out.put(b"\r\n");
-                if !self.opened(snapshot, opened, message) {
+                if !self.admit_opened(snapshot, opened, message) {
                     out.wipe(before);
                     let keyring = Some(opened.keyring);
                     self.withhold(snapshot, (keyring, Cause::Reply), message, out);
                 } else if by == Tried::Own {
-                    self.expect_alike(snapshot, message, Some(opened.keyring));
+                    self.begin_run(snapshot, message, Some(opened.keyring));
                 }
             }
             Err(refused) => {
                 out.truncate(before);
-                let cause = self.cause(refused)?;
-                match opening.or {
-                    Otherwise::Pass => self.pass(snapshot, message, out),
-                    Otherwise::Withhold => {
+                let cause = self.withhold_cause(refused)?;
+                match opening.on_failure {
+                    OnFailure::Pass => self.pass(snapshot, message, out),
+                    OnFailure::Withhold => {
                         let keyring = refused.keyring().or(expected);
                         self.withhold(snapshot, (keyring, cause), message, out);
                     }
@@ -315,8 +323,8 @@ impl<'s> DeliverPath<'s> {
         let payload = message.payload;
         let headers = message.headers.unwrap_or_default();
         let opened_len = payload.len().saturating_sub(OVERHEAD);
-        if opening.from == From::StreamBare {
-            write::message_anew(out, message, None, opened_len);
+        if opening.from == EnvelopeSource::StreamNoHeaders {
+            write::message_with_lengths(out, message, None, opened_len);
         } else {
             let total = opened_len.saturating_add(headers.len());
             write::message(out, message.line, total);
@@ -326,8 +334,8 @@ impl<'s> DeliverPath<'s> {
         let mut lanes = self.lanes.borrow_mut();
         let lanes = &mut *lanes;
         let policy = snapshot.policy();
-        let stored = header::written_by_direct_get(headers)
-            .filter(|_| opening.from != From::Publisher)
+        let stored = header::direct_get_headers(headers)
+            .filter(|_| opening.from != EnvelopeSource::Publisher)
             .map(|stored| stored.subject);
         let own = policy.normalise(stored.unwrap_or(message.subject));
         let all = Binding {
@@ -365,7 +373,7 @@ impl<'s> DeliverPath<'s> {
             return first.map(|opened| (opened, Tried::Own));
         };
         let subjects = (message.subject, stored);
-        let other = candidates::others(policy, keyring, subjects, |subject| {
+        let other = other_subjects::try_each(policy, keyring, subjects, |subject| {
             attempt(Some(keyring), subject).ok()
         });
         other.map(|opened| (opened, Tried::Other)).ok_or_else(|| {
@@ -375,10 +383,10 @@ impl<'s> DeliverPath<'s> {
     }
 
     /// Whether the client may have what was opened, for the sake of its reply subject; then it is counted.
-    fn opened(&self, snapshot: &Snapshot, opened: Opened, message: &Message<'_>) -> bool {
+    fn admit_opened(&self, snapshot: &Snapshot, opened: Opened, message: &Message<'_>) -> bool {
         let meters = &self.worker.meters;
         meters.lane_lookup(opened.source);
-        let comes = Comes::Sealed(opened.keyring, opened.header);
+        let comes = DeliveredAs::Sealed(opened.keyring, opened.header);
         let admitted = self.admits_request(snapshot, comes, message);
         if admitted {
             let len = message.payload.len().saturating_sub(OVERHEAD);
@@ -389,51 +397,58 @@ impl<'s> DeliverPath<'s> {
     }
 
     /// Why the message is withheld; `Err` if its key version is worth a wait.
-    fn cause(&self, refused: OpenRefused) -> Result<Cause, Kid> {
+    fn withhold_cause(&self, refused: OpenRefused) -> Result<Cause, Kid> {
         match refused {
             OpenRefused::Miss(kid) if !self.is_absent(kid) => Err(kid),
             OpenRefused::Miss(kid) => Ok(self.misses.cause(kid, self.now)),
             OpenRefused::NotAnEnvelope(_)
             | OpenRefused::WrongKeyring
-            | OpenRefused::Unauthentic(_) => Ok(stored::cause(refused)),
+            | OpenRefused::Unauthentic(_) => Ok(msg_get::cause(refused)),
         }
     }
 
     pub(super) fn pass(&self, snapshot: &Snapshot, message: &Message<'_>, out: &mut Buffer) {
-        if self.worker.shared.config.relay_only || self.admits(snapshot, message, out) {
+        if self.worker.shared.config.relay_only || self.admit_or_withhold(snapshot, message, out) {
             out.put(message.line);
             out.put(message.headers.unwrap_or_default());
-            self.end_of_passed(message, out);
+            self.finish_pass(message, out);
         }
     }
 
     /// Passes a stored message without its headers, which the gateway has asked for, and the client has not.
-    fn pass_bare(&self, snapshot: &Snapshot, message: &Message<'_>, out: &mut Buffer) {
-        if self.admits(snapshot, message, out) {
-            write::message_anew(out, message, None, message.payload.len());
-            self.end_of_passed(message, out);
+    fn pass_without_headers(&self, snapshot: &Snapshot, message: &Message<'_>, out: &mut Buffer) {
+        if self.admit_or_withhold(snapshot, message, out) {
+            write::message_with_lengths(out, message, None, message.payload.len());
+            self.finish_pass(message, out);
         }
     }
 
-    fn end_of_passed(&self, message: &Message<'_>, out: &mut Buffer) {
+    fn finish_pass(&self, message: &Message<'_>, out: &mut Buffer) {
         out.put(message.payload);
         out.put(b"\r\n");
         self.worker
             .meters
             .passed(Direction::Deliver)
             .add(message.payload.len());
-        self.go_on(message);
+        self.renew_snapshot(message);
     }
 
     /// Renews what is remembered of a snapshot with each chunk: they may come for hours.
-    fn go_on(&self, message: &Message<'_>) {
-        if !message.reply.is_some_and(|reply| reply.starts_with(CHUNK)) {
+    fn renew_snapshot(&self, message: &Message<'_>) {
+        if !message
+            .reply
+            .is_some_and(|reply| reply.starts_with(SNAPSHOT_ACK))
+        {
             return;
         }
-        let replies = &mut self.link.borrow_mut().replies;
-        let asked = replies.asked(message.subject, self.now);
-        if asked.is_some_and(|asked| asked.is(Class::Snapshot)) {
-            replies.request_published(message.subject, Asked::of(Class::Snapshot), self.now);
+        let replies = &mut self.state.borrow_mut().replies;
+        let asked = replies.request_on(message.subject, self.now);
+        if asked.is_some_and(|asked| asked.is(Class::StreamSnapshot)) {
+            replies.request_published(
+                message.subject,
+                PublishedRequest::of(Class::StreamSnapshot),
+                self.now,
+            );
         }
     }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::envelope::Kid;
-use crate::keyring::{Allowance, Asking, Closed, Snapshot, Verdict};
+use crate::keyring::{Closed, MissRequest, RateLimiter, Snapshot, Verdict};
 use crate::metrics::Cause;
 
 /// How long a kid that could not be loaded is not asked for again.
@@ -18,10 +18,10 @@ const ABSENT_FOR: Duration = Duration::from_secs(1);
 const MOST_ABSENT: usize = 16;
 
 /// The rate limit for waits of a connection: 256 at once, then 16 a second.
-const WAITS: Allowance = Allowance::new(256, Duration::from_micros(62_500));
+const WAITS: RateLimiter = RateLimiter::new(256, Duration::from_micros(62_500));
 
 pub(super) struct Misses {
-    waits: Allowance,
+    waits: RateLimiter,
     /// Versions that could not be loaded, latest first.
     absent: VecDeque<Absent>,
     /// Versions that can be loaded on demand, by the snapshot of this generation.
@@ -107,11 +107,11 @@ impl Misses {
     }
 
     /// The connection begins to wait.
-    pub(super) fn ask(&mut self, now: Instant) -> Asking {
+    pub(super) fn ask(&mut self, now: Instant) -> MissRequest {
         let spent = self.waits.ahead(now);
         // Whether a wait is left was checked before; if one was not, this wait is over anyway.
         let _had_one = self.waits.take(now);
-        Asking { now, spent }
+        MissRequest { now, spent }
     }
 }
 

@@ -1,18 +1,18 @@
 //! The deliver direction, server to client: envelopes are opened.
 
-mod admitted;
-mod answers;
+mod allowed_answers;
 mod batch;
-mod candidates;
-mod fate;
+mod decision;
+mod fast_path;
+mod flow_control;
+mod jetstream_answers;
+mod leak_check;
 mod misses;
+mod msg_get;
+mod other_subjects;
 mod requests;
-mod revealed;
-mod stalled;
-mod stored;
-mod streak;
 pub(super) mod timers;
-mod withheld;
+mod undecryptable;
 mod withhold;
 
 use std::time::Duration;
@@ -24,47 +24,47 @@ use crate::keyring::Verdict;
 use crate::metrics::MissOutcome;
 use crate::wire::Buffer;
 
-use super::pending::Input;
-use super::session::{Ended, Session};
-use super::socket::Patience;
+use super::backpressure::Input;
+use super::session::{EndReason, Session};
+use super::socket::WriteTimeout;
 use super::worker::Worker;
-use super::{greet, parting, socket};
+use super::{drain, handshake, socket};
 
 pub use batch::{DeliverBatch, DeliverPath};
-pub(super) use timers::{Named, Timers, Withheld};
+pub(super) use timers::{AccountTimers, NatsAccount, Timers};
 #[cfg(test)]
-pub(super) use withheld::MOST_TO_SERVER;
+pub(super) use undecryptable::MOST_TO_SERVER;
 
 /// While draining: a server that has been silent for this long behind its last `PONG` has no more answers for the client.
-const ANSWERED: Duration = Duration::from_millis(100);
+const ANSWERS_QUIET: Duration = Duration::from_millis(100);
 
 /// While draining: how long answers are awaited behind it. A stream acknowledges what it has stored, which takes longer than a
 /// `PONG`.
-const MOST_ANSWERS: Duration = Duration::from_secs(1);
+const ANSWERS_LIMIT: Duration = Duration::from_secs(1);
 
 /// Runs until the server closes or the client stops reading. `rest` is what has been read from the server already.
-pub(super) async fn run(worker: &Worker, session: &Session, rest: Buffer) -> Ended {
-    let mut path = DeliverPath::new(worker, &session.link);
+pub(super) async fn run(worker: &Worker, session: &Session, rest: Buffer) -> EndReason {
+    let mut path = DeliverPath::new(worker, &session.state);
     let mut input = Input::holding(rest);
-    let ended = carry(worker, session, &mut path, &mut input).await;
+    let ended = run_loop(worker, session, &mut path, &mut input).await;
     input.release(&worker.pool);
     ended
 }
 
-async fn carry<'w>(
+async fn run_loop<'w>(
     worker: &'w Worker,
     session: &Session,
     path: &mut DeliverPath<'_>,
     input: &mut Input<'w>,
-) -> Ended {
+) -> EndReason {
     let mut need = 0;
     let mut until = None;
     loop {
         if until.is_some_and(|until| Instant::now() >= until) {
-            return Ended::Stopped;
+            return EndReason::Stopped;
         }
-        if session.parting.is_owed()
-            && let Err(ended) = announce(worker, session).await
+        if session.drain.has_announcement()
+            && let Err(ended) = announce_lame_duck(worker, session).await
         {
             return ended;
         }
@@ -73,24 +73,24 @@ async fn carry<'w>(
             let filled = tokio::select! {
                 biased;
                 filled = socket::fill(&session.server, input, need, worker) => filled,
-                () = session.parting.news.notified() => continue,
-                () = lull(until) => return Ended::Stopped,
+                () = session.drain.wake_deliver.notified() => continue,
+                () = until_quiet(until) => return EndReason::Stopped,
             };
             match filled {
-                Ok(0) => return Ended::Server,
-                Err(error) => return Ended::by_server(&error),
+                Ok(0) => return EndReason::Server,
+                Err(error) => return EndReason::by_server(&error),
                 Ok(_) if input.buffer.len() < need => continue,
                 Ok(_) => {}
             }
         }
         let mut output = worker.pool.take();
-        let drained = drain(worker, session, path, (input, &mut output)).await;
+        let processed = process_input(worker, session, path, (input, &mut output)).await;
         worker.pool.give(output);
-        match drained {
+        match processed {
             Ok(more) => need = more,
-            Err(Ended::Stopped) if session.link.borrow().replies.awaits_answers() => {
+            Err(EndReason::Stopped) if session.state.borrow().replies.awaits_answers() => {
                 need = 0;
-                until = Instant::now().checked_add(MOST_ANSWERS);
+                until = Instant::now().checked_add(ANSWERS_LIMIT);
             }
             Err(ended) => return ended,
         }
@@ -98,69 +98,69 @@ async fn carry<'w>(
 }
 
 /// Ends when the server has been silent for long enough behind its last `PONG`.
-async fn lull(until: Option<Instant>) {
+async fn until_quiet(until: Option<Instant>) {
     match until {
-        Some(_) => sleep(ANSWERED).await,
+        Some(_) => sleep(ANSWERS_QUIET).await,
         None => std::future::pending().await,
     }
 }
 
 /// Batch after batch until the input holds no whole operation.
-async fn drain(
+async fn process_input(
     worker: &Worker,
     session: &Session,
     path: &mut DeliverPath<'_>,
     (input, output): (&mut Input<'_>, &mut Buffer),
-) -> Result<usize, Ended> {
+) -> Result<usize, EndReason> {
     loop {
         let held = input.buffer.len();
         let batch = path.batch(&mut input.buffer, output);
-        let patience = Patience::Holder(input.passes_on(&worker.pending));
+        let patience = WriteTimeout::Holder(input.write_wait(&worker.pending));
         socket::flush(&session.client, output, patience)
             .await
-            .map_err(|error| Ended::by_client(&error))?;
+            .map_err(|error| EndReason::by_client(&error))?;
         path.written();
-        if !session.link.borrow().to_server.is_empty() {
-            session.nudge.notify_one();
+        if !session.state.borrow().to_server.is_empty() {
+            session.wake_publish.notify_one();
         }
-        socket::take_turns(held).await;
+        socket::yield_after_batch(held).await;
         match batch {
             DeliverBatch::More(need) => return Ok(need),
             DeliverBatch::Full => {}
-            DeliverBatch::Miss(kid) => miss(worker, path, kid).await,
-            DeliverBatch::Malformed => return Err(Ended::ServerMalformed),
-            DeliverBatch::Last => return Err(Ended::Stopped),
+            DeliverBatch::Miss(kid) => await_version(worker, path, kid).await,
+            DeliverBatch::Malformed => return Err(EndReason::ServerMalformed),
+            DeliverBatch::Drained => return Err(EndReason::Stopped),
         }
     }
 }
 
 /// Sends the client an INFO with `ldm` (lame duck mode), if it accepts an INFO by now. Called between two batches, so between two
 /// operations.
-async fn announce(worker: &Worker, session: &Session) -> Result<(), Ended> {
-    if !session.link.borrow().hears_info() {
+async fn announce_lame_duck(worker: &Worker, session: &Session) -> Result<(), EndReason> {
+    if !session.state.borrow().accepts_async_info() {
         return Ok(());
     }
-    let Some(others) = session.parting.take() else {
+    let Some(others) = session.drain.take_announcement() else {
         return Ok(());
     };
     let mut output = Buffer::new();
     let told = {
-        let link = session.link.borrow();
-        let urls = parting::urls(&others, link.ends);
+        let state = session.state.borrow();
+        let urls = drain::urls(&others, state.ends);
         let snapshot = worker.shared.keys.load();
-        greet::lame_duck(&urls, &snapshot, worker, &link, &mut output)
+        handshake::lame_duck(&urls, &snapshot, worker, &state, &mut output)
     };
     if told.is_err() {
-        return Err(Ended::ServerMalformed);
+        return Err(EndReason::ServerMalformed);
     }
-    let patience = Patience::Client;
+    let patience = WriteTimeout::Client;
     socket::flush(&session.client, &mut output, patience)
         .await
-        .map_err(|error| Ended::by_client(&error))
+        .map_err(|error| EndReason::by_client(&error))
 }
 
 /// Waits while `rotation` looks for a key version; no other connection waits.
-async fn miss(worker: &Worker, path: &mut DeliverPath<'_>, kid: Kid) {
+async fn await_version(worker: &Worker, path: &mut DeliverPath<'_>, kid: Kid) {
     let shared = &worker.shared;
     let asking = path.misses.ask(shared.clock.instant());
     let asked = timeout(shared.config.miss_wait, shared.keys.miss(kid, asking));
@@ -179,11 +179,11 @@ async fn miss(worker: &Worker, path: &mut DeliverPath<'_>, kid: Kid) {
 
 #[cfg(test)]
 impl DeliverPath<'_> {
-    pub(super) fn remembered(&self) -> Vec<super::remembered::Remembered> {
-        use super::remembered::Remembered;
-        use super::{route_cache, streak};
+    pub(super) fn memory_use(&self) -> Vec<super::memory_bounds::MemoryUse> {
+        use super::memory_bounds::MemoryUse;
+        use super::{fast_path, route_cache};
 
-        let of = |what, bytes, bound| Remembered { what, bytes, bound };
+        let of = |what, bytes, bound| MemoryUse { what, bytes, bound };
         let (misses, most) = self.misses.bytes();
         vec![
             of("absent kids", misses, most),
@@ -192,7 +192,11 @@ impl DeliverPath<'_> {
                 self.routes.bytes(),
                 2 * route_cache::LONGEST,
             ),
-            of("lines delivered", self.streak.bytes(), 8 * streak::LONGEST),
+            of(
+                "lines delivered",
+                self.fast_path.bytes(),
+                8 * fast_path::LONGEST,
+            ),
         ]
     }
 }

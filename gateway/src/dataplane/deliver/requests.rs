@@ -3,10 +3,10 @@
 //!
 //! A reply subject decides where the client will publish. One that a keyring names explicitly is admitted only from a request
 //! that is sealed under that keyring, or bound to exactly this reply subject. Any other is an inbox, whose answers are bound to
-//! the latest request that can be told from others (`replies::owed`).
+//! the latest request that can be told from others (`replies::delivered_requests`).
 
-use crate::dataplane::meaning;
-use crate::dataplane::replies::{self, Request, Taken};
+use crate::dataplane::headers;
+use crate::dataplane::replies::{self, DeliveredRequest, ReplySubjectInUse};
 use crate::envelope::{Flags, Header};
 use crate::keyring::Snapshot;
 use crate::metrics::Cause;
@@ -17,7 +17,7 @@ use super::batch::DeliverPath;
 
 /// How a message was delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Comes {
+pub(super) enum DeliveredAs {
     /// In an envelope of this keyring that has opened.
     Sealed(KeyringId, Header),
     /// Empty, on a subject of this keyring, which accepts no plaintext. Nothing tells whether it comes from behind a gateway: a
@@ -29,7 +29,7 @@ pub(super) enum Comes {
 
 impl DeliverPath<'_> {
     /// Whether the client may have a plaintext or empty message; if not, it is withheld here.
-    pub(super) fn admits(
+    pub(super) fn admit_or_withhold(
         &self,
         snapshot: &Snapshot,
         message: &Message<'_>,
@@ -45,9 +45,9 @@ impl DeliverPath<'_> {
         };
         let comes = match keyring {
             Some(keyring) if message.payload.is_empty() && !accepts(&keyring) => {
-                Comes::Empty(keyring)
+                DeliveredAs::Empty(keyring)
             }
-            other => Comes::Plain(other.filter(accepts)),
+            other => DeliveredAs::Plain(other.filter(accepts)),
         };
         let admitted = self.admits_request(snapshot, comes, message);
         if !admitted {
@@ -61,33 +61,35 @@ impl DeliverPath<'_> {
     pub(super) fn admits_request(
         &self,
         snapshot: &Snapshot,
-        comes: Comes,
+        comes: DeliveredAs,
         message: &Message<'_>,
     ) -> bool {
         let policy = snapshot.policy();
-        let mut link = self.link.borrow_mut();
-        let replies = &mut link.replies;
-        if let Some(to) = message.headers.and_then(meaning::trace_destination) {
+        let mut state = self.state.borrow_mut();
+        let replies = &mut state.replies;
+        if let Some(to) = message.headers.and_then(headers::trace_destination) {
             replies.trace_delivered(to);
         }
         let Some(reply) = message.reply else {
             return true;
         };
         if reply.starts_with(replies::FROM_STREAM) {
-            if let Comes::Sealed(keyring, _) | Comes::Empty(keyring) = comes {
-                replies.stored_delivered(keyring);
+            if let DeliveredAs::Sealed(keyring, _) | DeliveredAs::Empty(keyring) = comes {
+                replies.stream_message_delivered(keyring);
             }
             return true;
         }
-        let look = policy.look(reply);
-        if let Some(work) = look.work() {
+        let lookup = policy.lookup(reply);
+        if let Some(work) = lookup.explicit_user_keyring() {
             return match comes {
-                Comes::Sealed(keyring, header) => keyring == work || header.flags.has(Flags::REPLY),
-                Comes::Plain(keyring) => keyring == Some(work),
-                Comes::Empty(_) => false,
+                DeliveredAs::Sealed(keyring, header) => {
+                    keyring == work || header.flags.has(Flags::REPLY)
+                }
+                DeliveredAs::Plain(keyring) => keyring == Some(work),
+                DeliveredAs::Empty(_) => false,
             };
         }
-        if !replies::are_answers(look) {
+        if !replies::is_answer_subject(lookup) {
             return true;
         }
         let binds = |keyring| {
@@ -96,18 +98,18 @@ impl DeliverPath<'_> {
                 .is_some_and(|rule| rule.binds_answers)
         };
         let request = match comes {
-            Comes::Sealed(keyring, header)
+            DeliveredAs::Sealed(keyring, header)
                 if header.flags.has(Flags::PASSED_ON) || !binds(keyring) =>
             {
-                Request::PassedOn(keyring, header.id())
+                DeliveredRequest::PassedOn(keyring, header.id())
             }
-            Comes::Sealed(keyring, header) => Request::Sealed(keyring, header.id()),
-            Comes::Empty(keyring) => Request::Empty(keyring),
-            Comes::Plain(_) => Request::Plain,
+            DeliveredAs::Sealed(keyring, header) => DeliveredRequest::Sealed(keyring, header.id()),
+            DeliveredAs::Empty(keyring) => DeliveredRequest::Empty(keyring),
+            DeliveredAs::Plain(_) => DeliveredRequest::Plain,
         };
         match replies.request_delivered(reply, request, self.now) {
             Ok(()) => true,
-            Err(Taken) => false,
+            Err(ReplySubjectInUse) => false,
         }
     }
 }

@@ -11,7 +11,7 @@ use std::hash::BuildHasher as _;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use crate::dataplane::account::Account;
+use crate::dataplane::memory::MemoryReservation;
 use crate::wire::jetstream::Delivery;
 
 /// How many stored messages are timed at once, for an account in a worker, or for a connection.
@@ -23,7 +23,7 @@ pub(in crate::dataplane) const MOST_ACCOUNTS: usize = 64;
 const LONGEST: usize = 256;
 
 /// What a timer takes, in bytes, at most.
-pub(in crate::dataplane) const PLACE: usize = 128;
+pub(in crate::dataplane) const TIMER_BYTES: usize = 128;
 
 /// How often timers are swept while all are in use.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -33,18 +33,18 @@ const UNSEEN: Duration = Duration::from_secs(3600);
 
 /// The timers of a worker, by account as the server names it.
 #[derive(Default)]
-pub(in crate::dataplane) struct Withheld(HashMap<Box<[u8]>, Timers>);
+pub(in crate::dataplane) struct AccountTimers(HashMap<Box<[u8]>, Timers>);
 
 /// The account in which a client is, as the server names it.
 #[derive(Default)]
-pub(in crate::dataplane) enum Named {
+pub(in crate::dataplane) enum NatsAccount {
     /// The server has not named it.
     #[default]
-    Unsaid,
+    Unknown,
     /// It has always been this one.
-    Said(Box<[u8]>),
+    Known(Box<[u8]>),
     /// The server named two, or one that is too long to be kept. This is final.
-    Unclear,
+    Ambiguous,
 }
 
 /// The timers of one account, or of one connection.
@@ -54,7 +54,7 @@ pub(in crate::dataplane) struct Timers {
     since: HashMap<u64, Timer, foldhash::fast::RandomState>,
     swept: Option<Instant>,
     /// The connection's memory account; `None` for the timers of a NATS account.
-    account: Option<Rc<Account>>,
+    reservation: Option<Rc<MemoryReservation>>,
 }
 
 struct Timer {
@@ -62,18 +62,18 @@ struct Timer {
     seen: Instant,
 }
 
-impl Named {
+impl NatsAccount {
     /// The server has named it.
-    pub(in crate::dataplane) fn say(&mut self, name: &[u8]) {
+    pub(in crate::dataplane) fn set(&mut self, name: &[u8]) {
         match self {
-            Self::Unsaid if name.len() <= LONGEST => *self = Self::Said(name.into()),
-            Self::Said(before) if **before == *name => {}
-            Self::Unsaid | Self::Said(_) | Self::Unclear => *self = Self::Unclear,
+            Self::Unknown if name.len() <= LONGEST => *self = Self::Known(name.into()),
+            Self::Known(before) if **before == *name => {}
+            Self::Unknown | Self::Known(_) | Self::Ambiguous => *self = Self::Ambiguous,
         }
     }
 }
 
-impl Withheld {
+impl AccountTimers {
     /// The timers of an account; `None` if too many other accounts have some.
     pub(super) fn of(&mut self, account: &[u8], now: Instant) -> Option<&mut Timers> {
         if !self.0.contains_key(account) {
@@ -97,15 +97,15 @@ impl Withheld {
 
 impl Timers {
     /// The timers of a connection, on its memory account.
-    pub(in crate::dataplane) fn of_connection(account: Rc<Account>) -> Self {
+    pub(in crate::dataplane) fn of_connection(reservation: Rc<MemoryReservation>) -> Self {
         Self {
-            account: Some(account),
+            reservation: Some(reservation),
             ..Self::default()
         }
     }
 
     /// When this message was first withheld; `now` if it cannot be timed.
-    pub(super) fn first(
+    pub(super) fn first_withheld(
         &mut self,
         stored: &Delivery<'_>,
         now: Instant,
@@ -122,9 +122,9 @@ impl Timers {
             self.sweep(now, limit.max(UNSEEN));
         }
         let paid = || {
-            self.account
+            self.reservation
                 .as_ref()
-                .is_none_or(|account| account.grow(PLACE))
+                .is_none_or(|reservation| reservation.grow(TIMER_BYTES))
         };
         if self.since.len() < MOST && paid() {
             let timer = Timer {
@@ -137,7 +137,7 @@ impl Timers {
     }
 
     /// Drops the timer of a message that is given up.
-    pub(super) fn end(&mut self, stored: &Delivery<'_>) {
+    pub(super) fn remove(&mut self, stored: &Delivery<'_>) {
         if self.since.remove(&self.place(stored)).is_some() {
             self.give_back(1);
         }
@@ -154,8 +154,8 @@ impl Timers {
     }
 
     fn give_back(&self, places: usize) {
-        if let Some(account) = &self.account {
-            account.shrink(places.saturating_mul(PLACE));
+        if let Some(reservation) = &self.reservation {
+            reservation.shrink(places.saturating_mul(TIMER_BYTES));
         }
     }
 
@@ -181,7 +181,7 @@ impl Timers {
 mod tests {
     use super::*;
     use crate::clock::Clock;
-    use crate::dataplane::account::Memory;
+    use crate::dataplane::memory::MemoryPool;
 
     const LIMIT: Duration = Duration::from_secs(60);
 
@@ -201,68 +201,74 @@ mod tests {
         let start = Clock::system().instant();
         let mut timers = Timers::default();
         for sequence in 0..100_000 {
-            timers.first(&stored(sequence), start, LIMIT);
+            timers.first_withheld(&stored(sequence), start, LIMIT);
         }
         assert_eq!(timers.len(), MOST);
         let later = start + LIMIT;
-        assert_eq!(timers.first(&stored(0), later, LIMIT), start);
-        assert_eq!(timers.first(&stored(99_999), later, LIMIT), later);
-        timers.end(&stored(0));
-        timers.first(&stored(99_999), later, LIMIT);
+        assert_eq!(timers.first_withheld(&stored(0), later, LIMIT), start);
+        assert_eq!(timers.first_withheld(&stored(99_999), later, LIMIT), later);
+        timers.remove(&stored(0));
+        timers.first_withheld(&stored(99_999), later, LIMIT);
         let latest = later + UNSEEN;
-        assert_eq!(timers.first(&stored(99_999), latest - LIMIT, LIMIT), later);
-        timers.first(&stored(200_000), latest, LIMIT);
+        assert_eq!(
+            timers.first_withheld(&stored(99_999), latest - LIMIT, LIMIT),
+            later
+        );
+        timers.first_withheld(&stored(200_000), latest, LIMIT);
         assert_eq!(timers.len(), 2);
     }
 
     #[test]
     fn flood_in_one_account_takes_no_place_of_another() {
         let start = Clock::system().instant();
-        let mut withheld = Withheld::default();
+        let mut withheld = AccountTimers::default();
         for account in 0..1000 {
             let Some(timers) = withheld.of(format!("A{account}").as_bytes(), start) else {
                 assert!(account >= MOST_ACCOUNTS);
                 break;
             };
             for sequence in 0..2000 {
-                timers.first(&stored(sequence), start, LIMIT);
+                timers.first_withheld(&stored(sequence), start, LIMIT);
             }
         }
         assert_eq!(withheld.len(), MOST_ACCOUNTS * MOST);
         let timers = withheld.of(b"A1", start).unwrap();
-        assert_eq!(timers.first(&stored(0), start + LIMIT, LIMIT), start);
+        assert_eq!(
+            timers.first_withheld(&stored(0), start + LIMIT, LIMIT),
+            start
+        );
     }
 
     #[test]
     fn account_that_the_server_names_otherwise_later_or_at_length_is_unclear() {
-        let mut named = Named::default();
-        named.say(b"A");
-        named.say(b"A");
-        assert!(matches!(&named, Named::Said(name) if **name == *b"A"));
-        named.say(b"B");
-        named.say(b"A");
-        assert!(matches!(named, Named::Unclear));
-        let mut named = Named::default();
-        named.say(&[b'a'; LONGEST + 1]);
-        assert!(matches!(named, Named::Unclear));
+        let mut named = NatsAccount::default();
+        named.set(b"A");
+        named.set(b"A");
+        assert!(matches!(&named, NatsAccount::Known(name) if **name == *b"A"));
+        named.set(b"B");
+        named.set(b"A");
+        assert!(matches!(named, NatsAccount::Ambiguous));
+        let mut named = NatsAccount::default();
+        named.set(&[b'a'; LONGEST + 1]);
+        assert!(matches!(named, NatsAccount::Ambiguous));
     }
 
     #[test]
     fn connection_pays_for_its_places_and_gets_them_back() {
         let start = Clock::system().instant();
-        let account = Memory::new(usize::MAX).open();
-        let mut timers = Timers::of_connection(Rc::clone(&account));
+        let reservation = MemoryPool::new(usize::MAX).open();
+        let mut timers = Timers::of_connection(Rc::clone(&reservation));
         for sequence in 0..10_000 {
-            timers.first(&stored(sequence), start, LIMIT);
+            timers.first_withheld(&stored(sequence), start, LIMIT);
         }
-        assert_eq!(account.held(), MOST * PLACE);
-        timers.end(&stored(3));
-        assert_eq!(account.held(), (MOST - 1) * PLACE);
-        let poor = Memory::new(0).open();
+        assert_eq!(reservation.held(), MOST * TIMER_BYTES);
+        timers.remove(&stored(3));
+        assert_eq!(reservation.held(), (MOST - 1) * TIMER_BYTES);
+        let poor = MemoryPool::new(0).open();
         let mut timers = Timers::of_connection(Rc::clone(&poor));
         for sequence in 0..10_000 {
-            timers.first(&stored(sequence), start, LIMIT);
+            timers.first_withheld(&stored(sequence), start, LIMIT);
         }
-        assert_eq!(timers.len(), crate::dataplane::account::FLOOR / PLACE);
+        assert_eq!(timers.len(), crate::dataplane::memory::FLOOR / TIMER_BYTES);
     }
 }

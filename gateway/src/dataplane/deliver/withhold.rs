@@ -1,29 +1,29 @@
 //! Withholds messages: counts and logs them, tells their stream, and writes a substitute where the keyring has one.
 
-use crate::dataplane::reports::Report;
+use crate::dataplane::refusal_log::RefusedMessage;
 use crate::keyring::{self, Snapshot};
 use crate::metrics::{Cause, Direction};
 use crate::policy::KeyringId;
 use crate::wire::{Buffer, Message};
 
 use super::batch::DeliverPath;
-use super::requests::Comes;
-use super::withheld::{self, Done};
+use super::requests::DeliveredAs;
+use super::undecryptable::{self, Disposition};
 
 impl DeliverPath<'_> {
     /// The keyring that must have sealed an envelope, or whose kid it has, if the client may not receive its messages. Touches no
     /// key.
-    pub(super) fn closed(
+    pub(super) fn denied_keyring(
         &self,
         snapshot: &Snapshot,
         expected: Option<KeyringId>,
         payload: &[u8],
     ) -> Option<KeyringId> {
-        if !self.deaf.any() {
+        if !self.deliver_denied.any() {
             return None;
         }
-        let named = || keyring::named(snapshot, payload);
-        let closed = |keyring: &KeyringId| self.deaf.has(*keyring);
+        let named = || keyring::keyring_of(snapshot, payload);
+        let closed = |keyring: &KeyringId| self.deliver_denied.has(*keyring);
         expected.filter(closed).or_else(|| named().filter(closed))
     }
 
@@ -36,27 +36,28 @@ impl DeliverPath<'_> {
     ) {
         self.tell_withheld(snapshot, (keyring, cause), message);
         let policy = snapshot.policy();
-        let own = || policy.route(message.subject).covering();
+        let own = || policy.route(message.subject).covering_keyring();
         let keyring = keyring.or_else(own);
         let Some(rule) = keyring.and_then(|id| policy.keyring(id)) else {
             return;
         };
-        let mut link = self.link.borrow_mut();
+        let mut state = self.state.borrow_mut();
         let withheld = &mut self.worker.withheld.borrow_mut();
         let why = (cause, self.now);
-        let done = withheld::settle(rule.undecryptable, message, why, withheld, &mut link);
-        match done {
-            Done::Nothing => {}
-            Done::Substitute => {
-                let client = link.client;
-                drop(link);
-                let comes = keyring.map_or(Comes::Plain(None), Comes::Empty);
+        let disposition =
+            undecryptable::apply(rule.undecryptable, message, why, withheld, &mut state);
+        match disposition {
+            Disposition::Nothing => {}
+            Disposition::Substitute => {
+                let client = state.client_reads;
+                drop(state);
+                let comes = keyring.map_or(DeliveredAs::Plain(None), DeliveredAs::Empty);
                 // The substitute would have the same reply subject, for which the message is withheld.
                 if cause != Cause::Reply && self.admits_request(snapshot, comes, message) {
-                    withheld::substitute(message, cause, client, out);
+                    undecryptable::substitute(message, cause, client, out);
                 }
             }
-            Done::Terminated => {
+            Disposition::Terminated => {
                 let reply = String::from_utf8_lossy(message.reply.unwrap_or_default());
                 tracing::error!(cause = cause.word(), %reply, "a stored message was terminated: its consumer goes on without it");
             }
@@ -71,13 +72,13 @@ impl DeliverPath<'_> {
     ) {
         let meters = self.worker.meters.keyring(keyring.map(KeyringId::index));
         meters.withheld(cause, message.payload.len());
-        let report = Report {
+        let report = RefusedMessage {
             direction: Direction::Deliver,
             keyring: snapshot.policy().name_of(keyring),
             cause,
             subject: message.subject,
-            identity: (cause == Cause::Identity).then(|| self.link.borrow().identity.kinds()),
+            identity: (cause == Cause::Identity).then(|| self.state.borrow().identity.kinds()),
         };
-        self.worker.shared.reports.tell(&report, self.now);
+        self.worker.shared.refusal_log.log(&report, self.now);
     }
 }

@@ -13,13 +13,13 @@ use crate::wire::connect::{Connect, Edits};
 pub fn nothing_proves_itself(data: &[u8]) {
     let (nonce, json) = data.split_at_checked(8).unwrap_or((data, b"{}"));
     let mut options = Connect::default();
-    let Ok(credentials) = options.take(json, &Edits::default(), &mut Buffer::new()) else {
+    let Ok(credentials) = options.apply(json, &Edits::default(), &mut Buffer::new()) else {
         return;
     };
     let mut identity = Identity::default();
     nonce.clone_into(&mut identity.server.nonce);
     identity.server.auth_required = true;
     let signs = [Credential::Nkey, Credential::Jwt];
-    identity.connect(&credentials, &signs, &Clock::system());
+    identity.read_connect(&credentials, &signs, &Clock::system());
     assert_eq!(identity.names().count(), 0);
 }

@@ -3,9 +3,9 @@
 //! A certificate's names come from the TLS handshake, the account from the server's INFO. A user, an nkey and the key that signed
 //! a JWT count where the operator states that the servers check them. Of credentials only the names are kept.
 
-mod barred;
 #[cfg(any(test, fuzzing))]
 pub mod check;
+mod denied;
 mod proof;
 #[cfg(test)]
 mod tests;
@@ -13,14 +13,14 @@ mod tests;
 use std::time::Instant;
 
 use crate::clock::Clock;
-use crate::policy::{ClientName, Kind, Kinds};
+use crate::policy::{ClientName, IdentityKind, IdentityKinds};
 use crate::tls::{Names, Peer};
 use crate::wire::Credentials;
 use crate::wire::info::Info;
 
 use super::config::Credential;
-pub(super) use barred::Barred;
-use proof::{Greeted, Proof};
+pub(super) use denied::DeniedKeyrings;
+use proof::{Proof, ServerInfo};
 
 /// The verified names of one client; they may change: see [`Identity::epoch`].
 #[derive(Default)]
@@ -31,7 +31,7 @@ pub(in crate::dataplane) struct Identity {
     claims: Claims,
     /// From the server's INFO.
     account: Account,
-    server: Greeted,
+    server: ServerInfo,
     epoch: u64,
 }
 
@@ -52,28 +52,31 @@ enum Claims {
 #[derive(Default)]
 enum Account {
     #[default]
-    Unsaid,
-    Said(ClientName),
+    Unknown,
+    Named(ClientName),
     /// For good: two different ones were named.
     Unclear,
 }
 
 impl Identity {
     /// Takes the names of the client's verified certificate.
-    pub(super) fn shown(&mut self, peer: &Peer) {
+    pub(super) fn set_certificate(&mut self, peer: &Peer) {
         let Names {
             dns, uris, emails, ..
         } = &peer.names;
-        let named = |kind: Kind| move |name: &String| (kind, name.clone());
-        let subject = std::iter::once((Kind::Subject, peer.subject.clone()));
+        let named = |kind: IdentityKind| move |name: &String| (kind, name.clone());
+        let subject = std::iter::once((IdentityKind::Subject, peer.subject.clone()));
         let names = subject
-            .chain(dns.iter().map(named(Kind::Dns)))
-            .chain(uris.iter().map(named(Kind::Uri)))
-            .chain(emails.iter().map(named(Kind::Email)));
-        self.certificate(names);
+            .chain(dns.iter().map(named(IdentityKind::Dns)))
+            .chain(uris.iter().map(named(IdentityKind::Uri)))
+            .chain(emails.iter().map(named(IdentityKind::Email)));
+        self.set_certificate_names(names);
     }
 
-    pub(super) fn certificate(&mut self, names: impl IntoIterator<Item = (Kind, String)>) {
+    pub(super) fn set_certificate_names(
+        &mut self,
+        names: impl IntoIterator<Item = (IdentityKind, String)>,
+    ) {
         let names = names.into_iter();
         self.certificate = names
             .filter_map(|(kind, text)| ClientName::proven(kind, &text))
@@ -82,13 +85,13 @@ impl Identity {
     }
 
     /// The client's first operation is not CONNECT.
-    pub(super) fn spoke(&mut self) {
+    pub(super) fn spoke_before_connect(&mut self) {
         self.claims = Claims::Unclear;
         self.changed();
     }
 
     /// Reads an INFO of the server.
-    pub(super) fn greeted(&mut self, said: &Info<'_>) {
+    pub(super) fn read_info(&mut self, said: &Info<'_>) {
         self.server.auth_required = said.auth_required();
         if let Some(nonce) = said.nonce {
             nonce.clone_into(&mut self.server.nonce);
@@ -97,17 +100,17 @@ impl Identity {
         if let Some(account) = said.remote_account
             && !matches!(self.claims, Claims::Silent)
         {
-            self.account(account);
+            self.set_account(account);
         }
     }
 
     /// Whether the server requires credentials.
-    pub(super) const fn is_asked(&self) -> bool {
+    pub(super) const fn auth_required(&self) -> bool {
         self.server.auth_required
     }
 
     /// Reads a CONNECT, which the server accepts, or else ends the connection. A later one must prove the same names again.
-    pub(super) fn connect(
+    pub(super) fn read_connect(
         &mut self,
         credentials: &Credentials<'_>,
         verified: &[Credential],
@@ -117,8 +120,8 @@ impl Identity {
             return;
         }
         let proof = proof::proof(credentials, &self.server, verified, clock.wall());
-        let Proof { names, lasts } = proof;
-        let until = lasts.and_then(|lasts| clock.instant().checked_add(lasts));
+        let Proof { names, valid_for } = proof;
+        let until = valid_for.and_then(|valid_for| clock.instant().checked_add(valid_for));
         self.claims = match &self.claims {
             Claims::Silent => Claims::Proven(names, until),
             Claims::Proven(before, _) if !before.is_empty() && *before == names => {
@@ -130,7 +133,7 @@ impl Identity {
     }
 
     /// Drops the names if the JWT has expired. The server ends the connection, too, but in its own time.
-    pub(super) fn grow_old(&mut self, now: Instant) {
+    pub(super) fn expire(&mut self, now: Instant) {
         if matches!(self.claims, Claims::Proven(_, Some(until)) if until <= now) {
             self.claims = Claims::Unclear;
             self.changed();
@@ -138,14 +141,14 @@ impl Identity {
     }
 
     /// The server named the client's account.
-    fn account(&mut self, said: &[u8]) {
+    fn set_account(&mut self, said: &[u8]) {
         let name = std::str::from_utf8(said).ok();
-        let name = name.and_then(|name| ClientName::proven(Kind::Account, name));
+        let name = name.and_then(|name| ClientName::proven(IdentityKind::Account, name));
         self.account = match (&self.account, name) {
-            (Account::Said(before), Some(name)) if *before == name => return,
-            (Account::Unsaid, Some(name)) => Account::Said(name),
-            (Account::Unsaid, None) => return,
-            (Account::Said(_) | Account::Unclear, _) => Account::Unclear,
+            (Account::Named(before), Some(name)) if *before == name => return,
+            (Account::Unknown, Some(name)) => Account::Named(name),
+            (Account::Unknown, None) => return,
+            (Account::Named(_) | Account::Unclear, _) => Account::Unclear,
         };
         self.changed();
     }
@@ -153,8 +156,8 @@ impl Identity {
     /// All verified names.
     pub(super) fn names(&self) -> impl Iterator<Item = &ClientName> {
         let (claimed, account) = match (&self.claims, &self.account) {
-            (Claims::Proven(names, _), Account::Said(name)) => (names.as_slice(), Some(name)),
-            (Claims::Proven(names, _), Account::Unsaid | Account::Unclear) => {
+            (Claims::Proven(names, _), Account::Named(name)) => (names.as_slice(), Some(name)),
+            (Claims::Proven(names, _), Account::Unknown | Account::Unclear) => {
                 (names.as_slice(), None)
             }
             (Claims::Silent | Claims::Unclear, _) => (&[][..], None),
@@ -168,9 +171,9 @@ impl Identity {
     }
 
     /// The kinds of its names, for a report.
-    pub(super) fn kinds(&self) -> Kinds {
+    pub(super) fn kinds(&self) -> IdentityKinds {
         let kinds = self.names().map(ClientName::kind);
-        kinds.fold(Kinds::default(), Kinds::with)
+        kinds.fold(IdentityKinds::default(), IdentityKinds::with)
     }
 
     /// Changes whenever [`Identity::names`] may have.

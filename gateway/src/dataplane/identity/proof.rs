@@ -11,12 +11,12 @@ use nkeys::KeyPair;
 use serde::Deserialize;
 
 use crate::dataplane::config::Credential;
-use crate::policy::{ClientName, Kind, is_account_key, is_user_key};
+use crate::policy::{ClientName, IdentityKind, is_account_key, is_user_key};
 use crate::wire::Credentials;
 
 /// What the server's INFO says of authentication.
 #[derive(Debug, Default)]
-pub(super) struct Greeted {
+pub(super) struct ServerInfo {
     /// The newest nonce, which a client has to sign.
     pub(super) nonce: Vec<u8>,
     /// Whether clients without credentials are rejected; false with `no_auth_user`.
@@ -28,7 +28,7 @@ pub(super) struct Greeted {
 pub(super) struct Proof {
     pub(super) names: Vec<ClientName>,
     /// From now on; `None`: no limit. Applies to the account named by the server, too.
-    pub(super) lasts: Option<Duration>,
+    pub(super) valid_for: Option<Duration>,
 }
 
 /// The `alg` of NATS JWTs: Ed25519 over the first two parts as text.
@@ -37,17 +37,18 @@ const ALGORITHM: &str = "ed25519-nkey";
 /// What `credentials` prove at this server, where the servers check the kinds in `verified`.
 pub(super) fn proof(
     credentials: &Credentials<'_>,
-    server: &Greeted,
+    server: &ServerInfo,
     verified: &[Credential],
     now: SystemTime,
 ) -> Proof {
-    let lasts = credentials.jwt.as_deref().map(|jwt| lifetime(jwt, now));
-    let lasts = lasts.unwrap_or_default();
-    let may = lasts != Some(Duration::ZERO) && server.auth_required && !credentials.unclear;
+    let valid_for = credentials.jwt.as_deref().map(|jwt| lifetime(jwt, now));
+    let valid_for = valid_for.unwrap_or_default();
+    let may =
+        valid_for != Some(Duration::ZERO) && server.auth_required && !credentials.has_invalid_utf8;
     let names = may.then(|| names(credentials, &server.nonce, verified));
     Proof {
         names: names.flatten().unwrap_or_default(),
-        lasts,
+        valid_for,
     }
 }
 
@@ -63,7 +64,7 @@ fn names(
         nkey,
         jwt,
         signature,
-        unclear: _,
+        has_invalid_utf8: _,
     } = credentials;
     let spoken = user.is_some() || pass.is_some() || token.is_some();
     let counts = |credential| verified.contains(&credential);
@@ -72,14 +73,14 @@ fn names(
             let jwt = read_jwt(jwt)?;
             let same = nkey.as_ref().is_none_or(|nkey| **nkey == jwt.user);
             let user = signed_by(&jwt.user, nonce, signature).filter(|_| same)?;
-            let account = ClientName::proven(Kind::Account, &jwt.account)?;
+            let account = ClientName::proven(IdentityKind::Account, &jwt.account)?;
             Some(vec![user, account])
         }
         (None, Some(nkey), Some(signature)) if counts(Credential::Nkey) && !spoken => {
             signed_by(nkey, nonce, signature).map(|user| vec![user])
         }
         (None, None, None) if counts(Credential::User) && pass.is_some() && token.is_none() => {
-            ClientName::proven(Kind::User, user.as_deref()?).map(|user| vec![user])
+            ClientName::proven(IdentityKind::User, user.as_deref()?).map(|user| vec![user])
         }
         _ => None,
     }
@@ -93,7 +94,7 @@ fn signed_by(user: &str, nonce: &[u8], signature: &str) -> Option<ClientName> {
         .or_else(|_other_alphabet| BASE64.decode(signature))
         .ok()?;
     let proves = !nonce.is_empty() && is_user_key(user) && has_signed(user, nonce, &signature);
-    ClientName::proven(Kind::Nkey, user).filter(|_| proves)
+    ClientName::proven(IdentityKind::Nkey, user).filter(|_| proves)
 }
 
 /// A user JWT, signed by an account key.
@@ -105,26 +106,26 @@ struct Jwt {
 }
 
 #[derive(Deserialize)]
-struct Head<'a> {
+struct JwtHeader<'a> {
     #[serde(borrow)]
     alg: std::borrow::Cow<'a, str>,
 }
 
 #[derive(Deserialize)]
-struct Claims {
+struct JwtClaims {
     iss: String,
     sub: String,
-    nats: Nats,
+    nats: NatsClaims,
 }
 
 #[derive(Deserialize)]
-struct Nats {
+struct NatsClaims {
     r#type: String,
 }
 
 /// Validity in seconds since 1970; 0: no limit.
 #[derive(Deserialize)]
-struct Times {
+struct ValidityClaims {
     #[serde(default)]
     nbf: i64,
     #[serde(default)]
@@ -134,7 +135,7 @@ struct Times {
 /// How long a JWT is still valid, whoever has signed it; zero when it cannot be read.
 fn lifetime(jwt: &str, now: SystemTime) -> Option<Duration> {
     let none = Some(Duration::ZERO);
-    let Some(Times { nbf, exp }) = jwt.split('.').nth(1).and_then(decoded) else {
+    let Some(ValidityClaims { nbf, exp }) = jwt.split('.').nth(1).and_then(decoded) else {
         return none;
     };
     let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -150,14 +151,14 @@ fn lifetime(jwt: &str, now: SystemTime) -> Option<Duration> {
 /// connection.
 fn read_jwt(text: &str) -> Option<Jwt> {
     let (signed, signature) = text.rsplit_once('.')?;
-    let (head, claims) = signed.split_once('.')?;
-    let head = BASE64URL_NOPAD.decode(head.as_bytes()).ok()?;
-    let head: Head<'_> = serde_json::from_slice(&head).ok()?;
-    let claims: Claims = decoded(claims)?;
+    let (header, claims) = signed.split_once('.')?;
+    let header = BASE64URL_NOPAD.decode(header.as_bytes()).ok()?;
+    let header: JwtHeader<'_> = serde_json::from_slice(&header).ok()?;
+    let claims: JwtClaims = decoded(claims)?;
     let signature = BASE64URL_NOPAD.decode(signature.as_bytes()).ok()?;
     // Accounts sign other JWTs, too: activations for imports, for example.
     let genuine = claims.nats.r#type == "user"
-        && head.alg == ALGORITHM
+        && header.alg == ALGORITHM
         && is_account_key(&claims.iss)
         && has_signed(&claims.iss, signed.as_bytes(), &signature);
     genuine.then_some(Jwt {

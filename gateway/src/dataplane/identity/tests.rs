@@ -8,7 +8,7 @@ use serde_json::json;
 use std::time::{Duration, SystemTime};
 
 use super::*;
-use crate::policy::{Clients, Listed};
+use crate::policy::{AllowedClient, Clients};
 use crate::wire::Buffer;
 use crate::wire::connect::{Connect, Edits};
 
@@ -36,7 +36,7 @@ const fn server() -> Server {
 
 fn connected(json: &str, server: Server) -> Identity {
     let mut identity = Identity {
-        server: Greeted {
+        server: ServerInfo {
             nonce: server.nonce.into(),
             auth_required: server.auth_required,
         },
@@ -49,21 +49,21 @@ fn connected(json: &str, server: Server) -> Identity {
 /// The client sends a CONNECT.
 fn say(identity: &mut Identity, json: &str, verified: &[Credential], clock: &Clock) {
     let mut options = Connect::default();
-    let taken = options.take(json.as_bytes(), &Edits::default(), &mut Buffer::new());
-    identity.connect(&taken.unwrap(), verified, clock);
+    let taken = options.apply(json.as_bytes(), &Edits::default(), &mut Buffer::new());
+    identity.read_connect(&taken.unwrap(), verified, clock);
 }
 
 /// After INFO, before CONNECT.
 fn silent() -> Identity {
     let mut identity = Identity::default();
     let info = format!("{{\"nonce\":\"{NONCE}\",\"auth_required\":true}}");
-    identity.greeted(&Info::read(info.as_bytes()).unwrap());
+    identity.read_info(&Info::read(info.as_bytes()).unwrap());
     identity
 }
 
 /// Whether it has proven to be the one that the configuration calls `listed`.
 fn is(identity: &Identity, listed: &str) -> bool {
-    let listed: Listed = listed.parse().unwrap();
+    let listed: AllowedClient = listed.parse().unwrap();
     Clients::These(vec![listed]).admit(identity.names())
 }
 
@@ -211,15 +211,15 @@ fn jwt_that_has_run_out_or_is_not_yet_valid_proves_nothing_and_leaves_no_account
             claims["nbf"] = json!(nbf);
             claims["exp"] = json!(exp);
             let mut identity = silent();
-            let (clock, _) = Clock::by_hand(wall);
+            let (clock, _) = Clock::manual(wall);
             say(
                 &mut identity,
                 &keys.connect(&keys.jwt(&claims)),
                 verified,
                 &clock,
             );
-            identity.account(b"ACME");
-            identity.grow_old(clock.instant());
+            identity.set_account(b"ACME");
+            identity.expire(clock.instant());
             assert_eq!(is(&identity, "nkey:*"), holds && !verified.is_empty());
             assert_eq!(is(&identity, "account:ACME"), holds, "{nbf} {exp}");
         }
@@ -230,7 +230,7 @@ fn jwt_that_has_run_out_or_is_not_yet_valid_proves_nothing_and_leaves_no_account
 fn jwt_runs_out_on_a_living_connection() {
     let keys = Keys::new();
     let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
-    let (clock, winder) = Clock::by_hand(wall);
+    let (clock, manual_clock) = Clock::manual(wall);
     let mut claims = keys.claims();
     claims["exp"] = json!(1_060);
     let mut identity = silent();
@@ -240,13 +240,13 @@ fn jwt_runs_out_on_a_living_connection() {
         ALL,
         &clock,
     );
-    identity.account(b"ACME");
-    winder.advance(Duration::from_secs(59));
-    identity.grow_old(clock.instant());
+    identity.set_account(b"ACME");
+    manual_clock.advance(Duration::from_secs(59));
+    identity.expire(clock.instant());
     assert_eq!(count(&identity), 3);
     let before = identity.epoch();
-    winder.advance(Duration::from_secs(1));
-    identity.grow_old(clock.instant());
+    manual_clock.advance(Duration::from_secs(1));
+    identity.expire(clock.instant());
     assert!(count(&identity) == 0 && identity.epoch() != before);
 }
 
@@ -350,21 +350,21 @@ fn account_is_what_the_server_says_and_nothing_once_it_says_another() {
         KeyPair::new_account().public_key(),
         connected("{}", server()),
     );
-    identity.account(b"$G");
+    identity.set_account(b"$G");
     assert_eq!(count(&identity), 0);
-    identity.account(key.as_bytes());
+    identity.set_account(key.as_bytes());
     assert!(is(&identity, &format!("account:{key}")));
-    identity.account(key.as_bytes());
+    identity.set_account(key.as_bytes());
     assert!(is(&identity, &format!("account:{key}")));
-    identity.account(b"OTHER");
-    identity.account(key.as_bytes());
+    identity.set_account(b"OTHER");
+    identity.set_account(key.as_bytes());
     assert_eq!(count(&identity), 0);
 }
 
 #[test]
 fn account_counts_for_nobody_before_its_connect() {
     let mut identity = silent();
-    identity.account(b"ACME");
+    identity.set_account(b"ACME");
     assert_eq!(count(&identity), 0);
     say(&mut identity, "{}", ALL, &Clock::system());
     assert!(is(&identity, "account:ACME"));
@@ -373,14 +373,14 @@ fn account_counts_for_nobody_before_its_connect() {
 #[test]
 fn who_spoke_before_its_connect_is_nobody() {
     let mut identity = silent();
-    identity.spoke();
+    identity.spoke_before_connect();
     say(
         &mut identity,
         r#"{"user":"planner","pass":"x"}"#,
         ALL,
         &Clock::system(),
     );
-    identity.account(b"ACME");
+    identity.set_account(b"ACME");
     assert_eq!(count(&identity), 0);
 }
 
@@ -388,7 +388,7 @@ fn who_spoke_before_its_connect_is_nobody() {
 fn later_connect_as_the_same_keeps_the_identity_and_as_another_ends_it_for_good() {
     let planner = r#"{"user":"planner","pass":"x"}"#;
     let mut identity = connected(planner, server());
-    identity.account(b"ACME");
+    identity.set_account(b"ACME");
     say(&mut identity, planner, ALL, &Clock::system());
     assert!(is(&identity, "user:planner") && is(&identity, "account:ACME"));
     let before = identity.epoch();
@@ -406,7 +406,7 @@ fn later_connect_as_the_same_keeps_the_identity_and_as_another_ends_it_for_good(
 #[test]
 fn later_connect_of_who_has_proven_nothing_ends_its_account_too() {
     let mut identity = connected(r#"{"auth_token":"one"}"#, server());
-    identity.account(b"ACME");
+    identity.set_account(b"ACME");
     say(
         &mut identity,
         r#"{"auth_token":"two"}"#,
@@ -420,13 +420,13 @@ fn later_connect_of_who_has_proven_nothing_ends_its_account_too() {
 fn certificate_holds_whatever_is_said() {
     let mut identity = silent();
     let names = [
-        (Kind::Subject, "CN=planner,O=Example"),
-        (Kind::Dns, "Planner.example"),
-        (Kind::Uri, "spiffe://example/planner"),
-        (Kind::Email, ""),
+        (IdentityKind::Subject, "CN=planner,O=Example"),
+        (IdentityKind::Dns, "Planner.example"),
+        (IdentityKind::Uri, "spiffe://example/planner"),
+        (IdentityKind::Email, ""),
     ];
-    identity.certificate(names.map(|(kind, text)| (kind, text.to_owned())));
-    identity.spoke();
+    identity.set_certificate_names(names.map(|(kind, text)| (kind, text.to_owned())));
+    identity.spoke_before_connect();
     for listed in [
         "subject:CN=planner,O=Example",
         "dns:planner.example",
@@ -455,24 +455,29 @@ fn closed_keyrings_follow_the_snapshot_and_the_client() {
     };
     let planner = snapshot("user:planner", 1);
     let [a, b] = ["a", "b"].map(|name| planner.policy().by_name(name).unwrap());
-    let mut deaf = Barred::new(crate::metrics::Direction::Deliver);
-    let mut mute = Barred::new(crate::metrics::Direction::Publish);
+    let mut deliver_denied = DeniedKeyrings::new(crate::metrics::Direction::Deliver);
+    let mut publish_denied = DeniedKeyrings::new(crate::metrics::Direction::Publish);
     let mut identity = silent();
-    deaf.refresh(&planner, &identity);
-    mute.refresh(&planner, &identity);
-    assert!(deaf.any() && deaf.has(b) && !deaf.has(a) && !mute.any());
+    deliver_denied.refresh(&planner, &identity);
+    publish_denied.refresh(&planner, &identity);
+    assert!(
+        deliver_denied.any()
+            && deliver_denied.has(b)
+            && !deliver_denied.has(a)
+            && !publish_denied.any()
+    );
     say(
         &mut identity,
         r#"{"user":"planner","pass":"x"}"#,
         ALL,
         &Clock::system(),
     );
-    deaf.refresh(&planner, &identity);
-    assert!(!deaf.any());
-    deaf.refresh(&snapshot("user:other", 2), &identity);
-    assert!(deaf.has(b));
-    deaf.refresh(&snapshot("", 3), &identity);
-    assert!(!deaf.any() && !deaf.has(b));
+    deliver_denied.refresh(&planner, &identity);
+    assert!(!deliver_denied.any());
+    deliver_denied.refresh(&snapshot("user:other", 2), &identity);
+    assert!(deliver_denied.has(b));
+    deliver_denied.refresh(&snapshot("", 3), &identity);
+    assert!(!deliver_denied.any() && !deliver_denied.has(b));
 }
 
 fn piece() -> impl Strategy<Value = String> {

@@ -5,22 +5,22 @@ use std::time::Instant;
 
 use crate::envelope::{Binding, EnvelopeId, OVERHEAD};
 use crate::keyring::{SealRefused, Snapshot};
-use crate::metrics::{Cause, Direction, Side, Stage, Stopwatch};
+use crate::metrics::{BatchStage, Cause, Direction, Side, Stopwatch};
 use crate::policy::{Bind, KeyringId, Policy, Role};
 use crate::wire::connect::Connect;
 use crate::wire::subject::is_literal;
 use crate::wire::write::{self, Decimal, PublishLine};
-use crate::wire::{Buffer, ClientOp, ClientParser, Limits, Malformed, Publish, Step};
+use crate::wire::{Buffer, ClientOp, ClientParser, Limits, Malformed, Parsed, Publish};
 
-use crate::dataplane::greet;
-use crate::dataplane::identity::Barred;
-use crate::dataplane::link::{Link, Reads, Told};
-use crate::dataplane::origin;
-use crate::dataplane::pool::{BATCH_OUTPUT, READ_SIZE};
-use crate::dataplane::replies::Covers;
-use crate::dataplane::reports::Report;
+use crate::dataplane::buffer_pool::{BATCH_OUTPUT, READ_SIZE};
+use crate::dataplane::fast_path::FastPath;
+use crate::dataplane::handshake;
+use crate::dataplane::identity::DeniedKeyrings;
+use crate::dataplane::proxy_protocol;
+use crate::dataplane::refusal_log::RefusedMessage;
+use crate::dataplane::replies::WildcardScope;
 use crate::dataplane::route_cache::RouteCache;
-use crate::dataplane::streak::Streak;
+use crate::dataplane::session_state::{ClientReads, SessionState, Verbosity};
 use crate::dataplane::worker::Worker;
 
 use super::request;
@@ -31,14 +31,14 @@ const TOO_LARGE: &[u8] = b"PUB x 999999999\r\n";
 /// The publish path of one session, from bytes to bytes: no sockets, no waiting.
 pub struct PublishPath<'s> {
     pub(super) worker: &'s Worker,
-    pub(super) link: &'s RefCell<Link>,
+    pub(super) state: &'s RefCell<SessionState>,
     parser: ClientParser,
     pub(super) options: Connect,
     pub(super) routes: RouteCache,
-    pub(super) streak: Streak,
-    pub(super) mute: Barred,
-    pub(super) deaf: Barred,
-    spoken: bool,
+    pub(super) fast_path: FastPath,
+    pub(super) publish_denied: DeniedKeyrings,
+    pub(super) deliver_denied: DeniedKeyrings,
+    first_op_seen: bool,
     pub(super) watch: Stopwatch,
     pub(super) now: Instant,
 }
@@ -51,7 +51,7 @@ pub enum PublishBatch {
     Full,
     /// Nothing can be sealed under this keyring now (no active version, no budget, no entropy). The message stays first in the
     /// input: wait for [`Keys::changes`](crate::keyring::Keys::changes) and try again.
-    Waits(KeyringId),
+    CannotSeal(KeyringId),
     /// The server has not accepted the client yet; before that nothing is sealed and nothing large is read. A `PING` has been
     /// sent to find out; the message stays first in the input.
     Unaccepted,
@@ -62,7 +62,7 @@ pub enum PublishBatch {
 }
 
 enum Stop {
-    Waits(KeyringId),
+    CannotSeal(KeyringId),
     Unaccepted,
     TooLarge,
     /// The operation went out, and the server will close the connection for it.
@@ -72,7 +72,7 @@ enum Stop {
 impl<'s> PublishPath<'s> {
     /// The path of a new session.
     #[must_use]
-    pub fn new(worker: &'s Worker, link: &'s RefCell<Link>) -> Self {
+    pub fn new(worker: &'s Worker, state: &'s RefCell<SessionState>) -> Self {
         let max_control_line = worker.shared.config.max_control_line;
         let limits = Limits {
             max_control_line,
@@ -80,14 +80,14 @@ impl<'s> PublishPath<'s> {
         };
         Self {
             worker,
-            link,
+            state,
             parser: ClientParser::new(limits),
             options: Connect::default(),
             routes: RouteCache::default(),
-            streak: Streak::default(),
-            mute: Barred::new(Direction::Publish),
-            deaf: Barred::new(Direction::Deliver),
-            spoken: false,
+            fast_path: FastPath::default(),
+            publish_denied: DeniedKeyrings::new(Direction::Publish),
+            deliver_denied: DeniedKeyrings::new(Direction::Deliver),
+            first_op_seen: false,
             watch: Stopwatch::default(),
             now: worker.shared.clock.instant(),
         }
@@ -95,7 +95,7 @@ impl<'s> PublishPath<'s> {
 
     /// To be called when the output of the last batch has been written.
     pub fn written(&mut self) {
-        self.watch.lap(Stage::Write, &self.worker.shared.clock);
+        self.watch.lap(BatchStage::Write, &self.worker.shared.clock);
         self.watch
             .stop(self.worker.meters.batch_seconds(Direction::Publish));
     }
@@ -107,31 +107,37 @@ impl<'s> PublishPath<'s> {
         let snapshot = shared.keys.load();
         self.now = shared.clock.instant();
         self.worker.lanes.borrow_mut().begin(&snapshot, self.now);
-        self.worker.learn(&snapshot);
-        self.learn(&snapshot);
+        self.worker.add_keyring_meters(&snapshot);
+        self.refresh(&snapshot);
         let mut taken = 0;
         let ended = loop {
             if output.len() >= BATCH_OUTPUT {
                 break PublishBatch::Full;
             }
             let rest = input.filled().get(taken..).unwrap_or_default();
-            let alike = self.alike(&snapshot, rest, output);
-            if alike != 0 {
-                taken = taken.saturating_add(alike);
+            let run_len = self.forward_run(&snapshot, rest, output);
+            if run_len != 0 {
+                taken = taken.saturating_add(run_len);
                 continue;
             }
-            self.streak.end();
+            self.fast_path.end();
             match self.parser.next(rest) {
-                Ok(Step::More { need }) if self.is_early(rest, need) => {
-                    self.link.borrow_mut().refusals.ask(output);
+                Ok(Parsed::Incomplete { need }) if self.must_await_acceptance(rest, need) => {
+                    self.state
+                        .borrow_mut()
+                        .injected_errors
+                        .ping_for_acceptance(output);
                     break PublishBatch::Unaccepted;
                 }
-                Ok(Step::More { need }) => break PublishBatch::More(need),
-                Ok(Step::Op { op, len }) => match self.forward(&snapshot, op, output) {
+                Ok(Parsed::Incomplete { need }) => break PublishBatch::More(need),
+                Ok(Parsed::Op { op, len }) => match self.forward(&snapshot, op, output) {
                     Ok(()) => taken = taken.saturating_add(len),
-                    Err(Stop::Waits(keyring)) => break PublishBatch::Waits(keyring),
+                    Err(Stop::CannotSeal(keyring)) => break PublishBatch::CannotSeal(keyring),
                     Err(Stop::Unaccepted) => {
-                        self.link.borrow_mut().refusals.ask(output);
+                        self.state
+                            .borrow_mut()
+                            .injected_errors
+                            .ping_for_acceptance(output);
                         break PublishBatch::Unaccepted;
                     }
                     Err(Stop::TooLarge) => break kill(TOO_LARGE, output),
@@ -139,11 +145,11 @@ impl<'s> PublishPath<'s> {
                 },
                 Err(malformed) => {
                     self.malformed(malformed, rest);
-                    break self.refuse_all(malformed, rest, output);
+                    break self.end_on_malformed(malformed, rest, output);
                 }
             }
         };
-        self.streak.end();
+        self.fast_path.end();
         input.consume(taken);
         self.worker.lanes.borrow_mut().report();
         self.worker.meters.flush();
@@ -151,20 +157,20 @@ impl<'s> PublishPath<'s> {
     }
 
     /// Whether an operation is too large to be read before the server has accepted the client. CONNECT is exempt.
-    fn is_early(&self, rest: &[u8], need: usize) -> bool {
+    fn must_await_acceptance(&self, rest: &[u8], need: usize) -> bool {
         let connects = rest.first().is_some_and(|verb| matches!(verb, b'C' | b'c'));
-        need > READ_SIZE && !connects && !self.link.borrow().refusals.has_accepted()
+        need > READ_SIZE && !connects && !self.state.borrow().injected_errors.has_accepted()
     }
 
     /// Takes over what the deliver direction has learned from the server's INFO since the last batch.
-    fn learn(&mut self, snapshot: &Snapshot) {
-        self.link.borrow_mut().identity.grow_old(self.now);
-        let link = self.link.borrow();
-        self.mute.refresh(snapshot, &link.identity);
-        self.deaf.refresh(snapshot, &link.identity);
+    fn refresh(&mut self, snapshot: &Snapshot) {
+        self.state.borrow_mut().identity.expire(self.now);
+        let state = self.state.borrow();
+        self.publish_denied.refresh(snapshot, &state.identity);
+        self.deliver_denied.refresh(snapshot, &state.identity);
         self.parser.set_max_payload(Some(self.most_payload()));
         self.parser
-            .set_headers(link.headers && self.options.headers());
+            .set_headers(state.headers && self.options.headers());
     }
 
     /// The largest body (headers and payload) that is taken from the client.
@@ -175,7 +181,7 @@ impl<'s> PublishPath<'s> {
 
     /// The largest body that the server takes: its `max_payload`.
     pub(super) fn most_sealed(&self) -> usize {
-        self.link.borrow().max_payload.unwrap_or(usize::MAX)
+        self.state.borrow().max_payload.unwrap_or(usize::MAX)
     }
 
     fn forward(
@@ -185,8 +191,8 @@ impl<'s> PublishPath<'s> {
         out: &mut Buffer,
     ) -> Result<(), Stop> {
         let arg_len = self.parser.arg_len();
-        if !self.spoken {
-            self.speaks(snapshot, &op);
+        if !self.first_op_seen {
+            self.first_op(snapshot, &op);
         }
         match op {
             ClientOp::Publish(publish) => return self.publish(snapshot, &publish, out),
@@ -197,17 +203,17 @@ impl<'s> PublishPath<'s> {
                 sid,
             } => {
                 if !self.refuses_subscription(snapshot, subject, queue, out) {
-                    self.subscribes(snapshot.policy(), sid, subject);
+                    self.record_subscription(snapshot.policy(), sid, subject);
                     write::subscribe(out, subject, queue, sid, arg_len);
                 }
             }
             ClientOp::Unsubscribe { sid, max } => {
-                let replies = &mut self.link.borrow_mut().replies;
+                let replies = &mut self.state.borrow_mut().replies;
                 replies.unsubscribed(sid, max);
                 write::unsubscribe(out, sid, max, arg_len);
             }
             ClientOp::Ping => {
-                self.link.borrow_mut().refusals.ping();
+                self.state.borrow_mut().injected_errors.ping();
                 write::ping(out);
             }
             ClientOp::Pong => write::pong(out),
@@ -218,54 +224,55 @@ impl<'s> PublishPath<'s> {
         Ok(())
     }
 
-    fn subscribes(&self, policy: &Policy, sid: &[u8], filter: &[u8]) {
+    fn record_subscription(&self, policy: &Policy, sid: &[u8], filter: &[u8]) {
         if policy.protects_anything() {
             let whole = is_literal(filter) || policy.seals_every(filter);
-            let keyring = policy.reaches(filter, |_| whole);
-            let is_inbox = policy.look(filter).role == Role::Reply;
-            let covers = if is_inbox && policy.reaches(filter, |_| true).is_some() {
-                Covers::Inboxes
+            let keyring = policy.find_overlapping(filter, |_| whole);
+            let is_inbox = policy.lookup(filter).role == Role::Reply;
+            let covers = if is_inbox && policy.find_overlapping(filter, |_| true).is_some() {
+                WildcardScope::Inboxes
             } else {
-                Covers::Other
+                WildcardScope::Other
             };
-            let replies = &mut self.link.borrow_mut().replies;
+            let replies = &mut self.state.borrow_mut().replies;
             replies.subscribed(sid, (filter, keyring, covers), self.now);
         }
     }
 
     /// A client that sends an operation before its CONNECT is unauthenticated: it has no names.
-    fn speaks(&mut self, snapshot: &Snapshot, op: &ClientOp<'_>) {
-        self.spoken = true;
+    fn first_op(&mut self, snapshot: &Snapshot, op: &ClientOp<'_>) {
+        self.first_op_seen = true;
         if !matches!(op, ClientOp::Connect { .. }) {
-            self.link.borrow_mut().identity.spoke();
-            self.learn(snapshot);
+            self.state.borrow_mut().identity.spoke_before_connect();
+            self.refresh(snapshot);
         }
     }
 
     fn connect(&mut self, snapshot: &Snapshot, json: &[u8], out: &mut Buffer) -> Result<(), Stop> {
         let line = (json, self.parser.arg_len());
-        let credentials = greet::connect(line, self.worker, self.link, &mut self.options, out)
-            .map_err(|greet::Refused| Stop::Closes)?;
-        let (mut link, shared) = (self.link.borrow_mut(), &self.worker.shared);
-        if link.identity.is_asked() || credentials.are_given() {
-            link.refusals.await_acceptance();
+        let credentials = handshake::connect(line, self.worker, self.state, &mut self.options, out)
+            .map_err(|handshake::ConnectRejected| Stop::Closes)?;
+        let (mut state, shared) = (self.state.borrow_mut(), &self.worker.shared);
+        if state.identity.auth_required() || credentials.is_any_given() {
+            state.injected_errors.await_acceptance();
         }
-        link.identity
-            .connect(&credentials, &shared.config.verified, &shared.clock);
-        link.protocol = Some(self.options.protocol());
-        let headers = link.headers && self.options.headers();
-        link.client = if headers {
-            Reads::Headers
+        state
+            .identity
+            .read_connect(&credentials, &shared.config.verified, &shared.clock);
+        state.protocol = Some(self.options.protocol());
+        let headers = state.headers && self.options.headers();
+        state.client_reads = if headers {
+            ClientReads::Headers
         } else {
-            Reads::Payloads
+            ClientReads::Payloads
         };
-        link.told = if self.options.verbose() {
-            Told::Each
+        state.verbosity = if self.options.verbose() {
+            Verbosity::Verbose
         } else {
-            Told::Errors
+            Verbosity::Quiet
         };
-        drop(link);
-        self.learn(snapshot);
+        drop(state);
+        self.refresh(snapshot);
         Ok(())
     }
 
@@ -277,51 +284,53 @@ impl<'s> PublishPath<'s> {
         out: &mut Buffer,
     ) -> Result<(), Stop> {
         if self.worker.shared.config.relay_only {
-            self.watch.lap(Stage::Parse, &self.worker.shared.clock);
+            self.watch.lap(BatchStage::Parse, &self.worker.shared.clock);
             self.pass(publish, out);
-            self.watch.lap(Stage::Crypto, &self.worker.shared.clock);
-            self.expect_alike(snapshot, publish);
+            self.watch
+                .lap(BatchStage::Crypto, &self.worker.shared.clock);
+            self.begin_run(snapshot, publish);
             return Ok(());
         }
         let (policy, generation) = (snapshot.policy(), snapshot.generation());
-        let look = self.routes.look(policy, generation, publish.subject);
-        let seals = self.seals(policy, look, publish);
-        let what = (look, seals);
+        let lookup = self.routes.lookup(policy, generation, publish.subject);
+        let sealing = self.sealing(policy, lookup, publish);
+        let what = (lookup, sealing);
         if let Some(why) = self.forbidden(policy, what, publish) {
             self.forbid(snapshot, why, publish, out);
-            self.watch.lap(Stage::Parse, &self.worker.shared.clock);
+            self.watch.lap(BatchStage::Parse, &self.worker.shared.clock);
             return Ok(());
         }
-        let keyring = self.keyring_for(policy, look, seals, publish);
-        if keyring.is_some() && !self.link.borrow().refusals.has_accepted() {
+        let keyring = self.keyring_for(policy, lookup, sealing, publish);
+        if keyring.is_some() && !self.state.borrow().injected_errors.has_accepted() {
             return Err(Stop::Unaccepted);
         }
-        self.watch.lap(Stage::Parse, &self.worker.shared.clock);
+        self.watch.lap(BatchStage::Parse, &self.worker.shared.clock);
         let may_count = publish.payload.is_empty() && publish.headers.is_some();
-        if may_count && self.is_counted(policy, look, publish) {
-            let why = (look.route, Cause::Counter, request::COUNTER_REFUSED);
+        if may_count && self.is_counter_increment(policy, lookup, publish) {
+            let why = (lookup.route, Cause::Counter, request::COUNTER_REFUSED);
             self.refuse(snapshot, why, publish, out);
-        } else if self.is_misdirected(policy, (look, keyring), publish) {
+        } else if self.is_misdirected(policy, (lookup, keyring), publish) {
             // The refusal is published to the reply subject, and comes back as an answer.
-            self.remember(policy, what, None, publish);
-            let why = (look.route, Cause::Destination, request::SCHEDULE_REFUSED);
+            self.expect_answers(policy, what, None, publish);
+            let why = (lookup.route, Cause::Destination, request::SCHEDULE_REFUSED);
             self.refuse(snapshot, why, publish, out);
         } else if let Some(keyring) = keyring {
             let binding = self.binding(snapshot, what, publish);
             let id = self.seal(snapshot, (keyring, binding), publish, out)?;
             let id = (!binding.passes_on).then_some(id);
-            self.remember(policy, what, id, publish);
-            self.expect_alike(snapshot, publish);
+            self.expect_answers(policy, what, id, publish);
+            self.begin_run(snapshot, publish);
         } else {
             let empty = publish.payload.is_empty().then_some(EnvelopeId::EMPTY);
-            self.remember(policy, what, empty, publish);
-            match look.request(publish.subject) {
+            self.expect_answers(policy, what, empty, publish);
+            match lookup.request(publish.subject) {
                 Some(request) => self.request(snapshot, request, publish, out),
-                None if look.role == Role::System => self.pass_read(policy, publish, out),
+                None if lookup.role == Role::System => self.pass_system(policy, publish, out),
                 None => self.pass(publish, out),
             }
         }
-        self.watch.lap(Stage::Crypto, &self.worker.shared.clock);
+        self.watch
+            .lap(BatchStage::Crypto, &self.worker.shared.clock);
         Ok(())
     }
 
@@ -337,11 +346,11 @@ impl<'s> PublishPath<'s> {
         let sealed_len = publish.payload.len().saturating_add(OVERHEAD);
         let total = sealed_len.saturating_add(headers.len());
         if total > self.most_sealed() {
-            self.refused(snapshot, Some(keyring), Cause::TooLarge, publish);
+            self.report_refused(snapshot, Some(keyring), Cause::TooLarge, publish);
             return Err(Stop::TooLarge);
         }
         let before = out.len();
-        self.line(publish, Decimal::like(publish.size, total).digits(), out);
+        self.control_line(publish, Decimal::like(publish.size, total).digits(), out);
         out.put(headers);
         let message = (publish.payload, out.claim(sealed_len));
         let sealed = self
@@ -353,7 +362,7 @@ impl<'s> PublishPath<'s> {
             Ok(sealed) => sealed,
             Err(refused) => {
                 out.truncate(before);
-                return Err(self.unsealed(refused, snapshot, (keyring, publish)));
+                return Err(self.seal_refused(refused, snapshot, (keyring, publish)));
             }
         };
         meters.lanes_started.add(u64::from(sealed.lane_drawn));
@@ -362,7 +371,7 @@ impl<'s> PublishPath<'s> {
         Ok(sealed.id)
     }
 
-    fn unsealed(
+    fn seal_refused(
         &self,
         refused: SealRefused,
         snapshot: &Snapshot,
@@ -376,17 +385,17 @@ impl<'s> PublishPath<'s> {
                 if let Some(left_out) = self.worker.shared.unsealed.admit(self.now) {
                     tracing::error!(keyring = name, why = %refused, left_out, "publishing waits");
                 }
-                Stop::Waits(keyring)
+                Stop::CannotSeal(keyring)
             }
             SealRefused::SubjectTooLong => {
-                self.refused(snapshot, Some(keyring), Cause::TooLarge, publish);
+                self.report_refused(snapshot, Some(keyring), Cause::TooLarge, publish);
                 Stop::TooLarge
             }
         }
     }
 
     pub(super) fn pass(&self, publish: &Publish<'_>, out: &mut Buffer) {
-        self.line(publish, publish.size, out);
+        self.control_line(publish, publish.size, out);
         out.put(publish.headers.unwrap_or_default());
         out.put(publish.payload);
         out.put(b"\r\n");
@@ -397,7 +406,7 @@ impl<'s> PublishPath<'s> {
     }
 
     /// Writes the control line, with `size` for headers and payload together.
-    pub(super) fn line(&self, publish: &Publish<'_>, size: &[u8], out: &mut Buffer) {
+    pub(super) fn control_line(&self, publish: &Publish<'_>, size: &[u8], out: &mut Buffer) {
         let line = PublishLine {
             subject: publish.subject,
             reply: publish.reply,
@@ -409,7 +418,7 @@ impl<'s> PublishPath<'s> {
     }
 
     /// Counts and logs a publish that is not forwarded.
-    pub(super) fn refused(
+    pub(super) fn report_refused(
         &self,
         snapshot: &Snapshot,
         keyring: Option<KeyringId>,
@@ -418,28 +427,33 @@ impl<'s> PublishPath<'s> {
     ) {
         let meters = self.worker.meters.keyring(keyring.map(KeyringId::index));
         meters.refused(cause, publish.payload.len());
-        let report = Report {
+        let report = RefusedMessage {
             direction: Direction::Publish,
             keyring: snapshot.policy().name_of(keyring),
             cause,
             subject: publish.subject,
-            identity: (cause == Cause::Identity).then(|| self.link.borrow().identity.kinds()),
+            identity: (cause == Cause::Identity).then(|| self.state.borrow().identity.kinds()),
         };
-        self.worker.shared.reports.tell(&report, self.now);
+        self.worker.shared.refusal_log.log(&report, self.now);
     }
 
     /// Whether the payload exceeds the gateway's own limit, but not the server's.
-    fn is_ours(&self, malformed: Malformed) -> bool {
+    fn exceeds_own_limit(&self, malformed: Malformed) -> bool {
         let most = self.worker.shared.config.max_message;
-        let server = self.link.borrow().max_payload;
+        let server = self.state.borrow().max_payload;
         matches!(malformed, Malformed::PayloadTooLarge { .. })
             && server.is_none_or(|limit| limit > most)
     }
 
     /// Ends publishing. The server gets bytes for which it closes the connection, unless only the gateway's own limit is
     /// exceeded.
-    fn refuse_all(&self, malformed: Malformed, rest: &[u8], out: &mut Buffer) -> PublishBatch {
-        if self.is_ours(malformed) {
+    fn end_on_malformed(
+        &self,
+        malformed: Malformed,
+        rest: &[u8],
+        out: &mut Buffer,
+    ) -> PublishBatch {
+        if self.exceeds_own_limit(malformed) {
             PublishBatch::TooLarge
         } else {
             kill(&malformed.forward(rest), out)
@@ -447,9 +461,9 @@ impl<'s> PublishPath<'s> {
     }
 
     fn malformed(&self, malformed: Malformed, rest: &[u8]) {
-        origin::unexpected(self.worker, rest);
+        proxy_protocol::count_unexpected(self.worker, rest);
         self.worker.meters.malformed(Side::Client);
-        self.link.borrow_mut().broken = Some(malformed.word());
+        self.state.borrow_mut().violated_rule = Some(malformed.word());
     }
 }
 

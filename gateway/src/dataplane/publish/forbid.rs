@@ -1,16 +1,16 @@
 //! Publishes and subscriptions that are refused: the keyring does not admit the client, no key version could seal the payload, or
 //! it is not known which keyring an answer belongs to.
 
-use crate::dataplane::link::Reads;
-use crate::dataplane::reports::Report;
+use crate::dataplane::refusal_log::RefusedMessage;
+use crate::dataplane::session_state::ClientReads;
 use crate::keyring::Snapshot;
 use crate::metrics::{Cause, Direction};
-use crate::policy::{KeyringId, Look, Policy, Route};
-use crate::wire::jetstream::{self, Place, Request};
+use crate::policy::{KeyringId, Lookup, Policy, Route};
+use crate::wire::jetstream::{self, Request, SubjectUse};
 use crate::wire::{Buffer, Publish, write};
 
 use super::batch::PublishPath;
-use super::decide::Seals;
+use super::decision::Sealing;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Forbidden {
@@ -21,10 +21,10 @@ pub(super) struct Forbidden {
 }
 
 /// Whether the payload exceeds the whole byte budget of a key version: no rotation would help.
-fn is_beyond(policy: &Policy, keyring: KeyringId, publish: &Publish<'_>) -> bool {
+fn exceeds_key_version(policy: &Policy, keyring: KeyringId, publish: &Publish<'_>) -> bool {
     let rule = policy.keyring(keyring);
     let len = u64::try_from(publish.payload.len()).unwrap_or(u64::MAX);
-    rule.is_some_and(|rule| len > rule.longest)
+    rule.is_some_and(|rule| len > rule.max_payload_len)
 }
 
 impl PublishPath<'_> {
@@ -34,7 +34,7 @@ impl PublishPath<'_> {
     pub(super) fn forbidden(
         &self,
         policy: &Policy,
-        (look, seals): (Look, Seals),
+        (lookup, sealing): (Lookup, Sealing),
         publish: &Publish<'_>,
     ) -> Option<Forbidden> {
         let because = |cause, keyring, is_reply| Forbidden {
@@ -42,65 +42,86 @@ impl PublishPath<'_> {
             keyring,
             is_reply,
         };
-        if seals == Seals::Unclear {
+        if sealing == Sealing::Unclear {
             return Some(because(Cause::Reply, None, false));
         }
         // The gateway must read the same out of the body as the server does.
-        let request = look.request(publish.subject).map(Request::of);
-        if request.is_some_and(|request| !jetstream::is_clear(request, publish.payload)) {
+        let request = lookup.request(publish.subject).map(Request::of);
+        if request.is_some_and(|request| !jetstream::is_unambiguous(request, publish.payload)) {
             return Some(because(Cause::Unclear, None, false));
         }
-        let beyond = |keyring: &KeyringId| is_beyond(policy, *keyring, publish);
-        if let Some(keyring) = seals.keyring().filter(beyond) {
+        let beyond = |keyring: &KeyringId| exceeds_key_version(policy, *keyring, publish);
+        if let Some(keyring) = sealing.keyring().filter(beyond) {
             return Some(because(Cause::TooLarge, Some(keyring), false));
         }
-        if !self.mute.any() && !self.deaf.any() {
+        if !self.publish_denied.any() && !self.deliver_denied.any() {
             return None;
         }
-        let mute = |keyring: &KeyringId| self.mute.has(*keyring);
-        if let Some(keyring) = seals.keyring().filter(mute) {
+        let publish_denied = |keyring: &KeyringId| self.publish_denied.has(*keyring);
+        if let Some(keyring) = sealing.keyring().filter(publish_denied) {
             return Some(because(Cause::Identity, Some(keyring), false));
         }
-        let named = |reply| policy.look(reply).claimed().filter(mute);
-        let asks = |reply| self.barred().filter(|_| policy.may_request(reply));
+        let named = |reply| {
+            policy
+                .lookup(reply)
+                .explicit_keyring()
+                .filter(publish_denied)
+        };
+        let asks = |reply| {
+            self.any_denied()
+                .filter(|_| policy.may_match_api_request(reply))
+        };
         let refused = |reply| named(reply).or_else(|| asks(reply));
         if let Some(keyring) = publish.reply.and_then(refused) {
             return Some(because(Cause::Identity, Some(keyring), true));
         }
-        let keyring = self.destination(policy, look, publish)?;
+        let keyring = self.denied_destination(policy, lookup, publish)?;
         Some(because(Cause::Identity, Some(keyring), false))
     }
 
     /// The keyring that does not admit the client on a subject that its request or its headers have the server publish to, store
     /// or copy.
-    fn destination(&self, policy: &Policy, look: Look, publish: &Publish<'_>) -> Option<KeyringId> {
+    fn denied_destination(
+        &self,
+        policy: &Policy,
+        lookup: Lookup,
+        publish: &Publish<'_>,
+    ) -> Option<KeyringId> {
         let mut closed = None;
-        let is_mute = |keyring| self.mute.has(keyring);
-        let is_barred = |keyring| self.mute.has(keyring) || self.deaf.has(keyring);
-        let mut judge = |place: Place<'_>| {
+        let is_publish_denied = |keyring| self.publish_denied.has(keyring);
+        let is_denied =
+            |keyring| self.publish_denied.has(keyring) || self.deliver_denied.has(keyring);
+        let mut judge = |place: SubjectUse<'_>| {
             let found = match place {
                 // What the server publishes to an API subject becomes a request that nobody checks.
-                Place::To(subject) => policy
-                    .reaches(subject, is_mute)
-                    .or_else(|| self.barred().filter(|_| policy.may_request(subject))),
-                Place::Asked(subject) => policy.reaches(subject, is_mute),
-                Place::From(subject) => policy.reaches(subject, is_barred),
-                Place::FromStream(_) => None,
+                SubjectUse::PublishTo(subject) => policy
+                    .find_overlapping(subject, is_publish_denied)
+                    .or_else(|| {
+                        self.any_denied()
+                            .filter(|_| policy.may_match_api_request(subject))
+                    }),
+                SubjectUse::RequestTo(subject) => {
+                    policy.find_overlapping(subject, is_publish_denied)
+                }
+                SubjectUse::CopyFrom(subject) => policy.find_overlapping(subject, is_denied),
+                SubjectUse::CopyStream(_) => None,
             };
             closed = closed.or(found);
         };
         if let Some(headers) = publish.headers {
-            jetstream::header_destinations(headers, &mut judge);
+            jetstream::header_subject_uses(headers, &mut judge);
         }
-        if let Some(request) = look.request(publish.subject) {
-            jetstream::destinations(Request::of(request), publish.payload, &mut judge);
+        if let Some(request) = lookup.request(publish.subject) {
+            jetstream::subject_uses(Request::of(request), publish.payload, &mut judge);
         }
         closed
     }
 
     /// A keyring that does not admit the client in one direction or the other.
-    fn barred(&self) -> Option<KeyringId> {
-        self.mute.first().or_else(|| self.deaf.first())
+    fn any_denied(&self) -> Option<KeyringId> {
+        self.publish_denied
+            .first()
+            .or_else(|| self.deliver_denied.first())
     }
 
     /// Refuses a publish: injects an error that leaves the connection open, and answers a request with 503 (no responders).
@@ -116,23 +137,24 @@ impl PublishPath<'_> {
             keyring,
             is_reply,
         } = why;
-        self.refused(snapshot, keyring, cause, publish);
-        let tell = |reply: &&[u8]| !is_reply && self.may_tell(snapshot.policy(), reply);
+        self.report_refused(snapshot, keyring, cause, publish);
+        let tell =
+            |reply: &&[u8]| !is_reply && self.may_send_no_responders(snapshot.policy(), reply);
         if let Some(reply) = publish.reply.filter(tell) {
             write::own_no_responders(out, reply);
         }
-        let refusals = &mut self.link.borrow_mut().refusals;
+        let injected_errors = &mut self.state.borrow_mut().injected_errors;
         match publish.reply.filter(|_| is_reply) {
-            Some(reply) => refusals.refuse_reply(reply, out),
-            None => refusals.refuse(publish.subject, out),
+            Some(reply) => injected_errors.refuse_reply(reply, out),
+            None => injected_errors.refuse(publish.subject, out),
         }
     }
 
     /// Whether a 503 may be published to the reply subject: only to an inbox, and not to a client without headers, for which it
     /// would be an empty answer, nor to a verbose client, which would get one `+OK` too many.
-    fn may_tell(&self, policy: &Policy, reply: &[u8]) -> bool {
+    fn may_send_no_responders(&self, policy: &Policy, reply: &[u8]) -> bool {
         let inbox = !matches!(policy.route(reply), Route::Keyring(_)) && !policy.is_system(reply);
-        let reads = self.link.borrow().client == Reads::Headers;
+        let reads = self.state.borrow().client_reads == ClientReads::Headers;
         inbox && reads && !self.options.verbose()
     }
 
@@ -145,25 +167,27 @@ impl PublishPath<'_> {
         queue: Option<&[u8]>,
         out: &mut Buffer,
     ) -> bool {
-        if !self.deaf.any() || self.worker.shared.config.relay_only {
+        if !self.deliver_denied.any() || self.worker.shared.config.relay_only {
             return false;
         }
         let policy = snapshot.policy();
-        let closed = policy.closes(subject, |keyring| self.deaf.has(keyring));
+        let closed = policy.find_covering(subject, |keyring| self.deliver_denied.has(keyring));
         let Some(keyring) = closed else {
             return false;
         };
-        let mut link = self.link.borrow_mut();
-        let report = Report {
+        let mut state = self.state.borrow_mut();
+        let report = RefusedMessage {
             direction: Direction::Deliver,
             keyring: policy.name_of(Some(keyring)),
             cause: Cause::Identity,
             subject,
-            identity: Some(link.identity.kinds()),
+            identity: Some(state.identity.kinds()),
         };
-        let reports = &self.worker.shared.reports;
-        reports.tell_unsubscribed(&report, self.now);
-        link.refusals.refuse_subscription(subject, queue, out);
+        let refusal_log = &self.worker.shared.refusal_log;
+        refusal_log.log_subscription(&report, self.now);
+        state
+            .injected_errors
+            .refuse_subscription(subject, queue, out);
         true
     }
 }

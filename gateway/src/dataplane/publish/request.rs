@@ -5,11 +5,11 @@
 
 use std::borrow::Cow;
 
-use crate::dataplane::meaning::holds_sealed;
-use crate::dataplane::replies::{Asked, Class, Delivers, FROM_STREAM};
+use crate::dataplane::headers::holds_sealed;
+use crate::dataplane::replies::{Class, ConsumerKind, FROM_STREAM, PublishedRequest};
 use crate::envelope::OVERHEAD;
-use crate::policy::{MOST_PUBLISHED, Move, Policy};
-use crate::wire::jetstream::{self, Batch, Place, Request};
+use crate::policy::{MAX_PUBLISHED_SUBJECTS, Policy, SubjectTransform};
+use crate::wire::jetstream::{self, DirectGetBatch, Request, SubjectUse};
 use crate::wire::subject::is_literal;
 use crate::wire::{Buffer, Publish};
 
@@ -29,38 +29,43 @@ pub(super) const RENAMING_REFUSED: &[u8] = br#"{"type":"io.nats.jetstream.api.v1
 pub(super) const SCHEDULE_REFUSED: &[u8] = br#"{"error":{"code":400,"err_code":10190,"description":"keyway: what the schedule publishes would open for nobody: let one keyring cover its target and the schedule's subject, or its source's, with an alias from that one to the target, or with bind = 'keyring', and reload"},"stream":"","seq":0}"#;
 
 /// Classifies a request to JetStream's API by what may answer it. `name` hashes the subject of a stored message.
-pub(super) fn of_jetstream(request: &[u8], body: &[u8], name: impl Fn(&[u8]) -> u32) -> Asked {
-    let stored = |class, subject: Option<&[u8]>| Asked::stored(class, subject.map(&name));
-    let named = jetstream::named_subject(body);
+pub(super) fn classify_jetstream(
+    request: &[u8],
+    body: &[u8],
+    name: impl Fn(&[u8]) -> u32,
+) -> PublishedRequest {
+    let stored =
+        |class, subject: Option<&[u8]>| PublishedRequest::stored(class, subject.map(&name));
+    let named = jetstream::requested_subject(body);
     match Request::of(request) {
         Request::DirectGet { subject } => {
             let bare = jetstream::direct_get(body, 0, &mut Buffer::new()).without_headers;
             let class = if bare {
-                Class::DirectBare
+                Class::DirectGetNoHeaders
             } else {
-                Class::Direct
+                Class::DirectGet
             };
             let literal = subject.filter(|subject| is_literal(subject));
             stored(class, subject.map_or(named.as_deref(), |_| literal))
         }
-        Request::MessageGet => stored(Class::Message, named.as_deref()),
-        Request::Next => Asked::of(Class::Pull),
+        Request::MessageGet => stored(Class::MsgGet, named.as_deref()),
+        Request::Next => PublishedRequest::of(Class::Pull),
         Request::StreamConfig | Request::StreamInfo | Request::StreamList | Request::Snapshot => {
-            Asked::of(Class::Config)
+            PublishedRequest::of(Class::StreamConfig)
         }
-        Request::ConsumerConfig | Request::ConsumerInfo => Asked::of(Class::Consumer),
-        Request::Restore | Request::Other => Asked::of(Class::Api),
+        Request::ConsumerConfig | Request::ConsumerInfo => PublishedRequest::of(Class::Consumer),
+        Request::Restore | Request::Other => PublishedRequest::of(Class::Api),
     }
 }
 
 /// Classifies a publish on any other system subject.
-pub(super) fn of_system(subject: &[u8]) -> Asked {
-    Asked::of(if subject.starts_with(FROM_STREAM) {
+pub(super) fn classify_system(subject: &[u8]) -> PublishedRequest {
+    PublishedRequest::of(if subject.starts_with(FROM_STREAM) {
         // `+NXT` is a pull.
         Class::Pull
     } else if subject.starts_with(b"$JS.SNAPSHOT.RESTORE.") {
         // A chunk of a snapshot that is restored; the last is answered with the stream's configuration.
-        Class::Config
+        Class::StreamConfig
     } else if subject.starts_with(b"$SRV.") {
         Class::Services
     } else {
@@ -72,17 +77,17 @@ pub(super) fn of_system(subject: &[u8]) -> Asked {
 pub(super) fn deliveries(
     request: &[u8],
     (body, reply): (&[u8], Option<&[u8]>),
-    mut each: impl FnMut((&[u8], &[u8]), Delivers),
+    mut each: impl FnMut((&[u8], &[u8]), ConsumerKind),
 ) {
     let kind = Request::of(request);
     let Some(stream) = jetstream::stream_of_consumer(request) else {
         return;
     };
     match (kind, reply) {
-        (Request::Next, Some(reply)) => each((stream, reply), Delivers::Once),
-        (Request::ConsumerConfig, _) => jetstream::destinations(kind, body, |place| {
-            if let Place::To(subject) = place {
-                each((stream, subject), Delivers::FromNowOn);
+        (Request::Next, Some(reply)) => each((stream, reply), ConsumerKind::Pull),
+        (Request::ConsumerConfig, _) => jetstream::subject_uses(kind, body, |place| {
+            if let SubjectUse::PublishTo(subject) = place {
+                each((stream, subject), ConsumerKind::Push);
             }
         }),
         _ => {}
@@ -96,21 +101,21 @@ pub(super) fn pull<'a>(request: Option<&[u8]>, publish: &Publish<'a>) -> Option<
         Some(_) => None,
         None => {
             let asks = publish.subject.starts_with(FROM_STREAM) && publish.reply.is_some();
-            let pull = jetstream::next(publish.payload).filter(|_| asks);
-            pull.filter(|pull| jetstream::is_clear(Request::Next, pull))
+            let pull = jetstream::next_pull(publish.payload).filter(|_| asks);
+            pull.filter(|pull| jetstream::is_unambiguous(Request::Next, pull))
         }
     }
 }
 
 /// The bounds of a direct get that asks for several messages.
-pub(super) fn batch(request: &[u8], body: &[u8]) -> Option<Batch> {
+pub(super) fn direct_get_batch(request: &[u8], body: &[u8]) -> Option<DirectGetBatch> {
     matches!(Request::of(request), Request::DirectGet { .. })
         .then(|| jetstream::batch(body))
         .flatten()
 }
 
 /// Widens the sizes in an acknowledgement that pulls (`+NXT`). `false`: nothing to change, `out` is untouched.
-pub(super) fn edit_next(policy: &Policy, publish: &Publish<'_>, out: &mut Buffer) -> bool {
+pub(super) fn widen_pull_in_ack(policy: &Policy, publish: &Publish<'_>, out: &mut Buffer) -> bool {
     let pull = pull(None, publish).filter(|_| policy.protects_anything());
     let Some(pull) = pull else {
         return false;
@@ -139,7 +144,7 @@ pub(super) fn counter_subject(
     strict: impl Fn(&[u8]) -> bool,
 ) -> Option<Vec<u8>> {
     let config = jetstream::stream_config(Request::of(request), body)?;
-    if !jetstream::counts(config) {
+    if !jetstream::is_counter_stream(config) {
         return None;
     }
     let mut found = None;
@@ -155,20 +160,24 @@ pub(super) fn counter_subject(
 const MOST_MOVES: u32 = 4;
 
 /// Whether the request is for a stream that republishes or transforms subjects so that `lost` says that messages open for nobody.
-pub(super) fn is_misdirected(request: &[u8], body: &[u8], lost: impl Fn(Move<'_>) -> bool) -> bool {
+pub(super) fn is_misdirected(
+    request: &[u8],
+    body: &[u8],
+    lost: impl Fn(SubjectTransform<'_>) -> bool,
+) -> bool {
     let Some(config) = jetstream::stream_config(Request::of(request), body) else {
         return false;
     };
     let mut published = Vec::new();
     jetstream::subjects(config, |subject| {
-        if published.len() <= MOST_PUBLISHED {
+        if published.len() <= MAX_PUBLISHED_SUBJECTS {
             published.push(subject.to_vec());
         }
     });
     let published = &published;
     let (mut left, mut found) = (MOST_MOVES, false);
-    jetstream::renamed(config, |from, to| {
-        let moved = Move {
+    jetstream::subject_transforms(config, |from, to| {
+        let moved = SubjectTransform {
             published,
             from,
             to,
@@ -181,7 +190,7 @@ pub(super) fn is_misdirected(request: &[u8], body: &[u8], lost: impl Fn(Move<'_>
 
 /// Widens the sizes that a request names, and removes `no_hdr` from a direct get: the headers of the answer say which message it
 /// is. `false`: nothing to change, `out` is untouched.
-pub(super) fn edit(policy: &Policy, request: &[u8], body: &[u8], out: &mut Buffer) -> bool {
+pub(super) fn widen(policy: &Policy, request: &[u8], body: &[u8], out: &mut Buffer) -> bool {
     if !policy.protects_anything() {
         return false;
     }

@@ -9,16 +9,16 @@ use tokio::sync::Notify;
 
 use super::*;
 use crate::clock::Clock;
-use crate::dataplane::Ends;
+use crate::dataplane::Endpoints;
 use crate::dataplane::socket::Socket;
-use crate::dataplane::{Config, DeliverPath, Link, Shared};
+use crate::dataplane::{Config, DeliverPath, SessionState, Shared};
 use crate::envelope::{Binding, OVERHEAD, Suite, VersionKey};
 use crate::keyring::{
-    self, Budget, Keys, LaneCache, LaneMap, Snapshot, Usage, Used, Version, WorkerId,
+    self, Budget, Keys, LaneCache, LaneMap, Snapshot, Usage, Version, Volume, WorkerId,
 };
 use crate::policy::{Policy, Rule};
 use crate::secret::Secret;
-use crate::wire::{ClientOp, ClientParser, Limits, Step};
+use crate::wire::{ClientOp, ClientParser, Limits, Parsed};
 
 const WORKER: WorkerId = WorkerId(0);
 
@@ -48,7 +48,7 @@ impl Rig {
                 key: VersionKey::derive(name, 1, &Secret::random().unwrap()),
                 lanes: LaneMap::default(),
                 usage: Usage::new(1),
-                budget: Arc::new(Budget::new(Used::default(), 1, Arc::new(Notify::new()))),
+                budget: Arc::new(Budget::new(Volume::default(), 1, Arc::new(Notify::new()))),
             })
         };
         let (agents, tools) = (version("agents"), version("tools"));
@@ -67,7 +67,7 @@ impl Rig {
 
     fn agents_wait(&self, ended: &PublishBatch) -> bool {
         let agents = self.keys.load().policy().by_name("agents");
-        matches!(ended, PublishBatch::Waits(keyring) if Some(*keyring) == agents)
+        matches!(ended, PublishBatch::CannotSeal(keyring) if Some(*keyring) == agents)
     }
 
     /// The plaintexts of the whole publishes in `bytes`.
@@ -76,7 +76,7 @@ impl Rig {
         let mut cache = LaneCache::new(WORKER);
         let mut parser = ClientParser::new(Limits::default());
         let (mut rest, mut texts) = (bytes, Vec::new());
-        while let Ok(Step::Op { op, len }) = parser.next(rest) {
+        while let Ok(Parsed::Op { op, len }) = parser.next(rest) {
             let ClientOp::Publish(publish) = op else {
                 panic!("something else was published")
             };
@@ -91,16 +91,16 @@ impl Rig {
     }
 }
 
-fn link(worker: &Worker) -> Link {
-    worker.link(Ends {
+fn state(worker: &Worker) -> SessionState {
+    worker.session_state(Endpoints {
         client: None,
         gateway: None,
     })
 }
 
 /// A budget of so many messages, of any size.
-const fn messages(messages: u64) -> Used {
-    Used {
+const fn messages(messages: u64) -> Volume {
+    Volume {
         messages,
         bytes: 1 << 20,
     }
@@ -121,8 +121,8 @@ fn texts(range: std::ops::Range<usize>) -> Vec<String> {
 fn as_many_as_are_reserved_go_out_and_the_rest_follows_in_order_once_more_is() {
     let rig = Rig::new();
     rig.agents.extend(messages(4));
-    let link = RefCell::new(link(&rig.worker));
-    let mut path = PublishPath::new(&rig.worker, &link);
+    let state = RefCell::new(state(&rig.worker));
+    let mut path = PublishPath::new(&rig.worker, &state);
     let (mut input, mut output) = (Buffer::new(), Buffer::new());
     input.put(publishes("agents.a", &texts(0..10)).as_bytes());
     for _attempt in 0..3 {
@@ -143,11 +143,11 @@ fn what_comes_after_a_publish_that_waits_waits_too_and_no_other_connection_does(
     let rig = Rig::new();
     rig.tools.extend(messages(10));
     let links = [
-        RefCell::new(link(&rig.worker)),
-        RefCell::new(link(&rig.worker)),
+        RefCell::new(state(&rig.worker)),
+        RefCell::new(state(&rig.worker)),
     ];
-    let [mut waits, mut goes_on] = [&links[0], &links[1]].map(|link| {
-        let path = PublishPath::new(&rig.worker, link);
+    let [mut waits, mut goes_on] = [&links[0], &links[1]].map(|state| {
+        let path = PublishPath::new(&rig.worker, state);
         (path, Buffer::new(), Buffer::new())
     });
     let (agents, tools) = (
@@ -182,7 +182,7 @@ async fn session_that_waits_goes_on_as_soon_as_more_is_reserved() {
     let (mut client, ours) = pair(&listener).await;
     let (mut server, to_server) = pair(&listener).await;
     let sockets = (Socket::Tcp(ours), Socket::Tcp(to_server));
-    let session = Session::new(sockets.0, sockets.1, RefCell::new(link(&rig.worker)));
+    let session = Session::new(sockets.0, sockets.1, RefCell::new(state(&rig.worker)));
     let script = async {
         let everything = publishes("agents.a", &texts(0..8));
         client.write_all(everything.as_bytes()).await.unwrap();
@@ -204,12 +204,12 @@ async fn session_that_waits_goes_on_as_soon_as_more_is_reserved() {
 }
 
 /// The state of a session whose server has sent this INFO.
-fn greeted(rig: &Rig, info: &str) -> RefCell<Link> {
-    let link = RefCell::new(link(&rig.worker));
+fn greeted(rig: &Rig, info: &str) -> RefCell<SessionState> {
+    let state = RefCell::new(state(&rig.worker));
     let (mut said, mut told) = (Buffer::new(), Buffer::new());
     said.put(format!("INFO {info}\r\n").as_bytes());
-    DeliverPath::new(&rig.worker, &link).batch(&mut said, &mut told);
-    link
+    DeliverPath::new(&rig.worker, &state).batch(&mut said, &mut told);
+    state
 }
 
 #[test]
@@ -224,8 +224,8 @@ fn nothing_is_sealed_for_whom_the_server_has_not_accepted() {
         (r#"{}"#, "CONNECT {\"verbose\":false,\"pass\":\"p\"}\r\n"),
         (r#"{"auth_required":true}"#, ""),
     ] {
-        let link = greeted(&rig, info);
-        let mut path = PublishPath::new(&rig.worker, &link);
+        let state = greeted(&rig, info);
+        let mut path = PublishPath::new(&rig.worker, &state);
         let (mut input, mut output) = (Buffer::new(), Buffer::new());
         input.put(format!("{first}{}", publishes("agents.a", &texts(0..2))).as_bytes());
         for _attempt in 0..2 {
@@ -236,7 +236,7 @@ fn nothing_is_sealed_for_whom_the_server_has_not_accepted() {
         output.consume(output.len());
         let (mut said, mut told) = (Buffer::new(), Buffer::new());
         said.put(b"PONG\r\n");
-        DeliverPath::new(&rig.worker, &link).batch(&mut said, &mut told);
+        DeliverPath::new(&rig.worker, &state).batch(&mut said, &mut told);
         assert!(told.is_empty() && said.is_empty());
         let ended = path.batch(&mut input, &mut output);
         assert!(matches!(ended, PublishBatch::More(_)) && input.is_empty());
@@ -256,8 +256,8 @@ fn client_s_own_ping_asks_and_a_server_that_asks_for_nothing_is_not_asked() {
         (r#"{}"#, "CONNECT {\"verbose\":false}\r\n"),
         (r#"{}"#, ""),
     ] {
-        let link = greeted(&rig, info);
-        let mut path = PublishPath::new(&rig.worker, &link);
+        let state = greeted(&rig, info);
+        let mut path = PublishPath::new(&rig.worker, &state);
         let (mut input, mut output) = (Buffer::new(), Buffer::new());
         input.put(format!("{first}{}", publishes("agents.a", &texts(0..1))).as_bytes());
         let ended = path.batch(&mut input, &mut output);

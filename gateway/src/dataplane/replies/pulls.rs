@@ -8,9 +8,9 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use crate::dataplane::account::Account;
+use crate::dataplane::memory::MemoryReservation;
 use crate::envelope::OVERHEAD;
-use crate::wire::jetstream::{Grant, Pending};
+use crate::wire::jetstream::{BoundedPull, Pending};
 
 use super::table::{Entry, Hash, Table};
 
@@ -29,9 +29,9 @@ pub(super) struct Pulls {
 #[derive(Clone, Copy, Default)]
 struct Granted {
     /// The widened bounds, latest first.
-    grants: [Option<Grant>; GRANTS],
+    grants: [Option<BoundedPull>; GRANTS],
     /// Bytes to be subtracted from the next statuses, besides overheads.
-    owed: u64,
+    correction: u64,
 }
 
 impl Entry for Granted {
@@ -50,21 +50,21 @@ impl Granted {
         if !is_known && more > told.bytes {
             return None;
         }
-        let owed = more.saturating_add(self.owed);
-        self.owed = owed.saturating_sub(told.bytes);
-        Some(told.bytes.saturating_sub(owed))
+        let correction = more.saturating_add(self.correction);
+        self.correction = correction.saturating_sub(told.bytes);
+        Some(told.bytes.saturating_sub(correction))
     }
 }
 
 impl Pulls {
-    pub(super) fn new(account: Rc<Account>) -> Self {
+    pub(super) fn new(reservation: Rc<MemoryReservation>) -> Self {
         Self {
-            table: Table::new(LIFE, account),
+            table: Table::new(LIFE, reservation),
         }
     }
 
     /// The client has published a pull. `grant`: its bounds as widened, where its statuses do not have them.
-    pub(super) fn pulled(&mut self, reply: Hash, grant: Option<Grant>, now: Instant) {
+    pub(super) fn pulled(&mut self, reply: Hash, grant: Option<BoundedPull>, now: Instant) {
         let mut granted = self.table.live(reply, now).copied().unwrap_or_default();
         if let Some(grant) = grant {
             granted.grants.rotate_right(1);
@@ -74,9 +74,9 @@ impl Pulls {
     }
 
     /// A message came without an envelope, so without overhead.
-    pub(super) fn unsealed(&mut self, reply: Hash) {
+    pub(super) fn count_unsealed(&mut self, reply: Hash) {
         if let Some(granted) = self.table.get_mut(reply) {
-            granted.owed = granted.owed.saturating_add(overhead(1));
+            granted.correction = granted.correction.saturating_add(overhead(1));
         }
     }
 
@@ -108,8 +108,8 @@ fn overhead(messages: u64) -> u64 {
 mod tests {
     use super::*;
     use crate::clock::Clock;
-    use crate::dataplane::account::{MOST, Memory};
-    use crate::wire::jetstream::bounded;
+    use crate::dataplane::memory::{MOST, MemoryPool};
+    use crate::wire::jetstream::bounded_pull;
 
     const INBOX: Hash = 7;
 
@@ -120,14 +120,14 @@ mod tests {
 
     impl Pulling {
         fn new() -> Self {
-            let pulls = Pulls::new(Memory::new(MOST).open());
+            let pulls = Pulls::new(MemoryPool::new(MOST).open());
             let now = Clock::system().instant();
             Self { pulls, now }
         }
 
         fn pull(&mut self, batch: u64, max_bytes: u64) {
             let body = format!("{{\"batch\":{batch},\"max_bytes\":{max_bytes}}}");
-            let grant = bounded(body.as_bytes()).unwrap();
+            let grant = bounded_pull(body.as_bytes()).unwrap();
             self.pulls.pulled(INBOX, grant, self.now);
         }
 
@@ -172,7 +172,7 @@ mod tests {
     fn what_came_in_the_clear_or_beyond_is_made_up_for() {
         let mut pulling = Pulling::new();
         pulling.pull(10, 10_000);
-        pulling.pulls.unsealed(INBOX);
+        pulling.pulls.count_unsealed(INBOX);
         // One message of 1,000 bytes without an envelope.
         assert_eq!(pulling.left(9, 10_480 - 1_000), Some(9_000));
         // Small ones brought 200 bytes more than was asked for.

@@ -5,7 +5,7 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use crate::dataplane::account::Account;
+use crate::dataplane::memory::MemoryReservation;
 
 use super::table::{Entry, Hash, Table};
 
@@ -20,29 +20,29 @@ pub(super) struct Expected {
     /// Answers of clients.
     pub(super) answers: bool,
     /// Messages of some stream.
-    pub(super) streams: Option<Delivers>,
+    pub(super) streams: Option<ConsumerKind>,
 }
 
 /// The kind of consumer that is to deliver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::dataplane) enum Delivers {
+pub(in crate::dataplane) enum ConsumerKind {
     /// A pull consumer, in answer to a request.
-    Once,
+    Pull,
     /// A push consumer, until it is deleted.
-    FromNowOn,
+    Push,
 }
 
 impl Entry for Expected {
     fn is_pending(&self) -> bool {
-        self.streams == Some(Delivers::FromNowOn)
+        self.streams == Some(ConsumerKind::Push)
     }
 }
 
 impl Sources {
-    pub(super) fn new(account: Rc<Account>) -> Self {
+    pub(super) fn new(reservation: Rc<MemoryReservation>) -> Self {
         Self {
             // A consumer delivers until it is deleted.
-            table: Table::new(Duration::MAX, account),
+            table: Table::new(Duration::MAX, reservation),
         }
     }
 
@@ -61,7 +61,7 @@ impl Sources {
     pub(super) fn delivers(
         &mut self,
         places: impl Iterator<Item = [Hash; 2]>,
-        delivers: Delivers,
+        delivers: ConsumerKind,
         now: Instant,
     ) {
         for key in places.flatten() {

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use crate::dataplane::account::Account;
+use crate::dataplane::memory::MemoryReservation;
 
 /// How many entries a hash map of 2^14 slots holds: one more would double it.
 pub(super) const FULL: usize = 14_336;
@@ -28,7 +28,7 @@ pub(super) trait Entry {
 /// each for at least `life`, and at most twice as long.
 pub(super) struct Table<V> {
     life: Duration,
-    account: Rc<Account>,
+    reservation: Rc<MemoryReservation>,
     young: Generation<V>,
     old: Generation<V>,
     /// Whether an entry was forgotten.
@@ -73,10 +73,10 @@ fn bytes<V>(capacity: usize) -> usize {
 }
 
 impl<V: Entry> Table<V> {
-    pub(super) fn new(life: Duration, account: Rc<Account>) -> Self {
+    pub(super) fn new(life: Duration, reservation: Rc<MemoryReservation>) -> Self {
         Self {
             life,
-            account,
+            reservation,
             young: Generation::default(),
             old: Generation::default(),
             forgot: false,
@@ -127,16 +127,16 @@ impl<V: Entry> Table<V> {
     fn make_room(&mut self, now: Instant) -> bool {
         if self.young.is_older_than(self.life, now) {
             self.give_back();
-            self.turn(0);
+            self.next_generation(0);
         } else if self.young.entries.len() >= FULL {
-            self.turn(CARRIED);
+            self.next_generation(CARRIED);
         }
         while self.young.entries.len() == self.young.entries.capacity() && !self.grow() {
             if self.young.entries.is_empty() && self.old.entries.capacity() == 0 {
                 return false;
             }
             // Older entries of the same session make room.
-            self.turn(0);
+            self.next_generation(0);
         }
         true
     }
@@ -146,7 +146,7 @@ impl<V: Entry> Table<V> {
         let entries = &mut self.young.entries;
         let (now, next) = (entries.capacity(), entries.capacity().saturating_add(1));
         let more = bytes::<V>(next).saturating_sub(bytes::<V>(now));
-        let grows = self.account.grow(more);
+        let grows = self.reservation.grow(more);
         if grows {
             entries.reserve(1);
         }
@@ -155,7 +155,7 @@ impl<V: Entry> Table<V> {
 
     /// The young generation becomes the old one, which is forgotten, but for at most `carried` of its pending entries. The map of
     /// the old one is reused.
-    fn turn(&mut self, carried: usize) {
+    fn next_generation(&mut self, carried: usize) {
         let mut map = std::mem::take(&mut self.old.entries);
         let held = map.len();
         let mut pending = Vec::new();
@@ -174,7 +174,7 @@ impl<V: Entry> Table<V> {
     /// Forgets the old generation and gives back its map.
     fn give_back(&mut self) {
         self.forgot |= !self.old.entries.is_empty();
-        self.account.shrink(self.old.bytes());
+        self.reservation.shrink(self.old.bytes());
         self.old = Generation::default();
     }
 
@@ -189,7 +189,7 @@ impl<V: Entry> Table<V> {
 mod tests {
     use super::*;
     use crate::clock::Clock;
-    use crate::dataplane::account::{MOST, Memory};
+    use crate::dataplane::memory::{MOST, MemoryPool};
 
     /// [`FULL`], as hashes are counted.
     const COUNT: Hash = 14_336;
@@ -205,8 +205,8 @@ mod tests {
     }
 
     fn table(bytes: usize) -> (Table<Kept>, Instant) {
-        let account = Memory::new(bytes).open();
-        (Table::new(LIFE, account), Clock::system().instant())
+        let reservation = MemoryPool::new(bytes).open();
+        (Table::new(LIFE, reservation), Clock::system().instant())
     }
 
     #[test]
@@ -257,33 +257,33 @@ mod tests {
 
     #[test]
     fn table_takes_no_more_than_its_account_has_and_goes_on_with_the_latest() {
-        let account = Memory::new(20_000).open();
+        let reservation = MemoryPool::new(20_000).open();
         let (mut table, now) = (
-            Table::new(LIFE, Rc::clone(&account)),
+            Table::new(LIFE, Rc::clone(&reservation)),
             Clock::system().instant(),
         );
         for hash in 0..COUNT {
             table.insert(hash, Kept(false), now);
             assert!(table.live(hash, now).is_some());
-            assert_eq!(table.bytes(), account.held());
+            assert_eq!(table.bytes(), reservation.held());
         }
-        assert!(account.held() <= 20_000 + crate::dataplane::account::FLOOR);
+        assert!(reservation.held() <= 20_000 + crate::dataplane::memory::FLOOR);
     }
 
     #[test]
     fn table_without_any_room_remembers_nothing_and_says_so() {
-        let account = Memory::new(0).open();
-        assert!(account.grow(crate::dataplane::account::FLOOR));
-        let (mut table, now) = (Table::new(LIFE, account), Clock::system().instant());
+        let reservation = MemoryPool::new(0).open();
+        assert!(reservation.grow(crate::dataplane::memory::FLOOR));
+        let (mut table, now) = (Table::new(LIFE, reservation), Clock::system().instant());
         table.insert(1, Kept(true), now);
         assert!(table.get_mut(1).is_none() && table.has_forgotten());
     }
 
     #[test]
     fn generation_that_was_large_once_is_given_back() {
-        let account = Memory::new(MOST).open();
+        let reservation = MemoryPool::new(MOST).open();
         let (mut table, now) = (
-            Table::new(LIFE, Rc::clone(&account)),
+            Table::new(LIFE, Rc::clone(&reservation)),
             Clock::system().instant(),
         );
         for hash in 0..COUNT {
@@ -292,7 +292,7 @@ mod tests {
         for later in 1..4 {
             table.insert(COUNT + u64::from(later), Kept(false), now + LIFE * later);
         }
-        assert_eq!(table.bytes(), account.held());
-        assert!(account.held() < 1024, "{}", account.held());
+        assert_eq!(table.bytes(), reservation.held());
+        assert!(reservation.held() < 1024, "{}", reservation.held());
     }
 }

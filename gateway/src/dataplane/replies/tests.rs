@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::clock::Clock;
-use crate::dataplane::account::{MOST, Memory};
+use crate::dataplane::memory::{MOST, MemoryPool};
 use crate::envelope::{EnvelopeId, LaneId};
 use crate::policy::{Policy, Rule};
 
@@ -20,8 +20,8 @@ fn keyrings() -> [KeyringId; 2] {
 }
 
 fn start() -> (Replies, Instant) {
-    let account = Memory::new(MOST).open();
-    (Replies::new(&account), Clock::system().instant())
+    let reservation = MemoryPool::new(MOST).open();
+    (Replies::new(&reservation), Clock::system().instant())
 }
 
 const fn id(counter: u32) -> EnvelopeId {
@@ -36,13 +36,15 @@ const INBOX: &[u8] = b"_INBOX.x.1";
 #[test]
 fn latest_request_that_can_be_told_from_others_is_the_one_that_is_answered() {
     let [a, b] = keyrings();
-    let (one, two) = (Request::Sealed(a, id(1)), Request::Sealed(a, id(2)));
-    let (empty, passed_on) = (Request::Empty(a), Request::PassedOn(a, id(3)));
+    let [one, two] = [1, 2].map(|counter| DeliveredRequest::Sealed(a, id(counter)));
+    let empty = DeliveredRequest::Empty(a);
+    let passed_on = DeliveredRequest::PassedOn(a, id(3));
+    let plain = DeliveredRequest::Plain;
     let other = [
-        Request::Sealed(b, id(1)),
-        Request::Empty(b),
-        Request::PassedOn(b, id(3)),
-        Request::Plain,
+        DeliveredRequest::Sealed(b, id(1)),
+        DeliveredRequest::Empty(b),
+        DeliveredRequest::PassedOn(b, id(3)),
+        plain,
     ];
     let bound = |counter| Ok(Answer::Sealed(a, Some(id(counter))));
     let unbound = Ok(Answer::Sealed(a, None));
@@ -51,7 +53,7 @@ fn latest_request_that_can_be_told_from_others_is_the_one_that_is_answered() {
     let mut rows = vec![
         (one, false, one, bound(1)),
         (one, false, two, bound(2)),
-        (one, false, empty, Err(Taken)),
+        (one, false, empty, Err(ReplySubjectInUse)),
         (one, false, passed_on, bound(1)),
         (one, true, one, bound(1)),
         (one, true, two, bound(2)),
@@ -66,12 +68,12 @@ fn latest_request_that_can_be_told_from_others_is_the_one_that_is_answered() {
         rows.push((empty, answered, empty, nothing));
         rows.push((passed_on, answered, empty, unbound));
         for waits in [one, empty, passed_on] {
-            rows.extend(other.map(|comes| (waits, answered, comes, Err(Taken))));
+            rows.extend(other.map(|comes| (waits, answered, comes, Err(ReplySubjectInUse))));
         }
-        rows.push((Request::Plain, answered, two, bound(2)));
-        rows.push((Request::Plain, answered, empty, nothing));
-        rows.push((Request::Plain, answered, passed_on, unbound));
-        rows.push((Request::Plain, answered, Request::Plain, Ok(Answer::Plain)));
+        rows.push((plain, answered, two, bound(2)));
+        rows.push((plain, answered, empty, nothing));
+        rows.push((plain, answered, passed_on, unbound));
+        rows.push((plain, answered, plain, Ok(Answer::Plain)));
     }
     for (waits, answered, comes, expected) in rows {
         let (mut replies, now) = start();
@@ -91,13 +93,16 @@ fn latest_request_that_can_be_told_from_others_is_the_one_that_is_answered() {
 #[test]
 fn envelope_that_came_as_a_request_with_one_reply_subject_is_none_with_another() {
     let [a, _] = keyrings();
-    let requests = [Request::Sealed(a, id(1)), Request::PassedOn(a, id(1))];
+    let requests = [
+        DeliveredRequest::Sealed(a, id(1)),
+        DeliveredRequest::PassedOn(a, id(1)),
+    ];
     for (first, again) in requests.iter().zip(requests.iter().rev()) {
         let (mut replies, now) = start();
         replies.request_delivered(INBOX, *first, now).unwrap();
         for comes in [first, again] {
             let met = replies.request_delivered(b"_INBOX.y.1", *comes, now);
-            assert_eq!(met, Err(Taken), "{first:?} {comes:?}");
+            assert_eq!(met, Err(ReplySubjectInUse), "{first:?} {comes:?}");
             assert_eq!(replies.answer_to(b"_INBOX.y.1"), Answer::Unknown);
         }
         replies.request_delivered(INBOX, *first, now).unwrap();
@@ -105,7 +110,12 @@ fn envelope_that_came_as_a_request_with_one_reply_subject_is_none_with_another()
 }
 
 /// Sends as many requests as make a table forget, each of another requester.
-fn flood(replies: &mut Replies, name: &str, request: impl Fn(u32) -> Request, now: Instant) {
+fn flood(
+    replies: &mut Replies,
+    name: &str,
+    request: impl Fn(u32) -> DeliveredRequest,
+    now: Instant,
+) {
     for number in 0..FLOOD {
         let reply = format!("_INBOX.{name}.{number}");
         replies
@@ -122,7 +132,7 @@ fn later(replies: &mut Replies, keyring: KeyringId, now: Instant) -> Instant {
     };
     for number in 1..4 {
         let reply = format!("_INBOX.later.{keyring:?}.{number}");
-        let request = Request::Sealed(keyring, id(number));
+        let request = DeliveredRequest::Sealed(keyring, id(number));
         replies
             .request_delivered(reply.as_bytes(), request, after(u64::from(number)))
             .unwrap();
@@ -135,10 +145,15 @@ fn flood_of_one_keyring_or_of_plaintext_forgets_no_request_of_another() {
     let [a, b] = keyrings();
     let (mut replies, now) = start();
     replies
-        .request_delivered(INBOX, Request::Sealed(a, id(1)), now)
+        .request_delivered(INBOX, DeliveredRequest::Sealed(a, id(1)), now)
         .unwrap();
-    flood(&mut replies, "b", |n| Request::Sealed(b, id(n)), now);
-    flood(&mut replies, "plain", |_| Request::Plain, now);
+    flood(
+        &mut replies,
+        "b",
+        |n| DeliveredRequest::Sealed(b, id(n)),
+        now,
+    );
+    flood(&mut replies, "plain", |_| DeliveredRequest::Plain, now);
     assert_eq!(replies.answer_to(INBOX), Answer::Sealed(a, Some(id(1))));
 }
 
@@ -147,11 +162,11 @@ fn flood_of_requests_that_are_answered_forgets_none_that_waits() {
     let [a, _] = keyrings();
     let (mut replies, now) = start();
     replies
-        .request_delivered(INBOX, Request::Sealed(a, id(0)), now)
+        .request_delivered(INBOX, DeliveredRequest::Sealed(a, id(0)), now)
         .unwrap();
     for number in 0..FLOOD {
         let reply = format!("_INBOX.flood.{number}");
-        let request = Request::Sealed(a, id(number + 1));
+        let request = DeliveredRequest::Sealed(a, id(number + 1));
         replies
             .request_delivered(reply.as_bytes(), request, now)
             .unwrap();
@@ -166,11 +181,11 @@ fn answer_to_a_forgotten_request_is_sealed_under_its_own_keyring_whatever_was_as
     let (mut replies, now) = start();
     for (number, reply) in (10..).zip([INBOX, b"inbox.of.my.own.1"]) {
         replies
-            .request_delivered(reply, Request::Sealed(a, id(number)), now)
+            .request_delivered(reply, DeliveredRequest::Sealed(a, id(number)), now)
             .unwrap();
     }
     let now = later(&mut replies, a, now);
-    let last = Request::Sealed(b, id(1));
+    let last = DeliveredRequest::Sealed(b, id(1));
     replies.request_delivered(b"_INBOX.x.2", last, now).unwrap();
     for reply in [INBOX, b"inbox.of.my.own.1"] {
         assert_eq!(replies.answer_to(reply), Answer::Sealed(a, None));
@@ -183,7 +198,7 @@ fn answer_that_may_be_owed_under_two_keyrings_is_unclear() {
     let [a, b] = keyrings();
     let (mut replies, mut now) = start();
     for (keyring, reply) in [(a, b"_INBOX.x.1"), (b, b"_INBOX.x.2")] {
-        let request = Request::Sealed(keyring, id(0));
+        let request = DeliveredRequest::Sealed(keyring, id(0));
         replies.request_delivered(reply, request, now).unwrap();
         now = later(&mut replies, keyring, now);
     }
@@ -197,13 +212,13 @@ fn plaintext_request_that_names_what_was_sealed_and_forgotten_is_answered_sealed
     let [a, _] = keyrings();
     let (mut replies, now) = start();
     replies
-        .request_delivered(INBOX, Request::Sealed(a, id(0)), now)
+        .request_delivered(INBOX, DeliveredRequest::Sealed(a, id(0)), now)
         .unwrap();
     let now = later(&mut replies, a, now);
     let elsewhere = b"_INBOX.plain.1";
     for reply in [INBOX, elsewhere] {
         replies
-            .request_delivered(reply, Request::Plain, now)
+            .request_delivered(reply, DeliveredRequest::Plain, now)
             .unwrap();
     }
     assert_eq!(replies.answer_to(INBOX), Answer::Sealed(a, None));
@@ -215,14 +230,14 @@ fn first_request_of_several_on_a_reply_subject_is_the_one_that_answers_are_bound
     let [a, b] = keyrings();
     let (mut replies, now) = start();
     assert!(!replies.is_shared(INBOX, now));
-    replies.request_published(INBOX, Asked::protected(a, Some(id(1))), now);
+    replies.request_published(INBOX, PublishedRequest::protected(a, Some(id(1))), now);
     assert!(replies.is_shared(INBOX, now));
-    replies.request_published(INBOX, Asked::protected(a, None), now);
-    let asked = *replies.asked(INBOX, now).unwrap();
+    replies.request_published(INBOX, PublishedRequest::protected(a, None), now);
+    let asked = *replies.request_on(INBOX, now).unwrap();
     assert_eq!(asked.requests(), [Some(id(1)), None]);
     assert_eq!(asked.keyring(), Some(a));
-    replies.request_published(INBOX, Asked::protected(b, None), now);
-    assert_eq!(replies.asked(INBOX, now).unwrap().keyring(), None);
+    replies.request_published(INBOX, PublishedRequest::protected(b, None), now);
+    assert_eq!(replies.request_on(INBOX, now).unwrap().keyring(), None);
 }
 
 /// The answer says which of the two it answers.
@@ -234,9 +249,9 @@ fn empty_request_beside_a_sealed_one_may_be_answered_too() {
     for (order, bound) in [([sealed, empty], sealed), ([empty, None], None)] {
         let (mut replies, now) = start();
         for request in order {
-            replies.request_published(INBOX, Asked::protected(a, request), now);
+            replies.request_published(INBOX, PublishedRequest::protected(a, request), now);
         }
-        let asked = replies.asked(INBOX, now).unwrap();
+        let asked = replies.request_on(INBOX, now).unwrap();
         assert_eq!(asked.requests(), [bound, empty]);
     }
 }
@@ -245,12 +260,16 @@ fn empty_request_beside_a_sealed_one_may_be_answered_too() {
 fn whatever_may_answer_one_of_several_requests_may_come() {
     let [a, _] = keyrings();
     let (mut replies, now) = start();
-    replies.request_published(INBOX, Asked::of(Class::Pull), now);
-    replies.request_published(INBOX, Asked::protected(a, Some(id(7))), now);
-    replies.request_published(INBOX, Asked::stored(Class::Direct, Some(3)), now);
-    let asked = replies.asked(INBOX, now).unwrap();
-    assert!(asked.is(Class::Pull) && asked.is(Class::Protected) && asked.is(Class::Direct));
-    assert!(!asked.is(Class::Open));
+    replies.request_published(INBOX, PublishedRequest::of(Class::Pull), now);
+    replies.request_published(INBOX, PublishedRequest::protected(a, Some(id(7))), now);
+    replies.request_published(
+        INBOX,
+        PublishedRequest::stored(Class::DirectGet, Some(3)),
+        now,
+    );
+    let asked = replies.request_on(INBOX, now).unwrap();
+    assert!(asked.is(Class::Pull) && asked.is(Class::Protected) && asked.is(Class::DirectGet));
+    assert!(!asked.is(Class::Unprotected));
     assert_eq!(asked.requests(), [Some(id(7)), None]);
     assert_eq!(asked.named(), None);
 }
@@ -260,13 +279,13 @@ fn reply_subject_that_was_given_is_passed_on() {
     let [a, _] = keyrings();
     let (mut replies, now) = start();
     replies
-        .request_delivered(INBOX, Request::Sealed(a, id(1)), now)
+        .request_delivered(INBOX, DeliveredRequest::Sealed(a, id(1)), now)
         .unwrap();
     assert!(replies.is_shared(INBOX, now) && !replies.is_shared(b"_INBOX.own.1", now));
     // A sealed request with it counts as the client's own, also one that may be for JetStream's API.
-    let asked = Asked::protected(a, Some(id(2))).foreign();
+    let asked = PublishedRequest::protected(a, Some(id(2))).with_unknown_api_prefix();
     replies.request_published(INBOX, asked, now);
-    assert!(replies.asked(INBOX, now).is_some());
+    assert!(replies.request_on(INBOX, now).is_some());
 }
 
 #[test]
@@ -274,34 +293,46 @@ fn all_messages_of_a_fast_batch_are_one_entry() {
     let (mut replies, now) = start();
     let reply = |number: u32| format!("_INBOX.abc.uuid.10.ok.{number}.1.$FI");
     for number in 0..3 {
-        replies.request_published(reply(number).as_bytes(), Asked::of(Class::Open), now);
+        replies.request_published(
+            reply(number).as_bytes(),
+            PublishedRequest::of(Class::Unprotected),
+            now,
+        );
     }
-    let asked = replies.asked(reply(7000).as_bytes(), now);
-    assert_eq!(asked, Some(&Asked::of(Class::Open)));
-    assert_eq!(batch(b"a.$FI"), b"a.$FI");
-    assert_eq!(batch(b".$FI"), b".$FI");
+    let asked = replies.request_on(reply(7000).as_bytes(), now);
+    assert_eq!(asked, Some(&PublishedRequest::of(Class::Unprotected)));
+    assert_eq!(fast_batch_subject(b"a.$FI"), b"a.$FI");
+    assert_eq!(fast_batch_subject(b".$FI"), b".$FI");
 }
 
 #[test]
 fn destinations_of_traces_that_came_in_are_known_and_too_many_are_all() {
     let (mut replies, _now) = start();
-    assert!(!replies.has_come_in(b"a.b"));
+    assert!(!replies.was_trace_delivered(b"a.b"));
     replies.trace_delivered(b"a.b");
-    assert!(replies.has_come_in(b"a.b") && !replies.has_come_in(b"a.c"));
+    assert!(replies.was_trace_delivered(b"a.b") && !replies.was_trace_delivered(b"a.c"));
     for number in 0..=TRACES {
         replies.trace_delivered(format!("t.{number}").as_bytes());
     }
-    assert!(replies.has_come_in(b"a.c"));
+    assert!(replies.was_trace_delivered(b"a.c"));
 }
 
 #[test]
 fn memory_of_a_connection_that_asks_a_million_times_is_bounded() {
     let [a, _] = keyrings();
-    let account = Memory::new(usize::MAX).open();
-    let (mut replies, now) = (Replies::new(&account), Clock::system().instant());
+    let reservation = MemoryPool::new(usize::MAX).open();
+    let (mut replies, now) = (Replies::new(&reservation), Clock::system().instant());
     for number in 0..1_000_000 {
         let reply = format!("_INBOX.asks.{number}");
-        replies.request_published(reply.as_bytes(), Asked::protected(a, Some(id(number))), now);
+        replies.request_published(
+            reply.as_bytes(),
+            PublishedRequest::protected(a, Some(id(number))),
+            now,
+        );
     }
-    assert!(account.held() <= 1_500_000, "{} bytes", account.held());
+    assert!(
+        reservation.held() <= 1_500_000,
+        "{} bytes",
+        reservation.held()
+    );
 }

@@ -16,9 +16,9 @@ pub const KEY_LEN: usize = 32;
 pub const NONCE_LEN: usize = 12;
 
 #[cfg(not(feature = "pure-rust-aead"))]
-pub use aws::Aws as Chosen;
+pub use aws::Aws as DefaultAead;
 #[cfg(feature = "pure-rust-aead")]
-pub use pure::Pure as Chosen;
+pub use pure::Pure as DefaultAead;
 
 /// An AEAD key schedule that seals and opens between separate buffers, without allocating.
 pub trait Aead: Sized + Send + Sync {

@@ -19,7 +19,7 @@ pub(super) fn version() -> VersionKey {
 }
 
 pub(super) fn sealer<A: Aead>(suite: Suite, caps: Caps) -> Sealer<A> {
-    Sealer::fixed(&version(), suite, LaneId([3; 16]), caps)
+    Sealer::with_lane_id(&version(), suite, LaneId([3; 16]), caps)
 }
 
 fn seal_into<A: Aead>(sealer: &mut Sealer<A>, payload: &[u8]) -> Result<Vec<u8>, Vec<u8>> {
@@ -123,7 +123,7 @@ fn lane_seals_on_one_subject_after_another_as_a_fresh_one_would() {
     let names = names.iter().flat_map(|name| [Some(name.as_slice()), None]);
     let mut count = 0;
     for subject in names {
-        let mut on = used.on(Binding::to(subject)).unwrap();
+        let mut on = used.bind(Binding::to(subject)).unwrap();
         let mut opens = Aad::new(Binding::to(subject));
         for text in [b"one", b"two"] {
             let (mut envelope, mut expected) = ([0; OVERHEAD + 3], [0; OVERHEAD + 3]);
@@ -138,7 +138,7 @@ fn lane_seals_on_one_subject_after_another_as_a_fresh_one_would() {
             let flags = subject.map_or_else(Flags::default, |_| Flags::BOUND);
             assert_eq!((header.counter, header.flags), (count, flags));
             let mut plain = [0; 3];
-            lane.open_on(&header, &mut opens, &envelope, &mut plain)
+            lane.open_with(&header, &mut opens, &envelope, &mut plain)
                 .unwrap();
             assert_eq!(&plain, text);
             count += 1;
@@ -150,7 +150,7 @@ fn lane_seals_on_one_subject_after_another_as_a_fresh_one_would() {
 fn lane_ends_at_its_cap_in_the_middle_of_a_row_on_one_subject() {
     let mut sealer: Sealer = sealer(Suite::Aes256Gcm, Caps::FULL);
     sealer.skip_to((1 << 24) - 1);
-    let mut on = sealer.on(Binding::to(Some(b"a.b"))).unwrap();
+    let mut on = sealer.bind(Binding::to(Some(b"a.b"))).unwrap();
     let mut out = [0; OVERHEAD];
     on.seal(b"", &mut out).unwrap();
     for _ in 0..2 {

@@ -1,8 +1,8 @@
 //! Properties of the format.
 
 use super::{Claim, Flags, Header, LaneId, NotProven, Suite, VersionKey, looks_sealed, self_test};
-use crate::secret::memory::{deep, left, masked, on_lesser_processors};
-use crate::secret::{Secret, apart};
+use crate::secret::memory::{find_in_memory, masked, on_deep_stack, with_fewer_cpu_features};
+use crate::secret::{Secret, on_wiped_thread};
 
 #[test]
 fn known_answers_are_computed_by_this_build() {
@@ -91,9 +91,9 @@ fn payload_with_the_magic_looks_sealed_and_others_do_not() {
 
 #[test]
 fn derivation_leaves_no_copy_of_a_secret_in_memory() {
-    on_lesser_processors("envelope::tests::derivation_leaves_no_copy_of_a_secret_in_memory");
-    for secret in deep(derived) {
-        assert_eq!(left(&secret), Vec::<String>::new());
+    with_fewer_cpu_features("envelope::tests::derivation_leaves_no_copy_of_a_secret_in_memory");
+    for secret in on_deep_stack(derived) {
+        assert_eq!(find_in_memory(&secret), Vec::<String>::new());
     }
 }
 
@@ -102,7 +102,7 @@ fn derived() -> Vec<Vec<u8>> {
     let root = Secret::random().unwrap();
     let version = VersionKey::derive("agents", 1, &root);
     let lane = LaneId([4; 16]);
-    let [confirmation, key] = apart(|| {
+    let [confirmation, key] = on_wiped_thread(|| {
         let confirmation = version.expand_confirmation();
         let mut okm = zeroize::Zeroizing::new([0; 44]);
         version.expand_lane(Suite::Aes256Gcm, lane, &mut okm);

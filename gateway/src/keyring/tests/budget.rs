@@ -10,12 +10,12 @@ use super::*;
 /// Messages between two batches of a thread in a race.
 const BATCH: u64 = 1000;
 
-fn used(messages: u64, bytes: u64) -> Used {
-    Used { messages, bytes }
+fn used(messages: u64, bytes: u64) -> Volume {
+    Volume { messages, bytes }
 }
 
 /// A budget of `limit`, all of it reserved, of which `before` was reserved by an earlier process.
-fn reserved(limit: Used, before: Used, workers: usize) -> Budget {
+fn reserved(limit: Volume, before: Volume, workers: usize) -> Budget {
     let budget = Budget::new(before, workers, Arc::new(Notify::new()));
     budget.extend(limit.minus(before));
     budget
@@ -28,10 +28,10 @@ fn what_is_lent_to_another_process_is_reserved_and_cannot_be_granted() {
     budget.lend(used(50, 500));
     assert_eq!(budget.left(), left);
     assert_eq!(budget.reserved(), used(150, 1500));
-    assert!(!budget.is_thirsty());
+    assert!(!budget.needs_refill());
     // Once drained, all of it is accounted for: nothing is in the hands of lanes of this process.
     budget.drain();
-    assert_eq!(budget.outstanding(Used::default()), Used::default());
+    assert_eq!(budget.outstanding(Volume::default()), Volume::default());
 }
 
 /// Seals one message of `size` bytes.
@@ -52,7 +52,7 @@ type Counters = HashMap<LaneId, u32>;
 /// Seals until it is refused, a batch after the other; or until `most` messages, as if the process were killed then. Each batch
 /// begins twenty seconds later, so that lanes end on the way.
 fn seal_on(worker: usize, snapshot: &Snapshot, size: usize, most: u64) -> Counters {
-    let (clock, winder) = Clock::by_hand(SystemTime::UNIX_EPOCH);
+    let (clock, manual_clock) = Clock::manual(SystemTime::UNIX_EPOCH);
     let mut lanes = Lanes::new(WorkerId(worker), clock.instant());
     let mut counters = Counters::new();
     let (mut lane, mut next) = (LaneId([0; 16]), 0);
@@ -60,7 +60,7 @@ fn seal_on(worker: usize, snapshot: &Snapshot, size: usize, most: u64) -> Counte
     for number in 0..most {
         if number % BATCH == 0 {
             lanes.report();
-            winder.advance(Duration::from_secs(20));
+            manual_clock.advance(Duration::from_secs(20));
             lanes.begin(snapshot, clock.instant());
         }
         let sealed = lanes.seal(
@@ -119,7 +119,7 @@ fn sum(counters: &Counters) -> u64 {
 
 #[test]
 fn sixteen_workers_race_a_limit_of_1_000_003_messages_and_exactly_that_many_are_sealed() {
-    let budget = reserved(used(1_000_003, u64::MAX), Used::default(), 16);
+    let budget = reserved(used(1_000_003, u64::MAX), Volume::default(), 16);
     let version = version_with("agents", 1, budget, 16);
     let counters = race(16, &version, 1, u64::MAX);
     assert_eq!(sum(&counters), 1_000_003);
@@ -134,7 +134,7 @@ fn sixteen_workers_race_a_limit_of_1_000_003_messages_and_exactly_that_many_are_
 fn workers_race_a_limit_of_bytes_and_seal_none_more() {
     // Not a multiple of the payload: what is left at the end is smaller than a message.
     let limit = used(u64::MAX, 10_000_019);
-    let version = version_with("agents", 1, reserved(limit, Used::default(), 8), 8);
+    let version = version_with("agents", 1, reserved(limit, Volume::default(), 8), 8);
     let sealed = sum(&race(8, &version, 97, u64::MAX));
     assert_eq!(version.usage.total(), used(sealed, sealed * 97));
     assert_eq!(version.budget.taken(), version.usage.total());
@@ -145,7 +145,7 @@ fn workers_race_a_limit_of_bytes_and_seal_none_more() {
 #[test]
 fn restarts_lose_what_was_reserved_and_never_seal_more_than_the_limit() {
     let limit = used(50_000, u64::MAX);
-    let (mut sealed, mut recorded) = (0, Used::default());
+    let (mut sealed, mut recorded) = (0, Volume::default());
     for start in 1.. {
         let budget = Budget::new(recorded, 4, Arc::new(Notify::new()));
         let part = 7001.min(limit.messages - recorded.messages);
@@ -167,8 +167,8 @@ fn restarts_lose_what_was_reserved_and_never_seal_more_than_the_limit() {
 
 #[test]
 fn nothing_is_sealed_or_counted_without_a_budget_and_an_extension_lets_it_go_on() {
-    let thirst = Arc::new(Notify::new());
-    let version = version_with("agents", 1, Budget::new(used(5, 50), 1, thirst), 1);
+    let refill = Arc::new(Notify::new());
+    let version = version_with("agents", 1, Budget::new(used(5, 50), 1, refill), 1);
     let snapshot = snapshot(&[&version], &[], 1);
     let mut lanes = Lanes::new(WORKER, Clock::system().instant());
     for _attempt in 0..2 {
@@ -191,7 +191,12 @@ fn nothing_is_sealed_or_counted_without_a_budget_and_an_extension_lets_it_go_on(
 
 #[test]
 fn message_too_large_for_the_bytes_left_is_refused_and_smaller_ones_go_on() {
-    let version = version_with("agents", 1, reserved(used(10, 100), Used::default(), 1), 1);
+    let version = version_with(
+        "agents",
+        1,
+        reserved(used(10, 100), Volume::default(), 1),
+        1,
+    );
     let snapshot = snapshot(&[&version], &[], 1);
     let mut lanes = Lanes::new(WORKER, Clock::system().instant());
     assert_eq!(
@@ -212,7 +217,7 @@ fn message_too_large_for_the_bytes_left_is_refused_and_smaller_ones_go_on() {
 #[test]
 fn lane_that_ends_gives_back_what_it_did_not_seal() {
     let plenty = used(1 << 40, 1 << 50);
-    let first = version_with("agents", 1, reserved(plenty, Used::default(), 1), 1);
+    let first = version_with("agents", 1, reserved(plenty, Volume::default(), 1), 1);
     let (before, after) = (
         snapshot(&[&first], &[], 1),
         snapshot(&[&version("agents", 2)], &[&first], 2),
@@ -230,7 +235,7 @@ fn lane_that_ends_gives_back_what_it_did_not_seal() {
         "a large part while plenty is left"
     );
     lanes.begin(&after, now);
-    assert_eq!(held(&mut lanes), Used::default());
+    assert_eq!(held(&mut lanes), Volume::default());
     // The lane has lived its life; its successor holds as much, and no more.
     seal(&mut lanes, &before, 5).unwrap();
     let one = held(&mut lanes);
@@ -246,7 +251,7 @@ fn lane_that_ends_gives_back_what_it_did_not_seal() {
 
 #[test]
 fn grants_are_large_while_plenty_is_left_and_small_towards_the_end() {
-    let budget = reserved(used(100_000, 1 << 40), Used::default(), 4);
+    let budget = reserved(used(100_000, 1 << 40), Volume::default(), 4);
     assert_eq!(budget.take_messages(), Some(8192));
     let mut smallest = 8192;
     while let Some(grant) = budget.take_messages() {
@@ -258,22 +263,22 @@ fn grants_are_large_while_plenty_is_left_and_small_towards_the_end() {
 
 #[tokio::test]
 async fn rotation_is_told_of_thirst_once_for_each_extension() {
-    let thirst = Arc::new(Notify::new());
-    let budget = Budget::new(Used::default(), 1, Arc::clone(&thirst));
+    let refill = Arc::new(Notify::new());
+    let budget = Budget::new(Volume::default(), 1, Arc::clone(&refill));
     budget.extend(used(10, 1000));
-    let told = || futures_util::FutureExt::now_or_never(thirst.notified()).is_some();
+    let told = || futures_util::FutureExt::now_or_never(refill.notified()).is_some();
     // 5 of 10: half is left.
     assert_eq!(budget.take_messages(), Some(5));
-    assert!(!told() && !budget.is_thirsty());
+    assert!(!told() && !budget.needs_refill());
     assert_eq!(budget.take_messages(), Some(2));
-    assert!(told() && budget.is_thirsty());
+    assert!(told() && budget.needs_refill());
     while budget.take_messages().is_some() {}
     assert!(!told());
     budget.extend(used(10, 0));
-    assert!(!budget.is_thirsty());
+    assert!(!budget.needs_refill());
     // More than there is, of bytes.
     assert_eq!(budget.take_bytes(1001), None);
-    assert!(told() && budget.is_thirsty());
+    assert!(told() && budget.needs_refill());
 }
 
 #[tokio::test]

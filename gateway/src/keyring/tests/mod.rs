@@ -99,7 +99,7 @@ fn sealed_under_the_active_version_opens_and_is_counted() {
     lanes.report();
     assert_eq!(
         active.usage.total(),
-        Used {
+        Volume {
             messages: 1,
             bytes: 5
         }
@@ -130,12 +130,12 @@ fn lane_is_found_derived_then_in_the_connection_and_by_others_in_the_shared_map(
 
 #[test]
 fn lanes_that_are_prepared_seal_and_open_without_drawing_or_deriving() {
-    let thirst = Arc::new(tokio::sync::Notify::new());
-    let part = Used {
+    let refill = Arc::new(tokio::sync::Notify::new());
+    let part = Volume {
         messages: 100,
         bytes: 100,
     };
-    let budget = Budget::new(Used::default(), 1, thirst);
+    let budget = Budget::new(Volume::default(), 1, refill);
     budget.extend(part);
     let active = version_with("agents", 1, budget, 1);
     let snapshot = snapshot(&[&active], &[], 1);
@@ -156,13 +156,13 @@ fn lanes_that_are_prepared_seal_and_open_without_drawing_or_deriving() {
 
 #[test]
 fn life_of_a_prepared_lane_begins_with_its_first_message() {
-    let (clock, winder) = Clock::by_hand(SystemTime::UNIX_EPOCH);
+    let (clock, manual_clock) = Clock::manual(SystemTime::UNIX_EPOCH);
     let active = version("agents", 1);
     let snapshot = snapshot(&[&active], &[], 1);
     let mut lanes = Lanes::new(WORKER, clock.instant());
     lanes.prepare(&snapshot, clock.instant(), |_keyring| {});
     let mut later = |seconds| {
-        winder.advance(Duration::from_secs(seconds));
+        manual_clock.advance(Duration::from_secs(seconds));
         lanes.begin(&snapshot, clock.instant());
         Header::parse(&sealed(&mut lanes, &snapshot, b"a")).unwrap()
     };
@@ -207,15 +207,15 @@ fn lane_map_at_its_capacity_replaces_a_lane() {
 
 #[test]
 fn lane_ends_after_its_life() {
-    let (clock, winder) = Clock::by_hand(SystemTime::UNIX_EPOCH);
+    let (clock, manual_clock) = Clock::manual(SystemTime::UNIX_EPOCH);
     let active = version("agents", 1);
     let snapshot = snapshot(&[&active], &[], 1);
     let mut lanes = Lanes::new(WORKER, clock.instant());
     let first = Header::parse(&sealed(&mut lanes, &snapshot, b"a")).unwrap();
-    winder.advance(Duration::from_secs(59));
+    manual_clock.advance(Duration::from_secs(59));
     lanes.begin(&snapshot, clock.instant());
     let second = Header::parse(&sealed(&mut lanes, &snapshot, b"b")).unwrap();
-    winder.advance(Duration::from_secs(1));
+    manual_clock.advance(Duration::from_secs(1));
     lanes.begin(&snapshot, clock.instant());
     let third = Header::parse(&sealed(&mut lanes, &snapshot, b"c")).unwrap();
     assert_eq!(
@@ -375,8 +375,8 @@ async fn kids_that_nobody_knows_are_asked_for_at_a_bounded_rate_and_known_ones_a
     assert_eq!(keys.miss(Kid([9; 8]), asking).await, Verdict::Absent);
 }
 
-fn asking() -> Asking {
-    Asking {
+fn asking() -> MissRequest {
+    MissRequest {
         now: Clock::system().instant(),
         spent: Duration::ZERO,
     }

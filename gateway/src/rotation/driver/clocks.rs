@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::audit::Fact;
-use crate::catalogue::{Resumed, View};
-use crate::clock::{Clock, Steps};
+use crate::catalogue::{ClockChange, View};
+use crate::clock::{Clock, StepDetector};
 use crate::policy::{KeyringName, Plaintext, Policy};
-use crate::rotation::engine::Life;
+use crate::rotation::engine::VersionView;
 
 use super::Driver;
 
@@ -17,14 +17,14 @@ use super::Driver;
 const KEEP: Duration = Duration::from_secs(60);
 
 pub(super) struct Clocks {
-    steps: Steps,
+    steps: StepDetector,
     kept: Option<Instant>,
 }
 
 impl Clocks {
     pub(super) fn new(clock: &Clock) -> Self {
         Self {
-            steps: Steps::new(clock),
+            steps: StepDetector::new(clock),
             kept: None,
         }
     }
@@ -42,7 +42,7 @@ pub(super) fn passed(
             return None;
         };
         let date = Timestamp::try_from(until).ok()?;
-        let over = date <= wall || view.passed(&rule.name) >= Some(date);
+        let over = date <= wall || view.passed_date(&rule.name) >= Some(date);
         over.then(|| (rule.name.clone(), date))
     });
     over.collect()
@@ -52,16 +52,16 @@ impl Driver {
     /// Resumes the catalogue's own time, and caps times of records that lie in the future.
     pub(super) fn start_clock(&mut self) {
         match self.catalogue.start_clock(&self.clock) {
-            Resumed::Agrees => {}
-            Resumed::Set(step) => self.was_set(step),
-            Resumed::Uncounted(down) => {
+            ClockChange::Agrees => {}
+            ClockChange::Set(step) => self.was_set(step),
+            ClockChange::UncountedDowntime(down) => {
                 let down = humantime::format_duration(Duration::from_secs(down.as_secs()));
                 tracing::info!(%down, "the host was started anew; the time until then does not count for overlaps and holds");
             }
         }
         let policy = Arc::clone(&self.policy);
         for keyring in policy.keyrings().iter().map(|rule| &rule.name) {
-            self.warn_of_birth(keyring);
+            self.warn_if_active_in_future(keyring);
             if let Err(error) = self.catalogue.cap_times(keyring, &self.clock) {
                 tracing::warn!(%keyring, %error, "key versions whose times lie in the future cannot be put right; tried again at the next start");
             }
@@ -70,7 +70,7 @@ impl Driver {
     }
 
     /// Reports a change of the wall clock to log and audit log, before anything is written with the new time.
-    pub(super) fn look_at_clock(&mut self) {
+    pub(super) fn check_wall_clock(&mut self) {
         if let Some(step) = self.clocks.steps.look(&self.clock) {
             self.was_set(step);
             self.keep_time();
@@ -79,9 +79,9 @@ impl Driver {
 
     /// At each tick: dates pass, and time is stored when that is due.
     pub(super) fn pass_time(&mut self) {
-        self.look_at_clock();
-        if self.let_dates_pass() {
-            self.loaded.follow_policy(Arc::clone(&self.policy));
+        self.check_wall_clock();
+        if self.reject_plaintext_by_date() {
+            self.loaded.replace_policy(Arc::clone(&self.policy));
             self.install();
         }
         let now = self.clock.instant();
@@ -94,24 +94,25 @@ impl Driver {
     /// Stores the catalogue's own time. If that fails, durations end later after a reboot, never earlier.
     pub(super) fn keep_time(&mut self) {
         self.clocks.kept = Some(self.clock.instant());
-        self.catalogue.audited(self.journal.head());
-        if let Err(error) = self.catalogue.keep_time(&self.clock) {
+        self.catalogue.set_audit_head(self.journal.head());
+        if let Err(error) = self.catalogue.save_clock(&self.clock) {
             tracing::warn!(%error, "how far time has come cannot be written down; tried again in a minute");
         }
     }
 
     /// Rejects plaintext from a keyring's date on, whatever a clock shows afterwards. Yields whether a date has newly passed.
-    pub(super) fn let_dates_pass(&mut self) -> bool {
+    pub(super) fn reject_plaintext_by_date(&mut self) -> bool {
         let over = passed(&self.policy, &self.catalogue, self.wall());
         for (keyring, date) in &over {
             tracing::warn!(%keyring, until = %date, "the date has passed: plaintext is rejected from now on, also if the clock is set back");
-            self.catalogue.pass(keyring, *date, &self.clock);
+            self.catalogue
+                .record_passed_date(keyring, *date, &self.clock);
         }
         if over.is_empty() {
             return false;
         }
         let names: Vec<_> = over.into_iter().map(|(keyring, _date)| keyring).collect();
-        self.policy = Arc::new(self.policy.rejecting(&names));
+        self.policy = Arc::new(self.policy.rejecting_plaintext(&names));
         self.keep_time();
         true
     }
@@ -123,20 +124,20 @@ impl Driver {
         self.meters.clock_set(way);
         let wall = self.wall();
         let seconds = step.as_secs();
-        if let Err(error) = self.journal.say(Fact::ClockSet { seconds }, wall) {
+        if let Err(error) = self.journal.note_or_defer(Fact::ClockSet { seconds }, wall) {
             tracing::error!(%error, "the audit log does not say that the clock was set");
         }
     }
 
     /// Warns of an active version whose activation time lies in the future; it is replaced at once.
-    fn warn_of_birth(&self, keyring: &KeyringName) {
+    fn warn_if_active_in_future(&self, keyring: &KeyringName) {
         let now = self.now();
         let active = self
             .catalogue
             .record(keyring)
             .and_then(|record| record.active());
         if let Some(version) = active
-            && let Some(ahead) = Life::from(version).ahead(now)
+            && let Some(ahead) = VersionView::from(version).ahead(now)
         {
             let ahead = humantime::format_duration(Duration::from_secs(ahead.as_secs()));
             tracing::warn!(%keyring, version = version.label.as_str(), %ahead, "the active key version began in the future: the clock was ahead then, or is behind now; it is replaced");

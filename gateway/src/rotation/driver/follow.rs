@@ -4,7 +4,7 @@
 //! writer records that a version stops sealing, this process confirms that it has stopped. New versions open here, too.
 //!
 //! When the writer ends, its successor knows nothing of this process. So sealing then needs the lock of the state directory, goes
-//! by what the catalogue said when it was acquired, and ends after [`KEPT`], so that the next gateway gets the lock.
+//! by what the catalogue said when it was acquired, and ends after [`ORPHAN_LOCK_TIME`], so that the next gateway gets the lock.
 
 use std::collections::HashMap;
 use std::io;
@@ -21,25 +21,25 @@ use crate::audit::Fact;
 use crate::catalogue::{Mark, State, View};
 use crate::clock::Clock;
 use crate::disk::{self, Lock, StateDir};
-use crate::envelope::{Kid, Used};
+use crate::envelope::{Kid, Volume};
 use crate::keyring::{Keys, Miss};
 use crate::metrics::Throttle;
 use crate::policy::Policy;
-use crate::rotation::SETTLING;
-use crate::rotation::drain::{DrainLink, Said};
+use crate::rotation::SETTLE_POLL;
+use crate::rotation::drain::{DrainLink, DrainMessage};
 
 use super::Driver;
 use super::clocks::passed;
 use super::loaded::{Halt, Loaded};
-use super::misses::{Misses, REREAD};
-use super::reserve::Pace;
-use super::run::{Request, TICK, Way, give};
+use super::misses::{Misses, REREAD_INTERVAL};
+use super::reserve::ReservationSize;
+use super::run::{DrainChannel, Request, TICK, reply};
 
 /// How long an answer may take before the request is repeated: the other process may not have started yet.
-const UNANSWERED: Duration = Duration::from_secs(1);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long the lock is kept once the writer has ended: clients are disconnected at once, and a new gateway waits longer for it.
-pub(super) const KEPT: Duration = Duration::from_secs(5);
+pub(super) const ORPHAN_LOCK_TIME: Duration = Duration::from_secs(5);
 
 /// Keeps the snapshot up to date with a catalogue that another process writes.
 pub(super) struct Follower {
@@ -50,8 +50,8 @@ pub(super) struct Follower {
     reread: Option<Instant>,
     keys: Arc<Keys>,
     clock: Clock,
-    doubts: Throttle,
-    thirst: Arc<Notify>,
+    read_errors: Throttle,
+    refill: Arc<Notify>,
     /// The link to the writer; `None` once that has ended.
     link: Option<DrainLink>,
     /// The same end, registered with the runtime of [`Follower::run`]; without it the link is polled at every tick.
@@ -69,30 +69,30 @@ pub(super) struct Follower {
     /// Versions that have stopped sealing and are confirmed.
     stopped: Vec<Kid>,
     /// The catalogue must be read, and then decides on the stopped versions.
-    looks: bool,
+    catalogue_changed: bool,
     /// Versions that the writer has marked as revoked or suspended.
     revoked: Vec<Kid>,
     /// Reserved budget that was returned.
-    returned: HashMap<Kid, Used>,
-    asked: HashMap<Kid, Asked>,
+    returned: HashMap<Kid, Volume>,
+    asked: HashMap<Kid, BudgetRequest>,
 }
 
 /// The state of requests for more of a version's budget.
 #[derive(Default)]
-struct Asked {
-    pace: Pace,
+struct BudgetRequest {
+    size: ReservationSize,
     /// When the last one was sent, until it is answered.
     since: Option<Instant>,
     /// The unused budget that was last reported.
-    reported: Option<Used>,
+    reported: Option<Volume>,
 }
 
 impl Driver {
     /// Closes the catalogue and the audit log. What is reserved stays reserved for the lanes of this process.
-    pub(super) fn hand_over(mut self, way: Way, thirst: Arc<Notify>) -> Follower {
-        self.provide_for_the_hand_over();
-        self.leave_records();
-        self.say(Fact::GatewayHandedOver);
+    pub(super) fn hand_over(mut self, channel: DrainChannel, refill: Arc<Notify>) -> Follower {
+        self.reserve_for_hand_over();
+        self.audit_records_left();
+        self.audit_fact(Fact::GatewayHandedOver);
         self.keep_time();
         Follower {
             view: self.catalogue.release(),
@@ -101,18 +101,18 @@ impl Driver {
             reread: None,
             keys: self.keys,
             clock: self.clock,
-            doubts: self.doubts,
-            thirst,
-            link: Some(way.link),
+            read_errors: self.read_errors,
+            refill,
+            link: Some(channel.link),
             watched: None,
             lock: None,
             until: None,
             policy: self.policy,
-            moved: Some(way.moved),
+            moved: Some(channel.moved),
             policy_digest: self.policy_digest,
             stopping: Vec::new(),
             stopped: Vec::new(),
-            looks: false,
+            catalogue_changed: false,
             revoked: Vec::new(),
             returned: HashMap::new(),
             asked: HashMap::new(),
@@ -127,7 +127,7 @@ impl Follower {
         mut requests: mpsc::Receiver<Request>,
         mut misses: mpsc::Receiver<Miss>,
     ) -> mpsc::Receiver<Miss> {
-        let thirst = Arc::clone(&self.thirst);
+        let refill = Arc::clone(&self.refill);
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -135,7 +135,7 @@ impl Follower {
             tokio::select! {
                 request = requests.recv() => match request {
                     Some(Request::Stop) => {
-                        self.part();
+                        self.return_unused();
                         return misses;
                     }
                     None => {
@@ -144,26 +144,26 @@ impl Follower {
                         self.install();
                         return misses;
                     }
-                    Some(Request::Lock { answer }) => give(answer, self.lock_to_write()),
+                    Some(Request::Lock { answer }) => reply(answer, self.lock_to_write()),
                     Some(_) => {}
                 },
                 Some(miss) = misses.recv() => {
                     self.misses.put(miss, &mut misses);
                     self.serve_misses();
                 }
-                () = readable(self.watched.as_ref()) => self.hear(),
-                () = sleep(SETTLING), if !self.stopping.is_empty() => self.confirm(),
-                () = thirst.notified() => self.ask(),
+                () = readable(self.watched.as_ref()) => self.receive(),
+                () = sleep(SETTLE_POLL), if !self.stopping.is_empty() => self.confirm(),
+                () = refill.notified() => self.ask(),
                 _now = ticks.tick() => self.tick(),
             }
         }
     }
 
     pub(super) fn tick(&mut self) {
-        self.hear();
+        self.receive();
         self.lock();
-        self.look();
-        self.let_dates_pass();
+        self.refresh();
+        self.reject_plaintext_by_date();
         self.ask();
         self.report();
         self.serve_misses();
@@ -174,9 +174,9 @@ impl Follower {
         if self.watched.is_none()
             && let Some(link) = &self.link
         {
-            let watched = link.watch();
+            let watched = link.readable_end();
             if let Err(error) = &watched
-                && let Some(left_out) = self.doubts.admit(self.clock.instant())
+                && let Some(left_out) = self.read_errors.admit(self.clock.instant())
             {
                 tracing::warn!(%error, left_out, "the process that takes over cannot be waited for; it is heard some times a second");
             }
@@ -184,44 +184,47 @@ impl Follower {
         }
     }
 
-    fn hear(&mut self) {
+    fn receive(&mut self) {
         while let Some(link) = &self.link {
-            match link.hear() {
-                Ok(said) => self.heed(said),
+            match link.receive() {
+                Ok(message) => self.handle(message),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(error) => self.orphaned(&error),
+                Err(error) => self.writer_ended(&error),
             }
         }
     }
 
-    fn heed(&mut self, said: Said) {
-        match said {
-            Said::Stop(kid) => {
+    fn handle(&mut self, message: DrainMessage) {
+        match message {
+            DrainMessage::Stop(kid) => {
                 tracing::debug!(%kid, "sealing under this version stops");
                 self.loaded.halt(kid, Halt::Stopping);
                 self.install();
                 self.stopping.push(kid);
                 self.confirm();
             }
-            Said::Halted(kid) => {
+            DrainMessage::Halted(kid) => {
                 tracing::warn!(%kid, "nothing is sealed under this key version any more: it is revoked or suspended");
                 self.loaded.halt(kid, Halt::Ordered);
                 self.install();
             }
-            Said::Restored(kid) => {
+            DrainMessage::Restored(kid) => {
                 self.loaded.release(kid, Halt::Ordered);
                 self.install();
             }
-            Said::Look => {
+            DrainMessage::CatalogueChanged => {
                 self.stopped.append(&mut self.stopping);
-                self.looks = true;
-                self.look();
+                self.catalogue_changed = true;
+                self.refresh();
             }
-            Said::Granted(kid, part) => self.granted(kid, part),
-            Said::Policy(digest) if digest != self.policy_digest => {
+            DrainMessage::Granted(kid, part) => self.granted(kid, part),
+            DrainMessage::Policy(digest) if digest != self.policy_digest => {
                 self.move_clients("the configuration has changed");
             }
-            Said::Policy(_) | Said::More(..) | Said::Stopped(..) | Said::Unused(..) => {}
+            DrainMessage::Policy(_)
+            | DrainMessage::NeedBudget(..)
+            | DrainMessage::Stopped(..)
+            | DrainMessage::Unused(..) => {}
         }
     }
 
@@ -231,7 +234,7 @@ impl Follower {
             let held = self.loaded.get(kid);
             if held.is_none_or(|held| held.is_settled()) {
                 let unused = self.give_back(kid);
-                self.say(Said::Stopped(kid, unused));
+                self.send(DrainMessage::Stopped(kid, unused));
                 self.stopped.push(kid);
             } else {
                 self.stopping.push(kid);
@@ -240,14 +243,14 @@ impl Follower {
     }
 
     /// Reserved for this process and neither sealed nor returned.
-    fn unused(&self, kid: Kid) -> Used {
+    fn unused(&self, kid: Kid) -> Volume {
         let returned = self.returned.get(&kid).copied().unwrap_or_default();
         let held = self.loaded.get(kid);
         let unused = held.map(|held| held.version.budget.reserved().minus(held.used()));
         unused.unwrap_or_default().minus(returned)
     }
 
-    fn give_back(&mut self, kid: Kid) -> Used {
+    fn give_back(&mut self, kid: Kid) -> Volume {
         let unused = self.unused(kid);
         let returned = self.returned.entry(kid).or_default();
         *returned = returned.plus(unused);
@@ -260,7 +263,7 @@ impl Follower {
             let unused = self.unused(kid);
             let asked = self.asked.entry(kid).or_default();
             if asked.reported.replace(unused) != Some(unused) {
-                self.say(Said::Unused(kid, unused));
+                self.send(DrainMessage::Unused(kid, unused));
             }
         }
     }
@@ -270,30 +273,30 @@ impl Follower {
         let now = self.clock.instant();
         for kid in self.loaded.sealing(&self.view) {
             let held = self.loaded.get(kid);
-            if !held.is_some_and(|held| held.version.budget.is_thirsty()) {
+            if !held.is_some_and(|held| held.version.budget.needs_refill()) {
                 continue;
             }
             let asked = self.asked.entry(kid).or_default();
-            let waits = |since| now.saturating_duration_since(since) < UNANSWERED;
+            let waits = |since| now.saturating_duration_since(since) < REQUEST_TIMEOUT;
             if asked.since.is_some_and(waits) {
                 continue;
             }
             asked.since = Some(now);
-            let all = Used {
+            let all = Volume {
                 messages: u64::MAX,
                 bytes: u64::MAX,
             };
-            let wish = asked.pace.next(now, all, all);
-            self.say(Said::More(kid, wish));
+            let wish = asked.size.next(now, all, all);
+            self.send(DrainMessage::NeedBudget(kid, wish));
         }
     }
 
-    fn granted(&mut self, kid: Kid, part: Used) {
+    fn granted(&mut self, kid: Kid, part: Volume) {
         if let Some(asked) = self.asked.get_mut(&kid) {
             asked.since = None;
         }
         // After an empty grant there may be more at the next tick, or a successor.
-        if part != Used::default()
+        if part != Volume::default()
             && let Some(held) = self.loaded.get(kid)
         {
             held.version.budget.extend(part);
@@ -303,15 +306,15 @@ impl Follower {
     }
 
     /// The writer has ended, and with it the authority on what seals: clients are disconnected, to connect to another gateway.
-    pub(super) fn orphaned(&mut self, error: &io::Error) {
+    pub(super) fn writer_ended(&mut self, error: &io::Error) {
         tracing::warn!(%error, "the process that took over has ended");
-        self.until = self.clock.instant().checked_add(KEPT);
-        self.let_go();
+        self.until = self.clock.instant().checked_add(ORPHAN_LOCK_TIME);
+        self.disconnect();
         self.move_clients("the process that took over has ended");
     }
 
     /// Drops the link; from now on the lock decides.
-    fn let_go(&mut self) {
+    fn disconnect(&mut self) {
         self.link = None;
         self.watched = None;
         self.stopped.append(&mut self.stopping);
@@ -335,14 +338,14 @@ impl Follower {
         } else if self.lock.is_none() {
             let shared = StateDir::open(self.view.path()).and_then(Lock::share);
             if let Err(error) = &shared
-                && let Some(left_out) = self.doubts.admit(now)
+                && let Some(left_out) = self.read_errors.admit(now)
             {
                 tracing::warn!(%error, left_out, "nothing is sealed: another process may write what seals");
             }
             self.lock = shared.ok();
-            self.looks = true;
+            self.catalogue_changed = true;
             self.install();
-            self.look();
+            self.refresh();
         }
     }
 
@@ -366,7 +369,7 @@ impl Follower {
     /// [`disk::Error`]: another process has it, which writes or drains.
     pub(super) fn lock_to_write(&mut self) -> Result<Lock, disk::Error> {
         self.until = None;
-        self.let_go();
+        self.disconnect();
         let promoted = match &self.lock {
             Some(lock) => lock.promote(),
             None => {
@@ -390,32 +393,32 @@ impl Follower {
     }
 
     /// All connections have ended: returns unused budget.
-    fn part(&mut self) {
+    fn return_unused(&mut self) {
         for kid in self.loaded.sealing(&self.view) {
             let unused = self.give_back(kid);
-            self.say(Said::Stopped(kid, unused));
+            self.send(DrainMessage::Stopped(kid, unused));
         }
     }
 
-    fn say(&self, said: Said) {
-        let said = self.link.as_ref().map(|link| link.say(said));
-        if let Some(Err(error)) = said {
+    fn send(&self, message: DrainMessage) {
+        let message = self.link.as_ref().map(|link| link.send(message));
+        if let Some(Err(error)) = message {
             tracing::debug!(%error, "the process that took over does not listen");
         }
     }
 
     /// Reads what the other process has written.
-    pub(super) fn look(&mut self) {
+    pub(super) fn refresh(&mut self) {
         let before = states(&self.view);
         let read = self.view.refresh();
-        let resumes = read.is_ok() && std::mem::take(&mut self.looks) && self.resume();
+        let resumes = read.is_ok() && std::mem::take(&mut self.catalogue_changed) && self.resume();
         // Marks of revocations count even if records cannot be read.
-        let revokes = self.heed_marks();
+        let revokes = self.apply_marks();
         if resumes || revokes || states(&self.view) != before {
             self.install();
         }
         if let Err(error) = read
-            && let Some(left_out) = self.doubts.admit(self.clock.instant())
+            && let Some(left_out) = self.read_errors.admit(self.clock.instant())
         {
             tracing::warn!(%error, left_out, "the catalogue of the gateway that took over cannot be read; going on with what was read before");
         }
@@ -432,7 +435,7 @@ impl Follower {
     }
 
     /// Stops sealing under versions that the writer has revoked and could not record. Yields whether anything changed.
-    fn heed_marks(&mut self) -> bool {
+    fn apply_marks(&mut self) -> bool {
         let marks = match self.view.marks() {
             Ok(marks) => marks,
             Err(error) => {
@@ -457,10 +460,10 @@ impl Follower {
     /// Serves misses; the catalogue is read again for unknown kids, once a second.
     fn serve_misses(&mut self) {
         let now = self.clock.instant();
-        let due = |last: Instant| now.saturating_duration_since(last) >= REREAD;
-        if self.reread.is_none_or(due) && self.misses.asks_for_a_stranger(&self.view) {
+        let due = |last: Instant| now.saturating_duration_since(last) >= REREAD_INTERVAL;
+        if self.reread.is_none_or(due) && self.misses.has_unknown_kid(&self.view) {
             self.reread = Some(now);
-            self.look();
+            self.refresh();
         }
         let served = self.misses.serve(&mut self.loaded, &self.view, now);
         if served.newly {
@@ -470,13 +473,13 @@ impl Follower {
     }
 
     /// Rejects plaintext from a keyring's date on, for good.
-    fn let_dates_pass(&mut self) {
+    fn reject_plaintext_by_date(&mut self) {
         let wall = Timestamp::try_from(self.clock.wall()).unwrap_or(Timestamp::MAX);
         let over = passed(&self.policy, &self.view, wall).into_iter();
         let over: Vec<_> = over.map(|(keyring, _date)| keyring).collect();
         if !over.is_empty() {
-            self.policy = Arc::new(self.policy.rejecting(&over));
-            self.loaded.follow_policy(Arc::clone(&self.policy));
+            self.policy = Arc::new(self.policy.rejecting_plaintext(&over));
+            self.loaded.replace_policy(Arc::clone(&self.policy));
             self.install();
         }
     }

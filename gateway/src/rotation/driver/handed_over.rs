@@ -13,22 +13,22 @@ use aws_lc_rs::signature::Ed25519KeyPair;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
-use super::follow::{Follower, KEPT};
+use super::follow::{Follower, ORPHAN_LOCK_TIME};
 use super::{Driver, Parts};
-use crate::audit::{Log, Place, Settings, Signer};
+use crate::audit::{Log, LogDir, Settings, Signer};
 use crate::catalogue::Catalogue;
-use crate::clock::{Clock, Winder};
+use crate::clock::{Clock, ManualClock};
 use crate::custody::{Custodian, Description, UnwrapFailed, WrapFailed, Wrapped, local};
 use crate::disk::{Lock, Real, StateDir};
 use crate::envelope::Kid;
 use crate::keyring::{Keys, Miss};
 use crate::policy::{Plaintext, Policy, Rule};
-use crate::rotation::drain::{DrainLink, Said};
-use crate::rotation::seams::{Alone, Nobody};
-use crate::rotation::{Config, Held, Terms, User};
+use crate::rotation::drain::{DrainLink, DrainMessage};
+use crate::rotation::external::{NoInspector, SingleMember};
+use crate::rotation::{MessagePath, ProcessKind, RotationConfig, Terms};
 use crate::secret::Secret;
 
-use super::run::Way;
+use super::run::DrainChannel;
 
 const START: Duration = Duration::from_secs(1_795_428_000);
 const DAY: Duration = Duration::from_hours(24);
@@ -41,11 +41,11 @@ struct Home {
     /// Whether the custodian refuses to unwrap.
     refuses: Arc<AtomicBool>,
     clock: Clock,
-    winder: Winder,
+    manual_clock: ManualClock,
 }
 
 /// A process that drains.
-struct Drains {
+struct DrainingProcess {
     follower: Follower,
     keys: Arc<Keys>,
     /// The other process, until it ends.
@@ -55,12 +55,12 @@ struct Drains {
 }
 
 /// A custodian that refuses when it is told to.
-struct Moody {
+struct FailingCustodian {
     kek: local::Kek,
     refuses: Arc<AtomicBool>,
 }
 
-impl Custodian for Moody {
+impl Custodian for FailingCustodian {
     fn wrap(&self, secret: &Secret, context: &[u8]) -> Result<Wrapped, WrapFailed> {
         self.kek.wrap(secret, context)
     }
@@ -81,14 +81,14 @@ impl Home {
     fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
         let dir = StateDir::create(&root.path().join("state")).unwrap();
-        let lock = Lock::take(dir.clone()).unwrap();
+        let lock = Lock::acquire(dir.clone()).unwrap();
         StateDir::create(&dir.join("audit")).unwrap();
         let refuses = Arc::<AtomicBool>::default();
-        let kek: Arc<dyn Custodian> = Arc::new(Moody {
+        let kek: Arc<dyn Custodian> = Arc::new(FailingCustodian {
             kek: local::init(&lock, None).unwrap(),
             refuses: Arc::clone(&refuses),
         });
-        let (clock, winder) = Clock::by_hand(SystemTime::UNIX_EPOCH + START);
+        let (clock, manual_clock) = Clock::manual(SystemTime::UNIX_EPOCH + START);
         let catalogue = Catalogue::create(lock, Arc::clone(&kek)).unwrap();
         let now = Timestamp::try_from(clock.wall()).unwrap();
         drop(Log::create(place(&dir), signer(), catalogue.id(), now).unwrap());
@@ -98,7 +98,7 @@ impl Home {
             kek,
             refuses,
             clock,
-            winder,
+            manual_clock,
         }
     }
 
@@ -108,17 +108,17 @@ impl Home {
         Driver::start(config, parts).unwrap()
     }
 
-    fn parts(&self, held: Option<Held>) -> (Config, Parts) {
-        let lock = Lock::take(self.dir.clone()).unwrap();
+    fn parts(&self, held: Option<MessagePath>) -> (RotationConfig, Parts) {
+        let lock = Lock::acquire(self.dir.clone()).unwrap();
         let now = Timestamp::try_from(self.clock.wall()).unwrap();
         let parts = Parts {
             held,
             drainers: Vec::new(),
             catalogue: Catalogue::open(lock, Arc::clone(&self.kek)).unwrap(),
             audit: Log::open(place(&self.dir), signer(), now).unwrap(),
-            inspector: Box::new(Nobody),
-            fleet: Box::new(Alone),
-            user: User::Gateway,
+            inspector: Box::new(NoInspector),
+            fleet: Box::new(SingleMember),
+            user: ProcessKind::Gateway,
             clock: self.clock.clone(),
         };
         let until = SystemTime::UNIX_EPOCH + START + 10 * DAY;
@@ -126,7 +126,7 @@ impl Home {
             plaintext: Plaintext::Accept { until },
             ..Rule::everything()
         };
-        let config = Config {
+        let config = RotationConfig {
             policy: Arc::new(Policy::new(vec![rule], &[]).unwrap()),
             terms: vec![Terms {
                 rotate: crate::rotation::Rotate {
@@ -142,21 +142,21 @@ impl Home {
     }
 
     /// A gateway that has handed over to a process that holds the lock.
-    fn drains(&self) -> (Drains, Option<Lock>) {
+    fn drains(&self) -> (DrainingProcess, Option<Lock>) {
         let (driver, misses) = self.gateway();
         let keys = driver.keys();
-        let thirst = Arc::clone(&driver.thirst);
+        let refill = Arc::clone(&driver.refill);
         let (link, other) = DrainLink::pair().unwrap();
         let (moves, moved) = oneshot::channel();
-        let way = Way { link, moved: moves };
-        let drains = Drains {
-            follower: driver.hand_over(way, thirst),
+        let channel = DrainChannel { link, moved: moves };
+        let drains = DrainingProcess {
+            follower: driver.hand_over(channel, refill),
             keys,
             other: Some(other),
             _misses: misses,
             _moved: moved,
         };
-        (drains, Some(Lock::take(self.dir.clone()).unwrap()))
+        (drains, Some(Lock::acquire(self.dir.clone()).unwrap()))
     }
 
     /// A gateway starts, replaces what is due, and stops; the kid of what seals now.
@@ -173,12 +173,12 @@ impl Home {
     }
 }
 
-impl Drains {
+impl DrainingProcess {
     /// The process that took over ends.
     fn orphan(&mut self) {
         self.other = None;
         let end = io::Error::from(io::ErrorKind::UnexpectedEof);
-        self.follower.orphaned(&end);
+        self.follower.writer_ended(&end);
     }
 
     fn sealing(&self) -> Option<Kid> {
@@ -194,8 +194,8 @@ impl Drains {
     }
 }
 
-fn place(dir: &StateDir) -> Place {
-    Place::new(Arc::new(Real), dir.join("audit"))
+fn place(dir: &StateDir) -> LogDir {
+    LogDir::new(Arc::new(Real), dir.join("audit"))
 }
 
 fn signer() -> Signer {
@@ -208,7 +208,7 @@ async fn orphan_seals_only_while_nobody_else_can_write() {
     let (mut drains, mut writer) = home.drains();
     let before = drains.sealing();
     assert!(before.is_some());
-    home.winder.advance(DAY);
+    home.manual_clock.advance(DAY);
     // Another process has the lock: what it writes is not known here.
     drains.orphan();
     assert_eq!(drains.sealing(), None);
@@ -229,7 +229,7 @@ async fn orphan_goes_on_sealing_and_lets_others_write_in_the_end() {
     drains.orphan();
     assert_eq!(drains.sealing(), before);
     assert!(!home.is_free());
-    home.winder.advance(KEPT);
+    home.manual_clock.advance(ORPHAN_LOCK_TIME);
     drains.follower.tick();
     assert_eq!(drains.sealing(), None);
     // Only once it is known that no lane seals.
@@ -237,7 +237,7 @@ async fn orphan_goes_on_sealing_and_lets_others_write_in_the_end() {
     drains.follower.confirm();
     drains.follower.tick();
     assert!(home.is_free());
-    home.winder.advance(DAY);
+    home.manual_clock.advance(DAY);
     assert_ne!(Some(home.replace()), before);
     drains.follower.tick();
     assert_eq!(drains.sealing(), None);
@@ -252,7 +252,7 @@ async fn orphan_that_takes_everything_back_has_the_lock_before_anybody_else() {
     drains.orphan();
     let lock = drains.follower.lock_to_write().unwrap();
     assert!(Lock::share(home.dir.clone()).is_err());
-    home.winder.advance(KEPT);
+    home.manual_clock.advance(ORPHAN_LOCK_TIME);
     drains.follower.tick();
     assert!(drains.sealing().is_some());
     drop((lock, drains));
@@ -273,9 +273,9 @@ async fn age_of_a_version_is_the_time_that_has_passed_whatever_the_clock_is_set_
     };
     for set in [wall + 365 * DAY, wall - 365 * DAY] {
         let before = age();
-        home.winder.set_wall(set);
+        home.manual_clock.set_wall(set);
         assert_eq!(age(), before);
-        home.winder.advance(DAY / 4);
+        home.manual_clock.advance(DAY / 4);
         assert_eq!(age(), before + DAY / 4);
     }
 }
@@ -289,7 +289,7 @@ async fn process_that_takes_everything_back_has_the_lock_also_before_it_has_read
     // The process that took over has ended, and the follower has yet to read the end of its stream.
     let lock = drains.follower.lock_to_write().unwrap();
     drains.other = None;
-    home.winder.advance(KEPT);
+    home.manual_clock.advance(ORPHAN_LOCK_TIME);
     drains.follower.tick();
     assert_eq!(drains.sealing(), before);
     assert!(Lock::share(home.dir.clone()).is_err());
@@ -303,12 +303,12 @@ async fn process_whose_stream_cannot_be_waited_for_is_heard_at_every_tick() {
     let (mut drains, _writer) = home.drains();
     let kid = drains.sealing().unwrap();
     let other = drains.other.as_ref().unwrap();
-    other.say(Said::Stop(kid)).unwrap();
+    other.send(DrainMessage::Stop(kid)).unwrap();
     drains.follower.tick();
     assert_eq!(drains.sealing(), None);
     let other = drains.other.as_ref().unwrap();
-    let has = |said| matches!(said, Said::Stopped(stopped, _) if stopped == kid);
-    assert!(std::iter::from_fn(|| other.hear().ok()).any(has));
+    let has = |said| matches!(said, DrainMessage::Stopped(stopped, _) if stopped == kid);
+    assert!(std::iter::from_fn(|| other.receive().ok()).any(has));
 }
 
 #[tokio::test]
@@ -319,7 +319,12 @@ async fn version_that_is_to_stop_seals_nothing_once_a_mark_of_it_is_gone() {
     let mark = home.dir.join(&format!("revoked-{kid}"));
     std::fs::write(&mark, "").unwrap();
     drains.follower.tick();
-    drains.other.as_ref().unwrap().say(Said::Stop(kid)).unwrap();
+    drains
+        .other
+        .as_ref()
+        .unwrap()
+        .send(DrainMessage::Stop(kid))
+        .unwrap();
     drains.follower.tick();
     std::fs::remove_file(&mark).unwrap();
     drains.follower.tick();
@@ -334,7 +339,7 @@ fn gateway_that_does_not_start_again_lets_nobody_seal_under_the_keys_that_it_had
     drop(driver);
     let sealing = || keys.load().sealing().count();
     assert_eq!(sealing(), 1);
-    let held = Held {
+    let held = MessagePath {
         keys: Arc::clone(&keys),
         misses,
     };
@@ -350,10 +355,10 @@ async fn date_passes_in_a_process_that_drains_for_good() {
     let (mut drains, _writer) = home.drains();
     drains.follower.tick();
     assert!(drains.accepts_plaintext());
-    home.winder.advance(10 * DAY);
+    home.manual_clock.advance(10 * DAY);
     drains.follower.tick();
     assert!(!drains.accepts_plaintext());
-    home.winder.set_wall(SystemTime::UNIX_EPOCH + START);
+    home.manual_clock.set_wall(SystemTime::UNIX_EPOCH + START);
     drains.follower.tick();
     assert!(!drains.accepts_plaintext());
 }
@@ -364,9 +369,9 @@ async fn date_that_passed_for_the_process_that_took_over_has_passed_for_one_that
     let (mut drains, mut writer) = home.drains();
     drop(writer.take());
     let wall = home.clock.wall();
-    home.winder.set_wall(wall + 10 * DAY);
+    home.manual_clock.set_wall(wall + 10 * DAY);
     drop(home.gateway());
-    home.winder.set_wall(wall);
+    home.manual_clock.set_wall(wall);
     drains.follower.tick();
     assert!(!drains.accepts_plaintext());
 }

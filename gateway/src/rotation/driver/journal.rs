@@ -5,22 +5,22 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use crate::audit::{
-    self, Act, Action, Exposed, Fact, Head, Hex, IntendedUse, KeyVersion, Outcome, Pending,
-    RecordRef, Settings, Text, WriteFailed,
+    self, Act, Action, ExposedData, Fact, Head, Hex, IntendedUse, KeyVersion, Outcome,
+    PendingEvent, RecordRef, Settings, Text, WriteFailed,
 };
 use crate::catalogue::{State, Version, View};
-use crate::envelope::{Kid, Used};
+use crate::envelope::{Kid, Volume};
 use crate::policy::{KeyringName, Rule};
-use crate::rotation::because::{Because, Ground};
+use crate::rotation::reason::{DestroyBasis, Reason};
 
 /// The log, and what is still to be written to it.
 pub(super) struct Journal {
     log: audit::Log,
-    owed: Vec<Owed>,
+    deferred: Vec<DeferredOutcome>,
     /// Facts that a full disk has kept out of it, with their times.
-    unsaid: Vec<(Fact, Timestamp)>,
+    deferred_facts: Vec<(Fact, Timestamp)>,
     /// Events whose outcome is not known yet.
-    unsettled: Vec<Pending>,
+    unknown_outcomes: Vec<PendingEvent>,
     /// When filling the reserve is tried again: it takes what is left of a full disk.
     again: Option<Instant>,
     /// Why filling it failed last.
@@ -28,22 +28,22 @@ pub(super) struct Journal {
 }
 
 /// An outcome that is still to be written, and when the event ended.
-struct Owed {
-    pending: Pending,
+struct DeferredOutcome {
+    pending: PendingEvent,
     outcome: Outcome,
     completed: Timestamp,
 }
 
 /// How many facts are kept: reloads could produce any number.
-const MOST_UNSAID: usize = 16;
+const MAX_DEFERRED_FACTS: usize = 16;
 
 /// How often filling the reserve is tried.
 const REPLENISH: Duration = Duration::from_secs(60);
 
 /// An event that is about to begin.
-pub(super) struct Statement<'d> {
+pub(super) struct AuditIntent<'d> {
     pub(super) what: Action,
-    pub(super) because: Because,
+    pub(super) reason: Reason,
     pub(super) keyring: &'d KeyringName,
     pub(super) rule: Option<&'d Rule>,
     pub(super) version: Option<&'d Version>,
@@ -55,9 +55,9 @@ impl Journal {
     pub(super) const fn new(log: audit::Log) -> Self {
         Self {
             log,
-            owed: Vec::new(),
-            unsaid: Vec::new(),
-            unsettled: Vec::new(),
+            deferred: Vec::new(),
+            deferred_facts: Vec::new(),
+            unknown_outcomes: Vec::new(),
             again: None,
             unfilled: None,
         }
@@ -65,42 +65,42 @@ impl Journal {
 
     /// Writes the outcomes of events that a crash has interrupted, from the catalogue. Yields rotations of which no more than the
     /// intent is left, each with the kid of the version to be generated.
-    pub(super) fn take_up(
+    pub(super) fn recover(
         &mut self,
         view: &View,
         now: Timestamp,
-    ) -> Vec<(Option<Kid>, (String, Because))> {
+    ) -> Vec<(Option<Kid>, (String, Reason))> {
         let mut lost = Vec::new();
         for pending in self.log.open_intents() {
             lost.extend(begun(pending.act()).map(|begun| (kid(&pending), begun)));
-            self.finish_by(pending, view, now);
+            self.finish_from_record(pending, view, now);
         }
         lost
     }
 
     /// Writes the intent; what cannot be audited must not happen. Outstanding outcomes go first, so that at most one event of a
     /// keyring is open when a process dies, and the record shows its outcome.
-    pub(super) fn begin(&mut self, act: Act, now: Timestamp) -> Result<Pending, WriteFailed> {
-        let mut paid = self.pay();
-        if paid.is_err() && act.is_essential() {
+    pub(super) fn begin(&mut self, act: Act, now: Timestamp) -> Result<PendingEvent, WriteFailed> {
+        let mut flushed = self.flush();
+        if flushed.is_err() && act.is_essential() {
             self.release(now);
-            paid = self.pay();
+            flushed = self.flush();
         }
-        paid?;
+        flushed?;
         self.log.begin(act, now)
     }
 
-    /// Writes the outcome, now or when the disk works again. An unknown one is resolved by [`Journal::settle_by`].
-    pub(super) fn finish(&mut self, pending: Pending, outcome: Outcome, completed: Timestamp) {
+    /// Writes the outcome, now or when the disk works again. An unknown one is resolved by [`Journal::settle_from_record`].
+    pub(super) fn finish(&mut self, pending: PendingEvent, outcome: Outcome, completed: Timestamp) {
         if matches!(outcome, Outcome::Unknown(_)) {
-            self.unsettled.push(pending.clone());
+            self.unknown_outcomes.push(pending.clone());
         }
-        self.owed.push(Owed {
+        self.deferred.push(DeferredOutcome {
             pending,
             outcome,
             completed,
         });
-        if self.pay().is_err() {
+        if self.flush().is_err() {
             tracing::error!(
                 "the outcome of a key event is missing in the audit log; it is written as soon as the disk takes it"
             );
@@ -116,23 +116,27 @@ impl Journal {
     }
 
     /// Writes the outcome that the record shows.
-    fn finish_by(&mut self, pending: Pending, view: &View, now: Timestamp) {
-        let outcome = fate(&pending, view);
+    fn finish_from_record(&mut self, pending: PendingEvent, view: &View, now: Timestamp) {
+        let outcome = outcome_from_record(&pending, view);
         let done = outcome == Outcome::Done;
         let record = done.then(|| record(pending.act(), view)).flatten();
         let revoked = pending.act().what == Action::Compromise && done;
-        let version = found(&pending, view).filter(|_version| revoked);
+        let version = version_of(&pending, view).filter(|_version| revoked);
         let exposure = version.map(|version| {
             let bounds = (version.sealed, version.reserved);
             exposed(version, bounds, version.lanes)
         });
-        self.finish(pending.led_to(record).exposing(exposure), outcome, now);
+        self.finish(
+            pending.with_record(record).with_exposure(exposure),
+            outcome,
+            now,
+        );
     }
 
     /// Versions of a keyring whose generation has failed, or may have, and whose outcome is not in the log yet.
-    pub(super) fn unmade(&self, keyring: &KeyringName) -> Vec<Kid> {
-        let pending = self.owed.iter().map(|owed| &owed.pending);
-        let pending = pending.chain(&self.unsettled);
+    pub(super) fn unconfirmed_versions(&self, keyring: &KeyringName) -> Vec<Kid> {
+        let pending = self.deferred.iter().map(|deferred| &deferred.pending);
+        let pending = pending.chain(&self.unknown_outcomes);
         let made = pending
             .filter(|pending| pending.act().what == Action::Generate && is_of(pending, keyring));
         made.filter_map(kid).collect()
@@ -145,16 +149,23 @@ impl Journal {
     }
 
     /// Whether the outcome of the last event of a keyring is unknown.
-    pub(super) fn doubts(&self, keyring: &KeyringName) -> bool {
-        self.unsettled.iter().any(|pending| is_of(pending, keyring))
+    pub(super) fn has_unknown_outcome(&self, keyring: &KeyringName) -> bool {
+        self.unknown_outcomes
+            .iter()
+            .any(|pending| is_of(pending, keyring))
     }
 
     /// Writes the unknown outcomes of a keyring, once its record has been read.
-    pub(super) fn settle_by(&mut self, view: &View, keyring: &KeyringName, now: Timestamp) {
-        let of = |pending: &mut Pending| is_of(pending, keyring);
-        let settled: Vec<_> = self.unsettled.extract_if(.., of).collect();
+    pub(super) fn settle_from_record(
+        &mut self,
+        view: &View,
+        keyring: &KeyringName,
+        now: Timestamp,
+    ) {
+        let of = |pending: &mut PendingEvent| is_of(pending, keyring);
+        let settled: Vec<_> = self.unknown_outcomes.extract_if(.., of).collect();
         for pending in settled {
-            self.finish_by(pending, view, now);
+            self.finish_from_record(pending, view, now);
         }
     }
 
@@ -169,10 +180,12 @@ impl Journal {
     }
 
     /// Writes a fact that must not be lost: if the disk is full it is written before the next event.
-    pub(super) fn say(&mut self, fact: Fact, now: Timestamp) -> Result<(), WriteFailed> {
-        let said = self.pay().and_then(|()| self.log.note(fact.clone(), now));
-        if matches!(said, Err(WriteFailed::Disk(_))) && self.unsaid.len() < MOST_UNSAID {
-            self.unsaid.push((fact, now));
+    pub(super) fn note_or_defer(&mut self, fact: Fact, now: Timestamp) -> Result<(), WriteFailed> {
+        let said = self.flush().and_then(|()| self.log.note(fact.clone(), now));
+        if matches!(said, Err(WriteFailed::Disk(_)))
+            && self.deferred_facts.len() < MAX_DEFERRED_FACTS
+        {
+            self.deferred_facts.push((fact, now));
         }
         said
     }
@@ -183,12 +196,12 @@ impl Journal {
     }
 
     /// Names the final records, as far as the log does not have them.
-    pub(super) fn leave(
+    pub(super) fn note_records_left(
         &mut self,
         mut records: Vec<RecordRef>,
         now: Timestamp,
     ) -> Result<(), WriteFailed> {
-        if let Some(last) = self.log.last_word() {
+        if let Some(last) = self.log.verified_state() {
             records.retain(|record| !last.records().any(|known| known == record));
         }
         if records.is_empty() {
@@ -198,11 +211,11 @@ impl Journal {
     }
 
     /// Retries what a full disk has prevented.
-    pub(super) fn settle(&mut self, instant: Instant) {
+    pub(super) fn retry_deferred(&mut self, instant: Instant) {
         if self.log.closed_by().is_some() {
             return;
         }
-        if let Err(error) = self.pay() {
+        if let Err(error) = self.flush() {
             tracing::debug!(%error, "an outcome is owed to the audit log");
         }
         if self.again.is_some_and(|again| instant < again) {
@@ -223,19 +236,19 @@ impl Journal {
     }
 
     /// Writes outstanding outcomes in order, and then facts.
-    fn pay(&mut self) -> Result<(), WriteFailed> {
-        while let Some(owed) = self.owed.first() {
-            let Owed {
+    fn flush(&mut self) -> Result<(), WriteFailed> {
+        while let Some(deferred) = self.deferred.first() {
+            let DeferredOutcome {
                 pending,
                 outcome,
                 completed,
-            } = owed;
+            } = deferred;
             self.log.finish(pending.clone(), outcome, *completed)?;
-            self.owed.remove(0);
+            self.deferred.remove(0);
         }
-        while let Some((fact, at)) = self.unsaid.first() {
+        while let Some((fact, at)) = self.deferred_facts.first() {
             self.log.note(fact.clone(), *at)?;
-            self.unsaid.remove(0);
+            self.deferred_facts.remove(0);
         }
         Ok(())
     }
@@ -270,21 +283,21 @@ impl Journal {
     }
 }
 
-impl Statement<'_> {
+impl AuditIntent<'_> {
     /// As the audit log records it.
     pub(super) fn act(self) -> Act {
         let subjects = self.rule.map(|rule| rule.subjects.as_slice());
         let scope = subjects.unwrap_or_default().iter();
-        let ground = self.because.ground.unwrap_or(Ground::Forced);
-        let (forced, evidence) = rests_on(self.what, ground);
+        let basis = self.reason.basis.unwrap_or(DestroyBasis::Forced);
+        let (forced, evidence) = forced_and_evidence(self.what, basis);
         Act {
             forced,
             evidence,
             exposure: None,
-            who: self.because.who,
-            through: self.because.through,
-            trigger: Some(self.because.trigger),
-            why: self.because.why,
+            who: self.reason.who,
+            through: self.reason.through,
+            trigger: Some(self.reason.trigger),
+            why: self.reason.why,
             what: self.what,
             keyring: Some(self.keyring.as_str().into()),
             version: self.version.map(named),
@@ -297,14 +310,17 @@ impl Statement<'_> {
 }
 
 /// Of a destruction: whether it is forced, and the evidence.
-pub(super) fn rests_on(what: Action, ground: Ground) -> (Option<bool>, Option<Text>) {
+pub(super) fn forced_and_evidence(
+    what: Action,
+    basis: DestroyBasis,
+) -> (Option<bool>, Option<Text>) {
     if !matches!(what, Action::Destroy | Action::DestroyRequested) {
         return (None, None);
     }
-    match ground {
-        Ground::Proven(evidence) => (Some(false), Some(evidence)),
-        Ground::Configured => (Some(false), None),
-        Ground::Forced => (Some(true), None),
+    match basis {
+        DestroyBasis::Proven(evidence) => (Some(false), Some(evidence)),
+        DestroyBasis::Configured => (Some(false), None),
+        DestroyBasis::Forced => (Some(true), None),
     }
 }
 
@@ -323,29 +339,33 @@ fn record(act: &Act, view: &View) -> Option<RecordRef> {
     view.reference(&keyring)
 }
 
-fn is_of(pending: &Pending, keyring: &KeyringName) -> bool {
+fn is_of(pending: &PendingEvent, keyring: &KeyringName) -> bool {
     let named = pending.act().keyring.as_ref().map(Text::as_str);
     named == Some(keyring.as_str())
 }
 
 /// The rotation that an event began.
-fn begun(act: &Act) -> Option<(String, Because)> {
+fn begun(act: &Act) -> Option<(String, Reason)> {
     let keyring = act.keyring.as_ref()?.as_str().to_owned();
-    let because = Because {
+    let reason = Reason {
         trigger: act.trigger?,
         who: act.who.clone(),
         through: act.through,
         why: act.why.clone(),
-        ground: None,
+        basis: None,
     };
-    (act.what == Action::Generate).then_some((keyring, because))
+    (act.what == Action::Generate).then_some((keyring, reason))
 }
 
 /// What was sealed under a revoked version, at least and at most.
-pub(super) fn exposed(version: &Version, (least, most): (Used, Used), lanes: u64) -> Exposed {
-    Exposed {
+pub(super) fn exposed(
+    version: &Version,
+    (least, most): (Volume, Volume),
+    lanes: u64,
+) -> ExposedData {
+    ExposedData {
         from: version.activated,
-        until: version.stopped(),
+        until: version.stopped_sealing(),
         messages: [least.messages, most.messages],
         bytes: [least.bytes, most.bytes],
         lanes,
@@ -353,20 +373,20 @@ pub(super) fn exposed(version: &Version, (least, most): (Used, Used), lanes: u64
 }
 
 /// The version that an event names.
-fn kid(pending: &Pending) -> Option<Kid> {
+fn kid(pending: &PendingEvent) -> Option<Kid> {
     pending.act().version.as_ref().map(|named| Kid(named.kid.0))
 }
 
 /// The version that an event names, if a record has it.
-fn found<'v>(pending: &Pending, view: &'v View) -> Option<&'v Version> {
+fn version_of<'v>(pending: &PendingEvent, view: &'v View) -> Option<&'v Version> {
     let found = view.find_by_kid(kid(pending)?);
     found.map(|(_keyring, version)| version)
 }
 
 /// The outcome of an event that has none in the log: no other has changed the version since.
-fn fate(pending: &Pending, view: &View) -> Outcome {
+fn outcome_from_record(pending: &PendingEvent, view: &View) -> Outcome {
     let act = pending.act();
-    let reached = match (act.what, found(pending, view)) {
+    let reached = match (act.what, version_of(pending, view)) {
         (Action::Generate, None) => act.version.is_none() && was_made(pending, view),
         (Action::Generate, Some(_)) => true,
         (Action::Admit, Some(version)) => version.state != State::PreActive,
@@ -391,7 +411,7 @@ fn fate(pending: &Pending, view: &View) -> Outcome {
 }
 
 /// Logs of earlier releases do not name the version to be generated: it is the last one, if it is younger than the event.
-fn was_made(pending: &Pending, view: &View) -> bool {
+fn was_made(pending: &PendingEvent, view: &View) -> bool {
     let keyring = pending.act().keyring.as_ref();
     let keyring = keyring.and_then(|keyring| keyring.as_str().parse().ok());
     let record = keyring.and_then(|keyring| view.record(&keyring));

@@ -10,13 +10,13 @@ use tokio::sync::Notify;
 
 use crate::catalogue::{self, KeyError, Opens, State, View};
 use crate::envelope::limits::FAILED_OPENS_ALARM;
-use crate::envelope::{Kid, Used};
+use crate::envelope::{Kid, Volume};
 use crate::keyring::{Budget, Closed, LaneMap, Snapshot, Usage, Version};
 use crate::policy::{KeyringId, KeyringName, Policy};
-use crate::rotation::terms::Doubtful;
+use crate::rotation::terms::OpenPolicy;
 
 /// How many versions that open on demand are kept loaded (LRU).
-pub(super) const ON_DEMAND: u32 = 256;
+pub(super) const MAX_ON_DEMAND: u32 = 256;
 
 /// How many versions that do not open the snapshot names.
 const MOST_CLOSED: usize = 4096;
@@ -27,17 +27,17 @@ const LANES_ON_DEMAND: usize = 512;
 pub(super) struct Loaded {
     policy: Arc<Policy>,
     /// Whether suspended and compromised versions open, by keyring.
-    open: HashMap<KeyringName, Doubtful>,
+    open: HashMap<KeyringName, OpenPolicy>,
     workers: usize,
-    thirst: Arc<Notify>,
-    versions: HashMap<Kid, Held>,
+    refill: Arc<Notify>,
+    versions: HashMap<Kid, LoadedVersion>,
     on_demand: VecDeque<Kid>,
     /// Versions under which nothing may be sealed, whatever the catalogue says, and why.
     halted: HashSet<(Kid, Halt)>,
     /// Whether anything may be sealed at all.
     sealing: Sealing,
     /// The counts of suspended and compromised versions that were unloaded, for reports.
-    remains: HashMap<Kid, Count>,
+    unloaded_counts: HashMap<Kid, SealedCount>,
     generation: u64,
 }
 
@@ -62,19 +62,19 @@ enum Sealing {
 
 /// What has been sealed under a version.
 #[derive(Clone)]
-pub(super) struct Count {
+pub(super) struct SealedCount {
     usage: Usage,
     budget: Arc<Budget>,
     /// Reserved before it was loaded, and known to be sealed of that.
-    reserved_before: Used,
-    sealed_before: Used,
+    reserved_before: Volume,
+    sealed_before: Volume,
     lanes_before: u64,
 }
 
 /// A loaded version and its counts.
-pub(super) struct Held {
+pub(super) struct LoadedVersion {
     pub(super) version: Arc<Version>,
-    count: Count,
+    count: SealedCount,
     /// Envelopes opened at the last tick, and when that number last grew.
     opened: u64,
     pub(super) last_opened: Option<Instant>,
@@ -84,7 +84,7 @@ pub(super) struct Held {
 
 /// Changes of counters since the last tick.
 #[derive(Default)]
-pub(super) struct Seen {
+pub(super) struct OpenCounts {
     /// Keyrings, and how many more envelopes did not open.
     pub(super) failed: Vec<(KeyringId, u64)>,
     /// Versions that reached the alarm threshold: keyring, label, failed opens.
@@ -93,7 +93,7 @@ pub(super) struct Seen {
 
 /// The outcome of loading a version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Found {
+pub(super) enum LoadOutcome {
     /// There is no such version.
     Nothing,
     /// It does not open.
@@ -105,48 +105,52 @@ pub(super) enum Found {
 }
 
 impl Loaded {
-    pub(super) fn new(policy: Arc<Policy>, workers: usize, thirst: Arc<Notify>) -> Self {
+    pub(super) fn new(policy: Arc<Policy>, workers: usize, refill: Arc<Notify>) -> Self {
         Self {
             policy,
             open: HashMap::new(),
             workers,
-            thirst,
+            refill,
             versions: HashMap::new(),
             on_demand: VecDeque::new(),
             halted: HashSet::new(),
             sealing: Sealing::Allowed,
-            remains: HashMap::new(),
+            unloaded_counts: HashMap::new(),
             generation: 0,
         }
     }
 
     /// Numbers snapshots from here on.
-    pub(super) const fn number_from(&mut self, generation: u64) {
+    pub(super) const fn continue_generation(&mut self, generation: u64) {
         self.generation = generation;
     }
 
-    pub(super) fn configure(&mut self, policy: Arc<Policy>, open: HashMap<KeyringName, Doubtful>) {
+    pub(super) fn configure(
+        &mut self,
+        policy: Arc<Policy>,
+        open: HashMap<KeyringName, OpenPolicy>,
+    ) {
         self.policy = policy;
         self.open = open;
     }
 
     /// Replaces the rules of the same keyrings.
-    pub(super) fn follow_policy(&mut self, policy: Arc<Policy>) {
+    pub(super) fn replace_policy(&mut self, policy: Arc<Policy>) {
         self.policy = policy;
     }
 
-    pub(super) fn get(&self, kid: Kid) -> Option<&Held> {
+    pub(super) fn get(&self, kid: Kid) -> Option<&LoadedVersion> {
         self.versions.get(&kid)
     }
 
     /// The counts of a version that is loaded, or was.
-    pub(super) fn count(&self, kid: Kid) -> Option<&Count> {
+    pub(super) fn count(&self, kid: Kid) -> Option<&SealedCount> {
         let held = self.versions.get(&kid).map(|held| &held.count);
-        held.or_else(|| self.remains.get(&kid))
+        held.or_else(|| self.unloaded_counts.get(&kid))
     }
 
     /// Accounts for a durable reservation that is lent to another process.
-    pub(super) fn lent(&mut self, kid: Kid, part: Used) {
+    pub(super) fn lent(&mut self, kid: Kid, part: Volume) {
         if let Some(held) = self.versions.get_mut(&kid) {
             held.version.budget.lend(part);
             held.count.reserved_before = held.count.reserved_before.plus(part);
@@ -154,9 +158,9 @@ impl Loaded {
     }
 
     /// Accounts for the end of sealing in another process: what it returns unused, and what it has sealed.
-    pub(super) fn returned(&mut self, kid: Kid, unused: Used, sealed: Used) {
+    pub(super) fn returned(&mut self, kid: Kid, unused: Volume, sealed: Volume) {
         let held = self.versions.get_mut(&kid).map(|held| &mut held.count);
-        if let Some(count) = held.or_else(|| self.remains.get_mut(&kid)) {
+        if let Some(count) = held.or_else(|| self.unloaded_counts.get_mut(&kid)) {
             count.reserved_before = count.reserved_before.minus(unused);
             count.sealed_before = count.sealed_before.plus(sealed);
         }
@@ -192,33 +196,33 @@ impl Loaded {
     }
 
     /// Loads a version that the catalogue has and may open.
-    pub(super) fn load(&mut self, view: &View, kid: Kid) -> Result<Found, KeyError> {
+    pub(super) fn load(&mut self, view: &View, kid: Kid) -> Result<LoadOutcome, KeyError> {
         let Some((keyring, version)) = view.find_by_kid(kid) else {
-            return Ok(Found::Nothing);
+            return Ok(LoadOutcome::Nothing);
         };
         if let Some(closed) = self.closed_by(keyring, version) {
-            return Ok(Found::Closed(closed));
+            return Ok(LoadOutcome::Closed(closed));
         }
         let opens = self.opens(keyring, version);
-        let found = self.hold(view, (keyring, version))?;
-        if opens == Opens::OnDemand && found != Found::Nothing {
-            self.remember(kid);
+        let found = self.load_if_absent(view, (keyring, version))?;
+        if opens == Opens::OnDemand && found != LoadOutcome::Nothing {
+            self.touch(kid);
         }
         Ok(found)
     }
 
     /// Loads a successor before its activation, which then cannot fail because its secret does not unwrap.
-    pub(super) fn hold_prepared(
+    pub(super) fn load_prepared(
         &mut self,
         view: &View,
         keyring: &KeyringName,
         number: u32,
-    ) -> Result<Found, KeyError> {
+    ) -> Result<LoadOutcome, KeyError> {
         let version = view
             .record(keyring)
             .and_then(|record| record.version(number));
-        version.map_or(Ok(Found::Nothing), |version| {
-            self.hold(view, (keyring, version))
+        version.map_or(Ok(LoadOutcome::Nothing), |version| {
+            self.load_if_absent(view, (keyring, version))
         })
     }
 
@@ -232,8 +236,8 @@ impl Loaded {
     }
 
     /// Samples the counters of opened envelopes and of those that did not open.
-    pub(super) fn look(&mut self, now: Instant) -> Seen {
-        let mut seen = Seen::default();
+    pub(super) fn count_opens(&mut self, now: Instant) -> OpenCounts {
+        let mut seen = OpenCounts::default();
         for held in self.versions.values_mut() {
             let opened = held.version.usage.opened();
             if opened != held.opened {
@@ -259,27 +263,27 @@ impl Loaded {
 
     /// The number of the oldest version of a keyring that has opened something since.
     pub(super) fn oldest_opened(&self, keyring: KeyringId, since: Option<Instant>) -> Option<u32> {
-        let late = |held: &&Held| {
+        let late = |held: &&LoadedVersion| {
             held.version.keyring == keyring && held.last_opened.is_some_and(|at| Some(at) >= since)
         };
         let numbers = self.versions.values().filter(late);
         numbers.map(|held| held.version.number).min()
     }
 
-    fn hold(
+    fn load_if_absent(
         &mut self,
         view: &View,
         (keyring, version): (&KeyringName, &catalogue::Version),
-    ) -> Result<Found, KeyError> {
+    ) -> Result<LoadOutcome, KeyError> {
         let Some(id) = self.policy.by_name(keyring.as_str()) else {
-            return Ok(Found::Nothing);
+            return Ok(LoadOutcome::Nothing);
         };
         if self.versions.contains_key(&version.kid) {
-            return Ok(Found::Already);
+            return Ok(LoadOutcome::Already);
         }
         let held = self.open(view, id, (keyring, version))?;
         self.versions.insert(version.kid, held);
-        Ok(Found::Newly)
+        Ok(LoadOutcome::Newly)
     }
 
     /// The versions that seal: active in the catalogue, and not halted.
@@ -323,7 +327,7 @@ impl Loaded {
             let closed = self.closed_by(keyring, version)?;
             Some((version.kid, closed, version.since))
         });
-        likeliest(closed, MOST_CLOSED)
+        newest_closed(closed, MOST_CLOSED)
     }
 
     /// Why a version does not open; `None`: it does.
@@ -359,7 +363,7 @@ impl Loaded {
                 return false;
             };
             if matches!(version.state, State::Compromised | State::Suspended) {
-                self.remains.insert(*kid, held.count.clone());
+                self.unloaded_counts.insert(*kid, held.count.clone());
             }
             version.state == State::PreActive
                 || matches!(self.opens(keyring, version), Opens::Yes | Opens::OnDemand)
@@ -385,9 +389,9 @@ impl Loaded {
         view: &View,
         id: KeyringId,
         (keyring, version): (&KeyringName, &catalogue::Version),
-    ) -> Result<Held, KeyError> {
-        let thirst = Arc::clone(&self.thirst);
-        let budget = Budget::new(version.reserved, self.workers, thirst);
+    ) -> Result<LoadedVersion, KeyError> {
+        let refill = Arc::clone(&self.refill);
+        let budget = Budget::new(version.reserved, self.workers, refill);
         let (reserved_before, sealed_before) = (version.reserved, version.sealed);
         let lanes_before = version.lanes;
         let lanes = match self.opens(keyring, version) {
@@ -404,8 +408,8 @@ impl Loaded {
             usage: Usage::new(self.workers),
             budget: Arc::new(budget),
         });
-        Ok(Held {
-            count: Count {
+        Ok(LoadedVersion {
+            count: SealedCount {
                 usage: version.usage.clone(),
                 budget: Arc::clone(&version.budget),
                 reserved_before,
@@ -420,10 +424,10 @@ impl Loaded {
     }
 
     /// Marks a version that opens on demand as most recently used; unloads the least recently used one.
-    pub(super) fn remember(&mut self, kid: Kid) {
+    pub(super) fn touch(&mut self, kid: Kid) {
         self.on_demand.retain(|remembered| *remembered != kid);
         self.on_demand.push_back(kid);
-        if u32::try_from(self.on_demand.len()).is_ok_and(|kept| kept > ON_DEMAND)
+        if u32::try_from(self.on_demand.len()).is_ok_and(|kept| kept > MAX_ON_DEMAND)
             && let Some(oldest) = self.on_demand.pop_front()
         {
             self.versions.remove(&oldest);
@@ -432,7 +436,7 @@ impl Loaded {
 }
 
 /// At most so many; of destroyed versions the latest, because messages sealed under these most probably still arrive.
-fn likeliest(
+fn newest_closed(
     closed: impl Iterator<Item = (Kid, Closed, Timestamp)>,
     most: usize,
 ) -> HashMap<Kid, Closed> {
@@ -447,14 +451,14 @@ fn likeliest(
     closed.map(|(kid, closed, _since)| (kid, closed)).collect()
 }
 
-impl Held {
+impl LoadedVersion {
     /// Counts against the limit: sealed, and reserved by processes that were killed.
-    pub(super) fn used(&self) -> Used {
+    pub(super) fn used(&self) -> Volume {
         self.count.used()
     }
 
     /// Known to be sealed under the version.
-    pub(super) fn sealed(&self) -> Used {
+    pub(super) fn sealed(&self) -> Volume {
         self.count.sealed()
     }
 
@@ -462,31 +466,31 @@ impl Held {
         self.count.lanes()
     }
 
-    /// See [`Version::is_settled`]: then [`Held::used`] is final.
+    /// See [`Version::is_settled`]: then [`LoadedVersion::used`] is final.
     pub(super) fn is_settled(&self) -> bool {
         self.version.is_settled()
     }
 }
 
-impl Count {
+impl SealedCount {
     /// Counts against the limit: sealed by this process, and reserved by earlier ones.
-    pub(super) fn used(&self) -> Used {
+    pub(super) fn used(&self) -> Volume {
         self.reserved_before.plus(self.usage.total())
     }
 
     /// The lower bound of what was sealed: exact for this process, as far as known for earlier ones.
-    pub(super) fn sealed(&self) -> Used {
+    pub(super) fn sealed(&self) -> Volume {
         self.sealed_before.plus(self.usage.total())
     }
 
     /// The upper bound of what was sealed, batches under way included.
-    pub(super) fn most(&self) -> Used {
+    pub(super) fn most(&self) -> Volume {
         let total = self.usage.total();
         let held = self.budget.outstanding(total);
         self.reserved_before.plus(total).plus(held)
     }
 
-    /// Whether [`Count::used`] is exact: no earlier process was killed with a reservation.
+    /// Whether [`SealedCount::used`] is exact: no earlier process was killed with a reservation.
     pub(super) fn is_exact(&self) -> bool {
         self.reserved_before == self.sealed_before
     }
@@ -510,7 +514,10 @@ mod tests {
         let revoked = version(0, Closed::Compromised);
         let all = || gone.into_iter().chain([revoked]);
         let kept = |most| {
-            let mut kept: Vec<u8> = likeliest(all(), most).keys().map(|kid| kid.0[0]).collect();
+            let mut kept: Vec<u8> = newest_closed(all(), most)
+                .keys()
+                .map(|kid| kid.0[0])
+                .collect();
             kept.sort_unstable();
             kept
         };

@@ -3,9 +3,9 @@
 use crate::audit::Trigger;
 use crate::catalogue::Mark;
 use crate::envelope::Kid;
-use crate::rotation::because::Because;
-use crate::rotation::drain::Said;
-use crate::rotation::engine::{Asked, Event, Order, Ring};
+use crate::rotation::drain::DrainMessage;
+use crate::rotation::engine::{Event, KeyringState, Order, OrderRequest};
+use crate::rotation::reason::Reason;
 
 use super::Driver;
 
@@ -27,7 +27,7 @@ impl Driver {
     }
 
     /// Goes on with the marked orders.
-    pub(super) fn resume(&mut self) {
+    pub(super) fn resume_marked_orders(&mut self) {
         for (mark, kid) in self.marks.clone() {
             let Some((index, number)) = self.find(kid) else {
                 continue;
@@ -49,7 +49,7 @@ impl Driver {
             self.marks.push((mark, kid));
         }
         let made = self.catalogue.mark(mark, kid);
-        self.drainers.tell(Said::Look);
+        self.drainers.broadcast(DrainMessage::CatalogueChanged);
         if let Err(error) = &made {
             tracing::error!(%kid, %error, "a restart forgets what became of this key version");
         }
@@ -59,11 +59,14 @@ impl Driver {
     /// Marks the successor that a withdrawn rotation could not discard; yields whether all marks are durable.
     pub(super) fn mark_withdrawn(&mut self, index: usize) -> bool {
         let left = self
-            .ring(index)
-            .and_then(|(_keyring, ring)| ring.leftover());
+            .engine(index)
+            .and_then(|(_keyring, engine)| engine.leftover());
         let left = left.and_then(|number| self.kid(index, number));
-        let keyring = self.rings.get(index).map(|driven| driven.keyring.clone());
-        let unmade = keyring.map(|keyring| self.journal.unmade(&keyring));
+        let keyring = self
+            .keyrings
+            .get(index)
+            .map(|managed| managed.keyring.clone());
+        let unmade = keyring.map(|keyring| self.journal.unconfirmed_versions(&keyring));
         let mut kids = unmade.unwrap_or_default();
         kids.extend(left);
         let marked = kids.into_iter().map(|kid| self.mark(Mark::Withdrawn, kid));
@@ -91,12 +94,12 @@ impl Driver {
             return mark != Mark::Withdrawn || self.journal.is_open(kid);
         };
         match mark {
-            Mark::Revoked | Mark::Suspended => mark.is_ahead_of(version.state),
+            Mark::Revoked | Mark::Suspended => mark.is_unrecorded_in(version.state),
             Mark::Withdrawn => {
-                let left = |ring: &Ring| ring.leftover() == Some(version.number);
+                let left = |engine: &KeyringState| engine.leftover() == Some(version.number);
                 let found = self.find(kid);
-                let ring = found.and_then(|(index, _number)| self.ring(index));
-                ring.is_none_or(|(_keyring, ring)| left(ring))
+                let engine = found.and_then(|(index, _number)| self.engine(index));
+                engine.is_none_or(|(_keyring, engine)| left(engine))
             }
         }
     }
@@ -110,6 +113,6 @@ impl Driver {
 
 fn asked(order: Order, trigger: Trigger) -> Event {
     let why = "an operator's order, which could not be written down before the process ended";
-    let because = Because::of_gateway(trigger, why);
-    Event::Asked(Asked { order, because })
+    let reason = Reason::of_gateway(trigger, why);
+    Event::Ordered(OrderRequest { order, reason })
 }

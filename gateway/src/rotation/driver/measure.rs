@@ -4,47 +4,47 @@ use std::time::{Duration, Instant};
 
 use crate::audit::Trigger;
 use crate::catalogue::State;
-use crate::envelope::Used;
-use crate::metrics::{ActiveKey, AuditLog, KeyringKeys, RotationOutcome, RotationStep};
+use crate::envelope::Volume;
+use crate::metrics::{ActiveKey, AuditLogState, KeyringKeyMetrics, RotationOutcome, RotationStep};
 use crate::policy::KeyringName;
-use crate::rotation::because::Because;
-use crate::rotation::engine::{Deed, Failure, Ring};
-use crate::rotation::report::Stopped;
+use crate::rotation::engine::{Failure, KeyringState, Step};
+use crate::rotation::reason::Reason;
+use crate::rotation::report::PublishStall;
 
 use super::Driver;
-use super::loaded::Seen;
+use super::loaded::OpenCounts;
 use super::reserve::used;
 
 /// Versions that opened something within this time count for the age of the oldest one in use.
 const LATE: Duration = Duration::from_secs(60);
 
 /// Measures an action.
-pub(super) struct Begun {
+pub(super) struct StepTimer {
     at: Instant,
     /// How long the overlap of the version lasted, where the action ends it.
     overlap: Option<Duration>,
 }
 
-pub(super) fn handles(keyring: &KeyringName) -> KeyringKeys {
-    KeyringKeys::new(
+pub(super) fn handles(keyring: &KeyringName) -> KeyringKeyMetrics {
+    KeyringKeyMetrics::new(
         keyring.as_str(),
         State::ALL.into_iter().map(State::name),
-        Stopped::ALL.into_iter().map(Stopped::word),
+        PublishStall::ALL.into_iter().map(PublishStall::word),
         Trigger::ALL.iter().map(|trigger| trigger.word()),
     )
 }
 
 impl Driver {
     /// Sets every gauge.
-    pub(super) fn measure(&self, seen: &Seen) {
+    pub(super) fn measure(&self, seen: &OpenCounts) {
         self.meters.audit(match self.journal.closed_by() {
-            Some(_why) => AuditLog::Closed,
-            None if self.journal.has_reserve() => AuditLog::Whole,
-            None => AuditLog::Spent,
+            Some(_why) => AuditLogState::Closed,
+            None if self.journal.has_reserve() => AuditLogState::Ready,
+            None => AuditLogState::ReserveUsed,
         });
         self.meters.rolled_back(self.rolled_back.as_deref());
-        for index in 0..self.rings.len() {
-            self.measure_ring(index);
+        for index in 0..self.keyrings.len() {
+            self.measure_keyring(index);
         }
         for (keyring, label, failed) in &seen.alarms {
             tracing::error!(
@@ -55,40 +55,42 @@ impl Driver {
             );
         }
         for (keyring, failed) in &seen.failed {
-            if let Some(driven) = self.rings.get(keyring.index()) {
-                driven.meters.failed_opens(*failed);
+            if let Some(managed) = self.keyrings.get(keyring.index()) {
+                managed.meters.failed_opens(*failed);
             }
         }
     }
 
-    fn measure_ring(&self, index: usize) {
-        let (Some(driven), Some((_keyring, ring))) = (self.rings.get(index), self.ring(index))
+    fn measure_keyring(&self, index: usize) {
+        let (Some(managed), Some((_keyring, engine))) =
+            (self.keyrings.get(index), self.engine(index))
         else {
             return;
         };
-        let meters = &driven.meters;
-        let count = |state| {
-            ring.lives()
+        let meters = &managed.meters;
+        let count = |wanted| {
+            engine
+                .versions()
                 .iter()
-                .filter(|life| life.state == state)
+                .filter(|version| version.state == wanted)
                 .count()
         };
         let counts = State::ALL.map(|state| u32::try_from(count(state)).unwrap_or(u32::MAX));
         meters.versions(counts.into_iter());
-        meters.active(self.active_key(ring).unwrap_or_default());
+        meters.active(self.active_key(engine).unwrap_or_default());
         meters.oldest(self.oldest(index));
     }
 
-    fn active_key(&self, ring: &Ring) -> Option<ActiveKey> {
-        let active = ring.active()?;
+    fn active_key(&self, engine: &KeyringState) -> Option<ActiveKey> {
+        let active = engine.active()?;
         let held = self.loaded.get(active.kid)?;
-        let outlook = ring.outlook(self.now());
+        let outlook = engine.outlook(self.now());
         let sealed = held.used();
-        let pair = |of: Used| [of.messages, of.bytes];
+        let pair = |of: Volume| [of.messages, of.bytes];
         let granted = held.version.budget.outstanding(held.version.usage.total());
         Some(ActiveKey {
             used: pair(sealed),
-            left: pair(used(ring.terms().limit).minus(sealed)),
+            left: pair(used(engine.terms().limit).minus(sealed)),
             granted: pair(granted),
             forecast: [outlook.threshold, outlook.limit],
             due: outlook.rotates.map_or(0, |due| due.as_second()),
@@ -100,67 +102,70 @@ impl Driver {
         let since = self.clock.instant().checked_sub(LATE);
         let policy = self
             .policy
-            .by_name(self.rings.get(index)?.keyring.as_str())?;
+            .by_name(self.keyrings.get(index)?.keyring.as_str())?;
         let number = self.loaded.oldest_opened(policy, since)?;
         let version = self.record(index)?.version(number)?;
-        let begun = version.began().unwrap_or_else(|| version.entered());
+        let begun = version
+            .monotonic_activated()
+            .unwrap_or_else(|| version.monotonic_since());
         Some((number, since_then(begun, self.now().monotonic)))
     }
 
-    pub(super) fn begin(&self, index: usize, deed: &Deed) -> Begun {
-        let ends = matches!(deed, Deed::Archive(_) | Deed::Destroy(_));
-        let number = deed.number().filter(|_number| ends);
+    pub(super) fn start_timer(&self, index: usize, step: &Step) -> StepTimer {
+        let ends = matches!(step, Step::Archive(_) | Step::Destroy(_));
+        let number = step.number().filter(|_number| ends);
         let version = number.and_then(|number| self.record(index)?.version(number));
         let overlap = version.filter(|version| version.state == State::DecryptOnly);
-        Begun {
+        StepTimer {
             at: self.clock.instant(),
-            overlap: overlap.map(|version| since_then(version.entered(), self.now().monotonic)),
+            overlap: overlap
+                .map(|version| since_then(version.monotonic_since(), self.now().monotonic)),
         }
     }
 
-    pub(super) fn ends(
+    pub(super) fn record_outcome(
         &mut self,
         index: usize,
-        (deed, because): (&Deed, &Because),
-        begun: &Begun,
+        (step, reason): (&Step, &Reason),
+        begun: &StepTimer,
         outcome: Result<(), &Failure>,
     ) {
         let now = self.clock.instant();
-        let Some(driven) = self.rings.get_mut(index) else {
+        let Some(managed) = self.keyrings.get_mut(index) else {
             return;
         };
-        let meters = &driven.meters;
-        let trigger = because.trigger.word();
+        let meters = &managed.meters;
+        let trigger = reason.trigger.word();
         if outcome.is_err() {
-            meters.event_failed(deed.word());
-            if leads_to_switch(deed) {
+            meters.event_failed(step.word());
+            if leads_to_switch(step) {
                 meters.rotated(trigger, RotationOutcome::Failed);
             }
             return;
         }
         let took = now.saturating_duration_since(begun.at);
-        let step = |step| self.meters.step(step, took);
-        match deed {
-            Deed::Generate => step(RotationStep::Generate),
-            Deed::Distribute(_) => step(RotationStep::Distribute),
-            Deed::Admit(_) => {
-                let asked = driven.challenged.take().unwrap_or(begun.at);
+        let took_for = |part| self.meters.step(part, took);
+        match step {
+            Step::Generate => took_for(RotationStep::Generate),
+            Step::Distribute(_) => took_for(RotationStep::Distribute),
+            Step::Admit(_) => {
+                let asked = managed.challenged.take().unwrap_or(begun.at);
                 let proven = now.saturating_duration_since(asked);
                 self.meters.step(RotationStep::Prove, proven);
             }
-            Deed::Activate(_) => {
-                step(RotationStep::Activate);
+            Step::Activate(_) => {
+                took_for(RotationStep::Activate);
                 meters.rotated(trigger, RotationOutcome::Done);
             }
-            Deed::Discard(_) => meters.rotated(trigger, RotationOutcome::Discarded),
-            Deed::Archive(_) => step(RotationStep::Archive),
-            Deed::Destroy(_) => step(RotationStep::Destroy),
-            Deed::Challenge(..)
-            | Deed::Inspect(_)
-            | Deed::Propose(..)
-            | Deed::Compromise(_)
-            | Deed::Suspend(_)
-            | Deed::Restore(..) => {}
+            Step::Discard(_) => meters.rotated(trigger, RotationOutcome::Discarded),
+            Step::Archive(_) => took_for(RotationStep::Archive),
+            Step::Destroy(_) => took_for(RotationStep::Destroy),
+            Step::Challenge(..)
+            | Step::Inspect(_)
+            | Step::Propose(..)
+            | Step::Compromise(_)
+            | Step::Suspend(_)
+            | Step::Restore(..) => {}
         }
         if let Some(overlap) = begun.overlap {
             self.meters.step(RotationStep::Overlap, overlap);
@@ -170,17 +175,17 @@ impl Driver {
     /// Notes the first challenge of members.
     pub(super) fn challenged(&mut self, index: usize) {
         let now = self.clock.instant();
-        if let Some(driven) = self.rings.get_mut(index) {
-            driven.challenged.get_or_insert(now);
+        if let Some(managed) = self.keyrings.get_mut(index) {
+            managed.challenged.get_or_insert(now);
         }
     }
 }
 
 /// Whether it is part of a rotation.
-const fn leads_to_switch(deed: &Deed) -> bool {
+const fn leads_to_switch(step: &Step) -> bool {
     matches!(
-        deed,
-        Deed::Generate | Deed::Distribute(_) | Deed::Admit(_) | Deed::Activate(_)
+        step,
+        Step::Generate | Step::Distribute(_) | Step::Admit(_) | Step::Activate(_)
     )
 }
 

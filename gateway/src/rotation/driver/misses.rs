@@ -12,26 +12,26 @@ use tokio::sync::mpsc;
 use crate::audit::Fact;
 use crate::catalogue::{LoadError, View};
 use crate::envelope::Kid;
-use crate::keyring::{Allowance, Miss, Verdict};
+use crate::keyring::{Miss, RateLimiter, Verdict};
 use crate::metrics::{self, Counter};
 
 use super::Driver;
-use super::loaded::{Found, Loaded, ON_DEMAND};
+use super::loaded::{LoadOutcome, Loaded, MAX_ON_DEMAND};
 
 /// The least interval of reads of the catalogue for misses: anybody on the bus can invent kids.
-pub(super) const REREAD: Duration = Duration::from_secs(1);
+pub(super) const REREAD_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How often the records on disk are compared with what was read or written last.
-const LOOK: Duration = Duration::from_secs(2);
+const COMPARE_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Loads on demand: as many at once as are kept loaded, and then 32 in a second. A version that was loaded is kept for eight
 /// seconds at least while a flood lasts, and loads take a hundredth of a core at most.
-const LOADS: Allowance = Allowance::new(ON_DEMAND, Duration::from_micros(31_250));
+const LOADS: RateLimiter = RateLimiter::new(MAX_ON_DEMAND, Duration::from_micros(31_250));
 
 /// The connections that wait for a version.
 pub(super) struct Misses {
     waiting: Vec<Miss>,
-    loads: Allowance,
+    loads: RateLimiter,
     loaded: Counter,
 }
 
@@ -62,7 +62,7 @@ impl Misses {
     }
 
     /// Whether one waits for a kid that no record has.
-    pub(super) fn asks_for_a_stranger(&self, view: &View) -> bool {
+    pub(super) fn has_unknown_kid(&self, view: &View) -> bool {
         let strange = |miss: &Miss| view.find_by_kid(miss.kid).is_none();
         self.waiting.iter().any(strange)
     }
@@ -86,7 +86,7 @@ impl Misses {
                 self.loaded.increment(1);
             }
             let found = loaded.load(view, miss.kid);
-            served.newly |= matches!(found, Ok(Found::Newly));
+            served.newly |= matches!(found, Ok(LoadOutcome::Newly));
             let verdict = found.map_or_else(|error| failed(miss.kid, &error), Verdict::from);
             served.answers.push((miss, verdict));
         }
@@ -99,12 +99,12 @@ fn failed(kid: Kid, error: &dyn std::error::Error) -> Verdict {
     Verdict::Unloadable
 }
 
-impl From<Found> for Verdict {
-    fn from(found: Found) -> Self {
+impl From<LoadOutcome> for Verdict {
+    fn from(found: LoadOutcome) -> Self {
         match found {
-            Found::Nothing => Self::Absent,
-            Found::Closed(closed) => Self::Closed(closed),
-            Found::Already | Found::Newly => Self::Loaded,
+            LoadOutcome::Nothing => Self::Absent,
+            LoadOutcome::Closed(closed) => Self::Closed(closed),
+            LoadOutcome::Already | LoadOutcome::Newly => Self::Loaded,
         }
     }
 }
@@ -120,8 +120,8 @@ impl Served {
 
 impl Driver {
     pub(super) fn serve_misses(&mut self) {
-        if self.misses.asks_for_a_stranger(&self.catalogue) {
-            self.read_again();
+        if self.misses.has_unknown_kid(&self.catalogue) {
+            self.reread_for_miss();
         }
         let now = self.clock.instant();
         let served = self.misses.serve(&mut self.loaded, &self.catalogue, now);
@@ -132,11 +132,11 @@ impl Driver {
     }
 
     /// Reads the catalogue again: an operator may have copied a record into the directory.
-    fn read_again(&mut self) {
+    fn reread_for_miss(&mut self) {
         let now = self.clock.instant();
         if self
             .reread
-            .is_some_and(|last| now.saturating_duration_since(last) < REREAD)
+            .is_some_and(|last| now.saturating_duration_since(last) < REREAD_INTERVAL)
         {
             return;
         }
@@ -145,7 +145,7 @@ impl Driver {
         self.in_doubt = read.is_err();
         // What could be read counts, even if storing its epoch failed.
         self.install();
-        self.follow();
+        self.sync_engines();
         self.watch_for_rollback(&read);
         if let Err(error) = read {
             tracing::error!(%error, "the catalogue cannot be read again; going on with what was read before");
@@ -156,11 +156,11 @@ impl Driver {
     /// noticed without any request.
     pub(super) fn must_read(&mut self) -> bool {
         let now = self.clock.instant();
-        let due = |last| now.saturating_duration_since(last) >= LOOK;
-        if self.in_doubt || !self.looked.is_none_or(due) {
+        let due = |last| now.saturating_duration_since(last) >= COMPARE_INTERVAL;
+        if self.in_doubt || !self.last_compared.is_none_or(due) {
             return self.in_doubt;
         }
-        self.looked = Some(now);
+        self.last_compared = Some(now);
         !self.catalogue.is_unchanged()
     }
 
@@ -187,7 +187,7 @@ impl Driver {
         let fact = Fact::RollbackAlarm {
             what: what.as_str().into(),
         };
-        if let Err(error) = self.journal.say(fact, wall) {
+        if let Err(error) = self.journal.note_or_defer(fact, wall) {
             tracing::error!(%error, "the alarm is missing in the audit log");
         }
         tracing::error!(

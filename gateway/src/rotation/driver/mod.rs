@@ -6,7 +6,7 @@
 //! | you look for | it is in |
 //! |---|---|
 //! | the event loop | `run` |
-//! | what each deed of the engine does | `perform` |
+//! | what each step of the engine does | `perform` |
 //! | reservations of budgets | `reserve` |
 //! | orders of operators | `orders` |
 //! | audit lines of orders for which nothing is begun | `refusals` |
@@ -58,52 +58,54 @@ use crate::keyring::{Keys, Miss};
 use crate::metrics::{self, Throttle};
 use crate::policy::{KeyringName, Policy};
 
-use super::because::Because;
-use super::drain::{self, DrainLink, Said};
-use super::engine::{self, Action, Asked, Event, Life, Member, Now, Order, Ring};
-use super::report::Stopped;
-use super::seams::{Fleet, Inspector, News};
-use super::terms::{Doubtful, Terms};
-use super::{Config, Held, StartError, User, stop_sealing};
+use super::drain::{self, DrainLink, DrainMessage};
+use super::engine::{
+    self, Action, Event, KeyringState, Member, Now, Order, OrderRequest, VersionView,
+};
+use super::external::{Fleet, FleetEvent, Inspector};
+use super::reason::Reason;
+use super::report::PublishStall;
+use super::terms::{OpenPolicy, Terms};
+use super::{MessagePath, ProcessKind, RotationConfig, StartError, stop_sealing};
 
 use clocks::Clocks;
 use drainers::Drainers;
 use journal::Journal;
 use loaded::Loaded;
 use misses::Misses;
-use perform::Inquiry;
-use reserve::Pace;
-use run::Caller;
+use perform::PendingInspection;
+use reserve::ReservationSize;
+use run::PendingRotation;
 
-pub(super) use refusals::Ordered;
-pub(super) use run::{Request, Way};
+pub(super) use refusals::AuditedOrder;
+pub(super) use run::{DrainChannel, Request};
 
 /// Owns the catalogue, the audit log and the snapshot.
 pub(super) struct Driver {
     policy: Arc<Policy>,
     /// The settings in force, as the audit log records them.
     settings: Settings,
-    rings: Vec<Driven>,
+    keyrings: Vec<ManagedKeyring>,
     catalogue: Catalogue,
     journal: Journal,
     loaded: Loaded,
     misses: Misses,
     keys: Arc<Keys>,
-    thirst: Arc<Notify>,
+    refill: Arc<Notify>,
     inspector: Box<dyn Inspector>,
     fleet: Box<dyn Fleet>,
     drainers: Drainers,
     /// The digest of the settings, see [`drain::digest_of`].
     policy_digest: [u8; 8],
-    user: User,
-    inquiries: FuturesUnordered<Inquiry>,
+    user: ProcessKind,
+    inspections: FuturesUnordered<PendingInspection>,
     clock: Clock,
     clocks: Clocks,
     begun: Instant,
     reread: Option<Instant>,
     /// When the records on disk were last compared with what is known.
-    looked: Option<Instant>,
-    meters: metrics::Keys,
+    last_compared: Option<Instant>,
+    meters: metrics::RotationMetrics,
     /// Orders that could not be written to the record, for the next start.
     marks: Vec<(Mark, Kid)>,
     /// A write has failed, and its outcome could not be read.
@@ -113,27 +115,27 @@ pub(super) struct Driver {
     /// Why the catalogue could not be read last.
     unread: Option<String>,
     /// Limits log lines about reads that are retried at every tick.
-    doubts: Throttle,
+    read_errors: Throttle,
     /// The last attempt to load a version that should be loaded, if it failed, and why.
-    unloaded: Option<(Instant, String)>,
+    load_failure: Option<(Instant, String)>,
     /// Callers whose rotation is held back because the last one is too recent.
-    callers: Vec<Caller>,
-    haste: Throttle,
+    pending_rotations: Vec<PendingRotation>,
+    pace_warning: Throttle,
     /// The reason of the order under way, until the audit log has an event of it.
-    unsaid: Option<Because>,
+    unaudited: Option<Reason>,
 }
 
 /// A keyring and its engine.
-struct Driven {
+struct ManagedKeyring {
     keyring: KeyringName,
-    /// `None` only within [`Driver::step`].
-    ring: Option<Ring>,
-    pace: Pace,
+    /// `None` only within [`Driver::decide`].
+    engine: Option<KeyringState>,
+    size: ReservationSize,
     /// Why no more of the budget could be reserved, when that was tried last.
-    unreserved: Option<String>,
+    reserve_failure: Option<String>,
     /// Why publishes waited at the last tick.
-    stopped: Option<Stopped>,
-    meters: metrics::KeyringKeys,
+    stopped: Option<PublishStall>,
+    meters: metrics::KeyringKeyMetrics,
     /// When members were first asked to prove that they hold the successor.
     challenged: Option<Instant>,
 }
@@ -146,18 +148,18 @@ pub(super) struct Parts {
     pub(super) fleet: Box<dyn Fleet>,
     /// Links to processes that drain after a take-over.
     pub(super) drainers: Vec<DrainLink>,
-    pub(super) user: User,
+    pub(super) user: ProcessKind,
     pub(super) clock: Clock,
-    pub(super) held: Option<Held>,
+    pub(super) held: Option<MessagePath>,
 }
 
 impl Driver {
     /// Starts from the catalogue: every keyring gets an active version, and what opens is loaded.
     pub(super) fn start(
-        config: Config,
+        config: RotationConfig,
         parts: Parts,
     ) -> Result<(Self, mpsc::Receiver<Miss>), StartError> {
-        let thirst = Arc::new(Notify::new());
+        let refill = Arc::new(Notify::new());
         let policy_digest = drain::digest_of(&config.settings);
         let policy = config.policy;
         let began = match &parts.held {
@@ -167,42 +169,42 @@ impl Driver {
                 policy: Some(config.settings.in_force()),
             },
         };
-        let Held { keys, misses } = parts.held.unwrap_or_else(|| Held::new(&policy));
+        let MessagePath { keys, misses } = parts.held.unwrap_or_else(|| MessagePath::new(&policy));
         let begun = parts.clock.instant();
         let mut driver = Self {
-            loaded: Loaded::new(Arc::clone(&policy), config.workers, Arc::clone(&thirst)),
+            loaded: Loaded::new(Arc::clone(&policy), config.workers, Arc::clone(&refill)),
             policy,
             settings: config.settings,
-            rings: Vec::new(),
+            keyrings: Vec::new(),
             catalogue: parts.catalogue,
             journal: Journal::new(parts.audit),
             misses: Misses::default(),
             keys,
-            thirst,
+            refill,
             inspector: parts.inspector,
             fleet: parts.fleet,
             drainers: Drainers::new(parts.drainers),
             policy_digest,
             user: parts.user,
-            inquiries: FuturesUnordered::new(),
+            inspections: FuturesUnordered::new(),
             clocks: Clocks::new(&parts.clock),
             clock: parts.clock,
             begun,
             reread: None,
-            looked: None,
-            meters: metrics::Keys::default(),
+            last_compared: None,
+            meters: metrics::RotationMetrics::default(),
             marks: Vec::new(),
             in_doubt: false,
             rolled_back: None,
             unread: None,
-            doubts: Throttle::new(),
-            unloaded: None,
-            callers: Vec::new(),
-            haste: Throttle::new(),
-            unsaid: None,
+            read_errors: Throttle::new(),
+            load_failure: None,
+            pending_rotations: Vec::new(),
+            pace_warning: Throttle::new(),
+            unaudited: None,
         };
         let before = driver.keys.load().generation();
-        driver.loaded.number_from(before);
+        driver.loaded.continue_generation(before);
         match driver.begin_with(began, config.terms) {
             Ok(()) => Ok((driver, misses)),
             Err(error) => {
@@ -214,58 +216,59 @@ impl Driver {
 
     fn begin_with(&mut self, began: Fact, terms: Vec<Terms>) -> Result<(), StartError> {
         self.start_clock();
-        let lost = self.take_up();
-        let weaker = self.begin_weaker(&began)?;
-        self.say(began);
-        self.drainers.tell(Said::Policy(self.policy_digest));
-        self.adopt(terms);
+        let lost = self.recover();
+        let weaker = self.audit_weaker_start(&began)?;
+        self.audit_fact(began);
+        self.drainers
+            .broadcast(DrainMessage::Policy(self.policy_digest));
+        self.set_terms(terms);
         self.loaded.load_all(&self.catalogue)?;
         self.install();
-        self.go_on_with(lost);
+        self.resume_rotations(lost);
         self.tick();
         self.check_active()?;
         self.install();
-        self.weakened(weaker);
+        self.finish_weaker(weaker);
         Ok(())
     }
 
     /// Settles what an earlier process has left open; yields the rotations that are to go on.
-    fn take_up(&mut self) -> Vec<(Option<Kid>, (String, Because))> {
+    fn recover(&mut self) -> Vec<(Option<Kid>, (String, Reason))> {
         self.read_marks();
         let wall = self.wall();
-        let mut lost = self.journal.take_up(&self.catalogue, wall);
+        let mut lost = self.journal.recover(&self.catalogue, wall);
         lost.retain(|(kid, _lost)| !kid.is_some_and(|kid| self.is_withdrawn(kid)));
         lost
     }
 
     /// Goes on with rotations of which an earlier process has left no more than the intent.
-    fn go_on_with(&mut self, lost: Vec<(Option<Kid>, (String, Because))>) {
-        self.resume();
-        for (_kid, (keyring, because)) in lost {
+    fn resume_rotations(&mut self, lost: Vec<(Option<Kid>, (String, Reason))>) {
+        self.resume_marked_orders();
+        for (_kid, (keyring, reason)) in lost {
             if let Ok(index) = self.index(&keyring) {
                 let order = Order::Rotate;
-                self.feed(index, Event::Asked(Asked { order, because }));
+                self.feed(index, Event::Ordered(OrderRequest { order, reason }));
             }
         }
     }
 
     /// Writes a start or stop of the gateway to the audit log.
-    fn say(&mut self, fact: Fact) {
-        if self.user == User::Command {
+    fn audit_fact(&mut self, fact: Fact) {
+        if self.user == ProcessKind::Command {
             return;
         }
         let wall = self.wall();
-        if let Err(error) = self.journal.say(fact, wall) {
+        if let Err(error) = self.journal.note_or_defer(fact, wall) {
             tracing::error!(%error, "the audit log does not say that the gateway started or stopped");
         }
     }
 
     /// Names the final records in the audit log, where reservations have changed them since it last did: the next start compares.
-    fn leave_records(&mut self) {
+    fn audit_records_left(&mut self) {
         let keyrings = self.catalogue.keyrings();
         let records = keyrings.filter_map(|keyring| self.catalogue.reference(keyring));
         let wall = self.wall();
-        if let Err(error) = self.journal.leave(records.collect(), wall) {
+        if let Err(error) = self.journal.note_records_left(records.collect(), wall) {
             tracing::error!(%error, "the audit log does not say which records were left");
         }
     }
@@ -276,27 +279,27 @@ impl Driver {
     }
 
     /// Applies terms, in the order of the policy's keyrings; new keyrings get an engine.
-    fn adopt(&mut self, terms: Vec<Terms>) {
-        self.let_dates_pass();
+    fn set_terms(&mut self, terms: Vec<Terms>) {
+        self.reject_plaintext_by_date();
         let policy = Arc::clone(&self.policy);
         let names = policy.keyrings().iter().map(|rule| rule.name.clone());
         let of: Vec<_> = names.zip(terms).collect();
         let open = |(name, terms): &(KeyringName, Terms)| (name.clone(), terms.open);
-        let open: HashMap<KeyringName, Doubtful> = of.iter().map(open).collect();
+        let open: HashMap<KeyringName, OpenPolicy> = of.iter().map(open).collect();
         self.loaded.configure(policy, open);
         for (index, (keyring, terms)) in of.into_iter().enumerate() {
-            if index < self.rings.len() {
+            if index < self.keyrings.len() {
                 self.feed(index, Event::Terms(terms));
                 self.cap(index);
             } else {
                 let members: BTreeSet<Member> = self.fleet.members().into_iter().collect();
-                let ring = Ring::new(terms, self.lives(&keyring), members);
-                self.rings.push(Driven {
+                let engine = KeyringState::new(terms, self.versions(&keyring), members);
+                self.keyrings.push(ManagedKeyring {
                     meters: measure::handles(&keyring),
                     keyring,
-                    ring: Some(ring),
-                    pace: Pace::default(),
-                    unreserved: None,
+                    engine: Some(engine),
+                    size: ReservationSize::default(),
+                    reserve_failure: None,
                     stopped: None,
                     challenged: None,
                 });
@@ -307,65 +310,65 @@ impl Driver {
     /// The periodic work, every [`run::TICK`].
     pub(super) fn tick(&mut self) {
         let now = self.clock.instant();
-        let seen = self.loaded.look(now);
+        let seen = self.loaded.count_opens(now);
         self.pass_time();
-        self.journal.settle(now);
-        self.catalogue.audited(self.journal.head());
+        self.journal.retry_deferred(now);
+        self.catalogue.set_audit_head(self.journal.head());
         if self.must_read() {
-            self.read_anew();
-            self.follow();
+            self.refresh_catalogue();
+            self.sync_engines();
         }
-        let due = |last: Instant| now.saturating_duration_since(last) >= misses::REREAD;
+        let due = |last: Instant| now.saturating_duration_since(last) >= misses::REREAD_INTERVAL;
         if self
-            .unloaded
+            .load_failure
             .as_ref()
             .is_some_and(|(last, _why)| due(*last))
         {
             self.install();
         }
-        for news in self.fleet.events() {
-            self.hear(&news);
+        for event in self.fleet.events() {
+            self.handle_fleet_event(&event);
         }
-        self.hear_drainers();
-        for index in 0..self.rings.len() {
+        self.handle_drainers();
+        for index in 0..self.keyrings.len() {
             let event = self.usage(index).unwrap_or(Event::Tick);
             self.feed(index, event);
             self.reserve(index);
-            self.serve_subjects(index);
+            self.write_served_subjects(index);
         }
-        self.call_back();
+        self.answer_pending_rotations();
         self.drop_marks(|_kid| true);
-        self.announce();
+        self.report_stalls();
         self.measure(&seen);
     }
 
     /// Tells the engines of records that others have changed.
-    fn follow(&mut self) {
-        for index in 0..self.rings.len() {
-            let Some((keyring, ring)) = self.ring(index) else {
+    fn sync_engines(&mut self) {
+        for index in 0..self.keyrings.len() {
+            let Some((keyring, engine)) = self.engine(index) else {
                 continue;
             };
-            let lives = self.lives(keyring);
-            if ring.lives() != lives {
-                self.feed(index, Event::Record(lives));
+            let versions = self.versions(keyring);
+            if engine.versions() != versions {
+                self.feed(index, Event::Record(versions));
             }
         }
     }
 
-    fn hear(&mut self, news: &News) {
-        for index in 0..self.rings.len() {
-            if let Some(event) = self.heard(index, news) {
+    fn handle_fleet_event(&mut self, event: &FleetEvent) {
+        for index in 0..self.keyrings.len() {
+            if let Some(event) = self.event_for(index, event) {
                 self.feed(index, event);
             }
         }
     }
 
     /// The event for a keyring.
-    fn heard(&self, index: usize, news: &News) -> Option<Event> {
-        match news {
-            News::Joined(member) => Some(Event::Joined(member.clone())),
-            News::Left(member) => Some(Event::Left(member.clone())),
-            News::Proven(member, kid) => {
+    fn event_for(&self, index: usize, event: &FleetEvent) -> Option<Event> {
+        match event {
+            FleetEvent::Joined(member) => Some(Event::Joined(member.clone())),
+            FleetEvent::Left(member) => Some(Event::Left(member.clone())),
+            FleetEvent::Proven(member, kid) => {
                 let versions = self.record(index)?.versions.iter();
                 let mut proven = versions.filter(|version| version.kid == *kid);
                 Some(Event::Proven(member.clone(), proven.next()?.number))
@@ -375,25 +378,25 @@ impl Driver {
 
     /// Gives the engine an event and carries out its actions until there are none.
     fn feed(&mut self, index: usize, event: Event) {
-        self.look_at_clock();
+        self.check_wall_clock();
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
-            for action in self.step(index, event) {
+            for action in self.decide(index, event) {
                 events.extend(self.perform(index, action));
             }
         }
     }
 
-    fn step(&mut self, index: usize, event: Event) -> Vec<Action> {
+    fn decide(&mut self, index: usize, event: Event) -> Vec<Action> {
         let now = self.now();
-        let Some(driven) = self.rings.get_mut(index) else {
+        let Some(managed) = self.keyrings.get_mut(index) else {
             return Vec::new();
         };
-        let Some(ring) = driven.ring.take() else {
+        let Some(engine) = managed.engine.take() else {
             return Vec::new();
         };
-        let (ring, actions) = engine::step(ring, now, event);
-        driven.ring = Some(ring);
+        let (engine, actions) = engine::decide(engine, now, event);
+        managed.engine = Some(engine);
         actions
     }
 
@@ -401,9 +404,9 @@ impl Driver {
     fn install(&mut self) {
         let loaded = self.loaded.load_all(&self.catalogue);
         let now = self.clock.instant();
-        self.unloaded = loaded.as_ref().err().map(|error| (now, error.to_string()));
+        self.load_failure = loaded.as_ref().err().map(|error| (now, error.to_string()));
         if let Err(error) = loaded
-            && let Some(left_out) = self.doubts.admit(now)
+            && let Some(left_out) = self.read_errors.admit(now)
         {
             tracing::error!(%error, left_out, "a key version that should open cannot be loaded; tried again");
         }
@@ -414,27 +417,33 @@ impl Driver {
     /// A gateway that can seal nothing at all does not start. One keyring that cannot seal keeps no other from being served, and
     /// nobody from giving orders on the state directory.
     fn check_active(&self) -> Result<(), StartError> {
-        let idle = |driven: &&Driven| {
-            let ring = driven.ring.as_ref();
-            ring.is_some_and(|ring| ring.active().is_none())
+        let idle = |managed: &&ManagedKeyring| {
+            let engine = managed.engine.as_ref();
+            engine.is_some_and(|engine| engine.active().is_none())
         };
-        let idle: Vec<_> = self.rings.iter().filter(idle).collect();
-        let failure = |driven: &Driven| driven.ring.as_ref().and_then(Ring::failure).cloned();
-        for driven in &idle {
-            let error = failure(driven)
+        let idle: Vec<_> = self.keyrings.iter().filter(idle).collect();
+        let failure = |managed: &ManagedKeyring| {
+            managed
+                .engine
+                .as_ref()
+                .and_then(KeyringState::failure)
+                .cloned()
+        };
+        for managed in &idle {
+            let error = failure(managed)
                 .map(|failure| failure.text)
                 .unwrap_or_default();
-            tracing::error!(keyring = %driven.keyring, error, "the keyring has no active key version; tried again");
+            tracing::error!(keyring = %managed.keyring, error, "the keyring has no active key version; tried again");
         }
         let first = idle
             .first()
-            .and_then(|driven| Some((driven, failure(driven)?)));
+            .and_then(|managed| Some((managed, failure(managed)?)));
         match first {
-            Some((driven, source))
-                if idle.len() == self.rings.len() && self.user == User::Gateway =>
+            Some((managed, source))
+                if idle.len() == self.keyrings.len() && self.user == ProcessKind::Gateway =>
             {
                 Err(StartError::NoActiveVersion {
-                    keyring: driven.keyring.clone(),
+                    keyring: managed.keyring.clone(),
                     source,
                 })
             }
@@ -442,21 +451,25 @@ impl Driver {
         }
     }
 
-    fn ring(&self, index: usize) -> Option<(&KeyringName, &Ring)> {
-        let driven = self.rings.get(index)?;
-        Some((&driven.keyring, driven.ring.as_ref()?))
+    fn engine(&self, index: usize) -> Option<(&KeyringName, &KeyringState)> {
+        let managed = self.keyrings.get(index)?;
+        Some((&managed.keyring, managed.engine.as_ref()?))
     }
 
-    fn lives(&self, keyring: &KeyringName) -> Vec<Life> {
+    fn versions(&self, keyring: &KeyringName) -> Vec<VersionView> {
         let versions = self
             .catalogue
             .record(keyring)
             .map(|record| &record.versions);
-        versions.into_iter().flatten().map(Life::from).collect()
+        versions
+            .into_iter()
+            .flatten()
+            .map(VersionView::from)
+            .collect()
     }
 
     fn record(&self, index: usize) -> Option<&Record> {
-        self.catalogue.record(&self.rings.get(index)?.keyring)
+        self.catalogue.record(&self.keyrings.get(index)?.keyring)
     }
 
     fn kid(&self, index: usize, number: u32) -> Option<Kid> {

@@ -3,40 +3,42 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::audit::{Exposed, Fact, Outcome};
+use crate::audit::{ExposedData, Fact, Outcome};
 use crate::catalogue::{Mark, Opens, State};
-use crate::control::Answer as Stored;
 use crate::envelope::Kid;
 use crate::policy::KeyringName;
-use crate::rotation::because::{Because, Ground};
-use crate::rotation::drain::{self, Said};
-use crate::rotation::engine::{Asked, Deed, Event, Order, Refused, Ring, Verdict};
+use crate::retention::RetentionAnswer;
+use crate::rotation::drain::{self, DrainMessage};
+use crate::rotation::engine::{
+    Event, KeyringState, Order, OrderRequest, Refused, RetentionVerdict, Step,
+};
+use crate::rotation::external::Inspection;
+use crate::rotation::reason::{DestroyBasis, Reason};
 use crate::rotation::report::{Exposure, KeyringStatus, Rehearsal};
-use crate::rotation::seams::Inspection;
-use crate::rotation::terms::Consent;
-use crate::rotation::{Config, OrderError, Reload, Rotated, User};
+use crate::rotation::terms::DestroyApproval;
+use crate::rotation::{OrderError, ProcessKind, Reload, Rotated, RotationConfig};
 
 use super::Driver;
 use super::journal::exposed;
-use super::loaded::{Count, Halt};
-use super::perform::{Wanted, failure, verdict};
-use super::refusals::Ordered;
+use super::loaded::{Halt, SealedCount};
+use super::perform::{DestroyOrder, failure, verdict};
+use super::refusals::AuditedOrder;
 
 impl Driver {
     /// Begins a rotation; yields the keyring and the version that was active before. In a fleet it ends later.
     pub(super) fn rotate(
         &mut self,
         keyring: &str,
-        because: Because,
+        reason: Reason,
     ) -> Result<(usize, Option<u32>), OrderError> {
         let order = Order::Rotate;
-        let wanted = Ordered::of(keyring, order, because.clone());
+        let wanted = AuditedOrder::of(keyring, order, reason.clone());
         let index = self.index(keyring);
         let index = self.answered(wanted.clone(), index)?;
         let before = self.active(index);
-        self.unsaid = Some(because.clone());
-        self.feed(index, Event::Asked(Asked { order, because }));
-        if self.unsaid.take().is_some() {
+        self.unaudited = Some(reason.clone());
+        self.feed(index, Event::Ordered(OrderRequest { order, reason }));
+        if self.unaudited.take().is_some() {
             // It joins the rotation under way, which has another reason.
             self.conclude(wanted, &Outcome::Done);
         }
@@ -58,7 +60,7 @@ impl Driver {
         };
         let from = label(before).map(|(label, _kid)| label);
         let (to, kid) = label(after).ok_or(OrderError::Stopping)?;
-        let (keyring, _ring) = self.ring(index).ok_or(OrderError::Stopping)?;
+        let (keyring, _engine) = self.engine(index).ok_or(OrderError::Stopping)?;
         Ok(Rotated {
             keyring: keyring.clone(),
             from,
@@ -69,8 +71,8 @@ impl Driver {
 
     /// How long a rotation has to wait because the last one is so recent.
     pub(super) fn held_back(&self, index: usize) -> Option<Duration> {
-        let (_keyring, ring) = self.ring(index)?;
-        ring.held_back(self.now())
+        let (_keyring, engine) = self.engine(index)?;
+        engine.held_back(self.now())
     }
 
     /// Any other order; yields the status of the keyring afterwards.
@@ -78,11 +80,11 @@ impl Driver {
         &mut self,
         keyring: &str,
         order: Order,
-        because: Because,
+        reason: Reason,
     ) -> Result<KeyringStatus, OrderError> {
-        let wanted = Ordered::of(keyring, order, because.clone());
+        let wanted = AuditedOrder::of(keyring, order, reason.clone());
         let index = self.index(keyring);
-        let done = index.and_then(|index| self.give_order(index, order, because));
+        let done = index.and_then(|index| self.give_order(index, order, reason));
         self.answered(wanted, done)
     }
 
@@ -90,60 +92,60 @@ impl Driver {
         &mut self,
         index: usize,
         order: Order,
-        because: Because,
+        reason: Reason,
     ) -> Result<KeyringStatus, OrderError> {
-        self.judge(index, order)?;
+        self.check_order(index, order)?;
         self.halt(index, order);
-        self.unsaid = Some(because.clone());
-        self.feed(index, Event::Asked(Asked { order, because }));
-        let done = |(_keyring, ring): (&KeyringName, &Ring)| ring.has_done(order);
-        let done = self.ring(index).is_some_and(done);
+        self.unaudited = Some(reason.clone());
+        self.feed(index, Event::Ordered(OrderRequest { order, reason }));
+        let done = |(_keyring, engine): (&KeyringName, &KeyringState)| engine.has_done(order);
+        let done = self.engine(index).is_some_and(done);
         if done {
-            self.say_if_unsaid(index, order, &Outcome::Done);
+            self.audit_if_unaudited(index, order, &Outcome::Done);
             return self.status_of(index).ok_or(OrderError::Stopping);
         }
         // A pending order that went first may have left no other version to seal under.
-        let error = match self.judge(index, order) {
+        let error = match self.check_order(index, order) {
             Err(refused) if order == Order::Abort => refused,
             Ok(()) | Err(_) => {
                 let unfinished = self.unfinished(index);
-                self.halted(index, order, unfinished)
+                self.as_halted(index, order, unfinished)
             }
         };
         if error.is_refusal() {
             // The caller writes the refusal.
-            self.unsaid = None;
+            self.unaudited = None;
         }
         let failed = Outcome::Failed(error.to_string().into());
-        self.say_if_unsaid(index, order, &failed);
+        self.audit_if_unaudited(index, order, &failed);
         // What is answered with a failure must not happen later, except for a revocation, which is retried.
         self.feed(index, Event::Withdrawn(order));
         Err(error)
     }
 
     /// Writes an order that has caused no event of its own to the audit log.
-    fn say_if_unsaid(&mut self, index: usize, order: Order, outcome: &Outcome) {
-        let driven = self.rings.get(index);
-        let keyring = driven.map(|driven| driven.keyring.to_string());
-        if let (Some(because), Some(keyring)) = (self.unsaid.take(), keyring) {
-            self.conclude(Ordered::of(&keyring, order, because), outcome);
+    fn audit_if_unaudited(&mut self, index: usize, order: Order, outcome: &Outcome) {
+        let managed = self.keyrings.get(index);
+        let keyring = managed.map(|managed| managed.keyring.to_string());
+        if let (Some(reason), Some(keyring)) = (self.unaudited.take(), keyring) {
+            self.conclude(AuditedOrder::of(&keyring, order, reason), outcome);
         }
     }
 
     /// Whether an order can be carried out now.
-    fn judge(&self, index: usize, order: Order) -> Result<(), OrderError> {
-        let ring = self.ring(index).map(|(_keyring, ring)| ring);
-        let ring = ring.ok_or(OrderError::Stopping)?;
-        ring.judge(order)?;
+    fn check_order(&self, index: usize, order: Order) -> Result<(), OrderError> {
+        let engine = self.engine(index).map(|(_keyring, engine)| engine);
+        let engine = engine.ok_or(OrderError::Stopping)?;
+        engine.check_order(order)?;
         if order == Order::Abort {
-            ring.may_abort(self.now())?;
+            engine.may_abort(self.now())?;
         }
         Ok(())
     }
 
     /// Fail-safe: a revocation stops sealing before anything is written, and although earlier orders may wait for a disk.
     fn halt(&mut self, index: usize, order: Order) {
-        let (Some((mark, deed)), Some(number)) = (stops_sealing(order), order.number()) else {
+        let (Some((mark, step)), Some(number)) = (stops_sealing(order), order.number()) else {
             return;
         };
         if let Some(kid) = self.kid(index, number) {
@@ -154,36 +156,36 @@ impl Driver {
             }
             self.halt_everywhere(kid);
             self.install();
-            self.stop_elsewhere(index, &deed);
+            self.stop_drainers(index, &step);
         }
     }
 
     /// Stops sealing under a revoked or suspended version, here and in draining processes, whatever becomes of its record.
     pub(super) fn halt_everywhere(&mut self, kid: Kid) {
         self.loaded.halt(kid, Halt::Ordered);
-        self.drainers.tell(Said::Halted(kid));
+        self.drainers.broadcast(DrainMessage::Halted(kid));
     }
 
     /// The error of an order that is not carried out yet.
     fn unfinished(&self, index: usize) -> OrderError {
-        let Some((_keyring, ring)) = self.ring(index) else {
+        let Some((_keyring, engine)) = self.engine(index) else {
             return OrderError::Stopping;
         };
-        match ring.failure() {
+        match engine.failure() {
             Some(failure) => OrderError::Failed(failure.clone()),
-            None if ring.is_rotating() => OrderError::UnderWay,
+            None if engine.is_rotating() => OrderError::UnderWay,
             None => OrderError::Aborted,
         }
     }
 
     /// The same for a revocation, of which a part is done: a running gateway seals nothing more under the version.
-    fn halted(&mut self, index: usize, order: Order, error: OrderError) -> OrderError {
+    fn as_halted(&mut self, index: usize, order: Order, error: OrderError) -> OrderError {
         let (Some((mark, _deed)), Some(number)) = (stops_sealing(order), order.number()) else {
             return error;
         };
         let version = self.record(index).and_then(|record| record.version(number));
         let named = version.map(|version| (version.kid, version.label.to_string()));
-        let (OrderError::Failed(failure), Some((kid, version)), User::Gateway) =
+        let (OrderError::Failed(failure), Some((kid, version)), ProcessKind::Gateway) =
             (&error, named, self.user)
         else {
             return error;
@@ -202,13 +204,13 @@ impl Driver {
     /// Whether the version may be destroyed, JetStream not being asked.
     pub(super) fn may_destroy(&self, index: usize, order: Order) -> Result<(), OrderError> {
         let number = order.number().ok_or(OrderError::Stopping)?;
-        self.judge(index, order)?;
+        self.check_order(index, order)?;
         let overlap = self
-            .ring(index)
-            .and_then(|(_keyring, ring)| ring.overlap_ends(number, self.now()));
+            .engine(index)
+            .and_then(|(_keyring, engine)| engine.overlap_ends(number, self.now()));
         let overlap = overlap.filter(|ends| *ends > self.wall());
         let overlap = overlap.map(|ends| format!("its overlap lasts until {ends}"));
-        match overlap.or_else(|| self.opened_of_late(index, number)) {
+        match overlap.or_else(|| self.opened_recently(index, number)) {
             Some(evidence) => Err(OrderError::Held(evidence)),
             None => Ok(()),
         }
@@ -224,20 +226,20 @@ impl Driver {
     pub(super) fn order_for(
         &self,
         (index, number): (usize, u32),
-        wanted: &Wanted,
+        wanted: &DestroyOrder,
     ) -> Result<Order, OrderError> {
-        let ring = self.ring(index).map(|(_keyring, ring)| ring);
-        let ring = ring.ok_or(OrderError::Stopping)?;
-        if wanted.wish.approves {
-            ring.may_approve(number, &wanted.because.who, self.now())?;
-            if self.is_forced((index, number)) && !wanted.wish.forced {
+        let engine = self.engine(index).map(|(_keyring, engine)| engine);
+        let engine = engine.ok_or(OrderError::Stopping)?;
+        if wanted.request.approves {
+            engine.may_approve(number, &wanted.reason.who, self.now())?;
+            if self.is_forced((index, number)) && !wanted.request.forced {
                 return Err(Refused::Forced(number).into());
             }
             return Ok(Order::Approve(number));
         }
-        Ok(match ring.terms().destroy {
-            Consent::Automatic => Order::Destroy(number),
-            Consent::Approved => Order::Propose(number, wanted.wish.forced),
+        Ok(match engine.terms().destroy {
+            DestroyApproval::Automatic => Order::Destroy(number),
+            DestroyApproval::Approved => Order::Propose(number, wanted.request.forced),
         })
     }
 
@@ -249,13 +251,13 @@ impl Driver {
     }
 
     /// Gives the order; an approval names the request that it approves of.
-    pub(super) fn give_wish(
+    pub(super) fn give_destroy_order(
         &mut self,
         (index, order): (usize, Order),
-        wanted: Wanted,
-        ground: Ground,
+        wanted: DestroyOrder,
+        basis: DestroyBasis,
     ) -> Result<KeyringStatus, OrderError> {
-        let mut because = wanted.because.on(ground);
+        let mut reason = wanted.reason.with_basis(basis);
         if let Order::Approve(number) = order {
             let version = self.record(index).and_then(|record| record.version(number));
             let proposed = version.and_then(|version| version.proposed.as_ref());
@@ -263,26 +265,26 @@ impl Driver {
                 || "the gateway".to_owned(),
                 |proposal| format!("{} ({})", proposal.who, proposal.why),
             );
-            because.why =
-                format!("{}; approves of what was asked for by {asked}", because.why).into();
+            reason.why =
+                format!("{}; approves of what was asked for by {asked}", reason.why).into();
         }
-        self.give_order(index, order, because)
+        self.give_order(index, order, reason)
     }
 
     /// Destroys the version, or requests that, if nothing stored needs it.
     pub(super) fn destroy_if(
         &mut self,
         (index, number): (usize, u32),
-        wanted: Wanted,
-        stored: &Stored,
+        wanted: DestroyOrder,
+        stored: &RetentionAnswer,
     ) -> Result<KeyringStatus, OrderError> {
         let order = self.order_for((index, number), &wanted)?;
         self.may_destroy(index, order)?;
         match verdict(stored) {
-            Verdict::Clear(found) => {
-                self.give_wish((index, order), wanted, Ground::Proven(found.into()))
+            RetentionVerdict::Clear(found) => {
+                self.give_destroy_order((index, order), wanted, DestroyBasis::Proven(found.into()))
             }
-            Verdict::Held(evidence) => Err(OrderError::Held(evidence)),
+            RetentionVerdict::Held(evidence) => Err(OrderError::Held(evidence)),
         }
     }
 
@@ -292,7 +294,7 @@ impl Driver {
         let version = self.record(index).and_then(|record| record.version(number));
         let version = version.ok_or(OrderError::Refused(Refused::Unknown(number)))?;
         let count = self.loaded.count(version.kid);
-        let (keyring, _ring) = self.ring(index).ok_or(OrderError::Stopping)?;
+        let (keyring, _engine) = self.engine(index).ok_or(OrderError::Stopping)?;
         Ok(Exposure {
             keyring: keyring.clone(),
             label: version.label.to_string(),
@@ -300,53 +302,53 @@ impl Driver {
             state: version.state,
             subjects: self.subjects(keyring),
             from: version.activated,
-            until: version.stopped(),
-            halted: self.loaded.is_halted(version.kid) && version.stopped().is_none(),
-            used: count.map_or(version.reserved, Count::used),
-            exact: count.map_or(version.sealed == version.reserved, Count::is_exact),
-            lanes: count.map_or(version.lanes, Count::lanes),
+            until: version.stopped_sealing(),
+            halted: self.loaded.is_halted(version.kid) && version.stopped_sealing().is_none(),
+            used: count.map_or(version.reserved, SealedCount::used),
+            exact: count.map_or(version.sealed == version.reserved, SealedCount::is_exact),
+            lanes: count.map_or(version.lanes, SealedCount::lanes),
             opens: self.loaded.opens(keyring, version) != Opens::No,
         })
     }
 
     /// For the audit log: what was sealed under a version that has been revoked, at least and at most.
-    pub(super) fn exposed(&self, index: usize, deed: &Deed) -> Option<Exposed> {
-        let Deed::Compromise(number) = deed else {
+    pub(super) fn exposed(&self, index: usize, step: &Step) -> Option<ExposedData> {
+        let Step::Compromise(number) = step else {
             return None;
         };
         let version = self.record(index)?.version(*number)?;
         let count = self.loaded.count(version.kid);
-        let least = count.map_or(version.sealed, Count::sealed);
-        let most = count.map_or(version.reserved, Count::most);
-        let lanes = count.map_or(version.lanes, Count::lanes);
+        let least = count.map_or(version.sealed, SealedCount::sealed);
+        let most = count.map_or(version.reserved, SealedCount::most);
+        let lanes = count.map_or(version.lanes, SealedCount::lanes);
         (version.state == State::Compromised).then(|| exposed(version, (least, most), lanes))
     }
 
     /// Tries everything that a revocation needs, without revoking.
-    pub(super) fn drill(&mut self, because: &Because) -> Vec<Rehearsal> {
+    pub(super) fn drill(&mut self, reason: &Reason) -> Vec<Rehearsal> {
         let mut parts = Vec::new();
         let since = self.clock.instant();
         let custody = self.catalogue.rehearse_custody();
-        parts.push(self.part(
+        parts.push(self.rehearsal(
             "wrap and unwrap a secret",
             since,
             custody.err().map(|e| e.to_string()),
         ));
         let since = self.clock.instant();
         let disk = self.catalogue.rehearse_disk();
-        parts.push(self.part(
+        parts.push(self.rehearsal(
             "write to the catalogue's disk",
             since,
             disk.err().map(|e| e.to_string()),
         ));
         let since = self.clock.instant();
         let fact = Fact::Drill {
-            who: because.who.to_string().into(),
-            why: because.why.clone(),
+            who: reason.who.to_string().into(),
+            why: reason.why.clone(),
         };
         let wall = self.wall();
         let noted = self.journal.note(fact, wall);
-        parts.push(self.part(
+        parts.push(self.rehearsal(
             "write to the audit log",
             since,
             noted.err().map(|e| e.to_string()),
@@ -354,7 +356,7 @@ impl Driver {
         parts
     }
 
-    fn part(
+    fn rehearsal(
         &self,
         what: &'static str,
         since: std::time::Instant,
@@ -376,41 +378,49 @@ impl Driver {
     }
 
     /// Puts other terms and subjects in force without touching connections. Keyrings keep their order.
-    pub(super) fn reload(&mut self, config: Config, reload: Reload) -> Result<(), OrderError> {
+    pub(super) fn reload(
+        &mut self,
+        config: RotationConfig,
+        reload: Reload,
+    ) -> Result<(), OrderError> {
         let names = config.policy.keyrings().iter().map(|rule| &rule.name);
-        let kept = self.rings.iter().map(|driven| &driven.keyring);
+        let kept = self.keyrings.iter().map(|managed| &managed.keyring);
         let same = names.clone().zip(kept).all(|(new, old)| new == old);
-        if !same || names.count() < self.rings.len() {
-            let held = self.rings.iter().map(|driven| driven.keyring.to_string());
+        if !same || names.count() < self.keyrings.len() {
+            let held = self
+                .keyrings
+                .iter()
+                .map(|managed| managed.keyring.to_string());
             return Err(OrderError::Places(held.collect::<Vec<_>>().join(", ")));
         }
-        let Reload { what, because } = reload;
+        let Reload { what, reason } = reload;
         let before = std::mem::take(&mut self.settings);
-        let weaker = self.weaken(&before, &config.settings, because);
+        let weaker = self.audit_weaker(&before, &config.settings, reason);
         let weaker = weaker.map_err(|error| {
             self.settings = before.clone();
             OrderError::Failed(failure(&error))
         })?;
         self.settings = config.settings.clone();
         self.policy_digest = drain::digest_of(&config.settings);
-        self.drainers.tell(Said::Policy(self.policy_digest));
+        self.drainers
+            .broadcast(DrainMessage::Policy(self.policy_digest));
         self.policy = Arc::clone(&config.policy);
-        self.adopt(config.terms);
+        self.set_terms(config.terms);
         self.tick();
         self.install();
-        self.weakened(weaker);
-        self.say_reloaded(what, &before);
+        self.finish_weaker(weaker);
+        self.audit_reload(what, &before);
         Ok(())
     }
 
     /// Evidence against destroying a version: that this gateway has recently opened messages sealed under it.
-    pub(super) fn opened_of_late(&self, index: usize, number: u32) -> Option<String> {
+    pub(super) fn opened_recently(&self, index: usize, number: u32) -> Option<String> {
         let kid = self.kid(index, number)?;
         let held = self.loaded.get(kid)?;
         let now = self.clock.instant();
         let ago = now.saturating_duration_since(held.last_opened?);
-        let (_keyring, ring) = self.ring(index)?;
-        (ago < recent(ring)).then(|| {
+        let (_keyring, engine) = self.engine(index)?;
+        (ago < recent(engine)).then(|| {
             let opened = held.version.usage.opened();
             format!(
                 "an envelope sealed under it was opened {} s ago ({opened} since the start)",
@@ -430,14 +440,14 @@ impl Driver {
 
     pub(super) fn index(&self, keyring: &str) -> Result<usize, OrderError> {
         let found = self
-            .rings
+            .keyrings
             .iter()
-            .position(|driven| driven.keyring.as_str() == keyring);
+            .position(|managed| managed.keyring.as_str() == keyring);
         found.ok_or_else(|| {
             let known = self
-                .rings
+                .keyrings
                 .iter()
-                .map(|driven| format!("`{}`", driven.keyring));
+                .map(|managed| format!("`{}`", managed.keyring));
             OrderError::UnknownKeyring {
                 asked: keyring.to_owned(),
                 known: known.collect::<Vec<_>>().join(", "),
@@ -446,16 +456,16 @@ impl Driver {
     }
 
     fn active(&self, index: usize) -> Option<u32> {
-        let (_keyring, ring) = self.ring(index)?;
-        ring.active().map(|life| life.number)
+        let (_keyring, engine) = self.engine(index)?;
+        engine.active().map(|version| version.number)
     }
 }
 
 /// For a revocation or suspension: its mark for when it cannot be recorded, and its step.
-const fn stops_sealing(order: Order) -> Option<(Mark, Deed)> {
+const fn stops_sealing(order: Order) -> Option<(Mark, Step)> {
     match order {
-        Order::Compromise(number) => Some((Mark::Revoked, Deed::Compromise(number))),
-        Order::Suspend(number) => Some((Mark::Suspended, Deed::Suspend(number))),
+        Order::Compromise(number) => Some((Mark::Revoked, Step::Compromise(number))),
+        Order::Suspend(number) => Some((Mark::Suspended, Step::Suspend(number))),
         Order::Rotate
         | Order::Restore(_)
         | Order::Archive(_)
@@ -467,6 +477,6 @@ const fn stops_sealing(order: Order) -> Option<(Mark, Deed)> {
 }
 
 /// A version that has opened something within this time must not be destroyed.
-fn recent(ring: &Ring) -> Duration {
-    ring.terms().overlap.max(Duration::from_secs(60))
+fn recent(engine: &KeyringState) -> Duration {
+    engine.terms().overlap.max(Duration::from_secs(60))
 }

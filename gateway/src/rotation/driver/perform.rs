@@ -6,114 +6,120 @@ use std::pin::Pin;
 use tokio::sync::oneshot;
 
 use crate::audit::{Action as Audited, IntendedUse, Outcome, RecordRef};
-use crate::catalogue::{Account, Drawn, RotateError, SetError, State, Version};
-use crate::control::{Answer, Question};
-use crate::envelope::{Claim, Used};
+use crate::catalogue::{DrawnVersion, RotateError, SetError, State, Version, VersionUsage};
+use crate::envelope::{Claim, Volume};
 use crate::fault::Faulty;
 use crate::policy::{KeyringName, Pattern, Rule};
 use crate::printable::Count;
-use crate::rotation::because::Because;
-use crate::rotation::drain::Said;
-use crate::rotation::engine::{Action, Deed, Event, Failure, Member, Verdict};
-use crate::rotation::report::{Kept, KeyringStatus};
-use crate::rotation::seams::Inspection;
-use crate::rotation::{OrderError, Wish};
+use crate::retention::{RetentionAnswer, RetentionQuestion};
+use crate::rotation::drain::DrainMessage;
+use crate::rotation::engine::{Action, Event, Failure, Member, RetentionVerdict, Step};
+use crate::rotation::external::Inspection;
+use crate::rotation::reason::Reason;
+use crate::rotation::report::{KeyringStatus, RetentionReasons};
+use crate::rotation::{DestroyRequest, OrderError};
 
 use super::Driver;
-use super::journal::Statement;
+use super::journal::AuditIntent;
 use super::loaded::Halt;
 
 /// A question to JetStream that is under way.
-pub(super) type Inquiry = Pin<Box<dyn Future<Output = Told> + Send>>;
+pub(super) type PendingInspection = Pin<Box<dyn Future<Output = InspectionResult> + Send>>;
 
 /// The answer of JetStream about a version, and what it is for.
-pub(super) struct Told {
+pub(super) struct InspectionResult {
     pub(super) index: usize,
     pub(super) number: u32,
-    pub(super) stored: Answer,
-    pub(super) then: Then,
+    pub(super) stored: RetentionAnswer,
+    pub(super) purpose: InspectionPurpose,
 }
 
 /// A destruction that an operator has ordered.
-pub(super) struct Wanted {
-    pub(super) wish: Wish,
-    pub(super) because: Because,
+pub(super) struct DestroyOrder {
+    pub(super) request: DestroyRequest,
+    pub(super) reason: Reason,
 }
 
 /// A write that failed.
-struct Undone {
+struct FailedWrite {
     error: RotateError,
     /// Whether it certainly has not taken effect.
     known: bool,
 }
 
 /// What a question to JetStream is for.
-pub(super) enum Then {
+pub(super) enum InspectionPurpose {
     /// The engine, before it destroys the version.
     Engine,
     /// An order to destroy the version if nothing needs it.
-    Destroy(Wanted, oneshot::Sender<Result<KeyringStatus, OrderError>>),
+    Destroy(
+        DestroyOrder,
+        oneshot::Sender<Result<KeyringStatus, OrderError>>,
+    ),
     /// A query why the version is kept.
-    Why(oneshot::Sender<Result<Kept, OrderError>>),
+    Why(oneshot::Sender<Result<RetentionReasons, OrderError>>),
 }
 
 impl Driver {
     /// Carries out an action; yields the events that follow at once.
     pub(super) fn perform(&mut self, index: usize, action: Action) -> Vec<Event> {
-        let Action { deed, because } = action;
-        match deed {
-            Deed::Challenge(number, members) => {
+        let Action { step, reason } = action;
+        match step {
+            Step::Challenge(number, members) => {
                 self.challenged(index);
                 self.challenge(index, number, &members)
             }
-            Deed::Inspect(number) => self.inspect(index, number),
-            Deed::Distribute(_)
-            | Deed::Generate
-            | Deed::Admit(_)
-            | Deed::Activate(_)
-            | Deed::Discard(_)
-            | Deed::Archive(_)
-            | Deed::Propose(..)
-            | Deed::Destroy(_)
-            | Deed::Compromise(_)
-            | Deed::Suspend(_)
-            | Deed::Restore(..) => {
-                let begun = self.begin(index, &deed);
-                let outcome = if let Deed::Distribute(number) = deed {
+            Step::Inspect(number) => self.inspect(index, number),
+            Step::Distribute(_)
+            | Step::Generate
+            | Step::Admit(_)
+            | Step::Activate(_)
+            | Step::Discard(_)
+            | Step::Archive(_)
+            | Step::Propose(..)
+            | Step::Destroy(_)
+            | Step::Compromise(_)
+            | Step::Suspend(_)
+            | Step::Restore(..) => {
+                let begun = self.start_timer(index, &step);
+                let outcome = if let Step::Distribute(number) = step {
                     let given = self.distribute(index, number);
                     // An operator may have repaired a record meanwhile. A failed transition reads by itself.
-                    given.inspect_err(|_failed| self.read_anew())
+                    given.inspect_err(|_failed| self.refresh_catalogue())
                 } else {
-                    self.transition(index, &deed, &because)
+                    self.transition(index, &step, &reason)
                 };
                 let ended = outcome.as_ref().copied();
-                self.ends(index, (&deed, &because), &begun, ended);
+                self.record_outcome(index, (&step, &reason), &begun, ended);
                 vec![self.ended(index, outcome)]
             }
         }
     }
 
     fn ended(&self, index: usize, outcome: Result<(), Failure>) -> Event {
-        let keyring = self.rings.get(index).map(|driven| driven.keyring.clone());
-        let lives = keyring.map(|keyring| self.lives(&keyring));
-        Event::Ended(outcome, lives.unwrap_or_default())
+        let keyring = self
+            .keyrings
+            .get(index)
+            .map(|managed| managed.keyring.clone());
+        let versions = keyring.map(|keyring| self.versions(&keyring));
+        Event::Ended(outcome, versions.unwrap_or_default())
     }
 
     /// Reads the catalogue after a failure: a write may have taken effect all the same, and then counts for the message path,
     /// too. Repeated at every tick until it succeeds.
-    pub(super) fn read_anew(&mut self) {
+    pub(super) fn refresh_catalogue(&mut self) {
         let read = self.catalogue.refresh();
         self.in_doubt = read.is_err();
         self.watch_for_rollback(&read);
         let now = self.clock.instant();
         if let Err(error) = read
-            && let Some(left_out) = self.doubts.admit(now)
+            && let Some(left_out) = self.read_errors.admit(now)
         {
             tracing::warn!(%error, left_out, "the catalogue cannot be read again; going on with what was read before");
         }
         // Outcomes in doubt are resolved for each keyring by itself: an unreadable record must not block the others.
-        for index in 0..self.rings.len() {
-            if let Err(error) = self.must_know(index) {
+        for index in 0..self.keyrings.len() {
+            if let Err(error) = self.resolve_outcome(index) {
                 tracing::debug!(%error, "what came of a key event is not known yet");
             }
         }
@@ -121,58 +127,65 @@ impl Driver {
     }
 
     /// One transition of a record: intent in the audit log, compare-and-set, outcome, new snapshot.
-    fn transition(&mut self, index: usize, deed: &Deed, because: &Because) -> Result<(), Failure> {
-        self.must_know(index)?;
-        if self.is_so(index, deed) {
+    fn transition(&mut self, index: usize, step: &Step, reason: &Reason) -> Result<(), Failure> {
+        self.resolve_outcome(index)?;
+        if self.is_already_done(index, step) {
             return Ok(());
         }
-        let drawn = self.draw(index, deed).map_err(|error| failure(&error))?;
-        let made = drawn.as_ref().map(Drawn::version);
+        let drawn = self.draw(index, step).map_err(|error| failure(&error))?;
+        let made = drawn.as_ref().map(DrawnVersion::version);
         // The wall clock may have been set since the last action.
-        self.look_at_clock();
-        let statement = self.statement((index, deed), made, because);
-        let act = statement.map(Statement::act);
+        self.check_wall_clock();
+        let statement = self.statement((index, step), made, reason);
+        let act = statement.map(AuditIntent::act);
         let wall = self.wall();
         let pending = act.map(|act| self.journal.begin(act, wall)).transpose();
         let pending = pending.map_err(|error| failure(&error))?;
-        self.catalogue.audited(self.journal.head());
-        self.stop_elsewhere(index, deed);
-        self.unsaid.take_if(|unsaid| unsaid == because);
-        let mut outcome = self.attempt((index, deed), drawn.as_ref());
-        let full = |undone: &Undone| undone.known && undone.error.is_full();
-        if deed.is_urgent() && outcome.as_ref().is_err_and(full) {
+        self.catalogue.set_audit_head(self.journal.head());
+        self.stop_drainers(index, step);
+        self.unaudited.take_if(|unaudited| unaudited == reason);
+        let mut outcome = self.attempt((index, step), drawn.as_ref());
+        let full = |undone: &FailedWrite| undone.known && undone.error.is_full();
+        if step.is_urgent() && outcome.as_ref().is_err_and(full) {
             self.journal.release(wall);
-            outcome = self.attempt((index, deed), drawn.as_ref());
+            outcome = self.attempt((index, step), drawn.as_ref());
         }
         if let Some(pending) = pending {
-            self.look_at_clock();
+            self.check_wall_clock();
             let completed = self.wall();
             let record = outcome.is_ok().then(|| self.record_now(index)).flatten();
             let said = outcome
                 .as_ref()
-                .map_or_else(Undone::said, |()| Outcome::Done);
-            let exposure = self.exposed(index, deed);
-            self.journal
-                .finish(pending.led_to(record).exposing(exposure), said, completed);
+                .map_or_else(FailedWrite::outcome, |()| Outcome::Done);
+            let exposure = self.exposed(index, step);
+            self.journal.finish(
+                pending.with_record(record).with_exposure(exposure),
+                said,
+                completed,
+            );
         }
-        let kid = deed.number().and_then(|number| self.kid(index, number));
+        let kid = step.number().and_then(|number| self.kid(index, number));
         self.drop_marks(|marked| Some(marked) == kid);
         self.install();
-        self.drainers.tell(Said::Look);
+        self.drainers.broadcast(DrainMessage::CatalogueChanged);
         let outcome = outcome.map_err(|undone| failure(&undone.error));
-        self.tell((index, deed), made, because, outcome.as_ref().err());
+        self.log_event((index, step), made, reason, outcome.as_ref().err());
         outcome
     }
 
     /// The present record, as the audit log names it.
     fn record_now(&self, index: usize) -> Option<RecordRef> {
-        self.catalogue.reference(&self.rings.get(index)?.keyring)
+        self.catalogue.reference(&self.keyrings.get(index)?.keyring)
     }
 
     /// Resolves an unknown outcome before anything more is done to a keyring.
-    fn must_know(&mut self, index: usize) -> Result<(), Failure> {
-        let keyring = self.rings.get(index).map(|driven| driven.keyring.clone());
-        let Some(keyring) = keyring.filter(|keyring| self.journal.doubts(keyring)) else {
+    fn resolve_outcome(&mut self, index: usize) -> Result<(), Failure> {
+        let keyring = self
+            .keyrings
+            .get(index)
+            .map(|managed| managed.keyring.clone());
+        let Some(keyring) = keyring.filter(|keyring| self.journal.has_unknown_outcome(keyring))
+        else {
             return Ok(());
         };
         let read = self.catalogue.refresh_one(&keyring);
@@ -180,57 +193,62 @@ impl Driver {
         self.install();
         read.map_err(|error| failure(&RotateError::from(SetError::from(error))))?;
         let wall = self.wall();
-        self.journal.settle_by(&self.catalogue, &keyring, wall);
+        self.journal
+            .settle_from_record(&self.catalogue, &keyring, wall);
         Ok(())
     }
 
     /// Whether the record shows the step as done, by a write that failed and took effect; the engine does not know yet.
-    fn is_so(&self, index: usize, deed: &Deed) -> bool {
-        let Some((keyring, ring)) = self.ring(index) else {
+    fn is_already_done(&self, index: usize, step: &Step) -> bool {
+        let Some((keyring, engine)) = self.engine(index) else {
             return false;
         };
-        let (known, lives) = (ring.lives(), self.lives(keyring));
-        if known == lives {
+        let (known, versions) = (engine.versions(), self.versions(keyring));
+        if known == versions {
             return false;
         }
-        if *deed == Deed::Generate {
-            lives.len() > known.len()
+        if *step == Step::Generate {
+            versions.len() > known.len()
         } else {
-            self.took_effect(index, deed, None)
+            self.took_effect(index, step, None)
         }
     }
 
     /// Generates the secret of a new version before the intent, which names it.
-    fn draw(&self, index: usize, deed: &Deed) -> Result<Option<Drawn>, RotateError> {
-        let Some((keyring, ring)) = self.ring(index).filter(|_ring| *deed == Deed::Generate) else {
+    fn draw(&self, index: usize, step: &Step) -> Result<Option<DrawnVersion>, RotateError> {
+        let Some((keyring, engine)) = self.engine(index).filter(|_engine| *step == Step::Generate)
+        else {
             return Ok(None);
         };
         let drawn = self
             .catalogue
-            .draw(keyring, ring.terms().suite, &self.clock);
+            .draw(keyring, engine.terms().suite, &self.clock);
         drawn.map(Some)
     }
 
     /// Writes the record. A write that failed and took effect all the same counts as done.
     fn attempt(
         &mut self,
-        (index, deed): (usize, &Deed),
-        drawn: Option<&Drawn>,
-    ) -> Result<(), Undone> {
-        let Err(error) = self.write(index, deed, drawn) else {
+        (index, step): (usize, &Step),
+        drawn: Option<&DrawnVersion>,
+    ) -> Result<(), FailedWrite> {
+        let Err(error) = self.write(index, step, drawn) else {
             return Ok(());
         };
-        self.read_anew();
-        let keyring = self.rings.get(index).map(|driven| driven.keyring.clone());
+        self.refresh_catalogue();
+        let keyring = self
+            .keyrings
+            .get(index)
+            .map(|managed| managed.keyring.clone());
         let read = |keyring: KeyringName| self.catalogue.refresh_one(&keyring).is_ok();
         let known = !self.in_doubt || !error.is_in_doubt() || keyring.is_some_and(read);
-        if self.took_effect(index, deed, drawn) {
+        if self.took_effect(index, step, drawn) {
             return Ok(());
         }
-        Err(Undone { error, known })
+        Err(FailedWrite { error, known })
     }
 
-    fn took_effect(&self, index: usize, deed: &Deed, drawn: Option<&Drawn>) -> bool {
+    fn took_effect(&self, index: usize, step: &Step, drawn: Option<&DrawnVersion>) -> bool {
         let Some(record) = self.record(index) else {
             return false;
         };
@@ -240,12 +258,12 @@ impl Driver {
                 .version(made.number)
                 .is_some_and(|version| version.kid == made.kid);
         }
-        let version = deed.number().and_then(|number| record.version(number));
+        let version = step.number().and_then(|number| record.version(number));
         version.is_some_and(|version| {
-            if let Deed::Propose(_, proposal) = deed {
+            if let Step::Propose(_, proposal) = step {
                 version.proposed.as_ref() == Some(proposal)
             } else {
-                Some(version.state) == deed.enters()
+                Some(version.state) == step.enters()
             }
         })
     }
@@ -254,66 +272,76 @@ impl Driver {
     fn write(
         &mut self,
         index: usize,
-        deed: &Deed,
-        drawn: Option<&Drawn>,
+        step: &Step,
+        drawn: Option<&DrawnVersion>,
     ) -> Result<(), RotateError> {
-        let Some(keyring) = self.rings.get(index).map(|driven| driven.keyring.clone()) else {
+        let Some(keyring) = self
+            .keyrings
+            .get(index)
+            .map(|managed| managed.keyring.clone())
+        else {
             return Ok(());
         };
         let clock = self.clock.clone();
-        match deed {
-            Deed::Generate => drawn.map_or(Ok(()), |drawn| {
+        match step {
+            Step::Generate => drawn.map_or(Ok(()), |drawn| {
                 self.catalogue.generate(&keyring, drawn).map(drop)
             }),
-            Deed::Admit(number) => {
+            Step::Admit(number) => {
                 let part = self.first_part(index);
-                let account = Account {
+                let usage = VersionUsage {
                     number: *number,
                     reserved: part,
-                    sealed: Used::default(),
+                    sealed: Volume::default(),
                     lanes: 0,
                 };
                 let served = self.subjects(&keyring);
-                self.catalogue.admit(&keyring, (account, served), &clock)?;
+                self.catalogue.admit(&keyring, (usage, served), &clock)?;
                 self.extend(index, *number, part);
                 Ok(())
             }
-            Deed::Activate(number) => self.catalogue.activate(&keyring, *number, &clock).map(drop),
-            Deed::Restore(number, state) => {
+            Step::Activate(number) => self.catalogue.activate(&keyring, *number, &clock).map(drop),
+            Step::Restore(number, state) => {
                 // Before the write, because that may fail and take effect all the same. Until then the record prevents sealing.
                 if let Some(kid) = self.kid(index, *number) {
                     self.loaded.release(kid, Halt::Ordered);
-                    self.drainers.tell(Said::Restored(kid));
+                    self.drainers.broadcast(DrainMessage::Restored(kid));
                 }
                 self.catalogue.set_state(&keyring, *number, *state, &clock)
             }
-            Deed::Archive(number) => {
+            Step::Archive(number) => {
                 self.settle(index, *number)?;
                 let set = (*number, State::Archived);
                 self.catalogue.set_state(&keyring, set.0, set.1, &clock)?;
                 if let Some(kid) = self.kid(index, *number) {
-                    self.loaded.remember(kid);
+                    self.loaded.touch(kid);
                 }
                 Ok(())
             }
-            Deed::Propose(number, proposal) => self.catalogue.propose(&keyring, *number, proposal),
-            Deed::Discard(number)
-            | Deed::Destroy(number)
-            | Deed::Compromise(number)
-            | Deed::Suspend(number) => {
-                let state = deed.enters().unwrap_or(State::Suspended);
+            Step::Propose(number, proposal) => {
+                self.catalogue.record_proposal(&keyring, *number, proposal)
+            }
+            Step::Discard(number)
+            | Step::Destroy(number)
+            | Step::Compromise(number)
+            | Step::Suspend(number) => {
+                let state = step.enters().unwrap_or(State::Suspended);
                 self.catalogue.set_state(&keyring, *number, state, &clock)
             }
-            Deed::Distribute(_) | Deed::Challenge(..) | Deed::Inspect(_) => Ok(()),
+            Step::Distribute(_) | Step::Challenge(..) | Step::Inspect(_) => Ok(()),
         }
     }
 
     /// Rotation, part 2: this gateway loads the version; others of a fleet read it from the catalogue.
     fn distribute(&mut self, index: usize, number: u32) -> Result<(), Failure> {
-        let Some(keyring) = self.rings.get(index).map(|driven| driven.keyring.clone()) else {
+        let Some(keyring) = self
+            .keyrings
+            .get(index)
+            .map(|managed| managed.keyring.clone())
+        else {
             return Ok(());
         };
-        let held = self.loaded.hold_prepared(&self.catalogue, &keyring, number);
+        let held = self.loaded.load_prepared(&self.catalogue, &keyring, number);
         held.map(drop).map_err(|error| failure(&error))
     }
 
@@ -346,8 +374,8 @@ impl Driver {
 
     /// Before a version is destroyed: what was opened here recently, and what JetStream still holds.
     fn inspect(&self, index: usize, number: u32) -> Vec<Event> {
-        if let Some(recent) = self.opened_of_late(index, number) {
-            return vec![Event::Inspected(number, Verdict::Held(recent))];
+        if let Some(recent) = self.opened_recently(index, number) {
+            return vec![Event::Inspected(number, RetentionVerdict::Held(recent))];
         }
         match self.inquire(index, number) {
             None => Vec::new(),
@@ -355,7 +383,7 @@ impl Driver {
                 vec![Event::Inspected(number, verdict(&answer))]
             }
             Some(Inspection::Later(answer)) => {
-                self.await_answer((index, number), Then::Engine, answer);
+                self.await_answer((index, number), InspectionPurpose::Engine, answer);
                 Vec::new()
             }
         }
@@ -365,30 +393,30 @@ impl Driver {
     pub(super) fn await_answer(
         &self,
         (index, number): (usize, u32),
-        then: Then,
-        answer: Pin<Box<dyn Future<Output = Answer> + Send>>,
+        purpose: InspectionPurpose,
+        answer: Pin<Box<dyn Future<Output = RetentionAnswer> + Send>>,
     ) {
-        let inquiry = async move {
-            Told {
+        let inspection = async move {
+            InspectionResult {
                 index,
                 number,
                 stored: answer.await,
-                then,
+                purpose,
             }
         };
-        self.inquiries.push(Box::pin(inquiry));
+        self.inspections.push(Box::pin(inspection));
     }
 
     /// The question to JetStream about a version.
-    pub(super) fn question(&self, index: usize, number: u32) -> Option<Question> {
-        let (keyring, _ring) = self.ring(index)?;
+    pub(super) fn question(&self, index: usize, number: u32) -> Option<RetentionQuestion> {
+        let (keyring, _engine) = self.engine(index)?;
         let version = self.record(index)?.version(number)?;
         let id = self.policy.by_name(keyring.as_str())?;
         let rule = self.policy.keyring(id)?;
-        let (activated, deactivated) = self.now().span(version);
-        Some(Question {
+        let (activated, deactivated) = self.now().sealing_span(version);
+        Some(RetentionQuestion {
             keyring: keyring.clone(),
-            subjects: reach(rule, version),
+            subjects: subjects_ever_served(rule, version),
             kid: version.kid,
             activated,
             deactivated,
@@ -398,29 +426,29 @@ impl Driver {
     /// The audit entry of a step; `None` for those that change no record.
     fn statement<'d>(
         &'d self,
-        (index, deed): (usize, &Deed),
+        (index, step): (usize, &Step),
         made: Option<&'d Version>,
-        because: &Because,
-    ) -> Option<Statement<'d>> {
-        let (what, intended_use) = match deed {
-            Deed::Generate => (Audited::Generate, IntendedUse::Nothing),
-            Deed::Admit(_) => (Audited::Admit, IntendedUse::Open),
-            Deed::Activate(_) => (Audited::Activate, IntendedUse::SealAndOpen),
-            Deed::Discard(_) => (Audited::Abort, IntendedUse::Nothing),
-            Deed::Archive(_) => (Audited::Archive, IntendedUse::Open),
-            Deed::Propose(..) => (Audited::DestroyRequested, IntendedUse::Nothing),
-            Deed::Destroy(_) => (Audited::Destroy, IntendedUse::Nothing),
-            Deed::Compromise(_) => (Audited::Compromise, IntendedUse::Nothing),
-            Deed::Suspend(_) => (Audited::Suspend, IntendedUse::Nothing),
-            Deed::Restore(_, State::Active) => (Audited::Resume, IntendedUse::SealAndOpen),
-            Deed::Restore(..) => (Audited::Resume, IntendedUse::Open),
-            Deed::Distribute(_) | Deed::Challenge(..) | Deed::Inspect(_) => return None,
+        reason: &Reason,
+    ) -> Option<AuditIntent<'d>> {
+        let (what, intended_use) = match step {
+            Step::Generate => (Audited::Generate, IntendedUse::Nothing),
+            Step::Admit(_) => (Audited::Admit, IntendedUse::Open),
+            Step::Activate(_) => (Audited::Activate, IntendedUse::SealAndOpen),
+            Step::Discard(_) => (Audited::Abort, IntendedUse::Nothing),
+            Step::Archive(_) => (Audited::Archive, IntendedUse::Open),
+            Step::Propose(..) => (Audited::DestroyRequested, IntendedUse::Nothing),
+            Step::Destroy(_) => (Audited::Destroy, IntendedUse::Nothing),
+            Step::Compromise(_) => (Audited::Compromise, IntendedUse::Nothing),
+            Step::Suspend(_) => (Audited::Suspend, IntendedUse::Nothing),
+            Step::Restore(_, State::Active) => (Audited::Resume, IntendedUse::SealAndOpen),
+            Step::Restore(..) => (Audited::Resume, IntendedUse::Open),
+            Step::Distribute(_) | Step::Challenge(..) | Step::Inspect(_) => return None,
         };
-        let (keyring, ring) = self.ring(index)?;
-        let known = || self.record(index)?.version(deed.number()?);
-        Some(Statement {
+        let (keyring, engine) = self.engine(index)?;
+        let known = || self.record(index)?.version(step.number()?);
+        Some(AuditIntent {
             what,
-            because: because.clone(),
+            reason: reason.clone(),
             keyring,
             rule: self
                 .policy
@@ -428,38 +456,38 @@ impl Driver {
                 .and_then(|id| self.policy.keyring(id)),
             version: made.or_else(known),
             intended_use,
-            expiry: ring.expiry(deed.number(), self.now()),
+            expiry: engine.expiry(step.number(), self.now()),
         })
     }
 
-    fn tell(
+    fn log_event(
         &self,
-        (index, deed): (usize, &Deed),
+        (index, step): (usize, &Step),
         made: Option<&Version>,
-        because: &Because,
+        reason: &Reason,
         failed: Option<&Failure>,
     ) {
-        let Some((keyring, _ring)) = self.ring(index) else {
+        let Some((keyring, _engine)) = self.engine(index) else {
             return;
         };
-        let known = || self.record(index)?.version(deed.number()?);
+        let known = || self.record(index)?.version(step.number()?);
         let version = made.or_else(known);
         let version = version.map(|version| version.label.to_string());
         let version = version.unwrap_or_default();
-        let (deed, why) = (deed.word(), because.why.printable());
-        let trigger = because.trigger.word();
+        let (step, why) = (step.word(), reason.why.printable());
+        let trigger = reason.trigger.word();
         match failed {
-            None => tracing::info!(%keyring, version, deed, trigger, why, "key event"),
+            None => tracing::info!(%keyring, version, deed = step, trigger, why, "key event"),
             Some(error) => {
-                tracing::error!(%keyring, version, deed, trigger, why, %error, "key event failed");
+                tracing::error!(%keyring, version, deed = step, trigger, why, %error, "key event failed");
             }
         }
     }
 }
 
-impl Undone {
+impl FailedWrite {
     /// As the audit log records it.
-    fn said(&self) -> Outcome {
+    fn outcome(&self) -> Outcome {
         let error = &self.error;
         if self.known {
             Outcome::Failed(error.to_string().into())
@@ -470,7 +498,7 @@ impl Undone {
 }
 
 /// Every pattern that the keyring serves, and those that it served while the version sealed.
-fn reach(rule: &Rule, version: &Version) -> Vec<Pattern> {
+fn subjects_ever_served(rule: &Rule, version: &Version) -> Vec<Pattern> {
     let mut reach = rule.subjects.clone();
     let served = version
         .served
@@ -491,15 +519,15 @@ pub(super) fn failure(error: &impl Faulty) -> Failure {
     }
 }
 
-pub(super) fn verdict(answer: &Answer) -> Verdict {
+pub(super) fn verdict(answer: &RetentionAnswer) -> RetentionVerdict {
     match answer {
-        Answer::Clear { streams } => {
+        RetentionAnswer::NothingStored { streams } => {
             let streams = Count(*streams, "stream");
-            Verdict::Clear(format!(
+            RetentionVerdict::Clear(format!(
                 "JetStream holds nothing that needs it, in {streams}"
             ))
         }
-        Answer::Held(holders) => {
+        RetentionAnswer::Stored(holders) => {
             let held = holders.iter().map(|holder| {
                 format!(
                     "stream {} holds message {} on {}, stored {}",
@@ -507,9 +535,9 @@ pub(super) fn verdict(answer: &Answer) -> Verdict {
                 )
             });
             // No semicolon: it separates the cause from the remedy.
-            Verdict::Held(held.collect::<Vec<_>>().join(", and "))
+            RetentionVerdict::Held(held.collect::<Vec<_>>().join(", and "))
         }
-        Answer::Unknown(why) => Verdict::Held(format!(
+        RetentionAnswer::Unknown(why) => RetentionVerdict::Held(format!(
             "it cannot be proven that nothing stored needs it: {why}"
         )),
     }

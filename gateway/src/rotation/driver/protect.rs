@@ -1,18 +1,21 @@
 //! Configurations that weaken protection: the audit log has the intent before one is in force.
 
-use crate::audit::{Fact, Outcome, Pending, Settings, Trigger, WriteFailed};
-use crate::rotation::because::Because;
-use crate::rotation::protection::{act, weakened};
-use crate::rotation::{StartError, User};
+use crate::audit::{Fact, Outcome, PendingEvent, Settings, Trigger, WriteFailed};
+use crate::rotation::protection::{weaken_act, weakened};
+use crate::rotation::reason::Reason;
+use crate::rotation::{ProcessKind, StartError};
 
 use super::Driver;
 
 impl Driver {
     /// Compares the configuration at a start with the last one in the audit log. Refused if that cannot be written, unless this
     /// process takes the keys back and the configuration is in force already.
-    pub(super) fn begin_weaker(&mut self, began: &Fact) -> Result<Option<Pending>, StartError> {
+    pub(super) fn audit_weaker_start(
+        &mut self,
+        began: &Fact,
+    ) -> Result<Option<PendingEvent>, StartError> {
         let runs = *began == Fact::GatewayTookBack;
-        if self.user == User::Command {
+        if self.user == ProcessKind::Command {
             return Ok(None);
         }
         let Some(before) = self.journal.last_policy().cloned() else {
@@ -20,11 +23,11 @@ impl Driver {
         };
         let settings = self.settings.clone();
         let why = "the configuration protects less than the one that was in force last";
-        let because = Because::of_gateway(Trigger::Start, why);
-        let weaker = self.weaken(&before, &settings, because);
+        let reason = Reason::of_gateway(Trigger::Start, why);
+        let weaker = self.audit_weaker(&before, &settings, reason);
         if runs && before != settings {
             // The other process may have put another one in force.
-            self.say_reloaded("taken back from another process".to_owned(), &before);
+            self.audit_reload("taken back from another process".to_owned(), &before);
         }
         match weaker {
             Err(source) if !runs => Err(StartError::Unwritten(source)),
@@ -37,23 +40,23 @@ impl Driver {
     }
 
     /// Writes the intent, if something is weaker.
-    pub(super) fn weaken(
+    pub(super) fn audit_weaker(
         &mut self,
         old: &Settings,
         new: &Settings,
-        because: Because,
-    ) -> Result<Option<Pending>, WriteFailed> {
+        reason: Reason,
+    ) -> Result<Option<PendingEvent>, WriteFailed> {
         let changes = weakened(old, new);
         if changes.is_empty() {
             return Ok(None);
         }
         let wall = self.wall();
-        let act = act(changes, old, because);
+        let act = weaken_act(changes, old, reason);
         self.journal.begin(act, wall).map(Some)
     }
 
     /// Writes the outcome: the weaker configuration is in force.
-    pub(super) fn weakened(&mut self, weaker: Option<Pending>) {
+    pub(super) fn finish_weaker(&mut self, weaker: Option<PendingEvent>) {
         let Some(pending) = weaker else {
             return;
         };
@@ -65,14 +68,14 @@ impl Driver {
     }
 
     /// Writes a reload, with what changed.
-    pub(super) fn say_reloaded(&mut self, what: String, before: &Settings) {
+    pub(super) fn audit_reload(&mut self, what: String, before: &Settings) {
         let fact = Fact::ConfigurationReloaded {
             result: what.into(),
             changes: before.changes(&self.settings),
             policy: Some(self.settings.in_force()),
         };
         let wall = self.wall();
-        if let Err(error) = self.journal.say(fact, wall) {
+        if let Err(error) = self.journal.note_or_defer(fact, wall) {
             tracing::error!(%error, "the reload is missing in the audit log; it is written as soon as the disk takes it");
         }
     }

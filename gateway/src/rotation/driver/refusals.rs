@@ -2,15 +2,15 @@
 
 use crate::audit::{Act, Action, IntendedUse, Outcome};
 use crate::rotation::OrderError;
-use crate::rotation::because::Because;
 use crate::rotation::engine::Order;
+use crate::rotation::reason::Reason;
 
 use super::Driver;
-use super::journal::{named, rests_on};
+use super::journal::{forced_and_evidence, named};
 
 /// An order as the audit log records it.
 #[derive(Clone, Debug)]
-pub(in crate::rotation) struct Ordered {
+pub(in crate::rotation) struct AuditedOrder {
     /// The keyring as the caller named it; `None` concerns all.
     pub(in crate::rotation) keyring: Option<String>,
     /// The action that was ordered.
@@ -18,11 +18,11 @@ pub(in crate::rotation) struct Ordered {
     /// The number of the version, where there is one.
     pub(in crate::rotation) number: Option<u32>,
     /// Its reason.
-    pub(in crate::rotation) because: Because,
+    pub(in crate::rotation) reason: Reason,
 }
 
-impl Ordered {
-    pub(super) fn of(keyring: &str, order: Order, because: Because) -> Self {
+impl AuditedOrder {
+    pub(super) fn of(keyring: &str, order: Order, reason: Reason) -> Self {
         let what = match order {
             Order::Rotate => Action::RotateRequested,
             Order::Compromise(_) => Action::Compromise,
@@ -37,7 +37,7 @@ impl Ordered {
             keyring: Some(keyring.to_owned()),
             what,
             number: order.number(),
-            because,
+            reason,
         }
     }
 }
@@ -46,7 +46,7 @@ impl Driver {
     /// Passes the answer of an order on; a refusal is written to the audit log.
     pub(super) fn answered<T>(
         &mut self,
-        wanted: Ordered,
+        wanted: AuditedOrder,
         answer: Result<T, OrderError>,
     ) -> Result<T, OrderError> {
         if let Err(error) = &answer
@@ -58,27 +58,27 @@ impl Driver {
     }
 
     /// Writes the one line of an order for which nothing was begun.
-    pub(super) fn conclude(&mut self, wanted: Ordered, outcome: &Outcome) {
-        let Ordered {
+    pub(super) fn conclude(&mut self, wanted: AuditedOrder, outcome: &Outcome) {
+        let AuditedOrder {
             keyring,
             what,
             number,
-            because,
+            reason,
         } = wanted;
         let index = keyring
             .as_deref()
             .and_then(|keyring| self.index(keyring).ok());
         let known = index.and_then(|index| self.record(index)?.version(number?));
-        let name = index.and_then(|index| Some(&self.rings.get(index)?.keyring));
+        let name = index.and_then(|index| Some(&self.keyrings.get(index)?.keyring));
         let scope = name.map(|name| self.subjects(name)).unwrap_or_default();
         // An order that was refused before the evidence was looked at has none.
-        let ground = because.ground.map(|ground| rests_on(what, ground));
-        let (forced, evidence) = ground.unwrap_or_default();
+        let basis = reason.basis.map(|basis| forced_and_evidence(what, basis));
+        let (forced, evidence) = basis.unwrap_or_default();
         let act = Act {
-            who: because.who,
-            through: because.through,
-            trigger: Some(because.trigger),
-            why: because.why,
+            who: reason.who,
+            through: reason.through,
+            trigger: Some(reason.trigger),
+            why: reason.why,
             what,
             keyring: keyring.map(Into::into),
             version: known.map(named),

@@ -1,13 +1,13 @@
 //! Status of keyrings and versions for operators.
 
 use crate::catalogue::{self, Mark, State};
-use crate::envelope::Used;
+use crate::envelope::Volume;
 use crate::keyring::Budget;
 use crate::policy::{Clients, Rule};
 use crate::rotation::OrderError;
-use crate::rotation::engine::{Refused, Ring, Verdict};
-use crate::rotation::report::{Kept, KeyringStatus, Opened, Overview, VersionStatus};
-use crate::rotation::terms::Consent;
+use crate::rotation::engine::{KeyringState, Refused, RetentionVerdict};
+use crate::rotation::report::{KeyringStatus, Opened, Overview, RetentionReasons, VersionStatus};
+use crate::rotation::terms::DestroyApproval;
 
 use super::Driver;
 use super::reserve::used;
@@ -26,20 +26,20 @@ impl Driver {
     }
 
     pub(super) fn status(&self) -> Vec<KeyringStatus> {
-        (0..self.rings.len())
+        (0..self.keyrings.len())
             .filter_map(|index| self.status_of(index))
             .collect()
     }
 
     pub(super) fn status_of(&self, index: usize) -> Option<KeyringStatus> {
-        let (keyring, ring) = self.ring(index)?;
+        let (keyring, engine) = self.engine(index)?;
         let versions = self.record(index).map(|record| record.versions.as_slice());
-        let mut outlook = ring.outlook(self.now());
-        let unreserved = self.rings.get(index)?.unreserved.clone();
+        let mut outlook = engine.outlook(self.now());
+        let unreserved = self.keyrings.get(index)?.reserve_failure.clone();
         outlook.failure = outlook
             .failure
             .or(unreserved)
-            .or_else(|| self.unloaded.as_ref().map(|(_last, why)| why.clone()))
+            .or_else(|| self.load_failure.as_ref().map(|(_last, why)| why.clone()))
             .or_else(|| {
                 let why = self.journal.closed_by()?;
                 Some(format!(
@@ -51,7 +51,7 @@ impl Driver {
         let clients = |list: fn(&Rule) -> &Clients| rule.map(list).cloned().unwrap_or_default();
         Some(KeyringStatus {
             keyring: keyring.clone(),
-            terms: ring.terms().clone(),
+            terms: engine.terms().clone(),
             subjects: self.subjects(keyring),
             publish_by: clients(|rule| &rule.publish_by),
             deliver_to: clients(|rule| &rule.deliver_to),
@@ -61,7 +61,7 @@ impl Driver {
                 .map(|version| VersionStatus {
                     exhausted: self.is_exhausted(index, version),
                     halted: version.state.seals() && self.loaded.is_halted(version.kid),
-                    ..self.version(ring, version)
+                    ..self.version(engine, version)
                 })
                 .collect(),
             outlook,
@@ -69,19 +69,19 @@ impl Driver {
         })
     }
 
-    fn version(&self, ring: &Ring, version: &catalogue::Version) -> VersionStatus {
-        let known = VersionStatus::of_record(ring, version, self.now());
-        let kept = ring.gate(version.number).map(|gate| match &gate.verdict {
+    fn version(&self, engine: &KeyringState, version: &catalogue::Version) -> VersionStatus {
+        let known = VersionStatus::of_record(engine, version, self.now());
+        let kept = engine.destroy_check(version.number).map(|destroy_check| match &destroy_check.verdict {
             None => "JetStream is being asked what is stored under it".to_owned(),
-            Some(Verdict::Clear(_)) if ring.terms().destroy == Consent::Approved => format!(
+            Some(RetentionVerdict::Clear(_)) if engine.terms().destroy == DestroyApproval::Approved => format!(
                 "nothing stored needs it; the gateway wants to destroy it, and somebody has to approve: {APPROVE}"
             ),
-            Some(Verdict::Clear(_)) => {
+            Some(RetentionVerdict::Clear(_)) => {
                 "nothing stored needs it; it is about to be destroyed".to_owned()
             }
-            Some(Verdict::Held(evidence)) => evidence.clone(),
+            Some(RetentionVerdict::Held(evidence)) => evidence.clone(),
         });
-        let kept = self.waits_for(ring, version).or(kept);
+        let kept = self.waits_for(engine, version).or(kept);
         let count = self.loaded.count(version.kid);
         let (sealed, used_up, lanes) = count
             .map_or((known.sealed, known.used, known.lanes), |count| {
@@ -98,14 +98,14 @@ impl Driver {
             return known;
         };
         let now = self.clock.instant();
-        let limit = used(ring.terms().limit);
+        let limit = used(engine.terms().limit);
         let budget = &held.version.budget;
         let seals = version.state.seals();
         VersionStatus {
             left: if seals {
                 limit.minus(used_up)
             } else {
-                Used::default()
+                Volume::default()
             },
             outstanding: budget.outstanding(held.version.usage.total()),
             opened: Some(Opened {
@@ -118,7 +118,7 @@ impl Driver {
     }
 
     /// What the destruction of a version waits for, apart from what is stored.
-    fn waits_for(&self, ring: &Ring, version: &catalogue::Version) -> Option<String> {
+    fn waits_for(&self, engine: &KeyringState, version: &catalogue::Version) -> Option<String> {
         if let Some(proposal) = version
             .proposed
             .as_ref()
@@ -134,45 +134,45 @@ impl Driver {
                 "{who} has asked for its destruction{force} ({why}), and somebody else has to approve: {APPROVE}"
             ));
         }
-        let until = ring.held_until(version.number, self.now())?;
+        let until = engine.held_until(version.number, self.now())?;
         (until > self.wall()).then(|| format!("it is held until {until:.0}, whatever is stored"))
     }
 
     /// Whether the budget of a version is used up; while reservations fail, what is reserved is all of it.
     pub(super) fn is_exhausted(&self, index: usize, version: &catalogue::Version) -> bool {
-        let Some((ring, driven)) = self
-            .ring(index)
-            .map(|(_keyring, ring)| ring)
-            .zip(self.rings.get(index))
+        let Some((engine, managed)) = self
+            .engine(index)
+            .map(|(_keyring, engine)| engine)
+            .zip(self.keyrings.get(index))
         else {
             return false;
         };
         let Some(held) = self.loaded.get(version.kid) else {
-            return VersionStatus::of_record(ring, version, self.now()).exhausted;
+            return VersionStatus::of_record(engine, version, self.now()).exhausted;
         };
         let budget = &held.version.budget;
-        let limit = used(ring.terms().limit);
-        let most = driven.unreserved.as_ref();
+        let limit = used(engine.terms().limit);
+        let most = managed.reserve_failure.as_ref();
         let most = most.map_or(limit, |_why| budget.reserved());
         version.state.seals() && is_used_up(budget, most, held.used())
     }
 
     /// Why a version is kept, as far as this gateway knows. The caller adds the answer of JetStream.
-    pub(super) fn kept(&self, index: usize, number: u32) -> Result<Kept, OrderError> {
+    pub(super) fn kept(&self, index: usize, number: u32) -> Result<RetentionReasons, OrderError> {
         let unknown = OrderError::Refused(Refused::Unknown(number));
-        let (_keyring, ring) = self.ring(index).ok_or(OrderError::Stopping)?;
+        let (_keyring, engine) = self.engine(index).ok_or(OrderError::Stopping)?;
         let version = self.record(index).and_then(|record| record.version(number));
         let version = version.ok_or(unknown)?;
-        let mark = Mark::ahead(&self.marks, version);
-        let mut kept = Kept::of_record(ring, version, (self.now(), mark));
-        kept.reasons.extend(self.waits_for(ring, version));
-        kept.reasons.extend(self.opened_of_late(index, number));
+        let mark = Mark::unrecorded(&self.marks, version);
+        let mut kept = RetentionReasons::of_record(engine, version, (self.now(), mark));
+        kept.reasons.extend(self.waits_for(engine, version));
+        kept.reasons.extend(self.opened_recently(index, number));
         Ok(kept)
     }
 }
 
 /// Whether all of `most` is reserved, and what is not granted to lanes is too little for an average message.
-fn is_used_up(budget: &Budget, most: Used, sealed: Used) -> bool {
+fn is_used_up(budget: &Budget, most: Volume, sealed: Volume) -> bool {
     let (reserved, left) = (budget.reserved(), budget.left());
     let mean = sealed.bytes.checked_div(sealed.messages).unwrap_or(1);
     (reserved.messages >= most.messages && left.messages == 0)

@@ -11,39 +11,39 @@ use crate::audit::{Fact, Outcome};
 use crate::catalogue::State;
 use crate::disk::{self, Lock};
 use crate::keyring::Miss;
-use crate::rotation::because::{Because, Ground};
 use crate::rotation::drain::DrainLink;
-use crate::rotation::engine::{Event, Order, Ring, Verdict};
-use crate::rotation::report::{Exposure, Kept, KeyringStatus, Overview, Rehearsal};
-use crate::rotation::seams::Inspection;
+use crate::rotation::engine::{Event, KeyringState, Order, RetentionVerdict};
+use crate::rotation::external::Inspection;
+use crate::rotation::reason::{DestroyBasis, Reason};
+use crate::rotation::report::{Exposure, KeyringStatus, Overview, Rehearsal, RetentionReasons};
 use crate::rotation::stop_sealing;
-use crate::rotation::{Config, OrderError, Reload, Rotated, Wish};
+use crate::rotation::{DestroyRequest, OrderError, Reload, Rotated, RotationConfig};
 
 use super::Driver;
-use super::perform::{Then, Told, Wanted, verdict};
-use super::refusals::Ordered;
+use super::perform::{DestroyOrder, InspectionPurpose, InspectionResult, verdict};
+use super::refusals::AuditedOrder;
 
 /// The interval of [`Driver::tick`].
 pub(super) const TICK: Duration = Duration::from_millis(200);
 
 /// A rotation that is held back for longer than this is logged.
-const HASTE: Duration = Duration::from_secs(1);
+const PACE_WARNING: Duration = Duration::from_secs(1);
 
 /// Appended to the error of a failed rotation whose successor could not be marked as withdrawn.
-const FORGOTTEN: &str =
+const NOT_WITHDRAWN: &str =
     "; what it has made could not be discarded, and a restart before it can be goes on with it";
 
 type Answer<T> = oneshot::Sender<T>;
 
 /// A caller of a rotation.
-pub(super) struct Caller {
+pub(super) struct PendingRotation {
     /// The index of the keyring, and the version that was active before.
     asked: (usize, Option<u32>),
     answer: Answer<Result<Rotated, OrderError>>,
 }
 
 /// The channels of a process that begins to drain.
-pub(in crate::rotation) struct Way {
+pub(in crate::rotation) struct DrainChannel {
     /// Its link to the writer of the catalogue.
     pub(in crate::rotation) link: DrainLink,
     /// Completed when its clients are to be disconnected at once.
@@ -53,21 +53,21 @@ pub(in crate::rotation) struct Way {
 pub(in crate::rotation) enum Request {
     Rotate {
         keyring: String,
-        because: Because,
+        reason: Reason,
         answer: Answer<Result<Rotated, OrderError>>,
     },
     Order {
         keyring: String,
         order: Order,
-        because: Because,
+        reason: Reason,
         answer: Answer<Result<KeyringStatus, OrderError>>,
     },
     /// Destroy a version, request that, or approve of it.
     Destroy {
         keyring: String,
         number: u32,
-        wish: Wish,
-        because: Because,
+        request: DestroyRequest,
+        reason: Reason,
         answer: Answer<Result<KeyringStatus, OrderError>>,
     },
     Overview {
@@ -76,7 +76,7 @@ pub(in crate::rotation) enum Request {
     Why {
         keyring: String,
         number: u32,
-        answer: Answer<Result<Kept, OrderError>>,
+        answer: Answer<Result<RetentionReasons, OrderError>>,
     },
     Exposure {
         keyring: String,
@@ -84,7 +84,7 @@ pub(in crate::rotation) enum Request {
         answer: Answer<Result<Exposure, OrderError>>,
     },
     Drill {
-        because: Because,
+        reason: Reason,
         answer: Answer<Vec<Rehearsal>>,
     },
     Tail {
@@ -93,18 +93,18 @@ pub(in crate::rotation) enum Request {
     },
     /// Record an order that the admin interface has refused.
     Refused {
-        wanted: Ordered,
+        wanted: AuditedOrder,
         why: String,
         answer: Answer<()>,
     },
     Reload {
-        config: Config,
+        config: RotationConfig,
         reload: Reload,
         answer: Answer<Result<(), OrderError>>,
     },
     /// Close the catalogue and the audit log. The answer comes when that is done: links to processes that drain already.
     HandOver {
-        way: Way,
+        channel: DrainChannel,
         answer: Answer<Vec<DrainLink>>,
     },
     /// The lock of the state directory, where this process drained and the one that took over has ended.
@@ -121,7 +121,7 @@ impl Driver {
         mut requests: mpsc::Receiver<Request>,
         mut misses: mpsc::Receiver<Miss>,
     ) -> mpsc::Receiver<Miss> {
-        let thirst = std::sync::Arc::clone(&self.thirst);
+        let refill = std::sync::Arc::clone(&self.refill);
         self.drainers.watch();
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -133,16 +133,16 @@ impl Driver {
                         stop_sealing(&self.keys);
                         break;
                     }
-                    Some(Request::HandOver { way, answer }) => {
-                        self.look_at_clock();
-                        self.hear_drainers();
+                    Some(Request::HandOver { channel, answer }) => {
+                        self.check_wall_clock();
+                        self.handle_drainers();
                         let drainers = self.drainers.links();
-                        let follower = self.hand_over(way, thirst);
-                        give(answer, drainers);
+                        let follower = self.hand_over(channel, refill);
+                        reply(answer, drainers);
                         return Box::pin(follower.run(requests, misses)).await;
                     }
                     Some(request) => {
-                        self.look_at_clock();
+                        self.check_wall_clock();
                         self.serve(request);
                     }
                 },
@@ -150,27 +150,27 @@ impl Driver {
                     self.misses.put(miss, &mut misses);
                     self.serve_misses();
                 }
-                () = thirst.notified() => self.quench(),
-                () = self.drainers.ready() => self.hear_drainers(),
-                Some(told) = self.inquiries.next(), if !self.inquiries.is_empty() => self.told(told),
+                () = refill.notified() => self.refill(),
+                () = self.drainers.ready() => self.handle_drainers(),
+                Some(told) = self.inspections.next(), if !self.inspections.is_empty() => self.inspected(told),
                 _now = ticks.tick() => {
                     self.tick();
                     self.serve_misses();
                 }
             }
         }
-        self.look_at_clock();
+        self.check_wall_clock();
         self.settle_all();
-        self.leave_records();
-        self.say(Fact::GatewayStopped);
+        self.audit_records_left();
+        self.audit_fact(Fact::GatewayStopped);
         // Last: it says how far the audit log has come.
         self.keep_time();
         misses
     }
 
     /// Lanes want more of a budget: reserves it. The use of the version may make a successor due, too.
-    pub(super) fn quench(&mut self) {
-        for index in 0..self.rings.len() {
+    pub(super) fn refill(&mut self) {
+        for index in 0..self.keyrings.len() {
             self.reserve(index);
             if let Some(usage) = self.usage(index) {
                 self.feed(index, usage);
@@ -182,26 +182,26 @@ impl Driver {
         match request {
             Request::Rotate {
                 keyring,
-                because,
+                reason,
                 answer,
-            } => match self.rotate(&keyring, because) {
-                Ok(asked) => self.answer_rotation(Caller { asked, answer }),
-                Err(error) => give(answer, Err(error)),
+            } => match self.rotate(&keyring, reason) {
+                Ok(asked) => self.answer_rotation(PendingRotation { asked, answer }),
+                Err(error) => reply(answer, Err(error)),
             },
             Request::Order {
                 keyring,
                 order,
-                because,
+                reason,
                 answer,
-            } => give(answer, self.order(&keyring, order, because)),
+            } => reply(answer, self.order(&keyring, order, reason)),
             Request::Destroy {
                 keyring,
                 number,
-                wish,
-                because,
+                request,
+                reason,
                 answer,
-            } => self.destroy(&keyring, number, (Wanted { wish, because }, answer)),
-            Request::Overview { answer } => give(answer, self.overview()),
+            } => self.destroy(&keyring, number, (DestroyOrder { request, reason }, answer)),
+            Request::Overview { answer } => reply(answer, self.overview()),
             Request::Why {
                 keyring,
                 number,
@@ -211,22 +211,22 @@ impl Driver {
                 keyring,
                 number,
                 answer,
-            } => give(answer, self.exposure(&keyring, number)),
-            Request::Drill { because, answer } => give(answer, self.drill(&because)),
-            Request::Tail { count, answer } => give(answer, self.tail(count)),
+            } => reply(answer, self.exposure(&keyring, number)),
+            Request::Drill { reason, answer } => reply(answer, self.drill(&reason)),
+            Request::Tail { count, answer } => reply(answer, self.tail(count)),
             Request::Refused {
                 wanted,
                 why,
                 answer,
             } => {
                 self.conclude(wanted, &Outcome::Refused(why.into()));
-                give(answer, ());
+                reply(answer, ());
             }
             Request::Reload {
                 config,
                 reload,
                 answer,
-            } => give(answer, self.reload(config, reload)),
+            } => reply(answer, self.reload(config, reload)),
             Request::HandOver { .. } | Request::Lock { .. } | Request::Stop => {}
         }
     }
@@ -234,19 +234,19 @@ impl Driver {
 
 impl Driver {
     /// Answers the caller of a rotation, later if only time is missing: the engine notices that at a tick.
-    pub(super) fn answer_rotation(&mut self, caller: Caller) {
+    pub(super) fn answer_rotation(&mut self, caller: PendingRotation) {
         self.answer_rotations(vec![caller]);
     }
 
     /// A rotation that is answered with a failure must not happen later: it is withdrawn. Where its successor can neither be
     /// discarded nor be marked for the next start, the answer says so.
-    fn answer_rotations(&mut self, callers: Vec<Caller>) {
+    fn answer_rotations(&mut self, callers: Vec<PendingRotation>) {
         let mut failed = BTreeSet::new();
         let mut answers = Vec::new();
         for caller in callers {
-            let ring = self.ring(caller.asked.0).map(|(_keyring, ring)| ring);
-            if ring.is_some_and(Ring::waits_for_time) {
-                self.callers.push(caller);
+            let engine = self.engine(caller.asked.0).map(|(_keyring, engine)| engine);
+            if engine.is_some_and(KeyringState::waits_for_time) {
+                self.pending_rotations.push(caller);
                 continue;
             }
             let rotated = self.rotated(caller.asked);
@@ -261,9 +261,9 @@ impl Driver {
             if let Err(OrderError::Failed(failure)) = &mut rotated
                 && forgotten.contains(&caller.asked.0)
             {
-                failure.text.push_str(FORGOTTEN);
+                failure.text.push_str(NOT_WITHDRAWN);
             }
-            give(caller.answer, rotated);
+            reply(caller.answer, rotated);
         }
     }
 
@@ -274,12 +274,12 @@ impl Driver {
     }
 
     /// Answers callers whose rotation was held back.
-    pub(super) fn call_back(&mut self) {
-        let callers = std::mem::take(&mut self.callers);
+    pub(super) fn answer_pending_rotations(&mut self) {
+        let callers = std::mem::take(&mut self.pending_rotations);
         self.answer_rotations(callers);
-        let longest = (0..self.rings.len()).filter_map(|index| self.held_back(index));
-        if longest.max().is_some_and(|wait| wait > HASTE)
-            && let Some(left_out) = self.haste.admit(self.clock.instant())
+        let longest = (0..self.keyrings.len()).filter_map(|index| self.held_back(index));
+        if longest.max().is_some_and(|wait| wait > PACE_WARNING)
+            && let Some(left_out) = self.pace_warning.admit(self.clock.instant())
         {
             tracing::warn!(
                 left_out,
@@ -293,12 +293,12 @@ impl Driver {
         &mut self,
         keyring: &str,
         number: u32,
-        (wanted, answer): (Wanted, Answer<Result<KeyringStatus, OrderError>>),
+        (wanted, answer): (DestroyOrder, Answer<Result<KeyringStatus, OrderError>>),
     ) {
         let may = self.index(keyring).and_then(|index| {
             let order = self.order_for((index, number), &wanted)?;
-            let asked = !wanted.wish.approves || self.is_forced((index, number));
-            let forced = wanted.wish.forced && asked;
+            let asked = !wanted.request.approves || self.is_forced((index, number));
+            let forced = wanted.request.forced && asked;
             if !forced {
                 self.may_destroy(index, order)?;
             }
@@ -307,85 +307,92 @@ impl Driver {
         let order_of = ordered((keyring, number), &wanted);
         match may {
             Ok((index, order, true)) => {
-                let done = self.give_wish((index, order), wanted, Ground::Forced);
-                give(answer, self.answered(order_of, done));
+                let done = self.give_destroy_order((index, order), wanted, DestroyBasis::Forced);
+                reply(answer, self.answered(order_of, done));
             }
             Ok((index, _order, false)) => {
-                self.ask((index, number), Then::Destroy(wanted, answer));
+                self.inspect_for((index, number), InspectionPurpose::Destroy(wanted, answer));
             }
-            Err(error) => give(answer, self.answered(order_of, Err(error))),
+            Err(error) => reply(answer, self.answered(order_of, Err(error))),
         }
     }
 
     /// Why a version is kept; asks JetStream where that matters.
-    fn why(&mut self, keyring: &str, number: u32, answer: Answer<Result<Kept, OrderError>>) {
+    fn why(
+        &mut self,
+        keyring: &str,
+        number: u32,
+        answer: Answer<Result<RetentionReasons, OrderError>>,
+    ) {
         let index = self.index(keyring);
         let kept = index.and_then(|index| Ok((index, self.kept(index, number)?)));
         match kept {
             Ok((index, kept)) if matches!(kept.state, State::DecryptOnly | State::Archived) => {
-                self.ask((index, number), Then::Why(answer));
+                self.inspect_for((index, number), InspectionPurpose::Why(answer));
             }
-            other => give(answer, other.map(|(_index, kept)| kept)),
+            other => reply(answer, other.map(|(_index, kept)| kept)),
         }
     }
 
-    fn ask(&mut self, (index, number): (usize, u32), then: Then) {
+    fn inspect_for(&mut self, (index, number): (usize, u32), purpose: InspectionPurpose) {
         match self.inquire(index, number) {
-            Some(Inspection::Later(stored)) => self.await_answer((index, number), then, stored),
-            Some(Inspection::Answered(stored)) => self.told(Told {
+            Some(Inspection::Later(stored)) => self.await_answer((index, number), purpose, stored),
+            Some(Inspection::Answered(stored)) => self.inspected(InspectionResult {
                 index,
                 number,
                 stored,
-                then,
+                purpose,
             }),
             None => tracing::debug!("whoever asked about a version that is gone gets no answer"),
         }
     }
 
-    pub(super) fn told(&mut self, told: Told) {
-        let Told {
+    pub(super) fn inspected(&mut self, told: InspectionResult) {
+        let InspectionResult {
             index,
             number,
             stored,
-            then,
+            purpose,
         } = told;
-        match then {
-            Then::Engine => self.feed(index, Event::Inspected(number, verdict(&stored))),
-            Then::Destroy(wanted, answer) => {
+        match purpose {
+            InspectionPurpose::Engine => {
+                self.feed(index, Event::Inspected(number, verdict(&stored)))
+            }
+            InspectionPurpose::Destroy(wanted, answer) => {
                 let keyring = self
-                    .rings
+                    .keyrings
                     .get(index)
-                    .map(|driven| driven.keyring.to_string());
+                    .map(|managed| managed.keyring.to_string());
                 let keyring = keyring.unwrap_or_default();
                 let order_of = ordered((&keyring, number), &wanted);
                 let done = self.destroy_if((index, number), wanted, &stored);
-                give(answer, self.answered(order_of, done));
+                reply(answer, self.answered(order_of, done));
             }
-            Then::Why(answer) => {
+            InspectionPurpose::Why(answer) => {
                 let kept = self.kept(index, number).map(|mut kept| {
                     kept.reasons.extend(match verdict(&stored) {
-                        Verdict::Held(evidence) => Some(evidence),
-                        Verdict::Clear(_) => None,
+                        RetentionVerdict::Held(evidence) => Some(evidence),
+                        RetentionVerdict::Clear(_) => None,
                     });
                     kept
                 });
-                give(answer, kept);
+                reply(answer, kept);
             }
         }
     }
 }
 
 /// The audit entry of a destruction that may be refused.
-fn ordered((keyring, number): (&str, u32), wanted: &Wanted) -> Ordered {
-    let order = if wanted.wish.approves {
+fn ordered((keyring, number): (&str, u32), wanted: &DestroyOrder) -> AuditedOrder {
+    let order = if wanted.request.approves {
         Order::Approve(number)
     } else {
         Order::Destroy(number)
     };
-    Ordered::of(keyring, order, wanted.because.clone())
+    AuditedOrder::of(keyring, order, wanted.reason.clone())
 }
 
-pub(super) fn give<T>(answer: Answer<T>, value: T) {
+pub(super) fn reply<T>(answer: Answer<T>, value: T) {
     if answer.send(value).is_err() {
         tracing::debug!("whoever asked has gone");
     }

@@ -1,6 +1,6 @@
 //! The state machine of key versions: decides what is to be done; the driver does it.
 //!
-//! [`step`] is a pure function from a state, the time and an event to the next state and the actions to take; the caller carries
+//! [`decide`] is a pure function from a state, the time and an event to the next state and the actions to take; the caller carries
 //! them out and reports the outcome. One action is under way at a time, so that a crash leaves at most one half done. The state
 //! after a restart is made from the record alone.
 //!
@@ -15,33 +15,33 @@
 //! | 5 overlap | the predecessor opens what is still on its way | |
 //! | 6 archive or destroy | it opens on demand; or, once nothing stored needs it, its secret goes | `archived`, `destroyed` |
 
-mod consent;
-mod deed;
-mod life;
+mod apply;
+mod approval;
 mod order;
-mod pace;
 mod plan;
-mod ring;
-mod take;
+mod spacing;
+mod state;
+mod step;
 #[cfg(test)]
 mod tests;
 mod usage;
+mod version;
 
-pub use deed::{Action, Deed, drawing, leads};
-pub use life::{Life, Member, Now};
-pub use order::{Asked, Order, Refused};
-pub use ring::{Failure, Gate, Outlook, Ring, Stage, Verdict};
+pub use order::{Order, OrderRequest, Refused};
+pub use state::{DestroyCheck, Failure, KeyringState, Outlook, RetentionVerdict, RotationStage};
+pub use step::{Action, Step, state_diagram, transition_label};
+pub use version::{Member, Now, VersionView};
 
-use crate::envelope::Used;
+use crate::envelope::Volume;
 
 use super::terms::Terms;
 
 /// What is left to reserve of a version's limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Supply {
+pub enum LimitHeadroom {
     /// As much as lanes ask for.
     #[default]
-    Lasts,
+    Enough,
     /// Less than they ask for.
     Spent,
 }
@@ -56,13 +56,13 @@ pub enum Event {
         /// The version.
         number: u32,
         /// Messages and bytes known to be sealed; compared with the soft thresholds.
-        sealed: Used,
+        sealed: Volume,
         /// The same and what killed processes had reserved; compared with the hard limit.
-        used: Used,
+        used: Volume,
         /// Envelopes that did not open.
         failed_opens: u64,
         /// What is left to reserve of the limit.
-        supply: Supply,
+        headroom: LimitHeadroom,
     },
     /// A gateway has joined the fleet, or come back.
     Joined(Member),
@@ -70,28 +70,28 @@ pub enum Event {
     Left(Member),
     /// The member has proven that it holds the version.
     Proven(Member, u32),
-    /// An order that [`Ring::judge`] has accepted.
-    Asked(Asked),
+    /// An order that [`KeyringState::check_order`] has accepted.
+    Ordered(OrderRequest),
     /// The caller was told that the order has failed: it must not happen later, except for a revocation.
     Withdrawn(Order),
     /// An earlier process has left this successor of a withdrawn rotation behind.
     LeftOver(u32),
     /// The action under way has ended; the versions in the record now.
-    Ended(Result<(), Failure>, Vec<Life>),
+    Ended(Result<(), Failure>, Vec<VersionView>),
     /// The record was read again; the versions in it.
-    Record(Vec<Life>),
-    /// The answer to [`Deed::Inspect`].
-    Inspected(u32, Verdict),
+    Record(Vec<VersionView>),
+    /// The answer to [`Step::Inspect`].
+    Inspected(u32, RetentionVerdict),
     /// The configuration has changed.
     Terms(Terms),
 }
 
-/// The next state and the actions to take. Every action but [`Deed::Inspect`] and [`Deed::Challenge`] must be followed by one
+/// The next state and the actions to take. Every action but [`Step::Inspect`] and [`Step::Challenge`] must be followed by one
 /// [`Event::Ended`]. Any event may come at any time.
 #[must_use]
-pub fn step(mut ring: Ring, now: Now, event: Event) -> (Ring, Vec<Action>) {
-    ring.take(now, event);
-    ring.pace.look(now, &ring.lives);
-    let actions = ring.decide(now);
-    (ring, actions)
+pub fn decide(mut state: KeyringState, now: Now, event: Event) -> (KeyringState, Vec<Action>) {
+    state.apply(now, event);
+    state.spacing.look(now, &state.versions);
+    let actions = state.plan(now);
+    (state, actions)
 }

@@ -2,9 +2,9 @@
 
 use crate::catalogue::State;
 use crate::fault::{Fault, Faulty, Retry, Who};
-use crate::rotation::because::Because;
+use crate::rotation::reason::Reason;
 
-use super::deed::Deed;
+use super::step::Step;
 
 /// An order to a keyring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,11 +31,11 @@ pub enum Order {
 
 /// An order and its reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Asked {
+pub struct OrderRequest {
     /// The order.
     pub order: Order,
     /// Who and why.
-    pub because: Because,
+    pub reason: Reason,
 }
 
 /// Why an order is not carried out.
@@ -110,7 +110,7 @@ pub enum Refused {
 impl Order {
     /// Whether it stops a version from sealing: then it is retried until it succeeds, and a rotation follows.
     #[must_use]
-    pub const fn takes_away(self) -> bool {
+    pub const fn stops_sealing(self) -> bool {
         matches!(self, Self::Compromise(_) | Self::Suspend(_))
     }
 
@@ -130,7 +130,7 @@ impl Order {
     }
 
     /// Whether the order is possible for a version in this state.
-    pub(super) fn fits(self, state: State) -> Result<(), Refused> {
+    pub(super) fn check_state(self, state: State) -> Result<(), Refused> {
         if let (Some(number), State::Destroyed) = (self.number(), state) {
             return Err(Refused::Destroyed(number));
         }
@@ -151,23 +151,23 @@ impl Order {
     }
 }
 
-impl Asked {
+impl OrderRequest {
     /// Whether this step carries the order out.
-    pub(super) fn met_by(&self, deed: &Deed) -> bool {
-        match (self.order, deed) {
-            (Order::Compromise(asked), Deed::Compromise(done))
-            | (Order::Suspend(asked), Deed::Suspend(done))
-            | (Order::Restore(asked), Deed::Restore(done, _))
-            | (Order::Archive(asked), Deed::Archive(done))
-            | (Order::Destroy(asked) | Order::Approve(asked), Deed::Destroy(done))
-            | (Order::Propose(asked, _), Deed::Propose(done, _)) => asked == *done,
-            (Order::Abort, Deed::Discard(_)) => true,
+    pub(super) fn is_met_by(&self, step: &Step) -> bool {
+        match (self.order, step) {
+            (Order::Compromise(asked), Step::Compromise(done))
+            | (Order::Suspend(asked), Step::Suspend(done))
+            | (Order::Restore(asked), Step::Restore(done, _))
+            | (Order::Archive(asked), Step::Archive(done))
+            | (Order::Destroy(asked) | Order::Approve(asked), Step::Destroy(done))
+            | (Order::Propose(asked, _), Step::Propose(done, _)) => asked == *done,
+            (Order::Abort, Step::Discard(_)) => true,
             _ => false,
         }
     }
 
-    pub(super) const fn takes_away(&self) -> bool {
-        self.order.takes_away()
+    pub(super) const fn stops_sealing(&self) -> bool {
+        self.order.stops_sealing()
     }
 }
 

@@ -4,14 +4,14 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::audit::Trigger;
-use crate::envelope::Used;
+use crate::envelope::Volume;
 use crate::envelope::limits::FAILED_OPENS_ROTATE;
 use crate::printable::Count;
-use crate::rotation::because::Because;
+use crate::rotation::reason::Reason;
 use crate::rotation::terms::{Limit, Terms};
 
-use super::Supply;
-use super::life::Now;
+use super::LimitHeadroom;
+use super::version::Now;
 
 /// The window of the rate.
 const WINDOW: Duration = Duration::from_secs(120);
@@ -22,26 +22,26 @@ const SPACING: Duration = Duration::from_secs(1);
 /// The use of the active version over time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Usage {
-    last: Report,
+    last: UsageReport,
     /// What was sealed, and when.
-    samples: VecDeque<(Duration, Used)>,
+    samples: VecDeque<(Duration, Volume)>,
 }
 
 /// The use of a version at one time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Report {
+pub(super) struct UsageReport {
     pub(super) number: u32,
     /// Known to be sealed.
-    pub(super) sealed: Used,
+    pub(super) sealed: Volume,
     /// Counts against the limit.
-    pub(super) used: Used,
+    pub(super) used: Volume,
     pub(super) failed_opens: u64,
-    pub(super) supply: Supply,
+    pub(super) headroom: LimitHeadroom,
 }
 
 impl Usage {
     /// Takes a report. Another version than the last resets the samples.
-    pub(super) fn report(&mut self, now: Now, report: Report) {
+    pub(super) fn report(&mut self, now: Now, report: UsageReport) {
         if self.last.number != report.number {
             self.samples.clear();
         }
@@ -50,7 +50,7 @@ impl Usage {
         if newest.is_none_or(|at| now.elapsed.saturating_sub(at) >= SPACING) {
             self.samples.push_back((now.elapsed, report.sealed));
         }
-        let old = |(at, _used): &(Duration, Used)| now.elapsed.saturating_sub(*at) > WINDOW;
+        let old = |(at, _used): &(Duration, Volume)| now.elapsed.saturating_sub(*at) > WINDOW;
         while self.samples.len() > 2 && self.samples.front().is_some_and(old) {
             self.samples.pop_front();
         }
@@ -66,7 +66,7 @@ impl Usage {
         self.until(now, number, (self.last.used, goal))
     }
 
-    fn until(&self, now: Now, number: u32, (is, goal): (Used, Limit)) -> Option<Duration> {
+    fn until(&self, now: Now, number: u32, (is, goal): (Volume, Limit)) -> Option<Duration> {
         if self.last.number != number {
             return None;
         }
@@ -76,12 +76,12 @@ impl Usage {
             return None;
         }
         let grown = self.last.sealed.minus(*before);
-        let messages = reach(
+        let messages = time_to_reach(
             span,
             grown.messages,
             goal.messages.saturating_sub(is.messages),
         );
-        let bytes = reach(span, grown.bytes, goal.bytes.saturating_sub(is.bytes));
+        let bytes = time_to_reach(span, grown.bytes, goal.bytes.saturating_sub(is.bytes));
         messages.into_iter().chain(bytes).min()
     }
 
@@ -91,12 +91,12 @@ impl Usage {
         number: u32,
         now: Now,
         (terms, lead): (&Terms, Duration),
-    ) -> Option<Because> {
+    ) -> Option<Reason> {
         let last = &self.last;
         if last.number != number {
             return None;
         }
-        let Used { messages, bytes } = last.sealed;
+        let Volume { messages, bytes } = last.sealed;
         let found = if last.failed_opens >= FAILED_OPENS_ROTATE {
             let why = format!("{} did not open", Count(last.failed_opens, "envelope"));
             Some((Trigger::FailedOpens, why))
@@ -109,7 +109,7 @@ impl Usage {
         } else if bytes >= terms.rotate.bytes {
             let why = format!("{bytes} of {} sealed", Count(terms.rotate.bytes, "byte"));
             Some((Trigger::Bytes, why))
-        } else if last.supply == Supply::Spent {
+        } else if last.headroom == LimitHeadroom::Spent {
             let why = "nothing is left to reserve of the limit".to_owned();
             Some((Trigger::Forecast, why))
         } else {
@@ -123,12 +123,12 @@ impl Usage {
                 (Trigger::Forecast, why)
             })
         };
-        found.map(|(cause, why)| Because::of_gateway(cause, why))
+        found.map(|(cause, why)| Reason::of_gateway(cause, why))
     }
 }
 
 /// How long until `left` more, when it grew by `grown` within `span`.
-fn reach(span: Duration, grown: u64, left: u64) -> Option<Duration> {
+fn time_to_reach(span: Duration, grown: u64, left: u64) -> Option<Duration> {
     let (grown, left) = (u128::from(grown), u128::from(left));
     let nanos = span.as_nanos().saturating_mul(left).checked_div(grown)?;
     Some(Duration::from_nanos(

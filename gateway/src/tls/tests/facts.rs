@@ -7,8 +7,8 @@ use rcgen::{CustomExtension, DnType, SanType};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-use super::made::{Ca, Folder, Leaf, THIS_YEAR, named};
-use crate::tls::{Acceptor, Clients, Listener, Peer, Role};
+use super::fixtures::{Ca, Folder, Leaf, THIS_YEAR, named};
+use crate::tls::{Acceptor, ClientAuth, ListenerTls, Peer, Role};
 
 fn peer(leaf: &Leaf) -> Option<Peer> {
     let der = CertificateDer::from_pem_slice(leaf.certificate.as_bytes()).unwrap();
@@ -70,29 +70,29 @@ fn alternative_names_that_cannot_be_read_identify_nobody() {
 fn certificates_out_of_date_are_used_and_spoken_of() {
     let folder = Folder::new();
     let ca = Ca::new("CA");
-    let doubts = |years| {
+    let warnings = |years| {
         let listener = folder.listener(&ca.leaf_of("gw", years));
-        let doubts = folder.acceptor(listener).doubts();
-        let doubts = doubts.iter().map(|doubt| folder.bare(&doubt.to_string()));
-        doubts.collect::<Vec<_>>()
+        let warnings = folder.acceptor(listener).warnings();
+        let warnings = warnings.iter().map(|doubt| folder.bare(&doubt.to_string()));
+        warnings.collect::<Vec<_>>()
     };
     let help = "replace the file; it is read again by itself";
     assert_eq!(
-        doubts([2025, 2026]),
+        warnings([2025, 2026]),
         [format!(
             "`tls.certificate`: the certificate of CN=gw in gw.pem has expired on 2026-01-01T00:00:00Z; {help}"
         )]
     );
     assert_eq!(
-        doubts([2027, 2028]),
+        warnings([2027, 2028]),
         [format!(
             "`tls.certificate`: the certificate of CN=gw in gw.pem is not valid before 2027-01-01T00:00:00Z; {help}"
         )]
     );
-    assert!(doubts([2026, 2027]).is_empty());
-    folder.winder.advance(Duration::from_hours(24 * 10));
+    assert!(warnings([2026, 2027]).is_empty());
+    folder.manual_clock.advance(Duration::from_hours(24 * 10));
     assert_eq!(
-        doubts([2026, 2027]),
+        warnings([2026, 2027]),
         [format!(
             "`tls.certificate`: the certificate of CN=gw in gw.pem expires on 2027-01-01T00:00:00Z; {help}"
         )]
@@ -104,33 +104,37 @@ fn old_ca_beside_a_good_one_is_no_matter_and_an_old_list_is() {
     let folder = Folder::new();
     let (ca, old) = (Ca::new("Agents"), Ca::new("Agents of old"));
     let leaf = ca.leaf("gw");
-    let authorities = |crl: &str| Clients::Optional(folder.authorities(&ca, Some(crl)));
+    let authorities = |crl: &str| ClientAuth::Optional(folder.authorities(&ca, Some(crl)));
     let clients = authorities(&ca.list_until(&[], 2027));
-    let acceptor = folder.acceptor(Listener {
+    let acceptor = folder.acceptor(ListenerTls {
         clients: clients.clone(),
         ..folder.listener(&leaf)
     });
-    assert!(acceptor.doubts().is_empty());
-    folder.winder.advance(Duration::from_hours(24 * 60));
-    let said: Vec<_> = acceptor.doubts().iter().map(ToString::to_string).collect();
+    assert!(acceptor.warnings().is_empty());
+    folder.manual_clock.advance(Duration::from_hours(24 * 60));
+    let said: Vec<_> = acceptor
+        .warnings()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     assert_eq!(said.len(), 1);
     assert!(
         said[0].starts_with("`tls.crl`: the revocation list of CN=Agents in "),
         "{said:?}"
     );
     let both = format!("{}{}", old.0.pem(), ca.0.pem());
-    let Clients::Optional(at) = &clients else {
+    let ClientAuth::Optional(at) = &clients else {
         panic!("optional")
     };
     std::fs::write(&at.ca, both).unwrap();
-    let doubts = Acceptor::load(acceptor.settings().clone(), &folder.clock)
+    let warnings = Acceptor::load(acceptor.settings().clone(), &folder.clock)
         .unwrap()
-        .doubts();
+        .warnings();
     assert!(
-        doubts.iter().any(|doubt| doubt
+        warnings.iter().any(|doubt| doubt
             .message
             .contains("no revocation list of CN=Agents of old")),
-        "{doubts:?}"
+        "{warnings:?}"
     );
 }
 
@@ -140,8 +144,8 @@ fn file_expires_with_its_first_certificate_and_cas_with_their_last() {
     let ca = Ca::new("CA");
     let mut leaf = ca.leaf_of("gw", [2026, 2027]);
     leaf.certificate.push_str(&ca.0.pem());
-    let listener = Listener {
-        clients: Clients::Optional(folder.authorities(&ca, None)),
+    let listener = ListenerTls {
+        clients: ClientAuth::Optional(folder.authorities(&ca, None)),
         ..folder.listener(&leaf)
     };
     let year = |days: u64| SystemTime::UNIX_EPOCH + Duration::from_hours(24 * days);

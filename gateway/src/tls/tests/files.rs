@@ -1,9 +1,9 @@
 //! Errors of unusable files.
 
-use super::made::{Ca, Folder, Leaf, THIS_YEAR, named, open_up};
+use super::fixtures::{Ca, Folder, Leaf, THIS_YEAR, named, open_up};
 use crate::disk;
 use crate::fault::{Faulty, Who};
-use crate::tls::{Acceptor, Clients, Dialer, Error, Listener, Role, ToServer};
+use crate::tls::{Acceptor, ClientAuth, Dialer, Error, ListenerTls, Role, ServerTls};
 
 #[test]
 fn absent_files_are_named_with_the_key_that_names_them() {
@@ -160,9 +160,9 @@ fn lists_must_be_signed_by_the_ca_that_they_name() {
 #[test]
 fn ca_of_servers_is_read_and_named() {
     let folder = Folder::new();
-    let settings = ToServer {
+    let settings = ServerTls {
         ca: Some(folder.put("ca.pem", "nothing")),
-        ..ToServer::default()
+        ..ServerTls::default()
     };
     let error = Dialer::load(settings, &folder.clock).err().unwrap();
     assert_eq!(
@@ -182,9 +182,9 @@ fn settings_and_errors_show_no_key() {
 }
 
 /// A listener that requires certificates of `ca`.
-fn asking(folder: &Folder, ca: &Ca, crl: &str) -> Listener {
-    Listener {
-        clients: Clients::Required(folder.authorities(ca, Some(crl))),
+fn asking(folder: &Folder, ca: &Ca, crl: &str) -> ListenerTls {
+    ListenerTls {
+        clients: ClientAuth::Required(folder.authorities(ca, Some(crl))),
         ..folder.listener(&ca.leaf("gw"))
     }
 }

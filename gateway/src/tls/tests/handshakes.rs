@@ -4,8 +4,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::made::{Ca, Folder, Leaf, THIS_YEAR, named, shake};
-use crate::tls::{Authorities, Clients, Failure, Listener, Peer};
+use super::fixtures::{Ca, Folder, Leaf, THIS_YEAR, named, shake};
+use crate::tls::{Authorities, ClientAuth, Failure, ListenerTls, Peer};
 
 fn failure((side, error): (&'static str, rustls::Error)) -> (&'static str, Failure) {
     (side, Failure::of(&io::Error::other(error)))
@@ -43,8 +43,8 @@ fn clients_certificates_are_required_optional_or_unasked() {
     let (ca, agents) = (Ca::new("CA"), Ca::new("Agents"));
     let leaf = ca.leaf("gw");
     let agent = agents.leaf("agent-7");
-    let with = |clients: Clients, own: Option<&Leaf>| {
-        let acceptor = folder.acceptor(Listener {
+    let with = |clients: ClientAuth, own: Option<&Leaf>| {
+        let acceptor = folder.acceptor(ListenerTls {
             clients,
             ..folder.listener(&leaf)
         });
@@ -57,12 +57,18 @@ fn clients_certificates_are_required_optional_or_unasked() {
     let none = Err(("server", Failure::NoCertificate));
     let unknown = Err(("server", Failure::UnknownCa));
     let impostor = Ca::new("Agents").leaf("agent-7");
-    assert_eq!(with(Clients::Unasked, Some(&agent)), Ok(None));
-    assert_eq!(with(Clients::Optional(authorities()), None), Ok(None));
-    assert_eq!(with(Clients::Optional(authorities()), Some(&agent)), seven);
-    assert_eq!(with(Clients::Required(authorities()), Some(&agent)), seven);
-    assert_eq!(with(Clients::Required(authorities()), None), none);
-    for clients in [Clients::Optional, Clients::Required] {
+    assert_eq!(with(ClientAuth::NotRequested, Some(&agent)), Ok(None));
+    assert_eq!(with(ClientAuth::Optional(authorities()), None), Ok(None));
+    assert_eq!(
+        with(ClientAuth::Optional(authorities()), Some(&agent)),
+        seven
+    );
+    assert_eq!(
+        with(ClientAuth::Required(authorities()), Some(&agent)),
+        seven
+    );
+    assert_eq!(with(ClientAuth::Required(authorities()), None), none);
+    for clients in [ClientAuth::Optional, ClientAuth::Required] {
         let outcome = with(clients(authorities()), Some(&impostor));
         // The impostor's CA has the trusted CA's name, so that its signature is checked.
         assert!(
@@ -76,14 +82,14 @@ fn clients_certificates_are_required_optional_or_unasked() {
 fn expired_certificate_of_a_client_is_refused_by_the_crate_s_clock() {
     let folder = Folder::new();
     let ca = Ca::new("CA");
-    let acceptor = folder.acceptor(Listener {
-        clients: Clients::Required(folder.authorities(&ca, None)),
+    let acceptor = folder.acceptor(ListenerTls {
+        clients: ClientAuth::Required(folder.authorities(&ca, None)),
         ..folder.listener(&ca.leaf("gw"))
     });
     let agent = ca.leaf_of("agent-7", [2026, 2027]);
     let client = folder.client(&ca, Some(&agent));
     assert!(shake(acceptor.config(), Arc::clone(&client), "gw").is_ok());
-    folder.winder.advance(Duration::from_hours(24 * 40));
+    folder.manual_clock.advance(Duration::from_hours(24 * 40));
     let expired = shake(acceptor.config(), client, "gw").err().map(failure);
     assert_eq!(expired, Some(("server", Failure::Expired)));
 }
@@ -97,8 +103,8 @@ fn revoked_certificate_of_a_client_is_refused_and_others_are_not() {
         params.serial_number = Some(serial.into());
         folder.client(&ca, Some(&ca.sign(params)))
     };
-    let acceptor = folder.acceptor(Listener {
-        clients: Clients::Optional(folder.authorities(&ca, Some(&ca.list(&[7])))),
+    let acceptor = folder.acceptor(ListenerTls {
+        clients: ClientAuth::Optional(folder.authorities(&ca, Some(&ca.list(&[7])))),
         ..folder.listener(&ca.leaf("gw"))
     });
     let revoked = shake(acceptor.config(), numbered(7), "gw").err();
@@ -115,8 +121,8 @@ fn client_of_a_ca_without_a_list_is_refused_when_there_are_lists() {
         ca: folder.put("both.pem", &both),
         crl: Some(folder.put("crl.pem", &ca.list(&[]))),
     };
-    let acceptor = folder.acceptor(Listener {
-        clients: Clients::Required(authorities),
+    let acceptor = folder.acceptor(ListenerTls {
+        clients: ClientAuth::Required(authorities),
         ..folder.listener(&ca.leaf("gw"))
     });
     let client = folder.client(&ca, Some(&unlisted.leaf("agent")));

@@ -2,6 +2,6 @@
 
 mod facts;
 mod files;
+mod fixtures;
 mod handshakes;
-mod made;
 mod reload;

@@ -3,8 +3,8 @@
 use std::io::{Read, Write};
 use std::sync::Arc;
 
-use super::made::{Ca, Folder, Leaf, THIS_YEAR, named, shake};
-use crate::tls::{Acceptor, Changed, Clients, Error, Listener, Role};
+use super::fixtures::{Ca, Folder, Leaf, THIS_YEAR, named, shake};
+use crate::tls::{Acceptor, Changed, ClientAuth, Error, ListenerTls, Role};
 
 /// Which certificate a new handshake shows: the serial number of the one that the client saw.
 fn shown(acceptor: &Acceptor, folder: &Folder, ca: &Ca) -> Vec<u8> {
@@ -84,7 +84,7 @@ fn replacement_that_is_not_valid_now_keeps_the_old_one_until_it_is() {
     assert!(matches!(acceptor.reload(), Err(Error::OutOfDate { .. })));
     assert_eq!(shown(&acceptor, &folder, &ca), old);
     folder
-        .winder
+        .manual_clock
         .advance(std::time::Duration::from_hours(24 * 40));
     assert!(matches!(acceptor.reload(), Ok(Changed::Files(_))));
     assert_ne!(shown(&acceptor, &folder, &ca), old);
@@ -97,8 +97,8 @@ fn revocation_works_from_the_next_handshake_on() {
     let mut params = named("agent", THIS_YEAR);
     params.serial_number = Some(7_u64.into());
     let agent: Leaf = ca.sign(params);
-    let acceptor = folder.acceptor(Listener {
-        clients: Clients::Required(folder.authorities(&ca, Some(&ca.list(&[])))),
+    let acceptor = folder.acceptor(ListenerTls {
+        clients: ClientAuth::Required(folder.authorities(&ca, Some(&ca.list(&[])))),
         ..folder.listener(&ca.leaf("gw"))
     });
     let client = folder.client(&ca, Some(&agent));

@@ -1,7 +1,7 @@
 //! Answers of the API that hold configurations: one, in `config`, or several, in the `config` of each element of a list.
 
 use super::super::Buffer;
-use super::super::json::{Elements, Members, NotAnObject, means};
+use super::super::json::{Elements, Members, NotAnObject, key_is};
 use super::super::write::Decimal;
 
 /// A number in a JSON text, and what it becomes.
@@ -53,9 +53,9 @@ impl<F: FnMut(&[u8]) -> Option<Change>> Copy<'_, '_, F> {
     fn answer(&mut self, list: &[u8]) -> Result<(), NotAnObject> {
         for member in Members::new(self.answer) {
             let member = member?;
-            if means(member.key, b"config") {
+            if key_is(member.key, b"config") {
                 self.config(member.value, member.at);
-            } else if means(member.key, list) {
+            } else if key_is(member.key, list) {
                 self.list(member.value, member.at);
             }
         }
@@ -67,7 +67,7 @@ impl<F: FnMut(&[u8]) -> Option<Change>> Copy<'_, '_, F> {
         for (offset, element) in Elements::new(list).flatten() {
             let at = at.saturating_add(offset);
             let members = Members::new(element).flatten();
-            for member in members.filter(|member| means(member.key, b"config")) {
+            for member in members.filter(|member| key_is(member.key, b"config")) {
                 self.config(member.value, at.saturating_add(member.at));
             }
         }

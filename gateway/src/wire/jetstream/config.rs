@@ -4,13 +4,13 @@
 use std::borrow::Cow;
 
 use super::super::Buffer;
-use super::super::json::{Elements, Members, NotAnObject, means, text};
+use super::super::json::{Elements, Members, NotAnObject, key_is, text};
 use super::answer::{Change, change_configs};
 use super::{Request, integer, replace};
 
 /// Where the messages of a stream come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Holds<'a> {
+pub enum StoredFrom<'a> {
     /// Published on this subject, or on subjects that match it.
     Published(&'a [u8]),
     /// Copied from other streams, from subjects that match this filter.
@@ -27,7 +27,7 @@ pub enum Holds<'a> {
 pub fn widen_max_msg_size(
     body: &[u8],
     overhead: usize,
-    covered: impl FnMut(Holds<'_>) -> bool,
+    covered: impl FnMut(StoredFrom<'_>) -> bool,
     out: &mut Buffer,
 ) -> bool {
     let wider = wider(body, overhead, covered);
@@ -41,11 +41,11 @@ pub fn widen_max_msg_size(
 pub fn widen_restored(
     body: &[u8],
     overhead: usize,
-    mut covered: impl FnMut(Holds<'_>) -> bool,
+    mut covered: impl FnMut(StoredFrom<'_>) -> bool,
     out: &mut Buffer,
 ) -> bool {
     let mut members = Members::new(body).flatten();
-    let config = members.find(|member| means(member.key, b"config"));
+    let config = members.find(|member| key_is(member.key, b"config"));
     let wider = config.and_then(|config| {
         let (size, wider) = wider(config.value, overhead, &mut covered)?;
         Some((config.at.saturating_add(size.at), size.len, wider))
@@ -59,12 +59,12 @@ pub fn widen_restored(
 fn wider(
     config: &[u8],
     overhead: usize,
-    mut covered: impl FnMut(Holds<'_>) -> bool,
+    mut covered: impl FnMut(StoredFrom<'_>) -> bool,
 ) -> Option<(Size, i64)> {
     let config = Config::read(config).ok()?;
     let size = config.size.filter(|size| size.bytes > 0)?;
     let overhead = i64::try_from(overhead).unwrap_or(i64::MAX);
-    let wider = size.bytes.saturating_add(overhead).min(LARGEST);
+    let wider = size.bytes.saturating_add(overhead).min(MAX_MSG_SIZE_LIMIT);
     (wider != size.bytes && config.is_covered(&mut covered)).then_some((size, wider))
 }
 
@@ -74,7 +74,7 @@ fn wider(
 pub fn narrow_max_msg_size(
     answer: &[u8],
     overhead: usize,
-    mut covered: impl FnMut(Holds<'_>) -> bool,
+    mut covered: impl FnMut(StoredFrom<'_>) -> bool,
     out: &mut Buffer,
 ) -> bool {
     let overhead = i64::try_from(overhead).unwrap_or(i64::MAX);
@@ -111,7 +111,7 @@ pub fn stream_config<'a>(request: Request<'_>, body: &'a [u8]) -> Option<&'a [u8
 
 /// Whether the stream configuration `body` asks for counters (`allow_msg_counter`).
 #[must_use]
-pub fn counts(body: &[u8]) -> bool {
+pub fn is_counter_stream(body: &[u8]) -> bool {
     Config::read(body).is_ok_and(|config| config.counts)
 }
 
@@ -123,7 +123,7 @@ pub fn subjects(body: &[u8], mut each: impl FnMut(&[u8])) {
 }
 
 /// The server keeps `max_msg_size` in 32 bits.
-const LARGEST: i64 = 0x7FFF_FFFF;
+const MAX_MSG_SIZE_LIMIT: i64 = 0x7FFF_FFFF;
 
 /// The keys of a stream configuration that matter here, borrowed from its text.
 #[derive(Default)]
@@ -150,9 +150,9 @@ impl<'a> Config<'a> {
         for member in Members::new(json) {
             let member = member?;
             let (value, is_null) = (member.value, member.value == b"null");
-            let is = |name: &str| means(member.key, name.as_bytes());
+            let is = |name: &str| key_is(member.key, name.as_bytes());
             if is("max_msg_size") {
-                let size = integer(value).filter(|&bytes| bytes <= LARGEST);
+                let size = integer(value).filter(|&bytes| bytes <= MAX_MSG_SIZE_LIMIT);
                 let (at, len) = (member.at, value.len());
                 config.size = size.map(|bytes| Size { bytes, at, len }).or(config.size);
             } else if is("subjects") {
@@ -185,7 +185,7 @@ impl<'a> Config<'a> {
         }
     }
 
-    fn is_covered(&self, covered: &mut impl FnMut(Holds<'_>) -> bool) -> bool {
+    fn is_covered(&self, covered: &mut impl FnMut(StoredFrom<'_>) -> bool) -> bool {
         let sources = self.sources.into_iter().flat_map(Elements::new).flatten();
         let origins = self
             .mirror
@@ -194,13 +194,13 @@ impl<'a> Config<'a> {
         let mut copied = false;
         for origin in origins {
             filters(origin, |filter| {
-                copied = copied || covered(Holds::Copied(filter));
+                copied = copied || covered(StoredFrom::Copied(filter));
             });
         }
         let (mut some, mut all) = (false, true);
         self.subjects(|subject| {
             some = true;
-            all = all && subject.is_some_and(|subject| covered(Holds::Published(subject)));
+            all = all && subject.is_some_and(|subject| covered(StoredFrom::Published(subject)));
         });
         copied || some && all
     }
@@ -233,7 +233,7 @@ fn last<'a>(object: &'a [u8], key: &[u8]) -> Result<Option<&'a [u8]>, NotAnObjec
     let mut value = None;
     for member in Members::new(object) {
         let member = member?;
-        value = means(member.key, key).then_some(member.value).or(value);
+        value = key_is(member.key, key).then_some(member.value).or(value);
     }
     Ok(value)
 }
@@ -243,7 +243,7 @@ fn last_text<'a>(object: &'a [u8], key: &[u8]) -> Result<Option<Cow<'a, [u8]>>, 
     let mut value = None;
     for member in Members::new(object) {
         let member = member?;
-        let is_it = means(member.key, key) && member.value != b"null";
+        let is_it = key_is(member.key, key) && member.value != b"null";
         value = is_it.then_some(member.value).or(value);
     }
     Ok(value.and_then(text).filter(|text| !text.is_empty()))

@@ -1,6 +1,6 @@
 //! Deliveries of consumers: reply subjects for acknowledgements, acknowledgements, `Nats-Msg-Size`, and the statuses of pulls.
 
-use super::super::header::{self, Number};
+use super::super::header::{self, HeaderNumber};
 use super::super::write::Decimal;
 use super::Pending;
 
@@ -28,7 +28,7 @@ pub struct Delivery<'a> {
 
 /// Whether the server takes this body for an acknowledgement of a delivery; it ignores any other.
 #[must_use]
-pub fn acknowledges(body: &[u8]) -> bool {
+pub fn is_consumer_ack(body: &[u8]) -> bool {
     const WORDS: [&[u8]; 4] = [b"", b"+ACK", b"+OK", b"+WPI"];
     const STARTS: [&[u8]; 3] = [b"-NAK", b"+NXT", b"+TERM"];
     WORDS.contains(&body) || STARTS.iter().any(|start| body.starts_with(start))
@@ -70,13 +70,13 @@ pub fn narrow_msg_size(value: &[u8], overhead: usize) -> Option<Decimal> {
 
 /// The pull request behind `+NXT`, in an acknowledgement that asks for more messages.
 #[must_use]
-pub fn next(body: &[u8]) -> Option<&[u8]> {
+pub fn next_pull(body: &[u8]) -> Option<&[u8]> {
     body.strip_prefix(b"+NXT")
 }
 
 /// What remains of a pull according to its status, and the number of bytes in that header block.
 #[must_use]
-pub fn pending(headers: &[u8]) -> Option<(Pending, Number<'_>)> {
+pub fn pending(headers: &[u8]) -> Option<(Pending, HeaderNumber<'_>)> {
     header::status(headers)?;
     let bytes = header::number(headers, b"Nats-Pending-Bytes")?;
     let messages = header::number(headers, b"Nats-Pending-Messages")?;

@@ -5,11 +5,11 @@
 //! which asks for somewhat more than the limit may be taken, where the bare server refuses it; none that it takes is refused.
 
 use super::super::Buffer;
-use super::super::header::{self, Number};
-use super::super::json::{Members, means};
+use super::super::header::{self, HeaderNumber};
+use super::super::json::{Members, key_is};
 use super::answer::{Change, change_configs};
 use super::integer;
-use super::pull::{SHORTEST, room};
+use super::pull::{MIN_MESSAGE_SIZE, room};
 use super::replace;
 
 /// What the server says, with the limit behind it, to a pull that asks for more (409).
@@ -21,7 +21,7 @@ const EXCEEDED: &[u8] = b"Exceeded MaxRequestMaxBytes of ";
 /// `false`: nothing to change, and `out` is as it was. That is so for a limit that is absent or not positive.
 pub fn widen_limit(body: &[u8], overhead: usize, out: &mut Buffer) -> bool {
     let mut members = Members::new(body).flatten();
-    let Some(config) = members.find(|member| means(member.key, b"config")) else {
+    let Some(config) = members.find(|member| key_is(member.key, b"config")) else {
         return false;
     };
     let wider = change(config.value, |limit| wider(limit, overhead));
@@ -42,7 +42,7 @@ pub fn narrow_limits(answer: &[u8], overhead: usize, out: &mut Buffer) -> bool {
 
 /// The limit in the status of a pull that asks for more than it, and what [`narrow_limits`] makes of it.
 #[must_use]
-pub fn exceeded(headers: &[u8], overhead: usize) -> Option<(Number<'_>, u64)> {
+pub fn exceeded(headers: &[u8], overhead: usize) -> Option<(HeaderNumber<'_>, u64)> {
     let (code, description) = header::status_line(headers)?;
     let digits = description.strip_prefix(EXCEEDED)?;
     let number = header::status_number(headers, digits.len()).filter(|_| code == b"409")?;
@@ -54,7 +54,7 @@ pub fn exceeded(headers: &[u8], overhead: usize) -> Option<(Number<'_>, u64)> {
 fn change(config: &[u8], new: impl FnOnce(i64) -> Option<i64>) -> Option<Change> {
     let numbers = Members::new(config)
         .map_while(Result::ok)
-        .filter(|member| means(member.key, b"max_bytes"))
+        .filter(|member| key_is(member.key, b"max_bytes"))
         .filter_map(|member| Some((member, integer(member.value)?)));
     let (member, limit) = numbers.last()?;
     Some(Change {
@@ -77,10 +77,12 @@ fn wider(limit: i64, overhead: usize) -> Option<i64> {
 fn narrower(wider: i64, overhead: usize) -> Option<i64> {
     let overhead = u64::try_from(overhead).unwrap_or(u64::MAX);
     let above = u64::try_from(wider).ok()?.checked_sub(overhead)?;
-    // One message has room in each `SHORTEST` bytes, the last of which have none: the overhead of the first is off.
-    let step = SHORTEST.saturating_add(overhead);
-    let whole = above.checked_div(step)?.saturating_mul(SHORTEST);
-    let rest = above.checked_rem(step)?.min(SHORTEST.saturating_sub(1));
+    // One message has room in each `MIN_MESSAGE_SIZE` bytes, the last of which have none: the overhead of the first is off.
+    let step = MIN_MESSAGE_SIZE.saturating_add(overhead);
+    let whole = above.checked_div(step)?.saturating_mul(MIN_MESSAGE_SIZE);
+    let rest = above
+        .checked_rem(step)?
+        .min(MIN_MESSAGE_SIZE.saturating_sub(1));
     let limit = i64::try_from(whole.saturating_add(rest)).ok()?;
     (limit > 0 && limit != wider).then_some(limit)
 }

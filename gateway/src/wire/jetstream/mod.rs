@@ -3,52 +3,56 @@
 //!
 //! Pure functions over text, which replace spans and copy everything else byte for byte. Keys match as in Go's `encoding/json`:
 //! any letter case, the last one wins. Go merges duplicate keys in other ways, too: what is read from a request's body is certain
-//! to be what the server reads only where [`is_clear`] holds.
+//! to be what the server reads only where [`is_unambiguous`] holds.
 //!
 //! | file | what it holds |
 //! |---|---|
 //! | `request` | which API request a subject is |
-//! | `clear` | whether a body has one meaning |
+//! | `ambiguity` | whether a body has one meaning |
 //! | `pull` | `max_bytes` and `no_hdr` of pulls and direct gets, and what is left of a pull |
 //! | `config` | stream configurations: `max_msg_size` there and back, subjects, counters |
 //! | `limit` | the `max_bytes` that a consumer allows a pull to ask for, there and back |
 //! | `answer` | the configurations in an answer |
-//! | `destinations` | where a request or a header tells the server to publish or to store, and what to copy |
-//! | `stored` | the answer of `STREAM.MSG.GET`, payload in base64 |
-//! | `acknowledgement` | the payloads that JetStream itself answers a publish with |
+//! | `subject_uses` | where a request or a header tells the server to publish or to store, and what to copy |
+//! | `stored_message` | the answer of `STREAM.MSG.GET`, payload in base64 |
+//! | `pub_ack` | the payloads that JetStream itself answers a publish with |
 //! | `response` | whether a payload is an answer of the API |
 //! | `trace` | whether a payload is a message-trace event |
-//! | `shape` | the JSON schemas that `acknowledgement` and `trace` match payloads against |
+//! | `shape` | the JSON schemas that `pub_ack` and `trace` match payloads against |
 //! | `delivery` | `$JS.ACK…` replies, `Nats-Msg-Size`, the status of a pull |
 
-mod acknowledgement;
+mod ambiguity;
 mod answer;
-mod clear;
 mod config;
 mod delivery;
-mod destinations;
 mod limit;
-mod named;
+mod pub_ack;
 mod pull;
 mod request;
+mod requested_subject;
 mod response;
 mod shape;
-mod stored;
+mod stored_message;
+mod subject_uses;
 mod trace;
 
-pub use acknowledgement::is_acknowledgement;
-pub use clear::is_clear;
+pub use ambiguity::is_unambiguous;
 pub use config::{
-    Holds, counts, narrow_max_msg_size, stream_config, subjects, widen_max_msg_size, widen_restored,
+    StoredFrom, is_counter_stream, narrow_max_msg_size, stream_config, subjects,
+    widen_max_msg_size, widen_restored,
 };
-pub use delivery::{Delivery, acknowledges, narrow_msg_size, next, pending};
-pub use destinations::{Place, destinations, header_destinations, renamed};
+pub use delivery::{Delivery, is_consumer_ack, narrow_msg_size, next_pull, pending};
 pub use limit::{exceeded, narrow_limits, widen_limit};
-pub use named::named_subject;
-pub use pull::{Batch, Edited, Grant, Pending, batch, bounded, direct_get, widen_max_bytes};
-pub use request::{Request, deliver_subject, resembles_request, stream_of_consumer};
+pub use pub_ack::is_pub_ack;
+pub use pull::{
+    BoundedPull, DirectGetBatch, DirectGetEdit, Pending, batch, bounded_pull, direct_get,
+    widen_max_bytes,
+};
+pub use request::{Request, deliver_subject, may_be_api_request, stream_of_consumer};
+pub use requested_subject::requested_subject;
 pub use response::is_api_response;
-pub use stored::{Stored, Unclear};
+pub use stored_message::{Ambiguous, StoredMessage};
+pub use subject_uses::{SubjectUse, header_subject_uses, subject_transforms, subject_uses};
 pub use trace::is_trace_event;
 
 use super::json::natural;

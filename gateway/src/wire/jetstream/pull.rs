@@ -8,20 +8,20 @@
 use std::num::NonZeroU64;
 
 use super::super::Buffer;
-use super::super::json::{Elements, Members, NotAnObject, means};
+use super::super::json::{Elements, Members, NotAnObject, key_is};
 use super::super::write::Decimal;
 use super::integer;
 
 /// What the server counts at least for a message: a subject of one byte and the shortest reply that acknowledges. More
 /// messages than `max_bytes` has room for are never sent, whatever the batch: clients that mean "any number" ask for a million.
-pub(super) const SHORTEST: u64 = 40;
+pub(super) const MIN_MESSAGE_SIZE: u64 = 40;
 
 /// The same for a direct get: a subject and a payload of one byte each; reply subjects do not count.
-const SHORTEST_STORED: u64 = 2;
+const MIN_DIRECT_MESSAGE_SIZE: u64 = 2;
 
 /// How many such messages a direct get is widened for at most: 1 MiB of overhead, of the 64 MiB that a server buffers for a
 /// connection (`max_pending`).
-const SHORT: u64 = 21_845;
+const MAX_SMALL_MESSAGES: u64 = 21_845;
 
 /// How many messages a `multi_last` without `batch` yields at most.
 const MULTI_LAST: i64 = 1024;
@@ -32,7 +32,7 @@ const MULTI_LAST: i64 = 1024;
 /// `false`: nothing to change, `out` is unchanged. So for a body that is no JSON object (empty, or just a batch size), and for a
 /// `max_bytes` that is absent or not positive.
 pub fn widen_max_bytes(body: &[u8], overhead: usize, out: &mut Buffer) -> bool {
-    let Ok(asked) = Asked::read(body) else {
+    let Ok(asked) = RequestBody::read(body) else {
         return false;
     };
     write(body, asked.wider(overhead, room), None, out)
@@ -41,7 +41,7 @@ pub fn widen_max_bytes(body: &[u8], overhead: usize, out: &mut Buffer) -> bool {
 /// A pull with `max_bytes` whose batch is larger than can fit them, or absent: its statuses alone do not tell how much of the
 /// overhead that was added for it remains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Grant {
+pub struct BoundedPull {
     /// Messages requested; 0 if absent, which is one message.
     batch: u64,
     /// Bytes requested.
@@ -57,18 +57,18 @@ pub struct Pending {
     pub bytes: u64,
 }
 
-/// `Some` if the body of a pull has a `max_bytes`; with a [`Grant`] if its statuses are not enough to undo the overhead.
+/// `Some` if the body of a pull has a `max_bytes`; with a [`BoundedPull`] if its statuses are not enough to undo the overhead.
 #[must_use]
-pub fn bounded(body: &[u8]) -> Option<Option<Grant>> {
-    let asked = Asked::read(body).ok()?;
+pub fn bounded_pull(body: &[u8]) -> Option<Option<BoundedPull>> {
+    let asked = RequestBody::read(body).ok()?;
     let span = asked.max_bytes.filter(|span| span.max_bytes > 0)?;
     let batch = u64::try_from(asked.batch).unwrap_or_default();
     let max_bytes = NonZeroU64::new(span.max_bytes.unsigned_abs())?;
     let tells = (1..=room(max_bytes.get())).contains(&batch);
-    Some((!tells).then_some(Grant { batch, max_bytes }))
+    Some((!tells).then_some(BoundedPull { batch, max_bytes }))
 }
 
-impl Grant {
+impl BoundedPull {
     /// For how many of the remaining messages `overhead` bytes each are left; `None` if this is not a status of that pull.
     #[must_use]
     pub fn room_left(self, overhead: u64, left: Pending) -> Option<u64> {
@@ -78,7 +78,7 @@ impl Grant {
             .checked_add(self.max_bytes.get())?;
         let sent = self.batch.checked_sub(left.messages)?;
         let taken = granted.checked_sub(left.bytes)?;
-        let least = sent.saturating_mul(SHORTEST);
+        let least = sent.saturating_mul(MIN_MESSAGE_SIZE);
         let is_of_it = taken >= least && (sent > 0 || taken == 0);
         is_of_it.then_some(room.saturating_sub(sent))
     }
@@ -90,7 +90,7 @@ impl Grant {
     clippy::struct_excessive_bools,
     reason = "each is an answer of its own"
 )]
-pub struct Edited {
+pub struct DirectGetEdit {
     /// Whether anything was appended; otherwise the body stays as it is.
     pub changed: bool,
     /// Whether the client's request was for messages without headers.
@@ -99,14 +99,14 @@ pub struct Edited {
 
 /// Appends `body`, of [`super::Request::DirectGet`], with its `max_bytes` raised as in [`widen_max_bytes`], and with every
 /// `no_hdr` set to `false`, so that the response's headers tell which message it is.
-pub fn direct_get(body: &[u8], overhead: usize, out: &mut Buffer) -> Edited {
-    let Ok(asked) = Asked::read(body) else {
-        return Edited {
+pub fn direct_get(body: &[u8], overhead: usize, out: &mut Buffer) -> DirectGetEdit {
+    let Ok(asked) = RequestBody::read(body) else {
+        return DirectGetEdit {
             changed: false,
             without_headers: false,
         };
     };
-    Edited {
+    DirectGetEdit {
         changed: write(
             body,
             asked.wider(overhead, direct_room),
@@ -119,19 +119,19 @@ pub fn direct_get(body: &[u8], overhead: usize, out: &mut Buffer) -> Edited {
 
 /// A direct get of several messages, which end with a `204 EOB`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Batch {
+pub struct DirectGetBatch {
     /// The server stops after the message that reaches this many bytes.
     pub max_bytes: Option<NonZeroU64>,
-    /// [`Edited::without_headers`].
+    /// [`DirectGetEdit::without_headers`].
     pub without_headers: bool,
 }
 
-/// The [`Batch`] for which the body of a direct get asks; `None` where it asks for one message.
+/// The [`DirectGetBatch`] for which the body of a direct get asks; `None` where it asks for one message.
 #[must_use]
-pub fn batch(body: &[u8]) -> Option<Batch> {
-    let asked = Asked::read(body).ok()?;
+pub fn batch(body: &[u8]) -> Option<DirectGetBatch> {
+    let asked = RequestBody::read(body).ok()?;
     let max_bytes = asked.max_bytes.filter(|span| span.max_bytes > 0);
-    (asked.batch > 0 || asked.several).then_some(Batch {
+    (asked.batch > 0 || asked.has_multi_last).then_some(DirectGetBatch {
         max_bytes: max_bytes.and_then(|span| NonZeroU64::new(span.max_bytes.unsigned_abs())),
         without_headers: asked.without_headers(),
     })
@@ -142,7 +142,7 @@ fn write(body: &[u8], wider: Option<(Span, i64)>, no_hdr: Option<&[u8]>, out: &m
     let mut copied = 0;
     for member in Members::new(body).flatten() {
         let is_wider = wider.filter(|(span, _)| span.at == member.at);
-        let shown = no_hdr.filter(|_| member.value == b"true" && means(member.key, b"no_hdr"));
+        let shown = no_hdr.filter(|_| member.value == b"true" && key_is(member.key, b"no_hdr"));
         let wider = is_wider.map(|(_, max)| Decimal::new(usize::try_from(max).unwrap_or_default()));
         let Some(value) = wider.as_ref().map(Decimal::digits).or(shown) else {
             continue;
@@ -167,30 +167,30 @@ struct Span {
 /// The keys of a body that matter here.
 #[derive(Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a key of the body")]
-struct Asked {
+struct RequestBody {
     max_bytes: Option<Span>,
     batch: i64,
     /// Whether `multi_last` is not empty.
-    several: bool,
+    has_multi_last: bool,
     no_hdr: bool,
 }
 
-impl Asked {
+impl RequestBody {
     fn read(body: &[u8]) -> Result<Self, NotAnObject> {
         let mut asked = Self::default();
         for member in Members::new(body) {
             let member = member?;
             let number = integer(member.value);
-            if means(member.key, b"max_bytes") {
+            if key_is(member.key, b"max_bytes") {
                 let at = member.at;
                 asked.max_bytes = number
                     .map(|max_bytes| Span { at, max_bytes })
                     .or(asked.max_bytes);
-            } else if means(member.key, b"batch") {
+            } else if key_is(member.key, b"batch") {
                 asked.batch = number.unwrap_or(asked.batch);
-            } else if means(member.key, b"multi_last") {
-                asked.several = matches!(Elements::new(member.value).next(), Some(Ok(_)));
-            } else if means(member.key, b"no_hdr") && member.value != b"null" {
+            } else if key_is(member.key, b"multi_last") {
+                asked.has_multi_last = matches!(Elements::new(member.value).next(), Some(Ok(_)));
+            } else if key_is(member.key, b"no_hdr") && member.value != b"null" {
                 asked.no_hdr = member.value == b"true";
             }
         }
@@ -198,7 +198,7 @@ impl Asked {
     }
 
     const fn without_headers(&self) -> bool {
-        self.no_hdr && !self.several
+        self.no_hdr && !self.has_multi_last
     }
 
     /// A positive `max_bytes`, and what it is raised to; `room`: how many messages fit.
@@ -214,7 +214,7 @@ impl Asked {
 
     /// How many messages it asks for.
     const fn batch(&self) -> i64 {
-        match (self.batch, self.several) {
+        match (self.batch, self.has_multi_last) {
             (1.., _) => self.batch,
             (_, true) => MULTI_LAST,
             (_, false) => 1,
@@ -224,12 +224,12 @@ impl Asked {
 
 /// How many messages `max_bytes` has room for at most.
 pub(super) const fn room(max_bytes: u64) -> u64 {
-    (max_bytes / SHORTEST).saturating_add(1)
+    (max_bytes / MIN_MESSAGE_SIZE).saturating_add(1)
 }
 
 /// The same for a direct get. The gateway counts its responses itself, so that too large a result costs a few messages that are
 /// dropped.
 fn direct_room(max_bytes: u64) -> u64 {
-    let short = (max_bytes / SHORTEST_STORED).saturating_add(1);
-    room(max_bytes).max(short.min(SHORT))
+    let short = (max_bytes / MIN_DIRECT_MESSAGE_SIZE).saturating_add(1);
+    room(max_bytes).max(short.min(MAX_SMALL_MESSAGES))
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::super::json::{Members, means, text};
+use super::super::json::{Members, key_is, text};
 
 /// A request to JetStream's API, by how its body or its response is rewritten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub enum Request<'a> {
         /// The subject whose last message is asked for.
         subject: Option<&'a [u8]>,
     },
-    /// `STREAM.MSG.GET.<stream>`: the response is a [`super::Stored`].
+    /// `STREAM.MSG.GET.<stream>`: the response is a [`super::StoredMessage`].
     MessageGet,
     /// `STREAM.CREATE.<stream>`, `STREAM.UPDATE.<stream>`: the body is a stream configuration, the response has a `config`.
     StreamConfig,
@@ -74,7 +74,7 @@ impl<'a> Request<'a> {
 
 /// Whether a subject may be a request to JetStream's API with a JSON response, under an unknown prefix.
 #[must_use]
-pub fn resembles_request(subject: &[u8]) -> bool {
+pub fn may_be_api_request(subject: &[u8]) -> bool {
     const VERBS: [&[u8]; 2] = [b".STREAM.", b".CONSUMER."];
     let has = |verb: &&[u8]| memchr::memmem::find(subject, verb).is_some();
     subject.ends_with(b".INFO") || VERBS.iter().any(has)
@@ -110,7 +110,7 @@ pub fn deliver_subject(body: &[u8]) -> Option<Cow<'_, [u8]>> {
     let mut subject = None;
     for member in Members::new(body) {
         let member = member.ok()?;
-        if means(member.key, b"deliver_subject") && member.value != b"null" {
+        if key_is(member.key, b"deliver_subject") && member.value != b"null" {
             subject = text(member.value);
         }
     }

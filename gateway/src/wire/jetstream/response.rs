@@ -1,6 +1,6 @@
 //! The responses of JetStream's API.
 
-use super::super::json::{Members, means};
+use super::super::json::{Members, key_is};
 
 /// Whether `payload` is a response of JetStream's API: one JSON object whose only `type` is
 /// `io.nats.jetstream.api.v1.…_response`.
@@ -12,7 +12,7 @@ pub fn is_api_response(payload: &[u8]) -> bool {
     let mut kind = None;
     for member in Members::new(payload) {
         let Ok(member) = member else { return false };
-        if means(member.key, b"type") {
+        if key_is(member.key, b"type") {
             let is_first = member.key == b"type" && kind.is_none();
             if !is_first || !is_response(member.value) {
                 return false;

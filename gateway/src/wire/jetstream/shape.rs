@@ -40,7 +40,7 @@ pub(super) const fn key(name: &'static str, shape: Shape) -> Key {
 }
 
 /// An optional key.
-pub(super) const fn maybe(name: &'static str, shape: Shape) -> Key {
+pub(super) const fn optional(name: &'static str, shape: Shape) -> Key {
     Key {
         required: false,
         ..key(name, shape)

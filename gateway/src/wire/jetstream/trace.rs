@@ -1,6 +1,6 @@
 //! Message-trace events (ADR-41), which a server publishes to the `Nats-Trace-Dest` of a message.
 
-use super::shape::{Key, Shape, key, maybe};
+use super::shape::{Key, Shape, key, optional};
 
 /// Whether `payload` is an uncompressed trace event as a server writes it.
 ///
@@ -16,11 +16,11 @@ const EVENT: Shape = Shape::Object(&[
     key(
         "request",
         Shape::Object(&[
-            maybe("header", Shape::Map(&Shape::List(&Shape::Text))),
-            maybe("msgsize", Shape::COUNT),
+            optional("header", Shape::Map(&Shape::List(&Shape::Text))),
+            optional("msgsize", Shape::COUNT),
         ]),
     ),
-    maybe("hops", Shape::COUNT),
+    optional("hops", Shape::COUNT),
     key("events", Shape::List(&STEP)),
 ]);
 
@@ -28,14 +28,14 @@ const SERVER: Shape = Shape::Object(&[
     key("name", Shape::Text),
     key("host", Shape::Text),
     key("id", Shape::Text),
-    maybe("cluster", Shape::Text),
-    maybe("domain", Shape::Text),
+    optional("cluster", Shape::Text),
+    optional("domain", Shape::Text),
     key("ver", Shape::Text),
-    maybe("tags", Shape::List(&Shape::Text)),
-    maybe("metadata", Shape::Map(&Shape::Text)),
-    maybe("feature_flags", Shape::Map(&Shape::Flag)),
+    optional("tags", Shape::List(&Shape::Text)),
+    optional("metadata", Shape::Map(&Shape::Text)),
+    optional("feature_flags", Shape::Map(&Shape::Flag)),
     key("jetstream", Shape::Flag),
-    maybe("flags", Shape::U64),
+    optional("flags", Shape::U64),
     key("seq", Shape::U64),
     key("time", Shape::Text),
 ]);
@@ -48,10 +48,10 @@ const STEP: Shape = Shape::AnyOf(&[
         key("kind", Shape::COUNT),
         key("cid", Shape::U64),
         NAME,
-        maybe("hop", Shape::Text),
-        maybe("acc", Shape::Text),
-        maybe("sub", Shape::Text),
-        maybe("queue", Shape::Text),
+        optional("hop", Shape::Text),
+        optional("acc", Shape::Text),
+        optional("sub", Shape::Text),
+        optional("queue", Shape::Text),
         FAILED,
     ]),
     Shape::Object(&[
@@ -68,8 +68,8 @@ const STEP: Shape = Shape::AnyOf(&[
         key("type", Shape::Word(b"\"js\"")),
         TIME,
         key("stream", Shape::Text),
-        maybe("subject", Shape::Text),
-        maybe("nointerest", Shape::Flag),
+        optional("subject", Shape::Text),
+        optional("nointerest", Shape::Flag),
         FAILED,
     ]),
     Shape::Object(&[
@@ -93,5 +93,5 @@ const STEP: Shape = Shape::AnyOf(&[
 ]);
 
 const TIME: Key = key("ts", Shape::Text);
-const NAME: Key = maybe("name", Shape::Text);
-const FAILED: Key = maybe("error", Shape::Text);
+const NAME: Key = optional("name", Shape::Text);
+const FAILED: Key = optional("error", Shape::Text);

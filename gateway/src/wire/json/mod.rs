@@ -5,7 +5,7 @@
 
 mod text;
 
-pub(super) use text::{is_string, is_text, means, natural, quote, text};
+pub(super) use text::{is_string, is_text, key_is, natural, quote, text};
 
 /// The text is not a JSON object, or nests too deep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -13,7 +13,7 @@ pub(super) use text::{is_string, is_text, means, natural, quote, text};
 pub struct NotAnObject;
 
 /// The limit of Go's `encoding/json`, not counting the outermost object.
-const DEEPEST: usize = 9_999;
+const MAX_DEPTH: usize = 9_999;
 
 /// One member of the outermost object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub(super) struct Member<'a> {
 pub(super) struct Members<'a> {
     json: &'a [u8],
     at: usize,
-    deepest: usize,
+    max_depth: usize,
     state: State,
 }
 
@@ -85,15 +85,15 @@ impl Brackets {
 impl<'a> Members<'a> {
     /// The members of `json`.
     pub(super) const fn new(json: &'a [u8]) -> Self {
-        Self::within(json, DEEPEST)
+        Self::with_max_depth(json, MAX_DEPTH)
     }
 
-    /// The same, with an error for values that nest deeper than `deepest`.
-    pub(super) const fn within(json: &'a [u8], deepest: usize) -> Self {
+    /// The same, with an error for values that nest deeper than `max_depth`.
+    pub(super) const fn with_max_depth(json: &'a [u8], max_depth: usize) -> Self {
         Self {
             json,
             at: 0,
-            deepest,
+            max_depth,
             state: State::First,
         }
     }
@@ -204,7 +204,7 @@ impl<'a> Members<'a> {
     fn piece(&mut self, open: &mut Brackets) -> Result<(), NotAnObject> {
         match self.peek().ok_or(NotAnObject)? {
             b'"' => return self.string().map(drop),
-            bracket @ (b'{' | b'[') if open.depth < self.deepest => open.push(bracket),
+            bracket @ (b'{' | b'[') if open.depth < self.max_depth => open.push(bracket),
             b'}' if open.pop() == Some(true) => {}
             b']' if open.pop() == Some(false) => {}
             b',' | b':' | b' ' | b'\t' | b'\r' | b'\n' if open.depth > 0 => {}

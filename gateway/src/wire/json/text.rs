@@ -6,7 +6,7 @@ use super::super::Buffer;
 
 /// Whether Go's `encoding/json` matches a key with `name` (ASCII, lower case): any letter case, escapes resolved, and the two
 /// letters outside ASCII that Unicode folds into it.
-pub(in crate::wire) fn means(key: &[u8], name: &[u8]) -> bool {
+pub(in crate::wire) fn key_is(key: &[u8], name: &[u8]) -> bool {
     let mut rest = key;
     for &wanted in name {
         let Some((folded, tail)) = folded(rest) else {
@@ -24,7 +24,7 @@ pub(in crate::wire) fn means(key: &[u8], name: &[u8]) -> bool {
 fn folded(text: &[u8]) -> Option<(u8, &[u8])> {
     match text {
         [b'\\', b'u', hex @ ..] => {
-            let (code, tail) = four(hex)?;
+            let (code, tail) = hex4(hex)?;
             Some((fold(char::from_u32(code)?)?, tail))
         }
         // U+017F and U+212A in UTF-8
@@ -87,13 +87,13 @@ fn unescape(text: &[u8]) -> (char, &[u8]) {
 
 /// `\uXXXX` behind its `u`, with the second half of a surrogate pair.
 fn unicode(hex: &[u8]) -> (char, &[u8]) {
-    let Some((high, tail)) = four(hex) else {
+    let Some((high, tail)) = hex4(hex) else {
         return (char::REPLACEMENT_CHARACTER, hex);
     };
     if let Some(c) = char::from_u32(high) {
         return (c, tail);
     }
-    let pair = tail.strip_prefix(b"\\u").and_then(four);
+    let pair = tail.strip_prefix(b"\\u").and_then(hex4);
     match pair.and_then(|(low, tail)| Some((low.checked_sub(0xDC00)?, tail))) {
         Some((low, tail)) if high < 0xDC00 && low < 0x400 => {
             let code = ((high & 0x3FF) << 10 | low).wrapping_add(0x1_0000);
@@ -107,7 +107,7 @@ fn unicode(hex: &[u8]) -> (char, &[u8]) {
 }
 
 /// Four hexadecimal digits, and what follows.
-fn four(text: &[u8]) -> Option<(u32, &[u8])> {
+fn hex4(text: &[u8]) -> Option<(u32, &[u8])> {
     let (digits, tail) = text.split_at_checked(4)?;
     let code = digits.iter().try_fold(0_u32, |code, &digit| {
         let value = char::from(digit).to_digit(16)?;

@@ -47,12 +47,12 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn client_parser_and_twin_agree_on_any_stream_and_any_split(data in stream()) {
+    fn client_parser_and_reference_agree_on_any_stream_and_any_split(data in stream()) {
         check::client_parser_agrees(&data);
     }
 
     #[test]
-    fn server_parser_and_twin_agree_on_any_stream_and_any_split(data in stream()) {
+    fn server_parser_and_reference_agree_on_any_stream_and_any_split(data in stream()) {
         check::server_parser_agrees(&data);
     }
 

@@ -1,7 +1,7 @@
 //! Rules of the deliver direction.
 
 use super::super::write::{self, Decimal};
-use super::super::{Buffer, Limits, Malformed, ServerOp, ServerParser, Step};
+use super::super::{Buffer, Limits, Malformed, Parsed, ServerOp, ServerParser};
 use super::{message, server, server_refused};
 
 #[test]
@@ -109,7 +109,7 @@ fn r15_a_message_may_exceed_what_info_announced_up_to_a_sanity_cap() {
     let mut parser = ServerParser::new(Limits::default());
     assert_eq!(
         parser.next(b"MSG a 1 67174400\r\n"),
-        Ok(Step::More { need: 67_174_420 })
+        Ok(Parsed::Incomplete { need: 67_174_420 })
     );
     assert_eq!(
         server_refused(b"MSG a 1 67174401\r\n"),

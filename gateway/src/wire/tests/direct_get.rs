@@ -6,7 +6,7 @@ use std::num::NonZeroU64;
 use proptest::prelude::*;
 
 use super::super::Buffer;
-use super::super::header::written_by_direct_get;
+use super::super::header::direct_get_headers;
 use super::super::jetstream::{batch, direct_get};
 
 const SINGLE: &str = "Nats-Stream: S\r\nNats-Subject: k.guest\r\nNats-Sequence: 3\r\nNats-Time-Stamp: 2026-11-29T15:00:46.726818343Z\r\n";
@@ -18,7 +18,7 @@ type Says<'a> = (&'a [u8], &'a [u8], u64);
 const GUEST: Option<Says<'static>> = Some((b"S", b"k.guest", 3));
 
 fn says(block: &[u8]) -> Option<Says<'_>> {
-    let written = written_by_direct_get(block)?;
+    let written = direct_get_headers(block)?;
     Some((written.stream, written.subject, written.sequence))
 }
 
@@ -54,7 +54,7 @@ fn headers_that_the_server_appended_say_what_is_left_and_how_long_the_stored_one
     for stored in ["", "NATS/1.0\r\nA: b\r\n\r\n", "NATS/1.0\r\nA: b\r\nx"] {
         for (appended, pending) in [(SINGLE, None), (&*batch, Some(12))] {
             let block = answered(stored.as_bytes(), appended);
-            let written = written_by_direct_get(&block).unwrap();
+            let written = direct_get_headers(&block).unwrap();
             let found = (written.stored_len, written.pending);
             assert_eq!(found, (stored.len(), pending), "{stored:?}");
         }

@@ -163,7 +163,7 @@ fn info_nested_beyond_every_reader_is_refused_without_recursion() {
 /// What the server gets of a CONNECT.
 fn taken(options: &mut Connect, json: &[u8], edits: &Edits<'_>) -> Result<String, Refused> {
     let mut out = Buffer::new();
-    options.take(json, edits, &mut out)?;
+    options.apply(json, edits, &mut out)?;
     Ok(String::from_utf8(out.filled().to_vec()).expect("UTF-8"))
 }
 

@@ -2,9 +2,9 @@
 
 use super::super::Buffer;
 use super::super::jetstream::{
-    Delivery, Holds, Request, Stored, Unclear, counts, deliver_subject, exceeded,
-    is_acknowledgement, narrow_limits, narrow_max_msg_size, narrow_msg_size, subjects, widen_limit,
-    widen_max_bytes, widen_max_msg_size, widen_restored,
+    Ambiguous, Delivery, Request, StoredFrom, StoredMessage, deliver_subject, exceeded,
+    is_counter_stream, is_pub_ack, narrow_limits, narrow_max_msg_size, narrow_msg_size, subjects,
+    widen_limit, widen_max_bytes, widen_max_msg_size, widen_restored,
 };
 
 fn written(rewrite: impl FnOnce(&mut Buffer) -> bool) -> Option<String> {
@@ -18,8 +18,8 @@ fn pull(body: &str) -> Option<String> {
     written(|out| widen_max_bytes(body.as_bytes(), 48, out))
 }
 
-fn covered(what: Holds<'_>) -> bool {
-    let (Holds::Published(subject) | Holds::Copied(subject)) = what;
+fn covered(what: StoredFrom<'_>) -> bool {
+    let (StoredFrom::Published(subject) | StoredFrom::Copied(subject)) = what;
     subject.starts_with(b"a")
 }
 
@@ -268,11 +268,15 @@ fn max_msg_size_is_told_as_the_client_set_it() {
 
 #[test]
 fn counter_stream_is_told_by_its_configuration() {
-    assert!(counts(br#"{"name":"C","Allow_Msg_Counter":true}"#));
-    assert!(!counts(
+    assert!(is_counter_stream(
+        br#"{"name":"C","Allow_Msg_Counter":true}"#
+    ));
+    assert!(!is_counter_stream(
         br#"{"allow_msg_counter":true,"allow_msg_counter":false}"#
     ));
-    assert!(!counts(br#"{"metadata":{"allow_msg_counter":true}}"#));
+    assert!(!is_counter_stream(
+        br#"{"metadata":{"allow_msg_counter":true}}"#
+    ));
     let mut seen = Vec::new();
     subjects(
         br#"{"subjects":["\u0063.>","d\/\ud83d\ude00"]}"#,
@@ -296,7 +300,7 @@ pub(super) const MESSAGE: &str = r#"{"type":"io.nats.jetstream.api.v1.stream_msg
 
 #[test]
 fn stored_message_changes_its_data_and_nothing_else() {
-    let stored = Stored::parse(MESSAGE.as_bytes()).unwrap().unwrap();
+    let stored = StoredMessage::parse(MESSAGE.as_bytes()).unwrap().unwrap();
     assert_eq!((&*stored.subject, stored.sequence), (&b"a.1"[..], 2));
     let (mut data, mut headers) = (b"kept".to_vec(), Vec::new());
     assert!(stored.decode(&mut data) && stored.decode_headers(&mut headers));
@@ -312,10 +316,10 @@ fn stored_message_changes_its_data_and_nothing_else() {
 fn stored_answer_without_a_message_passes() {
     let error =
         br#"{"type":"t","error":{"code":404,"err_code":10037,"description":"no message found"}}"#;
-    assert_eq!(Stored::parse(error), Ok(None));
-    assert_eq!(Stored::parse(br#"{"message":null}"#), Ok(None));
+    assert_eq!(StoredMessage::parse(error), Ok(None));
+    assert_eq!(StoredMessage::parse(br#"{"message":null}"#), Ok(None));
     let empty = br#"{"message":{"subject":"a","seq":1}}"#;
-    let stored = Stored::parse(empty).unwrap().unwrap();
+    let stored = StoredMessage::parse(empty).unwrap().unwrap();
     let mut out = Buffer::new();
     stored.rewrite(b"ignored", &mut out);
     assert_eq!((out.filled(), stored.data_len()), (&empty[..], 0));
@@ -337,7 +341,11 @@ fn stored_answer_that_two_clients_read_differently_is_refused() {
         "not json",
         "",
     ] {
-        assert_eq!(Stored::parse(answer.as_bytes()), Err(Unclear), "{answer}");
+        assert_eq!(
+            StoredMessage::parse(answer.as_bytes()),
+            Err(Ambiguous),
+            "{answer}"
+        );
     }
 }
 
@@ -356,7 +364,7 @@ fn stored_data_that_is_not_strict_base64_is_refused() {
         "=",
     ] {
         let json = format!(r#"{{"message":{{"subject":"a","seq":1,"data":"{data}"}}}}"#);
-        let stored = Stored::parse(json.as_bytes()).unwrap().unwrap();
+        let stored = StoredMessage::parse(json.as_bytes()).unwrap().unwrap();
         let mut out = b"kept".to_vec();
         assert!(!stored.decode(&mut out), "{data}");
         assert_eq!(out, b"kept");
@@ -379,7 +387,7 @@ pub(super) const ACKNOWLEDGEMENTS: &[&str] = &[
 #[test]
 fn every_acknowledgement_of_the_server_is_one() {
     for text in ACKNOWLEDGEMENTS {
-        assert!(is_acknowledgement(text.as_bytes()), "{text}");
+        assert!(is_pub_ack(text.as_bytes()), "{text}");
     }
 }
 
@@ -431,9 +439,9 @@ fn what_only_looks_like_an_acknowledgement_is_none() {
         &long,
         &deep,
     ] {
-        assert!(!is_acknowledgement(text.as_bytes()), "{text}");
+        assert!(!is_pub_ack(text.as_bytes()), "{text}");
     }
-    assert!(!is_acknowledgement(b"{\"stream\":\"\xFF\",\"seq\":1}"));
+    assert!(!is_pub_ack(b"{\"stream\":\"\xFF\",\"seq\":1}"));
 }
 
 #[test]

@@ -1,19 +1,19 @@
 //! Tests of the protocol's rules, and of the parsers against the reference parser.
 
 mod agree;
+mod ambiguity;
 mod api_text;
-mod clear;
 mod deliver;
-mod destinations;
 mod direct_get;
 mod greeting;
 mod jetstream;
 mod parts;
 mod publish;
-mod written;
+mod server_json;
+mod subject_uses;
 
 use super::{
-    ClientOp, ClientParser, Limits, Malformed, Message, Publish, ServerOp, ServerParser, Step,
+    ClientOp, ClientParser, Limits, Malformed, Message, Parsed, Publish, ServerOp, ServerParser,
 };
 
 /// A parser after a CONNECT with headers, and with a `max_payload` of 100.
@@ -30,11 +30,11 @@ fn client_stream(stream: &[u8]) -> (Vec<ClientOp<'_>>, Result<(), Malformed>) {
     let (mut ops, mut rest) = (Vec::new(), stream);
     loop {
         match parser.next(rest) {
-            Ok(Step::Op { op, len }) => {
+            Ok(Parsed::Op { op, len }) => {
                 ops.push(unsized_op(op));
                 rest = &rest[len..];
             }
-            Ok(Step::More { .. }) => return (ops, Ok(())),
+            Ok(Parsed::Incomplete { .. }) => return (ops, Ok(())),
             Err(malformed) => return (ops, Err(malformed)),
         }
     }
@@ -75,7 +75,7 @@ fn refused(stream: &[u8]) -> Malformed {
 /// The only operation of a server's stream; a message without its line, which is checked here.
 fn server(stream: &[u8]) -> ServerOp<'_> {
     match ServerParser::new(Limits::default()).next(stream) {
-        Ok(Step::Op {
+        Ok(Parsed::Op {
             op: ServerOp::Message(message),
             len,
         }) => {
@@ -87,7 +87,7 @@ fn server(stream: &[u8]) -> ServerOp<'_> {
                 ..message
             })
         }
-        Ok(Step::Op { op, len }) if len == stream.len() => op,
+        Ok(Parsed::Op { op, len }) if len == stream.len() => op,
         other => panic!("{other:?} for {}", stream.escape_ascii()),
     }
 }

@@ -1,7 +1,7 @@
 //! Rules of the publish direction.
 
 use super::super::write::{self, PublishLine};
-use super::super::{Buffer, ClientOp, ClientParser, Limits, Malformed, Step};
+use super::super::{Buffer, ClientOp, ClientParser, Limits, Malformed, Parsed};
 use super::{client, client_stream, connected, publish, refused};
 
 #[test]
@@ -90,7 +90,10 @@ fn r2_bare_line_feeds_end_control_lines_but_not_bodies() {
 #[test]
 fn r2_a_wrong_trailer_is_malformed_before_the_second_byte_of_it() {
     let mut parser = connected();
-    assert_eq!(parser.next(b"PUB a 2\r\nh"), Ok(Step::More { need: 13 }));
+    assert_eq!(
+        parser.next(b"PUB a 2\r\nh"),
+        Ok(Parsed::Incomplete { need: 13 })
+    );
     assert_eq!(parser.next(b"PUB a 2\r\nhi!"), Err(Malformed::Trailer));
 }
 
@@ -117,7 +120,7 @@ fn r2_a_carriage_return_in_mid_argument_is_malformed() {
     ] {
         let malformed = refused(stream);
         assert_eq!(malformed, Malformed::CarriageReturn);
-        assert_eq!(malformed.words(), Some("Unknown Protocol Operation"));
+        assert_eq!(malformed.server_error(), Some("Unknown Protocol Operation"));
     }
     assert_eq!(&*Malformed::CarriageReturn.forward(b"PUB a\r 2\r\n"), b"X");
     assert_eq!(
@@ -189,7 +192,7 @@ fn r3_sizes_are_kept_and_written_as_the_client_wrote_them() {
         ("HPUB a\t00\t02 \r\nhi\r\n", "HPUB a 00 02 \r\n"),
     ] {
         let mut parser = connected();
-        let Ok(Step::Op {
+        let Ok(Parsed::Op {
             op: ClientOp::Publish(publish),
             ..
         }) = parser.next(stream.as_bytes())
@@ -233,7 +236,10 @@ fn r4_an_argument_part_at_the_limit_passes_and_one_byte_more_is_malformed() {
     ));
     let long = format!("SUB aa {sid}\r\n");
     let malformed = refused(long.as_bytes());
-    assert_eq!(malformed.words(), Some("maximum control line exceeded"));
+    assert_eq!(
+        malformed.server_error(),
+        Some("maximum control line exceeded")
+    );
     assert_eq!(
         &*malformed.forward(long.as_bytes()),
         long.trim_end().as_bytes()
@@ -261,7 +267,7 @@ fn r4_endless_blanks_and_filling_are_malformed() {
 fn r4_a_line_that_was_shortened_is_filled_up_to_its_own_length() {
     let stream = b"SUB  a \t  1   \r\n";
     let mut parser = connected();
-    assert!(matches!(parser.next(stream), Ok(Step::Op { .. })));
+    assert!(matches!(parser.next(stream), Ok(Parsed::Op { .. })));
     assert_eq!(parser.arg_len(), b"a \t  1   ".len());
     let mut out = Buffer::new();
     write::subscribe(&mut out, b"a", None, b"1", parser.arg_len());
@@ -295,7 +301,7 @@ fn r5_wrong_arguments_are_forwarded_verbatim_for_the_server_to_close() {
     ] {
         let malformed = refused(stream.as_bytes());
         assert_eq!(malformed, Malformed::Arguments { len: stream.len() });
-        assert_eq!(malformed.words(), None);
+        assert_eq!(malformed.server_error(), None);
         let behind = [stream.as_bytes(), b"PUB secret 1\r\n"].concat();
         assert_eq!(&*malformed.forward(&behind), stream.as_bytes());
     }
@@ -317,7 +323,7 @@ fn r6_max_payload_counts_headers_and_is_judged_at_the_end_of_the_line() {
         Malformed::PayloadTooLarge { len: 11 }
     );
     assert_eq!(
-        refused(b"HPUB a 90 101\r\n").words(),
+        refused(b"HPUB a 90 101\r\n").server_error(),
         Some("Maximum Payload Violation")
     );
     assert!(client_stream(b"PUB a 100\r\n").1.is_ok());
@@ -329,7 +335,7 @@ fn r6_no_limit_accepts_every_size() {
     parser.set_max_payload(None);
     assert_eq!(
         parser.next(b"PUB a 999999999\r\n"),
-        Ok(Step::More {
+        Ok(Parsed::Incomplete {
             need: 1_000_000_018
         })
     );
@@ -355,14 +361,17 @@ fn r15_payloads_are_opaque() {
 #[test]
 fn a_body_that_is_not_whole_needs_exactly_its_end() {
     let mut parser = connected();
-    assert_eq!(parser.next(b"PUB a 5\r\n"), Ok(Step::More { need: 16 }));
+    assert_eq!(
+        parser.next(b"PUB a 5\r\n"),
+        Ok(Parsed::Incomplete { need: 16 })
+    );
     assert_eq!(
         parser.next(b"PUB a 5\r\nhello\r"),
-        Ok(Step::More { need: 16 })
+        Ok(Parsed::Incomplete { need: 16 })
     );
     assert!(matches!(
         parser.next(b"PUB a 5\r\nhello\r\n"),
-        Ok(Step::Op { len: 16, .. })
+        Ok(Parsed::Op { len: 16, .. })
     ));
 }
 

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::failed::Failed;
-use crate::load::{Client, Door, Times, Wish, nanos, now};
+use crate::error::RunError;
+use crate::load::{Client, Continue, Endpoint, Times, nanos, now};
 use crate::report::{Spread, float, ratio};
 use crate::targets::{Gateway, Mode, Programs, SHORT_LIVED, storm};
 
@@ -25,7 +25,7 @@ const DIGITS: usize = 16;
 const WRITE: u64 = 64;
 
 /// How often the publisher checks whether the window has opened.
-const LOOK: Duration = Duration::from_micros(50);
+const POLL_INTERVAL: Duration = Duration::from_micros(50);
 
 #[derive(Clone, clap::Args)]
 pub(crate) struct Args {
@@ -68,12 +68,12 @@ pub(crate) struct Rotation {
     pub(crate) size: usize,
     pub(crate) messages: u64,
     pub(crate) window: u64,
-    pub(crate) ways: Vec<Way>,
+    pub(crate) ways: Vec<ModeResult>,
 }
 
 /// The result of one rotation mode. Times in microseconds.
 #[derive(Serialize)]
-pub(crate) struct Way {
+pub(crate) struct ModeResult {
     pub(crate) name: &'static str,
     pub(crate) messages_per_second: Spread,
     /// Ratio to the mode without rotations, in the same round.
@@ -95,7 +95,7 @@ pub(crate) struct Way {
 }
 
 /// A rotation mode while it is measured.
-struct Measured {
+struct MeasuredMode {
     name: &'static str,
     gateway: Gateway,
     /// How often its operator rotates.
@@ -117,7 +117,7 @@ struct Arrivals {
     times: Times,
 }
 
-pub(crate) fn run(programs: &Programs, args: &Args) -> Result<Option<Rotation>, Failed> {
+pub(crate) fn run(programs: &Programs, args: &Args) -> Result<Option<Rotation>, RunError> {
     let server = programs.server()?;
     let gateway = |rotate: &str| {
         let tables = format!("{SHORT_LIVED}{rotate}");
@@ -126,15 +126,15 @@ pub(crate) fn run(programs: &Programs, args: &Args) -> Result<Option<Rotation>, 
     let usage = format!("rotate = {{ messages = {} }}\n", args.usage);
     let every = Duration::from_millis(args.every);
     let mut ways = [
-        Measured::new("no rotation", gateway("")?, None),
-        Measured::new("by usage", gateway(&usage)?, None),
-        Measured::new("by hand", gateway("")?, Some(every)),
+        MeasuredMode::new("no rotation", gateway("")?, None),
+        MeasuredMode::new("by usage", gateway(&usage)?, None),
+        MeasuredMode::new("by hand", gateway("")?, Some(every)),
     ];
     for way in &ways {
         way.once(args, args.messages / 10)?;
     }
     for round in 0..args.rounds {
-        let mut turns: Vec<&mut Measured> = ways.iter_mut().collect();
+        let mut turns: Vec<&mut MeasuredMode> = ways.iter_mut().collect();
         // Rotates the order, so that it does not matter.
         let first = round % turns.len();
         turns.rotate_left(first);
@@ -148,11 +148,11 @@ pub(crate) fn run(programs: &Programs, args: &Args) -> Result<Option<Rotation>, 
         size: args.size,
         messages: args.messages,
         window: args.window,
-        ways: rows.collect::<Result<_, Failed>>()?,
+        ways: rows.collect::<Result<_, RunError>>()?,
     }))
 }
 
-impl Measured {
+impl MeasuredMode {
     const fn new(name: &'static str, gateway: Gateway, every: Option<Duration>) -> Self {
         Self {
             name,
@@ -167,7 +167,7 @@ impl Measured {
         }
     }
 
-    fn measure(&mut self, args: &Args) -> Result<(), Failed> {
+    fn measure(&mut self, args: &Args) -> Result<(), RunError> {
         let before = self.gateway.process.cpu()?;
         let (took, arrivals) = self.once(args, args.messages)?;
         let spent = self.gateway.process.cpu()?.saturating_sub(before);
@@ -184,7 +184,7 @@ impl Measured {
     }
 
     /// Sends `messages`, while the operator rotates.
-    fn once(&self, args: &Args, messages: u64) -> Result<(Duration, Arrivals), Failed> {
+    fn once(&self, args: &Args, messages: u64) -> Result<(Duration, Arrivals), RunError> {
         let play = || round(&self.gateway, args, messages);
         match self.every {
             Some(every) => storm(&self.gateway, every, play),
@@ -192,7 +192,7 @@ impl Measured {
         }
     }
 
-    fn row(&self, without: &Self) -> Result<Way, Failed> {
+    fn row(&self, without: &Self) -> Result<ModeResult, RunError> {
         let metrics = self.gateway.metrics()?;
         let [p50, p99, p999] = &self.latency;
         let [of50, of99, of999] = &without.latency;
@@ -203,7 +203,7 @@ impl Measured {
         ];
         let done = ["outcome=\"done\""];
         let rotations = metrics.sum("keyway_rotations_total", &done);
-        Ok(Way {
+        Ok(ModeResult {
             name: self.name,
             messages_per_second: all(&self.rates),
             of_without: ratio(&self.rates, &without.rates),
@@ -221,12 +221,12 @@ impl Measured {
 }
 
 /// Sends messages from one connection to another; returns how long that took, and how they arrived.
-fn round(gateway: &Gateway, args: &Args, messages: u64) -> Result<(Duration, Arrivals), Failed> {
+fn round(gateway: &Gateway, args: &Args, messages: u64) -> Result<(Duration, Arrivals), RunError> {
     let size = args.size.max(2 * DIGITS);
-    let door = Door::plain(gateway.addr);
-    let mut subscriber = Client::connect(&door)?;
+    let endpoint = Endpoint::plain(gateway.addr);
+    let mut subscriber = Client::connect(&endpoint)?;
     subscriber.subscribe(SUBJECT)?;
-    let mut publisher = Client::connect(&door)?;
+    let mut publisher = Client::connect(&endpoint)?;
     let received = AtomicU64::new(0);
     let mut arrivals = Arrivals::new()?;
     let begun = arrivals.begun;
@@ -241,13 +241,13 @@ fn round(gateway: &Gateway, args: &Args, messages: u64) -> Result<(Duration, Arr
             };
             sending.publish(&mut publisher, &received)
         });
-        let heard = hear(&mut subscriber, head.as_bytes(), size, |payload| {
+        let heard = receive_payloads(&mut subscriber, head.as_bytes(), size, |payload| {
             let last = arrivals.take(payload);
             received.store(arrivals.next, Ordering::Relaxed);
             if last >= messages {
-                Wish::Enough
+                Continue::Enough
             } else {
-                Wish::More
+                Continue::More
             }
         });
         if heard.is_err() {
@@ -257,7 +257,7 @@ fn round(gateway: &Gateway, args: &Args, messages: u64) -> Result<(Duration, Arr
         let took = now().duration_since(begun);
         let published = publishing
             .join()
-            .unwrap_or_else(|_panic| Err(Failed::Limit("the publisher panicked".to_owned())));
+            .unwrap_or_else(|_panic| Err(RunError::Limit("the publisher panicked".to_owned())));
         heard?;
         published?;
         Ok((took, arrivals))
@@ -265,15 +265,15 @@ fn round(gateway: &Gateway, args: &Args, messages: u64) -> Result<(Duration, Arr
 }
 
 /// Passes every payload to `take` until it returns `Enough`.
-fn hear(
+fn receive_payloads(
     client: &mut Client,
     head: &[u8],
     size: usize,
-    mut take: impl FnMut(&[u8]) -> Wish,
-) -> Result<(), Failed> {
+    mut take: impl FnMut(&[u8]) -> Continue,
+) -> Result<(), RunError> {
     loop {
         client.read()?;
-        if client.payloads(head, size, &mut take)? == Wish::Enough {
+        if client.payloads(head, size, &mut take)? == Continue::Enough {
             return Ok(());
         }
     }
@@ -289,14 +289,14 @@ struct Sending {
 
 impl Sending {
     /// Publishes messages 1 to `messages`, with at most a window of them in flight.
-    fn publish(&self, client: &mut Client, received: &AtomicU64) -> Result<(), Failed> {
+    fn publish(&self, client: &mut Client, received: &AtomicU64) -> Result<(), RunError> {
         let head = format!("PUB {SUBJECT} {}\r\n", self.size);
         let filler = "x".repeat(self.size - 2 * DIGITS);
         let mut bytes = Vec::new();
         let mut sent = 0;
         while sent < self.messages {
             while sent > received.load(Ordering::Relaxed).saturating_add(self.window) {
-                std::thread::park_timeout(LOOK);
+                std::thread::park_timeout(POLL_INTERVAL);
             }
             let count = WRITE.min(self.messages - sent);
             let nanos = nanos(self.begun);
@@ -316,7 +316,7 @@ impl Sending {
 }
 
 impl Arrivals {
-    fn new() -> Result<Self, Failed> {
+    fn new() -> Result<Self, RunError> {
         Ok(Self {
             begun: now(),
             next: 1,

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::{Rotation, Way};
+use super::{ModeResult, Rotation};
 use crate::report::{scaled, show};
 
 impl Rotation {
@@ -43,7 +43,7 @@ impl Rotation {
     }
 }
 
-fn latencies(out: &mut impl Write, ways: &[Way]) -> io::Result<()> {
+fn latencies(out: &mut impl Write, ways: &[ModeResult]) -> io::Result<()> {
     writeln!(
         out,
         "milliseconds from the write to the read, and of no rotation in the same round"

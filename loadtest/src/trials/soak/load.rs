@@ -19,7 +19,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use crate::failed::Failed;
+use crate::error::RunError;
 
 /// How long any answer may take.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -58,7 +58,7 @@ struct Agents {
 
 impl Load {
     /// Starts all clients.
-    pub(crate) fn start(addr: SocketAddr) -> Result<Self, Failed> {
+    pub(crate) fn start(addr: SocketAddr) -> Result<Self, RunError> {
         let (over, seen) = watch::channel(false);
         let errors = Arc::default();
         let agents = Agents {
@@ -69,7 +69,7 @@ impl Load {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
-            .map_err(|source| Failed::io("starting a runtime", source))?;
+            .map_err(|source| RunError::io("starting a runtime", source))?;
         let thread = std::thread::spawn(move || runtime.block_on(Box::pin(agents.work())));
         Ok(Self {
             over,

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::failed::Failed;
+use crate::error::RunError;
 use crate::load::now;
 use crate::targets::{Gateway, Mode, Programs};
 
@@ -20,7 +20,7 @@ use load::Load;
 use verdict::Finding;
 
 /// Interval of samples; a twelfth of a shorter run.
-const LOOK: Duration = Duration::from_secs(60);
+const POLL_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How long the gateway may take to release all clients.
 const GONE: Duration = Duration::from_secs(30);
@@ -83,9 +83,9 @@ struct Run<'g> {
     drawn: u64,
 }
 
-pub(crate) fn run(programs: &Programs, args: &Args) -> Result<Option<Soak>, Failed> {
+pub(crate) fn run(programs: &Programs, args: &Args) -> Result<Option<Soak>, RunError> {
     let total = Duration::try_from_secs_f64(args.minutes * 60.0)
-        .map_err(|error| Failed::Limit(format!("--minutes {}: {error}", args.minutes)))?;
+        .map_err(|error| RunError::Limit(format!("--minutes {}: {error}", args.minutes)))?;
     let server = programs.server()?;
     let overlap = (args.rotate_every / 4).as_millis();
     let tables = format!(
@@ -116,8 +116,8 @@ pub(crate) fn run(programs: &Programs, args: &Args) -> Result<Option<Soak>, Fail
 
 impl Run<'_> {
     /// Samples and rotates until the time is over.
-    fn watch(&mut self, total: Duration, every: Duration) -> Result<(Vec<Sample>, u64), Failed> {
-        let look = LOOK.min(total / 12);
+    fn watch(&mut self, total: Duration, every: Duration) -> Result<(Vec<Sample>, u64), RunError> {
+        let look = POLL_INTERVAL.min(total / 12);
         let (mut samples, mut rotations) = (Vec::new(), 0);
         let (mut looks, mut rotates) = (look, every);
         while self.elapsed() < total {
@@ -139,7 +139,7 @@ impl Run<'_> {
     }
 
     /// Rotates every keyring.
-    fn rotate(&self) -> Result<(), Failed> {
+    fn rotate(&self) -> Result<(), RunError> {
         KEYRINGS
             .iter()
             .try_for_each(|keyring| self.gateway.rotate_keyring(keyring).map(drop))
@@ -149,7 +149,7 @@ impl Run<'_> {
         now().duration_since(self.begun)
     }
 
-    fn look(&mut self) -> Result<Sample, Failed> {
+    fn look(&mut self) -> Result<Sample, RunError> {
         let metrics = self.gateway.metrics()?;
         let (files, threads) = self.gateway.process.files_and_threads()?;
         let all = |name| metrics.sum(name, &[]);
@@ -177,7 +177,7 @@ impl Run<'_> {
     }
 
     /// A sample once all clients are gone, or after [`GONE`].
-    fn quiet(&mut self, idle: Sample) -> Result<Sample, Failed> {
+    fn quiet(&mut self, idle: Sample) -> Result<Sample, RunError> {
         let begun = now();
         loop {
             let sample = self.look()?;
@@ -195,13 +195,13 @@ impl Soak {
     ///
     /// # Errors
     /// Names what grew.
-    pub(crate) fn judge(&self) -> Result<(), Failed> {
+    pub(crate) fn judge(&self) -> Result<(), RunError> {
         let grown = self.findings.iter().filter(|finding| !finding.holds);
         let names: Vec<&str> = grown.map(|finding| finding.what).collect();
         if names.is_empty() {
             return Ok(());
         }
-        Err(Failed::Limit(format!(
+        Err(RunError::Limit(format!(
             "the soak found: {}; see its table",
             names.join(", ")
         )))

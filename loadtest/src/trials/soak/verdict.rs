@@ -5,15 +5,15 @@ use serde::Serialize;
 
 use super::Sample;
 
-/// Memory may differ by 1/`PART` (5 %) or by this many bytes, whichever is more: load and allocator vary.
-const PART: u64 = 20;
-const MOOD: u64 = 2 << 20;
+/// Memory may differ by 1/`MEMORY_FRACTION` (5 %) or by this many bytes, whichever is more: load and allocator vary.
+const MEMORY_FRACTION: u64 = 20;
+const MEMORY_SLACK: u64 = 2 << 20;
 
 /// Clients that connect and close are sampled in different numbers.
-const CHURN: u64 = 8;
+const CLIENT_SLACK: u64 = 8;
 
 /// Threads that the runtime starts for files or name lookups for some seconds.
-const LENT: u64 = 2;
+const THREAD_SLACK: u64 = 2;
 
 /// A quantity that must not grow.
 #[derive(Debug, Serialize)]
@@ -53,17 +53,25 @@ pub(crate) fn of(samples: &[Sample]) -> Vec<Finding> {
     let memory = both(|sample| sample.resident);
     let lanes = both(|sample| sample.lanes);
     vec![
-        Finding::of("resident memory, bytes", memory, MOOD.max(memory[0] / PART)),
-        Finding::of("open files", both(|sample| sample.files), 2 * CHURN),
-        Finding::of("threads", both(|sample| sample.threads), LENT),
+        Finding::of(
+            "resident memory, bytes",
+            memory,
+            MEMORY_SLACK.max(memory[0] / MEMORY_FRACTION),
+        ),
+        Finding::of("open files", both(|sample| sample.files), 2 * CLIENT_SLACK),
+        Finding::of("threads", both(|sample| sample.threads), THREAD_SLACK),
         Finding::of(
             "tasks: a client each",
             both(|sample| sample.connections),
-            CHURN,
+            CLIENT_SLACK,
         ),
         // A sample may come in the middle of a rotation of both keyrings.
         Finding::of("key versions in memory", both(|sample| sample.loaded), 2),
-        Finding::of("lanes drawn between two looks", lanes, lanes[0] / 2 + CHURN),
+        Finding::of(
+            "lanes drawn between two looks",
+            lanes,
+            lanes[0] / 2 + CLIENT_SLACK,
+        ),
     ]
 }
 

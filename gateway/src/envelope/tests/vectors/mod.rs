@@ -222,7 +222,7 @@ impl Vector {
     /// Seals and opens with the code under test.
     fn seals_and_opens<A: Aead>(&self) {
         let version = self.version();
-        let mut sealer = Sealer::<A>::fixed(&version, self.suite(), self.lane(), Caps::FULL);
+        let mut sealer = Sealer::<A>::with_lane_id(&version, self.suite(), self.lane(), Caps::FULL);
         sealer.skip_to(self.counter);
         let plaintext = bytes(&self.plaintext);
         let mut envelope = vec![0; plaintext.len() + OVERHEAD];

@@ -5,51 +5,51 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::play::Play;
-use super::traffic::Id;
-use crate::audit::{Source, verify};
+use super::simulated_run::SimulatedRun;
+use super::traffic::VersionId;
+use crate::audit::{LogFiles, verify};
 use crate::catalogue::{Opens, Record, State, Version};
-use crate::envelope::{Kid, Used};
+use crate::envelope::{Kid, Volume};
 use crate::keyring::Verdict;
 
 /// Observations that later checks rely on.
 #[derive(Default)]
-pub(super) struct Known {
+pub(super) struct Observed {
     /// The records' bytes and epochs at the last check.
     pub(super) records: BTreeMap<usize, (Vec<u8>, u64)>,
-    destroyed: BTreeSet<Id>,
-    admitted: BTreeSet<Id>,
+    destroyed: BTreeSet<VersionId>,
+    admitted: BTreeSet<VersionId>,
     /// Wrapped secrets, as records have them.
-    wrapped: BTreeMap<Id, String>,
+    wrapped: BTreeMap<VersionId, String>,
     /// Versions that an operator ordered to be destroyed whatever is stored.
-    pub(super) forced: BTreeSet<Id>,
+    pub(super) forced: BTreeSet<VersionId>,
     /// Keyrings that were configured at some time to destroy versions whatever is stored.
     pub(super) shredding: BTreeSet<usize>,
     /// Keyrings in which destruction needed no approval at some time.
     pub(super) automatic: BTreeSet<usize>,
     /// Versions whose destruction a second person approved.
-    pub(super) approved: BTreeSet<Id>,
+    pub(super) approved: BTreeSet<VersionId>,
     /// The shortest hold after the overlap that was configured.
     pub(super) hold: BTreeMap<usize, Duration>,
     /// The shortest overlap that was configured.
     pub(super) overlap: BTreeMap<usize, Duration>,
     /// When versions became decrypt-only and archived, by elapsed time.
-    entered: BTreeMap<(Id, State), Duration>,
+    entered: BTreeMap<(VersionId, State), Duration>,
     /// Versions whose overlap an operator may have cut short.
-    pub(super) hastened: BTreeSet<Id>,
+    pub(super) overlap_cut: BTreeSet<VersionId>,
     /// Versions that an operator asked to destroy.
-    pub(super) wanted: BTreeSet<Id>,
+    pub(super) destruction_ordered: BTreeSet<VersionId>,
     /// Versions whose revocation was confirmed.
-    pub(super) compromised: BTreeSet<Id>,
+    pub(super) compromised: BTreeSet<VersionId>,
     /// When versions were seen to have become active.
-    activated: BTreeMap<Id, Timestamp>,
+    activated: BTreeMap<VersionId, Timestamp>,
     /// The last activation in each keyring.
-    last: BTreeMap<usize, Last>,
+    last: BTreeMap<usize, Activation>,
 }
 
 /// The activation of a version.
-struct Last {
-    id: Id,
+struct Activation {
+    id: VersionId,
     /// By elapsed time.
     at: Duration,
     /// How far ahead of that the wall clock was.
@@ -58,17 +58,17 @@ struct Last {
     start: u64,
 }
 
-impl Play<'_> {
+impl SimulatedRun<'_> {
     /// The safety checks.
     pub(super) fn check(&mut self) {
         for index in 0..self.names.len() {
             let record = self.driver().catalogue.record(&self.names[index]).cloned();
             if let Some(record) = record {
                 self.check_record(index, &record);
-                self.check_pace(index, &record);
+                self.check_rotation_interval(index, &record);
                 self.check_snapshot(index, &record);
             }
-            self.check_visible(index);
+            self.check_record_on_disk(index);
         }
         for unproven in self.oracle.unproven() {
             self.check_unproven(unproven);
@@ -81,30 +81,33 @@ impl Play<'_> {
             return;
         };
         let right = if forced {
-            self.known.forced.contains(&id)
+            self.observed.forced.contains(&id)
         } else {
-            self.known.shredding.contains(&id.0)
+            self.observed.shredding.contains(&id.0)
         };
         assert!(right, "{id:?} is destroyed, and forced is {forced}");
     }
 
     /// Checks the record in the driver's memory.
     fn check_record(&mut self, index: usize, record: &Record) {
-        one_active(record);
+        assert_one_active(record);
         for version in &record.versions {
             let id = (index, version.number);
             self.check_version(id, version);
             if let Some(wrapped) = &version.wrapped {
-                self.known
+                self.observed
                     .wrapped
                     .entry(id)
                     .or_insert_with(|| wrapped.to_string());
             }
             if matches!(version.state, State::DecryptOnly | State::Archived) {
-                let at = self.truly(version.since);
-                self.known.entered.entry((id, version.state)).or_insert(at);
+                let at = self.elapsed_at(version.since);
+                self.observed
+                    .entered
+                    .entry((id, version.state))
+                    .or_insert(at);
             } else if version.state != State::Destroyed {
-                self.known
+                self.observed
                     .entered
                     .retain(|(known, _state), _at| *known != id);
             }
@@ -115,20 +118,20 @@ impl Play<'_> {
     }
 
     /// No version is replaced within a second, unless it was revoked, or the clock was set forward between two processes.
-    fn check_pace(&mut self, index: usize, record: &Record) {
+    fn check_rotation_interval(&mut self, index: usize, record: &Record) {
         let ahead = self.ahead();
-        let start = self.tally.starts;
+        let start = self.counts.starts;
         let active = record
             .versions
             .iter()
             .filter_map(|version| Some((version.activated?, (index, version.number))));
         let mut new: Vec<_> = active
-            .filter(|(at, id)| self.known.activated.get(id) != Some(at))
+            .filter(|(at, id)| self.observed.activated.get(id) != Some(at))
             .collect();
         new.sort_unstable();
         for (activated, id) in new {
-            let at = self.truly(activated);
-            let last = self.known.last.get(&index);
+            let at = self.elapsed_at(activated);
+            let last = self.observed.last.get(&index);
             // Not one that a power cut has undone.
             let last = last.filter(|last| last.id != id && self.was_replaced(record, last.id));
             if let Some(last) = last
@@ -136,7 +139,8 @@ impl Play<'_> {
             {
                 // Records have whole milliseconds. A write in doubt may be seen only after the wall clock was set: catalogue time
                 // decides then.
-                let own = own_time(record, id.1).duration_since(own_time(record, last.id.1));
+                let own = monotonic_activation(record, id.1)
+                    .duration_since(monotonic_activation(record, last.id.1));
                 let own = Duration::try_from(own).unwrap_or_default();
                 let gap = at.saturating_sub(last.at).max(own) + Duration::from_millis(1);
                 assert!(
@@ -145,56 +149,56 @@ impl Play<'_> {
                     last.id
                 );
             }
-            self.known.activated.insert(id, activated);
-            let last = Last {
+            self.observed.activated.insert(id, activated);
+            let last = Activation {
                 id,
                 at,
                 ahead,
                 start,
             };
-            self.known.last.insert(index, last);
+            self.observed.last.insert(index, last);
         }
     }
 
     /// Whether a version became active when it was seen to, and was replaced, not revoked.
-    fn was_replaced(&self, record: &Record, id: Id) -> bool {
+    fn was_replaced(&self, record: &Record, id: VersionId) -> bool {
         record.version(id.1).is_some_and(|version| {
-            version.activated == self.known.activated.get(&id).copied()
+            version.activated == self.observed.activated.get(&id).copied()
                 && matches!(version.state, State::DecryptOnly | State::Archived)
         })
     }
 
-    fn check_version(&self, id: Id, version: &Version) {
+    fn check_version(&self, id: VersionId, version: &Version) {
         let state = version.state;
         let path = self.traffic.path();
         let sealed = path.ledger.sealed.get(&id).copied().unwrap_or_default();
         let over = sealed.minus(version.reserved);
         assert_eq!(
             over,
-            Used::default(),
+            Volume::default(),
             "{id:?} has sealed {sealed:?}, {:?} is written down",
             version.reserved
         );
         let unknown = version.sealed.minus(sealed);
         assert_eq!(
             unknown,
-            Used::default(),
+            Volume::default(),
             "{id:?} has sealed {sealed:?}, and {:?} is said",
             version.sealed
         );
         let destroyed = state == State::Destroyed;
         assert!(
-            destroyed || !self.known.destroyed.contains(&id),
+            destroyed || !self.observed.destroyed.contains(&id),
             "{id:?} was destroyed and is {state}"
         );
         let compromised = matches!(state, State::Compromised | State::Destroyed);
         assert!(
-            compromised || !self.known.compromised.contains(&id),
+            compromised || !self.observed.compromised.contains(&id),
             "{id:?} was compromised and is {state}"
         );
     }
 
-    fn check_destroyed(&mut self, id: Id, version: &Version) {
+    fn check_destroyed(&mut self, id: VersionId, version: &Version) {
         let snapshot = self.traffic.path().snapshot();
         let loaded = snapshot.is_some_and(|snapshot| snapshot.by_kid(version.kid).is_some());
         assert!(!loaded, "{id:?} is destroyed and still loaded");
@@ -202,10 +206,10 @@ impl Play<'_> {
             self.driver().loaded.get(version.kid).is_none(),
             "{id:?} is destroyed and its secret is in memory"
         );
-        if !self.known.destroyed.insert(id) {
+        if !self.observed.destroyed.insert(id) {
             return;
         }
-        if let Some(wrapped) = self.known.wrapped.get(&id) {
+        if let Some(wrapped) = self.observed.wrapped.get(&id) {
             for disk in [self.disk.content(), self.disk.durable()] {
                 let holds =
                     |bytes: &&Vec<u8>| memchr::memmem::find(bytes, wrapped.as_bytes()).is_some();
@@ -216,14 +220,15 @@ impl Play<'_> {
             }
         }
         // A version that was never active is discarded without approval.
-        let agreed = self.known.automatic.contains(&id.0) || self.known.approved.contains(&id);
+        let agreed =
+            self.observed.automatic.contains(&id.0) || self.observed.approved.contains(&id);
         assert!(
             agreed || version.activated.is_none(),
             "{id:?} is destroyed, and nobody has approved"
         );
-        self.check_lasted(id, version);
-        let free = self.known.forced.contains(&id) || self.known.shredding.contains(&id.0);
-        let held = self.traffic.path().ledger.holds(id);
+        self.check_overlap_and_hold(id, version);
+        let free = self.observed.forced.contains(&id) || self.observed.shredding.contains(&id.0);
+        let held = self.traffic.path().ledger.stores(id);
         assert!(
             free || !held,
             "{id:?} is destroyed, and something stored needs it"
@@ -231,33 +236,33 @@ impl Play<'_> {
     }
 
     /// A version destroyed without an order has had its overlap and hold; in whole milliseconds, as records have them.
-    fn check_lasted(&self, id: Id, version: &Version) {
-        if self.known.wanted.contains(&id) {
+    fn check_overlap_and_hold(&self, id: VersionId, version: &Version) {
+        if self.observed.destruction_ordered.contains(&id) {
             return;
         }
-        let gone = self.truly(version.since) + Duration::from_millis(1);
+        let gone = self.elapsed_at(version.since) + Duration::from_millis(1);
         let least = |of: &BTreeMap<usize, Duration>| of.get(&id.0).copied().unwrap_or_default();
-        let since = |state| self.known.entered.get(&(id, state));
+        let since = |state| self.observed.entered.get(&(id, state));
         if let Some(replaced) = since(State::DecryptOnly)
-            && !self.known.hastened.contains(&id)
+            && !self.observed.overlap_cut.contains(&id)
         {
             // A write in doubt may be seen only after the wall clock was set: catalogue time decides then.
             let own = version
-                .ceased()
-                .map(|ceased| version.entered().duration_since(ceased));
+                .monotonic_deactivated()
+                .map(|ceased| version.monotonic_since().duration_since(ceased));
             let own = own.and_then(|own| Duration::try_from(own).ok());
             let lasted = gone.checked_sub(*replaced).or(own).unwrap_or_default();
-            let overlap = least(&self.known.overlap);
+            let overlap = least(&self.observed.overlap);
             assert!(
                 lasted >= overlap,
                 "{id:?} is destroyed {lasted:?} after its successor came"
             );
         }
         if let Some(archived) = since(State::Archived)
-            && !self.known.shredding.contains(&id.0)
+            && !self.observed.shredding.contains(&id.0)
             && let Some(held) = gone.checked_sub(*archived)
         {
-            let hold = least(&self.known.hold);
+            let hold = least(&self.observed.hold);
             assert!(
                 held >= hold,
                 "{id:?} is destroyed {held:?} after its overlap"
@@ -266,7 +271,7 @@ impl Play<'_> {
     }
 
     /// A recent time of the wall clock as elapsed time.
-    fn truly(&self, wall: Timestamp) -> Duration {
+    fn elapsed_at(&self, wall: Timestamp) -> Duration {
         let at = Duration::try_from(wall.duration_since(Timestamp::UNIX_EPOCH)).unwrap();
         at.saturating_sub(self.ahead())
     }
@@ -301,16 +306,16 @@ impl Play<'_> {
     }
 
     /// Checks the record on the disk, as another member reads it.
-    fn check_visible(&mut self, index: usize) {
+    fn check_record_on_disk(&mut self, index: usize) {
         let path = self
-            .home
+            .fixture
             .dir()
             .join("catalogue")
             .join(format!("{}.json", self.names[index]));
         let Ok(bytes) = crate::disk::Files::read(&*self.disk, &path) else {
             return;
         };
-        let (before, epoch) = self.known.records.entry(index).or_default();
+        let (before, epoch) = self.observed.records.entry(index).or_default();
         if *before == bytes {
             return;
         }
@@ -319,15 +324,15 @@ impl Play<'_> {
         assert!(record.epoch >= *epoch, "the epoch has gone back");
         *epoch = record.epoch;
         *before = bytes;
-        one_active(record);
+        assert_one_active(record);
         // As soon as it can be read, even if this gateway does not know yet: a member that joins later need not prove anything.
         for version in &record.versions {
             let id = (index, version.number);
             let admitted = matches!(version.state, State::Ready | State::Active);
             assert!(
                 !admitted
-                    || !self.known.admitted.insert(id)
-                    || self.members.all_proven(version.kid),
+                    || !self.observed.admitted.insert(id)
+                    || self.members.were_all_proven(version.kid),
                 "{id:?} is {} and not every member has it",
                 version.state
             );
@@ -336,13 +341,13 @@ impl Play<'_> {
 
     /// Stored messages open unless their version may not, for this gateway and for another member.
     pub(super) fn check_opens(&mut self) {
-        let ids: Vec<Id> = self.traffic.path().ledger.stored.keys().copied().collect();
+        let ids: Vec<VersionId> = self.traffic.path().ledger.stored.keys().copied().collect();
         for id in ids {
             self.check_opens_of(id);
         }
     }
 
-    fn check_opens_of(&mut self, id: Id) {
+    fn check_opens_of(&mut self, id: VersionId) {
         let name = self.names[id.0].clone();
         let driver = self.driver();
         let version = driver
@@ -394,17 +399,18 @@ impl Play<'_> {
     /// The audit log verifies, without open intents.
     pub(super) fn check_audit(&self) {
         let files: std::sync::Arc<dyn crate::disk::Files> =
-            std::sync::Arc::<crate::disk::testing::Forgetful>::clone(&self.disk);
-        let place = super::world::place(files, self.home.dir());
+            std::sync::Arc::<crate::disk::testing::CrashDisk>::clone(&self.disk);
+        let place = super::environment::audit_log_dir(files, self.fixture.dir());
         let (log, checkpoints) = (place.log(), place.checkpoints());
-        let source = Source {
+        let source = LogFiles {
             files: &*self.disk,
             log: &log,
             checkpoints: Some(&checkpoints),
         };
-        let verified = verify(&source, super::world::signer().verifier(), (&[], &[])).unwrap();
+        let verified =
+            verify(&source, super::environment::signer().verifier(), (&[], &[])).unwrap();
         assert_eq!(verified.open, [], "intents are open");
-        self.oracle.check_that_all_is_said();
+        self.oracle.check_all_effects_logged();
         assert_eq!(
             verified.covered, verified.lines,
             "lines without a checkpoint"
@@ -412,7 +418,7 @@ impl Play<'_> {
     }
 }
 
-fn one_active(record: &Record) {
+fn assert_one_active(record: &Record) {
     let active = record
         .versions
         .iter()
@@ -432,7 +438,7 @@ fn opens_with(
 }
 
 /// When a version became active, by catalogue time.
-fn own_time(record: &Record, number: u32) -> Timestamp {
+fn monotonic_activation(record: &Record, number: u32) -> Timestamp {
     let version = record.version(number).unwrap();
     version.monotonic.activated.or(version.activated).unwrap()
 }

@@ -3,40 +3,40 @@
 use std::io::ErrorKind;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use crate::disk::testing::Trouble;
+use crate::disk::testing::DiskFault;
 
-/// Pseudo-random numbers from a seed (SplitMix64).
+/// Pseudo-random numbers from a seed (`SplitMix64`).
 #[derive(Clone, Debug)]
-pub(super) struct Dice(u64);
+pub(super) struct Rng(u64);
 
 /// The present faults of disk and custodian.
 #[derive(Clone)]
-pub(super) struct Weather(Arc<Mutex<Sky>>);
+pub(super) struct Faults(Arc<Mutex<FaultState>>);
 
-struct Sky {
-    dice: Dice,
+struct FaultState {
+    rng: Rng,
     disk: Option<u64>,
     custody: Option<u64>,
     /// The process dies at this write, counted from now.
     death: Option<u64>,
     slow: bool,
-    seen: Seen,
+    seen: FaultCounts,
 }
 
 /// Counts of injected faults.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Seen {
+pub(super) struct FaultCounts {
     pub(super) disk: u64,
     pub(super) custody: u64,
     pub(super) deaths: u64,
 }
 
-impl Dice {
+impl Rng {
     /// Independent numbers for each `stream` of a seed.
     pub(super) fn new(seed: u64, stream: u64) -> Self {
-        let mut dice = Self(seed ^ stream.wrapping_mul(0xD6E8_FEB8_6659_FD93));
-        dice.next();
-        dice
+        let mut rng = Self(seed ^ stream.wrapping_mul(0xD6E8_FEB8_6659_FD93));
+        rng.next();
+        rng
     }
 
     fn next(&mut self) -> u64 {
@@ -71,94 +71,94 @@ impl Dice {
     }
 }
 
-impl Weather {
-    /// Without faults until [`Weather::turn`].
+impl Faults {
+    /// Without faults until [`Faults::draw`].
     pub(super) fn new(seed: u64) -> Self {
-        Self(Arc::new(Mutex::new(Sky {
-            dice: Dice::new(seed, 1),
+        Self(Arc::new(Mutex::new(FaultState {
+            rng: Rng::new(seed, 1),
             disk: None,
             custody: None,
             death: None,
             slow: false,
-            seen: Seen::default(),
+            seen: FaultCounts::default(),
         })))
     }
 
     /// Draws the faults of the next action.
-    pub(super) fn turn(&self) {
-        let mut sky = self.sky();
-        let sky = &mut *sky;
-        let dice = &mut sky.dice;
-        sky.disk = match dice.below(12) {
+    pub(super) fn draw(&self) {
+        let mut state = self.state();
+        let state = &mut *state;
+        let rng = &mut state.rng;
+        state.disk = match rng.below(12) {
             0 => Some(2),
             1 | 2 => Some(6),
             3 => Some(20),
             _ => None,
         };
-        sky.custody = dice.one_in(8).then(|| dice.between(1, 3));
-        sky.death = dice.one_in(6).then(|| dice.below(18));
-        sky.slow = dice.one_in(10);
+        state.custody = rng.one_in(8).then(|| rng.between(1, 3));
+        state.death = rng.one_in(6).then(|| rng.below(18));
+        state.slow = rng.one_in(10);
     }
 
     /// Ends all faults.
     pub(super) fn clear(&self) {
-        let mut sky = self.sky();
-        (sky.disk, sky.custody, sky.death, sky.slow) = (None, None, None, false);
+        let mut state = self.state();
+        (state.disk, state.custody, state.death, state.slow) = (None, None, None, false);
     }
 
     /// The fault of this write.
-    pub(super) fn strikes(&self) -> Option<Trouble> {
-        let mut sky = self.sky();
-        let sky = &mut *sky;
-        match sky.death {
+    pub(super) fn write_fault(&self) -> Option<DiskFault> {
+        let mut state = self.state();
+        let state = &mut *state;
+        match state.death {
             Some(0) => {
-                sky.death = None;
-                sky.seen.deaths += 1;
-                return Some(Trouble::Death);
+                state.death = None;
+                state.seen.deaths += 1;
+                return Some(DiskFault::Crash);
             }
-            left => sky.death = left.map(|left| left - 1),
+            left => state.death = left.map(|left| left - 1),
         }
-        let often = sky.disk?;
-        sky.dice.one_in(often).then(|| {
-            sky.seen.disk += 1;
+        let often = state.disk?;
+        state.rng.one_in(often).then(|| {
+            state.seen.disk += 1;
             let kinds = [
                 ErrorKind::StorageFull,
                 ErrorKind::Other,
                 ErrorKind::TimedOut,
             ];
-            Trouble::Error(sky.dice.pick(&kinds))
+            DiskFault::Error(state.rng.pick(&kinds))
         })
     }
 
     /// Whether this read fails.
-    pub(super) fn blinds(&self) -> bool {
-        let mut sky = self.sky();
-        let often = sky.disk.map(|often| often * 8);
-        let blind = often.is_some_and(|often| sky.dice.one_in(often));
-        sky.seen.disk += u64::from(blind);
+    pub(super) fn read_fails(&self) -> bool {
+        let mut state = self.state();
+        let often = state.disk.map(|often| often * 8);
+        let blind = often.is_some_and(|often| state.rng.one_in(often));
+        state.seen.disk += u64::from(blind);
         blind
     }
 
     /// Whether the custodian refuses.
-    pub(super) fn refuses(&self) -> bool {
-        let mut sky = self.sky();
-        let often = sky.custody;
-        let refused = often.is_some_and(|often| sky.dice.one_in(often));
-        sky.seen.custody += u64::from(refused);
+    pub(super) fn custodian_refuses(&self) -> bool {
+        let mut state = self.state();
+        let often = state.custody;
+        let refused = often.is_some_and(|often| state.rng.one_in(often));
+        state.seen.custody += u64::from(refused);
         refused
     }
 
     /// The custodian's delay in milliseconds.
     pub(super) fn delay(&self) -> u64 {
-        let mut sky = self.sky();
-        if sky.slow { sky.dice.below(3000) } else { 0 }
+        let mut state = self.state();
+        if state.slow { state.rng.below(3000) } else { 0 }
     }
 
-    pub(super) fn seen(&self) -> Seen {
-        self.sky().seen
+    pub(super) fn seen(&self) -> FaultCounts {
+        self.state().seen
     }
 
-    fn sky(&self) -> MutexGuard<'_, Sky> {
+    fn state(&self) -> MutexGuard<'_, FaultState> {
         self.0.lock().unwrap()
     }
 }

@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use crate::catalogue::View;
 use crate::envelope::{Claim, Kid, Proof, VersionKey};
 use crate::rotation::engine::Member;
-use crate::rotation::seams::{Fleet, News};
+use crate::rotation::external::{Fleet, FleetEvent};
 
 /// How a member answers a challenge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Manner {
+pub(super) enum Behaviour {
     Honest,
     /// It does not answer.
     Silent,
@@ -22,20 +22,20 @@ pub(super) enum Manner {
 
 /// The members, this gateway first.
 #[derive(Clone)]
-pub(super) struct Members(Arc<Mutex<Crew>>);
+pub(super) struct Members(Arc<Mutex<MembersState>>);
 
-struct Crew {
-    manners: BTreeMap<Member, Manner>,
-    here: BTreeSet<Member>,
-    news: Vec<News>,
+struct MembersState {
+    behaviours: BTreeMap<Member, Behaviour>,
+    present: BTreeSet<Member>,
+    news: Vec<FleetEvent>,
     /// Those present when the driver last asked.
     known: BTreeSet<Member>,
     /// Those present the time before, too: of others the driver may hear only after an admission.
-    bound: BTreeSet<Member>,
+    required: BTreeSet<Member>,
     /// Which member has proven which version.
     proven: BTreeSet<(Member, Kid)>,
     /// Versions proven by all when a record was replaced.
-    complete: BTreeSet<Kid>,
+    proven_by_all: BTreeSet<Kid>,
     view: View,
 }
 
@@ -48,22 +48,22 @@ impl Members {
                 format!("m{n}")
             })
         });
-        let here: BTreeSet<_> = names.collect();
-        let honest = |member: &Member| (member.clone(), Manner::Honest);
-        Self(Arc::new(Mutex::new(Crew {
-            manners: here.iter().map(honest).collect(),
-            known: here.clone(),
-            bound: here.clone(),
-            here,
+        let present: BTreeSet<_> = names.collect();
+        let honest = |member: &Member| (member.clone(), Behaviour::Honest);
+        Self(Arc::new(Mutex::new(MembersState {
+            behaviours: present.iter().map(honest).collect(),
+            known: present.clone(),
+            required: present.clone(),
+            present,
             news: Vec::new(),
             proven: BTreeSet::new(),
-            complete: BTreeSet::new(),
+            proven_by_all: BTreeSet::new(),
             view,
         })))
     }
 
-    pub(super) fn read_anew(&self, view: View) {
-        self.crew().view = view;
+    pub(super) fn set_view(&self, view: View) {
+        self.state().view = view;
     }
 
     /// A member other than this gateway.
@@ -71,47 +71,47 @@ impl Members {
         Member(format!("m{}", index + 1))
     }
 
-    pub(super) fn leaves(&self, member: Member) {
-        let mut crew = self.crew();
-        if crew.here.remove(&member) {
-            crew.news.push(News::Left(member));
+    pub(super) fn leave(&self, member: Member) {
+        let mut state = self.state();
+        if state.present.remove(&member) {
+            state.news.push(FleetEvent::Left(member));
         }
     }
 
-    pub(super) fn returns(&self, member: Member) {
-        let mut crew = self.crew();
-        if crew.here.insert(member.clone()) {
-            crew.news.push(News::Joined(member));
+    pub(super) fn rejoin(&self, member: Member) {
+        let mut state = self.state();
+        if state.present.insert(member.clone()) {
+            state.news.push(FleetEvent::Joined(member));
         }
     }
 
-    pub(super) fn behaves(&self, member: Member, manner: Manner) {
-        self.crew().manners.insert(member, manner);
+    pub(super) fn set_behaviour(&self, member: Member, behaviour: Behaviour) {
+        self.state().behaviours.insert(member, behaviour);
     }
 
     /// To be called before a record is replaced: it may admit versions proven by every member that the driver must know of.
-    pub(super) fn admits(&self) {
-        let mut crew = self.crew();
-        let kids: BTreeSet<Kid> = crew.proven.iter().map(|(_member, kid)| *kid).collect();
+    pub(super) fn before_replace(&self) {
+        let mut state = self.state();
+        let kids: BTreeSet<Kid> = state.proven.iter().map(|(_member, kid)| *kid).collect();
         let by_all = |kid: &Kid| {
-            let mut bound = crew.bound.iter();
-            bound.all(|member| crew.proven.contains(&(member.clone(), *kid)))
+            let mut required = state.required.iter();
+            required.all(|member| state.proven.contains(&(member.clone(), *kid)))
         };
-        let complete: Vec<Kid> = kids.into_iter().filter(by_all).collect();
-        crew.complete.extend(complete);
+        let proven_by_all: Vec<Kid> = kids.into_iter().filter(by_all).collect();
+        state.proven_by_all.extend(proven_by_all);
     }
 
     /// Whether all had proven the version when a record was replaced.
-    pub(super) fn all_proven(&self, kid: Kid) -> bool {
-        self.crew().complete.contains(&kid)
+    pub(super) fn were_all_proven(&self, kid: Kid) -> bool {
+        self.state().proven_by_all.contains(&kid)
     }
 
-    fn crew(&self) -> MutexGuard<'_, Crew> {
+    fn state(&self) -> MutexGuard<'_, MembersState> {
         self.0.lock().unwrap()
     }
 }
 
-impl Crew {
+impl MembersState {
     /// The version's key, as the member reads it from the catalogue.
     fn key(&mut self, kid: Kid) -> Option<VersionKey> {
         self.view.refresh().ok()?;
@@ -122,44 +122,44 @@ impl Crew {
 
 impl Fleet for Members {
     fn members(&self) -> Vec<Member> {
-        let mut crew = self.crew();
-        crew.news.clear();
-        crew.known = crew.here.clone();
-        crew.bound = crew.here.clone();
-        crew.here.iter().cloned().collect()
+        let mut state = self.state();
+        state.news.clear();
+        state.known = state.present.clone();
+        state.required = state.present.clone();
+        state.present.iter().cloned().collect()
     }
 
-    fn events(&mut self) -> Vec<News> {
-        let mut crew = self.crew();
-        crew.bound = crew.known.intersection(&crew.here).cloned().collect();
-        crew.known = crew.here.clone();
-        std::mem::take(&mut crew.news)
+    fn events(&mut self) -> Vec<FleetEvent> {
+        let mut state = self.state();
+        state.required = state.known.intersection(&state.present).cloned().collect();
+        state.known = state.present.clone();
+        std::mem::take(&mut state.news)
     }
 
     fn prove(&self, claim: &Claim<'_>, _number: u32, key: &VersionKey) -> Option<Proof> {
-        let mut crew = self.crew();
+        let mut state = self.state();
         let member = Member(claim.member.to_owned());
         let kid = key.kid();
         if member.0 == "self" {
-            crew.proven.insert((member, kid));
+            state.proven.insert((member, kid));
             return Some(key.confirm(claim));
         }
-        if !crew.here.contains(&member) {
+        if !state.present.contains(&member) {
             return None;
         }
-        let manner = crew.manners.get(&member).copied();
-        match manner.unwrap_or(Manner::Honest) {
-            Manner::Silent => None,
-            Manner::Wrong => Some(Proof([0; 32])),
-            Manner::Honest => {
-                let proof = crew.key(kid)?.confirm(claim);
-                crew.proven.insert((member, kid));
+        let behaviour = state.behaviours.get(&member).copied();
+        match behaviour.unwrap_or(Behaviour::Honest) {
+            Behaviour::Silent => None,
+            Behaviour::Wrong => Some(Proof([0; 32])),
+            Behaviour::Honest => {
+                let proof = state.key(kid)?.confirm(claim);
+                state.proven.insert((member, kid));
                 Some(proof)
             }
-            Manner::Late => {
-                crew.key(kid)?;
-                crew.proven.insert((member.clone(), kid));
-                crew.news.push(News::Proven(member, kid));
+            Behaviour::Late => {
+                state.key(kid)?;
+                state.proven.insert((member.clone(), kid));
+                state.news.push(FleetEvent::Proven(member, kid));
                 None
             }
         }

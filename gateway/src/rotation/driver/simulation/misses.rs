@@ -6,21 +6,21 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot::Receiver};
 
-use super::play::operator;
+use super::environment::Fixture;
 use super::regressions::Bench;
-use super::standstill::Absent;
-use super::world::Home;
+use super::simulated_run::operator;
+use super::standstill::UnavailableCustodian;
 use crate::catalogue::State;
-use crate::disk::testing::Trouble;
+use crate::disk::testing::DiskFault;
 use crate::envelope::Kid;
 use crate::keyring::{Closed, Miss, Verdict};
 use crate::rotation::Terms;
-use crate::rotation::driver::loaded::ON_DEMAND;
+use crate::rotation::driver::loaded::MAX_ON_DEMAND;
 use crate::rotation::engine::Order;
-use crate::rotation::terms::Doubtful;
+use crate::rotation::terms::OpenPolicy;
 
 /// More archived versions than are kept loaded.
-const ARCHIVED: u32 = ON_DEMAND + 20;
+const ARCHIVED: u32 = MAX_ON_DEMAND + 20;
 
 /// Serves a connection's miss.
 fn ask(bench: &mut Bench, kid: Kid, spent: Duration) -> Receiver<Verdict> {
@@ -42,8 +42,8 @@ fn snapshots(bench: &Bench) -> u64 {
     bench.driver.keys().load().generation()
 }
 
-fn with_archived(home: &Home) -> (Bench, Vec<Kid>) {
-    let mut bench = Bench::new(home);
+fn with_archived(fixture: &Fixture) -> (Bench, Vec<Kid>) {
+    let mut bench = Bench::new(fixture);
     for number in 1..=ARCHIVED {
         bench.ask(Order::Rotate);
         bench.ask(Order::Archive(number));
@@ -56,8 +56,8 @@ fn with_archived(home: &Home) -> (Bench, Vec<Kid>) {
 
 #[test]
 fn flood_of_archived_kids_loads_at_a_bounded_rate_and_whoever_has_asked_least_comes_first() {
-    let home = Home::new();
-    let (mut bench, kids) = with_archived(&home);
+    let fixture = Fixture::new();
+    let (mut bench, kids) = with_archived(&fixture);
     let (before, mut waiting) = (snapshots(&bench), Vec::new());
     for kid in kids.iter().cycle().take(kids.len() * 20) {
         let mut verdict = ask(&mut bench, *kid, Duration::from_secs(16));
@@ -65,31 +65,31 @@ fn flood_of_archived_kids_loads_at_a_bounded_rate_and_whoever_has_asked_least_co
             waiting.push(verdict);
         }
     }
-    assert_eq!(snapshots(&bench) - before, u64::from(ON_DEMAND));
+    assert_eq!(snapshots(&bench) - before, u64::from(MAX_ON_DEMAND));
     assert!(!waiting.is_empty());
 
     let loaded = |kid: &Kid, bench: &Bench| bench.driver.keys().load().by_kid(*kid).is_some();
     let absent = kids.iter().find(|kid| !loaded(kid, &bench)).unwrap();
     let mut honest = ask(&mut bench, *absent, Duration::ZERO);
     assert!(honest.try_recv().is_err());
-    bench.winder.advance(Duration::from_millis(40));
+    bench.manual_clock.advance(Duration::from_millis(40));
     bench.driver.serve_misses();
     assert_eq!(honest.try_recv(), Ok(Verdict::Loaded));
     assert!(loaded(absent, &bench));
-    assert_eq!(snapshots(&bench) - before, u64::from(ON_DEMAND) + 1);
+    assert_eq!(snapshots(&bench) - before, u64::from(MAX_ON_DEMAND) + 1);
 
-    bench.winder.advance(Duration::from_secs(1));
+    bench.manual_clock.advance(Duration::from_secs(1));
     for _round in 0..10 {
         bench.driver.serve_misses();
     }
-    assert!(snapshots(&bench) - before <= u64::from(ON_DEMAND) + 33);
+    assert!(snapshots(&bench) - before <= u64::from(MAX_ON_DEMAND) + 33);
     assert!(loaded(absent, &bench), "it is kept while the flood lasts");
 }
 
 #[test]
 fn whoever_no_longer_waits_has_nothing_loaded() {
-    let home = Home::new();
-    let mut bench = Bench::new(&home);
+    let fixture = Fixture::new();
+    let mut bench = Bench::new(&fixture);
     bench.ask(Order::Rotate);
     bench.ask(Order::Archive(1));
     let kid = bench.driver.kid(0, 1).unwrap();
@@ -105,11 +105,11 @@ fn whoever_no_longer_waits_has_nothing_loaded() {
 
 #[test]
 fn made_up_kids_have_the_catalogue_read_once_a_second() {
-    let home = Home::new();
-    let mut bench = Bench::new(&home);
+    let fixture = Fixture::new();
+    let mut bench = Bench::new(&fixture);
     let before = snapshots(&bench);
     for round in 1..=3 {
-        bench.winder.advance(Duration::from_secs(1));
+        bench.manual_clock.advance(Duration::from_secs(1));
         for number in 0..1000_u64 {
             let mut verdict = ask(&mut bench, Kid(number.to_be_bytes()), Duration::ZERO);
             assert_eq!(verdict.try_recv(), Ok(Verdict::Absent));
@@ -129,12 +129,12 @@ fn closed(bench: &mut Bench, number: u32) -> Option<Closed> {
 
 #[test]
 fn version_that_does_not_open_is_told_from_one_that_nobody_knows() {
-    let home = Home::new();
+    let fixture = Fixture::new();
     let terms = Terms {
-        open: Doubtful::Nothing,
+        open: OpenPolicy::Nothing,
         ..Terms::default()
     };
-    let mut bench = Bench::with(&home, home.kek(), terms);
+    let mut bench = Bench::with(&fixture, fixture.kek(), terms);
     bench.ask(Order::Rotate);
     assert_eq!(closed(&mut bench, 1), None);
     for (order, expected) in [
@@ -150,11 +150,11 @@ fn version_that_does_not_open_is_told_from_one_that_nobody_knows() {
 
 #[test]
 fn version_that_is_not_ready_yet_is_told_from_one_that_nobody_knows() {
-    let home = Home::new();
+    let fixture = Fixture::new();
     let made = (0..).find_map(|step| {
-        let mut bench = Bench::new(&home);
-        bench.winder.advance(Duration::from_secs(1));
-        bench.disk.arm(step, Trouble::Error(ErrorKind::Other));
+        let mut bench = Bench::new(&fixture);
+        bench.manual_clock.advance(Duration::from_secs(1));
+        bench.disk.arm(step, DiskFault::Error(ErrorKind::Other));
         drop(bench.driver.rotate("default", operator()));
         let record = bench.driver.record(0).unwrap();
         let last = record.versions.last().unwrap();
@@ -165,9 +165,9 @@ fn version_that_is_not_ready_yet_is_told_from_one_that_nobody_knows() {
 
 #[test]
 fn version_whose_secret_cannot_be_unwrapped_is_told_from_one_that_nobody_knows() {
-    let home = Home::new();
-    let (custodian, away) = Absent::new(&home);
-    let mut bench = Bench::with(&home, custodian, Terms::default());
+    let fixture = Fixture::new();
+    let (custodian, away) = UnavailableCustodian::new(&fixture);
+    let mut bench = Bench::with(&fixture, custodian, Terms::default());
     bench.ask(Order::Rotate);
     bench.ask(Order::Archive(1));
     let kid = bench.driver.kid(0, 1).unwrap();

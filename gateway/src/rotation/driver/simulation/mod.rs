@@ -22,61 +22,61 @@
 //! | you look for | it is in |
 //! |---|---|
 //! | injected faults | `faults` |
-//! | disk, custodian, bus | `world` |
+//! | disk, custodian, bus | `environment` |
 //! | other members | `members` |
 //! | workers that seal meanwhile | `traffic` |
-//! | a run, its processes and their ends | `play` |
-//! | its actions | `acts` |
-//! | liveness without faults | `ending` |
+//! | a run, its processes and their ends | `simulated_run` |
+//! | its actions | `actions` |
+//! | liveness without faults | `liveness` |
 //! | safety checks | `check` |
 //! | clocks alone | `clocks` |
 //! | whether the audit log is true | `oracle` |
-//! | whether orders have the outcome that is reported | `told` |
+//! | whether orders have the outcome that is reported | `order_outcomes` |
 
 #![expect(
     clippy::arithmetic_side_effects,
     reason = "a test stops at the first thing that is not as expected"
 )]
 
-mod acts;
-mod audited;
+mod actions;
+mod audit_log;
 mod check;
 mod clocks;
-mod ending;
+mod environment;
 mod faults;
+mod liveness;
 mod members;
 mod misses;
 mod oracle;
-mod play;
+mod order_outcomes;
 mod regressions;
+mod simulated_run;
 mod standstill;
-mod told;
 mod traffic;
-mod world;
 
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use faults::Seen;
-use play::{Play, Tally};
-use world::Home;
+use environment::Fixture;
+use faults::FaultCounts;
+use simulated_run::{RunCounts, SimulatedRun};
 
 use crate::secret::memory;
 
 /// The seeds of an ordinary test run.
-const SLICE: Range<u64> = 0..1000;
+const DEFAULT_SEEDS: Range<u64> = 0..1000;
 
 /// Seeds to run instead: `a..b`, or one.
 const SEEDS: &str = "KEYWAY_SIMULATION_SEEDS";
 
 /// The totals of all runs.
 #[derive(Debug, Default)]
-struct Sum {
+struct Totals {
     runs: u64,
-    tally: Tally,
-    seen: Seen,
+    counts: RunCounts,
+    seen: FaultCounts,
     failed: Vec<u64>,
 }
 
@@ -84,7 +84,7 @@ struct Sum {
 fn keys_are_safe_in_every_run_and_rotation_goes_on_once_faults_stop() {
     let seeds = seeds();
     let next = AtomicU64::new(seeds.start);
-    let sum = Mutex::new(Sum::default());
+    let sum = Mutex::new(Totals::default());
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..threads {
@@ -108,28 +108,28 @@ fn keys_are_safe_in_every_run_and_rotation_goes_on_once_faults_stop() {
 /// in doubt for one at the time to which the clock was set (25919).
 #[test]
 fn seeds_that_failed_once_hold() {
-    let home = Home::new();
+    let fixture = Fixture::new();
     for seed in [
         2324, 2754, 3380, 4307, 11_258, 21_043, 24_324, 25_919, 44_099, 47_473,
     ] {
-        Play::new(&home, seed).run();
+        SimulatedRun::new(&fixture, seed).run();
     }
 }
 
-fn work(next: &AtomicU64, end: u64, sum: &Mutex<Sum>) {
-    let home = Home::new();
-    memory::look_for_nothing();
+fn work(next: &AtomicU64, end: u64, sum: &Mutex<Totals>) {
+    let fixture = Fixture::new();
+    memory::skip_memory_scans();
     loop {
         let seed = next.fetch_add(1, Ordering::Relaxed);
         if seed >= end {
             break;
         }
-        let outcome = catch_unwind(AssertUnwindSafe(|| Play::new(&home, seed).run()));
+        let outcome = catch_unwind(AssertUnwindSafe(|| SimulatedRun::new(&fixture, seed).run()));
         let mut sum = sum.lock().unwrap();
         sum.runs += 1;
         match outcome {
-            Ok((tally, seen)) => {
-                sum.tally.add(&tally);
+            Ok((counts, seen)) => {
+                sum.counts.add(&counts);
                 sum.seen.add(&seen);
             }
             Err(_told) => {
@@ -151,7 +151,7 @@ fn work(next: &AtomicU64, end: u64, sum: &Mutex<Sum>) {
 )]
 fn seeds() -> Range<u64> {
     let Ok(text) = std::env::var(SEEDS) else {
-        return SLICE;
+        return DEFAULT_SEEDS;
     };
     match text.split_once("..") {
         Some((first, end)) => first.parse().unwrap()..end.parse().unwrap(),
@@ -162,7 +162,7 @@ fn seeds() -> Range<u64> {
     }
 }
 
-impl Tally {
+impl RunCounts {
     const fn add(&mut self, other: &Self) {
         self.actions += other.actions;
         self.starts += other.starts;
@@ -174,7 +174,7 @@ impl Tally {
     }
 }
 
-impl Seen {
+impl FaultCounts {
     const fn add(&mut self, other: &Self) {
         self.disk += other.disk;
         self.custody += other.custody;

@@ -11,17 +11,17 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::traffic::Traffic;
-use crate::audit::{Act, Action, Body, Completed, Event, EventId, Line, OutcomeWord, Trigger};
+use crate::audit::{Act, Action, Body, Completed, Event, EventId, Line, OutcomeKind, Trigger};
 use crate::clock::Clock;
-use crate::disk::testing::Forgetful;
-use crate::envelope::{Kid, Used};
+use crate::disk::testing::CrashDisk;
+use crate::envelope::{Kid, Volume};
 
 /// Shared with the disk.
 #[derive(Clone)]
-pub(super) struct Oracle(Arc<Mutex<Witness>>);
+pub(super) struct Oracle(Arc<Mutex<Inner>>);
 
-struct Witness {
-    disk: Arc<Forgetful>,
+struct Inner {
+    disk: Arc<CrashDisk>,
     clock: Clock,
     traffic: Traffic,
     /// Every version on the disk, by its kid as text.
@@ -30,9 +30,9 @@ struct Witness {
     entered: HashMap<(String, String), (Timestamp, u64)>,
     /// Intents without a final outcome.
     open: BTreeMap<EventId, Event>,
-    /// How often the clock had jumped when each intent was written. Kept when a process ends, because a power cut may take an
+    /// How often the clock had jumped when each intent was written. `RetentionReasons` when a process ends, because a power cut may take an
     /// outcome.
-    stretches: HashMap<EventId, u64>,
+    jumps_at_intent: HashMap<EventId, u64>,
     /// How often the clock has jumped.
     jumps: u64,
     /// Destructions without evidence, and whether they were forced.
@@ -40,49 +40,49 @@ struct Witness {
 }
 
 impl Oracle {
-    pub(super) fn new(disk: &Arc<Forgetful>, clock: &Clock, traffic: &Traffic) -> Self {
-        let oracle = Self(Arc::new(Mutex::new(Witness {
+    pub(super) fn new(disk: &Arc<CrashDisk>, clock: &Clock, traffic: &Traffic) -> Self {
+        let oracle = Self(Arc::new(Mutex::new(Inner {
             disk: Arc::clone(disk),
             clock: clock.clone(),
             traffic: traffic.clone(),
             versions: HashMap::new(),
             entered: HashMap::new(),
             open: BTreeMap::new(),
-            stretches: HashMap::new(),
+            jumps_at_intent: HashMap::new(),
             jumps: 0,
             unproven: Vec::new(),
         })));
-        oracle.begin_anew();
+        oracle.reread_disk();
         oracle
     }
 
     /// Reads the disk anew after the end of a process.
-    pub(super) fn begin_anew(&self) {
-        let mut witness = self.witness();
-        witness.versions.clear();
-        witness.entered.clear();
-        witness.open.clear();
-        let content = witness.disk.content();
+    pub(super) fn reread_disk(&self) {
+        let mut inner = self.inner();
+        inner.versions.clear();
+        inner.entered.clear();
+        inner.open.clear();
+        let content = inner.disk.content();
         for (_path, record) in content.iter().filter(|(path, _content)| is_record(path)) {
-            witness.read(record);
+            inner.read(record);
         }
         for line in lines(&content) {
-            witness.remember(&line.body);
+            inner.remember(&line.body);
         }
         // It is not known when these states were entered.
-        witness.entered.clear();
+        inner.entered.clear();
     }
 
     pub(super) fn clock_jumps(&self) {
-        self.witness().jumps += 1;
+        self.inner().jumps += 1;
     }
 
     /// To be called after a rename to `path`.
     pub(super) fn renamed(&self, path: &Path) {
         if is_record(path) {
-            let mut witness = self.witness();
-            if let Some(content) = witness.disk.content().get(path) {
-                witness.read(content);
+            let mut inner = self.inner();
+            if let Some(content) = inner.disk.content().get(path) {
+                inner.read(content);
             }
         }
     }
@@ -91,36 +91,36 @@ impl Oracle {
     pub(super) fn appended(&self, path: &Path, bytes: &[u8]) {
         if is_log(path) {
             let line = Line::parse(bytes).unwrap();
-            let mut witness = self.witness();
-            witness.judge(&line.body);
-            witness.remember(&line.body);
+            let mut inner = self.inner();
+            inner.check_line(&line.body);
+            inner.remember(&line.body);
             if let Body::Outcome(completed) = line.body
-                && completed.outcome == OutcomeWord::Done
+                && completed.outcome == OutcomeKind::Done
             {
-                witness.note_destruction(&completed.event.act);
+                inner.note_destruction(&completed.event.act);
             }
         }
     }
 
     /// Destructions without evidence since the last call, and whether they were forced.
     pub(super) fn unproven(&self) -> Vec<(Kid, bool)> {
-        std::mem::take(&mut self.witness().unproven)
+        std::mem::take(&mut self.inner().unproven)
     }
 
     /// Every effect on the disk was logged as done.
-    pub(super) fn check_that_all_is_said(&self) {
-        let witness = self.witness();
+    pub(super) fn check_all_effects_logged(&self) {
+        let inner = self.inner();
         let of = |line: Line| match line.body {
-            Body::Outcome(completed) if completed.outcome == OutcomeWord::Done => {
+            Body::Outcome(completed) if completed.outcome == OutcomeKind::Done => {
                 let Act { what, version, .. } = completed.event.act;
                 Some((what, version?.kid.to_string()))
             }
             Body::Intent(_) | Body::Outcome(_) | Body::Note(_) => None,
         };
-        let content = witness.disk.content();
+        let content = inner.disk.content();
         let done: Vec<_> = lines(&content).filter_map(of).collect();
         let said = |what, kid: &String| done.contains(&(what, kid.clone()));
-        for (kid, version) in &witness.versions {
+        for (kid, version) in &inner.versions {
             let was = |what| said(what, kid);
             let active = version.get("activated").is_some();
             let state = version["state"].as_str().unwrap();
@@ -141,12 +141,12 @@ impl Oracle {
         }
     }
 
-    fn witness(&self) -> MutexGuard<'_, Witness> {
+    fn inner(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap()
     }
 }
 
-impl Witness {
+impl Inner {
     /// Reads a record: the first of the file's two JSON documents.
     fn read(&mut self, content: &[u8]) {
         let mut documents = serde_json::Deserializer::from_slice(content).into_iter::<Value>();
@@ -166,7 +166,7 @@ impl Witness {
         match body {
             Body::Intent(event) => {
                 self.open.insert(event.id, event.clone());
-                self.stretches.entry(event.id).or_insert(self.jumps);
+                self.jumps_at_intent.entry(event.id).or_insert(self.jumps);
             }
             Body::Outcome(completed) if completed.is_final() => {
                 self.open.remove(&completed.event.id);
@@ -175,20 +175,20 @@ impl Witness {
         }
     }
 
-    fn judge(&self, body: &Body) {
+    fn check_line(&self, body: &Body) {
         match body {
-            Body::Intent(event) => self.judge_intent(event),
-            Body::Outcome(completed) => self.judge_outcome(completed),
+            Body::Intent(event) => self.check_intent(event),
+            Body::Outcome(completed) => self.check_outcome(completed),
             Body::Note(_) => {}
         }
     }
 
-    fn judge_intent(&self, event: &Event) {
+    fn check_intent(&self, event: &Event) {
         let act = &event.act;
         let now = self.now();
         assert_eq!(event.initiated, now, "it is begun now: {event:?}");
         assert!(act.version.is_some(), "it names no version: {event:?}");
-        assert!(!self.is_so(act), "it is so already: {event:?}");
+        assert!(!self.took_effect(act), "it is so already: {event:?}");
         let is_end = matches!(act.what, Action::Destroy | Action::DestroyRequested);
         assert_eq!(act.forced.is_some(), is_end, "{event:?}");
         assert!(act.exposure.is_none(), "it is not done yet: {event:?}");
@@ -204,19 +204,19 @@ impl Witness {
             };
             let count = self.versions.values().filter(same).count();
             assert_eq!(number, (count + 1).to_string(), "{event:?}");
-            self.judge_threshold(act);
+            self.check_threshold(act);
         }
     }
 
     /// The amount in the reason of a rotation was sealed under some version.
-    fn judge_threshold(&self, act: &Act) {
+    fn check_threshold(&self, act: &Act) {
         let why = act.why.as_str();
         let words = why.split_once(" of ").filter(|_| why.ends_with(" sealed"));
         let Some(said) = words.and_then(|(said, _of)| said.parse::<u64>().ok()) else {
             return;
         };
         let path = self.traffic.path();
-        let of = |used: &Used| match act.trigger {
+        let of = |used: &Volume| match act.trigger {
             Some(Trigger::Bytes) => used.bytes,
             _ => used.messages,
         };
@@ -224,9 +224,9 @@ impl Witness {
         assert!(most >= Some(said), "{said} were never sealed: {act:?}");
     }
 
-    fn judge_outcome(&self, completed: &Completed) {
+    fn check_outcome(&self, completed: &Completed) {
         let Some(intent) = self.open.get(&completed.event.id) else {
-            let begun = matches!(completed.outcome, OutcomeWord::Unknown);
+            let begun = matches!(completed.outcome, OutcomeKind::Unknown);
             assert!(!begun, "it was never begun: {completed:?}");
             return;
         };
@@ -235,20 +235,20 @@ impl Witness {
         repeated.act.exposure = None;
         assert_eq!(repeated, *intent, "it repeats another intent");
         match completed.outcome {
-            OutcomeWord::Done => {
-                assert!(self.is_so(act), "it is not done: {completed:?}");
-                self.judge_times(completed);
-                self.judge_exposure(act);
+            OutcomeKind::Done => {
+                assert!(self.took_effect(act), "it is not done: {completed:?}");
+                self.check_times(completed);
+                self.check_exposure(act);
             }
-            OutcomeWord::Failed => assert!(!self.is_so(act), "it is done: {completed:?}"),
-            OutcomeWord::Refused => panic!("it was begun: {completed:?}"),
-            OutcomeWord::Unknown => {}
+            OutcomeKind::Failed => assert!(!self.took_effect(act), "it is done: {completed:?}"),
+            OutcomeKind::Refused => panic!("it was begun: {completed:?}"),
+            OutcomeKind::Unknown => {}
         }
     }
 
     /// Begun before the effect, completed after it, unless the clock has jumped.
-    fn judge_times(&self, completed: &Completed) {
-        if self.stretches[&completed.event.id] != self.jumps {
+    fn check_times(&self, completed: &Completed) {
+        if self.jumps_at_intent[&completed.event.id] != self.jumps {
             return;
         }
         let now = self.now();
@@ -277,7 +277,7 @@ impl Witness {
         }
     }
 
-    fn judge_exposure(&self, act: &Act) {
+    fn check_exposure(&self, act: &Act) {
         let said = act.exposure.as_ref();
         assert_eq!(said.is_some(), act.what == Action::Compromise, "{act:?}");
         let (Some(said), Some(version)) = (said, &act.version) else {
@@ -286,7 +286,7 @@ impl Witness {
         let path = self.traffic.path();
         let id = path.ledger.ids.get(&Kid(version.kid.0));
         let sealed = id.and_then(|id| path.ledger.sealed.get(id)).copied();
-        let Used { messages, bytes } = sealed.unwrap_or_default();
+        let Volume { messages, bytes } = sealed.unwrap_or_default();
         for ([least, most], is) in [(said.messages, messages), (said.bytes, bytes)] {
             assert!(
                 least <= is && is <= most,
@@ -305,7 +305,7 @@ impl Witness {
         }
         let path = self.traffic.path();
         let id = path.ledger.ids.get(&kid);
-        let needed = id.is_some_and(|id| path.ledger.holds(*id));
+        let needed = id.is_some_and(|id| path.ledger.stores(*id));
         drop(path);
         match (act.forced, &act.evidence) {
             (Some(false), Some(_)) => assert!(!needed, "something stored needs it: {act:?}"),
@@ -315,7 +315,7 @@ impl Witness {
     }
 
     /// Whether the act's effect is on the disk.
-    fn is_so(&self, act: &Act) -> bool {
+    fn took_effect(&self, act: &Act) -> bool {
         let kid = act.version.as_ref().unwrap().kid.to_string();
         let Some(version) = self.versions.get(&kid) else {
             return false;

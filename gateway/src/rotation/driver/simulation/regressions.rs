@@ -4,51 +4,51 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::world::{Home, place, signer};
+use super::environment::{Fixture, audit_log_dir, signer};
 use crate::audit::{Line, Log, Settings, Trigger};
 use crate::catalogue::{Catalogue, State};
-use crate::clock::{Clock, Winder};
+use crate::clock::{Clock, ManualClock};
 use crate::custody::Custodian;
 use crate::disk::Files;
-use crate::disk::testing::{Forgetful, Trouble};
+use crate::disk::testing::{CrashDisk, DiskFault};
 use crate::envelope::{Binding, OVERHEAD};
 use crate::keyring::{Lanes, WorkerId};
 use crate::policy::{Policy, Rule};
 use crate::rotation::driver::run::Request;
 use crate::rotation::driver::{Driver, Parts};
 use crate::rotation::engine::Order;
-use crate::rotation::seams::{Alone, Nobody};
+use crate::rotation::external::{NoInspector, SingleMember};
 use crate::rotation::terms::Retain;
-use crate::rotation::{Because, Config, OrderError, Reload, Rotated, Terms, User};
+use crate::rotation::{OrderError, ProcessKind, Reason, Reload, Rotated, RotationConfig, Terms};
 
 /// More writes than any order here makes.
 const STEPS: usize = 60;
 
 /// A gateway without traffic.
 pub(super) struct Bench {
-    pub(super) disk: Arc<Forgetful>,
+    pub(super) disk: Arc<CrashDisk>,
     terms: Terms,
     clock: Clock,
-    pub(super) winder: Winder,
+    pub(super) manual_clock: ManualClock,
     pub(super) driver: Driver,
 }
 
 impl Bench {
     /// With an active version 1.
-    pub(super) fn new(home: &Home) -> Self {
-        Self::with(home, home.kek(), Terms::default())
+    pub(super) fn new(fixture: &Fixture) -> Self {
+        Self::with(fixture, fixture.kek(), Terms::default())
     }
 
     /// The same with this custodian and these terms, except that nothing is destroyed.
-    pub(super) fn with(home: &Home, custodian: Arc<dyn Custodian>, terms: Terms) -> Self {
-        let (clock, winder) = Home::clock();
-        let disk = home.disk();
-        let driver = start(home, &disk, &clock, (custodian, terms.clone()));
+    pub(super) fn with(fixture: &Fixture, custodian: Arc<dyn Custodian>, terms: Terms) -> Self {
+        let (clock, manual_clock) = Fixture::clock();
+        let disk = fixture.disk();
+        let driver = start(fixture, &disk, &clock, (custodian, terms.clone()));
         Self {
             terms,
             disk,
             clock,
-            winder,
+            manual_clock,
             driver,
         }
     }
@@ -57,26 +57,26 @@ impl Bench {
     /// keeps.
     pub(super) fn killed(
         mut self,
-        home: &Home,
+        fixture: &Fixture,
         act: impl FnOnce(&mut Self),
-        revive: impl FnOnce(&Forgetful),
+        revive: impl FnOnce(&CrashDisk),
     ) -> Self {
         act(&mut self);
         let Self {
             disk,
             terms,
             clock,
-            winder,
+            manual_clock,
             driver,
         } = self;
         drop(driver);
         revive(&disk);
-        let driver = start(home, &disk, &clock, (home.kek(), terms.clone()));
+        let driver = start(fixture, &disk, &clock, (fixture.kek(), terms.clone()));
         Self {
             terms,
             disk,
             clock,
-            winder,
+            manual_clock,
             driver,
         }
     }
@@ -87,7 +87,7 @@ impl Bench {
             subjects: vec![subjects.parse().unwrap()],
             ..Rule::everything()
         };
-        let config = Config {
+        let config = RotationConfig {
             policy: Arc::new(Policy::new(vec![rule], &[]).unwrap()),
             terms: vec![terms],
             workers: 1,
@@ -95,20 +95,20 @@ impl Bench {
         };
         let reload = Reload {
             what: "a test".to_owned(),
-            because: Because::of_gateway(Trigger::Manual, "a test"),
+            reason: Reason::of_gateway(Trigger::Manual, "a test"),
         };
         self.driver.reload(config, reload).unwrap();
     }
 
     pub(super) fn ask(&mut self, order: Order) {
-        let because = Because::of_gateway(Trigger::Manual, "a test says so");
+        let reason = Reason::of_gateway(Trigger::Manual, "a test says so");
         // Less than a second after another, a rotation would wait.
-        self.winder.advance(Duration::from_secs(1));
+        self.manual_clock.advance(Duration::from_secs(1));
         // The outcome is read from the record.
         if order == Order::Rotate {
             drop(self.rotate());
         } else {
-            drop(self.driver.order("default", order, because));
+            drop(self.driver.order("default", order, reason));
         }
     }
 
@@ -117,16 +117,16 @@ impl Bench {
         let (answer, mut told) = tokio::sync::oneshot::channel();
         self.driver.serve(Request::Rotate {
             keyring: "default".to_owned(),
-            because: Because::of_gateway(Trigger::Manual, "a test says so"),
+            reason: Reason::of_gateway(Trigger::Manual, "a test says so"),
             answer,
         });
         told.try_recv().ok()
     }
 
     /// An hour passes without faults.
-    fn rest(&mut self) {
+    fn pass_hour(&mut self) {
         for _ in 0..60 {
-            self.winder.advance(Duration::from_mins(1));
+            self.manual_clock.advance(Duration::from_mins(1));
             self.driver.tick();
         }
     }
@@ -161,7 +161,7 @@ impl Bench {
     }
 
     /// The message path seals under the record's active version, and opens under no destroyed one.
-    fn assert_in_step(&self, step: usize) {
+    fn assert_in_sync(&self, step: usize) {
         let keys = self.driver.keys();
         let snapshot = keys.load();
         let keyring = snapshot.policy().by_name("default").unwrap();
@@ -177,29 +177,29 @@ impl Bench {
 }
 
 fn start(
-    home: &Home,
-    disk: &Arc<Forgetful>,
+    fixture: &Fixture,
+    disk: &Arc<CrashDisk>,
     clock: &Clock,
     (custodian, terms): (Arc<dyn Custodian>, Terms),
 ) -> Driver {
-    let files: Arc<dyn Files> = Arc::<Forgetful>::clone(disk);
+    let files: Arc<dyn Files> = Arc::<CrashDisk>::clone(disk);
     let now = jiff::Timestamp::try_from(clock.wall()).unwrap();
-    let catalogue = Catalogue::open_on(home.lock(), Arc::clone(&files), custodian).unwrap();
+    let catalogue = Catalogue::open_on(fixture.lock(), Arc::clone(&files), custodian).unwrap();
     let parts = Parts {
         held: None,
         drainers: Vec::new(),
         catalogue,
-        audit: Log::open(place(files, home.dir()), signer(), now).unwrap(),
-        inspector: Box::new(Nobody),
-        fleet: Box::new(Alone),
-        user: User::Gateway,
+        audit: Log::open(audit_log_dir(files, fixture.dir()), signer(), now).unwrap(),
+        inspector: Box::new(NoInspector),
+        fleet: Box::new(SingleMember),
+        user: ProcessKind::Gateway,
         clock: clock.clone(),
     };
     let terms = Terms {
         retain: Retain::Archive,
         ..terms
     };
-    let config = Config {
+    let config = RotationConfig {
         policy: Arc::new(Policy::new(vec![Rule::everything()], &[]).unwrap()),
         terms: vec![terms],
         workers: 1,
@@ -210,17 +210,17 @@ fn start(
 }
 
 /// Gives the order once for every write that can fail in it, and checks the outcome.
-fn at_every_step(prepare: &[Order], order: Order, judge: impl Fn(&mut Bench, usize)) {
-    let home = Home::new();
+fn at_every_step(prepare: &[Order], order: Order, check: impl Fn(&mut Bench, usize)) {
+    let fixture = Fixture::new();
     for step in 0..STEPS {
-        let mut bench = Bench::new(&home);
+        let mut bench = Bench::new(&fixture);
         for before in prepare {
             bench.ask(*before);
         }
-        bench.disk.arm(step, Trouble::Error(ErrorKind::Other));
+        bench.disk.arm(step, DiskFault::Error(ErrorKind::Other));
         bench.ask(order);
-        let struck = bench.disk.struck();
-        judge(&mut bench, step);
+        let struck = bench.disk.has_fired();
+        check(&mut bench, step);
         if !struck {
             return;
         }
@@ -230,14 +230,14 @@ fn at_every_step(prepare: &[Order], order: Order, judge: impl Fn(&mut Bench, usi
 
 #[test]
 fn regression_switch_that_failed_and_took_effect_reaches_the_message_path() {
-    at_every_step(&[], Order::Rotate, |bench, step| bench.assert_in_step(step));
+    at_every_step(&[], Order::Rotate, |bench, step| bench.assert_in_sync(step));
 }
 
 #[test]
 fn regression_destruction_that_failed_and_took_effect_reaches_the_message_path() {
     let prepare = [Order::Rotate, Order::Archive(1)];
     at_every_step(&prepare, Order::Destroy(1), |bench, step| {
-        bench.assert_in_step(step);
+        bench.assert_in_sync(step);
     });
 }
 
@@ -245,7 +245,7 @@ fn regression_destruction_that_failed_and_took_effect_reaches_the_message_path()
 fn regression_restoration_that_failed_and_took_effect_seals() {
     let prepare = [Order::Rotate, Order::Suspend(1)];
     at_every_step(&prepare, Order::Restore(1), |bench, step| {
-        bench.assert_in_step(step);
+        bench.assert_in_sync(step);
         if bench.state(1) != State::Suspended {
             let kid = bench.driver.kid(0, 1).unwrap();
             assert!(
@@ -258,13 +258,13 @@ fn regression_restoration_that_failed_and_took_effect_seals() {
 
 #[test]
 fn regression_revocation_behind_one_that_waits_for_the_disk_stops_the_sealing_at_once() {
-    let home = Home::new();
-    let mut bench = Bench::new(&home);
+    let fixture = Fixture::new();
+    let mut bench = Bench::new(&fixture);
     bench.ask(Order::Rotate);
     // The first order waits: its intent cannot be written.
-    bench.disk.arm(0, Trouble::Error(ErrorKind::Other));
+    bench.disk.arm(0, DiskFault::Error(ErrorKind::Other));
     bench.ask(Order::Compromise(1));
-    bench.disk.arm(0, Trouble::Error(ErrorKind::Other));
+    bench.disk.arm(0, DiskFault::Error(ErrorKind::Other));
     bench.ask(Order::Compromise(2));
     let keys = bench.driver.keys();
     let snapshot = keys.load();
@@ -275,8 +275,8 @@ fn regression_revocation_behind_one_that_waits_for_the_disk_stops_the_sealing_at
 
 #[test]
 fn limit_lowered_below_what_is_reserved_leaves_nothing_to_seal_out_of() {
-    let home = Home::new();
-    let mut bench = Bench::new(&home);
+    let fixture = Fixture::new();
+    let mut bench = Bench::new(&fixture);
     let mut terms = Terms::default();
     terms.limit.messages = 1000;
     terms.rotate.messages = 900;
@@ -293,8 +293,8 @@ fn limit_lowered_below_what_is_reserved_leaves_nothing_to_seal_out_of() {
 
 #[test]
 fn question_before_a_destruction_names_subjects_that_a_reload_took_away() {
-    let home = Home::new();
-    let mut bench = Bench::new(&home);
+    let fixture = Fixture::new();
+    let mut bench = Bench::new(&fixture);
     bench.reload("agents.>", Terms::default());
     bench.ask(Order::Rotate);
     let question = bench.driver.question(0, 1).unwrap();
@@ -306,8 +306,8 @@ fn question_before_a_destruction_names_subjects_that_a_reload_took_away() {
 
 #[test]
 fn version_is_not_destroyed_unforced_while_its_overlap_lasts() {
-    let home = Home::new();
-    let mut bench = Bench::new(&home);
+    let fixture = Fixture::new();
+    let mut bench = Bench::new(&fixture);
     bench.ask(Order::Rotate);
     let error = bench.driver.may_destroy(0, Order::Destroy(1)).unwrap_err();
     assert!(error.to_string().contains("overlap"), "{error}");
@@ -334,17 +334,17 @@ fn act_that_failed_and_took_effect_is_done_in_the_audit_log() {
 /// The clock advances between the engine's reading it and the answer.
 #[test]
 fn rotation_whose_time_comes_between_two_ticks_is_answered_when_it_is_done() {
-    let home = Home::new();
-    let mut bench = Bench::new(&home);
+    let fixture = Fixture::new();
+    let mut bench = Bench::new(&fixture);
     bench.ask(Order::Rotate);
     let (answer, mut told) = tokio::sync::oneshot::channel();
     bench.driver.serve(Request::Rotate {
         keyring: "default".to_owned(),
-        because: Because::of_gateway(Trigger::Manual, "right behind another"),
+        reason: Reason::of_gateway(Trigger::Manual, "right behind another"),
         answer,
     });
-    bench.winder.advance(Duration::from_secs(1));
-    bench.driver.call_back();
+    bench.manual_clock.advance(Duration::from_secs(1));
+    bench.driver.answer_pending_rotations();
     assert!(told.try_recv().is_err(), "it is not done yet");
     bench.driver.tick();
     let rotated = told.try_recv().unwrap().unwrap();
@@ -353,16 +353,16 @@ fn rotation_whose_time_comes_between_two_ticks_is_answered_when_it_is_done() {
 
 #[test]
 fn rotation_that_was_told_to_have_failed_is_not_made_later_and_leaves_no_version_behind() {
-    let home = Home::new();
+    let fixture = Fixture::new();
     for step in 0..STEPS {
-        let mut bench = Bench::new(&home);
-        bench.winder.advance(Duration::from_secs(1));
-        bench.disk.arm(step, Trouble::Error(ErrorKind::Other));
+        let mut bench = Bench::new(&fixture);
+        bench.manual_clock.advance(Duration::from_secs(1));
+        bench.disk.arm(step, DiskFault::Error(ErrorKind::Other));
         let told = bench.rotate().expect("an answer");
-        if !bench.disk.struck() {
+        if !bench.disk.has_fired() {
             return;
         }
-        bench.rest();
+        bench.pass_hour();
         let record = bench.driver.record(0).unwrap();
         let failed = told.is_err();
         let waits = |state| matches!(state, State::PreActive | State::Ready);
@@ -389,9 +389,9 @@ fn order_that_was_told_to_have_failed_is_not_carried_out_later() {
         (&[Order::Rotate], Order::Propose(1, true)),
     ];
     for (prepare, order) in orders {
-        let home = Home::new();
+        let fixture = Fixture::new();
         for step in 0..STEPS {
-            let mut bench = Bench::new(&home);
+            let mut bench = Bench::new(&fixture);
             for before in prepare {
                 bench.ask(*before);
             }
@@ -400,14 +400,14 @@ fn order_that_was_told_to_have_failed_is_not_carried_out_later() {
                 (version.state, version.proposed.clone())
             };
             let before = seen(&bench);
-            bench.disk.arm(step, Trouble::Error(ErrorKind::Other));
-            let because = Because::of_gateway(Trigger::Manual, "a test says so");
-            let told = bench.driver.order("default", order, because);
-            if !bench.disk.struck() {
+            bench.disk.arm(step, DiskFault::Error(ErrorKind::Other));
+            let reason = Reason::of_gateway(Trigger::Manual, "a test says so");
+            let told = bench.driver.order("default", order, reason);
+            if !bench.disk.has_fired() {
                 break;
             }
             for _ in 0..5 {
-                bench.winder.advance(Duration::from_mins(1));
+                bench.manual_clock.advance(Duration::from_mins(1));
                 bench.driver.tick();
             }
             assert_eq!(

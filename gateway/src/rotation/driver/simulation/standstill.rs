@@ -5,36 +5,36 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use super::environment::Fixture;
 use super::regressions::Bench;
-use super::world::Home;
 use crate::custody::{Custodian, Description, UnwrapFailed, WrapFailed, Wrapped};
-use crate::disk::testing::Trouble;
+use crate::disk::testing::DiskFault;
 use crate::envelope::{Binding, OVERHEAD};
 use crate::keyring::{Lanes, SealRefused, WorkerId};
 use crate::rotation::Terms;
 use crate::rotation::engine::Order;
-use crate::rotation::report::Stopped;
+use crate::rotation::report::PublishStall;
 use crate::secret::Secret;
 
 /// A custodian that can be made unavailable.
-pub(super) struct Absent {
+pub(super) struct UnavailableCustodian {
     kek: Arc<dyn Custodian>,
     away: Arc<AtomicBool>,
 }
 
-impl Absent {
+impl UnavailableCustodian {
     /// Unavailable while the flag is set.
-    pub(super) fn new(home: &Home) -> (Arc<Self>, Arc<AtomicBool>) {
+    pub(super) fn new(fixture: &Fixture) -> (Arc<Self>, Arc<AtomicBool>) {
         let away = Arc::new(AtomicBool::new(false));
         let custodian = Self {
-            kek: home.kek(),
+            kek: fixture.kek(),
             away: Arc::clone(&away),
         };
         (Arc::new(custodian), away)
     }
 }
 
-impl Custodian for Absent {
+impl Custodian for UnavailableCustodian {
     fn wrap(&self, secret: &Secret, context: &[u8]) -> Result<Wrapped, WrapFailed> {
         if self.away.load(Ordering::Relaxed) {
             return Err(WrapFailed::Cipher);
@@ -55,22 +55,22 @@ impl Custodian for Absent {
 }
 
 /// A gateway whose custodian can be unavailable, with a worker that seals.
-struct Stage {
+struct StandstillBench {
     bench: Bench,
     away: Arc<AtomicBool>,
     lanes: Lanes,
 }
 
-impl Stage {
-    fn new(home: &Home) -> Self {
-        let (custodian, away) = Absent::new(home);
-        let bench = Bench::with(home, custodian, terms(20_000));
+impl StandstillBench {
+    fn new(fixture: &Fixture) -> Self {
+        let (custodian, away) = UnavailableCustodian::new(fixture);
+        let bench = Bench::with(fixture, custodian, terms(20_000));
         let lanes = Lanes::new(WorkerId(0), bench.driver.clock.instant());
         Self { bench, away, lanes }
     }
 
     /// Seals until that is refused.
-    fn exhaust(&mut self) -> SealRefused {
+    fn seal_until_refused(&mut self) -> SealRefused {
         let snapshot = Arc::clone(&self.bench.driver.keys().load());
         self.lanes
             .begin(&snapshot, self.bench.driver.clock.instant());
@@ -89,11 +89,11 @@ impl Stage {
     }
 
     /// The reported standstill after a tick, which must also be the announced one.
-    fn told(&mut self) -> Option<Stopped> {
+    fn reported(&mut self) -> Option<PublishStall> {
         self.bench.driver.tick();
         let status = self.bench.driver.status_of(0).unwrap();
         assert_eq!(status.stopped.is_some(), status.standstill().is_some());
-        assert_eq!(self.bench.driver.rings[0].stopped, status.stopped);
+        assert_eq!(self.bench.driver.keyrings[0].stopped, status.stopped);
         status.stopped
     }
 }
@@ -106,51 +106,51 @@ fn terms(limit: u64) -> Terms {
 }
 
 /// Causes the standstill.
-fn bring_about(stopped: Stopped, stage: &mut Stage) {
-    let away = |stage: &Stage| stage.away.store(true, Ordering::Relaxed);
+fn cause(stopped: PublishStall, setup: &mut StandstillBench) {
+    let away = |setup: &StandstillBench| setup.away.store(true, Ordering::Relaxed);
     match stopped {
-        Stopped::NoVersion => {
-            away(stage);
-            stage.bench.ask(Order::Compromise(1));
+        PublishStall::NoVersion => {
+            away(setup);
+            setup.bench.ask(Order::Compromise(1));
         }
-        Stopped::Halted => {
-            stage.bench.disk.arm(0, Trouble::Error(ErrorKind::Other));
-            stage.bench.ask(Order::Suspend(1));
+        PublishStall::Halted => {
+            setup.bench.disk.arm(0, DiskFault::Error(ErrorKind::Other));
+            setup.bench.ask(Order::Suspend(1));
         }
-        Stopped::NotLoaded => {
-            away(stage);
-            stage.bench.reload(">", terms(10));
+        PublishStall::NotLoaded => {
+            away(setup);
+            setup.bench.reload(">", terms(10));
         }
-        Stopped::UsedUp => {
-            stage.bench.reload(">", terms(10));
-            away(stage);
-            stage.bench.driver.quench();
-            assert_eq!(stage.exhaust(), SealRefused::BudgetExhausted);
-            stage.bench.driver.quench();
+        PublishStall::UsedUp => {
+            setup.bench.reload(">", terms(10));
+            away(setup);
+            setup.bench.driver.refill();
+            assert_eq!(setup.seal_until_refused(), SealRefused::BudgetExhausted);
+            setup.bench.driver.refill();
         }
-        Stopped::NotReserved => {
-            stage.bench.disk.capacity(Some(stage.bench.disk.used()));
-            assert_eq!(stage.exhaust(), SealRefused::BudgetExhausted);
-            stage.bench.driver.quench();
+        PublishStall::NotReserved => {
+            setup.bench.disk.capacity(Some(setup.bench.disk.used()));
+            assert_eq!(setup.seal_until_refused(), SealRefused::BudgetExhausted);
+            setup.bench.driver.refill();
         }
     }
 }
 
 #[test]
 fn every_standstill_is_told_by_the_next_look_and_so_is_its_end() {
-    let home = Home::new();
-    for stopped in Stopped::ALL {
-        let mut stage = Stage::new(&home);
-        assert_eq!(stage.told(), None);
-        bring_about(stopped, &mut stage);
-        assert_eq!(stage.told(), Some(stopped));
-        assert!(stage.exhaust() != SealRefused::SubjectTooLong);
-        stage.bench.disk.capacity(None);
-        stage.away.store(false, Ordering::Relaxed);
+    let fixture = Fixture::new();
+    for stopped in PublishStall::ALL {
+        let mut setup = StandstillBench::new(&fixture);
+        assert_eq!(setup.reported(), None);
+        cause(stopped, &mut setup);
+        assert_eq!(setup.reported(), Some(stopped));
+        assert!(setup.seal_until_refused() != SealRefused::SubjectTooLong);
+        setup.bench.disk.capacity(None);
+        setup.away.store(false, Ordering::Relaxed);
         for _ in 0..3 {
-            stage.bench.winder.advance(Duration::from_mins(1));
-            stage.told();
+            setup.bench.manual_clock.advance(Duration::from_mins(1));
+            setup.reported();
         }
-        assert_eq!(stage.told(), None, "{stopped:?} is over");
+        assert_eq!(setup.reported(), None, "{stopped:?} is over");
     }
 }

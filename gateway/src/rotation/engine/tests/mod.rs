@@ -7,24 +7,24 @@
 
 mod clocks;
 mod destruction;
-mod facts;
 mod pace;
 mod page;
 mod random;
+mod scenarios;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::life::later;
+use super::version::later;
 use super::*;
 use crate::audit::{self, Trigger};
 use crate::catalogue::State;
 use crate::envelope::{Kid, Suite};
 use crate::fault::{Fault, Retry, Who};
-use crate::rotation::because::Because;
-use crate::rotation::terms::{Consent, Doubtful, Limit, Retain, Rotate};
+use crate::rotation::reason::Reason;
+use crate::rotation::terms::{DestroyApproval, Limit, OpenPolicy, Retain, Rotate};
 
 const HOUR: Duration = Duration::from_hours(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -45,8 +45,8 @@ fn terms() -> Terms {
         overlap: Duration::from_mins(10),
         retain: Retain::Destroy,
         hold: Duration::ZERO,
-        destroy: Consent::Automatic,
-        open: Doubtful::Suspended,
+        destroy: DestroyApproval::Automatic,
+        open: OpenPolicy::Suspended,
     }
 }
 
@@ -54,21 +54,21 @@ fn me() -> Member {
     Member("self".to_owned())
 }
 
-fn operator() -> Because {
-    Because {
+fn operator() -> Reason {
+    Reason {
         trigger: Trigger::Manual,
-        ..Because::of_gateway(Trigger::Manual, "a test says so")
+        ..Reason::of_gateway(Trigger::Manual, "a test says so")
     }
 }
 
 /// A record and a clock that the engine drives.
 #[expect(clippy::struct_excessive_bools, reason = "each is a fault of its own")]
 struct World {
-    ring: Option<Ring>,
-    lives: Vec<Life>,
+    state: Option<KeyringState>,
+    versions: Vec<VersionView>,
     now: Now,
     /// What was done, with the trigger.
-    done: Vec<(Deed, Trigger)>,
+    done: Vec<(Step, Trigger)>,
     /// Every write fails.
     broken: bool,
     /// The custodian wraps no new secret.
@@ -78,7 +78,7 @@ struct World {
     /// Members that prove when asked.
     honest: BTreeSet<Member>,
     /// What the bus says of stored messages.
-    stored: Verdict,
+    stored: RetentionVerdict,
     asked: usize,
     failed: usize,
     /// When a version last became active, in this process.
@@ -93,8 +93,8 @@ impl World {
     fn with_members(terms: Terms, members: impl IntoIterator<Item = Member>) -> Self {
         let honest: BTreeSet<_> = members.into_iter().collect();
         Self {
-            ring: Some(Ring::new(terms, Vec::new(), honest.clone())),
-            lives: Vec::new(),
+            state: Some(KeyringState::new(terms, Vec::new(), honest.clone())),
+            versions: Vec::new(),
             now: Now {
                 wall: Timestamp::from_second(1_795_428_000).unwrap(),
                 monotonic: Timestamp::from_second(1_795_428_000).unwrap(),
@@ -105,7 +105,7 @@ impl World {
             no_secrets: false,
             none_ready: false,
             honest,
-            stored: Verdict::Clear(String::new()),
+            stored: RetentionVerdict::Clear(String::new()),
             asked: 0,
             failed: 0,
             activated: None,
@@ -121,8 +121,8 @@ impl World {
         world
     }
 
-    fn ring(&self) -> &Ring {
-        self.ring.as_ref().unwrap()
+    fn state(&self) -> &KeyringState {
+        self.state.as_ref().unwrap()
     }
 
     fn tick(&mut self) {
@@ -137,32 +137,32 @@ impl World {
     }
 
     fn used(&mut self, messages: u64, bytes: u64) {
-        let number = self.ring().active().unwrap().number;
+        let number = self.state().active().unwrap().number;
         self.feed(Event::Usage {
             number,
-            sealed: Used { messages, bytes },
-            used: Used { messages, bytes },
+            sealed: Volume { messages, bytes },
+            used: Volume { messages, bytes },
             failed_opens: 0,
-            supply: Supply::Lasts,
+            headroom: LimitHeadroom::Enough,
         });
     }
 
     fn ask(&mut self, order: Order) -> Result<(), Refused> {
-        self.ask_as(order, audit::Who::Gateway)
+        self.ask_as(order, audit::Actor::Gateway)
     }
 
-    fn ask_as(&mut self, order: Order, who: audit::Who) -> Result<(), Refused> {
-        self.ring().judge(order)?;
-        let because = Because { who, ..operator() };
-        self.feed(Event::Asked(Asked { order, because }));
+    fn ask_as(&mut self, order: Order, who: audit::Actor) -> Result<(), Refused> {
+        self.state().check_order(order)?;
+        let reason = Reason { who, ..operator() };
+        self.feed(Event::Ordered(OrderRequest { order, reason }));
         Ok(())
     }
 
     fn feed(&mut self, event: Event) {
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
-            let (ring, actions) = step(self.ring.take().unwrap(), self.now, event);
-            self.ring = Some(ring);
+            let (state, actions) = decide(self.state.take().unwrap(), self.now, event);
+            self.state = Some(state);
             for action in actions {
                 events.extend(self.perform(action));
             }
@@ -170,9 +170,9 @@ impl World {
     }
 
     fn perform(&mut self, action: Action) -> Vec<Event> {
-        let Action { deed, because } = action;
-        match &deed {
-            Deed::Challenge(number, members) => {
+        let Action { step, reason } = action;
+        match &step {
+            Step::Challenge(number, members) => {
                 let honest = members
                     .iter()
                     .filter(|member| self.honest.contains(*member));
@@ -180,14 +180,14 @@ impl World {
                     .map(|member| Event::Proven(member.clone(), *number))
                     .collect();
             }
-            Deed::Inspect(number) => {
+            Step::Inspect(number) => {
                 self.asked += 1;
                 return vec![Event::Inspected(*number, self.stored.clone())];
             }
             _ => {}
         }
-        let impossible = (self.no_secrets && deed == Deed::Generate)
-            || (self.none_ready && matches!(deed, Deed::Admit(_)));
+        let impossible = (self.no_secrets && step == Step::Generate)
+            || (self.none_ready && matches!(step, Step::Admit(_)));
         let outcome = if self.broken || impossible {
             self.failed += 1;
             Err(Failure {
@@ -198,24 +198,24 @@ impl World {
                 },
             })
         } else {
-            self.write(&deed);
-            self.done.push((deed, because.trigger));
+            self.write(&step);
+            self.done.push((step, reason.trigger));
             Ok(())
         };
-        vec![Event::Ended(outcome, self.lives.clone())]
+        vec![Event::Ended(outcome, self.versions.clone())]
     }
 
     /// What the catalogue would do, and would refuse to do.
-    fn write(&mut self, deed: &Deed) {
-        if *deed == Deed::Generate {
-            let number = u32::try_from(self.lives.len()).unwrap() + 1;
-            self.lives.push(Life {
+    fn write(&mut self, step: &Step) {
+        if *step == Step::Generate {
+            let number = u32::try_from(self.versions.len()).unwrap() + 1;
+            self.versions.push(VersionView {
                 number,
                 kid: Kid([u8::try_from(number % 256).unwrap(); 8]),
                 suite: self
-                    .ring
+                    .state
                     .as_ref()
-                    .map_or(Suite::Aes256Gcm, |ring| ring.terms().suite),
+                    .map_or(Suite::Aes256Gcm, |state| state.terms().suite),
                 state: State::PreActive,
                 since: self.now.wall,
                 entered: self.now.monotonic,
@@ -226,68 +226,76 @@ impl World {
             });
             return;
         }
-        if let Deed::Propose(number, proposal) = deed {
-            let mut lives = self.lives.iter_mut();
-            let life = lives.find(|life| life.number == *number).unwrap();
-            life.proposed = Some(proposal.clone());
+        if let Step::Propose(number, proposal) = step {
+            let mut versions = self.versions.iter_mut();
+            let version = versions.find(|version| version.number == *number).unwrap();
+            version.proposed = Some(proposal.clone());
             return;
         }
-        let (Some(number), Some(state)) = (deed.number(), deed.enters()) else {
+        let (Some(number), Some(state)) = (step.number(), step.enters()) else {
             return;
         };
-        if let Deed::Activate(_) = deed {
+        if let Step::Activate(_) = step {
             let last = self.activated.replace(self.now.elapsed);
-            if let Some(before) = self.lives.iter_mut().find(|life| life.state.seals()) {
+            if let Some(before) = self
+                .versions
+                .iter_mut()
+                .find(|version| version.state.seals())
+            {
                 enter(before, State::DecryptOnly, self.now);
                 let apart = last.map(|last| self.now.elapsed - last);
                 assert!(apart.is_none_or(|apart| apart >= SECOND), "{apart:?}");
             }
         }
-        let life = self
-            .lives
+        let version = self
+            .versions
             .iter_mut()
-            .find(|life| life.number == number)
+            .find(|version| version.number == number)
             .unwrap();
-        enter(life, state, self.now);
-        let active = self.lives.iter().filter(|life| life.state.seals()).count();
+        enter(version, state, self.now);
+        let active = self
+            .versions
+            .iter()
+            .filter(|version| version.state.seals())
+            .count();
         assert!(active <= 1, "{active} versions are active");
     }
 
     fn states(&self) -> Vec<State> {
-        self.lives.iter().map(|life| life.state).collect()
+        self.versions.iter().map(|version| version.state).collect()
     }
 
-    fn deeds(&self) -> Vec<Deed> {
+    fn steps(&self) -> Vec<Step> {
         self.done
             .iter()
-            .map(|(deed, _trigger)| deed.clone())
+            .map(|(step, _trigger)| step.clone())
             .collect()
     }
 }
 
-fn enter(life: &mut Life, state: State, now: Now) {
+fn enter(version: &mut VersionView, state: State, now: Now) {
     assert!(
-        life.state != state && life.state.may_become(state),
+        version.state != state && version.state.may_become(state),
         "version {} cannot go from {} to {state}",
-        life.number,
-        life.state
+        version.number,
+        version.state
     );
-    life.state = state;
-    life.since = now.wall;
-    life.entered = now.monotonic;
+    version.state = state;
+    version.since = now.wall;
+    version.entered = now.monotonic;
     match state {
         State::Active => {
-            life.activated = life.activated.or(Some(now.wall));
-            life.began = life.began.or(Some(now.monotonic));
+            version.activated = version.activated.or(Some(now.wall));
+            version.began = version.began.or(Some(now.monotonic));
         }
         State::DecryptOnly | State::Archived => {
-            life.deactivated = life.deactivated.or(Some(now.wall));
+            version.deactivated = version.deactivated.or(Some(now.wall));
         }
         _ => {}
     }
     assert!(
-        !(state.seals() && life.deactivated.is_some()),
+        !(state.seals() && version.deactivated.is_some()),
         "version {} seals again",
-        life.number
+        version.number
     );
 }

@@ -11,8 +11,10 @@ fn spend(world: &mut World) {
 /// When each of `count` versions became active, under traffic that uses up every one at once.
 fn rush(world: &mut World, count: usize) -> Vec<Duration> {
     let activations = |world: &World| {
-        let lives = world.lives.iter();
-        lives.filter(|life| life.activated.is_some()).count()
+        let versions = world.versions.iter();
+        versions
+            .filter(|version| version.activated.is_some())
+            .count()
     };
     let mut times = Vec::new();
     let mut known = activations(world);
@@ -30,7 +32,7 @@ fn rush(world: &mut World, count: usize) -> Vec<Duration> {
 }
 
 fn active(world: &World) -> u32 {
-    world.ring().active().unwrap().number
+    world.state().active().unwrap().number
 }
 
 fn gaps(times: &[Duration]) -> Vec<u64> {
@@ -62,18 +64,18 @@ fn person_s_rotation_waits_for_a_second_at_most_and_those_asked_for_meanwhile_ar
     rush(&mut world, 6);
     world.pass(SECOND);
     world.ask(Order::Rotate).unwrap();
-    let count = world.lives.len();
+    let count = world.versions.len();
     assert_eq!(world.states().last(), Some(&Active), "the first");
     for _ in 0..3 {
         world.ask(Order::Rotate).unwrap();
         assert_eq!(world.states().last(), Some(&Ready));
     }
-    let wait = world.ring().held_back(world.now);
+    let wait = world.state().held_back(world.now);
     assert_eq!(wait, Some(SECOND));
     world.pass(SECOND);
     assert_eq!(world.states().last(), Some(&Active), "those after it");
-    assert_eq!(world.lives.len(), count + 1);
-    assert_eq!(world.ring().held_back(world.now), None);
+    assert_eq!(world.versions.len(), count + 1);
+    assert_eq!(world.state().held_back(world.now), None);
 }
 
 #[test]
@@ -91,7 +93,11 @@ fn restart_forgets_no_rotation() {
     rush(&mut world, 4);
     world.pass(SECOND);
     let restart = |world: &mut World| {
-        world.ring = Some(Ring::new(terms(), world.lives.clone(), [me()].into()));
+        world.state = Some(KeyringState::new(
+            terms(),
+            world.versions.clone(),
+            [me()].into(),
+        ));
         world.now.elapsed = Duration::ZERO;
         world.activated = None;
         world.tick();
@@ -110,7 +116,11 @@ fn restart_forgets_no_rotation() {
 fn clock_that_goes_back_before_a_restart_holds_nothing_up() {
     let mut world = World::started(terms());
     world.now.wall = Timestamp::from_second(1_000_000_000).unwrap();
-    world.ring = Some(Ring::new(terms(), world.lives.clone(), [me()].into()));
+    world.state = Some(KeyringState::new(
+        terms(),
+        world.versions.clone(),
+        [me()].into(),
+    ));
     world.ask(Order::Rotate).unwrap();
     assert_eq!(world.states(), [DecryptOnly, Active]);
 }

@@ -18,7 +18,7 @@ fn page_shows_the_state_machine_of_the_code() {
     let (_path, page) = page();
     let (_before, rest) = page.split_once(BEGIN).unwrap();
     let (shown, _after) = rest.split_once(END).unwrap();
-    assert_eq!(shown, drawing());
+    assert_eq!(shown, state_diagram());
 }
 
 #[test]
@@ -27,7 +27,11 @@ fn write_the_state_machine() {
     let (path, page) = page();
     let (before, rest) = page.split_once(BEGIN).unwrap();
     let (_shown, after) = rest.split_once(END).unwrap();
-    std::fs::write(path, format!("{before}{BEGIN}{}{END}{after}", drawing())).unwrap();
+    std::fs::write(
+        path,
+        format!("{before}{BEGIN}{}{END}{after}", state_diagram()),
+    )
+    .unwrap();
 }
 
 #[test]
@@ -35,7 +39,11 @@ fn every_legal_transition_is_drawn_and_no_other() {
     for from in State::ALL {
         for to in State::ALL {
             let legal = from != to && from.may_become(to);
-            assert_eq!(leads(from, to).is_some(), legal, "{from} to {to}");
+            assert_eq!(
+                transition_label(from, to).is_some(),
+                legal,
+                "{from} to {to}"
+            );
         }
     }
 }

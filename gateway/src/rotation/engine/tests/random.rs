@@ -8,7 +8,7 @@ use super::*;
 enum Turn {
     Pass(u64),
     Jump(i64),
-    Used(u64, u64),
+    Volume(u64, u64),
     Ask(Order),
     Break(bool),
     Member(u8, bool),
@@ -34,7 +34,7 @@ fn turn() -> impl Strategy<Value = Turn> {
     prop_oneof![
         4 => (0..100_000_u64).prop_map(Turn::Pass),
         1 => (-1_000_000..1_000_000_i64).prop_map(Turn::Jump),
-        3 => (0..5000_u64, 0..5_000_000_u64).prop_map(|(messages, bytes)| Turn::Used(messages, bytes)),
+        3 => (0..5000_u64, 0..5_000_000_u64).prop_map(|(messages, bytes)| Turn::Volume(messages, bytes)),
         4 => order().prop_map(Turn::Ask),
         2 => any::<bool>().prop_map(Turn::Break),
         1 => (0..4_u8, any::<bool>()).prop_map(|(member, joins)| Turn::Member(member, joins)),
@@ -56,7 +56,7 @@ fn member(number: u8) -> Member {
     }
 }
 
-fn take(world: &mut World, turn: Turn) {
+fn apply(world: &mut World, turn: Turn) {
     match turn {
         Turn::Pass(millis) => world.pass(Duration::from_millis(millis)),
         Turn::Jump(seconds) => {
@@ -64,15 +64,15 @@ fn take(world: &mut World, turn: Turn) {
             world.now.wall = world.now.wall.saturating_add(by).unwrap();
             world.tick();
         }
-        Turn::Used(messages, bytes) => {
-            if world.ring().active().is_some() {
+        Turn::Volume(messages, bytes) => {
+            if world.state().active().is_some() {
                 world.used(messages, bytes);
             }
         }
         // The order may be refused; what counts is the record.
         Turn::Ask(order) => {
             drop(world.ask(order));
-            if world.ring().failure().is_some() {
+            if world.state().failure().is_some() {
                 world.feed(Event::Withdrawn(order));
             }
         }
@@ -83,15 +83,15 @@ fn take(world: &mut World, turn: Turn) {
         Turn::Honest(number, false) => drop(world.honest.remove(&member(number))),
         Turn::Stored(clear) => {
             world.stored = if clear {
-                Verdict::Clear(String::new())
+                RetentionVerdict::Clear(String::new())
             } else {
-                Verdict::Held("held".to_owned())
+                RetentionVerdict::Held("held".to_owned())
             };
         }
         Turn::Restart => {
-            let members = world.ring().members.clone();
-            let terms = world.ring().terms().clone();
-            world.ring = Some(Ring::new(terms, world.lives.clone(), members));
+            let members = world.state().members.clone();
+            let terms = world.state().terms().clone();
+            world.state = Some(KeyringState::new(terms, world.versions.clone(), members));
             world.activated = None;
             world.tick();
         }
@@ -111,24 +111,24 @@ proptest! {
     fn record_is_legal_at_every_step_and_traffic_goes_on_once_faults_stop(turns in prop::collection::vec(turn(), 1..60)) {
         let mut world = World::new(terms());
         for turn in turns {
-            take(&mut world, turn);
+            apply(&mut world, turn);
         }
         world.broken = false;
-        world.stored = Verdict::Clear(String::new());
+        world.stored = RetentionVerdict::Clear(String::new());
         world.honest.extend((0..4).map(member));
         for _ in 0..20 {
             world.pass(Duration::from_secs(30));
         }
-        prop_assert!(world.ring().active().is_some());
-        prop_assert!(world.ring().succession.is_none(), "{:?}", world.ring());
+        prop_assert!(world.state().active().is_some());
+        prop_assert!(world.state().rotation.is_none(), "{:?}", world.state());
         for _ in 0..200 {
             world.pass(HOUR);
         }
-        let retain = world.ring().terms().retain;
-        for life in &world.lives {
-            let over = matches!(life.state, State::DecryptOnly | State::Archived);
-            let young = life.age(world.now) < HOUR * 2;
-            prop_assert!(!over || young || retain == Retain::Archive, "{life:?} {retain:?}");
+        let retain = world.state().terms().retain;
+        for version in &world.versions {
+            let over = matches!(version.state, State::DecryptOnly | State::Archived);
+            let young = version.age(world.now) < HOUR * 2;
+            prop_assert!(!over || young || retain == Retain::Archive, "{version:?} {retain:?}");
         }
     }
 }

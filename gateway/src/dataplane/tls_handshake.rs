@@ -1,0 +1,321 @@
+//! TLS handshakes of a session: with the client before or after INFO, with the server before or after its INFO.
+//!
+//! Nothing that could belong to a handshake is read in the clear: not a byte after the server's INFO, and of a client at most its
+//! first byte is peeked.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::{ClientConnection, ServerConnection};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::metrics::{HandshakeMetrics, Side, Throttle};
+use crate::tls::{Acceptor, ClientAuth, Dialer, Failure, HandshakeOrder, TlsPolicy};
+use crate::wire::info::{Info, Tls as InfoTls};
+
+use super::ServerAddr;
+use super::address::Endpoints;
+use super::session;
+use super::socket::Socket;
+use super::tls_stream::TlsStream;
+use super::worker::{Shared, Worker};
+
+/// The content type of a TLS handshake record (RFC 8446, section 5.1). No NATS operation begins with it.
+const HANDSHAKE: u8 = 0x16;
+
+/// TLS on both sides; a handshake uses the configuration of its moment.
+#[derive(Clone, Default)]
+pub struct Tls {
+    /// With clients.
+    pub clients: Option<Arc<Acceptor>>,
+    /// With servers.
+    pub servers: Option<Arc<Dialer>>,
+}
+
+/// TLS configuration, metrics and log throttles, shared by all workers.
+pub(super) struct TlsState {
+    tls: Tls,
+    handshakes: HandshakeMetrics,
+    throttles: [[Throttle; Failure::ALL.len()]; 2],
+}
+
+/// The handshake failed or cannot take place; it has been logged.
+pub(super) struct TlsFailed;
+
+impl TlsState {
+    pub(super) fn new(tls: Tls) -> Self {
+        Self {
+            tls,
+            handshakes: HandshakeMetrics::new(Failure::ALL.iter().map(|cause| cause.word())),
+            throttles: Default::default(),
+        }
+    }
+
+    /// The TLS fields of INFO; none at a unix socket.
+    pub(super) fn info_tls(&self, ends: &Endpoints) -> InfoTls {
+        let (Some(acceptor), Some(_network)) = (&self.tls.clients, ends.gateway) else {
+            return InfoTls::None;
+        };
+        let settings = acceptor.settings();
+        match (settings.demand, &settings.clients) {
+            (TlsPolicy::Optional, _) => InfoTls::Available,
+            (TlsPolicy::Required, ClientAuth::Required(_)) => InfoTls::Verified,
+            (TlsPolicy::Required, ClientAuth::NotRequested | ClientAuth::Optional(_)) => {
+                InfoTls::Required
+            }
+        }
+    }
+
+    /// Whether TLS with servers is configured.
+    pub(super) const fn has_servers(&self) -> bool {
+        self.tls.servers.is_some()
+    }
+
+    fn throttle(&self, side: Side, failure: Failure) -> Option<&Throttle> {
+        let [clients, servers] = &self.throttles;
+        let of = match side {
+            Side::Client => clients,
+            Side::Server => servers,
+        };
+        let mut throttles = of.iter().zip(Failure::ALL);
+        throttles.find_map(|(throttle, of)| (of == failure).then_some(throttle))
+    }
+}
+
+/// Before INFO: the handshake with a client that begins with it.
+///
+/// # Errors
+/// [`TlsFailed`].
+pub(super) async fn client_before_info(
+    worker: &Worker,
+    socket: Socket,
+) -> Result<Socket, TlsFailed> {
+    let Some(acceptor) = &worker.shared.tls.tls.clients else {
+        return Ok(socket);
+    };
+    match (acceptor.settings().handshake, socket) {
+        (HandshakeOrder::First, Socket::Tcp(stream)) => {
+            Box::pin(accept(worker, acceptor, stream)).await
+        }
+        (HandshakeOrder::Automatic(wait), Socket::Tcp(stream))
+            if begins_tls(&stream, wait).await =>
+        {
+            Box::pin(accept(worker, acceptor, stream)).await
+        }
+        (_, socket) => Ok(socket),
+    }
+}
+
+/// After INFO: the handshake with a client that has not done it yet.
+///
+/// # Errors
+/// [`TlsFailed`].
+pub(super) async fn client_after_info(
+    worker: &Worker,
+    socket: Socket,
+) -> Result<Socket, TlsFailed> {
+    let Some(acceptor) = &worker.shared.tls.tls.clients else {
+        return Ok(socket);
+    };
+    let stream = match socket {
+        Socket::Tcp(stream) => stream,
+        socket @ (Socket::Unix(_) | Socket::Tls(_)) => return Ok(socket),
+    };
+    let patience = worker.shared.config.handshake_timeout;
+    if acceptor.settings().demand == TlsPolicy::Optional && !begins_tls(&stream, patience).await {
+        return Ok(Socket::Tcp(stream));
+    }
+    Box::pin(accept(worker, acceptor, stream)).await
+}
+
+/// Before INFO: the handshake with a server, if `handshake-first` is set.
+///
+/// # Errors
+/// [`TlsFailed`].
+pub(super) async fn server_first(
+    worker: &Worker,
+    (stream, to): (TcpStream, &ServerAddr),
+) -> Result<Socket, TlsFailed> {
+    match &worker.shared.tls.tls.servers {
+        Some(dialer) if dialer.settings().handshake_first => {
+            Box::pin(connect(worker, dialer, (stream, to))).await
+        }
+        Some(_) | None => Ok(Socket::Tcp(stream)),
+    }
+}
+
+/// After the server's INFO: the handshake, if it or the configuration requires TLS.
+///
+/// # Errors
+/// [`TlsFailed`].
+pub(super) async fn server_after_info(
+    worker: &Worker,
+    (socket, to): (Socket, &ServerAddr),
+    info: &Info<'_>,
+) -> Result<Socket, TlsFailed> {
+    let stream = match socket {
+        Socket::Tcp(stream) => stream,
+        socket @ (Socket::Unix(_) | Socket::Tls(_)) => return Ok(socket),
+    };
+    let dialer = worker.shared.tls.tls.servers.as_ref();
+    match (dialer, to.tls) {
+        (Some(dialer), _) if info.tls_required() => {
+            Box::pin(connect(worker, dialer, (stream, to))).await
+        }
+        (Some(dialer), true) if info.tls_available() => {
+            Box::pin(connect(worker, dialer, (stream, to))).await
+        }
+        (Some(_), true) | (None, true) => {
+            refuse(
+                worker,
+                (to, Failure::Incompatible),
+                "it does not offer TLS",
+                "configure TLS there, or write `nats://` where the way is private",
+            );
+            Err(TlsFailed)
+        }
+        (None, false) if info.tls_required() => {
+            refuse(
+                worker,
+                (to, Failure::Incompatible),
+                "it requires TLS",
+                "write `tls://` in `servers`, or add a section [server-tls]",
+            );
+            Err(TlsFailed)
+        }
+        (Some(_) | None, false) => Ok(Socket::Tcp(stream)),
+    }
+}
+
+/// A server has sent in the clear something else than INFO, or more than that: a man in the middle could have injected it.
+pub(super) fn refuse_cleartext(worker: &Worker, to: &ServerAddr) -> TlsFailed {
+    refuse(
+        worker,
+        (to, Failure::NotTls),
+        "it, or somebody on the way, has said in the clear what belongs into TLS",
+        "look at who is on the way; `handshake-first` on both sides leaves nothing in the clear",
+    );
+    TlsFailed
+}
+
+async fn accept(
+    worker: &Worker,
+    acceptor: &Acceptor,
+    stream: TcpStream,
+) -> Result<Socket, TlsFailed> {
+    match handshake(worker, accepting(acceptor, stream)).await {
+        Ok(socket) => {
+            worker.shared.tls.handshakes.done(Side::Client);
+            Ok(socket)
+        }
+        Err(failed) => {
+            let failure = Failure::of(&failed.error);
+            if let Some(left_out) = worker.shared.failed(Side::Client, failure) {
+                let (cause, error) = (failure.word(), &failed.error);
+                let help = acceptor.settings().help(failure);
+                tracing::warn!(cause, %error, help, left_out, "no TLS with a client");
+            }
+            Err(failed.close(worker).await)
+        }
+    }
+}
+
+async fn connect(
+    worker: &Worker,
+    dialer: &Dialer,
+    (stream, to): (TcpStream, &ServerAddr),
+) -> Result<Socket, TlsFailed> {
+    match handshake(worker, connecting(dialer, (stream, to))).await {
+        Ok(socket) => {
+            worker.shared.tls.handshakes.done(Side::Server);
+            Ok(socket)
+        }
+        Err(failed) => {
+            let failure = Failure::of(&failed.error);
+            if let Some(left_out) = worker.shared.failed(Side::Server, failure) {
+                let (cause, error) = (failure.word(), &failed.error);
+                let help = dialer.settings().help(failure);
+                tracing::error!(server = %to, cause, %error, help, left_out, "no TLS with a server");
+            }
+            Err(failed.close(worker).await)
+        }
+    }
+}
+
+fn accepting(acceptor: &Acceptor, stream: TcpStream) -> io::Result<Box<TlsStream>> {
+    let session = ServerConnection::new(acceptor.config()).map_err(io::Error::other)?;
+    Ok(Box::new(TlsStream::new(stream, session)))
+}
+
+fn connecting(
+    dialer: &Dialer,
+    (stream, to): (TcpStream, &ServerAddr),
+) -> io::Result<Box<TlsStream>> {
+    let name = dialer.settings().name(&to.host).map_err(io::Error::other)?;
+    let session = ClientConnection::new(dialer.config(), name).map_err(io::Error::other)?;
+    Ok(Box::new(TlsStream::new(stream, session)))
+}
+
+/// A failed handshake and its connection.
+struct Failed {
+    error: io::Error,
+    socket: Option<Socket>,
+}
+
+impl Failed {
+    /// Closes, so that the peer can read the alert.
+    async fn close(self, worker: &Worker) -> TlsFailed {
+        if let Some(socket) = &self.socket {
+            session::close_unstarted(worker, socket).await;
+        }
+        TlsFailed
+    }
+}
+
+/// The handshake, within `limits.handshake-timeout`.
+async fn handshake(
+    worker: &Worker,
+    encrypted: io::Result<Box<TlsStream>>,
+) -> Result<Socket, Failed> {
+    let encrypted = encrypted.map_err(|error| Failed {
+        error,
+        socket: None,
+    })?;
+    let within = worker.shared.config.handshake_timeout;
+    let shaken = timeout(within, encrypted.handshake()).await;
+    let shaken = shaken.unwrap_or_else(|_elapsed| Err(io::ErrorKind::TimedOut.into()));
+    let socket = Socket::Tls(encrypted);
+    match shaken {
+        Ok(()) => Ok(socket),
+        Err(error) => Err(Failed {
+            error,
+            socket: Some(socket),
+        }),
+    }
+}
+
+/// Whether the peer begins a handshake within `wait`; peeks its first byte.
+async fn begins_tls(stream: &TcpStream, wait: Duration) -> bool {
+    let mut first = [0];
+    match timeout(wait, stream.peek(&mut first)).await {
+        Ok(Ok(1)) => first == [HANDSHAKE],
+        Ok(Ok(_) | Err(_)) | Err(_) => false,
+    }
+}
+
+fn refuse(worker: &Worker, (to, failure): (&ServerAddr, Failure), why: &str, help: &str) {
+    if let Some(left_out) = worker.shared.failed(Side::Server, failure) {
+        tracing::error!(server = %to, why, help, left_out, "no TLS with a server");
+    }
+}
+
+impl Shared {
+    /// Counts a failure. If it may be logged: how many lines were left out before it.
+    fn failed(&self, side: Side, failure: Failure) -> Option<u64> {
+        self.tls.handshakes.failed(side, failure.word());
+        let throttle = self.tls.throttle(side, failure)?;
+        throttle.admit(self.clock.instant())
+    }
+}

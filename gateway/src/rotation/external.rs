@@ -1,0 +1,83 @@
+//! The interfaces through which the driver reaches JetStream and the other members of a fleet.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use crate::envelope::{Claim, Kid, Proof, VersionKey};
+use crate::retention::{JetStream, RetentionAnswer, RetentionQuestion};
+
+use super::engine::Member;
+
+/// The answer to what is stored under a key version, or a future of it.
+pub enum Inspection {
+    /// Known at once.
+    Answered(RetentionAnswer),
+    /// JetStream is asked; the answer comes within a bounded time.
+    Later(Pin<Box<dyn Future<Output = RetentionAnswer> + Send>>),
+}
+
+/// Finds out what is stored under a key version.
+pub trait Inspector: Send {
+    /// Starts asking. Does not block.
+    fn inspect(&self, question: RetentionQuestion) -> Inspection;
+}
+
+/// A change among the members of the fleet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FleetEvent {
+    /// It has joined, or come back.
+    Joined(Member),
+    /// It has left, or is counted as lost.
+    Left(Member),
+    /// It has proven that it holds the version with this kid; a version number would be ambiguous between keyrings.
+    Proven(Member, Kid),
+}
+
+/// The gateways that share a catalogue.
+pub trait Fleet: Send {
+    /// The members at the start.
+    fn members(&self) -> Vec<Member>;
+
+    /// The changes since the last call.
+    fn events(&mut self) -> Vec<FleetEvent>;
+
+    /// Has a member prove that it holds the version; `None`: it does not answer, or its answer comes as an event. `key` is this
+    /// gateway's own, for this gateway's own proof.
+    fn prove(&self, claim: &Claim<'_>, number: u32, key: &VersionKey) -> Option<Proof>;
+}
+
+/// Stands in where there is no `[control]`: JetStream cannot be asked.
+pub(super) struct NoInspector;
+
+/// A fleet of one gateway.
+pub(super) struct SingleMember;
+
+impl Inspector for JetStream {
+    fn inspect(&self, question: RetentionQuestion) -> Inspection {
+        let control = self.clone();
+        Inspection::Later(Box::pin(
+            async move { control.streams_storing(question).await },
+        ))
+    }
+}
+
+impl Inspector for NoInspector {
+    fn inspect(&self, _question: RetentionQuestion) -> Inspection {
+        let why = "JetStream cannot be asked; give the gateway a connection of its own, section [control]";
+        Inspection::Answered(RetentionAnswer::Unknown(why.to_owned()))
+    }
+}
+
+impl Fleet for SingleMember {
+    fn members(&self) -> Vec<Member> {
+        vec![Member("self".to_owned())]
+    }
+
+    fn events(&mut self) -> Vec<FleetEvent> {
+        Vec::new()
+    }
+
+    fn prove(&self, claim: &Claim<'_>, _number: u32, key: &VersionKey) -> Option<Proof> {
+        Some(key.confirm(claim))
+    }
+}

@@ -1,0 +1,270 @@
+//! Properties of edits of headers, INFO and CONNECT, compared with `serde_json`.
+
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::Value;
+
+use super::connect::{self, Connect};
+use super::header::{self, Edit};
+use super::info::{self, Info, Tls};
+use super::{Buffer, NotAnObject};
+
+/// Header edits: the announced length is the written one, only the named header changes, and reading finds what was written.
+///
+/// # Panics
+/// When it does not hold.
+pub fn header_edit_holds(data: &[u8]) {
+    let (choice, block) = data.split_first().unwrap_or((&0, &[]));
+    let own = header::iter(block)
+        .nth(usize::from(*choice) % 4)
+        .map(|(name, _)| name);
+    let name = own.unwrap_or(b"Nats-Msg-Size");
+    if let Some(written) = header::direct_get_headers(block) {
+        let sequence = written.sequence.to_string();
+        let lines = [
+            b"Nats-Stream: ".as_slice(),
+            written.stream,
+            b"\r\nNats-Subject: ",
+            written.subject,
+            b"\r\nNats-Sequence: ",
+            sequence.as_bytes(),
+            b"\r\nNats-Time-Stamp: ",
+        ];
+        assert!(memchr::memmem::find(block, &lines.concat()).is_some());
+    }
+    let present = header::iter(block).any(|(key, _)| key == name);
+    for edit in [Edit::Replace(b"4711"), Edit::Replace(b""), Edit::Remove] {
+        let mut out = Buffer::new();
+        header::edit(block, name, edit, &mut out);
+        let edited = out.filled();
+        assert_eq!(
+            edited.len(),
+            header::edited_len(block, name, edit),
+            "{edit:?} of {name:?} in {block:?}"
+        );
+        let expected = naive_edit(block, name, edit);
+        assert_eq!(edited, expected, "{edit:?} of {name:?} in {block:?}");
+        assert_eq!(header::status(edited), header::status(block));
+        match edit {
+            Edit::Replace(value) if present => {
+                assert_eq!(header::get(edited, name), Some(value))
+            }
+            Edit::Replace(_) => assert_eq!(edited, block),
+            Edit::Remove => assert_eq!(header::get(edited, name), None),
+        }
+    }
+}
+
+/// The same edit by cutting the block into lines.
+fn naive_edit(block: &[u8], name: &[u8], edit: Edit<'_>) -> Vec<u8> {
+    let mut out: Vec<u8> = Vec::new();
+    let mut rest = block;
+    let mut open = block.starts_with(b"NATS/1.0");
+    let mut first = true;
+    while let Some(end) = rest.windows(2).position(|pair| pair == b"\r\n") {
+        let (line, tail) = rest
+            .split_at_checked(end.saturating_add(2))
+            .unwrap_or((rest, &[]));
+        rest = tail;
+        open &= line != b"\r\n";
+        let colon = line.iter().position(|&b| b == b':').unwrap_or(line.len());
+        let (key, value) = line.split_at_checked(colon).unwrap_or((line, &[]));
+        let hit = open && !first && key == name && !value.is_empty();
+        first = false;
+        match edit {
+            Edit::Remove if hit => {}
+            Edit::Replace(new) if hit => {
+                let blanks = value.iter().skip(1).take_while(|&&b| b == b' ').count();
+                out.extend(
+                    key.iter()
+                        .chain(value.iter().take(blanks.saturating_add(1)))
+                        .chain(new),
+                );
+                out.extend(b"\r\n");
+                open = false;
+            }
+            Edit::Remove | Edit::Replace(_) => out.extend(line),
+        }
+    }
+    out.extend(rest);
+    out
+}
+
+/// INFO and CONNECT: every object that `serde_json` accepts is read and edited as Go's decoder would read it; everything else
+/// passes byte for byte.
+///
+/// # Panics
+/// When it does not hold.
+pub fn info_connect_edit_holds(data: &[u8]) {
+    let mut written = Buffer::new();
+    let info = Info::read(data);
+    let rewritten = info::rewrite(data, &EDITS, &mut written);
+    assert_eq!(rewritten.is_ok(), info.is_ok());
+    assert!(
+        rewritten.is_ok() || written.is_empty(),
+        "a refused INFO was written"
+    );
+    let mut stripped = Buffer::new();
+    let mut options = Connect::default();
+    let taken = options.apply(data, &connect::Edits::default(), &mut stripped);
+    let options = taken.map(|_credentials| options);
+    let Ok(Pairs(pairs)) = serde_json::from_slice::<Pairs>(data) else {
+        return;
+    };
+    info_matches(&pairs, rewritten, written.filled());
+    if pairs.len() > 256 || depth(data) > 17 {
+        return assert!(options.is_err(), "a CONNECT of any size");
+    }
+    if !pairs.iter().any(|(_, value)| is_negative_zero(value)) {
+        assert_eq!(options.ok(), go_connect(&pairs), "{pairs:?}");
+    }
+    let expected: Vec<_> = pairs
+        .iter()
+        .filter(|(key, _)| go_fold(key) != "proxy_sig")
+        .cloned()
+        .collect();
+    assert_eq!(pairs_of(stripped.filled()).as_ref(), Some(&expected));
+    assert!(
+        expected.len() != pairs.len() || stripped.filled() == data,
+        "an unedited CONNECT changed"
+    );
+}
+
+/// How many brackets stand around the innermost value of a JSON text.
+fn depth(json: &[u8]) -> usize {
+    let (mut depth, mut most, mut quoted, mut escaped) = (0_usize, 0, false, false);
+    for byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = quoted,
+            b'"' => quoted = !quoted,
+            b'{' | b'[' if !quoted => depth = depth.saturating_add(1),
+            b'}' | b']' if !quoted => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        most = depth.max(most);
+    }
+    most
+}
+
+const EDITS: info::Edits<'static> = info::Edits {
+    overhead: 48,
+    host: "gate\"way",
+    port: 4223,
+    connect_urls: &[],
+    client_ip: Some("192.0.2.1"),
+    tls: Tls::Available,
+    lame_duck: false,
+};
+
+fn info_matches(pairs: &[(String, Value)], rewritten: Result<(), NotAnObject>, written: &[u8]) {
+    assert_eq!(rewritten, Ok(()), "{pairs:?}");
+    let mut seen: Vec<String> = Vec::new();
+    let mut expected: Vec<(String, Value)> = Vec::new();
+    for (key, value) in pairs {
+        let name = go_fold(key);
+        let ours = match name.as_str() {
+            "max_payload" => match value.as_u64() {
+                Some(max) if max > 0 => Value::from(max.saturating_sub(48)),
+                _ => value.clone(),
+            },
+            "host" => Value::from(EDITS.host),
+            "port" => Value::from(EDITS.port),
+            "client_ip" => Value::from("192.0.2.1"),
+            "tls_available" => Value::from(true),
+            "connect_urls" | "ws_connect_urls" | "tls_required" | "tls_verify" => continue,
+            "ldm" => value.clone(),
+            _ => {
+                expected.push((key.clone(), value.clone()));
+                continue;
+            }
+        };
+        let kept = ours == *value && matches!(name.as_str(), "max_payload" | "ldm");
+        if !seen.contains(&name) {
+            expected.push((if kept { key.clone() } else { name.clone() }, ours));
+            seen.push(name);
+        }
+    }
+    if !seen.contains(&"tls_available".to_owned()) {
+        expected.push(("tls_available".to_owned(), Value::from(true)));
+    }
+    assert_eq!(pairs_of(written).as_ref(), Some(&expected));
+}
+
+/// `serde_json` does not tell `-0` and `-0.0` apart; to Go, only the first is an integer.
+fn is_negative_zero(value: &Value) -> bool {
+    value
+        .as_f64()
+        .is_some_and(|number| number == 0.0 && number.is_sign_negative())
+}
+
+/// What Go would decode into the server's options; `None` where it fails.
+fn go_connect(pairs: &[(String, Value)]) -> Option<Connect> {
+    let mut shape = serde_json::Map::new();
+    for (key, value) in pairs {
+        let name = go_fold(key);
+        let fits = match name.as_str() {
+            "verbose" | "pedantic" | "echo" | "headers" | "no_responders" | "tls_required"
+            | "new_account" => value.is_boolean(),
+            "protocol" => value.is_i64(),
+            "import" | "export" => value.is_object(),
+            "nkey" | "jwt" | "sig" | "auth_token" | "user" | "pass" | "name" | "lang"
+            | "version" | "account" | "remote_account" | "proxy_sig" => value.is_string(),
+            _ => continue,
+        };
+        if value.is_null() {
+            continue;
+        }
+        if !fits {
+            return None;
+        }
+        drop(shape.insert(name, value.clone()));
+    }
+    let canonical = serde_json::to_vec(&Value::Object(shape)).ok()?;
+    Connect::read(&canonical).ok()
+}
+
+/// A key as Go compares it.
+pub(super) fn go_fold(key: &str) -> String {
+    let fold = |c| match c {
+        '\u{17F}' => 's',
+        '\u{212A}' => 'k',
+        _ => char::to_ascii_lowercase(&c),
+    };
+    key.chars().map(fold).collect()
+}
+
+fn pairs_of(json: &[u8]) -> Option<Vec<(String, Value)>> {
+    serde_json::from_slice::<Pairs>(json)
+        .ok()
+        .map(|Pairs(pairs)| pairs)
+}
+
+/// An object's members in their order, duplicates included.
+struct Pairs(Vec<(String, Value)>);
+
+impl<'de> Deserialize<'de> for Pairs {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Collect)
+    }
+}
+
+struct Collect;
+
+impl<'de> Visitor<'de> for Collect {
+    type Value = Pairs;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs, A::Error> {
+        let mut pairs = Vec::new();
+        while let Some(pair) = map.next_entry()? {
+            pairs.push(pair);
+        }
+        Ok(Pairs(pairs))
+    }
+}
