@@ -33,7 +33,7 @@ const STILL_CIRCULAR: [&str; 14] = [
     "audit",
     "cli",
     "config",
-    "control",
+    "retention",
     "custody",
     "dataplane",
     "disk",
