@@ -1,6 +1,6 @@
 //! Tests: the state of a session, filled as a hostile client or an attacker on the bus would fill it, stays within its bounds.
 //!
-//! These are the rows of the table "What is remembered" in ARCHITECTURE.md, without bytes in hand, which `limits.pending` bounds.
+//! These are the rows of the table in docs/memory.md, without bytes in hand, which `limits.pending` bounds.
 
 #![expect(
     clippy::arithmetic_side_effects,
