@@ -16,8 +16,6 @@ use crate::secret::{self, Secret};
 const DERIVATION: &[u8] = b"keyway/1";
 /// First bytes of the message of a proof of possession: domain separation.
 const CONFIRMATION: &[u8] = b"keyway/1 confirm";
-/// Bytes of stack to wipe after deriving a lane's key, on the message path.
-const LANE_DEPTH: usize = 10 * 1024;
 
 /// The key material of a key version, without its root secret. Shared between threads.
 pub struct VersionKey {
@@ -107,7 +105,7 @@ impl VersionKey {
     /// [`VersionKey::lane`] with a named AEAD implementation.
     #[must_use]
     pub fn lane_with<A: Aead>(&self, suite: Suite, lane: LaneId) -> LaneKey<A> {
-        secret::with_wiped_stack::<LANE_DEPTH, _>(|| {
+        A::on_wiped_stack(|| {
             let mut okm = Zeroizing::new([0; KEY_LEN + NONCE_LEN]);
             self.expand_lane(suite, lane, &mut okm);
             LaneKey::new(suite, &okm)

@@ -4,6 +4,10 @@ use aws_lc_rs::aead::{AES_256_GCM, AES_256_GCM_SIV, Aad, LessSafeKey, Nonce, Unb
 
 use super::{Aead, Failed, KEY_LEN, NONCE_LEN, Sealed};
 use crate::envelope::{Suite, TAG_LEN};
+use crate::secret;
+
+/// Bytes of stack to wipe after a key was derived and expanded, on the message path.
+const STACK_DEPTH: usize = 10 * 1024;
 
 /// A key schedule of aws-lc-rs.
 pub struct Aws(LessSafeKey);
@@ -20,6 +24,10 @@ impl Aead for Aws {
         };
         let key = UnboundKey::new(algorithm, key).expect("memory for an AEAD context");
         Self(LessSafeKey::new(key))
+    }
+
+    fn on_wiped_stack<T>(work: impl FnOnce() -> T) -> T {
+        secret::with_wiped_stack::<STACK_DEPTH, _>(work)
     }
 
     fn seal(

@@ -25,6 +25,9 @@ pub trait Aead: Sized + Send + Sync {
     /// Expands `key`; wipes what it keeps when dropped.
     fn new(suite: Suite, key: &[u8; KEY_LEN]) -> Self;
 
+    /// Derives and expands a key, and wipes as much of the stack as that uses with this implementation on any processor.
+    fn on_wiped_stack<T>(work: impl FnOnce() -> T) -> T;
+
     /// Before: `plaintext` and `ciphertext` have one length. After: `ciphertext` and `tag` are written. On failure: unspecified.
     ///
     /// # Errors

@@ -6,6 +6,11 @@ use aes_gcm_siv::Aes256GcmSiv;
 
 use super::{Aead, Failed, KEY_LEN, NONCE_LEN, Sealed};
 use crate::envelope::{Suite, TAG_LEN};
+use crate::secret;
+
+/// Bytes of stack to wipe after a key was derived and expanded: these crates put their tables there, the larger ones where the processor
+/// has AVX-512.
+const STACK_DEPTH: usize = 24 * 1024;
 
 /// A key schedule of the `RustCrypto` crates; boxed, because they are large and differ in size.
 pub struct Pure(Schedule);
@@ -21,6 +26,10 @@ impl Aead for Pure {
             Suite::Aes256Gcm => Schedule::Gcm(Box::new(Aes256Gcm::new(key.into()))),
             Suite::Aes256GcmSiv => Schedule::GcmSiv(Box::new(Aes256GcmSiv::new(key.into()))),
         })
+    }
+
+    fn on_wiped_stack<T>(work: impl FnOnce() -> T) -> T {
+        secret::with_wiped_stack::<STACK_DEPTH, _>(work)
     }
 
     fn seal(
