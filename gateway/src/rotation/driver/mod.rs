@@ -379,12 +379,24 @@ impl Driver {
     /// Gives the engine an event and carries out its actions until there are none.
     fn feed(&mut self, index: usize, event: Event) {
         self.check_wall_clock();
-        let mut events = VecDeque::from([event]);
+        let mut events: VecDeque<_> = self.resolved(index).into_iter().chain([event]).collect();
         while let Some(event) = events.pop_front() {
             for action in self.decide(index, event) {
                 events.extend(self.perform(index, action));
             }
         }
+    }
+
+    /// What an outcome that was unknown has turned out to be, where it can be read now: nothing is decided by what was known before.
+    fn resolved(&mut self, index: usize) -> Option<Event> {
+        let keyring = &self.keyrings.get(index)?.keyring;
+        if !self.journal.has_unknown_outcome(keyring) {
+            return None;
+        }
+        self.resolve_outcome(index).ok()?;
+        let (keyring, engine) = self.engine(index)?;
+        let versions = self.versions(keyring);
+        (engine.versions() != versions).then_some(Event::Record(versions))
     }
 
     fn decide(&mut self, index: usize, event: Event) -> Vec<Action> {

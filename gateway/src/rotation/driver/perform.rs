@@ -179,7 +179,7 @@ impl Driver {
     }
 
     /// Resolves an unknown outcome before anything more is done to a keyring.
-    fn resolve_outcome(&mut self, index: usize) -> Result<(), Failure> {
+    pub(super) fn resolve_outcome(&mut self, index: usize) -> Result<(), Failure> {
         let keyring = self
             .keyrings
             .get(index)

@@ -104,13 +104,15 @@ fn keys_are_safe_in_every_run_and_rotation_goes_on_once_faults_stop() {
 /// Found by long runs: a failed write that had reread the record unnoticed (2754, 24324); an active version whose loading failed
 /// and was not retried (44099); members that joined between an admission and the moment at which this gateway, or the check, knew
 /// of it (4307, 21043, 47473); an exposure with an end and no beginning (2324); an order that another had carried out, logged
-/// without its evidence (11258); and checks that mistook an intent before a clock jump for one after it (3380), and a destruction
+/// without its evidence (11258); an order that was begun before the engine knew what had become of the step before it, which made an
+/// intent that could not come true (48929, 53725, 57435); and checks that mistook an intent before a clock jump for one after it (3380), and a destruction
 /// in doubt for one at the time to which the clock was set (25919).
 #[test]
 fn seeds_that_failed_once_hold() {
     let fixture = Fixture::new();
     for seed in [
-        2324, 2754, 3380, 4307, 11_258, 21_043, 24_324, 25_919, 44_099, 47_473,
+        2324, 2754, 3380, 4307, 11_258, 21_043, 24_324, 25_919, 44_099, 47_473, 48_929, 53_725,
+        57_435,
     ] {
         SimulatedRun::new(&fixture, seed).run();
     }
