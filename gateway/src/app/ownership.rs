@@ -66,7 +66,7 @@ pub(super) struct Offered {
     until: Option<Instant>,
 }
 
-/// A step of a hand-over that [`Gateway::attend`] has to act on.
+/// A step of a hand-over that [`Gateway::handle_handover`] has to act on.
 pub struct HandoverEvent(Event);
 
 enum Event {
