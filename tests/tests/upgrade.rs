@@ -133,11 +133,14 @@ fn budget_is_not_exceeded_by_two_processes() {
     let publishers = Publishers::start(&gateway.url(), 3);
     for _ in 0..3 {
         publishers.acknowledge(LIMIT);
+        // The server cuts off who does not read for ten seconds.
+        tap.flush();
         let mut old = gateway.take_over();
         publishers.acknowledge(100);
         assert_eq!(old.wait().code(), Some(0));
     }
     publishers.acknowledge(LIMIT);
+    tap.flush();
     let count = publishers.finish().len();
     let mut sealed = BTreeMap::<_, usize>::new();
     for frame in tap.flush() {
