@@ -35,6 +35,21 @@ pub struct Fault {
     pub retry: Retry,
 }
 
+impl Fault {
+    /// The operator has to act.
+    pub const OPERATOR: Self = Self::new(Who::Operator, Retry::Never);
+    /// The operator has to act, or it may succeed after a while.
+    pub const OPERATOR_LATER: Self = Self::new(Who::Operator, Retry::Later);
+    /// The custodian of the key-encryption key has to act.
+    pub const CUSTODIAN: Self = Self::new(Who::Custodian, Retry::Never);
+    /// A bug in this program.
+    pub const DEFECT: Self = Self::new(Who::Internal, Retry::Never);
+
+    const fn new(who: Who, retry: Retry) -> Self {
+        Self { who, retry }
+    }
+}
+
 /// An error with a [`Fault`].
 pub trait Faulty: std::error::Error {
     /// The error's fault.

@@ -14,15 +14,9 @@ use crate::custody::{
     Custodian, SigningKeyNotMade, SigningKeyUnusable, SigningPurpose, create_signing_key,
     open_signing_key, public_signing_key,
 };
-use crate::disk::{self, Action, Error, Files, StateDir};
-use crate::fault::{Fault, Faulty, Retry, Who};
-
-/// The log's signing key.
-const KEY: &str = "audit.key";
-/// The key's file name until its log has begun.
-const STAGED: &str = ".audit.key.new";
-/// The log's directory.
-const DIR: &str = "audit";
+use crate::disk::names::{AUDIT, AUDIT_KEY, NEW_AUDIT_KEY};
+use crate::disk::{self, Action, Error, Files, StateDir, read_if_present};
+use crate::fault::{Fault, Faulty};
 
 /// Why there is no audit log to write to. Nothing was overwritten.
 #[derive(Debug, thiserror::Error)]
@@ -56,11 +50,8 @@ pub enum AuditError {
         head: Head,
     },
     /// A log is to be begun where one, or its key, exists.
-    #[error("{} belongs to an audit log; where that is to be left, move it away together with `audit` first", path.display())]
-    Exists {
-        /// The key.
-        path: PathBuf,
-    },
+    #[error("{} belongs to an audit log; where that is to be left, move it away together with `audit` first", .0.display())]
+    Exists(PathBuf),
     /// The first line of a new log could not be written.
     #[error(transparent)]
     Write(#[from] WriteFailed),
@@ -94,11 +85,8 @@ impl Faulty for AuditError {
             Self::NoKey { .. }
             | Self::NoLog { .. }
             | Self::Gone { .. }
-            | Self::Exists { .. }
-            | Self::Clock => Fault {
-                who: Who::Operator,
-                retry: Retry::Never,
-            },
+            | Self::Exists(_)
+            | Self::Clock => Fault::OPERATOR,
         }
     }
 }
@@ -109,19 +97,14 @@ impl AuditError {
         match self {
             Self::NoKey { .. } | Self::NoLog { .. } | Self::Gone { .. } | Self::Key { .. } => true,
             Self::Open(error) => error.is_short(),
-            Self::Disk(_)
-            | Self::Exists { .. }
-            | Self::Write(_)
-            | Self::NewKey(_)
-            | Self::Clock => false,
+            Self::Disk(_) | Self::Exists(_) | Self::Write(_) | Self::NewKey(_) | Self::Clock => {
+                false
+            }
         }
     }
 }
 
 /// Opens the log; begins one where there is neither a log nor its key. The caller holds the directory's lock.
-///
-/// # Errors
-/// [`AuditError`].
 pub(super) fn open(
     dir: &StateDir,
     files: Arc<dyn Files>,
@@ -134,15 +117,15 @@ pub(super) fn open(
     };
     // Before the log is read: it must be at least as long as these heads say.
     let heads = catalogue::audit_heads(&*files, dir.path());
-    let place = LogDir::new(files, dir.subdirectory(DIR)?);
-    let signer = signer(&dir.join(KEY), &content, custodian)?;
-    Ok(Log::open_with_heads(place, signer, now(clock)?, &heads)?)
+    let place = LogDir::new(files, dir.subdirectory(AUDIT)?);
+    let signer = signer(&dir.join(AUDIT_KEY), &content, custodian)?;
+    Ok(Log::open(place, signer, now(clock)?, &heads)?)
 }
 
 /// The content of the key file; `None` where there has never been a log, or beginning the first was interrupted.
 fn key(files: &dyn Files, state: &Path) -> Result<Option<Vec<u8>>, AuditError> {
-    let path = state.join(KEY);
-    let (content, log) = (read(files, &path)?, audit_directory(state));
+    let path = state.join(AUDIT_KEY);
+    let (content, log) = (read_if_present(files, &path)?, audit_directory(state));
     let has_log = exists(files, &log.join(LOG))?;
     match content {
         Some(content) if has_log => Ok(Some(content)),
@@ -150,7 +133,7 @@ fn key(files: &dyn Files, state: &Path) -> Result<Option<Vec<u8>>, AuditError> {
             path,
             log: log.join(LOG),
         }),
-        None if has_log && !exists(files, &state.join(STAGED))? => {
+        None if has_log && !exists(files, &state.join(NEW_AUDIT_KEY))? => {
             Err(AuditError::NoKey { path, log })
         }
         None => match catalogue::audit_heads(files, state).pop() {
@@ -171,18 +154,18 @@ pub fn begin_audit_log(
     clock: &Clock,
 ) -> Result<Log, AuditError> {
     let dir = StateDir::open(catalogue.path())?;
-    let path = dir.join(KEY);
+    let path = dir.join(AUDIT_KEY);
     if exists(&disk::Real, &path)? {
-        return Err(AuditError::Exists { path });
+        return Err(AuditError::Exists(path));
     }
     let heads = catalogue::audit_heads(&disk::Real, dir.path());
     // The key of a log that has been in use begins no other.
-    let path = dir.join(STAGED);
-    if let Some(content) = read(&disk::Real, &path)?
+    let path = dir.join(NEW_AUDIT_KEY);
+    if let Some(content) = read_if_present(&disk::Real, &path)?
         && let key = verifier(path.clone(), &content)?
         && heads.iter().any(|head| head.about(&key).is_some())
     {
-        return Err(AuditError::Exists { path });
+        return Err(AuditError::Exists(path));
     }
     let keyrings = catalogue.keyrings();
     let records = keyrings.filter_map(|keyring| catalogue.reference(keyring));
@@ -204,12 +187,12 @@ fn begin_in(
     (id, now): (&str, Timestamp),
     facts: &[Fact],
 ) -> Result<Log, AuditError> {
-    let place = LogDir::new(Arc::clone(&files), dir.subdirectory(DIR)?);
-    let (path, staged) = (dir.join(KEY), dir.join(STAGED));
-    let signer = match read(&*files, &staged)? {
+    let place = LogDir::new(Arc::clone(&files), dir.subdirectory(AUDIT)?);
+    let (path, staged) = (dir.join(AUDIT_KEY), dir.join(NEW_AUDIT_KEY));
+    let signer = match read_if_present(&*files, &staged)? {
         Some(content) => signer(&staged, &content, custodian)?,
         None if exists(&*files, &place.log())? => {
-            let log = dir.join(DIR);
+            let log = dir.join(AUDIT);
             return Err(AuditError::NoKey { path, log });
         }
         None => {
@@ -220,32 +203,27 @@ fn begin_in(
     };
     // The checkpoint is written last: once it is there, the log has begun.
     let mut log = if exists(&*files, &place.checkpoints())? {
-        Log::open(place, signer, now)?
+        Log::open(place, signer, now, &[])?
     } else {
         Log::create(place, signer, id, now)?
     };
     for fact in facts {
         log.note(fact.clone(), now)?;
     }
-    files
-        .rename(&staged, &path)
-        .map_err(|e| Error::from_io(&path, Action::Rename, e))?;
-    files
-        .sync_dir(dir.path())
-        .map_err(|e| Error::from_io(dir.path(), Action::SyncDir, e))?;
+    disk::rename(&*files, &staged, &path)?;
     Ok(log)
 }
 
 /// Whether the directory has a log that has begun, or had one.
 #[must_use]
 pub fn has_audit_log(dir: &StateDir) -> bool {
-    std::fs::symlink_metadata(dir.join(KEY)).is_ok()
+    std::fs::symlink_metadata(dir.join(AUDIT_KEY)).is_ok()
 }
 
 /// Where a state directory keeps its audit log.
 #[must_use]
 pub fn audit_directory(state: &Path) -> PathBuf {
-    state.join(DIR)
+    state.join(AUDIT)
 }
 
 /// The key that verifies a state directory's audit log, without the KEK.
@@ -253,7 +231,7 @@ pub fn audit_directory(state: &Path) -> PathBuf {
 /// # Errors
 /// [`AuditError`].
 pub fn audit_verifier(state: &Path) -> Result<VerifierKey, AuditError> {
-    let path = state.join(KEY);
+    let path = state.join(AUDIT_KEY);
     let content = disk::Real
         .read(&path)
         .map_err(|e| Error::from_io(&path, Action::Read, e))?;
@@ -266,7 +244,7 @@ pub fn audit_verifier(state: &Path) -> Result<VerifierKey, AuditError> {
 /// [`AuditError`]: what keeps a gateway from starting on the directory.
 pub fn audit_verifier_of_log(state: &Path) -> Result<Option<VerifierKey>, AuditError> {
     let content = key(&disk::Real, state)?;
-    let verifier = |content: Vec<u8>| verifier(state.join(KEY), &content);
+    let verifier = |content: Vec<u8>| verifier(state.join(AUDIT_KEY), &content);
     content.map(verifier).transpose()
 }
 
@@ -283,14 +261,6 @@ fn signer(path: &Path, content: &[u8], custodian: &dyn Custodian) -> Result<Sign
         source,
     })?;
     Ok(Signer::new(pair))
-}
-
-fn read(files: &dyn Files, path: &Path) -> Result<Option<Vec<u8>>, Error> {
-    match files.read(path) {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(Error::from_io(path, Action::Read, e)),
-    }
 }
 
 fn exists(files: &dyn Files, path: &Path) -> Result<bool, Error> {
@@ -371,10 +341,10 @@ mod tests {
         let home = Home::new();
         drop(home.open().unwrap());
         let before = home.disk.content();
-        home.disk.remove(&home.dir.join(KEY)).unwrap();
+        home.disk.remove(&home.dir.join(AUDIT_KEY)).unwrap();
         let error = home.open().err().unwrap().to_string();
         assert!(error.contains("audit.key is missing, but"), "{error}");
-        assert!(!home.disk.content().contains_key(&home.dir.join(KEY)));
+        assert!(!home.disk.content().contains_key(&home.dir.join(AUDIT_KEY)));
         let home = Home::new();
         drop(home.open().unwrap());
         home.disk.remove(&home.dir.join("audit/log.jsonl")).unwrap();
@@ -387,9 +357,9 @@ mod tests {
     fn key_of_another_directory_is_refused() {
         let (home, other) = (Home::new(), Home::new());
         drop((home.open().unwrap(), other.open().unwrap()));
-        let theirs = other.disk.read(&other.dir.join(KEY)).unwrap();
+        let theirs = other.disk.read(&other.dir.join(AUDIT_KEY)).unwrap();
         home.disk
-            .tamper(&home.dir.join(KEY), |bytes| *bytes = theirs);
+            .tamper(&home.dir.join(AUDIT_KEY), |bytes| *bytes = theirs);
         let error = home.open().err().unwrap().to_string();
         assert!(error.contains("signing key"), "{error}");
     }

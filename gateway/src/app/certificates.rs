@@ -60,9 +60,6 @@ pub(super) fn check_certificates(
 
 impl Certificates {
     /// Reads the files. Blocks.
-    ///
-    /// # Errors
-    /// [`tls::Error`].
     pub(super) fn load(config: &dataplane::Config, clock: &Clock) -> Result<Self, tls::Error> {
         let clients: Option<Acceptor> = load(config.tls.as_ref(), clock)?;
         let servers: Option<Dialer> = load(config.server_tls.as_ref(), clock)?;

@@ -1,17 +1,20 @@
 //! Checks of the files that a configuration names, without changing anything.
 
 use std::path::Path;
+use std::sync::Arc;
 
+use crate::admin;
 use crate::clock::Clock;
 use crate::config::{Custody, GatewayConfig};
-use crate::custody::PassphraseSource;
+use crate::custody::{Custodian, PassphraseSource};
+use crate::envelope;
 use crate::proxy::Key;
 use crate::retention::Config as Control;
 use crate::tls::{self, Role};
 
 use super::certificates::check_certificates;
-use super::state::OpenError;
-use super::{StartError, admin};
+use super::error::StartError;
+use super::state::{self, OpenError};
 
 /// An error that keeps a gateway from starting, with the configuration key that it is about.
 pub struct FileError {
@@ -49,6 +52,25 @@ pub fn check_files(checked: &GatewayConfig, clock: &Clock) -> (Vec<FileError>, V
     });
     let login = checked.control.as_ref().and_then(login);
     (wrong, doubts.chain(login).collect())
+}
+
+/// Checks ciphers, files, KEK and catalogue while another gateway runs on the same state directory. Yields the open KEK: a
+/// passphrase on a descriptor can be read only once.
+///
+/// # Errors
+/// [`StartError`]: a gateway with this configuration would not start.
+pub fn check_without_lock(
+    checked: &GatewayConfig,
+) -> Result<Option<Arc<dyn Custodian>>, StartError> {
+    envelope::self_test()?;
+    let (wrong, _doubts) = check_files(checked, &Clock::system());
+    if let Some(first) = wrong.into_iter().next() {
+        return Err(first.error);
+    }
+    if checked.dataplane.relay_only {
+        return Ok(None);
+    }
+    Ok(state::check_without_lock(&checked.state, &checked.custody)?)
 }
 
 /// Errors of `[admin]`'s token files and socket path, each with its configuration key.

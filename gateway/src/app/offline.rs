@@ -2,10 +2,10 @@
 
 use crate::clock::Clock;
 use crate::config::GatewayConfig;
-use crate::retention::JetStream;
-use crate::rotation::{self, ProcessKind, Rotation, StartError, Stores};
+use crate::rotation::{self, ProcessKind, Rotation, StartError};
 
-use super::{OpenState, rotation_config};
+use super::key_setup::{rotation_config, stores};
+use super::state::OpenState;
 
 /// Starts rotation, runs `order` with its handle, and stops rotation. Waits for the disk.
 ///
@@ -16,13 +16,7 @@ pub async fn offline<T>(
     opened: OpenState,
     order: impl AsyncFnOnce(Rotation) -> T,
 ) -> Result<T, StartError> {
-    let stores = Stores {
-        catalogue: opened.catalogue,
-        audit: opened.audit,
-        control: checked.control.clone().map(JetStream::new),
-        drainers: Vec::new(),
-        user: ProcessKind::Command,
-    };
+    let stores = stores(checked, opened, (ProcessKind::Command, Vec::new()));
     let (rotation, _keys, running) =
         rotation::start(rotation_config(checked), stores, Clock::system())?;
     let outcome = order(rotation).await;

@@ -5,9 +5,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use crate::dataplane::ListenAddr;
+use crate::disk::names::PORTS;
 use crate::disk::{self, OwnedFile, Real, StateDir};
-
-const FILE: &str = "ports.json";
 
 /// Writes the addresses once clients can connect, so that scripts can wait for the file instead of polling ports.
 pub(super) fn write(
@@ -15,7 +14,7 @@ pub(super) fn write(
     listen: &[ListenAddr],
     admin: Option<SocketAddr>,
 ) -> Result<OwnedFile, disk::Error> {
-    let path = StateDir::create(state)?.join(FILE);
+    let path = StateDir::create(state)?.join(PORTS);
     let tcp: Vec<_> = listen.iter().filter_map(ListenAddr::tcp).collect();
     let text = serde_json::json!({ "listen": tcp, "admin": admin });
     disk::replace(&Real, &path, format!("{text}\n").as_bytes())?;
@@ -24,7 +23,7 @@ pub(super) fn write(
 
 /// Removes the file of an earlier gateway, whose addresses would mislead scripts that wait for it.
 pub(super) fn remove(state: &Path) {
-    let path = state.join(FILE);
+    let path = state.join(PORTS);
     if let Err(error) = std::fs::remove_file(&path)
         && error.kind() != io::ErrorKind::NotFound
     {

@@ -8,7 +8,7 @@ use rustix::process::{
 };
 
 use crate::dataplane;
-use crate::fault::{Fault, Faulty, Retry, Who};
+use crate::fault::{Fault, Faulty};
 
 /// Keeps keys in memory from core dumps and from debuggers of the same user (prctl(2), `PR_SET_DUMPABLE`).
 ///
@@ -33,10 +33,7 @@ pub struct NotLocked(io::Error);
 
 impl Faulty for NotLocked {
     fn fault(&self) -> Fault {
-        Fault {
-            who: Who::Operator,
-            retry: Retry::Never,
-        }
+        Fault::OPERATOR
     }
 }
 

@@ -14,7 +14,7 @@ use crate::policy::KeyringName;
 use crate::rotation::{self, Rotation};
 
 use super::certificates::Certificates;
-use super::rotation_config;
+use super::key_setup::rotation_config;
 
 /// The result of reading and checking a configuration.
 pub type ReadResult = Result<(GatewayConfig, Vec<Warning>), Errors>;
@@ -94,9 +94,7 @@ impl Reloader {
         tracing::info!(who = %caller.who, ?applied, ?restart, "configuration reloaded");
         Ok(reloaded)
     }
-}
 
-impl Reloader {
     /// Writes a failed reload to the audit log, as every refused order.
     async fn refused(&self, caller: &Caller, problem: &Problem) {
         let Some(rotation) = self.rotation.load_full() else {

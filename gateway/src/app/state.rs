@@ -87,9 +87,6 @@ pub fn open(state: &Path, custody: &Custody, clock: &Clock) -> Result<OpenState,
 }
 
 /// [`open`] with a KEK that is open already, and the lock if the caller holds it.
-///
-/// # Errors
-/// [`OpenError`].
 pub(super) fn reopen(
     state: &Path,
     custodian: &Arc<dyn Custodian>,

@@ -3,13 +3,14 @@
 use std::fmt;
 use std::str::FromStr;
 
-use data_encoding::HEXLOWER;
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::line::time;
-use super::tree::{Hash, sha256};
-use super::{Action, Change, Channel, IntendedUse, Text, Trigger};
+use super::hash::{Hash, Hex, sha256};
+use super::settings::Change;
+use super::text::Text;
+use super::time;
+use super::words::{Action, Channel, IntendedUse, Trigger};
 
 /// An action on keys. No field can hold a secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,10 +91,6 @@ pub struct ExposedData {
     /// How many lanes were started under it, at least.
     pub lanes: u64,
 }
-
-/// Bytes whose text form is lower-case hex.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Hex<const N: usize>(pub [u8; N]);
 
 /// The actor of a key event. Text form: `gateway`, `uid:1000`, `token:NAME`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -178,34 +175,5 @@ impl<'de> Deserialize<'de> for Actor {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         text.parse().map_err(de::Error::custom)
-    }
-}
-
-impl<const N: usize> fmt::Display for Hex<N> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&HEXLOWER.encode(&self.0))
-    }
-}
-
-impl<const N: usize> fmt::Debug for Hex<N> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl<const N: usize> Serialize for Hex<N> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de, const N: usize> Deserialize<'de> for Hex<N> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let bytes = HEXLOWER.decode(text.as_bytes()).ok();
-        let bytes = bytes.and_then(|bytes| bytes.try_into().ok());
-        bytes.map(Self).ok_or_else(|| {
-            de::Error::custom(format!("`{text}` is not {N} bytes of lower-case hex"))
-        })
     }
 }

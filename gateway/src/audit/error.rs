@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::Tampering;
 use crate::disk;
-use crate::fault::{Fault, Faulty, Retry, Who};
+use crate::fault::{Fault, Faulty};
 use crate::secret::NoEntropy;
 
 /// Why a log does not verify.
@@ -110,7 +110,7 @@ impl Faulty for VerifyError {
     fn fault(&self) -> Fault {
         match self {
             Self::Disk(error) => error.fault(),
-            Self::Altered { .. } | Self::NoCheckpoint { .. } => OPERATOR,
+            Self::Altered { .. } | Self::NoCheckpoint { .. } => Fault::OPERATOR,
         }
     }
 }
@@ -120,8 +120,8 @@ impl Faulty for OpenError {
         match self {
             Self::Disk(error) => error.fault(),
             Self::NotVerified { source, .. } => source.fault(),
-            Self::Newer { .. } => OPERATOR,
-            Self::Encode(_) => DEFECT,
+            Self::Newer { .. } => Fault::OPERATOR,
+            Self::Encode(_) => Fault::DEFECT,
         }
     }
 }
@@ -131,20 +131,8 @@ impl Faulty for WriteFailed {
         match self {
             Self::Disk(error) => error.fault(),
             Self::Closed { fault, .. } => *fault,
-            Self::NoEntropy(_) => Fault {
-                who: Who::Operator,
-                retry: Retry::Later,
-            },
-            Self::Finished(_) | Self::Encode(_) => DEFECT,
+            Self::NoEntropy(_) => Fault::OPERATOR_LATER,
+            Self::Finished(_) | Self::Encode(_) => Fault::DEFECT,
         }
     }
 }
-
-const OPERATOR: Fault = Fault {
-    who: Who::Operator,
-    retry: Retry::Never,
-};
-const DEFECT: Fault = Fault {
-    who: Who::Internal,
-    retry: Retry::Never,
-};

@@ -5,9 +5,13 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::act::{Act, Hex, Outcome};
-use super::tree::Hash;
-use super::{Change, Head, InForce, OutcomeKind, RecordRef, Text};
+use super::act::{Act, Outcome, RecordRef};
+use super::hash::{Hash, Hex};
+use super::head::Head;
+use super::settings::{Change, InForce};
+use super::text::Text;
+use super::time;
+use super::words::OutcomeKind;
 use crate::secret::NoEntropy;
 use crate::strict_json;
 
@@ -257,6 +261,18 @@ impl Body {
     }
 }
 
+impl Event {
+    pub(super) fn new(act: Act, initiated: Timestamp) -> Result<Self, NoEntropy> {
+        let mut id = [0; 16];
+        aws_lc_rs::rand::fill(&mut id).map_err(|_unspecified| NoEntropy)?;
+        Ok(Self {
+            id: EventId(Hex(id)),
+            initiated,
+            act,
+        })
+    }
+}
+
 impl Completed {
     /// Whether the event is over: one whose outcome is unknown gets a later line.
     #[must_use]
@@ -285,60 +301,8 @@ impl Completed {
     }
 }
 
-impl EventId {
-    pub(super) fn random() -> Result<Self, NoEntropy> {
-        let mut bytes = [0; 16];
-        aws_lc_rs::rand::fill(&mut bytes).map_err(|_unspecified| NoEntropy)?;
-        Ok(Self(Hex(bytes)))
-    }
-}
-
 impl fmt::Display for EventId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.0, f)
-    }
-}
-
-/// RFC 3339 in UTC, with milliseconds.
-pub(super) mod time {
-    use jiff::Timestamp;
-    use serde::{Deserialize, Deserializer, Serializer, de};
-
-    pub(in super::super) fn serialize<S: Serializer>(
-        time: &Timestamp,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&format_args!("{time:.3}"))
-    }
-
-    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Timestamp, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(de::Error::custom)
-    }
-
-    /// The same, or `null`.
-    pub(in super::super) mod optional {
-        use jiff::Timestamp;
-        use serde::{Deserialize, Deserializer, Serializer, de};
-
-        pub(in super::super::super) fn serialize<S: Serializer>(
-            time: &Option<Timestamp>,
-            serializer: S,
-        ) -> Result<S::Ok, S::Error> {
-            match time {
-                Some(time) => super::serialize(time, serializer),
-                None => serializer.serialize_none(),
-            }
-        }
-
-        pub(in super::super::super) fn deserialize<'de, D: Deserializer<'de>>(
-            deserializer: D,
-        ) -> Result<Option<Timestamp>, D::Error> {
-            let text = Option::<String>::deserialize(deserializer)?;
-            let time = text.map(|text| text.parse());
-            time.transpose().map_err(de::Error::custom)
-        }
     }
 }

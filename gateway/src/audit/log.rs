@@ -5,15 +5,16 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::act::{Act, ExposedData, Outcome};
-use super::line::{Body, Completed, Event, EventId, FORMAT, Fact, Line, Note};
+use super::act::{Act, Outcome};
+use super::hash::{Hex, sha256};
+use super::line::{Body, Completed, Event, FORMAT, Fact, Line, Note};
 use super::log_dir::{LogDir, LogFiles};
 use super::note::{Signer, VerifierKey};
 use super::reverse_lines::ReverseLines;
-use super::tree::{Tree, sha256};
+use super::tree::Tree;
 use super::walk::{Walked, walk};
 use super::writer::{Urgency, Writer, checkpoint, checkpoint_entry, length};
-use super::{Head, Hex, LoggedState, OpenError, RecordRef, Settings, VerifyError, WriteFailed};
+use super::{Head, LoggedState, OpenError, PendingEvent, Settings, VerifyError, WriteFailed};
 use crate::fault::{Fault, Faulty};
 
 /// The only writer of an audit log; its owner holds the lock of the state directory.
@@ -23,30 +24,14 @@ use crate::fault::{Fault, Faulty};
 /// let outcome = …                             // the action
 /// log.finish(pending, &outcome, now)?;        // durable; on an error the event stays open, and may be finished later
 /// ```
-pub struct Log(LogState);
+pub struct Log(Result<Box<Writer>, Closed>);
 
-#[expect(
-    clippy::large_enum_variant,
-    reason = "there is one, for as long as the process lives"
-)]
-enum LogState {
-    Open(Writer),
-    /// It cannot be continued: traffic goes on, key events do not happen.
-    Closed {
-        why: String,
-        fault: Fault,
-        /// The state by its lines, which do not verify.
-        unverified: LoggedState,
-    },
-}
-
-/// A key event whose intent is durable, and whose outcome is to be written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[must_use = "a key event that has begun has an outcome: give it to `Log::finish`"]
-pub struct PendingEvent {
-    pub(super) event: Event,
-    /// The record to which it has led, once that is known.
-    pub(super) record: Option<RecordRef>,
+/// A log that cannot be continued: traffic goes on, key events do not happen.
+struct Closed {
+    why: String,
+    fault: Fault,
+    /// The state by its lines, which do not verify.
+    unverified: LoggedState,
 }
 
 impl Log {
@@ -88,23 +73,15 @@ impl Log {
             last: LoggedState::default(),
         };
         writer.fill_reserve();
-        Ok(Self(LogState::Open(writer)))
+        Ok(Self(Ok(Box::new(writer))))
     }
 
-    /// Reads a log from its start, verifies it with its checkpoints, and opens it for writing. An incomplete last line (a crash)
-    /// is replaced by a note that says so.
+    /// Reads a log from its start, verifies it with its checkpoints, and opens it for writing. It must have at least the lines of
+    /// `heads`, which are recorded elsewhere. An incomplete last line (a crash) is replaced by a note that says so.
     ///
     /// # Errors
     /// [`OpenError`]; the log is unchanged then.
-    pub fn open(dir: LogDir, signer: Signer, now: Timestamp) -> Result<Self, OpenError> {
-        Self::open_with_heads(dir, signer, now, &[])
-    }
-
-    /// The same, where the log must have at least the lines of `heads`, which are recorded elsewhere.
-    ///
-    /// # Errors
-    /// [`OpenError`]; the log is unchanged then.
-    pub fn open_with_heads(
+    pub fn open(
         dir: LogDir,
         signer: Signer,
         now: Timestamp,
@@ -164,26 +141,23 @@ impl Log {
             tracing::warn!(%error, "what was found in the audit log at the start is written with the next line");
         }
         writer.fill_reserve();
-        Ok(Self(LogState::Open(writer)))
+        Ok(Self(Ok(Box::new(writer))))
     }
 
     /// A log that cannot be continued: every write fails for this reason, so that no key event happens, while traffic goes on.
     #[must_use]
     pub fn closed(why: &impl Faulty, unverified: LoggedState) -> Self {
-        Self(LogState::Closed {
+        Self(Err(Closed {
             why: why.to_string(),
             fault: why.fault(),
             unverified,
-        })
+        }))
     }
 
     /// The reason for which it is closed, if it is.
     #[must_use]
     pub fn closed_by(&self) -> Option<&str> {
-        match &self.0 {
-            LogState::Open(_) => None,
-            LogState::Closed { why, .. } => Some(why),
-        }
+        self.0.as_ref().err().map(|closed| closed.why.as_str())
     }
 
     /// Writes the intent of an action, durably.
@@ -192,11 +166,7 @@ impl Log {
     /// [`WriteFailed`]: the action must not happen.
     pub fn begin(&mut self, act: Act, now: Timestamp) -> Result<PendingEvent, WriteFailed> {
         let writer = self.writer()?;
-        let event = Event {
-            id: EventId::random()?,
-            initiated: now,
-            act,
-        };
+        let event = Event::new(act, now)?;
         writer.write(Body::Intent(event.clone()), Urgency::of(&event.act))?;
         let pending = PendingEvent::new(event);
         writer.open.insert(pending.id(), pending.clone());
@@ -242,11 +212,7 @@ impl Log {
         now: Timestamp,
     ) -> Result<(), WriteFailed> {
         let writer = self.writer()?;
-        let event = Event {
-            id: EventId::random()?,
-            initiated: now,
-            act,
-        };
+        let event = Event::new(act, now)?;
         let completed = Completed::new(event, (outcome, None), now);
         writer.write(Body::Outcome(completed), Urgency::Ordinary)
     }
@@ -263,46 +229,35 @@ impl Log {
     /// The key events whose outcome is missing or unknown; at the start, those that a crash interrupted, which are to be
     /// finished.
     pub fn open_intents(&self) -> Vec<PendingEvent> {
-        match &self.0 {
-            LogState::Open(writer) => writer.open.values().cloned().collect(),
-            LogState::Closed { .. } => Vec::new(),
-        }
+        let open = self.0.iter().flat_map(|writer| writer.open.values());
+        open.cloned().collect()
     }
 
     /// The state by its lines; of a closed log, the unverified one, which may only serve to refuse something.
     #[must_use]
     pub const fn logged_state(&self) -> &LoggedState {
         match &self.0 {
-            LogState::Open(writer) => &writer.last,
-            LogState::Closed { unverified, .. } => unverified,
+            Ok(writer) => &writer.last,
+            Err(closed) => &closed.unverified,
         }
     }
 
     /// The verified state; `None` when it is closed.
     #[must_use]
-    pub const fn verified_state(&self) -> Option<&LoggedState> {
-        match &self.0 {
-            LogState::Open(writer) => Some(&writer.last),
-            LogState::Closed { .. } => None,
-        }
+    pub fn verified_state(&self) -> Option<&LoggedState> {
+        self.0.as_ref().ok().map(|writer| &writer.last)
     }
 
     /// The settings that were in force last; of a closed log, unverified ones, which may only serve to refuse something.
     #[must_use]
     pub const fn last_policy(&self) -> Option<&Settings> {
-        match &self.0 {
-            LogState::Open(writer) => writer.last.policy(),
-            LogState::Closed { unverified, .. } => unverified.policy(),
-        }
+        self.logged_state().policy()
     }
 
     /// Whether the reserve for revocations exists. Looks at the disk.
     #[must_use]
     pub fn has_reserve(&self) -> bool {
-        match &self.0 {
-            LogState::Open(writer) => writer.dir.has_reserve(),
-            LogState::Closed { .. } => false,
-        }
+        self.0.as_ref().is_ok_and(|writer| writer.dir.has_reserve())
     }
 
     /// Writes what a full disk has prevented: notes, a checkpoint, and the reserve. To be called now and then.
@@ -332,10 +287,7 @@ impl Log {
     /// # Errors
     /// [`WriteFailed`].
     pub fn tail(&self, count: usize) -> Result<Vec<Vec<u8>>, WriteFailed> {
-        let writer = match &self.0 {
-            LogState::Open(writer) => writer,
-            LogState::Closed { why, fault, .. } => return Err(closed(why, *fault)),
-        };
+        let writer = self.0.as_ref().map_err(Closed::error)?;
         let dir = &writer.dir;
         let mut backwards = ReverseLines::from(Arc::clone(&dir.files), dir.log(), writer.len);
         let mut lines = Vec::new();
@@ -350,75 +302,38 @@ impl Log {
 
     /// The verifier key of the checkpoints; `None` when it is closed.
     #[must_use]
-    pub const fn verifier(&self) -> Option<&VerifierKey> {
-        match &self.0 {
-            LogState::Open(writer) => Some(writer.signer.verifier()),
-            LogState::Closed { .. } => None,
-        }
+    pub fn verifier(&self) -> Option<&VerifierKey> {
+        self.0.as_ref().ok().map(|writer| writer.signer.verifier())
     }
 
     /// The last signed checkpoint, to be kept elsewhere; `None` when it is closed.
     #[must_use]
     pub fn checkpoint(&self) -> Option<String> {
-        match &self.0 {
-            LogState::Open(writer) => Some(checkpoint(&writer.tree).sign(&writer.signer)),
-            LogState::Closed { .. } => None,
-        }
+        let signed = |writer: &Box<Writer>| checkpoint(&writer.tree).sign(&writer.signer);
+        self.0.as_ref().ok().map(signed)
     }
 
     /// How many lines are durable; `None` when it is closed.
     #[must_use]
     pub fn head(&self) -> Option<Head> {
-        match &self.0 {
-            LogState::Open(writer) => Some(Head::of(writer.signer.verifier(), writer.tree.size())),
-            LogState::Closed { .. } => None,
-        }
+        let head = |writer: &Box<Writer>| Head::of(writer.signer.verifier(), writer.tree.size());
+        self.0.as_ref().ok().map(head)
     }
 
     fn writer(&mut self) -> Result<&mut Writer, WriteFailed> {
         match &mut self.0 {
-            LogState::Open(writer) => Ok(writer),
-            LogState::Closed { why, fault, .. } => Err(closed(why, *fault)),
+            Ok(writer) => Ok(writer),
+            Err(closed) => Err(closed.error()),
         }
     }
 }
 
-impl PendingEvent {
-    const fn new(event: Event) -> Self {
-        Self {
-            event,
-            record: None,
+impl Closed {
+    fn error(&self) -> WriteFailed {
+        WriteFailed::Closed {
+            why: self.why.clone(),
+            fault: self.fault,
         }
-    }
-
-    /// The id that its intent and its outcome share.
-    #[must_use]
-    pub const fn id(&self) -> EventId {
-        self.event.id
-    }
-
-    /// When it began.
-    #[must_use]
-    pub const fn initiated(&self) -> Timestamp {
-        self.event.initiated
-    }
-
-    /// Adds what was sealed under a revoked version, for the outcome.
-    pub fn with_exposure(mut self, exposure: Option<ExposedData>) -> Self {
-        self.event.act.exposure = exposure;
-        self
-    }
-
-    /// The action.
-    #[must_use]
-    pub const fn act(&self) -> &Act {
-        &self.event.act
-    }
-
-    /// Adds the record to which the event has led, for the outcome.
-    pub fn with_record(mut self, record: Option<RecordRef>) -> Self {
-        self.record = record;
-        self
     }
 }
 
@@ -434,11 +349,4 @@ fn notes_at_open(walked: &Walked, now: Timestamp) -> Vec<Note> {
     });
     let facts = [uncovered, torn].into_iter().flatten();
     facts.map(|fact| Note { time: now, fact }).collect()
-}
-
-fn closed(why: &str, fault: Fault) -> WriteFailed {
-    WriteFailed::Closed {
-        why: why.to_owned(),
-        fault,
-    }
 }

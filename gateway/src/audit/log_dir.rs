@@ -111,7 +111,6 @@ impl LogDir {
     }
 
     fn sync(&self) -> Result<(), Error> {
-        let done = self.files.sync_dir(&self.dir);
-        done.map_err(|e| Error::from_io(&self.dir, Action::SyncDir, e))
+        disk::sync(&*self.files, &self.dir)
     }
 }

@@ -21,12 +21,14 @@
 
 mod act;
 mod error;
+mod hash;
 mod head;
 mod line;
 mod log;
 mod log_dir;
 mod logged_state;
 mod note;
+mod pending_event;
 mod reader;
 mod reverse_lines;
 mod settings;
@@ -34,25 +36,27 @@ mod tampering;
 #[cfg(test)]
 mod tests;
 mod text;
+mod time;
 mod tree;
 mod verify;
 mod walk;
 mod words;
 mod writer;
 
-pub use act::{Act, Actor, ExposedData, Hex, KeyVersion, Outcome, RecordRef};
+pub use act::{Act, Actor, ExposedData, KeyVersion, Outcome, RecordRef};
 pub use error::{OpenError, VerifyError, WriteFailed};
+pub use hash::{Hash, Hex};
 pub use head::Head;
 pub use line::{Body, Completed, Event, EventId, Fact, Line, Note};
-pub use log::{Log, PendingEvent};
+pub use log::Log;
 pub use log_dir::{CHECKPOINTS, LOG, LogDir, LogFiles};
 pub use logged_state::LoggedState;
 pub use note::{BadNote, BadVerifier, Checkpoint, Signer, VerifierKey};
+pub use pending_event::PendingEvent;
 pub use reverse_lines::ReverseLines;
 pub use settings::{Change, InForce, Settings};
 pub use tampering::Tampering;
 pub use text::Text;
-pub use tree::Hash;
 pub use verify::{Verified, verify};
 pub use walk::Torn;
 pub use words::{Action, Channel, IntendedUse, OutcomeKind, Trigger, UnknownWord};

@@ -14,8 +14,8 @@ use std::str::FromStr;
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use data_encoding::{BASE64, HEXLOWER};
 
-use super::tree::{Hash, sha256};
-use super::{Hex, Text};
+use super::hash::{Hash, Hex, sha256};
+use super::text::Text;
 use crate::secret::on_wiped_thread;
 
 /// The type of an Ed25519 signature in the note format.

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Text;
-use super::tree::{Hash, sha256};
+use super::hash::{Hash, sha256};
+use super::text::Text;
 
 /// Every setting by its key (`keyring.agents.plaintext`), without those that have no value.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

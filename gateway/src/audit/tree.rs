@@ -1,12 +1,6 @@
 //! The Merkle tree hash of RFC 6962, section 2.1, over the lines so far, in memory that grows with the logarithm of their number.
 
-use aws_lc_rs::digest::{Context, SHA256};
-use data_encoding::BASE64;
-
-use super::Hex;
-
-/// A SHA-256.
-pub type Hash = Hex<32>;
+use super::hash::{Hash, sha256};
 
 /// The roots of the perfect trees that the leaves so far make up ("compact range"), largest and oldest first. Sizes are
 /// powers of two, each smaller than the one before; their sum is [`Tree::size`].
@@ -43,31 +37,8 @@ impl Tree {
     }
 }
 
-impl Hash {
-    /// As base64, as in checkpoints.
-    #[must_use]
-    pub fn base64(&self) -> String {
-        BASE64.encode(&self.0)
-    }
-}
-
 fn node(left: &Hash, right: &Hash) -> Hash {
     sha256(&[&[1], &left.0, &right.0])
-}
-
-/// The hash of the concatenated parts.
-pub(super) fn sha256(parts: &[&[u8]]) -> Hash {
-    let mut context = Context::new(&SHA256);
-    for part in parts {
-        context.update(part);
-    }
-    let mut hash = [0; 32];
-    let digest = context.finish();
-    // Both have 32 bytes.
-    for (to, from) in hash.iter_mut().zip(digest.as_ref()) {
-        *to = *from;
-    }
-    Hex(hash)
 }
 
 #[cfg(test)]

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
+use super::hash::Hash;
 use super::line::{Body, Line};
 use super::log_dir::LogFiles;
 use super::note::{Checkpoint, VerifierKey};
-use super::tree::Hash;
-use super::walk::{Torn, Walked, walk};
+use super::walk::{Torn, walk};
 use super::{EventId, Head, LoggedState, VerifyError};
 
 /// A log that verifies.
@@ -66,21 +66,13 @@ pub fn verify(
             Body::Outcome(_) | Body::Note(_) => {}
         }
     })?;
-    let Walked {
-        tree,
-        torn,
-        checkpoints,
-        checkpoints_torn,
-        covered,
-        ..
-    } = walked;
     Ok(Verified {
-        lines: tree.size(),
-        root: tree.root(),
-        checkpoints,
-        covered,
-        torn,
-        checkpoints_torn,
+        lines: walked.tree.size(),
+        root: walked.tree.root(),
+        checkpoints: walked.checkpoints,
+        covered: walked.covered,
+        torn: walked.torn,
+        checkpoints_torn: walked.checkpoints_torn,
         open: open.into_iter().collect(),
         last,
         latest,

@@ -4,12 +4,15 @@
 //! that of the checkpoint. A changed line breaks the chain only in the line after it, and lines may be without a checkpoint of
 //! their own (a crash, a full disk): only the two together tell which line was changed.
 
+use super::error::VerifyError;
+use super::hash::{Hash, Hex, sha256};
+use super::head::Head;
 use super::line::Probe;
 use super::log_dir::LogFiles;
 use super::note::{Checkpoint, VerifierKey};
 use super::reader::{Piece, Pieces};
-use super::tree::{Hash, Tree, sha256};
-use super::{Head, Hex, Tampering, VerifyError};
+use super::tampering::Tampering;
+use super::tree::Tree;
 
 /// How many lines of the checkpoints' file make up one: the log's name, size, root, an empty one, the signature, an empty one.
 const NOTE_LINES: usize = 6;
@@ -39,9 +42,6 @@ pub(super) struct Walked {
 
 /// Verifies a log. `heads`, recorded elsewhere, say how many lines it must have at least, and prove nothing else. `visit` is
 /// called with every line and its number, before the next line is verified.
-///
-/// # Errors
-/// [`VerifyError`].
 pub(super) fn walk(
     source: &LogFiles<'_>,
     key: &VerifierKey,

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::act::Act;
+use super::hash::{Hash, sha256};
 use super::line::{Body, EventId, Fact, Line, Note};
-use super::log::PendingEvent;
 use super::log_dir::LogDir;
 use super::note::{Checkpoint, Signer};
-use super::tree::{Hash, Tree, sha256};
+use super::pending_event::PendingEvent;
+use super::tree::Tree;
 use super::{LoggedState, WriteFailed};
 use crate::disk::Error;
 
@@ -50,21 +51,23 @@ impl Urgency {
 impl Writer {
     /// Writes a line; earlier notes that are to be written yet go first, to keep the order of events.
     pub(super) fn write(&mut self, body: Body, urgency: Urgency) -> Result<(), WriteFailed> {
-        while let Some(note) = self.unwritten.first().cloned() {
-            self.put(Body::Note(note), urgency)?;
-            self.unwritten.remove(0);
-        }
+        self.write_notes(urgency)?;
         self.put(body, urgency)
     }
 
     /// Writes the notes and the checkpoint that are missing.
     pub(super) fn write_missing(&mut self) -> Result<(), WriteFailed> {
-        while let Some(note) = self.unwritten.first().cloned() {
-            self.put(Body::Note(note), Urgency::Ordinary)?;
-            self.unwritten.remove(0);
-        }
+        self.write_notes(Urgency::Ordinary)?;
         if self.covered < self.tree.size() {
             self.sign()?;
+        }
+        Ok(())
+    }
+
+    fn write_notes(&mut self, urgency: Urgency) -> Result<(), WriteFailed> {
+        while let Some(note) = self.unwritten.first().cloned() {
+            self.put(Body::Note(note), urgency)?;
+            self.unwritten.remove(0);
         }
         Ok(())
     }

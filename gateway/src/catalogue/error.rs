@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::{Invalid, State};
 use crate::custody::{SigningKeyNotMade, UnwrapFailed, WrapFailed};
 use crate::disk;
-use crate::fault::{Fault, Faulty, Retry, Who};
+use crate::fault::{Fault, Faulty};
 use crate::policy::KeyringName;
 use crate::secret::NoEntropy;
 
@@ -17,17 +17,11 @@ pub enum LoadError {
     #[error(transparent)]
     Disk(#[from] disk::Error),
     /// No catalogue.
-    #[error("{} holds no catalogue; create one with `keyway init`", dir.display())]
-    NotInitialised {
-        /// The state directory.
-        dir: PathBuf,
-    },
+    #[error("{} holds no catalogue; create one with `keyway init`", .0.display())]
+    NotInitialised(PathBuf),
     /// Records without the key that signs them.
-    #[error("{} is missing, but there are records that it signed; restore it from a backup", path.display())]
-    NoSigningKey {
-        /// Where it belongs.
-        path: PathBuf,
-    },
+    #[error("{} is missing, but there are records that it signed; restore it from a backup", .0.display())]
+    NoSigningKey(PathBuf),
     /// The signing key cannot be unwrapped.
     #[error("cannot unwrap the catalogue's signing key in {}: {source}", path.display())]
     Unwrap {
@@ -45,11 +39,8 @@ pub enum LoadError {
         what: String,
     },
     /// Well-formed, but not what was signed.
-    #[error("the signature of {} does not fit its content: it was altered, or damaged; restore it from a backup, and find out who can write there", path.display())]
-    Signature {
-        /// The file.
-        path: PathBuf,
-    },
+    #[error("the signature of {} does not fit its content: it was altered, or damaged; restore it from a backup, and find out who can write there", .0.display())]
+    Signature(PathBuf),
     /// Signed by the catalogue of another state directory.
     #[error("{} was signed by the catalogue {found}, this one is {ours}: it belongs to another state directory; put back the one that belongs here", path.display())]
     OtherCatalogue {
@@ -95,11 +86,8 @@ pub enum LoadError {
         seen: u64,
     },
     /// `seen.json` is gone.
-    #[error("{} is missing, so an old copy of the records could not be noticed; restore it from a backup", path.display())]
-    MissingSeen {
-        /// Where it belongs.
-        path: PathBuf,
-    },
+    #[error("{} is missing, so an old copy of the records could not be noticed; restore it from a backup", .0.display())]
+    MissingSeen(PathBuf),
     /// A correctly signed record breaks a rule.
     #[error("{} breaks a rule: {rule}; restore it from a backup and report this", path.display())]
     Invalid {
@@ -161,11 +149,8 @@ pub enum SetError {
     #[error("the record was not written: {0}")]
     Disk(#[from] disk::Error),
     /// The file differs from what was written.
-    #[error("{} reads back differently from what was written; check the disk", path.display())]
-    ReadBack {
-        /// The record.
-        path: PathBuf,
-    },
+    #[error("{} reads back differently from what was written; check the disk", .0.display())]
+    ReadBack(PathBuf),
     /// It could not be encoded as JSON.
     #[error("the record could not be encoded ({0}): this is a defect, please report it")]
     Encode(#[from] serde_json::Error),
@@ -268,7 +253,7 @@ impl LoadError {
             Self::RolledBack { .. }
                 | Self::Exchanged { .. }
                 | Self::MissingRecord { .. }
-                | Self::MissingSeen { .. }
+                | Self::MissingSeen(_)
         )
     }
 }
@@ -278,17 +263,17 @@ impl Faulty for LoadError {
         match self {
             Self::Disk(e) => e.fault(),
             Self::Unwrap { source, .. } => source.fault(),
-            Self::NotInitialised { .. }
-            | Self::NoSigningKey { .. }
+            Self::NotInitialised(_)
+            | Self::NoSigningKey(_)
             | Self::Damaged { .. }
-            | Self::Signature { .. }
+            | Self::Signature(_)
             | Self::OtherCatalogue { .. }
             | Self::Newer { .. }
             | Self::RolledBack { .. }
             | Self::Exchanged { .. }
             | Self::MissingRecord { .. }
-            | Self::MissingSeen { .. }
-            | Self::Invalid { .. } => OPERATOR,
+            | Self::MissingSeen(_)
+            | Self::Invalid { .. } => Fault::OPERATOR,
         }
     }
 }
@@ -308,9 +293,9 @@ impl Faulty for SetError {
             Self::Load(e) => e.fault(),
             Self::Disk(e) => e.fault(),
             Self::Secret { source, .. } => source.fault(),
-            Self::ReadBack { .. } => OPERATOR,
-            Self::Conflict { .. } => LATER,
-            Self::Refused { .. } | Self::Encode(_) => DEFECT,
+            Self::ReadBack(_) => Fault::OPERATOR,
+            Self::Conflict { .. } => Fault::OPERATOR_LATER,
+            Self::Refused { .. } | Self::Encode(_) => Fault::DEFECT,
         }
     }
 }
@@ -319,7 +304,9 @@ impl Faulty for KeyError {
     fn fault(&self) -> Fault {
         match self {
             Self::Unwrap { source, .. } => source.fault(),
-            Self::Unknown { .. } | Self::Destroyed { .. } | Self::Commitment { .. } => OPERATOR,
+            Self::Unknown { .. } | Self::Destroyed { .. } | Self::Commitment { .. } => {
+                Fault::OPERATOR
+            }
         }
     }
 }
@@ -347,23 +334,10 @@ impl Faulty for RotateError {
             Self::Set(e) => e.fault(),
             Self::Wrap(e) => e.fault(),
             Self::Unwrap(e) => e.fault(),
-            Self::NoEntropy(_) => LATER,
+            Self::NoEntropy(_) => Fault::OPERATOR_LATER,
             Self::Unknown { .. } | Self::NotReady { .. } | Self::NoNumber(_) | Self::Clock => {
-                OPERATOR
+                Fault::OPERATOR
             }
         }
     }
 }
-
-const OPERATOR: Fault = Fault {
-    who: Who::Operator,
-    retry: Retry::Never,
-};
-const LATER: Fault = Fault {
-    who: Who::Operator,
-    retry: Retry::Later,
-};
-const DEFECT: Fault = Fault {
-    who: Who::Internal,
-    retry: Retry::Never,
-};

@@ -90,18 +90,9 @@ struct VersionJson {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     served: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    proposed: Option<ProposalJson>,
+    proposed: Option<Proposal>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     wrapped: Option<String>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ProposalJson {
-    who: String,
-    why: String,
-    #[serde(default)]
-    forced: bool,
 }
 
 #[derive(Default, PartialEq, Serialize, Deserialize)]
@@ -199,6 +190,18 @@ fn format(record: &Record) -> u64 {
         PROPOSED
     } else {
         PLAIN
+    }
+}
+
+impl From<Volume> for UsedJson {
+    fn from(Volume { messages, bytes }: Volume) -> Self {
+        Self { messages, bytes }
+    }
+}
+
+impl From<UsedJson> for Volume {
+    fn from(UsedJson { messages, bytes }: UsedJson) -> Self {
+        Self { messages, bytes }
     }
 }
 
@@ -314,21 +317,11 @@ fn write_version(version: &Version) -> VersionJson {
         activated: version.activated.as_ref().map(Timestamp::to_string),
         deactivated: version.deactivated.as_ref().map(Timestamp::to_string),
         monotonic: write_monotonic(version.monotonic),
-        reserved: UsedJson {
-            messages: version.reserved.messages,
-            bytes: version.reserved.bytes,
-        },
-        sealed: UsedJson {
-            messages: version.sealed.messages,
-            bytes: version.sealed.bytes,
-        },
+        reserved: version.reserved.into(),
+        sealed: version.sealed.into(),
         lanes: version.lanes,
         served: version.served.clone(),
-        proposed: version.proposed.clone().map(|proposal| ProposalJson {
-            who: proposal.who,
-            why: proposal.why,
-            forced: proposal.forced,
-        }),
+        proposed: version.proposed.clone(),
         wrapped: version.wrapped.as_ref().map(ToString::to_string),
     }
 }
@@ -361,21 +354,11 @@ fn read_version(json: VersionJson) -> Result<Version, Unreadable> {
             activated: time("activated", &json.monotonic.activated)?,
             deactivated: time("deactivated", &json.monotonic.deactivated)?,
         },
-        reserved: Volume {
-            messages: json.reserved.messages,
-            bytes: json.reserved.bytes,
-        },
-        sealed: Volume {
-            messages: json.sealed.messages,
-            bytes: json.sealed.bytes,
-        },
+        reserved: json.reserved.into(),
+        sealed: json.sealed.into(),
         lanes: json.lanes,
         served: json.served,
-        proposed: json.proposed.map(|proposal| Proposal {
-            who: proposal.who,
-            why: proposal.why,
-            forced: proposal.forced,
-        }),
+        proposed: json.proposed,
         wrapped: json
             .wrapped
             .as_deref()
@@ -490,7 +473,7 @@ mod tests {
         let all = [
             members::<RecordJson>(),
             members::<VersionJson>(),
-            members::<ProposalJson>(),
+            members::<Proposal>(),
             members::<MonotonicJson>(),
             members::<UsedJson>(),
         ];

@@ -8,6 +8,7 @@ use data_encoding::HEXLOWER;
 
 use super::store::sync;
 use super::{Catalogue, State, Version, View};
+use crate::disk::names::MARKS;
 use crate::disk::{Action, Error};
 use crate::envelope::Kid;
 
@@ -28,10 +29,11 @@ impl Mark {
     /// The word in the file's name.
     #[must_use]
     pub const fn word(self) -> &'static str {
+        let [revoked, suspended, withdrawn] = MARKS;
         match self {
-            Self::Revoked => "revoked",
-            Self::Suspended => "suspended",
-            Self::Withdrawn => "withdrawn",
+            Self::Revoked => revoked,
+            Self::Suspended => suspended,
+            Self::Withdrawn => withdrawn,
         }
     }
 

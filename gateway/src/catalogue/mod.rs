@@ -44,4 +44,4 @@ pub use state::{Opens, State, UnknownState};
 pub use store::Catalogue;
 pub use time::{ClockChange, Moment, Monotonic};
 pub use unverified::{audit_heads, compare_records};
-pub use view::{RECORDS, View};
+pub use view::View;

@@ -4,6 +4,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
 
 use super::State;
 use super::time::{Moment, Monotonic};
@@ -65,13 +66,15 @@ pub struct Version {
 }
 
 /// A proposed destruction.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Proposal {
     /// Who proposes it, in the audit log's notation.
     pub who: String,
     /// Why.
     pub why: String,
     /// Whether it is to be destroyed although stored messages may need it.
+    #[serde(default)]
     pub forced: bool,
 }
 
@@ -318,9 +321,7 @@ impl Version {
             self.proposed = None;
         }
     }
-}
 
-impl Version {
     /// When it entered its present state, by catalogue time.
     #[must_use]
     pub fn monotonic_since(&self) -> Timestamp {

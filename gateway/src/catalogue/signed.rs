@@ -23,7 +23,6 @@ use super::{CreateError, LoadError};
 use crate::custody::{
     Custodian, SigningKeyUnusable, SigningPurpose, create_signing_key, open_signing_key,
 };
-use crate::disk::{Action, Error, Files};
 use crate::secret::on_wiped_thread;
 
 /// The kind of file; a signature of one kind does not verify for another.
@@ -122,9 +121,7 @@ impl Signer {
         }
         UnparsedPublicKey::new(&ED25519, self.pair.public_key().as_ref())
             .verify(&kind.message(payload), &signature)
-            .map_err(|_unspecified| LoadError::Signature {
-                path: path.to_owned(),
-            })?;
+            .map_err(|_unspecified| LoadError::Signature(path.to_owned()))?;
         Ok(payload)
     }
 
@@ -132,15 +129,6 @@ impl Signer {
         let digest = digest(&SHA256, pair.public_key().as_ref());
         let id = HEXLOWER.encode(digest.as_ref().first_chunk::<8>().map_or(&[], |id| id));
         Self { pair, id }
-    }
-}
-
-/// Reads a file; `None` when it is not there.
-pub(super) fn read(files: &dyn Files, path: &Path) -> Result<Option<Vec<u8>>, Error> {
-    match files.read(path) {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(Error::from_io(path, Action::Read, e)),
     }
 }
 

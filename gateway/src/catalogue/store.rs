@@ -7,20 +7,18 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::json::{self, RecordText};
-use super::signed::{FileKind, Signer, read};
+use super::signed::{FileKind, Signer};
 use super::time::{ClockChange, ClockState};
 use super::verified::VerifiedRecord;
-use super::view::{CLOCK, KEY, RECORDS, SEEN, View, raise_epoch};
+use super::view::{View, raise_epoch};
 use super::{CreateError, Invalid, LoadError, Record, RotateError, SetError, Version};
 use crate::audit::{Head, LoggedState};
 use crate::clock::Clock;
 use crate::custody::{Custodian, UnwrapFailed};
+use crate::disk::names::{CATALOGUE_KEY, CLOCK, NEW_CATALOGUE_KEY, RECORDS, SEEN};
 use crate::disk::{self, Action, Error, Files, Lock, Real, StateDir};
 use crate::policy::KeyringName;
 use crate::secret::Secret;
-
-/// The signing key until everything else that a catalogue needs is there; then it is renamed to [`KEY`].
-const STAGED: &str = ".catalogue.key.new";
 
 /// The context with which a rehearsal wraps a secret.
 const REHEARSAL: &[u8] = b"rehearsal";
@@ -65,7 +63,8 @@ impl Catalogue {
         lock: Lock,
         custodian: Arc<dyn Custodian>,
     ) -> Result<Self, LoadError> {
-        Self::open_without_records_on(lock, Arc::new(Real), custodian)
+        let view = View::without_records(lock.dir().clone(), Arc::new(Real), custodian)?;
+        Ok(Self { view, _lock: lock })
     }
 
     /// See [`View::compare_with`].
@@ -98,7 +97,7 @@ impl Catalogue {
     /// Whether the directory holds a complete catalogue.
     #[must_use]
     pub fn exists(dir: &StateDir) -> bool {
-        std::fs::symlink_metadata(dir.join(KEY)).is_ok()
+        std::fs::symlink_metadata(dir.join(CATALOGUE_KEY)).is_ok()
     }
 
     /// Reads everything again, as after an error, and saves new epochs.
@@ -111,7 +110,7 @@ impl Catalogue {
         self.view.refresh()?;
         let remembered = self.view.load_seen()?;
         if remembered != self.view.seen {
-            self.write_seen()?;
+            self.view.write_seen()?;
         }
         Ok(())
     }
@@ -160,12 +159,12 @@ impl Catalogue {
         let RecordText { payload, ranges } = json::write_record(&record, &old)?;
         let bytes = self.view.signer.sign(FileKind::Record, payload);
         disk::replace(&*self.view.files, &path, &bytes)?;
-        if read(&*self.view.files, &path)?.as_ref() != Some(&bytes) {
-            return Err(SetError::ReadBack { path });
+        if disk::read_if_present(&*self.view.files, &path)?.as_ref() != Some(&bytes) {
+            return Err(SetError::ReadBack(path));
         }
         raise_epoch(&mut self.view.seen, &keyring, record.epoch);
         if remember == Remember::Now {
-            self.write_seen()?;
+            self.view.write_seen()?;
         }
         let known = Arc::new(VerifiedRecord::written(record, bytes, ranges));
         let entry = self.view.records.entry(keyring).insert_entry(known);
@@ -241,7 +240,7 @@ impl Catalogue {
     /// # Errors
     /// What would keep a record from being written.
     pub fn rehearse_disk(&self) -> Result<(), Error> {
-        self.write_seen()
+        self.view.write_seen()
     }
 
     /// Reads a record, which may be newer than the one in memory after a failed write, and updates memory.
@@ -255,7 +254,7 @@ impl Catalogue {
             sync(&*view.files, &view.dir.join(RECORDS))?;
             raise_epoch(&mut view.seen, keyring, epoch);
             view.records.insert(keyring.clone(), Arc::clone(&found));
-            self.write_seen()?;
+            self.view.write_seen()?;
         }
         Ok(found)
     }
@@ -294,27 +293,15 @@ impl Catalogue {
         found.is_some_and(|(other, _)| other != keyring)
     }
 
-    fn write_seen(&self) -> Result<(), Error> {
-        write_seen(&self.view)
-    }
-
     pub(crate) fn open_on(
         lock: Lock,
         files: Arc<dyn Files>,
         custodian: Arc<dyn Custodian>,
     ) -> Result<Self, LoadError> {
-        let mut catalogue = Self::open_without_records_on(lock, files, custodian)?;
+        let view = View::without_records(lock.dir().clone(), files, custodian)?;
+        let mut catalogue = Self { view, _lock: lock };
         catalogue.refresh()?;
         Ok(catalogue)
-    }
-
-    pub(crate) fn open_without_records_on(
-        lock: Lock,
-        files: Arc<dyn Files>,
-        custodian: Arc<dyn Custodian>,
-    ) -> Result<Self, LoadError> {
-        let view = View::without_records(lock.dir().clone(), files, custodian)?;
-        Ok(Self { view, _lock: lock })
     }
 
     pub(crate) fn open_read_only_on(
@@ -336,8 +323,8 @@ impl Catalogue {
         let dir = lock.dir().clone();
         refuse_leftovers(&dir, &*files)?;
         dir.subdirectory(RECORDS).map_err(LoadError::from)?;
-        let staged = dir.join(STAGED);
-        let signer = match read(&*files, &staged).map_err(LoadError::from)? {
+        let staged = dir.join(NEW_CATALOGUE_KEY);
+        let signer = match disk::read_if_present(&*files, &staged).map_err(LoadError::from)? {
             Some(content) => Signer::open(&staged, &content, &*custodian)?,
             None => {
                 let (signer, content) = Signer::create(&*custodian)?;
@@ -345,24 +332,15 @@ impl Catalogue {
                 signer
             }
         };
-        let view = View {
-            dir: dir.clone(),
-            files: Arc::clone(&files),
-            custodian: Arc::clone(&custodian),
+        let view = View::new(
+            dir.clone(),
+            Arc::clone(&files),
+            Arc::clone(&custodian),
             signer,
-            records: std::collections::BTreeMap::new(),
-            seen: json::SeenEpochs::new(),
-            audited_records: std::collections::BTreeMap::new(),
-            audit_head: None,
-            clock_state: None,
-            anchor: None,
-        };
-        write_seen(&view).map_err(LoadError::from)?;
-        let path = dir.join(KEY);
-        files
-            .rename(&staged, &path)
-            .map_err(|e| LoadError::from(Error::from_io(&path, Action::Rename, e)))?;
-        sync(&*files, dir.path()).map_err(LoadError::from)?;
+        );
+        view.write_seen().map_err(LoadError::from)?;
+        let path = dir.join(CATALOGUE_KEY);
+        disk::rename(&*files, &staged, &path).map_err(LoadError::from)?;
         Ok(Self::open_on(lock, files, custodian)?)
     }
 }
@@ -377,34 +355,41 @@ impl Deref for Catalogue {
 
 /// Refuses files of an older catalogue: with a new signing key its records could not be verified.
 fn refuse_leftovers(dir: &StateDir, files: &dyn Files) -> Result<(), LoadError> {
-    let path = dir.join(KEY);
-    if read(files, &path)?.is_some() {
-        return Err(Error::Exists { path }.into());
+    let path = dir.join(CATALOGUE_KEY);
+    if disk::read_if_present(files, &path)?.is_some() {
+        return Err(Error::Exists(path).into());
     }
     let records = files.names(&dir.join(RECORDS)).unwrap_or_default();
     if records.iter().any(|name| name.ends_with(".json")) {
-        return Err(LoadError::NoSigningKey { path });
+        return Err(LoadError::NoSigningKey(path));
     }
     // `seen.json` without a staged key is what is left of an older catalogue.
-    let (seen, staged) = (dir.join(SEEN), dir.join(STAGED));
-    if read(files, &seen)?.is_some() && read(files, &staged)?.is_none() {
-        return Err(LoadError::NoSigningKey { path });
+    let (seen, staged) = (dir.join(SEEN), dir.join(NEW_CATALOGUE_KEY));
+    if disk::read_if_present(files, &seen)?.is_some()
+        && disk::read_if_present(files, &staged)?.is_none()
+    {
+        return Err(LoadError::NoSigningKey(path));
     }
     Ok(())
 }
 
-fn write_seen(view: &View) -> Result<(), Error> {
-    let path = view.dir.join(SEEN);
-    let payload =
-        json::write_seen(&view.seen).map_err(|e| Error::from_io(&path, Action::Write, e.into()))?;
-    let bytes = view.signer.sign(FileKind::Seen, payload);
-    disk::replace(&*view.files, &path, &bytes)
+impl View {
+    fn write_seen(&self) -> Result<(), Error> {
+        let path = self.dir.join(SEEN);
+        let payload = json::write_seen(&self.seen)
+            .map_err(|e| Error::from_io(&path, Action::Write, e.into()))?;
+        let bytes = self.signer.sign(FileKind::Seen, payload);
+        disk::replace(&*self.files, &path, &bytes)
+    }
 }
 
+/// Makes the renames of records durable. Without their directory the next read reports what is missing.
 pub(super) fn sync(files: &dyn Files, dir: &Path) -> Result<(), Error> {
-    match files.sync_dir(dir) {
-        // Without the records' directory the next read reports what is missing.
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        done => done.map_err(|e| Error::from_io(dir, Action::SyncDir, e)),
-    }
+    disk::sync(files, dir).or_else(|error| {
+        if error.is_missing() {
+            Ok(())
+        } else {
+            Err(error)
+        }
+    })
 }

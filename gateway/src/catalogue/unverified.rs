@@ -5,10 +5,10 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::LoadError;
-use super::signed::{damaged, read};
-use super::view::{CLOCK, RECORDS};
+use super::signed::damaged;
 use crate::audit::{Head, LoggedState, RecordRef};
-use crate::disk::Files;
+use crate::disk::names::{CLOCK, RECORDS};
+use crate::disk::{Files, read_if_present};
 use crate::policy::KeyringName;
 
 #[derive(Deserialize)]
@@ -61,7 +61,7 @@ fn compare_record(files: &dyn Files, state: &Path, audited: &RecordRef) -> Resul
     };
     let path = state.join(RECORDS).join(format!("{keyring}.json"));
     let seen = audited.epoch;
-    let Some(file) = read(files, &path)? else {
+    let Some(file) = read_if_present(files, &path)? else {
         return Err(LoadError::MissingRecord { path, seen });
     };
     let mut documents = serde_json::Deserializer::from_slice(&file).into_iter::<Epoch>();

@@ -7,25 +7,17 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::json::{self, SeenEpochs};
-use super::signed::{FileKind, Signer, damaged, read, unreadable};
+use super::signed::{FileKind, Signer, damaged, unreadable};
 use super::time::{Anchor, ClockState, Moment};
 use super::verified::VerifiedRecord;
 use super::{KeyError, LoadError, Opens, Record, Version};
 use crate::audit::{Head, LoggedState, RecordRef};
 use crate::clock::Clock;
 use crate::custody::Custodian;
-use crate::disk::{Action, Error, Files, StateDir};
+use crate::disk::names::{CATALOGUE_KEY, CLOCK, RECORDS, SEEN};
+use crate::disk::{Action, Error, Files, StateDir, read_if_present};
 use crate::envelope::{Kid, VersionKey};
 use crate::policy::KeyringName;
-
-/// The signing seed, wrapped.
-pub(super) const KEY: &str = "catalogue.key";
-/// The directory of the records.
-pub const RECORDS: &str = "catalogue";
-/// The highest epoch seen of every record.
-pub(super) const SEEN: &str = "seen.json";
-/// The catalogue time, when it was last saved.
-pub(super) const CLOCK: &str = "clock.json";
 
 /// A verified reading of the catalogue. Holds no secret but the signing key.
 pub struct View {
@@ -151,7 +143,7 @@ impl View {
         known
             && self.load_seen().is_ok()
             && self.records.iter().all(|(keyring, known)| {
-                let file = read(&*self.files, &self.record_path(keyring));
+                let file = read_if_present(&*self.files, &self.record_path(keyring));
                 file.is_ok_and(|file| file.is_some_and(|file| known.is_same_file(&file)))
             })
     }
@@ -187,12 +179,21 @@ impl View {
         files: Arc<dyn Files>,
         custodian: Arc<dyn Custodian>,
     ) -> Result<Self, LoadError> {
-        let path = dir.join(KEY);
-        let Some(content) = read(&*files, &path)? else {
+        let path = dir.join(CATALOGUE_KEY);
+        let Some(content) = read_if_present(&*files, &path)? else {
             return Err(missing_signing_key(&dir, &*files));
         };
         let signer = Signer::open(&path, &content, &*custodian)?;
-        Ok(Self {
+        Ok(Self::new(dir, files, custodian, signer))
+    }
+
+    pub(super) fn new(
+        dir: StateDir,
+        files: Arc<dyn Files>,
+        custodian: Arc<dyn Custodian>,
+        signer: Signer,
+    ) -> Self {
+        Self {
             dir,
             files,
             custodian,
@@ -203,13 +204,13 @@ impl View {
             audit_head: None,
             clock_state: None,
             anchor: None,
-        })
+        }
     }
 
     /// Reads `clock.json`, which older versions did not write.
     fn load_clock(&self) -> Result<Option<ClockState>, LoadError> {
         let path = self.dir.join(CLOCK);
-        let Some(file) = read(&*self.files, &path)? else {
+        let Some(file) = read_if_present(&*self.files, &path)? else {
             return Ok(None);
         };
         let payload = self.signer.verify(FileKind::Clock, &path, &file)?;
@@ -235,7 +236,8 @@ impl View {
         }
         for (keyring, epoch) in &seen {
             if !records.contains_key(keyring) {
-                return Err(self.missing(keyring, *epoch));
+                let (path, seen) = (self.record_path(keyring), *epoch);
+                return Err(LoadError::MissingRecord { path, seen });
             }
         }
         Ok((records, seen))
@@ -243,8 +245,8 @@ impl View {
 
     pub(super) fn load_seen(&self) -> Result<SeenEpochs, LoadError> {
         let path = self.dir.join(SEEN);
-        let Some(file) = read(&*self.files, &path)? else {
-            return Err(LoadError::MissingSeen { path });
+        let Some(file) = read_if_present(&*self.files, &path)? else {
+            return Err(LoadError::MissingSeen(path));
         };
         let payload = self.signer.verify(FileKind::Seen, &path, &file)?;
         json::read_seen(payload).map_err(|e| unreadable(&path, e))
@@ -259,7 +261,7 @@ impl View {
     ) -> Result<Option<Arc<VerifiedRecord>>, LoadError> {
         let seen = seen.get(keyring).copied().unwrap_or(0);
         let path = self.record_path(keyring);
-        let Some(file) = read(&*self.files, &path)? else {
+        let Some(file) = read_if_present(&*self.files, &path)? else {
             return match seen {
                 0 => Ok(None),
                 seen => Err(LoadError::MissingRecord { path, seen }),
@@ -340,13 +342,6 @@ impl View {
         })
     }
 
-    fn missing(&self, keyring: &KeyringName, seen: u64) -> LoadError {
-        LoadError::MissingRecord {
-            path: self.record_path(keyring),
-            seen,
-        }
-    }
-
     /// The keyrings that have a file. Hidden files are left-overs of a crash before the rename.
     fn keyrings_on_disk(&self) -> Result<Vec<KeyringName>, LoadError> {
         let dir = self.dir.join(RECORDS);
@@ -402,12 +397,8 @@ pub(super) fn raise_epoch(seen: &mut SeenEpochs, keyring: &KeyringName, epoch: u
 fn missing_signing_key(dir: &StateDir, files: &dyn Files) -> LoadError {
     let records = files.names(&dir.join(RECORDS)).unwrap_or_default();
     if records.iter().any(|name| name.ends_with(".json")) {
-        LoadError::NoSigningKey {
-            path: dir.join(KEY),
-        }
+        LoadError::NoSigningKey(dir.join(CATALOGUE_KEY))
     } else {
-        LoadError::NotInitialised {
-            dir: dir.path().to_owned(),
-        }
+        LoadError::NotInitialised(dir.path().to_owned())
     }
 }

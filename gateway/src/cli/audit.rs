@@ -15,9 +15,10 @@ use crate::audit::{
     Actor, Body, Checkpoint, Event, EventId, Fact, LOG, Line, ReverseLines, Text, Verified,
     VerifierKey, VerifyError,
 };
-use crate::catalogue::{LoadError, RECORDS, compare_records};
+use crate::catalogue::{LoadError, compare_records};
 use crate::clock::Clock;
 use crate::disk::Real;
+use crate::disk::names::RECORDS;
 use crate::printable::{Count, Printable};
 
 use super::admin_client::AdminClient;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use crate::disk::{self, AllowedOwner, read_secret_file};
-use crate::fault::{Fault, Faulty, Retry, Who};
+use crate::fault::{Fault, Faulty};
 
 /// The shortest passphrase for a new KEK, in bytes: it alone protects a stolen directory (NIST SP 800-63B-4, section 3.1.1.2,
 /// requires 15 for a single factor).
@@ -102,10 +102,7 @@ impl Passphrase {
 
 impl Faulty for PassphraseError {
     fn fault(&self) -> Fault {
-        Fault {
-            who: Who::Operator,
-            retry: Retry::Never,
-        }
+        Fault::OPERATOR
     }
 }
 

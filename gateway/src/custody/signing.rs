@@ -12,7 +12,9 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
 
-use super::{Custodian, UnwrapFailed, WrapFailed, Wrapped};
+use super::custodian::{Custodian, UnwrapFailed, WrapFailed};
+use super::wrapped::Wrapped;
+use crate::fault::{Fault, Faulty};
 use crate::secret::{NoEntropy, Secret, on_wiped_thread};
 
 /// The format that this version writes, and the highest that it reads.
@@ -52,6 +54,24 @@ pub enum SigningKeyUnusable {
     /// The seed cannot be unwrapped.
     #[error(transparent)]
     Unwrap(#[from] UnwrapFailed),
+}
+
+impl Faulty for SigningKeyNotMade {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::NoEntropy(_) => Fault::OPERATOR_LATER,
+            Self::Wrap(error) => error.fault(),
+        }
+    }
+}
+
+impl Faulty for SigningKeyUnusable {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Unwrap(error) => error.fault(),
+            Self::Newer(_) | Self::Damaged(_) => Fault::OPERATOR,
+        }
+    }
 }
 
 #[derive(Deserialize)]

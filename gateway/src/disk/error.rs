@@ -6,19 +6,18 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
-use super::files::MAX_LEN;
-use crate::fault::{Fault, Faulty, Retry, Who};
+use crate::fault::{Fault, Faulty};
+
+/// The largest file that is read, in bytes: thousands of key versions fit.
+pub(super) const MAX_LEN: u64 = 16 * 1024 * 1024;
 
 /// Why a file or directory could not be used. Nothing was overwritten.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The path does not exist.
-    #[error("{} does not exist", path.display())]
-    Missing {
-        /// What was looked for.
-        path: PathBuf,
-    },
+    #[error("{} does not exist", .0.display())]
+    Missing(PathBuf),
     /// The directory cannot be created.
     #[error("cannot create the directory {}: {why}; choose another state directory", path.display())]
     NotCreatable {
@@ -72,19 +71,11 @@ pub enum Error {
         us: u32,
     },
     /// A directory with other content that other users can use: no state directory.
-    #[error("{} is no state directory: it holds other things, and others use it; leave it as it is, and name a directory of keyway's own, which is made if it is missing", path.display())]
-    Foreign {
-        /// The directory.
-        path: PathBuf,
-    },
-    /// A link, pipe, device or the like stands where a file or directory is needed.
-    #[error("{} is not a {wanted}; put a real {wanted} there (no link, pipe or device)", path.display())]
-    NotRegular {
-        /// The path.
-        path: PathBuf,
-        /// `file` or `directory`.
-        wanted: &'static str,
-    },
+    #[error("{} is no state directory: it holds other things, and others use it; leave it as it is, and name a directory of keyway's own, which is made if it is missing", .0.display())]
+    Foreign(PathBuf),
+    /// A link, pipe, device or the like stands where a `file` or `directory` is needed.
+    #[error("{} is not a {wanted}; put a real {wanted} there (no link, pipe or device)", .0.display(), wanted = .1)]
+    NotRegular(PathBuf, &'static str),
     /// Larger than any file that keyway writes.
     #[error("{} is larger than {limit} bytes, so keyway did not write it; restore it from a backup", path.display())]
     TooLarge {
@@ -94,11 +85,8 @@ pub enum Error {
         limit: u64,
     },
     /// The file exists and is not overwritten.
-    #[error("{} exists already and is not overwritten; choose another state directory, or move it away if you are sure", path.display())]
-    Exists {
-        /// The file.
-        path: PathBuf,
-    },
+    #[error("{} exists already and is not overwritten; choose another state directory, or move it away if you are sure", .0.display())]
+    Exists(PathBuf),
     /// Another process holds the state directory.
     #[error("the state directory {} is in use by {}; stop that one first, or give this one its own state directory", dir.display(), holder(*pid))]
     Locked {
@@ -152,7 +140,7 @@ impl Error {
     pub fn from_io(path: &Path, action: Action, source: io::Error) -> Self {
         let path = path.to_owned();
         match source.kind() {
-            io::ErrorKind::NotFound => Self::Missing { path },
+            io::ErrorKind::NotFound => Self::Missing(path),
             io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly { path, action },
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                 Self::Full { path, action }
@@ -162,12 +150,11 @@ impl Error {
                 path,
                 limit: MAX_LEN,
             },
-            io::ErrorKind::AlreadyExists => Self::Exists { path },
+            io::ErrorKind::AlreadyExists => Self::Exists(path),
             // `ELOOP`: a link that `O_NOFOLLOW` did not follow.
-            _ if source.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => Self::NotRegular {
-                path,
-                wanted: "file",
-            },
+            _ if source.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {
+                Self::NotRegular(path, "file")
+            }
             _ => Self::Other {
                 path,
                 action,
@@ -179,28 +166,26 @@ impl Error {
     /// Whether the path does not exist, as opposed to being unusable.
     #[must_use]
     pub const fn is_missing(&self) -> bool {
-        matches!(self, Self::Missing { .. })
+        matches!(self, Self::Missing(_))
     }
 }
 
 impl Faulty for Error {
     fn fault(&self) -> Fault {
-        let retry = match self {
-            Self::Full { .. } | Self::ReadOnly { .. } | Self::Locked { .. } => Retry::Later,
-            Self::Other { .. } => Retry::Later,
-            Self::Missing { .. }
+        match self {
+            Self::Full { .. }
+            | Self::ReadOnly { .. }
+            | Self::Locked { .. }
+            | Self::Other { .. } => Fault::OPERATOR_LATER,
+            Self::Missing(_)
             | Self::NotCreatable { .. }
             | Self::Denied { .. }
             | Self::TooOpen { .. }
             | Self::NotOurs { .. }
-            | Self::Foreign { .. }
-            | Self::NotRegular { .. }
+            | Self::Foreign(_)
+            | Self::NotRegular(..)
             | Self::TooLarge { .. }
-            | Self::Exists { .. } => Retry::Never,
-        };
-        Fault {
-            who: Who::Operator,
-            retry,
+            | Self::Exists(_) => Fault::OPERATOR,
         }
     }
 }

@@ -7,10 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
-use super::error::{Action, Error};
-
-/// The largest file that is read: thousands of key versions fit.
-pub(super) const MAX_LEN: u64 = 16 * 1024 * 1024;
+use super::error::{Action, Error, MAX_LEN};
 
 /// The file operations that durable files need; tests substitute a disk that fails or loses power.
 pub trait Files: Send + Sync {
@@ -80,16 +77,40 @@ pub struct Real;
 /// [`Error`]; the old file is intact unless the failure came after the rename, in which case either may survive a crash.
 pub fn replace(files: &dyn Files, path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let sibling = sibling(path);
-    let dir = path.parent().unwrap_or_else(|| Path::new("."));
-    files
-        .write(&sibling, bytes)
-        .map_err(|e| Error::from_io(&sibling, Action::Write, e))?;
-    files
-        .rename(&sibling, path)
-        .map_err(|e| Error::from_io(path, Action::Rename, e))?;
-    files
-        .sync_dir(dir)
-        .map_err(|e| Error::from_io(dir, Action::SyncDir, e))
+    let written = files.write(&sibling, bytes);
+    written.map_err(|e| Error::from_io(&sibling, Action::Write, e))?;
+    rename(files, &sibling, path)
+}
+
+/// Renames a file over another, durably.
+///
+/// # Errors
+/// [`Error`]; after a failed fsync of the directory either name may survive a crash.
+pub fn rename(files: &dyn Files, from: &Path, to: &Path) -> Result<(), Error> {
+    let renamed = files.rename(from, to);
+    renamed.map_err(|e| Error::from_io(to, Action::Rename, e))?;
+    sync(files, to.parent().unwrap_or_else(|| Path::new(".")))
+}
+
+/// Makes the renames in a directory durable.
+///
+/// # Errors
+/// [`Error`].
+pub fn sync(files: &dyn Files, dir: &Path) -> Result<(), Error> {
+    let done = files.sync_dir(dir);
+    done.map_err(|e| Error::from_io(dir, Action::SyncDir, e))
+}
+
+/// Reads a file; `None` when it is not there.
+///
+/// # Errors
+/// [`Error`].
+pub fn read_if_present(files: &dyn Files, path: &Path) -> Result<Option<Vec<u8>>, Error> {
+    match files.read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(Error::from_io(path, Action::Read, e)),
+    }
 }
 
 /// [`replace`] for a file that must not exist. The caller holds the lock, so that nobody else creates it meanwhile.
@@ -97,13 +118,10 @@ pub fn replace(files: &dyn Files, path: &Path, bytes: &[u8]) -> Result<(), Error
 /// # Errors
 /// [`Error::Exists`] when the path exists, else as [`replace`].
 pub fn create(files: &dyn Files, path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    match files.read(path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => replace(files, path, bytes),
-        Err(e) => Err(Error::from_io(path, Action::Read, e)),
-        Ok(_) => Err(Error::Exists {
-            path: path.to_owned(),
-        }),
+    if read_if_present(files, path)?.is_some() {
+        return Err(Error::Exists(path.to_owned()));
     }
+    replace(files, path, bytes)
 }
 
 /// The temporary file that is renamed over `path`: hidden, so that listings skip what a crash left.

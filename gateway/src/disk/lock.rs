@@ -10,10 +10,8 @@ use rustix::fs::OFlags;
 
 use super::error::{Action, Error};
 use super::files::flags;
+use super::names::LOCK;
 use super::permissions::StateDir;
-
-/// The lock file.
-pub(super) const LOCK: &str = "lock";
 
 /// Follows the process id of a draining process, which shares the lock: it does not write, and keeps others from writing.
 const DRAINS: &str = "drains";
@@ -98,10 +96,7 @@ fn open(dir: &StateDir) -> Result<File, Error> {
     let path = dir.join(LOCK);
     // Before opening: a link gives a confusing error, and a device may act on being opened.
     if std::fs::symlink_metadata(&path).is_ok_and(|found| !found.is_file()) {
-        return Err(Error::NotRegular {
-            path,
-            wanted: "file",
-        });
+        return Err(Error::NotRegular(path, "file"));
     }
     OpenOptions::new()
         .read(true)

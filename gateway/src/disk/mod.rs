@@ -8,6 +8,7 @@
 mod error;
 mod files;
 mod lock;
+pub mod names;
 mod owned_file;
 mod permissions;
 #[cfg(test)]
@@ -16,7 +17,7 @@ pub(crate) mod testing;
 mod tests;
 
 pub use error::{Action, Error};
-pub use files::{Files, Real, create, replace};
+pub use files::{Files, Real, create, read_if_present, rename, replace, sync};
 pub use lock::Lock;
 pub use owned_file::OwnedFile;
 pub use permissions::{AllowedOwner, StateDir, read_public_file, read_secret_file};

@@ -11,26 +11,28 @@ use zeroize::Zeroizing;
 
 use super::error::{Action, Error};
 use super::files::{open_regular, read_all};
-use super::lock::LOCK;
+use super::names::{
+    AUDIT, AUDIT_KEY, CATALOGUE_KEY, CLOCK, KEK, KEK_PARAMETERS, LOCK, MARKS, NEW_AUDIT_KEY,
+    NEW_CATALOGUE_KEY, PORTS, RECORDS, SEEN,
+};
 
 /// Names of which a state directory has at least one, also one restored from a backup.
-const STATE_DIR_MARKERS: [&str; 5] = [LOCK, "kek", "kek.json", "catalogue.key", "catalogue"];
+const STATE_DIR_MARKERS: [&str; 5] = [LOCK, KEK, KEK_PARAMETERS, CATALOGUE_KEY, RECORDS];
 
-/// The gateway's own files in it, beside those with a prefix of [`FILE_PREFIXES`] and those in [`SUBDIRECTORIES`].
+/// The gateway's own files in it, beside the marker files and those in [`SUBDIRECTORIES`].
 const FILES: [&str; 10] = [
     LOCK,
-    "kek",
-    "kek.json",
-    "catalogue.key",
-    ".catalogue.key.new",
-    "audit.key",
-    ".audit.key.new",
-    "seen.json",
-    "clock.json",
-    "ports.json",
+    KEK,
+    KEK_PARAMETERS,
+    CATALOGUE_KEY,
+    NEW_CATALOGUE_KEY,
+    AUDIT_KEY,
+    NEW_AUDIT_KEY,
+    SEEN,
+    CLOCK,
+    PORTS,
 ];
-const FILE_PREFIXES: [&str; 3] = ["revoked-", "suspended-", "withdrawn-"];
-const SUBDIRECTORIES: [&str; 2] = ["catalogue", "audit"];
+const SUBDIRECTORIES: [&str; 2] = [RECORDS, AUDIT];
 
 /// The state directory: owned by this process's user, and closed to all others.
 #[derive(Clone, Debug)]
@@ -54,19 +56,14 @@ impl StateDir {
     pub fn open(path: &Path) -> Result<Self, Error> {
         let meta = std::fs::metadata(path).map_err(|e| Error::from_io(path, Action::Read, e))?;
         if !meta.is_dir() {
-            return Err(Error::NotRegular {
-                path: path.to_owned(),
-                wanted: "directory",
-            });
+            return Err(Error::NotRegular(path.to_owned(), "directory"));
         }
         let checked = check_owner(path, &meta, AllowedOwner::Us);
         checked
             .and_then(|()| check_mode(path, &meta, 0o700))
             .map_err(|error| {
                 if is_foreign(path) {
-                    Error::Foreign {
-                        path: path.to_owned(),
-                    }
+                    Error::Foreign(path.to_owned())
                 } else {
                     error
                 }
@@ -126,10 +123,7 @@ pub fn read_secret_file(path: &Path, allowed: AllowedOwner) -> Result<Zeroizing<
         AllowedOwner::UsOrRoot => std::fs::metadata(path),
     };
     if !looked.map_err(read)?.is_file() {
-        return Err(Error::NotRegular {
-            path: path.to_owned(),
-            wanted: "file",
-        });
+        return Err(Error::NotRegular(path.to_owned(), "file"));
     }
     let file = open_regular(path, extra).map_err(read)?;
     let meta = file.metadata().map_err(read)?;
@@ -146,10 +140,7 @@ pub fn read_public_file(path: &Path) -> Result<Vec<u8>, Error> {
     let read = |e| Error::from_io(path, Action::Read, e);
     // Before opening: a device may act on being opened.
     if !std::fs::metadata(path).map_err(read)?.is_file() {
-        return Err(Error::NotRegular {
-            path: path.to_owned(),
-            wanted: "file",
-        });
+        return Err(Error::NotRegular(path.to_owned(), "file"));
     }
     let file = open_regular(path, OFlags::empty()).map_err(read)?;
     read_all(file).map_err(read)
@@ -181,9 +172,10 @@ fn check_content(state: &Path) -> Result<(), Error> {
 }
 
 fn is_own_file(name: &OsStr) -> bool {
-    let marks = |name: &str| FILE_PREFIXES.iter().any(|mark| name.starts_with(mark));
-    let own = |name: &str| FILES.contains(&name) || marks(name);
-    name.to_str().is_some_and(own)
+    let is_mark =
+        |name: &str| matches!(name.split_once('-'), Some((word, _)) if MARKS.contains(&word));
+    name.to_str()
+        .is_some_and(|name| FILES.contains(&name) || is_mark(name))
 }
 
 /// The names in a directory; none if it is not a directory, which fails where it is used.

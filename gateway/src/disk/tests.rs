@@ -212,7 +212,7 @@ fn file_beyond_the_limit_is_refused() {
     let (_root, dir) = state();
     let path = dir.join("endless");
     let file = std::fs::File::create(&path).unwrap();
-    file.set_len(files::MAX_LEN + 1).unwrap();
+    file.set_len(error::MAX_LEN + 1).unwrap();
     set_mode(&path, 0o600);
     assert!(matches!(
         read_secret_file(&path, AllowedOwner::Us),

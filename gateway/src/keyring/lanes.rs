@@ -12,14 +12,10 @@ use crate::policy::KeyringId;
 use crate::secret::NoEntropy;
 
 use super::grant::Grant;
-use super::{Snapshot, Version, Volume};
+use super::{Snapshot, Version, Volume, WorkerId};
 
 /// The lifetime of a lane.
 const LANE_LIFE: Duration = Duration::from_secs(60);
-
-/// A worker's index, from 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct WorkerId(pub usize);
 
 /// The lanes of one worker, one at most per keyring.
 pub struct Lanes {

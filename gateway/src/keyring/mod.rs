@@ -29,11 +29,11 @@ pub use budget::Budget;
 pub use keys::{Changes, Keys, Miss, MissRequest, Verdict};
 pub use lane_cache::LaneCache;
 pub use lane_map::{LANES_PER_VERSION, LaneMap};
-pub use lanes::{BoundLane, Lanes, SealRefused, Sealed, WorkerId};
+pub use lanes::{BoundLane, Lanes, SealRefused, Sealed};
 pub use opening::{OpenRefused, Opened, Opener, flags, keyring_of, open};
 pub use rate_limiter::RateLimiter;
-pub use snapshot::{Closed, KeyringEntry, Snapshot, Version};
-pub use usage::Usage;
+pub use snapshot::{Closed, Snapshot, Version};
+pub use usage::{Usage, WorkerId};
 
 pub use crate::envelope::Volume;
 

@@ -44,17 +44,11 @@ pub enum Closed {
     Unserved,
 }
 
-/// One keyring in a snapshot.
-#[derive(Clone)]
-pub struct KeyringEntry {
-    /// The version that seals; without one, publishes on the keyring's subjects wait.
-    pub active: Option<Arc<Version>>,
-}
-
 /// Policy and keys for the message path, immutable.
 pub struct Snapshot {
     policy: Arc<Policy>,
-    entries: Box<[KeyringEntry]>,
+    /// For each keyring, the version that seals; without one, publishes on its subjects wait.
+    active: Box<[Option<Arc<Version>>]>,
     by_kid: HashMap<Kid, Arc<Version>, foldhash::fast::RandomState>,
     on_demand: Arc<HashSet<Kid>>,
     closed: Arc<HashMap<Kid, Closed>>,
@@ -90,20 +84,19 @@ impl Snapshot {
         opening: Vec<Arc<Version>>,
         generation: u64,
     ) -> Self {
-        let mut entries =
-            vec![KeyringEntry { active: None }; policy.keyrings().len()].into_boxed_slice();
+        let mut sealing = vec![None; policy.keyrings().len()].into_boxed_slice();
         let mut by_kid = HashMap::default();
         for version in opening.into_iter().chain(active.iter().cloned()) {
             by_kid.insert(version.kid(), version);
         }
         for version in active {
-            if let Some(entry) = entries.get_mut(version.keyring.index()) {
-                entry.active = Some(version);
+            if let Some(place) = sealing.get_mut(version.keyring.index()) {
+                *place = Some(version);
             }
         }
         Self {
             policy,
-            entries,
+            active: sealing,
             by_kid,
             on_demand: Arc::default(),
             closed: Arc::default(),
@@ -144,7 +137,7 @@ impl Snapshot {
     pub fn sealing_nothing(&self) -> Self {
         Self {
             policy: Arc::clone(&self.policy),
-            entries: vec![KeyringEntry { active: None }; self.entries.len()].into_boxed_slice(),
+            active: vec![None; self.active.len()].into_boxed_slice(),
             by_kid: self.by_kid.clone(),
             on_demand: Arc::clone(&self.on_demand),
             closed: Arc::clone(&self.closed),
@@ -171,16 +164,12 @@ impl Snapshot {
     /// The version that the keyring seals under.
     #[must_use]
     pub fn active(&self, keyring: KeyringId) -> Option<&Arc<Version>> {
-        self.entries
-            .get(keyring.index())
-            .and_then(|entry| entry.active.as_ref())
+        self.active.get(keyring.index())?.as_ref()
     }
 
     /// The versions that seal, one at most per keyring.
     pub fn sealing(&self) -> impl Iterator<Item = &Arc<Version>> {
-        self.entries
-            .iter()
-            .filter_map(|entry| entry.active.as_ref())
+        self.active.iter().flatten()
     }
 
     /// The version with this kid, if it is loaded.

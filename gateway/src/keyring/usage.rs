@@ -8,7 +8,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam::utils::CachePadded;
 
-use super::{Volume, WorkerId};
+use crate::envelope::Volume;
+
+/// A worker's index, from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WorkerId(pub usize);
 
 /// Counters of one version, a slot per worker; clones share them.
 #[derive(Clone)]

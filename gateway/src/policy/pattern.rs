@@ -57,6 +57,11 @@ impl Pattern {
         Self(Arc::from(">"))
     }
 
+    /// The pattern in these bytes; `None` if they are none.
+    pub(super) fn read(bytes: &[u8]) -> Option<Self> {
+        std::str::from_utf8(bytes).ok()?.parse().ok()
+    }
+
     /// The pattern as text.
     #[must_use]
     pub fn as_str(&self) -> &str {

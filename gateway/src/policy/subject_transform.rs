@@ -11,8 +11,9 @@
 
 use std::collections::BTreeSet;
 
+use super::class::Class;
 use super::pattern::Token;
-use super::{Bind, KeyringId, Pattern, Policy, Rule, class};
+use super::{Bind, KeyringId, Pattern, Policy, Rule};
 
 /// Streams that are configured by hand have fewer subjects; with more, the check is skipped.
 pub const MAX_PUBLISHED_SUBJECTS: usize = 64;
@@ -71,8 +72,8 @@ impl Policy {
     /// The pattern, if it is of user subjects.
     fn user_pattern(&self, pattern: &[u8]) -> Option<Pattern> {
         match self.class(pattern) {
-            class::Class::User(bare) => std::str::from_utf8(bare).ok()?.parse().ok(),
-            class::Class::Reply | class::Class::Api(_) | class::Class::System(_) => None,
+            Class::User(bare) => Pattern::read(bare),
+            Class::Reply | Class::Api(_) | Class::System(_) => None,
         }
     }
 

@@ -4,8 +4,9 @@
 //! order of [`Pattern::specificity`]. A node has one depth only, so a search visits it at most once despite backtracking, and
 //! nothing is allocated.
 
-use crate::policy::pattern::Token;
-use crate::policy::{Bind, Invalid, KeyringId, Pattern, Rule, RuleFault, class};
+use super::class;
+use super::pattern::{Pattern, Token};
+use super::rule::{Bind, Invalid, KeyringId, Rule, RuleFault};
 
 /// Up to this many literals, a linear search is faster than a binary one.
 const MAX_LINEAR_SEARCH: usize = 16;

@@ -11,7 +11,7 @@ use data_encoding::{BASE32_NOPAD, BASE64URL_NOPAD};
 use zeroize::Zeroizing;
 
 use crate::disk::{self, AllowedOwner, read_secret_file};
-use crate::fault::{Fault, Faulty, Retry, Who};
+use crate::fault::{Fault, Faulty};
 use crate::secret::{self, NoEntropy, Secret, on_wiped_thread, with_wiped_stack};
 
 /// The prefix `S`: a seed.
@@ -150,10 +150,7 @@ impl Faulty for KeyError {
     fn fault(&self) -> Fault {
         match self {
             Self::File(error) => error.fault(),
-            Self::Content(_) => Fault {
-                who: Who::Operator,
-                retry: Retry::Never,
-            },
+            Self::Content(_) => Fault::OPERATOR,
         }
     }
 }

@@ -43,12 +43,9 @@ pub(super) enum ApiError {
     },
     /// The server refuses the credentials.
     #[error(
-        "the server at {servers} refuses the credentials of [control]; give a user of the agents' account"
+        "the server at {0} refuses the credentials of [control]; give a user of the agents' account"
     )]
-    Unauthorised {
-        /// The servers.
-        servers: String,
-    },
+    Unauthorised(String),
     /// A permissions violation, in the server's words.
     #[error(
         "the server refuses: {0}; allow the gateway's user to publish to $JS.API.> and to subscribe to _INBOX.>"
@@ -56,12 +53,9 @@ pub(super) enum ApiError {
     PermissionsViolation(String),
     /// No responders: JetStream is not enabled there.
     #[error(
-        "nobody answers {subject}; enable JetStream for the account of [control], or name its `domains`"
+        "nobody answers {0}; enable JetStream for the account of [control], or name its `domains`"
     )]
-    NoResponders {
-        /// The request's subject.
-        subject: String,
-    },
+    NoResponders(String),
     /// No answer came.
     #[error("no answer to {subject}: {why}; ask again when JetStream has recovered")]
     NoAnswer {
@@ -94,16 +88,13 @@ pub(super) enum ApiError {
 
 impl Api {
     /// Connects to the first server that answers.
-    ///
-    /// # Errors
-    /// [`ApiError::Login`], [`ApiError::Tls`], [`ApiError::Connect`], [`ApiError::Unauthorised`].
     pub(super) async fn connect(config: &Config) -> Result<Self, ApiError> {
         let (said, server_errors) = watch::channel(Vec::new());
         let options = options(config, said)?;
         let servers = config.servers.join(", ");
         let connected = Box::pin(options.connect(config.servers.as_slice())).await;
         let client = connected.map_err(|error| match error.kind() {
-            ConnectErrorKind::AuthorizationViolation => ApiError::Unauthorised { servers },
+            ConnectErrorKind::AuthorizationViolation => ApiError::Unauthorised(servers),
             why @ (ConnectErrorKind::ServerParse
             | ConnectErrorKind::Dns
             | ConnectErrorKind::Authentication
@@ -119,9 +110,6 @@ impl Api {
     }
 
     /// Sends a request; returns the answer's payload.
-    ///
-    /// # Errors
-    /// [`ApiError::PermissionsViolation`], [`ApiError::NoResponders`], [`ApiError::NoAnswer`].
     pub(super) async fn ask(&self, subject: &str, body: String) -> Result<Bytes, ApiError> {
         let mut server_errors = self.server_errors.clone();
         let request = Box::pin(self.client.request(subject.to_owned(), body.into()));
@@ -139,7 +127,7 @@ impl Api {
         answered
             .map(|message| message.payload)
             .map_err(|error| match error.kind() {
-                RequestErrorKind::NoResponders => ApiError::NoResponders { subject },
+                RequestErrorKind::NoResponders => ApiError::NoResponders(subject),
                 why @ (RequestErrorKind::TimedOut
                 | RequestErrorKind::InvalidSubject
                 | RequestErrorKind::MaxPayloadExceeded
@@ -195,9 +183,9 @@ impl Faulty for ApiError {
         let (who, retry) = match self {
             Self::Login(error) => return error.fault(),
             Self::Tls(error) => return error.fault(),
-            Self::Unauthorised { .. }
-            | Self::PermissionsViolation(_)
-            | Self::NoResponders { .. } => (Who::Operator, Retry::Never),
+            Self::Unauthorised(_) | Self::PermissionsViolation(_) | Self::NoResponders(_) => {
+                (Who::Operator, Retry::Never)
+            }
             Self::Connect { .. } | Self::NoAnswer { .. } | Self::Error { .. } => {
                 (Who::Server, Retry::Later)
             }

@@ -7,7 +7,7 @@ use async_nats::ConnectOptions;
 use zeroize::Zeroizing;
 
 use crate::disk::{self, AllowedOwner, read_secret_file};
-use crate::fault::{Fault, Faulty, Retry, Who};
+use crate::fault::{Fault, Faulty};
 use crate::tls::ServerTls;
 
 /// Section `[control]`. Paths, never secrets: those are read when a connection is made.
@@ -63,9 +63,6 @@ pub enum LoginError {
 
 impl Login {
     /// Reads the files, and adds the credentials to the options.
-    ///
-    /// # Errors
-    /// [`LoginError`].
     pub(super) fn add_to(&self, options: ConnectOptions) -> Result<ConnectOptions, LoginError> {
         let text = read(self.path(), self.wanted())?;
         // async-nats keeps copies, which it does not wipe; they are freed with the connection.
@@ -112,10 +109,7 @@ impl Faulty for LoginError {
     fn fault(&self) -> Fault {
         match self {
             Self::File(error) => error.fault(),
-            Self::Content { .. } => Fault {
-                who: Who::Operator,
-                retry: Retry::Never,
-            },
+            Self::Content { .. } => Fault::OPERATOR,
         }
     }
 }

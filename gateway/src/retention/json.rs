@@ -160,9 +160,6 @@ pub(super) struct StoredMessage {
 }
 
 /// Reads the answer to a request to `subject`; `None`: there is no such message or stream.
-///
-/// # Errors
-/// [`ApiError::Error`], [`ApiError::Unreadable`].
 pub(super) fn read_answer<T: DeserializeOwned>(
     subject: &str,
     bytes: &Bytes,
@@ -190,9 +187,6 @@ pub(super) fn read_answer<T: DeserializeOwned>(
 }
 
 /// Reads the answer to a `STREAM.MSG.GET`; `None`: there is no such message.
-///
-/// # Errors
-/// [`ApiError::Error`], [`ApiError::Unreadable`].
 pub(super) fn read_stored(subject: &str, bytes: &Bytes) -> Result<Option<StoredMessage>, ApiError> {
     let Some(MessageAnswer { message }) = read_answer(subject, bytes)? else {
         return Ok(None);

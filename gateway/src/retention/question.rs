@@ -6,12 +6,12 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use serde_json::json;
 
+use super::answer::{ConsumerBehind, RetentionAnswer, RetentionQuestion, StoringStream};
 use super::api::{Api, ApiError};
 use super::config::Config;
 use super::json::{self, ConsumerPage, StreamInfo, StreamPage};
 use super::scan::{self, Evidence, Finding};
 use super::stream::{Stream, Window};
-use super::{ConsumerBehind, RetentionAnswer, RetentionQuestion, StoringStream};
 use crate::policy::Pattern;
 
 /// The default prefix of JetStream's API.
@@ -35,17 +35,20 @@ pub(super) struct Findings {
     pub(super) doubts: Vec<String>,
 }
 
-/// Asks on this thread, with a runtime of its own.
+/// Asks on this thread.
 pub(super) fn ask(config: &Config, question: &RetentionQuestion) -> RetentionAnswer {
+    let asking = Box::pin(ask_with_deadline(config, question));
+    block_on(asking).unwrap_or_else(RetentionAnswer::Unknown)
+}
+
+/// Runs on this thread, with a runtime of its own.
+pub(super) fn block_on<T>(asking: impl Future<Output = T>) -> Result<T, String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
-    match runtime {
-        Ok(runtime) => runtime.block_on(Box::pin(ask_with_deadline(config, question))),
-        Err(error) => {
-            RetentionAnswer::Unknown(format!("JetStream cannot be asked: {error}; ask again"))
-        }
-    }
+    let runtime =
+        runtime.map_err(|error| format!("JetStream cannot be asked: {error}; ask again"))?;
+    Ok(runtime.block_on(asking))
 }
 
 async fn ask_with_deadline(config: &Config, question: &RetentionQuestion) -> RetentionAnswer {
@@ -74,7 +77,7 @@ async fn gather(
         let listed = list_streams(&api, &prefix, &mut found.doubts).await;
         let infos = match listed {
             // With `domains` configured, the server itself need not have JetStream.
-            Err(ApiError::NoResponders { .. })
+            Err(ApiError::NoResponders(_))
                 if prefix == API_PREFIX && !config.domains.is_empty() =>
             {
                 continue;

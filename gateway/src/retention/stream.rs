@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::answer::{CLOCK_MARGIN, RetentionQuestion};
 use super::json::{StoredMessage, StreamConfig, StreamInfo};
-use super::{CLOCK_MARGIN, RetentionQuestion};
 
 /// The time in which messages under the key version were stored, in a stream to which they are published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -58,16 +58,11 @@ pub struct Survey {
     pub doubts: Vec<String>,
 }
 
-/// Asks on this thread, with a runtime of its own.
+/// Asks on this thread.
 pub(super) fn ask(config: &Config) -> Survey {
     let mut survey = Survey::default();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let ended = match runtime {
-        Ok(runtime) => runtime.block_on(Box::pin(ask_with_deadline(config, &mut survey))),
-        Err(error) => Err(format!("JetStream cannot be asked: {error}; ask again")),
-    };
+    let asking = Box::pin(ask_with_deadline(config, &mut survey));
+    let ended = question::block_on(asking).flatten();
     survey.doubts.extend(ended.err());
     survey
 }

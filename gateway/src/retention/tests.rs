@@ -11,7 +11,7 @@ use super::question::{Findings, patterns, prefixes};
 use super::scan::{PayloadMatch, SequenceRange, match_payload};
 use super::stream::{StoredTime, Stream, Window};
 use super::*;
-use crate::envelope::{Flags, Header, LaneId, Suite};
+use crate::envelope::{Flags, Header, Kid, LaneId, Suite};
 
 const SUBJECT: &str = "$JS.API.STREAM.MSG.GET.S";
 

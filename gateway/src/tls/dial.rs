@@ -78,7 +78,7 @@ fn of_the_system() -> Result<RootCertStore, Error> {
             || "this system has no list of CAs".to_owned(),
             ToString::to_string,
         );
-        return Err(Error::NoRoots { why });
+        return Err(Error::NoRoots(why));
     }
     Ok(roots)
 }

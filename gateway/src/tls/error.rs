@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use crate::disk;
-use crate::fault::{Fault, Faulty, Retry, Who};
+use crate::fault::{Fault, Faulty};
 
 use super::certificate::date;
 use super::settings::Role;
@@ -109,12 +109,9 @@ pub enum Error {
     },
     /// There is no CA for servers.
     #[error(
-        "no CA is known that vouches for servers: {why}; set `ca` in [server-tls] to the PEM file of the CA that signs the servers' certificates"
+        "no CA is known that vouches for servers: {0}; set `ca` in [server-tls] to the PEM file of the CA that signs the servers' certificates"
     )]
-    NoRoots {
-        /// What the system says.
-        why: String,
-    },
+    NoRoots(String),
     /// An unexpected error of rustls.
     #[error("TLS cannot be set up: {0}; report this as a defect of keyway")]
     Setup(String),
@@ -133,7 +130,7 @@ impl Error {
             | Self::Mismatch { role, .. }
             | Self::OutOfDate { role, .. }
             | Self::Revocation { role, .. } => Some(*role),
-            Self::NoRoots { .. } => Some(Role::ServerCa),
+            Self::NoRoots(_) => Some(Role::ServerCa),
             Self::Setup(_) => None,
         }
     }
@@ -150,14 +147,8 @@ impl Faulty for Error {
             | Self::Mismatch { .. }
             | Self::OutOfDate { .. }
             | Self::Revocation { .. }
-            | Self::NoRoots { .. } => Fault {
-                who: Who::Operator,
-                retry: Retry::Never,
-            },
-            Self::Setup(_) => Fault {
-                who: Who::Internal,
-                retry: Retry::Never,
-            },
+            | Self::NoRoots(_) => Fault::OPERATOR,
+            Self::Setup(_) => Fault::DEFECT,
         }
     }
 }

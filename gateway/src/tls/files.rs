@@ -33,9 +33,6 @@ pub(super) struct File {
 
 impl Contents {
     /// Reads all of them.
-    ///
-    /// # Errors
-    /// [`Error::Unreadable`].
     pub(super) fn read(places: &[RoleFile<'_>]) -> Result<Self, Error> {
         let read = |(role, path): &RoleFile<'_>| File::read(*role, path);
         places.iter().map(read).collect::<Result<_, _>>().map(Self)

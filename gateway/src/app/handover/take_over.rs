@@ -12,7 +12,7 @@ use super::message::{
     self, FAILED, Label, MAX_LINE, Purpose, REFUSED, SERVING, SOCKETS, TAKE_OVER,
 };
 use crate::dataplane::{BoundBy, Inherited, ListenAddr, PathOwner};
-use crate::fault::{Fault, Faulty, Retry, Who};
+use crate::fault::{Fault, Faulty};
 use crate::rotation::DrainLink;
 use crate::strict_json;
 
@@ -52,12 +52,9 @@ pub enum TakeOverError {
 
 impl Faulty for TakeOverError {
     fn fault(&self) -> Fault {
-        Fault {
-            who: Who::Operator,
-            retry: match self {
-                Self::Broken { .. } => Retry::Later,
-                Self::Refused(_) => Retry::Never,
-            },
+        match self {
+            Self::Broken { .. } => Fault::OPERATOR_LATER,
+            Self::Refused(_) => Fault::OPERATOR,
         }
     }
 }

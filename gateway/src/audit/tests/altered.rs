@@ -80,7 +80,7 @@ fn rewrite(lines: &mut [Vec<u8>], at: usize) {
             }
         }
         *bytes = line.bytes().unwrap();
-        prev = Some(tree::sha256(&[bytes]));
+        prev = Some(hash::sha256(&[bytes]));
     }
 }
 

@@ -45,7 +45,7 @@ impl Home {
     }
 
     fn open(&self, second: i64) -> Result<Log, OpenError> {
-        Log::open(self.dir(), signer(), at(second))
+        Log::open(self.dir(), signer(), at(second), &[])
     }
 
     fn verify(&self, elsewhere: &[Checkpoint]) -> Result<Verified, VerifyError> {

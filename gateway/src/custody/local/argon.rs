@@ -78,9 +78,7 @@ pub(super) fn open(path: &Path, json: &[u8], passphrase: &Passphrase) -> Result<
     if kek.id().to_string() == parameters.kek {
         Ok(kek)
     } else {
-        Err(OpenError::WrongPassphrase {
-            path: path.to_owned(),
-        })
+        Err(OpenError::WrongPassphrase(path.to_owned()))
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::custody::PASSPHRASE_MIN_LEN;
 use crate::disk;
-use crate::fault::{Fault, Faulty, Retry, Who};
+use crate::fault::{Fault, Faulty};
 use crate::secret::NoEntropy;
 
 /// Why no KEK was created. Nothing was overwritten.
@@ -15,11 +15,8 @@ pub enum InitError {
     #[error(transparent)]
     Disk(#[from] disk::Error),
     /// There are keys that another KEK wrapped.
-    #[error("{} is wrapped under a key-encryption key that is not here, and a new one could not open it; restore `kek` (or `kek.json`) from a backup, or choose another state directory", path.display())]
-    KeysWithoutKek {
-        /// What is wrapped.
-        path: PathBuf,
-    },
+    #[error("{} is wrapped under a key-encryption key that is not here, and a new one could not open it; restore `kek` (or `kek.json`) from a backup, or choose another state directory", .0.display())]
+    KeysWithoutKek(PathBuf),
     /// The passphrase is too short.
     #[error("the passphrase has fewer than {PASSPHRASE_MIN_LEN} bytes; choose a longer one")]
     ShortPassphrase,
@@ -36,11 +33,8 @@ pub enum InitError {
 #[non_exhaustive]
 pub enum OpenError {
     /// No KEK of either kind.
-    #[error("{} holds no key-encryption key (neither `kek` nor `kek.json`); if it is new, run `keyway init`; otherwise restore that file from a backup", dir.display())]
-    Missing {
-        /// The state directory.
-        dir: PathBuf,
-    },
+    #[error("{} holds no key-encryption key (neither `kek` nor `kek.json`); if it is new, run `keyway init`; otherwise restore that file from a backup", .0.display())]
+    Missing(PathBuf),
     /// A KEK of each kind.
     #[error("both {} and {} exist; keep the one that belongs to this state directory and move the other away", file.display(), parameters.display())]
     Both {
@@ -69,23 +63,14 @@ pub enum OpenError {
         found: u64,
     },
     /// No passphrase was given.
-    #[error("{} asks for a passphrase; give it with --passphrase-file or --passphrase-fd", path.display())]
-    PassphraseNeeded {
-        /// The passphrase's parameters.
-        path: PathBuf,
-    },
+    #[error("{} asks for a passphrase; give it with --passphrase-file or --passphrase-fd", .0.display())]
+    PassphraseNeeded(PathBuf),
     /// A passphrase was given, but the KEK is in a file.
-    #[error("a passphrase was given, but the key-encryption key is in the file {}; leave the passphrase out", path.display())]
-    PassphraseUnneeded {
-        /// The KEK file.
-        path: PathBuf,
-    },
+    #[error("a passphrase was given, but the key-encryption key is in the file {}; leave the passphrase out", .0.display())]
+    PassphraseUnneeded(PathBuf),
     /// The parameters are intact, but belong to another passphrase.
-    #[error("wrong passphrase for {}; give the one that it was made with: there is no other way in, and nothing was changed", path.display())]
-    WrongPassphrase {
-        /// The passphrase's parameters.
-        path: PathBuf,
-    },
+    #[error("wrong passphrase for {}; give the one that it was made with: there is no other way in, and nothing was changed", .0.display())]
+    WrongPassphrase(PathBuf),
     /// The key derivation failed.
     #[error(transparent)]
     Derivation(#[from] KeyDerivationFailed),
@@ -102,8 +87,8 @@ impl Faulty for InitError {
     fn fault(&self) -> Fault {
         match self {
             Self::Disk(e) => e.fault(),
-            Self::NoEntropy(_) | Self::Derivation(_) => operator(Retry::Later),
-            Self::KeysWithoutKek { .. } | Self::ShortPassphrase => operator(Retry::Never),
+            Self::NoEntropy(_) | Self::Derivation(_) => Fault::OPERATOR_LATER,
+            Self::KeysWithoutKek(_) | Self::ShortPassphrase => Fault::OPERATOR,
         }
     }
 }
@@ -112,23 +97,13 @@ impl Faulty for OpenError {
     fn fault(&self) -> Fault {
         match self {
             Self::Disk(e) => e.fault(),
-            Self::Derivation(_) => operator(Retry::Later),
-            Self::Missing { .. } | Self::WrongPassphrase { .. } => Fault {
-                who: Who::Custodian,
-                retry: Retry::Never,
-            },
+            Self::Derivation(_) => Fault::OPERATOR_LATER,
+            Self::Missing(_) | Self::WrongPassphrase(_) => Fault::CUSTODIAN,
             Self::Both { .. }
             | Self::Damaged { .. }
             | Self::Newer { .. }
-            | Self::PassphraseNeeded { .. }
-            | Self::PassphraseUnneeded { .. } => operator(Retry::Never),
+            | Self::PassphraseNeeded(_)
+            | Self::PassphraseUnneeded(_) => Fault::OPERATOR,
         }
-    }
-}
-
-const fn operator(retry: Retry) -> Fault {
-    Fault {
-        who: Who::Operator,
-        retry,
     }
 }

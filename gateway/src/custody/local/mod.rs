@@ -13,20 +13,14 @@ pub use kek::Kek;
 use std::path::Path;
 
 use super::{PASSPHRASE_MIN_LEN, Passphrase};
+use crate::disk::names::{
+    AUDIT_KEY, CATALOGUE_KEY, KEK, KEK_PARAMETERS, NEW_CATALOGUE_KEY, RECORDS,
+};
 use crate::disk::{self, AllowedOwner, Files, Lock, Real, StateDir, read_secret_file};
 use crate::secret::{Secret, on_wiped_thread};
 
-/// The KEK as text.
-const FILE: &str = "kek";
-/// The parameters for deriving the KEK from a passphrase.
-const PARAMETERS: &str = "kek.json";
 /// Files wrapped under a KEK: where one exists, a new KEK would be the wrong one.
-const WRAPPED_ALREADY: [&str; 4] = [
-    "catalogue.key",
-    ".catalogue.key.new",
-    "catalogue",
-    "audit.key",
-];
+const WRAPPED_ALREADY: [&str; 4] = [CATALOGUE_KEY, NEW_CATALOGUE_KEY, RECORDS, AUDIT_KEY];
 
 /// Creates the KEK: random in a file, or from a passphrase. Never replaces one, and never adds one where keys are wrapped
 /// already.
@@ -42,20 +36,17 @@ pub fn init(lock: &Lock, passphrase: Option<&Passphrase>) -> Result<Kek, InitErr
 /// # Errors
 /// [`OpenError`].
 pub fn open(dir: &StateDir, passphrase: Option<&Passphrase>) -> Result<Kek, OpenError> {
-    let (file, parameters) = (dir.join(FILE), dir.join(PARAMETERS));
+    let (file, parameters) = (dir.join(KEK), dir.join(KEK_PARAMETERS));
     match (read(&file)?, read(&parameters)?) {
         (Some(_), Some(_)) => Err(OpenError::Both { file, parameters }),
-        (None, None) => Err(OpenError::Missing {
-            dir: dir.path().to_owned(),
-        }),
+        (None, None) => Err(OpenError::Missing(dir.path().to_owned())),
         (Some(text), None) if passphrase.is_none() => on_wiped_thread(|| {
             kek_file::parse(&file, &text).and_then(|secret| Ok(Kek::new(&secret, "file", &file)?))
         }),
-        (Some(_), None) => Err(OpenError::PassphraseUnneeded { path: file }),
+        (Some(_), None) => Err(OpenError::PassphraseUnneeded(file)),
         (None, Some(json)) => {
-            let passphrase = passphrase.ok_or_else(|| OpenError::PassphraseNeeded {
-                path: parameters.clone(),
-            })?;
+            let passphrase =
+                passphrase.ok_or_else(|| OpenError::PassphraseNeeded(parameters.clone()))?;
             on_wiped_thread(|| argon::open(&parameters, &json, passphrase))
         }
     }
@@ -64,13 +55,7 @@ pub fn open(dir: &StateDir, passphrase: Option<&Passphrase>) -> Result<Kek, Open
 /// Whether the directory holds a KEK of either kind.
 #[must_use]
 pub fn exists(dir: &StateDir) -> bool {
-    present(dir, FILE) || present(dir, PARAMETERS)
-}
-
-/// Whether opening the KEK takes a passphrase.
-#[must_use]
-pub fn needs_passphrase(dir: &StateDir) -> bool {
-    present(dir, PARAMETERS)
+    present(dir, KEK) || present(dir, KEK_PARAMETERS)
 }
 
 fn init_on(
@@ -78,20 +63,15 @@ fn init_on(
     dir: &StateDir,
     passphrase: Option<&Passphrase>,
 ) -> Result<Kek, InitError> {
-    if let Some(name) = [FILE, PARAMETERS].into_iter().find(|n| present(dir, n)) {
-        return Err(disk::Error::Exists {
-            path: dir.join(name),
-        }
-        .into());
+    if let Some(name) = [KEK, KEK_PARAMETERS].into_iter().find(|n| present(dir, n)) {
+        return Err(disk::Error::Exists(dir.join(name)).into());
     }
     if let Some(name) = WRAPPED_ALREADY.into_iter().find(|n| present(dir, n)) {
-        return Err(InitError::KeysWithoutKek {
-            path: dir.join(name),
-        });
+        return Err(InitError::KeysWithoutKek(dir.join(name)));
     }
     match passphrase {
         None => {
-            let (secret, path) = (Secret::random()?, dir.join(FILE));
+            let (secret, path) = (Secret::random()?, dir.join(KEK));
             let line = on_wiped_thread(|| kek_file::write(&secret));
             disk::create(files, &path, line.as_bytes())?;
             Ok(on_wiped_thread(|| Kek::new(&secret, "file", &path))?)
@@ -100,7 +80,7 @@ fn init_on(
             Err(InitError::ShortPassphrase)
         }
         Some(passphrase) => {
-            let path = dir.join(PARAMETERS);
+            let path = dir.join(KEK_PARAMETERS);
             let (kek, json) = on_wiped_thread(|| argon::create(&path, passphrase))?;
             disk::create(files, &path, json.as_bytes())?;
             Ok(kek)

@@ -37,9 +37,9 @@ fn kek_from_a_file_unwraps_after_it_is_opened_again() {
     let opened = kek.unwrap(&again, b"here").ok().unwrap();
     assert_eq!(opened.expose(), secret.expose());
     assert_eq!(kek.describe().kind, "file");
-    let text = std::fs::read_to_string(lock.dir().join(FILE)).unwrap();
+    let text = std::fs::read_to_string(lock.dir().join(KEK)).unwrap();
     assert!(text.starts_with("keyway-kek-1:") && text.ends_with('\n'));
-    let mode = std::fs::metadata(lock.dir().join(FILE)).unwrap();
+    let mode = std::fs::metadata(lock.dir().join(KEK)).unwrap();
     assert_eq!(mode.permissions().mode() & 0o777, 0o600);
 }
 
@@ -59,7 +59,7 @@ fn kek_from_a_passphrase_unwraps_after_it_is_derived_again() {
     );
     let none = error(open(lock.dir(), None));
     assert!(matches!(none, OpenError::PassphraseNeeded { .. }), "{none}");
-    let json = std::fs::read_to_string(lock.dir().join(PARAMETERS)).unwrap();
+    let json = std::fs::read_to_string(lock.dir().join(KEK_PARAMETERS)).unwrap();
     assert!(json.contains("argon2id") && !json.contains("horse"));
 }
 
@@ -98,7 +98,7 @@ fn missing_kek_names_the_directory_and_both_remedies() {
 fn kek_file_that_others_may_read_is_refused() {
     let (_root, lock) = state();
     init(&lock, None).unwrap();
-    let path = lock.dir().join(FILE);
+    let path = lock.dir().join(KEK);
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
     let text = error(open(lock.dir(), None)).to_string();
     assert!(
@@ -111,7 +111,7 @@ fn kek_file_that_others_may_read_is_refused() {
 fn damaged_kek_file_is_told_from_another_kek() {
     let (_root, lock) = state();
     init(&lock, None).unwrap();
-    let path = lock.dir().join(FILE);
+    let path = lock.dir().join(KEK);
     let good = std::fs::read(&path).unwrap();
     for byte in 0..good.len() - 1 {
         let mut bad = good.clone();
@@ -131,7 +131,7 @@ fn damaged_kek_file_is_told_from_another_kek() {
 fn damaged_parameters_are_told_from_a_wrong_passphrase() {
     let (_root, lock) = state();
     init(&lock, Some(&passphrase(WORDS))).unwrap();
-    let path = lock.dir().join(PARAMETERS);
+    let path = lock.dir().join(KEK_PARAMETERS);
     let good = std::fs::read_to_string(&path).unwrap();
     for bad in [
         good.replace("65536", "65535"),
@@ -151,13 +151,13 @@ fn damaged_parameters_are_told_from_a_wrong_passphrase() {
 fn later_formats_ask_for_an_upgrade() {
     let (_root, lock) = state();
     init(&lock, None).unwrap();
-    let path = lock.dir().join(FILE);
+    let path = lock.dir().join(KEK);
     let text = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, text.replace("kek-1", "kek-7")).unwrap();
     let e = error(open(lock.dir(), None));
     assert!(matches!(e, OpenError::Newer { found: 7, .. }), "{e}");
     std::fs::remove_file(&path).unwrap();
-    let path = lock.dir().join(PARAMETERS);
+    let path = lock.dir().join(KEK_PARAMETERS);
     std::fs::write(&path, r#"{"format": 2, "scrypt": true}"#).unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
     let e = error(open(lock.dir(), Some(&passphrase(WORDS))));
@@ -171,7 +171,7 @@ fn kek_of_the_other_sort_or_of_both_sorts_is_named() {
     let words = passphrase(WORDS);
     let e = error(open(lock.dir(), Some(&words)));
     assert!(matches!(e, OpenError::PassphraseUnneeded { .. }), "{e}");
-    let path = lock.dir().join(PARAMETERS);
+    let path = lock.dir().join(KEK_PARAMETERS);
     std::fs::write(&path, "{}").unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
     let e = error(open(lock.dir(), None));
@@ -182,13 +182,13 @@ fn kek_of_the_other_sort_or_of_both_sorts_is_named() {
 fn init_never_replaces_a_kek_nor_adds_one_to_wrapped_keys() {
     let (_root, lock) = state();
     init(&lock, None).unwrap();
-    let before = std::fs::read(lock.dir().join(FILE)).unwrap();
+    let before = std::fs::read(lock.dir().join(KEK)).unwrap();
     for words in [None, Some(passphrase(WORDS))] {
         let e = init(&lock, words.as_ref()).err().unwrap();
         assert!(matches!(e, InitError::Disk(disk::Error::Exists { .. })));
     }
-    assert_eq!(std::fs::read(lock.dir().join(FILE)).unwrap(), before);
-    std::fs::remove_file(lock.dir().join(FILE)).unwrap();
+    assert_eq!(std::fs::read(lock.dir().join(KEK)).unwrap(), before);
+    std::fs::remove_file(lock.dir().join(KEK)).unwrap();
     std::fs::write(lock.dir().join("catalogue.key"), "").unwrap();
     let e = init(&lock, None).err().unwrap();
     assert!(matches!(e, InitError::KeysWithoutKek { .. }), "{e}");
@@ -215,7 +215,7 @@ fn full_and_read_only_disks_leave_no_kek() {
             disk.arm(step, DiskFault::Error(kind));
             let e = init_on(&disk, lock.dir(), None).err().unwrap();
             assert!(e.to_string().contains(words), "{e}");
-            assert!(disk.read(&lock.dir().join(FILE)).is_err());
+            assert!(disk.read(&lock.dir().join(KEK)).is_err());
         }
     }
 }
@@ -229,7 +229,7 @@ fn wrapping_leaves_no_copy_of_a_secret_in_memory() {
         let wrapped = init(&lock, None).unwrap().wrap(&secret, b"here").unwrap();
         let kek = open(lock.dir(), None).unwrap();
         drop(kek.unwrap(&wrapped, b"here").ok().unwrap());
-        let path = lock.dir().join(FILE);
+        let path = lock.dir().join(KEK);
         let kek = on_wiped_thread(|| {
             let text = read(&path).unwrap().unwrap();
             masked(kek_file::parse(&path, &text).ok().unwrap().expose())

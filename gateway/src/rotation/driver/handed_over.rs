@@ -115,7 +115,7 @@ impl Home {
             held,
             drainers: Vec::new(),
             catalogue: Catalogue::open(lock, Arc::clone(&self.kek)).unwrap(),
-            audit: Log::open(place(&self.dir), signer(), now).unwrap(),
+            audit: Log::open(place(&self.dir), signer(), now, &[]).unwrap(),
             inspector: Box::new(NoInspector),
             fleet: Box::new(SingleMember),
             user: ProcessKind::Gateway,

@@ -71,7 +71,7 @@ impl<'h> RestartBench<'h> {
             held: None,
             drainers: Vec::new(),
             catalogue: catalogue.unwrap(),
-            audit: Log::open(audit_log_dir(files, self.fixture.dir()), signer(), now).unwrap(),
+            audit: Log::open(audit_log_dir(files, self.fixture.dir()), signer(), now, &[]).unwrap(),
             inspector: Box::new(NoInspector),
             fleet: Box::new(SingleMember),
             user: ProcessKind::Gateway,

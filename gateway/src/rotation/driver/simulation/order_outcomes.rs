@@ -109,7 +109,7 @@ impl OrderBench<'_> {
             Some(why) => Log::closed(why, LoggedState::default()),
             None => {
                 let place = audit_log_dir(files, self.fixture.dir());
-                Log::open_with_heads(place, signer(), now, &self.heads()).unwrap()
+                Log::open(place, signer(), now, &self.heads()).unwrap()
             }
         };
         let parts = Parts {
@@ -524,7 +524,7 @@ fn log_that_ends_before_a_record_says_is_not_continued() {
     let files: Arc<dyn Files> = Arc::<CrashDisk>::clone(&bench.disk);
     let open = |heads: &[Head]| {
         let place = audit_log_dir(Arc::clone(&files), fixture.dir());
-        Log::open_with_heads(place, signer(), Timestamp::UNIX_EPOCH, heads)
+        Log::open(place, signer(), Timestamp::UNIX_EPOCH, heads)
     };
     let whole = bench.disk.read(&log).unwrap();
     let lines: Vec<_> = whole.split_inclusive(|byte| *byte == b'\n').collect();

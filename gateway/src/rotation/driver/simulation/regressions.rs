@@ -189,7 +189,7 @@ fn start(
         held: None,
         drainers: Vec::new(),
         catalogue,
-        audit: Log::open(audit_log_dir(files, fixture.dir()), signer(), now).unwrap(),
+        audit: Log::open(audit_log_dir(files, fixture.dir()), signer(), now, &[]).unwrap(),
         inspector: Box::new(NoInspector),
         fleet: Box::new(SingleMember),
         user: ProcessKind::Gateway,

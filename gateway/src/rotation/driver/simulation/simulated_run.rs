@@ -289,7 +289,7 @@ impl<'h> SimulatedRun<'h> {
             Catalogue::open_on(self.fixture.lock(), files, custodian).map_err(|e| text(&e))?;
         let now = Timestamp::try_from(self.clock.wall()).unwrap();
         let place = audit_log_dir(Arc::clone(&self.files), self.fixture.dir());
-        let audit = match Log::open(place, signer(), now) {
+        let audit = match Log::open(place, signer(), now, &[]) {
             Ok(log) => log,
             // Traffic goes on without key events, until an operator repairs the log.
             Err(error) if self.rng.one_in(2) && !self.disk.is_dead() => {
