@@ -69,6 +69,8 @@ bench-smoke: ## the benches and the load test run; no number means anything
 # change what is counted.
 instructions: ## instructions per message of each path, compared with those on record; RECORD=1 records them
 	@CARGO_INCREMENTAL=0 $(CARGO) build --quiet --package keyway-bench --bin instructions --config 'profile.dev.package.keyway.opt-level=3' \
+	  --config 'profile.dev.package.keyway-envelope.opt-level=3' --config 'profile.dev.package.keyway-envelope.debug-assertions=false' \
+	  --config 'profile.dev.package.keyway-envelope.overflow-checks=false' \
 	  --config 'profile.dev.package.keyway.debug-assertions=false' --config 'profile.dev.package.keyway.overflow-checks=false'
 	@$(PYTHON) bench/instructions.py target/debug/instructions $(if $(RECORD),--record)
 

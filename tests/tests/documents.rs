@@ -67,6 +67,7 @@ fn sources() -> String {
     let mut all = String::new();
     for folder in [
         "gateway/src",
+        "gateway/envelope/src",
         "loadtest/src",
         "bench",
         "configs",
@@ -76,7 +77,7 @@ fn sources() -> String {
         for path in files(&repository().join(folder)) {
             let name = path.file_name().unwrap().to_str().unwrap();
             let is_test = path.components().any(|part| part.as_os_str() == "tests");
-            let is_unit_test = folder == "gateway/src" && (is_test || name == "tests.rs");
+            let is_unit_test = folder.starts_with("gateway") && (is_test || name == "tests.rs");
             let end = path
                 .extension()
                 .and_then(|end| end.to_str())

@@ -27,7 +27,7 @@ const SHARED_MODULE: &str = "fault";
 const NOT_ON_THE_MESSAGE_PATH: [&str; 5] = ["custody", "catalogue", "retention", "disk", "config"];
 
 /// The modules in which files still use each other in a circle.
-const STILL_CIRCULAR: [&str; 14] = [
+const STILL_CIRCULAR: [&str; 13] = [
     "admin",
     "app",
     "audit",
@@ -37,7 +37,6 @@ const STILL_CIRCULAR: [&str; 14] = [
     "custody",
     "dataplane",
     "disk",
-    "envelope",
     "keyring",
     "metrics",
     "policy",
@@ -308,6 +307,8 @@ fn no_files_use_each_other_in_a_circle() {
             .iter()
             .any(|module| modules == BTreeSet::from([OsStr::new(module)]))
     });
+    let envelope = Graph::read(&repository().join("gateway/envelope/src"));
+    let new = [new, envelope.circles()].concat();
     assert!(new.is_empty(), "{}", shown(&new).join("\n"));
     let known = shown(&known).join("\n");
     let mended = STILL_CIRCULAR

@@ -21,15 +21,15 @@ pub const LEN: usize = 32;
 ///
 /// ```compile_fail,E0277
 /// fn printed<T: std::fmt::Debug>() {}
-/// printed::<keyway::secret::Secret>();
+/// printed::<keyway_envelope::secret::Secret>();
 /// ```
 /// ```compile_fail,E0277
 /// fn copied<T: Clone>() {}
-/// copied::<keyway::secret::Secret>();
+/// copied::<keyway_envelope::secret::Secret>();
 /// ```
 /// ```
 /// fn moved<T: Send + Sync>() {}
-/// moved::<keyway::secret::Secret>();
+/// moved::<keyway_envelope::secret::Secret>();
 /// ```
 pub struct Secret(Box<Zeroizing<[u8; LEN]>>);
 

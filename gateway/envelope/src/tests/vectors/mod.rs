@@ -7,12 +7,12 @@ use hkdf::Hkdf;
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
-use super::super::aead::{Aead, aws::Aws, pure::Pure};
-use super::super::limits::Caps;
-use super::super::{
+use crate::aead::{Aead, aws::Aws, pure::Pure};
+use crate::limits::Caps;
+use crate::secret::Secret;
+use crate::{
     Binding, Claim, EnvelopeId, Header, LaneId, OVERHEAD, Proof, Sealer, Suite, VersionKey,
 };
-use crate::secret::Secret;
 
 /// The whole data file.
 #[derive(Debug, Deserialize, Serialize)]
@@ -197,7 +197,7 @@ impl Vector {
         let plaintext = bytes(&self.plaintext);
         let mut ciphertext = vec![0; plaintext.len()];
         let mut tag = [0; 16];
-        let sealed = super::super::aead::Sealed {
+        let sealed = crate::aead::Sealed {
             ciphertext: ciphertext.as_mut_slice(),
             tag: &mut tag,
         };

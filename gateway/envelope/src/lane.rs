@@ -2,7 +2,6 @@
 
 use super::aead::{Aead, DefaultAead, KEY_LEN, NONCE_LEN, Sealed};
 use super::{Aad, Binding, HEADER_LEN, Header, Suite};
-use crate::fault::{Fault, Faulty, Retry, Who};
 
 /// One writer's private sub-key of a key version. Opens what that writer, a [`super::Sealer`], sealed. `A` is the AEAD
 /// implementation, which only tests and benches choose.
@@ -97,14 +96,5 @@ impl<A: Aead> LaneKey<A> {
             *tail = (u32::from_be_bytes(*tail) ^ counter).to_be_bytes();
         }
         nonce
-    }
-}
-
-impl Faulty for OpenFailed {
-    fn fault(&self) -> Fault {
-        Fault {
-            who: Who::Server,
-            retry: Retry::Never,
-        }
     }
 }

@@ -2,7 +2,6 @@
 
 use super::limits::Caps;
 use super::{Binding, Header, LaneId, OVERHEAD, Sealer, Suite, VersionKey};
-use crate::fault::{Fault, Faulty, Retry, Who};
 use crate::secret::Secret;
 
 const KEYRING: &str = "known-answer";
@@ -113,13 +112,4 @@ fn answers(
         return Err("an altered envelope opens");
     }
     Ok(())
-}
-
-impl Faulty for SelfTestFailed {
-    fn fault(&self) -> Fault {
-        Fault {
-            who: Who::Internal,
-            retry: Retry::Never,
-        }
-    }
 }

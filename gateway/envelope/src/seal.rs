@@ -14,22 +14,21 @@ use super::{
     Binding, EnvelopeId, Flags, HEADER_LEN, Header, Kid, LaneId, LaneKey, OVERHEAD, Suite,
     VersionKey,
 };
-use crate::fault::{Fault, Faulty, Retry, Who};
 use crate::secret::NoEntropy;
 
 /// The one writer of a lane. It can move to another thread, but not be shared or copied:
 ///
 /// ```compile_fail,E0277
 /// fn shared<T: Sync>() {}
-/// shared::<keyway::envelope::Sealer>();
+/// shared::<keyway_envelope::Sealer>();
 /// ```
 /// ```compile_fail,E0277
 /// fn copied<T: Clone>() {}
-/// copied::<keyway::envelope::Sealer>();
+/// copied::<keyway_envelope::Sealer>();
 /// ```
 /// ```
 /// fn moved<T: Send>() {}
-/// moved::<keyway::envelope::Sealer>();
+/// moved::<keyway_envelope::Sealer>();
 /// ```
 pub struct Sealer<A: Aead = DefaultAead> {
     key: LaneKey<A>,
@@ -273,25 +272,4 @@ fn header_templates(header: &Header) -> [[u8; HEADER_LEN]; Flags::COUNT] {
         *head = Header { flags, ..*header }.encode();
     }
     header_templates
-}
-
-impl Faulty for SealFailed {
-    fn fault(&self) -> Fault {
-        let (who, retry) = match self {
-            Self::LaneEnded => (Who::Internal, Retry::Later),
-            Self::SubjectTooLong(_) => (Who::Client, Retry::Never),
-            Self::OutputLength(..) => (Who::Internal, Retry::Never),
-        };
-        Fault { who, retry }
-    }
-}
-
-/// Here, because `secret` is of the rank of `fault` and must not use it.
-impl Faulty for NoEntropy {
-    fn fault(&self) -> Fault {
-        Fault {
-            who: Who::Operator,
-            retry: Retry::Later,
-        }
-    }
 }

@@ -1,12 +1,12 @@
 //! A lane's cap, and what stays in a buffer when sealing or opening fails.
 
-use super::super::aead::{Aead, aws::Aws, pure::Pure};
-use super::super::limits::{Caps, blocks};
-use super::super::{
+use crate::aead::{Aead, aws::Aws, pure::Pure};
+use crate::limits::{Caps, blocks};
+use crate::secret::Secret;
+use crate::{
     Aad, Binding, EnvelopeId, Flags, Header, LaneId, OVERHEAD, SealFailed, Sealer, Suite,
     VersionKey,
 };
-use crate::secret::Secret;
 
 pub(super) const SUITES: [Suite; 2] = [Suite::Aes256Gcm, Suite::Aes256GcmSiv];
 

@@ -5,7 +5,7 @@ use aes_gcm::{AeadInOut, Aes256Gcm, KeyInit};
 use aes_gcm_siv::Aes256GcmSiv;
 
 use super::{Aead, Failed, KEY_LEN, NONCE_LEN, Sealed};
-use crate::envelope::{Suite, TAG_LEN};
+use crate::{Suite, TAG_LEN};
 
 /// A key schedule of the `RustCrypto` crates; boxed, because they are large and differ in size.
 pub struct Pure(Schedule);

@@ -1,6 +1,6 @@
 //! Additional authenticated data: the header, and what the envelope is bound to.
 
-use super::{Flags, HEADER_LEN, LaneId};
+use super::{EnvelopeId, Flags, HEADER_LEN};
 
 /// The longest subject that an envelope can be bound to, in bytes: the authenticated data has its length as a u16.
 pub const MAX_SUBJECT_LEN: usize = 65_535;
@@ -11,23 +11,6 @@ const TAIL_AT: usize = HEADER_LEN;
 const SHORT: usize = 128;
 /// Stack scratch for subjects of at most 512 bytes; longer ones use the heap.
 const LONG: usize = TAIL_AT + 2 + 512;
-
-/// Identifies an envelope under its key version: no two share lane and counter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct EnvelopeId {
-    /// The lane that it was sealed in.
-    pub lane: LaneId,
-    /// Its position there.
-    pub counter: u32,
-}
-
-impl EnvelopeId {
-    /// Stands for a request with an empty payload, which has no envelope. No lane has this id, because ids are random.
-    pub const EMPTY: Self = Self {
-        lane: LaneId([0; 16]),
-        counter: 0,
-    };
-}
 
 /// The context that an envelope is bound to. For sealing: what is authenticated. For opening: what is known, from which the
 /// envelope's flags select.

@@ -2,9 +2,7 @@
 
 use std::fmt;
 
-use crate::fault::{Fault, Faulty, Retry, Who};
-
-use super::{EnvelopeId, HEADER_LEN, MAGIC, OVERHEAD};
+use super::{HEADER_LEN, MAGIC, OVERHEAD};
 
 /// Format version that this crate writes and reads: the high nibble of the third byte.
 const FORMAT: u8 = 1;
@@ -34,6 +32,15 @@ pub struct Kid(pub [u8; 8]);
 /// Identifies a lane under its key version; random.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LaneId(pub [u8; 16]);
+
+/// Identifies an envelope under its key version: no two share lane and counter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct EnvelopeId {
+    /// The lane that it was sealed in.
+    pub lane: LaneId,
+    /// Its position there.
+    pub counter: u32,
+}
 
 /// A commitment to one secret, keyring name and version number; reveals nothing about the secret.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -155,6 +162,14 @@ impl Flags {
     }
 }
 
+impl EnvelopeId {
+    /// Stands for a request with an empty payload, which has no envelope. No lane has this id, because ids are random.
+    pub const EMPTY: Self = Self {
+        lane: LaneId([0; 16]),
+        counter: 0,
+    };
+}
+
 impl Commitment {
     /// The kid of the key version.
     #[must_use]
@@ -244,15 +259,6 @@ impl HeaderError {
             Self::ReservedSuite => "reserved_suite",
             Self::UnknownSuite(_) => "unknown_suite",
             Self::Flags(_) => "flags",
-        }
-    }
-}
-
-impl Faulty for HeaderError {
-    fn fault(&self) -> Fault {
-        Fault {
-            who: Who::Server,
-            retry: Retry::Never,
         }
     }
 }

@@ -7,8 +7,6 @@
 
 use std::time::Duration;
 
-use crate::fault::{Fault, Faulty, Retry, Who};
-
 use super::HEADER_LEN;
 
 /// Messages after which a lane ends.
@@ -118,15 +116,6 @@ impl HardLimit {
     }
 }
 
-impl Faulty for OverBound {
-    fn fault(&self) -> Fault {
-        Fault {
-            who: Who::Operator,
-            retry: Retry::Never,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -145,7 +134,7 @@ mod tests {
         let limit = HardLimit {
             messages: 1 << 32,
             bytes: 4 << 40,
-            longest_subject: super::super::MAX_SUBJECT_LEN,
+            longest_subject: crate::MAX_SUBJECT_LEN,
         };
         assert_eq!(limit.check(), Ok(()));
     }

@@ -9,7 +9,6 @@ use zeroize::Zeroizing;
 
 use super::aead::{Aead, DefaultAead, KEY_LEN, NONCE_LEN};
 use super::{Commitment, Kid, LaneId, LaneKey, Suite};
-use crate::fault::{Fault, Faulty, Retry, Who};
 use crate::secret::{self, Secret};
 
 /// First bytes of the salt: domain separation.
@@ -144,15 +143,6 @@ impl Claim<'_> {
             &self.challenge,
         ]
         .concat()
-    }
-}
-
-impl Faulty for NotProven {
-    fn fault(&self) -> Fault {
-        Fault {
-            who: Who::Operator,
-            retry: Retry::Never,
-        }
     }
 }
 
