@@ -1,7 +1,7 @@
 # Two commands matter: `make demo` and `make test`. Both need cargo, a C compiler, make and Python 3; the rest they fetch
 # into target/tools (see tests/tools.py).
 .DEFAULT_GOAL := help
-.PHONY: help demo test tools lint doc loom simulate fuzz fuzz-smoke bench bench-smoke instructions loadtest loadtest-build aims soak upgrade
+.PHONY: help demo check test tools lint pure-rust doc loom simulate fuzz fuzz-smoke bench bench-smoke instructions loadtest loadtest-build aims soak upgrade
 
 CARGO ?= cargo
 PYTHON ?= python3
@@ -12,6 +12,11 @@ help: ## list what can be made
 demo: ## a bus, a gateway and agents, side by side; ends and cleans up by itself
 	@server=$$($(PYTHON) tests/tools.py path server) && $(CARGO) run --quiet -p keyway -- demo --nats-server "$$server"
 
+check: ## what is quick: format and lints of the gateway, and its tests that need nothing fetched
+	$(CARGO) fmt --all -- --check
+	$(CARGO) clippy --package keyway --package keyway-envelope --all-targets --quiet -- -D warnings
+	$(CARGO) test --package keyway --package keyway-envelope --lib --quiet
+
 test: tools ## every test: unit, property, and real clients on a real bus
 	$(CARGO) test --workspace --quiet
 	KEYWAY_TEST_SERVER=oldest $(CARGO) test --package keyway-tests --test adversary --test attacks --quiet
@@ -19,11 +24,14 @@ test: tools ## every test: unit, property, and real clients on a real bus
 tools: ## fetch the pinned nats-server and client libraries
 	@$(PYTHON) tests/tools.py ensure
 
-lint: ## formatting and lints, as strict as CI
+lint: ## formatting, lints and dependencies, as strict as CI
 	$(CARGO) fmt --all -- --check
 	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
-	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --log-level error check bans licenses sources; \
-	else echo "lint: cargo-deny is not installed, so deny.toml is not checked"; fi
+	@deny=$$($(PYTHON) tests/tools.py path deny) && "$$deny" --log-level error check bans licenses sources
+
+pure-rust: ## the envelope with the pure-Rust AEADs as the default, and the gateway on it
+	$(CARGO) test --quiet --package keyway-envelope --features pure-rust-aead
+	$(CARGO) check --quiet --package keyway --features pure-rust-aead
 
 doc: ## the library's documentation
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
