@@ -86,7 +86,7 @@ loadtest-build:
 	$(CARGO) build --quiet --release --package keyway --package keyway-loadtest --bins
 
 upgrade: tools ## the binary replaced under 1,000 to 50,000 messages a second, keys replaced, revoked and destroyed under way: what is lost; takes a long build first
-	$(CARGO) test --quiet --release --package keyway-tests --test drain --test receivers -- --ignored --nocapture
+	$(CARGO) test --quiet --release --package keyway-tests --test upgrade -- --ignored --nocapture
 
 loadtest: loadtest-build ## every scenario on every target, report in target/loadtest.html; takes a long build, then about 20 minutes
 	@target/release/$(LOADTEST) --html target/loadtest.html --csv target/loadtest.csv --json target/loadtest.json all

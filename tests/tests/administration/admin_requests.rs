@@ -218,7 +218,7 @@ fn questions_are_refused_in_any_other_form(gateway: &Gateway) {
 #[test]
 fn body_that_is_not_exactly_the_object_is_refused_by_every_path_and_nothing_is_done() {
     let gateway = Gateway::sealing(NO_SERVER);
-    let document = include_str!("../../docs/openapi.json");
+    let document = include_str!("../../../docs/openapi.json");
     let document: Value = serde_json::from_str(document).unwrap();
     let log = gateway.state().join("audit/log.jsonl");
     let before = std::fs::read(&log).unwrap();

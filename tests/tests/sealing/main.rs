@@ -1,5 +1,15 @@
 //! Promise: agents behind gateways can read each other's messages, and no plaintext is on the bus.
 
+mod key_warm_up;
+mod keyring_strictness;
+mod policy_modes;
+mod sealed_bus;
+mod tampering;
+mod unopenable_destinations;
+mod versions;
+mod withheld_causes;
+mod withheld_status;
+
 use keyway_tests::agent::publish;
 use keyway_tests::envelope::{MAGIC, OVERHEAD, assert_no_plaintext};
 use keyway_tests::{GatewayPair, NatsServer, RawClient};

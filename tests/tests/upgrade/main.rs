@@ -6,6 +6,12 @@
     reason = "a test stops at the first thing that is not as expected; its counts are its own"
 )]
 
+mod clients;
+mod drain;
+mod receivers;
+mod service;
+mod shutdown;
+
 use keyway_tests::crash_injection::CrashInjection;
 use keyway_tests::gateway::Settings;
 use keyway_tests::stream_publishers::{self, Publishers};

@@ -3,6 +3,13 @@
 //! Each client runs the scenario list of its driver three times: against the bare server, through a gateway that relays, and
 //! through one that seals everything. All scenarios must pass, and what the client saw must be the same each time.
 
+mod differential;
+mod equivalence;
+mod harness;
+mod info_rewriting;
+mod lifecycle;
+mod listening;
+
 use keyway_tests::driver::{Client, Outcome, assert_passed, assert_same};
 use keyway_tests::{Gateway, NatsServer, scenarios};
 

@@ -1,7 +1,10 @@
 //! Promise: every row of `docs/nats.md` is true in every client that has the feature, and no plaintext is on the bus.
 
-#[path = "nats/dedicated_server.rs"]
+mod api_request_parsing;
 mod dedicated_server;
+mod jetstream;
+mod sizes;
+mod sizes_clients;
 
 use keyway_tests::features::{
     Bus, Leak, MARKER, SearchedData, assert_supported, reports, search, stored,
@@ -60,7 +63,7 @@ fn every_scenario_is_a_row() {
 
 #[test]
 fn the_page_and_the_tests_name_the_same_rows() {
-    let source = include_str!("nats/dedicated_server.rs");
+    let source = include_str!("dedicated_server.rs");
     for row in DEDICATED {
         assert!(source.contains(&format!("fn {row}()")), "{row}");
     }

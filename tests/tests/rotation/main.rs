@@ -6,6 +6,13 @@
     reason = "a test stops at the first thing that is not as expected"
 )]
 
+mod blocked_publishes;
+mod destruction;
+mod metrics;
+mod pace;
+mod stored_messages;
+mod storm;
+
 use keyway_tests::agent::publish;
 use keyway_tests::command::{code, keyway, path, stderr_of};
 use keyway_tests::crash_injection::CrashInjection;

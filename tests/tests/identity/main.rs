@@ -6,6 +6,10 @@
     reason = "async-nats connects in a large future, which a test's stack holds; a test's own functions may stop it too"
 )]
 
+mod authentication;
+mod clients;
+mod unauthenticated_clients;
+
 use async_nats::ConnectOptions;
 use async_nats::client::RequestErrorKind;
 use futures_util::StreamExt as _;

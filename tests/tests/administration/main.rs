@@ -5,6 +5,16 @@
     reason = "a test stops at the first thing that is not as expected"
 )]
 
+mod admin_commands;
+mod admin_requests;
+mod audit;
+mod cli;
+mod documents;
+mod operating;
+mod rollback;
+mod state;
+mod weakened_protection;
+
 use keyway_tests::command::{code, json, keyway, path, stderr_of, text};
 use keyway_tests::frame::Frame;
 use keyway_tests::{BusTap, Gateway, NatsServer, RawClient, gateway, metrics, scratch, wait};

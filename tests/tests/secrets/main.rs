@@ -1,6 +1,9 @@
 //! Promise: keys are in the gateway's memory only as long as they are needed, and its memory is in no core dump.
 #![expect(clippy::unwrap_used, reason = "a test's own functions may stop it too")]
 
+mod disclosure;
+mod hostile_text;
+
 use keyway_tests::certificates::Authority;
 use keyway_tests::command::{code, keyway, path, stderr_of};
 use keyway_tests::gateway::Settings;
