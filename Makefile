@@ -1,7 +1,7 @@
 # Two commands matter: `make demo` and `make test`. Both need cargo, a C compiler, make and Python 3; the rest they fetch
 # into target/tools (see tests/tools.py).
 .DEFAULT_GOAL := help
-.PHONY: help demo test tools lint doc loom simulate fuzz fuzz-smoke bench bench-smoke instructions loadtest loadtest-build aims soak upgrade
+.PHONY: help demo check test tools lint pure-rust doc loom simulate fuzz fuzz-smoke bench bench-smoke instructions loadtest loadtest-build aims soak upgrade
 
 CARGO ?= cargo
 PYTHON ?= python3
@@ -12,6 +12,11 @@ help: ## list what can be made
 demo: ## a bus, a gateway and agents, side by side; ends and cleans up by itself
 	@server=$$($(PYTHON) tests/tools.py path server) && $(CARGO) run --quiet -p keyway -- demo --nats-server "$$server"
 
+check: ## what is quick: format and lints of the gateway, and its tests that need nothing fetched
+	$(CARGO) fmt --all -- --check
+	$(CARGO) clippy --package keyway --package keyway-envelope --all-targets --quiet -- -D warnings
+	$(CARGO) test --package keyway --package keyway-envelope --lib --quiet
+
 test: tools ## every test: unit, property, and real clients on a real bus
 	$(CARGO) test --workspace --quiet
 	KEYWAY_TEST_SERVER=oldest $(CARGO) test --package keyway-tests --test adversary --test attacks --quiet
@@ -19,11 +24,14 @@ test: tools ## every test: unit, property, and real clients on a real bus
 tools: ## fetch the pinned nats-server and client libraries
 	@$(PYTHON) tests/tools.py ensure
 
-lint: ## formatting and lints, as strict as CI
+lint: ## formatting, lints and dependencies, as strict as CI
 	$(CARGO) fmt --all -- --check
 	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
-	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --log-level error check bans licenses sources; \
-	else echo "lint: cargo-deny is not installed, so deny.toml is not checked"; fi
+	@deny=$$($(PYTHON) tests/tools.py path deny) && "$$deny" --log-level error check bans licenses sources
+
+pure-rust: ## the envelope with the pure-Rust AEADs as the default, and the gateway on it
+	$(CARGO) test --quiet --package keyway-envelope --features pure-rust-aead
+	$(CARGO) check --quiet --package keyway --features pure-rust-aead
 
 doc: ## the library's documentation
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
@@ -69,6 +77,8 @@ bench-smoke: ## the benches and the load test run; no number means anything
 # change what is counted.
 instructions: ## instructions per message of each path, compared with those on record; RECORD=1 records them
 	@CARGO_INCREMENTAL=0 $(CARGO) build --quiet --package keyway-bench --bin instructions --config 'profile.dev.package.keyway.opt-level=3' \
+	  --config 'profile.dev.package.keyway-envelope.opt-level=3' --config 'profile.dev.package.keyway-envelope.debug-assertions=false' \
+	  --config 'profile.dev.package.keyway-envelope.overflow-checks=false' \
 	  --config 'profile.dev.package.keyway.debug-assertions=false' --config 'profile.dev.package.keyway.overflow-checks=false'
 	@$(PYTHON) bench/instructions.py target/debug/instructions $(if $(RECORD),--record)
 
@@ -76,7 +86,7 @@ loadtest-build:
 	$(CARGO) build --quiet --release --package keyway --package keyway-loadtest --bins
 
 upgrade: tools ## the binary replaced under 1,000 to 50,000 messages a second, keys replaced, revoked and destroyed under way: what is lost; takes a long build first
-	$(CARGO) test --quiet --release --package keyway-tests --test drain --test receivers -- --ignored --nocapture
+	$(CARGO) test --quiet --release --package keyway-tests --test upgrade -- --ignored --nocapture
 
 loadtest: loadtest-build ## every scenario on every target, report in target/loadtest.html; takes a long build, then about 20 minutes
 	@target/release/$(LOADTEST) --html target/loadtest.html --csv target/loadtest.csv --json target/loadtest.json all

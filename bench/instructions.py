@@ -20,7 +20,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 RECORD = HERE / "instructions.json"
 TOLERANCE = 0.03
 PATHS = [("publish", 128), ("publish", 1024), ("deliver", 128), ("deliver", 1024), ("relay-publish", 128), ("relay-deliver", 128)]
-OWN = re.compile(r"\bkeyway::|\bmemchr::")
+OWN = re.compile(r"\bkeyway(?:_envelope)?::|\bmemchr::")
 
 
 def valgrind():

@@ -13,10 +13,11 @@ js            the @nats-io packages of clients/js/package-lock.json  a folder fo
 c             the C client's driver, compiled                        the program
 haproxy       HAProxy of at least 2.4                                the program
 valgrind      Valgrind of at least 3.16                              the program
+deny          cargo-deny of at least 0.20, compiled                  the program
 
-What the PATH already has (nats-server, node with npm, libnats, haproxy, valgrind) is used, but never for server-oldest. The rest
+What the PATH already has (nats-server, node with npm, libnats, haproxy, valgrind, cargo-deny) is used, but never for server-oldest. The rest
 goes into target/tools, or where KEYWAY_TOOLS says, and nowhere else: nothing is installed on the machine, nothing needs root. Needs
-Python 3 alone; pip, apt-get and a C compiler where an item calls for them. Once an item is in place, no network is needed.
+Python 3 alone; pip, apt-get, a C compiler and cargo where an item calls for them. Once an item is in place, no network is needed.
 """
 
 import contextlib
@@ -37,6 +38,8 @@ SERVER_AT_LEAST = (2, 12)
 NODE_AT_LEAST = (20,)
 HAPROXY_AT_LEAST = (2, 4)
 VALGRIND_AT_LEAST = (3, 16)
+DENY_AT_LEAST = (0, 20)
+DENY_VERSION = "0.20.2"
 
 
 class Missing(Exception):
@@ -302,6 +305,18 @@ def valgrind():
     return unpacked("valgrind", "usr/bin/valgrind.bin", VALGRIND_AT_LEAST, variables='VALGRIND_LIB="$root/usr/libexec/valgrind"')
 
 
+def deny():
+    found = on_path("cargo-deny", DENY_AT_LEAST)
+    if found:
+        return found
+
+    def fill(folder):
+        command = ["cargo", "install", "cargo-deny", "--locked", "--debug", "--version", DENY_VERSION, "--root", folder]
+        run(command, "cargo must reach its registry, or a mirror set in cargo's own configuration")
+
+    return filled("deny", DENY_VERSION, fill) / "bin" / "cargo-deny"
+
+
 ITEMS = {
     "server": server,
     "server-oldest": server_oldest,
@@ -311,9 +326,10 @@ ITEMS = {
     "c": c,
     "haproxy": haproxy,
     "valgrind": valgrind,
+    "deny": deny,
 }
-# What instructions are counted with.
-NOT_FOR_TESTS = {"valgrind"}
+# What instructions are counted with, and dependencies judged.
+NOT_FOR_TESTS = {"valgrind", "deny"}
 
 
 def main(arguments):

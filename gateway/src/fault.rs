@@ -69,3 +69,12 @@ impl Who {
         }
     }
 }
+
+impl Faulty for keyway_envelope::secret::NoEntropy {
+    fn fault(&self) -> Fault {
+        Fault {
+            who: Who::Operator,
+            retry: Retry::Later,
+        }
+    }
+}

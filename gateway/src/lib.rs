@@ -3,7 +3,10 @@
 //! Clients connect to it as they would to `nats-server`; it holds one connection to the server for each of theirs, seals what
 //! they publish, opens what is delivered to them, and rotates the keys under that traffic.
 //!
-//! Modules have ranks. A module uses lower ranks only, never its own or a higher one; `tests/tests/architecture.rs` checks it.
+//! Public API is [`envelope`] alone, which is a crate of its own. Everything else is public for the binary, the tests and the
+//! benches, and may change at any time.
+//!
+//! Modules have ranks. A module uses lower ranks only, never its own or a higher one; `tests/tests/architecture` checks it.
 //!
 //! | rank | module | content |
 //! |---|---|---|
@@ -41,7 +44,6 @@ pub mod config;
 pub mod custody;
 pub mod dataplane;
 pub mod disk;
-pub mod envelope;
 pub mod fault;
 pub mod keyring;
 pub mod metrics;
@@ -56,3 +58,5 @@ pub mod strict_json;
 mod tests;
 pub mod tls;
 pub mod wire;
+
+pub use keyway_envelope as envelope;

@@ -281,7 +281,8 @@ fn build() -> PathBuf {
     let built = std::fs::metadata(&program)
         .and_then(|data| data.modified())
         .ok();
-    if built.is_some_and(|built| built >= newest(&repository().join("gateway"))) {
+    let changed = ["gateway", "gateway/envelope"].map(|folder| newest(&repository().join(folder)));
+    if built.is_some_and(|built| changed.iter().all(|changed| built >= *changed)) {
         return program;
     }
     let profile = match folder.file_name().and_then(OsStr::to_str).unwrap() {

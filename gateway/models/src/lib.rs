@@ -10,7 +10,7 @@ mod budget;
 mod grant;
 #[path = "../../src/keyring/pool.rs"]
 mod pool;
-#[path = "../../src/envelope/volume.rs"]
+#[path = "../../envelope/src/volume.rs"]
 mod volume;
 
 pub use budget::Budget;

@@ -1,4 +1,4 @@
-//! Tests without a server; `tests/tests/stored_messages.rs` asks a real one.
+//! Tests without a server; `tests/tests/rotation/stored_messages.rs` asks a real one.
 
 use bytes::Bytes;
 use data_encoding::BASE64;

@@ -168,7 +168,7 @@ fn copy_in_pieces(to: &mut [u8], from: &[u8]) {
     }
 }
 
-/// Clears at the speed of `memset`, which `zeroize` would not. `tests/tests/secrets.rs` checks that the compiler keeps it.
+/// Clears at the speed of `memset`, which `zeroize` would not. `tests/tests/secrets/main.rs` checks that the compiler keeps it.
 fn wipe(bytes: &mut [u8]) {
     bytes.fill(0);
     std::hint::black_box(bytes);

@@ -25,7 +25,7 @@ pub struct Session {
     pub cut_from: usize,
     /// How it ends.
     pub end: End,
-    /// Whether a sealing gateway cannot answer it as the server does, for a reason in `tests/tests/differential.rs`.
+    /// Whether a sealing gateway cannot answer it as the server does, for a reason in `tests/tests/clients/differential.rs`.
     pub relay_only: bool,
 }
 

@@ -27,15 +27,7 @@ const SHARED_MODULE: &str = "fault";
 const NOT_ON_THE_MESSAGE_PATH: [&str; 5] = ["custody", "catalogue", "retention", "disk", "config"];
 
 /// The modules in which files still use each other in a circle.
-const STILL_CIRCULAR: [&str; 7] = [
-    "admin",
-    "cli",
-    "config",
-    "dataplane",
-    "envelope",
-    "metrics",
-    "rotation",
-];
+const STILL_CIRCULAR: [&str; 6] = ["admin", "cli", "config", "dataplane", "metrics", "rotation"];
 
 const LONG_FILE: usize = 400;
 const LONG_FUNCTION: usize = 60;
@@ -301,6 +293,8 @@ fn no_files_use_each_other_in_a_circle() {
             .iter()
             .any(|module| modules == BTreeSet::from([OsStr::new(module)]))
     });
+    let envelope = Graph::read(&repository().join("gateway/envelope/src"));
+    let new = [new, envelope.circles()].concat();
     assert!(new.is_empty(), "{}", shown(&new).join("\n"));
     let known = shown(&known).join("\n");
     let mended = STILL_CIRCULAR

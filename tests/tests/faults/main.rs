@@ -17,6 +17,8 @@ mod descriptors;
 mod disk;
 mod gateway;
 mod handshake;
+mod hostile_clients;
+mod limits;
 mod many_clients;
 mod server;
 mod slow;

@@ -10,6 +10,7 @@
 mod clients;
 mod files;
 mod lifecycle;
+mod official_clients;
 mod plaintext_injection;
 mod servers;
 mod sessions;

@@ -1,4 +1,4 @@
-//! Unambiguous and ambiguous bodies. `tests/tests/api_request_parsing.rs` tests how the server reads them.
+//! Unambiguous and ambiguous bodies. `tests/tests/nats/api_request_parsing.rs` tests how the server reads them.
 
 use super::super::jetstream::{Request, is_unambiguous};
 
