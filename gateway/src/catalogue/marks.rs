@@ -5,6 +5,7 @@
 //! sealing: who can create one there can also delete the record.
 
 use data_encoding::HEXLOWER;
+use strum::{EnumString, IntoStaticStr};
 
 use super::store::sync;
 use super::{Catalogue, State, Version, View};
@@ -12,7 +13,8 @@ use crate::disk::{Action, Error};
 use crate::envelope::Kid;
 
 /// What a marker file says of a version.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case", const_into_str)]
 pub enum Mark {
     /// It never seals again.
     Revoked,
@@ -23,18 +25,6 @@ pub enum Mark {
 }
 
 impl Mark {
-    const ALL: [Self; 3] = [Self::Revoked, Self::Suspended, Self::Withdrawn];
-
-    /// The word in the file's name.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Revoked => "revoked",
-            Self::Suspended => "suspended",
-            Self::Withdrawn => "withdrawn",
-        }
-    }
-
     /// Whether a version in this recorded state still needs the marker.
     #[must_use]
     pub const fn is_unrecorded_in(self, state: State) -> bool {
@@ -57,12 +47,12 @@ impl Mark {
     }
 
     fn name(self, kid: Kid) -> String {
-        format!("{}-{kid}", self.word())
+        format!("{}-{kid}", self.into_str())
     }
 
     fn read(name: &str) -> Option<(Self, Kid)> {
         let (word, kid) = name.split_once('-')?;
-        let mark = Self::ALL.into_iter().find(|mark| mark.word() == word)?;
+        let mark = word.parse().ok()?;
         let kid = HEXLOWER.decode(kid.as_bytes()).ok()?;
         Some((mark, Kid(kid.try_into().ok()?)))
     }
