@@ -2,8 +2,11 @@
 //!
 //! Every error of the crate implements [`Faulty`]; log level, HTTP status, exit code and metric label follow from its [`Fault`].
 
+use strum::IntoStaticStr;
+
 /// Who has to act before the operation can succeed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case", const_into_str)]
 pub enum Who {
     /// The NATS client sent something that no server would accept.
     Client,
@@ -54,20 +57,6 @@ impl Fault {
 pub trait Faulty: std::error::Error {
     /// The error's fault.
     fn fault(&self) -> Fault;
-}
-
-impl Who {
-    /// The word used in logs and metric labels.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Client => "client",
-            Self::Server => "server",
-            Self::Custodian => "custodian",
-            Self::Operator => "operator",
-            Self::Internal => "internal",
-        }
-    }
 }
 
 impl Faulty for keyway_envelope::secret::NoEntropy {

@@ -121,7 +121,10 @@ impl Certificates {
         let wrong = match live.reload() {
             Ok(Changed::Nothing) => None,
             Ok(Changed::Files(roles)) => {
-                let files: Vec<_> = roles.iter().map(|role| role.word().to_owned()).collect();
+                let files: Vec<_> = roles
+                    .iter()
+                    .map(|role| role.into_str().to_owned())
+                    .collect();
                 tracing::info!(?files, "new certificates are in use; connections go on");
                 reloaded.applied.extend(files);
                 None
@@ -148,7 +151,7 @@ impl Certificates {
         let clients = self.tls.clients.iter().flat_map(|live| live.expiries());
         let servers = self.tls.servers.iter().flat_map(|live| live.expiries());
         for (role, at) in clients.chain(servers) {
-            self.meters.expires(role.word(), at);
+            self.meters.expires(role.into_str(), at);
         }
     }
 
@@ -169,7 +172,7 @@ impl Certificates {
             help,
         } in clients.chain(servers)
         {
-            tracing::warn!(key = role.word(), help, "{message}");
+            tracing::warn!(key = role.into_str(), help, "{message}");
         }
     }
 

@@ -10,7 +10,7 @@ use crate::custody::{Custodian, PassphraseSource};
 use crate::envelope;
 use crate::proxy::Key;
 use crate::retention::Config as Control;
-use crate::tls::{self, Role};
+use crate::tls;
 
 use super::certificates::check_certificates;
 use super::error::StartError;
@@ -46,7 +46,7 @@ pub fn check_files(checked: &GatewayConfig, clock: &Clock) -> (Vec<FileError>, V
     }));
     wrong.extend(passphrase(&checked.custody));
     let doubts = doubts.into_iter().map(|doubt| FileWarning {
-        key: doubt.role.word(),
+        key: doubt.role.into_str(),
         message: doubt.message,
         help: doubt.help.to_owned(),
     });
@@ -90,7 +90,7 @@ pub(super) fn administration(
 
 fn of_tls(error: tls::Error) -> FileError {
     FileError {
-        key: error.role().map_or("", Role::word),
+        key: error.role().map_or("", |role| role.into_str()),
         error: error.into(),
     }
 }

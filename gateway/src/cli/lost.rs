@@ -107,6 +107,8 @@ fn help(cause: &str) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use strum::VariantArray;
+
     use super::*;
     use crate::metrics::Cause;
 
@@ -143,7 +145,7 @@ mod tests {
 
     #[test]
     fn causes_with_a_remedy_of_their_own_exist() {
-        let known = Cause::ALL.map(Cause::word);
+        let known: Vec<_> = Cause::VARIANTS.iter().map(Cause::into_str).collect();
         for cause in [
             "plaintext",
             "unauthentic",

@@ -1,14 +1,9 @@
 //! `[control]`: servers and login of the gateway's own connection.
 
-use std::path::Path;
-use std::time::Duration;
-
-use toml::de::DeValue;
-
 use crate::config::finding::ValueError;
-use crate::config::network::{self, without_positions};
-use crate::config::section::Section;
-use crate::config::{keyring, value};
+use crate::config::section::{Section, without_positions};
+use crate::config::value::{self, Value};
+use crate::config::{keyring, network};
 use crate::dataplane::{self, ServerAddr};
 use crate::retention::{Config, Login};
 use crate::tls::ServerTls;
@@ -20,18 +15,15 @@ const LOGINS: [&str; 4] = ["user", "token-file", "credentials", "nkey-seed-file"
 #[expect(clippy::option_option, reason = "absent and mistaken are two things")]
 pub(super) fn convert(
     root: &Section<'_>,
-    base: &Path,
     network: Option<&dataplane::Config>,
 ) -> Option<Option<Config>> {
     let section = root.section("control");
     let own = section
         .has("servers")
         .then(|| section.non_empty_list("servers", server));
-    let login = login(&section, base);
+    let login = login(&section);
     let domains = section.list("domains", domain);
-    let deadline = section.one("deadline", |v| {
-        value::duration(v, Duration::from_secs(1), Duration::from_mins(10))
-    });
+    let deadline = section.one("deadline", value::duration);
     // Its errors are recorded by `keyring::convert` too, in the same words and position; duplicates are removed.
     let prefixes = root
         .section("jetstream")
@@ -76,9 +68,9 @@ fn checked(
 }
 
 #[expect(clippy::option_option, reason = "absent and mistaken are two things")]
-fn login(section: &Section<'_>, base: &Path) -> Option<Option<Login>> {
+fn login(section: &Section<'_>) -> Option<Option<Login>> {
     let user = section.optional("user", name);
-    let file = |name| section.optional(name, |v| value::path(v, base));
+    let file = |name| section.optional(name, value::path);
     let (password, token) = (file("password-file"), file("token-file"));
     let (credentials, seed) = (file("credentials"), file("nkey-seed-file"));
     if !agree(section) {
@@ -121,7 +113,7 @@ fn agree(section: &Section<'_>) -> bool {
     }
 }
 
-fn server(value: &DeValue<'_>) -> Result<ServerAddr, ValueError> {
+fn server(value: Value<'_>) -> Result<ServerAddr, ValueError> {
     value::server_without(
         value,
         "which belong in files",
@@ -129,7 +121,7 @@ fn server(value: &DeValue<'_>) -> Result<ServerAddr, ValueError> {
     )
 }
 
-fn name(value: &DeValue<'_>) -> Result<String, ValueError> {
+fn name(value: Value<'_>) -> Result<String, ValueError> {
     let written = value::text(value)?;
     if written.is_empty() {
         return Err(ValueError::new("the user's name is empty"));
@@ -138,7 +130,7 @@ fn name(value: &DeValue<'_>) -> Result<String, ValueError> {
 }
 
 /// A JetStream domain: one token of a subject.
-fn domain(value: &DeValue<'_>) -> Result<String, ValueError> {
+fn domain(value: Value<'_>) -> Result<String, ValueError> {
     let written = value::text(value)?;
     let letter = |c: char| !c.is_whitespace() && !c.is_control() && !matches!(c, '.' | '*' | '>');
     if written.is_empty() || !written.chars().all(letter) {

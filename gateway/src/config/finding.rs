@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::ops::Range;
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -51,6 +52,8 @@ pub(super) const DEFECT: &str = "this program refuses the file and cannot say wh
 pub(super) struct Findings<'t> {
     file: &'t str,
     text: &'t str,
+    /// Where relative paths in it start.
+    pub(super) base: &'t Path,
     errors: RefCell<Vec<Finding>>,
     warnings: RefCell<Vec<Finding>>,
 }
@@ -74,10 +77,11 @@ impl ValueError {
 }
 
 impl<'t> Findings<'t> {
-    pub(super) const fn new(file: &'t str, text: &'t str) -> Self {
+    pub(super) const fn new(file: &'t str, text: &'t str, base: &'t Path) -> Self {
         Self {
             file,
             text,
+            base,
             errors: RefCell::new(Vec::new()),
             warnings: RefCell::new(Vec::new()),
         }

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use strum::{EnumString, VariantNames};
+
 pub use crate::admin::AdminConfig as Admin;
 use crate::custody::PassphraseSource;
 use crate::dataplane;
@@ -44,7 +46,8 @@ pub struct Log {
 }
 
 /// How a log line is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, VariantNames)]
+#[strum(serialize_all = "lowercase")]
 pub enum LogFormat {
     /// One readable line.
     Text,

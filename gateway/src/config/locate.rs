@@ -10,7 +10,8 @@ use toml::de::{DeTable, DeValue};
 
 use super::Environment;
 use super::finding::line_at;
-use super::value;
+use super::schema::Kind;
+use super::value::{self, Value};
 
 /// How to reach a gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,7 +90,12 @@ fn find_keys(text: &str, base: &Path) -> (Lookup, Lookup) {
         match (found, lines) {
             (None, 0) => Lookup::Absent,
             (Some(found), 1) if is_whole(text, found.span().start, &wrong) => {
-                value::path(found.get_ref(), base).map_or(Lookup::Ambiguous, Lookup::Path)
+                let written = Value {
+                    toml: found.get_ref(),
+                    kind: Kind::Text("path"),
+                    base,
+                };
+                value::path(written).map_or(Lookup::Ambiguous, Lookup::Path)
             }
             (Some(_) | None, _) => Lookup::Ambiguous,
         }

@@ -18,11 +18,11 @@ mod proxy;
 pub mod schema;
 mod section;
 mod settings;
-mod shutdown;
 #[cfg(test)]
 mod tests;
 mod tls;
 mod value;
+mod words;
 
 use std::path::Path;
 
@@ -86,26 +86,26 @@ pub fn check_text(
     base: &Path,
     environment: &Environment,
 ) -> Result<(GatewayConfig, Vec<Warning>), Errors> {
-    let findings = Findings::new(name, text);
+    let findings = Findings::new(name, text, base);
     let (root, mistakes) = toml::de::DeTable::parse_recoverable(text);
     let structure_lost = findings.syntax(&mistakes);
     let checked = if structure_lost {
         None
     } else {
-        convert(&Section::root(root.get_ref(), &findings), base, environment)
+        convert(&Section::root(root.get_ref(), &findings), environment)
     };
     findings.conclude(checked)
 }
 
 /// Converts every section, whatever errors the others have.
-fn convert(root: &Section<'_>, base: &Path, environment: &Environment) -> Option<GatewayConfig> {
+fn convert(root: &Section<'_>, environment: &Environment) -> Option<GatewayConfig> {
     let administration = root.section("admin");
-    let network = network::convert(root, base);
-    let state = operation::state(root, base, environment);
+    let network = network::convert(root);
+    let state = operation::state(root, environment);
     let lock_memory = root.optional("lock-memory", value::boolean);
-    let admin = operation::admin(&administration, base, state.as_deref());
+    let admin = operation::admin(&administration, state.as_deref());
     let log = operation::log(&root.section("log"));
-    let custody = operation::custody(&root.section("custody"), base, environment);
+    let custody = operation::custody(&root.section("custody"), environment);
     let control_line = network
         .as_ref()
         .map_or(usize::MAX, |network| network.max_control_line);
@@ -113,8 +113,8 @@ fn convert(root: &Section<'_>, base: &Path, environment: &Environment) -> Option
     if let (Some(network), Some(admin)) = (&network, &admin) {
         network::check_addresses(root, network, (&administration, admin.listen));
     }
-    let control = control::convert(root, base, network.as_ref());
-    let proxy_seed = proxy::seed(&root.section("proxy"), base);
+    let control = control::convert(root, network.as_ref());
+    let proxy_seed = proxy::seed(&root.section("proxy"));
     let ((policy, keyrings), network) = (keyrings?, network?);
     keyring::check_clients(root, &network.verified);
     keyring::check_sizes(root, network.max_message, &keyrings);

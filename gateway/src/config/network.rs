@@ -1,24 +1,14 @@
 //! Listeners, servers and the limits of the message path.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use toml::de::DeValue;
 
-use crate::config::finding::ValueError;
-use crate::config::proxy;
-use crate::config::section::Section;
-use crate::config::{shutdown, tls, value};
-use crate::dataplane::{Config, ConnectionLimits, Credential, ListenAddr, ServerAddr};
+use crate::config::section::{Section, without_positions};
+use crate::config::{proxy, tls, value};
+use crate::dataplane::{Config, ConnectionLimits, ListenAddr, ServerAddr, Shutdown};
 use crate::tls::TlsPolicy;
-
-const MINUTE: Duration = Duration::from_mins(1);
-const HOUR: Duration = Duration::from_hours(1);
-
-/// The upper bound of limits on connections.
-const MAX_CONNECTIONS: u64 = 10_000_000;
 
 /// Section `[limits]`.
 struct Limits {
@@ -34,17 +24,17 @@ struct Limits {
 }
 
 /// Reads the keys before the first section, and the sections of the message path.
-pub(super) fn convert(root: &Section<'_>, base: &Path) -> Option<Config> {
-    let (listen, all_listen) = root.non_empty_list("listen", |v| value::listener(v, base));
+pub(super) fn convert(root: &Section<'_>) -> Option<Config> {
+    let (listen, all_listen) = root.non_empty_list("listen", value::listener);
     let (servers, all_servers) = root.non_empty_list("servers", value::server);
-    let verified = root.list("servers-verify", credential);
+    let verified = root.list("servers-verify", value::word);
     let relay_only = root.one("relay-only", value::boolean);
     let advertise = root.list("advertise", value::host_and_port);
     let limits = limits(&root.section("limits"));
-    let shutdown = shutdown::convert(&root.section("shutdown"));
-    let clients = tls::listener(root, base);
+    let shutdown = shutdown(&root.section("shutdown"));
+    let clients = tls::listener(root);
     let servers = without_positions(servers);
-    let to_server = tls::to_server(root, base, &servers);
+    let to_server = tls::to_server(root, &servers);
     let proxy = proxy::convert(&root.section("proxy"));
     check_distinct(root, &listen);
     if relay_only == Some(true) {
@@ -77,31 +67,30 @@ pub(super) fn convert(root: &Section<'_>, base: &Path) -> Option<Config> {
     })
 }
 
-fn credential(value: &DeValue<'_>) -> Result<Credential, ValueError> {
-    let words = [
-        ("user", Credential::User),
-        ("nkey", Credential::Nkey),
-        ("jwt", Credential::Jwt),
-    ];
-    value::choice(value, &words)
+/// Reads `[shutdown]`.
+fn shutdown(section: &Section<'_>) -> Option<Shutdown> {
+    let span = |name| section.one(name, value::duration);
+    let (grace, spread, drain) = (span("grace"), span("spread"), span("drain"));
+    Some(Shutdown {
+        grace: grace?,
+        spread: spread?,
+        drain: drain?,
+    })
 }
 
 fn limits(section: &Section<'_>) -> Option<Limits> {
-    let (millisecond, second) = (Duration::from_millis(1), Duration::from_secs(1));
-    let max_control_line = section.one("max-control-line", |v| value::size(v, 4096, 1 << 20));
-    let max_message = section.one("max-message", |v| value::size(v, 1 << 10, 1 << 30));
-    let pending = section.one("pending", |v| value::size(v, 16 << 20, 1 << 40));
+    let max_control_line = section.one("max-control-line", value::size);
+    let max_message = section.one("max-message", value::size);
+    let pending = section.one("pending", value::size);
     if let (Some(pending), Some(max_message)) = (pending, max_message) {
         warn_of_pending(section, pending, max_message);
     }
     let connection_limits = connection_limits(section);
-    let auth_timeout = section.one("auth-timeout", |v| value::duration(v, second, HOUR));
-    let miss_wait = section.one("miss-wait", |v| value::duration(v, Duration::ZERO, MINUTE));
-    let dial_timeout = section.one("dial-timeout", |v| value::duration(v, millisecond, MINUTE));
-    let handshake_timeout = section.one("handshake-timeout", |v| {
-        value::duration(v, millisecond, MINUTE)
-    });
-    let workers = section.optional("workers", |v| value::count(v, 1, 1024));
+    let auth_timeout = section.one("auth-timeout", value::duration);
+    let miss_wait = section.one("miss-wait", value::duration);
+    let dial_timeout = section.one("dial-timeout", value::duration);
+    let handshake_timeout = section.one("handshake-timeout", value::duration);
+    let workers = section.optional("workers", value::count);
     Some(Limits {
         max_control_line: usize::try_from(max_control_line?).ok()?,
         max_message: usize::try_from(max_message?).ok()?,
@@ -111,7 +100,7 @@ fn limits(section: &Section<'_>) -> Option<Limits> {
         miss_wait: miss_wait?,
         dial_timeout: dial_timeout?,
         handshake_timeout: handshake_timeout?,
-        workers: workers?.and_then(|n| usize::try_from(n).ok()),
+        workers: workers?,
     })
 }
 
@@ -131,17 +120,13 @@ fn warn_of_pending(section: &Section<'_>, pending: u64, max_message: u64) {
 
 /// How many clients may be connected, and how fast they may come.
 fn connection_limits(section: &Section<'_>) -> Option<ConnectionLimits> {
-    let connections = section.one("connections", |v| value::count(v, 1, MAX_CONNECTIONS));
-    let per_address = section.optional("connections-per-address", |v| {
-        value::count(v, 1, MAX_CONNECTIONS)
-    });
-    let per_second = section.optional("connections-per-second", |v| {
-        value::count(v, 1, MAX_CONNECTIONS)
-    });
+    let connections = section.one("connections", value::count);
+    let per_address = section.optional("connections-per-address", value::count);
+    let per_second = section.optional("connections-per-second", value::count);
     Some(ConnectionLimits {
-        connections: usize::try_from(connections?).ok()?,
-        per_address: per_address?.and_then(|most| usize::try_from(most).ok()),
-        per_second: per_second?.and_then(|rate| u32::try_from(rate).ok()),
+        connections: connections?,
+        per_address: per_address?,
+        per_second: per_second?,
     })
 }
 
@@ -286,8 +271,4 @@ fn same(server: &ServerAddr, listen: &ListenAddr) -> bool {
             ip.is_ok_and(|ip| listen.covers((ip, server.port).into()))
         }
     }
-}
-
-pub(super) fn without_positions<T>(placed: Vec<(T, usize)>) -> Vec<T> {
-    placed.into_iter().map(|(value, _place)| value).collect()
 }

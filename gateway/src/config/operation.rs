@@ -3,19 +3,17 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use tracing::Level;
-
 use crate::admin::Token;
 use crate::config::environment::Environment;
 use crate::config::finding::ValueError;
-use crate::config::gateway_config::{Admin, Custody, Log, LogFormat};
+use crate::config::gateway_config::{Admin, Custody, Log};
 use crate::config::section::Section;
-use crate::config::value::{self, MAX_SOCKET_PATH};
+use crate::config::value::{self, MAX_SOCKET_PATH, Value};
 use crate::custody::PassphraseSource;
 
 /// Reads `state`.
-pub(super) fn state(root: &Section<'_>, base: &Path, environment: &Environment) -> Option<PathBuf> {
-    let written = root.optional("state", |v| value::path(v, base))?;
+pub(super) fn state(root: &Section<'_>, environment: &Environment) -> Option<PathBuf> {
+    let written = root.optional("state", value::path)?;
     let state = written.or_else(|| environment.state.clone());
     if state.is_none() {
         root.error(
@@ -28,13 +26,13 @@ pub(super) fn state(root: &Section<'_>, base: &Path, environment: &Environment) 
 }
 
 /// Reads `[admin]`.
-pub(super) fn admin(section: &Section<'_>, base: &Path, state: Option<&Path>) -> Option<Admin> {
-    let listen = section.one("listen", |v| match v.as_str() {
+pub(super) fn admin(section: &Section<'_>, state: Option<&Path>) -> Option<Admin> {
+    let listen = section.one("listen", |v| match v.toml.as_str() {
         Some("off") => Ok(None),
         _ => value::address(v).map(Some),
     });
-    let tokens = tokens(section, base);
-    let socket = section.optional("socket", |v| value::path(v, base))?;
+    let tokens = tokens(section);
+    let socket = section.optional("socket", value::path)?;
     let socket = socket.or_else(|| Some(state?.join("admin.sock")))?;
     if socket.as_os_str().len() > MAX_SOCKET_PATH {
         let message = format!(
@@ -57,13 +55,13 @@ pub(super) fn admin(section: &Section<'_>, base: &Path, state: Option<&Path>) ->
 }
 
 /// Reads `admin.tokens`; `None` when one of them has an error.
-fn tokens(section: &Section<'_>, base: &Path) -> Option<Vec<Token>> {
+fn tokens(section: &Section<'_>) -> Option<Vec<Token>> {
     let written = section.sections("tokens");
     let mut tokens: Vec<Token> = Vec::new();
     let count = written.len();
     for token in written {
         let name = token.one("name", token_name);
-        let file = token.one("file", |v| value::path(v, base));
+        let file = token.one("file", value::path);
         let (Some(name), Some(file)) = (name, file) else {
             continue;
         };
@@ -102,7 +100,7 @@ fn check_tokens(section: &Section<'_>, listen: Option<SocketAddr>, tokens: &[Tok
 }
 
 /// A token's name, which logs show as `token:NAME`.
-fn token_name(value: &toml::de::DeValue<'_>) -> Result<String, ValueError> {
+fn token_name(value: Value<'_>) -> Result<String, ValueError> {
     let written = value::text(value)?;
     let letter = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_');
     if written.is_empty() || written.len() > 63 || !written.chars().all(letter) {
@@ -115,19 +113,8 @@ fn token_name(value: &toml::de::DeValue<'_>) -> Result<String, ValueError> {
 
 /// Reads `[log]`.
 pub(super) fn log(section: &Section<'_>) -> Option<Log> {
-    let format = section.one("format", |v| {
-        value::choice(v, &[("text", LogFormat::Text), ("json", LogFormat::Json)])
-    });
-    let level = section.one("level", |v| {
-        let levels = [
-            ("error", Level::ERROR),
-            ("warn", Level::WARN),
-            ("info", Level::INFO),
-            ("debug", Level::DEBUG),
-            ("trace", Level::TRACE),
-        ];
-        value::choice(v, &levels)
-    });
+    let format = section.one("format", value::word);
+    let level = section.one("level", value::word);
     Some(Log {
         format: format?,
         level: level?,
@@ -135,15 +122,9 @@ pub(super) fn log(section: &Section<'_>) -> Option<Log> {
 }
 
 /// Reads `[custody]`.
-pub(super) fn custody(
-    section: &Section<'_>,
-    base: &Path,
-    environment: &Environment,
-) -> Option<Custody> {
-    let by_passphrase = section.one("kind", |v| {
-        value::choice(v, &[("file", false), ("passphrase", true)])
-    });
-    let file = section.optional("passphrase-file", |v| value::path(v, base));
+pub(super) fn custody(section: &Section<'_>, environment: &Environment) -> Option<Custody> {
+    let by_passphrase = section.one("kind", value::is("passphrase"));
+    let file = section.optional("passphrase-file", value::path);
     let fd = section.optional("passphrase-fd", descriptor);
     match (by_passphrase?, file?, fd?) {
         (true, None, None) if environment.passphrase.is_some() => {
@@ -189,8 +170,8 @@ pub(super) fn custody(
 }
 
 /// A file descriptor that can be read from: not the standard output or error.
-fn descriptor(value: &toml::de::DeValue<'_>) -> Result<u32, ValueError> {
-    let number = value::count(value, 0, 65_535)?;
+fn descriptor(value: Value<'_>) -> Result<u32, ValueError> {
+    let number: u64 = value::integer(value, 0, 65_535)?;
     match u32::try_from(number) {
         Ok(fd) if !matches!(fd, 1 | 2) => Ok(fd),
         _ => Err(ValueError::new(format!(

@@ -1,25 +1,22 @@
 //! `[proxy]`: PROXY protocol headers to the server and from load balancers, and the nkey of a trusted proxy.
 
-use std::path::{Path, PathBuf};
-
-use toml::de::DeValue;
+use std::path::PathBuf;
 
 use crate::config::finding::ValueError;
-use crate::config::network::without_positions;
-use crate::config::section::Section;
-use crate::config::value;
+use crate::config::section::{Section, without_positions};
+use crate::config::value::{self, Value};
 use crate::dataplane::ProxySettings;
 use crate::proxy::{InvalidNetwork, Network, Version};
 
 /// Reads `[proxy]` except `nkey-seed-file`.
 pub(super) fn convert(section: &Section<'_>) -> Option<ProxySettings> {
     let send = section.one("send", |v| {
-        let words = [
-            ("off", None),
-            ("v1", Some(Version::V1)),
-            ("v2", Some(Version::V2)),
-        ];
-        value::choice(v, &words)
+        let word: String = value::word(v)?;
+        Ok(match word.as_str() {
+            "v1" => Some(Version::V1),
+            "v2" => Some(Version::V2),
+            _off => None,
+        })
     });
     let accept_from = section.list("accept-from", network);
     Some(ProxySettings {
@@ -31,11 +28,11 @@ pub(super) fn convert(section: &Section<'_>) -> Option<ProxySettings> {
 
 /// Path of the nkey's seed, which is read at the start. `Some(None)` without one, `None` on an error.
 #[expect(clippy::option_option, reason = "absent and mistaken are two things")]
-pub(super) fn seed(section: &Section<'_>, base: &Path) -> Option<Option<PathBuf>> {
-    section.optional("nkey-seed-file", |v| value::path(v, base))
+pub(super) fn seed(section: &Section<'_>) -> Option<Option<PathBuf>> {
+    section.optional("nkey-seed-file", value::path)
 }
 
-fn network(value: &DeValue<'_>) -> Result<Network, ValueError> {
+fn network(value: Value<'_>) -> Result<Network, ValueError> {
     let written = value::text(value)?;
     written.parse().map_err(|wrong| match wrong {
         InvalidNetwork::Shape => ValueError::new(format!(

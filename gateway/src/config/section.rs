@@ -5,7 +5,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::config::finding::{Findings, ValueError};
 use crate::config::schema::{self, Default};
-use crate::config::value;
+use crate::config::value::{self, Value};
 
 /// A table, present or not.
 pub(super) struct Section<'t> {
@@ -77,13 +77,15 @@ impl<'t> Section<'t> {
     pub(super) fn one<T>(
         &self,
         name: &str,
-        convert: impl Fn(&DeValue<'_>) -> Result<T, ValueError>,
+        convert: impl Fn(Value<'_>) -> Result<T, ValueError>,
     ) -> Option<T> {
         if let Some(found) = self.get(name) {
             return self.converted(name, found, &convert);
         }
         match schema::key(&self.schema_path(name))?.default {
-            Default::Value(text) => convert(DeValue::parse(text).ok()?.get_ref()).ok(),
+            Default::Value(text) => {
+                convert(self.value(name, DeValue::parse(text).ok()?.get_ref())?).ok()
+            }
             Default::Required => {
                 let message = format!("`{name}` is missing");
                 self.error_at(self.start, name, message, self.example(name));
@@ -98,7 +100,7 @@ impl<'t> Section<'t> {
     pub(super) fn optional<T>(
         &self,
         name: &str,
-        convert: impl Fn(&DeValue<'_>) -> Result<T, ValueError>,
+        convert: impl Fn(Value<'_>) -> Result<T, ValueError>,
     ) -> Option<Option<T>> {
         match self.get(name) {
             Some(found) => self.converted(name, found, &convert).map(Some),
@@ -110,7 +112,7 @@ impl<'t> Section<'t> {
     pub(super) fn list<T>(
         &self,
         name: &str,
-        convert: impl Fn(&DeValue<'_>) -> Result<T, ValueError>,
+        convert: impl Fn(Value<'_>) -> Result<T, ValueError>,
     ) -> Option<Vec<(T, usize)>> {
         let (values, complete) = self.valid(name, convert);
         complete.then_some(values)
@@ -120,7 +122,7 @@ impl<'t> Section<'t> {
     pub(super) fn non_empty_list<T>(
         &self,
         name: &str,
-        convert: impl Fn(&DeValue<'_>) -> Result<T, ValueError>,
+        convert: impl Fn(Value<'_>) -> Result<T, ValueError>,
     ) -> (Vec<(T, usize)>, bool) {
         let (values, complete) = self.valid(name, convert);
         if values.is_empty() && complete {
@@ -133,7 +135,7 @@ impl<'t> Section<'t> {
     fn valid<T>(
         &self,
         name: &str,
-        convert: impl Fn(&DeValue<'_>) -> Result<T, ValueError>,
+        convert: impl Fn(Value<'_>) -> Result<T, ValueError>,
     ) -> (Vec<(T, usize)>, bool) {
         let Some(found) = self.get(name) else {
             let values = self.one(name, |value| each(value, &convert));
@@ -208,15 +210,24 @@ impl<'t> Section<'t> {
         &self,
         name: &str,
         found: &Spanned<DeValue<'_>>,
-        convert: &impl Fn(&DeValue<'_>) -> Result<T, ValueError>,
+        convert: &impl Fn(Value<'_>) -> Result<T, ValueError>,
     ) -> Option<T> {
-        let wrong = match convert(found.get_ref()) {
+        let wrong = match convert(self.value(name, found.get_ref())?) {
             Ok(value) => return Some(value),
             Err(wrong) => wrong,
         };
         let help = wrong.help.unwrap_or_else(|| self.example(name));
         self.error_at(found.span().start, name, wrong.message, help);
         None
+    }
+
+    /// `toml` as a value of the key `name`.
+    fn value<'v>(&'v self, name: &str, toml: &'v DeValue<'v>) -> Option<Value<'v>> {
+        Some(Value {
+            toml,
+            kind: schema::key(&self.schema_path(name))?.kind,
+            base: self.findings.base,
+        })
     }
 
     fn get(&self, name: &str) -> Option<&'t Spanned<DeValue<'t>>> {
@@ -244,11 +255,17 @@ impl<'t> Section<'t> {
 
 /// Every item of a list, or a single value.
 fn each<T>(
-    value: &DeValue<'_>,
-    convert: &impl Fn(&DeValue<'_>) -> Result<T, ValueError>,
+    value: Value<'_>,
+    convert: &impl Fn(Value<'_>) -> Result<T, ValueError>,
 ) -> Result<Vec<T>, ValueError> {
-    match value.as_array() {
-        Some(list) => list.iter().map(|item| convert(item.get_ref())).collect(),
+    let with = |toml| Value { toml, ..value };
+    match value.toml.as_array() {
+        Some(list) => (list.iter().map(|item| convert(with(item.get_ref())))).collect(),
         None => Ok(vec![convert(value)?]),
     }
+}
+
+/// The values of a list.
+pub(super) fn without_positions<T>(placed: Vec<(T, usize)>) -> Vec<T> {
+    placed.into_iter().map(|(value, _place)| value).collect()
 }

@@ -5,12 +5,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::gateway_config::{DestroyApproval, GatewayConfig, Keyring, OpenPolicy, Retain, Terms};
+use super::gateway_config::{GatewayConfig, Keyring, OpenPolicy, Terms};
 use crate::audit::Settings;
 use crate::dataplane::{self, Credential, ServerAddr};
-use crate::policy::{
-    Alias, Answers, AtLimit, Bind, Empty, Plaintext, Rule, Substitute, Undecryptable,
-};
+use crate::policy::{Alias, Bind, Plaintext, Rule, Undecryptable};
 use crate::tls::{ClientAuth, TlsPolicy};
 
 /// The protection settings of a configuration.
@@ -37,11 +35,7 @@ fn gateway(settings: &mut Settings, checked: &GatewayConfig) {
         Some(true) => "true",
         Some(false) => "false",
     };
-    let verified = path.verified.iter().map(|credential| match credential {
-        Credential::User => "user",
-        Credential::Nkey => "nkey",
-        Credential::Jwt => "jwt",
-    });
+    let verified = path.verified.iter().map(Credential::into_str);
     let tokens = checked.admin.tokens.iter().map(|token| &token.name);
     let domains = checked.control.as_ref().map(|control| &control.domains);
     settings.set("servers", list(path.servers.iter().map(url)));
@@ -100,28 +94,12 @@ fn strict(set: &mut impl FnMut(&str, Value), rule: &Rule) {
         Plaintext::Reject => ("reject", None),
         Plaintext::Accept { until } => ("accept", Timestamp::try_from(until).ok()),
     };
-    let reply = match rule.answers {
-        Answers::Sealed => "sealed",
-        Answers::PubAck => "puback",
-        Answers::Either => "either",
-    };
-    let empty = match rule.empty {
-        Empty::Pass => "pass",
-        Empty::Seal => "seal",
-    };
     let Undecryptable {
         deliver,
         nak_delay,
         limit,
     } = rule.undecryptable;
-    let deliver = match deliver {
-        Substitute::Nothing => "nothing",
-        Substitute::Envelope => "envelope",
-    };
-    let then = limit.map(|limit| match limit.then {
-        AtLimit::Terminate => "terminate",
-        AtLimit::Envelope => "envelope",
-    });
+    let then = limit.map(|limit| limit.then.into_str());
     let answers = if rule.binds_answers {
         "bound"
     } else {
@@ -129,10 +107,10 @@ fn strict(set: &mut impl FnMut(&str, Value), rule: &Rule) {
     };
     set("plaintext", plaintext.into());
     set("until", until.map(|time| time.to_string()).into());
-    set("reply", reply.into());
+    set("reply", rule.answers.into_str().into());
     set("answers", answers.into());
-    set("empty", empty.into());
-    set("undecryptable.deliver", deliver.into());
+    set("empty", rule.empty.into_str().into());
+    set("undecryptable.deliver", deliver.into_str().into());
     set("undecryptable.nak-delay", nak_delay.map(time).into());
     set(
         "undecryptable.limit",
@@ -164,9 +142,9 @@ fn key_settings(set: &mut impl FnMut(&str, Value), keyring: &Keyring) {
     set("overlap", time(*overlap).into());
     set("open-suspended", opens(OpenPolicy::Suspended));
     set("open-compromised", opens(OpenPolicy::Compromised));
-    set("retain", Retain::word(*retain).into());
+    set("retain", retain.into_str().into());
     set("hold", time(*hold).into());
-    set("destroy", DestroyApproval::word(*destroy).into());
+    set("destroy", destroy.into_str().into());
 }
 
 /// A list, sorted: its order has no meaning.

@@ -1,44 +1,24 @@
 //! `[tls]` and `[server-tls]`: TLS with clients, and with servers.
 
-use std::path::Path;
-use std::time::Duration;
-
-use toml::de::DeValue;
-
 use crate::config::finding::ValueError;
 use crate::config::section::Section;
-use crate::config::value;
+use crate::config::value::{self, Value};
+use crate::config::words::{ClientCertificates, FirstSpeaker};
 use crate::dataplane::ServerAddr;
 use crate::tls::{
     Authorities, ClientAuth, HandshakeOrder, ListenerTls, Pair, ServerTls, TlsPolicy,
 };
 
-/// `tls.clients`: whether clients must show a certificate.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum ClientCertificates {
-    None,
-    Optional,
-    Required,
-}
-
-/// `tls.handshake`: whether the server's INFO or the client's handshake comes first.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum FirstSpeaker {
-    Gateway,
-    Client,
-    Either,
-}
-
 /// Reads `[tls]`; `Some(None)` without the section, `None` on an error.
 #[expect(clippy::option_option, reason = "absent and mistaken are two things")]
-pub(super) fn listener(root: &Section<'_>, base: &Path) -> Option<Option<ListenerTls>> {
+pub(super) fn listener(root: &Section<'_>) -> Option<Option<ListenerTls>> {
     let section = root.section("tls");
     if !root.has("tls") {
         return Some(None);
     }
-    let certificate = section.one("certificate", |v| value::path(v, base));
-    let key = section.one("key", |v| value::path(v, base));
-    let clients = clients(&section, base);
+    let certificate = section.one("certificate", value::path);
+    let key = section.one("key", value::path);
+    let clients = clients(&section);
     let plaintext = section.one("plaintext", value::boolean);
     let handshake = handshake(&section);
     let demand = match plaintext? {
@@ -63,13 +43,9 @@ pub(super) fn listener(root: &Section<'_>, base: &Path) -> Option<Option<Listene
 
 /// Reads `[server-tls]`; `Some(None)` when no server uses TLS, `None` on an error.
 #[expect(clippy::option_option, reason = "absent and mistaken are two things")]
-pub(super) fn to_server(
-    root: &Section<'_>,
-    base: &Path,
-    servers: &[ServerAddr],
-) -> Option<Option<ServerTls>> {
+pub(super) fn to_server(root: &Section<'_>, servers: &[ServerAddr]) -> Option<Option<ServerTls>> {
     let section = root.section("server-tls");
-    let file = |name| section.optional(name, |v| value::path(v, base));
+    let file = |name| section.optional(name, value::path);
     let (ca, certificate, key) = (file("ca"), file("certificate"), file("key"));
     let server_name = section.optional("server-name", server_name);
     let handshake_first = section.one("handshake-first", value::boolean);
@@ -91,17 +67,10 @@ pub(super) fn to_server(
 }
 
 /// Whether clients show certificates, and which CAs sign them.
-fn clients(section: &Section<'_>, base: &Path) -> Option<ClientAuth> {
-    let shown = section.one("clients", |v| {
-        let words = [
-            ("none", ClientCertificates::None),
-            ("optional", ClientCertificates::Optional),
-            ("required", ClientCertificates::Required),
-        ];
-        value::choice(v, &words)
-    });
-    let ca = section.optional("client-ca", |v| value::path(v, base));
-    let crl = section.optional("crl", |v| value::path(v, base));
+fn clients(section: &Section<'_>) -> Option<ClientAuth> {
+    let shown = section.one("clients", value::word);
+    let ca = section.optional("client-ca", value::path);
+    let crl = section.optional("crl", value::path);
     match (shown?, ca?, crl?) {
         (ClientCertificates::None, None, None) => Some(ClientAuth::NotRequested),
         (ClientCertificates::Optional, Some(ca), crl) => {
@@ -134,18 +103,9 @@ fn clients(section: &Section<'_>, base: &Path) -> Option<ClientAuth> {
 }
 
 fn handshake(section: &Section<'_>) -> Option<HandshakeOrder> {
-    let speaks = section.one("handshake", |v| {
-        let words = [
-            ("after-info", FirstSpeaker::Gateway),
-            ("first", FirstSpeaker::Client),
-            ("automatic", FirstSpeaker::Either),
-        ];
-        value::choice(v, &words)
-    });
-    let wait = section.one("wait", |v| {
-        value::duration(v, Duration::from_millis(1), Duration::from_secs(10))
-    });
-    let speaks = speaks?;
+    let speaks = section.one("handshake", value::word);
+    let wait = section.one("wait", value::duration);
+    let speaks: FirstSpeaker = speaks?;
     if section.has("wait") && speaks != FirstSpeaker::Either {
         let message = "nothing is waited for with this `handshake`".to_owned();
         let help = "write `handshake = \"automatic\"`, or remove this line".to_owned();
@@ -203,7 +163,7 @@ fn pair(
     }
 }
 
-fn server_name(value: &DeValue<'_>) -> Result<String, ValueError> {
+fn server_name(value: Value<'_>) -> Result<String, ValueError> {
     let written = value::text(value)?;
     let settings = ServerTls::default();
     if settings.name(written).is_err() {

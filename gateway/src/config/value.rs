@@ -9,16 +9,20 @@ use bytesize::ByteSize;
 use toml::de::DeValue;
 
 use crate::config::finding::ValueError;
+use crate::config::schema::Kind;
 use crate::dataplane::{ListenAddr, ServerAddr};
-
-/// A year as `humantime` reads and writes it.
-const YEAR: Duration = Duration::from_secs(31_557_600);
-
-/// Ten years: longer than any key should live.
-pub(super) const MAX_DURATION: Duration = YEAR.saturating_mul(10);
 
 /// The longest path of a unix socket on Linux (unix(7), `sun_path`), without the final zero.
 pub(super) const MAX_SOCKET_PATH: usize = 107;
+
+/// A value in the file, with the type of its key.
+#[derive(Clone, Copy)]
+pub(super) struct Value<'v> {
+    pub(super) toml: &'v DeValue<'v>,
+    pub(super) kind: Kind,
+    /// Where a relative path starts.
+    pub(super) base: &'v Path,
+}
 
 /// The kind of a value, for messages.
 pub(super) const fn kind(value: &DeValue<'_>) -> &'static str {
@@ -33,51 +37,74 @@ pub(super) const fn kind(value: &DeValue<'_>) -> &'static str {
     }
 }
 
-fn mismatch(wanted: &str, value: &DeValue<'_>) -> ValueError {
-    ValueError::new(format!("expected {wanted}, found {}", kind(value)))
+fn mismatch(wanted: &str, value: Value<'_>) -> ValueError {
+    ValueError::new(format!("expected {wanted}, found {}", kind(value.toml)))
 }
 
-pub(super) fn text<'v>(value: &'v DeValue<'_>) -> Result<&'v str, ValueError> {
-    value
-        .as_str()
-        .ok_or_else(|| mismatch("text in quotes", value))
+pub(super) fn text(value: Value<'_>) -> Result<&str, ValueError> {
+    let text = value.toml.as_str();
+    text.ok_or_else(|| mismatch("text in quotes", value))
 }
 
-pub(super) fn boolean(value: &DeValue<'_>) -> Result<bool, ValueError> {
-    value
-        .as_bool()
-        .ok_or_else(|| mismatch("`true` or `false`", value))
+/// A value that is parsed from text.
+pub(super) fn parsed<T>(value: Value<'_>) -> Result<T, ValueError>
+where
+    T: FromStr<Err: std::fmt::Display>,
+{
+    let parsed = text(value)?.parse();
+    parsed.map_err(|bad: T::Err| ValueError::new(bad.to_string()))
+}
+
+pub(super) fn boolean(value: Value<'_>) -> Result<bool, ValueError> {
+    let boolean = value.toml.as_bool();
+    boolean.ok_or_else(|| mismatch("`true` or `false`", value))
+}
+
+/// An integer in its key's range.
+pub(super) fn count<N: TryFrom<u64>>(value: Value<'_>) -> Result<N, ValueError> {
+    let (least, most) = range(value.kind);
+    integer(value, least, most)
 }
 
 /// An integer from `least` to `most`.
-pub(super) fn count(value: &DeValue<'_>, least: u64, most: u64) -> Result<u64, ValueError> {
-    let integer = value
-        .as_integer()
-        .ok_or_else(|| mismatch("an integer", value))?;
+pub(super) fn integer<N>(value: Value<'_>, least: u64, most: u64) -> Result<N, ValueError>
+where
+    N: TryFrom<u64>,
+{
+    let integer = value.toml.as_integer();
+    let integer = integer.ok_or_else(|| mismatch("an integer", value))?;
     let parsed = u64::from_str_radix(integer.as_str(), integer.radix());
     let in_range = parsed.ok().filter(|n| (least..=most).contains(n));
-    in_range.ok_or_else(|| ValueError::new(format!("{integer} is not from {least} to {most}")))
+    in_range
+        .and_then(|n| N::try_from(n).ok())
+        .ok_or_else(|| ValueError::new(format!("{integer} is not from {least} to {most}")))
 }
 
-/// Bytes: an integer, or text with a unit.
-pub(super) fn size(value: &DeValue<'_>, least: u64, most: u64) -> Result<u64, ValueError> {
-    let Some(written) = value.as_str() else {
-        let integer = value
-            .as_integer()
-            .ok_or_else(|| mismatch("a size such as \"1 TiB\"", value))?;
+const fn range(kind: Kind) -> (u64, u64) {
+    if let Kind::Count(_, least, most) | Kind::Size(least, most) = kind {
+        (least, most)
+    } else {
+        (0, u64::MAX)
+    }
+}
+
+/// Bytes, in the key's range: an integer, or text with a unit.
+pub(super) fn size(value: Value<'_>) -> Result<u64, ValueError> {
+    let (bytes, written) = if let Some(written) = value.toml.as_str() {
+        let Ok(parsed) = ByteSize::from_str(written) else {
+            return Err(ValueError::with_help(
+                format!("`{written}` is not a size"),
+                "write a number and a unit: B, kB, MB, GB, TB (powers of 1000) or KiB, MiB, GiB, TiB (powers of 1024)",
+            ));
+        };
+        (Some(parsed.as_u64()), written.to_owned())
+    } else {
+        let integer = value.toml.as_integer();
+        let integer = integer.ok_or_else(|| mismatch("a size such as \"1 TiB\"", value))?;
         let parsed = u64::from_str_radix(integer.as_str(), integer.radix());
-        return within(parsed.ok(), &integer.to_string(), least, most);
+        (parsed.ok(), integer.to_string())
     };
-    let Ok(parsed) = ByteSize::from_str(written) else {
-        return Err(ValueError::with_help(
-            format!("`{written}` is not a size"),
-            "write a number and a unit: B, kB, MB, GB, TB (powers of 1000) or KiB, MiB, GiB, TiB (powers of 1024)",
-        ));
-    };
-    within(Some(parsed.as_u64()), written, least, most)
-}
-
-fn within(bytes: Option<u64>, written: &str, least: u64, most: u64) -> Result<u64, ValueError> {
+    let (least, most) = range(value.kind);
     let in_range = bytes.filter(|n| (least..=most).contains(n));
     in_range.ok_or_else(|| {
         let (least, most) = (ByteSize(least), ByteSize(most));
@@ -85,12 +112,9 @@ fn within(bytes: Option<u64>, written: &str, least: u64, most: u64) -> Result<u6
     })
 }
 
-pub(super) fn duration(
-    value: &DeValue<'_>,
-    least: Duration,
-    most: Duration,
-) -> Result<Duration, ValueError> {
-    let Some(written) = value.as_str() else {
+/// A duration in its key's range.
+pub(super) fn duration(value: Value<'_>) -> Result<Duration, ValueError> {
+    let Some(written) = value.toml.as_str() else {
         return Err(mismatch("a duration such as \"24h\"", value));
     };
     let Ok(parsed) = humantime::parse_duration(written) else {
@@ -99,38 +123,43 @@ pub(super) fn duration(
             "write numbers with units: ms, s, m, h, d, for example \"90d\" or \"1h 30m\"",
         ));
     };
+    let (Kind::Duration(least, most) | Kind::ShorterThan(_, least, most)) = value.kind else {
+        return Ok(parsed);
+    };
     if (least..=most).contains(&parsed) {
         return Ok(parsed);
     }
-    let range = (
-        humantime::format_duration(least),
-        humantime::format_duration(most),
-    );
-    Err(ValueError::new(format!(
-        "{written} is not from {} to {}",
-        range.0, range.1
-    )))
+    let [least, most] = [least, most].map(humantime::format_duration);
+    let message = format!("{written} is not from {least} to {most}");
+    Err(ValueError::new(message))
 }
 
-/// One of the `words`.
-pub(super) fn choice<T: Copy>(value: &DeValue<'_>, words: &[(&str, T)]) -> Result<T, ValueError> {
+/// One of the key's words.
+pub(super) fn word<T: FromStr>(value: Value<'_>) -> Result<T, ValueError> {
     let written = text(value)?;
-    if let Some((_, chosen)) = words.iter().find(|(word, _)| *word == written) {
-        return Ok(*chosen);
-    }
-    let known: Vec<_> = words
-        .iter()
-        .map(|(word, _)| format!("\"{word}\""))
-        .collect();
-    Err(ValueError::with_help(
-        format!("`{written}` is not one of the words known here"),
-        format!("write {}", known.join(" or ")),
-    ))
+    let words = if let Kind::Words(words) | Kind::WordList(words) = value.kind {
+        words
+    } else {
+        &[]
+    };
+    let known = words.contains(&written).then(|| written.parse().ok());
+    known.flatten().ok_or_else(|| {
+        let words: Vec<_> = words.iter().map(|word| format!("\"{word}\"")).collect();
+        ValueError::with_help(
+            format!("`{written}` is not one of the words known here"),
+            format!("write {}", words.join(" or ")),
+        )
+    })
 }
 
-/// A path, resolved against `base`.
-pub(super) fn path(value: &DeValue<'_>, base: &Path) -> Result<PathBuf, ValueError> {
-    full_path(text(value)?, base)
+/// Whether the key's word is this one.
+pub(super) fn is(wanted: &str) -> impl Fn(Value<'_>) -> Result<bool, ValueError> {
+    move |value| word::<String>(value).map(|word| word == wanted)
+}
+
+/// A path; a relative one starts at the file's directory.
+pub(super) fn path(value: Value<'_>) -> Result<PathBuf, ValueError> {
+    full_path(text(value)?, value.base)
 }
 
 fn full_path(written: &str, base: &Path) -> Result<PathBuf, ValueError> {
@@ -146,13 +175,16 @@ fn full_path(written: &str, base: &Path) -> Result<PathBuf, ValueError> {
     Ok(base.join(written))
 }
 
-/// The address of a listener: what nats-server takes for `listen`, or `unix:` and a path; a relative path starts at `base`.
-pub(super) fn listener(value: &DeValue<'_>, base: &Path) -> Result<ListenAddr, ValueError> {
-    let unix = value.as_str().and_then(|text| text.strip_prefix("unix:"));
+/// The address of a listener: what nats-server takes for `listen`, or `unix:` and a path.
+pub(super) fn listener(value: Value<'_>) -> Result<ListenAddr, ValueError> {
+    let unix = value
+        .toml
+        .as_str()
+        .and_then(|text| text.strip_prefix("unix:"));
     let Some(path) = unix else {
         return network_listener(value);
     };
-    let path = full_path(path, base)?;
+    let path = full_path(path, value.base)?;
     if path.as_os_str().len() > MAX_SOCKET_PATH {
         return Err(ValueError::new(format!(
             "{} is longer than {MAX_SOCKET_PATH} bytes, which a unix socket cannot be",
@@ -163,13 +195,10 @@ pub(super) fn listener(value: &DeValue<'_>, base: &Path) -> Result<ListenAddr, V
 }
 
 /// `IP:PORT`, `HOST:PORT`, or the port alone (a number, or after a colon): then at every address of the host, as in nats-server.
-fn network_listener(value: &DeValue<'_>) -> Result<ListenAddr, ValueError> {
+fn network_listener(value: Value<'_>) -> Result<ListenAddr, ValueError> {
     let everywhere = |port: u16| ListenAddr::Tcp((Ipv4Addr::UNSPECIFIED, port).into());
-    if value.as_integer().is_some() {
-        let port = u16::try_from(count(value, 0, u16::MAX.into())?);
-        return port
-            .map(everywhere)
-            .map_err(|error| ValueError::new(error.to_string()));
+    if value.toml.as_integer().is_some() {
+        return integer(value, 0, u16::MAX.into()).map(everywhere);
     }
     let written = text(value)?;
     if let Ok(addr) = written.parse() {
@@ -190,9 +219,13 @@ fn network_listener(value: &DeValue<'_>) -> Result<ListenAddr, ValueError> {
 }
 
 /// The address of `admin.listen`: IP address and port; of names only `localhost`, because none is looked up.
-pub(super) fn address(value: &DeValue<'_>) -> Result<SocketAddr, ValueError> {
+pub(super) fn address(value: Value<'_>) -> Result<SocketAddr, ValueError> {
     let not_allowed = |what: &str| ValueError::new(format!("{what} cannot stand here"));
-    if value.as_str().is_some_and(|text| text.starts_with("unix:")) {
+    if value
+        .toml
+        .as_str()
+        .is_some_and(|text| text.starts_with("unix:"))
+    {
         return Err(not_allowed("a unix socket"));
     }
     match network_listener(value)? {
@@ -207,7 +240,7 @@ pub(super) fn address(value: &DeValue<'_>) -> Result<SocketAddr, ValueError> {
 }
 
 /// `HOST:PORT`, kept as it is written.
-pub(super) fn host_and_port(value: &DeValue<'_>) -> Result<String, ValueError> {
+pub(super) fn host_and_port(value: Value<'_>) -> Result<String, ValueError> {
     let written = text(value)?;
     if written.contains("://") || written.contains('@') {
         return Err(ValueError::new(
@@ -226,7 +259,7 @@ pub(super) fn host_and_port(value: &DeValue<'_>) -> Result<String, ValueError> {
 }
 
 /// The URL of a server. Credentials are never repeated in a message.
-pub(super) fn server(value: &DeValue<'_>) -> Result<ServerAddr, ValueError> {
+pub(super) fn server(value: Value<'_>) -> Result<ServerAddr, ValueError> {
     server_without(
         value,
         "but the gateway has none: each client brings its own",
@@ -236,7 +269,7 @@ pub(super) fn server(value: &DeValue<'_>) -> Result<ServerAddr, ValueError> {
 
 /// [`server`] with another message (`instead`) and remedy for credentials in the URL.
 pub(super) fn server_without(
-    value: &DeValue<'_>,
+    value: Value<'_>,
     instead: &str,
     help: &str,
 ) -> Result<ServerAddr, ValueError> {
@@ -331,8 +364,8 @@ fn check_zone(host: &str) -> Result<(), ValueError> {
 }
 
 /// A date, as TOML date or text; yields the end of that day in UTC.
-pub(super) fn end_of_day(value: &DeValue<'_>) -> Result<SystemTime, ValueError> {
-    let written = match value {
+pub(super) fn end_of_day(value: Value<'_>) -> Result<SystemTime, ValueError> {
+    let written = match value.toml {
         DeValue::String(written) => written.to_string(),
         DeValue::Datetime(written) => written.to_string(),
         DeValue::Integer(_)

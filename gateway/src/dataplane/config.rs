@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use strum::{EnumString, IntoStaticStr, VariantNames};
+
 use crate::proxy::{Key, Network, Version};
 use crate::tls;
 
@@ -54,7 +56,8 @@ pub struct Config {
 
 /// A kind of credential that the servers check: a client with no other is accepted because of it or not at all. The protocol does
 /// not tell whether a server checks it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "lowercase", const_into_str)]
 pub enum Credential {
     /// A user and a password.
     User,

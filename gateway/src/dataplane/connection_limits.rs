@@ -6,6 +6,8 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use strum::{EnumTable, IntoStaticStr};
+
 use crate::metrics::{self, Counter};
 
 /// The limits as configured.
@@ -30,7 +32,8 @@ impl Default for ConnectionLimits {
 }
 
 /// The limit that a rejected client has hit; the variants are those of the limits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumTable, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case", const_into_str)]
 pub(super) enum Refusal {
     /// Concurrent connections.
     Connections,
@@ -44,7 +47,7 @@ pub(super) enum Refusal {
 pub(super) struct Admission {
     limits: ConnectionLimits,
     present: Mutex<Counts>,
-    refused: [Counter; 3],
+    refused: RefusalTable<Counter>,
 }
 
 struct Counts {
@@ -61,17 +64,6 @@ pub(super) struct Ticket {
 }
 
 impl Refusal {
-    const ALL: [Self; 3] = [Self::Connections, Self::Address, Self::Rate];
-
-    /// The label value.
-    pub(super) const fn word(self) -> &'static str {
-        match self {
-            Self::Connections => "connections",
-            Self::Address => "address",
-            Self::Rate => "rate",
-        }
-    }
-
     /// The error that nats-server sends in this case.
     pub(super) const fn error(self) -> &'static [u8] {
         match self {
@@ -90,7 +82,9 @@ impl Admission {
                 from: HashMap::new(),
                 spent: None,
             }),
-            refused: Refusal::ALL.map(|refusal| metrics::connections_refused(refusal.word())),
+            refused: RefusalTable::from_closure(|limit| {
+                metrics::connections_refused(limit.into_str())
+            }),
         }
     }
 
@@ -121,10 +115,7 @@ impl Admission {
     }
 
     fn refuse(&self, refusal: Refusal) -> Refusal {
-        let counted = Refusal::ALL.iter().zip(&self.refused);
-        for (_, counter) in counted.filter(|(counted, _)| **counted == refusal) {
-            counter.increment(1);
-        }
+        self.refused[refusal].increment(1);
         refusal
     }
 

@@ -2,13 +2,15 @@
 
 use std::time::Instant;
 
-use crate::metrics::{Cause, Direction, Throttle};
+use strum::VariantArray;
+
+use crate::metrics::{Cause, CauseTable, Direction, Throttle};
 use crate::policy::IdentityKinds;
 
 /// Throttled log lines, shared by all workers.
 #[derive(Default)]
 pub(super) struct RefusalLog {
-    causes: [Throttle; Cause::ALL.len()],
+    causes: CauseTable<Throttle>,
     replies: Throttle,
 }
 
@@ -26,7 +28,7 @@ pub(super) struct RefusedMessage<'a> {
 
 impl RefusalLog {
     pub(super) fn log(&self, report: &RefusedMessage<'_>, now: Instant) {
-        if let Some(left_out) = self.admit(report.cause, now) {
+        if let Some(left_out) = self.causes[report.cause].admit(now) {
             let RefusedMessage {
                 direction,
                 keyring,
@@ -34,7 +36,7 @@ impl RefusalLog {
                 subject,
                 identity,
             } = report;
-            let (direction, cause) = (direction.word(), cause.word());
+            let (direction, cause) = (direction.into_str(), cause.into_str());
             let subject = String::from_utf8_lossy(subject);
             let identity = identity.map(tracing::field::display);
             tracing::warn!(direction, keyring, cause, identity, %subject, left_out, "message did not go through");
@@ -43,8 +45,8 @@ impl RefusalLog {
 
     /// Logs a refused subscription, with its subject.
     pub(super) fn log_subscription(&self, report: &RefusedMessage<'_>, now: Instant) {
-        if let Some(left_out) = self.admit(report.cause, now) {
-            let (keyring, cause) = (report.keyring, report.cause.word());
+        if let Some(left_out) = self.causes[report.cause].admit(now) {
+            let (keyring, cause) = (report.keyring, report.cause.into_str());
             let subject = String::from_utf8_lossy(report.subject);
             let identity = report.identity.map(tracing::field::display);
             tracing::warn!(keyring, cause, identity, %subject, left_out, "subscription refused");
@@ -62,19 +64,12 @@ impl RefusalLog {
         }
     }
 
-    /// If a line may be written: how many were left out before it.
-    fn admit(&self, cause: Cause, now: Instant) -> Option<u64> {
-        let mut throttles = self.causes.iter().zip(Cause::ALL);
-        let (throttle, _of) = throttles.find(|(_throttle, of)| *of == cause)?;
-        throttle.admit(now)
-    }
-
     /// Logs how many lines were left out where none has followed.
     pub(super) fn catch_up(&self, now: Instant) {
-        for (throttle, cause) in self.causes.iter().zip(Cause::ALL) {
-            if let Some(left_out) = throttle.overdue(now) {
+        for cause in Cause::VARIANTS {
+            if let Some(left_out) = self.causes[*cause].overdue(now) {
                 tracing::warn!(
-                    cause = cause.word(),
+                    cause = cause.into_str(),
                     left_out,
                     "more messages did not go through"
                 );

@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::{ClientConnection, ServerConnection};
+use strum::VariantArray;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::metrics::{HandshakeMetrics, Side, Throttle};
-use crate::tls::{Acceptor, ClientAuth, Dialer, Failure, HandshakeOrder, TlsPolicy};
+use crate::metrics::{HandshakeMetrics, Side, SideTable, Throttle};
+use crate::tls::{Acceptor, ClientAuth, Dialer, Failure, FailureTable, HandshakeOrder, TlsPolicy};
 use crate::wire::info::{Info, Tls as InfoTls};
 
 use super::ServerAddr;
@@ -38,7 +39,7 @@ pub struct Tls {
 pub(super) struct TlsState {
     tls: Tls,
     handshakes: HandshakeMetrics,
-    throttles: [[Throttle; Failure::ALL.len()]; 2],
+    throttles: SideTable<FailureTable<Throttle>>,
 }
 
 /// The handshake failed or cannot take place; it has been logged.
@@ -48,8 +49,8 @@ impl TlsState {
     pub(super) fn new(tls: Tls) -> Self {
         Self {
             tls,
-            handshakes: HandshakeMetrics::new(Failure::ALL.iter().map(|cause| cause.word())),
-            throttles: Default::default(),
+            handshakes: HandshakeMetrics::new(Failure::VARIANTS.iter().map(Failure::into_str)),
+            throttles: SideTable::default(),
         }
     }
 
@@ -71,16 +72,6 @@ impl TlsState {
     /// Whether TLS with servers is configured.
     pub(super) const fn has_servers(&self) -> bool {
         self.tls.servers.is_some()
-    }
-
-    fn throttle(&self, side: Side, failure: Failure) -> Option<&Throttle> {
-        let [clients, servers] = &self.throttles;
-        let of = match side {
-            Side::Client => clients,
-            Side::Server => servers,
-        };
-        let mut throttles = of.iter().zip(Failure::ALL);
-        throttles.find_map(|(throttle, of)| (of == failure).then_some(throttle))
     }
 }
 
@@ -213,7 +204,7 @@ async fn accept(
         Err(failed) => {
             let failure = Failure::of(&failed.error);
             if let Some(left_out) = worker.shared.failed(Side::Client, failure) {
-                let (cause, error) = (failure.word(), &failed.error);
+                let (cause, error) = (failure.into_str(), &failed.error);
                 let help = acceptor.settings().help(failure);
                 tracing::warn!(cause, %error, help, left_out, "no TLS with a client");
             }
@@ -235,7 +226,7 @@ async fn connect(
         Err(failed) => {
             let failure = Failure::of(&failed.error);
             if let Some(left_out) = worker.shared.failed(Side::Server, failure) {
-                let (cause, error) = (failure.word(), &failed.error);
+                let (cause, error) = (failure.into_str(), &failed.error);
                 let help = dialer.settings().help(failure);
                 tracing::error!(server = %to, cause, %error, help, left_out, "no TLS with a server");
             }
@@ -314,8 +305,7 @@ fn refuse(worker: &Worker, (to, failure): (&ServerAddr, Failure), why: &str, hel
 impl Shared {
     /// Counts a failure. If it may be logged: how many lines were left out before it.
     fn failed(&self, side: Side, failure: Failure) -> Option<u64> {
-        self.tls.handshakes.failed(side, failure.word());
-        let throttle = self.tls.throttle(side, failure)?;
-        throttle.admit(self.clock.instant())
+        self.tls.handshakes.failed(side, failure.into_str());
+        self.tls.throttles[side][failure].admit(self.clock.instant())
     }
 }

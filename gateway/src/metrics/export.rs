@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
-use super::{key_names, names};
+use super::names;
 use crate::fault::{Fault, Faulty, Retry, Who};
 
 /// Bucket limits of the batch histogram, in seconds: 1 µs to 1 s.
@@ -57,12 +57,9 @@ pub fn install() -> Result<PrometheusHandle, InstallError> {
             Matcher::Full(names::BATCH_SECONDS.to_owned()),
             &BATCH_BUCKETS,
         )?
+        .set_buckets_for_metric(Matcher::Full(names::STEP_SECONDS.to_owned()), &STEP_BUCKETS)?
         .set_buckets_for_metric(
-            Matcher::Full(key_names::STEP_SECONDS.to_owned()),
-            &STEP_BUCKETS,
-        )?
-        .set_buckets_for_metric(
-            Matcher::Full(key_names::RESERVATION_SECONDS.to_owned()),
+            Matcher::Full(names::RESERVATION_SECONDS.to_owned()),
             &WRITE_BUCKETS,
         )?
         .install_recorder()?;

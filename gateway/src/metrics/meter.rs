@@ -3,9 +3,14 @@
 use std::cell::{Cell, OnceCell};
 
 use metrics::{Counter, Gauge, Histogram, Label, counter, gauge, histogram};
+use strum::VariantArray;
 
-use super::names::{self, Cause, Direction, LaneSource, MissOutcome, Side};
-use super::stopwatch::BatchStage;
+use super::labels::{
+    Cause, CauseTable, Direction, DirectionTable, LaneSource, LaneSourceTable, MissOutcome,
+    MissOutcomeTable, Side, SideTable,
+};
+use super::names;
+use super::stopwatch::BatchStageTable;
 
 /// A counter with a local cell that is flushed into it.
 pub struct LocalCounter {
@@ -31,8 +36,8 @@ pub struct KeyringMetrics {
     pub waiting: Gauge,
     /// Delivered in plaintext on a subject of the keyring, because a migration accepts it.
     pub plaintext: Flow,
-    refused: [Flow; Cause::ALL.len()],
-    withheld: [Flow; Cause::ALL.len()],
+    refused: CauseTable<Flow>,
+    withheld: CauseTable<Flow>,
     /// Whether anything is pending in `refused` and `withheld`, which most batches need not flush.
     stopped: Cell<bool>,
 }
@@ -48,12 +53,12 @@ struct AllKeyringMetrics {
 pub struct WorkerMetrics {
     keyrings: AllKeyringMetrics,
     unowned: KeyringMetrics,
-    passed: [Flow; 2],
-    lookups: [LocalCounter; 3],
-    misses: [LocalCounter; 4],
+    passed: DirectionTable<Flow>,
+    lookups: LaneSourceTable<LocalCounter>,
+    misses: MissOutcomeTable<LocalCounter>,
     kept_back: LocalCounter,
-    malformed: [Counter; 2],
-    batch_seconds: [[Histogram; 3]; 2],
+    malformed: SideTable<Counter>,
+    batch_seconds: DirectionTable<BatchStageTable<Histogram>>,
     /// Client connections accepted.
     pub accepted: Counter,
     /// Client connections open now.
@@ -105,10 +110,10 @@ impl KeyringMetrics {
     fn new(keyring: &str) -> Self {
         let keyring = keyring.to_owned();
         let by_cause = |messages: &'static str, bytes: &'static str| {
-            Cause::ALL.map(|cause| {
+            CauseTable::from_closure(|cause| {
                 let labels = [
                     Label::new("keyring", keyring.clone()),
-                    Label::new("cause", cause.word()),
+                    Label::new("cause", cause.into_str()),
                 ];
                 Flow::new(
                     counter!(messages, labels.iter()),
@@ -142,13 +147,13 @@ impl KeyringMetrics {
     /// Counts a publish with `bytes` of payload that was refused.
     pub fn refused(&self, cause: Cause, bytes: usize) {
         self.stopped.set(true);
-        bump(&self.refused, cause, bytes);
+        self.refused[cause].add(bytes);
     }
 
     /// Counts a delivery with `bytes` of payload that was withheld.
     pub fn withheld(&self, cause: Cause, bytes: usize) {
         self.stopped.set(true);
-        bump(&self.withheld, cause, bytes);
+        self.withheld[cause].add(bytes);
     }
 
     fn flush(&self) {
@@ -157,8 +162,10 @@ impl KeyringMetrics {
         self.lanes_started.flush();
         self.plaintext.flush();
         if self.stopped.take() {
-            let stopped = self.refused.iter().chain(&self.withheld);
-            stopped.for_each(Flow::flush);
+            for cause in Cause::VARIANTS {
+                self.refused[*cause].flush();
+                self.withheld[*cause].flush();
+            }
         }
     }
 }
@@ -205,38 +212,30 @@ impl WorkerMetrics {
     pub fn new<'a>(keyrings: impl Iterator<Item = &'a str>) -> Self {
         let flow = |direction: Direction| {
             Flow::new(
-                counter!(names::PASSED_MESSAGES, "direction" => direction.word()),
-                counter!(names::PASSED_BYTES, "direction" => direction.word()),
+                counter!(names::PASSED_MESSAGES, "direction" => direction.into_str()),
+                counter!(names::PASSED_BYTES, "direction" => direction.into_str()),
             )
         };
         let seconds = |direction: Direction| {
-            BatchStage::ALL.map(
-                |stage| histogram!(names::BATCH_SECONDS, "direction" => direction.word(), "stage" => stage.word()),
+            BatchStageTable::from_closure(
+                |stage| histogram!(names::BATCH_SECONDS, "direction" => direction.into_str(), "stage" => stage.into_str()),
             )
         };
         Self {
             keyrings: AllKeyringMetrics::new(keyrings),
             unowned: KeyringMetrics::new("none"),
-            passed: [flow(Direction::Publish), flow(Direction::Deliver)],
-            lookups: [
-                LaneSource::Connection,
-                LaneSource::Shared,
-                LaneSource::Derived,
-            ]
-            .map(|source| {
-                LocalCounter::new(counter!(names::LANE_LOOKUPS, "found" => source.word()))
+            passed: DirectionTable::from_closure(flow),
+            lookups: LaneSourceTable::from_closure(|source| {
+                LocalCounter::new(counter!(names::LANE_LOOKUPS, "found" => source.into_str()))
             }),
-            misses: [
-                MissOutcome::Loaded,
-                MissOutcome::Absent,
-                MissOutcome::TimedOut,
-                MissOutcome::Refused,
-            ]
-            .map(|outcome| LocalCounter::new(counter!(names::MISSES, "outcome" => outcome.word()))),
+            misses: MissOutcomeTable::from_closure(|outcome| {
+                LocalCounter::new(counter!(names::MISSES, "outcome" => outcome.into_str()))
+            }),
             kept_back: LocalCounter::new(counter!(names::KEPT_BACK)),
-            malformed: [Side::Client, Side::Server]
-                .map(|side| counter!(names::MALFORMED, "side" => side.word())),
-            batch_seconds: [seconds(Direction::Publish), seconds(Direction::Deliver)],
+            malformed: SideTable::from_closure(
+                |side| counter!(names::MALFORMED, "side" => side.into_str()),
+            ),
+            batch_seconds: DirectionTable::from_closure(seconds),
             accepted: counter!(names::CONNECTIONS_ACCEPTED),
             connections: gauge!(names::CONNECTIONS),
         }
@@ -257,33 +256,18 @@ impl WorkerMetrics {
 
     /// Messages passed unsealed in a direction.
     #[must_use]
-    pub const fn passed(&self, direction: Direction) -> &Flow {
-        let [publish, deliver] = &self.passed;
-        match direction {
-            Direction::Publish => publish,
-            Direction::Deliver => deliver,
-        }
+    pub fn passed(&self, direction: Direction) -> &Flow {
+        &self.passed[direction]
     }
 
     /// Counts where a lane was found.
     pub fn lane_lookup(&self, source: LaneSource) {
-        let [connection, shared, derived] = &self.lookups;
-        match source {
-            LaneSource::Connection => connection.add(1),
-            LaneSource::Shared => shared.add(1),
-            LaneSource::Derived => derived.add(1),
-        }
+        self.lookups[source].add(1);
     }
 
     /// Counts how a wait for a key version ended.
     pub fn miss(&self, outcome: MissOutcome) {
-        let [loaded, absent, timed_out, refused] = &self.misses;
-        match outcome {
-            MissOutcome::Loaded => loaded.add(1),
-            MissOutcome::Absent => absent.add(1),
-            MissOutcome::TimedOut => timed_out.add(1),
-            MissOutcome::Refused => refused.add(1),
-        }
+        self.misses[outcome].add(1);
     }
 
     /// Counts a message of a direct get that is beyond the bytes that the client asked for.
@@ -293,11 +277,7 @@ impl WorkerMetrics {
 
     /// Counts a byte stream that violates the NATS protocol.
     pub fn malformed(&self, side: Side) {
-        let [client, server] = &self.malformed;
-        match side {
-            Side::Client => client.increment(1),
-            Side::Server => server.increment(1),
-        }
+        self.malformed[side].increment(1);
     }
 
     /// Counts a client connection that has ended.
@@ -310,31 +290,25 @@ impl WorkerMetrics {
         counter!(names::HEADERS_REFUSED, "cause" => cause).increment(1);
     }
 
-    /// The histograms of a direction's stages, in the order of [`BatchStage::ALL`].
-    pub const fn batch_seconds(&self, direction: Direction) -> &[Histogram; 3] {
-        let [publish, deliver] = &self.batch_seconds;
-        match direction {
-            Direction::Publish => publish,
-            Direction::Deliver => deliver,
-        }
+    /// The histograms of a direction's stages.
+    pub fn batch_seconds(&self, direction: Direction) -> &BatchStageTable<Histogram> {
+        &self.batch_seconds[direction]
     }
 
     /// Adds everything pending to the shared counters.
     pub fn flush(&self) {
         self.keyrings.flush();
         self.unowned.flush();
-        self.passed.iter().for_each(Flow::flush);
-        self.lookups.iter().for_each(LocalCounter::flush);
-        self.misses.iter().for_each(LocalCounter::flush);
+        Direction::VARIANTS
+            .iter()
+            .for_each(|way| self.passed[*way].flush());
+        LaneSource::VARIANTS
+            .iter()
+            .for_each(|source| self.lookups[*source].flush());
+        MissOutcome::VARIANTS
+            .iter()
+            .for_each(|outcome| self.misses[*outcome].flush());
         self.kept_back.flush();
-    }
-}
-
-fn bump(flows: &[Flow; Cause::ALL.len()], cause: Cause, bytes: usize) {
-    for (flow, of) in flows.iter().zip(Cause::ALL) {
-        if of == cause {
-            flow.add(bytes);
-        }
     }
 }
 

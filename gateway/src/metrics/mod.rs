@@ -5,7 +5,7 @@
 //! atomic read-modify-write.
 
 mod export;
-mod key_names;
+mod labels;
 mod meter;
 mod names;
 mod rotation;
@@ -14,17 +14,18 @@ mod throttle;
 mod tls;
 
 pub use export::{InstallError, install, upkeep};
+pub use labels::{Cause, CauseTable, Direction, LaneSource, MissOutcome, Side, SideTable};
 pub use meter::{
     Flow, KeyringMetrics, LocalCounter, WorkerMetrics, connections_refused, dials_failed,
     loads_on_demand, pending_waiting,
 };
 pub use metrics::{Counter, Gauge};
 pub use metrics_exporter_prometheus::PrometheusHandle;
-pub use names::{Cause, Direction, LaneSource, MissOutcome, Side, describe};
+pub use names::describe;
 pub use rotation::{
     ActiveKey, AuditLogState, KeyringKeyMetrics, MessagesAndBytes, RotationMetrics,
     RotationOutcome, RotationStep,
 };
-pub use stopwatch::{BatchStage, Stopwatch};
+pub use stopwatch::{BatchStage, BatchStageTable, Stopwatch};
 pub use throttle::Throttle;
 pub use tls::{CertificateMetrics, HandshakeMetrics};

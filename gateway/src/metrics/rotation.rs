@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, Label, counter, gauge, histogram};
+use strum::{EnumTable, IntoStaticStr};
 
-use super::key_names as names;
+use super::names;
 
 /// A step in the life of a key version that is timed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumTable, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case", const_into_str)]
 pub enum RotationStep {
     /// The secret is generated, wrapped and recorded.
     Generate,
@@ -26,7 +28,8 @@ pub enum RotationStep {
 }
 
 /// How an attempt at a rotation ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case", const_into_str)]
 pub enum RotationOutcome {
     /// The successor is active.
     Done,
@@ -64,7 +67,7 @@ pub struct KeyringKeyMetrics {
 
 /// The metrics of rotation that are not per keyring.
 pub struct RotationMetrics {
-    steps: [Histogram; RotationStep::ALL.len()],
+    steps: RotationStepTable<Histogram>,
     audit_closed: Gauge,
     audit_reserve: Gauge,
     rolled_back: Gauge,
@@ -90,45 +93,6 @@ pub struct ActiveKey {
     pub forecast: [Option<Duration>; 2],
     /// Unix time in seconds at which its cryptoperiod ends.
     pub due: i64,
-}
-
-impl RotationStep {
-    /// All steps, in their order.
-    pub const ALL: [Self; 7] = [
-        Self::Generate,
-        Self::Distribute,
-        Self::Prove,
-        Self::Activate,
-        Self::Overlap,
-        Self::Archive,
-        Self::Destroy,
-    ];
-
-    /// The label value.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Generate => "generate",
-            Self::Distribute => "distribute",
-            Self::Prove => "prove",
-            Self::Activate => "activate",
-            Self::Overlap => "overlap",
-            Self::Archive => "archive",
-            Self::Destroy => "destroy",
-        }
-    }
-}
-
-impl RotationOutcome {
-    /// The label value.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Done => "done",
-            Self::Failed => "failed",
-            Self::Discarded => "discarded",
-        }
-    }
 }
 
 impl KeyringKeyMetrics {
@@ -235,7 +199,7 @@ impl KeyringKeyMetrics {
         let labels = [
             Label::new("keyring", self.keyring.clone()),
             Label::new("trigger", trigger),
-            Label::new("outcome", outcome.word()),
+            Label::new("outcome", outcome.into_str()),
         ];
         counter!(names::ROTATIONS, labels.iter())
     }
@@ -244,8 +208,9 @@ impl KeyringKeyMetrics {
 impl Default for RotationMetrics {
     fn default() -> Self {
         Self {
-            steps: RotationStep::ALL
-                .map(|step| histogram!(names::STEP_SECONDS, "step" => step.word())),
+            steps: RotationStepTable::from_closure(
+                |step| histogram!(names::STEP_SECONDS, "step" => step.into_str()),
+            ),
             audit_closed: gauge!(names::AUDIT_CLOSED),
             audit_reserve: gauge!(names::AUDIT_RESERVE),
             rolled_back: gauge!(names::ROLLED_BACK),
@@ -257,11 +222,7 @@ impl Default for RotationMetrics {
 impl RotationMetrics {
     /// Records the duration of a step.
     pub fn step(&self, step: RotationStep, took: Duration) {
-        for (histogram, of) in self.steps.iter().zip(RotationStep::ALL) {
-            if of == step {
-                histogram.record(took.as_secs_f64());
-            }
-        }
+        self.steps[step].record(took.as_secs_f64());
     }
 
     /// Counts a step of the host's clock: `ahead` or `back`.

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use metrics::Histogram;
+use strum::{EnumTable, IntoStaticStr, VariantArray};
 
 use crate::clock::Clock;
 
@@ -10,7 +11,8 @@ use crate::clock::Clock;
 const SAMPLE: u32 = 64;
 
 /// A stage of a batch on the message path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumTable, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "kebab-case", const_into_str)]
 pub enum BatchStage {
     /// Parsing, and policy decisions.
     Parse,
@@ -29,22 +31,7 @@ pub struct Stopwatch {
 
 struct Running {
     last: Instant,
-    spent: [Duration; 3],
-}
-
-impl BatchStage {
-    /// All stages, in the order in which they happen.
-    pub const ALL: [Self; 3] = [Self::Parse, Self::Crypto, Self::Write];
-
-    /// The label value.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Parse => "parse",
-            Self::Crypto => "crypto",
-            Self::Write => "write",
-        }
-    }
+    spent: BatchStageTable<Duration>,
 }
 
 impl Stopwatch {
@@ -53,7 +40,7 @@ impl Stopwatch {
         self.batches = self.batches.wrapping_add(1);
         self.running = self.batches.is_multiple_of(SAMPLE).then(|| Running {
             last: clock.instant(),
-            spent: [Duration::ZERO; 3],
+            spent: BatchStageTable::default(),
         });
     }
 
@@ -61,22 +48,17 @@ impl Stopwatch {
     pub fn lap(&mut self, stage: BatchStage, clock: &Clock) {
         if let Some(running) = &mut self.running {
             let now = clock.instant();
-            let [parse, crypto, write] = &mut running.spent;
-            let spent = match stage {
-                BatchStage::Parse => parse,
-                BatchStage::Crypto => crypto,
-                BatchStage::Write => write,
-            };
+            let spent = &mut running.spent[stage];
             *spent = spent.saturating_add(now.saturating_duration_since(running.last));
             running.last = now;
         }
     }
 
     /// Ends the batch and records its times.
-    pub fn stop(&mut self, histograms: &[Histogram; 3]) {
+    pub fn stop(&mut self, histograms: &BatchStageTable<Histogram>) {
         if let Some(running) = self.running.take() {
-            for (histogram, spent) in histograms.iter().zip(running.spent) {
-                histogram.record(spent);
+            for stage in BatchStage::VARIANTS {
+                histograms[*stage].record(running.spent[*stage]);
             }
         }
     }

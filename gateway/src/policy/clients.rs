@@ -3,8 +3,13 @@
 use std::fmt;
 use std::str::FromStr;
 
+use strum::{EnumString, IntoStaticStr, VariantArray};
+
 /// The kind of a client's name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, EnumString, IntoStaticStr, VariantArray,
+)]
+#[strum(serialize_all = "kebab-case", const_into_str)]
 pub enum IdentityKind {
     /// A public user nkey, `U…`.
     Nkey,
@@ -88,31 +93,6 @@ const NKEY_LEN: usize = 56;
 const GLOBAL: &str = "$G";
 
 impl IdentityKind {
-    /// All kinds.
-    pub const ALL: [Self; 7] = [
-        Self::Nkey,
-        Self::User,
-        Self::Account,
-        Self::Subject,
-        Self::Dns,
-        Self::Uri,
-        Self::Email,
-    ];
-
-    /// The word before the colon.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Nkey => "nkey",
-            Self::User => "user",
-            Self::Account => "account",
-            Self::Subject => "subject",
-            Self::Dns => "dns",
-            Self::Uri => "uri",
-            Self::Email => "email",
-        }
-    }
-
     const fn bit(self) -> u8 {
         match self {
             Self::Nkey => 1,
@@ -232,9 +212,7 @@ impl FromStr for AllowedClient {
 
     fn from_str(text: &str) -> Result<Self, BadClient> {
         let (word, name) = text.split_once(':').unwrap_or((text, ""));
-        let kind = IdentityKind::ALL
-            .into_iter()
-            .find(|kind| kind.word() == word);
+        let kind = word.parse::<IdentityKind>().ok();
         let kind = kind.ok_or_else(|| BadClient::Kind(word.to_owned()))?;
         if name == "*" {
             return Ok(Self::Any(kind));
@@ -269,8 +247,8 @@ impl FromStr for AllowedClient {
 impl fmt::Display for AllowedClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Name(ClientName { kind, text }) => write!(f, "{}:{text}", kind.word()),
-            Self::Any(kind) => write!(f, "{}:*", kind.word()),
+            Self::Name(ClientName { kind, text }) => write!(f, "{}:{text}", kind.into_str()),
+            Self::Any(kind) => write!(f, "{}:*", kind.into_str()),
         }
     }
 }
@@ -278,9 +256,9 @@ impl fmt::Display for AllowedClient {
 impl fmt::Display for IdentityKinds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut before = "";
-        let has = |kind: &IdentityKind| self.0 & kind.bit() != 0;
-        for kind in IdentityKind::ALL.into_iter().filter(has) {
-            write!(f, "{before}{}", kind.word())?;
+        let has = |kind: &&IdentityKind| self.0 & kind.bit() != 0;
+        for kind in IdentityKind::VARIANTS.iter().filter(has) {
+            write!(f, "{before}{}", kind.into_str())?;
             before = " ";
         }
         if before.is_empty() {

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use strum::{EnumString, IntoStaticStr, VariantNames};
+
 /// How plaintext that arrives on a protected subject is treated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Plaintext {
@@ -15,7 +17,8 @@ pub enum Plaintext {
 }
 
 /// What may answer a sealed request. Statuses and empty answers always may.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, EnumString, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "lowercase", const_into_str)]
 pub enum Answers {
     /// Envelopes: for request/reply between clients.
     Sealed,
@@ -27,7 +30,8 @@ pub enum Answers {
 }
 
 /// How an empty payload that is published on a protected subject is treated.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, EnumString, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "lowercase", const_into_str)]
 pub enum Empty {
     /// It passes: NATS gives it meaning in many places.
     #[default]
@@ -56,7 +60,8 @@ impl Undecryptable {
 }
 
 /// What a client gets in place of a message that does not open.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, EnumString, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "lowercase", const_into_str)]
 pub enum Substitute {
     /// Nothing.
     #[default]
@@ -75,7 +80,8 @@ pub struct Limit {
 }
 
 /// How a consumer gets past a message that does not open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "lowercase", const_into_str)]
 pub enum AtLimit {
     /// `+TERM`: the server does not redeliver it, and a work-queue stream deletes it.
     Terminate,

@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 
 use proxy_header::{ParseConfig, Protocol, ProxiedAddress, ProxyHeader};
+use strum::IntoStaticStr;
 
 /// The longest header that is read, in bytes: version 2 with its longest (unix) addresses, and space for the TLVs that load
 /// balancers add.
@@ -38,7 +39,8 @@ pub struct Header {
 }
 
 /// Why bytes are not a valid header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case", const_into_str)]
 pub enum ProxyHeaderError {
     /// They do not begin like one.
     #[error("no PROXY header; a load balancer named in `proxy.accept-from` must send one")]
@@ -50,19 +52,8 @@ pub enum ProxyHeaderError {
     #[error(
         "a PROXY header of more than {LONGEST} bytes; have the load balancer send fewer fields"
     )]
+    #[strum(serialize = "long")]
     TooLong,
-}
-
-impl ProxyHeaderError {
-    /// The label value.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Absent => "absent",
-            Self::Malformed => "malformed",
-            Self::TooLong => "long",
-        }
-    }
 }
 
 impl Header {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use strum::{EnumString, IntoStaticStr, VariantNames};
+
 use crate::catalogue::State;
 use crate::envelope::{Kid, Suite};
 
@@ -62,7 +64,8 @@ pub struct Limit {
 }
 
 /// What becomes of a key version after its overlap.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "lowercase", const_into_str)]
 pub enum Retain {
     /// Destroyed once nothing stored can need it.
     Destroy,
@@ -73,7 +76,8 @@ pub enum Retain {
 }
 
 /// Who has to approve before a secret is destroyed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "lowercase", const_into_str)]
 pub enum DestroyApproval {
     /// Nobody.
     Automatic,
@@ -118,29 +122,6 @@ impl OpenPolicy {
             | State::DecryptOnly
             | State::Archived
             | State::Destroyed => false,
-        }
-    }
-}
-
-impl Retain {
-    /// The word in the configuration and in status.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Destroy => "destroy",
-            Self::Archive => "archive",
-            Self::Shred => "shred",
-        }
-    }
-}
-
-impl DestroyApproval {
-    /// The word in the configuration and in status.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Automatic => "automatic",
-            Self::Approved => "approved",
         }
     }
 }

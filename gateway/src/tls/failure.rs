@@ -3,9 +3,11 @@
 use std::io;
 
 use rustls::{AlertDescription, CertificateError, Error};
+use strum::{EnumTable, IntoStaticStr, VariantArray};
 
 /// Why a handshake failed, for metrics and log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumTable, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "kebab-case", const_into_str)]
 pub enum Failure {
     /// The peer does not speak TLS.
     NotTls,
@@ -34,41 +36,6 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// All of them, in the order of their declaration.
-    pub const ALL: [Self; 12] = [
-        Self::NotTls,
-        Self::Incompatible,
-        Self::NoCertificate,
-        Self::Expired,
-        Self::Revoked,
-        Self::UnknownCa,
-        Self::WrongName,
-        Self::BadCertificate,
-        Self::Declined,
-        Self::Closed,
-        Self::TimedOut,
-        Self::Other,
-    ];
-
-    /// The label value.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::NotTls => "not-tls",
-            Self::Incompatible => "incompatible",
-            Self::NoCertificate => "no-certificate",
-            Self::Expired => "expired",
-            Self::Revoked => "revoked",
-            Self::UnknownCa => "unknown-ca",
-            Self::WrongName => "wrong-name",
-            Self::BadCertificate => "bad-certificate",
-            Self::Declined => "declined",
-            Self::Closed => "closed",
-            Self::TimedOut => "timed-out",
-            Self::Other => "other",
-        }
-    }
-
     /// The cause of a socket's error, which may wrap one of rustls.
     #[must_use]
     #[expect(

@@ -32,7 +32,7 @@ use crate::clock::Clock;
 
 pub use certificate::{CertificateInfo, Names, Peer, Warning};
 pub use error::Error;
-pub use failure::Failure;
+pub use failure::{Failure, FailureTable};
 pub use files::Contents;
 pub use reloadable::{Built, Changed, ReloadableConfig, Settings};
 pub use settings::{

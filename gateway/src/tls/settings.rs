@@ -1,8 +1,9 @@
 //! TLS settings: paths and modes, no contents.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use strum::{Display, IntoStaticStr};
 
 /// TLS with clients: section `[tls]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,21 +81,29 @@ pub struct ServerTls {
 }
 
 /// What a file is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Display, IntoStaticStr)]
+#[strum(const_into_str)]
 pub enum Role {
     /// The gateway's certificate for clients.
+    #[strum(serialize = "tls.certificate")]
     Certificate,
     /// Its key.
+    #[strum(serialize = "tls.key")]
     Key,
     /// The CAs of clients' certificates.
+    #[strum(serialize = "tls.client-ca")]
     ClientCa,
     /// Their revocation lists.
+    #[strum(serialize = "tls.crl")]
     Crl,
     /// The CAs of servers' certificates.
+    #[strum(serialize = "server-tls.ca")]
     ServerCa,
     /// The gateway's client certificate for servers.
+    #[strum(serialize = "server-tls.certificate")]
     ServerCertificate,
     /// Its key.
+    #[strum(serialize = "server-tls.key")]
     ServerKey,
 }
 
@@ -112,20 +121,6 @@ impl ListenerTls {
 }
 
 impl Role {
-    /// The configuration key; also the label value.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Certificate => "tls.certificate",
-            Self::Key => "tls.key",
-            Self::ClientCa => "tls.client-ca",
-            Self::Crl => "tls.crl",
-            Self::ServerCa => "server-tls.ca",
-            Self::ServerCertificate => "server-tls.certificate",
-            Self::ServerKey => "server-tls.key",
-        }
-    }
-
     /// Whether only the owner may read the file.
     pub(super) const fn is_secret(self) -> bool {
         matches!(self, Self::Key | Self::ServerKey)
@@ -134,12 +129,6 @@ impl Role {
     /// Whether the file holds CAs, not a certificate of ours.
     pub(super) const fn is_ca(self) -> bool {
         matches!(self, Self::ClientCa | Self::ServerCa)
-    }
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.word())
     }
 }
 

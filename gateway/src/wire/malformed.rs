@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use strum::IntoStaticStr;
+
 use crate::fault::{Fault, Faulty, Retry, Who};
 
 /// A protocol error; the parser that reported it must not be used again.
@@ -12,7 +14,8 @@ use crate::fault::{Fault, Faulty, Retry, Who};
 /// "Seen" below is what nats-server 2.15.1 answered to the forwarded bytes, after answering an earlier PING. Before
 /// authentication it is `Authorization Violation` wherever the first byte is not a `C`, for the client's own bytes and for the
 /// forwarded ones.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case", const_into_str)]
 pub enum Malformed {
     /// A byte that no operation has in this place; detected at that byte, not at the line's end. Forwarded: everything up to that
     /// byte. Seen: `-ERR 'Unknown Protocol Operation'`, closed.
@@ -108,21 +111,6 @@ impl Malformed {
             Self::ControlLineTooLong { .. } => Some("maximum control line exceeded"),
             Self::PayloadTooLarge { .. } => Some("Maximum Payload Violation"),
             Self::Arguments { .. } => None,
-        }
-    }
-
-    /// The value of metric labels.
-    #[must_use]
-    pub const fn word(&self) -> &'static str {
-        match self {
-            Self::UnknownOperation { .. } => "unknown-operation",
-            Self::ServerVerb => "server-verb",
-            Self::CarriageReturn => "carriage-return",
-            Self::ControlLineTooLong { .. } => "control-line-too-long",
-            Self::EndlessFilling => "endless-filling",
-            Self::Arguments { .. } => "arguments",
-            Self::PayloadTooLarge { .. } => "payload-too-large",
-            Self::Trailer => "trailer",
         }
     }
 }

@@ -1,11 +1,11 @@
 //! `publish-by` and `deliver-to`: the clients that may use a keyring.
 
-use toml::de::DeValue;
+use strum::VariantArray;
 
 use crate::config::finding::ValueError;
 use crate::config::schema;
 use crate::config::section::Section;
-use crate::config::value;
+use crate::config::value::{self, Value};
 use crate::dataplane::Credential;
 use crate::policy::{AllowedClient, BadClient, Clients, IdentityKind};
 
@@ -53,7 +53,7 @@ pub(super) fn check(section: &Section<'_>, verified: &[Credential]) {
     }
 }
 
-fn listed(value: &DeValue<'_>) -> Result<AllowedClient, ValueError> {
+fn listed(value: Value<'_>) -> Result<AllowedClient, ValueError> {
     let written = value::text(value)?;
     written.parse().map_err(|bad: BadClient| {
         let message = bad.to_string();
@@ -73,7 +73,10 @@ fn listed(value: &DeValue<'_>) -> Result<AllowedClient, ValueError> {
 
 /// A remedy for `written`, which begins with the unknown kind `word`.
 fn in_its_place(written: &str, word: &str) -> String {
-    let kinds = IdentityKind::ALL.map(IdentityKind::word);
+    let kinds: Vec<_> = IdentityKind::VARIANTS
+        .iter()
+        .map(IdentityKind::into_str)
+        .collect();
     let name = written.get(word.len()..).unwrap_or_default();
     match schema::closest(word, &kinds) {
         Some(kind) if !name.is_empty() => format!("did you mean `{kind}{name}`?"),

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use crate::config::finding::ValueError;
 use crate::config::gateway_config::{
     DestroyApproval, Keyring, Limit, OpenPolicy, Retain, Rotate, Terms,
 };
 use crate::config::section::Section;
-use crate::config::value::{self, MAX_DURATION};
+use crate::config::value::{self, Value};
 use crate::envelope::Suite;
 use crate::envelope::limits::HardLimit;
 use crate::policy::{Bind, Rule};
@@ -23,28 +24,14 @@ struct Budget {
 
 /// Reads the key management of a keyring.
 pub(super) fn convert(section: &Section<'_>, rule: &Rule, control_line: usize) -> Option<Keyring> {
-    let suites = [Suite::Aes256Gcm, Suite::Aes256GcmSiv].map(|suite| (suite.name(), suite));
-    let suite = section.one("suite", |v| value::choice(v, &suites));
+    let suite = section.one("suite", suite);
     let thresholds = section.section("rotate");
     let (after, jitter, soft) = rotate(&thresholds);
     let hard = budget(&section.section("limit"));
-    let overlap = section.one("overlap", |v| {
-        value::duration(v, Duration::ZERO, MAX_DURATION)
-    });
-    let retain = section.one("retain", |v| {
-        let words = [
-            ("destroy", Retain::Destroy),
-            ("archive", Retain::Archive),
-            ("shred", Retain::Shred),
-        ];
-        value::choice(v, &words)
-    });
-    let hold = section.one("hold", |v| value::duration(v, Duration::ZERO, MAX_DURATION));
-    let destroy = section.one("destroy", |v| {
-        let words = [DestroyApproval::Automatic, DestroyApproval::Approved]
-            .map(|approval| (approval.word(), approval));
-        value::choice(v, &words)
-    });
+    let overlap = section.one("overlap", value::duration);
+    let retain = section.one("retain", value::word);
+    let hold = section.one("hold", value::duration);
+    let destroy = section.one("destroy", value::word);
     check_destruction(section, retain, destroy);
     let open = open_policy(section);
     let limit = limit(hard);
@@ -72,13 +59,18 @@ pub(super) fn convert(section: &Section<'_>, rule: &Rule, control_line: usize) -
     })
 }
 
+fn suite(value: Value<'_>) -> Result<Suite, ValueError> {
+    let word: String = value::word(value)?;
+    Ok(if word == Suite::Aes256GcmSiv.name() {
+        Suite::Aes256GcmSiv
+    } else {
+        Suite::Aes256Gcm
+    })
+}
+
 fn rotate(section: &Section<'_>) -> (Option<Duration>, Option<u8>, Budget) {
-    let after = section.one("after", |v| {
-        value::duration(v, Duration::from_secs(1), MAX_DURATION)
-    });
-    let jitter = section.one("jitter", |v| {
-        value::count(v, 0, 50).map(|percent| u8::try_from(percent).unwrap_or(u8::MAX))
-    });
+    let after = section.one("after", value::duration);
+    let jitter = section.one("jitter", value::count);
     (after, jitter, budget(section))
 }
 
@@ -117,8 +109,8 @@ fn open_policy(section: &Section<'_>) -> Option<OpenPolicy> {
 
 fn budget(section: &Section<'_>) -> Budget {
     Budget {
-        messages: section.one("messages", |v| value::count(v, 1, u64::MAX)),
-        bytes: section.one("bytes", |v| value::size(v, 1, u64::MAX)),
+        messages: section.one("messages", value::count),
+        bytes: section.one("bytes", value::size),
     }
 }
 

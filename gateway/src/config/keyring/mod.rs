@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use crate::config::finding::ValueError;
 use crate::config::gateway_config::Keyring;
 use crate::config::section::Section;
-use crate::config::value;
+use crate::config::value::{self, Value};
 use crate::dataplane::Credential;
 use crate::policy::{Alias, Bind, Invalid, KeyringName, Pattern, Policy, Rule, RuleFault};
 
@@ -85,8 +85,8 @@ fn default_entry(section: Section<'_>, control_line: usize) -> Entry<'_> {
 
 /// Reads one `[[keyring]]`. Values with errors are replaced so that they hide no other error; `keys` is `None` then.
 fn entry(section: Section<'_>, index: usize, control_line: usize, now: SystemTime) -> Entry<'_> {
-    let name = section.one("name", parsed::<KeyringName>);
-    let (subjects, complete) = section.non_empty_list("subjects", parsed::<Pattern>);
+    let name = section.one("name", value::parsed::<KeyringName>);
+    let (subjects, complete) = section.non_empty_list("subjects", value::parsed::<Pattern>);
     let (bind, bound) = bind(&section);
     let (subjects, places): (Vec<_>, _) = subjects.into_iter().unzip();
     let strict = strict::convert(&section, &subjects, now);
@@ -152,8 +152,7 @@ fn placeholder_name(index: usize) -> KeyringName {
 
 /// `bind` and `aliases`, and whether they have no errors.
 fn bind(section: &Section<'_>) -> (Bind, bool) {
-    let words = [("subject", true), ("keyring", false)];
-    let to_subject = section.one("bind", |v| value::choice(v, &words));
+    let to_subject = section.one("bind", value::is("subject"));
     let written = section.sections("aliases");
     let aliases: Vec<_> = written.iter().filter_map(alias).collect();
     if to_subject == Some(false) && !written.is_empty() {
@@ -169,8 +168,8 @@ fn bind(section: &Section<'_>) -> (Bind, bool) {
 }
 
 fn alias(section: &Section<'_>) -> Option<Alias> {
-    let from = section.one("from", parsed::<Pattern>);
-    let to = section.one("to", parsed::<Pattern>);
+    let from = section.one("from", value::parsed::<Pattern>);
+    let to = section.one("to", value::parsed::<Pattern>);
     let alias = Alias::new(from?, to?);
     if let Err(uneven) = &alias {
         let help = "for example: { from = \"orders.*\", to = \"eu.orders.*\" }".to_owned();
@@ -232,7 +231,7 @@ fn prefix_texts(prefixes: Option<&Vec<(String, usize)>>) -> Vec<String> {
 }
 
 /// A [`prefix`] that does not begin with `$`, as those of system subjects and stores do.
-fn inbox_prefix(value: &toml::de::DeValue<'_>) -> Result<String, ValueError> {
+fn inbox_prefix(value: Value<'_>) -> Result<String, ValueError> {
     let prefix = prefix(value)?;
     if prefix.starts_with('$') {
         return Err(ValueError::new(format!(
@@ -243,7 +242,7 @@ fn inbox_prefix(value: &toml::de::DeValue<'_>) -> Result<String, ValueError> {
 }
 
 /// A subject without wildcards.
-pub(super) fn prefix(value: &toml::de::DeValue<'_>) -> Result<String, ValueError> {
+pub(super) fn prefix(value: Value<'_>) -> Result<String, ValueError> {
     let written = value::text(value)?;
     let bare = written.strip_suffix('.').unwrap_or(written);
     let pattern: Pattern = bare
@@ -256,14 +255,4 @@ pub(super) fn prefix(value: &toml::de::DeValue<'_>) -> Result<String, ValueError
             "`{written}` has wildcards, a prefix has none"
         )))
     }
-}
-
-/// A value that is parsed from text.
-fn parsed<T>(value: &toml::de::DeValue<'_>) -> Result<T, ValueError>
-where
-    T: std::str::FromStr<Err: std::fmt::Display>,
-{
-    value::text(value)?
-        .parse()
-        .map_err(|bad: T::Err| ValueError::new(bad.to_string()))
 }

@@ -8,18 +8,6 @@ use crate::policy::{
     Answers, AtLimit, Empty, Limit, Pattern, Plaintext, Substitute, Undecryptable,
 };
 
-/// Shortest delay of a `-NAK`.
-const MIN_NAK_DELAY: Duration = Duration::from_millis(1);
-
-/// Longest delay of a `-NAK`.
-const MAX_NAK_DELAY: Duration = Duration::from_hours(24);
-
-/// Shortest time for which a message of a stream is withheld.
-const MIN_LIMIT: Duration = Duration::from_secs(1);
-
-/// Longest time for which a message of a stream is withheld.
-const MAX_LIMIT: Duration = Duration::from_hours(24 * 30);
-
 /// How the subjects of key-value and object stores start.
 const STORES: [&str; 3] = ["$KV.", "$O.", "$OBJ."];
 
@@ -52,10 +40,8 @@ pub(super) fn convert(
 ) -> Option<Strict> {
     let plaintext = plaintext(section, now);
     let answers = answers(section, subjects);
-    let words = [("bound", true), ("unbound", false)];
-    let binds_answers = section.one("answers", |v| value::choice(v, &words));
-    let words = [("pass", Empty::Pass), ("seal", Empty::Seal)];
-    let empty = section.one("empty", |v| value::choice(v, &words));
+    let binds_answers = section.one("answers", value::is("bound"));
+    let empty = section.one("empty", value::word);
     let undecryptable = undecryptable(&section.section("undecryptable"));
     Some(Strict {
         plaintext: plaintext?,
@@ -67,9 +53,7 @@ pub(super) fn convert(
 }
 
 fn plaintext(section: &Section<'_>, now: SystemTime) -> Option<Plaintext> {
-    let accept = section.one("plaintext", |v| {
-        value::choice(v, &[("reject", false), ("accept", true)])
-    });
+    let accept = section.one("plaintext", value::is("accept"));
     let until = section.optional("until", value::end_of_day);
     match (accept?, until?) {
         (false, None) => Some(Plaintext::Reject),
@@ -110,12 +94,7 @@ fn plaintext(section: &Section<'_>, now: SystemTime) -> Option<Plaintext> {
 }
 
 fn answers(section: &Section<'_>, subjects: &[Pattern]) -> Option<Answers> {
-    let words = [
-        ("sealed", Answers::Sealed),
-        ("puback", Answers::PubAck),
-        ("either", Answers::Either),
-    ];
-    let answers = section.one("reply", |v| value::choice(v, &words))?;
+    let answers: Answers = section.one("reply", value::word)?;
     let store = subjects.iter().find(|pattern| in_store(pattern));
     if let Some(store) = store.filter(|_| answers == Answers::Sealed) {
         let message = format!(
@@ -135,15 +114,9 @@ fn in_store(pattern: &Pattern) -> bool {
 
 fn undecryptable(section: &Section<'_>) -> Option<Undecryptable> {
     let deliver = deliver(section);
-    let nak_delay = section.optional("nak-delay", |v| {
-        value::duration(v, MIN_NAK_DELAY, MAX_NAK_DELAY)
-    });
-    let after = section.optional("limit", |v| value::duration(v, MIN_LIMIT, MAX_LIMIT));
-    let words = [
-        ("terminate", AtLimit::Terminate),
-        ("envelope", AtLimit::Envelope),
-    ];
-    let then = section.optional("at-limit", |v| value::choice(v, &words));
+    let nak_delay = section.optional("nak-delay", value::duration);
+    let after = section.optional("limit", value::duration);
+    let then = section.optional("at-limit", value::word);
     check_delay(section, nak_delay.flatten().zip(after.flatten()));
     let limit = limit(section, after, then);
     Some(Undecryptable {
@@ -154,11 +127,7 @@ fn undecryptable(section: &Section<'_>) -> Option<Undecryptable> {
 }
 
 fn deliver(section: &Section<'_>) -> Option<Substitute> {
-    let words = [
-        ("nothing", Substitute::Nothing),
-        ("envelope", Substitute::Envelope),
-    ];
-    let deliver = section.one("deliver", |v| value::choice(v, &words))?;
+    let deliver: Substitute = section.one("deliver", value::word)?;
     if deliver == Substitute::Envelope {
         section.warn(
             "deliver",

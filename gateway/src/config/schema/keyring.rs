@@ -1,280 +1,117 @@
 //! The keys of a keyring.
 
-use super::Default::{Described, Required, Value};
-use super::Key;
+use strum::VariantNames;
 
-/// In the order of the reference page.
-pub(super) const KEYS: &[Key] = &[
-    Key {
-        path: "keyring",
-        kind: "list of tables",
-        unit: "",
-        default: Described("one keyring: `name = \"default\"`, `subjects = \">\"`"),
-        example: "[[keyring]]",
-        effect: "A set of subjects and the keys that seal them. Of several patterns that match a subject, the most specific decides.",
-    },
-    Key {
-        path: "keyring[].name",
-        kind: "text",
-        unit: "1 to 63 of a-z, 0-9, `-`, `_`; not `-` or `_` first",
-        default: Required,
-        example: "name = \"agents\"",
-        effect: "The keyring's name, unique in the file. Keys are derived from it: a renamed keyring is another keyring.",
-    },
-    Key {
-        path: "keyring[].subjects",
-        kind: "text, or a list of it",
-        unit: "subject; `*` is one token, a final `>` one or more",
-        default: Required,
-        example: "subjects = [\"agents.>\", \"tools.*.call\"]",
-        effect: "What is sealed. A pattern can stand in one keyring only. Replies (`_INBOX.>`) follow their request unless a pattern names `_INBOX` itself.",
-    },
-    Key {
-        path: "keyring[].suite",
-        kind: "text",
-        unit: "`aes-256-gcm` or `aes-256-gcm-siv`",
-        default: Value("\"aes-256-gcm\""),
-        example: "suite = \"aes-256-gcm-siv\"",
-        effect: "What new key versions seal with. GCM-SIV costs more, and forgives a host whose memory is snapshotted and resumed.",
-    },
-    Key {
-        path: "keyring[].rotate",
-        kind: "table",
-        unit: "",
-        default: Described("every default"),
-        example: "rotate = { after = \"24h\" }",
-        effect: "When a key version is replaced: the first threshold that is reached.",
-    },
-    Key {
-        path: "keyring[].rotate.after",
-        kind: "text",
-        unit: "duration, from 1 s to 10 years",
-        default: Value("\"24h\""),
-        example: "rotate = { after = \"24h\" }",
-        effect: "The cryptoperiod: how long a key version seals.",
-    },
-    Key {
-        path: "keyring[].rotate.jitter",
-        kind: "integer",
-        unit: "percent of `after`, 0 to 50",
-        default: Value("10"),
-        example: "rotate = { after = \"24h\", jitter = 10 }",
-        effect: "How much earlier than `after` a version may be replaced: each draws its own part of it, so that many keyrings do not rotate at once.",
-    },
-    Key {
-        path: "keyring[].rotate.messages",
-        kind: "integer",
-        unit: "messages, from 1",
-        default: Value("1_000_000_000"),
-        example: "rotate = { messages = 1_000_000_000 }",
-        effect: "Messages sealed under one key version. Below `limit.messages`.",
-    },
-    Key {
-        path: "keyring[].rotate.bytes",
-        kind: "integer or text",
-        unit: "bytes, from 1",
-        default: Value("\"1 TiB\""),
-        example: "rotate = { bytes = \"1 TiB\" }",
-        effect: "Bytes of payload sealed under one key version. Below `limit.bytes`.",
-    },
-    Key {
-        path: "keyring[].limit",
-        kind: "table",
-        unit: "",
-        default: Described("every default"),
-        example: "limit = { messages = 4_294_967_296 }",
-        effect: "What a key version may seal at most, whatever happens. Checked against the bound of the cipher.",
-    },
-    Key {
-        path: "keyring[].limit.messages",
-        kind: "integer",
-        unit: "messages, from 1",
-        default: Value("4_294_967_296"),
-        example: "limit = { messages = 4_294_967_296 }",
-        effect: "Messages.",
-    },
-    Key {
-        path: "keyring[].limit.bytes",
-        kind: "integer or text",
-        unit: "bytes, from 1",
-        default: Value("\"4 TiB\""),
-        example: "limit = { bytes = \"4 TiB\" }",
-        effect: "Bytes of payload.",
-    },
-    Key {
-        path: "keyring[].overlap",
-        kind: "text",
-        unit: "duration, up to 10 years",
-        default: Value("\"10m\""),
-        example: "overlap = \"10m\"",
-        effect: "How long a replaced key version is kept loaded to open what is on its way.",
-    },
-    Key {
-        path: "keyring[].open-suspended",
-        kind: "true or false",
-        unit: "",
-        default: Value("true"),
-        example: "open-suspended = false",
-        effect: "Whether a version that an operator has suspended still opens what was sealed under it.",
-    },
-    Key {
-        path: "keyring[].open-compromised",
-        kind: "true or false",
-        unit: "",
-        default: Value("false"),
-        example: "open-compromised = true",
-        effect: "Whether a compromised version still opens what was sealed under it: whoever has the secret may have sealed it too.",
-    },
-    Key {
-        path: "keyring[].retain",
-        kind: "text",
-        unit: "`destroy`, `archive` or `shred`",
-        default: Value("\"destroy\""),
-        example: "retain = \"archive\"",
-        effect: "After the overlap: opened on demand until nothing stored can need it, then destroyed; opened on demand for good; or destroyed at once, whatever is stored.",
-    },
-    Key {
-        path: "keyring[].hold",
-        kind: "text",
-        unit: "duration, up to 10 years",
-        default: Value("\"24h\""),
-        example: "hold = \"7d\"",
-        effect: "With `retain = \"destroy\"`: how long after the end of the overlap the gateway destroys nothing by itself, whatever the server says is stored. An operator's own order is not held.",
-    },
-    Key {
-        path: "keyring[].destroy",
-        kind: "text",
-        unit: "`automatic` or `approved`",
-        default: Value("\"automatic\""),
-        example: "destroy = \"approved\"",
-        effect: "Who has to agree before a secret is destroyed: nobody else, or somebody else than whoever wants it, be that the gateway or an operator: `keyway destroy --approve`. Not with `retain = \"shred\"`.",
-    },
-    Key {
-        path: "keyring[].bind",
-        kind: "text",
-        unit: "`subject` or `keyring`",
-        default: Value("\"subject\""),
-        example: "bind = \"keyring\"",
-        effect: "What an envelope is bound to. With `subject`, one that was moved to another subject does not open.",
-    },
-    Key {
-        path: "keyring[].answers",
-        kind: "text",
-        unit: "`bound` or `unbound`",
-        default: Value("\"bound\""),
-        example: "answers = \"unbound\"",
-        effect: "Whether what answers a sealed request opens for that request alone, on the connection that has asked it. `unbound`: for agents that ask on one connection and listen on another; then a request that is sent again by somebody on the bus can be answered to another requester. Such an answer opens there by the inbox that it is bound to: with `bind = \"keyring\"` it is bound to none, and opens only where it was asked for.",
-    },
-    Key {
-        path: "keyring[].aliases",
-        kind: "list of tables",
-        unit: "",
-        default: Described("none"),
-        example: "aliases = [{ from = \"orders.*\", to = \"eu.orders.*\" }]",
-        effect: "Subjects that the bus renames on the way: see above. Only with `bind = \"subject\"`.",
-    },
-    Key {
-        path: "keyring[].aliases[].from",
-        kind: "text",
-        unit: "subject with or without wildcards",
-        default: Required,
-        example: "from = \"orders.*\"",
-        effect: "The subject that is published on, as the publisher writes it; covered by `subjects`.",
-    },
-    Key {
-        path: "keyring[].aliases[].to",
-        kind: "text",
-        unit: "subject with the same wildcards",
-        default: Required,
-        example: "to = \"eu.orders.*\"",
-        effect: "The subject that is delivered on, as the subscriber sees it; covered by `subjects`. Its wildcards stand for those of `from` in their order.",
-    },
-    Key {
-        path: "keyring[].publish-by",
-        kind: "text, or a list of it",
-        unit: "`KIND:NAME`, or `KIND:*` for any name of the kind; see [identity.md](identity.md)",
-        default: Described("everybody"),
-        example: "publish-by = [\"user:planner\", \"nkey:UBMNFGRWUSB7Q2OWAKFV2AIUSC4G5OL3J2QGO7BGIW545YNTAGRQ6VSK\"]",
-        effect: "Who may publish on the keyring's subjects, and answer what was sealed under it: a client that has proven one of these names. An empty list: nobody. A publish of anybody else, also an empty one, is refused with the error that the server has for it. Kinds: `nkey`, `user`, `account`; of a client certificate `subject`, `dns`, `uri`, `email`.",
-    },
-    Key {
-        path: "keyring[].deliver-to",
-        kind: "text, or a list of it",
-        unit: "as `publish-by`",
-        default: Described("everybody"),
-        example: "deliver-to = [\"account:*\"]",
-        effect: "Who may get what is sealed under the keyring, and what comes on its subjects: a client that has proven one of these names. An empty list: nobody. From anybody else it is withheld, and a subscription that lies within the keyring's subjects is refused with the error that the server has for it.",
-    },
-    Key {
-        path: "keyring[].plaintext",
-        kind: "text",
-        unit: "`reject` or `accept`",
-        default: Value("\"reject\""),
-        example: "plaintext = \"accept\"",
-        effect: "A plaintext that arrives on a protected subject: withheld and counted, or delivered while a migration lasts.",
-    },
-    Key {
-        path: "keyring[].until",
-        kind: "date",
-        unit: "the last day, in UTC",
-        default: Described("none"),
-        example: "until = 2027-06-30",
-        effect: "How long plaintext is accepted. Needed with `plaintext = \"accept\"`; a gateway does not start with a date that has passed. Once it has, it stays so, whatever the clock shows later; give a later date to accept plaintext again.",
-    },
-    Key {
-        path: "keyring[].reply",
-        kind: "text",
-        unit: "`sealed`, `puback` or `either`",
-        default: Value("\"either\""),
-        example: "reply = \"puback\"",
-        effect: "What may answer a request on the keyring's subjects: envelopes alone; JetStream's acknowledgement of a publish and no envelope; or both. An acknowledgement is known by its form alone, so that whoever may publish to an inbox can forge one unless this is `sealed`. Other plaintext is withheld, unless `plaintext` accepts it; a status passes, and so does an empty answer.",
-    },
-    Key {
-        path: "keyring[].empty",
-        kind: "text",
-        unit: "`pass` or `seal`",
-        default: Value("\"pass\""),
-        example: "empty = \"seal\"",
-        effect: "Empty payloads: left alone, or sealed when published, and withheld when they arrive unsealed. What NATS gives a meaning to passes all the same: statuses, answers, and whatever has a header `Nats-…` or `KV-Operation`. While `plaintext` is accepted, unsealed ones are not withheld.",
-    },
-    Key {
-        path: "keyring[].undecryptable",
-        kind: "table",
-        unit: "",
-        default: Described("every default"),
-        example: "undecryptable = { nak-delay = \"5s\" }",
-        effect: "What becomes of a delivery that is withheld, because its envelope does not open or because it is plaintext. It is counted with its cause in any case.",
-    },
-    Key {
-        path: "keyring[].undecryptable.deliver",
-        kind: "text",
-        unit: "`nothing` or `envelope`",
-        default: Value("\"nothing\""),
-        example: "undecryptable = { deliver = \"envelope\" }",
-        effect: "What the client gets: nothing, and what comes from a stream is not acknowledged; or, for debugging, the envelope as it is, for the client to acknowledge, with a header `Keyway-Undecryptable` that names the cause. Rejected plaintext is delivered empty. A warning at every start says so.",
-    },
-    Key {
-        path: "keyring[].undecryptable.nak-delay",
-        kind: "text",
-        unit: "duration, from 1 ms to 24 h, below `limit`",
-        default: Described("none: the server delivers it again after the consumer's `ack_wait`"),
-        example: "undecryptable = { nak-delay = \"5s\" }",
-        effect: "A withheld delivery from a stream is refused with `-NAK`, and the server delivers it again after this delay. Each time counts towards the consumer's `max_deliver`.",
-    },
-    Key {
-        path: "keyring[].undecryptable.limit",
-        kind: "text",
-        unit: "duration, from 1 s to 30 d",
-        default: Described("none: withheld for ever"),
-        example: "undecryptable = { limit = \"5m\", at-limit = \"envelope\" }",
-        effect: "How long one message of a stream may be withheld, from its first delivery on, before its consumer gets past it. Looked at whenever the server delivers the message again, after `nak-delay` or `ack_wait` or when an ordered consumer begins anew; each worker counts for itself, and a restart begins anew. Needs `at-limit`.",
-    },
-    Key {
-        path: "keyring[].undecryptable.at-limit",
-        kind: "text",
-        unit: "`terminate` or `envelope`",
-        default: Described("none; needed with `limit`"),
-        example: "undecryptable = { limit = \"5m\", at-limit = \"envelope\" }",
-        effect: "What happens then. `terminate` answers `+TERM`: the consumer gets the message no more, and a work queue deletes it; a warning at every start says so. `envelope` delivers it as `deliver = \"envelope\"` does, for the client to acknowledge: the only way past it for ordered consumers, which acknowledge nothing.",
-    },
-];
+use super::key::Default::{Described, Required, Value};
+use super::key::Kind::{
+    Boolean, Count, Date, Duration, ShorterThan, Size, Table, Tables, Text, Texts, Words,
+};
+use super::key::{DAY, Key, MILLISECOND, MONTH, SECOND, TEN_YEARS, ZERO, keys};
+use crate::envelope::Suite;
+use crate::policy::{Answers, AtLimit, Empty, Substitute};
+use crate::rotation::{DestroyApproval, Retain};
+
+keys! {
+    "keyring": Tables, Described(r#"one keyring: `name = "default"`, `subjects = ">"`"#);
+        "[[keyring]]";
+        "A set of subjects and the keys that seal them. Of several patterns that match a subject, the most specific decides."
+    "keyring[].name": Text("1 to 63 of a-z, 0-9, `-`, `_`; not `-` or `_` first"), Required;
+        r#"name = "agents""#;
+        "The keyring's name, unique in the file. Keys are derived from it: a renamed keyring is another keyring."
+    "keyring[].subjects": Texts("subject; `*` is one token, a final `>` one or more"), Required;
+        r#"subjects = ["agents.>", "tools.*.call"]"#;
+        "What is sealed. A pattern can stand in one keyring only. Replies (`_INBOX.>`) follow their request unless a pattern names `_INBOX` itself."
+    "keyring[].suite": Words(&[Suite::Aes256Gcm.name(), Suite::Aes256GcmSiv.name()]), Value(r#""aes-256-gcm""#);
+        r#"suite = "aes-256-gcm-siv""#;
+        "What new key versions seal with. GCM-SIV costs more, and forgives a host whose memory is snapshotted and resumed."
+    "keyring[].rotate": Table, Described("every default");
+        r#"rotate = { after = "24h" }"#;
+        "When a key version is replaced: the first threshold that is reached."
+    "keyring[].rotate.after": Duration(SECOND, TEN_YEARS), Value(r#""24h""#);
+        r#"rotate = { after = "24h" }"#;
+        "The cryptoperiod: how long a key version seals."
+    "keyring[].rotate.jitter": Count("percent of `after`", 0, 50), Value("10");
+        r#"rotate = { after = "24h", jitter = 10 }"#;
+        "How much earlier than `after` a version may be replaced: each draws its own part of it, so that many keyrings do not rotate at once."
+    "keyring[].rotate.messages": Count("messages", 1, u64::MAX), Value("1_000_000_000");
+        "rotate = { messages = 1_000_000_000 }";
+        "Messages sealed under one key version. Below `limit.messages`."
+    "keyring[].rotate.bytes": Size(1, u64::MAX), Value(r#""1 TiB""#);
+        r#"rotate = { bytes = "1 TiB" }"#;
+        "Bytes of payload sealed under one key version. Below `limit.bytes`."
+    "keyring[].limit": Table, Described("every default");
+        "limit = { messages = 4_294_967_296 }";
+        "What a key version may seal at most, whatever happens. Checked against the bound of the cipher."
+    "keyring[].limit.messages": Count("messages", 1, u64::MAX), Value("4_294_967_296");
+        "limit = { messages = 4_294_967_296 }";
+        "Messages."
+    "keyring[].limit.bytes": Size(1, u64::MAX), Value(r#""4 TiB""#);
+        r#"limit = { bytes = "4 TiB" }"#;
+        "Bytes of payload."
+    "keyring[].overlap": Duration(ZERO, TEN_YEARS), Value(r#""10m""#);
+        r#"overlap = "10m""#;
+        "How long a replaced key version is kept loaded to open what is on its way."
+    "keyring[].open-suspended": Boolean, Value("true");
+        "open-suspended = false";
+        "Whether a version that an operator has suspended still opens what was sealed under it."
+    "keyring[].open-compromised": Boolean, Value("false");
+        "open-compromised = true";
+        "Whether a compromised version still opens what was sealed under it: whoever has the secret may have sealed it too."
+    "keyring[].retain": Words(Retain::VARIANTS), Value(r#""destroy""#);
+        r#"retain = "archive""#;
+        "After the overlap: opened on demand until nothing stored can need it, then destroyed; opened on demand for good; or destroyed at once, whatever is stored."
+    "keyring[].hold": Duration(ZERO, TEN_YEARS), Value(r#""24h""#);
+        r#"hold = "7d""#;
+        r#"With `retain = "destroy"`: how long after the end of the overlap the gateway destroys nothing by itself, whatever the server says is stored. An operator's own order is not held."#
+    "keyring[].destroy": Words(DestroyApproval::VARIANTS), Value(r#""automatic""#);
+        r#"destroy = "approved""#;
+        r#"Who has to agree before a secret is destroyed: nobody else, or somebody else than whoever wants it, be that the gateway or an operator: `keyway destroy --approve`. Not with `retain = "shred"`."#
+    "keyring[].bind": Words(&["subject", "keyring"]), Value(r#""subject""#);
+        r#"bind = "keyring""#;
+        "What an envelope is bound to. With `subject`, one that was moved to another subject does not open."
+    "keyring[].answers": Words(&["bound", "unbound"]), Value(r#""bound""#);
+        r#"answers = "unbound""#;
+        r#"Whether what answers a sealed request opens for that request alone, on the connection that has asked it. `unbound`: for agents that ask on one connection and listen on another; then a request that is sent again by somebody on the bus can be answered to another requester. Such an answer opens there by the inbox that it is bound to: with `bind = "keyring"` it is bound to none, and opens only where it was asked for."#
+    "keyring[].aliases": Tables, Described("none");
+        r#"aliases = [{ from = "orders.*", to = "eu.orders.*" }]"#;
+        r#"Subjects that the bus renames on the way: see above. Only with `bind = "subject"`."#
+    "keyring[].aliases[].from": Text("subject with or without wildcards"), Required;
+        r#"from = "orders.*""#;
+        "The subject that is published on, as the publisher writes it; covered by `subjects`."
+    "keyring[].aliases[].to": Text("subject with the same wildcards"), Required;
+        r#"to = "eu.orders.*""#;
+        "The subject that is delivered on, as the subscriber sees it; covered by `subjects`. Its wildcards stand for those of `from` in their order."
+    "keyring[].publish-by": Texts("`KIND:NAME`, or `KIND:*` for any name of the kind; see [identity.md](identity.md)"), Described("everybody");
+        r#"publish-by = ["user:planner", "nkey:UBMNFGRWUSB7Q2OWAKFV2AIUSC4G5OL3J2QGO7BGIW545YNTAGRQ6VSK"]"#;
+        "Who may publish on the keyring's subjects, and answer what was sealed under it: a client that has proven one of these names. An empty list: nobody. A publish of anybody else, also an empty one, is refused with the error that the server has for it. Kinds: `nkey`, `user`, `account`; of a client certificate `subject`, `dns`, `uri`, `email`."
+    "keyring[].deliver-to": Texts("as `publish-by`"), Described("everybody");
+        r#"deliver-to = ["account:*"]"#;
+        "Who may get what is sealed under the keyring, and what comes on its subjects: a client that has proven one of these names. An empty list: nobody. From anybody else it is withheld, and a subscription that lies within the keyring's subjects is refused with the error that the server has for it."
+    "keyring[].plaintext": Words(&["reject", "accept"]), Value(r#""reject""#);
+        r#"plaintext = "accept""#;
+        "A plaintext that arrives on a protected subject: withheld and counted, or delivered while a migration lasts."
+    "keyring[].until": Date("the last day, in UTC"), Described("none");
+        "until = 2027-06-30";
+        r#"How long plaintext is accepted. Needed with `plaintext = "accept"`; a gateway does not start with a date that has passed. Once it has, it stays so, whatever the clock shows later; give a later date to accept plaintext again."#
+    "keyring[].reply": Words(Answers::VARIANTS), Value(r#""either""#);
+        r#"reply = "puback""#;
+        "What may answer a request on the keyring's subjects: envelopes alone; JetStream's acknowledgement of a publish and no envelope; or both. An acknowledgement is known by its form alone, so that whoever may publish to an inbox can forge one unless this is `sealed`. Other plaintext is withheld, unless `plaintext` accepts it; a status passes, and so does an empty answer."
+    "keyring[].empty": Words(Empty::VARIANTS), Value(r#""pass""#);
+        r#"empty = "seal""#;
+        "Empty payloads: left alone, or sealed when published, and withheld when they arrive unsealed. What NATS gives a meaning to passes all the same: statuses, answers, and whatever has a header `Nats-…` or `KV-Operation`. While `plaintext` is accepted, unsealed ones are not withheld."
+    "keyring[].undecryptable": Table, Described("every default");
+        r#"undecryptable = { nak-delay = "5s" }"#;
+        "What becomes of a delivery that is withheld, because its envelope does not open or because it is plaintext. It is counted with its cause in any case."
+    "keyring[].undecryptable.deliver": Words(Substitute::VARIANTS), Value(r#""nothing""#);
+        r#"undecryptable = { deliver = "envelope" }"#;
+        "What the client gets: nothing, and what comes from a stream is not acknowledged; or, for debugging, the envelope as it is, for the client to acknowledge, with a header `Keyway-Undecryptable` that names the cause. Rejected plaintext is delivered empty. A warning at every start says so."
+    "keyring[].undecryptable.nak-delay": ShorterThan("limit", MILLISECOND, DAY), Described("none: the server delivers it again after the consumer's `ack_wait`");
+        r#"undecryptable = { nak-delay = "5s" }"#;
+        "A withheld delivery from a stream is refused with `-NAK`, and the server delivers it again after this delay. Each time counts towards the consumer's `max_deliver`."
+    "keyring[].undecryptable.limit": Duration(SECOND, MONTH), Described("none: withheld for ever");
+        r#"undecryptable = { limit = "5m", at-limit = "envelope" }"#;
+        "How long one message of a stream may be withheld, from its first delivery on, before its consumer gets past it. Looked at whenever the server delivers the message again, after `nak-delay` or `ack_wait` or when an ordered consumer begins anew; each worker counts for itself, and a restart begins anew. Needs `at-limit`."
+    "keyring[].undecryptable.at-limit": Words(AtLimit::VARIANTS), Described("none; needed with `limit`");
+        r#"undecryptable = { limit = "5m", at-limit = "envelope" }"#;
+        r#"What happens then. `terminate` answers `+TERM`: the consumer gets the message no more, and a work queue deletes it; a warning at every start says so. `envelope` delivers it as `deliver = "envelope"` does, for the client to acknowledge: the only way past it for ordered consumers, which acknowledge nothing."#
+}

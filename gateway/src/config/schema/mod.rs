@@ -1,36 +1,11 @@
 //! The table of keys: every key of the configuration with its default, unit, example and description.
 
 mod gateway;
+mod key;
 mod keyring;
 mod tls;
 
-/// A key of the configuration.
-#[derive(Clone, Copy, Debug)]
-pub struct Key {
-    /// `section.key`, with `[]` after a list of tables.
-    pub path: &'static str,
-    /// The kind of its values.
-    pub kind: &'static str,
-    /// The unit of its values, and how they are written.
-    pub unit: &'static str,
-    /// What an absent key means.
-    pub default: Default,
-    /// An example line.
-    pub example: &'static str,
-    /// What it does.
-    pub effect: &'static str,
-}
-
-/// What an absent key means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Default {
-    /// This value, in TOML.
-    Value(&'static str),
-    /// A default that depends on something else, described in words.
-    Described(&'static str),
-    /// The key cannot be absent.
-    Required,
-}
+pub use key::{Default, Key, Kind};
 
 /// Every key, in the order of the reference page; a table comes before its keys.
 pub fn keys() -> impl Iterator<Item = &'static Key> {

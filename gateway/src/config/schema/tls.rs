@@ -1,130 +1,56 @@
 //! The keys of TLS, on both sides.
 
-use super::Default::{Described, Required, Value};
-use super::Key;
+use strum::VariantNames;
 
-/// In the order of the reference page.
-pub(super) const KEYS: &[Key] = &[
-    Key {
-        path: "tls",
-        kind: "table",
-        unit: "",
-        default: Described("no TLS with clients"),
-        example: "[tls]",
-        effect: "TLS with clients, on every address of `listen` but unix sockets: see docs/tls.md. The files are read again when they change; connections are not touched.",
-    },
-    Key {
-        path: "tls.certificate",
-        kind: "text",
-        unit: "path of a PEM file",
-        default: Required,
-        example: "certificate = \"/etc/keyway/gw.pem\"",
-        effect: "The gateway's certificate, followed by those that lead from it to its CA. Clients look for the name that they dial among its subject alternative names.",
-    },
-    Key {
-        path: "tls.key",
-        kind: "text",
-        unit: "path of a PEM file",
-        default: Required,
-        example: "key = \"/run/credentials/keyway/gw.key\"",
-        effect: "The certificate's key, without a passphrase; nobody but its owner may read the file.",
-    },
-    Key {
-        path: "tls.clients",
-        kind: "text",
-        unit: "`none`, `optional` or `required`",
-        default: Value("\"none\""),
-        example: "clients = \"required\"",
-        effect: "Whether clients show a certificate. One that is shown is always checked; with `required` a client without one is turned away. Both need `client-ca`. The gateway cannot pass a client's certificate on: a server that maps certificates to users (`verify_and_map`) sees the gateway's own.",
-    },
-    Key {
-        path: "tls.client-ca",
-        kind: "text",
-        unit: "path of a PEM file",
-        default: Described("none"),
-        example: "client-ca = \"/etc/keyway/agents-ca.pem\"",
-        effect: "The CAs that sign clients' certificates.",
-    },
-    Key {
-        path: "tls.crl",
-        kind: "text",
-        unit: "path of a PEM file",
-        default: Described("none: no certificate counts as revoked"),
-        example: "crl = \"/etc/keyway/agents.crl\"",
-        effect: "Revocation lists, one for every CA of `client-ca` and for every CA between it and clients. A client whose CA has none is turned away. A list beyond its date goes on to be used, with a warning.",
-    },
-    Key {
-        path: "tls.plaintext",
-        kind: "true or false",
-        unit: "",
-        default: Value("false"),
-        example: "plaintext = true",
-        effect: "Whether clients without TLS are served too (`allow_non_tls` of nats-server): while they are moved to TLS. Not with `clients = \"required\"`.",
-    },
-    Key {
-        path: "tls.handshake",
-        kind: "text",
-        unit: "`after-info`, `first` or `automatic`",
-        default: Value("\"after-info\""),
-        example: "handshake = \"automatic\"",
-        effect: "Who speaks first. `after-info`: the gateway, an INFO in the clear, as every client expects by default. `first`: the client (`handshake_first` of nats-server; `tls_first` of clients), so that nothing is seen in the clear. `automatic`: the client if it does so within `wait`, else the gateway.",
-    },
-    Key {
-        path: "tls.wait",
-        kind: "text",
-        unit: "duration, from 1 ms to 10 s",
-        default: Value("\"50ms\""),
-        example: "wait = \"100ms\"",
-        effect: "With `handshake = \"automatic\"`: how long a client may take to speak first.",
-    },
-    Key {
-        path: "server-tls",
-        kind: "table",
-        unit: "",
-        default: Described(
-            "every default, if a server is named `tls://`; else no TLS with servers",
-        ),
-        example: "[server-tls]",
-        effect: "TLS with servers. A server named `tls://` must do it; one named `nats://` does it when it asks for it, which somebody on the way could prevent. The files are read again when they change.",
-    },
-    Key {
-        path: "server-tls.ca",
-        kind: "text",
-        unit: "path of a PEM file",
-        default: Described("the CAs that the system trusts"),
-        example: "ca = \"/etc/keyway/nats-ca.pem\"",
-        effect: "The CAs that sign servers' certificates.",
-    },
-    Key {
-        path: "server-tls.certificate",
-        kind: "text",
-        unit: "path of a PEM file",
-        default: Described("none"),
-        example: "certificate = \"/etc/keyway/gw-client.pem\"",
-        effect: "What the gateway shows to servers that verify clients, followed by the certificates that lead to its CA. With `key`.",
-    },
-    Key {
-        path: "server-tls.key",
-        kind: "text",
-        unit: "path of a PEM file",
-        default: Described("none"),
-        example: "key = \"/run/credentials/keyway/gw-client.key\"",
-        effect: "The certificate's key, without a passphrase; nobody but its owner may read the file. With `certificate`.",
-    },
-    Key {
-        path: "server-tls.server-name",
-        kind: "text",
-        unit: "host name or IP address",
-        default: Described("the host in `servers`"),
-        example: "server-name = \"nats.example\"",
-        effect: "The name that servers' certificates must have, when it is not the one that is dialled.",
-    },
-    Key {
-        path: "server-tls.handshake-first",
-        kind: "true or false",
-        unit: "",
-        default: Value("false"),
-        example: "handshake-first = true",
-        effect: "The handshake comes before the server's INFO: for servers with `handshake_first: true`. Every server must then be named `tls://`.",
-    },
-];
+use super::key::Default::{Described, Required, Value};
+use super::key::Kind::{Boolean, Duration, Table, Text, Words};
+use super::key::{Key, MILLISECOND, TEN_SECONDS, keys};
+use crate::config::words::{ClientCertificates, FirstSpeaker};
+
+keys! {
+    "tls": Table, Described("no TLS with clients");
+        "[tls]";
+        "TLS with clients, on every address of `listen` but unix sockets: see docs/tls.md. The files are read again when they change; connections are not touched."
+    "tls.certificate": Text("path of a PEM file"), Required;
+        r#"certificate = "/etc/keyway/gw.pem""#;
+        "The gateway's certificate, followed by those that lead from it to its CA. Clients look for the name that they dial among its subject alternative names."
+    "tls.key": Text("path of a PEM file"), Required;
+        r#"key = "/run/credentials/keyway/gw.key""#;
+        "The certificate's key, without a passphrase; nobody but its owner may read the file."
+    "tls.clients": Words(ClientCertificates::VARIANTS), Value(r#""none""#);
+        r#"clients = "required""#;
+        "Whether clients show a certificate. One that is shown is always checked; with `required` a client without one is turned away. Both need `client-ca`. The gateway cannot pass a client's certificate on: a server that maps certificates to users (`verify_and_map`) sees the gateway's own."
+    "tls.client-ca": Text("path of a PEM file"), Described("none");
+        r#"client-ca = "/etc/keyway/agents-ca.pem""#;
+        "The CAs that sign clients' certificates."
+    "tls.crl": Text("path of a PEM file"), Described("none: no certificate counts as revoked");
+        r#"crl = "/etc/keyway/agents.crl""#;
+        "Revocation lists, one for every CA of `client-ca` and for every CA between it and clients. A client whose CA has none is turned away. A list beyond its date goes on to be used, with a warning."
+    "tls.plaintext": Boolean, Value("false");
+        "plaintext = true";
+        r#"Whether clients without TLS are served too (`allow_non_tls` of nats-server): while they are moved to TLS. Not with `clients = "required"`."#
+    "tls.handshake": Words(FirstSpeaker::VARIANTS), Value(r#""after-info""#);
+        r#"handshake = "automatic""#;
+        "Who speaks first. `after-info`: the gateway, an INFO in the clear, as every client expects by default. `first`: the client (`handshake_first` of nats-server; `tls_first` of clients), so that nothing is seen in the clear. `automatic`: the client if it does so within `wait`, else the gateway."
+    "tls.wait": Duration(MILLISECOND, TEN_SECONDS), Value(r#""50ms""#);
+        r#"wait = "100ms""#;
+        r#"With `handshake = "automatic"`: how long a client may take to speak first."#
+    "server-tls": Table, Described("every default, if a server is named `tls://`; else no TLS with servers");
+        "[server-tls]";
+        "TLS with servers. A server named `tls://` must do it; one named `nats://` does it when it asks for it, which somebody on the way could prevent. The files are read again when they change."
+    "server-tls.ca": Text("path of a PEM file"), Described("the CAs that the system trusts");
+        r#"ca = "/etc/keyway/nats-ca.pem""#;
+        "The CAs that sign servers' certificates."
+    "server-tls.certificate": Text("path of a PEM file"), Described("none");
+        r#"certificate = "/etc/keyway/gw-client.pem""#;
+        "What the gateway shows to servers that verify clients, followed by the certificates that lead to its CA. With `key`."
+    "server-tls.key": Text("path of a PEM file"), Described("none");
+        r#"key = "/run/credentials/keyway/gw-client.key""#;
+        "The certificate's key, without a passphrase; nobody but its owner may read the file. With `certificate`."
+    "server-tls.server-name": Text("host name or IP address"), Described("the host in `servers`");
+        r#"server-name = "nats.example""#;
+        "The name that servers' certificates must have, when it is not the one that is dialled."
+    "server-tls.handshake-first": Boolean, Value("false");
+        "handshake-first = true";
+        "The handshake comes before the server's INFO: for servers with `handshake_first: true`. Every server must then be named `tls://`."
+}

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use std::fs;
 
 use super::examples::repository;
-use super::schema::{Default, Key, keys};
+use super::schema::{Default, Key, Kind, keys};
 use super::*;
 
 const BEGIN: &str = "<!-- keys: begin -->\n";
@@ -35,7 +35,7 @@ fn rendered() -> String {
 }
 
 fn render(page: &mut String, key: &Key) -> std::fmt::Result {
-    let table = key.kind.contains("table");
+    let table = matches!(key.kind, Kind::Table | Kind::Tables);
     let path = key.path.replace("[]", "");
     let level = if table && !path.contains('.') {
         "##"
@@ -43,18 +43,114 @@ fn render(page: &mut String, key: &Key) -> std::fmt::Result {
         "###"
     };
     writeln!(page, "\n{level} `{path}`\n\n{}\n", key.effect)?;
-    let unit = if key.unit.is_empty() {
-        String::new()
-    } else {
-        format!(": {}", key.unit)
-    };
-    writeln!(page, "- type: {}{unit}", key.kind)?;
+    let (kind, form) = form(key.kind);
+    let separator = if form.is_empty() { "" } else { ": " };
+    writeln!(page, "- type: {kind}{separator}{form}")?;
     match key.default {
         Default::Value(text) => writeln!(page, "- default: `{text}`")?,
         Default::Described(words) => writeln!(page, "- default: {words}")?,
         Default::Required => writeln!(page, "- required")?,
     }
     writeln!(page, "- example: `{}`", key.example)
+}
+
+/// The type of a key's values, and their form and range.
+fn form(kind: Kind) -> (&'static str, String) {
+    let range = |least: String, most: String| match &*least {
+        "0" => format!("{least} to {most}"),
+        "0 s" => format!("up to {most}"),
+        _ => format!("from {least} to {most}").replace(" to any", ""),
+    };
+    let duration = |least, most| format!("duration, {}", range(span(least), span(most)));
+    let words = |words: &[&str]| {
+        words
+            .iter()
+            .map(|word| format!("`{word}`"))
+            .collect::<Vec<_>>()
+    };
+    match kind {
+        Kind::Table => ("table", String::new()),
+        Kind::Tables => ("list of tables", String::new()),
+        Kind::Boolean => ("true or false", String::new()),
+        Kind::Text(form) => ("text", form.to_owned()),
+        Kind::Texts(form) => ("text, or a list of it", form.to_owned()),
+        Kind::Words(known) => {
+            let known = words(known);
+            let (last, first) = known.split_last().unwrap();
+            ("text", format!("{} or {last}", first.join(", ")))
+        }
+        Kind::WordList(known) => ("text, or a list of it", words(known).join(", ")),
+        Kind::Date(form) => ("date", form.to_owned()),
+        Kind::Integer(form) => ("integer", form.to_owned()),
+        Kind::Count(what, least, most) => (
+            "integer",
+            format!("{what}, {}", range(number(least), number(most))),
+        ),
+        Kind::Size(least, most) => (
+            "integer or text",
+            format!("bytes, {}", range(bytes(least), bytes(most))),
+        ),
+        Kind::Duration(least, most) => ("text", duration(least, most)),
+        Kind::ShorterThan(other, least, most) => (
+            "text",
+            format!("{}, below `{other}`", duration(least, most)),
+        ),
+    }
+}
+
+fn number(count: u64) -> String {
+    match count {
+        u64::MAX => "any".to_owned(),
+        1_000_000.. => format!(
+            "{},{:03},{:03}",
+            count / 1_000_000,
+            count / 1_000 % 1_000,
+            count % 1_000
+        ),
+        _ => count.to_string(),
+    }
+}
+
+fn bytes(count: u64) -> String {
+    if count < 1024 || count == u64::MAX {
+        return number(count);
+    }
+    let shift = (10..=40)
+        .rev()
+        .step_by(10)
+        .find(|shift| count >> shift != 0)
+        .unwrap();
+    format!(
+        "{} {}iB",
+        count >> shift,
+        ["K", "M", "G", "T"][shift / 10 - 1]
+    )
+}
+
+fn span(span: Duration) -> String {
+    let units = [
+        (365 * 86_400, "years"),
+        (2 * 86_400, "d"),
+        (3_600, "h"),
+        (60, "min"),
+        (1, "s"),
+    ];
+    let seconds = span.as_secs();
+    if seconds == 0 && !span.is_zero() {
+        return format!("{} ms", span.as_millis());
+    }
+    let (least, unit) = units
+        .into_iter()
+        .find(|(least, _)| seconds >= *least)
+        .unwrap_or((1, "s"));
+    format!(
+        "{} {unit}",
+        if unit == "d" {
+            seconds / 86_400
+        } else {
+            seconds / least
+        }
+    )
 }
 
 #[test]

@@ -222,7 +222,7 @@ impl KeyringState {
                         Step::Archive(version.number)
                     }
                 };
-                let why = format!("the overlap is over, retain = \"{}\"", retain.word());
+                let why = format!("the overlap is over, retain = \"{}\"", retain.into_str());
                 Some(Action {
                     step,
                     reason: reason(&why).with_basis(DestroyBasis::Configured),
