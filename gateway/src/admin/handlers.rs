@@ -11,7 +11,8 @@ use super::api_error::ApiError;
 use super::extract::{JsonBody, NoBody, QueryParameters};
 use super::json::Json;
 use super::key_service::{KeyService, StateChange};
-use super::{Caller, Shared, api, openapi as document};
+use super::shared::Shared;
+use super::{Caller, api};
 use crate::printable::Printable;
 use crate::rotation::Overview;
 
@@ -69,15 +70,6 @@ pub(super) async fn ready(State(shared): AdminState, headers: HeaderMap) -> Resp
     lines.extend(degraded.map(|what| format!("degraded: {what}")));
     let lines = lines.iter().map(|line| format!("{}\n", Printable(line)));
     (status, lines.collect::<String>()).into_response()
-}
-
-/// This document.
-#[utoipa::path(get, path = "/v1/openapi.json", tag = "gateway", responses((status = 200, body = Object)))]
-pub(super) async fn openapi() -> impl IntoResponse {
-    (
-        [(header::CONTENT_TYPE, "application/json")],
-        document::text(),
-    )
 }
 
 /// What the gateway is and how it is.

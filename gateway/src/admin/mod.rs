@@ -24,6 +24,7 @@ mod key_service;
 mod openapi;
 mod reload;
 mod routes;
+mod shared;
 mod slots;
 mod socket;
 mod tokens;
@@ -53,6 +54,7 @@ pub(crate) use slots::{ConnectionSlot, ConnectionSlots};
 pub use tokens::{MIN_LEN as MIN_TOKEN_LEN, Token, TokenError};
 
 use http_server::Timeouts;
+use shared::{Reloader, Shared};
 use tokens::Tokens;
 
 /// How long requests that have begun may take once the gateway stops.
@@ -94,18 +96,6 @@ pub struct AdminServer {
     /// A second handle of the TCP socket, to be handed over to the next process.
     tcp_listener: Option<TcpListener>,
 }
-
-/// The state of all handlers. `rotation` can be cleared: the rotation thread ends only when nobody holds a handle.
-struct Shared {
-    rotation: ArcSwapOption<Rotation>,
-    reload: ArcSwapOption<Reloader>,
-    metrics: PrometheusHandle,
-    health: Health,
-    clock: Clock,
-}
-
-/// Sized, as `ArcSwapOption` needs it.
-struct Reloader(Box<dyn Reload>);
 
 /// Starts both listeners; `inherited` is a TCP socket that listens already. Call within a tokio runtime, holding the lock of the
 /// state directory: a stale unix socket is replaced.

@@ -5,6 +5,9 @@
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
+use axum::http::header;
+use axum::response::IntoResponse;
+
 use super::handlers as on;
 
 /// The document.
@@ -15,7 +18,7 @@ use super::handlers as on;
         description = "On the unix socket for the owner of the state directory; over TCP for whoever bears one of `[admin] tokens`. A version is named by its number or its label."
     ),
     paths(
-        on::metrics, on::health, on::ready, on::openapi, on::status, on::reload, on::drill, on::audit, on::keyrings, on::keyring,
+        on::metrics, on::health, on::ready, openapi, on::status, on::reload, on::drill, on::audit, on::keyrings, on::keyring,
         on::rotate, on::revoke, on::abort, on::versions, on::version, on::why, on::exposure, on::suspend, on::restore, on::archive,
         on::destroy
     ),
@@ -40,8 +43,14 @@ impl Modify for Bearer {
     }
 }
 
+/// This document.
+#[utoipa::path(get, path = "/v1/openapi.json", tag = "gateway", responses((status = 200, body = Object)))]
+pub(super) async fn openapi() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/json")], text())
+}
+
 /// The document as indented JSON.
-pub(super) fn text() -> String {
+fn text() -> String {
     Document::openapi().to_pretty_json().unwrap_or_default()
 }
 

@@ -7,10 +7,11 @@ use axum::http::{StatusCode, Uri};
 use axum::middleware::from_fn;
 use axum::routing::{get, post};
 
-use super::Shared;
 use super::api_error::ApiError;
 use super::caller::{authenticate_socket, authenticate_token};
 use super::handlers as on;
+use super::openapi::openapi;
+use super::shared::Shared;
 use super::tokens::Tokens;
 
 /// TCP: public routes, and those of the owner behind a token, if there are tokens.
@@ -43,7 +44,7 @@ fn public() -> Router<Arc<Shared>> {
 
 fn owner() -> Router<Arc<Shared>> {
     Router::new()
-        .route("/v1/openapi.json", get(on::openapi))
+        .route("/v1/openapi.json", get(openapi))
         .route("/v1/status", get(on::status))
         .route("/v1/reload", post(on::reload))
         .route("/v1/drill", post(on::drill))

@@ -28,8 +28,9 @@ use super::args::{
 use super::exit::Exit;
 use super::failure::Failure;
 use super::output::{Output, eprint_line, table};
+use super::runtime::block_on;
 use super::target::Target;
-use super::{load, order, runtime};
+use super::{load, order};
 
 /// What `verify --json` prints.
 #[derive(Serialize)]
@@ -256,7 +257,7 @@ fn latest(args: &AuditShow, log: &Path) -> Result<Vec<Line>, Failure> {
 /// The last lines, from the running gateway.
 fn tail(args: &AuditTail, out: &mut Output) -> Result<(), Failure> {
     let target = Target::of(&args.common.options)?;
-    let tail: api::Tail = runtime()?.block_on(async {
+    let tail: api::Tail = block_on(async {
         let help = "`keyway audit show` reads the log without a gateway";
         let client = AdminClient::required(&target.socket, help).await?;
         client.get(&format!("/v1/audit?count={}", args.lines)).await

@@ -12,8 +12,9 @@ use super::admin_client::{AdminClient, refused};
 use super::args::{Keys, KeysCommand, KeysWhy, VersionSelector};
 use super::failure::Failure;
 use super::output::{Output, table};
+use super::runtime::block_on;
 use super::target::Target;
-use super::{load, order, revoke, runtime};
+use super::{load, order, revoke};
 
 /// A key version in JSON.
 #[derive(Serialize)]
@@ -72,7 +73,7 @@ fn why(args: &KeysWhy, out: &mut Output) -> Result<(), Failure> {
     };
     let selected = order::select_version(&which, &target)?;
     let (keyring, version) = (selected.keyring, selected.version()?);
-    let asked = runtime()?.block_on(async {
+    let asked = block_on(async {
         let Some(client) = AdminClient::connect(&target.socket).await? else {
             return Ok(None);
         };

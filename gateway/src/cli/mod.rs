@@ -36,6 +36,7 @@ mod reload;
 mod revoke;
 mod rotate;
 mod run;
+mod runtime;
 mod status;
 mod target;
 mod terminal;
@@ -44,7 +45,6 @@ mod top;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
-use tokio::runtime::Runtime;
 
 use crate::app::process;
 
@@ -116,17 +116,6 @@ fn misused(error: &clap::Error) -> Exit {
     }
     drop(error.print());
     Exit::Done
-}
-
-/// A single-threaded tokio runtime.
-fn runtime() -> Result<Runtime, Failure> {
-    let built = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    built.map_err(|error| {
-        let what = format!("cannot start the runtime: {error}");
-        Failure::new(Exit::Failed, what, "are there file descriptors left?")
-    })
 }
 
 fn completions(args: &Completions, out: &mut Output) -> Result<(), Failure> {

@@ -15,8 +15,9 @@ use super::admin_client::{AdminClient, refused};
 use super::args::VersionSelector;
 use super::exit::Exit;
 use super::failure::Failure;
+use super::runtime::block_on;
 use super::target::Target;
-use super::{load, log, runtime};
+use super::{load, log};
 
 /// Who has carried out the operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +40,7 @@ pub(super) fn execute<T: DeserializeOwned>(
     (path, body): (&str, &impl Serialize),
     here: impl AsyncFnOnce(KeyService) -> Result<T, ApiError>,
 ) -> Result<(T, ExecutedBy), Failure> {
-    let asked = runtime()?.block_on(async {
+    let asked = block_on(async {
         match AdminClient::connect(&target.socket).await? {
             Some(client) => client.post(path, body).await.map(Some),
             None => Ok(None),
@@ -66,8 +67,10 @@ pub(super) fn execute<T: DeserializeOwned>(
         })
         .await
     };
-    let done = runtime()?.block_on(app::offline(checked, opened, order));
-    let done = done.map_err(|error| Failure::of(&error))?;
+    let done = block_on(async {
+        let done = app::offline(checked, opened, order).await;
+        done.map_err(|error| Failure::of(&error))
+    })?;
     let done = done.map_err(|refusal| refused(refusal.into_problem()))?;
     Ok((done, ExecutedBy::Command))
 }

@@ -7,9 +7,10 @@ use crate::admin::api;
 use super::admin_client::AdminClient;
 use super::args::Reload;
 use super::failure::Failure;
+use super::load;
 use super::output::{Output, eprint_line};
+use super::runtime::block_on;
 use super::target::Target;
-use super::{load, runtime};
 
 pub(super) fn run(args: &Reload, out: &mut Output) -> Result<(), Failure> {
     let socket = match load::check(&args.common.options) {
@@ -18,7 +19,7 @@ pub(super) fn run(args: &Reload, out: &mut Output) -> Result<(), Failure> {
         // Sent all the same: the gateway refuses it and audits the attempt.
         Err(errors) => Target::running(&args.common.options, &errors)?.socket,
     };
-    let reloaded: api::Reloaded = runtime()?.block_on(async {
+    let reloaded: api::Reloaded = block_on(async {
         let help = "start one with `keyway run`, which reads its configuration then; or name the `--config` of the one that runs";
         let client = AdminClient::required(&socket, help).await?;
         client.post("/v1/reload", &json!({})).await

@@ -11,10 +11,11 @@ use super::admin_client::AdminClient;
 use super::args::Revoke;
 use super::exit::Exit;
 use super::failure::Failure;
+use super::load;
 use super::order::{self, ExecutedBy, SelectedVersion};
 use super::output::Output;
+use super::runtime::block_on;
 use super::target::Target;
-use super::{load, runtime};
 
 pub(super) fn run(args: &Revoke, out: &mut Output) -> Result<(), Failure> {
     let target = Target::of(&args.common.options)?;
@@ -137,7 +138,7 @@ fn print_exposure(exposure: &api::Exposure, out: &mut Output) -> Result<(), Fail
 /// The exposure, from the running gateway or else from the record.
 fn exposure(target: &Target, selected: &SelectedVersion<'_>) -> Result<api::Exposure, Failure> {
     let name = selected.keyring;
-    let asked = runtime()?.block_on(async {
+    let asked = block_on(async {
         let Some(client) = AdminClient::connect(&target.socket).await? else {
             return Ok(None);
         };

@@ -13,7 +13,8 @@ use crate::metrics;
 use super::args::Run;
 use super::exit::Exit;
 use super::failure::Failure;
-use super::{load, log, runtime};
+use super::runtime::block_on;
+use super::{load, log};
 
 pub(super) fn run(args: &Run) -> Result<(), Failure> {
     let (checked, warnings) = load::read(&args.options)?;
@@ -32,7 +33,7 @@ pub(super) fn run(args: &Run) -> Result<(), Failure> {
         checked,
         take_over: args.take_over,
     };
-    runtime()?.block_on(serve(&start, source, inherited))
+    block_on(serve(&start, source, inherited))
 }
 
 /// The arguments of a start.

@@ -16,11 +16,12 @@ use crate::printable::Count;
 use super::admin_client::AdminClient;
 use super::args::Status;
 use super::failure::Failure;
+use super::load;
 use super::lost::{self, Lost};
 use super::output::{Line, Output, table, wants_colour};
+use super::runtime::block_on;
 use super::target::Target;
 use super::terminal::{Paint, bar, span};
-use super::{load, runtime};
 
 /// What `--json` prints.
 #[derive(Serialize)]
@@ -34,7 +35,7 @@ struct Report {
 
 pub(super) fn run(args: &Status, out: &mut Output) -> Result<(), Failure> {
     let target = Target::of(&args.options)?;
-    let asked = runtime()?.block_on(ask(&target.socket))?;
+    let asked = block_on(ask(&target.socket))?;
     let report = match asked {
         Some(report) => report,
         None => offline(target.checked()?)?,

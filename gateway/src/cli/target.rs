@@ -10,8 +10,9 @@ use super::admin_client::AdminClient;
 use super::args::StateOptions;
 use super::exit::Exit;
 use super::failure::Failure;
+use super::load;
 use super::output::eprint_line;
-use super::{load, runtime};
+use super::runtime::block_on;
 
 /// The gateway's location and keyrings.
 pub(super) struct Target {
@@ -51,7 +52,7 @@ impl Target {
             drop(load::invalid(errors));
             return Err(no_gateway("where the gateway is was not said clearly"));
         };
-        let Some(keyrings) = runtime()?.block_on(keyrings(&socket))? else {
+        let Some(keyrings) = block_on(keyrings(&socket))? else {
             drop(load::invalid(errors));
             let socket = socket.display();
             return Err(no_gateway(&format!(

@@ -15,7 +15,7 @@ use super::args::Top;
 use super::failure::Failure;
 use super::output::{Line, Output, table, wants_colour};
 use super::run::Signals;
-use super::runtime;
+use super::runtime::block_on;
 use super::status::{budget, forecast};
 use super::target::Target;
 use super::terminal::{FullScreen, Paint};
@@ -34,7 +34,7 @@ struct Sample {
 pub(super) fn run(args: &Top, out: &mut Output) -> Result<(), Failure> {
     let target = Target::of(&args.options)?;
     let screen = FullScreen::enter()?;
-    runtime()?.block_on(async {
+    block_on(async {
         match screen {
             Some(screen) => watch(&target.socket, screen).await,
             None => once(&target.socket, out).await,

@@ -15,7 +15,7 @@ use crate::rotation::{Exposure, KeyringStatus, Reason, Rotation, VersionRef, Ver
 
 use super::agent::next_message;
 use super::layout::Tone;
-use super::scenario::{Participants, request};
+use super::participants::{Participants, request};
 use super::screen::{MessageRow, Screen};
 
 /// The only keyring of the embedded defaults.

@@ -1,7 +1,7 @@
 //! `keyway demo`: a NATS server, a gateway and agents, side by side with what subscribers on the server itself see.
 //!
 //! Everything is real: a `nats-server`, the gateway with its embedded defaults (but for a low rotation threshold), ordinary
-//! clients, and an outsider that bypasses the gateway. The summary has measured numbers. `story` is the script, `screen` and
+//! clients, and an outsider that bypasses the gateway. The summary has measured numbers. `scenario` is the script, `screen` and
 //! `layout` draw.
 
 mod agent;
@@ -10,6 +10,7 @@ mod keys;
 mod layout;
 mod notes;
 mod observer;
+mod participants;
 mod scenario;
 mod screen;
 mod summary;
@@ -26,9 +27,10 @@ use crate::metrics::{self, PrometheusHandle};
 use super::args::Demo;
 use super::exit::Exit;
 use super::failure::Failure;
+use super::load;
 use super::output::Output;
 use super::run::Signals;
-use super::{load, runtime};
+use super::runtime::block_on;
 
 use bus::Bus;
 use screen::Screen;
@@ -42,7 +44,7 @@ pub(super) fn run(args: &Demo, out: Output) -> Result<(), Failure> {
             let what = format!("cannot make a temporary directory: {error}");
             Failure::new(Exit::Operator, what, "name a writable one in TMPDIR")
         })?;
-    let shown = runtime()?.block_on(Box::pin(run_with_bus(args, &folder, Screen::new(out))));
+    let shown = block_on(Box::pin(run_with_bus(args, &folder, Screen::new(out))));
     let emptied = folder.close().map_err(|error| {
         let what = format!("a temporary directory stays behind: {error}");
         Failure::new(Exit::Operator, what, "remove it by hand")

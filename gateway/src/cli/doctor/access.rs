@@ -7,8 +7,8 @@ use crate::dataplane::ServerAddr;
 use crate::proxy::Version;
 use crate::tls::Failure;
 
-use super::Deployment;
 use super::connection::DialOptions;
+use super::deployment::Deployment;
 use super::finding::Finding;
 use super::login::Login;
 use super::probe_client::{ConnectOutcome, Credentials, ProbeClient};

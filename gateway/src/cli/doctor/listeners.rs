@@ -3,7 +3,7 @@
 use crate::admin;
 use crate::dataplane::ListenAddr;
 
-use super::Deployment;
+use super::deployment::Deployment;
 use super::finding::Finding;
 
 pub(super) fn check(deployment: &Deployment) -> Vec<Finding> {

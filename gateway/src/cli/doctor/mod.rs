@@ -3,6 +3,7 @@
 //!
 //! | you look for | it is in |
 //! |---|---|
+//! | what is checked | `deployment` |
 //! | the result of a check | `finding` |
 //! | a minimal NATS client that connects as an agent, or as a gateway | `probe_client` |
 //! | its connection: TCP, TLS, PROXY header | `connection` |
@@ -14,9 +15,11 @@
 
 mod access;
 mod connection;
+mod deployment;
 mod finding;
 mod listeners;
 mod login;
+mod patterns;
 mod probe_client;
 mod renamed;
 mod servers;
@@ -25,10 +28,7 @@ mod streams;
 
 use serde::Serialize;
 
-use crate::clock::Clock;
-use crate::config::GatewayConfig;
 use crate::printable::Count;
-use crate::proxy::Key;
 
 use super::args::Doctor;
 use super::exit::Exit;
@@ -37,7 +37,7 @@ use super::load;
 use super::output::{Line, Output, wants_colour};
 use super::terminal::Paint;
 
-use connection::Dialers;
+use deployment::Deployment;
 use finding::{Finding, Severity};
 use login::Login;
 
@@ -49,35 +49,11 @@ struct Report<'a> {
     findings: &'a [Finding],
 }
 
-/// The deployment that is checked.
-struct Deployment {
-    checked: GatewayConfig,
-    clock: Clock,
-    /// The key of a trusted proxy, where there is one that can be used.
-    key: Option<Key>,
-    /// TLS with servers, where it is configured and its files can be used.
-    dialers: Dialers,
-    /// An agent's credentials.
-    agent: Option<Login>,
-    /// Whether messages may be published.
-    probe: bool,
-}
-
 pub(super) fn run(args: &Doctor, out: &mut Output) -> Result<(), Failure> {
     let (checked, warnings) = load::read(&args.options)?;
     let agent = Login::given(&args.agent)?;
     let mut findings: Vec<Finding> = warnings.iter().map(Finding::of_warning).collect();
-    let clock = Clock::system();
-    let key = key(&checked, &mut findings);
-    let dialers = dialers(&checked, &clock, &mut findings);
-    let deployment = Deployment {
-        checked,
-        clock,
-        key,
-        dialers,
-        agent,
-        probe: args.probe,
-    };
+    let deployment = Deployment::new(checked, (agent, args.probe), &mut findings);
     findings.extend(servers::check(&deployment));
     findings.extend(renamed::check(&deployment));
     findings.extend(state::check(&deployment));
@@ -96,26 +72,6 @@ pub(super) fn run(args: &Doctor, out: &mut Output) -> Result<(), Failure> {
     } else {
         Err(Failure::silent(Exit::Operator))
     }
-}
-
-/// The key that the configuration names, if it can be used.
-fn key(checked: &GatewayConfig, findings: &mut Vec<Finding>) -> Option<Key> {
-    match Key::read(checked.proxy_seed.as_ref()?) {
-        Ok(key) => Some(key),
-        Err(error) => {
-            findings.push(Finding::of_error("proxy-key", &error));
-            None
-        }
-    }
-}
-
-/// TLS as `[server-tls]` has it, if its files can be used.
-fn dialers(checked: &GatewayConfig, clock: &Clock, findings: &mut Vec<Finding>) -> Dialers {
-    let settings = checked.dataplane.server_tls.as_ref();
-    Dialers::load(settings, clock).unwrap_or_else(|error| {
-        findings.push(Finding::of_error("server-tls", &error));
-        Dialers::default()
-    })
 }
 
 fn print(findings: &[Finding], out: &mut Output) -> Result<(), Failure> {

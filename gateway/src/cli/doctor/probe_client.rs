@@ -7,6 +7,7 @@
 
 use std::io::{self, Read, Write};
 
+use data_encoding::BASE32_NOPAD;
 use serde_json::{Map, Value, json};
 
 use crate::printable;
@@ -135,7 +136,7 @@ impl ProbeClient {
 
     /// Sends a request and waits for one reply; `None` without responders or permission.
     pub(super) fn request(&mut self, subject: &str) -> Option<Vec<u8>> {
-        let inbox = format!("_INBOX.{}", super::renamed::token()?);
+        let inbox = format!("_INBOX.{}", token()?);
         let line = format!("SUB {inbox} 1\r\nPUB {subject} {inbox} 0\r\n\r\n");
         self.socket.write_all(line.as_bytes()).ok()?;
         let answer = self.next(|op| match op {
@@ -242,4 +243,11 @@ fn server_info(json: &[u8]) -> Option<ServerInfo> {
 
 fn error_text(text: &[u8]) -> String {
     printable::bytes(text).trim_matches('\'').to_owned()
+}
+
+/// A random subject token.
+pub(super) fn token() -> Option<String> {
+    let mut bytes = [0; 10];
+    aws_lc_rs::rand::fill(&mut bytes).ok()?;
+    Some(BASE32_NOPAD.encode(&bytes))
 }

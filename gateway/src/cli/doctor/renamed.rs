@@ -5,15 +5,15 @@
 //! the control connection; and with `--probe` the mappings of the agents' account, by publishing a test message. Not checked:
 //! imports of other accounts, and transforms on leaf nodes and gateways between clusters.
 
-use data_encoding::BASE32_NOPAD;
-
 use crate::policy::{Alias, Bind, Rule};
 use crate::printable::Count;
 use crate::retention::{JetStream, Renaming};
 
+use super::deployment::Deployment;
 use super::finding::Finding;
-use super::probe_client::{ConnectOutcome, Credentials, ProbeClient};
-use super::{Deployment, access, streams};
+use super::patterns::pattern_of;
+use super::probe_client::{ConnectOutcome, Credentials, ProbeClient, token};
+use super::{access, streams};
 
 /// The payload of a test message.
 const PROBE: &str = "keyway doctor: a probe, to be ignored";
@@ -24,13 +24,6 @@ pub(super) fn check(deployment: &Deployment) -> Vec<Finding> {
         findings.extend(mappings(deployment));
     }
     findings
-}
-
-/// A random subject token.
-pub(super) fn token() -> Option<String> {
-    let mut bytes = [0; 10];
-    aws_lc_rs::rand::fill(&mut bytes).ok()?;
-    Some(BASE32_NOPAD.encode(&bytes))
 }
 
 fn streams(deployment: &Deployment) -> Vec<Finding> {
@@ -127,47 +120,6 @@ fn inverts(alias: &Alias, from: &str, to: &str) -> bool {
     alias.published(example(to).as_bytes(), &mut published) && published == example(from).as_bytes()
 }
 
-/// A transform's destination as a pattern, if its wildcards are in order: `{{wildcard(1)}}` and `$1` are the first `*`.
-pub(super) fn pattern_of(dest: &str) -> Option<String> {
-    let mut count = 0_usize;
-    let mut tokens = Vec::new();
-    for token in dest.split('.') {
-        let inner = token.strip_prefix("{{").and_then(|t| t.strip_suffix("}}"));
-        let number = inner.map_or_else(|| token.strip_prefix('$'), wildcard);
-        match number {
-            Some(number) => {
-                count = count.saturating_add(1);
-                if number.trim() != count.to_string() {
-                    return None;
-                }
-                tokens.push("*");
-            }
-            None if inner.is_some() || token.contains("{{") => return None,
-            None => tokens.push(token),
-        }
-    }
-    Some(tokens.join("."))
-}
-
-/// The number in `wildcard(1)`, in any letter case.
-fn wildcard(function: &str) -> Option<&str> {
-    let (name, rest) = function.trim().split_once('(')?;
-    let number = rest.strip_suffix(')')?;
-    name.eq_ignore_ascii_case("wildcard").then_some(number)
-}
-
-/// Whether a subject matches both patterns.
-pub(super) fn overlap(one: &str, other: &str) -> bool {
-    let (mut one, mut other) = (one.split('.'), other.split('.'));
-    loop {
-        match (one.next(), other.next()) {
-            (Some(">"), Some(_)) | (Some(_), Some(">")) | (None, None) => return true,
-            (Some(a), Some(b)) if a == "*" || b == "*" || a == b => {}
-            (Some(_), Some(_)) | (None, Some(_)) | (Some(_), None) => return false,
-        }
-    }
-}
-
 /// Publishes on a subject of each pattern that ends in a wildcard, and checks where the message arrives.
 fn mappings(deployment: &Deployment) -> Vec<Finding> {
     let Some(mut client) = accepted_client(deployment) else {
@@ -258,36 +210,6 @@ fn example(pattern: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn destination_is_a_pattern_where_its_wildcards_are_in_order() {
-        for (dest, pattern) in [
-            ("a.b", Some("a.b")),
-            ("a.{{wildcard(1)}}.{{Wildcard(2)}}", Some("a.*.*")),
-            ("a.$1", Some("a.*")),
-            ("a.>", Some("a.>")),
-            ("a.$2.$1", None),
-            ("a.{{partition(3,1)}}", None),
-            ("a.x{{wildcard(1)}}", None),
-        ] {
-            assert_eq!(pattern_of(dest).as_deref(), pattern, "{dest}");
-        }
-    }
-
-    #[test]
-    fn patterns_overlap_where_one_subject_matches_both() {
-        for (one, other, both) in [
-            ("a.>", "a.b", true),
-            (">", "x.y", true),
-            ("a.*", "*.b", true),
-            ("a.*", "a", false),
-            ("a.b", "a.c", false),
-            ("a.>", "a", false),
-        ] {
-            assert_eq!(overlap(one, other), both, "{one} {other}");
-            assert_eq!(overlap(other, one), both, "{other} {one}");
-        }
-    }
 
     #[test]
     fn example_has_a_last_token_of_its_own_or_there_is_none() {

@@ -9,9 +9,10 @@ use serde_json::Value;
 use crate::dataplane::ServerAddr;
 use crate::envelope::OVERHEAD;
 
+use super::access;
+use super::deployment::Deployment;
 use super::finding::Finding;
 use super::probe_client::{ConnectOutcome, Credentials, ServerInfo};
-use super::{Deployment, access};
 
 /// The oldest server that is supported.
 const MIN_VERSION: (u64, u64) = (2, 12);

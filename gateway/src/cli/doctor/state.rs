@@ -14,7 +14,7 @@ use crate::custody::local;
 use crate::disk::{self, Action, Files as _, Real, StateDir};
 use crate::printable::Count;
 
-use super::Deployment;
+use super::deployment::Deployment;
 use super::finding::Finding;
 use super::servers::MAX_CLOCK_SKEW;
 

@@ -5,7 +5,7 @@ use crate::policy::{Bind, Pattern, Plaintext, Rule};
 use crate::retention::{Renaming, Scheduling, UnaskedSource};
 
 use super::finding::Finding;
-use super::renamed::{overlap, pattern_of};
+use super::patterns::{overlap, pattern_of};
 
 /// Whether the subjects of a keyring overlap a pattern.
 pub(super) fn overlaps(rule: &Rule, filter: &str) -> bool {

@@ -1,0 +1,22 @@
+//! The state behind the handlers.
+
+use arc_swap::ArcSwapOption;
+
+use crate::clock::Clock;
+use crate::metrics::PrometheusHandle;
+use crate::rotation::Rotation;
+
+use super::health::Health;
+use super::reload::Reload;
+
+/// The state of all handlers. `rotation` can be cleared: the rotation thread ends only when nobody holds a handle.
+pub(super) struct Shared {
+    pub(super) rotation: ArcSwapOption<Rotation>,
+    pub(super) reload: ArcSwapOption<Reloader>,
+    pub(super) metrics: PrometheusHandle,
+    pub(super) health: Health,
+    pub(super) clock: Clock,
+}
+
+/// Sized, as `ArcSwapOption` needs it.
+pub(super) struct Reloader(pub(super) Box<dyn Reload>);
