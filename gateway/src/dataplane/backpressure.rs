@@ -37,6 +37,7 @@ const OVERDRAFT: usize = 4;
 
 /// A worker's memory for bytes in hand.
 pub(super) struct PendingMemory {
+    pub(super) pool: BufferPool,
     slots: ByteSemaphore,
     /// Slots for small reads.
     reserve: ByteSemaphore,
@@ -68,6 +69,7 @@ impl PendingMemory {
         };
         let loans = half.saturating_sub(half / OVERDRAFT);
         Self {
+            pool: BufferPool::default(),
             slots: room(MemoryKind::Slot, slots),
             reserve: room(MemoryKind::Reserve, reserve),
             loans: ByteSemaphore::new(MemoryKind::Loan, loans, Overdraft::One),
@@ -122,7 +124,7 @@ impl<'w> Input<'w> {
     pub(super) async fn make_room(
         &mut self,
         need: usize,
-        (pool, pending): (&BufferPool, &'w PendingMemory),
+        pending: &'w PendingMemory,
     ) -> io::Result<usize> {
         let filled = self.buffer.len();
         if self.peer_wait(pending).held == Held::default() {
@@ -134,19 +136,19 @@ impl<'w> Input<'w> {
             let copies = if want > READ_SIZE { COPIES } else { 1 };
             let bytes = want.saturating_mul(copies);
             if !self.borrow(bytes, pending) {
-                Box::pin(self.wait_for_loan(bytes, (pool, pending))).await?;
+                Box::pin(self.wait_for_loan(bytes, pending)).await?;
             }
         }
         let overdraws = self.loan.as_ref().is_some_and(BytePermit::overdraws);
         if self.slot.is_none() && !overdraws {
-            self.leave_reserve((pool, pending));
+            self.leave_reserve(pending);
             self.slot = pending.slots.try_acquire(SLOT);
             if self.slot.is_none() {
                 Box::pin(self.wait_for_slot(need, pending)).await?;
             }
         }
         if self.buffer.capacity() < READ_SIZE {
-            let morsel = std::mem::replace(&mut self.buffer, pool.take());
+            let morsel = std::mem::replace(&mut self.buffer, pending.pool.take());
             self.buffer.put(morsel.filled());
         }
         self.buffer.reserve(read);
@@ -178,12 +180,8 @@ impl<'w> Input<'w> {
         lent.map(|lent| self.take_loan(lent)).is_some()
     }
 
-    async fn wait_for_loan(
-        &mut self,
-        bytes: usize,
-        (pool, pending): (&BufferPool, &'w PendingMemory),
-    ) -> io::Result<()> {
-        self.settle((pool, pending));
+    async fn wait_for_loan(&mut self, bytes: usize, pending: &'w PendingMemory) -> io::Result<()> {
+        self.settle(pending);
         let more = bytes.saturating_sub(self.loaned());
         let lent = pending.loans.acquire(more, self.peer_wait(pending)).await?;
         self.take_loan(lent);
@@ -202,9 +200,9 @@ impl<'w> Input<'w> {
     }
 
     /// A reserved slot is for one read: continuous readers must not keep it.
-    fn leave_reserve(&mut self, (pool, pending): (&BufferPool, &PendingMemory)) {
+    fn leave_reserve(&mut self, pending: &PendingMemory) {
         if self.reserve.is_some() {
-            self.set_aside(pool);
+            self.set_aside(pending);
             self.holder.begin(&pending.holders);
         }
     }
@@ -222,9 +220,9 @@ impl<'w> Input<'w> {
     }
 
     /// Gives the buffer and all memory back; bytes in the buffer are lost.
-    pub(super) fn release(&mut self, pool: &BufferPool) {
+    pub(super) fn release(&mut self, pending: &PendingMemory) {
         if self.buffer.capacity() != 0 {
-            pool.give(std::mem::take(&mut self.buffer));
+            pending.pool.give(std::mem::take(&mut self.buffer));
         }
         self.slot = None;
         self.reserve = None;
@@ -233,11 +231,11 @@ impl<'w> Input<'w> {
     }
 
     /// Shrinks to the memory that the beginning of an operation needs, before the rest is waited for.
-    pub(super) fn settle(&mut self, (pool, pending): (&BufferPool, &'w PendingMemory)) {
+    pub(super) fn settle(&mut self, pending: &'w PendingMemory) {
         let filled = self.buffer.len();
         if filled <= SMALL_READ {
             if self.peer_wait(pending).held != Held::default() {
-                self.set_aside(pool);
+                self.set_aside(pending);
             }
             return;
         }
@@ -259,23 +257,25 @@ impl<'w> Input<'w> {
             loan.shrink(needs);
         }
         if scarce && filled <= READ_SIZE && self.buffer.capacity() > needs {
-            self.move_into(Buffer::with_capacity(needs), pool);
+            self.move_into(Buffer::with_capacity(needs), pending);
         }
         self.slot = None;
         self.reserve = None;
     }
 
     /// Gives all memory back and keeps the bytes.
-    fn set_aside(&mut self, pool: &BufferPool) {
-        self.move_into(Buffer::with_capacity(self.buffer.len()), pool);
+    fn set_aside(&mut self, pending: &PendingMemory) {
+        self.move_into(Buffer::with_capacity(self.buffer.len()), pending);
         let kept = std::mem::take(&mut self.buffer);
-        self.release(pool);
+        self.release(pending);
         self.buffer = kept;
     }
 
-    fn move_into(&mut self, mut other: Buffer, pool: &BufferPool) {
+    fn move_into(&mut self, mut other: Buffer, pending: &PendingMemory) {
         other.put(self.buffer.filled());
-        pool.give(std::mem::replace(&mut self.buffer, other));
+        pending
+            .pool
+            .give(std::mem::replace(&mut self.buffer, other));
     }
 }
 
@@ -310,41 +310,41 @@ mod tests {
 
     #[tokio::test]
     async fn room_is_taken_by_whoever_has_bytes_and_given_back() {
-        let (pool, pending) = (BufferPool::default(), PendingMemory::new(8 * SLOT));
+        let pending = PendingMemory::new(8 * SLOT);
         let before = room(&pending);
         assert_eq!(before.0, 3 * SLOT);
         let mut input = Input::default();
-        input.make_room(0, (&pool, &pending)).await.unwrap();
+        input.make_room(0, &pending).await.unwrap();
         assert_eq!(room(&pending), (2 * SLOT, before.1));
-        input.release(&pool);
+        input.release(&pending);
         assert_eq!(room(&pending), before);
     }
 
     #[tokio::test]
     async fn room_for_a_large_message_is_lent_as_its_bytes_come() {
-        let (pool, pending) = (BufferPool::default(), PendingMemory::new(32 * MIB));
+        let pending = PendingMemory::new(32 * MIB);
         let before = room(&pending);
         let mut input = Input::default();
         let mut lent = Vec::new();
         for arrived in [0, 10, 50, 64, 128, 512, 1000] {
             let more = arrived * 1024 - input.buffer.len();
             reads(&mut input, more).await;
-            input.settle((&pool, &pending));
-            input.make_room(MIB, (&pool, &pending)).await.unwrap();
+            input.settle(&pending);
+            input.make_room(MIB, &pending).await.unwrap();
             lent.push((before.1 - room(&pending).1) / 1024);
         }
         // A pooled buffer; then twice what it may grow to, as read and as written.
         assert_eq!(lent, [64, 64, 200, 256, 512, 2048, 2048]);
-        input.release(&pool);
+        input.release(&pending);
         assert_eq!(room(&pending), before);
     }
 
     #[tokio::test]
     async fn ordinary_message_is_read_without_a_loan() {
-        let (pool, pending) = (BufferPool::default(), PendingMemory::new(32 * MIB));
+        let pending = PendingMemory::new(32 * MIB);
         let mut input = Input::default();
         for _ in 0..3 {
-            input.make_room(READ_SIZE, (&pool, &pending)).await.unwrap();
+            input.make_room(READ_SIZE, &pending).await.unwrap();
             reads(&mut input, READ_SIZE / 4).await;
         }
         assert!(input.loan.is_none());
@@ -352,13 +352,13 @@ mod tests {
 
     #[tokio::test]
     async fn beginning_of_an_operation_takes_less_room_than_a_buffer_once_room_is_scarce() {
-        let (pool, pending) = (BufferPool::default(), PendingMemory::new(32 * MIB));
+        let pending = PendingMemory::new(32 * MIB);
         let _others = pending.loans.try_acquire(pending.loans.available() / 2 + 1);
         let before = room(&pending);
         let mut input = Input::default();
-        input.make_room(0, (&pool, &pending)).await.unwrap();
+        input.make_room(0, &pending).await.unwrap();
         reads(&mut input, 10_000).await;
-        input.settle((&pool, &pending));
+        input.settle(&pending);
         assert_eq!(room(&pending), (before.0, before.1 - 16 * 1024));
         assert_eq!(input.buffer.capacity(), 16 * 1024);
         assert_eq!(input.buffer.filled(), [b'x'; 10_000]);
@@ -366,93 +366,93 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_waits_for_a_peer_keeps_its_slot_only_where_nothing_can_be_lent() {
-        let (pool, pending) = (BufferPool::default(), PendingMemory::new(32 * MIB));
+        let pending = PendingMemory::new(32 * MIB);
         let others = pending.loans.try_acquire(pending.loans.available());
         let before = room(&pending);
         let mut input = Input::default();
-        input.make_room(0, (&pool, &pending)).await.unwrap();
+        input.make_room(0, &pending).await.unwrap();
         reads(&mut input, 10_000).await;
-        input.settle((&pool, &pending));
+        input.settle(&pending);
         assert_eq!(room(&pending).0, before.0 - SLOT);
         drop(others);
-        input.settle((&pool, &pending));
+        input.settle(&pending);
         assert_eq!(room(&pending).0, before.0);
     }
 
     #[tokio::test]
     async fn message_larger_than_all_room_is_read() {
-        let (pool, pending) = (BufferPool::default(), PendingMemory::new(1));
+        let pending = PendingMemory::new(1);
         let mut input = Input::default();
         for _ in 0..32 {
-            let ready = input.make_room(2 * MIB, (&pool, &pending)).now_or_never();
+            let ready = input.make_room(2 * MIB, &pending).now_or_never();
             ready.expect("nobody else").unwrap();
             reads(&mut input, READ_SIZE).await;
-            input.settle((&pool, &pending));
+            input.settle(&pending);
         }
-        input.release(&pool);
+        input.release(&pending);
         assert_eq!(room(&pending), (SLOT, 0));
     }
 
-    async fn ends<'w>(input: &mut Input<'w>, (pool, pending): (&BufferPool, &'w PendingMemory)) {
+    async fn ends<'w>(input: &mut Input<'w>, pending: &'w PendingMemory) {
         while input.buffer.len() < MIB {
-            input.make_room(MIB, (pool, pending)).await.unwrap();
+            input.make_room(MIB, pending).await.unwrap();
             reads(input, READ_SIZE).await;
         }
-        input.release(pool);
+        input.release(pending);
     }
 
     #[tokio::test]
     async fn messages_that_have_all_room_between_them_are_read_one_after_the_other() {
-        let (pool, pending) = (BufferPool::default(), PendingMemory::new(MIB));
+        let pending = PendingMemory::new(MIB);
         let mut inputs: Vec<_> = (0..4).map(|_| Input::default()).collect();
         for input in &mut inputs {
             reads(input, READ_SIZE).await;
-            input.settle((&pool, &pending));
+            input.settle(&pending);
         }
-        let both = (&pool, &pending);
+        let both = &pending;
         let reading = inputs.iter_mut().map(|input| ends(input, both));
         futures_util::future::join_all(reading).await;
     }
 
     #[tokio::test]
     async fn whoever_finds_no_room_waits_until_somebody_gives_it_back() {
-        let (pool, pending) = (BufferPool::default(), PendingMemory::new(1));
+        let pending = PendingMemory::new(1);
         let (mut first, mut second) = (Input::default(), Input::default());
-        first.make_room(0, (&pool, &pending)).await.unwrap();
-        let mut wait = Box::pin(second.make_room(READ_SIZE, (&pool, &pending)));
+        first.make_room(0, &pending).await.unwrap();
+        let mut wait = Box::pin(second.make_room(READ_SIZE, &pending));
         assert!(wait.as_mut().now_or_never().is_none());
-        first.release(&pool);
+        first.release(&pending);
         wait.await.unwrap();
     }
 
     #[tokio::test]
     async fn morsel_of_an_operation_takes_no_room_until_the_rest_comes() {
-        let (pool, pending) = (BufferPool::default(), PendingMemory::new(1));
+        let pending = PendingMemory::new(1);
         let mut input = Input::default();
-        input.make_room(0, (&pool, &pending)).await.unwrap();
+        input.make_room(0, &pending).await.unwrap();
         input.buffer.put(b"PUB a 1");
-        input.settle((&pool, &pending));
+        input.settle(&pending);
         assert_eq!(room(&pending).0, SLOT);
         assert_eq!(input.buffer.filled(), b"PUB a 1");
         assert!(input.buffer.capacity() < READ_SIZE);
-        input.make_room(0, (&pool, &pending)).await.unwrap();
+        input.make_room(0, &pending).await.unwrap();
         assert_eq!(input.buffer.filled(), b"PUB a 1");
         assert!(input.buffer.capacity() >= READ_SIZE);
     }
 
     #[tokio::test]
     async fn what_is_small_gets_through_whoever_keeps_all_other_room() {
-        let (pool, pending) = (BufferPool::default(), PendingMemory::new(1));
+        let pending = PendingMemory::new(1);
         let mut large = Input::default();
-        large.make_room(0, (&pool, &pending)).await.unwrap();
+        large.make_room(0, &pending).await.unwrap();
         let (mut first, mut second) = (Input::default(), Input::default());
-        let made = first.make_room(0, (&pool, &pending)).now_or_never();
+        let made = first.make_room(0, &pending).now_or_never();
         assert!(made.is_some_and(|most| most.is_ok_and(|most| most == SMALL_READ)));
         // A second read comes after others' first ones.
         first.buffer.put(b"PUB a 1");
-        let mut wait = Box::pin(second.make_room(0, (&pool, &pending)));
+        let mut wait = Box::pin(second.make_room(0, &pending));
         assert!(wait.as_mut().now_or_never().is_none());
-        let again = first.make_room(0, (&pool, &pending)).now_or_never();
+        let again = first.make_room(0, &pending).now_or_never();
         assert!(again.is_none());
         wait.await.unwrap();
         assert_eq!(first.buffer.filled(), b"PUB a 1");
@@ -460,15 +460,15 @@ mod tests {
 
     #[tokio::test]
     async fn what_grows_large_leaves_the_reserve_and_waits_for_room() {
-        let (pool, pending) = (BufferPool::default(), PendingMemory::new(1));
+        let pending = PendingMemory::new(1);
         let (mut large, mut input) = (Input::default(), Input::default());
-        large.make_room(0, (&pool, &pending)).await.unwrap();
-        input.make_room(0, (&pool, &pending)).await.unwrap();
+        large.make_room(0, &pending).await.unwrap();
+        input.make_room(0, &pending).await.unwrap();
         input.buffer.put(&[b'x'; SMALL_READ]);
-        let mut wait = Box::pin(input.make_room(0, (&pool, &pending)));
+        let mut wait = Box::pin(input.make_room(0, &pending));
         assert!(wait.as_mut().now_or_never().is_none());
         assert_eq!(pending.reserve.available(), SLOT);
-        large.release(&pool);
+        large.release(&pending);
         wait.await.unwrap();
         assert_eq!(input.buffer.len(), SMALL_READ);
     }
@@ -492,43 +492,43 @@ mod tests {
     async fn given_up(
         input: &mut Input<'_>,
         every: Duration,
-        (pool, pending): (&BufferPool, &PendingMemory),
+        pending: &PendingMemory,
     ) -> io::Result<()> {
         let taken = takes(input, every, pending).await;
-        input.release(pool);
+        input.release(pending);
         taken
     }
 
     #[tokio::test(start_paused = true)]
     async fn whoever_takes_slowly_what_it_gets_is_given_up_only_for_others() {
-        let (pool, pending) = (BufferPool::default(), PendingMemory::new(1));
+        let pending = PendingMemory::new(1);
         let slow = [100, 1000, 10_000].map(Duration::from_millis);
         for every in slow {
             let mut first = Input::default();
-            first.make_room(0, (&pool, &pending)).await.unwrap();
+            first.make_room(0, &pending).await.unwrap();
             takes(&first, every, &pending).await.unwrap();
         }
         for every in slow {
             let (mut first, mut second) = (Input::default(), Input::default());
-            first.make_room(0, (&pool, &pending)).await.unwrap();
-            let taking = given_up(&mut first, every, (&pool, &pending));
-            let waiting = second.make_room(READ_SIZE, (&pool, &pending));
+            first.make_room(0, &pending).await.unwrap();
+            let taking = given_up(&mut first, every, &pending);
+            let waiting = second.make_room(READ_SIZE, &pending);
             let (taken, lent) = tokio::join!(taking, waiting);
             assert!(taken.is_err() && lent.is_ok(), "{every:?}");
         }
     }
 
     /// A peer that sends a MiB at this rate.
-    async fn sends(rate: usize, (pool, pending): (&BufferPool, &PendingMemory)) -> io::Result<()> {
+    async fn sends(rate: usize, pending: &PendingMemory) -> io::Result<()> {
         let mut input = Input::default();
         while input.buffer.len() < MIB {
-            input.settle((pool, pending));
+            input.settle(pending);
             let peer = async {
                 sleep(Duration::from_millis(100)).await;
                 Ok(())
             };
             input.peer_wait(pending).unless_revoked(peer).await?;
-            input.make_room(MIB, (pool, pending)).await?;
+            input.make_room(MIB, pending).await?;
             reads(&mut input, rate / 10).await;
         }
         Ok(())
@@ -536,8 +536,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn slow_link_gets_a_large_message_through_while_there_is_room() {
-        let (pool, pending) = (BufferPool::default(), PendingMemory::new(16 * MIB));
-        let both = (&pool, &pending);
+        let pending = PendingMemory::new(16 * MIB);
+        let both = &pending;
         let rates = [16, 125, 1000].map(|kib| sends(kib * 1024, both));
         let sent = futures_util::future::join_all(rates).await;
         assert!(sent.iter().all(Result::is_ok));
@@ -545,8 +545,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn crowd_that_drips_gives_way_to_whoever_is_quicker() {
-        let (pool, pending) = (BufferPool::default(), PendingMemory::new(16 * MIB));
-        let both = (&pool, &pending);
+        let pending = PendingMemory::new(16 * MIB);
+        let both = &pending;
         let crowd = futures_util::future::join_all((0..200).map(|_| sends(80 * 1024, both)));
         let quick = async {
             sleep(Duration::from_secs(3)).await;

@@ -99,7 +99,10 @@ impl ByteSemaphore {
             .then(|| Revocable::new(peer_wait, WaitsFor::Memory));
         loop {
             if let Some(lent) = queued.take() {
-                peer_wait.holder.served(lent.overdraws);
+                peer_wait.holder.served();
+                if lent.overdraws() {
+                    peer_wait.holder.reset_pace();
+                }
                 return Ok(lent);
             }
             let call = (self.kind, self.wanted());

@@ -8,7 +8,6 @@ use std::os::unix::net::UnixListener;
 use socket2::{SockRef, Socket};
 
 use super::address::ListenAddr;
-use super::listener::is_dual;
 
 /// A listening socket.
 #[derive(Debug)]
@@ -137,6 +136,11 @@ impl AsFd for ListenSocket {
             Self::Unix(listener) => listener.as_fd(),
         }
     }
+}
+
+/// Whether an IPv6 socket accepts IPv4, too.
+pub(super) fn is_dual(socket: &SockRef<'_>) -> bool {
+    socket.only_v6().is_ok_and(|only| !only)
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! Accepting clients and handing each to a worker.
 
-use std::io;
-use std::net::{Ipv6Addr, SocketAddr, TcpListener as StdTcpListener};
+use std::io::{self, Write as _};
+use std::net::{Ipv6Addr, SocketAddr, TcpListener as StdTcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
-use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream};
+use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -18,10 +18,9 @@ use tokio::sync::mpsc;
 use crate::clock::Clock;
 
 use super::address::{Endpoints, ListenAddr, canonical};
-use super::connection_limits::Admission;
-use super::inherited_sockets::{Inherited, ListenSocket, PathOwner};
+use super::connection_limits::{Admission, Ticket};
+use super::inherited_sockets::{Inherited, ListenSocket, PathOwner, is_dual};
 use super::socket;
-use super::worker::{Accepted, AcceptedSocket};
 
 /// The backlog of `listen(2)`; the kernel caps it.
 const BACKLOG: i32 = 4096;
@@ -41,6 +40,34 @@ pub(super) enum Listener {
 pub(super) struct UnixPath {
     path: PathBuf,
     removed_on_drop: AtomicBool,
+}
+
+/// A client that was accepted.
+pub(super) struct Accepted {
+    pub(super) socket: AcceptedSocket,
+    pub(super) ends: Endpoints,
+    /// The session's number, for logs.
+    pub(super) number: u64,
+    pub(super) ticket: Ticket,
+}
+
+/// Its socket, not yet registered with a worker's runtime.
+pub(super) enum AcceptedSocket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl AcceptedSocket {
+    /// Sends why the connection is refused, if the socket takes it at once.
+    pub(super) fn reject(&self, why: &[u8]) {
+        let said = match self {
+            Self::Tcp(stream) => (&mut &*stream).write(why),
+            Self::Unix(stream) => (&mut &*stream).write(why),
+        };
+        if let Err(error) = said {
+            tracing::trace!(%error, "a client is turned away without a word");
+        }
+    }
 }
 
 impl Listener {
@@ -215,15 +242,10 @@ fn tcp(addr: SocketAddr) -> io::Result<StdTcpListener> {
     Ok(socket.into())
 }
 
-/// Whether an IPv6 socket accepts IPv4, too.
-pub(super) fn is_dual(socket: &SockRef<'_>) -> bool {
-    socket.only_v6().is_ok_and(|only| !only)
-}
-
 /// Access is controlled by the socket's mode (umask) and the directory's.
 fn unix(path: &Path) -> io::Result<UnixListener> {
     if std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
-        if StdUnixStream::connect(path).is_ok() {
+        if UnixStream::connect(path).is_ok() {
             return Err(io::ErrorKind::AddrInUse.into());
         }
         std::fs::remove_file(path)?;

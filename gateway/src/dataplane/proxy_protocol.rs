@@ -8,9 +8,9 @@ use tokio::time::timeout;
 
 use super::Config;
 use super::address::Endpoints;
+use super::context::Worker;
 use super::session_state::SessionState;
 use super::socket::Socket;
-use super::worker::Worker;
 use crate::proxy::{self, Header, LONGEST, ProxyHeaderError};
 
 /// Why the header was refused.

@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use tokio::time::interval;
 
-use super::ServerAddr;
 use super::address::Endpoints;
-use super::proxy_protocol;
-use super::session::{self, EndReason};
-use super::worker::Worker;
+use super::context::Worker;
+use super::end_reason::EndReason;
+use super::{greeting, proxy_protocol, socket};
 
 const TICK: Duration = Duration::from_secs(1);
 
@@ -71,40 +70,16 @@ async fn probe(worker: &Worker) -> Probed {
         tracing::debug!(%error, "a server takes nothing");
         return Probed::Unreachable;
     }
-    match Box::pin(session::greet(worker, dialled)).await {
+    match Box::pin(greeting::greet(worker, dialled)).await {
         Ok((server, _said)) => {
-            session::close_unstarted(worker, &server).await;
+            socket::close(&[&server], &worker.pending).await;
             Probed::Greeted
         }
         Err(ended) => {
             if ended == EndReason::Server {
-                pass_over_not_nats(worker, (index, to), ended);
+                greeting::pass_over_not_nats(worker, (index, to), ended);
             }
             Probed::NotNats
         }
-    }
-}
-
-/// The peer is no NATS server, or one that hangs: logs that, and the next dial begins with another.
-pub(super) fn pass_over_not_nats(
-    worker: &Worker,
-    (index, to): (usize, &ServerAddr),
-    ended: EndReason,
-) {
-    let shared = &worker.shared;
-    shared.servers.pass_over(index);
-    let why = if ended == EndReason::ServerSilent {
-        "it says nothing within `limits.dial-timeout`"
-    } else if ended == EndReason::Server {
-        "it closes without a word"
-    } else {
-        "what it says first is neither INFO nor an error of NATS"
-    };
-    if let Some(left_out) = shared.not_nats.admit(shared.clock.instant()) {
-        tracing::error!(
-            server = %to, why, left_out,
-            help = "check `servers`: the port of clients is meant, which is 4222 by default; if it is right, look into that server's log",
-            "who listens there does not greet as a NATS server"
-        );
     }
 }

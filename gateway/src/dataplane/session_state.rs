@@ -1,28 +1,43 @@
-//! State that both directions of a session share.
+//! What both directions of a session share: its sockets and its state.
 
+use std::cell::RefCell;
+use std::io;
 use std::rc::Rc;
+
+use tokio::sync::Notify;
 
 use crate::tls::{Names, Peer};
 use crate::wire::Buffer;
 
 use super::address::Endpoints;
-use super::deliver::{NatsAccount, Timers};
+use super::drain::SessionDrain;
 use super::identity::Identity;
 use super::injected_errors::InjectedErrors;
 #[cfg(test)]
 use super::memory::MOST;
 use super::memory::MemoryReservation;
 use super::replies::Replies;
+use super::socket::{self, Socket, WriteTimeout};
+use super::withheld_timers::{NatsAccount, Timers};
 #[cfg(test)]
 use super::{
-    deliver::{MOST_TO_SERVER, timers},
-    injected_errors,
-    memory_bounds::MemoryUse,
+    deliver::MOST_TO_SERVER, injected_errors, memory_bounds::MemoryUse, withheld_timers as timers,
 };
 #[cfg(test)]
 use crate::policy::MAX_NAME_LEN;
 #[cfg(test)]
 use crate::wire::Limits;
+
+/// What both directions of a session use.
+pub(super) struct Session {
+    pub(super) client: Socket,
+    pub(super) server: Socket,
+    pub(super) state: RefCell<SessionState>,
+    /// Wakes the publish direction: there are operations for the server, or the session is to end.
+    pub(super) wake_publish: Notify,
+    /// Draining, once the gateway stops.
+    pub(super) drain: SessionDrain,
+}
 
 /// Shared by both directions of one session; they run in one task, so a `RefCell` suffices.
 pub struct SessionState {
@@ -78,6 +93,30 @@ pub(super) enum Verbosity {
     Verbose,
     /// Errors only.
     Quiet,
+}
+
+impl Session {
+    pub(super) fn new(client: Socket, server: Socket, state: RefCell<SessionState>) -> Self {
+        Self {
+            client,
+            server,
+            state,
+            wake_publish: Notify::new(),
+            drain: SessionDrain::default(),
+        }
+    }
+
+    /// Drains the session: what both peers have sent until then is still forwarded.
+    pub(super) fn close(&self) {
+        self.drain.close();
+        self.wake_publish.notify_one();
+    }
+
+    /// Flushes what the deliver direction has for the server. Called between two batches, so between two operations.
+    pub(super) async fn flush_to_server(&self) -> io::Result<()> {
+        let mut output = std::mem::take(&mut self.state.borrow_mut().to_server);
+        socket::flush(&self.server, &mut output, WriteTimeout::Server).await
+    }
 }
 
 impl SessionState {

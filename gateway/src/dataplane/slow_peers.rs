@@ -14,8 +14,6 @@ use tokio::time::Instant;
 
 use crate::metrics::{self, Gauge};
 
-use super::byte_semaphore::Overdraws;
-
 /// How long others wait before a holder is measured.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -217,11 +215,8 @@ impl Holder {
     }
 
     /// It has got the memory.
-    pub(super) fn served(&self, overdraws: Overdraws) {
+    pub(super) fn served(&self) {
         self.queued.set(None);
-        if overdraws == Overdraws::Yes {
-            self.reset_pace();
-        }
     }
 
     /// Waits until its memory is revoked.

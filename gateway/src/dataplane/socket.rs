@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use futures_util::future::join_all;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{RecvFlags, SendFlags};
 use socket2::{SockRef, TcpKeepalive};
@@ -16,10 +17,10 @@ use tokio::time::timeout;
 use crate::tls::Peer;
 use crate::wire::Buffer;
 
-use super::backpressure::Input;
+use super::backpressure::{Input, PendingMemory};
+use super::receive::{receive, truncated};
 use super::slow_peers::PeerWait;
 use super::tls_stream::{Plaintext, TlsStream};
-use super::worker::Worker;
 
 /// After a batch of this size the task yields.
 const YIELD_SIZE: usize = 16 * 1024;
@@ -29,6 +30,12 @@ const CLIENT_STALLED: Duration = Duration::from_secs(30);
 
 /// TCP keep-alive, idle time and interval: Go's default, and so nats-server's.
 const KEEPALIVE: Duration = Duration::from_secs(15);
+
+/// How long one peer may take to close after the other has.
+pub(super) const LINGER: Duration = Duration::from_secs(10);
+
+/// How long a closing socket's input is read and discarded, so that the peer gets no reset.
+const DISCARD: Duration = Duration::from_secs(1);
 
 /// How long a write may make no progress.
 #[derive(Clone, Copy)]
@@ -181,26 +188,24 @@ pub(super) async fn fill<'w>(
     socket: &Socket,
     input: &mut Input<'w>,
     need: usize,
-    worker: &'w Worker,
+    pending: &'w PendingMemory,
 ) -> io::Result<usize> {
     match socket {
-        Socket::Tcp(_) | Socket::Unix(_) => fill_raw(socket, input, need, worker).await,
-        Socket::Tls(encrypted) => decrypt((socket, encrypted), input, need, worker).await,
+        Socket::Tcp(_) | Socket::Unix(_) => fill_raw(socket, input, need, pending).await,
+        Socket::Tls(encrypted) => decrypt((socket, encrypted), input, need, pending).await,
     }
 }
 
 /// The same without decryption.
-pub(super) async fn fill_raw<'w>(
+async fn fill_raw<'w>(
     socket: &Socket,
     input: &mut Input<'w>,
     need: usize,
-    worker: &'w Worker,
+    pending: &'w PendingMemory,
 ) -> io::Result<usize> {
     loop {
-        readable(socket, input, worker).await?;
-        let most = input
-            .make_room(need, (&worker.pool, &worker.pending))
-            .await?;
+        readable(socket, input, pending).await?;
+        let most = input.make_room(need, pending).await?;
         let buffer = &mut input.buffer;
         match read_once(socket, truncated(buffer.spare(), most)) {
             Ok(count) => {
@@ -218,19 +223,17 @@ async fn decrypt<'w>(
     (socket, encrypted): (&Socket, &TlsStream),
     input: &mut Input<'w>,
     need: usize,
-    worker: &'w Worker,
+    pending: &'w PendingMemory,
 ) -> io::Result<usize> {
     let before = input.buffer.len();
     loop {
         match encrypted.plaintext()? {
             Plaintext::Closed => return Ok(0),
-            Plaintext::None => readable(socket, input, worker).await?,
+            Plaintext::None => readable(socket, input, pending).await?,
             Plaintext::Available => {}
         }
-        let most = input
-            .make_room(need, (&worker.pool, &worker.pending))
-            .await?;
-        encrypted.decrypt(&mut input.buffer, (&worker.pool, most))?;
+        let most = input.make_room(need, pending).await?;
+        encrypted.decrypt(&mut input.buffer, (&pending.pool, most))?;
         let count = input.buffer.len().saturating_sub(before);
         if count != 0 {
             input.moved(count);
@@ -243,17 +246,17 @@ async fn decrypt<'w>(
 async fn readable<'w>(
     socket: &Socket,
     input: &mut Input<'w>,
-    worker: &'w Worker,
+    pending: &'w PendingMemory,
 ) -> io::Result<()> {
     if input.buffer.is_empty() {
-        input.release(&worker.pool);
+        input.release(pending);
         return socket.readable().await;
     }
     if let Some(ready) = socket.readable().now_or_never() {
         return ready;
     }
-    input.settle((&worker.pool, &worker.pending));
-    let peer_wait = input.peer_wait(&worker.pending);
+    input.settle(pending);
+    let peer_wait = input.peer_wait(pending);
     peer_wait.unless_revoked(socket.readable()).await
 }
 
@@ -327,11 +330,6 @@ pub(super) async fn yield_after_batch(held: usize) {
     }
 }
 
-pub(super) fn truncated(spare: &mut [u8], most: usize) -> &mut [u8] {
-    let end = spare.len().min(most);
-    spare.get_mut(..end).unwrap_or_default()
-}
-
 fn read_once(socket: &Socket, spare: &mut [u8]) -> io::Result<usize> {
     let mut count = None;
     let read = socket.try_io(Interest::READABLE, || {
@@ -340,18 +338,21 @@ fn read_once(socket: &Socket, spare: &mut [u8]) -> io::Result<usize> {
     count.map_or(read, Ok)
 }
 
-/// Receives into `spare`; `count` is set to the bytes read. A short read has emptied the socket: returning `WouldBlock` then
-/// tells tokio, which saves the next, empty read.
-pub(super) fn receive(
-    from: BorrowedFd<'_>,
-    spare: &mut [u8],
-    count: &mut Option<usize>,
-) -> io::Result<usize> {
-    let got = rustix::net::recv(from, &mut *spare, RecvFlags::empty())?.1;
-    *count = Some(got);
-    if got != 0 && got < spare.len() {
-        Err(io::ErrorKind::WouldBlock.into())
-    } else {
-        Ok(got)
+/// Closes sockets without losing what a peer has not read yet: closing a socket with unread input resets the connection, which
+/// discards a final `-ERR` on one side, or a last publish on the other.
+pub(super) async fn close(sockets: &[&Socket], pending: &PendingMemory) {
+    sockets.iter().for_each(|socket| socket.finish());
+    let discarded = sockets.iter().map(|socket| discard(socket, pending));
+    drop(timeout(DISCARD, join_all(discarded)).await);
+}
+
+async fn discard(socket: &Socket, pending: &PendingMemory) {
+    let mut discarded = Input::default();
+    while fill_raw(socket, &mut discarded, 0, pending)
+        .await
+        .is_ok_and(|count| count != 0)
+    {
+        discarded.buffer.clear();
     }
+    discarded.release(pending);
 }

@@ -1,88 +1,33 @@
 //! TLS handshakes of a session: with the client before or after INFO, with the server before or after its INFO.
 //!
 //! Nothing that could belong to a handshake is read in the clear: not a byte after the server's INFO, and of a client at most its
-//! first byte is peeked.
+//! first byte is peeked. A handshake that failed or cannot take place has been logged: [`EndReason::NoTls`].
 
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::{ClientConnection, ServerConnection};
-use strum::VariantArray;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::metrics::{HandshakeMetrics, Side, SideTable, Throttle};
-use crate::tls::{Acceptor, ClientAuth, Dialer, Failure, FailureTable, HandshakeOrder, TlsPolicy};
-use crate::wire::info::{Info, Tls as InfoTls};
+use crate::metrics::Side;
+use crate::tls::{Acceptor, Dialer, Failure, HandshakeOrder, TlsPolicy};
+use crate::wire::info::Info;
 
 use super::ServerAddr;
-use super::address::Endpoints;
-use super::session;
-use super::socket::Socket;
+use super::context::Worker;
+use super::end_reason::EndReason;
+use super::socket::{self, Socket};
 use super::tls_stream::TlsStream;
-use super::worker::{Shared, Worker};
 
 /// The content type of a TLS handshake record (RFC 8446, section 5.1). No NATS operation begins with it.
 const HANDSHAKE: u8 = 0x16;
 
-/// TLS on both sides; a handshake uses the configuration of its moment.
-#[derive(Clone, Default)]
-pub struct Tls {
-    /// With clients.
-    pub clients: Option<Arc<Acceptor>>,
-    /// With servers.
-    pub servers: Option<Arc<Dialer>>,
-}
-
-/// TLS configuration, metrics and log throttles, shared by all workers.
-pub(super) struct TlsState {
-    tls: Tls,
-    handshakes: HandshakeMetrics,
-    throttles: SideTable<FailureTable<Throttle>>,
-}
-
-/// The handshake failed or cannot take place; it has been logged.
-pub(super) struct TlsFailed;
-
-impl TlsState {
-    pub(super) fn new(tls: Tls) -> Self {
-        Self {
-            tls,
-            handshakes: HandshakeMetrics::new(Failure::VARIANTS.iter().map(Failure::into_str)),
-            throttles: SideTable::default(),
-        }
-    }
-
-    /// The TLS fields of INFO; none at a unix socket.
-    pub(super) fn info_tls(&self, ends: &Endpoints) -> InfoTls {
-        let (Some(acceptor), Some(_network)) = (&self.tls.clients, ends.gateway) else {
-            return InfoTls::None;
-        };
-        let settings = acceptor.settings();
-        match (settings.demand, &settings.clients) {
-            (TlsPolicy::Optional, _) => InfoTls::Available,
-            (TlsPolicy::Required, ClientAuth::Required(_)) => InfoTls::Verified,
-            (TlsPolicy::Required, ClientAuth::NotRequested | ClientAuth::Optional(_)) => {
-                InfoTls::Required
-            }
-        }
-    }
-
-    /// Whether TLS with servers is configured.
-    pub(super) const fn has_servers(&self) -> bool {
-        self.tls.servers.is_some()
-    }
-}
-
 /// Before INFO: the handshake with a client that begins with it.
-///
-/// # Errors
-/// [`TlsFailed`].
 pub(super) async fn client_before_info(
     worker: &Worker,
     socket: Socket,
-) -> Result<Socket, TlsFailed> {
+) -> Result<Socket, EndReason> {
     let Some(acceptor) = &worker.shared.tls.tls.clients else {
         return Ok(socket);
     };
@@ -100,13 +45,10 @@ pub(super) async fn client_before_info(
 }
 
 /// After INFO: the handshake with a client that has not done it yet.
-///
-/// # Errors
-/// [`TlsFailed`].
 pub(super) async fn client_after_info(
     worker: &Worker,
     socket: Socket,
-) -> Result<Socket, TlsFailed> {
+) -> Result<Socket, EndReason> {
     let Some(acceptor) = &worker.shared.tls.tls.clients else {
         return Ok(socket);
     };
@@ -122,13 +64,10 @@ pub(super) async fn client_after_info(
 }
 
 /// Before INFO: the handshake with a server, if `handshake-first` is set.
-///
-/// # Errors
-/// [`TlsFailed`].
 pub(super) async fn server_first(
     worker: &Worker,
     (stream, to): (TcpStream, &ServerAddr),
-) -> Result<Socket, TlsFailed> {
+) -> Result<Socket, EndReason> {
     match &worker.shared.tls.tls.servers {
         Some(dialer) if dialer.settings().handshake_first => {
             Box::pin(connect(worker, dialer, (stream, to))).await
@@ -138,14 +77,11 @@ pub(super) async fn server_first(
 }
 
 /// After the server's INFO: the handshake, if it or the configuration requires TLS.
-///
-/// # Errors
-/// [`TlsFailed`].
 pub(super) async fn server_after_info(
     worker: &Worker,
     (socket, to): (Socket, &ServerAddr),
     info: &Info<'_>,
-) -> Result<Socket, TlsFailed> {
+) -> Result<Socket, EndReason> {
     let stream = match socket {
         Socket::Tcp(stream) => stream,
         socket @ (Socket::Unix(_) | Socket::Tls(_)) => return Ok(socket),
@@ -165,7 +101,7 @@ pub(super) async fn server_after_info(
                 "it does not offer TLS",
                 "configure TLS there, or write `nats://` where the way is private",
             );
-            Err(TlsFailed)
+            Err(EndReason::NoTls)
         }
         (None, false) if info.tls_required() => {
             refuse(
@@ -174,28 +110,28 @@ pub(super) async fn server_after_info(
                 "it requires TLS",
                 "write `tls://` in `servers`, or add a section [server-tls]",
             );
-            Err(TlsFailed)
+            Err(EndReason::NoTls)
         }
         (Some(_) | None, false) => Ok(Socket::Tcp(stream)),
     }
 }
 
 /// A server has sent in the clear something else than INFO, or more than that: a man in the middle could have injected it.
-pub(super) fn refuse_cleartext(worker: &Worker, to: &ServerAddr) -> TlsFailed {
+pub(super) fn refuse_cleartext(worker: &Worker, to: &ServerAddr) -> EndReason {
     refuse(
         worker,
         (to, Failure::NotTls),
         "it, or somebody on the way, has said in the clear what belongs into TLS",
         "look at who is on the way; `handshake-first` on both sides leaves nothing in the clear",
     );
-    TlsFailed
+    EndReason::NoTls
 }
 
 async fn accept(
     worker: &Worker,
     acceptor: &Acceptor,
     stream: TcpStream,
-) -> Result<Socket, TlsFailed> {
+) -> Result<Socket, EndReason> {
     match handshake(worker, accepting(acceptor, stream)).await {
         Ok(socket) => {
             worker.shared.tls.handshakes.done(Side::Client);
@@ -203,7 +139,12 @@ async fn accept(
         }
         Err(failed) => {
             let failure = Failure::of(&failed.error);
-            if let Some(left_out) = worker.shared.failed(Side::Client, failure) {
+            if let Some(left_out) =
+                worker
+                    .shared
+                    .tls
+                    .failed(Side::Client, failure, &worker.shared.clock)
+            {
                 let (cause, error) = (failure.into_str(), &failed.error);
                 let help = acceptor.settings().help(failure);
                 tracing::warn!(cause, %error, help, left_out, "no TLS with a client");
@@ -217,7 +158,7 @@ async fn connect(
     worker: &Worker,
     dialer: &Dialer,
     (stream, to): (TcpStream, &ServerAddr),
-) -> Result<Socket, TlsFailed> {
+) -> Result<Socket, EndReason> {
     match handshake(worker, connecting(dialer, (stream, to))).await {
         Ok(socket) => {
             worker.shared.tls.handshakes.done(Side::Server);
@@ -225,7 +166,12 @@ async fn connect(
         }
         Err(failed) => {
             let failure = Failure::of(&failed.error);
-            if let Some(left_out) = worker.shared.failed(Side::Server, failure) {
+            if let Some(left_out) =
+                worker
+                    .shared
+                    .tls
+                    .failed(Side::Server, failure, &worker.shared.clock)
+            {
                 let (cause, error) = (failure.into_str(), &failed.error);
                 let help = dialer.settings().help(failure);
                 tracing::error!(server = %to, cause, %error, help, left_out, "no TLS with a server");
@@ -257,11 +203,11 @@ struct Failed {
 
 impl Failed {
     /// Closes, so that the peer can read the alert.
-    async fn close(self, worker: &Worker) -> TlsFailed {
+    async fn close(self, worker: &Worker) -> EndReason {
         if let Some(socket) = &self.socket {
-            session::close_unstarted(worker, socket).await;
+            socket::close(&[socket], &worker.pending).await;
         }
-        TlsFailed
+        EndReason::NoTls
     }
 }
 
@@ -297,15 +243,11 @@ async fn begins_tls(stream: &TcpStream, wait: Duration) -> bool {
 }
 
 fn refuse(worker: &Worker, (to, failure): (&ServerAddr, Failure), why: &str, help: &str) {
-    if let Some(left_out) = worker.shared.failed(Side::Server, failure) {
+    if let Some(left_out) = worker
+        .shared
+        .tls
+        .failed(Side::Server, failure, &worker.shared.clock)
+    {
         tracing::error!(server = %to, why, help, left_out, "no TLS with a server");
-    }
-}
-
-impl Shared {
-    /// Counts a failure. If it may be logged: how many lines were left out before it.
-    fn failed(&self, side: Side, failure: Failure) -> Option<u64> {
-        self.tls.handshakes.failed(side, failure.into_str());
-        self.tls.throttles[side][failure].admit(self.clock.instant())
     }
 }

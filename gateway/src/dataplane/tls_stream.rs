@@ -15,7 +15,7 @@ use crate::tls::Peer;
 use crate::wire::Buffer;
 
 use super::buffer_pool::BufferPool;
-use super::socket::{receive, truncated};
+use super::receive::{receive, truncated};
 
 /// Bytes per read during a handshake: what follows it must fit the buffer of rustls.
 const FLIGHT: usize = 4096;

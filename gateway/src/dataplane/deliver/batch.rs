@@ -1,46 +1,23 @@
 //! A batch of the deliver direction: parse, decide, open, write.
 
-use std::cell::RefCell;
-use std::time::Instant;
-
 use crate::envelope::{Binding, Flags, Kid, OVERHEAD};
 use crate::keyring::{self, OpenRefused, Opened, Snapshot};
-use crate::metrics::{BatchStage, Cause, Direction, MissOutcome, Side, Stopwatch};
+use crate::metrics::{BatchStage, Cause, Direction, MissOutcome, Side};
 use crate::policy::KeyringId;
-use crate::wire::{Buffer, Limits, Message, Parsed, ServerOp, ServerParser, header, write};
+use crate::wire::{Buffer, Message, Parsed, ServerOp, header, write};
 
 use crate::dataplane::buffer_pool::BATCH_OUTPUT;
-use crate::dataplane::fast_path::FastPath;
 use crate::dataplane::handshake;
-use crate::dataplane::identity::DeniedKeyrings;
 use crate::dataplane::injected_errors::Pong;
-use crate::dataplane::lane_caches::Cache;
 use crate::dataplane::replies::{Class, FROM_STREAM, PublishedRequest};
-use crate::dataplane::route_cache::RouteCache;
-use crate::dataplane::session_state::SessionState;
-use crate::dataplane::worker::Worker;
 
 use super::allowed_answers::SNAPSHOT_ACK;
 use super::decision::{Decision, DecisionContext, EnvelopeSource, OnFailure, Opening};
 use super::flow_control::is_forged_flow_control;
-use super::misses::Misses;
 use super::msg_get;
 use super::other_subjects;
+use super::path::DeliverPath;
 use super::requests::DeliveredAs;
-
-/// The deliver path of one session, from bytes to bytes: no sockets, no waiting.
-pub struct DeliverPath<'s> {
-    pub(super) worker: &'s Worker,
-    pub(super) state: &'s RefCell<SessionState>,
-    parser: ServerParser,
-    pub(super) routes: RouteCache,
-    pub(super) fast_path: FastPath,
-    pub(super) deliver_denied: DeniedKeyrings,
-    pub(super) lanes: Cache,
-    pub(super) misses: Misses,
-    pub(super) watch: Stopwatch,
-    pub(super) now: Instant,
-}
 
 /// How a batch ended.
 pub enum DeliverBatch {
@@ -71,41 +48,7 @@ enum Stop {
     Drained,
 }
 
-impl<'s> DeliverPath<'s> {
-    /// The path of a new session.
-    #[must_use]
-    pub fn new(worker: &'s Worker, state: &'s RefCell<SessionState>) -> Self {
-        Self {
-            worker,
-            state,
-            parser: ServerParser::new(Limits {
-                max_message: worker.shared.config.max_message,
-                ..Limits::default()
-            }),
-            routes: RouteCache::default(),
-            fast_path: FastPath::default(),
-            deliver_denied: DeniedKeyrings::new(Direction::Deliver),
-            lanes: worker.caches.open(worker.id),
-            misses: Misses::default(),
-            watch: Stopwatch::default(),
-            now: worker.shared.clock.instant(),
-        }
-    }
-
-    /// To be called when the output of the last batch has been written.
-    pub fn written(&mut self) {
-        self.watch.lap(BatchStage::Write, &self.worker.shared.clock);
-        self.watch
-            .stop(self.worker.meters.batch_seconds(Direction::Deliver));
-    }
-
-    /// The wait for this version ended without it: for a while no message waits for it again. `cause` is what was found out about
-    /// it.
-    pub fn give_up(&mut self, kid: Kid, cause: Option<Cause>) {
-        let now = self.worker.shared.clock.instant();
-        self.misses.give_up((kid, cause), now);
-    }
-
+impl DeliverPath<'_> {
     /// Runs one batch, without waiting: one snapshot, one clock reading, operation by operation.
     pub fn batch(&mut self, input: &mut Buffer, output: &mut Buffer) -> DeliverBatch {
         self.watch.start(&self.worker.shared.clock);

@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
+use crate::dataplane::context::Shared;
 use crate::dataplane::headers;
 use crate::dataplane::identity::DeniedKeyrings;
 use crate::dataplane::replies::{Class, FLOW_CONTROL, FROM_STREAM, PublishedRequest};
 use crate::dataplane::session_state::{ClientReads, SessionState};
-use crate::dataplane::worker::Shared;
 use crate::envelope::{EnvelopeId, Flags, Header, OVERHEAD, looks_sealed};
 use crate::keyring;
 use crate::metrics::Cause;

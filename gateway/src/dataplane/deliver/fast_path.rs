@@ -9,7 +9,7 @@ use crate::metrics::{BatchStage, Direction};
 use crate::policy::KeyringId;
 use crate::wire::{Buffer, Limits, Message};
 
-use super::batch::DeliverPath;
+use super::path::DeliverPath;
 
 const VERB: &[u8] = b"MSG ";
 

@@ -11,10 +11,10 @@ use crate::wire::jetstream::{Delivery, StoredFrom};
 use crate::wire::write::Decimal;
 use crate::wire::{Buffer, Message, jetstream, write};
 
-use super::batch::DeliverPath;
 use super::decision::Decision;
 use super::leak_check::LeakCheck;
 use super::msg_get::{self, MsgGetOutcome, MsgGetRules};
+use super::path::DeliverPath;
 
 /// What a client gets in place of an answer of JetStream's API under a prefix that the configuration does not name. The code is
 /// that of nats-server's `JSStreamGeneralErrorF`.

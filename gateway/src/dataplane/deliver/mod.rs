@@ -10,8 +10,8 @@ mod leak_check;
 mod misses;
 mod msg_get;
 mod other_subjects;
+mod path;
 mod requests;
-pub(super) mod timers;
 mod undecryptable;
 mod withhold;
 
@@ -25,13 +25,14 @@ use crate::metrics::MissOutcome;
 use crate::wire::Buffer;
 
 use super::backpressure::Input;
-use super::session::{EndReason, Session};
+use super::context::Worker;
+use super::end_reason::EndReason;
+use super::session_state::Session;
 use super::socket::WriteTimeout;
-use super::worker::Worker;
 use super::{drain, handshake, socket};
 
-pub use batch::{DeliverBatch, DeliverPath};
-pub(super) use timers::{AccountTimers, NatsAccount, Timers};
+pub use batch::DeliverBatch;
+pub use path::DeliverPath;
 #[cfg(test)]
 pub(super) use undecryptable::MOST_TO_SERVER;
 
@@ -47,7 +48,7 @@ pub(super) async fn run(worker: &Worker, session: &Session, rest: Buffer) -> End
     let mut path = DeliverPath::new(worker, &session.state);
     let mut input = Input::holding(rest);
     let ended = run_loop(worker, session, &mut path, &mut input).await;
-    input.release(&worker.pool);
+    input.release(&worker.pending);
     ended
 }
 
@@ -72,7 +73,7 @@ async fn run_loop<'w>(
         if awaits {
             let filled = tokio::select! {
                 biased;
-                filled = socket::fill(&session.server, input, need, worker) => filled,
+                filled = socket::fill(&session.server, input, need, &worker.pending) => filled,
                 () = session.drain.wake_deliver.notified() => continue,
                 () = until_quiet(until) => return EndReason::Stopped,
             };
@@ -83,9 +84,9 @@ async fn run_loop<'w>(
                 Ok(_) => {}
             }
         }
-        let mut output = worker.pool.take();
+        let mut output = worker.pending.pool.take();
         let processed = process_input(worker, session, path, (input, &mut output)).await;
-        worker.pool.give(output);
+        worker.pending.pool.give(output);
         match processed {
             Ok(more) => need = more,
             Err(EndReason::Stopped) if session.state.borrow().replies.awaits_answers() => {

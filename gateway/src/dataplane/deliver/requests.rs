@@ -13,7 +13,7 @@ use crate::metrics::Cause;
 use crate::policy::KeyringId;
 use crate::wire::{Buffer, Message};
 
-use super::batch::DeliverPath;
+use super::path::DeliverPath;
 
 /// How a message was delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,13 +5,13 @@
 use std::time::{Duration, Instant};
 
 use crate::dataplane::session_state::{ClientReads, SessionState, Verbosity};
+use crate::dataplane::withheld_timers::{AccountTimers, NatsAccount, Timers};
 use crate::metrics::Cause;
 use crate::policy::{AtLimit, Substitute, Undecryptable};
 use crate::wire::jetstream::Delivery;
 use crate::wire::{Buffer, Message, write};
 
 use super::decision::is_envelope;
-use super::timers::{AccountTimers, NatsAccount, Timers};
 
 /// How many bytes may wait for the server to read them. Beyond that a stream is told nothing, and redelivers after `ack_wait`.
 pub(in crate::dataplane) const MOST_TO_SERVER: usize = 64 * 1024;

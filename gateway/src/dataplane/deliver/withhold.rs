@@ -6,7 +6,7 @@ use crate::metrics::{Cause, Direction};
 use crate::policy::KeyringId;
 use crate::wire::{Buffer, Message};
 
-use super::batch::DeliverPath;
+use super::path::DeliverPath;
 use super::requests::DeliveredAs;
 use super::undecryptable::{self, Disposition};
 

@@ -13,7 +13,8 @@ use crate::wire::subject::is_literal;
 use crate::wire::write::{self, Decimal};
 use crate::wire::{Buffer, Publish, jetstream};
 
-use super::batch::{PublishPath, binds};
+use super::batch::binds;
+use super::path::PublishPath;
 use super::request;
 
 /// Under which keyring a publish is sealed, leaving aside that its payload may be empty.

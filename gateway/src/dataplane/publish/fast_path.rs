@@ -10,7 +10,8 @@ use crate::metrics::{BatchStage, Direction};
 use crate::policy::{KeyringId, Policy};
 use crate::wire::{Buffer, Publish};
 
-use super::batch::{PublishPath, binds};
+use super::batch::binds;
+use super::path::PublishPath;
 
 const VERB: &[u8] = b"PUB ";
 

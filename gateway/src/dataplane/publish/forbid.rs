@@ -9,8 +9,8 @@ use crate::policy::{KeyringId, Lookup, Policy, Route};
 use crate::wire::jetstream::{self, Request, SubjectUse};
 use crate::wire::{Buffer, Publish, write};
 
-use super::batch::PublishPath;
 use super::decision::Sealing;
+use super::path::PublishPath;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Forbidden {

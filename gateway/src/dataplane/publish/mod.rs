@@ -4,6 +4,7 @@ mod batch;
 mod decision;
 mod fast_path;
 mod forbid;
+mod path;
 mod request;
 mod seal_wait;
 #[cfg(test)]
@@ -19,13 +20,15 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::wire::Buffer;
 
 use super::backpressure::Input;
-use super::session::{EndReason, Session};
+use super::context::Worker;
+use super::end_reason::EndReason;
+use super::session_state::Session;
 use super::slow_peers::PeerStatus;
 use super::socket::{self, WriteTimeout};
-use super::worker::Worker;
 use seal_wait::SealWait;
 
-pub use batch::{PublishBatch, PublishPath};
+pub use batch::PublishBatch;
+pub use path::PublishPath;
 
 /// While draining: a client that has sent nothing for this long has nothing in flight.
 const DRAIN_QUIET: Duration = Duration::from_millis(10);
@@ -41,7 +44,7 @@ pub(super) async fn run(worker: &Worker, session: &Session) -> EndReason {
     let mut path = PublishPath::new(worker, &session.state);
     let mut input = Input::default();
     let ended = run_loop(worker, session, &mut path, &mut input).await;
-    input.release(&worker.pool);
+    input.release(&worker.pending);
     ended.unwrap_or_else(|error| {
         // One side has gone: the other direction sees it too and ends the session.
         tracing::trace!(%error, "publishing ends");
@@ -65,9 +68,9 @@ async fn run_loop<'w>(
         input.set_status(peer_status(session));
         let filled = tokio::select! {
             biased;
-            filled = socket::fill(&session.client, input, need, worker) => filled?,
+            filled = socket::fill(&session.client, input, need, &worker.pending) => filled?,
             () = session.wake_publish.notified() => {
-                flush_to_server(session).await?;
+                session.flush_to_server().await?;
                 continue;
             }
             () = &mut silence, if silent => return Ok(EndReason::Unauthenticated),
@@ -79,9 +82,9 @@ async fn run_loop<'w>(
         if held < need {
             continue;
         }
-        let mut output = worker.pool.take();
+        let mut output = worker.pending.pool.take();
         let ended = process_input(worker, session, path, (&mut input.buffer, &mut output)).await;
-        worker.pool.give(output);
+        worker.pending.pool.give(output);
         match ended? {
             ControlFlow::Continue(more) => need = more,
             ControlFlow::Break(ended) => return Ok(ended),
@@ -144,7 +147,7 @@ async fn until_client_told(session: &Session) -> io::Result<()> {
     loop {
         tokio::select! {
             () = session.drain.wake_publish.notified() => return Ok(()),
-            () = session.wake_publish.notified() => flush_to_server(session).await?,
+            () = session.wake_publish.notified() => session.flush_to_server().await?,
         }
     }
 }
@@ -159,7 +162,7 @@ async fn forward_remaining<'w>(
     let mut need = 0;
     let mut output = Buffer::new();
     while until.is_none_or(|until| Instant::now() < until) {
-        let filled = socket::fill(&session.client, input, need, worker);
+        let filled = socket::fill(&session.client, input, need, &worker.pending);
         let Ok(Ok(1..)) = timeout(silent, filled).await else {
             break;
         };
@@ -209,16 +212,10 @@ async fn until_accepted(session: &Session) -> io::Result<()> {
     while !session.state.borrow().injected_errors.has_accepted() {
         tokio::select! {
             () = news.notified() => {}
-            () = session.wake_publish.notified() => flush_to_server(session).await?,
+            () = session.wake_publish.notified() => session.flush_to_server().await?,
         }
     }
     Ok(())
-}
-
-/// Flushes what the deliver direction has for the server. Called between two batches, so between two operations.
-async fn flush_to_server(session: &Session) -> io::Result<()> {
-    let mut output = std::mem::take(&mut session.state.borrow_mut().to_server);
-    socket::flush(&session.server, &mut output, WriteTimeout::Server).await
 }
 
 #[cfg(test)]

@@ -9,8 +9,9 @@ use tokio::time::sleep;
 use crate::keyring::Changes;
 use crate::policy::KeyringId;
 
-use crate::dataplane::session::{LINGER, Session};
-use crate::dataplane::worker::Worker;
+use crate::dataplane::context::Worker;
+use crate::dataplane::session_state::Session;
+use crate::dataplane::socket::LINGER;
 
 /// The batch is tried again after this at the latest.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -61,7 +62,7 @@ impl<'w> SealWait<'w> {
             tokio::select! {
                 () = self.changes.next() => return Ok(()),
                 () = &mut pause => return Ok(()),
-                () = session.wake_publish.notified() => super::flush_to_server(session).await?,
+                () = session.wake_publish.notified() => session.flush_to_server().await?,
             }
         }
     }

@@ -11,19 +11,19 @@ use std::hash::BuildHasher as _;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use crate::dataplane::memory::MemoryReservation;
+use super::memory::MemoryReservation;
 use crate::wire::jetstream::Delivery;
 
 /// How many stored messages are timed at once, for an account in a worker, or for a connection.
-pub(in crate::dataplane) const MOST: usize = 1024;
+pub(super) const MOST: usize = 1024;
 
-pub(in crate::dataplane) const MOST_ACCOUNTS: usize = 64;
+pub(super) const MOST_ACCOUNTS: usize = 64;
 
 /// The longest name of an account that is kept.
 const LONGEST: usize = 256;
 
 /// What a timer takes, in bytes, at most.
-pub(in crate::dataplane) const TIMER_BYTES: usize = 128;
+pub(super) const TIMER_BYTES: usize = 128;
 
 /// How often timers are swept while all are in use.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -33,11 +33,11 @@ const UNSEEN: Duration = Duration::from_secs(3600);
 
 /// The timers of a worker, by account as the server names it.
 #[derive(Default)]
-pub(in crate::dataplane) struct AccountTimers(HashMap<Box<[u8]>, Timers>);
+pub(super) struct AccountTimers(HashMap<Box<[u8]>, Timers>);
 
 /// The account in which a client is, as the server names it.
 #[derive(Default)]
-pub(in crate::dataplane) enum NatsAccount {
+pub(super) enum NatsAccount {
     /// The server has not named it.
     #[default]
     Unknown,
@@ -49,7 +49,7 @@ pub(in crate::dataplane) enum NatsAccount {
 
 /// The timers of one account, or of one connection.
 #[derive(Default)]
-pub(in crate::dataplane) struct Timers {
+pub(super) struct Timers {
     hasher: foldhash::quality::RandomState,
     since: HashMap<u64, Timer, foldhash::fast::RandomState>,
     swept: Option<Instant>,
@@ -64,7 +64,7 @@ struct Timer {
 
 impl NatsAccount {
     /// The server has named it.
-    pub(in crate::dataplane) fn set(&mut self, name: &[u8]) {
+    pub(super) fn set(&mut self, name: &[u8]) {
         match self {
             Self::Unknown if name.len() <= LONGEST => *self = Self::Known(name.into()),
             Self::Known(before) if **before == *name => {}
@@ -90,14 +90,14 @@ impl AccountTimers {
     }
 
     #[cfg(test)]
-    pub(in crate::dataplane) fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.0.values().map(Timers::len).sum()
     }
 }
 
 impl Timers {
     /// The timers of a connection, on its memory account.
-    pub(in crate::dataplane) fn of_connection(reservation: Rc<MemoryReservation>) -> Self {
+    pub(super) fn of_connection(reservation: Rc<MemoryReservation>) -> Self {
         Self {
             reservation: Some(reservation),
             ..Self::default()
@@ -172,7 +172,7 @@ impl Timers {
     }
 
     #[cfg(test)]
-    pub(in crate::dataplane) fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.since.len()
     }
 }

@@ -1,0 +1,110 @@
+//! Why a session ended.
+
+use std::io;
+
+/// Why a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum EndReason {
+    /// The client closed.
+    Client,
+    /// The gateway stopped; the session was drained.
+    Stopped,
+    /// The server closed.
+    Server,
+    /// The server violated the protocol.
+    ServerMalformed,
+    /// The server accepted the connection and sent no INFO.
+    ServerSilent,
+    /// The client read nothing for 30 s: a slow consumer.
+    ClientStalled,
+    /// A peer was slow while others waited for the memory that its bytes occupy.
+    Shed,
+    /// The client sent no whole operation within `limits.auth-timeout`.
+    Unauthenticated,
+    /// The client published a message larger than `limits.max-message`.
+    TooLarge,
+    /// The limit of connections from the client's address was reached.
+    AddressLimit,
+    /// A load balancer sent no valid PROXY header.
+    NoProxyHeader,
+    /// No server could be reached.
+    NoServer,
+    /// TLS with the client or the server failed.
+    NoTls,
+}
+
+impl EndReason {
+    /// For metrics and log.
+    pub(super) const fn word(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Stopped => "stopped",
+            Self::Server => "server",
+            Self::ServerMalformed => "server-malformed",
+            Self::ServerSilent => "server-silent",
+            Self::ClientStalled => "client-stalled",
+            Self::Shed => "shed",
+            Self::Unauthenticated => "auth-timeout",
+            Self::TooLarge => "too-large",
+            Self::AddressLimit => "address",
+            Self::NoProxyHeader => "proxy-header",
+            Self::NoServer => "no-server",
+            Self::NoTls => "no-tls",
+        }
+    }
+
+    /// The error for the client when the gateway ends the session: that of nats-server in this case.
+    pub(super) const fn last_error(self) -> Option<&'static [u8]> {
+        match self {
+            Self::Unauthenticated => Some(b"-ERR 'Authentication Timeout'\r\n"),
+            Self::TooLarge => Some(b"-ERR 'Maximum Payload Violation'\r\n"),
+            Self::Client
+            | Self::Stopped
+            | Self::Server
+            | Self::ServerMalformed
+            | Self::ServerSilent
+            | Self::ClientStalled
+            | Self::Shed
+            | Self::AddressLimit
+            | Self::NoProxyHeader
+            | Self::NoServer
+            | Self::NoTls => None,
+        }
+    }
+
+    /// Whether another server may work.
+    pub(super) const fn is_servers_fault(self) -> bool {
+        match self {
+            Self::Server | Self::ServerMalformed | Self::ServerSilent | Self::NoTls => true,
+            Self::Client
+            | Self::Stopped
+            | Self::ClientStalled
+            | Self::Shed
+            | Self::Unauthenticated
+            | Self::TooLarge
+            | Self::AddressLimit
+            | Self::NoProxyHeader
+            | Self::NoServer => false,
+        }
+    }
+
+    /// For an error of the server's socket.
+    pub(super) fn by_server(error: &io::Error) -> Self {
+        if error.kind() == io::ErrorKind::OutOfMemory {
+            Self::Shed
+        } else {
+            Self::Server
+        }
+    }
+
+    /// For an error of the client's socket.
+    pub(super) fn by_client(error: &io::Error) -> Self {
+        if error.kind() == io::ErrorKind::OutOfMemory {
+            Self::Shed
+        } else if error.kind() == io::ErrorKind::TimedOut {
+            Self::ClientStalled
+        } else {
+            Self::Client
+        }
+    }
+}
